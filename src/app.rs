@@ -1,0 +1,76 @@
+//! [`App`]: the pool and the outside services, cheap to clone, handed to handlers and jobs.
+
+use std::sync::Arc;
+
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
+use sqlx::PgPool;
+
+use crate::config::{Config, Secret};
+use crate::stripe::Stripe;
+
+#[derive(Clone)]
+pub struct App {
+    pub db: PgPool,
+    pub stripe: Stripe,
+    pub config: Arc<Config>,
+    pub signer: Signer,
+}
+
+/// Signs values that leave us and come back: the checkout cookie, the cancel address.
+#[derive(Clone)]
+pub struct Signer(Secret);
+
+impl Signer {
+    pub fn new(key: Secret) -> Signer {
+        Signer(key)
+    }
+
+    /// `value.signature`. The purpose is signed, too: what was signed for one is worthless for another.
+    pub fn sign(&self, purpose: &str, value: &str) -> String {
+        let signature = self.mac(purpose, value).finalize().into_bytes();
+        let hex: String = signature[..16].iter().map(|byte| format!("{byte:02x}")).collect();
+        format!("{value}.{hex}")
+    }
+
+    /// The value, if we signed it for this purpose. Takes the same time for every wrong signature.
+    pub fn verify<'a>(&self, purpose: &str, signed: &'a str) -> Option<&'a str> {
+        let (value, hex) = signed.rsplit_once('.')?;
+        if hex.len() != 32 || !hex.is_ascii() {
+            return None;
+        }
+        let signature: Option<Vec<u8>> = (0..hex.len())
+            .step_by(2)
+            .map(|at| u8::from_str_radix(&hex[at..at + 2], 16).ok())
+            .collect();
+        self.mac(purpose, value).verify_truncated_left(&signature?).ok()?;
+        Some(value)
+    }
+
+    fn mac(&self, purpose: &str, value: &str) -> Hmac<Sha256> {
+        let mut mac = Hmac::<Sha256>::new_from_slice(self.0.reveal().as_bytes())
+            .expect("HMAC takes keys of any length");
+        mac.update(purpose.as_bytes());
+        mac.update(b"\0");
+        mac.update(value.as_bytes());
+        mac
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_was_signed_for_the_purpose_is_believed() {
+        let signer = Signer::new(Secret::new("a key"));
+        let signed = signer.sign("cancel", "order");
+        assert_eq!(signer.verify("cancel", &signed), Some("order"));
+        assert_eq!(signer.verify("cookie", &signed), None);
+        assert_eq!(signer.verify("cancel", &signed.replace("order", "other")), None);
+        assert_eq!(Signer::new(Secret::new("another")).verify("cancel", &signed), None);
+        for junk in ["", ".", "order", "order.", "order.zz", "order.ééééééééééééééééé"] {
+            assert_eq!(signer.verify("cancel", junk), None, "{junk}");
+        }
+    }
+}

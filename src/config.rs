@@ -1,0 +1,461 @@
+//! Every setting, read once at start. This is the only reader of the environment.
+//!
+//! `.env.example` lists each with its unit and default; a test holds the two against each other.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use axum::http::HeaderName;
+use ipnet::IpNet;
+
+use crate::error::Fault;
+use crate::money::Cents;
+
+/// Where the shop runs: `development` starts with no configuration, `production` refuses to start half configured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Environment {
+    Development,
+    Production,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    Human,
+    Json,
+}
+
+/// A text that must not reach a log: shown as dots, its bytes only by asking for them.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    pub fn new(text: impl Into<String>) -> Secret {
+        Secret(text.into())
+    }
+
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("…")
+    }
+}
+
+/// The price of sending a parcel into one zone, and how long it takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ShippingRate {
+    pub price: Cents,
+    /// The least and the most business days.
+    pub days: (u32, u32),
+}
+
+/// Every setting. `Default` is what `cargo run` with no configuration gets.
+#[derive(Clone, Debug)]
+pub struct Config {
+    pub environment: Environment,
+    pub bind_addr: SocketAddr,
+    /// None: the embedded PostgreSQL in `data_dir`.
+    pub database_url: Option<Secret>,
+    pub database_max_connections: u32,
+    pub data_dir: PathBuf,
+    /// None in development: made once and kept in the data folder.
+    pub secret_key: Option<Secret>,
+    /// The address at which browsers and Stripe reach us, without a slash at its end.
+    pub public_url: String,
+    pub frontend_url: String,
+    /// Origins, `scheme://host[:port]`, that may call us from a browser and be returned to after paying.
+    pub cors_allowed_origins: Vec<String>,
+    pub trusted_proxies: Vec<IpNet>,
+    pub country_header: HeaderName,
+    /// None: the Stripe sandbox.
+    pub stripe_secret_key: Option<Secret>,
+    pub stripe_webhook_secrets: Vec<Secret>,
+    pub stripe_api_url: Option<String>,
+    /// The time-out of one try of one call.
+    pub stripe_timeout: Duration,
+    pub media_dir: PathBuf,
+    pub shipping_us: ShippingRate,
+    pub shipping_north_america: ShippingRate,
+    pub shipping_international: ShippingRate,
+    pub request_timeout: Duration,
+    pub log_format: LogFormat,
+    pub log_filter: String,
+}
+
+impl Config {
+    /// Reads `.env` (if there is one) and the environment.
+    ///
+    /// # Errors
+    /// Every missing, unreadable or unsafe setting, at once.
+    pub fn from_environment() -> Result<Config, Vec<Fault>> {
+        match dotenvy::dotenv() {
+            Ok(_) => {}
+            Err(error) if error.not_found() => {}
+            Err(error) => return Err(vec![Fault::new(".env", error.to_string())]),
+        }
+        Config::read(|name| std::env::var(name).ok())
+    }
+
+    /// Reads the settings from anywhere that knows them by name.
+    ///
+    /// # Errors
+    /// As [`Config::from_environment`].
+    pub fn read(lookup: impl Fn(&str) -> Option<String>) -> Result<Config, Vec<Fault>> {
+        read(&mut Reader::new(&lookup))
+    }
+
+    pub fn is_production(&self) -> bool {
+        self.environment == Environment::Production
+    }
+
+    /// True where a client on this address may speak for others (`X-Forwarded-Proto`, the country header).
+    pub fn trusts(&self, peer: IpAddr) -> bool {
+        let peer = peer.to_canonical();
+        self.trusted_proxies.iter().any(|net| net.contains(&peer))
+    }
+}
+
+fn read(reader: &mut Reader<'_>) -> Result<Config, Vec<Fault>> {
+    let environment = match reader.text("APP_ENV").as_deref() {
+        None | Some("development") => Environment::Development,
+        Some("production") => Environment::Production,
+        Some(_) => {
+            reader.fault("APP_ENV", "must be development or production");
+            Environment::Development
+        }
+    };
+    let production = environment == Environment::Production;
+    let bind_addr = reader.parsed(
+        "BIND_ADDR",
+        SocketAddr::from(([127, 0, 0, 1], 8000)),
+        "must be an address and a port, as 127.0.0.1:8000",
+    );
+    let database_url = reader.text("DATABASE_URL").map(Secret::new);
+    let data_dir = PathBuf::from(reader.text("DATA_DIR").unwrap_or_else(|| "data".to_owned()));
+    let secret_key = reader.text("SECRET_KEY");
+    let public_url = reader.url("PUBLIC_URL");
+    let frontend_url = reader.url("FRONTEND_URL");
+    let origins = reader.list("CORS_ALLOWED_ORIGINS");
+    let stripe_key = reader.text("STRIPE_SECRET_KEY");
+    let webhook_secrets = reader.list("STRIPE_WEBHOOK_SECRET");
+    let stripe_api_url = reader.url("STRIPE_API_URL");
+
+    if production {
+        for (name, missing) in [
+            ("DATABASE_URL", database_url.is_none()),
+            ("SECRET_KEY", secret_key.is_none()),
+            ("PUBLIC_URL", public_url.is_none()),
+            ("FRONTEND_URL", frontend_url.is_none()),
+            ("STRIPE_SECRET_KEY", stripe_key.is_none()),
+            ("STRIPE_WEBHOOK_SECRET", webhook_secrets.is_empty()),
+        ] {
+            if missing {
+                reader.fault(name, "is required in production");
+            }
+        }
+        for (name, address) in [("PUBLIC_URL", &public_url), ("FRONTEND_URL", &frontend_url)] {
+            if address.as_deref().is_some_and(|url| !url.starts_with("https://")) {
+                reader.fault(name, "must begin with https:// in production");
+            }
+        }
+        if stripe_key.as_deref().is_some_and(|key| !["sk_", "rk_"].iter().any(|p| key.starts_with(p)) || key.len() < 20) {
+            reader.fault("STRIPE_SECRET_KEY", "is not a Stripe secret key (sk_… or rk_…)");
+        }
+        if stripe_api_url.as_deref().is_some_and(|url| !url.starts_with("https://")) {
+            reader.fault("STRIPE_API_URL", "must begin with https:// in production");
+        }
+    }
+    if secret_key.as_deref().is_some_and(|key| weak(key)) {
+        reader.fault("SECRET_KEY", "is weak: use at least 32 random characters, as from `openssl rand -hex 32`");
+    }
+    if webhook_secrets.iter().any(|secret| !secret.starts_with("whsec_") || secret.len() < 20) {
+        reader.fault("STRIPE_WEBHOOK_SECRET", "must be a comma list of Stripe signing secrets (whsec_…)");
+    }
+    if stripe_key.is_some() && webhook_secrets.is_empty() && !production {
+        reader.fault("STRIPE_WEBHOOK_SECRET", "is required with STRIPE_SECRET_KEY");
+    }
+
+    let mut cors_allowed_origins = Vec::new();
+    for origin in origins {
+        match origin_of(&origin) {
+            Some(parsed) if parsed == origin => cors_allowed_origins.push(parsed),
+            _ => reader.fault("CORS_ALLOWED_ORIGINS", "must be a comma list of origins, as https://shop.example"),
+        }
+    }
+    let public_url = public_url.unwrap_or_else(|| format!("http://{bind_addr}"));
+    let frontend_url = frontend_url.unwrap_or_else(|| "http://localhost:8080".to_owned());
+    // The storefront's own origin and ours are always allowed; in development so are its usual dev servers.
+    let mut own = vec![origin_of(&frontend_url), origin_of(&public_url)];
+    if !production {
+        own.extend(
+            ["http://localhost:8080", "http://127.0.0.1:8080", "http://localhost:8000", "http://127.0.0.1:8000"]
+                .map(|origin| Some(origin.to_owned())),
+        );
+    }
+    for origin in own.into_iter().flatten() {
+        if !cors_allowed_origins.contains(&origin) {
+            cors_allowed_origins.push(origin);
+        }
+    }
+
+    let mut trusted_proxies = Vec::new();
+    for entry in reader.list("TRUSTED_PROXIES") {
+        match IpNet::from_str(&entry).or_else(|_| IpAddr::from_str(&entry).map(IpNet::from)) {
+            Ok(net) => trusted_proxies.push(net),
+            Err(_) => reader.fault("TRUSTED_PROXIES", "must be a comma list of addresses or networks, as 10.0.0.0/8"),
+        }
+    }
+    if !reader.given("TRUSTED_PROXIES") {
+        trusted_proxies = vec![
+            IpNet::from_str("127.0.0.0/8").expect("a valid network"),
+            IpNet::from_str("::1/128").expect("a valid network"),
+        ];
+    }
+
+    let media_dir = match reader.text("MEDIA_URL") {
+        None => data_dir.join("media"),
+        Some(url) if url.contains("://") => {
+            reader.fault("MEDIA_URL", "must be a folder");
+            PathBuf::new()
+        }
+        Some(folder) => PathBuf::from(folder),
+    };
+    let config = Config {
+        environment,
+        bind_addr,
+        database_url,
+        database_max_connections: reader.parsed("DATABASE_MAX_CONNECTIONS", 16, "must be a whole number"),
+        data_dir,
+        secret_key: secret_key.map(Secret::new),
+        public_url,
+        frontend_url,
+        cors_allowed_origins,
+        trusted_proxies,
+        country_header: reader.parsed(
+            "COUNTRY_HEADER",
+            HeaderName::from_static("cf-ipcountry"),
+            "must be the name of an HTTP header",
+        ),
+        stripe_secret_key: stripe_key.map(Secret::new),
+        stripe_webhook_secrets: webhook_secrets.into_iter().map(Secret::new).collect(),
+        stripe_api_url,
+        stripe_timeout: reader.seconds("STRIPE_TIMEOUT_SECONDS", 8),
+        media_dir,
+        shipping_us: reader.shipping("SHIPPING_US", 500, (3, 5)),
+        shipping_north_america: reader.shipping("SHIPPING_NORTH_AMERICA", 1500, (5, 10)),
+        shipping_international: reader.shipping("SHIPPING_INTERNATIONAL", 2000, (10, 20)),
+        request_timeout: reader.seconds("REQUEST_TIMEOUT_SECONDS", 30),
+        log_format: match reader.text("LOG_FORMAT").as_deref() {
+            None if production => LogFormat::Json,
+            None | Some("human") => LogFormat::Human,
+            Some("json") => LogFormat::Json,
+            Some(_) => {
+                reader.fault("LOG_FORMAT", "must be human or json");
+                LogFormat::Human
+            }
+        },
+        log_filter: reader.text("LOG_FILTER").unwrap_or_else(|| "info".to_owned()),
+    };
+    if config.database_max_connections < 4 {
+        reader.fault("DATABASE_MAX_CONNECTIONS", "must be at least 4: requests and the worker share them");
+    }
+    if reader.faults.is_empty() {
+        Ok(config)
+    } else {
+        Err(std::mem::take(&mut reader.faults))
+    }
+}
+
+/// Few different characters or few characters at all: guessable.
+fn weak(key: &str) -> bool {
+    key.len() < 32 || key.chars().collect::<BTreeSet<_>>().len() < 8
+}
+
+/// The origin (`scheme://host[:port]`) of an `http` or `https` address.
+pub fn origin_of(url: &str) -> Option<String> {
+    let (scheme, rest) = url.split_once("://")?;
+    if scheme != "http" && scheme != "https" {
+        return None;
+    }
+    let authority = rest.split(['/', '?', '#']).next()?;
+    let plain = !authority.is_empty()
+        && authority.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._:[]".contains(&b));
+    plain.then(|| format!("{scheme}://{}", authority.to_ascii_lowercase()))
+}
+
+/// Reads settings by name and gathers what is wrong with them. An empty value counts as not given.
+struct Reader<'a> {
+    lookup: &'a dyn Fn(&str) -> Option<String>,
+    faults: Vec<Fault>,
+    names: BTreeSet<&'static str>,
+}
+
+impl<'a> Reader<'a> {
+    fn new(lookup: &'a dyn Fn(&str) -> Option<String>) -> Reader<'a> {
+        Reader {
+            lookup,
+            faults: Vec::new(),
+            names: BTreeSet::new(),
+        }
+    }
+
+    fn text(&mut self, name: &'static str) -> Option<String> {
+        self.names.insert(name);
+        let value = (self.lookup)(name)?.trim().to_owned();
+        (!value.is_empty()).then_some(value)
+    }
+
+    fn given(&mut self, name: &'static str) -> bool {
+        self.text(name).is_some()
+    }
+
+    fn fault(&mut self, name: &'static str, message: &str) {
+        self.faults.push(Fault::new(name, message));
+    }
+
+    fn list(&mut self, name: &'static str) -> Vec<String> {
+        let text = self.text(name).unwrap_or_default();
+        text.split(',').map(str::trim).filter(|part| !part.is_empty()).map(str::to_owned).collect()
+    }
+
+    fn parsed<T: FromStr>(&mut self, name: &'static str, default: T, hint: &str) -> T {
+        match self.text(name).map(|text| text.parse()) {
+            None => default,
+            Some(Ok(value)) => value,
+            Some(Err(_)) => {
+                self.fault(name, hint);
+                default
+            }
+        }
+    }
+
+    fn seconds(&mut self, name: &'static str, default: u64) -> Duration {
+        let seconds = self.parsed(name, default, "must be a whole number of seconds");
+        if seconds == 0 {
+            self.fault(name, "must be at least 1 second");
+        }
+        Duration::from_secs(seconds)
+    }
+
+    fn url(&mut self, name: &'static str) -> Option<String> {
+        let url = self.text(name)?.trim_end_matches('/').to_owned();
+        if origin_of(&url).is_none() {
+            self.fault(name, "must be an http or https address");
+        }
+        Some(url)
+    }
+
+    fn shipping(&mut self, name: &'static str, price: i64, days: (u32, u32)) -> ShippingRate {
+        let default = ShippingRate { price: Cents(price), days };
+        let Some(text) = self.text(name) else {
+            return default;
+        };
+        let parts: Vec<Option<u32>> = text.split(',').map(|part| part.trim().parse().ok()).collect();
+        match parts[..] {
+            [Some(price), Some(least), Some(most)] if 1 <= least && least <= most && most <= 365 => {
+                ShippingRate { price: Cents(i64::from(price)), days: (least, most) }
+            }
+            _ => {
+                self.fault(name, "must be cents,least days,most days, as 500,3,5");
+                default
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(settings: &[(&str, &str)]) -> Result<Config, Vec<Fault>> {
+        Config::read(|name| {
+            let found = settings.iter().find(|(key, _)| *key == name)?;
+            Some(found.1.to_owned())
+        })
+    }
+
+    #[test]
+    fn nothing_is_needed_in_development() {
+        let config = config(&[]).expect("defaults suffice");
+        assert_eq!(config.bind_addr.to_string(), "127.0.0.1:8000");
+        assert_eq!(config.public_url, "http://127.0.0.1:8000");
+        assert!(config.trusts("127.0.0.1".parse().expect("an address")));
+        assert!(!config.trusts("10.0.0.1".parse().expect("an address")));
+    }
+
+    #[test]
+    fn production_names_everything_missing_or_unsafe_at_once() {
+        let faults = config(&[
+            ("APP_ENV", "production"),
+            ("SECRET_KEY", "short"),
+            ("PUBLIC_URL", "http://shop.example"),
+            ("STRIPE_API_URL", "http://127.0.0.1:1"),
+        ])
+        .expect_err("half configured");
+        let names: BTreeSet<&str> = faults.iter().map(|fault| fault.field.as_str()).collect();
+        assert_eq!(
+            names,
+            BTreeSet::from([
+                "DATABASE_URL",
+                "FRONTEND_URL",
+                "PUBLIC_URL",
+                "SECRET_KEY",
+                "STRIPE_API_URL",
+                "STRIPE_SECRET_KEY",
+                "STRIPE_WEBHOOK_SECRET"
+            ])
+        );
+    }
+
+    #[test]
+    fn a_full_production_configuration_is_accepted_and_its_secrets_are_not_shown() {
+        let config = config(&[
+            ("APP_ENV", "production"),
+            ("DATABASE_URL", "postgres://shop:hunter2@db/shop"),
+            ("SECRET_KEY", "0123456789abcdef0123456789abcdef"),
+            ("PUBLIC_URL", "https://api.shop.example/"),
+            ("FRONTEND_URL", "https://shop.example"),
+            ("STRIPE_SECRET_KEY", "sk_live_0123456789abcdef"),
+            ("STRIPE_WEBHOOK_SECRET", "whsec_0123456789abcdef,whsec_fedcba9876543210"),
+        ])
+        .expect("complete");
+        assert_eq!(config.public_url, "https://api.shop.example");
+        assert_eq!(config.stripe_webhook_secrets.len(), 2);
+        assert_eq!(config.cors_allowed_origins, ["https://shop.example", "https://api.shop.example"]);
+        let shown = format!("{config:?}");
+        for secret in ["hunter2", "0123456789abcdef", "fedcba"] {
+            assert!(!shown.contains(secret), "{secret} is shown");
+        }
+    }
+
+    #[test]
+    fn the_example_file_lists_every_setting_and_no_other() {
+        let none = |_: &str| None;
+        let mut reader = Reader::new(&none);
+        read(&mut reader).expect("defaults suffice");
+        let example = include_str!("../.env.example");
+        let listed: BTreeSet<&str> = example
+            .lines()
+            .filter_map(|line| line.trim_start_matches("# ").split_once('='))
+            .map(|(name, _)| name)
+            .filter(|name| name.chars().all(|c| c.is_ascii_uppercase() || c == '_'))
+            .collect();
+        assert_eq!(listed, reader.names);
+    }
+
+    #[test]
+    fn origins_are_taken_apart_strictly() {
+        assert_eq!(origin_of("https://Shop.example/path"), Some("https://shop.example".to_owned()));
+        assert_eq!(origin_of("http://localhost:8080"), Some("http://localhost:8080".to_owned()));
+        for bad in ["", "null", "javascript://x", "https://", "https://a@b", "https://a b", "ftp://x"] {
+            assert_eq!(origin_of(bad), None, "{bad}");
+        }
+    }
+}

@@ -1,0 +1,50 @@
+//! The pool and the migrations.
+// pub mod embedded;
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use anyhow::Context;
+use sqlx::PgPool;
+use sqlx::migrate::Migrator;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+
+/// Our migrations: forward only, one subject each.
+pub static MIGRATOR: Migrator = sqlx::migrate!();
+
+/// Where a `DATABASE_URL` points.
+///
+/// # Errors
+/// When it is no such address; the message does not repeat it, because it may hold a password.
+pub fn parse_url(url: &str) -> anyhow::Result<PgConnectOptions> {
+    PgConnectOptions::from_str(url)
+        .ok()
+        .context("DATABASE_URL is not a PostgreSQL address (postgres://user:password@host/database)")
+}
+
+/// Opens a pool with our session settings: bounded statements and lock waits, and how alike a misspelt word must be.
+pub async fn connect(options: PgConnectOptions, max_connections: u32) -> anyhow::Result<PgPool> {
+    let options = options.application_name("spirit-beads").options([
+        ("statement_timeout", "20s"),
+        ("lock_timeout", "10s"),
+        ("idle_in_transaction_session_timeout", "60s"),
+        ("pg_trgm.word_similarity_threshold", "0.45"),
+    ]);
+    PgPoolOptions::new()
+        .max_connections(max_connections)
+        .acquire_timeout(Duration::from_secs(5))
+        .connect_with(options)
+        .await
+        .context("connecting to PostgreSQL")
+}
+
+/// Brings the schema up to date: ours and the job queue's. Safe to repeat, and for several processes at once.
+pub async fn migrate(db: &PgPool) -> anyhow::Result<()> {
+    MIGRATOR.run(db).await.context("running the migrations")?;
+    graphile_worker::WorkerOptions::default()
+        .pg_pool(db.clone())
+        .init()
+        .await
+        .context("preparing the job queue")?;
+    Ok(())
+}

@@ -1,0 +1,237 @@
+//! What can go wrong, and the one JSON shape in which we say so.
+//!
+//! Every failure has `error` and `detail` (the same sentence for people; the storefront reads the first, clients of
+//! the old service the second) and `code`, a stable word for programs. `details` holds one entry per faulty field or
+//! cart line. Two old shapes keep their form and gain the `code`: a faulty cart, and the field map of the filters.
+
+use axum::Json;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use serde_json::{Value, json};
+use utoipa::ToSchema;
+
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// One thing wrong with one field of a request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Fault {
+    /// The field's name, dotted where nested: `products[3].price`.
+    pub field: String,
+    /// What is wrong with it, as a sentence.
+    pub message: String,
+}
+
+impl Fault {
+    pub fn new(field: impl Into<String>, message: impl Into<String>) -> Fault {
+        Fault {
+            field: field.into(),
+            message: message.into(),
+        }
+    }
+}
+
+/// One line of a cart that cannot be bought, in the storefront's form.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+pub struct LineFault {
+    /// The id as it was sent: a number stays a number.
+    pub product_id: Value,
+    /// `invalid_item_data`, `product_not_found`, `product_not_active`, `product_sold_out` or `insufficient_inventory`.
+    pub error: &'static str,
+    /// A sentence for the shopper. What is left is the first number in it: the storefront reads it from there.
+    pub message: String,
+}
+
+/// What every failure looks like.
+#[derive(Serialize, ToSchema)]
+pub struct ErrorBody {
+    /// A sentence for people.
+    pub error: String,
+    /// The same sentence, under the name that the old service used.
+    pub detail: String,
+    /// A stable word for programs.
+    pub code: String,
+    /// One entry per faulty field.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub details: Vec<Fault>,
+}
+
+/// What went wrong, sorted by what the caller can do about it.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// 404: no such thing, or not yours to see. The word names the kind, as in `No Product matches the given query.`
+    #[error("no such {0}")]
+    NotFound(&'static str),
+    /// 400: each fault names its field.
+    #[error("invalid input: {0:?}")]
+    Invalid(Vec<Fault>),
+    /// 400 in the old service's form for filters: a map from field to sentences.
+    #[error("invalid filters: {0:?}")]
+    Filters(Vec<Fault>),
+    /// 400 in the storefront's form: each faulty line of a cart, or none where the cart is empty.
+    #[error("the cart cannot be bought: {0:?}")]
+    Cart(Vec<LineFault>),
+    /// Any other 4xx: its status, its code and a sentence.
+    #[error("{1}: {2}")]
+    Refused(StatusCode, &'static str, String),
+    /// 401: show a token first.
+    #[error("not authenticated")]
+    Unauthenticated,
+    /// 403: the token lacks this scope.
+    #[error("the token lacks the scope {0}")]
+    Forbidden(&'static str),
+    /// 409: the state of things forbids it: sold out, changed meanwhile, already shipped.
+    #[error("{0}: {1}")]
+    Conflict(&'static str, String),
+    /// 503: Stripe or the database failed; trying again may help. The code says which.
+    #[error("{0}: {1:#}")]
+    Unavailable(&'static str, anyhow::Error),
+    /// 500: a bug; logged whole, shown as nothing.
+    #[error("internal: {0:#}")]
+    Internal(#[from] anyhow::Error),
+}
+
+impl Error {
+    /// A fault of one field.
+    pub fn invalid(field: impl Into<String>, message: impl Into<String>) -> Error {
+        Error::Invalid(vec![Fault::new(field, message)])
+    }
+
+    /// 400 with a code of its own.
+    pub fn bad_request(code: &'static str, message: impl Into<String>) -> Error {
+        Error::Refused(StatusCode::BAD_REQUEST, code, message.into())
+    }
+
+    /// The HTTP status that tells it.
+    pub fn status(&self) -> StatusCode {
+        match self {
+            Error::NotFound(_) => StatusCode::NOT_FOUND,
+            Error::Invalid(_) | Error::Filters(_) | Error::Cart(_) => StatusCode::BAD_REQUEST,
+            Error::Refused(status, ..) => *status,
+            Error::Unauthenticated => StatusCode::UNAUTHORIZED,
+            Error::Forbidden(_) => StatusCode::FORBIDDEN,
+            Error::Conflict(..) => StatusCode::CONFLICT,
+            Error::Unavailable(..) => StatusCode::SERVICE_UNAVAILABLE,
+            Error::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    /// The JSON that tells it.
+    pub fn body(&self) -> Value {
+        let plain = |code: &str, sentence: &str| json!({"error": sentence, "detail": sentence, "code": code});
+        match self {
+            Error::NotFound("") => plain("not_found", "Not found."),
+            Error::NotFound(what) => {
+                plain("not_found", &format!("No {what} matches the given query."))
+            }
+            Error::Invalid(faults) => {
+                let sentence = match faults.first() {
+                    Some(fault) => format!("{}: {}", fault.field, fault.message),
+                    None => "The request is not valid.".to_owned(),
+                };
+                let mut body = plain("invalid", &sentence);
+                body["details"] = json!(faults);
+                body
+            }
+            Error::Filters(faults) => {
+                let mut body = json!({"code": "invalid_filter"});
+                for fault in faults {
+                    body[&fault.field] = json!([fault.message]);
+                }
+                body
+            }
+            Error::Cart(faults) => json!({
+                "error": "Validation failed",
+                "message": if faults.is_empty() { "No items provided" }
+                    else { "Some items in your cart are no longer available" },
+                "details": faults,
+                "code": if faults.is_empty() { "no_items" } else { "cart_not_available" },
+            }),
+            Error::Refused(_, code, sentence) | Error::Conflict(code, sentence) => {
+                plain(code, sentence)
+            }
+            Error::Unauthenticated => plain(
+                "not_authenticated",
+                "Authentication credentials were not provided.",
+            ),
+            Error::Forbidden(scope) => {
+                plain("permission_denied", &format!("This needs a token with the scope {scope}."))
+            }
+            Error::Unavailable("payment_unavailable", _) => {
+                let sentence =
+                    "The payment service cannot be reached right now. Nothing was charged; please try again in a moment.";
+                let mut body = plain("payment_unavailable", sentence);
+                body["error"] = json!("payment_unavailable");
+                body["message"] = json!(sentence);
+                body
+            }
+            Error::Unavailable(code, _) => plain(
+                code,
+                "The shop is briefly unavailable. Nothing was changed; please try again in a moment.",
+            ),
+            Error::Internal(_) => plain("internal", "Something went wrong on our side."),
+        }
+    }
+}
+
+impl From<sqlx::Error> for Error {
+    /// Sorts the database's failures: values it cannot hold are the caller's, an outage passes, the rest are bugs.
+    ///
+    /// Source: <https://www.postgresql.org/docs/15/errcodes-appendix.html>
+    fn from(error: sqlx::Error) -> Error {
+        let class = match &error {
+            sqlx::Error::Database(e) => e.code().map(|code| code.into_owned()),
+            _ => None,
+        };
+        match class.as_deref() {
+            // Class 22 is bad data: parse at the door should have caught it, and a 4xx is still the truth.
+            Some(code) if code.starts_with("22") => Error::bad_request(
+                "invalid_value",
+                "The request contains a value that cannot be stored.",
+            ),
+            // Connection failures, resources, shutdown; lock and serialization failures that a repeat would survive.
+            Some(code)
+                if ["08", "53", "57", "40"].contains(&&code[..2]) || code == "55P03" =>
+            {
+                Error::Unavailable("database_unavailable", error.into())
+            }
+            Some(_) => Error::Internal(error.into()),
+            None => match error {
+                sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed
+                | sqlx::Error::Tls(_) | sqlx::Error::WorkerCrashed | sqlx::Error::Protocol(_) => {
+                    Error::Unavailable("database_unavailable", error.into())
+                }
+                other => Error::Internal(other.into()),
+            },
+        }
+    }
+}
+
+impl IntoResponse for Error {
+    fn into_response(self) -> Response {
+        let status = self.status();
+        match &self {
+            Error::Internal(cause) => tracing::error!(error = format!("{cause:#}"), "failed"),
+            Error::Unavailable(code, cause) => {
+                tracing::warn!(code, error = format!("{cause:#}"), "unavailable");
+            }
+            _ => {}
+        }
+        let mut response = (status, Json(self.body())).into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        match status {
+            StatusCode::UNAUTHORIZED => {
+                headers.insert(
+                    header::WWW_AUTHENTICATE,
+                    HeaderValue::from_static("Bearer"),
+                );
+            }
+            StatusCode::SERVICE_UNAVAILABLE => {
+                headers.insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
+            }
+            _ => {}
+        }
+        response
+    }
+}

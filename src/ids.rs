@@ -1,0 +1,66 @@
+//! Identifiers that cannot be taken for one another.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+macro_rules! uuid_id {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, sqlx::Type, ToSchema)]
+        #[serde(transparent)]
+        #[sqlx(transparent)]
+        pub struct $name(pub Uuid);
+
+        impl $name {
+            /// A new identifier; later ones sort after earlier ones (UUID version 7).
+            #[allow(clippy::new_without_default)]
+            pub fn new() -> $name {
+                $name(Uuid::now_v7())
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+    };
+}
+
+uuid_id!(
+    /// An order.
+    OrderId
+);
+uuid_id!(
+    /// A refund that we asked of Stripe, or mean to.
+    RefundId
+);
+
+/// A product: up to 100 characters, compared case-sensitively. The old service's are UUIDs, imported ones may be any text.
+#[derive(
+    Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, sqlx::Type, ToSchema,
+)]
+#[serde(transparent)]
+#[sqlx(transparent)]
+pub struct ProductId(pub String);
+
+impl ProductId {
+    /// The longest id, in characters.
+    pub const MAX_CHARS: usize = 100;
+
+    /// The id, if the text can be one; whether there is such a product is another question.
+    pub fn parse(text: &str) -> Option<ProductId> {
+        let possible =
+            !text.is_empty() && !text.contains('\0') && text.chars().count() <= Self::MAX_CHARS;
+        possible.then(|| ProductId(text.to_owned()))
+    }
+}
+
+impl fmt::Display for ProductId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}

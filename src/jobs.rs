@@ -1,0 +1,81 @@
+//! The outbox: what can wait is a [`Job`], queued by the change that causes it, inside that change's transaction.
+//!
+//! The queue is graphile_worker's, in its own schema; `worker.rs` says what each job does.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use sqlx::PgConnection;
+
+use crate::error::Result;
+use crate::ids::{OrderId, ProductId, RefundId};
+
+/// The name under which every job is queued; the payload says which it is.
+pub const IDENTIFIER: &str = "spirit_beads";
+
+/// Something to be done soon, at least once. Whoever carries it out looks before acting.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "job", rename_all = "snake_case")]
+pub enum Job {
+    /// Bring Stripe's product and price in line with our row.
+    SyncProduct { product: ProductId },
+    /// Obey a stored Stripe event that failed before.
+    ProcessEvent { event: String },
+    /// Find out what became of a Checkout Session that we asked for without hearing the answer, and end it.
+    SettleCheckout { order: OrderId },
+    /// Ask Stripe for a refund that was decided on.
+    SendRefund { refund: RefundId },
+    /// The clock's: release what has run out, settle what hangs.
+    Sweep,
+    /// The clock's: fetch the Stripe events that did not reach us.
+    Reconcile,
+}
+
+impl Job {
+    /// Jobs with one key are one job: a later one replaces an earlier one that has not begun.
+    fn key(&self) -> String {
+        match self {
+            Job::SyncProduct { product } => format!("sync_product:{product}"),
+            Job::ProcessEvent { event } => format!("process_event:{event}"),
+            Job::SettleCheckout { order } => format!("settle_checkout:{order}"),
+            Job::SendRefund { refund } => format!("send_refund:{refund}"),
+            Job::Sweep => "sweep".to_owned(),
+            Job::Reconcile => "reconcile".to_owned(),
+        }
+    }
+
+    /// The payload as the queue keeps it.
+    pub fn payload(&self) -> Value {
+        serde_json::to_value(self).expect("a job is plain data")
+    }
+}
+
+/// Queues a job; it becomes visible to workers when the caller's transaction commits. Safe to repeat.
+pub async fn enqueue(conn: &mut PgConnection, job: &Job) -> Result<()> {
+    sqlx::query(
+        "select id
+         from graphile_worker.add_job($1, $2::json, job_key := $3)",
+    )
+    .bind(IDENTIFIER)
+    .bind(job.payload())
+    .bind(job.key())
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Queues the sync of many products in one round trip. Safe to repeat.
+pub async fn enqueue_syncs(conn: &mut PgConnection, products: &[ProductId]) -> Result<()> {
+    let jobs = products.iter().map(|product| Job::SyncProduct { product: product.clone() });
+    let (payloads, keys): (Vec<Value>, Vec<String>) = jobs.map(|job| (job.payload(), job.key())).unzip();
+    sqlx::query(
+        "select job.id
+         from unnest($2::json[], $3::text[]) as wanted (payload, key),
+              lateral graphile_worker.add_job($1, wanted.payload, job_key := wanted.key) as job",
+    )
+    .bind(IDENTIFIER)
+    .bind(payloads)
+    .bind(keys)
+    .execute(conn)
+    .await?;
+    Ok(())
+}

@@ -1,0 +1,232 @@
+//! Stock: what is on hand, what is held for a pending order, and the ledger that explains every change (P1, P5).
+//!
+//! Everything here works on rows that the caller has locked with [`lock`], which takes them in id order: two carts
+//! with the same pieces wait for each other and never deadlock. CHECK constraints hold what the code promises.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use sqlx::PgConnection;
+use utoipa::ToSchema;
+
+use crate::error::{Error, Result};
+use crate::ids::{OrderId, ProductId};
+use crate::money::Cents;
+
+/// A locked product: all that placing an order needs to know of it.
+#[derive(Clone, Debug, sqlx::FromRow)]
+pub struct Lock {
+    pub id: ProductId,
+    pub name: String,
+    pub price: Cents,
+    pub currency: String,
+    pub primary_image: Option<String>,
+    pub is_sold_out: bool,
+    pub is_active: bool,
+    pub is_deleted: bool,
+    pub on_hand: i32,
+    pub reserved: i32,
+    /// The Stripe price to charge by: absent while the sync of the current price is pending.
+    pub current_stripe_price: Option<String>,
+}
+
+impl Lock {
+    /// What is neither sold nor held.
+    pub fn available(&self) -> i32 {
+        self.on_hand - self.reserved
+    }
+}
+
+/// Why `on_hand` changed. Sales are written by [`take`] and [`take_held`] alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Reason {
+    Initial,
+    Received,
+    Made,
+    Correction,
+    Damaged,
+    Lost,
+    Returned,
+    Sale,
+    Import,
+}
+
+impl Reason {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Reason::Initial => "initial",
+            Reason::Received => "received",
+            Reason::Made => "made",
+            Reason::Correction => "correction",
+            Reason::Damaged => "damaged",
+            Reason::Lost => "lost",
+            Reason::Returned => "returned",
+            Reason::Sale => "sale",
+            Reason::Import => "import",
+        }
+    }
+}
+
+/// Locks the products that exist among `ids`, in id order, until the transaction ends.
+pub async fn lock(conn: &mut PgConnection, ids: &[ProductId]) -> Result<BTreeMap<ProductId, Lock>> {
+    let rows: Vec<Lock> = sqlx::query_as(
+        "select id, name, price, currency, primary_image, is_sold_out, is_active,
+                deleted_at is not null as is_deleted, on_hand, reserved,
+                case when stripe_price_amount = price and stripe_price_currency = currency
+                     then stripe_price_id end as current_stripe_price
+         from products
+         where id = any($1)
+         order by id
+         for update",
+    )
+    .bind(ids)
+    .fetch_all(conn)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.id.clone(), row)).collect())
+}
+
+/// Holds pieces for a pending order. The caller has the rows locked and has seen that they suffice.
+///
+/// # Errors
+/// Internal, with nothing held, if they do not: the CHECK constraint's last word.
+pub async fn reserve(conn: &mut PgConnection, lines: &[(ProductId, i32)]) -> Result<()> {
+    change(
+        conn,
+        lines,
+        "update products
+         set reserved = reserved + line.quantity
+         from unnest($1::text[], $2::integer[]) as line (id, quantity)
+         where products.id = line.id",
+    )
+    .await
+}
+
+/// Lets go of pieces that were held for an order.
+pub async fn release(conn: &mut PgConnection, lines: &[(ProductId, i32)]) -> Result<()> {
+    change(
+        conn,
+        lines,
+        "update products
+         set reserved = reserved - line.quantity
+         from unnest($1::text[], $2::integer[]) as line (id, quantity)
+         where products.id = line.id",
+    )
+    .await
+}
+
+/// Sells pieces that were held for the order: hold and stock go down together, and the ledger says so.
+pub async fn take_held(
+    conn: &mut PgConnection,
+    order: OrderId,
+    lines: &[(ProductId, i32)],
+    actor: &str,
+) -> Result<()> {
+    change(
+        conn,
+        lines,
+        "update products
+         set on_hand = on_hand - line.quantity,
+             reserved = reserved - line.quantity
+         from unnest($1::text[], $2::integer[]) as line (id, quantity)
+         where products.id = line.id",
+    )
+    .await?;
+    record_sale(conn, order, lines, actor).await
+}
+
+/// Sells pieces that nobody held. The caller has the rows locked and has seen that they suffice.
+pub async fn take(
+    conn: &mut PgConnection,
+    order: OrderId,
+    lines: &[(ProductId, i32)],
+    actor: &str,
+) -> Result<()> {
+    change(
+        conn,
+        lines,
+        "update products
+         set on_hand = on_hand - line.quantity
+         from unnest($1::text[], $2::integer[]) as line (id, quantity)
+         where products.id = line.id",
+    )
+    .await?;
+    record_sale(conn, order, lines, actor).await
+}
+
+/// Changes `on_hand` by `delta` pieces for a reason, and returns what is then (on hand, reserved). The caller has the
+/// row locked or has just made it.
+///
+/// # Errors
+/// 409 `stock_is_held` when fewer pieces would be left than pending orders hold.
+pub async fn adjust(
+    conn: &mut PgConnection,
+    product: &ProductId,
+    delta: i32,
+    reason: Reason,
+    note: &str,
+    actor: &str,
+) -> Result<(i32, i32)> {
+    let changed: Option<(i32, i32)> = sqlx::query_as(
+        "update products
+         set on_hand = on_hand + $2
+         where id = $1
+           and on_hand::bigint + $2 between reserved and 2147483647
+         returning on_hand, reserved",
+    )
+    .bind(product)
+    .bind(delta)
+    .fetch_optional(&mut *conn)
+    .await?;
+    let Some(changed) = changed else {
+        return Err(Error::Conflict(
+            "stock_is_held",
+            "The stock cannot go below what pending orders hold, nor below zero.".to_owned(),
+        ));
+    };
+    sqlx::query(
+        "insert into stock_movements (product_id, delta, reason, note, actor)
+         values ($1, $2, $3, $4, $5)",
+    )
+    .bind(product)
+    .bind(delta)
+    .bind(reason.as_str())
+    .bind(note)
+    .bind(actor)
+    .execute(conn)
+    .await?;
+    Ok(changed)
+}
+
+/// Runs one of the statements above on all lines and sees that each found its row.
+async fn change(conn: &mut PgConnection, lines: &[(ProductId, i32)], sql: &'static str) -> Result<()> {
+    let (ids, quantities): (Vec<&ProductId>, Vec<i32>) =
+        lines.iter().map(|(id, quantity)| (id, *quantity)).unzip();
+    let done = sqlx::query(sql).bind(ids).bind(quantities).execute(conn).await?;
+    if done.rows_affected() != lines.len() as u64 {
+        return Err(anyhow::anyhow!("{} of {} products changed", done.rows_affected(), lines.len()).into());
+    }
+    Ok(())
+}
+
+async fn record_sale(
+    conn: &mut PgConnection,
+    order: OrderId,
+    lines: &[(ProductId, i32)],
+    actor: &str,
+) -> Result<()> {
+    let (ids, quantities): (Vec<&ProductId>, Vec<i32>) =
+        lines.iter().map(|(id, quantity)| (id, -*quantity)).unzip();
+    sqlx::query(
+        "insert into stock_movements (product_id, delta, reason, order_id, actor)
+         select line.id, line.delta, 'sale', $3, $4
+         from unnest($1::text[], $2::integer[]) as line (id, delta)",
+    )
+    .bind(ids)
+    .bind(quantities)
+    .bind(order)
+    .bind(actor)
+    .execute(conn)
+    .await?;
+    Ok(())
+}
