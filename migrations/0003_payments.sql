@@ -33,10 +33,10 @@ create table stripe_events (
     last_error   text,
     received_at  timestamptz not null default now(),
     processed_at timestamptz,
-    constraint stripe_events_status_known check (status in ('processed', 'ignored', 'failed')),
+    constraint stripe_events_status_known check (status in ('received', 'processed', 'ignored', 'failed')),
     constraint stripe_events_source_known check (source in ('webhook', 'reconcile'))
 );
-create index stripe_events_failed on stripe_events (received_at) where status = 'failed';
+create index stripe_events_failed on stripe_events (received_at) where status in ('received', 'failed');
 
 -- How far reconciliation has read Stripe's events.
 create table stripe_cursor (
@@ -45,7 +45,7 @@ create table stripe_cursor (
 );
 
 -- What Stripe says was paid, one row per payment intent (the session's id where there was nothing to pay).
--- A refund may be reported before the payment it belongs to, so order and outcome may come later.
+-- A refund or a dispute may be reported before the payment it belongs to, so order and outcome may come later.
 create table payments (
     id                 text primary key,
     order_id           uuid references orders (id),
@@ -55,6 +55,7 @@ create table payments (
     currency           text not null default 'usd',
     refunded           bigint not null default 0,
     refunded_as_of     timestamptz,
+    dispute            text,
     created_at         timestamptz not null default now(),
     updated_at         timestamptz not null default now(),
     constraint payments_outcome_known check (outcome in ('settled', 'refused')),

@@ -1,14 +1,41 @@
-//! Spirit Beads: the back end of a small shop that sells one-of-a-kind pieces.
+//! Spirit Beads: the back end of a small shop that sells one-of-a-kind beaded lighter cases.
+//!
+//! A module imports only from modules below it:
+//!
+//! - [`cli`]: the subcommands
+//! - [`shop`]: opening a shop (database, secrets, Stripe or its sandbox) and closing it
+//! - [`server`]: the routers joined, middleware, listening, stopping gracefully
+//! - [`worker`]: every background job and what it does, on one screen; the clock's jobs
+//! - [`payments`]: money coming in: checkout sessions, Stripe's events, refunds
+//! - [`orders`]: what was bought, for how much, and where it went
+//! - [`products`]: what is for sale, at what price, how many are left
+//! - [`idempotency`]: the first answer, given again
+//! - [`auth`]: API tokens and the `Admin` extractor
+//! - [`extract`]: Json, Query and Path that fail as our `Error`
+//! - [`app`]: the pool and the outside services, handed to handlers and jobs
+//! - [`jobs`]: the outbox
+//! - [`stripe`]: everything we ask of Stripe, and its stand-in
+//! - [`db`]: pool, migrations, our own PostgreSQL for development and tests
+//! - [`config`]: every setting, read once at start
+//! - [`error`]: what can go wrong, and the one JSON shape of a failure
+//! - [`ids`], [`money`]: values that cannot be confused
 #![forbid(unsafe_code)]
 
-pub mod products;
-pub mod auth;
-pub mod extract;
 pub mod app;
-pub mod jobs;
-pub mod stripe;
-pub mod db;
+pub mod auth;
+pub mod cli;
 pub mod config;
+pub mod db;
 pub mod error;
+pub mod extract;
+pub mod idempotency;
 pub mod ids;
+pub mod jobs;
 pub mod money;
+pub mod orders;
+pub mod payments;
+pub mod products;
+pub mod server;
+pub mod shop;
+pub mod stripe;
+pub mod worker;

@@ -1,5 +1,5 @@
 //! The pool and the migrations.
-// pub mod embedded;
+pub mod embedded;
 
 use std::str::FromStr;
 use std::time::Duration;

@@ -1,7 +1,29 @@
 //! Products: what is for sale, at what price, how many are left.
+mod catalogue_file;
+mod categories;
+pub mod demo;
+mod input;
+mod listing;
+mod routes;
+mod service;
 mod stock;
+mod store;
+mod sync;
+mod views;
 
-pub use stock::{Lock, adjust, lock, release, reserve, take, take_held};
+pub use catalogue_file::{ImportSummary, export, import};
+pub use listing::{Page, PageRequest, links};
+pub use routes::{base_url, router};
+pub use stock::{Lock, Reason, adjust, lock, release, reserve, take, take_held};
+pub use store::{Discrepancy, check_ledger, is_empty};
+pub use sync::{
+    SyncRow, find_for_sync, pending_syncs, record_price, record_retired, record_sync_error,
+    record_synced,
+};
+pub use views::serialize_time;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
@@ -9,7 +31,7 @@ use crate::ids::ProductId;
 use crate::money::Cents;
 
 /// A product as the database has it.
-#[derive(Clone, Debug, sqlx::FromRow)]
+#[derive(Clone, Debug, PartialEq, sqlx::FromRow)]
 pub struct Product {
     pub id: ProductId,
     pub name: String,
@@ -38,4 +60,37 @@ pub struct Product {
     pub stripe_error: Option<String>,
     pub created_at: DateTime<Utc>,
     pub updated_at: DateTime<Utc>,
+}
+
+impl Product {
+    /// What is neither sold nor held.
+    pub fn available(&self) -> i32 {
+        self.on_hand - self.reserved
+    }
+
+    /// Whether what Stripe is told of the product differs.
+    fn differs_at_stripe(&self, other: &Product) -> bool {
+        let told = |product: &Product| {
+            (
+                product.name.clone(),
+                product.price,
+                product.currency.clone(),
+                product.primary_image.clone(),
+                product.is_active,
+                product.stripe_product_id.clone(),
+                product.stripe_price_id.clone(),
+            )
+        };
+        told(self) != told(other)
+    }
+}
+
+/// What the shopper who asks holds already, in an order not yet paid: for them, it is still available.
+#[derive(Clone, Debug, Default)]
+pub struct OwnHold(pub Arc<BTreeMap<ProductId, i32>>);
+
+impl OwnHold {
+    fn of(&self, product: &ProductId) -> i32 {
+        self.0.get(product).copied().unwrap_or(0)
+    }
 }

@@ -198,6 +198,38 @@ pub async fn adjust(
     Ok(changed)
 }
 
+/// [`adjust`] for many products at once. The caller has the rows locked and leaves each with what is held.
+pub async fn adjust_many(
+    conn: &mut PgConnection,
+    deltas: &[(ProductId, i32)],
+    reason: Reason,
+    actor: &str,
+) -> Result<()> {
+    change(
+        conn,
+        deltas,
+        "update products
+         set on_hand = on_hand + line.delta
+         from unnest($1::text[], $2::integer[]) as line (id, delta)
+         where products.id = line.id",
+    )
+    .await?;
+    let (ids, quantities): (Vec<&ProductId>, Vec<i32>) =
+        deltas.iter().map(|(id, delta)| (id, *delta)).unzip();
+    sqlx::query(
+        "insert into stock_movements (product_id, delta, reason, actor)
+         select line.id, line.delta, $3, $4
+         from unnest($1::text[], $2::integer[]) as line (id, delta)",
+    )
+    .bind(ids)
+    .bind(quantities)
+    .bind(reason.as_str())
+    .bind(actor)
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
 /// Runs one of the statements above on all lines and sees that each found its row.
 async fn change(conn: &mut PgConnection, lines: &[(ProductId, i32)], sql: &'static str) -> Result<()> {
     let (ids, quantities): (Vec<&ProductId>, Vec<i32>) =

@@ -1,3 +1,437 @@
-//! Everything we ask of Stripe, in our own words.
+//! Everything we ask of Stripe, in our own words. The requests are async-stripe's typed ones; the answers we read
+//! ourselves, only the fields we need, so that a new version of Stripe's API is never an error.
+
+pub mod sandbox;
+mod session;
+mod signature;
+
+pub use session::{Address, NewSession, Session, SessionLine};
+pub use signature::{SignatureError, verify};
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::body::Bytes;
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+use stripe_checkout::checkout_session::{
+    CreateCheckoutSession, CreateCheckoutSessionLineItems, CreateCheckoutSessionLineItemsPriceData,
+    CreateCheckoutSessionPaymentIntentData, CreateCheckoutSessionShippingAddressCollection,
+    CreateCheckoutSessionShippingOptions, CreateCheckoutSessionShippingOptionsShippingRateData,
+    CreateCheckoutSessionShippingOptionsShippingRateDataDeliveryEstimate as DeliveryEstimate,
+    CreateCheckoutSessionShippingOptionsShippingRateDataDeliveryEstimateMaximum as Most,
+    CreateCheckoutSessionShippingOptionsShippingRateDataDeliveryEstimateMaximumUnit as MostUnit,
+    CreateCheckoutSessionShippingOptionsShippingRateDataDeliveryEstimateMinimum as Least,
+    CreateCheckoutSessionShippingOptionsShippingRateDataDeliveryEstimateMinimumUnit as LeastUnit,
+    CreateCheckoutSessionShippingOptionsShippingRateDataFixedAmount as FixedAmount,
+    CreateCheckoutSessionShippingOptionsShippingRateDataTaxBehavior as TaxBehavior,
+    CreateCheckoutSessionShippingOptionsShippingRateDataType as RateType, ExpireCheckoutSession,
+    ProductData, RetrieveCheckoutSession,
+};
+use stripe_client_core::{CustomizedStripeRequest, StripeClient, StripeRequest};
+use stripe_core::event::ListEvent;
+use stripe_core::refund::CreateRefund;
+use stripe_product::price::{CreatePrice, RetrievePrice, UpdatePrice};
+use stripe_product::product::{CreateProduct, UpdateProduct};
+use stripe_shared::CheckoutSessionMode;
+use stripe_types::{Currency, RangeBoundsTs, RangeQueryTs};
+use tokio::time::Instant;
+
+use crate::config::Secret;
+use crate::ids::RefundId;
+use crate::money::Cents;
+
+/// Why a call to Stripe failed, sorted by what we then know.
+#[derive(Debug, thiserror::Error)]
+pub enum StripeError {
+    /// Stripe said no to this request; nothing was done, and asking again is useless.
+    #[error("Stripe refused ({status}, {code}): {message}")]
+    Refused {
+        status: u16,
+        code: String,
+        message: String,
+    },
+    /// Nothing was done, and later it may go better: no connection, too many requests, a wrong key.
+    #[error("Stripe is not available: {0}")]
+    Unavailable(String),
+    /// We do not know whether it was done: no answer in time, a dropped line, a 5xx.
+    #[error("Stripe's answer is unknown: {0}")]
+    Unknown(String),
+}
+
+impl StripeError {
+    /// True for Stripe's word that the thing does not exist.
+    pub fn is_missing(&self) -> bool {
+        matches!(self, StripeError::Refused { status: 404, .. })
+            || matches!(self, StripeError::Refused { code, .. } if code == "resource_missing")
+    }
+
+    fn is_code(&self, wanted: &str) -> bool {
+        matches!(self, StripeError::Refused { code, .. } if code == wanted)
+    }
+}
+
+pub type Result<T> = std::result::Result<T, StripeError>;
+
+/// Stripe, or the sandbox: they differ by the address. Cheap to clone.
 #[derive(Clone)]
-pub struct Stripe;
+pub struct Stripe {
+    client: Arc<stripe::Client>,
+    timeout: Duration,
+}
+
+/// A product as Stripe should have it.
+#[derive(Clone, Debug)]
+pub struct ProductFacts {
+    /// Stripe's id; ours to choose when it is made.
+    pub id: String,
+    pub name: String,
+    pub image: Option<String>,
+    pub active: bool,
+    pub our_id: String,
+}
+
+/// What Stripe says of a price.
+#[derive(Clone, Debug)]
+pub struct Price {
+    pub id: String,
+    pub amount: Option<i64>,
+    pub currency: String,
+    pub active: bool,
+    pub product: String,
+}
+
+/// What became of a refund that we asked for.
+#[derive(Clone, Debug)]
+pub struct Refund {
+    pub id: String,
+    /// `succeeded`, `pending`, `requires_action`, `failed` or `canceled`.
+    pub status: String,
+}
+
+/// One page of events, newest first, each as Stripe tells it.
+pub struct EventPage {
+    pub events: Vec<Value>,
+    pub has_more: bool,
+}
+
+impl Stripe {
+    /// A client for this key. The time-out bounds one try; a call with its repeats takes half as long again at most.
+    ///
+    /// # Errors
+    /// When the key cannot be sent in a header, or the address is none.
+    pub fn new(key: &Secret, api_url: Option<&str>, timeout: Duration) -> anyhow::Result<Stripe> {
+        let mut builder = stripe::ClientBuilder::new(key.reveal());
+        if let Some(url) = api_url {
+            builder = builder.url(format!("{}/", url.trim_end_matches('/')));
+        }
+        let client = builder.build().map_err(|error| anyhow::anyhow!("setting up Stripe's client: {error}"))?;
+        Ok(Stripe { client: Arc::new(client), timeout })
+    }
+
+    /// Asks for a Checkout Session. The order's id is the idempotency key: asking again returns the same session.
+    ///
+    /// # Errors
+    /// See [`StripeError`]; after `Unknown` there may be a session that nobody has been told of.
+    pub async fn create_session(&self, new: &NewSession) -> Result<Session> {
+        let lines: Vec<_> = new.lines.iter().map(|line| line_item(line, &new.currency)).collect();
+        let mut rate = CreateCheckoutSessionShippingOptionsShippingRateData::new(&new.shipping_name);
+        rate.type_ = Some(RateType::FixedAmount);
+        rate.fixed_amount = Some(FixedAmount::new(new.shipping_price.0, currency(&new.currency)));
+        rate.tax_behavior = Some(TaxBehavior::Exclusive);
+        // Shipping. Source: https://docs.stripe.com/tax/tax-codes
+        rate.tax_code = Some("txcd_92010001".to_owned());
+        rate.delivery_estimate = Some(DeliveryEstimate {
+            minimum: Some(Least::new(LeastUnit::BusinessDay, i64::from(new.shipping_days.0))),
+            maximum: Some(Most::new(MostUnit::BusinessDay, i64::from(new.shipping_days.1))),
+        });
+        let mut shipping = CreateCheckoutSessionShippingOptions::new();
+        shipping.shipping_rate_data = Some(rate);
+        let metadata = HashMap::from([
+            ("order_id".to_owned(), new.order.to_string()),
+            ("order_number".to_owned(), new.order_number.clone()),
+        ]);
+        let mut intent = CreateCheckoutSessionPaymentIntentData::new();
+        intent.metadata = Some(metadata.clone());
+        let countries: Vec<_> = session::COUNTRIES
+            .iter()
+            .map(|code| code.parse().unwrap_or_else(|error| match error {}))
+            .collect();
+        let request = CreateCheckoutSession::new()
+            .mode(CheckoutSessionMode::Payment)
+            .line_items(lines)
+            .client_reference_id(new.order.to_string())
+            .expires_at(new.expires_at.timestamp())
+            .metadata(metadata)
+            .payment_intent_data(intent)
+            .shipping_options(vec![shipping])
+            .shipping_address_collection(CreateCheckoutSessionShippingAddressCollection::new(countries))
+            .success_url(&new.success_url)
+            .cancel_url(&new.cancel_url);
+        let answer = self.call(&request, Some(format!("order-{}", new.order))).await?;
+        read_session(&answer)
+    }
+
+    /// The session as it stands.
+    ///
+    /// # Errors
+    /// See [`StripeError`].
+    pub async fn find_session(&self, id: &str) -> Result<Session> {
+        read_session(&self.call(&RetrieveCheckoutSession::new(id), None).await?)
+    }
+
+    /// Ends a session, so that it can no longer be paid, and returns it as it then stands: `expired`, or `complete`
+    /// when the payment was faster. Safe to repeat.
+    ///
+    /// # Errors
+    /// See [`StripeError`].
+    pub async fn expire_session(&self, id: &str) -> Result<Session> {
+        match self.call(&ExpireCheckoutSession::new(id), None).await {
+            Ok(answer) => read_session(&answer),
+            // Stripe refuses to expire what is not open; what it is instead, it tells when asked.
+            Err(error @ StripeError::Refused { .. }) if !error.is_missing() => self.find_session(id).await,
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Makes the product, or brings it in line. Safe to repeat: the id is ours, so there is never a second one.
+    ///
+    /// # Errors
+    /// See [`StripeError`].
+    pub async fn save_product(&self, product: &ProductFacts, exists: bool, key: &str) -> Result<()> {
+        let metadata = HashMap::from([("product_id".to_owned(), product.our_id.clone())]);
+        let images: Vec<String> = product.image.iter().cloned().collect();
+        if !exists {
+            let mut request = CreateProduct::new(&product.name)
+                .id(&product.id)
+                .active(product.active)
+                .shippable(true)
+                .metadata(metadata.clone());
+            if !images.is_empty() {
+                request = request.images(images.clone());
+            }
+            match self.call(&request, Some(key.to_owned())).await {
+                Ok(_) => return Ok(()),
+                Err(error) if error.is_code("resource_already_exists") => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let request = UpdateProduct::new(product.id.as_str())
+            .name(&product.name)
+            .active(product.active)
+            .images(images)
+            .metadata(metadata);
+        // Without a key: the values are absolute, and under a key Stripe would repeat a failure for a day.
+        self.call(&request, None).await?;
+        Ok(())
+    }
+
+    /// The price as Stripe has it.
+    ///
+    /// # Errors
+    /// See [`StripeError`].
+    pub async fn find_price(&self, id: &str) -> Result<Price> {
+        read_price(&self.call(&RetrievePrice::new(id), None).await?)
+    }
+
+    /// Makes a price for a product and returns it. Safe to repeat under the same key.
+    ///
+    /// # Errors
+    /// See [`StripeError`].
+    pub async fn create_price(&self, product: &str, amount: Cents, code: &str, key: &str) -> Result<Price> {
+        let request = CreatePrice::new(currency(code)).product(product).unit_amount(amount.0);
+        read_price(&self.call(&request, Some(key.to_owned())).await?)
+    }
+
+    /// Makes a price the one that Stripe shows for the product. Safe to repeat.
+    ///
+    /// # Errors
+    /// See [`StripeError`].
+    pub async fn set_default_price(&self, product: &str, price: &str) -> Result<()> {
+        self.call(&UpdateProduct::new(product).default_price(price), None).await?;
+        Ok(())
+    }
+
+    /// Archives a price, which must not be its product's default. Safe to repeat.
+    ///
+    /// # Errors
+    /// See [`StripeError`].
+    pub async fn archive_price(&self, price: &str) -> Result<()> {
+        self.call(&UpdatePrice::new(price).active(false), None).await?;
+        Ok(())
+    }
+
+    /// Gives money back. Our refund's id is the idempotency key: asking again is the same refund.
+    ///
+    /// # Errors
+    /// See [`StripeError`]; `charge_already_refunded` is a refusal.
+    pub async fn refund(&self, id: RefundId, payment_intent: &str, amount: Cents, reason: &str) -> Result<Refund> {
+        let metadata = HashMap::from([
+            ("refund_id".to_owned(), id.to_string()),
+            ("reason".to_owned(), reason.to_owned()),
+        ]);
+        let request = CreateRefund::new().payment_intent(payment_intent).amount(amount.0).metadata(metadata);
+        let answer = self.call(&request, Some(format!("refund-{id}"))).await?;
+        match (answer["id"].as_str(), answer["status"].as_str()) {
+            (Some(id), Some(status)) => Ok(Refund { id: id.to_owned(), status: status.to_owned() }),
+            _ => Err(unreadable("refund")),
+        }
+    }
+
+    /// One page of the events of these types since a moment, newest first; `after` is the last id of the page before.
+    ///
+    /// # Errors
+    /// See [`StripeError`].
+    pub async fn list_events(
+        &self,
+        types: &[&str],
+        since: DateTime<Utc>,
+        after: Option<&str>,
+    ) -> Result<EventPage> {
+        let mut bounds = RangeBoundsTs::default();
+        bounds.gte = Some(since.timestamp());
+        let types: Vec<String> = types.iter().map(|&name| name.to_owned()).collect();
+        let mut request = ListEvent::new().created(RangeQueryTs::Bounds(bounds)).types(types).limit(100);
+        if let Some(id) = after {
+            request = request.starting_after(id);
+        }
+        let mut answer = self.call(&request, None).await?;
+        match answer["data"].take() {
+            Value::Array(events) => {
+                Ok(EventPage { events, has_more: answer["has_more"].as_bool().unwrap_or(false) })
+            }
+            _ => Err(unreadable("event list")),
+        }
+    }
+
+    /// Sends a request, up to three times where that may help, within one and a half time-outs.
+    async fn call<R: StripeRequest>(&self, request: &R, key: Option<String>) -> Result<Value> {
+        let deadline = Instant::now() + self.timeout * 3 / 2;
+        let mut pause = Duration::from_millis(100);
+        let mut tries = 1;
+        let mut unknown = None;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let error = match self.try_once(request, key.as_deref(), left.min(self.timeout)).await {
+                Err(StripeError::Unknown(why)) => {
+                    unknown = Some(why.clone());
+                    StripeError::Unknown(why)
+                }
+                // A later try that surely did nothing says nothing of an earlier one.
+                Err(StripeError::Unavailable(why)) => match unknown.clone() {
+                    Some(earlier) => StripeError::Unknown(earlier),
+                    None => StripeError::Unavailable(why),
+                },
+                settled => return settled,
+            };
+            if tries == 3 || Instant::now() + pause >= deadline {
+                return Err(error);
+            }
+            tokio::time::sleep(pause).await;
+            pause *= 3;
+            tries += 1;
+        }
+    }
+
+    async fn try_once<R: StripeRequest>(&self, request: &R, key: Option<&str>, timeout: Duration) -> Result<Value> {
+        let strategy = match key {
+            Some(key) => stripe::RequestStrategy::Idempotent(
+                stripe::IdempotencyKey::new(key).map_err(|error| StripeError::Unavailable(error.to_string()))?,
+            ),
+            None => stripe::RequestStrategy::Once,
+        };
+        let capture = Capture { client: &self.client, answer: Mutex::new(Bytes::new()) };
+        request
+            .build()
+            .customize::<HashMap<String, String>>()
+            .request_strategy(strategy)
+            .timeout(timeout)
+            .send(&capture)
+            .await
+            .map_err(sort)?;
+        let answer = capture.answer.into_inner().expect("nothing panics while it holds this lock");
+        serde_json::from_slice(&answer).map_err(|error| StripeError::Unknown(error.to_string()))
+    }
+}
+
+/// Keeps the answer's bytes for us and shows the library an empty object in their place: its own types refuse
+/// answers that lack a field, or have a value, of another version of the API.
+struct Capture<'a> {
+    client: &'a stripe::Client,
+    answer: Mutex<Bytes>,
+}
+
+impl StripeClient for Capture<'_> {
+    type Err = stripe::StripeError;
+
+    async fn execute(&self, request: CustomizedStripeRequest) -> std::result::Result<Bytes, Self::Err> {
+        let answer = self.client.execute(request).await?;
+        *self.answer.lock().expect("nothing panics while it holds this lock") = answer;
+        Ok(Bytes::from_static(b"{}"))
+    }
+}
+
+/// Source: <https://docs.stripe.com/error-low-level>
+fn sort(error: stripe::StripeError) -> StripeError {
+    use stripe::StripeError as Theirs;
+    match error {
+        Theirs::Stripe(error, status) => {
+            let code = error.code.as_ref().map(|code| code.as_str().to_owned()).unwrap_or_default();
+            let message = error.message.clone().unwrap_or_default();
+            match status {
+                400 | 402 | 404 => StripeError::Refused { status, code, message },
+                401 | 403 | 429 => StripeError::Unavailable(format!("{status} {code}")),
+                _ => StripeError::Unknown(format!("{status} {code}")),
+            }
+        }
+        // The library tells us only by this word that no connection came about.
+        Theirs::ClientError(text) if text.contains("(Connect)") => StripeError::Unavailable(text),
+        Theirs::ConfigError(text) => StripeError::Unavailable(text),
+        Theirs::ClientError(text) | Theirs::JSONDeserialize(text) => StripeError::Unknown(text),
+        Theirs::Timeout => StripeError::Unknown("no answer in time".to_owned()),
+    }
+}
+
+fn unreadable(what: &str) -> StripeError {
+    StripeError::Unknown(format!("an unreadable {what}"))
+}
+
+fn read_session(answer: &Value) -> Result<Session> {
+    Session::read(answer).ok_or_else(|| unreadable("session"))
+}
+
+fn read_price(answer: &Value) -> Result<Price> {
+    let text = |name: &str| answer[name].as_str().map(str::to_owned);
+    match (text("id"), text("currency")) {
+        (Some(id), Some(currency)) => Ok(Price {
+            id,
+            currency,
+            amount: answer["unit_amount"].as_i64(),
+            active: answer["active"].as_bool().unwrap_or(false),
+            product: text("product").unwrap_or_default(),
+        }),
+        _ => Err(unreadable("price")),
+    }
+}
+
+fn currency(code: &str) -> Currency {
+    code.parse().unwrap_or_else(|error| match error {})
+}
+
+fn line_item(line: &SessionLine, code: &str) -> CreateCheckoutSessionLineItems {
+    let mut item = CreateCheckoutSessionLineItems::new();
+    item.quantity = Some(u64::from(line.quantity.unsigned_abs()));
+    match &line.price {
+        Some(price) => item.price = Some(price.clone()),
+        None => {
+            let mut product = ProductData::new(&line.name);
+            product.images = line.image.clone().map(|image| vec![image]);
+            let mut price = CreateCheckoutSessionLineItemsPriceData::new(currency(code));
+            price.unit_amount = Some(line.unit_amount.0);
+            price.product_data = Some(product);
+            item.price_data = Some(price);
+        }
+    }
+    item
+}

@@ -1,0 +1,349 @@
+//! The subcommands: each opens what it needs, does one thing, and says what it did.
+
+use std::io::{IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, bail};
+use clap::{Parser, Subcommand};
+use indicatif::{ProgressBar, ProgressStyle};
+use tracing_subscriber::EnvFilter;
+
+use crate::app::App;
+use crate::auth::{self, Scope};
+use crate::config::{Config, LogFormat};
+use crate::error::{Error, Fault};
+use crate::shop::Shop;
+use crate::{payments, products, server, shop, worker};
+
+/// The back end of the Spirit Beads shop. Without a subcommand: serve.
+#[derive(Parser)]
+#[command(version, about)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Answer requests and work off jobs (the default)
+    Serve,
+    /// Work off jobs only
+    Work,
+    /// Bring the database's schema up to date
+    Migrate,
+    /// Take the catalogue in or out
+    #[command(subcommand)]
+    Catalog(Catalog),
+    /// Tokens for programs that use the API
+    #[command(subcommand)]
+    Token(Token),
+    /// Look after the stock
+    #[command(subcommand)]
+    Stock(Stock),
+    /// Look after what Stripe has of us
+    #[command(subcommand)]
+    Stripe(StripeCommand),
+}
+
+#[derive(Subcommand)]
+enum Catalog {
+    /// Create or update everything in a catalogue file, or nothing
+    Import {
+        file: PathBuf,
+        /// Folder with the file's pictures, copied into the shop's media folder
+        #[arg(long, value_name = "DIR")]
+        media: Option<PathBuf>,
+    },
+    /// Write the catalogue to standard output
+    Export,
+}
+
+#[derive(Subcommand)]
+enum Token {
+    /// Make a token; it is shown this once
+    Create {
+        #[arg(long)]
+        name: String,
+        /// catalogue, stock, orders:read or orders:write; repeat for several
+        #[arg(long = "scope", required = true, value_parser = parse_scope)]
+        scopes: Vec<Scope>,
+    },
+    /// List tokens, revoked ones too
+    List,
+    /// Take a token's rights away
+    Revoke { id: i64 },
+}
+
+#[derive(Subcommand)]
+enum Stock {
+    /// Check that the ledger explains the stock, and orders the holds
+    Check,
+}
+
+#[derive(Subcommand)]
+enum StripeCommand {
+    /// Bring Stripe's products and prices in line with the catalogue
+    Sync,
+    /// Fetch the events that did not reach us and settle what hangs
+    Reconcile,
+}
+
+fn parse_scope(text: &str) -> Result<Scope, String> {
+    Scope::parse(text).ok_or_else(|| {
+        let known: Vec<&str> = Scope::ALL.iter().map(|scope| scope.as_str()).collect();
+        format!("one of {}", known.join(", "))
+    })
+}
+
+/// Reads the command line and the settings, and does what they say.
+pub fn run() -> ExitCode {
+    let cli = Cli::parse();
+    let config = match Config::from_environment() {
+        Ok(config) => config,
+        Err(faults) => {
+            eprintln!("The settings are not complete:");
+            print_faults(&faults);
+            eprintln!("See .env.example for all of them.");
+            return ExitCode::from(2);
+        }
+    };
+    start_logging(&config);
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("error: starting the runtime: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let code = match runtime.block_on(dispatch(cli.command.unwrap_or(Command::Serve), config)) {
+        Ok(code) => code,
+        Err(error) => {
+            match error.downcast_ref::<Error>() {
+                Some(Error::Invalid(faults)) => print_faults(faults),
+                _ => eprintln!("error: {error:#}"),
+            }
+            ExitCode::FAILURE
+        }
+    };
+    runtime.shutdown_background();
+    code
+}
+
+fn print_faults(faults: &[Fault]) {
+    for fault in faults {
+        eprintln!("  {}: {}", fault.field, fault.message);
+    }
+}
+
+fn start_logging(config: &Config) {
+    // These tell of every job, query and try; what matters of them we say ourselves.
+    let quiet = "graphile_worker=warn,graphile_worker_migrations_core=warn,sqlx=warn,stripe=error";
+    let filter = EnvFilter::builder().parse_lossy(format!("{quiet},{}", config.log_filter));
+    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match config.log_format {
+        LogFormat::Human => logs.with_ansi(std::io::stderr().is_terminal()).with_target(false).init(),
+        LogFormat::Json => logs.json().flatten_event(true).init(),
+    }
+}
+
+async fn dispatch(command: Command, config: Config) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Serve => serve(config).await?,
+        Command::Work => {
+            let shop = Shop::open(config).await?;
+            println!("Working off jobs.");
+            worker::run(shop.app.clone(), shop::interrupted()).await?;
+            shop.close().await?;
+        }
+        Command::Migrate => {
+            let shop = Shop::open(config).await?;
+            println!("The schema is up to date.");
+            shop.close().await?;
+        }
+        Command::Catalog(command) => catalog(command, config).await?,
+        Command::Token(command) => token(command, config).await?,
+        Command::Stock(Stock::Check) => return check_stock(config).await,
+        Command::Stripe(command) => return stripe(command, config).await,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn serve(mut config: Config) -> anyhow::Result<()> {
+    let listener = tokio::net::TcpListener::bind(config.bind_addr)
+        .await
+        .with_context(|| format!("listening on {} (BIND_ADDR says where)", config.bind_addr))?;
+    // Port 0 means any free one: from here on it is known.
+    let address = listener.local_addr()?;
+    config.public_url = config.public_url.replace(&config.bind_addr.to_string(), &address.to_string());
+    config.bind_addr = address;
+    let mut shop = Shop::open(config).await?;
+    if shop.add_demo_catalogue().await? {
+        println!("A demo catalogue was added.");
+    }
+    let pages = shop.open_sandbox();
+    let url = &shop.app.config.public_url;
+    println!("Shop API   {url}/api/products/");
+    println!("API docs   {url}/api/docs/");
+    if pages.is_some() {
+        println!("Sandbox    {url}/sandbox/   (Stripe's stand-in: no real money)");
+    }
+    std::io::stdout().flush()?;
+    let (stop, stopped) = tokio::sync::watch::channel(());
+    let wait = move || {
+        let mut stopped = stopped.clone();
+        async move {
+            // An error means that the sender is gone: time to stop, too.
+            let _ = stopped.changed().await;
+        }
+    };
+    let working = tokio::spawn(worker::run(shop.app.clone(), wait()));
+    let serving = tokio::spawn(server::serve(listener, server::router(shop.app.clone(), pages), wait()));
+    shop::interrupted().await;
+    tracing::info!("stopping: requests in flight are answered first");
+    stop.send(())?;
+    serving.await??;
+    working.await??;
+    shop.close().await
+}
+
+async fn catalog(command: Catalog, config: Config) -> anyhow::Result<()> {
+    let shop = Shop::open(config).await?;
+    match command {
+        Catalog::Import { file, media } => {
+            let text = std::fs::read_to_string(&file).with_context(|| format!("reading {}", file.display()))?;
+            let mut tx = shop.app.db.begin().await?;
+            let summary = products::import(&mut tx, &text, media.as_deref(), "import").await?;
+            if let Some(folder) = media {
+                copy_pictures(&text, &folder, &shop.app.config.media_dir)?;
+            }
+            tx.commit().await?;
+            println!(
+                "Categories: {} created, {} updated. Products: {} created, {} updated. Unchanged: {}.",
+                summary.categories_created,
+                summary.categories_updated,
+                summary.products_created,
+                summary.products_updated,
+                summary.unchanged
+            );
+        }
+        Catalog::Export => {
+            let catalogue = products::export(&mut *shop.app.db.acquire().await?).await?;
+            println!("{}", serde_json::to_string_pretty(&catalogue)?);
+        }
+    }
+    shop.close().await
+}
+
+/// Copies the pictures that a catalogue file names; the import has seen that all are there.
+fn copy_pictures(catalogue: &str, from: &Path, to: &Path) -> anyhow::Result<()> {
+    let catalogue: serde_json::Value = serde_json::from_str(catalogue)?;
+    let products = catalogue["products"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let pictures: Vec<&str> = products
+        .iter()
+        .flat_map(|product| [&product["primary_image"], &product["secondary_image"]])
+        .filter_map(|picture| picture.as_str())
+        .map(|picture| picture.trim_start_matches("/media/"))
+        .filter(|picture| !picture.is_empty() && !picture.contains("://"))
+        .collect();
+    let bar = progress(pictures.len() as u64, "pictures");
+    for picture in &pictures {
+        shop::write_picture(to, picture, &std::fs::read(from.join(picture))?)?;
+        bar.inc(1);
+    }
+    bar.finish_and_clear();
+    println!("{} pictures copied.", pictures.len());
+    Ok(())
+}
+
+async fn token(command: Token, config: Config) -> anyhow::Result<()> {
+    let shop = Shop::open(config).await?;
+    let mut conn = shop.app.db.acquire().await?;
+    match command {
+        Token::Create { name, scopes } => {
+            let token = auth::create_token(&mut conn, &name, &scopes).await?;
+            eprintln!("The token is shown this once; send it as `Authorization: Bearer TOKEN`.");
+            println!("{token}");
+        }
+        Token::List => {
+            for token in auth::list_tokens(&mut conn).await? {
+                let state = if token.revoked_at.is_some() { "revoked" } else { "active" };
+                let used = match token.last_used_at {
+                    Some(at) => format!("last used {}", at.format("%Y-%m-%d %H:%M UTC")),
+                    None => "never used".to_owned(),
+                };
+                println!("{:>4}  {:<8} {:<24} {}  {used}", token.id, state, token.name, token.scopes.join(" "));
+            }
+        }
+        Token::Revoke { id } => {
+            if !auth::revoke_token(&mut conn, id).await? {
+                bail!("there is no token {id}");
+            }
+            println!("Token {id} is revoked.");
+        }
+    }
+    drop(conn);
+    shop.close().await
+}
+
+async fn check_stock(config: Config) -> anyhow::Result<ExitCode> {
+    let shop = Shop::open(config).await?;
+    let wrong = products::check_ledger(&mut *shop.app.db.acquire().await?).await?;
+    for product in &wrong {
+        println!(
+            "{}: {} on hand, the ledger says {}; {} reserved, pending orders hold {}",
+            product.product_id, product.on_hand, product.ledger_sum, product.reserved, product.held
+        );
+    }
+    shop.close().await?;
+    if wrong.is_empty() {
+        println!("The ledger explains the stock of every product.");
+        Ok(ExitCode::SUCCESS)
+    } else {
+        println!("{} products do not add up.", wrong.len());
+        Ok(ExitCode::FAILURE)
+    }
+}
+
+async fn stripe(command: StripeCommand, config: Config) -> anyhow::Result<ExitCode> {
+    let shop = Shop::open(config).await?;
+    let failed = match command {
+        StripeCommand::Sync => sync_catalogue(&shop.app).await?,
+        StripeCommand::Reconcile => {
+            let bar = progress(0, "events");
+            let done = payments::reconcile(&shop.app, &|at, all| {
+                bar.set_length(all);
+                bar.set_position(at);
+            })
+            .await?;
+            bar.finish_and_clear();
+            println!("{done}.");
+            u64::from(done.failed + done.waiting)
+        }
+    };
+    shop.close().await?;
+    Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Syncs every product that is not in line, one after the other; says how many failed.
+async fn sync_catalogue(app: &App) -> anyhow::Result<u64> {
+    let pending = products::pending_syncs(&mut *app.db.acquire().await?).await?;
+    let bar = progress(pending.len() as u64, "products");
+    let mut failed = 0;
+    for product in &pending {
+        if let Err(error) = payments::sync_product(app, product).await {
+            failed += 1;
+            bar.suspend(|| eprintln!("{product}: {error}"));
+        }
+        bar.inc(1);
+    }
+    bar.finish_and_clear();
+    let refused = products::pending_syncs(&mut *app.db.acquire().await?).await?.len() as u64;
+    println!("{} of {} products brought in line.", pending.len() as u64 - refused.max(failed), pending.len());
+    Ok(refused.max(failed))
+}
+
+fn progress(length: u64, what: &'static str) -> ProgressBar {
+    let style = ProgressStyle::with_template("{bar:32} {pos}/{len} {msg} {eta}").expect("a valid template");
+    ProgressBar::new(length).with_style(style).with_message(what)
+}

@@ -1,0 +1,124 @@
+//! `Idempotency-Key`: the first answer to a request is kept for a day and given again to each repeat.
+//!
+//! Source: <https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/>
+
+use axum::http::{HeaderMap, StatusCode};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+use sqlx::PgConnection;
+
+use crate::error::{Error, Result};
+use crate::ids::OrderId;
+
+/// A key that came with a request, bound to what was asked.
+pub struct Key {
+    scope: &'static str,
+    key: String,
+    fingerprint: Vec<u8>,
+}
+
+/// What is known of a key.
+#[derive(Debug)]
+pub enum Known {
+    /// Nothing: this request is the first, and the row is ours until the transaction ends.
+    New,
+    /// It was answered: give the same answer.
+    Answered { order: Option<OrderId>, status: u16, answer: Value },
+    /// It was begun and placed this order, but no answer was kept.
+    Begun(OrderId),
+}
+
+impl Key {
+    /// The request's key, if it sent one.
+    ///
+    /// # Errors
+    /// 400 naming the header for an empty key, one of over 255 characters, or one that is not plain ASCII.
+    pub fn read(headers: &HeaderMap, scope: &'static str, asked: &[u8]) -> Result<Option<Key>> {
+        let Some(value) = headers.get("idempotency-key") else {
+            return Ok(None);
+        };
+        let key = value.to_str().unwrap_or_default();
+        if key.is_empty() || key.len() > 255 {
+            return Err(Error::invalid("Idempotency-Key", "must have 1 to 255 plain characters"));
+        }
+        Ok(Some(Key { scope, key: key.to_owned(), fingerprint: Sha256::digest(asked).to_vec() }))
+    }
+
+    /// Claims the key, or says what is known of it. Of two requests at once the second waits for the first.
+    ///
+    /// # Errors
+    /// 422 `idempotency_key_reused` when the key came with another request before.
+    pub async fn claim(&self, conn: &mut PgConnection) -> Result<Known> {
+        let done = sqlx::query(
+            "insert into idempotency_keys (scope, key, fingerprint)
+             values ($1, $2, $3)
+             on conflict do nothing",
+        )
+        .bind(self.scope)
+        .bind(&self.key)
+        .bind(&self.fingerprint)
+        .execute(&mut *conn)
+        .await?;
+        if done.rows_affected() == 1 {
+            return Ok(Known::New);
+        }
+        let (fingerprint, order, status, answer): (Vec<u8>, Option<OrderId>, Option<i32>, Option<Value>) =
+            sqlx::query_as(
+                "select fingerprint, order_id, status, answer
+                 from idempotency_keys
+                 where scope = $1
+                   and key = $2
+                 for update",
+            )
+            .bind(self.scope)
+            .bind(&self.key)
+            .fetch_one(conn)
+            .await?;
+        if fingerprint != self.fingerprint {
+            return Err(Error::Refused(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "idempotency_key_reused",
+                "This Idempotency-Key was used for another request.".to_owned(),
+            ));
+        }
+        Ok(match (status, answer, order) {
+            (Some(status), Some(answer), order) => {
+                let status = u16::try_from(status).map_err(anyhow::Error::from)?;
+                Known::Answered { order, status, answer }
+            }
+            (_, _, Some(order)) => Known::Begun(order),
+            _ => Known::New,
+        })
+    }
+
+    /// Keeps which order the request placed, and its answer once there is one.
+    pub async fn keep(
+        &self,
+        conn: &mut PgConnection,
+        order: Option<OrderId>,
+        answer: Option<(u16, &Value)>,
+    ) -> Result<()> {
+        sqlx::query(
+            "update idempotency_keys
+             set order_id = $3, status = $4, answer = $5
+             where scope = $1
+               and key = $2",
+        )
+        .bind(self.scope)
+        .bind(&self.key)
+        .bind(order)
+        .bind(answer.map(|(status, _)| i32::from(status)))
+        .bind(answer.map(|(_, body)| body))
+        .execute(conn)
+        .await?;
+        Ok(())
+    }
+}
+
+/// Forgets keys older than a day; returns how many.
+pub async fn purge(conn: &mut PgConnection) -> Result<u64> {
+    let done = sqlx::query("delete from idempotency_keys where created_at < now() - interval '1 day'")
+        .execute(conn)
+        .await?;
+    Ok(done.rows_affected())
+}

@@ -1,0 +1,243 @@
+//! A cart as the storefront sends it: which lines can be bought, and what is wrong with the others.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use crate::error::{Error, LineFault, Result};
+use crate::ids::ProductId;
+use crate::products;
+
+/// The most lines we look at, and the most different products: Stripe takes 100 lines in one session.
+const MOST_LINES: usize = 1000;
+const MOST_PRODUCTS: usize = 100;
+const MOST_PIECES: i64 = 999;
+
+/// The lines of a cart in the order they came.
+#[derive(Debug)]
+pub struct Cart {
+    lines: Vec<CartLine>,
+}
+
+#[derive(Debug)]
+struct CartLine {
+    /// The id as sent, for the answer.
+    sent_id: Value,
+    wanted: std::result::Result<(ProductId, i32), LineFault>,
+}
+
+impl Cart {
+    /// Reads `{"items": [{"product_id": …, "quantity": …}, …]}`. A faulty line is kept and reported by [`Cart::check`]
+    /// together with those that the stock refuses.
+    ///
+    /// # Errors
+    /// `Cart` without lines when there are none; 400 naming `items` when it is not a list, or too long a one.
+    pub fn read(body: &Value) -> Result<Cart> {
+        let items = match &body["items"] {
+            Value::Array(items) => items,
+            Value::Null => return Err(Error::Cart(Vec::new())),
+            Value::Object(none) if none.is_empty() => return Err(Error::Cart(Vec::new())),
+            _ => return Err(Error::invalid("items", "must be a list of lines with product_id and quantity")),
+        };
+        if items.is_empty() {
+            return Err(Error::Cart(Vec::new()));
+        }
+        if items.len() > MOST_LINES {
+            return Err(Error::invalid("items", format!("must have at most {MOST_LINES} lines")));
+        }
+        let cart = Cart { lines: items.iter().map(read_line).collect() };
+        if cart.wanted().len() > MOST_PRODUCTS {
+            return Err(Error::invalid("items", format!("must name at most {MOST_PRODUCTS} different products")));
+        }
+        Ok(cart)
+    }
+
+    /// How many pieces of each product are wanted, in id order; two lines of one product count together.
+    pub fn wanted(&self) -> BTreeMap<ProductId, i32> {
+        let mut wanted = BTreeMap::new();
+        for (id, quantity) in self.lines.iter().flat_map(|line| &line.wanted) {
+            *wanted.entry(id.clone()).or_insert(0) += quantity;
+        }
+        wanted
+    }
+
+    /// Every line that cannot be bought, in the order of the cart, judged by the locked products.
+    pub fn check(&self, locks: &BTreeMap<ProductId, products::Lock>) -> Vec<LineFault> {
+        let wanted = self.wanted();
+        let currency = wanted.keys().find_map(|id| locks.get(id)).map(|lock| lock.currency.as_str());
+        self.lines
+            .iter()
+            .filter_map(|line| {
+                let (error, message) = match &line.wanted {
+                    Err(fault) => return Some(fault.clone()),
+                    Ok((id, _)) => judge(locks.get(id), wanted[id], currency)?,
+                };
+                Some(LineFault { product_id: line.sent_id.clone(), error, message })
+            })
+            .collect()
+    }
+}
+
+/// What stands against buying `quantity` pieces, if anything. The storefront offers to adjust the quantity to the first
+/// number in the sentence.
+fn judge(lock: Option<&products::Lock>, quantity: i32, currency: Option<&str>) -> Option<(&'static str, String)> {
+    const GONE: &str = "This product is no longer available";
+    let fault = match lock {
+        None => ("product_not_found", GONE.to_owned()),
+        Some(lock) if lock.is_deleted => ("product_not_found", GONE.to_owned()),
+        Some(lock) if !lock.is_active => ("product_not_active", GONE.to_owned()),
+        Some(lock) if lock.is_sold_out || lock.available() <= 0 => {
+            ("product_sold_out", "This product is currently sold out".to_owned())
+        }
+        Some(lock) if lock.available() < quantity => (
+            "insufficient_inventory",
+            format!("Only {} items available, but you requested {quantity}", lock.available()),
+        ),
+        Some(lock) if Some(lock.currency.as_str()) != currency => (
+            "currency_mismatch",
+            "This product is sold in another currency; please order it separately".to_owned(),
+        ),
+        Some(_) => return None,
+    };
+    Some(fault)
+}
+
+fn read_line(item: &Value) -> CartLine {
+    let id = &item["product_id"];
+    let quantity = &item["quantity"];
+    let missing = |value: &Value| match value {
+        Value::Null => true,
+        Value::String(text) => text.is_empty(),
+        Value::Number(number) => number.as_f64() == Some(0.0),
+        _ => false,
+    };
+    let sent_id = match id {
+        Value::String(text) if !text.is_empty() => id.clone(),
+        Value::Number(_) if !missing(id) => id.clone(),
+        _ => Value::from("unknown"),
+    };
+    let invalid = |message: &str| {
+        Err(LineFault { product_id: sent_id.clone(), error: "invalid_item_data", message: message.to_owned() })
+    };
+    let wanted = if missing(id) || missing(quantity) {
+        invalid("Missing product_id or quantity")
+    } else {
+        let text = match id {
+            Value::String(text) => Some(text.clone()),
+            Value::Number(number) => Some(number.to_string()),
+            _ => None,
+        };
+        match (text, whole(quantity)) {
+            (None, _) => invalid("The product_id must be a text"),
+            (_, None) => invalid("The quantity must be a whole number from 1 to 999"),
+            (Some(text), Some(quantity)) => match ProductId::parse(&text) {
+                Some(id) => Ok((id, quantity)),
+                // No product can have such an id.
+                None => Err(LineFault {
+                    product_id: sent_id.clone(),
+                    error: "product_not_found",
+                    message: "This product is no longer available".to_owned(),
+                }),
+            },
+        }
+    };
+    CartLine { sent_id, wanted }
+}
+
+/// A whole number from 1 to 999, sent as a number.
+fn whole(value: &Value) -> Option<i32> {
+    let number = value.as_i64().or_else(|| {
+        let float = value.as_f64()?;
+        // A number such as 2.0 is whole; those beyond the range are refused below, whatever the cast makes of them.
+        (float.fract() == 0.0 && float.abs() < 1e9).then_some(float as i64)
+    })?;
+    (1..=MOST_PIECES).contains(&number).then(|| i32::try_from(number).expect("at most 999"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::money::Cents;
+    use serde_json::json;
+
+    fn locks(products: &[(&str, i32)]) -> BTreeMap<ProductId, products::Lock> {
+        let lock = |id: &str, on_hand| products::Lock {
+            id: ProductId(id.to_owned()),
+            name: id.to_owned(),
+            price: Cents(4700),
+            currency: "usd".to_owned(),
+            primary_image: None,
+            is_sold_out: false,
+            is_active: true,
+            is_deleted: false,
+            on_hand,
+            reserved: 0,
+            current_stripe_price: None,
+        };
+        products.iter().map(|(id, on_hand)| (ProductId((*id).to_owned()), lock(id, *on_hand))).collect()
+    }
+
+    fn faults(items: Value, stock: &[(&str, i32)]) -> Vec<(Value, &'static str)> {
+        let cart = Cart::read(&json!({ "items": items })).expect("a list");
+        cart.check(&locks(stock)).into_iter().map(|fault| (fault.product_id, fault.error)).collect()
+    }
+
+    #[test]
+    fn an_empty_cart_is_no_cart() {
+        for body in [json!({}), json!({"items": null}), json!({"items": []}), json!({"items": {}}), json!([]), json!(1)] {
+            assert!(matches!(Cart::read(&body), Err(Error::Cart(faults)) if faults.is_empty()), "{body}");
+        }
+        for body in [json!({"items": "x"}), json!({"items": 7}), json!({"items": {"a": 1}}), json!({"items": true})] {
+            assert!(matches!(Cart::read(&body), Err(Error::Invalid(_))), "{body}");
+        }
+        let many: Vec<Value> = (0..101).map(|n| json!({"product_id": n + 1, "quantity": 1})).collect();
+        assert!(matches!(Cart::read(&json!({ "items": many })), Err(Error::Invalid(_))));
+    }
+
+    #[test]
+    fn quantities_are_whole_numbers_from_1_to_999() {
+        for bad in [json!("2"), json!(-1), json!(1.5), json!(1000), json!(1e300), json!(true), json!([1]), json!({})] {
+            let items = json!([{"product_id": "a", "quantity": bad}]);
+            assert_eq!(faults(items, &[("a", 5)]), [(json!("a"), "invalid_item_data")], "{bad}");
+        }
+        for missing in [json!({"product_id": "a"}), json!({"product_id": "a", "quantity": 0})] {
+            assert_eq!(faults(json!([missing]), &[("a", 5)]), [(json!("a"), "invalid_item_data")]);
+        }
+        assert_eq!(faults(json!([{"product_id": "a", "quantity": 2.0}]), &[("a", 5)]), []);
+    }
+
+    #[test]
+    fn every_faulty_line_is_reported_in_its_place() {
+        let items = json!([
+            {"product_id": "gone", "quantity": 1},
+            {"product_id": "a", "quantity": 1},
+            {"product_id": "", "quantity": 1},
+            7,
+            {"product_id": 42, "quantity": 1},
+            {"product_id": "empty", "quantity": 1},
+            {"product_id": "a\u{0}", "quantity": 1},
+        ]);
+        assert_eq!(
+            faults(items, &[("a", 1), ("empty", 0)]),
+            [
+                (json!("gone"), "product_not_found"),
+                (json!("unknown"), "invalid_item_data"),
+                (json!("unknown"), "invalid_item_data"),
+                (json!(42), "product_not_found"),
+                (json!("empty"), "product_sold_out"),
+                (json!("a\u{0}"), "product_not_found"),
+            ]
+        );
+    }
+
+    #[test]
+    fn two_lines_of_one_product_count_together() {
+        let items = json!([{"product_id": "a", "quantity": 2}, {"product_id": "a", "quantity": 2}]);
+        let cart = Cart::read(&json!({ "items": items })).expect("a list");
+        let faults = cart.check(&locks(&[("a", 3)]));
+        assert_eq!(faults.len(), 2);
+        assert_eq!(faults[0].error, "insufficient_inventory");
+        assert_eq!(faults[0].message, "Only 3 items available, but you requested 4");
+        assert!(cart.check(&locks(&[("a", 4)])).is_empty());
+    }
+}

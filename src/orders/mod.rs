@@ -1,0 +1,168 @@
+//! Orders: what was bought, for how much, and where it went. How the money comes in is left to `payments`.
+mod cart;
+mod routes;
+mod service;
+mod shipping;
+mod store;
+
+pub use cart::Cart;
+pub use routes::router;
+pub use service::{
+    Outcome, Placed, Receipt, Sale, flag, note, pay, place, record_dispute, record_refund, release, sell,
+};
+pub use shipping::Zone;
+pub use store::{PlacedLine, find, held_lines, lines, lock};
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use serde_json::Value;
+use utoipa::ToSchema;
+
+use crate::ids::{OrderId, ProductId};
+use crate::money::Cents;
+
+/// Where an order stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, sqlx::Type, ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[sqlx(type_name = "text", rename_all = "snake_case")]
+pub enum Status {
+    /// Its pieces are held; the shopper is paying.
+    Pending,
+    Paid,
+    Shipped,
+    Delivered,
+    /// Paid once, given back in full.
+    Refunded,
+    /// The hold ran out unpaid.
+    Expired,
+    /// The shopper went back, or checked out again.
+    Cancelled,
+    /// Stripe refused the session, or the payment failed.
+    Failed,
+}
+
+impl Status {
+    pub const ALL: [Status; 8] = [
+        Status::Pending,
+        Status::Paid,
+        Status::Shipped,
+        Status::Delivered,
+        Status::Refunded,
+        Status::Expired,
+        Status::Cancelled,
+        Status::Failed,
+    ];
+
+    /// The legal moves (P6), and no others. A released order becomes paid only by late money that found its pieces
+    /// still there.
+    pub fn may_become(self, next: Status) -> bool {
+        use Status::*;
+        matches!(
+            (self, next),
+            (Pending, Paid | Expired | Cancelled | Failed)
+                | (Expired | Cancelled | Failed, Paid)
+                | (Paid, Shipped | Refunded)
+                | (Shipped, Delivered | Refunded)
+                | (Delivered, Refunded)
+        )
+    }
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Status::Pending => "pending",
+            Status::Paid => "paid",
+            Status::Shipped => "shipped",
+            Status::Delivered => "delivered",
+            Status::Refunded => "refunded",
+            Status::Expired => "expired",
+            Status::Cancelled => "cancelled",
+            Status::Failed => "failed",
+        }
+    }
+
+    /// The hold is gone and no money has come.
+    pub fn is_released(self) -> bool {
+        matches!(self, Status::Expired | Status::Cancelled | Status::Failed)
+    }
+}
+
+/// An order as the database has it.
+#[derive(Clone, Debug, sqlx::FromRow)]
+pub struct Order {
+    pub id: OrderId,
+    pub number: i64,
+    pub status: Status,
+    /// `storefront`, or `manual` for a sale made elsewhere.
+    pub channel: String,
+    pub is_custom_order: bool,
+    pub currency: String,
+    pub subtotal: Cents,
+    pub shipping: Cents,
+    pub tax: Cents,
+    pub total: Cents,
+    pub refunded: Cents,
+    pub email: Option<String>,
+    pub customer_name: Option<String>,
+    pub phone: Option<String>,
+    pub shipping_name: Option<String>,
+    pub shipping_address: Option<Value>,
+    pub shipping_zone: Option<Zone>,
+    /// The address paid for lies outside the zone whose price was paid.
+    pub outside_zone: bool,
+    /// What the shopkeeper should look at, if anything.
+    pub attention: Option<String>,
+    /// The state of a dispute, in Stripe's word, if there is one.
+    pub dispute: Option<String>,
+    pub created_at: DateTime<Utc>,
+    pub paid_at: Option<DateTime<Utc>>,
+}
+
+impl Order {
+    /// The number as people say it: `SB-1042`.
+    pub fn display_number(&self) -> String {
+        format!("SB-{}", self.number)
+    }
+}
+
+/// A line of an order: a snapshot that does not follow the product.
+#[derive(Clone, Debug, Serialize, sqlx::FromRow, ToSchema)]
+pub struct Line {
+    pub product_id: ProductId,
+    pub name: String,
+    pub image: Option<String>,
+    pub unit_price: Cents,
+    pub quantity: i32,
+}
+
+/// An entry of an order's timeline.
+#[derive(Clone, Debug, Serialize, sqlx::FromRow, ToSchema)]
+pub struct TimelineEntry {
+    /// `placed`, `status`, `payment`, `refund`, `dispute` or `note`.
+    pub kind: String,
+    pub from_status: Option<Status>,
+    pub to_status: Option<Status>,
+    /// `shopper`, `stripe`, `sweeper` or `token:NAME`.
+    pub actor: String,
+    pub note: String,
+    pub created_at: DateTime<Utc>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_order_moves_along_the_drawn_arrows_only() {
+        let legal: Vec<String> = Status::ALL
+            .iter()
+            .flat_map(|from| Status::ALL.iter().map(move |to| (from, to)))
+            .filter(|(from, to)| from.may_become(**to))
+            .map(|(from, to)| format!("{}→{}", from.as_str(), to.as_str()))
+            .collect();
+        assert_eq!(
+            legal.join(" "),
+            "pending→paid pending→expired pending→cancelled pending→failed paid→shipped paid→refunded \
+             shipped→delivered shipped→refunded delivered→refunded expired→paid cancelled→paid failed→paid"
+        );
+    }
+}

@@ -1,0 +1,302 @@
+//! HTTP of orders, for the shopkeeper: reading them, and recording sales made elsewhere.
+
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use sqlx::PgConnection;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::service::{self, Sale};
+use super::shipping::Zone;
+use super::{Line, Order, Status, TimelineEntry, store};
+use crate::app::App;
+use crate::auth::{Admin, Scope};
+use crate::error::{Error, ErrorBody, Fault, Result};
+use crate::extract::{Json, Path, Query};
+use crate::idempotency::{Key, Known};
+use crate::ids::{OrderId, ProductId};
+use crate::money::Cents;
+
+pub fn router() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(list, record_sale)).routes(routes!(find))
+}
+
+/// An order in the list. Amounts are in the currency's smallest unit.
+#[derive(Serialize, ToSchema)]
+struct OrderRow {
+    id: OrderId,
+    /// `SB-1042`.
+    number: String,
+    status: Status,
+    channel: String,
+    is_custom_order: bool,
+    currency: String,
+    subtotal: Cents,
+    shipping: Cents,
+    tax: Cents,
+    total: Cents,
+    refunded: Cents,
+    email: Option<String>,
+    customer_name: Option<String>,
+    phone: Option<String>,
+    shipping_name: Option<String>,
+    shipping_address: Option<Value>,
+    shipping_zone: Option<Zone>,
+    /// The address lies outside the zone that was paid for.
+    outside_zone: bool,
+    /// What needs the shopkeeper's hand, if anything.
+    attention: Option<String>,
+    dispute: Option<String>,
+    created_at: DateTime<Utc>,
+    paid_at: Option<DateTime<Utc>>,
+}
+
+impl From<Order> for OrderRow {
+    fn from(order: Order) -> OrderRow {
+        OrderRow {
+            id: order.id,
+            number: order.display_number(),
+            status: order.status,
+            channel: order.channel,
+            is_custom_order: order.is_custom_order,
+            currency: order.currency,
+            subtotal: order.subtotal,
+            shipping: order.shipping,
+            tax: order.tax,
+            total: order.total,
+            refunded: order.refunded,
+            email: order.email,
+            customer_name: order.customer_name,
+            phone: order.phone,
+            shipping_name: order.shipping_name,
+            shipping_address: order.shipping_address,
+            shipping_zone: order.shipping_zone,
+            outside_zone: order.outside_zone,
+            attention: order.attention,
+            dispute: order.dispute,
+            created_at: order.created_at,
+            paid_at: order.paid_at,
+        }
+    }
+}
+
+/// An order with its lines and its timeline.
+#[derive(Serialize, ToSchema)]
+struct OrderView {
+    #[serde(flatten)]
+    order: OrderRow,
+    lines: Vec<Line>,
+    timeline: Vec<TimelineEntry>,
+}
+
+#[derive(Serialize, ToSchema)]
+struct OrderPage {
+    count: i64,
+    page: i64,
+    page_size: i64,
+    results: Vec<OrderRow>,
+}
+
+/// Orders, newest first.
+#[utoipa::path(
+    get,
+    path = "/api/admin/orders",
+    tag = "orders",
+    security(("bearer" = [])),
+    params(
+        ("status" = Option<Status>, Query, description = "Only orders in this state"),
+        ("search" = Option<String>, Query, description = "A number, or a part of name or email address"),
+        ("page" = Option<i64>, Query, description = "From 1"),
+        ("page_size" = Option<i64>, Query, description = "1 to 100, 24 unless given"),
+    ),
+    responses(
+        (status = 200, body = OrderPage),
+        (status = 400, body = ErrorBody),
+        (status = 401, body = ErrorBody),
+        (status = 403, body = ErrorBody),
+    )
+)]
+async fn list(State(app): State<App>, admin: Admin, query: Query) -> Result<Json<OrderPage>> {
+    admin.may(Scope::OrdersRead)?;
+    let mut faults = Vec::new();
+    let mut number = |name: &'static str, default: i64, most: i64| match query.get(name) {
+        None | Some("") => default,
+        Some(text) => text.parse().ok().filter(|n| (1..=most).contains(n)).unwrap_or_else(|| {
+            faults.push(Fault::new(name, format!("must be a whole number from 1 to {most}")));
+            default
+        }),
+    };
+    let page = number("page", 1, 1_000_000);
+    let page_size = number("page_size", 24, 100);
+    let status = match query.get("status") {
+        None | Some("") => None,
+        Some(text) => {
+            let status = Status::ALL.into_iter().find(|status| status.as_str() == text);
+            if status.is_none() {
+                faults.push(Fault::new("status", "is no state of an order"));
+            }
+            status
+        }
+    };
+    let search = query.get("search").map(str::trim).filter(|text| !text.is_empty()).map(str::to_owned);
+    if search.as_deref().is_some_and(|text| text.contains('\0') || text.chars().count() > 200) {
+        faults.push(Fault::new("search", "must have at most 200 characters"));
+    }
+    if !faults.is_empty() {
+        return Err(Error::Invalid(faults));
+    }
+    let filter = store::Filter { status, search, limit: page_size, offset: (page - 1) * page_size };
+    let (orders, count) = store::list(&mut *app.db.acquire().await?, &filter).await?;
+    Ok(Json(OrderPage { count, page, page_size, results: orders.into_iter().map(OrderRow::from).collect() }))
+}
+
+/// One order, by id or by number (`SB-1042`).
+#[utoipa::path(
+    get,
+    path = "/api/admin/orders/{id}",
+    tag = "orders",
+    security(("bearer" = [])),
+    params(("id" = String, Path, description = "The id, or the number as SB-1042")),
+    responses(
+        (status = 200, body = OrderView),
+        (status = 401, body = ErrorBody),
+        (status = 403, body = ErrorBody),
+        (status = 404, body = ErrorBody),
+    )
+)]
+async fn find(State(app): State<App>, admin: Admin, Path(id): Path<String>) -> Result<Json<OrderView>> {
+    admin.may(Scope::OrdersRead)?;
+    let mut conn = app.db.acquire().await?;
+    let id = match (id.parse(), id.strip_prefix("SB-").and_then(|number| number.parse().ok())) {
+        (Ok(id), _) => Some(OrderId(id)),
+        (_, Some(number)) => store::find_id_by_number(&mut conn, number).await?,
+        _ => None,
+    };
+    let id = id.ok_or(Error::NotFound("Order"))?;
+    Ok(Json(view(&mut conn, id).await?))
+}
+
+async fn view(conn: &mut PgConnection, id: OrderId) -> Result<OrderView> {
+    let order = store::find(conn, id).await?.ok_or(Error::NotFound("Order"))?;
+    Ok(OrderView {
+        order: order.into(),
+        lines: store::lines(conn, id).await?,
+        timeline: store::timeline(conn, id).await?,
+    })
+}
+
+/// A sale made elsewhere, such as at a market stall.
+#[derive(Deserialize, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct NewSale {
+    /// 1 to 100 lines, each of another product.
+    lines: Vec<NewSaleLine>,
+    email: Option<String>,
+    customer_name: Option<String>,
+    /// For the timeline: where, how it was paid.
+    #[serde(default)]
+    note: String,
+}
+
+#[derive(Deserialize, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct NewSaleLine {
+    product_id: String,
+    #[schema(minimum = 1, maximum = 999)]
+    quantity: i32,
+    /// The price of one piece, where it was not the product's.
+    unit_price: Option<i64>,
+}
+
+impl NewSale {
+    fn check(self) -> Result<Sale> {
+        let mut faults = Vec::new();
+        if self.lines.is_empty() || self.lines.len() > 100 {
+            faults.push(Fault::new("lines", "must have 1 to 100 lines"));
+        }
+        let mut lines = Vec::new();
+        for (at, line) in self.lines.into_iter().enumerate() {
+            if !(1..=999).contains(&line.quantity) {
+                faults.push(Fault::new(format!("lines[{at}].quantity"), "must be a whole number from 1 to 999"));
+            }
+            if line.unit_price.is_some_and(|price| !(0..=99_999_999).contains(&price)) {
+                faults.push(Fault::new(format!("lines[{at}].unit_price"), "must be from 0 to 99999999"));
+            }
+            match ProductId::parse(&line.product_id) {
+                Some(id) => lines.push((id, line.quantity, line.unit_price.map(Cents))),
+                None => faults.push(Fault::new(format!("lines[{at}].product_id"), "is no product's id")),
+            }
+        }
+        let mut text = |name: &str, value: Option<String>, most: usize| {
+            let value = value.map(|value| value.trim().to_owned()).filter(|value| !value.is_empty());
+            if value.as_deref().is_some_and(|value| value.chars().count() > most || value.contains('\0')) {
+                faults.push(Fault::new(name, format!("must have at most {most} characters")));
+            }
+            value
+        };
+        let email = text("email", self.email, 254);
+        let customer_name = text("customer_name", self.customer_name, 200);
+        let note = text("note", Some(self.note), 2000).unwrap_or_default();
+        if email.as_deref().is_some_and(|email| !email.contains('@')) {
+            faults.push(Fault::new("email", "is no email address"));
+        }
+        if faults.is_empty() {
+            Ok(Sale { lines, email, customer_name, note })
+        } else {
+            Err(Error::Invalid(faults))
+        }
+    }
+}
+
+/// Records a sale made elsewhere: a paid order without Stripe, whose stock is taken under the same lock.
+#[utoipa::path(
+    post,
+    path = "/api/admin/orders",
+    tag = "orders",
+    security(("bearer" = [])),
+    params(("Idempotency-Key" = Option<String>, Header, description = "A text of your choice for this sale")),
+    request_body = NewSale,
+    responses(
+        (status = 201, body = OrderView),
+        (status = 400, body = ErrorBody),
+        (status = 401, body = ErrorBody),
+        (status = 403, body = ErrorBody),
+        (status = 409, body = ErrorBody, description = "Not enough pieces"),
+        (status = 413, body = ErrorBody),
+        (status = 415, body = ErrorBody),
+        (status = 422, body = ErrorBody, description = "The key was used for another sale"),
+    )
+)]
+async fn record_sale(
+    State(app): State<App>,
+    admin: Admin,
+    headers: HeaderMap,
+    Json(new): Json<NewSale>,
+) -> Result<Response> {
+    admin.may(Scope::OrdersWrite)?;
+    let asked = Bytes::from(serde_json::to_vec(&new).map_err(anyhow::Error::from)?);
+    let key = Key::read(&headers, "sale", &asked)?;
+    let sale = new.check()?;
+    let mut tx = app.db.begin().await?;
+    if let Some(key) = &key
+        && let Known::Answered { status, answer, .. } = key.claim(&mut tx).await?
+    {
+        tx.commit().await?;
+        let status = StatusCode::from_u16(status).map_err(anyhow::Error::from)?;
+        return Ok((status, Json(answer)).into_response());
+    }
+    let order = service::sell(&mut tx, &sale, &admin.actor).await?;
+    let view = serde_json::to_value(view(&mut tx, order.id).await?).map_err(anyhow::Error::from)?;
+    if let Some(key) = &key {
+        key.keep(&mut tx, Some(order.id), Some((201, &view))).await?;
+    }
+    tx.commit().await?;
+    let location = [(header::LOCATION, format!("/api/admin/orders/{}/", order.id))];
+    Ok((StatusCode::CREATED, location, Json(view)).into_response())
+}

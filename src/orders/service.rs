@@ -1,0 +1,331 @@
+//! The changes of an order and the rules that allow them. Locks are taken in one sequence everywhere: the order's row,
+//! then its products in id order.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+use sqlx::PgConnection;
+
+use super::cart::Cart;
+use super::shipping::Zone;
+use super::{Line, Order, Status, store};
+use crate::error::{Error, LineFault, Result};
+use crate::ids::{OrderId, ProductId};
+use crate::money::Cents;
+use crate::products;
+
+/// An order just placed, with what Stripe must be told of each line.
+pub struct Placed {
+    pub order: Order,
+    pub lines: Vec<store::PlacedLine>,
+}
+
+/// Places a pending order and holds its pieces, after letting go of those of the order that it replaces (if that is
+/// still pending). Two carts with the same pieces wait for each other; the second sees what the first left.
+///
+/// Returns the faulty lines when the cart cannot be bought: then nothing is placed, but the replaced order is
+/// released all the same. The caller commits either way.
+///
+/// # Errors
+/// 400 where the sum does not fit any amount.
+pub async fn place(
+    conn: &mut PgConnection,
+    cart: &Cart,
+    zone: Zone,
+    shipping: Cents,
+    replaces: Option<OrderId>,
+) -> Result<std::result::Result<Placed, Vec<LineFault>>> {
+    let replaced = match replaces {
+        Some(id) => store::lock(conn, id).await?.filter(|order| order.status == Status::Pending),
+        None => None,
+    };
+    let freed = match &replaced {
+        Some(order) => store::quantities(conn, order.id).await?,
+        None => Vec::new(),
+    };
+    let wanted = cart.wanted();
+    let mut ids: Vec<ProductId> = wanted.keys().cloned().collect();
+    ids.extend(freed.iter().map(|(id, _)| id.clone()));
+    let mut locks = products::lock(conn, &ids).await?;
+    if let Some(order) = &replaced {
+        products::release(conn, &freed).await?;
+        let note = "replaced by a new checkout";
+        store::set_status(conn, order, Status::Cancelled, "shopper", note).await?;
+        for (id, quantity) in &freed {
+            if let Some(lock) = locks.get_mut(id) {
+                lock.reserved -= quantity;
+            }
+        }
+    }
+
+    let faults = cart.check(&locks);
+    if !faults.is_empty() {
+        return Ok(Err(faults));
+    }
+    let lines: Vec<store::PlacedLine> = wanted
+        .iter()
+        .map(|(id, &quantity)| {
+            let lock = &locks[id];
+            store::PlacedLine {
+                line: Line {
+                    product_id: id.clone(),
+                    name: lock.name.clone(),
+                    image: lock.primary_image.clone(),
+                    unit_price: lock.price,
+                    quantity,
+                },
+                stripe_price: lock.current_stripe_price.clone(),
+            }
+        })
+        .collect();
+    let currency = locks[&lines[0].line.product_id].currency.clone();
+    let subtotal = sum(lines.iter().map(|line| &line.line))?;
+    let new = store::NewOrder {
+        id: OrderId::new(),
+        status: Status::Pending,
+        channel: "storefront",
+        currency: &currency,
+        subtotal,
+        shipping,
+        total: subtotal.plus(shipping).ok_or_else(too_much)?,
+        zone: Some(zone),
+        email: None,
+        customer_name: None,
+        actor: "shopper",
+        note: "",
+    };
+    let order = store::insert(conn, &new, lines.iter().map(|line| &line.line)).await?;
+    let held: Vec<(ProductId, i32)> = wanted.into_iter().collect();
+    products::reserve(conn, &held).await?;
+    Ok(Ok(Placed { order, lines }))
+}
+
+/// Lets go of a pending order's pieces and closes it. Safe to repeat: an order that is not pending any more is
+/// returned as it stands.
+///
+/// # Errors
+/// 404 when there is no such order.
+pub async fn release(
+    conn: &mut PgConnection,
+    id: OrderId,
+    into: Status,
+    actor: &str,
+    note: &str,
+) -> Result<Order> {
+    let order = store::lock(conn, id).await?.ok_or(Error::NotFound("Order"))?;
+    if order.status != Status::Pending {
+        return Ok(order);
+    }
+    let (lines, _) = lock_lines(conn, id).await?;
+    products::release(conn, &lines).await?;
+    store::set_status(conn, &order, into, actor, note).await
+}
+
+/// What a payment tells us of its order.
+#[derive(Clone, Debug, Default)]
+pub struct Receipt {
+    pub total: Cents,
+    pub tax: Cents,
+    pub currency: String,
+    pub email: Option<String>,
+    pub customer_name: Option<String>,
+    pub phone: Option<String>,
+    pub shipping_name: Option<String>,
+    pub shipping_address: Option<Value>,
+    /// ISO 3166, two letters.
+    pub shipping_country: Option<String>,
+    /// For the timeline: which payment it was.
+    pub note: String,
+}
+
+/// What a payment did to its order.
+#[derive(Debug)]
+pub enum Outcome {
+    /// The order is paid and its stock is taken.
+    Paid(Order),
+    /// Somebody else has bought the pieces meanwhile: the payment must be given back.
+    OutOfStock(Order),
+    /// It was paid already: this second payment must be given back.
+    AlreadyPaid(Order),
+    /// The amount or the currency is not the order's: the payment must be given back.
+    Mismatch(Order),
+}
+
+/// Settles an order: takes the stock, keeps what the payment tells, moves it to `paid`. An order whose hold is gone
+/// gets its pieces again if they are still there. Whether *this* payment was seen before is the caller's to know.
+///
+/// # Errors
+/// 404 when there is no such order.
+pub async fn pay(conn: &mut PgConnection, id: OrderId, receipt: &Receipt) -> Result<Outcome> {
+    let order = store::lock(conn, id).await?.ok_or(Error::NotFound("Order"))?;
+    if order.status != Status::Pending && !order.status.is_released() {
+        return Ok(Outcome::AlreadyPaid(order));
+    }
+    let (lines, locks) = lock_lines(conn, id).await?;
+    let expected = order.total.plus(receipt.tax);
+    if expected != Some(receipt.total) || receipt.currency != order.currency {
+        let order = if order.status == Status::Pending {
+            products::release(conn, &lines).await?;
+            store::set_status(conn, &order, Status::Failed, "stripe", "paid amount differs").await?
+        } else {
+            order
+        };
+        return Ok(Outcome::Mismatch(order));
+    }
+    if order.status == Status::Pending {
+        products::take_held(conn, id, &lines, "stripe").await?;
+    } else {
+        let there = lines.iter().all(|(product, quantity)| {
+            locks.get(product).is_some_and(|lock| !lock.is_deleted && lock.available() >= *quantity)
+        });
+        if !there {
+            return Ok(Outcome::OutOfStock(order));
+        }
+        products::take(conn, id, &lines, "stripe").await?;
+    }
+    let paid_zone = receipt.shipping_country.as_deref().and_then(Zone::of_country);
+    let outside_zone = matches!((order.shipping_zone, paid_zone), (Some(zone), Some(paid)) if zone != paid);
+    Ok(Outcome::Paid(store::set_paid(conn, &order, receipt, outside_zone).await?))
+}
+
+/// Keeps how much of an order was given back in all (a sum, so reports may repeat and overtake each other), and moves
+/// it to `refunded` when that is everything. A sum that went down means that a refund failed: the shopkeeper is told.
+///
+/// # Errors
+/// 404 when there is no such order.
+pub async fn record_refund(conn: &mut PgConnection, id: OrderId, refunded: Cents) -> Result<Order> {
+    let order = store::lock(conn, id).await?.ok_or(Error::NotFound("Order"))?;
+    let refunded = refunded.min(order.total);
+    if refunded == order.refunded {
+        return Ok(order);
+    }
+    let note = format!("{} of {} {} given back", refunded.0, order.total.0, order.currency);
+    let mut order_now = store::set_refunded(conn, &order, refunded, &note).await?;
+    if refunded < order.refunded {
+        store::set_attention(conn, id, "a refund failed: the money is with us again").await?;
+    }
+    if refunded == order_now.total && order_now.status.may_become(Status::Refunded) {
+        order_now = store::set_status(conn, &order_now, Status::Refunded, "stripe", "").await?;
+    }
+    Ok(order_now)
+}
+
+/// Keeps the state of a dispute, in Stripe's word. Safe to repeat.
+///
+/// # Errors
+/// 404 when there is no such order.
+pub async fn record_dispute(conn: &mut PgConnection, id: OrderId, state: &str, note: &str) -> Result<()> {
+    let order = store::lock(conn, id).await?.ok_or(Error::NotFound("Order"))?;
+    // Reports may overtake each other: a dispute that was decided does not open again.
+    let decided = |state: &str| matches!(state, "won" | "lost" | "warning_closed");
+    if order.dispute.as_deref().is_some_and(|known| known == state || decided(known)) {
+        return Ok(());
+    }
+    store::set_dispute(conn, id, state).await?;
+    store::add_event(conn, id, "dispute", "stripe", note).await
+}
+
+/// Shows an order to the shopkeeper as one that needs a hand, and says why on its timeline.
+pub async fn flag(conn: &mut PgConnection, id: OrderId, why: &str) -> Result<()> {
+    store::set_attention(conn, id, why).await?;
+    store::add_event(conn, id, "note", "stripe", why).await
+}
+
+/// Adds a line to the timeline.
+pub async fn note(conn: &mut PgConnection, id: OrderId, kind: &str, actor: &str, text: &str) -> Result<()> {
+    store::add_event(conn, id, kind, actor, text).await
+}
+
+/// A sale made elsewhere, such as at a market stall.
+pub struct Sale {
+    /// Pieces, and the price of one where it is not the product's.
+    pub lines: Vec<(ProductId, i32, Option<Cents>)>,
+    pub email: Option<String>,
+    pub customer_name: Option<String>,
+    pub note: String,
+}
+
+/// Records a sale made elsewhere: a paid order without Stripe, whose stock is taken under the same lock. What is
+/// archived or switched to sold out may be sold by hand; what a shopper holds may not.
+///
+/// # Errors
+/// 400 naming the line for a product that does not exist or another currency; 409 `insufficient_inventory`.
+pub async fn sell(conn: &mut PgConnection, sale: &Sale, actor: &str) -> Result<Order> {
+    let mut wanted: BTreeMap<ProductId, i32> = BTreeMap::new();
+    for (id, quantity, _) in &sale.lines {
+        *wanted.entry(id.clone()).or_insert(0) += quantity;
+    }
+    let ids: Vec<ProductId> = wanted.keys().cloned().collect();
+    let locks = products::lock(conn, &ids).await?;
+    let mut lines: Vec<Line> = Vec::new();
+    let mut currency = None;
+    for (at, (id, quantity, price)) in sale.lines.iter().enumerate() {
+        let field = format!("lines[{at}].product_id");
+        let lock = locks
+            .get(id)
+            .filter(|lock| !lock.is_deleted)
+            .ok_or_else(|| Error::invalid(field.as_str(), "there is no such product"))?;
+        if *currency.get_or_insert(&lock.currency) != &lock.currency {
+            return Err(Error::invalid(field, "is sold in another currency than the lines before"));
+        }
+        if lock.available() < wanted[id] {
+            return Err(Error::Conflict(
+                "insufficient_inventory",
+                format!("Only {} of {} available, but {} were to be sold.", lock.available(), lock.name, wanted[id]),
+            ));
+        }
+        if lines.iter().any(|line| line.product_id == *id) {
+            return Err(Error::invalid(field, "is named twice"));
+        }
+        lines.push(Line {
+            product_id: id.clone(),
+            name: lock.name.clone(),
+            image: lock.primary_image.clone(),
+            unit_price: price.unwrap_or(lock.price),
+            quantity: *quantity,
+        });
+    }
+    let subtotal = sum(lines.iter())?;
+    let new = store::NewOrder {
+        id: OrderId::new(),
+        status: Status::Paid,
+        channel: "manual",
+        currency: currency.ok_or_else(|| Error::invalid("lines", "name at least one"))?,
+        subtotal,
+        shipping: Cents::ZERO,
+        total: subtotal,
+        zone: None,
+        email: sale.email.as_deref(),
+        customer_name: sale.customer_name.as_deref(),
+        actor,
+        note: &sale.note,
+    };
+    let order = store::insert(conn, &new, lines.iter()).await?;
+    let taken: Vec<(ProductId, i32)> = wanted.into_iter().collect();
+    products::take(conn, order.id, &taken, actor).await?;
+    Ok(order)
+}
+
+/// Locks the products of an order in id order.
+async fn lock_lines(
+    conn: &mut PgConnection,
+    id: OrderId,
+) -> Result<(Vec<(ProductId, i32)>, BTreeMap<ProductId, products::Lock>)> {
+    let lines = store::quantities(conn, id).await?;
+    let ids: Vec<ProductId> = lines.iter().map(|(id, _)| id.clone()).collect();
+    let locks = products::lock(conn, &ids).await?;
+    Ok((lines, locks))
+}
+
+fn sum<'a>(lines: impl Iterator<Item = &'a Line>) -> Result<Cents> {
+    lines
+        .map(|line| line.unit_price.times(line.quantity))
+        .try_fold(Cents::ZERO, |sum, line| sum.plus(line?))
+        .filter(|sum| sum.0 <= 99_999_999)
+        .ok_or_else(too_much)
+}
+
+/// Source: the largest amount Stripe charges, <https://docs.stripe.com/currencies#minimum-and-maximum-charge-amounts>
+fn too_much() -> Error {
+    Error::bad_request("amount_too_large", "The sum is more than can be paid at once.")
+}

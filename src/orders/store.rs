@@ -1,0 +1,387 @@
+//! SQL of orders, and nothing else.
+
+use sqlx::PgConnection;
+
+use super::service::Receipt;
+use super::shipping::Zone;
+use super::{Line, Order, Status, TimelineEntry};
+use crate::error::Result;
+use crate::ids::{OrderId, ProductId};
+use crate::money::Cents;
+
+/// Every column of an order, in one place.
+macro_rules! columns {
+    () => {
+        "id, number, status, channel, is_custom_order, currency, subtotal, shipping, tax, total, refunded, email,
+         customer_name, phone, shipping_name, shipping_address, shipping_zone, outside_zone, attention, dispute,
+         created_at, paid_at"
+    };
+}
+
+/// A line being placed, and the Stripe price to charge by, if it has one.
+#[derive(Clone, Debug)]
+pub struct PlacedLine {
+    pub line: Line,
+    pub stripe_price: Option<String>,
+}
+
+pub struct NewOrder<'a> {
+    pub id: OrderId,
+    pub status: Status,
+    pub channel: &'a str,
+    pub currency: &'a str,
+    pub subtotal: Cents,
+    pub shipping: Cents,
+    pub total: Cents,
+    pub zone: Option<Zone>,
+    pub email: Option<&'a str>,
+    pub customer_name: Option<&'a str>,
+    pub actor: &'a str,
+    pub note: &'a str,
+}
+
+/// Inserts an order with its lines and the first entry of its timeline, in one round trip.
+pub async fn insert<'a>(
+    conn: &mut PgConnection,
+    new: &NewOrder<'_>,
+    lines: impl Iterator<Item = &'a Line>,
+) -> Result<Order> {
+    let (mut ids, mut names, mut images, mut prices, mut quantities) = (vec![], vec![], vec![], vec![], vec![]);
+    for line in lines {
+        ids.push(&line.product_id);
+        names.push(line.name.as_str());
+        images.push(line.image.as_deref());
+        prices.push(line.unit_price);
+        quantities.push(line.quantity);
+    }
+    let order = sqlx::query_as(
+        concat!(
+            "with placed as (
+             insert into orders (id, status, channel, currency, subtotal, shipping, total, shipping_zone, email,
+                                 customer_name, paid_at)
+             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, case when $2 = 'paid' then now() end)
+             returning *
+         ),
+         line as (
+             insert into order_lines (order_id, position, product_id, name, image, unit_price, quantity)
+             select $1, line.position, line.id, line.name, line.image, line.price, line.quantity
+             from unnest($11::text[], $12::text[], $13::text[], $14::bigint[], $15::integer[])
+                  with ordinality as line (id, name, image, price, quantity, position)
+         ),
+         event as (
+             insert into order_events (order_id, kind, to_status, actor, note)
+             values ($1, 'placed', $2, $16, $17)
+         )
+         select ",
+            columns!(),
+            "
+         from placed"
+        ),
+    )
+    .bind(new.id)
+    .bind(new.status)
+    .bind(new.channel)
+    .bind(new.currency)
+    .bind(new.subtotal)
+    .bind(new.shipping)
+    .bind(new.total)
+    .bind(new.zone)
+    .bind(new.email)
+    .bind(new.customer_name)
+    .bind(ids)
+    .bind(names)
+    .bind(images)
+    .bind(prices)
+    .bind(quantities)
+    .bind(new.actor)
+    .bind(new.note)
+    .fetch_one(conn)
+    .await?;
+    Ok(order)
+}
+
+/// Locks an order until the transaction ends.
+pub async fn lock(conn: &mut PgConnection, id: OrderId) -> Result<Option<Order>> {
+    let order = sqlx::query_as(
+        concat!(
+            "select ",
+            columns!(),
+            "
+         from orders
+         where id = $1
+         for update"
+        ),
+    )
+    .bind(id)
+    .fetch_optional(conn)
+    .await?;
+    Ok(order)
+}
+
+pub async fn find(conn: &mut PgConnection, id: OrderId) -> Result<Option<Order>> {
+    let order = sqlx::query_as(
+        concat!(
+            "select ",
+            columns!(),
+            "
+         from orders
+         where id = $1"
+        ),
+    )
+    .bind(id)
+    .fetch_optional(conn)
+    .await?;
+    Ok(order)
+}
+
+/// An order by its number (the 1042 of `SB-1042`).
+pub async fn find_id_by_number(conn: &mut PgConnection, number: i64) -> Result<Option<OrderId>> {
+    let id = sqlx::query_scalar("select id from orders where number = $1")
+        .bind(number)
+        .fetch_optional(conn)
+        .await?;
+    Ok(id)
+}
+
+#[derive(Default)]
+pub struct Filter {
+    pub status: Option<Status>,
+    /// An order number, or a part of name or email address.
+    pub search: Option<String>,
+    pub limit: i64,
+    pub offset: i64,
+}
+
+/// One page of orders, newest first, and how many there are in all.
+pub async fn list(conn: &mut PgConnection, filter: &Filter) -> Result<(Vec<Order>, i64)> {
+    #[derive(sqlx::FromRow)]
+    struct Row {
+        #[sqlx(flatten)]
+        order: Order,
+        all: i64,
+    }
+    let number = filter.search.as_deref().and_then(|text| {
+        let digits = text.trim().trim_start_matches(['S', 's']).trim_start_matches(['B', 'b']).trim_start_matches('-');
+        digits.parse::<i64>().ok()
+    });
+    let like = filter.search.as_ref().map(|text| {
+        let escaped = text.trim().to_lowercase().replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_");
+        format!("%{escaped}%")
+    });
+    let rows: Vec<Row> = sqlx::query_as(
+        concat!(
+            "select ",
+            columns!(),
+            ", count(*) over () as all
+         from orders
+         where ($1::text is null or status = $1)
+           and ($2::text is null
+                or number = $3
+                or lower(email) like $2
+                or lower(customer_name) like $2
+                or lower(shipping_name) like $2)
+         order by created_at desc, id desc
+         limit $4
+         offset $5"
+        ),
+    )
+    .bind(filter.status)
+    .bind(like)
+    .bind(number)
+    .bind(filter.limit)
+    .bind(filter.offset)
+    .fetch_all(conn)
+    .await?;
+    let all = rows.first().map_or(0, |row| row.all);
+    Ok((rows.into_iter().map(|row| row.order).collect(), all))
+}
+
+/// The lines of an order, in the order they were placed.
+pub async fn lines(conn: &mut PgConnection, id: OrderId) -> Result<Vec<Line>> {
+    let lines = sqlx::query_as(
+        "select product_id, name, image, unit_price, quantity
+         from order_lines
+         where order_id = $1
+         order by position",
+    )
+    .bind(id)
+    .fetch_all(conn)
+    .await?;
+    Ok(lines)
+}
+
+/// Product and quantity of each line, in id order.
+pub async fn quantities(conn: &mut PgConnection, id: OrderId) -> Result<Vec<(ProductId, i32)>> {
+    let lines = sqlx::query_as(
+        "select product_id, quantity
+         from order_lines
+         where order_id = $1
+         order by product_id",
+    )
+    .bind(id)
+    .fetch_all(conn)
+    .await?;
+    Ok(lines)
+}
+
+/// What a pending order holds; nothing when it is not pending any more.
+pub async fn held_lines(conn: &mut PgConnection, id: OrderId) -> Result<Vec<(ProductId, i32)>> {
+    let lines = sqlx::query_as(
+        "select l.product_id, l.quantity
+         from orders o
+         join order_lines l on l.order_id = o.id
+         where o.id = $1
+           and o.status = 'pending'",
+    )
+    .bind(id)
+    .fetch_all(conn)
+    .await?;
+    Ok(lines)
+}
+
+pub async fn timeline(conn: &mut PgConnection, id: OrderId) -> Result<Vec<TimelineEntry>> {
+    let entries = sqlx::query_as(
+        "select kind, from_status, to_status, actor, note, created_at
+         from order_events
+         where order_id = $1
+         order by id",
+    )
+    .bind(id)
+    .fetch_all(conn)
+    .await?;
+    Ok(entries)
+}
+
+/// Moves an order that the caller has locked, and writes the move on its timeline. An illegal move is a bug.
+pub async fn set_status(
+    conn: &mut PgConnection,
+    order: &Order,
+    next: Status,
+    actor: &str,
+    note: &str,
+) -> Result<Order> {
+    legal(order, next)?;
+    let order = sqlx::query_as(
+        concat!(
+            "with event as (
+             insert into order_events (order_id, kind, from_status, to_status, actor, note)
+             values ($1, 'status', $2, $3, $4, $5)
+         )
+         update orders
+         set status = $3, updated_at = now()
+         where id = $1
+           and status = $2
+         returning ",
+            columns!(),
+        ),
+    )
+    .bind(order.id)
+    .bind(order.status)
+    .bind(next)
+    .bind(actor)
+    .bind(note)
+    .fetch_one(conn)
+    .await?;
+    Ok(order)
+}
+
+/// Moves a locked order to `paid` with all that its payment told.
+pub async fn set_paid(
+    conn: &mut PgConnection,
+    order: &Order,
+    receipt: &Receipt,
+    outside_zone: bool,
+) -> Result<Order> {
+    legal(order, Status::Paid)?;
+    let order = sqlx::query_as(
+        concat!(
+            "with event as (
+             insert into order_events (order_id, kind, from_status, to_status, actor, note)
+             values ($1, 'status', $2, 'paid', 'stripe', $12)
+         )
+         update orders
+         set status = 'paid', paid_at = now(), updated_at = now(),
+             tax = $3, total = $4, email = $5, customer_name = $6, phone = $7,
+             shipping_name = $8, shipping_address = $9, outside_zone = $10,
+             attention = coalesce($11, attention)
+         where id = $1
+           and status = $2
+         returning ",
+            columns!(),
+        ),
+    )
+    .bind(order.id)
+    .bind(order.status)
+    .bind(receipt.tax)
+    .bind(receipt.total)
+    .bind(&receipt.email)
+    .bind(&receipt.customer_name)
+    .bind(&receipt.phone)
+    .bind(&receipt.shipping_name)
+    .bind(&receipt.shipping_address)
+    .bind(outside_zone)
+    .bind(outside_zone.then_some("the address lies outside the shipping zone that was paid"))
+    .bind(&receipt.note)
+    .fetch_one(conn)
+    .await?;
+    Ok(order)
+}
+
+fn legal(order: &Order, next: Status) -> Result<()> {
+    if order.status.may_become(next) {
+        return Ok(());
+    }
+    let (from, to) = (order.status.as_str(), next.as_str());
+    Err(anyhow::anyhow!("order {} may not go from {from} to {to}", order.id).into())
+}
+
+pub async fn set_refunded(conn: &mut PgConnection, order: &Order, refunded: Cents, note: &str) -> Result<Order> {
+    let order = sqlx::query_as(
+        concat!(
+            "with event as (
+             insert into order_events (order_id, kind, actor, note)
+             values ($1, 'refund', 'stripe', $3)
+         )
+         update orders
+         set refunded = $2, updated_at = now()
+         where id = $1
+         returning ",
+            columns!(),
+        ),
+    )
+    .bind(order.id)
+    .bind(refunded)
+    .bind(note)
+    .fetch_one(conn)
+    .await?;
+    Ok(order)
+}
+
+pub async fn set_attention(conn: &mut PgConnection, id: OrderId, why: &str) -> Result<()> {
+    sqlx::query("update orders set attention = $2, updated_at = now() where id = $1")
+        .bind(id)
+        .bind(why)
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+pub async fn set_dispute(conn: &mut PgConnection, id: OrderId, state: &str) -> Result<()> {
+    sqlx::query("update orders set dispute = $2, attention = 'disputed: ' || $2, updated_at = now() where id = $1")
+        .bind(id)
+        .bind(state)
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+pub async fn add_event(conn: &mut PgConnection, id: OrderId, kind: &str, actor: &str, note: &str) -> Result<()> {
+    sqlx::query("insert into order_events (order_id, kind, actor, note) values ($1, $2, $3, $4)")
+        .bind(id)
+        .bind(kind)
+        .bind(actor)
+        .bind(note)
+        .execute(conn)
+        .await?;
+    Ok(())
+}

@@ -1,0 +1,355 @@
+//! Checking out, in three beats with no network inside a transaction (P4): reserve and commit, ask Stripe, record.
+//!
+//! A crash after any beat is settled by [`settle_unheard`]: the request is stored whole, so asking again under the same
+//! key learns what became of it.
+
+use chrono::Utc;
+use serde_json::{Value, json};
+use tracing::{info, warn};
+
+use super::{HOLD_MARGIN, SESSION_LIFETIME, events, store};
+use crate::app::App;
+use crate::error::{Error, Result};
+use crate::idempotency::{Key, Known};
+use crate::ids::OrderId;
+use crate::jobs::{self, Job};
+use crate::orders::{self, Cart, Placed, Status, Zone};
+use crate::stripe::{NewSession, Session, SessionLine, StripeError};
+
+/// What a checkout is answered: the status and JSON, and the order to name in the shopper's cookie.
+pub struct Answer {
+    pub status: u16,
+    pub body: Value,
+    pub order: Option<OrderId>,
+}
+
+/// A checkout as the storefront asks for it.
+pub struct Request {
+    pub cart: Cart,
+    pub zone: Zone,
+    /// Where the shopper returns to: an origin that we allow.
+    pub return_origin: String,
+    pub key: Option<Key>,
+    /// The pending order that this shopper's cookie names.
+    pub supersedes: Option<OrderId>,
+}
+
+/// Holds the pieces, gets a payment page for them and answers its address.
+///
+/// # Errors
+/// `Cart` with every faulty line; 400 `payment_setup_error` when Stripe refuses; 503 `payment_unavailable` when it cannot
+/// be reached. In each case nothing is held.
+pub async fn check_out(app: &App, request: Request) -> Result<Answer> {
+    if let Some(key) = &request.key {
+        let mut tx = app.db.begin().await?;
+        let known = key.claim(&mut tx).await?;
+        tx.commit().await?;
+        if let Some(answer) = repeat(app, key, known).await? {
+            return Ok(answer);
+        }
+    }
+    let replaces = match request.supersedes {
+        Some(order) => end_superseded(app, order).await?,
+        None => None,
+    };
+
+    let rate = request.zone.rate(&app.config);
+    let mut tx = app.db.begin().await?;
+    if let Some(key) = &request.key {
+        // Of two requests at once under one key, the second waits here for the first to commit.
+        let known = key.claim(&mut tx).await?;
+        if !matches!(known, Known::New) {
+            tx.commit().await?;
+            if let Some(answer) = repeat(app, key, known).await? {
+                return Ok(answer);
+            }
+            tx = app.db.begin().await?;
+        }
+    }
+    let placed = orders::place(&mut tx, &request.cart, request.zone, rate.price, replaces).await?;
+    if let Some(old) = replaces {
+        store::set_checkout_state(&mut tx, old, "expired", None).await?;
+    }
+    let placed = match placed {
+        Ok(placed) => placed,
+        Err(faults) => {
+            let error = Error::Cart(faults);
+            if let Some(key) = &request.key {
+                key.keep(&mut tx, None, Some((error.status().as_u16(), &error.body()))).await?;
+            }
+            tx.commit().await?;
+            return Err(error);
+        }
+    };
+    let order = placed.order.id;
+    let session = new_session(app, &placed, &request);
+    store::insert_checkout(&mut tx, &session, &request.return_origin, session.expires_at + HOLD_MARGIN).await?;
+    if let Some(key) = &request.key {
+        key.keep(&mut tx, Some(order), None).await?;
+    }
+    tx.commit().await?;
+    info!(%order, "checkout placed");
+    ask(app, &session, request.key.as_ref()).await
+}
+
+/// The second and the third beat.
+async fn ask(app: &App, new: &NewSession, key: Option<&Key>) -> Result<Answer> {
+    let order = new.order;
+    match app.stripe.create_session(new).await {
+        Ok(Session { id, url: Some(url), .. }) => {
+            let body = json!({ "checkout_url": url });
+            let mut tx = app.db.begin().await?;
+            store::record_session(&mut tx, order, &id, Some(&url)).await?;
+            if let Some(key) = key {
+                key.keep(&mut tx, Some(order), Some((200, &body))).await?;
+            }
+            tx.commit().await?;
+            Ok(Answer { status: 200, body, order: Some(order) })
+        }
+        // It was over before we heard of it: nobody can pay it.
+        Ok(session) => {
+            give_up(app, order, "expired", "the session is over").await?;
+            Err(unavailable(StripeError::Unknown(format!("session {} is {}", session.id, session.status))))
+        }
+        Err(error @ StripeError::Refused { .. }) => {
+            warn!(%order, %error, "Stripe refused a checkout");
+            give_up(app, order, "refused", &error.to_string()).await?;
+            Err(Error::bad_request(
+                "payment_setup_error",
+                "The payment could not be set up. Nothing was charged; please contact the shop.",
+            ))
+        }
+        Err(error @ StripeError::Unavailable(_)) => {
+            give_up(app, order, "refused", &error.to_string()).await?;
+            Err(unavailable(error))
+        }
+        // There may be a session. Its address was lost on the way, so nobody can pay it and the pieces are free; a job
+        // finds out and ends it.
+        Err(error @ StripeError::Unknown(_)) => {
+            give_up(app, order, "unknown", &error.to_string()).await?;
+            Err(unavailable(error))
+        }
+    }
+}
+
+/// Releases an order whose shopper got no payment page.
+async fn give_up(app: &App, order: OrderId, state: &str, why: &str) -> Result<()> {
+    let mut tx = app.db.begin().await?;
+    orders::release(&mut tx, order, Status::Failed, "stripe", "no payment page could be made").await?;
+    store::set_checkout_state(&mut tx, order, state, Some(why)).await?;
+    if state == "unknown" {
+        jobs::enqueue(&mut tx, &Job::SettleCheckout { order }).await?;
+    }
+    tx.commit().await?;
+    Ok(())
+}
+
+/// The answer to a repeated request; nothing when it is to be carried out (again): the first try left nothing behind.
+async fn repeat(app: &App, key: &Key, known: Known) -> Result<Option<Answer>> {
+    match known {
+        Known::New => Ok(None),
+        Known::Answered { order, status, answer } => Ok(Some(Answer { status, body: answer, order })),
+        Known::Begun(order) => {
+            let mut conn = app.db.acquire().await?;
+            let status = orders::find(&mut conn, order).await?.map(|order| order.status);
+            let checkout = store::find_checkout(&mut conn, order).await?;
+            drop(conn);
+            match checkout {
+                Some(checkout) if status == Some(Status::Pending) => {
+                    // Asking again returns the session that the first try got, whether or not it was recorded.
+                    Ok(Some(ask(app, &checkout.request.0, Some(key)).await?))
+                }
+                _ => Ok(None),
+            }
+        }
+    }
+}
+
+/// How a pending order's session ended.
+enum Ended {
+    /// Nobody can pay it any more.
+    Unpaid,
+    /// It was paid, or a delayed payment is on its way.
+    Complete(Session),
+    /// The order is not pending (any more), or unknown.
+    NotPending,
+}
+
+/// Ends the session of a pending order at Stripe. Safe to repeat.
+async fn end_session(app: &App, order: OrderId) -> Result<Ended> {
+    let mut conn = app.db.acquire().await?;
+    let pending = orders::find(&mut conn, order).await?.is_some_and(|order| order.status == Status::Pending);
+    let checkout = store::find_checkout(&mut conn, order).await?;
+    let (true, Some(checkout)) = (pending, checkout) else {
+        return Ok(Ended::NotPending);
+    };
+    drop(conn);
+    let id = match checkout.session_id {
+        Some(id) => id,
+        None => match app.stripe.create_session(&checkout.request.0).await {
+            Ok(session) => session.id,
+            Err(StripeError::Refused { .. }) => return Ok(Ended::Unpaid),
+            Err(error) => return Err(unavailable(error)),
+        },
+    };
+    match app.stripe.expire_session(&id).await {
+        Ok(session) if session.status == "complete" => Ok(Ended::Complete(session)),
+        Ok(session) if session.status == "expired" => Ok(Ended::Unpaid),
+        Ok(session) => {
+            Err(unavailable(StripeError::Unknown(format!("session {} is {}", session.id, session.status))))
+        }
+        Err(error) if error.is_missing() => Ok(Ended::Unpaid),
+        Err(error) => Err(unavailable(error)),
+    }
+}
+
+/// Ends the shopper's former checkout; its order, if a new one may now replace it.
+async fn end_superseded(app: &App, order: OrderId) -> Result<Option<OrderId>> {
+    match end_session(app, order).await? {
+        Ended::Unpaid => Ok(Some(order)),
+        Ended::NotPending => Ok(None),
+        Ended::Complete(session) => {
+            settle(app, order, &session).await?;
+            Ok(None)
+        }
+    }
+}
+
+/// Where a shopper who went back is sent.
+pub enum Cancelled {
+    /// The pieces are free (or were already).
+    Free(String),
+    /// The payment was faster: the order stands.
+    Paid(String),
+}
+
+/// Ends the session and frees the pieces; says where the shopper came from. Safe to repeat.
+///
+/// # Errors
+/// 404 for an order without a checkout; 503 while Stripe cannot be reached: then the hold runs out by itself.
+pub async fn cancel(app: &App, order: OrderId) -> Result<Cancelled> {
+    let ended = end_session(app, order).await;
+    let mut tx = app.db.begin().await?;
+    let checkout = store::find_checkout(&mut tx, order).await?.ok_or(Error::NotFound("Order"))?;
+    let origin = checkout.return_origin;
+    match ended {
+        Ok(Ended::Unpaid) => {
+            orders::release(&mut tx, order, Status::Cancelled, "shopper", "went back").await?;
+            store::set_checkout_state(&mut tx, order, "expired", None).await?;
+            tx.commit().await?;
+            Ok(Cancelled::Free(origin))
+        }
+        Ok(Ended::Complete(session)) => {
+            events::settle(&mut tx, order, &session).await?;
+            tx.commit().await?;
+            Ok(Cancelled::Paid(origin))
+        }
+        Ok(Ended::NotPending) => {
+            let paid = orders::find(&mut tx, order).await?.is_some_and(|order| order.paid_at.is_some());
+            Ok(if paid { Cancelled::Paid(origin) } else { Cancelled::Free(origin) })
+        }
+        Err(error) => {
+            warn!(%order, %error, "a cancelled checkout could not be ended; its hold will run out");
+            Ok(Cancelled::Free(origin))
+        }
+    }
+}
+
+/// Finds out what became of a checkout whose answer was never heard, ends its session and settles its order. Safe to
+/// repeat; does nothing for a checkout that was heard of meanwhile.
+///
+/// # Errors
+/// 503 while Stripe cannot be asked: try again later.
+pub async fn settle_unheard(app: &App, order: OrderId) -> Result<()> {
+    let mut conn = app.db.acquire().await?;
+    let Some(checkout) = store::find_checkout(&mut conn, order).await? else {
+        return Ok(());
+    };
+    drop(conn);
+    if !matches!(checkout.state.as_str(), "asking" | "unknown") {
+        return Ok(());
+    }
+    let session = match app.stripe.create_session(&checkout.request.0).await {
+        Ok(session) => session,
+        Err(error @ StripeError::Refused { .. }) => {
+            return give_up(app, order, "refused", &error.to_string()).await;
+        }
+        Err(error) => return Err(unavailable(error)),
+    };
+    let mut conn = app.db.acquire().await?;
+    store::record_session(&mut conn, order, &session.id, None).await?;
+    drop(conn);
+    let session = app.stripe.expire_session(&session.id).await.map_err(unavailable)?;
+    if session.status == "complete" {
+        return settle(app, order, &session).await;
+    }
+    give_up(app, order, "expired", "the answer to this checkout was lost").await
+}
+
+/// Asks Stripe how a session stands and settles its order by that. Ends one that is still open.
+///
+/// # Errors
+/// 503 while Stripe cannot be asked: try again later.
+pub async fn settle_by_asking(app: &App, order: OrderId, session_id: &str, end: bool) -> Result<()> {
+    let found = match app.stripe.find_session(session_id).await {
+        Ok(session) if session.status == "open" && end => app.stripe.expire_session(session_id).await,
+        found => found,
+    };
+    match found {
+        Ok(session) => settle(app, order, &session).await,
+        // Another account's, or long gone: nobody can pay it.
+        Err(error) if error.is_missing() => {
+            let mut tx = app.db.begin().await?;
+            orders::release(&mut tx, order, Status::Expired, "sweeper", "Stripe does not know the session").await?;
+            store::set_checkout_state(&mut tx, order, "expired", Some(&error.to_string())).await?;
+            tx.commit().await?;
+            Ok(())
+        }
+        Err(error) => Err(unavailable(error)),
+    }
+}
+
+async fn settle(app: &App, order: OrderId, session: &Session) -> Result<()> {
+    let mut tx = app.db.begin().await?;
+    events::settle(&mut tx, order, session).await?;
+    tx.commit().await?;
+    Ok(())
+}
+
+fn unavailable(error: StripeError) -> Error {
+    Error::Unavailable("payment_unavailable", error.into())
+}
+
+fn new_session(app: &App, placed: &Placed, request: &Request) -> NewSession {
+    let order = &placed.order;
+    let public_url = &app.config.public_url;
+    let rate = request.zone.rate(&app.config);
+    let absolute = |image: &str| {
+        if image.starts_with('/') { format!("{public_url}{image}") } else { image.to_owned() }
+    };
+    NewSession {
+        order: order.id,
+        order_number: order.display_number(),
+        currency: order.currency.clone(),
+        lines: placed
+            .lines
+            .iter()
+            .map(|placed| SessionLine {
+                price: placed.stripe_price.clone(),
+                name: placed.line.name.clone(),
+                image: placed.line.image.as_deref().map(absolute),
+                unit_amount: placed.line.unit_price,
+                quantity: placed.line.quantity,
+            })
+            .collect(),
+        shipping_name: request.zone.title().to_owned(),
+        shipping_price: rate.price,
+        shipping_days: rate.days,
+        success_url: format!("{}/success?session_id={{CHECKOUT_SESSION_ID}}", request.return_origin),
+        cancel_url: format!(
+            "{public_url}/api/payments/cancel/{}/",
+            app.signer.sign("cancel", &order.id.to_string())
+        ),
+        expires_at: Utc::now() + SESSION_LIFETIME,
+    }
+}

@@ -1,0 +1,165 @@
+//! What the clock does so that nothing hangs: the sweep releases and settles what has run out, reconciliation fetches
+//! the events that did not reach us. A shop whose webhooks were off for a day ends in the same state as one whose were
+//! not.
+
+use std::fmt;
+use std::time::Duration;
+
+use chrono::Utc;
+use tracing::warn;
+
+use super::{ASKING_LIMIT, checkout, events, store};
+use crate::app::App;
+use crate::error::{Error, Result};
+use crate::idempotency;
+use crate::jobs::{self, Job};
+
+/// How far back the first reconciliation looks: as long as Stripe keeps events.
+///
+/// Source: <https://docs.stripe.com/api/events>
+const FIRST_LOOK: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// Each later one looks back this much further than the last one read, for events that were listed late.
+const OVERLAP: Duration = Duration::from_secs(3600);
+
+/// What a sweep did.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Swept {
+    /// Orders that hung and are settled now.
+    pub settled: u32,
+    /// Orders that still hang, because Stripe could not be asked.
+    pub waiting: u32,
+}
+
+/// Settles checkouts that nobody heard of and orders whose hold ran out; sends refunds again that hang; forgets old
+/// idempotency keys. Safe to repeat, and to run twice at once.
+///
+/// # Errors
+/// Only the database's: an order that Stripe cannot be asked about waits for the next sweep.
+pub async fn sweep(app: &App) -> Result<Swept> {
+    let mut swept = Swept::default();
+    let mut conn = app.db.acquire().await?;
+    idempotency::purge(&mut conn).await?;
+    let unheard = store::list_unheard(&mut conn, Utc::now() - ASKING_LIMIT).await?;
+    let overdue = store::list_overdue(&mut conn).await?;
+    for refund in store::list_unsent_refunds(&mut conn).await? {
+        jobs::enqueue(&mut conn, &Job::SendRefund { refund }).await?;
+    }
+    drop(conn);
+    for order in unheard {
+        swept.count(checkout::settle_unheard(app, order).await)?;
+    }
+    for (order, session) in overdue {
+        swept.count(checkout::settle_by_asking(app, order, &session, true).await)?;
+    }
+    Ok(swept)
+}
+
+impl Swept {
+    fn count(&mut self, result: Result<()>) -> Result<()> {
+        match result {
+            Ok(()) => self.settled += 1,
+            Err(Error::Unavailable("payment_unavailable", error)) => {
+                warn!(error = format!("{error:#}"), "Stripe cannot be asked; trying again later");
+                self.waiting += 1;
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+}
+
+/// What a reconciliation did.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Reconciled {
+    /// Events that Stripe listed.
+    pub listed: u32,
+    /// Events that had not reached us and are obeyed now.
+    pub obeyed: u32,
+    /// Events that could not be obeyed; they are kept and tried again.
+    pub failed: u32,
+    /// Pending orders whose session had ended.
+    pub settled: u32,
+    /// Pending orders that Stripe could not be asked about.
+    pub waiting: u32,
+}
+
+impl fmt::Display for Reconciled {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} events listed, {} obeyed, {} failed; {} orders settled, {} waiting",
+            self.listed, self.obeyed, self.failed, self.settled, self.waiting
+        )
+    }
+}
+
+/// Fetches the events since the last ones seen, obeys those that did not reach us, oldest first, tries failed ones
+/// again, and settles pending orders whose session ended. Safe to repeat, and to run twice at once. `progress` hears of
+/// each event: how many are done, of how many.
+///
+/// # Errors
+/// 503 while Stripe cannot be asked; what was obeyed until then stays so.
+pub async fn reconcile(app: &App, progress: &(dyn Fn(u64, u64) + Sync)) -> Result<Reconciled> {
+    let mut done = Reconciled::default();
+    let started = Utc::now();
+    let mut conn = app.db.acquire().await?;
+    let since = match store::find_cursor(&mut conn).await? {
+        Some(cursor) => cursor - OVERLAP,
+        None => started - FIRST_LOOK,
+    };
+    drop(conn);
+
+    let mut missed = Vec::new();
+    let mut after: Option<String> = None;
+    loop {
+        let page = app
+            .stripe
+            .list_events(&events::HANDLED, since, after.as_deref())
+            .await
+            .map_err(|error| Error::Unavailable("payment_unavailable", error.into()))?;
+        done.listed += u32::try_from(page.events.len()).unwrap_or(u32::MAX);
+        let ids: Vec<&str> = page.events.iter().filter_map(|event| event["id"].as_str()).collect();
+        let mut conn = app.db.acquire().await?;
+        let finished = store::list_finished(&mut conn, &ids).await?;
+        drop(conn);
+        let last = ids.last().map(|&id| id.to_owned());
+        missed.extend(page.events.into_iter().filter(|event| {
+            event["id"].as_str().is_some_and(|id| !finished.iter().any(|known| known == id))
+        }));
+        if !page.has_more || last.is_none() {
+            break;
+        }
+        after = last;
+    }
+    let all = missed.len() as u64;
+    for (at, json) in missed.iter().rev().enumerate() {
+        let payload = json.to_string();
+        match events::receive(&app.db, &events::Event::read(&payload)?, "reconcile").await {
+            Ok(_) => done.obeyed += 1,
+            Err(Error::Unavailable("event_not_processed", _)) => done.failed += 1,
+            Err(error) => return Err(error),
+        }
+        progress(at as u64 + 1, all);
+    }
+
+    let mut conn = app.db.acquire().await?;
+    store::move_cursor(&mut conn, started).await?;
+    let failed = store::list_failed_events(&mut conn).await?;
+    let ended = store::list_ended(&mut conn).await?;
+    drop(conn);
+    for id in failed {
+        match events::process_stored(&app.db, &id).await {
+            Ok(_) => done.obeyed += 1,
+            Err(Error::Unavailable("event_not_processed", _)) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    let mut swept = Swept::default();
+    for (order, session) in ended {
+        swept.count(checkout::settle_by_asking(app, order, &session, false).await)?;
+    }
+    done.settled = swept.settled;
+    done.waiting = swept.waiting;
+    Ok(done)
+}

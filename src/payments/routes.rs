@@ -1,0 +1,299 @@
+//! HTTP of payments: checkout, Stripe's webhook, the way back, and what a success page may know.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::body::Bytes;
+use axum::extract::{ConnectInfo, DefaultBodyLimit, Request, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use axum_extra::extract::cookie::{Cookie, CookieJar, SameSite};
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use serde_json::{Value, json};
+use tracing::warn;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::checkout::{self, Cancelled};
+use super::{HOLD_MARGIN, SESSION_LIFETIME, events, store};
+use crate::app::App;
+use crate::config::origin_of;
+use crate::error::{Error, ErrorBody, LineFault, Result};
+use crate::extract::{self, Json, Path};
+use crate::idempotency::Key;
+use crate::ids::OrderId;
+use crate::money::Cents;
+use crate::orders::{self, Cart, Status, Zone};
+use crate::products::OwnHold;
+use crate::stripe;
+
+/// Names the shopper's pending order. Host-only, unreadable for scripts, signed.
+const COOKIE: &str = "sb_checkout";
+
+/// The largest webhook we read, in bytes: as the old service.
+const WEBHOOK_LIMIT: usize = 2_621_440;
+
+pub fn router() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(create_checkout_session))
+        .routes(routes!(cancel))
+        .routes(routes!(find_by_session))
+        .merge(OpenApiRouter::new().routes(routes!(webhook)).layer(DefaultBodyLimit::max(WEBHOOK_LIMIT)))
+}
+
+/// What the storefront sends.
+#[derive(ToSchema)]
+#[allow(dead_code, reason = "describes the body for the API document; the cart is read leniently, line by line")]
+struct CheckoutBody {
+    /// 1 to 100 different products.
+    items: Vec<CheckoutItem>,
+}
+
+#[derive(ToSchema)]
+#[allow(dead_code, reason = "as above")]
+struct CheckoutItem {
+    product_id: String,
+    /// A whole number of pieces.
+    #[schema(minimum = 1, maximum = 999)]
+    quantity: i32,
+}
+
+#[derive(Serialize, ToSchema)]
+#[allow(dead_code, reason = "describes the answer for the API document")]
+struct CheckoutAnswer {
+    /// Where the shopper pays.
+    checkout_url: String,
+}
+
+#[derive(Serialize, ToSchema)]
+#[allow(dead_code, reason = "describes the answer for the API document")]
+struct CartError {
+    error: String,
+    message: String,
+    details: Vec<LineFault>,
+    code: String,
+}
+
+/// Holds the pieces of a cart for half an hour and answers where to pay for them.
+///
+/// Sets a cookie that names the pending order; a new checkout with it takes the place of the old one. With an
+/// `Idempotency-Key` the first answer is given again.
+#[utoipa::path(
+    post,
+    path = "/api/payments/create-checkout-session",
+    tag = "payments",
+    params(("Idempotency-Key" = Option<String>, Header, description = "A text of your choice for this checkout")),
+    request_body = CheckoutBody,
+    responses(
+        (status = 200, body = CheckoutAnswer),
+        (status = 400, body = CartError, description = "The cart cannot be bought: every faulty line is named"),
+        (status = 413, body = ErrorBody),
+        (status = 415, body = ErrorBody),
+        (status = 422, body = ErrorBody, description = "The key was used for another checkout"),
+        (status = 503, body = ErrorBody, description = "Stripe cannot be reached; nothing is held"),
+    )
+)]
+async fn create_checkout_session(
+    State(app): State<App>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    jar: CookieJar,
+    headers: HeaderMap,
+    request: Request,
+) -> Result<Response> {
+    let body = read_cart_body(request, &app).await?;
+    let return_origin = return_origin(&app, &headers);
+    let asked = format!("{return_origin} {body}");
+    let request = checkout::Request {
+        key: Key::read(&headers, "checkout", asked.as_bytes())?,
+        cart: Cart::read(&body)?,
+        zone: zone(&app, &headers, peer),
+        return_origin,
+        supersedes: pending_order(&app, &jar),
+    };
+    // A task of its own: a shopper who goes away in the middle does not leave it half done.
+    let task = {
+        let app = app.clone();
+        tokio::spawn(async move { checkout::check_out(&app, request).await })
+    };
+    let answer = task.await.map_err(anyhow::Error::from)??;
+    let jar = match answer.order {
+        Some(order) => jar.add(cookie(&app, order)),
+        None => jar,
+    };
+    let status = StatusCode::from_u16(answer.status).map_err(anyhow::Error::from)?;
+    Ok((status, [(header::CACHE_CONTROL, "no-store")], jar, Json(answer.body)).into_response())
+}
+
+/// An empty body is an empty cart, as it was with the old service.
+async fn read_cart_body(request: Request, app: &App) -> Result<Value> {
+    let is_empty = request.headers().get(header::CONTENT_LENGTH).is_none_or(|length| length == "0")
+        && !request.headers().contains_key(header::TRANSFER_ENCODING);
+    if is_empty {
+        return Ok(json!({}));
+    }
+    use axum::extract::FromRequest;
+    Json::<Value>::from_request(request, app).await.map(|Json(body)| body)
+}
+
+/// Where the shopper returns to: the page that asked, if we allow its origin. Never an address that anybody chose.
+fn return_origin(app: &App, headers: &HeaderMap) -> String {
+    headers
+        .get(header::ORIGIN)
+        .and_then(|origin| origin.to_str().ok())
+        .and_then(origin_of)
+        .filter(|origin| app.config.cors_allowed_origins.contains(origin))
+        .unwrap_or_else(|| app.config.frontend_url.clone())
+}
+
+/// The shipping zone of the visitor's country, as a trusted proxy names it, else the United States.
+fn zone(app: &App, headers: &HeaderMap, peer: SocketAddr) -> Zone {
+    headers
+        .get(&app.config.country_header)
+        .filter(|_| app.config.trusts(peer.ip()))
+        .and_then(|country| country.to_str().ok())
+        .and_then(Zone::of_country)
+        .unwrap_or(Zone::Us)
+}
+
+fn cookie(app: &App, order: OrderId) -> Cookie<'static> {
+    let lifetime = SESSION_LIFETIME + HOLD_MARGIN;
+    Cookie::build((COOKIE, app.signer.sign("checkout", &order.to_string())))
+        .path("/")
+        .http_only(true)
+        .same_site(SameSite::Lax)
+        .secure(app.config.public_url.starts_with("https://"))
+        .max_age(lifetime.try_into().expect("less than an hour"))
+        .build()
+}
+
+/// The order that the request's cookie names, if we signed it.
+fn pending_order(app: &App, jar: &CookieJar) -> Option<OrderId> {
+    let value = jar.get(COOKIE)?.value();
+    app.signer.verify("checkout", value)?.parse().ok().map(OrderId)
+}
+
+/// Tells reads of the catalogue what the shopper holds: it is available to them.
+pub async fn own_hold(State(app): State<App>, jar: CookieJar, mut request: Request, next: Next) -> Response {
+    if let Some(order) = pending_order(&app, &jar) {
+        let held = async { orders::held_lines(&mut *app.db.acquire().await?, order).await };
+        match held.await {
+            Ok(lines) => {
+                let held: BTreeMap<_, _> = lines.into_iter().collect();
+                request.extensions_mut().insert(OwnHold(Arc::new(held)));
+            }
+            Err(error) => return error.into_response(),
+        }
+    }
+    next.run(request).await
+}
+
+/// Stripe's webhook: the raw body is checked against the signature, stored, obeyed, acknowledged.
+#[utoipa::path(
+    post,
+    path = "/api/payments/webhook",
+    tag = "payments",
+    params(("Stripe-Signature" = String, Header, description = "t=…,v1=…")),
+    request_body(content = String, description = "An event, as Stripe sends it", content_type = "application/json"),
+    responses(
+        (status = 200, description = "Stored and obeyed, now or before"),
+        (status = 400, body = ErrorBody, description = "Not signed by us knowing the secret, or no event"),
+        (status = 503, body = ErrorBody, description = "Not obeyed; send it again"),
+    )
+)]
+async fn webhook(State(app): State<App>, headers: HeaderMap, request: Request) -> Result<Json<Value>> {
+    let body: Bytes = extract::body(request, &app).await.map_err(|error| match error {
+        Error::Refused(_, code, sentence) => Error::bad_request(code, sentence),
+        other => other,
+    })?;
+    let signature = headers.get("stripe-signature").and_then(|value| value.to_str().ok()).unwrap_or_default();
+    stripe::verify(&body, signature, &app.config.stripe_webhook_secrets, Utc::now().timestamp()).map_err(|error| {
+        warn!(%error, "webhook refused");
+        Error::bad_request("invalid_signature", format!("Stripe-Signature: {error}."))
+    })?;
+    let payload = std::str::from_utf8(&body)
+        .map_err(|_| Error::bad_request("parse_error", "JSON parse error - the body is not UTF-8"))?;
+    events::receive(&app.db, &events::Event::read(payload)?, "webhook").await?;
+    Ok(Json(json!({ "received": true })))
+}
+
+/// The way back from the payment page: ends it, frees the pieces and sends the shopper on to the storefront.
+#[utoipa::path(
+    get,
+    path = "/api/payments/cancel/{token}",
+    tag = "payments",
+    params(("token" = String, Path, description = "The order, signed")),
+    responses(
+        (status = 303, description = "To the storefront's cancel page; to its success page if the payment was faster"),
+        (status = 404, body = ErrorBody),
+        (status = 503, body = ErrorBody),
+    )
+)]
+async fn cancel(State(app): State<App>, jar: CookieJar, Path(token): Path<String>) -> Result<Response> {
+    let order = app
+        .signer
+        .verify("cancel", &token)
+        .and_then(|order| order.parse().ok())
+        .map(OrderId)
+        .ok_or(Error::NotFound("Order"))?;
+    let target = match checkout::cancel(&app, order).await? {
+        Cancelled::Free(origin) => format!("{origin}/cancel"),
+        Cancelled::Paid(origin) => format!("{origin}/success"),
+    };
+    let jar = if pending_order(&app, &jar) == Some(order) {
+        jar.remove(Cookie::build(COOKIE).path("/").build())
+    } else {
+        jar
+    };
+    let location = HeaderValue::from_str(&target).map_err(anyhow::Error::from)?;
+    let headers = [(header::LOCATION, location), (header::CACHE_CONTROL, HeaderValue::from_static("no-store"))];
+    Ok((StatusCode::SEE_OTHER, headers, jar).into_response())
+}
+
+/// An order as its success page may show it: nothing of the person.
+#[derive(Serialize, ToSchema)]
+struct SessionView {
+    /// `SB-1042`.
+    number: String,
+    status: Status,
+    currency: String,
+    /// Amounts in the currency's smallest unit.
+    subtotal: Cents,
+    shipping: Cents,
+    tax: Cents,
+    total: Cents,
+    lines: Vec<orders::Line>,
+    created_at: DateTime<Utc>,
+}
+
+/// The order of a Checkout Session. Who knows the session's id may see it: it is unguessable.
+#[utoipa::path(
+    get,
+    path = "/api/orders/by-session/{session}",
+    tag = "orders",
+    params(("session" = String, Path, description = "cs_…")),
+    responses((status = 200, body = SessionView), (status = 404, body = ErrorBody))
+)]
+async fn find_by_session(State(app): State<App>, Path(session): Path<String>) -> Result<Response> {
+    if session.contains('\0') || session.len() > 255 {
+        return Err(Error::NotFound("Order"));
+    }
+    let mut conn = app.db.acquire().await?;
+    let id = store::find_order_by_session(&mut conn, &session).await?.ok_or(Error::NotFound("Order"))?;
+    let order = orders::find(&mut conn, id).await?.ok_or(Error::NotFound("Order"))?;
+    let view = SessionView {
+        number: order.display_number(),
+        status: order.status,
+        subtotal: order.subtotal,
+        shipping: order.shipping,
+        tax: order.tax,
+        total: order.total,
+        created_at: order.created_at,
+        lines: orders::lines(&mut conn, id).await?,
+        currency: order.currency,
+    };
+    Ok(([(header::CACHE_CONTROL, "no-store")], Json(view)).into_response())
+}

@@ -1,0 +1,446 @@
+//! SQL of checkouts, events, payments and refunds, and nothing else.
+
+use chrono::{DateTime, Utc};
+use sqlx::PgConnection;
+use sqlx::types::Json;
+
+use crate::error::Result;
+use crate::ids::{OrderId, RefundId};
+use crate::money::Cents;
+use crate::stripe::NewSession;
+
+/// An order's checkout at Stripe.
+#[derive(Debug, sqlx::FromRow)]
+pub struct Checkout {
+    pub order_id: OrderId,
+    /// `asking` (we have not heard the answer), `open`, `processing` (a delayed payment), or over: `complete`,
+    /// `expired`, `refused`; `unknown`: the answer was lost, the order is released, a session may exist.
+    pub state: String,
+    pub request: Json<NewSession>,
+    /// Where the shopper came from and returns to.
+    pub return_origin: String,
+    pub session_id: Option<String>,
+}
+
+pub async fn insert_checkout(
+    conn: &mut PgConnection,
+    request: &NewSession,
+    return_origin: &str,
+    hold_until: DateTime<Utc>,
+) -> Result<()> {
+    sqlx::query(
+        "insert into checkouts (order_id, state, request, return_origin, expires_at, hold_until)
+         values ($1, 'asking', $2, $3, $4, $5)",
+    )
+    .bind(request.order)
+    .bind(Json(request))
+    .bind(return_origin)
+    .bind(request.expires_at)
+    .bind(hold_until)
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+pub async fn find_checkout(conn: &mut PgConnection, order: OrderId) -> Result<Option<Checkout>> {
+    let checkout = sqlx::query_as(
+        "select order_id, state, request, return_origin, session_id
+         from checkouts
+         where order_id = $1",
+    )
+    .bind(order)
+    .fetch_optional(conn)
+    .await?;
+    Ok(checkout)
+}
+
+pub async fn find_order_by_session(conn: &mut PgConnection, session: &str) -> Result<Option<OrderId>> {
+    let order = sqlx::query_scalar("select order_id from checkouts where session_id = $1")
+        .bind(session)
+        .fetch_optional(conn)
+        .await?;
+    Ok(order)
+}
+
+/// Records the session that Stripe gave us. A checkout that has moved on meanwhile keeps its state.
+pub async fn record_session(conn: &mut PgConnection, order: OrderId, id: &str, url: Option<&str>) -> Result<()> {
+    sqlx::query(
+        "update checkouts
+         set session_id = $2, session_url = $3, last_error = null, updated_at = now(),
+             state = case when state = 'asking' then 'open' else state end
+         where order_id = $1",
+    )
+    .bind(order)
+    .bind(id)
+    .bind(url)
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+pub async fn set_checkout_state(
+    conn: &mut PgConnection,
+    order: OrderId,
+    state: &str,
+    error: Option<&str>,
+) -> Result<()> {
+    sqlx::query(
+        "update checkouts
+         set state = $2, last_error = $3, updated_at = now()
+         where order_id = $1",
+    )
+    .bind(order)
+    .bind(state)
+    .bind(error)
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Checkouts whose answer nobody heard, or was lost: in the asking since `before`, or unknown.
+pub async fn list_unheard(conn: &mut PgConnection, before: DateTime<Utc>) -> Result<Vec<OrderId>> {
+    let orders = sqlx::query_scalar(
+        "select order_id
+         from checkouts
+         where (state = 'asking' and updated_at < $1)
+            or (state = 'unknown' and updated_at < $1)
+         order by created_at
+         limit 500",
+    )
+    .bind(before)
+    .fetch_all(conn)
+    .await?;
+    Ok(orders)
+}
+
+/// Pending orders that an open session holds beyond its time and margin.
+pub async fn list_overdue(conn: &mut PgConnection) -> Result<Vec<(OrderId, String)>> {
+    let rows = sqlx::query_as(
+        "select c.order_id, c.session_id
+         from checkouts c
+         join orders o on o.id = c.order_id
+         where c.state = 'open'
+           and o.status = 'pending'
+           and c.session_id is not null
+           and c.hold_until < now()
+         order by c.created_at
+         limit 500",
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows)
+}
+
+/// Pending orders whose session has ended by its own time, or whose delayed payment is on its way.
+pub async fn list_ended(conn: &mut PgConnection) -> Result<Vec<(OrderId, String)>> {
+    let rows = sqlx::query_as(
+        "select c.order_id, c.session_id
+         from checkouts c
+         join orders o on o.id = c.order_id
+         where (c.state = 'processing' or (c.state = 'open' and c.expires_at < now()))
+           and o.status = 'pending'
+           and c.session_id is not null
+         order by c.created_at
+         limit 500",
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows)
+}
+
+/// A stored event.
+#[derive(Debug, sqlx::FromRow)]
+pub struct StoredEvent {
+    pub status: String,
+    pub payload: String,
+}
+
+/// Stores an event under its id, or waits for whoever is storing it. False: it was there already.
+pub async fn insert_event(
+    conn: &mut PgConnection,
+    id: &str,
+    kind: &str,
+    created: Option<DateTime<Utc>>,
+    source: &str,
+    payload: &str,
+) -> Result<bool> {
+    let done = sqlx::query(
+        "insert into stripe_events (id, type, status, created, source, payload)
+         values ($1, $2, 'received', $3, $4, $5)
+         on conflict (id) do nothing",
+    )
+    .bind(id)
+    .bind(kind)
+    .bind(created)
+    .bind(source)
+    .bind(payload)
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+pub async fn lock_event(conn: &mut PgConnection, id: &str) -> Result<Option<StoredEvent>> {
+    let event = sqlx::query_as("select status, payload from stripe_events where id = $1 for update")
+        .bind(id)
+        .fetch_optional(conn)
+        .await?;
+    Ok(event)
+}
+
+pub async fn finish_event(conn: &mut PgConnection, id: &str, status: &str, error: Option<&str>) -> Result<()> {
+    sqlx::query(
+        "update stripe_events
+         set status = $2, last_error = $3, attempts = attempts + 1,
+             processed_at = case when $2 = 'failed' then null else now() end
+         where id = $1",
+    )
+    .bind(id)
+    .bind(status)
+    .bind(error)
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Which of these events we have obeyed (or set aside) already.
+pub async fn list_finished(conn: &mut PgConnection, ids: &[&str]) -> Result<Vec<String>> {
+    let known = sqlx::query_scalar("select id from stripe_events where id = any($1) and status in ('processed', 'ignored')")
+        .bind(ids)
+        .fetch_all(conn)
+        .await?;
+    Ok(known)
+}
+
+/// A payment as Stripe reported it.
+#[derive(Debug, sqlx::FromRow)]
+pub struct Payment {
+    pub order_id: Option<OrderId>,
+    /// `settled` (it paid its order), `refused` (it is given back); nothing while only a refund is known of it.
+    pub outcome: Option<String>,
+    pub refunded: Cents,
+    pub refunded_as_of: Option<DateTime<Utc>>,
+    /// The state of a dispute, in Stripe's word.
+    pub dispute: Option<String>,
+}
+
+/// Locks a payment, making its row first if this is the first we hear of it.
+pub async fn lock_payment(conn: &mut PgConnection, id: &str) -> Result<Payment> {
+    sqlx::query("insert into payments (id) values ($1) on conflict (id) do nothing")
+        .bind(id)
+        .execute(&mut *conn)
+        .await?;
+    let payment = sqlx::query_as(
+        "select order_id, outcome, refunded, refunded_as_of, dispute
+         from payments
+         where id = $1
+         for update",
+    )
+    .bind(id)
+    .fetch_one(conn)
+    .await?;
+    Ok(payment)
+}
+
+pub async fn record_payment(
+    conn: &mut PgConnection,
+    id: &str,
+    order: OrderId,
+    session: &str,
+    outcome: &str,
+    amount: Cents,
+    currency: &str,
+) -> Result<()> {
+    sqlx::query(
+        "update payments
+         set order_id = $2, session_id = $3, outcome = $4, amount = $5, currency = $6, updated_at = now()
+         where id = $1",
+    )
+    .bind(id)
+    .bind(order)
+    .bind(session)
+    .bind(outcome)
+    .bind(amount)
+    .bind(currency)
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Keeps what a charge said of its refunds at a moment.
+pub async fn record_refunded(
+    conn: &mut PgConnection,
+    id: &str,
+    refunded: Cents,
+    as_of: DateTime<Utc>,
+) -> Result<()> {
+    sqlx::query("update payments set refunded = $2, refunded_as_of = $3, updated_at = now() where id = $1")
+        .bind(id)
+        .bind(refunded)
+        .bind(as_of)
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// Keeps the state of a dispute.
+pub async fn record_dispute(conn: &mut PgConnection, id: &str, state: &str) -> Result<()> {
+    sqlx::query("update payments set dispute = $2, updated_at = now() where id = $1")
+        .bind(id)
+        .bind(state)
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// Keeps that a refund failed. Safe to repeat.
+pub async fn record_refund_failure(
+    conn: &mut PgConnection,
+    refund: &str,
+    payment: &str,
+    amount: Cents,
+    failed_at: DateTime<Utc>,
+) -> Result<()> {
+    sqlx::query(
+        "insert into refund_failures (stripe_refund_id, payment_id, amount, failed_at)
+         values ($1, $2, $3, $4)
+         on conflict (stripe_refund_id) do nothing",
+    )
+    .bind(refund)
+    .bind(payment)
+    .bind(amount)
+    .bind(failed_at)
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// The sum of the refunds of a payment that failed since a moment: the last word of its charge did not count them.
+pub async fn failed_since(conn: &mut PgConnection, payment: &str, since: DateTime<Utc>) -> Result<Cents> {
+    let sum = sqlx::query_scalar(
+        "select coalesce(sum(amount), 0)::bigint
+         from refund_failures
+         where payment_id = $1
+           and failed_at >= $2",
+    )
+    .bind(payment)
+    .bind(since)
+    .fetch_one(conn)
+    .await?;
+    Ok(sum)
+}
+
+/// A refund that we decided on.
+#[derive(Debug, sqlx::FromRow)]
+pub struct Refund {
+    pub payment_id: String,
+    pub order_id: Option<OrderId>,
+    pub amount: Cents,
+    pub reason: String,
+    pub state: String,
+}
+
+pub async fn insert_refund(
+    conn: &mut PgConnection,
+    id: RefundId,
+    payment: &str,
+    amount: Cents,
+    reason: &str,
+) -> Result<()> {
+    sqlx::query(
+        "insert into refunds (id, payment_id, amount, reason, state)
+         values ($1, $2, $3, $4, 'planned')",
+    )
+    .bind(id)
+    .bind(payment)
+    .bind(amount)
+    .bind(reason)
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+pub async fn find_refund(conn: &mut PgConnection, id: RefundId) -> Result<Option<Refund>> {
+    let refund = sqlx::query_as(
+        "select r.payment_id, p.order_id, r.amount, r.reason, r.state
+         from refunds r
+         join payments p on p.id = r.payment_id
+         where r.id = $1",
+    )
+    .bind(id)
+    .fetch_optional(conn)
+    .await?;
+    Ok(refund)
+}
+
+/// Records what Stripe said of a refund. One that is over (succeeded or failed) does not go back to pending.
+pub async fn record_refund(
+    conn: &mut PgConnection,
+    id: RefundId,
+    state: &str,
+    stripe_id: Option<&str>,
+    error: Option<&str>,
+) -> Result<()> {
+    sqlx::query(
+        "update refunds
+         set state = case when state in ('planned', 'pending') or $2 = 'failed' then $2 else state end,
+             stripe_refund_id = coalesce($3, stripe_refund_id), last_error = $4, updated_at = now()
+         where id = $1",
+    )
+    .bind(id)
+    .bind(state)
+    .bind(stripe_id)
+    .bind(error)
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Our refund that Stripe knows under this id.
+pub async fn find_refund_by_stripe_id(conn: &mut PgConnection, stripe_id: &str) -> Result<Option<RefundId>> {
+    let id = sqlx::query_scalar("select id from refunds where stripe_refund_id = $1")
+        .bind(stripe_id)
+        .fetch_optional(conn)
+        .await?;
+    Ok(id)
+}
+
+/// How far reconciliation has read; nothing before its first run.
+pub async fn find_cursor(conn: &mut PgConnection) -> Result<Option<DateTime<Utc>>> {
+    let cursor = sqlx::query_scalar("select read_until from stripe_cursor").fetch_optional(conn).await?;
+    Ok(cursor)
+}
+
+/// Moves the cursor on, never back.
+pub async fn move_cursor(conn: &mut PgConnection, until: DateTime<Utc>) -> Result<()> {
+    sqlx::query(
+        "insert into stripe_cursor (read_until)
+         values ($1)
+         on conflict (only_row) do update
+         set read_until = greatest(stripe_cursor.read_until, excluded.read_until)",
+    )
+    .bind(until)
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Events that were stored and could not be obeyed, oldest first.
+pub async fn list_failed_events(conn: &mut PgConnection) -> Result<Vec<String>> {
+    let ids = sqlx::query_scalar("select id from stripe_events where status in ('received', 'failed') order by received_at limit 500")
+        .fetch_all(conn)
+        .await?;
+    Ok(ids)
+}
+
+/// Refunds decided on that Stripe has not confirmed taking.
+pub async fn list_unsent_refunds(conn: &mut PgConnection) -> Result<Vec<RefundId>> {
+    let ids = sqlx::query_scalar(
+        "select id
+         from refunds
+         where state = 'planned'
+           and updated_at < now() - interval '5 minutes'",
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(ids)
+}

@@ -1,0 +1,539 @@
+//! The catalogue as one file: `{"categories": […], "products": […]}`, in and out.
+//!
+//! Import is an upsert by id, all or nothing, and reports every bad row. A row is a whole product: what it leaves out
+//! takes its default, but slug, stock, Stripe's ids and the time of creation stay. `import(export())` changes nothing.
+
+use std::collections::{HashMap, HashSet};
+use std::path::Path;
+
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+use sqlx::{FromRow, PgConnection};
+
+use super::categories::Category;
+use super::input::{self, CategoryInput, CategoryKey, FileProduct, Parsed, free_slug};
+use super::store::product_columns;
+use super::views::serialize_time;
+use super::{Product, Reason, stock};
+use crate::error::{Error, Fault, Result};
+use crate::ids::ProductId;
+use crate::jobs;
+
+/// What an import did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct ImportSummary {
+    pub categories_created: usize,
+    pub categories_updated: usize,
+    pub products_created: usize,
+    pub products_updated: usize,
+    /// Rows, of both kinds, that said nothing new.
+    pub unchanged: usize,
+}
+
+/// A product that the file names, as we have it.
+#[derive(FromRow)]
+struct Known {
+    #[sqlx(flatten)]
+    product: Product,
+    is_deleted: bool,
+    /// Whether Stripe has confirmed its price: then ours are the right ids, and the file's may be old.
+    is_verified: bool,
+}
+
+/// A product as it is to be.
+struct Wanted {
+    product: Product,
+    delta: i32,
+    is_new: bool,
+    is_changed: bool,
+    /// Whether Stripe has to hear of it.
+    for_stripe: bool,
+}
+
+/// Reads a catalogue file into the database; the caller commits. With `media_dir`, our pictures have to be there.
+///
+/// # Errors
+/// A fault for each bad field, under the row's index: `products[3].price`.
+pub async fn import(
+    conn: &mut PgConnection,
+    text: &str,
+    media_dir: Option<&Path>,
+    actor: &str,
+) -> Result<ImportSummary> {
+    let mut faults = Vec::new();
+    let (categories, products) = parse(text, media_dir, &mut faults)?;
+    let mut summary = ImportSummary::default();
+
+    // Products are locked before categories and in id order, as everywhere.
+    let known = lock_products(conn, &categories, &products).await?;
+    let known_categories = lock_categories(conn).await?;
+    let categories = merge_categories(categories, &known_categories, &mut faults);
+    let category_ids: HashSet<i64> =
+        categories.iter().chain(&known_categories).map(|category| category.id).collect();
+    let taken = other_slugs(conn, &products).await?;
+    let wanted = merge_products(products, known, &category_ids, &taken, &mut faults);
+    if !faults.is_empty() {
+        return Err(Error::Invalid(faults));
+    }
+
+    let before: HashMap<i64, &Category> = known_categories.iter().map(|c| (c.id, c)).collect();
+    let mut changed = Vec::new();
+    for category in &categories {
+        match before.get(&category.id) {
+            Some(same) if *same == category => {
+                summary.unchanged += 1;
+                continue;
+            }
+            Some(_) => summary.categories_updated += 1,
+            None => summary.categories_created += 1,
+        }
+        changed.push(category);
+    }
+    if !changed.is_empty() {
+        write_categories(conn, &changed).await?;
+    }
+
+    for one in &wanted {
+        match (one.is_new, one.is_changed || one.delta != 0) {
+            (true, _) => summary.products_created += 1,
+            (false, true) => summary.products_updated += 1,
+            (false, false) => summary.unchanged += 1,
+        }
+    }
+    let changed: Vec<&Product> =
+        wanted.iter().filter(|one| one.is_changed).map(|one| &one.product).collect();
+    if !changed.is_empty() {
+        write_products(conn, &changed).await?;
+    }
+    let deltas: Vec<(ProductId, i32)> = wanted
+        .iter()
+        .filter(|one| one.delta != 0)
+        .map(|one| (one.product.id.clone(), one.delta))
+        .collect();
+    if !deltas.is_empty() {
+        stock::adjust_many(conn, &deltas, Reason::Import, actor).await?;
+    }
+    let syncs: Vec<ProductId> =
+        wanted.iter().filter(|one| one.for_stripe).map(|one| one.product.id.clone()).collect();
+    if !syncs.is_empty() {
+        jobs::enqueue_syncs(conn, &syncs).await?;
+    }
+    Ok(summary)
+}
+
+/// The whole catalogue but deleted products, as [`import`] reads it.
+pub async fn export(conn: &mut PgConnection) -> Result<Value> {
+    let categories: Vec<Category> =
+        sqlx::query_as("select id, name, slug, description from categories order by id")
+            .fetch_all(&mut *conn)
+            .await?;
+    let products: Vec<Product> = sqlx::query_as(concat!(
+        "select ",
+        product_columns!(),
+        "
+         from products p
+         left join categories c on c.id = p.category_id
+         where p.deleted_at is null
+         order by p.created_at, p.id"
+    ))
+    .fetch_all(conn)
+    .await?;
+    let products: Vec<Value> = products.iter().map(exported).collect();
+    Ok(json!({"categories": categories, "products": products}))
+}
+
+fn exported(product: &Product) -> Value {
+    let picture = |path: &Option<String>| {
+        path.as_ref().map(|path| path.strip_prefix("/media/").unwrap_or(path).to_owned())
+    };
+    let created_at = serialize_time(&product.created_at, serde_json::value::Serializer);
+    json!({
+        "id": product.id,
+        "name": product.name,
+        "slug": product.slug,
+        "lighter_type": product.lighter_type,
+        "price": product.price,
+        "currency": product.currency,
+        "category_id": product.category_id,
+        "description": product.description,
+        "primary_image": picture(&product.primary_image),
+        "secondary_image": picture(&product.secondary_image),
+        "is_sold_out": product.is_sold_out,
+        "is_active": product.is_active,
+        "inventory_count": product.available(),
+        "weight_ounces": product.weight_ounces,
+        "stripe_product_id": product.stripe_product_id,
+        "stripe_price_id": product.stripe_price_id,
+        "created_at": created_at.expect("a time is a text"),
+    })
+}
+
+/// The good rows of the file, each with what its faults begin with: `products[3].`
+type FileRows = (Vec<Row<(i64, CategoryInput)>>, Vec<Row<FileProduct>>);
+type Row<T> = (String, T);
+
+/// Reads the rows; what is wrong with them is noted, what is not such a file at all is an error.
+fn parse(text: &str, media_dir: Option<&Path>, faults: &mut Vec<Fault>) -> Result<FileRows> {
+    let file: Value = serde_json::from_str(text.trim_start_matches('\u{feff}'))
+        .map_err(|error| Error::invalid("file", format!("This is not JSON: {error}.")))?;
+    let Value::Object(mut file) = file else {
+        return Err(Error::invalid("file", "Must be an object with categories and products."));
+    };
+    let mut rows = |name: &str| -> Vec<(String, Map<String, Value>)> {
+        let items = match file.remove(name) {
+            None => Vec::new(),
+            Some(Value::Array(items)) => items,
+            Some(_) => {
+                faults.push(Fault::new(name, "Must be a list."));
+                Vec::new()
+            }
+        };
+        let mut objects = Vec::with_capacity(items.len());
+        for (index, item) in items.into_iter().enumerate() {
+            match item {
+                Value::Object(object) => objects.push((format!("{name}[{index}]."), object)),
+                _ => faults.push(Fault::new(format!("{name}[{index}]"), "Must be an object.")),
+            }
+        }
+        objects
+    };
+    let (categories, products) = (rows("categories"), rows("products"));
+    for unknown in file.keys() {
+        faults.push(Fault::new(unknown, "There is no such field."));
+    }
+
+    let mut seen = HashMap::new();
+    let categories = keep(categories, faults, input::file_category, |prefix, (id, _), faults| {
+        note_repeat(&mut seen, *id, prefix, "id", faults);
+    });
+    let mut seen = HashMap::new();
+    let products = keep(products, faults, input::file_product, |prefix, row, faults| {
+        if let Some(id) = &row.input.id {
+            note_repeat(&mut seen, id.clone(), prefix, "id", faults);
+        }
+        let pictures = [
+            ("primary_image", &row.input.primary_image),
+            ("secondary_image", &row.input.secondary_image),
+        ];
+        for (field, picture) in pictures {
+            let file = picture.iter().flatten().find_map(|path| path.strip_prefix("/media/"));
+            if let (Some(dir), Some(file)) = (media_dir, file)
+                && !dir.join(file).is_file()
+            {
+                faults.push(Fault::new(
+                    format!("{prefix}{field}"),
+                    format!("There is no file {file} in the media folder."),
+                ));
+            }
+        }
+    });
+    Ok((categories, products))
+}
+
+/// Reads each row and has it checked; faulty rows are dropped, for the import will not happen.
+fn keep<T>(
+    rows: Vec<(String, Map<String, Value>)>,
+    faults: &mut Vec<Fault>,
+    read: fn(Map<String, Value>, String) -> Parsed<T>,
+    mut check: impl FnMut(&str, &T, &mut Vec<Fault>),
+) -> Vec<Row<T>> {
+    let mut kept = Vec::with_capacity(rows.len());
+    for (prefix, row) in rows {
+        let parsed = read(row, prefix.clone());
+        check(&prefix, &parsed.value, faults);
+        if parsed.faults.is_empty() {
+            kept.push((prefix, parsed.value));
+        } else {
+            faults.extend(parsed.faults);
+        }
+    }
+    kept
+}
+
+/// Notes a value that an earlier row has already.
+fn note_repeat<T: Eq + std::hash::Hash>(
+    seen: &mut HashMap<T, String>,
+    value: T,
+    prefix: &str,
+    field: &str,
+    faults: &mut Vec<Fault>,
+) {
+    if let Some(first) = seen.get(&value) {
+        let message = format!("{} has the same.", first.trim_end_matches('.'));
+        faults.push(Fault::new(format!("{prefix}{field}"), message));
+    } else {
+        seen.insert(value, prefix.to_owned());
+    }
+}
+
+/// The categories as they are to be.
+fn merge_categories(
+    rows: Vec<Row<(i64, CategoryInput)>>,
+    known: &[Category],
+    faults: &mut Vec<Fault>,
+) -> Vec<Category> {
+    let before: HashMap<i64, &Category> = known.iter().map(|c| (c.id, c)).collect();
+    let named: HashSet<i64> = rows.iter().map(|(_, (id, _))| *id).collect();
+    let others = known.iter().filter(|category| !named.contains(&category.id));
+    let mut slugs: HashMap<String, String> =
+        others.map(|category| (category.slug.clone(), format!("Category {}", category.id))).collect();
+    let mut categories = Vec::with_capacity(rows.len());
+    for (prefix, (id, row)) in rows {
+        let kept = before.get(&id).map(|category| category.slug.clone());
+        let slug = row.slug.or(kept).unwrap_or_default();
+        if !slug.is_empty() {
+            note_repeat(&mut slugs, slug.clone(), &prefix, "slug", faults);
+        }
+        categories.push(Category {
+            id,
+            name: row.name.unwrap_or_default(),
+            slug,
+            description: row.description.unwrap_or_default(),
+        });
+    }
+    for category in categories.iter_mut().filter(|category| category.slug.is_empty()) {
+        category.slug = free_slug(&category.name, "category", |slug| slugs.contains_key(slug));
+        slugs.insert(category.slug.clone(), String::new());
+    }
+    categories
+}
+
+/// The products as they are to be, by id.
+fn merge_products(
+    rows: Vec<Row<FileProduct>>,
+    mut known: HashMap<ProductId, Known>,
+    categories: &HashSet<i64>,
+    taken: &[String],
+    faults: &mut Vec<Fault>,
+) -> Vec<Wanted> {
+    let mut slugs: HashMap<String, String> =
+        taken.iter().map(|slug| (slug.clone(), "Another product".to_owned())).collect();
+    let mut wanted = Vec::with_capacity(rows.len());
+    for (prefix, row) in rows {
+        let Some(id) = row.input.id.clone() else {
+            continue;
+        };
+        let before = known.remove(&id);
+        let is_new = before.is_none();
+        let revives = before.as_ref().is_some_and(|known| known.is_deleted);
+        let is_verified = before.as_ref().is_some_and(|known| known.is_verified);
+        let before = before.map_or_else(|| Product::blank(id), |known| known.product);
+        let mut product = before.clone();
+
+        let category_id = row.input.category.clone().map(|key| match key {
+            Some(CategoryKey::Id(id)) => Some(id),
+            _ => None,
+        });
+        if category_id.flatten().is_some_and(|id| !categories.contains(&id)) {
+            faults.push(Fault::new(format!("{prefix}category_id"), "There is no such category."));
+        }
+        let count = row.input.inventory_count;
+        if revives && row.input.slug.is_none() && slugs.contains_key(&product.slug) {
+            product.slug = String::new();
+        }
+        row.input.apply(Some(category_id.flatten()), &mut product);
+        if !product.slug.is_empty() {
+            note_repeat(&mut slugs, product.slug.clone(), &prefix, "slug", faults);
+        }
+        if !is_verified {
+            product.stripe_product_id = row.stripe_product_id.or(product.stripe_product_id);
+            product.stripe_price_id = row.stripe_price_id.or(product.stripe_price_id);
+        }
+        product.created_at = row.created_at.unwrap_or(product.created_at);
+
+        let for_stripe = is_new || revives || product.differs_at_stripe(&before);
+        if for_stripe {
+            product.stripe_status = "pending".to_owned();
+            product.stripe_error = None;
+        }
+        wanted.push(Wanted {
+            delta: count.map_or(0, |count| count - before.available()),
+            is_new,
+            is_changed: is_new || revives || product != before,
+            for_stripe,
+            product,
+        });
+    }
+    for one in wanted.iter_mut().filter(|one| one.product.slug.is_empty()) {
+        one.product.slug =
+            free_slug(&one.product.name, "product", |slug| slugs.contains_key(slug));
+        slugs.insert(one.product.slug.clone(), String::new());
+    }
+    wanted.sort_by(|a, b| a.product.id.cmp(&b.product.id));
+    wanted
+}
+
+async fn lock_products(
+    conn: &mut PgConnection,
+    categories: &[Row<(i64, CategoryInput)>],
+    products: &[Row<FileProduct>],
+) -> Result<HashMap<ProductId, Known>> {
+    let ids: Vec<&ProductId> = products.iter().filter_map(|(_, row)| row.input.id.as_ref()).collect();
+    let categories: Vec<i64> = categories.iter().map(|(_, (id, _))| *id).collect();
+    let rows: Vec<Known> = sqlx::query_as(concat!(
+        "select ",
+        product_columns!(),
+        ",
+                p.deleted_at is not null as is_deleted,
+                p.stripe_price_amount is not null as is_verified
+         from products p
+         left join categories c on c.id = p.category_id
+         where p.id = any($1)
+            or p.category_id = any($2)
+         order by p.id
+         for update of p"
+    ))
+    .bind(ids)
+    .bind(categories)
+    .fetch_all(conn)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.product.id.clone(), row)).collect())
+}
+
+async fn lock_categories(conn: &mut PgConnection) -> Result<Vec<Category>> {
+    let categories = sqlx::query_as(
+        "select id, name, slug, description
+         from categories
+         order by id
+         for update",
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(categories)
+}
+
+/// The slugs of products that the file does not name.
+async fn other_slugs(conn: &mut PgConnection, products: &[Row<FileProduct>]) -> Result<Vec<String>> {
+    let ids: Vec<&ProductId> = products.iter().filter_map(|(_, row)| row.input.id.as_ref()).collect();
+    let slugs = sqlx::query_scalar(
+        "select p.slug
+         from products p
+         left join unnest($1::text[]) as named (id) on named.id = p.id
+         where named.id is null
+           and p.deleted_at is null",
+    )
+    .bind(ids)
+    .fetch_all(conn)
+    .await?;
+    Ok(slugs)
+}
+
+async fn write_categories(conn: &mut PgConnection, categories: &[&Category]) -> Result<()> {
+    let ids: Vec<i64> = categories.iter().map(|c| c.id).collect();
+    let names: Vec<&str> = categories.iter().map(|c| c.name.as_str()).collect();
+    let slugs: Vec<&str> = categories.iter().map(|c| c.slug.as_str()).collect();
+    let descriptions: Vec<&str> = categories.iter().map(|c| c.description.as_str()).collect();
+    // Two rows may swap their slugs, which are unique at every moment. No slug has a tilde.
+    sqlx::query("update categories set slug = '~' || id where id = any($1)")
+        .bind(&ids)
+        .execute(&mut *conn)
+        .await?;
+    sqlx::query(
+        "insert into categories (id, name, slug, description)
+         select id, name, slug, description
+         from unnest($1::bigint[], $2::text[], $3::text[], $4::text[])
+              as row (id, name, slug, description)
+         on conflict (id) do update
+         set name = excluded.name, slug = excluded.slug, description = excluded.description,
+             updated_at = now()",
+    )
+    .bind(ids)
+    .bind(names)
+    .bind(slugs)
+    .bind(descriptions)
+    .execute(&mut *conn)
+    .await?;
+    // The next category that gets its id from the database must not meet one of these.
+    sqlx::query(
+        "select setval(
+             pg_get_serial_sequence('categories', 'id'),
+             greatest((select max(id) from categories), nextval(pg_get_serial_sequence('categories', 'id')) - 1))",
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+async fn write_products(conn: &mut PgConnection, products: &[&Product]) -> Result<()> {
+    fn column<'a, T>(products: &[&'a Product], value: impl Fn(&'a Product) -> T) -> Vec<T> {
+        products.iter().map(|product| value(product)).collect()
+    }
+    let ids = column(products, |p| &p.id);
+    let slugs = column(products, |p| p.slug.as_str());
+    // As above.
+    sqlx::query(
+        "update products
+         set slug = '~' || products.id
+         from unnest($1::text[], $2::text[]) as row (id, slug)
+         where products.id = row.id
+           and products.slug <> row.slug
+           and products.deleted_at is null",
+    )
+    .bind(&ids)
+    .bind(&slugs)
+    .execute(&mut *conn)
+    .await?;
+    sqlx::query(
+        "insert into products (id, name, slug, lighter_type, price, currency, category_id, description,
+                primary_image, secondary_image, is_sold_out, is_active, weight_ounces,
+                stripe_product_id, stripe_price_id, stripe_status, stripe_error, created_at)
+         select id, name, slug, lighter_type, price, currency, category_id, description,
+                primary_image, secondary_image, is_sold_out, is_active, weight_ounces::numeric,
+                stripe_product_id, stripe_price_id, stripe_status, stripe_error, created_at
+         from unnest($1::text[], $2::text[], $3::text[], $4::smallint[], $5::bigint[], $6::text[],
+                     $7::bigint[], $8::text[], $9::text[], $10::text[], $11::boolean[],
+                     $12::boolean[], $13::text[], $14::text[], $15::text[], $16::text[],
+                     $17::text[], $18::timestamptz[])
+              as row (id, name, slug, lighter_type, price, currency, category_id, description,
+                      primary_image, secondary_image, is_sold_out, is_active, weight_ounces,
+                      stripe_product_id, stripe_price_id, stripe_status, stripe_error, created_at)
+         on conflict (id) do update
+         set name = excluded.name, slug = excluded.slug, lighter_type = excluded.lighter_type,
+             price = excluded.price, currency = excluded.currency,
+             category_id = excluded.category_id, description = excluded.description,
+             primary_image = excluded.primary_image, secondary_image = excluded.secondary_image,
+             is_sold_out = excluded.is_sold_out, is_active = excluded.is_active,
+             weight_ounces = excluded.weight_ounces, created_at = excluded.created_at,
+             stripe_product_id = excluded.stripe_product_id,
+             stripe_price_id = excluded.stripe_price_id,
+             stripe_status = excluded.stripe_status, stripe_error = excluded.stripe_error,
+             -- A price that Stripe has not confirmed may be charged by nobody.
+             stripe_price_amount = case
+                 when products.stripe_price_id = excluded.stripe_price_id
+                 then products.stripe_price_amount end,
+             stripe_price_currency = case
+                 when products.stripe_price_id = excluded.stripe_price_id
+                 then products.stripe_price_currency end,
+             stripe_retired_prices = case
+                 when products.stripe_price_id <> excluded.stripe_price_id
+                 then array_append(products.stripe_retired_prices, products.stripe_price_id)
+                 else products.stripe_retired_prices end,
+             version = products.version + 1,
+             price_version = products.price_version + case
+                 when (products.price, products.currency) = (excluded.price, excluded.currency)
+                 then 0 else 1 end,
+             deleted_at = null,
+             updated_at = now()",
+    )
+    .bind(ids)
+    .bind(column(products, |p| p.name.as_str()))
+    .bind(slugs)
+    .bind(column(products, |p| p.lighter_type))
+    .bind(column(products, |p| p.price))
+    .bind(column(products, |p| p.currency.as_str()))
+    .bind(column(products, |p| p.category_id))
+    .bind(column(products, |p| p.description.as_str()))
+    .bind(column(products, |p| p.primary_image.as_deref()))
+    .bind(column(products, |p| p.secondary_image.as_deref()))
+    .bind(column(products, |p| p.is_sold_out))
+    .bind(column(products, |p| p.is_active))
+    .bind(column(products, |p| p.weight_ounces.as_str()))
+    .bind(column(products, |p| p.stripe_product_id.as_deref()))
+    .bind(column(products, |p| p.stripe_price_id.as_deref()))
+    .bind(column(products, |p| p.stripe_status.as_str()))
+    .bind(column(products, |p| p.stripe_error.as_deref()))
+    .bind(column(products, |p| p.created_at))
+    .execute(conn)
+    .await?;
+    Ok(())
+}

@@ -1,0 +1,239 @@
+//! Categories: how the catalogue is sorted.
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use serde_json::{Map, Value};
+use sqlx::{PgConnection, Row};
+use utoipa::ToSchema;
+
+use super::input::{self, CategoryInput, CategoryKey, Parsed, Write, free_slug};
+use super::listing::{Page, PageRequest};
+use super::routes::{ReadFailures, Reader, Shopkeeper, WriteFailures};
+use super::store::present;
+use crate::app::App;
+use crate::error::{Error, Result};
+use crate::extract::{Json, Path};
+
+/// A category.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, sqlx::FromRow, ToSchema)]
+pub struct Category {
+    pub id: i64,
+    pub name: String,
+    pub slug: String,
+    pub description: String,
+}
+
+/// The storefront reads one page and must see them all.
+const PAGE_SIZE: i64 = 100;
+
+/// All categories, by name.
+#[utoipa::path(get, path = "/api/categories", tag = "categories",
+    params(("page" = Option<String>, Query), ("page_size" = Option<u8>, Query, description = "1 to 100, default 100")),
+    responses((status = 200, body = Page<Category>), ReadFailures))]
+pub(super) async fn list(State(app): State<App>, reader: Reader) -> Result<Response> {
+    let page = PageRequest::read(&reader.query, PAGE_SIZE);
+    let (count, categories) = select_page(&mut *app.db.acquire().await?, page).await?;
+    let address = format!("{}/api/categories/", reader.base);
+    reader.answer(&page.of(count, categories, &address, &reader.query)?)
+}
+
+/// One category, by id or slug.
+#[utoipa::path(get, path = "/api/categories/{id}", tag = "categories",
+    params(("id" = String, Path, description = "A number, or a slug")),
+    responses((status = 200, body = Category), ReadFailures))]
+pub(super) async fn detail(State(app): State<App>, Path(id): Path<String>, reader: Reader) -> Result<Response> {
+    let key = match id.parse() {
+        Ok(id) => CategoryKey::Id(id),
+        Err(_) if input::is_slug(&id) => CategoryKey::Slug(id),
+        Err(_) => return Err(Error::NotFound("")),
+    };
+    let category = find(&mut *app.db.acquire().await?, &key).await?;
+    reader.answer(&category.ok_or(Error::NotFound("Category"))?)
+}
+
+/// Adds a category.
+#[utoipa::path(post, path = "/api/categories", tag = "categories", security(("bearer" = [])),
+    request_body = CategoryInput,
+    responses((status = 201, body = Category), WriteFailures))]
+pub(super) async fn create(
+    State(app): State<App>,
+    keeper: Shopkeeper,
+    Json(body): Json<Map<String, Value>>,
+) -> Result<Response> {
+    let input = input::category(body, Write::Create).whole()?;
+    let mut tx = app.db.begin().await?;
+    let category = insert(&mut tx, input).await?;
+    tx.commit().await?;
+    let location = format!("{}/api/categories/{}/", keeper.base, category.id);
+    Ok((StatusCode::CREATED, [("location", location)], Json(category)).into_response())
+}
+
+/// Replaces a category's fields.
+#[utoipa::path(put, path = "/api/categories/{id}", tag = "categories", security(("bearer" = [])),
+    params(("id" = i64, Path)), request_body = CategoryInput,
+    responses((status = 200, body = Category), WriteFailures))]
+pub(super) async fn replace(
+    State(app): State<App>,
+    _: Shopkeeper,
+    Path(id): Path<i64>,
+    Json(body): Json<Map<String, Value>>,
+) -> Result<Json<Category>> {
+    write(app, id, input::category(body, Write::Replace)).await
+}
+
+/// Changes the fields given.
+#[utoipa::path(patch, path = "/api/categories/{id}", tag = "categories", security(("bearer" = [])),
+    params(("id" = i64, Path)), request_body = CategoryInput,
+    responses((status = 200, body = Category), WriteFailures))]
+pub(super) async fn patch(
+    State(app): State<App>,
+    _: Shopkeeper,
+    Path(id): Path<i64>,
+    Json(body): Json<Map<String, Value>>,
+) -> Result<Json<Category>> {
+    write(app, id, input::category(body, Write::Patch)).await
+}
+
+/// Deletes a category; its products stay, without one.
+#[utoipa::path(delete, path = "/api/categories/{id}", tag = "categories", security(("bearer" = [])),
+    params(("id" = i64, Path)),
+    responses((status = 204), WriteFailures))]
+pub(super) async fn delete(State(app): State<App>, _: Shopkeeper, Path(id): Path<i64>) -> Result<StatusCode> {
+    let mut tx = app.db.begin().await?;
+    lock_products(&mut tx, id).await?;
+    let done = sqlx::query("delete from categories where id = $1")
+        .bind(id)
+        .execute(&mut *tx)
+        .await?;
+    tx.commit().await?;
+    match done.rows_affected() {
+        0 => Err(Error::NotFound("Category")),
+        _ => Ok(StatusCode::NO_CONTENT),
+    }
+}
+
+async fn write(app: App, id: i64, input: Parsed<CategoryInput>) -> Result<Json<Category>> {
+    let input = input.whole()?;
+    let mut tx = app.db.begin().await?;
+    let category = update(&mut tx, id, input).await?;
+    tx.commit().await?;
+    Ok(Json(category))
+}
+
+async fn select_page(conn: &mut PgConnection, page: PageRequest) -> Result<(i64, Vec<Category>)> {
+    let rows = sqlx::query(
+        r#"select found.total, c.*
+         from (select count(*) as total from categories) as found
+         left join lateral (
+             select id, name, slug, description
+             from categories
+             order by name collate "C", id
+             limit $1
+             offset coalesce($2, (found.total - 1) / $1 * $1)
+         ) as c on true
+         order by c.name collate "C", c.id"#,
+    )
+    .bind(page.size)
+    .bind(page.offset())
+    .fetch_all(conn)
+    .await?;
+    let first = rows.first().ok_or_else(|| anyhow::anyhow!("an aggregate gave no row"))?;
+    Ok((first.try_get("total")?, present(&rows, "id")?))
+}
+
+async fn find(conn: &mut PgConnection, key: &CategoryKey) -> Result<Option<Category>> {
+    let (id, slug) = match key {
+        CategoryKey::Id(id) => (Some(*id), None),
+        CategoryKey::Slug(slug) => (None, Some(slug)),
+    };
+    let category = sqlx::query_as(
+        "select id, name, slug, description
+         from categories
+         where id = $1
+            or slug = $2",
+    )
+    .bind(id)
+    .bind(slug)
+    .fetch_optional(conn)
+    .await?;
+    Ok(category)
+}
+
+async fn insert(conn: &mut PgConnection, input: CategoryInput) -> Result<Category> {
+    let name = input.name.unwrap_or_default();
+    let description = input.description.unwrap_or_default();
+    loop {
+        let slug = match &input.slug {
+            Some(slug) => slug.clone(),
+            None => {
+                let taken: Vec<String> = sqlx::query_scalar("select slug from categories")
+                    .fetch_all(&mut *conn)
+                    .await?;
+                free_slug(&name, "category", |slug| taken.iter().any(|t| t == slug))
+            }
+        };
+        let category = sqlx::query_as(
+            "insert into categories (name, slug, description)
+             values ($1, $2, $3)
+             on conflict (slug) do nothing
+             returning id, name, slug, description",
+        )
+        .bind(&name)
+        .bind(&slug)
+        .bind(&description)
+        .fetch_optional(&mut *conn)
+        .await?;
+        match category {
+            Some(category) => return Ok(category),
+            None if input.slug.is_some() => return Err(slug_taken(&slug)),
+            // Another took the slug between the two statements; it is seen now.
+            None => {}
+        }
+    }
+}
+
+async fn update(conn: &mut PgConnection, id: i64, input: CategoryInput) -> Result<Category> {
+    lock_products(conn, id).await?;
+    let slug = input.slug.clone().unwrap_or_default();
+    let updated = sqlx::query_as(
+        "update categories
+         set name = coalesce($2, name),
+             slug = coalesce($3, slug),
+             description = coalesce($4, description),
+             updated_at = now()
+         where id = $1
+         returning id, name, slug, description",
+    )
+    .bind(id)
+    .bind(input.name)
+    .bind(input.slug)
+    .bind(input.description)
+    .fetch_optional(conn)
+    .await;
+    match updated {
+        Ok(category) => category.ok_or(Error::NotFound("Category")),
+        Err(sqlx::Error::Database(e)) if e.constraint() == Some("categories_slug_key") => Err(slug_taken(&slug)),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// A category's change reaches its products' rows. They are locked first, in id order, as a checkout locks them.
+async fn lock_products(conn: &mut PgConnection, category: i64) -> Result<()> {
+    sqlx::query(
+        "select id
+         from products
+         where category_id = $1
+         order by id
+         for update",
+    )
+    .bind(category)
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+fn slug_taken(slug: &str) -> Error {
+    Error::Conflict("slug_taken", format!("Another category has the slug {slug}."))
+}

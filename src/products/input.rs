@@ -1,0 +1,699 @@
+//! What a shopkeeper sends, read field by field: each fault is noted under its field's name and all are told at once.
+
+use std::ops::RangeInclusive;
+
+use chrono::{DateTime, Utc};
+use serde_json::{Map, Value};
+use utoipa::ToSchema;
+
+use super::Product;
+use crate::error::{Error, Fault, Result};
+use crate::ids::ProductId;
+use crate::money::Cents;
+
+/// What was read, and what was wrong with it.
+#[derive(Debug)]
+pub(super) struct Parsed<T> {
+    pub value: T,
+    pub faults: Vec<Fault>,
+}
+
+impl<T> Parsed<T> {
+    /// # Errors
+    /// The faults, if there are any.
+    pub fn whole(self) -> Result<T> {
+        if self.faults.is_empty() {
+            Ok(self.value)
+        } else {
+            Err(Error::Invalid(self.faults))
+        }
+    }
+}
+
+/// A product as it is written. PATCH changes what is given; POST and PUT need name, lighter_type and price, and take
+/// the defaults for the rest.
+#[derive(Clone, Debug, Default, PartialEq, ToSchema)]
+pub struct ProductInput {
+    /// POST only: 1 to 100 characters; a new UUID when absent.
+    pub id: Option<ProductId>,
+    /// 1 to 200 characters.
+    pub name: Option<String>,
+    /// Lower-case letters, digits and single hyphens; made from the name when absent, kept by PUT.
+    pub slug: Option<String>,
+    /// 1 Classic BIC, 2 Mini BIC.
+    pub lighter_type: Option<i16>,
+    /// In the currency's smallest unit: 50 to 99999999.
+    #[schema(minimum = 50, maximum = 99_999_999)]
+    pub price: Option<Cents>,
+    /// Three lower-case letters; `usd` when absent.
+    pub currency: Option<String>,
+    /// A category's id or slug, or null.
+    #[schema(value_type = Option<Value>)]
+    pub category: Option<Option<CategoryKey>>,
+    /// Up to 10,000 characters.
+    pub description: Option<String>,
+    /// `/media/…`, an http(s) address, or null.
+    #[schema(value_type = Option<String>)]
+    pub primary_image: Option<Option<String>>,
+    #[schema(value_type = Option<String>)]
+    pub secondary_image: Option<Option<String>>,
+    /// The shopkeeper's switch.
+    pub is_sold_out: Option<bool>,
+    pub is_active: Option<bool>,
+    /// A string or a number with up to two decimals; `"2.00"` when absent.
+    pub weight_ounces: Option<String>,
+    /// Pieces available. In PUT and PATCH only together with `expected_inventory_count`.
+    pub inventory_count: Option<i32>,
+    /// The pieces available that the caller saw.
+    pub expected_inventory_count: Option<i32>,
+    /// The version that the caller saw; a change of an older one is refused.
+    pub version: Option<i64>,
+}
+
+/// A category as a caller names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CategoryKey {
+    Id(i64),
+    Slug(String),
+}
+
+/// A category as it is written. PATCH changes what is given; POST and PUT need the name.
+#[derive(Clone, Debug, Default, PartialEq, ToSchema)]
+pub struct CategoryInput {
+    /// 1 to 100 characters.
+    pub name: Option<String>,
+    /// Like a product's, and not digits alone; made from the name when absent, kept by PUT.
+    pub slug: Option<String>,
+    /// Up to 10,000 characters.
+    pub description: Option<String>,
+}
+
+/// A change of stock.
+#[derive(Clone, Debug, Default, ToSchema)]
+pub struct StockInput {
+    /// Pieces that came (positive) or went (negative).
+    pub delta: i32,
+    /// `received`, `made`, `returned`, `correction`, `damaged` or `lost`.
+    #[schema(value_type = super::Reason)]
+    pub reason: Option<super::Reason>,
+    /// Up to 500 characters.
+    pub note: String,
+    /// The pieces available that the caller saw: sent along, the change is refused if it is no longer true.
+    pub expected_inventory_count: Option<i32>,
+}
+
+/// A row of the catalogue file.
+#[derive(Clone, Debug, Default)]
+pub(super) struct FileProduct {
+    pub input: ProductInput,
+    pub stripe_product_id: Option<String>,
+    pub stripe_price_id: Option<String>,
+    pub created_at: Option<DateTime<Utc>>,
+}
+
+/// What is asked of a written object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Write {
+    Create,
+    Replace,
+    Patch,
+}
+
+/// Fields of our own answers: a client may send back what it got, and they change nothing.
+const READ_ONLY: [&str; 9] = [
+    "id",
+    "lighter_type_display",
+    "category_name",
+    "is_in_stock",
+    "created_at",
+    "updated_at",
+    "on_hand",
+    "reserved",
+    "stripe",
+];
+
+/// Stock beyond this is a slip of the finger.
+const MAX_STOCK: i64 = 1_000_000;
+
+/// Reads a product. `bases` are our own addresses: a picture of ours may come back absolute.
+pub(super) fn product(body: Map<String, Value>, write: Write, bases: &[&str]) -> Parsed<ProductInput> {
+    let mut fields = Fields::new("", body);
+    let mut input = product_fields(&mut fields, write, |value| picture(value, bases, false));
+    input.category = fields.read("category", or_null(category_key));
+    match write {
+        Write::Create => input.id = fields.read("id", product_id),
+        Write::Replace | Write::Patch => {
+            if fields.has("inventory_count") && !fields.has("expected_inventory_count") {
+                fields.fault(
+                    "expected_inventory_count",
+                    "Say which inventory_count you saw, or change stock through its own endpoint.",
+                );
+            }
+        }
+    }
+    read_stock(&mut fields, &mut input);
+    input.version = fields.read("version", |value| whole(value, 1..=i64::MAX));
+    if write != Write::Patch {
+        input.category.get_or_insert_default();
+    }
+    Parsed {
+        value: input,
+        faults: fields.finish(&READ_ONLY),
+    }
+}
+
+/// Reads a category.
+pub(super) fn category(body: Map<String, Value>, write: Write) -> Parsed<CategoryInput> {
+    let mut fields = Fields::new("", body);
+    let value = category_fields(&mut fields, write);
+    Parsed {
+        value,
+        faults: fields.finish(&["id"]),
+    }
+}
+
+/// Reads a change of stock.
+pub(super) fn stock(body: Map<String, Value>) -> Parsed<StockInput> {
+    use super::Reason;
+    let mut fields = Fields::new("", body);
+    fields.require(&["delta", "reason"]);
+    let input = StockInput {
+        delta: fields
+            .read("delta", |value| whole(value, -MAX_STOCK..=MAX_STOCK))
+            .unwrap_or_default() as i32,
+        reason: fields.read("reason", |value| match value.as_str() {
+            Some("received") => Ok(Reason::Received),
+            Some("made") => Ok(Reason::Made),
+            Some("returned") => Ok(Reason::Returned),
+            Some("correction") => Ok(Reason::Correction),
+            Some("damaged") => Ok(Reason::Damaged),
+            Some("lost") => Ok(Reason::Lost),
+            _ => Err("Must be received, made, returned, correction, damaged or lost.".to_owned()),
+        }),
+        note: fields
+            .read("note", |value| text(value, 0..=500))
+            .unwrap_or_default(),
+        expected_inventory_count: fields
+            .read("expected_inventory_count", |value| whole(value, 0..=MAX_STOCK))
+            .map(|count| count as i32),
+    };
+    if fields.faults.is_empty() {
+        match (input.reason, input.delta) {
+            (_, 0) => fields.fault("delta", "Must not be zero."),
+            (Some(Reason::Received | Reason::Made | Reason::Returned), ..0) => {
+                fields.fault("delta", "Must be positive for this reason.");
+            }
+            (Some(Reason::Damaged | Reason::Lost), 1..) => {
+                fields.fault("delta", "Must be negative for this reason.");
+            }
+            _ => {}
+        }
+    }
+    Parsed {
+        value: input,
+        faults: fields.finish(&[]),
+    }
+}
+
+/// Reads a product of the catalogue file. Its pictures are relative to the media folder.
+pub(super) fn file_product(row: Map<String, Value>, prefix: String) -> Parsed<FileProduct> {
+    let mut fields = Fields::new(prefix, row);
+    fields.require(&["id"]);
+    let mut input = product_fields(&mut fields, Write::Replace, |value| picture(value, &[], true));
+    input.id = fields.read("id", product_id);
+    let key = if fields.has("category_id") { "category_id" } else { "category" };
+    input.category = fields
+        .read(key, or_null(|value| whole(value, 1..=i64::MAX)))
+        .map(|id| id.map(CategoryKey::Id));
+    read_stock(&mut fields, &mut input);
+    let stripe_id = |value| text(value, 1..=255);
+    let row = FileProduct {
+        input,
+        stripe_product_id: fields.read("stripe_product_id", or_null(stripe_id)).flatten(),
+        stripe_price_id: fields.read("stripe_price_id", or_null(stripe_id)).flatten(),
+        created_at: fields.read("created_at", |value| {
+            let parsed = value.as_str().and_then(|text| DateTime::parse_from_rfc3339(text).ok());
+            let time = parsed.ok_or("Must be a time like 2026-01-03T21:49:29Z.")?;
+            Ok(time.to_utc())
+        }),
+    };
+    Parsed {
+        value: row,
+        faults: fields.finish(&READ_ONLY),
+    }
+}
+
+/// Reads a category of the catalogue file.
+pub(super) fn file_category(row: Map<String, Value>, prefix: String) -> Parsed<(i64, CategoryInput)> {
+    let mut fields = Fields::new(prefix, row);
+    fields.require(&["id"]);
+    // Up to what a JavaScript client can hold.
+    let id = fields.read("id", |value| whole(value, 1..=(1 << 53) - 1));
+    let input = category_fields(&mut fields, Write::Replace);
+    Parsed {
+        value: (id.unwrap_or_default(), input),
+        faults: fields.finish(&[]),
+    }
+}
+
+impl ProductInput {
+    /// Puts what is given into the product. The slug of a new one, stock and version are the caller's business.
+    pub fn apply(self, category_id: Option<Option<i64>>, product: &mut Product) {
+        fn put<T>(value: Option<T>, into: &mut T) {
+            if let Some(value) = value {
+                *into = value;
+            }
+        }
+        put(self.name, &mut product.name);
+        put(self.slug, &mut product.slug);
+        put(self.lighter_type, &mut product.lighter_type);
+        put(self.price, &mut product.price);
+        put(self.currency, &mut product.currency);
+        put(category_id, &mut product.category_id);
+        put(self.description, &mut product.description);
+        put(self.primary_image, &mut product.primary_image);
+        put(self.secondary_image, &mut product.secondary_image);
+        put(self.is_sold_out, &mut product.is_sold_out);
+        put(self.is_active, &mut product.is_active);
+        put(self.weight_ounces, &mut product.weight_ounces);
+    }
+}
+
+/// The fields that all ways of writing a product share, with defaults unless it is a patch.
+fn product_fields(
+    fields: &mut Fields,
+    write: Write,
+    picture: impl Fn(Value) -> Result<Option<String>, String>,
+) -> ProductInput {
+    let mut input = ProductInput::default();
+    if write != Write::Patch {
+        fields.require(&["name", "lighter_type", "price"]);
+        input.currency = Some("usd".to_owned());
+        input.description = Some(String::new());
+        input.primary_image = Some(None);
+        input.secondary_image = Some(None);
+        input.is_sold_out = Some(false);
+        input.is_active = Some(true);
+        input.weight_ounces = Some("2.00".to_owned());
+    }
+    input.name = fields.read("name", |value| line(value, 1..=200));
+    input.slug = fields.read("slug", |value| slug(value, "batch"));
+    input.lighter_type = fields.read("lighter_type", |value| match value.as_i64() {
+        Some(1) => Ok(1),
+        Some(2) => Ok(2),
+        _ => Err("Must be 1 (Classic BIC) or 2 (Mini BIC).".to_owned()),
+    });
+    input.price = fields.read("price", |value| whole(value, 50..=99_999_999).map(Cents));
+    let currency = fields.read("currency", |value| match value.as_str() {
+        Some(code) if code.len() == 3 && code.bytes().all(|b| b.is_ascii_lowercase()) => {
+            Ok(code.to_owned())
+        }
+        _ => Err("Must be a currency code of three lower-case letters.".to_owned()),
+    });
+    input.currency = currency.or(input.currency);
+    let description = fields.read("description", |value| text(value, 0..=10_000));
+    input.description = description.or(input.description);
+    let primary_image = fields.read("primary_image", &picture);
+    input.primary_image = primary_image.or(input.primary_image);
+    let secondary_image = fields.read("secondary_image", &picture);
+    input.secondary_image = secondary_image.or(input.secondary_image);
+    input.is_sold_out = fields.read("is_sold_out", flag).or(input.is_sold_out);
+    input.is_active = fields.read("is_active", flag).or(input.is_active);
+    input.weight_ounces = fields.read("weight_ounces", weight).or(input.weight_ounces);
+    input
+}
+
+fn read_stock(fields: &mut Fields, input: &mut ProductInput) {
+    let mut count = |field| {
+        let count = fields.read(field, |value| whole(value, 0..=MAX_STOCK));
+        count.map(|count| count as i32)
+    };
+    input.inventory_count = count("inventory_count");
+    input.expected_inventory_count = count("expected_inventory_count");
+}
+
+fn category_fields(fields: &mut Fields, write: Write) -> CategoryInput {
+    if write != Write::Patch {
+        fields.require(&["name"]);
+    }
+    let default = (write != Write::Patch).then(String::new);
+    CategoryInput {
+        name: fields.read("name", |value| line(value, 1..=100)),
+        slug: fields.read("slug", |value| {
+            let slug = slug(value, "")?;
+            if slug.bytes().all(|b| b.is_ascii_digit()) {
+                return Err("Must not be a number, which would name a category's id.".to_owned());
+            }
+            Ok(slug)
+        }),
+        description: fields
+            .read("description", |value| text(value, 0..=10_000))
+            .or(default),
+    }
+}
+
+/// A JSON object whose fields are taken out one by one.
+struct Fields {
+    object: Map<String, Value>,
+    prefix: String,
+    faults: Vec<Fault>,
+}
+
+impl Fields {
+    fn new(prefix: impl Into<String>, object: Map<String, Value>) -> Fields {
+        Fields {
+            object,
+            prefix: prefix.into(),
+            faults: Vec::new(),
+        }
+    }
+
+    fn has(&self, field: &str) -> bool {
+        self.object.contains_key(field)
+    }
+
+    fn fault(&mut self, field: &str, message: impl Into<String>) {
+        self.faults.push(Fault::new(format!("{}{field}", self.prefix), message));
+    }
+
+    /// Notes those of the fields that are missing; call it before they are read.
+    fn require(&mut self, names: &[&str]) {
+        for name in names {
+            if !self.has(name) {
+                self.fault(name, "This field is required.");
+            }
+        }
+    }
+
+    /// Takes a field out. Nothing if it is missing or faulty; a fault has been noted.
+    fn read<T>(&mut self, field: &str, parse: impl FnOnce(Value) -> Result<T, String>) -> Option<T> {
+        match parse(self.object.remove(field)?) {
+            Ok(value) => Some(value),
+            Err(message) => {
+                self.fault(field, message);
+                None
+            }
+        }
+    }
+
+    /// All faults, those of unknown fields, too.
+    fn finish(mut self, ignored: &[&str]) -> Vec<Fault> {
+        let unknown: Vec<String> = self
+            .object
+            .keys()
+            .filter(|key| !ignored.contains(&key.as_str()))
+            .map(|key| key.chars().take(100).collect())
+            .collect();
+        for key in unknown {
+            self.fault(&key, "There is no such field.");
+        }
+        self.faults
+    }
+}
+
+fn or_null<T>(
+    parse: impl FnOnce(Value) -> Result<T, String>,
+) -> impl FnOnce(Value) -> Result<Option<T>, String> {
+    move |value| match value {
+        Value::Null => Ok(None),
+        value => parse(value).map(Some),
+    }
+}
+
+fn flag(value: Value) -> Result<bool, String> {
+    value.as_bool().ok_or_else(|| "Must be true or false.".to_owned())
+}
+
+fn whole(value: Value, range: RangeInclusive<i64>) -> Result<i64, String> {
+    let number = value.as_i64().filter(|number| range.contains(number));
+    number.ok_or_else(|| match (*range.start(), *range.end()) {
+        (least, i64::MAX) => format!("Must be a whole number from {least} on."),
+        (least, most) => format!("Must be a whole number from {least} to {most}."),
+    })
+}
+
+fn text(value: Value, chars: RangeInclusive<usize>) -> Result<String, String> {
+    let Value::String(text) = value else {
+        return Err("Must be a text.".to_owned());
+    };
+    if text.contains('\0') {
+        return Err("Must not contain NUL characters.".to_owned());
+    }
+    if !chars.contains(&text.chars().count()) {
+        return Err(format!("Must have {} to {} characters.", chars.start(), chars.end()));
+    }
+    Ok(text)
+}
+
+/// A text on one line, trimmed.
+fn line(value: Value, chars: RangeInclusive<usize>) -> Result<String, String> {
+    let trimmed = match value {
+        Value::String(text) => Value::from(text.trim()),
+        other => other,
+    };
+    let line = text(trimmed, chars)?;
+    if line.chars().any(char::is_control) {
+        return Err("Must not contain line breaks or other control characters.".to_owned());
+    }
+    Ok(line)
+}
+
+fn product_id(value: Value) -> Result<ProductId, String> {
+    let id = line(value, 1..=ProductId::MAX_CHARS)?;
+    // They would be lost in a path or in the list that a batch asks for.
+    if id.contains(['/', '\\', ',']) || ["batch", ".", ".."].contains(&id.as_str()) {
+        return Err("Must not contain slashes or commas, nor be \"batch\".".to_owned());
+    }
+    Ok(ProductId(id))
+}
+
+/// The longest slug, in characters.
+const MAX_SLUG: usize = 200;
+
+/// Whether the text is lower-case letters, digits and single hyphens between them.
+pub(super) fn is_slug(text: &str) -> bool {
+    text.len() <= MAX_SLUG
+        && text.split('-').all(|part| {
+            !part.is_empty()
+                && part.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
+        })
+}
+
+fn slug(value: Value, reserved: &str) -> Result<String, String> {
+    match value {
+        Value::String(slug) if is_slug(&slug) && slug != reserved => Ok(slug),
+        Value::String(slug) if slug == reserved => Err("This address is ours.".to_owned()),
+        _ => Err("Must be lower-case letters, digits and single hyphens, up to 200.".to_owned()),
+    }
+}
+
+/// A slug made from a name: itself if it is free, else with -2, -3 and so on.
+pub(super) fn free_slug(name: &str, fallback: &str, is_taken: impl Fn(&str) -> bool) -> String {
+    let stem = slug_stem(name, fallback);
+    let mut slug = stem.clone();
+    let mut number = 2;
+    while slug == "batch" || is_taken(&slug) {
+        slug = format!("{stem}-{number}");
+        number += 1;
+    }
+    slug
+}
+
+/// What [`free_slug`] begins with.
+pub(super) fn slug_stem(name: &str, fallback: &str) -> String {
+    let mut stem = slug::slugify(name);
+    // ASCII by now; some room is left for a number.
+    stem.truncate(MAX_SLUG - 12);
+    let stem = stem.trim_matches('-');
+    match stem {
+        "" => fallback.to_owned(),
+        digits if digits.bytes().all(|b| b.is_ascii_digit()) => format!("{fallback}-{digits}"),
+        stem => stem.to_owned(),
+    }
+}
+
+fn category_key(value: Value) -> Result<CategoryKey, String> {
+    match value {
+        Value::String(text) if is_slug(&text) => Ok(match text.parse() {
+            Ok(id) => CategoryKey::Id(id),
+            Err(_) => CategoryKey::Slug(text),
+        }),
+        Value::Number(number) => match number.as_i64() {
+            Some(id) => Ok(CategoryKey::Id(id)),
+            None => Err("There is no such category.".to_owned()),
+        },
+        Value::String(_) => Err("There is no such category.".to_owned()),
+        _ => Err("Must be the id or the slug of a category, or null.".to_owned()),
+    }
+}
+
+/// Two decimals, as the column has them.
+fn weight(value: Value) -> Result<String, String> {
+    let text = match &value {
+        Value::String(text) => text.clone(),
+        Value::Number(number) => number.to_string(),
+        _ => String::new(),
+    };
+    let (units, decimals) = text.split_once('.').unwrap_or((&text, "0"));
+    let digits = |part: &str, most| {
+        (1..=most).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_digit())
+    };
+    // A number may come with zeros that mean nothing: 2.500.
+    let decimals = decimals.trim_end_matches('0');
+    if digits(units, 5) && (decimals.is_empty() || digits(decimals, 2)) {
+        let units: u32 = units.parse().map_err(|_| "Must be a number.".to_owned())?;
+        return Ok(format!("{units}.{decimals:0<2}"));
+    }
+    Err("Must be a number from 0 to 99999.99 with up to two decimals.".to_owned())
+}
+
+/// The path under which a picture is stored, `/media/…`, or an address elsewhere; nothing for null and "".
+fn picture(value: Value, bases: &[&str], relative: bool) -> Result<Option<String>, String> {
+    let text = match value {
+        Value::Null => return Ok(None),
+        value => text(value, 0..=500)?,
+    };
+    if text.is_empty() {
+        return Ok(None);
+    }
+    if text.contains("..") || text.contains('\\') || text.chars().any(char::is_control) {
+        return Err("Must not contain \"..\", backslashes or control characters.".to_owned());
+    }
+    let own = bases
+        .iter()
+        .filter_map(|base| text.strip_prefix(base))
+        .find(|path| path.starts_with("/media/"));
+    let path = own.unwrap_or(&text);
+    let elsewhere = ["http://", "https://"]
+        .iter()
+        .filter_map(|scheme| path.strip_prefix(scheme))
+        .any(|rest| rest.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '['));
+    if elsewhere || path.strip_prefix("/media/").is_some_and(|rest| !rest.is_empty()) {
+        return Ok(Some(path.to_owned()));
+    }
+    if relative && !path.starts_with('/') && !path.contains(':') {
+        return Ok(Some(format!("/media/{path}")));
+    }
+    Err(if relative {
+        "Must be a path below the media folder, or an http(s) address.".to_owned()
+    } else {
+        "Must begin with /media/, http:// or https://.".to_owned()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn read(body: Value, write: Write) -> Parsed<ProductInput> {
+        let Value::Object(body) = body else {
+            panic!("an object")
+        };
+        product(body, write, &["http://shop"])
+    }
+
+    fn faulty(body: Value, write: Write) -> Vec<String> {
+        let mut fields: Vec<String> =
+            read(body, write).faults.into_iter().map(|fault| fault.field).collect();
+        fields.sort();
+        fields
+    }
+
+    #[test]
+    fn all_faults_are_told_at_once() {
+        let body = json!({
+            "id": "a/b", "name": " ", "slug": "A b", "lighter_type": 3, "price": 49, "currency": "USD",
+            "category": "Ünknown", "description": "a\0b", "primary_image": "/media/../etc/passwd",
+            "secondary_image": 7, "is_sold_out": "true", "is_active": null, "weight_ounces": -1,
+            "inventory_count": -1, "version": 0, "colour": "red",
+        });
+        assert_eq!(
+            faulty(body, Write::Create),
+            [
+                "category", "colour", "currency", "description", "id", "inventory_count",
+                "is_active", "is_sold_out", "lighter_type", "name", "price", "primary_image",
+                "secondary_image", "slug", "version", "weight_ounces",
+            ]
+        );
+        assert_eq!(faulty(json!({}), Write::Create), ["lighter_type", "name", "price"]);
+        assert!(faulty(json!({}), Write::Patch).is_empty());
+    }
+
+    #[test]
+    fn null_and_missing_differ_where_null_is_a_value() {
+        let patch = read(json!({"category": null, "primary_image": ""}), Write::Patch);
+        assert!(patch.faults.is_empty());
+        assert_eq!(patch.value.category, Some(None));
+        assert_eq!(patch.value.primary_image, Some(None));
+        assert_eq!(patch.value.secondary_image, None);
+    }
+
+    #[test]
+    fn stock_is_not_overwritten_blindly() {
+        let fields = faulty(json!({"inventory_count": 3}), Write::Patch);
+        assert_eq!(fields, ["expected_inventory_count"]);
+        let seen = json!({"inventory_count": 3, "expected_inventory_count": 1});
+        assert!(faulty(seen, Write::Patch).is_empty());
+        let stock = |body: Value| match body {
+            Value::Object(body) => stock(body).faults.len(),
+            _ => 0,
+        };
+        assert_eq!(stock(json!({"delta": -1, "reason": "lost"})), 0);
+        assert_eq!(stock(json!({"delta": 1, "reason": "lost"})), 1);
+        assert_eq!(stock(json!({"delta": 0, "reason": "correction"})), 1);
+        assert_eq!(stock(json!({"delta": 1.5, "reason": "sale"})), 2);
+    }
+
+    #[test]
+    fn what_was_got_may_be_sent_back() {
+        let got = json!({"id": "x", "stripe": {}, "on_hand": 1, "created_at": "", "name": "N",
+            "primary_image": "http://shop/media/a.png"});
+        let patch = read(got, Write::Patch);
+        assert!(patch.faults.is_empty());
+        assert_eq!(patch.value.primary_image, Some(Some("/media/a.png".to_owned())));
+        assert_eq!(patch.value.id, None);
+    }
+
+    #[test]
+    fn weights_have_two_decimals() {
+        for (given, kept) in [
+            (json!("2"), "2.00"),
+            (json!(2.5), "2.50"),
+            (json!("2.500"), "2.50"),
+            (json!(0), "0.00"),
+            (json!("99999.99"), "99999.99"),
+            (json!("007.1"), "7.10"),
+        ] {
+            assert_eq!(weight(given).as_deref(), Ok(kept));
+        }
+        for bad in [json!("2.005"), json!("1e3"), json!(100_000), json!(""), json!("."), json!(null)] {
+            assert!(weight(bad.clone()).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn pictures_are_ours_or_have_an_address() {
+        let stored = |text: &str, relative| picture(json!(text), &[], relative).ok().flatten();
+        assert_eq!(stored("demo/x.png", true).as_deref(), Some("/media/demo/x.png"));
+        assert_eq!(stored("/media/x.png", true).as_deref(), Some("/media/x.png"));
+        assert_eq!(stored("https://cdn/x.png", false).as_deref(), Some("https://cdn/x.png"));
+        for bad in ["x.png", "//evil/x.png", "/etc/passwd", "javascript:x", "/media/", "http:///x"] {
+            assert_eq!(stored(bad, false), None, "{bad}");
+        }
+        assert_eq!(stored("javascript:x", true), None);
+    }
+
+    #[test]
+    fn slugs_are_made_from_names() {
+        assert_eq!(free_slug("Ámber  Arrow!", "product", |_| false), "amber-arrow");
+        assert_eq!(free_slug("Amber", "product", |slug| slug == "amber"), "amber-2");
+        assert_eq!(free_slug("✨", "product", |_| false), "sparkles");
+        assert_eq!(free_slug("Batch", "product", |_| false), "batch-2");
+        assert_eq!(free_slug("!!!", "product", |_| false), "product");
+        assert_eq!(free_slug("2024", "category", |_| false), "category-2024");
+        assert!(is_slug(&free_slug(&"北京 ".repeat(100), "product", |_| false)));
+        assert!(is_slug("a-1") && !is_slug("a--1") && !is_slug("-a") && !is_slug("") && !is_slug("A"));
+    }
+}

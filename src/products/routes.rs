@@ -1,0 +1,543 @@
+//! The catalogue over HTTP: what shoppers read, and what a shopkeeper's token reads and writes.
+
+use axum::extract::{FromRequestParts, State};
+use axum::http::request::Parts;
+use axum::http::uri::Authority;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::input::{self, ProductInput, StockInput, Write};
+use super::listing::{Filter, Page, PageRequest};
+use super::views::{
+    AdminView, Availability, BatchView, MovementView, ProductDetail, ProductEntry, StockView,
+};
+use super::{OwnHold, Product, categories, service, store};
+use crate::app::App;
+use crate::auth::{Admin, Scope};
+use crate::error::{Error, ErrorBody, Result};
+use crate::extract::{Json, Path, Query};
+use crate::ids::ProductId;
+
+/// The catalogue's routes, without a slash at their ends.
+pub fn router() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(list, create))
+        .routes(routes!(batch))
+        .routes(routes!(detail, replace, patch, delete))
+        .routes(routes!(check_availability))
+        .routes(routes!(archive))
+        .routes(routes!(restore))
+        .routes(routes!(ledger, change_stock))
+        .routes(routes!(sync))
+        .routes(routes!(admin_list))
+        .routes(routes!(admin_detail))
+        .routes(routes!(categories::list, categories::create))
+        .routes(routes!(
+            categories::detail,
+            categories::replace,
+            categories::patch,
+            categories::delete
+        ))
+}
+
+const PAGE_SIZE: i64 = 24;
+const MAX_BATCH: usize = 100;
+
+/// Products for sale, 24 to a page.
+#[utoipa::path(get, path = "/api/products", tag = "products",
+    params(
+        ("page" = Option<String>, Query, description = "1 and on, or `last`"),
+        ("page_size" = Option<u8>, Query, description = "1 to 100, default 24"),
+        ("lighter_type" = Option<u8>, Query, description = "1 Classic BIC, 2 Mini BIC"),
+        ("lighter_type__in" = Option<String>, Query, description = "Numbers, separated by commas"),
+        ("category" = Option<String>, Query, description = "A category's id or slug"),
+        ("category__in" = Option<String>, Query, description = "Ids or slugs, separated by commas"),
+        ("is_sold_out" = Option<bool>, Query),
+        ("ordering" = Option<String>, Query,
+            description = "`name`, `price`, `created_at`, `lighter_type`, each with an optional `-`, separated by commas"),
+        ("search" = Option<String>, Query, description = "In name, category and description; forgives misspellings"),
+    ),
+    responses((status = 200, body = Page<ProductEntry>), ReadFailures))]
+async fn list(State(app): State<App>, reader: Reader) -> Result<Response> {
+    let mut faults = Vec::new();
+    let filter = Filter::read(&reader.query, &mut faults);
+    let page = PageRequest::read(&reader.query, PAGE_SIZE);
+    let found = store::list(&mut *app.db.acquire().await?, &filter, page).await?;
+    filter.judge(found.category, found.categories, &mut faults);
+    if !faults.is_empty() {
+        return Err(Error::Filters(faults));
+    }
+    let entries = found.rows.into_iter().map(|row| row.shown(&reader.own)).collect();
+    let address = format!("{}/api/products/", reader.base);
+    reader.answer(&page.of(found.total, entries, &address, &reader.query)?)
+}
+
+/// One product for sale, by id or slug.
+#[utoipa::path(get, path = "/api/products/{id}", tag = "products",
+    params(("id" = String, Path, description = "An id, or else a slug")),
+    responses((status = 200, body = ProductDetail), ReadFailures))]
+async fn detail(State(app): State<App>, Path(id): Path<String>, reader: Reader) -> Result<Response> {
+    let id = known_form(&id)?;
+    let product = store::find(&mut *app.db.acquire().await?, id, false).await?;
+    let product = product.ok_or(Error::NotFound("Product"))?;
+    reader.answer(&ProductDetail::new(product, &reader.base, &reader.own))
+}
+
+/// Whether a product can be bought now.
+#[utoipa::path(get, path = "/api/products/{id}/check_availability", tag = "products",
+    params(("id" = String, Path, description = "An id, or else a slug")),
+    responses((status = 200, body = Availability), ReadFailures))]
+async fn check_availability(
+    State(app): State<App>,
+    Path(id): Path<String>,
+    reader: Reader,
+) -> Result<Response> {
+    let id = known_form(&id)?;
+    let found = store::availability(&mut *app.db.acquire().await?, id).await?;
+    let (id, is_sold_out, on_hand, reserved) = found.ok_or(Error::NotFound("Product"))?;
+    reader.answer(&Availability::new(is_sold_out, on_hand - reserved + reader.own.of(&id)))
+}
+
+/// Several products at once, for a cart. Those not for sale are missing.
+#[utoipa::path(get, path = "/api/products/batch", tag = "products",
+    params(("ids" = String, Query, description = "Up to 100 ids, separated by commas")),
+    responses((status = 200, body = BatchView), ReadFailures))]
+async fn batch(State(app): State<App>, reader: Reader) -> Result<Response> {
+    let given = reader.query.get("ids").unwrap_or_default();
+    if given.is_empty() {
+        return Err(Error::bad_request("ids_required", "ids parameter is required"));
+    }
+    let requested: Vec<&str> = given.split(',').map(str::trim).filter(|id| !id.is_empty()).collect();
+    if requested.is_empty() {
+        return Err(Error::bad_request("no_valid_ids", "No valid IDs provided"));
+    }
+    if requested.len() > MAX_BATCH {
+        return Err(Error::bad_request("too_many_ids", "Maximum 100 IDs allowed per request"));
+    }
+    let ids: Vec<ProductId> = requested.iter().filter_map(|id| ProductId::parse(id)).collect();
+    let rows = store::batch(&mut *app.db.acquire().await?, &ids).await?;
+    let products: Vec<ProductEntry> = rows.into_iter().map(|row| row.shown(&reader.own)).collect();
+    reader.answer(&BatchView {
+        count: products.len(),
+        requested_ids: requested.into_iter().map(str::to_owned).collect(),
+        found_ids: products.iter().map(|product| product.id.clone()).collect(),
+        products,
+    })
+}
+
+/// Adds a product.
+#[utoipa::path(post, path = "/api/products", tag = "products", security(("bearer" = [])),
+    request_body = ProductInput,
+    responses((status = 201, body = AdminView), WriteFailures))]
+async fn create(
+    State(app): State<App>,
+    keeper: Shopkeeper,
+    Json(body): Json<Map<String, Value>>,
+) -> Result<Response> {
+    let input = input::product(body, Write::Create, &keeper.bases(&app));
+    let mut tx = app.db.begin().await?;
+    let product = service::create(&mut tx, input, &keeper.actor).await?;
+    tx.commit().await?;
+    let location = format!("{}/api/products/{}/", keeper.base, path_part(&product.id.0));
+    Ok((
+        StatusCode::CREATED,
+        [(header::LOCATION, location)],
+        keeper.shows(product),
+    )
+        .into_response())
+}
+
+/// Replaces a product's fields; what is missing takes its default, but slug and stock stay.
+#[utoipa::path(put, path = "/api/products/{id}", tag = "products", security(("bearer" = [])),
+    params(("id" = String, Path), ("If-Match" = Option<String>, Header, description = "`\"N\"`: only if this is the version")),
+    request_body = ProductInput,
+    responses((status = 200, body = AdminView), WriteFailures))]
+async fn replace(
+    State(app): State<App>,
+    keeper: Shopkeeper,
+    Path(id): Path<String>,
+    Json(body): Json<Map<String, Value>>,
+) -> Result<Response> {
+    write(app, keeper, &id, body, Write::Replace).await
+}
+
+/// Changes the fields given.
+#[utoipa::path(patch, path = "/api/products/{id}", tag = "products", security(("bearer" = [])),
+    params(("id" = String, Path), ("If-Match" = Option<String>, Header, description = "`\"N\"`: only if this is the version")),
+    request_body = ProductInput,
+    responses((status = 200, body = AdminView), WriteFailures))]
+async fn patch(
+    State(app): State<App>,
+    keeper: Shopkeeper,
+    Path(id): Path<String>,
+    Json(body): Json<Map<String, Value>>,
+) -> Result<Response> {
+    write(app, keeper, &id, body, Write::Patch).await
+}
+
+async fn write(
+    app: App,
+    keeper: Shopkeeper,
+    id: &str,
+    body: Map<String, Value>,
+    write: Write,
+) -> Result<Response> {
+    let input = input::product(body, write, &keeper.bases(&app));
+    let mut tx = app.db.begin().await?;
+    let product =
+        service::change(&mut tx, known_form(id)?, input, keeper.version, &keeper.actor).await?;
+    tx.commit().await?;
+    Ok(keeper.shows(product))
+}
+
+/// Deletes a product; past orders keep theirs.
+#[utoipa::path(delete, path = "/api/products/{id}", tag = "products", security(("bearer" = [])),
+    params(("id" = String, Path), ("If-Match" = Option<String>, Header)),
+    responses((status = 204), WriteFailures))]
+async fn delete(State(app): State<App>, keeper: Shopkeeper, Path(id): Path<String>) -> Result<StatusCode> {
+    let mut tx = app.db.begin().await?;
+    service::delete(&mut tx, known_form(&id)?, keeper.version).await?;
+    tx.commit().await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Takes a product off sale. Safe to repeat.
+#[utoipa::path(post, path = "/api/products/{id}/archive", tag = "products", security(("bearer" = [])),
+    params(("id" = String, Path), ("If-Match" = Option<String>, Header)),
+    responses((status = 200, body = AdminView), WriteFailures))]
+async fn archive(State(app): State<App>, keeper: Shopkeeper, Path(id): Path<String>) -> Result<Response> {
+    let mut tx = app.db.begin().await?;
+    let product = service::set_active(&mut tx, known_form(&id)?, false, keeper.version).await?;
+    tx.commit().await?;
+    Ok(keeper.shows(product))
+}
+
+/// Puts a product on sale again. Safe to repeat.
+#[utoipa::path(post, path = "/api/products/{id}/restore", tag = "products", security(("bearer" = [])),
+    params(("id" = String, Path), ("If-Match" = Option<String>, Header)),
+    responses((status = 200, body = AdminView), WriteFailures))]
+async fn restore(State(app): State<App>, keeper: Shopkeeper, Path(id): Path<String>) -> Result<Response> {
+    let mut tx = app.db.begin().await?;
+    let product = service::set_active(&mut tx, known_form(&id)?, true, keeper.version).await?;
+    tx.commit().await?;
+    Ok(keeper.shows(product))
+}
+
+/// Has the product brought in line at Stripe once more.
+#[utoipa::path(post, path = "/api/products/{id}/sync", tag = "products", security(("bearer" = [])),
+    params(("id" = String, Path)),
+    responses((status = 202, body = AdminView), WriteFailures))]
+async fn sync(State(app): State<App>, keeper: Shopkeeper, Path(id): Path<String>) -> Result<Response> {
+    let mut tx = app.db.begin().await?;
+    let product = service::resync(&mut tx, known_form(&id)?).await?;
+    tx.commit().await?;
+    Ok((StatusCode::ACCEPTED, keeper.shows(product)).into_response())
+}
+
+/// A product's ledger: every change of its stock, newest first.
+#[utoipa::path(get, path = "/api/products/{id}/stock", tag = "stock", security(("bearer" = [])),
+    params(("id" = String, Path), ("page" = Option<String>, Query), ("page_size" = Option<u8>, Query)),
+    responses((status = 200, body = Page<MovementView>), WriteFailures))]
+async fn ledger(
+    State(app): State<App>,
+    keeper: Stockkeeper,
+    Path(id): Path<String>,
+    query: Query,
+) -> Result<Response> {
+    let page = PageRequest::read(&query, PAGE_SIZE);
+    let found = store::movements(&mut *app.db.acquire().await?, known_form(&id)?, page).await?;
+    let (count, movements) = found.ok_or(Error::NotFound("Product"))?;
+    let address = format!("{}/api/products/{}/stock/", keeper.base, path_part(&id));
+    Ok(unstored(page.of(count, movements, &address, &query)?))
+}
+
+/// Changes a product's stock for a reason.
+#[utoipa::path(post, path = "/api/products/{id}/stock", tag = "stock", security(("bearer" = [])),
+    params(("id" = String, Path)), request_body = StockInput,
+    responses((status = 200, body = StockView), WriteFailures))]
+async fn change_stock(
+    State(app): State<App>,
+    keeper: Stockkeeper,
+    Path(id): Path<String>,
+    Json(body): Json<Map<String, Value>>,
+) -> Result<Response> {
+    let mut tx = app.db.begin().await?;
+    let stock =
+        service::change_stock(&mut tx, known_form(&id)?, input::stock(body), &keeper.actor).await?;
+    tx.commit().await?;
+    Ok(unstored(stock))
+}
+
+/// All products but deleted ones, as the shopkeeper sees them. Filters as for shoppers, and two more.
+#[utoipa::path(get, path = "/api/admin/products", tag = "products", security(("bearer" = [])),
+    params(
+        ("page" = Option<String>, Query), ("page_size" = Option<u8>, Query),
+        ("lighter_type" = Option<u8>, Query), ("lighter_type__in" = Option<String>, Query),
+        ("category" = Option<String>, Query), ("category__in" = Option<String>, Query),
+        ("is_sold_out" = Option<bool>, Query), ("ordering" = Option<String>, Query),
+        ("search" = Option<String>, Query), ("is_active" = Option<bool>, Query),
+        ("stripe_status" = Option<String>, Query, description = "`synced`, `pending` or `error`"),
+    ),
+    responses((status = 200, body = Page<AdminView>), WriteFailures))]
+async fn admin_list(State(app): State<App>, keeper: Shopkeeper, query: Query) -> Result<Response> {
+    let mut faults = Vec::new();
+    let filter = Filter::read_admin(&query, &mut faults);
+    let page = PageRequest::read(&query, PAGE_SIZE);
+    let found = store::list_whole(&mut *app.db.acquire().await?, &filter, page).await?;
+    filter.judge(found.category, found.categories, &mut faults);
+    if !faults.is_empty() {
+        return Err(Error::Filters(faults));
+    }
+    let views = found.rows.into_iter().map(|product| AdminView::new(product, &keeper.base)).collect();
+    let address = format!("{}/api/admin/products/", keeper.base);
+    Ok(unstored(page.of(found.total, views, &address, &query)?))
+}
+
+/// One product as the shopkeeper sees it, by id or slug.
+#[utoipa::path(get, path = "/api/admin/products/{id}", tag = "products", security(("bearer" = [])),
+    params(("id" = String, Path)),
+    responses((status = 200, body = AdminView), WriteFailures))]
+async fn admin_detail(State(app): State<App>, keeper: Shopkeeper, Path(id): Path<String>) -> Result<Response> {
+    let product = store::find(&mut *app.db.acquire().await?, known_form(&id)?, true).await?;
+    Ok(keeper.shows(product.ok_or(Error::NotFound("Product"))?))
+}
+
+/// How a read fails, in the words of the old service.
+#[derive(utoipa::IntoResponses)]
+#[allow(dead_code, reason = "read by the OpenAPI document alone")]
+pub(super) enum ReadFailures {
+    /// The caller has this answer already (`If-None-Match`).
+    #[response(status = 304)]
+    NotModified,
+    /// A parameter is not valid. For filters, each faulty one is a key of the body.
+    #[response(status = 400)]
+    BadRequest(ErrorBody),
+    /// There is no such thing, or no such page.
+    #[response(status = 404)]
+    NotFound(ErrorBody),
+    /// Not a method of this address.
+    #[response(status = 405)]
+    MethodNotAllowed(ErrorBody),
+}
+
+/// How what needs a token fails.
+#[derive(utoipa::IntoResponses)]
+#[allow(dead_code, reason = "read by the OpenAPI document alone")]
+pub(super) enum WriteFailures {
+    /// Not JSON, or faulty: each fault names its field.
+    #[response(status = 400)]
+    BadRequest(ErrorBody),
+    /// No valid token.
+    #[response(status = 401)]
+    Unauthenticated(ErrorBody),
+    /// The token lacks the scope.
+    #[response(status = 403)]
+    Forbidden(ErrorBody),
+    /// There is no such thing.
+    #[response(status = 404)]
+    NotFound(ErrorBody),
+    /// Not a method of this address.
+    #[response(status = 405)]
+    MethodNotAllowed(ErrorBody),
+    /// `version_conflict`, `inventory_changed`, `stock_is_held`, `slug_taken` or `id_taken`.
+    #[response(status = 409)]
+    Conflict(ErrorBody),
+    /// The body is too large.
+    #[response(status = 413)]
+    TooLarge(ErrorBody),
+    /// The body is not `application/json`.
+    #[response(status = 415)]
+    UnsupportedMediaType(ErrorBody),
+}
+
+/// One who reads the catalogue: what they ask, what they hold and what they have already.
+pub(super) struct Reader {
+    pub query: Query,
+    /// Scheme and host of the addresses in the answer.
+    pub base: String,
+    pub own: OwnHold,
+    known: Option<HeaderValue>,
+}
+
+impl FromRequestParts<App> for Reader {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Reader> {
+        let Ok(query) = Query::from_request_parts(parts, app).await;
+        if !matches!(query.get("format"), None | Some("" | "json")) {
+            return Err(Error::NotFound(""));
+        }
+        Ok(Reader {
+            query,
+            base: base_url(app, &parts.headers),
+            own: parts.extensions.get::<OwnHold>().cloned().unwrap_or_default(),
+            known: parts.headers.get(header::IF_NONE_MATCH).cloned(),
+        })
+    }
+}
+
+impl Reader {
+    /// The view as JSON, or 304 if the caller has it. Nobody may keep it without asking again, for stock changes, and
+    /// a shopper's own hold, which the cookie names, changes what they see.
+    pub fn answer<T: Serialize>(&self, view: &T) -> Result<Response> {
+        let body = serde_json::to_vec(view).map_err(anyhow::Error::from)?;
+        let tag = entity_tag(&body);
+        let known = self.known.as_ref().and_then(|value| value.to_str().ok());
+        let mut response = if known.is_some_and(|known| names_tag(known, &tag)) {
+            StatusCode::NOT_MODIFIED.into_response()
+        } else {
+            ([(header::CONTENT_TYPE, "application/json")], body).into_response()
+        };
+        let headers = response.headers_mut();
+        headers.insert(
+            header::ETAG,
+            HeaderValue::from_str(&tag).map_err(anyhow::Error::from)?,
+        );
+        headers.insert(
+            header::CACHE_CONTROL,
+            HeaderValue::from_static("private, no-cache"),
+        );
+        headers.append(header::VARY, HeaderValue::from_static("Cookie"));
+        Ok(response)
+    }
+}
+
+/// Weak, because a compressed body is another one.
+fn entity_tag(body: &[u8]) -> String {
+    let hash = Sha256::digest(body);
+    let hash = u128::from_be_bytes(std::array::from_fn(|at| hash[at]));
+    format!("W/\"{hash:032x}\"")
+}
+
+fn names_tag(known: &str, tag: &str) -> bool {
+    let opaque = |tag: &str| tag.trim().trim_start_matches("W/").to_owned();
+    known
+        .split(',')
+        .any(|item| item.trim() == "*" || opaque(item) == opaque(tag))
+}
+
+/// A caller whose token has the scope `stock`, or else `catalogue`. Extracted before the body, which is nobody else's
+/// business.
+pub(super) struct Keeper<const OF_STOCK: bool> {
+    pub actor: String,
+    /// Scheme and host of the addresses in the answer.
+    pub base: String,
+    /// The version that `If-Match` names.
+    version: Option<i64>,
+}
+
+pub(super) type Shopkeeper = Keeper<false>;
+pub(super) type Stockkeeper = Keeper<true>;
+
+impl<const OF_STOCK: bool> FromRequestParts<App> for Keeper<OF_STOCK> {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self> {
+        let admin = Admin::from_request_parts(parts, app).await?;
+        admin.may(if OF_STOCK { Scope::Stock } else { Scope::Catalogue })?;
+        Ok(Keeper {
+            actor: admin.actor,
+            base: base_url(app, &parts.headers),
+            version: expected_version(&parts.headers)?,
+        })
+    }
+}
+
+impl<const OF_STOCK: bool> Keeper<OF_STOCK> {
+    /// The addresses under which our own pictures may come back.
+    fn bases<'a>(&'a self, app: &'a App) -> [&'a str; 2] {
+        [&self.base, &app.config.public_url]
+    }
+
+    /// The product as the shopkeeper sees it. The tag is its version, ready for `If-Match`.
+    fn shows(&self, product: Product) -> Response {
+        let tag = format!("\"{}\"", product.version);
+        let view = AdminView::new(product, &self.base);
+        ([(header::ETAG, tag)], unstored(view)).into_response()
+    }
+}
+
+fn expected_version(headers: &HeaderMap) -> Result<Option<i64>> {
+    let Some(value) = headers.get(header::IF_MATCH) else {
+        return Ok(None);
+    };
+    let value = value.to_str().unwrap_or_default().trim();
+    if value == "*" {
+        return Ok(None);
+    }
+    let number = value.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
+    let version = number.unwrap_or(value).parse().ok();
+    version
+        .map(Some)
+        .ok_or_else(|| Error::invalid("If-Match", "Must be a version in quotes: \"3\"."))
+}
+
+/// JSON that is kept nowhere.
+fn unstored<T: Serialize>(view: T) -> Response {
+    ([(header::CACHE_CONTROL, "no-store")], Json(view)).into_response()
+}
+
+/// Scheme and host under which the caller reaches us. In production it is configured: a Host header may be anything.
+pub fn base_url(app: &App, headers: &HeaderMap) -> String {
+    let host = headers.get(header::HOST).and_then(|value| value.to_str().ok());
+    match host {
+        Some(host) if !app.config.is_production() && is_host(host) => format!("http://{host}"),
+        _ => app.config.public_url.clone(),
+    }
+}
+
+fn is_host(text: &str) -> bool {
+    !text.contains('@') && text.parse::<Authority>().is_ok_and(|it| !it.host().is_empty())
+}
+
+/// What cannot be an id or a slug names nothing.
+fn known_form(id: &str) -> Result<&str> {
+    match ProductId::parse(id) {
+        Some(_) => Ok(id),
+        None if input::is_slug(id) => Ok(id),
+        None => Err(Error::NotFound("Product")),
+    }
+}
+
+fn path_part(text: &str) -> String {
+    let encoded: String = form_urlencoded::byte_serialize(text.as_bytes()).collect();
+    encoded.replace('+', "%20")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tag_is_known_however_it_is_written() {
+        let tag = entity_tag(b"{}");
+        let strong = tag.trim_start_matches("W/");
+        assert!(names_tag(&tag, &tag) && names_tag(strong, &tag) && names_tag("*", &tag));
+        assert!(names_tag(&format!("\"x\", {tag}"), &tag));
+        assert!(!names_tag(&entity_tag(b"[]"), &tag));
+    }
+
+    #[test]
+    fn if_match_names_a_version() {
+        let read = |value: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::IF_MATCH, HeaderValue::from_static(value));
+            expected_version(&headers).ok()
+        };
+        assert_eq!(read("\"3\""), Some(Some(3)));
+        assert_eq!(read("3"), Some(Some(3)));
+        assert_eq!(read("*"), Some(None));
+        assert_eq!(read("W/\"ab\""), None);
+    }
+
+    #[test]
+    fn only_a_host_becomes_an_address() {
+        assert!(is_host("localhost:8000") && is_host("[::1]:80") && is_host("shop.example"));
+        assert!(!is_host("a@b") && !is_host("a/b") && !is_host("a b") && !is_host(""));
+    }
+}

@@ -1,0 +1,255 @@
+//! Changes of products, and the rules that allow them.
+
+use chrono::Utc;
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use super::input::{CategoryKey, Parsed, ProductInput, StockInput, free_slug, slug_stem};
+use super::views::StockView;
+use super::{Product, Reason, stock, store};
+use crate::error::{Error, Fault, Result};
+use crate::ids::ProductId;
+use crate::jobs::{self, Job};
+use crate::money::Cents;
+
+/// How often a slug is made anew when others take it at the same moment.
+const SLUG_ATTEMPTS: usize = 20;
+
+/// Adds a product, with its first stock, and has it announced to Stripe.
+///
+/// # Errors
+/// Faults; 409 `id_taken` (also by a deleted product) or `slug_taken`.
+pub async fn create(conn: &mut PgConnection, mut parsed: Parsed<ProductInput>, actor: &str) -> Result<Product> {
+    let category_id = resolve_category(conn, &mut parsed).await?;
+    let input = parsed.whole()?;
+    let id = input
+        .id
+        .clone()
+        .unwrap_or_else(|| ProductId(Uuid::new_v4().to_string()));
+    let count = input.inventory_count.unwrap_or(0);
+    let slug_is_given = input.slug.is_some();
+    let mut product = Product::blank(id);
+    input.apply(category_id, &mut product);
+
+    let mut written = false;
+    for _ in 0..SLUG_ATTEMPTS {
+        if !slug_is_given {
+            let stem = slug_stem(&product.name, "product");
+            let taken = store::slugs_like(conn, &stem).await?;
+            product.slug = free_slug(&product.name, "product", |slug| taken.iter().any(|t| t == slug));
+        }
+        written = store::insert(conn, &product).await?;
+        if written {
+            break;
+        }
+        if store::is_id_taken(conn, &product.id).await? {
+            let sentence = format!("There is or was a product with the id {}.", product.id);
+            return Err(Error::Conflict("id_taken", sentence));
+        }
+        if slug_is_given {
+            break;
+        }
+    }
+    if !written {
+        return Err(slug_taken(&product.slug));
+    }
+    if count > 0 {
+        stock::adjust(conn, &product.id, count, Reason::Initial, "", actor).await?;
+    }
+    announce(conn, &product.id).await?;
+    refreshed(conn, &product.id).await
+}
+
+/// Changes a product's fields, and its stock where the caller says what they saw.
+///
+/// # Errors
+/// Faults; 404; 409 `version_conflict`, `inventory_changed`, `stock_is_held` or `slug_taken`.
+pub async fn change(
+    conn: &mut PgConnection,
+    id: &str,
+    mut parsed: Parsed<ProductInput>,
+    expected_version: Option<i64>,
+    actor: &str,
+) -> Result<Product> {
+    let before = locked(conn, id, expected_version).await?;
+    let category_id = resolve_category(conn, &mut parsed).await?;
+    let input = parsed.whole()?;
+    check_version(&before, input.version)?;
+    if let (Some(wanted), Some(seen)) = (input.inventory_count, input.expected_inventory_count) {
+        check_available(&before, seen)?;
+        let delta = wanted - before.available();
+        if delta != 0 {
+            stock::adjust(conn, &before.id, delta, Reason::Correction, "", actor).await?;
+        }
+    }
+    let mut after = before.clone();
+    input.apply(category_id, &mut after);
+    save(conn, &before, &after).await
+}
+
+/// Puts a product on sale or takes it off. Safe to repeat: nothing changes the second time.
+pub async fn set_active(
+    conn: &mut PgConnection,
+    id: &str,
+    is_active: bool,
+    expected_version: Option<i64>,
+) -> Result<Product> {
+    let before = locked(conn, id, expected_version).await?;
+    if before.is_active == is_active {
+        return Ok(before);
+    }
+    let after = Product {
+        is_active,
+        ..before.clone()
+    };
+    save(conn, &before, &after).await
+}
+
+/// Deletes a product for good, though its row stays: orders and the ledger name it. Its slug is free again.
+pub async fn delete(conn: &mut PgConnection, id: &str, expected_version: Option<i64>) -> Result<()> {
+    let product = locked(conn, id, expected_version).await?;
+    store::set_deleted(conn, &product.id).await?;
+    announce(conn, &product.id).await
+}
+
+/// Has the product brought in line at Stripe once more. Safe to repeat.
+pub async fn resync(conn: &mut PgConnection, id: &str) -> Result<Product> {
+    let product = locked(conn, id, None).await?;
+    store::set_pending(conn, &product.id).await?;
+    announce(conn, &product.id).await?;
+    refreshed(conn, &product.id).await
+}
+
+/// Changes a product's stock for a reason, which the ledger keeps.
+///
+/// # Errors
+/// Faults; 404; 409 `inventory_changed` or `stock_is_held`.
+pub async fn change_stock(
+    conn: &mut PgConnection,
+    id: &str,
+    parsed: Parsed<StockInput>,
+    actor: &str,
+) -> Result<StockView> {
+    let product = locked(conn, id, None).await?;
+    let input = parsed.whole()?;
+    if let Some(seen) = input.expected_inventory_count {
+        check_available(&product, seen)?;
+    }
+    let reason = input.reason.unwrap_or(Reason::Correction);
+    let (on_hand, reserved) =
+        stock::adjust(conn, &product.id, input.delta, reason, &input.note, actor).await?;
+    Ok(StockView {
+        product_id: product.id,
+        on_hand,
+        reserved,
+        inventory_count: on_hand - reserved,
+    })
+}
+
+impl Product {
+    /// A product of which nothing but the id is known; its times are the database's to say.
+    pub(super) fn blank(id: ProductId) -> Product {
+        let now = Utc::now();
+        Product {
+            id,
+            name: String::new(),
+            slug: String::new(),
+            lighter_type: 1,
+            price: Cents::ZERO,
+            currency: "usd".to_owned(),
+            category_id: None,
+            category_name: None,
+            description: String::new(),
+            primary_image: None,
+            secondary_image: None,
+            is_sold_out: false,
+            is_active: true,
+            on_hand: 0,
+            reserved: 0,
+            weight_ounces: "2.00".to_owned(),
+            version: 1,
+            stripe_product_id: None,
+            stripe_price_id: None,
+            stripe_status: "pending".to_owned(),
+            stripe_error: None,
+            created_at: now,
+            updated_at: now,
+        }
+    }
+}
+
+async fn save(conn: &mut PgConnection, before: &Product, after: &Product) -> Result<Product> {
+    let for_stripe = after.differs_at_stripe(before);
+    match store::update(conn, after, for_stripe).await {
+        Err(sqlx::Error::Database(e)) if e.constraint() == Some("products_slug_key") => {
+            return Err(slug_taken(&after.slug));
+        }
+        done => done?,
+    }
+    if for_stripe {
+        announce(conn, &after.id).await?;
+    }
+    refreshed(conn, &after.id).await
+}
+
+async fn announce(conn: &mut PgConnection, id: &ProductId) -> Result<()> {
+    jobs::enqueue(conn, &Job::SyncProduct { product: id.clone() }).await
+}
+
+async fn locked(conn: &mut PgConnection, id: &str, expected_version: Option<i64>) -> Result<Product> {
+    let product = store::lock(conn, id).await?.ok_or(Error::NotFound("Product"))?;
+    check_version(&product, expected_version)?;
+    Ok(product)
+}
+
+async fn refreshed(conn: &mut PgConnection, id: &ProductId) -> Result<Product> {
+    let product = store::lock(conn, &id.0).await?;
+    product.ok_or_else(|| anyhow::anyhow!("product {id} is gone").into())
+}
+
+/// The id of the category named; one that does not exist is a fault.
+async fn resolve_category(
+    conn: &mut PgConnection,
+    parsed: &mut Parsed<ProductInput>,
+) -> Result<Option<Option<i64>>> {
+    let key: &CategoryKey = match &parsed.value.category {
+        None => return Ok(None),
+        Some(None) => return Ok(Some(None)),
+        Some(Some(key)) => key,
+    };
+    let id = store::category_id(conn, key).await?;
+    if id.is_none() {
+        parsed.faults.push(Fault::new("category", "There is no such category."));
+    }
+    Ok(Some(id))
+}
+
+fn check_version(product: &Product, seen: Option<i64>) -> Result<()> {
+    match seen {
+        Some(seen) if seen != product.version => Err(Error::Conflict(
+            "version_conflict",
+            format!(
+                "The product was changed meanwhile: its version is now {}, not {seen}.",
+                product.version
+            ),
+        )),
+        _ => Ok(()),
+    }
+}
+
+fn check_available(product: &Product, seen: i32) -> Result<()> {
+    if seen == product.available() {
+        return Ok(());
+    }
+    Err(Error::Conflict(
+        "inventory_changed",
+        format!(
+            "The stock changed meanwhile: {} are available now, not {seen}.",
+            product.available()
+        ),
+    ))
+}
+
+fn slug_taken(slug: &str) -> Error {
+    Error::Conflict("slug_taken", format!("Another product has the slug {slug}."))
+}

@@ -1,0 +1,480 @@
+//! SQL of products, and nothing else. Stock has its own file, the sync with Stripe, too.
+
+use sqlx::postgres::PgRow;
+use sqlx::{FromRow, PgConnection, Postgres, QueryBuilder, Row};
+
+use super::Product;
+use super::input::CategoryKey;
+use super::listing::{Categories, Filter, PageRequest};
+use super::views::{ListedProduct, MovementView};
+use crate::error::Result;
+use crate::ids::ProductId;
+
+/// The columns of a [`Product`].
+macro_rules! product_columns {
+    () => {
+        "p.id, p.name, p.slug, p.lighter_type, p.price, p.currency, p.category_id,
+         c.name as category_name, p.description, p.primary_image, p.secondary_image,
+         p.is_sold_out, p.is_active, p.on_hand, p.reserved, p.weight_ounces::text as weight_ounces,
+         p.version, p.stripe_product_id, p.stripe_price_id, p.stripe_status, p.stripe_error,
+         p.created_at, p.updated_at"
+    };
+}
+pub(super) use product_columns;
+
+/// The columns of a [`ListedProduct`].
+const LISTED: &str = "p.id, p.name, p.slug, p.lighter_type, p.price, p.category_id,
+         c.name as category_name, p.is_sold_out, p.on_hand, p.reserved, p.primary_image,
+         p.secondary_image";
+
+/// One page of rows, how many there are on all pages, and how many of the categories asked for exist.
+pub struct Found<T> {
+    pub total: i64,
+    pub rows: Vec<T>,
+    pub category: i64,
+    pub categories: i64,
+}
+
+/// A page of products as shoppers see them.
+pub async fn list(
+    conn: &mut PgConnection,
+    filter: &Filter,
+    page: PageRequest,
+) -> Result<Found<ListedProduct>> {
+    list_columns(conn, LISTED, filter, page).await
+}
+
+/// A page of products, whole.
+pub async fn list_whole(
+    conn: &mut PgConnection,
+    filter: &Filter,
+    page: PageRequest,
+) -> Result<Found<Product>> {
+    list_columns(conn, product_columns!(), filter, page).await
+}
+
+/// Counts and fetches in one round trip; the statement is put together of our own fragments, values are bound.
+async fn list_columns<T: for<'r> FromRow<'r, PgRow>>(
+    conn: &mut PgConnection,
+    columns: &'static str,
+    filter: &Filter,
+    page: PageRequest,
+) -> Result<Found<T>> {
+    let mut sql = QueryBuilder::new("");
+    let mut order = filter.ordering.as_slice();
+    if let Some(search) = &filter.search {
+        push_hits(&mut sql, search, filter.with_inactive);
+        if order.is_empty() {
+            order = &["h.rank desc", "p.name", "p.id"];
+        }
+    } else if order.is_empty() {
+        order = &["p.name", "p.id"];
+    }
+    let order = order.join(", ");
+
+    sql.push("select found.*, p.* from (select count(*) as total");
+    for (name, categories) in [
+        ("category", &filter.category),
+        ("categories", &filter.categories),
+    ] {
+        sql.push(", (");
+        match categories {
+            Some(categories) => {
+                sql.push("select count(*) from categories c where ");
+                push_categories(&mut sql, categories);
+            }
+            None => {
+                sql.push("select 0::bigint");
+            }
+        }
+        sql.push(") as found_").push(name);
+    }
+    push_matching(&mut sql, filter, "");
+    sql.push(") as found left join lateral (select ")
+        .push(columns)
+        .push(", row_number() over (order by ")
+        .push(&order)
+        .push(") as position");
+    push_matching(
+        &mut sql,
+        filter,
+        " left join categories c on c.id = p.category_id",
+    );
+    sql.push(" order by ").push(&order);
+    sql.push(" limit ").push_bind(page.size);
+    // Without an offset: the last page.
+    sql.push(" offset coalesce(").push_bind(page.offset());
+    sql.push(", (found.total - 1) / ").push_bind(page.size);
+    sql.push(" * ").push_bind(page.size);
+    sql.push(")) as p on true order by p.position");
+
+    let rows = sql.build().fetch_all(conn).await?;
+    let first = rows.first().ok_or_else(|| anyhow::anyhow!("an aggregate gave no row"))?;
+    Ok(Found {
+        total: first.try_get("total")?,
+        category: first.try_get("found_category")?,
+        categories: first.try_get("found_categories")?,
+        rows: present(&rows, "position")?,
+    })
+}
+
+/// The rows that a left join found; `key` is null where it found none.
+pub(super) fn present<T: for<'r> FromRow<'r, PgRow>>(rows: &[PgRow], key: &str) -> Result<Vec<T>> {
+    let mut found = Vec::with_capacity(rows.len());
+    for row in rows {
+        if row.try_get::<Option<i64>, _>(key)?.is_some() {
+            found.push(T::from_row(row)?);
+        }
+    }
+    Ok(found)
+}
+
+/// `hits`: what the words find, or, only where that is nothing, what is spelt alike.
+fn push_hits(sql: &mut QueryBuilder<Postgres>, search: &str, with_inactive: bool) {
+    let visible = if with_inactive {
+        "p.deleted_at is null"
+    } else {
+        "p.is_active"
+    };
+    sql.push(
+        "with words as materialized (
+             select p.id, ts_rank(p.search_words, query) as rank
+             from products p, websearch_to_tsquery('english', ",
+    )
+    .push_bind(search.to_owned())
+    .push(") as query where p.search_words @@ query and ")
+    .push(visible)
+    .push("), letters as materialized (select p.id, word_similarity(")
+    .push_bind(search.to_owned())
+    .push(", p.search_text) as rank from products p where not exists (select from words) and ")
+    .push_bind(search.to_owned())
+    .push(" <% p.search_text and ")
+    .push(visible)
+    .push("), hits as (select id, rank from words union all select id, rank from letters) ");
+}
+
+/// `from … where …` for the filter, with another join if need be.
+fn push_matching(sql: &mut QueryBuilder<Postgres>, filter: &Filter, join: &'static str) {
+    sql.push(" from products p").push(join);
+    if filter.search.is_some() {
+        sql.push(" join hits h on h.id = p.id");
+    }
+    sql.push(if filter.with_inactive {
+        " where p.deleted_at is null"
+    } else {
+        " where p.is_active"
+    });
+    if let Some(kind) = filter.lighter_type {
+        sql.push(" and p.lighter_type = ").push_bind(kind);
+    }
+    if let Some(kinds) = &filter.lighter_types {
+        sql.push(" and p.lighter_type = any(").push_bind(kinds.clone()).push(")");
+    }
+    for categories in [&filter.category, &filter.categories].into_iter().flatten() {
+        sql.push(" and p.category_id in (select c.id from categories c where ");
+        push_categories(sql, categories);
+        sql.push(")");
+    }
+    if let Some(is_sold_out) = filter.is_sold_out {
+        sql.push(" and (p.is_sold_out or p.on_hand <= p.reserved) = ").push_bind(is_sold_out);
+    }
+    if let Some(is_active) = filter.is_active {
+        sql.push(" and p.is_active = ").push_bind(is_active);
+    }
+    if let Some(status) = &filter.stripe_status {
+        sql.push(" and p.stripe_status = ").push_bind(status.clone());
+    }
+}
+
+fn push_categories(sql: &mut QueryBuilder<Postgres>, categories: &Categories) {
+    sql.push("(c.id = any(")
+        .push_bind(categories.ids.clone())
+        .push(") or c.slug = any(")
+        .push_bind(categories.slugs.clone())
+        .push("))");
+}
+
+/// The product with this id, or else with this slug. Inactive ones are the shopkeeper's business.
+pub async fn find(conn: &mut PgConnection, key: &str, with_inactive: bool) -> Result<Option<Product>> {
+    let product = sqlx::query_as(concat!(
+        "select ",
+        product_columns!(),
+        "
+         from products p
+         left join categories c on c.id = p.category_id
+         where (p.id = $1 or p.slug = $1)
+           and p.deleted_at is null
+           and (p.is_active or $2)
+         order by p.id = $1 desc
+         limit 1"
+    ))
+    .bind(key)
+    .bind(with_inactive)
+    .fetch_optional(conn)
+    .await?;
+    Ok(product)
+}
+
+/// The switch and the stock of a product that is for sale: id, sold out, on hand, reserved.
+pub async fn availability(
+    conn: &mut PgConnection,
+    key: &str,
+) -> Result<Option<(ProductId, bool, i32, i32)>> {
+    let found = sqlx::query_as(
+        "select id, is_sold_out, on_hand, reserved
+         from products
+         where (id = $1 or slug = $1)
+           and deleted_at is null
+           and is_active
+         order by id = $1 desc
+         limit 1",
+    )
+    .bind(key)
+    .fetch_optional(conn)
+    .await?;
+    Ok(found)
+}
+
+/// Those of the products that are for sale, by name.
+pub async fn batch(conn: &mut PgConnection, ids: &[ProductId]) -> Result<Vec<ListedProduct>> {
+    let rows = sqlx::query_as(
+        "select p.id, p.name, p.slug, p.lighter_type, p.price, p.category_id,
+                c.name as category_name, p.is_sold_out, p.on_hand, p.reserved, p.primary_image,
+                p.secondary_image
+         from products p
+         left join categories c on c.id = p.category_id
+         where p.id = any($1)
+           and p.is_active
+         order by p.name, p.id",
+    )
+    .bind(ids)
+    .fetch_all(conn)
+    .await?;
+    Ok(rows)
+}
+
+/// The product, locked until the transaction ends; deleted ones are gone.
+pub async fn lock(conn: &mut PgConnection, id: &str) -> Result<Option<Product>> {
+    let product = sqlx::query_as(concat!(
+        "select ",
+        product_columns!(),
+        "
+         from products p
+         left join categories c on c.id = p.category_id
+         where p.id = $1
+           and p.deleted_at is null
+         for update of p"
+    ))
+    .bind(id)
+    .fetch_optional(conn)
+    .await?;
+    Ok(product)
+}
+
+/// Writes a new product, without stock. False: its id or its slug is taken.
+pub async fn insert(conn: &mut PgConnection, product: &Product) -> Result<bool> {
+    let done = sqlx::query(
+        "insert into products (id, name, slug, lighter_type, price, currency, category_id, description,
+                primary_image, secondary_image, is_sold_out, is_active, weight_ounces)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13::text::numeric)
+         on conflict do nothing",
+    )
+    .bind(&product.id)
+    .bind(&product.name)
+    .bind(&product.slug)
+    .bind(product.lighter_type)
+    .bind(product.price)
+    .bind(&product.currency)
+    .bind(product.category_id)
+    .bind(&product.description)
+    .bind(&product.primary_image)
+    .bind(&product.secondary_image)
+    .bind(product.is_sold_out)
+    .bind(product.is_active)
+    .bind(&product.weight_ounces)
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Writes a locked product's fields, as the next version; `for_stripe` where Stripe has to hear of it.
+pub async fn update(conn: &mut PgConnection, product: &Product, for_stripe: bool) -> sqlx::Result<()> {
+    sqlx::query(
+        "update products
+         set name = $2, slug = $3, lighter_type = $4, price = $5, currency = $6, category_id = $7,
+             description = $8, primary_image = $9, secondary_image = $10, is_sold_out = $11,
+             is_active = $12, weight_ounces = $13::text::numeric,
+             version = version + 1,
+             price_version = price_version + case when (price, currency) = ($5, $6) then 0 else 1 end,
+             stripe_status = case when $14 then 'pending' else stripe_status end,
+             stripe_error = case when $14 then null else stripe_error end,
+             updated_at = now()
+         where id = $1",
+    )
+    .bind(&product.id)
+    .bind(&product.name)
+    .bind(&product.slug)
+    .bind(product.lighter_type)
+    .bind(product.price)
+    .bind(&product.currency)
+    .bind(product.category_id)
+    .bind(&product.description)
+    .bind(&product.primary_image)
+    .bind(&product.secondary_image)
+    .bind(product.is_sold_out)
+    .bind(product.is_active)
+    .bind(&product.weight_ounces)
+    .bind(for_stripe)
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Marks a locked product as deleted; its row stays for orders and the ledger.
+pub async fn set_deleted(conn: &mut PgConnection, id: &ProductId) -> Result<()> {
+    sqlx::query(
+        "update products
+         set deleted_at = now(), is_active = false, version = version + 1, updated_at = now(),
+             stripe_status = 'pending', stripe_error = null
+         where id = $1",
+    )
+    .bind(id)
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Notes that Stripe has to hear of a locked product again.
+pub async fn set_pending(conn: &mut PgConnection, id: &ProductId) -> Result<()> {
+    sqlx::query("update products set stripe_status = 'pending', stripe_error = null where id = $1")
+        .bind(id)
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// Whether a product, deleted or not, has this id.
+pub async fn is_id_taken(conn: &mut PgConnection, id: &ProductId) -> Result<bool> {
+    let taken = sqlx::query_scalar("select exists (select from products where id = $1)")
+        .bind(id)
+        .fetch_one(conn)
+        .await?;
+    Ok(taken)
+}
+
+/// The slugs in use that begin with `stem`.
+pub async fn slugs_like(conn: &mut PgConnection, stem: &str) -> Result<Vec<String>> {
+    let slugs = sqlx::query_scalar(
+        "select slug
+         from products
+         where slug like $1 || '%'
+           and deleted_at is null",
+    )
+    .bind(stem)
+    .fetch_all(conn)
+    .await?;
+    Ok(slugs)
+}
+
+/// The category's id, kept from vanishing until the transaction ends.
+pub async fn category_id(conn: &mut PgConnection, key: &CategoryKey) -> Result<Option<i64>> {
+    let (id, slug) = match key {
+        CategoryKey::Id(id) => (Some(*id), None),
+        CategoryKey::Slug(slug) => (None, Some(slug)),
+    };
+    let found = sqlx::query_scalar(
+        "select id
+         from categories
+         where id = $1
+            or slug = $2
+         for key share",
+    )
+    .bind(id)
+    .bind(slug)
+    .fetch_optional(conn)
+    .await?;
+    Ok(found)
+}
+
+/// A page of a product's ledger, newest first, and its length. Nothing: there is no such product.
+pub async fn movements(
+    conn: &mut PgConnection,
+    id: &str,
+    page: PageRequest,
+) -> Result<Option<(i64, Vec<MovementView>)>> {
+    let rows = sqlx::query(
+        "select found.total, m.*
+         from (
+             select (select count(*) from stock_movements where product_id = p.id) as total
+             from products p
+             where p.id = $1
+               and p.deleted_at is null
+         ) as found
+         left join lateral (
+             select id, delta, reason, order_id, note, actor, created_at
+             from stock_movements
+             where product_id = $1
+             order by id desc
+             limit $2
+             offset coalesce($3, (found.total - 1) / $2 * $2)
+         ) as m on true
+         order by m.id desc",
+    )
+    .bind(id)
+    .bind(page.size)
+    .bind(page.offset())
+    .fetch_all(conn)
+    .await?;
+    match rows.first() {
+        None => Ok(None),
+        Some(first) => Ok(Some((first.try_get("total")?, present(&rows, "id")?))),
+    }
+}
+
+/// Whether the catalogue is as new.
+pub async fn is_empty(conn: &mut PgConnection) -> Result<bool> {
+    let empty = sqlx::query_scalar(
+        "select not exists (select from products) and not exists (select from categories)",
+    )
+    .fetch_one(conn)
+    .await?;
+    Ok(empty)
+}
+
+/// A product whose numbers do not agree with the ledger or with what pending orders hold (P5).
+#[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
+pub struct Discrepancy {
+    pub product_id: ProductId,
+    pub on_hand: i32,
+    pub ledger_sum: i64,
+    pub reserved: i32,
+    /// What pending orders hold together.
+    pub held: i64,
+}
+
+/// The products whose stock cannot be explained; none is as it should be.
+pub async fn check_ledger(conn: &mut PgConnection) -> Result<Vec<Discrepancy>> {
+    let found = sqlx::query_as(
+        "select p.id as product_id, p.on_hand, coalesce(m.sum, 0) as ledger_sum, p.reserved,
+                coalesce(h.sum, 0) as held
+         from products p
+         left join (
+             select product_id, sum(delta) as sum
+             from stock_movements
+             group by product_id
+         ) as m on m.product_id = p.id
+         left join (
+             select l.product_id, sum(l.quantity) as sum
+             from order_lines l
+             join orders o on o.id = l.order_id
+             where o.status = 'pending'
+             group by l.product_id
+         ) as h on h.product_id = p.id
+         where p.on_hand <> coalesce(m.sum, 0)
+            or p.reserved <> coalesce(h.sum, 0)
+         order by p.id",
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(found)
+}

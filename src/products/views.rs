@@ -1,0 +1,291 @@
+//! What goes out: products and categories as shoppers and shopkeepers see them. The order of the keys is API.md's.
+
+use chrono::{DateTime, Timelike, Utc};
+use serde::{Serialize, Serializer};
+use utoipa::ToSchema;
+
+use super::{OwnHold, Product};
+use crate::ids::{OrderId, ProductId};
+use crate::money::Cents;
+
+/// A product in a list.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ProductEntry {
+    pub id: ProductId,
+    pub name: String,
+    pub slug: String,
+    /// 1 or 2.
+    pub lighter_type: i16,
+    /// `Classic BIC` or `Mini BIC`.
+    pub lighter_type_display: &'static str,
+    /// In the currency's smallest unit.
+    pub price: Cents,
+    /// The category's id.
+    pub category: Option<i64>,
+    pub category_name: Option<String>,
+    /// Sold out by the shopkeeper's word, or because nothing is available.
+    pub is_sold_out: bool,
+    /// Pieces available: on hand, less those held for other shoppers.
+    pub inventory_count: i32,
+    /// Relative: `/media/…`.
+    pub primary_image: Option<String>,
+    pub secondary_image: Option<String>,
+    pub is_in_stock: bool,
+}
+
+/// A row of the list, before it is shown.
+#[derive(Debug, sqlx::FromRow)]
+pub struct ListedProduct {
+    id: ProductId,
+    name: String,
+    slug: String,
+    lighter_type: i16,
+    price: Cents,
+    category_id: Option<i64>,
+    category_name: Option<String>,
+    is_sold_out: bool,
+    on_hand: i32,
+    reserved: i32,
+    primary_image: Option<String>,
+    secondary_image: Option<String>,
+}
+
+impl ListedProduct {
+    pub fn shown(self, own: &OwnHold) -> ProductEntry {
+        let stock = Availability::new(
+            self.is_sold_out,
+            self.on_hand - self.reserved + own.of(&self.id),
+        );
+        ProductEntry {
+            id: self.id,
+            name: self.name,
+            slug: self.slug,
+            lighter_type: self.lighter_type,
+            lighter_type_display: lighter_type_display(self.lighter_type),
+            price: self.price,
+            category: self.category_id,
+            category_name: self.category_name,
+            is_sold_out: stock.is_sold_out,
+            inventory_count: stock.inventory_count,
+            primary_image: self.primary_image.filter(|path| !path.is_empty()),
+            secondary_image: self.secondary_image.filter(|path| !path.is_empty()),
+            is_in_stock: stock.is_in_stock,
+        }
+    }
+}
+
+/// Whether a product can be bought now, and how many.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Availability {
+    pub is_in_stock: bool,
+    pub inventory_count: i32,
+    pub is_sold_out: bool,
+}
+
+impl Availability {
+    /// From the shopkeeper's switch and what is left for the one who asks.
+    pub fn new(switched_off: bool, available: i32) -> Availability {
+        let is_sold_out = switched_off || available <= 0;
+        Availability {
+            is_in_stock: !is_sold_out,
+            inventory_count: available.max(0),
+            is_sold_out,
+        }
+    }
+}
+
+/// One product, whole.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ProductDetail {
+    pub id: ProductId,
+    pub name: String,
+    pub slug: String,
+    /// 1 or 2.
+    pub lighter_type: i16,
+    /// `Classic BIC` or `Mini BIC`.
+    pub lighter_type_display: &'static str,
+    /// In the currency's smallest unit.
+    pub price: Cents,
+    /// The category's id.
+    pub category: Option<i64>,
+    pub category_name: Option<String>,
+    pub description: String,
+    /// Absolute.
+    pub primary_image: Option<String>,
+    pub secondary_image: Option<String>,
+    /// To shoppers: by the shopkeeper's word, or because nothing is available. To the shopkeeper: the switch alone.
+    pub is_sold_out: bool,
+    pub is_active: bool,
+    /// Pieces available: on hand, less those held for other shoppers.
+    pub inventory_count: i32,
+    /// Two decimals, as `"2.00"`.
+    pub weight_ounces: String,
+    pub is_in_stock: bool,
+    #[serde(serialize_with = "serialize_time")]
+    pub created_at: DateTime<Utc>,
+    #[serde(serialize_with = "serialize_time")]
+    pub updated_at: DateTime<Utc>,
+}
+
+impl ProductDetail {
+    pub fn new(product: Product, base: &str, own: &OwnHold) -> ProductDetail {
+        let available = product.available() + own.of(&product.id);
+        let stock = Availability::new(product.is_sold_out, available);
+        ProductDetail {
+            id: product.id,
+            name: product.name,
+            slug: product.slug,
+            lighter_type: product.lighter_type,
+            lighter_type_display: lighter_type_display(product.lighter_type),
+            price: product.price,
+            category: product.category_id,
+            category_name: product.category_name,
+            description: product.description,
+            primary_image: absolute(product.primary_image, base),
+            secondary_image: absolute(product.secondary_image, base),
+            is_sold_out: stock.is_sold_out,
+            is_active: product.is_active,
+            inventory_count: stock.inventory_count,
+            weight_ounces: product.weight_ounces,
+            is_in_stock: stock.is_in_stock,
+            created_at: product.created_at,
+            updated_at: product.updated_at,
+        }
+    }
+}
+
+/// One product as the shopkeeper sees it.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct AdminView {
+    #[serde(flatten)]
+    pub detail: ProductDetail,
+    pub currency: String,
+    pub on_hand: i32,
+    /// Pieces held for orders not yet paid.
+    pub reserved: i32,
+    /// To be sent along with a change, as `version` or as `If-Match: "N"`.
+    pub version: i64,
+    pub stripe: StripeView,
+}
+
+/// What Stripe has of the product.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct StripeView {
+    /// `synced`, `pending` or `error`.
+    pub status: String,
+    pub error: Option<String>,
+    pub product_id: Option<String>,
+    pub price_id: Option<String>,
+}
+
+impl AdminView {
+    pub fn new(mut product: Product, base: &str) -> AdminView {
+        let is_sold_out = product.is_sold_out;
+        let stripe = StripeView {
+            status: std::mem::take(&mut product.stripe_status),
+            error: product.stripe_error.take(),
+            product_id: product.stripe_product_id.take(),
+            price_id: product.stripe_price_id.take(),
+        };
+        let currency = std::mem::take(&mut product.currency);
+        let (on_hand, reserved, version) = (product.on_hand, product.reserved, product.version);
+        let mut detail = ProductDetail::new(product, base, &OwnHold::default());
+        detail.is_sold_out = is_sold_out;
+        AdminView {
+            detail,
+            currency,
+            on_hand,
+            reserved,
+            version,
+            stripe,
+        }
+    }
+}
+
+/// The answer to a batch.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct BatchView {
+    /// By name, whatever the order asked in.
+    pub products: Vec<ProductEntry>,
+    pub count: usize,
+    pub requested_ids: Vec<String>,
+    pub found_ids: Vec<ProductId>,
+}
+
+/// A product's stock after a change of it.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct StockView {
+    pub product_id: ProductId,
+    pub on_hand: i32,
+    pub reserved: i32,
+    /// On hand less reserved.
+    pub inventory_count: i32,
+}
+
+/// A row of the ledger.
+#[derive(Debug, Serialize, sqlx::FromRow, ToSchema)]
+pub struct MovementView {
+    pub id: i64,
+    pub delta: i32,
+    pub reason: String,
+    pub order_id: Option<OrderId>,
+    pub note: String,
+    /// Who did it: `token:NAME`, `system` and the like.
+    pub actor: String,
+    #[serde(serialize_with = "serialize_time")]
+    pub created_at: DateTime<Utc>,
+}
+
+/// Writes a time as the old service did: microseconds, left out when there are none.
+pub fn serialize_time<S: Serializer>(time: &DateTime<Utc>, to: S) -> Result<S::Ok, S::Error> {
+    let form = if time.nanosecond() / 1000 == 0 {
+        "%Y-%m-%dT%H:%M:%SZ"
+    } else {
+        "%Y-%m-%dT%H:%M:%S%.6fZ"
+    };
+    to.collect_str(&time.format(form))
+}
+
+fn lighter_type_display(lighter_type: i16) -> &'static str {
+    match lighter_type {
+        1 => "Classic BIC",
+        2 => "Mini BIC",
+        _ => "",
+    }
+}
+
+fn absolute(image: Option<String>, base: &str) -> Option<String> {
+    let image = image.filter(|path| !path.is_empty())?;
+    Some(if image.starts_with('/') {
+        format!("{base}{image}")
+    } else {
+        image
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_have_microseconds_or_none_at_all() {
+        #[derive(Serialize)]
+        struct At(#[serde(serialize_with = "serialize_time")] DateTime<Utc>);
+        let written = |text: &str| serde_json::to_string(&At(text.parse().unwrap())).unwrap();
+        assert_eq!(
+            written("2026-01-03T21:49:29.931Z"),
+            "\"2026-01-03T21:49:29.931000Z\""
+        );
+        assert_eq!(
+            written("2026-01-03T21:49:29Z"),
+            "\"2026-01-03T21:49:29Z\""
+        );
+    }
+
+    #[test]
+    fn nothing_left_is_sold_out_whatever_the_switch_says() {
+        assert!(Availability::new(false, 0).is_sold_out);
+        assert!(Availability::new(true, 3).is_sold_out);
+        assert!(Availability::new(false, 1).is_in_stock);
+    }
+}

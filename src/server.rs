@@ -1,0 +1,219 @@
+//! The routers joined, the middleware, listening, and stopping gracefully.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::Context;
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use serde_json::json;
+use tokio::net::TcpListener;
+use tower::{Layer, ServiceBuilder};
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::compression::CompressionLayer;
+use tower_http::cors::{AllowOrigin, CorsLayer};
+use tower_http::normalize_path::NormalizePathLayer;
+use tower_http::request_id::{MakeRequestUuid, PropagateRequestIdLayer, SetRequestIdLayer};
+use tower_http::sensitive_headers::SetSensitiveRequestHeadersLayer;
+use tower_http::services::ServeDir;
+use tower_http::set_header::SetResponseHeaderLayer;
+use tower_http::trace::TraceLayer;
+use tracing::info;
+use utoipa::OpenApi;
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_swagger_ui::SwaggerUi;
+
+use crate::app::App;
+use crate::config::Config;
+use crate::error::{Error, ErrorBody};
+use crate::extract::Json;
+use crate::{db, orders, payments, products};
+
+/// The largest body of an ordinary request, in bytes.
+const BODY_LIMIT: usize = 1024 * 1024;
+
+/// How long requests in flight may take once we are told to stop.
+const DRAIN: Duration = Duration::from_secs(20);
+
+#[derive(OpenApi)]
+#[openapi(
+    info(title = "Spirit Beads", description = "The API of a small shop that sells one-of-a-kind beaded lighter cases."),
+    components(schemas(ErrorBody)),
+    modifiers(&BearerToken)
+)]
+struct ApiDoc;
+
+struct BearerToken;
+
+impl utoipa::Modify for BearerToken {
+    fn modify(&self, api: &mut utoipa::openapi::OpenApi) {
+        let scheme = HttpBuilder::new()
+            .scheme(HttpAuthScheme::Bearer)
+            .description(Some("A token of `spirit-beads token create`"))
+            .build();
+        api.components.get_or_insert_default().add_security_scheme("bearer", SecurityScheme::Http(scheme));
+    }
+}
+
+/// The whole HTTP side of the shop. `pages` are the sandbox's, where there is one.
+pub fn router(app: App, pages: Option<Router>) -> Router {
+    let catalogue = products::router().layer(from_fn_with_state(app.clone(), payments::own_hold));
+    let (api, document) = OpenApiRouter::with_openapi(ApiDoc::openapi())
+        .merge(catalogue)
+        .merge(orders::router())
+        .merge(payments::router())
+        .split_for_parts();
+
+    let media = ServiceBuilder::new()
+        .layer(SetResponseHeaderLayer::overriding(
+            header::CACHE_CONTROL,
+            HeaderValue::from_static("public, max-age=86400"),
+        ))
+        .service(ServeDir::new(&app.config.media_dir).append_index_html_on_directories(false));
+    let shop = api
+        .route("/healthz", get(async || Json(json!({"status": "up"}))))
+        .route("/readyz", get(ready))
+        .nest_service("/media", media)
+        .fallback(async || Error::NotFound(""))
+        .method_not_allowed_fallback(method_not_allowed)
+        .layer(DefaultBodyLimit::max(BODY_LIMIT))
+        .layer(CompressionLayer::new())
+        .layer(from_fn_with_state(app.clone(), time_out))
+        .layer(cors(&app.config))
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(from_fn(security_headers))
+        .layer(PropagateRequestIdLayer::x_request_id())
+        .layer(TraceLayer::new_for_http().make_span_with(request_span))
+        .layer(SetRequestIdLayer::x_request_id(MakeRequestUuid))
+        .layer(SetSensitiveRequestHeadersLayer::new([
+            header::AUTHORIZATION,
+            header::COOKIE,
+            HeaderName::from_static("stripe-signature"),
+        ]))
+        .with_state(app);
+    // Paths answer with and without their last slash. The API's pages and the sandbox's link to themselves, slash and
+    // all, and stay outside.
+    let mut all = Router::new().merge(SwaggerUi::new("/api/docs").url("/api/openapi.json", document));
+    if let Some(pages) = pages {
+        all = all.nest("/sandbox", pages);
+    }
+    all.fallback_service(NormalizePathLayer::trim_trailing_slash().layer(shop))
+}
+
+/// Answers on the listener until `shutdown`, then finishes what is in flight, within a bound.
+///
+/// # Errors
+/// When the listener fails.
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> anyhow::Result<()> {
+    let (stopping, stopped) = tokio::sync::oneshot::channel::<()>();
+    let signal = async move {
+        shutdown.await;
+        drop(stopping);
+    };
+    let service = router.into_make_service_with_connect_info::<SocketAddr>();
+    let serving = axum::serve(listener, service).with_graceful_shutdown(signal);
+    let bound = async {
+        // The channel closes when stopping begins.
+        let _ = stopped.await;
+        tokio::time::sleep(DRAIN).await;
+    };
+    tokio::select! {
+        result = serving => result.context("answering requests"),
+        () = bound => {
+            info!("requests still in flight after {DRAIN:?} are dropped");
+            Ok(())
+        }
+    }
+}
+
+/// `GET /readyz`: database, migrations and a living worker; 503 names what is missing.
+async fn ready(State(app): State<App>) -> Response {
+    let found: Result<(i64, bool), sqlx::Error> = sqlx::query_as(
+        "select (select count(*) from _sqlx_migrations where success),
+                exists (select from worker_heartbeats where seen_at > now() - interval '30 seconds')",
+    )
+    .fetch_one(&app.db)
+    .await;
+    let (database, migrations, worker) = match found {
+        Ok((applied, worker)) => (true, applied >= db::MIGRATOR.iter().count() as i64, worker),
+        Err(_) => (false, false, false),
+    };
+    let status = if database && migrations && worker { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, Json(json!({"database": database, "migrations": migrations, "worker": worker}))).into_response()
+}
+
+async fn method_not_allowed(method: Method) -> Error {
+    Error::Refused(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "method_not_allowed",
+        format!("Method \"{method}\" not allowed."),
+    )
+}
+
+async fn time_out(State(app): State<App>, request: Request, next: Next) -> Response {
+    match tokio::time::timeout(app.config.request_timeout, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => Error::Unavailable("timeout", anyhow::anyhow!("the request took too long")).into_response(),
+    }
+}
+
+fn panicked(panic: Box<dyn std::any::Any + Send>) -> Response {
+    let what = panic
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("no message");
+    Error::Internal(anyhow::anyhow!("panic: {what}")).into_response()
+}
+
+/// The old service's headers, which its clients may rely on.
+async fn security_headers(request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    let headers = response.headers_mut();
+    for (name, value) in [
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::X_FRAME_OPTIONS, "DENY"),
+        (header::REFERRER_POLICY, "same-origin"),
+        (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
+    ] {
+        headers.entry(name).or_insert(HeaderValue::from_static(value));
+    }
+    response
+}
+
+/// The route's pattern is logged, not the path: that may hold a session or a signed token.
+fn request_span(request: &Request) -> tracing::Span {
+    let route = request.extensions().get::<MatchedPath>().map_or("-", MatchedPath::as_str);
+    let id = request.headers().get("x-request-id").and_then(|id| id.to_str().ok()).unwrap_or_default();
+    tracing::info_span!("request", method = %request.method(), route, id)
+}
+
+fn cors(config: &Config) -> CorsLayer {
+    let origins = config.cors_allowed_origins.iter().filter_map(|origin| origin.parse().ok());
+    CorsLayer::new()
+        .allow_origin(AllowOrigin::list(origins))
+        .allow_credentials(true)
+        .allow_methods([Method::DELETE, Method::GET, Method::OPTIONS, Method::PATCH, Method::POST, Method::PUT])
+        .allow_headers([
+            header::ACCEPT,
+            header::AUTHORIZATION,
+            header::CONTENT_TYPE,
+            header::USER_AGENT,
+            header::IF_MATCH,
+            header::IF_NONE_MATCH,
+            HeaderName::from_static("idempotency-key"),
+            HeaderName::from_static("x-csrftoken"),
+            HeaderName::from_static("x-requested-with"),
+        ])
+        .expose_headers([header::ETAG, header::LOCATION, header::RETRY_AFTER])
+        .max_age(Duration::from_secs(86_400))
+}

@@ -1,0 +1,223 @@
+//! Opening a shop: database, secrets, Stripe or its sandbox, the demo catalogue; and closing it again.
+
+use std::io::Write;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Component, Path};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use axum::Router;
+use sqlx::PgPool;
+use sqlx::postgres::PgPoolOptions;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use uuid::Uuid;
+
+use crate::app::{App, Signer};
+use crate::config::{Config, Secret};
+use crate::db::{self, embedded};
+use crate::products;
+use crate::stripe::Stripe;
+use crate::stripe::sandbox::{self, Sandbox};
+
+/// The key that the sandbox takes. It opens nothing else.
+const SANDBOX_KEY: &str = "sk_test_spirit_beads_sandbox";
+
+/// An open shop. Close it: what it started, it stops.
+pub struct Shop {
+    pub app: App,
+    cluster: Option<embedded::Cluster>,
+    sandbox: Option<RunningSandbox>,
+}
+
+/// The sandbox's API has a door of its own, which stays open until the last request that needs it is answered.
+struct RunningSandbox {
+    sandbox: Sandbox,
+    api: JoinHandle<()>,
+    delivery: Option<JoinHandle<()>>,
+}
+
+impl Shop {
+    /// Opens the shop that the settings describe, and brings its schema up to date.
+    ///
+    /// # Errors
+    /// What cannot be reached or written, by name.
+    pub async fn open(mut config: Config) -> anyhow::Result<Shop> {
+        std::fs::create_dir_all(&config.data_dir)
+            .with_context(|| format!("making the folder {} (DATA_DIR says where)", config.data_dir.display()))?;
+        let (db, cluster) = open_database(&config).await?;
+        db::migrate(&db).await?;
+        let secret = match config.secret_key.take() {
+            Some(secret) => secret,
+            None => kept_secret(&config.data_dir, "secret_key")?,
+        };
+        let mut sandbox = None;
+        let stripe = match &config.stripe_secret_key {
+            Some(key) => Stripe::new(key, config.stripe_api_url.as_deref(), config.stripe_timeout)?,
+            None => {
+                let webhook_secret = kept_secret(&config.data_dir, "sandbox_webhook_secret")?;
+                config.stripe_webhook_secrets = vec![webhook_secret.clone()];
+                let (running, address) = start_sandbox(&db, &config, &webhook_secret).await?;
+                sandbox = Some(running);
+                let url = format!("http://{address}");
+                Stripe::new(
+                    &Secret::new(SANDBOX_KEY),
+                    Some(config.stripe_api_url.as_deref().unwrap_or(&url)),
+                    config.stripe_timeout,
+                )?
+            }
+        };
+        let app = App { db, stripe, signer: Signer::new(secret), config: Arc::new(config) };
+        Ok(Shop { app, cluster, sandbox })
+    }
+
+    /// Fills an empty shop of our own database with the demo catalogue and its pictures. False: nothing was to do.
+    ///
+    /// # Errors
+    /// When the pictures or the rows cannot be written; then neither are the rows.
+    pub async fn add_demo_catalogue(&self) -> anyhow::Result<bool> {
+        if self.cluster.is_none() || !products::is_empty(&mut *self.app.db.acquire().await?).await? {
+            return Ok(false);
+        }
+        let folder = self.app.config.media_dir.clone();
+        let drawing = tokio::task::spawn_blocking(move || -> anyhow::Result<()> {
+            for (path, picture) in products::demo::pictures()? {
+                write_picture(&folder, &path, &picture)?;
+            }
+            Ok(())
+        });
+        let mut tx = self.app.db.begin().await?;
+        products::import(&mut tx, products::demo::CATALOGUE, None, "demo").await?;
+        drawing.await??;
+        tx.commit().await?;
+        Ok(true)
+    }
+
+    /// Lets the sandbox deliver its webhooks to our own door, and returns its pages. Nothing where there is none.
+    pub fn open_sandbox(&mut self) -> Option<Router> {
+        let running = self.sandbox.as_mut()?;
+        let sandbox = running.sandbox.clone();
+        running.delivery = Some(tokio::spawn(async move { sandbox.run(std::future::pending()).await }));
+        Some(running.sandbox.pages())
+    }
+
+    /// Stops what this process started, the embedded PostgreSQL last.
+    ///
+    /// # Errors
+    /// When PostgreSQL cannot be stopped.
+    pub async fn close(self) -> anyhow::Result<()> {
+        if let Some(running) = self.sandbox {
+            running.api.abort();
+            if let Some(delivery) = running.delivery {
+                delivery.abort();
+            }
+        }
+        self.app.db.close().await;
+        match self.cluster {
+            Some(cluster) => cluster.stop().await,
+            None => Ok(()),
+        }
+    }
+}
+
+async fn open_database(config: &Config) -> anyhow::Result<(PgPool, Option<embedded::Cluster>)> {
+    if let Some(url) = &config.database_url {
+        let options = db::parse_url(url.reveal())?;
+        return Ok((db::connect(options, config.database_max_connections).await?, None));
+    }
+    let cluster = embedded::Cluster::start(embedded::Settings {
+        dir: config.data_dir.join("postgres"),
+        durable: true,
+        linger: Duration::ZERO,
+        max_connections: 100,
+    })
+    .await?;
+    let db = db::connect(cluster.connect_options("postgres"), config.database_max_connections).await?;
+    Ok((db, Some(cluster)))
+}
+
+/// Starts the sandbox's API on a free port of its own.
+async fn start_sandbox(
+    db: &PgPool,
+    config: &Config,
+    webhook_secret: &Secret,
+) -> anyhow::Result<(RunningSandbox, SocketAddr)> {
+    let door = match config.bind_addr {
+        address if address.ip().is_unspecified() => SocketAddr::from(([127, 0, 0, 1], address.port())),
+        address => address,
+    };
+    let settings = sandbox::Settings {
+        secret_key: SANDBOX_KEY.to_owned(),
+        webhook_secret: webhook_secret.reveal().to_owned(),
+        webhook_url: format!("http://{door}/api/payments/webhook/"),
+        pages_url: format!("{}/sandbox", config.public_url),
+    };
+    // A pool of its own: Stripe would not compete for our connections either.
+    let pool = PgPoolOptions::new().max_connections(4).connect_lazy_with((*db.connect_options()).clone());
+    let sandbox = Sandbox::open(pool, settings).await.context("opening the Stripe sandbox")?;
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.context("listening for the Stripe sandbox")?;
+    let address = listener.local_addr()?;
+    let router = sandbox.api();
+    let api = tokio::spawn(async move {
+        if let Err(error) = axum::serve(listener, router).await {
+            tracing::error!(%error, "the Stripe sandbox stopped");
+        }
+    });
+    Ok((RunningSandbox { sandbox, api, delivery: None }, address))
+}
+
+/// A secret for development: made at random once, kept in the data folder, readable by us alone.
+fn kept_secret(data_dir: &Path, name: &str) -> anyhow::Result<Secret> {
+    let path = data_dir.join(name);
+    let made = format!("whsec_{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple());
+    match std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path) {
+        Ok(mut file) => {
+            file.write_all(made.as_bytes()).with_context(|| format!("writing {}", path.display()))?;
+            Ok(Secret::new(made))
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+            let kept = std::fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
+            if kept.len() < made.len() {
+                // Somebody was killed between making and writing it; nothing was signed with it yet.
+                std::fs::write(&path, &made).with_context(|| format!("writing {}", path.display()))?;
+                return Ok(Secret::new(made));
+            }
+            Ok(Secret::new(kept))
+        }
+        Err(error) => Err(error).with_context(|| format!("making {}", path.display())),
+    }
+}
+
+/// Writes a picture below the media folder: whole or not at all.
+///
+/// # Errors
+/// When the path leads out of the folder, or the disk refuses.
+pub fn write_picture(folder: &Path, name: &str, picture: &[u8]) -> anyhow::Result<()> {
+    let stays_inside = Path::new(name).components().all(|part| matches!(part, Component::Normal(_)));
+    anyhow::ensure!(stays_inside, "{name} leads out of the media folder");
+    let path = folder.join(name);
+    let parent = path.parent().context("a picture lies in a folder")?;
+    std::fs::create_dir_all(parent).with_context(|| format!("making the folder {}", parent.display()))?;
+    let unfinished = parent.join(format!(".{}", Uuid::new_v4().simple()));
+    std::fs::write(&unfinished, picture).with_context(|| format!("writing {}", path.display()))?;
+    std::fs::rename(&unfinished, &path).with_context(|| format!("writing {}", path.display()))?;
+    Ok(())
+}
+
+/// Ends when somebody asks this process to stop: Ctrl-C or SIGTERM.
+pub async fn interrupted() {
+    let terminated = async {
+        match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+            Ok(mut signal) => {
+                signal.recv().await;
+            }
+            Err(_) => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        () = terminated => {}
+    }
+}

@@ -1,0 +1,161 @@
+//! Checkout Sessions: what we ask for, and what we read of one.
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::ids::OrderId;
+use crate::money::Cents;
+
+/// The countries that we send parcels to (ISO 3166).
+pub const COUNTRIES: [&str; 60] = [
+    "US", "CA", "MX", "GB", "IE", "FR", "DE", "AT", "CH", "NL", "BE", "LU", "DK", "SE", "NO", "FI", "IS", "ES", "PT",
+    "IT", "GR", "MT", "CY", "PL", "CZ", "SK", "HU", "SI", "HR", "RO", "BG", "EE", "LV", "LT", "LI", "MC", "AU", "NZ",
+    "JP", "KR", "SG", "HK", "TW", "TH", "MY", "PH", "ID", "IN", "AE", "IL", "TR", "ZA", "BR", "AR", "CL", "CO", "PE",
+    "UY", "CR", "PA",
+];
+
+/// A session that we mean to ask for. It is stored before we ask, so that asking again is the same call.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct NewSession {
+    pub order: OrderId,
+    pub order_number: String,
+    /// Three lower-case letters (ISO 4217).
+    pub currency: String,
+    pub lines: Vec<SessionLine>,
+    pub shipping_name: String,
+    pub shipping_price: Cents,
+    /// The least and the most business days on the way.
+    pub shipping_days: (u32, u32),
+    pub success_url: String,
+    pub cancel_url: String,
+    pub expires_at: DateTime<Utc>,
+}
+
+/// One line: a price that Stripe has, or name and amount where it has none (yet).
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct SessionLine {
+    pub price: Option<String>,
+    pub name: String,
+    pub image: Option<String>,
+    pub unit_amount: Cents,
+    pub quantity: i32,
+}
+
+/// What Stripe says of a session; only what we act on.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Session {
+    pub id: String,
+    /// Where the shopper pays; absent once the session is over.
+    pub url: Option<String>,
+    /// `open`, `complete` or `expired`.
+    pub status: String,
+    /// `paid`, `unpaid` or `no_payment_required`.
+    pub payment_status: String,
+    /// The id of our order, if the session is ours.
+    pub client_reference_id: Option<String>,
+    pub payment_intent: Option<String>,
+    pub amount_total: Option<Cents>,
+    pub amount_tax: Cents,
+    pub currency: String,
+    pub email: Option<String>,
+    pub customer_name: Option<String>,
+    pub phone: Option<String>,
+    pub shipping_name: Option<String>,
+    pub shipping_address: Option<Address>,
+}
+
+/// A postal address in Stripe's fields.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Address {
+    pub line1: Option<String>,
+    pub line2: Option<String>,
+    pub city: Option<String>,
+    pub state: Option<String>,
+    pub postal_code: Option<String>,
+    /// ISO 3166, two letters.
+    pub country: Option<String>,
+}
+
+impl Session {
+    /// Reads a session of any version of Stripe's API. None where it has no id: then it is no session.
+    pub fn read(json: &Value) -> Option<Session> {
+        let details = &json["customer_details"];
+        // Where the address stands depends on the version. Source:
+        // https://docs.stripe.com/changelog/basil/2025-03-31/checkout-collected-information
+        let shipping = [&json["collected_information"]["shipping_details"], &json["shipping_details"], &json["shipping"]]
+            .into_iter()
+            .find(|place| place["address"].is_object());
+        let payment_intent = &json["payment_intent"];
+        let address = shipping.map(|place| {
+            let part = |name: &str| text(&place["address"][name]);
+            Address {
+                line1: part("line1"),
+                line2: part("line2"),
+                city: part("city"),
+                state: part("state"),
+                postal_code: part("postal_code"),
+                country: part("country"),
+            }
+        });
+        Some(Session {
+            id: text(&json["id"])?,
+            url: text(&json["url"]),
+            status: text(&json["status"]).unwrap_or_default(),
+            payment_status: text(&json["payment_status"]).unwrap_or_default(),
+            client_reference_id: text(&json["client_reference_id"]),
+            payment_intent: text(payment_intent).or_else(|| text(&payment_intent["id"])),
+            amount_total: json["amount_total"].as_i64().map(Cents),
+            amount_tax: Cents(json["total_details"]["amount_tax"].as_i64().unwrap_or(0)),
+            currency: text(&json["currency"]).unwrap_or_default().to_ascii_lowercase(),
+            email: text(&details["email"]).or_else(|| text(&json["customer_email"])),
+            customer_name: text(&details["name"]),
+            phone: text(&details["phone"]),
+            shipping_name: shipping.and_then(|place| text(&place["name"])),
+            shipping_address: address,
+        })
+    }
+
+    /// True when the money has come in (or none was due).
+    pub fn is_paid(&self) -> bool {
+        self.status == "complete" && matches!(self.payment_status.as_str(), "paid" | "no_payment_required")
+    }
+}
+
+/// A text without the NUL characters that JSON allows and PostgreSQL does not; nothing where it is empty.
+fn text(json: &Value) -> Option<String> {
+    let text = json.as_str()?.replace('\0', "");
+    (!text.is_empty()).then_some(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn the_address_is_found_in_every_version() {
+        let place = json!({"name": "Ann", "address": {"line1": "1 Main St", "country": "US"}});
+        for session in [
+            json!({"id": "cs_1", "collected_information": {"shipping_details": place}}),
+            json!({"id": "cs_1", "shipping_details": place, "collected_information": null}),
+            json!({"id": "cs_1", "shipping": place}),
+        ] {
+            let session = Session::read(&session).expect("a session");
+            assert_eq!(session.shipping_name.as_deref(), Some("Ann"));
+            assert_eq!(session.shipping_address.and_then(|a| a.country).as_deref(), Some("US"));
+        }
+    }
+
+    #[test]
+    fn odd_sessions_are_read_as_far_as_they_go() {
+        assert_eq!(Session::read(&json!({})), None);
+        assert_eq!(Session::read(&json!("cs_1")), None);
+        let session = Session::read(&json!({"id": "cs_1\u{0}", "payment_intent": {"id": "pi_1"}, "amount_total": "5"}))
+            .expect("a session");
+        assert_eq!(session.id, "cs_1");
+        assert_eq!(session.payment_intent.as_deref(), Some("pi_1"));
+        assert_eq!(session.amount_total, None);
+        assert!(!session.is_paid());
+    }
+}

@@ -1,0 +1,130 @@
+//! Every background job and what it does, on one screen; and the clock's.
+
+use std::time::Duration;
+
+use graphile_worker::{Cron, IntoTaskHandlerResult, TaskHandler, Worker, WorkerContext, WorkerOptions};
+use serde::{Deserialize, Serialize};
+use tracing::{info, warn};
+use uuid::Uuid;
+
+use crate::app::App;
+use crate::error::Error;
+use crate::jobs::{self, Job};
+use crate::payments;
+
+/// How often a worker says that it is alive; `/readyz` looks for a heartbeat of the last half minute.
+const HEARTBEAT: Duration = Duration::from_secs(10);
+
+/// Carries out a job. Every one is safe to repeat.
+pub async fn perform(app: &App, job: Job) -> Result<(), Error> {
+    match job {
+        Job::SyncProduct { product } => payments::sync_product(app, &product).await,
+        Job::ProcessEvent { event } => payments::process_stored(&app.db, &event).await.map(drop),
+        Job::SettleCheckout { order } => payments::settle_unheard(app, order).await,
+        Job::SendRefund { refund } => payments::send_refund(app, refund).await,
+        Job::Sweep => payments::sweep(app).await.map(drop),
+        Job::Reconcile => {
+            let done = payments::reconcile(app, &|_, _| {}).await?;
+            if done.obeyed + done.failed + done.settled > 0 {
+                info!(%done, "reconciled");
+            }
+            Ok(())
+        }
+    }
+}
+
+/// The queue's name for [`Job`].
+#[derive(Serialize, Deserialize)]
+#[serde(transparent)]
+struct Task(Job);
+
+impl TaskHandler for Task {
+    const IDENTIFIER: &'static str = jobs::IDENTIFIER;
+
+    async fn run(self, context: WorkerContext) -> impl IntoTaskHandlerResult {
+        let Some(Context(app)) = context.get_ext::<Context>() else {
+            return Err("the worker was built without an App".to_owned());
+        };
+        perform(app, self.0).await.map_err(|error| error.to_string())
+    }
+}
+
+/// What a job is given. The queue wants it printable; there is nothing of it to print.
+#[derive(Clone)]
+struct Context(App);
+
+impl std::fmt::Debug for Context {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Context")
+    }
+}
+
+/// A worker on the app's database. Any number may share one.
+///
+/// # Errors
+/// When the queue's schema cannot be prepared.
+pub async fn build(app: &App, clock: bool) -> anyhow::Result<Worker> {
+    let mut options = WorkerOptions::default()
+        .pg_pool(app.db.clone())
+        .concurrency(4)
+        .listen_os_shutdown_signals(false)
+        // A worker that was killed: its jobs are given to others after a minute.
+        .heartbeat_interval(Duration::from_secs(15))
+        .sweep_interval(Duration::from_secs(20))
+        .sweep_threshold(Duration::from_secs(60))
+        .add_extension(Context(app.clone()))
+        .define_job::<Task>();
+    if clock {
+        options = options
+            .with_cron(Cron::every_minute::<Task>().id("sweep").job_key("sweep").payload(Task(Job::Sweep))?)
+            .with_cron(
+                Cron::every_n_minutes::<Task>(5)?.id("reconcile").job_key("reconcile").payload(Task(Job::Reconcile))?,
+            );
+    }
+    Ok(options.init().await?)
+}
+
+/// Works until `shutdown`, then finishes what it began.
+///
+/// # Errors
+/// When the queue cannot be read any more.
+pub async fn run(app: App, shutdown: impl Future<Output = ()> + Send + 'static) -> anyhow::Result<()> {
+    let worker = build(&app, true).await?;
+    let id = Uuid::new_v4();
+    let beat = async {
+        loop {
+            if let Err(error) = heartbeat(&app, id).await {
+                warn!(%error, "heartbeat");
+            }
+            tokio::time::sleep(HEARTBEAT).await;
+        }
+    };
+    let mut working = std::pin::pin!(worker.run());
+    tokio::select! {
+        result = &mut working => return result.map_err(Into::into),
+        () = beat => {}
+        () = shutdown => {}
+    }
+    worker.request_shutdown();
+    working.await?;
+    sqlx::query("delete from worker_heartbeats where worker = $1").bind(id).execute(&app.db).await?;
+    Ok(())
+}
+
+/// Says that a worker is alive, and forgets those that have been silent for an hour.
+async fn heartbeat(app: &App, id: Uuid) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "with gone as (
+             delete from worker_heartbeats
+             where seen_at < now() - interval '1 hour'
+         )
+         insert into worker_heartbeats (worker)
+         values ($1)
+         on conflict (worker) do update
+         set seen_at = now()",
+    )
+    .bind(id)
+    .execute(&app.db)
+    .await?;
+    Ok(())
+}
