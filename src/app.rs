@@ -29,7 +29,10 @@ impl Signer {
     /// `value.signature`. The purpose is signed, too: what was signed for one is worthless for another.
     pub fn sign(&self, purpose: &str, value: &str) -> String {
         let signature = self.mac(purpose, value).finalize().into_bytes();
-        let hex: String = signature[..16].iter().map(|byte| format!("{byte:02x}")).collect();
+        let hex: String = signature[..16]
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
         format!("{value}.{hex}")
     }
 
@@ -43,7 +46,9 @@ impl Signer {
             .step_by(2)
             .map(|at| u8::from_str_radix(&hex[at..at + 2], 16).ok())
             .collect();
-        self.mac(purpose, value).verify_truncated_left(&signature?).ok()?;
+        self.mac(purpose, value)
+            .verify_truncated_left(&signature?)
+            .ok()?;
         Some(value)
     }
 
@@ -67,9 +72,22 @@ mod tests {
         let signed = signer.sign("cancel", "order");
         assert_eq!(signer.verify("cancel", &signed), Some("order"));
         assert_eq!(signer.verify("cookie", &signed), None);
-        assert_eq!(signer.verify("cancel", &signed.replace("order", "other")), None);
-        assert_eq!(Signer::new(Secret::new("another")).verify("cancel", &signed), None);
-        for junk in ["", ".", "order", "order.", "order.zz", "order.ééééééééééééééééé"] {
+        assert_eq!(
+            signer.verify("cancel", &signed.replace("order", "other")),
+            None
+        );
+        assert_eq!(
+            Signer::new(Secret::new("another")).verify("cancel", &signed),
+            None
+        );
+        for junk in [
+            "",
+            ".",
+            "order",
+            "order.",
+            "order.zz",
+            "order.ééééééééééééééééé",
+        ] {
             assert_eq!(signer.verify("cancel", junk), None, "{junk}");
         }
     }

@@ -29,7 +29,12 @@ pub enum Scope {
 }
 
 impl Scope {
-    pub const ALL: [Scope; 4] = [Scope::Catalogue, Scope::Stock, Scope::OrdersRead, Scope::OrdersWrite];
+    pub const ALL: [Scope; 4] = [
+        Scope::Catalogue,
+        Scope::Stock,
+        Scope::OrdersRead,
+        Scope::OrdersWrite,
+    ];
 
     pub fn as_str(self) -> &'static str {
         match self {
@@ -72,7 +77,10 @@ impl FromRequestParts<App> for Admin {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Admin> {
-        let header = parts.headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+        let header = parts
+            .headers
+            .get(header::AUTHORIZATION)
+            .and_then(|value| value.to_str().ok());
         let token = header
             .and_then(|value| value.split_once(' '))
             .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
@@ -96,7 +104,10 @@ impl FromRequestParts<App> for Admin {
         .fetch_optional(&app.db)
         .await?;
         let (name, scopes) = found.ok_or(Error::Unauthenticated)?;
-        Ok(Admin { actor: format!("token:{name}"), scopes })
+        Ok(Admin {
+            actor: format!("token:{name}"),
+            scopes,
+        })
     }
 }
 
@@ -151,10 +162,11 @@ pub async fn list_tokens(conn: &mut PgConnection) -> Result<Vec<Token>> {
 
 /// Takes a token's rights away at once. Safe to repeat. False: there is no such token.
 pub async fn revoke_token(conn: &mut PgConnection, id: i64) -> Result<bool> {
-    let done = sqlx::query("update api_tokens set revoked_at = coalesce(revoked_at, now()) where id = $1")
-        .bind(id)
-        .execute(conn)
-        .await?;
+    let done =
+        sqlx::query("update api_tokens set revoked_at = coalesce(revoked_at, now()) where id = $1")
+            .bind(id)
+            .execute(conn)
+            .await?;
     Ok(done.rows_affected() > 0)
 }
 

@@ -109,7 +109,10 @@ pub fn run() -> ExitCode {
         }
     };
     start_logging(&config);
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
         Ok(runtime) => runtime,
         Err(error) => {
             eprintln!("error: starting the runtime: {error}");
@@ -138,11 +141,16 @@ fn print_faults(faults: &[Fault]) {
 
 fn start_logging(config: &Config) {
     // These tell of every job, query and try; what matters of them we say ourselves.
-    let quiet = "graphile_worker=warn,graphile_worker_migrations_core=warn,sqlx=warn,stripe=error";
+    let quiet = "graphile_worker=warn,graphile_worker_migrations_core=warn,sqlx=warn,stripe=error,reqwest_retry=error";
     let filter = EnvFilter::builder().parse_lossy(format!("{quiet},{}", config.log_filter));
-    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let logs = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
     match config.log_format {
-        LogFormat::Human => logs.with_ansi(std::io::stderr().is_terminal()).with_target(false).init(),
+        LogFormat::Human => logs
+            .with_ansi(std::io::stderr().is_terminal())
+            .with_target(false)
+            .init(),
         LogFormat::Json => logs.json().flatten_event(true).init(),
     }
 }
@@ -175,7 +183,9 @@ async fn serve(mut config: Config) -> anyhow::Result<()> {
         .with_context(|| format!("listening on {} (BIND_ADDR says where)", config.bind_addr))?;
     // Port 0 means any free one: from here on it is known.
     let address = listener.local_addr()?;
-    config.public_url = config.public_url.replace(&config.bind_addr.to_string(), &address.to_string());
+    config.public_url = config
+        .public_url
+        .replace(&config.bind_addr.to_string(), &address.to_string());
     config.bind_addr = address;
     let mut shop = Shop::open(config).await?;
     if shop.add_demo_catalogue().await? {
@@ -198,7 +208,11 @@ async fn serve(mut config: Config) -> anyhow::Result<()> {
         }
     };
     let working = tokio::spawn(worker::run(shop.app.clone(), wait()));
-    let serving = tokio::spawn(server::serve(listener, server::router(shop.app.clone(), pages), wait()));
+    let serving = tokio::spawn(server::serve(
+        listener,
+        server::router(shop.app.clone(), pages),
+        wait(),
+    ));
     shop::interrupted().await;
     tracing::info!("stopping: requests in flight are answered first");
     stop.send(())?;
@@ -211,7 +225,8 @@ async fn catalog(command: Catalog, config: Config) -> anyhow::Result<()> {
     let shop = Shop::open(config).await?;
     match command {
         Catalog::Import { file, media } => {
-            let text = std::fs::read_to_string(&file).with_context(|| format!("reading {}", file.display()))?;
+            let text = std::fs::read_to_string(&file)
+                .with_context(|| format!("reading {}", file.display()))?;
             let mut tx = shop.app.db.begin().await?;
             let summary = products::import(&mut tx, &text, media.as_deref(), "import").await?;
             if let Some(folder) = media {
@@ -238,7 +253,10 @@ async fn catalog(command: Catalog, config: Config) -> anyhow::Result<()> {
 /// Copies the pictures that a catalogue file names; the import has seen that all are there.
 fn copy_pictures(catalogue: &str, from: &Path, to: &Path) -> anyhow::Result<()> {
     let catalogue: serde_json::Value = serde_json::from_str(catalogue)?;
-    let products = catalogue["products"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let products = catalogue["products"]
+        .as_array()
+        .map(Vec::as_slice)
+        .unwrap_or_default();
     let pictures: Vec<&str> = products
         .iter()
         .flat_map(|product| [&product["primary_image"], &product["secondary_image"]])
@@ -267,12 +285,22 @@ async fn token(command: Token, config: Config) -> anyhow::Result<()> {
         }
         Token::List => {
             for token in auth::list_tokens(&mut conn).await? {
-                let state = if token.revoked_at.is_some() { "revoked" } else { "active" };
+                let state = if token.revoked_at.is_some() {
+                    "revoked"
+                } else {
+                    "active"
+                };
                 let used = match token.last_used_at {
                     Some(at) => format!("last used {}", at.format("%Y-%m-%d %H:%M UTC")),
                     None => "never used".to_owned(),
                 };
-                println!("{:>4}  {:<8} {:<24} {}  {used}", token.id, state, token.name, token.scopes.join(" "));
+                println!(
+                    "{:>4}  {:<8} {:<24} {}  {used}",
+                    token.id,
+                    state,
+                    token.name,
+                    token.scopes.join(" ")
+                );
             }
         }
         Token::Revoke { id } => {
@@ -322,7 +350,11 @@ async fn stripe(command: StripeCommand, config: Config) -> anyhow::Result<ExitCo
         }
     };
     shop.close().await?;
-    Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if failed == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 /// Syncs every product that is not in line, one after the other; says how many failed.
@@ -338,12 +370,21 @@ async fn sync_catalogue(app: &App) -> anyhow::Result<u64> {
         bar.inc(1);
     }
     bar.finish_and_clear();
-    let refused = products::pending_syncs(&mut *app.db.acquire().await?).await?.len() as u64;
-    println!("{} of {} products brought in line.", pending.len() as u64 - refused.max(failed), pending.len());
+    let refused = products::pending_syncs(&mut *app.db.acquire().await?)
+        .await?
+        .len() as u64;
+    println!(
+        "{} of {} products brought in line.",
+        pending.len() as u64 - refused.max(failed),
+        pending.len()
+    );
     Ok(refused.max(failed))
 }
 
 fn progress(length: u64, what: &'static str) -> ProgressBar {
-    let style = ProgressStyle::with_template("{bar:32} {pos}/{len} {msg} {eta}").expect("a valid template");
-    ProgressBar::new(length).with_style(style).with_message(what)
+    let style =
+        ProgressStyle::with_template("{bar:32} {pos}/{len} {msg} {eta}").expect("a valid template");
+    ProgressBar::new(length)
+        .with_style(style)
+        .with_message(what)
 }

@@ -161,32 +161,59 @@ fn read(reader: &mut Reader<'_>) -> Result<Config, Vec<Fault>> {
             }
         }
         for (name, address) in [("PUBLIC_URL", &public_url), ("FRONTEND_URL", &frontend_url)] {
-            if address.as_deref().is_some_and(|url| !url.starts_with("https://")) {
+            if address
+                .as_deref()
+                .is_some_and(|url| !url.starts_with("https://"))
+            {
                 reader.fault(name, "must begin with https:// in production");
             }
         }
-        if stripe_key.as_deref().is_some_and(|key| !["sk_", "rk_"].iter().any(|p| key.starts_with(p)) || key.len() < 20) {
-            reader.fault("STRIPE_SECRET_KEY", "is not a Stripe secret key (sk_… or rk_…)");
+        if stripe_key
+            .as_deref()
+            .is_some_and(|key| !["sk_", "rk_"].iter().any(|p| key.starts_with(p)) || key.len() < 20)
+        {
+            reader.fault(
+                "STRIPE_SECRET_KEY",
+                "is not a Stripe secret key (sk_… or rk_…)",
+            );
         }
-        if stripe_api_url.as_deref().is_some_and(|url| !url.starts_with("https://")) {
+        if stripe_api_url
+            .as_deref()
+            .is_some_and(|url| !url.starts_with("https://"))
+        {
             reader.fault("STRIPE_API_URL", "must begin with https:// in production");
         }
     }
     if secret_key.as_deref().is_some_and(|key| weak(key)) {
-        reader.fault("SECRET_KEY", "is weak: use at least 32 random characters, as from `openssl rand -hex 32`");
+        reader.fault(
+            "SECRET_KEY",
+            "is weak: use at least 32 random characters, as from `openssl rand -hex 32`",
+        );
     }
-    if webhook_secrets.iter().any(|secret| !secret.starts_with("whsec_") || secret.len() < 20) {
-        reader.fault("STRIPE_WEBHOOK_SECRET", "must be a comma list of Stripe signing secrets (whsec_…)");
+    if webhook_secrets
+        .iter()
+        .any(|secret| !secret.starts_with("whsec_") || secret.len() < 20)
+    {
+        reader.fault(
+            "STRIPE_WEBHOOK_SECRET",
+            "must be a comma list of Stripe signing secrets (whsec_…)",
+        );
     }
     if stripe_key.is_some() && webhook_secrets.is_empty() && !production {
-        reader.fault("STRIPE_WEBHOOK_SECRET", "is required with STRIPE_SECRET_KEY");
+        reader.fault(
+            "STRIPE_WEBHOOK_SECRET",
+            "is required with STRIPE_SECRET_KEY",
+        );
     }
 
     let mut cors_allowed_origins = Vec::new();
     for origin in origins {
         match origin_of(&origin) {
             Some(parsed) if parsed == origin => cors_allowed_origins.push(parsed),
-            _ => reader.fault("CORS_ALLOWED_ORIGINS", "must be a comma list of origins, as https://shop.example"),
+            _ => reader.fault(
+                "CORS_ALLOWED_ORIGINS",
+                "must be a comma list of origins, as https://shop.example",
+            ),
         }
     }
     let public_url = public_url.unwrap_or_else(|| format!("http://{bind_addr}"));
@@ -195,8 +222,13 @@ fn read(reader: &mut Reader<'_>) -> Result<Config, Vec<Fault>> {
     let mut own = vec![origin_of(&frontend_url), origin_of(&public_url)];
     if !production {
         own.extend(
-            ["http://localhost:8080", "http://127.0.0.1:8080", "http://localhost:8000", "http://127.0.0.1:8000"]
-                .map(|origin| Some(origin.to_owned())),
+            [
+                "http://localhost:8080",
+                "http://127.0.0.1:8080",
+                "http://localhost:8000",
+                "http://127.0.0.1:8000",
+            ]
+            .map(|origin| Some(origin.to_owned())),
         );
     }
     for origin in own.into_iter().flatten() {
@@ -209,7 +241,10 @@ fn read(reader: &mut Reader<'_>) -> Result<Config, Vec<Fault>> {
     for entry in reader.list("TRUSTED_PROXIES") {
         match IpNet::from_str(&entry).or_else(|_| IpAddr::from_str(&entry).map(IpNet::from)) {
             Ok(net) => trusted_proxies.push(net),
-            Err(_) => reader.fault("TRUSTED_PROXIES", "must be a comma list of addresses or networks, as 10.0.0.0/8"),
+            Err(_) => reader.fault(
+                "TRUSTED_PROXIES",
+                "must be a comma list of addresses or networks, as 10.0.0.0/8",
+            ),
         }
     }
     if !reader.given("TRUSTED_PROXIES") {
@@ -231,7 +266,11 @@ fn read(reader: &mut Reader<'_>) -> Result<Config, Vec<Fault>> {
         environment,
         bind_addr,
         database_url,
-        database_max_connections: reader.parsed("DATABASE_MAX_CONNECTIONS", 16, "must be a whole number"),
+        database_max_connections: reader.parsed(
+            "DATABASE_MAX_CONNECTIONS",
+            16,
+            "must be a whole number",
+        ),
         data_dir,
         secret_key: secret_key.map(Secret::new),
         public_url,
@@ -261,10 +300,15 @@ fn read(reader: &mut Reader<'_>) -> Result<Config, Vec<Fault>> {
                 LogFormat::Human
             }
         },
-        log_filter: reader.text("LOG_FILTER").unwrap_or_else(|| "info".to_owned()),
+        log_filter: reader
+            .text("LOG_FILTER")
+            .unwrap_or_else(|| "info".to_owned()),
     };
     if config.database_max_connections < 4 {
-        reader.fault("DATABASE_MAX_CONNECTIONS", "must be at least 4: requests and the worker share them");
+        reader.fault(
+            "DATABASE_MAX_CONNECTIONS",
+            "must be at least 4: requests and the worker share them",
+        );
     }
     if reader.faults.is_empty() {
         Ok(config)
@@ -286,7 +330,9 @@ pub fn origin_of(url: &str) -> Option<String> {
     }
     let authority = rest.split(['/', '?', '#']).next()?;
     let plain = !authority.is_empty()
-        && authority.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._:[]".contains(&b));
+        && authority
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"-._:[]".contains(&b));
     plain.then(|| format!("{scheme}://{}", authority.to_ascii_lowercase()))
 }
 
@@ -322,7 +368,11 @@ impl<'a> Reader<'a> {
 
     fn list(&mut self, name: &'static str) -> Vec<String> {
         let text = self.text(name).unwrap_or_default();
-        text.split(',').map(str::trim).filter(|part| !part.is_empty()).map(str::to_owned).collect()
+        text.split(',')
+            .map(str::trim)
+            .filter(|part| !part.is_empty())
+            .map(str::to_owned)
+            .collect()
     }
 
     fn parsed<T: FromStr>(&mut self, name: &'static str, default: T, hint: &str) -> T {
@@ -353,14 +403,25 @@ impl<'a> Reader<'a> {
     }
 
     fn shipping(&mut self, name: &'static str, price: i64, days: (u32, u32)) -> ShippingRate {
-        let default = ShippingRate { price: Cents(price), days };
+        let default = ShippingRate {
+            price: Cents(price),
+            days,
+        };
         let Some(text) = self.text(name) else {
             return default;
         };
-        let parts: Vec<Option<u32>> = text.split(',').map(|part| part.trim().parse().ok()).collect();
+        let parts: Vec<Option<u32>> = text
+            .split(',')
+            .map(|part| part.trim().parse().ok())
+            .collect();
         match parts[..] {
-            [Some(price), Some(least), Some(most)] if 1 <= least && least <= most && most <= 365 => {
-                ShippingRate { price: Cents(i64::from(price)), days: (least, most) }
+            [Some(price), Some(least), Some(most)]
+                if 1 <= least && least <= most && most <= 365 =>
+            {
+                ShippingRate {
+                    price: Cents(i64::from(price)),
+                    days: (least, most),
+                }
             }
             _ => {
                 self.fault(name, "must be cents,least days,most days, as 500,3,5");
@@ -423,12 +484,18 @@ mod tests {
             ("PUBLIC_URL", "https://api.shop.example/"),
             ("FRONTEND_URL", "https://shop.example"),
             ("STRIPE_SECRET_KEY", "sk_live_0123456789abcdef"),
-            ("STRIPE_WEBHOOK_SECRET", "whsec_0123456789abcdef,whsec_fedcba9876543210"),
+            (
+                "STRIPE_WEBHOOK_SECRET",
+                "whsec_0123456789abcdef,whsec_fedcba9876543210",
+            ),
         ])
         .expect("complete");
         assert_eq!(config.public_url, "https://api.shop.example");
         assert_eq!(config.stripe_webhook_secrets.len(), 2);
-        assert_eq!(config.cors_allowed_origins, ["https://shop.example", "https://api.shop.example"]);
+        assert_eq!(
+            config.cors_allowed_origins,
+            ["https://shop.example", "https://api.shop.example"]
+        );
         let shown = format!("{config:?}");
         for secret in ["hunter2", "0123456789abcdef", "fedcba"] {
             assert!(!shown.contains(secret), "{secret} is shown");
@@ -452,9 +519,23 @@ mod tests {
 
     #[test]
     fn origins_are_taken_apart_strictly() {
-        assert_eq!(origin_of("https://Shop.example/path"), Some("https://shop.example".to_owned()));
-        assert_eq!(origin_of("http://localhost:8080"), Some("http://localhost:8080".to_owned()));
-        for bad in ["", "null", "javascript://x", "https://", "https://a@b", "https://a b", "ftp://x"] {
+        assert_eq!(
+            origin_of("https://Shop.example/path"),
+            Some("https://shop.example".to_owned())
+        );
+        assert_eq!(
+            origin_of("http://localhost:8080"),
+            Some("http://localhost:8080".to_owned())
+        );
+        for bad in [
+            "",
+            "null",
+            "javascript://x",
+            "https://",
+            "https://a@b",
+            "https://a b",
+            "ftp://x",
+        ] {
             assert_eq!(origin_of(bad), None, "{bad}");
         }
     }

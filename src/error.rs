@@ -154,12 +154,12 @@ impl Error {
                 "not_authenticated",
                 "Authentication credentials were not provided.",
             ),
-            Error::Forbidden(scope) => {
-                plain("permission_denied", &format!("This needs a token with the scope {scope}."))
-            }
+            Error::Forbidden(scope) => plain(
+                "permission_denied",
+                &format!("This needs a token with the scope {scope}."),
+            ),
             Error::Unavailable("payment_unavailable", _) => {
-                let sentence =
-                    "The payment service cannot be reached right now. Nothing was charged; please try again in a moment.";
+                let sentence = "The payment service cannot be reached right now. Nothing was charged; please try again in a moment.";
                 let mut body = plain("payment_unavailable", sentence);
                 body["error"] = json!("payment_unavailable");
                 body["message"] = json!(sentence);
@@ -190,15 +190,17 @@ impl From<sqlx::Error> for Error {
                 "The request contains a value that cannot be stored.",
             ),
             // Connection failures, resources, shutdown; lock and serialization failures that a repeat would survive.
-            Some(code)
-                if ["08", "53", "57", "40"].contains(&&code[..2]) || code == "55P03" =>
-            {
+            Some(code) if ["08", "53", "57", "40"].contains(&&code[..2]) || code == "55P03" => {
                 Error::Unavailable("database_unavailable", error.into())
             }
             Some(_) => Error::Internal(error.into()),
             None => match error {
-                sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed
-                | sqlx::Error::Tls(_) | sqlx::Error::WorkerCrashed | sqlx::Error::Protocol(_) => {
+                sqlx::Error::Io(_)
+                | sqlx::Error::PoolTimedOut
+                | sqlx::Error::PoolClosed
+                | sqlx::Error::Tls(_)
+                | sqlx::Error::WorkerCrashed
+                | sqlx::Error::Protocol(_) => {
                     Error::Unavailable("database_unavailable", error.into())
                 }
                 other => Error::Internal(other.into()),
@@ -222,10 +224,7 @@ impl IntoResponse for Error {
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         match status {
             StatusCode::UNAUTHORIZED => {
-                headers.insert(
-                    header::WWW_AUTHENTICATE,
-                    HeaderValue::from_static("Bearer"),
-                );
+                headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
             }
             StatusCode::SERVICE_UNAVAILABLE => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from_static("5"));

@@ -48,7 +48,11 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
             let inner = error.into_inner();
             match inner.classify() {
                 serde_json::error::Category::Data => Error::Invalid(vec![Fault::new(
-                    if field == "." { "body".to_owned() } else { field },
+                    if field == "." {
+                        "body".to_owned()
+                    } else {
+                        field
+                    },
                     inner.to_string(),
                 )]),
                 _ => malformed(inner.to_string()),

@@ -23,7 +23,11 @@ pub enum Known {
     /// Nothing: this request is the first, and the row is ours until the transaction ends.
     New,
     /// It was answered: give the same answer.
-    Answered { order: Option<OrderId>, status: u16, answer: Value },
+    Answered {
+        order: Option<OrderId>,
+        status: u16,
+        answer: Value,
+    },
     /// It was begun and placed this order, but no answer was kept.
     Begun(OrderId),
 }
@@ -39,9 +43,16 @@ impl Key {
         };
         let key = value.to_str().unwrap_or_default();
         if key.is_empty() || key.len() > 255 {
-            return Err(Error::invalid("Idempotency-Key", "must have 1 to 255 plain characters"));
+            return Err(Error::invalid(
+                "Idempotency-Key",
+                "must have 1 to 255 plain characters",
+            ));
         }
-        Ok(Some(Key { scope, key: key.to_owned(), fingerprint: Sha256::digest(asked).to_vec() }))
+        Ok(Some(Key {
+            scope,
+            key: key.to_owned(),
+            fingerprint: Sha256::digest(asked).to_vec(),
+        }))
     }
 
     /// Claims the key, or says what is known of it. Of two requests at once the second waits for the first.
@@ -62,18 +73,22 @@ impl Key {
         if done.rows_affected() == 1 {
             return Ok(Known::New);
         }
-        let (fingerprint, order, status, answer): (Vec<u8>, Option<OrderId>, Option<i32>, Option<Value>) =
-            sqlx::query_as(
-                "select fingerprint, order_id, status, answer
+        let (fingerprint, order, status, answer): (
+            Vec<u8>,
+            Option<OrderId>,
+            Option<i32>,
+            Option<Value>,
+        ) = sqlx::query_as(
+            "select fingerprint, order_id, status, answer
                  from idempotency_keys
                  where scope = $1
                    and key = $2
                  for update",
-            )
-            .bind(self.scope)
-            .bind(&self.key)
-            .fetch_one(conn)
-            .await?;
+        )
+        .bind(self.scope)
+        .bind(&self.key)
+        .fetch_one(conn)
+        .await?;
         if fingerprint != self.fingerprint {
             return Err(Error::Refused(
                 StatusCode::UNPROCESSABLE_ENTITY,
@@ -84,7 +99,11 @@ impl Key {
         Ok(match (status, answer, order) {
             (Some(status), Some(answer), order) => {
                 let status = u16::try_from(status).map_err(anyhow::Error::from)?;
-                Known::Answered { order, status, answer }
+                Known::Answered {
+                    order,
+                    status,
+                    answer,
+                }
             }
             (_, _, Some(order)) => Known::Begun(order),
             _ => Known::New,
@@ -117,8 +136,9 @@ impl Key {
 
 /// Forgets keys older than a day; returns how many.
 pub async fn purge(conn: &mut PgConnection) -> Result<u64> {
-    let done = sqlx::query("delete from idempotency_keys where created_at < now() - interval '1 day'")
-        .execute(conn)
-        .await?;
+    let done =
+        sqlx::query("delete from idempotency_keys where created_at < now() - interval '1 day'")
+            .execute(conn)
+            .await?;
     Ok(done.rows_affected())
 }

@@ -65,8 +65,11 @@ pub async fn enqueue(conn: &mut PgConnection, job: &Job) -> Result<()> {
 
 /// Queues the sync of many products in one round trip. Safe to repeat.
 pub async fn enqueue_syncs(conn: &mut PgConnection, products: &[ProductId]) -> Result<()> {
-    let jobs = products.iter().map(|product| Job::SyncProduct { product: product.clone() });
-    let (payloads, keys): (Vec<Value>, Vec<String>) = jobs.map(|job| (job.payload(), job.key())).unzip();
+    let jobs = products.iter().map(|product| Job::SyncProduct {
+        product: product.clone(),
+    });
+    let (payloads, keys): (Vec<Value>, Vec<String>) =
+        jobs.map(|job| (job.payload(), job.key())).unzip();
     sqlx::query(
         "select job.id
          from unnest($2::json[], $3::text[]) as wanted (payload, key),

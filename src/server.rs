@@ -56,7 +56,9 @@ impl utoipa::Modify for BearerToken {
             .scheme(HttpAuthScheme::Bearer)
             .description(Some("A token of `spirit-beads token create`"))
             .build();
-        api.components.get_or_insert_default().add_security_scheme("bearer", SecurityScheme::Http(scheme));
+        api.components
+            .get_or_insert_default()
+            .add_security_scheme("bearer", SecurityScheme::Http(scheme));
     }
 }
 
@@ -98,7 +100,8 @@ pub fn router(app: App, pages: Option<Router>) -> Router {
         .with_state(app);
     // Paths answer with and without their last slash. The API's pages and the sandbox's link to themselves, slash and
     // all, and stay outside.
-    let mut all = Router::new().merge(SwaggerUi::new("/api/docs").url("/api/openapi.json", document));
+    let mut all =
+        Router::new().merge(SwaggerUi::new("/api/docs").url("/api/openapi.json", document));
     if let Some(pages) = pages {
         all = all.nest("/sandbox", pages);
     }
@@ -147,8 +150,16 @@ async fn ready(State(app): State<App>) -> Response {
         Ok((applied, worker)) => (true, applied >= db::MIGRATOR.iter().count() as i64, worker),
         Err(_) => (false, false, false),
     };
-    let status = if database && migrations && worker { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (status, Json(json!({"database": database, "migrations": migrations, "worker": worker}))).into_response()
+    let status = if database && migrations && worker {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
+    (
+        status,
+        Json(json!({"database": database, "migrations": migrations, "worker": worker})),
+    )
+        .into_response()
 }
 
 async fn method_not_allowed(method: Method) -> Error {
@@ -162,7 +173,8 @@ async fn method_not_allowed(method: Method) -> Error {
 async fn time_out(State(app): State<App>, request: Request, next: Next) -> Response {
     match tokio::time::timeout(app.config.request_timeout, next.run(request)).await {
         Ok(response) => response,
-        Err(_) => Error::Unavailable("timeout", anyhow::anyhow!("the request took too long")).into_response(),
+        Err(_) => Error::Unavailable("timeout", anyhow::anyhow!("the request took too long"))
+            .into_response(),
     }
 }
 
@@ -175,34 +187,67 @@ fn panicked(panic: Box<dyn std::any::Any + Send>) -> Response {
     Error::Internal(anyhow::anyhow!("panic: {what}")).into_response()
 }
 
-/// The old service's headers, which its clients may rely on.
+/// The old service's headers, which its clients may rely on. Those of CORS are for allowed origins only.
 async fn security_headers(request: Request, next: Next) -> Response {
     let mut response = next.run(request).await;
     let headers = response.headers_mut();
+    if !headers.contains_key(header::ACCESS_CONTROL_ALLOW_ORIGIN) {
+        for name in [
+            header::ACCESS_CONTROL_ALLOW_CREDENTIALS,
+            header::ACCESS_CONTROL_ALLOW_HEADERS,
+            header::ACCESS_CONTROL_ALLOW_METHODS,
+            header::ACCESS_CONTROL_EXPOSE_HEADERS,
+            header::ACCESS_CONTROL_MAX_AGE,
+        ] {
+            headers.remove(name);
+        }
+    }
     for (name, value) in [
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (header::X_FRAME_OPTIONS, "DENY"),
         (header::REFERRER_POLICY, "same-origin"),
-        (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
+        (
+            HeaderName::from_static("cross-origin-opener-policy"),
+            "same-origin",
+        ),
     ] {
-        headers.entry(name).or_insert(HeaderValue::from_static(value));
+        headers
+            .entry(name)
+            .or_insert(HeaderValue::from_static(value));
     }
     response
 }
 
 /// The route's pattern is logged, not the path: that may hold a session or a signed token.
 fn request_span(request: &Request) -> tracing::Span {
-    let route = request.extensions().get::<MatchedPath>().map_or("-", MatchedPath::as_str);
-    let id = request.headers().get("x-request-id").and_then(|id| id.to_str().ok()).unwrap_or_default();
+    let route = request
+        .extensions()
+        .get::<MatchedPath>()
+        .map_or("-", MatchedPath::as_str);
+    let id = request
+        .headers()
+        .get("x-request-id")
+        .and_then(|id| id.to_str().ok())
+        .unwrap_or_default();
     tracing::info_span!("request", method = %request.method(), route, id)
 }
 
 fn cors(config: &Config) -> CorsLayer {
-    let origins = config.cors_allowed_origins.iter().filter_map(|origin| origin.parse().ok());
+    let origins = config
+        .cors_allowed_origins
+        .iter()
+        .filter_map(|origin| origin.parse().ok());
     CorsLayer::new()
         .allow_origin(AllowOrigin::list(origins))
         .allow_credentials(true)
-        .allow_methods([Method::DELETE, Method::GET, Method::OPTIONS, Method::PATCH, Method::POST, Method::PUT])
+        .allow_methods([
+            Method::DELETE,
+            Method::GET,
+            Method::OPTIONS,
+            Method::PATCH,
+            Method::POST,
+            Method::PUT,
+        ])
         .allow_headers([
             header::ACCEPT,
             header::AUTHORIZATION,

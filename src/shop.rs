@@ -45,8 +45,12 @@ impl Shop {
     /// # Errors
     /// What cannot be reached or written, by name.
     pub async fn open(mut config: Config) -> anyhow::Result<Shop> {
-        std::fs::create_dir_all(&config.data_dir)
-            .with_context(|| format!("making the folder {} (DATA_DIR says where)", config.data_dir.display()))?;
+        std::fs::create_dir_all(&config.data_dir).with_context(|| {
+            format!(
+                "making the folder {} (DATA_DIR says where)",
+                config.data_dir.display()
+            )
+        })?;
         let (db, cluster) = open_database(&config).await?;
         db::migrate(&db).await?;
         let secret = match config.secret_key.take() {
@@ -69,8 +73,17 @@ impl Shop {
                 )?
             }
         };
-        let app = App { db, stripe, signer: Signer::new(secret), config: Arc::new(config) };
-        Ok(Shop { app, cluster, sandbox })
+        let app = App {
+            db,
+            stripe,
+            signer: Signer::new(secret),
+            config: Arc::new(config),
+        };
+        Ok(Shop {
+            app,
+            cluster,
+            sandbox,
+        })
     }
 
     /// Fills an empty shop of our own database with the demo catalogue and its pictures. False: nothing was to do.
@@ -78,7 +91,8 @@ impl Shop {
     /// # Errors
     /// When the pictures or the rows cannot be written; then neither are the rows.
     pub async fn add_demo_catalogue(&self) -> anyhow::Result<bool> {
-        if self.cluster.is_none() || !products::is_empty(&mut *self.app.db.acquire().await?).await? {
+        if self.cluster.is_none() || !products::is_empty(&mut *self.app.db.acquire().await?).await?
+        {
             return Ok(false);
         }
         let folder = self.app.config.media_dir.clone();
@@ -99,7 +113,9 @@ impl Shop {
     pub fn open_sandbox(&mut self) -> Option<Router> {
         let running = self.sandbox.as_mut()?;
         let sandbox = running.sandbox.clone();
-        running.delivery = Some(tokio::spawn(async move { sandbox.run(std::future::pending()).await }));
+        running.delivery = Some(tokio::spawn(async move {
+            sandbox.run(std::future::pending()).await
+        }));
         Some(running.sandbox.pages())
     }
 
@@ -125,7 +141,10 @@ impl Shop {
 async fn open_database(config: &Config) -> anyhow::Result<(PgPool, Option<embedded::Cluster>)> {
     if let Some(url) = &config.database_url {
         let options = db::parse_url(url.reveal())?;
-        return Ok((db::connect(options, config.database_max_connections).await?, None));
+        return Ok((
+            db::connect(options, config.database_max_connections).await?,
+            None,
+        ));
     }
     let cluster = embedded::Cluster::start(embedded::Settings {
         dir: config.data_dir.join("postgres"),
@@ -134,7 +153,11 @@ async fn open_database(config: &Config) -> anyhow::Result<(PgPool, Option<embedd
         max_connections: 100,
     })
     .await?;
-    let db = db::connect(cluster.connect_options("postgres"), config.database_max_connections).await?;
+    let db = db::connect(
+        cluster.connect_options("postgres"),
+        config.database_max_connections,
+    )
+    .await?;
     Ok((db, Some(cluster)))
 }
 
@@ -145,7 +168,9 @@ async fn start_sandbox(
     webhook_secret: &Secret,
 ) -> anyhow::Result<(RunningSandbox, SocketAddr)> {
     let door = match config.bind_addr {
-        address if address.ip().is_unspecified() => SocketAddr::from(([127, 0, 0, 1], address.port())),
+        address if address.ip().is_unspecified() => {
+            SocketAddr::from(([127, 0, 0, 1], address.port()))
+        }
         address => address,
     };
     let settings = sandbox::Settings {
@@ -155,9 +180,15 @@ async fn start_sandbox(
         pages_url: format!("{}/sandbox", config.public_url),
     };
     // A pool of its own: Stripe would not compete for our connections either.
-    let pool = PgPoolOptions::new().max_connections(4).connect_lazy_with((*db.connect_options()).clone());
-    let sandbox = Sandbox::open(pool, settings).await.context("opening the Stripe sandbox")?;
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.context("listening for the Stripe sandbox")?;
+    let pool = PgPoolOptions::new()
+        .max_connections(4)
+        .connect_lazy_with((*db.connect_options()).clone());
+    let sandbox = Sandbox::open(pool, settings)
+        .await
+        .context("opening the Stripe sandbox")?;
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+        .await
+        .context("listening for the Stripe sandbox")?;
     let address = listener.local_addr()?;
     let router = sandbox.api();
     let api = tokio::spawn(async move {
@@ -165,23 +196,42 @@ async fn start_sandbox(
             tracing::error!(%error, "the Stripe sandbox stopped");
         }
     });
-    Ok((RunningSandbox { sandbox, api, delivery: None }, address))
+    Ok((
+        RunningSandbox {
+            sandbox,
+            api,
+            delivery: None,
+        },
+        address,
+    ))
 }
 
 /// A secret for development: made at random once, kept in the data folder, readable by us alone.
 fn kept_secret(data_dir: &Path, name: &str) -> anyhow::Result<Secret> {
     let path = data_dir.join(name);
-    let made = format!("whsec_{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple());
-    match std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path) {
+    let made = format!(
+        "whsec_{}{}",
+        Uuid::new_v4().simple(),
+        Uuid::new_v4().simple()
+    );
+    match std::fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&path)
+    {
         Ok(mut file) => {
-            file.write_all(made.as_bytes()).with_context(|| format!("writing {}", path.display()))?;
+            file.write_all(made.as_bytes())
+                .with_context(|| format!("writing {}", path.display()))?;
             Ok(Secret::new(made))
         }
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
-            let kept = std::fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
+            let kept = std::fs::read_to_string(&path)
+                .with_context(|| format!("reading {}", path.display()))?;
             if kept.len() < made.len() {
                 // Somebody was killed between making and writing it; nothing was signed with it yet.
-                std::fs::write(&path, &made).with_context(|| format!("writing {}", path.display()))?;
+                std::fs::write(&path, &made)
+                    .with_context(|| format!("writing {}", path.display()))?;
                 return Ok(Secret::new(made));
             }
             Ok(Secret::new(kept))
@@ -195,11 +245,14 @@ fn kept_secret(data_dir: &Path, name: &str) -> anyhow::Result<Secret> {
 /// # Errors
 /// When the path leads out of the folder, or the disk refuses.
 pub fn write_picture(folder: &Path, name: &str, picture: &[u8]) -> anyhow::Result<()> {
-    let stays_inside = Path::new(name).components().all(|part| matches!(part, Component::Normal(_)));
+    let stays_inside = Path::new(name)
+        .components()
+        .all(|part| matches!(part, Component::Normal(_)));
     anyhow::ensure!(stays_inside, "{name} leads out of the media folder");
     let path = folder.join(name);
     let parent = path.parent().context("a picture lies in a folder")?;
-    std::fs::create_dir_all(parent).with_context(|| format!("making the folder {}", parent.display()))?;
+    std::fs::create_dir_all(parent)
+        .with_context(|| format!("making the folder {}", parent.display()))?;
     let unfinished = parent.join(format!(".{}", Uuid::new_v4().simple()));
     std::fs::write(&unfinished, picture).with_context(|| format!("writing {}", path.display()))?;
     std::fs::rename(&unfinished, &path).with_context(|| format!("writing {}", path.display()))?;

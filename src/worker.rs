@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use graphile_worker::{Cron, IntoTaskHandlerResult, TaskHandler, Worker, WorkerContext, WorkerOptions};
+use graphile_worker::{
+    Cron, IntoTaskHandlerResult, TaskHandler, Worker, WorkerContext, WorkerOptions,
+};
 use serde::{Deserialize, Serialize};
 use tracing::{info, warn};
 use uuid::Uuid;
@@ -45,7 +47,9 @@ impl TaskHandler for Task {
         let Some(Context(app)) = context.get_ext::<Context>() else {
             return Err("the worker was built without an App".to_owned());
         };
-        perform(app, self.0).await.map_err(|error| error.to_string())
+        perform(app, self.0)
+            .await
+            .map_err(|error| error.to_string())
     }
 }
 
@@ -76,9 +80,17 @@ pub async fn build(app: &App, clock: bool) -> anyhow::Result<Worker> {
         .define_job::<Task>();
     if clock {
         options = options
-            .with_cron(Cron::every_minute::<Task>().id("sweep").job_key("sweep").payload(Task(Job::Sweep))?)
             .with_cron(
-                Cron::every_n_minutes::<Task>(5)?.id("reconcile").job_key("reconcile").payload(Task(Job::Reconcile))?,
+                Cron::every_minute::<Task>()
+                    .id("sweep")
+                    .job_key("sweep")
+                    .payload(Task(Job::Sweep))?,
+            )
+            .with_cron(
+                Cron::every_n_minutes::<Task>(5)?
+                    .id("reconcile")
+                    .job_key("reconcile")
+                    .payload(Task(Job::Reconcile))?,
             );
     }
     Ok(options.init().await?)
@@ -88,7 +100,10 @@ pub async fn build(app: &App, clock: bool) -> anyhow::Result<Worker> {
 ///
 /// # Errors
 /// When the queue cannot be read any more.
-pub async fn run(app: App, shutdown: impl Future<Output = ()> + Send + 'static) -> anyhow::Result<()> {
+pub async fn run(
+    app: App,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> anyhow::Result<()> {
     let worker = build(&app, true).await?;
     let id = Uuid::new_v4();
     let beat = async {
@@ -107,7 +122,10 @@ pub async fn run(app: App, shutdown: impl Future<Output = ()> + Send + 'static) 
     }
     worker.request_shutdown();
     working.await?;
-    sqlx::query("delete from worker_heartbeats where worker = $1").bind(id).execute(&app.db).await?;
+    sqlx::query("delete from worker_heartbeats where worker = $1")
+        .bind(id)
+        .execute(&app.db)
+        .await?;
     Ok(())
 }
 

@@ -17,9 +17,9 @@ pub static MIGRATOR: Migrator = sqlx::migrate!();
 /// # Errors
 /// When it is no such address; the message does not repeat it, because it may hold a password.
 pub fn parse_url(url: &str) -> anyhow::Result<PgConnectOptions> {
-    PgConnectOptions::from_str(url)
-        .ok()
-        .context("DATABASE_URL is not a PostgreSQL address (postgres://user:password@host/database)")
+    PgConnectOptions::from_str(url).ok().context(
+        "DATABASE_URL is not a PostgreSQL address (postgres://user:password@host/database)",
+    )
 }
 
 /// Opens a pool with our session settings: bounded statements and lock waits, and how alike a misspelt word must be.

@@ -37,17 +37,30 @@ impl Cart {
             Value::Array(items) => items,
             Value::Null => return Err(Error::Cart(Vec::new())),
             Value::Object(none) if none.is_empty() => return Err(Error::Cart(Vec::new())),
-            _ => return Err(Error::invalid("items", "must be a list of lines with product_id and quantity")),
+            _ => {
+                return Err(Error::invalid(
+                    "items",
+                    "must be a list of lines with product_id and quantity",
+                ));
+            }
         };
         if items.is_empty() {
             return Err(Error::Cart(Vec::new()));
         }
         if items.len() > MOST_LINES {
-            return Err(Error::invalid("items", format!("must have at most {MOST_LINES} lines")));
+            return Err(Error::invalid(
+                "items",
+                format!("must have at most {MOST_LINES} lines"),
+            ));
         }
-        let cart = Cart { lines: items.iter().map(read_line).collect() };
+        let cart = Cart {
+            lines: items.iter().map(read_line).collect(),
+        };
         if cart.wanted().len() > MOST_PRODUCTS {
-            return Err(Error::invalid("items", format!("must name at most {MOST_PRODUCTS} different products")));
+            return Err(Error::invalid(
+                "items",
+                format!("must name at most {MOST_PRODUCTS} different products"),
+            ));
         }
         Ok(cart)
     }
@@ -64,7 +77,10 @@ impl Cart {
     /// Every line that cannot be bought, in the order of the cart, judged by the locked products.
     pub fn check(&self, locks: &BTreeMap<ProductId, products::Lock>) -> Vec<LineFault> {
         let wanted = self.wanted();
-        let currency = wanted.keys().find_map(|id| locks.get(id)).map(|lock| lock.currency.as_str());
+        let currency = wanted
+            .keys()
+            .find_map(|id| locks.get(id))
+            .map(|lock| lock.currency.as_str());
         self.lines
             .iter()
             .filter_map(|line| {
@@ -72,7 +88,11 @@ impl Cart {
                     Err(fault) => return Some(fault.clone()),
                     Ok((id, _)) => judge(locks.get(id), wanted[id], currency)?,
                 };
-                Some(LineFault { product_id: line.sent_id.clone(), error, message })
+                Some(LineFault {
+                    product_id: line.sent_id.clone(),
+                    error,
+                    message,
+                })
             })
             .collect()
     }
@@ -80,18 +100,26 @@ impl Cart {
 
 /// What stands against buying `quantity` pieces, if anything. The storefront offers to adjust the quantity to the first
 /// number in the sentence.
-fn judge(lock: Option<&products::Lock>, quantity: i32, currency: Option<&str>) -> Option<(&'static str, String)> {
+fn judge(
+    lock: Option<&products::Lock>,
+    quantity: i32,
+    currency: Option<&str>,
+) -> Option<(&'static str, String)> {
     const GONE: &str = "This product is no longer available";
     let fault = match lock {
         None => ("product_not_found", GONE.to_owned()),
         Some(lock) if lock.is_deleted => ("product_not_found", GONE.to_owned()),
         Some(lock) if !lock.is_active => ("product_not_active", GONE.to_owned()),
-        Some(lock) if lock.is_sold_out || lock.available() <= 0 => {
-            ("product_sold_out", "This product is currently sold out".to_owned())
-        }
+        Some(lock) if lock.is_sold_out || lock.available() <= 0 => (
+            "product_sold_out",
+            "This product is currently sold out".to_owned(),
+        ),
         Some(lock) if lock.available() < quantity => (
             "insufficient_inventory",
-            format!("Only {} items available, but you requested {quantity}", lock.available()),
+            format!(
+                "Only {} items available, but you requested {quantity}",
+                lock.available()
+            ),
         ),
         Some(lock) if Some(lock.currency.as_str()) != currency => (
             "currency_mismatch",
@@ -117,7 +145,11 @@ fn read_line(item: &Value) -> CartLine {
         _ => Value::from("unknown"),
     };
     let invalid = |message: &str| {
-        Err(LineFault { product_id: sent_id.clone(), error: "invalid_item_data", message: message.to_owned() })
+        Err(LineFault {
+            product_id: sent_id.clone(),
+            error: "invalid_item_data",
+            message: message.to_owned(),
+        })
     };
     let wanted = if missing(id) || missing(quantity) {
         invalid("Missing product_id or quantity")
@@ -151,7 +183,9 @@ fn whole(value: &Value) -> Option<i32> {
         // A number such as 2.0 is whole; those beyond the range are refused below, whatever the cast makes of them.
         (float.fract() == 0.0 && float.abs() < 1e9).then_some(float as i64)
     })?;
-    (1..=MOST_PIECES).contains(&number).then(|| i32::try_from(number).expect("at most 999"))
+    (1..=MOST_PIECES)
+        .contains(&number)
+        .then(|| i32::try_from(number).expect("at most 999"))
 }
 
 #[cfg(test)]
@@ -174,36 +208,87 @@ mod tests {
             reserved: 0,
             current_stripe_price: None,
         };
-        products.iter().map(|(id, on_hand)| (ProductId((*id).to_owned()), lock(id, *on_hand))).collect()
+        products
+            .iter()
+            .map(|(id, on_hand)| (ProductId((*id).to_owned()), lock(id, *on_hand)))
+            .collect()
     }
 
     fn faults(items: Value, stock: &[(&str, i32)]) -> Vec<(Value, &'static str)> {
         let cart = Cart::read(&json!({ "items": items })).expect("a list");
-        cart.check(&locks(stock)).into_iter().map(|fault| (fault.product_id, fault.error)).collect()
+        cart.check(&locks(stock))
+            .into_iter()
+            .map(|fault| (fault.product_id, fault.error))
+            .collect()
     }
 
     #[test]
     fn an_empty_cart_is_no_cart() {
-        for body in [json!({}), json!({"items": null}), json!({"items": []}), json!({"items": {}}), json!([]), json!(1)] {
-            assert!(matches!(Cart::read(&body), Err(Error::Cart(faults)) if faults.is_empty()), "{body}");
+        for body in [
+            json!({}),
+            json!({"items": null}),
+            json!({"items": []}),
+            json!({"items": {}}),
+            json!([]),
+            json!(1),
+        ] {
+            assert!(
+                matches!(Cart::read(&body), Err(Error::Cart(faults)) if faults.is_empty()),
+                "{body}"
+            );
         }
-        for body in [json!({"items": "x"}), json!({"items": 7}), json!({"items": {"a": 1}}), json!({"items": true})] {
-            assert!(matches!(Cart::read(&body), Err(Error::Invalid(_))), "{body}");
+        for body in [
+            json!({"items": "x"}),
+            json!({"items": 7}),
+            json!({"items": {"a": 1}}),
+            json!({"items": true}),
+        ] {
+            assert!(
+                matches!(Cart::read(&body), Err(Error::Invalid(_))),
+                "{body}"
+            );
         }
-        let many: Vec<Value> = (0..101).map(|n| json!({"product_id": n + 1, "quantity": 1})).collect();
-        assert!(matches!(Cart::read(&json!({ "items": many })), Err(Error::Invalid(_))));
+        let many: Vec<Value> = (0..101)
+            .map(|n| json!({"product_id": n + 1, "quantity": 1}))
+            .collect();
+        assert!(matches!(
+            Cart::read(&json!({ "items": many })),
+            Err(Error::Invalid(_))
+        ));
     }
 
     #[test]
     fn quantities_are_whole_numbers_from_1_to_999() {
-        for bad in [json!("2"), json!(-1), json!(1.5), json!(1000), json!(1e300), json!(true), json!([1]), json!({})] {
+        for bad in [
+            json!("2"),
+            json!(-1),
+            json!(1.5),
+            json!(1000),
+            json!(1e300),
+            json!(true),
+            json!([1]),
+            json!({}),
+        ] {
             let items = json!([{"product_id": "a", "quantity": bad}]);
-            assert_eq!(faults(items, &[("a", 5)]), [(json!("a"), "invalid_item_data")], "{bad}");
+            assert_eq!(
+                faults(items, &[("a", 5)]),
+                [(json!("a"), "invalid_item_data")],
+                "{bad}"
+            );
         }
-        for missing in [json!({"product_id": "a"}), json!({"product_id": "a", "quantity": 0})] {
-            assert_eq!(faults(json!([missing]), &[("a", 5)]), [(json!("a"), "invalid_item_data")]);
+        for missing in [
+            json!({"product_id": "a"}),
+            json!({"product_id": "a", "quantity": 0}),
+        ] {
+            assert_eq!(
+                faults(json!([missing]), &[("a", 5)]),
+                [(json!("a"), "invalid_item_data")]
+            );
         }
-        assert_eq!(faults(json!([{"product_id": "a", "quantity": 2.0}]), &[("a", 5)]), []);
+        assert_eq!(
+            faults(json!([{"product_id": "a", "quantity": 2.0}]), &[("a", 5)]),
+            []
+        );
     }
 
     #[test]
@@ -237,7 +322,10 @@ mod tests {
         let faults = cart.check(&locks(&[("a", 3)]));
         assert_eq!(faults.len(), 2);
         assert_eq!(faults[0].error, "insufficient_inventory");
-        assert_eq!(faults[0].message, "Only 3 items available, but you requested 4");
+        assert_eq!(
+            faults[0].message,
+            "Only 3 items available, but you requested 4"
+        );
         assert!(cart.check(&locks(&[("a", 4)])).is_empty());
     }
 }

@@ -8,7 +8,8 @@ mod store;
 pub use cart::Cart;
 pub use routes::router;
 pub use service::{
-    Outcome, Placed, Receipt, Sale, flag, note, pay, place, record_dispute, record_refund, release, sell,
+    Outcome, Placed, Receipt, Sale, flag, note, pay, place, record_dispute, record_refund, release,
+    sell,
 };
 pub use shipping::Zone;
 pub use store::{PlacedLine, find, held_lines, lines, lock};

@@ -24,7 +24,9 @@ use crate::ids::{OrderId, ProductId};
 use crate::money::Cents;
 
 pub fn router() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(list, record_sale)).routes(routes!(find))
+    OpenApiRouter::new()
+        .routes(routes!(list, record_sale))
+        .routes(routes!(find))
 }
 
 /// An order in the list. Amounts are in the currency's smallest unit.
@@ -127,33 +129,59 @@ async fn list(State(app): State<App>, admin: Admin, query: Query) -> Result<Json
     let mut faults = Vec::new();
     let mut number = |name: &'static str, default: i64, most: i64| match query.get(name) {
         None | Some("") => default,
-        Some(text) => text.parse().ok().filter(|n| (1..=most).contains(n)).unwrap_or_else(|| {
-            faults.push(Fault::new(name, format!("must be a whole number from 1 to {most}")));
-            default
-        }),
+        Some(text) => text
+            .parse()
+            .ok()
+            .filter(|n| (1..=most).contains(n))
+            .unwrap_or_else(|| {
+                faults.push(Fault::new(
+                    name,
+                    format!("must be a whole number from 1 to {most}"),
+                ));
+                default
+            }),
     };
     let page = number("page", 1, 1_000_000);
     let page_size = number("page_size", 24, 100);
     let status = match query.get("status") {
         None | Some("") => None,
         Some(text) => {
-            let status = Status::ALL.into_iter().find(|status| status.as_str() == text);
+            let status = Status::ALL
+                .into_iter()
+                .find(|status| status.as_str() == text);
             if status.is_none() {
                 faults.push(Fault::new("status", "is no state of an order"));
             }
             status
         }
     };
-    let search = query.get("search").map(str::trim).filter(|text| !text.is_empty()).map(str::to_owned);
-    if search.as_deref().is_some_and(|text| text.contains('\0') || text.chars().count() > 200) {
+    let search = query
+        .get("search")
+        .map(str::trim)
+        .filter(|text| !text.is_empty())
+        .map(str::to_owned);
+    if search
+        .as_deref()
+        .is_some_and(|text| text.contains('\0') || text.chars().count() > 200)
+    {
         faults.push(Fault::new("search", "must have at most 200 characters"));
     }
     if !faults.is_empty() {
         return Err(Error::Invalid(faults));
     }
-    let filter = store::Filter { status, search, limit: page_size, offset: (page - 1) * page_size };
+    let filter = store::Filter {
+        status,
+        search,
+        limit: page_size,
+        offset: (page - 1) * page_size,
+    };
     let (orders, count) = store::list(&mut *app.db.acquire().await?, &filter).await?;
-    Ok(Json(OrderPage { count, page, page_size, results: orders.into_iter().map(OrderRow::from).collect() }))
+    Ok(Json(OrderPage {
+        count,
+        page,
+        page_size,
+        results: orders.into_iter().map(OrderRow::from).collect(),
+    }))
 }
 
 /// One order, by id or by number (`SB-1042`).
@@ -170,10 +198,18 @@ async fn list(State(app): State<App>, admin: Admin, query: Query) -> Result<Json
         (status = 404, body = ErrorBody),
     )
 )]
-async fn find(State(app): State<App>, admin: Admin, Path(id): Path<String>) -> Result<Json<OrderView>> {
+async fn find(
+    State(app): State<App>,
+    admin: Admin,
+    Path(id): Path<String>,
+) -> Result<Json<OrderView>> {
     admin.may(Scope::OrdersRead)?;
     let mut conn = app.db.acquire().await?;
-    let id = match (id.parse(), id.strip_prefix("SB-").and_then(|number| number.parse().ok())) {
+    let id = match (
+        id.parse(),
+        id.strip_prefix("SB-")
+            .and_then(|number| number.parse().ok()),
+    ) {
         (Ok(id), _) => Some(OrderId(id)),
         (_, Some(number)) => store::find_id_by_number(&mut conn, number).await?,
         _ => None,
@@ -183,7 +219,9 @@ async fn find(State(app): State<App>, admin: Admin, Path(id): Path<String>) -> R
 }
 
 async fn view(conn: &mut PgConnection, id: OrderId) -> Result<OrderView> {
-    let order = store::find(conn, id).await?.ok_or(Error::NotFound("Order"))?;
+    let order = store::find(conn, id)
+        .await?
+        .ok_or(Error::NotFound("Order"))?;
     Ok(OrderView {
         order: order.into(),
         lines: store::lines(conn, id).await?,
@@ -223,20 +261,40 @@ impl NewSale {
         let mut lines = Vec::new();
         for (at, line) in self.lines.into_iter().enumerate() {
             if !(1..=999).contains(&line.quantity) {
-                faults.push(Fault::new(format!("lines[{at}].quantity"), "must be a whole number from 1 to 999"));
+                faults.push(Fault::new(
+                    format!("lines[{at}].quantity"),
+                    "must be a whole number from 1 to 999",
+                ));
             }
-            if line.unit_price.is_some_and(|price| !(0..=99_999_999).contains(&price)) {
-                faults.push(Fault::new(format!("lines[{at}].unit_price"), "must be from 0 to 99999999"));
+            if line
+                .unit_price
+                .is_some_and(|price| !(0..=99_999_999).contains(&price))
+            {
+                faults.push(Fault::new(
+                    format!("lines[{at}].unit_price"),
+                    "must be from 0 to 99999999",
+                ));
             }
             match ProductId::parse(&line.product_id) {
                 Some(id) => lines.push((id, line.quantity, line.unit_price.map(Cents))),
-                None => faults.push(Fault::new(format!("lines[{at}].product_id"), "is no product's id")),
+                None => faults.push(Fault::new(
+                    format!("lines[{at}].product_id"),
+                    "is no product's id",
+                )),
             }
         }
         let mut text = |name: &str, value: Option<String>, most: usize| {
-            let value = value.map(|value| value.trim().to_owned()).filter(|value| !value.is_empty());
-            if value.as_deref().is_some_and(|value| value.chars().count() > most || value.contains('\0')) {
-                faults.push(Fault::new(name, format!("must have at most {most} characters")));
+            let value = value
+                .map(|value| value.trim().to_owned())
+                .filter(|value| !value.is_empty());
+            if value
+                .as_deref()
+                .is_some_and(|value| value.chars().count() > most || value.contains('\0'))
+            {
+                faults.push(Fault::new(
+                    name,
+                    format!("must have at most {most} characters"),
+                ));
             }
             value
         };
@@ -247,7 +305,12 @@ impl NewSale {
             faults.push(Fault::new("email", "is no email address"));
         }
         if faults.is_empty() {
-            Ok(Sale { lines, email, customer_name, note })
+            Ok(Sale {
+                lines,
+                email,
+                customer_name,
+                note,
+            })
         } else {
             Err(Error::Invalid(faults))
         }
@@ -294,7 +357,8 @@ async fn record_sale(
     let order = service::sell(&mut tx, &sale, &admin.actor).await?;
     let view = serde_json::to_value(view(&mut tx, order.id).await?).map_err(anyhow::Error::from)?;
     if let Some(key) = &key {
-        key.keep(&mut tx, Some(order.id), Some((201, &view))).await?;
+        key.keep(&mut tx, Some(order.id), Some((201, &view)))
+            .await?;
     }
     tx.commit().await?;
     let location = [(header::LOCATION, format!("/api/admin/orders/{}/", order.id))];

@@ -36,7 +36,9 @@ pub async fn place(
     replaces: Option<OrderId>,
 ) -> Result<std::result::Result<Placed, Vec<LineFault>>> {
     let replaced = match replaces {
-        Some(id) => store::lock(conn, id).await?.filter(|order| order.status == Status::Pending),
+        Some(id) => store::lock(conn, id)
+            .await?
+            .filter(|order| order.status == Status::Pending),
         None => None,
     };
     let freed = match &replaced {
@@ -112,7 +114,9 @@ pub async fn release(
     actor: &str,
     note: &str,
 ) -> Result<Order> {
-    let order = store::lock(conn, id).await?.ok_or(Error::NotFound("Order"))?;
+    let order = store::lock(conn, id)
+        .await?
+        .ok_or(Error::NotFound("Order"))?;
     if order.status != Status::Pending {
         return Ok(order);
     }
@@ -157,7 +161,9 @@ pub enum Outcome {
 /// # Errors
 /// 404 when there is no such order.
 pub async fn pay(conn: &mut PgConnection, id: OrderId, receipt: &Receipt) -> Result<Outcome> {
-    let order = store::lock(conn, id).await?.ok_or(Error::NotFound("Order"))?;
+    let order = store::lock(conn, id)
+        .await?
+        .ok_or(Error::NotFound("Order"))?;
     if order.status != Status::Pending && !order.status.is_released() {
         return Ok(Outcome::AlreadyPaid(order));
     }
@@ -166,7 +172,14 @@ pub async fn pay(conn: &mut PgConnection, id: OrderId, receipt: &Receipt) -> Res
     if expected != Some(receipt.total) || receipt.currency != order.currency {
         let order = if order.status == Status::Pending {
             products::release(conn, &lines).await?;
-            store::set_status(conn, &order, Status::Failed, "stripe", "paid amount differs").await?
+            store::set_status(
+                conn,
+                &order,
+                Status::Failed,
+                "stripe",
+                "paid amount differs",
+            )
+            .await?
         } else {
             order
         };
@@ -176,16 +189,24 @@ pub async fn pay(conn: &mut PgConnection, id: OrderId, receipt: &Receipt) -> Res
         products::take_held(conn, id, &lines, "stripe").await?;
     } else {
         let there = lines.iter().all(|(product, quantity)| {
-            locks.get(product).is_some_and(|lock| !lock.is_deleted && lock.available() >= *quantity)
+            locks
+                .get(product)
+                .is_some_and(|lock| !lock.is_deleted && lock.available() >= *quantity)
         });
         if !there {
             return Ok(Outcome::OutOfStock(order));
         }
         products::take(conn, id, &lines, "stripe").await?;
     }
-    let paid_zone = receipt.shipping_country.as_deref().and_then(Zone::of_country);
-    let outside_zone = matches!((order.shipping_zone, paid_zone), (Some(zone), Some(paid)) if zone != paid);
-    Ok(Outcome::Paid(store::set_paid(conn, &order, receipt, outside_zone).await?))
+    let paid_zone = receipt
+        .shipping_country
+        .as_deref()
+        .and_then(Zone::of_country);
+    let outside_zone =
+        matches!((order.shipping_zone, paid_zone), (Some(zone), Some(paid)) if zone != paid);
+    Ok(Outcome::Paid(
+        store::set_paid(conn, &order, receipt, outside_zone).await?,
+    ))
 }
 
 /// Keeps how much of an order was given back in all (a sum, so reports may repeat and overtake each other), and moves
@@ -194,12 +215,17 @@ pub async fn pay(conn: &mut PgConnection, id: OrderId, receipt: &Receipt) -> Res
 /// # Errors
 /// 404 when there is no such order.
 pub async fn record_refund(conn: &mut PgConnection, id: OrderId, refunded: Cents) -> Result<Order> {
-    let order = store::lock(conn, id).await?.ok_or(Error::NotFound("Order"))?;
+    let order = store::lock(conn, id)
+        .await?
+        .ok_or(Error::NotFound("Order"))?;
     let refunded = refunded.min(order.total);
     if refunded == order.refunded {
         return Ok(order);
     }
-    let note = format!("{} of {} {} given back", refunded.0, order.total.0, order.currency);
+    let note = format!(
+        "{} of {} {} given back",
+        refunded.0, order.total.0, order.currency
+    );
     let mut order_now = store::set_refunded(conn, &order, refunded, &note).await?;
     if refunded < order.refunded {
         store::set_attention(conn, id, "a refund failed: the money is with us again").await?;
@@ -214,11 +240,22 @@ pub async fn record_refund(conn: &mut PgConnection, id: OrderId, refunded: Cents
 ///
 /// # Errors
 /// 404 when there is no such order.
-pub async fn record_dispute(conn: &mut PgConnection, id: OrderId, state: &str, note: &str) -> Result<()> {
-    let order = store::lock(conn, id).await?.ok_or(Error::NotFound("Order"))?;
+pub async fn record_dispute(
+    conn: &mut PgConnection,
+    id: OrderId,
+    state: &str,
+    note: &str,
+) -> Result<()> {
+    let order = store::lock(conn, id)
+        .await?
+        .ok_or(Error::NotFound("Order"))?;
     // Reports may overtake each other: a dispute that was decided does not open again.
     let decided = |state: &str| matches!(state, "won" | "lost" | "warning_closed");
-    if order.dispute.as_deref().is_some_and(|known| known == state || decided(known)) {
+    if order
+        .dispute
+        .as_deref()
+        .is_some_and(|known| known == state || decided(known))
+    {
         return Ok(());
     }
     store::set_dispute(conn, id, state).await?;
@@ -232,7 +269,13 @@ pub async fn flag(conn: &mut PgConnection, id: OrderId, why: &str) -> Result<()>
 }
 
 /// Adds a line to the timeline.
-pub async fn note(conn: &mut PgConnection, id: OrderId, kind: &str, actor: &str, text: &str) -> Result<()> {
+pub async fn note(
+    conn: &mut PgConnection,
+    id: OrderId,
+    kind: &str,
+    actor: &str,
+    text: &str,
+) -> Result<()> {
     store::add_event(conn, id, kind, actor, text).await
 }
 
@@ -266,12 +309,20 @@ pub async fn sell(conn: &mut PgConnection, sale: &Sale, actor: &str) -> Result<O
             .filter(|lock| !lock.is_deleted)
             .ok_or_else(|| Error::invalid(field.as_str(), "there is no such product"))?;
         if *currency.get_or_insert(&lock.currency) != &lock.currency {
-            return Err(Error::invalid(field, "is sold in another currency than the lines before"));
+            return Err(Error::invalid(
+                field,
+                "is sold in another currency than the lines before",
+            ));
         }
         if lock.available() < wanted[id] {
             return Err(Error::Conflict(
                 "insufficient_inventory",
-                format!("Only {} of {} available, but {} were to be sold.", lock.available(), lock.name, wanted[id]),
+                format!(
+                    "Only {} of {} available, but {} were to be sold.",
+                    lock.available(),
+                    lock.name,
+                    wanted[id]
+                ),
             ));
         }
         if lines.iter().any(|line| line.product_id == *id) {
@@ -327,5 +378,8 @@ fn sum<'a>(lines: impl Iterator<Item = &'a Line>) -> Result<Cents> {
 
 /// Source: the largest amount Stripe charges, <https://docs.stripe.com/currencies#minimum-and-maximum-charge-amounts>
 fn too_much() -> Error {
-    Error::bad_request("amount_too_large", "The sum is more than can be paid at once.")
+    Error::bad_request(
+        "amount_too_large",
+        "The sum is more than can be paid at once.",
+    )
 }

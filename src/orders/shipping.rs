@@ -24,7 +24,9 @@ impl Zone {
             "US" => Some(Zone::Us),
             "CA" | "MX" => Some(Zone::NorthAmerica),
             "XX" => None,
-            _ if code.len() == 2 && code.bytes().all(|b| b.is_ascii_uppercase()) => Some(Zone::International),
+            _ if code.len() == 2 && code.bytes().all(|b| b.is_ascii_uppercase()) => {
+                Some(Zone::International)
+            }
             _ => None,
         }
     }

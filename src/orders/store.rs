@@ -46,7 +46,8 @@ pub async fn insert<'a>(
     new: &NewOrder<'_>,
     lines: impl Iterator<Item = &'a Line>,
 ) -> Result<Order> {
-    let (mut ids, mut names, mut images, mut prices, mut quantities) = (vec![], vec![], vec![], vec![], vec![]);
+    let (mut ids, mut names, mut images, mut prices, mut quantities) =
+        (vec![], vec![], vec![], vec![], vec![]);
     for line in lines {
         ids.push(&line.product_id);
         names.push(line.name.as_str());
@@ -102,16 +103,14 @@ pub async fn insert<'a>(
 
 /// Locks an order until the transaction ends.
 pub async fn lock(conn: &mut PgConnection, id: OrderId) -> Result<Option<Order>> {
-    let order = sqlx::query_as(
-        concat!(
-            "select ",
-            columns!(),
-            "
+    let order = sqlx::query_as(concat!(
+        "select ",
+        columns!(),
+        "
          from orders
          where id = $1
          for update"
-        ),
-    )
+    ))
     .bind(id)
     .fetch_optional(conn)
     .await?;
@@ -119,15 +118,13 @@ pub async fn lock(conn: &mut PgConnection, id: OrderId) -> Result<Option<Order>>
 }
 
 pub async fn find(conn: &mut PgConnection, id: OrderId) -> Result<Option<Order>> {
-    let order = sqlx::query_as(
-        concat!(
-            "select ",
-            columns!(),
-            "
+    let order = sqlx::query_as(concat!(
+        "select ",
+        columns!(),
+        "
          from orders
          where id = $1"
-        ),
-    )
+    ))
     .bind(id)
     .fetch_optional(conn)
     .await?;
@@ -161,18 +158,26 @@ pub async fn list(conn: &mut PgConnection, filter: &Filter) -> Result<(Vec<Order
         all: i64,
     }
     let number = filter.search.as_deref().and_then(|text| {
-        let digits = text.trim().trim_start_matches(['S', 's']).trim_start_matches(['B', 'b']).trim_start_matches('-');
+        let digits = text
+            .trim()
+            .trim_start_matches(['S', 's'])
+            .trim_start_matches(['B', 'b'])
+            .trim_start_matches('-');
         digits.parse::<i64>().ok()
     });
     let like = filter.search.as_ref().map(|text| {
-        let escaped = text.trim().to_lowercase().replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_");
+        let escaped = text
+            .trim()
+            .to_lowercase()
+            .replace('\\', "\\\\")
+            .replace('%', "\\%")
+            .replace('_', "\\_");
         format!("%{escaped}%")
     });
-    let rows: Vec<Row> = sqlx::query_as(
-        concat!(
-            "select ",
-            columns!(),
-            ", count(*) over () as all
+    let rows: Vec<Row> = sqlx::query_as(concat!(
+        "select ",
+        columns!(),
+        ", count(*) over () as all
          from orders
          where ($1::text is null or status = $1)
            and ($2::text is null
@@ -183,8 +188,7 @@ pub async fn list(conn: &mut PgConnection, filter: &Filter) -> Result<(Vec<Order
          order by created_at desc, id desc
          limit $4
          offset $5"
-        ),
-    )
+    ))
     .bind(filter.status)
     .bind(like)
     .bind(number)
@@ -261,9 +265,8 @@ pub async fn set_status(
     note: &str,
 ) -> Result<Order> {
     legal(order, next)?;
-    let order = sqlx::query_as(
-        concat!(
-            "with event as (
+    let order = sqlx::query_as(concat!(
+        "with event as (
              insert into order_events (order_id, kind, from_status, to_status, actor, note)
              values ($1, 'status', $2, $3, $4, $5)
          )
@@ -272,9 +275,8 @@ pub async fn set_status(
          where id = $1
            and status = $2
          returning ",
-            columns!(),
-        ),
-    )
+        columns!(),
+    ))
     .bind(order.id)
     .bind(order.status)
     .bind(next)
@@ -293,9 +295,8 @@ pub async fn set_paid(
     outside_zone: bool,
 ) -> Result<Order> {
     legal(order, Status::Paid)?;
-    let order = sqlx::query_as(
-        concat!(
-            "with event as (
+    let order = sqlx::query_as(concat!(
+        "with event as (
              insert into order_events (order_id, kind, from_status, to_status, actor, note)
              values ($1, 'status', $2, 'paid', 'stripe', $12)
          )
@@ -307,9 +308,8 @@ pub async fn set_paid(
          where id = $1
            and status = $2
          returning ",
-            columns!(),
-        ),
-    )
+        columns!(),
+    ))
     .bind(order.id)
     .bind(order.status)
     .bind(receipt.tax)
@@ -335,10 +335,14 @@ fn legal(order: &Order, next: Status) -> Result<()> {
     Err(anyhow::anyhow!("order {} may not go from {from} to {to}", order.id).into())
 }
 
-pub async fn set_refunded(conn: &mut PgConnection, order: &Order, refunded: Cents, note: &str) -> Result<Order> {
-    let order = sqlx::query_as(
-        concat!(
-            "with event as (
+pub async fn set_refunded(
+    conn: &mut PgConnection,
+    order: &Order,
+    refunded: Cents,
+    note: &str,
+) -> Result<Order> {
+    let order = sqlx::query_as(concat!(
+        "with event as (
              insert into order_events (order_id, kind, actor, note)
              values ($1, 'refund', 'stripe', $3)
          )
@@ -346,9 +350,8 @@ pub async fn set_refunded(conn: &mut PgConnection, order: &Order, refunded: Cent
          set refunded = $2, updated_at = now()
          where id = $1
          returning ",
-            columns!(),
-        ),
-    )
+        columns!(),
+    ))
     .bind(order.id)
     .bind(refunded)
     .bind(note)
@@ -375,7 +378,13 @@ pub async fn set_dispute(conn: &mut PgConnection, id: OrderId, state: &str) -> R
     Ok(())
 }
 
-pub async fn add_event(conn: &mut PgConnection, id: OrderId, kind: &str, actor: &str, note: &str) -> Result<()> {
+pub async fn add_event(
+    conn: &mut PgConnection,
+    id: OrderId,
+    kind: &str,
+    actor: &str,
+    note: &str,
+) -> Result<()> {
     sqlx::query("insert into order_events (order_id, kind, actor, note) values ($1, $2, $3, $4)")
         .bind(id)
         .bind(kind)

@@ -75,7 +75,12 @@ pub async fn check_out(app: &App, request: Request) -> Result<Answer> {
         Err(faults) => {
             let error = Error::Cart(faults);
             if let Some(key) = &request.key {
-                key.keep(&mut tx, None, Some((error.status().as_u16(), &error.body()))).await?;
+                key.keep(
+                    &mut tx,
+                    None,
+                    Some((error.status().as_u16(), &error.body())),
+                )
+                .await?;
             }
             tx.commit().await?;
             return Err(error);
@@ -83,7 +88,13 @@ pub async fn check_out(app: &App, request: Request) -> Result<Answer> {
     };
     let order = placed.order.id;
     let session = new_session(app, &placed, &request);
-    store::insert_checkout(&mut tx, &session, &request.return_origin, session.expires_at + HOLD_MARGIN).await?;
+    store::insert_checkout(
+        &mut tx,
+        &session,
+        &request.return_origin,
+        session.expires_at + HOLD_MARGIN,
+    )
+    .await?;
     if let Some(key) = &request.key {
         key.keep(&mut tx, Some(order), None).await?;
     }
@@ -96,7 +107,9 @@ pub async fn check_out(app: &App, request: Request) -> Result<Answer> {
 async fn ask(app: &App, new: &NewSession, key: Option<&Key>) -> Result<Answer> {
     let order = new.order;
     match app.stripe.create_session(new).await {
-        Ok(Session { id, url: Some(url), .. }) => {
+        Ok(Session {
+            id, url: Some(url), ..
+        }) => {
             let body = json!({ "checkout_url": url });
             let mut tx = app.db.begin().await?;
             store::record_session(&mut tx, order, &id, Some(&url)).await?;
@@ -104,12 +117,19 @@ async fn ask(app: &App, new: &NewSession, key: Option<&Key>) -> Result<Answer> {
                 key.keep(&mut tx, Some(order), Some((200, &body))).await?;
             }
             tx.commit().await?;
-            Ok(Answer { status: 200, body, order: Some(order) })
+            Ok(Answer {
+                status: 200,
+                body,
+                order: Some(order),
+            })
         }
         // It was over before we heard of it: nobody can pay it.
         Ok(session) => {
             give_up(app, order, "expired", "the session is over").await?;
-            Err(unavailable(StripeError::Unknown(format!("session {} is {}", session.id, session.status))))
+            Err(unavailable(StripeError::Unknown(format!(
+                "session {} is {}",
+                session.id, session.status
+            ))))
         }
         Err(error @ StripeError::Refused { .. }) => {
             warn!(%order, %error, "Stripe refused a checkout");
@@ -135,7 +155,14 @@ async fn ask(app: &App, new: &NewSession, key: Option<&Key>) -> Result<Answer> {
 /// Releases an order whose shopper got no payment page.
 async fn give_up(app: &App, order: OrderId, state: &str, why: &str) -> Result<()> {
     let mut tx = app.db.begin().await?;
-    orders::release(&mut tx, order, Status::Failed, "stripe", "no payment page could be made").await?;
+    orders::release(
+        &mut tx,
+        order,
+        Status::Failed,
+        "stripe",
+        "no payment page could be made",
+    )
+    .await?;
     store::set_checkout_state(&mut tx, order, state, Some(why)).await?;
     if state == "unknown" {
         jobs::enqueue(&mut tx, &Job::SettleCheckout { order }).await?;
@@ -148,10 +175,20 @@ async fn give_up(app: &App, order: OrderId, state: &str, why: &str) -> Result<()
 async fn repeat(app: &App, key: &Key, known: Known) -> Result<Option<Answer>> {
     match known {
         Known::New => Ok(None),
-        Known::Answered { order, status, answer } => Ok(Some(Answer { status, body: answer, order })),
+        Known::Answered {
+            order,
+            status,
+            answer,
+        } => Ok(Some(Answer {
+            status,
+            body: answer,
+            order,
+        })),
         Known::Begun(order) => {
             let mut conn = app.db.acquire().await?;
-            let status = orders::find(&mut conn, order).await?.map(|order| order.status);
+            let status = orders::find(&mut conn, order)
+                .await?
+                .map(|order| order.status);
             let checkout = store::find_checkout(&mut conn, order).await?;
             drop(conn);
             match checkout {
@@ -178,7 +215,9 @@ enum Ended {
 /// Ends the session of a pending order at Stripe. Safe to repeat.
 async fn end_session(app: &App, order: OrderId) -> Result<Ended> {
     let mut conn = app.db.acquire().await?;
-    let pending = orders::find(&mut conn, order).await?.is_some_and(|order| order.status == Status::Pending);
+    let pending = orders::find(&mut conn, order)
+        .await?
+        .is_some_and(|order| order.status == Status::Pending);
     let checkout = store::find_checkout(&mut conn, order).await?;
     let (true, Some(checkout)) = (pending, checkout) else {
         return Ok(Ended::NotPending);
@@ -195,9 +234,10 @@ async fn end_session(app: &App, order: OrderId) -> Result<Ended> {
     match app.stripe.expire_session(&id).await {
         Ok(session) if session.status == "complete" => Ok(Ended::Complete(session)),
         Ok(session) if session.status == "expired" => Ok(Ended::Unpaid),
-        Ok(session) => {
-            Err(unavailable(StripeError::Unknown(format!("session {} is {}", session.id, session.status))))
-        }
+        Ok(session) => Err(unavailable(StripeError::Unknown(format!(
+            "session {} is {}",
+            session.id, session.status
+        )))),
         Err(error) if error.is_missing() => Ok(Ended::Unpaid),
         Err(error) => Err(unavailable(error)),
     }
@@ -230,7 +270,9 @@ pub enum Cancelled {
 pub async fn cancel(app: &App, order: OrderId) -> Result<Cancelled> {
     let ended = end_session(app, order).await;
     let mut tx = app.db.begin().await?;
-    let checkout = store::find_checkout(&mut tx, order).await?.ok_or(Error::NotFound("Order"))?;
+    let checkout = store::find_checkout(&mut tx, order)
+        .await?
+        .ok_or(Error::NotFound("Order"))?;
     let origin = checkout.return_origin;
     match ended {
         Ok(Ended::Unpaid) => {
@@ -245,8 +287,14 @@ pub async fn cancel(app: &App, order: OrderId) -> Result<Cancelled> {
             Ok(Cancelled::Paid(origin))
         }
         Ok(Ended::NotPending) => {
-            let paid = orders::find(&mut tx, order).await?.is_some_and(|order| order.paid_at.is_some());
-            Ok(if paid { Cancelled::Paid(origin) } else { Cancelled::Free(origin) })
+            let paid = orders::find(&mut tx, order)
+                .await?
+                .is_some_and(|order| order.paid_at.is_some());
+            Ok(if paid {
+                Cancelled::Paid(origin)
+            } else {
+                Cancelled::Free(origin)
+            })
         }
         Err(error) => {
             warn!(%order, %error, "a cancelled checkout could not be ended; its hold will run out");
@@ -279,20 +327,37 @@ pub async fn settle_unheard(app: &App, order: OrderId) -> Result<()> {
     let mut conn = app.db.acquire().await?;
     store::record_session(&mut conn, order, &session.id, None).await?;
     drop(conn);
-    let session = app.stripe.expire_session(&session.id).await.map_err(unavailable)?;
+    let session = app
+        .stripe
+        .expire_session(&session.id)
+        .await
+        .map_err(unavailable)?;
     if session.status == "complete" {
         return settle(app, order, &session).await;
     }
-    give_up(app, order, "expired", "the answer to this checkout was lost").await
+    give_up(
+        app,
+        order,
+        "expired",
+        "the answer to this checkout was lost",
+    )
+    .await
 }
 
 /// Asks Stripe how a session stands and settles its order by that. Ends one that is still open.
 ///
 /// # Errors
 /// 503 while Stripe cannot be asked: try again later.
-pub async fn settle_by_asking(app: &App, order: OrderId, session_id: &str, end: bool) -> Result<()> {
+pub async fn settle_by_asking(
+    app: &App,
+    order: OrderId,
+    session_id: &str,
+    end: bool,
+) -> Result<()> {
     let found = match app.stripe.find_session(session_id).await {
-        Ok(session) if session.status == "open" && end => app.stripe.expire_session(session_id).await,
+        Ok(session) if session.status == "open" && end => {
+            app.stripe.expire_session(session_id).await
+        }
         found => found,
     };
     match found {
@@ -300,7 +365,14 @@ pub async fn settle_by_asking(app: &App, order: OrderId, session_id: &str, end: 
         // Another account's, or long gone: nobody can pay it.
         Err(error) if error.is_missing() => {
             let mut tx = app.db.begin().await?;
-            orders::release(&mut tx, order, Status::Expired, "sweeper", "Stripe does not know the session").await?;
+            orders::release(
+                &mut tx,
+                order,
+                Status::Expired,
+                "sweeper",
+                "Stripe does not know the session",
+            )
+            .await?;
             store::set_checkout_state(&mut tx, order, "expired", Some(&error.to_string())).await?;
             tx.commit().await?;
             Ok(())
@@ -325,7 +397,11 @@ fn new_session(app: &App, placed: &Placed, request: &Request) -> NewSession {
     let public_url = &app.config.public_url;
     let rate = request.zone.rate(&app.config);
     let absolute = |image: &str| {
-        if image.starts_with('/') { format!("{public_url}{image}") } else { image.to_owned() }
+        if image.starts_with('/') {
+            format!("{public_url}{image}")
+        } else {
+            image.to_owned()
+        }
     };
     NewSession {
         order: order.id,
@@ -345,7 +421,10 @@ fn new_session(app: &App, placed: &Placed, request: &Request) -> NewSession {
         shipping_name: request.zone.title().to_owned(),
         shipping_price: rate.price,
         shipping_days: rate.days,
-        success_url: format!("{}/success?session_id={{CHECKOUT_SESSION_ID}}", request.return_origin),
+        success_url: format!(
+            "{}/success?session_id={{CHECKOUT_SESSION_ID}}",
+            request.return_origin
+        ),
         cancel_url: format!(
             "{public_url}/api/payments/cancel/{}/",
             app.signer.sign("cancel", &order.id.to_string())

@@ -44,8 +44,9 @@ impl<'a> Event<'a> {
     /// # Errors
     /// 400 naming what is missing.
     pub fn read(payload: &'a str) -> Result<Event<'a>> {
-        let json: Value = serde_json::from_str(payload)
-            .map_err(|error| Error::bad_request("parse_error", format!("JSON parse error - {error}")))?;
+        let json: Value = serde_json::from_str(payload).map_err(|error| {
+            Error::bad_request("parse_error", format!("JSON parse error - {error}"))
+        })?;
         let text = |name: &str| {
             json[name]
                 .as_str()
@@ -53,7 +54,13 @@ impl<'a> Event<'a> {
                 .map(str::to_owned)
                 .ok_or_else(|| Error::invalid(name, "is missing: this is no event of Stripe's"))
         };
-        Ok(Event { id: text("id")?, kind: text("type")?, created: time(&json["created"]), json, payload })
+        Ok(Event {
+            id: text("id")?,
+            kind: text("type")?,
+            created: time(&json["created"]),
+            json,
+            payload,
+        })
     }
 }
 
@@ -73,7 +80,15 @@ pub enum Effect {
 /// 503 when it could not be obeyed now. Unless the database was lost, it is stored and will be tried again.
 pub async fn receive(db: &PgPool, event: &Event<'_>, source: &str) -> Result<Effect> {
     let mut tx = db.begin().await?;
-    store::insert_event(&mut tx, &event.id, &event.kind, event.created, source, event.payload).await?;
+    store::insert_event(
+        &mut tx,
+        &event.id,
+        &event.kind,
+        event.created,
+        source,
+        event.payload,
+    )
+    .await?;
     let result = obey_once(&mut tx, &event.id).await?;
     tx.commit().await?;
     result.map_err(|error| Error::Unavailable("event_not_processed", error.into()))
@@ -91,7 +106,10 @@ pub async fn process_stored(db: &PgPool, id: &str) -> Result<Effect> {
 }
 
 /// Obeys a stored event under its lock, inside a savepoint. The inner error is the event's, the outer the database's.
-async fn obey_once(conn: &mut PgConnection, id: &str) -> Result<std::result::Result<Effect, anyhow::Error>> {
+async fn obey_once(
+    conn: &mut PgConnection,
+    id: &str,
+) -> Result<std::result::Result<Effect, anyhow::Error>> {
     let Some(stored) = store::lock_event(conn, id).await? else {
         return Ok(Ok(Effect::Ignored));
     };
@@ -103,7 +121,11 @@ async fn obey_once(conn: &mut PgConnection, id: &str) -> Result<std::result::Res
     match obey(&mut attempt, &event).await {
         Ok(effect) => {
             attempt.commit().await?;
-            let status = if effect == Effect::Ignored { "ignored" } else { "processed" };
+            let status = if effect == Effect::Ignored {
+                "ignored"
+            } else {
+                "processed"
+            };
             store::finish_event(conn, id, status, None).await?;
             info!(event = id, kind = event.kind, status, "event");
             Ok(Ok(effect))
@@ -112,7 +134,13 @@ async fn obey_once(conn: &mut PgConnection, id: &str) -> Result<std::result::Res
             attempt.rollback().await?;
             warn!(event = id, kind = event.kind, %error, "event failed; it will be tried again");
             store::finish_event(conn, id, "failed", Some(&error.to_string())).await?;
-            jobs::enqueue(conn, &Job::ProcessEvent { event: id.to_owned() }).await?;
+            jobs::enqueue(
+                conn,
+                &Job::ProcessEvent {
+                    event: id.to_owned(),
+                },
+            )
+            .await?;
             Ok(Err(error.into()))
         }
     }
@@ -139,9 +167,15 @@ async fn order_of(conn: &mut PgConnection, session: &Session) -> Result<Option<O
         return Ok(Some(order));
     }
     // Its answer may never have reached us; then the reference that we gave it tells.
-    let reference = session.client_reference_id.as_deref().and_then(|text| text.parse().ok()).map(OrderId);
+    let reference = session
+        .client_reference_id
+        .as_deref()
+        .and_then(|text| text.parse().ok())
+        .map(OrderId);
     match reference {
-        Some(order) => Ok(store::find_checkout(conn, order).await?.map(|checkout| checkout.order_id)),
+        Some(order) => Ok(store::find_checkout(conn, order)
+            .await?
+            .map(|checkout| checkout.order_id)),
         None => Ok(None),
     }
 }
@@ -165,7 +199,14 @@ async fn delayed_payment_failed(conn: &mut PgConnection, object: &Value) -> Resu
     let Some(order) = order_of(conn, &session).await? else {
         return Ok(Effect::Ignored);
     };
-    orders::release(conn, order, Status::Failed, "stripe", "the delayed payment failed").await?;
+    orders::release(
+        conn,
+        order,
+        Status::Failed,
+        "stripe",
+        "the delayed payment failed",
+    )
+    .await?;
     store::set_checkout_state(conn, order, "complete", Some("the delayed payment failed")).await?;
     Ok(Effect::Processed)
 }
@@ -182,14 +223,23 @@ pub async fn settle(conn: &mut PgConnection, order: OrderId, session: &Session) 
     match session.status.as_str() {
         "complete" => {
             // A delayed method: the money is on its way, and the hold stays until Stripe says paid or failed.
-            let order_now = orders::lock(conn, order).await?.ok_or(Error::NotFound("Order"))?;
+            let order_now = orders::lock(conn, order)
+                .await?
+                .ok_or(Error::NotFound("Order"))?;
             if order_now.status == Status::Pending {
                 store::record_session(conn, order, &session.id, None).await?;
                 store::set_checkout_state(conn, order, "processing", None).await?;
             }
         }
         "expired" => {
-            let order_now = orders::release(conn, order, Status::Expired, "stripe", "the session expired").await?;
+            let order_now = orders::release(
+                conn,
+                order,
+                Status::Expired,
+                "stripe",
+                "the session expired",
+            )
+            .await?;
             if order_now.status.is_released() {
                 store::set_checkout_state(conn, order, "expired", None).await?;
             }
@@ -217,7 +267,8 @@ async fn settle_payment(conn: &mut PgConnection, order: OrderId, session: &Sessi
         phone: session.phone.clone(),
         shipping_name: session.shipping_name.clone(),
         shipping_country: address.as_ref().and_then(|address| address.country.clone()),
-        shipping_address: address.map(|address| serde_json::to_value(address).expect("an address is plain data")),
+        shipping_address: address
+            .map(|address| serde_json::to_value(address).expect("an address is plain data")),
         note: format!("payment {payment_id}, session {}", session.id),
     };
     let (outcome, why) = match orders::pay(conn, order, &receipt).await? {
@@ -226,7 +277,16 @@ async fn settle_payment(conn: &mut PgConnection, order: OrderId, session: &Sessi
         Outcome::AlreadyPaid(_) => ("refused", "paid twice"),
         Outcome::Mismatch(_) => ("refused", "the paid amount is not the order's"),
     };
-    store::record_payment(conn, payment_id, order, &session.id, outcome, amount, &session.currency).await?;
+    store::record_payment(
+        conn,
+        payment_id,
+        order,
+        &session.id,
+        outcome,
+        amount,
+        &session.currency,
+    )
+    .await?;
     store::record_session(conn, order, &session.id, None).await?;
     store::set_checkout_state(conn, order, "complete", None).await?;
     if outcome == "settled" {
@@ -242,12 +302,23 @@ async fn settle_payment(conn: &mut PgConnection, order: OrderId, session: &Sessi
     if due > Cents::ZERO && session.payment_intent.is_some() {
         refunds::plan(conn, payment_id, due, why).await?;
     }
-    orders::flag(conn, order, &format!("payment {payment_id} is given back in full: {why}")).await
+    orders::flag(
+        conn,
+        order,
+        &format!("payment {payment_id} is given back in full: {why}"),
+    )
+    .await
 }
 
-async fn charge_refunded(conn: &mut PgConnection, charge: &Value, created: Option<DateTime<Utc>>) -> Result<Effect> {
-    let (Some(payment_id), Some(refunded)) = (reference(&charge["payment_intent"]), charge["amount_refunded"].as_i64())
-    else {
+async fn charge_refunded(
+    conn: &mut PgConnection,
+    charge: &Value,
+    created: Option<DateTime<Utc>>,
+) -> Result<Effect> {
+    let (Some(payment_id), Some(refunded)) = (
+        reference(&charge["payment_intent"]),
+        charge["amount_refunded"].as_i64(),
+    ) else {
         return Ok(Effect::Ignored);
     };
     let as_of = created.unwrap_or_else(Utc::now);
@@ -264,10 +335,16 @@ async fn charge_refunded(conn: &mut PgConnection, charge: &Value, created: Optio
     Ok(Effect::Processed)
 }
 
-async fn refund_changed(conn: &mut PgConnection, refund: &Value, created: Option<DateTime<Utc>>) -> Result<Effect> {
-    let (Some(id), Some(payment_id), Some(status)) =
-        (refund["id"].as_str(), reference(&refund["payment_intent"]), refund["status"].as_str())
-    else {
+async fn refund_changed(
+    conn: &mut PgConnection,
+    refund: &Value,
+    created: Option<DateTime<Utc>>,
+) -> Result<Effect> {
+    let (Some(id), Some(payment_id), Some(status)) = (
+        refund["id"].as_str(),
+        reference(&refund["payment_intent"]),
+        refund["status"].as_str(),
+    ) else {
         return Ok(Effect::Ignored);
     };
     let failed = matches!(status, "failed" | "canceled");
@@ -288,8 +365,12 @@ async fn refund_changed(conn: &mut PgConnection, refund: &Value, created: Option
         store::record_refund(conn, ours, state, Some(id), error).await?;
     }
     if let (true, Some(order)) = (failed, payment.order_id) {
-        orders::flag(conn, order, &format!("refund {id} failed: the money is with us and must be given back by hand"))
-            .await?;
+        orders::flag(
+            conn,
+            order,
+            &format!("refund {id} failed: the money is with us and must be given back by hand"),
+        )
+        .await?;
     }
     Ok(Effect::Processed)
 }
@@ -309,17 +390,32 @@ async fn apply_refunds(conn: &mut PgConnection, payment_id: &str) -> Result<()> 
 }
 
 async fn disputed(conn: &mut PgConnection, dispute: &Value) -> Result<Effect> {
-    let (Some(payment_id), Some(state)) = (reference(&dispute["payment_intent"]), dispute["status"].as_str()) else {
+    let (Some(payment_id), Some(state)) = (
+        reference(&dispute["payment_intent"]),
+        dispute["status"].as_str(),
+    ) else {
         return Ok(Effect::Ignored);
     };
     let payment = store::lock_payment(conn, &payment_id).await?;
-    let decided = matches!(payment.dispute.as_deref(), Some("won" | "lost" | "warning_closed"));
+    let decided = matches!(
+        payment.dispute.as_deref(),
+        Some("won" | "lost" | "warning_closed")
+    );
     if !decided {
         store::record_dispute(conn, &payment_id, state).await?;
     }
     if let (Some(order), Some("settled")) = (payment.order_id, payment.outcome.as_deref()) {
-        let reason = dispute["reason"].as_str().unwrap_or("unknown").replace('\0', "");
-        orders::record_dispute(conn, order, state, &format!("dispute {state}, reason {reason}")).await?;
+        let reason = dispute["reason"]
+            .as_str()
+            .unwrap_or("unknown")
+            .replace('\0', "");
+        orders::record_dispute(
+            conn,
+            order,
+            state,
+            &format!("dispute {state}, reason {reason}"),
+        )
+        .await?;
     }
     Ok(Effect::Processed)
 }

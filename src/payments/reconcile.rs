@@ -60,7 +60,10 @@ impl Swept {
         match result {
             Ok(()) => self.settled += 1,
             Err(Error::Unavailable("payment_unavailable", error)) => {
-                warn!(error = format!("{error:#}"), "Stripe cannot be asked; trying again later");
+                warn!(
+                    error = format!("{error:#}"),
+                    "Stripe cannot be asked; trying again later"
+                );
                 self.waiting += 1;
             }
             Err(error) => return Err(error),
@@ -119,13 +122,19 @@ pub async fn reconcile(app: &App, progress: &(dyn Fn(u64, u64) + Sync)) -> Resul
             .await
             .map_err(|error| Error::Unavailable("payment_unavailable", error.into()))?;
         done.listed += u32::try_from(page.events.len()).unwrap_or(u32::MAX);
-        let ids: Vec<&str> = page.events.iter().filter_map(|event| event["id"].as_str()).collect();
+        let ids: Vec<&str> = page
+            .events
+            .iter()
+            .filter_map(|event| event["id"].as_str())
+            .collect();
         let mut conn = app.db.acquire().await?;
         let finished = store::list_finished(&mut conn, &ids).await?;
         drop(conn);
         let last = ids.last().map(|&id| id.to_owned());
         missed.extend(page.events.into_iter().filter(|event| {
-            event["id"].as_str().is_some_and(|id| !finished.iter().any(|known| known == id))
+            event["id"]
+                .as_str()
+                .is_some_and(|id| !finished.iter().any(|known| known == id))
         }));
         if !page.has_more || last.is_none() {
             break;

@@ -13,7 +13,12 @@ use crate::orders;
 use crate::stripe::StripeError;
 
 /// Decides on a refund; the job that is queued with it asks Stripe.
-pub async fn plan(conn: &mut PgConnection, payment: &str, amount: Cents, reason: &str) -> Result<RefundId> {
+pub async fn plan(
+    conn: &mut PgConnection,
+    payment: &str,
+    amount: Cents,
+    reason: &str,
+) -> Result<RefundId> {
     let id = RefundId::new();
     store::insert_refund(conn, id, payment, amount, reason).await?;
     jobs::enqueue(conn, &Job::SendRefund { refund: id }).await?;
@@ -26,35 +31,51 @@ pub async fn plan(conn: &mut PgConnection, payment: &str, amount: Cents, reason:
 /// 503 while Stripe cannot be asked: try again later.
 pub async fn send_refund(app: &App, id: RefundId) -> Result<()> {
     let mut conn = app.db.acquire().await?;
-    let Some(refund) = store::find_refund(&mut conn, id).await?.filter(|refund| refund.state == "planned") else {
+    let Some(refund) = store::find_refund(&mut conn, id)
+        .await?
+        .filter(|refund| refund.state == "planned")
+    else {
         return Ok(());
     };
     drop(conn);
-    let (state, stripe_id, error) =
-        match app.stripe.refund(id, &refund.payment_id, refund.amount, &refund.reason).await {
-            Ok(answer) => {
-                let state = match answer.status.as_str() {
-                    "succeeded" => "succeeded",
-                    "failed" | "canceled" => "failed",
-                    _ => "pending",
-                };
-                (state, Some(answer.id), None)
-            }
-            // Somebody gave it back by hand: what we wanted is so.
-            Err(StripeError::Refused { code, .. }) if code == "charge_already_refunded" => ("succeeded", None, None),
-            Err(error @ StripeError::Refused { .. }) => ("failed", None, Some(error.to_string())),
-            Err(error) => return Err(Error::Unavailable("payment_unavailable", error.into())),
-        };
+    let (state, stripe_id, error) = match app
+        .stripe
+        .refund(id, &refund.payment_id, refund.amount, &refund.reason)
+        .await
+    {
+        Ok(answer) => {
+            let state = match answer.status.as_str() {
+                "succeeded" => "succeeded",
+                "failed" | "canceled" => "failed",
+                _ => "pending",
+            };
+            (state, Some(answer.id), None)
+        }
+        // Somebody gave it back by hand: what we wanted is so.
+        Err(StripeError::Refused { code, .. }) if code == "charge_already_refunded" => {
+            ("succeeded", None, None)
+        }
+        Err(error @ StripeError::Refused { .. }) => ("failed", None, Some(error.to_string())),
+        Err(error) => return Err(Error::Unavailable("payment_unavailable", error.into())),
+    };
     let mut tx = app.db.begin().await?;
     store::record_refund(&mut tx, id, state, stripe_id.as_deref(), error.as_deref()).await?;
     if let Some(order) = refund.order_id {
         let payment = &refund.payment_id;
         if state == "failed" {
             warn!(%id, "refund failed");
-            orders::flag(&mut tx, order, &format!("payment {payment} could not be given back: do it by hand")).await?;
+            orders::flag(
+                &mut tx,
+                order,
+                &format!("payment {payment} could not be given back: do it by hand"),
+            )
+            .await?;
         } else {
             info!(%id, state, "refund sent");
-            let text = format!("payment {payment}: {} given back ({})", refund.amount.0, refund.reason);
+            let text = format!(
+                "payment {payment}: {} given back ({})",
+                refund.amount.0, refund.reason
+            );
             orders::note(&mut tx, order, "refund", "stripe", &text).await?;
         }
     }

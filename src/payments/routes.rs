@@ -42,12 +42,19 @@ pub fn router() -> OpenApiRouter<App> {
         .routes(routes!(create_checkout_session))
         .routes(routes!(cancel))
         .routes(routes!(find_by_session))
-        .merge(OpenApiRouter::new().routes(routes!(webhook)).layer(DefaultBodyLimit::max(WEBHOOK_LIMIT)))
+        .merge(
+            OpenApiRouter::new()
+                .routes(routes!(webhook))
+                .layer(DefaultBodyLimit::max(WEBHOOK_LIMIT)),
+        )
 }
 
 /// What the storefront sends.
 #[derive(ToSchema)]
-#[allow(dead_code, reason = "describes the body for the API document; the cart is read leniently, line by line")]
+#[allow(
+    dead_code,
+    reason = "describes the body for the API document; the cart is read leniently, line by line"
+)]
 struct CheckoutBody {
     /// 1 to 100 different products.
     items: Vec<CheckoutItem>,
@@ -125,18 +132,29 @@ async fn create_checkout_session(
         None => jar,
     };
     let status = StatusCode::from_u16(answer.status).map_err(anyhow::Error::from)?;
-    Ok((status, [(header::CACHE_CONTROL, "no-store")], jar, Json(answer.body)).into_response())
+    Ok((
+        status,
+        [(header::CACHE_CONTROL, "no-store")],
+        jar,
+        Json(answer.body),
+    )
+        .into_response())
 }
 
 /// An empty body is an empty cart, as it was with the old service.
 async fn read_cart_body(request: Request, app: &App) -> Result<Value> {
-    let is_empty = request.headers().get(header::CONTENT_LENGTH).is_none_or(|length| length == "0")
+    let is_empty = request
+        .headers()
+        .get(header::CONTENT_LENGTH)
+        .is_none_or(|length| length == "0")
         && !request.headers().contains_key(header::TRANSFER_ENCODING);
     if is_empty {
         return Ok(json!({}));
     }
     use axum::extract::FromRequest;
-    Json::<Value>::from_request(request, app).await.map(|Json(body)| body)
+    Json::<Value>::from_request(request, app)
+        .await
+        .map(|Json(body)| body)
 }
 
 /// Where the shopper returns to: the page that asked, if we allow its origin. Never an address that anybody chose.
@@ -173,11 +191,20 @@ fn cookie(app: &App, order: OrderId) -> Cookie<'static> {
 /// The order that the request's cookie names, if we signed it.
 fn pending_order(app: &App, jar: &CookieJar) -> Option<OrderId> {
     let value = jar.get(COOKIE)?.value();
-    app.signer.verify("checkout", value)?.parse().ok().map(OrderId)
+    app.signer
+        .verify("checkout", value)?
+        .parse()
+        .ok()
+        .map(OrderId)
 }
 
 /// Tells reads of the catalogue what the shopper holds: it is available to them.
-pub async fn own_hold(State(app): State<App>, jar: CookieJar, mut request: Request, next: Next) -> Response {
+pub async fn own_hold(
+    State(app): State<App>,
+    jar: CookieJar,
+    mut request: Request,
+    next: Next,
+) -> Response {
     if let Some(order) = pending_order(&app, &jar) {
         let held = async { orders::held_lines(&mut *app.db.acquire().await?, order).await };
         match held.await {
@@ -204,18 +231,34 @@ pub async fn own_hold(State(app): State<App>, jar: CookieJar, mut request: Reque
         (status = 503, body = ErrorBody, description = "Not obeyed; send it again"),
     )
 )]
-async fn webhook(State(app): State<App>, headers: HeaderMap, request: Request) -> Result<Json<Value>> {
-    let body: Bytes = extract::body(request, &app).await.map_err(|error| match error {
-        Error::Refused(_, code, sentence) => Error::bad_request(code, sentence),
-        other => other,
-    })?;
-    let signature = headers.get("stripe-signature").and_then(|value| value.to_str().ok()).unwrap_or_default();
-    stripe::verify(&body, signature, &app.config.stripe_webhook_secrets, Utc::now().timestamp()).map_err(|error| {
+async fn webhook(
+    State(app): State<App>,
+    headers: HeaderMap,
+    request: Request,
+) -> Result<Json<Value>> {
+    let body: Bytes = extract::body(request, &app)
+        .await
+        .map_err(|error| match error {
+            Error::Refused(_, code, sentence) => Error::bad_request(code, sentence),
+            other => other,
+        })?;
+    let signature = headers
+        .get("stripe-signature")
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
+    stripe::verify(
+        &body,
+        signature,
+        &app.config.stripe_webhook_secrets,
+        Utc::now().timestamp(),
+    )
+    .map_err(|error| {
         warn!(%error, "webhook refused");
         Error::bad_request("invalid_signature", format!("Stripe-Signature: {error}."))
     })?;
-    let payload = std::str::from_utf8(&body)
-        .map_err(|_| Error::bad_request("parse_error", "JSON parse error - the body is not UTF-8"))?;
+    let payload = std::str::from_utf8(&body).map_err(|_| {
+        Error::bad_request("parse_error", "JSON parse error - the body is not UTF-8")
+    })?;
     events::receive(&app.db, &events::Event::read(payload)?, "webhook").await?;
     Ok(Json(json!({ "received": true })))
 }
@@ -232,7 +275,11 @@ async fn webhook(State(app): State<App>, headers: HeaderMap, request: Request) -
         (status = 503, body = ErrorBody),
     )
 )]
-async fn cancel(State(app): State<App>, jar: CookieJar, Path(token): Path<String>) -> Result<Response> {
+async fn cancel(
+    State(app): State<App>,
+    jar: CookieJar,
+    Path(token): Path<String>,
+) -> Result<Response> {
     let order = app
         .signer
         .verify("cancel", &token)
@@ -249,7 +296,10 @@ async fn cancel(State(app): State<App>, jar: CookieJar, Path(token): Path<String
         jar
     };
     let location = HeaderValue::from_str(&target).map_err(anyhow::Error::from)?;
-    let headers = [(header::LOCATION, location), (header::CACHE_CONTROL, HeaderValue::from_static("no-store"))];
+    let headers = [
+        (header::LOCATION, location),
+        (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
+    ];
     Ok((StatusCode::SEE_OTHER, headers, jar).into_response())
 }
 
@@ -282,8 +332,12 @@ async fn find_by_session(State(app): State<App>, Path(session): Path<String>) ->
         return Err(Error::NotFound("Order"));
     }
     let mut conn = app.db.acquire().await?;
-    let id = store::find_order_by_session(&mut conn, &session).await?.ok_or(Error::NotFound("Order"))?;
-    let order = orders::find(&mut conn, id).await?.ok_or(Error::NotFound("Order"))?;
+    let id = store::find_order_by_session(&mut conn, &session)
+        .await?
+        .ok_or(Error::NotFound("Order"))?;
+    let order = orders::find(&mut conn, id)
+        .await?
+        .ok_or(Error::NotFound("Order"))?;
     let view = SessionView {
         number: order.display_number(),
         status: order.status,

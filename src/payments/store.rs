@@ -54,7 +54,10 @@ pub async fn find_checkout(conn: &mut PgConnection, order: OrderId) -> Result<Op
     Ok(checkout)
 }
 
-pub async fn find_order_by_session(conn: &mut PgConnection, session: &str) -> Result<Option<OrderId>> {
+pub async fn find_order_by_session(
+    conn: &mut PgConnection,
+    session: &str,
+) -> Result<Option<OrderId>> {
     let order = sqlx::query_scalar("select order_id from checkouts where session_id = $1")
         .bind(session)
         .fetch_optional(conn)
@@ -63,7 +66,12 @@ pub async fn find_order_by_session(conn: &mut PgConnection, session: &str) -> Re
 }
 
 /// Records the session that Stripe gave us. A checkout that has moved on meanwhile keeps its state.
-pub async fn record_session(conn: &mut PgConnection, order: OrderId, id: &str, url: Option<&str>) -> Result<()> {
+pub async fn record_session(
+    conn: &mut PgConnection,
+    order: OrderId,
+    id: &str,
+    url: Option<&str>,
+) -> Result<()> {
     sqlx::query(
         "update checkouts
          set session_id = $2, session_url = $3, last_error = null, updated_at = now(),
@@ -180,14 +188,20 @@ pub async fn insert_event(
 }
 
 pub async fn lock_event(conn: &mut PgConnection, id: &str) -> Result<Option<StoredEvent>> {
-    let event = sqlx::query_as("select status, payload from stripe_events where id = $1 for update")
-        .bind(id)
-        .fetch_optional(conn)
-        .await?;
+    let event =
+        sqlx::query_as("select status, payload from stripe_events where id = $1 for update")
+            .bind(id)
+            .fetch_optional(conn)
+            .await?;
     Ok(event)
 }
 
-pub async fn finish_event(conn: &mut PgConnection, id: &str, status: &str, error: Option<&str>) -> Result<()> {
+pub async fn finish_event(
+    conn: &mut PgConnection,
+    id: &str,
+    status: &str,
+    error: Option<&str>,
+) -> Result<()> {
     sqlx::query(
         "update stripe_events
          set status = $2, last_error = $3, attempts = attempts + 1,
@@ -204,10 +218,12 @@ pub async fn finish_event(conn: &mut PgConnection, id: &str, status: &str, error
 
 /// Which of these events we have obeyed (or set aside) already.
 pub async fn list_finished(conn: &mut PgConnection, ids: &[&str]) -> Result<Vec<String>> {
-    let known = sqlx::query_scalar("select id from stripe_events where id = any($1) and status in ('processed', 'ignored')")
-        .bind(ids)
-        .fetch_all(conn)
-        .await?;
+    let known = sqlx::query_scalar(
+        "select id from stripe_events where id = any($1) and status in ('processed', 'ignored')",
+    )
+    .bind(ids)
+    .fetch_all(conn)
+    .await?;
     Ok(known)
 }
 
@@ -273,12 +289,14 @@ pub async fn record_refunded(
     refunded: Cents,
     as_of: DateTime<Utc>,
 ) -> Result<()> {
-    sqlx::query("update payments set refunded = $2, refunded_as_of = $3, updated_at = now() where id = $1")
-        .bind(id)
-        .bind(refunded)
-        .bind(as_of)
-        .execute(conn)
-        .await?;
+    sqlx::query(
+        "update payments set refunded = $2, refunded_as_of = $3, updated_at = now() where id = $1",
+    )
+    .bind(id)
+    .bind(refunded)
+    .bind(as_of)
+    .execute(conn)
+    .await?;
     Ok(())
 }
 
@@ -315,7 +333,11 @@ pub async fn record_refund_failure(
 }
 
 /// The sum of the refunds of a payment that failed since a moment: the last word of its charge did not count them.
-pub async fn failed_since(conn: &mut PgConnection, payment: &str, since: DateTime<Utc>) -> Result<Cents> {
+pub async fn failed_since(
+    conn: &mut PgConnection,
+    payment: &str,
+    since: DateTime<Utc>,
+) -> Result<Cents> {
     let sum = sqlx::query_scalar(
         "select coalesce(sum(amount), 0)::bigint
          from refund_failures
@@ -396,7 +418,10 @@ pub async fn record_refund(
 }
 
 /// Our refund that Stripe knows under this id.
-pub async fn find_refund_by_stripe_id(conn: &mut PgConnection, stripe_id: &str) -> Result<Option<RefundId>> {
+pub async fn find_refund_by_stripe_id(
+    conn: &mut PgConnection,
+    stripe_id: &str,
+) -> Result<Option<RefundId>> {
     let id = sqlx::query_scalar("select id from refunds where stripe_refund_id = $1")
         .bind(stripe_id)
         .fetch_optional(conn)
@@ -406,7 +431,9 @@ pub async fn find_refund_by_stripe_id(conn: &mut PgConnection, stripe_id: &str) 
 
 /// How far reconciliation has read; nothing before its first run.
 pub async fn find_cursor(conn: &mut PgConnection) -> Result<Option<DateTime<Utc>>> {
-    let cursor = sqlx::query_scalar("select read_until from stripe_cursor").fetch_optional(conn).await?;
+    let cursor = sqlx::query_scalar("select read_until from stripe_cursor")
+        .fetch_optional(conn)
+        .await?;
     Ok(cursor)
 }
 

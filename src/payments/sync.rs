@@ -61,9 +61,16 @@ async fn bring_in_line(app: &App, id: &ProductId) -> std::result::Result<(), Fai
         return Ok(());
     }
     let image = row.primary_image.as_deref().map(|image| {
-        if image.starts_with('/') { format!("{}{image}", app.config.public_url) } else { image.to_owned() }
+        if image.starts_with('/') {
+            format!("{}{image}", app.config.public_url)
+        } else {
+            image.to_owned()
+        }
     });
-    let stripe_product = row.stripe_product_id.clone().unwrap_or_else(|| format!("sb_{}", row.sync_key.simple()));
+    let stripe_product = row
+        .stripe_product_id
+        .clone()
+        .unwrap_or_else(|| format!("sb_{}", row.sync_key.simple()));
     let facts = ProductFacts {
         id: stripe_product.clone(),
         name: row.name.clone(),
@@ -73,9 +80,14 @@ async fn bring_in_line(app: &App, id: &ProductId) -> std::result::Result<(), Fai
     };
     // The key stands for this content: after a change another call is another key.
     let content = Sha256::digest(format!("{facts:?}").as_bytes());
-    let digest: String = content[..8].iter().map(|byte| format!("{byte:02x}")).collect();
+    let digest: String = content[..8]
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
     let key = format!("product-{}-{digest}", row.sync_key.simple());
-    app.stripe.save_product(&facts, row.stripe_product_id.is_some(), &key).await?;
+    app.stripe
+        .save_product(&facts, row.stripe_product_id.is_some(), &key)
+        .await?;
 
     let mut price = row.stripe_price_id.clone();
     let is_current = row.stripe_price_amount == Some(row.price)
@@ -83,7 +95,11 @@ async fn bring_in_line(app: &App, id: &ProductId) -> std::result::Result<(), Fai
     if let (Some(known), None) = (&price, row.stripe_price_amount) {
         // An imported id: what it charges only Stripe knows.
         match app.stripe.find_price(known).await {
-            Ok(found) if found.active && found.amount == Some(row.price.0) && found.currency == row.currency => {
+            Ok(found)
+                if found.active
+                    && found.amount == Some(row.price.0)
+                    && found.currency == row.currency =>
+            {
                 let mut conn = app.db.acquire().await?;
                 products::record_price(&mut conn, id, &found.id, row.price, &row.currency).await?;
             }
@@ -98,16 +114,24 @@ async fn bring_in_line(app: &App, id: &ProductId) -> std::result::Result<(), Fai
         Some(price) => price,
         None => {
             let key = format!("price-{}-{}", row.sync_key.simple(), row.price_version);
-            let made = app.stripe.create_price(&stripe_product, row.price, &row.currency, &key).await?;
+            let made = app
+                .stripe
+                .create_price(&stripe_product, row.price, &row.currency, &key)
+                .await?;
             let mut conn = app.db.acquire().await?;
             products::record_price(&mut conn, id, &made.id, row.price, &row.currency).await?;
             made.id
         }
     };
-    app.stripe.set_default_price(&stripe_product, &price).await?;
+    app.stripe
+        .set_default_price(&stripe_product, &price)
+        .await?;
 
     let mut conn = app.db.acquire().await?;
-    let retired = products::find_for_sync(&mut conn, id).await?.map(|row| row.stripe_retired_prices).unwrap_or_default();
+    let retired = products::find_for_sync(&mut conn, id)
+        .await?
+        .map(|row| row.stripe_retired_prices)
+        .unwrap_or_default();
     drop(conn);
     for old in retired {
         match app.stripe.archive_price(&old).await {

@@ -68,8 +68,11 @@ pub async fn import(
     let known = lock_products(conn, &categories, &products).await?;
     let known_categories = lock_categories(conn).await?;
     let categories = merge_categories(categories, &known_categories, &mut faults);
-    let category_ids: HashSet<i64> =
-        categories.iter().chain(&known_categories).map(|category| category.id).collect();
+    let category_ids: HashSet<i64> = categories
+        .iter()
+        .chain(&known_categories)
+        .map(|category| category.id)
+        .collect();
     let taken = other_slugs(conn, &products).await?;
     let wanted = merge_products(products, known, &category_ids, &taken, &mut faults);
     if !faults.is_empty() {
@@ -100,8 +103,11 @@ pub async fn import(
             (false, false) => summary.unchanged += 1,
         }
     }
-    let changed: Vec<&Product> =
-        wanted.iter().filter(|one| one.is_changed).map(|one| &one.product).collect();
+    let changed: Vec<&Product> = wanted
+        .iter()
+        .filter(|one| one.is_changed)
+        .map(|one| &one.product)
+        .collect();
     if !changed.is_empty() {
         write_products(conn, &changed).await?;
     }
@@ -113,8 +119,11 @@ pub async fn import(
     if !deltas.is_empty() {
         stock::adjust_many(conn, &deltas, Reason::Import, actor).await?;
     }
-    let syncs: Vec<ProductId> =
-        wanted.iter().filter(|one| one.for_stripe).map(|one| one.product.id.clone()).collect();
+    let syncs: Vec<ProductId> = wanted
+        .iter()
+        .filter(|one| one.for_stripe)
+        .map(|one| one.product.id.clone())
+        .collect();
     if !syncs.is_empty() {
         jobs::enqueue_syncs(conn, &syncs).await?;
     }
@@ -144,7 +153,8 @@ pub async fn export(conn: &mut PgConnection) -> Result<Value> {
 
 fn exported(product: &Product) -> Value {
     let picture = |path: &Option<String>| {
-        path.as_ref().map(|path| path.strip_prefix("/media/").unwrap_or(path).to_owned())
+        path.as_ref()
+            .map(|path| path.strip_prefix("/media/").unwrap_or(path).to_owned())
     };
     let created_at = serialize_time(&product.created_at, serde_json::value::Serializer);
     json!({
@@ -177,7 +187,10 @@ fn parse(text: &str, media_dir: Option<&Path>, faults: &mut Vec<Fault>) -> Resul
     let file: Value = serde_json::from_str(text.trim_start_matches('\u{feff}'))
         .map_err(|error| Error::invalid("file", format!("This is not JSON: {error}.")))?;
     let Value::Object(mut file) = file else {
-        return Err(Error::invalid("file", "Must be an object with categories and products."));
+        return Err(Error::invalid(
+            "file",
+            "Must be an object with categories and products.",
+        ));
     };
     let mut rows = |name: &str| -> Vec<(String, Map<String, Value>)> {
         let items = match file.remove(name) {
@@ -203,30 +216,43 @@ fn parse(text: &str, media_dir: Option<&Path>, faults: &mut Vec<Fault>) -> Resul
     }
 
     let mut seen = HashMap::new();
-    let categories = keep(categories, faults, input::file_category, |prefix, (id, _), faults| {
-        note_repeat(&mut seen, *id, prefix, "id", faults);
-    });
+    let categories = keep(
+        categories,
+        faults,
+        input::file_category,
+        |prefix, (id, _), faults| {
+            note_repeat(&mut seen, *id, prefix, "id", faults);
+        },
+    );
     let mut seen = HashMap::new();
-    let products = keep(products, faults, input::file_product, |prefix, row, faults| {
-        if let Some(id) = &row.input.id {
-            note_repeat(&mut seen, id.clone(), prefix, "id", faults);
-        }
-        let pictures = [
-            ("primary_image", &row.input.primary_image),
-            ("secondary_image", &row.input.secondary_image),
-        ];
-        for (field, picture) in pictures {
-            let file = picture.iter().flatten().find_map(|path| path.strip_prefix("/media/"));
-            if let (Some(dir), Some(file)) = (media_dir, file)
-                && !dir.join(file).is_file()
-            {
-                faults.push(Fault::new(
-                    format!("{prefix}{field}"),
-                    format!("There is no file {file} in the media folder."),
-                ));
+    let products = keep(
+        products,
+        faults,
+        input::file_product,
+        |prefix, row, faults| {
+            if let Some(id) = &row.input.id {
+                note_repeat(&mut seen, id.clone(), prefix, "id", faults);
             }
-        }
-    });
+            let pictures = [
+                ("primary_image", &row.input.primary_image),
+                ("secondary_image", &row.input.secondary_image),
+            ];
+            for (field, picture) in pictures {
+                let file = picture
+                    .iter()
+                    .flatten()
+                    .find_map(|path| path.strip_prefix("/media/"));
+                if let (Some(dir), Some(file)) = (media_dir, file)
+                    && !dir.join(file).is_file()
+                {
+                    faults.push(Fault::new(
+                        format!("{prefix}{field}"),
+                        format!("There is no file {file} in the media folder."),
+                    ));
+                }
+            }
+        },
+    );
     Ok((categories, products))
 }
 
@@ -274,9 +300,12 @@ fn merge_categories(
 ) -> Vec<Category> {
     let before: HashMap<i64, &Category> = known.iter().map(|c| (c.id, c)).collect();
     let named: HashSet<i64> = rows.iter().map(|(_, (id, _))| *id).collect();
-    let others = known.iter().filter(|category| !named.contains(&category.id));
-    let mut slugs: HashMap<String, String> =
-        others.map(|category| (category.slug.clone(), format!("Category {}", category.id))).collect();
+    let others = known
+        .iter()
+        .filter(|category| !named.contains(&category.id));
+    let mut slugs: HashMap<String, String> = others
+        .map(|category| (category.slug.clone(), format!("Category {}", category.id)))
+        .collect();
     let mut categories = Vec::with_capacity(rows.len());
     for (prefix, (id, row)) in rows {
         let kept = before.get(&id).map(|category| category.slug.clone());
@@ -291,7 +320,10 @@ fn merge_categories(
             description: row.description.unwrap_or_default(),
         });
     }
-    for category in categories.iter_mut().filter(|category| category.slug.is_empty()) {
+    for category in categories
+        .iter_mut()
+        .filter(|category| category.slug.is_empty())
+    {
         category.slug = free_slug(&category.name, "category", |slug| slugs.contains_key(slug));
         slugs.insert(category.slug.clone(), String::new());
     }
@@ -306,8 +338,10 @@ fn merge_products(
     taken: &[String],
     faults: &mut Vec<Fault>,
 ) -> Vec<Wanted> {
-    let mut slugs: HashMap<String, String> =
-        taken.iter().map(|slug| (slug.clone(), "Another product".to_owned())).collect();
+    let mut slugs: HashMap<String, String> = taken
+        .iter()
+        .map(|slug| (slug.clone(), "Another product".to_owned()))
+        .collect();
     let mut wanted = Vec::with_capacity(rows.len());
     for (prefix, row) in rows {
         let Some(id) = row.input.id.clone() else {
@@ -324,8 +358,14 @@ fn merge_products(
             Some(CategoryKey::Id(id)) => Some(id),
             _ => None,
         });
-        if category_id.flatten().is_some_and(|id| !categories.contains(&id)) {
-            faults.push(Fault::new(format!("{prefix}category_id"), "There is no such category."));
+        if category_id
+            .flatten()
+            .is_some_and(|id| !categories.contains(&id))
+        {
+            faults.push(Fault::new(
+                format!("{prefix}category_id"),
+                "There is no such category.",
+            ));
         }
         let count = row.input.inventory_count;
         if revives && row.input.slug.is_none() && slugs.contains_key(&product.slug) {
@@ -355,8 +395,9 @@ fn merge_products(
         });
     }
     for one in wanted.iter_mut().filter(|one| one.product.slug.is_empty()) {
-        one.product.slug =
-            free_slug(&one.product.name, "product", |slug| slugs.contains_key(slug));
+        one.product.slug = free_slug(&one.product.name, "product", |slug| {
+            slugs.contains_key(slug)
+        });
         slugs.insert(one.product.slug.clone(), String::new());
     }
     wanted.sort_by(|a, b| a.product.id.cmp(&b.product.id));
@@ -368,7 +409,10 @@ async fn lock_products(
     categories: &[Row<(i64, CategoryInput)>],
     products: &[Row<FileProduct>],
 ) -> Result<HashMap<ProductId, Known>> {
-    let ids: Vec<&ProductId> = products.iter().filter_map(|(_, row)| row.input.id.as_ref()).collect();
+    let ids: Vec<&ProductId> = products
+        .iter()
+        .filter_map(|(_, row)| row.input.id.as_ref())
+        .collect();
     let categories: Vec<i64> = categories.iter().map(|(_, (id, _))| *id).collect();
     let rows: Vec<Known> = sqlx::query_as(concat!(
         "select ",
@@ -387,7 +431,10 @@ async fn lock_products(
     .bind(categories)
     .fetch_all(conn)
     .await?;
-    Ok(rows.into_iter().map(|row| (row.product.id.clone(), row)).collect())
+    Ok(rows
+        .into_iter()
+        .map(|row| (row.product.id.clone(), row))
+        .collect())
 }
 
 async fn lock_categories(conn: &mut PgConnection) -> Result<Vec<Category>> {
@@ -403,8 +450,14 @@ async fn lock_categories(conn: &mut PgConnection) -> Result<Vec<Category>> {
 }
 
 /// The slugs of products that the file does not name.
-async fn other_slugs(conn: &mut PgConnection, products: &[Row<FileProduct>]) -> Result<Vec<String>> {
-    let ids: Vec<&ProductId> = products.iter().filter_map(|(_, row)| row.input.id.as_ref()).collect();
+async fn other_slugs(
+    conn: &mut PgConnection,
+    products: &[Row<FileProduct>],
+) -> Result<Vec<String>> {
+    let ids: Vec<&ProductId> = products
+        .iter()
+        .filter_map(|(_, row)| row.input.id.as_ref())
+        .collect();
     let slugs = sqlx::query_scalar(
         "select p.slug
          from products p

@@ -43,7 +43,11 @@ pub(super) async fn list(State(app): State<App>, reader: Reader) -> Result<Respo
 #[utoipa::path(get, path = "/api/categories/{id}", tag = "categories",
     params(("id" = String, Path, description = "A number, or a slug")),
     responses((status = 200, body = Category), ReadFailures))]
-pub(super) async fn detail(State(app): State<App>, Path(id): Path<String>, reader: Reader) -> Result<Response> {
+pub(super) async fn detail(
+    State(app): State<App>,
+    Path(id): Path<String>,
+    reader: Reader,
+) -> Result<Response> {
     let key = match id.parse() {
         Ok(id) => CategoryKey::Id(id),
         Err(_) if input::is_slug(&id) => CategoryKey::Slug(id),
@@ -67,7 +71,12 @@ pub(super) async fn create(
     let category = insert(&mut tx, input).await?;
     tx.commit().await?;
     let location = format!("{}/api/categories/{}/", keeper.base, category.id);
-    Ok((StatusCode::CREATED, [("location", location)], Json(category)).into_response())
+    Ok((
+        StatusCode::CREATED,
+        [("location", location)],
+        Json(category),
+    )
+        .into_response())
 }
 
 /// Replaces a category's fields.
@@ -100,7 +109,11 @@ pub(super) async fn patch(
 #[utoipa::path(delete, path = "/api/categories/{id}", tag = "categories", security(("bearer" = [])),
     params(("id" = i64, Path)),
     responses((status = 204), WriteFailures))]
-pub(super) async fn delete(State(app): State<App>, _: Shopkeeper, Path(id): Path<i64>) -> Result<StatusCode> {
+pub(super) async fn delete(
+    State(app): State<App>,
+    _: Shopkeeper,
+    Path(id): Path<i64>,
+) -> Result<StatusCode> {
     let mut tx = app.db.begin().await?;
     lock_products(&mut tx, id).await?;
     let done = sqlx::query("delete from categories where id = $1")
@@ -139,7 +152,9 @@ async fn select_page(conn: &mut PgConnection, page: PageRequest) -> Result<(i64,
     .bind(page.offset())
     .fetch_all(conn)
     .await?;
-    let first = rows.first().ok_or_else(|| anyhow::anyhow!("an aggregate gave no row"))?;
+    let first = rows
+        .first()
+        .ok_or_else(|| anyhow::anyhow!("an aggregate gave no row"))?;
     Ok((first.try_get("total")?, present(&rows, "id")?))
 }
 
@@ -214,7 +229,9 @@ async fn update(conn: &mut PgConnection, id: i64, input: CategoryInput) -> Resul
     .await;
     match updated {
         Ok(category) => category.ok_or(Error::NotFound("Category")),
-        Err(sqlx::Error::Database(e)) if e.constraint() == Some("categories_slug_key") => Err(slug_taken(&slug)),
+        Err(sqlx::Error::Database(e)) if e.constraint() == Some("categories_slug_key") => {
+            Err(slug_taken(&slug))
+        }
         Err(error) => Err(error.into()),
     }
 }
@@ -235,5 +252,8 @@ async fn lock_products(conn: &mut PgConnection, category: i64) -> Result<()> {
 }
 
 fn slug_taken(slug: &str) -> Error {
-    Error::Conflict("slug_taken", format!("Another category has the slug {slug}."))
+    Error::Conflict(
+        "slug_taken",
+        format!("Another category has the slug {slug}."),
+    )
 }

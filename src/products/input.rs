@@ -136,7 +136,11 @@ const READ_ONLY: [&str; 9] = [
 const MAX_STOCK: i64 = 1_000_000;
 
 /// Reads a product. `bases` are our own addresses: a picture of ours may come back absolute.
-pub(super) fn product(body: Map<String, Value>, write: Write, bases: &[&str]) -> Parsed<ProductInput> {
+pub(super) fn product(
+    body: Map<String, Value>,
+    write: Write,
+    bases: &[&str],
+) -> Parsed<ProductInput> {
     let mut fields = Fields::new("", body);
     let mut input = product_fields(&mut fields, write, |value| picture(value, bases, false));
     input.category = fields.read("category", or_null(category_key));
@@ -194,7 +198,9 @@ pub(super) fn stock(body: Map<String, Value>) -> Parsed<StockInput> {
             .read("note", |value| text(value, 0..=500))
             .unwrap_or_default(),
         expected_inventory_count: fields
-            .read("expected_inventory_count", |value| whole(value, 0..=MAX_STOCK))
+            .read("expected_inventory_count", |value| {
+                whole(value, 0..=MAX_STOCK)
+            })
             .map(|count| count as i32),
     };
     if fields.faults.is_empty() {
@@ -219,9 +225,15 @@ pub(super) fn stock(body: Map<String, Value>) -> Parsed<StockInput> {
 pub(super) fn file_product(row: Map<String, Value>, prefix: String) -> Parsed<FileProduct> {
     let mut fields = Fields::new(prefix, row);
     fields.require(&["id"]);
-    let mut input = product_fields(&mut fields, Write::Replace, |value| picture(value, &[], true));
+    let mut input = product_fields(&mut fields, Write::Replace, |value| {
+        picture(value, &[], true)
+    });
     input.id = fields.read("id", product_id);
-    let key = if fields.has("category_id") { "category_id" } else { "category" };
+    let key = if fields.has("category_id") {
+        "category_id"
+    } else {
+        "category"
+    };
     input.category = fields
         .read(key, or_null(|value| whole(value, 1..=i64::MAX)))
         .map(|id| id.map(CategoryKey::Id));
@@ -229,10 +241,14 @@ pub(super) fn file_product(row: Map<String, Value>, prefix: String) -> Parsed<Fi
     let stripe_id = |value| text(value, 1..=255);
     let row = FileProduct {
         input,
-        stripe_product_id: fields.read("stripe_product_id", or_null(stripe_id)).flatten(),
+        stripe_product_id: fields
+            .read("stripe_product_id", or_null(stripe_id))
+            .flatten(),
         stripe_price_id: fields.read("stripe_price_id", or_null(stripe_id)).flatten(),
         created_at: fields.read("created_at", |value| {
-            let parsed = value.as_str().and_then(|text| DateTime::parse_from_rfc3339(text).ok());
+            let parsed = value
+                .as_str()
+                .and_then(|text| DateTime::parse_from_rfc3339(text).ok());
             let time = parsed.ok_or("Must be a time like 2026-01-03T21:49:29Z.")?;
             Ok(time.to_utc())
         }),
@@ -244,7 +260,10 @@ pub(super) fn file_product(row: Map<String, Value>, prefix: String) -> Parsed<Fi
 }
 
 /// Reads a category of the catalogue file.
-pub(super) fn file_category(row: Map<String, Value>, prefix: String) -> Parsed<(i64, CategoryInput)> {
+pub(super) fn file_category(
+    row: Map<String, Value>,
+    prefix: String,
+) -> Parsed<(i64, CategoryInput)> {
     let mut fields = Fields::new(prefix, row);
     fields.require(&["id"]);
     // Up to what a JavaScript client can hold.
@@ -373,7 +392,8 @@ impl Fields {
     }
 
     fn fault(&mut self, field: &str, message: impl Into<String>) {
-        self.faults.push(Fault::new(format!("{}{field}", self.prefix), message));
+        self.faults
+            .push(Fault::new(format!("{}{field}", self.prefix), message));
     }
 
     /// Notes those of the fields that are missing; call it before they are read.
@@ -386,7 +406,11 @@ impl Fields {
     }
 
     /// Takes a field out. Nothing if it is missing or faulty; a fault has been noted.
-    fn read<T>(&mut self, field: &str, parse: impl FnOnce(Value) -> Result<T, String>) -> Option<T> {
+    fn read<T>(
+        &mut self,
+        field: &str,
+        parse: impl FnOnce(Value) -> Result<T, String>,
+    ) -> Option<T> {
         match parse(self.object.remove(field)?) {
             Ok(value) => Some(value),
             Err(message) => {
@@ -421,7 +445,9 @@ fn or_null<T>(
 }
 
 fn flag(value: Value) -> Result<bool, String> {
-    value.as_bool().ok_or_else(|| "Must be true or false.".to_owned())
+    value
+        .as_bool()
+        .ok_or_else(|| "Must be true or false.".to_owned())
 }
 
 fn whole(value: Value, range: RangeInclusive<i64>) -> Result<i64, String> {
@@ -440,7 +466,11 @@ fn text(value: Value, chars: RangeInclusive<usize>) -> Result<String, String> {
         return Err("Must not contain NUL characters.".to_owned());
     }
     if !chars.contains(&text.chars().count()) {
-        return Err(format!("Must have {} to {} characters.", chars.start(), chars.end()));
+        return Err(format!(
+            "Must have {} to {} characters.",
+            chars.start(),
+            chars.end()
+        ));
     }
     Ok(text)
 }
@@ -475,7 +505,9 @@ pub(super) fn is_slug(text: &str) -> bool {
     text.len() <= MAX_SLUG
         && text.split('-').all(|part| {
             !part.is_empty()
-                && part.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
+                && part
+                    .bytes()
+                    .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
         })
 }
 
@@ -568,7 +600,11 @@ fn picture(value: Value, bases: &[&str], relative: bool) -> Result<Option<String
         .iter()
         .filter_map(|scheme| path.strip_prefix(scheme))
         .any(|rest| rest.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '['));
-    if elsewhere || path.strip_prefix("/media/").is_some_and(|rest| !rest.is_empty()) {
+    if elsewhere
+        || path
+            .strip_prefix("/media/")
+            .is_some_and(|rest| !rest.is_empty())
+    {
         return Ok(Some(path.to_owned()));
     }
     if relative && !path.starts_with('/') && !path.contains(':') {
@@ -595,8 +631,11 @@ mod tests {
     }
 
     fn faulty(body: Value, write: Write) -> Vec<String> {
-        let mut fields: Vec<String> =
-            read(body, write).faults.into_iter().map(|fault| fault.field).collect();
+        let mut fields: Vec<String> = read(body, write)
+            .faults
+            .into_iter()
+            .map(|fault| fault.field)
+            .collect();
         fields.sort();
         fields
     }
@@ -612,12 +651,28 @@ mod tests {
         assert_eq!(
             faulty(body, Write::Create),
             [
-                "category", "colour", "currency", "description", "id", "inventory_count",
-                "is_active", "is_sold_out", "lighter_type", "name", "price", "primary_image",
-                "secondary_image", "slug", "version", "weight_ounces",
+                "category",
+                "colour",
+                "currency",
+                "description",
+                "id",
+                "inventory_count",
+                "is_active",
+                "is_sold_out",
+                "lighter_type",
+                "name",
+                "price",
+                "primary_image",
+                "secondary_image",
+                "slug",
+                "version",
+                "weight_ounces",
             ]
         );
-        assert_eq!(faulty(json!({}), Write::Create), ["lighter_type", "name", "price"]);
+        assert_eq!(
+            faulty(json!({}), Write::Create),
+            ["lighter_type", "name", "price"]
+        );
         assert!(faulty(json!({}), Write::Patch).is_empty());
     }
 
@@ -652,7 +707,10 @@ mod tests {
             "primary_image": "http://shop/media/a.png"});
         let patch = read(got, Write::Patch);
         assert!(patch.faults.is_empty());
-        assert_eq!(patch.value.primary_image, Some(Some("/media/a.png".to_owned())));
+        assert_eq!(
+            patch.value.primary_image,
+            Some(Some("/media/a.png".to_owned()))
+        );
         assert_eq!(patch.value.id, None);
     }
 
@@ -668,7 +726,14 @@ mod tests {
         ] {
             assert_eq!(weight(given).as_deref(), Ok(kept));
         }
-        for bad in [json!("2.005"), json!("1e3"), json!(100_000), json!(""), json!("."), json!(null)] {
+        for bad in [
+            json!("2.005"),
+            json!("1e3"),
+            json!(100_000),
+            json!(""),
+            json!("."),
+            json!(null),
+        ] {
             assert!(weight(bad.clone()).is_err(), "{bad}");
         }
     }
@@ -676,10 +741,26 @@ mod tests {
     #[test]
     fn pictures_are_ours_or_have_an_address() {
         let stored = |text: &str, relative| picture(json!(text), &[], relative).ok().flatten();
-        assert_eq!(stored("demo/x.png", true).as_deref(), Some("/media/demo/x.png"));
-        assert_eq!(stored("/media/x.png", true).as_deref(), Some("/media/x.png"));
-        assert_eq!(stored("https://cdn/x.png", false).as_deref(), Some("https://cdn/x.png"));
-        for bad in ["x.png", "//evil/x.png", "/etc/passwd", "javascript:x", "/media/", "http:///x"] {
+        assert_eq!(
+            stored("demo/x.png", true).as_deref(),
+            Some("/media/demo/x.png")
+        );
+        assert_eq!(
+            stored("/media/x.png", true).as_deref(),
+            Some("/media/x.png")
+        );
+        assert_eq!(
+            stored("https://cdn/x.png", false).as_deref(),
+            Some("https://cdn/x.png")
+        );
+        for bad in [
+            "x.png",
+            "//evil/x.png",
+            "/etc/passwd",
+            "javascript:x",
+            "/media/",
+            "http:///x",
+        ] {
             assert_eq!(stored(bad, false), None, "{bad}");
         }
         assert_eq!(stored("javascript:x", true), None);
@@ -687,13 +768,25 @@ mod tests {
 
     #[test]
     fn slugs_are_made_from_names() {
-        assert_eq!(free_slug("Ámber  Arrow!", "product", |_| false), "amber-arrow");
-        assert_eq!(free_slug("Amber", "product", |slug| slug == "amber"), "amber-2");
+        assert_eq!(
+            free_slug("Ámber  Arrow!", "product", |_| false),
+            "amber-arrow"
+        );
+        assert_eq!(
+            free_slug("Amber", "product", |slug| slug == "amber"),
+            "amber-2"
+        );
         assert_eq!(free_slug("✨", "product", |_| false), "sparkles");
         assert_eq!(free_slug("Batch", "product", |_| false), "batch-2");
         assert_eq!(free_slug("!!!", "product", |_| false), "product");
         assert_eq!(free_slug("2024", "category", |_| false), "category-2024");
-        assert!(is_slug(&free_slug(&"北京 ".repeat(100), "product", |_| false)));
-        assert!(is_slug("a-1") && !is_slug("a--1") && !is_slug("-a") && !is_slug("") && !is_slug("A"));
+        assert!(is_slug(&free_slug(
+            &"北京 ".repeat(100),
+            "product",
+            |_| false
+        )));
+        assert!(
+            is_slug("a-1") && !is_slug("a--1") && !is_slug("-a") && !is_slug("") && !is_slug("A")
+        );
     }
 }

@@ -238,7 +238,11 @@ impl Filter {
         if self.category.as_ref().is_some_and(|c| c.count != category) {
             faults.push(Fault::new("category", UNKNOWN_CATEGORY));
         }
-        if self.categories.as_ref().is_some_and(|c| c.count != categories) {
+        if self
+            .categories
+            .as_ref()
+            .is_some_and(|c| c.count != categories)
+        {
             faults.push(Fault::new("category__in", UNKNOWN_CATEGORY));
         }
     }
@@ -258,7 +262,10 @@ fn switch(value: &str) -> Option<bool> {
 }
 
 fn list(value: &str) -> impl Iterator<Item = &str> {
-    value.split(',').map(str::trim).filter(|item| !item.is_empty())
+    value
+        .split(',')
+        .map(str::trim)
+        .filter(|item| !item.is_empty())
 }
 
 /// Ids and slugs, each once; nothing if one of them can be neither.
@@ -316,7 +323,11 @@ mod tests {
     use super::*;
 
     fn query(text: &str) -> Query {
-        Query(form_urlencoded::parse(text.as_bytes()).into_owned().collect())
+        Query(
+            form_urlencoded::parse(text.as_bytes())
+                .into_owned()
+                .collect(),
+        )
     }
 
     #[test]
@@ -329,8 +340,14 @@ mod tests {
                 Some("http://h/api/products/?category__in=1%2C2&empty=&x=b&x=a".to_owned()),
             )
         );
-        assert_eq!(links("/", &query("page=2"), 2, 2), (None, Some("/".to_owned())));
-        assert_eq!(links("/", &query(""), 1, 2), (Some("/?page=2".to_owned()), None));
+        assert_eq!(
+            links("/", &query("page=2"), 2, 2),
+            (None, Some("/".to_owned()))
+        );
+        assert_eq!(
+            links("/", &query(""), 1, 2),
+            (Some("/?page=2".to_owned()), None)
+        );
         assert_eq!(links("/", &query(""), 1, 1), (None, None));
     }
 
@@ -344,7 +361,14 @@ mod tests {
         for good in ["", "page=", "page=1", "page=20", "page=last"] {
             assert!(answer(good, 475), "{good}");
         }
-        for bad in ["page=0", "page=-1", "page=21", "page=abc", "page=1.5", "page=9223372036854775807"] {
+        for bad in [
+            "page=0",
+            "page=-1",
+            "page=21",
+            "page=abc",
+            "page=1.5",
+            "page=9223372036854775807",
+        ] {
             assert!(!answer(bad, 475), "{bad}");
         }
         assert!(answer("", 0) && answer("page=last", 0) && !answer("page=2", 0));
@@ -355,7 +379,10 @@ mod tests {
     #[test]
     fn ordering_drops_what_it_does_not_know_and_ends_in_the_id() {
         assert_eq!(ordering("-price,name"), ["p.price desc", "p.name", "p.id"]);
-        assert_eq!(ordering("name,-created_at"), ["p.name", "p.created_at desc", "p.id desc"]);
+        assert_eq!(
+            ordering("name,-created_at"),
+            ["p.name", "p.created_at desc", "p.id desc"]
+        );
         assert_eq!(ordering("inventory_count,price,price"), ["p.price", "p.id"]);
         assert!(ordering("").is_empty() && ordering("--price,;drop").is_empty());
     }

@@ -72,7 +72,11 @@ async fn list(State(app): State<App>, reader: Reader) -> Result<Response> {
     if !faults.is_empty() {
         return Err(Error::Filters(faults));
     }
-    let entries = found.rows.into_iter().map(|row| row.shown(&reader.own)).collect();
+    let entries = found
+        .rows
+        .into_iter()
+        .map(|row| row.shown(&reader.own))
+        .collect();
     let address = format!("{}/api/products/", reader.base);
     reader.answer(&page.of(found.total, entries, &address, &reader.query)?)
 }
@@ -81,7 +85,11 @@ async fn list(State(app): State<App>, reader: Reader) -> Result<Response> {
 #[utoipa::path(get, path = "/api/products/{id}", tag = "products",
     params(("id" = String, Path, description = "An id, or else a slug")),
     responses((status = 200, body = ProductDetail), ReadFailures))]
-async fn detail(State(app): State<App>, Path(id): Path<String>, reader: Reader) -> Result<Response> {
+async fn detail(
+    State(app): State<App>,
+    Path(id): Path<String>,
+    reader: Reader,
+) -> Result<Response> {
     let id = known_form(&id)?;
     let product = store::find(&mut *app.db.acquire().await?, id, false).await?;
     let product = product.ok_or(Error::NotFound("Product"))?;
@@ -100,7 +108,10 @@ async fn check_availability(
     let id = known_form(&id)?;
     let found = store::availability(&mut *app.db.acquire().await?, id).await?;
     let (id, is_sold_out, on_hand, reserved) = found.ok_or(Error::NotFound("Product"))?;
-    reader.answer(&Availability::new(is_sold_out, on_hand - reserved + reader.own.of(&id)))
+    reader.answer(&Availability::new(
+        is_sold_out,
+        on_hand - reserved + reader.own.of(&id),
+    ))
 }
 
 /// Several products at once, for a cart. Those not for sale are missing.
@@ -110,16 +121,29 @@ async fn check_availability(
 async fn batch(State(app): State<App>, reader: Reader) -> Result<Response> {
     let given = reader.query.get("ids").unwrap_or_default();
     if given.is_empty() {
-        return Err(Error::bad_request("ids_required", "ids parameter is required"));
+        return Err(Error::bad_request(
+            "ids_required",
+            "ids parameter is required",
+        ));
     }
-    let requested: Vec<&str> = given.split(',').map(str::trim).filter(|id| !id.is_empty()).collect();
+    let requested: Vec<&str> = given
+        .split(',')
+        .map(str::trim)
+        .filter(|id| !id.is_empty())
+        .collect();
     if requested.is_empty() {
         return Err(Error::bad_request("no_valid_ids", "No valid IDs provided"));
     }
     if requested.len() > MAX_BATCH {
-        return Err(Error::bad_request("too_many_ids", "Maximum 100 IDs allowed per request"));
+        return Err(Error::bad_request(
+            "too_many_ids",
+            "Maximum 100 IDs allowed per request",
+        ));
     }
-    let ids: Vec<ProductId> = requested.iter().filter_map(|id| ProductId::parse(id)).collect();
+    let ids: Vec<ProductId> = requested
+        .iter()
+        .filter_map(|id| ProductId::parse(id))
+        .collect();
     let rows = store::batch(&mut *app.db.acquire().await?, &ids).await?;
     let products: Vec<ProductEntry> = rows.into_iter().map(|row| row.shown(&reader.own)).collect();
     reader.answer(&BatchView {
@@ -189,8 +213,14 @@ async fn write(
 ) -> Result<Response> {
     let input = input::product(body, write, &keeper.bases(&app));
     let mut tx = app.db.begin().await?;
-    let product =
-        service::change(&mut tx, known_form(id)?, input, keeper.version, &keeper.actor).await?;
+    let product = service::change(
+        &mut tx,
+        known_form(id)?,
+        input,
+        keeper.version,
+        &keeper.actor,
+    )
+    .await?;
     tx.commit().await?;
     Ok(keeper.shows(product))
 }
@@ -199,7 +229,11 @@ async fn write(
 #[utoipa::path(delete, path = "/api/products/{id}", tag = "products", security(("bearer" = [])),
     params(("id" = String, Path), ("If-Match" = Option<String>, Header)),
     responses((status = 204), WriteFailures))]
-async fn delete(State(app): State<App>, keeper: Shopkeeper, Path(id): Path<String>) -> Result<StatusCode> {
+async fn delete(
+    State(app): State<App>,
+    keeper: Shopkeeper,
+    Path(id): Path<String>,
+) -> Result<StatusCode> {
     let mut tx = app.db.begin().await?;
     service::delete(&mut tx, known_form(&id)?, keeper.version).await?;
     tx.commit().await?;
@@ -210,7 +244,11 @@ async fn delete(State(app): State<App>, keeper: Shopkeeper, Path(id): Path<Strin
 #[utoipa::path(post, path = "/api/products/{id}/archive", tag = "products", security(("bearer" = [])),
     params(("id" = String, Path), ("If-Match" = Option<String>, Header)),
     responses((status = 200, body = AdminView), WriteFailures))]
-async fn archive(State(app): State<App>, keeper: Shopkeeper, Path(id): Path<String>) -> Result<Response> {
+async fn archive(
+    State(app): State<App>,
+    keeper: Shopkeeper,
+    Path(id): Path<String>,
+) -> Result<Response> {
     let mut tx = app.db.begin().await?;
     let product = service::set_active(&mut tx, known_form(&id)?, false, keeper.version).await?;
     tx.commit().await?;
@@ -221,7 +259,11 @@ async fn archive(State(app): State<App>, keeper: Shopkeeper, Path(id): Path<Stri
 #[utoipa::path(post, path = "/api/products/{id}/restore", tag = "products", security(("bearer" = [])),
     params(("id" = String, Path), ("If-Match" = Option<String>, Header)),
     responses((status = 200, body = AdminView), WriteFailures))]
-async fn restore(State(app): State<App>, keeper: Shopkeeper, Path(id): Path<String>) -> Result<Response> {
+async fn restore(
+    State(app): State<App>,
+    keeper: Shopkeeper,
+    Path(id): Path<String>,
+) -> Result<Response> {
     let mut tx = app.db.begin().await?;
     let product = service::set_active(&mut tx, known_form(&id)?, true, keeper.version).await?;
     tx.commit().await?;
@@ -232,7 +274,11 @@ async fn restore(State(app): State<App>, keeper: Shopkeeper, Path(id): Path<Stri
 #[utoipa::path(post, path = "/api/products/{id}/sync", tag = "products", security(("bearer" = [])),
     params(("id" = String, Path)),
     responses((status = 202, body = AdminView), WriteFailures))]
-async fn sync(State(app): State<App>, keeper: Shopkeeper, Path(id): Path<String>) -> Result<Response> {
+async fn sync(
+    State(app): State<App>,
+    keeper: Shopkeeper,
+    Path(id): Path<String>,
+) -> Result<Response> {
     let mut tx = app.db.begin().await?;
     let product = service::resync(&mut tx, known_form(&id)?).await?;
     tx.commit().await?;
@@ -293,7 +339,11 @@ async fn admin_list(State(app): State<App>, keeper: Shopkeeper, query: Query) ->
     if !faults.is_empty() {
         return Err(Error::Filters(faults));
     }
-    let views = found.rows.into_iter().map(|product| AdminView::new(product, &keeper.base)).collect();
+    let views = found
+        .rows
+        .into_iter()
+        .map(|product| AdminView::new(product, &keeper.base))
+        .collect();
     let address = format!("{}/api/admin/products/", keeper.base);
     Ok(unstored(page.of(found.total, views, &address, &query)?))
 }
@@ -302,7 +352,11 @@ async fn admin_list(State(app): State<App>, keeper: Shopkeeper, query: Query) ->
 #[utoipa::path(get, path = "/api/admin/products/{id}", tag = "products", security(("bearer" = [])),
     params(("id" = String, Path)),
     responses((status = 200, body = AdminView), WriteFailures))]
-async fn admin_detail(State(app): State<App>, keeper: Shopkeeper, Path(id): Path<String>) -> Result<Response> {
+async fn admin_detail(
+    State(app): State<App>,
+    keeper: Shopkeeper,
+    Path(id): Path<String>,
+) -> Result<Response> {
     let product = store::find(&mut *app.db.acquire().await?, known_form(&id)?, true).await?;
     Ok(keeper.shows(product.ok_or(Error::NotFound("Product"))?))
 }
@@ -375,7 +429,11 @@ impl FromRequestParts<App> for Reader {
         Ok(Reader {
             query,
             base: base_url(app, &parts.headers),
-            own: parts.extensions.get::<OwnHold>().cloned().unwrap_or_default(),
+            own: parts
+                .extensions
+                .get::<OwnHold>()
+                .cloned()
+                .unwrap_or_default(),
             known: parts.headers.get(header::IF_NONE_MATCH).cloned(),
         })
     }
@@ -439,7 +497,11 @@ impl<const OF_STOCK: bool> FromRequestParts<App> for Keeper<OF_STOCK> {
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self> {
         let admin = Admin::from_request_parts(parts, app).await?;
-        admin.may(if OF_STOCK { Scope::Stock } else { Scope::Catalogue })?;
+        admin.may(if OF_STOCK {
+            Scope::Stock
+        } else {
+            Scope::Catalogue
+        })?;
         Ok(Keeper {
             actor: admin.actor,
             base: base_url(app, &parts.headers),
@@ -470,7 +532,9 @@ fn expected_version(headers: &HeaderMap) -> Result<Option<i64>> {
     if value == "*" {
         return Ok(None);
     }
-    let number = value.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
+    let number = value
+        .strip_prefix('"')
+        .and_then(|rest| rest.strip_suffix('"'));
     let version = number.unwrap_or(value).parse().ok();
     version
         .map(Some)
@@ -484,7 +548,9 @@ fn unstored<T: Serialize>(view: T) -> Response {
 
 /// Scheme and host under which the caller reaches us. In production it is configured: a Host header may be anything.
 pub fn base_url(app: &App, headers: &HeaderMap) -> String {
-    let host = headers.get(header::HOST).and_then(|value| value.to_str().ok());
+    let host = headers
+        .get(header::HOST)
+        .and_then(|value| value.to_str().ok());
     match host {
         Some(host) if !app.config.is_production() && is_host(host) => format!("http://{host}"),
         _ => app.config.public_url.clone(),
@@ -492,7 +558,10 @@ pub fn base_url(app: &App, headers: &HeaderMap) -> String {
 }
 
 fn is_host(text: &str) -> bool {
-    !text.contains('@') && text.parse::<Authority>().is_ok_and(|it| !it.host().is_empty())
+    !text.contains('@')
+        && text
+            .parse::<Authority>()
+            .is_ok_and(|it| !it.host().is_empty())
 }
 
 /// What cannot be an id or a slug names nothing.

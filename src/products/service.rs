@@ -1,5 +1,7 @@
 //! Changes of products, and the rules that allow them.
 
+use std::collections::HashSet;
+
 use chrono::Utc;
 use sqlx::PgConnection;
 use uuid::Uuid;
@@ -12,14 +14,15 @@ use crate::ids::ProductId;
 use crate::jobs::{self, Job};
 use crate::money::Cents;
 
-/// How often a slug is made anew when others take it at the same moment.
-const SLUG_ATTEMPTS: usize = 20;
-
 /// Adds a product, with its first stock, and has it announced to Stripe.
 ///
 /// # Errors
 /// Faults; 409 `id_taken` (also by a deleted product) or `slug_taken`.
-pub async fn create(conn: &mut PgConnection, mut parsed: Parsed<ProductInput>, actor: &str) -> Result<Product> {
+pub async fn create(
+    conn: &mut PgConnection,
+    mut parsed: Parsed<ProductInput>,
+    actor: &str,
+) -> Result<Product> {
     let category_id = resolve_category(conn, &mut parsed).await?;
     let input = parsed.whole()?;
     let id = input
@@ -31,15 +34,14 @@ pub async fn create(conn: &mut PgConnection, mut parsed: Parsed<ProductInput>, a
     let mut product = Product::blank(id);
     input.apply(category_id, &mut product);
 
-    let mut written = false;
-    for _ in 0..SLUG_ATTEMPTS {
+    loop {
         if !slug_is_given {
             let stem = slug_stem(&product.name, "product");
-            let taken = store::slugs_like(conn, &stem).await?;
-            product.slug = free_slug(&product.name, "product", |slug| taken.iter().any(|t| t == slug));
+            let taken: HashSet<String> =
+                store::slugs_like(conn, &stem).await?.into_iter().collect();
+            product.slug = free_slug(&product.name, "product", |slug| taken.contains(slug));
         }
-        written = store::insert(conn, &product).await?;
-        if written {
+        if store::insert(conn, &product).await? {
             break;
         }
         if store::is_id_taken(conn, &product.id).await? {
@@ -47,11 +49,9 @@ pub async fn create(conn: &mut PgConnection, mut parsed: Parsed<ProductInput>, a
             return Err(Error::Conflict("id_taken", sentence));
         }
         if slug_is_given {
-            break;
+            return Err(slug_taken(&product.slug));
         }
-    }
-    if !written {
-        return Err(slug_taken(&product.slug));
+        // Another took the slug between the two statements; it is seen now.
     }
     if count > 0 {
         stock::adjust(conn, &product.id, count, Reason::Initial, "", actor).await?;
@@ -106,7 +106,11 @@ pub async fn set_active(
 }
 
 /// Deletes a product for good, though its row stays: orders and the ledger name it. Its slug is free again.
-pub async fn delete(conn: &mut PgConnection, id: &str, expected_version: Option<i64>) -> Result<()> {
+pub async fn delete(
+    conn: &mut PgConnection,
+    id: &str,
+    expected_version: Option<i64>,
+) -> Result<()> {
     let product = locked(conn, id, expected_version).await?;
     store::set_deleted(conn, &product.id).await?;
     announce(conn, &product.id).await
@@ -193,11 +197,23 @@ async fn save(conn: &mut PgConnection, before: &Product, after: &Product) -> Res
 }
 
 async fn announce(conn: &mut PgConnection, id: &ProductId) -> Result<()> {
-    jobs::enqueue(conn, &Job::SyncProduct { product: id.clone() }).await
+    jobs::enqueue(
+        conn,
+        &Job::SyncProduct {
+            product: id.clone(),
+        },
+    )
+    .await
 }
 
-async fn locked(conn: &mut PgConnection, id: &str, expected_version: Option<i64>) -> Result<Product> {
-    let product = store::lock(conn, id).await?.ok_or(Error::NotFound("Product"))?;
+async fn locked(
+    conn: &mut PgConnection,
+    id: &str,
+    expected_version: Option<i64>,
+) -> Result<Product> {
+    let product = store::lock(conn, id)
+        .await?
+        .ok_or(Error::NotFound("Product"))?;
     check_version(&product, expected_version)?;
     Ok(product)
 }
@@ -219,7 +235,9 @@ async fn resolve_category(
     };
     let id = store::category_id(conn, key).await?;
     if id.is_none() {
-        parsed.faults.push(Fault::new("category", "There is no such category."));
+        parsed
+            .faults
+            .push(Fault::new("category", "There is no such category."));
     }
     Ok(Some(id))
 }
@@ -251,5 +269,8 @@ fn check_available(product: &Product, seen: i32) -> Result<()> {
 }
 
 fn slug_taken(slug: &str) -> Error {
-    Error::Conflict("slug_taken", format!("Another product has the slug {slug}."))
+    Error::Conflict(
+        "slug_taken",
+        format!("Another product has the slug {slug}."),
+    )
 }

@@ -231,12 +231,25 @@ pub async fn adjust_many(
 }
 
 /// Runs one of the statements above on all lines and sees that each found its row.
-async fn change(conn: &mut PgConnection, lines: &[(ProductId, i32)], sql: &'static str) -> Result<()> {
+async fn change(
+    conn: &mut PgConnection,
+    lines: &[(ProductId, i32)],
+    sql: &'static str,
+) -> Result<()> {
     let (ids, quantities): (Vec<&ProductId>, Vec<i32>) =
         lines.iter().map(|(id, quantity)| (id, *quantity)).unzip();
-    let done = sqlx::query(sql).bind(ids).bind(quantities).execute(conn).await?;
+    let done = sqlx::query(sql)
+        .bind(ids)
+        .bind(quantities)
+        .execute(conn)
+        .await?;
     if done.rows_affected() != lines.len() as u64 {
-        return Err(anyhow::anyhow!("{} of {} products changed", done.rows_affected(), lines.len()).into());
+        return Err(anyhow::anyhow!(
+            "{} of {} products changed",
+            done.rows_affected(),
+            lines.len()
+        )
+        .into());
     }
     Ok(())
 }

@@ -109,7 +109,9 @@ async fn list_columns<T: for<'r> FromRow<'r, PgRow>>(
     sql.push(")) as p on true order by p.position");
 
     let rows = sql.build().fetch_all(conn).await?;
-    let first = rows.first().ok_or_else(|| anyhow::anyhow!("an aggregate gave no row"))?;
+    let first = rows
+        .first()
+        .ok_or_else(|| anyhow::anyhow!("an aggregate gave no row"))?;
     Ok(Found {
         total: first.try_get("total")?,
         category: first.try_get("found_category")?,
@@ -168,7 +170,9 @@ fn push_matching(sql: &mut QueryBuilder<Postgres>, filter: &Filter, join: &'stat
         sql.push(" and p.lighter_type = ").push_bind(kind);
     }
     if let Some(kinds) = &filter.lighter_types {
-        sql.push(" and p.lighter_type = any(").push_bind(kinds.clone()).push(")");
+        sql.push(" and p.lighter_type = any(")
+            .push_bind(kinds.clone())
+            .push(")");
     }
     for categories in [&filter.category, &filter.categories].into_iter().flatten() {
         sql.push(" and p.category_id in (select c.id from categories c where ");
@@ -176,13 +180,15 @@ fn push_matching(sql: &mut QueryBuilder<Postgres>, filter: &Filter, join: &'stat
         sql.push(")");
     }
     if let Some(is_sold_out) = filter.is_sold_out {
-        sql.push(" and (p.is_sold_out or p.on_hand <= p.reserved) = ").push_bind(is_sold_out);
+        sql.push(" and (p.is_sold_out or p.on_hand <= p.reserved) = ")
+            .push_bind(is_sold_out);
     }
     if let Some(is_active) = filter.is_active {
         sql.push(" and p.is_active = ").push_bind(is_active);
     }
     if let Some(status) = &filter.stripe_status {
-        sql.push(" and p.stripe_status = ").push_bind(status.clone());
+        sql.push(" and p.stripe_status = ")
+            .push_bind(status.clone());
     }
 }
 
@@ -195,7 +201,11 @@ fn push_categories(sql: &mut QueryBuilder<Postgres>, categories: &Categories) {
 }
 
 /// The product with this id, or else with this slug. Inactive ones are the shopkeeper's business.
-pub async fn find(conn: &mut PgConnection, key: &str, with_inactive: bool) -> Result<Option<Product>> {
+pub async fn find(
+    conn: &mut PgConnection,
+    key: &str,
+    with_inactive: bool,
+) -> Result<Option<Product>> {
     let product = sqlx::query_as(concat!(
         "select ",
         product_columns!(),
@@ -298,7 +308,11 @@ pub async fn insert(conn: &mut PgConnection, product: &Product) -> Result<bool> 
 }
 
 /// Writes a locked product's fields, as the next version; `for_stripe` where Stripe has to hear of it.
-pub async fn update(conn: &mut PgConnection, product: &Product, for_stripe: bool) -> sqlx::Result<()> {
+pub async fn update(
+    conn: &mut PgConnection,
+    product: &Product,
+    for_stripe: bool,
+) -> sqlx::Result<()> {
     sqlx::query(
         "update products
          set name = $2, slug = $3, lighter_type = $4, price = $5, currency = $6, category_id = $7,

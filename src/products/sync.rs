@@ -111,7 +111,11 @@ pub async fn record_synced(
 }
 
 /// Records why the sync failed, for the shopkeeper to read.
-pub async fn record_sync_error(conn: &mut PgConnection, id: &ProductId, message: &str) -> Result<()> {
+pub async fn record_sync_error(
+    conn: &mut PgConnection,
+    id: &ProductId,
+    message: &str,
+) -> Result<()> {
     sqlx::query("update products set stripe_status = 'error', stripe_error = $2 where id = $1")
         .bind(id)
         .bind(message)

@@ -126,8 +126,13 @@ impl Stripe {
         if let Some(url) = api_url {
             builder = builder.url(format!("{}/", url.trim_end_matches('/')));
         }
-        let client = builder.build().map_err(|error| anyhow::anyhow!("setting up Stripe's client: {error}"))?;
-        Ok(Stripe { client: Arc::new(client), timeout })
+        let client = builder
+            .build()
+            .map_err(|error| anyhow::anyhow!("setting up Stripe's client: {error}"))?;
+        Ok(Stripe {
+            client: Arc::new(client),
+            timeout,
+        })
     }
 
     /// Asks for a Checkout Session. The order's id is the idempotency key: asking again returns the same session.
@@ -135,16 +140,30 @@ impl Stripe {
     /// # Errors
     /// See [`StripeError`]; after `Unknown` there may be a session that nobody has been told of.
     pub async fn create_session(&self, new: &NewSession) -> Result<Session> {
-        let lines: Vec<_> = new.lines.iter().map(|line| line_item(line, &new.currency)).collect();
-        let mut rate = CreateCheckoutSessionShippingOptionsShippingRateData::new(&new.shipping_name);
+        let lines: Vec<_> = new
+            .lines
+            .iter()
+            .map(|line| line_item(line, &new.currency))
+            .collect();
+        let mut rate =
+            CreateCheckoutSessionShippingOptionsShippingRateData::new(&new.shipping_name);
         rate.type_ = Some(RateType::FixedAmount);
-        rate.fixed_amount = Some(FixedAmount::new(new.shipping_price.0, currency(&new.currency)));
+        rate.fixed_amount = Some(FixedAmount::new(
+            new.shipping_price.0,
+            currency(&new.currency),
+        ));
         rate.tax_behavior = Some(TaxBehavior::Exclusive);
         // Shipping. Source: https://docs.stripe.com/tax/tax-codes
         rate.tax_code = Some("txcd_92010001".to_owned());
         rate.delivery_estimate = Some(DeliveryEstimate {
-            minimum: Some(Least::new(LeastUnit::BusinessDay, i64::from(new.shipping_days.0))),
-            maximum: Some(Most::new(MostUnit::BusinessDay, i64::from(new.shipping_days.1))),
+            minimum: Some(Least::new(
+                LeastUnit::BusinessDay,
+                i64::from(new.shipping_days.0),
+            )),
+            maximum: Some(Most::new(
+                MostUnit::BusinessDay,
+                i64::from(new.shipping_days.1),
+            )),
         });
         let mut shipping = CreateCheckoutSessionShippingOptions::new();
         shipping.shipping_rate_data = Some(rate);
@@ -166,10 +185,14 @@ impl Stripe {
             .metadata(metadata)
             .payment_intent_data(intent)
             .shipping_options(vec![shipping])
-            .shipping_address_collection(CreateCheckoutSessionShippingAddressCollection::new(countries))
+            .shipping_address_collection(CreateCheckoutSessionShippingAddressCollection::new(
+                countries,
+            ))
             .success_url(&new.success_url)
             .cancel_url(&new.cancel_url);
-        let answer = self.call(&request, Some(format!("order-{}", new.order))).await?;
+        let answer = self
+            .call(&request, Some(format!("order-{}", new.order)))
+            .await?;
         read_session(&answer)
     }
 
@@ -190,7 +213,9 @@ impl Stripe {
         match self.call(&ExpireCheckoutSession::new(id), None).await {
             Ok(answer) => read_session(&answer),
             // Stripe refuses to expire what is not open; what it is instead, it tells when asked.
-            Err(error @ StripeError::Refused { .. }) if !error.is_missing() => self.find_session(id).await,
+            Err(error @ StripeError::Refused { .. }) if !error.is_missing() => {
+                self.find_session(id).await
+            }
             Err(error) => Err(error),
         }
     }
@@ -199,7 +224,12 @@ impl Stripe {
     ///
     /// # Errors
     /// See [`StripeError`].
-    pub async fn save_product(&self, product: &ProductFacts, exists: bool, key: &str) -> Result<()> {
+    pub async fn save_product(
+        &self,
+        product: &ProductFacts,
+        exists: bool,
+        key: &str,
+    ) -> Result<()> {
         let metadata = HashMap::from([("product_id".to_owned(), product.our_id.clone())]);
         let images: Vec<String> = product.image.iter().cloned().collect();
         if !exists {
@@ -239,8 +269,16 @@ impl Stripe {
     ///
     /// # Errors
     /// See [`StripeError`].
-    pub async fn create_price(&self, product: &str, amount: Cents, code: &str, key: &str) -> Result<Price> {
-        let request = CreatePrice::new(currency(code)).product(product).unit_amount(amount.0);
+    pub async fn create_price(
+        &self,
+        product: &str,
+        amount: Cents,
+        code: &str,
+        key: &str,
+    ) -> Result<Price> {
+        let request = CreatePrice::new(currency(code))
+            .product(product)
+            .unit_amount(amount.0);
         read_price(&self.call(&request, Some(key.to_owned())).await?)
     }
 
@@ -249,7 +287,8 @@ impl Stripe {
     /// # Errors
     /// See [`StripeError`].
     pub async fn set_default_price(&self, product: &str, price: &str) -> Result<()> {
-        self.call(&UpdateProduct::new(product).default_price(price), None).await?;
+        self.call(&UpdateProduct::new(product).default_price(price), None)
+            .await?;
         Ok(())
     }
 
@@ -258,7 +297,8 @@ impl Stripe {
     /// # Errors
     /// See [`StripeError`].
     pub async fn archive_price(&self, price: &str) -> Result<()> {
-        self.call(&UpdatePrice::new(price).active(false), None).await?;
+        self.call(&UpdatePrice::new(price).active(false), None)
+            .await?;
         Ok(())
     }
 
@@ -266,15 +306,27 @@ impl Stripe {
     ///
     /// # Errors
     /// See [`StripeError`]; `charge_already_refunded` is a refusal.
-    pub async fn refund(&self, id: RefundId, payment_intent: &str, amount: Cents, reason: &str) -> Result<Refund> {
+    pub async fn refund(
+        &self,
+        id: RefundId,
+        payment_intent: &str,
+        amount: Cents,
+        reason: &str,
+    ) -> Result<Refund> {
         let metadata = HashMap::from([
             ("refund_id".to_owned(), id.to_string()),
             ("reason".to_owned(), reason.to_owned()),
         ]);
-        let request = CreateRefund::new().payment_intent(payment_intent).amount(amount.0).metadata(metadata);
+        let request = CreateRefund::new()
+            .payment_intent(payment_intent)
+            .amount(amount.0)
+            .metadata(metadata);
         let answer = self.call(&request, Some(format!("refund-{id}"))).await?;
         match (answer["id"].as_str(), answer["status"].as_str()) {
-            (Some(id), Some(status)) => Ok(Refund { id: id.to_owned(), status: status.to_owned() }),
+            (Some(id), Some(status)) => Ok(Refund {
+                id: id.to_owned(),
+                status: status.to_owned(),
+            }),
             _ => Err(unreadable("refund")),
         }
     }
@@ -292,15 +344,19 @@ impl Stripe {
         let mut bounds = RangeBoundsTs::default();
         bounds.gte = Some(since.timestamp());
         let types: Vec<String> = types.iter().map(|&name| name.to_owned()).collect();
-        let mut request = ListEvent::new().created(RangeQueryTs::Bounds(bounds)).types(types).limit(100);
+        let mut request = ListEvent::new()
+            .created(RangeQueryTs::Bounds(bounds))
+            .types(types)
+            .limit(100);
         if let Some(id) = after {
             request = request.starting_after(id);
         }
         let mut answer = self.call(&request, None).await?;
         match answer["data"].take() {
-            Value::Array(events) => {
-                Ok(EventPage { events, has_more: answer["has_more"].as_bool().unwrap_or(false) })
-            }
+            Value::Array(events) => Ok(EventPage {
+                events,
+                has_more: answer["has_more"].as_bool().unwrap_or(false),
+            }),
             _ => Err(unreadable("event list")),
         }
     }
@@ -313,7 +369,10 @@ impl Stripe {
         let mut unknown = None;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
-            let error = match self.try_once(request, key.as_deref(), left.min(self.timeout)).await {
+            let error = match self
+                .try_once(request, key.as_deref(), left.min(self.timeout))
+                .await
+            {
                 Err(StripeError::Unknown(why)) => {
                     unknown = Some(why.clone());
                     StripeError::Unknown(why)
@@ -334,14 +393,23 @@ impl Stripe {
         }
     }
 
-    async fn try_once<R: StripeRequest>(&self, request: &R, key: Option<&str>, timeout: Duration) -> Result<Value> {
+    async fn try_once<R: StripeRequest>(
+        &self,
+        request: &R,
+        key: Option<&str>,
+        timeout: Duration,
+    ) -> Result<Value> {
         let strategy = match key {
             Some(key) => stripe::RequestStrategy::Idempotent(
-                stripe::IdempotencyKey::new(key).map_err(|error| StripeError::Unavailable(error.to_string()))?,
+                stripe::IdempotencyKey::new(key)
+                    .map_err(|error| StripeError::Unavailable(error.to_string()))?,
             ),
             None => stripe::RequestStrategy::Once,
         };
-        let capture = Capture { client: &self.client, answer: Mutex::new(Bytes::new()) };
+        let capture = Capture {
+            client: &self.client,
+            answer: Mutex::new(Bytes::new()),
+        };
         request
             .build()
             .customize::<HashMap<String, String>>()
@@ -350,7 +418,10 @@ impl Stripe {
             .send(&capture)
             .await
             .map_err(sort)?;
-        let answer = capture.answer.into_inner().expect("nothing panics while it holds this lock");
+        let answer = capture
+            .answer
+            .into_inner()
+            .expect("nothing panics while it holds this lock");
         serde_json::from_slice(&answer).map_err(|error| StripeError::Unknown(error.to_string()))
     }
 }
@@ -365,9 +436,15 @@ struct Capture<'a> {
 impl StripeClient for Capture<'_> {
     type Err = stripe::StripeError;
 
-    async fn execute(&self, request: CustomizedStripeRequest) -> std::result::Result<Bytes, Self::Err> {
+    async fn execute(
+        &self,
+        request: CustomizedStripeRequest,
+    ) -> std::result::Result<Bytes, Self::Err> {
         let answer = self.client.execute(request).await?;
-        *self.answer.lock().expect("nothing panics while it holds this lock") = answer;
+        *self
+            .answer
+            .lock()
+            .expect("nothing panics while it holds this lock") = answer;
         Ok(Bytes::from_static(b"{}"))
     }
 }
@@ -377,10 +454,18 @@ fn sort(error: stripe::StripeError) -> StripeError {
     use stripe::StripeError as Theirs;
     match error {
         Theirs::Stripe(error, status) => {
-            let code = error.code.as_ref().map(|code| code.as_str().to_owned()).unwrap_or_default();
+            let code = error
+                .code
+                .as_ref()
+                .map(|code| code.as_str().to_owned())
+                .unwrap_or_default();
             let message = error.message.clone().unwrap_or_default();
             match status {
-                400 | 402 | 404 => StripeError::Refused { status, code, message },
+                400 | 402 | 404 => StripeError::Refused {
+                    status,
+                    code,
+                    message,
+                },
                 401 | 403 | 429 => StripeError::Unavailable(format!("{status} {code}")),
                 _ => StripeError::Unknown(format!("{status} {code}")),
             }

@@ -9,10 +9,10 @@ use crate::money::Cents;
 
 /// The countries that we send parcels to (ISO 3166).
 pub const COUNTRIES: [&str; 60] = [
-    "US", "CA", "MX", "GB", "IE", "FR", "DE", "AT", "CH", "NL", "BE", "LU", "DK", "SE", "NO", "FI", "IS", "ES", "PT",
-    "IT", "GR", "MT", "CY", "PL", "CZ", "SK", "HU", "SI", "HR", "RO", "BG", "EE", "LV", "LT", "LI", "MC", "AU", "NZ",
-    "JP", "KR", "SG", "HK", "TW", "TH", "MY", "PH", "ID", "IN", "AE", "IL", "TR", "ZA", "BR", "AR", "CL", "CO", "PE",
-    "UY", "CR", "PA",
+    "US", "CA", "MX", "GB", "IE", "FR", "DE", "AT", "CH", "NL", "BE", "LU", "DK", "SE", "NO", "FI",
+    "IS", "ES", "PT", "IT", "GR", "MT", "CY", "PL", "CZ", "SK", "HU", "SI", "HR", "RO", "BG", "EE",
+    "LV", "LT", "LI", "MC", "AU", "NZ", "JP", "KR", "SG", "HK", "TW", "TH", "MY", "PH", "ID", "IN",
+    "AE", "IL", "TR", "ZA", "BR", "AR", "CL", "CO", "PE", "UY", "CR", "PA",
 ];
 
 /// A session that we mean to ask for. It is stored before we ask, so that asking again is the same call.
@@ -83,9 +83,13 @@ impl Session {
         let details = &json["customer_details"];
         // Where the address stands depends on the version. Source:
         // https://docs.stripe.com/changelog/basil/2025-03-31/checkout-collected-information
-        let shipping = [&json["collected_information"]["shipping_details"], &json["shipping_details"], &json["shipping"]]
-            .into_iter()
-            .find(|place| place["address"].is_object());
+        let shipping = [
+            &json["collected_information"]["shipping_details"],
+            &json["shipping_details"],
+            &json["shipping"],
+        ]
+        .into_iter()
+        .find(|place| place["address"].is_object());
         let payment_intent = &json["payment_intent"];
         let address = shipping.map(|place| {
             let part = |name: &str| text(&place["address"][name]);
@@ -107,7 +111,9 @@ impl Session {
             payment_intent: text(payment_intent).or_else(|| text(&payment_intent["id"])),
             amount_total: json["amount_total"].as_i64().map(Cents),
             amount_tax: Cents(json["total_details"]["amount_tax"].as_i64().unwrap_or(0)),
-            currency: text(&json["currency"]).unwrap_or_default().to_ascii_lowercase(),
+            currency: text(&json["currency"])
+                .unwrap_or_default()
+                .to_ascii_lowercase(),
             email: text(&details["email"]).or_else(|| text(&json["customer_email"])),
             customer_name: text(&details["name"]),
             phone: text(&details["phone"]),
@@ -118,7 +124,8 @@ impl Session {
 
     /// True when the money has come in (or none was due).
     pub fn is_paid(&self) -> bool {
-        self.status == "complete" && matches!(self.payment_status.as_str(), "paid" | "no_payment_required")
+        self.status == "complete"
+            && matches!(self.payment_status.as_str(), "paid" | "no_payment_required")
     }
 }
 
@@ -143,7 +150,10 @@ mod tests {
         ] {
             let session = Session::read(&session).expect("a session");
             assert_eq!(session.shipping_name.as_deref(), Some("Ann"));
-            assert_eq!(session.shipping_address.and_then(|a| a.country).as_deref(), Some("US"));
+            assert_eq!(
+                session.shipping_address.and_then(|a| a.country).as_deref(),
+                Some("US")
+            );
         }
     }
 
@@ -151,8 +161,10 @@ mod tests {
     fn odd_sessions_are_read_as_far_as_they_go() {
         assert_eq!(Session::read(&json!({})), None);
         assert_eq!(Session::read(&json!("cs_1")), None);
-        let session = Session::read(&json!({"id": "cs_1\u{0}", "payment_intent": {"id": "pi_1"}, "amount_total": "5"}))
-            .expect("a session");
+        let session = Session::read(
+            &json!({"id": "cs_1\u{0}", "payment_intent": {"id": "pi_1"}, "amount_total": "5"}),
+        )
+        .expect("a session");
         assert_eq!(session.id, "cs_1");
         assert_eq!(session.payment_intent.as_deref(), Some("pi_1"));
         assert_eq!(session.amount_total, None);

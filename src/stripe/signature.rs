@@ -28,7 +28,12 @@ pub enum SignatureError {
 ///
 /// # Errors
 /// See [`SignatureError`].
-pub fn verify(body: &[u8], header: &str, secrets: &[Secret], now: i64) -> Result<(), SignatureError> {
+pub fn verify(
+    body: &[u8],
+    header: &str,
+    secrets: &[Secret],
+    now: i64,
+) -> Result<(), SignatureError> {
     let mut time = None;
     let mut signatures = Vec::new();
     for part in header.split(',') {
@@ -43,12 +48,14 @@ pub fn verify(body: &[u8], header: &str, secrets: &[Secret], now: i64) -> Result
         return Err(SignatureError::Malformed);
     }
     let matches = secrets.iter().any(|secret| {
-        let mut mac =
-            Hmac::<Sha256>::new_from_slice(secret.reveal().as_bytes()).expect("HMAC takes keys of any length");
+        let mut mac = Hmac::<Sha256>::new_from_slice(secret.reveal().as_bytes())
+            .expect("HMAC takes keys of any length");
         mac.update(time.to_string().as_bytes());
         mac.update(b".");
         mac.update(body);
-        signatures.iter().any(|signature| mac.clone().verify_slice(signature).is_ok())
+        signatures
+            .iter()
+            .any(|signature| mac.clone().verify_slice(signature).is_ok())
     });
     if !matches {
         return Err(SignatureError::Mismatch);
@@ -77,7 +84,11 @@ mod tests {
     fn sign(secret: &str, time: i64, body: &str) -> String {
         let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).expect("any length");
         mac.update(format!("{time}.{body}").as_bytes());
-        mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect()
+        mac.finalize()
+            .into_bytes()
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect()
     }
 
     #[test]
@@ -86,18 +97,44 @@ mod tests {
         let check = |header: &str, body: &str| verify(body.as_bytes(), header, &secrets, 1_000_000);
         let old = sign("whsec_old", 1_000_000, "{}");
         assert_eq!(check(&format!("t=1000000,v1={old}"), "{}"), Ok(()));
-        assert_eq!(check(&format!("t=1000000,v1={},v0=x,v1={old}", "0".repeat(64)), "{}"), Ok(()));
-        assert_eq!(check(&format!("t=1000000,v1={old}"), "{ }"), Err(SignatureError::Mismatch));
-        assert_eq!(check(&format!("t=1000001,v1={old}"), "{}"), Err(SignatureError::Mismatch));
+        assert_eq!(
+            check(
+                &format!("t=1000000,v1={},v0=x,v1={old}", "0".repeat(64)),
+                "{}"
+            ),
+            Ok(())
+        );
+        assert_eq!(
+            check(&format!("t=1000000,v1={old}"), "{ }"),
+            Err(SignatureError::Mismatch)
+        );
+        assert_eq!(
+            check(&format!("t=1000001,v1={old}"), "{}"),
+            Err(SignatureError::Mismatch)
+        );
         let stranger = sign("whsec_other", 1_000_000, "{}");
-        assert_eq!(check(&format!("t=1000000,v1={stranger}"), "{}"), Err(SignatureError::Mismatch));
+        assert_eq!(
+            check(&format!("t=1000000,v1={stranger}"), "{}"),
+            Err(SignatureError::Mismatch)
+        );
         let future = sign("whsec_new", 2_000_000, "{}");
         assert_eq!(check(&format!("t=2000000,v1={future}"), "{}"), Ok(()));
         let edge = sign("whsec_new", 999_700, "{}");
         assert_eq!(check(&format!("t=999700,v1={edge}"), "{}"), Ok(()));
         let stale = sign("whsec_new", 999_699, "{}");
-        assert_eq!(check(&format!("t=999699,v1={stale}"), "{}"), Err(SignatureError::TooOld));
-        for junk in ["", "t=", "v1=", "t=1,v1=zz", &format!("v1={old}"), "t=x,v1=y", "é=é"] {
+        assert_eq!(
+            check(&format!("t=999699,v1={stale}"), "{}"),
+            Err(SignatureError::TooOld)
+        );
+        for junk in [
+            "",
+            "t=",
+            "v1=",
+            "t=1,v1=zz",
+            &format!("v1={old}"),
+            "t=x,v1=y",
+            "é=é",
+        ] {
             assert_eq!(check(junk, "{}"), Err(SignatureError::Malformed), "{junk}");
         }
     }

@@ -303,7 +303,7 @@ impl Sandbox {
     }
 }
 
-/// Every operation, on one screen. Payment Links would be five lines here, with theirs in `parameters.json`.
+/// Every operation, on one screen. One more, such as a Payment Link's, is a line here and one in `parameters.json`.
 async fn perform(work: &mut Work<'_>, call: &Call) -> Result<Value> {
     let p = &params::check(call.schema, params::tree(&call.params)?, "")?;
     let id = call.id.as_str();
@@ -529,5 +529,24 @@ impl Sandbox {
             Switch::Deliver {} => return Ok(json!({"delivered": self.deliver_due().await?})),
         }
         Ok(json!({}))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::base64;
+
+    #[test]
+    fn base64_pads_as_it_should() {
+        let cases = [
+            ("", ""),
+            ("f", "Zg=="),
+            ("fo", "Zm8="),
+            ("foo", "Zm9v"),
+            ("sk_test:", "c2tfdGVzdDo="),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(base64(text), expected);
+        }
     }
 }

@@ -4,6 +4,12 @@ use serde_json::{Value, json};
 use super::store::{Problem, Result, Work, id, merge_metadata, metadata, now};
 
 pub async fn create_product(work: &mut Work<'_>, p: &Value) -> Result<Value> {
+    if p["id"].as_str().is_some_and(|id| id.len() > 255) {
+        return Err(Problem::invalid(
+            "Invalid id: must be at most 255 characters".into(),
+            "id",
+        ));
+    }
     let time = now();
     let mut product = json!({
         "id": p["id"].as_str().map_or_else(|| id("prod_", 14), str::to_owned), "object": "product",
@@ -192,7 +198,7 @@ fn images(given: &Value) -> Result<Value> {
 /// Refuses what is not an address on the web.
 pub fn url(given: &Value, name: &str) -> Result<()> {
     let address = given.as_str().unwrap_or_default();
-    let parsed = reqwest::Url::parse(address)
+    let parsed = url::Url::parse(address)
         .is_ok_and(|url| ["http", "https"].contains(&url.scheme()) && url.has_host());
     if parsed && address.len() <= 5000 {
         return Ok(());

@@ -138,7 +138,7 @@ impl Sandbox {
 /// Posts a webhook and answers its status. By hand: one plain request to our own machine is shorter than the set-up
 /// of a client, and reqwest's refuses to be built until a TLS provider is chosen for the process.
 async fn post(address: &str, signature: &str, payload: &str) -> io::Result<u16> {
-    let url = reqwest::Url::parse(address).map_err(io::Error::other)?;
+    let url = url::Url::parse(address).map_err(io::Error::other)?;
     let host = url.host_str().filter(|_| url.scheme() == "http");
     let host = format!(
         "{}:{}",

@@ -7,6 +7,7 @@
 mod api;
 mod catalogue;
 mod checkout;
+mod dashboard;
 mod delivery;
 mod pages;
 mod params;
@@ -29,7 +30,7 @@ use store::{Problem, Work};
 const REMEMBERED: usize = 1000;
 
 /// What the sandbox must know of its surroundings.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Settings {
     /// The one secret key it accepts.
     pub secret_key: String,
@@ -399,4 +400,16 @@ fn guard<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 fn milliseconds<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
     u64::deserialize(from).map(Duration::from_millis)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::money;
+
+    #[test]
+    fn money_reads_as_people_write_it() {
+        assert_eq!(money(5_305, "usd"), "$53.05");
+        assert_eq!(money(5_300, "eur"), "53.00 EUR");
+        assert_eq!(money(5_300, "jpy"), "5300 JPY");
+    }
 }

@@ -1,4 +1,4 @@
-//! The pages for people: the hosted payment page, and a dashboard to act as Stripe, the bank and the shopkeeper.
+//! The pages for people: their frame, and the hosted payment page.
 use askama::Template;
 use axum::Router;
 use axum::extract::{Form, Path, State};
@@ -9,11 +9,11 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::store::now;
-use super::{Address, Buyer, Payment, Sandbox, money};
+use super::{Address, Buyer, Payment, Sandbox, dashboard, money};
 
 pub fn router(sandbox: Sandbox) -> Router {
     Router::new()
-        .route("/", get(dashboard).post(act))
+        .route("/", get(dashboard::dashboard).post(dashboard::act))
         .route("/pay/{session}", get(pay_page).post(pay))
         .with_state(sandbox)
 }
@@ -75,7 +75,7 @@ struct Frame<'a> {
 <input id="{{ field.name }}" name="{{ field.name }}" type="{{ field.kind }}" value="{{ field.value }}" autocomplete="{{ field.autocomplete }}"{% if let Some(error) = field.error %} aria-invalid="true" aria-describedby="{{ field.name }}-error"{% endif %}>
 {% if let Some(error) = field.error %}<p class="error" id="{{ field.name }}-error">{{ error }}</p>{% endif %}
 </div>
-{% endfor %}{% if !countries.is_empty() %}<div class="field half">
+{% endfor %}{% if !countries.is_empty() %}<div class="field half country">
 <label for="country">Country</label>
 <select id="country" name="country" autocomplete="country"{% if country_error.is_some() %} aria-invalid="true" aria-describedby="country-error"{% endif %}>
 {% for country in countries %}<option value="{{ country.code }}"{% if country.chosen %} selected{% endif %}>{{ country.name }}</option>
@@ -273,26 +273,15 @@ impl Typed {
 }
 
 async fn pay_page(State(sandbox): State<Sandbox>, Path(id): Path<String>) -> Shown {
-    let Some((session, lines, rates)) = sandbox.session(&id).await? else {
+    let Some(sale) = sandbox.sale(&id).await? else {
         return gone();
     };
-    if session["status"] != "open" || overdue(&session) {
-        return settled(&session);
+    if !sale.payable() {
+        return settled(&sale.session);
     }
-    let typed = Typed {
-        email: text(&session["customer_email"]).unwrap_or_else(|| Typed::default().email),
-        ..Typed::default()
-    };
-    show(
-        &sandbox,
-        StatusCode::OK,
-        &session,
-        &lines,
-        &rates,
-        &typed,
-        &[],
-        None,
-    )
+    let mut typed = Typed::default();
+    typed.email = text(&sale.session["customer_email"]).unwrap_or(typed.email);
+    show(StatusCode::OK, &sandbox, &sale, &typed, None)
 }
 
 async fn pay(
@@ -300,73 +289,57 @@ async fn pay(
     Path(id): Path<String>,
     Form(typed): Form<Typed>,
 ) -> Shown {
-    let Some((session, lines, rates)) = sandbox.session(&id).await? else {
+    let Some(sale) = sandbox.sale(&id).await? else {
         return gone();
     };
-    let faults = typed.faults(&session);
-    if session["status"] == "open" && !overdue(&session) && !faults.is_empty() {
+    if sale.payable() && !typed.faults(&sale.session).is_empty() {
+        let alert = "Please check the marked fields.";
         return show(
-            &sandbox,
             StatusCode::UNPROCESSABLE_ENTITY,
-            &session,
-            &lines,
-            &rates,
+            &sandbox,
+            &sale,
             &typed,
-            &faults,
-            Some("Please check the marked fields."),
+            Some(alert),
         );
     }
     let outcome = sandbox.pay(&id, typed.payment()).await;
-    let Some((session, ..)) = sandbox.session(&id).await? else {
+    let Some(sale) = sandbox.sale(&id).await? else {
         return gone();
     };
-    match (session["status"].as_str(), outcome) {
+    let (status, alert) = match (sale.session["status"].as_str(), outcome) {
         // A second click finds it complete, and follows the first.
-        (Some("complete"), _) => Ok(Redirect::to(&success(&session)).into_response()),
-        (Some("open"), Ok(())) => {
-            let alert = Some("Your card was declined. Try another way to pay.");
-            show(
-                &sandbox,
-                StatusCode::PAYMENT_REQUIRED,
-                &session,
-                &lines,
-                &rates,
-                &typed,
-                &[],
-                alert,
-            )
-        }
-        (Some("open"), Err(_)) => {
-            let alert = Some("This payment cannot be made as asked. Please try again.");
-            show(
-                &sandbox,
-                StatusCode::UNPROCESSABLE_ENTITY,
-                &session,
-                &lines,
-                &rates,
-                &typed,
-                &[],
-                alert,
-            )
-        }
-        _ => settled(&session),
-    }
+        (Some("complete"), _) => return Ok(Redirect::to(&success(&sale.session)).into_response()),
+        (Some("open"), Ok(())) => (
+            StatusCode::PAYMENT_REQUIRED,
+            "Your card was declined. Try another way to pay.",
+        ),
+        (Some("open"), Err(_)) => (
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "This payment cannot be made as asked.",
+        ),
+        _ => return settled(&sale.session),
+    };
+    show(status, &sandbox, &sale, &typed, Some(alert))
 }
 
-#[expect(
-    clippy::too_many_arguments,
-    reason = "a page of many parts, called from one place"
-)]
+/// The form to pay with, with all that was typed; a page that alerts also marks what is wrong.
 fn show(
-    sandbox: &Sandbox,
     status: StatusCode,
-    session: &Value,
-    lines: &[Value],
-    rates: &[Value],
+    sandbox: &Sandbox,
+    sale: &Sale,
     typed: &Typed,
-    faults: &[(&'static str, &'static str)],
     alert: Option<&'static str>,
 ) -> Shown {
+    let Sale {
+        session,
+        lines,
+        rates,
+    } = sale;
+    let faults = if alert.is_some() {
+        typed.faults(session)
+    } else {
+        Vec::new()
+    };
     let currency = session["currency"].as_str().unwrap_or_default();
     let amount = |value: &Value| money(value.as_i64().unwrap_or(0), currency);
     let subtotal = session["amount_subtotal"].as_i64().unwrap_or(0);
@@ -513,12 +486,6 @@ fn gone() -> Shown {
     frame(StatusCode::NOT_FOUND, notice.title, &notice)
 }
 
-fn overdue(session: &Value) -> bool {
-    session["expires_at"]
-        .as_i64()
-        .is_some_and(|time| time <= now())
-}
-
 /// Where the shopper goes after paying.
 fn success(session: &Value) -> String {
     let id = session["id"].as_str().unwrap_or_default();
@@ -526,12 +493,12 @@ fn success(session: &Value) -> String {
         .as_str()
         .unwrap_or_default()
         .replace("{CHECKOUT_SESSION_ID}", id);
-    reqwest::Url::parse(&address).map_or(address, String::from)
+    url::Url::parse(&address).map_or(address, String::from)
 }
 
 /// A picture's address as it may stand in CSS between single quotes: there, unlike an `img`, a broken one shows nothing.
 fn picture(address: &str) -> Option<String> {
-    let url = reqwest::Url::parse(address).ok()?;
+    let url = url::Url::parse(address).ok()?;
     Some(url.as_str().replace('\'', "%27").replace('\\', "%5C"))
 }
 
@@ -565,367 +532,67 @@ fn country_name(code: &str) -> String {
         .to_owned()
 }
 
-#[derive(Template)]
-#[template(
-    ext = "html",
-    source = r#"<main class="wide">
-{% if let Some(alert) = alert %}<p class="alert" role="alert">{{ alert }}</p>{% endif %}
-<section class="card"><h1>Checkout sessions and payments</h1>
-{% if sales.is_empty() %}<p class="soft">None yet. Check out in the shop, and the session appears here.</p>{% endif %}
-{% for sale in sales %}<div class="row">
-<div class="head"><span class="state {{ sale.state }}">{{ sale.label }}</span><span class="name">{{ sale.what }}</span><span class="money">{{ sale.amount }}</span></div>
-<div class="soft">{{ sale.time }}{% if let Some(reference) = sale.reference %} · order {{ reference }}{% endif %}{% if let Some(email) = sale.email %} · {{ email }}{% endif %}</div>
-<code>{{ sale.session }}{% if let Some(intent) = sale.intent %} {{ intent }}{% endif %}</code>
-{% for refund in sale.refunds %}<div class="soft">{{ refund }}</div>{% endfor %}
-<div class="actions">
-{% if let Some(page) = sale.page %}<a href="{{ page }}">Payment page</a>{% endif %}
-{% for action in sale.actions %}<form method="post" action="{{ base }}"><input type="hidden" name="act" value="{{ action.act }}"><input type="hidden" name="id" value="{{ action.id }}">{% if action.amount %}<input name="amount" inputmode="decimal" placeholder="10.00" aria-label="Amount to refund">{% endif %}<button>{{ action.label }}</button></form>
-{% endfor %}</div>
-</div>
-{% endfor %}</section>
-<section class="card"><h1>Events</h1>
-{% if events.is_empty() %}<p class="soft">None yet.</p>{% endif %}
-{% for event in events %}<div class="row event">
-<div><div class="head"><span class="state {{ event.state }}">{{ event.label }}</span><strong class="name">{{ event.kind }}</strong></div>
-<div class="soft">{{ event.time }} · <code>{{ event.id }}</code></div></div>
-<form class="again" method="post" action="{{ base }}"><input type="hidden" name="act" value="send_again"><input type="hidden" name="id" value="{{ event.id }}"><button>Send again</button></form>
-</div>
-{% endfor %}</section>
-</main>"#
-)]
-struct Dashboard {
-    base: String,
-    alert: Option<String>,
-    sales: Vec<Sale>,
-    events: Vec<Sent>,
-}
-
+/// A session, its lines as the page shows them, and its shipping rates.
+#[derive(sqlx::FromRow)]
 struct Sale {
-    session: String,
-    intent: Option<String>,
-    state: &'static str,
-    label: &'static str,
-    what: String,
-    amount: String,
-    time: String,
-    reference: Option<String>,
-    email: Option<String>,
-    page: Option<String>,
-    refunds: Vec<String>,
-    actions: Vec<Action>,
+    session: Value,
+    lines: Vec<Value>,
+    rates: Vec<Value>,
 }
 
-struct Action {
-    act: &'static str,
-    label: String,
-    id: String,
-    amount: bool,
-}
-
-struct Sent {
-    id: String,
-    kind: String,
-    time: String,
-    state: &'static str,
-    label: String,
-}
-
-/// A button of the dashboard.
-#[derive(Deserialize)]
-struct Act {
-    act: String,
-    id: String,
-    #[serde(default)]
-    amount: String,
-}
-
-async fn dashboard(State(sandbox): State<Sandbox>) -> Shown {
-    let page = sandbox.dashboard(None).await?;
-    frame(StatusCode::OK, "Stripe sandbox", &page)
-}
-
-async fn act(State(sandbox): State<Sandbox>, Form(Act { act, id, amount }): Form<Act>) -> Shown {
-    let done = match (act.as_str(), cents(&amount)) {
-        ("expire", _) => sandbox.expire(&id).await,
-        ("settle_paid", _) => sandbox.settle_delayed(&id, true).await,
-        ("settle_failed", _) => sandbox.settle_delayed(&id, false).await,
-        ("refund", _) => sandbox.refund(&id, None).await.map(drop),
-        ("refund_part", Some(amount)) => sandbox.refund(&id, Some(amount)).await.map(drop),
-        ("fail_refund", _) => sandbox.fail_refund(&id).await,
-        ("dispute", _) => sandbox.dispute(&id).await.map(drop),
-        ("dispute_won", _) => sandbox.close_dispute(&id, true).await,
-        ("dispute_lost", _) => sandbox.close_dispute(&id, false).await,
-        ("send_again", _) => sandbox.send_again(&id).await,
-        _ => Err(anyhow::anyhow!("Enter an amount such as 10.00.")),
-    };
-    match done {
-        Ok(()) => Ok(Redirect::to(&sandbox.base()).into_response()),
-        Err(error) => {
-            let page = sandbox.dashboard(Some(error.to_string())).await?;
-            frame(StatusCode::CONFLICT, "Stripe sandbox", &page)
-        }
+impl Sale {
+    fn payable(&self) -> bool {
+        self.session["status"] == "open"
+            && self.session["expires_at"]
+                .as_i64()
+                .is_none_or(|time| time > now())
     }
-}
-
-/// An amount typed by hand, in hundredths: `10`, `10.5`, `$10.50`.
-fn cents(typed: &str) -> Option<i64> {
-    let typed = typed.trim().trim_start_matches('$');
-    let (whole, part) = typed.split_once('.').unwrap_or((typed, ""));
-    if part.len() > 2
-        || ![whole, part]
-            .iter()
-            .all(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()))
-    {
-        return None;
-    }
-    whole
-        .parse::<i64>()
-        .ok()?
-        .checked_mul(100)?
-        .checked_add(format!("{part:0<2}").parse().ok()?)
 }
 
 impl Sandbox {
-    /// A session, its lines as the page shows them, and its shipping rates.
-    async fn session(&self, id: &str) -> sqlx::Result<Option<(Value, Vec<Value>, Vec<Value>)>> {
-        let found: Option<(Value, Value, Value)> = sqlx::query_as(
-            "select session.data,
-                    (select jsonb_agg(jsonb_build_object(
-                                'name', line -> 'description',
-                                'quantity', line -> 'quantity',
-                                'each', line -> 'price' -> 'unit_amount',
-                                'amount', line -> 'amount_total',
-                                'image', product.data -> 'images' -> 0) order by place)
-                     from jsonb_array_elements(session.private -> 'lines') with ordinality as lines (line, place)
-                     left join stripe_sandbox.objects product on product.id = line -> 'price' ->> 'product'),
-                    (select coalesce(jsonb_agg(rate.data order by place), '[]')
-                     from jsonb_array_elements(session.data -> 'shipping_options') with ordinality as options (option, place)
-                     join stripe_sandbox.objects rate on rate.id = option ->> 'shipping_rate')
+    async fn sale(&self, id: &str) -> sqlx::Result<Option<Sale>> {
+        let found = sqlx::query_as(
+            "select session.data as session,
+                    array(select jsonb_build_object(
+                                     'name', line -> 'description',
+                                     'quantity', line -> 'quantity',
+                                     'each', line -> 'price' -> 'unit_amount',
+                                     'amount', line -> 'amount_total',
+                                     'image', product.data -> 'images' -> 0)
+                          from jsonb_array_elements(session.private -> 'lines') with ordinality as lines (line, place)
+                          left join stripe_sandbox.objects product on product.id = line -> 'price' ->> 'product'
+                          order by place) as lines,
+                    array(select rate.data
+                          from jsonb_array_elements(session.data -> 'shipping_options') with ordinality as options (option, place)
+                          join stripe_sandbox.objects rate on rate.id = option ->> 'shipping_rate'
+                          order by place) as rates
              from stripe_sandbox.objects session
              where session.id = $1 and session.object = 'checkout.session'",
-        )
-        .bind(id.replace('\0', ""))
-        .fetch_optional(&self.inner.db)
-        .await?;
-        let list = |value: Value| {
-            if let Value::Array(list) = value {
-                list
-            } else {
-                Vec::new()
-            }
-        };
-        Ok(found.map(|(session, lines, rates)| (session, list(lines), list(rates))))
+        );
+        found
+            .bind(id.replace('\0', ""))
+            .fetch_optional(&self.inner.db)
+            .await
     }
 
     /// The path of the pages, without the host, so that they work by any of its names.
-    fn base(&self) -> String {
-        let path = reqwest::Url::parse(&self.inner.settings.pages_url)
-            .map(|url| url.path().to_owned())
-            .unwrap_or_default();
-        if path.is_empty() {
-            "/".into()
-        } else {
-            path.trim_end_matches('/').to_owned()
-        }
-    }
-
-    async fn dashboard(&self, alert: Option<String>) -> sqlx::Result<Dashboard> {
-        type Row = (
-            Value,
-            Value,
-            Option<Value>,
-            Option<Value>,
-            Value,
-            Option<String>,
-        );
-        let sales: Vec<Row> = sqlx::query_as(
-            "select session.data,
-                    session.private -> 'lines',
-                    intent.data,
-                    charge.data,
-                    (select coalesce(jsonb_agg(refund.data order by refund.seq), '[]')
-                     from stripe_sandbox.objects refund
-                     where refund.object = 'refund' and refund.data @> jsonb_build_object('charge', charge.id)),
-                    (select dispute.data ->> 'status'
-                     from stripe_sandbox.objects dispute
-                     where dispute.object = 'dispute' and dispute.data @> jsonb_build_object('charge', charge.id))
-             from stripe_sandbox.objects session
-             left join stripe_sandbox.objects intent on intent.id = session.data ->> 'payment_intent'
-             left join stripe_sandbox.objects charge on charge.id = intent.data ->> 'latest_charge'
-             where session.object = 'checkout.session'
-             order by session.seq desc
-             limit 30",
-        )
-        .fetch_all(&self.inner.db)
-        .await?;
-        let events: Vec<(String, Value, i32, bool, Option<String>)> = sqlx::query_as(
-            "select event.id, event.data, delivery.attempts, delivery.delivered is not null, delivery.answer
-             from stripe_sandbox.objects event
-             join stripe_sandbox.deliveries delivery on delivery.event = event.id
-             where event.object = 'event'
-             order by event.seq desc
-             limit 40",
-        )
-        .fetch_all(&self.inner.db)
-        .await?;
-        let sales = sales
-            .into_iter()
-            .map(|(session, lines, intent, charge, refunds, dispute)| {
-                sale(
-                    &session,
-                    &lines,
-                    intent.as_ref(),
-                    charge.as_ref(),
-                    &refunds,
-                    dispute.as_deref(),
-                )
-            });
-        let events = events
-            .into_iter()
-            .map(|(id, event, attempts, delivered, answer)| {
-                let answer = answer.unwrap_or_default();
-                let (state, label) = match (attempts, delivered) {
-                    (_, true) => ("sent", "delivered".to_owned()),
-                    (0, false) => ("waiting", "waiting".to_owned()),
-                    (attempts, false) => ("failed", format!("{answer} ({attempts}×)")),
-                };
-                Sent {
-                    id,
-                    kind: text(&event["type"]).unwrap_or_default(),
-                    time: time(&event),
-                    state,
-                    label,
-                }
-            });
-        Ok(Dashboard {
-            base: self.base(),
-            alert,
-            sales: sales.collect(),
-            events: events.collect(),
-        })
+    pub(super) fn base(&self) -> String {
+        let url = url::Url::parse(&self.inner.settings.pages_url);
+        url.map(|url| url.path().trim_end_matches('/').to_owned())
+            .unwrap_or_default()
     }
 }
 
-fn sale(
-    session: &Value,
-    lines: &Value,
-    intent: Option<&Value>,
-    charge: Option<&Value>,
-    refunds: &Value,
-    dispute: Option<&str>,
-) -> Sale {
-    let currency = session["currency"].as_str().unwrap_or_default();
-    let id = text(&session["id"]).unwrap_or_default();
-    let paid_with = text(&session["payment_intent"]);
-    let refunds = refunds.as_array().map_or(&[][..], Vec::as_slice);
-    let refunded = charge.map_or(0, |charge| charge["amount_refunded"].as_i64().unwrap_or(0));
-    let rest = charge.map_or(0, |charge| charge["amount"].as_i64().unwrap_or(0)) - refunded;
-    let (state, label) = match (
-        session["status"].as_str(),
-        dispute,
-        intent.and_then(|intent| intent["status"].as_str()),
-    ) {
-        (Some("open"), ..) => ("open", "open"),
-        (Some("expired"), ..) => ("expired", "expired"),
-        (_, Some("needs_response"), _) => ("disputed", "disputed"),
-        (_, Some("lost"), _) => ("disputed", "dispute lost"),
-        (.., Some("processing")) => ("waiting", "payment on the way"),
-        (.., Some("succeeded")) if rest == 0 => ("refunded", "refunded"),
-        (.., Some("succeeded")) if refunded > 0 => ("paid", "partly refunded"),
-        (.., Some("succeeded")) => ("paid", "paid"),
-        _ => ("failed", "payment failed"),
-    };
-    let mut actions = Vec::new();
-    let mut action = |act, label: &str, id: &str| {
-        actions.push(Action {
-            act,
-            label: label.to_owned(),
-            id: id.to_owned(),
-            amount: act == "refund_part",
-        });
-    };
-    match (state, &paid_with) {
-        ("open", _) => action("expire", "Expire", &id),
-        ("waiting", _) => {
-            action("settle_paid", "Payment succeeded", &id);
-            action("settle_failed", "Payment failed", &id);
-        }
-        ("paid", Some(intent)) => {
-            action(
-                "refund",
-                &format!("Refund {}", money(rest, currency)),
-                intent,
-            );
-            action("refund_part", "Refund part", intent);
-        }
-        _ => {}
-    }
-    match (dispute, charge, &paid_with) {
-        (None, Some(_), Some(intent)) => action("dispute", "Dispute", intent),
-        (Some("needs_response"), _, Some(intent)) => {
-            action("dispute_won", "Dispute won", intent);
-            action("dispute_lost", "Dispute lost", intent);
-        }
-        _ => {}
-    }
-    for refund in refunds
-        .iter()
-        .filter(|refund| refund["status"] == "succeeded")
-    {
-        let amount = money(refund["amount"].as_i64().unwrap_or(0), currency);
-        action(
-            "fail_refund",
-            &format!("Refund of {amount} fails"),
-            refund["id"].as_str().unwrap_or_default(),
-        );
-    }
-    let names = lines
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter_map(|line| line["description"].as_str());
-    Sale {
-        page: text(&session["url"]),
-        intent: paid_with,
-        state,
-        label,
-        what: names.collect::<Vec<_>>().join(", "),
-        amount: money(session["amount_total"].as_i64().unwrap_or(0), currency),
-        time: time(session),
-        reference: text(&session["client_reference_id"]),
-        email: text(&session["customer_details"]["email"]),
-        refunds: refunds
-            .iter()
-            .map(|refund| {
-                let amount = money(refund["amount"].as_i64().unwrap_or(0), currency);
-                format!(
-                    "Refund of {amount}: {} · {}",
-                    refund["status"].as_str().unwrap_or_default(),
-                    time(refund)
-                )
-            })
-            .collect(),
-        actions,
-        session: id,
-    }
-}
-
-fn text(value: &Value) -> Option<String> {
+pub fn text(value: &Value) -> Option<String> {
     value
         .as_str()
         .filter(|text| !text.is_empty())
         .map(str::to_owned)
 }
 
-fn time(object: &Value) -> String {
-    let time = chrono::DateTime::from_timestamp(object["created"].as_i64().unwrap_or(0), 0)
-        .unwrap_or_default();
-    time.format("%b %-d, %H:%M:%S UTC").to_string()
-}
+pub type Shown = Result<Response, Broken>;
 
-type Shown = Result<Response, Broken>;
-
-fn frame(status: StatusCode, title: &str, page: &impl Template) -> Shown {
+pub fn frame(status: StatusCode, title: &str, page: &impl Template) -> Shown {
     let page = Frame {
         title,
         style: include_str!("style.css"),
@@ -935,7 +602,7 @@ fn frame(status: StatusCode, title: &str, page: &impl Template) -> Shown {
 }
 
 /// A page that could not be made; the log says why.
-struct Broken;
+pub struct Broken;
 
 impl<E: std::error::Error> From<E> for Broken {
     fn from(error: E) -> Broken {

@@ -237,3 +237,53 @@ fn inside(name: &str, key: &str) -> String {
         format!("{name}[{key}]")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(pairs: &[(&str, &str)]) -> Result<Value> {
+        let owned = |(name, text): &(&str, &str)| ((*name).to_owned(), (*text).to_owned());
+        tree(&pairs.iter().map(owned).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn brackets_make_a_tree() {
+        let pairs = [
+            ("a[b][0]", "x"),
+            ("a[b][10]", "z"),
+            ("a[b][2]", "y"),
+            ("list[]", "1"),
+            ("list[]", "2"),
+        ];
+        let expected =
+            json!({"a": {"b": {"0": "x", "10": "z", "2": "y"}}, "list": {"0": "1", "1": "2"}});
+        assert_eq!(parse(&pairs).unwrap(), expected);
+        let array = json!({"type": "array", "items": {"type": "string"}});
+        assert_eq!(
+            check(&array, expected["a"]["b"].clone(), "b").unwrap(),
+            json!(["x", "y", "z"])
+        );
+        for wrong in ["[a]", "a[", "a[b", "a[b]c", "", "a\0"] {
+            assert!(parse(&[(wrong, "x")]).is_err(), "{wrong:?}");
+        }
+        assert!(parse(&[("a", "x"), ("a[b]", "y")]).is_err());
+        assert!(parse(&[("a[b]", "y"), ("a", "x")]).is_err());
+    }
+
+    #[test]
+    fn a_path_finds_its_operation() {
+        let found = |method, path| operation(method, path).map(|(template, _, id)| (template, id));
+        let expire = ("POST /v1/checkout/sessions/{id}/expire", "cs_1".to_owned());
+        assert_eq!(
+            found("POST", "/v1/checkout/sessions/cs_1/expire"),
+            Some(expire)
+        );
+        assert_eq!(
+            found("GET", "/v1/events"),
+            Some(("GET /v1/events", String::new()))
+        );
+        assert_eq!(found("GET", "/v1/events/"), None);
+        assert_eq!(found("DELETE", "/v1/events"), None);
+    }
+}

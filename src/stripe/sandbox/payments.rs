@@ -128,17 +128,14 @@ async fn intent(work: &mut Work<'_>, session: &Value, buyer: &Buyer) -> Result<V
         .await?["payment_intent_data"]
         .take();
     let mut intent = json!({
-        "id": id, "object": "payment_intent", "amount": session["amount_total"], "amount_capturable": 0, "amount_details": {"tip": {}},
-        "amount_received": 0,
-        "capture_method": "automatic_async",
+        "id": id, "object": "payment_intent", "amount": session["amount_total"], "amount_capturable": 0,
+        "amount_details": {"tip": {}}, "amount_received": 0, "capture_method": "automatic_async",
         "client_secret": format!("{id}_secret_sandbox"), "confirmation_method": "automatic", "created": now(),
-        "currency": session["currency"], "description": data["description"],
-        "livemode": false, "metadata": metadata(&data["metadata"]),
-        "payment_method_options": {},
-        "payment_method_types": ["card"], "receipt_email": data["receipt_email"],
-        "shipping": or(&data["shipping"], json!(shipping)),
-        "statement_descriptor": data["statement_descriptor"], "statement_descriptor_suffix": data["statement_descriptor_suffix"],
-        "status": "requires_payment_method",
+        "currency": session["currency"], "description": data["description"], "livemode": false,
+        "metadata": metadata(&data["metadata"]), "payment_method_options": {}, "payment_method_types": ["card"],
+        "receipt_email": data["receipt_email"], "shipping": or(&data["shipping"], json!(shipping)),
+        "statement_descriptor": data["statement_descriptor"],
+        "statement_descriptor_suffix": data["statement_descriptor_suffix"], "status": "requires_payment_method",
     });
     nulls(
         &mut intent,
@@ -179,23 +176,27 @@ async fn succeed(work: &mut Work<'_>, intent: &mut Value, session: &Value) -> Re
         .unwrap_or("card")
         .to_owned();
     let details = if method == "card" {
-        json!({"type": "card", "card": {"brand": "visa", "checks": null, "country": "US", "exp_month": 12, "exp_year": 2034, "funding": "credit", "last4": "4242"}})
+        json!({"type": "card", "card": {
+            "brand": "visa", "checks": null, "country": "US", "exp_month": 12, "exp_year": 2034, "funding": "credit", "last4": "4242",
+        }})
     } else {
         json!({"type": method, method.as_str(): {"bank_name": "STRIPE TEST BANK", "last4": "6789"}})
     };
     let mut charge = json!({
-        "id": id("ch_", 24), "object": "charge", "amount": intent["amount"], "amount_captured": intent["amount"], "amount_refunded": 0,
-        "billing_details": {"address": customer["address"], "email": customer["email"], "name": customer["name"], "phone": customer["phone"], "tax_id": null},
-        "calculated_statement_descriptor": "SPIRIT BEADS", "captured": true, "created": now(), "currency": intent["currency"],
-        "description": intent["description"], "disputed": false,
-        "fraud_details": {}, "livemode": false, "metadata": intent["metadata"],
-        "outcome": {
-            "network_status": "approved_by_network", "reason": null, "risk_level": "normal", "seller_message": "Payment complete.", "type": "authorized",
+        "id": id("ch_", 24), "object": "charge", "amount": intent["amount"], "amount_captured": intent["amount"],
+        "amount_refunded": 0, "billing_details": {
+            "address": customer["address"], "email": customer["email"], "name": customer["name"],
+            "phone": customer["phone"], "tax_id": null,
         },
-        "paid": true, "payment_intent": intent["id"], "payment_method": id("pm_", 24), "payment_method_details": details,
-        "receipt_email": intent["receipt_email"], "refunded": false,
-        "shipping": intent["shipping"],
-        "status": "succeeded",
+        "calculated_statement_descriptor": "SPIRIT BEADS", "captured": true, "created": now(),
+        "currency": intent["currency"], "description": intent["description"], "disputed": false, "fraud_details": {},
+        "livemode": false, "metadata": intent["metadata"], "outcome": {
+            "network_status": "approved_by_network", "reason": null, "risk_level": "normal",
+            "seller_message": "Payment complete.", "type": "authorized",
+        },
+        "paid": true, "payment_intent": intent["id"], "payment_method": id("pm_", 24),
+        "payment_method_details": details, "receipt_email": intent["receipt_email"], "refunded": false,
+        "shipping": intent["shipping"], "status": "succeeded",
     });
     nulls(
         &mut charge,

@@ -1,0 +1,160 @@
+//! A database for each test, copied from one migrated template in a throw-away cluster that all test processes share.
+
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use sha2::{Digest, Sha256};
+use spirit_beads::db::{self, embedded};
+use spirit_beads::stripe::sandbox::{self, Sandbox};
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool};
+use tokio::sync::OnceCell;
+use uuid::Uuid;
+
+pub struct Database {
+    name: String,
+    folder: PathBuf,
+}
+
+impl Database {
+    pub async fn create() -> Database {
+        static TEMPLATE: OnceCell<String> = OnceCell::const_new();
+        let template = TEMPLATE.get_or_init(make_template).await;
+        let name = format!("test_{}", Uuid::new_v4().simple());
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR"))
+            .join("media")
+            .join(&name);
+        std::fs::create_dir_all(&folder).expect("a folder for pictures");
+        let mut admin = admin().await;
+        // The name is ours, of letters and digits.
+        let sql = format!("create database {name} template {template} strategy file_copy");
+        sqlx::query(AssertSqlSafe(sql))
+            .execute(&mut admin)
+            .await
+            .expect("a database");
+        Database { name, folder }
+    }
+
+    pub async fn connect(&self) -> PgPool {
+        db::connect(cluster().connect_options(&self.name), 16)
+            .await
+            .expect("a pool")
+    }
+
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+}
+
+impl Drop for Database {
+    fn drop(&mut self) {
+        let name = self.name.clone();
+        let dropping = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .expect("a runtime");
+            runtime.block_on(async {
+                let sql = format!("drop database if exists {name} with (force)");
+                // A database that stays behind harms nobody; a panic here would hide the test's own.
+                let _ = sqlx::query(AssertSqlSafe(sql))
+                    .execute(&mut admin().await)
+                    .await;
+            });
+        });
+        let _ = dropping.join();
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+/// The options to reach a database of the tests' cluster.
+pub fn options(name: &str) -> PgConnectOptions {
+    cluster().connect_options(name)
+}
+
+async fn admin() -> PgConnection {
+    PgConnection::connect_with(&options("postgres"))
+        .await
+        .expect("the cluster")
+}
+
+/// One cluster for all test processes. It outlives the last of them by a few seconds and is stopped by its watchdog.
+fn cluster() -> &'static embedded::Cluster {
+    static CLUSTER: OnceLock<embedded::Cluster> = OnceLock::new();
+    CLUSTER.get_or_init(|| {
+        let starting = std::thread::spawn(|| {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .expect("a runtime");
+            runtime.block_on(embedded::Cluster::start(embedded::Settings {
+                dir: Path::new(env!("CARGO_TARGET_TMPDIR")).join("postgres"),
+                durable: false,
+                linger: Duration::from_secs(5),
+                max_connections: 300,
+            }))
+        });
+        starting
+            .join()
+            .expect("the starting thread")
+            .expect("PostgreSQL for the tests")
+    })
+}
+
+/// Makes the template of this set of migrations, once for all processes.
+async fn make_template() -> String {
+    let mut digest = Sha256::new();
+    for migration in db::MIGRATOR.iter() {
+        digest.update(&migration.checksum);
+    }
+    digest.update(include_bytes!("../../../Cargo.lock"));
+    digest.update(include_bytes!("../../../src/stripe/sandbox/schema.sql"));
+    let checksum: String = digest.finalize()[..8]
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    let name = format!("template_{checksum}");
+    let mut admin = admin().await;
+    sqlx::query("select pg_advisory_lock(42)")
+        .execute(&mut admin)
+        .await
+        .expect("the lock");
+    let there: bool =
+        sqlx::query_scalar("select exists (select from pg_database where datname = $1)")
+            .bind(&name)
+            .fetch_one(&mut admin)
+            .await
+            .expect("the list of databases");
+    if !there {
+        // Made under another name first: a run that is killed here leaves no half template.
+        let draft = format!("draft_{}", Uuid::new_v4().simple());
+        sqlx::query(AssertSqlSafe(format!("create database {draft}")))
+            .execute(&mut admin)
+            .await
+            .expect("a database");
+        let pool = db::connect(options(&draft), 4).await.expect("a pool");
+        db::migrate(&pool).await.expect("the migrations");
+        let settings = sandbox::Settings {
+            secret_key: String::new(),
+            webhook_secret: String::new(),
+            webhook_url: String::new(),
+            pages_url: String::new(),
+        };
+        Sandbox::open(pool.clone(), settings)
+            .await
+            .expect("the sandbox's schema");
+        pool.close().await;
+        sqlx::query(AssertSqlSafe(format!(
+            "alter database {draft} rename to {name}"
+        )))
+        .execute(&mut admin)
+        .await
+        .expect("the template");
+    }
+    sqlx::query("select pg_advisory_unlock(42)")
+        .execute(&mut admin)
+        .await
+        .expect("the lock");
+    name
+}

@@ -1,0 +1,475 @@
+//! The stage of every test: a shop of its own, with a database, a real server on a free port, and the Stripe sandbox
+//! behind real HTTP.
+
+mod database;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use reqwest::Method;
+use serde_json::{Value, json};
+use spirit_beads::app::{App, Signer};
+use spirit_beads::auth::{self, Scope};
+use spirit_beads::config::{Config, Secret};
+use spirit_beads::stripe::Stripe;
+use spirit_beads::stripe::sandbox::{self, Buyer, Payment, Sandbox};
+use spirit_beads::{server, worker};
+use sqlx::PgPool;
+use tokio::net::TcpListener;
+
+pub const WEBHOOK_SECRET: &str = "whsec_0123456789abcdef";
+pub const FORMER_WEBHOOK_SECRET: &str = "whsec_fedcba9876543210";
+const KEY: &str = "sk_test_0123456789abcdef";
+
+/// A shop that lives as long as its test.
+pub struct Shop {
+    pub app: App,
+    pub db: PgPool,
+    pub stripe: Sandbox,
+    /// `http://127.0.0.1:PORT`, without a slash at its end.
+    pub address: String,
+    /// A shopper without cookies; [`Shop::shopper`] makes one with.
+    pub client: Client,
+    tasks: Vec<tokio::task::JoinHandle<()>>,
+    // Dropped last: the server above uses it.
+    _database: database::Database,
+}
+
+impl Drop for Shop {
+    fn drop(&mut self) {
+        for task in &self.tasks {
+            task.abort();
+        }
+    }
+}
+
+impl Shop {
+    /// An empty shop as development configures it.
+    pub async fn open() -> Shop {
+        Shop::open_with(&[]).await
+    }
+
+    /// An empty shop with some settings of its own.
+    pub async fn open_with(settings: &[(&str, &str)]) -> Shop {
+        let database = database::Database::create().await;
+        let db = database.connect().await;
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = format!(
+            "http://{}",
+            listener.local_addr().expect("a bound listener")
+        );
+        let stripe_listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let stripe_url = format!(
+            "http://{}",
+            stripe_listener.local_addr().expect("a bound listener")
+        );
+
+        let mut all: HashMap<String, String> = HashMap::from([
+            ("PUBLIC_URL".to_owned(), address.clone()),
+            ("STRIPE_SECRET_KEY".to_owned(), KEY.to_owned()),
+            (
+                "STRIPE_WEBHOOK_SECRET".to_owned(),
+                format!("{WEBHOOK_SECRET},{FORMER_WEBHOOK_SECRET}"),
+            ),
+            ("STRIPE_API_URL".to_owned(), stripe_url),
+            ("STRIPE_TIMEOUT_SECONDS".to_owned(), "1".to_owned()),
+            (
+                "MEDIA_URL".to_owned(),
+                database.folder().display().to_string(),
+            ),
+        ]);
+        all.extend(
+            settings
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned())),
+        );
+        let config = Config::read(|name| all.get(name).cloned()).expect("valid settings");
+
+        let stripe = Sandbox::open(
+            db.clone(),
+            sandbox::Settings {
+                secret_key: KEY.to_owned(),
+                webhook_secret: WEBHOOK_SECRET.to_owned(),
+                webhook_url: format!("{address}/api/payments/webhook/"),
+                pages_url: format!("{address}/sandbox"),
+            },
+        )
+        .await
+        .expect("a sandbox");
+        let app = App {
+            db: db.clone(),
+            stripe: Stripe::new(
+                config.stripe_secret_key.as_ref().expect("set above"),
+                config.stripe_api_url.as_deref(),
+                config.stripe_timeout,
+            )
+            .expect("a client"),
+            signer: Signer::new(Secret::new("a key for tests")),
+            config: Arc::new(config),
+        };
+        let (stripe_api, pages, router) = (stripe.api(), stripe.pages(), app.clone());
+        let router = server::router(router, Some(pages));
+        let tasks = vec![
+            tokio::spawn(async move {
+                axum::serve(stripe_listener, stripe_api)
+                    .await
+                    .expect("serving the sandbox")
+            }),
+            tokio::spawn(async move {
+                server::serve(listener, router, std::future::pending())
+                    .await
+                    .expect("serving the shop");
+            }),
+        ];
+        let client = Client::new(&address);
+        Shop {
+            app,
+            db,
+            stripe,
+            address,
+            client,
+            tasks,
+            _database: database,
+        }
+    }
+
+    /// A shopper with a browser: keeps cookies.
+    pub fn shopper(&self) -> Client {
+        Client {
+            cookies: Some(Arc::default()),
+            ..Client::new(&self.address)
+        }
+    }
+
+    /// A program with a token that has these scopes.
+    pub async fn keeper(&self, scopes: &[Scope]) -> Client {
+        let mut conn = self.db.acquire().await.expect("a connection");
+        let token = auth::create_token(&mut conn, "test", scopes)
+            .await
+            .expect("a token");
+        Client {
+            token: Some(token),
+            ..Client::new(&self.address)
+        }
+    }
+
+    /// Puts a piece on the shelf: 47 dollars, Classic, this many on hand. Returns its id, which is its name in lower
+    /// case. Its Stripe sync stays queued; call [`Shop::run_jobs`] for a synced one.
+    pub async fn stocks(&self, name: &str, on_hand: i32) -> String {
+        self.stocks_with(name, on_hand, json!({})).await
+    }
+
+    /// As [`Shop::stocks`], with other fields as the API takes them.
+    pub async fn stocks_with(&self, name: &str, on_hand: i32, fields: Value) -> String {
+        let id = name.to_lowercase().replace(' ', "-");
+        let mut body = json!({
+            "id": id, "name": name, "lighter_type": 1, "price": 4700, "inventory_count": on_hand,
+        });
+        for (key, value) in fields.as_object().expect("an object") {
+            body[key] = value.clone();
+        }
+        let keeper = self.keeper(&[Scope::Catalogue, Scope::Stock]).await;
+        let answer = keeper.post("/api/products/", &body).await;
+        assert_eq!(answer.status, 201, "{}", answer.text);
+        answer.json["id"].as_str().expect("an id").to_owned()
+    }
+
+    /// Delivers every webhook that Stripe has for us, oldest first; returns how many were taken.
+    pub async fn deliver(&self) -> usize {
+        self.stripe.deliver_due().await.expect("a delivery")
+    }
+
+    /// Posts one event to the webhook, freshly signed, as often as you like.
+    pub async fn webhook(&self, event: &Value) -> Answer {
+        let payload = event.to_string();
+        let signature = self.stripe.sign(&payload);
+        self.client
+            .send(
+                Method::POST,
+                "/api/payments/webhook/",
+                &[("stripe-signature", &signature)],
+                Some(payload),
+            )
+            .await
+    }
+
+    /// Works off the queue until it is empty. A job left over or failed fails the test.
+    pub async fn run_jobs(&self) {
+        let left = self.run_failing_jobs().await;
+        assert!(left.is_empty(), "jobs left over: {left:#?}");
+    }
+
+    /// Works off what can run now, and returns what is left: each job's payload and last error.
+    pub async fn run_failing_jobs(&self) -> Vec<(Value, Option<String>)> {
+        let worker = worker::build(&self.app, false).await.expect("a worker");
+        worker.run_once().await.expect("a run of the queue");
+        sqlx::query_as(
+            "select payload::jsonb, last_error from graphile_worker._private_jobs order by id",
+        )
+        .fetch_all(&self.db)
+        .await
+        .expect("the queue")
+    }
+
+    /// Lets failed jobs run again at once, as if their back-off had passed.
+    pub async fn hurry_jobs(&self) {
+        sqlx::query("update graphile_worker._private_jobs set run_at = now()")
+            .execute(&self.db)
+            .await
+            .expect("the queue");
+    }
+
+    /// Lets time pass for every checkout: what is counted from now on is this much older.
+    pub async fn wait(&self, time: Duration) {
+        let seconds = time.as_secs_f64();
+        for sql in [
+            "update checkouts
+             set created_at = created_at - make_interval(secs => $1),
+                 updated_at = updated_at - make_interval(secs => $1),
+                 expires_at = expires_at - make_interval(secs => $1),
+                 hold_until = hold_until - make_interval(secs => $1)",
+            "update idempotency_keys set created_at = created_at - make_interval(secs => $1)",
+            "update refunds set updated_at = updated_at - make_interval(secs => $1)",
+        ] {
+            sqlx::query(sql)
+                .bind(seconds)
+                .execute(&self.db)
+                .await
+                .expect("time passes");
+        }
+    }
+
+    /// Does what the clock does every minute.
+    pub async fn sweep(&self) -> spirit_beads::payments::Swept {
+        spirit_beads::payments::sweep(&self.app)
+            .await
+            .expect("a sweep")
+    }
+
+    /// Does what the clock does every five minutes.
+    pub async fn reconcile(&self) -> spirit_beads::payments::Reconciled {
+        spirit_beads::payments::reconcile(&self.app, &|_, _| {})
+            .await
+            .expect("a reconciliation")
+    }
+
+    /// (on hand, reserved) of a product.
+    pub async fn stock(&self, product: &str) -> (i32, i32) {
+        sqlx::query_as("select on_hand, reserved from products where id = $1")
+            .bind(product)
+            .fetch_one(&self.db)
+            .await
+            .expect("the product")
+    }
+
+    /// The state of an order, by its session's id.
+    pub async fn status_of(&self, session: &str) -> String {
+        sqlx::query_scalar(
+            "select o.status from orders o join checkouts c on c.order_id = o.id where c.session_id = $1",
+        )
+        .bind(session)
+        .fetch_one(&self.db)
+        .await
+        .expect("the order of the session")
+    }
+
+    /// Every order's state, oldest first.
+    pub async fn statuses(&self) -> Vec<String> {
+        sqlx::query_scalar("select status from orders order by number")
+            .fetch_all(&self.db)
+            .await
+            .expect("the orders")
+    }
+
+    /// P1, P2 and P5, whatever the test did: the ledger explains the stock, pending orders explain the holds, each paid
+    /// order has one payment that settled it, and each payment at Stripe is an order or a refund in full.
+    pub async fn audit(&self) {
+        let mut conn = self.db.acquire().await.expect("a connection");
+        let wrong = spirit_beads::products::check_ledger(&mut conn)
+            .await
+            .expect("the ledger");
+        assert!(wrong.is_empty(), "the books do not add up: {wrong:?}");
+        let unpaid: Vec<i64> = sqlx::query_scalar(
+            "select o.number from orders o
+             where o.paid_at is not null and o.channel = 'storefront'
+               and (select count(*) from payments p where p.order_id = o.id and p.outcome = 'settled') <> 1",
+        )
+        .fetch_all(&mut *conn)
+        .await
+        .expect("the orders");
+        assert!(
+            unpaid.is_empty(),
+            "paid orders without a payment: {unpaid:?}"
+        );
+        let orphans: Vec<String> = sqlx::query_scalar(
+            "select p.id from payments p
+             join orders o on o.id = p.order_id
+             where (p.outcome = 'settled') <> (o.paid_at is not null)
+               and p.outcome = 'settled'",
+        )
+        .fetch_all(&mut *conn)
+        .await
+        .expect("the payments");
+        assert!(orphans.is_empty(), "payments without an order: {orphans:?}");
+    }
+}
+
+/// The session id in a payment page's address.
+pub fn session_of(answer: &Answer) -> String {
+    assert_eq!(answer.status, 200, "{}", answer.text);
+    let url = answer.json["checkout_url"].as_str().expect("an address");
+    url.rsplit('/').next().expect("a session").to_owned()
+}
+
+/// A payment by card from the United States.
+pub fn card() -> Payment {
+    Payment::Card(Buyer::default())
+}
+
+/// A payment by a method that takes days.
+pub fn delayed() -> Payment {
+    Payment::Delayed(Buyer::default())
+}
+
+/// A caller over real HTTP.
+#[derive(Clone)]
+pub struct Client {
+    http: reqwest::Client,
+    address: String,
+    token: Option<String>,
+    cookies: Option<Arc<Mutex<HashMap<String, String>>>>,
+}
+
+/// What came back.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub headers: reqwest::header::HeaderMap,
+    pub text: String,
+    /// Null where the body is no JSON.
+    pub json: Value,
+}
+
+impl Answer {
+    pub fn header(&self, name: &str) -> &str {
+        self.headers
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default()
+    }
+}
+
+impl Client {
+    fn new(address: &str) -> Client {
+        // Fails when another test has done it already, which is as well.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let http = reqwest::Client::builder()
+            .redirect(reqwest::redirect::Policy::none())
+            .build()
+            .expect("a client");
+        Client {
+            http,
+            address: address.to_owned(),
+            token: None,
+            cookies: None,
+        }
+    }
+
+    pub async fn get(&self, path: &str) -> Answer {
+        self.send(Method::GET, path, &[], None::<String>).await
+    }
+
+    pub async fn post(&self, path: &str, body: &Value) -> Answer {
+        self.send_json(Method::POST, path, body).await
+    }
+
+    pub async fn send_json(&self, method: Method, path: &str, body: &Value) -> Answer {
+        self.send(
+            method,
+            path,
+            &[("content-type", "application/json")],
+            Some(body.to_string()),
+        )
+        .await
+    }
+
+    /// Checks out as the storefront does.
+    pub async fn check_out(&self, lines: &[(&str, i32)]) -> Answer {
+        let items: Vec<Value> = lines
+            .iter()
+            .map(|(id, quantity)| json!({"product_id": id, "quantity": quantity}))
+            .collect();
+        let origin = "http://localhost:8080";
+        let body = json!({
+            "items": items,
+            "success_url": format!("{origin}/checkout/success"),
+            "cancel_url": format!("{origin}/checkout/cancel"),
+        });
+        let headers = [("content-type", "application/json"), ("origin", origin)];
+        self.send(
+            Method::POST,
+            "/api/payments/create-checkout-session/",
+            &headers,
+            Some(body.to_string()),
+        )
+        .await
+    }
+
+    /// Any request at all. The path is sent as it is written.
+    pub async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Option<impl Into<reqwest::Body>>,
+    ) -> Answer {
+        let mut request = self.http.request(method, format!("{}{path}", self.address));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        if let Some(token) = &self.token {
+            request = request.header("authorization", format!("Bearer {token}"));
+        }
+        if let Some(cookies) = &self.cookies {
+            let jar = cookies.lock().expect("the jar");
+            if !jar.is_empty() {
+                let pairs: Vec<String> = jar
+                    .iter()
+                    .map(|(name, value)| format!("{name}={value}"))
+                    .collect();
+                request = request.header("cookie", pairs.join("; "));
+            }
+        }
+        if let Some(body) = body {
+            request = request.body(body);
+        }
+        let response = request.send().await.expect("an answer");
+        let status = response.status().as_u16();
+        let headers = response.headers().clone();
+        if let Some(cookies) = &self.cookies {
+            let mut jar = cookies.lock().expect("the jar");
+            for cookie in headers.get_all("set-cookie") {
+                let text = cookie.to_str().expect("a cookie");
+                let (name, value) = text
+                    .split(';')
+                    .next()
+                    .and_then(|pair| pair.split_once('='))
+                    .expect("a cookie");
+                if text.contains("Max-Age=0") {
+                    jar.remove(name);
+                } else {
+                    jar.insert(name.to_owned(), value.to_owned());
+                }
+            }
+        }
+        let text = response.text().await.expect("a body");
+        let json = serde_json::from_str(&text).unwrap_or(Value::Null);
+        Answer {
+            status,
+            headers,
+            text,
+            json,
+        }
+    }
+}
