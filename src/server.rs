@@ -1,10 +1,12 @@
 //! The routers joined, the middleware, listening, and stopping gracefully.
 
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::Context;
 use axum::Router;
+use axum::body::Body;
 use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
 use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
@@ -12,7 +14,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use serde_json::json;
 use tokio::net::TcpListener;
-use tower::{Layer, ServiceBuilder};
+use tower::Layer;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
 use tower_http::cors::{AllowOrigin, CorsLayer};
@@ -20,7 +22,6 @@ use tower_http::normalize_path::NormalizePathLayer;
 use tower_http::request_id::{MakeRequestUuid, PropagateRequestIdLayer, SetRequestIdLayer};
 use tower_http::sensitive_headers::SetSensitiveRequestHeadersLayer;
 use tower_http::services::ServeDir;
-use tower_http::set_header::SetResponseHeaderLayer;
 use tower_http::trace::TraceLayer;
 use tracing::info;
 use utoipa::OpenApi;
@@ -30,7 +31,7 @@ use utoipa_swagger_ui::SwaggerUi;
 
 use crate::app::App;
 use crate::config::Config;
-use crate::error::{Error, ErrorBody};
+use crate::error::{Error, ErrorBody, Result};
 use crate::extract::Json;
 use crate::{db, orders, payments, products};
 
@@ -71,22 +72,33 @@ pub fn router(app: App, pages: Option<Router>) -> Router {
         .merge(payments::router())
         .split_for_parts();
 
-    let media = ServiceBuilder::new()
-        .layer(SetResponseHeaderLayer::overriding(
-            header::CACHE_CONTROL,
-            HeaderValue::from_static("public, max-age=86400"),
-        ))
-        .service(ServeDir::new(&app.config.media_dir).append_index_html_on_directories(false));
+    let files = ServeDir::new(&app.config.media_dir).append_index_html_on_directories(false);
+    let media = get(async move |request: Request| picture(files.clone(), request).await);
     let shop = api
         .route("/healthz", get(async || Json(json!({"status": "up"}))))
         .route("/readyz", get(ready))
-        .nest_service("/media", media)
+        .nest("/media", Router::new().route("/{*path}", media))
         .fallback(async || Error::NotFound(""))
         .method_not_allowed_fallback(method_not_allowed)
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
         .layer(CompressionLayer::new())
         .layer(from_fn_with_state(app.clone(), time_out))
         .layer(cors(&app.config))
+        .with_state(app);
+    // Paths answer with and without their last slash. The API's pages and the sandbox's link to themselves, slash and
+    // all, and stay outside.
+    let mut all =
+        Router::new().merge(SwaggerUi::new("/api/docs").url("/api/openapi.json", document));
+    if let Some(pages) = pages {
+        all = all.nest("/sandbox", pages);
+    }
+    framed(all.method_not_allowed_fallback(method_not_allowed))
+        .fallback_service(NormalizePathLayer::trim_trailing_slash().layer(framed(shop)))
+}
+
+/// What every answer has, and every request leaves in the log. It lies around the routes, so that the log has theirs.
+fn framed(router: Router) -> Router {
+    router
         .layer(CatchPanicLayer::custom(panicked))
         .layer(from_fn(security_headers))
         .layer(PropagateRequestIdLayer::x_request_id())
@@ -97,15 +109,6 @@ pub fn router(app: App, pages: Option<Router>) -> Router {
             header::COOKIE,
             HeaderName::from_static("stripe-signature"),
         ]))
-        .with_state(app);
-    // Paths answer with and without their last slash. The API's pages and the sandbox's link to themselves, slash and
-    // all, and stay outside.
-    let mut all =
-        Router::new().merge(SwaggerUi::new("/api/docs").url("/api/openapi.json", document));
-    if let Some(pages) = pages {
-        all = all.nest("/sandbox", pages);
-    }
-    all.fallback_service(NormalizePathLayer::trim_trailing_slash().layer(shop))
 }
 
 /// Answers on the listener until `shutdown`, then finishes what is in flight, within a bound.
@@ -168,6 +171,39 @@ async fn method_not_allowed(method: Method) -> Error {
         "method_not_allowed",
         format!("Method \"{method}\" not allowed."),
     )
+}
+
+/// `GET /media/…`: a file of the media folder. What the file service refuses without a word we tell as our `Error`.
+async fn picture(mut files: ServeDir, request: Request) -> Result<Response> {
+    let mut response = match files.try_call(request).await {
+        Ok(response) => response.map(Body::new),
+        // No file, or a path that none can have: through another file, or with a part longer than any name.
+        Err(error)
+            if matches!(
+                error.kind(),
+                ErrorKind::NotFound | ErrorKind::NotADirectory | ErrorKind::InvalidFilename
+            ) =>
+        {
+            return Err(Error::NotFound(""));
+        }
+        Err(error) => {
+            return Err(anyhow::Error::from(error)
+                .context("reading a picture")
+                .into());
+        }
+    };
+    match response.status() {
+        StatusCode::NOT_FOUND => Err(Error::NotFound("")),
+        status if status.is_client_error() => {
+            let why = status.canonical_reason().unwrap_or("Refused");
+            Err(Error::Refused(status, "not_served", format!("{why}.")))
+        }
+        _ => {
+            let kept = HeaderValue::from_static("public, max-age=86400");
+            response.headers_mut().insert(header::CACHE_CONTROL, kept);
+            Ok(response)
+        }
+    }
 }
 
 async fn time_out(State(app): State<App>, request: Request, next: Next) -> Response {
