@@ -341,12 +341,13 @@ async fn refund_changed(
     created: Option<DateTime<Utc>>,
 ) -> Result<Effect> {
     let (Some(id), Some(payment_id), Some(status)) = (
-        refund["id"].as_str(),
+        reference(&refund["id"]),
         reference(&refund["payment_intent"]),
         refund["status"].as_str(),
     ) else {
         return Ok(Effect::Ignored);
     };
+    let id = id.as_str();
     let failed = matches!(status, "failed" | "canceled");
     let payment = store::lock_payment(conn, &payment_id).await?;
     if failed {
@@ -392,10 +393,11 @@ async fn apply_refunds(conn: &mut PgConnection, payment_id: &str) -> Result<()> 
 async fn disputed(conn: &mut PgConnection, dispute: &Value) -> Result<Effect> {
     let (Some(payment_id), Some(state)) = (
         reference(&dispute["payment_intent"]),
-        dispute["status"].as_str(),
+        reference(&dispute["status"]),
     ) else {
         return Ok(Effect::Ignored);
     };
+    let state = state.as_str();
     let payment = store::lock_payment(conn, &payment_id).await?;
     let decided = matches!(
         payment.dispute.as_deref(),
@@ -420,7 +422,7 @@ async fn disputed(conn: &mut PgConnection, dispute: &Value) -> Result<Effect> {
     Ok(Effect::Processed)
 }
 
-/// The id of another object, which Stripe gives as text or as the object itself.
+/// An id or another word of Stripe's. Another object's it gives as text or as the object itself.
 fn reference(json: &Value) -> Option<String> {
     let id = json.as_str().or_else(|| json["id"].as_str())?;
     (!id.is_empty() && id.len() <= 255 && !id.contains('\0')).then(|| id.to_owned())
