@@ -1,4 +1,7 @@
 //! One binary for all tests over HTTP: a file per domain.
 
+mod access;
+mod bad_input;
 mod purchase;
 mod support;
+mod webhook;

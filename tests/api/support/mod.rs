@@ -7,8 +7,10 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use hmac::{Hmac, KeyInit, Mac};
 use reqwest::Method;
 use serde_json::{Value, json};
+use sha2::Sha256;
 use spirit_beads::app::{App, Signer};
 use spirit_beads::auth::{self, Scope};
 use spirit_beads::config::{Config, Secret};
@@ -16,7 +18,8 @@ use spirit_beads::stripe::Stripe;
 use spirit_beads::stripe::sandbox::{self, Buyer, Payment, Sandbox};
 use spirit_beads::{server, worker};
 use sqlx::PgPool;
-use tokio::net::TcpListener;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
 
 pub const WEBHOOK_SECRET: &str = "whsec_0123456789abcdef";
 pub const FORMER_WEBHOOK_SECRET: &str = "whsec_fedcba9876543210";
@@ -122,7 +125,7 @@ impl Shop {
                     .expect("serving the shop");
             }),
         ];
-        let client = Client::new(&address);
+        let client = Client::to(&address);
         Shop {
             app,
             db,
@@ -138,7 +141,7 @@ impl Shop {
     pub fn shopper(&self) -> Client {
         Client {
             cookies: Some(Arc::default()),
-            ..Client::new(&self.address)
+            ..Client::to(&self.address)
         }
     }
 
@@ -150,7 +153,7 @@ impl Shop {
             .expect("a token");
         Client {
             token: Some(token),
-            ..Client::new(&self.address)
+            ..Client::to(&self.address)
         }
     }
 
@@ -315,6 +318,38 @@ impl Shop {
     }
 }
 
+/// A `Stripe-Signature` header of this time (Unix seconds).
+pub fn sign(secret: &str, time: i64, payload: &[u8]) -> String {
+    let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).expect("a key of any length");
+    mac.update(format!("{time}.").as_bytes());
+    mac.update(payload);
+    let bytes = mac.finalize().into_bytes();
+    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("t={time},v1={hex}")
+}
+
+/// Sends these very bytes, which no client would, and returns the answer's status, head and body.
+pub async fn send_raw(address: &str, request: &[u8]) -> (u16, String, String) {
+    let host = address.trim_start_matches("http://");
+    let mut line = TcpStream::connect(host).await.expect("a connection");
+    line.write_all(request).await.expect("a line that takes it");
+    read_answer(&mut line).await
+}
+
+/// Reads until the other side closes the line.
+pub async fn read_answer(line: &mut TcpStream) -> (u16, String, String) {
+    let mut answer = Vec::new();
+    line.read_to_end(&mut answer).await.expect("an answer");
+    let text = String::from_utf8_lossy(&answer).into_owned();
+    let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
+    let status = head.get(9..12).and_then(|status| status.parse().ok());
+    (
+        status.unwrap_or_else(|| panic!("no HTTP: {head:?}")),
+        head.to_ascii_lowercase(),
+        body.to_owned(),
+    )
+}
+
 /// The session id in a payment page's address.
 pub fn session_of(answer: &Answer) -> String {
     assert_eq!(answer.status, 200, "{}", answer.text);
@@ -361,7 +396,8 @@ impl Answer {
 }
 
 impl Client {
-    fn new(address: &str) -> Client {
+    /// A caller of the shop at this address, without a slash at its end.
+    pub fn to(address: &str) -> Client {
         // Fails when another test has done it already, which is as well.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let http = reqwest::Client::builder()
@@ -373,6 +409,14 @@ impl Client {
             address: address.to_owned(),
             token: None,
             cookies: None,
+        }
+    }
+
+    /// The same caller with this token.
+    pub fn with_token(&self, token: &str) -> Client {
+        Client {
+            token: Some(token.to_owned()),
+            ..self.clone()
         }
     }
 

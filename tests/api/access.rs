@@ -1,0 +1,474 @@
+//! P7: the public reads what is for sale and writes checkouts, nothing else; all other doors need the shopkeeper. And
+//! what every answer says to browsers.
+
+use std::collections::BTreeSet;
+
+use reqwest::Method;
+use serde_json::{Value, json};
+use spirit_beads::auth::{self, Scope};
+
+use crate::support::{Answer, Client, Shop};
+
+/// Every door that needs a token, the scope it asks for, and a body that would have an effect.
+fn doors() -> Vec<(Method, &'static str, Scope, Value)> {
+    let product = json!({"id": "new", "name": "New", "lighter_type": 1, "price": 4700});
+    let replaced = json!({"name": "Other", "lighter_type": 2, "price": 9900});
+    let sale = json!({"lines": [{"product_id": "sunrise", "quantity": 1}]});
+    let category = json!({"name": "Other"});
+    vec![
+        (Method::POST, "/api/products", Scope::Catalogue, product),
+        (
+            Method::PUT,
+            "/api/products/{id}",
+            Scope::Catalogue,
+            replaced,
+        ),
+        (
+            Method::PATCH,
+            "/api/products/{id}",
+            Scope::Catalogue,
+            json!({"price": 100}),
+        ),
+        (
+            Method::DELETE,
+            "/api/products/{id}",
+            Scope::Catalogue,
+            Value::Null,
+        ),
+        (
+            Method::POST,
+            "/api/products/{id}/archive",
+            Scope::Catalogue,
+            Value::Null,
+        ),
+        (
+            Method::POST,
+            "/api/products/{id}/restore",
+            Scope::Catalogue,
+            Value::Null,
+        ),
+        (
+            Method::POST,
+            "/api/products/{id}/sync",
+            Scope::Catalogue,
+            Value::Null,
+        ),
+        (
+            Method::GET,
+            "/api/products/{id}/stock",
+            Scope::Stock,
+            Value::Null,
+        ),
+        (
+            Method::POST,
+            "/api/products/{id}/stock",
+            Scope::Stock,
+            json!({"delta": 1, "reason": "made"}),
+        ),
+        (
+            Method::GET,
+            "/api/admin/products",
+            Scope::Catalogue,
+            Value::Null,
+        ),
+        (
+            Method::GET,
+            "/api/admin/products/{id}",
+            Scope::Catalogue,
+            Value::Null,
+        ),
+        (
+            Method::POST,
+            "/api/categories",
+            Scope::Catalogue,
+            category.clone(),
+        ),
+        (
+            Method::PUT,
+            "/api/categories/{id}",
+            Scope::Catalogue,
+            category.clone(),
+        ),
+        (
+            Method::PATCH,
+            "/api/categories/{id}",
+            Scope::Catalogue,
+            category,
+        ),
+        (
+            Method::DELETE,
+            "/api/categories/{id}",
+            Scope::Catalogue,
+            Value::Null,
+        ),
+        (
+            Method::GET,
+            "/api/admin/orders",
+            Scope::OrdersRead,
+            Value::Null,
+        ),
+        (
+            Method::GET,
+            "/api/admin/orders/{id}",
+            Scope::OrdersRead,
+            Value::Null,
+        ),
+        (Method::POST, "/api/admin/orders", Scope::OrdersWrite, sale),
+    ]
+}
+
+/// A shop with one of everything.
+async fn furnished() -> Shop {
+    let shop = Shop::open().await;
+    let keeper = shop.keeper(&Scope::ALL).await;
+    assert_eq!(
+        keeper
+            .post("/api/categories/", &json!({"name": "Suns"}))
+            .await
+            .status,
+        201
+    );
+    shop.stocks_with("Sunrise", 3, json!({"category": "suns"}))
+        .await;
+    let sale = json!({"lines": [{"product_id": "sunrise", "quantity": 1}]});
+    assert_eq!(keeper.post("/api/admin/orders/", &sale).await.status, 201);
+    shop.run_jobs().await;
+    shop
+}
+
+fn path_of(route: &str) -> String {
+    let id = match route {
+        "/api/categories/{id}" => "1",
+        "/api/admin/orders/{id}" => "SB-1001",
+        _ => "sunrise",
+    };
+    route.replace("{id}", id) + "/"
+}
+
+async fn knock(
+    client: &Client,
+    door: &(Method, &str, Scope, Value),
+    headers: &[(&str, &str)],
+) -> Answer {
+    let mut all = vec![("content-type", "application/json")];
+    all.extend(headers);
+    let body = (!door.3.is_null()).then(|| door.3.to_string());
+    client
+        .send(door.0.clone(), &path_of(door.1), &all, body)
+        .await
+}
+
+/// All that a door could change.
+async fn state(shop: &Shop) -> Value {
+    sqlx::query_scalar(
+        "select jsonb_build_array(
+             (select jsonb_agg(to_jsonb(p) order by id) from products p),
+             (select jsonb_agg(to_jsonb(c) order by id) from categories c),
+             (select jsonb_agg(to_jsonb(o) order by id) from orders o),
+             (select count(*) from stock_movements),
+             (select count(*) from graphile_worker._private_jobs))",
+    )
+    .fetch_one(&shop.db)
+    .await
+    .expect("the state")
+}
+
+#[tokio::test]
+async fn every_door_but_the_shoppers_needs_a_token() {
+    let shop = Shop::open().await;
+    let document = shop.client.get("/api/openapi.json").await.json;
+    let mut open = BTreeSet::new();
+    let mut locked = BTreeSet::new();
+    for (path, methods) in document["paths"].as_object().expect("paths") {
+        for (method, operation) in methods.as_object().expect("methods") {
+            let route = format!("{} {path}", method.to_uppercase());
+            if operation["security"].is_array() {
+                locked.insert(route);
+            } else {
+                open.insert(route);
+            }
+        }
+    }
+    let doors: BTreeSet<String> = doors()
+        .iter()
+        .map(|door| format!("{} {}", door.0, door.1))
+        .collect();
+    assert_eq!(locked, doors);
+    assert_eq!(
+        open.iter().map(String::as_str).collect::<Vec<_>>(),
+        [
+            "GET /api/categories",
+            "GET /api/categories/{id}",
+            "GET /api/orders/by-session/{session}",
+            "GET /api/payments/cancel/{token}",
+            "GET /api/products",
+            "GET /api/products/batch",
+            "GET /api/products/{id}",
+            "GET /api/products/{id}/check_availability",
+            "POST /api/payments/create-checkout-session",
+            "POST /api/payments/webhook",
+        ]
+    );
+}
+
+#[tokio::test]
+async fn without_a_token_it_is_401_and_nothing_happens() {
+    let shop = furnished().await;
+    let before = state(&shop).await;
+    let spent = shop.keeper(&Scope::ALL).await;
+    sqlx::query("update api_tokens set name = 'spent' where id = (select max(id) from api_tokens)")
+        .execute(&shop.db)
+        .await
+        .expect("the tokens");
+    let mut conn = shop.db.acquire().await.expect("a connection");
+    let tokens = auth::list_tokens(&mut conn).await.expect("the tokens");
+    let id = tokens
+        .iter()
+        .find(|token| token.name == "spent")
+        .expect("the token")
+        .id;
+    assert_eq!(spent.get("/api/admin/orders/").await.status, 200);
+    assert!(auth::revoke_token(&mut conn, id).await.expect("revoked"));
+    let never = "sbt_00000000000000000000000000000000";
+    for door in doors() {
+        for (client, headers) in [
+            (&shop.client, vec![]),
+            (&shop.client, vec![("authorization", "")]),
+            (&shop.client, vec![("authorization", "Bearer")]),
+            (&shop.client, vec![("authorization", "Bearer ")]),
+            (&shop.client, vec![("authorization", "Basic c2hvcDpzaG9w")]),
+            (&shop.client, vec![("authorization", "Token x")]),
+            (&shop.client, vec![("cookie", "sb_checkout=x; session=y")]),
+            (&shop.client.with_token(never), vec![]),
+            (&spent, vec![]),
+        ] {
+            let answer = knock(client, &door, &headers).await;
+            let what = format!("{} {} {headers:?}: {}", door.0, door.1, answer.text);
+            assert_eq!(answer.status, 401, "{what}");
+            assert_eq!(answer.json["code"], "not_authenticated", "{what}");
+            assert_eq!(
+                answer.json["detail"], "Authentication credentials were not provided.",
+                "{what}"
+            );
+            assert_eq!(answer.header("www-authenticate"), "Bearer", "{what}");
+        }
+    }
+    assert_eq!(state(&shop).await, before);
+}
+
+#[tokio::test]
+async fn with_too_little_a_token_it_is_403_and_nothing_happens() {
+    let shop = furnished().await;
+    let before = state(&shop).await;
+    for scope in Scope::ALL {
+        let others: Vec<Scope> = Scope::ALL
+            .into_iter()
+            .filter(|other| *other != scope)
+            .collect();
+        let keeper = shop.keeper(&others).await;
+        for door in doors().iter().filter(|door| door.2 == scope) {
+            let answer = knock(&keeper, door, &[]).await;
+            let what = format!("{} {}: {}", door.0, door.1, answer.text);
+            assert_eq!(
+                (answer.status, &answer.json["code"]),
+                (403, &json!("permission_denied")),
+                "{what}"
+            );
+            assert!(
+                answer.json["detail"]
+                    .as_str()
+                    .expect("a sentence")
+                    .contains(scope.as_str()),
+                "{what}"
+            );
+        }
+    }
+    assert_eq!(state(&shop).await, before);
+    // The scope asked for is enough by itself, or the doors would be shut for another reason.
+    for scope in Scope::ALL {
+        let keeper = shop.keeper(&[scope]).await;
+        for door in doors()
+            .iter()
+            .filter(|door| door.2 == scope && door.0 != Method::DELETE)
+        {
+            let answer = knock(&keeper, door, &[]).await;
+            assert!(
+                answer.status < 400 || answer.status == 400 && door.1 == "/api/products/{id}",
+                "{} {}: {}",
+                door.0,
+                door.1,
+                answer.text
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn public_reads_ignore_credentials_they_do_not_need() {
+    let shop = furnished().await;
+    for path in [
+        "/api/products/",
+        "/api/products/sunrise/",
+        "/api/products/batch/?ids=sunrise",
+        "/api/products/sunrise/check_availability/",
+        "/api/categories/",
+        "/api/categories/1/",
+        "/healthz",
+    ] {
+        let plain = shop.client.get(path).await;
+        assert_eq!(plain.status, 200, "{path}");
+        for value in ["Basic d3Jvbmc6d3Jvbmc=", "Bearer wrong", "junk", ""] {
+            let answer = shop
+                .client
+                .send(
+                    Method::GET,
+                    path,
+                    &[("authorization", value)],
+                    None::<String>,
+                )
+                .await;
+            assert_eq!(
+                (answer.status, &answer.json),
+                (200, &plain.json),
+                "{path} {value:?}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn allowed_origins_may_read_and_others_are_told_nothing() {
+    let shop = Shop::open_with(&[("CORS_ALLOWED_ORIGINS", "https://shop.example")]).await;
+    for origin in [
+        "http://localhost:8080",
+        "https://shop.example",
+        &shop.address,
+    ] {
+        for path in ["/api/products/", "/api/nothing/", "/api/admin/orders/"] {
+            let answer = shop
+                .client
+                .send(Method::GET, path, &[("origin", origin)], None::<String>)
+                .await;
+            assert_eq!(
+                answer.header("access-control-allow-origin"),
+                origin,
+                "{path}"
+            );
+            assert_eq!(
+                answer.header("access-control-allow-credentials"),
+                "true",
+                "{path}"
+            );
+            let vary = answer.headers.get_all("vary").iter();
+            assert!(vary.into_iter().any(|value| value == "origin"), "{path}");
+        }
+        let asking = [
+            ("origin", origin),
+            ("access-control-request-method", "GET"),
+            ("access-control-request-headers", "content-type"),
+        ];
+        let answer = shop
+            .client
+            .send(Method::OPTIONS, "/api/products/", &asking, None::<String>)
+            .await;
+        assert_eq!((answer.status, answer.text.as_str()), (200, ""));
+        assert_eq!(answer.header("access-control-allow-origin"), origin);
+        assert_eq!(answer.header("access-control-allow-credentials"), "true");
+        assert_eq!(answer.header("access-control-max-age"), "86400");
+        let listed = |name: &str| -> BTreeSet<String> {
+            let list = answer.header(name).to_ascii_lowercase();
+            list.split(',').map(|item| item.trim().to_owned()).collect()
+        };
+        let methods = ["delete", "get", "options", "patch", "post", "put"].map(str::to_owned);
+        assert_eq!(
+            listed("access-control-allow-methods"),
+            BTreeSet::from(methods)
+        );
+        for header in [
+            "accept",
+            "authorization",
+            "content-type",
+            "user-agent",
+            "x-csrftoken",
+            "x-requested-with",
+        ] {
+            assert!(
+                listed("access-control-allow-headers").contains(header),
+                "{header}"
+            );
+        }
+    }
+    for origin in [
+        "https://evil.example",
+        "http://shop.example",
+        "https://shop.example.evil.example",
+        "https://shop.example:8443",
+        "https://sub.shop.example",
+        "http://localhost:8081",
+        "null",
+        "",
+    ] {
+        let asking = [
+            ("origin", origin),
+            ("access-control-request-method", "POST"),
+        ];
+        for (method, headers) in [(Method::GET, &asking[..1]), (Method::OPTIONS, &asking[..])] {
+            let answer = shop
+                .client
+                .send(method, "/api/products/", headers, None::<String>)
+                .await;
+            assert_eq!(answer.status, 200, "{origin}");
+            let told: Vec<&str> = answer
+                .headers
+                .keys()
+                .map(|name| name.as_str())
+                .filter(|name| name.starts_with("access-control-"))
+                .collect();
+            assert!(told.is_empty(), "{origin}: {told:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn every_answer_has_the_security_headers_and_a_request_id() {
+    let shop = furnished().await;
+    for path in [
+        "/api/products/",
+        "/api/nothing/",
+        "/api/admin/orders/",
+        "/healthz",
+        "/media/nothing.png",
+        "/api/openapi.json",
+        "/api/docs/",
+        "/sandbox/",
+    ] {
+        let answer = shop.client.get(path).await;
+        for (name, value) in [
+            ("x-content-type-options", "nosniff"),
+            ("x-frame-options", "DENY"),
+            ("referrer-policy", "same-origin"),
+            ("cross-origin-opener-policy", "same-origin"),
+        ] {
+            assert_eq!(answer.header(name), value, "{path} {name}");
+        }
+        assert!(!answer.header("x-request-id").is_empty(), "{path}");
+    }
+    let ids: BTreeSet<String> = [
+        shop.client.get("/healthz").await,
+        shop.client.get("/healthz").await,
+    ]
+    .iter()
+    .map(|answer| answer.header("x-request-id").to_owned())
+    .collect();
+    assert_eq!(ids.len(), 2, "each request has its own");
+    let answer = shop
+        .client
+        .send(
+            Method::GET,
+            "/healthz",
+            &[("x-request-id", "from-the-proxy")],
+            None::<String>,
+        )
+        .await;
+    assert_eq!(answer.header("x-request-id"), "from-the-proxy");
+}

@@ -1,0 +1,278 @@
+//! The webhook's door: whom it believes, what it keeps, what it answers.
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::support::{Answer, FORMER_WEBHOOK_SECRET, Shop, WEBHOOK_SECRET, card, session_of, sign};
+
+const WEBHOOK: &str = "/api/payments/webhook/";
+
+fn now() -> i64 {
+    chrono::Utc::now().timestamp()
+}
+
+fn event(id: &str) -> String {
+    json!({"id": id, "object": "event", "type": "customer.created", "data": {"object": {}}})
+        .to_string()
+}
+
+async fn post(shop: &Shop, signature: &str, body: impl Into<reqwest::Body>) -> Answer {
+    let headers = [("stripe-signature", signature)];
+    shop.client
+        .send(Method::POST, WEBHOOK, &headers, Some(body))
+        .await
+}
+
+/// Every event kept: id, status and payload.
+async fn inbox(shop: &Shop) -> Vec<(String, String, String)> {
+    sqlx::query_as("select id, status, payload from stripe_events order by id")
+        .fetch_all(&shop.db)
+        .await
+        .expect("the inbox")
+}
+
+#[tokio::test]
+async fn only_what_stripe_signed_is_believed() {
+    let shop = Shop::open().await;
+    let body = event("evt_1");
+    let good = sign(WEBHOOK_SECRET, now(), body.as_bytes());
+    let (time, signature) = good.split_once(',').expect("two parts");
+    let bare = shop
+        .client
+        .send(Method::POST, WEBHOOK, &[], Some(body.clone()))
+        .await;
+    assert_eq!(
+        (bare.status, &bare.json["code"]),
+        (400, &json!("invalid_signature"))
+    );
+    for (header, why) in [
+        (String::new(), "empty"),
+        ("junk".to_owned(), "junk"),
+        (time.to_owned(), "no signature"),
+        (signature.to_owned(), "no time"),
+        (format!("{time},v1="), "an empty signature"),
+        (format!("{time},v1=zz"), "not hexadecimal"),
+        (good[..good.len() - 2].to_owned(), "cut short"),
+        (format!("{good}00"), "too long"),
+        (good.replace("v1=", "v0="), "another scheme"),
+        (format!("t=0,{signature}"), "another time"),
+        (format!("{time},v1={}", "0".repeat(64)), "zeros"),
+        (
+            sign("whsec_of_somebody_else", now(), body.as_bytes()),
+            "another secret",
+        ),
+        (sign("", now(), body.as_bytes()), "no secret"),
+        (
+            sign(WEBHOOK_SECRET, now(), event("evt_2").as_bytes()),
+            "another body",
+        ),
+        (
+            sign(WEBHOOK_SECRET, now() - 301, body.as_bytes()),
+            "too old",
+        ),
+        (sign(WEBHOOK_SECRET, 0, body.as_bytes()), "ancient"),
+    ] {
+        let answer = post(&shop, &header, body.clone()).await;
+        assert_eq!(answer.status, 400, "{why}: {}", answer.text);
+        assert_eq!(answer.json["code"], "invalid_signature", "{why}");
+    }
+    // One byte more, and the signature is another body's.
+    assert_eq!(post(&shop, &good, format!("{body} ")).await.status, 400);
+    assert!(inbox(&shop).await.is_empty());
+    assert_eq!(post(&shop, &good, body).await.status, 200);
+}
+
+#[tokio::test]
+async fn every_signature_and_every_secret_of_a_rotation_counts() {
+    let shop = Shop::open().await;
+    let part = |header: String| header.split_once(',').expect("two parts").1.to_owned();
+    let zeros = format!("v1={}", "0".repeat(64));
+    let signed = |secret: &str, time: i64, id: &str| sign(secret, time, event(id).as_bytes());
+    let time = now();
+    for (id, header) in [
+        ("evt_current", signed(WEBHOOK_SECRET, time, "evt_current")),
+        (
+            "evt_former",
+            signed(FORMER_WEBHOOK_SECRET, time, "evt_former"),
+        ),
+        (
+            "evt_future",
+            signed(WEBHOOK_SECRET, time + 86_400, "evt_future"),
+        ),
+        ("evt_slow", signed(WEBHOOK_SECRET, time - 290, "evt_slow")),
+        (
+            "evt_several",
+            format!(
+                "t={time},{zeros},v0=x,{}",
+                part(signed(WEBHOOK_SECRET, time, "evt_several"))
+            ),
+        ),
+        (
+            "evt_both",
+            format!(
+                "t={time},{},{}",
+                part(signed("whsec_next", time, "evt_both")),
+                part(signed(FORMER_WEBHOOK_SECRET, time, "evt_both"))
+            ),
+        ),
+    ] {
+        let answer = post(&shop, &header, event(id)).await;
+        assert_eq!(answer.status, 200, "{id}: {}", answer.text);
+    }
+    assert_eq!(inbox(&shop).await.len(), 6);
+}
+
+#[tokio::test]
+async fn what_is_signed_but_no_event_is_400() {
+    let shop = Shop::open().await;
+    for (body, code) in [
+        (b"".as_slice(), "parse_error"),
+        (b"hello", "parse_error"),
+        (b"{\"id\":\"evt_1\"", "parse_error"),
+        (b"{\"id\":\"evt_\xff\",\"type\":\"a\"}", "parse_error"),
+        (b"[]", "invalid"),
+        (b"[{\"id\":\"evt_1\",\"type\":\"a\"}]", "invalid"),
+        (b"{}", "invalid"),
+        (b"null", "invalid"),
+        (b"7", "invalid"),
+    ] {
+        let answer = post(&shop, &sign(WEBHOOK_SECRET, now(), body), body.to_vec()).await;
+        let shown = String::from_utf8_lossy(body);
+        assert_eq!(
+            (answer.status, &answer.json["code"]),
+            (400, &json!(code)),
+            "{shown}"
+        );
+    }
+    assert!(inbox(&shop).await.is_empty());
+}
+
+#[tokio::test]
+async fn a_body_over_two_and_a_half_megabytes_is_400() {
+    let shop = Shop::open().await;
+    let sized = |size: usize| {
+        let mut body = event("evt_large");
+        body.push_str(&" ".repeat(size - body.len()));
+        body
+    };
+    let large = sized(2_621_441);
+    let answer = post(&shop, &sign(WEBHOOK_SECRET, now(), large.as_bytes()), large).await;
+    assert_eq!(
+        (answer.status, &answer.json["code"]),
+        (400, &json!("payload_too_large"))
+    );
+    assert!(inbox(&shop).await.is_empty());
+    let fitting = sized(2_621_440);
+    let answer = post(
+        &shop,
+        &sign(WEBHOOK_SECRET, now(), fitting.as_bytes()),
+        fitting,
+    )
+    .await;
+    assert_eq!(answer.status, 200, "{}", answer.text);
+}
+
+#[tokio::test]
+async fn any_content_type_is_taken_and_get_is_405() {
+    let shop = Shop::open().await;
+    for (at, kind) in [
+        "application/json; charset=utf-8",
+        "text/plain",
+        "application/x-www-form-urlencoded",
+        "x",
+        "",
+    ]
+    .iter()
+    .enumerate()
+    {
+        let body = event(&format!("evt_{at}"));
+        let signature = sign(WEBHOOK_SECRET, now(), body.as_bytes());
+        let headers = [
+            ("stripe-signature", signature.as_str()),
+            ("content-type", kind),
+        ];
+        let answer = shop
+            .client
+            .send(Method::POST, WEBHOOK, &headers, Some(body))
+            .await;
+        assert_eq!(answer.status, 200, "{kind}: {}", answer.text);
+    }
+    // Without its last slash, too, and not by a redirect that would lose the body.
+    let body = event("evt_bare");
+    let signature = sign(WEBHOOK_SECRET, now(), body.as_bytes());
+    let headers = [("stripe-signature", signature.as_str())];
+    let answer = shop
+        .client
+        .send(
+            Method::POST,
+            WEBHOOK.trim_end_matches('/'),
+            &headers,
+            Some(body),
+        )
+        .await;
+    assert_eq!(answer.status, 200);
+    let answer = shop.client.get(WEBHOOK).await;
+    assert_eq!((answer.status, answer.header("allow")), (405, "POST"));
+    assert_eq!(answer.json["detail"], "Method \"GET\" not allowed.");
+}
+
+#[tokio::test]
+async fn the_event_is_kept_as_it_was_sent() {
+    let shop = Shop::open().await;
+    // Order, spaces, escapes and numbers that a JSON type would not give back.
+    let body = "{ \"type\":\"a.b\",\t\"id\":\"evt_1\", \"n\":1.0e2, \"n\":1, \"s\":\"\\u0000\\u00e9\" ,\"created\":1700000000}\n";
+    let answer = post(&shop, &sign(WEBHOOK_SECRET, now(), body.as_bytes()), body).await;
+    assert_eq!(answer.status, 200, "{}", answer.text);
+    let kept = inbox(&shop).await;
+    assert_eq!(
+        kept,
+        [("evt_1".to_owned(), "ignored".to_owned(), body.to_owned())]
+    );
+    // A second delivery is one row.
+    assert_eq!(
+        post(&shop, &sign(WEBHOOK_SECRET, now(), body.as_bytes()), body)
+            .await
+            .status,
+        200
+    );
+    assert_eq!(inbox(&shop).await.len(), 1);
+}
+
+#[tokio::test]
+async fn sessions_of_other_shops_are_acknowledged() {
+    let shop = Shop::open().await;
+    let piece = shop.stocks("Sunrise", 1).await;
+    let session = session_of(&shop.shopper().check_out(&[(&piece, 1)]).await);
+    shop.stripe.pay(&session, card()).await.expect("a payment");
+    let events = shop.stripe.events().await.expect("the events");
+    let completed = events
+        .iter()
+        .find(|event| event["type"] == "checkout.session.completed")
+        .expect("a completed session");
+    for (at, reference) in [
+        json!(null),
+        json!("order-1"),
+        json!("018f3c2e-0000-7000-8000-000000000000"),
+        json!("\u{0}"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let mut foreign = completed.clone();
+        foreign["id"] = json!(format!("evt_foreign_{at}"));
+        let object: &mut Value = &mut foreign["data"]["object"];
+        object["id"] = json!(format!("cs_foreign_{at}"));
+        object["client_reference_id"] = reference;
+        object["metadata"] = json!(null);
+        let answer = shop.webhook(&foreign).await;
+        assert_eq!(answer.status, 200, "{}", answer.text);
+    }
+    assert!(
+        inbox(&shop)
+            .await
+            .iter()
+            .all(|(_, status, _)| status == "ignored")
+    );
+    assert_eq!(shop.stock(&piece).await, (1, 1));
+    assert_eq!(shop.status_of(&session).await, "pending");
+}
