@@ -3,5 +3,6 @@
 mod access;
 mod bad_input;
 mod purchase;
+mod stripe_requests;
 mod support;
 mod webhook;
