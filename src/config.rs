@@ -184,7 +184,7 @@ fn read(reader: &mut Reader<'_>) -> Result<Config, Vec<Fault>> {
             reader.fault("STRIPE_API_URL", "must begin with https:// in production");
         }
     }
-    if secret_key.as_deref().is_some_and(|key| weak(key)) {
+    if secret_key.as_deref().is_some_and(weak) {
         reader.fault(
             "SECRET_KEY",
             "is weak: use at least 32 random characters, as from `openssl rand -hex 32`",

@@ -91,18 +91,18 @@ pub async fn receive(db: &PgPool, event: &Event<'_>, source: &str) -> Result<Eff
     .await?;
     let result = obey_once(&mut tx, &event.id).await?;
     tx.commit().await?;
-    result.map_err(|error| Error::Unavailable("event_not_processed", error.into()))
+    result.map_err(|error| Error::Unavailable("event_not_processed", error))
 }
 
 /// Obeys a stored event that failed before. Safe to repeat.
 ///
 /// # Errors
-/// 503 as [`receive`].
+/// 503 when it could not be obeyed this time either.
 pub async fn process_stored(db: &PgPool, id: &str) -> Result<Effect> {
     let mut tx = db.begin().await?;
     let result = obey_once(&mut tx, id).await?;
     tx.commit().await?;
-    result.map_err(|error| Error::Unavailable("event_not_processed", error.into()))
+    result.map_err(|error| Error::Unavailable("event_not_processed", error))
 }
 
 /// Obeys a stored event under its lock, inside a savepoint. The inner error is the event's, the outer the database's.

@@ -341,8 +341,10 @@ impl Stripe {
         since: DateTime<Utc>,
         after: Option<&str>,
     ) -> Result<EventPage> {
-        let mut bounds = RangeBoundsTs::default();
-        bounds.gte = Some(since.timestamp());
+        let bounds = RangeBoundsTs {
+            gte: Some(since.timestamp()),
+            ..RangeBoundsTs::default()
+        };
         let types: Vec<String> = types.iter().map(|&name| name.to_owned()).collect();
         let mut request = ListEvent::new()
             .created(RangeQueryTs::Bounds(bounds))

@@ -1,0 +1,26 @@
+# The binary and nothing else that it does not need. Build: docker build -t spirit-beads .
+# Run: docker run -p 8000:8000 --env-file .env spirit-beads   (the settings: .env.example)
+
+FROM rust:1.95-bookworm AS build
+WORKDIR /src
+# Dependencies first: they change seldom, and this layer is kept.
+COPY Cargo.toml Cargo.lock ./
+RUN mkdir src && echo 'fn main() {}' > src/main.rs && touch src/lib.rs \
+    && cargo build --release --locked \
+    && rm -r src
+COPY src src
+COPY migrations migrations
+RUN touch src/main.rs src/lib.rs && cargo build --release --locked
+
+FROM debian:bookworm-slim
+RUN useradd --system --uid 10001 --home-dir /var/lib/spirit-beads --create-home spirit-beads
+COPY --from=build /src/target/release/spirit-beads /usr/local/bin/spirit-beads
+USER spirit-beads
+WORKDIR /var/lib/spirit-beads
+ENV APP_ENV=production BIND_ADDR=0.0.0.0:8000 DATA_DIR=/var/lib/spirit-beads/data
+VOLUME /var/lib/spirit-beads
+EXPOSE 8000
+# A graceful stop answers what is in flight; give it its 20 seconds.
+STOPSIGNAL SIGTERM
+ENTRYPOINT ["spirit-beads"]
+CMD ["serve"]
