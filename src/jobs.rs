@@ -63,17 +63,32 @@ pub async fn enqueue(conn: &mut PgConnection, job: &Job) -> Result<()> {
     Ok(())
 }
 
-/// Queues the sync of many products in one round trip. Safe to repeat.
+/// The most jobs with keys that one call queues. The queue takes a lock for each key until the transaction ends, and
+/// PostgreSQL has room for a few thousand locks in all.
+const MAX_KEYS: usize = 1000;
+
+/// Queues the sync of many products in one round trip. Safe to repeat: of more than a thousand one may be synced twice.
 pub async fn enqueue_syncs(conn: &mut PgConnection, products: &[ProductId]) -> Result<()> {
+    if products.is_empty() {
+        return Ok(());
+    }
     let jobs = products.iter().map(|product| Job::SyncProduct {
         product: product.clone(),
     });
-    let (payloads, keys): (Vec<Value>, Vec<String>) =
-        jobs.map(|job| (job.payload(), job.key())).unzip();
+    let (payloads, keys): (Vec<Value>, Vec<Option<String>>) = jobs
+        .map(|job| {
+            (
+                job.payload(),
+                (products.len() <= MAX_KEYS).then(|| job.key()),
+            )
+        })
+        .unzip();
     sqlx::query(
-        "select job.id
-         from unnest($2::json[], $3::text[]) as wanted (payload, key),
-              lateral graphile_worker.add_job($1, wanted.payload, job_key := wanted.key) as job",
+        "select id
+         from graphile_worker.add_jobs((
+             select array_agg(
+                 ($1, wanted.payload, null, null, null, wanted.key, null, null)::graphile_worker.job_spec)
+             from unnest($2::json[], $3::text[]) as wanted (payload, key)))",
     )
     .bind(IDENTIFIER)
     .bind(payloads)

@@ -5,9 +5,9 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use anyhow::Context;
-use sqlx::PgPool;
 use sqlx::migrate::Migrator;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{Connection, PgPool};
 
 /// Our migrations: forward only, one subject each.
 pub static MIGRATOR: Migrator = sqlx::migrate!();
@@ -28,11 +28,23 @@ pub async fn connect(options: PgConnectOptions, max_connections: u32) -> anyhow:
         ("statement_timeout", "20s"),
         ("lock_timeout", "10s"),
         ("idle_in_transaction_session_timeout", "60s"),
+        ("client_min_messages", "warning"),
         ("pg_trgm.word_similarity_threshold", "0.45"),
     ]);
     PgPoolOptions::new()
         .max_connections(max_connections)
         .acquire_timeout(Duration::from_secs(5))
+        // A connection just used is alive; asking each time would double the round trips of every read. One that lay
+        // idle may have died with its server, and is asked.
+        .test_before_acquire(false)
+        .before_acquire(|conn, meta| {
+            Box::pin(async move {
+                if meta.idle_for > Duration::from_secs(1) {
+                    conn.ping().await?;
+                }
+                Ok(true)
+            })
+        })
         .connect_with(options)
         .await
         .context("connecting to PostgreSQL")

@@ -381,7 +381,7 @@ fn merge_products(
         }
         product.created_at = row.created_at.unwrap_or(product.created_at);
 
-        let for_stripe = is_new || revives || product.differs_at_stripe(&before);
+        let for_stripe = is_new || revives || product.told_to_stripe() != before.told_to_stripe();
         if for_stripe {
             product.stripe_status = "pending".to_owned();
             product.stripe_error = None;

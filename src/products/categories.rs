@@ -29,7 +29,7 @@ pub struct Category {
 const PAGE_SIZE: i64 = 100;
 
 /// All categories, by name.
-#[utoipa::path(get, path = "/api/categories", tag = "categories",
+#[utoipa::path(operation_id = "list_categories", get, path = "/api/categories", tag = "categories",
     params(("page" = Option<String>, Query), ("page_size" = Option<u8>, Query, description = "1 to 100, default 100")),
     responses((status = 200, body = Page<Category>), ReadFailures))]
 pub(super) async fn list(State(app): State<App>, reader: Reader) -> Result<Response> {
@@ -40,7 +40,7 @@ pub(super) async fn list(State(app): State<App>, reader: Reader) -> Result<Respo
 }
 
 /// One category, by id or slug.
-#[utoipa::path(get, path = "/api/categories/{id}", tag = "categories",
+#[utoipa::path(operation_id = "get_category", get, path = "/api/categories/{id}", tag = "categories",
     params(("id" = String, Path, description = "A number, or a slug")),
     responses((status = 200, body = Category), ReadFailures))]
 pub(super) async fn detail(
@@ -58,7 +58,7 @@ pub(super) async fn detail(
 }
 
 /// Adds a category.
-#[utoipa::path(post, path = "/api/categories", tag = "categories", security(("bearer" = [])),
+#[utoipa::path(operation_id = "create_category", post, path = "/api/categories", tag = "categories", security(("bearer" = [])),
     request_body = CategoryInput,
     responses((status = 201, body = Category), WriteFailures))]
 pub(super) async fn create(
@@ -80,7 +80,7 @@ pub(super) async fn create(
 }
 
 /// Replaces a category's fields.
-#[utoipa::path(put, path = "/api/categories/{id}", tag = "categories", security(("bearer" = [])),
+#[utoipa::path(operation_id = "replace_category", put, path = "/api/categories/{id}", tag = "categories", security(("bearer" = [])),
     params(("id" = i64, Path)), request_body = CategoryInput,
     responses((status = 200, body = Category), WriteFailures))]
 pub(super) async fn replace(
@@ -93,7 +93,7 @@ pub(super) async fn replace(
 }
 
 /// Changes the fields given.
-#[utoipa::path(patch, path = "/api/categories/{id}", tag = "categories", security(("bearer" = [])),
+#[utoipa::path(operation_id = "patch_category", patch, path = "/api/categories/{id}", tag = "categories", security(("bearer" = [])),
     params(("id" = i64, Path)), request_body = CategoryInput,
     responses((status = 200, body = Category), WriteFailures))]
 pub(super) async fn patch(
@@ -106,7 +106,7 @@ pub(super) async fn patch(
 }
 
 /// Deletes a category; its products stay, without one.
-#[utoipa::path(delete, path = "/api/categories/{id}", tag = "categories", security(("bearer" = [])),
+#[utoipa::path(operation_id = "delete_category", delete, path = "/api/categories/{id}", tag = "categories", security(("bearer" = [])),
     params(("id" = i64, Path)),
     responses((status = 204), WriteFailures))]
 pub(super) async fn delete(

@@ -97,6 +97,7 @@ pub struct StockInput {
     #[schema(value_type = super::Reason)]
     pub reason: Option<super::Reason>,
     /// Up to 500 characters.
+    #[schema(required = false)]
     pub note: String,
     /// The pieces available that the caller saw: sent along, the change is refused if it is no longer true.
     pub expected_inventory_count: Option<i32>,

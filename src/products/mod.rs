@@ -68,20 +68,17 @@ impl Product {
         self.on_hand - self.reserved
     }
 
-    /// Whether what Stripe is told of the product differs.
-    fn differs_at_stripe(&self, other: &Product) -> bool {
-        let told = |product: &Product| {
-            (
-                product.name.clone(),
-                product.price,
-                product.currency.clone(),
-                product.primary_image.clone(),
-                product.is_active,
-                product.stripe_product_id.clone(),
-                product.stripe_price_id.clone(),
-            )
-        };
-        told(self) != told(other)
+    /// What Stripe is told of the product, and by which ids.
+    fn told_to_stripe(&self) -> impl PartialEq {
+        (
+            &self.name,
+            self.price,
+            &self.currency,
+            &self.primary_image,
+            self.is_active,
+            &self.stripe_product_id,
+            &self.stripe_price_id,
+        )
     }
 }
 

@@ -49,7 +49,7 @@ const PAGE_SIZE: i64 = 24;
 const MAX_BATCH: usize = 100;
 
 /// Products for sale, 24 to a page.
-#[utoipa::path(get, path = "/api/products", tag = "products",
+#[utoipa::path(operation_id = "list_products", get, path = "/api/products", tag = "products",
     params(
         ("page" = Option<String>, Query, description = "1 and on, or `last`"),
         ("page_size" = Option<u8>, Query, description = "1 to 100, default 24"),
@@ -82,7 +82,7 @@ async fn list(State(app): State<App>, reader: Reader) -> Result<Response> {
 }
 
 /// One product for sale, by id or slug.
-#[utoipa::path(get, path = "/api/products/{id}", tag = "products",
+#[utoipa::path(operation_id = "get_product", get, path = "/api/products/{id}", tag = "products",
     params(("id" = String, Path, description = "An id, or else a slug")),
     responses((status = 200, body = ProductDetail), ReadFailures))]
 async fn detail(
@@ -97,7 +97,7 @@ async fn detail(
 }
 
 /// Whether a product can be bought now.
-#[utoipa::path(get, path = "/api/products/{id}/check_availability", tag = "products",
+#[utoipa::path(operation_id = "check_availability", get, path = "/api/products/{id}/check_availability", tag = "products",
     params(("id" = String, Path, description = "An id, or else a slug")),
     responses((status = 200, body = Availability), ReadFailures))]
 async fn check_availability(
@@ -115,7 +115,7 @@ async fn check_availability(
 }
 
 /// Several products at once, for a cart. Those not for sale are missing.
-#[utoipa::path(get, path = "/api/products/batch", tag = "products",
+#[utoipa::path(operation_id = "list_products_by_ids", get, path = "/api/products/batch", tag = "products",
     params(("ids" = String, Query, description = "Up to 100 ids, separated by commas")),
     responses((status = 200, body = BatchView), ReadFailures))]
 async fn batch(State(app): State<App>, reader: Reader) -> Result<Response> {
@@ -155,7 +155,7 @@ async fn batch(State(app): State<App>, reader: Reader) -> Result<Response> {
 }
 
 /// Adds a product.
-#[utoipa::path(post, path = "/api/products", tag = "products", security(("bearer" = [])),
+#[utoipa::path(operation_id = "create_product", post, path = "/api/products", tag = "products", security(("bearer" = [])),
     request_body = ProductInput,
     responses((status = 201, body = AdminView), WriteFailures))]
 async fn create(
@@ -177,7 +177,7 @@ async fn create(
 }
 
 /// Replaces a product's fields; what is missing takes its default, but slug and stock stay.
-#[utoipa::path(put, path = "/api/products/{id}", tag = "products", security(("bearer" = [])),
+#[utoipa::path(operation_id = "replace_product", put, path = "/api/products/{id}", tag = "products", security(("bearer" = [])),
     params(("id" = String, Path), ("If-Match" = Option<String>, Header, description = "`\"N\"`: only if this is the version")),
     request_body = ProductInput,
     responses((status = 200, body = AdminView), WriteFailures))]
@@ -191,7 +191,7 @@ async fn replace(
 }
 
 /// Changes the fields given.
-#[utoipa::path(patch, path = "/api/products/{id}", tag = "products", security(("bearer" = [])),
+#[utoipa::path(operation_id = "patch_product", patch, path = "/api/products/{id}", tag = "products", security(("bearer" = [])),
     params(("id" = String, Path), ("If-Match" = Option<String>, Header, description = "`\"N\"`: only if this is the version")),
     request_body = ProductInput,
     responses((status = 200, body = AdminView), WriteFailures))]
@@ -226,7 +226,7 @@ async fn write(
 }
 
 /// Deletes a product; past orders keep theirs.
-#[utoipa::path(delete, path = "/api/products/{id}", tag = "products", security(("bearer" = [])),
+#[utoipa::path(operation_id = "delete_product", delete, path = "/api/products/{id}", tag = "products", security(("bearer" = [])),
     params(("id" = String, Path), ("If-Match" = Option<String>, Header)),
     responses((status = 204), WriteFailures))]
 async fn delete(
@@ -241,7 +241,7 @@ async fn delete(
 }
 
 /// Takes a product off sale. Safe to repeat.
-#[utoipa::path(post, path = "/api/products/{id}/archive", tag = "products", security(("bearer" = [])),
+#[utoipa::path(operation_id = "archive_product", post, path = "/api/products/{id}/archive", tag = "products", security(("bearer" = [])),
     params(("id" = String, Path), ("If-Match" = Option<String>, Header)),
     responses((status = 200, body = AdminView), WriteFailures))]
 async fn archive(
@@ -256,7 +256,7 @@ async fn archive(
 }
 
 /// Puts a product on sale again. Safe to repeat.
-#[utoipa::path(post, path = "/api/products/{id}/restore", tag = "products", security(("bearer" = [])),
+#[utoipa::path(operation_id = "restore_product", post, path = "/api/products/{id}/restore", tag = "products", security(("bearer" = [])),
     params(("id" = String, Path), ("If-Match" = Option<String>, Header)),
     responses((status = 200, body = AdminView), WriteFailures))]
 async fn restore(
@@ -271,7 +271,7 @@ async fn restore(
 }
 
 /// Has the product brought in line at Stripe once more.
-#[utoipa::path(post, path = "/api/products/{id}/sync", tag = "products", security(("bearer" = [])),
+#[utoipa::path(operation_id = "sync_product", post, path = "/api/products/{id}/sync", tag = "products", security(("bearer" = [])),
     params(("id" = String, Path)),
     responses((status = 202, body = AdminView), WriteFailures))]
 async fn sync(
@@ -286,9 +286,9 @@ async fn sync(
 }
 
 /// A product's ledger: every change of its stock, newest first.
-#[utoipa::path(get, path = "/api/products/{id}/stock", tag = "stock", security(("bearer" = [])),
+#[utoipa::path(operation_id = "list_stock_movements", get, path = "/api/products/{id}/stock", tag = "stock", security(("bearer" = [])),
     params(("id" = String, Path), ("page" = Option<String>, Query), ("page_size" = Option<u8>, Query)),
-    responses((status = 200, body = Page<MovementView>), WriteFailures))]
+    responses((status = 200, body = Page<MovementView>), AdminReadFailures))]
 async fn ledger(
     State(app): State<App>,
     keeper: Stockkeeper,
@@ -303,7 +303,7 @@ async fn ledger(
 }
 
 /// Changes a product's stock for a reason.
-#[utoipa::path(post, path = "/api/products/{id}/stock", tag = "stock", security(("bearer" = [])),
+#[utoipa::path(operation_id = "change_stock", post, path = "/api/products/{id}/stock", tag = "stock", security(("bearer" = [])),
     params(("id" = String, Path)), request_body = StockInput,
     responses((status = 200, body = StockView), WriteFailures))]
 async fn change_stock(
@@ -320,7 +320,7 @@ async fn change_stock(
 }
 
 /// All products but deleted ones, as the shopkeeper sees them. Filters as for shoppers, and two more.
-#[utoipa::path(get, path = "/api/admin/products", tag = "products", security(("bearer" = [])),
+#[utoipa::path(operation_id = "list_products_as_admin", get, path = "/api/admin/products", tag = "products", security(("bearer" = [])),
     params(
         ("page" = Option<String>, Query), ("page_size" = Option<u8>, Query),
         ("lighter_type" = Option<u8>, Query), ("lighter_type__in" = Option<String>, Query),
@@ -329,7 +329,7 @@ async fn change_stock(
         ("search" = Option<String>, Query), ("is_active" = Option<bool>, Query),
         ("stripe_status" = Option<String>, Query, description = "`synced`, `pending` or `error`"),
     ),
-    responses((status = 200, body = Page<AdminView>), WriteFailures))]
+    responses((status = 200, body = Page<AdminView>), AdminReadFailures))]
 async fn admin_list(State(app): State<App>, keeper: Shopkeeper, query: Query) -> Result<Response> {
     let mut faults = Vec::new();
     let filter = Filter::read_admin(&query, &mut faults);
@@ -349,9 +349,9 @@ async fn admin_list(State(app): State<App>, keeper: Shopkeeper, query: Query) ->
 }
 
 /// One product as the shopkeeper sees it, by id or slug.
-#[utoipa::path(get, path = "/api/admin/products/{id}", tag = "products", security(("bearer" = [])),
+#[utoipa::path(operation_id = "get_product_as_admin", get, path = "/api/admin/products/{id}", tag = "products", security(("bearer" = [])),
     params(("id" = String, Path)),
-    responses((status = 200, body = AdminView), WriteFailures))]
+    responses((status = 200, body = AdminView), AdminReadFailures))]
 async fn admin_detail(
     State(app): State<App>,
     keeper: Shopkeeper,
@@ -379,7 +379,28 @@ pub(super) enum ReadFailures {
     MethodNotAllowed(ErrorBody),
 }
 
-/// How what needs a token fails.
+/// How a read that needs a token fails.
+#[derive(utoipa::IntoResponses)]
+#[allow(dead_code, reason = "read by the OpenAPI document alone")]
+pub(super) enum AdminReadFailures {
+    /// A parameter is not valid. For filters, each faulty one is a key of the body.
+    #[response(status = 400)]
+    BadRequest(ErrorBody),
+    /// No valid token.
+    #[response(status = 401)]
+    Unauthenticated(ErrorBody),
+    /// The token lacks the scope.
+    #[response(status = 403)]
+    Forbidden(ErrorBody),
+    /// There is no such thing, or no such page.
+    #[response(status = 404)]
+    NotFound(ErrorBody),
+    /// Not a method of this address.
+    #[response(status = 405)]
+    MethodNotAllowed(ErrorBody),
+}
+
+/// How a write fails.
 #[derive(utoipa::IntoResponses)]
 #[allow(dead_code, reason = "read by the OpenAPI document alone")]
 pub(super) enum WriteFailures {

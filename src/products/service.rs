@@ -183,7 +183,7 @@ impl Product {
 }
 
 async fn save(conn: &mut PgConnection, before: &Product, after: &Product) -> Result<Product> {
-    let for_stripe = after.differs_at_stripe(before);
+    let for_stripe = after.told_to_stripe() != before.told_to_stripe();
     match store::update(conn, after, for_stripe).await {
         Err(sqlx::Error::Database(e)) if e.constraint() == Some("products_slug_key") => {
             return Err(slug_taken(&after.slug));

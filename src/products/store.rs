@@ -53,71 +53,81 @@ pub async fn list_whole(
     list_columns(conn, product_columns!(), filter, page).await
 }
 
-/// Counts and fetches in one round trip; the statement is put together of our own fragments, values are bound.
+/// Counts and fetches in one round trip, two where there is nothing to fetch. The statement is put together of our own
+/// fragments; values are bound.
 async fn list_columns<T: for<'r> FromRow<'r, PgRow>>(
     conn: &mut PgConnection,
     columns: &'static str,
     filter: &Filter,
     page: PageRequest,
 ) -> Result<Found<T>> {
-    let mut sql = QueryBuilder::new("");
-    let mut order = filter.ordering.as_slice();
-    if let Some(search) = &filter.search {
-        push_hits(&mut sql, search, filter.with_inactive);
-        if order.is_empty() {
-            order = &["h.rank desc", "p.name", "p.id"];
-        }
-    } else if order.is_empty() {
-        order = &["p.name", "p.id"];
-    }
-    let order = order.join(", ");
-
-    sql.push("select found.*, p.* from (select count(*) as total");
-    for (name, categories) in [
-        ("category", &filter.category),
-        ("categories", &filter.categories),
-    ] {
-        sql.push(", (");
-        match categories {
-            Some(categories) => {
-                sql.push("select count(*) from categories c where ");
-                push_categories(&mut sql, categories);
-            }
-            None => {
-                sql.push("select 0::bigint");
-            }
-        }
-        sql.push(") as found_").push(name);
-    }
-    push_matching(&mut sql, filter, "");
-    sql.push(") as found left join lateral (select ")
-        .push(columns)
-        .push(", row_number() over (order by ")
-        .push(&order)
-        .push(") as position");
+    let mut sql = begin(filter);
+    sql.push(", ").push(columns);
     push_matching(
         &mut sql,
         filter,
         " left join categories c on c.id = p.category_id",
     );
-    sql.push(" order by ").push(&order);
+    let order = match (filter.ordering.as_slice(), &filter.search) {
+        ([], None) => "p.name, p.id".to_owned(),
+        ([], Some(_)) => "h.rank desc, p.name, p.id".to_owned(),
+        (terms, _) => terms.join(", "),
+    };
+    sql.push(" order by ").push(order);
     sql.push(" limit ").push_bind(page.size);
-    // Without an offset: the last page.
-    sql.push(" offset coalesce(").push_bind(page.offset());
-    sql.push(", (found.total - 1) / ").push_bind(page.size);
-    sql.push(" * ").push_bind(page.size);
-    sql.push(")) as p on true order by p.position");
-
-    let rows = sql.build().fetch_all(conn).await?;
-    let first = rows
-        .first()
-        .ok_or_else(|| anyhow::anyhow!("an aggregate gave no row"))?;
+    match page.offset() {
+        Some(offset) => {
+            sql.push(" offset ").push_bind(offset);
+        }
+        None => {
+            sql.push(" offset ((select count(*)");
+            push_matching(&mut sql, filter, "");
+            sql.push(") - 1) / ").push_bind(page.size);
+            sql.push(" * ").push_bind(page.size);
+        }
+    }
+    let rows = sql.build().fetch_all(&mut *conn).await?;
+    let counted = match rows.first() {
+        Some(row) => row,
+        None => &begin(filter).build().fetch_one(conn).await?,
+    };
+    let found = rows
+        .iter()
+        .map(T::from_row)
+        .collect::<Result<_, sqlx::Error>>()?;
     Ok(Found {
-        total: first.try_get("total")?,
-        category: first.try_get("found_category")?,
-        categories: first.try_get("found_categories")?,
-        rows: present(&rows, "position")?,
+        total: counted.try_get("total")?,
+        category: counted.try_get("found_category")?,
+        categories: counted.try_get("found_categories")?,
+        rows: found,
     })
+}
+
+/// `select` with the counts: of the products on all pages, and of the categories asked for.
+fn begin(filter: &Filter) -> QueryBuilder<Postgres> {
+    let mut sql = QueryBuilder::new("");
+    if let Some(search) = &filter.search {
+        push_hits(&mut sql, search, filter.with_inactive);
+    }
+    sql.push("select (select count(*)");
+    push_matching(&mut sql, filter, "");
+    sql.push(") as total");
+    for (name, categories) in [
+        ("found_category", &filter.category),
+        ("found_categories", &filter.categories),
+    ] {
+        match categories {
+            Some(categories) => {
+                sql.push(", (select count(*) from categories c where ");
+                push_categories(&mut sql, categories);
+                sql.push(") as ").push(name);
+            }
+            None => {
+                sql.push(", 0::bigint as ").push(name);
+            }
+        }
+    }
+    sql
 }
 
 /// The rows that a left join found; `key` is null where it found none.
