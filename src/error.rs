@@ -147,9 +147,6 @@ impl Error {
                 "details": faults,
                 "code": if faults.is_empty() { "no_items" } else { "cart_not_available" },
             }),
-            Error::Refused(_, code, sentence) | Error::Conflict(code, sentence) => {
-                plain(code, sentence)
-            }
             Error::Unauthenticated => plain(
                 "not_authenticated",
                 "Authentication credentials were not provided.",
@@ -158,20 +155,28 @@ impl Error {
                 "permission_denied",
                 &format!("This needs a token with the scope {scope}."),
             ),
-            Error::Unavailable("payment_unavailable", _) => {
-                let sentence = "The payment service cannot be reached right now. Nothing was charged; please try again in a moment.";
-                let mut body = plain("payment_unavailable", sentence);
-                body["error"] = json!("payment_unavailable");
-                body["message"] = json!(sentence);
-                body
+            Error::Unavailable(code @ "payment_unavailable", _) => payment_failure(
+                code,
+                "The payment service cannot be reached right now. Nothing was charged; please try again in a moment.",
+            ),
+            Error::Refused(_, code @ "payment_setup_error", sentence) => {
+                payment_failure(code, sentence)
             }
             Error::Unavailable(code, _) => plain(
                 code,
                 "The shop is briefly unavailable. Nothing was changed; please try again in a moment.",
             ),
+            Error::Refused(_, code, sentence) | Error::Conflict(code, sentence) => {
+                plain(code, sentence)
+            }
             Error::Internal(_) => plain("internal", "Something went wrong on our side."),
         }
     }
+}
+
+/// How the storefront is told that a payment could not begin: it shows the `message`.
+fn payment_failure(code: &str, sentence: &str) -> Value {
+    json!({"error": code, "message": sentence, "detail": sentence, "code": code})
 }
 
 impl From<sqlx::Error> for Error {

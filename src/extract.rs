@@ -104,7 +104,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Query {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Query, Self::Rejection> {
         let query = parts.uri.query().unwrap_or_default();
         Ok(Query(
-            form_urlencoded::parse(query.as_bytes())
+            url::form_urlencoded::parse(query.as_bytes())
                 .into_owned()
                 .collect(),
         ))

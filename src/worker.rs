@@ -105,6 +105,9 @@ pub async fn run(
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> anyhow::Result<()> {
     let worker = build(&app, true).await?;
+    // What happened while nobody worked is not left to wait for the clock.
+    jobs::enqueue(&mut *app.db.acquire().await?, &Job::Sweep).await?;
+    jobs::enqueue(&mut *app.db.acquire().await?, &Job::Reconcile).await?;
     let id = Uuid::new_v4();
     let beat = async {
         loop {

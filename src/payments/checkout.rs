@@ -3,8 +3,10 @@
 //! A crash after any beat is settled by [`settle_unheard`]: the request is stored whole, so asking again under the same
 //! key learns what became of it.
 
+use anyhow::Context;
 use chrono::Utc;
 use serde_json::{Value, json};
+use sqlx::PgConnection;
 use tracing::{info, warn};
 
 use super::{HOLD_MARGIN, SESSION_LIFETIME, events, store};
@@ -42,9 +44,9 @@ pub struct Request {
 pub async fn check_out(app: &App, request: Request) -> Result<Answer> {
     if let Some(key) = &request.key {
         let mut tx = app.db.begin().await?;
-        let known = key.claim(&mut tx).await?;
+        let before = look_up(&mut tx, key).await?;
         tx.commit().await?;
-        if let Some(answer) = repeat(app, key, known).await? {
+        if let Some(answer) = repeat(app, key, before).await? {
             return Ok(answer);
         }
     }
@@ -56,14 +58,14 @@ pub async fn check_out(app: &App, request: Request) -> Result<Answer> {
     let rate = request.zone.rate(&app.config);
     let mut tx = app.db.begin().await?;
     if let Some(key) = &request.key {
-        // Of two requests at once under one key, the second waits here for the first to commit.
-        let known = key.claim(&mut tx).await?;
-        if !matches!(known, Known::New) {
+        // Of two requests at once under one key, the second waits here until the first has committed its order.
+        let before = look_up(&mut tx, key).await?;
+        if !matches!(before, Before::Nothing) {
             tx.commit().await?;
-            if let Some(answer) = repeat(app, key, known).await? {
-                return Ok(answer);
-            }
-            tx = app.db.begin().await?;
+            return repeat(app, key, before)
+                .await?
+                .context("a known request has an answer")
+                .map_err(Error::Internal);
         }
     }
     let placed = orders::place(&mut tx, &request.cart, request.zone, rate.price, replaces).await?;
@@ -171,34 +173,46 @@ async fn give_up(app: &App, order: OrderId, state: &str, why: &str) -> Result<()
     Ok(())
 }
 
-/// The answer to a repeated request; nothing when it is to be carried out (again): the first try left nothing behind.
-async fn repeat(app: &App, key: &Key, known: Known) -> Result<Option<Answer>> {
-    match known {
-        Known::New => Ok(None),
+/// What an earlier request under the same key has left.
+enum Before {
+    /// Nothing, or an order that came to nothing: this request is to be carried out.
+    Nothing,
+    Answered(Answer),
+    /// An order that is pending, and no answer yet.
+    Pending(NewSession),
+}
+
+async fn look_up(conn: &mut PgConnection, key: &Key) -> Result<Before> {
+    match key.claim(conn).await? {
+        Known::New => Ok(Before::Nothing),
         Known::Answered {
             order,
             status,
             answer,
-        } => Ok(Some(Answer {
+        } => Ok(Before::Answered(Answer {
             status,
             body: answer,
             order,
         })),
         Known::Begun(order) => {
-            let mut conn = app.db.acquire().await?;
-            let status = orders::find(&mut conn, order)
-                .await?
-                .map(|order| order.status);
-            let checkout = store::find_checkout(&mut conn, order).await?;
-            drop(conn);
-            match checkout {
-                Some(checkout) if status == Some(Status::Pending) => {
-                    // Asking again returns the session that the first try got, whether or not it was recorded.
-                    Ok(Some(ask(app, &checkout.request.0, Some(key)).await?))
+            let order_now = orders::find(conn, order).await?;
+            let checkout = store::find_checkout(conn, order).await?;
+            Ok(match (order_now, checkout) {
+                (Some(order), Some(checkout)) if order.status == Status::Pending => {
+                    Before::Pending(checkout.request.0)
                 }
-                _ => Ok(None),
-            }
+                _ => Before::Nothing,
+            })
         }
+    }
+}
+
+/// The answer to a repeated request. Asking Stripe again returns the session that the first try got.
+async fn repeat(app: &App, key: &Key, before: Before) -> Result<Option<Answer>> {
+    match before {
+        Before::Nothing => Ok(None),
+        Before::Answered(answer) => Ok(Some(answer)),
+        Before::Pending(session) => ask(app, &session, Some(key)).await.map(Some),
     }
 }
 

@@ -144,7 +144,11 @@ pub async fn reconcile(app: &App, progress: &(dyn Fn(u64, u64) + Sync)) -> Resul
     let all = missed.len() as u64;
     for (at, json) in missed.iter().rev().enumerate() {
         let payload = json.to_string();
-        match events::receive(&app.db, &events::Event::read(&payload)?, "reconcile").await {
+        let Ok(event) = events::Event::read(&payload) else {
+            warn!("Stripe listed an event without id or type");
+            continue;
+        };
+        match events::receive(&app.db, &event, "reconcile").await {
             Ok(_) => done.obeyed += 1,
             Err(Error::Unavailable("event_not_processed", _)) => done.failed += 1,
             Err(error) => return Err(error),

@@ -120,7 +120,7 @@ pub fn links(
         if pairs.is_empty() {
             return address.to_owned();
         }
-        let encoded = form_urlencoded::Serializer::new(String::new())
+        let encoded = url::form_urlencoded::Serializer::new(String::new())
             .extend_pairs(pairs)
             .finish();
         format!("{address}?{encoded}")
@@ -324,7 +324,7 @@ mod tests {
 
     fn query(text: &str) -> Query {
         Query(
-            form_urlencoded::parse(text.as_bytes())
+            url::form_urlencoded::parse(text.as_bytes())
                 .into_owned()
                 .collect(),
         )

@@ -595,7 +595,7 @@ fn known_form(id: &str) -> Result<&str> {
 }
 
 fn path_part(text: &str) -> String {
-    let encoded: String = form_urlencoded::byte_serialize(text.as_bytes()).collect();
+    let encoded: String = url::form_urlencoded::byte_serialize(text.as_bytes()).collect();
     encoded.replace('+', "%20")
 }
 
