@@ -161,7 +161,7 @@ async fn dispatch(command: Command, config: Config) -> anyhow::Result<ExitCode> 
         Command::Work => {
             let shop = Shop::open(config).await?;
             println!("Working off jobs.");
-            worker::run(shop.app.clone(), shop::interrupted()).await?;
+            worker::run(shop.app.clone(), shop::interrupted()).await;
             shop.close().await?;
         }
         Command::Migrate => {
@@ -217,7 +217,7 @@ async fn serve(mut config: Config) -> anyhow::Result<()> {
     tracing::info!("stopping: requests in flight are answered first");
     stop.send(())?;
     serving.await??;
-    working.await??;
+    working.await?;
     shop.close().await
 }
 

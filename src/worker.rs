@@ -96,22 +96,32 @@ pub async fn build(app: &App, clock: bool) -> anyhow::Result<Worker> {
     Ok(options.init().await?)
 }
 
-/// Works until `shutdown`, then finishes what it began.
-///
-/// # Errors
-/// When the queue cannot be read any more.
-pub async fn run(
-    app: App,
-    shutdown: impl Future<Output = ()> + Send + 'static,
-) -> anyhow::Result<()> {
-    let worker = build(&app, true).await?;
+/// Works until `shutdown`, then finishes what it began. A worker that loses the database begins anew.
+pub async fn run(app: App, shutdown: impl Future<Output = ()> + Send + 'static) {
+    let mut shutdown = std::pin::pin!(shutdown);
+    while let Err(error) = work(&app, &mut shutdown).await {
+        warn!(
+            error = format!("{error:#}"),
+            "the worker stumbled; it begins anew"
+        );
+        tokio::select! {
+            () = tokio::time::sleep(Duration::from_secs(1)) => {}
+            () = &mut shutdown => return,
+        }
+    }
+}
+
+async fn work(app: &App, shutdown: &mut (impl Future<Output = ()> + Unpin)) -> anyhow::Result<()> {
+    let worker = build(app, true).await?;
     // What happened while nobody worked is not left to wait for the clock.
-    jobs::enqueue(&mut *app.db.acquire().await?, &Job::Sweep).await?;
-    jobs::enqueue(&mut *app.db.acquire().await?, &Job::Reconcile).await?;
+    let mut conn = app.db.acquire().await?;
+    jobs::enqueue(&mut conn, &Job::Sweep).await?;
+    jobs::enqueue(&mut conn, &Job::Reconcile).await?;
+    drop(conn);
     let id = Uuid::new_v4();
     let beat = async {
         loop {
-            if let Err(error) = heartbeat(&app, id).await {
+            if let Err(error) = heartbeat(app, id).await {
                 warn!(%error, "heartbeat");
             }
             tokio::time::sleep(HEARTBEAT).await;
@@ -119,7 +129,10 @@ pub async fn run(
     };
     let mut working = std::pin::pin!(worker.run());
     tokio::select! {
-        result = &mut working => return result.map_err(Into::into),
+        result = &mut working => {
+            result?;
+            anyhow::bail!("the queue stopped by itself");
+        }
         () = beat => {}
         () = shutdown => {}
     }
