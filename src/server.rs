@@ -74,7 +74,7 @@ pub fn router(app: App, pages: Option<Router>) -> Router {
 
     let files = ServeDir::new(&app.config.media_dir).append_index_html_on_directories(false);
     let media = get(async move |request: Request| picture(files.clone(), request).await);
-    let shop = api
+    let mut shop = api
         .route("/healthz", get(async || Json(json!({"status": "up"}))))
         .route("/readyz", get(ready))
         .nest("/media", Router::new().route("/{*path}", media))
@@ -85,14 +85,12 @@ pub fn router(app: App, pages: Option<Router>) -> Router {
         .layer(from_fn_with_state(app.clone(), time_out))
         .layer(cors(&app.config))
         .with_state(app);
-    // Paths answer with and without their last slash. The API's pages and the sandbox's link to themselves, slash and
-    // all, and stay outside.
-    let mut all =
-        Router::new().merge(SwaggerUi::new("/api/docs").url("/api/openapi.json", document));
     if let Some(pages) = pages {
-        all = all.nest("/sandbox", pages);
+        shop = shop.nest("/sandbox", pages);
     }
-    framed(all.method_not_allowed_fallback(method_not_allowed))
+    // Paths answer with and without their last slash. The API's pages link to themselves with it, and stay outside.
+    let docs = Router::new().merge(SwaggerUi::new("/api/docs").url("/api/openapi.json", document));
+    framed(docs.method_not_allowed_fallback(method_not_allowed))
         .fallback_service(NormalizePathLayer::trim_trailing_slash().layer(framed(shop)))
 }
 
