@@ -113,11 +113,18 @@ async fn ask(app: &App, new: &NewSession, key: Option<&Key>) -> Result<Answer> {
             id, url: Some(url), ..
         }) => {
             let body = json!({ "checkout_url": url });
+            let Some(key) = key else {
+                let mut conn = app.db.acquire().await?;
+                store::record_session(&mut conn, order, &id, Some(&url)).await?;
+                return Ok(Answer {
+                    status: 200,
+                    body,
+                    order: Some(order),
+                });
+            };
             let mut tx = app.db.begin().await?;
             store::record_session(&mut tx, order, &id, Some(&url)).await?;
-            if let Some(key) = key {
-                key.keep(&mut tx, Some(order), Some((200, &body))).await?;
-            }
+            key.keep(&mut tx, Some(order), Some((200, &body))).await?;
             tx.commit().await?;
             Ok(Answer {
                 status: 200,

@@ -272,7 +272,7 @@ impl Sandbox {
 
     /// Expires every open session whose time has come; answers how many.
     pub async fn expire_due(&self) -> anyhow::Result<usize> {
-        let expired = self.change(async |work| {
+        let expired = self.change_quietly(async |work| {
             let due: Vec<String> = sqlx::query_scalar(
                 "select id
                  from stripe_sandbox.objects
@@ -298,6 +298,16 @@ impl Sandbox {
         &self,
         change: impl AsyncFnOnce(&mut Work<'_>) -> Result<T, Problem>,
     ) -> Result<T, Problem> {
+        let done = self.change_quietly(change).await?;
+        self.inner.news.notify_one();
+        Ok(done)
+    }
+
+    /// As [`Sandbox::change`], without waking the delivery: for what the delivery itself calls.
+    async fn change_quietly<T>(
+        &self,
+        change: impl AsyncFnOnce(&mut Work<'_>) -> Result<T, Problem>,
+    ) -> Result<T, Problem> {
         let mut tx = self.inner.db.begin().await?;
         let request = json!({"id": null, "idempotency_key": null});
         let mut work = Work {
@@ -307,7 +317,6 @@ impl Sandbox {
         };
         let done = change(&mut work).await?;
         tx.commit().await?;
-        self.inner.news.notify_one();
         Ok(done)
     }
 
