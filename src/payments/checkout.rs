@@ -148,12 +148,13 @@ async fn ask(app: &App, new: &NewSession, key: Option<&Key>) -> Result<Answer> {
                 "The payment could not be set up. Nothing was charged; please contact the shop.",
             ))
         }
-        Err(error @ StripeError::Unavailable(_)) => {
+        // There may be a session. Its address was lost on the way, so nobody can pay it and the pieces are free; a job
+        // finds out and ends it.
+        // 402 says nothing of the request: it was fine, and failed all the same.
+        Err(error @ (StripeError::Unavailable(_) | StripeError::Refused { status: 402, .. })) => {
             give_up(app, order, "refused", &error.to_string()).await?;
             Err(unavailable(error))
         }
-        // There may be a session. Its address was lost on the way, so nobody can pay it and the pieces are free; a job
-        // finds out and ends it.
         Err(error @ StripeError::Unknown(_)) => {
             give_up(app, order, "unknown", &error.to_string()).await?;
             Err(unavailable(error))
