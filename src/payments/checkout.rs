@@ -288,7 +288,7 @@ pub enum Cancelled {
 /// Ends the session and frees the pieces; says where the shopper came from. Safe to repeat.
 ///
 /// # Errors
-/// 404 for an order without a checkout; 503 while Stripe cannot be reached: then the hold runs out by itself.
+/// 404 for an order without a checkout.
 pub async fn cancel(app: &App, order: OrderId) -> Result<Cancelled> {
     let ended = end_session(app, order).await;
     let mut tx = app.db.begin().await?;
@@ -320,7 +320,7 @@ pub async fn cancel(app: &App, order: OrderId) -> Result<Cancelled> {
         }
         Err(error) => {
             warn!(%order, %error, "a cancelled checkout could not be ended; its hold will run out");
-            Ok(Cancelled::Free(origin))
+            Ok(Cancelled::Held(origin))
         }
     }
 }
@@ -341,6 +341,8 @@ pub async fn settle_unheard(app: &App, order: OrderId) -> Result<()> {
     }
     let session = match app.stripe.create_session(&checkout.request.0).await {
         Ok(session) => session,
+    /// Stripe could not be asked: they are held until the session runs out, or the shopper checks out again.
+    Held(String),
         Err(error @ StripeError::Refused { .. }) => {
             return give_up(app, order, "refused", &error.to_string()).await;
         }

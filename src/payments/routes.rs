@@ -286,11 +286,14 @@ async fn cancel(
         .and_then(|order| order.parse().ok())
         .map(OrderId)
         .ok_or(Error::NotFound("Order"))?;
-    let target = match checkout::cancel(&app, order).await? {
-        Cancelled::Free(origin) => format!("{origin}/cancel"),
+    let cancelled = checkout::cancel(&app, order).await?;
+    let is_over = !matches!(cancelled, Cancelled::Held(_));
+    let target = match cancelled {
+        Cancelled::Free(origin) | Cancelled::Held(origin) => format!("{origin}/cancel"),
         Cancelled::Paid(origin) => format!("{origin}/success"),
     };
-    let jar = if pending_order(&app, &jar) == Some(order) {
+    // A hold that stays keeps its cookie, by which the shopper's next checkout takes its place.
+    let jar = if is_over && pending_order(&app, &jar) == Some(order) {
         jar.remove(Cookie::build(COOKIE).path("/").build())
     } else {
         jar
