@@ -90,11 +90,17 @@ pub async fn receive(db: &PgPool, event: &Event<'_>, source: &str) -> Result<Eff
     )
     .await?;
     let result = obey_once(&mut tx, &event.id).await?;
+    if result.is_err() {
+        let again = Job::ProcessEvent {
+            event: event.id.clone(),
+        };
+        jobs::enqueue(&mut tx, &again).await?;
+    }
     tx.commit().await?;
     result.map_err(|error| Error::Unavailable("event_not_processed", error))
 }
 
-/// Obeys a stored event that failed before. Safe to repeat.
+/// Obeys a stored event that failed before. Safe to repeat. Queues nothing: its callers come again by themselves.
 ///
 /// # Errors
 /// 503 when it could not be obeyed this time either.
@@ -134,13 +140,6 @@ async fn obey_once(
             attempt.rollback().await?;
             warn!(event = id, kind = event.kind, %error, "event failed; it will be tried again");
             store::finish_event(conn, id, "failed", Some(&error.to_string())).await?;
-            jobs::enqueue(
-                conn,
-                &Job::ProcessEvent {
-                    event: id.to_owned(),
-                },
-            )
-            .await?;
             Ok(Err(error.into()))
         }
     }
