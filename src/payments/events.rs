@@ -286,9 +286,9 @@ async fn settle_payment(conn: &mut PgConnection, order: OrderId, session: &Sessi
         &session.currency,
     )
     .await?;
-    store::record_session(conn, order, &session.id, None).await?;
     store::set_checkout_state(conn, order, "complete", None).await?;
     if outcome == "settled" {
+        store::record_session(conn, order, &session.id, None).await?;
         if payment.refunded > Cents::ZERO {
             apply_refunds(conn, payment_id).await?;
         }
