@@ -3,7 +3,8 @@
 //! A crash after any beat is settled by [`settle_unheard`]: the request is stored whole, so asking again under the same
 //! key learns what became of it.
 
-use anyhow::Context;
+use std::time::Duration;
+
 use chrono::Utc;
 use serde_json::{Value, json};
 use sqlx::PgConnection;
@@ -17,6 +18,9 @@ use crate::ids::OrderId;
 use crate::jobs::{self, Job};
 use crate::orders::{self, Cart, Placed, Status, Zone};
 use crate::stripe::{NewSession, Session, SessionLine, StripeError};
+
+/// How often a repeated request looks whether the first was answered.
+const REPEAT_PAUSE: Duration = Duration::from_millis(50);
 
 /// What a checkout is answered: the status and JSON, and the order to name in the shopper's cookie.
 pub struct Answer {
@@ -42,13 +46,10 @@ pub struct Request {
 /// `Cart` with every faulty line; 400 `payment_setup_error` when Stripe refuses; 503 `payment_unavailable` when it cannot
 /// be reached. In each case nothing is held.
 pub async fn check_out(app: &App, request: Request) -> Result<Answer> {
-    if let Some(key) = &request.key {
-        let mut tx = app.db.begin().await?;
-        let before = look_up(&mut tx, key).await?;
-        tx.commit().await?;
-        if let Some(answer) = repeat(app, key, before).await? {
-            return Ok(answer);
-        }
+    if let Some(key) = &request.key
+        && let Some(answer) = repeat(app, key).await?
+    {
+        return Ok(answer);
     }
     let replaces = match request.supersedes {
         Some(order) => end_superseded(app, order).await?,
@@ -56,18 +57,19 @@ pub async fn check_out(app: &App, request: Request) -> Result<Answer> {
     };
 
     let rate = request.zone.rate(&app.config);
-    let mut tx = app.db.begin().await?;
-    if let Some(key) = &request.key {
-        // Of two requests at once under one key, the second waits here until the first has committed its order.
-        let before = look_up(&mut tx, key).await?;
-        if !matches!(before, Before::Nothing) {
-            tx.commit().await?;
-            return repeat(app, key, before)
-                .await?
-                .context("a known request has an answer")
-                .map_err(Error::Internal);
+    let mut tx = loop {
+        let mut tx = app.db.begin().await?;
+        let Some(key) = &request.key else { break tx };
+        // Of two requests at once under one key, the second waits here for the first to commit.
+        let known = key.claim(&mut tx).await?;
+        if is_free(&mut tx, &known).await? {
+            break tx;
         }
-    }
+        tx.commit().await?;
+        if let Some(answer) = repeat(app, key).await? {
+            return Ok(answer);
+        }
+    };
     let placed = orders::place(&mut tx, &request.cart, request.zone, rate.price, replaces).await?;
     if let Some(old) = replaces {
         store::set_checkout_state(&mut tx, old, "expired", None).await?;
@@ -113,18 +115,21 @@ async fn ask(app: &App, new: &NewSession, key: Option<&Key>) -> Result<Answer> {
             id, url: Some(url), ..
         }) => {
             let body = json!({ "checkout_url": url });
-            let Some(key) = key else {
-                let mut conn = app.db.acquire().await?;
-                store::record_session(&mut conn, order, &id, Some(&url)).await?;
-                return Ok(Answer {
-                    status: 200,
-                    body,
-                    order: Some(order),
-                });
-            };
             let mut tx = app.db.begin().await?;
+            let pending = is_pending(&mut tx, order).await?;
             store::record_session(&mut tx, order, &id, Some(&url)).await?;
-            key.keep(&mut tx, Some(order), Some((200, &body))).await?;
+            if !pending {
+                // Another try, or the sweep, gave it up meanwhile: nothing is held that could be paid for.
+                store::set_checkout_state(&mut tx, order, "unknown", None).await?;
+                jobs::enqueue(&mut tx, &Job::SettleCheckout { order }).await?;
+                tx.commit().await?;
+                return Err(unavailable(StripeError::Unknown(format!(
+                    "the answer of session {id} came too late"
+                ))));
+            }
+            if let Some(key) = key {
+                key.keep(&mut tx, Some(order), Some((200, &body))).await?;
+            }
             tx.commit().await?;
             Ok(Answer {
                 status: 200,
@@ -140,6 +145,11 @@ async fn ask(app: &App, new: &NewSession, key: Option<&Key>) -> Result<Answer> {
                 session.id, session.status
             ))))
         }
+        // 402 says nothing of the request: it was fine, and failed all the same.
+        Err(error @ (StripeError::Unavailable(_) | StripeError::Refused { status: 402, .. })) => {
+            give_up(app, order, "refused", &error.to_string()).await?;
+            Err(unavailable(error))
+        }
         Err(error @ StripeError::Refused { .. }) => {
             warn!(%order, %error, "Stripe refused a checkout");
             give_up(app, order, "refused", &error.to_string()).await?;
@@ -150,11 +160,6 @@ async fn ask(app: &App, new: &NewSession, key: Option<&Key>) -> Result<Answer> {
         }
         // There may be a session. Its address was lost on the way, so nobody can pay it and the pieces are free; a job
         // finds out and ends it.
-        // 402 says nothing of the request: it was fine, and failed all the same.
-        Err(error @ (StripeError::Unavailable(_) | StripeError::Refused { status: 402, .. })) => {
-            give_up(app, order, "refused", &error.to_string()).await?;
-            Err(unavailable(error))
-        }
         Err(error @ StripeError::Unknown(_)) => {
             give_up(app, order, "unknown", &error.to_string()).await?;
             Err(unavailable(error))
@@ -162,9 +167,16 @@ async fn ask(app: &App, new: &NewSession, key: Option<&Key>) -> Result<Answer> {
     }
 }
 
-/// Releases an order whose shopper got no payment page.
+/// Releases an order whose shopper got no payment page. Of two tries at once, the one that heard of a session is right.
 async fn give_up(app: &App, order: OrderId, state: &str, why: &str) -> Result<()> {
     let mut tx = app.db.begin().await?;
+    let pending = is_pending(&mut tx, order).await?;
+    let heard = store::find_checkout(&mut tx, order)
+        .await?
+        .is_some_and(|checkout| checkout.session_id.is_some());
+    if pending && heard && state != "expired" {
+        return Ok(());
+    }
     orders::release(
         &mut tx,
         order,
@@ -181,46 +193,73 @@ async fn give_up(app: &App, order: OrderId, state: &str, why: &str) -> Result<()
     Ok(())
 }
 
-/// What an earlier request under the same key has left.
-enum Before {
-    /// Nothing, or an order that came to nothing: this request is to be carried out.
-    Nothing,
-    Answered(Answer),
-    /// An order that is pending, and no answer yet.
-    Pending(NewSession),
+/// Locks an order and says whether it is pending.
+async fn is_pending(conn: &mut PgConnection, order: OrderId) -> Result<bool> {
+    let order = orders::lock(conn, order).await?;
+    Ok(order.is_some_and(|order| order.status == Status::Pending))
 }
 
-async fn look_up(conn: &mut PgConnection, key: &Key) -> Result<Before> {
-    match key.claim(conn).await? {
-        Known::New => Ok(Before::Nothing),
-        Known::Answered {
-            order,
-            status,
-            answer,
-        } => Ok(Before::Answered(Answer {
-            status,
-            body: answer,
-            order,
-        })),
-        Known::Begun(order) => {
-            let order_now = orders::find(conn, order).await?;
-            let checkout = store::find_checkout(conn, order).await?;
-            Ok(match (order_now, checkout) {
-                (Some(order), Some(checkout)) if order.status == Status::Pending => {
-                    Before::Pending(checkout.request.0)
-                }
-                _ => Before::Nothing,
-            })
-        }
+/// Whether a claimed key's request is to be carried out (again): nothing is left of an earlier try.
+async fn is_free(conn: &mut PgConnection, known: &Known) -> Result<bool> {
+    match known {
+        Known::New => Ok(true),
+        Known::Answered { .. } => Ok(false),
+        // Without its lock, which those who answer take before the key's. Once released, it never is pending again.
+        Known::Begun(order) => Ok(orders::find(conn, *order)
+            .await?
+            .is_none_or(|order| order.status != Status::Pending)),
     }
 }
 
-/// The answer to a repeated request. Asking Stripe again returns the session that the first try got.
-async fn repeat(app: &App, key: &Key, before: Before) -> Result<Option<Answer>> {
-    match before {
-        Before::Nothing => Ok(None),
-        Before::Answered(answer) => Ok(Some(answer)),
-        Before::Pending(session) => ask(app, &session, Some(key)).await.map(Some),
+/// The answer to a repeated request; nothing when it is to be carried out (again).
+///
+/// # Errors
+/// 503 when the try that we waited for came to nothing: then the caller may try again.
+async fn repeat(app: &App, key: &Key) -> Result<Option<Answer>> {
+    let mut waited = false;
+    loop {
+        let mut tx = app.db.begin().await?;
+        let known = key.claim(&mut tx).await?;
+        let free = is_free(&mut tx, &known).await?;
+        tx.commit().await?;
+        match known {
+            Known::Answered {
+                order,
+                status,
+                answer,
+            } => {
+                return Ok(Some(Answer {
+                    status,
+                    body: answer,
+                    order,
+                }));
+            }
+            Known::Begun(order) if !free => {
+                let mut conn = app.db.acquire().await?;
+                let checkout = store::find_checkout(&mut conn, order).await?;
+                // The first try waits for Stripe, as far as we know: its answer will be ours.
+                let limit = app.config.stripe_timeout * 3 / 2;
+                let waits = store::is_being_asked(&mut conn, order, limit).await?;
+                drop(conn);
+                match checkout {
+                    Some(_) if waits => {
+                        waited = true;
+                        tokio::time::sleep(REPEAT_PAUSE).await;
+                    }
+                    // Asking again returns the session that the first try got, whether or not it was recorded.
+                    Some(checkout) => {
+                        return ask(app, &checkout.request.0, Some(key)).await.map(Some);
+                    }
+                    None => return Ok(None),
+                }
+            }
+            Known::Begun(_) if waited => {
+                return Err(unavailable(StripeError::Unavailable(
+                    "the first try under this key failed".to_owned(),
+                )));
+            }
+            Known::Begun(_) | Known::New => return Ok(None),
+        }
     }
 }
 
@@ -229,7 +268,7 @@ enum Ended {
     /// Nobody can pay it any more.
     Unpaid,
     /// It was paid, or a delayed payment is on its way.
-    Complete(Box<Session>),
+    Complete(Session),
     /// The order is not pending (any more), or unknown.
     NotPending,
 }
@@ -254,7 +293,7 @@ async fn end_session(app: &App, order: OrderId) -> Result<Ended> {
         },
     };
     match app.stripe.expire_session(&id).await {
-        Ok(session) if session.status == "complete" => Ok(Ended::Complete(Box::new(session))),
+        Ok(session) if session.status == "complete" => Ok(Ended::Complete(session)),
         Ok(session) if session.status == "expired" => Ok(Ended::Unpaid),
         Ok(session) => Err(unavailable(StripeError::Unknown(format!(
             "session {} is {}",
@@ -281,6 +320,8 @@ async fn end_superseded(app: &App, order: OrderId) -> Result<Option<OrderId>> {
 pub enum Cancelled {
     /// The pieces are free (or were already).
     Free(String),
+    /// Stripe could not be asked: they are held until the session runs out, or the shopper checks out again.
+    Held(String),
     /// The payment was faster: the order stands.
     Paid(String),
 }
@@ -341,8 +382,6 @@ pub async fn settle_unheard(app: &App, order: OrderId) -> Result<()> {
     }
     let session = match app.stripe.create_session(&checkout.request.0).await {
         Ok(session) => session,
-    /// Stripe could not be asked: they are held until the session runs out, or the shopper checks out again.
-    Held(String),
         Err(error @ StripeError::Refused { .. }) => {
             return give_up(app, order, "refused", &error.to_string()).await;
         }

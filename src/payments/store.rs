@@ -1,5 +1,7 @@
 //! SQL of checkouts, events, payments and refunds, and nothing else.
 
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 use sqlx::types::Json;
@@ -52,6 +54,26 @@ pub async fn find_checkout(conn: &mut PgConnection, order: OrderId) -> Result<Op
     .fetch_optional(conn)
     .await?;
     Ok(checkout)
+}
+
+/// True while the answer to a checkout's call may still come: it was asked for within this time.
+pub async fn is_being_asked(
+    conn: &mut PgConnection,
+    order: OrderId,
+    within: Duration,
+) -> Result<bool> {
+    let asking = sqlx::query_scalar(
+        "select exists (
+             select from checkouts
+             where order_id = $1
+               and state = 'asking'
+               and updated_at > now() - make_interval(secs => $2))",
+    )
+    .bind(order)
+    .bind(within.as_secs_f64())
+    .fetch_one(conn)
+    .await?;
+    Ok(asking)
 }
 
 pub async fn find_order_by_session(
