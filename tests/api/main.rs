@@ -2,7 +2,14 @@
 
 mod access;
 mod bad_input;
+mod events;
+mod faults;
+mod oversell;
 mod purchase;
+mod reconcile;
+mod settlement;
+mod shoppers;
 mod stripe_requests;
+mod stripe_sync;
 mod support;
 mod webhook;

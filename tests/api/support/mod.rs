@@ -285,6 +285,57 @@ impl Shop {
             .expect("the orders")
     }
 
+    /// The order of a session, as the database has it.
+    pub async fn order(&self, session: &str) -> Value {
+        sqlx::query_scalar(
+            "select to_jsonb(o) from orders o join checkouts c on c.order_id = o.id where c.session_id = $1",
+        )
+        .bind(session)
+        .fetch_one(&self.db)
+        .await
+        .expect("the order of the session")
+    }
+
+    /// The objects of a kind (`refund`, `checkout.session`) that Stripe has, oldest first.
+    pub async fn at_stripe(&self, kind: &str) -> Vec<Value> {
+        sqlx::query_scalar("select data from stripe_sandbox.objects where object = $1 order by seq")
+            .bind(kind)
+            .fetch_all(&self.db)
+            .await
+            .expect("the sandbox's objects")
+    }
+
+    /// A session as Stripe has it.
+    pub async fn session(&self, session: &str) -> Value {
+        let all = self.at_stripe("checkout.session").await;
+        let found = all.into_iter().find(|object| object["id"] == session);
+        found.expect("the session")
+    }
+
+    /// The payment intent of a paid session.
+    pub async fn payment_of(&self, session: &str) -> String {
+        let session = self.session(session).await;
+        session["payment_intent"]
+            .as_str()
+            .expect("a payment")
+            .to_owned()
+    }
+
+    /// The newest event of a type that Stripe has.
+    pub async fn event(&self, kind: &str) -> Value {
+        let events = self.stripe.events().await.expect("the events");
+        let found = events.into_iter().rfind(|event| event["type"] == kind);
+        found.unwrap_or_else(|| panic!("an event {kind}"))
+    }
+
+    /// Lets Stripe deliver again at once what was not taken, as if its back-off had passed.
+    pub async fn hurry_webhooks(&self) {
+        sqlx::query("update stripe_sandbox.deliveries set due = now()")
+            .execute(&self.db)
+            .await
+            .expect("the deliveries");
+    }
+
     /// P1, P2 and P5, whatever the test did: the ledger explains the stock, pending orders explain the holds, each paid
     /// order has one payment that settled it, and each payment at Stripe is an order or a refund in full.
     pub async fn audit(&self) {
@@ -315,6 +366,18 @@ impl Shop {
         .await
         .expect("the payments");
         assert!(orphans.is_empty(), "payments without an order: {orphans:?}");
+        let lost: Vec<String> = sqlx::query_scalar(
+            "select c.data ->> 'payment_intent'
+             from stripe_sandbox.objects c
+             where c.object = 'charge'
+               and c.data ->> 'amount_refunded' <> c.data ->> 'amount'
+               and not exists (select from payments p
+                               where p.id = c.data ->> 'payment_intent' and p.outcome = 'settled')",
+        )
+        .fetch_all(&mut *conn)
+        .await
+        .expect("the charges");
+        assert!(lost.is_empty(), "money without an order: {lost:?}");
     }
 }
 
@@ -348,6 +411,18 @@ pub async fn read_answer(line: &mut TcpStream) -> (u16, String, String) {
         head.to_ascii_lowercase(),
         body.to_owned(),
     )
+}
+
+/// Lets all of these happen at the same time; returns what each came to, in their order.
+pub async fn at_once<T: Send + 'static>(
+    tasks: impl IntoIterator<Item = impl Future<Output = T> + Send + 'static>,
+) -> Vec<T> {
+    let tasks: Vec<_> = tasks.into_iter().map(tokio::spawn).collect();
+    let mut results = Vec::new();
+    for task in tasks {
+        results.push(task.await.expect("no panic"));
+    }
+    results
 }
 
 /// The session id in a payment page's address.
@@ -387,6 +462,16 @@ pub struct Answer {
 }
 
 impl Answer {
+    /// What is wrong with each line of a refused cart.
+    pub fn line_faults(&self) -> Vec<&str> {
+        assert_eq!(self.status, 400, "{}", self.text);
+        let details = self.json["details"].as_array().expect("faulty lines");
+        details
+            .iter()
+            .map(|line| line["error"].as_str().expect("a word"))
+            .collect()
+    }
+
     pub fn header(&self, name: &str) -> &str {
         self.headers
             .get(name)
@@ -440,6 +525,18 @@ impl Client {
 
     /// Checks out as the storefront does.
     pub async fn check_out(&self, lines: &[(&str, i32)]) -> Answer {
+        self.check_out_with(lines, &[("origin", "http://localhost:8080")])
+            .await
+    }
+
+    /// As [`Client::check_out`], under an `Idempotency-Key`.
+    pub async fn check_out_once(&self, key: &str, lines: &[(&str, i32)]) -> Answer {
+        self.check_out_with(lines, &[("idempotency-key", key)])
+            .await
+    }
+
+    /// As [`Client::check_out`], with these headers only.
+    pub async fn check_out_with(&self, lines: &[(&str, i32)], headers: &[(&str, &str)]) -> Answer {
         let items: Vec<Value> = lines
             .iter()
             .map(|(id, quantity)| json!({"product_id": id, "quantity": quantity}))
@@ -450,7 +547,8 @@ impl Client {
             "success_url": format!("{origin}/checkout/success"),
             "cancel_url": format!("{origin}/checkout/cancel"),
         });
-        let headers = [("content-type", "application/json"), ("origin", origin)];
+        let mut headers = headers.to_vec();
+        headers.push(("content-type", "application/json"));
         self.send(
             Method::POST,
             "/api/payments/create-checkout-session/",
