@@ -5,6 +5,7 @@ mod bad_input;
 mod events;
 mod faults;
 mod oversell;
+mod process;
 mod purchase;
 mod reconcile;
 mod settlement;

@@ -413,6 +413,7 @@ pub async fn read_answer(line: &mut TcpStream) -> (u16, String, String) {
     )
 }
 
+<<<<<<< HEAD
 /// Lets all of these happen at the same time; returns what each came to, in their order.
 pub async fn at_once<T: Send + 'static>(
     tasks: impl IntoIterator<Item = impl Future<Output = T> + Send + 'static>,
@@ -423,6 +424,29 @@ pub async fn at_once<T: Send + 'static>(
         results.push(task.await.expect("no panic"));
     }
     results
+=======
+/// A page's form as a browser sends it that runs no script: where to, and each field with what stands in it.
+pub fn form_of(page: &str) -> (String, Vec<(String, String)>) {
+    let value = |tag: &str, name: &str| -> Option<String> {
+        let (_, rest) = tag.split_once(&format!(" {name}=\""))?;
+        Some(rest.split('"').next()?.to_owned())
+    };
+    let (_, form) = page.split_once("<form").expect("a form");
+    let (form, _) = form.split_once("</form>").expect("its end");
+    let mut fields = Vec::new();
+    for tag in form.split('<').filter(|tag| tag.starts_with("input ")) {
+        let name = value(tag, "name").expect("a name");
+        fields.push((name, value(tag, "value").unwrap_or_default()));
+    }
+    for select in form.split("<select").skip(1) {
+        let chosen = select.split('<').find(|tag| tag.contains(" selected"));
+        let chosen = chosen
+            .and_then(|tag| value(tag, "value"))
+            .expect("a choice");
+        fields.push((value(select, "name").expect("a name"), chosen));
+    }
+    (value(form, "action").expect("an action"), fields)
+>>>>>>> dec134e (tests: the program itself, as a newcomer starts it)
 }
 
 /// The session id in a payment page's address.
@@ -556,6 +580,15 @@ impl Client {
             Some(body.to_string()),
         )
         .await
+    }
+
+    /// Submits a form.
+    pub async fn submit(&self, path: &str, fields: &[(String, String)]) -> Answer {
+        let body = form_urlencoded::Serializer::new(String::new())
+            .extend_pairs(fields)
+            .finish();
+        let headers = [("content-type", "application/x-www-form-urlencoded")];
+        self.send(Method::POST, path, &headers, Some(body)).await
     }
 
     /// Any request at all. The path is sent as it is written.

@@ -1,0 +1,685 @@
+//! The program itself, as a newcomer starts it: in an empty folder, with nothing set.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use spirit_beads::auth::Scope;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Lines};
+use tokio::net::TcpStream;
+use tokio::process::{Child, ChildStdout, Command};
+use uuid::Uuid;
+
+use crate::support::{Client, Shop, card, form_of, read_answer, session_of};
+
+/// How long anything may take on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A folder to start the program in; gone with the test, and what the program kept elsewhere, too.
+struct Home {
+    dir: PathBuf,
+}
+
+/// A program that serves.
+struct Program {
+    child: Child,
+    address: String,
+    said: String,
+    // Held open: the program may still want to say something.
+    _stdout: Lines<BufReader<ChildStdout>>,
+}
+
+impl Home {
+    fn new() -> Home {
+        let dir = Path::new(env!("CARGO_TARGET_TMPDIR"))
+            .join(format!("home-{}", Uuid::new_v4().simple()));
+        std::fs::create_dir_all(&dir).expect("a folder");
+        // Or that of the developer who runs the tests would be found, further up.
+        std::fs::write(dir.join(".env"), "").expect("a file");
+        Home { dir }
+    }
+
+    fn command(&self, arguments: &[&str], settings: &[(&str, &str)]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_spirit-beads"));
+        command.args(arguments).current_dir(&self.dir).env_clear();
+        for name in ["PATH", "HOME"] {
+            command.envs(std::env::var_os(name).map(|value| (name, value)));
+        }
+        command
+            .env("BIND_ADDR", "127.0.0.1:0")
+            .envs(settings.iter().copied())
+            .stdin(Stdio::null())
+            .kill_on_drop(true);
+        command
+    }
+
+    /// Runs the program to its end: exit code, standard output, standard error.
+    async fn run(&self, arguments: &[&str], settings: &[(&str, &str)]) -> (i32, String, String) {
+        let output = self.command(arguments, settings).output();
+        let output = tokio::time::timeout(PATIENCE, output)
+            .await
+            .expect("an end")
+            .expect("a program");
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("UTF-8");
+        let code = output.status.code().expect("an exit code");
+        (code, text(output.stdout), text(output.stderr))
+    }
+
+    /// Starts the program and reads where it answers.
+    async fn start(&self) -> Program {
+        let log = std::fs::File::options()
+            .create(true)
+            .append(true)
+            .open(self.log());
+        let mut child = self
+            .command(&[], &[])
+            .stdout(Stdio::piped())
+            .stderr(log.expect("a log"))
+            .spawn()
+            .expect("a program");
+        let mut lines = BufReader::new(child.stdout.take().expect("piped above")).lines();
+        let mut said = String::new();
+        let reading = async {
+            while let Some(line) = lines.next_line().await.expect("its output") {
+                said.push_str(&line);
+                said.push('\n');
+                if line.starts_with("Sandbox ") {
+                    return;
+                }
+            }
+            let log = std::fs::read_to_string(self.log()).unwrap_or_default();
+            panic!("it ended: {said}{log}");
+        };
+        tokio::time::timeout(PATIENCE, reading)
+            .await
+            .expect("a start in time");
+        let address = said
+            .lines()
+            .find_map(|line| {
+                line.strip_prefix("Shop API   ")?
+                    .strip_suffix("/api/products/")
+            })
+            .expect("the shop's address")
+            .to_owned();
+        Program {
+            child,
+            address,
+            said,
+            _stdout: lines,
+        }
+    }
+
+    fn log(&self) -> PathBuf {
+        self.dir.join("log.txt")
+    }
+
+    /// Where the embedded PostgreSQL lives: in the data folder or, if its user cannot enter there, in the system's.
+    fn cluster(&self) -> PathBuf {
+        let dir = self.dir.join("data/postgres");
+        let moved = self.moved_cluster();
+        if moved.exists() { moved } else { dir }
+    }
+
+    fn moved_cluster(&self) -> PathBuf {
+        let dir = self
+            .dir
+            .canonicalize()
+            .expect("our folder")
+            .join("data/postgres");
+        let hash = Sha256::digest(dir.as_os_str().as_encoded_bytes());
+        let hash: String = hash[..8].iter().map(|byte| format!("{byte:02x}")).collect();
+        Path::new("/var/lib/spirit-beads").join(hash)
+    }
+
+    /// Whether PostgreSQL says that it runs here.
+    fn has_server(&self) -> bool {
+        let data = self.cluster().join("data");
+        assert!(
+            data.join("PG_VERSION").exists(),
+            "no cluster in {}",
+            data.display()
+        );
+        data.join("postmaster.pid").exists()
+    }
+}
+
+impl Drop for Home {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(self.moved_cluster());
+        let _ = std::fs::remove_dir_all(&self.dir);
+    }
+}
+
+impl Program {
+    fn client(&self) -> Client {
+        Client::to(&self.address)
+    }
+
+    async fn terminate(&self) {
+        let pid = self.child.id().expect("it runs").to_string();
+        let told = Command::new("kill").args(["-TERM", &pid]).status().await;
+        assert!(told.expect("kill").success());
+    }
+
+    /// Its exit code, once it has ended.
+    async fn end(mut self) -> Option<i32> {
+        let status = tokio::time::timeout(PATIENCE, self.child.wait()).await;
+        status.expect("an end in time").expect("a status").code()
+    }
+}
+
+/// Waits for what another process does.
+async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let began = Instant::now();
+    while !holds().await {
+        assert!(began.elapsed() < PATIENCE, "never: {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// The first piece of the demo catalogue that can be bought.
+async fn some_piece(client: &Client) -> (String, i64) {
+    let list = client.get("/api/products/").await.json;
+    let results = list["results"].as_array().expect("a list");
+    let piece = results
+        .iter()
+        .find(|piece| piece["is_in_stock"] == true)
+        .expect("a piece");
+    (
+        piece["id"].as_str().expect("an id").to_owned(),
+        piece["inventory_count"].as_i64().expect("a number"),
+    )
+}
+
+#[tokio::test]
+async fn a_newcomer_sells_a_piece_and_the_order_outlives_a_kill() {
+    let home = Home::new();
+    let program = home.start().await;
+    let client = program.client();
+    let list = client.get("/api/products/").await.json;
+    assert!(list["count"].as_i64().expect("a number") >= 20, "{list}");
+    let picture = client
+        .get(
+            list["results"][0]["primary_image"]
+                .as_str()
+                .expect("a picture"),
+        )
+        .await;
+    assert_eq!(picture.status, 200);
+    assert!(picture.header("content-type").starts_with("image/"));
+    for path in ["/api/docs/", "/sandbox/", "/healthz"] {
+        assert_eq!(client.get(path).await.status, 200, "{path}");
+    }
+    until("the worker is alive", async || {
+        client.get("/readyz").await.status == 200
+    })
+    .await;
+
+    // Buys through the hosted page, as a browser without JavaScript does.
+    let (piece, count) = some_piece(&client).await;
+    let answer = client.check_out(&[(&piece, 1)]).await;
+    let session = session_of(&answer);
+    let url = answer.json["checkout_url"].as_str().expect("an address");
+    let path = url.strip_prefix(&program.address).expect("a page of ours");
+    let page = client.get(path).await.text;
+    let (action, mut fields) = form_of(&page);
+    fields.push(("how".to_owned(), "card".to_owned()));
+    let paid = client.submit(&action, &fields).await;
+    assert_eq!(paid.status, 303, "{}", paid.text);
+    assert!(
+        paid.header("location")
+            .starts_with("http://localhost:8080/success")
+    );
+    let order = format!("/api/orders/by-session/{session}/");
+    until("the order is paid", async || {
+        client.get(&order).await.json["status"] == "paid"
+    })
+    .await;
+    let detail = format!("/api/products/{piece}/");
+    assert_eq!(client.get(&detail).await.json["inventory_count"], count - 1);
+
+    // A token for the shopkeeper's programs, made beside the running shop.
+    let making = [
+        "token",
+        "create",
+        "--name",
+        "keeper",
+        "--scope",
+        "orders:read",
+    ];
+    let (code, token, _) = home.run(&making, &[]).await;
+    assert_eq!(code, 0);
+    let token = token.trim();
+    let orders = client
+        .with_token(token)
+        .get("/api/admin/orders/")
+        .await
+        .json;
+    assert_eq!(orders["results"][0]["status"], "paid");
+    let email = orders["results"][0]["email"]
+        .as_str()
+        .expect("an address")
+        .to_owned();
+
+    // kill -9, and everything is there again on the same data.
+    let mut killed = program;
+    killed.child.kill().await.expect("killed");
+    let program = home.start().await;
+    assert!(!program.said.contains("demo"), "{}", program.said);
+    let client = program.client();
+    assert_eq!(client.get(&order).await.json["status"], "paid");
+    assert_eq!(client.get(&detail).await.json["inventory_count"], count - 1);
+
+    // SIGTERM in the middle of a request: it is answered, then everything is put away.
+    let (piece, _) = some_piece(&client).await;
+    let body = json!({"items": [{"product_id": piece, "quantity": 1}]}).to_string();
+    let (first, second) = body.split_at(body.len() / 2);
+    let host = program.address.trim_start_matches("http://").to_owned();
+    let mut line = TcpStream::connect(&host).await.expect("a connection");
+    let head = format!(
+        "POST /api/payments/create-checkout-session/ HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\
+         expect: 100-continue\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{first}",
+        body.len()
+    );
+    line.write_all(head.as_bytes()).await.expect("sent");
+    let mut go_on = [0; 25];
+    line.read_exact(&mut go_on)
+        .await
+        .expect("a word that it waits for the body");
+    assert_eq!(&go_on, b"HTTP/1.1 100 Continue\r\n\r\n");
+    program.terminate().await;
+    until("no one new is let in", async || {
+        TcpStream::connect(&host).await.is_err()
+    })
+    .await;
+    line.write_all(second.as_bytes()).await.expect("sent");
+    let (status, _, text) = read_answer(&mut line).await;
+    assert_eq!(status, 200, "{text}");
+    assert!(text.contains("checkout_url"), "{text}");
+    let last: Value = serde_json::from_str(&text).expect("JSON");
+    assert_eq!(program.end().await, Some(0));
+    assert!(!home.has_server());
+
+    // The log knows no one and gives nothing away.
+    let log = std::fs::read_to_string(home.log()).expect("the log");
+    assert!(log.contains("request") || log.contains("event"), "{log}");
+    let kept =
+        |name: &str| std::fs::read_to_string(home.dir.join("data").join(name)).expect("a secret");
+    let url = last["checkout_url"].as_str().expect("an address");
+    for (what, secret) in [
+        ("the buyer", email.as_str()),
+        ("the token", token),
+        ("a session", session.as_str()),
+        ("the last session", url.rsplit('/').next().expect("an id")),
+        ("the key", kept("secret_key").as_str()),
+        (
+            "the signing secret",
+            kept("sandbox_webhook_secret").as_str(),
+        ),
+        ("Stripe's key", "sk_test_"),
+        ("any token", "sbt_"),
+        ("any secret", "whsec_"),
+        ("any session", "cs_test_"),
+    ] {
+        assert!(!log.contains(secret), "{what} is in the log:\n{log}");
+    }
+}
+
+#[tokio::test]
+async fn copies_share_a_folder_or_keep_apart() {
+    let (home, elsewhere) = (Home::new(), Home::new());
+    let (first, other) = tokio::join!(home.start(), elsewhere.start());
+    let second = home.start().await;
+    let making = [
+        "token",
+        "create",
+        "--name",
+        "keeper",
+        "--scope",
+        "catalogue",
+    ];
+    let (code, token, said) = home.run(&making, &[]).await;
+    assert_eq!(code, 0, "{said}");
+    let product = json!({"id": "mine", "name": "Mine", "lighter_type": 1, "price": 4700});
+    let made = first
+        .client()
+        .with_token(token.trim())
+        .post("/api/products/", &product)
+        .await;
+    assert_eq!(made.status, 201, "{}", made.text);
+    assert_eq!(second.client().get("/api/products/mine/").await.status, 200);
+    assert_eq!(other.client().get("/api/products/mine/").await.status, 404);
+
+    let taken = first.address.trim_start_matches("http://");
+    let (code, _, said) = elsewhere.run(&[], &[("BIND_ADDR", taken)]).await;
+    assert_eq!(code, 1, "{said}");
+    assert!(said.contains("BIND_ADDR") && said.contains(taken), "{said}");
+    assert!(said.contains("in use"), "{said}");
+
+    // Whoever goes first leaves the database to the other.
+    first.terminate().await;
+    assert_eq!(first.end().await, Some(0));
+    assert!(home.has_server());
+    assert_eq!(second.client().get("/api/products/mine/").await.status, 200);
+    second.terminate().await;
+    other.terminate().await;
+    assert_eq!((second.end().await, other.end().await), (Some(0), Some(0)));
+    assert!(!home.has_server() && !elsewhere.has_server());
+}
+
+#[tokio::test]
+async fn production_names_every_missing_setting_and_does_not_start() {
+    let home = Home::new();
+    let (code, out, said) = home.run(&[], &[("APP_ENV", "production")]).await;
+    assert_eq!((code, out.as_str()), (2, ""));
+    for name in [
+        "DATABASE_URL",
+        "SECRET_KEY",
+        "PUBLIC_URL",
+        "FRONTEND_URL",
+        "STRIPE_SECRET_KEY",
+        "STRIPE_WEBHOOK_SECRET",
+    ] {
+        assert!(said.contains(name), "{name}: {said}");
+    }
+    assert!(!home.dir.join("data").exists());
+    let (code, _, said) = home
+        .run(
+            &["serve"],
+            &[("REQUEST_TIMEOUT_SECONDS", "soon"), ("LOG_FORMAT", "xml")],
+        )
+        .await;
+    assert_eq!(code, 2);
+    assert!(
+        said.contains("REQUEST_TIMEOUT_SECONDS") && said.contains("LOG_FORMAT"),
+        "{said}"
+    );
+}
+
+/// The program's settings on a shop's database and Stripe.
+struct Beside {
+    home: Home,
+    settings: Vec<(&'static str, String)>,
+}
+
+impl Beside {
+    fn new(shop: &Shop) -> Beside {
+        let options = shop.db.connect_options();
+        let socket = options
+            .get_socket()
+            .expect("a socket")
+            .display()
+            .to_string();
+        let host: String = form_urlencoded::byte_serialize(socket.as_bytes()).collect();
+        let url = format!(
+            "postgres://{}@localhost:{}/{}?host={host}",
+            options.get_username(),
+            options.get_port(),
+            options.get_database().expect("a database")
+        );
+        let config = &shop.app.config;
+        let secret = |secret: &Option<spirit_beads::config::Secret>| {
+            secret.as_ref().expect("set").reveal().to_owned()
+        };
+        Beside {
+            home: Home::new(),
+            settings: vec![
+                ("DATABASE_URL", url),
+                ("STRIPE_SECRET_KEY", secret(&config.stripe_secret_key)),
+                (
+                    "STRIPE_WEBHOOK_SECRET",
+                    config.stripe_webhook_secrets[0].reveal().to_owned(),
+                ),
+                (
+                    "STRIPE_API_URL",
+                    config.stripe_api_url.clone().expect("set"),
+                ),
+            ],
+        }
+    }
+
+    fn settings(&self) -> Vec<(&str, &str)> {
+        self.settings
+            .iter()
+            .map(|(name, value)| (*name, value.as_str()))
+            .collect()
+    }
+
+    async fn run(&self, arguments: &[&str]) -> (i32, String, String) {
+        self.home.run(arguments, &self.settings()).await
+    }
+
+    fn write(&self, name: &str, text: &str) -> String {
+        let path = self.home.dir.join(name);
+        std::fs::write(&path, text).expect("a file");
+        path.display().to_string()
+    }
+}
+
+#[tokio::test]
+async fn a_token_is_shown_once_kept_as_a_hash_and_revoked() {
+    let shop = Shop::open().await;
+    let piece = shop.stocks("Sunrise", 3).await;
+    let beside = Beside::new(&shop);
+    let making = [
+        "token",
+        "create",
+        "--name",
+        "market",
+        "--scope",
+        "orders:write",
+        "--scope",
+        "stock",
+    ];
+    let (code, token, said) = beside.run(&making).await;
+    assert_eq!((code, token.lines().count()), (0, 1), "{said}");
+    let market = shop.client.with_token(token.trim());
+    let sale = json!({"lines": [{"product_id": piece, "quantity": 1}]});
+    assert_eq!(market.post("/api/admin/orders/", &sale).await.status, 201);
+    assert_eq!(market.get("/api/admin/orders/").await.status, 403);
+    let kept: String = sqlx::query_scalar("select string_agg(t::text, ' ') from api_tokens t")
+        .fetch_one(&shop.db)
+        .await
+        .expect("the tokens");
+    assert!(kept.contains("market") && !kept.contains(token.trim()));
+
+    let id: i64 = sqlx::query_scalar("select id from api_tokens where name = 'market'")
+        .fetch_one(&shop.db)
+        .await
+        .expect("the token");
+    let (_, list, _) = beside.run(&["token", "list"]).await;
+    let line = list
+        .lines()
+        .find(|line| line.contains("market"))
+        .expect("the token");
+    assert!(
+        line.contains("active") && line.contains("orders:write stock"),
+        "{line}"
+    );
+    assert!(line.contains(&id.to_string()) && !list.contains(token.trim()));
+    let (code, said, _) = beside.run(&["token", "revoke", &id.to_string()]).await;
+    assert_eq!(
+        (code, said.trim()),
+        (0, &*format!("Token {id} is revoked."))
+    );
+    assert_eq!(market.post("/api/admin/orders/", &sale).await.status, 401);
+    let (_, list, _) = beside.run(&["token", "list"]).await;
+    assert!(
+        list.lines()
+            .any(|line| line.contains("market") && line.contains("revoked"))
+    );
+
+    let (code, _, said) = beside.run(&["token", "revoke", "999999"]).await;
+    assert_eq!(code, 1);
+    assert!(said.contains("there is no token 999999"), "{said}");
+    for wrong in [
+        vec!["token", "create", "--name", "x", "--scope", "everything"],
+        vec!["token", "create", "--name", "x"],
+        vec!["nothing"],
+    ] {
+        assert_eq!(beside.run(&wrong).await.0, 2, "{wrong:?}");
+    }
+    let (code, _, said) = beside
+        .run(&["token", "create", "--name", "", "--scope", "stock"])
+        .await;
+    assert_eq!(code, 1);
+    assert!(said.contains("name: "), "{said}");
+}
+
+#[tokio::test]
+async fn the_catalogue_goes_out_and_in_unchanged_and_a_bad_file_changes_nothing() {
+    let shop = Shop::open().await;
+    let keeper = shop.keeper(&Scope::ALL).await;
+    assert_eq!(
+        keeper
+            .post("/api/categories/", &json!({"name": "Suns"}))
+            .await
+            .status,
+        201
+    );
+    shop.stocks_with(
+        "Sunrise",
+        3,
+        json!({"category": "suns", "primary_image": "/media/a.png"}),
+    )
+    .await;
+    shop.stocks("Turtle", 1).await;
+    let beside = Beside::new(&shop);
+    let before = keeper.get("/api/admin/products/").await.json;
+    let (code, file, said) = beside.run(&["catalog", "export"]).await;
+    assert_eq!(code, 0, "{said}");
+    let path = beside.write("catalogue.json", &file);
+    let (code, said, _) = beside.run(&["catalog", "import", &path]).await;
+    assert_eq!(code, 0);
+    assert!(
+        said.contains("0 created, 0 updated") && said.contains("Unchanged: 3."),
+        "{said}"
+    );
+    assert_eq!(keeper.get("/api/admin/products/").await.json, before);
+    assert_eq!(beside.run(&["catalog", "export"]).await.1, file);
+
+    let mut bad: Value = serde_json::from_str(&file).expect("JSON");
+    bad["products"][0]["name"] = json!("Changed");
+    bad["products"][1]["price"] = json!(-1);
+    bad["products"][1]["colour"] = json!("red");
+    bad["categories"][0]["name"] = json!("");
+    let path = beside.write("bad.json", &bad.to_string());
+    let (code, _, said) = beside.run(&["catalog", "import", &path]).await;
+    assert_eq!(code, 1);
+    for field in [
+        "categories[0].name: ",
+        "products[1].price: ",
+        "products[1].colour: ",
+    ] {
+        assert!(said.contains(field), "{field}{said}");
+    }
+    let (code, _, said) = beside
+        .run(&["catalog", "import", &beside.write("no.json", "{")])
+        .await;
+    assert_eq!(code, 1);
+    assert!(said.contains("file: This is not JSON"), "{said}");
+    let (code, _, said) = beside.run(&["catalog", "import", "nowhere.json"]).await;
+    assert_eq!(code, 1);
+    assert!(said.contains("nowhere.json"), "{said}");
+    let (code, _, said) = beside
+        .run(&[
+            "catalog",
+            "import",
+            &path.replace("bad", "catalogue"),
+            "--media",
+            ".",
+        ])
+        .await;
+    assert_eq!(code, 1);
+    assert!(
+        said.contains("products[0].primary_image: There is no file a.png"),
+        "{said}"
+    );
+    assert_eq!(keeper.get("/api/admin/products/").await.json, before);
+
+    let (code, said, _) = beside.run(&["stock", "check"]).await;
+    assert_eq!(code, 0, "{said}");
+    sqlx::query("update products set on_hand = on_hand + 1 where id = 'turtle'")
+        .execute(&shop.db)
+        .await
+        .expect("tampered with");
+    let (code, said, _) = beside.run(&["stock", "check"]).await;
+    assert_eq!(code, 1);
+    assert!(
+        said.contains("turtle: 2 on hand, the ledger says 1"),
+        "{said}"
+    );
+    assert!(!said.contains("sunrise"), "{said}");
+}
+
+#[tokio::test]
+async fn stripe_is_brought_in_line_and_asked_and_a_worker_works() {
+    let shop = Shop::open().await;
+    let piece = shop.stocks("Sunrise", 3).await;
+    shop.stocks("Turtle", 1).await;
+    let beside = Beside::new(&shop);
+    let (code, said, _) = beside.run(&["migrate"]).await;
+    assert_eq!((code, said.as_str()), (0, "The schema is up to date.\n"));
+    let (code, said, told) = beside.run(&["stripe", "sync"]).await;
+    assert_eq!(
+        (code, said.as_str()),
+        (0, "2 of 2 products brought in line.\n"),
+        "{told}"
+    );
+    let keeper = shop.keeper(&[Scope::Catalogue]).await;
+    let view = keeper.get("/api/admin/products/sunrise/").await.json;
+    assert_eq!(view["stripe"]["status"], "synced");
+    assert_eq!(
+        beside.run(&["stripe", "sync"]).await.1,
+        "0 of 0 products brought in line.\n"
+    );
+
+    // Its webhooks never came; asking finds the payment.
+    let session = session_of(&shop.shopper().check_out(&[(&piece, 2)]).await);
+    shop.stripe.pay(&session, card()).await.expect("a payment");
+    let (code, said, told) = beside.run(&["stripe", "reconcile"]).await;
+    assert_eq!(code, 0, "{told}");
+    assert!(said.contains("1 obeyed, 0 failed"), "{said}");
+    assert_eq!(shop.status_of(&session).await, "paid");
+    assert_eq!(shop.stock(&piece).await, (1, 0));
+
+    // Ready is who has a worker.
+    let ready = shop.client.get("/readyz").await;
+    assert_eq!(ready.status, 503);
+    assert_eq!(
+        ready.json,
+        json!({"database": true, "migrations": true, "worker": false})
+    );
+    assert_eq!(shop.client.get("/healthz").await.status, 200);
+    let settings = beside.settings();
+    let mut worker = beside.home.command(&["work"], &settings);
+    let mut worker = worker
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("a worker");
+    until("the worker is alive", async || {
+        shop.client.get("/readyz").await.status == 200
+    })
+    .await;
+    until("its jobs are done", async || {
+        let left: i64 = sqlx::query_scalar("select count(*) from graphile_worker._private_jobs where attempts = 0 and run_at <= now()")
+            .fetch_one(&shop.db)
+            .await
+            .expect("the queue");
+        left == 0
+    })
+    .await;
+    let pid = worker.id().expect("it runs").to_string();
+    let told = Command::new("kill").args(["-TERM", &pid]).status().await;
+    assert!(told.expect("kill").success());
+    let ended = tokio::time::timeout(PATIENCE, worker.wait()).await;
+    assert_eq!(
+        ended.expect("an end in time").expect("a status").code(),
+        Some(0)
+    );
+    assert_eq!(shop.client.get("/readyz").await.status, 503);
+    shop.audit().await;
+}
