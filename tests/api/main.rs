@@ -8,6 +8,7 @@ mod oversell;
 mod process;
 mod purchase;
 mod reconcile;
+mod sandbox;
 mod settlement;
 mod shoppers;
 mod stripe_requests;

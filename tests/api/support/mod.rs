@@ -23,7 +23,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 pub const WEBHOOK_SECRET: &str = "whsec_0123456789abcdef";
 pub const FORMER_WEBHOOK_SECRET: &str = "whsec_fedcba9876543210";
-const KEY: &str = "sk_test_0123456789abcdef";
+pub const STRIPE_KEY: &str = "sk_test_0123456789abcdef";
 
 /// A shop that lives as long as its test.
 pub struct Shop {
@@ -70,7 +70,7 @@ impl Shop {
 
         let mut all: HashMap<String, String> = HashMap::from([
             ("PUBLIC_URL".to_owned(), address.clone()),
-            ("STRIPE_SECRET_KEY".to_owned(), KEY.to_owned()),
+            ("STRIPE_SECRET_KEY".to_owned(), STRIPE_KEY.to_owned()),
             (
                 "STRIPE_WEBHOOK_SECRET".to_owned(),
                 format!("{WEBHOOK_SECRET},{FORMER_WEBHOOK_SECRET}"),
@@ -92,7 +92,7 @@ impl Shop {
         let stripe = Sandbox::open(
             db.clone(),
             sandbox::Settings {
-                secret_key: KEY.to_owned(),
+                secret_key: STRIPE_KEY.to_owned(),
                 webhook_secret: WEBHOOK_SECRET.to_owned(),
                 webhook_url: format!("{address}/api/payments/webhook/"),
                 pages_url: format!("{address}/sandbox"),
@@ -599,6 +599,18 @@ impl Client {
         headers: &[(&str, &str)],
         body: Option<impl Into<reqwest::Body>>,
     ) -> Answer {
+        let answer = self.try_send(method, path, headers, body).await;
+        answer.expect("an answer")
+    }
+
+    /// As [`Client::send`], where the line may drop.
+    pub async fn try_send(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Option<impl Into<reqwest::Body>>,
+    ) -> reqwest::Result<Answer> {
         let mut request = self.http.request(method, format!("{}{path}", self.address));
         for (name, value) in headers {
             request = request.header(*name, *value);
@@ -619,7 +631,7 @@ impl Client {
         if let Some(body) = body {
             request = request.body(body);
         }
-        let response = request.send().await.expect("an answer");
+        let response = request.send().await?;
         let status = response.status().as_u16();
         let headers = response.headers().clone();
         if let Some(cookies) = &self.cookies {
@@ -638,13 +650,13 @@ impl Client {
                 }
             }
         }
-        let text = response.text().await.expect("a body");
+        let text = response.text().await?;
         let json = serde_json::from_str(&text).unwrap_or(Value::Null);
-        Answer {
+        Ok(Answer {
             status,
             headers,
             text,
             json,
-        }
+        })
     }
 }
