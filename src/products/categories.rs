@@ -25,12 +25,12 @@ pub struct Category {
     pub description: String,
 }
 
-/// The storefront reads one page and must see them all.
-const PAGE_SIZE: i64 = 100;
+/// The storefront reads one page and must see them all: no shop has more.
+const PAGE_SIZE: i64 = 10_000;
 
 /// All categories, by name.
 #[utoipa::path(operation_id = "list_categories", get, path = "/api/categories", tag = "categories",
-    params(("page" = Option<String>, Query), ("page_size" = Option<u8>, Query, description = "1 to 100, default 100")),
+    params(("page" = Option<String>, Query), ("page_size" = Option<u8>, Query, description = "1 to 100; all of them when absent")),
     responses((status = 200, body = Page<Category>), ReadFailures))]
 pub(super) async fn list(State(app): State<App>, reader: Reader) -> Result<Response> {
     let page = PageRequest::read(&reader.query, PAGE_SIZE);
