@@ -118,9 +118,13 @@ fn begin(filter: &Filter) -> QueryBuilder<Postgres> {
     ] {
         match categories {
             Some(categories) => {
-                sql.push(", (select count(*) from categories c where ");
-                push_categories(&mut sql, categories);
-                sql.push(") as ").push(name);
+                // One that is named both ways counts twice.
+                sql.push(", (select coalesce(sum((c.id = any(")
+                    .push_bind(categories.ids.clone())
+                    .push("))::integer + (c.slug = any(")
+                    .push_bind(categories.slugs.clone())
+                    .push("))::integer), 0) from categories c) as ")
+                    .push(name);
             }
             None => {
                 sql.push(", 0::bigint as ").push(name);
