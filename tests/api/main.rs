@@ -1,7 +1,12 @@
 //! One binary for all tests over HTTP: a file per domain.
 
 mod access;
+mod api_document;
 mod bad_input;
+mod catalogue;
+mod catalogue_file;
+mod catalogue_search;
+mod catalogue_writes;
 mod events;
 mod faults;
 mod oversell;

@@ -14,6 +14,8 @@ use sha2::Sha256;
 use spirit_beads::app::{App, Signer};
 use spirit_beads::auth::{self, Scope};
 use spirit_beads::config::{Config, Secret};
+use spirit_beads::error::Error;
+use spirit_beads::products::{self, ImportSummary};
 use spirit_beads::stripe::Stripe;
 use spirit_beads::stripe::sandbox::{self, Buyer, Payment, Sandbox};
 use spirit_beads::{server, worker};
@@ -176,6 +178,14 @@ impl Shop {
         let answer = keeper.post("/api/products/", &body).await;
         assert_eq!(answer.status, 201, "{}", answer.text);
         answer.json["id"].as_str().expect("an id").to_owned()
+    }
+
+    /// Reads a catalogue file into the shop, as `catalog import` does without a media folder.
+    pub async fn imports(&self, catalogue: &Value) -> Result<ImportSummary, Error> {
+        let mut tx = self.db.begin().await.expect("a transaction");
+        let summary = products::import(&mut tx, &catalogue.to_string(), None, "test").await?;
+        tx.commit().await.expect("a commit");
+        Ok(summary)
     }
 
     /// Delivers every webhook that Stripe has for us, oldest first; returns how many were taken.
@@ -413,7 +423,6 @@ pub async fn read_answer(line: &mut TcpStream) -> (u16, String, String) {
     )
 }
 
-<<<<<<< HEAD
 /// Lets all of these happen at the same time; returns what each came to, in their order.
 pub async fn at_once<T: Send + 'static>(
     tasks: impl IntoIterator<Item = impl Future<Output = T> + Send + 'static>,
@@ -424,7 +433,8 @@ pub async fn at_once<T: Send + 'static>(
         results.push(task.await.expect("no panic"));
     }
     results
-=======
+}
+
 /// A page's form as a browser sends it that runs no script: where to, and each field with what stands in it.
 pub fn form_of(page: &str) -> (String, Vec<(String, String)>) {
     let value = |tag: &str, name: &str| -> Option<String> {
@@ -446,7 +456,6 @@ pub fn form_of(page: &str) -> (String, Vec<(String, String)>) {
         fields.push((value(select, "name").expect("a name"), chosen));
     }
     (value(form, "action").expect("an action"), fields)
->>>>>>> dec134e (tests: the program itself, as a newcomer starts it)
 }
 
 /// The session id in a payment page's address.
@@ -494,6 +503,32 @@ impl Answer {
             .iter()
             .map(|line| line["error"].as_str().expect("a word"))
             .collect()
+    }
+
+    /// The field of every entry in `results`, `products` or `categories`, in order.
+    pub fn each(&self, list: &str, field: &str) -> Vec<Value> {
+        let entries = self.json[list].as_array();
+        let entries = entries.unwrap_or_else(|| panic!("no {list}: {}", self.text));
+        entries.iter().map(|entry| entry[field].clone()).collect()
+    }
+
+    /// The ids of the products on a page.
+    pub fn ids(&self) -> Vec<Value> {
+        assert_eq!(self.status, 200, "{}", self.text);
+        self.each("results", "id")
+    }
+
+    /// The fields that a refused write complains of, sorted.
+    pub fn faults(&self) -> Vec<String> {
+        assert_eq!(self.status, 400, "{}", self.text);
+        assert_eq!(self.json["code"], "invalid", "{}", self.text);
+        let mut fields: Vec<String> = self
+            .each("details", "field")
+            .iter()
+            .map(|field| field.as_str().expect("a name").to_owned())
+            .collect();
+        fields.sort();
+        fields
     }
 
     pub fn header(&self, name: &str) -> &str {
