@@ -268,7 +268,7 @@ enum Ended {
     /// Nobody can pay it any more.
     Unpaid,
     /// It was paid, or a delayed payment is on its way.
-    Complete(Session),
+    Complete(Box<Session>),
     /// The order is not pending (any more), or unknown.
     NotPending,
 }
@@ -293,7 +293,7 @@ async fn end_session(app: &App, order: OrderId) -> Result<Ended> {
         },
     };
     match app.stripe.expire_session(&id).await {
-        Ok(session) if session.status == "complete" => Ok(Ended::Complete(session)),
+        Ok(session) if session.status == "complete" => Ok(Ended::Complete(Box::new(session))),
         Ok(session) if session.status == "expired" => Ok(Ended::Unpaid),
         Ok(session) => Err(unavailable(StripeError::Unknown(format!(
             "session {} is {}",

@@ -1108,7 +1108,7 @@ fn no_query_of_the_list_is_a_server_error() {
         .prop_map(str::to_owned),
     ];
     let pairs = proptest::collection::vec((name, value), 0..6).prop_map(|pairs| {
-        form_urlencoded::Serializer::new(String::new())
+        url::form_urlencoded::Serializer::new(String::new())
             .extend_pairs(pairs)
             .finish()
     });

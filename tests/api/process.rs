@@ -412,7 +412,7 @@ impl Beside {
             .expect("a socket")
             .display()
             .to_string();
-        let host: String = form_urlencoded::byte_serialize(socket.as_bytes()).collect();
+        let host: String = url::form_urlencoded::byte_serialize(socket.as_bytes()).collect();
         let url = format!(
             "postgres://{}@localhost:{}/{}?host={host}",
             options.get_username(),

@@ -34,7 +34,7 @@ impl Caller {
     ) -> Option<Answer> {
         let mut headers = vec![("content-type", "application/x-www-form-urlencoded")];
         headers.extend(key.map(|key| ("idempotency-key", key)));
-        let body = form_urlencoded::Serializer::new(String::new())
+        let body = url::form_urlencoded::Serializer::new(String::new())
             .extend_pairs(form)
             .finish();
         let sending = self.0.try_send(Method::POST, path, &headers, Some(body));

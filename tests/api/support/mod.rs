@@ -619,7 +619,7 @@ impl Client {
 
     /// Submits a form.
     pub async fn submit(&self, path: &str, fields: &[(String, String)]) -> Answer {
-        let body = form_urlencoded::Serializer::new(String::new())
+        let body = url::form_urlencoded::Serializer::new(String::new())
             .extend_pairs(fields)
             .finish();
         let headers = [("content-type", "application/x-www-form-urlencoded")];
