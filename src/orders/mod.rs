@@ -15,7 +15,7 @@ pub use shipping::Zone;
 pub use store::{PlacedLine, find, held_lines, lines, lock};
 
 use chrono::{DateTime, Utc};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use serde_json::Value;
 use utoipa::ToSchema;
 
@@ -87,10 +87,13 @@ impl Status {
     }
 }
 
-/// An order as the database has it.
-#[derive(Clone, Debug, sqlx::FromRow)]
+/// An order, as the database has it and the shopkeeper sees it. Amounts are in the currency's smallest unit.
+#[derive(Clone, Debug, Serialize, sqlx::FromRow, ToSchema)]
 pub struct Order {
     pub id: OrderId,
+    /// 1042, shown as `SB-1042`.
+    #[serde(serialize_with = "serialize_number")]
+    #[schema(value_type = String)]
     pub number: i64,
     pub status: Status,
     /// `storefront`, or `manual` for a sale made elsewhere.
@@ -123,6 +126,10 @@ impl Order {
     pub fn display_number(&self) -> String {
         format!("SB-{}", self.number)
     }
+}
+
+fn serialize_number<S: Serializer>(number: &i64, to: S) -> Result<S::Ok, S::Error> {
+    to.collect_str(&format_args!("SB-{number}"))
 }
 
 /// A line of an order: a snapshot that does not follow the product.

@@ -4,16 +4,13 @@ use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use sqlx::PgConnection;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::service::{self, Sale};
-use super::shipping::Zone;
 use super::{Line, Order, Status, TimelineEntry, store};
 use crate::app::App;
 use crate::auth::{Admin, Scope};
@@ -29,70 +26,11 @@ pub fn router() -> OpenApiRouter<App> {
         .routes(routes!(find))
 }
 
-/// An order in the list. Amounts are in the currency's smallest unit.
-#[derive(Serialize, ToSchema)]
-struct OrderRow {
-    id: OrderId,
-    /// `SB-1042`.
-    number: String,
-    status: Status,
-    channel: String,
-    is_custom_order: bool,
-    currency: String,
-    subtotal: Cents,
-    shipping: Cents,
-    tax: Cents,
-    total: Cents,
-    refunded: Cents,
-    email: Option<String>,
-    customer_name: Option<String>,
-    phone: Option<String>,
-    shipping_name: Option<String>,
-    shipping_address: Option<Value>,
-    shipping_zone: Option<Zone>,
-    /// The address lies outside the zone that was paid for.
-    outside_zone: bool,
-    /// What needs the shopkeeper's hand, if anything.
-    attention: Option<String>,
-    dispute: Option<String>,
-    created_at: DateTime<Utc>,
-    paid_at: Option<DateTime<Utc>>,
-}
-
-impl From<Order> for OrderRow {
-    fn from(order: Order) -> OrderRow {
-        OrderRow {
-            id: order.id,
-            number: order.display_number(),
-            status: order.status,
-            channel: order.channel,
-            is_custom_order: order.is_custom_order,
-            currency: order.currency,
-            subtotal: order.subtotal,
-            shipping: order.shipping,
-            tax: order.tax,
-            total: order.total,
-            refunded: order.refunded,
-            email: order.email,
-            customer_name: order.customer_name,
-            phone: order.phone,
-            shipping_name: order.shipping_name,
-            shipping_address: order.shipping_address,
-            shipping_zone: order.shipping_zone,
-            outside_zone: order.outside_zone,
-            attention: order.attention,
-            dispute: order.dispute,
-            created_at: order.created_at,
-            paid_at: order.paid_at,
-        }
-    }
-}
-
 /// An order with its lines and its timeline.
 #[derive(Serialize, ToSchema)]
 struct OrderView {
     #[serde(flatten)]
-    order: OrderRow,
+    order: Order,
     lines: Vec<Line>,
     timeline: Vec<TimelineEntry>,
 }
@@ -102,7 +40,7 @@ struct OrderPage {
     count: i64,
     page: i64,
     page_size: i64,
-    results: Vec<OrderRow>,
+    results: Vec<Order>,
 }
 
 /// Orders, newest first.
@@ -180,7 +118,7 @@ async fn list(State(app): State<App>, admin: Admin, query: Query) -> Result<Json
         count,
         page,
         page_size,
-        results: orders.into_iter().map(OrderRow::from).collect(),
+        results: orders,
     }))
 }
 
@@ -223,7 +161,7 @@ async fn view(conn: &mut PgConnection, id: OrderId) -> Result<OrderView> {
         .await?
         .ok_or(Error::NotFound("Order"))?;
     Ok(OrderView {
-        order: order.into(),
+        order,
         lines: store::lines(conn, id).await?,
         timeline: store::timeline(conn, id).await?,
     })
