@@ -216,9 +216,10 @@ async fn serve(mut config: Config) -> anyhow::Result<()> {
     shop::interrupted().await;
     tracing::info!("stopping: requests in flight are answered first");
     stop.send(())?;
-    serving.await??;
-    working.await?;
-    shop.close().await
+    let (served, worked) = (serving.await, working.await);
+    shop.close().await?;
+    worked?;
+    served?
 }
 
 async fn catalog(command: Catalog, config: Config) -> anyhow::Result<()> {

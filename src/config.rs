@@ -115,7 +115,18 @@ impl Config {
         self.environment == Environment::Production
     }
 
-    /// True where a client on this address may speak for others (`X-Forwarded-Proto`, the country header).
+    /// The address under which others find a picture: ours made absolute, others' as they are, both written as URLs
+    /// are. None for what is no address.
+    pub fn picture_url(&self, image: &str) -> Option<String> {
+        let absolute = if image.starts_with('/') {
+            format!("{}{image}", self.public_url)
+        } else {
+            image.to_owned()
+        };
+        url::Url::parse(&absolute).ok().map(String::from)
+    }
+
+    /// True where a client on this address may say which country others are in.
     pub fn trusts(&self, peer: IpAddr) -> bool {
         let peer = peer.to_canonical();
         self.trusted_proxies.iter().any(|net| net.contains(&peer))
@@ -390,6 +401,9 @@ impl<'a> Reader<'a> {
         let seconds = self.parsed(name, default, "must be a whole number of seconds");
         if seconds == 0 {
             self.fault(name, "must be at least 1 second");
+        }
+        if seconds > 60 {
+            self.fault(name, "must be at most 60 seconds");
         }
         Duration::from_secs(seconds)
     }

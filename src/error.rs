@@ -176,7 +176,8 @@ impl Error {
 
 /// How the storefront is told that a payment could not begin: it shows the `message`.
 fn payment_failure(code: &str, sentence: &str) -> Value {
-    json!({"error": code, "message": sentence, "detail": sentence, "code": code})
+    let hint = "The log says why.";
+    json!({"error": code, "message": sentence, "hint": hint, "detail": sentence, "code": code})
 }
 
 impl From<sqlx::Error> for Error {

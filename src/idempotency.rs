@@ -32,6 +32,9 @@ pub enum Known {
     Begun(OrderId),
 }
 
+/// Fingerprint, order, status and answer.
+type Row = (Vec<u8>, Option<OrderId>, Option<i32>, Option<Value>);
+
 impl Key {
     /// The request's key, if it sent one.
     ///
@@ -60,35 +63,37 @@ impl Key {
     /// # Errors
     /// 422 `idempotency_key_reused` when the key came with another request before.
     pub async fn claim(&self, conn: &mut PgConnection) -> Result<Known> {
-        let done = sqlx::query(
-            "insert into idempotency_keys (scope, key, fingerprint)
-             values ($1, $2, $3)
-             on conflict do nothing",
-        )
-        .bind(self.scope)
-        .bind(&self.key)
-        .bind(&self.fingerprint)
-        .execute(&mut *conn)
-        .await?;
-        if done.rows_affected() == 1 {
-            return Ok(Known::New);
-        }
-        let (fingerprint, order, status, answer): (
-            Vec<u8>,
-            Option<OrderId>,
-            Option<i32>,
-            Option<Value>,
-        ) = sqlx::query_as(
-            "select fingerprint, order_id, status, answer
+        // Once more only when the purge took the row between the two statements.
+        let known = loop {
+            let done = sqlx::query(
+                "insert into idempotency_keys (scope, key, fingerprint)
+                 values ($1, $2, $3)
+                 on conflict do nothing",
+            )
+            .bind(self.scope)
+            .bind(&self.key)
+            .bind(&self.fingerprint)
+            .execute(&mut *conn)
+            .await?;
+            if done.rows_affected() == 1 {
+                return Ok(Known::New);
+            }
+            let known: Option<Row> = sqlx::query_as(
+                "select fingerprint, order_id, status, answer
                  from idempotency_keys
                  where scope = $1
                    and key = $2
                  for update",
-        )
-        .bind(self.scope)
-        .bind(&self.key)
-        .fetch_one(conn)
-        .await?;
+            )
+            .bind(self.scope)
+            .bind(&self.key)
+            .fetch_optional(&mut *conn)
+            .await?;
+            if let Some(known) = known {
+                break known;
+            }
+        };
+        let (fingerprint, order, status, answer) = known;
         if fingerprint != self.fingerprint {
             return Err(Error::Refused(
                 StatusCode::UNPROCESSABLE_ENTITY,

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use futures_util::FutureExt;
+use futures_util::future::FusedFuture;
 use graphile_worker::{
     Cron, IntoTaskHandlerResult, TaskHandler, Worker, WorkerContext, WorkerOptions,
 };
@@ -83,12 +85,14 @@ pub async fn build(app: &App, clock: bool) -> anyhow::Result<Worker> {
             .with_cron(
                 Cron::every_minute::<Task>()
                     .id("sweep")
+                    .queue("clock")
                     .job_key("sweep")
                     .payload(Task(Job::Sweep))?,
             )
             .with_cron(
                 Cron::every_n_minutes::<Task>(5)?
                     .id("reconcile")
+                    .queue("clock")
                     .job_key("reconcile")
                     .payload(Task(Job::Reconcile))?,
             );
@@ -98,8 +102,15 @@ pub async fn build(app: &App, clock: bool) -> anyhow::Result<Worker> {
 
 /// Works until `shutdown`, then finishes what it began. A worker that loses the database begins anew.
 pub async fn run(app: App, shutdown: impl Future<Output = ()> + Send + 'static) {
-    let mut shutdown = std::pin::pin!(shutdown);
+    let mut shutdown = std::pin::pin!(shutdown.fuse());
     while let Err(error) = work(&app, &mut shutdown).await {
+        if shutdown.is_terminated() {
+            warn!(
+                error = format!("{error:#}"),
+                "the worker stopped with an error"
+            );
+            return;
+        }
         warn!(
             error = format!("{error:#}"),
             "the worker stumbled; it begins anew"

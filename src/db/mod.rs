@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::Context;
 use sqlx::migrate::Migrator;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{Connection, PgPool};
+use sqlx::{Connection, PgConnection, PgPool};
 
 /// Our migrations: forward only, one subject each.
 pub static MIGRATOR: Migrator = sqlx::migrate!();
@@ -52,7 +52,18 @@ pub async fn connect(options: PgConnectOptions, max_connections: u32) -> anyhow:
 
 /// Brings the schema up to date: ours and the job queue's. Safe to repeat, and for several processes at once.
 pub async fn migrate(db: &PgPool) -> anyhow::Result<()> {
-    MIGRATOR.run(db).await.context("running the migrations")?;
+    // A migration may take its time, and a second process waits for the first.
+    let options = (*db.connect_options())
+        .clone()
+        .options([("statement_timeout", "0"), ("lock_timeout", "0")]);
+    let mut conn = PgConnection::connect_with(&options)
+        .await
+        .context("connecting to PostgreSQL")?;
+    MIGRATOR
+        .run(&mut conn)
+        .await
+        .context("running the migrations")?;
+    conn.close().await?;
     graphile_worker::WorkerOptions::default()
         .pg_pool(db.clone())
         .init()

@@ -14,13 +14,17 @@ use super::{HOLD_MARGIN, SESSION_LIFETIME, events, store};
 use crate::app::App;
 use crate::error::{Error, Result};
 use crate::idempotency::{Key, Known};
-use crate::ids::OrderId;
+use crate::ids::{OrderId, ProductId};
 use crate::jobs::{self, Job};
 use crate::orders::{self, Cart, Placed, Status, Zone};
+use crate::products;
 use crate::stripe::{NewSession, Session, SessionLine, StripeError};
 
 /// How often a repeated request looks whether the first was answered.
 const REPEAT_PAUSE: Duration = Duration::from_millis(50);
+
+/// The code of a checkout that Stripe would not have.
+const SETUP_ERROR: &str = "payment_setup_error";
 
 /// What a checkout is answered: the status and JSON, and the order to name in the shopper's cookie.
 pub struct Answer {
@@ -55,7 +59,36 @@ pub async fn check_out(app: &App, request: Request) -> Result<Answer> {
         Some(order) => end_superseded(app, order).await?,
         None => None,
     };
+    match place_and_ask(app, &request, replaces).await {
+        // Stripe would not have it by the prices that we recorded. They are in doubt now: once more, by amounts.
+        Err(Refused { by_price: true, .. }) => place_and_ask(app, &request, None).await,
+        answer => answer,
+    }
+    .map_err(|refused| refused.error)
+}
 
+/// A checkout that came to nothing.
+struct Refused {
+    error: Error,
+    /// Stripe refused a request that named prices of ours.
+    by_price: bool,
+}
+
+impl<E: Into<Error>> From<E> for Refused {
+    fn from(error: E) -> Refused {
+        Refused {
+            error: error.into(),
+            by_price: false,
+        }
+    }
+}
+
+/// The three beats.
+async fn place_and_ask(
+    app: &App,
+    request: &Request,
+    replaces: Option<OrderId>,
+) -> std::result::Result<Answer, Refused> {
     let rate = request.zone.rate(&app.config);
     let mut tx = loop {
         let mut tx = app.db.begin().await?;
@@ -87,11 +120,11 @@ pub async fn check_out(app: &App, request: Request) -> Result<Answer> {
                 .await?;
             }
             tx.commit().await?;
-            return Err(error);
+            return Err(error.into());
         }
     };
     let order = placed.order.id;
-    let session = new_session(app, &placed, &request);
+    let session = new_session(app, &placed, request);
     store::insert_checkout(
         &mut tx,
         &session,
@@ -104,7 +137,12 @@ pub async fn check_out(app: &App, request: Request) -> Result<Answer> {
     }
     tx.commit().await?;
     info!(%order, "checkout placed");
-    ask(app, &session, request.key.as_ref()).await
+    ask(app, &session, request.key.as_ref())
+        .await
+        .map_err(|error| Refused {
+            by_price: matches!(error, Error::Refused(_, SETUP_ERROR, _)) && session.names_prices(),
+            error,
+        })
 }
 
 /// The second and the third beat.
@@ -116,9 +154,11 @@ async fn ask(app: &App, new: &NewSession, key: Option<&Key>) -> Result<Answer> {
         }) => {
             let body = json!({ "checkout_url": url });
             let mut tx = app.db.begin().await?;
-            let pending = is_pending(&mut tx, order).await?;
+            let released = orders::lock(&mut tx, order)
+                .await?
+                .is_none_or(|order| order.status.is_released());
             store::record_session(&mut tx, order, &id, Some(&url)).await?;
-            if !pending {
+            if released {
                 // Another try, or the sweep, gave it up meanwhile: nothing is held that could be paid for.
                 store::set_checkout_state(&mut tx, order, "unknown", None).await?;
                 jobs::enqueue(&mut tx, &Job::SettleCheckout { order }).await?;
@@ -154,7 +194,7 @@ async fn ask(app: &App, new: &NewSession, key: Option<&Key>) -> Result<Answer> {
             warn!(%order, %error, "Stripe refused a checkout");
             give_up(app, order, "refused", &error.to_string()).await?;
             Err(Error::bad_request(
-                "payment_setup_error",
+                SETUP_ERROR,
                 "The payment could not be set up. Nothing was charged; please contact the shop.",
             ))
         }
@@ -171,8 +211,9 @@ async fn ask(app: &App, new: &NewSession, key: Option<&Key>) -> Result<Answer> {
 async fn give_up(app: &App, order: OrderId, state: &str, why: &str) -> Result<()> {
     let mut tx = app.db.begin().await?;
     let pending = is_pending(&mut tx, order).await?;
-    let heard = store::find_checkout(&mut tx, order)
-        .await?
+    let checkout = store::find_checkout(&mut tx, order).await?;
+    let heard = checkout
+        .as_ref()
         .is_some_and(|checkout| checkout.session_id.is_some());
     if pending && heard && state != "expired" {
         return Ok(());
@@ -186,8 +227,17 @@ async fn give_up(app: &App, order: OrderId, state: &str, why: &str) -> Result<()
     )
     .await?;
     store::set_checkout_state(&mut tx, order, state, Some(why)).await?;
-    if state == "unknown" {
-        jobs::enqueue(&mut tx, &Job::SettleCheckout { order }).await?;
+    match (state, checkout) {
+        ("unknown", _) => jobs::enqueue(&mut tx, &Job::SettleCheckout { order }).await?,
+        ("refused", Some(checkout)) if checkout.request.0.names_prices() => {
+            // Perhaps a price was archived at Stripe, or is another account's. Whether, the sync finds out. Releasing
+            // the order has locked its products.
+            let lines = orders::lines(&mut tx, order).await?;
+            let products: Vec<ProductId> = lines.into_iter().map(|line| line.product_id).collect();
+            products::doubt_prices(&mut tx, &products).await?;
+            jobs::enqueue_syncs(&mut tx, &products).await?;
+        }
+        _ => {}
     }
     tx.commit().await?;
     Ok(())
@@ -380,6 +430,10 @@ pub async fn settle_unheard(app: &App, order: OrderId) -> Result<()> {
     if !matches!(checkout.state.as_str(), "asking" | "unknown") {
         return Ok(());
     }
+    if checkout.hold_until < Utc::now() {
+        // Whatever session there is has ended by itself, and asking again may bring the same failure for a day.
+        return give_up(app, order, "expired", "no session can be paid any more").await;
+    }
     let session = match app.stripe.create_session(&checkout.request.0).await {
         Ok(session) => session,
         Err(error @ StripeError::Refused { .. }) => {
@@ -459,13 +513,6 @@ fn new_session(app: &App, placed: &Placed, request: &Request) -> NewSession {
     let order = &placed.order;
     let public_url = &app.config.public_url;
     let rate = request.zone.rate(&app.config);
-    let absolute = |image: &str| {
-        if image.starts_with('/') {
-            format!("{public_url}{image}")
-        } else {
-            image.to_owned()
-        }
-    };
     NewSession {
         order: order.id,
         order_number: order.display_number(),
@@ -476,7 +523,11 @@ fn new_session(app: &App, placed: &Placed, request: &Request) -> NewSession {
             .map(|placed| SessionLine {
                 price: placed.stripe_price.clone(),
                 name: placed.line.name.clone(),
-                image: placed.line.image.as_deref().map(absolute),
+                image: placed
+                    .line
+                    .image
+                    .as_deref()
+                    .and_then(|image| app.config.picture_url(image)),
                 unit_amount: placed.line.unit_price,
                 quantity: placed.line.quantity,
             })

@@ -3,6 +3,7 @@
 //! Storing and obeying is one transaction. When obeying fails, only that part is rolled back: the event stays, shown as
 //! failed, and a job tries again.
 
+use anyhow::Context;
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 use sqlx::{Connection, PgConnection, PgPool};
@@ -10,7 +11,7 @@ use tracing::{info, warn};
 
 use super::{refunds, store};
 use crate::error::{Error, Result};
-use crate::ids::OrderId;
+use crate::ids::{OrderId, RefundId};
 use crate::jobs::{self, Job};
 use crate::money::Cents;
 use crate::orders::{self, Outcome, Receipt, Status};
@@ -253,9 +254,11 @@ async fn settle_payment(conn: &mut PgConnection, order: OrderId, session: &Sessi
     let payment_id = session.payment_intent.as_deref().unwrap_or(&session.id);
     let payment = store::lock_payment(conn, payment_id).await?;
     if payment.outcome.is_some() {
-        return Ok(());
+        return store::set_checkout_state(conn, order, "complete", None).await;
     }
-    let amount = session.amount_total.unwrap_or(Cents::ZERO);
+    let amount = session
+        .amount_total
+        .context("a paid session without an amount")?;
     let address = session.shipping_address.clone();
     let receipt = Receipt {
         total: amount,
@@ -298,7 +301,11 @@ async fn settle_payment(conn: &mut PgConnection, order: OrderId, session: &Sessi
         return Ok(());
     }
     let due = Cents(amount.0 - payment.refunded.0);
-    if due > Cents::ZERO && session.payment_intent.is_some() {
+    if due > Cents::ZERO {
+        session
+            .payment_intent
+            .as_deref()
+            .context("a paid session without a payment intent")?;
         refunds::plan(conn, payment_id, due, why).await?;
     }
     orders::flag(
@@ -355,7 +362,21 @@ async fn refund_changed(
         store::record_refund_failure(conn, id, &payment_id, amount, at).await?;
         apply_refunds(conn, &payment_id).await?;
     }
-    if let Some(ours) = store::find_refund_by_stripe_id(conn, id).await? {
+    // Its own id of Stripe's may reach us before the answer to the call that made it.
+    let ours = match store::find_refund_by_stripe_id(conn, id).await? {
+        Some(ours) => Some(ours),
+        None => match refund["metadata"]["refund_id"]
+            .as_str()
+            .and_then(|id| id.parse().ok())
+        {
+            Some(ours) => store::find_refund(conn, RefundId(ours))
+                .await?
+                .filter(|refund| refund.payment_id == payment_id)
+                .map(|_| RefundId(ours)),
+            None => None,
+        },
+    };
+    if let Some(ours) = ours {
         let state = match status {
             "succeeded" => "succeeded",
             _ if failed => "failed",

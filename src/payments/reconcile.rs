@@ -3,7 +3,7 @@
 //! not.
 
 use std::fmt;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chrono::Utc;
 use tracing::warn;
@@ -12,7 +12,9 @@ use super::{ASKING_LIMIT, checkout, events, store};
 use crate::app::App;
 use crate::error::{Error, Result};
 use crate::idempotency;
+use crate::ids::OrderId;
 use crate::jobs::{self, Job};
+use crate::products;
 
 /// How far back the first reconciliation looks: as long as Stripe keeps events.
 ///
@@ -22,12 +24,15 @@ const FIRST_LOOK: Duration = Duration::from_secs(30 * 24 * 3600);
 /// Each later one looks back this much further than the last one read, for events that were listed late.
 const OVERLAP: Duration = Duration::from_secs(3600);
 
+/// How long one sweep begins new work: the next one comes each minute.
+const SWEEP_LIMIT: Duration = Duration::from_secs(45);
+
 /// What a sweep did.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Swept {
     /// Orders that hung and are settled now.
     pub settled: u32,
-    /// Orders that still hang, because Stripe could not be asked.
+    /// Orders that still hang, mostly because Stripe could not be asked.
     pub waiting: u32,
 }
 
@@ -46,27 +51,33 @@ pub async fn sweep(app: &App) -> Result<Swept> {
         jobs::enqueue(&mut conn, &Job::SendRefund { refund }).await?;
     }
     drop(conn);
+    let deadline = Instant::now() + SWEEP_LIMIT;
     for order in unheard {
-        swept.count(checkout::settle_unheard(app, order).await)?;
+        if Instant::now() < deadline {
+            let result = checkout::settle_unheard(app, order).await;
+            swept.count(app, order, result).await?;
+        }
     }
     for (order, session) in overdue {
-        swept.count(checkout::settle_by_asking(app, order, &session, true).await)?;
+        if Instant::now() < deadline {
+            let result = checkout::settle_by_asking(app, order, &session, true).await;
+            swept.count(app, order, result).await?;
+        }
     }
     Ok(swept)
 }
 
 impl Swept {
-    fn count(&mut self, result: Result<()>) -> Result<()> {
+    /// One that cannot be settled now does not stop the others; it comes last the next time.
+    async fn count(&mut self, app: &App, order: OrderId, result: Result<()>) -> Result<()> {
         match result {
             Ok(()) => self.settled += 1,
-            Err(Error::Unavailable("payment_unavailable", error)) => {
-                warn!(
-                    error = format!("{error:#}"),
-                    "Stripe cannot be asked; trying again later"
-                );
+            Err(error) => {
+                warn!(%order, %error, "not settled; trying again later");
                 self.waiting += 1;
+                let mut conn = app.db.acquire().await?;
+                store::postpone(&mut conn, order, &error.to_string()).await?;
             }
-            Err(error) => return Err(error),
         }
         Ok(())
     }
@@ -79,7 +90,7 @@ pub struct Reconciled {
     pub listed: u32,
     /// Events that had not reached us and are obeyed now.
     pub obeyed: u32,
-    /// Events that could not be obeyed; they are kept and tried again.
+    /// Events that are stored and could not be obeyed, now or before; they are tried again.
     pub failed: u32,
     /// Pending orders whose session had ended.
     pub settled: u32,
@@ -98,7 +109,7 @@ impl fmt::Display for Reconciled {
 }
 
 /// Fetches the events since the last ones seen, obeys those that did not reach us, oldest first, tries failed ones
-/// again, and settles pending orders whose session ended. Safe to repeat, and to run twice at once. `progress` hears of
+/// again, settles pending orders whose session ended, and queues product syncs that have stalled. Safe to repeat, and to run twice at once. `progress` hears of
 /// each event: how many are done, of how many.
 ///
 /// # Errors
@@ -150,7 +161,8 @@ pub async fn reconcile(app: &App, progress: &(dyn Fn(u64, u64) + Sync)) -> Resul
         };
         match events::receive(&app.db, &event, "reconcile").await {
             Ok(_) => done.obeyed += 1,
-            Err(Error::Unavailable("event_not_processed", _)) => done.failed += 1,
+            // Stored, shown, counted below, and tried again.
+            Err(Error::Unavailable("event_not_processed", _)) => {}
             Err(error) => return Err(error),
         }
         progress(at as u64 + 1, all);
@@ -164,15 +176,19 @@ pub async fn reconcile(app: &App, progress: &(dyn Fn(u64, u64) + Sync)) -> Resul
     for id in failed {
         match events::process_stored(&app.db, &id).await {
             Ok(_) => done.obeyed += 1,
-            Err(Error::Unavailable("event_not_processed", _)) => {}
-            Err(error) => return Err(error),
+            Err(error) => warn!(event = id, %error, "an event fails still"),
         }
     }
     let mut swept = Swept::default();
     for (order, session) in ended {
-        swept.count(checkout::settle_by_asking(app, order, &session, false).await)?;
+        let result = checkout::settle_by_asking(app, order, &session, false).await;
+        swept.count(app, order, result).await?;
     }
     done.settled = swept.settled;
     done.waiting = swept.waiting;
+    let mut conn = app.db.acquire().await?;
+    done.failed = u32::try_from(store::count_failed_events(&mut conn).await?).unwrap_or(u32::MAX);
+    let stalled = products::stalled_syncs(&mut conn).await?;
+    jobs::enqueue_syncs(&mut conn, &stalled).await?;
     Ok(done)
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use anyhow::Context;
 use axum::body::Bytes;
 use axum::extract::{ConnectInfo, DefaultBodyLimit, Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -13,6 +14,7 @@ use axum_extra::extract::cookie::{Cookie, CookieJar, SameSite};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::{Value, json};
+use tokio::sync::oneshot;
 use tracing::warn;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -121,12 +123,7 @@ async fn create_checkout_session(
         return_origin,
         supersedes: pending_order(&app, &jar),
     };
-    // A task of its own: a shopper who goes away in the middle does not leave it half done.
-    let task = {
-        let app = app.clone();
-        tokio::spawn(async move { checkout::check_out(&app, request).await })
-    };
-    let answer = task.await.map_err(anyhow::Error::from)??;
+    let answer = check_out_to_the_end(&app, request).await?;
     let jar = match answer.order {
         Some(order) => jar.add(cookie(&app, order)),
         None => jar,
@@ -139,6 +136,27 @@ async fn create_checkout_session(
         Json(answer.body),
     )
         .into_response())
+}
+
+/// Checks out in a task of its own, so that a shopper who goes away in the middle does not leave it half done. When
+/// nobody waits for the answer any more, nobody knows where to pay, and the pieces are freed again; unless an
+/// Idempotency-Key can still fetch it.
+async fn check_out_to_the_end(app: &App, request: checkout::Request) -> Result<checkout::Answer> {
+    let (tell, told) = oneshot::channel();
+    let app = app.clone();
+    tokio::spawn(async move {
+        let is_fetched_later = request.key.is_some();
+        let answer = checkout::check_out(&app, request).await;
+        if let Err(Ok(unheard)) = tell.send(answer)
+            && let Some(order) = unheard.order
+            && !is_fetched_later
+            && let Err(error) = checkout::cancel(&app, order).await
+        {
+            warn!(%order, %error, "an unheard checkout could not be ended; its hold will run out");
+        }
+    });
+    told.await
+        .context("the checkout's task ended without an answer")?
 }
 
 /// An empty body is an empty cart, as it was with the old service.

@@ -22,6 +22,7 @@ pub struct Checkout {
     /// Where the shopper came from and returns to.
     pub return_origin: String,
     pub session_id: Option<String>,
+    pub hold_until: DateTime<Utc>,
 }
 
 pub async fn insert_checkout(
@@ -46,7 +47,7 @@ pub async fn insert_checkout(
 
 pub async fn find_checkout(conn: &mut PgConnection, order: OrderId) -> Result<Option<Checkout>> {
     let checkout = sqlx::query_as(
-        "select order_id, state, request, return_origin, session_id
+        "select order_id, state, request, return_origin, session_id, hold_until
          from checkouts
          where order_id = $1",
     )
@@ -132,10 +133,10 @@ pub async fn list_unheard(conn: &mut PgConnection, before: DateTime<Utc>) -> Res
     let orders = sqlx::query_scalar(
         "select order_id
          from checkouts
-         where (state = 'asking' and updated_at < $1)
-            or (state = 'unknown' and updated_at < $1)
-         order by created_at
-         limit 500",
+         where state in ('asking', 'unknown')
+           and updated_at < $1
+         order by updated_at
+         limit 100",
     )
     .bind(before)
     .fetch_all(conn)
@@ -153,8 +154,8 @@ pub async fn list_overdue(conn: &mut PgConnection) -> Result<Vec<(OrderId, Strin
            and o.status = 'pending'
            and c.session_id is not null
            and c.hold_until < now()
-         order by c.created_at
-         limit 500",
+         order by c.updated_at
+         limit 100",
     )
     .fetch_all(conn)
     .await?;
@@ -170,12 +171,32 @@ pub async fn list_ended(conn: &mut PgConnection) -> Result<Vec<(OrderId, String)
          where (c.state = 'processing' or (c.state = 'open' and c.expires_at < now()))
            and o.status = 'pending'
            and c.session_id is not null
-         order by c.created_at
-         limit 500",
+         order by c.updated_at
+         limit 100",
     )
     .fetch_all(conn)
     .await?;
     Ok(rows)
+}
+
+/// Puts a checkout that could not be settled behind the others.
+pub async fn postpone(conn: &mut PgConnection, order: OrderId, error: &str) -> Result<()> {
+    sqlx::query("update checkouts set updated_at = now(), last_error = $2 where order_id = $1")
+        .bind(order)
+        .bind(error)
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// How many stored events have not been obeyed.
+pub async fn count_failed_events(conn: &mut PgConnection) -> Result<i64> {
+    let count = sqlx::query_scalar(
+        "select count(*) from stripe_events where status in ('received', 'failed')",
+    )
+    .fetch_one(conn)
+    .await?;
+    Ok(count)
 }
 
 /// A stored event.

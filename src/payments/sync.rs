@@ -6,6 +6,7 @@ use tracing::warn;
 use crate::app::App;
 use crate::error::{Error, Result};
 use crate::ids::ProductId;
+use crate::jobs::{self, Job};
 use crate::products;
 use crate::stripe::{ProductFacts, StripeError};
 
@@ -15,11 +16,16 @@ use crate::stripe::{ProductFacts, StripeError};
 /// # Errors
 /// 503 while Stripe cannot be asked: try again later. A refusal is kept with the product, where the shopkeeper sees it.
 pub async fn sync_product(app: &App, id: &ProductId) -> Result<()> {
-    match bring_in_line(app, id).await {
+    let mut conn = app.db.acquire().await?;
+    let Some(row) = products::find_for_sync(&mut conn, id).await? else {
+        return Ok(());
+    };
+    drop(conn);
+    match bring_in_line(app, &row).await {
         Err(Failure::Stripe(error @ StripeError::Refused { .. })) => {
             warn!(product = %id, %error, "Stripe refused a product");
             let mut conn = app.db.acquire().await?;
-            products::record_sync_error(&mut conn, id, &error.to_string()).await
+            products::record_sync_error(&mut conn, id, row.version, &error.to_string()).await
         }
         Err(Failure::Stripe(error)) => Err(Error::Unavailable("payment_unavailable", error.into())),
         Err(Failure::Ours(error)) => Err(error),
@@ -50,99 +56,128 @@ impl From<sqlx::Error> for Failure {
     }
 }
 
-async fn bring_in_line(app: &App, id: &ProductId) -> std::result::Result<(), Failure> {
-    let mut conn = app.db.acquire().await?;
-    let Some(row) = products::find_for_sync(&mut conn, id).await? else {
-        return Ok(());
-    };
-    drop(conn);
+async fn bring_in_line(app: &App, row: &products::SyncRow) -> std::result::Result<(), Failure> {
     if !row.active && row.stripe_product_id.is_none() {
         // Stripe never heard of it and need not, until it is for sale.
         return Ok(());
     }
-    let image = row.primary_image.as_deref().map(|image| {
-        if image.starts_with('/') {
-            format!("{}{image}", app.config.public_url)
-        } else {
-            image.to_owned()
-        }
-    });
-    let stripe_product = row
-        .stripe_product_id
-        .clone()
-        .unwrap_or_else(|| format!("sb_{}", row.sync_key.simple()));
-    let facts = ProductFacts {
-        id: stripe_product.clone(),
-        name: row.name.clone(),
-        image,
-        active: row.active,
-        our_id: row.id.to_string(),
-    };
-    // The key stands for this content: after a change another call is another key.
-    let content = Sha256::digest(format!("{facts:?}").as_bytes());
-    let digest: String = content[..8]
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
-    let key = format!("product-{}-{digest}", row.sync_key.simple());
-    app.stripe
-        .save_product(&facts, row.stripe_product_id.is_some(), &key)
-        .await?;
-
-    let mut price = row.stripe_price_id.clone();
-    let is_current = row.stripe_price_amount == Some(row.price)
-        && row.stripe_price_currency.as_deref() == Some(row.currency.as_str());
-    if let (Some(known), None) = (&price, row.stripe_price_amount) {
-        // An imported id: what it charges only Stripe knows.
-        match app.stripe.find_price(known).await {
-            Ok(found)
-                if found.active
-                    && found.amount == Some(row.price.0)
-                    && found.currency == row.currency =>
-            {
-                let mut conn = app.db.acquire().await?;
-                products::record_price(&mut conn, id, &found.id, row.price, &row.currency).await?;
-            }
-            Ok(_) => price = None,
-            Err(error) if error.is_missing() => price = None,
-            Err(error) => return Err(error.into()),
-        }
-    } else if !is_current {
-        price = None;
-    }
-    let price = match price {
+    let stripe_product = save_product(app, row).await?;
+    let price = match find_price(app, row, &stripe_product).await? {
         Some(price) => price,
         None => {
-            let key = format!("price-{}-{}", row.sync_key.simple(), row.price_version);
-            let made = app
-                .stripe
+            let key = format!("price-{stripe_product}-{}", row.price_version);
+            app.stripe
                 .create_price(&stripe_product, row.price, &row.currency, &key)
-                .await?;
-            let mut conn = app.db.acquire().await?;
-            products::record_price(&mut conn, id, &made.id, row.price, &row.currency).await?;
-            made.id
+                .await?
+                .id
         }
     };
+    let mut conn = app.db.acquire().await?;
+    products::record_price(&mut conn, row, &price).await?;
+    drop(conn);
     app.stripe
         .set_default_price(&stripe_product, &price)
         .await?;
 
     let mut conn = app.db.acquire().await?;
-    let retired = products::find_for_sync(&mut conn, id)
-        .await?
-        .map(|row| row.stripe_retired_prices)
-        .unwrap_or_default();
+    let now = products::find_for_sync(&mut conn, &row.id).await?;
     drop(conn);
-    for old in retired {
+    for old in now.map(|row| row.stripe_retired_prices).unwrap_or_default() {
+        if old == price {
+            // Ours was overtaken: it is the default until the run that overtook it has made another one so.
+            continue;
+        }
         match app.stripe.archive_price(&old).await {
             Ok(()) => {}
             Err(error) if error.is_missing() => {}
             Err(error) => return Err(error.into()),
         }
         let mut conn = app.db.acquire().await?;
-        products::record_retired(&mut conn, id, &old).await?;
+        products::record_retired(&mut conn, &row.id, &old).await?;
     }
     let mut conn = app.db.acquire().await?;
-    products::record_synced(&mut conn, id, &stripe_product, row.version).await?;
+    if !products::record_synced(&mut conn, &row.id, row.version).await? {
+        // What we told Stripe is old news, and may have come after the newer: once more, with what holds now.
+        let again = Job::SyncProduct {
+            product: row.id.clone(),
+        };
+        jobs::enqueue(&mut conn, &again).await?;
+    }
     Ok(())
+}
+
+/// Makes or updates the product and returns its id at Stripe: the one we know, or one of ours where Stripe knows none.
+async fn save_product(app: &App, row: &products::SyncRow) -> std::result::Result<String, Failure> {
+    let own_id = format!("sb_{}", row.sync_key.simple());
+    let facts = |id: &str| ProductFacts {
+        id: id.to_owned(),
+        name: row.name.clone(),
+        image: row
+            .primary_image
+            .as_deref()
+            .and_then(|image| app.config.picture_url(image)),
+        active: row.active,
+        our_id: row.id.to_string(),
+    };
+    let saved = match &row.stripe_product_id {
+        None => None,
+        Some(known) => match app.stripe.update_product(&facts(known)).await {
+            Ok(()) => Some(known.clone()),
+            // Another account's, or deleted there.
+            Err(error) if error.is_missing() => None,
+            Err(error) => return Err(error.into()),
+        },
+    };
+    let id = match saved {
+        Some(known) => known,
+        None => {
+            let facts = facts(&own_id);
+            // The key stands for this content: after a change another call is another key.
+            let content = Sha256::digest(format!("{facts:?}").as_bytes());
+            let digest: String = content[..8]
+                .iter()
+                .map(|byte| format!("{byte:02x}"))
+                .collect();
+            app.stripe
+                .create_product(&facts, &format!("product-{own_id}-{digest}"))
+                .await?;
+            own_id
+        }
+    };
+    if row.stripe_product_id.as_deref() != Some(&id) {
+        let mut conn = app.db.acquire().await?;
+        products::record_stripe_product(&mut conn, &row.id, &id).await?;
+    }
+    Ok(id)
+}
+
+/// The price that we know of, if it charges what the product costs. One that Stripe has not confirmed yet is asked
+/// about: an imported id, or one that a checkout was refused with.
+async fn find_price(
+    app: &App,
+    row: &products::SyncRow,
+    stripe_product: &str,
+) -> std::result::Result<Option<String>, Failure> {
+    let Some(known) = &row.stripe_price_id else {
+        return Ok(None);
+    };
+    if row.stripe_product_id.as_deref() != Some(stripe_product) {
+        return Ok(None);
+    }
+    if row.stripe_price_amount.is_some() {
+        let is_current = row.stripe_price_amount == Some(row.price)
+            && row.stripe_price_currency.as_deref() == Some(row.currency.as_str());
+        return Ok(is_current.then(|| known.clone()));
+    }
+    match app.stripe.find_price(known).await {
+        Ok(price) => {
+            let fits = price.active
+                && price.amount == Some(row.price.0)
+                && price.currency == row.currency
+                && price.product == stripe_product;
+            Ok(fits.then_some(price.id))
+        }
+        Err(error) if error.is_missing() => Ok(None),
+        Err(error) => Err(error.into()),
+    }
 }

@@ -17,8 +17,8 @@ pub use routes::{base_url, router};
 pub use stock::{Lock, Reason, adjust, lock, release, reserve, take, take_held};
 pub use store::{Discrepancy, check_ledger, is_empty};
 pub use sync::{
-    SyncRow, find_for_sync, pending_syncs, record_price, record_retired, record_sync_error,
-    record_synced,
+    SyncRow, doubt_prices, find_for_sync, pending_syncs, record_price, record_retired,
+    record_stripe_product, record_sync_error, record_synced, stalled_syncs,
 };
 pub use views::serialize_time;
 

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::input::{CategoryKey, Parsed, ProductInput, StockInput, free_slug, slug_stem};
 use super::views::StockView;
-use super::{Product, Reason, stock, store};
+use super::{Product, Reason, stock, store, sync};
 use crate::error::{Error, Fault, Result};
 use crate::ids::ProductId;
 use crate::jobs::{self, Job};
@@ -119,7 +119,7 @@ pub async fn delete(
 /// Has the product brought in line at Stripe once more. Safe to repeat.
 pub async fn resync(conn: &mut PgConnection, id: &str) -> Result<Product> {
     let product = locked(conn, id, None).await?;
-    store::set_pending(conn, &product.id).await?;
+    sync::doubt_prices(conn, std::slice::from_ref(&product.id)).await?;
     announce(conn, &product.id).await?;
     refreshed(conn, &product.id).await
 }

@@ -372,15 +372,6 @@ pub async fn set_deleted(conn: &mut PgConnection, id: &ProductId) -> Result<()> 
     Ok(())
 }
 
-/// Notes that Stripe has to hear of a locked product again.
-pub async fn set_pending(conn: &mut PgConnection, id: &ProductId) -> Result<()> {
-    sqlx::query("update products set stripe_status = 'pending', stripe_error = null where id = $1")
-        .bind(id)
-        .execute(conn)
-        .await?;
-    Ok(())
-}
-
 /// Whether a product, deleted or not, has this id.
 pub async fn is_id_taken(conn: &mut PgConnection, id: &ProductId) -> Result<bool> {
     let taken = sqlx::query_scalar("select exists (select from products where id = $1)")

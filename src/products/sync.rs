@@ -45,30 +45,58 @@ pub async fn find_for_sync(conn: &mut PgConnection, id: &ProductId) -> Result<Op
     Ok(row)
 }
 
-/// Records the price by which the product is charged; the former one is to be retired. Safe to repeat.
-pub async fn record_price(
+/// Records which product at Stripe is ours. Safe to repeat.
+pub async fn record_stripe_product(
     conn: &mut PgConnection,
     id: &ProductId,
-    price_id: &str,
-    amount: Cents,
-    currency: &str,
+    stripe_product_id: &str,
 ) -> Result<()> {
+    sqlx::query("update products set stripe_product_id = $2 where id = $1")
+        .bind(id)
+        .bind(stripe_product_id)
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// Records the price by which the product is charged; the former one is to be retired. One made for a price that has
+/// changed meanwhile is to be retired itself. Safe to repeat.
+pub async fn record_price(conn: &mut PgConnection, row: &SyncRow, price_id: &str) -> Result<()> {
     sqlx::query(
         "update products
-         set stripe_retired_prices = array_remove(
-                 case when stripe_price_id <> $2
-                      then array_append(stripe_retired_prices, stripe_price_id)
-                      else stripe_retired_prices end,
-                 $2),
-             stripe_price_id = $2,
-             stripe_price_amount = $3,
-             stripe_price_currency = $4
+         set stripe_retired_prices = case
+                 when price_version <> $5 then array_append(array_remove(stripe_retired_prices, $2), $2)
+                 when stripe_price_id <> $2
+                      then array_remove(array_append(stripe_retired_prices, stripe_price_id), $2)
+                 else array_remove(stripe_retired_prices, $2) end,
+             stripe_price_id = case when price_version = $5 then $2 else stripe_price_id end,
+             stripe_price_amount = case when price_version = $5 then $3 else stripe_price_amount end,
+             stripe_price_currency = case when price_version = $5 then $4 else stripe_price_currency end
          where id = $1",
     )
-    .bind(id)
+    .bind(&row.id)
     .bind(price_id)
-    .bind(amount)
-    .bind(currency)
+    .bind(row.price)
+    .bind(&row.currency)
+    .bind(row.price_version)
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Says that Stripe may not have the prices that we recorded: until the sync has asked, checkouts name the amount
+/// instead. The caller has the rows locked, or changes one alone.
+pub async fn doubt_prices(conn: &mut PgConnection, ids: &[ProductId]) -> Result<()> {
+    sqlx::query(
+        "update products
+         set stripe_price_amount = null,
+             stripe_price_currency = null,
+             price_version = price_version + 1,
+             stripe_status = 'pending',
+             stripe_error = null
+         where id = any($1)",
+    )
+    .bind(ids)
     .execute(conn)
     .await?;
     Ok(())
@@ -88,39 +116,40 @@ pub async fn record_retired(conn: &mut PgConnection, id: &ProductId, price_id: &
     Ok(())
 }
 
-/// Records Stripe's product, and that it is in line if ours is still of this version; a later one has its own job.
-pub async fn record_synced(
-    conn: &mut PgConnection,
-    id: &ProductId,
-    stripe_product_id: &str,
-    version: i64,
-) -> Result<()> {
-    sqlx::query(
+/// Records that Stripe is in line with this version of ours. False: ours has changed meanwhile.
+pub async fn record_synced(conn: &mut PgConnection, id: &ProductId, version: i64) -> Result<bool> {
+    let done = sqlx::query(
         "update products
-         set stripe_product_id = $2,
-             stripe_status = case when version = $3 then 'synced' else stripe_status end,
-             stripe_error = case when version = $3 then null else stripe_error end
-         where id = $1",
+         set stripe_status = 'synced', stripe_error = null
+         where id = $1
+           and version = $2",
     )
     .bind(id)
-    .bind(stripe_product_id)
     .bind(version)
     .execute(conn)
     .await?;
-    Ok(())
+    Ok(done.rows_affected() > 0)
 }
 
-/// Records why the sync failed, for the shopkeeper to read.
+/// Records why the sync of this version failed, for the shopkeeper to read, and doubts its price.
 pub async fn record_sync_error(
     conn: &mut PgConnection,
     id: &ProductId,
+    version: i64,
     message: &str,
 ) -> Result<()> {
-    sqlx::query("update products set stripe_status = 'error', stripe_error = $2 where id = $1")
-        .bind(id)
-        .bind(message)
-        .execute(conn)
-        .await?;
+    sqlx::query(
+        "update products
+         set stripe_status = 'error', stripe_error = $3,
+             stripe_price_amount = null, stripe_price_currency = null, price_version = price_version + 1
+         where id = $1
+           and version = $2",
+    )
+    .bind(id)
+    .bind(version)
+    .bind(message)
+    .execute(conn)
+    .await?;
     Ok(())
 }
 
@@ -132,6 +161,22 @@ pub async fn pending_syncs(conn: &mut PgConnection) -> Result<Vec<ProductId>> {
          where stripe_status <> 'synced'
            and (is_active or stripe_product_id is not null)
          order by id",
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(ids)
+}
+
+/// Products whose sync was queued long ago and has not come about, however often its job was tried.
+pub async fn stalled_syncs(conn: &mut PgConnection) -> Result<Vec<ProductId>> {
+    let ids = sqlx::query_scalar(
+        "select id
+         from products
+         where stripe_status = 'pending'
+           and (is_active or stripe_product_id is not null)
+           and updated_at < now() - interval '1 hour'
+         order by updated_at
+         limit 500",
     )
     .fetch_all(conn)
     .await?;

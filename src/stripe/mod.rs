@@ -16,9 +16,10 @@ use axum::body::Bytes;
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 use stripe_checkout::checkout_session::{
-    CreateCheckoutSession, CreateCheckoutSessionLineItems, CreateCheckoutSessionLineItemsPriceData,
-    CreateCheckoutSessionPaymentIntentData, CreateCheckoutSessionShippingAddressCollection,
-    CreateCheckoutSessionShippingOptions, CreateCheckoutSessionShippingOptionsShippingRateData,
+    CreateCheckoutSession, CreateCheckoutSessionAdaptivePricing, CreateCheckoutSessionLineItems,
+    CreateCheckoutSessionLineItemsPriceData, CreateCheckoutSessionPaymentIntentData,
+    CreateCheckoutSessionShippingAddressCollection, CreateCheckoutSessionShippingOptions,
+    CreateCheckoutSessionShippingOptionsShippingRateData,
     CreateCheckoutSessionShippingOptionsShippingRateDataDeliveryEstimate as DeliveryEstimate,
     CreateCheckoutSessionShippingOptionsShippingRateDataDeliveryEstimateMaximum as Most,
     CreateCheckoutSessionShippingOptionsShippingRateDataDeliveryEstimateMaximumUnit as MostUnit,
@@ -90,6 +91,12 @@ pub struct ProductFacts {
     pub image: Option<String>,
     pub active: bool,
     pub our_id: String,
+}
+
+impl ProductFacts {
+    fn metadata(&self) -> HashMap<String, String> {
+        HashMap::from([("product_id".to_owned(), self.our_id.clone())])
+    }
 }
 
 /// What Stripe says of a price.
@@ -179,6 +186,10 @@ impl Stripe {
             .collect();
         let request = CreateCheckoutSession::new()
             .mode(CheckoutSessionMode::Payment)
+            // The shopper pays in our currency: what comes in is compared with the order.
+            .adaptive_pricing(CreateCheckoutSessionAdaptivePricing {
+                enabled: Some(false),
+            })
             .line_items(lines)
             .client_reference_id(new.order.to_string())
             .expires_at(new.expires_at.timestamp())
@@ -220,39 +231,40 @@ impl Stripe {
         }
     }
 
-    /// Makes the product, or brings it in line. Safe to repeat: the id is ours, so there is never a second one.
+    /// Makes a product under the id that we chose, or brings it in line where there is one. Safe to repeat.
     ///
     /// # Errors
     /// See [`StripeError`].
-    pub async fn save_product(
-        &self,
-        product: &ProductFacts,
-        exists: bool,
-        key: &str,
-    ) -> Result<()> {
-        let metadata = HashMap::from([("product_id".to_owned(), product.our_id.clone())]);
-        let images: Vec<String> = product.image.iter().cloned().collect();
-        if !exists {
-            let mut request = CreateProduct::new(&product.name)
-                .id(&product.id)
-                .active(product.active)
-                .shippable(true)
-                .metadata(metadata.clone());
-            if !images.is_empty() {
-                request = request.images(images.clone());
-            }
-            match self.call(&request, Some(key.to_owned())).await {
-                Ok(_) => return Ok(()),
-                Err(error) if error.is_code("resource_already_exists") => {}
-                Err(error) => return Err(error),
-            }
+    pub async fn create_product(&self, product: &ProductFacts, key: &str) -> Result<()> {
+        let mut request = CreateProduct::new(&product.name)
+            .id(&product.id)
+            .active(product.active)
+            .shippable(true)
+            .metadata(product.metadata());
+        if let Some(image) = &product.image {
+            request = request.images(vec![image.clone()]);
         }
+        match self.call(&request, Some(key.to_owned())).await {
+            Ok(_) => Ok(()),
+            Err(error) if error.is_code("resource_already_exists") => {
+                self.update_product(product).await
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Brings a product in line. Safe to repeat, and without a key: the values are absolute, and under a key Stripe
+    /// would repeat a failure for a day.
+    ///
+    /// # Errors
+    /// See [`StripeError`].
+    pub async fn update_product(&self, product: &ProductFacts) -> Result<()> {
+        let images: Vec<String> = product.image.iter().cloned().collect();
         let request = UpdateProduct::new(product.id.as_str())
             .name(&product.name)
             .active(product.active)
             .images(images)
-            .metadata(metadata);
-        // Without a key: the values are absolute, and under a key Stripe would repeat a failure for a day.
+            .metadata(product.metadata());
         self.call(&request, None).await?;
         Ok(())
     }
@@ -463,6 +475,12 @@ fn sort(error: stripe::StripeError) -> StripeError {
                 .unwrap_or_default();
             let message = error.message.clone().unwrap_or_default();
             match status {
+                // The same key with another request: the first one may have been carried out.
+                400 if error.type_ == stripe::ApiErrorsType::IdempotencyError => {
+                    StripeError::Unknown(
+                        "the idempotency key stands for another request".to_owned(),
+                    )
+                }
                 400 | 402 | 404 => StripeError::Refused {
                     status,
                     code,

@@ -32,6 +32,13 @@ pub struct NewSession {
     pub expires_at: DateTime<Utc>,
 }
 
+impl NewSession {
+    /// Whether any line is charged by a price that Stripe has, instead of by its amount.
+    pub fn names_prices(&self) -> bool {
+        self.lines.iter().any(|line| line.price.is_some())
+    }
+}
+
 /// One line: a price that Stripe has, or name and amount where it has none (yet).
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct SessionLine {
