@@ -1,5 +1,7 @@
 //! `Json`, `Query` and `Path` that fail as our [`Error`], in the words of the old service where API.md shows them.
 
+use std::time::Duration;
+
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::request::Parts;
 use axum::http::{StatusCode, header};
@@ -13,7 +15,7 @@ use crate::error::{Error, Fault};
 ///
 /// # Errors
 /// 415 for another content type, 400 for what is not JSON (nested over 128 deep is not) or does not fit, naming the
-/// field, 413 for a body over the limit.
+/// field, 413 for a body over the limit, 408 for one that does not arrive.
 pub struct Json<T>(pub T);
 
 impl<T: Serialize> IntoResponse for Json<T> {
@@ -67,21 +69,36 @@ fn malformed(why: String) -> Error {
     Error::bad_request("parse_error", format!("JSON parse error - {why}"))
 }
 
-/// The whole body, within the route's limit.
+/// How long a request's body may take to arrive. An extension of the request; without it, for ever.
+#[derive(Clone, Copy)]
+pub struct BodyTime(pub Duration);
+
+/// The whole body, within the route's limit and the request's time.
 ///
 /// # Errors
-/// 413 over the limit, 400 if the sender went away.
+/// 413 over the limit, 408 too late, 400 if the sender went away.
 pub async fn body<S: Send + Sync>(request: Request, state: &S) -> Result<axum::body::Bytes, Error> {
-    axum::body::Bytes::from_request(request, state)
-        .await
-        .map_err(|rejection| match rejection.status() {
-            StatusCode::PAYLOAD_TOO_LARGE => Error::Refused(
-                StatusCode::PAYLOAD_TOO_LARGE,
-                "payload_too_large",
-                "The request body is too large.".to_owned(),
-            ),
-            _ => Error::bad_request("incomplete_body", "The request body could not be read."),
-        })
+    let time = request.extensions().get().map(|BodyTime(time)| *time);
+    tokio::time::timeout(
+        time.unwrap_or(Duration::MAX),
+        axum::body::Bytes::from_request(request, state),
+    )
+    .await
+    .map_err(|_| {
+        Error::Refused(
+            StatusCode::REQUEST_TIMEOUT,
+            "request_timeout",
+            "The request body did not arrive in time.".to_owned(),
+        )
+    })?
+    .map_err(|rejection| match rejection.status() {
+        StatusCode::PAYLOAD_TOO_LARGE => Error::Refused(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "payload_too_large",
+            "The request body is too large.".to_owned(),
+        ),
+        _ => Error::bad_request("incomplete_body", "The request body could not be read."),
+    })
 }
 
 /// The query's parameters as sent, decoded, in their order. Never fails: what is not UTF-8 is replaced.

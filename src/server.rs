@@ -32,7 +32,7 @@ use utoipa_swagger_ui::SwaggerUi;
 use crate::app::App;
 use crate::config::Config;
 use crate::error::{Error, ErrorBody, Result};
-use crate::extract::Json;
+use crate::extract::{BodyTime, Json};
 use crate::{db, orders, payments, products};
 
 /// The largest body of an ordinary request, in bytes.
@@ -204,8 +204,11 @@ async fn picture(mut files: ServeDir, request: Request) -> Result<Response> {
     }
 }
 
-async fn time_out(State(app): State<App>, request: Request, next: Next) -> Response {
-    match tokio::time::timeout(app.config.request_timeout, next.run(request)).await {
+async fn time_out(State(app): State<App>, mut request: Request, next: Next) -> Response {
+    let limit = app.config.request_timeout;
+    // A caller who takes longer to say what they want is no outage of ours.
+    request.extensions_mut().insert(BodyTime(limit / 2));
+    match tokio::time::timeout(limit, next.run(request)).await {
         Ok(response) => response,
         Err(_) => Error::Unavailable("timeout", anyhow::anyhow!("the request took too long"))
             .into_response(),

@@ -277,6 +277,8 @@ async fn a_newcomer_sells_a_piece_and_the_order_outlives_a_kill() {
     let body = json!({"items": [{"product_id": piece, "quantity": 1}]}).to_string();
     let (first, second) = body.split_at(body.len() / 2);
     let host = program.address.trim_start_matches("http://").to_owned();
+    // A browser that keeps a line ready does not hold us up.
+    let _ready = TcpStream::connect(&host).await.expect("a connection");
     let mut line = TcpStream::connect(&host).await.expect("a connection");
     let head = format!(
         "POST /api/payments/create-checkout-session/ HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\
@@ -299,7 +301,12 @@ async fn a_newcomer_sells_a_piece_and_the_order_outlives_a_kill() {
     assert_eq!(status, 200, "{text}");
     assert!(text.contains("checkout_url"), "{text}");
     let last: Value = serde_json::from_str(&text).expect("JSON");
+    let stopping = Instant::now();
     assert_eq!(program.end().await, Some(0));
+    assert!(
+        stopping.elapsed() < Duration::from_secs(10),
+        "it waited for nobody"
+    );
     assert!(!home.has_server());
 
     // The log knows no one and gives nothing away.
