@@ -679,6 +679,23 @@ async fn stripe_is_brought_in_line_and_asked_and_a_worker_works() {
         left == 0
     })
     .await;
+
+    // The database drops every line, as in a fail-over; the shop goes on, and so does the worker.
+    sqlx::query(
+        "select pg_terminate_backend(pid)
+         from pg_stat_activity
+         where datname = current_database()
+           and pid <> pg_backend_pid()",
+    )
+    .execute(&shop.db)
+    .await
+    .expect("the lines cut");
+    shop.stocks("Otter", 1).await;
+    until("the worker goes on", async || {
+        let view = keeper.get("/api/admin/products/otter/").await.json;
+        view["stripe"]["status"] == "synced"
+    })
+    .await;
     let pid = worker.id().expect("it runs").to_string();
     let told = Command::new("kill").args(["-TERM", &pid]).status().await;
     assert!(told.expect("kill").success());
