@@ -885,11 +885,11 @@ async fn no_route_answers_any_odd_request_with_a_server_error() {
     ];
     let mut paths = BTreeSet::new();
     for route in &routes {
-        paths.extend(["sunrise", "1", "%00", "%FF"].map(|with| fill(route, with)));
+        paths.extend(["sunrise", "%00", "%FF"].map(|with| fill(route, with)));
     }
     // DELETE comes last, or the others would find nothing.
     for method in [
-        "GET", "HEAD", "OPTIONS", "TRACE", "BREW", "PUT", "PATCH", "POST", "DELETE",
+        "GET", "HEAD", "OPTIONS", "BREW", "PUT", "PATCH", "POST", "DELETE",
     ] {
         let verb = Method::from_bytes(method.as_bytes()).expect("a method");
         for path in &paths {
@@ -946,7 +946,7 @@ async fn odd_webhooks_are_no_server_error() {
     }
     // An event is one by its envelope; what else it holds may be anything.
     for kind in EVENTS {
-        for object in [
+        for (at, object) in [
             json!(null),
             json!(7),
             json!([]),
@@ -957,14 +957,13 @@ async fn odd_webhooks_are_no_server_error() {
             json!({"id": "re_1", "payment_intent": "pi_1", "status": "failed", "amount": i64::MAX}),
             json!({"id": "ch_1", "payment_intent": "pi_1", "amount_refunded": i64::MIN}),
             json!({"id": "dp_1", "payment_intent": "pi_1", "status": "\u{0}", "reason": "\u{0}"}),
-        ] {
+        ].into_iter().enumerate() {
             let id = format!("evt_{}", uuid::Uuid::new_v4().simple());
-            for created in [json!(null), json!(i64::MAX), json!("now")] {
-                let event =
-                    json!({"id": id, "type": kind, "created": created, "data": {"object": object}});
-                let answer = shop.webhook(&event).await;
-                assert_eq!(answer.status, 200, "{event}: {}", answer.text);
-            }
+            let created = [json!(null), json!(i64::MAX), json!("now")][at % 3].clone();
+            let event =
+                json!({"id": id, "type": kind, "created": created, "data": {"object": object}});
+            let answer = shop.webhook(&event).await;
+            assert_eq!(answer.status, 200, "{event}: {}", answer.text);
         }
     }
     assert_untouched(&shop).await;
