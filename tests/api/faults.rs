@@ -131,19 +131,23 @@ async fn a_failure_that_stripe_repeats_for_a_day_is_settled_after_it() {
 
 #[tokio::test]
 async fn a_short_stumble_goes_unnoticed() {
-    for fault in [
+    let shop = Shop::open().await;
+    let piece = shop.stocks("Sunrise", 4).await;
+    let stumbles = [
         Fault::ActThenDrop,
         Fault::RateLimited,
         Fault::BadGateway,
         Fault::Hang,
-    ] {
-        let shop = Shop::open().await;
-        let piece = shop.stocks("Sunrise", 1).await;
+    ];
+    for (held, fault) in (1..).zip(stumbles) {
         shop.stripe.fail_next(CREATE, fault, 1);
         let session = session_of(&shop.shopper().check_out(&[(&piece, 1)]).await);
-        assert_eq!(shop.at_stripe("checkout.session").await.len(), 1);
+        assert_eq!(
+            shop.at_stripe("checkout.session").await.len(),
+            held as usize
+        );
         assert_eq!(shop.status_of(&session).await, "pending");
-        assert_eq!(shop.stock(&piece).await, (1, 1));
+        assert_eq!(shop.stock(&piece).await, (4, held));
     }
 }
 
