@@ -6,11 +6,11 @@ use reqwest::Method;
 use serde_json::json;
 use spirit_beads::auth::Scope;
 
-use crate::support::{Answer, Client, Shop, at_once, card, session_of};
+use crate::support::{Answer, Client, PATIENT, Shop, at_once, card, session_of};
 
 #[tokio::test]
 async fn of_two_hundred_shoppers_at_once_one_gets_the_piece() {
-    let shop = Shop::open().await;
+    let shop = Shop::open_with(&[PATIENT]).await;
     let piece = shop.stocks("Sunrise", 1).await;
     let shoppers = (0..200).map(|_| {
         let (shopper, piece) = (shop.client.clone(), piece.clone());
@@ -71,7 +71,7 @@ async fn assert_fair(shop: &Shop, answers: &[Answer]) {
 
 #[tokio::test]
 async fn carts_in_clashing_orders_neither_wait_forever_nor_oversell() {
-    let shop = Shop::open().await;
+    let shop = Shop::open_with(&[PATIENT]).await;
     for name in BEADS {
         shop.stocks(name, 12).await;
     }
@@ -194,7 +194,7 @@ async fn sell(keeper: &Client, key: &str, piece: &str) -> Answer {
 
 #[tokio::test]
 async fn the_last_piece_goes_to_the_stall_or_to_a_shopper_never_to_both() {
-    let shop = Shop::open().await;
+    let shop = Shop::open_with(&[PATIENT]).await;
     let piece = shop.stocks("Sunrise", 1).await;
     let keeper = shop.keeper(&[Scope::OrdersWrite]).await;
     let callers = (0..24).map(|n| {

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use spirit_beads::auth::Scope;
 use spirit_beads::stripe::sandbox::{Address, Buyer, Fault, Payment};
 
-use crate::support::{Answer, Client, Shop, at_once, card, delayed, session_of};
+use crate::support::{Answer, Client, PATIENT, Shop, at_once, card, delayed, session_of};
 
 const CREATE: &str = "POST /v1/checkout/sessions";
 const EXPIRE: &str = "POST /v1/checkout/sessions/{id}/expire";
@@ -95,7 +95,7 @@ async fn a_first_checkout_whose_money_is_on_its_way_keeps_its_pieces() {
 
 #[tokio::test]
 async fn of_two_tabs_at_once_one_holds_the_last_piece() {
-    let shop = Shop::open().await;
+    let shop = Shop::open_with(&[PATIENT]).await;
     let piece = shop.stocks("Sunrise", 1).await;
     let shopper = shop.shopper();
     let first = session_of(&shopper.check_out(&[(&piece, 1)]).await);
@@ -397,7 +397,7 @@ async fn twenty_at_once(shop: &Shop, piece: &str) -> Vec<Answer> {
 
 #[tokio::test]
 async fn a_key_sent_twenty_times_at_once_is_one_checkout() {
-    let shop = Shop::open().await;
+    let shop = Shop::open_with(&[PATIENT]).await;
     let piece = shop.stocks("Sunrise", 30).await;
     let answers = twenty_at_once(&shop, &piece).await;
     for answer in &answers {
@@ -412,7 +412,7 @@ async fn a_key_sent_twenty_times_at_once_is_one_checkout() {
 
 #[tokio::test]
 async fn a_repeat_that_loses_patience_does_not_spoil_the_first() {
-    let shop = Shop::open().await;
+    let shop = Shop::open_with(&[PATIENT]).await;
     let piece = shop.stocks("Sunrise", 30).await;
     shop.run_jobs().await;
     shop.stripe
@@ -441,7 +441,7 @@ async fn a_repeat_that_loses_patience_does_not_spoil_the_first() {
 
 #[tokio::test]
 async fn a_key_works_again_after_an_outage() {
-    let shop = Shop::open().await;
+    let shop = Shop::open_with(&[PATIENT]).await;
     let piece = shop.stocks("Sunrise", 30).await;
     shop.stripe.fail_next(CREATE, Fault::RateLimited, 3);
     let answer = shop.client.check_out_once("k1", &[(&piece, 1)]).await;

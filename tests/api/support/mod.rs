@@ -27,6 +27,9 @@ pub const WEBHOOK_SECRET: &str = "whsec_0123456789abcdef";
 pub const FORMER_WEBHOOK_SECRET: &str = "whsec_fedcba9876543210";
 pub const STRIPE_KEY: &str = "sk_test_0123456789abcdef";
 
+/// A setting for tests in which many callers at once keep Stripe busy, who is not to be found slow.
+pub const PATIENT: (&str, &str) = ("STRIPE_TIMEOUT_SECONDS", "10");
+
 /// A shop that lives as long as its test.
 pub struct Shop {
     pub app: App,
