@@ -62,7 +62,7 @@ pub struct ProductInput {
     pub is_active: Option<bool>,
     /// A string or a number with up to two decimals; `"2.00"` when absent.
     pub weight_ounces: Option<String>,
-    /// Pieces available. In PUT and PATCH only together with `expected_inventory_count`.
+    /// Pieces available. In PATCH only together with `expected_inventory_count`; alone in PUT it has to be as it is.
     pub inventory_count: Option<i32>,
     /// The pieces available that the caller saw.
     pub expected_inventory_count: Option<i32>,
@@ -145,18 +145,23 @@ pub(super) fn product(
     let mut fields = Fields::new("", body);
     let mut input = product_fields(&mut fields, write, |value| picture(value, bases, false));
     input.category = fields.read("category", or_null(category_key));
-    match write {
-        Write::Create => input.id = fields.read("id", product_id),
-        Write::Replace | Write::Patch => {
-            if fields.has("inventory_count") && !fields.has("expected_inventory_count") {
-                fields.fault(
-                    "expected_inventory_count",
-                    "Say which inventory_count you saw, or change stock through its own endpoint.",
-                );
-            }
-        }
+    if write == Write::Create {
+        input.id = fields.read("id", product_id);
+    }
+    if write == Write::Patch
+        && fields.has("inventory_count")
+        && !fields.has("expected_inventory_count")
+    {
+        fields.fault(
+            "expected_inventory_count",
+            "Say which inventory_count you saw, or change stock through its own endpoint.",
+        );
     }
     read_stock(&mut fields, &mut input);
+    if write == Write::Replace {
+        // What was read comes back whole: the count alone is the one seen.
+        input.expected_inventory_count = input.expected_inventory_count.or(input.inventory_count);
+    }
     input.version = fields.read("version", |value| whole(value, 1..=i64::MAX));
     if write != Write::Patch {
         input.category.get_or_insert_default();

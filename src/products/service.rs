@@ -95,9 +95,6 @@ pub async fn set_active(
     expected_version: Option<i64>,
 ) -> Result<Product> {
     let before = locked(conn, id, expected_version).await?;
-    if before.is_active == is_active {
-        return Ok(before);
-    }
     let after = Product {
         is_active,
         ..before.clone()
@@ -183,6 +180,10 @@ impl Product {
 }
 
 async fn save(conn: &mut PgConnection, before: &Product, after: &Product) -> Result<Product> {
+    if after == before {
+        // No new version; the stock may be new.
+        return refreshed(conn, &after.id).await;
+    }
     let for_stripe = after.told_to_stripe() != before.told_to_stripe();
     match store::update(conn, after, for_stripe).await {
         Err(sqlx::Error::Database(e)) if e.constraint() == Some("products_slug_key") => {
