@@ -381,7 +381,8 @@ fn merge_products(
         }
         product.created_at = row.created_at.unwrap_or(product.created_at);
 
-        let for_stripe = is_new || revives || product.told_to_stripe() != before.told_to_stripe();
+        let is_changed = is_new || revives || product != before;
+        let for_stripe = is_changed && (revives || product.concerns_stripe(&before));
         if for_stripe {
             product.stripe_status = "pending".to_owned();
             product.stripe_error = None;
@@ -389,7 +390,7 @@ fn merge_products(
         wanted.push(Wanted {
             delta: count.map_or(0, |count| count - before.available()),
             is_new,
-            is_changed: is_new || revives || product != before,
+            is_changed,
             for_stripe,
             product,
         });

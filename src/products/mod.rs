@@ -68,17 +68,21 @@ impl Product {
         self.on_hand - self.reserved
     }
 
-    /// What Stripe is told of the product, and by which ids.
-    fn told_to_stripe(&self) -> impl PartialEq {
-        (
-            &self.name,
-            self.price,
-            &self.currency,
-            &self.primary_image,
-            self.is_active,
-            &self.stripe_product_id,
-            &self.stripe_price_id,
-        )
+    /// Whether Stripe has to hear what is new since `before`. While it is pending all is: a sync that has read the row
+    /// by now finds a later version in the end, and leaves it to the next.
+    fn concerns_stripe(&self, before: &Product) -> bool {
+        fn told(product: &Product) -> impl PartialEq {
+            (
+                &product.name,
+                product.price,
+                &product.currency,
+                &product.primary_image,
+                product.is_active,
+                &product.stripe_product_id,
+                &product.stripe_price_id,
+            )
+        }
+        before.stripe_status == "pending" || told(self) != told(before)
     }
 }
 

@@ -184,7 +184,7 @@ async fn save(conn: &mut PgConnection, before: &Product, after: &Product) -> Res
         // No new version; the stock may be new.
         return refreshed(conn, &after.id).await;
     }
-    let for_stripe = after.told_to_stripe() != before.told_to_stripe();
+    let for_stripe = after.concerns_stripe(before);
     match store::update(conn, after, for_stripe).await {
         Err(sqlx::Error::Database(e)) if e.constraint() == Some("products_slug_key") => {
             return Err(slug_taken(&after.slug));
