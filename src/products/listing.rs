@@ -209,10 +209,7 @@ impl Filter {
             }
             found
         });
-        filter.search = given("search")
-            .map(|text| text.replace('\0', " "))
-            .map(|text| text.trim().chars().take(MAX_SEARCH_CHARS).collect())
-            .filter(|text: &String| !text.is_empty());
+        filter.search = given("search").and_then(search);
         filter
     }
 
@@ -251,6 +248,22 @@ impl Filter {
 fn unknown_choice(field: &str, value: &str) -> Fault {
     let sentence = format!("Select a valid choice. {value} is not one of the available choices.");
     Fault::new(field, sentence)
+}
+
+/// The words searched for. A minus stays only where it can exclude something: PostgreSQL keeps those that wait for
+/// their word on a stack of 32, and fails when it is full.
+fn search(value: &str) -> Option<String> {
+    let mut text = String::new();
+    let mut chars = value.trim().chars().take(MAX_SEARCH_CHARS).peekable();
+    while let Some(char) = chars.next() {
+        let begins = |next: &char| next.is_alphanumeric() || *next == '"';
+        text.push(match char {
+            '\0' => ' ',
+            '-' if !chars.peek().is_some_and(begins) => ' ',
+            char => char,
+        });
+    }
+    Some(text.trim().to_owned()).filter(|text| !text.is_empty())
 }
 
 fn switch(value: &str) -> Option<bool> {
