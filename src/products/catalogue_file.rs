@@ -221,7 +221,10 @@ fn parse(text: &str, media_dir: Option<&Path>, faults: &mut Vec<Fault>) -> Resul
         faults,
         input::file_category,
         |prefix, (id, _), faults| {
-            note_repeat(&mut seen, *id, prefix, "id", faults);
+            // Zero is an id that could not be read.
+            if *id != 0 {
+                note_repeat(&mut seen, *id, prefix, "id", faults);
+            }
         },
     );
     let mut seen = HashMap::new();
