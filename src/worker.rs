@@ -103,7 +103,8 @@ pub async fn build(app: &App, clock: bool) -> anyhow::Result<Worker> {
 /// Works until `shutdown`, then finishes what it began. A worker that loses the database begins anew.
 pub async fn run(app: App, shutdown: impl Future<Output = ()> + Send + 'static) {
     let mut shutdown = std::pin::pin!(shutdown.fuse());
-    while let Err(error) = work(&app, &mut shutdown).await {
+    let id = Uuid::new_v4();
+    while let Err(error) = work(&app, id, &mut shutdown).await {
         if shutdown.is_terminated() {
             warn!(
                 error = format!("{error:#}"),
@@ -122,14 +123,17 @@ pub async fn run(app: App, shutdown: impl Future<Output = ()> + Send + 'static) 
     }
 }
 
-async fn work(app: &App, shutdown: &mut (impl Future<Output = ()> + Unpin)) -> anyhow::Result<()> {
+async fn work(
+    app: &App,
+    id: Uuid,
+    shutdown: &mut (impl Future<Output = ()> + Unpin),
+) -> anyhow::Result<()> {
     let worker = build(app, true).await?;
     // What happened while nobody worked is not left to wait for the clock.
     let mut conn = app.db.acquire().await?;
     jobs::enqueue(&mut conn, &Job::Sweep).await?;
     jobs::enqueue(&mut conn, &Job::Reconcile).await?;
     drop(conn);
-    let id = Uuid::new_v4();
     let beat = async {
         loop {
             if let Err(error) = heartbeat(app, id).await {

@@ -1186,6 +1186,9 @@ async fn an_edit_during_a_sync_does_not_leave_it_pending_for_ever() {
             .expect("a read")
             .expect("the row");
         assert_eq!(patch(&keeper, "sunrise", &edit).await.status, 200);
+        products::record_stripe_product(&mut conn, &id, "prod_x")
+            .await
+            .expect("a record");
         products::record_synced(&mut conn, &id, row.version)
             .await
             .expect("a record");

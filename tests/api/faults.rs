@@ -280,6 +280,7 @@ async fn a_crash_after_the_call_is_swept() {
     assert_eq!(shop.sweep().await.waiting, 1);
     assert_eq!(shop.stock(&piece).await, (1, 1), "nobody knows yet");
     shop.stripe.clear_faults();
+    shop.wait(3 * MINUTE).await;
     shop.sweep().await;
     assert_eq!(shop.statuses().await, ["failed"]);
     assert_eq!(shop.stock(&piece).await, (1, 0));
@@ -370,5 +371,72 @@ async fn two_sweeps_at_once_settle_an_order_once() {
     tokio::join!(shop.sweep(), shop.sweep(), shop.deliver());
     assert_eq!(shop.statuses().await, ["expired"; 3]);
     assert_eq!(shop.stock(&piece).await, (3, 0));
+    shop.audit().await;
+}
+
+/// Stripe keeps a failure under its key for a day; the piece is not held that long.
+#[tokio::test]
+async fn a_failure_that_stripe_repeats_holds_a_piece_no_longer_than_any() {
+    let shop = Shop::open().await;
+    let piece = shop.stocks("Sunrise", 1).await;
+    session_of(&shop.shopper().check_out(&[(&piece, 1)]).await);
+    forget_the_call(&shop).await;
+    shop.stripe
+        .fail_next("POST /v1/checkout/sessions", Fault::ServerError, 1000);
+    shop.wait(3 * MINUTE).await;
+    assert_eq!(shop.sweep().await.waiting, 1);
+    assert_eq!(shop.stock(&piece).await, (1, 1));
+    shop.wait(60 * MINUTE).await;
+    assert_eq!(shop.sweep().await.settled, 1);
+    assert_eq!(shop.statuses().await, ["failed"]);
+    assert_eq!(shop.stock(&piece).await, (1, 0));
+    shop.audit().await;
+}
+
+#[tokio::test]
+async fn one_order_that_cannot_be_settled_does_not_stop_the_others() {
+    let shop = Shop::open().await;
+    let piece = shop.stocks("Sunrise", 2).await;
+    for _ in 0..2 {
+        session_of(&shop.shopper().check_out(&[(&piece, 1)]).await);
+    }
+    sqlx::query(
+        "update checkouts set state = 'asking', session_id = null,
+                request = case when order_id = (select order_id from checkouts order by created_at limit 1)
+                               then '{}' else request end",
+    )
+    .execute(&shop.db)
+    .await
+    .expect("an unreadable request");
+    shop.wait(3 * MINUTE).await;
+    let swept = shop.sweep().await;
+    assert_eq!((swept.settled, swept.waiting), (1, 1));
+    assert_eq!(shop.statuses().await, ["pending", "failed"]);
+    shop.audit().await;
+}
+
+/// The answer finds nobody: the address of the payment page is lost, and so must be the hold.
+#[tokio::test]
+async fn a_shopper_who_goes_away_in_the_middle_holds_nothing() {
+    let shop = Shop::open().await;
+    let piece = shop.stocks("Sunrise", 1).await;
+    shop.stripe.fail_next(
+        "POST /v1/checkout/sessions",
+        Fault::Slow(Duration::from_millis(400)),
+        1,
+    );
+    let (shopper, lines) = (shop.shopper(), [(piece.as_str(), 1)]);
+    let gone = tokio::time::timeout(Duration::from_millis(150), shopper.check_out(&lines));
+    assert!(gone.await.is_err(), "the shopper is gone before the answer");
+    let ended = async {
+        while shop.statuses().await != ["cancelled"] {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), ended)
+        .await
+        .expect("the hold ends");
+    assert_eq!(shop.stock(&piece).await, (1, 0));
+    assert_nothing_payable(&shop).await;
     shop.audit().await;
 }

@@ -3,6 +3,8 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 use spirit_beads::auth::Scope;
+use spirit_beads::ids::ProductId;
+use spirit_beads::products;
 use spirit_beads::stripe::sandbox::Fault;
 
 use crate::support::{Client, Shop, card, session_of};
@@ -274,18 +276,78 @@ async fn an_imported_price_that_is_not_ours_is_replaced() {
 }
 
 #[tokio::test]
-async fn an_imported_product_that_stripe_does_not_know_is_shown_as_an_error() {
-    let (shop, _, keeper) = one_synced_piece().await;
+async fn an_imported_product_that_stripe_does_not_know_is_made_anew() {
+    let (shop, piece, keeper) = one_synced_piece().await;
     import(&shop, &json!("prod_unheard_of"), &json!("price_unheard_of")).await;
     keeper.post(&format!("{SUNRISE}sync/"), &json!({})).await;
     shop.run_jobs().await;
     let shown = view(&keeper).await;
-    assert_eq!(shown["status"], "error");
+    assert_eq!(shown["status"], "synced");
     assert!(
-        shown["error"]
+        shown["product_id"]
             .as_str()
-            .is_some_and(|error| error.contains("prod_unheard_of"))
+            .is_some_and(|id| id.starts_with("sb_"))
     );
+    let session = session_of(&shop.client.check_out(&[(&piece, 1)]).await);
+    let line = shop.stripe.requests().pop().expect("a request").params;
+    assert!(
+        line.iter().any(|(name, _)| name == "line_items[0][price]"),
+        "{line:?}"
+    );
+    assert_eq!(shop.session(&session).await["amount_total"], 5200);
+}
+
+/// A price archived in Stripe's dashboard, or another account's: the sale goes on by its amount, the sync mends the rest.
+#[tokio::test]
+async fn a_price_that_stripe_would_not_have_loses_no_sale() {
+    let (shop, piece, keeper) = one_synced_piece().await;
+    let before = view(&keeper).await;
+    sqlx::query("update products set stripe_price_id = 'price_of_another_account'")
+        .execute(&shop.db)
+        .await
+        .expect("another account's price");
+    let session = session_of(&shop.client.check_out(&[(&piece, 1)]).await);
+    assert_eq!(shop.session(&session).await["amount_total"], 5200);
+    assert_eq!(shop.statuses().await, ["failed", "pending"]);
+    shop.run_jobs().await;
+    let after = view(&keeper).await;
+    assert_eq!(after["status"], "synced");
+    assert_eq!(after["product_id"], before["product_id"]);
+    assert_ne!(after["price_id"], "price_of_another_account");
+    shop.audit().await;
+}
+
+#[tokio::test]
+async fn a_sync_that_was_overtaken_does_not_undo_the_newer_one() {
+    let (shop, _, keeper) = one_synced_piece().await;
+    patch(&keeper, json!({"price": 5900})).await;
+    let mut conn = shop.db.acquire().await.expect("a connection");
+    let id = ProductId("sunrise".to_owned());
+    let old = products::find_for_sync(&mut conn, &id)
+        .await
+        .expect("a read")
+        .expect("the row");
+    patch(&keeper, json!({"price": 6900})).await;
+    shop.run_jobs().await;
+    let newer = view(&keeper).await;
+    // The overtaken run made its price in between, and ends now.
+    products::record_price(&mut conn, &old, "price_of_the_old_run")
+        .await
+        .expect("a record");
+    assert!(
+        !products::record_synced(&mut conn, &id, old.version)
+            .await
+            .expect("a record")
+    );
+    products::record_sync_error(&mut conn, &id, old.version, "old news")
+        .await
+        .expect("a record");
+    assert_eq!(view(&keeper).await, newer);
+    let row = products::find_for_sync(&mut conn, &id)
+        .await
+        .expect("a read")
+        .expect("the row");
+    assert_eq!(row.stripe_retired_prices, ["price_of_the_old_run"]);
 }
 
 #[tokio::test]
