@@ -25,6 +25,7 @@ use tower_http::services::ServeDir;
 use tower_http::trace::TraceLayer;
 use tracing::info;
 use utoipa::OpenApi;
+use utoipa::openapi::RefOr;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_swagger_ui::SwaggerUi;
@@ -63,14 +64,39 @@ impl utoipa::Modify for BearerToken {
     }
 }
 
+/// OpenAPI 3.1 asks for a description of every response: where the code gives none, the status has its own.
+fn describe_responses(document: &mut utoipa::openapi::OpenApi) {
+    for item in document.paths.paths.values_mut() {
+        let operations = [
+            &mut item.get,
+            &mut item.put,
+            &mut item.post,
+            &mut item.patch,
+            &mut item.delete,
+        ];
+        for operation in operations.into_iter().flatten() {
+            for (status, response) in &mut operation.responses.responses {
+                if let RefOr::T(response) = response
+                    && response.description.is_empty()
+                {
+                    let status: Option<StatusCode> = status.parse().ok();
+                    let reason = status.and_then(|status| status.canonical_reason());
+                    response.description = reason.unwrap_or("An answer").to_owned();
+                }
+            }
+        }
+    }
+}
+
 /// The whole HTTP side of the shop. `pages` are the sandbox's, where there is one.
 pub fn router(app: App, pages: Option<Router>) -> Router {
     let catalogue = products::router().layer(from_fn_with_state(app.clone(), payments::own_hold));
-    let (api, document) = OpenApiRouter::with_openapi(ApiDoc::openapi())
+    let (api, mut document) = OpenApiRouter::with_openapi(ApiDoc::openapi())
         .merge(catalogue)
         .merge(orders::router())
         .merge(payments::router())
         .split_for_parts();
+    describe_responses(&mut document);
 
     let files = ServeDir::new(&app.config.media_dir).append_index_html_on_directories(false);
     let media = get(async move |request: Request| picture(files.clone(), request).await);
