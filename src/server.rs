@@ -115,7 +115,11 @@ pub fn router(app: App, pages: Option<Router>) -> Router {
         shop = shop.nest("/sandbox", pages);
     }
     // Paths answer with and without their last slash. The API's pages link to themselves with it, and stay outside.
-    let docs = Router::new().merge(SwaggerUi::new("/api/docs").url("/api/openapi.json", document));
+    let docs = SwaggerUi::new("/api/docs")
+        .url("/api/openapi.json", document)
+        // Unless told, the page has the document checked by Swagger's own server.
+        .config(utoipa_swagger_ui::Config::default().validator_url("none"));
+    let docs = Router::new().merge(docs);
     framed(docs.method_not_allowed_fallback(method_not_allowed))
         .fallback_service(NormalizePathLayer::trim_trailing_slash().layer(framed(shop)))
 }
