@@ -1,1 +1,446 @@
+//! The API's own description, and its pages.
 
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+
+use reqwest::Method;
+use serde_json::{Map, Value};
+
+use crate::support::Shop;
+
+/// Every route with its methods. What is added to the shop is added here.
+const ROUTES: [(&str, &[&str]); 18] = [
+    ("/api/admin/orders", &["get", "post"]),
+    ("/api/admin/orders/{id}", &["get"]),
+    ("/api/admin/products", &["get"]),
+    ("/api/admin/products/{id}", &["get"]),
+    ("/api/categories", &["get", "post"]),
+    ("/api/categories/{id}", &["delete", "get", "patch", "put"]),
+    ("/api/orders/by-session/{session}", &["get"]),
+    ("/api/payments/cancel/{token}", &["get"]),
+    ("/api/payments/create-checkout-session", &["post"]),
+    ("/api/payments/webhook", &["post"]),
+    ("/api/products", &["get", "post"]),
+    ("/api/products/batch", &["get"]),
+    ("/api/products/{id}", &["delete", "get", "patch", "put"]),
+    ("/api/products/{id}/archive", &["post"]),
+    ("/api/products/{id}/check_availability", &["get"]),
+    ("/api/products/{id}/restore", &["post"]),
+    ("/api/products/{id}/stock", &["get", "post"]),
+    ("/api/products/{id}/sync", &["post"]),
+];
+
+/// Those of the writes that anybody may send.
+const OPEN_WRITES: [&str; 2] = [
+    "/api/payments/create-checkout-session",
+    "/api/payments/webhook",
+];
+
+async fn document(shop: &Shop) -> Value {
+    let answer = shop.client.get("/api/openapi.json").await;
+    assert_eq!(answer.status, 200);
+    assert_eq!(answer.header("content-type"), "application/json");
+    answer.json
+}
+
+fn object(value: &Value) -> &Map<String, Value> {
+    value
+        .as_object()
+        .unwrap_or_else(|| panic!("no object: {value}"))
+}
+
+/// Path, method and description of every operation.
+fn operations(document: &Value) -> Vec<(&str, &str, &Value)> {
+    let paths = object(&document["paths"]).iter();
+    paths
+        .flat_map(|(path, item)| {
+            let methods = object(item).iter();
+            methods.map(move |(method, operation)| (path.as_str(), method.as_str(), operation))
+        })
+        .filter(|(_, method, _)| {
+            ["get", "put", "post", "delete", "patch", "head", "options"].contains(method)
+        })
+        .collect()
+}
+
+/// Every `$ref` within the value.
+fn references<'a>(value: &'a Value, into: &mut Vec<&'a str>) {
+    match value {
+        Value::Object(object) => {
+            for (key, value) in object {
+                match value.as_str() {
+                    Some(target) if key == "$ref" => into.push(target),
+                    _ => references(value, into),
+                }
+            }
+        }
+        Value::Array(items) => items.iter().for_each(|item| references(item, into)),
+        _ => {}
+    }
+}
+
+#[tokio::test]
+async fn the_document_names_every_route_with_its_methods() {
+    let shop = Shop::open().await;
+    let document = document(&shop).await;
+    let version = document["openapi"].as_str().expect("a version");
+    assert!(version.starts_with("3.1."), "{version}");
+    assert!(document["info"]["title"].is_string() && document["info"]["version"].is_string());
+
+    let mut described: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for (path, method, _) in operations(&document) {
+        described.entry(path).or_default().insert(method);
+    }
+    let expected: BTreeMap<&str, BTreeSet<&str>> = ROUTES
+        .iter()
+        .map(|(path, methods)| (*path, methods.iter().copied().collect()))
+        .collect();
+    assert_eq!(described, expected);
+}
+
+#[tokio::test]
+async fn what_is_described_is_there_and_nothing_else() {
+    let shop = Shop::open().await;
+    for (path, methods) in ROUTES {
+        let path = path
+            .replace("{id}", "7")
+            .replace("{session}", "cs_x")
+            .replace("{token}", "x");
+        for method in ["GET", "POST", "PUT", "PATCH", "DELETE"] {
+            let method: Method = method.parse().expect("a method");
+            let answer = shop
+                .client
+                .send(method.clone(), &format!("{path}/"), &[], None::<String>)
+                .await;
+            let described = methods.contains(&method.as_str().to_lowercase().as_str());
+            assert_eq!(
+                answer.status != 405,
+                described,
+                "{method} {path}: {}",
+                answer.text
+            );
+            assert!(answer.status < 500, "{method} {path}: {}", answer.text);
+            if answer.status == 404 {
+                assert_ne!(answer.json["detail"], "", "{path}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn every_operation_is_described_whole() {
+    let shop = Shop::open().await;
+    let document = document(&shop).await;
+    let mut ids = HashSet::new();
+    for (path, method, operation) in operations(&document) {
+        let name = format!("{method} {path}");
+        let id = operation["operationId"]
+            .as_str()
+            .unwrap_or_else(|| panic!("{name} has no id"));
+        assert!(ids.insert(id), "{name}: there are two operations {id}");
+        assert!(
+            operation["summary"]
+                .as_str()
+                .is_some_and(|text| !text.is_empty()),
+            "{name} has no summary"
+        );
+        assert!(
+            operation["tags"]
+                .as_array()
+                .is_some_and(|tags| tags.len() == 1),
+            "{name} has no tag"
+        );
+
+        // Each part of the path is a parameter, and each such parameter a part of the path.
+        let parameters = operation["parameters"]
+            .as_array()
+            .cloned()
+            .unwrap_or_default();
+        let named: BTreeSet<String> = parameters
+            .iter()
+            .filter(|parameter| parameter["in"] == "path")
+            .map(|parameter| {
+                assert_eq!(parameter["required"], true, "{name}: {parameter}");
+                format!("{{{}}}", parameter["name"].as_str().expect("a name"))
+            })
+            .collect();
+        let parts: BTreeSet<String> = path
+            .split('/')
+            .filter(|part| part.starts_with('{'))
+            .map(str::to_owned)
+            .collect();
+        assert_eq!(named, parts, "{name}");
+        for parameter in &parameters {
+            assert!(parameter["schema"].is_object(), "{name}: {parameter}");
+        }
+
+        let responses = object(&operation["responses"]);
+        let success: Vec<&String> = responses
+            .keys()
+            .filter(|code| code.starts_with(['2', '3']))
+            .collect();
+        assert!(!success.is_empty(), "{name} has no success");
+        assert!(
+            responses.keys().any(|code| code.starts_with('4')),
+            "{name} has no failure"
+        );
+        for (code, response) in responses {
+            assert!(response["description"].is_string(), "{name} {code}");
+            // Some answers are empty; a failure never is.
+            let schema = &response["content"]["application/json"]["schema"];
+            let is_empty = ["204", "303", "304"].contains(&code.as_str())
+                || (path, code.as_str()) == ("/api/payments/webhook", "200");
+            assert!(
+                schema.is_object() || is_empty,
+                "{name} {code} has no schema"
+            );
+        }
+        if ["post", "put", "patch"].contains(&method)
+            && !["/archive", "/restore", "/sync"]
+                .iter()
+                .any(|end| path.ends_with(end))
+        {
+            let content = &operation["requestBody"]["content"]["application/json"];
+            assert!(content["schema"].is_object(), "{name} has no body");
+        }
+    }
+}
+
+#[tokio::test]
+async fn every_reference_leads_somewhere() {
+    let shop = Shop::open().await;
+    let document = document(&shop).await;
+    let mut targets = Vec::new();
+    references(&document, &mut targets);
+    assert!(targets.len() > 50);
+    for target in targets {
+        let pointer = target
+            .strip_prefix('#')
+            .unwrap_or_else(|| panic!("{target} is elsewhere"));
+        assert!(document.pointer(pointer).is_some(), "{target} is not there");
+    }
+}
+
+#[tokio::test]
+async fn what_needs_a_token_says_so() {
+    let shop = Shop::open().await;
+    let document = document(&shop).await;
+    let scheme = &document["components"]["securitySchemes"]["bearer"];
+    assert_eq!(
+        (&scheme["type"], &scheme["scheme"]),
+        (&"http".into(), &"bearer".into())
+    );
+    for (path, method, operation) in operations(&document) {
+        let is_described = operation["security"]
+            .as_array()
+            .is_some_and(|all| all.iter().any(|one| one["bearer"].is_array()));
+        // The shop itself is asked.
+        let real = path
+            .replace("{id}", "7")
+            .replace("{session}", "cs_x")
+            .replace("{token}", "x");
+        let is_write = method != "get";
+        let method = method.to_uppercase().parse().expect("a method");
+        let answer = shop.client.send(method, &real, &[], None::<String>).await;
+        assert_eq!(
+            answer.status == 401,
+            is_described,
+            "{path}: {}",
+            answer.text
+        );
+        assert!(
+            is_described || !is_write || OPEN_WRITES.contains(&path),
+            "{path}"
+        );
+        for code in ["401", "403"] {
+            assert_eq!(
+                operation["responses"][code].is_object(),
+                is_described,
+                "{path} {code}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_answered_is_what_is_described() {
+    let shop = Shop::open().await;
+    shop.stocks_with(
+        "Sunrise",
+        3,
+        serde_json::json!({"primary_image": "/media/a.png"}),
+    )
+    .await;
+    let document = document(&shop).await;
+    let keeper = shop.keeper(&spirit_beads::auth::Scope::ALL).await;
+    keeper
+        .post("/api/categories/", &serde_json::json!({"name": "Rain"}))
+        .await;
+    for (template, path) in [
+        ("/api/products", "/api/products/"),
+        ("/api/products/{id}", "/api/products/sunrise/"),
+        ("/api/products/{id}", "/api/products/nothing/"),
+        (
+            "/api/products/{id}/check_availability",
+            "/api/products/sunrise/check_availability/",
+        ),
+        ("/api/products/batch", "/api/products/batch/?ids=sunrise"),
+        ("/api/products/batch", "/api/products/batch/"),
+        ("/api/products/{id}/stock", "/api/products/sunrise/stock/"),
+        ("/api/categories", "/api/categories/"),
+        ("/api/categories/{id}", "/api/categories/1/"),
+        ("/api/admin/products", "/api/admin/products/"),
+        ("/api/admin/products/{id}", "/api/admin/products/sunrise/"),
+        ("/api/admin/orders", "/api/admin/orders/"),
+    ] {
+        let answer = keeper.get(path).await;
+        let described = &document["paths"][template]["get"]["responses"][answer.status.to_string()];
+        let schema = &described["content"]["application/json"]["schema"];
+        assert!(schema.is_object(), "{path} {}", answer.status);
+        conforms(&document, schema, &answer.json, path);
+    }
+}
+
+/// Whether a value has the type, the keys and no other keys than the schema says. Enough of JSON Schema for ours.
+fn conforms(document: &Value, schema: &Value, value: &Value, at: &str) {
+    if let Some(target) = schema["$ref"].as_str() {
+        let pointer = target.trim_start_matches('#');
+        return conforms(
+            document,
+            document.pointer(pointer).expect("a target"),
+            value,
+            at,
+        );
+    }
+    let options = schema["oneOf"].as_array().or(schema["anyOf"].as_array());
+    if let Some(options) = options {
+        let fitting = options
+            .iter()
+            .filter(|option| type_fits(option, value) || option["$ref"].is_string());
+        let Some(option) = fitting.last() else {
+            panic!("{at}: {value} fits none of {schema}")
+        };
+        if !(value.is_null() && options.iter().any(|option| type_fits(option, value))) {
+            conforms(document, option, value, at);
+        }
+        return;
+    }
+    let (properties, required) = members(document, schema);
+    assert!(
+        type_fits(schema, value) || !properties.is_empty(),
+        "{at}: {value} is no {}",
+        schema["type"]
+    );
+    if let (Some(object), false) = (value.as_object(), properties.is_empty()) {
+        for key in &required {
+            assert!(object.contains_key(key), "{at}: {key} is missing");
+        }
+        for (key, value) in object {
+            let schema = properties
+                .get(key)
+                .unwrap_or_else(|| panic!("{at}: {key} is not described"));
+            conforms(document, schema, value, &format!("{at} {key}"));
+        }
+    }
+    for (index, item) in value.as_array().into_iter().flatten().enumerate() {
+        conforms(document, &schema["items"], item, &format!("{at} [{index}]"));
+    }
+}
+
+/// The properties of an object's schema and its required ones, those of its parts, too.
+fn members(document: &Value, schema: &Value) -> (BTreeMap<String, Value>, BTreeSet<String>) {
+    let mut properties = BTreeMap::new();
+    let mut required = BTreeSet::new();
+    let schema = match schema["$ref"].as_str() {
+        Some(target) => document
+            .pointer(target.trim_start_matches('#'))
+            .expect("a target"),
+        None => schema,
+    };
+    for part in schema["allOf"].as_array().into_iter().flatten() {
+        let (more, needed) = members(document, part);
+        properties.extend(more);
+        required.extend(needed);
+    }
+    for (key, value) in schema["properties"].as_object().into_iter().flatten() {
+        properties.insert(key.clone(), value.clone());
+    }
+    let names = schema["required"].as_array().into_iter().flatten();
+    required.extend(names.filter_map(Value::as_str).map(str::to_owned));
+    (properties, required)
+}
+
+fn type_fits(schema: &Value, value: &Value) -> bool {
+    let types: Vec<&str> = match &schema["type"] {
+        Value::String(one) => vec![one],
+        Value::Array(several) => several.iter().filter_map(Value::as_str).collect(),
+        // No type is any type.
+        _ => return !schema["$ref"].is_string(),
+    };
+    types.iter().any(|name| match *name {
+        "null" => value.is_null(),
+        "boolean" => value.is_boolean(),
+        "integer" => value.is_i64() || value.is_u64(),
+        "number" => value.is_number(),
+        "string" => value.is_string(),
+        "array" => value.is_array(),
+        "object" => value.is_object(),
+        other => panic!("type {other}"),
+    })
+}
+
+#[tokio::test]
+async fn the_pages_ask_nobody_else() {
+    let shop = Shop::open().await;
+    for path in ["/api/docs", "/api/docs/"] {
+        let mut answer = shop.client.get(path).await;
+        for _ in 0..2 {
+            if (300..400).contains(&answer.status) {
+                let location = answer.header("location").to_owned();
+                assert!(
+                    location.starts_with('/') || location.starts_with("./"),
+                    "{location}"
+                );
+                answer = shop.client.get(&location).await;
+            }
+        }
+        assert_eq!(answer.status, 200, "{path}");
+        assert!(
+            answer.header("content-type").starts_with("text/html"),
+            "{path}"
+        );
+        assert!(answer.text.contains("<html"), "{path}");
+    }
+    let page = shop.client.get("/api/docs/").await.text;
+    let mut sources = Vec::new();
+    for attribute in ["src=\"", "href=\"", "src='", "href='"] {
+        for (at, _) in page.match_indices(attribute) {
+            let rest = &page[at + attribute.len()..];
+            sources.push(rest.split(['"', '\'']).next().expect("a value"));
+        }
+    }
+    assert!(sources.len() >= 3, "{page}");
+    for source in sources {
+        assert!(!source.contains("//"), "{source} is elsewhere");
+        let path = format!("/api/docs/{}", source.trim_start_matches("./"));
+        let asset = shop.client.get(&path).await;
+        assert_eq!(asset.status, 200, "{path}");
+        if path.ends_with(".css") {
+            assert!(
+                !asset.text.contains("url(http") && !asset.text.contains("@import"),
+                "{path}"
+            );
+        }
+    }
+    // The script that starts it reads our document, and has it checked by nobody: unless told, it asks Swagger's server.
+    let start = shop.client.get("/api/docs/swagger-initializer.js").await;
+    assert_eq!(start.status, 200);
+    assert!(start.text.contains("/api/openapi.json"), "{}", start.text);
+    let asks_nobody = start.text.contains(r#""validatorUrl": null"#)
+        || start.text.contains(r#""validatorUrl": "none""#);
+    assert!(asks_nobody, "{}", start.text);
+    assert!(
+        !start.text.contains("http://") && !start.text.contains("https://"),
+        "{}",
+        start.text
+    );
+}
