@@ -313,10 +313,10 @@ fn conforms(document: &Value, schema: &Value, value: &Value, at: &str) {
     }
     let options = schema["oneOf"].as_array().or(schema["anyOf"].as_array());
     if let Some(options) = options {
-        let fitting = options
+        let mut fitting = options
             .iter()
             .filter(|option| type_fits(option, value) || option["$ref"].is_string());
-        let Some(option) = fitting.last() else {
+        let Some(option) = fitting.next_back() else {
             panic!("{at}: {value} fits none of {schema}")
         };
         if !(value.is_null() && options.iter().any(|option| type_fits(option, value))) {
