@@ -90,9 +90,7 @@ async fn detail(
     Path(id): Path<String>,
     reader: Reader,
 ) -> Result<Response> {
-    let id = known_form(&id)?;
-    let product = store::find(&mut *app.db.acquire().await?, id, false).await?;
-    let product = product.ok_or(Error::NotFound("Product"))?;
+    let product = for_sale(&app, &id).await?;
     reader.answer(&ProductDetail::new(product, &reader.base, &reader.own))
 }
 
@@ -105,13 +103,15 @@ async fn check_availability(
     Path(id): Path<String>,
     reader: Reader,
 ) -> Result<Response> {
-    let id = known_form(&id)?;
-    let found = store::availability(&mut *app.db.acquire().await?, id).await?;
-    let (id, is_sold_out, on_hand, reserved) = found.ok_or(Error::NotFound("Product"))?;
-    reader.answer(&Availability::new(
-        is_sold_out,
-        on_hand - reserved + reader.own.of(&id),
-    ))
+    let product = for_sale(&app, &id).await?;
+    let available = product.available() + reader.own.of(&product.id);
+    reader.answer(&Availability::new(product.is_sold_out, available))
+}
+
+/// The product, if shoppers may see it.
+async fn for_sale(app: &App, id: &str) -> Result<Product> {
+    let product = store::find(&mut *app.db.acquire().await?, known_form(id)?, false).await?;
+    product.ok_or(Error::NotFound("Product"))
 }
 
 /// Several products at once, for a cart. Those not for sale are missing.

@@ -23,9 +23,12 @@ macro_rules! product_columns {
 pub(super) use product_columns;
 
 /// The columns of a [`ListedProduct`].
-const LISTED: &str = "p.id, p.name, p.slug, p.lighter_type, p.price, p.category_id,
-         c.name as category_name, p.is_sold_out, p.on_hand, p.reserved, p.primary_image,
-         p.secondary_image";
+macro_rules! listed_columns {
+    () => {
+        "p.id, p.name, p.slug, p.lighter_type, p.price, p.category_id, c.name as category_name,
+         p.is_sold_out, p.on_hand, p.reserved, p.primary_image, p.secondary_image"
+    };
+}
 
 /// One page of rows, how many there are on all pages, and how many of the categories asked for exist.
 pub struct Found<T> {
@@ -41,7 +44,7 @@ pub async fn list(
     filter: &Filter,
     page: PageRequest,
 ) -> Result<Found<ListedProduct>> {
-    list_columns(conn, LISTED, filter, page).await
+    list_columns(conn, listed_columns!(), filter, page).await
 }
 
 /// A page of products, whole.
@@ -239,38 +242,18 @@ pub async fn find(
     Ok(product)
 }
 
-/// The switch and the stock of a product that is for sale: id, sold out, on hand, reserved.
-pub async fn availability(
-    conn: &mut PgConnection,
-    key: &str,
-) -> Result<Option<(ProductId, bool, i32, i32)>> {
-    let found = sqlx::query_as(
-        "select id, is_sold_out, on_hand, reserved
-         from products
-         where (id = $1 or slug = $1)
-           and deleted_at is null
-           and is_active
-         order by id = $1 desc
-         limit 1",
-    )
-    .bind(key)
-    .fetch_optional(conn)
-    .await?;
-    Ok(found)
-}
-
 /// Those of the products that are for sale, by name.
 pub async fn batch(conn: &mut PgConnection, ids: &[ProductId]) -> Result<Vec<ListedProduct>> {
-    let rows = sqlx::query_as(
-        "select p.id, p.name, p.slug, p.lighter_type, p.price, p.category_id,
-                c.name as category_name, p.is_sold_out, p.on_hand, p.reserved, p.primary_image,
-                p.secondary_image
+    let rows = sqlx::query_as(concat!(
+        "select ",
+        listed_columns!(),
+        "
          from products p
          left join categories c on c.id = p.category_id
          where p.id = any($1)
            and p.is_active
-         order by p.name, p.id",
-    )
+         order by p.name, p.id"
+    ))
     .bind(ids)
     .fetch_all(conn)
     .await?;
