@@ -91,28 +91,12 @@ pub async fn lock(conn: &mut PgConnection, ids: &[ProductId]) -> Result<BTreeMap
 /// # Errors
 /// Internal, with nothing held, if they do not: the CHECK constraint's last word.
 pub async fn reserve(conn: &mut PgConnection, lines: &[(ProductId, i32)]) -> Result<()> {
-    change(
-        conn,
-        lines,
-        "update products
-         set reserved = reserved + line.quantity
-         from unnest($1::text[], $2::integer[]) as line (id, quantity)
-         where products.id = line.id",
-    )
-    .await
+    change(conn, lines, 0, 1).await
 }
 
 /// Lets go of pieces that were held for an order.
 pub async fn release(conn: &mut PgConnection, lines: &[(ProductId, i32)]) -> Result<()> {
-    change(
-        conn,
-        lines,
-        "update products
-         set reserved = reserved - line.quantity
-         from unnest($1::text[], $2::integer[]) as line (id, quantity)
-         where products.id = line.id",
-    )
-    .await
+    change(conn, lines, 0, -1).await
 }
 
 /// Sells pieces that were held for the order: hold and stock go down together, and the ledger says so.
@@ -122,17 +106,8 @@ pub async fn take_held(
     lines: &[(ProductId, i32)],
     actor: &str,
 ) -> Result<()> {
-    change(
-        conn,
-        lines,
-        "update products
-         set on_hand = on_hand - line.quantity,
-             reserved = reserved - line.quantity
-         from unnest($1::text[], $2::integer[]) as line (id, quantity)
-         where products.id = line.id",
-    )
-    .await?;
-    record_sale(conn, order, lines, actor).await
+    change(conn, lines, -1, -1).await?;
+    record(conn, lines, -1, Reason::Sale, Some(order), "", actor).await
 }
 
 /// Sells pieces that nobody held. The caller has the rows locked and has seen that they suffice.
@@ -142,16 +117,8 @@ pub async fn take(
     lines: &[(ProductId, i32)],
     actor: &str,
 ) -> Result<()> {
-    change(
-        conn,
-        lines,
-        "update products
-         set on_hand = on_hand - line.quantity
-         from unnest($1::text[], $2::integer[]) as line (id, quantity)
-         where products.id = line.id",
-    )
-    .await?;
-    record_sale(conn, order, lines, actor).await
+    change(conn, lines, -1, 0).await?;
+    record(conn, lines, -1, Reason::Sale, Some(order), "", actor).await
 }
 
 /// Changes `on_hand` by `delta` pieces for a reason, and returns what is then (on hand, reserved). The caller has the
@@ -184,17 +151,8 @@ pub async fn adjust(
             "The stock cannot go below what pending orders hold, nor below zero.".to_owned(),
         ));
     };
-    sqlx::query(
-        "insert into stock_movements (product_id, delta, reason, note, actor)
-         values ($1, $2, $3, $4, $5)",
-    )
-    .bind(product)
-    .bind(delta)
-    .bind(reason.as_str())
-    .bind(note)
-    .bind(actor)
-    .execute(conn)
-    .await?;
+    let line = [(product.clone(), delta)];
+    record(conn, &line, 1, reason, None, note, actor).await?;
     Ok(changed)
 }
 
@@ -205,71 +163,63 @@ pub async fn adjust_many(
     reason: Reason,
     actor: &str,
 ) -> Result<()> {
-    change(
-        conn,
-        deltas,
-        "update products
-         set on_hand = on_hand + line.delta
-         from unnest($1::text[], $2::integer[]) as line (id, delta)
-         where products.id = line.id",
-    )
-    .await?;
-    let (ids, quantities): (Vec<&ProductId>, Vec<i32>) =
-        deltas.iter().map(|(id, delta)| (id, *delta)).unzip();
-    sqlx::query(
-        "insert into stock_movements (product_id, delta, reason, actor)
-         select line.id, line.delta, $3, $4
-         from unnest($1::text[], $2::integer[]) as line (id, delta)",
-    )
-    .bind(ids)
-    .bind(quantities)
-    .bind(reason.as_str())
-    .bind(actor)
-    .execute(conn)
-    .await?;
-    Ok(())
+    change(conn, deltas, 1, 0).await?;
+    record(conn, deltas, 1, reason, None, "", actor).await
 }
 
-/// Runs one of the statements above on all lines and sees that each found its row.
+/// Changes both numbers of each line's product by its quantity times these signs, and sees that each found its row.
 async fn change(
     conn: &mut PgConnection,
     lines: &[(ProductId, i32)],
-    sql: &'static str,
+    on_hand: i32,
+    reserved: i32,
 ) -> Result<()> {
     let (ids, quantities): (Vec<&ProductId>, Vec<i32>) =
         lines.iter().map(|(id, quantity)| (id, *quantity)).unzip();
-    let done = sqlx::query(sql)
-        .bind(ids)
-        .bind(quantities)
-        .execute(conn)
-        .await?;
+    let done = sqlx::query(
+        "update products
+         set on_hand = on_hand + $3 * line.quantity,
+             reserved = reserved + $4 * line.quantity
+         from unnest($1::text[], $2::integer[]) as line (id, quantity)
+         where products.id = line.id",
+    )
+    .bind(ids)
+    .bind(quantities)
+    .bind(on_hand)
+    .bind(reserved)
+    .execute(conn)
+    .await?;
     if done.rows_affected() != lines.len() as u64 {
-        return Err(anyhow::anyhow!(
-            "{} of {} products changed",
-            done.rows_affected(),
-            lines.len()
-        )
-        .into());
+        let (changed, all) = (done.rows_affected(), lines.len());
+        return Err(anyhow::anyhow!("{changed} of {all} products changed").into());
     }
     Ok(())
 }
 
-async fn record_sale(
+/// Writes the ledger: each line's quantity times this sign.
+async fn record(
     conn: &mut PgConnection,
-    order: OrderId,
     lines: &[(ProductId, i32)],
+    sign: i32,
+    reason: Reason,
+    order: Option<OrderId>,
+    note: &str,
     actor: &str,
 ) -> Result<()> {
-    let (ids, quantities): (Vec<&ProductId>, Vec<i32>) =
-        lines.iter().map(|(id, quantity)| (id, -*quantity)).unzip();
+    let (ids, deltas): (Vec<&ProductId>, Vec<i32>) = lines
+        .iter()
+        .map(|(id, quantity)| (id, sign * quantity))
+        .unzip();
     sqlx::query(
-        "insert into stock_movements (product_id, delta, reason, order_id, actor)
-         select line.id, line.delta, 'sale', $3, $4
+        "insert into stock_movements (product_id, delta, reason, order_id, note, actor)
+         select line.id, line.delta, $3, $4, $5, $6
          from unnest($1::text[], $2::integer[]) as line (id, delta)",
     )
     .bind(ids)
-    .bind(quantities)
+    .bind(deltas)
+    .bind(reason.as_str())
     .bind(order)
+    .bind(note)
     .bind(actor)
     .execute(conn)
     .await?;
