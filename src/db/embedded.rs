@@ -342,10 +342,15 @@ impl Home {
             "log_error_verbosity=terse".to_owned(),
         ];
         if !settings.durable {
+            // Throw-away databases live too briefly to be worth cleaning or writing back.
             let fast = [
                 "fsync=off",
                 "synchronous_commit=off",
                 "full_page_writes=off",
+                "autovacuum=off",
+                "wal_level=minimal",
+                "max_wal_senders=0",
+                "log_checkpoints=off",
             ];
             options.extend(fast.map(str::to_owned));
         }
