@@ -132,6 +132,7 @@ fn framed(router: Router) -> Router {
         .layer(PropagateRequestIdLayer::x_request_id())
         .layer(TraceLayer::new_for_http().make_span_with(request_span))
         .layer(SetRequestIdLayer::x_request_id(MakeRequestUuid))
+        .layer(from_fn(plain_request_id))
         .layer(SetSensitiveRequestHeadersLayer::new([
             header::AUTHORIZATION,
             header::COOKIE,
@@ -283,6 +284,21 @@ async fn security_headers(request: Request, next: Next) -> Response {
             .or_insert(HeaderValue::from_static(value));
     }
     response
+}
+
+/// Keeps the request id that a proxy gave if it looks like one: it goes into the log.
+async fn plain_request_id(mut request: Request, next: Next) -> Response {
+    let is_plain = |id: &HeaderValue| {
+        id.len() <= 64
+            && id
+                .as_bytes()
+                .iter()
+                .all(|b| b.is_ascii_alphanumeric() || b"-_".contains(b))
+    };
+    if !request.headers().get("x-request-id").is_some_and(is_plain) {
+        request.headers_mut().remove("x-request-id");
+    }
+    next.run(request).await
 }
 
 /// The route's pattern is logged, not the path: that may hold a session or a signed token.

@@ -471,4 +471,12 @@ async fn every_answer_has_the_security_headers_and_a_request_id() {
         )
         .await;
     assert_eq!(answer.header("x-request-id"), "from-the-proxy");
+    for odd in ["two words", &"x".repeat(65)] {
+        let odd = [("x-request-id", odd)];
+        let answer = shop
+            .client
+            .send(Method::GET, "/healthz", &odd, None::<String>)
+            .await;
+        assert_eq!(answer.header("x-request-id").len(), 36, "ours, not {odd:?}");
+    }
 }
