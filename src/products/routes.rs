@@ -163,6 +163,9 @@ async fn create(
     keeper: Shopkeeper,
     Json(body): Json<Map<String, Value>>,
 ) -> Result<Response> {
+    if body.get("inventory_count").is_some_and(|count| *count != 0) {
+        keeper.admin.may(Scope::Stock)?;
+    }
     let input = input::product(body, Write::Create, &keeper.bases(&app));
     let mut tx = app.db.begin().await?;
     let product = service::create(&mut tx, input, &keeper.actor).await?;
@@ -211,6 +214,10 @@ async fn write(
     body: Map<String, Value>,
     write: Write,
 ) -> Result<Response> {
+    // Who states the count they saw means to change it.
+    if body.contains_key("expected_inventory_count") {
+        keeper.admin.may(Scope::Stock)?;
+    }
     let input = input::product(body, write, &keeper.bases(&app));
     let mut tx = app.db.begin().await?;
     let product = service::change(
@@ -504,6 +511,7 @@ fn names_tag(known: &str, tag: &str) -> bool {
 /// business.
 pub(super) struct Keeper<const OF_STOCK: bool> {
     pub actor: String,
+    admin: Admin,
     /// Scheme and host of the addresses in the answer.
     pub base: String,
     /// The version that `If-Match` names.
@@ -524,7 +532,8 @@ impl<const OF_STOCK: bool> FromRequestParts<App> for Keeper<OF_STOCK> {
             Scope::Catalogue
         })?;
         Ok(Keeper {
-            actor: admin.actor,
+            actor: admin.actor.clone(),
+            admin,
             base: base_url(app, &parts.headers),
             version: expected_version(&parts.headers)?,
         })

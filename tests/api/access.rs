@@ -480,3 +480,37 @@ async fn every_answer_has_the_security_headers_and_a_request_id() {
         assert_eq!(answer.header("x-request-id").len(), 36, "ours, not {odd:?}");
     }
 }
+
+#[tokio::test]
+async fn stock_is_not_changed_by_a_token_for_the_catalogue_alone() {
+    let shop = Shop::open().await;
+    let piece = shop.stocks("Sunrise", 3).await;
+    let keeper = shop.keeper(&[Scope::Catalogue]).await;
+    let change = json!({"name": "Dawn", "inventory_count": 9, "expected_inventory_count": 3});
+    for answer in [
+        keeper
+            .send_json(Method::PATCH, "/api/products/sunrise/", &change)
+            .await,
+        keeper
+            .post(
+                "/api/products/",
+                &json!({"name": "Otter", "lighter_type": 1, "price": 4700, "inventory_count": 1}),
+            )
+            .await,
+        keeper
+            .post(
+                "/api/products/sunrise/stock/",
+                &json!({"delta": 1, "reason": "received"}),
+            )
+            .await,
+    ] {
+        assert_eq!(answer.status, 403, "{}", answer.text);
+    }
+    assert_eq!(shop.stock(&piece).await, (3, 0));
+    let names = shop
+        .client
+        .get("/api/products/")
+        .await
+        .each("results", "name");
+    assert_eq!(names, ["Sunrise"]);
+}
