@@ -17,6 +17,21 @@ pub struct App {
     pub signer: Signer,
 }
 
+impl App {
+    /// An app on this database and this Stripe. The key signs what leaves us and comes back.
+    ///
+    /// # Errors
+    /// When an outside service cannot be set up as the settings describe it.
+    pub fn new(db: PgPool, stripe: Stripe, key: Secret, config: Config) -> anyhow::Result<App> {
+        Ok(App {
+            db,
+            stripe,
+            signer: Signer::new(key),
+            config: Arc::new(config),
+        })
+    }
+}
+
 /// Signs values that leave us and come back: the checkout cookie, the cancel address.
 #[derive(Clone)]
 pub struct Signer(Secret);

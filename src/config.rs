@@ -81,6 +81,10 @@ pub struct Config {
     /// The time-out of one try of one call.
     pub stripe_timeout: Duration,
     pub media_dir: PathBuf,
+    /// As customers read it.
+    pub shop_name: String,
+    /// Where the shopkeeper reads mail.
+    pub shop_email: String,
     pub shipping_us: ShippingRate,
     pub shipping_north_america: ShippingRate,
     pub shipping_international: ShippingRate,
@@ -298,6 +302,12 @@ fn read(reader: &mut Reader<'_>) -> Result<Config, Vec<Fault>> {
         stripe_api_url,
         stripe_timeout: reader.seconds("STRIPE_TIMEOUT_SECONDS", 8),
         media_dir,
+        shop_name: reader
+            .text("SHOP_NAME")
+            .unwrap_or_else(|| "Spirit Beads".to_owned()),
+        shop_email: reader
+            .text("SHOP_EMAIL")
+            .unwrap_or_else(|| "shop@localhost".to_owned()),
         shipping_us: reader.shipping("SHIPPING_US", 500, (3, 5)),
         shipping_north_america: reader.shipping("SHIPPING_NORTH_AMERICA", 1500, (5, 10)),
         shipping_international: reader.shipping("SHIPPING_INTERNATIONAL", 2000, (10, 20)),

@@ -35,9 +35,46 @@ uuid_id!(
     OrderId
 );
 uuid_id!(
+    /// A piece that somebody asked us to make.
+    CustomOrderId
+);
+uuid_id!(
+    /// A price named for a custom order, and the payment link made of it.
+    QuoteId
+);
+uuid_id!(
+    /// A letter, from the moment it is queued.
+    LetterId
+);
+uuid_id!(
     /// A refund that we asked of Stripe, or mean to.
     RefundId
 );
+
+/// A picture that we keep: the SHA-256 of its content, 64 lower-case hexadecimal digits.
+#[derive(
+    Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, sqlx::Type, ToSchema,
+)]
+#[serde(transparent)]
+#[sqlx(transparent)]
+pub struct PictureId(pub String);
+
+impl PictureId {
+    /// The id, if the text can be one; whether we keep such a picture is another question.
+    pub fn parse(text: &str) -> Option<PictureId> {
+        let possible = text.len() == 64
+            && text
+                .bytes()
+                .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+        possible.then(|| PictureId(text.to_owned()))
+    }
+}
+
+impl fmt::Display for PictureId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
 
 /// A product: up to 100 characters, compared case-sensitively. The old service's are UUIDs, imported ones may be any text.
 #[derive(

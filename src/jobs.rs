@@ -7,7 +7,7 @@ use serde_json::Value;
 use sqlx::PgConnection;
 
 use crate::error::Result;
-use crate::ids::{OrderId, ProductId, RefundId};
+use crate::ids::{LetterId, OrderId, ProductId, RefundId};
 
 /// The name under which every job is queued; the payload says which it is.
 pub const IDENTIFIER: &str = "spirit_beads";
@@ -24,6 +24,8 @@ pub enum Job {
     SettleCheckout { order: OrderId },
     /// Ask Stripe for a refund that was decided on.
     SendRefund { refund: RefundId },
+    /// Send a queued letter.
+    SendLetter { letter: LetterId },
     /// The clock's: release what has run out, settle what hangs.
     Sweep,
     /// The clock's: fetch the Stripe events that did not reach us.
@@ -38,6 +40,7 @@ impl Job {
             Job::ProcessEvent { event } => format!("process_event:{event}"),
             Job::SettleCheckout { order } => format!("settle_checkout:{order}"),
             Job::SendRefund { refund } => format!("send_refund:{refund}"),
+            Job::SendLetter { letter } => format!("send_letter:{letter}"),
             Job::Sweep => "sweep".to_owned(),
             Job::Reconcile => "reconcile".to_owned(),
         }

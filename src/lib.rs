@@ -13,19 +13,22 @@
 //! - [`auth`]: API tokens and the `Admin` extractor
 //! - [`extract`]: Json, Query and Path that fail as our `Error`
 //! - [`app`]: the pool and the outside services, handed to handlers and jobs
+//! - [`email`]: letters: what they say, how they look, how they are sent
 //! - [`jobs`]: the outbox
 //! - [`stripe`]: everything we ask of Stripe, and its stand-in
 //! - [`db`]: pool, migrations, our own PostgreSQL for development and tests
 //! - [`config`]: every setting, read once at start
 //! - [`error`]: what can go wrong, and the one JSON shape of a failure
-//! - [`ids`], [`money`]: values that cannot be confused
+//! - [`address`], [`ids`], [`money`]: values that cannot be confused
 #![forbid(unsafe_code)]
 
+pub mod address;
 pub mod app;
 pub mod auth;
 pub mod cli;
 pub mod config;
 pub mod db;
+pub mod email;
 pub mod error;
 pub mod extract;
 pub mod idempotency;

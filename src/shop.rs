@@ -4,7 +4,6 @@ use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Component, Path};
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -15,7 +14,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
-use crate::app::{App, Signer};
+use crate::app::App;
 use crate::config::{Config, Secret};
 use crate::db::{self, embedded};
 use crate::products;
@@ -73,12 +72,7 @@ impl Shop {
                 )?
             }
         };
-        let app = App {
-            db,
-            stripe,
-            signer: Signer::new(secret),
-            config: Arc::new(config),
-        };
+        let app = App::new(db, stripe, secret, config)?;
         Ok(Shop {
             app,
             cluster,

@@ -26,6 +26,7 @@ pub async fn perform(app: &App, job: Job) -> Result<(), Error> {
         Job::ProcessEvent { event } => payments::process_stored(&app.db, &event).await.map(drop),
         Job::SettleCheckout { order } => payments::settle_unheard(app, order).await,
         Job::SendRefund { refund } => payments::send_refund(app, refund).await,
+        Job::SendLetter { .. } => Ok(()),
         Job::Sweep => payments::sweep(app).await.map(drop),
         Job::Reconcile => {
             let done = payments::reconcile(app, &|_, _| {}).await?;

@@ -5,7 +5,7 @@ pub mod sandbox;
 mod session;
 mod signature;
 
-pub use session::{Address, NewSession, Session, SessionLine};
+pub use session::{NewSession, Session, SessionLine};
 pub use signature::{SignatureError, verify};
 
 use std::collections::HashMap;

@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::address::Address;
 use crate::ids::OrderId;
 use crate::money::Cents;
 
@@ -70,18 +71,6 @@ pub struct Session {
     pub phone: Option<String>,
     pub shipping_name: Option<String>,
     pub shipping_address: Option<Address>,
-}
-
-/// A postal address in Stripe's fields.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
-pub struct Address {
-    pub line1: Option<String>,
-    pub line2: Option<String>,
-    pub city: Option<String>,
-    pub state: Option<String>,
-    pub postal_code: Option<String>,
-    /// ISO 3166, two letters.
-    pub country: Option<String>,
 }
 
 impl Session {

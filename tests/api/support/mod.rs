@@ -11,7 +11,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use reqwest::Method;
 use serde_json::{Value, json};
 use sha2::Sha256;
-use spirit_beads::app::{App, Signer};
+use spirit_beads::app::App;
 use spirit_beads::auth::{self, Scope};
 use spirit_beads::config::{Config, Secret};
 use spirit_beads::error::Error;
@@ -105,17 +105,14 @@ impl Shop {
         )
         .await
         .expect("a sandbox");
-        let app = App {
-            db: db.clone(),
-            stripe: Stripe::new(
-                config.stripe_secret_key.as_ref().expect("set above"),
-                config.stripe_api_url.as_deref(),
-                config.stripe_timeout,
-            )
-            .expect("a client"),
-            signer: Signer::new(Secret::new("a key for tests")),
-            config: Arc::new(config),
-        };
+        let to_stripe = Stripe::new(
+            config.stripe_secret_key.as_ref().expect("set above"),
+            config.stripe_api_url.as_deref(),
+            config.stripe_timeout,
+        )
+        .expect("a client");
+        let key = Secret::new("a key for tests");
+        let app = App::new(db.clone(), to_stripe, key, config).expect("an app");
         let (stripe_api, pages, router) = (stripe.api(), stripe.pages(), app.clone());
         let router = server::router(router, Some(pages));
         let tasks = vec![

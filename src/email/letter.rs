@@ -1,0 +1,158 @@
+//! What each letter says, as data: written down by the change that causes it, so that a letter sent an hour later
+//! still says what was true when it was caused. `email` turns it into HTML and text.
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use crate::address::Address;
+use crate::ids::{CustomOrderId, OrderId, PictureId};
+use crate::money::Cents;
+
+/// A letter's kind and contents.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "letter", rename_all = "snake_case")]
+pub enum Letter {
+    /// To the shopper, copied to the shop: the order is paid.
+    OrderConfirmation { order: OrderFacts },
+    /// To the shopper: the parcel is on its way.
+    OrderShipped {
+        order: OrderFacts,
+        parcel: ParcelFacts,
+    },
+    /// To the shopper: money was given back, in part or in full.
+    OrderRefunded {
+        order: OrderFacts,
+        /// Given back by this refund.
+        amount: Cents,
+        /// Given back in all.
+        refunded: Cents,
+    },
+    /// To the shopper: a payment could not become an order and is given back in full.
+    CouldNotFulfil { refusal: RefusalFacts },
+    /// To the shop: the same, so that somebody knows.
+    CouldNotFulfilNotice { refusal: RefusalFacts },
+    /// To the shop: somebody asks for a piece; their photographs are attached.
+    NewRequest {
+        request: RequestFacts,
+        email: String,
+    },
+    /// To the customer: the quote, and where to pay it.
+    RequestApproved {
+        request: RequestFacts,
+        quote: QuoteFacts,
+    },
+    /// To the customer, copied to the shop: the quote is paid.
+    PaymentReceived {
+        request: RequestFacts,
+        order: OrderFacts,
+    },
+    /// To the customer: we cannot make it, and why.
+    RequestRejected {
+        request: RequestFacts,
+        reason: String,
+    },
+    /// To the customer: the finished piece is on its way; its photographs are inside.
+    CustomShipped {
+        request: RequestFacts,
+        order: OrderFacts,
+        parcel: ParcelFacts,
+    },
+}
+
+/// An order as a letter shows it. Amounts are in the currency's smallest unit.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct OrderFacts {
+    /// As people say it: `SB-1042`.
+    pub number: String,
+    pub paid_at: Option<DateTime<Utc>>,
+    /// Three lower-case letters (ISO 4217).
+    pub currency: String,
+    pub lines: Vec<LineFacts>,
+    pub subtotal: Cents,
+    pub shipping: Cents,
+    pub tax: Cents,
+    pub total: Cents,
+    pub customer_name: Option<String>,
+    /// Who receives the parcel.
+    pub shipping_name: Option<String>,
+    pub shipping_address: Option<Address>,
+}
+
+/// A line of an order as a letter shows it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LineFacts {
+    pub name: String,
+    /// The collection and the size, as `Infinite Path · Classic BIC`.
+    pub detail: Option<String>,
+    pub quantity: i32,
+    pub unit_price: Cents,
+    /// `/media/…`, or another's address.
+    pub image: Option<String>,
+}
+
+/// A parcel as a letter shows it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ParcelFacts {
+    pub carrier: Option<String>,
+    pub tracking_number: Option<String>,
+    pub tracking_url: Option<String>,
+    pub shipped_at: DateTime<Utc>,
+    pub photographs: Vec<PictureId>,
+}
+
+/// A payment that could not become an order.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RefusalFacts {
+    /// The order or the request that was meant, as `SB-1042` or a request's id.
+    pub about: String,
+    pub customer_name: Option<String>,
+    pub amount: Cents,
+    pub currency: String,
+    pub why: Refusal,
+}
+
+/// Why a payment is given back in full.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Refusal {
+    /// The hold had run out and somebody else has bought the piece.
+    SoldMeanwhile,
+    /// The order (or the quote) was paid already.
+    PaidTwice,
+    /// Another amount or currency than was asked for.
+    AmountDiffers,
+    /// The quote had been withdrawn, replaced, or had lapsed.
+    QuoteClosed,
+}
+
+/// A request for a piece as a letter shows it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RequestFacts {
+    pub id: CustomOrderId,
+    pub customer_name: String,
+    pub description: String,
+    pub colors: Option<String>,
+    pub photographs: Vec<PictureId>,
+    /// The customer's own page, signed. Nothing in letters to the shop.
+    pub status_url: Option<String>,
+}
+
+/// A quote as a letter shows it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct QuoteFacts {
+    pub amount: Cents,
+    pub shipping: Cents,
+    pub total: Cents,
+    pub currency: String,
+    /// What the price covers, in the shopkeeper's words.
+    pub covers: String,
+    pub valid_until: DateTime<Utc>,
+    pub payment_url: String,
+}
+
+/// What a letter is about: where the shopkeeper is told when it cannot be delivered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct About {
+    pub order: Option<OrderId>,
+    pub request: Option<CustomOrderId>,
+}
