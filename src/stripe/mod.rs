@@ -58,7 +58,7 @@ use crate::money::Cents;
 /// How many entries we ask for at a time: the most that Stripe gives.
 const PAGE: i64 = 100;
 
-/// How many pages of open payment links we look through. A link is closed once it is paid, so a shop has a few open.
+/// How many pages of active payment links we look through. A link ends with its payment, so a shop has a few at most.
 const LINK_PAGES: usize = 20;
 
 /// Why a call to Stripe failed, sorted by what we then know.
@@ -246,6 +246,7 @@ impl Stripe {
     }
 
     /// Every session opened by a payment link, newest first. Each look at the link's page opens one.
+    /// Source: <https://docs.stripe.com/api/payment-link>
     ///
     /// # Errors
     /// See [`StripeError`].
@@ -268,6 +269,9 @@ impl Stripe {
 
     /// Asks for a payment link, good for one payment. Safe to repeat under the same key: asking again returns the
     /// same link, for the 24 hours that Stripe keeps keys.
+    ///
+    /// The one payment counts when a session is complete, so a delayed one that fails later has used the link up.
+    /// Source: <https://docs.stripe.com/payment-links/customize>
     ///
     /// # Errors
     /// See [`StripeError`]; after `Unknown` there may be a link that nobody has been told of, which
@@ -321,10 +325,10 @@ impl Stripe {
         Ok(())
     }
 
-    /// The open payment link of a quote, if there is one: for when the answer to its creation was lost.
+    /// The active payment link of a quote, if there is one: for when the answer to its creation was lost.
     ///
     /// # Errors
-    /// See [`StripeError`]; `Unknown` also when there are more open links than we look through, since "none" would
+    /// See [`StripeError`]; `Unknown` also when there are more active links than we look through, since "none" would
     /// then be a guess.
     pub async fn find_payment_link(&self, quote: QuoteId) -> Result<Option<PaymentLink>> {
         let quote = quote.to_string();
@@ -348,7 +352,7 @@ impl Stripe {
             }
         }
         Err(StripeError::Unknown(format!(
-            "not among the newest {} open payment links",
+            "not among the newest {} active payment links",
             PAGE * LINK_PAGES as i64
         )))
     }
