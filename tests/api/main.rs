@@ -10,6 +10,7 @@ mod catalogue_writes;
 mod events;
 mod faults;
 mod oversell;
+mod payment_links;
 mod process;
 mod purchase;
 mod reconcile;

@@ -9,6 +9,7 @@ mod catalogue;
 mod checkout;
 mod dashboard;
 mod delivery;
+mod links;
 mod pages;
 mod params;
 mod payments;
@@ -182,7 +183,7 @@ impl Sandbox {
         api::router(self.clone())
     }
 
-    /// The pages for people: the dashboard at `/`, the payment page at `/pay/{session}`.
+    /// The pages for people: the dashboard at `/`, the payment page at `/pay/{session}`, and `/link/{payment link}`.
     pub fn pages(&self) -> axum::Router {
         pages::router(self.clone())
     }
@@ -210,10 +211,29 @@ impl Sandbox {
         guard(&self.inner.requests).1.iter().cloned().collect()
     }
 
+    /// Looks at a payment link's page, which opens a session; answers the session's id.
+    ///
+    /// # Errors
+    /// If the link is closed.
+    pub async fn open_link(&self, link: &str) -> anyhow::Result<String> {
+        let session = self
+            .change(async |work| links::open(work, link).await)
+            .await?;
+        Ok(session["id"].as_str().unwrap_or_default().to_owned())
+    }
+
+    /// Closes a payment link, as the shopkeeper would in Stripe's dashboard.
+    pub async fn deactivate_link(&self, link: &str) -> anyhow::Result<()> {
+        let p = json!({"active": false});
+        self.change(async |work| links::update(work, link, &p).await)
+            .await?;
+        Ok(())
+    }
+
     /// Does what a button of the hosted page does.
     ///
     /// # Errors
-    /// If the session is not open, or does not ship to that country.
+    /// If the session is not open, or does not ship to that country, or if its payment link takes no more payments.
     pub async fn pay(&self, session: &str, how: Payment) -> anyhow::Result<()> {
         self.expire_due().await?;
         self.change(async |work| payments::pay(work, session, &how).await)
