@@ -137,6 +137,13 @@ mod tests {
     use serde_json::json;
 
     #[test]
+    fn every_country_that_we_ship_to_has_a_name() {
+        for code in COUNTRIES {
+            assert!(crate::address::country_name(code).is_some(), "{code}");
+        }
+    }
+
+    #[test]
     fn the_address_is_found_in_every_version() {
         let place = json!({"name": "Ann", "address": {"line1": "1 Main St", "country": "US"}});
         for session in [

@@ -26,6 +26,8 @@ use tokio::sync::Notify;
 
 use store::{Problem, Work};
 
+use crate::money::Cents;
+
 /// How many API requests the log remembers.
 const REMEMBERED: usize = 1000;
 
@@ -386,21 +388,9 @@ impl Default for Address {
     }
 }
 
-/// An amount as people write it: $53.00, or 53.00 EUR.
+/// An amount as people write it.
 fn money(amount: i64, currency: &str) -> String {
-    const WHOLE: [&str; 16] = [
-        "bif", "clp", "djf", "gnf", "jpy", "kmf", "krw", "mga", "pyg", "rwf", "ugx", "vnd", "vuv",
-        "xaf", "xof", "xpf",
-    ];
-    if WHOLE.contains(&currency) {
-        return format!("{amount} {}", currency.to_uppercase());
-    }
-    let (whole, part) = (amount / 100, amount % 100);
-    if currency == "usd" {
-        format!("${whole}.{part:02}")
-    } else {
-        format!("{whole}.{part:02} {}", currency.to_uppercase())
-    }
+    Cents(amount).in_currency(currency)
 }
 
 fn guard<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -409,16 +399,4 @@ fn guard<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 fn milliseconds<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
     u64::deserialize(from).map(Duration::from_millis)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::money;
-
-    #[test]
-    fn money_reads_as_people_write_it() {
-        assert_eq!(money(5_305, "usd"), "$53.05");
-        assert_eq!(money(5_300, "eur"), "53.00 EUR");
-        assert_eq!(money(5_300, "jpy"), "5300 JPY");
-    }
 }
