@@ -7,12 +7,14 @@ use sha2::Sha256;
 use sqlx::PgPool;
 
 use crate::config::{Config, Secret};
+use crate::email::Mailer;
 use crate::stripe::Stripe;
 
 #[derive(Clone)]
 pub struct App {
     pub db: PgPool,
     pub stripe: Stripe,
+    pub mailer: Mailer,
     pub config: Arc<Config>,
     pub signer: Signer,
 }
@@ -26,6 +28,7 @@ impl App {
         Ok(App {
             db,
             stripe,
+            mailer: Mailer::new(&config)?,
             signer: Signer::new(key),
             config: Arc::new(config),
         })

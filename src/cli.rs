@@ -14,7 +14,7 @@ use crate::auth::{self, Scope};
 use crate::config::{Config, LogFormat};
 use crate::error::{Error, Fault};
 use crate::shop::Shop;
-use crate::{payments, products, server, shop, worker};
+use crate::{letters, payments, products, server, shop, worker};
 
 /// The back end of the Spirit Beads shop. Without a subcommand: serve.
 #[derive(Parser)]
@@ -41,6 +41,9 @@ enum Command {
     /// Look after the stock
     #[command(subcommand)]
     Stock(Stock),
+    /// Look after letters
+    #[command(subcommand)]
+    Letters(Letters),
     /// Look after what Stripe has of us
     #[command(subcommand)]
     Stripe(StripeCommand),
@@ -79,6 +82,16 @@ enum Token {
 enum Stock {
     /// Check that the ledger explains the stock, and orders the holds
     Check,
+}
+
+#[derive(Subcommand)]
+enum Letters {
+    /// Write a sample of every letter, as HTML, as text and as it is sent; needs no database
+    Preview {
+        /// Folder to write into
+        #[arg(long, value_name = "DIR")]
+        out: PathBuf,
+    },
 }
 
 #[derive(Subcommand)]
@@ -172,6 +185,10 @@ async fn dispatch(command: Command, config: Config) -> anyhow::Result<ExitCode> 
         Command::Catalog(command) => catalog(command, config).await?,
         Command::Token(command) => token(command, config).await?,
         Command::Stock(Stock::Check) => return check_stock(config).await,
+        Command::Letters(Letters::Preview { out }) => {
+            let count = letters::preview(&config, &out).await?;
+            println!("{count} letters are in {}.", out.display());
+        }
         Command::Stripe(command) => return stripe(command, config).await,
     }
     Ok(ExitCode::SUCCESS)

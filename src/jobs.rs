@@ -2,6 +2,8 @@
 //!
 //! The queue is graphile_worker's, in its own schema; `worker.rs` says what each job does.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sqlx::PgConnection;
@@ -61,6 +63,22 @@ pub async fn enqueue(conn: &mut PgConnection, job: &Job) -> Result<()> {
     .bind(IDENTIFIER)
     .bind(job.payload())
     .bind(job.key())
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Queues a job for later; it replaces one with its key that has not begun. Safe to repeat.
+pub async fn enqueue_in(conn: &mut PgConnection, job: &Job, delay: Duration) -> Result<()> {
+    sqlx::query(
+        "select id
+         from graphile_worker.add_job(
+             $1, $2::json, job_key := $3, run_at := now() + make_interval(secs => $4))",
+    )
+    .bind(IDENTIFIER)
+    .bind(job.payload())
+    .bind(job.key())
+    .bind(delay.as_secs_f64())
     .execute(conn)
     .await?;
     Ok(())

@@ -6,6 +6,7 @@
 //! - [`shop`]: opening a shop (database, secrets, Stripe or its sandbox) and closing it
 //! - [`server`]: the routers joined, middleware, listening, stopping gracefully
 //! - [`worker`]: every background job and what it does, on one screen; the clock's jobs
+//! - [`letters`]: letters as the shopkeeper sees them; sending one, and telling of those that did not arrive
 //! - [`payments`]: money coming in: checkout sessions, Stripe's events, refunds
 //! - [`orders`]: what was bought, for how much, and where it went
 //! - [`products`]: what is for sale, at what price, how many are left
@@ -34,6 +35,7 @@ pub mod extract;
 pub mod idempotency;
 pub mod ids;
 pub mod jobs;
+pub mod letters;
 pub mod money;
 pub mod orders;
 pub mod payments;

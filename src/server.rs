@@ -34,7 +34,7 @@ use crate::app::App;
 use crate::config::Config;
 use crate::error::{Error, ErrorBody, Result};
 use crate::extract::{BodyTime, Json};
-use crate::{db, orders, payments, products};
+use crate::{db, letters, orders, payments, products};
 
 /// The largest body of an ordinary request, in bytes.
 const BODY_LIMIT: usize = 1024 * 1024;
@@ -95,6 +95,7 @@ pub fn router(app: App, pages: Option<Router>) -> Router {
         .merge(catalogue)
         .merge(orders::router())
         .merge(payments::router())
+        .merge(letters::router())
         .split_for_parts();
     describe_responses(&mut document);
 

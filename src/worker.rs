@@ -14,7 +14,7 @@ use uuid::Uuid;
 use crate::app::App;
 use crate::error::Error;
 use crate::jobs::{self, Job};
-use crate::payments;
+use crate::{letters, payments};
 
 /// How often a worker says that it is alive; `/readyz` looks for a heartbeat of the last half minute.
 const HEARTBEAT: Duration = Duration::from_secs(10);
@@ -26,8 +26,11 @@ pub async fn perform(app: &App, job: Job) -> Result<(), Error> {
         Job::ProcessEvent { event } => payments::process_stored(&app.db, &event).await.map(drop),
         Job::SettleCheckout { order } => payments::settle_unheard(app, order).await,
         Job::SendRefund { refund } => payments::send_refund(app, refund).await,
-        Job::SendLetter { .. } => Ok(()),
-        Job::Sweep => payments::sweep(app).await.map(drop),
+        Job::SendLetter { letter } => letters::send(app, letter).await,
+        Job::Sweep => {
+            letters::sweep(app).await?;
+            payments::sweep(app).await.map(drop)
+        }
         Job::Reconcile => {
             let done = payments::reconcile(app, &|_, _| {}).await?;
             if done.obeyed + done.failed + done.settled > 0 {

@@ -8,11 +8,11 @@ mod store;
 pub use cart::Cart;
 pub use routes::router;
 pub use service::{
-    Outcome, Placed, Receipt, Sale, flag, note, pay, place, record_dispute, record_refund, release,
-    sell,
+    Outcome, Placed, Receipt, Sale, facts, flag, flag_by, note, pay, place, record_dispute,
+    record_refund, release, sell,
 };
 pub use shipping::Zone;
-pub use store::{PlacedLine, find, held_lines, lines, lock};
+pub use store::{PlacedLine, find, find_id_by_number, held_lines, lines, lock};
 
 use chrono::{DateTime, Utc};
 use serde::{Serialize, Serializer};
@@ -149,7 +149,7 @@ pub struct TimelineEntry {
     pub kind: String,
     pub from_status: Option<Status>,
     pub to_status: Option<Status>,
-    /// `shopper`, `stripe`, `sweeper` or `token:NAME`.
+    /// `shopper`, `stripe`, `sweeper`, `mail` or `token:NAME`.
     pub actor: String,
     pub note: String,
     pub created_at: DateTime<Utc>,

@@ -9,7 +9,8 @@ use serde_json::Value;
 use sqlx::{Connection, PgConnection, PgPool};
 use tracing::{info, warn};
 
-use super::{refunds, store};
+use super::{letters, refunds, store};
+use crate::email::Refusal;
 use crate::error::{Error, Result};
 use crate::ids::{OrderId, RefundId};
 use crate::jobs::{self, Job};
@@ -274,10 +275,22 @@ async fn settle_payment(conn: &mut PgConnection, order: OrderId, session: &Sessi
         note: format!("payment {payment_id}, session {}", session.id),
     };
     let (outcome, why) = match orders::pay(conn, order, &receipt).await? {
-        Outcome::Paid(_) => ("settled", ""),
-        Outcome::OutOfStock(_) => ("refused", "paid too late: the pieces were sold meanwhile"),
-        Outcome::AlreadyPaid(_) => ("refused", "paid twice"),
-        Outcome::Mismatch(_) => ("refused", "the paid amount is not the order's"),
+        Outcome::Paid(order) => {
+            letters::confirm(conn, &order).await?;
+            ("settled", "")
+        }
+        Outcome::OutOfStock(order) => {
+            letters::refuse(conn, &order, session, Refusal::SoldMeanwhile).await?;
+            ("refused", "paid too late: the pieces were sold meanwhile")
+        }
+        Outcome::AlreadyPaid(order) => {
+            letters::refuse(conn, &order, session, Refusal::PaidTwice).await?;
+            ("refused", "paid twice")
+        }
+        Outcome::Mismatch(order) => {
+            letters::refuse(conn, &order, session, Refusal::AmountDiffers).await?;
+            ("refused", "the paid amount is not the order's")
+        }
     };
     store::record_payment(
         conn,

@@ -15,7 +15,7 @@ pub use catalogue_file::{ImportSummary, export, import};
 pub use listing::{Page, PageRequest, links};
 pub use routes::{base_url, router};
 pub use stock::{Lock, Reason, adjust, lock, release, reserve, take, take_held};
-pub use store::{Discrepancy, check_ledger, is_empty};
+pub use store::{Discrepancy, check_ledger, details, is_empty};
 pub use sync::{
     SyncRow, doubt_prices, find_for_sync, pending_syncs, record_price, record_retired,
     record_stripe_product, record_sync_error, record_synced, stalled_syncs,

@@ -1,12 +1,14 @@
 //! SQL of products, and nothing else. Stock has its own file, the sync with Stripe, too.
 
+use std::collections::BTreeMap;
+
 use sqlx::postgres::PgRow;
 use sqlx::{FromRow, PgConnection, Postgres, QueryBuilder, Row};
 
 use super::Product;
 use super::input::CategoryKey;
 use super::listing::{Categories, Filter, PageRequest};
-use super::views::{ListedProduct, MovementView};
+use super::views::{ListedProduct, MovementView, lighter_type_display};
 use crate::error::Result;
 use crate::ids::ProductId;
 
@@ -441,6 +443,28 @@ pub async fn is_empty(conn: &mut PgConnection) -> Result<bool> {
     .fetch_one(conn)
     .await?;
     Ok(empty)
+}
+
+/// The collection and the size of each product, as `Infinite Path · Classic BIC`.
+pub async fn details(
+    conn: &mut PgConnection,
+    ids: &[&ProductId],
+) -> Result<BTreeMap<ProductId, String>> {
+    let rows: Vec<(ProductId, i16, Option<String>)> = sqlx::query_as(
+        "select p.id, p.lighter_type, c.name
+         from products p
+         left join categories c on c.id = p.category_id
+         where p.id = any($1)",
+    )
+    .bind(ids)
+    .fetch_all(conn)
+    .await?;
+    let detail = |(id, lighter_type, collection): (ProductId, i16, Option<String>)| {
+        let collection = collection.as_deref().unwrap_or("Uncategorized");
+        let size = lighter_type_display(lighter_type);
+        (id, format!("{collection} · {size}"))
+    };
+    Ok(rows.into_iter().map(detail).collect())
 }
 
 /// A product whose numbers do not agree with the ledger or with what pending orders hold (P5).

@@ -246,7 +246,7 @@ pub fn serialize_time<S: Serializer>(time: &DateTime<Utc>, to: S) -> Result<S::O
     to.collect_str(&time.format(form))
 }
 
-fn lighter_type_display(lighter_type: i16) -> &'static str {
+pub fn lighter_type_display(lighter_type: i16) -> &'static str {
     match lighter_type {
         1 => "Classic BIC",
         2 => "Mini BIC",

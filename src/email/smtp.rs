@@ -1,0 +1,192 @@
+//! The dialogue with the mail server: one line per letter, each step with a time-out.
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::Context;
+use lettre::Address;
+use lettre::transport::smtp::Error;
+use lettre::transport::smtp::authentication::{Credentials, DEFAULT_MECHANISMS};
+use lettre::transport::smtp::client::{AsyncSmtpConnection, Certificate, TlsParameters};
+use lettre::transport::smtp::commands::{Data, Mail, Rcpt};
+use lettre::transport::smtp::extension::{ClientId, Extension, MailParameter};
+use tokio::time::error::Elapsed;
+use tokio::time::timeout;
+
+use crate::config::{Config, Security, SmtpServer};
+
+/// The longest dialogue. A letter whose attempt began longer ago than this has nobody at work on it.
+pub const LONGEST: Duration = Duration::from_secs(5 * 60);
+
+const NOT_ASCII: &str = "the mail server takes no addresses with letters beyond ASCII";
+
+/// Why a letter was not taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// Another attempt may succeed.
+    Passing(String),
+    /// The server will never take it.
+    Final(String),
+}
+
+pub struct Smtp {
+    server: SmtpServer,
+    hello: ClientId,
+    tls: TlsParameters,
+    step: Duration,
+}
+
+impl Smtp {
+    /// # Errors
+    /// When the file of the further certificate cannot be read.
+    pub fn new(server: SmtpServer, config: &Config) -> anyhow::Result<Smtp> {
+        let mut tls = TlsParameters::builder(server.host.clone());
+        if let Some(path) = &config.smtp_ca_file {
+            tls = tls.add_root_certificate(read_certificate(path)?);
+        }
+        Ok(Smtp {
+            hello: server
+                .hello
+                .clone()
+                .map(ClientId::Domain)
+                .unwrap_or_default(),
+            tls: tls.build().context("preparing TLS for the mail server")?,
+            step: config.smtp_timeout,
+            server,
+        })
+    }
+
+    /// Hands a letter over. When this returns, the server has taken it; with what became of the copy where the server
+    /// would not take that. A refused copy does not keep the letter from its recipient.
+    pub async fn deliver(
+        &self,
+        from: &Address,
+        to: &Address,
+        copy: Option<&Address>,
+        message: &[u8],
+    ) -> Result<Option<String>, Failure> {
+        timeout(LONGEST, self.dialogue(from, to, copy, message))
+            .await
+            .unwrap_or_else(|_| Err(Failure::Passing("the dialogue took too long".to_owned())))
+    }
+
+    async fn dialogue(
+        &self,
+        from: &Address,
+        to: &Address,
+        copy: Option<&Address>,
+        message: &[u8],
+    ) -> Result<Option<String>, Failure> {
+        let mut line = self.connect().await.map_err(|failure| match failure {
+            // A server that lets nobody in, or not us, has said nothing of this letter.
+            Failure::Final(why) | Failure::Passing(why) => Failure::Passing(why),
+        })?;
+        let takes_unicode = line.server_info().supports_feature(Extension::SmtpUtfEight);
+        let taken = |address: &Address| takes_unicode || address.to_string().is_ascii();
+        if !taken(to) {
+            return Err(Failure::Final(NOT_ASCII.to_owned()));
+        }
+        let options = match takes_unicode {
+            true => vec![MailParameter::SmtpUtfEight],
+            false => Vec::new(),
+        };
+        let sender = Mail::new(Some(from.clone()), options);
+        self.step("MAIL", line.command(sender)).await?;
+        let recipient = Rcpt::new(to.clone(), Vec::new());
+        self.step("RCPT", line.command(recipient)).await?;
+        let mut not_copied = None;
+        match copy {
+            Some(copy) if !taken(copy) => not_copied = Some(NOT_ASCII.to_owned()),
+            Some(copy) => {
+                let recipient = Rcpt::new(copy.clone(), Vec::new());
+                match timeout(self.step, line.command(recipient)).await {
+                    Ok(Err(error)) if error.status().is_some() => {
+                        not_copied = Some(error.to_string());
+                    }
+                    answer => {
+                        self.judge("RCPT", answer)?;
+                    }
+                }
+            }
+            None => {}
+        }
+        self.step("DATA", line.command(Data)).await?;
+        self.step("the letter", line.message(message)).await?;
+        // The letter is theirs now, however the line ends.
+        let _ = timeout(self.step, line.quit()).await;
+        Ok(not_copied)
+    }
+
+    async fn connect(&self) -> Result<AsyncSmtpConnection, Failure> {
+        let server = &self.server;
+        let wrapped = (server.security == Security::Wrapped).then(|| self.tls.clone());
+        let connecting = AsyncSmtpConnection::connect_tokio1(
+            (server.host.as_str(), server.port),
+            Some(self.step),
+            &self.hello,
+            wrapped,
+            None,
+        );
+        let mut line = self.step("connecting", connecting).await?;
+        let upgrade = match server.security {
+            Security::Required => true,
+            Security::Opportunistic => line.can_starttls(),
+            Security::None | Security::Wrapped => false,
+        };
+        if upgrade {
+            let upgrading = line.starttls(self.tls.clone(), &self.hello);
+            self.step("STARTTLS", upgrading).await?;
+        }
+        if let Some((user, password)) = &server.login {
+            let credentials = Credentials::new(user.clone(), password.reveal().to_owned());
+            let signing_in = line.auth(DEFAULT_MECHANISMS, &credentials);
+            self.step("signing in", signing_in).await?;
+        }
+        Ok(line)
+    }
+
+    async fn step<T>(
+        &self,
+        what: &str,
+        action: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Failure> {
+        self.judge(what, timeout(self.step, action).await)
+    }
+
+    fn judge<T>(
+        &self,
+        what: &str,
+        answer: Result<Result<T, Error>, Elapsed>,
+    ) -> Result<T, Failure> {
+        match answer {
+            Ok(Ok(done)) => Ok(done),
+            Ok(Err(error)) => Err(sort(what, &error)),
+            Err(_) => {
+                let seconds = self.step.as_secs();
+                Err(Failure::Passing(format!(
+                    "{what}: no answer in {seconds} seconds"
+                )))
+            }
+        }
+    }
+}
+
+/// Permanent is what the server calls so, but for its wish that we sign in (better).
+///
+/// Source: <https://www.rfc-editor.org/rfc/rfc4954#section-6>
+fn sort(what: &str, error: &Error) -> Failure {
+    let said = format!("{what}: {error}");
+    let code = error.status().map(u16::from);
+    let of_login = matches!(code, Some(530 | 534 | 535 | 538));
+    if error.is_permanent() && !of_login {
+        Failure::Final(said)
+    } else {
+        Failure::Passing(said)
+    }
+}
+
+fn read_certificate(path: &Path) -> anyhow::Result<Certificate> {
+    let read =
+        || -> anyhow::Result<Certificate> { Ok(Certificate::from_pem(&std::fs::read(path)?)?) };
+    read().with_context(|| format!("reading {} (SMTP_CA_FILE says which)", path.display()))
+}
