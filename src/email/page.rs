@@ -40,6 +40,10 @@ pub enum Block {
         label: String,
         url: String,
     },
+    Link {
+        label: &'static str,
+        url: String,
+    },
     /// Sources of pictures, shown in the letter's full width.
     Photographs(Vec<String>),
     /// A remark in small letters.
@@ -100,10 +104,11 @@ fn order_confirmation(order: &OrderFacts, shop: &str, shown: &Shown) -> Page {
     let total = order.total.in_currency(&order.currency);
     let mut blocks = vec![
         greeting(order.customer_name.as_deref()),
-        Block::Text(format!(
-            "Thank you for your order. It is paid, and we are getting it ready for its journey. You will hear from us \
-             again as soon as it is on its way."
-        )),
+        Block::Text(
+            "Thank you: your order is paid, and we are getting it ready to ship. You will hear from us again as soon as \
+             it is on its way."
+                .to_owned(),
+        ),
         Block::Facts(order_facts(order)),
         Block::Lines(lines(order, shown)),
         sum(order),
@@ -239,7 +244,12 @@ fn could_not_fulfil_notice(refusal: &RefusalFacts) -> Page {
 fn new_request(request: &RequestFacts, email: &str, shown: &Shown) -> Page {
     let name = one_line(&request.customer_name, 100);
     let mut facts = vec![("From", name.clone()), ("Email", one_line(email, 254))];
-    facts.extend(request.colors.clone().map(|colors| ("Colors", colors)));
+    facts.extend(
+        request
+            .colors
+            .as_deref()
+            .map(|colors| ("Colors", one_line(colors, 500))),
+    );
     facts.push(("Request", request.id.to_string()));
     let mut blocks = vec![
         Block::Text(format!("{name} would like a piece made.")),
@@ -478,20 +488,23 @@ fn your_request(request: &RequestFacts) -> Vec<Block> {
         title: "Your request",
         text: request.description.clone(),
     }];
-    blocks.extend(button(
-        "See where your request stands".to_owned(),
-        request.status_url.as_deref(),
-    ));
+    blocks.extend(
+        page_at(request.status_url.as_deref()).map(|url| Block::Link {
+            label: "See where your request stands",
+            url,
+        }),
+    );
     blocks
 }
 
-/// A button that leads to a web page, and nowhere else.
 fn button(label: String, url: Option<&str>) -> Option<Block> {
+    page_at(url).map(|url| Block::Button { label, url })
+}
+
+/// The address, if it is one of a web page and of nothing else that a click could set off.
+fn page_at(url: Option<&str>) -> Option<String> {
     let url = url::Url::parse(url?).ok()?;
-    matches!(url.scheme(), "https" | "http").then(|| Block::Button {
-        label,
-        url: url.into(),
-    })
+    matches!(url.scheme(), "https" | "http").then(|| url.into())
 }
 
 fn date(at: DateTime<Utc>) -> String {

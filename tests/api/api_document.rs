@@ -8,7 +8,10 @@ use serde_json::{Map, Value};
 use crate::support::Shop;
 
 /// Every route with its methods. What is added to the shop is added here.
-const ROUTES: [(&str, &[&str]); 18] = [
+const ROUTES: [(&str, &[&str]); 21] = [
+    ("/api/admin/letters", &["get"]),
+    ("/api/admin/letters/{id}", &["get"]),
+    ("/api/admin/letters/{id}/resend", &["post"]),
     ("/api/admin/orders", &["get", "post"]),
     ("/api/admin/orders/{id}", &["get"]),
     ("/api/admin/products", &["get"]),

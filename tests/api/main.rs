@@ -9,6 +9,7 @@ mod catalogue_search;
 mod catalogue_writes;
 mod events;
 mod faults;
+mod letters;
 mod oversell;
 mod process;
 mod purchase;

@@ -388,6 +388,9 @@ async fn production_names_every_missing_setting_and_does_not_start() {
         "FRONTEND_URL",
         "STRIPE_SECRET_KEY",
         "STRIPE_WEBHOOK_SECRET",
+        "SMTP_URL",
+        "MAIL_FROM",
+        "SHOP_EMAIL",
     ] {
         assert!(said.contains(name), "{name}: {said}");
     }

@@ -2,6 +2,11 @@
 //! behind real HTTP.
 
 mod database;
+mod mail;
+mod smtp;
+
+pub use mail::Mail;
+pub use smtp::{MailServer, Safety, Trouble};
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -85,6 +90,10 @@ impl Shop {
             (
                 "MEDIA_URL".to_owned(),
                 database.folder().display().to_string(),
+            ),
+            (
+                "DATA_DIR".to_owned(),
+                database.data_folder().display().to_string(),
             ),
         ]);
         all.extend(
@@ -233,7 +242,7 @@ impl Shop {
             .expect("the queue");
     }
 
-    /// Lets time pass for every checkout: what is counted from now on is this much older.
+    /// Lets time pass for every checkout, refund and letter: what is counted from now on is this much older.
     pub async fn wait(&self, time: Duration) {
         let seconds = time.as_secs_f64();
         for sql in [
@@ -244,6 +253,10 @@ impl Shop {
                  hold_until = hold_until - make_interval(secs => $1)",
             "update idempotency_keys set created_at = created_at - make_interval(secs => $1)",
             "update refunds set updated_at = updated_at - make_interval(secs => $1)",
+            "update letters
+             set trying_since = trying_since - make_interval(secs => $1),
+                 tried_at = tried_at - make_interval(secs => $1),
+                 due_at = due_at - make_interval(secs => $1)",
         ] {
             sqlx::query(sql)
                 .bind(seconds)
@@ -265,6 +278,11 @@ impl Shop {
         spirit_beads::payments::reconcile(&self.app, &|_, _| {})
             .await
             .expect("a reconciliation")
+    }
+
+    /// The letters that were delivered into the folder, oldest first.
+    pub fn mail(&self) -> Vec<Mail> {
+        Mail::in_folder(&self.app.config.data_dir.join("mail"))
     }
 
     /// (on hand, reserved) of a product.
