@@ -116,7 +116,8 @@ pub fn parse_address(text: &str) -> Option<Address> {
     Address::new(address.user(), domain).ok()
 }
 
-/// The text as one line of at most so many characters, without control characters: fit for a header.
+/// The text as one line of at most so many characters, fit for a header: without control characters, and without what a
+/// mail program would decode (RFC 2047).
 pub fn one_line(text: &str, most: usize) -> String {
     let plain: String = text
         .chars()
@@ -128,7 +129,8 @@ pub fn one_line(text: &str, most: usize) -> String {
             }
         })
         .collect();
-    let line = plain.split_whitespace().collect::<Vec<_>>().join(" ");
+    let words: Vec<&str> = plain.split_whitespace().collect();
+    let line = words.join(" ").replace("=?", "= ?");
     if line.chars().count() <= most {
         return line;
     }
@@ -183,6 +185,7 @@ mod tests {
     fn a_line_for_a_header_is_one_line() {
         assert_eq!(one_line(" a\r\nBcc: b\0\u{2028}c\t", 50), "a Bcc: b c");
         assert_eq!(one_line("Łódź 你好", 50), "Łódź 你好");
+        assert_eq!(one_line("=?utf-8?q?=0D=0A?=", 50), "= ?utf-8?q?=0D=0A?=");
         assert_eq!(one_line(&"x".repeat(300), 10), "xxxxxxxxx…");
     }
 }

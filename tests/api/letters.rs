@@ -161,8 +161,8 @@ async fn a_paid_order_is_confirmed_with_its_picture_and_its_whole_total() {
         .expect("a picture");
     let keeper = shop.keeper(&[Scope::Catalogue]).await;
     let path = json!({"name": "Infinite Path"});
-    assert_eq!(keeper.post("/api/categories/", &path).await.status, 201);
-    let fields = json!({"category": "Infinite Path", "primary_image": "/media/sunrise.png"});
+    let category = keeper.post("/api/categories/", &path).await.json["id"].clone();
+    let fields = json!({"category": category, "primary_image": "/media/sunrise.png"});
     let piece = shop.stocks_with("Sunrise <1>", 2, fields).await;
     let session = session_of(&shop.client.check_out(&[(&piece, 2)]).await);
     shop.stripe.pay(&session, card()).await.expect("a payment");
@@ -200,7 +200,7 @@ Total: $99.00
 
 Ships to:
 Jane Shopper
-1 Main Street
+123 Main Street
 Portland, OR 97205
 
 -- 
@@ -336,7 +336,7 @@ async fn a_payment_that_finds_no_piece_is_explained_to_the_shopper_and_to_the_sh
         assert!(mail.text.contains("$52.00"), "{}", mail.text);
     }
     assert!(
-        mail[1].text.contains("somebody else\nbought them"),
+        mail[1].text.contains("somebody else bought them"),
         "{}",
         mail[1].text
     );
@@ -833,7 +833,7 @@ async fn nothing_that_a_visitor_types_becomes_a_header_or_a_command() {
     shop.run_jobs().await;
     let received = server.received();
     assert_eq!(received.len(), 1 + 2 * attacks.len());
-    for (at, letter) in received[1..].iter().enumerate() {
+    for letter in &received[1..] {
         assert_eq!(letter.recipients, ["keeper@beads.example"]);
         let mail = letter.mail();
         let allowed = [
@@ -858,10 +858,9 @@ async fn nothing_that_a_visitor_types_becomes_a_header_or_a_command() {
         assert!(mail.subject.chars().count() <= 200 && !mail.subject.contains(['\r', '\n']));
         assert!(mail.raw.is_ascii() && mail.raw.lines().all(|line| line.len() <= 998));
         assert!(!mail.html.contains("<script") && !mail.html.contains("<b>"));
-        let answers: &[&str] = if at % 2 == 0 {
-            &["maya.tallchief@example.com"]
-        } else {
-            &[]
+        let answers: &[&str] = match mail.text.contains("Email: maya.tallchief@") {
+            true => &["maya.tallchief@example.com"],
+            false => &[],
         };
         assert_eq!(mail.reply_to, answers, "{}", mail.raw);
     }
