@@ -113,6 +113,21 @@ impl Query {
             .find(|(key, _)| key == name)
             .map(|(_, value)| value.as_str())
     }
+
+    /// The whole number from 1 to `most` of a parameter, `default` without one; a fault for anything else.
+    pub fn whole(&self, name: &str, default: i64, most: i64, faults: &mut Vec<Fault>) -> i64 {
+        let number = match self.get(name) {
+            None | Some("") => return default,
+            Some(text) => text.parse().ok().filter(|n| (1..=most).contains(n)),
+        };
+        number.unwrap_or_else(|| {
+            faults.push(Fault::new(
+                name,
+                format!("must be a whole number from 1 to {most}"),
+            ));
+            default
+        })
+    }
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for Query {

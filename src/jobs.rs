@@ -48,6 +48,15 @@ impl Job {
         }
     }
 
+    /// Jobs of one queue are done one after the other: a mail server that does not answer keeps one worker's hand busy,
+    /// not all of them.
+    fn queue(&self) -> Option<&'static str> {
+        match self {
+            Job::SendLetter { .. } => Some("letters"),
+            _ => None,
+        }
+    }
+
     /// The payload as the queue keeps it.
     pub fn payload(&self) -> Value {
         serde_json::to_value(self).expect("a job is plain data")
@@ -56,16 +65,7 @@ impl Job {
 
 /// Queues a job; it becomes visible to workers when the caller's transaction commits. Safe to repeat.
 pub async fn enqueue(conn: &mut PgConnection, job: &Job) -> Result<()> {
-    sqlx::query(
-        "select id
-         from graphile_worker.add_job($1, $2::json, job_key := $3)",
-    )
-    .bind(IDENTIFIER)
-    .bind(job.payload())
-    .bind(job.key())
-    .execute(conn)
-    .await?;
-    Ok(())
+    enqueue_in(conn, job, Duration::ZERO).await
 }
 
 /// Queues a job for later; it replaces one with its key that has not begun. Safe to repeat.
@@ -73,10 +73,11 @@ pub async fn enqueue_in(conn: &mut PgConnection, job: &Job, delay: Duration) -> 
     sqlx::query(
         "select id
          from graphile_worker.add_job(
-             $1, $2::json, job_key := $3, run_at := now() + make_interval(secs => $4))",
+             $1, $2::json, queue_name := $3, job_key := $4, run_at := now() + make_interval(secs => $5))",
     )
     .bind(IDENTIFIER)
     .bind(job.payload())
+    .bind(job.queue())
     .bind(job.key())
     .bind(delay.as_secs_f64())
     .execute(conn)

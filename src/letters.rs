@@ -20,7 +20,7 @@ use crate::email::{
 };
 use crate::error::{Error, ErrorBody, Fault, Result};
 use crate::extract::{Json, Path, Query};
-use crate::ids::{LetterId, OrderId};
+use crate::ids::LetterId;
 use crate::{orders, products};
 
 pub fn router() -> OpenApiRouter<App> {
@@ -148,6 +148,7 @@ struct LetterView {
 
 /// Letters, newest first.
 #[utoipa::path(
+    operation_id = "list_letters",
     get,
     path = "/api/admin/letters",
     tag = "letters",
@@ -170,22 +171,8 @@ struct LetterView {
 async fn list(State(app): State<App>, admin: Admin, query: Query) -> Result<Json<LetterPage>> {
     admin.may(Scope::OrdersRead)?;
     let mut faults = Vec::new();
-    let mut number = |name: &'static str, default: i64, most: i64| match query.get(name) {
-        None | Some("") => default,
-        Some(text) => text
-            .parse()
-            .ok()
-            .filter(|n| (1..=most).contains(n))
-            .unwrap_or_else(|| {
-                faults.push(Fault::new(
-                    name,
-                    format!("must be a whole number from 1 to {most}"),
-                ));
-                default
-            }),
-    };
-    let page = number("page", 1, 1_000_000);
-    let page_size = number("page_size", 24, 100);
+    let page = query.whole("page", 1, 1_000_000, &mut faults);
+    let page_size = query.whole("page_size", 24, 100, &mut faults);
     let mut text = |name: &'static str| {
         let text = query.get(name)?.trim().to_owned();
         if text.contains('\0') || text.chars().count() > 254 {
@@ -206,7 +193,11 @@ async fn list(State(app): State<App>, admin: Admin, query: Query) -> Result<Json
     }
     let mut conn = app.db.acquire().await?;
     let order = match order {
-        Some(text) => Some(find_order(&mut conn, &text).await?),
+        Some(text) => Some(
+            orders::find_id(&mut conn, &text)
+                .await?
+                .ok_or_else(|| Error::invalid("order", "is no order's id or number"))?,
+        ),
         None => None,
     };
     let filter = Filter {
@@ -230,24 +221,6 @@ async fn list(State(app): State<App>, admin: Admin, query: Query) -> Result<Json
     }))
 }
 
-/// The order that is meant by an id or a number.
-///
-/// # Errors
-/// 400 where there is none.
-async fn find_order(conn: &mut PgConnection, text: &str) -> Result<OrderId> {
-    if let Ok(id) = text.parse() {
-        return Ok(OrderId(id));
-    }
-    let number = text
-        .strip_prefix("SB-")
-        .and_then(|number| number.parse().ok());
-    let found = match number {
-        Some(number) => orders::find_id_by_number(conn, number).await?,
-        None => None,
-    };
-    found.ok_or_else(|| Error::invalid("order", "is no order's id or number"))
-}
-
 /// A letter to the shop shows the shop's address.
 fn named(mut letter: LetterRow, app: &App) -> LetterRow {
     for address in [Some(&mut letter.recipient), letter.copy_to.as_mut()] {
@@ -260,6 +233,7 @@ fn named(mut letter: LetterRow, app: &App) -> LetterRow {
 
 /// One letter, with what it says.
 #[utoipa::path(
+    operation_id = "find_letter",
     get,
     path = "/api/admin/letters/{id}",
     tag = "letters",
@@ -297,6 +271,7 @@ async fn view(app: &App, id: LetterId) -> Result<LetterView> {
 /// Sends a letter again that was sent or given up. It goes under a new Message-ID, because mail programs show a letter
 /// once whose Message-ID they know.
 #[utoipa::path(
+    operation_id = "resend_letter",
     post,
     path = "/api/admin/letters/{id}/resend",
     tag = "letters",

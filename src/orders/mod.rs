@@ -12,7 +12,7 @@ pub use service::{
     record_refund, release, sell,
 };
 pub use shipping::Zone;
-pub use store::{PlacedLine, find, find_id_by_number, held_lines, lines, lock};
+pub use store::{PlacedLine, find, find_id, held_lines, lines, lock};
 
 use chrono::{DateTime, Utc};
 use serde::{Serialize, Serializer};

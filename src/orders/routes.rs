@@ -65,22 +65,8 @@ struct OrderPage {
 async fn list(State(app): State<App>, admin: Admin, query: Query) -> Result<Json<OrderPage>> {
     admin.may(Scope::OrdersRead)?;
     let mut faults = Vec::new();
-    let mut number = |name: &'static str, default: i64, most: i64| match query.get(name) {
-        None | Some("") => default,
-        Some(text) => text
-            .parse()
-            .ok()
-            .filter(|n| (1..=most).contains(n))
-            .unwrap_or_else(|| {
-                faults.push(Fault::new(
-                    name,
-                    format!("must be a whole number from 1 to {most}"),
-                ));
-                default
-            }),
-    };
-    let page = number("page", 1, 1_000_000);
-    let page_size = number("page_size", 24, 100);
+    let page = query.whole("page", 1, 1_000_000, &mut faults);
+    let page_size = query.whole("page_size", 24, 100, &mut faults);
     let status = match query.get("status") {
         None | Some("") => None,
         Some(text) => {
@@ -143,16 +129,9 @@ async fn find(
 ) -> Result<Json<OrderView>> {
     admin.may(Scope::OrdersRead)?;
     let mut conn = app.db.acquire().await?;
-    let id = match (
-        id.parse(),
-        id.strip_prefix("SB-")
-            .and_then(|number| number.parse().ok()),
-    ) {
-        (Ok(id), _) => Some(OrderId(id)),
-        (_, Some(number)) => store::find_id_by_number(&mut conn, number).await?,
-        _ => None,
-    };
-    let id = id.ok_or(Error::NotFound("Order"))?;
+    let id = store::find_id(&mut conn, &id)
+        .await?
+        .ok_or(Error::NotFound("Order"))?;
     Ok(Json(view(&mut conn, id).await?))
 }
 

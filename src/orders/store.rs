@@ -131,8 +131,17 @@ pub async fn find(conn: &mut PgConnection, id: OrderId) -> Result<Option<Order>>
     Ok(order)
 }
 
-/// An order by its number (the 1042 of `SB-1042`).
-pub async fn find_id_by_number(conn: &mut PgConnection, number: i64) -> Result<Option<OrderId>> {
+/// The order that a text means: an id, which is taken as it is, or a number as `SB-1042`.
+pub async fn find_id(conn: &mut PgConnection, text: &str) -> Result<Option<OrderId>> {
+    if let Ok(id) = text.parse() {
+        return Ok(Some(OrderId(id)));
+    }
+    let number = text
+        .strip_prefix("SB-")
+        .and_then(|number| number.parse::<i64>().ok());
+    let Some(number) = number else {
+        return Ok(None);
+    };
     let id = sqlx::query_scalar("select id from orders where number = $1")
         .bind(number)
         .fetch_optional(conn)

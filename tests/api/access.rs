@@ -114,8 +114,28 @@ fn doors() -> Vec<(Method, &'static str, Scope, Value)> {
             Value::Null,
         ),
         (Method::POST, "/api/admin/orders", Scope::OrdersWrite, sale),
+        (
+            Method::GET,
+            "/api/admin/letters",
+            Scope::OrdersRead,
+            Value::Null,
+        ),
+        (
+            Method::GET,
+            "/api/admin/letters/{id}",
+            Scope::OrdersRead,
+            Value::Null,
+        ),
+        (
+            Method::POST,
+            "/api/admin/letters/{id}/resend",
+            Scope::OrdersWrite,
+            Value::Null,
+        ),
     ]
 }
+
+const LETTER: &str = "0193a000-0000-7000-8000-000000000001";
 
 /// A shop with one of everything.
 async fn furnished() -> Shop {
@@ -132,6 +152,14 @@ async fn furnished() -> Shop {
         .await;
     let sale = json!({"lines": [{"product_id": "sunrise", "quantity": 1}]});
     assert_eq!(keeper.post("/api/admin/orders/", &sale).await.status, 201);
+    sqlx::query(
+        "insert into letters (id, cause, kind, recipient, contents, state)
+         values ($1::uuid, 'test', 'order_confirmation', 'nowhere', '{}', 'failed')",
+    )
+    .bind(LETTER)
+    .execute(&shop.db)
+    .await
+    .expect("a letter");
     shop.run_jobs().await;
     shop
 }
@@ -140,6 +168,7 @@ fn path_of(route: &str) -> String {
     let id = match route {
         "/api/categories/{id}" => "1",
         "/api/admin/orders/{id}" => "SB-1001",
+        "/api/admin/letters/{id}" | "/api/admin/letters/{id}/resend" => LETTER,
         _ => "sunrise",
     };
     route.replace("{id}", id) + "/"
@@ -165,6 +194,7 @@ async fn state(shop: &Shop) -> Value {
              (select jsonb_agg(to_jsonb(p) order by id) from products p),
              (select jsonb_agg(to_jsonb(c) order by id) from categories c),
              (select jsonb_agg(to_jsonb(o) order by id) from orders o),
+             (select jsonb_agg(to_jsonb(l) order by id) from letters l),
              (select count(*) from stock_movements),
              (select count(*) from graphile_worker._private_jobs))",
     )

@@ -934,6 +934,7 @@ async fn a_request_is_told_to_the_shop_with_its_photographs_and_answered_to_the_
     let server = MailServer::start().await;
     let shop = shop_at(&server).await;
     let session = shop.sells_one("Sunrise").await;
+    shop.run_jobs().await;
     shop.queues(&sample("new_request"), email::SHOP, &session)
         .await;
     shop.run_jobs().await;
@@ -992,7 +993,7 @@ async fn letters_wear_the_shops_name_colour_and_logo() {
     ]);
     let mail = arrived(&sample("request_approved"), &house).await;
     assert!(mail.from.starts_with("Łuna \"Beads\" <&>"), "{}", mail.from);
-    let button = "background-color:#ffdd00;border-radius:9px\"><a class=\"button\"";
+    let button = "background-color:#ffdd00;border-radius:9px\"><a href=";
     assert!(mail.html.contains(button));
     assert!(
         mail.html.contains("color:#1d1916;text-decoration:none"),
@@ -1258,4 +1259,33 @@ async fn an_address_abroad_is_written_as_its_post_wants_it() {
     let address = "Hauptstraße 5\n50667 Köln\nGERMANY\n";
     assert!(mail.text.contains(address), "{}", mail.text);
     assert!(!mail.headers().contains(&"bcc".to_owned()));
+}
+
+#[tokio::test]
+async fn a_mail_server_that_says_nothing_keeps_one_hand_busy_and_not_all() {
+    let server = MailServer::start().await;
+    let shop = shop_with(&server, &[("SMTP_TIMEOUT_SECONDS", "30")]).await;
+    for name in ["One", "Two", "Three", "Four", "Five"] {
+        shop.sells_one(name).await;
+    }
+    shop.stocks("Last", 1).await;
+    server.misbehave(Trouble::Silence);
+    let app = shop.app.clone();
+    let working = tokio::spawn(async move {
+        let worker = worker::build(&app, false).await.expect("a worker");
+        worker.run_once().await.expect("a run of the queue");
+    });
+    loop {
+        let synced: bool =
+            sqlx::query_scalar("select bool_and(stripe_status = 'synced') from products")
+                .fetch_one(&shop.db)
+                .await
+                .expect("the products");
+        if synced {
+            break;
+        }
+        assert!(!working.is_finished());
+    }
+    assert!(server.connections() <= 1, "{}", server.connections());
+    working.abort();
 }

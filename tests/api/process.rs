@@ -12,7 +12,7 @@ use tokio::net::TcpStream;
 use tokio::process::{Child, ChildStdout, Command};
 use uuid::Uuid;
 
-use crate::support::{Client, Shop, card, form_of, read_answer, session_of};
+use crate::support::{Client, Mail, Shop, card, form_of, read_answer, session_of};
 
 /// How long anything may take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -406,6 +406,43 @@ async fn production_names_every_missing_setting_and_does_not_start() {
         said.contains("REQUEST_TIMEOUT_SECONDS") && said.contains("LOG_FORMAT"),
         "{said}"
     );
+}
+
+#[tokio::test]
+async fn every_letter_can_be_looked_at_without_a_database() {
+    let home = Home::new();
+    let (code, out, said) = home
+        .run(
+            &["letters", "preview", "--out", "letters"],
+            &[("SHOP_NAME", "Bead & Thread")],
+        )
+        .await;
+    assert_eq!(code, 0, "{said}");
+    assert!(out.starts_with("11 letters"), "{out}");
+    assert!(!home.dir.join("data").exists());
+    let mut letters = 0;
+    for entry in std::fs::read_dir(home.dir.join("letters")).expect("a folder") {
+        let path = entry.expect("a file").path();
+        let bytes = std::fs::read(&path).expect("a letter");
+        match path.extension().and_then(|end| end.to_str()) {
+            Some("eml") => {
+                let mail = Mail::read(&bytes);
+                for (id, _) in &mail.inside {
+                    assert!(mail.html.contains(&format!("\"cid:{id}\"")), "{id}");
+                }
+                let shown = mail.html.matches("\"cid:").count();
+                assert_eq!(shown, mail.inside.len(), "{}", path.display());
+                letters += 1;
+            }
+            Some("html") => {
+                let html = String::from_utf8(bytes).expect("UTF-8");
+                assert!(!html.contains("cid:") && html.contains("Bead &#38; Thread"));
+            }
+            Some("txt") => assert!(bytes.starts_with(b"Bead & Thread\n")),
+            end => panic!("{end:?}"),
+        }
+    }
+    assert_eq!(letters, 11);
 }
 
 /// The program's settings on a shop's database and Stripe.

@@ -222,10 +222,23 @@ impl Shop {
         assert!(left.is_empty(), "jobs left over: {left:#?}");
     }
 
-    /// Works off what can run now, and returns what is left: each job's payload and last error.
+    /// Works off what can run now, and what that queues, and returns what is left: each job's payload and last error.
     pub async fn run_failing_jobs(&self) -> Vec<(Value, Option<String>)> {
-        let worker = worker::build(&self.app, false).await.expect("a worker");
-        worker.run_once().await.expect("a run of the queue");
+        loop {
+            let worker = worker::build(&self.app, false).await.expect("a worker");
+            worker.run_once().await.expect("a run of the queue");
+            // A run may end while one of its last jobs queues another.
+            let due: bool = sqlx::query_scalar(
+                "select exists (select from graphile_worker._private_jobs
+                                where run_at <= now() and locked_at is null and attempts < max_attempts)",
+            )
+            .fetch_one(&self.db)
+            .await
+            .expect("the queue");
+            if !due {
+                break;
+            }
+        }
         sqlx::query_as(
             "select payload::jsonb, last_error from graphile_worker._private_jobs order by id",
         )
