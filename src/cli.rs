@@ -212,6 +212,13 @@ async fn serve(mut config: Config) -> anyhow::Result<()> {
     let url = &shop.app.config.public_url;
     println!("Shop API   {url}/api/products/");
     println!("API docs   {url}/api/docs/");
+    if shop.app.config.smtp.is_none() {
+        let folder = shop.app.config.data_dir.join("mail");
+        println!(
+            "Letters    {}/   (files, for no SMTP_URL is set)",
+            folder.display()
+        );
+    }
     if pages.is_some() {
         println!("Sandbox    {url}/sandbox/   (Stripe's stand-in: no real money)");
     }

@@ -13,7 +13,7 @@ use lettre::message::{Attachment, Mailbox, Message, MultiPart, SinglePart};
 use super::house::{House, Logo, one_line};
 use super::letter::Letter;
 use super::page::{Block, Page, Shown};
-use super::pictures::{self, Picture, PictureRef, Pictures};
+use super::pictures::{Picture, PictureRef, Pictures, square};
 
 /// The most bytes of pictures in one letter, before they are encoded: with what that adds, a letter stays below the
 /// 25 MB that mail servers take.
@@ -80,16 +80,18 @@ pub async fn compose(
     pictures: &impl Pictures,
     id: &str,
 ) -> anyhow::Result<Composed> {
-    let mut inside = Inside {
-        pictures: Vec::new(),
+    let mut parts = Parts {
         id: format!("{id}@{}", house.domain()),
+        inside: Vec::new(),
+        attached: Vec::new(),
+        bytes: 0,
     };
     let logo = match &house.logo {
-        Some(Logo::Inside(picture)) => Some(inside.add(picture.clone())),
+        Some(Logo::Inside(picture)) => parts.show(picture.clone()),
         Some(Logo::Elsewhere(url)) => Some(url.clone()),
         None => None,
     };
-    let (shown, attached) = read_pictures(letter, pictures, &mut inside).await;
+    let shown = read_pictures(letter, pictures, &mut parts).await;
     let page = Page::new(letter, house, &shown);
     let html = Html {
         page: &page,
@@ -112,78 +114,76 @@ pub async fn compose(
         subject: one_line(&page.subject, 200),
         html: html.render().context("the HTML of a letter")?,
         text: text.render().context("the text of a letter")?,
-        inside: inside.pictures,
-        attached,
+        inside: parts.inside,
+        attached: parts.attached,
     })
 }
 
-/// Pictures that the HTML shows.
-struct Inside {
-    pictures: Vec<(String, Picture)>,
+/// The pictures of a letter, within its size.
+struct Parts {
+    /// What their ids end in.
     id: String,
+    inside: Vec<(String, Picture)>,
+    attached: Vec<Picture>,
+    bytes: usize,
 }
 
-impl Inside {
-    /// Takes a picture in; returns what `src` says of it.
-    fn add(&mut self, picture: Picture) -> String {
-        let id = format!("{}.{}", self.pictures.len() + 1, self.id);
+impl Parts {
+    /// Takes in a picture that the HTML shows; returns what `src` says of it. None: it does not fit any more.
+    fn show(&mut self, picture: Picture) -> Option<String> {
+        self.count(&picture)?;
+        let id = format!("{}.{}", self.inside.len() + 1, self.id);
         let source = format!("cid:{id}");
-        self.pictures.push((id, picture));
-        source
+        self.inside.push((id, picture));
+        Some(source)
     }
 
-    fn bytes(&self) -> usize {
-        self.pictures
-            .iter()
-            .map(|(_, picture)| picture.bytes.len())
-            .sum()
+    /// Takes in a picture that is sent along. None: it does not fit any more.
+    fn attach(&mut self, picture: Picture) -> Option<()> {
+        self.count(&picture)?;
+        self.attached.push(picture);
+        Some(())
+    }
+
+    fn count(&mut self, picture: &Picture) -> Option<()> {
+        let bytes = self.bytes + picture.bytes.len();
+        (bytes <= MOST_BYTES).then(|| self.bytes = bytes)
     }
 }
 
-async fn read_pictures(
-    letter: &Letter,
-    pictures: &impl Pictures,
-    inside: &mut Inside,
-) -> (Shown, Vec<Picture>) {
+async fn read_pictures(letter: &Letter, pictures: &impl Pictures, parts: &mut Parts) -> Shown {
     let mut shown = Shown::default();
     for image in letter.line_images() {
-        let source = match image {
-            Some(path) if path.starts_with('/') => {
-                match pictures.read(PictureRef::Path(path), LINE_SIDE).await {
-                    Some(picture) => pictures::square(picture, LINE_SIDE)
-                        .await
-                        .filter(|picture| inside.bytes() + picture.bytes.len() <= MOST_BYTES)
-                        .map(|picture| inside.add(picture)),
-                    None => None,
-                }
-            }
-            Some(url) if url.starts_with("https://") => Some(url.to_owned()),
-            _ => None,
-        };
+        let source = show_line(image, pictures, parts).await;
         shown.lines.push(source);
     }
     for id in letter.finished_photographs() {
         let picture = pictures.read(PictureRef::Kept(id), SHOWN_WIDTH).await;
-        if let Some(picture) = picture
-            && inside.bytes() + picture.bytes.len() <= MOST_BYTES
-        {
-            let source = inside.add(picture);
-            shown.photographs.push(source);
-        }
+        shown
+            .photographs
+            .extend(picture.and_then(|picture| parts.show(picture)));
     }
-    let mut attached: Vec<Picture> = Vec::new();
-    let mut bytes = inside.bytes();
     for id in letter.attached_photographs() {
-        match pictures.read(PictureRef::Kept(id), ATTACHED_WIDTH).await {
-            Some(picture) if bytes + picture.bytes.len() <= MOST_BYTES => {
-                bytes += picture.bytes.len();
-                attached.push(picture);
-            }
-            _ => shown.left_out += 1,
+        let picture = pictures.read(PictureRef::Kept(id), ATTACHED_WIDTH).await;
+        match picture.and_then(|picture| parts.attach(picture)) {
+            Some(()) => shown.attached += 1,
+            None => shown.left_out += 1,
         }
     }
-    shown.attached = attached.len();
-    (shown, attached)
+    shown
+}
+
+async fn show_line(
+    image: Option<&str>,
+    pictures: &impl Pictures,
+    parts: &mut Parts,
+) -> Option<String> {
+    let image = image?;
+    if !image.starts_with('/') {
+        return image.starts_with("https://").then(|| image.to_owned());
+    }
+    let picture = pictures.read(PictureRef::Path(image), LINE_SIDE).await?;
+    parts.show(square(picture, LINE_SIDE).await?)
 }
 
 /// A string of beads: the shop's colour, deepened and lightened in turn.

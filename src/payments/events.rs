@@ -10,7 +10,6 @@ use sqlx::{Connection, PgConnection, PgPool};
 use tracing::{info, warn};
 
 use super::{letters, refunds, store};
-use crate::email::Refusal;
 use crate::error::{Error, Result};
 use crate::ids::{OrderId, RefundId};
 use crate::jobs::{self, Job};
@@ -274,23 +273,13 @@ async fn settle_payment(conn: &mut PgConnection, order: OrderId, session: &Sessi
             .map(|address| serde_json::to_value(address).expect("an address is plain data")),
         note: format!("payment {payment_id}, session {}", session.id),
     };
-    let (outcome, why) = match orders::pay(conn, order, &receipt).await? {
-        Outcome::Paid(order) => {
-            letters::confirm(conn, &order).await?;
-            ("settled", "")
-        }
-        Outcome::OutOfStock(order) => {
-            letters::refuse(conn, &order, session, Refusal::SoldMeanwhile).await?;
-            ("refused", "paid too late: the pieces were sold meanwhile")
-        }
-        Outcome::AlreadyPaid(order) => {
-            letters::refuse(conn, &order, session, Refusal::PaidTwice).await?;
-            ("refused", "paid twice")
-        }
-        Outcome::Mismatch(order) => {
-            letters::refuse(conn, &order, session, Refusal::AmountDiffers).await?;
-            ("refused", "the paid amount is not the order's")
-        }
+    let outcome = orders::pay(conn, order, &receipt).await?;
+    letters::tell(conn, &outcome, session).await?;
+    let (outcome, why) = match outcome {
+        Outcome::Paid(_) => ("settled", ""),
+        Outcome::OutOfStock(_) => ("refused", "paid too late: the pieces were sold meanwhile"),
+        Outcome::AlreadyPaid(_) => ("refused", "paid twice"),
+        Outcome::Mismatch(_) => ("refused", "the paid amount is not the order's"),
     };
     store::record_payment(
         conn,

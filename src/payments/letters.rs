@@ -4,11 +4,21 @@ use sqlx::PgConnection;
 
 use crate::email::{self, About, Letter, Refusal, RefusalFacts, SHOP};
 use crate::error::Result;
-use crate::orders::{self, Order};
+use crate::orders::{self, Order, Outcome};
 use crate::stripe::Session;
 
+/// Tells of what a payment came to.
+pub async fn tell(conn: &mut PgConnection, outcome: &Outcome, session: &Session) -> Result<()> {
+    match outcome {
+        Outcome::Paid(order) => confirm(conn, order).await,
+        Outcome::OutOfStock(order) => refuse(conn, order, session, Refusal::SoldMeanwhile).await,
+        Outcome::AlreadyPaid(order) => refuse(conn, order, session, Refusal::PaidTwice).await,
+        Outcome::Mismatch(order) => refuse(conn, order, session, Refusal::AmountDiffers).await,
+    }
+}
+
 /// The order is paid: to the shopper, copied to the shop; to the shop alone where Stripe knows no address.
-pub async fn confirm(conn: &mut PgConnection, order: &Order) -> Result<()> {
+async fn confirm(conn: &mut PgConnection, order: &Order) -> Result<()> {
     let letter = Letter::OrderConfirmation {
         order: orders::facts(conn, order).await?,
     };
@@ -29,7 +39,7 @@ pub async fn confirm(conn: &mut PgConnection, order: &Order) -> Result<()> {
 }
 
 /// A payment could not become the order and is given back in full: to the shopper and to the shop.
-pub async fn refuse(
+async fn refuse(
     conn: &mut PgConnection,
     order: &Order,
     session: &Session,

@@ -775,16 +775,13 @@ async fn a_letter_to_what_is_no_address_is_given_up_unsent() {
         "ann@example.com\r\nBcc: bob@example.com",
         "Ann <ann@example.com>",
         "ann@[127.0.0.1]",
+        "änn@example.com",
     ] {
         shop.queues(&sample("order_shipped"), address, &session)
             .await;
     }
     shop.run_jobs().await;
     assert_eq!(server.connections(), connections, "nobody was asked");
-    // This one could be, but not by this server.
-    shop.queues(&sample("order_shipped"), "änn@example.com", &session)
-        .await;
-    shop.run_jobs().await;
     for letter in &shop.letters().await[1..] {
         assert_eq!(letter["state"], "failed", "{letter}");
     }
