@@ -1286,3 +1286,24 @@ async fn a_mail_server_that_says_nothing_keeps_one_hand_busy_and_not_all() {
     assert!(server.connections() <= 1, "{}", server.connections());
     working.abort();
 }
+
+#[tokio::test]
+async fn in_a_folder_a_letter_that_is_sent_twice_lies_there_once() {
+    let shop = Shop::open().await;
+    shop.sells_one("Sunrise").await;
+    shop.run_jobs().await;
+    let first = shop.mail();
+    // As if its sender had been killed before it could say so.
+    sqlx::query("update letters set state = 'sending'")
+        .execute(&shop.db)
+        .await
+        .expect("a kill");
+    shop.wait(11 * MINUTE).await;
+    shop.clock().await;
+    shop.run_jobs().await;
+    assert_eq!(shop.letter().await, ("sent".to_owned(), 2, String::new()));
+    let second = shop.mail();
+    assert_eq!((first.len(), second.len()), (1, 1));
+    assert_eq!(first[0].message_id, second[0].message_id);
+    assert_ne!(first[0].raw, second[0].raw, "it was written anew");
+}

@@ -239,6 +239,14 @@ async fn a_newcomer_sells_a_piece_and_the_order_outlives_a_kill() {
     .await;
     let detail = format!("/api/products/{piece}/");
     assert_eq!(client.get(&detail).await.json["inventory_count"], count - 1);
+    let letters = home.dir.join("data/mail");
+    until("the letter is written", async || {
+        !Mail::in_folder(&letters).is_empty()
+    })
+    .await;
+    let letter = Mail::in_folder(&letters).remove(0);
+    assert_eq!(letter.subject, "Order Confirmation - Spirit Beads");
+    assert_eq!(letter.inside.len(), 1, "with the piece's picture");
 
     // A token for the shopkeeper's programs, made beside the running shop.
     let making = [

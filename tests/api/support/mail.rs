@@ -70,7 +70,11 @@ impl Mail {
         let Ok(entries) = std::fs::read_dir(folder) else {
             return Vec::new();
         };
-        let mut files: Vec<_> = entries.map(|entry| entry.expect("a file").path()).collect();
+        // What begins with a point is being written.
+        let mut files: Vec<_> = entries
+            .map(|entry| entry.expect("a file").path())
+            .filter(|path| path.extension().is_some_and(|end| end == "eml"))
+            .collect();
         files.sort();
         files
             .iter()
