@@ -7,12 +7,14 @@ use sha2::Sha256;
 use sqlx::PgPool;
 
 use crate::config::{Config, Secret};
+use crate::media::Media;
 use crate::stripe::Stripe;
 
 #[derive(Clone)]
 pub struct App {
     pub db: PgPool,
     pub stripe: Stripe,
+    pub media: Media,
     pub config: Arc<Config>,
     pub signer: Signer,
 }
@@ -26,6 +28,7 @@ impl App {
         Ok(App {
             db,
             stripe,
+            media: Media::open(&config)?,
             signer: Signer::new(key),
             config: Arc::new(config),
         })

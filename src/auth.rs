@@ -26,14 +26,17 @@ pub enum Scope {
     OrdersRead,
     /// Record sales.
     OrdersWrite,
+    /// Answer requests for custom pieces.
+    CustomOrders,
 }
 
 impl Scope {
-    pub const ALL: [Scope; 4] = [
+    pub const ALL: [Scope; 5] = [
         Scope::Catalogue,
         Scope::Stock,
         Scope::OrdersRead,
         Scope::OrdersWrite,
+        Scope::CustomOrders,
     ];
 
     pub fn as_str(self) -> &'static str {
@@ -42,6 +45,7 @@ impl Scope {
             Scope::Stock => "stock",
             Scope::OrdersRead => "orders:read",
             Scope::OrdersWrite => "orders:write",
+            Scope::CustomOrders => "custom_orders",
         }
     }
 

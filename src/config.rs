@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -56,6 +56,37 @@ pub struct ShippingRate {
     pub days: (u32, u32),
 }
 
+/// Where pictures lie.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MediaStore {
+    Folder(PathBuf),
+    Bucket(BucketSettings),
+}
+
+/// A bucket that speaks S3, and the key to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BucketSettings {
+    pub name: String,
+    /// What the names of all objects begin with; may be empty.
+    pub prefix: String,
+    pub region: String,
+    /// None: AWS itself.
+    pub endpoint: Option<String>,
+    pub access_key_id: Secret,
+    pub secret_access_key: Secret,
+}
+
+/// What is taken in as a picture.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MediaLimits {
+    /// The largest file.
+    pub file_bytes: u64,
+    /// The most files of one form.
+    pub files: usize,
+    /// The most pixels of one picture, in millions; what is decoded at a time is no more than that together.
+    pub megapixels: u32,
+}
+
 /// Every setting. `Default` is what `cargo run` with no configuration gets.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -80,7 +111,8 @@ pub struct Config {
     pub stripe_api_url: Option<String>,
     /// The time-out of one try of one call.
     pub stripe_timeout: Duration,
-    pub media_dir: PathBuf,
+    pub media_store: MediaStore,
+    pub media_limits: MediaLimits,
     /// As customers read it.
     pub shop_name: String,
     /// Where the shopkeeper reads mail.
@@ -269,14 +301,7 @@ fn read(reader: &mut Reader<'_>) -> Result<Config, Vec<Fault>> {
         ];
     }
 
-    let media_dir = match reader.text("MEDIA_URL") {
-        None => data_dir.join("media"),
-        Some(url) if url.contains("://") => {
-            reader.fault("MEDIA_URL", "must be a folder");
-            PathBuf::new()
-        }
-        Some(folder) => PathBuf::from(folder),
-    };
+    let media_store = reader.media_store(&data_dir);
     let config = Config {
         environment,
         bind_addr,
@@ -301,7 +326,12 @@ fn read(reader: &mut Reader<'_>) -> Result<Config, Vec<Fault>> {
         stripe_webhook_secrets: webhook_secrets.into_iter().map(Secret::new).collect(),
         stripe_api_url,
         stripe_timeout: reader.seconds("STRIPE_TIMEOUT_SECONDS", 8),
-        media_dir,
+        media_store,
+        media_limits: MediaLimits {
+            file_bytes: reader.counted("UPLOAD_MAX_FILE_BYTES", 7 * 1024 * 1024, 1 << 30),
+            files: reader.counted("UPLOAD_MAX_FILES", 10, 100) as usize,
+            megapixels: reader.counted("UPLOAD_MAX_MEGAPIXELS", 50, 250) as u32,
+        },
         shop_name: reader
             .text("SHOP_NAME")
             .unwrap_or_else(|| "Spirit Beads".to_owned()),
@@ -416,6 +446,69 @@ impl<'a> Reader<'a> {
             self.fault(name, "must be at most 60 seconds");
         }
         Duration::from_secs(seconds)
+    }
+
+    /// A number from one to `most`.
+    fn counted(&mut self, name: &'static str, default: u64, most: u64) -> u64 {
+        let number = self.parsed(name, default, "must be a whole number");
+        if !(1..=most).contains(&number) {
+            self.fault(name, &format!("must be from 1 to {most}"));
+            return default;
+        }
+        number
+    }
+
+    /// A folder, or `s3://bucket/prefix` with the usual settings of AWS.
+    fn media_store(&mut self, data_dir: &Path) -> MediaStore {
+        let location = self.text("MEDIA_URL");
+        let region = self.text("AWS_REGION");
+        let endpoint = self.url("AWS_ENDPOINT_URL");
+        let keys =
+            ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"].map(|name| (name, self.text(name)));
+        let folder = match location.as_deref() {
+            None => return MediaStore::Folder(data_dir.join("media")),
+            Some(location) => match location.split_once("://") {
+                None => return MediaStore::Folder(PathBuf::from(location)),
+                Some(("s3", bucket)) => bucket,
+                Some(_) => {
+                    self.fault("MEDIA_URL", "must be a folder or s3://bucket");
+                    return MediaStore::Folder(PathBuf::new());
+                }
+            },
+        };
+        let (name, prefix) = folder.split_once('/').unwrap_or((folder, ""));
+        if name.is_empty() {
+            self.fault("MEDIA_URL", "must name a bucket, as s3://bucket/prefix");
+        }
+        let is_exposed = |endpoint: &str| {
+            endpoint.starts_with("http://")
+                && !url::Url::parse(endpoint).is_ok_and(|url| match url.host() {
+                    Some(url::Host::Domain(name)) => name == "localhost",
+                    Some(url::Host::Ipv4(address)) => address.is_loopback(),
+                    Some(url::Host::Ipv6(address)) => address.is_loopback(),
+                    None => false,
+                })
+        };
+        if endpoint.as_deref().is_some_and(is_exposed) {
+            self.fault(
+                "AWS_ENDPOINT_URL",
+                "must begin with https://, except on this machine",
+            );
+        }
+        let [access_key_id, secret_access_key] = keys.map(|(name, key)| {
+            if key.is_none() {
+                self.fault(name, "is required with a bucket in MEDIA_URL");
+            }
+            Secret::new(key.unwrap_or_default())
+        });
+        MediaStore::Bucket(BucketSettings {
+            name: name.to_owned(),
+            prefix: prefix.trim_matches('/').to_owned(),
+            region: region.unwrap_or_else(|| "us-east-1".to_owned()),
+            endpoint,
+            access_key_id,
+            secret_access_key,
+        })
     }
 
     fn url(&mut self, name: &'static str) -> Option<String> {

@@ -1,5 +1,6 @@
 //! `Json`, `Query` and `Path` that fail as our [`Error`], in the words of the old service where API.md shows them.
 
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::extract::{FromRequest, FromRequestParts, Request};
@@ -8,6 +9,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio::time::Instant;
 
 use crate::error::{Error, Fault};
 
@@ -69,9 +71,52 @@ fn malformed(why: String) -> Error {
     Error::bad_request("parse_error", format!("JSON parse error - {why}"))
 }
 
-/// How long a request's body may take to arrive. An extension of the request; without it, for ever.
+/// How long a request's body may take to arrive; a form with files, how long it may be silent. An extension of the
+/// request; without it, for ever.
 #[derive(Clone, Copy)]
 pub struct BodyTime(pub Duration);
+
+/// When a request is given up. An extension of the request: who reads a long body puts it off with each part.
+#[derive(Clone)]
+pub struct Deadline {
+    limit: Duration,
+    at: Arc<Mutex<Instant>>,
+}
+
+impl Deadline {
+    /// So long from now.
+    pub fn new(limit: Duration) -> Deadline {
+        Deadline {
+            limit,
+            at: Arc::new(Mutex::new(Instant::now() + limit)),
+        }
+    }
+
+    /// Begins the time anew.
+    pub fn put_off(&self) {
+        *self.at.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now() + self.limit;
+    }
+
+    /// Ends when it has passed, and was not put off meanwhile.
+    pub async fn passed(&self) {
+        loop {
+            let at = *self.at.lock().unwrap_or_else(PoisonError::into_inner);
+            if at <= Instant::now() {
+                return;
+            }
+            tokio::time::sleep_until(at).await;
+        }
+    }
+}
+
+/// 408: the rest of the request did not come.
+pub fn request_timeout() -> Error {
+    Error::Refused(
+        StatusCode::REQUEST_TIMEOUT,
+        "request_timeout",
+        "The request body did not arrive in time.".to_owned(),
+    )
+}
 
 /// The whole body, within the route's limit and the request's time.
 ///
@@ -84,13 +129,7 @@ pub async fn body<S: Send + Sync>(request: Request, state: &S) -> Result<axum::b
         axum::body::Bytes::from_request(request, state),
     )
     .await
-    .map_err(|_| {
-        Error::Refused(
-            StatusCode::REQUEST_TIMEOUT,
-            "request_timeout",
-            "The request body did not arrive in time.".to_owned(),
-        )
-    })?
+    .map_err(|_| request_timeout())?
     .map_err(|rejection| match rejection.status() {
         StatusCode::PAYLOAD_TOO_LARGE => Error::Refused(
             StatusCode::PAYLOAD_TOO_LARGE,

@@ -7,7 +7,7 @@ use serde_json::Value;
 use sqlx::PgConnection;
 
 use crate::error::Result;
-use crate::ids::{LetterId, OrderId, ProductId, RefundId};
+use crate::ids::{LetterId, OrderId, PictureId, ProductId, RefundId};
 
 /// The name under which every job is queued; the payload says which it is.
 pub const IDENTIFIER: &str = "spirit_beads";
@@ -26,6 +26,12 @@ pub enum Job {
     SendRefund { refund: RefundId },
     /// Send a queued letter.
     SendLetter { letter: LetterId },
+    /// Make a picture's renditions.
+    RenderPicture { picture: PictureId },
+    /// Remove the objects of a picture that is gone.
+    RemovePicture { storage_key: String },
+    /// The clock's: let go of pictures that nobody uses.
+    SweepPictures,
     /// The clock's: release what has run out, settle what hangs.
     Sweep,
     /// The clock's: fetch the Stripe events that did not reach us.
@@ -41,6 +47,9 @@ impl Job {
             Job::SettleCheckout { order } => format!("settle_checkout:{order}"),
             Job::SendRefund { refund } => format!("send_refund:{refund}"),
             Job::SendLetter { letter } => format!("send_letter:{letter}"),
+            Job::RenderPicture { picture } => format!("render_picture:{picture}"),
+            Job::RemovePicture { storage_key } => format!("remove_picture:{storage_key}"),
+            Job::SweepPictures => "sweep_pictures".to_owned(),
             Job::Sweep => "sweep".to_owned(),
             Job::Reconcile => "reconcile".to_owned(),
         }

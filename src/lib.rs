@@ -7,13 +7,15 @@
 //! - [`server`]: the routers joined, middleware, listening, stopping gracefully
 //! - [`worker`]: every background job and what it does, on one screen; the clock's jobs
 //! - [`payments`]: money coming in: checkout sessions, Stripe's events, refunds
+//! - [`pictures`]: uploading photographs over HTTP
 //! - [`orders`]: what was bought, for how much, and where it went
 //! - [`products`]: what is for sale, at what price, how many are left
 //! - [`idempotency`]: the first answer, given again
 //! - [`auth`]: API tokens and the `Admin` extractor
-//! - [`extract`]: Json, Query and Path that fail as our `Error`
 //! - [`app`]: the pool and the outside services, handed to handlers and jobs
 //! - [`email`]: letters: what they say, how they look, how they are sent
+//! - [`media`]: photographs: the one way in, the store, the way out
+//! - [`extract`]: Json, Query and Path that fail as our `Error`
 //! - [`jobs`]: the outbox
 //! - [`stripe`]: everything we ask of Stripe, and its stand-in
 //! - [`db`]: pool, migrations, our own PostgreSQL for development and tests
@@ -34,9 +36,11 @@ pub mod extract;
 pub mod idempotency;
 pub mod ids;
 pub mod jobs;
+pub mod media;
 pub mod money;
 pub mod orders;
 pub mod payments;
+pub mod pictures;
 pub mod products;
 pub mod server;
 pub mod shop;

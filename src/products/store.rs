@@ -8,25 +8,40 @@ use super::input::CategoryKey;
 use super::listing::{Categories, Filter, PageRequest};
 use super::views::{ListedProduct, MovementView};
 use crate::error::Result;
-use crate::ids::ProductId;
+use crate::ids::{PictureId, ProductId};
+
+/// A product's pictures, in order, in the same round trip as the product.
+macro_rules! images_column {
+    () => {
+        "(select coalesce(json_agg(json_build_object('id', i.id, 'width', i.width, 'height', i.height,
+                                                     'thumbhash', i.thumbhash)
+                                   order by pp.position), '[]')
+          from product_pictures pp
+          join pictures i on i.id = pp.picture_id
+          where pp.product_id = p.id) as images"
+    };
+}
 
 /// The columns of a [`Product`].
 macro_rules! product_columns {
     () => {
-        "p.id, p.name, p.slug, p.lighter_type, p.price, p.currency, p.category_id,
+        concat!("p.id, p.name, p.slug, p.lighter_type, p.price, p.currency, p.category_id,
          c.name as category_name, p.description, p.primary_image, p.secondary_image,
          p.is_sold_out, p.is_active, p.on_hand, p.reserved, p.weight_ounces::text as weight_ounces,
          p.version, p.stripe_product_id, p.stripe_price_id, p.stripe_status, p.stripe_error,
-         p.created_at, p.updated_at"
+         p.created_at, p.updated_at, ", images_column!())
     };
 }
-pub(super) use product_columns;
+pub(super) use {images_column, product_columns};
 
 /// The columns of a [`ListedProduct`].
 macro_rules! listed_columns {
     () => {
-        "p.id, p.name, p.slug, p.lighter_type, p.price, p.category_id, c.name as category_name,
-         p.is_sold_out, p.on_hand, p.reserved, p.primary_image, p.secondary_image"
+        concat!(
+            "p.id, p.name, p.slug, p.lighter_type, p.price, p.category_id, c.name as category_name,
+         p.is_sold_out, p.on_hand, p.reserved, p.primary_image, p.secondary_image, ",
+            images_column!()
+        )
     };
 }
 
@@ -336,6 +351,28 @@ pub async fn update(
     .bind(product.is_active)
     .bind(&product.weight_ounces)
     .bind(for_stripe)
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Writes which pictures a locked product has, in this order, in place of those it had.
+pub async fn set_images(
+    conn: &mut PgConnection,
+    id: &ProductId,
+    pictures: &[PictureId],
+) -> Result<()> {
+    sqlx::query("delete from product_pictures where product_id = $1")
+        .bind(id)
+        .execute(&mut *conn)
+        .await?;
+    sqlx::query(
+        "insert into product_pictures (product_id, position, picture_id)
+         select $1, named.place - 1, named.id
+         from unnest($2::text[]) with ordinality as named (id, place)",
+    )
+    .bind(id)
+    .bind(pictures)
     .execute(conn)
     .await?;
     Ok(())

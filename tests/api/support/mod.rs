@@ -2,8 +2,10 @@
 //! behind real HTTP.
 
 mod database;
+pub mod pictures;
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -18,10 +20,12 @@ use spirit_beads::error::Error;
 use spirit_beads::products::{self, ImportSummary};
 use spirit_beads::stripe::Stripe;
 use spirit_beads::stripe::sandbox::{self, Buyer, Payment, Sandbox};
-use spirit_beads::{server, worker};
+use spirit_beads::{media, server, worker};
 use sqlx::PgPool;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+
+use pictures::Part;
 
 pub const WEBHOOK_SECRET: &str = "whsec_0123456789abcdef";
 pub const FORMER_WEBHOOK_SECRET: &str = "whsec_fedcba9876543210";
@@ -41,7 +45,7 @@ pub struct Shop {
     pub client: Client,
     tasks: Vec<tokio::task::JoinHandle<()>>,
     // Dropped last: the server above uses it.
-    _database: database::Database,
+    database: database::Database,
 }
 
 impl Drop for Shop {
@@ -84,7 +88,11 @@ impl Shop {
             ("STRIPE_TIMEOUT_SECONDS".to_owned(), "1".to_owned()),
             (
                 "MEDIA_URL".to_owned(),
-                database.folder().display().to_string(),
+                database.folder().join("media").display().to_string(),
+            ),
+            (
+                "DATA_DIR".to_owned(),
+                database.folder().join("data").display().to_string(),
             ),
         ]);
         all.extend(
@@ -135,7 +143,7 @@ impl Shop {
             address,
             client,
             tasks,
-            _database: database,
+            database,
         }
     }
 
@@ -188,6 +196,11 @@ impl Shop {
         Ok(summary)
     }
 
+    /// The folder that the shop's pictures lie in, unless a test put them elsewhere.
+    pub fn media_folder(&self) -> PathBuf {
+        self.database.folder().join("media")
+    }
+
     /// Delivers every webhook that Stripe has for us, oldest first; returns how many were taken.
     pub async fn deliver(&self) -> usize {
         self.stripe.deliver_due().await.expect("a delivery")
@@ -205,6 +218,14 @@ impl Shop {
                 Some(payload),
             )
             .await
+    }
+
+    /// Takes a picture in and returns its id.
+    pub async fn keeps(&self, picture: &[u8]) -> String {
+        let keeper = self.keeper(&[Scope::Catalogue]).await;
+        let answer = keeper.uploads(&[picture]).await;
+        assert_eq!(answer.status, 201, "{}", answer.text);
+        answer.json[0]["id"].as_str().expect("an id").to_owned()
     }
 
     /// Works off the queue until it is empty. A job left over or failed fails the test.
@@ -233,7 +254,7 @@ impl Shop {
             .expect("the queue");
     }
 
-    /// Lets time pass for every checkout: what is counted from now on is this much older.
+    /// Lets time pass for every checkout and picture: what is counted from now on is this much older.
     pub async fn wait(&self, time: Duration) {
         let seconds = time.as_secs_f64();
         for sql in [
@@ -243,6 +264,9 @@ impl Shop {
                  expires_at = expires_at - make_interval(secs => $1),
                  hold_until = hold_until - make_interval(secs => $1)",
             "update idempotency_keys set created_at = created_at - make_interval(secs => $1)",
+            "update pictures
+             set touched_at = touched_at - make_interval(secs => $1),
+                 created_at = created_at - make_interval(secs => $1)",
             "update refunds set updated_at = updated_at - make_interval(secs => $1)",
         ] {
             sqlx::query(sql)
@@ -256,6 +280,13 @@ impl Shop {
     /// Does what the clock does every minute.
     pub async fn sweep(&self) -> spirit_beads::payments::Swept {
         spirit_beads::payments::sweep(&self.app)
+            .await
+            .expect("a sweep")
+    }
+
+    /// Does what the clock does every hour.
+    pub async fn sweep_pictures(&self) -> media::Swept {
+        media::sweep(&self.app.media, &self.db)
             .await
             .expect("a sweep")
     }
@@ -489,6 +520,8 @@ pub struct Client {
 pub struct Answer {
     pub status: u16,
     pub headers: reqwest::header::HeaderMap,
+    pub bytes: Vec<u8>,
+    /// The same as a text; of what is no UTF-8, as much as can be read.
     pub text: String,
     /// Null where the body is no JSON.
     pub json: Value,
@@ -617,6 +650,19 @@ impl Client {
         .await
     }
 
+    /// Uploads files as pictures, all in one form.
+    pub async fn uploads(&self, files: &[&[u8]]) -> Answer {
+        let parts: Vec<Part> = files.iter().map(|file| Part::file("image", file)).collect();
+        self.send_form("/api/admin/pictures/", &parts).await
+    }
+
+    /// Sends a form with files.
+    pub async fn send_form(&self, path: &str, parts: &[Part<'_>]) -> Answer {
+        let headers = [("content-type", pictures::FORM)];
+        let body = Some(pictures::form(parts));
+        self.send(Method::POST, path, &headers, body).await
+    }
+
     /// Submits a form.
     pub async fn submit(&self, path: &str, fields: &[(String, String)]) -> Answer {
         let body = url::form_urlencoded::Serializer::new(String::new())
@@ -685,11 +731,13 @@ impl Client {
                 }
             }
         }
-        let text = response.text().await?;
+        let bytes = response.bytes().await?.to_vec();
+        let text = String::from_utf8_lossy(&bytes).into_owned();
         let json = serde_json::from_str(&text).unwrap_or(Value::Null);
         Ok(Answer {
             status,
             headers,
+            bytes,
             text,
             json,
         })
