@@ -89,13 +89,8 @@ impl Shop {
         {
             return Ok(false);
         }
-        let drawing = tokio::task::spawn_blocking(products::demo::pictures).await??;
-        let mut pictures = TakenPictures::default();
-        for (name, picture) in &drawing {
-            pictures
-                .take(&self.app.media, &self.app.db, name, picture)
-                .await?;
-        }
+        let drawn = tokio::task::spawn_blocking(products::demo::pictures).await??;
+        let pictures = TakenPictures::take_drawn(&self.app.media, &self.app.db, &drawn).await?;
         let mut tx = self.app.db.begin().await?;
         products::import(&mut tx, products::demo::CATALOGUE, Some(&pictures), "demo").await?;
         tx.commit().await?;

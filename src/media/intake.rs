@@ -1,6 +1,5 @@
 //! Taking a picture in: what is accepted, and what is made of it. No input or output, only bytes and pixels.
 
-use std::fmt::Write;
 use std::io::Cursor;
 
 use base64::Engine;
@@ -9,7 +8,6 @@ use image::codecs::png::{CompressionType, FilterType, PngEncoder};
 use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageEncoder, ImageFormat, ImageReader, Limits};
 use moxcms::{ColorProfile, DataColorSpace, Layout, TransformOptions};
-use sha2::{Digest, Sha256};
 use tracing::info;
 
 use super::renditions;
@@ -166,7 +164,7 @@ pub(super) fn prepare(content: &[u8], limits: &MediaLimits) -> Result<Prepared, 
         opaque => renditions::jpeg(opaque, JPEG_QUALITY).map(|written| (written, Format::Jpeg)),
     };
     let (content, format) = written.map_err(refused)?;
-    described(content, format, &picture)
+    Ok(described(content, format, &picture))
 }
 
 /// A picture that a shop has kept before, as the bytes that were kept. None: it is not that, and has to come in as any
@@ -183,26 +181,22 @@ pub(super) fn recognize(id: &PictureId, content: &[u8], limits: &MediaLimits) ->
         && matches!(decoder.iptc_metadata(), Ok(None))
         && matches!(decoder.icc_profile(), Ok(None));
     drop(decoder);
-    if !is_bare || hash(content) != *id {
+    if !is_bare || PictureId::of(content) != *id {
         return None;
     }
     let picture = decode(content, limits).ok()?;
-    described(content.to_vec(), format, &picture).ok()
+    Some(described(content.to_vec(), format, &picture))
 }
 
-fn described(
-    content: Vec<u8>,
-    format: Format,
-    picture: &DynamicImage,
-) -> Result<Prepared, Refusal> {
-    Ok(Prepared {
-        id: hash(&content),
+fn described(content: Vec<u8>, format: Format, picture: &DynamicImage) -> Prepared {
+    Prepared {
+        id: PictureId::of(&content),
         content,
         format,
         width: picture.width(),
         height: picture.height(),
-        thumbhash: thumbhash(picture).map_err(refused)?,
-    })
+        thumbhash: thumbhash(picture),
+    }
 }
 
 /// The pixels of a picture: upright, in sRGB, RGB or, where something is transparent, RGBA. Of several frames the first.
@@ -332,27 +326,118 @@ fn in_srgb(picture: DynamicImage, profile: Option<&[u8]>) -> DynamicImage {
     converted
 }
 
-fn thumbhash(picture: &DynamicImage) -> anyhow::Result<String> {
-    let (width, height) = (u64::from(picture.width()), u64::from(picture.height()));
-    // The longer side decides.
-    let narrow = (width * u64::from(THUMB_SIDE) / width.max(height)).max(1);
-    let small = renditions::narrowed(picture, narrow as u32)?;
-    let small = small.crop_imm(0, 0, THUMB_SIDE, THUMB_SIDE).into_rgba8();
-    let hash =
-        thumbhash::rgba_to_thumb_hash(small.width() as usize, small.height() as usize, &small);
-    Ok(BASE64_STANDARD.encode(hash))
-}
-
-fn hash(content: &[u8]) -> PictureId {
-    let mut id = String::with_capacity(64);
-    for byte in Sha256::digest(content) {
-        let _ = write!(id, "{byte:02x}");
-    }
-    PictureId(id)
+fn thumbhash(picture: &DynamicImage) -> String {
+    let small = picture.thumbnail(THUMB_SIDE, THUMB_SIDE).into_rgba8();
+    let (width, height) = (small.width() as usize, small.height() as usize);
+    BASE64_STANDARD.encode(thumbhash::rgba_to_thumb_hash(width, height, &small))
 }
 
 /// What was decoded can be encoded; if not, it is the picture that is odd.
 fn refused(error: anyhow::Error) -> Refusal {
     tracing::warn!(error = format!("{error:#}"), "a picture cannot be written");
     Refusal::Damaged
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMITS: MediaLimits = MediaLimits {
+        file_bytes: 7 << 20,
+        files: 10,
+        megapixels: 50,
+    };
+
+    fn written(picture: &DynamicImage, format: ImageFormat) -> Vec<u8> {
+        let mut bytes = Cursor::new(Vec::new());
+        picture.write_to(&mut bytes, format).expect("a picture");
+        bytes.into_inner()
+    }
+
+    fn samples() -> Vec<Vec<u8>> {
+        let rgb = image::RgbImage::from_fn(24, 18, |x, y| {
+            image::Rgb([(x * 10) as u8, (y * 13) as u8, (x * y) as u8])
+        });
+        let colour = DynamicImage::from(rgb);
+        let mut clear = colour.to_rgba8();
+        clear[(3, 3)].0[3] = 100;
+        let clear = DynamicImage::from(clear);
+        vec![
+            written(&colour, ImageFormat::Jpeg),
+            written(&colour.to_luma8().into(), ImageFormat::Jpeg),
+            written(&colour, ImageFormat::Png),
+            written(&clear, ImageFormat::Png),
+            written(&colour.to_rgb16().into(), ImageFormat::Png),
+            written(&colour, ImageFormat::WebP),
+            written(&clear, ImageFormat::WebP),
+            written(&colour, ImageFormat::Gif),
+        ]
+    }
+
+    #[test]
+    fn ten_thousand_flipped_bytes_panic_nowhere() {
+        let samples = samples();
+        let mut state = 1_u64;
+        let mut below = |bound: usize| {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
+            (state >> 33) as usize % bound
+        };
+        let mut taken = 0;
+        for round in 0..10_000 {
+            let mut bytes = samples[round % samples.len()].clone();
+            for _ in 0..=below(3) {
+                let at = below(bytes.len());
+                bytes[at] ^= 1 << below(8);
+            }
+            if measure(&bytes, &LIMITS).is_ok_and(|pixels| pixels < 10_000) {
+                taken += usize::from(prepare(&bytes, &LIMITS).is_ok());
+            }
+        }
+        assert!((1_000..9_000).contains(&taken), "{taken}");
+    }
+
+    #[test]
+    fn what_we_kept_is_recognized_and_nothing_else_is() {
+        for sample in samples() {
+            let kept = prepare(&sample, &LIMITS).expect("a picture");
+            let again = recognize(&kept.id, &kept.content, &LIMITS).expect("the same");
+            assert_eq!(
+                (again.id, again.content),
+                (kept.id.clone(), kept.content.clone())
+            );
+            assert_eq!((again.width, again.height), (kept.width, kept.height));
+            let longer = [&kept.content[..], b"x"].concat();
+            assert!(recognize(&kept.id, &longer, &LIMITS).is_none());
+        }
+    }
+
+    #[test]
+    fn a_jpeg_ends_after_its_scan_and_not_in_its_thumbnail() {
+        let jpeg = &samples()[0];
+        assert!(has_an_end(jpeg));
+        let thumbnail = [&[0xff, 0xe1, 0, 6][..], &[0xff, 0xd8, 0xff, 0xd9]].concat();
+        let half = [&jpeg[..2], &thumbnail, &jpeg[2..jpeg.len() / 2]].concat();
+        assert!(!has_an_end(&half));
+        assert!(!has_an_end(b"\xff\xd8") && !has_an_end(b"\xff\xd8\xff\xff\xff"));
+    }
+
+    #[test]
+    fn refusals_name_the_limits() {
+        assert_eq!(
+            Refusal::TooLarge.sentence(&LIMITS),
+            "This file is larger than 7 MB."
+        );
+        assert!(
+            Refusal::Unsupported("HEIC")
+                .sentence(&LIMITS)
+                .contains("HEIC")
+        );
+        assert!(
+            Refusal::TooManyPixels
+                .sentence(&LIMITS)
+                .contains("50 megapixels")
+        );
+    }
 }

@@ -5,6 +5,7 @@ use std::io::ErrorKind;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use bytes::Bytes;
@@ -13,13 +14,18 @@ use object_store::aws::AmazonS3Builder;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::prefix::PrefixStore;
-use object_store::{GetOptions, GetResult, ObjectMeta, ObjectStore, ObjectStoreExt, PutPayload};
+use object_store::{
+    GetOptions, GetResult, ObjectMeta, ObjectStore, ObjectStoreExt, PutPayload, RetryConfig,
+};
 
 use crate::config::BucketSettings;
 use crate::error::{Error, Result};
 
 /// Under which our pictures lie, a folder each.
 const PICTURES: &str = "pictures";
+
+/// How long a bucket that fails is asked again: less than a request may take.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The longest path that may be asked for, in bytes: S3 allows 1024, with the prefix.
 const MAX_PATH: usize = 800;
@@ -55,6 +61,11 @@ impl Objects {
         let mut builder = AmazonS3Builder::new()
             .with_bucket_name(&settings.name)
             .with_region(&settings.region)
+            .with_retry(RetryConfig {
+                max_retries: 2,
+                retry_timeout: PATIENCE,
+                ..RetryConfig::default()
+            })
             .with_access_key_id(settings.access_key_id.reveal())
             .with_secret_access_key(settings.secret_access_key.reveal());
         if let Some(endpoint) = &settings.endpoint {

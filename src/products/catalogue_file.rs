@@ -285,11 +285,13 @@ fn resolve_pictures(
         None
     };
     if let Some(names) = row.images.take() {
-        let ids = names
+        let ids: Vec<Option<PictureId>> = names
             .iter()
             .enumerate()
-            .filter_map(|(index, name)| resolve(format!("{prefix}images[{index}]"), name));
-        row.input.images = Some(ids.collect());
+            .map(|(index, name)| resolve(format!("{prefix}images[{index}]"), name))
+            .collect();
+        // One that is missing would move the others, and what is told of them later.
+        row.input.images = ids.into_iter().collect();
     }
     let places = [
         ("primary_image", &mut row.input.primary_image),

@@ -2,12 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use futures_util::{StreamExt, TryStreamExt, stream};
 use serde_json::Value;
 use sqlx::PgPool;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::ids::PictureId;
 use crate::media::{self, Kept, Media, Upload};
+
+/// How many pictures are taken in at a time.
+const AT_ONCE: usize = 8;
 
 /// What became of each picture that a catalogue file names, by its name there.
 #[derive(Debug, Default)]
@@ -28,15 +32,29 @@ impl TakenPictures {
         name: &str,
         content: &[u8],
     ) -> Result<()> {
-        let taken = match (Upload::from_bytes(media, content).await?, named_id(name)) {
-            (Ok(upload), Some(id)) => media::restore(media, db, &id, upload).await?,
-            (Ok(upload), None) => media::keep(media, db, upload).await?,
-            (Err(refusal), _) => Err(refusal),
-        };
-        let limits = media.limits();
-        let taken = taken.map_err(|refusal| refusal.sentence(&limits));
+        let taken = take(media, db, named_id(name), content).await?;
         self.taken.insert(name.to_owned(), taken);
         Ok(())
+    }
+
+    /// Takes in pictures that we drew ourselves, several at a time, as they are: their names and contents.
+    ///
+    /// # Errors
+    /// As [`TakenPictures::take`].
+    pub async fn take_drawn(
+        media: &Media,
+        db: &PgPool,
+        pictures: &[(String, Vec<u8>)],
+    ) -> Result<TakenPictures> {
+        let taken = stream::iter(pictures)
+            .map(|(name, content)| async move {
+                let id = Some(PictureId::of(content));
+                Ok::<_, Error>((name.clone(), take(media, db, id, content).await?))
+            })
+            .buffer_unordered(AT_ONCE)
+            .try_collect()
+            .await?;
+        Ok(TakenPictures { taken })
     }
 
     /// How many were taken in.
@@ -58,6 +76,21 @@ impl TakenPictures {
             Err(sentence) => Err(sentence.as_str()),
         })
     }
+}
+
+async fn take(
+    media: &Media,
+    db: &PgPool,
+    known_as: Option<PictureId>,
+    content: &[u8],
+) -> Result<Result<Kept, String>> {
+    let taken = match (Upload::from_bytes(media, content).await?, known_as) {
+        (Ok(upload), Some(id)) => media::restore(media, db, &id, upload).await?,
+        (Ok(upload), None) => media::keep(media, db, upload).await?,
+        (Err(refusal), _) => Err(refusal),
+    };
+    let limits = media.limits();
+    Ok(taken.map_err(|refusal| refusal.sentence(&limits)))
 }
 
 /// The names of the pictures in a catalogue file, without `/media/`: ids, and paths below the media folder. What cannot
