@@ -13,6 +13,8 @@ COPY migrations migrations
 RUN touch src/main.rs src/lib.rs && cargo build --release --locked
 
 FROM debian:bookworm-slim
+# The certificates by which a bucket's are checked.
+RUN apt-get update -q && apt-get install -qy --no-install-recommends ca-certificates && rm -rf /var/lib/apt/lists/*
 RUN useradd --system --uid 10001 --home-dir /var/lib/spirit-beads --create-home spirit-beads
 COPY --from=build /src/target/release/spirit-beads /usr/local/bin/spirit-beads
 USER spirit-beads

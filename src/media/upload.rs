@@ -53,6 +53,7 @@ impl Form {
 #[derive(Debug)]
 pub struct Upload {
     file: std::fs::File,
+    size_bytes: usize,
 }
 
 impl Upload {
@@ -67,8 +68,9 @@ impl Upload {
     }
 
     pub(super) async fn into_bytes(mut self) -> Result<Vec<u8>> {
+        // Allocated here: each of the many blocking threads would keep some megabytes for itself.
+        let mut bytes = Vec::with_capacity(self.size_bytes);
         let reading = tokio::task::spawn_blocking(move || {
-            let mut bytes = Vec::new();
             self.file.seek(SeekFrom::Start(0))?;
             self.file.read_to_end(&mut bytes)?;
             Ok::<_, std::io::Error>(bytes)
@@ -122,7 +124,10 @@ impl Incoming {
         let flushed = self.file.flush().await;
         flushed.map_err(|error| unavailable(error, "writing an upload"))?;
         let file = self.file.into_inner().into_std().await;
-        Ok(Ok(Upload { file }))
+        Ok(Ok(Upload {
+            file,
+            size_bytes: self.size as usize,
+        }))
     }
 }
 
@@ -206,6 +211,8 @@ fn arriving(request: Request, most: u64) -> impl Stream<Item = Result<Bytes>> + 
     stream::try_unfold(state, move |(mut body, before)| {
         let deadline = deadline.clone();
         async move {
+            // The parser takes all that is ready before it looks at any of it: it shall have a part at a time.
+            tokio::task::yield_now().await;
             let latest = end.min(Instant::now() + patience);
             let part = match tokio::time::timeout_at(latest, body.next()).await {
                 Err(_) => return Err(request_timeout()),
