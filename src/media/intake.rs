@@ -20,6 +20,9 @@ const MAX_SIDE: u32 = 16_383;
 /// Of the picture as it is kept: its renditions are made from it.
 const JPEG_QUALITY: u8 = 90;
 
+/// What a decoder may need besides the picture, in bytes.
+const BESIDES: u64 = 16 << 20;
+
 /// The side of the likeness that a ThumbHash is made of, at most.
 const THUMB_SIDE: u32 = 100;
 
@@ -230,11 +233,8 @@ fn open<'a>(
     let format = sniff(content)?;
     let most = u64::from(limits.megapixels) * 1_000_000;
     let mut reader = ImageReader::with_format(Cursor::new(content), format);
-    // The picture itself is judged below; this is for what a decoder needs besides.
-    let mut room = Limits::no_limits();
-    room.max_alloc = Some(most * 8);
-    reader.limits(room);
-    let decoder = reader.into_decoder().map_err(|_| Refusal::Damaged)?;
+    reader.limits(room(0));
+    let mut decoder = reader.into_decoder().map_err(|_| Refusal::Damaged)?;
     let (width, height) = decoder.dimensions();
     if width == 0 || height == 0 {
         return Err(Refusal::Damaged);
@@ -243,7 +243,17 @@ fn open<'a>(
     if width > MAX_SIDE || height > MAX_SIDE || pixels > most || decoder.total_bytes() > most * 4 {
         return Err(Refusal::TooManyPixels);
     }
+    let room = room(decoder.total_bytes());
+    decoder.set_limits(room).map_err(|_| Refusal::Damaged)?;
     Ok(Box::new(decoder))
+}
+
+/// What a decoder may allocate: the picture, perhaps twice, and something for what comes with it. A profile may unpack to
+/// a thousand times its size.
+fn room(picture_bytes: u64) -> Limits {
+    let mut room = Limits::no_limits();
+    room.max_alloc = Some(picture_bytes * 2 + BESIDES);
+    room
 }
 
 /// Whether the JPEG's first scan comes to an end. Thumbnails, which have ends of their own, lie in segments before it.

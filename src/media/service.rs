@@ -78,16 +78,9 @@ async fn take_in(
         return Ok(Ok(Kept { id, is_new: false }));
     }
     let storage_key = format!("{id}-{}", Uuid::now_v7().simple());
-    let is_new = match store_new(media, db, prepared, &storage_key).await {
-        Ok(is_new) => is_new,
-        Err(error) => {
-            // It may be half there. If this fails, too, the sweep will find it.
-            let _ = media.objects.remove(&storage_key).await;
-            return Err(error);
-        }
-    };
-    if !is_new {
-        media.objects.remove(&storage_key).await?;
+    let is_new = store_new(media, db, prepared, &storage_key).await?;
+    if !is_new && let Err(error) = media.objects.remove(&storage_key).await {
+        tracing::warn!(%error, "a folder that nobody needs stays until the sweep");
     }
     Ok(Ok(Kept { id, is_new }))
 }
@@ -134,10 +127,13 @@ async fn store_new(
     let name = format!("original.{}", prepared.format.extension());
     let content = std::mem::take(&mut prepared.content);
     let size_bytes = content.len();
-    media
-        .objects
-        .put(&path_of(storage_key, &name), content)
-        .await?;
+    let path = path_of(storage_key, &name);
+    if let Err(error) = media.objects.put(&path, content).await {
+        // It may be half there. If this fails, too, the sweep will find it.
+        let _ = media.objects.remove(storage_key).await;
+        return Err(error);
+    }
+    // From here on the object stays, whatever is heard of the database: the row may be there.
     let mut tx = db.begin().await?;
     let is_new = store::insert(&mut tx, &prepared, size_bytes, storage_key).await?;
     if is_new {

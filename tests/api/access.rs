@@ -193,6 +193,8 @@ async fn every_door_but_the_shoppers_needs_a_token() {
         .iter()
         .map(|door| format!("{} {}", door.0, door.1))
         .collect();
+    // Two scopes open this one, and it takes forms: `media.rs` knocks there.
+    assert!(locked.remove("POST /api/admin/pictures"));
     assert_eq!(locked, doors);
     assert_eq!(
         open.iter().map(String::as_str).collect::<Vec<_>>(),

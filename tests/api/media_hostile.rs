@@ -6,7 +6,7 @@ use spirit_beads::auth::Scope;
 use crate::support::Shop;
 use crate::support::pictures::{
     Chance, animation, chunk, claiming_gif, claiming_png, claiming_webp, decoded, encoded,
-    from_a_telephone, jpeg, plain_png, transparent_png, webp,
+    from_a_telephone, jpeg, plain_png, scene, transparent_png, webp, with_profile,
 };
 
 #[tokio::test]
@@ -26,12 +26,9 @@ async fn a_bomb_is_refused_before_it_is_decoded() {
         let is_told = answer.text.contains("megapixels") || answer.text.contains("damaged");
         assert!(is_told, "{what}: {}", answer.text);
     }
-    // A small picture with a profile that unpacks to a gigabyte.
-    let png = plain_png(20, 20);
-    let mut packed = b"p\0\0".to_vec();
-    packed.extend([0x78, 0x9c]);
-    packed.extend(std::iter::repeat_n([0xed, 0xc1, 0x01, 0x01], 200_000).flatten());
-    let bomb = [&png[..33], &chunk(b"iCCP", &packed), &png[33..]].concat();
+    // A small picture with a profile that unpacks to a thousand times its size.
+    let bomb = with_profile(&scene(20, 20), vec![0; 100 << 20]);
+    assert!(bomb.len() < 1 << 20);
     let answer = keeper.uploads(&[&bomb]).await;
     assert!([201, 400].contains(&answer.status), "{}", answer.text);
 }

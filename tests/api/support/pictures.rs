@@ -122,6 +122,22 @@ pub fn profiled(colour: [u8; 3], profile: Vec<u8>) -> Vec<u8> {
     bytes
 }
 
+/// A PNG with a colour profile.
+pub fn with_profile(picture: &RgbImage, profile: Vec<u8>) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut encoder = image::codecs::png::PngEncoder::new(&mut bytes);
+    encoder.set_icc_profile(profile).expect("a profile");
+    encoder
+        .write_image(
+            picture,
+            picture.width(),
+            picture.height(),
+            ExtendedColorType::Rgb8,
+        )
+        .expect("a picture");
+    bytes
+}
+
 /// A segment of a JPEG.
 fn segment(marker: u8, content: &[u8]) -> Vec<u8> {
     let length = u16::try_from(content.len() + 2).expect("a short segment");
