@@ -297,12 +297,12 @@ fn resolve_pictures(
         ("primary_image", &mut row.input.primary_image),
         ("secondary_image", &mut row.input.secondary_image),
     ];
-    for (field, place) in places {
+    for (index, (field, place)) in places.into_iter().enumerate() {
         let Some(Some(path)) = place else { continue };
         let is_kept = media::id_of(path).is_some();
-        // Where there is a list, an address of one of its pictures only repeats it.
+        // Where a list has a picture for this place, or all of them, the address only repeats it.
         let is_told = match &row.input.images {
-            Some(images) => is_kept && !images.is_empty(),
+            Some(images) => images.len() > index || (is_kept && !images.is_empty()),
             None => false,
         };
         if is_told || !path.starts_with("/media/") || (pictures.is_none() && !is_kept) {

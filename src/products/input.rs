@@ -376,8 +376,9 @@ impl ProductInput {
             }
             None if given.iter().all(Option::is_none) => return,
             None => {
-                let mut ids = Vec::new();
+                let (mut ids, mut former) = (Vec::new(), Vec::new());
                 for (place, given) in places.into_iter().zip(given) {
+                    former.extend(place.as_deref().and_then(media::id_of));
                     if let Some(given) = given {
                         *place = given;
                     }
@@ -386,8 +387,10 @@ impl ProductInput {
                         ids.push(id);
                     }
                 }
-                let further = product.images.iter().skip(2).filter(|_| !self.is_whole);
-                ids.extend(further.map(|image| image.id.clone()));
+                if !self.is_whole {
+                    let images = product.images.iter().map(|image| &image.id);
+                    ids.extend(images.filter(|id| !former.contains(id)).cloned());
+                }
                 ids
             }
         };

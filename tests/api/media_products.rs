@@ -175,6 +175,12 @@ async fn the_list_decides_and_the_two_addresses_follow() {
             card(&b),
             vec![&b, &c],
         ),
+        (
+            json!({"primary_image": card(&a)}),
+            card(&a),
+            card(&b),
+            vec![&a, &b, &c],
+        ),
         (json!({"images": []}), Value::Null, Value::Null, vec![]),
     ] {
         let answer = patch(&keeper, change.clone()).await;
