@@ -7,12 +7,16 @@ use sha2::Sha256;
 use sqlx::PgPool;
 
 use crate::config::{Config, Secret};
+use crate::email::Mailer;
+use crate::media::Media;
 use crate::stripe::Stripe;
 
 #[derive(Clone)]
 pub struct App {
     pub db: PgPool,
     pub stripe: Stripe,
+    pub mailer: Mailer,
+    pub media: Media,
     pub config: Arc<Config>,
     pub signer: Signer,
 }
@@ -26,6 +30,8 @@ impl App {
         Ok(App {
             db,
             stripe,
+            mailer: Mailer::new(&config)?,
+            media: Media::open(&config)?,
             signer: Signer::new(key),
             config: Arc::new(config),
         })

@@ -24,16 +24,19 @@ pub enum Scope {
     Stock,
     /// Read orders.
     OrdersRead,
-    /// Record sales.
+    /// Record sales and ship orders.
     OrdersWrite,
+    /// Read custom orders and move them along.
+    CustomOrders,
 }
 
 impl Scope {
-    pub const ALL: [Scope; 4] = [
+    pub const ALL: [Scope; 5] = [
         Scope::Catalogue,
         Scope::Stock,
         Scope::OrdersRead,
         Scope::OrdersWrite,
+        Scope::CustomOrders,
     ];
 
     pub fn as_str(self) -> &'static str {
@@ -42,6 +45,7 @@ impl Scope {
             Scope::Stock => "stock",
             Scope::OrdersRead => "orders:read",
             Scope::OrdersWrite => "orders:write",
+            Scope::CustomOrders => "custom_orders",
         }
     }
 

@@ -1,7 +1,8 @@
 //! The subcommands: each opens what it needs, does one thing, and says what it did.
 
+use std::collections::HashMap;
 use std::io::{IsTerminal, Write};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
@@ -14,7 +15,7 @@ use crate::auth::{self, Scope};
 use crate::config::{Config, LogFormat};
 use crate::error::{Error, Fault};
 use crate::shop::Shop;
-use crate::{payments, products, server, shop, worker};
+use crate::{letters, payments, products, server, shop, worker};
 
 /// The back end of the Spirit Beads shop. Without a subcommand: serve.
 #[derive(Parser)]
@@ -41,6 +42,9 @@ enum Command {
     /// Look after the stock
     #[command(subcommand)]
     Stock(Stock),
+    /// Look after letters
+    #[command(subcommand)]
+    Letters(Letters),
     /// Look after what Stripe has of us
     #[command(subcommand)]
     Stripe(StripeCommand),
@@ -51,7 +55,7 @@ enum Catalog {
     /// Create or update everything in a catalogue file, or nothing
     Import {
         file: PathBuf,
-        /// Folder with the file's pictures, copied into the shop's media folder
+        /// Folder with the file's pictures, as it names them; or a copy of another shop's media folder
         #[arg(long, value_name = "DIR")]
         media: Option<PathBuf>,
     },
@@ -65,7 +69,7 @@ enum Token {
     Create {
         #[arg(long)]
         name: String,
-        /// catalogue, stock, orders:read or orders:write; repeat for several
+        /// catalogue, stock, orders:read, orders:write or custom_orders; repeat for several
         #[arg(long = "scope", required = true, value_parser = parse_scope)]
         scopes: Vec<Scope>,
     },
@@ -79,6 +83,16 @@ enum Token {
 enum Stock {
     /// Check that the ledger explains the stock, and orders the holds
     Check,
+}
+
+#[derive(Subcommand)]
+enum Letters {
+    /// Write a sample of every letter, as HTML, as text and as it is sent; needs no database
+    Preview {
+        /// Folder to write into
+        #[arg(long, value_name = "DIR")]
+        out: PathBuf,
+    },
 }
 
 #[derive(Subcommand)]
@@ -172,6 +186,10 @@ async fn dispatch(command: Command, config: Config) -> anyhow::Result<ExitCode> 
         Command::Catalog(command) => catalog(command, config).await?,
         Command::Token(command) => token(command, config).await?,
         Command::Stock(Stock::Check) => return check_stock(config).await,
+        Command::Letters(Letters::Preview { out }) => {
+            let count = letters::preview(&config, &out).await?;
+            println!("{count} letters are in {}.", out.display());
+        }
         Command::Stripe(command) => return stripe(command, config).await,
     }
     Ok(ExitCode::SUCCESS)
@@ -195,6 +213,13 @@ async fn serve(mut config: Config) -> anyhow::Result<()> {
     let url = &shop.app.config.public_url;
     println!("Shop API   {url}/api/products/");
     println!("API docs   {url}/api/docs/");
+    if shop.app.config.smtp.is_none() {
+        let folder = shop.app.config.data_dir.join("mail");
+        println!(
+            "Letters    {}/   (files, for no SMTP_URL is set)",
+            folder.display()
+        );
+    }
     if pages.is_some() {
         println!("Sandbox    {url}/sandbox/   (Stripe's stand-in: no real money)");
     }
@@ -228,11 +253,20 @@ async fn catalog(command: Catalog, config: Config) -> anyhow::Result<()> {
         Catalog::Import { file, media } => {
             let text = std::fs::read_to_string(&file)
                 .with_context(|| format!("reading {}", file.display()))?;
+            let pictures = match &media {
+                Some(folder) => Some(take_pictures(&shop.app, &text, folder).await?),
+                None => None,
+            };
             let mut tx = shop.app.db.begin().await?;
-            let summary = products::import(&mut tx, &text, media.as_deref(), "import").await?;
-            if let Some(folder) = media {
-                copy_pictures(&text, &folder, &shop.app.config.media_dir)?;
-            }
+            let summary = products::import(&mut tx, &text, pictures.as_ref(), "import").await;
+            let summary = match (summary, pictures) {
+                (Err(error), Some(pictures)) => {
+                    tx.rollback().await?;
+                    pictures.discard(&shop.app.media, &shop.app.db).await;
+                    return Err(error.into());
+                }
+                (summary, _) => summary?,
+            };
             tx.commit().await?;
             println!(
                 "Categories: {} created, {} updated. Products: {} created, {} updated. Unchanged: {}.",
@@ -251,28 +285,52 @@ async fn catalog(command: Catalog, config: Config) -> anyhow::Result<()> {
     shop.close().await
 }
 
-/// Copies the pictures that a catalogue file names; the import has seen that all are there.
-fn copy_pictures(catalogue: &str, from: &Path, to: &Path) -> anyhow::Result<()> {
-    let catalogue: serde_json::Value = serde_json::from_str(catalogue)?;
-    let products = catalogue["products"]
-        .as_array()
-        .map(Vec::as_slice)
-        .unwrap_or_default();
-    let pictures: Vec<&str> = products
-        .iter()
-        .flat_map(|product| [&product["primary_image"], &product["secondary_image"]])
-        .filter_map(|picture| picture.as_str())
-        .map(|picture| picture.trim_start_matches("/media/"))
-        .filter(|picture| !picture.is_empty() && !picture.contains("://"))
-        .collect();
-    let bar = progress(pictures.len() as u64, "pictures");
-    for picture in &pictures {
-        shop::write_picture(to, picture, &std::fs::read(from.join(picture))?)?;
+/// Takes in the pictures that a catalogue file names and that are there; the import will tell which are missing.
+async fn take_pictures(
+    app: &App,
+    catalogue: &str,
+    folder: &Path,
+) -> anyhow::Result<products::TakenPictures> {
+    // Those that a shop has kept lie in folders that begin with their ids.
+    let mut kept = HashMap::new();
+    for entry in std::fs::read_dir(folder.join("pictures"))
+        .into_iter()
+        .flatten()
+    {
+        let entry = entry?;
+        if let Some((id, _)) = entry
+            .file_name()
+            .to_str()
+            .and_then(|name| name.split_once('-'))
+        {
+            kept.insert(id.to_owned(), entry.path());
+        }
+    }
+    let find = |name: &str| match products::named_id(name) {
+        Some(id) => ["original.jpg", "original.png"]
+            .into_iter()
+            .filter_map(|file| Some(kept.get(&id.0)?.join(file)))
+            .find(|path| path.is_file()),
+        None => {
+            let mut parts = Path::new(name).components();
+            let stays_inside = parts.all(|part| matches!(part, Component::Normal(_)));
+            Some(folder.join(name)).filter(|path| stays_inside && path.is_file())
+        }
+    };
+    let names = products::named_pictures(catalogue);
+    let bar = progress(names.len() as u64, "pictures");
+    let mut pictures = products::TakenPictures::default();
+    for name in &names {
+        if let Some(path) = find(name) {
+            let content =
+                std::fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
+            pictures.take(&app.media, &app.db, name, &content).await?;
+        }
         bar.inc(1);
     }
     bar.finish_and_clear();
-    println!("{} pictures copied.", pictures.len());
-    Ok(())
+    println!("{} pictures taken in.", pictures.count());
+    Ok(pictures)
 }
 
 async fn token(command: Token, config: Config) -> anyhow::Result<()> {

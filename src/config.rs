@@ -2,15 +2,20 @@
 //!
 //! `.env.example` lists each with its unit and default; a test holds the two against each other.
 
+mod smtp;
+
+pub use smtp::{Security, SmtpServer};
+
 use std::collections::BTreeSet;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
 use axum::http::HeaderName;
 use ipnet::IpNet;
+use lettre::message::Mailbox;
 
 use crate::error::Fault;
 use crate::money::Cents;
@@ -56,6 +61,61 @@ pub struct ShippingRate {
     pub days: (u32, u32),
 }
 
+/// A colour, as `#a23b2a`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Color(pub [u8; 3]);
+
+impl FromStr for Color {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Color, ()> {
+        let digits = text.strip_prefix('#').filter(|digits| {
+            digits.len() == 6 && digits.bytes().all(|digit| digit.is_ascii_hexdigit())
+        });
+        let value = u32::from_str_radix(digits.ok_or(())?, 16).map_err(drop)?;
+        let [_, red, green, blue] = value.to_be_bytes();
+        Ok(Color([red, green, blue]))
+    }
+}
+
+impl fmt::Display for Color {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [red, green, blue] = self.0;
+        write!(f, "#{red:02x}{green:02x}{blue:02x}")
+    }
+}
+
+/// Where pictures lie.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MediaStore {
+    Folder(PathBuf),
+    Bucket(BucketSettings),
+}
+
+/// A bucket that speaks S3, and the key to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BucketSettings {
+    pub name: String,
+    /// What the names of all objects begin with; may be empty.
+    pub prefix: String,
+    pub region: String,
+    /// None: AWS itself.
+    pub endpoint: Option<String>,
+    pub access_key_id: Secret,
+    pub secret_access_key: Secret,
+}
+
+/// What is taken in as a picture.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MediaLimits {
+    /// The largest file.
+    pub file_bytes: u64,
+    /// The most files of one form.
+    pub files: usize,
+    /// The most pixels of one picture, in millions; what is decoded at a time is no more than that together.
+    pub megapixels: u32,
+}
+
 /// Every setting. `Default` is what `cargo run` with no configuration gets.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -80,11 +140,25 @@ pub struct Config {
     pub stripe_api_url: Option<String>,
     /// The time-out of one try of one call.
     pub stripe_timeout: Duration,
-    pub media_dir: PathBuf,
+    pub media_store: MediaStore,
+    pub media_limits: MediaLimits,
     /// As customers read it.
     pub shop_name: String,
     /// Where the shopkeeper reads mail.
     pub shop_email: String,
+    /// How long a quote holds unless it says otherwise.
+    pub quote_valid_days: i32,
+    /// A file, or an `https` address.
+    pub shop_logo: Option<String>,
+    pub shop_color: Color,
+    /// Who letters are from.
+    pub mail_from: Mailbox,
+    /// None: letters are files in `data_dir`.
+    pub smtp: Option<SmtpServer>,
+    /// A certificate (PEM) that the mail server's may be signed by, besides the well-known ones.
+    pub smtp_ca_file: Option<PathBuf>,
+    /// The time-out of one step of the dialogue.
+    pub smtp_timeout: Duration,
     pub shipping_us: ShippingRate,
     pub shipping_north_america: ShippingRate,
     pub shipping_international: ShippingRate,
@@ -161,6 +235,12 @@ fn read(reader: &mut Reader<'_>) -> Result<Config, Vec<Fault>> {
     let stripe_key = reader.text("STRIPE_SECRET_KEY");
     let webhook_secrets = reader.list("STRIPE_WEBHOOK_SECRET");
     let stripe_api_url = reader.url("STRIPE_API_URL");
+    let shop_name = reader
+        .text("SHOP_NAME")
+        .unwrap_or_else(|| "Spirit Beads".to_owned());
+    let shop_email = reader.text("SHOP_EMAIL");
+    let mail_from = reader.text("MAIL_FROM");
+    let smtp = reader.smtp("SMTP_URL", production);
 
     if production {
         for (name, missing) in [
@@ -170,6 +250,9 @@ fn read(reader: &mut Reader<'_>) -> Result<Config, Vec<Fault>> {
             ("FRONTEND_URL", frontend_url.is_none()),
             ("STRIPE_SECRET_KEY", stripe_key.is_none()),
             ("STRIPE_WEBHOOK_SECRET", webhook_secrets.is_empty()),
+            ("SMTP_URL", !reader.given("SMTP_URL")),
+            ("MAIL_FROM", mail_from.is_none()),
+            ("SHOP_EMAIL", shop_email.is_none()),
         ] {
             if missing {
                 reader.fault(name, "is required in production");
@@ -269,14 +352,22 @@ fn read(reader: &mut Reader<'_>) -> Result<Config, Vec<Fault>> {
         ];
     }
 
-    let media_dir = match reader.text("MEDIA_URL") {
-        None => data_dir.join("media"),
-        Some(url) if url.contains("://") => {
-            reader.fault("MEDIA_URL", "must be a folder");
-            PathBuf::new()
+    let shop_email = shop_email.unwrap_or_else(|| "shop@localhost".to_owned());
+    if shop_email.parse::<lettre::Address>().is_err() {
+        reader.fault("SHOP_EMAIL", "must be an email address");
+    }
+    let mail_from = match mail_from.map(|text| text.parse()) {
+        Some(Ok(from)) => from,
+        Some(Err(_)) => {
+            reader.fault(
+                "MAIL_FROM",
+                "must be an email address, as Spirit Beads <shop@example.com>",
+            );
+            no_reply()
         }
-        Some(folder) => PathBuf::from(folder),
+        None => no_reply(),
     };
+    let media_store = reader.media_store(&data_dir);
     let config = Config {
         environment,
         bind_addr,
@@ -301,13 +392,25 @@ fn read(reader: &mut Reader<'_>) -> Result<Config, Vec<Fault>> {
         stripe_webhook_secrets: webhook_secrets.into_iter().map(Secret::new).collect(),
         stripe_api_url,
         stripe_timeout: reader.seconds("STRIPE_TIMEOUT_SECONDS", 8),
-        media_dir,
-        shop_name: reader
-            .text("SHOP_NAME")
-            .unwrap_or_else(|| "Spirit Beads".to_owned()),
-        shop_email: reader
-            .text("SHOP_EMAIL")
-            .unwrap_or_else(|| "shop@localhost".to_owned()),
+        quote_valid_days: reader.parsed("QUOTE_VALID_DAYS", 14, "must be a whole number of days"),
+        shop_name,
+        shop_email,
+        shop_logo: reader.text("SHOP_LOGO"),
+        shop_color: reader.parsed(
+            "SHOP_COLOR",
+            Color([0xa2, 0x3b, 0x2a]),
+            "must be a colour, as #a23b2a",
+        ),
+        mail_from,
+        smtp,
+        smtp_ca_file: reader.text("SMTP_CA_FILE").map(PathBuf::from),
+        smtp_timeout: reader.seconds("SMTP_TIMEOUT_SECONDS", 30),
+        media_store,
+        media_limits: MediaLimits {
+            file_bytes: reader.counted("UPLOAD_MAX_FILE_BYTES", 7 * 1024 * 1024, 1 << 30),
+            files: reader.counted("UPLOAD_MAX_FILES", 10, 100) as usize,
+            megapixels: reader.counted("UPLOAD_MAX_MEGAPIXELS", 50, 250) as u32,
+        },
         shipping_us: reader.shipping("SHIPPING_US", 500, (3, 5)),
         shipping_north_america: reader.shipping("SHIPPING_NORTH_AMERICA", 1500, (5, 10)),
         shipping_international: reader.shipping("SHIPPING_INTERNATIONAL", 2000, (10, 20)),
@@ -325,6 +428,9 @@ fn read(reader: &mut Reader<'_>) -> Result<Config, Vec<Fault>> {
             .text("LOG_FILTER")
             .unwrap_or_else(|| "info".to_owned()),
     };
+    if !(1..=365).contains(&config.quote_valid_days) {
+        reader.fault("QUOTE_VALID_DAYS", "must be from 1 to 365 days");
+    }
     if config.database_max_connections < 4 {
         reader.fault(
             "DATABASE_MAX_CONNECTIONS",
@@ -336,6 +442,12 @@ fn read(reader: &mut Reader<'_>) -> Result<Config, Vec<Fault>> {
     } else {
         Err(std::mem::take(&mut reader.faults))
     }
+}
+
+/// Who letters are from in development.
+fn no_reply() -> Mailbox {
+    let address = lettre::Address::new("shop", "localhost").expect("a valid address");
+    Mailbox::new(None, address)
 }
 
 /// Few different characters or few characters at all: guessable.
@@ -418,12 +530,92 @@ impl<'a> Reader<'a> {
         Duration::from_secs(seconds)
     }
 
+    /// A number from one to `most`.
+    fn counted(&mut self, name: &'static str, default: u64, most: u64) -> u64 {
+        let number = self.parsed(name, default, "must be a whole number");
+        if !(1..=most).contains(&number) {
+            self.fault(name, &format!("must be from 1 to {most}"));
+            return default;
+        }
+        number
+    }
+
+    /// A folder, or `s3://bucket/prefix` with the usual settings of AWS.
+    fn media_store(&mut self, data_dir: &Path) -> MediaStore {
+        let location = self.text("MEDIA_URL");
+        let region = self.text("AWS_REGION");
+        let endpoint = self.url("AWS_ENDPOINT_URL");
+        let keys =
+            ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"].map(|name| (name, self.text(name)));
+        let folder = match location.as_deref() {
+            None => return MediaStore::Folder(data_dir.join("media")),
+            Some(location) => match location.split_once("://") {
+                None => return MediaStore::Folder(PathBuf::from(location)),
+                Some(("s3", bucket)) => bucket,
+                Some(_) => {
+                    self.fault("MEDIA_URL", "must be a folder or s3://bucket");
+                    return MediaStore::Folder(PathBuf::new());
+                }
+            },
+        };
+        let (name, prefix) = folder.split_once('/').unwrap_or((folder, ""));
+        if name.is_empty() {
+            self.fault("MEDIA_URL", "must name a bucket, as s3://bucket/prefix");
+        }
+        let is_exposed = |endpoint: &str| {
+            endpoint.starts_with("http://")
+                && !url::Url::parse(endpoint).is_ok_and(|url| match url.host() {
+                    Some(url::Host::Domain(name)) => name == "localhost",
+                    Some(url::Host::Ipv4(address)) => address.is_loopback(),
+                    Some(url::Host::Ipv6(address)) => address.is_loopback(),
+                    None => false,
+                })
+        };
+        if endpoint.as_deref().is_some_and(is_exposed) {
+            self.fault(
+                "AWS_ENDPOINT_URL",
+                "must begin with https://, except on this machine",
+            );
+        }
+        let [access_key_id, secret_access_key] = keys.map(|(name, key)| {
+            if key.is_none() {
+                self.fault(name, "is required with a bucket in MEDIA_URL");
+            }
+            Secret::new(key.unwrap_or_default())
+        });
+        MediaStore::Bucket(BucketSettings {
+            name: name.to_owned(),
+            prefix: prefix.trim_matches('/').to_owned(),
+            region: region.unwrap_or_else(|| "us-east-1".to_owned()),
+            endpoint,
+            access_key_id,
+            secret_access_key,
+        })
+    }
+
     fn url(&mut self, name: &'static str) -> Option<String> {
         let url = self.text(name)?.trim_end_matches('/').to_owned();
         if origin_of(&url).is_none() {
             self.fault(name, "must be an http or https address");
         }
         Some(url)
+    }
+
+    fn smtp(&mut self, name: &'static str, production: bool) -> Option<SmtpServer> {
+        let server = match self.text(name)?.parse::<SmtpServer>() {
+            Ok(server) => server,
+            Err(why) => {
+                self.fault(name, why);
+                return None;
+            }
+        };
+        if production && server.shows_password() {
+            self.fault(
+                name,
+                "sends the password readable: use smtps:// or ?tls=required",
+            );
+        }
+        Some(server)
     }
 
     fn shipping(&mut self, name: &'static str, price: i64, days: (u32, u32)) -> ShippingRate {
@@ -494,7 +686,10 @@ mod tests {
                 "SECRET_KEY",
                 "STRIPE_API_URL",
                 "STRIPE_SECRET_KEY",
-                "STRIPE_WEBHOOK_SECRET"
+                "STRIPE_WEBHOOK_SECRET",
+                "SMTP_URL",
+                "MAIL_FROM",
+                "SHOP_EMAIL"
             ])
         );
     }
@@ -512,6 +707,9 @@ mod tests {
                 "STRIPE_WEBHOOK_SECRET",
                 "whsec_0123456789abcdef,whsec_fedcba9876543210",
             ),
+            ("SMTP_URL", "smtps://shop:hunter3@mail.example"),
+            ("MAIL_FROM", "Beads & Co <shop@mail.example>"),
+            ("SHOP_EMAIL", "me@mail.example"),
         ])
         .expect("complete");
         assert_eq!(config.public_url, "https://api.shop.example");
@@ -521,8 +719,46 @@ mod tests {
             ["https://shop.example", "https://api.shop.example"]
         );
         let shown = format!("{config:?}");
-        for secret in ["hunter2", "0123456789abcdef", "fedcba"] {
+        for secret in ["hunter2", "hunter3", "0123456789abcdef", "fedcba"] {
             assert!(!shown.contains(secret), "{secret} is shown");
+        }
+    }
+
+    #[test]
+    fn settings_of_letters_that_cannot_work_are_named() {
+        for (name, value) in [
+            ("SHOP_EMAIL", "shop"),
+            ("SHOP_EMAIL", "a@b.example, c@d.example"),
+            ("MAIL_FROM", "Shop <shop@>"),
+            ("MAIL_FROM", "Shop"),
+            ("SHOP_COLOR", "red"),
+            ("SHOP_COLOR", "#12345é"),
+            ("SMTP_URL", "mail.example"),
+            ("SMTP_URL", "smtp://mail.example?tls=maybe"),
+            ("SMTP_TIMEOUT_SECONDS", "0"),
+        ] {
+            let faults = config(&[(name, value)]).expect_err(value);
+            assert_eq!(faults[0].field, name, "{value}");
+        }
+        assert_eq!(
+            Color::from_str("#A23b2a").map(|c| c.to_string()),
+            Ok("#a23b2a".to_owned())
+        );
+    }
+
+    #[test]
+    fn production_does_not_send_a_password_readable() {
+        for (url, safe) in [
+            ("smtp://u:p@mail.example", false),
+            ("smtp://u:p@mail.example?tls=opportunistic", false),
+            ("smtp://u:p@mail.example?tls=required", true),
+            ("smtps://u:p@mail.example", true),
+            ("smtp://u:p@localhost", true),
+            ("smtp://mail.example", true),
+        ] {
+            let faults = config(&[("APP_ENV", "production"), ("SMTP_URL", url)]).expect_err("half");
+            let said = faults.iter().any(|fault| fault.field == "SMTP_URL");
+            assert_eq!(said, !safe, "{url}");
         }
     }
 

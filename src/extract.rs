@@ -1,13 +1,17 @@
 //! `Json`, `Query` and `Path` that fail as our [`Error`], in the words of the old service where API.md shows them.
 
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::request::Parts;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt, stream};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio::time::Instant;
 
 use crate::error::{Error, Fault};
 
@@ -69,9 +73,52 @@ fn malformed(why: String) -> Error {
     Error::bad_request("parse_error", format!("JSON parse error - {why}"))
 }
 
-/// How long a request's body may take to arrive. An extension of the request; without it, for ever.
+/// How long a request's body may take to arrive; a form with files, how long it may be silent. An extension of the
+/// request; without it, for ever.
 #[derive(Clone, Copy)]
 pub struct BodyTime(pub Duration);
+
+/// When a request is given up. An extension of the request: who reads a long body puts it off with each part.
+#[derive(Clone)]
+pub struct Deadline {
+    limit: Duration,
+    at: Arc<Mutex<Instant>>,
+}
+
+impl Deadline {
+    /// So long from now.
+    pub fn new(limit: Duration) -> Deadline {
+        Deadline {
+            limit,
+            at: Arc::new(Mutex::new(Instant::now() + limit)),
+        }
+    }
+
+    /// Begins the time anew.
+    pub fn put_off(&self) {
+        *self.at.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now() + self.limit;
+    }
+
+    /// Ends when it has passed, and was not put off meanwhile.
+    pub async fn passed(&self) {
+        loop {
+            let at = *self.at.lock().unwrap_or_else(PoisonError::into_inner);
+            if at <= Instant::now() {
+                return;
+            }
+            tokio::time::sleep_until(at).await;
+        }
+    }
+}
+
+/// 408: the rest of the request did not come.
+pub fn request_timeout() -> Error {
+    Error::Refused(
+        StatusCode::REQUEST_TIMEOUT,
+        "request_timeout",
+        "The request body did not arrive in time.".to_owned(),
+    )
+}
 
 /// The whole body, within the route's limit and the request's time.
 ///
@@ -84,21 +131,66 @@ pub async fn body<S: Send + Sync>(request: Request, state: &S) -> Result<axum::b
         axum::body::Bytes::from_request(request, state),
     )
     .await
-    .map_err(|_| {
-        Error::Refused(
-            StatusCode::REQUEST_TIMEOUT,
-            "request_timeout",
-            "The request body did not arrive in time.".to_owned(),
-        )
-    })?
+    .map_err(|_| request_timeout())?
     .map_err(|rejection| match rejection.status() {
-        StatusCode::PAYLOAD_TOO_LARGE => Error::Refused(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            "payload_too_large",
-            "The request body is too large.".to_owned(),
-        ),
-        _ => Error::bad_request("incomplete_body", "The request body could not be read."),
+        StatusCode::PAYLOAD_TOO_LARGE => too_large(),
+        _ => incomplete(),
     })
+}
+
+/// How long a body may take to arrive, however steadily it does.
+const LONGEST: Duration = Duration::from_secs(15 * 60);
+
+/// The body as it arrives: up to so many bytes, and never silent for long. Each part puts the request's deadline off.
+pub fn arriving(
+    request: Request,
+    most: u64,
+) -> impl Stream<Item = Result<Bytes, Error>> + Send + 'static {
+    let (parts, body) = request.into_parts();
+    let deadline: Option<Deadline> = parts.extensions.get().cloned();
+    let patience = parts
+        .extensions
+        .get()
+        .map_or(LONGEST, |BodyTime(time)| *time);
+    let end = Instant::now() + LONGEST;
+    let state = (body.into_data_stream(), 0_u64);
+    stream::try_unfold(state, move |(mut body, before)| {
+        let deadline = deadline.clone();
+        async move {
+            // The parser takes all that is ready before it looks at any of it: it shall have a part at a time.
+            tokio::task::yield_now().await;
+            let latest = end.min(Instant::now() + patience);
+            let part = match tokio::time::timeout_at(latest, body.next()).await {
+                Err(_) => return Err(request_timeout()),
+                Ok(None) => return Ok(None),
+                Ok(Some(Err(_))) => {
+                    return Err(incomplete());
+                }
+                Ok(Some(Ok(part))) => part,
+            };
+            let size = before + part.len() as u64;
+            if size > most {
+                return Err(too_large());
+            }
+            if let Some(deadline) = &deadline {
+                deadline.put_off();
+            }
+            Ok(Some((part, (body, size))))
+        }
+    })
+}
+
+fn incomplete() -> Error {
+    Error::bad_request("incomplete_body", "The request body could not be read.")
+}
+
+/// 413: there is more of it than we read.
+pub fn too_large() -> Error {
+    Error::Refused(
+        StatusCode::PAYLOAD_TOO_LARGE,
+        "payload_too_large",
+        "The request body is too large.".to_owned(),
+    )
 }
 
 /// The query's parameters as sent, decoded, in their order. Never fails: what is not UTF-8 is replaced.
@@ -112,6 +204,78 @@ impl Query {
             .rev()
             .find(|(key, _)| key == name)
             .map(|(_, value)| value.as_str())
+    }
+
+    /// The whole number from 1 to `most` of a parameter, `default` without one; a fault for anything else.
+    pub fn whole(&self, name: &str, default: i64, most: i64, faults: &mut Vec<Fault>) -> i64 {
+        let number = match self.get(name) {
+            None | Some("") => return default,
+            Some(text) => text.parse().ok().filter(|n| (1..=most).contains(n)),
+        };
+        number.unwrap_or_else(|| {
+            faults.push(Fault::new(
+                name,
+                format!("must be a whole number from 1 to {most}"),
+            ));
+            default
+        })
+    }
+}
+
+/// Which part of a list is asked for.
+pub struct Paging {
+    /// From 1.
+    pub number: i64,
+    pub size: i64,
+}
+
+impl Paging {
+    /// How many entries come before it.
+    pub fn offset(&self) -> i64 {
+        (self.number - 1) * self.size
+    }
+}
+
+/// What the shopkeeper's lists share: paging, a word to look for, a choice among names. A fault names its parameter.
+impl Query {
+    /// `page` from 1, and `page_size` from 1 to 100, 24 unless given.
+    pub fn paging(&self, faults: &mut Vec<Fault>) -> Paging {
+        Paging {
+            number: self.whole("page", 1, 1_000_000, faults),
+            size: self.whole("page_size", 24, 100, faults),
+        }
+    }
+
+    /// `search`, without the space around it; nothing where it is empty.
+    pub fn search(&self, faults: &mut Vec<Fault>) -> Option<String> {
+        let text = self
+            .get("search")
+            .map(str::trim)
+            .filter(|text| !text.is_empty())?;
+        if text.contains('\0') || text.chars().count() > 200 {
+            faults.push(Fault::new("search", "must have at most 200 characters"));
+        }
+        Some(text.to_owned())
+    }
+
+    /// The value that a parameter names; nothing where it is empty.
+    pub fn one_of<T: Copy>(
+        &self,
+        name: &str,
+        all: &[T],
+        name_of: fn(T) -> &'static str,
+        faults: &mut Vec<Fault>,
+    ) -> Option<T> {
+        let text = self.get(name).filter(|text| !text.is_empty())?;
+        let found = all.iter().copied().find(|value| name_of(*value) == text);
+        if found.is_none() {
+            let names: Vec<&str> = all.iter().map(|value| name_of(*value)).collect();
+            faults.push(Fault::new(
+                name,
+                format!("must be one of {}", names.join(", ")),
+            ));
+        }
+        found
     }
 }
 

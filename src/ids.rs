@@ -3,6 +3,7 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
@@ -60,6 +61,12 @@ uuid_id!(
 pub struct PictureId(pub String);
 
 impl PictureId {
+    /// The id of the picture that is kept as these bytes.
+    pub fn of(content: &[u8]) -> PictureId {
+        let hash = Sha256::digest(content);
+        PictureId(hash.iter().map(|byte| format!("{byte:02x}")).collect())
+    }
+
     /// The id, if the text can be one; whether we keep such a picture is another question.
     pub fn parse(text: &str) -> Option<PictureId> {
         let possible = text.len() == 64

@@ -2,12 +2,14 @@
 //!
 //! The queue is graphile_worker's, in its own schema; `worker.rs` says what each job does.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sqlx::PgConnection;
 
 use crate::error::Result;
-use crate::ids::{LetterId, OrderId, ProductId, RefundId};
+use crate::ids::{LetterId, OrderId, PictureId, ProductId, QuoteId, RefundId};
 
 /// The name under which every job is queued; the payload says which it is.
 pub const IDENTIFIER: &str = "spirit_beads";
@@ -24,8 +26,18 @@ pub enum Job {
     SettleCheckout { order: OrderId },
     /// Ask Stripe for a refund that was decided on.
     SendRefund { refund: RefundId },
+    /// Ask Stripe for the payment link of an approved quote.
+    MakeLink { quote: QuoteId },
+    /// Close the payment link of a quote, then do with its request what was planned.
+    CloseLink { quote: QuoteId },
     /// Send a queued letter.
     SendLetter { letter: LetterId },
+    /// Make a picture's renditions.
+    RenderPicture { picture: PictureId },
+    /// Remove the objects of a picture that is gone.
+    RemovePicture { storage_key: String },
+    /// The clock's: let go of pictures that nobody uses.
+    SweepPictures,
     /// The clock's: release what has run out, settle what hangs.
     Sweep,
     /// The clock's: fetch the Stripe events that did not reach us.
@@ -40,9 +52,23 @@ impl Job {
             Job::ProcessEvent { event } => format!("process_event:{event}"),
             Job::SettleCheckout { order } => format!("settle_checkout:{order}"),
             Job::SendRefund { refund } => format!("send_refund:{refund}"),
+            Job::MakeLink { quote } => format!("make_link:{quote}"),
+            Job::CloseLink { quote } => format!("close_link:{quote}"),
             Job::SendLetter { letter } => format!("send_letter:{letter}"),
+            Job::RenderPicture { picture } => format!("render_picture:{picture}"),
+            Job::RemovePicture { storage_key } => format!("remove_picture:{storage_key}"),
+            Job::SweepPictures => "sweep_pictures".to_owned(),
             Job::Sweep => "sweep".to_owned(),
             Job::Reconcile => "reconcile".to_owned(),
+        }
+    }
+
+    /// Jobs of one queue are done one after the other: a mail server that does not answer keeps one worker's hand busy,
+    /// not all of them.
+    fn queue(&self) -> Option<&'static str> {
+        match self {
+            Job::SendLetter { .. } => Some("letters"),
+            _ => None,
         }
     }
 
@@ -54,13 +80,21 @@ impl Job {
 
 /// Queues a job; it becomes visible to workers when the caller's transaction commits. Safe to repeat.
 pub async fn enqueue(conn: &mut PgConnection, job: &Job) -> Result<()> {
+    enqueue_in(conn, job, Duration::ZERO).await
+}
+
+/// Queues a job for later; it replaces one with its key that has not begun. Safe to repeat.
+pub async fn enqueue_in(conn: &mut PgConnection, job: &Job, delay: Duration) -> Result<()> {
     sqlx::query(
         "select id
-         from graphile_worker.add_job($1, $2::json, job_key := $3)",
+         from graphile_worker.add_job(
+             $1, $2::json, queue_name := $3, job_key := $4, run_at := now() + make_interval(secs => $5))",
     )
     .bind(IDENTIFIER)
     .bind(job.payload())
+    .bind(job.queue())
     .bind(job.key())
+    .bind(delay.as_secs_f64())
     .execute(conn)
     .await?;
     Ok(())

@@ -6,14 +6,19 @@
 //! - [`shop`]: opening a shop (database, secrets, Stripe or its sandbox) and closing it
 //! - [`server`]: the routers joined, middleware, listening, stopping gracefully
 //! - [`worker`]: every background job and what it does, on one screen; the clock's jobs
+//! - [`parcels`]: shipping what was bought or made, by the order's door
+//! - [`letters`]: letters as the shopkeeper sees them; sending one, and telling of those that did not arrive
 //! - [`payments`]: money coming in: checkout sessions, Stripe's events, refunds
+//! - [`custom_orders`]: pieces made to order, from request over quote to parcel
+//! - [`pictures`]: uploading photographs over HTTP
 //! - [`orders`]: what was bought, for how much, and where it went
 //! - [`products`]: what is for sale, at what price, how many are left
 //! - [`idempotency`]: the first answer, given again
 //! - [`auth`]: API tokens and the `Admin` extractor
-//! - [`extract`]: Json, Query and Path that fail as our `Error`
 //! - [`app`]: the pool and the outside services, handed to handlers and jobs
 //! - [`email`]: letters: what they say, how they look, how they are sent
+//! - [`media`]: photographs: the one way in, the store, the way out
+//! - [`extract`]: Json, Query and Path that fail as our `Error`; bodies as they arrive
 //! - [`jobs`]: the outbox
 //! - [`stripe`]: everything we ask of Stripe, and its stand-in
 //! - [`db`]: pool, migrations, our own PostgreSQL for development and tests
@@ -27,6 +32,7 @@ pub mod app;
 pub mod auth;
 pub mod cli;
 pub mod config;
+pub mod custom_orders;
 pub mod db;
 pub mod email;
 pub mod error;
@@ -34,9 +40,13 @@ pub mod extract;
 pub mod idempotency;
 pub mod ids;
 pub mod jobs;
+pub mod letters;
+pub mod media;
 pub mod money;
 pub mod orders;
+pub mod parcels;
 pub mod payments;
+pub mod pictures;
 pub mod products;
 pub mod server;
 pub mod shop;

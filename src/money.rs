@@ -1,4 +1,5 @@
-//! Amounts of money: whole numbers of a currency's smallest unit, added and multiplied checked.
+//! Amounts of money: whole numbers of a currency's smallest unit, added and multiplied checked, and how people write
+//! them.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -35,6 +36,41 @@ impl Cents {
     pub fn times(self, quantity: i32) -> Option<Cents> {
         self.0.checked_mul(i64::from(quantity)).map(Cents)
     }
+
+    /// The amount as people write it: `$1,234.50`, `1,234.50 EUR`, `5,300 JPY`. The currency may be in any case.
+    pub fn in_currency(self, currency: &str) -> String {
+        let code = currency.to_ascii_uppercase();
+        let decimals = decimals(&code);
+        let unit = 10_u64.pow(decimals);
+        let amount = self.0.unsigned_abs();
+        let mut number = (amount / unit).to_string();
+        for at in (1..number.len()).rev() {
+            if (number.len() - at) % 4 == 3 {
+                number.insert(at, ',');
+            }
+        }
+        if decimals > 0 {
+            let width = decimals as usize;
+            number += &format!(".{:0width$}", amount % unit);
+        }
+        let sign = if self.0 < 0 { "-" } else { "" };
+        match code.as_str() {
+            "USD" => format!("{sign}${number}"),
+            _ => format!("{sign}{number} {code}"),
+        }
+    }
+}
+
+/// How many decimals a currency's amounts have at Stripe.
+///
+/// Source: <https://docs.stripe.com/currencies#zero-decimal>, and "three-decimal currencies" below it
+fn decimals(code: &str) -> u32 {
+    match code {
+        "BIF" | "CLP" | "DJF" | "GNF" | "JPY" | "KMF" | "KRW" | "MGA" | "PYG" | "RWF" | "UGX"
+        | "VND" | "VUV" | "XAF" | "XOF" | "XPF" => 0,
+        "BHD" | "JOD" | "KWD" | "OMR" | "TND" => 3,
+        _ => 2,
+    }
 }
 
 #[cfg(test)]
@@ -47,5 +83,25 @@ mod tests {
         assert_eq!(Cents(i64::MAX).plus(Cents(1)), None);
         assert_eq!(Cents(4700).times(3), Some(Cents(14_100)));
         assert_eq!(Cents(i64::MAX).times(2), None);
+    }
+
+    #[test]
+    fn amounts_read_as_people_write_them() {
+        for (amount, currency, written) in [
+            (0, "usd", "$0.00"),
+            (5, "usd", "$0.05"),
+            (5_305, "usd", "$53.05"),
+            (99_999, "USD", "$999.99"),
+            (123_450, "usd", "$1,234.50"),
+            (123_456_789_012, "usd", "$1,234,567,890.12"),
+            (-500, "usd", "-$5.00"),
+            (123_450, "eur", "1,234.50 EUR"),
+            (5_300, "jpy", "5,300 JPY"),
+            (530, "krw", "530 KRW"),
+            (1_234_567, "kwd", "1,234.567 KWD"),
+            (i64::MIN, "usd", "-$92,233,720,368,547,758.08"),
+        ] {
+            assert_eq!(Cents(amount).in_currency(currency), written);
+        }
     }
 }

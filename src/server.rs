@@ -1,14 +1,12 @@
 //! The routers joined, the middleware, listening, and stopping gracefully.
 
-use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::Context;
 use axum::Router;
-use axum::body::Body;
 use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
-use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -21,7 +19,6 @@ use tower_http::cors::{AllowOrigin, CorsLayer};
 use tower_http::normalize_path::NormalizePathLayer;
 use tower_http::request_id::{MakeRequestUuid, PropagateRequestIdLayer, SetRequestIdLayer};
 use tower_http::sensitive_headers::SetSensitiveRequestHeadersLayer;
-use tower_http::services::ServeDir;
 use tower_http::trace::TraceLayer;
 use tracing::info;
 use utoipa::OpenApi;
@@ -33,8 +30,8 @@ use utoipa_swagger_ui::SwaggerUi;
 use crate::app::App;
 use crate::config::Config;
 use crate::error::{Error, ErrorBody, Result};
-use crate::extract::{BodyTime, Json};
-use crate::{db, orders, payments, products};
+use crate::extract::{BodyTime, Deadline, Json, Path};
+use crate::{custom_orders, db, letters, media, orders, parcels, payments, pictures, products};
 
 /// The largest body of an ordinary request, in bytes.
 const BODY_LIMIT: usize = 1024 * 1024;
@@ -94,16 +91,18 @@ pub fn router(app: App, pages: Option<Router>) -> Router {
     let (api, mut document) = OpenApiRouter::with_openapi(ApiDoc::openapi())
         .merge(catalogue)
         .merge(orders::router())
+        .merge(custom_orders::router())
+        .merge(parcels::router())
         .merge(payments::router())
+        .merge(letters::router())
+        .merge(pictures::router())
         .split_for_parts();
     describe_responses(&mut document);
 
-    let files = ServeDir::new(&app.config.media_dir).append_index_html_on_directories(false);
-    let media = get(async move |request: Request| picture(files.clone(), request).await);
     let mut shop = api
         .route("/healthz", get(async || Json(json!({"status": "up"}))))
         .route("/readyz", get(ready))
-        .nest("/media", Router::new().route("/{*path}", media))
+        .route("/media/{*path}", get(picture))
         .fallback(async || Error::NotFound(""))
         .method_not_allowed_fallback(method_not_allowed)
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
@@ -202,47 +201,27 @@ async fn method_not_allowed(method: Method) -> Error {
     )
 }
 
-/// `GET /media/…`: a file of the media folder. What the file service refuses without a word we tell as our `Error`.
-async fn picture(mut files: ServeDir, request: Request) -> Result<Response> {
-    let mut response = match files.try_call(request).await {
-        Ok(response) => response.map(Body::new),
-        // No file, or a path that none can have: through another file, or with a part longer than any name.
-        Err(error)
-            if matches!(
-                error.kind(),
-                ErrorKind::NotFound | ErrorKind::NotADirectory | ErrorKind::InvalidFilename
-            ) =>
-        {
-            return Err(Error::NotFound(""));
-        }
-        Err(error) => {
-            return Err(anyhow::Error::from(error)
-                .context("reading a picture")
-                .into());
-        }
-    };
-    match response.status() {
-        StatusCode::NOT_FOUND => Err(Error::NotFound("")),
-        status if status.is_client_error() => {
-            let why = status.canonical_reason().unwrap_or("Refused");
-            Err(Error::Refused(status, "not_served", format!("{why}.")))
-        }
-        _ => {
-            let kept = HeaderValue::from_static("public, max-age=86400");
-            response.headers_mut().insert(header::CACHE_CONTROL, kept);
-            Ok(response)
-        }
-    }
+/// `GET /media/…`: a picture, or a rendition of it.
+async fn picture(
+    State(app): State<App>,
+    Path(path): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response> {
+    media::serve(&app.media, &app.db, &path, &headers).await
 }
 
 async fn time_out(State(app): State<App>, mut request: Request, next: Next) -> Response {
     let limit = app.config.request_timeout;
     // A caller who takes longer to say what they want is no outage of ours.
     request.extensions_mut().insert(BodyTime(limit / 2));
-    match tokio::time::timeout(limit, next.run(request)).await {
-        Ok(response) => response,
-        Err(_) => Error::Unavailable("timeout", anyhow::anyhow!("the request took too long"))
-            .into_response(),
+    let deadline = Deadline::new(limit);
+    request.extensions_mut().insert(deadline.clone());
+    tokio::select! {
+        response = next.run(request) => response,
+        () = deadline.passed() => {
+            Error::Unavailable("timeout", anyhow::anyhow!("the request took too long"))
+                .into_response()
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Component, Path};
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -17,7 +17,7 @@ use uuid::Uuid;
 use crate::app::App;
 use crate::config::{Config, Secret};
 use crate::db::{self, embedded};
-use crate::products;
+use crate::products::{self, TakenPictures};
 use crate::stripe::Stripe;
 use crate::stripe::sandbox::{self, Sandbox};
 
@@ -89,16 +89,10 @@ impl Shop {
         {
             return Ok(false);
         }
-        let folder = self.app.config.media_dir.clone();
-        let drawing = tokio::task::spawn_blocking(move || -> anyhow::Result<()> {
-            for (path, picture) in products::demo::pictures()? {
-                write_picture(&folder, &path, &picture)?;
-            }
-            Ok(())
-        });
+        let drawn = tokio::task::spawn_blocking(products::demo::pictures).await??;
+        let pictures = TakenPictures::take_drawn(&self.app.media, &self.app.db, &drawn).await?;
         let mut tx = self.app.db.begin().await?;
-        products::import(&mut tx, products::demo::CATALOGUE, None, "demo").await?;
-        drawing.await??;
+        products::import(&mut tx, products::demo::CATALOGUE, Some(&pictures), "demo").await?;
         tx.commit().await?;
         Ok(true)
     }
@@ -232,25 +226,6 @@ fn kept_secret(data_dir: &Path, name: &str) -> anyhow::Result<Secret> {
         }
         Err(error) => Err(error).with_context(|| format!("making {}", path.display())),
     }
-}
-
-/// Writes a picture below the media folder: whole or not at all.
-///
-/// # Errors
-/// When the path leads out of the folder, or the disk refuses.
-pub fn write_picture(folder: &Path, name: &str, picture: &[u8]) -> anyhow::Result<()> {
-    let stays_inside = Path::new(name)
-        .components()
-        .all(|part| matches!(part, Component::Normal(_)));
-    anyhow::ensure!(stays_inside, "{name} leads out of the media folder");
-    let path = folder.join(name);
-    let parent = path.parent().context("a picture lies in a folder")?;
-    std::fs::create_dir_all(parent)
-        .with_context(|| format!("making the folder {}", parent.display()))?;
-    let unfinished = parent.join(format!(".{}", Uuid::new_v4().simple()));
-    std::fs::write(&unfinished, picture).with_context(|| format!("writing {}", path.display()))?;
-    std::fs::rename(&unfinished, &path).with_context(|| format!("writing {}", path.display()))?;
-    Ok(())
 }
 
 /// Ends when somebody asks this process to stop: Ctrl-C or SIGTERM.

@@ -14,7 +14,7 @@ use uuid::Uuid;
 use crate::app::App;
 use crate::error::Error;
 use crate::jobs::{self, Job};
-use crate::payments;
+use crate::{custom_orders, letters, media, payments};
 
 /// How often a worker says that it is alive; `/readyz` looks for a heartbeat of the last half minute.
 const HEARTBEAT: Duration = Duration::from_secs(10);
@@ -23,11 +23,26 @@ const HEARTBEAT: Duration = Duration::from_secs(10);
 pub async fn perform(app: &App, job: Job) -> Result<(), Error> {
     match job {
         Job::SyncProduct { product } => payments::sync_product(app, &product).await,
-        Job::ProcessEvent { event } => payments::process_stored(&app.db, &event).await.map(drop),
+        Job::ProcessEvent { event } => payments::process_stored(app, &event).await.map(drop),
         Job::SettleCheckout { order } => payments::settle_unheard(app, order).await,
         Job::SendRefund { refund } => payments::send_refund(app, refund).await,
-        Job::SendLetter { .. } => Ok(()),
-        Job::Sweep => payments::sweep(app).await.map(drop),
+        Job::MakeLink { quote } => custom_orders::make_link(app, quote).await,
+        Job::CloseLink { quote } => custom_orders::close_link(app, quote).await,
+        Job::SendLetter { letter } => letters::send(app, letter).await,
+        Job::Sweep => {
+            payments::sweep(app).await?;
+            custom_orders::sweep(app).await?;
+            letters::sweep(app).await
+        }
+        Job::RenderPicture { picture } => media::render(&app.media, &app.db, &picture).await,
+        Job::RemovePicture { storage_key } => media::remove(&app.media, &storage_key).await,
+        Job::SweepPictures => {
+            let swept = media::sweep(&app.media, &app.db).await?;
+            if swept != media::Swept::default() {
+                info!(?swept, "let go of pictures");
+            }
+            Ok(())
+        }
         Job::Reconcile => {
             let done = payments::reconcile(app, &|_, _| {}).await?;
             if done.obeyed + done.failed + done.settled > 0 {
@@ -96,6 +111,13 @@ pub async fn build(app: &App, clock: bool) -> anyhow::Result<Worker> {
                     .queue("clock")
                     .job_key("reconcile")
                     .payload(Task(Job::Reconcile))?,
+            )
+            .with_cron(
+                Cron::hourly_at::<Task>(17)?
+                    .id("sweep_pictures")
+                    .queue("clock")
+                    .job_key("sweep_pictures")
+                    .payload(Task(Job::SweepPictures))?,
             );
     }
     Ok(options.init().await?)

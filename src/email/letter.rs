@@ -36,6 +36,9 @@ pub enum Letter {
         request: RequestFacts,
         email: String,
     },
+    /// To the customer: their request has reached the shop. It repeats nothing of what they wrote: the address may be
+    /// somebody else's.
+    RequestReceived { request: RequestFacts },
     /// To the customer: the quote, and where to pay it.
     RequestApproved {
         request: RequestFacts,
@@ -57,6 +60,62 @@ pub enum Letter {
         order: OrderFacts,
         parcel: ParcelFacts,
     },
+}
+
+impl Letter {
+    /// The kind's stable name, as in the database and in causes.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Letter::OrderConfirmation { .. } => "order_confirmation",
+            Letter::OrderShipped { .. } => "order_shipped",
+            Letter::OrderRefunded { .. } => "order_refunded",
+            Letter::CouldNotFulfil { .. } => "could_not_fulfil",
+            Letter::CouldNotFulfilNotice { .. } => "could_not_fulfil_notice",
+            Letter::NewRequest { .. } => "new_request",
+            Letter::RequestReceived { .. } => "request_received",
+            Letter::RequestApproved { .. } => "request_approved",
+            Letter::PaymentReceived { .. } => "payment_received",
+            Letter::RequestRejected { .. } => "request_rejected",
+            Letter::CustomShipped { .. } => "custom_shipped",
+        }
+    }
+
+    /// The picture of each line that is shown with pictures: `/media/…`, or another's address.
+    pub fn line_images(&self) -> impl Iterator<Item = Option<&str>> {
+        let lines = match self {
+            Letter::OrderConfirmation { order } | Letter::OrderShipped { order, .. } => {
+                order.lines.as_slice()
+            }
+            _ => &[],
+        };
+        lines.iter().map(|line| line.image.as_deref())
+    }
+
+    /// The photographs of the finished piece, shown inside.
+    pub fn finished_photographs(&self) -> &[PictureId] {
+        match self {
+            Letter::OrderShipped { parcel, .. } | Letter::CustomShipped { parcel, .. } => {
+                &parcel.photographs
+            }
+            _ => &[],
+        }
+    }
+
+    /// The photographs that are sent along as files.
+    pub fn attached_photographs(&self) -> &[PictureId] {
+        match self {
+            Letter::NewRequest { request, .. } => &request.photographs,
+            _ => &[],
+        }
+    }
+
+    /// Who gets the answers to it, where that is not the shop.
+    pub fn answers_to(&self) -> Option<&str> {
+        match self {
+            Letter::NewRequest { email, .. } => Some(email),
+            _ => None,
+        }
+    }
 }
 
 /// An order as a letter shows it. Amounts are in the currency's smallest unit.
@@ -129,6 +188,8 @@ pub enum Refusal {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RequestFacts {
     pub id: CustomOrderId,
+    /// As people say it: `CO-1042`.
+    pub number: String,
     pub customer_name: String,
     pub description: String,
     pub colors: Option<String>,
@@ -155,4 +216,13 @@ pub struct QuoteFacts {
 pub struct About {
     pub order: Option<OrderId>,
     pub request: Option<CustomOrderId>,
+}
+
+impl About {
+    pub fn order(id: OrderId) -> About {
+        About {
+            order: Some(id),
+            request: None,
+        }
+    }
 }

@@ -1,9 +1,26 @@
 //! Letters: queued inside the change that causes them, turned into HTML and text, sent by a job.
+//!
+//! [`queue`] writes down what a letter says. [`attempt`] and [`record`] send it; who is told of what went wrong is left
+//! to `letters`. None has a `List-Unsubscribe`: each answers something that its reader did (RFC 2369 and 8058 are for
+//! lists and bulk mail), and nobody should lose the receipts that they pay for by a click.
+mod compose;
+mod house;
 mod letter;
+mod mailer;
+mod page;
+mod pictures;
+pub mod samples;
+mod service;
+mod smtp;
 mod store;
 
+pub use compose::{Addressed, Composed, compose};
+pub use house::{House, parse_address};
 pub use letter::{
     About, Letter, LineFacts, OrderFacts, ParcelFacts, QuoteFacts, Refusal, RefusalFacts,
     RequestFacts,
 };
-pub use store::queue;
+pub use mailer::Mailer;
+pub use pictures::{Picture, PictureRef, Pictures};
+pub use service::{Attempt, SHOP, Trouble, attempt, message_id, record, resend, show, sweep};
+pub use store::{Filter, LetterRow, Source, find, list, queue};

@@ -1,33 +1,22 @@
 //! SQL of letters, and nothing else.
 
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use serde_json::Value;
 use sqlx::PgConnection;
 use sqlx::types::Json;
+use utoipa::ToSchema;
 
 use super::letter::{About, Letter};
 use crate::error::Result;
-use crate::ids::LetterId;
+use crate::ids::{CustomOrderId, LetterId, OrderId};
 use crate::jobs::{self, Job};
 
-impl Letter {
-    /// The kind's stable name, as in the database and in causes.
-    pub fn kind(&self) -> &'static str {
-        match self {
-            Letter::OrderConfirmation { .. } => "order_confirmation",
-            Letter::OrderShipped { .. } => "order_shipped",
-            Letter::OrderRefunded { .. } => "order_refunded",
-            Letter::CouldNotFulfil { .. } => "could_not_fulfil",
-            Letter::CouldNotFulfilNotice { .. } => "could_not_fulfil_notice",
-            Letter::NewRequest { .. } => "new_request",
-            Letter::RequestApproved { .. } => "request_approved",
-            Letter::PaymentReceived { .. } => "payment_received",
-            Letter::RequestRejected { .. } => "request_rejected",
-            Letter::CustomShipped { .. } => "custom_shipped",
-        }
-    }
-}
-
 /// Queues a letter inside the caller's transaction. Safe to repeat: there is at most one letter per kind and `cause`
-/// (what happened, as an order's id), and the first one stands.
+/// (what happened, as an order's id), and the first one stands. The recipient is an address or [`super::SHOP`], and so
+/// is whom it is copied to.
 pub async fn queue(
     conn: &mut PgConnection,
     letter: &Letter,
@@ -57,4 +46,203 @@ pub async fn queue(
         jobs::enqueue(conn, &Job::SendLetter { letter }).await?;
     }
     Ok(())
+}
+
+/// Every column of a letter that is shown, in one place.
+macro_rules! columns {
+    () => {
+        "id, kind, recipient, copy_to, order_id, request_id, state, attempts, resends, last_error, created_at,
+         tried_at, sent_at"
+    };
+}
+
+/// A letter, without what it says.
+#[derive(Clone, Debug, Serialize, sqlx::FromRow, ToSchema)]
+pub struct LetterRow {
+    pub id: LetterId,
+    /// As `order_confirmation`.
+    pub kind: String,
+    pub recipient: String,
+    pub copy_to: Option<String>,
+    pub order_id: Option<OrderId>,
+    pub request_id: Option<CustomOrderId>,
+    /// `queued`, `sending`, `sent` or `failed`.
+    pub state: String,
+    /// How often it was tried to send it.
+    pub attempts: i32,
+    /// How often it was sent again on purpose.
+    pub resends: i32,
+    /// What the mail server said last, if it was no plain yes.
+    pub last_error: Option<String>,
+    pub created_at: DateTime<Utc>,
+    pub tried_at: Option<DateTime<Utc>>,
+    pub sent_at: Option<DateTime<Utc>>,
+}
+
+/// What a letter is made of.
+#[derive(sqlx::FromRow)]
+pub struct Source {
+    pub cause: String,
+    pub contents: Value,
+    #[sqlx(flatten)]
+    pub row: LetterRow,
+}
+
+#[derive(Default)]
+pub struct Filter {
+    pub state: Option<String>,
+    pub kind: Option<String>,
+    pub order: Option<OrderId>,
+    /// A part of the address that it goes to, or is copied to.
+    pub recipient: Option<String>,
+    /// What stands for [`super::SHOP`] in that.
+    pub shop: String,
+    pub limit: i64,
+    pub offset: i64,
+}
+
+/// One page of letters, newest first, and how many there are in all.
+pub async fn list(conn: &mut PgConnection, filter: &Filter) -> Result<(Vec<LetterRow>, i64)> {
+    #[derive(sqlx::FromRow)]
+    struct Row {
+        #[sqlx(flatten)]
+        letter: LetterRow,
+        all: i64,
+    }
+    let rows: Vec<Row> = sqlx::query_as(concat!(
+        "select ",
+        columns!(),
+        ", count(*) over () as all
+         from letters
+         where ($1::text is null or state = $1)
+           and ($2::text is null or kind = $2)
+           and ($3::uuid is null or order_id = $3)
+           and ($4::text is null
+                or position(lower($4) in lower(case when recipient = 'shop' then $5 else recipient end)) > 0
+                or position(lower($4) in lower(case when copy_to = 'shop' then $5 else copy_to end)) > 0)
+         order by created_at desc, id desc
+         limit $6
+         offset $7"
+    ))
+    .bind(&filter.state)
+    .bind(&filter.kind)
+    .bind(filter.order)
+    .bind(&filter.recipient)
+    .bind(&filter.shop)
+    .bind(filter.limit)
+    .bind(filter.offset)
+    .fetch_all(conn)
+    .await?;
+    let all = rows.first().map_or(0, |row| row.all);
+    Ok((rows.into_iter().map(|row| row.letter).collect(), all))
+}
+
+pub async fn find(conn: &mut PgConnection, id: LetterId) -> Result<Option<Source>> {
+    let letter = sqlx::query_as(concat!(
+        "select cause, contents, ",
+        columns!(),
+        "
+         from letters
+         where id = $1"
+    ))
+    .bind(id)
+    .fetch_optional(conn)
+    .await?;
+    Ok(letter)
+}
+
+/// An attempt that has begun. Until it ends or its lease runs out, nobody else tries.
+#[derive(sqlx::FromRow)]
+pub struct Begun {
+    #[sqlx(flatten)]
+    pub source: Source,
+    /// It was tried for longer than `patience` already.
+    pub overdue: bool,
+}
+
+/// Begins an attempt. Nothing when there is nothing to do: the letter is sent or given up, or somebody is at it, whose
+/// attempt began less than a `lease` ago.
+pub async fn begin(
+    conn: &mut PgConnection,
+    id: LetterId,
+    lease: Duration,
+    patience: Duration,
+) -> Result<Option<Begun>> {
+    let begun = sqlx::query_as(concat!(
+        "update letters
+         set state = 'sending', attempts = attempts + 1, tried_at = now(), trying_since = coalesce(trying_since, now())
+         where id = $1
+           and (state = 'queued' or (state = 'sending' and tried_at < now() - make_interval(secs => $2)))
+         returning cause, contents, trying_since < now() - make_interval(secs => $3) as overdue, ",
+        columns!(),
+    ))
+    .bind(id)
+    .bind(lease.as_secs_f64())
+    .bind(patience.as_secs_f64())
+    .fetch_optional(conn)
+    .await?;
+    Ok(begun)
+}
+
+/// Ends an attempt: in `sent`, `failed`, or `queued` for another one. False: the attempt had lost its lease, and what
+/// became of the letter is for its successor to say.
+pub async fn end(
+    conn: &mut PgConnection,
+    id: LetterId,
+    attempt: i32,
+    state: &str,
+    error: Option<&str>,
+    next: Duration,
+) -> Result<bool> {
+    let done = sqlx::query(
+        "update letters
+         set state = $3, last_error = $4, due_at = now() + make_interval(secs => $5),
+             sent_at = case when $3 = 'sent' then now() else sent_at end
+         where id = $1
+           and attempts = $2
+           and state = 'sending'",
+    )
+    .bind(id)
+    .bind(attempt)
+    .bind(state)
+    .bind(error)
+    .bind(next.as_secs_f64())
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected() > 0)
+}
+
+/// Queues a letter anew that is sent or given up. False: it is neither.
+pub async fn requeue(conn: &mut PgConnection, id: LetterId) -> Result<bool> {
+    let done = sqlx::query(
+        "update letters
+         set state = 'queued', resends = resends + 1, trying_since = null, due_at = now(), last_error = null
+         where id = $1
+           and state in ('sent', 'failed')",
+    )
+    .bind(id)
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected() > 0)
+}
+
+/// Letters whose time has come without anybody being at them, the longest waiting first; a hundred at most.
+pub async fn list_stranded(
+    conn: &mut PgConnection,
+    lease: Duration,
+    grace: Duration,
+) -> Result<Vec<LetterId>> {
+    let letters = sqlx::query_scalar(
+        "select id
+         from letters
+         where (state = 'queued' and due_at < now() - make_interval(secs => $2))
+            or (state = 'sending' and tried_at < now() - make_interval(secs => $1))
+         order by due_at
+         limit 100",
+    )
+    .bind(lease.as_secs_f64())
+    .bind(grace.as_secs_f64())
+    .fetch_all(conn)
+    .await?;
+    Ok(letters)
 }

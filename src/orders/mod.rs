@@ -1,18 +1,20 @@
 //! Orders: what was bought, for how much, and where it went. How the money comes in is left to `payments`.
 mod cart;
+mod parcels;
 mod routes;
 mod service;
 mod shipping;
 mod store;
 
 pub use cart::Cart;
-pub use routes::router;
+pub use parcels::{NewParcel, Parcel, deliver, find_parcel, ship};
+pub use routes::{OrderView, resolve, router, view};
 pub use service::{
-    Outcome, Placed, Receipt, Sale, flag, note, pay, place, record_dispute, record_refund, release,
-    sell,
+    Commission, Outcome, Placed, Receipt, Sale, facts, flag, flag_by, note, pay, place,
+    place_commission, record_dispute, record_refund, release, sell,
 };
 pub use shipping::Zone;
-pub use store::{PlacedLine, find, held_lines, lines, lock};
+pub use store::{PlacedLine, find, find_id, held_lines, lines, lock};
 
 use chrono::{DateTime, Utc};
 use serde::{Serialize, Serializer};
@@ -96,7 +98,7 @@ pub struct Order {
     #[schema(value_type = String)]
     pub number: i64,
     pub status: Status,
-    /// `storefront`, or `manual` for a sale made elsewhere.
+    /// `storefront`, `manual` for a sale made elsewhere, `commission` for a piece made to order.
     pub channel: String,
     pub is_custom_order: bool,
     pub currency: String,
@@ -135,7 +137,8 @@ fn serialize_number<S: Serializer>(number: &i64, to: S) -> Result<S::Ok, S::Erro
 /// A line of an order: a snapshot that does not follow the product.
 #[derive(Clone, Debug, Serialize, sqlx::FromRow, ToSchema)]
 pub struct Line {
-    pub product_id: ProductId,
+    /// Nothing for a piece made to order.
+    pub product_id: Option<ProductId>,
     pub name: String,
     pub image: Option<String>,
     pub unit_price: Cents,
@@ -149,7 +152,7 @@ pub struct TimelineEntry {
     pub kind: String,
     pub from_status: Option<Status>,
     pub to_status: Option<Status>,
-    /// `shopper`, `stripe`, `sweeper` or `token:NAME`.
+    /// `shopper`, `stripe`, `sweeper`, `mail` or `token:NAME`.
     pub actor: String,
     pub note: String,
     pub created_at: DateTime<Utc>,

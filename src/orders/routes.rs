@@ -11,7 +11,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::service::{self, Sale};
-use super::{Line, Order, Status, TimelineEntry, store};
+use super::{Line, Order, Parcel, Status, TimelineEntry, find_parcel, store};
 use crate::app::App;
 use crate::auth::{Admin, Scope};
 use crate::error::{Error, ErrorBody, Fault, Result};
@@ -28,10 +28,12 @@ pub fn router() -> OpenApiRouter<App> {
 
 /// An order with its lines and its timeline.
 #[derive(Serialize, ToSchema)]
-struct OrderView {
+pub struct OrderView {
     #[serde(flatten)]
     order: Order,
     lines: Vec<Line>,
+    /// Once it is shipped.
+    parcel: Option<Parcel>,
     timeline: Vec<TimelineEntry>,
 }
 
@@ -65,59 +67,23 @@ struct OrderPage {
 async fn list(State(app): State<App>, admin: Admin, query: Query) -> Result<Json<OrderPage>> {
     admin.may(Scope::OrdersRead)?;
     let mut faults = Vec::new();
-    let mut number = |name: &'static str, default: i64, most: i64| match query.get(name) {
-        None | Some("") => default,
-        Some(text) => text
-            .parse()
-            .ok()
-            .filter(|n| (1..=most).contains(n))
-            .unwrap_or_else(|| {
-                faults.push(Fault::new(
-                    name,
-                    format!("must be a whole number from 1 to {most}"),
-                ));
-                default
-            }),
-    };
-    let page = number("page", 1, 1_000_000);
-    let page_size = number("page_size", 24, 100);
-    let status = match query.get("status") {
-        None | Some("") => None,
-        Some(text) => {
-            let status = Status::ALL
-                .into_iter()
-                .find(|status| status.as_str() == text);
-            if status.is_none() {
-                faults.push(Fault::new("status", "is no state of an order"));
-            }
-            status
-        }
-    };
-    let search = query
-        .get("search")
-        .map(str::trim)
-        .filter(|text| !text.is_empty())
-        .map(str::to_owned);
-    if search
-        .as_deref()
-        .is_some_and(|text| text.contains('\0') || text.chars().count() > 200)
-    {
-        faults.push(Fault::new("search", "must have at most 200 characters"));
-    }
+    let page = query.paging(&mut faults);
+    let status = query.one_of("status", &Status::ALL, Status::as_str, &mut faults);
+    let search = query.search(&mut faults);
     if !faults.is_empty() {
         return Err(Error::Invalid(faults));
     }
     let filter = store::Filter {
         status,
         search,
-        limit: page_size,
-        offset: (page - 1) * page_size,
+        limit: page.size,
+        offset: page.offset(),
     };
     let (orders, count) = store::list(&mut *app.db.acquire().await?, &filter).await?;
     Ok(Json(OrderPage {
         count,
-        page,
-        page_size,
+        page: page.number,
+        page_size: page.size,
         results: orders,
     }))
 }
@@ -143,26 +109,32 @@ async fn find(
 ) -> Result<Json<OrderView>> {
     admin.may(Scope::OrdersRead)?;
     let mut conn = app.db.acquire().await?;
-    let id = match (
-        id.parse(),
-        id.strip_prefix("SB-")
-            .and_then(|number| number.parse().ok()),
-    ) {
-        (Ok(id), _) => Some(OrderId(id)),
-        (_, Some(number)) => store::find_id_by_number(&mut conn, number).await?,
-        _ => None,
-    };
-    let id = id.ok_or(Error::NotFound("Order"))?;
+    let id = resolve(&mut conn, &id).await?;
     Ok(Json(view(&mut conn, id).await?))
 }
 
-async fn view(conn: &mut PgConnection, id: OrderId) -> Result<OrderView> {
+/// The order that an id or a number (`SB-1042`) names.
+///
+/// # Errors
+/// 404 for what is neither.
+pub async fn resolve(conn: &mut PgConnection, id: &str) -> Result<OrderId> {
+    store::find_id(conn, id)
+        .await?
+        .ok_or(Error::NotFound("Order"))
+}
+
+/// An order with all that belongs to it.
+///
+/// # Errors
+/// 404 when there is no such order.
+pub async fn view(conn: &mut PgConnection, id: OrderId) -> Result<OrderView> {
     let order = store::find(conn, id)
         .await?
         .ok_or(Error::NotFound("Order"))?;
     Ok(OrderView {
         order,
         lines: store::lines(conn, id).await?,
+        parcel: find_parcel(conn, id).await?,
         timeline: store::timeline(conn, id).await?,
     })
 }

@@ -9,6 +9,7 @@ use sqlx::PgConnection;
 use super::cart::Cart;
 use super::shipping::Zone;
 use super::{Line, Order, Status, store};
+use crate::email::{self, About, Letter, LineFacts, OrderFacts};
 use crate::error::{Error, LineFault, Result};
 use crate::ids::{OrderId, ProductId};
 use crate::money::Cents;
@@ -70,7 +71,7 @@ pub async fn place(
             let lock = &locks[id];
             store::PlacedLine {
                 line: Line {
-                    product_id: id.clone(),
+                    product_id: Some(id.clone()),
                     name: lock.name.clone(),
                     image: lock.primary_image.clone(),
                     unit_price: lock.price,
@@ -80,7 +81,11 @@ pub async fn place(
             }
         })
         .collect();
-    let currency = locks[&lines[0].line.product_id].currency.clone();
+    let currency = locks
+        .values()
+        .find(|lock| wanted.contains_key(&lock.id))
+        .map(|lock| lock.currency.clone())
+        .expect("a cart without faults names at least one product, and all share a currency");
     let subtotal = sum(lines.iter().map(|line| &line.line))?;
     let new = store::NewOrder {
         id: OrderId::new(),
@@ -209,8 +214,49 @@ pub async fn pay(conn: &mut PgConnection, id: OrderId, receipt: &Receipt) -> Res
     ))
 }
 
+/// A piece made to order, as its order shows it.
+pub struct Commission<'a> {
+    pub line: Line,
+    pub currency: &'a str,
+    pub shipping: Cents,
+    pub zone: Zone,
+}
+
+/// Places the order of a commission that was just paid: it takes no stock. The caller has compared the amounts, and
+/// knows that this payment was not seen before.
+///
+/// # Errors
+/// 400 where the sum does not fit any amount; a receipt over another amount is a bug.
+pub async fn place_commission(
+    conn: &mut PgConnection,
+    commission: &Commission<'_>,
+    receipt: &Receipt,
+) -> Result<Order> {
+    let subtotal = sum(std::iter::once(&commission.line))?;
+    let new = store::NewOrder {
+        id: OrderId::new(),
+        status: Status::Pending,
+        channel: "commission",
+        currency: commission.currency,
+        subtotal,
+        shipping: commission.shipping,
+        total: subtotal.plus(commission.shipping).ok_or_else(too_much)?,
+        zone: Some(commission.zone),
+        email: None,
+        customer_name: None,
+        actor: "stripe",
+        note: "",
+    };
+    let order = store::insert(conn, &new, std::iter::once(&commission.line)).await?;
+    match pay(conn, order.id, receipt).await? {
+        Outcome::Paid(order) => Ok(order),
+        other => Err(anyhow::anyhow!("a commission's order was not paid: {other:?}").into()),
+    }
+}
+
 /// Keeps how much of an order was given back in all (a sum, so reports may repeat and overtake each other), and moves
-/// it to `refunded` when that is everything. A sum that went down means that a refund failed: the shopkeeper is told.
+/// it to `refunded` when that is everything. The shopper gets a letter when the sum grows; one that went down means that
+/// a refund failed: the shopkeeper is told.
 ///
 /// # Errors
 /// 404 when there is no such order.
@@ -229,6 +275,15 @@ pub async fn record_refund(conn: &mut PgConnection, id: OrderId, refunded: Cents
     let mut order_now = store::set_refunded(conn, &order, refunded, &note).await?;
     if refunded < order.refunded {
         store::set_attention(conn, id, "a refund failed: the money is with us again").await?;
+    }
+    if let (true, Some(email)) = (refunded > order.refunded, &order.email) {
+        let letter = Letter::OrderRefunded {
+            order: facts(conn, &order_now).await?,
+            amount: Cents(refunded.0 - order.refunded.0),
+            refunded,
+        };
+        let cause = format!("{id}:{}", refunded.0);
+        email::queue(conn, &letter, &cause, email, None, About::order(id)).await?;
     }
     if refunded == order_now.total && order_now.status.may_become(Status::Refunded) {
         order_now = store::set_status(conn, &order_now, Status::Refunded, "stripe", "").await?;
@@ -262,10 +317,45 @@ pub async fn record_dispute(
     store::add_event(conn, id, "dispute", "stripe", note).await
 }
 
-/// Shows an order to the shopkeeper as one that needs a hand, and says why on its timeline.
+/// Shows an order to the shopkeeper as one that needs a hand, for what Stripe told, and says why on its timeline.
 pub async fn flag(conn: &mut PgConnection, id: OrderId, why: &str) -> Result<()> {
+    flag_by(conn, id, "stripe", why).await
+}
+
+/// As [`flag`], for what another than Stripe told.
+pub async fn flag_by(conn: &mut PgConnection, id: OrderId, actor: &str, why: &str) -> Result<()> {
     store::set_attention(conn, id, why).await?;
-    store::add_event(conn, id, "note", "stripe", why).await
+    store::add_event(conn, id, "note", actor, why).await
+}
+
+/// An order as letters show it: as it is now, for a letter is written down when it is caused.
+pub async fn facts(conn: &mut PgConnection, order: &Order) -> Result<OrderFacts> {
+    let lines = store::lines(conn, order.id).await?;
+    let ids: Vec<&ProductId> = lines.iter().flat_map(|line| &line.product_id).collect();
+    let mut details = products::details(conn, &ids).await?;
+    let lines = lines.into_iter().map(|line| LineFacts {
+        detail: line.product_id.and_then(|id| details.remove(&id)),
+        name: line.name,
+        quantity: line.quantity,
+        unit_price: line.unit_price,
+        image: line.image.filter(|image| !image.is_empty()),
+    });
+    Ok(OrderFacts {
+        number: order.display_number(),
+        paid_at: order.paid_at,
+        currency: order.currency.clone(),
+        lines: lines.collect(),
+        subtotal: order.subtotal,
+        shipping: order.shipping,
+        tax: order.tax,
+        total: order.total,
+        customer_name: order.customer_name.clone(),
+        shipping_name: order.shipping_name.clone(),
+        shipping_address: order
+            .shipping_address
+            .clone()
+            .and_then(|address| serde_json::from_value(address).ok()),
+    })
 }
 
 /// Adds a line to the timeline.
@@ -325,11 +415,14 @@ pub async fn sell(conn: &mut PgConnection, sale: &Sale, actor: &str) -> Result<O
                 ),
             ));
         }
-        if lines.iter().any(|line| line.product_id == *id) {
+        if lines
+            .iter()
+            .any(|line| line.product_id.as_ref() == Some(id))
+        {
             return Err(Error::invalid(field, "is named twice"));
         }
         lines.push(Line {
-            product_id: id.clone(),
+            product_id: Some(id.clone()),
             name: lock.name.clone(),
             image: lock.primary_image.clone(),
             unit_price: price.unwrap_or(lock.price),

@@ -58,9 +58,9 @@ pub async fn insert<'a>(
     let order = sqlx::query_as(
         concat!(
             "with placed as (
-             insert into orders (id, status, channel, currency, subtotal, shipping, total, shipping_zone, email,
-                                 customer_name, paid_at)
-             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, case when $2 = 'paid' then now() end)
+             insert into orders (id, status, channel, is_custom_order, currency, subtotal, shipping, total, shipping_zone,
+                                 email, customer_name, paid_at)
+             values ($1, $2, $3, $3 = 'commission', $4, $5, $6, $7, $8, $9, $10, case when $2 = 'paid' then now() end)
              returning *
          ),
          line as (
@@ -131,8 +131,17 @@ pub async fn find(conn: &mut PgConnection, id: OrderId) -> Result<Option<Order>>
     Ok(order)
 }
 
-/// An order by its number (the 1042 of `SB-1042`).
-pub async fn find_id_by_number(conn: &mut PgConnection, number: i64) -> Result<Option<OrderId>> {
+/// The order that a text means: an id, which is taken as it is, or a number as `SB-1042`.
+pub async fn find_id(conn: &mut PgConnection, text: &str) -> Result<Option<OrderId>> {
+    if let Ok(id) = text.parse() {
+        return Ok(Some(OrderId(id)));
+    }
+    let number = text
+        .strip_prefix("SB-")
+        .and_then(|number| number.parse::<i64>().ok());
+    let Some(number) = number else {
+        return Ok(None);
+    };
     let id = sqlx::query_scalar("select id from orders where number = $1")
         .bind(number)
         .fetch_optional(conn)
@@ -214,12 +223,13 @@ pub async fn lines(conn: &mut PgConnection, id: OrderId) -> Result<Vec<Line>> {
     Ok(lines)
 }
 
-/// Product and quantity of each line, in id order.
+/// Product and quantity of each line that takes stock, in id order.
 pub async fn quantities(conn: &mut PgConnection, id: OrderId) -> Result<Vec<(ProductId, i32)>> {
     let lines = sqlx::query_as(
         "select product_id, quantity
          from order_lines
          where order_id = $1
+           and product_id is not null
          order by product_id",
     )
     .bind(id)
@@ -235,7 +245,8 @@ pub async fn held_lines(conn: &mut PgConnection, id: OrderId) -> Result<Vec<(Pro
          from orders o
          join order_lines l on l.order_id = o.id
          where o.id = $1
-           and o.status = 'pending'",
+           and o.status = 'pending'
+           and l.product_id is not null",
     )
     .bind(id)
     .fetch_all(conn)

@@ -233,7 +233,10 @@ async fn give_up(app: &App, order: OrderId, state: &str, why: &str) -> Result<()
             // Perhaps a price was archived at Stripe, or is another account's. Whether, the sync finds out. Releasing
             // the order has locked its products.
             let lines = orders::lines(&mut tx, order).await?;
-            let products: Vec<ProductId> = lines.into_iter().map(|line| line.product_id).collect();
+            let products: Vec<ProductId> = lines
+                .into_iter()
+                .filter_map(|line| line.product_id)
+                .collect();
             products::doubt_prices(&mut tx, &products).await?;
             jobs::enqueue_syncs(&mut tx, &products).await?;
         }

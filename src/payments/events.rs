@@ -6,12 +6,16 @@
 use anyhow::Context;
 use chrono::{DateTime, Utc};
 use serde_json::Value;
-use sqlx::{Connection, PgConnection, PgPool};
+use sqlx::{Connection, PgConnection};
 use tracing::{info, warn};
 
-use super::{refunds, store};
+use super::store::Cause;
+use super::{letters, refunds, store};
+use crate::app::App;
+use crate::custom_orders::{self, Paid};
+use crate::email::{About, Refusal};
 use crate::error::{Error, Result};
-use crate::ids::{OrderId, RefundId};
+use crate::ids::{OrderId, QuoteId, RefundId};
 use crate::jobs::{self, Job};
 use crate::money::Cents;
 use crate::orders::{self, Outcome, Receipt, Status};
@@ -79,8 +83,8 @@ pub enum Effect {
 ///
 /// # Errors
 /// 503 when it could not be obeyed now. Unless the database was lost, it is stored and will be tried again.
-pub async fn receive(db: &PgPool, event: &Event<'_>, source: &str) -> Result<Effect> {
-    let mut tx = db.begin().await?;
+pub async fn receive(app: &App, event: &Event<'_>, source: &str) -> Result<Effect> {
+    let mut tx = app.db.begin().await?;
     store::insert_event(
         &mut tx,
         &event.id,
@@ -90,7 +94,7 @@ pub async fn receive(db: &PgPool, event: &Event<'_>, source: &str) -> Result<Eff
         event.payload,
     )
     .await?;
-    let result = obey_once(&mut tx, &event.id).await?;
+    let result = obey_once(&mut tx, app, &event.id).await?;
     if result.is_err() {
         let again = Job::ProcessEvent {
             event: event.id.clone(),
@@ -105,9 +109,9 @@ pub async fn receive(db: &PgPool, event: &Event<'_>, source: &str) -> Result<Eff
 ///
 /// # Errors
 /// 503 when it could not be obeyed this time either.
-pub async fn process_stored(db: &PgPool, id: &str) -> Result<Effect> {
-    let mut tx = db.begin().await?;
-    let result = obey_once(&mut tx, id).await?;
+pub async fn process_stored(app: &App, id: &str) -> Result<Effect> {
+    let mut tx = app.db.begin().await?;
+    let result = obey_once(&mut tx, app, id).await?;
     tx.commit().await?;
     result.map_err(|error| Error::Unavailable("event_not_processed", error))
 }
@@ -115,6 +119,7 @@ pub async fn process_stored(db: &PgPool, id: &str) -> Result<Effect> {
 /// Obeys a stored event under its lock, inside a savepoint. The inner error is the event's, the outer the database's.
 async fn obey_once(
     conn: &mut PgConnection,
+    app: &App,
     id: &str,
 ) -> Result<std::result::Result<Effect, anyhow::Error>> {
     let Some(stored) = store::lock_event(conn, id).await? else {
@@ -125,7 +130,7 @@ async fn obey_once(
     }
     let event = Event::read(&stored.payload)?;
     let mut attempt = conn.begin().await?;
-    match obey(&mut attempt, &event).await {
+    match obey(&mut attempt, app, &event).await {
         Ok(effect) => {
             attempt.commit().await?;
             let status = if effect == Effect::Ignored {
@@ -146,13 +151,13 @@ async fn obey_once(
     }
 }
 
-async fn obey(conn: &mut PgConnection, event: &Event<'_>) -> Result<Effect> {
+async fn obey(conn: &mut PgConnection, app: &App, event: &Event<'_>) -> Result<Effect> {
     let object = &event.json["data"]["object"];
     match event.kind.as_str() {
         "checkout.session.completed" | "checkout.session.async_payment_succeeded" => {
-            session_ended(conn, object, "complete").await
+            session_ended(conn, app, object, "complete").await
         }
-        "checkout.session.expired" => session_ended(conn, object, "expired").await,
+        "checkout.session.expired" => session_ended(conn, app, object, "expired").await,
         "checkout.session.async_payment_failed" => delayed_payment_failed(conn, object).await,
         "charge.refunded" => charge_refunded(conn, object, event.created).await,
         "refund.updated" | "refund.failed" => refund_changed(conn, object, event.created).await,
@@ -161,10 +166,19 @@ async fn obey(conn: &mut PgConnection, event: &Event<'_>) -> Result<Effect> {
     }
 }
 
-/// The order that a session is for, if it is one of ours.
-async fn order_of(conn: &mut PgConnection, session: &Session) -> Result<Option<OrderId>> {
+/// What a session takes money for.
+enum Purpose {
+    Order(OrderId),
+    Quote(QuoteId),
+}
+
+/// What a session is for, if it is one of ours.
+async fn purpose_of(conn: &mut PgConnection, session: &Session) -> Result<Option<Purpose>> {
     if let Some(order) = store::find_order_by_session(conn, &session.id).await? {
-        return Ok(Some(order));
+        return Ok(Some(Purpose::Order(order)));
+    }
+    if let Some(quote) = quote_of(conn, session).await? {
+        return Ok(Some(Purpose::Quote(quote)));
     }
     // Its answer may never have reached us; then the reference that we gave it tells.
     let reference = session
@@ -175,20 +189,47 @@ async fn order_of(conn: &mut PgConnection, session: &Session) -> Result<Option<O
     match reference {
         Some(order) => Ok(store::find_checkout(conn, order)
             .await?
-            .map(|checkout| checkout.order_id)),
+            .map(|checkout| Purpose::Order(checkout.order_id))),
         None => Ok(None),
     }
 }
 
-async fn session_ended(conn: &mut PgConnection, object: &Value, status: &str) -> Result<Effect> {
+/// The quote whose payment link made a session: by the link, or by the reference that we gave it where its answer has
+/// not reached us (yet).
+async fn quote_of(conn: &mut PgConnection, session: &Session) -> Result<Option<QuoteId>> {
+    if let Some(link) = &session.payment_link
+        && let Some(quote) = custom_orders::find_quote_of_link(conn, link).await?
+    {
+        return Ok(Some(quote));
+    }
+    let reference = session
+        .quote_reference
+        .as_deref()
+        .and_then(|text| text.parse().ok())
+        .map(QuoteId);
+    match reference {
+        Some(quote) => Ok(custom_orders::find_quote_request(conn, quote)
+            .await?
+            .map(|_| quote)),
+        None => Ok(None),
+    }
+}
+
+async fn session_ended(
+    conn: &mut PgConnection,
+    app: &App,
+    object: &Value,
+    status: &str,
+) -> Result<Effect> {
     let Some(mut session) = Session::read(object) else {
         return Ok(Effect::Ignored);
     };
-    let Some(order) = order_of(conn, &session).await? else {
-        return Ok(Effect::Ignored);
-    };
     status.clone_into(&mut session.status);
-    settle(conn, order, &session).await?;
+    match purpose_of(conn, &session).await? {
+        Some(Purpose::Order(order)) => settle(conn, order, &session).await?,
+        Some(Purpose::Quote(quote)) => settle_quote(conn, app, quote, &session).await?,
+        None => return Ok(Effect::Ignored),
+    }
     Ok(Effect::Processed)
 }
 
@@ -196,18 +237,15 @@ async fn delayed_payment_failed(conn: &mut PgConnection, object: &Value) -> Resu
     let Some(session) = Session::read(object) else {
         return Ok(Effect::Ignored);
     };
-    let Some(order) = order_of(conn, &session).await? else {
-        return Ok(Effect::Ignored);
-    };
-    orders::release(
-        conn,
-        order,
-        Status::Failed,
-        "stripe",
-        "the delayed payment failed",
-    )
-    .await?;
-    store::set_checkout_state(conn, order, "complete", Some("the delayed payment failed")).await?;
+    let why = "the delayed payment failed";
+    match purpose_of(conn, &session).await? {
+        Some(Purpose::Order(order)) => {
+            orders::release(conn, order, Status::Failed, "stripe", why).await?;
+            store::set_checkout_state(conn, order, "complete", Some(why)).await?;
+        }
+        Some(Purpose::Quote(quote)) => custom_orders::delayed_payment_failed(conn, quote).await?,
+        None => return Ok(Effect::Ignored),
+    }
     Ok(Effect::Processed)
 }
 
@@ -251,17 +289,81 @@ pub async fn settle(conn: &mut PgConnection, order: OrderId, session: &Session) 
 
 /// A payment ends as a paid order or as a refund in full (P2).
 async fn settle_payment(conn: &mut PgConnection, order: OrderId, session: &Session) -> Result<()> {
-    let payment_id = session.payment_intent.as_deref().unwrap_or(&session.id);
+    let payment_id = payment_id(session);
     let payment = store::lock_payment(conn, payment_id).await?;
     if payment.outcome.is_some() {
         return store::set_checkout_state(conn, order, "complete", None).await;
     }
-    let amount = session
-        .amount_total
-        .context("a paid session without an amount")?;
+    let receipt = receipt(session)?;
+    let (order_now, refusal) = match orders::pay(conn, order, &receipt).await? {
+        Outcome::Paid(order) => (order, None),
+        Outcome::OutOfStock(order) => (order, Some(Refusal::SoldMeanwhile)),
+        Outcome::AlreadyPaid(order) => (order, Some(Refusal::PaidTwice)),
+        Outcome::Mismatch(order) => (order, Some(Refusal::AmountDiffers)),
+    };
+    let cause = Cause {
+        order: Some(order),
+        ..Cause::default()
+    };
+    store::set_checkout_state(conn, order, "complete", None).await?;
+    let Some(why) = refusal else {
+        store::record_session(conn, order, &session.id, None).await?;
+        letters::confirm(conn, &order_now).await?;
+        return settled(conn, &payment, cause, session).await;
+    };
+    let name = order_now.display_number();
+    refused(conn, &payment, cause, name, session, why).await
+}
+
+/// Brings a quote in line with what a session of its payment link came to. Safe to repeat.
+async fn settle_quote(
+    conn: &mut PgConnection,
+    app: &App,
+    quote: QuoteId,
+    session: &Session,
+) -> Result<()> {
+    if !session.is_paid() {
+        if session.status == "complete" {
+            custom_orders::delayed_payment_began(conn, quote).await?;
+        }
+        return Ok(());
+    }
+    let payment = store::lock_payment(conn, payment_id(session)).await?;
+    if payment.outcome.is_some() {
+        return Ok(());
+    }
+    let receipt = receipt(session)?;
+    match custom_orders::pay(conn, app, quote, &receipt).await? {
+        Paid::Settled(order) => {
+            let cause = Cause {
+                order: Some(order.id),
+                ..Cause::default()
+            };
+            settled(conn, &payment, cause, session).await
+        }
+        Paid::Refused(request, why) => {
+            let cause = Cause {
+                request: Some(request.id),
+                ..Cause::default()
+            };
+            let name = request.display_number();
+            refused(conn, &payment, cause, name, session, why).await
+        }
+    }
+}
+
+/// The payment of a session: where there was nothing to pay, the session itself.
+fn payment_id(session: &Session) -> &str {
+    session.payment_intent.as_deref().unwrap_or(&session.id)
+}
+
+/// What a paid session tells of its payment.
+fn receipt(session: &Session) -> Result<Receipt> {
     let address = session.shipping_address.clone();
-    let receipt = Receipt {
-        total: amount,
+    Ok(Receipt {
+        total: session
+            .amount_total
+            .context("a paid session without an amount")?,
         tax: session.amount_tax,
         currency: session.currency.clone(),
         email: session.email.clone(),
@@ -271,49 +373,63 @@ async fn settle_payment(conn: &mut PgConnection, order: OrderId, session: &Sessi
         shipping_country: address.as_ref().and_then(|address| address.country.clone()),
         shipping_address: address
             .map(|address| serde_json::to_value(address).expect("an address is plain data")),
-        note: format!("payment {payment_id}, session {}", session.id),
-    };
-    let (outcome, why) = match orders::pay(conn, order, &receipt).await? {
-        Outcome::Paid(_) => ("settled", ""),
-        Outcome::OutOfStock(_) => ("refused", "paid too late: the pieces were sold meanwhile"),
-        Outcome::AlreadyPaid(_) => ("refused", "paid twice"),
-        Outcome::Mismatch(_) => ("refused", "the paid amount is not the order's"),
-    };
-    store::record_payment(
-        conn,
-        payment_id,
-        order,
-        &session.id,
-        outcome,
-        amount,
-        &session.currency,
-    )
-    .await?;
-    store::set_checkout_state(conn, order, "complete", None).await?;
-    if outcome == "settled" {
-        store::record_session(conn, order, &session.id, None).await?;
-        if payment.refunded > Cents::ZERO {
-            apply_refunds(conn, payment_id).await?;
-        }
-        if let Some(state) = &payment.dispute {
-            orders::record_dispute(conn, order, state, "disputed before it was settled").await?;
-        }
-        return Ok(());
+        note: format!("payment {}, session {}", payment_id(session), session.id),
+    })
+}
+
+/// Keeps that a locked payment, not seen before, has settled its order. It may have been refunded or disputed before we
+/// heard of it.
+async fn settled(
+    conn: &mut PgConnection,
+    payment: &store::Payment,
+    cause: Cause,
+    session: &Session,
+) -> Result<()> {
+    let id = payment_id(session);
+    store::record_payment(conn, id, cause, session, "settled").await?;
+    if payment.refunded > Cents::ZERO {
+        apply_refunds(conn, id).await?;
     }
+    if let (Some(order), Some(state)) = (cause.order, &payment.dispute) {
+        orders::record_dispute(conn, order, state, "disputed before it was settled").await?;
+    }
+    Ok(())
+}
+
+/// Keeps that a locked payment, not seen before, could not settle what it was for, and plans to give it back in full.
+/// `name` is what it was for, as people say it.
+async fn refused(
+    conn: &mut PgConnection,
+    payment: &store::Payment,
+    cause: Cause,
+    name: String,
+    session: &Session,
+    why: Refusal,
+) -> Result<()> {
+    let id = payment_id(session);
+    let amount = session.amount_total.unwrap_or_default();
+    store::record_payment(conn, id, cause, session, "refused").await?;
+    let reason = match why {
+        Refusal::SoldMeanwhile => "paid too late: the pieces were sold meanwhile",
+        Refusal::PaidTwice => "paid twice",
+        Refusal::AmountDiffers => "the paid amount is not what was asked for",
+        Refusal::QuoteClosed => "the quote was closed",
+    };
     let due = Cents(amount.0 - payment.refunded.0);
     if due > Cents::ZERO {
         session
             .payment_intent
             .as_deref()
             .context("a paid session without a payment intent")?;
-        refunds::plan(conn, payment_id, due, why).await?;
+        refunds::plan(conn, id, due, reason).await?;
     }
-    orders::flag(
-        conn,
-        order,
-        &format!("payment {payment_id} is given back in full: {why}"),
-    )
-    .await
+    let about = About {
+        order: cause.order,
+        request: cause.request,
+    };
+    letters::refuse(conn, name, about, session, why).await?;
+    let told = format!("payment {id} is given back in full: {reason}");
+    refunds::flag(conn, cause.order, cause.request, &told).await
 }
 
 async fn charge_refunded(
@@ -385,13 +501,10 @@ async fn refund_changed(
         let error = failed.then_some("Stripe could not give the money back");
         store::record_refund(conn, ours, state, Some(id), error).await?;
     }
-    if let (true, Some(order)) = (failed, payment.order_id) {
-        orders::flag(
-            conn,
-            order,
-            &format!("refund {id} failed: the money is with us and must be given back by hand"),
-        )
-        .await?;
+    if failed {
+        let why =
+            format!("refund {id} failed: the money is with us and must be given back by hand");
+        refunds::flag(conn, payment.order_id, payment.request_id, &why).await?;
     }
     Ok(Effect::Processed)
 }

@@ -3,6 +3,7 @@
 //! Locks are taken in one sequence everywhere: event, payment, order, products in id order.
 mod checkout;
 mod events;
+mod letters;
 mod reconcile;
 mod refunds;
 mod routes;

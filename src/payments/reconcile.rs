@@ -159,7 +159,7 @@ pub async fn reconcile(app: &App, progress: &(dyn Fn(u64, u64) + Sync)) -> Resul
             warn!("Stripe listed an event without id or type");
             continue;
         };
-        match events::receive(&app.db, &event, "reconcile").await {
+        match events::receive(app, &event, "reconcile").await {
             Ok(_) => done.obeyed += 1,
             // Stored, shown, counted below, and tried again.
             Err(Error::Unavailable("event_not_processed", _)) => {}
@@ -174,7 +174,7 @@ pub async fn reconcile(app: &App, progress: &(dyn Fn(u64, u64) + Sync)) -> Resul
     let ended = store::list_ended(&mut conn).await?;
     drop(conn);
     for id in failed {
-        match events::process_stored(&app.db, &id).await {
+        match events::process_stored(app, &id).await {
             Ok(_) => done.obeyed += 1,
             Err(error) => warn!(event = id, %error, "an event fails still"),
         }

@@ -5,8 +5,9 @@ use tracing::{info, warn};
 
 use super::store;
 use crate::app::App;
+use crate::custom_orders;
 use crate::error::{Error, Result};
-use crate::ids::RefundId;
+use crate::ids::{CustomOrderId, OrderId, RefundId};
 use crate::jobs::{self, Job};
 use crate::money::Cents;
 use crate::orders;
@@ -60,25 +61,39 @@ pub async fn send_refund(app: &App, id: RefundId) -> Result<()> {
     };
     let mut tx = app.db.begin().await?;
     store::record_refund(&mut tx, id, state, stripe_id.as_deref(), error.as_deref()).await?;
-    if let Some(order) = refund.order_id {
-        let payment = &refund.payment_id;
-        if state == "failed" {
-            warn!(%id, "refund failed");
-            orders::flag(
-                &mut tx,
-                order,
-                &format!("payment {payment} could not be given back: do it by hand"),
-            )
-            .await?;
-        } else {
-            info!(%id, state, "refund sent");
-            let text = format!(
-                "payment {payment}: {} given back ({})",
-                refund.amount.0, refund.reason
-            );
-            orders::note(&mut tx, order, "refund", "stripe", &text).await?;
+    let payment = &refund.payment_id;
+    if state == "failed" {
+        warn!(%id, "refund failed");
+        let why = format!("payment {payment} could not be given back: do it by hand");
+        flag(&mut tx, refund.order_id, refund.request_id, &why).await?;
+    } else {
+        info!(%id, state, "refund sent");
+        let text = format!(
+            "payment {payment}: {} given back ({})",
+            refund.amount.0, refund.reason
+        );
+        match (refund.order_id, refund.request_id) {
+            (Some(order), _) => orders::note(&mut tx, order, "refund", "stripe", &text).await?,
+            (None, Some(request)) => {
+                custom_orders::note(&mut tx, request, "payment", "stripe", &text).await?;
+            }
+            (None, None) => {}
         }
     }
     tx.commit().await?;
     Ok(())
+}
+
+/// Tells the shopkeeper where a payment needs a hand: at its order, or at the request that it was meant for.
+pub async fn flag(
+    conn: &mut PgConnection,
+    order: Option<OrderId>,
+    request: Option<CustomOrderId>,
+    why: &str,
+) -> Result<()> {
+    match (order, request) {
+        (Some(order), _) => orders::flag(conn, order, why).await,
+        (None, Some(request)) => custom_orders::flag(conn, request, why).await,
+        (None, None) => Ok(()),
+    }
 }

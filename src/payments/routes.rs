@@ -277,7 +277,7 @@ async fn webhook(
     let payload = std::str::from_utf8(&body).map_err(|_| {
         Error::bad_request("parse_error", "JSON parse error - the body is not UTF-8")
     })?;
-    events::receive(&app.db, &events::Event::read(payload)?, "webhook").await?;
+    events::receive(&app, &events::Event::read(payload)?, "webhook").await?;
     Ok(Json(json!({ "received": true })))
 }
 

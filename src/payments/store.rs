@@ -7,9 +7,9 @@ use sqlx::PgConnection;
 use sqlx::types::Json;
 
 use crate::error::Result;
-use crate::ids::{OrderId, RefundId};
+use crate::ids::{CustomOrderId, OrderId, RefundId};
 use crate::money::Cents;
-use crate::stripe::NewSession;
+use crate::stripe::{NewSession, Session};
 
 /// An order's checkout at Stripe.
 #[derive(Debug, sqlx::FromRow)]
@@ -274,6 +274,8 @@ pub async fn list_finished(conn: &mut PgConnection, ids: &[&str]) -> Result<Vec<
 #[derive(Debug, sqlx::FromRow)]
 pub struct Payment {
     pub order_id: Option<OrderId>,
+    /// The request for a piece that it was meant for, if that is what it paid.
+    pub request_id: Option<CustomOrderId>,
     /// `settled` (it paid its order), `refused` (it is given back); nothing while only a refund is known of it.
     pub outcome: Option<String>,
     pub refunded: Cents,
@@ -289,7 +291,7 @@ pub async fn lock_payment(conn: &mut PgConnection, id: &str) -> Result<Payment> 
         .execute(&mut *conn)
         .await?;
     let payment = sqlx::query_as(
-        "select order_id, outcome, refunded, refunded_as_of, dispute
+        "select order_id, request_id, outcome, refunded, refunded_as_of, dispute
          from payments
          where id = $1
          for update",
@@ -300,26 +302,34 @@ pub async fn lock_payment(conn: &mut PgConnection, id: &str) -> Result<Payment> 
     Ok(payment)
 }
 
+/// What a payment was for: an order, a request for a piece, or the one that came of the other.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Cause {
+    pub order: Option<OrderId>,
+    pub request: Option<CustomOrderId>,
+}
+
+/// Keeps what became of a payment: `settled`, or `refused` when it is given back.
 pub async fn record_payment(
     conn: &mut PgConnection,
     id: &str,
-    order: OrderId,
-    session: &str,
+    cause: Cause,
+    session: &Session,
     outcome: &str,
-    amount: Cents,
-    currency: &str,
 ) -> Result<()> {
     sqlx::query(
         "update payments
-         set order_id = $2, session_id = $3, outcome = $4, amount = $5, currency = $6, updated_at = now()
+         set order_id = $2, request_id = $3, session_id = $4, outcome = $5, amount = $6, currency = $7,
+             updated_at = now()
          where id = $1",
     )
     .bind(id)
-    .bind(order)
-    .bind(session)
+    .bind(cause.order)
+    .bind(cause.request)
+    .bind(&session.id)
     .bind(outcome)
-    .bind(amount)
-    .bind(currency)
+    .bind(session.amount_total.unwrap_or_default())
+    .bind(&session.currency)
     .execute(conn)
     .await?;
     Ok(())
@@ -399,6 +409,7 @@ pub async fn failed_since(
 pub struct Refund {
     pub payment_id: String,
     pub order_id: Option<OrderId>,
+    pub request_id: Option<CustomOrderId>,
     pub amount: Cents,
     pub reason: String,
     pub state: String,
@@ -426,7 +437,7 @@ pub async fn insert_refund(
 
 pub async fn find_refund(conn: &mut PgConnection, id: RefundId) -> Result<Option<Refund>> {
     let refund = sqlx::query_as(
-        "select r.payment_id, p.order_id, r.amount, r.reason, r.state
+        "select r.payment_id, p.order_id, p.request_id, r.amount, r.reason, r.state
          from refunds r
          join payments p on p.id = r.payment_id
          where r.id = $1",

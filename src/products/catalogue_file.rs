@@ -3,8 +3,7 @@
 //! Import is an upsert by id, all or nothing, and reports every bad row. A row is a whole product: what it leaves out
 //! takes its default, but slug, stock, Stripe's ids and the time of creation stay. `import(export())` changes nothing.
 
-use std::collections::{HashMap, HashSet};
-use std::path::Path;
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -12,12 +11,14 @@ use sqlx::{FromRow, PgConnection};
 
 use super::categories::Category;
 use super::input::{self, CategoryInput, CategoryKey, FileProduct, Parsed, free_slug};
-use super::store::product_columns;
+use super::pictures::{TakenPictures, name_of, named_id};
+use super::store::{images_column, product_columns};
 use super::views::serialize_time;
 use super::{Product, Reason, stock};
 use crate::error::{Error, Fault, Result};
-use crate::ids::ProductId;
+use crate::ids::{PictureId, ProductId};
 use crate::jobs;
+use crate::media::{self, CARD_WIDTH, Picture};
 
 /// What an import did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -50,18 +51,19 @@ struct Wanted {
     for_stripe: bool,
 }
 
-/// Reads a catalogue file into the database; the caller commits. With `media_dir`, our pictures have to be there.
+/// Reads a catalogue file into the database; the caller commits. With `pictures`, every picture of ours that it names
+/// has to be among them or, by its id, in this shop; without, paths are left as they are.
 ///
 /// # Errors
 /// A fault for each bad field, under the row's index: `products[3].price`.
 pub async fn import(
     conn: &mut PgConnection,
     text: &str,
-    media_dir: Option<&Path>,
+    pictures: Option<&TakenPictures>,
     actor: &str,
 ) -> Result<ImportSummary> {
     let mut faults = Vec::new();
-    let (categories, products) = parse(text, media_dir, &mut faults)?;
+    let (categories, products) = parse(text, pictures, &mut faults)?;
     let mut summary = ImportSummary::default();
 
     // Products are locked before categories and in id order, as everywhere.
@@ -74,7 +76,15 @@ pub async fn import(
         .map(|category| category.id)
         .collect();
     let taken = other_slugs(conn, &products).await?;
-    let wanted = merge_products(products, known, &category_ids, &taken, &mut faults);
+    let pictures = hold_pictures(conn, &products, &mut faults).await?;
+    let wanted = merge_products(
+        products,
+        known,
+        &category_ids,
+        &taken,
+        &pictures,
+        &mut faults,
+    );
     if !faults.is_empty() {
         return Err(Error::Invalid(faults));
     }
@@ -168,6 +178,7 @@ fn exported(product: &Product) -> Value {
         "description": product.description,
         "primary_image": picture(&product.primary_image),
         "secondary_image": picture(&product.secondary_image),
+        "images": product.images.iter().map(|image| &image.id).collect::<Vec<_>>(),
         "is_sold_out": product.is_sold_out,
         "is_active": product.is_active,
         "inventory_count": product.available(),
@@ -183,7 +194,11 @@ type FileRows = (Vec<Row<(i64, CategoryInput)>>, Vec<Row<FileProduct>>);
 type Row<T> = (String, T);
 
 /// Reads the rows; what is wrong with them is noted, what is not such a file at all is an error.
-fn parse(text: &str, media_dir: Option<&Path>, faults: &mut Vec<Fault>) -> Result<FileRows> {
+fn parse(
+    text: &str,
+    pictures: Option<&TakenPictures>,
+    faults: &mut Vec<Fault>,
+) -> Result<FileRows> {
     let file: Value = serde_json::from_str(text.trim_start_matches('\u{feff}'))
         .map_err(|error| Error::invalid("file", format!("This is not JSON: {error}.")))?;
     let Value::Object(mut file) = file else {
@@ -220,7 +235,7 @@ fn parse(text: &str, media_dir: Option<&Path>, faults: &mut Vec<Fault>) -> Resul
         categories,
         faults,
         input::file_category,
-        |prefix, (id, _), faults| {
+        |prefix, (id, _): &mut (i64, CategoryInput), faults| {
             // Zero is an id that could not be read.
             if *id != 0 {
                 note_repeat(&mut seen, *id, prefix, "id", faults);
@@ -232,31 +247,101 @@ fn parse(text: &str, media_dir: Option<&Path>, faults: &mut Vec<Fault>) -> Resul
         products,
         faults,
         input::file_product,
-        |prefix, row, faults| {
+        |prefix, row: &mut FileProduct, faults| {
             if let Some(id) = &row.input.id {
                 note_repeat(&mut seen, id.clone(), prefix, "id", faults);
             }
-            let pictures = [
-                ("primary_image", &row.input.primary_image),
-                ("secondary_image", &row.input.secondary_image),
-            ];
-            for (field, picture) in pictures {
-                let file = picture
-                    .iter()
-                    .flatten()
-                    .find_map(|path| path.strip_prefix("/media/"));
-                if let (Some(dir), Some(file)) = (media_dir, file)
-                    && !dir.join(file).is_file()
-                {
-                    faults.push(Fault::new(
-                        format!("{prefix}{field}"),
-                        format!("There is no file {file} in the media folder."),
-                    ));
-                }
-            }
+            resolve_pictures(row, pictures, prefix, faults);
         },
     );
     Ok((categories, products))
+}
+
+/// Puts ids in place of the names that a row has for its pictures.
+fn resolve_pictures(
+    row: &mut FileProduct,
+    pictures: Option<&TakenPictures>,
+    prefix: &str,
+    faults: &mut Vec<Fault>,
+) {
+    let mut resolve = |field: String, name: &str| -> Option<PictureId> {
+        let name = name_of(name);
+        match (
+            pictures.and_then(|pictures| pictures.get(name)),
+            named_id(name),
+        ) {
+            (Some(Ok(id)), _) => return Some(id.clone()),
+            (Some(Err(sentence)), _) => {
+                faults.push(Fault::new(field, format!("{name}: {sentence}")))
+            }
+            // Perhaps the shop has it.
+            (None, Some(id)) => return Some(id),
+            (None, None) if pictures.is_some() => faults.push(Fault::new(
+                field,
+                format!("There is no file {name} in the media folder."),
+            )),
+            (None, None) => faults.push(Fault::new(field, "Must be the id of a picture.")),
+        }
+        None
+    };
+    if let Some(names) = row.images.take() {
+        let ids: Vec<Option<PictureId>> = names
+            .iter()
+            .enumerate()
+            .map(|(index, name)| resolve(format!("{prefix}images[{index}]"), name))
+            .collect();
+        // One that is missing would move the others, and what is told of them later.
+        row.input.images = ids.into_iter().collect();
+    }
+    let places = [
+        ("primary_image", &mut row.input.primary_image),
+        ("secondary_image", &mut row.input.secondary_image),
+    ];
+    for (index, (field, place)) in places.into_iter().enumerate() {
+        let Some(Some(path)) = place else { continue };
+        let is_kept = media::id_of(path).is_some();
+        // Where a list has a picture for this place, or all of them, the address only repeats it.
+        let is_told = match &row.input.images {
+            Some(images) => images.len() > index || (is_kept && !images.is_empty()),
+            None => false,
+        };
+        if is_told || !path.starts_with("/media/") || (pictures.is_none() && !is_kept) {
+            continue;
+        }
+        if let Some(id) = resolve(format!("{prefix}{field}"), path) {
+            *path = media::url(&id, CARD_WIDTH);
+            if let Some(images) = &mut row.input.images
+                && !images.contains(&id)
+            {
+                images.push(id);
+            }
+        }
+    }
+}
+
+/// The pictures of ours that the rows name; those that the shop does not have are faults.
+async fn hold_pictures(
+    conn: &mut PgConnection,
+    products: &[Row<FileProduct>],
+    faults: &mut Vec<Fault>,
+) -> Result<BTreeMap<PictureId, Picture>> {
+    let ids: Vec<PictureId> = products
+        .iter()
+        .flat_map(|(_, row)| row.input.picture_ids())
+        .collect();
+    if ids.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let held = media::hold(conn, &ids).await?;
+    for (prefix, row) in products {
+        for fault in row.input.unknown_pictures(&held) {
+            faults.push(Fault::new(
+                format!("{prefix}{}", fault.field),
+                fault.message,
+            ));
+        }
+    }
+    Ok(held)
 }
 
 /// Reads each row and has it checked; faulty rows are dropped, for the import will not happen.
@@ -264,12 +349,12 @@ fn keep<T>(
     rows: Vec<(String, Map<String, Value>)>,
     faults: &mut Vec<Fault>,
     read: fn(Map<String, Value>, String) -> Parsed<T>,
-    mut check: impl FnMut(&str, &T, &mut Vec<Fault>),
+    mut check: impl FnMut(&str, &mut T, &mut Vec<Fault>),
 ) -> Vec<Row<T>> {
     let mut kept = Vec::with_capacity(rows.len());
     for (prefix, row) in rows {
-        let parsed = read(row, prefix.clone());
-        check(&prefix, &parsed.value, faults);
+        let mut parsed = read(row, prefix.clone());
+        check(&prefix, &mut parsed.value, faults);
         if parsed.faults.is_empty() {
             kept.push((prefix, parsed.value));
         } else {
@@ -339,6 +424,7 @@ fn merge_products(
     mut known: HashMap<ProductId, Known>,
     categories: &HashSet<i64>,
     taken: &[String],
+    pictures: &BTreeMap<PictureId, Picture>,
     faults: &mut Vec<Fault>,
 ) -> Vec<Wanted> {
     let mut slugs: HashMap<String, String> = taken
@@ -374,7 +460,8 @@ fn merge_products(
         if revives && row.input.slug.is_none() && slugs.contains_key(&product.slug) {
             product.slug = String::new();
         }
-        row.input.apply(Some(category_id.flatten()), &mut product);
+        row.input
+            .apply(Some(category_id.flatten()), pictures, &mut product);
         if !product.slug.is_empty() {
             note_repeat(&mut slugs, product.slug.clone(), &prefix, "slug", faults);
         }
@@ -590,6 +677,34 @@ async fn write_products(conn: &mut PgConnection, products: &[&Product]) -> Resul
     .bind(column(products, |p| p.stripe_status.as_str()))
     .bind(column(products, |p| p.stripe_error.as_deref()))
     .bind(column(products, |p| p.created_at))
+    .execute(&mut *conn)
+    .await?;
+    write_pictures(conn, products).await
+}
+
+async fn write_pictures(conn: &mut PgConnection, products: &[&Product]) -> Result<()> {
+    let ids: Vec<&ProductId> = products.iter().map(|product| &product.id).collect();
+    sqlx::query("delete from product_pictures where product_id = any($1)")
+        .bind(ids)
+        .execute(&mut *conn)
+        .await?;
+    let (mut owners, mut positions, mut pictures) = (Vec::new(), Vec::new(), Vec::new());
+    for product in products {
+        for (position, image) in product.images.iter().enumerate() {
+            owners.push(&product.id);
+            positions.push(position as i16);
+            pictures.push(&image.id);
+        }
+    }
+    sqlx::query(
+        "insert into product_pictures (product_id, position, picture_id)
+         select product_id, position, picture_id
+         from unnest($1::text[], $2::smallint[], $3::text[])
+              as row (product_id, position, picture_id)",
+    )
+    .bind(owners)
+    .bind(positions)
+    .bind(pictures)
     .execute(conn)
     .await?;
     Ok(())

@@ -1,5 +1,6 @@
 //! What a shopkeeper sends, read field by field: each fault is noted under its field's name and all are told at once.
 
+use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
 use chrono::{DateTime, Utc};
@@ -8,7 +9,8 @@ use utoipa::ToSchema;
 
 use super::Product;
 use crate::error::{Error, Fault, Result};
-use crate::ids::ProductId;
+use crate::ids::{PictureId, ProductId};
+use crate::media::{self, CARD_WIDTH, Picture};
 use crate::money::Cents;
 
 /// What was read, and what was wrong with it.
@@ -52,7 +54,11 @@ pub struct ProductInput {
     pub category: Option<Option<CategoryKey>>,
     /// Up to 10,000 characters.
     pub description: Option<String>,
-    /// `/media/…`, an http(s) address, or null.
+    /// Up to ten ids of uploaded pictures, in order: the first is the primary image, the second the secondary one. What
+    /// was read may come back.
+    #[schema(value_type = Option<Vec<String>>)]
+    pub images: Option<Vec<PictureId>>,
+    /// `/media/…`, an http(s) address, or null. The address of an uploaded picture puts that picture first.
     #[schema(value_type = Option<String>)]
     pub primary_image: Option<Option<String>>,
     #[schema(value_type = Option<String>)]
@@ -68,6 +74,9 @@ pub struct ProductInput {
     pub expected_inventory_count: Option<i32>,
     /// The version that the caller saw; a change of an older one is refused.
     pub version: Option<i64>,
+    /// POST, PUT and rows of a file: what they leave out takes its default.
+    #[schema(ignore)]
+    pub is_whole: bool,
 }
 
 /// A category as a caller names it.
@@ -107,6 +116,8 @@ pub struct StockInput {
 #[derive(Clone, Debug, Default)]
 pub(super) struct FileProduct {
     pub input: ProductInput,
+    /// Ids of pictures, or paths below the media folder.
+    pub images: Option<Vec<String>>,
     pub stripe_product_id: Option<String>,
     pub stripe_price_id: Option<String>,
     pub created_at: Option<DateTime<Utc>>,
@@ -133,6 +144,9 @@ const READ_ONLY: [&str; 9] = [
     "stripe",
 ];
 
+/// The most pictures of one product.
+const MAX_IMAGES: usize = 10;
+
 /// Stock beyond this is a slip of the finger.
 const MAX_STOCK: i64 = 1_000_000;
 
@@ -144,6 +158,10 @@ pub(super) fn product(
 ) -> Parsed<ProductInput> {
     let mut fields = Fields::new("", body);
     let mut input = product_fields(&mut fields, write, |value| picture(value, bases, false));
+    input.images = fields.read_images(|value| {
+        let id = picture_id(value, bases).ok_or("Must be the id of an uploaded picture.")?;
+        Ok(id)
+    });
     input.category = fields.read("category", or_null(category_key));
     if write == Write::Create {
         input.id = fields.read("id", product_id);
@@ -244,9 +262,11 @@ pub(super) fn file_product(row: Map<String, Value>, prefix: String) -> Parsed<Fi
         .read(key, or_null(|value| whole(value, 1..=i64::MAX)))
         .map(|id| id.map(CategoryKey::Id));
     read_stock(&mut fields, &mut input);
+    let images = fields.read_images(|value| text(value, 1..=500));
     let stripe_id = |value| text(value, 1..=255);
     let row = FileProduct {
         input,
+        images,
         stripe_product_id: fields
             .read("stripe_product_id", or_null(stripe_id))
             .flatten(),
@@ -282,8 +302,43 @@ pub(super) fn file_category(
 }
 
 impl ProductInput {
+    /// The pictures of ours that it refers to.
+    pub fn picture_ids(&self) -> Vec<PictureId> {
+        self.pictures().map(|(_, id)| id).collect()
+    }
+
+    /// Faults for those of its pictures that are not `known`, under the names of their fields.
+    pub fn unknown_pictures(&self, known: &BTreeMap<PictureId, Picture>) -> Vec<Fault> {
+        self.pictures()
+            .filter(|(_, id)| !known.contains_key(id))
+            .map(|(field, _)| Fault::new(field, "There is no such picture."))
+            .collect()
+    }
+
+    fn pictures(&self) -> impl Iterator<Item = (String, PictureId)> {
+        let images = self.images.iter().flatten().enumerate();
+        let images = images.map(|(index, id)| (format!("images[{index}]"), id.clone()));
+        let places = [
+            ("primary_image", &self.primary_image),
+            ("secondary_image", &self.secondary_image),
+        ];
+        let places = places.into_iter().filter_map(|(field, image)| {
+            let id = media::id_of(image.as_ref()?.as_deref()?)?;
+            Some((field.to_owned(), id))
+        });
+        // What was read comes back whole: the addresses follow the list, where there is one.
+        let places = places.filter(|_| self.images.is_none());
+        images.chain(places)
+    }
+
     /// Puts what is given into the product. The slug of a new one, stock and version are the caller's business.
-    pub fn apply(self, category_id: Option<Option<i64>>, product: &mut Product) {
+    pub fn apply(
+        mut self,
+        category_id: Option<Option<i64>>,
+        known: &BTreeMap<PictureId, Picture>,
+        product: &mut Product,
+    ) {
+        self.apply_pictures(known, product);
         fn put<T>(value: Option<T>, into: &mut T) {
             if let Some(value) = value {
                 *into = value;
@@ -296,11 +351,60 @@ impl ProductInput {
         put(self.currency, &mut product.currency);
         put(category_id, &mut product.category_id);
         put(self.description, &mut product.description);
-        put(self.primary_image, &mut product.primary_image);
-        put(self.secondary_image, &mut product.secondary_image);
         put(self.is_sold_out, &mut product.is_sold_out);
         put(self.is_active, &mut product.is_active);
         put(self.weight_ounces, &mut product.weight_ounces);
+    }
+
+    /// The list decides which pictures there are, and the two addresses follow it. Without a list it follows them.
+    fn apply_pictures(&mut self, known: &BTreeMap<PictureId, Picture>, product: &mut Product) {
+        let given = [self.primary_image.take(), self.secondary_image.take()];
+        let places = [&mut product.primary_image, &mut product.secondary_image];
+        let ids: Vec<PictureId> = match self.images.take() {
+            Some(images) => {
+                for (index, (place, given)) in places.into_iter().zip(given).enumerate() {
+                    let former = place.take().filter(|_| images.is_empty());
+                    *place = match images.get(index) {
+                        Some(id) => Some(media::url(id, CARD_WIDTH)),
+                        // An address that leads elsewhere may stand where the list has nothing.
+                        None => given
+                            .unwrap_or(former)
+                            .filter(|at| media::id_of(at).is_none()),
+                    };
+                }
+                images
+            }
+            None if given.iter().all(Option::is_none) => return,
+            None => {
+                let (mut ids, mut former) = (Vec::new(), Vec::new());
+                for (place, given) in places.into_iter().zip(given) {
+                    former.extend(place.as_deref().and_then(media::id_of));
+                    if let Some(given) = given {
+                        *place = given;
+                    }
+                    if let Some(id) = place.as_deref().and_then(media::id_of) {
+                        *place = Some(media::url(&id, CARD_WIDTH));
+                        ids.push(id);
+                    }
+                }
+                if !self.is_whole {
+                    let images = product.images.iter().map(|image| &image.id);
+                    ids.extend(images.filter(|id| !former.contains(id)).cloned());
+                }
+                ids
+            }
+        };
+        let mut images: Vec<Picture> = Vec::with_capacity(ids.len());
+        for id in &ids {
+            let had = product.images.iter().find(|image| image.id == *id);
+            let image = known.get(id).or(had);
+            images.extend(
+                image
+                    .filter(|_| images.iter().all(|one| one.id != *id))
+                    .cloned(),
+            );
+        }
+        product.images = images;
     }
 }
 
@@ -317,6 +421,7 @@ fn product_fields(
         input.description = Some(String::new());
         input.primary_image = Some(None);
         input.secondary_image = Some(None);
+        input.is_whole = true;
         input.is_sold_out = Some(false);
         input.is_active = Some(true);
         input.weight_ounces = Some("2.00".to_owned());
@@ -424,6 +529,32 @@ impl Fields {
                 None
             }
         }
+    }
+
+    /// Takes out a product's pictures: up to ten, each once.
+    fn read_images<T: PartialEq>(
+        &mut self,
+        parse: impl Fn(Value) -> Result<T, String>,
+    ) -> Option<Vec<T>> {
+        let items = self.read("images", |value| match value {
+            Value::Array(items) if items.len() <= MAX_IMAGES => Ok(items),
+            _ => Err(format!("Must be a list of up to {MAX_IMAGES} pictures.")),
+        })?;
+        let mut images = Vec::with_capacity(items.len());
+        for (index, item) in items.into_iter().enumerate() {
+            let parsed = parse(item);
+            match parsed {
+                Ok(image) if images.contains(&image) => {
+                    self.fault(
+                        &format!("images[{index}]"),
+                        "This picture is in the list already.",
+                    );
+                }
+                Ok(image) => images.push(image),
+                Err(message) => self.fault(&format!("images[{index}]"), message),
+            }
+        }
+        Some(images)
     }
 
     /// All faults, those of unknown fields, too.
@@ -585,6 +716,17 @@ fn weight(value: Value) -> Result<String, String> {
     Err("Must be a number from 0 to 99999.99 with up to two decimals.".to_owned())
 }
 
+/// The picture that is meant: by its id, by an address of it, or as our answers show it.
+fn picture_id(value: Value, bases: &[&str]) -> Option<PictureId> {
+    let text = match &value {
+        Value::String(text) => text,
+        Value::Object(picture) => picture.get("id").or(picture.get("url"))?.as_str()?,
+        _ => return None,
+    };
+    let own = bases.iter().find_map(|base| text.strip_prefix(base));
+    PictureId::parse(text).or_else(|| media::id_of(own.unwrap_or(text)))
+}
+
 /// The path under which a picture is stored, `/media/…`, or an address elsewhere; nothing for null and "".
 fn picture(value: Value, bases: &[&str], relative: bool) -> Result<Option<String>, String> {
     let text = match value {
@@ -606,6 +748,13 @@ fn picture(value: Value, bases: &[&str], relative: bool) -> Result<Option<String
         .iter()
         .filter_map(|scheme| path.strip_prefix(scheme))
         .any(|rest| rest.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '['));
+    let file = path.strip_prefix("/media/").unwrap_or(path);
+    if !elsewhere
+        && file.starts_with("pictures/")
+        && media::id_of(&format!("/media/{file}")).is_none()
+    {
+        return Err("There is no such picture.".to_owned());
+    }
     if elsewhere
         || path
             .strip_prefix("/media/")

@@ -4,6 +4,7 @@ mod categories;
 pub mod demo;
 mod input;
 mod listing;
+mod pictures;
 mod routes;
 mod service;
 mod stock;
@@ -13,9 +14,10 @@ mod views;
 
 pub use catalogue_file::{ImportSummary, export, import};
 pub use listing::{Page, PageRequest, links};
+pub use pictures::{TakenPictures, named_id, named_pictures};
 pub use routes::{base_url, router};
 pub use stock::{Lock, Reason, adjust, lock, release, reserve, take, take_held};
-pub use store::{Discrepancy, check_ledger, is_empty};
+pub use store::{Discrepancy, check_ledger, details, is_empty};
 pub use sync::{
     SyncRow, doubt_prices, find_for_sync, pending_syncs, record_price, record_retired,
     record_stripe_product, record_sync_error, record_synced, stalled_syncs,
@@ -28,6 +30,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 
 use crate::ids::ProductId;
+use crate::media::Picture;
 use crate::money::Cents;
 
 /// A product as the database has it.
@@ -45,6 +48,9 @@ pub struct Product {
     pub description: String,
     pub primary_image: Option<String>,
     pub secondary_image: Option<String>,
+    /// Pictures that we keep, in order. The two addresses above are of the first two, unless they lead elsewhere.
+    #[sqlx(json)]
+    pub images: Vec<Picture>,
     /// The shopkeeper's switch; stock has the other word in it.
     pub is_sold_out: bool,
     pub is_active: bool,

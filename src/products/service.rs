@@ -1,6 +1,6 @@
 //! Changes of products, and the rules that allow them.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 use chrono::Utc;
 use sqlx::PgConnection;
@@ -10,8 +10,9 @@ use super::input::{CategoryKey, Parsed, ProductInput, StockInput, free_slug, slu
 use super::views::StockView;
 use super::{Product, Reason, stock, store, sync};
 use crate::error::{Error, Fault, Result};
-use crate::ids::ProductId;
+use crate::ids::{PictureId, ProductId};
 use crate::jobs::{self, Job};
+use crate::media::{self, Picture};
 use crate::money::Cents;
 
 /// Adds a product, with its first stock, and has it announced to Stripe.
@@ -24,6 +25,7 @@ pub async fn create(
     actor: &str,
 ) -> Result<Product> {
     let category_id = resolve_category(conn, &mut parsed).await?;
+    let pictures = hold_pictures(conn, &mut parsed).await?;
     let input = parsed.whole()?;
     let id = input
         .id
@@ -32,7 +34,7 @@ pub async fn create(
     let count = input.inventory_count.unwrap_or(0);
     let slug_is_given = input.slug.is_some();
     let mut product = Product::blank(id);
-    input.apply(category_id, &mut product);
+    input.apply(category_id, &pictures, &mut product);
 
     loop {
         if !slug_is_given {
@@ -53,6 +55,7 @@ pub async fn create(
         }
         // Another took the slug between the two statements; it is seen now.
     }
+    set_images(conn, &product).await?;
     if count > 0 {
         stock::adjust(conn, &product.id, count, Reason::Initial, "", actor).await?;
     }
@@ -73,6 +76,7 @@ pub async fn change(
 ) -> Result<Product> {
     let before = locked(conn, id, expected_version).await?;
     let category_id = resolve_category(conn, &mut parsed).await?;
+    let pictures = hold_pictures(conn, &mut parsed).await?;
     let input = parsed.whole()?;
     check_version(&before, input.version)?;
     if let (Some(wanted), Some(seen)) = (input.inventory_count, input.expected_inventory_count) {
@@ -83,7 +87,7 @@ pub async fn change(
         }
     }
     let mut after = before.clone();
-    input.apply(category_id, &mut after);
+    input.apply(category_id, &pictures, &mut after);
     save(conn, &before, &after).await
 }
 
@@ -163,6 +167,7 @@ impl Product {
             description: String::new(),
             primary_image: None,
             secondary_image: None,
+            images: Vec::new(),
             is_sold_out: false,
             is_active: true,
             on_hand: 0,
@@ -190,6 +195,9 @@ async fn save(conn: &mut PgConnection, before: &Product, after: &Product) -> Res
             return Err(slug_taken(&after.slug));
         }
         done => done?,
+    }
+    if after.images != before.images {
+        set_images(conn, after).await?;
     }
     if for_stripe {
         announce(conn, &after.id).await?;
@@ -241,6 +249,29 @@ async fn resolve_category(
             .push(Fault::new("category", "There is no such category."));
     }
     Ok(Some(id))
+}
+
+/// The pictures named, held until the transaction ends; those that do not exist are faults.
+async fn hold_pictures(
+    conn: &mut PgConnection,
+    parsed: &mut Parsed<ProductInput>,
+) -> Result<BTreeMap<PictureId, Picture>> {
+    let ids = parsed.value.picture_ids();
+    if ids.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let held = media::hold(conn, &ids).await?;
+    parsed.faults.extend(parsed.value.unknown_pictures(&held));
+    Ok(held)
+}
+
+async fn set_images(conn: &mut PgConnection, product: &Product) -> Result<()> {
+    let ids: Vec<PictureId> = product
+        .images
+        .iter()
+        .map(|image| image.id.clone())
+        .collect();
+    store::set_images(conn, &product.id, &ids).await
 }
 
 fn check_version(product: &Product, seen: Option<i64>) -> Result<()> {

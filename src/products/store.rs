@@ -1,32 +1,49 @@
 //! SQL of products, and nothing else. Stock has its own file, the sync with Stripe, too.
 
+use std::collections::BTreeMap;
+
 use sqlx::postgres::PgRow;
 use sqlx::{FromRow, PgConnection, Postgres, QueryBuilder, Row};
 
 use super::Product;
 use super::input::CategoryKey;
 use super::listing::{Categories, Filter, PageRequest};
-use super::views::{ListedProduct, MovementView};
+use super::views::{ListedProduct, MovementView, lighter_type_display};
 use crate::error::Result;
-use crate::ids::ProductId;
+use crate::ids::{PictureId, ProductId};
+
+/// A product's pictures, in order, in the same round trip as the product.
+macro_rules! images_column {
+    () => {
+        "(select coalesce(json_agg(json_build_object('id', i.id, 'width', i.width, 'height', i.height,
+                                                     'thumbhash', i.thumbhash)
+                                   order by pp.position), '[]')
+          from product_pictures pp
+          join pictures i on i.id = pp.picture_id
+          where pp.product_id = p.id) as images"
+    };
+}
 
 /// The columns of a [`Product`].
 macro_rules! product_columns {
     () => {
-        "p.id, p.name, p.slug, p.lighter_type, p.price, p.currency, p.category_id,
+        concat!("p.id, p.name, p.slug, p.lighter_type, p.price, p.currency, p.category_id,
          c.name as category_name, p.description, p.primary_image, p.secondary_image,
          p.is_sold_out, p.is_active, p.on_hand, p.reserved, p.weight_ounces::text as weight_ounces,
          p.version, p.stripe_product_id, p.stripe_price_id, p.stripe_status, p.stripe_error,
-         p.created_at, p.updated_at"
+         p.created_at, p.updated_at, ", images_column!())
     };
 }
-pub(super) use product_columns;
+pub(super) use {images_column, product_columns};
 
 /// The columns of a [`ListedProduct`].
 macro_rules! listed_columns {
     () => {
-        "p.id, p.name, p.slug, p.lighter_type, p.price, p.category_id, c.name as category_name,
-         p.is_sold_out, p.on_hand, p.reserved, p.primary_image, p.secondary_image"
+        concat!(
+            "p.id, p.name, p.slug, p.lighter_type, p.price, p.category_id, c.name as category_name,
+         p.is_sold_out, p.on_hand, p.reserved, p.primary_image, p.secondary_image, ",
+            images_column!()
+        )
     };
 }
 
@@ -341,6 +358,28 @@ pub async fn update(
     Ok(())
 }
 
+/// Writes which pictures a locked product has, in this order, in place of those it had.
+pub async fn set_images(
+    conn: &mut PgConnection,
+    id: &ProductId,
+    pictures: &[PictureId],
+) -> Result<()> {
+    sqlx::query("delete from product_pictures where product_id = $1")
+        .bind(id)
+        .execute(&mut *conn)
+        .await?;
+    sqlx::query(
+        "insert into product_pictures (product_id, position, picture_id)
+         select $1, named.place - 1, named.id
+         from unnest($2::text[]) with ordinality as named (id, place)",
+    )
+    .bind(id)
+    .bind(pictures)
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
 /// Marks a locked product as deleted; its row stays for orders and the ledger.
 pub async fn set_deleted(conn: &mut PgConnection, id: &ProductId) -> Result<()> {
     sqlx::query(
@@ -441,6 +480,28 @@ pub async fn is_empty(conn: &mut PgConnection) -> Result<bool> {
     .fetch_one(conn)
     .await?;
     Ok(empty)
+}
+
+/// The collection and the size of each product, as `Infinite Path · Classic BIC`.
+pub async fn details(
+    conn: &mut PgConnection,
+    ids: &[&ProductId],
+) -> Result<BTreeMap<ProductId, String>> {
+    let rows: Vec<(ProductId, i16, Option<String>)> = sqlx::query_as(
+        "select p.id, p.lighter_type, c.name
+         from products p
+         left join categories c on c.id = p.category_id
+         where p.id = any($1)",
+    )
+    .bind(ids)
+    .fetch_all(conn)
+    .await?;
+    let detail = |(id, lighter_type, collection): (ProductId, i16, Option<String>)| {
+        let collection = collection.as_deref().unwrap_or("Uncategorized");
+        let size = lighter_type_display(lighter_type);
+        (id, format!("{collection} · {size}"))
+    };
+    Ok(rows.into_iter().map(detail).collect())
 }
 
 /// A product whose numbers do not agree with the ledger or with what pending orders hold (P5).

@@ -6,6 +6,7 @@ use utoipa::ToSchema;
 
 use super::{OwnHold, Product};
 use crate::ids::{OrderId, ProductId};
+use crate::media::{Picture, PictureView};
 use crate::money::Cents;
 
 /// A product in a list.
@@ -31,6 +32,8 @@ pub struct ProductEntry {
     pub primary_image: Option<String>,
     pub secondary_image: Option<String>,
     pub is_in_stock: bool,
+    /// All its pictures, with relative addresses.
+    pub images: Vec<PictureView>,
 }
 
 /// A row of the list, before it is shown.
@@ -48,6 +51,8 @@ pub struct ListedProduct {
     reserved: i32,
     primary_image: Option<String>,
     secondary_image: Option<String>,
+    #[sqlx(json)]
+    images: Vec<Picture>,
 }
 
 impl ListedProduct {
@@ -70,6 +75,7 @@ impl ListedProduct {
             primary_image: self.primary_image.filter(|path| !path.is_empty()),
             secondary_image: self.secondary_image.filter(|path| !path.is_empty()),
             is_in_stock: stock.is_in_stock,
+            images: self.images.iter().map(|image| image.view("")).collect(),
         }
     }
 }
@@ -125,6 +131,8 @@ pub struct ProductDetail {
     pub created_at: DateTime<Utc>,
     #[serde(serialize_with = "serialize_time")]
     pub updated_at: DateTime<Utc>,
+    /// All its pictures, with absolute addresses.
+    pub images: Vec<PictureView>,
 }
 
 impl ProductDetail {
@@ -150,6 +158,11 @@ impl ProductDetail {
             is_in_stock: stock.is_in_stock,
             created_at: product.created_at,
             updated_at: product.updated_at,
+            images: product
+                .images
+                .iter()
+                .map(|image| image.view(base))
+                .collect(),
         }
     }
 }
@@ -246,7 +259,7 @@ pub fn serialize_time<S: Serializer>(time: &DateTime<Utc>, to: S) -> Result<S::O
     to.collect_str(&time.format(form))
 }
 
-fn lighter_type_display(lighter_type: i16) -> &'static str {
+pub fn lighter_type_display(lighter_type: i16) -> &'static str {
     match lighter_type {
         1 => "Classic BIC",
         2 => "Mini BIC",

@@ -1,14 +1,18 @@
 //! Everything we ask of Stripe, in our own words. The requests are async-stripe's typed ones; the answers we read
 //! ourselves, only the fields we need, so that a new version of Stripe's API is never an error.
 
+mod payment_link;
 pub mod sandbox;
 mod session;
 mod signature;
 
+pub use payment_link::{NewPaymentLink, PaymentLink};
 pub use session::{NewSession, Session, SessionLine};
 pub use signature::{SignatureError, verify};
 
 use std::collections::HashMap;
+use std::convert::Infallible;
+use std::str::FromStr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -28,11 +32,19 @@ use stripe_checkout::checkout_session::{
     CreateCheckoutSessionShippingOptionsShippingRateDataFixedAmount as FixedAmount,
     CreateCheckoutSessionShippingOptionsShippingRateDataTaxBehavior as TaxBehavior,
     CreateCheckoutSessionShippingOptionsShippingRateDataType as RateType, ExpireCheckoutSession,
-    ProductData, RetrieveCheckoutSession,
+    ListCheckoutSession, ProductData, RetrieveCheckoutSession,
 };
 use stripe_client_core::{CustomizedStripeRequest, StripeClient, StripeRequest};
 use stripe_core::event::ListEvent;
 use stripe_core::refund::CreateRefund;
+use stripe_payment::payment_link::{
+    AfterCompletionRedirectParams, CompletedSessionsParams, CreatePaymentLink,
+    CreatePaymentLinkAfterCompletion, CreatePaymentLinkAfterCompletionType,
+    CreatePaymentLinkLineItems, CreatePaymentLinkLineItemsPriceData,
+    CreatePaymentLinkLineItemsPriceDataProductData, CreatePaymentLinkPaymentIntentData,
+    CreatePaymentLinkShippingAddressCollection, ListPaymentLink, RestrictionsParams,
+    UpdatePaymentLink,
+};
 use stripe_product::price::{CreatePrice, RetrievePrice, UpdatePrice};
 use stripe_product::product::{CreateProduct, UpdateProduct};
 use stripe_shared::CheckoutSessionMode;
@@ -40,8 +52,14 @@ use stripe_types::{Currency, RangeBoundsTs, RangeQueryTs};
 use tokio::time::Instant;
 
 use crate::config::Secret;
-use crate::ids::RefundId;
+use crate::ids::{QuoteId, RefundId};
 use crate::money::Cents;
+
+/// How many entries we ask for at a time: the most that Stripe gives.
+const PAGE: i64 = 100;
+
+/// How many pages of active payment links we look through. A link ends with its payment, so a shop has a few at most.
+const LINK_PAGES: usize = 20;
 
 /// Why a call to Stripe failed, sorted by what we then know.
 #[derive(Debug, thiserror::Error)]
@@ -180,10 +198,6 @@ impl Stripe {
         ]);
         let mut intent = CreateCheckoutSessionPaymentIntentData::new();
         intent.metadata = Some(metadata.clone());
-        let countries: Vec<_> = session::COUNTRIES
-            .iter()
-            .map(|code| code.parse().unwrap_or_else(|error| match error {}))
-            .collect();
         let request = CreateCheckoutSession::new()
             .mode(CheckoutSessionMode::Payment)
             // The shopper pays in our currency: what comes in is compared with the order.
@@ -197,7 +211,7 @@ impl Stripe {
             .payment_intent_data(intent)
             .shipping_options(vec![shipping])
             .shipping_address_collection(CreateCheckoutSessionShippingAddressCollection::new(
-                countries,
+                countries(),
             ))
             .success_url(&new.success_url)
             .cancel_url(&new.cancel_url);
@@ -229,6 +243,118 @@ impl Stripe {
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// Every session opened by a payment link, newest first. Each look at the link's page opens one.
+    /// Source: <https://docs.stripe.com/api/payment-link>
+    ///
+    /// # Errors
+    /// See [`StripeError`].
+    pub async fn list_link_sessions(&self, link: &str) -> Result<Vec<Session>> {
+        let mut sessions: Vec<Session> = Vec::new();
+        loop {
+            let mut request = ListCheckoutSession::new().payment_link(link).limit(PAGE);
+            if let Some(last) = sessions.last() {
+                request = request.starting_after(&last.id);
+            }
+            let page = self.page(&request, "session list").await?;
+            for session in &page.entries {
+                sessions.push(read_session(session)?);
+            }
+            if !page.has_more || page.entries.is_empty() {
+                return Ok(sessions);
+            }
+        }
+    }
+
+    /// Asks for a payment link, good for one payment. Safe to repeat under the same key: asking again returns the
+    /// same link, for the 24 hours that Stripe keeps keys.
+    ///
+    /// The one payment counts when a session is complete, so a delayed one that fails later has used the link up.
+    /// Source: <https://docs.stripe.com/payment-links/customize>
+    ///
+    /// # Errors
+    /// See [`StripeError`]; after `Unknown` there may be a link that nobody has been told of, which
+    /// [`Stripe::find_payment_link`] finds.
+    pub async fn create_payment_link(&self, new: &NewPaymentLink) -> Result<PaymentLink> {
+        let mut lines = vec![link_line(
+            &new.name,
+            new.description_sent(),
+            new.amount,
+            &new.currency,
+        )];
+        // A link's shipping options must be rates made beforehand; a line of its own says the same.
+        if new.shipping != Cents(0) {
+            lines.push(link_line(
+                &new.shipping_name,
+                None,
+                new.shipping,
+                &new.currency,
+            ));
+        }
+        let metadata = HashMap::from([
+            // The name that the old service gave it: its links are still out there.
+            ("custom_request_id".to_owned(), new.request.to_string()),
+            ("quote_id".to_owned(), new.quote.to_string()),
+        ]);
+        let mut intent = CreatePaymentLinkPaymentIntentData::new();
+        intent.metadata = Some(metadata.clone());
+        let mut after =
+            CreatePaymentLinkAfterCompletion::new(CreatePaymentLinkAfterCompletionType::Redirect);
+        after.redirect = Some(AfterCompletionRedirectParams::new(&new.return_url));
+        let request = CreatePaymentLink::new(lines)
+            .restrictions(RestrictionsParams::new(CompletedSessionsParams::new(1)))
+            .inactive_message(payment_link::INACTIVE_MESSAGE)
+            .metadata(metadata)
+            .payment_intent_data(intent)
+            .shipping_address_collection(CreatePaymentLinkShippingAddressCollection::new(
+                countries(),
+            ))
+            .after_completion(after);
+        read_payment_link(&self.call(&request, Some(new.key.clone())).await?)
+    }
+
+    /// Closes a payment link: its page opens no more sessions. Those already open stay payable until they expire; see
+    /// [`Stripe::list_link_sessions`]. Safe to repeat, and without a key: the value is absolute.
+    ///
+    /// # Errors
+    /// See [`StripeError`].
+    pub async fn deactivate_payment_link(&self, id: &str) -> Result<()> {
+        self.call(&UpdatePaymentLink::new(id).active(false), None)
+            .await?;
+        Ok(())
+    }
+
+    /// The active payment link of a quote, if there is one: for when the answer to its creation was lost.
+    ///
+    /// # Errors
+    /// See [`StripeError`]; `Unknown` also when there are more active links than we look through, since "none" would
+    /// then be a guess.
+    pub async fn find_payment_link(&self, quote: QuoteId) -> Result<Option<PaymentLink>> {
+        let quote = quote.to_string();
+        let mut last: Option<PaymentLink> = None;
+        for _ in 0..LINK_PAGES {
+            let mut request = ListPaymentLink::new().active(true).limit(PAGE);
+            if let Some(last) = &last {
+                request = request.starting_after(&last.id);
+            }
+            let page = self.page(&request, "payment link list").await?;
+            if let Some(found) = page
+                .entries
+                .iter()
+                .find(|link| link["metadata"]["quote_id"] == quote)
+            {
+                return read_payment_link(found).map(Some);
+            }
+            match page.entries.last() {
+                Some(link) if page.has_more => last = Some(read_payment_link(link)?),
+                _ => return Ok(None),
+            }
+        }
+        Err(StripeError::Unknown(format!(
+            "not among the newest {} active payment links",
+            PAGE * LINK_PAGES as i64
+        )))
     }
 
     /// Makes a product under the id that we chose, or brings it in line where there is one. Safe to repeat.
@@ -361,17 +487,25 @@ impl Stripe {
         let mut request = ListEvent::new()
             .created(RangeQueryTs::Bounds(bounds))
             .types(types)
-            .limit(100);
+            .limit(PAGE);
         if let Some(id) = after {
             request = request.starting_after(id);
         }
-        let mut answer = self.call(&request, None).await?;
+        let page = self.page(&request, "event list").await?;
+        Ok(EventPage {
+            events: page.entries,
+            has_more: page.has_more,
+        })
+    }
+
+    async fn page<R: StripeRequest>(&self, request: &R, what: &str) -> Result<Page> {
+        let mut answer = self.call(request, None).await?;
         match answer["data"].take() {
-            Value::Array(events) => Ok(EventPage {
-                events,
+            Value::Array(entries) => Ok(Page {
+                entries,
                 has_more: answer["has_more"].as_bool().unwrap_or(false),
             }),
-            _ => Err(unreadable("event list")),
+            _ => Err(unreadable(what)),
         }
     }
 
@@ -440,6 +574,12 @@ impl Stripe {
     }
 }
 
+/// One page of any list, each entry as Stripe tells it.
+struct Page {
+    entries: Vec<Value>,
+    has_more: bool,
+}
+
 /// Keeps the answer's bytes for us and shows the library an empty object in their place: its own types refuse
 /// answers that lack a field, or have a value, of another version of the API.
 struct Capture<'a> {
@@ -506,6 +646,10 @@ fn read_session(answer: &Value) -> Result<Session> {
     Session::read(answer).ok_or_else(|| unreadable("session"))
 }
 
+fn read_payment_link(answer: &Value) -> Result<PaymentLink> {
+    PaymentLink::read(answer).ok_or_else(|| unreadable("payment link"))
+}
+
 fn read_price(answer: &Value) -> Result<Price> {
     let text = |name: &str| answer[name].as_str().map(str::to_owned);
     match (text("id"), text("currency")) {
@@ -522,6 +666,30 @@ fn read_price(answer: &Value) -> Result<Price> {
 
 fn currency(code: &str) -> Currency {
     code.parse().unwrap_or_else(|error| match error {})
+}
+
+/// Where we send parcels, in the type that a request wants.
+fn countries<T: FromStr<Err = Infallible>>() -> Vec<T> {
+    session::COUNTRIES
+        .iter()
+        .map(|code| code.parse().unwrap_or_else(|error| match error {}))
+        .collect()
+}
+
+fn link_line(
+    name: &str,
+    description: Option<String>,
+    amount: Cents,
+    code: &str,
+) -> CreatePaymentLinkLineItems {
+    let mut product = CreatePaymentLinkLineItemsPriceDataProductData::new(name);
+    product.description = description;
+    let mut price = CreatePaymentLinkLineItemsPriceData::new(currency(code));
+    price.unit_amount = Some(amount.0);
+    price.product_data = Some(product);
+    let mut line = CreatePaymentLinkLineItems::new(1_u64);
+    line.price_data = Some(price);
+    line
 }
 
 fn line_item(line: &SessionLine, code: &str) -> CreateCheckoutSessionLineItems {

@@ -63,6 +63,12 @@ pub struct Session {
     /// The id of our order, if the session is ours.
     pub client_reference_id: Option<String>,
     pub payment_intent: Option<String>,
+    /// The payment link that the session was opened by.
+    pub payment_link: Option<String>,
+    /// The custom order that is paid for, as the metadata names it: our id, or the old service's.
+    pub request_reference: Option<String>,
+    /// The quote that is paid for, as the metadata names it.
+    pub quote_reference: Option<String>,
     pub amount_total: Option<Cents>,
     pub amount_tax: Cents,
     pub currency: String,
@@ -86,7 +92,8 @@ impl Session {
         ]
         .into_iter()
         .find(|place| place["address"].is_object());
-        let payment_intent = &json["payment_intent"];
+        // A text, or the object itself where it was asked for.
+        let id_of = |name: &str| text(&json[name]).or_else(|| text(&json[name]["id"]));
         let address = shipping.map(|place| {
             let part = |name: &str| text(&place["address"][name]);
             Address {
@@ -104,7 +111,10 @@ impl Session {
             status: text(&json["status"]).unwrap_or_default(),
             payment_status: text(&json["payment_status"]).unwrap_or_default(),
             client_reference_id: text(&json["client_reference_id"]),
-            payment_intent: text(payment_intent).or_else(|| text(&payment_intent["id"])),
+            payment_intent: id_of("payment_intent"),
+            payment_link: id_of("payment_link"),
+            request_reference: text(&json["metadata"]["custom_request_id"]),
+            quote_reference: text(&json["metadata"]["quote_id"]),
             amount_total: json["amount_total"].as_i64().map(Cents),
             amount_tax: Cents(json["total_details"]["amount_tax"].as_i64().unwrap_or(0)),
             currency: text(&json["currency"])
@@ -126,7 +136,7 @@ impl Session {
 }
 
 /// A text without the NUL characters that JSON allows and PostgreSQL does not; nothing where it is empty.
-fn text(json: &Value) -> Option<String> {
+pub(super) fn text(json: &Value) -> Option<String> {
     let text = json.as_str()?.replace('\0', "");
     (!text.is_empty()).then_some(text)
 }
@@ -135,6 +145,13 @@ fn text(json: &Value) -> Option<String> {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn every_country_that_we_ship_to_has_a_name() {
+        for code in COUNTRIES {
+            assert!(crate::address::country_name(code).is_some(), "{code}");
+        }
+    }
 
     #[test]
     fn the_address_is_found_in_every_version() {
@@ -151,6 +168,28 @@ mod tests {
                 Some("US")
             );
         }
+    }
+
+    #[test]
+    fn a_session_of_a_payment_link_names_what_is_paid_for() {
+        for link in [json!("plink_1"), json!({"id": "plink_1", "active": false})] {
+            let session = Session::read(&json!({
+                "id": "cs_1",
+                "payment_link": link,
+                "metadata": {"custom_request_id": "17", "quote_id": "q"},
+            }))
+            .expect("a session");
+            assert_eq!(session.payment_link.as_deref(), Some("plink_1"));
+            assert_eq!(session.request_reference.as_deref(), Some("17"));
+            assert_eq!(session.quote_reference.as_deref(), Some("q"));
+        }
+        let other = Session::read(&json!({"id": "cs_1", "payment_link": null, "metadata": null}))
+            .expect("a session");
+        assert_eq!(other.payment_link, None);
+        assert_eq!(
+            (other.request_reference, other.quote_reference),
+            (None, None)
+        );
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! P7: the public reads what is for sale and writes checkouts, nothing else; all other doors need the shopkeeper. And
+//! P7: the public reads what is for sale and writes checkouts and commissions, nothing else; all other doors need the shopkeeper. And
 //! what every answer says to browsers.
 
 use std::collections::BTreeSet;
@@ -114,8 +114,111 @@ fn doors() -> Vec<(Method, &'static str, Scope, Value)> {
             Value::Null,
         ),
         (Method::POST, "/api/admin/orders", Scope::OrdersWrite, sale),
+        (
+            Method::GET,
+            "/api/admin/letters",
+            Scope::OrdersRead,
+            Value::Null,
+        ),
+        (
+            Method::GET,
+            "/api/admin/letters/{id}",
+            Scope::OrdersRead,
+            Value::Null,
+        ),
+        (
+            Method::POST,
+            "/api/admin/letters/{id}/resend",
+            Scope::OrdersWrite,
+            Value::Null,
+        ),
+    ]
+    .into_iter()
+    .chain(later_doors())
+    .collect()
+}
+
+/// What is done with orders and requests once they are there.
+fn later_doors() -> Vec<(Method, &'static str, Scope, Value)> {
+    let (get, post) = (Method::GET, Method::POST);
+    let write = Scope::OrdersWrite;
+    let custom = Scope::CustomOrders;
+    let parcel = json!({"carrier": "USPS"});
+    let quote = json!({"amount": 9000, "covers": "A case"});
+    let reason = json!({"reason": "No beads"});
+    vec![
+        (
+            post.clone(),
+            "/api/admin/orders/{id}/ship",
+            write,
+            parcel.clone(),
+        ),
+        (
+            post.clone(),
+            "/api/admin/orders/{id}/deliver",
+            write,
+            Value::Null,
+        ),
+        (get.clone(), "/api/admin/custom-orders", custom, Value::Null),
+        (get, "/api/admin/custom-orders/{id}", custom, Value::Null),
+        (
+            Method::PUT,
+            "/api/admin/custom-orders/{id}/quote",
+            custom,
+            quote.clone(),
+        ),
+        (
+            post.clone(),
+            "/api/admin/custom-orders/{id}/notes",
+            custom,
+            json!({"text": "Seen"}),
+        ),
+        (
+            post.clone(),
+            "/api/admin/custom-orders/{id}/requote",
+            custom,
+            quote,
+        ),
+        (
+            post.clone(),
+            "/api/admin/custom-orders/{id}/approve",
+            custom,
+            Value::Null,
+        ),
+        (
+            post.clone(),
+            "/api/admin/custom-orders/{id}/withdraw",
+            custom,
+            reason.clone(),
+        ),
+        (
+            post.clone(),
+            "/api/admin/custom-orders/{id}/reject",
+            custom,
+            reason,
+        ),
+        (
+            post.clone(),
+            "/api/admin/custom-orders/{id}/start",
+            custom,
+            Value::Null,
+        ),
+        (
+            post.clone(),
+            "/api/admin/custom-orders/{id}/ship",
+            custom,
+            parcel,
+        ),
+        (
+            post.clone(),
+            "/api/admin/custom-orders/{id}/complete",
+            custom,
+            Value::Null,
+        ),
     ]
 }
+
+const LETTER: &str = "0193a000-0000-7000-8000-000000000001";
 
 /// A shop with one of everything.
 async fn furnished() -> Shop {
@@ -132,6 +235,15 @@ async fn furnished() -> Shop {
         .await;
     let sale = json!({"lines": [{"product_id": "sunrise", "quantity": 1}]});
     assert_eq!(keeper.post("/api/admin/orders/", &sale).await.status, 201);
+    shop.asks_for_a_piece("ann@example.com").await;
+    sqlx::query(
+        "insert into letters (id, cause, kind, recipient, contents, state)
+         values ($1::uuid, 'test', 'order_confirmation', 'nowhere', '{}', 'failed')",
+    )
+    .bind(LETTER)
+    .execute(&shop.db)
+    .await
+    .expect("a letter");
     shop.run_jobs().await;
     shop
 }
@@ -139,7 +251,9 @@ async fn furnished() -> Shop {
 fn path_of(route: &str) -> String {
     let id = match route {
         "/api/categories/{id}" => "1",
-        "/api/admin/orders/{id}" => "SB-1001",
+        route if route.starts_with("/api/admin/orders/") => "SB-1001",
+        route if route.starts_with("/api/admin/custom-orders/") => "CO-1001",
+        "/api/admin/letters/{id}" | "/api/admin/letters/{id}/resend" => LETTER,
         _ => "sunrise",
     };
     route.replace("{id}", id) + "/"
@@ -165,6 +279,11 @@ async fn state(shop: &Shop) -> Value {
              (select jsonb_agg(to_jsonb(p) order by id) from products p),
              (select jsonb_agg(to_jsonb(c) order by id) from categories c),
              (select jsonb_agg(to_jsonb(o) order by id) from orders o),
+             (select jsonb_agg(to_jsonb(r) order by id) from custom_orders r),
+             (select jsonb_agg(to_jsonb(q) order by id) from custom_order_quotes q),
+             (select count(*) from order_events),
+             (select count(*) from custom_order_events),
+             (select jsonb_agg(to_jsonb(l) order by id) from letters l),
              (select count(*) from stock_movements),
              (select count(*) from graphile_worker._private_jobs))",
     )
@@ -193,18 +312,22 @@ async fn every_door_but_the_shoppers_needs_a_token() {
         .iter()
         .map(|door| format!("{} {}", door.0, door.1))
         .collect();
+    // Two scopes open this one, and it takes forms: `media.rs` knocks there.
+    assert!(locked.remove("POST /api/admin/pictures"));
     assert_eq!(locked, doors);
     assert_eq!(
         open.iter().map(String::as_str).collect::<Vec<_>>(),
         [
             "GET /api/categories",
             "GET /api/categories/{id}",
+            "GET /api/custom-orders/{id}/status",
             "GET /api/orders/by-session/{session}",
             "GET /api/payments/cancel/{token}",
             "GET /api/products",
             "GET /api/products/batch",
             "GET /api/products/{id}",
             "GET /api/products/{id}/check_availability",
+            "POST /api/custom-orders",
             "POST /api/payments/create-checkout-session",
             "POST /api/payments/webhook",
         ]
@@ -293,7 +416,10 @@ async fn with_too_little_a_token_it_is_403_and_nothing_happens() {
         {
             let answer = knock(&keeper, door, &[]).await;
             assert!(
-                answer.status < 400 || answer.status == 400 && door.1 == "/api/products/{id}",
+                // A state that does not allow it is told behind the door only.
+                answer.status < 400
+                    || answer.status == 409
+                    || answer.status == 400 && door.1 == "/api/products/{id}",
                 "{} {}: {}",
                 door.0,
                 door.1,

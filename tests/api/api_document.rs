@@ -8,13 +8,32 @@ use serde_json::{Map, Value};
 use crate::support::Shop;
 
 /// Every route with its methods. What is added to the shop is added here.
-const ROUTES: [(&str, &[&str]); 18] = [
+const ROUTES: [(&str, &[&str]); 37] = [
+    ("/api/admin/custom-orders", &["get"]),
+    ("/api/admin/custom-orders/{id}", &["get"]),
+    ("/api/admin/custom-orders/{id}/approve", &["post"]),
+    ("/api/admin/custom-orders/{id}/complete", &["post"]),
+    ("/api/admin/custom-orders/{id}/notes", &["post"]),
+    ("/api/admin/custom-orders/{id}/quote", &["put"]),
+    ("/api/admin/custom-orders/{id}/reject", &["post"]),
+    ("/api/admin/custom-orders/{id}/requote", &["post"]),
+    ("/api/admin/custom-orders/{id}/ship", &["post"]),
+    ("/api/admin/custom-orders/{id}/start", &["post"]),
+    ("/api/admin/custom-orders/{id}/withdraw", &["post"]),
+    ("/api/admin/letters", &["get"]),
+    ("/api/admin/letters/{id}", &["get"]),
+    ("/api/admin/letters/{id}/resend", &["post"]),
     ("/api/admin/orders", &["get", "post"]),
     ("/api/admin/orders/{id}", &["get"]),
+    ("/api/admin/orders/{id}/deliver", &["post"]),
+    ("/api/admin/orders/{id}/ship", &["post"]),
+    ("/api/admin/pictures", &["post"]),
     ("/api/admin/products", &["get"]),
     ("/api/admin/products/{id}", &["get"]),
     ("/api/categories", &["get", "post"]),
     ("/api/categories/{id}", &["delete", "get", "patch", "put"]),
+    ("/api/custom-orders", &["post"]),
+    ("/api/custom-orders/{id}/status", &["get"]),
     ("/api/orders/by-session/{session}", &["get"]),
     ("/api/payments/cancel/{token}", &["get"]),
     ("/api/payments/create-checkout-session", &["post"]),
@@ -30,9 +49,22 @@ const ROUTES: [(&str, &[&str]); 18] = [
 ];
 
 /// Those of the writes that anybody may send.
-const OPEN_WRITES: [&str; 2] = [
+const OPEN_WRITES: [&str; 3] = [
+    "/api/custom-orders",
     "/api/payments/create-checkout-session",
     "/api/payments/webhook",
+];
+
+/// The ends of those writes that need no body.
+const BODILESS: [&str; 8] = [
+    "/approve",
+    "/archive",
+    "/complete",
+    "/deliver",
+    "/resend",
+    "/restore",
+    "/start",
+    "/sync",
 ];
 
 async fn document(shop: &Shop) -> Value {
@@ -195,12 +227,13 @@ async fn every_operation_is_described_whole() {
             );
         }
         if ["post", "put", "patch"].contains(&method)
-            && !["/archive", "/restore", "/sync"]
-                .iter()
-                .any(|end| path.ends_with(end))
+            && !BODILESS.iter().any(|end| path.ends_with(end))
         {
-            let content = &operation["requestBody"]["content"]["application/json"];
-            assert!(content["schema"].is_object(), "{name} has no body");
+            let content = &operation["requestBody"]["content"];
+            let is_described = ["application/json", "multipart/form-data"]
+                .iter()
+                .any(|kind| content[kind]["schema"].is_object());
+            assert!(is_described, "{name} has no body");
         }
     }
 }
@@ -275,6 +308,12 @@ async fn what_is_answered_is_what_is_described() {
     keeper
         .post("/api/categories/", &serde_json::json!({"name": "Rain"}))
         .await;
+    let request = shop.asks_for_a_piece("ann@example.com").await;
+    let quote = serde_json::json!({"amount": 9000, "covers": "A case"});
+    let path = format!("/api/admin/custom-orders/{request}/requote/");
+    assert_eq!(keeper.post(&path, &quote).await.status, 202);
+    shop.run_jobs().await;
+    let customer_s_page = shop.status_page(&request);
     for (template, path) in [
         ("/api/products", "/api/products/"),
         ("/api/products/{id}", "/api/products/sunrise/"),
@@ -291,6 +330,12 @@ async fn what_is_answered_is_what_is_described() {
         ("/api/admin/products", "/api/admin/products/"),
         ("/api/admin/products/{id}", "/api/admin/products/sunrise/"),
         ("/api/admin/orders", "/api/admin/orders/"),
+        ("/api/admin/custom-orders", "/api/admin/custom-orders/"),
+        (
+            "/api/admin/custom-orders/{id}",
+            "/api/admin/custom-orders/CO-1001/",
+        ),
+        ("/api/custom-orders/{id}/status", customer_s_page.as_str()),
     ] {
         let answer = keeper.get(path).await;
         let described = &document["paths"][template]["get"]["responses"][answer.status.to_string()];

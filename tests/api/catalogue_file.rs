@@ -6,8 +6,9 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use spirit_beads::auth::Scope;
 use spirit_beads::error::Error;
-use spirit_beads::products::{self, ImportSummary};
+use spirit_beads::products::{self, ImportSummary, TakenPictures};
 
+use crate::support::pictures::plain_png;
 use crate::support::{Shop, card, session_of};
 
 fn row(id: &str, fields: Value) -> Value {
@@ -298,17 +299,24 @@ async fn every_bad_row_is_named_and_then_none_is_written() {
 #[tokio::test]
 async fn pictures_have_to_be_there() {
     let shop = Shop::open().await;
-    let folder = shop.app.config.media_dir.clone();
-    std::fs::create_dir_all(folder.join("demo")).expect("a folder");
-    std::fs::write(folder.join("demo/a.png"), "a picture").expect("a picture");
+    let mut pictures = TakenPictures::default();
+    for (name, content) in [
+        ("demo/a.png", plain_png(8, 10)),
+        ("page.png", b"<html>".to_vec()),
+    ] {
+        let taking = pictures.take(&shop.app.media, &shop.db, name, &content);
+        taking.await.expect("a store");
+    }
     let file = json!({"products": [
         row("a", json!({"primary_image": "demo/a.png", "secondary_image": "demo/b.png"})),
         row("b", json!({"primary_image": "/media/demo/a.png", "secondary_image": "https://cdn.test/b.png"})),
         row("c", json!({"primary_image": "/media/c.png", "secondary_image": null})),
         row("d", json!({"primary_image": "demo", "secondary_image": ""})),
+        row("e", json!({"images": ["demo/a.png", "demo/c.png", "page.png"]})),
+        row("f", json!({"images": ["demo/a.png", "ab".repeat(32)]})),
     ]});
     let mut conn = shop.db.acquire().await.expect("a connection");
-    let refused = products::import(&mut conn, &file.to_string(), Some(&folder), "test").await;
+    let refused = products::import(&mut conn, &file.to_string(), Some(&pictures), "test").await;
     let Err(Error::Invalid(faults)) = refused else {
         panic!("{refused:?}")
     };
@@ -318,10 +326,14 @@ async fn pictures_have_to_be_there() {
         [
             "products[0].secondary_image",
             "products[2].primary_image",
-            "products[3].primary_image"
+            "products[3].primary_image",
+            "products[4].images[1]",
+            "products[4].images[2]",
+            "products[5].images[1]",
         ]
     );
     assert!(faults[0].message.contains("demo/b.png"));
+    assert!(faults[4].message.contains("not a picture"));
     assert_eq!(shop.client.get("/api/products/").await.json["count"], 0);
 }
 

@@ -195,7 +195,7 @@ async fn a_product_is_created_with_defaults() {
                 r#""lighter_type_display":"Mini BIC","price":50,"category":null,"category_name":null,"#,
                 r#""description":"","primary_image":null,"secondary_image":null,"is_sold_out":false,"#,
                 r#""is_active":true,"inventory_count":0,"weight_ounces":"2.00","is_in_stock":false,"#,
-                r#""created_at":{},"updated_at":{},"currency":"usd","on_hand":0,"reserved":0,"version":1,"#,
+                r#""created_at":{},"updated_at":{},"images":[],"currency":"usd","on_hand":0,"reserved":0,"version":1,"#,
                 r#""stripe":{{"status":"pending","error":null,"product_id":null,"price_id":null}}}}"#,
             ),
             id, created, updated

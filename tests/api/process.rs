@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
+use reqwest::Method;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use spirit_beads::auth::Scope;
@@ -12,7 +13,8 @@ use tokio::net::TcpStream;
 use tokio::process::{Child, ChildStdout, Command};
 use uuid::Uuid;
 
-use crate::support::{Client, Shop, card, form_of, read_answer, session_of};
+use crate::support::pictures::{FORM, Part, form, jpeg};
+use crate::support::{Client, Mail, Shop, card, form_of, read_answer, session_of};
 
 /// How long anything may take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -239,6 +241,14 @@ async fn a_newcomer_sells_a_piece_and_the_order_outlives_a_kill() {
     .await;
     let detail = format!("/api/products/{piece}/");
     assert_eq!(client.get(&detail).await.json["inventory_count"], count - 1);
+    let letters = home.dir.join("data/mail");
+    until("the letter is written", async || {
+        !Mail::in_folder(&letters).is_empty()
+    })
+    .await;
+    let letter = Mail::in_folder(&letters).remove(0);
+    assert_eq!(letter.subject, "Order Confirmation - Spirit Beads");
+    assert_eq!(letter.inside.len(), 1, "with the piece's picture");
 
     // A token for the shopkeeper's programs, made beside the running shop.
     let making = [
@@ -388,6 +398,9 @@ async fn production_names_every_missing_setting_and_does_not_start() {
         "FRONTEND_URL",
         "STRIPE_SECRET_KEY",
         "STRIPE_WEBHOOK_SECRET",
+        "SMTP_URL",
+        "MAIL_FROM",
+        "SHOP_EMAIL",
     ] {
         assert!(said.contains(name), "{name}: {said}");
     }
@@ -403,6 +416,43 @@ async fn production_names_every_missing_setting_and_does_not_start() {
         said.contains("REQUEST_TIMEOUT_SECONDS") && said.contains("LOG_FORMAT"),
         "{said}"
     );
+}
+
+#[tokio::test]
+async fn every_letter_can_be_looked_at_without_a_database() {
+    let home = Home::new();
+    let (code, out, said) = home
+        .run(
+            &["letters", "preview", "--out", "letters"],
+            &[("SHOP_NAME", "Bead & Thread")],
+        )
+        .await;
+    assert_eq!(code, 0, "{said}");
+    assert!(out.starts_with("11 letters"), "{out}");
+    assert!(!home.dir.join("data").exists());
+    let mut letters = 0;
+    for entry in std::fs::read_dir(home.dir.join("letters")).expect("a folder") {
+        let path = entry.expect("a file").path();
+        let bytes = std::fs::read(&path).expect("a letter");
+        match path.extension().and_then(|end| end.to_str()) {
+            Some("eml") => {
+                let mail = Mail::read(&bytes);
+                for (id, _) in &mail.inside {
+                    assert!(mail.html.contains(&format!("\"cid:{id}\"")), "{id}");
+                }
+                let shown = mail.html.matches("\"cid:").count();
+                assert_eq!(shown, mail.inside.len(), "{}", path.display());
+                letters += 1;
+            }
+            Some("html") => {
+                let html = String::from_utf8(bytes).expect("UTF-8");
+                assert!(!html.contains("cid:") && html.contains("Bead &#38; Thread"));
+            }
+            Some("txt") => assert!(bytes.starts_with(b"Bead & Thread\n")),
+            end => panic!("{end:?}"),
+        }
+    }
+    assert_eq!(letters, 11);
 }
 
 /// The program's settings on a shop's database and Stripe.
@@ -715,4 +765,159 @@ async fn stripe_is_brought_in_line_and_asked_and_a_worker_works() {
     );
     assert_eq!(shop.client.get("/readyz").await.status, 503);
     shop.audit().await;
+}
+
+/// The most memory that a process has used so far, in bytes.
+fn peak_memory(pid: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("a process");
+    let line = status.lines().find(|line| line.starts_with("VmHWM:"));
+    let kilobytes = line.and_then(|line| line.split_whitespace().nth(1));
+    kilobytes
+        .expect("its peak")
+        .parse::<u64>()
+        .expect("a number")
+        * 1024
+}
+
+#[tokio::test]
+async fn memory_stays_flat_under_twenty_uploads_of_seventy_megabytes() {
+    let home = Home::new();
+    let program = home.start().await;
+    let making = ["token", "create", "--name", "k", "--scope", "catalogue"];
+    let (code, token, said) = home.run(&making, &[]).await;
+    assert_eq!(code, 0, "{said}");
+    let client = program.client().with_token(token.trim());
+    let pid = program.child.id().expect("it runs");
+    // Ten files of seven megabytes that begin like pictures: each is stored, read and found to be none.
+    let mut file = b"\x89PNG\r\n\x1a\n".to_vec();
+    file.resize(7 * 1024 * 1024, 0x55);
+    let parts: Vec<Part> = (0..10).map(|_| Part::file("image", &file)).collect();
+    let body = bytes::Bytes::from(form(&parts));
+    assert!(body.len() > 70 * 1024 * 1024);
+    let before = peak_memory(pid);
+    let uploads: Vec<_> = (0..20)
+        .map(|_| {
+            let (client, body) = (client.clone(), body.clone());
+            tokio::spawn(async move {
+                let headers = [("content-type", FORM)];
+                let path = "/api/admin/pictures/";
+                client.send(Method::POST, path, &headers, Some(body)).await
+            })
+        })
+        .collect();
+    for upload in uploads {
+        let answer = upload.await.expect("an upload");
+        assert_eq!(answer.faults().len(), 10, "{}", answer.text);
+    }
+    let grown = peak_memory(pid) - before;
+    println!("20 uploads of 70 MiB: {} MiB more", grown >> 20);
+    assert!(grown < 200 << 20, "{} MiB more", grown >> 20);
+    let uploads = std::fs::read_dir(home.dir.join("data/uploads")).expect("the folder");
+    assert_eq!(uploads.count(), 0);
+    program.terminate().await;
+    assert_eq!(program.end().await, Some(0));
+}
+
+#[tokio::test]
+async fn a_bucket_behind_tls_is_opened_by_the_program_itself() {
+    let shop = Shop::open().await;
+    let beside = Beside::new(&shop);
+    let mut settings = beside.settings();
+    settings.push(("MEDIA_URL", "s3://beads/shop"));
+    let (code, _, said) = beside.home.run(&["migrate"], &settings).await;
+    assert_eq!(code, 2);
+    assert!(
+        said.contains("AWS_ACCESS_KEY_ID") && said.contains("AWS_SECRET_ACCESS_KEY"),
+        "{said}"
+    );
+    settings.extend([
+        ("AWS_ACCESS_KEY_ID", "key"),
+        ("AWS_SECRET_ACCESS_KEY", "secret"),
+    ]);
+    for endpoint in ["", "https://127.0.0.1:1", "http://127.0.0.1:1"] {
+        let settings = [&settings[..], &[("AWS_ENDPOINT_URL", endpoint)]].concat();
+        let (code, out, said) = beside.home.run(&["migrate"], &settings).await;
+        assert_eq!(
+            (code, out.as_str()),
+            (0, "The schema is up to date.\n"),
+            "{said}"
+        );
+    }
+    settings.push(("AWS_ENDPOINT_URL", "http://bucket.example"));
+    let (code, _, said) = beside.home.run(&["migrate"], &settings).await;
+    assert_eq!(code, 2);
+    assert!(said.contains("AWS_ENDPOINT_URL"), "{said}");
+}
+
+#[tokio::test]
+async fn a_catalogue_moves_to_another_shop_with_its_pictures() {
+    let (shop, other) = (Shop::open().await, Shop::open().await);
+    let id = shop.keeps(&jpeg(700, 500)).await;
+    shop.stocks_with("Sunrise", 3, json!({"images": [id]}))
+        .await;
+    shop.run_jobs().await;
+    let (_, file, _) = Beside::new(&shop).run(&["catalog", "export"]).await;
+
+    // With a copy of the media folder the picture is the same, under the same id.
+    let beside = Beside::new(&other);
+    let path = beside.write("catalogue.json", &file);
+    let (code, _, said) = beside.run(&["catalog", "import", &path]).await;
+    assert_eq!(code, 1);
+    assert!(
+        said.contains("products[0].images[0]: There is no such picture."),
+        "{said}"
+    );
+    let folder = shop.media_folder().display().to_string();
+    let import = ["catalog", "import", &path, "--media", &folder];
+    let (code, out, said) = beside.run(&import).await;
+    assert_eq!(code, 0, "{said}");
+    assert!(
+        out.contains("2 pictures taken in.") && out.contains("1 created"),
+        "{out}"
+    );
+    assert_eq!(beside.run(&["catalog", "export"]).await.1, file);
+
+    // With new files, named by their paths; an import that fails leaves none of them behind.
+    std::fs::create_dir_all(beside.home.dir.join("new")).expect("a folder");
+    std::fs::write(beside.home.dir.join("new/a.jpg"), jpeg(90, 60)).expect("a file");
+    std::fs::write(beside.home.dir.join("new/b.jpg"), "<html>").expect("a file");
+    let row = |images: Value, price: i64| json!({"products": [{"id": "moon", "name": "Moon", "lighter_type": 1, "price": price, "images": images}]});
+    for (images, price, told) in [
+        (
+            json!(["new/a.jpg", "new/c.jpg"]),
+            4700,
+            "images[1]: There is no file new/c.jpg",
+        ),
+        (
+            json!(["new/b.jpg"]),
+            4700,
+            "images[0]: new/b.jpg: This is not a picture.",
+        ),
+        (json!(["new/a.jpg"]), 1, "products[0].price: "),
+        (json!(["../log.txt"]), 4700, "images[0]: There is no file"),
+    ] {
+        let path = beside.write("new.json", &row(images, price).to_string());
+        let home = beside.home.dir.display().to_string();
+        let (code, _, said) = beside
+            .run(&["catalog", "import", &path, "--media", &home])
+            .await;
+        assert_eq!(code, 1);
+        assert!(said.contains(told), "{said}");
+    }
+    let kept: i64 = sqlx::query_scalar("select count(*) from pictures")
+        .fetch_one(&other.db)
+        .await
+        .expect("the pictures");
+    assert_eq!(kept, 1);
+    let path = beside.write("new.json", &row(json!(["new/a.jpg"]), 4700).to_string());
+    let home = beside.home.dir.display().to_string();
+    for told in ["1 created", "Unchanged: 1"] {
+        let (code, out, said) = beside
+            .run(&["catalog", "import", &path, "--media", &home])
+            .await;
+        assert_eq!(code, 0, "{said}");
+        assert!(out.contains(told), "{out}");
+    }
+    let moon = other.client.get("/api/products/moon/").await.json;
+    assert_eq!(moon["images"][0]["width"], 90);
 }

@@ -9,9 +9,11 @@ use std::sync::LazyLock;
 use reqwest::Method;
 use serde_json::{Value, json};
 use spirit_beads::auth::Scope;
+use spirit_beads::ids::QuoteId;
 use spirit_beads::products;
 use spirit_beads::stripe::sandbox::Request;
 
+use crate::payment_links;
 use crate::support::{Shop, card, session_of};
 
 static SCHEMAS: LazyLock<Value> = LazyLock::new(|| {
@@ -112,6 +114,17 @@ async fn every_request_we_make_is_one_that_stripe_takes() {
     shop.run_jobs().await;
     shop.audit().await;
 
+    // A piece made to order: its link, with more links and sessions than a page holds, and the link closed again.
+    let link = payment_links::asks_for_a_link(&shop).await;
+    payment_links::fill_the_lists(&shop, &link).await;
+    let stripe = &shop.app.stripe;
+    let none = stripe.find_payment_link(QuoteId::new()).await;
+    assert_eq!(none.expect("an answer"), None);
+    let sessions = stripe.list_link_sessions(&link.id).await;
+    assert_eq!(sessions.expect("the sessions").len(), 121);
+    let closed = stripe.deactivate_payment_link(&link.id).await;
+    closed.expect("a closed link");
+
     let requests = shop.stripe.requests();
     for request in &requests {
         assert_eq!(faults_of(request), [""; 0], "{request:#?}");
@@ -123,11 +136,15 @@ async fn every_request_we_make_is_one_that_stripe_takes() {
     assert_eq!(
         seen.into_iter().collect::<Vec<_>>(),
         [
+            "GET /v1/checkout/sessions",
             "GET /v1/checkout/sessions/{id}",
             "GET /v1/events",
+            "GET /v1/payment_links",
             "GET /v1/prices/{id}",
             "POST /v1/checkout/sessions",
             "POST /v1/checkout/sessions/{id}/expire",
+            "POST /v1/payment_links",
+            "POST /v1/payment_links/{id}",
             "POST /v1/prices",
             "POST /v1/prices/{id}",
             "POST /v1/products",
@@ -147,7 +164,17 @@ async fn every_request_we_make_is_one_that_stripe_takes() {
             "line_items[1][price_data][product_data][name]",
         ),
         ("POST /v1/products/{id}", "default_price"),
+        ("GET /v1/checkout/sessions", "starting_after"),
         ("GET /v1/events", "starting_after"),
+        ("GET /v1/payment_links", "starting_after"),
+        (
+            "POST /v1/payment_links",
+            "line_items[0][price_data][product_data][description]",
+        ),
+        (
+            "POST /v1/payment_links",
+            "line_items[1][price_data][unit_amount]",
+        ),
     ] {
         assert!(sent(operation, name), "{operation} never had {name}");
     }
@@ -158,6 +185,7 @@ async fn every_request_we_make_is_one_that_stripe_takes() {
         let makes = matches!(
             request.operation.as_str(),
             "POST /v1/checkout/sessions"
+                | "POST /v1/payment_links"
                 | "POST /v1/prices"
                 | "POST /v1/products"
                 | "POST /v1/refunds"

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use sqlx::Connection;
 
 use super::store::{API_VERSION, Problem, Result, Work, id};
-use super::{Fault, Payment, Request, Sandbox, catalogue, checkout, params, payments};
+use super::{Fault, Payment, Request, Sandbox, catalogue, checkout, links, params, payments};
 
 pub fn router(sandbox: Sandbox) -> Router {
     Router::new()
@@ -303,7 +303,7 @@ impl Sandbox {
     }
 }
 
-/// Every operation, on one screen. One more, such as a Payment Link's, is a line here and one in `parameters.json`.
+/// Every operation, on one screen. One more is a line here and one in `parameters.json`.
 async fn perform(work: &mut Work<'_>, call: &Call) -> Result<Value> {
     let p = &params::check(call.schema, params::tree(&call.params)?, "")?;
     let id = call.id.as_str();
@@ -315,6 +315,8 @@ async fn perform(work: &mut Work<'_>, call: &Call) -> Result<Value> {
         "POST /v1/checkout/sessions" => checkout::create(work, p).await?,
         "POST /v1/checkout/sessions/{id}/expire" => checkout::expire(work, id).await?,
         "GET /v1/checkout/sessions/{id}/line_items" => checkout::line_items(work, id).await?,
+        "POST /v1/payment_links" => links::create(work, p).await?,
+        "POST /v1/payment_links/{id}" => links::update(work, id, p).await?,
         "POST /v1/refunds" => payments::refund(work, p).await?,
         read => {
             let (kind, param) = match read
@@ -324,6 +326,7 @@ async fn perform(work: &mut Work<'_>, call: &Call) -> Result<Value> {
                 "products" => ("product", "id"),
                 "prices" => ("price", "price"),
                 "checkout/sessions" => ("checkout.session", "session"),
+                "payment_links" => ("payment_link", "payment_link"),
                 "payment_intents" => ("payment_intent", "intent"),
                 "charges" => ("charge", "charge"),
                 "refunds" => ("refund", "refund"),
@@ -424,6 +427,9 @@ enum Switch {
         #[serde(default = "once")]
         times: u32,
     },
+    OpenLink {
+        link: String,
+    },
     Pay {
         session: String,
         #[serde(flatten)]
@@ -511,6 +517,7 @@ impl Sandbox {
                 fault,
                 times,
             } => self.fail_next(&operation, fault, times),
+            Switch::OpenLink { link } => return Ok(json!({"id": self.open_link(&link).await?})),
             Switch::Pay { session, how } => self.pay(&session, how).await?,
             Switch::Settle { session, succeeds } => self.settle_delayed(&session, succeeds).await?,
             Switch::Expire { session } => self.expire(&session).await?,

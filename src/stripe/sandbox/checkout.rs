@@ -4,6 +4,9 @@ use serde_json::{Value, json};
 use super::catalogue::{create_product, currency, new_price, or, url};
 use super::store::{Problem, Result, Work, id, metadata, now, nulls};
 
+/// The longest that a session stays open, in seconds.
+const LIFETIME: i64 = 86_400;
+
 /// `POST /v1/checkout/sessions`.
 pub async fn create(work: &mut Work<'_>, p: &Value) -> Result<Value> {
     let time = now();
@@ -31,15 +34,7 @@ pub async fn create(work: &mut Work<'_>, p: &Value) -> Result<Value> {
     }
     for name in ["success_url", "cancel_url"] {
         if !p[name].is_null() {
-            url(
-                &json!(
-                    p[name]
-                        .as_str()
-                        .unwrap_or_default()
-                        .replace("{CHECKOUT_SESSION_ID}", "cs")
-                ),
-                name,
-            )?;
+            return_url(&p[name], name)?;
         }
     }
     if p["client_reference_id"]
@@ -51,33 +46,32 @@ pub async fn create(work: &mut Work<'_>, p: &Value) -> Result<Value> {
             "client_reference_id",
         ));
     }
-    let expires_at = p["expires_at"].as_i64().unwrap_or(time + 86_400);
+    let expires_at = p["expires_at"].as_i64().unwrap_or(time + LIFETIME);
     if expires_at < time + 1_800 {
         let message = "The `expires_at` timestamp must be at least 30 minutes from Checkout Session creation.";
         return Err(Problem::invalid(message.into(), "expires_at"));
     }
-    if expires_at > time + 86_400 {
+    if expires_at > time + LIFETIME {
         let message =
             "The `expires_at` timestamp must be less than 24 hours from Checkout Session creation.";
         return Err(Problem::invalid(message.into(), "expires_at"));
     }
 
-    let (lines, money) = lines(work, p).await?;
-    let subtotal: i64 = lines
-        .iter()
-        .filter_map(|line| line["amount_total"].as_i64())
-        .sum();
-    let (shipping_options, shipping_cost) = shipping(work, p, &money).await?;
-    let shipping = shipping_cost["amount_total"].as_i64().unwrap_or(0);
-    if subtotal + shipping < 50 {
-        let message = "The Checkout Session's total amount due must add up to at least $0.50 usd";
-        return Err(Problem::invalid(message.into(), "line_items").code("amount_too_small"));
-    }
-    if subtotal + shipping > 99_999_999 {
-        let message = "The Checkout Session's total amount due must be no more than $999,999.99.";
-        return Err(Problem::invalid(message.into(), "line_items").code("amount_too_large"));
-    }
+    let lines = lines(work, p).await?;
+    open(work, p, lines).await
+}
 
+/// A new open session over these lines, by the parameters of the request, or of the link that it is opened by.
+pub async fn open(work: &mut Work<'_>, p: &Value, lines: Vec<Value>) -> Result<Value> {
+    let time = now();
+    let expires_at = p["expires_at"].as_i64().unwrap_or(time + LIFETIME);
+    let Sum {
+        currency,
+        subtotal,
+        shipping_options,
+        shipping_cost,
+    } = sum(work, p, &lines).await?;
+    let shipping = shipping_cost["amount_total"].as_i64().unwrap_or(0);
     let id = id("cs_test_", 58);
     let countries = &p["shipping_address_collection"]["allowed_countries"];
     if countries.as_array().is_some_and(Vec::is_empty) {
@@ -93,11 +87,11 @@ pub async fn create(work: &mut Work<'_>, p: &Value) -> Result<Value> {
         "allow_promotion_codes": p["allow_promotion_codes"], "amount_subtotal": subtotal, "amount_total": subtotal + shipping,
         "automatic_tax": {"enabled": false, "liability": null, "provider": null, "status": null},
         "billing_address_collection": p["billing_address_collection"], "cancel_url": p["cancel_url"],
-        "client_reference_id": p["client_reference_id"], "created": time, "currency": money, "custom_fields": [],
+        "client_reference_id": p["client_reference_id"], "created": time, "currency": currency, "custom_fields": [],
         "custom_text": {"after_submit": null, "shipping_address": null, "submit": null, "terms_of_service_acceptance": null},
         "customer_creation": or(&p["customer_creation"], json!("if_required")), "customer_email": p["customer_email"], "discounts": [],
         "expires_at": expires_at, "livemode": false, "locale": p["locale"], "metadata": metadata(&p["metadata"]), "mode": "payment",
-        "payment_method_collection": "if_required", "payment_method_options": {}, "payment_method_types": ["card"],
+        "payment_method_collection": "if_required", "payment_method_options": {}, "payment_link": p["payment_link"], "payment_method_types": ["card"],
         "payment_status": "unpaid", "phone_number_collection": {"enabled": phone},
         "shipping_address_collection": p["shipping_address_collection"], "shipping_cost": shipping_cost,
         "shipping_options": shipping_options, "status": "open", "submit_type": p["submit_type"], "success_url": p["success_url"],
@@ -120,7 +114,6 @@ pub async fn create(work: &mut Work<'_>, p: &Value) -> Result<Value> {
             "invoice_creation",
             "origin_context",
             "payment_intent",
-            "payment_link",
             "payment_method_configuration_details",
             "permissions",
             "recovered_from",
@@ -138,8 +131,51 @@ pub async fn create(work: &mut Work<'_>, p: &Value) -> Result<Value> {
     Ok(session)
 }
 
-/// The line items, and the one currency that all of them have.
-async fn lines(work: &mut Work<'_>, p: &Value) -> Result<(Vec<Value>, String)> {
+/// What the lines and the shipping come to.
+pub struct Sum {
+    currency: String,
+    subtotal: i64,
+    shipping_options: Value,
+    shipping_cost: Value,
+}
+
+/// Adds up what is asked for, if it is neither too little nor too much for a payment.
+pub async fn sum(work: &mut Work<'_>, p: &Value, lines: &[Value]) -> Result<Sum> {
+    let currency = lines
+        .first()
+        .and_then(|line| line["currency"].as_str())
+        .unwrap_or_default()
+        .to_owned();
+    let subtotal: i64 = lines
+        .iter()
+        .filter_map(|line| line["amount_total"].as_i64())
+        .sum();
+    let (shipping_options, shipping_cost) = shipping(work, p, &currency).await?;
+    let total = subtotal + shipping_cost["amount_total"].as_i64().unwrap_or(0);
+    if total < 50 {
+        let message = "The Checkout Session's total amount due must add up to at least $0.50 usd";
+        return Err(Problem::invalid(message.into(), "line_items").code("amount_too_small"));
+    }
+    if total > 99_999_999 {
+        let message = "The Checkout Session's total amount due must be no more than $999,999.99.";
+        return Err(Problem::invalid(message.into(), "line_items").code("amount_too_large"));
+    }
+    Ok(Sum {
+        currency,
+        subtotal,
+        shipping_options,
+        shipping_cost,
+    })
+}
+
+/// Refuses what is no address to come back to; it may have a place for the session's id.
+pub fn return_url(given: &Value, name: &str) -> Result<()> {
+    let address = given.as_str().unwrap_or_default();
+    url(&json!(address.replace("{CHECKOUT_SESSION_ID}", "cs")), name)
+}
+
+/// The line items; all have one currency.
+pub async fn lines(work: &mut Work<'_>, p: &Value) -> Result<Vec<Value>> {
     let given = p["line_items"]
         .as_array()
         .filter(|lines| !lines.is_empty())
@@ -202,7 +238,7 @@ async fn lines(work: &mut Work<'_>, p: &Value) -> Result<(Vec<Value>, String)> {
             "metadata": metadata(&line["metadata"]), "price": price, "quantity": quantity,
         }));
     }
-    Ok((lines, money.unwrap_or_default()))
+    Ok(lines)
 }
 
 /// A price on the shop's list, if it may be sold.

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::pages::{Shown, frame, text};
-use super::{Sandbox, money};
+use super::{Sandbox, links, money};
 
 #[derive(Template)]
 #[template(
@@ -19,12 +19,24 @@ use super::{Sandbox, money};
 {% for sale in sales %}<div class="row">
 <div class="head"><span class="state {{ sale.state }}">{{ sale.label }}</span><span class="name">{{ sale.what }}</span><span class="money">{{ sale.amount }}</span></div>
 <div class="soft">{{ sale.time }}{% if let Some(reference) = sale.reference %} · order {{ reference }}{% endif %}{% if let Some(email) = sale.email %} · {{ email }}{% endif %}</div>
-<code>{{ sale.session }}{% if let Some(intent) = sale.intent %} {{ intent }}{% endif %}</code>
+<code>{{ sale.session }}{% if let Some(intent) = sale.intent %} {{ intent }}{% endif %}{% if let Some(link) = sale.link %} {{ link }}{% endif %}</code>
 {% for refund in sale.refunds %}<div class="soft">{{ refund }}</div>{% endfor %}
 <div class="actions">
 {% if let Some(page) = sale.page %}<a href="{{ page }}">Payment page</a>{% endif %}
 {% for action in sale.actions %}<form method="post" action="{{ home }}"><input type="hidden" name="act" value="{{ action.act }}"><input type="hidden" name="id" value="{{ action.id }}">{% if action.amount %}<input name="amount" inputmode="decimal" placeholder="10.00" aria-label="Amount to refund">{% endif %}<button>{{ action.label }}</button></form>
 {% endfor %}</div>
+</div>
+{% endfor %}</section>
+<section class="card"><h1>Payment links</h1>
+{% if links.is_empty() %}<p class="soft">None yet. Approve a custom order in the shop, and its link appears here.</p>{% endif %}
+{% for link in links %}<div class="row">
+<div class="head"><span class="state {{ link.state }}">{{ link.label }}</span><span class="name">{{ link.what }}</span><span class="money">{{ link.amount }}</span></div>
+<div class="soft">{{ link.time }}{% if let Some(taken) = link.taken %} · {{ taken }}{% endif %}{% if let Some(request) = link.request %} · request {{ request }}{% endif %}</div>
+<code>{{ link.id }}</code>
+<div class="actions">
+<a href="{{ link.page }}">Link's page</a>
+{% if link.active %}<form method="post" action="{{ home }}"><input type="hidden" name="act" value="deactivate_link"><input type="hidden" name="id" value="{{ link.id }}"><button>Deactivate</button></form>
+{% endif %}</div>
 </div>
 {% endfor %}</section>
 <section class="card"><h1>Events</h1>
@@ -41,12 +53,14 @@ struct Dashboard {
     home: String,
     alert: Option<String>,
     sales: Vec<Row>,
+    links: Vec<LinkRow>,
     events: Vec<Sent>,
 }
 
 struct Row {
     session: String,
     intent: Option<String>,
+    link: Option<String>,
     state: &'static str,
     label: &'static str,
     what: String,
@@ -64,6 +78,19 @@ struct Action {
     label: String,
     id: String,
     amount: bool,
+}
+
+struct LinkRow {
+    id: String,
+    state: &'static str,
+    label: &'static str,
+    what: String,
+    amount: String,
+    time: String,
+    taken: Option<String>,
+    request: Option<String>,
+    page: String,
+    active: bool,
 }
 
 struct Sent {
@@ -94,6 +121,7 @@ pub async fn act(
 ) -> Shown {
     let done = match (act.as_str(), cents(&amount)) {
         ("expire", _) => sandbox.expire(&id).await,
+        ("deactivate_link", _) => sandbox.deactivate_link(&id).await,
         ("settle_paid", _) => sandbox.settle_delayed(&id, true).await,
         ("settle_failed", _) => sandbox.settle_delayed(&id, false).await,
         ("refund", _) => sandbox.refund(&id, None).await.map(drop),
@@ -168,6 +196,16 @@ impl Sandbox {
         )
         .fetch_all(&self.inner.db)
         .await?;
+        // A payment link itself does not say when it was made.
+        let links: Vec<(Value, Value)> = sqlx::query_as(
+            "select data || jsonb_build_object('created', created), private -> 'lines'
+             from stripe_sandbox.objects
+             where object = 'payment_link'
+             order by seq desc
+             limit 30",
+        )
+        .fetch_all(&self.inner.db)
+        .await?;
         let events: Vec<(String, Value, i32, bool, Option<String>)> = sqlx::query_as(
             "select event.id, event.data, delivery.attempts, delivery.delivered is not null, delivery.answer
              from stripe_sandbox.objects event
@@ -190,6 +228,9 @@ impl Sandbox {
                     dispute.as_deref(),
                 )
             });
+        let links = links
+            .into_iter()
+            .map(|(link, lines)| link_row(&link, &lines));
         let events = events
             .into_iter()
             .map(|(id, event, attempts, delivered, answer)| {
@@ -211,6 +252,7 @@ impl Sandbox {
             home: self.home(),
             alert,
             sales: sales.collect(),
+            links: links.collect(),
             events: events.collect(),
         })
     }
@@ -289,17 +331,13 @@ fn sale(
             refund["id"].as_str().unwrap_or_default(),
         );
     }
-    let names = lines
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter_map(|line| line["description"].as_str());
     Row {
         page: text(&session["url"]),
         intent: paid_with,
         state,
         label,
-        what: names.collect::<Vec<_>>().join(", "),
+        link: text(&session["payment_link"]),
+        what: names(lines),
         amount: money(session["amount_total"].as_i64().unwrap_or(0), currency),
         time: time(session),
         reference: text(&session["client_reference_id"]),
@@ -318,6 +356,43 @@ fn sale(
         actions,
         session: id,
     }
+}
+
+fn link_row(link: &Value, lines: &Value) -> LinkRow {
+    let amounts = lines.as_array().into_iter().flatten();
+    let amount = amounts
+        .filter_map(|line| line["amount_total"].as_i64())
+        .sum();
+    let (state, label) = if links::is_used_up(link) {
+        ("paid", "used up")
+    } else if link["active"] == true {
+        ("open", "open")
+    } else {
+        ("closed", "closed")
+    };
+    let completed = &link["restrictions"]["completed_sessions"];
+    LinkRow {
+        id: text(&link["id"]).unwrap_or_default(),
+        state,
+        label,
+        what: names(lines),
+        amount: money(amount, link["currency"].as_str().unwrap_or_default()),
+        time: time(link),
+        taken: completed["limit"]
+            .as_i64()
+            .map(|limit| format!("{} of {limit} payments", completed["count"])),
+        request: text(&link["metadata"]["custom_request_id"]),
+        page: text(&link["url"]).unwrap_or_default(),
+        active: link["active"] == true,
+    }
+}
+
+fn names(lines: &Value) -> String {
+    let lines = lines.as_array().into_iter().flatten();
+    let names: Vec<&str> = lines
+        .filter_map(|line| line["description"].as_str())
+        .collect();
+    names.join(", ")
 }
 
 fn time(object: &Value) -> String {

@@ -9,6 +9,7 @@ mod catalogue;
 mod checkout;
 mod dashboard;
 mod delivery;
+mod links;
 mod pages;
 mod params;
 mod payments;
@@ -25,6 +26,8 @@ use sqlx::PgPool;
 use tokio::sync::Notify;
 
 use store::{Problem, Work};
+
+use crate::money::Cents;
 
 /// How many API requests the log remembers.
 const REMEMBERED: usize = 1000;
@@ -182,7 +185,7 @@ impl Sandbox {
         api::router(self.clone())
     }
 
-    /// The pages for people: the dashboard at `/`, the payment page at `/pay/{session}`.
+    /// The pages for people: the dashboard at `/`, the payment page at `/pay/{session}`, and `/link/{payment link}`.
     pub fn pages(&self) -> axum::Router {
         pages::router(self.clone())
     }
@@ -210,10 +213,29 @@ impl Sandbox {
         guard(&self.inner.requests).1.iter().cloned().collect()
     }
 
+    /// Looks at a payment link's page, which opens a session; answers the session's id.
+    ///
+    /// # Errors
+    /// If the link is closed.
+    pub async fn open_link(&self, link: &str) -> anyhow::Result<String> {
+        let session = self
+            .change(async |work| links::open(work, link).await)
+            .await?;
+        Ok(session["id"].as_str().unwrap_or_default().to_owned())
+    }
+
+    /// Closes a payment link, as the shopkeeper would in Stripe's dashboard.
+    pub async fn deactivate_link(&self, link: &str) -> anyhow::Result<()> {
+        let p = json!({"active": false});
+        self.change(async |work| links::update(work, link, &p).await)
+            .await?;
+        Ok(())
+    }
+
     /// Does what a button of the hosted page does.
     ///
     /// # Errors
-    /// If the session is not open, or does not ship to that country.
+    /// If the session is not open, or does not ship to that country, or if its payment link takes no more payments.
     pub async fn pay(&self, session: &str, how: Payment) -> anyhow::Result<()> {
         self.expire_due().await?;
         self.change(async |work| payments::pay(work, session, &how).await)
@@ -386,21 +408,9 @@ impl Default for Address {
     }
 }
 
-/// An amount as people write it: $53.00, or 53.00 EUR.
+/// An amount as people write it.
 fn money(amount: i64, currency: &str) -> String {
-    const WHOLE: [&str; 16] = [
-        "bif", "clp", "djf", "gnf", "jpy", "kmf", "krw", "mga", "pyg", "rwf", "ugx", "vnd", "vuv",
-        "xaf", "xof", "xpf",
-    ];
-    if WHOLE.contains(&currency) {
-        return format!("{amount} {}", currency.to_uppercase());
-    }
-    let (whole, part) = (amount / 100, amount % 100);
-    if currency == "usd" {
-        format!("${whole}.{part:02}")
-    } else {
-        format!("{whole}.{part:02} {}", currency.to_uppercase())
-    }
+    Cents(amount).in_currency(currency)
 }
 
 fn guard<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -409,16 +419,4 @@ fn guard<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 fn milliseconds<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
     u64::deserialize(from).map(Duration::from_millis)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::money;
-
-    #[test]
-    fn money_reads_as_people_write_it() {
-        assert_eq!(money(5_305, "usd"), "$53.05");
-        assert_eq!(money(5_300, "eur"), "53.00 EUR");
-        assert_eq!(money(5_300, "jpy"), "5300 JPY");
-    }
 }

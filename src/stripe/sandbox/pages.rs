@@ -1,4 +1,4 @@
-//! The pages for people: their frame, and the hosted payment page.
+//! The pages for people: their frame, the hosted payment page, and a payment link's, which leads to one.
 use askama::Template;
 use axum::Router;
 use axum::extract::{Form, Path, State};
@@ -9,12 +9,13 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::store::now;
-use super::{Address, Buyer, Payment, Sandbox, dashboard, money};
+use super::{Address, Buyer, Payment, Sandbox, dashboard, links, money};
 
 pub fn router(sandbox: Sandbox) -> Router {
     Router::new()
         .route("/", get(dashboard::dashboard).post(dashboard::act))
         .route("/pay/{session}", get(pay_page).post(pay))
+        .route("/link/{link}", get(follow_link))
         .with_state(sandbox)
 }
 
@@ -53,7 +54,7 @@ struct Frame<'a> {
 <ul class="lines">
 {% for line in lines %}<li>
 <span class="picture">{% if let Some(image) = line.image %}<span style="background-image:url('{{ image }}')"></span>{% endif %}</span>
-<span class="name">{{ line.name }}<br><span class="soft">{{ line.quantity }} × {{ line.each }}</span></span>
+<span class="name">{{ line.name }}<br>{% if let Some(description) = line.description %}<span class="soft">{{ description }}</span><br>{% endif %}<span class="soft">{{ line.quantity }} × {{ line.each }}</span></span>
 <span class="money">{{ line.amount }}</span>
 </li>
 {% endfor %}</ul>
@@ -107,6 +108,7 @@ struct PayPage {
 
 struct Line {
     name: String,
+    description: Option<String>,
     image: Option<String>,
     quantity: i64,
     each: String,
@@ -272,12 +274,30 @@ impl Typed {
     }
 }
 
+/// A look at a payment link's page opens a session, as at Stripe, where its payment page has the link's own address.
+async fn follow_link(State(sandbox): State<Sandbox>, Path(id): Path<String>) -> Shown {
+    let opened = sandbox.change(async |work| links::open(work, &id).await);
+    match opened.await {
+        Ok(session) => Ok(Redirect::to(&sandbox.pay_path(&session)).into_response()),
+        Err(problem) if problem.status == 404 => gone(),
+        Err(problem) if problem.status == 400 => {
+            let notice = Notice {
+                title: "This payment link is closed",
+                text: &problem.message,
+                link: None,
+            };
+            frame(StatusCode::GONE, notice.title, &notice)
+        }
+        Err(problem) => Err(problem.into()),
+    }
+}
+
 async fn pay_page(State(sandbox): State<Sandbox>, Path(id): Path<String>) -> Shown {
     let Some(sale) = sandbox.sale(&id).await? else {
         return gone();
     };
     if !sale.payable() {
-        return settled(&sale.session);
+        return settled(&sale);
     }
     let mut typed = Typed::default();
     typed.email = text(&sale.session["customer_email"]).unwrap_or(typed.email);
@@ -308,16 +328,19 @@ async fn pay(
     };
     let (status, alert) = match (sale.session["status"].as_str(), outcome) {
         // A second click finds it complete, and follows the first.
-        (Some("complete"), _) => return Ok(Redirect::to(&success(&sale.session)).into_response()),
-        (Some("open"), Ok(())) => (
+        (Some("complete"), _) => {
+            let next = success(&sale.session).unwrap_or_else(|| sandbox.pay_path(&sale.session));
+            return Ok(Redirect::to(&next).into_response());
+        }
+        _ if !sale.payable() => return settled(&sale),
+        (_, Ok(())) => (
             StatusCode::PAYMENT_REQUIRED,
             "Your card was declined. Try another way to pay.",
         ),
-        (Some("open"), Err(_)) => (
+        (_, Err(_)) => (
             StatusCode::UNPROCESSABLE_ENTITY,
             "This payment cannot be made as asked.",
         ),
-        _ => return settled(&sale.session),
     };
     show(status, &sandbox, &sale, &typed, Some(alert))
 }
@@ -334,6 +357,7 @@ fn show(
         session,
         lines,
         rates,
+        ..
     } = sale;
     let faults = if alert.is_some() {
         typed.faults(session)
@@ -421,6 +445,7 @@ fn show(
             .iter()
             .map(|line| Line {
                 name: text(&line["name"]).unwrap_or_default(),
+                description: text(&line["description"]),
                 image: text(&line["image"]).and_then(|address| picture(&address)),
                 quantity: line["quantity"].as_i64().unwrap_or(1),
                 each: amount(&line["each"]),
@@ -430,11 +455,7 @@ fn show(
         options,
         subtotal: money(subtotal, currency),
         total: amount(&session["amount_total"]),
-        action: format!(
-            "{}/pay/{}",
-            sandbox.base(),
-            session["id"].as_str().unwrap_or_default()
-        ),
+        action: sandbox.pay_path(session),
         alert,
         fields,
         countries: countries
@@ -453,25 +474,36 @@ fn show(
 }
 
 /// The page of a session that can no longer be paid.
-fn settled(session: &Value) -> Shown {
+fn settled(sale: &Sale) -> Shown {
+    let session = &sale.session;
     if session["status"] == "complete" {
-        let text = "This order is paid for. Nothing is charged twice.";
         let text = if session["payment_status"] == "paid" {
-            text
+            "This order is paid for. Nothing is charged twice."
         } else {
             "This order is placed; its payment is on the way."
         };
         let notice = Notice {
             title: "All done",
             text,
-            link: Some((success(session), "Back to the shop")),
+            link: success(session).map(|address| (address, "Back to the shop")),
         };
         return frame(StatusCode::OK, notice.title, &notice);
     }
-    let link = text(&session["cancel_url"]).map(|address| (address, "Back to the shop"));
+    if sale.is_beaten() {
+        let notice = Notice {
+            title: "This is paid for already",
+            text: "Another payment was made by the same link, which takes no more. Nothing was charged here.",
+            link: None,
+        };
+        return frame(StatusCode::GONE, notice.title, &notice);
+    }
+    let link = match &sale.link {
+        Some(link) => text(&link["url"]).map(|address| (address, "Open the link again")),
+        None => text(&session["cancel_url"]).map(|address| (address, "Back to the shop")),
+    };
     let notice = Notice {
         title: "This payment page has expired",
-        text: "Nothing was charged. You can start again from the shop.",
+        text: "Nothing was charged. You can start again.",
         link,
     };
     frame(StatusCode::GONE, notice.title, &notice)
@@ -480,20 +512,17 @@ fn settled(session: &Value) -> Shown {
 fn gone() -> Shown {
     let notice = Notice {
         title: "There is no such page",
-        text: "The sandbox does not know this Checkout Session.",
+        text: "The sandbox knows no such Checkout Session or payment link.",
         link: None,
     };
     frame(StatusCode::NOT_FOUND, notice.title, &notice)
 }
 
-/// Where the shopper goes after paying.
-fn success(session: &Value) -> String {
+/// Where the shopper goes after paying, if the shop said where.
+fn success(session: &Value) -> Option<String> {
     let id = session["id"].as_str().unwrap_or_default();
-    let address = session["success_url"]
-        .as_str()
-        .unwrap_or_default()
-        .replace("{CHECKOUT_SESSION_ID}", id);
-    url::Url::parse(&address).map_or(address, String::from)
+    let address = text(&session["success_url"])?.replace("{CHECKOUT_SESSION_ID}", id);
+    Some(url::Url::parse(&address).map_or(address, String::from))
 }
 
 /// A picture's address as it may stand in CSS between single quotes: there, unlike an `img`, a broken one shows nothing.
@@ -532,12 +561,13 @@ fn country_name(code: &str) -> String {
         .to_owned()
 }
 
-/// A session, its lines as the page shows them, and its shipping rates.
+/// A session, its lines as the page shows them, its shipping rates, and the payment link that it was opened by.
 #[derive(sqlx::FromRow)]
 struct Sale {
     session: Value,
     lines: Vec<Value>,
     rates: Vec<Value>,
+    link: Option<Value>,
 }
 
 impl Sale {
@@ -546,6 +576,12 @@ impl Sale {
             && self.session["expires_at"]
                 .as_i64()
                 .is_none_or(|time| time > now())
+            && !self.is_beaten()
+    }
+
+    /// Whether others have paid as often as the link allows.
+    fn is_beaten(&self) -> bool {
+        self.session["status"] == "open" && self.link.as_ref().is_some_and(links::is_used_up)
     }
 }
 
@@ -555,6 +591,7 @@ impl Sandbox {
             "select session.data as session,
                     array(select jsonb_build_object(
                                      'name', line -> 'description',
+                                     'description', product.data -> 'description',
                                      'quantity', line -> 'quantity',
                                      'each', line -> 'price' -> 'unit_amount',
                                      'amount', line -> 'amount_total',
@@ -565,14 +602,21 @@ impl Sandbox {
                     array(select rate.data
                           from jsonb_array_elements(session.data -> 'shipping_options') with ordinality as options (option, place)
                           join stripe_sandbox.objects rate on rate.id = option ->> 'shipping_rate'
-                          order by place) as rates
+                          order by place) as rates,
+                    link.data as link
              from stripe_sandbox.objects session
+             left join stripe_sandbox.objects link on link.id = session.data ->> 'payment_link'
              where session.id = $1 and session.object = 'checkout.session'",
         );
         found
             .bind(id.replace('\0', ""))
             .fetch_optional(&self.inner.db)
             .await
+    }
+
+    fn pay_path(&self, session: &Value) -> String {
+        let id = session["id"].as_str().unwrap_or_default();
+        format!("{}/pay/{id}", self.base())
     }
 
     /// The path of the pages, without the host, so that they work by any of its names.

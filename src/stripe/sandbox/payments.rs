@@ -1,12 +1,11 @@
 //! What becomes of money: payments of sessions, refunds and disputes.
 //!
-//! Locks are taken in one order: session, payment intent, charge, then refund or dispute.
+//! Locks are taken in one order: session, payment link, payment intent, charge, then refund or dispute.
 use serde_json::{Value, json};
 
 use super::catalogue::or;
-use super::checkout;
 use super::store::{Problem, Result, Work, id, metadata, now, nulls};
-use super::{Buyer, Payment, money};
+use super::{Buyer, Payment, checkout, links, money};
 
 /// What the hosted page's button does.
 pub async fn pay(work: &mut Work<'_>, id: &str, how: &Payment) -> Result<Value> {
@@ -27,6 +26,7 @@ pub async fn pay(work: &mut Work<'_>, id: &str, how: &Payment) -> Result<Value> 
         )));
     }
     choose_shipping(&mut session, buyer)?;
+    let link = links::hold_place(work, &session).await?;
     let mut intent = intent(work, &session, buyer).await?;
     session["payment_intent"] = intent["id"].clone();
     if let Payment::Declined(_) = how {
@@ -37,6 +37,9 @@ pub async fn pay(work: &mut Work<'_>, id: &str, how: &Payment) -> Result<Value> 
         return Ok(session);
     }
 
+    if let Some(link) = link {
+        links::take_place(work, link).await?;
+    }
     collect(&mut session, buyer);
     session["status"] = json!("complete");
     session["url"] = Value::Null;

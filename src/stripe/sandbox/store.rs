@@ -126,7 +126,8 @@ impl Work<'_> {
         )
         .bind(object["id"].as_str())
         .bind(object["object"].as_str())
-        .bind(object["created"].as_i64())
+        // A payment link does not say when it was made.
+        .bind(object["created"].as_i64().unwrap_or_else(now))
         .bind(object)
         .bind(private)
         .execute(&mut *self.conn)

@@ -15,6 +15,7 @@ use uuid::Uuid;
 pub struct Database {
     name: String,
     folder: PathBuf,
+    data_folder: PathBuf,
 }
 
 impl Database {
@@ -26,6 +27,9 @@ impl Database {
             .join("media")
             .join(&name);
         std::fs::create_dir_all(&folder).expect("a folder for pictures");
+        let data_folder = Path::new(env!("CARGO_TARGET_TMPDIR"))
+            .join("data")
+            .join(&name);
         let mut admin = admin().await;
         // The name is ours, of letters and digits.
         let sql = format!("create database {name} template {template} strategy file_copy");
@@ -33,7 +37,11 @@ impl Database {
             .execute(&mut admin)
             .await
             .expect("a database");
-        Database { name, folder }
+        Database {
+            name,
+            folder,
+            data_folder,
+        }
     }
 
     pub async fn connect(&self) -> PgPool {
@@ -42,8 +50,14 @@ impl Database {
             .expect("a pool")
     }
 
+    /// Where pictures are.
     pub fn folder(&self) -> &Path {
         &self.folder
+    }
+
+    /// Where letters are, once there are any.
+    pub fn data_folder(&self) -> &Path {
+        &self.data_folder
     }
 }
 
@@ -65,6 +79,7 @@ impl Drop for Database {
         });
         let _ = dropping.join();
         let _ = std::fs::remove_dir_all(&self.folder);
+        let _ = std::fs::remove_dir_all(&self.data_folder);
     }
 }
 

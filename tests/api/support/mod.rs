@@ -2,8 +2,15 @@
 //! behind real HTTP.
 
 mod database;
+mod mail;
+pub mod pictures;
+mod smtp;
+
+pub use mail::Mail;
+pub use smtp::{MailServer, Safety, Trouble};
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -15,13 +22,16 @@ use spirit_beads::app::App;
 use spirit_beads::auth::{self, Scope};
 use spirit_beads::config::{Config, Secret};
 use spirit_beads::error::Error;
+use spirit_beads::jobs::Job;
 use spirit_beads::products::{self, ImportSummary};
 use spirit_beads::stripe::Stripe;
 use spirit_beads::stripe::sandbox::{self, Buyer, Payment, Sandbox};
-use spirit_beads::{server, worker};
+use spirit_beads::{media, server, worker};
 use sqlx::PgPool;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+
+use pictures::Part;
 
 pub const WEBHOOK_SECRET: &str = "whsec_0123456789abcdef";
 pub const FORMER_WEBHOOK_SECRET: &str = "whsec_fedcba9876543210";
@@ -41,7 +51,7 @@ pub struct Shop {
     pub client: Client,
     tasks: Vec<tokio::task::JoinHandle<()>>,
     // Dropped last: the server above uses it.
-    _database: database::Database,
+    database: database::Database,
 }
 
 impl Drop for Shop {
@@ -84,7 +94,11 @@ impl Shop {
             ("STRIPE_TIMEOUT_SECONDS".to_owned(), "1".to_owned()),
             (
                 "MEDIA_URL".to_owned(),
-                database.folder().display().to_string(),
+                database.folder().join("media").display().to_string(),
+            ),
+            (
+                "DATA_DIR".to_owned(),
+                database.data_folder().display().to_string(),
             ),
         ]);
         all.extend(
@@ -135,7 +149,7 @@ impl Shop {
             address,
             client,
             tasks,
-            _database: database,
+            database,
         }
     }
 
@@ -180,12 +194,64 @@ impl Shop {
         answer.json["id"].as_str().expect("an id").to_owned()
     }
 
+    /// A visitor asks for a piece, without pictures; returns the request's id.
+    pub async fn asks_for_a_piece(&self, email: &str) -> String {
+        let body = json!({
+            "name": "Ann", "email": email, "description": "A case in blue and gold, with a raven.",
+        });
+        let answer = self.client.post("/api/custom-orders/", &body).await;
+        assert_eq!(answer.status, 201, "{}", answer.text);
+        answer.json["request_id"]
+            .as_str()
+            .expect("an id")
+            .to_owned()
+    }
+
+    /// The address of a customer's page, without the host.
+    pub fn status_page(&self, request: &str) -> String {
+        let signed = self.app.signer.sign("custom_order", request);
+        let (_, token) = signed.rsplit_once('.').expect("a signature");
+        format!("/api/custom-orders/{request}/status/?token={token}")
+    }
+
+    /// How many letters of a kind were caused.
+    pub async fn letters_of(&self, kind: &str) -> i64 {
+        sqlx::query_scalar("select count(*) from letters where kind = $1")
+            .bind(kind)
+            .fetch_one(&self.db)
+            .await
+            .expect("the letters")
+    }
+
+    /// Lets time pass for every quote.
+    pub async fn age_quotes(&self, time: Duration) {
+        sqlx::query(
+            "update custom_order_quotes set valid_until = valid_until - make_interval(secs => $1)",
+        )
+        .bind(time.as_secs_f64())
+        .execute(&self.db)
+        .await
+        .expect("time passes");
+    }
+
+    /// Does all that the clock does every minute, as a worker does it.
+    pub async fn sweep_all(&self) {
+        worker::perform(&self.app, Job::Sweep)
+            .await
+            .expect("a sweep");
+    }
+
     /// Reads a catalogue file into the shop, as `catalog import` does without a media folder.
     pub async fn imports(&self, catalogue: &Value) -> Result<ImportSummary, Error> {
         let mut tx = self.db.begin().await.expect("a transaction");
         let summary = products::import(&mut tx, &catalogue.to_string(), None, "test").await?;
         tx.commit().await.expect("a commit");
         Ok(summary)
+    }
+
+    /// The folder that the shop's pictures lie in, unless a test put them elsewhere.
+    pub fn media_folder(&self) -> PathBuf {
+        self.database.folder().join("media")
     }
 
     /// Delivers every webhook that Stripe has for us, oldest first; returns how many were taken.
@@ -207,16 +273,37 @@ impl Shop {
             .await
     }
 
+    /// Takes a picture in and returns its id.
+    pub async fn keeps(&self, picture: &[u8]) -> String {
+        let keeper = self.keeper(&[Scope::Catalogue]).await;
+        let answer = keeper.uploads(&[picture]).await;
+        assert_eq!(answer.status, 201, "{}", answer.text);
+        answer.json[0]["id"].as_str().expect("an id").to_owned()
+    }
+
     /// Works off the queue until it is empty. A job left over or failed fails the test.
     pub async fn run_jobs(&self) {
         let left = self.run_failing_jobs().await;
         assert!(left.is_empty(), "jobs left over: {left:#?}");
     }
 
-    /// Works off what can run now, and returns what is left: each job's payload and last error.
+    /// Works off what can run now, and what that queues, and returns what is left: each job's payload and last error.
     pub async fn run_failing_jobs(&self) -> Vec<(Value, Option<String>)> {
-        let worker = worker::build(&self.app, false).await.expect("a worker");
-        worker.run_once().await.expect("a run of the queue");
+        loop {
+            let worker = worker::build(&self.app, false).await.expect("a worker");
+            worker.run_once().await.expect("a run of the queue");
+            // A run may end while one of its last jobs queues another.
+            let due: bool = sqlx::query_scalar(
+                "select exists (select from graphile_worker._private_jobs
+                                where run_at <= now() and locked_at is null and attempts < max_attempts)",
+            )
+            .fetch_one(&self.db)
+            .await
+            .expect("the queue");
+            if !due {
+                break;
+            }
+        }
         sqlx::query_as(
             "select payload::jsonb, last_error from graphile_worker._private_jobs order by id",
         )
@@ -233,7 +320,7 @@ impl Shop {
             .expect("the queue");
     }
 
-    /// Lets time pass for every checkout: what is counted from now on is this much older.
+    /// Lets time pass for every checkout, refund, letter and picture: what is counted from now on is this much older.
     pub async fn wait(&self, time: Duration) {
         let seconds = time.as_secs_f64();
         for sql in [
@@ -243,7 +330,14 @@ impl Shop {
                  expires_at = expires_at - make_interval(secs => $1),
                  hold_until = hold_until - make_interval(secs => $1)",
             "update idempotency_keys set created_at = created_at - make_interval(secs => $1)",
+            "update pictures
+             set touched_at = touched_at - make_interval(secs => $1),
+                 created_at = created_at - make_interval(secs => $1)",
             "update refunds set updated_at = updated_at - make_interval(secs => $1)",
+            "update letters
+             set trying_since = trying_since - make_interval(secs => $1),
+                 tried_at = tried_at - make_interval(secs => $1),
+                 due_at = due_at - make_interval(secs => $1)",
         ] {
             sqlx::query(sql)
                 .bind(seconds)
@@ -260,11 +354,23 @@ impl Shop {
             .expect("a sweep")
     }
 
+    /// Does what the clock does every hour.
+    pub async fn sweep_pictures(&self) -> media::Swept {
+        media::sweep(&self.app.media, &self.db)
+            .await
+            .expect("a sweep")
+    }
+
     /// Does what the clock does every five minutes.
     pub async fn reconcile(&self) -> spirit_beads::payments::Reconciled {
         spirit_beads::payments::reconcile(&self.app, &|_, _| {})
             .await
             .expect("a reconciliation")
+    }
+
+    /// The letters that were delivered into the folder, oldest first.
+    pub fn mail(&self) -> Vec<Mail> {
+        Mail::in_folder(&self.app.config.data_dir.join("mail"))
     }
 
     /// (on hand, reserved) of a product.
@@ -356,7 +462,7 @@ impl Shop {
         assert!(wrong.is_empty(), "the books do not add up: {wrong:?}");
         let unpaid: Vec<i64> = sqlx::query_scalar(
             "select o.number from orders o
-             where o.paid_at is not null and o.channel = 'storefront'
+             where o.paid_at is not null and o.channel in ('storefront', 'commission')
                and (select count(*) from payments p where p.order_id = o.id and p.outcome = 'settled') <> 1",
         )
         .fetch_all(&mut *conn)
@@ -489,6 +595,8 @@ pub struct Client {
 pub struct Answer {
     pub status: u16,
     pub headers: reqwest::header::HeaderMap,
+    pub bytes: Vec<u8>,
+    /// The same as a text; of what is no UTF-8, as much as can be read.
     pub text: String,
     /// Null where the body is no JSON.
     pub json: Value,
@@ -617,6 +725,19 @@ impl Client {
         .await
     }
 
+    /// Uploads files as pictures, all in one form.
+    pub async fn uploads(&self, files: &[&[u8]]) -> Answer {
+        let parts: Vec<Part> = files.iter().map(|file| Part::file("image", file)).collect();
+        self.send_form("/api/admin/pictures/", &parts).await
+    }
+
+    /// Sends a form with files.
+    pub async fn send_form(&self, path: &str, parts: &[Part<'_>]) -> Answer {
+        let headers = [("content-type", pictures::FORM)];
+        let body = Some(pictures::form(parts));
+        self.send(Method::POST, path, &headers, body).await
+    }
+
     /// Submits a form.
     pub async fn submit(&self, path: &str, fields: &[(String, String)]) -> Answer {
         let body = url::form_urlencoded::Serializer::new(String::new())
@@ -685,11 +806,13 @@ impl Client {
                 }
             }
         }
-        let text = response.text().await?;
+        let bytes = response.bytes().await?.to_vec();
+        let text = String::from_utf8_lossy(&bytes).into_owned();
         let json = serde_json::from_str(&text).unwrap_or(Value::Null);
         Ok(Answer {
             status,
             headers,
+            bytes,
             text,
             json,
         })

@@ -1,0 +1,570 @@
+//! HTTP of custom orders, for the shopkeeper: reading requests and moving them along.
+//!
+//! What needs Stripe (approving, re-quoting, withdrawing) is planned here and carried out by a job a moment later: the
+//! answer is 202 with the request as it stands, and says by the quote's state what is on its way.
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use serde::{Deserialize, Serialize};
+use sqlx::PgConnection;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::store::{self, Terms};
+use super::{CustomOrder, Quote, QuoteState, Status, TimelineEntry, service};
+use crate::app::App;
+use crate::auth::{Admin, Scope};
+use crate::error::{Error, ErrorBody, Fault, Result};
+use crate::extract::{Json, Path, Query};
+use crate::ids::CustomOrderId;
+use crate::media::{self, PictureView};
+use crate::money::Cents;
+use crate::orders::{self, NewParcel, Order, Parcel, Zone};
+
+pub fn router() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(list))
+        .routes(routes!(find))
+        .routes(routes!(add_note))
+        .routes(routes!(quote))
+        .routes(routes!(requote))
+        .routes(routes!(approve))
+        .routes(routes!(withdraw))
+        .routes(routes!(reject))
+        .routes(routes!(start))
+        .routes(routes!(ship))
+        .routes(routes!(complete))
+}
+
+/// A request with all that belongs to it.
+#[derive(Serialize, ToSchema)]
+pub struct CustomOrderView {
+    #[serde(flatten)]
+    request: CustomOrder,
+    /// The visitor's pictures.
+    pictures: Vec<PictureView>,
+    /// Oldest first; the one that counts is `asking`, `live`, `closing` or `paid`.
+    quotes: Vec<Quote>,
+    order: Option<Order>,
+    parcel: Option<Parcel>,
+    /// The parcel's pictures: the finished piece.
+    parcel_pictures: Vec<PictureView>,
+    timeline: Vec<TimelineEntry>,
+}
+
+#[derive(Serialize, ToSchema)]
+struct CustomOrderPage {
+    count: i64,
+    page: i64,
+    page_size: i64,
+    results: Vec<CustomOrder>,
+}
+
+/// Requests, newest first.
+#[utoipa::path(
+    get,
+    operation_id = "list_custom_orders",
+    path = "/api/admin/custom-orders",
+    tag = "custom orders",
+    security(("bearer" = [])),
+    params(
+        ("status" = Option<Status>, Query, description = "Only requests in this state"),
+        ("search" = Option<String>, Query, description = "A number, or a part of name, email address or description"),
+        ("page" = Option<i64>, Query, description = "From 1"),
+        ("page_size" = Option<i64>, Query, description = "1 to 100, 24 unless given"),
+    ),
+    responses(
+        (status = 200, body = CustomOrderPage),
+        (status = 400, body = ErrorBody),
+        (status = 401, body = ErrorBody),
+        (status = 403, body = ErrorBody),
+    )
+)]
+async fn list(State(app): State<App>, admin: Admin, query: Query) -> Result<Json<CustomOrderPage>> {
+    admin.may(Scope::CustomOrders)?;
+    let mut faults = Vec::new();
+    let page = query.paging(&mut faults);
+    let status = query.one_of("status", &Status::ALL, Status::as_str, &mut faults);
+    let search = query.search(&mut faults);
+    if !faults.is_empty() {
+        return Err(Error::Invalid(faults));
+    }
+    let filter = store::Filter {
+        status,
+        search,
+        limit: page.size,
+        offset: page.offset(),
+    };
+    let (results, count) = store::list(&mut *app.db.acquire().await?, &filter).await?;
+    Ok(Json(CustomOrderPage {
+        count,
+        page: page.number,
+        page_size: page.size,
+        results,
+    }))
+}
+
+/// One request, by id or by number (`CO-1042`), with its timeline.
+#[utoipa::path(
+    get,
+    operation_id = "find_custom_order",
+    path = "/api/admin/custom-orders/{id}",
+    tag = "custom orders",
+    security(("bearer" = [])),
+    params(("id" = String, Path, description = "The id, or the number as CO-1042")),
+    responses(
+        (status = 200, body = CustomOrderView),
+        (status = 401, body = ErrorBody),
+        (status = 403, body = ErrorBody),
+        (status = 404, body = ErrorBody),
+    )
+)]
+async fn find(
+    State(app): State<App>,
+    admin: Admin,
+    Path(id): Path<String>,
+) -> Result<Json<CustomOrderView>> {
+    admin.may(Scope::CustomOrders)?;
+    let mut conn = app.db.acquire().await?;
+    let id = resolve(&mut conn, &id).await?;
+    Ok(Json(view(&mut conn, id).await?))
+}
+
+/// # Errors
+/// 404 for what is neither an id nor a number of ours.
+async fn resolve(conn: &mut PgConnection, id: &str) -> Result<CustomOrderId> {
+    store::find_id(conn, id)
+        .await?
+        .ok_or(Error::NotFound("CustomOrder"))
+}
+
+async fn view(conn: &mut PgConnection, id: CustomOrderId) -> Result<CustomOrderView> {
+    let request = store::find(conn, id)
+        .await?
+        .ok_or(Error::NotFound("CustomOrder"))?;
+    let (order, parcel) = match request.order_id {
+        Some(order) => (
+            orders::find(conn, order).await?,
+            orders::find_parcel(conn, order).await?,
+        ),
+        None => (None, None),
+    };
+    let pictures = store::pictures(conn, id).await?;
+    let parcel_pictures = parcel
+        .as_ref()
+        .map(|parcel| parcel.pictures.clone())
+        .unwrap_or_default();
+    Ok(CustomOrderView {
+        pictures: media::list_views(conn, &pictures).await?,
+        quotes: store::quotes(conn, id).await?,
+        parcel_pictures: media::list_views(conn, &parcel_pictures).await?,
+        timeline: store::timeline(conn, id).await?,
+        request,
+        order,
+        parcel,
+    })
+}
+
+/// The answer to a change: 200 when all is done, 202 while a job has yet to ask Stripe.
+type Changed = (StatusCode, Json<CustomOrderView>);
+
+/// One change in one transaction, and the request as it then stands.
+async fn change(
+    app: &App,
+    admin: &Admin,
+    id: &str,
+    change: impl AsyncFnOnce(&mut PgConnection, CustomOrderId) -> Result<()>,
+) -> Result<Changed> {
+    admin.may(Scope::CustomOrders)?;
+    let mut tx = app.db.begin().await?;
+    let id = resolve(&mut tx, id).await?;
+    change(&mut tx, id).await?;
+    let view = view(&mut tx, id).await?;
+    tx.commit().await?;
+    let is_planned = view
+        .quotes
+        .iter()
+        .any(|quote| matches!(quote.state, QuoteState::Asking | QuoteState::Closing));
+    let status = if is_planned {
+        StatusCode::ACCEPTED
+    } else {
+        StatusCode::OK
+    };
+    Ok((status, Json(view)))
+}
+
+/// A line for the timeline.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct NewNote {
+    /// 1 to 2000 characters.
+    text: String,
+}
+
+/// A reason, told to the customer.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct Reason {
+    /// Up to 2000 characters. Without one the customer gets no letter.
+    #[serde(default)]
+    reason: String,
+}
+
+/// A price for a piece.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct NewQuote {
+    /// For the piece, in cents: with shipping 50 to 99999999.
+    #[schema(minimum = 50, maximum = 99_999_999)]
+    amount: i64,
+    /// What the price covers: 1 to 2000 characters. The customer reads it.
+    covers: String,
+    /// Where the parcel goes; `us` unless given.
+    shipping_zone: Option<Zone>,
+    /// For the parcel, in cents; what the zone costs unless given.
+    #[schema(minimum = 0, maximum = 99_999_999)]
+    shipping: Option<i64>,
+    /// How long it holds from its approval on; QUOTE_VALID_DAYS unless given.
+    #[schema(minimum = 1, maximum = 365)]
+    valid_days: Option<i32>,
+}
+
+impl NewQuote {
+    fn check(self, app: &App) -> Result<Terms> {
+        let mut faults = Vec::new();
+        let zone = self.shipping_zone.unwrap_or(Zone::Us);
+        let shipping = self
+            .shipping
+            .unwrap_or_else(|| zone.rate(&app.config).price.0);
+        const MOST: i64 = 99_999_999;
+        if !(50..=MOST).contains(&self.amount) {
+            faults.push(Fault::new("amount", "must be from 50 to 99999999 cents"));
+        }
+        if !(0..=MOST).contains(&shipping) || self.amount.saturating_add(shipping) > MOST {
+            faults.push(Fault::new(
+                "shipping",
+                "must not be negative, and at most 99999999 cents together with the amount",
+            ));
+        }
+        let valid_days = self.valid_days.unwrap_or(app.config.quote_valid_days);
+        if !(1..=365).contains(&valid_days) {
+            faults.push(Fault::new("valid_days", "must be from 1 to 365 days"));
+        }
+        let covers = prose("covers", &self.covers, 1, &mut faults);
+        if !faults.is_empty() {
+            return Err(Error::Invalid(faults));
+        }
+        Ok(Terms {
+            currency: "usd".to_owned(),
+            amount: Cents(self.amount),
+            shipping: Cents(shipping),
+            shipping_zone: zone,
+            covers,
+            valid_days,
+        })
+    }
+}
+
+/// A text of some lines that people read, without the space around it.
+fn prose(field: &str, text: &str, least: usize, faults: &mut Vec<Fault>) -> String {
+    let text = text.replace("\r\n", "\n").trim().to_owned();
+    let is_odd = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
+    if !(least..=2000).contains(&text.chars().count()) || text.contains(is_odd) {
+        faults.push(Fault::new(
+            field,
+            format!("must have {least} to 2000 characters"),
+        ));
+    }
+    text
+}
+
+fn checked(field: &str, text: &str, least: usize) -> Result<String> {
+    let mut faults = Vec::new();
+    let text = prose(field, text, least, &mut faults);
+    if faults.is_empty() {
+        Ok(text)
+    } else {
+        Err(Error::Invalid(faults))
+    }
+}
+
+/// Adds a note to a request's timeline.
+#[utoipa::path(
+    post,
+    operation_id = "note_on_custom_order",
+    path = "/api/admin/custom-orders/{id}/notes",
+    tag = "custom orders",
+    security(("bearer" = [])),
+    params(("id" = String, Path, description = "The id, or the number as CO-1042")),
+    request_body = NewNote,
+    responses(
+        (status = 200, body = CustomOrderView),
+        (status = 202, body = CustomOrderView, description = "The same, while its link is being made or closed"),
+        (status = 400, body = ErrorBody),
+        (status = 401, body = ErrorBody),
+        (status = 403, body = ErrorBody),
+        (status = 404, body = ErrorBody),
+        (status = 413, body = ErrorBody),
+        (status = 415, body = ErrorBody),
+    )
+)]
+async fn add_note(
+    State(app): State<App>,
+    admin: Admin,
+    Path(id): Path<String>,
+    Json(note): Json<NewNote>,
+) -> Result<Changed> {
+    let text = checked("text", &note.text, 1)?;
+    change(&app, &admin, &id, async |conn, id| {
+        service::note(conn, id, "note", &admin.actor, &text).await
+    })
+    .await
+}
+
+/// Keeps the draft of a quote; the customer hears of it when it is approved.
+#[utoipa::path(
+    put,
+    operation_id = "draft_quote",
+    path = "/api/admin/custom-orders/{id}/quote",
+    tag = "custom orders",
+    security(("bearer" = [])),
+    params(("id" = String, Path, description = "The id, or the number as CO-1042")),
+    request_body = NewQuote,
+    responses(
+        (status = 200, body = CustomOrderView),
+        (status = 202, body = CustomOrderView, description = "Planned: a job asks Stripe in a moment"),
+        (status = 400, body = ErrorBody),
+        (status = 401, body = ErrorBody),
+        (status = 403, body = ErrorBody),
+        (status = 404, body = ErrorBody),
+        (status = 409, body = ErrorBody, description = "The state of the request does not allow it"),
+        (status = 413, body = ErrorBody),
+        (status = 415, body = ErrorBody),
+    )
+)]
+async fn quote(
+    State(app): State<App>,
+    admin: Admin,
+    Path(id): Path<String>,
+    Json(new): Json<NewQuote>,
+) -> Result<Changed> {
+    let terms = new.check(&app)?;
+    change(&app, &admin, &id, async |conn, id| {
+        service::quote(conn, id, &terms, &admin.actor)
+            .await
+            .map(drop)
+    })
+    .await
+}
+
+/// Replaces a quote that the customer has: the old payment link is closed, then a new one is made and sent.
+#[utoipa::path(
+    post,
+    operation_id = "replace_quote",
+    path = "/api/admin/custom-orders/{id}/requote",
+    tag = "custom orders",
+    security(("bearer" = [])),
+    params(("id" = String, Path, description = "The id, or the number as CO-1042")),
+    request_body = NewQuote,
+    responses(
+        (status = 200, body = CustomOrderView),
+        (status = 202, body = CustomOrderView, description = "Planned: a job asks Stripe in a moment"),
+        (status = 400, body = ErrorBody),
+        (status = 401, body = ErrorBody),
+        (status = 403, body = ErrorBody),
+        (status = 404, body = ErrorBody),
+        (status = 409, body = ErrorBody, description = "The state of the request does not allow it"),
+        (status = 413, body = ErrorBody),
+        (status = 415, body = ErrorBody),
+    )
+)]
+async fn requote(
+    State(app): State<App>,
+    admin: Admin,
+    Path(id): Path<String>,
+    Json(new): Json<NewQuote>,
+) -> Result<Changed> {
+    let terms = new.check(&app)?;
+    change(&app, &admin, &id, async |conn, id| {
+        service::requote(conn, &app, id, &terms, &admin.actor).await
+    })
+    .await
+}
+
+/// Approves a request with the quote drafted for it: its payment link is made and sent to the customer. Safe to repeat.
+#[utoipa::path(
+    post,
+    operation_id = "approve_custom_order",
+    path = "/api/admin/custom-orders/{id}/approve",
+    tag = "custom orders",
+    security(("bearer" = [])),
+    params(("id" = String, Path, description = "The id, or the number as CO-1042")),
+    responses(
+        (status = 200, body = CustomOrderView),
+        (status = 202, body = CustomOrderView, description = "Planned: a job asks Stripe in a moment"),
+        (status = 401, body = ErrorBody),
+        (status = 403, body = ErrorBody),
+        (status = 404, body = ErrorBody),
+        (status = 409, body = ErrorBody, description = "The state of the request does not allow it"),
+    )
+)]
+async fn approve(State(app): State<App>, admin: Admin, Path(id): Path<String>) -> Result<Changed> {
+    change(&app, &admin, &id, async |conn, id| {
+        service::approve(conn, &app, id, &admin.actor).await
+    })
+    .await
+}
+
+/// Takes a quote back: its payment link is closed, then the request is rejected. Safe to repeat.
+#[utoipa::path(
+    post,
+    operation_id = "withdraw_quote",
+    path = "/api/admin/custom-orders/{id}/withdraw",
+    tag = "custom orders",
+    security(("bearer" = [])),
+    params(("id" = String, Path, description = "The id, or the number as CO-1042")),
+    request_body = Reason,
+    responses(
+        (status = 200, body = CustomOrderView),
+        (status = 202, body = CustomOrderView, description = "Planned: a job asks Stripe in a moment"),
+        (status = 400, body = ErrorBody),
+        (status = 401, body = ErrorBody),
+        (status = 403, body = ErrorBody),
+        (status = 404, body = ErrorBody),
+        (status = 409, body = ErrorBody, description = "The state of the request does not allow it"),
+        (status = 413, body = ErrorBody),
+        (status = 415, body = ErrorBody),
+    )
+)]
+async fn withdraw(
+    State(app): State<App>,
+    admin: Admin,
+    Path(id): Path<String>,
+    Json(why): Json<Reason>,
+) -> Result<Changed> {
+    let reason = checked("reason", &why.reason, 0)?;
+    change(&app, &admin, &id, async |conn, id| {
+        service::reject(conn, &app, id, &reason, &admin.actor).await
+    })
+    .await
+}
+
+/// Turns a request down. One that has a quote is withdrawn. Safe to repeat.
+#[utoipa::path(
+    post,
+    operation_id = "reject_custom_order",
+    path = "/api/admin/custom-orders/{id}/reject",
+    tag = "custom orders",
+    security(("bearer" = [])),
+    params(("id" = String, Path, description = "The id, or the number as CO-1042")),
+    request_body = Reason,
+    responses(
+        (status = 200, body = CustomOrderView),
+        (status = 202, body = CustomOrderView, description = "Planned: a job asks Stripe in a moment"),
+        (status = 400, body = ErrorBody),
+        (status = 401, body = ErrorBody),
+        (status = 403, body = ErrorBody),
+        (status = 404, body = ErrorBody),
+        (status = 409, body = ErrorBody, description = "The state of the request does not allow it"),
+        (status = 413, body = ErrorBody),
+        (status = 415, body = ErrorBody),
+    )
+)]
+async fn reject(
+    State(app): State<App>,
+    admin: Admin,
+    Path(id): Path<String>,
+    Json(why): Json<Reason>,
+) -> Result<Changed> {
+    let reason = checked("reason", &why.reason, 1)?;
+    change(&app, &admin, &id, async |conn, id| {
+        service::reject(conn, &app, id, &reason, &admin.actor).await
+    })
+    .await
+}
+
+/// Begins the making of a paid piece. Safe to repeat.
+#[utoipa::path(
+    post,
+    operation_id = "start_production",
+    path = "/api/admin/custom-orders/{id}/start",
+    tag = "custom orders",
+    security(("bearer" = [])),
+    params(("id" = String, Path, description = "The id, or the number as CO-1042")),
+    responses(
+        (status = 200, body = CustomOrderView),
+        (status = 202, body = CustomOrderView, description = "Planned: a job asks Stripe in a moment"),
+        (status = 401, body = ErrorBody),
+        (status = 403, body = ErrorBody),
+        (status = 404, body = ErrorBody),
+        (status = 409, body = ErrorBody, description = "The state of the request does not allow it"),
+    )
+)]
+async fn start(State(app): State<App>, admin: Admin, Path(id): Path<String>) -> Result<Changed> {
+    change(&app, &admin, &id, async |conn, id| {
+        service::start_production(conn, id, &admin.actor)
+            .await
+            .map(drop)
+    })
+    .await
+}
+
+/// Ships the finished piece: parcel, order and request in one, with a letter that shows it.
+#[utoipa::path(
+    post,
+    operation_id = "ship_custom_order",
+    path = "/api/admin/custom-orders/{id}/ship",
+    tag = "custom orders",
+    security(("bearer" = [])),
+    params(("id" = String, Path, description = "The id, or the number as CO-1042")),
+    request_body = NewParcel,
+    responses(
+        (status = 200, body = CustomOrderView),
+        (status = 202, body = CustomOrderView, description = "Planned: a job asks Stripe in a moment"),
+        (status = 400, body = ErrorBody),
+        (status = 401, body = ErrorBody),
+        (status = 403, body = ErrorBody),
+        (status = 404, body = ErrorBody),
+        (status = 409, body = ErrorBody, description = "The state of the request does not allow it"),
+        (status = 413, body = ErrorBody),
+        (status = 415, body = ErrorBody),
+    )
+)]
+async fn ship(
+    State(app): State<App>,
+    admin: Admin,
+    Path(id): Path<String>,
+    Json(parcel): Json<NewParcel>,
+) -> Result<Changed> {
+    change(&app, &admin, &id, async |conn, id| {
+        service::ship(conn, &app, id, &parcel, &admin.actor)
+            .await
+            .map(drop)
+    })
+    .await
+}
+
+/// The piece has arrived: completes the request and its order. Safe to repeat.
+#[utoipa::path(
+    post,
+    operation_id = "complete_custom_order",
+    path = "/api/admin/custom-orders/{id}/complete",
+    tag = "custom orders",
+    security(("bearer" = [])),
+    params(("id" = String, Path, description = "The id, or the number as CO-1042")),
+    responses(
+        (status = 200, body = CustomOrderView),
+        (status = 202, body = CustomOrderView, description = "Planned: a job asks Stripe in a moment"),
+        (status = 401, body = ErrorBody),
+        (status = 403, body = ErrorBody),
+        (status = 404, body = ErrorBody),
+        (status = 409, body = ErrorBody, description = "The state of the request does not allow it"),
+    )
+)]
+async fn complete(State(app): State<App>, admin: Admin, Path(id): Path<String>) -> Result<Changed> {
+    change(&app, &admin, &id, async |conn, id| {
+        service::complete(conn, id, &admin.actor).await.map(drop)
+    })
+    .await
+}

@@ -1,0 +1,545 @@
+//! A visitor's request as it comes in: the storefront's form, or JSON with the pictures inside. Every check has the
+//! sentence of API.md, part A9, where that has one.
+
+use std::io::{BufReader, Seek};
+use std::pin::pin;
+
+use anyhow::Context;
+use axum::extract::Request;
+use axum::http::header;
+use base64::Engine;
+use futures_util::StreamExt;
+use serde_json::Value;
+use tokio::io::AsyncWriteExt;
+use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
+
+use super::NewCustomOrder;
+use crate::app::App;
+use crate::email;
+use crate::error::{Error, Result};
+use crate::extract::arriving;
+use crate::media::{self, Refusal, Upload};
+
+/// The longest texts, in UTF-16 units, as the storefront's form counts them.
+const NAME: usize = 100;
+const EMAIL: usize = 255;
+const DESCRIPTION: std::ops::RangeInclusive<usize> = 10..=1000;
+const COLORS: usize = 200;
+
+/// A file as it came in, or why it is none of ours.
+type File = std::result::Result<Upload, Refusal>;
+
+/// The files of a request, up to as many as are allowed, and how many came on top.
+#[derive(Default)]
+struct Files {
+    taken: Vec<File>,
+    surplus: usize,
+}
+
+/// Reads and checks a request. The pictures are on disk, and gone from there when they are dropped.
+///
+/// # Errors
+/// 400 with the first thing wrong, fields before pictures; 408 and 413 for a body that does not arrive or is too large.
+pub async fn read(app: &App, request: Request) -> Result<(NewCustomOrder, Vec<Upload>)> {
+    let media_type = request
+        .headers()
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| value.split(';').next())
+        .unwrap_or_default()
+        .trim()
+        .to_ascii_lowercase();
+    let (fields, files) = match media_type.as_str() {
+        "multipart/form-data" => {
+            let form = media::read_form(&app.media, request, "images").await?;
+            (
+                Fields::of_form(form.fields),
+                Files {
+                    taken: form.files,
+                    surplus: form.surplus,
+                },
+            )
+        }
+        "application/x-www-form-urlencoded" => return Err(invalid_json()),
+        // The old service reads all else as JSON, whatever it is called.
+        _ => read_json(app, request).await?,
+    };
+    let new = fields.check()?;
+    if files.surplus > 0 {
+        return Err(Error::bad_request(
+            "too_many_images",
+            format!("Maximum {} images allowed", app.media.limits().files),
+        ));
+    }
+    let mut uploads = Vec::new();
+    for (at, file) in files.taken.into_iter().enumerate() {
+        uploads.push(file.map_err(|refusal| refused(at, refusal, app))?);
+    }
+    Ok((new, uploads))
+}
+
+/// Why the picture at this place (from 0) is refused, in the storefront's words.
+pub fn refused(at: usize, refusal: Refusal, app: &App) -> Error {
+    let number = at + 1;
+    let limits = app.media.limits();
+    let (code, sentence) = match refusal {
+        Refusal::TooLarge => {
+            let most = limits.file_bytes / (1024 * 1024);
+            (
+                "image_too_large",
+                format!("Image {number} exceeds {most}MB limit"),
+            )
+        }
+        Refusal::NotAPicture => (
+            "invalid_image",
+            format!("Image {number} is not a valid image type. Allowed: jpeg, png, webp, gif"),
+        ),
+        other => (
+            "invalid_image",
+            format!("Image {number}: {}", other.sentence(&limits)),
+        ),
+    };
+    Error::bad_request(code, sentence)
+}
+
+/// The texts of a request, as sent. JSON may hold other things than texts.
+#[derive(Debug, Default)]
+struct Fields {
+    name: Option<Value>,
+    email: Option<Value>,
+    description: Option<Value>,
+    colors: Option<Value>,
+}
+
+impl Fields {
+    /// Of two fields with one name the last counts.
+    fn of_form(pairs: Vec<(String, String)>) -> Fields {
+        let mut fields = Fields::default();
+        for (name, value) in pairs {
+            fields.set(&name, Value::from(value));
+        }
+        fields
+    }
+
+    fn set(&mut self, name: &str, value: Value) {
+        match name {
+            "name" => self.name = Some(value),
+            "email" => self.email = Some(value),
+            "description" => self.description = Some(value),
+            "colors" => self.colors = Some(value),
+            _ => {}
+        }
+    }
+
+    fn check(self) -> Result<NewCustomOrder> {
+        let name = required("name", self.name)?;
+        let email = required("email", self.email)?;
+        let description = required("description", self.description)?;
+        let colors = text("colors", self.colors)?.filter(|text| !text.is_empty());
+        if !is_email(&email) {
+            return Err(Error::bad_request("invalid_email", "Invalid email address"));
+        }
+        if length(&description) < *DESCRIPTION.start() {
+            return Err(Error::bad_request(
+                "description_too_short",
+                format!(
+                    "Description must be at least {} characters",
+                    DESCRIPTION.start()
+                ),
+            ));
+        }
+        for (field, value, most) in [
+            ("Name", &name, NAME),
+            ("Email", &email, EMAIL),
+            ("Description", &description, *DESCRIPTION.end()),
+            ("Colors", colors.as_ref().unwrap_or(&String::new()), COLORS),
+        ] {
+            if length(value) > most {
+                return Err(Error::bad_request(
+                    "too_long",
+                    format!("{field} must be at most {most} characters"),
+                ));
+            }
+        }
+        if name.chars().any(char::is_control) {
+            return Err(Error::bad_request(
+                "invalid_name",
+                "Name must be on one line",
+            ));
+        }
+        Ok(NewCustomOrder {
+            name,
+            email,
+            description,
+            colors,
+            pictures: Vec::new(),
+        })
+    }
+}
+
+/// A text that has to be there.
+fn required(field: &str, value: Option<Value>) -> Result<String> {
+    let missing =
+        || Error::bad_request("missing_field", format!("Missing required field: {field}"));
+    text(field, value)?
+        .filter(|text| !text.is_empty())
+        .ok_or_else(missing)
+}
+
+/// A text without the space around it. A form's line ends come as CR LF; they are counted and kept as one character.
+fn text(field: &str, value: Option<Value>) -> Result<Option<String>> {
+    let text = match value {
+        None | Some(Value::Null) => return Ok(None),
+        Some(Value::String(text)) => text.replace("\r\n", "\n").replace('\r', "\n"),
+        Some(_) => {
+            return Err(Error::bad_request(
+                "invalid_field",
+                format!("Field {field} must be a text"),
+            ));
+        }
+    };
+    let is_odd = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
+    if text.contains(is_odd) {
+        return Err(Error::bad_request(
+            "invalid_field",
+            format!("Field {field} contains control characters"),
+        ));
+    }
+    Ok(Some(text.trim().to_owned()))
+}
+
+fn length(text: &str) -> usize {
+    text.encode_utf16().count()
+}
+
+/// An address that a letter can be sent to, with a dot in its domain as the old service asks.
+fn is_email(text: &str) -> bool {
+    let Some((_, domain)) = text.rsplit_once('@') else {
+        return false;
+    };
+    let has_dot = domain.contains('.') && !domain.starts_with('.') && !domain.ends_with('.');
+    has_dot && email::parse_address(text).is_some()
+}
+
+fn invalid_json() -> Error {
+    Error::bad_request("parse_error", "Invalid JSON")
+}
+
+/// How many JSON bodies are taken apart at a time: each may need the memory of its largest text.
+static JSON_READERS: Semaphore = Semaphore::const_new(2);
+
+/// Reads the JSON variant: the body goes to disk first, and the pictures go there again one by one as they are decoded.
+async fn read_json(app: &App, request: Request) -> Result<(Fields, Files)> {
+    // Base64 makes four bytes of three; the texts are small.
+    let limits = app.media.limits();
+    let most = limits.file_bytes * (limits.files as u64 + 1) / 3 * 4 + 65_536;
+    let file = tempfile::tempfile().context("making a temporary file")?;
+    let mut spool = tokio::fs::File::from_std(file.try_clone().context("sharing a file")?);
+    let mut body = pin!(arriving(request, most));
+    while let Some(part) = body.next().await {
+        let written = spool.write_all(&part?).await;
+        written.map_err(|error| Error::Unavailable("media_unavailable", error.into()))?;
+    }
+    let flushed = spool.flush().await;
+    flushed.map_err(|error| Error::Unavailable("media_unavailable", error.into()))?;
+    drop(spool);
+    let _turn = JSON_READERS
+        .acquire()
+        .await
+        .context("the semaphore is never closed")?;
+    let media = app.media.clone();
+    let parsed = tokio::task::spawn_blocking(move || parse_json(&media, file)).await;
+    parsed.context("reading JSON")?
+}
+
+fn parse_json(media: &media::Media, mut file: std::fs::File) -> Result<(Fields, Files)> {
+    file.rewind().context("reading a temporary file")?;
+    let mut reader = serde_json::Deserializer::from_reader(BufReader::new(file));
+    let mut read = json::Request {
+        media,
+        fields: Fields::default(),
+        files: Files::default(),
+        failure: None,
+    };
+    use serde::de::DeserializeSeed;
+    let result = json::Seed(&mut read).deserialize(&mut reader);
+    if let Some(failure) = read.failure {
+        return Err(failure);
+    }
+    result
+        .and_then(|()| reader.end())
+        .map_err(|_| invalid_json())?;
+    Ok((read.fields, read.files))
+}
+
+/// The picture in a `data:` address. Anything else, such as a path or a remote address, is none: we fetch nothing.
+///
+/// # Errors
+/// 503 when the disk refuses.
+fn data_picture(media: &media::Media, text: &str) -> Result<File> {
+    let encoded = text
+        .strip_prefix("data:")
+        .and_then(|rest| rest.split_once(','))
+        .filter(|(kind, _)| kind.trim_end().ends_with(";base64"))
+        .map(|(_, encoded)| encoded);
+    let Some(encoded) = encoded else {
+        return Ok(Err(Refusal::NotAPicture));
+    };
+    match base64::engine::general_purpose::STANDARD.decode(encoded) {
+        // This runs where blocking is allowed.
+        Ok(bytes) => Handle::current().block_on(Upload::from_bytes(media, &bytes)),
+        Err(_) => Ok(Err(Refusal::NotAPicture)),
+    }
+}
+
+/// Taking JSON apart as it is read, so that one picture at a time is in memory.
+mod json {
+    use std::fmt;
+
+    use serde::Deserializer;
+    use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor};
+    use serde_json::Value;
+
+    use super::{Error, Fields, Files, Refusal, data_picture, media};
+
+    pub struct Request<'a> {
+        pub media: &'a media::Media,
+        pub fields: Fields,
+        pub files: Files,
+        /// Why reading was given up, where the JSON is not to blame.
+        pub failure: Option<Error>,
+    }
+
+    impl Request<'_> {
+        fn is_full(&self) -> bool {
+            self.files.taken.len() >= self.media.limits().files
+        }
+    }
+
+    /// The whole object.
+    pub struct Seed<'a, 'b>(pub &'a mut Request<'b>);
+
+    impl<'de> DeserializeSeed<'de> for Seed<'_, '_> {
+        type Value = ();
+
+        fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<(), D::Error> {
+            from.deserialize_map(self)
+        }
+    }
+
+    impl<'de> Visitor<'de> for Seed<'_, '_> {
+        type Value = ();
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an object")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+            while let Some(key) = map.next_key::<String>()? {
+                match key.as_str() {
+                    "images" => {
+                        self.0.files = Files::default();
+                        map.next_value_seed(Images(self.0))?;
+                    }
+                    "name" | "email" | "description" | "colors" => {
+                        let value = map.next_value::<Value>()?;
+                        self.0.fields.set(&key, value);
+                    }
+                    _ => {
+                        map.next_value::<IgnoredAny>()?;
+                    }
+                }
+            }
+            Ok(())
+        }
+    }
+
+    /// The list of pictures; null is none.
+    struct Images<'a, 'b>(&'a mut Request<'b>);
+
+    impl<'de> DeserializeSeed<'de> for Images<'_, '_> {
+        type Value = ();
+
+        fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<(), D::Error> {
+            from.deserialize_any(self)
+        }
+    }
+
+    impl<'de> Visitor<'de> for Images<'_, '_> {
+        type Value = ();
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a list of pictures")
+        }
+
+        fn visit_unit<E>(self) -> Result<(), E> {
+            Ok(())
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
+            while list.next_element_seed(Image(self.0))?.is_some() {}
+            Ok(())
+        }
+    }
+
+    /// One picture: a text, or an object with the text as `preview`.
+    struct Image<'a, 'b>(&'a mut Request<'b>);
+
+    impl<'de> DeserializeSeed<'de> for Image<'_, '_> {
+        type Value = ();
+
+        fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<(), D::Error> {
+            from.deserialize_any(self)
+        }
+    }
+
+    impl Image<'_, '_> {
+        fn take<E: serde::de::Error>(self, text: &str) -> Result<(), E> {
+            if self.0.is_full() {
+                return self.none();
+            }
+            match data_picture(self.0.media, text) {
+                Ok(file) => {
+                    self.0.files.taken.push(file);
+                    Ok(())
+                }
+                Err(error) => {
+                    self.0.failure = Some(error);
+                    Err(E::custom("given up"))
+                }
+            }
+        }
+
+        fn none<E>(self) -> Result<(), E> {
+            if self.0.is_full() {
+                self.0.files.surplus += 1;
+            } else {
+                self.0.files.taken.push(Err(Refusal::NotAPicture));
+            }
+            Ok(())
+        }
+    }
+
+    impl<'de> Visitor<'de> for Image<'_, '_> {
+        type Value = ();
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a picture")
+        }
+
+        fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<(), E> {
+            self.take(text)
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+            let mut preview = None;
+            while let Some(key) = map.next_key::<String>()? {
+                if key == "preview" {
+                    preview = map.next_value::<Value>()?.as_str().map(str::to_owned);
+                } else {
+                    map.next_value::<IgnoredAny>()?;
+                }
+            }
+            match preview {
+                Some(text) => self.take(&text),
+                None => self.none(),
+            }
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
+            while list.next_element::<IgnoredAny>()?.is_some() {}
+            self.none()
+        }
+
+        fn visit_bool<E>(self, _: bool) -> Result<(), E> {
+            self.none()
+        }
+
+        fn visit_i64<E>(self, _: i64) -> Result<(), E> {
+            self.none()
+        }
+
+        fn visit_u64<E>(self, _: u64) -> Result<(), E> {
+            self.none()
+        }
+
+        fn visit_f64<E>(self, _: f64) -> Result<(), E> {
+            self.none()
+        }
+
+        fn visit_unit<E>(self) -> Result<(), E> {
+            self.none()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(pairs: &[(&str, &str)]) -> std::result::Result<NewCustomOrder, String> {
+        let mut all = vec![
+            ("name", "Ann"),
+            ("email", "ann@example.com"),
+            ("description", "Blue and gold, please"),
+        ];
+        all.extend(pairs);
+        let pairs = all.into_iter().map(|(k, v)| (k.to_owned(), v.to_owned()));
+        Fields::of_form(pairs.collect()).check().map_err(|error| {
+            error.body()["error"]
+                .as_str()
+                .unwrap_or_default()
+                .to_owned()
+        })
+    }
+
+    #[test]
+    fn texts_are_counted_as_the_form_counts_them() {
+        let thousand = format!("{}\r\n{}", "a".repeat(499), "b".repeat(500));
+        let taken = check(&[("description", &thousand)]).expect("1000 characters in the form");
+        assert_eq!(taken.description.len(), 1000);
+        assert_eq!(
+            check(&[("description", &format!("{thousand}c"))]),
+            Err("Description must be at most 1000 characters".to_owned())
+        );
+        // Two UTF-16 units each, as JavaScript has it.
+        assert!(check(&[("name", &"😀".repeat(50))]).is_ok());
+        assert!(check(&[("name", &"😀".repeat(51))]).is_err());
+        assert!(check(&[("description", "  short   ")]).is_err());
+    }
+
+    #[test]
+    fn the_first_thing_wrong_is_told_in_the_old_service_s_words() {
+        for (pairs, sentence) in [
+            (vec![("name", " ")], "Missing required field: name"),
+            (vec![("email", "")], "Missing required field: email"),
+            (
+                vec![("description", "")],
+                "Missing required field: description",
+            ),
+            (
+                vec![("email", "@."), ("description", "x")],
+                "Invalid email address",
+            ),
+            (vec![("email", "ann@example")], "Invalid email address"),
+            (
+                vec![("email", "a\r\nbcc: x@y.z@example.com")],
+                "Invalid email address",
+            ),
+            (
+                vec![("description", "x")],
+                "Description must be at least 10 characters",
+            ),
+            (vec![("name", "Ann\r\nBcc: x")], "Name must be on one line"),
+            (
+                vec![("name", "Ann\0")],
+                "Field name contains control characters",
+            ),
+        ] {
+            assert_eq!(check(&pairs), Err(sentence.to_owned()), "{pairs:?}");
+        }
+        let taken = check(&[("colors", " red "), ("other", "x")]).expect("fine");
+        assert_eq!(taken.colors.as_deref(), Some("red"));
+    }
+}

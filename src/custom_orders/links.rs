@@ -1,0 +1,157 @@
+//! The payment links of quotes at Stripe, made and closed by jobs in three beats with no network inside a transaction
+//! (P4): the change plans it, the job asks Stripe, the outcome is recorded.
+
+use chrono::{Duration, Utc};
+use tracing::{info, warn};
+
+use super::{QuoteState, service, store};
+use crate::app::App;
+use crate::error::{Error, Result};
+use crate::ids::QuoteId;
+use crate::jobs::{self, Job};
+use crate::stripe::{NewPaymentLink, PaymentLink, StripeError};
+
+/// After so many answers that told us nothing, and with no link to be found, another idempotency key is used: Stripe
+/// repeats a failure under one key for a day.
+const TRIES_PER_KEY: i32 = 3;
+
+/// How long a link may be in the making or closing before the sweep queues its job again.
+const HANGING: Duration = Duration::minutes(10);
+
+/// Makes the payment link of an approved quote. Safe to repeat: the key derives from request and quote.
+///
+/// # Errors
+/// 503 while Stripe cannot be asked: try again later. A refusal is kept with the quote, where the shopkeeper sees it.
+pub async fn make_link(app: &App, quote: QuoteId) -> Result<()> {
+    let mut conn = app.db.acquire().await?;
+    let Some(row) = store::find_quote(&mut conn, quote)
+        .await?
+        .filter(|quote| quote.state == QuoteState::Asking)
+    else {
+        return Ok(());
+    };
+    let Some(call) = store::find_call(&mut conn, quote).await? else {
+        return Ok(());
+    };
+    drop(conn);
+    let made = match app.stripe.create_payment_link(&call).await {
+        // It may have been made all the same.
+        Err(StripeError::Unknown(why)) => match app.stripe.find_payment_link(quote).await {
+            Ok(Some(link)) => Ok(link),
+            Ok(None) => Err(StripeError::Unknown(why)),
+            Err(error) => Err(error),
+        },
+        made => made,
+    };
+    match made {
+        Ok(PaymentLink { id, url, .. }) => {
+            let mut tx = app.db.begin().await?;
+            service::link_made(&mut tx, app, quote, &id, &url).await?;
+            tx.commit().await?;
+            info!(%quote, link = id, "payment link made");
+            Ok(())
+        }
+        Err(error @ StripeError::Refused { .. }) => {
+            warn!(%quote, %error, "Stripe refused a payment link");
+            let mut tx = app.db.begin().await?;
+            service::link_refused(&mut tx, quote, &error.to_string()).await?;
+            tx.commit().await?;
+            Ok(())
+        }
+        Err(error) => {
+            let next = matches!(error, StripeError::Unknown(_)) && row.tries + 1 >= TRIES_PER_KEY;
+            let next = next.then(|| NewPaymentLink {
+                key: format!(
+                    "quote-{}-{quote}-{}",
+                    row.request_id,
+                    Utc::now().timestamp()
+                ),
+                ..call
+            });
+            let mut conn = app.db.acquire().await?;
+            store::record_failure(&mut conn, quote, &error.to_string(), next.as_ref()).await?;
+            Err(unavailable(error))
+        }
+    }
+}
+
+/// Closes the payment link of a quote and all of its open pages, then carries out what was planned for that time. When
+/// somebody has paid by it meanwhile, the payment stands. Safe to repeat.
+///
+/// # Errors
+/// 503 while Stripe cannot be asked: try again later.
+pub async fn close_link(app: &App, quote: QuoteId) -> Result<()> {
+    let mut conn = app.db.acquire().await?;
+    let link = store::find_quote(&mut conn, quote)
+        .await?
+        .filter(|quote| quote.state == QuoteState::Closing)
+        .and_then(|quote| quote.link_id);
+    drop(conn);
+    let Some(link) = link else {
+        return Ok(());
+    };
+    let paid = match close_at_stripe(app, &link).await {
+        Ok(paid) => paid,
+        Err(error) => {
+            let mut conn = app.db.acquire().await?;
+            store::record_failure(&mut conn, quote, &error.to_string(), None).await?;
+            return Err(unavailable(error));
+        }
+    };
+    let mut tx = app.db.begin().await?;
+    if paid {
+        service::paid_while_closing(&mut tx, quote).await?;
+    } else {
+        service::link_closed(&mut tx, app, quote).await?;
+    }
+    tx.commit().await?;
+    info!(%quote, link, paid, "payment link closed");
+    Ok(())
+}
+
+/// Deactivates a link, so that it opens no more pages, and ends those that are open. True: one of them was completed.
+async fn close_at_stripe(app: &App, link: &str) -> Result<bool, StripeError> {
+    match app.stripe.deactivate_payment_link(link).await {
+        Ok(()) => {}
+        // Another account's: nobody can pay by it here.
+        Err(error) if error.is_missing() => return Ok(false),
+        Err(error) => return Err(error),
+    }
+    for session in app.stripe.list_link_sessions(link).await? {
+        let ended = match session.status.as_str() {
+            "open" => app.stripe.expire_session(&session.id).await?,
+            _ => session,
+        };
+        if ended.status == "complete" {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Lets quotes lapse whose time is over, and queues again what hangs. Safe to repeat, and to run twice at once.
+///
+/// # Errors
+/// Only the database's.
+pub async fn sweep(app: &App) -> Result<()> {
+    let mut conn = app.db.acquire().await?;
+    let lapsed = store::list_lapsed(&mut conn).await?;
+    for (quote, state) in store::list_hanging(&mut conn, Utc::now() - HANGING).await? {
+        let job = match state {
+            QuoteState::Asking => Job::MakeLink { quote },
+            _ => Job::CloseLink { quote },
+        };
+        jobs::enqueue(&mut conn, &job).await?;
+    }
+    drop(conn);
+    for (request, quote) in lapsed {
+        let mut tx = app.db.begin().await?;
+        service::lapse(&mut tx, request, quote).await?;
+        tx.commit().await?;
+    }
+    Ok(())
+}
+
+fn unavailable(error: StripeError) -> Error {
+    Error::Unavailable("payment_unavailable", error.into())
+}

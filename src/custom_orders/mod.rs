@@ -1,0 +1,241 @@
+//! Custom orders: pieces made to order, from the request over the quote to the parcel. The money of a quote comes in
+//! through `payments`, as a payment link's; what was paid is an order like any other.
+mod admin;
+mod input;
+mod links;
+mod page;
+mod routes;
+mod service;
+mod store;
+
+pub use links::{close_link, make_link, sweep};
+pub use routes::router;
+pub use service::{
+    Paid, delayed_payment_began, delayed_payment_failed, deliver_of, flag, flag_by, note, pay,
+    ship_of,
+};
+pub use store::{find_quote_of_link, find_quote_request};
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize, Serializer};
+use utoipa::ToSchema;
+
+use crate::ids::{CustomOrderId, OrderId, PictureId, QuoteId};
+use crate::money::Cents;
+use crate::orders::Zone;
+
+/// Where a request stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, sqlx::Type, ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[sqlx(type_name = "text", rename_all = "snake_case")]
+pub enum Status {
+    /// Waits for the shopkeeper's answer.
+    Pending,
+    /// The customer has a quote and may pay it.
+    Approved,
+    /// The shopkeeper said no, or withdrew the quote.
+    Rejected,
+    /// The quote lapsed unpaid; another may follow.
+    Expired,
+    Paid,
+    InProduction,
+    Shipped,
+    Completed,
+}
+
+impl Status {
+    pub const ALL: [Status; 8] = [
+        Status::Pending,
+        Status::Approved,
+        Status::Rejected,
+        Status::Expired,
+        Status::Paid,
+        Status::InProduction,
+        Status::Shipped,
+        Status::Completed,
+    ];
+
+    /// The legal moves (P6), and no others.
+    pub fn may_become(self, next: Status) -> bool {
+        use Status::*;
+        matches!(
+            (self, next),
+            (Pending, Approved | Rejected)
+                | (Approved, Paid | Rejected | Expired)
+                | (Expired, Approved)
+                | (Paid, InProduction)
+                | (InProduction, Shipped)
+                | (Shipped, Completed)
+        )
+    }
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Status::Pending => "pending",
+            Status::Approved => "approved",
+            Status::Rejected => "rejected",
+            Status::Expired => "expired",
+            Status::Paid => "paid",
+            Status::InProduction => "in_production",
+            Status::Shipped => "shipped",
+            Status::Completed => "completed",
+        }
+    }
+}
+
+/// A request for a piece, as the database has it.
+#[derive(Clone, Debug, Serialize, sqlx::FromRow, ToSchema)]
+pub struct CustomOrder {
+    pub id: CustomOrderId,
+    /// 1042, shown as `CO-1042`.
+    #[serde(serialize_with = "serialize_number")]
+    #[schema(value_type = String)]
+    pub number: i64,
+    pub status: Status,
+    pub name: String,
+    pub email: String,
+    pub description: String,
+    pub colors: Option<String>,
+    /// What the shopkeeper should look at, if anything.
+    pub attention: Option<String>,
+    /// The order that the payment made.
+    pub order_id: Option<OrderId>,
+    pub created_at: DateTime<Utc>,
+    pub updated_at: DateTime<Utc>,
+}
+
+impl CustomOrder {
+    /// The number as people say it: `CO-1042`.
+    pub fn display_number(&self) -> String {
+        format!("CO-{}", self.number)
+    }
+}
+
+fn serialize_number<S: Serializer>(number: &i64, to: S) -> Result<S::Ok, S::Error> {
+    to.collect_str(&format_args!("CO-{number}"))
+}
+
+/// Where a quote and its payment link stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, sqlx::Type, ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[sqlx(type_name = "text", rename_all = "snake_case")]
+pub enum QuoteState {
+    /// The shopkeeper's alone; the customer has not heard of it.
+    Draft,
+    /// Approved; its link is being asked for.
+    Asking,
+    /// Stripe would not have it.
+    Refused,
+    /// The customer has the link.
+    Live,
+    /// The link is being deactivated.
+    Closing,
+    /// Nobody can pay it any more.
+    Closed,
+    Paid,
+}
+
+impl QuoteState {
+    /// Whether this is the quote that a payment may still settle.
+    pub fn is_open(self) -> bool {
+        matches!(
+            self,
+            QuoteState::Asking | QuoteState::Live | QuoteState::Closing
+        )
+    }
+}
+
+/// A price named for a request. Amounts are in the currency's smallest unit.
+#[derive(Clone, Debug, Serialize, sqlx::FromRow, ToSchema)]
+pub struct Quote {
+    pub id: QuoteId,
+    #[serde(skip)]
+    pub request_id: CustomOrderId,
+    pub state: QuoteState,
+    pub currency: String,
+    pub amount: Cents,
+    pub shipping: Cents,
+    pub shipping_zone: Zone,
+    /// What the price covers, in the shopkeeper's words.
+    pub covers: String,
+    /// How long it holds from its approval on.
+    pub valid_days: i32,
+    pub valid_until: Option<DateTime<Utc>>,
+    #[serde(rename = "payment_link_id")]
+    pub link_id: Option<String>,
+    #[serde(rename = "payment_url")]
+    pub link_url: Option<String>,
+    /// A delayed payment is on its way.
+    pub paying: bool,
+    /// Why its link could not be made or closed yet, if so.
+    pub last_error: Option<String>,
+    pub created_at: DateTime<Utc>,
+    #[serde(skip)]
+    pub next_move: Option<sqlx::types::Json<NextMove>>,
+    #[serde(skip)]
+    pub tries: i32,
+}
+
+impl Quote {
+    /// What the customer pays: the piece and its parcel.
+    pub fn total(&self) -> Cents {
+        self.amount
+            .plus(self.shipping)
+            .expect("the schema keeps the sum small")
+    }
+}
+
+/// What happens to a request once the link of its quote is closed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "move", rename_all = "snake_case")]
+pub enum NextMove {
+    /// The draft takes its place.
+    Requote { actor: String },
+    /// The quote is taken back, or the request turned down.
+    Reject { actor: String, reason: String },
+    /// Its time is over.
+    Lapse,
+}
+
+/// An entry of a request's timeline.
+#[derive(Clone, Debug, Serialize, sqlx::FromRow, ToSchema)]
+pub struct TimelineEntry {
+    /// `submitted`, `status`, `quote`, `payment` or `note`.
+    pub kind: String,
+    pub from_status: Option<Status>,
+    pub to_status: Option<Status>,
+    /// `customer`, `stripe`, `clock` or `token:NAME`.
+    pub actor: String,
+    pub note: String,
+    pub created_at: DateTime<Utc>,
+}
+
+/// What a visitor asks for, checked.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NewCustomOrder {
+    pub name: String,
+    pub email: String,
+    pub description: String,
+    pub colors: Option<String>,
+    pub pictures: Vec<PictureId>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_moves_along_the_drawn_arrows_only() {
+        let legal: Vec<String> = Status::ALL
+            .iter()
+            .flat_map(|from| Status::ALL.iter().map(move |to| (from, to)))
+            .filter(|(from, to)| from.may_become(**to))
+            .map(|(from, to)| format!("{}→{}", from.as_str(), to.as_str()))
+            .collect();
+        assert_eq!(
+            legal.join(" "),
+            "pending→approved pending→rejected approved→rejected approved→expired approved→paid expired→approved \
+             paid→in_production in_production→shipped shipped→completed"
+        );
+    }
+}

@@ -1,0 +1,282 @@
+//! The customer's own page: where their request stands, what was quoted, where the parcel is. Its address is signed,
+//! travels in letters only, and tells nothing of anybody else's.
+
+use askama::Template;
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderValue, header};
+use axum::response::{Html, IntoResponse, Response};
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use sqlx::PgConnection;
+use utoipa::ToSchema;
+
+use super::{CustomOrder, Quote, QuoteState, Status, store};
+use crate::app::App;
+use crate::error::{Error, ErrorBody, Result};
+use crate::extract::{Json, Path, Query};
+use crate::ids::{CustomOrderId, PictureId};
+use crate::media::{self, PictureView};
+use crate::money::Cents;
+use crate::orders::{self, Parcel};
+
+/// The address at which letters and orders show a picture.
+pub fn picture(id: &PictureId) -> String {
+    media::url(id, 1024)
+}
+
+/// What the token in the address is signed for.
+const PURPOSE: &str = "custom_order";
+
+/// The address of the customer's page. Who knows it may see the request's state, and nothing else.
+pub fn address(app: &App, id: CustomOrderId) -> String {
+    let signed = app.signer.sign(PURPOSE, &id.to_string());
+    let token = signed.rsplit('.').next().unwrap_or_default();
+    format!(
+        "{}/api/custom-orders/{id}/status/?token={token}",
+        app.config.public_url
+    )
+}
+
+/// A request as its customer sees it.
+#[derive(Serialize, ToSchema)]
+pub struct StatusView {
+    id: CustomOrderId,
+    /// `CO-1042`.
+    number: String,
+    status: Status,
+    /// The state as a sentence.
+    message: &'static str,
+    created_at: DateTime<Utc>,
+    /// The quote that counts, if there is one.
+    quote: Option<QuoteView>,
+    /// `SB-1042`, once it is paid.
+    order_number: Option<String>,
+    parcel: Option<Parcel>,
+    /// The finished piece.
+    pictures: Vec<PictureView>,
+}
+
+/// A quote as its customer sees it. Amounts are in the currency's smallest unit.
+#[derive(Serialize, ToSchema)]
+struct QuoteView {
+    currency: String,
+    amount: Cents,
+    shipping: Cents,
+    total: Cents,
+    covers: String,
+    valid_until: Option<DateTime<Utc>>,
+    /// Where to pay, while it can be paid.
+    payment_url: Option<String>,
+}
+
+impl QuoteView {
+    fn new(quote: Quote) -> QuoteView {
+        let can_be_paid = quote.state == QuoteState::Live && !quote.paying;
+        QuoteView {
+            total: quote.total(),
+            amount: quote.amount,
+            shipping: quote.shipping,
+            currency: quote.currency,
+            covers: quote.covers,
+            valid_until: quote.valid_until,
+            payment_url: quote.link_url.filter(|_| can_be_paid),
+        }
+    }
+}
+
+/// How a request stands, for the customer who has its address from a letter: a page for browsers, JSON for programs.
+#[utoipa::path(
+    get,
+    operation_id = "custom_order_status",
+    path = "/api/custom-orders/{id}/status",
+    tag = "custom orders",
+    params(
+        ("id" = String, Path, description = "The request's id"),
+        ("token" = String, Query, description = "As in the letter"),
+    ),
+    responses(
+        (status = 200, body = StatusView, description = "A page where text/html is preferred"),
+        (status = 404, body = ErrorBody, description = "No such request, or not yours to see"),
+    )
+)]
+pub async fn status(
+    State(app): State<App>,
+    Path(id): Path<String>,
+    query: Query,
+    headers: HeaderMap,
+) -> Result<Response> {
+    const UNKNOWN: Error = Error::NotFound("CustomOrder");
+    let id = id.parse().map(CustomOrderId).map_err(|_| UNKNOWN)?;
+    let token = query.get("token").unwrap_or_default();
+    app.signer
+        .verify(PURPOSE, &format!("{id}.{token}"))
+        .ok_or(UNKNOWN)?;
+    let mut conn = app.db.acquire().await?;
+    let request = store::find(&mut conn, id).await?.ok_or(UNKNOWN)?;
+    let view = view(&mut conn, request).await?;
+    let wants_page = headers
+        .get(header::ACCEPT)
+        .and_then(|accept| accept.to_str().ok())
+        .is_some_and(|accept| accept.contains("text/html"));
+    let mut response = if wants_page {
+        let shop = &app.config.shop_name;
+        let page = Page { shop, view: &view };
+        let html = page.render().map_err(anyhow::Error::from)?;
+        Html(html).into_response()
+    } else {
+        Json(view).into_response()
+    };
+    let headers = response.headers_mut();
+    for (name, value) in [
+        (header::CACHE_CONTROL, "no-store"),
+        (header::VARY, "Accept"),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (
+            header::CONTENT_SECURITY_POLICY,
+            "default-src 'none'; style-src 'unsafe-inline'; img-src 'self'; base-uri 'none'; form-action 'none'; \
+             frame-ancestors 'none'",
+        ),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    Ok(response)
+}
+
+async fn view(conn: &mut PgConnection, request: CustomOrder) -> Result<StatusView> {
+    let quote = store::find_current(conn, request.id)
+        .await?
+        .filter(|quote| quote.state != QuoteState::Asking);
+    let (order, parcel) = match request.order_id {
+        Some(order) => (
+            orders::find(conn, order).await?,
+            orders::find_parcel(conn, order).await?,
+        ),
+        None => (None, None),
+    };
+    let pictures = match &parcel {
+        Some(parcel) => media::list_views(conn, &parcel.pictures).await?,
+        None => Vec::new(),
+    };
+    Ok(StatusView {
+        id: request.id,
+        number: request.display_number(),
+        status: request.status,
+        message: message(request.status),
+        created_at: request.created_at,
+        quote: quote.map(QuoteView::new),
+        order_number: order.map(|order| order.display_number()),
+        parcel,
+        pictures,
+    })
+}
+
+fn message(status: Status) -> &'static str {
+    match status {
+        Status::Pending => "We have your request and will answer it soon.",
+        Status::Approved => "We would love to make this piece: your quote is ready.",
+        Status::Rejected => "We cannot make this piece. Our letter to you says why.",
+        Status::Expired => "The quote has lapsed. Answer our letter if you would like a new one.",
+        Status::Paid => "Your payment has come in. We will begin soon.",
+        Status::InProduction => "Your piece is being made.",
+        Status::Shipped => "Your piece is on its way.",
+        Status::Completed => "Your piece has arrived. Thank you!",
+    }
+}
+
+#[derive(Template)]
+#[template(
+    ext = "html",
+    source = r##"<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="robots" content="noindex">
+<title>{{ view.number }} · {{ shop }}</title>
+<style>
+:root { color-scheme: light dark; --ink: #2a2320; --soft: #6f625b; --paper: #fbf8f4; --card: #fff; --line: #e6ddd3; --accent: #8c3b2a; }
+@media (prefers-color-scheme: dark) {
+  :root { --ink: #f0e9e2; --soft: #b3a79d; --paper: #1b1715; --card: #26211e; --line: #40372f; --accent: #e58a72; }
+}
+* { box-sizing: border-box; }
+body { margin: 0; padding: 24px 16px 48px; background: var(--paper); color: var(--ink); font: 17px/1.5 system-ui, sans-serif; overflow-wrap: anywhere; }
+main { max-width: 34rem; margin: 0 auto; }
+h1 { font: 600 1.6rem/1.25 Georgia, serif; margin: .2em 0 .4em; }
+h2 { font: 600 1.05rem/1.3 Georgia, serif; margin: 0 0 .5em; }
+p { margin: 0 0 .8em; }
+.soft { color: var(--soft); font-size: .95rem; }
+section { background: var(--card); border: 1px solid var(--line); border-radius: 12px; padding: 18px 20px; margin-top: 18px; }
+ol { list-style: none; display: flex; flex-wrap: wrap; gap: 6px; padding: 0; margin: 16px 0 0; }
+li { flex: 1 1 5.5rem; border-top: 4px solid var(--line); padding-top: 6px; color: var(--soft); font-size: .85rem; }
+li.done { border-color: var(--accent); color: var(--ink); font-weight: 600; }
+dl { display: grid; grid-template-columns: 1fr auto; gap: 4px 16px; margin: 0 0 1em; }
+dd { margin: 0; text-align: right; font-variant-numeric: tabular-nums; }
+.total { font-weight: 700; }
+a { color: var(--accent); }
+a.button { display: block; text-align: center; background: var(--accent); color: var(--card); text-decoration: none; font-weight: 600; padding: 12px; border-radius: 10px; }
+.covers { white-space: pre-line; }
+img { display: block; width: 100%; height: auto; border-radius: 8px; margin-top: 12px; }
+</style>
+</head>
+<body>
+<main>
+<p class="soft">{{ shop }} · custom order {{ view.number }}</p>
+<h1>{{ view.message }}</h1>
+{% if !self.is_over() %}
+<ol>{% for (name, done) in self.steps() %}<li{% if done %} class="done"{% endif %}>{{ name }}</li>{% endfor %}</ol>
+{% endif %}
+{% if let Some(quote) = view.quote %}
+<section>
+<h2>Your quote</h2>
+<p class="covers">{{ quote.covers }}</p>
+<dl>
+<dt>The piece</dt><dd>{{ quote.amount.in_currency(quote.currency) }}</dd>
+<dt>Shipping</dt><dd>{{ quote.shipping.in_currency(quote.currency) }}</dd>
+<dt class="total">Total</dt><dd class="total">{{ quote.total.in_currency(quote.currency) }}</dd>
+</dl>
+{% if let Some(url) = quote.payment_url %}
+{% if let Some(until) = quote.valid_until %}<p class="soft">Good until {{ until.format("%B %-d, %Y") }}.</p>{% endif %}
+<a class="button" href="{{ url }}">Pay {{ quote.total.in_currency(quote.currency) }}</a>
+{% endif %}
+{% if let Some(number) = view.order_number %}<p class="soft">Paid as order {{ number }}.</p>{% endif %}
+</section>
+{% endif %}
+{% if let Some(parcel) = view.parcel %}
+<section>
+<h2>Your parcel</h2>
+<p>{{ parcel.carrier }}{% if let Some(number) = parcel.tracking_number %} {{ number }}{% endif %}, sent on {{ parcel.shipped_at.format("%B %-d, %Y") }}.</p>
+{% if let Some(url) = parcel.tracking_url %}<p><a href="{{ url }}" rel="noreferrer">Follow the parcel</a></p>{% endif %}
+{% for picture in view.pictures %}<img src="{{ picture.url }}" width="{{ picture.width }}" height="{{ picture.height }}" alt="The finished piece">{% endfor %}
+</section>
+{% endif %}
+</main>
+</body>
+</html>
+"##
+)]
+struct Page<'a> {
+    shop: &'a str,
+    view: &'a StatusView,
+}
+
+impl Page<'_> {
+    /// The steps of a piece, and which it has reached.
+    fn steps(&self) -> [(&'static str, bool); 5] {
+        let reached = match self.view.status {
+            Status::Pending | Status::Rejected | Status::Expired => 1,
+            Status::Approved => 2,
+            Status::Paid => 3,
+            Status::InProduction => 4,
+            Status::Shipped | Status::Completed => 5,
+        };
+        let mut at = 0;
+        ["Requested", "Quoted", "Paid", "In production", "Shipped"].map(|name| {
+            at += 1;
+            (name, at <= reached)
+        })
+    }
+
+    fn is_over(&self) -> bool {
+        matches!(self.view.status, Status::Rejected | Status::Expired)
+    }
+}

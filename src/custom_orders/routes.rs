@@ -1,0 +1,123 @@
+//! HTTP of custom orders, for visitors: asking for a piece. What the shopkeeper does is in `admin`, what the customer
+//! sees of it in `page`.
+
+use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::{NewCustomOrder, admin, input, page, service};
+use crate::app::App;
+use crate::error::{ErrorBody, Result};
+use crate::extract::Json;
+use crate::ids::CustomOrderId;
+use crate::media::Batch;
+
+pub fn router() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .merge(
+            OpenApiRouter::new()
+                .routes(routes!(submit))
+                // The reader of the body has limits of its own, file by file.
+                .layer(DefaultBodyLimit::disable()),
+        )
+        .routes(routes!(page::status))
+        .merge(admin::router())
+}
+
+/// What the storefront's form sends; the JSON variant has the same fields, with pictures as base64 `data:` addresses.
+#[derive(ToSchema)]
+#[allow(
+    dead_code,
+    reason = "describes the body for the API document; it is read as it streams"
+)]
+struct SubmittedForm {
+    /// 1 to 100 characters.
+    name: String,
+    /// Where letters go: up to 255 characters.
+    email: String,
+    /// 10 to 1000 characters; a line end counts as one.
+    description: String,
+    /// Up to 200 characters.
+    colors: Option<String>,
+    /// Up to 10 pictures of up to 7 MiB each: JPEG, PNG, WebP or GIF.
+    #[schema(value_type = Vec<String>, format = Binary, required = false)]
+    images: Vec<Vec<u8>>,
+}
+
+/// The JSON variant. A remote address among the pictures is refused: we fetch nothing.
+#[derive(ToSchema)]
+#[allow(dead_code, reason = "as above")]
+struct SubmittedJson {
+    name: String,
+    email: String,
+    description: String,
+    colors: Option<String>,
+    /// `data:image/…;base64,…`
+    #[schema(required = false)]
+    images: Vec<String>,
+}
+
+#[derive(Serialize, ToSchema)]
+struct Submitted {
+    success: bool,
+    message: &'static str,
+    request_id: CustomOrderId,
+}
+
+/// A visitor describes a piece they would like made, with up to ten photographs.
+#[utoipa::path(
+    post,
+    operation_id = "request_custom_order",
+    path = "/api/custom-orders",
+    tag = "custom orders",
+    request_body(content(
+        (SubmittedForm = "multipart/form-data"),
+        (SubmittedJson = "application/json"),
+    )),
+    responses(
+        (status = 201, body = Submitted),
+        (status = 400, body = ErrorBody, description = "What is wrong, and with which field or picture"),
+        (status = 408, body = ErrorBody),
+        (status = 413, body = ErrorBody),
+        (status = 503, body = ErrorBody),
+    )
+)]
+async fn submit(State(app): State<App>, request: Request) -> Result<Response> {
+    let (mut new, uploads) = input::read(&app, request).await?;
+    let mut pictures = Batch::begin(&app.media, &app.db);
+    let taken = async {
+        for (at, upload) in uploads.into_iter().enumerate() {
+            let kept = pictures.keep(upload).await?;
+            kept.map_err(|refusal| input::refused(at, refusal, &app))?;
+        }
+        new.pictures = pictures.ids();
+        take_in(&app, &new).await
+    };
+    match taken.await {
+        Ok(request_id) => {
+            pictures.done();
+            let answer = Submitted {
+                success: true,
+                message: "Custom order request submitted successfully!",
+                request_id,
+            };
+            let fresh = [(header::CACHE_CONTROL, "no-store")];
+            Ok((StatusCode::CREATED, fresh, Json(answer)).into_response())
+        }
+        Err(error) => {
+            pictures.take_back().await;
+            Err(error)
+        }
+    }
+}
+
+async fn take_in(app: &App, new: &NewCustomOrder) -> Result<CustomOrderId> {
+    let mut tx = app.db.begin().await?;
+    let request = service::submit(&mut tx, app, new).await?;
+    tx.commit().await?;
+    Ok(request.id)
+}

@@ -1,0 +1,668 @@
+//! The changes of a request and the rules that allow them. Locks are taken in one sequence everywhere: the request's
+//! row (which guards its quotes), then its order.
+
+use sqlx::PgConnection;
+
+use super::store::{self, Terms};
+use super::{CustomOrder, NewCustomOrder, NextMove, Quote, QuoteState, Status, page};
+use crate::app::App;
+use crate::email::{self, About, Letter, QuoteFacts, Refusal, RequestFacts, SHOP};
+use crate::error::{Error, Result};
+use crate::ids::{CustomOrderId, OrderId, QuoteId};
+use crate::jobs::{self, Job};
+use crate::orders::{self, Commission, Line, NewParcel, Order, Receipt};
+use crate::stripe::NewPaymentLink;
+
+/// Takes a visitor's request in, and queues a letter to the shop and one to the customer.
+///
+/// # Errors
+/// Only the database's.
+pub async fn submit(
+    conn: &mut PgConnection,
+    app: &App,
+    new: &NewCustomOrder,
+) -> Result<CustomOrder> {
+    let request = store::insert(conn, new).await?;
+    let about = About {
+        request: Some(request.id),
+        ..About::default()
+    };
+    let cause = request.id.to_string();
+    let letter = Letter::NewRequest {
+        request: RequestFacts {
+            status_url: None,
+            ..facts(conn, app, &request).await?
+        },
+        email: request.email.clone(),
+    };
+    email::queue(conn, &letter, &cause, SHOP, None, about).await?;
+    let letter = Letter::RequestReceived {
+        request: facts(conn, app, &request).await?,
+    };
+    email::queue(conn, &letter, &cause, &request.email, None, about).await?;
+    Ok(request)
+}
+
+/// Keeps the draft of a quote, which the customer hears of when it is approved.
+///
+/// # Errors
+/// 404; 409 `not_quotable` once the request is paid or rejected.
+pub async fn quote(
+    conn: &mut PgConnection,
+    id: CustomOrderId,
+    terms: &Terms,
+    actor: &str,
+) -> Result<Quote> {
+    let request = locked(conn, id).await?;
+    if !matches!(
+        request.status,
+        Status::Pending | Status::Approved | Status::Expired
+    ) {
+        return Err(refused("not_quotable", &request, "cannot be quoted for"));
+    }
+    let quote = store::save_draft(conn, id, terms, actor).await?;
+    let note = format!(
+        "{} and {} shipping, {}, for {} days",
+        quote.amount.0, quote.shipping.0, quote.currency, quote.valid_days
+    );
+    store::add_event(conn, id, "quote", actor, &note).await?;
+    Ok(quote)
+}
+
+/// Approves a request with the quote that was drafted for it: a job makes the payment link and sends the letter. Safe
+/// to repeat, and to call many times at once: there is one link.
+///
+/// # Errors
+/// 404; 409 `no_quote`, `quote_closing`, `quote_is_live` (there is another draft) or `not_approvable`.
+pub async fn approve(
+    conn: &mut PgConnection,
+    app: &App,
+    id: CustomOrderId,
+    actor: &str,
+) -> Result<()> {
+    let request = locked(conn, id).await?;
+    let draft = store::find_draft(conn, id).await?;
+    match store::find_current(conn, id).await? {
+        Some(quote) if quote.state == QuoteState::Asking => Ok(()),
+        Some(quote) if quote.state == QuoteState::Live && draft.is_none() => Ok(()),
+        Some(quote) if quote.state == QuoteState::Live => Err(refused(
+            "quote_is_live",
+            &request,
+            "has a quote that can be paid: re-quote it, or withdraw it first",
+        )),
+        Some(quote) if quote.state == QuoteState::Closing => Err(closing(&request)),
+        Some(_) => Err(refused("not_approvable", &request, "cannot be approved")),
+        None if !matches!(request.status, Status::Pending | Status::Expired) => {
+            Err(refused("not_approvable", &request, "cannot be approved"))
+        }
+        None => match draft {
+            Some(draft) => ask(conn, app, &request, &draft, actor).await,
+            None => Err(refused("no_quote", &request, "has no quote yet")),
+        },
+    }
+}
+
+/// Plans the payment link of a draft.
+async fn ask(
+    conn: &mut PgConnection,
+    app: &App,
+    request: &CustomOrder,
+    draft: &Quote,
+    actor: &str,
+) -> Result<()> {
+    let call = NewPaymentLink {
+        quote: draft.id,
+        request: request.id,
+        currency: draft.currency.clone(),
+        name: format!("Custom piece {}", request.display_number()),
+        description: Some(draft.covers.clone()),
+        amount: draft.amount,
+        shipping_name: draft.shipping_zone.title().to_owned(),
+        shipping: draft.shipping,
+        return_url: format!("{}/custom-order-success", app.config.frontend_url),
+        key: format!("quote-{}-{}", request.id, draft.id),
+    };
+    store::set_asking(conn, &call).await?;
+    jobs::enqueue(conn, &Job::MakeLink { quote: draft.id }).await?;
+    store::add_event(conn, request.id, "quote", actor, "approved").await
+}
+
+/// Replaces the quote of a request by another: the old link is closed first, then the new one is made. Where there is
+/// no link yet, this is quoting and approving in one.
+///
+/// # Errors
+/// As [`quote`] and [`approve`]; 409 `payment_in_progress` while a delayed payment is on its way.
+pub async fn requote(
+    conn: &mut PgConnection,
+    app: &App,
+    id: CustomOrderId,
+    terms: &Terms,
+    actor: &str,
+) -> Result<()> {
+    let request = locked(conn, id).await?;
+    match store::find_current(conn, id).await? {
+        Some(current) if current.state == QuoteState::Live => {
+            check_not_paying(&request, &current)?;
+            quote(conn, id, terms, actor).await?;
+            let next = NextMove::Requote {
+                actor: actor.to_owned(),
+            };
+            close(conn, &current, &next).await
+        }
+        Some(current) if current.state == QuoteState::Closing => Err(closing(&request)),
+        Some(current) if current.state == QuoteState::Asking => Err(asking(&request)),
+        _ => {
+            quote(conn, id, terms, actor).await?;
+            approve(conn, app, id, actor).await
+        }
+    }
+}
+
+/// Turns a request down, or takes its quote back: a link that could be paid is closed first. With a reason the customer
+/// gets a letter.
+///
+/// # Errors
+/// 404; 409 `not_rejectable`, `quote_closing`, or `payment_in_progress` while a delayed payment is on its way.
+pub async fn reject(
+    conn: &mut PgConnection,
+    app: &App,
+    id: CustomOrderId,
+    reason: &str,
+    actor: &str,
+) -> Result<()> {
+    let request = locked(conn, id).await?;
+    let current = store::find_current(conn, id).await?;
+    match (request.status, current) {
+        (Status::Rejected, _) => Ok(()),
+        (_, Some(current)) if current.state == QuoteState::Asking => Err(asking(&request)),
+        (_, Some(current)) if current.state == QuoteState::Closing => Err(closing(&request)),
+        (Status::Pending, None) => {
+            set_rejected(conn, app, &request, reason, actor).await?;
+            Ok(())
+        }
+        (Status::Approved, Some(current)) => {
+            check_not_paying(&request, &current)?;
+            let next = NextMove::Reject {
+                actor: actor.to_owned(),
+                reason: reason.to_owned(),
+            };
+            close(conn, &current, &next).await
+        }
+        _ => Err(refused("not_rejectable", &request, "cannot be rejected")),
+    }
+}
+
+async fn set_rejected(
+    conn: &mut PgConnection,
+    app: &App,
+    request: &CustomOrder,
+    reason: &str,
+    actor: &str,
+) -> Result<CustomOrder> {
+    let request = store::set_status(conn, request, Status::Rejected, None, actor, reason).await?;
+    if !reason.is_empty() {
+        let letter = Letter::RequestRejected {
+            request: facts(conn, app, &request).await?,
+            reason: reason.to_owned(),
+        };
+        to_customer(conn, &request, &letter, &request.id.to_string()).await?;
+    }
+    Ok(request)
+}
+
+/// Plans the closing of a live quote's link.
+async fn close(conn: &mut PgConnection, quote: &Quote, next: &NextMove) -> Result<()> {
+    store::set_quote_state(conn, quote.id, QuoteState::Closing, Some(next), None).await?;
+    jobs::enqueue(conn, &Job::CloseLink { quote: quote.id }).await
+}
+
+/// Plans the closing of a quote whose time is over. Safe to repeat.
+pub async fn lapse(conn: &mut PgConnection, id: CustomOrderId, quote: QuoteId) -> Result<()> {
+    locked(conn, id).await?;
+    match store::find_quote(conn, quote).await? {
+        Some(quote) if quote.state == QuoteState::Live && !quote.paying => {
+            close(conn, &quote, &NextMove::Lapse).await
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Records the link that Stripe made for a quote: the request is approved and the customer hears of it. Safe to repeat:
+/// the first link stands.
+pub async fn link_made(
+    conn: &mut PgConnection,
+    app: &App,
+    quote: QuoteId,
+    link: &str,
+    url: &str,
+) -> Result<()> {
+    let request = request_of(conn, quote).await?;
+    let Some(quote) = store::set_live(conn, quote, link, url).await? else {
+        return Ok(());
+    };
+    let request = if request.status == Status::Approved {
+        request
+    } else {
+        store::set_status(conn, &request, Status::Approved, None, "stripe", "").await?
+    };
+    store::set_attention(conn, request.id, None).await?;
+    let note = format!("link {link}");
+    store::add_event(conn, request.id, "quote", "stripe", &note).await?;
+    let letter = Letter::RequestApproved {
+        request: facts(conn, app, &request).await?,
+        quote: QuoteFacts {
+            amount: quote.amount,
+            shipping: quote.shipping,
+            total: quote.total(),
+            currency: quote.currency.clone(),
+            covers: quote.covers.clone(),
+            valid_until: quote
+                .valid_until
+                .expect("the schema gives a live quote its time"),
+            payment_url: url.to_owned(),
+        },
+    };
+    to_customer(conn, &request, &letter, &quote.id.to_string()).await
+}
+
+/// Records that Stripe would not make a link: the shopkeeper is told. Safe to repeat.
+pub async fn link_refused(conn: &mut PgConnection, quote: QuoteId, why: &str) -> Result<()> {
+    let request = request_of(conn, quote).await?;
+    let is_asking = store::find_quote(conn, quote)
+        .await?
+        .is_some_and(|quote| quote.state == QuoteState::Asking);
+    if !is_asking {
+        return Ok(());
+    }
+    store::set_quote_state(conn, quote, QuoteState::Refused, None, Some(why)).await?;
+    if request.status == Status::Approved {
+        // Its former quote is closed, and this one did not come about.
+        store::set_status(conn, &request, Status::Expired, None, "stripe", "").await?;
+    }
+    let told = format!("Stripe refused the payment link: {why}");
+    flag(conn, request.id, &told).await
+}
+
+/// Carries out what was planned for the time after a quote's link is closed: nobody can pay it any more. Safe to repeat.
+pub async fn link_closed(conn: &mut PgConnection, app: &App, quote: QuoteId) -> Result<()> {
+    let request = request_of(conn, quote).await?;
+    let quote = store::find_quote(conn, quote)
+        .await?
+        .filter(|quote| quote.state == QuoteState::Closing);
+    let Some(quote) = quote else {
+        return Ok(());
+    };
+    store::set_quote_state(conn, quote.id, QuoteState::Closed, None, None).await?;
+    let next = quote.next_move.map(|next| next.0);
+    match next.unwrap_or(NextMove::Lapse) {
+        NextMove::Reject { actor, reason } => {
+            set_rejected(conn, app, &request, &reason, &actor).await?;
+        }
+        NextMove::Requote { actor } => {
+            if let Some(draft) = store::find_draft(conn, request.id).await? {
+                return ask(conn, app, &request, &draft, &actor).await;
+            }
+            expire(conn, &request, "the quote was closed").await?;
+        }
+        NextMove::Lapse => {
+            expire(conn, &request, "the quote lapsed").await?;
+        }
+    }
+    Ok(())
+}
+
+async fn expire(conn: &mut PgConnection, request: &CustomOrder, note: &str) -> Result<CustomOrder> {
+    store::set_status(conn, request, Status::Expired, None, "clock", note).await
+}
+
+/// Records that a link could not be closed because somebody has paid by it, or is about to: what was planned is
+/// dropped, and the payment decides. Safe to repeat.
+pub async fn paid_while_closing(conn: &mut PgConnection, quote: QuoteId) -> Result<()> {
+    let request = request_of(conn, quote).await?;
+    let is_closing = store::find_quote(conn, quote)
+        .await?
+        .is_some_and(|quote| quote.state == QuoteState::Closing);
+    if !is_closing {
+        return Ok(());
+    }
+    store::set_quote_state(conn, quote, QuoteState::Live, None, None).await?;
+    store::set_paying(conn, quote, true).await?;
+    let note = "the quote stays: it was paid before its link could be closed";
+    store::add_event(conn, request.id, "payment", "stripe", note).await
+}
+
+/// What the payment of a quote came to.
+pub enum Paid {
+    /// The quote is paid; this is its order.
+    Settled(Order),
+    /// The payment must be given back in full.
+    Refused(CustomOrder, Refusal),
+}
+
+/// Settles a quote: makes its order, moves the request to `paid` and queues the letter. Whether *this* payment was seen
+/// before is the caller's to know.
+///
+/// # Errors
+/// 404 when there is no such quote.
+pub async fn pay(
+    conn: &mut PgConnection,
+    app: &App,
+    quote: QuoteId,
+    receipt: &Receipt,
+) -> Result<Paid> {
+    let request = request_of(conn, quote).await?;
+    let quote = store::find_quote(conn, quote)
+        .await?
+        .ok_or(Error::NotFound("Quote"))?;
+    if quote.state == QuoteState::Paid {
+        return Ok(Paid::Refused(request, Refusal::PaidTwice));
+    }
+    if !quote.state.is_open() {
+        return Ok(Paid::Refused(request, Refusal::QuoteClosed));
+    }
+    let expected = quote.total().plus(receipt.tax);
+    if expected != Some(receipt.total) || receipt.currency != quote.currency {
+        close_unpaid(conn, &request, &quote, "the paid amount is not the quote's").await?;
+        return Ok(Paid::Refused(request, Refusal::AmountDiffers));
+    }
+    let pictures = store::pictures(conn, request.id).await?;
+    let commission = Commission {
+        line: Line {
+            product_id: None,
+            name: format!("Custom piece {}", request.display_number()),
+            image: pictures.first().map(page::picture),
+            unit_price: quote.amount,
+            quantity: 1,
+        },
+        currency: &quote.currency,
+        shipping: quote.shipping,
+        zone: quote.shipping_zone,
+    };
+    let order = orders::place_commission(conn, &commission, receipt).await?;
+    store::set_quote_state(conn, quote.id, QuoteState::Paid, None, None).await?;
+    let request = if request.status == Status::Approved {
+        request
+    } else {
+        // Paid before the answer that made its link had reached us.
+        store::set_status(conn, &request, Status::Approved, None, "stripe", "").await?
+    };
+    let note = format!("{}, {}", order.display_number(), receipt.note);
+    let request = store::set_status(
+        conn,
+        &request,
+        Status::Paid,
+        Some(order.id),
+        "stripe",
+        &note,
+    )
+    .await?;
+    store::set_attention(conn, request.id, order.attention.as_deref()).await?;
+    let letter = Letter::PaymentReceived {
+        request: facts(conn, app, &request).await?,
+        order: orders::facts(conn, &order).await?,
+    };
+    let about = About {
+        order: Some(order.id),
+        request: Some(request.id),
+    };
+    let cause = request.id.to_string();
+    email::queue(conn, &letter, &cause, &request.email, Some(SHOP), about).await?;
+    Ok(Paid::Settled(order))
+}
+
+/// A delayed payment of a quote is on its way: until it is decided the quote neither lapses nor is replaced. Safe to
+/// repeat.
+pub async fn delayed_payment_began(conn: &mut PgConnection, quote: QuoteId) -> Result<()> {
+    let request = request_of(conn, quote).await?;
+    let current = store::find_quote(conn, quote).await?;
+    if !current.is_some_and(|quote| quote.state.is_open() && !quote.paying) {
+        return Ok(());
+    }
+    store::set_paying(conn, quote, true).await?;
+    let note = "a delayed payment is on its way";
+    store::add_event(conn, request.id, "payment", "stripe", note).await
+}
+
+/// The delayed payment of a quote failed. Its link took one payment and takes no other: another quote has to follow.
+/// Safe to repeat.
+pub async fn delayed_payment_failed(conn: &mut PgConnection, quote: QuoteId) -> Result<()> {
+    let request = request_of(conn, quote).await?;
+    match store::find_quote(conn, quote).await? {
+        Some(quote) if quote.state.is_open() => {
+            let why = "the delayed payment failed: quote and approve again";
+            close_unpaid(conn, &request, &quote, why).await
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Closes a quote whose link is used up without a payment that counts.
+async fn close_unpaid(
+    conn: &mut PgConnection,
+    request: &CustomOrder,
+    quote: &Quote,
+    why: &str,
+) -> Result<()> {
+    store::set_quote_state(conn, quote.id, QuoteState::Closed, None, Some(why)).await?;
+    if request.status == Status::Approved {
+        store::set_status(conn, request, Status::Expired, None, "stripe", why).await?;
+    }
+    flag(conn, request.id, why).await
+}
+
+/// Begins the making of a paid piece. Safe to repeat.
+///
+/// # Errors
+/// 404; 409 `not_paid`.
+pub async fn start_production(
+    conn: &mut PgConnection,
+    id: CustomOrderId,
+    actor: &str,
+) -> Result<CustomOrder> {
+    let request = locked(conn, id).await?;
+    match request.status {
+        Status::InProduction => Ok(request),
+        Status::Paid => {
+            store::set_status(conn, &request, Status::InProduction, None, actor, "").await
+        }
+        _ => Err(refused("not_paid", &request, "cannot go into production")),
+    }
+}
+
+/// Ships a piece: its order, its parcel and the request in one, with a letter that shows the piece. One that was never
+/// said to be in production passes through it.
+///
+/// # Errors
+/// Faults; 404; 409 `not_shippable`.
+pub async fn ship(
+    conn: &mut PgConnection,
+    app: &App,
+    id: CustomOrderId,
+    parcel: &NewParcel,
+    actor: &str,
+) -> Result<CustomOrder> {
+    let mut request = locked(conn, id).await?;
+    let Some(order) = request.order_id else {
+        return Err(refused("not_shippable", &request, "cannot be shipped"));
+    };
+    if request.status == Status::Paid {
+        request = start_production(conn, id, actor).await?;
+    }
+    if request.status != Status::InProduction {
+        return Err(refused("not_shippable", &request, "cannot be shipped"));
+    }
+    let (order, parcel) = orders::ship(conn, order, parcel, actor).await?;
+    let request = store::set_status(conn, &request, Status::Shipped, None, actor, "").await?;
+    let letter = Letter::CustomShipped {
+        request: facts(conn, app, &request).await?,
+        order: orders::facts(conn, &order).await?,
+        parcel: parcel.facts(),
+    };
+    let about = About {
+        order: Some(order.id),
+        request: Some(request.id),
+    };
+    let cause = order.id.to_string();
+    email::queue(conn, &letter, &cause, &request.email, None, about).await?;
+    Ok(request)
+}
+
+/// Ships the request whose order this is; see [`ship`].
+///
+/// # Errors
+/// As [`ship`].
+pub async fn ship_of(
+    conn: &mut PgConnection,
+    app: &App,
+    order: OrderId,
+    parcel: &NewParcel,
+    actor: &str,
+) -> Result<CustomOrder> {
+    let id = store::find_id_by_order(conn, order)
+        .await?
+        .ok_or(Error::NotFound("CustomOrder"))?;
+    ship(conn, app, id, parcel, actor).await
+}
+
+/// The piece has arrived: completes the request and its order. Safe to repeat.
+///
+/// # Errors
+/// 404; 409 `not_shipped`.
+pub async fn complete(
+    conn: &mut PgConnection,
+    id: CustomOrderId,
+    actor: &str,
+) -> Result<CustomOrder> {
+    let request = locked(conn, id).await?;
+    match (request.status, request.order_id) {
+        (Status::Completed, _) => Ok(request),
+        (Status::Shipped, Some(order)) => {
+            let order = orders::lock(conn, order)
+                .await?
+                .ok_or(Error::NotFound("Order"))?;
+            // One that was given back in full meanwhile stays so; the making is over all the same.
+            if order.status == orders::Status::Shipped {
+                orders::deliver(conn, order.id, actor).await?;
+            }
+            store::set_status(conn, &request, Status::Completed, None, actor, "").await
+        }
+        _ => Err(refused("not_shipped", &request, "cannot be completed")),
+    }
+}
+
+/// Completes the request whose order this is; see [`complete`].
+///
+/// # Errors
+/// As [`complete`].
+pub async fn deliver_of(
+    conn: &mut PgConnection,
+    order: OrderId,
+    actor: &str,
+) -> Result<CustomOrder> {
+    let id = store::find_id_by_order(conn, order)
+        .await?
+        .ok_or(Error::NotFound("CustomOrder"))?;
+    complete(conn, id, actor).await
+}
+
+/// Shows a request to the shopkeeper as one that needs a hand, for what Stripe told, and says why on its timeline.
+pub async fn flag(conn: &mut PgConnection, id: CustomOrderId, why: &str) -> Result<()> {
+    flag_by(conn, id, "stripe", why).await
+}
+
+/// As [`flag`], for what another than Stripe told.
+pub async fn flag_by(
+    conn: &mut PgConnection,
+    id: CustomOrderId,
+    actor: &str,
+    why: &str,
+) -> Result<()> {
+    store::set_attention(conn, id, Some(why)).await?;
+    store::add_event(conn, id, "note", actor, why).await
+}
+
+/// Adds a line to the timeline.
+pub async fn note(
+    conn: &mut PgConnection,
+    id: CustomOrderId,
+    kind: &str,
+    actor: &str,
+    text: &str,
+) -> Result<()> {
+    store::add_event(conn, id, kind, actor, text).await
+}
+
+/// A request as letters show it.
+async fn facts(conn: &mut PgConnection, app: &App, request: &CustomOrder) -> Result<RequestFacts> {
+    Ok(RequestFacts {
+        id: request.id,
+        number: request.display_number(),
+        customer_name: request.name.clone(),
+        description: request.description.clone(),
+        colors: request.colors.clone(),
+        photographs: store::pictures(conn, request.id).await?,
+        status_url: Some(page::address(app, request.id)),
+    })
+}
+
+async fn to_customer(
+    conn: &mut PgConnection,
+    request: &CustomOrder,
+    letter: &Letter,
+    cause: &str,
+) -> Result<()> {
+    let about = About {
+        request: Some(request.id),
+        order: request.order_id,
+    };
+    email::queue(conn, letter, cause, &request.email, None, about).await
+}
+
+async fn locked(conn: &mut PgConnection, id: CustomOrderId) -> Result<CustomOrder> {
+    store::lock(conn, id)
+        .await?
+        .ok_or(Error::NotFound("CustomOrder"))
+}
+
+/// Locks the request of a quote.
+async fn request_of(conn: &mut PgConnection, quote: QuoteId) -> Result<CustomOrder> {
+    let id = store::find_quote_request(conn, quote)
+        .await?
+        .ok_or(Error::NotFound("Quote"))?;
+    locked(conn, id).await
+}
+
+fn check_not_paying(request: &CustomOrder, quote: &Quote) -> Result<()> {
+    if quote.paying {
+        let why = "is being paid: wait until the payment has come in or failed";
+        return Err(refused("payment_in_progress", request, why));
+    }
+    Ok(())
+}
+
+fn asking(request: &CustomOrder) -> Error {
+    refused(
+        "quote_asking",
+        request,
+        "is being approved: try again when its link is made",
+    )
+}
+
+fn closing(request: &CustomOrder) -> Error {
+    refused(
+        "quote_closing",
+        request,
+        "has a link that is being closed: try again when that is done",
+    )
+}
+
+fn refused(code: &'static str, request: &CustomOrder, what: &str) -> Error {
+    Error::Conflict(
+        code,
+        format!(
+            "{} is {} and {what}.",
+            request.display_number(),
+            request.status.as_str()
+        ),
+    )
+}

@@ -1,0 +1,547 @@
+//! SQL of custom orders, and nothing else.
+
+use chrono::{DateTime, Utc};
+use sqlx::PgConnection;
+use sqlx::types::Json;
+
+use super::{CustomOrder, NewCustomOrder, NextMove, Quote, QuoteState, Status, TimelineEntry};
+use crate::error::Result;
+use crate::ids::{CustomOrderId, OrderId, PictureId, QuoteId};
+use crate::money::Cents;
+use crate::orders::Zone;
+use crate::stripe::NewPaymentLink;
+
+/// Every column of a request, in one place.
+macro_rules! columns {
+    () => {
+        "id, number, status, name, email, description, colors, attention, order_id, created_at, updated_at"
+    };
+}
+
+/// Every column of a quote, in one place.
+macro_rules! quote_columns {
+    () => {
+        "id, request_id, state, currency, amount, shipping, shipping_zone, covers, valid_days, valid_until, link_id,
+         link_url, paying, last_error, created_at, next_move, tries"
+    };
+}
+
+/// Inserts a request with its pictures and the first entry of its timeline, in one round trip.
+pub async fn insert(conn: &mut PgConnection, new: &NewCustomOrder) -> Result<CustomOrder> {
+    let request = sqlx::query_as(concat!(
+        "with made as (
+             insert into custom_orders (id, name, email, description, colors)
+             values ($1, $2, $3, $4, $5)
+             returning *
+         ),
+         picture as (
+             insert into custom_order_pictures (request_id, position, picture_id)
+             select $1, picture.position, picture.id
+             from unnest($6::text[]) with ordinality as picture (id, position)
+         ),
+         event as (
+             insert into custom_order_events (request_id, kind, to_status, actor)
+             values ($1, 'submitted', 'pending', 'customer')
+         )
+         select ",
+        columns!(),
+        "
+         from made"
+    ))
+    .bind(CustomOrderId::new())
+    .bind(&new.name)
+    .bind(&new.email)
+    .bind(&new.description)
+    .bind(&new.colors)
+    .bind(&new.pictures)
+    .fetch_one(conn)
+    .await?;
+    Ok(request)
+}
+
+/// Locks a request until the transaction ends.
+pub async fn lock(conn: &mut PgConnection, id: CustomOrderId) -> Result<Option<CustomOrder>> {
+    let request = sqlx::query_as(concat!(
+        "select ",
+        columns!(),
+        "
+         from custom_orders
+         where id = $1
+         for update"
+    ))
+    .bind(id)
+    .fetch_optional(conn)
+    .await?;
+    Ok(request)
+}
+
+pub async fn find(conn: &mut PgConnection, id: CustomOrderId) -> Result<Option<CustomOrder>> {
+    let request = sqlx::query_as(concat!(
+        "select ",
+        columns!(),
+        "
+         from custom_orders
+         where id = $1"
+    ))
+    .bind(id)
+    .fetch_optional(conn)
+    .await?;
+    Ok(request)
+}
+
+/// The request that a text means: an id, which is taken as it is, or a number as `CO-1042`.
+pub async fn find_id(conn: &mut PgConnection, text: &str) -> Result<Option<CustomOrderId>> {
+    if let Ok(id) = text.parse() {
+        return Ok(Some(CustomOrderId(id)));
+    }
+    let number = text
+        .strip_prefix("CO-")
+        .and_then(|number| number.parse::<i64>().ok());
+    let Some(number) = number else {
+        return Ok(None);
+    };
+    let id = sqlx::query_scalar("select id from custom_orders where number = $1")
+        .bind(number)
+        .fetch_optional(conn)
+        .await?;
+    Ok(id)
+}
+
+/// The request whose payment made this order.
+pub async fn find_id_by_order(
+    conn: &mut PgConnection,
+    order: OrderId,
+) -> Result<Option<CustomOrderId>> {
+    let id = sqlx::query_scalar("select id from custom_orders where order_id = $1")
+        .bind(order)
+        .fetch_optional(conn)
+        .await?;
+    Ok(id)
+}
+
+#[derive(Default)]
+pub struct Filter {
+    pub status: Option<Status>,
+    /// A request number, or a part of name, email address or description.
+    pub search: Option<String>,
+    pub limit: i64,
+    pub offset: i64,
+}
+
+/// One page of requests, newest first, and how many there are in all.
+pub async fn list(conn: &mut PgConnection, filter: &Filter) -> Result<(Vec<CustomOrder>, i64)> {
+    let number = filter.search.as_deref().and_then(|text| {
+        let text = text.trim().to_ascii_uppercase();
+        text.trim_start_matches("CO-").parse::<i64>().ok()
+    });
+    let like = filter.search.as_ref().map(|text| {
+        let escaped = text
+            .trim()
+            .to_lowercase()
+            .replace('\\', "\\\\")
+            .replace('%', "\\%")
+            .replace('_', "\\_");
+        format!("%{escaped}%")
+    });
+    let matching = sqlx::query_scalar(
+        "select count(*)
+         from custom_orders
+         where ($1::text is null or status = $1)
+           and ($2::text is null
+                or number = $3
+                or lower(name) like $2
+                or lower(email) like $2
+                or lower(description) like $2)",
+    )
+    .bind(filter.status)
+    .bind(&like)
+    .bind(number)
+    .fetch_one(&mut *conn)
+    .await?;
+    let requests = sqlx::query_as(concat!(
+        "select ",
+        columns!(),
+        "
+         from custom_orders
+         where ($1::text is null or status = $1)
+           and ($2::text is null
+                or number = $3
+                or lower(name) like $2
+                or lower(email) like $2
+                or lower(description) like $2)
+         order by created_at desc, id desc
+         limit $4
+         offset $5"
+    ))
+    .bind(filter.status)
+    .bind(like)
+    .bind(number)
+    .bind(filter.limit)
+    .bind(filter.offset)
+    .fetch_all(conn)
+    .await?;
+    Ok((requests, matching))
+}
+
+/// The pictures that came with a request, in their order.
+pub async fn pictures(conn: &mut PgConnection, id: CustomOrderId) -> Result<Vec<PictureId>> {
+    let pictures = sqlx::query_scalar(
+        "select picture_id
+         from custom_order_pictures
+         where request_id = $1
+         order by position",
+    )
+    .bind(id)
+    .fetch_all(conn)
+    .await?;
+    Ok(pictures)
+}
+
+pub async fn timeline(conn: &mut PgConnection, id: CustomOrderId) -> Result<Vec<TimelineEntry>> {
+    let entries = sqlx::query_as(
+        "select kind, from_status, to_status, actor, note, created_at
+         from custom_order_events
+         where request_id = $1
+         order by id",
+    )
+    .bind(id)
+    .fetch_all(conn)
+    .await?;
+    Ok(entries)
+}
+
+/// Moves a request that the caller has locked, and writes the move on its timeline. An illegal move is a bug.
+pub async fn set_status(
+    conn: &mut PgConnection,
+    request: &CustomOrder,
+    next: Status,
+    order: Option<OrderId>,
+    actor: &str,
+    note: &str,
+) -> Result<CustomOrder> {
+    if !request.status.may_become(next) {
+        let (from, to) = (request.status.as_str(), next.as_str());
+        return Err(
+            anyhow::anyhow!("request {} may not go from {from} to {to}", request.id).into(),
+        );
+    }
+    let request = sqlx::query_as(concat!(
+        "with event as (
+             insert into custom_order_events (request_id, kind, from_status, to_status, actor, note)
+             values ($1, 'status', $2, $3, $4, $5)
+         )
+         update custom_orders
+         set status = $3, order_id = coalesce($6, order_id), updated_at = now()
+         where id = $1
+           and status = $2
+         returning ",
+        columns!(),
+    ))
+    .bind(request.id)
+    .bind(request.status)
+    .bind(next)
+    .bind(actor)
+    .bind(note)
+    .bind(order)
+    .fetch_one(conn)
+    .await?;
+    Ok(request)
+}
+
+pub async fn set_attention(
+    conn: &mut PgConnection,
+    id: CustomOrderId,
+    why: Option<&str>,
+) -> Result<()> {
+    sqlx::query("update custom_orders set attention = $2, updated_at = now() where id = $1")
+        .bind(id)
+        .bind(why)
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+pub async fn add_event(
+    conn: &mut PgConnection,
+    id: CustomOrderId,
+    kind: &str,
+    actor: &str,
+    note: &str,
+) -> Result<()> {
+    sqlx::query(
+        "insert into custom_order_events (request_id, kind, actor, note) values ($1, $2, $3, $4)",
+    )
+    .bind(id)
+    .bind(kind)
+    .bind(actor)
+    .bind(note)
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// The terms of a quote, as the shopkeeper names them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Terms {
+    pub currency: String,
+    pub amount: Cents,
+    pub shipping: Cents,
+    pub shipping_zone: Zone,
+    pub covers: String,
+    pub valid_days: i32,
+}
+
+/// Keeps the draft of a request's next quote, in place of an earlier one. The caller has locked the request.
+pub async fn save_draft(
+    conn: &mut PgConnection,
+    request: CustomOrderId,
+    terms: &Terms,
+    actor: &str,
+) -> Result<Quote> {
+    let quote = sqlx::query_as(concat!(
+        "insert into custom_order_quotes (id, request_id, currency, amount, shipping, shipping_zone, covers,
+                                          valid_days, actor)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+         on conflict (request_id) where state = 'draft' do update
+         set currency = excluded.currency, amount = excluded.amount, shipping = excluded.shipping,
+             shipping_zone = excluded.shipping_zone, covers = excluded.covers, valid_days = excluded.valid_days,
+             actor = excluded.actor, updated_at = now()
+         returning ",
+        quote_columns!(),
+    ))
+    .bind(QuoteId::new())
+    .bind(request)
+    .bind(&terms.currency)
+    .bind(terms.amount)
+    .bind(terms.shipping)
+    .bind(terms.shipping_zone)
+    .bind(&terms.covers)
+    .bind(terms.valid_days)
+    .bind(actor)
+    .fetch_one(conn)
+    .await?;
+    Ok(quote)
+}
+
+/// Every quote of a request, oldest first.
+pub async fn quotes(conn: &mut PgConnection, request: CustomOrderId) -> Result<Vec<Quote>> {
+    let quotes = sqlx::query_as(concat!(
+        "select ",
+        quote_columns!(),
+        "
+         from custom_order_quotes
+         where request_id = $1
+         order by created_at, id"
+    ))
+    .bind(request)
+    .fetch_all(conn)
+    .await?;
+    Ok(quotes)
+}
+
+/// The draft of a request's next quote.
+pub async fn find_draft(conn: &mut PgConnection, request: CustomOrderId) -> Result<Option<Quote>> {
+    let quote = sqlx::query_as(concat!(
+        "select ",
+        quote_columns!(),
+        "
+         from custom_order_quotes
+         where request_id = $1
+           and state = 'draft'"
+    ))
+    .bind(request)
+    .fetch_optional(conn)
+    .await?;
+    Ok(quote)
+}
+
+/// The quote of a request that is being asked for, can be paid, or was: there is at most one.
+pub async fn find_current(
+    conn: &mut PgConnection,
+    request: CustomOrderId,
+) -> Result<Option<Quote>> {
+    let quote = sqlx::query_as(concat!(
+        "select ",
+        quote_columns!(),
+        "
+         from custom_order_quotes
+         where request_id = $1
+           and state in ('asking', 'live', 'closing', 'paid')"
+    ))
+    .bind(request)
+    .fetch_optional(conn)
+    .await?;
+    Ok(quote)
+}
+
+pub async fn find_quote(conn: &mut PgConnection, id: QuoteId) -> Result<Option<Quote>> {
+    let quote = sqlx::query_as(concat!(
+        "select ",
+        quote_columns!(),
+        "
+         from custom_order_quotes
+         where id = $1"
+    ))
+    .bind(id)
+    .fetch_optional(conn)
+    .await?;
+    Ok(quote)
+}
+
+/// The request of a quote.
+pub async fn find_quote_request(
+    conn: &mut PgConnection,
+    id: QuoteId,
+) -> Result<Option<CustomOrderId>> {
+    let request = sqlx::query_scalar("select request_id from custom_order_quotes where id = $1")
+        .bind(id)
+        .fetch_optional(conn)
+        .await?;
+    Ok(request)
+}
+
+/// The quote whose payment link this is.
+pub async fn find_quote_of_link(conn: &mut PgConnection, link: &str) -> Result<Option<QuoteId>> {
+    let quote = sqlx::query_scalar("select id from custom_order_quotes where link_id = $1")
+        .bind(link)
+        .fetch_optional(conn)
+        .await?;
+    Ok(quote)
+}
+
+/// The call by which the link of a quote is asked for.
+pub async fn find_call(conn: &mut PgConnection, id: QuoteId) -> Result<Option<NewPaymentLink>> {
+    let call: Option<Option<Json<NewPaymentLink>>> =
+        sqlx::query_scalar("select call from custom_order_quotes where id = $1")
+            .bind(id)
+            .fetch_optional(conn)
+            .await?;
+    Ok(call.flatten().map(|Json(call)| call))
+}
+
+/// Moves a draft to the asking, with the whole call that is about to be made.
+pub async fn set_asking(conn: &mut PgConnection, call: &NewPaymentLink) -> Result<()> {
+    sqlx::query(
+        "update custom_order_quotes
+         set state = 'asking', call = $2, last_error = null, updated_at = now()
+         where id = $1
+           and state = 'draft'",
+    )
+    .bind(call.quote)
+    .bind(Json(call))
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Keeps that a try to reach Stripe failed. With `call`, the next try is this one.
+pub async fn record_failure(
+    conn: &mut PgConnection,
+    id: QuoteId,
+    error: &str,
+    call: Option<&NewPaymentLink>,
+) -> Result<()> {
+    sqlx::query(
+        "update custom_order_quotes
+         set last_error = $2, call = coalesce($3, call), updated_at = now(),
+             tries = case when $3 is null then tries + 1 else 0 end
+         where id = $1",
+    )
+    .bind(id)
+    .bind(error)
+    .bind(call.map(Json))
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Records the link of a quote in the asking; its time runs from now on.
+pub async fn set_live(
+    conn: &mut PgConnection,
+    id: QuoteId,
+    link: &str,
+    url: &str,
+) -> Result<Option<Quote>> {
+    let quote = sqlx::query_as(concat!(
+        "update custom_order_quotes
+         set state = 'live', link_id = $2, link_url = $3, last_error = null, updated_at = now(),
+             valid_until = now() + make_interval(days => valid_days)
+         where id = $1
+           and state = 'asking'
+         returning ",
+        quote_columns!(),
+    ))
+    .bind(id)
+    .bind(link)
+    .bind(url)
+    .fetch_optional(conn)
+    .await?;
+    Ok(quote)
+}
+
+/// Moves a quote on, and keeps what is to happen once its link is closed.
+pub async fn set_quote_state(
+    conn: &mut PgConnection,
+    id: QuoteId,
+    state: QuoteState,
+    next_move: Option<&NextMove>,
+    error: Option<&str>,
+) -> Result<()> {
+    sqlx::query(
+        "update custom_order_quotes
+         set state = $2, next_move = $3, last_error = $4, paying = paying and $2 = 'live', updated_at = now()
+         where id = $1",
+    )
+    .bind(id)
+    .bind(state)
+    .bind(next_move.map(Json))
+    .bind(error)
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Keeps whether a delayed payment is on its way.
+pub async fn set_paying(conn: &mut PgConnection, id: QuoteId, paying: bool) -> Result<()> {
+    sqlx::query("update custom_order_quotes set paying = $2, updated_at = now() where id = $1")
+        .bind(id)
+        .bind(paying)
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// Quotes whose time is over and that nobody is paying.
+pub async fn list_lapsed(conn: &mut PgConnection) -> Result<Vec<(CustomOrderId, QuoteId)>> {
+    let quotes = sqlx::query_as(
+        "select request_id, id
+         from custom_order_quotes
+         where state = 'live'
+           and not paying
+           and valid_until < now()
+         order by valid_until
+         limit 100",
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(quotes)
+}
+
+/// Quotes whose link has been in the making or closing since `before`.
+pub async fn list_hanging(
+    conn: &mut PgConnection,
+    before: DateTime<Utc>,
+) -> Result<Vec<(QuoteId, QuoteState)>> {
+    let quotes = sqlx::query_as(
+        "select id, state
+         from custom_order_quotes
+         where state in ('asking', 'closing')
+           and updated_at < $1
+         order by updated_at
+         limit 100",
+    )
+    .bind(before)
+    .fetch_all(conn)
+    .await?;
+    Ok(quotes)
+}

@@ -1,0 +1,295 @@
+//! From data to a message: pictures read, words written, templates filled, parts packed.
+
+use std::time::SystemTime;
+
+use anyhow::Context;
+use askama::Template;
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use lettre::Address;
+use lettre::message::header::{ContentType, Header, HeaderName, HeaderValue};
+use lettre::message::{Attachment, Mailbox, Message, MultiPart, SinglePart};
+
+use super::house::{House, Logo, one_line};
+use super::letter::Letter;
+use super::page::{Block, Page, Shown};
+use super::pictures::{Picture, PictureRef, Pictures, square};
+
+/// The most bytes of pictures in one letter, before they are encoded: with what that adds, a letter stays below the
+/// 25 MB that mail servers take.
+const MOST_BYTES: usize = 15 * 1024 * 1024;
+
+/// The longest line of a letter's text.
+const WIDTH: usize = 76;
+
+/// The side of an order line's picture, in pixels: twice what is shown, for fine screens.
+const LINE_SIDE: u32 = 128;
+/// The width of a photograph shown in a letter, and of one sent along.
+const SHOWN_WIDTH: u32 = 1040;
+const ATTACHED_WIDTH: u32 = 1600;
+
+/// A letter as people read it.
+pub struct Composed {
+    pub subject: String,
+    pub html: String,
+    pub text: String,
+    /// The pictures that the HTML shows, by their Content-ID.
+    inside: Vec<(String, Picture)>,
+    attached: Vec<Picture>,
+}
+
+/// From whom to whom, and under which id.
+pub struct Addressed<'a> {
+    pub to: Address,
+    pub copy: Option<Address>,
+    pub reply_to: Option<Address>,
+    pub message_id: &'a str,
+}
+
+#[derive(Template)]
+#[template(path = "letter.html")]
+struct Html<'a> {
+    page: &'a Page,
+    shop: &'a str,
+    url: &'a str,
+    logo: Option<String>,
+    color: String,
+    on_color: &'static str,
+    beads: Vec<String>,
+    /// Whether any line has a picture.
+    pictured: bool,
+    sans: &'static str,
+    serif: &'static str,
+}
+
+#[derive(Template)]
+#[template(path = "letter.txt", escape = "none")]
+struct Text<'a> {
+    page: &'a Page,
+    shop: &'a str,
+    url: &'a str,
+}
+
+/// Writes a letter. `id` makes the names of its parts unique.
+///
+/// # Errors
+/// Only for a fault of the templates.
+pub async fn compose(
+    letter: &Letter,
+    house: &House,
+    pictures: &impl Pictures,
+    id: &str,
+) -> anyhow::Result<Composed> {
+    let mut parts = Parts {
+        id: format!("{id}@{}", house.domain()),
+        inside: Vec::new(),
+        attached: Vec::new(),
+        bytes: 0,
+    };
+    let logo = match &house.logo {
+        Some(Logo::Inside(picture)) => parts.show(picture.clone()),
+        Some(Logo::Elsewhere(url)) => Some(url.clone()),
+        None => None,
+    };
+    let shown = read_pictures(letter, pictures, &mut parts).await;
+    let page = Page::new(letter, house, &shown);
+    let html = Html {
+        page: &page,
+        shop: &house.name,
+        url: &house.url,
+        logo,
+        color: house.color.to_string(),
+        on_color: house.on_color(),
+        beads: beads(house),
+        pictured: shown.lines.iter().any(Option::is_some),
+        sans: "font-family:-apple-system,BlinkMacSystemFont,'Segoe UI',Roboto,Helvetica,Arial,sans-serif",
+        serif: "font-family:Georgia,'Times New Roman',Times,serif",
+    };
+    let text = Text {
+        page: &page,
+        shop: &house.name,
+        url: &house.url,
+    };
+    Ok(Composed {
+        subject: one_line(&page.subject, 200),
+        html: html.render().context("the HTML of a letter")?,
+        text: text.render().context("the text of a letter")?,
+        inside: parts.inside,
+        attached: parts.attached,
+    })
+}
+
+/// The pictures of a letter, within its size.
+struct Parts {
+    /// What their ids end in.
+    id: String,
+    inside: Vec<(String, Picture)>,
+    attached: Vec<Picture>,
+    bytes: usize,
+}
+
+impl Parts {
+    /// Takes in a picture that the HTML shows; returns what `src` says of it. None: it does not fit any more.
+    fn show(&mut self, picture: Picture) -> Option<String> {
+        self.count(&picture)?;
+        let id = format!("{}.{}", self.inside.len() + 1, self.id);
+        let source = format!("cid:{id}");
+        self.inside.push((id, picture));
+        Some(source)
+    }
+
+    /// Takes in a picture that is sent along. None: it does not fit any more.
+    fn attach(&mut self, picture: Picture) -> Option<()> {
+        self.count(&picture)?;
+        self.attached.push(picture);
+        Some(())
+    }
+
+    fn count(&mut self, picture: &Picture) -> Option<()> {
+        let bytes = self.bytes + picture.bytes.len();
+        (bytes <= MOST_BYTES).then(|| self.bytes = bytes)
+    }
+}
+
+async fn read_pictures(letter: &Letter, pictures: &impl Pictures, parts: &mut Parts) -> Shown {
+    let mut shown = Shown::default();
+    for image in letter.line_images() {
+        let source = show_line(image, pictures, parts).await;
+        shown.lines.push(source);
+    }
+    for id in letter.finished_photographs() {
+        let picture = pictures.read(PictureRef::Kept(id), SHOWN_WIDTH).await;
+        shown
+            .photographs
+            .extend(picture.and_then(|picture| parts.show(picture)));
+    }
+    for id in letter.attached_photographs() {
+        let picture = pictures.read(PictureRef::Kept(id), ATTACHED_WIDTH).await;
+        match picture.and_then(|picture| parts.attach(picture)) {
+            Some(()) => shown.attached += 1,
+            None => shown.left_out += 1,
+        }
+    }
+    shown
+}
+
+async fn show_line(
+    image: Option<&str>,
+    pictures: &impl Pictures,
+    parts: &mut Parts,
+) -> Option<String> {
+    let image = image?;
+    if !image.starts_with('/') {
+        return image.starts_with("https://").then(|| image.to_owned());
+    }
+    let picture = pictures.read(PictureRef::Path(image), LINE_SIDE).await?;
+    parts.show(square(picture, LINE_SIDE).await?)
+}
+
+/// A string of beads: the shop's colour, deepened and lightened in turn.
+fn beads(house: &House) -> Vec<String> {
+    let blend = |with: u8, share: u32| {
+        let part = |own: u8| (u32::from(own) * (100 - share) + u32::from(with) * share) / 100;
+        let [red, green, blue] = house.color.0.map(part);
+        format!("#{red:02x}{green:02x}{blue:02x}")
+    };
+    let string = [blend(0, 0), blend(255, 35), blend(0, 35), blend(255, 70)];
+    string.iter().cycle().take(36).cloned().collect()
+}
+
+/// The text in lines of at most [`WIDTH`], each behind the indent. A word that is longer stays whole: it may be a link.
+fn wrapped(text: &str, indent: &str) -> String {
+    let options = textwrap::Options::new(WIDTH)
+        .initial_indent(indent)
+        .subsequent_indent(indent)
+        .break_words(false);
+    let mut lines = Vec::new();
+    for line in text.lines() {
+        match line.trim() {
+            "" => lines.push(indent.trim_end().to_owned()),
+            _ => lines.extend(textwrap::wrap(line, &options).into_iter().map(String::from)),
+        }
+    }
+    lines.join("\n")
+}
+
+impl Composed {
+    /// The HTML with its pictures in it, for a browser.
+    pub fn standalone(&self) -> String {
+        let mut html = self.html.clone();
+        for (id, picture) in &self.inside {
+            let data = BASE64_STANDARD.encode(&picture.bytes);
+            // Escaped text has no quotation marks, so this is a picture's source and nothing else.
+            html = html.replace(
+                &format!("\"cid:{id}\""),
+                &format!("\"data:{};base64,{data}\"", picture.mime),
+            );
+        }
+        html
+    }
+
+    /// The message as it goes over the wire.
+    ///
+    /// # Errors
+    /// Only for a fault of ours: what a letter says was made fit for a message before.
+    pub fn message(self, house: &House, addressed: Addressed<'_>) -> anyhow::Result<Vec<u8>> {
+        let mut message = Message::builder()
+            .date(SystemTime::now())
+            .from(house.from.clone())
+            .to(Mailbox::new(None, addressed.to))
+            .subject(self.subject)
+            .message_id(Some(addressed.message_id.to_owned()))
+            .header(AutoSubmitted);
+        if let Some(copy) = addressed.copy {
+            message = message.cc(Mailbox::new(None, copy));
+        }
+        if let Some(reply_to) = addressed.reply_to {
+            message = message.reply_to(Mailbox::new(None, reply_to));
+        }
+        let mut shown = MultiPart::related().singlepart(SinglePart::html(self.html));
+        for (id, picture) in self.inside {
+            let kind = content_type(&picture)?;
+            shown = shown.singlepart(Attachment::new_inline(id).body(picture.bytes, kind));
+        }
+        let both = MultiPart::alternative()
+            .singlepart(SinglePart::plain(self.text))
+            .multipart(shown);
+        let message = if self.attached.is_empty() {
+            message.multipart(both)?
+        } else {
+            let mut all = MultiPart::mixed().multipart(both);
+            for (at, picture) in self.attached.into_iter().enumerate() {
+                let kind = content_type(&picture)?;
+                let end = picture.mime.rsplit('/').next().unwrap_or("jpeg");
+                let name = format!("photograph-{}.{}", at + 1, end.replace("jpeg", "jpg"));
+                all = all.singlepart(Attachment::new(name).body(picture.bytes, kind));
+            }
+            message.multipart(all)?
+        };
+        Ok(message.formatted())
+    }
+}
+
+fn content_type(picture: &Picture) -> anyhow::Result<ContentType> {
+    ContentType::parse(&picture.mime).with_context(|| format!("the kind {}", picture.mime))
+}
+
+/// Keeps out-of-office answers away: nobody sits at the other end.
+///
+/// Source: <https://www.rfc-editor.org/rfc/rfc3834#section-5>
+#[derive(Clone)]
+struct AutoSubmitted;
+
+impl Header for AutoSubmitted {
+    fn name() -> HeaderName {
+        HeaderName::new_from_ascii_str("Auto-Submitted")
+    }
+
+    fn parse(_: &str) -> Result<AutoSubmitted, Box<dyn std::error::Error + Send + Sync>> {
+        Ok(AutoSubmitted)
+    }
+
+    fn display(&self) -> HeaderValue {
+        HeaderValue::new(Self::name(), "auto-generated".to_owned())
+    }
+}

@@ -1,0 +1,90 @@
+//! [`Mailer`]: the way out of the house, by SMTP or into a folder.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::Context;
+use lettre::Address;
+
+use super::house::House;
+use super::smtp::{Failure, Smtp};
+use crate::config::Config;
+
+/// Sends letters. Cheap to clone.
+#[derive(Clone)]
+pub struct Mailer(Arc<Inner>);
+
+struct Inner {
+    house: House,
+    way: Way,
+}
+
+enum Way {
+    Smtp(Box<Smtp>),
+    Folder(PathBuf),
+}
+
+/// A letter ready to go: from whom it is, is the house's to say.
+pub struct Envelope<'a> {
+    pub to: &'a Address,
+    pub copy: Option<&'a Address>,
+    /// The name of its file in a folder. A letter that is sent again overwrites itself.
+    pub file: &'a str,
+    pub message: &'a [u8],
+}
+
+impl Mailer {
+    /// # Errors
+    /// When the logo or a certificate cannot be read.
+    pub fn new(config: &Config) -> anyhow::Result<Mailer> {
+        let way = match &config.smtp {
+            Some(server) => Way::Smtp(Box::new(Smtp::new(server.clone(), config)?)),
+            None => Way::Folder(config.data_dir.join("mail")),
+        };
+        let house = House::new(config)?;
+        Ok(Mailer(Arc::new(Inner { house, way })))
+    }
+
+    /// The shop as its letters show it.
+    pub fn house(&self) -> &House {
+        &self.0.house
+    }
+
+    /// Hands a letter over, with what became of the copy where that was not taken.
+    ///
+    /// # Errors
+    /// Whether another attempt may succeed, and why this one did not.
+    pub(super) async fn deliver(&self, letter: Envelope<'_>) -> Result<Option<String>, Failure> {
+        match &self.0.way {
+            Way::Smtp(smtp) => {
+                let from = &self.0.house.from.email;
+                smtp.deliver(from, letter.to, letter.copy, letter.message)
+                    .await
+            }
+            Way::Folder(folder) => {
+                let (folder, file) = (folder.clone(), letter.file.to_owned());
+                let message = letter.message.to_vec();
+                let writing =
+                    tokio::task::spawn_blocking(move || write_whole(&folder, &file, &message));
+                match writing.await {
+                    Ok(Ok(())) => Ok(None),
+                    Ok(Err(error)) => Err(Failure::Passing(format!("{error:#}"))),
+                    Err(error) => Err(Failure::Passing(error.to_string())),
+                }
+            }
+        }
+    }
+}
+
+/// Writes a file whole or not at all, over one of the same name.
+fn write_whole(folder: &Path, name: &str, bytes: &[u8]) -> anyhow::Result<()> {
+    let write = || -> anyhow::Result<()> {
+        std::fs::create_dir_all(folder)?;
+        let mut draft = tempfile::Builder::new().prefix(".").tempfile_in(folder)?;
+        draft.write_all(bytes)?;
+        draft.persist(folder.join(name))?;
+        Ok(())
+    };
+    write().with_context(|| format!("writing a letter into {}", folder.display()))
+}

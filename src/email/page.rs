@@ -1,0 +1,539 @@
+//! What each letter says: a subject, a heading, and blocks that the templates turn into HTML and text.
+
+use chrono::{DateTime, Utc};
+
+use super::house::{House, one_line};
+use super::letter::{
+    Letter, OrderFacts, ParcelFacts, QuoteFacts, Refusal, RefusalFacts, RequestFacts,
+};
+use crate::money::Cents;
+
+/// A letter's words.
+pub struct Page {
+    pub subject: String,
+    /// What a list of letters shows beside the subject.
+    pub preview: String,
+    pub heading: String,
+    pub blocks: Vec<Block>,
+    /// To the shop itself: without the house's polite last lines.
+    pub inside: bool,
+}
+
+/// A part of a letter.
+pub enum Block {
+    Text(String),
+    /// Somebody's own words, with their line breaks.
+    Quote {
+        title: &'static str,
+        text: String,
+    },
+    /// Names and values.
+    Facts(Vec<(&'static str, String)>),
+    Lines(Vec<Line>),
+    /// Names and amounts; the last is what it comes to.
+    Sum(Vec<(&'static str, String)>),
+    Address {
+        title: &'static str,
+        lines: Vec<String>,
+    },
+    Button {
+        label: String,
+        url: String,
+    },
+    Link {
+        label: &'static str,
+        url: String,
+    },
+    /// Sources of pictures, shown in the letter's full width.
+    Photographs(Vec<String>),
+    /// A remark in small letters.
+    Remark(String),
+}
+
+/// A line of an order.
+pub struct Line {
+    /// What `src` says; none where there is no picture.
+    pub picture: Option<String>,
+    pub name: String,
+    pub detail: Option<String>,
+    pub quantity: i32,
+    pub unit_price: String,
+    pub amount: String,
+}
+
+/// The pictures that could be read, by what `src` says of them.
+#[derive(Default)]
+pub struct Shown {
+    /// One for each line of the order.
+    pub lines: Vec<Option<String>>,
+    /// Of the finished piece.
+    pub photographs: Vec<String>,
+    pub attached: usize,
+    /// Photographs that could not be sent along.
+    pub left_out: usize,
+}
+
+impl Page {
+    /// Writes a letter.
+    pub fn new(letter: &Letter, house: &House, shown: &Shown) -> Page {
+        let shop = &house.name;
+        match letter {
+            Letter::OrderConfirmation { order } => order_confirmation(order, shop, shown),
+            Letter::OrderShipped { order, parcel } => order_shipped(order, parcel, shop, shown),
+            Letter::OrderRefunded {
+                order,
+                amount,
+                refunded,
+            } => order_refunded(order, *amount, *refunded, shop),
+            Letter::CouldNotFulfil { refusal } => could_not_fulfil(refusal, shop),
+            Letter::CouldNotFulfilNotice { refusal } => could_not_fulfil_notice(refusal),
+            Letter::NewRequest { request, email } => new_request(request, email, shown),
+            Letter::RequestReceived { request } => request_received(request, shop),
+            Letter::RequestApproved { request, quote } => request_approved(request, quote),
+            Letter::PaymentReceived { request, order } => payment_received(request, order),
+            Letter::RequestRejected { request, reason } => request_rejected(request, reason),
+            Letter::CustomShipped {
+                request,
+                order,
+                parcel,
+            } => custom_shipped(request, order, parcel, shop, shown),
+        }
+    }
+}
+
+fn order_confirmation(order: &OrderFacts, shop: &str, shown: &Shown) -> Page {
+    let total = order.total.in_currency(&order.currency);
+    let mut blocks = vec![
+        greeting(order.customer_name.as_deref()),
+        Block::Text(
+            "Thank you: your order is paid, and we are getting it ready to ship. You will hear from us again as soon as \
+             it is on its way."
+                .to_owned(),
+        ),
+        Block::Facts(order_facts(order)),
+        Block::Lines(lines(order, shown)),
+        sum(order),
+    ];
+    blocks.extend(address(order));
+    Page {
+        subject: format!("Order Confirmation - {shop}"),
+        preview: format!("Order {}, {total}", order.number),
+        heading: "Thank you for your order".to_owned(),
+        blocks,
+        inside: false,
+    }
+}
+
+fn order_shipped(order: &OrderFacts, parcel: &ParcelFacts, shop: &str, shown: &Shown) -> Page {
+    let mut blocks = vec![
+        greeting(order.customer_name.as_deref()),
+        Block::Text(format!(
+            "Good news: your order {} has left our workshop and is on its way to you.",
+            order.number
+        )),
+    ];
+    blocks.extend(parcel_blocks(parcel, shown));
+    blocks.push(Block::Lines(lines(order, shown)));
+    blocks.extend(address(order));
+    Page {
+        subject: format!("Your Order Has Shipped! - {shop}"),
+        preview: format!("Order {} is on its way", order.number),
+        heading: "Your order is on its way".to_owned(),
+        blocks,
+        inside: false,
+    }
+}
+
+fn order_refunded(order: &OrderFacts, amount: Cents, refunded: Cents, shop: &str) -> Page {
+    let money = |amount: Cents| amount.in_currency(&order.currency);
+    let how = if refunded >= order.total {
+        "That is all that you had paid."
+    } else {
+        "The rest of your order stands."
+    };
+    let mut sums = vec![("Order total", money(order.total))];
+    if refunded != amount {
+        sums.push(("Given back before", money(Cents(refunded.0 - amount.0))));
+    }
+    sums.push(("Given back now", money(amount)));
+    Page {
+        subject: format!("Your Refund - {shop}"),
+        preview: format!("{} of order {}", money(amount), order.number),
+        heading: "Your refund".to_owned(),
+        blocks: vec![
+            greeting(order.customer_name.as_deref()),
+            Block::Text(format!(
+                "We have given you back {} of your order {}. {how}",
+                money(amount),
+                order.number
+            )),
+            Block::Sum(sums),
+            Block::Remark(BANKS.to_owned()),
+        ],
+        inside: false,
+    }
+}
+
+const BANKS: &str =
+    "The money goes back the way it came. Banks take five to ten business days to show it.";
+
+fn could_not_fulfil(refusal: &RefusalFacts, shop: &str) -> Page {
+    let amount = refusal.amount.in_currency(&refusal.currency);
+    let why = match refusal.why {
+        Refusal::SoldMeanwhile => {
+            "While your payment was on its way, the time for which we could hold your pieces ran out, and somebody else \
+             bought them. Most of our pieces exist only once, so we cannot send you another."
+        }
+        Refusal::PaidTwice => {
+            "This order had been paid already. Your first payment stands, and so does your order."
+        }
+        Refusal::AmountDiffers => {
+            "The amount that reached us is not what the order comes to, so we could not accept the payment."
+        }
+        Refusal::QuoteClosed => {
+            "The quote that you paid was no longer open. Please write to us if you would still like the piece: we will \
+             gladly send you a new one."
+        }
+    };
+    Page {
+        subject: format!("About Your Payment - {shop}"),
+        preview: format!("Your payment of {amount} is given back in full"),
+        heading: "Your payment is on its way back".to_owned(),
+        blocks: vec![
+            greeting(refusal.customer_name.as_deref()),
+            Block::Text(format!(
+                "We received a payment of {amount} from you, and we are sorry that we cannot keep it. {why}"
+            )),
+            Block::Text(
+                "You need not do anything: the whole amount is being given back to you.".to_owned(),
+            ),
+            Block::Facts(vec![("For", refusal.about.clone()), ("Given back", amount)]),
+            Block::Remark(BANKS.to_owned()),
+        ],
+        inside: false,
+    }
+}
+
+fn could_not_fulfil_notice(refusal: &RefusalFacts) -> Page {
+    let amount = refusal.amount.in_currency(&refusal.currency);
+    let why = match refusal.why {
+        Refusal::SoldMeanwhile => "It came after the hold had run out, and the pieces are sold.",
+        Refusal::PaidTwice => "It was paid already.",
+        Refusal::AmountDiffers => "The amount or the currency is not what was asked for.",
+        Refusal::QuoteClosed => "The quote had been withdrawn or replaced, or had lapsed.",
+    };
+    let mut facts = vec![("For", refusal.about.clone())];
+    facts.extend(refusal.customer_name.clone().map(|name| ("From", name)));
+    facts.push(("Amount", amount.clone()));
+    Page {
+        subject: format!("Payment Given Back: {}", one_line(&refusal.about, 60)),
+        preview: format!("{amount}. {why}"),
+        heading: "A payment is given back".to_owned(),
+        blocks: vec![
+            Block::Text(format!(
+                "A payment could not become an order and is given back in full, by itself. {why}"
+            )),
+            Block::Facts(facts),
+            Block::Remark(
+                "The customer gets a letter about it, too. Should the refund fail, the order will say so.".to_owned(),
+            ),
+        ],
+        inside: true,
+    }
+}
+
+fn new_request(request: &RequestFacts, email: &str, shown: &Shown) -> Page {
+    let name = one_line(&request.customer_name, 100);
+    let mut facts = vec![("From", name.clone()), ("Email", one_line(email, 254))];
+    facts.extend(
+        request
+            .colors
+            .as_deref()
+            .map(|colors| ("Colors", one_line(colors, 500))),
+    );
+    facts.push(("Request", request.number.clone()));
+    let mut blocks = vec![
+        Block::Text(format!("{name} would like a piece made.")),
+        Block::Facts(facts),
+        Block::Quote {
+            title: "What they would like",
+            text: request.description.clone(),
+        },
+    ];
+    let photographs = |count: usize| match count {
+        1 => "1 photograph".to_owned(),
+        count => format!("{count} photographs"),
+    };
+    if shown.attached > 0 {
+        blocks.push(Block::Remark(format!(
+            "Attached: {}.",
+            photographs(shown.attached)
+        )));
+    }
+    if shown.left_out > 0 {
+        blocks.push(Block::Remark(format!(
+            "Not attached, because they are too large or could not be read: {}. All are kept with the request.",
+            photographs(shown.left_out)
+        )));
+    }
+    blocks.push(Block::Remark(format!(
+        "Answer this letter to write to {name}."
+    )));
+    Page {
+        subject: format!("New Custom Order Request from {name}"),
+        preview: one_line(&request.description, 100),
+        heading: "A new request".to_owned(),
+        blocks,
+        inside: true,
+    }
+}
+
+/// It repeats nothing of what came in, not even a name: the address may be somebody else's, and this letter is sent to
+/// whatever address a visitor types.
+fn request_received(request: &RequestFacts, shop: &str) -> Page {
+    let mut blocks = vec![
+        greeting(None),
+        Block::Text(format!(
+            "Your request for a piece made by hand has reached {shop}. We read every one ourselves, and answer within a \
+             few days."
+        )),
+        Block::Facts(vec![("Request", request.number.clone())]),
+    ];
+    blocks.extend(status_link(request));
+    blocks.push(Block::Remark(
+        "You did not ask us for anything? Then somebody mistyped their address, and you need not do anything.".to_owned(),
+    ));
+    Page {
+        subject: "We Have Your Custom Order Request".to_owned(),
+        preview: format!("Request {}: we will answer soon", request.number),
+        heading: "We have your request".to_owned(),
+        blocks,
+        inside: false,
+    }
+}
+
+fn request_approved(request: &RequestFacts, quote: &QuoteFacts) -> Page {
+    let money = |amount: Cents| amount.in_currency(&quote.currency);
+    let mut sums = vec![("Your piece", money(quote.amount))];
+    if quote.shipping > Cents::ZERO {
+        sums.push(("Shipping", money(quote.shipping)));
+    }
+    sums.push(("Total", money(quote.total)));
+    let mut blocks = vec![
+        greeting(Some(&request.customer_name)),
+        Block::Text(
+            "We would love to make the piece that you described. This is what it will cost; as soon as it is paid, we \
+             begin."
+                .to_owned(),
+        ),
+    ];
+    if !quote.covers.trim().is_empty() {
+        blocks.push(Block::Quote {
+            title: "What the price covers",
+            text: quote.covers.clone(),
+        });
+    }
+    blocks.push(Block::Sum(sums));
+    blocks.extend(button(
+        format!("Pay {}", money(quote.total)),
+        Some(&quote.payment_url),
+    ));
+    blocks.push(Block::Remark(format!(
+        "The offer is open until {}. The link can be paid once.",
+        date(quote.valid_until)
+    )));
+    blocks.extend(your_request(request));
+    Page {
+        subject: "Your Custom Order Request Has Been Approved!".to_owned(),
+        preview: format!(
+            "{}, open until {}",
+            money(quote.total),
+            date(quote.valid_until)
+        ),
+        heading: "We would love to make it".to_owned(),
+        blocks,
+        inside: false,
+    }
+}
+
+fn payment_received(request: &RequestFacts, order: &OrderFacts) -> Page {
+    let mut blocks = vec![
+        greeting(Some(&request.customer_name)),
+        Block::Text(
+            "Thank you: your payment has arrived, and your piece is in production. We will send you photographs of it \
+             when it is on its way."
+                .to_owned(),
+        ),
+        Block::Facts(order_facts(order)),
+        sum(order),
+    ];
+    blocks.extend(address(order));
+    blocks.extend(your_request(request));
+    Page {
+        subject: "Payment Received - Your Custom Order is in Production!".to_owned(),
+        preview: format!(
+            "Order {}, {}",
+            order.number,
+            order.total.in_currency(&order.currency)
+        ),
+        heading: "Your piece is in production".to_owned(),
+        blocks,
+        inside: false,
+    }
+}
+
+fn request_rejected(request: &RequestFacts, reason: &str) -> Page {
+    let mut blocks = vec![
+        greeting(Some(&request.customer_name)),
+        Block::Text(
+            "Thank you for telling us of the piece that you would like. We are sorry that we cannot make this one."
+                .to_owned(),
+        ),
+    ];
+    if !reason.trim().is_empty() {
+        blocks.push(Block::Quote {
+            title: "Why",
+            text: reason.to_owned(),
+        });
+    }
+    blocks.push(Block::Text(
+        "If you have another idea, answer this letter: we are glad to hear of it.".to_owned(),
+    ));
+    blocks.extend(your_request(request));
+    Page {
+        subject: "Update on Your Custom Order Request".to_owned(),
+        preview: "We are sorry that we cannot make this one".to_owned(),
+        heading: "About your request".to_owned(),
+        blocks,
+        inside: false,
+    }
+}
+
+fn custom_shipped(
+    request: &RequestFacts,
+    order: &OrderFacts,
+    parcel: &ParcelFacts,
+    shop: &str,
+    shown: &Shown,
+) -> Page {
+    let mut blocks = vec![
+        greeting(Some(&request.customer_name)),
+        Block::Text("Your piece is finished, and on its way to you.".to_owned()),
+    ];
+    blocks.extend(parcel_blocks(parcel, shown));
+    blocks.extend(address(order));
+    blocks.extend(your_request(request));
+    Page {
+        subject: format!("Your Custom Order Has Shipped! - {shop}"),
+        preview: format!("Order {} is on its way", order.number),
+        heading: "Your piece is on its way".to_owned(),
+        blocks,
+        inside: false,
+    }
+}
+
+fn greeting(name: Option<&str>) -> Block {
+    let name = one_line(name.unwrap_or_default(), 100);
+    Block::Text(match name.as_str() {
+        "" => "Hello,".to_owned(),
+        name => format!("Hello {name},"),
+    })
+}
+
+fn order_facts(order: &OrderFacts) -> Vec<(&'static str, String)> {
+    let mut facts = vec![("Order", order.number.clone())];
+    facts.extend(order.paid_at.map(|at| ("Paid", date(at))));
+    facts
+}
+
+fn lines(order: &OrderFacts, shown: &Shown) -> Vec<Line> {
+    let line = |(at, line): (usize, &super::letter::LineFacts)| Line {
+        picture: shown.lines.get(at).cloned().flatten(),
+        name: line.name.clone(),
+        detail: line.detail.clone(),
+        quantity: line.quantity,
+        unit_price: line.unit_price.in_currency(&order.currency),
+        // A sum that fits nowhere was never paid.
+        amount: line
+            .unit_price
+            .times(line.quantity)
+            .unwrap_or(line.unit_price)
+            .in_currency(&order.currency),
+    };
+    order.lines.iter().enumerate().map(line).collect()
+}
+
+fn sum(order: &OrderFacts) -> Block {
+    let money = |amount: Cents| amount.in_currency(&order.currency);
+    let mut sums = vec![
+        ("Subtotal", money(order.subtotal)),
+        ("Shipping", money(order.shipping)),
+    ];
+    if order.tax != Cents::ZERO {
+        sums.push(("Tax", money(order.tax)));
+    }
+    sums.push(("Total", money(order.total)));
+    Block::Sum(sums)
+}
+
+fn address(order: &OrderFacts) -> Option<Block> {
+    let address = order.shipping_address.as_ref()?.lines();
+    let name = one_line(order.shipping_name.as_deref().unwrap_or_default(), 200);
+    let mut lines: Vec<String> = (!name.is_empty()).then_some(name).into_iter().collect();
+    lines.extend(address);
+    (!lines.is_empty()).then_some(Block::Address {
+        title: "Ships to",
+        lines,
+    })
+}
+
+fn parcel_blocks(parcel: &ParcelFacts, shown: &Shown) -> Vec<Block> {
+    let mut facts = vec![("Shipped", date(parcel.shipped_at))];
+    facts.extend(parcel.carrier.clone().map(|carrier| ("Carrier", carrier)));
+    facts.extend(
+        parcel
+            .tracking_number
+            .clone()
+            .map(|number| ("Tracking number", number)),
+    );
+    let mut blocks = Vec::new();
+    if !shown.photographs.is_empty() {
+        blocks.push(Block::Photographs(shown.photographs.clone()));
+    }
+    blocks.push(Block::Facts(facts));
+    blocks.extend(button(
+        "Follow the parcel".to_owned(),
+        parcel.tracking_url.as_deref(),
+    ));
+    blocks
+}
+
+fn your_request(request: &RequestFacts) -> Vec<Block> {
+    let mut blocks = vec![Block::Quote {
+        title: "Your request",
+        text: request.description.clone(),
+    }];
+    blocks.extend(status_link(request));
+    blocks
+}
+
+fn status_link(request: &RequestFacts) -> Option<Block> {
+    page_at(request.status_url.as_deref()).map(|url| Block::Link {
+        label: "See where your request stands",
+        url,
+    })
+}
+
+fn button(label: String, url: Option<&str>) -> Option<Block> {
+    page_at(url).map(|url| Block::Button { label, url })
+}
+
+/// The address, if it is one of a web page and of nothing else that a click could set off.
+fn page_at(url: Option<&str>) -> Option<String> {
+    let url = url::Url::parse(url?).ok()?;
+    matches!(url.scheme(), "https" | "http").then(|| url.into())
+}
+
+fn date(at: DateTime<Utc>) -> String {
+    at.format("%B %-d, %Y").to_string()
+}

@@ -1,0 +1,74 @@
+//! The pictures in letters: where they come from, and how they are made small.
+
+use std::io::Cursor;
+
+use image::codecs::jpeg::JpegEncoder;
+use image::imageops::FilterType;
+use image::{DynamicImage, ImageReader, Limits, Rgb, RgbImage};
+
+use crate::ids::PictureId;
+
+/// A picture's file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Picture {
+    pub bytes: Vec<u8>,
+    /// As `image/jpeg`.
+    pub mime: String,
+}
+
+/// A picture that a letter shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PictureRef<'a> {
+    /// `/media/…`, as products have them.
+    Path(&'a str),
+    /// One that a visitor or the shopkeeper sent in.
+    Kept(&'a PictureId),
+}
+
+/// Where the pictures of letters come from.
+pub trait Pictures: Sync {
+    /// The picture in about this width (pixels), or larger. None: it cannot be read, and the letter goes without.
+    fn read(
+        &self,
+        picture: PictureRef<'_>,
+        width: u32,
+    ) -> impl Future<Output = Option<Picture>> + Send;
+}
+
+/// A square of the picture's middle, as a JPEG, which every mail program shows. None for what cannot be decoded.
+pub async fn square(picture: Picture, side: u32) -> Option<Picture> {
+    tokio::task::spawn_blocking(move || {
+        let mut reader = ImageReader::new(Cursor::new(picture.bytes))
+            .with_guessed_format()
+            .ok()?;
+        let mut limits = Limits::default();
+        limits.max_image_width = Some(12_000);
+        limits.max_image_height = Some(12_000);
+        reader.limits(limits);
+        let small = reader
+            .decode()
+            .ok()?
+            .resize_to_fill(side, side, FilterType::Triangle);
+        let mut bytes = Vec::new();
+        JpegEncoder::new_with_quality(&mut bytes, 85)
+            .encode_image(&on_white(&small))
+            .ok()?;
+        let mime = "image/jpeg".to_owned();
+        Some(Picture { bytes, mime })
+    })
+    .await
+    .ok()?
+}
+
+/// JPEG knows no transparency.
+fn on_white(picture: &DynamicImage) -> RgbImage {
+    let picture = picture.to_rgba8();
+    RgbImage::from_fn(picture.width(), picture.height(), |x, y| {
+        let [red, green, blue, alpha] = picture.get_pixel(x, y).0.map(u32::from);
+        let mix = |part: u32| {
+            let mixed = (part * alpha + 255 * (255 - alpha)) / 255;
+            u8::try_from(mixed).unwrap_or(u8::MAX)
+        };
+        Rgb([red, green, blue].map(mix))
+    })
+}

@@ -1,0 +1,255 @@
+//! A sample of every letter, for those who look at how letters look.
+
+use chrono::{DateTime, TimeZone, Utc};
+use uuid::Uuid;
+
+use super::letter::{
+    Letter, LineFacts, OrderFacts, ParcelFacts, QuoteFacts, Refusal, RefusalFacts, RequestFacts,
+};
+use crate::address::Address;
+use crate::ids::{CustomOrderId, PictureId};
+use crate::money::Cents;
+
+/// Every kind of letter, by a name of its own. Pictures are those of the demo catalogue; kept ones are named by
+/// [`photographs`].
+pub fn letters() -> Vec<(&'static str, Letter)> {
+    let email = "maya.tallchief@example.com".to_owned();
+    vec![
+        ("order_confirmation", Letter::OrderConfirmation { order: order() }),
+        (
+            "order_confirmation_abroad",
+            Letter::OrderConfirmation { order: order_abroad() },
+        ),
+        (
+            "order_shipped",
+            Letter::OrderShipped {
+                order: order(),
+                parcel: parcel(Vec::new()),
+            },
+        ),
+        (
+            "order_refunded",
+            Letter::OrderRefunded {
+                order: order(),
+                amount: Cents(1200),
+                refunded: Cents(1200),
+            },
+        ),
+        ("could_not_fulfil", Letter::CouldNotFulfil { refusal: refusal() }),
+        ("could_not_fulfil_notice", Letter::CouldNotFulfilNotice { refusal: refusal() }),
+        (
+            "new_request",
+            Letter::NewRequest {
+                request: RequestFacts {
+                    status_url: None,
+                    ..request()
+                },
+                email,
+            },
+        ),
+        (
+            "request_received",
+            Letter::RequestReceived { request: request() },
+        ),
+        (
+            "request_approved",
+            Letter::RequestApproved {
+                request: request(),
+                quote: QuoteFacts {
+                    amount: Cents(14_500),
+                    shipping: Cents(500),
+                    total: Cents(15_000),
+                    currency: "usd".to_owned(),
+                    covers: "A Classic BIC case in turquoise, coral and gold, after your drawing.\nAbout 1,900 glass \
+                             beads, two to three weeks of work."
+                        .to_owned(),
+                    valid_until: day(12, 8),
+                    payment_url: "https://buy.stripe.com/test_14k5mBd0qf2x".to_owned(),
+                },
+            },
+        ),
+        (
+            "payment_received",
+            Letter::PaymentReceived {
+                request: request(),
+                order: custom_order(),
+            },
+        ),
+        (
+            "request_rejected",
+            Letter::RequestRejected {
+                request: request(),
+                reason: "The drawing has finer lines than beads can show.\n\nIf you can do with a simpler outline, please \
+                         send it to us again."
+                    .to_owned(),
+            },
+        ),
+        (
+            "custom_shipped",
+            Letter::CustomShipped {
+                request: request(),
+                order: custom_order(),
+                parcel: parcel(photographs()[..1].to_vec()),
+            },
+        ),
+    ]
+}
+
+/// The photographs that the samples name.
+pub fn photographs() -> [PictureId; 2] {
+    ["1", "2"].map(|digit| PictureId(digit.repeat(64)))
+}
+
+fn day(month: u32, day: u32) -> DateTime<Utc> {
+    Utc.with_ymd_and_hms(2026, month, day, 15, 4, 0)
+        .single()
+        .expect("a day of the calendar")
+}
+
+fn line(name: &str, detail: &str, quantity: i32, price: i64, image: Option<&str>) -> LineFacts {
+    LineFacts {
+        name: name.to_owned(),
+        detail: Some(detail.to_owned()),
+        quantity,
+        unit_price: Cents(price),
+        image: image.map(|name| format!("/media/demo/{name}-a.png")),
+    }
+}
+
+fn order() -> OrderFacts {
+    OrderFacts {
+        number: "SB-1042".to_owned(),
+        paid_at: Some(day(11, 24)),
+        currency: "usd".to_owned(),
+        lines: vec![
+            line(
+                "Lantern Star",
+                "Star Path · Classic BIC",
+                1,
+                5400,
+                Some("lantern-star"),
+            ),
+            line(
+                "Tidewalk",
+                "Water & Shore · Mini BIC",
+                2,
+                4700,
+                Some("tidewalk"),
+            ),
+            line(
+                "Moon over the Ridge",
+                "Uncategorized · Classic BIC",
+                1,
+                6200,
+                Some("moon-over-the-ridge"),
+            ),
+        ],
+        subtotal: Cents(21_000),
+        shipping: Cents(500),
+        tax: Cents::ZERO,
+        total: Cents(21_500),
+        customer_name: Some("Maya Tallchief".to_owned()),
+        shipping_name: Some("Maya Tallchief".to_owned()),
+        shipping_address: Some(Address {
+            line1: Some("2817 NW Thurman Street".to_owned()),
+            line2: Some("Apt 4".to_owned()),
+            city: Some("Portland".to_owned()),
+            state: Some("OR".to_owned()),
+            postal_code: Some("97210".to_owned()),
+            country: Some("US".to_owned()),
+        }),
+    }
+}
+
+/// What is long, foreign or missing.
+fn order_abroad() -> OrderFacts {
+    OrderFacts {
+        number: "SB-10427".to_owned(),
+        currency: "eur".to_owned(),
+        lines: vec![
+            line(
+                "A Very Long Name for a Small Piece, Which Somebody Thought of on a Long Winter Evening",
+                "Donaudampfschifffahrtsgesellschaftskollektion · Classic BIC",
+                12,
+                104_900,
+                None,
+            ),
+            line(
+                "Grandmother’s Window <No. 3>",
+                "Windows & Doors · Mini BIC",
+                1,
+                4700,
+                Some("grandmothers-window"),
+            ),
+        ],
+        subtotal: Cents(1_263_500),
+        shipping: Cents(2000),
+        tax: Cents(24_087),
+        total: Cents(1_289_587),
+        customer_name: Some("Jürgen von der Wellen-Großmann".to_owned()),
+        shipping_name: Some("Familie Jürgen von der Wellen-Großmann".to_owned()),
+        shipping_address: Some(Address {
+            line1: Some("Schützenstraße 12".to_owned()),
+            line2: None,
+            city: Some("Garmisch-Partenkirchen".to_owned()),
+            state: None,
+            postal_code: Some("82467".to_owned()),
+            country: Some("DE".to_owned()),
+        }),
+        ..order()
+    }
+}
+
+fn custom_order() -> OrderFacts {
+    OrderFacts {
+        number: "SB-1058".to_owned(),
+        lines: vec![line(
+            "A piece made for you",
+            "Custom · Classic BIC",
+            1,
+            14_500,
+            None,
+        )],
+        subtotal: Cents(14_500),
+        total: Cents(15_000),
+        ..order()
+    }
+}
+
+fn parcel(photographs: Vec<PictureId>) -> ParcelFacts {
+    ParcelFacts {
+        carrier: Some("USPS".to_owned()),
+        tracking_number: Some("9400 1000 0000 0000 0000 00".to_owned()),
+        tracking_url: Some(
+            "https://tools.usps.com/go/TrackConfirmAction?tLabels=9400100000000000000000"
+                .to_owned(),
+        ),
+        shipped_at: day(11, 26),
+        photographs,
+    }
+}
+
+fn refusal() -> RefusalFacts {
+    RefusalFacts {
+        about: "SB-1042".to_owned(),
+        customer_name: Some("Maya Tallchief".to_owned()),
+        amount: Cents(21_500),
+        currency: "usd".to_owned(),
+        why: Refusal::SoldMeanwhile,
+    }
+}
+
+fn request() -> RequestFacts {
+    RequestFacts {
+        id: CustomOrderId(Uuid::from_u128(0x0193_6b2e_7d10_7c44_9a51_0b5c_2f3d_8e90)),
+        number: "CO-1017".to_owned(),
+        customer_name: "Maya Tallchief".to_owned(),
+        description: "A case for my brother's birthday, with a heron by the water.\n\nHe fishes at dawn, so please no \
+                      bright red. The photographs show the river, and a basket of our grandmother's whose border I \
+                      would love to see around it."
+            .to_owned(),
+        colors: Some("Turquoise, coral, a little gold".to_owned()),
+        photographs: photographs().to_vec(),
+        status_url: Some("https://shop.example.com/requests/01936b2e".to_owned()),
+    }
+}

@@ -1,0 +1,267 @@
+//! Sending a queued letter: an attempt is recorded and committed before the mail server hears of it, no transaction is
+//! open while it is spoken to, and what came of it is recorded after.
+
+use std::time::Duration;
+
+use lettre::Address;
+use sha2::{Digest, Sha256};
+use sqlx::{PgConnection, PgPool};
+use tracing::{info, warn};
+
+use super::compose::{Addressed, Composed, compose};
+use super::house::{House, parse_address};
+use super::letter::{About, Letter};
+use super::mailer::{Envelope, Mailer};
+use super::pictures::Pictures;
+use super::smtp::{self, Failure};
+use super::store::{self, Source};
+use crate::error::{Error, Result};
+use crate::ids::LetterId;
+use crate::jobs::{self, Job};
+
+/// As a letter's recipient: wherever the shopkeeper reads mail when it is sent.
+pub const SHOP: &str = "shop";
+
+/// How long an attempt keeps others away: longer than any dialogue.
+const LEASE: Duration = Duration::from_secs(2 * smtp::LONGEST.as_secs());
+
+/// How long a letter is tried, from its first attempt on.
+///
+/// Source: <https://www.rfc-editor.org/rfc/rfc5321#section-4.5.4.1>
+const PATIENCE: Duration = Duration::from_secs(4 * 24 * 3600);
+
+/// The longest wait between two attempts: how late a letter may be once the mail server is back.
+const LONGEST_WAIT: Duration = Duration::from_secs(15 * 60);
+
+/// How long a queued letter's job may be late before the sweep queues another.
+const GRACE: Duration = Duration::from_secs(5 * 60);
+
+/// An attempt that has ended, and waits to be recorded.
+pub struct Attempt {
+    letter: LetterId,
+    number: i32,
+    kind: String,
+    recipient: String,
+    about: About,
+    outcome: Outcome,
+}
+
+enum Outcome {
+    /// Sent; with what became of the copy where that was refused.
+    Sent(Option<String>),
+    Deferred(String),
+    GivenUp(String),
+}
+
+/// Something that the shopkeeper should know of, told where the letter's cause is shown.
+pub struct Trouble {
+    pub about: About,
+    pub why: String,
+}
+
+/// Tries to deliver a letter. None where there is nothing to do: it is sent or given up, or somebody else is at it.
+/// Safe to repeat, also after a crash: the letter goes under the same Message-ID.
+///
+/// # Errors
+/// Only the database's.
+pub async fn attempt(
+    db: &PgPool,
+    mailer: &Mailer,
+    pictures: &impl Pictures,
+    id: LetterId,
+) -> Result<Option<Attempt>> {
+    let begun = store::begin(&mut *db.acquire().await?, id, LEASE, PATIENCE).await?;
+    let Some(begun) = begun else {
+        return Ok(None);
+    };
+    let row = &begun.source.row;
+    let outcome = if begun.overdue {
+        let last = row
+            .last_error
+            .as_deref()
+            .unwrap_or("nothing was heard of any attempt");
+        Outcome::GivenUp(format!("it was tried for days; {last}"))
+    } else {
+        deliver(mailer, pictures, &begun.source).await
+    };
+    Ok(Some(Attempt {
+        letter: id,
+        number: row.attempts,
+        kind: row.kind.clone(),
+        recipient: row.recipient.clone(),
+        about: About {
+            order: row.order_id,
+            request: row.request_id,
+        },
+        outcome,
+    }))
+}
+
+async fn deliver(mailer: &Mailer, pictures: &impl Pictures, source: &Source) -> Outcome {
+    let house = mailer.house();
+    let row = &source.row;
+    let Some(to) = address(&row.recipient, house) else {
+        return Outcome::GivenUp("it is no address that a letter can be sent to".to_owned());
+    };
+    let copy = row.copy_to.as_deref().and_then(|copy| address(copy, house));
+    let copy = copy.filter(|copy| *copy != to);
+    let Ok(letter) = serde_json::from_value::<Letter>(source.contents.clone()) else {
+        return Outcome::GivenUp("what it says cannot be read any more".to_owned());
+    };
+    // Answers go to the shop, unless the letter is from there already.
+    let reply_to = match letter.answers_to() {
+        Some(customer) => parse_address(customer),
+        None => Some(house.address.clone()).filter(|shop| *shop != house.from.email),
+    };
+    let id = message_id(source, house);
+    let addressed = Addressed {
+        to: to.clone(),
+        copy: copy.clone(),
+        reply_to,
+        message_id: &id,
+    };
+    let message = match compose(&letter, house, pictures, &part_id(source)).await {
+        Ok(composed) => composed.message(house, addressed),
+        Err(error) => Err(error),
+    };
+    let message = match message {
+        Ok(message) => message,
+        // A bug of ours, which a new version may mend before the letter is given up.
+        Err(error) => return Outcome::Deferred(format!("{error:#}")),
+    };
+    let file = match row.resends {
+        0 => format!("{}-{}.eml", row.id, row.kind),
+        again => format!("{}-{}-{}.eml", row.id, row.kind, again + 1),
+    };
+    let envelope = Envelope {
+        to: &to,
+        copy: copy.as_ref(),
+        file: &file,
+        message: &message,
+    };
+    match mailer.deliver(envelope).await {
+        Ok(not_copied) => Outcome::Sent(not_copied),
+        Err(Failure::Passing(why)) => Outcome::Deferred(why),
+        Err(Failure::Final(why)) => Outcome::GivenUp(why),
+    }
+}
+
+/// Records what an attempt came to. What the shopkeeper should know is returned: it belongs into the same transaction.
+pub async fn record(conn: &mut PgConnection, attempt: &Attempt) -> Result<Option<Trouble>> {
+    let Attempt { letter, number, .. } = *attempt;
+    let wait = wait_after(number);
+    let (state, error) = match &attempt.outcome {
+        Outcome::Sent(not_copied) => ("sent", not_copied.as_deref()),
+        Outcome::Deferred(why) => ("queued", Some(why.as_str())),
+        Outcome::GivenUp(why) => ("failed", Some(why.as_str())),
+    };
+    if !store::end(conn, letter, number, state, error, wait).await? {
+        warn!(%letter, attempt = number, state, "an attempt ended after its time");
+        return Ok(None);
+    }
+    let kind = attempt.kind.replace('_', " ");
+    let to = &attempt.recipient;
+    let why = match &attempt.outcome {
+        Outcome::Sent(None) => {
+            info!(%letter, kind = attempt.kind, attempt = number, "letter sent");
+            None
+        }
+        Outcome::Sent(Some(why)) => {
+            warn!(%letter, kind = attempt.kind, attempt = number, "letter sent, its copy refused");
+            Some(format!(
+                "the letter “{kind}” to {to} was sent, but its copy refused: {why}"
+            ))
+        }
+        Outcome::Deferred(_) => {
+            warn!(%letter, kind = attempt.kind, attempt = number, "letter not sent; trying again later");
+            jobs::enqueue_in(conn, &Job::SendLetter { letter }, wait).await?;
+            None
+        }
+        Outcome::GivenUp(why) => {
+            warn!(%letter, kind = attempt.kind, attempt = number, "letter given up");
+            Some(format!(
+                "the letter “{kind}” to {to} could not be delivered: {why}"
+            ))
+        }
+    };
+    let about = attempt.about;
+    Ok(why.map(|why| Trouble { about, why }))
+}
+
+/// Sends a letter again that was sent or given up, on purpose: under a new Message-ID, for mail programs show a letter
+/// once whose Message-ID they know.
+///
+/// # Errors
+/// 404 when there is no such letter, 409 while it is on its way.
+pub async fn resend(conn: &mut PgConnection, id: LetterId) -> Result<()> {
+    if store::find(conn, id).await?.is_none() {
+        return Err(Error::NotFound("Letter"));
+    }
+    if !store::requeue(conn, id).await? {
+        return Err(Error::Conflict(
+            "letter_on_its_way",
+            "The letter is on its way already.".to_owned(),
+        ));
+    }
+    jobs::enqueue(conn, &Job::SendLetter { letter: id }).await
+}
+
+/// Queues letters again whose job was lost, or whose sender was. Safe to repeat.
+pub async fn sweep(conn: &mut PgConnection) -> Result<()> {
+    for letter in store::list_stranded(conn, LEASE, GRACE).await? {
+        jobs::enqueue(conn, &Job::SendLetter { letter }).await?;
+    }
+    Ok(())
+}
+
+/// A letter as people read it. None where what it says cannot be read any more.
+pub async fn show(mailer: &Mailer, pictures: &impl Pictures, source: &Source) -> Option<Composed> {
+    let letter = serde_json::from_value(source.contents.clone()).ok()?;
+    compose(&letter, mailer.house(), pictures, &part_id(source))
+        .await
+        .ok()
+}
+
+/// `<kind.hash@domain>`: the same for every attempt.
+pub fn message_id(source: &Source, house: &House) -> String {
+    format!("<{}@{}>", part_id(source), house.domain())
+}
+
+/// What makes a letter's ids its own.
+fn part_id(source: &Source) -> String {
+    let hash = Sha256::digest(source.cause.as_bytes());
+    let hash: String = hash[..12]
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    match source.row.resends {
+        0 => format!("{}.{hash}", source.row.kind),
+        again => format!("{}.{hash}.{}", source.row.kind, again + 1),
+    }
+}
+
+fn address(text: &str, house: &House) -> Option<Address> {
+    match text {
+        SHOP => Some(house.address.clone()),
+        text => parse_address(text),
+    }
+}
+
+/// Ten seconds, then twice as long each time, up to a quarter of an hour.
+fn wait_after(attempt: i32) -> Duration {
+    let doublings = u32::try_from(attempt - 1).unwrap_or(0).min(10);
+    LONGEST_WAIT.min(Duration::from_secs(10) * 2_u32.pow(doublings))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_waits_grow_to_a_quarter_of_an_hour() {
+        let waits: Vec<u64> = [1, 2, 3, 7, 8, 9, 400]
+            .map(|n| wait_after(n).as_secs())
+            .into();
+        assert_eq!(waits, [10, 20, 40, 640, 900, 900, 900]);
+    }
+}

@@ -1,0 +1,312 @@
+//! Letters as the shopkeeper sees them: what was sent to whom, what did not arrive, sending one again. What letters say
+//! and how they travel is left to `email`.
+
+use std::path::Path as FilePath;
+
+use anyhow::Context;
+use axum::extract::State;
+use axum::http::StatusCode;
+use serde::Serialize;
+use sqlx::PgConnection;
+use tracing::warn;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::app::App;
+use crate::auth::{Admin, Scope};
+use crate::config::Config;
+use crate::email::{
+    self, About, Addressed, Filter, House, LetterRow, Picture, PictureRef, Pictures, SHOP, samples,
+};
+use crate::error::{Error, ErrorBody, Fault, Result};
+use crate::extract::{Json, Path, Query};
+use crate::ids::LetterId;
+use crate::{custom_orders, media, orders, products};
+
+pub fn router() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(list))
+        .routes(routes!(find))
+        .routes(routes!(resend))
+}
+
+/// Sends a queued letter; the shopkeeper is told of one that cannot be delivered. Safe to repeat.
+///
+/// # Errors
+/// Only the database's: while the mail server is away, the letter waits.
+pub async fn send(app: &App, id: LetterId) -> Result<()> {
+    let attempt = email::attempt(&app.db, &app.mailer, &ShopPictures(app), id).await?;
+    let Some(attempt) = attempt else {
+        return Ok(());
+    };
+    let mut tx = app.db.begin().await?;
+    if let Some(trouble) = email::record(&mut tx, &attempt).await? {
+        tell(&mut tx, trouble.about, &trouble.why).await?;
+    }
+    tx.commit().await?;
+    Ok(())
+}
+
+/// Queues letters again that hang. Safe to repeat.
+///
+/// # Errors
+/// Only the database's.
+pub async fn sweep(app: &App) -> Result<()> {
+    email::sweep(&mut *app.db.acquire().await?).await
+}
+
+/// Tells the shopkeeper where the letter's cause is shown.
+async fn tell(conn: &mut PgConnection, about: About, why: &str) -> Result<()> {
+    // The request's row is locked before the order's, here as everywhere.
+    if let Some(request) = about.request {
+        custom_orders::flag_by(conn, request, "mail", why).await?;
+    }
+    if let Some(order) = about.order {
+        orders::flag_by(conn, order, "mail", why).await?;
+    }
+    Ok(())
+}
+
+/// The pictures of this shop.
+struct ShopPictures<'a>(&'a App);
+
+impl Pictures for ShopPictures<'_> {
+    async fn read(&self, picture: PictureRef<'_>, width: u32) -> Option<Picture> {
+        let App { media, db, .. } = self.0;
+        let found = match picture {
+            PictureRef::Path(path) => media::read_address(media, db, path, width).await,
+            PictureRef::Kept(id) => media::read(media, db, id, width).await,
+        };
+        match found {
+            Ok(found) => found.map(|(bytes, mime)| Picture {
+                bytes: bytes.into(),
+                mime: mime.to_owned(),
+            }),
+            Err(error) => {
+                warn!(%error, "a letter goes without a picture");
+                None
+            }
+        }
+    }
+}
+
+/// Writes a sample of every letter into a folder: `.html` for a browser, `.txt`, and `.eml` as it is sent. Returns how
+/// many.
+///
+/// # Errors
+/// When the folder cannot be written, or the settings' logo not be read.
+pub async fn preview(config: &Config, folder: &FilePath) -> anyhow::Result<usize> {
+    let house = House::new(config)?;
+    let drawn = tokio::task::spawn_blocking(products::demo::pictures).await??;
+    let samples = samples::letters();
+    std::fs::create_dir_all(folder)
+        .with_context(|| format!("making the folder {}", folder.display()))?;
+    for (name, letter) in &samples {
+        let composed = email::compose(letter, &house, &DemoPictures(&drawn), name).await?;
+        let write = |end: &str, bytes: &[u8]| {
+            let path = folder.join(format!("{name}.{end}"));
+            std::fs::write(&path, bytes).with_context(|| format!("writing {}", path.display()))
+        };
+        write("html", composed.standalone().as_bytes())?;
+        write("txt", composed.text.as_bytes())?;
+        let reply_to = letter.answers_to().and_then(email::parse_address);
+        let addressed = Addressed {
+            to: house.address.clone(),
+            copy: None,
+            reply_to: Some(reply_to.unwrap_or_else(|| house.address.clone())),
+            message_id: &format!("<{name}.sample@{}>", house.domain()),
+        };
+        write("eml", &composed.message(&house, addressed)?)?;
+    }
+    Ok(samples.len())
+}
+
+/// The demo catalogue's pictures, by their paths. Its close-ups stand for photographs.
+struct DemoPictures<'a>(&'a [(String, Vec<u8>)]);
+
+impl Pictures for DemoPictures<'_> {
+    async fn read(&self, picture: PictureRef<'_>, _width: u32) -> Option<Picture> {
+        let path = match picture {
+            PictureRef::Path(path) => path.strip_prefix("/media/")?,
+            PictureRef::Kept(id) if *id == samples::photographs()[0] => "demo/tidewalk-b.png",
+            PictureRef::Kept(_) => "demo/river-braid-b.png",
+        };
+        let (_, bytes) = self.0.iter().find(|(drawn, _)| drawn == path)?;
+        Some(Picture {
+            bytes: bytes.clone(),
+            mime: "image/png".to_owned(),
+        })
+    }
+}
+
+#[derive(Serialize, ToSchema)]
+struct LetterPage {
+    count: i64,
+    page: i64,
+    page_size: i64,
+    results: Vec<LetterRow>,
+}
+
+/// A letter with what it says.
+#[derive(Serialize, ToSchema)]
+struct LetterView {
+    #[serde(flatten)]
+    letter: LetterRow,
+    message_id: String,
+    /// Null, as the two below, where an old letter cannot be read any more.
+    subject: Option<String>,
+    /// With its pictures in it.
+    html: Option<String>,
+    text: Option<String>,
+}
+
+/// Letters, newest first.
+#[utoipa::path(
+    operation_id = "list_letters",
+    get,
+    path = "/api/admin/letters",
+    tag = "letters",
+    security(("bearer" = [])),
+    params(
+        ("state" = Option<String>, Query, description = "`queued`, `sending`, `sent` or `failed`"),
+        ("kind" = Option<String>, Query, description = "As `order_confirmation`"),
+        ("order" = Option<String>, Query, description = "Only letters about this order: its id, or its number as SB-1042"),
+        ("recipient" = Option<String>, Query, description = "A part of the address"),
+        ("page" = Option<i64>, Query, description = "From 1"),
+        ("page_size" = Option<i64>, Query, description = "1 to 100, 24 unless given"),
+    ),
+    responses(
+        (status = 200, body = LetterPage),
+        (status = 400, body = ErrorBody),
+        (status = 401, body = ErrorBody),
+        (status = 403, body = ErrorBody),
+    )
+)]
+async fn list(State(app): State<App>, admin: Admin, query: Query) -> Result<Json<LetterPage>> {
+    admin.may(Scope::OrdersRead)?;
+    let mut faults = Vec::new();
+    let page = query.paging(&mut faults);
+    let mut text = |name: &'static str| {
+        let text = query.get(name)?.trim().to_owned();
+        if text.contains('\0') || text.chars().count() > 254 {
+            faults.push(Fault::new(name, "must have at most 254 characters"));
+            return None;
+        }
+        (!text.is_empty()).then_some(text)
+    };
+    let (state, kind) = (text("state"), text("kind"));
+    let (order, recipient) = (text("order"), text("recipient"));
+    if let Some(state) = &state
+        && !["queued", "sending", "sent", "failed"].contains(&state.as_str())
+    {
+        faults.push(Fault::new("state", "is no state of a letter"));
+    }
+    if !faults.is_empty() {
+        return Err(Error::Invalid(faults));
+    }
+    let mut conn = app.db.acquire().await?;
+    let order = match order {
+        Some(text) => Some(
+            orders::find_id(&mut conn, &text)
+                .await?
+                .ok_or_else(|| Error::invalid("order", "is no order's id or number"))?,
+        ),
+        None => None,
+    };
+    let filter = Filter {
+        state,
+        kind,
+        order,
+        recipient,
+        shop: app.config.shop_email.clone(),
+        limit: page.size,
+        offset: page.offset(),
+    };
+    let (letters, count) = email::list(&mut conn, &filter).await?;
+    Ok(Json(LetterPage {
+        count,
+        page: page.number,
+        page_size: page.size,
+        results: letters
+            .into_iter()
+            .map(|letter| named(letter, &app))
+            .collect(),
+    }))
+}
+
+/// A letter to the shop shows the shop's address.
+fn named(mut letter: LetterRow, app: &App) -> LetterRow {
+    for address in [Some(&mut letter.recipient), letter.copy_to.as_mut()] {
+        if let Some(address) = address.filter(|address| *address == SHOP) {
+            address.clone_from(&app.config.shop_email);
+        }
+    }
+    letter
+}
+
+/// One letter, with what it says.
+#[utoipa::path(
+    operation_id = "find_letter",
+    get,
+    path = "/api/admin/letters/{id}",
+    tag = "letters",
+    security(("bearer" = [])),
+    params(("id" = LetterId, Path)),
+    responses(
+        (status = 200, body = LetterView),
+        (status = 401, body = ErrorBody),
+        (status = 403, body = ErrorBody),
+        (status = 404, body = ErrorBody),
+    )
+)]
+async fn find(
+    State(app): State<App>,
+    admin: Admin,
+    Path(id): Path<LetterId>,
+) -> Result<Json<LetterView>> {
+    admin.may(Scope::OrdersRead)?;
+    Ok(Json(view(&app, id).await?))
+}
+
+async fn view(app: &App, id: LetterId) -> Result<LetterView> {
+    let found = email::find(&mut *app.db.acquire().await?, id).await?;
+    let source = found.ok_or(Error::NotFound("Letter"))?;
+    let shown = email::show(&app.mailer, &ShopPictures(app), &source).await;
+    Ok(LetterView {
+        message_id: email::message_id(&source, app.mailer.house()),
+        subject: shown.as_ref().map(|shown| shown.subject.clone()),
+        html: shown.as_ref().map(|shown| shown.standalone()),
+        text: shown.map(|shown| shown.text),
+        letter: named(source.row, app),
+    })
+}
+
+/// Sends a letter again that was sent or given up. It goes under a new Message-ID, because mail programs show a letter
+/// once whose Message-ID they know.
+#[utoipa::path(
+    operation_id = "resend_letter",
+    post,
+    path = "/api/admin/letters/{id}/resend",
+    tag = "letters",
+    security(("bearer" = [])),
+    params(("id" = LetterId, Path)),
+    responses(
+        (status = 202, body = LetterView, description = "It is queued"),
+        (status = 401, body = ErrorBody),
+        (status = 403, body = ErrorBody),
+        (status = 404, body = ErrorBody),
+        (status = 409, body = ErrorBody, description = "It is on its way already"),
+    )
+)]
+async fn resend(
+    State(app): State<App>,
+    admin: Admin,
+    Path(id): Path<LetterId>,
+) -> Result<(StatusCode, Json<LetterView>)> {
+    admin.may(Scope::OrdersWrite)?;
+    let mut tx = app.db.begin().await?;
+    email::resend(&mut tx, id).await?;
+    tx.commit().await?;
+    Ok((StatusCode::ACCEPTED, Json(view(&app, id).await?)))
+}

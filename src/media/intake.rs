@@ -1,0 +1,453 @@
+//! Taking a picture in: what is accepted, and what is made of it. No input or output, only bytes and pixels.
+
+use std::io::Cursor;
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use image::codecs::png::{CompressionType, FilterType, PngEncoder};
+use image::metadata::Orientation;
+use image::{DynamicImage, ImageDecoder, ImageEncoder, ImageFormat, ImageReader, Limits};
+use moxcms::{ColorProfile, DataColorSpace, Layout, TransformOptions};
+use tracing::info;
+
+use super::renditions;
+use crate::config::MediaLimits;
+use crate::ids::PictureId;
+
+/// Wider or higher is no photograph, and more than a WebP can be.
+const MAX_SIDE: u32 = 16_383;
+
+/// Of the picture as it is kept: its renditions are made from it.
+const JPEG_QUALITY: u8 = 90;
+
+/// What a decoder may need besides the picture, in bytes.
+const BESIDES: u64 = 16 << 20;
+
+/// The side of the likeness that a ThumbHash is made of, at most.
+const THUMB_SIDE: u32 = 100;
+
+/// Why a picture is not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// More bytes than a file may have.
+    TooLarge,
+    /// Its first bytes are those of no picture that we know.
+    NotAPicture,
+    /// A picture of a kind that we do not read, by name.
+    Unsupported(&'static str),
+    /// More pixels than we decode.
+    TooManyPixels,
+    /// It begins like a picture, but cannot be read to its end.
+    Damaged,
+}
+
+impl Refusal {
+    /// A sentence for the one who sent it.
+    pub fn sentence(self, limits: &MediaLimits) -> String {
+        match self {
+            Refusal::TooLarge => format!(
+                "This file is larger than {} MB.",
+                limits.file_bytes as f64 / f64::from(1 << 20)
+            ),
+            Refusal::NotAPicture => {
+                "This is not a picture. Allowed: JPEG, PNG, WebP and GIF.".to_owned()
+            }
+            Refusal::Unsupported(kind) => format!(
+                "Pictures of the kind {kind} cannot be read here: save it as JPEG and send it again."
+            ),
+            Refusal::TooManyPixels => format!(
+                "This picture is too large: up to {} megapixels and {MAX_SIDE} pixels a side are allowed.",
+                limits.megapixels
+            ),
+            Refusal::Damaged => "This picture is damaged and cannot be read.".to_owned(),
+        }
+    }
+}
+
+/// How a picture is kept: JPEG, or PNG where something of it is transparent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, sqlx::Type)]
+#[sqlx(type_name = "text", rename_all = "lowercase")]
+pub(super) enum Format {
+    Jpeg,
+    Png,
+}
+
+impl Format {
+    pub fn extension(self) -> &'static str {
+        match self {
+            Format::Jpeg => "jpg",
+            Format::Png => "png",
+        }
+    }
+
+    pub fn mime(self) -> &'static str {
+        match self {
+            Format::Jpeg => "image/jpeg",
+            Format::Png => "image/png",
+        }
+    }
+}
+
+/// A picture as it will be kept.
+pub(super) struct Prepared {
+    pub id: PictureId,
+    pub content: Vec<u8>,
+    pub format: Format,
+    pub width: u32,
+    pub height: u32,
+    pub thumbhash: String,
+}
+
+/// The kind of picture that begins so.
+///
+/// # Errors
+/// Kinds that we know but do not read, by name, and what is no picture.
+pub(super) fn sniff(head: &[u8]) -> Result<ImageFormat, Refusal> {
+    match head {
+        [0xff, 0xd8, 0xff, ..] => Ok(ImageFormat::Jpeg),
+        [0x89, b'P', b'N', b'G', b'\r', b'\n', 0x1a, b'\n', ..] => Ok(ImageFormat::Png),
+        [b'G', b'I', b'F', b'8', b'7' | b'9', b'a', ..] => Ok(ImageFormat::Gif),
+        [
+            b'R',
+            b'I',
+            b'F',
+            b'F',
+            _,
+            _,
+            _,
+            _,
+            b'W',
+            b'E',
+            b'B',
+            b'P',
+            ..,
+        ] => Ok(ImageFormat::WebP),
+        // ISO media files: the brand says which. Source: <https://mp4ra.org/registered-types/brands>
+        [_, _, _, _, b'f', b't', b'y', b'p', brand @ ..] if brand.len() >= 4 => match &brand[..4] {
+            b"avif" | b"avis" => Err(Refusal::Unsupported("AVIF")),
+            b"heic" | b"heix" | b"heim" | b"heis" | b"hevc" | b"hevx" | b"mif1" | b"msf1" => {
+                Err(Refusal::Unsupported("HEIC"))
+            }
+            _ => Err(Refusal::NotAPicture),
+        },
+        _ => Err(Refusal::NotAPicture),
+    }
+}
+
+/// How much room the picture takes when it is decoded, counted in pixels of four bytes. Decodes nothing.
+///
+/// # Errors
+/// What is no picture of ours, or one with too many pixels.
+pub(super) fn measure(content: &[u8], limits: &MediaLimits) -> Result<u64, Refusal> {
+    let decoder = open(content, limits)?;
+    let (width, height) = decoder.dimensions();
+    Ok((u64::from(width) * u64::from(height)).max(decoder.total_bytes() / 4))
+}
+
+/// Decodes a picture whole and writes it anew, upright and in sRGB: of the file that was sent only pixels are left.
+pub(super) fn prepare(content: &[u8], limits: &MediaLimits) -> Result<Prepared, Refusal> {
+    let picture = decode(content, limits)?;
+    let written = match &picture {
+        DynamicImage::ImageRgba8(rgba) => {
+            let mut written = Vec::new();
+            PngEncoder::new_with_quality(
+                &mut written,
+                CompressionType::Default,
+                FilterType::Adaptive,
+            )
+            .write_image(
+                rgba,
+                rgba.width(),
+                rgba.height(),
+                image::ExtendedColorType::Rgba8,
+            )
+            .map(|()| (written, Format::Png))
+            .map_err(anyhow::Error::from)
+        }
+        opaque => renditions::jpeg(opaque, JPEG_QUALITY).map(|written| (written, Format::Jpeg)),
+    };
+    let (content, format) = written.map_err(refused)?;
+    Ok(described(content, format, &picture))
+}
+
+/// A picture that a shop has kept before, as the bytes that were kept. None: it is not that, and has to come in as any
+/// other. Its hash is known, and nothing but pixels may be in it.
+pub(super) fn recognize(id: &PictureId, content: &[u8], limits: &MediaLimits) -> Option<Prepared> {
+    let format = match sniff(content) {
+        Ok(ImageFormat::Jpeg) => Format::Jpeg,
+        Ok(ImageFormat::Png) => Format::Png,
+        _ => return None,
+    };
+    let mut decoder = open(content, limits).ok()?;
+    let is_bare = matches!(decoder.exif_metadata(), Ok(None))
+        && matches!(decoder.xmp_metadata(), Ok(None))
+        && matches!(decoder.iptc_metadata(), Ok(None))
+        && matches!(decoder.icc_profile(), Ok(None));
+    drop(decoder);
+    if !is_bare || PictureId::of(content) != *id {
+        return None;
+    }
+    let picture = decode(content, limits).ok()?;
+    Some(described(content.to_vec(), format, &picture))
+}
+
+fn described(content: Vec<u8>, format: Format, picture: &DynamicImage) -> Prepared {
+    Prepared {
+        id: PictureId::of(&content),
+        content,
+        format,
+        width: picture.width(),
+        height: picture.height(),
+        thumbhash: thumbhash(picture),
+    }
+}
+
+/// The pixels of a picture: upright, in sRGB, RGB or, where something is transparent, RGBA. Of several frames the first.
+pub(super) fn decode(content: &[u8], limits: &MediaLimits) -> Result<DynamicImage, Refusal> {
+    if sniff(content) == Ok(ImageFormat::Jpeg) && !has_an_end(content) {
+        // The decoder would fill what is missing with grey.
+        return Err(Refusal::Damaged);
+    }
+    let mut decoder = open(content, limits)?;
+    let profile = decoder.icc_profile().ok().flatten();
+    let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
+    let decoded = DynamicImage::from_decoder(decoder).map_err(|_| Refusal::Damaged)?;
+    let mut picture = in_srgb(decoded, profile.as_deref());
+    picture.apply_orientation(orientation);
+    let is_opaque = match &picture {
+        DynamicImage::ImageRgba8(rgba) => rgba.pixels().all(|pixel| pixel.0[3] == 255),
+        _ => false,
+    };
+    Ok(if is_opaque {
+        picture.into_rgb8().into()
+    } else {
+        picture
+    })
+}
+
+/// A decoder that has read the header, and no more.
+fn open<'a>(
+    content: &'a [u8],
+    limits: &MediaLimits,
+) -> Result<Box<dyn ImageDecoder + 'a>, Refusal> {
+    let format = sniff(content)?;
+    let most = u64::from(limits.megapixels) * 1_000_000;
+    let mut reader = ImageReader::with_format(Cursor::new(content), format);
+    reader.limits(room(0));
+    let mut decoder = reader.into_decoder().map_err(|_| Refusal::Damaged)?;
+    let (width, height) = decoder.dimensions();
+    if width == 0 || height == 0 {
+        return Err(Refusal::Damaged);
+    }
+    let pixels = u64::from(width) * u64::from(height);
+    if width > MAX_SIDE || height > MAX_SIDE || pixels > most || decoder.total_bytes() > most * 4 {
+        return Err(Refusal::TooManyPixels);
+    }
+    let room = room(decoder.total_bytes());
+    decoder.set_limits(room).map_err(|_| Refusal::Damaged)?;
+    Ok(Box::new(decoder))
+}
+
+/// What a decoder may allocate: the picture, perhaps twice, and something for what comes with it. A profile may unpack to
+/// a thousand times its size.
+fn room(picture_bytes: u64) -> Limits {
+    let mut room = Limits::no_limits();
+    room.max_alloc = Some(picture_bytes * 2 + BESIDES);
+    room
+}
+
+/// Whether the JPEG's first scan comes to an end. Thumbnails, which have ends of their own, lie in segments before it.
+fn has_an_end(jpeg: &[u8]) -> bool {
+    let mut at = 2;
+    while let Some(&[0xff, marker, high, low]) = jpeg.get(at..at + 4).and_then(|s| s.first_chunk())
+    {
+        match marker {
+            // Filling.
+            0xff => at += 1,
+            0xda => return jpeg[at..].windows(2).any(|pair| pair == [0xff, 0xd9]),
+            _ => at += 2 + usize::from(u16::from_be_bytes([high, low])),
+        }
+    }
+    false
+}
+
+/// The picture as RGB or RGBA of eight bits, its colours converted to sRGB from the profile that came with it. A profile
+/// that cannot be used is treated as browsers do, as if it were not there; the log says so.
+fn in_srgb(picture: DynamicImage, profile: Option<&[u8]>) -> DynamicImage {
+    let (is_grey, has_alpha) = (!picture.color().has_color(), picture.color().has_alpha());
+    let plain = |picture: DynamicImage| match has_alpha {
+        true => DynamicImage::from(picture.into_rgba8()),
+        false => DynamicImage::from(picture.into_rgb8()),
+    };
+    let Some(profile) = profile else {
+        return plain(picture);
+    };
+    let Ok(profile) = ColorProfile::new_from_slice(profile) else {
+        info!("a colour profile cannot be read");
+        return plain(picture);
+    };
+    let from = match (profile.color_space, has_alpha) {
+        (DataColorSpace::Rgb, false) => Layout::Rgb,
+        (DataColorSpace::Rgb, true) => Layout::Rgba,
+        (DataColorSpace::Gray, false) if is_grey => Layout::Gray,
+        (DataColorSpace::Gray, true) if is_grey => Layout::GrayAlpha,
+        (space, _) => {
+            info!(?space, is_grey, "a colour profile does not fit its picture");
+            return plain(picture);
+        }
+    };
+    let to = if has_alpha { Layout::Rgba } else { Layout::Rgb };
+    let srgb = ColorProfile::new_srgb();
+    let Ok(transform) = profile.create_transform_8bit(from, &srgb, to, TransformOptions::default())
+    else {
+        info!("a colour profile cannot be used");
+        return plain(picture);
+    };
+    // Grey samples, one or two a pixel, become three or four; the others are converted where they are.
+    let source = match from {
+        Layout::Gray => Some(picture.to_luma8().into_raw()),
+        Layout::GrayAlpha => Some(picture.to_luma_alpha8().into_raw()),
+        _ => None,
+    };
+    let mut converted = plain(picture);
+    let width = converted.width() as usize;
+    let samples = match &mut converted {
+        DynamicImage::ImageRgb8(rgb) => &mut **rgb,
+        DynamicImage::ImageRgba8(rgba) => &mut **rgba,
+        _ => return converted,
+    };
+    let mut row_before = vec![0; width * to.channels()];
+    for (index, row) in samples.chunks_exact_mut(width * to.channels()).enumerate() {
+        let before = match &source {
+            Some(grey) => {
+                let length = width * from.channels();
+                &grey[index * length..][..length]
+            }
+            None => {
+                row_before.copy_from_slice(row);
+                &row_before
+            }
+        };
+        if transform.transform(before, row).is_err() {
+            info!("a colour profile cannot be applied");
+            break;
+        }
+    }
+    converted
+}
+
+fn thumbhash(picture: &DynamicImage) -> String {
+    let small = picture.thumbnail(THUMB_SIDE, THUMB_SIDE).into_rgba8();
+    let (width, height) = (small.width() as usize, small.height() as usize);
+    BASE64_STANDARD.encode(thumbhash::rgba_to_thumb_hash(width, height, &small))
+}
+
+/// What was decoded can be encoded; if not, it is the picture that is odd.
+fn refused(error: anyhow::Error) -> Refusal {
+    tracing::warn!(error = format!("{error:#}"), "a picture cannot be written");
+    Refusal::Damaged
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMITS: MediaLimits = MediaLimits {
+        file_bytes: 7 << 20,
+        files: 10,
+        megapixels: 50,
+    };
+
+    fn written(picture: &DynamicImage, format: ImageFormat) -> Vec<u8> {
+        let mut bytes = Cursor::new(Vec::new());
+        picture.write_to(&mut bytes, format).expect("a picture");
+        bytes.into_inner()
+    }
+
+    fn samples() -> Vec<Vec<u8>> {
+        let rgb = image::RgbImage::from_fn(24, 18, |x, y| {
+            image::Rgb([(x * 10) as u8, (y * 13) as u8, (x * y) as u8])
+        });
+        let colour = DynamicImage::from(rgb);
+        let mut clear = colour.to_rgba8();
+        clear[(3, 3)].0[3] = 100;
+        let clear = DynamicImage::from(clear);
+        vec![
+            written(&colour, ImageFormat::Jpeg),
+            written(&colour.to_luma8().into(), ImageFormat::Jpeg),
+            written(&colour, ImageFormat::Png),
+            written(&clear, ImageFormat::Png),
+            written(&colour.to_rgb16().into(), ImageFormat::Png),
+            written(&colour, ImageFormat::WebP),
+            written(&clear, ImageFormat::WebP),
+            written(&colour, ImageFormat::Gif),
+        ]
+    }
+
+    #[test]
+    fn ten_thousand_flipped_bytes_panic_nowhere() {
+        let samples = samples();
+        let mut state = 1_u64;
+        let mut below = |bound: usize| {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
+            (state >> 33) as usize % bound
+        };
+        let mut taken = 0;
+        for round in 0..10_000 {
+            let mut bytes = samples[round % samples.len()].clone();
+            for _ in 0..=below(3) {
+                let at = below(bytes.len());
+                bytes[at] ^= 1 << below(8);
+            }
+            if measure(&bytes, &LIMITS).is_ok_and(|pixels| pixels < 10_000) {
+                taken += usize::from(prepare(&bytes, &LIMITS).is_ok());
+            }
+        }
+        assert!((1_000..9_000).contains(&taken), "{taken}");
+    }
+
+    #[test]
+    fn what_we_kept_is_recognized_and_nothing_else_is() {
+        for sample in samples() {
+            let kept = prepare(&sample, &LIMITS).expect("a picture");
+            let again = recognize(&kept.id, &kept.content, &LIMITS).expect("the same");
+            assert_eq!(
+                (again.id, again.content),
+                (kept.id.clone(), kept.content.clone())
+            );
+            assert_eq!((again.width, again.height), (kept.width, kept.height));
+            let longer = [&kept.content[..], b"x"].concat();
+            assert!(recognize(&kept.id, &longer, &LIMITS).is_none());
+        }
+    }
+
+    #[test]
+    fn a_jpeg_ends_after_its_scan_and_not_in_its_thumbnail() {
+        let jpeg = &samples()[0];
+        assert!(has_an_end(jpeg));
+        let thumbnail = [&[0xff, 0xe1, 0, 6][..], &[0xff, 0xd8, 0xff, 0xd9]].concat();
+        let half = [&jpeg[..2], &thumbnail, &jpeg[2..jpeg.len() / 2]].concat();
+        assert!(!has_an_end(&half));
+        assert!(!has_an_end(b"\xff\xd8") && !has_an_end(b"\xff\xd8\xff\xff\xff"));
+    }
+
+    #[test]
+    fn refusals_name_the_limits() {
+        assert_eq!(
+            Refusal::TooLarge.sentence(&LIMITS),
+            "This file is larger than 7 MB."
+        );
+        assert!(
+            Refusal::Unsupported("HEIC")
+                .sentence(&LIMITS)
+                .contains("HEIC")
+        );
+        assert!(
+            Refusal::TooManyPixels
+                .sentence(&LIMITS)
+                .contains("50 megapixels")
+        );
+    }
+}

@@ -1,0 +1,234 @@
+//! Photographs: the one way in for every picture, the store they lie in, and the way out to browsers and letters.
+//!
+//! What comes in is judged by its content, decoded whole, turned upright, converted to sRGB and written anew: nothing of
+//! the file that was sent is kept but its pixels, so neither metadata nor anything that hides in a picture survives. The
+//! result is stored once under the hash of its content; a job makes the renditions. Domains keep a [`PictureId`] in a
+//! column that references `pictures (id)`, and that is all it takes: what nothing references a day after its last upload
+//! is swept.
+mod batch;
+mod intake;
+mod objects;
+mod renditions;
+mod serve;
+mod service;
+mod store;
+mod upload;
+
+pub use batch::Batch;
+pub use intake::Refusal;
+pub use serve::serve;
+pub use service::{Kept, Swept, discard, keep, read, read_address, remove, render, restore, sweep};
+pub use store::{find, find_views, hold, list_views};
+pub use upload::{Form, Upload, read_form};
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::Context;
+use serde::{Deserialize, Serialize};
+use tokio::sync::Semaphore;
+use utoipa::ToSchema;
+
+use crate::config::{Config, MediaLimits, MediaStore};
+use crate::error::Result;
+use crate::ids::PictureId;
+use objects::Objects;
+use renditions::{Kind, WIDTHS};
+
+/// How many pictures are read into memory at once, before their pixels are counted.
+const READERS: usize = 4;
+
+/// The store with its limits. Cheap to clone.
+#[derive(Clone)]
+pub struct Media {
+    objects: Objects,
+    limits: MediaLimits,
+    /// Where uploads lie while they arrive: unnamed files, which end with the process.
+    uploads: Arc<PathBuf>,
+    readers: Arc<Semaphore>,
+    /// One permit for a thousand pixels. All that is decoded at a time fits into one largest picture.
+    pixels: Arc<Semaphore>,
+}
+
+impl Media {
+    /// The store that the settings describe.
+    ///
+    /// # Errors
+    /// When a folder cannot be made, or the bucket's settings are of no use.
+    pub fn open(config: &Config) -> anyhow::Result<Media> {
+        let objects = match &config.media_store {
+            MediaStore::Folder(folder) => Objects::in_folder(folder)?,
+            MediaStore::Bucket(bucket) => Objects::in_bucket(bucket)?,
+        };
+        let uploads = config.data_dir.join("uploads");
+        std::fs::create_dir_all(&uploads).with_context(|| {
+            format!(
+                "making the folder {} (DATA_DIR says where)",
+                uploads.display()
+            )
+        })?;
+        let limits = config.media_limits;
+        Ok(Media {
+            objects,
+            limits,
+            uploads: Arc::new(uploads),
+            readers: Arc::new(Semaphore::new(READERS)),
+            pixels: Arc::new(Semaphore::new(limits.megapixels as usize * 1000)),
+        })
+    }
+
+    pub fn limits(&self) -> MediaLimits {
+        self.limits
+    }
+
+    /// Does work on pixels where it blocks nobody, once there is room for them. A decoder that panics has met a picture
+    /// that it does not understand: nothing, then.
+    async fn work<T: Send + 'static>(
+        &self,
+        pixels: u64,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<Option<T>> {
+        let permits = pixels
+            .div_ceil(1000)
+            .min(u64::from(self.limits.megapixels) * 1000);
+        let pixels = Arc::clone(&self.pixels);
+        let permit = pixels
+            .acquire_many_owned(permits as u32)
+            .await
+            .context("waiting for room to decode")?;
+        let done = tokio::task::spawn_blocking(move || {
+            // Held by the work, not by who waits for it: they may be gone before it ends.
+            let _permit = permit;
+            work()
+        });
+        match done.await {
+            Ok(done) => Ok(Some(done)),
+            Err(error) if error.is_panic() => {
+                tracing::warn!("a decoder panicked; the picture is refused");
+                Ok(None)
+            }
+            Err(error) => Err(anyhow::Error::from(error).into()),
+        }
+    }
+}
+
+/// What is known of a picture without looking at it.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, sqlx::FromRow)]
+pub struct Picture {
+    pub id: PictureId,
+    pub width: i32,
+    pub height: i32,
+    pub thumbhash: String,
+}
+
+/// A picture as every JSON shows it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct PictureView {
+    /// A JPEG for a card of 384 px on a dense screen: at most 1024 px wide.
+    pub url: String,
+    /// The picture's own size in pixels; the renditions are smaller.
+    pub width: i32,
+    pub height: i32,
+    /// WebP in several widths, as HTML's `srcset` has them.
+    pub srcset: String,
+    /// A blurred likeness to show meanwhile: a ThumbHash, base64.
+    pub thumbhash: String,
+}
+
+/// The width of the rendition that stands for a picture where one address has to do: 384 px at twice the density.
+pub const CARD_WIDTH: u32 = 1024;
+
+impl Picture {
+    /// The picture with addresses that begin with `base`: nothing for relative ones.
+    pub fn view(&self, base: &str) -> PictureView {
+        let own = self.width.unsigned_abs();
+        let sources: Vec<String> = renditions::steps(own)
+            .map(|step| {
+                let path = address(&self.id, step, Kind::Webp);
+                format!("{base}{path} {}w", step.min(own))
+            })
+            .collect();
+        PictureView {
+            url: format!("{base}{}", url(&self.id, CARD_WIDTH)),
+            width: self.width,
+            height: self.height,
+            srcset: sources.join(", "),
+            thumbhash: self.thumbhash.clone(),
+        }
+    }
+}
+
+/// The stable address, `/media/…`, of a picture as a JPEG of this width: the next one that we make, 1600 px at most.
+/// A picture that is narrower is shown as wide as it is.
+pub fn url(id: &PictureId, width: u32) -> String {
+    let step = WIDTHS.into_iter().find(|step| *step >= width);
+    address(id, step.unwrap_or(WIDTHS[WIDTHS.len() - 1]), Kind::Jpeg)
+}
+
+fn address(id: &PictureId, step: u32, kind: Kind) -> String {
+    format!("/media/pictures/{id}/{step}.{}", kind.extension())
+}
+
+/// The picture that one of our addresses, without scheme and host, shows. None: the address is not of that form.
+pub fn id_of(address: &str) -> Option<PictureId> {
+    let (id, _) = address.strip_prefix("/media/pictures/")?.split_once('/')?;
+    PictureId::parse(id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn picture(width: i32) -> Picture {
+        Picture {
+            id: PictureId("ab".repeat(32)),
+            width,
+            height: 600,
+            thumbhash: "x".to_owned(),
+        }
+    }
+
+    #[test]
+    fn a_picture_is_never_said_to_be_wider_than_it_is() {
+        let id = "ab".repeat(32);
+        let at = |step: u32| format!("http://shop/media/pictures/{id}/{step}.webp");
+        for (width, steps) in [
+            (
+                4000,
+                vec![(320, 320), (640, 640), (1024, 1024), (1600, 1600)],
+            ),
+            (
+                1600,
+                vec![(320, 320), (640, 640), (1024, 1024), (1600, 1600)],
+            ),
+            (480, vec![(320, 320), (640, 480)]),
+            (320, vec![(320, 320)]),
+            (1, vec![(320, 1)]),
+        ] {
+            let expected: Vec<String> = steps
+                .into_iter()
+                .map(|(step, shown)| format!("{} {shown}w", at(step)))
+                .collect();
+            assert_eq!(
+                picture(width).view("http://shop").srcset,
+                expected.join(", "),
+                "{width}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_address_leads_back_to_its_picture() {
+        let id = PictureId("ab".repeat(32));
+        assert_eq!(id_of(&url(&id, 700)), Some(id.clone()));
+        assert!(url(&id, 700).ends_with("/1024.jpg") && url(&id, 9999).ends_with("/1600.jpg"));
+        for other in [
+            "/media/pictures/ab/1024.jpg",
+            "/media/a.png",
+            "/media/pictures/",
+            "",
+        ] {
+            assert_eq!(id_of(other), None, "{other}");
+        }
+    }
+}

@@ -1,0 +1,331 @@
+//! `GET /media/…`: pictures and their renditions, and what a shop brought along from the old service.
+
+use std::ops::Range;
+
+use axum::body::Body;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use chrono::{DateTime, NaiveDateTime, SubsecRound, Utc};
+use object_store::path::Path;
+use object_store::{GetResult, ObjectMeta};
+use sqlx::PgPool;
+
+use super::objects::{asked_path, path_of, unavailable};
+use super::renditions::{Kind, WIDTHS};
+use super::service::rendition;
+use super::{Media, store};
+use crate::error::{Error, Result};
+use crate::ids::PictureId;
+
+/// Its address has the hash of its content in it.
+const FOR_EVER: &str = "public, max-age=31536000, immutable";
+/// The picture itself, while the rendition that was asked for is being made.
+const FOR_NOW: &str = "public, max-age=60";
+/// A file that may be replaced under its name.
+const FOR_A_DAY: &str = "public, max-age=86400";
+
+/// What is sent at once is held in memory; what is larger is passed on as it is read.
+const AT_ONCE: u64 = 1024 * 1024;
+
+/// An object that answers a request.
+struct Found {
+    path: Path,
+    mime: &'static str,
+    caching: &'static str,
+    /// With its quotes. None: what the store says.
+    tag: Option<String>,
+}
+
+/// Answers for a path below `/media/`, without a slash at its beginning.
+///
+/// # Errors
+/// 404 for what is not there, 416 for a range that does not lie within, 503 `media_unavailable`.
+pub async fn serve(
+    media: &Media,
+    db: &PgPool,
+    path: &str,
+    headers: &HeaderMap,
+) -> Result<Response> {
+    let found = match path.strip_prefix("pictures/") {
+        Some(picture) => find(db, picture).await?,
+        None => asked_path(path).map(brought_along),
+    };
+    let found = found.ok_or(Error::NotFound(""))?;
+    let known = found.tag.as_deref();
+    if known.is_some_and(|tag| names(headers, header::IF_NONE_MATCH, tag)) {
+        return not_modified(&found, known, None);
+    }
+    let Some(asked) = headers.get(header::RANGE) else {
+        let object = media.objects.get(&found.path, None).await?;
+        let object = object.ok_or(Error::NotFound(""))?;
+        return whole(found, headers, object).await;
+    };
+    let meta = media.objects.head(&found.path).await?;
+    let meta = meta.ok_or(Error::NotFound(""))?;
+    let tag = found.tag.clone().or_else(|| tag_of(&meta));
+    let is_stale = match headers.get(header::IF_RANGE) {
+        None => false,
+        Some(seen) => tag.as_deref() != seen.to_str().ok(),
+    };
+    let range = match range(asked, meta.size) {
+        Asked::Part(range) if !is_stale => Some(range),
+        Asked::Nothing if !is_stale => {
+            let mut response = Error::Refused(
+                StatusCode::RANGE_NOT_SATISFIABLE,
+                "range_not_satisfiable",
+                "Range Not Satisfiable.".to_owned(),
+            )
+            .into_response();
+            let size = HeaderValue::from_str(&format!("bytes */{}", meta.size));
+            response
+                .headers_mut()
+                .insert(header::CONTENT_RANGE, size.map_err(anyhow::Error::from)?);
+            return Ok(response);
+        }
+        _ => None,
+    };
+    let object = media.objects.get(&found.path, range.clone()).await?;
+    let object = object.ok_or(Error::NotFound(""))?;
+    let mut response = whole(found, headers, object).await?;
+    if let (Some(range), StatusCode::OK) = (range, response.status()) {
+        let shown = format!("bytes {}-{}/{}", range.start, range.end - 1, meta.size);
+        *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+        response.headers_mut().insert(
+            header::CONTENT_RANGE,
+            HeaderValue::from_str(&shown).map_err(anyhow::Error::from)?,
+        );
+    }
+    Ok(response)
+}
+
+/// The object that shows a picture: `ID/WIDTH.jpg`, `ID/WIDTH.webp` or `ID/original`.
+async fn find(db: &PgPool, picture: &str) -> Result<Option<Found>> {
+    let Some((id, name)) = picture.split_once('/') else {
+        return Ok(None);
+    };
+    let Some(id) = PictureId::parse(id) else {
+        return Ok(None);
+    };
+    let asked = match name {
+        "original" => None,
+        name => match rendition_named(name) {
+            Some(rendition) => Some(rendition),
+            None => return Ok(None),
+        },
+    };
+    let Some(row) = store::row(&mut *db.acquire().await?, &id).await? else {
+        return Ok(None);
+    };
+    let (path, name, mime) = match asked {
+        Some((width, kind)) if row.is_rendered => {
+            let (path, name) = rendition(&row, width, kind);
+            (path, name, kind.mime())
+        }
+        _ => {
+            let name = row.original();
+            (path_of(&row.storage_key, &name), name, row.format.mime())
+        }
+    };
+    let is_final = row.is_rendered || asked.is_none();
+    Ok(Some(Found {
+        path,
+        mime,
+        caching: if is_final { FOR_EVER } else { FOR_NOW },
+        tag: Some(format!("\"{id}/{name}\"")),
+    }))
+}
+
+fn rendition_named(name: &str) -> Option<(u32, Kind)> {
+    let (width, extension) = name.split_once('.')?;
+    let width = WIDTHS.into_iter().find(|step| step.to_string() == width)?;
+    let kinds = [Kind::Jpeg, Kind::Webp].into_iter();
+    let kind = kinds
+        .into_iter()
+        .find(|kind| kind.extension() == extension)?;
+    Some((width, kind))
+}
+
+/// A file that is no picture of ours: what its name says that it is, if that is a picture, and otherwise just bytes.
+fn brought_along(path: Path) -> Found {
+    let name = path.filename().unwrap_or_default().to_ascii_lowercase();
+    let mime = match name.rsplit_once('.').map(|(_, extension)| extension) {
+        Some("jpg" | "jpeg") => "image/jpeg",
+        Some("png") => "image/png",
+        Some("webp") => "image/webp",
+        Some("gif") => "image/gif",
+        Some("avif") => "image/avif",
+        _ => "application/octet-stream",
+    };
+    Found {
+        path,
+        mime,
+        caching: FOR_A_DAY,
+        tag: None,
+    }
+}
+
+/// The object, or the part of it that was read.
+async fn whole(found: Found, headers: &HeaderMap, object: GetResult) -> Result<Response> {
+    let meta = object.meta.clone();
+    let tag = found.tag.clone().or_else(|| tag_of(&meta));
+    let modified = meta.last_modified.trunc_subsecs(0);
+    let is_known = match &tag {
+        Some(tag) if headers.contains_key(header::IF_NONE_MATCH) => {
+            names(headers, header::IF_NONE_MATCH, tag)
+        }
+        _ => headers
+            .get(header::IF_MODIFIED_SINCE)
+            .and_then(|since| since.to_str().ok())
+            .and_then(http_date)
+            .is_some_and(|since| modified <= since),
+    };
+    if is_known {
+        return not_modified(&found, tag.as_deref(), Some(modified));
+    }
+    let length = object.range.end - object.range.start;
+    let body = if length <= AT_ONCE {
+        let bytes = object.bytes().await;
+        Body::from(bytes.map_err(|error| unavailable(error, "reading a picture"))?)
+    } else {
+        Body::from_stream(object.into_stream())
+    };
+    let mut response = body.into_response();
+    describe(
+        &found,
+        tag.as_deref(),
+        Some(modified),
+        response.headers_mut(),
+    )?;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(found.mime));
+    headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+    Ok(response)
+}
+
+fn not_modified(
+    found: &Found,
+    tag: Option<&str>,
+    modified: Option<DateTime<Utc>>,
+) -> Result<Response> {
+    let mut response = StatusCode::NOT_MODIFIED.into_response();
+    describe(found, tag, modified, response.headers_mut())?;
+    Ok(response)
+}
+
+fn describe(
+    found: &Found,
+    tag: Option<&str>,
+    modified: Option<DateTime<Utc>>,
+    headers: &mut HeaderMap,
+) -> Result<()> {
+    headers.insert(
+        header::CACHE_CONTROL,
+        HeaderValue::from_static(found.caching),
+    );
+    headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+    if let Some(tag) = tag {
+        let tag = HeaderValue::from_str(tag).map_err(anyhow::Error::from)?;
+        headers.insert(header::ETAG, tag);
+    }
+    if let Some(modified) = modified {
+        let date = modified.format(HTTP_DATE).to_string();
+        let date = HeaderValue::from_str(&date).map_err(anyhow::Error::from)?;
+        headers.insert(header::LAST_MODIFIED, date);
+    }
+    Ok(())
+}
+
+const HTTP_DATE: &str = "%a, %d %b %Y %H:%M:%S GMT";
+
+fn http_date(text: &str) -> Option<DateTime<Utc>> {
+    let date = NaiveDateTime::parse_from_str(text, HTTP_DATE).ok()?;
+    Some(date.and_utc())
+}
+
+/// The store's own tag, in quotes however it has it.
+fn tag_of(meta: &ObjectMeta) -> Option<String> {
+    let tag = meta.e_tag.as_deref()?.trim_matches('"');
+    Some(format!("\"{tag}\""))
+}
+
+fn names(headers: &HeaderMap, header: header::HeaderName, tag: &str) -> bool {
+    let known = headers.get(header).and_then(|known| known.to_str().ok());
+    let mut known = known.unwrap_or_default().split(',').map(str::trim);
+    known.any(|known| known == "*" || known.trim_start_matches("W/") == tag)
+}
+
+/// What a `Range` header asks of so many bytes.
+#[derive(Debug, PartialEq, Eq)]
+enum Asked {
+    Part(Range<u64>),
+    /// Nothing that there is.
+    Nothing,
+    /// Several parts, or what is no range: then the whole is the right answer.
+    Whole,
+}
+
+fn range(asked: &HeaderValue, size: u64) -> Asked {
+    let parsed = asked
+        .to_str()
+        .ok()
+        .and_then(|text| text.strip_prefix("bytes="))
+        .and_then(|text| text.trim().split_once('-'));
+    let Some((first, last)) = parsed else {
+        return Asked::Whole;
+    };
+    let number = |text: &str| match text {
+        "" => Some(None),
+        text if text.bytes().all(|b| b.is_ascii_digit()) => text.parse().ok().map(Some),
+        _ => None,
+    };
+    match (number(first), number(last)) {
+        (Some(Some(first)), Some(None)) if first < size => Asked::Part(first..size),
+        (Some(Some(first)), Some(Some(last))) if first <= last && first < size => {
+            Asked::Part(first..size.min(last.saturating_add(1)))
+        }
+        (Some(None), Some(Some(last))) if last > 0 && size > 0 => {
+            Asked::Part(size.saturating_sub(last)..size)
+        }
+        (Some(Some(first)), Some(Some(last))) if first > last => Asked::Whole,
+        (Some(None), Some(None)) | (None, _) | (_, None) => Asked::Whole,
+        _ => Asked::Nothing,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_range_lies_within_or_is_refused_or_ignored() {
+        let asked = |text: &'static str| range(&HeaderValue::from_static(text), 10);
+        assert_eq!(asked("bytes=0-3"), Asked::Part(0..4));
+        assert_eq!(asked("bytes=4-"), Asked::Part(4..10));
+        assert_eq!(asked("bytes=-3"), Asked::Part(7..10));
+        assert_eq!(asked("bytes=-99"), Asked::Part(0..10));
+        assert_eq!(asked("bytes=9-18446744073709551615"), Asked::Part(9..10));
+        for nothing in ["bytes=10-", "bytes=10-12", "bytes=-0"] {
+            assert_eq!(asked(nothing), Asked::Nothing, "{nothing}");
+        }
+        for whole in [
+            "",
+            "bytes",
+            "bytes=",
+            "bytes=-",
+            "bytes=9-1",
+            "bytes=a-b",
+            "bytes=0-1,3-4",
+            "lines=1-2",
+        ] {
+            assert_eq!(asked(whole), Asked::Whole, "{whole}");
+        }
+    }
+
+    #[test]
+    fn dates_are_written_and_read_as_http_has_them() {
+        let text = "Tue, 24 Nov 2026 18:22:56 GMT";
+        let date = http_date(text).expect("a date");
+        assert_eq!(date.format(HTTP_DATE).to_string(), text);
+        assert_eq!(http_date("yesterday"), None);
+    }
+}

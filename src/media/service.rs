@@ -1,0 +1,348 @@
+//! Keeping pictures and letting go of them.
+//!
+//! An object is written before the row that names it, and removed after that row is gone, so a row never names what is
+//! not there, whatever crashes. Each row has a folder of its own, never used twice: what is removed late takes nothing
+//! new along. What a crash leaves without a row is found by the sweep.
+
+use bytes::Bytes;
+use chrono::{DateTime, TimeDelta, Utc};
+use object_store::path::Path;
+use percent_encoding::percent_decode_str;
+use sqlx::{PgConnection, PgPool};
+use uuid::Uuid;
+
+use super::intake::{self, Prepared, Refusal};
+use super::objects::{asked_path, path_of};
+use super::renditions::{self, Kind};
+use super::store::{self, Row};
+use super::{Media, Upload, id_of};
+use crate::config::MediaLimits;
+use crate::error::{Error, Result};
+use crate::ids::PictureId;
+use crate::jobs::{self, Job};
+
+/// How old a folder without a row has to be before it is nobody's.
+const ORPHANED: TimeDelta = TimeDelta::days(1);
+
+/// How many pictures one transaction of the sweep looks at.
+const BATCH: i64 = 200;
+
+/// A picture that was taken in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kept {
+    pub id: PictureId,
+    /// False: we had it already.
+    pub is_new: bool,
+}
+
+/// The largest file from the old service that is read whole, in bytes.
+const BROUGHT_ALONG_LIMIT: u64 = 20 * 1024 * 1024;
+
+/// What a sweep did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Swept {
+    /// Pictures that nobody used.
+    pub pictures: usize,
+    /// Folders of no picture, left behind by a crash.
+    pub folders: usize,
+}
+
+/// Takes a picture in: decodes, turns upright, strips, converts, stores. Its renditions are made by a job. Safe to
+/// repeat: the same content is the same picture. Unless something refers to it within a day, it is swept.
+///
+/// # Errors
+/// A refusal for the one who sent it; 503 `media_unavailable` when the store fails, with nothing kept.
+pub async fn keep(media: &Media, db: &PgPool, upload: Upload) -> Result<Result<Kept, Refusal>> {
+    take_in(media, db, upload, None).await
+}
+
+/// As [`keep`], for a picture that some shop, perhaps this one, has kept under this id: if it is the very same, it is
+/// kept as it is, and under the same id. An ordinary upload of a JPEG would be written anew, and lose a little.
+pub async fn restore(
+    media: &Media,
+    db: &PgPool,
+    id: &PictureId,
+    upload: Upload,
+) -> Result<Result<Kept, Refusal>> {
+    take_in(media, db, upload, Some(id.clone())).await
+}
+
+async fn take_in(
+    media: &Media,
+    db: &PgPool,
+    upload: Upload,
+    known_as: Option<PictureId>,
+) -> Result<Result<Kept, Refusal>> {
+    let prepared = match prepare(media, upload, known_as).await? {
+        Ok(prepared) => prepared,
+        Err(refusal) => return Ok(Err(refusal)),
+    };
+    let id = prepared.id.clone();
+    if store::touch(&mut *db.acquire().await?, &id).await? {
+        return Ok(Ok(Kept { id, is_new: false }));
+    }
+    let storage_key = format!("{id}-{}", Uuid::now_v7().simple());
+    let is_new = store_new(media, db, prepared, &storage_key).await?;
+    if !is_new && let Err(error) = media.objects.remove(&storage_key).await {
+        tracing::warn!(%error, "a folder that nobody needs stays until the sweep");
+    }
+    Ok(Ok(Kept { id, is_new }))
+}
+
+async fn prepare(
+    media: &Media,
+    upload: Upload,
+    known_as: Option<PictureId>,
+) -> Result<Result<Prepared, Refusal>> {
+    let _reader = media.readers.acquire().await.map_err(anyhow::Error::from)?;
+    let content = upload.into_bytes().await?;
+    let limits = media.limits;
+    let (content, pixels) = {
+        let measured = media
+            .work(0, move || {
+                let pixels = intake::measure(&content, &limits);
+                (content, pixels)
+            })
+            .await?;
+        match measured {
+            Some((content, Ok(pixels))) => (content, pixels),
+            Some((_, Err(refusal))) => return Ok(Err(refusal)),
+            None => return Ok(Err(Refusal::Damaged)),
+        }
+    };
+    let prepared = media
+        .work(pixels, move || {
+            let recognized = known_as.and_then(|id| intake::recognize(&id, &content, &limits));
+            match recognized {
+                Some(prepared) => Ok(prepared),
+                None => intake::prepare(&content, &limits),
+            }
+        })
+        .await?;
+    Ok(prepared.unwrap_or(Err(Refusal::Damaged)))
+}
+
+async fn store_new(
+    media: &Media,
+    db: &PgPool,
+    mut prepared: Prepared,
+    storage_key: &str,
+) -> Result<bool> {
+    let name = format!("original.{}", prepared.format.extension());
+    let content = std::mem::take(&mut prepared.content);
+    let size_bytes = content.len();
+    let path = path_of(storage_key, &name);
+    if let Err(error) = media.objects.put(&path, content).await {
+        // It may be half there. If this fails, too, the sweep will find it.
+        let _ = media.objects.remove(storage_key).await;
+        return Err(error);
+    }
+    // From here on the object stays, whatever is heard of the database: the row may be there.
+    let mut tx = db.begin().await?;
+    let is_new = store::insert(&mut tx, &prepared, size_bytes, storage_key).await?;
+    if is_new {
+        let picture = prepared.id;
+        jobs::enqueue(&mut tx, &Job::RenderPicture { picture }).await?;
+    }
+    tx.commit().await?;
+    Ok(is_new)
+}
+
+/// Takes back pictures of a request that failed, unless somebody uses them or has sent the same meanwhile: nothing of
+/// them remains on disk or in the database. Never fails; what it cannot do now, the sweep does tomorrow.
+pub async fn discard(media: &Media, db: &PgPool, kept: &[Kept]) {
+    let new: Vec<PictureId> = kept
+        .iter()
+        .filter(|kept| kept.is_new)
+        .map(|kept| kept.id.clone())
+        .collect();
+    if new.is_empty() {
+        return;
+    }
+    let discarding = async {
+        let mut tx = db.begin().await?;
+        let keys = store::delete_new(&mut tx, &new).await?;
+        enqueue_removal(&mut tx, &keys).await?;
+        tx.commit().await?;
+        // At once, too: the job then finds nothing.
+        for key in &keys {
+            media.objects.remove(key).await?;
+        }
+        Ok::<(), Error>(())
+    };
+    if let Err(error) = discarding.await {
+        tracing::warn!(%error, "pictures of a failed request stay until the sweep");
+    }
+}
+
+async fn enqueue_removal(conn: &mut PgConnection, storage_keys: &[String]) -> Result<()> {
+    for storage_key in storage_keys {
+        let job = Job::RemovePicture {
+            storage_key: storage_key.clone(),
+        };
+        jobs::enqueue(conn, &job).await?;
+    }
+    Ok(())
+}
+
+/// Makes a picture's renditions. Safe to repeat; nothing is to do for one that is gone.
+pub async fn render(media: &Media, db: &PgPool, id: &PictureId) -> Result<()> {
+    let row = store::row(&mut *db.acquire().await?, id).await?;
+    let Some(row) = row.filter(|row| !row.is_rendered) else {
+        return Ok(());
+    };
+    let Some(content) = original(media, &row).await? else {
+        return Err(anyhow::anyhow!("the picture {id} is not in the store").into());
+    };
+    // Whatever the limit is today, it was taken in under the one of its day.
+    let limits = MediaLimits {
+        megapixels: 300,
+        ..media.limits
+    };
+    let pixels = intake::measure(&content, &limits).map_err(|refusal| odd(id, refusal))?;
+    let made = media
+        .work(pixels, move || {
+            let picture = intake::decode(&content, &limits);
+            picture.map(|picture| renditions::make(&picture))
+        })
+        .await?
+        .unwrap_or(Err(Refusal::Damaged))
+        .map_err(|refusal| odd(id, refusal))?;
+    for rendition in made? {
+        let name = format!("{}.{}", rendition.step, rendition.kind.extension());
+        let path = path_of(&row.storage_key, &name);
+        media.objects.put(&path, rendition.content).await?;
+    }
+    if !store::set_rendered(&mut *db.acquire().await?, &row).await? {
+        // Swept meanwhile; what we wrote may have come after its removal.
+        media.objects.remove(&row.storage_key).await?;
+    }
+    Ok(())
+}
+
+fn odd(id: &PictureId, refusal: Refusal) -> Error {
+    anyhow::anyhow!("the picture {id} as we kept it is {refusal:?}").into()
+}
+
+/// Removes the objects of a picture that is gone. Safe to repeat.
+pub async fn remove(media: &Media, storage_key: &str) -> Result<()> {
+    media.objects.remove(storage_key).await
+}
+
+/// Lets go of pictures that nobody has used for a day, and of what a crash left in the store. Safe to repeat, and for
+/// several at once.
+pub async fn sweep(media: &Media, db: &PgPool) -> Result<Swept> {
+    let mut swept = Swept::default();
+    loop {
+        let mut tx = db.begin().await?;
+        let (looked_at, keys) = store::delete_unused(&mut tx, BATCH).await?;
+        enqueue_removal(&mut tx, &keys).await?;
+        tx.commit().await?;
+        swept.pictures += keys.len();
+        if looked_at < BATCH as usize {
+            break;
+        }
+    }
+    let now = Utc::now();
+    let mut old = media.objects.storage_keys().await?;
+    old.retain(|key| made_at(key).is_some_and(|at| now - at > ORPHANED));
+    for key in store::unknown_keys(&mut *db.acquire().await?, &old).await? {
+        media.objects.remove(&key).await?;
+        swept.folders += 1;
+    }
+    Ok(swept)
+}
+
+/// When the folder was begun, which its name tells. None: it is not one of ours.
+fn made_at(storage_key: &str) -> Option<DateTime<Utc>> {
+    let (id, suffix) = storage_key.split_once('-')?;
+    PictureId::parse(id)?;
+    let (seconds, nanos) = Uuid::try_parse(suffix).ok()?.get_timestamp()?.to_unix();
+    DateTime::from_timestamp(i64::try_from(seconds).ok()?, nanos)
+}
+
+/// The bytes of a JPEG at most this wide, for letters, and their type; the picture itself while there is none. None: we
+/// do not keep it.
+pub async fn read(
+    media: &Media,
+    db: &PgPool,
+    id: &PictureId,
+    width: u32,
+) -> Result<Option<(Bytes, &'static str)>> {
+    let Some(row) = store::row(&mut *db.acquire().await?, id).await? else {
+        return Ok(None);
+    };
+    if row.is_rendered {
+        let (path, _) = rendition(&row, width, Kind::Jpeg);
+        if let Some(content) = media.objects.read(&path).await? {
+            return Ok(Some((content, Kind::Jpeg.mime())));
+        }
+    }
+    let content = original(media, &row).await?;
+    Ok(content.map(|content| (content, row.format.mime())))
+}
+
+/// The bytes behind an address, `/media/…`, and their type: of a picture that we keep as [`read`] does it, of a file that
+/// a shop brought along as it lies there. None: we do not keep it.
+pub async fn read_address(
+    media: &Media,
+    db: &PgPool,
+    address: &str,
+    width: u32,
+) -> Result<Option<(Bytes, &'static str)>> {
+    if let Some(id) = id_of(address) {
+        return read(media, db, &id, width).await;
+    }
+    let path = address
+        .strip_prefix("/media/")
+        .and_then(|path| percent_decode_str(path).decode_utf8().ok())
+        .and_then(|path| asked_path(&path));
+    let Some(path) = path else {
+        return Ok(None);
+    };
+    let Some(meta) = media.objects.head(&path).await? else {
+        return Ok(None);
+    };
+    if meta.size > BROUGHT_ALONG_LIMIT {
+        return Ok(None);
+    }
+    let content = media.objects.read(&path).await?;
+    let sniffed = content
+        .filter(|content| !content.is_empty())
+        .and_then(|content| {
+            let format = image::guess_format(&content).ok()?;
+            Some((content, format.to_mime_type()))
+        });
+    Ok(sniffed)
+}
+
+async fn original(media: &Media, row: &Row) -> Result<Option<Bytes>> {
+    let path = path_of(&row.storage_key, &row.original());
+    media.objects.read(&path).await
+}
+
+/// Where the rendition lies that stands for this width, and its name.
+pub(super) fn rendition(row: &Row, width: u32, kind: Kind) -> (Path, String) {
+    let step = renditions::step_for(row.width.unsigned_abs(), width);
+    let name = format!("{step}.{}", kind.extension());
+    (path_of(&row.storage_key, &name), name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_tells_its_age_and_others_are_left_alone() {
+        let key = format!("{}-{}", "ab".repeat(32), Uuid::now_v7().simple());
+        let age = Utc::now() - made_at(&key).expect("a time");
+        assert!(age.num_seconds().abs() < 60);
+        for other in [
+            "products",
+            "ab-cd",
+            &format!("x-{}", Uuid::now_v7().simple()),
+        ] {
+            assert_eq!(made_at(other), None, "{other}");
+        }
+    }
+}

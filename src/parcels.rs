@@ -1,0 +1,123 @@
+//! Parcels, by the order's door: shipping what was bought or made. A commission's order ships and completes its
+//! request along with it.
+
+use axum::extract::State;
+use sqlx::PgConnection;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::app::App;
+use crate::auth::{Admin, Scope};
+use crate::custom_orders;
+use crate::email::{self, About, Letter};
+use crate::error::{Error, ErrorBody, Result};
+use crate::extract::{Json, Path};
+use crate::ids::OrderId;
+use crate::orders::{self, NewParcel, Order, OrderView};
+
+pub fn router() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(ship))
+        .routes(routes!(deliver))
+}
+
+/// Ships a paid order and tells the customer.
+#[utoipa::path(
+    post,
+    operation_id = "ship_order",
+    path = "/api/admin/orders/{id}/ship",
+    tag = "orders",
+    security(("bearer" = [])),
+    params(("id" = String, Path, description = "The id, or the number as SB-1042")),
+    request_body = NewParcel,
+    responses(
+        (status = 200, body = OrderView),
+        (status = 400, body = ErrorBody),
+        (status = 401, body = ErrorBody),
+        (status = 403, body = ErrorBody),
+        (status = 404, body = ErrorBody),
+        (status = 409, body = ErrorBody, description = "Not paid, or shipped already"),
+        (status = 413, body = ErrorBody),
+        (status = 415, body = ErrorBody),
+    )
+)]
+async fn ship(
+    State(app): State<App>,
+    admin: Admin,
+    Path(id): Path<String>,
+    Json(parcel): Json<NewParcel>,
+) -> Result<Json<OrderView>> {
+    admin.may(Scope::OrdersWrite)?;
+    let mut tx = app.db.begin().await?;
+    let order = find(&mut tx, &id).await?;
+    if order.is_custom_order {
+        custom_orders::ship_of(&mut tx, &app, order.id, &parcel, &admin.actor).await?;
+    } else {
+        ship_bought(&mut tx, order.id, &parcel, &admin.actor).await?;
+    }
+    let view = orders::view(&mut tx, order.id).await?;
+    tx.commit().await?;
+    Ok(Json(view))
+}
+
+async fn ship_bought(
+    conn: &mut PgConnection,
+    id: OrderId,
+    parcel: &NewParcel,
+    actor: &str,
+) -> Result<()> {
+    let (order, parcel) = orders::ship(conn, id, parcel, actor).await?;
+    let Some(email) = &order.email else {
+        return Ok(());
+    };
+    let letter = Letter::OrderShipped {
+        order: orders::facts(conn, &order).await?,
+        parcel: parcel.facts(),
+    };
+    let about = About {
+        order: Some(id),
+        ..About::default()
+    };
+    email::queue(conn, &letter, &id.to_string(), email, None, about).await
+}
+
+/// A shipped order has arrived. Safe to repeat.
+#[utoipa::path(
+    post,
+    operation_id = "deliver_order",
+    path = "/api/admin/orders/{id}/deliver",
+    tag = "orders",
+    security(("bearer" = [])),
+    params(("id" = String, Path, description = "The id, or the number as SB-1042")),
+    responses(
+        (status = 200, body = OrderView),
+        (status = 401, body = ErrorBody),
+        (status = 403, body = ErrorBody),
+        (status = 404, body = ErrorBody),
+        (status = 409, body = ErrorBody, description = "Not shipped"),
+    )
+)]
+async fn deliver(
+    State(app): State<App>,
+    admin: Admin,
+    Path(id): Path<String>,
+) -> Result<Json<OrderView>> {
+    admin.may(Scope::OrdersWrite)?;
+    let mut tx = app.db.begin().await?;
+    let order = find(&mut tx, &id).await?;
+    if order.is_custom_order {
+        custom_orders::deliver_of(&mut tx, order.id, &admin.actor).await?;
+    } else {
+        orders::deliver(&mut tx, order.id, &admin.actor).await?;
+    }
+    let view = orders::view(&mut tx, order.id).await?;
+    tx.commit().await?;
+    Ok(Json(view))
+}
+
+async fn find(conn: &mut PgConnection, id: &str) -> Result<Order> {
+    let id = orders::resolve(conn, id).await?;
+    orders::find(conn, id)
+        .await?
+        .ok_or(Error::NotFound("Order"))
+}

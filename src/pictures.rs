@@ -1,0 +1,124 @@
+//! Uploading photographs over HTTP, for whoever fills the catalogue or answers requests for custom pieces.
+
+use axum::extract::{Request, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::app::App;
+use crate::auth::{Admin, Scope};
+use crate::error::{Error, ErrorBody, Fault, Result};
+use crate::extract::Json;
+use crate::ids::PictureId;
+use crate::media::{self, Batch, PictureView};
+
+/// The field that the pictures come in.
+const FIELD: &str = "image";
+
+/// The pictures' routes, without a slash at their ends.
+pub fn router() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(upload))
+}
+
+/// A picture that was taken in.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct KeptPicture {
+    pub id: PictureId,
+    #[serde(flatten)]
+    pub view: PictureView,
+}
+
+/// A form with pictures.
+#[derive(ToSchema)]
+#[allow(dead_code, reason = "read by the OpenAPI document alone")]
+struct UploadForm {
+    /// A part for each picture: JPEG, PNG, WebP or GIF.
+    #[schema(value_type = Vec<String>, format = Binary)]
+    image: Vec<String>,
+}
+
+/// Takes pictures in, all or none. What is used nowhere a day later is removed. The same picture has the same id.
+#[utoipa::path(operation_id = "upload_pictures", post, path = "/api/admin/pictures", tag = "pictures", security(("bearer" = [])),
+    request_body(content = UploadForm, content_type = "multipart/form-data"),
+    responses((status = 201, body = Vec<KeptPicture>), UploadFailures))]
+async fn upload(State(app): State<App>, admin: Admin, request: Request) -> Result<Response> {
+    admin
+        .may(Scope::Catalogue)
+        .or_else(|_| admin.may(Scope::CustomOrders))?;
+    let form = media::read_form(&app.media, request, FIELD).await?;
+    let limits = app.media.limits();
+    if form.surplus > 0 {
+        let sentence = format!("Up to {} pictures at once are allowed.", limits.files);
+        return Err(Error::invalid(FIELD, sentence));
+    }
+    if form.files.is_empty() {
+        return Err(Error::invalid(FIELD, "Send at least one picture."));
+    }
+    let mut batch = Batch::begin(&app.media, &app.db);
+    let taking_in = async {
+        let mut faults = Vec::new();
+        for (index, file) in form.files.into_iter().enumerate() {
+            let taken = match file {
+                Ok(file) => batch.keep(file).await?,
+                Err(refusal) => Err(refusal),
+            };
+            if let Err(refusal) = taken {
+                let field = format!("{FIELD}[{index}]");
+                faults.push(Fault::new(field, refusal.sentence(&limits)));
+            }
+        }
+        match faults.is_empty() {
+            true => Ok(()),
+            false => Err(Error::Invalid(faults)),
+        }
+    };
+    if let Err(error) = taking_in.await {
+        batch.take_back().await;
+        return Err(error);
+    }
+    let ids = batch.ids();
+    batch.done();
+    let views = media::find_views(&mut *app.db.acquire().await?, &ids).await?;
+    let pictures: Vec<KeptPicture> = ids
+        .into_iter()
+        .filter_map(|id| {
+            let view = views.get(&id).cloned()?;
+            Some(KeptPicture { id, view })
+        })
+        .collect();
+    let headers = [(header::CACHE_CONTROL, "no-store")];
+    Ok((StatusCode::CREATED, headers, Json(pictures)).into_response())
+}
+
+/// How an upload fails.
+#[derive(utoipa::IntoResponses)]
+#[allow(dead_code, reason = "read by the OpenAPI document alone")]
+enum UploadFailures {
+    /// Malformed, or not pictures: each fault names its file, as `image[1]`.
+    #[response(status = 400)]
+    BadRequest(ErrorBody),
+    /// No valid token.
+    #[response(status = 401)]
+    Unauthenticated(ErrorBody),
+    /// The token has neither the scope `catalogue` nor `custom_orders`.
+    #[response(status = 403)]
+    Forbidden(ErrorBody),
+    /// Not a method of this address.
+    #[response(status = 405)]
+    MethodNotAllowed(ErrorBody),
+    /// Nothing arrived for a while.
+    #[response(status = 408)]
+    TimedOut(ErrorBody),
+    /// More than all files together may have.
+    #[response(status = 413)]
+    TooLarge(ErrorBody),
+    /// The body is not `multipart/form-data`.
+    #[response(status = 415)]
+    UnsupportedMediaType(ErrorBody),
+    /// `media_unavailable`: the pictures cannot be written right now.
+    #[response(status = 503)]
+    Unavailable(ErrorBody),
+}

@@ -1,0 +1,125 @@
+//! The pictures that a catalogue file names, taken in before its rows are: no file is read inside a transaction.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use futures_util::{StreamExt, TryStreamExt, stream};
+use serde_json::Value;
+use sqlx::PgPool;
+
+use crate::error::{Error, Result};
+use crate::ids::PictureId;
+use crate::media::{self, Kept, Media, Upload};
+
+/// How many pictures are taken in at a time.
+const AT_ONCE: usize = 8;
+
+/// What became of each picture that a catalogue file names, by its name there.
+#[derive(Debug, Default)]
+pub struct TakenPictures {
+    taken: BTreeMap<String, Result<Kept, String>>,
+}
+
+impl TakenPictures {
+    /// Takes a picture in under the name that the file has for it. One named by its id is kept as it is, if it is the
+    /// very same.
+    ///
+    /// # Errors
+    /// When the store fails. A picture that is refused is a fault of the rows that name it.
+    pub async fn take(
+        &mut self,
+        media: &Media,
+        db: &PgPool,
+        name: &str,
+        content: &[u8],
+    ) -> Result<()> {
+        let taken = take(media, db, named_id(name), content).await?;
+        self.taken.insert(name.to_owned(), taken);
+        Ok(())
+    }
+
+    /// Takes in pictures that we drew ourselves, several at a time, as they are: their names and contents.
+    ///
+    /// # Errors
+    /// As [`TakenPictures::take`].
+    pub async fn take_drawn(
+        media: &Media,
+        db: &PgPool,
+        pictures: &[(String, Vec<u8>)],
+    ) -> Result<TakenPictures> {
+        let taken = stream::iter(pictures)
+            .map(|(name, content)| async move {
+                let id = Some(PictureId::of(content));
+                Ok::<_, Error>((name.clone(), take(media, db, id, content).await?))
+            })
+            .buffer_unordered(AT_ONCE)
+            .try_collect()
+            .await?;
+        Ok(TakenPictures { taken })
+    }
+
+    /// How many were taken in.
+    pub fn count(&self) -> usize {
+        self.taken.values().filter(|taken| taken.is_ok()).count()
+    }
+
+    /// Takes them back, for the import did not happen.
+    pub async fn discard(self, media: &Media, db: &PgPool) {
+        let kept: Vec<Kept> = self.taken.into_values().flatten().collect();
+        media::discard(media, db, &kept).await;
+    }
+
+    /// The picture of this name: its id, or what is wrong with it. None: there is no such file.
+    pub(super) fn get(&self, name: &str) -> Option<Result<&PictureId, &str>> {
+        let taken = self.taken.get(name)?;
+        Some(match taken {
+            Ok(kept) => Ok(&kept.id),
+            Err(sentence) => Err(sentence.as_str()),
+        })
+    }
+}
+
+async fn take(
+    media: &Media,
+    db: &PgPool,
+    known_as: Option<PictureId>,
+    content: &[u8],
+) -> Result<Result<Kept, String>> {
+    let taken = match (Upload::from_bytes(media, content).await?, known_as) {
+        (Ok(upload), Some(id)) => media::restore(media, db, &id, upload).await?,
+        (Ok(upload), None) => media::keep(media, db, upload).await?,
+        (Err(refusal), _) => Err(refusal),
+    };
+    let limits = media.limits();
+    Ok(taken.map_err(|refusal| refusal.sentence(&limits)))
+}
+
+/// The names of the pictures in a catalogue file, without `/media/`: ids, and paths below the media folder. What cannot
+/// be read names none; the import will say why.
+pub fn named_pictures(text: &str) -> BTreeSet<String> {
+    let file: Value = serde_json::from_str(text.trim_start_matches('\u{feff}')).unwrap_or_default();
+    let products = file["products"].as_array().map(Vec::as_slice);
+    let mut names = BTreeSet::new();
+    for product in products.unwrap_or_default() {
+        let images = product["images"].as_array().map(Vec::as_slice);
+        let places = [&product["primary_image"], &product["secondary_image"]];
+        for image in images.unwrap_or_default().iter().chain(places) {
+            if let Some(name) = image.as_str().map(name_of)
+                && !name.is_empty()
+                && !name.contains("://")
+            {
+                names.insert(name.to_owned());
+            }
+        }
+    }
+    names
+}
+
+/// A picture's name, of a path or an address of ours.
+pub(super) fn name_of(path: &str) -> &str {
+    path.strip_prefix("/media/").unwrap_or(path)
+}
+
+/// The id in a name that is one, or an address of a picture without `/media/`.
+pub fn named_id(name: &str) -> Option<PictureId> {
+    PictureId::parse(name).or_else(|| media::id_of(&format!("/media/{name}")))
+}

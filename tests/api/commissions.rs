@@ -1,0 +1,968 @@
+//! Pieces made to order: from the request over the quote and its payment link to the parcel. P2, P3, P4 and P6, attacked.
+
+use std::time::Duration;
+
+use reqwest::Method;
+use serde_json::{Value, json};
+use spirit_beads::auth::Scope;
+use spirit_beads::stripe::sandbox::{Fault, Payment};
+
+use crate::support::{Answer, Client, Shop, at_once, card, delayed};
+
+const LINKS: &str = "POST /v1/payment_links";
+const CLOSING: &str = "POST /v1/payment_links/{id}";
+
+/// A shop with one request in it, and its keeper.
+struct Workshop {
+    shop: Shop,
+    keeper: Client,
+    id: String,
+}
+
+impl Workshop {
+    async fn open() -> Workshop {
+        let shop = Shop::open().await;
+        let keeper = shop.keeper(&[Scope::CustomOrders]).await;
+        let id = shop.asks_for_a_piece("ann@example.com").await;
+        Workshop { shop, keeper, id }
+    }
+
+    /// A workshop whose request is quoted for 90 dollars and 5 for the parcel, and approved. Returns the link, too.
+    async fn quoted() -> (Workshop, String) {
+        let workshop = Workshop::open().await;
+        let link = workshop.quotes(9000).await;
+        (workshop, link)
+    }
+
+    /// Quotes, approves, and returns the link that the customer is sent.
+    async fn quotes(&self, amount: i64) -> String {
+        let quoted = self.put("quote", &quote(amount)).await;
+        assert_eq!(quoted.status, 200, "{}", quoted.text);
+        assert_eq!(self.post("approve").await.status, 202);
+        self.shop.run_jobs().await;
+        let view = self.view().await;
+        assert_eq!(view["status"], "approved", "{view:#}");
+        text(&current(&view)["payment_link_id"])
+    }
+
+    async fn view(&self) -> Value {
+        let answer = self.keeper.get(&self.path("")).await;
+        assert_eq!(answer.status, 200, "{}", answer.text);
+        answer.json
+    }
+
+    async fn status(&self) -> String {
+        text(&self.view().await["status"])
+    }
+
+    fn path(&self, tail: &str) -> String {
+        format!("/api/admin/custom-orders/{}/{tail}", self.id)
+    }
+
+    async fn post(&self, what: &str) -> Answer {
+        self.keeper
+            .send(Method::POST, &self.path(what), &[], None::<String>)
+            .await
+    }
+
+    async fn post_with(&self, what: &str, body: &Value) -> Answer {
+        self.keeper.post(&self.path(what), body).await
+    }
+
+    async fn put(&self, what: &str, body: &Value) -> Answer {
+        self.keeper
+            .send_json(Method::PUT, &self.path(what), body)
+            .await
+    }
+
+    /// The customer opens the link's page; returns its session.
+    async fn opens(&self, link: &str) -> String {
+        self.shop.stripe.open_link(link).await.expect("a page")
+    }
+
+    /// The customer opens the link and pays.
+    async fn pays(&self, link: &str, how: Payment) -> String {
+        let session = self.opens(link).await;
+        self.shop
+            .stripe
+            .pay(&session, how)
+            .await
+            .expect("a payment");
+        session
+    }
+
+    /// The link as Stripe has it.
+    async fn is_active(&self, link: &str) -> bool {
+        let links = self.shop.at_stripe("payment_link").await;
+        let found = links.iter().find(|object| object["id"] == link);
+        found.expect("the link")["active"] == true
+    }
+
+    /// What the timeline has of a request's moves.
+    async fn moves(&self) -> Vec<String> {
+        let view = self.view().await;
+        let timeline = view["timeline"].as_array().expect("a timeline");
+        timeline
+            .iter()
+            .filter(|entry| entry["kind"] == "status")
+            .map(|entry| {
+                format!(
+                    "{}→{}",
+                    text(&entry["from_status"]),
+                    text(&entry["to_status"])
+                )
+            })
+            .collect()
+    }
+
+    async fn letters(&self, kind: &str) -> i64 {
+        self.shop.letters_of(kind).await
+    }
+}
+
+fn quote(amount: i64) -> Value {
+    json!({"amount": amount, "covers": "One Classic case, loomed, blue and gold"})
+}
+
+fn text(value: &Value) -> String {
+    value
+        .as_str()
+        .unwrap_or_else(|| panic!("no text: {value}"))
+        .to_owned()
+}
+
+/// The quote of a request that counts.
+fn current(view: &Value) -> &Value {
+    let quotes = view["quotes"].as_array().expect("quotes");
+    let counts = |quote: &&Value| {
+        ["asking", "live", "closing", "paid"].contains(&quote["state"].as_str().unwrap_or_default())
+    };
+    let found = quotes.iter().find(counts);
+    found.unwrap_or_else(|| panic!("no quote counts: {view:#}"))
+}
+
+#[tokio::test]
+async fn a_piece_goes_from_request_to_parcel() {
+    let (workshop, link) = Workshop::quoted().await;
+    let live = workshop.view().await;
+    assert_eq!(current(&live)["state"], "live");
+    assert_eq!(current(&live)["shipping"], 500);
+
+    workshop.pays(&link, card()).await;
+    workshop.shop.deliver().await;
+    workshop.shop.run_jobs().await;
+    let paid = workshop.view().await;
+    assert_eq!(paid["status"], "paid");
+    assert_eq!(current(&paid)["state"], "paid");
+    assert_eq!(paid["order"]["status"], "paid");
+    assert_eq!(paid["order"]["is_custom_order"], true);
+    assert_eq!(paid["order"]["channel"], "commission");
+    assert_eq!(paid["order"]["total"], 9500);
+    assert_eq!(paid["order"]["subtotal"], 9000);
+    assert_eq!(paid["order"]["shipping_address"]["city"], "Portland");
+    assert!(!workshop.is_active(&link).await, "a link takes one payment");
+
+    assert_eq!(workshop.post("start").await.status, 200);
+    let parcel = json!({"carrier": "USPS", "tracking_number": "9400 1000"});
+    let shipped = workshop.post_with("ship", &parcel).await;
+    assert_eq!(shipped.status, 200, "{}", shipped.text);
+    assert_eq!(shipped.json["order"]["status"], "shipped");
+    assert_eq!(
+        shipped.json["parcel"]["tracking_url"],
+        "https://tools.usps.com/go/TrackConfirmAction?tLabels=94001000"
+    );
+    let completed = workshop.post("complete").await;
+    assert_eq!(completed.json["status"], "completed");
+    assert_eq!(completed.json["order"]["status"], "delivered");
+    assert_eq!(
+        workshop.moves().await,
+        [
+            "pending→approved",
+            "approved→paid",
+            "paid→in_production",
+            "in_production→shipped",
+            "shipped→completed"
+        ]
+    );
+    workshop.shop.run_jobs().await;
+    for kind in [
+        "new_request",
+        "request_received",
+        "request_approved",
+        "payment_received",
+        "custom_shipped",
+    ] {
+        assert_eq!(workshop.letters(kind).await, 1, "{kind}");
+    }
+    workshop.shop.audit().await;
+}
+
+#[tokio::test]
+async fn fifty_approvals_at_once_make_one_link_and_one_letter() {
+    let workshop = Workshop::open().await;
+    assert_eq!(workshop.put("quote", &quote(9000)).await.status, 200);
+    let path = workshop.path("approve");
+    let answers = at_once((0..50).map(|_| {
+        let (keeper, path) = (workshop.keeper.clone(), path.clone());
+        async move {
+            keeper
+                .send(Method::POST, &path, &[], None::<String>)
+                .await
+                .status
+        }
+    }))
+    .await;
+    assert_eq!(answers, vec![202; 50]);
+    workshop.shop.run_jobs().await;
+    assert_eq!(workshop.post("approve").await.status, 200, "safe to repeat");
+    workshop.shop.run_jobs().await;
+    assert_eq!(workshop.shop.at_stripe("payment_link").await.len(), 1);
+    assert_eq!(workshop.letters("request_approved").await, 1);
+    assert_eq!(workshop.moves().await, ["pending→approved"]);
+}
+
+#[tokio::test]
+async fn a_webhook_repeated_fifty_times_makes_one_order() {
+    let (workshop, link) = Workshop::quoted().await;
+    workshop.pays(&link, card()).await;
+    let event = workshop.shop.event("checkout.session.completed").await;
+    let payload = event.to_string();
+    let signature = workshop.shop.stripe.sign(&payload);
+    let statuses = at_once((0..50).map(|_| {
+        let (client, payload) = (workshop.shop.client.clone(), payload.clone());
+        let signature = signature.clone();
+        async move {
+            let headers = [("stripe-signature", signature.as_str())];
+            let path = "/api/payments/webhook/";
+            client
+                .send(Method::POST, path, &headers, Some(payload))
+                .await
+                .status
+        }
+    }))
+    .await;
+    assert_eq!(statuses, vec![200; 50]);
+    workshop.shop.run_jobs().await;
+    workshop.shop.deliver().await;
+    workshop.shop.run_jobs().await;
+    assert_eq!(workshop.shop.statuses().await, ["paid"]);
+    assert_eq!(
+        workshop.moves().await,
+        ["pending→approved", "approved→paid"]
+    );
+    assert_eq!(workshop.letters("payment_received").await, 1);
+    workshop.shop.audit().await;
+}
+
+#[tokio::test]
+async fn a_crash_between_making_a_link_and_recording_it_leaves_one_link() {
+    for fault in [
+        Fault::ActThenDrop,
+        Fault::ActThenServerError,
+        Fault::ActThenHang,
+    ] {
+        let workshop = Workshop::open().await;
+        assert_eq!(workshop.put("quote", &quote(9000)).await.status, 200);
+        assert_eq!(workshop.post("approve").await.status, 202);
+        // Every try of the first run is answered by nothing, and the search for what it made fails as well: as if the
+        // worker had died.
+        workshop.shop.stripe.fail_next(LINKS, fault, 3);
+        workshop
+            .shop
+            .stripe
+            .fail_next("GET /v1/payment_links", Fault::ServerError, 9);
+        let left = workshop.shop.run_failing_jobs().await;
+        assert_eq!(left.len(), 1, "{left:?}");
+        assert_eq!(workshop.status().await, "pending");
+
+        workshop.shop.stripe.clear_faults();
+        workshop.shop.hurry_jobs().await;
+        workshop.shop.run_jobs().await;
+        assert_eq!(workshop.status().await, "approved");
+        assert_eq!(workshop.shop.at_stripe("payment_link").await.len(), 1);
+        assert_eq!(workshop.letters("request_approved").await, 1);
+    }
+}
+
+#[tokio::test]
+async fn a_failure_that_stripe_keeps_under_a_key_does_not_hold_a_quote_for_a_day() {
+    let workshop = Workshop::open().await;
+    assert_eq!(workshop.put("quote", &quote(9000)).await.status, 200);
+    assert_eq!(workshop.post("approve").await.status, 202);
+    // Nothing is done, and the answer is repeated under its key from now on.
+    workshop.shop.stripe.fail_next(LINKS, Fault::ServerError, 1);
+    for _ in 0..4 {
+        workshop.shop.run_failing_jobs().await;
+        workshop.shop.hurry_jobs().await;
+    }
+    workshop.shop.run_jobs().await;
+    assert_eq!(workshop.status().await, "approved");
+    assert_eq!(workshop.shop.at_stripe("payment_link").await.len(), 1);
+}
+
+#[tokio::test]
+async fn an_outage_of_stripe_delays_an_approval_and_loses_nothing() {
+    let workshop = Workshop::open().await;
+    assert_eq!(workshop.put("quote", &quote(9000)).await.status, 200);
+    workshop.shop.stripe.fail_next(LINKS, Fault::RateLimited, 3);
+    let planned = workshop.post("approve").await;
+    assert_eq!(planned.status, 202);
+    assert_eq!(current(&planned.json)["state"], "asking");
+    assert_eq!(workshop.shop.run_failing_jobs().await.len(), 1);
+    let waiting = workshop.view().await;
+    assert!(current(&waiting)["last_error"].is_string(), "{waiting:#}");
+    workshop.shop.hurry_jobs().await;
+    workshop.shop.run_jobs().await;
+    assert_eq!(workshop.status().await, "approved");
+}
+
+#[tokio::test]
+async fn a_link_that_stripe_refuses_is_shown_and_can_be_quoted_again() {
+    let workshop = Workshop::open().await;
+    assert_eq!(workshop.put("quote", &quote(9000)).await.status, 200);
+    let refusal = Fault::Refused {
+        code: "parameter_invalid".to_owned(),
+        message: "No".to_owned(),
+        param: None,
+    };
+    workshop.shop.stripe.fail_next(LINKS, refusal, 1);
+    assert_eq!(workshop.post("approve").await.status, 202);
+    workshop.shop.run_jobs().await;
+    let view = workshop.view().await;
+    assert_eq!(view["status"], "pending");
+    assert_eq!(view["quotes"][0]["state"], "refused");
+    assert!(text(&view["attention"]).contains("parameter_invalid"));
+    workshop.quotes(8000).await;
+    assert_eq!(workshop.view().await["attention"], Value::Null);
+}
+
+#[tokio::test]
+async fn a_new_quote_closes_the_old_link_first() {
+    let (workshop, old) = Workshop::quoted().await;
+    let waiting = workshop.opens(&old).await;
+    let planned = workshop.post_with("requote", &quote(12_000)).await;
+    assert_eq!(planned.status, 202, "{}", planned.text);
+    workshop.shop.run_jobs().await;
+    assert!(!workshop.is_active(&old).await);
+    assert_eq!(workshop.shop.session(&waiting).await["status"], "expired");
+    let view = workshop.view().await;
+    assert_eq!(view["status"], "approved");
+    let new = text(&current(&view)["payment_link_id"]);
+    assert_ne!(new, old);
+    assert_eq!(current(&view)["amount"], 12_000);
+    assert_eq!(workshop.letters("request_approved").await, 2);
+    assert!(workshop.shop.stripe.open_link(&old).await.is_err());
+    assert!(workshop.shop.stripe.pay(&waiting, card()).await.is_err());
+
+    workshop.pays(&new, card()).await;
+    workshop.shop.deliver().await;
+    workshop.shop.run_jobs().await;
+    assert_eq!(workshop.view().await["order"]["total"], 12_500);
+    workshop.shop.audit().await;
+}
+
+#[tokio::test]
+async fn a_quote_is_not_replaced_while_stripe_cannot_close_its_link() {
+    let (workshop, old) = Workshop::quoted().await;
+    workshop
+        .shop
+        .stripe
+        .fail_next(CLOSING, Fault::RateLimited, 3);
+    assert_eq!(
+        workshop.post_with("requote", &quote(12_000)).await.status,
+        202
+    );
+    assert_eq!(workshop.shop.run_failing_jobs().await.len(), 1);
+    let view = workshop.view().await;
+    assert_eq!(current(&view)["payment_link_id"], old.as_str());
+    assert_eq!(current(&view)["state"], "closing");
+    for what in ["requote", "withdraw", "approve"] {
+        let body = if what == "requote" {
+            quote(1000)
+        } else {
+            json!({})
+        };
+        let refused = workshop.post_with(what, &body).await;
+        assert_eq!(refused.status, 409, "{what}");
+        assert_eq!(refused.json["code"], "quote_closing", "{what}");
+    }
+    workshop.shop.hurry_jobs().await;
+    workshop.shop.run_jobs().await;
+    assert_eq!(current(&workshop.view().await)["amount"], 12_000);
+    assert!(!workshop.is_active(&old).await);
+}
+
+#[tokio::test]
+async fn a_withdrawn_quote_cannot_be_paid() {
+    let (workshop, link) = Workshop::quoted().await;
+    let waiting = workshop.opens(&link).await;
+    let reason = json!({"reason": "The beads are sold out for good."});
+    assert_eq!(workshop.post_with("withdraw", &reason).await.status, 202);
+    workshop.shop.run_jobs().await;
+    assert_eq!(workshop.status().await, "rejected");
+    assert!(!workshop.is_active(&link).await);
+    assert!(workshop.shop.stripe.pay(&waiting, card()).await.is_err());
+    assert_eq!(workshop.letters("request_rejected").await, 1);
+    assert_eq!(
+        workshop.post_with("withdraw", &reason).await.status,
+        200,
+        "safe to repeat"
+    );
+    assert_eq!(
+        workshop.moves().await,
+        ["pending→approved", "approved→rejected"]
+    );
+}
+
+#[tokio::test]
+async fn a_payment_that_is_faster_than_the_withdrawal_stands() {
+    let (workshop, link) = Workshop::quoted().await;
+    workshop.pays(&link, card()).await;
+    assert_eq!(workshop.post_with("withdraw", &json!({})).await.status, 202);
+    workshop.shop.run_jobs().await;
+    assert_eq!(workshop.status().await, "approved", "the payment decides");
+    workshop.shop.deliver().await;
+    workshop.shop.run_jobs().await;
+    assert_eq!(workshop.status().await, "paid");
+    assert_eq!(workshop.letters("request_rejected").await, 0);
+    workshop.shop.audit().await;
+}
+
+#[tokio::test]
+async fn withdrawals_and_payments_at_once_end_in_an_order_or_in_none() {
+    for round in 0..8 {
+        let (workshop, link) = Workshop::quoted().await;
+        let session = workshop.opens(&link).await;
+        assert_eq!(workshop.post_with("withdraw", &json!({})).await.status, 202);
+        let stripe = workshop.shop.stripe.clone();
+        let paying = tokio::spawn(async move { stripe.pay(&session, card()).await.is_ok() });
+        if round % 2 == 0 {
+            workshop.shop.run_failing_jobs().await;
+        }
+        let paid = paying.await.expect("no panic");
+        workshop.shop.run_jobs().await;
+        workshop.shop.deliver().await;
+        workshop.shop.run_jobs().await;
+        let status = workshop.status().await;
+        assert_eq!(
+            status,
+            if paid { "paid" } else { "rejected" },
+            "round {round}"
+        );
+        workshop.shop.audit().await;
+    }
+}
+
+#[tokio::test]
+async fn a_payment_on_a_closed_quote_is_given_back_in_full() {
+    let (workshop, link) = Workshop::quoted().await;
+    let session = workshop.pays(&link, card()).await;
+    // Closed meanwhile, whatever the reason: the payment comes too late.
+    for sql in [
+        "update custom_order_quotes set state = 'closed'",
+        "update custom_orders set status = 'expired'",
+    ] {
+        sqlx::query(sql)
+            .execute(&workshop.shop.db)
+            .await
+            .expect("a change");
+    }
+    workshop.shop.deliver().await;
+    workshop.shop.run_jobs().await;
+    workshop.shop.deliver().await;
+    workshop.shop.run_jobs().await;
+    let payment = workshop.shop.payment_of(&session).await;
+    let refunds = workshop.shop.at_stripe("refund").await;
+    assert_eq!(refunds.len(), 1);
+    assert_eq!(refunds[0]["payment_intent"], payment.as_str());
+    assert_eq!(refunds[0]["amount"], 9500);
+    let view = workshop.view().await;
+    assert_eq!(view["status"], "expired");
+    assert!(text(&view["attention"]).contains("given back in full"));
+    assert!(workshop.shop.statuses().await.is_empty());
+    assert_eq!(workshop.letters("could_not_fulfil").await, 1);
+    assert_eq!(workshop.letters("could_not_fulfil_notice").await, 1);
+    workshop.shop.audit().await;
+}
+
+#[tokio::test]
+async fn a_second_payment_is_impossible_or_given_back() {
+    let (workshop, link) = Workshop::quoted().await;
+    let (first, second) = (workshop.opens(&link).await, workshop.opens(&link).await);
+    workshop
+        .shop
+        .stripe
+        .pay(&first, card())
+        .await
+        .expect("a payment");
+    assert!(workshop.shop.stripe.pay(&second, card()).await.is_err());
+    assert!(workshop.shop.stripe.open_link(&link).await.is_err());
+    workshop.shop.deliver().await;
+    workshop.shop.run_jobs().await;
+
+    // Should Stripe take one all the same, it is given back.
+    let mut event = workshop.shop.event("checkout.session.completed").await;
+    event["id"] = json!("evt_second");
+    event["data"]["object"]["id"] = json!("cs_second");
+    event["data"]["object"]["payment_intent"] = json!("pi_second");
+    assert_eq!(workshop.shop.webhook(&event).await.status, 200);
+    let planned: Vec<(String, i64)> =
+        sqlx::query_as("select payment_id, amount from refunds where state = 'planned'")
+            .fetch_all(&workshop.shop.db)
+            .await
+            .expect("the refunds");
+    assert_eq!(planned, [("pi_second".to_owned(), 9500)]);
+    assert_eq!(workshop.shop.statuses().await, ["paid"]);
+    // Stripe does not know this payment, so the refund fails: the shopkeeper is told where they look.
+    workshop.shop.run_jobs().await;
+    assert!(text(&workshop.view().await["attention"]).contains("by hand"));
+}
+
+#[tokio::test]
+async fn a_payment_of_another_amount_is_given_back_and_the_quote_is_closed() {
+    let (workshop, link) = Workshop::quoted().await;
+    sqlx::query("update custom_order_quotes set amount = amount + 100")
+        .execute(&workshop.shop.db)
+        .await
+        .expect("a change");
+    workshop.pays(&link, card()).await;
+    workshop.shop.deliver().await;
+    workshop.shop.run_jobs().await;
+    let view = workshop.view().await;
+    assert_eq!(view["status"], "expired");
+    assert_eq!(workshop.shop.at_stripe("refund").await[0]["amount"], 9500);
+    workshop.shop.audit().await;
+}
+
+#[tokio::test]
+async fn a_quote_lapses_and_another_may_follow() {
+    let (workshop, link) = Workshop::quoted().await;
+    let waiting = workshop.opens(&link).await;
+    workshop.shop.sweep_all().await;
+    assert_eq!(
+        workshop.status().await,
+        "approved",
+        "it holds for two weeks"
+    );
+    workshop
+        .shop
+        .age_quotes(Duration::from_secs(15 * 24 * 3600))
+        .await;
+    workshop.shop.sweep_all().await;
+    workshop.shop.run_jobs().await;
+    assert_eq!(workshop.status().await, "expired");
+    assert!(!workshop.is_active(&link).await);
+    assert!(workshop.shop.stripe.pay(&waiting, card()).await.is_err());
+    assert_eq!(workshop.post("approve").await.json["code"], "no_quote");
+
+    let again = workshop.quotes(8500).await;
+    workshop.pays(&again, card()).await;
+    workshop.shop.deliver().await;
+    workshop.shop.run_jobs().await;
+    assert_eq!(
+        workshop.moves().await,
+        [
+            "pending→approved",
+            "approved→expired",
+            "expired→approved",
+            "approved→paid"
+        ]
+    );
+    workshop.shop.audit().await;
+}
+
+#[tokio::test]
+async fn a_delayed_payment_keeps_its_quote_until_it_is_decided() {
+    for succeeds in [true, false] {
+        let (workshop, link) = Workshop::quoted().await;
+        let session = workshop.pays(&link, delayed()).await;
+        workshop.shop.deliver().await;
+        workshop.shop.run_jobs().await;
+        assert_eq!(workshop.status().await, "approved");
+        workshop
+            .shop
+            .age_quotes(Duration::from_secs(15 * 24 * 3600))
+            .await;
+        workshop.shop.sweep_all().await;
+        workshop.shop.run_jobs().await;
+        assert_eq!(
+            workshop.status().await,
+            "approved",
+            "it does not lapse meanwhile"
+        );
+        let refused = workshop.post_with("withdraw", &json!({})).await;
+        assert_eq!(refused.json["code"], "payment_in_progress");
+
+        let settled = workshop
+            .shop
+            .stripe
+            .settle_delayed(&session, succeeds)
+            .await;
+        settled.expect("a decision");
+        workshop.shop.deliver().await;
+        workshop.shop.run_jobs().await;
+        let view = workshop.view().await;
+        if succeeds {
+            assert_eq!(view["status"], "paid");
+        } else {
+            assert_eq!(view["status"], "expired");
+            assert!(text(&view["attention"]).contains("delayed payment failed"));
+            workshop.quotes(9000).await;
+        }
+        workshop.shop.audit().await;
+    }
+}
+
+#[tokio::test]
+async fn reconciliation_finds_the_payment_of_a_quote_whose_webhook_never_came() {
+    let (workshop, link) = Workshop::quoted().await;
+    workshop.pays(&link, card()).await;
+    workshop.shop.reconcile().await;
+    workshop.shop.run_jobs().await;
+    assert_eq!(workshop.status().await, "paid");
+    workshop.shop.audit().await;
+}
+
+#[tokio::test]
+async fn a_refund_of_a_commission_is_its_order_s_like_any_other() {
+    let (workshop, link) = Workshop::quoted().await;
+    let session = workshop.pays(&link, card()).await;
+    workshop.shop.deliver().await;
+    workshop.shop.run_jobs().await;
+    let payment = workshop.shop.payment_of(&session).await;
+    workshop
+        .shop
+        .stripe
+        .refund(&payment, None)
+        .await
+        .expect("a refund");
+    workshop.shop.deliver().await;
+    workshop.shop.run_jobs().await;
+    assert_eq!(workshop.view().await["order"]["status"], "refunded");
+    let parcel = json!({"carrier": "USPS"});
+    let refused = workshop.post_with("ship", &parcel).await;
+    assert_eq!(
+        (refused.status, &refused.json["code"]),
+        (409, &json!("not_shippable"))
+    );
+    assert_eq!(workshop.status().await, "paid", "nothing is half done");
+    workshop.shop.audit().await;
+}
+
+#[tokio::test]
+async fn shipping_the_order_ships_the_request() {
+    let (workshop, link) = Workshop::quoted().await;
+    workshop.pays(&link, card()).await;
+    workshop.shop.deliver().await;
+    workshop.shop.run_jobs().await;
+    let order = text(&workshop.view().await["order"]["number"]);
+    let keeper = workshop
+        .shop
+        .keeper(&[Scope::OrdersRead, Scope::OrdersWrite])
+        .await;
+    let missing = json!({"carrier": "USPS", "pictures": ["0".repeat(64)]});
+    let path = format!("/api/admin/orders/{order}/ship/");
+    assert_eq!(keeper.post(&path, &missing).await.faults(), ["pictures[0]"]);
+    assert_eq!(workshop.status().await, "paid");
+
+    let shipped = keeper.post(&path, &json!({"carrier": "USPS"})).await;
+    assert_eq!(shipped.status, 200, "{}", shipped.text);
+    assert_eq!(shipped.json["status"], "shipped");
+    assert_eq!(workshop.status().await, "shipped");
+    assert_eq!(
+        keeper.post(&path, &json!({"carrier": "USPS"})).await.status,
+        409
+    );
+    let delivered = keeper
+        .post(&format!("/api/admin/orders/{order}/deliver/"), &json!({}))
+        .await;
+    assert_eq!(delivered.json["status"], "delivered");
+    assert_eq!(workshop.status().await, "completed");
+    workshop.shop.run_jobs().await;
+    assert_eq!(workshop.letters("custom_shipped").await, 1);
+    assert_eq!(workshop.letters("order_shipped").await, 0);
+}
+
+#[tokio::test]
+async fn only_the_drawn_moves_are_made() {
+    let workshop = Workshop::open().await;
+    for (what, code) in [
+        ("approve", "no_quote"),
+        ("withdraw", ""),
+        ("start", "not_paid"),
+        ("complete", "not_shipped"),
+    ] {
+        if code.is_empty() {
+            continue;
+        }
+        let refused = workshop.post(what).await;
+        assert_eq!(refused.status, 409, "{what}: {}", refused.text);
+        assert_eq!(refused.json["code"], code);
+    }
+    let parcel = json!({"carrier": "USPS"});
+    assert_eq!(
+        workshop.post_with("ship", &parcel).await.json["code"],
+        "not_shippable"
+    );
+    let reason = json!({"reason": "We do not bead phone cases."});
+    assert_eq!(workshop.post_with("reject", &reason).await.status, 200);
+    assert_eq!(workshop.status().await, "rejected");
+    assert_eq!(
+        workshop.put("quote", &quote(9000)).await.json["code"],
+        "not_quotable"
+    );
+    assert_eq!(
+        workshop.post("approve").await.json["code"],
+        "not_approvable"
+    );
+    assert_eq!(workshop.post("start").await.json["code"], "not_paid");
+    assert_eq!(workshop.moves().await, ["pending→rejected"]);
+    workshop.shop.run_jobs().await;
+    assert_eq!(workshop.letters("request_rejected").await, 1);
+}
+
+#[tokio::test]
+async fn a_draft_is_the_shopkeeper_s_alone_until_it_is_approved() {
+    let workshop = Workshop::open().await;
+    assert_eq!(workshop.put("quote", &quote(9000)).await.status, 200);
+    assert_eq!(
+        workshop.put("quote", &quote(7000)).await.status,
+        200,
+        "changed at will"
+    );
+    let view = workshop.view().await;
+    assert_eq!(view["quotes"].as_array().map(Vec::len), Some(1));
+    assert_eq!(view["quotes"][0]["amount"], 7000);
+    let page = workshop
+        .shop
+        .client
+        .get(&workshop.shop.status_page(&workshop.id))
+        .await;
+    assert_eq!(page.json["quote"], Value::Null);
+    assert!(workshop.shop.at_stripe("payment_link").await.is_empty());
+
+    workshop.quotes(7500).await;
+    assert_eq!(workshop.put("quote", &quote(6000)).await.status, 200);
+    let refused = workshop.post("approve").await;
+    assert_eq!(refused.json["code"], "quote_is_live");
+    let page = workshop
+        .shop
+        .client
+        .get(&workshop.shop.status_page(&workshop.id))
+        .await;
+    assert_eq!(page.json["quote"]["amount"], 7500);
+}
+
+#[tokio::test]
+async fn a_quote_is_checked_and_each_fault_names_its_field() {
+    let workshop = Workshop::open().await;
+    for (body, fields) in [
+        (json!({"amount": 49, "covers": "x"}), vec!["amount"]),
+        (
+            json!({"amount": 100_000_000, "covers": "x"}),
+            vec!["amount", "shipping"],
+        ),
+        (
+            json!({"amount": 99_999_999, "covers": "x"}),
+            vec!["shipping"],
+        ),
+        (json!({"amount": 5000, "covers": " "}), vec!["covers"]),
+        (json!({"amount": 5000, "covers": "x\u{0}"}), vec!["covers"]),
+        (
+            json!({"amount": 5000, "covers": "x".repeat(2001)}),
+            vec!["covers"],
+        ),
+        (
+            json!({"amount": 5000, "covers": "x", "shipping": -1}),
+            vec!["shipping"],
+        ),
+        (
+            json!({"amount": 5000, "covers": "x", "valid_days": 0}),
+            vec!["valid_days"],
+        ),
+        (
+            json!({"amount": 5000, "covers": "x", "valid_days": 366}),
+            vec!["valid_days"],
+        ),
+        (json!({"amount": "5000", "covers": "x"}), vec!["amount"]),
+        (
+            json!({"amount": 5000, "covers": "x", "shipping_zone": "mars"}),
+            vec!["shipping_zone"],
+        ),
+        (
+            json!({"amount": 1, "covers": "", "valid_days": -1}),
+            vec!["amount", "covers", "valid_days"],
+        ),
+    ] {
+        assert_eq!(
+            workshop.put("quote", &body).await.faults(),
+            fields,
+            "{body}"
+        );
+    }
+    let zone =
+        json!({"amount": 5000, "covers": "x", "shipping_zone": "international", "valid_days": 30});
+    let quoted = workshop.put("quote", &zone).await;
+    assert_eq!(quoted.json["quotes"][0]["shipping"], 2000);
+    let parcel = json!({"carrier": "", "tracking_number": "a<b", "tracking_url": "javascript:alert(1)", "pictures": ["x"]});
+    assert_eq!(
+        workshop.post_with("ship", &parcel).await.status,
+        409,
+        "what may not be shipped is not looked at"
+    );
+    assert_eq!(
+        workshop
+            .post_with("notes", &json!({"text": ""}))
+            .await
+            .faults(),
+        ["text"]
+    );
+    assert_eq!(
+        workshop
+            .post_with("reject", &json!({"reason": ""}))
+            .await
+            .faults(),
+        ["reason"]
+    );
+}
+
+#[tokio::test]
+async fn requests_are_found_by_state_number_and_words() {
+    let workshop = Workshop::open().await;
+    let shop = &workshop.shop;
+    let other = shop.asks_for_a_piece("bob_x@example.org").await;
+    let list = |query: &str| {
+        let (keeper, path) = (
+            workshop.keeper.clone(),
+            format!("/api/admin/custom-orders/?{query}"),
+        );
+        async move { keeper.get(&path).await }
+    };
+    assert_eq!(list("").await.ids(), [json!(other), json!(workshop.id)]);
+    assert_eq!(list("page_size=1&page=2").await.ids(), [json!(workshop.id)]);
+    assert_eq!(list("search=BOB_X").await.ids(), [json!(other)]);
+    assert_eq!(list("search=bobxx").await.ids(), Vec::<Value>::new());
+    let number = text(&workshop.view().await["number"]);
+    assert_eq!(
+        list(&format!("search={number}")).await.ids(),
+        [json!(workshop.id)]
+    );
+    assert_eq!(list("status=paid").await.ids(), Vec::<Value>::new());
+    assert_eq!(list("status=pending").await.json["count"], 2);
+    assert_eq!(
+        list("status=odd&page=0&page_size=101&search=%00")
+            .await
+            .faults()
+            .len(),
+        4
+    );
+
+    let by_number = workshop
+        .keeper
+        .get(&format!("/api/admin/custom-orders/{number}/"))
+        .await;
+    assert_eq!(by_number.json["id"], workshop.id.as_str());
+    for unknown in [
+        "CO-1",
+        "CO-x",
+        "nothing",
+        "%00",
+        "00000000-0000-0000-0000-000000000000",
+    ] {
+        let path = format!("/api/admin/custom-orders/{unknown}/");
+        assert_eq!(workshop.keeper.get(&path).await.status, 404, "{unknown}");
+    }
+}
+
+#[tokio::test]
+async fn only_a_token_for_custom_orders_opens_them() {
+    let workshop = Workshop::open().await;
+    let others = [
+        Scope::Catalogue,
+        Scope::Stock,
+        Scope::OrdersRead,
+        Scope::OrdersWrite,
+    ];
+    let other = workshop.shop.keeper(&others).await;
+    for (method, tail, body) in [
+        (Method::GET, "", None),
+        (Method::POST, "notes", Some(json!({"text": "x"}))),
+        (Method::PUT, "quote", Some(quote(9000))),
+        (Method::POST, "requote", Some(quote(9000))),
+        (Method::POST, "approve", None),
+        (Method::POST, "withdraw", Some(json!({}))),
+        (Method::POST, "reject", Some(json!({"reason": "x"}))),
+        (Method::POST, "start", None),
+        (Method::POST, "ship", Some(json!({"carrier": "x"}))),
+        (Method::POST, "complete", None),
+    ] {
+        for (client, status) in [(&workshop.shop.client, 401), (&other, 403)] {
+            let headers = [("content-type", "application/json")];
+            let body = body.as_ref().map(Value::to_string);
+            let path = workshop.path(tail);
+            let answer = client.send(method.clone(), &path, &headers, body).await;
+            assert_eq!(answer.status, status, "{method} {tail}: {}", answer.text);
+        }
+    }
+    assert_eq!(other.get("/api/admin/custom-orders/").await.status, 403);
+    assert!(workshop.moves().await.is_empty());
+}
+
+#[tokio::test]
+async fn the_customer_s_page_tells_their_request_and_nobody_else_s() {
+    let (workshop, link) = Workshop::quoted().await;
+    let shop = &workshop.shop;
+    let address = shop.status_page(&workshop.id);
+    let page = shop.client.get(&address).await;
+    assert_eq!(page.status, 200, "{}", page.text);
+    assert_eq!(page.header("cache-control"), "no-store");
+    assert_eq!(page.json["status"], "approved");
+    assert_eq!(page.json["quote"]["total"], 9500);
+    assert!(text(&page.json["quote"]["payment_url"]).contains("/sandbox/"));
+    for secret in ["ann@example.com", "Ann", "token:"] {
+        assert!(!page.text.contains(secret), "{secret} is told");
+    }
+    let html = shop
+        .client
+        .send(
+            Method::GET,
+            &address,
+            &[("accept", "text/html")],
+            None::<String>,
+        )
+        .await;
+    assert!(html.header("content-type").starts_with("text/html"));
+    assert!(html.text.contains("Pay $95.00"), "{}", html.text);
+
+    let other = shop.asks_for_a_piece("bob@example.com").await;
+    let token = address.rsplit('=').next().expect("a token");
+    for wrong in [
+        format!("/api/custom-orders/{other}/status/?token={token}"),
+        format!("/api/custom-orders/{}/status/", workshop.id),
+        format!("/api/custom-orders/{}/status/?token=", workshop.id),
+        format!(
+            "/api/custom-orders/{}/status/?token={}",
+            workshop.id,
+            "0".repeat(32)
+        ),
+        format!(
+            "/api/custom-orders/{}/status/?token={}x",
+            workshop.id, token
+        ),
+        format!("/api/custom-orders/nothing/status/?token={token}"),
+        format!("/api/custom-orders/%00/status/?token={token}"),
+    ] {
+        assert_eq!(shop.client.get(&wrong).await.status, 404, "{wrong}");
+    }
+
+    workshop.pays(&link, card()).await;
+    shop.deliver().await;
+    shop.run_jobs().await;
+    let paid = shop.client.get(&address).await;
+    assert_eq!(paid.json["quote"]["payment_url"], Value::Null);
+    assert!(text(&paid.json["order_number"]).starts_with("SB-"));
+    let parcel = json!({"carrier": "DHL", "tracking_number": "JD0 12"});
+    assert_eq!(workshop.post_with("ship", &parcel).await.status, 200);
+    let shipped = shop.client.get(&address).await;
+    assert_eq!(shipped.json["parcel"]["tracking_number"], "JD0 12");
+}

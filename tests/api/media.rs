@@ -1,0 +1,741 @@
+//! Photographs: taken in over HTTP, served with their renditions, let go of.
+
+use std::time::Duration;
+
+use image::{ImageDecoder, ImageFormat, ImageReader};
+use moxcms::{ColorProfile, Layout, TransformOptions};
+use reqwest::Method;
+use serde_json::{Value, json};
+use spirit_beads::auth::Scope;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+
+use crate::support::pictures::{
+    Part, animation, decoded, encoded, form, from_a_telephone, jpeg, plain_png, profiled, scene,
+    transparent_png, webp,
+};
+use crate::support::{Answer, Shop, read_answer};
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60 + 1);
+const FOR_EVER: &str = "public, max-age=31536000, immutable";
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_else(|| panic!("no text: {value}"))
+}
+
+/// The first picture of an upload that went well.
+fn first(answer: &Answer) -> Value {
+    assert_eq!(answer.status, 201, "{}", answer.text);
+    answer.json[0].clone()
+}
+
+/// How many pictures there are in the database, and how many folders in the store.
+async fn kept(shop: &Shop) -> (i64, usize) {
+    let rows = sqlx::query_scalar("select count(*) from pictures")
+        .fetch_one(&shop.db)
+        .await
+        .expect("the pictures");
+    let folders = std::fs::read_dir(shop.media_folder().join("pictures"));
+    (rows, folders.map_or(0, Iterator::count))
+}
+
+#[tokio::test]
+async fn a_photograph_is_taken_in_and_served_in_every_width() {
+    let shop = Shop::open().await;
+    let keeper = shop.keeper(&[Scope::Catalogue]).await;
+    let picture = first(&keeper.uploads(&[&jpeg(2000, 1500)]).await);
+    let id = text(&picture["id"]);
+    assert_eq!(
+        (&picture["width"], &picture["height"]),
+        (&json!(2000), &json!(1500))
+    );
+    assert_eq!(picture["url"], format!("/media/pictures/{id}/1024.jpg"));
+    assert!(
+        (20..60).contains(&text(&picture["thumbhash"]).len()),
+        "{picture}"
+    );
+
+    // Until the renditions are made the picture itself stands in, and nobody keeps it for long.
+    let url = text(&picture["url"]);
+    let before = shop.client.get(url).await;
+    assert_eq!(before.status, 200);
+    assert_eq!(before.header("cache-control"), "public, max-age=60");
+    assert_eq!(decoded(&before.bytes).width(), 2000);
+
+    shop.run_jobs().await;
+    let after = shop.client.get(url).await;
+    assert_eq!(after.header("cache-control"), FOR_EVER);
+    assert_eq!(after.header("content-type"), "image/jpeg");
+    assert_eq!(after.header("x-content-type-options"), "nosniff");
+    assert_ne!(after.header("etag"), before.header("etag"));
+    let shown = decoded(&after.bytes);
+    assert_eq!((shown.width(), shown.height()), (1024, 768));
+    let (top, bottom) = (shown.to_rgb8()[(500, 100)].0, shown.to_rgb8()[(500, 700)].0);
+    assert!(
+        top[0] > 100 && top[2] < 60 && bottom[2] > 100 && bottom[0] < 60,
+        "{top:?} {bottom:?}"
+    );
+
+    let sources: Vec<(&str, &str)> = text(&picture["srcset"])
+        .split(", ")
+        .map(|source| source.split_once(' ').expect("a width"))
+        .collect();
+    assert_eq!(
+        sources.iter().map(|source| source.1).collect::<Vec<_>>(),
+        ["320w", "640w", "1024w", "1600w"]
+    );
+    for (url, width) in sources {
+        let answer = shop.client.get(url).await;
+        assert_eq!(
+            (answer.status, answer.header("content-type")),
+            (200, "image/webp"),
+            "{url}"
+        );
+        assert_eq!(format!("{}w", decoded(&answer.bytes).width()), width);
+        assert!(answer.bytes.len() < before.bytes.len());
+    }
+    let original = shop
+        .client
+        .get(&format!("/media/pictures/{id}/original"))
+        .await;
+    assert_eq!(original.header("cache-control"), FOR_EVER);
+    assert_eq!(original.bytes, before.bytes);
+}
+
+#[tokio::test]
+async fn browsers_ask_for_parts_and_for_what_they_have() {
+    let shop = Shop::open().await;
+    let id = shop.keeps(&jpeg(400, 300)).await;
+    shop.run_jobs().await;
+    std::fs::create_dir_all(shop.media_folder().join("products")).expect("a folder");
+    std::fs::write(shop.media_folder().join("products/old.jpg"), jpeg(40, 30)).expect("a file");
+    for (path, caching) in [
+        (format!("/media/pictures/{id}/320.webp"), FOR_EVER),
+        (
+            "/media/products/old.jpg".to_owned(),
+            "public, max-age=86400",
+        ),
+    ] {
+        let whole = shop.client.get(&path).await;
+        assert_eq!(
+            (whole.status, whole.header("cache-control")),
+            (200, caching),
+            "{path}"
+        );
+        let (tag, size) = (whole.header("etag").to_owned(), whole.bytes.len());
+        assert!(tag.starts_with('"') && !whole.header("last-modified").is_empty());
+        let ask = async |name: &'static str, value: &str| {
+            let headers = [(name, value)];
+            shop.client
+                .send(Method::GET, &path, &headers, None::<String>)
+                .await
+        };
+        for (name, value) in [
+            ("if-none-match", tag.as_str()),
+            ("if-none-match", "\"x\", *"),
+            ("if-modified-since", whole.header("last-modified")),
+        ] {
+            // A picture is known by its tag; its time is that of the object.
+            let known = ask(name, value).await;
+            assert_eq!((known.status, known.bytes.len()), (304, 0), "{path} {name}");
+            assert_eq!(known.header("etag"), tag);
+            assert_eq!(known.header("cache-control"), caching);
+        }
+        assert_eq!(ask("if-none-match", "\"other\"").await.status, 200);
+
+        let part = ask("range", "bytes=10-19").await;
+        assert_eq!(part.status, 206);
+        assert_eq!(part.header("content-range"), format!("bytes 10-19/{size}"));
+        assert_eq!(part.bytes, whole.bytes[10..20]);
+        assert_eq!(
+            ask("range", "bytes=-5").await.bytes,
+            whole.bytes[size - 5..]
+        );
+        let beyond = ask("range", &format!("bytes={size}-")).await;
+        assert_eq!(beyond.status, 416);
+        assert_eq!(beyond.header("content-range"), format!("bytes */{size}"));
+        assert_eq!(ask("range", "bytes=0-1,5-6").await.bytes, whole.bytes);
+        let stale = [("range", "bytes=0-1"), ("if-range", "\"other\"")];
+        let stale = shop
+            .client
+            .send(Method::GET, &path, &stale, None::<String>)
+            .await;
+        assert_eq!((stale.status, stale.bytes.len()), (200, size));
+
+        let head = shop
+            .client
+            .send(Method::HEAD, &path, &[], None::<String>)
+            .await;
+        assert_eq!((head.status, head.bytes.len()), (200, 0));
+        assert_eq!(head.header("content-length"), size.to_string());
+    }
+}
+
+#[tokio::test]
+async fn nothing_of_where_it_was_taken_is_left() {
+    let shop = Shop::open().await;
+    let keeper = shop.keeper(&[Scope::Catalogue]).await;
+    // Lying on its right side, as a telephone held upright has it.
+    let sent = from_a_telephone(&jpeg(80, 60), 6);
+    let mut reader = ImageReader::with_format(std::io::Cursor::new(&sent), ImageFormat::Jpeg)
+        .into_decoder()
+        .expect("a picture");
+    assert!(
+        reader
+            .exif_metadata()
+            .expect("readable")
+            .is_some_and(|exif| exif.len() > 60)
+    );
+    let picture = first(&keeper.uploads(&[&sent]).await);
+    assert_eq!(
+        (&picture["width"], &picture["height"]),
+        (&json!(60), &json!(80))
+    );
+    shop.run_jobs().await;
+    let id = text(&picture["id"]);
+    for name in ["original", "320.jpg", "320.webp"] {
+        let served = shop
+            .client
+            .get(&format!("/media/pictures/{id}/{name}"))
+            .await;
+        assert_eq!(served.status, 200);
+        for trace in ["Exif", "GPS", "ns.adobe", "Ann", "film"] {
+            assert!(!served.text.contains(trace), "{name}: {trace}");
+        }
+        let format = image::guess_format(&served.bytes).expect("a format");
+        let mut decoder = ImageReader::with_format(std::io::Cursor::new(&served.bytes), format)
+            .into_decoder()
+            .expect("a picture");
+        assert_eq!(decoder.exif_metadata().expect("readable"), None, "{name}");
+        // What lay above, the red half, is on the right now.
+        let shown = decoded(&served.bytes).to_rgb8();
+        assert_eq!(shown.dimensions(), (60, 80));
+        let (left, right) = (shown[(10, 40)].0, shown[(50, 40)].0);
+        assert!(
+            right[0] > 100 && left[2] > 100,
+            "{name}: {left:?} {right:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn every_orientation_comes_out_upright() {
+    let shop = Shop::open().await;
+    let keeper = shop.keeper(&[Scope::Catalogue]).await;
+    for orientation in 1..=8 {
+        let sent = from_a_telephone(&jpeg(96, 64), orientation);
+        let picture = first(&keeper.uploads(&[&sent]).await);
+        let lies = orientation >= 5;
+        let expected = if lies { (64, 96) } else { (96, 64) };
+        assert_eq!(
+            (&picture["width"], &picture["height"]),
+            (&json!(expected.0), &json!(expected.1))
+        );
+        let shown = decoded(&shop.client.get(text(&picture["url"])).await.bytes).to_rgb8();
+        // Where the red half, the upper one in the file, has to be. Source: the EXIF standard, tag 0x0112.
+        let red = match orientation {
+            1 | 2 => (48, 8),
+            3 | 4 => (48, 56),
+            5 | 8 => (8, 48),
+            _ => (56, 48),
+        };
+        assert!(shown[red].0[0] > 100, "{orientation}: {:?}", shown[red]);
+    }
+}
+
+#[tokio::test]
+async fn colours_come_out_as_they_were_meant() {
+    let shop = Shop::open().await;
+    let keeper = shop.keeper(&[Scope::Catalogue]).await;
+    let colour = [200, 100, 50];
+    for profile in [
+        ColorProfile::new_display_p3(),
+        ColorProfile::new_adobe_rgb(),
+        ColorProfile::new_srgb(),
+    ] {
+        let mut meant = [0; 3];
+        profile
+            .create_transform_8bit(
+                Layout::Rgb,
+                &ColorProfile::new_srgb(),
+                Layout::Rgb,
+                TransformOptions::default(),
+            )
+            .expect("a transform")
+            .transform(&colour, &mut meant)
+            .expect("a colour");
+        let sent = profiled(colour, profile.encode().expect("a profile"));
+        assert!(sent.windows(11).any(|at| at == b"ICC_PROFILE"));
+        let picture = first(&keeper.uploads(&[&sent]).await);
+        let served = shop.client.get(text(&picture["url"])).await;
+        assert!(!served.text.contains("ICC_PROFILE"));
+        let shown = decoded(&served.bytes).to_rgb8()[(30, 30)].0;
+        let is_near = shown.iter().zip(meant).all(|(a, b)| a.abs_diff(b) <= 3);
+        assert!(is_near, "{shown:?} is not {meant:?}");
+    }
+    // A profile that nobody can read is no reason to refuse a photograph.
+    let odd = profiled(colour, b"no profile at all".to_vec());
+    let picture = first(&keeper.uploads(&[&odd]).await);
+    let shown = decoded(&shop.client.get(text(&picture["url"])).await.bytes).to_rgb8()[(30, 30)].0;
+    assert!(
+        shown.iter().zip(colour).all(|(a, b)| a.abs_diff(b) <= 3),
+        "{shown:?}"
+    );
+}
+
+#[tokio::test]
+async fn every_kind_is_taken_and_only_what_is_transparent_stays_so() {
+    let shop = Shop::open().await;
+    let keeper = shop.keeper(&[Scope::Catalogue]).await;
+    let grey = image::DynamicImage::from(scene(50, 40)).into_luma16();
+    for (what, sent, format) in [
+        ("jpeg", jpeg(50, 40), "image/jpeg"),
+        ("png", plain_png(50, 40), "image/jpeg"),
+        ("webp", webp(50, 40), "image/jpeg"),
+        ("gif", animation(50, 40), "image/jpeg"),
+        (
+            "grey, 16 bits",
+            encoded(&grey.into(), ImageFormat::Png),
+            "image/jpeg",
+        ),
+        ("transparent", transparent_png(60), "image/png"),
+    ] {
+        let picture = first(&keeper.uploads(&[&sent]).await);
+        let original = format!("/media/pictures/{}/original", text(&picture["id"]));
+        let served = shop.client.get(&original).await;
+        assert_eq!(
+            (served.status, served.header("content-type")),
+            (200, format),
+            "{what}"
+        );
+        let shown = decoded(&served.bytes);
+        assert_eq!(json!(shown.width()), picture["width"], "{what}");
+        match what {
+            "gif" => assert!(shown.to_rgb8()[(9, 9)].0[0] > 150, "the first frame"),
+            "transparent" => assert_eq!(shown.to_rgba8()[(0, 0)].0[3], 0),
+            _ => {}
+        }
+    }
+    shop.run_jobs().await;
+    // A JPEG cannot be transparent, a WebP can.
+    let id = shop.keeps(&transparent_png(60)).await;
+    let jpeg = shop
+        .client
+        .get(&format!("/media/pictures/{id}/320.jpg"))
+        .await;
+    assert!(
+        decoded(&jpeg.bytes).to_rgb8()[(0, 0)]
+            .0
+            .iter()
+            .all(|channel| *channel > 250)
+    );
+    let webp = shop
+        .client
+        .get(&format!("/media/pictures/{id}/320.webp"))
+        .await;
+    assert_eq!(decoded(&webp.bytes).to_rgba8()[(0, 0)].0[3], 0);
+}
+
+#[tokio::test]
+async fn a_small_picture_is_never_made_larger() {
+    let shop = Shop::open().await;
+    let keeper = shop.keeper(&[Scope::Catalogue]).await;
+    let picture = first(&keeper.uploads(&[&jpeg(480, 600)]).await);
+    shop.run_jobs().await;
+    let id = text(&picture["id"]);
+    assert_eq!(
+        picture["srcset"],
+        format!("/media/pictures/{id}/320.webp 320w, /media/pictures/{id}/640.webp 480w")
+    );
+    for (width, shown) in [(320, 320), (640, 480), (1024, 480), (1600, 480)] {
+        let answer = shop
+            .client
+            .get(&format!("/media/pictures/{id}/{width}.jpg"))
+            .await;
+        assert_eq!(answer.header("cache-control"), FOR_EVER);
+        assert_eq!(decoded(&answer.bytes).width(), shown, "{width}");
+    }
+}
+
+#[tokio::test]
+async fn the_same_picture_is_kept_once() {
+    let shop = Shop::open().await;
+    let keeper = shop.keeper(&[Scope::CustomOrders]).await;
+    let (one, other) = (jpeg(90, 60), jpeg(60, 90));
+    let answer = keeper.uploads(&[&one, &other, &one]).await;
+    assert_eq!(answer.status, 201, "{}", answer.text);
+    let ids: Vec<&Value> = answer
+        .json
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|p| &p["id"])
+        .collect();
+    assert!(ids[0] == ids[2] && ids[0] != ids[1]);
+    // With other metadata it is the same picture still, and so it is when several send it at once.
+    let again = from_a_telephone(&one, 1);
+    let sent: [&[u8]; 1] = [&again];
+    let answers = tokio::join!(
+        keeper.uploads(&sent),
+        keeper.uploads(&sent),
+        keeper.uploads(&sent)
+    );
+    for answer in [answers.0, answers.1, answers.2] {
+        assert_eq!(&first(&answer)["id"], ids[0]);
+    }
+    assert_eq!(kept(&shop).await, (2, 2));
+    shop.run_jobs().await;
+    let queued: i64 = sqlx::query_scalar("select count(*) from pictures where rendered_at is null")
+        .fetch_one(&shop.db)
+        .await
+        .expect("the pictures");
+    assert_eq!(queued, 0);
+}
+
+#[tokio::test]
+async fn who_may_not_upload_is_told_before_anything_is_read() {
+    let shop = Shop::open().await;
+    let picture = jpeg(9, 9);
+    assert_eq!(shop.client.uploads(&[&picture]).await.status, 401);
+    for scope in Scope::ALL {
+        let may = [Scope::Catalogue, Scope::CustomOrders].contains(&scope);
+        let answer = shop.keeper(&[scope]).await.uploads(&[&picture]).await;
+        assert_eq!(
+            answer.status,
+            if may { 201 } else { 403 },
+            "{scope:?}: {}",
+            answer.text
+        );
+    }
+}
+
+#[tokio::test]
+async fn one_bad_file_and_nothing_is_kept() {
+    let shop = Shop::open().await;
+    let keeper = shop.keeper(&[Scope::Catalogue]).await;
+    let known = shop.keeps(&jpeg(70, 50)).await;
+    shop.run_jobs().await;
+    let good = jpeg(50, 70);
+    let answer = keeper
+        .uploads(&[&good, b"<svg/>", &jpeg(70, 50), b""])
+        .await;
+    assert_eq!(answer.faults(), ["image[1]", "image[3]"]);
+    assert!(
+        answer.json["details"][0]["message"]
+            .as_str()
+            .is_some_and(|text| text.contains("JPEG, PNG"))
+    );
+    // What was there before stays.
+    assert_eq!(kept(&shop).await, (1, 1));
+    shop.run_jobs().await;
+    assert_eq!(
+        shop.client
+            .get(&format!("/media/pictures/{known}/320.jpg"))
+            .await
+            .status,
+        200
+    );
+
+    assert_eq!(keeper.uploads(&[]).await.faults(), ["image"]);
+    let many: Vec<&[u8]> = (0..11).map(|_| good.as_slice()).collect();
+    let answer = keeper.uploads(&many).await;
+    assert_eq!(answer.faults(), ["image"]);
+    assert!(answer.text.contains("Up to 10"), "{}", answer.text);
+    assert_eq!(keeper.uploads(&many[..10]).await.status, 201);
+}
+
+#[tokio::test]
+async fn sizes_and_counts_are_the_settings_business() {
+    let settings = [
+        ("UPLOAD_MAX_FILE_BYTES", "20000"),
+        ("UPLOAD_MAX_FILES", "2"),
+        ("UPLOAD_MAX_MEGAPIXELS", "1"),
+    ];
+    let shop = Shop::open_with(&settings).await;
+    let keeper = shop.keeper(&[Scope::Catalogue]).await;
+    let mut exact = jpeg(90, 60);
+    exact.resize(20_000, 0);
+    assert_eq!(keeper.uploads(&[&exact]).await.status, 201);
+    exact.push(0);
+    let answer = keeper.uploads(&[&jpeg(9, 9), &exact]).await;
+    assert_eq!(answer.faults(), ["image[1]"]);
+    assert!(answer.text.contains("larger than 0.0"), "{}", answer.text);
+    assert_eq!(
+        keeper
+            .uploads(&[&jpeg(9, 9), &jpeg(9, 9), &jpeg(9, 9)])
+            .await
+            .faults(),
+        ["image"]
+    );
+    let grey = image::GrayImage::new(1001, 1000);
+    let answer = keeper
+        .uploads(&[&encoded(&grey.into(), ImageFormat::Png)])
+        .await;
+    assert!(answer.text.contains("1 megapixels"), "{}", answer.text);
+    // All files together, and a megabyte for the rest.
+    let flood = vec![0; 1_100_000];
+    let answer = keeper.uploads(&[&flood]).await;
+    assert_eq!(
+        (answer.status, &answer.json["code"]),
+        (413, &json!("payload_too_large"))
+    );
+    let answer = keeper
+        .send_form(
+            "/api/admin/pictures/",
+            &[Part::text("note", &"x".repeat(1_048_000))],
+        )
+        .await;
+    assert_eq!(answer.faults(), ["image"]);
+}
+
+#[tokio::test]
+async fn a_form_that_is_none_is_told_so() {
+    let shop = Shop::open().await;
+    let keeper = shop.keeper(&[Scope::Catalogue]).await;
+    let whole = form(&[Part::file("image", &jpeg(9, 9))]);
+    let send = async |kind: &str, body: &[u8]| {
+        let headers = [("content-type", kind)];
+        let body = Some(body.to_vec());
+        keeper
+            .send(Method::POST, "/api/admin/pictures/", &headers, body)
+            .await
+    };
+    assert_eq!(send("application/json", b"{}").await.status, 415);
+    assert_eq!(send("text/plain", &whole).await.status, 415);
+    for (kind, body) in [
+        ("multipart/form-data", whole.as_slice()),
+        ("multipart/form-data; boundary=other", &whole),
+        (
+            "multipart/form-data; boundary=beads",
+            &whole[..whole.len() / 2],
+        ),
+        ("multipart/form-data; boundary=beads", b""),
+        ("multipart/form-data; boundary=beads", b"--beads\r\n\r\n"),
+        (
+            "multipart/form-data; boundary=beads",
+            b"--beads\r\nno header\r\n\r\nx\r\n--beads--",
+        ),
+    ] {
+        let answer = send(kind, body).await;
+        assert_eq!(answer.status, 400, "{kind}: {}", answer.text);
+        let detail = text(&answer.json["detail"]);
+        assert!(
+            detail.starts_with("Multipart form parse error - "),
+            "{detail}"
+        );
+    }
+    // Fields that nobody asked for, files among them, are no fault; nor is a file input that was left empty.
+    let picture = jpeg(9, 9);
+    let odd = [
+        Part::text("note", "ü"),
+        Part::file("other", b"<html>"),
+        Part {
+            name: "image",
+            file_name: Some(""),
+            content: b"",
+        },
+        Part::file("image", &picture),
+    ];
+    let answer = keeper.send_form("/api/admin/pictures/", &odd).await;
+    assert_eq!(
+        answer.json.as_array().map(Vec::len),
+        Some(1),
+        "{}",
+        answer.text
+    );
+    let latin = Part {
+        name: "note",
+        file_name: None,
+        content: b"\xfc",
+    };
+    assert_eq!(
+        keeper
+            .send_form("/api/admin/pictures/", &[latin])
+            .await
+            .faults(),
+        ["note"]
+    );
+}
+
+/// The beginning of an upload over a line of its own: all that comes before the file.
+async fn begin_upload(shop: &Shop, size: usize) -> TcpStream {
+    let token = {
+        let mut conn = shop.db.acquire().await.expect("a connection");
+        let scopes = [Scope::Catalogue];
+        spirit_beads::auth::create_token(&mut conn, "slow", &scopes)
+            .await
+            .expect("a token")
+    };
+    let host = shop.address.trim_start_matches("http://");
+    let mut line = TcpStream::connect(host).await.expect("a connection");
+    let head = format!(
+        "POST /api/admin/pictures/ HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\nauthorization: Bearer {token}\r\n\
+         content-type: multipart/form-data; boundary=beads\r\ncontent-length: {size}\r\n\r\n"
+    );
+    line.write_all(head.as_bytes()).await.expect("sent");
+    line
+}
+
+#[tokio::test]
+async fn a_slow_line_may_take_its_time_but_a_silent_one_may_not() {
+    let shop = Shop::open_with(&[("REQUEST_TIMEOUT_SECONDS", "1")]).await;
+    let body = form(&[Part::file("image", &jpeg(90, 60))]);
+    let mut silent = begin_upload(&shop, body.len()).await;
+    silent.write_all(&body[..100]).await.expect("sent");
+    let mut slow = begin_upload(&shop, body.len()).await;
+    // Twice as long as a request may take, but never quiet for long.
+    let mut clock = tokio::time::interval(Duration::from_millis(100));
+    for part in body.chunks(body.len() / 20 + 1) {
+        clock.tick().await;
+        slow.write_all(part).await.expect("sent");
+    }
+    let (status, _, text) = read_answer(&mut slow).await;
+    assert_eq!(status, 201, "{text}");
+    let (status, _, text) = read_answer(&mut silent).await;
+    assert_eq!(status, 408, "{text}");
+    assert!(text.contains("request_timeout"), "{text}");
+    // Who hangs up leaves nothing behind.
+    let mut gone = begin_upload(&shop, body.len()).await;
+    gone.write_all(&body[..body.len() - 20])
+        .await
+        .expect("sent");
+    drop(gone);
+    assert_eq!(kept(&shop).await, (1, 1));
+}
+
+#[tokio::test]
+async fn a_picture_that_nobody_uses_is_gone_after_a_day() {
+    let shop = Shop::open().await;
+    let (orphan, used, renewed) = (jpeg(61, 40), jpeg(62, 40), jpeg(63, 40));
+    let orphan_id = shop.keeps(&orphan).await;
+    let used_id = shop.keeps(&used).await;
+    shop.keeps(&renewed).await;
+    shop.stocks_with("Sunrise", 2, json!({"images": [used_id]}))
+        .await;
+    shop.stocks_with("Sunset", 2, json!({"images": [used_id]}))
+        .await;
+    shop.run_jobs().await;
+    assert_eq!(shop.sweep_pictures().await.pictures, 0, "it is too early");
+
+    shop.wait(DAY).await;
+    shop.keeps(&renewed).await;
+    assert_eq!(shop.sweep_pictures().await.pictures, 1);
+    shop.run_jobs().await;
+    assert_eq!(kept(&shop).await, (2, 2));
+    assert_eq!(
+        shop.client
+            .get(&format!("/media/pictures/{orphan_id}/320.jpg"))
+            .await
+            .status,
+        404
+    );
+    assert_eq!(
+        shop.client
+            .get(&format!("/media/pictures/{used_id}/320.jpg"))
+            .await
+            .status,
+        200
+    );
+
+    // Two products share it: it stays as long as one of them has it.
+    let keeper = shop.keeper(&[Scope::Catalogue]).await;
+    let none = json!({"images": []});
+    keeper
+        .send_json(Method::PATCH, "/api/products/sunrise/", &none)
+        .await;
+    shop.wait(DAY).await;
+    assert_eq!(
+        shop.sweep_pictures().await.pictures,
+        1,
+        "the one that was renewed"
+    );
+    keeper
+        .send_json(Method::PATCH, "/api/products/sunset/", &none)
+        .await;
+    assert_eq!(
+        shop.sweep_pictures().await.pictures,
+        0,
+        "it was in use when it was last looked at"
+    );
+    shop.wait(DAY).await;
+    assert_eq!(shop.sweep_pictures().await.pictures, 1);
+    shop.run_jobs().await;
+    assert_eq!(kept(&shop).await, (0, 0));
+    // It may come again.
+    assert_eq!(shop.keeps(&used).await, used_id);
+    shop.run_jobs().await;
+    assert_eq!(
+        shop.client
+            .get(&format!("/media/pictures/{used_id}/320.jpg"))
+            .await
+            .status,
+        200
+    );
+}
+
+#[tokio::test]
+async fn what_was_sold_keeps_its_picture() {
+    let shop = Shop::open().await;
+    let id = shop.keeps(&jpeg(62, 40)).await;
+    shop.stocks_with("Sunrise", 2, json!({"images": [id]}))
+        .await;
+    shop.run_jobs().await;
+    shop.client.check_out(&[("sunrise", 1)]).await;
+    let keeper = shop.keeper(&[Scope::Catalogue]).await;
+    let patched = keeper
+        .send_json(
+            Method::PATCH,
+            "/api/products/sunrise/",
+            &json!({"images": []}),
+        )
+        .await;
+    assert_eq!(patched.status, 200, "{}", patched.text);
+    shop.wait(DAY).await;
+    assert_eq!(shop.sweep_pictures().await.pictures, 0);
+}
+
+#[tokio::test]
+async fn a_picture_being_put_to_use_is_not_swept() {
+    let shop = Shop::open().await;
+    let id = shop.keeps(&jpeg(62, 40)).await;
+    shop.stocks("Sunrise", 1).await;
+    shop.run_jobs().await;
+    shop.wait(DAY).await;
+    // A writer has just looked at it and is about to refer to it.
+    let mut writer = shop.db.begin().await.expect("a transaction");
+    let ids = [spirit_beads::ids::PictureId(id.clone())];
+    let held = spirit_beads::media::hold(&mut writer, &ids)
+        .await
+        .expect("a picture");
+    assert_eq!(held.len(), 1);
+    assert_eq!(shop.sweep_pictures().await.pictures, 0);
+    sqlx::query(
+        "insert into product_pictures (product_id, position, picture_id) values ('sunrise', 0, $1)",
+    )
+    .bind(&id)
+    .execute(&mut *writer)
+    .await
+    .expect("a use");
+    writer.commit().await.expect("a commit");
+    assert_eq!(shop.sweep_pictures().await.pictures, 0);
+    assert_eq!(kept(&shop).await, (1, 1));
+}
+
+#[tokio::test]
+async fn letters_get_a_picture_as_it_is_at_hand() {
+    let shop = Shop::open().await;
+    let id = spirit_beads::ids::PictureId(shop.keeps(&jpeg(900, 600)).await);
+    let read = async |width| {
+        let found = spirit_beads::media::read(&shop.app.media, &shop.db, &id, width).await;
+        let (bytes, kind) = found.expect("the store").expect("a picture");
+        (decoded(&bytes).width(), kind)
+    };
+    assert_eq!(read(640).await, (900, "image/jpeg"));
+    shop.run_jobs().await;
+    assert_eq!(read(640).await, (640, "image/jpeg"));
+    assert_eq!(read(700).await, (640, "image/jpeg"));
+    assert_eq!(read(5000).await, (900, "image/jpeg"));
+    let none = spirit_beads::ids::PictureId("ab".repeat(32));
+    let found = spirit_beads::media::read(&shop.app.media, &shop.db, &none, 640).await;
+    assert!(found.expect("the store").is_none());
+}

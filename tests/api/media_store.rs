@@ -1,0 +1,319 @@
+//! Where pictures lie: a bucket behind real HTTP, and a store that fails.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto;
+use reqwest::Method;
+use s3s::auth::SimpleAuth;
+use s3s::service::S3ServiceBuilder;
+use serde_json::json;
+use spirit_beads::auth::Scope;
+use spirit_beads::jobs::Job;
+use spirit_beads::worker;
+use tokio::net::TcpListener;
+use uuid::Uuid;
+
+use crate::support::Shop;
+use crate::support::pictures::{decoded, jpeg};
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60 + 1);
+
+/// An S3 server on this machine, with one bucket.
+struct Bucket {
+    folder: PathBuf,
+    address: String,
+    serving: tokio::task::JoinHandle<()>,
+}
+
+impl Bucket {
+    async fn open() -> Bucket {
+        let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR"))
+            .join(format!("s3-{}", Uuid::new_v4().simple()));
+        std::fs::create_dir_all(folder.join("beads")).expect("a bucket");
+        let files = s3s_fs::FileSystem::new(&folder).expect("a file system");
+        let mut builder = S3ServiceBuilder::new(files);
+        builder.set_auth(SimpleAuth::from_single("key", "secret"));
+        let service = builder.build();
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = format!(
+            "http://{}",
+            listener.local_addr().expect("a bound listener")
+        );
+        let serving = tokio::spawn(async move {
+            while let Ok((line, _)) = listener.accept().await {
+                let service = service.clone();
+                tokio::spawn(async move {
+                    let server = auto::Builder::new(TokioExecutor::new());
+                    let _ = server.serve_connection(TokioIo::new(line), service).await;
+                });
+            }
+        });
+        Bucket {
+            folder,
+            address,
+            serving,
+        }
+    }
+
+    async fn shop(&self) -> Shop {
+        Shop::open_with(&[
+            ("MEDIA_URL", "s3://beads/shop/one"),
+            ("AWS_ENDPOINT_URL", &self.address),
+            ("AWS_ACCESS_KEY_ID", "key"),
+            ("AWS_SECRET_ACCESS_KEY", "secret"),
+            ("AWS_REGION", "eu-north-1"),
+        ])
+        .await
+    }
+
+    /// The objects, below the prefix.
+    fn objects(&self) -> Vec<String> {
+        fn walk(folder: &std::path::Path, into: &mut Vec<String>) {
+            for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+                if entry.path().is_dir() {
+                    walk(&entry.path(), into);
+                } else {
+                    into.push(entry.path().display().to_string());
+                }
+            }
+        }
+        let mut found = Vec::new();
+        walk(&self.folder.join("beads/shop/one"), &mut found);
+        found
+    }
+}
+
+impl Drop for Bucket {
+    fn drop(&mut self) {
+        self.serving.abort();
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+#[tokio::test]
+async fn a_bucket_does_all_that_a_folder_does() {
+    let bucket = Bucket::open().await;
+    let shop = bucket.shop().await;
+    let id = shop.keeps(&jpeg(700, 500)).await;
+    assert_eq!(bucket.objects().len(), 1);
+    let path = format!("/media/pictures/{id}/640.webp");
+    assert_eq!(
+        shop.client.get(&path).await.header("cache-control"),
+        "public, max-age=60"
+    );
+    shop.run_jobs().await;
+    assert_eq!(
+        bucket.objects().len(),
+        7,
+        "itself, and three widths in two kinds"
+    );
+    let served = shop.client.get(&path).await;
+    assert_eq!(served.header("content-type"), "image/webp");
+    assert_eq!(decoded(&served.bytes).width(), 640);
+    let range = [("range", "bytes=2-5")];
+    let part = shop
+        .client
+        .send(Method::GET, &path, &range, None::<String>)
+        .await;
+    assert_eq!((part.status, &part.bytes[..]), (206, &served.bytes[2..6]));
+    let tag = [("if-none-match", served.header("etag"))];
+    assert_eq!(
+        shop.client
+            .send(Method::GET, &path, &tag, None::<String>)
+            .await
+            .status,
+        304
+    );
+
+    // What the old service left.
+    let old = bucket.folder.join("beads/shop/one/products");
+    std::fs::create_dir_all(&old).expect("a folder");
+    std::fs::write(old.join("a.jpg"), jpeg(20, 10)).expect("a file");
+    let served = shop.client.get("/media/products/a.jpg").await;
+    assert_eq!(
+        (served.status, served.header("content-type")),
+        (200, "image/jpeg")
+    );
+    assert_eq!(served.header("cache-control"), "public, max-age=86400");
+    for nothing in [
+        "/media/products/b.jpg",
+        "/media/../../beads/x",
+        "/media/x%00",
+    ] {
+        assert_eq!(shop.client.get(nothing).await.status, 404, "{nothing}");
+    }
+
+    // Refused pictures leave nothing, swept ones are gone.
+    let keeper = shop.keeper(&[Scope::Catalogue]).await;
+    assert_eq!(
+        keeper.uploads(&[&jpeg(30, 20), b"no picture"]).await.status,
+        400
+    );
+    assert_eq!(bucket.objects().len(), 8);
+    shop.wait(DAY).await;
+    assert_eq!(shop.sweep_pictures().await.pictures, 1);
+    shop.run_jobs().await;
+    assert_eq!(bucket.objects().len(), 1, "the old one");
+    assert_eq!(shop.client.get(&path).await.status, 404);
+}
+
+#[tokio::test]
+async fn a_bucket_out_of_reach_is_an_outage_and_nothing_is_half_done() {
+    let bucket = Bucket::open().await;
+    let shop = bucket.shop().await;
+    let id = shop.keeps(&jpeg(70, 50)).await;
+    let keeper = shop.keeper(&[Scope::Catalogue]).await;
+    // The key is no longer good.
+    let other = Shop::open_with(&[
+        ("MEDIA_URL", "s3://beads/shop/one"),
+        ("AWS_ENDPOINT_URL", &bucket.address),
+        ("AWS_ACCESS_KEY_ID", "key"),
+        ("AWS_SECRET_ACCESS_KEY", "another"),
+    ])
+    .await;
+    let other_keeper = other.keeper(&[Scope::Catalogue]).await;
+    let answer = other_keeper.uploads(&[&jpeg(71, 50)]).await;
+    assert_eq!(
+        (answer.status, &answer.json["code"]),
+        (503, &json!("media_unavailable"))
+    );
+    let rows: i64 = sqlx::query_scalar("select count(*) from pictures")
+        .fetch_one(&other.db)
+        .await
+        .expect("the pictures");
+    assert_eq!(rows, 0);
+    assert_eq!(keeper.uploads(&[&jpeg(70, 50)]).await.status, 201);
+    assert_eq!(
+        shop.client
+            .get(&format!("/media/pictures/{id}/320.jpg"))
+            .await
+            .status,
+        200
+    );
+}
+
+#[tokio::test]
+async fn a_full_disk_is_an_outage_and_nothing_is_half_done() {
+    let shop = Shop::open().await;
+    let keeper = shop.keeper(&[Scope::Catalogue]).await;
+    let (media, uploads) = (
+        shop.media_folder(),
+        shop.media_folder().join("../data/uploads"),
+    );
+    // A file where a folder has to be: nothing can be written, as when the disk is full.
+    for folder in [media.join("pictures"), uploads] {
+        let _ = std::fs::remove_dir_all(&folder);
+        std::fs::write(&folder, "").expect("a file");
+        let answer = keeper.uploads(&[&jpeg(70, 50)]).await;
+        assert_eq!(
+            (answer.status, &answer.json["code"]),
+            (503, &json!("media_unavailable")),
+            "{}",
+            answer.text
+        );
+        assert!(!answer.header("retry-after").is_empty());
+        std::fs::remove_file(&folder).expect("removed");
+        std::fs::create_dir_all(&folder).expect("a folder");
+    }
+    let rows: i64 = sqlx::query_scalar("select count(*) from pictures")
+        .fetch_one(&shop.db)
+        .await
+        .expect("the pictures");
+    assert_eq!(rows, 0);
+    assert_eq!(
+        std::fs::read_dir(media.join("pictures"))
+            .expect("the store")
+            .count(),
+        0
+    );
+    assert_eq!(keeper.uploads(&[&jpeg(70, 50)]).await.status, 201);
+}
+
+#[tokio::test]
+async fn what_a_crash_leaves_behind_is_found() {
+    let shop = Shop::open().await;
+    shop.keeps(&jpeg(70, 50)).await;
+    let store = shop.media_folder().join("pictures");
+    let at = |seconds_ago: u64| {
+        let now = chrono::Utc::now().timestamp() as u64;
+        uuid::Uuid::new_v7(uuid::Timestamp::from_unix(
+            uuid::NoContext,
+            now - seconds_ago,
+            0,
+        ))
+    };
+    let id = "ab".repeat(32);
+    let folder = |seconds_ago| store.join(format!("{id}-{}", at(seconds_ago).simple()));
+    let (old, half, young) = (folder(2 * 86_400), folder(2 * 86_400 + 9), folder(3600));
+    for (folder, file) in [
+        (&old, "original.jpg"),
+        (&half, "original.jpg#1"),
+        (&young, "original.jpg"),
+    ] {
+        std::fs::create_dir_all(folder).expect("a folder");
+        std::fs::write(folder.join(file), "x").expect("a file");
+    }
+    std::fs::create_dir_all(store.join("of-somebody-else")).expect("a folder");
+    let swept = shop.sweep_pictures().await;
+    assert_eq!((swept.pictures, swept.folders), (0, 2));
+    assert!(!old.exists() && !half.exists() && young.exists());
+    assert!(store.join("of-somebody-else").exists());
+    assert_eq!(shop.sweep_pictures().await.folders, 0);
+}
+
+#[tokio::test]
+async fn a_job_that_runs_again_or_too_late_harms_nothing() {
+    let shop = Shop::open().await;
+    let id = shop.keeps(&jpeg(700, 500)).await;
+    let picture = spirit_beads::ids::PictureId(id.clone());
+    let render = || {
+        worker::perform(
+            &shop.app,
+            Job::RenderPicture {
+                picture: picture.clone(),
+            },
+        )
+    };
+    // Killed after some renditions: it begins anew.
+    shop.run_jobs().await;
+    sqlx::query("update pictures set rendered_at = null")
+        .execute(&shop.db)
+        .await
+        .expect("a picture");
+    render().await.expect("renditions");
+    render().await.expect("nothing to do");
+    assert_eq!(
+        shop.client
+            .get(&format!("/media/pictures/{id}/640.jpg"))
+            .await
+            .status,
+        200
+    );
+
+    // Two workers, and two sweeps, at once.
+    sqlx::query("update pictures set rendered_at = null")
+        .execute(&shop.db)
+        .await
+        .expect("a picture");
+    let (one, other) = tokio::join!(render(), render());
+    one.and(other).expect("renditions");
+    shop.wait(DAY).await;
+    let (one, other) = tokio::join!(shop.sweep_pictures(), shop.sweep_pictures());
+    assert_eq!(one.pictures + other.pictures, 1);
+    // Sent again before its objects are removed: the new ones are others.
+    assert_eq!(shop.keeps(&jpeg(700, 500)).await, id);
+    shop.run_jobs().await;
+    assert_eq!(
+        shop.client
+            .get(&format!("/media/pictures/{id}/640.jpg"))
+            .await
+            .status,
+        200
+    );
+    let folders = std::fs::read_dir(shop.media_folder().join("pictures"))
+        .expect("the store")
+        .count();
+    assert_eq!(folders, 1);
+}

@@ -1,0 +1,559 @@
+//! Payment links: what we ask of Stripe for a piece made to order, and its stand-in, which keeps Stripe's rules of them.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use spirit_beads::ids::{CustomOrderId, QuoteId};
+use spirit_beads::money::Cents;
+use spirit_beads::stripe::sandbox::Fault;
+use spirit_beads::stripe::{NewPaymentLink, PaymentLink, StripeError};
+
+use crate::support::{Answer, Client, STRIPE_KEY, Shop, at_once, card, delayed, form_of};
+
+const CREATE: &str = "POST /v1/payment_links";
+const RETURN: &str = "http://localhost:8080/custom-order-success";
+
+/// A link for a piece of 90 dollars and shipping of 5.
+fn new_link() -> NewPaymentLink {
+    let quote = QuoteId::new();
+    NewPaymentLink {
+        quote,
+        request: CustomOrderId::new(),
+        currency: "usd".to_owned(),
+        name: "Custom piece".to_owned(),
+        description: Some("A case with <b>turtles".to_owned()),
+        amount: Cents(9_000),
+        shipping_name: "Shipping".to_owned(),
+        shipping: Cents(500),
+        return_url: RETURN.to_owned(),
+        key: format!("quote-{quote}"),
+    }
+}
+
+/// A link that Stripe made for us.
+pub async fn asks_for_a_link(shop: &Shop) -> PaymentLink {
+    let made = shop.app.stripe.create_payment_link(&new_link()).await;
+    made.expect("a link")
+}
+
+/// Opens a session by the link, and copies both 120 times: more than a page of a list holds. The copies are newer.
+pub async fn fill_the_lists(shop: &Shop, link: &PaymentLink) {
+    opened(shop, &link.id).await;
+    sqlx::query(
+        "insert into stripe_sandbox.objects (id, object, created, data, private)
+         select object || n, object, created,
+                data || jsonb_build_object('id', object || n)
+                     || case object when 'payment_link' then '{\"metadata\": {}}' else '{}' end::jsonb,
+                private
+         from stripe_sandbox.objects, generate_series(1, 120) as n
+         where id = $1 or data ->> 'payment_link' = $1",
+    )
+    .bind(&link.id)
+    .execute(&shop.db)
+    .await
+    .expect("more of them");
+}
+
+/// The session that a look at the link's page opens.
+async fn opened(shop: &Shop, link: &str) -> String {
+    shop.stripe.open_link(link).await.expect("a session")
+}
+
+/// The one link that Stripe has.
+async fn at_stripe(shop: &Shop) -> Value {
+    let mut links = shop.at_stripe("payment_link").await;
+    assert_eq!(links.len(), 1);
+    links.remove(0)
+}
+
+/// Asks the stand-in's own API.
+async fn post(shop: &Shop, path: &str, form: &[(&str, &str)]) -> Answer {
+    let fields: Vec<_> = form
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+        .collect();
+    api(shop).submit(path, &fields).await
+}
+
+fn api(shop: &Shop) -> Client {
+    let address = shop.app.config.stripe_api_url.as_deref().expect("set");
+    Client::to(address).with_token(STRIPE_KEY)
+}
+
+/// The least that makes a link, with changes; a dash leaves a parameter out.
+fn form(changes: &[(&'static str, &'static str)]) -> Vec<(&'static str, &'static str)> {
+    let mut form = vec![
+        ("line_items[0][quantity]", "1"),
+        ("line_items[0][price_data][currency]", "usd"),
+        ("line_items[0][price_data][unit_amount]", "4800"),
+        ("line_items[0][price_data][product_data][name]", "Sun"),
+    ];
+    for (name, value) in changes {
+        form.retain(|(known, _)| known != name);
+        if *value != "-" {
+            form.push((name, value));
+        }
+    }
+    form
+}
+
+/// A link made over the stand-in's own API.
+async fn made(shop: &Shop, changes: &[(&'static str, &'static str)]) -> Value {
+    let answer = post(shop, "/v1/payment_links", &form(changes)).await;
+    assert_eq!(answer.status, 200, "{}", answer.text);
+    answer.json
+}
+
+#[tokio::test]
+async fn a_link_is_for_one_payment_of_the_price_and_the_shipping() {
+    let shop = Shop::open().await;
+    let new = new_link();
+    let link = shop.app.stripe.create_payment_link(&new).await;
+    let link = link.expect("a link");
+    assert!(link.active && link.url.starts_with(&shop.address));
+    let known = at_stripe(&shop).await;
+    assert_eq!(known["id"], link.id);
+    let names = json!({"custom_request_id": new.request, "quote_id": new.quote});
+    assert_eq!(known["metadata"], names);
+    assert_eq!(known["payment_intent_data"]["metadata"], names);
+    assert_eq!(
+        known["restrictions"],
+        json!({"completed_sessions": {"count": 0, "limit": 1}})
+    );
+    assert_eq!(
+        known["after_completion"],
+        json!({"type": "redirect", "redirect": {"url": RETURN}})
+    );
+
+    let session = shop.session(&opened(&shop, &link.id).await).await;
+    assert_eq!(
+        (
+            &session["status"],
+            &session["mode"],
+            &session["amount_total"],
+            &session["payment_link"],
+            &session["metadata"],
+        ),
+        (
+            &json!("open"),
+            &json!("payment"),
+            &json!(9500),
+            &json!(link.id),
+            &names
+        )
+    );
+    let lifetime = session["expires_at"]
+        .as_i64()
+        .zip(session["created"].as_i64());
+    assert_eq!(lifetime.map(|(end, start)| end - start), Some(24 * 60 * 60));
+    let countries = session["shipping_address_collection"]["allowed_countries"].as_array();
+    assert_eq!(countries.map(Vec::len), Some(60));
+
+    let free = NewPaymentLink {
+        shipping: Cents(0),
+        description: None,
+        ..new_link()
+    };
+    let link = shop.app.stripe.create_payment_link(&free).await;
+    let session = opened(&shop, &link.expect("a link").id).await;
+    let lines = format!("/v1/checkout/sessions/{session}/line_items");
+    let lines = api(&shop).get(&lines).await.json;
+    assert_eq!(lines["data"].as_array().map(Vec::len), Some(1), "{lines}");
+}
+
+#[tokio::test]
+async fn a_link_asked_for_again_is_the_same_one() {
+    let shop = Shop::open().await;
+    let new = new_link();
+    let stripe = &shop.app.stripe;
+    let first = stripe.create_payment_link(&new).await.expect("a link");
+    // As it comes back from the database.
+    let stored = serde_json::to_value(&new).expect("JSON");
+    let again = serde_json::from_value(stored).expect("what was stored");
+    let again = stripe.create_payment_link(&again).await.expect("a link");
+    assert_eq!(first, again);
+
+    let dearer = NewPaymentLink {
+        amount: Cents(9_900),
+        ..new
+    };
+    let other = stripe.create_payment_link(&dearer).await;
+    assert!(matches!(other, Err(StripeError::Unknown(_))), "{other:?}");
+    at_stripe(&shop).await;
+}
+
+#[tokio::test]
+async fn a_link_whose_answer_was_lost_is_found_by_its_quote() {
+    let shop = Shop::open().await;
+    let stripe = &shop.app.stripe;
+    let new = new_link();
+    shop.stripe.fail_next(CREATE, Fault::ActThenDrop, 3);
+    let lost = stripe.create_payment_link(&new).await;
+    assert!(matches!(lost, Err(StripeError::Unknown(_))), "{lost:?}");
+
+    let known = at_stripe(&shop).await;
+    let found = stripe.find_payment_link(new.quote).await;
+    let found = found.expect("an answer").expect("the link");
+    assert_eq!((known["id"] == *found.id, found.active), (true, true));
+    let other = stripe.find_payment_link(QuoteId::new()).await;
+    assert_eq!(other.expect("an answer"), None);
+
+    for _ in 0..2 {
+        let closed = stripe.deactivate_payment_link(&found.id).await;
+        closed.expect("closed, and closed again");
+    }
+    let closed = stripe.find_payment_link(new.quote).await;
+    assert_eq!(closed.expect("an answer"), None);
+    let none = stripe.deactivate_payment_link("plink_none").await;
+    assert!(none.is_err_and(|error| error.is_missing()));
+}
+
+#[tokio::test]
+async fn a_link_is_looked_for_page_by_page_and_not_for_ever() {
+    let shop = Shop::open().await;
+    let stripe = &shop.app.stripe;
+    let new = new_link();
+    let link = stripe.create_payment_link(&new).await.expect("a link");
+    fill_the_lists(&shop, &link).await;
+    let found = stripe.find_payment_link(new.quote).await;
+    assert_eq!(found.expect("an answer"), Some(link));
+
+    sqlx::query(
+        "insert into stripe_sandbox.objects (id, object, created, data)
+         select id || '_' || n, object, created, data || jsonb_build_object('id', id || '_' || n)
+         from stripe_sandbox.objects, generate_series(1, 2000) as n
+         where id = 'payment_link1'",
+    )
+    .execute(&shop.db)
+    .await
+    .expect("very many links");
+    let before = shop.stripe.requests().len();
+    let unknown = stripe.find_payment_link(new.quote).await;
+    assert!(
+        matches!(unknown, Err(StripeError::Unknown(_))),
+        "{unknown:?}"
+    );
+    assert_eq!(shop.stripe.requests().len() - before, 20);
+}
+
+#[tokio::test]
+async fn the_sessions_of_a_link_are_all_of_its_own() {
+    let shop = Shop::open().await;
+    let stripe = &shop.app.stripe;
+    let link = asks_for_a_link(&shop).await;
+    let other = asks_for_a_link(&shop).await;
+    opened(&shop, &other.id).await;
+    fill_the_lists(&shop, &link).await;
+    let newest = opened(&shop, &link.id).await;
+    let sessions = stripe.list_link_sessions(&link.id).await;
+    let sessions = sessions.expect("the sessions");
+    assert_eq!((sessions.len(), &sessions[0].id), (122, &newest));
+    assert!(
+        sessions
+            .iter()
+            .all(|session| session.payment_link.as_ref() == Some(&link.id))
+    );
+    assert_eq!(
+        stripe.list_link_sessions("plink_none").await.expect("none"),
+        []
+    );
+}
+
+#[tokio::test]
+async fn of_twenty_payers_on_one_link_one_pays() {
+    let shop = Arc::new(Shop::open().await);
+    let link = asks_for_a_link(&shop).await;
+    let mut sessions = Vec::new();
+    for _ in 0..20 {
+        sessions.push(opened(&shop, &link.id).await);
+    }
+    let payers = sessions.clone().into_iter().map(|session| {
+        let shop = Arc::clone(&shop);
+        async move { shop.stripe.pay(&session, card()).await.is_ok() }
+    });
+    let paid = at_once(payers).await;
+    assert_eq!(paid.iter().filter(|paid| **paid).count(), 1);
+    assert_eq!(shop.at_stripe("charge").await.len(), 1);
+    let known = at_stripe(&shop).await;
+    assert_eq!(
+        (
+            &known["active"],
+            &known["restrictions"]["completed_sessions"]["count"]
+        ),
+        (&json!(false), &json!(1))
+    );
+    let refused = shop.stripe.open_link(&link.id).await.expect_err("closed");
+    assert_eq!(known["inactive_message"], refused.to_string());
+
+    // The others see so, and their sessions end like any.
+    let late = paid.iter().position(|paid| !paid).expect("a loser");
+    let path = format!("/sandbox/pay/{}", sessions[late]);
+    let page = shop.client.get(&path).await;
+    assert_eq!(page.status, 410);
+    assert!(page.text.contains("paid for already"), "{}", page.text);
+    let expired = shop.app.stripe.expire_session(&sessions[late]).await;
+    assert_eq!(expired.expect("a session").status, "expired");
+    let page = shop.client.get(&path).await;
+    assert!(page.text.contains("has expired") && page.text.contains(&link.url));
+}
+
+#[tokio::test]
+async fn a_closed_link_opens_no_session_but_one_opened_before_can_be_paid() {
+    let shop = Shop::open().await;
+    let stripe = &shop.app.stripe;
+    let link = asks_for_a_link(&shop).await;
+    let session = opened(&shop, &link.id).await;
+    let closed = stripe.deactivate_payment_link(&link.id).await;
+    closed.expect("a closed link");
+    assert!(shop.stripe.open_link(&link.id).await.is_err());
+    assert_eq!(shop.at_stripe("checkout.session").await.len(), 1);
+
+    shop.stripe.pay(&session, card()).await.expect("a payment");
+    let sessions = stripe.list_link_sessions(&link.id).await;
+    assert!(sessions.expect("the sessions")[0].is_paid());
+}
+
+#[tokio::test]
+async fn a_payment_by_a_link_names_its_request_to_the_end() {
+    let shop = Shop::open().await;
+    let stripe = &shop.app.stripe;
+    let new = new_link();
+    let link = stripe.create_payment_link(&new).await.expect("a link");
+    let id = opened(&shop, &link.id).await;
+    shop.stripe.pay(&id, card()).await.expect("a payment");
+
+    let session = stripe.find_session(&id).await.expect("the session");
+    assert_eq!(session.payment_link, Some(link.id.clone()));
+    assert_eq!(session.request_reference, Some(new.request.to_string()));
+    assert_eq!(session.quote_reference, Some(new.quote.to_string()));
+    assert_eq!(session.amount_total, Some(Cents(9_500)));
+    assert!(session.is_paid() && session.shipping_address.is_some());
+    let told = shop.event("checkout.session.completed").await;
+    let told = &told["data"]["object"];
+    assert_eq!(
+        (&told["payment_link"], &told["metadata"]["quote_id"]),
+        (&json!(link.id), &json!(new.quote))
+    );
+    let intent = shop.at_stripe("payment_intent").await.remove(0);
+    assert_eq!(intent["metadata"], told["metadata"]);
+
+    let payment = shop.payment_of(&id).await;
+    let part = shop.stripe.refund(&payment, Some(500)).await;
+    part.expect("a refund");
+    let dispute = shop.stripe.dispute(&payment).await;
+    dispute.expect("a dispute");
+}
+
+#[tokio::test]
+async fn a_delayed_payment_takes_the_links_place_and_a_declined_one_does_not() {
+    let shop = Shop::open().await;
+    let link = asks_for_a_link(&shop).await;
+    let (first, second) = (opened(&shop, &link.id).await, opened(&shop, &link.id).await);
+    let attempt = json!({"how": "declined"});
+    let attempt = serde_json::from_value(attempt).expect("a payment");
+    shop.stripe.pay(&first, attempt).await.expect("an attempt");
+    assert_eq!(at_stripe(&shop).await["active"], true);
+
+    shop.stripe
+        .pay(&second, delayed())
+        .await
+        .expect("a promise");
+    assert!(shop.stripe.pay(&first, card()).await.is_err());
+    let settled = shop.stripe.settle_delayed(&second, true).await;
+    settled.expect("the money");
+    let told = shop.event("checkout.session.async_payment_succeeded").await;
+    assert_eq!(told["data"]["object"]["payment_link"], link.id);
+}
+
+#[tokio::test]
+async fn a_links_page_leads_to_the_payment_and_back_to_the_shop() {
+    let shop = Shop::open().await;
+    let shopper = shop.shopper();
+    let new = NewPaymentLink {
+        return_url: format!("{RETURN}?session={{CHECKOUT_SESSION_ID}}"),
+        ..new_link()
+    };
+    let link = shop.app.stripe.create_payment_link(&new).await;
+    let link = link.expect("a link");
+    let path = link.url.trim_start_matches(&shop.address);
+    let mut doors = Vec::new();
+    for _ in 0..2 {
+        let page = shopper.get(path).await;
+        assert_eq!(page.status, 303);
+        let page = shopper.get(page.header("location")).await;
+        assert_eq!(page.status, 200);
+        for text in ["Pay $95.00", "Custom piece", "Shipping"] {
+            assert!(page.text.contains(text), "{text}");
+        }
+        assert!(!page.text.contains("<b>turtles") && !page.text.contains("<script"));
+        let (action, mut fields) = form_of(&page.text);
+        fields.push(("how".to_owned(), "card".to_owned()));
+        doors.push((action, fields));
+    }
+    let (action, fields) = &doors[0];
+    let paid = shopper.submit(action, fields).await;
+    let session = action.rsplit('/').next().expect("an id");
+    assert_eq!(
+        (paid.status, paid.header("location")),
+        (303, format!("{RETURN}?session={session}").as_str())
+    );
+
+    let (action, fields) = &doors[1];
+    let late = shopper.submit(action, fields).await;
+    assert_eq!(late.status, 410);
+    assert!(late.text.contains("paid for already"), "{}", late.text);
+    let closed = shopper.get(path).await;
+    assert_eq!(closed.status, 410);
+    assert!(closed.text.contains("takes no more payments"));
+    for odd in ["plink_none", "%00"] {
+        let none = shopper.get(&format!("/sandbox/link/{odd}")).await;
+        assert_eq!(none.status, 404, "{odd}");
+    }
+}
+
+#[tokio::test]
+async fn the_dashboard_shows_links_and_closes_them() {
+    let shop = Shop::open().await;
+    let link = asks_for_a_link(&shop).await;
+    let board = shop.client.get("/sandbox/").await;
+    assert!(board.text.contains(&link.id) && board.text.contains("0 of 1 payments"));
+    let (action, fields) = form_of(&board.text);
+    assert!(fields.contains(&("id".to_owned(), link.id.clone())));
+    assert_eq!(shop.client.submit(&action, &fields).await.status, 303);
+    assert_eq!(at_stripe(&shop).await["active"], false);
+    let board = shop.client.get("/sandbox/").await;
+    assert!(!board.text.contains("Deactivate") && board.text.contains("closed"));
+}
+
+#[tokio::test]
+async fn a_fault_of_a_links_call_is_told_by_what_it_means() {
+    let shop = Shop::open().await;
+    let refused = Fault::Refused {
+        code: "url_invalid".to_owned(),
+        message: "Not a valid URL".to_owned(),
+        param: None,
+    };
+    for (fault, kind, links) in [
+        (Fault::RateLimited, "unavailable", 0),
+        (Fault::Unauthorized, "unavailable", 0),
+        (refused, "refused", 0),
+        (Fault::ServerError, "unknown", 0),
+        (Fault::BadGateway, "unknown", 0),
+        (Fault::Drop, "unknown", 0),
+        (Fault::ActThenServerError, "unknown", 1),
+    ] {
+        shop.stripe.fail_next(CREATE, fault.clone(), 3);
+        let failed = shop.app.stripe.create_payment_link(&new_link()).await;
+        shop.stripe.clear_faults();
+        let told = match failed.expect_err("a failure") {
+            StripeError::Refused { .. } => "refused",
+            StripeError::Unavailable(_) => "unavailable",
+            StripeError::Unknown(_) => "unknown",
+        };
+        assert_eq!(told, kind, "{fault:?}");
+        assert_eq!(shop.at_stripe("payment_link").await.len(), links);
+    }
+    // One stumble is not told at all.
+    shop.stripe.fail_next(CREATE, Fault::ActThenDrop, 1);
+    asks_for_a_link(&shop).await;
+    assert_eq!(shop.at_stripe("payment_link").await.len(), 2);
+}
+
+#[tokio::test]
+async fn a_links_parameters_are_refused_as_stripe_refuses_them() {
+    let shop = Shop::open().await;
+    let second = [
+        ("line_items[1][quantity]", "1"),
+        ("line_items[1][price_data][currency]", "eur"),
+        ("line_items[1][price_data][unit_amount]", "500"),
+        ("line_items[1][price_data][product_data][name]", "Shipping"),
+    ];
+    let nothing = form(&[]).into_iter().map(|(name, _)| (name, "-"));
+    let nothing: Vec<_> = nothing.collect();
+    for (changes, code, param) in [
+        (&[("shop", "1")][..], json!("parameter_unknown"), "shop"),
+        (&nothing, json!("parameter_missing"), "line_items"),
+        (
+            &[("line_items[0][price_data][unit_amount]", "49")],
+            json!("amount_too_small"),
+            "line_items",
+        ),
+        (&second, Value::Null, "line_items[1]"),
+        (
+            &[("restrictions[completed_sessions][limit]", "0")],
+            json!("parameter_invalid_integer"),
+            "restrictions[completed_sessions][limit]",
+        ),
+        (
+            &[("after_completion[type]", "redirect")],
+            json!("parameter_missing"),
+            "after_completion[redirect][url]",
+        ),
+        (
+            &[
+                ("after_completion[type]", "redirect"),
+                ("after_completion[redirect][url]", "javascript:alert(1)"),
+            ],
+            json!("url_invalid"),
+            "after_completion[redirect][url]",
+        ),
+    ] {
+        let answer = post(&shop, "/v1/payment_links", &form(changes)).await;
+        let error = &answer.json["error"];
+        assert_eq!(
+            (answer.status, &error["code"], &error["param"]),
+            (400, &code, &json!(param)),
+            "{error}"
+        );
+    }
+    assert!(shop.at_stripe("payment_link").await.is_empty());
+    for path in ["/v1/payment_links/plink_none", "/v1/payment_links/%00"] {
+        assert_eq!(api(&shop).get(path).await.status, 404, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_link_changes_as_it_is_told_and_sells_on_without_a_limit() {
+    let shop = Shop::open().await;
+    let link = made(&shop, &[("metadata[a]", "1"), ("metadata[b]", "1")]).await;
+    let path = format!("/v1/payment_links/{}", link["id"].as_str().expect("an id"));
+    let id = path.rsplit('/').next().expect("an id");
+    for _ in 0..2 {
+        let session = opened(&shop, id).await;
+        shop.stripe.pay(&session, card()).await.expect("a payment");
+        // Nobody said where to go, so the payment page itself says that all is done.
+        let page = shop.client.get(&format!("/sandbox/pay/{session}")).await;
+        assert!(page.text.contains("All done") && !page.text.contains("Back to the shop"));
+    }
+
+    let change = [
+        ("metadata[a]", ""),
+        ("metadata[c]", "2"),
+        ("inactive_message", "Gone fishing"),
+        ("restrictions[completed_sessions][limit]", "1"),
+    ];
+    let changed = post(&shop, &path, &change).await.json;
+    assert_eq!(changed["metadata"], json!({"b": "1", "c": "2"}));
+    opened(&shop, id).await;
+    for active in ["false", "true"] {
+        let changed = post(&shop, &path, &[("active", active)]).await.json;
+        assert_eq!(changed["active"].to_string(), active);
+        let list = format!("/v1/payment_links?active={active}");
+        assert_eq!(api(&shop).get(&list).await.json["data"], json!([changed]));
+        assert_eq!(api(&shop).get(&path).await.json, changed);
+        let opened = api(&shop)
+            .post("/_sandbox/open_link", &json!({"link": id}))
+            .await;
+        if active == "true" {
+            assert_eq!(opened.status, 200, "{}", opened.text);
+        } else {
+            assert_eq!(opened.json["error"]["message"], "Gone fishing");
+        }
+    }
+    assert_eq!(
+        post(&shop, &path, &[("line_items[0][id]", "li_1")])
+            .await
+            .status,
+        400
+    );
+}
