@@ -48,6 +48,7 @@ async fn upload(State(app): State<App>, admin: Admin, request: Request) -> Resul
     admin
         .may(Scope::Catalogue)
         .or_else(|_| admin.may(Scope::CustomOrders))?;
+    let deadline = request.extensions().get().cloned();
     let form = media::read_form(&app.media, request, FIELD).await?;
     let limits = app.media.limits();
     if form.surplus > 0 {
@@ -57,7 +58,7 @@ async fn upload(State(app): State<App>, admin: Admin, request: Request) -> Resul
     if form.files.is_empty() {
         return Err(Error::invalid(FIELD, "Send at least one picture."));
     }
-    let mut batch = Batch::begin(&app.media, &app.db);
+    let mut batch = Batch::begin(&app.media, &app.db, deadline);
     let taking_in = async {
         let mut faults = Vec::new();
         for (index, file) in form.files.into_iter().enumerate() {

@@ -87,8 +87,9 @@ struct Submitted {
     )
 )]
 async fn submit(State(app): State<App>, request: Request) -> Result<Response> {
+    let deadline = request.extensions().get().cloned();
     let (mut new, uploads) = input::read(&app, request).await?;
-    let mut pictures = Batch::begin(&app.media, &app.db);
+    let mut pictures = Batch::begin(&app.media, &app.db, deadline);
     let taken = async {
         for (at, upload) in uploads.into_iter().enumerate() {
             let kept = pictures.keep(upload).await?;

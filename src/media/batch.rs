@@ -5,6 +5,7 @@ use sqlx::PgPool;
 use super::service::{Kept, discard, keep};
 use super::{Media, Refusal, Upload};
 use crate::error::Result;
+use crate::extract::Deadline;
 use crate::ids::PictureId;
 
 /// Pictures that were taken in for a request that may still fail. Unless [`Batch::done`] is called, they are taken back:
@@ -12,14 +13,17 @@ use crate::ids::PictureId;
 pub struct Batch {
     media: Media,
     db: PgPool,
+    deadline: Option<Deadline>,
     kept: Vec<Kept>,
 }
 
 impl Batch {
-    pub fn begin(media: &Media, db: &PgPool) -> Batch {
+    /// The pictures of a request that has until then; each that is taken in puts it off.
+    pub fn begin(media: &Media, db: &PgPool, deadline: Option<Deadline>) -> Batch {
         Batch {
             media: media.clone(),
             db: db.clone(),
+            deadline,
             kept: Vec::new(),
         }
     }
@@ -30,6 +34,9 @@ impl Batch {
     /// As [`keep`].
     pub async fn keep(&mut self, upload: Upload) -> Result<std::result::Result<(), Refusal>> {
         let kept = keep(&self.media, &self.db, upload).await?;
+        if let Some(deadline) = &self.deadline {
+            deadline.put_off();
+        }
         Ok(kept.map(|kept| self.kept.push(kept)))
     }
 

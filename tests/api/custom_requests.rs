@@ -38,7 +38,7 @@ async fn send(shop: &Shop, texts: &[(&str, &str)], files: &[&[u8]]) -> Answer {
 /// A PNG of this many bytes: noise that does not compress, filled up behind its last chunk.
 fn large_picture(seed: u32, size: usize) -> Vec<u8> {
     let mut state = seed | 1;
-    let noise = RgbImage::from_fn(1500, 1200, |_, _| {
+    let noise = RgbImage::from_fn(600, 400, |_, _| {
         state ^= state << 13;
         state ^= state >> 17;
         state ^= state << 5;

@@ -198,10 +198,8 @@ async fn a_bucket_out_of_reach_is_an_outage_and_nothing_is_half_done() {
 async fn a_full_disk_is_an_outage_and_nothing_is_half_done() {
     let shop = Shop::open().await;
     let keeper = shop.keeper(&[Scope::Catalogue]).await;
-    let (media, uploads) = (
-        shop.media_folder(),
-        shop.media_folder().join("../data/uploads"),
-    );
+    let media = shop.media_folder();
+    let uploads = shop.app.config.data_dir.join("uploads");
     // A file where a folder has to be: nothing can be written, as when the disk is full.
     for folder in [media.join("pictures"), uploads] {
         let _ = std::fs::remove_dir_all(&folder);

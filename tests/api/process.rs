@@ -428,7 +428,7 @@ async fn every_letter_can_be_looked_at_without_a_database() {
         )
         .await;
     assert_eq!(code, 0, "{said}");
-    assert!(out.starts_with("11 letters"), "{out}");
+    assert!(out.starts_with("12 letters"), "{out}");
     assert!(!home.dir.join("data").exists());
     let mut letters = 0;
     for entry in std::fs::read_dir(home.dir.join("letters")).expect("a folder") {
@@ -452,7 +452,7 @@ async fn every_letter_can_be_looked_at_without_a_database() {
             end => panic!("{end:?}"),
         }
     }
-    assert_eq!(letters, 11);
+    assert_eq!(letters, 12);
 }
 
 /// The program's settings on a shop's database and Stripe.
