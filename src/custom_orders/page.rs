@@ -206,8 +206,8 @@ h2 { font: 600 1.05rem/1.3 Georgia, serif; margin: 0 0 .5em; }
 p { margin: 0 0 .8em; }
 .soft { color: var(--soft); font-size: .95rem; }
 section { background: var(--card); border: 1px solid var(--line); border-radius: 12px; padding: 18px 20px; margin-top: 18px; }
-ol { list-style: none; display: flex; flex-wrap: wrap; gap: 6px; padding: 0; margin: 16px 0 0; }
-li { flex: 1 1 5.5rem; border-top: 4px solid var(--line); padding-top: 6px; color: var(--soft); font-size: .85rem; }
+ol { list-style: none; display: grid; grid-template-columns: repeat(5, 1fr); gap: 6px; padding: 0; margin: 16px 0 0; }
+li { border-top: 4px solid var(--line); padding-top: 6px; color: var(--soft); font-size: .8rem; line-height: 1.25; overflow-wrap: normal; }
 li.done { border-color: var(--accent); color: var(--ink); font-weight: 600; }
 dl { display: grid; grid-template-columns: 1fr auto; gap: 4px 16px; margin: 0 0 1em; }
 dd { margin: 0; text-align: right; font-variant-numeric: tabular-nums; }
@@ -227,7 +227,7 @@ img { display: block; width: 100%; height: auto; border-radius: 8px; margin-top:
 {% endif %}
 {% if let Some(quote) = view.quote %}
 <section>
-<h2>Your quote</h2>
+<h2>{% if view.order_number.is_some() %}Your piece{% else %}Your quote{% endif %}</h2>
 <p class="covers">{{ quote.covers }}</p>
 <dl>
 <dt>The piece</dt><dd>{{ quote.amount.in_currency(quote.currency) }}</dd>
