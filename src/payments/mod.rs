@@ -1,6 +1,6 @@
 //! Money coming in: checkout sessions, Stripe's events, refunds, and the clock's work that settles what hangs.
 //!
-//! Locks are taken in one sequence everywhere: event, payment, order, products in id order.
+//! Locks are taken in one sequence everywhere: event, payment, request, order, products in id order.
 mod checkout;
 mod events;
 mod letters;
