@@ -64,8 +64,9 @@ create table custom_order_quotes (
     constraint custom_order_quotes_amount_positive check (amount >= 50 and shipping >= 0 and amount + shipping <= 99999999),
     constraint custom_order_quotes_valid_days_positive check (valid_days between 1 and 365),
     constraint custom_order_quotes_asked_has_call check ((state in ('draft')) = (call is null)),
+    -- One that is paid before the answer that made its link has reached us has neither.
     constraint custom_order_quotes_live_has_link check
-        (state not in ('live', 'closing', 'paid') or (link_id is not null and valid_until is not null))
+        (state not in ('live', 'closing') or (link_id is not null and valid_until is not null))
 );
 create index custom_order_quotes_by_request on custom_order_quotes (request_id, created_at);
 -- P2: at most one link of a request can be paid, and at most one was.

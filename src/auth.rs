@@ -22,11 +22,11 @@ pub enum Scope {
     Catalogue,
     /// Change stock.
     Stock,
-    /// Read orders.
+    /// Read orders, and every letter.
     OrdersRead,
-    /// Record sales and ship orders.
+    /// Record sales, ship orders (a commission's ships its request), send letters again.
     OrdersWrite,
-    /// Read custom orders and move them along.
+    /// Read custom orders with the orders they became, and move them along.
     CustomOrders,
 }
 

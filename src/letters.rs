@@ -8,7 +8,6 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use serde::Serialize;
 use sqlx::PgConnection;
-use tracing::warn;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -72,22 +71,16 @@ async fn tell(conn: &mut PgConnection, about: About, why: &str) -> Result<()> {
 struct ShopPictures<'a>(&'a App);
 
 impl Pictures for ShopPictures<'_> {
-    async fn read(&self, picture: PictureRef<'_>, width: u32) -> Option<Picture> {
+    async fn read(&self, picture: PictureRef<'_>, width: u32) -> anyhow::Result<Option<Picture>> {
         let App { media, db, .. } = self.0;
         let found = match picture {
-            PictureRef::Path(path) => media::read_address(media, db, path, width).await,
-            PictureRef::Kept(id) => media::read(media, db, id, width).await,
+            PictureRef::Path(path) => media::read_address(media, db, path, width).await?,
+            PictureRef::Kept(id) => media::read(media, db, id, width).await?,
         };
-        match found {
-            Ok(found) => found.map(|(bytes, mime)| Picture {
-                bytes: bytes.into(),
-                mime: mime.to_owned(),
-            }),
-            Err(error) => {
-                warn!(%error, "a letter goes without a picture");
-                None
-            }
-        }
+        Ok(found.map(|(bytes, mime)| Picture {
+            bytes: bytes.into(),
+            mime: mime.to_owned(),
+        }))
     }
 }
 
@@ -126,17 +119,17 @@ pub async fn preview(config: &Config, folder: &FilePath) -> anyhow::Result<usize
 struct DemoPictures<'a>(&'a [(String, Vec<u8>)]);
 
 impl Pictures for DemoPictures<'_> {
-    async fn read(&self, picture: PictureRef<'_>, _width: u32) -> Option<Picture> {
+    async fn read(&self, picture: PictureRef<'_>, _width: u32) -> anyhow::Result<Option<Picture>> {
         let path = match picture {
-            PictureRef::Path(path) => path.strip_prefix("/media/")?,
+            PictureRef::Path(path) => path.trim_start_matches("/media/"),
             PictureRef::Kept(id) if *id == samples::photographs()[0] => "demo/tidewalk-b.png",
             PictureRef::Kept(_) => "demo/river-braid-b.png",
         };
-        let (_, bytes) = self.0.iter().find(|(drawn, _)| drawn == path)?;
-        Some(Picture {
+        let drawn = self.0.iter().find(|(drawn, _)| drawn == path);
+        Ok(drawn.map(|(_, bytes)| Picture {
             bytes: bytes.clone(),
             mime: "image/png".to_owned(),
-        })
+        }))
     }
 }
 

@@ -74,11 +74,15 @@ async fn ship_bought(
         order: orders::facts(conn, &order).await?,
         parcel: parcel.facts(),
     };
-    let about = About {
-        order: Some(id),
-        ..About::default()
-    };
-    email::queue(conn, &letter, &id.to_string(), email, None, about).await
+    email::queue(
+        conn,
+        &letter,
+        &id.to_string(),
+        email,
+        None,
+        About::order(id),
+    )
+    .await
 }
 
 /// A shipped order has arrived. Safe to repeat.

@@ -27,6 +27,7 @@ pub fn router() -> OpenApiRouter<App> {
         .routes(routes!(list))
         .routes(routes!(find))
         .routes(routes!(add_note))
+        .routes(routes!(resolve_attention))
         .routes(routes!(quote))
         .routes(routes!(requote))
         .routes(routes!(approve))
@@ -300,7 +301,7 @@ fn checked(field: &str, text: &str, least: usize) -> Result<String> {
     request_body = NewNote,
     responses(
         (status = 200, body = CustomOrderView),
-        (status = 202, body = CustomOrderView, description = "The same, while its link is being made or closed"),
+        (status = 202, body = CustomOrderView, description = "The same, while a link of the request is being made or closed"),
         (status = 400, body = ErrorBody),
         (status = 401, body = ErrorBody),
         (status = 403, body = ErrorBody),
@@ -322,6 +323,33 @@ async fn add_note(
     .await
 }
 
+/// The shopkeeper has seen to what needed a hand: `attention` is empty again. Safe to repeat.
+#[utoipa::path(
+    post,
+    operation_id = "resolve_custom_order",
+    path = "/api/admin/custom-orders/{id}/resolve",
+    tag = "custom orders",
+    security(("bearer" = [])),
+    params(("id" = String, Path, description = "The id, or the number as CO-1042")),
+    responses(
+        (status = 200, body = CustomOrderView),
+        (status = 202, body = CustomOrderView, description = "The same, while a link of the request is being made or closed"),
+        (status = 401, body = ErrorBody),
+        (status = 403, body = ErrorBody),
+        (status = 404, body = ErrorBody),
+    )
+)]
+async fn resolve_attention(
+    State(app): State<App>,
+    admin: Admin,
+    Path(id): Path<String>,
+) -> Result<Changed> {
+    change(&app, &admin, &id, async |conn, id| {
+        service::resolve(conn, id, &admin.actor).await
+    })
+    .await
+}
+
 /// Keeps the draft of a quote; the customer hears of it when it is approved.
 #[utoipa::path(
     put,
@@ -333,7 +361,7 @@ async fn add_note(
     request_body = NewQuote,
     responses(
         (status = 200, body = CustomOrderView),
-        (status = 202, body = CustomOrderView, description = "Planned: a job asks Stripe in a moment"),
+        (status = 202, body = CustomOrderView, description = "The same, while a link of the request is being made or closed"),
         (status = 400, body = ErrorBody),
         (status = 401, body = ErrorBody),
         (status = 403, body = ErrorBody),
@@ -445,7 +473,7 @@ async fn withdraw(
 ) -> Result<Changed> {
     let reason = checked("reason", &why.reason, 0)?;
     change(&app, &admin, &id, async |conn, id| {
-        service::reject(conn, &app, id, &reason, &admin.actor).await
+        service::withdraw(conn, id, &reason, &admin.actor).await
     })
     .await
 }
@@ -494,7 +522,6 @@ async fn reject(
     params(("id" = String, Path, description = "The id, or the number as CO-1042")),
     responses(
         (status = 200, body = CustomOrderView),
-        (status = 202, body = CustomOrderView, description = "Planned: a job asks Stripe in a moment"),
         (status = 401, body = ErrorBody),
         (status = 403, body = ErrorBody),
         (status = 404, body = ErrorBody),
@@ -521,7 +548,6 @@ async fn start(State(app): State<App>, admin: Admin, Path(id): Path<String>) -> 
     request_body = NewParcel,
     responses(
         (status = 200, body = CustomOrderView),
-        (status = 202, body = CustomOrderView, description = "Planned: a job asks Stripe in a moment"),
         (status = 400, body = ErrorBody),
         (status = 401, body = ErrorBody),
         (status = 403, body = ErrorBody),
@@ -555,7 +581,6 @@ async fn ship(
     params(("id" = String, Path, description = "The id, or the number as CO-1042")),
     responses(
         (status = 200, body = CustomOrderView),
-        (status = 202, body = CustomOrderView, description = "Planned: a job asks Stripe in a moment"),
         (status = 401, body = ErrorBody),
         (status = 403, body = ErrorBody),
         (status = 404, body = ErrorBody),

@@ -9,7 +9,6 @@ use axum::extract::Request;
 use axum::http::header;
 use base64::Engine;
 use futures_util::StreamExt;
-use serde_json::Value;
 use tokio::io::AsyncWriteExt;
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
@@ -26,6 +25,9 @@ const NAME: usize = 100;
 const EMAIL: usize = 255;
 const DESCRIPTION: std::ops::RangeInclusive<usize> = 10..=1000;
 const COLORS: usize = 200;
+
+/// The longest text of any field that is looked at, in bytes.
+const LONGEST: usize = 64 * 1024;
 
 /// A file as it came in, or why it is none of ours.
 type File = std::result::Result<Upload, Refusal>;
@@ -103,13 +105,23 @@ pub fn refused(at: usize, refusal: Refusal, app: &App) -> Error {
     Error::bad_request(code, sentence)
 }
 
-/// The texts of a request, as sent. JSON may hold other things than texts.
+/// What stands where a text should be.
+#[derive(Debug)]
+enum Text {
+    Given(String),
+    /// Null: as if it were not there.
+    Missing,
+    /// Another kind of JSON, which is not kept.
+    Other,
+}
+
+/// The texts of a request, as sent.
 #[derive(Debug, Default)]
 struct Fields {
-    name: Option<Value>,
-    email: Option<Value>,
-    description: Option<Value>,
-    colors: Option<Value>,
+    name: Option<Text>,
+    email: Option<Text>,
+    description: Option<Text>,
+    colors: Option<Text>,
 }
 
 impl Fields {
@@ -117,12 +129,12 @@ impl Fields {
     fn of_form(pairs: Vec<(String, String)>) -> Fields {
         let mut fields = Fields::default();
         for (name, value) in pairs {
-            fields.set(&name, Value::from(value));
+            fields.set(&name, Text::Given(value));
         }
         fields
     }
 
-    fn set(&mut self, name: &str, value: Value) {
+    fn set(&mut self, name: &str, value: Text) {
         match name {
             "name" => self.name = Some(value),
             "email" => self.email = Some(value),
@@ -179,7 +191,7 @@ impl Fields {
 }
 
 /// A text that has to be there.
-fn required(field: &str, value: Option<Value>) -> Result<String> {
+fn required(field: &str, value: Option<Text>) -> Result<String> {
     let missing =
         || Error::bad_request("missing_field", format!("Missing required field: {field}"));
     text(field, value)?
@@ -188,11 +200,18 @@ fn required(field: &str, value: Option<Value>) -> Result<String> {
 }
 
 /// A text without the space around it. A form's line ends come as CR LF; they are counted and kept as one character.
-fn text(field: &str, value: Option<Value>) -> Result<Option<String>> {
+fn text(field: &str, value: Option<Text>) -> Result<Option<String>> {
     let text = match value {
-        None | Some(Value::Null) => return Ok(None),
-        Some(Value::String(text)) => text.replace("\r\n", "\n").replace('\r', "\n"),
-        Some(_) => {
+        None | Some(Text::Missing) => return Ok(None),
+        // What is longer by far than any field may be need not be looked at closely.
+        Some(Text::Given(text)) if text.len() > LONGEST => {
+            return Err(Error::bad_request(
+                "too_long",
+                format!("Field {field} is too long"),
+            ));
+        }
+        Some(Text::Given(text)) => text.replace("\r\n", "\n").replace('\r', "\n"),
+        Some(Text::Other) => {
             return Err(Error::bad_request(
                 "invalid_field",
                 format!("Field {field} must be a text"),
@@ -234,7 +253,7 @@ async fn read_json(app: &App, request: Request) -> Result<(Fields, Files)> {
     // Base64 makes four bytes of three; the texts are small.
     let limits = app.media.limits();
     let most = limits.file_bytes * (limits.files as u64 + 1) / 3 * 4 + 65_536;
-    let file = tempfile::tempfile().context("making a temporary file")?;
+    let file = app.media.temporary_file()?;
     let mut spool = tokio::fs::File::from_std(file.try_clone().context("sharing a file")?);
     let mut body = pin!(arriving(request, most));
     while let Some(part) = body.next().await {
@@ -267,9 +286,11 @@ fn parse_json(media: &media::Media, mut file: std::fs::File) -> Result<(Fields, 
     if let Some(failure) = read.failure {
         return Err(failure);
     }
-    result
-        .and_then(|()| reader.end())
-        .map_err(|_| invalid_json())?;
+    let read_whole = result.and_then(|()| reader.end());
+    read_whole.map_err(|error| match error.is_io() {
+        true => Error::Unavailable("media_unavailable", error.into()),
+        false => invalid_json(),
+    })?;
     Ok((read.fields, read.files))
 }
 
@@ -286,6 +307,9 @@ fn data_picture(media: &media::Media, text: &str) -> Result<File> {
     let Some(encoded) = encoded else {
         return Ok(Err(Refusal::NotAPicture));
     };
+    if encoded.len() as u64 / 4 * 3 > media.limits().file_bytes + 3 {
+        return Ok(Err(Refusal::TooLarge));
+    }
     match base64::engine::general_purpose::STANDARD.decode(encoded) {
         // This runs where blocking is allowed.
         Ok(bytes) => Handle::current().block_on(Upload::from_bytes(media, &bytes)),
@@ -299,9 +323,8 @@ mod json {
 
     use serde::Deserializer;
     use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor};
-    use serde_json::Value;
 
-    use super::{Error, Fields, Files, Refusal, data_picture, media};
+    use super::{Error, Fields, Files, Refusal, Text, data_picture, media};
 
     pub struct Request<'a> {
         pub media: &'a media::Media,
@@ -343,7 +366,7 @@ mod json {
                         map.next_value_seed(Images(self.0))?;
                     }
                     "name" | "email" | "description" | "colors" => {
-                        let value = map.next_value::<Value>()?;
+                        let value = map.next_value_seed(AnyText)?;
                         self.0.fields.set(&key, value);
                     }
                     _ => {
@@ -352,6 +375,63 @@ mod json {
                 }
             }
             Ok(())
+        }
+    }
+
+    /// A text, or word that it is none; nothing of other things is kept, however much of them there is.
+    struct AnyText;
+
+    impl<'de> DeserializeSeed<'de> for AnyText {
+        type Value = Text;
+
+        fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Text, D::Error> {
+            from.deserialize_any(self)
+        }
+    }
+
+    impl<'de> Visitor<'de> for AnyText {
+        type Value = Text;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a text")
+        }
+
+        fn visit_str<E>(self, text: &str) -> Result<Text, E> {
+            Ok(Text::Given(text.to_owned()))
+        }
+
+        fn visit_string<E>(self, text: String) -> Result<Text, E> {
+            Ok(Text::Given(text))
+        }
+
+        fn visit_unit<E>(self) -> Result<Text, E> {
+            Ok(Text::Missing)
+        }
+
+        fn visit_bool<E>(self, _: bool) -> Result<Text, E> {
+            Ok(Text::Other)
+        }
+
+        fn visit_i64<E>(self, _: i64) -> Result<Text, E> {
+            Ok(Text::Other)
+        }
+
+        fn visit_u64<E>(self, _: u64) -> Result<Text, E> {
+            Ok(Text::Other)
+        }
+
+        fn visit_f64<E>(self, _: f64) -> Result<Text, E> {
+            Ok(Text::Other)
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Text, A::Error> {
+            while list.next_element::<IgnoredAny>()?.is_some() {}
+            Ok(Text::Other)
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Text, A::Error> {
+            while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+            Ok(Text::Other)
         }
     }
 
@@ -436,14 +516,14 @@ mod json {
             let mut preview = None;
             while let Some(key) = map.next_key::<String>()? {
                 if key == "preview" {
-                    preview = map.next_value::<Value>()?.as_str().map(str::to_owned);
+                    preview = Some(map.next_value_seed(AnyText)?);
                 } else {
                     map.next_value::<IgnoredAny>()?;
                 }
             }
             match preview {
-                Some(text) => self.take(&text),
-                None => self.none(),
+                Some(Text::Given(text)) => self.take(&text),
+                _ => self.none(),
             }
         }
 

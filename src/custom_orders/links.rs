@@ -1,7 +1,9 @@
 //! The payment links of quotes at Stripe, made and closed by jobs in three beats with no network inside a transaction
 //! (P4): the change plans it, the job asks Stripe, the outcome is recorded.
 
-use chrono::{Duration, Utc};
+use std::time::Duration;
+
+use chrono::Utc;
 use tracing::{info, warn};
 
 use super::{QuoteState, service, store};
@@ -16,7 +18,7 @@ use crate::stripe::{NewPaymentLink, PaymentLink, StripeError};
 const TRIES_PER_KEY: i32 = 3;
 
 /// How long a link may be in the making or closing before the sweep queues its job again.
-const HANGING: Duration = Duration::minutes(10);
+const HANGING: Duration = Duration::from_secs(10 * 60);
 
 /// Makes the payment link of an approved quote. Safe to repeat: the key derives from request and quote.
 ///
@@ -93,8 +95,9 @@ pub async fn close_link(app: &App, quote: QuoteId) -> Result<()> {
     let paid = match close_at_stripe(app, &link).await {
         Ok(paid) => paid,
         Err(error) => {
-            let mut conn = app.db.acquire().await?;
-            store::record_failure(&mut conn, quote, &error.to_string(), None).await?;
+            let mut tx = app.db.begin().await?;
+            service::not_closed(&mut tx, quote, &error).await?;
+            tx.commit().await?;
             return Err(unavailable(error));
         }
     };
@@ -117,16 +120,25 @@ async fn close_at_stripe(app: &App, link: &str) -> Result<bool, StripeError> {
         Err(error) if error.is_missing() => return Ok(false),
         Err(error) => return Err(error),
     }
+    let mut completed = false;
     for session in app.stripe.list_link_sessions(link).await? {
         let ended = match session.status.as_str() {
             "open" => app.stripe.expire_session(&session.id).await?,
             _ => session,
         };
-        if ended.status == "complete" {
-            return Ok(true);
+        match ended.status.as_str() {
+            "complete" => completed = true,
+            "expired" => {}
+            // Somebody is paying at this moment: how it ends is known when we come again.
+            status => {
+                return Err(StripeError::Unknown(format!(
+                    "session {} is {status}",
+                    ended.id
+                )));
+            }
         }
     }
-    Ok(false)
+    Ok(completed)
 }
 
 /// Lets quotes lapse whose time is over, and queues again what hangs. Safe to repeat, and to run twice at once.
@@ -136,7 +148,7 @@ async fn close_at_stripe(app: &App, link: &str) -> Result<bool, StripeError> {
 pub async fn sweep(app: &App) -> Result<()> {
     let mut conn = app.db.acquire().await?;
     let lapsed = store::list_lapsed(&mut conn).await?;
-    for (quote, state) in store::list_hanging(&mut conn, Utc::now() - HANGING).await? {
+    for (quote, state) in store::list_hanging(&mut conn, HANGING).await? {
         let job = match state {
             QuoteState::Asking => Job::MakeLink { quote },
             _ => Job::CloseLink { quote },

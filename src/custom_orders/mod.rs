@@ -11,8 +11,8 @@ mod store;
 pub use links::{close_link, make_link, sweep};
 pub use routes::router;
 pub use service::{
-    Paid, delayed_payment_began, delayed_payment_failed, deliver_of, flag, flag_by, note, pay,
-    ship_of,
+    Paid, delayed_payment_began, delayed_payment_failed, deliver_of, flag, flag_by, lock_of, note,
+    pay, ship_of,
 };
 pub use store::{find_quote_of_link, find_quote_request};
 

@@ -157,11 +157,17 @@ async fn view(conn: &mut PgConnection, request: CustomOrder) -> Result<StatusVie
         Some(parcel) => media::list_views(conn, &parcel.pictures).await?,
         None => Vec::new(),
     };
+    let is_given_back = order
+        .as_ref()
+        .is_some_and(|order| order.status == orders::Status::Refunded);
     Ok(StatusView {
         id: request.id,
         number: request.display_number(),
         status: request.status,
-        message: message(request.status),
+        message: match is_given_back {
+            true => "Your payment was given back to you in full.",
+            false => message(request.status),
+        },
         created_at: request.created_at,
         quote: quote.map(QuoteView::new),
         order_number: order.map(|order| order.display_number()),
@@ -174,7 +180,7 @@ fn message(status: Status) -> &'static str {
     match status {
         Status::Pending => "We have your request and will answer it soon.",
         Status::Approved => "We would love to make this piece: your quote is ready.",
-        Status::Rejected => "We cannot make this piece. Our letter to you says why.",
+        Status::Rejected => "We cannot make this piece. We would be glad to hear of another idea.",
         Status::Expired => "The quote has lapsed. Answer our letter if you would like a new one.",
         Status::Paid => "Your payment has come in. We will begin soon.",
         Status::InProduction => "Your piece is being made.",

@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::ids::{CustomOrderId, OrderId, QuoteId};
 use crate::jobs::{self, Job};
 use crate::orders::{self, Commission, Line, NewParcel, Order, Receipt};
-use crate::stripe::NewPaymentLink;
+use crate::stripe::{NewPaymentLink, StripeError};
 
 /// Takes a visitor's request in, and queues a letter to the shop and one to the customer.
 ///
@@ -59,6 +59,11 @@ pub async fn quote(
         Status::Pending | Status::Approved | Status::Expired
     ) {
         return Err(refused("not_quotable", &request, "cannot be quoted for"));
+    }
+    let current = store::find_current(conn, id).await?;
+    if current.is_some_and(|quote| quote.state == QuoteState::Closing) {
+        // The draft may be what is to follow: it stays as it was decided.
+        return Err(closing(&request));
     }
     let quote = store::save_draft(conn, id, terms, actor).await?;
     let note = format!(
@@ -158,11 +163,10 @@ pub async fn requote(
     }
 }
 
-/// Turns a request down, or takes its quote back: a link that could be paid is closed first. With a reason the customer
-/// gets a letter.
+/// Turns a request down; one that has a quote is withdrawn. The customer gets a letter with the reason. Safe to repeat.
 ///
 /// # Errors
-/// 404; 409 `not_rejectable`, `quote_closing`, or `payment_in_progress` while a delayed payment is on its way.
+/// As [`withdraw`]; 409 `not_rejectable`.
 pub async fn reject(
     conn: &mut PgConnection,
     app: &App,
@@ -171,15 +175,35 @@ pub async fn reject(
     actor: &str,
 ) -> Result<()> {
     let request = locked(conn, id).await?;
-    let current = store::find_current(conn, id).await?;
-    match (request.status, current) {
-        (Status::Rejected, _) => Ok(()),
-        (_, Some(current)) if current.state == QuoteState::Asking => Err(asking(&request)),
-        (_, Some(current)) if current.state == QuoteState::Closing => Err(closing(&request)),
+    match (request.status, store::find_current(conn, id).await?) {
         (Status::Pending, None) => {
             set_rejected(conn, app, &request, reason, actor).await?;
             Ok(())
         }
+        (Status::Pending | Status::Approved | Status::Rejected, _) => {
+            withdraw(conn, id, reason, actor).await
+        }
+        _ => Err(refused("not_rejectable", &request, "cannot be rejected")),
+    }
+}
+
+/// Takes a quote back: its link is closed first, then the request is rejected. With a reason the customer gets a
+/// letter. Safe to repeat.
+///
+/// # Errors
+/// 404; 409 `not_withdrawable` without a quote that the customer has, `quote_asking`, `quote_closing`, or
+/// `payment_in_progress` while a delayed payment is on its way.
+pub async fn withdraw(
+    conn: &mut PgConnection,
+    id: CustomOrderId,
+    reason: &str,
+    actor: &str,
+) -> Result<()> {
+    let request = locked(conn, id).await?;
+    match (request.status, store::find_current(conn, id).await?) {
+        (Status::Rejected, _) => Ok(()),
+        (_, Some(current)) if current.state == QuoteState::Asking => Err(asking(&request)),
+        (_, Some(current)) if current.state == QuoteState::Closing => Err(closing(&request)),
         (Status::Approved, Some(current)) => {
             check_not_paying(&request, &current)?;
             let next = NextMove::Reject {
@@ -188,7 +212,11 @@ pub async fn reject(
             };
             close(conn, &current, &next).await
         }
-        _ => Err(refused("not_rejectable", &request, "cannot be rejected")),
+        _ => Err(refused(
+            "not_withdrawable",
+            &request,
+            "has no quote that could be withdrawn",
+        )),
     }
 }
 
@@ -245,7 +273,6 @@ pub async fn link_made(
     } else {
         store::set_status(conn, &request, Status::Approved, None, "stripe", "").await?
     };
-    store::set_attention(conn, request.id, None).await?;
     let note = format!("link {link}");
     store::add_event(conn, request.id, "quote", "stripe", &note).await?;
     let letter = Letter::RequestApproved {
@@ -293,20 +320,52 @@ pub async fn link_closed(conn: &mut PgConnection, app: &App, quote: QuoteId) -> 
         return Ok(());
     };
     store::set_quote_state(conn, quote.id, QuoteState::Closed, None, None).await?;
-    let next = quote.next_move.map(|next| next.0);
-    match next.unwrap_or(NextMove::Lapse) {
-        NextMove::Reject { actor, reason } => {
-            set_rejected(conn, app, &request, &reason, &actor).await?;
+    move_on(conn, app, &request, quote.next_move.map(|next| next.0)).await
+}
+
+/// What was planned for the time after a quote was closed; without a plan, the request waits for another quote.
+async fn move_on(
+    conn: &mut PgConnection,
+    app: &App,
+    request: &CustomOrder,
+    next: Option<NextMove>,
+) -> Result<()> {
+    match next {
+        Some(NextMove::Reject { actor, reason }) => {
+            set_rejected(conn, app, request, &reason, &actor).await?;
         }
-        NextMove::Requote { actor } => {
+        Some(NextMove::Requote { actor }) => {
             if let Some(draft) = store::find_draft(conn, request.id).await? {
-                return ask(conn, app, &request, &draft, &actor).await;
+                return ask(conn, app, request, &draft, &actor).await;
             }
-            expire(conn, &request, "the quote was closed").await?;
+            expire(conn, request, "the quote was closed").await?;
         }
-        NextMove::Lapse => {
-            expire(conn, &request, "the quote lapsed").await?;
+        Some(NextMove::Lapse) => {
+            expire(conn, request, "the quote lapsed").await?;
         }
+        None => {
+            expire(conn, request, "the quote's link is used up").await?;
+        }
+    }
+    Ok(())
+}
+
+/// Keeps that the link of a quote could not be closed yet. One that Stripe will not close is the shopkeeper's to close.
+pub async fn not_closed(
+    conn: &mut PgConnection,
+    quote: QuoteId,
+    error: &StripeError,
+) -> Result<()> {
+    let request = request_of(conn, quote).await?;
+    let why = error.to_string();
+    let before = store::find_quote(conn, quote).await?;
+    store::record_failure(conn, quote, &why, None).await?;
+    let is_news = before.is_some_and(|quote| {
+        quote.state == QuoteState::Closing && quote.last_error.as_ref() != Some(&why)
+    });
+    if is_news && matches!(error, StripeError::Refused { .. }) {
+        let told = format!("the quote's payment link could not be closed: {why}");
+        flag(conn, request.id, &told).await?;
     }
     Ok(())
 }
@@ -327,8 +386,8 @@ pub async fn paid_while_closing(conn: &mut PgConnection, quote: QuoteId) -> Resu
     }
     store::set_quote_state(conn, quote, QuoteState::Live, None, None).await?;
     store::set_paying(conn, quote, true).await?;
-    let note = "the quote stays: it was paid before its link could be closed";
-    store::add_event(conn, request.id, "payment", "stripe", note).await
+    let why = "the quote stays: somebody paid, or is paying, before its link could be closed";
+    flag(conn, request.id, why).await
 }
 
 /// What the payment of a quote came to.
@@ -362,7 +421,14 @@ pub async fn pay(
     }
     let expected = quote.total().plus(receipt.tax);
     if expected != Some(receipt.total) || receipt.currency != quote.currency {
-        close_unpaid(conn, &request, &quote, "the paid amount is not the quote's").await?;
+        close_unpaid(
+            conn,
+            app,
+            &request,
+            &quote,
+            "the paid amount is not the quote's",
+        )
+        .await?;
         return Ok(Paid::Refused(request, Refusal::AmountDiffers));
     }
     let pictures = store::pictures(conn, request.id).await?;
@@ -396,7 +462,9 @@ pub async fn pay(
         &note,
     )
     .await?;
-    store::set_attention(conn, request.id, order.attention.as_deref()).await?;
+    if let Some(why) = &order.attention {
+        store::set_attention(conn, request.id, Some(why)).await?;
+    }
     let letter = Letter::PaymentReceived {
         request: facts(conn, app, &request).await?,
         order: orders::facts(conn, &order).await?,
@@ -425,29 +493,37 @@ pub async fn delayed_payment_began(conn: &mut PgConnection, quote: QuoteId) -> R
 
 /// The delayed payment of a quote failed. Its link took one payment and takes no other: another quote has to follow.
 /// Safe to repeat.
-pub async fn delayed_payment_failed(conn: &mut PgConnection, quote: QuoteId) -> Result<()> {
+pub async fn delayed_payment_failed(
+    conn: &mut PgConnection,
+    app: &App,
+    quote: QuoteId,
+) -> Result<()> {
     let request = request_of(conn, quote).await?;
     match store::find_quote(conn, quote).await? {
         Some(quote) if quote.state.is_open() => {
             let why = "the delayed payment failed: quote and approve again";
-            close_unpaid(conn, &request, &quote, why).await
+            close_unpaid(conn, app, &request, &quote, why).await
         }
         _ => Ok(()),
     }
 }
 
-/// Closes a quote whose link is used up without a payment that counts.
+/// Closes a quote whose link is used up without a payment that counts. What was planned for after its closing happens
+/// now.
 async fn close_unpaid(
     conn: &mut PgConnection,
+    app: &App,
     request: &CustomOrder,
     quote: &Quote,
     why: &str,
 ) -> Result<()> {
     store::set_quote_state(conn, quote.id, QuoteState::Closed, None, Some(why)).await?;
+    flag(conn, request.id, why).await?;
     if request.status == Status::Approved {
-        store::set_status(conn, request, Status::Expired, None, "stripe", why).await?;
+        let next = quote.next_move.as_ref().map(|next| next.0.clone());
+        move_on(conn, app, request, next).await?;
     }
-    flag(conn, request.id, why).await
+    Ok(())
 }
 
 /// Begins the making of a paid piece. Safe to repeat.
@@ -582,6 +658,9 @@ pub async fn flag_by(
 }
 
 /// Adds a line to the timeline.
+///
+/// # Errors
+/// 404 when there is no such request.
 pub async fn note(
     conn: &mut PgConnection,
     id: CustomOrderId,
@@ -589,7 +668,31 @@ pub async fn note(
     actor: &str,
     text: &str,
 ) -> Result<()> {
+    locked(conn, id).await?;
     store::add_event(conn, id, kind, actor, text).await
+}
+
+/// The shopkeeper has seen to what needed a hand. Safe to repeat.
+///
+/// # Errors
+/// 404 when there is no such request.
+pub async fn resolve(conn: &mut PgConnection, id: CustomOrderId, actor: &str) -> Result<()> {
+    let request = locked(conn, id).await?;
+    let Some(why) = &request.attention else {
+        return Ok(());
+    };
+    store::set_attention(conn, id, None).await?;
+    let note = format!("seen to: {why}");
+    store::add_event(conn, id, "note", actor, &note).await
+}
+
+/// Locks the request whose payment made this order, for who is about to change the order: the request's lock comes
+/// first. None: it is no commission's.
+pub async fn lock_of(conn: &mut PgConnection, order: OrderId) -> Result<Option<CustomOrder>> {
+    match store::find_id_by_order(conn, order).await? {
+        Some(id) => store::lock(conn, id).await,
+        None => Ok(None),
+    }
 }
 
 /// A request as letters show it.

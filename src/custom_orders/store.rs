@@ -1,10 +1,12 @@
 //! SQL of custom orders, and nothing else.
 
-use chrono::{DateTime, Utc};
+use std::time::Duration;
+
 use sqlx::PgConnection;
 use sqlx::types::Json;
 
 use super::{CustomOrder, NewCustomOrder, NextMove, Quote, QuoteState, Status, TimelineEntry};
+use crate::db;
 use crate::error::Result;
 use crate::ids::{CustomOrderId, OrderId, PictureId, QuoteId};
 use crate::money::Cents;
@@ -130,38 +132,20 @@ pub struct Filter {
 
 /// One page of requests, newest first, and how many there are in all.
 pub async fn list(conn: &mut PgConnection, filter: &Filter) -> Result<(Vec<CustomOrder>, i64)> {
+    #[derive(sqlx::FromRow)]
+    struct Row {
+        #[sqlx(flatten)]
+        request: CustomOrder,
+        all: i64,
+    }
     let number = filter.search.as_deref().and_then(|text| {
         let text = text.trim().to_ascii_uppercase();
         text.trim_start_matches("CO-").parse::<i64>().ok()
     });
-    let like = filter.search.as_ref().map(|text| {
-        let escaped = text
-            .trim()
-            .to_lowercase()
-            .replace('\\', "\\\\")
-            .replace('%', "\\%")
-            .replace('_', "\\_");
-        format!("%{escaped}%")
-    });
-    let matching = sqlx::query_scalar(
-        "select count(*)
-         from custom_orders
-         where ($1::text is null or status = $1)
-           and ($2::text is null
-                or number = $3
-                or lower(name) like $2
-                or lower(email) like $2
-                or lower(description) like $2)",
-    )
-    .bind(filter.status)
-    .bind(&like)
-    .bind(number)
-    .fetch_one(&mut *conn)
-    .await?;
-    let requests = sqlx::query_as(concat!(
+    let rows: Vec<Row> = sqlx::query_as(concat!(
         "select ",
         columns!(),
-        "
+        ", count(*) over () as all
          from custom_orders
          where ($1::text is null or status = $1)
            and ($2::text is null
@@ -174,13 +158,14 @@ pub async fn list(conn: &mut PgConnection, filter: &Filter) -> Result<(Vec<Custo
          offset $5"
     ))
     .bind(filter.status)
-    .bind(like)
+    .bind(filter.search.as_deref().map(db::like))
     .bind(number)
     .bind(filter.limit)
     .bind(filter.offset)
     .fetch_all(conn)
     .await?;
-    Ok((requests, matching))
+    let all = rows.first().map_or(0, |row| row.all);
+    Ok((rows.into_iter().map(|row| row.request).collect(), all))
 }
 
 /// The pictures that came with a request, in their order.
@@ -434,7 +419,7 @@ pub async fn set_asking(conn: &mut PgConnection, call: &NewPaymentLink) -> Resul
     Ok(())
 }
 
-/// Keeps that a try to reach Stripe failed. With `call`, the next try is this one.
+/// Keeps that a try to reach Stripe failed, while it matters. With `call`, the next try is this one.
 pub async fn record_failure(
     conn: &mut PgConnection,
     id: QuoteId,
@@ -445,7 +430,8 @@ pub async fn record_failure(
         "update custom_order_quotes
          set last_error = $2, call = coalesce($3, call), updated_at = now(),
              tries = case when $3 is null then tries + 1 else 0 end
-         where id = $1",
+         where id = $1
+           and state in ('asking', 'closing')",
     )
     .bind(id)
     .bind(error)
@@ -527,20 +513,20 @@ pub async fn list_lapsed(conn: &mut PgConnection) -> Result<Vec<(CustomOrderId, 
     Ok(quotes)
 }
 
-/// Quotes whose link has been in the making or closing since `before`.
+/// Quotes whose link has been in the making or closing for longer than this, with nothing heard of it.
 pub async fn list_hanging(
     conn: &mut PgConnection,
-    before: DateTime<Utc>,
+    longer_than: Duration,
 ) -> Result<Vec<(QuoteId, QuoteState)>> {
     let quotes = sqlx::query_as(
         "select id, state
          from custom_order_quotes
          where state in ('asking', 'closing')
-           and updated_at < $1
+           and updated_at < now() - make_interval(secs => $1)
          order by updated_at
          limit 100",
     )
-    .bind(before)
+    .bind(longer_than.as_secs_f64())
     .fetch_all(conn)
     .await?;
     Ok(quotes)

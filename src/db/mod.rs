@@ -22,6 +22,17 @@ pub fn parse_url(url: &str) -> anyhow::Result<PgConnectOptions> {
     )
 }
 
+/// The pattern for `lower(…) like` that finds a text anywhere, whatever characters it has.
+pub fn like(text: &str) -> String {
+    let escaped = text
+        .trim()
+        .to_lowercase()
+        .replace('\\', "\\\\")
+        .replace('%', "\\%")
+        .replace('_', "\\_");
+    format!("%{escaped}%")
+}
+
 /// Opens a pool with our session settings: bounded statements and lock waits, and how alike a misspelt word must be.
 pub async fn connect(options: PgConnectOptions, max_connections: u32) -> anyhow::Result<PgPool> {
     let options = options.application_name("spirit-beads").options([

@@ -73,7 +73,7 @@ struct Text<'a> {
 /// Writes a letter. `id` makes the names of its parts unique.
 ///
 /// # Errors
-/// Only for a fault of the templates.
+/// When a picture's store cannot be asked now; else only for a fault of the templates.
 pub async fn compose(
     letter: &Letter,
     house: &House,
@@ -91,7 +91,7 @@ pub async fn compose(
         Some(Logo::Elsewhere(url)) => Some(url.clone()),
         None => None,
     };
-    let shown = read_pictures(letter, pictures, &mut parts).await;
+    let shown = read_pictures(letter, pictures, &mut parts).await?;
     let page = Page::new(letter, house, &shown);
     let html = Html {
         page: &page,
@@ -151,39 +151,49 @@ impl Parts {
     }
 }
 
-async fn read_pictures(letter: &Letter, pictures: &impl Pictures, parts: &mut Parts) -> Shown {
+async fn read_pictures(
+    letter: &Letter,
+    pictures: &impl Pictures,
+    parts: &mut Parts,
+) -> anyhow::Result<Shown> {
     let mut shown = Shown::default();
     for image in letter.line_images() {
-        let source = show_line(image, pictures, parts).await;
+        let source = show_line(image, pictures, parts).await?;
         shown.lines.push(source);
     }
     for id in letter.finished_photographs() {
-        let picture = pictures.read(PictureRef::Kept(id), SHOWN_WIDTH).await;
+        let picture = pictures.read(PictureRef::Kept(id), SHOWN_WIDTH).await?;
         shown
             .photographs
             .extend(picture.and_then(|picture| parts.show(picture)));
     }
     for id in letter.attached_photographs() {
-        let picture = pictures.read(PictureRef::Kept(id), ATTACHED_WIDTH).await;
+        let picture = pictures.read(PictureRef::Kept(id), ATTACHED_WIDTH).await?;
         match picture.and_then(|picture| parts.attach(picture)) {
             Some(()) => shown.attached += 1,
             None => shown.left_out += 1,
         }
     }
-    shown
+    Ok(shown)
 }
 
 async fn show_line(
     image: Option<&str>,
     pictures: &impl Pictures,
     parts: &mut Parts,
-) -> Option<String> {
-    let image = image?;
+) -> anyhow::Result<Option<String>> {
+    let Some(image) = image else {
+        return Ok(None);
+    };
     if !image.starts_with('/') {
-        return image.starts_with("https://").then(|| image.to_owned());
+        return Ok(image.starts_with("https://").then(|| image.to_owned()));
     }
     let picture = pictures.read(PictureRef::Path(image), LINE_SIDE).await?;
-    parts.show(square(picture, LINE_SIDE).await?)
+    let small = match picture {
+        Some(picture) => square(picture, LINE_SIDE).await,
+        None => None,
+    };
+    Ok(small.and_then(|small| parts.show(small)))
 }
 
 /// A string of beads: the shop's colour, deepened and lightened in turn.

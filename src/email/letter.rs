@@ -194,7 +194,7 @@ pub struct RequestFacts {
     pub description: String,
     pub colors: Option<String>,
     pub photographs: Vec<PictureId>,
-    /// The customer's own page, signed. Nothing in letters to the shop.
+    /// The customer's own page, signed. Nothing in letters that go to the shop alone.
     pub status_url: Option<String>,
 }
 

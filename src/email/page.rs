@@ -235,7 +235,7 @@ fn could_not_fulfil_notice(refusal: &RefusalFacts) -> Page {
             )),
             Block::Facts(facts),
             Block::Remark(
-                "The customer gets a letter about it, too. Should the refund fail, the order will say so.".to_owned(),
+                "The customer gets a letter about it, too. Should the refund fail, the order or the request will say so.".to_owned(),
             ),
         ],
         inside: true,

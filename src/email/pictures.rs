@@ -27,12 +27,15 @@ pub enum PictureRef<'a> {
 
 /// Where the pictures of letters come from.
 pub trait Pictures: Sync {
-    /// The picture in about this width (pixels), or larger. None: it cannot be read, and the letter goes without.
+    /// The picture in about this width (pixels), or larger. None: there is none, and the letter goes without.
+    ///
+    /// # Errors
+    /// When the store cannot be asked now: the letter waits for it.
     fn read(
         &self,
         picture: PictureRef<'_>,
         width: u32,
-    ) -> impl Future<Output = Option<Picture>> + Send;
+    ) -> impl Future<Output = anyhow::Result<Option<Picture>>> + Send;
 }
 
 /// A square of the picture's middle, as a JPEG, which every mail program shows. None for what cannot be decoded.

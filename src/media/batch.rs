@@ -9,7 +9,8 @@ use crate::extract::Deadline;
 use crate::ids::PictureId;
 
 /// Pictures that were taken in for a request that may still fail. Unless [`Batch::done`] is called, they are taken back:
-/// nothing of a failed request remains, whether it was refused, or given up because its sender went away.
+/// nothing of a failed request remains, whether it was refused, or given up because its sender went away. (One that is
+/// just being written at that moment waits for the sweep.)
 pub struct Batch {
     media: Media,
     db: PgPool,

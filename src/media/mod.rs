@@ -81,6 +81,15 @@ impl Media {
         self.limits
     }
 
+    /// A file for what arrives, without a name: it is gone when it is dropped, or with the process.
+    ///
+    /// # Errors
+    /// 503 `media_unavailable` when the disk refuses.
+    pub fn temporary_file(&self) -> Result<std::fs::File> {
+        tempfile::tempfile_in(self.uploads.as_path())
+            .map_err(|error| objects::unavailable(error, "beginning an upload"))
+    }
+
     /// Does work on pixels where it blocks nobody, once there is room for them. A decoder that panics has met a picture
     /// that it does not understand: nothing, then.
     async fn work<T: Send + 'static>(

@@ -83,10 +83,9 @@ struct Incoming {
 
 impl Incoming {
     fn begin(media: &Media) -> Result<Incoming> {
-        let file = tempfile::tempfile_in(media.uploads.as_path())
-            .map_err(|error| unavailable(error, "beginning an upload"))?;
+        let file = tokio::fs::File::from_std(media.temporary_file()?);
         Ok(Incoming {
-            file: BufWriter::with_capacity(BUFFER, tokio::fs::File::from_std(file)),
+            file: BufWriter::with_capacity(BUFFER, file),
             head: Vec::new(),
             size: 0,
             most: media.limits.file_bytes,

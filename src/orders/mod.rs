@@ -7,14 +7,14 @@ mod shipping;
 mod store;
 
 pub use cart::Cart;
-pub use parcels::{NewParcel, Parcel, deliver, find_parcel, ship};
+pub use parcels::{NewParcel, Parcel, deliver, ship};
 pub use routes::{OrderView, resolve, router, view};
 pub use service::{
     Commission, Outcome, Placed, Receipt, Sale, facts, flag, flag_by, note, pay, place,
     place_commission, record_dispute, record_refund, release, sell,
 };
 pub use shipping::Zone;
-pub use store::{PlacedLine, find, find_id, held_lines, lines, lock};
+pub use store::{PlacedLine, find, find_id, find_parcel, held_lines, lines, lock};
 
 use chrono::{DateTime, Utc};
 use serde::{Serialize, Serializer};

@@ -9,6 +9,7 @@ use super::{Order, Status, store};
 use crate::email::ParcelFacts;
 use crate::error::{Error, Fault, Result};
 use crate::ids::{OrderId, PictureId};
+use crate::media;
 
 /// The parcel of an order, as the shopkeeper describes it.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
@@ -118,16 +119,24 @@ impl NewParcel {
             ));
         }
         let url = given(&self.tracking_url);
-        let is_address = |text: &str| {
-            text.len() <= 2000
-                && url::Url::parse(text).is_ok_and(|url| matches!(url.scheme(), "http" | "https"))
+        // As the parser writes it: without what it passed over.
+        let address = |text: &str| {
+            let url = url::Url::parse(text).ok().filter(|_| text.len() <= 2000)?;
+            matches!(url.scheme(), "http" | "https").then(|| String::from(url))
         };
-        if url.as_deref().is_some_and(|url| !is_address(url)) {
-            faults.push(Fault::new(
-                "tracking_url",
-                "must be an http or https address",
-            ));
-        }
+        let url = match &url {
+            None => None,
+            Some(text) => {
+                let url = address(text);
+                if url.is_none() {
+                    faults.push(Fault::new(
+                        "tracking_url",
+                        "must be an http or https address",
+                    ));
+                }
+                url
+            }
+        };
         let url = url.or_else(|| {
             let known = carrier.to_lowercase();
             let page = TRACKING_PAGES.iter().find(|(name, _)| *name == known)?.1;
@@ -186,61 +195,33 @@ pub async fn ship(
             ),
         ));
     }
-    let shipped_at: DateTime<Utc> = sqlx::query_scalar(
-        "insert into parcels (order_id, carrier, tracking_number, tracking_url)
-         values ($1, $2, $3, $4)
-         returning shipped_at",
-    )
-    .bind(id)
-    .bind(&carrier)
-    .bind(&number)
-    .bind(&url)
-    .fetch_one(&mut *conn)
-    .await?;
-    keep_pictures(conn, id, &pictures).await?;
-    let note = match &number {
-        Some(number) => format!("{carrier} {number}"),
-        None => carrier.clone(),
-    };
-    let order = store::set_status(conn, &order, Status::Shipped, actor, &note).await?;
-    let parcel = Parcel {
-        carrier,
-        tracking_number: number,
-        tracking_url: url,
-        shipped_at,
-        pictures,
-    };
-    Ok((order, parcel))
-}
-
-/// # Errors
-/// A fault naming the picture that we do not keep.
-async fn keep_pictures(conn: &mut PgConnection, id: OrderId, pictures: &[PictureId]) -> Result<()> {
-    let kept: Vec<PictureId> = sqlx::query_scalar(
-        "select id
-         from pictures
-         where id = any($1)
-         for key share",
-    )
-    .bind(pictures)
-    .fetch_all(&mut *conn)
-    .await?;
-    if let Some(at) = pictures.iter().position(|picture| !kept.contains(picture)) {
+    let kept = media::hold(conn, &pictures).await?;
+    if let Some(at) = pictures.iter().position(|id| !kept.contains_key(id)) {
         return Err(Error::invalid(
             format!("pictures[{at}]"),
             "there is no such picture",
         ));
     }
-    sqlx::query(
-        "insert into parcel_pictures (order_id, position, picture_id)
-         select $1, picture.position, picture.id
-         from unnest($2::text[]) with ordinality as picture (id, position)",
-    )
-    .bind(id)
-    .bind(pictures)
-    .execute(conn)
-    .await?;
-    Ok(())
+    let parcel = Parcel {
+        carrier,
+        tracking_number: number,
+        tracking_url: url,
+        shipped_at: Utc::now(),
+        pictures,
+    };
+    let shipped_at = store::insert_parcel(conn, id, &parcel).await?;
+    let note = match &parcel.tracking_number {
+        Some(number) => format!("{} {number}", parcel.carrier),
+        None => parcel.carrier.clone(),
+    };
+    let order = store::set_status(conn, &order, Status::Shipped, actor, &note).await?;
+    Ok((
+        order,
+        Parcel {
+            shipped_at,
+            ..parcel
+        },
+    ))
 }
 
 /// Marks a shipped order as delivered. Safe to repeat.
@@ -263,18 +244,4 @@ pub async fn deliver(conn: &mut PgConnection, id: OrderId, actor: &str) -> Resul
             ),
         )),
     }
-}
-
-/// The parcel of an order, once it is shipped.
-pub async fn find_parcel(conn: &mut PgConnection, id: OrderId) -> Result<Option<Parcel>> {
-    let parcel = sqlx::query_as(
-        "select carrier, tracking_number, tracking_url, shipped_at,
-                array(select picture_id from parcel_pictures where order_id = $1 order by position) as pictures
-         from parcels
-         where order_id = $1",
-    )
-    .bind(id)
-    .fetch_optional(conn)
-    .await?;
-    Ok(parcel)
 }

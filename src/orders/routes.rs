@@ -11,7 +11,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::service::{self, Sale};
-use super::{Line, Order, Parcel, Status, TimelineEntry, find_parcel, store};
+use super::{Line, Order, Parcel, Status, TimelineEntry, store};
 use crate::app::App;
 use crate::auth::{Admin, Scope};
 use crate::error::{Error, ErrorBody, Fault, Result};
@@ -24,6 +24,7 @@ pub fn router() -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .routes(routes!(list, record_sale))
         .routes(routes!(find))
+        .routes(routes!(resolve_attention))
 }
 
 /// An order with its lines and its timeline.
@@ -113,6 +114,35 @@ async fn find(
     Ok(Json(view(&mut conn, id).await?))
 }
 
+/// The shopkeeper has seen to what needed a hand: `attention` is empty again. Safe to repeat.
+#[utoipa::path(
+    post,
+    operation_id = "resolve_order",
+    path = "/api/admin/orders/{id}/resolve",
+    tag = "orders",
+    security(("bearer" = [])),
+    params(("id" = String, Path, description = "The id, or the number as SB-1042")),
+    responses(
+        (status = 200, body = OrderView),
+        (status = 401, body = ErrorBody),
+        (status = 403, body = ErrorBody),
+        (status = 404, body = ErrorBody),
+    )
+)]
+async fn resolve_attention(
+    State(app): State<App>,
+    admin: Admin,
+    Path(id): Path<String>,
+) -> Result<Json<OrderView>> {
+    admin.may(Scope::OrdersWrite)?;
+    let mut tx = app.db.begin().await?;
+    let id = resolve(&mut tx, &id).await?;
+    service::resolve(&mut tx, id, &admin.actor).await?;
+    let view = view(&mut tx, id).await?;
+    tx.commit().await?;
+    Ok(Json(view))
+}
+
 /// The order that an id or a number (`SB-1042`) names.
 ///
 /// # Errors
@@ -134,7 +164,7 @@ pub async fn view(conn: &mut PgConnection, id: OrderId) -> Result<OrderView> {
     Ok(OrderView {
         order,
         lines: store::lines(conn, id).await?,
-        parcel: find_parcel(conn, id).await?,
+        parcel: store::find_parcel(conn, id).await?,
         timeline: store::timeline(conn, id).await?,
     })
 }

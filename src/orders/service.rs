@@ -328,6 +328,22 @@ pub async fn flag_by(conn: &mut PgConnection, id: OrderId, actor: &str, why: &st
     store::add_event(conn, id, "note", actor, why).await
 }
 
+/// The shopkeeper has seen to what needed a hand. Safe to repeat.
+///
+/// # Errors
+/// 404 when there is no such order.
+pub async fn resolve(conn: &mut PgConnection, id: OrderId, actor: &str) -> Result<()> {
+    let order = store::lock(conn, id)
+        .await?
+        .ok_or(Error::NotFound("Order"))?;
+    let Some(why) = &order.attention else {
+        return Ok(());
+    };
+    store::clear_attention(conn, id).await?;
+    let note = format!("seen to: {why}");
+    store::add_event(conn, id, "note", actor, &note).await
+}
+
 /// An order as letters show it: as it is now, for a letter is written down when it is caused.
 pub async fn facts(conn: &mut PgConnection, order: &Order) -> Result<OrderFacts> {
     let lines = store::lines(conn, order.id).await?;

@@ -1,10 +1,12 @@
 //! SQL of orders, and nothing else.
 
+use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
 use super::service::Receipt;
 use super::shipping::Zone;
-use super::{Line, Order, Status, TimelineEntry};
+use super::{Line, Order, Parcel, Status, TimelineEntry};
+use crate::db;
 use crate::error::Result;
 use crate::ids::{OrderId, ProductId};
 use crate::money::Cents;
@@ -174,15 +176,6 @@ pub async fn list(conn: &mut PgConnection, filter: &Filter) -> Result<(Vec<Order
             .trim_start_matches('-');
         digits.parse::<i64>().ok()
     });
-    let like = filter.search.as_ref().map(|text| {
-        let escaped = text
-            .trim()
-            .to_lowercase()
-            .replace('\\', "\\\\")
-            .replace('%', "\\%")
-            .replace('_', "\\_");
-        format!("%{escaped}%")
-    });
     let rows: Vec<Row> = sqlx::query_as(concat!(
         "select ",
         columns!(),
@@ -199,7 +192,7 @@ pub async fn list(conn: &mut PgConnection, filter: &Filter) -> Result<(Vec<Order
          offset $5"
     ))
     .bind(filter.status)
-    .bind(like)
+    .bind(filter.search.as_deref().map(db::like))
     .bind(number)
     .bind(filter.limit)
     .bind(filter.offset)
@@ -401,6 +394,55 @@ pub async fn add_event(
         .bind(kind)
         .bind(actor)
         .bind(note)
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// Keeps the parcel of an order with its pictures; answers when it was shipped: now.
+pub async fn insert_parcel(
+    conn: &mut PgConnection,
+    id: OrderId,
+    parcel: &Parcel,
+) -> Result<DateTime<Utc>> {
+    let shipped_at = sqlx::query_scalar(
+        "with picture as (
+             insert into parcel_pictures (order_id, position, picture_id)
+             select $1, picture.position, picture.id
+             from unnest($5::text[]) with ordinality as picture (id, position)
+         )
+         insert into parcels (order_id, carrier, tracking_number, tracking_url)
+         values ($1, $2, $3, $4)
+         returning shipped_at",
+    )
+    .bind(id)
+    .bind(&parcel.carrier)
+    .bind(&parcel.tracking_number)
+    .bind(&parcel.tracking_url)
+    .bind(&parcel.pictures)
+    .fetch_one(conn)
+    .await?;
+    Ok(shipped_at)
+}
+
+/// The parcel of an order, once it is shipped.
+pub async fn find_parcel(conn: &mut PgConnection, id: OrderId) -> Result<Option<Parcel>> {
+    let parcel = sqlx::query_as(
+        "select carrier, tracking_number, tracking_url, shipped_at,
+                array(select picture_id from parcel_pictures where order_id = $1 order by position) as pictures
+         from parcels
+         where order_id = $1",
+    )
+    .bind(id)
+    .fetch_optional(conn)
+    .await?;
+    Ok(parcel)
+}
+
+/// The shopkeeper has seen to what needed a hand.
+pub async fn clear_attention(conn: &mut PgConnection, id: OrderId) -> Result<()> {
+    sqlx::query("update orders set attention = null, updated_at = now() where id = $1")
+        .bind(id)
         .execute(conn)
         .await?;
     Ok(())

@@ -158,7 +158,7 @@ async fn obey(conn: &mut PgConnection, app: &App, event: &Event<'_>) -> Result<E
             session_ended(conn, app, object, "complete").await
         }
         "checkout.session.expired" => session_ended(conn, app, object, "expired").await,
-        "checkout.session.async_payment_failed" => delayed_payment_failed(conn, object).await,
+        "checkout.session.async_payment_failed" => delayed_payment_failed(conn, app, object).await,
         "charge.refunded" => charge_refunded(conn, object, event.created).await,
         "refund.updated" | "refund.failed" => refund_changed(conn, object, event.created).await,
         "charge.dispute.created" | "charge.dispute.closed" => disputed(conn, object).await,
@@ -228,12 +228,22 @@ async fn session_ended(
     match purpose_of(conn, &session).await? {
         Some(Purpose::Order(order)) => settle(conn, order, &session).await?,
         Some(Purpose::Quote(quote)) => settle_quote(conn, app, quote, &session).await?,
-        None => return Ok(Effect::Ignored),
+        None => {
+            if let Some(request) = &session.request_reference {
+                // A link of the old service: its money is in the account, and its request is not ours.
+                warn!(session = session.id, %request, "a payment for a request that we do not know");
+            }
+            return Ok(Effect::Ignored);
+        }
     }
     Ok(Effect::Processed)
 }
 
-async fn delayed_payment_failed(conn: &mut PgConnection, object: &Value) -> Result<Effect> {
+async fn delayed_payment_failed(
+    conn: &mut PgConnection,
+    app: &App,
+    object: &Value,
+) -> Result<Effect> {
     let Some(session) = Session::read(object) else {
         return Ok(Effect::Ignored);
     };
@@ -243,7 +253,9 @@ async fn delayed_payment_failed(conn: &mut PgConnection, object: &Value) -> Resu
             orders::release(conn, order, Status::Failed, "stripe", why).await?;
             store::set_checkout_state(conn, order, "complete", Some(why)).await?;
         }
-        Some(Purpose::Quote(quote)) => custom_orders::delayed_payment_failed(conn, quote).await?,
+        Some(Purpose::Quote(quote)) => {
+            custom_orders::delayed_payment_failed(conn, app, quote).await?
+        }
         None => return Ok(Effect::Ignored),
     }
     Ok(Effect::Processed)
@@ -519,7 +531,15 @@ async fn apply_refunds(conn: &mut PgConnection, payment_id: &str) -> Result<()> 
         return Ok(());
     }
     let failed = store::failed_since(conn, payment_id, as_of).await?;
-    orders::record_refund(conn, order, Cents((payment.refunded.0 - failed.0).max(0))).await?;
+    let refunded = Cents((payment.refunded.0 - failed.0).max(0));
+    let request = custom_orders::lock_of(conn, order).await?;
+    let before = orders::find(conn, order).await?;
+    let after = orders::record_refund(conn, order, refunded).await?;
+    let is_over = after.status == Status::Refunded
+        && before.is_some_and(|before| before.status != Status::Refunded);
+    if let (true, Some(request)) = (is_over, request) {
+        custom_orders::flag(conn, request.id, "its payment was given back in full").await?;
+    }
     Ok(())
 }
 
@@ -544,13 +564,11 @@ async fn disputed(conn: &mut PgConnection, dispute: &Value) -> Result<Effect> {
             .as_str()
             .unwrap_or("unknown")
             .replace('\0', "");
-        orders::record_dispute(
-            conn,
-            order,
-            state,
-            &format!("dispute {state}, reason {reason}"),
-        )
-        .await?;
+        let told = format!("dispute {state}, reason {reason}");
+        if let Some(request) = custom_orders::lock_of(conn, order).await? {
+            custom_orders::flag(conn, request.id, &told).await?;
+        }
+        orders::record_dispute(conn, order, state, &told).await?;
     }
     Ok(Effect::Processed)
 }

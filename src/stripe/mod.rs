@@ -334,7 +334,7 @@ impl Stripe {
         let quote = quote.to_string();
         let mut last: Option<PaymentLink> = None;
         for _ in 0..LINK_PAGES {
-            let mut request = ListPaymentLink::new().active(true).limit(PAGE);
+            let mut request = ListPaymentLink::new().limit(PAGE);
             if let Some(last) = &last {
                 request = request.starting_after(&last.id);
             }

@@ -175,6 +175,18 @@ fn later_doors() -> Vec<(Method, &'static str, Scope, Value)> {
         ),
         (
             post.clone(),
+            "/api/admin/custom-orders/{id}/resolve",
+            custom,
+            Value::Null,
+        ),
+        (
+            post.clone(),
+            "/api/admin/orders/{id}/resolve",
+            write,
+            Value::Null,
+        ),
+        (
+            post.clone(),
             "/api/admin/custom-orders/{id}/requote",
             custom,
             quote,

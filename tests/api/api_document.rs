@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use crate::support::Shop;
 
 /// Every route with its methods. What is added to the shop is added here.
-const ROUTES: [(&str, &[&str]); 37] = [
+const ROUTES: [(&str, &[&str]); 39] = [
     ("/api/admin/custom-orders", &["get"]),
     ("/api/admin/custom-orders/{id}", &["get"]),
     ("/api/admin/custom-orders/{id}/approve", &["post"]),
@@ -17,6 +17,7 @@ const ROUTES: [(&str, &[&str]); 37] = [
     ("/api/admin/custom-orders/{id}/quote", &["put"]),
     ("/api/admin/custom-orders/{id}/reject", &["post"]),
     ("/api/admin/custom-orders/{id}/requote", &["post"]),
+    ("/api/admin/custom-orders/{id}/resolve", &["post"]),
     ("/api/admin/custom-orders/{id}/ship", &["post"]),
     ("/api/admin/custom-orders/{id}/start", &["post"]),
     ("/api/admin/custom-orders/{id}/withdraw", &["post"]),
@@ -26,6 +27,7 @@ const ROUTES: [(&str, &[&str]); 37] = [
     ("/api/admin/orders", &["get", "post"]),
     ("/api/admin/orders/{id}", &["get"]),
     ("/api/admin/orders/{id}/deliver", &["post"]),
+    ("/api/admin/orders/{id}/resolve", &["post"]),
     ("/api/admin/orders/{id}/ship", &["post"]),
     ("/api/admin/pictures", &["post"]),
     ("/api/admin/products", &["get"]),
@@ -56,12 +58,13 @@ const OPEN_WRITES: [&str; 3] = [
 ];
 
 /// The ends of those writes that need no body.
-const BODILESS: [&str; 8] = [
+const BODILESS: [&str; 9] = [
     "/approve",
     "/archive",
     "/complete",
     "/deliver",
     "/resend",
+    "/resolve",
     "/restore",
     "/start",
     "/sync",

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use spirit_beads::auth::Scope;
 use spirit_beads::stripe::sandbox::{Fault, Payment};
 
+use crate::support::pictures::jpeg;
 use crate::support::{Answer, Client, Shop, at_once, card, delayed};
 
 const LINKS: &str = "POST /v1/payment_links";
@@ -163,7 +164,8 @@ async fn a_piece_goes_from_request_to_parcel() {
     assert!(!workshop.is_active(&link).await, "a link takes one payment");
 
     assert_eq!(workshop.post("start").await.status, 200);
-    let parcel = json!({"carrier": "USPS", "tracking_number": "9400 1000"});
+    let finished = workshop.shop.keeps(&jpeg(90, 60)).await;
+    let parcel = json!({"carrier": "USPS", "tracking_number": "9400 1000", "pictures": [finished]});
     let shipped = workshop.post_with("ship", &parcel).await;
     assert_eq!(shipped.status, 200, "{}", shipped.text);
     assert_eq!(shipped.json["order"]["status"], "shipped");
@@ -171,6 +173,10 @@ async fn a_piece_goes_from_request_to_parcel() {
         shipped.json["parcel"]["tracking_url"],
         "https://tools.usps.com/go/TrackConfirmAction?tLabels=94001000"
     );
+    assert_eq!(shipped.json["parcel_pictures"][0]["width"], 90);
+    let page = workshop.shop.status_page(&workshop.id);
+    let page = workshop.shop.client.get(&page).await;
+    assert!(text(&page.json["pictures"][0]["url"]).contains(&finished));
     let completed = workshop.post("complete").await;
     assert_eq!(completed.json["status"], "completed");
     assert_eq!(completed.json["order"]["status"], "delivered");
@@ -194,6 +200,11 @@ async fn a_piece_goes_from_request_to_parcel() {
     ] {
         assert_eq!(workshop.letters(kind).await, 1, "{kind}");
     }
+    let mail = workshop.shop.mail();
+    let shipped = mail.iter().find(|mail| mail.subject.contains("Shipped"));
+    let shipped = shipped.expect("the letter");
+    assert_eq!(shipped.to, ["ann@example.com"]);
+    assert_eq!(shipped.inside.len(), 1, "the photograph is inside");
     workshop.shop.audit().await;
 }
 
@@ -333,7 +344,10 @@ async fn a_link_that_stripe_refuses_is_shown_and_can_be_quoted_again() {
     assert_eq!(view["quotes"][0]["state"], "refused");
     assert!(text(&view["attention"]).contains("parameter_invalid"));
     workshop.quotes(8000).await;
-    assert_eq!(workshop.view().await["attention"], Value::Null);
+    let seen_to = workshop.post("resolve").await;
+    assert_eq!(seen_to.status, 200);
+    assert_eq!(seen_to.json["attention"], Value::Null);
+    assert_eq!(workshop.post("resolve").await.status, 200, "safe to repeat");
 }
 
 #[tokio::test]
@@ -376,6 +390,10 @@ async fn a_quote_is_not_replaced_while_stripe_cannot_close_its_link() {
     let view = workshop.view().await;
     assert_eq!(current(&view)["payment_link_id"], old.as_str());
     assert_eq!(current(&view)["state"], "closing");
+    let changed = workshop.put("quote", &quote(1)).await;
+    assert_eq!(changed.faults(), ["amount"]);
+    let changed = workshop.put("quote", &quote(1000)).await;
+    assert_eq!(changed.json["code"], "quote_closing");
     for what in ["requote", "withdraw", "approve"] {
         let body = if what == "requote" {
             quote(1000)
@@ -420,7 +438,9 @@ async fn a_payment_that_is_faster_than_the_withdrawal_stands() {
     workshop.pays(&link, card()).await;
     assert_eq!(workshop.post_with("withdraw", &json!({})).await.status, 202);
     workshop.shop.run_jobs().await;
-    assert_eq!(workshop.status().await, "approved", "the payment decides");
+    let view = workshop.view().await;
+    assert_eq!(view["status"], "approved", "the payment decides");
+    assert!(text(&view["attention"]).contains("the quote stays"));
     workshop.shop.deliver().await;
     workshop.shop.run_jobs().await;
     assert_eq!(workshop.status().await, "paid");
@@ -546,7 +566,7 @@ async fn a_quote_lapses_and_another_may_follow() {
     );
     workshop
         .shop
-        .age_quotes(Duration::from_secs(15 * 24 * 3600))
+        .wait(Duration::from_secs(15 * 24 * 3600))
         .await;
     workshop.shop.sweep_all().await;
     workshop.shop.run_jobs().await;
@@ -581,7 +601,7 @@ async fn a_delayed_payment_keeps_its_quote_until_it_is_decided() {
         assert_eq!(workshop.status().await, "approved");
         workshop
             .shop
-            .age_quotes(Duration::from_secs(15 * 24 * 3600))
+            .wait(Duration::from_secs(15 * 24 * 3600))
             .await;
         workshop.shop.sweep_all().await;
         workshop.shop.run_jobs().await;
@@ -638,7 +658,15 @@ async fn a_refund_of_a_commission_is_its_order_s_like_any_other() {
         .expect("a refund");
     workshop.shop.deliver().await;
     workshop.shop.run_jobs().await;
-    assert_eq!(workshop.view().await["order"]["status"], "refunded");
+    let view = workshop.view().await;
+    assert_eq!(view["order"]["status"], "refunded");
+    assert!(text(&view["attention"]).contains("given back in full"));
+    let page = workshop.shop.status_page(&workshop.id);
+    let page = workshop.shop.client.get(&page).await;
+    assert_eq!(
+        page.json["message"],
+        "Your payment was given back to you in full."
+    );
     let parcel = json!({"carrier": "USPS"});
     let refused = workshop.post_with("ship", &parcel).await;
     assert_eq!(
@@ -688,13 +716,9 @@ async fn only_the_drawn_moves_are_made() {
     let workshop = Workshop::open().await;
     for (what, code) in [
         ("approve", "no_quote"),
-        ("withdraw", ""),
         ("start", "not_paid"),
         ("complete", "not_shipped"),
     ] {
-        if code.is_empty() {
-            continue;
-        }
         let refused = workshop.post(what).await;
         assert_eq!(refused.status, 409, "{what}: {}", refused.text);
         assert_eq!(refused.json["code"], code);
@@ -704,6 +728,8 @@ async fn only_the_drawn_moves_are_made() {
         workshop.post_with("ship", &parcel).await.json["code"],
         "not_shippable"
     );
+    let withdrawn = workshop.post_with("withdraw", &json!({})).await;
+    assert_eq!(withdrawn.json["code"], "not_withdrawable");
     let reason = json!({"reason": "We do not bead phone cases."});
     assert_eq!(workshop.post_with("reject", &reason).await.status, 200);
     assert_eq!(workshop.status().await, "rejected");
@@ -871,6 +897,11 @@ async fn requests_are_found_by_state_number_and_words() {
     ] {
         let path = format!("/api/admin/custom-orders/{unknown}/");
         assert_eq!(workshop.keeper.get(&path).await.status, 404, "{unknown}");
+        let note = workshop
+            .keeper
+            .post(&format!("{path}notes/"), &json!({"text": "x"}))
+            .await;
+        assert_eq!(note.status, 404, "{unknown}");
     }
 }
 
@@ -965,4 +996,161 @@ async fn the_customer_s_page_tells_their_request_and_nobody_else_s() {
     assert_eq!(workshop.post_with("ship", &parcel).await.status, 200);
     let shipped = shop.client.get(&address).await;
     assert_eq!(shipped.json["parcel"]["tracking_number"], "JD0 12");
+}
+
+#[tokio::test]
+async fn a_link_whose_answer_was_lost_is_found_again_at_once() {
+    let workshop = Workshop::open().await;
+    assert_eq!(workshop.put("quote", &quote(9000)).await.status, 200);
+    assert_eq!(workshop.post("approve").await.status, 202);
+    workshop
+        .shop
+        .stripe
+        .fail_next(LINKS, Fault::ActThenServerError, 3);
+    workshop.shop.run_jobs().await;
+    assert_eq!(workshop.status().await, "approved");
+    assert_eq!(workshop.shop.at_stripe("payment_link").await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_payment_before_the_link_s_answer_has_reached_us_is_an_order() {
+    let workshop = Workshop::open().await;
+    assert_eq!(workshop.put("quote", &quote(9000)).await.status, 200);
+    assert_eq!(workshop.post("approve").await.status, 202);
+    workshop.shop.stripe.fail_next(LINKS, Fault::ActThenDrop, 3);
+    workshop
+        .shop
+        .stripe
+        .fail_next("GET /v1/payment_links", Fault::ServerError, 9);
+    assert_eq!(workshop.shop.run_failing_jobs().await.len(), 1);
+    let link = text(&workshop.shop.at_stripe("payment_link").await[0]["id"]);
+    workshop.pays(&link, card()).await;
+    workshop.shop.deliver().await;
+    assert_eq!(workshop.status().await, "paid");
+    workshop.shop.stripe.clear_faults();
+    workshop.shop.hurry_jobs().await;
+    workshop.shop.run_jobs().await;
+    assert_eq!(
+        workshop.moves().await,
+        ["pending→approved", "approved→paid"]
+    );
+    assert_eq!(workshop.letters("request_approved").await, 0);
+    assert_eq!(workshop.letters("payment_received").await, 1);
+    workshop.shop.audit().await;
+}
+
+#[tokio::test]
+async fn what_was_planned_happens_though_a_delayed_payment_fails_meanwhile() {
+    let (workshop, link) = Workshop::quoted().await;
+    let session = workshop.pays(&link, delayed()).await;
+    let reason = json!({"reason": "The beads are gone."});
+    // The shopkeeper withdraws before Stripe has told of the delayed payment, and it fails before the link is closed.
+    assert_eq!(workshop.post_with("withdraw", &reason).await.status, 202);
+    let settled = workshop.shop.stripe.settle_delayed(&session, false).await;
+    settled.expect("a decision");
+    workshop.shop.deliver().await;
+    workshop.shop.run_jobs().await;
+    assert_eq!(workshop.status().await, "rejected");
+    assert_eq!(workshop.letters("request_rejected").await, 1);
+}
+
+#[tokio::test]
+async fn a_page_that_cannot_be_ended_keeps_its_quote_until_it_can() {
+    let (workshop, link) = Workshop::quoted().await;
+    let waiting = workshop.opens(&link).await;
+    assert_eq!(workshop.post_with("withdraw", &json!({})).await.status, 202);
+    // As while a payment is under way: Stripe will not expire it, and says that it is open.
+    let refusal = Fault::Refused {
+        code: "payment_in_progress".to_owned(),
+        message: "A payment is being processed.".to_owned(),
+        param: None,
+    };
+    let expiring = "POST /v1/checkout/sessions/{id}/expire";
+    workshop.shop.stripe.fail_next(expiring, refusal, 1);
+    assert_eq!(workshop.shop.run_failing_jobs().await.len(), 1);
+    assert_eq!(current(&workshop.view().await)["state"], "closing");
+    let paid = workshop.shop.stripe.pay(&waiting, card()).await;
+    paid.expect("a payment");
+    workshop.shop.hurry_jobs().await;
+    workshop.shop.run_jobs().await;
+    workshop.shop.deliver().await;
+    workshop.shop.run_jobs().await;
+    assert_eq!(workshop.status().await, "paid");
+    workshop.shop.audit().await;
+}
+
+#[tokio::test]
+async fn a_link_that_stripe_will_not_close_is_shown_to_the_shopkeeper_once() {
+    let (workshop, _) = Workshop::quoted().await;
+    assert_eq!(workshop.post_with("withdraw", &json!({})).await.status, 202);
+    for _ in 0..3 {
+        let refusal = Fault::Refused {
+            code: "resource_locked".to_owned(),
+            message: "No".to_owned(),
+            param: None,
+        };
+        workshop.shop.stripe.fail_next(CLOSING, refusal, 1);
+        workshop.shop.run_failing_jobs().await;
+        workshop.shop.hurry_jobs().await;
+    }
+    let view = workshop.view().await;
+    assert!(text(&view["attention"]).contains("could not be closed"));
+    let told = view["timeline"].as_array().expect("a timeline").iter();
+    let told = told.filter(|entry| text(&entry["note"]).contains("could not be closed"));
+    assert_eq!(told.count(), 1);
+    workshop.shop.run_jobs().await;
+    assert_eq!(workshop.status().await, "rejected");
+}
+
+#[tokio::test]
+async fn a_lost_job_is_queued_again_by_the_clock() {
+    let workshop = Workshop::open().await;
+    assert_eq!(workshop.put("quote", &quote(9000)).await.status, 200);
+    for (what, status) in [("approve", "approved"), ("withdraw", "rejected")] {
+        assert_eq!(workshop.post_with(what, &json!({})).await.status, 202);
+        sqlx::query("delete from graphile_worker._private_jobs")
+            .execute(&workshop.shop.db)
+            .await
+            .expect("the queue");
+        workshop.shop.sweep_all().await;
+        workshop.shop.run_jobs().await;
+        assert_ne!(workshop.status().await, status, "it may still be under way");
+        workshop.shop.wait(Duration::from_secs(11 * 60)).await;
+        workshop.shop.sweep_all().await;
+        workshop.shop.run_jobs().await;
+        assert_eq!(workshop.status().await, status);
+    }
+}
+
+#[tokio::test]
+async fn should_stripe_take_a_second_payment_all_the_same_it_is_given_back() {
+    let (workshop, link) = Workshop::quoted().await;
+    let first = workshop.pays(&link, card()).await;
+    // As if the limit did not hold.
+    sqlx::query(
+        "update stripe_sandbox.objects
+         set data = data || '{\"active\": true, \"restrictions\": null}'
+         where id = $1",
+    )
+    .bind(&link)
+    .execute(&workshop.shop.db)
+    .await
+    .expect("a change");
+    let second = workshop.pays(&link, card()).await;
+    workshop.shop.deliver().await;
+    workshop.shop.run_jobs().await;
+    workshop.shop.deliver().await;
+    workshop.shop.run_jobs().await;
+    assert_eq!(workshop.shop.statuses().await, ["paid"]);
+    let refunds = workshop.shop.at_stripe("refund").await;
+    assert_eq!(refunds.len(), 1);
+    assert_eq!(refunds[0]["status"], "succeeded");
+    let given_back = text(&refunds[0]["payment_intent"]);
+    let payments = [
+        workshop.shop.payment_of(&first).await,
+        workshop.shop.payment_of(&second).await,
+    ];
+    assert!(payments.contains(&given_back), "{given_back}");
+    assert_eq!(workshop.letters("could_not_fulfil").await, 1);
+    workshop.shop.audit().await;
 }

@@ -223,17 +223,6 @@ impl Shop {
             .expect("the letters")
     }
 
-    /// Lets time pass for every quote.
-    pub async fn age_quotes(&self, time: Duration) {
-        sqlx::query(
-            "update custom_order_quotes set valid_until = valid_until - make_interval(secs => $1)",
-        )
-        .bind(time.as_secs_f64())
-        .execute(&self.db)
-        .await
-        .expect("time passes");
-    }
-
     /// Does all that the clock does every minute, as a worker does it.
     pub async fn sweep_all(&self) {
         worker::perform(&self.app, Job::Sweep)
@@ -320,7 +309,7 @@ impl Shop {
             .expect("the queue");
     }
 
-    /// Lets time pass for every checkout, refund, letter and picture: what is counted from now on is this much older.
+    /// Lets time pass for every checkout, refund, quote, letter and picture: what is counted from now on is this much older.
     pub async fn wait(&self, time: Duration) {
         let seconds = time.as_secs_f64();
         for sql in [
@@ -334,6 +323,9 @@ impl Shop {
              set touched_at = touched_at - make_interval(secs => $1),
                  created_at = created_at - make_interval(secs => $1)",
             "update refunds set updated_at = updated_at - make_interval(secs => $1)",
+            "update custom_order_quotes
+             set updated_at = updated_at - make_interval(secs => $1),
+                 valid_until = valid_until - make_interval(secs => $1)",
             "update letters
              set trying_since = trying_since - make_interval(secs => $1),
                  tried_at = tried_at - make_interval(secs => $1),
