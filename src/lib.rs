@@ -14,7 +14,8 @@
 //! - [`orders`]: what was bought, for how much, and where it went
 //! - [`products`]: what is for sale, at what price, how many are left
 //! - [`idempotency`]: the first answer, given again
-//! - [`auth`]: API tokens and the `Admin` extractor
+//! - [`auth`]: who may come in: users of the desk and their sessions, programs and their tokens
+//! - [`audit`]: who changed what
 //! - [`app`]: the pool and the outside services, handed to handlers and jobs
 //! - [`email`]: letters: what they say, how they look, how they are sent
 //! - [`media`]: photographs: the one way in, the store, the way out
@@ -29,6 +30,7 @@
 
 pub mod address;
 pub mod app;
+pub mod audit;
 pub mod auth;
 pub mod cli;
 pub mod config;

@@ -19,6 +19,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use sha2::Sha256;
 use spirit_beads::app::App;
+use spirit_beads::audit::Actor;
 use spirit_beads::auth::{self, Scope};
 use spirit_beads::config::{Config, Secret};
 use spirit_beads::error::Error;
@@ -164,7 +165,7 @@ impl Shop {
     /// A program with a token that has these scopes.
     pub async fn keeper(&self, scopes: &[Scope]) -> Client {
         let mut conn = self.db.acquire().await.expect("a connection");
-        let token = auth::create_token(&mut conn, "test", scopes)
+        let token = auth::create_token(&mut conn, &Actor::console(), "test", scopes)
             .await
             .expect("a token");
         Client {
