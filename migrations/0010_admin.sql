@@ -81,3 +81,7 @@ end $$;
 create trigger audit_log_kept
     before update or delete on audit_log
     for each row execute function audit_log_is_only_added_to();
+
+-- What the desk's first page asks of the orders.
+create index orders_by_paid_at on orders (paid_at) where paid_at is not null;
+create index orders_with_attention on orders (created_at desc, id desc) where attention is not null;

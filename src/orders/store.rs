@@ -17,6 +17,7 @@ macro_rules! columns {
          created_at, paid_at"
     };
 }
+pub(super) use columns;
 
 /// A line being placed, and the Stripe price to charge by, if it has one.
 #[derive(Clone, Debug)]
@@ -166,23 +167,8 @@ pub async fn list(conn: &mut PgConnection, filter: &Filter) -> Result<(Vec<Order
         order: Order,
         all: i64,
     }
-    let number = filter.search.as_deref().and_then(|text| {
-        let digits = text
-            .trim()
-            .trim_start_matches(['S', 's'])
-            .trim_start_matches(['B', 'b'])
-            .trim_start_matches('-');
-        digits.parse::<i64>().ok()
-    });
-    let like = filter.search.as_ref().map(|text| {
-        let escaped = text
-            .trim()
-            .to_lowercase()
-            .replace('\\', "\\\\")
-            .replace('%', "\\%")
-            .replace('_', "\\_");
-        format!("%{escaped}%")
-    });
+    let number = filter.search.as_deref().and_then(number);
+    let like = filter.search.as_deref().map(like);
     let rows: Vec<Row> = sqlx::query_as(concat!(
         "select ",
         columns!(),
@@ -207,6 +193,27 @@ pub async fn list(conn: &mut PgConnection, filter: &Filter) -> Result<(Vec<Order
     .await?;
     let all = rows.first().map_or(0, |row| row.all);
     Ok((rows.into_iter().map(|row| row.order).collect(), all))
+}
+
+/// The number that a search may mean, `1042` or `SB-1042`.
+pub(super) fn number(search: &str) -> Option<i64> {
+    let digits = search
+        .trim()
+        .trim_start_matches(['S', 's'])
+        .trim_start_matches(['B', 'b'])
+        .trim_start_matches('-');
+    digits.parse().ok()
+}
+
+/// A pattern for what has the search in it, in lower case.
+pub(super) fn like(search: &str) -> String {
+    let escaped = search
+        .trim()
+        .to_lowercase()
+        .replace('\\', "\\\\")
+        .replace('%', "\\%")
+        .replace('_', "\\_");
+    format!("%{escaped}%")
 }
 
 /// The lines of an order, in the order they were placed.
