@@ -5,6 +5,7 @@
 //! - [`cli`]: the subcommands
 //! - [`shop`]: opening a shop (database, secrets, Stripe or its sandbox) and closing it
 //! - [`server`]: the routers joined, middleware, listening, stopping gracefully
+//! - [`admin`]: the shopkeeper's desk: its pages
 //! - [`worker`]: every background job and what it does, on one screen; the clock's jobs
 //! - [`parcels`]: shipping what was bought or made, by the order's door
 //! - [`letters`]: letters as the shopkeeper sees them; sending one, and telling of those that did not arrive
@@ -29,6 +30,7 @@
 #![forbid(unsafe_code)]
 
 pub mod address;
+pub mod admin;
 pub mod app;
 pub mod audit;
 pub mod auth;

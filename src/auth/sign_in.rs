@@ -16,6 +16,7 @@ use crate::error::Result;
 use crate::ids::UserId;
 
 /// Where somebody tries to get in from.
+#[derive(Clone)]
 pub struct Visit {
     pub address: IpAddr,
     /// What the browser calls itself, for the list of sessions.
