@@ -41,10 +41,7 @@ impl AuditPage<'_> {
         };
         let value = |facts: &Option<Value>, field: &str| {
             let value = facts.as_ref()?.get(field)?;
-            Some(match value {
-                Value::String(text) => text.clone(),
-                other => other.to_string(),
-            })
+            Some(words(value))
         };
         fields(&entry.before)
             .union(&fields(&entry.after))
@@ -55,6 +52,18 @@ impl AuditPage<'_> {
             })
             .filter(|change| change.before != change.after)
             .collect()
+    }
+}
+
+/// A fact as people read it.
+fn words(value: &Value) -> String {
+    match value {
+        Value::Null => "—".to_owned(),
+        Value::Bool(true) => "yes".to_owned(),
+        Value::Bool(false) => "no".to_owned(),
+        Value::String(text) => text.clone(),
+        Value::Array(list) => list.iter().map(words).collect::<Vec<_>>().join(", "),
+        other => other.to_string(),
     }
 }
 

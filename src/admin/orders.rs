@@ -9,7 +9,7 @@ use crate::address::Address;
 use crate::app::App;
 use crate::error::Result;
 use crate::extract::{Path, Query};
-use crate::orders::{self, Order, OrderView, Shelf, Status};
+use crate::orders::{self, Order, OrderView, Shelf, Status, TimelineEntry};
 use crate::payments::{self, PaymentFacts, RefundFacts};
 
 const PAGE: i64 = 30;
@@ -84,6 +84,20 @@ fn status(status: &Status) -> (&'static str, &'static str) {
         Status::Expired => ("Ran out", "quiet"),
         Status::Cancelled => ("Cancelled", "quiet"),
         Status::Failed => ("Failed", "quiet"),
+    }
+}
+
+/// An entry of the timeline as people read it.
+fn happened(entry: &TimelineEntry) -> &str {
+    match (entry.kind.as_str(), entry.to_status) {
+        ("placed", _) => "Placed",
+        (_, Some(Status::Paid)) => "Paid",
+        (_, Some(moved)) => status(&moved).0,
+        ("payment", _) => "Payment",
+        ("refund", _) => "Given back",
+        ("dispute", _) => "Dispute",
+        ("note", _) => "Note",
+        (kind, _) => kind,
     }
 }
 
