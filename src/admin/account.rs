@@ -5,10 +5,14 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
 
+use serde_json::Value;
+use sqlx::PgConnection;
+
 use super::desk::{Desk, SESSION};
 use super::form::Form;
 use super::sign_in::{ask_password, refused};
 use crate::app::App;
+use crate::audit;
 use crate::auth::{self, Session, Setup, User};
 use crate::error::{Error, Result};
 use crate::ids::SessionId;
@@ -201,16 +205,36 @@ pub async fn renew_codes(State(app): State<App>, desk: Desk, form: Form) -> Resu
 pub async fn end_session(State(app): State<App>, desk: Desk, form: Form) -> Result<Response> {
     let id = form.get("session").parse().map(SessionId);
     let id = id.map_err(|_| Error::NotFound("Session"))?;
-    auth::end_session(&mut *app.db.acquire().await?, desk.keeper()?.user, id).await?;
+    let mut tx = app.db.begin().await?;
+    auth::end_session(&mut tx, desk.keeper()?.user, id).await?;
+    record(&mut tx, &desk, "user.end_session").await?;
+    tx.commit().await?;
     Ok(desk.go_on(ACCOUNT, "That browser is signed out."))
 }
 
 /// `POST /admin/account/sign-out-everywhere`: every session ends, this one too.
 pub async fn sign_out_everywhere(State(app): State<App>, desk: Desk) -> Result<Response> {
-    auth::end_all_sessions(&mut *app.db.acquire().await?, desk.keeper()?.user, None).await?;
+    let mut tx = app.db.begin().await?;
+    auth::end_all_sessions(&mut tx, desk.keeper()?.user, None).await?;
+    record(&mut tx, &desk, "user.sign_out_everywhere").await?;
+    tx.commit().await?;
     let mut response = desk.go_on("/admin/sign-in", "You are signed out everywhere.");
     desk.forget_cookie(&mut response, SESSION);
     Ok(response)
+}
+
+/// Writes down what somebody did to their own sessions.
+async fn record(conn: &mut PgConnection, desk: &Desk, action: &'static str) -> Result<()> {
+    let object = format!("user:{}", desk.keeper()?.email);
+    audit::record(
+        conn,
+        &desk.actor()?,
+        action,
+        &object,
+        Value::Null,
+        Value::Null,
+    )
+    .await
 }
 
 /// What a browser calls itself, in two words; all of it where we do not know them.

@@ -17,7 +17,7 @@ use super::{Access, csrf};
 use crate::app::App;
 use crate::auth::{self, Visit};
 use crate::error::{Error, Result};
-use crate::extract::BodyTime;
+use crate::extract::{BodyTime, Deadline};
 
 /// What a page may do: nothing but show itself, our style, our script and our pictures, and send forms back to us.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; \
@@ -40,11 +40,14 @@ pub async fn enter(State(app): State<App>, mut request: Request, next: Next) -> 
     request.extensions_mut().insert(desk.clone());
     // A caller who takes longer to say what they want is no outage of ours.
     request.extensions_mut().insert(BodyTime(limit / 2));
+    let deadline = Deadline::new(limit);
+    request.extensions_mut().insert(deadline.clone());
     let answered = AssertUnwindSafe(next.run(request)).catch_unwind();
-    let response = match tokio::time::timeout(limit, answered).await {
-        Ok(Ok(response)) => response,
-        Ok(Err(_)) => Error::Internal(anyhow::anyhow!("a page panicked")).into_response(),
-        Err(_) => too_long().into_response(),
+    let response = tokio::select! {
+        answer = answered => answer.unwrap_or_else(|_| {
+            Error::Internal(anyhow::anyhow!("a page panicked")).into_response()
+        }),
+        () = deadline.passed() => too_long().into_response(),
     };
     let mut response = finish(&desk, response);
     if !shown {

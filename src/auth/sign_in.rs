@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use sqlx::PgConnection;
+use tracing::{info, warn};
 use uuid::Uuid;
 
 use super::sessions::{self, Keeper, Token};
@@ -46,7 +47,10 @@ pub async fn sign_in(app: &App, email: &str, password: &Secret, visit: &Visit) -
     let one = visit.of(app, Step::Password, &account);
     let attempt = match throttle::admit(&app.db, &one.borrow()).await? {
         Ok(attempt) => attempt,
-        Err(wait) => return Ok(SignedIn::Wait(wait)),
+        Err(wait) => {
+            warn!("a try to sign in was put off: there were too many");
+            return Ok(SignedIn::Wait(wait));
+        }
     };
     let found: Option<(UserId, String)> = sqlx::query_as(
         "select id, password_hash
@@ -83,6 +87,7 @@ pub async fn sign_in(app: &App, email: &str, password: &Secret, visit: &Visit) -
     throttle::succeeded(&mut tx, attempt).await?;
     let token = sessions::open(&mut tx, user, halfway, &one.address, &visit.browser).await?;
     tx.commit().await?;
+    info!(%user, halfway, "signed in");
     Ok(if halfway {
         SignedIn::Halfway(token)
     } else {
@@ -104,7 +109,10 @@ pub async fn check_second_factor(
     let one = visit.of(app, Step::SecondFactor, &account);
     let attempt = match throttle::admit(&app.db, &one.borrow()).await? {
         Ok(attempt) => attempt,
-        Err(wait) => return Ok(SignedIn::Wait(wait)),
+        Err(wait) => {
+            warn!(user = %keeper.user, "a second factor was put off: there were too many tries");
+            return Ok(SignedIn::Wait(wait));
+        }
     };
     let mut tx = app.db.begin().await?;
     if !second_factor::take(&mut tx, &app.signer, keeper.user, code).await? {
@@ -114,6 +122,7 @@ pub async fn check_second_factor(
     sessions::end(&mut tx, keeper.user, keeper.session).await?;
     let token = sessions::open(&mut tx, keeper.user, false, &one.address, &visit.browser).await?;
     tx.commit().await?;
+    info!(user = %keeper.user, "gave the second factor");
     Ok(SignedIn::Whole(token))
 }
 

@@ -4,6 +4,9 @@
 //! the account alone. A place is an address or, better, a browser that has signed in to this account before: whoever
 //! shares the shopkeeper's address, or has worn out its limit, does not touch the shopkeeper's own browser.
 //!
+//! What this leaves open, guessing one password from thousands of addresses, is answered by the password: twelve
+//! characters at least, hashed slowly, and the second factor behind it.
+//!
 //! The one limit on an account alone is on second factors, which are short. Only who has the password comes that far,
 //! and known places stay free of it.
 

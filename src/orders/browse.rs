@@ -50,6 +50,34 @@ impl Shelf {
     }
 }
 
+/// A page of orders in this order, which an index has.
+macro_rules! page {
+    ($order:literal) => {
+        concat!(
+            "select ",
+            columns!(),
+            "
+             from orders
+             where ($1::text[] is null or status = any($1))
+               and (not $2 or attention is not null)
+               and ($3::text is null
+                    or number = $4
+                    or lower(email) like $3
+                    or lower(customer_name) like $3
+                    or lower(shipping_name) like $3
+                    or exists (select
+                               from parcels p
+                               where p.order_id = orders.id
+                                 and lower(p.tracking_number) like $3))
+             order by ",
+            $order,
+            "
+             limit $5
+             offset $6"
+        )
+    };
+}
+
 /// Orders of a shelf: those to pack the oldest first, because they have waited longest, all others the newest first. A
 /// search finds a number, a tracking number, or a part of name or email address.
 pub async fn browse(
@@ -59,35 +87,19 @@ pub async fn browse(
     limit: i64,
     offset: i64,
 ) -> Result<Vec<Order>> {
-    let orders = sqlx::query_as(concat!(
-        "select ",
-        columns!(),
-        "
-         from orders
-         where ($1::text[] is null or status = any($1))
-           and (not $2 or attention is not null)
-           and ($3::text is null
-                or number = $4
-                or lower(email) like $3
-                or lower(customer_name) like $3
-                or lower(shipping_name) like $3
-                or exists (select
-                           from parcels p
-                           where p.order_id = orders.id
-                             and lower(p.tracking_number) like $3))
-         order by case when $5 then created_at end, created_at desc, id desc
-         limit $6
-         offset $7"
-    ))
-    .bind(shelf.statuses())
-    .bind(shelf == Shelf::Attention)
-    .bind(search.map(like))
-    .bind(search.and_then(number))
-    .bind(shelf == Shelf::ToPack)
-    .bind(limit)
-    .bind(offset)
-    .fetch_all(conn)
-    .await?;
+    let sql = match shelf {
+        Shelf::ToPack => page!("created_at, id"),
+        _ => page!("created_at desc, id desc"),
+    };
+    let orders = sqlx::query_as(sql)
+        .bind(shelf.statuses())
+        .bind(shelf == Shelf::Attention)
+        .bind(search.map(like))
+        .bind(search.and_then(number))
+        .bind(limit)
+        .bind(offset)
+        .fetch_all(conn)
+        .await?;
     Ok(orders)
 }
 
