@@ -73,6 +73,11 @@ impl Signer {
         Some(value)
     }
 
+    /// 32 bytes that only we can tell from the value, and that tell nothing of our key.
+    pub fn derive(&self, purpose: &str, value: &str) -> [u8; 32] {
+        self.mac(purpose, value).finalize().into_bytes().into()
+    }
+
     fn mac(&self, purpose: &str, value: &str) -> Hmac<Sha256> {
         let mut mac = Hmac::<Sha256>::new_from_slice(self.0.reveal().as_bytes())
             .expect("HMAC takes keys of any length");

@@ -11,8 +11,9 @@ use indicatif::{ProgressBar, ProgressStyle};
 use tracing_subscriber::EnvFilter;
 
 use crate::app::App;
-use crate::auth::{self, Scope};
-use crate::config::{Config, LogFormat};
+use crate::audit::Actor;
+use crate::auth::{self, Role, Scope};
+use crate::config::{Config, LogFormat, Secret};
 use crate::error::{Error, Fault};
 use crate::shop::Shop;
 use crate::{letters, payments, products, server, shop, worker};
@@ -39,6 +40,9 @@ enum Command {
     /// Tokens for programs that use the API
     #[command(subcommand)]
     Token(Token),
+    /// Who may sign in to the desk
+    #[command(subcommand)]
+    Admin(Admin),
     /// Look after the stock
     #[command(subcommand)]
     Stock(Stock),
@@ -80,6 +84,43 @@ enum Token {
 }
 
 #[derive(Subcommand)]
+enum Admin {
+    /// Make a user; without --password-stdin the password is made up, and shown this once
+    Create {
+        #[arg(long)]
+        email: String,
+        /// owner (may do all), or staff (no users, no tokens, no refunds)
+        #[arg(long, default_value = "owner", value_parser = parse_role)]
+        role: Role,
+        /// Read the password from the first line of standard input
+        #[arg(long)]
+        password_stdin: bool,
+    },
+    /// Give a user a new password; their sessions end
+    ResetPassword {
+        #[arg(long)]
+        email: String,
+        #[arg(long)]
+        password_stdin: bool,
+        /// Turn their second factor off, too: the phone and the recovery codes are lost
+        #[arg(long)]
+        without_second_factor: bool,
+    },
+    /// List users, disabled ones too
+    List,
+    /// Shut a user out; their sessions end
+    Disable {
+        #[arg(long)]
+        email: String,
+    },
+    /// Let a disabled user in again
+    Enable {
+        #[arg(long)]
+        email: String,
+    },
+}
+
+#[derive(Subcommand)]
 enum Stock {
     /// Check that the ledger explains the stock, and orders the holds
     Check,
@@ -108,6 +149,10 @@ fn parse_scope(text: &str) -> Result<Scope, String> {
         let known: Vec<&str> = Scope::ALL.iter().map(|scope| scope.as_str()).collect();
         format!("one of {}", known.join(", "))
     })
+}
+
+fn parse_role(text: &str) -> Result<Role, String> {
+    Role::parse(text).ok_or_else(|| "owner or staff".to_owned())
 }
 
 /// Reads the command line and the settings, and does what they say.
@@ -185,6 +230,7 @@ async fn dispatch(command: Command, config: Config) -> anyhow::Result<ExitCode> 
         }
         Command::Catalog(command) => catalog(command, config).await?,
         Command::Token(command) => token(command, config).await?,
+        Command::Admin(command) => admin(command, config).await?,
         Command::Stock(Stock::Check) => return check_stock(config).await,
         Command::Letters(Letters::Preview { out }) => {
             let count = letters::preview(&config, &out).await?;
@@ -210,9 +256,17 @@ async fn serve(mut config: Config) -> anyhow::Result<()> {
         println!("A demo catalogue was added.");
     }
     let pages = shop.open_sandbox();
+    let owner = shop.add_first_owner().await?;
     let url = &shop.app.config.public_url;
     println!("Shop API   {url}/api/products/");
     println!("API docs   {url}/api/docs/");
+    println!("Admin      {url}/admin/");
+    if let Some((email, password)) = owner {
+        println!(
+            "           sign in as {email} with {} (shown this once)",
+            password.reveal()
+        );
+    }
     if shop.app.config.smtp.is_none() {
         let folder = shop.app.config.data_dir.join("mail");
         println!(
@@ -335,15 +389,15 @@ async fn take_pictures(
 
 async fn token(command: Token, config: Config) -> anyhow::Result<()> {
     let shop = Shop::open(config).await?;
-    let mut conn = shop.app.db.acquire().await?;
+    let actor = Actor::console();
+    let mut tx = shop.app.db.begin().await?;
+    let mut shown = None;
     match command {
         Token::Create { name, scopes } => {
-            let token = auth::create_token(&mut conn, &name, &scopes).await?;
-            eprintln!("The token is shown this once; send it as `Authorization: Bearer TOKEN`.");
-            println!("{token}");
+            shown = Some(auth::create_token(&mut tx, &actor, &name, &scopes).await?);
         }
         Token::List => {
-            for token in auth::list_tokens(&mut conn).await? {
+            for token in auth::list_tokens(&mut tx).await? {
                 let state = if token.revoked_at.is_some() {
                     "revoked"
                 } else {
@@ -363,14 +417,105 @@ async fn token(command: Token, config: Config) -> anyhow::Result<()> {
             }
         }
         Token::Revoke { id } => {
-            if !auth::revoke_token(&mut conn, id).await? {
+            if !auth::revoke_token(&mut tx, &actor, id).await? {
                 bail!("there is no token {id}");
             }
             println!("Token {id} is revoked.");
         }
     }
-    drop(conn);
+    tx.commit().await?;
+    if let Some(token) = shown {
+        eprintln!("The token is shown this once; send it as `Authorization: Bearer TOKEN`.");
+        println!("{token}");
+    }
     shop.close().await
+}
+
+async fn admin(command: Admin, config: Config) -> anyhow::Result<()> {
+    let shop = Shop::open(config).await?;
+    let actor = Actor::console();
+    let mut tx = shop.app.db.begin().await?;
+    let mut shown = None;
+    match command {
+        Admin::Create {
+            email,
+            role,
+            password_stdin,
+        } => {
+            let password = password(password_stdin)?;
+            let hashed = auth::hash_password(&password, "password").await?;
+            let user = auth::create_user(&mut tx, &actor, &email, role, &hashed).await?;
+            eprintln!("{} may sign in as {}.", user.email, user.role.as_str());
+            shown = (!password_stdin).then_some(password);
+        }
+        Admin::ResetPassword {
+            email,
+            password_stdin,
+            without_second_factor,
+        } => {
+            let user = user(&mut tx, &email).await?;
+            let password = password(password_stdin)?;
+            let hashed = auth::hash_password(&password, "password").await?;
+            auth::set_password(&mut tx, &actor, user.id, &hashed, None).await?;
+            if without_second_factor {
+                auth::turn_off_second_factor(&mut tx, &actor, user.id).await?;
+            }
+            eprintln!("{} has a new password; their sessions ended.", user.email);
+            shown = (!password_stdin).then_some(password);
+        }
+        Admin::List => {
+            for user in auth::list_users(&mut tx).await? {
+                let state = if user.disabled_at.is_some() {
+                    "disabled"
+                } else {
+                    "active"
+                };
+                let factor = if user.has_second_factor {
+                    "second factor"
+                } else {
+                    "password only"
+                };
+                println!(
+                    "{state:<8}  {:<5}  {factor}  {}",
+                    user.role.as_str(),
+                    user.email
+                );
+            }
+        }
+        Admin::Disable { email } => {
+            let user = user(&mut tx, &email).await?;
+            auth::disable_user(&mut tx, &actor, user.id).await?;
+            println!("{} is shut out.", user.email);
+        }
+        Admin::Enable { email } => {
+            let user = user(&mut tx, &email).await?;
+            auth::enable_user(&mut tx, &actor, user.id).await?;
+            println!("{} may sign in again.", user.email);
+        }
+    }
+    tx.commit().await?;
+    if let Some(password) = shown {
+        eprintln!("The password is shown this once:");
+        println!("{}", password.reveal());
+    }
+    shop.close().await
+}
+
+async fn user(conn: &mut sqlx::PgConnection, email: &str) -> anyhow::Result<auth::User> {
+    let found = auth::find_user_by_email(conn, email).await?;
+    found.with_context(|| format!("there is no user {email}"))
+}
+
+/// The password that standard input begins with, or a new one.
+fn password(from_stdin: bool) -> anyhow::Result<Secret> {
+    if !from_stdin {
+        return Ok(auth::generate_password()?);
+    }
+    let mut line = String::new();
+    std::io::stdin()
+        .read_line(&mut line)
+        .context("reading the password")?;
+    Ok(Secret::new(line.trim_end_matches(['\r', '\n'])))
 }
 
 async fn check_stock(config: Config) -> anyhow::Result<ExitCode> {

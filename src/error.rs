@@ -4,6 +4,8 @@
 //! the old service the second) and `code`, a stable word for programs. `details` holds one entry per faulty field or
 //! cart line. Two old shapes keep their form and gain the `code`: a faulty cart, and the field map of the filters.
 
+use std::sync::Arc;
+
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -237,6 +239,8 @@ impl IntoResponse for Error {
             }
             _ => {}
         }
+        // For the desk, which tells it as a page.
+        response.extensions_mut().insert(Arc::new(self));
         response
     }
 }

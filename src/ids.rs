@@ -48,6 +48,14 @@ uuid_id!(
     LetterId
 );
 uuid_id!(
+    /// Somebody who may sign in to the desk.
+    UserId
+);
+uuid_id!(
+    /// A browser that is signed in to the desk.
+    SessionId
+);
+uuid_id!(
     /// A refund that we asked of Stripe, or mean to.
     RefundId
 );

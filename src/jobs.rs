@@ -100,6 +100,16 @@ pub async fn enqueue_in(conn: &mut PgConnection, job: &Job, delay: Duration) -> 
     Ok(())
 }
 
+/// How many jobs failed and wait to be tried again, or were given up.
+pub async fn count_failed(conn: &mut PgConnection) -> Result<i64> {
+    let count = sqlx::query_scalar(
+        "select count(*) from graphile_worker.jobs where last_error is not null",
+    )
+    .fetch_one(conn)
+    .await?;
+    Ok(count)
+}
+
 /// The most jobs with keys that one call queues. The queue takes a lock for each key until the transaction ends, and
 /// PostgreSQL has room for a few thousand locks in all.
 const MAX_KEYS: usize = 1000;

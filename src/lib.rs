@@ -5,6 +5,7 @@
 //! - [`cli`]: the subcommands
 //! - [`shop`]: opening a shop (database, secrets, Stripe or its sandbox) and closing it
 //! - [`server`]: the routers joined, middleware, listening, stopping gracefully
+//! - [`admin`]: the shopkeeper's desk: its pages
 //! - [`worker`]: every background job and what it does, on one screen; the clock's jobs
 //! - [`parcels`]: shipping what was bought or made, by the order's door
 //! - [`letters`]: letters as the shopkeeper sees them; sending one, and telling of those that did not arrive
@@ -14,7 +15,8 @@
 //! - [`orders`]: what was bought, for how much, and where it went
 //! - [`products`]: what is for sale, at what price, how many are left
 //! - [`idempotency`]: the first answer, given again
-//! - [`auth`]: API tokens and the `Admin` extractor
+//! - [`auth`]: who may come in: users of the desk and their sessions, programs and their tokens
+//! - [`audit`]: who changed what
 //! - [`app`]: the pool and the outside services, handed to handlers and jobs
 //! - [`email`]: letters: what they say, how they look, how they are sent
 //! - [`media`]: photographs: the one way in, the store, the way out
@@ -28,7 +30,9 @@
 #![forbid(unsafe_code)]
 
 pub mod address;
+pub mod admin;
 pub mod app;
+pub mod audit;
 pub mod auth;
 pub mod cli;
 pub mod config;

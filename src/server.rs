@@ -31,7 +31,9 @@ use crate::app::App;
 use crate::config::Config;
 use crate::error::{Error, ErrorBody, Result};
 use crate::extract::{BodyTime, Deadline, Json, Path};
-use crate::{custom_orders, db, letters, media, orders, parcels, payments, pictures, products};
+use crate::{
+    admin, custom_orders, db, letters, media, orders, parcels, payments, pictures, products,
+};
 
 /// The largest body of an ordinary request, in bytes.
 const BODY_LIMIT: usize = 1024 * 1024;
@@ -99,6 +101,7 @@ pub fn router(app: App, pages: Option<Router>) -> Router {
         .split_for_parts();
     describe_responses(&mut document);
 
+    let desk = admin::router(&app).layer(DefaultBodyLimit::max(BODY_LIMIT));
     let mut shop = api
         .route("/healthz", get(async || Json(json!({"status": "up"}))))
         .route("/readyz", get(ready))
@@ -109,7 +112,8 @@ pub fn router(app: App, pages: Option<Router>) -> Router {
         .layer(CompressionLayer::new())
         .layer(from_fn_with_state(app.clone(), time_out))
         .layer(cors(&app.config))
-        .with_state(app);
+        .with_state(app)
+        .merge(desk);
     if let Some(pages) = pages {
         shop = shop.nest("/sandbox", pages);
     }

@@ -15,6 +15,7 @@ use tokio::task::JoinHandle;
 use uuid::Uuid;
 
 use crate::app::App;
+use crate::auth;
 use crate::config::{Config, Secret};
 use crate::db::{self, embedded};
 use crate::products::{self, TakenPictures};
@@ -95,6 +96,23 @@ impl Shop {
         products::import(&mut tx, products::demo::CATALOGUE, Some(&pictures), "demo").await?;
         tx.commit().await?;
         Ok(true)
+    }
+
+    /// In development, makes the owner of a shop that nobody can sign in to: email and password, known this once.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn add_first_owner(&self) -> anyhow::Result<Option<(String, Secret)>> {
+        let config = &self.app.config;
+        if config.is_production() || auth::any_user(&mut *self.app.db.acquire().await?).await? {
+            return Ok(None);
+        }
+        let password = auth::generate_password()?;
+        let hashed = auth::hash_password(&password, "password").await?;
+        let mut tx = self.app.db.begin().await?;
+        let made = auth::create_first_owner(&mut tx, &config.shop_email, &hashed).await?;
+        tx.commit().await?;
+        Ok(made.map(|user| (user.email, password)))
     }
 
     /// Lets the sandbox deliver its webhooks to our own door, and returns its pages. Nothing where there is none.

@@ -12,6 +12,7 @@ use tracing::{info, warn};
 use uuid::Uuid;
 
 use crate::app::App;
+use crate::auth;
 use crate::error::Error;
 use crate::jobs::{self, Job};
 use crate::{custom_orders, letters, media, payments};
@@ -32,7 +33,8 @@ pub async fn perform(app: &App, job: Job) -> Result<(), Error> {
         Job::Sweep => {
             payments::sweep(app).await?;
             custom_orders::sweep(app).await?;
-            letters::sweep(app).await
+            letters::sweep(app).await?;
+            auth::sweep(&mut *app.db.acquire().await?).await
         }
         Job::RenderPicture { picture } => media::render(&app.media, &app.db, &picture).await,
         Job::RemovePicture { storage_key } => media::remove(&app.media, &storage_key).await,

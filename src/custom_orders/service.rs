@@ -583,10 +583,10 @@ pub async fn ship(
     Ok(request)
 }
 
-/// Ships the request whose order this is; see [`ship`].
+/// Ships the request whose order this is, as the shopkeeper ships it by its own door.
 ///
 /// # Errors
-/// As [`ship`].
+/// Faults; 404; 409 `not_shippable`.
 pub async fn ship_of(
     conn: &mut PgConnection,
     app: &App,
@@ -626,10 +626,10 @@ pub async fn complete(
     }
 }
 
-/// Completes the request whose order this is; see [`complete`].
+/// Completes the request whose order this is. Safe to repeat.
 ///
 /// # Errors
-/// As [`complete`].
+/// 404; 409 `not_shipped`.
 pub async fn deliver_of(
     conn: &mut PgConnection,
     order: OrderId,

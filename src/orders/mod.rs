@@ -1,12 +1,16 @@
 //! Orders: what was bought, for how much, and where it went. How the money comes in is left to `payments`.
+mod browse;
 mod cart;
+mod figures;
 mod parcels;
 mod routes;
 mod service;
 mod shipping;
 mod store;
 
+pub use browse::{Shelf, browse, count_to_do};
 pub use cart::Cart;
+pub use figures::{BestSeller, Sales, best_sellers, sales_by_day};
 pub use parcels::{NewParcel, Parcel, deliver, ship};
 pub use routes::{OrderView, resolve, router, view};
 pub use service::{

@@ -31,11 +31,11 @@ pub fn router() -> OpenApiRouter<App> {
 #[derive(Serialize, ToSchema)]
 pub struct OrderView {
     #[serde(flatten)]
-    order: Order,
-    lines: Vec<Line>,
+    pub order: Order,
+    pub lines: Vec<Line>,
     /// Once it is shipped.
-    parcel: Option<Parcel>,
-    timeline: Vec<TimelineEntry>,
+    pub parcel: Option<Parcel>,
+    pub timeline: Vec<TimelineEntry>,
 }
 
 #[derive(Serialize, ToSchema)]

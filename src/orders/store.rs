@@ -19,6 +19,7 @@ macro_rules! columns {
          created_at, paid_at"
     };
 }
+pub(super) use columns;
 
 /// A line being placed, and the Stripe price to charge by, if it has one.
 #[derive(Clone, Debug)]
@@ -168,14 +169,7 @@ pub async fn list(conn: &mut PgConnection, filter: &Filter) -> Result<(Vec<Order
         order: Order,
         all: i64,
     }
-    let number = filter.search.as_deref().and_then(|text| {
-        let digits = text
-            .trim()
-            .trim_start_matches(['S', 's'])
-            .trim_start_matches(['B', 'b'])
-            .trim_start_matches('-');
-        digits.parse::<i64>().ok()
-    });
+    let number = filter.search.as_deref().and_then(number);
     let rows: Vec<Row> = sqlx::query_as(concat!(
         "select ",
         columns!(),
@@ -200,6 +194,16 @@ pub async fn list(conn: &mut PgConnection, filter: &Filter) -> Result<(Vec<Order
     .await?;
     let all = rows.first().map_or(0, |row| row.all);
     Ok((rows.into_iter().map(|row| row.order).collect(), all))
+}
+
+/// The number that a search may mean, `1042` or `SB-1042`.
+pub(super) fn number(search: &str) -> Option<i64> {
+    let digits = search
+        .trim()
+        .trim_start_matches(['S', 's'])
+        .trim_start_matches(['B', 'b'])
+        .trim_start_matches('-');
+    digits.parse().ok()
 }
 
 /// The lines of an order, in the order they were placed.

@@ -3,6 +3,7 @@
 //! Locks are taken in one sequence everywhere: event, payment, request, order, products in id order.
 mod checkout;
 mod events;
+mod facts;
 mod letters;
 mod reconcile;
 mod refunds;
@@ -12,9 +13,11 @@ mod sync;
 
 pub use checkout::settle_unheard;
 pub use events::process_stored;
+pub use facts::{PaymentFacts, RefundFacts, of_order};
 pub use reconcile::{Reconciled, Swept, reconcile, sweep};
 pub use refunds::send_refund;
 pub use routes::{own_hold, router};
+pub use store::count_failed_events;
 pub use sync::sync_product;
 
 use std::time::Duration;

@@ -16,7 +16,9 @@ pub use catalogue_file::{ImportSummary, export, import};
 pub use listing::{Page, PageRequest, links};
 pub use pictures::{TakenPictures, named_id, named_pictures};
 pub use routes::{base_url, router};
-pub use stock::{Lock, Reason, adjust, lock, release, reserve, take, take_held};
+pub use stock::{
+    Lock, Reason, RunningOut, adjust, lock, release, reserve, running_out, take, take_held,
+};
 pub use store::{Discrepancy, check_ledger, details, is_empty};
 pub use sync::{
     SyncRow, doubt_prices, find_for_sync, pending_syncs, record_price, record_retired,

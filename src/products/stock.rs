@@ -225,3 +225,36 @@ async fn record(
     .await?;
     Ok(())
 }
+
+/// A product of which few pieces are left.
+#[derive(Clone, Debug, sqlx::FromRow)]
+pub struct RunningOut {
+    pub id: ProductId,
+    pub name: String,
+    pub primary_image: Option<String>,
+    pub available: i32,
+}
+
+/// Products on sale of which at most `line` pieces can still be bought, the fewest first. Those of which there never
+/// were more are one of a kind: they do not run out, they are sold.
+pub async fn running_out(
+    conn: &mut PgConnection,
+    line: i32,
+    limit: i64,
+) -> Result<Vec<RunningOut>> {
+    let products = sqlx::query_as(
+        "select p.id, p.name, p.primary_image, p.on_hand - p.reserved as available
+         from products p
+         where p.is_active
+           and not p.is_sold_out
+           and p.on_hand - p.reserved <= $1
+           and (select sum(m.delta) from stock_movements m where m.product_id = p.id and m.delta > 0) > $1
+         order by available, p.name, p.id
+         limit $2",
+    )
+    .bind(line)
+    .bind(limit)
+    .fetch_all(conn)
+    .await?;
+    Ok(products)
+}

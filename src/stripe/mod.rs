@@ -58,8 +58,8 @@ use crate::money::Cents;
 /// How many entries we ask for at a time: the most that Stripe gives.
 const PAGE: i64 = 100;
 
-/// How many pages of active payment links we look through. A link ends with its payment, so a shop has a few at most.
-const LINK_PAGES: usize = 20;
+/// How many pages of payment links we look through, newest first: one whose answer was lost is hours old at most.
+const LINK_PAGES: usize = 5;
 
 /// Why a call to Stripe failed, sorted by what we then know.
 #[derive(Debug, thiserror::Error)]
@@ -325,10 +325,11 @@ impl Stripe {
         Ok(())
     }
 
-    /// The active payment link of a quote, if there is one: for when the answer to its creation was lost.
+    /// The payment link of a quote, if there is one, closed or paid ones included: for when the answer to its creation was
+    /// lost.
     ///
     /// # Errors
-    /// See [`StripeError`]; `Unknown` also when there are more active links than we look through, since "none" would
+    /// See [`StripeError`]; `Unknown` also when there are more links than we look through, since "none" would
     /// then be a guess.
     pub async fn find_payment_link(&self, quote: QuoteId) -> Result<Option<PaymentLink>> {
         let quote = quote.to_string();
@@ -352,7 +353,7 @@ impl Stripe {
             }
         }
         Err(StripeError::Unknown(format!(
-            "not among the newest {} active payment links",
+            "not among the newest {} payment links",
             PAGE * LINK_PAGES as i64
         )))
     }

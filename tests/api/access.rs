@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use reqwest::Method;
 use serde_json::{Value, json};
+use spirit_beads::audit::Actor;
 use spirit_beads::auth::{self, Scope};
 
 use crate::support::{Answer, Client, Shop};
@@ -363,7 +364,11 @@ async fn without_a_token_it_is_401_and_nothing_happens() {
         .expect("the token")
         .id;
     assert_eq!(spent.get("/api/admin/orders/").await.status, 200);
-    assert!(auth::revoke_token(&mut conn, id).await.expect("revoked"));
+    assert!(
+        auth::revoke_token(&mut conn, &Actor::console(), id)
+            .await
+            .expect("revoked")
+    );
     let never = "sbt_00000000000000000000000000000000";
     for door in doors() {
         for (client, headers) in [

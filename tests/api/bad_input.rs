@@ -718,7 +718,7 @@ async fn unknown_routes_are_404_json() {
         "/api/",
         "/api//products/",
         "/api/nothing/",
-        "/admin/",
+        "/admins/",
         "/.env",
         "/.git/config",
         "/products/",

@@ -9,6 +9,8 @@ mod catalogue_search;
 mod catalogue_writes;
 mod commissions;
 mod custom_requests;
+mod desk;
+mod desk_pages;
 mod events;
 mod faults;
 mod letters;

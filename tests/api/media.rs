@@ -562,9 +562,14 @@ async fn begin_upload(shop: &Shop, size: usize) -> TcpStream {
     let token = {
         let mut conn = shop.db.acquire().await.expect("a connection");
         let scopes = [Scope::Catalogue];
-        spirit_beads::auth::create_token(&mut conn, "slow", &scopes)
-            .await
-            .expect("a token")
+        spirit_beads::auth::create_token(
+            &mut conn,
+            &spirit_beads::audit::Actor::console(),
+            "slow",
+            &scopes,
+        )
+        .await
+        .expect("a token")
     };
     let host = shop.address.trim_start_matches("http://");
     let mut line = TcpStream::connect(host).await.expect("a connection");

@@ -250,6 +250,33 @@ async fn a_newcomer_sells_a_piece_and_the_order_outlives_a_kill() {
     assert_eq!(letter.subject, "Order Confirmation - Spirit Beads");
     assert_eq!(letter.inside.len(), 1, "with the piece's picture");
 
+    // The owner was made with the shop, and comes in with the password that was shown.
+    let (_, line) = program.said.split_once("sign in as ").expect("an owner");
+    let mut words = line.split_whitespace();
+    let (keeper, password) = (words.next().expect("a name"), words.nth(1).expect("one"));
+    assert!(
+        program
+            .said
+            .contains(&format!("Admin      {}/admin/", program.address))
+    );
+    let browser = client.with_cookies();
+    let (action, mut fields) = form_of(&browser.get("/admin/sign-in/").await.text);
+    for (name, value) in &mut fields {
+        match name.as_str() {
+            "email" => *value = keeper.to_owned(),
+            "password" => *value = password.to_owned(),
+            _ => {}
+        }
+    }
+    let answer = browser.submit_own(&action, &fields).await;
+    assert_eq!((answer.status, answer.header("location")), (303, "/admin"));
+    let today = browser.get("/admin/").await.text;
+    assert!(
+        today.contains("<strong>1</strong> order to pack"),
+        "{today}"
+    );
+    let password = password.to_owned();
+
     // A token for the shopkeeper's programs, made beside the running shop.
     let making = [
         "token",
@@ -278,6 +305,7 @@ async fn a_newcomer_sells_a_piece_and_the_order_outlives_a_kill() {
     killed.child.kill().await.expect("killed");
     let program = home.start().await;
     assert!(!program.said.contains("demo"), "{}", program.said);
+    assert!(!program.said.contains("sign in as"), "{}", program.said);
     let client = program.client();
     assert_eq!(client.get(&order).await.json["status"], "paid");
     assert_eq!(client.get(&detail).await.json["inventory_count"], count - 1);
@@ -328,6 +356,7 @@ async fn a_newcomer_sells_a_piece_and_the_order_outlives_a_kill() {
     for (what, secret) in [
         ("the buyer", email.as_str()),
         ("the token", token),
+        ("the owner's password", password.as_str()),
         ("a session", session.as_str()),
         ("the last session", url.rsplit('/').next().expect("an id")),
         ("the key", kept("secret_key").as_str()),
@@ -583,6 +612,157 @@ async fn a_token_is_shown_once_kept_as_a_hash_and_revoked() {
         .await;
     assert_eq!(code, 1);
     assert!(said.contains("name: "), "{said}");
+}
+
+#[tokio::test]
+async fn users_are_made_and_shut_out_by_commands() {
+    let shop = Shop::open().await;
+    let beside = Beside::new(&shop);
+    let (code, password, said) = beside
+        .run(&["admin", "create", "--email", "ann@example.com"])
+        .await;
+    assert_eq!((code, password.lines().count()), (0, 1), "{said}");
+    assert!(
+        said.contains("ann@example.com may sign in as owner."),
+        "{said}"
+    );
+    let password = password.trim();
+    let sign_in = async |password: &str| {
+        let browser = shop.shopper();
+        let (action, mut fields) = form_of(&browser.get("/admin/sign-in").await.text);
+        for (name, value) in &mut fields {
+            match name.as_str() {
+                "email" => *value = "ann@example.com".to_owned(),
+                "password" => *value = password.to_owned(),
+                _ => {}
+            }
+        }
+        let status = browser.submit_own(&action, &fields).await.status;
+        (status, browser)
+    };
+    let (status, browser) = sign_in(password).await;
+    assert_eq!(
+        (status, browser.get("/admin/users").await.status),
+        (303, 200)
+    );
+
+    // From standard input, for who keeps passwords elsewhere; it is not repeated.
+    let settings = beside.settings();
+    let arguments = [
+        "admin",
+        "create",
+        "--email",
+        "ben@example.com",
+        "--role",
+        "staff",
+        "--password-stdin",
+    ];
+    let mut child = beside
+        .home
+        .command(&arguments, &settings)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("a program");
+    let mut input = child.stdin.take().expect("piped above");
+    input
+        .write_all(b"correct horse battery\n")
+        .await
+        .expect("sent");
+    drop(input);
+    let output = tokio::time::timeout(PATIENCE, child.wait_with_output()).await;
+    let output = output.expect("an end").expect("a program");
+    assert!(output.status.success() && output.stdout.is_empty());
+    let (_, list, _) = beside.run(&["admin", "list"]).await;
+    assert_eq!(
+        list,
+        "active    owner  password only  ann@example.com\nactive    staff  password only  ben@example.com\n"
+    );
+
+    // A new password ends the sessions; being shut out does, too, and the last owner stays.
+    let (code, new, _) = beside
+        .run(&[
+            "admin",
+            "reset-password",
+            "--email",
+            "ANN@example.com",
+            "--without-second-factor",
+        ])
+        .await;
+    assert_eq!(code, 0);
+    assert_eq!(browser.get("/admin").await.status, 303);
+    assert_eq!(
+        (sign_in(password).await.0, sign_in(new.trim()).await.0),
+        (422, 303)
+    );
+    let (code, _, said) = beside
+        .run(&["admin", "disable", "--email", "ann@example.com"])
+        .await;
+    assert_eq!(code, 1);
+    assert!(said.contains("This is the only owner"), "{said}");
+    let (code, said, _) = beside
+        .run(&["admin", "disable", "--email", "ben@example.com"])
+        .await;
+    assert_eq!((code, said.as_str()), (0, "ben@example.com is shut out.\n"));
+    assert!(
+        beside
+            .run(&["admin", "list"])
+            .await
+            .1
+            .contains("disabled  staff")
+    );
+    assert_eq!(
+        beside
+            .run(&["admin", "enable", "--email", "ben@example.com"])
+            .await
+            .0,
+        0
+    );
+
+    for (arguments, complaint) in [
+        (
+            &["admin", "disable", "--email", "nobody@example.com"][..],
+            "there is no user nobody@example.com",
+        ),
+        (
+            &["admin", "create", "--email", "ann@example.com"],
+            "email: is a user's already",
+        ),
+        (
+            &["admin", "create", "--email", "ann"],
+            "email: is no email address",
+        ),
+        (
+            &[
+                "admin",
+                "create",
+                "--email",
+                "c@example.com",
+                "--password-stdin",
+            ],
+            "password: must have at least 12",
+        ),
+    ] {
+        let (code, _, said) = beside.run(arguments).await;
+        assert_eq!(code, 1, "{said}");
+        assert!(said.contains(complaint), "{said}");
+    }
+    let log: Vec<String> =
+        sqlx::query_scalar("select actor || ' ' || action from audit_log order by id")
+            .fetch_all(&shop.db)
+            .await
+            .expect("the log");
+    assert_eq!(
+        log,
+        [
+            "console user.create",
+            "console user.create",
+            "console user.set_password",
+            "console user.disable",
+            "console user.enable",
+        ]
+    );
 }
 
 #[tokio::test]

@@ -19,6 +19,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use sha2::Sha256;
 use spirit_beads::app::App;
+use spirit_beads::audit::Actor;
 use spirit_beads::auth::{self, Scope};
 use spirit_beads::config::{Config, Secret};
 use spirit_beads::error::Error;
@@ -155,16 +156,13 @@ impl Shop {
 
     /// A shopper with a browser: keeps cookies.
     pub fn shopper(&self) -> Client {
-        Client {
-            cookies: Some(Arc::default()),
-            ..self.client.clone()
-        }
+        self.client.with_cookies()
     }
 
     /// A program with a token that has these scopes.
     pub async fn keeper(&self, scopes: &[Scope]) -> Client {
         let mut conn = self.db.acquire().await.expect("a connection");
-        let token = auth::create_token(&mut conn, "test", scopes)
+        let token = auth::create_token(&mut conn, &Actor::console(), "test", scopes)
             .await
             .expect("a token");
         Client {
@@ -656,6 +654,27 @@ impl Client {
         }
     }
 
+    /// What the browser keeps under this name.
+    pub fn cookie(&self, name: &str) -> Option<String> {
+        let jar = self.cookies.as_ref().expect("a browser").lock();
+        jar.expect("the jar").get(name).cloned()
+    }
+
+    /// Puts a cookie into the browser, as somebody else might.
+    pub fn set_cookie(&self, name: &str, value: &str) {
+        let jar = self.cookies.as_ref().expect("a browser").lock();
+        jar.expect("the jar")
+            .insert(name.to_owned(), value.to_owned());
+    }
+
+    /// The same caller with a browser of its own, which keeps cookies.
+    pub fn with_cookies(&self) -> Client {
+        Client {
+            cookies: Some(Arc::default()),
+            ..self.clone()
+        }
+    }
+
     /// The same caller with this token.
     pub fn with_token(&self, token: &str) -> Client {
         Client {
@@ -736,6 +755,18 @@ impl Client {
             .extend_pairs(fields)
             .finish();
         let headers = [("content-type", "application/x-www-form-urlencoded")];
+        self.send(Method::POST, path, &headers, Some(body)).await
+    }
+
+    /// Submits a form of one of our pages, and says so as browsers do.
+    pub async fn submit_own(&self, path: &str, fields: &[(String, String)]) -> Answer {
+        let body = url::form_urlencoded::Serializer::new(String::new())
+            .extend_pairs(fields)
+            .finish();
+        let headers = [
+            ("content-type", "application/x-www-form-urlencoded"),
+            ("origin", self.address.as_str()),
+        ];
         self.send(Method::POST, path, &headers, Some(body)).await
     }
 

@@ -1,4 +1,4 @@
-//! Who may do what: API tokens, their scopes, and the [`Admin`] extractor that asks for one.
+//! API tokens, their scopes, and the [`Admin`] extractor that asks for one.
 //!
 //! A token is 256 random bits, shown once; we keep its SHA-256. (A slow hash protects guessable passwords; there is
 //! nothing to guess here.)
@@ -8,11 +8,12 @@ use axum::http::header;
 use axum::http::request::Parts;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
-use sha2::{Digest, Sha256};
+use serde_json::{Value, json};
 use sqlx::PgConnection;
-use uuid::Uuid;
 
+use super::{random, sha256};
 use crate::app::App;
+use crate::audit::{self, Actor};
 use crate::error::{Error, Fault, Result};
 
 /// What a token may do.
@@ -104,7 +105,7 @@ impl FromRequestParts<App> for Admin {
              where hash = $1
                and revoked_at is null",
         )
-        .bind(hash(token))
+        .bind(sha256(token))
         .fetch_optional(&app.db)
         .await?;
         let (name, scopes) = found.ok_or(Error::Unauthenticated)?;
@@ -126,11 +127,26 @@ pub struct Token {
     pub revoked_at: Option<DateTime<Utc>>,
 }
 
+impl Token {
+    fn object(&self) -> String {
+        format!("token:{} {}", self.id, self.name)
+    }
+
+    fn facts(&self) -> Value {
+        json!({"name": self.name, "scopes": self.scopes, "revoked": self.revoked_at.is_some()})
+    }
+}
+
 /// Makes a token and returns its text, which is kept nowhere.
 ///
 /// # Errors
 /// A fault for a name of the wrong length, or without any scope.
-pub async fn create_token(conn: &mut PgConnection, name: &str, scopes: &[Scope]) -> Result<String> {
+pub async fn create_token(
+    conn: &mut PgConnection,
+    actor: &Actor,
+    name: &str,
+    scopes: &[Scope],
+) -> Result<String> {
     let mut faults = Vec::new();
     if name.trim().is_empty() || name.chars().count() > 100 {
         faults.push(Fault::new("name", "must have 1 to 100 characters"));
@@ -141,14 +157,30 @@ pub async fn create_token(conn: &mut PgConnection, name: &str, scopes: &[Scope])
     if !faults.is_empty() {
         return Err(Error::Invalid(faults));
     }
-    let token = format!("sbt_{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple());
+    let token = random::<32>()?
+        .iter()
+        .fold("sbt_".to_owned(), |text, byte| format!("{text}{byte:02x}"));
     let names: Vec<&str> = scopes.iter().map(|scope| scope.as_str()).collect();
-    sqlx::query("insert into api_tokens (name, hash, scopes) values ($1, $2, $3)")
-        .bind(name.trim())
-        .bind(hash(&token))
-        .bind(names)
-        .execute(conn)
-        .await?;
+    let made: Token = sqlx::query_as(
+        "insert into api_tokens (name, hash, scopes)
+         values ($1, $2, $3)
+         returning id, name, scopes, created_at, last_used_at, revoked_at",
+    )
+    .bind(name.trim())
+    .bind(sha256(&token))
+    .bind(names)
+    .fetch_one(&mut *conn)
+    .await?;
+    let object = made.object();
+    audit::record(
+        conn,
+        actor,
+        "token.create",
+        &object,
+        Value::Null,
+        made.facts(),
+    )
+    .await?;
     Ok(token)
 }
 
@@ -165,15 +197,39 @@ pub async fn list_tokens(conn: &mut PgConnection) -> Result<Vec<Token>> {
 }
 
 /// Takes a token's rights away at once. Safe to repeat. False: there is no such token.
-pub async fn revoke_token(conn: &mut PgConnection, id: i64) -> Result<bool> {
-    let done =
-        sqlx::query("update api_tokens set revoked_at = coalesce(revoked_at, now()) where id = $1")
-            .bind(id)
-            .execute(conn)
-            .await?;
-    Ok(done.rows_affected() > 0)
-}
-
-fn hash(token: &str) -> Vec<u8> {
-    Sha256::digest(token.as_bytes()).to_vec()
+pub async fn revoke_token(conn: &mut PgConnection, actor: &Actor, id: i64) -> Result<bool> {
+    let found: Option<Token> = sqlx::query_as(
+        "select id, name, scopes, created_at, last_used_at, revoked_at
+         from api_tokens
+         where id = $1
+         for update",
+    )
+    .bind(id)
+    .fetch_optional(&mut *conn)
+    .await?;
+    let Some(before) = found else {
+        return Ok(false);
+    };
+    if before.revoked_at.is_none() {
+        let after: Token = sqlx::query_as(
+            "update api_tokens
+             set revoked_at = now()
+             where id = $1
+             returning id, name, scopes, created_at, last_used_at, revoked_at",
+        )
+        .bind(id)
+        .fetch_one(&mut *conn)
+        .await?;
+        let object = before.object();
+        audit::record(
+            conn,
+            actor,
+            "token.revoke",
+            &object,
+            before.facts(),
+            after.facts(),
+        )
+        .await?;
+    }
+    Ok(true)
 }

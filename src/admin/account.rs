@@ -1,0 +1,287 @@
+//! My account: password, second factor, and where I am signed in.
+
+use askama::Template;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Redirect, Response};
+
+use serde_json::Value;
+use sqlx::PgConnection;
+
+use super::desk::{Desk, SESSION};
+use super::form::Form;
+use super::sign_in::{ask_password, refused};
+use crate::app::App;
+use crate::audit;
+use crate::auth::{self, Session, Setup, User};
+use crate::error::{Error, Result};
+use crate::ids::SessionId;
+
+const ACCOUNT: &str = "/admin/account";
+
+#[derive(Template)]
+#[template(path = "account.html", config = "src/admin/askama.toml")]
+struct AccountPage<'a> {
+    desk: &'a Desk,
+    user: User,
+    codes_left: i64,
+    sessions: Vec<Session>,
+    this: SessionId,
+    /// Which form of the page this belongs to, if it was refused.
+    refused: &'static str,
+    form: Form,
+}
+
+impl AccountPage<'_> {
+    /// What one of the page's forms shows: nothing, unless it is the one that was refused.
+    fn form_of(&self, which: &str) -> Form {
+        if self.refused == which {
+            self.form.clone()
+        } else {
+            Form::default()
+        }
+    }
+}
+
+#[derive(Template)]
+#[template(path = "second_factor_set_up.html", config = "src/admin/askama.toml")]
+struct SetUpPage<'a> {
+    desk: &'a Desk,
+    setup: Setup,
+    form: Form,
+}
+
+#[derive(Template)]
+#[template(path = "recovery_codes.html", config = "src/admin/askama.toml")]
+struct CodesPage<'a> {
+    desk: &'a Desk,
+    codes: Vec<String>,
+    is_new: bool,
+}
+
+/// `GET /admin/account`
+pub async fn show(State(app): State<App>, desk: Desk) -> Result<Response> {
+    account(&app, &desk, "", Form::default()).await
+}
+
+async fn account(app: &App, desk: &Desk, which: &'static str, form: Form) -> Result<Response> {
+    let keeper = desk.keeper()?;
+    let mut conn = app.db.acquire().await?;
+    let user = auth::find_user(&mut conn, keeper.user)
+        .await?
+        .ok_or(Error::Unauthenticated)?;
+    let faulty = form.is_faulty();
+    let page = desk.show(&AccountPage {
+        desk,
+        user,
+        codes_left: auth::recovery_codes_left(&mut conn, keeper.user).await?,
+        sessions: auth::list_sessions(&mut conn, keeper.user).await?,
+        this: keeper.session,
+        refused: which,
+        form,
+    })?;
+    Ok(if faulty {
+        refused(page, StatusCode::BAD_REQUEST, None)
+    } else {
+        page
+    })
+}
+
+/// `POST /admin/account/password`: the other sessions end, and this one gets a new token.
+pub async fn change_password(State(app): State<App>, desk: Desk, form: Form) -> Result<Response> {
+    let changed = async {
+        ask_password(&app, &desk, &form, "current").await?;
+        let new = form.secret("new");
+        if new == form.secret("current") {
+            return Err(Error::invalid("new", "is the old one"));
+        }
+        let hashed = auth::hash_password(&new, "new").await?;
+        let keeper = desk.keeper()?;
+        let mut tx = app.db.begin().await?;
+        auth::set_password(
+            &mut tx,
+            &desk.actor()?,
+            keeper.user,
+            &hashed,
+            Some(keeper.session),
+        )
+        .await?;
+        let token = auth::rotate_session(&mut tx, keeper.session).await?;
+        tx.commit().await?;
+        Ok(token)
+    };
+    match changed.await {
+        Ok(token) => {
+            let said = "Your password is changed. All other browsers are signed out.";
+            let mut response = desk.go_on(ACCOUNT, said);
+            desk.keep_session(&mut response, &token);
+            Ok(response)
+        }
+        Err(error) => account(&app, &desk, "password", form.refused(error)?).await,
+    }
+}
+
+/// `POST /admin/account/second-factor`: begins to set one up.
+pub async fn enrol(State(app): State<App>, desk: Desk, form: Form) -> Result<Response> {
+    if let Err(error) = ask_password(&app, &desk, &form, "password").await {
+        return account(&app, &desk, "enrol", form.refused(error)?).await;
+    }
+    let mut tx = app.db.begin().await?;
+    auth::enrol_second_factor(&mut tx, desk.keeper()?.user).await?;
+    tx.commit().await?;
+    Ok(Redirect::to("/admin/account/second-factor").into_response())
+}
+
+/// `GET /admin/account/second-factor`: what the app on the phone must know, until it has sent a code back.
+pub async fn set_up(State(app): State<App>, desk: Desk) -> Result<Response> {
+    set_up_page(&app, &desk, Form::default()).await
+}
+
+async fn set_up_page(app: &App, desk: &Desk, form: Form) -> Result<Response> {
+    let mut conn = app.db.acquire().await?;
+    let user = desk.keeper()?.user;
+    let setup =
+        auth::second_factor_setup(&mut conn, &app.signer, user, &app.config.shop_name).await?;
+    let Some(setup) = setup else {
+        return Ok(Redirect::to(ACCOUNT).into_response());
+    };
+    let faulty = form.is_faulty();
+    let page = desk.show(&SetUpPage { desk, setup, form })?;
+    Ok(if faulty {
+        refused(page, StatusCode::BAD_REQUEST, None)
+    } else {
+        page
+    })
+}
+
+/// `POST /admin/account/second-factor/confirm`: from here on it counts.
+pub async fn confirm(State(app): State<App>, desk: Desk, form: Form) -> Result<Response> {
+    let confirmed = async {
+        let mut tx = app.db.begin().await?;
+        let (actor, user) = (desk.actor()?, desk.keeper()?.user);
+        let codes =
+            auth::confirm_second_factor(&mut tx, &app.signer, &actor, user, &form.get("code"))
+                .await?;
+        tx.commit().await?;
+        Ok(codes)
+    };
+    match confirmed.await {
+        Ok(codes) => desk.show(&CodesPage {
+            desk: &desk,
+            codes,
+            is_new: true,
+        }),
+        Err(error) => set_up_page(&app, &desk, form.refused(error)?).await,
+    }
+}
+
+/// `POST /admin/account/second-factor/turn-off`
+pub async fn turn_off(State(app): State<App>, desk: Desk, form: Form) -> Result<Response> {
+    if let Err(error) = ask_password(&app, &desk, &form, "password").await {
+        return account(&app, &desk, "turn_off", form.refused(error)?).await;
+    }
+    let mut tx = app.db.begin().await?;
+    auth::turn_off_second_factor(&mut tx, &desk.actor()?, desk.keeper()?.user).await?;
+    tx.commit().await?;
+    Ok(desk.go_on(ACCOUNT, "The second factor is off."))
+}
+
+/// `POST /admin/account/recovery-codes`: ten new ones; the old ones are worthless.
+pub async fn renew_codes(State(app): State<App>, desk: Desk, form: Form) -> Result<Response> {
+    if let Err(error) = ask_password(&app, &desk, &form, "password").await {
+        return account(&app, &desk, "codes", form.refused(error)?).await;
+    }
+    let mut tx = app.db.begin().await?;
+    let codes = auth::renew_recovery_codes(&mut tx, &desk.actor()?, desk.keeper()?.user).await?;
+    tx.commit().await?;
+    desk.show(&CodesPage {
+        desk: &desk,
+        codes,
+        is_new: false,
+    })
+}
+
+/// `POST /admin/account/sessions/end`: one browser is signed out. Safe to repeat.
+pub async fn end_session(State(app): State<App>, desk: Desk, form: Form) -> Result<Response> {
+    let id = form.get("session").parse().map(SessionId);
+    let id = id.map_err(|_| Error::NotFound("Session"))?;
+    let mut tx = app.db.begin().await?;
+    auth::end_session(&mut tx, desk.keeper()?.user, id).await?;
+    record(&mut tx, &desk, "user.end_session").await?;
+    tx.commit().await?;
+    Ok(desk.go_on(ACCOUNT, "That browser is signed out."))
+}
+
+/// `POST /admin/account/sign-out-everywhere`: every session ends, this one too.
+pub async fn sign_out_everywhere(State(app): State<App>, desk: Desk) -> Result<Response> {
+    let mut tx = app.db.begin().await?;
+    auth::end_all_sessions(&mut tx, desk.keeper()?.user, None).await?;
+    record(&mut tx, &desk, "user.sign_out_everywhere").await?;
+    tx.commit().await?;
+    let mut response = desk.go_on("/admin/sign-in", "You are signed out everywhere.");
+    desk.forget_cookie(&mut response, SESSION);
+    Ok(response)
+}
+
+/// Writes down what somebody did to their own sessions.
+async fn record(conn: &mut PgConnection, desk: &Desk, action: &'static str) -> Result<()> {
+    let object = format!("user:{}", desk.keeper()?.email);
+    audit::record(
+        conn,
+        &desk.actor()?,
+        action,
+        &object,
+        Value::Null,
+        Value::Null,
+    )
+    .await
+}
+
+/// What a browser calls itself, in two words; all of it where we do not know them.
+fn browser_name(browser: &str) -> String {
+    // The order counts: nearly all of them claim to be Safari, and most to be Chrome.
+    let program = [
+        ("Firefox/", "Firefox"),
+        ("Edg/", "Edge"),
+        ("OPR/", "Opera"),
+        ("SamsungBrowser/", "Samsung Internet"),
+        ("Chrome/", "Chrome"),
+        ("CriOS/", "Chrome"),
+        ("Safari/", "Safari"),
+    ];
+    let machine = [
+        ("iPhone", "an iPhone"),
+        ("iPad", "an iPad"),
+        ("Android", "Android"),
+        ("Windows", "Windows"),
+        ("Macintosh", "a Mac"),
+        ("CrOS", "a Chromebook"),
+        ("Linux", "Linux"),
+    ];
+    let find = |names: &[(&str, &'static str)]| {
+        let found = names.iter().find(|(mark, _)| browser.contains(mark));
+        found.map(|(_, name)| *name)
+    };
+    match (find(&program), find(&machine)) {
+        (Some(program), Some(machine)) => format!("{program} on {machine}"),
+        _ if browser.is_empty() => "A browser without a name".to_owned(),
+        _ => browser.chars().take(60).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn browsers_have_names_that_people_know() {
+        let phone = "Mozilla/5.0 (iPhone; CPU iPhone OS 17_0 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) \
+                     Version/17.0 Mobile/15E148 Safari/604.1";
+        assert_eq!(browser_name(phone), "Safari on an iPhone");
+        let laptop = "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) \
+                      Chrome/120.0.0.0 Safari/537.36 Edg/120.0.0.0";
+        assert_eq!(browser_name(laptop), "Edge on Windows");
+        assert_eq!(browser_name("curl/8.5.0"), "curl/8.5.0");
+        assert_eq!(browser_name(""), "A browser without a name");
+    }
+}

@@ -1,0 +1,65 @@
+//! The stylesheet and the script. Their names carry a hash of their content, so browsers keep them for ever.
+
+use std::sync::LazyLock;
+
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+use sha2::{Digest, Sha256};
+
+use crate::error::{Error, Result};
+use crate::extract::Path;
+
+/// A file that pages link to.
+pub struct Asset {
+    /// `desk.0123456789abcdef.css`
+    name: String,
+    content_type: &'static str,
+    content: &'static str,
+}
+
+impl Asset {
+    fn new(name: &str, ending: &str, content_type: &'static str, content: &'static str) -> Asset {
+        let hash: String = Sha256::digest(content)[..8]
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
+        Asset {
+            name: format!("{name}.{hash}.{ending}"),
+            content_type,
+            content,
+        }
+    }
+
+    pub fn path(&self) -> String {
+        format!("/admin/assets/{}", self.name)
+    }
+}
+
+pub static STYLE: LazyLock<Asset> = LazyLock::new(|| {
+    let content = include_str!("assets/desk.css");
+    Asset::new("desk", "css", "text/css; charset=utf-8", content)
+});
+
+/// htmx, see `assets/NOTICE.md`.
+pub static SCRIPT: LazyLock<Asset> = LazyLock::new(|| {
+    let content = include_str!("assets/htmx-2.0.11.min.js");
+    Asset::new("htmx", "js", "text/javascript; charset=utf-8", content)
+});
+
+pub static ICON: LazyLock<Asset> = LazyLock::new(|| {
+    let content = include_str!("assets/icon.svg");
+    Asset::new("icon", "svg", "image/svg+xml", content)
+});
+
+/// `GET /admin/assets/{name}`
+pub async fn serve(Path(name): Path<String>) -> Result<Response> {
+    let asset = [&STYLE, &SCRIPT, &ICON]
+        .into_iter()
+        .find(|asset| asset.name == name)
+        .ok_or(Error::NotFound(""))?;
+    let headers = [
+        (header::CONTENT_TYPE, asset.content_type),
+        (header::CACHE_CONTROL, "public, max-age=31536000, immutable"),
+    ];
+    Ok((headers, asset.content).into_response())
+}

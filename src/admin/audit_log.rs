@@ -1,0 +1,102 @@
+//! The audit log, as the owner reads it.
+
+use std::collections::BTreeSet;
+
+use askama::Template;
+use axum::extract::State;
+use axum::response::Response;
+use serde_json::Value;
+
+use super::desk::Desk;
+use crate::app::App;
+use crate::audit::{self, Entry};
+use crate::error::Result;
+use crate::extract::Query;
+
+const PAGE: usize = 50;
+
+#[derive(Template)]
+#[template(path = "audit_log.html", config = "src/admin/askama.toml")]
+struct AuditPage<'a> {
+    desk: &'a Desk,
+    search: String,
+    entries: Vec<Entry>,
+    /// Where the older ones are.
+    older: Option<String>,
+}
+
+/// A field that an entry speaks of, before and after.
+struct Change {
+    field: String,
+    before: Option<String>,
+    after: Option<String>,
+}
+
+impl AuditPage<'_> {
+    /// What differs. Of what is new or gone, all.
+    fn changes(&self, entry: &Entry) -> Vec<Change> {
+        let fields = |facts: &Option<Value>| match facts {
+            Some(Value::Object(fields)) => fields.keys().cloned().collect(),
+            _ => BTreeSet::new(),
+        };
+        let value = |facts: &Option<Value>, field: &str| {
+            let value = facts.as_ref()?.get(field)?;
+            Some(words(value))
+        };
+        fields(&entry.before)
+            .union(&fields(&entry.after))
+            .map(|field| Change {
+                before: value(&entry.before, field),
+                after: value(&entry.after, field),
+                field: field.replace('_', " "),
+            })
+            .filter(|change| change.before != change.after)
+            .collect()
+    }
+}
+
+/// A fact as people read it.
+fn words(value: &Value) -> String {
+    match value {
+        Value::Null => "—".to_owned(),
+        Value::Bool(true) => "yes".to_owned(),
+        Value::Bool(false) => "no".to_owned(),
+        Value::String(text) => text.clone(),
+        Value::Array(list) => list.iter().map(words).collect::<Vec<_>>().join(", "),
+        other => other.to_string(),
+    }
+}
+
+/// `GET /admin/audit`
+pub async fn list(State(app): State<App>, desk: Desk, query: Query) -> Result<Response> {
+    let search: String = query
+        .get("search")
+        .unwrap_or_default()
+        .trim()
+        .replace('\0', "")
+        .chars()
+        .take(200)
+        .collect();
+    let before = query.get("before").and_then(|id| id.parse().ok());
+    let wanted = (!search.is_empty()).then_some(search.as_str());
+    let mut conn = app.db.acquire().await?;
+    let mut entries = audit::list(&mut conn, wanted, before, PAGE as i64 + 1).await?;
+    let more = entries.len() > PAGE;
+    entries.truncate(PAGE);
+    let older = entries.last().filter(|_| more).map(|last| {
+        let pairs = [
+            ("search", search.as_str()),
+            ("before", &last.id.to_string()),
+        ];
+        let query = url::form_urlencoded::Serializer::new(String::new())
+            .extend_pairs(pairs)
+            .finish();
+        format!("/admin/audit?{query}")
+    });
+    desk.show(&AuditPage {
+        desk: &desk,
+        search,
+        entries,
+        older,
+    })
+}

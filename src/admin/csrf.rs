@@ -1,0 +1,232 @@
+//! That a change was asked for by our own page: its token, and where the browser says that it comes from.
+
+use axum::body::Body;
+use axum::extract::Request;
+use axum::http::{HeaderMap, Method, header};
+use futures_util::{StreamExt, stream};
+
+use super::form::Form;
+use crate::app::Signer;
+use crate::config::{Config, origin_of};
+use crate::error::{Error, Result};
+use crate::extract;
+
+/// The field, and the header that htmx sends, in which the token comes.
+const FIELD: &str = "csrf";
+const HEADER: &str = "x-csrf-token";
+
+/// How far into an upload we look for the token, in bytes: it is the first field.
+const PEEK: usize = 2048;
+
+/// The token of whoever is named: a session, or a visitor who is about to sign in.
+pub fn token(signer: &Signer, whose: &str) -> String {
+    signer.sign("csrf", whose)
+}
+
+/// Whether a browser says that another site is behind this request. A page may be opened from anywhere; nothing else may
+/// be asked for from anywhere but our own pages.
+pub fn is_foreign(config: &Config, method: &Method, headers: &HeaderMap) -> bool {
+    let header = |name: &str| headers.get(name).map(|value| value.as_bytes());
+    let reads = method == Method::GET || method == Method::HEAD;
+    let opens = header("sec-fetch-mode") == Some(b"navigate")
+        && header("sec-fetch-dest") != Some(b"iframe");
+    match header("sec-fetch-site") {
+        Some(b"same-origin") => {}
+        Some(b"none") if reads => {}
+        Some(_) => return !(reads && opens),
+        // A program, or a browser of before 2023.
+        None => {}
+    }
+    if reads {
+        return false;
+    }
+    let host = headers
+        .get(header::HOST)
+        .and_then(|host| host.to_str().ok())
+        .unwrap_or_default();
+    // In development we may be called by another of the machine's names than our settings have.
+    let is_ours = |origin: &str| {
+        Some(origin) == origin_of(&config.public_url).as_deref()
+            || !config.is_production()
+                && origin
+                    .split_once("://")
+                    .is_some_and(|(_, called)| called == host)
+    };
+    match headers.get(header::ORIGIN) {
+        Some(origin) => !origin.to_str().is_ok_and(is_ours),
+        // A browser that says neither is none that we know how to trust.
+        None => header("sec-fetch-site").is_none(),
+    }
+}
+
+/// Reads a change's form and checks its token. A plain form is left in the request as a [`Form`]; an upload, whose token
+/// is its first field or in the header, is left for the handler to read.
+///
+/// # Errors
+/// 403 without the token of this session or visitor; 413, 408 and 400 as every body.
+pub async fn check(signer: &Signer, whose: &str, request: Request) -> Result<Request> {
+    let media_type = request
+        .headers()
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| value.split(';').next())
+        .unwrap_or_default()
+        .trim()
+        .to_ascii_lowercase();
+    let mut sent = request
+        .headers()
+        .get(HEADER)
+        .and_then(|token| token.to_str().ok())
+        .map(str::to_owned);
+    let request = match media_type.as_str() {
+        "application/x-www-form-urlencoded" => {
+            let (parts, body) = request.into_parts();
+            let mut read = Request::new(body);
+            // The limits of the body are among them.
+            *read.extensions_mut() = parts.extensions.clone();
+            let body = extract::body(read, &()).await?;
+            let form = Form::read(&body);
+            sent = sent.or_else(|| Some(form.get(FIELD)));
+            let mut request = Request::from_parts(parts, Body::empty());
+            request.extensions_mut().insert(form);
+            request
+        }
+        "multipart/form-data" if sent.is_none() => {
+            let (parts, body) = request.into_parts();
+            let (start, body) = peek(body).await;
+            sent = first_field(&start);
+            Request::from_parts(parts, body)
+        }
+        _ => request,
+    };
+    match sent.and_then(|sent| signer.verify("csrf", &sent).map(str::to_owned)) {
+        Some(named) if named == whose => Ok(request),
+        _ => Err(stale()),
+    }
+}
+
+/// What is said to who comes with a token that is not theirs, or with none.
+pub fn stale() -> Error {
+    Error::Refused(
+        axum::http::StatusCode::FORBIDDEN,
+        "stale_form",
+        "This form is out of date, or came from another site. Nothing was changed. Go back, load the page again, and \
+         send it once more."
+            .to_owned(),
+    )
+}
+
+/// The beginning of a body, and the whole of it again.
+async fn peek(body: Body) -> (Vec<u8>, Body) {
+    let mut rest = body.into_data_stream();
+    let (mut start, mut read) = (Vec::new(), Vec::new());
+    while start.len() < PEEK {
+        let Some(chunk) = rest.next().await else {
+            break;
+        };
+        let failed = chunk.is_err();
+        if let Ok(bytes) = &chunk {
+            start.extend_from_slice(bytes);
+        }
+        read.push(chunk);
+        if failed {
+            break;
+        }
+    }
+    start.truncate(PEEK);
+    (start, Body::from_stream(stream::iter(read).chain(rest)))
+}
+
+/// The token, if it is the first field of this upload.
+fn first_field(start: &[u8]) -> Option<String> {
+    let text = String::from_utf8_lossy(start);
+    let (head, rest) = text.split_once("\r\n\r\n")?;
+    let (value, _) = rest.split_once("\r\n")?;
+    head.contains(&format!("name=\"{FIELD}\""))
+        .then(|| value.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn foreign(method: &Method, headers: &[(&'static str, &str)]) -> bool {
+        let config = Config::read(|name| match name {
+            "PUBLIC_URL" => Some("https://shop.example".to_owned()),
+            _ => None,
+        });
+        let mut map = HeaderMap::new();
+        for (name, value) in headers {
+            map.insert(*name, value.parse().expect("a header"));
+        }
+        is_foreign(&config.expect("valid"), method, &map)
+    }
+
+    #[test]
+    fn a_change_comes_from_our_own_pages() {
+        let post = Method::POST;
+        let site = "sec-fetch-site";
+        assert!(!foreign(
+            &post,
+            &[(site, "same-origin"), ("origin", "https://shop.example")]
+        ));
+        assert!(!foreign(&post, &[("origin", "https://shop.example")]));
+        assert!(!foreign(&post, &[(site, "same-origin")]));
+        for headers in [
+            &[][..],
+            &[(site, "none")],
+            &[(site, "same-site"), ("origin", "https://shop.example")],
+            &[(site, "cross-site"), ("sec-fetch-mode", "navigate")],
+            &[(site, "same-origin"), ("origin", "https://evil.example")],
+            &[("origin", "https://shop.example.evil")],
+            &[("origin", "http://shop.example")],
+            &[("origin", "null")],
+        ] {
+            assert!(foreign(&post, headers), "{headers:?}");
+        }
+    }
+
+    #[test]
+    fn a_page_is_opened_from_anywhere_and_not_drawn_into_others() {
+        let get = Method::GET;
+        let site = "sec-fetch-site";
+        for headers in [
+            &[][..],
+            &[(site, "none")],
+            &[(site, "same-origin")],
+            &[
+                (site, "cross-site"),
+                ("sec-fetch-mode", "navigate"),
+                ("sec-fetch-dest", "document"),
+            ],
+        ] {
+            assert!(!foreign(&get, headers), "{headers:?}");
+        }
+        for headers in [
+            &[(site, "cross-site")][..],
+            &[(site, "same-site"), ("sec-fetch-mode", "cors")],
+            &[
+                (site, "cross-site"),
+                ("sec-fetch-mode", "navigate"),
+                ("sec-fetch-dest", "iframe"),
+            ],
+        ] {
+            assert!(foreign(&get, headers), "{headers:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_upload_has_its_token_first_and_is_whole_afterwards() {
+        let sent = "--x\r\nContent-Disposition: form-data; name=\"csrf\"\r\n\r\nabc.def\r\n--x\r\nContent-Disposition: \
+                    form-data; name=\"file\"\r\n\r\n...\r\n--x--\r\n";
+        let (start, body) = peek(Body::from(sent)).await;
+        assert_eq!(first_field(&start).as_deref(), Some("abc.def"));
+        let whole = axum::body::to_bytes(body, 10_000).await.expect("a body");
+        assert_eq!(whole, sent.as_bytes());
+        assert_eq!(
+            first_field(b"--x\r\nname=\"other\"\r\n\r\nabc.def\r\n"),
+            None
+        );
+        assert_eq!(first_field(b"csrf"), None);
+    }
+}

@@ -1,0 +1,204 @@
+//! What every page has at hand: who asks, the shop, and how things are written here.
+
+use askama::Template;
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderValue, header};
+use axum::response::{Html, IntoResponse, Redirect, Response};
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use chrono::{DateTime, Utc};
+
+use super::assets::{ICON, SCRIPT, STYLE};
+use super::{ROOMS, Room};
+use crate::app::App;
+use crate::audit::Actor;
+use crate::auth::{Keeper, SessionToken, Visit};
+use crate::error::{Error, Result};
+
+/// The names of our cookies. Over HTTPS they bear a prefix, with which browsers take them from this very host only.
+pub const SESSION: &str = "desk";
+pub const VISITOR: &str = "desk_form";
+pub const BROWSER: &str = "desk_browser";
+pub const SAID: &str = "desk_said";
+
+/// One request to the desk. The frame makes it; a handler takes it as an argument.
+#[derive(Clone)]
+pub struct Desk {
+    pub app: App,
+    /// Who is signed in, perhaps only halfway.
+    pub keeper: Option<Keeper>,
+    /// The token for forms.
+    pub csrf: String,
+    /// The path and query that was asked for.
+    pub path: String,
+    pub visit: Visit,
+    /// What the page before has to say: `Ann is shut out.`
+    pub said: Option<String>,
+    pub request_id: Option<String>,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Desk {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Desk> {
+        let desk = parts.extensions.get().cloned();
+        Ok(desk.ok_or_else(|| anyhow::anyhow!("a page outside of the frame"))?)
+    }
+}
+
+impl Desk {
+    /// Who is signed in.
+    ///
+    /// # Errors
+    /// 401 for nobody; the guard lets nobody come so far.
+    pub fn keeper(&self) -> Result<&Keeper> {
+        self.keeper.as_ref().ok_or(Error::Unauthenticated)
+    }
+
+    /// Who makes the change, for the audit log.
+    ///
+    /// # Errors
+    /// As [`Desk::keeper`].
+    pub fn actor(&self) -> Result<Actor> {
+        Ok(self.keeper()?.actor(self.request_id.clone()))
+    }
+
+    /// Answers with a page.
+    ///
+    /// # Errors
+    /// When the template fails, which is a bug.
+    pub fn show(&self, page: &impl Template) -> Result<Response> {
+        let page = page.render().map_err(anyhow::Error::from)?;
+        Ok(Html(page).into_response())
+    }
+
+    /// Goes on to another page after a change, which then says what was done.
+    pub fn go_on(&self, path: &str, said: &str) -> Response {
+        let mut response = Redirect::to(path).into_response();
+        let text = BASE64_URL_SAFE_NO_PAD.encode(said);
+        let signed = self.app.signer.sign(SAID, &text);
+        self.set_cookie(&mut response, SAID, &signed, Some(60));
+        response
+    }
+
+    /// Lets the browser keep the token of a session, and know itself again.
+    pub fn keep_session(&self, response: &mut Response, token: &SessionToken) {
+        self.set_cookie(response, SESSION, token.reveal(), None);
+        self.forget_cookie(response, VISITOR);
+    }
+
+    /// Lets the browser keep a value, out of reach of scripts: for so many seconds, or until it is closed.
+    pub fn set_cookie(
+        &self,
+        response: &mut Response,
+        name: &'static str,
+        value: &str,
+        seconds: Option<i64>,
+    ) {
+        let life = seconds.map(|seconds| format!("; Max-Age={seconds}"));
+        let secure = if self.app.config.is_https() {
+            "; Secure"
+        } else {
+            ""
+        };
+        let cookie = format!(
+            "{}={value}; Path=/; HttpOnly; SameSite=Lax{secure}{}",
+            cookie_name(&self.app, name),
+            life.unwrap_or_default(),
+        );
+        if let Ok(value) = HeaderValue::from_str(&cookie) {
+            response.headers_mut().append(header::SET_COOKIE, value);
+        }
+    }
+
+    pub fn forget_cookie(&self, response: &mut Response, name: &'static str) {
+        self.set_cookie(response, name, "", Some(0));
+    }
+
+    /// The value of a cookie of ours.
+    pub fn cookie(app: &App, headers: &HeaderMap, name: &'static str) -> Option<String> {
+        let name = cookie_name(app, name);
+        let lines = headers.get_all(header::COOKIE).iter();
+        let pairs = lines
+            .filter_map(|line| line.to_str().ok())
+            .flat_map(|line| line.split(';'));
+        let found = pairs
+            .filter_map(|pair| pair.trim().split_once('='))
+            .find(|(key, _)| *key == name);
+        found.map(|(_, value)| value.to_owned())
+    }
+
+    // What templates ask.
+
+    pub fn shop(&self) -> &str {
+        &self.app.config.shop_name
+    }
+
+    pub fn style(&self) -> String {
+        STYLE.path()
+    }
+
+    pub fn script(&self) -> String {
+        SCRIPT.path()
+    }
+
+    pub fn icon(&self) -> String {
+        ICON.path()
+    }
+
+    pub fn is_owner(&self) -> bool {
+        self.keeper.as_ref().is_some_and(Keeper::is_owner)
+    }
+
+    /// The rooms that are open to whoever asks.
+    pub fn rooms(&self) -> Vec<&'static Room> {
+        let keeper = self.keeper.as_ref();
+        ROOMS
+            .iter()
+            .filter(|room| room.access.lets_in(keeper))
+            .collect()
+    }
+
+    /// Whether the page lies in this room.
+    pub fn is_in(&self, room: &Room) -> bool {
+        let path = self.path.split('?').next().unwrap_or_default();
+        path == room.path
+            || room.path != super::ROOT
+                && path
+                    .strip_prefix(room.path)
+                    .is_some_and(|rest| rest.starts_with('/'))
+    }
+
+    /// `24 Nov 2026, 10:15`, by the shop's clock.
+    pub fn time(&self, at: &DateTime<Utc>) -> String {
+        let local = at.with_timezone(&self.app.config.shop_time_zone);
+        local.format("%-d %b %Y, %H:%M").to_string()
+    }
+
+    /// For machines.
+    pub fn machine_time(&self, at: &DateTime<Utc>) -> String {
+        at.to_rfc3339()
+    }
+
+    /// A picture of ours, if it is one: the desk shows nothing of other hosts.
+    pub fn picture<'a>(&self, image: &'a Option<String>) -> Option<&'a str> {
+        let image = image.as_deref()?;
+        image.starts_with('/').then_some(image)
+    }
+}
+
+fn cookie_name(app: &App, name: &'static str) -> String {
+    if app.config.is_https() {
+        format!("__Host-{name}")
+    } else {
+        name.to_owned()
+    }
+}
+
+/// What the last page had to say, if we said it.
+pub fn said(app: &App, headers: &HeaderMap) -> Option<String> {
+    let signed = Desk::cookie(app, headers, SAID)?;
+    let text = app.signer.verify(SAID, &signed)?;
+    String::from_utf8(BASE64_URL_SAFE_NO_PAD.decode(text).ok()?).ok()
+}

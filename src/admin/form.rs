@@ -1,0 +1,83 @@
+//! What a form holds: as it was sent, and what is wrong with it.
+
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+
+use crate::config::Secret;
+use crate::error::{Error, Fault};
+
+/// A form's fields. A page shows one again with its faults beside the fields, so that nothing typed is lost; the default
+/// is an empty one.
+#[derive(Clone, Debug, Default)]
+pub struct Form {
+    fields: Vec<(String, String)>,
+    faults: Vec<Fault>,
+}
+
+impl Form {
+    pub fn read(encoded: &[u8]) -> Form {
+        Form {
+            fields: url::form_urlencoded::parse(encoded).into_owned().collect(),
+            faults: Vec::new(),
+        }
+    }
+
+    /// A field without blanks around it, and without what no text in PostgreSQL may hold; empty where it was not sent.
+    pub fn get(&self, name: &str) -> String {
+        self.raw(name).trim().replace('\0', "")
+    }
+
+    /// A password: not a blank of it is taken away.
+    pub fn secret(&self, name: &str) -> Secret {
+        Secret::new(self.raw(name))
+    }
+
+    /// Every value of a field that may come more than once, as checkboxes do.
+    pub fn all(&self, name: &str) -> Vec<&str> {
+        let fields = self.fields.iter().filter(|(key, _)| key == name);
+        fields.map(|(_, value)| value.as_str()).collect()
+    }
+
+    /// Whether a field has this value: for what is checked or chosen.
+    pub fn has(&self, name: &str, value: &str) -> bool {
+        self.all(name).contains(&value)
+    }
+
+    /// What is wrong with a field.
+    pub fn fault(&self, name: &str) -> Option<&str> {
+        let fault = self.faults.iter().find(|fault| fault.field == name)?;
+        Some(&fault.message)
+    }
+
+    pub fn is_faulty(&self) -> bool {
+        !self.faults.is_empty()
+    }
+
+    /// The same form with what is wrong with it.
+    ///
+    /// # Errors
+    /// Gives back what is no fault of a field.
+    pub fn refused(mut self, error: Error) -> Result<Form, Error> {
+        match error {
+            Error::Invalid(faults) => {
+                self.faults = faults;
+                Ok(self)
+            }
+            other => Err(other),
+        }
+    }
+
+    fn raw(&self, name: &str) -> &str {
+        let found = self.fields.iter().find(|(key, _)| key == name);
+        found.map_or("", |(_, value)| value)
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Form {
+    type Rejection = std::convert::Infallible;
+
+    /// The guard has read it, because the CSRF token is in it.
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Form, Self::Rejection> {
+        Ok(parts.extensions.get().cloned().unwrap_or_default())
+    }
+}

@@ -1,0 +1,285 @@
+//! What lies around every page: who asks, who may, the headers, and errors told as pages.
+
+use std::net::SocketAddr;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use askama::Template;
+use axum::extract::{ConnectInfo, OriginalUri, Request, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Redirect, Response};
+use futures_util::FutureExt;
+use uuid::Uuid;
+
+use super::desk::{self, BROWSER, Desk, SAID, SESSION, VISITOR};
+use super::{Access, csrf};
+use crate::app::App;
+use crate::auth::{self, Visit};
+use crate::error::{Error, Result};
+use crate::extract::{BodyTime, Deadline};
+
+/// What a page may do: nothing but show itself, our style, our script and our pictures, and send forms back to us.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; \
+                      connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+
+/// A year. Not for names below ours, which may be others'.
+const HSTS: &str = "max-age=31536000";
+
+/// Makes the [`Desk`] of a request, and tells what fails in it as a page.
+pub async fn enter(State(app): State<App>, mut request: Request, next: Next) -> Response {
+    let shown = request.uri().path().starts_with("/assets/");
+    let limit = app.config.request_timeout;
+    let nobody = Desk::nobody(&app, &request);
+    let arriving = arrive(&app, nobody.clone(), request.headers().clone());
+    let (desk, fresh) = match tokio::time::timeout(limit, arriving).await {
+        Ok(Ok(arrived)) => arrived,
+        Ok(Err(error)) => return finish(&nobody, error.into_response()),
+        Err(_) => return finish(&nobody, too_long().into_response()),
+    };
+    request.extensions_mut().insert(desk.clone());
+    // A caller who takes longer to say what they want is no outage of ours.
+    request.extensions_mut().insert(BodyTime(limit / 2));
+    let deadline = Deadline::new(limit);
+    request.extensions_mut().insert(deadline.clone());
+    let answered = AssertUnwindSafe(next.run(request)).catch_unwind();
+    let response = tokio::select! {
+        answer = answered => answer.unwrap_or_else(|_| {
+            Error::Internal(anyhow::anyhow!("a page panicked")).into_response()
+        }),
+        () = deadline.passed() => too_long().into_response(),
+    };
+    let mut response = finish(&desk, response);
+    if !shown {
+        if let Some(visitor) = fresh {
+            desk.set_cookie(&mut response, VISITOR, &visitor, None);
+        }
+        let pages = response.status() != StatusCode::SEE_OTHER;
+        if desk.said.is_some() && pages {
+            desk.forget_cookie(&mut response, SAID);
+        }
+    }
+    response
+}
+
+/// Who asks, and how they are known to us: the visitor's cookie is new where there was none.
+async fn arrive(app: &App, mut desk: Desk, headers: HeaderMap) -> Result<(Desk, Option<String>)> {
+    if let Some(token) = Desk::cookie(app, &headers, SESSION) {
+        desk.keeper = auth::find_session(&mut *app.db.acquire().await?, &token).await?;
+    }
+    let mut fresh = None;
+    let whose = match &desk.keeper {
+        Some(keeper) => keeper.session.to_string(),
+        None => match visitor(app, &headers) {
+            Some(visitor) => visitor,
+            None => {
+                let visitor = Uuid::new_v4().to_string();
+                fresh = Some(app.signer.sign(VISITOR, &visitor));
+                visitor
+            }
+        },
+    };
+    desk.csrf = csrf::token(&app.signer, &whose);
+    Ok((desk, fresh))
+}
+
+/// The name that we gave to a browser in which nobody is signed in.
+fn visitor(app: &App, headers: &HeaderMap) -> Option<String> {
+    let signed = Desk::cookie(app, headers, VISITOR)?;
+    app.signer.verify(VISITOR, &signed).map(str::to_owned)
+}
+
+impl Desk {
+    /// The desk of somebody whom we do not know.
+    fn nobody(app: &App, request: &Request) -> Desk {
+        let headers = request.headers();
+        let text = |name: &HeaderName| {
+            let value = headers.get(name).and_then(|value| value.to_str().ok());
+            value.unwrap_or_default()
+        };
+        let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
+        let peer = peer.map_or(std::net::Ipv4Addr::UNSPECIFIED.into(), |peer| peer.0.ip());
+        let path = request.extensions().get::<OriginalUri>();
+        let path = path.and_then(|uri| uri.path_and_query().map(ToString::to_string));
+        Desk {
+            keeper: None,
+            csrf: String::new(),
+            path: path.unwrap_or_default(),
+            visit: Visit {
+                address: app.config.client_address(peer, headers),
+                browser: text(&header::USER_AGENT).chars().take(300).collect(),
+                known: Desk::cookie(app, headers, BROWSER),
+            },
+            said: desk::said(app, headers),
+            request_id: headers
+                .get("x-request-id")
+                .and_then(|id| id.to_str().ok())
+                .map(str::to_owned),
+            app: app.clone(),
+        }
+    }
+}
+
+/// Lets in who may come in; and to a change, only who asks for it by a page of ours.
+pub async fn guard(access: Access, request: Request, next: Next) -> Result<Response> {
+    let desk: Desk = request
+        .extensions()
+        .get()
+        .cloned()
+        .ok_or_else(|| anyhow::anyhow!("a page outside of the frame"))?;
+    let app = &desk.app;
+    if csrf::is_foreign(&app.config, request.method(), request.headers()) {
+        return Err(csrf::stale());
+    }
+    if !access.lets_in(desk.keeper.as_ref()) {
+        let whole = desk.keeper.as_ref().is_some_and(|keeper| !keeper.halfway);
+        let way = match (access, &desk.keeper) {
+            (Access::Owner, Some(_)) if whole => return Err(owners_only()),
+            (Access::Halfway, Some(_)) => super::ROOT.to_owned(),
+            (_, Some(_)) => "/admin/second-factor".to_owned(),
+            (_, None) => sign_in_for(request.method(), &desk.path),
+        };
+        return Ok(away(request.headers(), &way));
+    }
+    if request.method() != Method::POST {
+        return Ok(next.run(request).await);
+    }
+    let whose = match &desk.keeper {
+        Some(keeper) => keeper.session.to_string(),
+        // Without the cookie no token can be right.
+        None => visitor(app, request.headers()).ok_or_else(csrf::stale)?,
+    };
+    let request = csrf::check(&app.signer, &whose, request).await?;
+    Ok(next.run(request).await)
+}
+
+/// Where to sign in, and what to open then.
+fn sign_in_for(method: &Method, path: &str) -> String {
+    if *method == Method::GET && path != super::ROOT {
+        let path: String = url::form_urlencoded::byte_serialize(path.as_bytes()).collect();
+        format!("/admin/sign-in?next={path}")
+    } else {
+        "/admin/sign-in".to_owned()
+    }
+}
+
+/// Sends the browser to another page: the whole of it, even where htmx asked for a part.
+fn away(headers: &HeaderMap, path: &str) -> Response {
+    if headers.contains_key("hx-request") {
+        let path = HeaderValue::from_str(path).unwrap_or(HeaderValue::from_static("/admin"));
+        let header = [(HeaderName::from_static("hx-redirect"), path)];
+        return (StatusCode::UNAUTHORIZED, header).into_response();
+    }
+    Redirect::to(path).into_response()
+}
+
+fn owners_only() -> Error {
+    Error::Refused(
+        StatusCode::FORBIDDEN,
+        "owners_only",
+        "This room is the owner's.".to_owned(),
+    )
+}
+
+fn too_long() -> Error {
+    Error::Unavailable("timeout", anyhow::anyhow!("the request took too long"))
+}
+
+pub async fn method_not_allowed(method: Method) -> Error {
+    Error::Refused(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "method_not_allowed",
+        format!("This page knows no {method}."),
+    )
+}
+
+/// Tells an error as a page, and sets the headers of all.
+fn finish(desk: &Desk, response: Response) -> Response {
+    let told = response.extensions().get::<Arc<Error>>().cloned();
+    let mut response = match told {
+        Some(error) => tell(desk, &error, response),
+        None => response,
+    };
+    let headers = response.headers_mut();
+    for (name, value) in [
+        (header::CONTENT_SECURITY_POLICY, POLICY),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::X_FRAME_OPTIONS, "DENY"),
+        // A form of a page without referrer says that it comes from nowhere.
+        (header::REFERRER_POLICY, "same-origin"),
+        (
+            HeaderName::from_static("permissions-policy"),
+            "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
+        ),
+        (
+            HeaderName::from_static("cross-origin-opener-policy"),
+            "same-origin",
+        ),
+        (
+            HeaderName::from_static("cross-origin-resource-policy"),
+            "same-origin",
+        ),
+        (HeaderName::from_static("x-robots-tag"), "noindex, nofollow"),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    if desk.app.config.is_https() {
+        let hsts = HeaderValue::from_static(HSTS);
+        headers.insert(header::STRICT_TRANSPORT_SECURITY, hsts);
+    }
+    headers
+        .entry(header::CACHE_CONTROL)
+        .or_insert(HeaderValue::from_static("no-store"));
+    response
+}
+
+#[derive(Template)]
+#[template(path = "error.html", config = "src/admin/askama.toml")]
+struct ErrorPage<'a> {
+    desk: &'a Desk,
+    title: &'static str,
+    text: String,
+}
+
+/// The page of an error. Where not even that can be made, the plain answer stands.
+fn tell(desk: &Desk, error: &Error, plain: Response) -> Response {
+    let status = plain.status();
+    let (title, text) = match error {
+        Error::NotFound(_) => (
+            "There is no such page",
+            "It may have been moved, or the address is not right.".to_owned(),
+        ),
+        Error::Invalid(faults) => {
+            let faults: Vec<String> = faults
+                .iter()
+                .map(|fault| format!("{} {}.", fault.field, fault.message))
+                .collect();
+            ("That was not right", faults.join(" "))
+        }
+        Error::Refused(StatusCode::FORBIDDEN, _, sentence) => ("Not allowed", sentence.clone()),
+        Error::Refused(_, _, sentence) => ("That did not work", sentence.clone()),
+        Error::Conflict(_, sentence) => ("That cannot be done", sentence.clone()),
+        Error::Unavailable(..) => (
+            "One moment, please",
+            "The shop is briefly unavailable. Nothing was changed; try again in a moment."
+                .to_owned(),
+        ),
+        _ => (
+            "Something went wrong",
+            "The fault is on our side, and the log has it.".to_owned(),
+        ),
+    };
+    let page = ErrorPage { desk, title, text };
+    match desk.show(&page) {
+        Ok(mut page) => {
+            *page.status_mut() = status;
+            for name in [header::RETRY_AFTER, header::ALLOW] {
+                if let Some(value) = plain.headers().get(&name) {
+                    page.headers_mut().insert(name, value.clone());
+                }
+            }
+            page
+        }
+        Err(_) => plain,
+    }
+}

@@ -1,0 +1,187 @@
+//! The shopkeeper's desk: pages made on the server, for a phone or a laptop, that work without JavaScript.
+//!
+//! A page is a handler, a template that extends `frame.html`, and a line in [`doors`]; a room of its own also has a line
+//! in [`ROOMS`]. Who may come in is said in the table and checked before the handler runs, and so is the CSRF token of
+//! every form. Handlers fail with our ordinary [`Error`]; the frame tells it as a page.
+mod account;
+mod assets;
+mod audit_log;
+mod chart;
+mod csrf;
+mod desk;
+mod form;
+mod frame;
+mod orders;
+mod sign_in;
+mod today;
+mod tokens;
+mod users;
+
+pub use desk::Desk;
+pub use form::Form;
+
+use axum::Router;
+use axum::handler::Handler;
+use axum::http::Method;
+use axum::middleware::{from_fn, from_fn_with_state};
+use axum::routing::{MethodRouter, get, post};
+use tower_http::compression::CompressionLayer;
+
+use crate::app::App;
+use crate::auth::{Keeper, Role};
+use crate::error::Error;
+
+/// Where the desk lies.
+const ROOT: &str = "/admin";
+
+/// Who may come in at a door.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Whoever comes.
+    Anyone,
+    /// Who gave the password, and has yet to give the second factor.
+    Halfway,
+    /// Everybody who is signed in.
+    Staff,
+    Owner,
+}
+
+impl Access {
+    fn lets_in(self, keeper: Option<&Keeper>) -> bool {
+        match (self, keeper) {
+            (Access::Anyone, _) => true,
+            (_, None) => false,
+            (Access::Halfway, Some(keeper)) => keeper.halfway,
+            (Access::Staff, Some(keeper)) => !keeper.halfway,
+            (Access::Owner, Some(keeper)) => !keeper.halfway && keeper.role == Role::Owner,
+        }
+    }
+}
+
+/// A way into the desk. There is none that is not in [`doors`].
+pub struct Door {
+    pub method: Method,
+    pub path: &'static str,
+    pub access: Access,
+    handler: MethodRouter<App>,
+}
+
+/// A page.
+fn page<T: 'static>(path: &'static str, access: Access, handler: impl Handler<T, App>) -> Door {
+    Door {
+        method: Method::GET,
+        path,
+        access,
+        handler: get(handler),
+    }
+}
+
+/// A change, made by a form.
+fn act<T: 'static>(path: &'static str, access: Access, handler: impl Handler<T, App>) -> Door {
+    Door {
+        method: Method::POST,
+        path,
+        access,
+        handler: post(handler),
+    }
+}
+
+/// Every door of the desk, who may come in, and what is behind it.
+#[rustfmt::skip]
+pub fn doors() -> Vec<Door> {
+    use Access::{Anyone, Halfway, Owner, Staff};
+    vec![
+        page("/admin/assets/{name}", Anyone, assets::serve.layer(CompressionLayer::new())),
+        page("/admin/sign-in", Anyone, sign_in::show),
+        act("/admin/sign-in", Anyone, sign_in::submit),
+        page("/admin/second-factor", Halfway, sign_in::show_second_factor),
+        act("/admin/second-factor", Halfway, sign_in::submit_second_factor),
+        act("/admin/sign-out", Anyone, sign_in::sign_out),
+
+        page("/admin", Staff, today::show),
+        page("/admin/orders", Staff, orders::list),
+        page("/admin/orders/{id}", Staff, orders::show),
+
+        page("/admin/account", Staff, account::show),
+        act("/admin/account/password", Staff, account::change_password),
+        act("/admin/account/second-factor", Staff, account::enrol),
+        page("/admin/account/second-factor", Staff, account::set_up),
+        act("/admin/account/second-factor/confirm", Staff, account::confirm),
+        act("/admin/account/second-factor/turn-off", Staff, account::turn_off),
+        act("/admin/account/recovery-codes", Staff, account::renew_codes),
+        act("/admin/account/sessions/end", Staff, account::end_session),
+        act("/admin/account/sign-out-everywhere", Staff, account::sign_out_everywhere),
+
+        page("/admin/users", Owner, users::list),
+        act("/admin/users", Owner, users::create),
+        page("/admin/users/{id}", Owner, users::show),
+        act("/admin/users/{id}/role", Owner, users::set_role),
+        act("/admin/users/{id}/disable", Owner, users::disable),
+        act("/admin/users/{id}/enable", Owner, users::enable),
+        act("/admin/users/{id}/password", Owner, users::reset_password),
+        act("/admin/users/{id}/second-factor/turn-off", Owner, users::turn_off_second_factor),
+        page("/admin/tokens", Owner, tokens::list),
+        act("/admin/tokens", Owner, tokens::create),
+        act("/admin/tokens/{id}/revoke", Owner, tokens::revoke),
+        page("/admin/audit", Owner, audit_log::list),
+    ]
+}
+
+/// A place in the navigation.
+pub struct Room {
+    pub path: &'static str,
+    pub name: &'static str,
+    /// Lines in a square of 24 by 24.
+    pub icon: &'static str,
+    pub access: Access,
+}
+
+/// The navigation, in its order. A phone has the first three at the thumb, the others behind a menu.
+#[rustfmt::skip]
+pub const ROOMS: &[Room] = &[
+    Room { path: "/admin", name: "Today", access: Access::Staff, icon: "M4 11l8-7 8 7v9h-5v-6h-6v6H4z" },
+    Room { path: "/admin/orders", name: "Orders", access: Access::Staff, icon: "M4 8l8-4 8 4v8l-8 4-8-4zM4 8l8 4 8-4M12 12v8" },
+    Room { path: "/admin/account", name: "My account", access: Access::Staff, icon: "M12 12a4 4 0 100-8 4 4 0 000 8zM4 21c0-4 4-6 8-6s8 2 8 6" },
+    Room { path: "/admin/users", name: "Users", access: Access::Owner, icon: "M9 11a3.5 3.5 0 100-7 3.5 3.5 0 000 7zM2 20c0-4 3-6 7-6s7 2 7 6M16 4.5a3.5 3.5 0 010 6.5M18 14.5c2.500.8 4 2.600 4 5.500" },
+    Room { path: "/admin/tokens", name: "Tokens", access: Access::Owner, icon: "M15 10a5 5 0 11-4.600-5M10.500 9.500L20 4M16 6l2 3" },
+    Room { path: "/admin/audit", name: "Audit log", access: Access::Owner, icon: "M6 3h9l4 4v14H6zM9 11h7M9 15h7M9 7h3" },
+];
+
+/// The desk's pages. They stay outside what the API allows to other origins (CORS), and are not compressed: each holds a
+/// CSRF token beside what somebody typed, and the length of the whole would tell of it.
+pub fn router(app: &App) -> Router {
+    let mut desk = Router::new();
+    for door in doors() {
+        let below = door
+            .path
+            .strip_prefix(ROOT)
+            .expect("all lie below the root");
+        let below = if below.is_empty() { "/" } else { below };
+        let guarded = door.handler.layer(from_fn(move |request, next| {
+            frame::guard(door.access, request, next)
+        }));
+        desk = desk.route(below, guarded);
+    }
+    let desk = desk
+        .fallback(async || Error::NotFound(""))
+        .method_not_allowed_fallback(frame::method_not_allowed)
+        .layer(from_fn_with_state(app.clone(), frame::enter))
+        .with_state(app.clone());
+    Router::new().nest(ROOT, desk)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_room_has_a_door_with_the_same_lock() {
+        let doors = doors();
+        for room in ROOMS {
+            let door = doors
+                .iter()
+                .find(|door| door.path == room.path && door.method == Method::GET);
+            assert_eq!(door.expect(room.path).access, room.access, "{}", room.path);
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! Orders: looking through them, and at one.
+
+use askama::Template;
+use axum::extract::State;
+use axum::response::Response;
+
+use super::desk::Desk;
+use crate::address::Address;
+use crate::app::App;
+use crate::error::Result;
+use crate::extract::{Path, Query};
+use crate::orders::{self, Order, OrderView, Shelf, Status, TimelineEntry};
+use crate::payments::{self, PaymentFacts, RefundFacts};
+
+const PAGE: i64 = 30;
+
+#[derive(Template)]
+#[template(path = "orders.html", config = "src/admin/askama.toml")]
+struct OrdersPage<'a> {
+    desk: &'a Desk,
+    shelf: Shelf,
+    shelves: Vec<Tab>,
+    search: String,
+    orders: Vec<Order>,
+    newer: Option<String>,
+    older: Option<String>,
+}
+
+/// A shelf, and how many orders wait there.
+struct Tab {
+    shelf: Shelf,
+    word: &'static str,
+    name: &'static str,
+    waiting: i64,
+}
+
+#[derive(Template)]
+#[template(path = "order.html", config = "src/admin/askama.toml")]
+struct OrderPage<'a> {
+    desk: &'a Desk,
+    view: OrderView,
+    /// The lines of the address label.
+    address: Vec<String>,
+    payments: Vec<PaymentFacts>,
+    refunds: Vec<RefundFacts>,
+}
+
+impl OrderPage<'_> {
+    /// Where Stripe shows a payment, or the sandbox in its place.
+    fn at_stripe(&self, payment: &str) -> String {
+        let config = &self.desk.app.config;
+        match config.stripe_secret_key.as_ref().map(|key| key.reveal()) {
+            None => "/sandbox/".to_owned(),
+            Some(key) if key.contains("_test_") => {
+                format!("https://dashboard.stripe.com/test/payments/{payment}")
+            }
+            Some(_) => format!("https://dashboard.stripe.com/payments/{payment}"),
+        }
+    }
+}
+
+/// A shelf as addresses and tabs have it.
+fn words(shelf: Shelf) -> (&'static str, &'static str) {
+    match shelf {
+        Shelf::ToPack => ("to-pack", "To pack"),
+        Shelf::Attention => ("attention", "To look at"),
+        Shelf::Shipped => ("shipped", "Shipped"),
+        Shelf::Delivered => ("delivered", "Delivered"),
+        Shelf::Refunded => ("refunded", "Refunded"),
+        Shelf::Unpaid => ("unpaid", "Being paid"),
+        Shelf::Closed => ("closed", "Not paid"),
+        Shelf::All => ("all", "All"),
+    }
+}
+
+/// A status as people read it, with what badges are coloured by.
+fn status(status: &Status) -> (&'static str, &'static str) {
+    match status {
+        Status::Pending => ("Being paid", "quiet"),
+        Status::Paid => ("To pack", "due"),
+        Status::Shipped => ("Shipped", "good"),
+        Status::Delivered => ("Delivered", "good"),
+        Status::Refunded => ("Refunded", "quiet"),
+        Status::Expired => ("Ran out", "quiet"),
+        Status::Cancelled => ("Cancelled", "quiet"),
+        Status::Failed => ("Failed", "quiet"),
+    }
+}
+
+/// An entry of the timeline as people read it.
+fn happened(entry: &TimelineEntry) -> &str {
+    match (entry.kind.as_str(), entry.to_status) {
+        ("placed", _) => "Placed",
+        (_, Some(Status::Paid)) => "Paid",
+        (_, Some(moved)) => status(&moved).0,
+        ("payment", _) => "Payment",
+        ("refund", _) => "Given back",
+        ("dispute", _) => "Dispute",
+        ("note", _) => "Note",
+        (kind, _) => kind,
+    }
+}
+
+/// `GET /admin/orders`
+pub async fn list(State(app): State<App>, desk: Desk, query: Query) -> Result<Response> {
+    let search: String = query
+        .get("search")
+        .unwrap_or_default()
+        .trim()
+        .replace('\0', "")
+        .chars()
+        .take(200)
+        .collect();
+    let asked = query.get("shelf").unwrap_or_default();
+    let shelf = Shelf::ALL
+        .into_iter()
+        .find(|shelf| words(*shelf).0 == asked)
+        // Who searches does not know where it stands.
+        .unwrap_or(if search.is_empty() {
+            Shelf::ToPack
+        } else {
+            Shelf::All
+        });
+    let page = query
+        .get("page")
+        .and_then(|page| page.parse().ok())
+        .filter(|page| (1..=100_000).contains(page))
+        .unwrap_or(1);
+    let mut conn = app.db.acquire().await?;
+    let (to_pack, attention) = orders::count_to_do(&mut conn).await?;
+    let wanted = (!search.is_empty()).then_some(search.as_str());
+    let mut found = orders::browse(&mut conn, shelf, wanted, PAGE + 1, (page - 1) * PAGE).await?;
+    let more = found.len() as i64 > PAGE;
+    found.truncate(usize::try_from(PAGE).expect("a small number"));
+    let link = |page: i64| {
+        let pairs = [
+            ("shelf", words(shelf).0),
+            ("search", &search),
+            ("page", &page.to_string()),
+        ];
+        let query = url::form_urlencoded::Serializer::new(String::new())
+            .extend_pairs(pairs.into_iter().filter(|(_, value)| !value.is_empty()))
+            .finish();
+        format!("/admin/orders?{query}")
+    };
+    let tab = |shelf| Tab {
+        shelf,
+        word: words(shelf).0,
+        name: words(shelf).1,
+        waiting: match shelf {
+            Shelf::ToPack => to_pack,
+            Shelf::Attention => attention,
+            _ => 0,
+        },
+    };
+    let page = OrdersPage {
+        desk: &desk,
+        shelf,
+        shelves: Shelf::ALL.map(tab).into(),
+        newer: (page > 1).then(|| link(page - 1)),
+        older: more.then(|| link(page + 1)),
+        orders: found,
+        search,
+    };
+    desk.show(&page)
+}
+
+/// `GET /admin/orders/{id}`: by id, or by number as `SB-1042`.
+pub async fn show(State(app): State<App>, desk: Desk, Path(id): Path<String>) -> Result<Response> {
+    let mut conn = app.db.acquire().await?;
+    let id = orders::resolve(&mut conn, &id).await?;
+    let view = orders::view(&mut conn, id).await?;
+    let (payments, refunds) = payments::of_order(&mut conn, id).await?;
+    let order = &view.order;
+    let mut address: Vec<String> = order
+        .shipping_name
+        .iter()
+        .chain(&order.customer_name)
+        .take(1)
+        .cloned()
+        .collect();
+    let kept = order.shipping_address.clone();
+    let kept: Option<Address> = kept.and_then(|kept| serde_json::from_value(kept).ok());
+    match kept {
+        Some(kept) => address.extend(kept.lines()),
+        // A name alone is no address.
+        None => address.clear(),
+    }
+    desk.show(&OrderPage {
+        desk: &desk,
+        view,
+        address,
+        payments,
+        refunds,
+    })
+}

@@ -1,0 +1,229 @@
+//! At the door: password, second factor, and out again.
+
+use std::time::Duration;
+
+use askama::Template;
+use axum::extract::State;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Redirect, Response};
+
+use super::desk::{BROWSER, Desk, SESSION};
+use super::form::Form;
+use crate::app::App;
+use crate::auth::{self, SignedIn};
+use crate::error::{Error, Result};
+use crate::extract::Query;
+
+/// How long we know a browser again, in seconds: a year. It opens nothing, so it may last.
+const KNOWN_FOR: i64 = 365 * 24 * 60 * 60;
+
+#[derive(Template)]
+#[template(path = "sign_in.html", config = "src/admin/askama.toml")]
+struct SignInPage<'a> {
+    desk: &'a Desk,
+    form: Form,
+    alert: Option<String>,
+    next: String,
+}
+
+#[derive(Template)]
+#[template(path = "second_factor.html", config = "src/admin/askama.toml")]
+struct SecondFactorPage<'a> {
+    desk: &'a Desk,
+    alert: Option<String>,
+    next: String,
+}
+
+/// `GET /admin/sign-in`
+pub async fn show(desk: Desk, query: Query) -> Result<Response> {
+    let next = next(query.get("next").unwrap_or_default());
+    if desk.keeper.as_ref().is_some_and(|keeper| !keeper.halfway) {
+        return Ok(Redirect::to(&next).into_response());
+    }
+    desk.show(&SignInPage {
+        desk: &desk,
+        form: Form::default(),
+        alert: None,
+        next,
+    })
+}
+
+/// `POST /admin/sign-in`: address and password. An address that is nobody's is answered as a wrong password is.
+pub async fn submit(State(app): State<App>, desk: Desk, form: Form) -> Result<Response> {
+    let (email, password) = (form.get("email"), form.secret("password"));
+    let next = next(&form.get("next"));
+    let outcome = auth::sign_in(&app, &email, &password, &desk.visit).await?;
+    let wrong = "That is not the right address and password.";
+    let (status, wait, alert) = match outcome {
+        SignedIn::Whole(token) => {
+            leave(&app, &desk).await?;
+            let mut response = Redirect::to(&next).into_response();
+            desk.keep_session(&mut response, &token);
+            let known = auth::known_browser(&app.signer, &email);
+            desk.set_cookie(&mut response, BROWSER, &known, Some(KNOWN_FOR));
+            return Ok(response);
+        }
+        SignedIn::Halfway(token) => {
+            leave(&app, &desk).await?;
+            let way = with_next("/admin/second-factor", &next);
+            let mut response = Redirect::to(&way).into_response();
+            desk.keep_session(&mut response, &token);
+            return Ok(response);
+        }
+        SignedIn::Wrong => (StatusCode::UNPROCESSABLE_ENTITY, None, wrong.to_owned()),
+        SignedIn::Wait(wait) => (StatusCode::TOO_MANY_REQUESTS, Some(wait), too_many(wait)),
+    };
+    let page = desk.show(&SignInPage {
+        desk: &desk,
+        form,
+        alert: Some(alert),
+        next,
+    })?;
+    Ok(refused(page, status, wait))
+}
+
+/// `GET /admin/second-factor`
+pub async fn show_second_factor(desk: Desk, query: Query) -> Result<Response> {
+    let next = next(query.get("next").unwrap_or_default());
+    desk.show(&SecondFactorPage {
+        desk: &desk,
+        alert: None,
+        next,
+    })
+}
+
+/// `POST /admin/second-factor`: a code of the app, or a recovery code.
+pub async fn submit_second_factor(
+    State(app): State<App>,
+    desk: Desk,
+    form: Form,
+) -> Result<Response> {
+    let next = next(&form.get("next"));
+    let keeper = desk.keeper()?;
+    let outcome = auth::check_second_factor(&app, keeper, &form.get("code"), &desk.visit).await?;
+    let (status, wait, alert) = match outcome {
+        SignedIn::Whole(token) | SignedIn::Halfway(token) => {
+            let mut response = Redirect::to(&next).into_response();
+            desk.keep_session(&mut response, &token);
+            let known = auth::known_browser(&app.signer, &keeper.email);
+            desk.set_cookie(&mut response, BROWSER, &known, Some(KNOWN_FOR));
+            return Ok(response);
+        }
+        SignedIn::Wrong => (
+            StatusCode::UNPROCESSABLE_ENTITY,
+            None,
+            "That code is not right, or was used already. The app shows a new one every half minute.".to_owned(),
+        ),
+        SignedIn::Wait(wait) => (
+            StatusCode::TOO_MANY_REQUESTS,
+            Some(wait),
+            too_many(wait),
+        ),
+    };
+    let page = desk.show(&SecondFactorPage {
+        desk: &desk,
+        alert: Some(alert),
+        next,
+    })?;
+    Ok(refused(page, status, wait))
+}
+
+/// `POST /admin/sign-out`: this browser's session ends. Safe to repeat.
+pub async fn sign_out(State(app): State<App>, desk: Desk) -> Result<Response> {
+    leave(&app, &desk).await?;
+    let mut response = desk.go_on("/admin/sign-in", "You are signed out.");
+    desk.forget_cookie(&mut response, SESSION);
+    Ok(response)
+}
+
+/// Ends the session that the browser came with, if it came with one.
+async fn leave(app: &App, desk: &Desk) -> Result<()> {
+    if let Some(keeper) = &desk.keeper {
+        let mut conn = app.db.acquire().await?;
+        auth::end_session(&mut conn, keeper.user, keeper.session).await?;
+    }
+    Ok(())
+}
+
+/// What to open after signing in: a page of the desk, never another site.
+fn next(path: &str) -> String {
+    let is_ours = path == super::ROOT || path.starts_with("/admin/") || path.starts_with("/admin?");
+    let is_plain = path.bytes().all(|b| b.is_ascii_graphic() && b != b'\\');
+    // Coming back to the door would be going round in circles.
+    let is_door = path.starts_with("/admin/sign-") || path.starts_with("/admin/second-factor");
+    if is_ours && is_plain && !is_door {
+        path.to_owned()
+    } else {
+        super::ROOT.to_owned()
+    }
+}
+
+fn with_next(path: &str, next: &str) -> String {
+    if next == super::ROOT {
+        return path.to_owned();
+    }
+    let next: String = url::form_urlencoded::byte_serialize(next.as_bytes()).collect();
+    format!("{path}?next={next}")
+}
+
+/// What who tried too often is told, here and wherever else a password is asked for.
+pub fn too_many(wait: Duration) -> String {
+    let time = match wait.as_secs() {
+        seconds @ ..=90 => format!("{seconds} seconds"),
+        seconds => format!("{} minutes", seconds.div_ceil(60)),
+    };
+    format!("Too many tries. Wait {time}, then try again.")
+}
+
+/// The same page with a status that says no.
+pub fn refused(mut page: Response, status: StatusCode, wait: Option<Duration>) -> Response {
+    *page.status_mut() = status;
+    if let Some(wait) = wait {
+        let seconds = HeaderValue::from(wait.as_secs().max(1));
+        page.headers_mut().insert(header::RETRY_AFTER, seconds);
+    }
+    page
+}
+
+/// Asks somebody who is in for their password again.
+///
+/// # Errors
+/// A fault of `field` for a wrong one, or after too many.
+pub async fn ask_password(app: &App, desk: &Desk, form: &Form, field: &'static str) -> Result<()> {
+    let keeper = desk.keeper()?;
+    match auth::check_password(app, keeper, &form.secret(field), &desk.visit).await? {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(Error::invalid(field, "is not your password")),
+        Err(wait) => Err(Error::invalid(field, too_many(wait))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn after_signing_in_a_page_of_the_desk_opens_and_no_other() {
+        for ours in [
+            "/admin",
+            "/admin/orders?shelf=all",
+            "/admin/orders/SB-1001",
+            "/admin?days=90",
+        ] {
+            assert_eq!(next(ours), ours);
+        }
+        for other in [
+            "",
+            "/",
+            "//evil.example",
+            "/adminevil",
+            "https://evil.example/admin/",
+            "/admin/\\evil",
+            "/admin/\nx",
+            "/admin/sign-out",
+            "javascript:alert(1)",
+        ] {
+            assert_eq!(next(other), "/admin", "{other:?}");
+        }
+    }
+}

@@ -1,0 +1,220 @@
+//! Today: what needs a hand, and how the shop does.
+
+use std::collections::BTreeMap;
+
+use askama::Template;
+use axum::extract::State;
+use axum::response::Response;
+use chrono::{Days, NaiveDate, Utc};
+
+use super::chart::{self, Chart};
+use super::desk::Desk;
+use crate::app::App;
+use crate::error::Result;
+use crate::extract::Query;
+use crate::money::Cents;
+use crate::orders::{self, BestSeller, Sales};
+use crate::products::{self, RunningOut};
+use crate::{jobs, payments};
+
+/// So few pieces left are worth a word.
+const LOW_STOCK: i32 = 2;
+
+/// How many names a list on this page has.
+const NAMES: i64 = 5;
+
+#[derive(Template)]
+#[template(path = "today.html", config = "src/admin/askama.toml")]
+struct TodayPage<'a> {
+    desk: &'a Desk,
+    to_do: Vec<ToDo>,
+    days: i32,
+    takings: Vec<Takings>,
+    chart: Chart,
+    first_day: String,
+    last_day: String,
+    /// The chart in words.
+    summary: String,
+    best_sellers: Vec<BestSeller>,
+    running_out: Vec<RunningOut>,
+}
+
+impl TodayPage<'_> {
+    const HEIGHT: i64 = chart::HEIGHT;
+}
+
+/// Something that waits for the shopkeeper.
+struct ToDo {
+    count: i64,
+    /// What it is, for one and for several.
+    words: (&'static str, &'static str),
+    /// Where it is done, if there is such a page.
+    path: Option<&'static str>,
+    is_trouble: bool,
+}
+
+/// What came in during a time.
+struct Takings {
+    name: &'static str,
+    /// In each currency, the most important first; nothing is `$0.00`.
+    amounts: Vec<String>,
+    orders: i64,
+}
+
+/// `GET /admin`
+pub async fn show(State(app): State<App>, desk: Desk, query: Query) -> Result<Response> {
+    let days: i32 = match query.get("days") {
+        Some("90") => 90,
+        _ => 30,
+    };
+    let zone = app.config.shop_time_zone;
+    let mut conn = app.db.acquire().await?;
+    let (to_pack, attention) = orders::count_to_do(&mut conn).await?;
+    let mut to_do = vec![
+        ToDo {
+            count: to_pack,
+            words: ("order to pack", "orders to pack"),
+            path: Some("/admin/orders"),
+            is_trouble: false,
+        },
+        ToDo {
+            count: attention,
+            words: ("order to look at", "orders to look at"),
+            path: Some("/admin/orders?shelf=attention"),
+            is_trouble: true,
+        },
+    ];
+    if desk.is_owner() {
+        to_do.push(ToDo {
+            count: payments::count_failed_events(&mut conn).await?,
+            words: (
+                "message of Stripe not obeyed",
+                "messages of Stripe not obeyed",
+            ),
+            path: None,
+            is_trouble: true,
+        });
+        to_do.push(ToDo {
+            count: jobs::count_failed(&mut conn).await?,
+            words: ("background job failed", "background jobs failed"),
+            path: None,
+            is_trouble: true,
+        });
+    }
+    to_do.retain(|to_do| to_do.count > 0);
+
+    let sales = orders::sales_by_day(&mut conn, zone, 90).await?;
+    let today = Utc::now().with_timezone(&zone).date_naive();
+    let currency = main_currency(&sales);
+    let since = |days: u64| today - Days::new(days - 1);
+    let first = since(days.unsigned_abs().into());
+    let takings = [
+        ("Today", today),
+        ("7 days", since(7)),
+        ("30 days", since(30)),
+        ("90 days", since(90)),
+    ]
+    .map(|(name, from)| takings(name, &sales, from, &currency))
+    .into();
+    let shown = takings_of(&sales, first, &currency);
+    let page = TodayPage {
+        desk: &desk,
+        to_do,
+        days,
+        takings,
+        chart: draw(&sales, first, today, &currency),
+        first_day: first.format("%-d %b").to_string(),
+        last_day: today.format("%-d %b").to_string(),
+        summary: format!(
+            "Takings of each of the last {days} days, together {}.",
+            shown.in_currency(&currency)
+        ),
+        best_sellers: orders::best_sellers(&mut conn, days, NAMES).await?,
+        running_out: products::running_out(&mut conn, LOW_STOCK, NAMES).await?,
+    };
+    desk.show(&page)
+}
+
+/// The currency in which most orders were paid.
+fn main_currency(sales: &[Sales]) -> String {
+    let mut orders: BTreeMap<&str, i64> = BTreeMap::new();
+    for day in sales {
+        *orders.entry(&day.currency).or_default() += day.orders;
+    }
+    let most = orders.into_iter().max_by_key(|(_, orders)| *orders);
+    most.map_or("usd", |(currency, _)| currency).to_owned()
+}
+
+fn takings_of(sales: &[Sales], from: NaiveDate, currency: &str) -> Cents {
+    let days = sales
+        .iter()
+        .filter(|day| day.day >= from && day.currency == currency);
+    days.fold(Cents::ZERO, |sum, day| sum.plus(day.takings).unwrap_or(sum))
+}
+
+fn takings(name: &'static str, sales: &[Sales], from: NaiveDate, main: &str) -> Takings {
+    let mut others: Vec<&str> = sales
+        .iter()
+        .filter(|day| day.day >= from && day.currency != main)
+        .map(|day| day.currency.as_str())
+        .collect();
+    others.sort_unstable();
+    others.dedup();
+    let currencies = std::iter::once(main).chain(others);
+    Takings {
+        name,
+        amounts: currencies
+            .map(|currency| takings_of(sales, from, currency).in_currency(currency))
+            .collect(),
+        orders: sales
+            .iter()
+            .filter(|day| day.day >= from)
+            .map(|day| day.orders)
+            .sum(),
+    }
+}
+
+fn draw(sales: &[Sales], first: NaiveDate, last: NaiveDate, currency: &str) -> Chart {
+    let of_day = |day: NaiveDate| {
+        let sold = sales
+            .iter()
+            .find(|sold| sold.day == day && sold.currency == currency);
+        let (takings, orders) = sold.map_or((Cents::ZERO, 0), |sold| (sold.takings, sold.orders));
+        let orders = match orders {
+            0 => "no orders".to_owned(),
+            1 => "1 order".to_owned(),
+            orders => format!("{orders} orders"),
+        };
+        let title = format!(
+            "{}: {}, {orders}",
+            day.format("%a %-d %b"),
+            takings.in_currency(currency)
+        );
+        (takings.0, title)
+    };
+    Chart::new(first.iter_days().take_while(|day| *day <= last).map(of_day))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn takings_keep_currencies_apart() {
+        let day = |day: u32, currency: &str, takings| Sales {
+            day: NaiveDate::from_ymd_opt(2026, 11, day).expect("a day"),
+            currency: currency.to_owned(),
+            orders: 2,
+            takings: Cents(takings),
+        };
+        let sales = [day(1, "usd", 100), day(2, "usd", 4700), day(2, "eur", 300)];
+        let from = sales[1].day;
+        assert_eq!(main_currency(&sales), "usd");
+        let takings = takings("7 days", &sales, from, "usd");
+        assert_eq!(takings.amounts, ["$47.00", "3.00 EUR"]);
+        assert_eq!(takings.orders, 4);
+        let chart = draw(&sales, sales[0].day, from, "usd");
+        assert_eq!(chart.bars.len(), 2);
+        assert_eq!(chart.bars[1].title, "Mon 2 Nov: $47.00, 2 orders");
+    }
+}

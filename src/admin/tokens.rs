@@ -1,0 +1,94 @@
+//! Tokens: what programs show to use the API.
+
+use askama::Template;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+
+use super::desk::Desk;
+use super::form::Form;
+use super::sign_in::refused;
+use super::users::ShownOnce;
+use crate::app::App;
+use crate::auth::{self, Scope, Token};
+use crate::error::{Error, Result};
+use crate::extract::Path;
+
+const BACK: (&str, &str) = ("/admin/tokens", "Tokens");
+
+#[derive(Template)]
+#[template(path = "tokens.html", config = "src/admin/askama.toml")]
+struct TokensPage<'a> {
+    desk: &'a Desk,
+    tokens: Vec<Token>,
+    form: Form,
+}
+
+impl TokensPage<'_> {
+    /// Each scope, and what it lets a program do.
+    fn scopes(&self) -> Vec<(&'static str, &'static str)> {
+        let what = |scope| match scope {
+            Scope::Catalogue => "see and change products and categories",
+            Scope::Stock => "change stock",
+            Scope::OrdersRead => "read orders, with their customers' addresses",
+            Scope::OrdersWrite => "record sales and ship orders",
+            Scope::CustomOrders => "see commissions and move them along",
+        };
+        Scope::ALL
+            .into_iter()
+            .map(|scope| (scope.as_str(), what(scope)))
+            .collect()
+    }
+}
+
+/// `GET /admin/tokens`
+pub async fn list(State(app): State<App>, desk: Desk) -> Result<Response> {
+    tokens(&app, &desk, Form::default()).await
+}
+
+async fn tokens(app: &App, desk: &Desk, form: Form) -> Result<Response> {
+    let faulty = form.is_faulty();
+    let page = desk.show(&TokensPage {
+        desk,
+        tokens: auth::list_tokens(&mut *app.db.acquire().await?).await?,
+        form,
+    })?;
+    Ok(if faulty {
+        refused(page, StatusCode::BAD_REQUEST, None)
+    } else {
+        page
+    })
+}
+
+/// `POST /admin/tokens`: makes one, shown this once.
+pub async fn create(State(app): State<App>, desk: Desk, form: Form) -> Result<Response> {
+    let made = async {
+        let scopes: Option<Vec<Scope>> = form.all("scope").into_iter().map(Scope::parse).collect();
+        let scopes = scopes.ok_or_else(|| Error::invalid("scopes", "are not all known"))?;
+        let mut tx = app.db.begin().await?;
+        let name = form.get("name");
+        let token = auth::create_token(&mut tx, &desk.actor()?, &name, &scopes).await?;
+        tx.commit().await?;
+        Ok(token)
+    };
+    match made.await {
+        Ok(token) => desk.show(&ShownOnce {
+            desk: &desk,
+            title: format!("The token {}", form.get("name")),
+            text: "It is shown this once. A program sends it as “Authorization: Bearer …”.",
+            secret: &token,
+            back: BACK,
+        }),
+        Err(error) => tokens(&app, &desk, form.refused(error)?).await,
+    }
+}
+
+/// `POST /admin/tokens/{id}/revoke`: the program that has it is shut out at once. Safe to repeat.
+pub async fn revoke(State(app): State<App>, desk: Desk, Path(id): Path<i64>) -> Result<Response> {
+    let mut tx = app.db.begin().await?;
+    if !auth::revoke_token(&mut tx, &desk.actor()?, id).await? {
+        return Err(Error::NotFound("Token"));
+    }
+    tx.commit().await?;
+    Ok(desk.go_on(BACK.0, "The token is revoked."))
+}

@@ -1,0 +1,190 @@
+//! Users: who may sign in to the desk, and as what.
+
+use askama::Template;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use uuid::Uuid;
+
+use super::desk::Desk;
+use super::form::Form;
+use super::sign_in::refused;
+use crate::app::App;
+use crate::auth::{self, Role, User};
+use crate::error::{Error, Result};
+use crate::extract::Path;
+use crate::ids::UserId;
+
+#[derive(Template)]
+#[template(path = "users.html", config = "src/admin/askama.toml")]
+struct UsersPage<'a> {
+    desk: &'a Desk,
+    users: Vec<User>,
+    me: UserId,
+    form: Form,
+}
+
+#[derive(Template)]
+#[template(path = "user.html", config = "src/admin/askama.toml")]
+struct UserPage<'a> {
+    desk: &'a Desk,
+    user: User,
+    is_me: bool,
+}
+
+/// What is shown once, because we keep only its hash.
+#[derive(Template)]
+#[template(path = "shown_once.html", config = "src/admin/askama.toml")]
+pub struct ShownOnce<'a> {
+    pub desk: &'a Desk,
+    pub title: String,
+    pub text: &'static str,
+    pub secret: &'a str,
+    /// The page to go on to, and its name.
+    pub back: (&'static str, &'static str),
+}
+
+const BACK: (&str, &str) = ("/admin/users", "Users");
+const PASS_IT_ON: &str =
+    "This is the password. It is shown this once: pass it on by a way that nobody reads along.";
+
+/// `GET /admin/users`
+pub async fn list(State(app): State<App>, desk: Desk) -> Result<Response> {
+    users(&app, &desk, Form::default()).await
+}
+
+async fn users(app: &App, desk: &Desk, form: Form) -> Result<Response> {
+    let faulty = form.is_faulty();
+    let page = desk.show(&UsersPage {
+        desk,
+        users: auth::list_users(&mut *app.db.acquire().await?).await?,
+        me: desk.keeper()?.user,
+        form,
+    })?;
+    Ok(if faulty {
+        refused(page, StatusCode::BAD_REQUEST, None)
+    } else {
+        page
+    })
+}
+
+/// `POST /admin/users`: makes a user; their password is shown this once.
+pub async fn create(State(app): State<App>, desk: Desk, form: Form) -> Result<Response> {
+    let password = auth::generate_password()?;
+    let made = async {
+        let role = Role::parse(&form.get("role"))
+            .ok_or_else(|| Error::invalid("role", "must be owner or staff"))?;
+        let hashed = auth::hash_password(&password, "password").await?;
+        let mut tx = app.db.begin().await?;
+        let email = form.get("email");
+        let user = auth::create_user(&mut tx, &desk.actor()?, &email, role, &hashed).await?;
+        tx.commit().await?;
+        Ok(user)
+    };
+    match made.await {
+        Ok(user) => desk.show(&ShownOnce {
+            desk: &desk,
+            title: format!("{} may sign in", user.email),
+            text: PASS_IT_ON,
+            secret: password.reveal(),
+            back: BACK,
+        }),
+        Err(error) => users(&app, &desk, form.refused(error)?).await,
+    }
+}
+
+/// `GET /admin/users/{id}`
+pub async fn show(State(app): State<App>, desk: Desk, Path(id): Path<Uuid>) -> Result<Response> {
+    let user = auth::find_user(&mut *app.db.acquire().await?, UserId(id))
+        .await?
+        .ok_or(Error::NotFound("User"))?;
+    let is_me = user.id == desk.keeper()?.user;
+    desk.show(&UserPage {
+        desk: &desk,
+        user,
+        is_me,
+    })
+}
+
+/// `POST /admin/users/{id}/role`
+pub async fn set_role(
+    State(app): State<App>,
+    desk: Desk,
+    Path(id): Path<Uuid>,
+    form: Form,
+) -> Result<Response> {
+    let role = Role::parse(&form.get("role"))
+        .ok_or_else(|| Error::invalid("role", "must be owner or staff"))?;
+    let id = others(&desk, id)?;
+    let mut tx = app.db.begin().await?;
+    let user = auth::set_role(&mut tx, &desk.actor()?, id, role).await?;
+    tx.commit().await?;
+    let said = format!("{} is {} now.", user.email, role.as_str());
+    Ok(desk.go_on(BACK.0, &said))
+}
+
+/// `POST /admin/users/{id}/disable`: their sessions end at once.
+pub async fn disable(State(app): State<App>, desk: Desk, Path(id): Path<Uuid>) -> Result<Response> {
+    let id = others(&desk, id)?;
+    let mut tx = app.db.begin().await?;
+    let user = auth::disable_user(&mut tx, &desk.actor()?, id).await?;
+    tx.commit().await?;
+    Ok(desk.go_on(BACK.0, &format!("{} is shut out.", user.email)))
+}
+
+/// `POST /admin/users/{id}/enable`
+pub async fn enable(State(app): State<App>, desk: Desk, Path(id): Path<Uuid>) -> Result<Response> {
+    let mut tx = app.db.begin().await?;
+    let user = auth::enable_user(&mut tx, &desk.actor()?, UserId(id)).await?;
+    tx.commit().await?;
+    Ok(desk.go_on(BACK.0, &format!("{} may sign in again.", user.email)))
+}
+
+/// `POST /admin/users/{id}/password`: a new one, shown this once; their sessions end.
+pub async fn reset_password(
+    State(app): State<App>,
+    desk: Desk,
+    Path(id): Path<Uuid>,
+) -> Result<Response> {
+    let id = others(&desk, id)?;
+    let password = auth::generate_password()?;
+    let hashed = auth::hash_password(&password, "password").await?;
+    let mut tx = app.db.begin().await?;
+    auth::set_password(&mut tx, &desk.actor()?, id, &hashed, None).await?;
+    let user = auth::find_user(&mut tx, id)
+        .await?
+        .ok_or(Error::NotFound("User"))?;
+    tx.commit().await?;
+    desk.show(&ShownOnce {
+        desk: &desk,
+        title: format!("A new password for {}", user.email),
+        text: PASS_IT_ON,
+        secret: password.reveal(),
+        back: BACK,
+    })
+}
+
+/// `POST /admin/users/{id}/second-factor/turn-off`: for who lost phone and recovery codes.
+pub async fn turn_off_second_factor(
+    State(app): State<App>,
+    desk: Desk,
+    Path(id): Path<Uuid>,
+) -> Result<Response> {
+    let id = others(&desk, id)?;
+    let mut tx = app.db.begin().await?;
+    let user = auth::turn_off_second_factor(&mut tx, &desk.actor()?, id).await?;
+    tx.commit().await?;
+    let said = format!("{} signs in with the password alone now.", user.email);
+    Ok(desk.go_on(BACK.0, &said))
+}
+
+/// Nobody shuts themselves out by a slip of the thumb, or gets round being asked for their own password.
+fn others(desk: &Desk, id: Uuid) -> Result<UserId> {
+    if desk.keeper()?.user == UserId(id) {
+        return Err(Error::Conflict(
+            "yourself",
+            "That is you. Your own account is changed under My account.".to_owned(),
+        ));
+    }
+    Ok(UserId(id))
+}

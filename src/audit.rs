@@ -1,0 +1,147 @@
+//! The audit log: who changed what at the desk or by a command, when, and how it was before. A change and its entry are
+//! one transaction.
+
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+use sqlx::PgConnection;
+
+use crate::error::Result;
+use crate::ids::UserId;
+
+/// Who makes a change, as the log and the timelines name them.
+#[derive(Clone, Debug)]
+pub struct Actor {
+    /// `user:ann@example.com`, or `console` for whoever runs a command.
+    pub name: String,
+    user: Option<UserId>,
+    request_id: Option<String>,
+}
+
+impl Actor {
+    /// Whoever can run a command on the shop's machine.
+    pub fn console() -> Actor {
+        Actor {
+            name: "console".to_owned(),
+            user: None,
+            request_id: None,
+        }
+    }
+
+    /// Somebody at the desk, in one of their requests.
+    pub fn user(id: UserId, email: &str, request_id: Option<String>) -> Actor {
+        Actor {
+            name: format!("user:{email}"),
+            user: Some(id),
+            request_id,
+        }
+    }
+}
+
+/// Writes a change down, inside its transaction. `action` is `subject.verb` (`user.disable`), `object` what was changed
+/// (`user:ann@example.com`); `before` and `after` are the facts that the change is about, null where there was or is
+/// nothing.
+pub async fn record(
+    conn: &mut PgConnection,
+    actor: &Actor,
+    action: &'static str,
+    object: &str,
+    before: Value,
+    after: Value,
+) -> Result<()> {
+    sqlx::query(
+        "insert into audit_log (actor, user_id, action, object, before, after, request_id)
+         values ($1, $2, $3, $4, $5, $6, $7)",
+    )
+    .bind(&actor.name)
+    .bind(actor.user)
+    .bind(action)
+    .bind(object)
+    .bind(without_secrets(before))
+    .bind(without_secrets(after))
+    .bind(&actor.request_id)
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Null is nothing. Callers hand over no secrets; should one forget, what bears a secret's name is not written down.
+fn without_secrets(mut facts: Value) -> Option<Value> {
+    const SECRETS: [&str; 6] = [
+        "code",
+        "hash",
+        "password",
+        "password_hash",
+        "secret",
+        "token",
+    ];
+    fn hide(facts: &mut Value) {
+        match facts {
+            Value::Object(fields) => {
+                for (name, value) in fields.iter_mut() {
+                    if SECRETS.contains(&name.as_str()) {
+                        *value = Value::from("…");
+                    } else {
+                        hide(value);
+                    }
+                }
+            }
+            Value::Array(list) => list.iter_mut().for_each(hide),
+            _ => {}
+        }
+    }
+    hide(&mut facts);
+    (!facts.is_null()).then_some(facts)
+}
+
+/// What was written down.
+#[derive(Debug, sqlx::FromRow)]
+pub struct Entry {
+    pub id: i64,
+    pub made_at: DateTime<Utc>,
+    pub actor: String,
+    pub action: String,
+    pub object: String,
+    pub before: Option<Value>,
+    pub after: Option<Value>,
+    pub request_id: Option<String>,
+}
+
+/// Entries older than the one named `before`, newest first. A search finds a part of actor, action or object.
+pub async fn list(
+    conn: &mut PgConnection,
+    search: Option<&str>,
+    before: Option<i64>,
+    limit: i64,
+) -> Result<Vec<Entry>> {
+    let entries = sqlx::query_as(
+        "select id, made_at, actor, action, object, before, after, request_id
+         from audit_log
+         where ($1::bigint is null or id < $1)
+           and ($2::text is null
+                or strpos(lower(actor || ' ' || action || ' ' || object), lower($2)) > 0)
+         order by id desc
+         limit $3",
+    )
+    .bind(before)
+    .bind(search)
+    .bind(limit)
+    .fetch_all(conn)
+    .await?;
+    Ok(entries)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn what_bears_a_secrets_name_is_not_written_down() {
+        let facts = json!({"email": "a@b", "password": "x", "more": [{"token": "y", "name": "z"}]});
+        assert_eq!(
+            without_secrets(facts),
+            Some(json!({"email": "a@b", "password": "…", "more": [{"token": "…", "name": "z"}]}))
+        );
+        assert_eq!(without_secrets(Value::Null), None);
+    }
+}

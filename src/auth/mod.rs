@@ -1,0 +1,44 @@
+//! Who may come in: users of the desk (password, second factor, sessions) and programs (tokens).
+//!
+//! Signing in takes two steps. The password opens a session halfway; the second factor, where there is one, opens it
+//! whole. Each step makes a token of its own, so nobody can plant a session before somebody signs in (fixation).
+mod password;
+mod second_factor;
+mod sessions;
+mod sign_in;
+mod throttle;
+mod tokens;
+mod users;
+
+pub use password::{Hashed, generate as generate_password, hash as hash_password};
+pub use second_factor::{
+    Setup, confirm as confirm_second_factor, enrol as enrol_second_factor, recovery_codes_left,
+    renew_recovery_codes, setup as second_factor_setup, turn_off as turn_off_second_factor,
+};
+pub use sessions::{
+    ABSOLUTE_LIMIT, IDLE_LIMIT, Keeper, Session, Token as SessionToken, end as end_session,
+    end_all as end_all_sessions, find as find_session, list as list_sessions,
+    rotate as rotate_session,
+};
+pub use sign_in::{
+    SignedIn, Visit, check_password, check_second_factor, known_browser, sign_in, sweep,
+};
+pub use tokens::{Admin, Scope, Token, create_token, list_tokens, revoke_token};
+pub use users::{
+    Role, User, any as any_user, create as create_user, create_first_owner,
+    disable as disable_user, enable as enable_user, find as find_user,
+    find_by_email as find_user_by_email, list as list_users, set_password, set_role,
+};
+
+/// Random bytes from the operating system.
+fn random<const N: usize>() -> crate::error::Result<[u8; N]> {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes)
+        .map_err(|error| anyhow::anyhow!("asking the system for random bytes: {error}"))?;
+    Ok(bytes)
+}
+
+fn sha256(text: &str) -> Vec<u8> {
+    use sha2::Digest;
+    sha2::Sha256::digest(text.as_bytes()).to_vec()
+}

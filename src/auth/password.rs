@@ -1,0 +1,138 @@
+//! Passwords: hashed slowly (Argon2id), off the threads that answer requests, a few at a time.
+
+use argon2::password_hash::phc::PasswordHash;
+use argon2::password_hash::{PasswordHasher, PasswordVerifier};
+use argon2::{Algorithm, Argon2, Params, Version};
+use tokio::sync::Semaphore;
+
+use super::random;
+use crate::config::Secret;
+use crate::error::{Error, Result};
+
+/// Memory in KiB, passes and lanes: OWASP's first choice for Argon2id where memory is short.
+///
+/// Source: <https://cheatsheetseries.owasp.org/cheatsheets/Password_Storage_Cheat_Sheet.html#argon2id>
+const COST: (u32, u32, u32) = (19 * 1024, 2, 1);
+
+/// Hashes at a time, each 19 MiB: a crowd at the door waits in line instead of taking the machine's memory.
+static HASHING: Semaphore = Semaphore::const_new(2);
+
+/// What stands in for an unknown account's hash. No password has it (it is all zeros), yet finding that out takes as
+/// long as for any other.
+const NOBODY: &str = "$argon2id$v=19$m=19456,t=2,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+
+/// Passwords are measured in characters. The least is what NIST asks for where a password may stand alone, less three: a
+/// second factor is offered, and tries are counted. The most keeps a try cheap to read.
+const LENGTH: std::ops::RangeInclusive<usize> = 12..=200;
+
+/// A password as it is kept.
+pub struct Hashed(pub(super) String);
+
+/// Hashes a new password.
+///
+/// # Errors
+/// A fault of `field` for one that is too short, too long, or too simple.
+pub async fn hash(password: &Secret, field: &'static str) -> Result<Hashed> {
+    if let Some(fault) = fault(password.reveal()) {
+        return Err(Error::invalid(field, fault));
+    }
+    let password = password.clone();
+    let hash = slowly(move || {
+        argon2()
+            .hash_password(password.reveal().as_bytes())
+            .map(|hash| hash.to_string())
+    })
+    .await?;
+    let hash = hash.map_err(|error| anyhow::anyhow!("hashing a password: {error}"))?;
+    Ok(Hashed(hash))
+}
+
+/// Whether this is the password; without a hash it never is, and takes the same time.
+pub(super) async fn verify(password: &Secret, hash: Option<String>) -> Result<bool> {
+    let password = password.clone();
+    slowly(move || {
+        let hash = hash.as_deref().unwrap_or(NOBODY);
+        PasswordHash::new(hash).is_ok_and(|hash| {
+            argon2()
+                .verify_password(password.reveal().as_bytes(), &hash)
+                .is_ok()
+        })
+    })
+    .await
+}
+
+/// A password that nobody guesses (100 bits), in groups that can be read aloud.
+pub fn generate() -> Result<Secret> {
+    // Twenty of 32 letters and digits that are not taken for one another.
+    const LETTERS: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
+    let mut text = String::new();
+    for (at, byte) in random::<20>()?.into_iter().enumerate() {
+        if at > 0 && at % 5 == 0 {
+            text.push('-');
+        }
+        text.push(char::from(LETTERS[usize::from(byte % 32)]));
+    }
+    Ok(Secret::new(text))
+}
+
+fn fault(password: &str) -> Option<&'static str> {
+    let length = password.chars().count();
+    if length < *LENGTH.start() {
+        return Some("must have at least 12 characters: a few words do well");
+    }
+    if length > *LENGTH.end() {
+        return Some("must have at most 200 characters");
+    }
+    let mut different: Vec<char> = password.chars().collect();
+    different.sort_unstable();
+    different.dedup();
+    (different.len() < 5).then_some("is too simple: use more different characters")
+}
+
+fn argon2() -> Argon2<'static> {
+    let (memory, passes, lanes) = COST;
+    let params = Params::new(memory, passes, lanes, None).expect("valid costs");
+    Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
+}
+
+async fn slowly<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
+    let permit = HASHING.acquire().await.expect("it is never closed");
+    let done = tokio::task::spawn_blocking(move || {
+        // Held until the work is done, even if whoever asked has gone away.
+        let _permit = permit;
+        work()
+    });
+    Ok(done.await.map_err(anyhow::Error::from)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_password_is_known_by_its_hash_and_nobody_has_one() {
+        let password = generate().expect("random bytes");
+        let hash = hash(&password, "password").await.expect("a hash").0;
+        assert!(
+            hash.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"),
+            "{hash}"
+        );
+        let (nobody, somebody) = (NOBODY.rsplit_once('$'), hash.rsplit_once('$'));
+        let shape = |hash: Option<(&str, &str)>| hash.map(|(head, tail)| (head.len(), tail.len()));
+        assert_eq!(shape(nobody), shape(somebody));
+        assert!(PasswordHash::new(NOBODY).is_ok(), "it is hashed like any");
+        let wrong = Secret::new("not this one");
+        assert!(verify(&password, Some(hash.clone())).await.expect("a try"));
+        assert!(!verify(&wrong, Some(hash)).await.expect("a try"));
+        assert!(!verify(&password, None).await.expect("a try"));
+    }
+
+    #[test]
+    fn passwords_are_long_and_not_of_one_letter() {
+        assert!(fault("short").is_some());
+        assert!(fault("aaaaaaaaaaaaaaaa").is_some());
+        assert!(fault(&"abcdef".repeat(40)).is_some());
+        assert_eq!(fault("correct horse battery"), None);
+        assert_eq!(fault("ein schönes Paßwort"), None);
+    }
+}

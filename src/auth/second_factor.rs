@@ -1,0 +1,387 @@
+//! The second factor: codes of an app on the phone (TOTP, RFC 6238), and recovery codes for when the phone is gone.
+//!
+//! A secret is derived of a key in the database and `SECRET_KEY`: who gets hold of the database alone has no codes.
+
+use hmac::{Hmac, KeyInit, Mac};
+use qrcodegen::{QrCode, QrCodeEcc};
+use serde_json::{Value, json};
+use sha1::Sha1;
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use super::users::{self, User};
+use super::{random, sha256};
+use crate::app::Signer;
+use crate::audit::{self, Actor};
+use crate::error::{Error, Result};
+use crate::ids::UserId;
+
+/// Seconds for which a code is shown.
+const PERIOD: i64 = 30;
+
+/// A code of the period before or after is taken, too: clocks differ, and typing takes time.
+const TOLERANCE: i64 = 1;
+
+const RECOVERY_CODES: usize = 10;
+
+/// RFC 4648, as in secrets that are typed into an app.
+const BASE32: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
+
+/// What an app on the phone must know. Shown until the first code has come back, then never again.
+pub struct Setup {
+    /// In groups of four, for typing.
+    pub secret: String,
+    /// What the QR code holds.
+    pub address: String,
+    /// The QR code: how many modules wide, and its dark ones as the path of an SVG with one unit each.
+    pub qr_size: i32,
+    pub qr_path: String,
+}
+
+/// Begins the set-up anew, under a new secret. A factor that counts already stays as it is.
+///
+/// # Errors
+/// 409 where there is a second factor.
+pub async fn enrol(conn: &mut PgConnection, user: UserId) -> Result<()> {
+    let begun =
+        sqlx::query("update users set factor_key = $2 where id = $1 and factor_since is null")
+            .bind(user)
+            .bind(Uuid::new_v4())
+            .execute(conn)
+            .await?;
+    if begun.rows_affected() == 0 {
+        return Err(Error::Conflict(
+            "second_factor_on",
+            "There is a second factor already.".to_owned(),
+        ));
+    }
+    Ok(())
+}
+
+/// The set-up that was begun and not confirmed, if there is one.
+pub async fn setup(
+    conn: &mut PgConnection,
+    signer: &Signer,
+    user: UserId,
+    shop: &str,
+) -> Result<Option<Setup>> {
+    let pending: Option<(String, Uuid)> = sqlx::query_as(
+        "select email, factor_key
+         from users
+         where id = $1
+           and factor_key is not null
+           and factor_since is null",
+    )
+    .bind(user)
+    .fetch_optional(conn)
+    .await?;
+    let Some((email, key)) = pending else {
+        return Ok(None);
+    };
+    let secret = base32(&secret(signer, key));
+    let escaped = |text: &str| -> String {
+        url::form_urlencoded::byte_serialize(text.as_bytes())
+            .collect::<String>()
+            .replace('+', "%20")
+    };
+    let (shop, email) = (escaped(shop), escaped(&email));
+    let address = format!("otpauth://totp/{shop}:{email}?secret={secret}&issuer={shop}");
+    let code = QrCode::encode_text(&address, QrCodeEcc::Medium)
+        .map_err(|error| anyhow::anyhow!("drawing a QR code: {error}"))?;
+    let mut qr_path = String::new();
+    for y in 0..code.size() {
+        for x in 0..code.size() {
+            if code.get_module(x, y) {
+                qr_path += &format!("M{x} {y}h1v1h-1z");
+            }
+        }
+    }
+    let groups: Vec<&str> = (0..secret.len())
+        .step_by(4)
+        .map(|at| &secret[at..at + 4])
+        .collect();
+    Ok(Some(Setup {
+        secret: groups.join(" "),
+        address,
+        qr_size: code.size(),
+        qr_path,
+    }))
+}
+
+/// From here on the second factor counts, because a first code came back. Returns the recovery codes, which are known
+/// this once.
+///
+/// # Errors
+/// A fault of `code` for a wrong one; 409 where nothing is being set up.
+pub async fn confirm(
+    conn: &mut PgConnection,
+    signer: &Signer,
+    actor: &Actor,
+    user: UserId,
+    code: &str,
+) -> Result<Vec<String>> {
+    let before = users::lock(conn, user, false).await?;
+    let (key, step, now) = factor(conn, user).await?;
+    let key = key
+        .filter(|_| !before.has_second_factor)
+        .ok_or(Error::Conflict(
+            "no_set_up",
+            "No second factor is being set up.".to_owned(),
+        ))?;
+    let step = matching(&secret(signer, key), &digits(code), now, step)
+        .ok_or_else(|| Error::invalid("code", "is not the one that the app shows now"))?;
+    sqlx::query("update users set factor_since = now(), factor_step = $2 where id = $1")
+        .bind(user)
+        .bind(step)
+        .execute(&mut *conn)
+        .await?;
+    users::record_factor(conn, actor, "user.set_second_factor", &before).await?;
+    new_recovery_codes(conn, user).await
+}
+
+/// Takes a code of the app, or a recovery code, each once. Null where the user has no such factor, or another code.
+pub(super) async fn take(
+    conn: &mut PgConnection,
+    signer: &Signer,
+    user: UserId,
+    code: &str,
+) -> Result<bool> {
+    let found = users::lock(conn, user, false).await?;
+    let (Some(key), last, now) = factor(conn, user).await? else {
+        return Ok(false);
+    };
+    if !found.has_second_factor || found.disabled_at.is_some() {
+        return Ok(false);
+    }
+    if let Some(step) = matching(&secret(signer, key), &digits(code), now, last) {
+        sqlx::query("update users set factor_step = $2 where id = $1")
+            .bind(user)
+            .bind(step)
+            .execute(conn)
+            .await?;
+        return Ok(true);
+    }
+    let used = sqlx::query("delete from recovery_codes where user_id = $1 and hash = $2")
+        .bind(user)
+        .bind(sha256(&plain(code)))
+        .execute(&mut *conn)
+        .await?;
+    if used.rows_affected() == 0 {
+        return Ok(false);
+    }
+    let left = recovery_codes_left(conn, user).await?;
+    let actor = Actor::user(user, &found.email, None);
+    let object = format!("user:{}", found.email);
+    let (before, after) = (
+        json!({"recovery_codes": left + 1}),
+        json!({"recovery_codes": left}),
+    );
+    audit::record(
+        conn,
+        &actor,
+        "user.use_recovery_code",
+        &object,
+        before,
+        after,
+    )
+    .await?;
+    Ok(true)
+}
+
+/// Turns the second factor off, and its recovery codes with it. Safe to repeat.
+///
+/// # Errors
+/// 404 for nobody.
+pub async fn turn_off(conn: &mut PgConnection, actor: &Actor, user: UserId) -> Result<User> {
+    let before = users::lock(conn, user, false).await?;
+    sqlx::query(
+        "with gone as (
+             delete from recovery_codes where user_id = $1
+         )
+         update users
+         set factor_key = null, factor_since = null
+         where id = $1",
+    )
+    .bind(user)
+    .execute(&mut *conn)
+    .await?;
+    if before.has_second_factor {
+        users::record_factor(conn, actor, "user.turn_off_second_factor", &before).await?;
+    }
+    Ok(before)
+}
+
+/// Ten new recovery codes; the old ones are worthless.
+///
+/// # Errors
+/// 409 where there is no second factor to recover.
+pub async fn renew_recovery_codes(
+    conn: &mut PgConnection,
+    actor: &Actor,
+    user: UserId,
+) -> Result<Vec<String>> {
+    let found = users::lock(conn, user, false).await?;
+    if !found.has_second_factor {
+        return Err(Error::Conflict(
+            "no_second_factor",
+            "There is no second factor to recover.".to_owned(),
+        ));
+    }
+    let object = format!("user:{}", found.email);
+    let codes = new_recovery_codes(conn, user).await?;
+    audit::record(
+        conn,
+        actor,
+        "user.renew_recovery_codes",
+        &object,
+        Value::Null,
+        Value::Null,
+    )
+    .await?;
+    Ok(codes)
+}
+
+pub async fn recovery_codes_left(conn: &mut PgConnection, user: UserId) -> Result<i64> {
+    let left = sqlx::query_scalar("select count(*) from recovery_codes where user_id = $1")
+        .bind(user)
+        .fetch_one(conn)
+        .await?;
+    Ok(left)
+}
+
+async fn new_recovery_codes(conn: &mut PgConnection, user: UserId) -> Result<Vec<String>> {
+    let mut codes = Vec::new();
+    for _ in 0..RECOVERY_CODES {
+        // 80 bits: guessing is hopeless, so a quick hash is enough.
+        let text = base32(&random::<10>()?).to_lowercase();
+        let groups: Vec<&str> = (0..text.len())
+            .step_by(4)
+            .map(|at| &text[at..at + 4])
+            .collect();
+        codes.push(groups.join("-"));
+    }
+    let hashes: Vec<Vec<u8>> = codes.iter().map(|code| sha256(&plain(code))).collect();
+    sqlx::query("delete from recovery_codes where user_id = $1")
+        .bind(user)
+        .execute(&mut *conn)
+        .await?;
+    sqlx::query(
+        "insert into recovery_codes (user_id, hash)
+         select $1, hash
+         from unnest($2::bytea[]) as made (hash)",
+    )
+    .bind(user)
+    .bind(hashes)
+    .execute(conn)
+    .await?;
+    Ok(codes)
+}
+
+/// The key, the step of the last code taken, and the time in seconds.
+async fn factor(conn: &mut PgConnection, user: UserId) -> Result<(Option<Uuid>, i64, i64)> {
+    let found = sqlx::query_as(
+        "select factor_key, factor_step, floor(extract(epoch from clock_timestamp()))::bigint
+         from users
+         where id = $1",
+    )
+    .bind(user)
+    .fetch_one(conn)
+    .await?;
+    Ok(found)
+}
+
+fn secret(signer: &Signer, key: Uuid) -> [u8; 20] {
+    let derived = signer.derive("second factor", &key.to_string());
+    let mut secret = [0; 20];
+    secret.copy_from_slice(&derived[..20]);
+    secret
+}
+
+/// The step whose code this is, if it is near enough and later than the last one taken.
+fn matching(secret: &[u8], code: &str, now: i64, last: i64) -> Option<i64> {
+    let current = now / PERIOD;
+    (current - TOLERANCE..=current + TOLERANCE)
+        .filter(|step| *step > last)
+        .find(|step| code_at(secret, *step) == code)
+}
+
+/// Source: <https://www.rfc-editor.org/rfc/rfc4226#section-5.3>
+fn code_at(secret: &[u8], step: i64) -> String {
+    let mut mac = Hmac::<Sha1>::new_from_slice(secret).expect("HMAC takes keys of any length");
+    mac.update(&step.to_be_bytes());
+    let hash = mac.finalize().into_bytes();
+    let at = usize::from(hash[19] & 0xf);
+    let number = u32::from_be_bytes([hash[at], hash[at + 1], hash[at + 2], hash[at + 3]]);
+    format!("{:06}", (number & 0x7fff_ffff) % 1_000_000)
+}
+
+fn base32(bytes: &[u8]) -> String {
+    let mut text = String::new();
+    let (mut buffer, mut bits) = (0_u32, 0);
+    for byte in bytes {
+        buffer = buffer << 8 | u32::from(*byte);
+        bits += 8;
+        while bits >= 5 {
+            bits -= 5;
+            text.push(char::from(BASE32[(buffer >> bits & 31) as usize]));
+        }
+    }
+    text
+}
+
+/// A code of the app as it may be typed: `123 456`.
+fn digits(code: &str) -> String {
+    code.chars().filter(|c| !c.is_whitespace()).collect()
+}
+
+/// A recovery code without what is there for the eye.
+fn plain(code: &str) -> String {
+    code.chars()
+        .filter(char::is_ascii_alphanumeric)
+        .map(|c| c.to_ascii_lowercase())
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Source: <https://www.rfc-editor.org/rfc/rfc6238#appendix-B>, the last six of its eight digits.
+    #[test]
+    fn codes_are_those_of_the_rfc() {
+        for (time, code) in [
+            (59, "287082"),
+            (1_111_111_109, "081804"),
+            (1_234_567_890, "005924"),
+            (20_000_000_000, "353130"),
+        ] {
+            assert_eq!(code_at(b"12345678901234567890", time / PERIOD), code);
+        }
+    }
+
+    #[test]
+    fn a_code_counts_in_its_neighbourhood_and_once() {
+        let secret = b"12345678901234567890";
+        let code = code_at(secret, 100);
+        let at = |step: i64, last: i64| matching(secret, &code, step * PERIOD, last);
+        assert_eq!(
+            (at(100, 0), at(99, 0), at(101, 0)),
+            (Some(100), Some(100), Some(100))
+        );
+        assert_eq!((at(98, 0), at(102, 0)), (None, None));
+        assert_eq!(
+            (at(100, 99), at(100, 100), at(101, 101)),
+            (Some(100), None, None)
+        );
+    }
+
+    /// Source: <https://www.rfc-editor.org/rfc/rfc4648#section-10>
+    #[test]
+    fn base32_is_that_of_the_rfc() {
+        assert_eq!(base32(b"fooba"), "MZXW6YTB");
+        assert_eq!(
+            base32(b"12345678901234567890"),
+            "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ"
+        );
+    }
+}

@@ -1,0 +1,190 @@
+//! Sessions of the desk: a browser holds 256 random bits, we keep their SHA-256.
+
+use std::fmt::Write;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use sqlx::PgConnection;
+
+use super::users::Role;
+use super::{random, sha256};
+use crate::audit::Actor;
+use crate::error::Result;
+use crate::ids::{SessionId, UserId};
+
+/// A session that nobody used for so long ends: a working day with its evening fits in, a phone left at the market does
+/// not stay open for a week.
+pub const IDLE_LIMIT: Duration = Duration::from_secs(12 * 60 * 60);
+
+/// However much it is used, a session ends after so long: whoever took it over unseen loses it, too, and the password
+/// is not forgotten.
+pub const ABSOLUTE_LIMIT: Duration = Duration::from_secs(14 * 24 * 60 * 60);
+
+/// How long the second factor may take after the password: time to find the phone.
+pub(super) const HALFWAY_LIMIT: Duration = Duration::from_secs(10 * 60);
+
+/// What a browser's cookie holds.
+pub struct Token(String);
+
+impl Token {
+    fn new() -> Result<Token> {
+        let mut text = String::new();
+        for byte in random::<32>()? {
+            write!(text, "{byte:02x}").expect("a text takes all");
+        }
+        Ok(Token(text))
+    }
+
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Somebody who is signed in, and by which session.
+#[derive(Clone, Debug, sqlx::FromRow)]
+pub struct Keeper {
+    pub session: SessionId,
+    pub user: UserId,
+    pub email: String,
+    pub role: Role,
+    /// The password was right; the second factor is still to come.
+    pub halfway: bool,
+}
+
+impl Keeper {
+    pub fn is_owner(&self) -> bool {
+        self.role == Role::Owner
+    }
+
+    /// As the audit log and the timelines name them, in this request.
+    pub fn actor(&self, request_id: Option<String>) -> Actor {
+        Actor::user(self.user, &self.email, request_id)
+    }
+}
+
+/// A session as its user sees it.
+#[derive(Debug, sqlx::FromRow)]
+pub struct Session {
+    pub id: SessionId,
+    pub address: String,
+    pub browser: String,
+    pub created_at: DateTime<Utc>,
+    pub seen_at: DateTime<Utc>,
+}
+
+/// Opens a session, under a new token always.
+pub(super) async fn open(
+    conn: &mut PgConnection,
+    user: UserId,
+    halfway: bool,
+    address: &str,
+    browser: &str,
+) -> Result<Token> {
+    let token = Token::new()?;
+    sqlx::query(
+        "insert into sessions (id, user_id, token_hash, halfway, address, browser)
+         values ($1, $2, $3, $4, $5, $6)",
+    )
+    .bind(SessionId::new())
+    .bind(user)
+    .bind(sha256(token.reveal()))
+    .bind(halfway)
+    .bind(address)
+    .bind(browser)
+    .execute(conn)
+    .await?;
+    Ok(token)
+}
+
+/// Who holds this token, if its session lives and they may still come in. That they were here is kept by the minute.
+pub async fn find(conn: &mut PgConnection, token: &str) -> Result<Option<Keeper>> {
+    let keeper = sqlx::query_as(
+        "with found as (
+             select s.id as session, s.user_id as user, u.email, u.role, s.halfway, s.seen_at
+             from sessions s
+             join users u on u.id = s.user_id
+             where s.token_hash = $1
+               and u.disabled_at is null
+               and s.seen_at > now() - make_interval(secs => $2)
+               and s.created_at > now() - make_interval(secs => case when s.halfway then $4 else $3 end)
+         ),
+         seen as (
+             update sessions
+             set seen_at = now()
+             where id = (select session from found where seen_at < now() - interval '1 minute')
+         )
+         select session, \"user\", email, role, halfway
+         from found",
+    )
+    .bind(sha256(token))
+    .bind(IDLE_LIMIT.as_secs_f64())
+    .bind(ABSOLUTE_LIMIT.as_secs_f64())
+    .bind(HALFWAY_LIMIT.as_secs_f64())
+    .fetch_optional(conn)
+    .await?;
+    Ok(keeper)
+}
+
+/// A user's living sessions, the last used first.
+pub async fn list(conn: &mut PgConnection, user: UserId) -> Result<Vec<Session>> {
+    let sessions = sqlx::query_as(
+        "select id, address, browser, created_at, seen_at
+         from sessions
+         where user_id = $1
+           and not halfway
+           and seen_at > now() - make_interval(secs => $2)
+           and created_at > now() - make_interval(secs => $3)
+         order by seen_at desc, id desc",
+    )
+    .bind(user)
+    .bind(IDLE_LIMIT.as_secs_f64())
+    .bind(ABSOLUTE_LIMIT.as_secs_f64())
+    .fetch_all(conn)
+    .await?;
+    Ok(sessions)
+}
+
+/// Gives a session a new token: the old one is worthless from now on.
+pub async fn rotate(conn: &mut PgConnection, id: SessionId) -> Result<Token> {
+    let token = Token::new()?;
+    sqlx::query("update sessions set token_hash = $2 where id = $1")
+        .bind(id)
+        .bind(sha256(token.reveal()))
+        .execute(conn)
+        .await?;
+    Ok(token)
+}
+
+/// Ends one session of a user. Safe to repeat.
+pub async fn end(conn: &mut PgConnection, user: UserId, id: SessionId) -> Result<()> {
+    sqlx::query("delete from sessions where id = $1 and user_id = $2")
+        .bind(id)
+        .bind(user)
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// Ends every session of a user, but for the one to keep. Safe to repeat.
+pub async fn end_all(conn: &mut PgConnection, user: UserId, keep: Option<SessionId>) -> Result<()> {
+    sqlx::query("delete from sessions where user_id = $1 and id is distinct from $2")
+        .bind(user)
+        .bind(keep)
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// Forgets the sessions that ran out.
+pub(super) async fn forget_old(conn: &mut PgConnection) -> Result<()> {
+    sqlx::query(
+        "delete from sessions
+         where seen_at < now() - make_interval(secs => $1)
+            or created_at < now() - make_interval(secs => $2)",
+    )
+    .bind(IDLE_LIMIT.as_secs_f64())
+    .bind(ABSOLUTE_LIMIT.as_secs_f64())
+    .execute(conn)
+    .await?;
+    Ok(())
+}

@@ -1,0 +1,215 @@
+//! Signing in: the password, then the second factor. Unknown and known accounts take the same way, get the same answer
+//! and take the same time.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use sqlx::PgConnection;
+use tracing::{info, warn};
+use uuid::Uuid;
+
+use super::sessions::{self, Keeper, Token};
+use super::throttle::{self, Step, Try};
+use super::{password, second_factor, sha256};
+use crate::app::{App, Signer};
+use crate::config::Secret;
+use crate::error::Result;
+use crate::ids::UserId;
+
+/// Where somebody tries to get in from.
+#[derive(Clone)]
+pub struct Visit {
+    pub address: IpAddr,
+    /// What the browser calls itself, for the list of sessions.
+    pub browser: String,
+    /// The cookie of a browser that has signed in before, as [`known_browser`] made it.
+    pub known: Option<String>,
+}
+
+/// What came of a try.
+pub enum SignedIn {
+    /// Come in; the browser keeps the token.
+    Whole(Token),
+    /// The second factor is still to come; the browser keeps the token until then.
+    Halfway(Token),
+    /// No such account, or another password or code.
+    Wrong,
+    /// Too many tries: come back after this time.
+    Wait(Duration),
+}
+
+/// Tries an address and a password.
+///
+/// # Errors
+/// Only the database's.
+pub async fn sign_in(app: &App, email: &str, password: &Secret, visit: &Visit) -> Result<SignedIn> {
+    let account = account(email);
+    let one = visit.of(app, Step::Password, &account);
+    let attempt = match throttle::admit(&app.db, &one.borrow()).await? {
+        Ok(attempt) => attempt,
+        Err(wait) => {
+            warn!("a try to sign in was put off: there were too many");
+            return Ok(SignedIn::Wait(wait));
+        }
+    };
+    let found: Option<(UserId, String)> = sqlx::query_as(
+        "select id, password_hash
+         from users
+         where lower(email) = lower($1)
+           and disabled_at is null",
+    )
+    .bind(email.trim().replace('\0', ""))
+    .fetch_optional(&app.db)
+    .await?;
+    let hash = found.as_ref().map(|(_, hash)| hash.clone());
+    let right = password::verify(password, hash).await?;
+    let Some((user, hash)) = found.filter(|_| right) else {
+        return Ok(SignedIn::Wrong);
+    };
+
+    let mut tx = app.db.begin().await?;
+    // Somebody may have been shut out, or their password changed, while it was checked.
+    let halfway: Option<bool> = sqlx::query_scalar(
+        "select factor_since is not null
+         from users
+         where id = $1
+           and password_hash = $2
+           and disabled_at is null
+         for share",
+    )
+    .bind(user)
+    .bind(hash)
+    .fetch_optional(&mut *tx)
+    .await?;
+    let Some(halfway) = halfway else {
+        return Ok(SignedIn::Wrong);
+    };
+    throttle::succeeded(&mut tx, attempt).await?;
+    let token = sessions::open(&mut tx, user, halfway, &one.address, &visit.browser).await?;
+    tx.commit().await?;
+    info!(%user, halfway, "signed in");
+    Ok(if halfway {
+        SignedIn::Halfway(token)
+    } else {
+        SignedIn::Whole(token)
+    })
+}
+
+/// Tries the second factor of somebody who is halfway in. Their session gives way to a new one, under a new token.
+///
+/// # Errors
+/// Only the database's.
+pub async fn check_second_factor(
+    app: &App,
+    keeper: &Keeper,
+    code: &str,
+    visit: &Visit,
+) -> Result<SignedIn> {
+    let account = account(&keeper.email);
+    let one = visit.of(app, Step::SecondFactor, &account);
+    let attempt = match throttle::admit(&app.db, &one.borrow()).await? {
+        Ok(attempt) => attempt,
+        Err(wait) => {
+            warn!(user = %keeper.user, "a second factor was put off: there were too many tries");
+            return Ok(SignedIn::Wait(wait));
+        }
+    };
+    let mut tx = app.db.begin().await?;
+    if !second_factor::take(&mut tx, &app.signer, keeper.user, code).await? {
+        return Ok(SignedIn::Wrong);
+    }
+    throttle::succeeded(&mut tx, attempt).await?;
+    sessions::end(&mut tx, keeper.user, keeper.session).await?;
+    let token = sessions::open(&mut tx, keeper.user, false, &one.address, &visit.browser).await?;
+    tx.commit().await?;
+    info!(user = %keeper.user, "gave the second factor");
+    Ok(SignedIn::Whole(token))
+}
+
+/// Asks somebody who is in for their password again, before something that a borrowed browser must not do. The tries
+/// are counted with those at the door.
+///
+/// # Errors
+/// Only the database's. `Ok(Err(_))`: too many tries, come back after this time.
+pub async fn check_password(
+    app: &App,
+    keeper: &Keeper,
+    password: &Secret,
+    visit: &Visit,
+) -> Result<std::result::Result<bool, Duration>> {
+    let account = account(&keeper.email);
+    let one = visit.of(app, Step::Password, &account);
+    let attempt = match throttle::admit(&app.db, &one.borrow()).await? {
+        Ok(attempt) => attempt,
+        Err(wait) => return Ok(Err(wait)),
+    };
+    let hash = sqlx::query_scalar("select password_hash from users where id = $1")
+        .bind(keeper.user)
+        .fetch_optional(&app.db)
+        .await?;
+    let right = password::verify(password, hash).await?;
+    if right {
+        throttle::succeeded(&mut *app.db.acquire().await?, attempt).await?;
+    }
+    Ok(Ok(right))
+}
+
+/// The value of a cookie by which we know this browser again when somebody signs in to this account: others' failures
+/// do not count against it.
+pub fn known_browser(signer: &Signer, email: &str) -> String {
+    let account = hex(&account(email));
+    signer.sign("browser", &format!("{account}.{}", Uuid::new_v4()))
+}
+
+/// Forgets tries and sessions that nothing looks at any more. Safe to repeat.
+///
+/// # Errors
+/// Only the database's.
+pub async fn sweep(conn: &mut PgConnection) -> Result<()> {
+    throttle::forget_old(conn).await?;
+    sessions::forget_old(conn).await
+}
+
+impl Visit {
+    fn of<'a>(&self, app: &App, step: Step, account: &'a [u8]) -> Counted<'a> {
+        let known = self.known.as_deref();
+        let browser = known
+            .and_then(|cookie| app.signer.verify("browser", cookie))
+            .and_then(|value| value.split_once('.'))
+            .filter(|(whose, _)| *whose == hex(account))
+            .and_then(|(_, browser)| browser.parse().ok());
+        Counted {
+            step,
+            account,
+            address: throttle::place(self.address),
+            browser,
+        }
+    }
+}
+
+/// A try as it is counted.
+struct Counted<'a> {
+    step: Step,
+    account: &'a [u8],
+    address: String,
+    browser: Option<Uuid>,
+}
+
+impl Counted<'_> {
+    fn borrow(&self) -> Try<'_> {
+        Try {
+            step: self.step,
+            account: self.account,
+            address: &self.address,
+            browser: self.browser,
+        }
+    }
+}
+
+fn account(email: &str) -> Vec<u8> {
+    sha256(&email.trim().to_lowercase())
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

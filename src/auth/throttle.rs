@@ -1,0 +1,246 @@
+//! How often somebody may try to get in. Counted in PostgreSQL, because the shop may run as many processes.
+//!
+//! Nobody can lock somebody else out: failures count against the account *and* the place they came from, never against
+//! the account alone. A place is an address or, better, a browser that has signed in to this account before: whoever
+//! shares the shopkeeper's address, or has worn out its limit, does not touch the shopkeeper's own browser.
+//!
+//! What this leaves open, guessing one password from thousands of addresses, is answered by the password: twelve
+//! characters at least, hashed slowly, and the second factor behind it.
+//!
+//! The one limit on an account alone is on second factors, which are short. Only who has the password comes that far,
+//! and known places stay free of it.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use sqlx::{PgConnection, PgPool};
+use uuid::Uuid;
+
+use crate::error::Result;
+
+/// So many failures in a row are a bad memory; from then on each doubles the wait.
+const FREE_TRIES: u32 = 5;
+
+const FIRST_WAIT: Duration = Duration::from_secs(30);
+
+/// The longest wait: at most four tries an hour, and the shopkeeper who forgot is not sent home for the day.
+const LONGEST_WAIT: Duration = Duration::from_secs(15 * 60);
+
+/// Failures of one address in an hour, whatever the account: one address does not go through a list of accounts.
+const PER_ADDRESS: i64 = 50;
+
+/// Failed second factors of one account in an hour, from wherever: of a million codes three are right at a time, so
+/// that a year of guessing with a known password and any number of addresses finds one less than once.
+const PER_ACCOUNT: i64 = 30;
+
+/// How long a success makes an address a known one.
+const KNOWN: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+
+/// How long a failure is remembered.
+const MEMORY: Duration = Duration::from_secs(60 * 60);
+
+/// What is tried.
+#[derive(Clone, Copy, PartialEq, Eq, sqlx::Type)]
+#[sqlx(type_name = "text", rename_all = "snake_case")]
+pub enum Step {
+    Password,
+    SecondFactor,
+}
+
+/// Who tries what, from where.
+pub struct Try<'a> {
+    pub step: Step,
+    /// The hash of the account's name, whether there is such an account or not.
+    pub account: &'a [u8],
+    pub address: &'a str,
+    /// A browser that has signed in to this account before.
+    pub browser: Option<Uuid>,
+}
+
+/// Lets somebody try, or says how long to wait. The try is written down as failed before it is made: tries at the same
+/// moment see one another.
+pub async fn admit(db: &PgPool, one: &Try<'_>) -> Result<std::result::Result<i64, Duration>> {
+    let mut tx = db.begin().await?;
+    // Accounts before addresses, everywhere.
+    sqlx::query(
+        "select pg_advisory_xact_lock(hashtextextended('account ' || encode($1, 'hex'), 0)),
+                pg_advisory_xact_lock(hashtextextended('address ' || $2, 0))",
+    )
+    .bind(one.account)
+    .bind(one.address)
+    .execute(&mut *tx)
+    .await?;
+    if let Some(wait) = count(&mut tx, one).await?.wait() {
+        return Ok(Err(wait));
+    }
+    let id = sqlx::query_scalar(
+        "insert into sign_in_attempts (step, account, address, browser)
+         values ($1, $2, $3, $4)
+         returning id",
+    )
+    .bind(one.step)
+    .bind(one.account)
+    .bind(one.address)
+    .bind(one.browser)
+    .fetch_one(&mut *tx)
+    .await?;
+    tx.commit().await?;
+    Ok(Ok(id))
+}
+
+/// The try came through.
+pub async fn succeeded(conn: &mut PgConnection, id: i64) -> Result<()> {
+    sqlx::query("update sign_in_attempts set succeeded = true where id = $1")
+        .bind(id)
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// Forgets what no limit looks at any more.
+pub async fn forget_old(conn: &mut PgConnection) -> Result<()> {
+    sqlx::query(
+        "delete from sign_in_attempts
+         where tried_at < now() - make_interval(secs => case when succeeded then $1 else $2 end)",
+    )
+    .bind(KNOWN.as_secs_f64())
+    .bind(MEMORY.as_secs_f64())
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// What stands against a try. Times are seconds.
+#[derive(sqlx::FromRow)]
+struct Count {
+    /// Failures in a row for this account at this place, and how long ago the last one was.
+    failures: i64,
+    since_last: f64,
+    /// How long until the address, and the account, have fewer failures than their limits; below zero: they have.
+    address_wait: f64,
+    account_wait: f64,
+    /// The account was signed in to from this address before, or by this browser.
+    known: bool,
+}
+
+impl Count {
+    fn wait(&self) -> Option<Duration> {
+        let own = u32::try_from(self.failures)
+            .unwrap_or(u32::MAX)
+            .checked_sub(FREE_TRIES)
+            .map_or(0.0, |more| {
+                let wait = FIRST_WAIT.saturating_mul(2_u32.saturating_pow(more));
+                wait.min(LONGEST_WAIT).as_secs_f64() - self.since_last
+            });
+        let others = if self.known {
+            0.0
+        } else {
+            self.address_wait.max(self.account_wait)
+        };
+        let wait = own.max(others);
+        (wait > 0.0).then(|| Duration::from_secs_f64(wait.ceil()))
+    }
+}
+
+async fn count(conn: &mut PgConnection, one: &Try<'_>) -> Result<Count> {
+    // `clock_timestamp`: the transaction may have waited for others, whose tries are counted here.
+    let count = sqlx::query_as(
+        "with here as (
+             select succeeded, tried_at
+             from sign_in_attempts
+             where account = $1
+               and step = $2
+               and tried_at > clock_timestamp() - make_interval(secs => $5)
+               and case when $4::uuid is null then browser is null and address = $3 else browser = $4 end
+         ),
+         failed as (
+             select tried_at
+             from here
+             where not succeeded
+               and tried_at > coalesce((select max(tried_at) from here where succeeded), '-infinity')
+         )
+         select (select count(*) from failed) as failures,
+                coalesce((select extract(epoch from clock_timestamp() - max(tried_at))::float8 from failed), 0)
+                    as since_last,
+                coalesce((select $5 - extract(epoch from clock_timestamp() - tried_at)::float8
+                          from sign_in_attempts
+                          where address = $3
+                            and not succeeded
+                          order by tried_at desc
+                          offset $6 - 1
+                          limit 1), 0) as address_wait,
+                coalesce((select $5 - extract(epoch from clock_timestamp() - tried_at)::float8
+                          from sign_in_attempts
+                          where account = $1
+                            and step = 'second_factor'
+                            and $2 = 'second_factor'
+                            and not succeeded
+                          order by tried_at desc
+                          offset $7 - 1
+                          limit 1), 0) as account_wait,
+                $4::uuid is not null or exists (
+                    select
+                    from sign_in_attempts
+                    where account = $1
+                      and address = $3
+                      and step = $2
+                      and succeeded
+                      and tried_at > clock_timestamp() - make_interval(secs => $8)) as known",
+    )
+    .bind(one.account)
+    .bind(one.step)
+    .bind(one.address)
+    .bind(one.browser)
+    .bind(MEMORY.as_secs_f64())
+    .bind(PER_ADDRESS)
+    .bind(PER_ACCOUNT)
+    .bind(KNOWN.as_secs_f64())
+    .fetch_one(conn)
+    .await?;
+    Ok(count)
+}
+
+/// The address as it is counted: of IPv6, whoever has one address has the 64 bits beside it, too.
+pub fn place(address: IpAddr) -> String {
+    match address.to_canonical() {
+        IpAddr::V4(address) => address.to_string(),
+        IpAddr::V6(address) => {
+            let network = address.to_bits() >> 64 << 64;
+            format!("{}/64", std::net::Ipv6Addr::from_bits(network))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wait(failures: i64, since_last: f64) -> Option<u64> {
+        let count = Count {
+            failures,
+            since_last,
+            address_wait: 0.0,
+            account_wait: -5.0,
+            known: false,
+        };
+        count.wait().map(|wait| wait.as_secs())
+    }
+
+    #[test]
+    fn after_five_failures_each_doubles_the_wait_up_to_a_quarter_of_an_hour() {
+        assert_eq!((wait(0, 0.0), wait(4, 0.0)), (None, None));
+        assert_eq!((wait(5, 0.0), wait(5, 29.5)), (Some(30), Some(1)));
+        assert_eq!(wait(5, 30.0), None);
+        assert_eq!((wait(6, 0.0), wait(7, 20.0)), (Some(60), Some(100)));
+        assert_eq!((wait(20, 0.0), wait(5000, 0.0)), (Some(900), Some(900)));
+    }
+
+    #[test]
+    fn an_ipv6_network_is_one_place() {
+        let place = |text: &str| place(text.parse().expect("an address"));
+        assert_eq!(place("203.0.113.7"), "203.0.113.7");
+        assert_eq!(place("::ffff:203.0.113.7"), "203.0.113.7");
+        assert_eq!(place("2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::/64");
+        assert_eq!(place("2001:db8:1:2::1"), place("2001:db8:1:2:ffff::1"));
+    }
+}

@@ -1,0 +1,368 @@
+//! Users of the desk. They are never deleted, only disabled: the audit log names them.
+
+use chrono::{DateTime, Utc};
+use serde_json::{Value, json};
+use sqlx::PgConnection;
+
+use super::password::Hashed;
+use super::sessions;
+use crate::audit::{self, Actor};
+use crate::error::{Error, Result};
+use crate::ids::{SessionId, UserId};
+
+/// What a user may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, sqlx::Type)]
+#[sqlx(type_name = "text", rename_all = "snake_case")]
+pub enum Role {
+    /// All.
+    Owner,
+    /// The shop's daily work: no users, no tokens, no refunds, no machine room.
+    Staff,
+}
+
+impl Role {
+    pub const ALL: [Role; 2] = [Role::Owner, Role::Staff];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Role::Owner => "owner",
+            Role::Staff => "staff",
+        }
+    }
+
+    pub fn parse(text: &str) -> Option<Role> {
+        Role::ALL.into_iter().find(|role| role.as_str() == text)
+    }
+}
+
+/// A user, without what is secret of them.
+#[derive(Clone, Debug, sqlx::FromRow)]
+pub struct User {
+    pub id: UserId,
+    pub email: String,
+    pub role: Role,
+    pub has_second_factor: bool,
+    pub created_at: DateTime<Utc>,
+    pub disabled_at: Option<DateTime<Utc>>,
+}
+
+impl User {
+    fn object(&self) -> String {
+        format!("user:{}", self.email)
+    }
+
+    fn facts(&self) -> Value {
+        json!({
+            "email": self.email,
+            "role": self.role.as_str(),
+            "disabled": self.disabled_at.is_some(),
+            "second_factor": self.has_second_factor,
+        })
+    }
+}
+
+/// The columns of a [`User`], in one place.
+macro_rules! columns {
+    () => {
+        "id, email, role, factor_since is not null as has_second_factor, created_at, disabled_at"
+    };
+}
+
+/// Makes a user.
+///
+/// # Errors
+/// A fault of `email` for what is none, or somebody's already.
+pub async fn create(
+    conn: &mut PgConnection,
+    actor: &Actor,
+    email: &str,
+    role: Role,
+    password: &Hashed,
+) -> Result<User> {
+    let email = email.trim();
+    if !is_address(email) {
+        return Err(Error::invalid("email", "is no email address"));
+    }
+    let made: Option<User> = sqlx::query_as(concat!(
+        "insert into users (id, email, role, password_hash)
+         values ($1, $2, $3, $4)
+         on conflict (lower(email)) do nothing
+         returning ",
+        columns!()
+    ))
+    .bind(UserId::new())
+    .bind(email)
+    .bind(role)
+    .bind(&password.0)
+    .fetch_optional(&mut *conn)
+    .await?;
+    let user = made.ok_or_else(|| Error::invalid("email", "is a user's already"))?;
+    audit::record(
+        conn,
+        actor,
+        "user.create",
+        &user.object(),
+        Value::Null,
+        user.facts(),
+    )
+    .await?;
+    Ok(user)
+}
+
+/// Makes the first owner. Nothing where there is any user already; of two processes at once, one makes it.
+pub async fn create_first_owner(
+    conn: &mut PgConnection,
+    email: &str,
+    password: &Hashed,
+) -> Result<Option<User>> {
+    // Waits for whoever is about to make one, and then sees it.
+    sqlx::query("lock table users in share row exclusive mode")
+        .execute(&mut *conn)
+        .await?;
+    if any(conn).await? {
+        return Ok(None);
+    }
+    let user = create(conn, &Actor::console(), email, Role::Owner, password).await?;
+    Ok(Some(user))
+}
+
+/// True once somebody may sign in, or might.
+pub async fn any(conn: &mut PgConnection) -> Result<bool> {
+    Ok(sqlx::query_scalar("select exists (select from users)")
+        .fetch_one(conn)
+        .await?)
+}
+
+fn is_address(email: &str) -> bool {
+    let whole = email
+        .split_once('@')
+        .is_some_and(|(name, host)| !name.is_empty() && !host.is_empty() && !host.contains('@'));
+    whole
+        && email.chars().count() <= 254
+        && !email.chars().any(|c| c.is_whitespace() || c.is_control())
+}
+
+/// All users, disabled ones too, by name.
+pub async fn list(conn: &mut PgConnection) -> Result<Vec<User>> {
+    let users = sqlx::query_as(concat!(
+        "select ",
+        columns!(),
+        "
+         from users
+         order by disabled_at is not null, lower(email)"
+    ))
+    .fetch_all(conn)
+    .await?;
+    Ok(users)
+}
+
+pub async fn find(conn: &mut PgConnection, id: UserId) -> Result<Option<User>> {
+    let user = sqlx::query_as(concat!(
+        "select ",
+        columns!(),
+        "
+         from users
+         where id = $1"
+    ))
+    .bind(id)
+    .fetch_optional(conn)
+    .await?;
+    Ok(user)
+}
+
+/// The user with this address, written in any case.
+pub async fn find_by_email(conn: &mut PgConnection, email: &str) -> Result<Option<User>> {
+    let user = sqlx::query_as(concat!(
+        "select ",
+        columns!(),
+        "
+         from users
+         where lower(email) = lower($1)"
+    ))
+    .bind(email.trim())
+    .fetch_optional(conn)
+    .await?;
+    Ok(user)
+}
+
+/// Gives a user another role. Safe to repeat.
+///
+/// # Errors
+/// 404 for nobody; 409 where the shop would be left without an owner.
+pub async fn set_role(
+    conn: &mut PgConnection,
+    actor: &Actor,
+    id: UserId,
+    role: Role,
+) -> Result<User> {
+    let before = lock(conn, id, role != Role::Owner).await?;
+    if before.role == role {
+        return Ok(before);
+    }
+    let after: User = sqlx::query_as(concat!(
+        "update users
+         set role = $2
+         where id = $1
+         returning ",
+        columns!()
+    ))
+    .bind(id)
+    .bind(role)
+    .fetch_one(&mut *conn)
+    .await?;
+    record(conn, actor, "user.set_role", &before, &after).await?;
+    Ok(after)
+}
+
+/// Shuts a user out at once: no sign-in, and every session of theirs ends. Safe to repeat.
+///
+/// # Errors
+/// 404 for nobody; 409 where the shop would be left without an owner.
+pub async fn disable(conn: &mut PgConnection, actor: &Actor, id: UserId) -> Result<User> {
+    let before = lock(conn, id, true).await?;
+    if before.disabled_at.is_some() {
+        return Ok(before);
+    }
+    let after: User = sqlx::query_as(concat!(
+        "update users
+         set disabled_at = now()
+         where id = $1
+         returning ",
+        columns!()
+    ))
+    .bind(id)
+    .fetch_one(&mut *conn)
+    .await?;
+    sessions::end_all(conn, id, None).await?;
+    record(conn, actor, "user.disable", &before, &after).await?;
+    Ok(after)
+}
+
+/// Lets a disabled user in again. Safe to repeat.
+///
+/// # Errors
+/// 404 for nobody.
+pub async fn enable(conn: &mut PgConnection, actor: &Actor, id: UserId) -> Result<User> {
+    let before = lock(conn, id, false).await?;
+    if before.disabled_at.is_none() {
+        return Ok(before);
+    }
+    let after: User = sqlx::query_as(concat!(
+        "update users
+         set disabled_at = null
+         where id = $1
+         returning ",
+        columns!()
+    ))
+    .bind(id)
+    .fetch_one(&mut *conn)
+    .await?;
+    record(conn, actor, "user.enable", &before, &after).await?;
+    Ok(after)
+}
+
+/// Gives a user a new password. Every session of theirs ends, but the one that is kept: that of whoever changes their
+/// own.
+///
+/// # Errors
+/// 404 for nobody.
+pub async fn set_password(
+    conn: &mut PgConnection,
+    actor: &Actor,
+    id: UserId,
+    password: &Hashed,
+    keep: Option<SessionId>,
+) -> Result<()> {
+    let user = lock(conn, id, false).await?;
+    sqlx::query("update users set password_hash = $2 where id = $1")
+        .bind(id)
+        .bind(&password.0)
+        .execute(&mut *conn)
+        .await?;
+    sessions::end_all(conn, id, keep).await?;
+    let object = user.object();
+    audit::record(
+        conn,
+        actor,
+        "user.set_password",
+        &object,
+        Value::Null,
+        Value::Null,
+    )
+    .await
+}
+
+/// Locks a user; and where they may stop being an owner all owners, in id order, one of whom must be left.
+pub(super) async fn lock(
+    conn: &mut PgConnection,
+    id: UserId,
+    may_leave_owners: bool,
+) -> Result<User> {
+    if may_leave_owners {
+        let owners: Vec<UserId> = sqlx::query_scalar(
+            "select id
+             from users
+             where role = 'owner'
+               and disabled_at is null
+             order by id
+             for update",
+        )
+        .fetch_all(&mut *conn)
+        .await?;
+        if owners == [id] {
+            return Err(Error::Conflict(
+                "last_owner",
+                "This is the only owner: make another one first.".to_owned(),
+            ));
+        }
+    }
+    let user = sqlx::query_as(concat!(
+        "select ",
+        columns!(),
+        "
+         from users
+         where id = $1
+         for update"
+    ))
+    .bind(id)
+    .fetch_optional(conn)
+    .await?;
+    user.ok_or(Error::NotFound("User"))
+}
+
+async fn record(
+    conn: &mut PgConnection,
+    actor: &Actor,
+    action: &'static str,
+    before: &User,
+    after: &User,
+) -> Result<()> {
+    let object = after.object();
+    audit::record(conn, actor, action, &object, before.facts(), after.facts()).await
+}
+
+/// Writes down that a user's second factor was set up, renewed or turned off.
+pub(super) async fn record_factor(
+    conn: &mut PgConnection,
+    actor: &Actor,
+    action: &'static str,
+    before: &User,
+) -> Result<()> {
+    let after = find(conn, before.id)
+        .await?
+        .ok_or(Error::NotFound("User"))?;
+    record(conn, actor, action, before, &after).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_have_a_name_and_a_host() {
+        assert!(is_address("ann@example.com") && is_address("shop@localhost"));
+        for bad in ["", "ann", "@x", "ann@", "a@b@c", "a b@c", "a@b\n"] {
+            assert!(!is_address(bad), "{bad:?}");
+        }
+    }
+}

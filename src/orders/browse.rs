@@ -1,0 +1,116 @@
+//! SQL for who looks through the orders: by what is to be done with them, and by what they remember of one.
+
+use sqlx::PgConnection;
+
+use super::store::{columns, number};
+use super::{Order, Status};
+use crate::db::like;
+use crate::error::Result;
+
+/// Orders by what is to be done with them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Shelf {
+    #[default]
+    ToPack,
+    /// Something about them wants to be looked at.
+    Attention,
+    Shipped,
+    Delivered,
+    Refunded,
+    /// The shopper is paying.
+    Unpaid,
+    /// No money came, and the hold is gone.
+    Closed,
+    All,
+}
+
+impl Shelf {
+    pub const ALL: [Shelf; 8] = [
+        Shelf::ToPack,
+        Shelf::Attention,
+        Shelf::Shipped,
+        Shelf::Delivered,
+        Shelf::Refunded,
+        Shelf::Unpaid,
+        Shelf::Closed,
+        Shelf::All,
+    ];
+
+    /// Its states; none where any will do.
+    fn statuses(self) -> Option<Vec<&'static str>> {
+        let statuses: &[Status] = match self {
+            Shelf::ToPack => &[Status::Paid],
+            Shelf::Shipped => &[Status::Shipped],
+            Shelf::Delivered => &[Status::Delivered],
+            Shelf::Refunded => &[Status::Refunded],
+            Shelf::Unpaid => &[Status::Pending],
+            Shelf::Closed => &[Status::Expired, Status::Cancelled, Status::Failed],
+            Shelf::Attention | Shelf::All => return None,
+        };
+        Some(statuses.iter().map(|status| status.as_str()).collect())
+    }
+}
+
+/// A page of orders in this order, which an index has.
+macro_rules! page {
+    ($order:literal) => {
+        concat!(
+            "select ",
+            columns!(),
+            "
+             from orders
+             where ($1::text[] is null or status = any($1))
+               and (not $2 or attention is not null)
+               and ($3::text is null
+                    or number = $4
+                    or lower(email) like $3
+                    or lower(customer_name) like $3
+                    or lower(shipping_name) like $3
+                    or exists (select
+                               from parcels p
+                               where p.order_id = orders.id
+                                 and lower(p.tracking_number) like $3))
+             order by ",
+            $order,
+            "
+             limit $5
+             offset $6"
+        )
+    };
+}
+
+/// Orders of a shelf: those to pack the oldest first, because they have waited longest, all others the newest first. A
+/// search finds a number, a tracking number, or a part of name or email address.
+pub async fn browse(
+    conn: &mut PgConnection,
+    shelf: Shelf,
+    search: Option<&str>,
+    limit: i64,
+    offset: i64,
+) -> Result<Vec<Order>> {
+    let sql = match shelf {
+        Shelf::ToPack => page!("created_at, id"),
+        _ => page!("created_at desc, id desc"),
+    };
+    let orders = sqlx::query_as(sql)
+        .bind(shelf.statuses())
+        .bind(shelf == Shelf::Attention)
+        .bind(search.map(like))
+        .bind(search.and_then(number))
+        .bind(limit)
+        .bind(offset)
+        .fetch_all(conn)
+        .await?;
+    Ok(orders)
+}
+
+/// How many orders are to be packed, and how many want to be looked at.
+pub async fn count_to_do(conn: &mut PgConnection) -> Result<(i64, i64)> {
+    let counts = sqlx::query_as(
+        "select (select count(*) from orders where status = 'paid'),
+                (select count(*) from orders where attention is not null)",
+    )
+    .fetch_one(conn)
+    .await?;
+    Ok(counts)
+}

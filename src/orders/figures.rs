@@ -1,0 +1,69 @@
+//! SQL of what was sold: by day and by piece. Money counts on the day it came in, less what was given back since.
+
+use chrono::NaiveDate;
+use chrono_tz::Tz;
+use sqlx::PgConnection;
+
+use crate::error::Result;
+use crate::ids::ProductId;
+use crate::money::Cents;
+
+/// The sales of a day in one currency.
+#[derive(Clone, Debug, PartialEq, sqlx::FromRow)]
+pub struct Sales {
+    pub day: NaiveDate,
+    pub currency: String,
+    pub orders: i64,
+    pub takings: Cents,
+}
+
+/// The sales of the last so many days, today included, as the clocks of this zone count them. Days without any are left
+/// out.
+pub async fn sales_by_day(conn: &mut PgConnection, zone: Tz, days: i32) -> Result<Vec<Sales>> {
+    let sales = sqlx::query_as(
+        "select (paid_at at time zone $1)::date as day, currency, count(*) as orders,
+                sum(total - refunded)::bigint as takings
+         from orders
+         where paid_at >= ((now() at time zone $1)::date - ($2 - 1))::timestamp at time zone $1
+         group by 1, 2
+         order by 1, 2",
+    )
+    .bind(zone.name())
+    .bind(days)
+    .fetch_all(conn)
+    .await?;
+    Ok(sales)
+}
+
+/// What sold well.
+#[derive(Clone, Debug, sqlx::FromRow)]
+pub struct BestSeller {
+    pub product_id: ProductId,
+    pub name: String,
+    pub image: Option<String>,
+    pub pieces: i64,
+}
+
+/// The products of which most pieces were sold in the last so many days, in orders that were not given back in full.
+pub async fn best_sellers(
+    conn: &mut PgConnection,
+    days: i32,
+    limit: i64,
+) -> Result<Vec<BestSeller>> {
+    let sellers = sqlx::query_as(
+        "select l.product_id, max(l.name) as name, max(l.image) as image, sum(l.quantity) as pieces
+         from orders o
+         join order_lines l on l.order_id = o.id
+         where o.paid_at > now() - make_interval(days => $1)
+           and o.status <> 'refunded'
+           and l.product_id is not null
+         group by l.product_id
+         order by pieces desc, max(o.paid_at) desc
+         limit $2",
+    )
+    .bind(days)
+    .bind(limit)
+    .fetch_all(conn)
+    .await?;
+    Ok(sellers)
+}
