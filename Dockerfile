@@ -8,7 +8,6 @@ COPY Cargo.toml Cargo.lock ./
 RUN mkdir src && echo 'fn main() {}' > src/main.rs && touch src/lib.rs \
     && cargo build --release --locked \
     && rm -r src
-COPY askama.toml ./
 COPY src src
 COPY migrations migrations
 RUN touch src/main.rs src/lib.rs && cargo build --release --locked

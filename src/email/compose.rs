@@ -47,7 +47,7 @@ pub struct Addressed<'a> {
 }
 
 #[derive(Template)]
-#[template(path = "letter.html")]
+#[template(path = "letter.html", config = "src/email/askama.toml")]
 struct Html<'a> {
     page: &'a Page,
     shop: &'a str,
@@ -63,7 +63,7 @@ struct Html<'a> {
 }
 
 #[derive(Template)]
-#[template(path = "letter.txt", escape = "none")]
+#[template(path = "letter.txt", escape = "none", config = "src/email/askama.toml")]
 struct Text<'a> {
     page: &'a Page,
     shop: &'a str,
