@@ -584,6 +584,22 @@ async fn a_letter_that_is_refused_for_good_is_given_up_and_the_shopkeeper_told()
 }
 
 #[tokio::test]
+async fn a_request_says_so_when_its_customer_cannot_be_reached() {
+    let server = MailServer::start().await;
+    let shop = shop_at(&server).await;
+    let request = shop.asks_for_a_piece("nobody@example.com").await;
+    server.misbehave(Trouble::Recipient(550, "nobody@example.com"));
+    shop.run_jobs().await;
+    let keeper = shop.keeper(&[Scope::CustomOrders]).await;
+    let path = format!("/api/admin/custom-orders/{request}/");
+    let request = keeper.get(&path).await.json;
+    let attention = request["attention"].as_str().expect("a word");
+    assert!(attention.contains("request received"), "{attention}");
+    assert!(attention.contains("nobody@example.com"), "{attention}");
+    assert_eq!(server.received().len(), 1, "the shop has its own letter");
+}
+
+#[tokio::test]
 async fn a_refused_copy_does_not_keep_the_letter_from_its_reader() {
     for code in [550, 452] {
         let server = MailServer::start().await;
