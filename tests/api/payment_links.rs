@@ -234,7 +234,7 @@ async fn a_link_is_looked_for_page_by_page_and_not_for_ever() {
         matches!(unknown, Err(StripeError::Unknown(_))),
         "{unknown:?}"
     );
-    assert_eq!(shop.stripe.requests().len() - before, 20);
+    assert_eq!(shop.stripe.requests().len() - before, 5);
 }
 
 #[tokio::test]
