@@ -7,6 +7,7 @@ create table users (
     password_hash text not null,
     -- The second factor's secret is derived of this and SECRET_KEY: the database alone gives no codes.
     factor_key    uuid,
+    factor_begun_at timestamptz,
     -- Null while it is being set up.
     factor_since  timestamptz,
     -- The time step of the last code that was taken: no code is taken twice.
@@ -81,6 +82,9 @@ end $$;
 create trigger audit_log_kept
     before update or delete on audit_log
     for each row execute function audit_log_is_only_added_to();
+create trigger audit_log_kept_whole
+    before truncate on audit_log
+    for each statement execute function audit_log_is_only_added_to();
 
 -- What the desk's first page asks of the orders.
 create index orders_by_paid_at on orders (paid_at) where paid_at is not null;

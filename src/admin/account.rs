@@ -10,10 +10,10 @@ use sqlx::PgConnection;
 
 use super::desk::{Desk, SESSION};
 use super::form::Form;
-use super::sign_in::{ask_password, refused};
+use super::sign_in::{ask_password, know_again, refused};
 use crate::app::App;
 use crate::audit;
-use crate::auth::{self, Session, Setup, User};
+use crate::auth::{self, Session, Setup, Step, User};
 use crate::error::{Error, Result};
 use crate::ids::SessionId;
 
@@ -98,6 +98,7 @@ pub async fn change_password(State(app): State<App>, desk: Desk, form: Form) -> 
         let hashed = auth::hash_password(&new, "new").await?;
         let keeper = desk.keeper()?;
         let mut tx = app.db.begin().await?;
+        auth::hold_session(&mut tx, keeper).await?;
         auth::set_password(
             &mut tx,
             &desk.actor()?,
@@ -127,6 +128,7 @@ pub async fn enrol(State(app): State<App>, desk: Desk, form: Form) -> Result<Res
         return account(&app, &desk, "enrol", form.refused(error)?).await;
     }
     let mut tx = app.db.begin().await?;
+    auth::hold_session(&mut tx, desk.keeper()?).await?;
     auth::enrol_second_factor(&mut tx, desk.keeper()?.user).await?;
     tx.commit().await?;
     Ok(Redirect::to("/admin/account/second-factor").into_response())
@@ -158,19 +160,28 @@ async fn set_up_page(app: &App, desk: &Desk, form: Form) -> Result<Response> {
 pub async fn confirm(State(app): State<App>, desk: Desk, form: Form) -> Result<Response> {
     let confirmed = async {
         let mut tx = app.db.begin().await?;
+        auth::hold_session(&mut tx, desk.keeper()?).await?;
         let (actor, user) = (desk.actor()?, desk.keeper()?.user);
         let codes =
             auth::confirm_second_factor(&mut tx, &app.signer, &actor, user, &form.get("code"))
                 .await?;
+        // Whoever is in by the password alone is out.
+        auth::end_all_sessions(&mut tx, user, Some(desk.keeper()?.session)).await?;
         tx.commit().await?;
         Ok(codes)
     };
     match confirmed.await {
-        Ok(codes) => desk.show(&CodesPage {
-            desk: &desk,
-            codes,
-            is_new: true,
-        }),
+        Ok(codes) => {
+            let mut page = desk.show(&CodesPage {
+                desk: &desk,
+                codes,
+                is_new: true,
+            })?;
+            // A code came from here already.
+            let email = &desk.keeper()?.email;
+            know_again(&app, &desk, &mut page, email, Step::SecondFactor);
+            Ok(page)
+        }
         Err(error) => set_up_page(&app, &desk, form.refused(error)?).await,
     }
 }
@@ -181,6 +192,7 @@ pub async fn turn_off(State(app): State<App>, desk: Desk, form: Form) -> Result<
         return account(&app, &desk, "turn_off", form.refused(error)?).await;
     }
     let mut tx = app.db.begin().await?;
+    auth::hold_session(&mut tx, desk.keeper()?).await?;
     auth::turn_off_second_factor(&mut tx, &desk.actor()?, desk.keeper()?.user).await?;
     tx.commit().await?;
     Ok(desk.go_on(ACCOUNT, "The second factor is off."))
@@ -192,6 +204,7 @@ pub async fn renew_codes(State(app): State<App>, desk: Desk, form: Form) -> Resu
         return account(&app, &desk, "codes", form.refused(error)?).await;
     }
     let mut tx = app.db.begin().await?;
+    auth::hold_session(&mut tx, desk.keeper()?).await?;
     let codes = auth::renew_recovery_codes(&mut tx, &desk.actor()?, desk.keeper()?.user).await?;
     tx.commit().await?;
     desk.show(&CodesPage {
@@ -206,8 +219,9 @@ pub async fn end_session(State(app): State<App>, desk: Desk, form: Form) -> Resu
     let id = form.get("session").parse().map(SessionId);
     let id = id.map_err(|_| Error::NotFound("Session"))?;
     let mut tx = app.db.begin().await?;
-    auth::end_session(&mut tx, desk.keeper()?.user, id).await?;
-    record(&mut tx, &desk, "user.end_session").await?;
+    if auth::end_session(&mut tx, desk.keeper()?.user, id).await? {
+        record(&mut tx, &desk, "user.end_session").await?;
+    }
     tx.commit().await?;
     Ok(desk.go_on(ACCOUNT, "That browser is signed out."))
 }

@@ -82,7 +82,7 @@ impl Desk {
         response
     }
 
-    /// Lets the browser keep the token of a session, and know itself again.
+    /// Lets the browser keep the token of a session.
     pub fn keep_session(&self, response: &mut Response, token: &SessionToken) {
         self.set_cookie(response, SESSION, token.reveal(), None);
         self.forget_cookie(response, VISITOR);

@@ -259,6 +259,12 @@ fn tell(desk: &Desk, error: &Error, plain: Response) -> Response {
         Error::Refused(StatusCode::FORBIDDEN, _, sentence) => ("Not allowed", sentence.clone()),
         Error::Refused(_, _, sentence) => ("That did not work", sentence.clone()),
         Error::Conflict(_, sentence) => ("That cannot be done", sentence.clone()),
+        Error::Unauthenticated => (
+            "You are signed out",
+            "This browser is not signed in any more. Nothing was changed; sign in and try again."
+                .to_owned(),
+        ),
+        Error::Forbidden(_) => ("Not allowed", "That is not yours to do.".to_owned()),
         Error::Unavailable(..) => (
             "One moment, please",
             "The shop is briefly unavailable. Nothing was changed; try again in a moment."

@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Redirect, Response};
 use super::desk::{BROWSER, Desk, SESSION};
 use super::form::Form;
 use crate::app::App;
-use crate::auth::{self, SignedIn};
+use crate::auth::{self, SignedIn, Step};
 use crate::error::{Error, Result};
 use crate::extract::Query;
 
@@ -59,8 +59,7 @@ pub async fn submit(State(app): State<App>, desk: Desk, form: Form) -> Result<Re
             leave(&app, &desk).await?;
             let mut response = Redirect::to(&next).into_response();
             desk.keep_session(&mut response, &token);
-            let known = auth::known_browser(&app.signer, &email);
-            desk.set_cookie(&mut response, BROWSER, &known, Some(KNOWN_FOR));
+            know_again(&app, &desk, &mut response, &email, Step::Password);
             return Ok(response);
         }
         SignedIn::Halfway(token) => {
@@ -80,6 +79,12 @@ pub async fn submit(State(app): State<App>, desk: Desk, form: Form) -> Result<Re
         next,
     })?;
     Ok(refused(page, status, wait))
+}
+
+/// Lets the browser of somebody who has passed a step know itself again.
+pub fn know_again(app: &App, desk: &Desk, response: &mut Response, email: &str, passed: Step) {
+    let known = auth::known_browser(&app.signer, email, passed);
+    desk.set_cookie(response, BROWSER, &known, Some(KNOWN_FOR));
 }
 
 /// `GET /admin/second-factor`
@@ -105,8 +110,7 @@ pub async fn submit_second_factor(
         SignedIn::Whole(token) | SignedIn::Halfway(token) => {
             let mut response = Redirect::to(&next).into_response();
             desk.keep_session(&mut response, &token);
-            let known = auth::known_browser(&app.signer, &keeper.email);
-            desk.set_cookie(&mut response, BROWSER, &known, Some(KNOWN_FOR));
+            know_again(&app, &desk, &mut response, &keeper.email, Step::SecondFactor);
             return Ok(response);
         }
         SignedIn::Wrong => (
@@ -184,6 +188,10 @@ pub fn refused(mut page: Response, status: StatusCode, wait: Option<Duration>) -
     }
     page
 }
+
+/// The field in which an owner gives their own password again, before what would outlive their session: a borrowed
+/// browser must not make users or tokens.
+pub const YOURS: &str = "your_password";
 
 /// Asks somebody who is in for their password again.
 ///

@@ -7,7 +7,7 @@ use axum::response::Response;
 
 use super::desk::Desk;
 use super::form::Form;
-use super::sign_in::refused;
+use super::sign_in::{YOURS, ask_password, refused};
 use super::users::ShownOnce;
 use crate::app::App;
 use crate::auth::{self, Scope, Token};
@@ -63,6 +63,7 @@ async fn tokens(app: &App, desk: &Desk, form: Form) -> Result<Response> {
 /// `POST /admin/tokens`: makes one, shown this once.
 pub async fn create(State(app): State<App>, desk: Desk, form: Form) -> Result<Response> {
     let made = async {
+        ask_password(&app, &desk, &form, YOURS).await?;
         let scopes: Option<Vec<Scope>> = form.all("scope").into_iter().map(Scope::parse).collect();
         let scopes = scopes.ok_or_else(|| Error::invalid("scopes", "are not all known"))?;
         let mut tx = app.db.begin().await?;

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::desk::Desk;
 use super::form::Form;
-use super::sign_in::refused;
+use super::sign_in::{YOURS, ask_password, refused};
 use crate::app::App;
 use crate::auth::{self, Role, User};
 use crate::error::{Error, Result};
@@ -72,6 +72,7 @@ async fn users(app: &App, desk: &Desk, form: Form) -> Result<Response> {
 pub async fn create(State(app): State<App>, desk: Desk, form: Form) -> Result<Response> {
     let password = auth::generate_password()?;
     let made = async {
+        ask_password(&app, &desk, &form, YOURS).await?;
         let role = Role::parse(&form.get("role"))
             .ok_or_else(|| Error::invalid("role", "must be owner or staff"))?;
         let hashed = auth::hash_password(&password, "password").await?;
@@ -116,6 +117,7 @@ pub async fn set_role(
     let role = Role::parse(&form.get("role"))
         .ok_or_else(|| Error::invalid("role", "must be owner or staff"))?;
     let id = others(&desk, id)?;
+    ask_password(&app, &desk, &form, YOURS).await?;
     let mut tx = app.db.begin().await?;
     let user = auth::set_role(&mut tx, &desk.actor()?, id, role).await?;
     tx.commit().await?;
@@ -133,7 +135,13 @@ pub async fn disable(State(app): State<App>, desk: Desk, Path(id): Path<Uuid>) -
 }
 
 /// `POST /admin/users/{id}/enable`
-pub async fn enable(State(app): State<App>, desk: Desk, Path(id): Path<Uuid>) -> Result<Response> {
+pub async fn enable(
+    State(app): State<App>,
+    desk: Desk,
+    Path(id): Path<Uuid>,
+    form: Form,
+) -> Result<Response> {
+    ask_password(&app, &desk, &form, YOURS).await?;
     let mut tx = app.db.begin().await?;
     let user = auth::enable_user(&mut tx, &desk.actor()?, UserId(id)).await?;
     tx.commit().await?;
@@ -145,8 +153,10 @@ pub async fn reset_password(
     State(app): State<App>,
     desk: Desk,
     Path(id): Path<Uuid>,
+    form: Form,
 ) -> Result<Response> {
     let id = others(&desk, id)?;
+    ask_password(&app, &desk, &form, YOURS).await?;
     let password = auth::generate_password()?;
     let hashed = auth::hash_password(&password, "password").await?;
     let mut tx = app.db.begin().await?;
@@ -169,8 +179,10 @@ pub async fn turn_off_second_factor(
     State(app): State<App>,
     desk: Desk,
     Path(id): Path<Uuid>,
+    form: Form,
 ) -> Result<Response> {
     let id = others(&desk, id)?;
+    ask_password(&app, &desk, &form, YOURS).await?;
     let mut tx = app.db.begin().await?;
     let user = auth::turn_off_second_factor(&mut tx, &desk.actor()?, id).await?;
     tx.commit().await?;

@@ -17,12 +17,13 @@ pub use second_factor::{
 };
 pub use sessions::{
     ABSOLUTE_LIMIT, IDLE_LIMIT, Keeper, Session, Token as SessionToken, end as end_session,
-    end_all as end_all_sessions, find as find_session, list as list_sessions,
+    end_all as end_all_sessions, find as find_session, hold as hold_session, list as list_sessions,
     rotate as rotate_session,
 };
 pub use sign_in::{
     SignedIn, Visit, check_password, check_second_factor, known_browser, sign_in, sweep,
 };
+pub use throttle::Step;
 pub use tokens::{Admin, Scope, Token, create_token, list_tokens, revoke_token};
 pub use users::{
     Role, User, any as any_user, create as create_user, create_first_owner,

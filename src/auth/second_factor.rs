@@ -2,6 +2,8 @@
 //!
 //! A secret is derived of a key in the database and `SECRET_KEY`: who gets hold of the database alone has no codes.
 
+use std::time::Duration;
+
 use hmac::{Hmac, KeyInit, Mac};
 use qrcodegen::{QrCode, QrCodeEcc};
 use serde_json::{Value, json};
@@ -21,6 +23,9 @@ const PERIOD: i64 = 30;
 
 /// A code of the period before or after is taken, too: clocks differ, and typing takes time.
 const TOLERANCE: i64 = 1;
+
+/// How long a set-up that was begun may be finished: the password that it asked for is not good for ever.
+const SET_UP_TIME: Duration = Duration::from_secs(10 * 60);
 
 const RECOVERY_CODES: usize = 10;
 
@@ -43,12 +48,16 @@ pub struct Setup {
 /// # Errors
 /// 409 where there is a second factor.
 pub async fn enrol(conn: &mut PgConnection, user: UserId) -> Result<()> {
-    let begun =
-        sqlx::query("update users set factor_key = $2 where id = $1 and factor_since is null")
-            .bind(user)
-            .bind(Uuid::new_v4())
-            .execute(conn)
-            .await?;
+    let begun = sqlx::query(
+        "update users
+             set factor_key = $2, factor_step = 0, factor_begun_at = now()
+             where id = $1
+               and factor_since is null",
+    )
+    .bind(user)
+    .bind(Uuid::new_v4())
+    .execute(conn)
+    .await?;
     if begun.rows_affected() == 0 {
         return Err(Error::Conflict(
             "second_factor_on",
@@ -70,9 +79,11 @@ pub async fn setup(
          from users
          where id = $1
            and factor_key is not null
-           and factor_since is null",
+           and factor_since is null
+           and factor_begun_at > now() - make_interval(secs => $2)",
     )
     .bind(user)
+    .bind(SET_UP_TIME.as_secs_f64())
     .fetch_optional(conn)
     .await?;
     let Some((email, key)) = pending else {
@@ -84,7 +95,9 @@ pub async fn setup(
             .collect::<String>()
             .replace('+', "%20")
     };
-    let (shop, email) = (escaped(shop), escaped(&email));
+    // A QR code has room for so much.
+    let cut = |text: &str| -> String { text.chars().take(60).collect() };
+    let (shop, email) = (escaped(&cut(shop)), escaped(&cut(&email)));
     let address = format!("otpauth://totp/{shop}:{email}?secret={secret}&issuer={shop}");
     let code = QrCode::encode_text(&address, QrCodeEcc::Medium)
         .map_err(|error| anyhow::anyhow!("drawing a QR code: {error}"))?;
@@ -122,8 +135,17 @@ pub async fn confirm(
 ) -> Result<Vec<String>> {
     let before = users::lock(conn, user, false).await?;
     let (key, step, now) = factor(conn, user).await?;
+    let in_time: bool = sqlx::query_scalar(
+        "select coalesce(factor_begun_at > now() - make_interval(secs => $2), false)
+         from users
+         where id = $1",
+    )
+    .bind(user)
+    .bind(SET_UP_TIME.as_secs_f64())
+    .fetch_one(&mut *conn)
+    .await?;
     let key = key
-        .filter(|_| !before.has_second_factor)
+        .filter(|_| in_time && !before.has_second_factor)
         .ok_or(Error::Conflict(
             "no_set_up",
             "No second factor is being set up.".to_owned(),
@@ -139,7 +161,7 @@ pub async fn confirm(
     new_recovery_codes(conn, user).await
 }
 
-/// Takes a code of the app, or a recovery code, each once. Null where the user has no such factor, or another code.
+/// Takes a code of the app, or a recovery code, each once. False where the user has no such factor, or for another code.
 pub(super) async fn take(
     conn: &mut PgConnection,
     signer: &Signer,
@@ -197,6 +219,9 @@ pub async fn turn_off(conn: &mut PgConnection, actor: &Actor, user: UserId) -> R
     sqlx::query(
         "with gone as (
              delete from recovery_codes where user_id = $1
+         ),
+         halfway as (
+             delete from sessions where user_id = $1 and halfway
          )
          update users
          set factor_key = null, factor_since = null

@@ -6,10 +6,10 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
-use super::users::Role;
+use super::users::{self, Role};
 use super::{random, sha256};
 use crate::audit::Actor;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::ids::{SessionId, UserId};
 
 /// A session that nobody used for so long ends: a working day with its evening fits in, a phone left at the market does
@@ -155,14 +155,31 @@ pub async fn rotate(conn: &mut PgConnection, id: SessionId) -> Result<Token> {
     Ok(token)
 }
 
-/// Ends one session of a user. Safe to repeat.
-pub async fn end(conn: &mut PgConnection, user: UserId, id: SessionId) -> Result<()> {
-    sqlx::query("delete from sessions where id = $1 and user_id = $2")
+/// Holds the session of who changes their own account, until the transaction ends: one that was ended while the request
+/// was under way, as by somebody who gave them a new password, changes nothing any more.
+///
+/// # Errors
+/// 401 for a session that is over.
+pub async fn hold(conn: &mut PgConnection, keeper: &Keeper) -> Result<()> {
+    // The user first, as whoever ends their sessions does it.
+    users::lock(conn, keeper.user, false).await?;
+    let held: Option<SessionId> =
+        sqlx::query_scalar("select id from sessions where id = $1 and user_id = $2 for update")
+            .bind(keeper.session)
+            .bind(keeper.user)
+            .fetch_optional(conn)
+            .await?;
+    held.map(drop).ok_or(Error::Unauthenticated)
+}
+
+/// Ends one session of a user. False: it was over already.
+pub async fn end(conn: &mut PgConnection, user: UserId, id: SessionId) -> Result<bool> {
+    let done = sqlx::query("delete from sessions where id = $1 and user_id = $2")
         .bind(id)
         .bind(user)
         .execute(conn)
         .await?;
-    Ok(())
+    Ok(done.rows_affected() == 1)
 }
 
 /// Ends every session of a user, but for the one to keep. Safe to repeat.

@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::sessions::{self, Keeper, Token};
 use super::throttle::{self, Step, Try};
-use super::{password, second_factor, sha256};
+use super::{password, second_factor};
 use crate::app::{App, Signer};
 use crate::config::Secret;
 use crate::error::Result;
@@ -43,7 +43,7 @@ pub enum SignedIn {
 /// # Errors
 /// Only the database's.
 pub async fn sign_in(app: &App, email: &str, password: &Secret, visit: &Visit) -> Result<SignedIn> {
-    let account = account(email);
+    let account = account(&app.signer, email);
     let one = visit.of(app, Step::Password, &account);
     let attempt = match throttle::admit(&app.db, &one.borrow()).await? {
         Ok(attempt) => attempt,
@@ -105,7 +105,7 @@ pub async fn check_second_factor(
     code: &str,
     visit: &Visit,
 ) -> Result<SignedIn> {
-    let account = account(&keeper.email);
+    let account = account(&app.signer, &keeper.email);
     let one = visit.of(app, Step::SecondFactor, &account);
     let attempt = match throttle::admit(&app.db, &one.borrow()).await? {
         Ok(attempt) => attempt,
@@ -119,7 +119,10 @@ pub async fn check_second_factor(
         return Ok(SignedIn::Wrong);
     }
     throttle::succeeded(&mut tx, attempt).await?;
-    sessions::end(&mut tx, keeper.user, keeper.session).await?;
+    if !sessions::end(&mut tx, keeper.user, keeper.session).await? {
+        // Signed out meanwhile, as by a new password.
+        return Ok(SignedIn::Wrong);
+    }
     let token = sessions::open(&mut tx, keeper.user, false, &one.address, &visit.browser).await?;
     tx.commit().await?;
     info!(user = %keeper.user, "gave the second factor");
@@ -137,7 +140,7 @@ pub async fn check_password(
     password: &Secret,
     visit: &Visit,
 ) -> Result<std::result::Result<bool, Duration>> {
-    let account = account(&keeper.email);
+    let account = account(&app.signer, &keeper.email);
     let one = visit.of(app, Step::Password, &account);
     let attempt = match throttle::admit(&app.db, &one.borrow()).await? {
         Ok(attempt) => attempt,
@@ -155,10 +158,16 @@ pub async fn check_password(
 }
 
 /// The value of a cookie by which we know this browser again when somebody signs in to this account: others' failures
-/// do not count against it.
-pub fn known_browser(signer: &Signer, email: &str) -> String {
-    let account = hex(&account(email));
-    signer.sign("browser", &format!("{account}.{}", Uuid::new_v4()))
+/// do not count against it. It is good for the steps that its owner has passed: one that a password earned does not
+/// help whoever guesses second factors.
+pub fn known_browser(signer: &Signer, email: &str, passed: Step) -> String {
+    let account = hex(&account(signer, email));
+    let passed = match passed {
+        Step::Password => "password",
+        Step::SecondFactor => "factor",
+    };
+    let browser = Uuid::new_v4();
+    signer.sign("browser", &format!("{account}.{passed}.{browser}"))
 }
 
 /// Forgets tries and sessions that nothing looks at any more. Safe to repeat.
@@ -175,9 +184,13 @@ impl Visit {
         let known = self.known.as_deref();
         let browser = known
             .and_then(|cookie| app.signer.verify("browser", cookie))
-            .and_then(|value| value.split_once('.'))
-            .filter(|(whose, _)| *whose == hex(account))
-            .and_then(|(_, browser)| browser.parse().ok());
+            .and_then(|value| {
+                let (whose, rest) = value.split_once('.')?;
+                let (passed, browser) = rest.split_once('.')?;
+                let is_enough = step == Step::Password || passed == "factor";
+                (whose == hex(account) && is_enough).then_some(browser)
+            })
+            .and_then(|browser| browser.parse().ok());
         Counted {
             step,
             account,
@@ -206,8 +219,11 @@ impl Counted<'_> {
     }
 }
 
-fn account(email: &str) -> Vec<u8> {
-    sha256(&email.trim().to_lowercase())
+/// What stands for an account where tries are counted. Nobody can tell from it what was typed: it may be a password.
+fn account(signer: &Signer, email: &str) -> Vec<u8> {
+    signer
+        .derive("account", &email.trim().to_lowercase())
+        .to_vec()
 }
 
 fn hex(bytes: &[u8]) -> String {

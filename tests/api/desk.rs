@@ -21,6 +21,7 @@ pub const STAFF: &str = "ben@example.com";
 pub const PASSWORD: &str = "correct horse battery";
 
 /// Somebody with a browser that is open at the desk.
+#[derive(Clone)]
 pub struct Browser {
     client: Client,
     origin: String,
@@ -41,7 +42,15 @@ impl Browser {
     /// Sends a form as our pages do: with the token of the page it stands on.
     pub async fn submit(&self, on: &str, path: &str, fields: &[(&str, &str)]) -> Answer {
         let token = token_on(&self.get(on).await.text);
-        self.send(path, &token, fields, &[]).await
+        let mut fields = fields.to_vec();
+        // What an owner is asked for before what would outlive their session.
+        if ["/admin/users", "/admin/tokens"]
+            .iter()
+            .any(|room| path.starts_with(room))
+        {
+            fields.push(("your_password", PASSWORD));
+        }
+        self.send(path, &token, &fields, &[]).await
     }
 
     async fn send(
@@ -396,7 +405,11 @@ async fn a_change_without_our_own_forms_token_changes_nothing() {
         .send(
             "/admin/tokens",
             "",
-            &[("name", "x"), ("scope", "stock")],
+            &[
+                ("name", "x"),
+                ("scope", "stock"),
+                ("your_password", PASSWORD),
+            ],
             &[("x-csrf-token", &good)],
         )
         .await;
@@ -938,6 +951,29 @@ async fn second_factors_are_not_guessed_from_many_addresses() {
 }
 
 #[tokio::test]
+async fn browsers_known_by_the_password_alone_have_no_tries_of_their_own_at_the_second_factor() {
+    let shop = staffed().await;
+    let mut gathered = Vec::new();
+    for _ in 0..7 {
+        gathered.push(signed_in(&shop, OWNER).await);
+    }
+    let owner = signed_in(&shop, OWNER).await;
+    set_up_second_factor(&shop, &owner).await;
+    let mut statuses = Vec::new();
+    for attacker in gathered {
+        assert_eq!(attacker.get("/admin").await.status, 303, "it is signed out");
+        assert_eq!(attacker.sign_in(OWNER, PASSWORD).await.status, 303);
+        for _ in 0..5 {
+            let page = "/admin/second-factor";
+            let answer = attacker.submit(page, page, &[("code", "00000")]).await;
+            statuses.push(answer.status);
+        }
+    }
+    let tried = statuses.iter().filter(|status| **status == 422).count();
+    assert_eq!(tried, 5, "one place has five tries: {statuses:?}");
+}
+
+#[tokio::test]
 async fn every_page_has_its_headers_and_nothing_inline() {
     let shop = staffed().await;
     let owner = signed_in(&shop, OWNER).await;
@@ -1204,10 +1240,97 @@ async fn what_the_owner_changes_is_written_down_with_before_and_after() {
     for sql in [
         "update audit_log set actor = 'nobody'",
         "delete from audit_log",
+        "truncate audit_log",
     ] {
         let refused = sqlx::query(sql).execute(&shop.db).await.expect_err("kept");
         assert!(refused.to_string().contains("only added to"), "{refused}");
     }
+}
+
+#[tokio::test]
+async fn what_outlives_a_session_asks_for_the_password_again() {
+    let shop = staffed().await;
+    let owner = signed_in(&shop, OWNER).await;
+    let of = format!("/admin/users/{}", user_id(&shop, STAFF).await);
+    let before = audited(&shop).await.len();
+    let token = token_on(&owner.get("/admin").await.text);
+    for path in [
+        "/admin/users",
+        "/admin/tokens",
+        &format!("{of}/role"),
+        &format!("{of}/password"),
+        &format!("{of}/enable"),
+        &format!("{of}/second-factor/turn-off"),
+    ] {
+        for given in [None, Some(("your_password", "wrong horse battery"))] {
+            let mut fields = vec![
+                ("email", "eve@example.com"),
+                ("role", "owner"),
+                ("name", "x"),
+                ("scope", "stock"),
+            ];
+            fields.extend(given);
+            let answer = owner.send(path, &token, &fields, &[]).await;
+            assert_eq!(answer.status, 400, "{path}: {}", answer.text);
+            // One who is put off is told so; here the next one is asked.
+            sqlx::query("delete from sign_in_attempts where not succeeded")
+                .execute(&shop.db)
+                .await
+                .expect("a change");
+        }
+    }
+    assert_eq!(audited(&shop).await.len(), before);
+}
+
+#[tokio::test]
+async fn a_session_that_was_ended_meanwhile_changes_nothing() {
+    let shop = staffed().await;
+    let staff = signed_in(&shop, STAFF).await;
+    let id = spirit_beads::ids::UserId(user_id(&shop, STAFF).await.parse().expect("an id"));
+    // The owner gives Ben a new password while a change that he is allowed by the old one is under way.
+    let mut tx = shop.db.begin().await.expect("a transaction");
+    let password = spirit_beads::config::Secret::new("another horse battery");
+    let hashed = auth::hash_password(&password, "password")
+        .await
+        .expect("a hash");
+    auth::set_password(&mut tx, &Actor::console(), id, &hashed, None)
+        .await
+        .expect("a new password");
+    let token = token_on(&staff.get("/admin/account").await.text);
+    let changing = {
+        let staff = staff.clone();
+        tokio::spawn(async move {
+            let fields = [("current", PASSWORD), ("new", "an intruder's password")];
+            staff
+                .send("/admin/account/password", &token, &fields, &[])
+                .await
+                .status
+        })
+    };
+    // It waits for the owner's change.
+    while !waits_for_a_lock(&shop).await {
+        tokio::task::yield_now().await;
+    }
+    tx.commit().await.expect("a commit");
+    assert_eq!(changing.await.expect("no panic"), 401);
+    assert_eq!(
+        staff.sign_in(STAFF, "an intruder's password").await.status,
+        422
+    );
+    let anew = Browser::new(&shop);
+    assert_eq!(
+        anew.sign_in(STAFF, "another horse battery").await.status,
+        303
+    );
+}
+
+async fn waits_for_a_lock(shop: &Shop) -> bool {
+    sqlx::query_scalar(
+        "select exists (select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock')",
+    )
+    .fetch_one(&shop.db)
+    .await
+    .expect("the activity")
 }
 
 #[tokio::test]
