@@ -101,7 +101,15 @@ pub async fn change(
     };
     match changed.await {
         Ok(changed) => Ok(desk.go_on(HERE, &format!("The category {} is saved.", changed.name))),
-        Err(error) => show(&app, &desk, Form::default(), Some((id, form.refused(error)?))).await,
+        Err(error) => {
+            show(
+                &app,
+                &desk,
+                Form::default(),
+                Some((id, form.refused(error)?)),
+            )
+            .await
+        }
     }
 }
 

@@ -222,7 +222,9 @@ pub async fn list(State(app): State<App>, desk: Desk, query: Query) -> Result<Re
     };
     let page = ProductsPage {
         desk: &desk,
-        kinds: Kind::ALL.map(|kind| (kind, words(kind).1, link(kind, 1))).into(),
+        kinds: Kind::ALL
+            .map(|kind| (kind, words(kind).1, link(kind, 1)))
+            .into(),
         sorts: Sort::ALL
             .map(|one| (sort_words(one).0, sort_words(one).1, sort == Some(one)))
             .into(),
@@ -548,7 +550,10 @@ pub async fn change_stock(
     let product = keeping::find(&mut *app.db.acquire().await?, &id).await?;
     match changed {
         Ok(1) => Ok(desk.go_on(&path_to(&product), "1 piece is available now.")),
-        Ok(n) => Ok(desk.go_on(&path_to(&product), &format!("{n} pieces are available now."))),
+        Ok(n) => Ok(desk.go_on(
+            &path_to(&product),
+            &format!("{n} pieces are available now."),
+        )),
         Err(error) => {
             let mut page = ProductPage::open(&app, &desk, product).await?;
             page.stock_form = form.refused(error)?;
@@ -577,7 +582,11 @@ pub async fn add_pictures(
             Err(refusal) => Err(refusal),
         };
         if let Err(refusal) = taken {
-            refusals.push(format!("Picture {}: {}", index + 1, refusal.sentence(&limits)));
+            refusals.push(format!(
+                "Picture {}: {}",
+                index + 1,
+                refusal.sentence(&limits)
+            ));
         }
     }
     if form.surplus > 0 {
@@ -637,8 +646,11 @@ pub async fn arrange_pictures(
     Path(id): Path<String>,
     form: Form,
 ) -> Result<Response> {
-    let pictures: Option<Vec<PictureId>> =
-        form.all("picture").into_iter().map(PictureId::parse).collect();
+    let pictures: Option<Vec<PictureId>> = form
+        .all("picture")
+        .into_iter()
+        .map(PictureId::parse)
+        .collect();
     let mut pictures = pictures.unwrap_or_default();
     let action = form.get("do");
     let asked = match (action.as_str(), pictures.pop()) {
@@ -694,7 +706,10 @@ fn read(form: &Form, currency: &str) -> (Map<String, Value>, Vec<Fault>) {
     fields.insert("lighter_type".to_owned(), size.into());
     let category = form.get("category").parse::<i64>().ok();
     fields.insert("category".to_owned(), category.into());
-    fields.insert("is_sold_out".to_owned(), form.has("is_sold_out", "yes").into());
+    fields.insert(
+        "is_sold_out".to_owned(),
+        form.has("is_sold_out", "yes").into(),
+    );
     match Cents::parse(&form.get("price"), currency) {
         Some(price) if PRICES.contains(&price.0) => {
             fields.insert("price".to_owned(), price.0.into());
@@ -702,7 +717,10 @@ fn read(form: &Form, currency: &str) -> (Map<String, Value>, Vec<Fault>) {
         Some(_) => {
             let [least, most] =
                 [*PRICES.start(), *PRICES.end()].map(|end| Cents(end).in_currency(currency));
-            faults.push(Fault::new("price", format!("Must be from {least} to {most}.")));
+            faults.push(Fault::new(
+                "price",
+                format!("Must be from {least} to {most}."),
+            ));
         }
         None => faults.push(Fault::new("price", "Must be an amount like 47 or 47.50.")),
     }

@@ -8,8 +8,8 @@ use serde_json::{Map, Value};
 use sqlx::{PgConnection, Row};
 use utoipa::ToSchema;
 
-use super::keeping::CountedCategory;
 use super::input::{self, CategoryInput, CategoryKey, Parsed, Write, free_slug};
+use super::keeping::CountedCategory;
 use super::listing::{Page, PageRequest};
 use super::routes::{ReadFailures, Reader, Shopkeeper, WriteFailures};
 use super::store::present;
@@ -232,7 +232,11 @@ pub(super) async fn insert(conn: &mut PgConnection, input: CategoryInput) -> Res
     }
 }
 
-pub(super) async fn update(conn: &mut PgConnection, id: i64, input: CategoryInput) -> Result<Category> {
+pub(super) async fn update(
+    conn: &mut PgConnection,
+    id: i64,
+    input: CategoryInput,
+) -> Result<Category> {
     lock_products(conn, id).await?;
     let slug = input.slug.clone().unwrap_or_default();
     let updated = sqlx::query_as(

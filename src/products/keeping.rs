@@ -144,7 +144,15 @@ pub async fn create(
         .await
         .map_err(slug_as_fault)?;
     let after = Value::Object(facts(&product));
-    written(conn, actor, "product.create", &product.id, Value::Null, after).await?;
+    written(
+        conn,
+        actor,
+        "product.create",
+        &product.id,
+        Value::Null,
+        after,
+    )
+    .await?;
     Ok(product)
 }
 
@@ -484,10 +492,15 @@ async fn written_change(
     after: &Product,
 ) -> Result<()> {
     let (was, is) = (facts(before), facts(after));
-    let differ = |this: &Map<String, Value>, other: &Map<String, Value>| -> BTreeMap<String, Value> {
-        let fields = this.iter().filter(|(name, value)| other.get(*name) != Some(value));
-        fields.map(|(name, value)| (name.clone(), value.clone())).collect()
-    };
+    let differ =
+        |this: &Map<String, Value>, other: &Map<String, Value>| -> BTreeMap<String, Value> {
+            let fields = this
+                .iter()
+                .filter(|(name, value)| other.get(*name) != Some(value));
+            fields
+                .map(|(name, value)| (name.clone(), value.clone()))
+                .collect()
+        };
     let (old, new) = (differ(&was, &is), differ(&is, &was));
     if new.is_empty() {
         return Ok(());
