@@ -266,8 +266,8 @@ async fn what_was_typed_stays_beside_its_faults() {
             "value=\"heavy\"",
             "Red &#60;and&#62; gold</textarea>",
             "<option value=\"2\" selected>",
-            "<p class=\"fault\" id=\"price-about\">Must be",
-            "<p class=\"fault\" id=\"weight_ounces-about\">Must be a number",
+            "<div id=\"price-about\">\n<p class=\"fault\">Must be",
+            "<p class=\"fault\">Must be a number",
             "<p class=\"fault\">Must be a whole number from 0",
         ] {
             assert!(page.contains(part), "{price}: {part}: {page}");

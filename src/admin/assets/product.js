@@ -10,6 +10,9 @@
     if (status) status.textContent = text;
   }
 
+  // The button that was pressed, to be under the finger again.
+  let pressed = null;
+
   // Puts the pictures of a page that was answered in the place of ours.
   function take(html) {
     const page = new DOMParser().parseFromString(html, "text/html");
@@ -17,6 +20,11 @@
     if (!fresh) { location.reload(); return; }
     section().replaceWith(document.importNode(fresh, true));
     prepare();
+    if (pressed) {
+      const again = section().querySelector(`[data-picture="${pressed[0]}"] button[value="${pressed[1]}"]:not(:disabled)`);
+      (again ?? section().querySelector("button:not(:disabled)")).focus();
+      pressed = null;
+    }
     say(page.querySelector(".said")?.textContent ?? "");
   }
 
@@ -92,7 +100,8 @@
     } else if (form.matches("[data-arrange]")) {
       event.preventDefault();
       const what = event.submitter?.value ?? "up";
-      arrange(form, [["picture", form.elements.picture.value], ["do", what]]);
+      pressed = [form.elements.picture.value, what];
+      arrange(form, [["picture", pressed[0]], ["do", what]]);
     }
   });
 
