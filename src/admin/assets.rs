@@ -46,6 +46,12 @@ pub static SCRIPT: LazyLock<Asset> = LazyLock::new(|| {
     Asset::new("htmx", "js", "text/javascript; charset=utf-8", content)
 });
 
+/// Pictures of a product by drag and drop, its address while its name is typed. The pages work without it.
+pub static PRODUCT: LazyLock<Asset> = LazyLock::new(|| {
+    let content = include_str!("assets/product.js");
+    Asset::new("product", "js", "text/javascript; charset=utf-8", content)
+});
+
 pub static ICON: LazyLock<Asset> = LazyLock::new(|| {
     let content = include_str!("assets/icon.svg");
     Asset::new("icon", "svg", "image/svg+xml", content)
@@ -53,7 +59,7 @@ pub static ICON: LazyLock<Asset> = LazyLock::new(|| {
 
 /// `GET /admin/assets/{name}`
 pub async fn serve(Path(name): Path<String>) -> Result<Response> {
-    let asset = [&STYLE, &SCRIPT, &ICON]
+    let asset = [&STYLE, &SCRIPT, &PRODUCT, &ICON]
         .into_iter()
         .find(|asset| asset.name == name)
         .ok_or(Error::NotFound(""))?;

@@ -9,7 +9,7 @@ use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use chrono::{DateTime, Utc};
 
-use super::assets::{ICON, SCRIPT, STYLE};
+use super::assets::{ICON, PRODUCT, SCRIPT, STYLE};
 use super::{ROOMS, Room};
 use crate::app::App;
 use crate::audit::Actor;
@@ -141,6 +141,10 @@ impl Desk {
 
     pub fn script(&self) -> String {
         SCRIPT.path()
+    }
+
+    pub fn product_script(&self) -> String {
+        PRODUCT.path()
     }
 
     pub fn icon(&self) -> String {

@@ -22,6 +22,22 @@ impl Form {
         }
     }
 
+    /// A form with these fields, as a page first shows it.
+    pub fn of(fields: &[(&str, &str)]) -> Form {
+        Form::of_pairs(
+            fields
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned())),
+        )
+    }
+
+    pub fn of_pairs(fields: impl Iterator<Item = (String, String)>) -> Form {
+        Form {
+            fields: fields.collect(),
+            faults: Vec::new(),
+        }
+    }
+
     /// A field without blanks around it, and without what no text in PostgreSQL may hold; empty where it was not sent.
     pub fn get(&self, name: &str) -> String {
         self.raw(name).trim().replace('\0', "")

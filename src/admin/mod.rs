@@ -6,12 +6,14 @@
 mod account;
 mod assets;
 mod audit_log;
+mod categories;
 mod chart;
 mod csrf;
 mod desk;
 mod form;
 mod frame;
 mod orders;
+mod products;
 mod sign_in;
 mod today;
 mod tokens;
@@ -102,6 +104,23 @@ pub fn doors() -> Vec<Door> {
         page("/admin/orders", Staff, orders::list),
         page("/admin/orders/{id}", Staff, orders::show),
 
+        page("/admin/products", Staff, products::list),
+        act("/admin/products", Staff, products::change_many),
+        page("/admin/products/new", Staff, products::show_new),
+        act("/admin/products/new", Staff, products::create),
+        page("/admin/products/{id}", Staff, products::show),
+        act("/admin/products/{id}", Staff, products::change),
+        act("/admin/products/{id}/active", Staff, products::set_active),
+        act("/admin/products/{id}/sync", Staff, products::sync),
+        act("/admin/products/{id}/duplicate", Staff, products::duplicate),
+        act("/admin/products/{id}/stock", Staff, products::change_stock),
+        act("/admin/products/{id}/pictures", Staff, products::add_pictures),
+        act("/admin/products/{id}/pictures/arrange", Staff, products::arrange_pictures),
+        page("/admin/categories", Staff, categories::list),
+        act("/admin/categories", Staff, categories::create),
+        act("/admin/categories/{id}", Staff, categories::change),
+        act("/admin/categories/{id}/delete", Staff, categories::delete),
+
         page("/admin/account", Staff, account::show),
         act("/admin/account/password", Staff, account::change_password),
         act("/admin/account/second-factor", Staff, account::enrol),
@@ -141,6 +160,8 @@ pub struct Room {
 pub const ROOMS: &[Room] = &[
     Room { path: "/admin", name: "Today", access: Access::Staff, icon: "M4 11l8-7 8 7v9h-5v-6h-6v6H4z" },
     Room { path: "/admin/orders", name: "Orders", access: Access::Staff, icon: "M4 8l8-4 8 4v8l-8 4-8-4zM4 8l8 4 8-4M12 12v8" },
+    Room { path: "/admin/products", name: "Products", access: Access::Staff, icon: "M4 12V4h8l8 8-8 8zM8.500 8.500h.01" },
+    Room { path: "/admin/categories", name: "Categories", access: Access::Staff, icon: "M4 4h7v7H4zM13 4h7v7h-7zM4 13h7v7H4zM13 13h7v7h-7z" },
     Room { path: "/admin/account", name: "My account", access: Access::Staff, icon: "M12 12a4 4 0 100-8 4 4 0 000 8zM4 21c0-4 4-6 8-6s8 2 8 6" },
     Room { path: "/admin/users", name: "Users", access: Access::Owner, icon: "M9 11a3.5 3.5 0 100-7 3.5 3.5 0 000 7zM2 20c0-4 3-6 7-6s7 2 7 6M16 4.5a3.5 3.5 0 010 6.5M18 14.5c2.500.8 4 2.600 4 5.500" },
     Room { path: "/admin/tokens", name: "Tokens", access: Access::Owner, icon: "M15 10a5 5 0 11-4.600-5M10.500 9.500L20 4M16 6l2 3" },

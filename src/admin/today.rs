@@ -18,7 +18,7 @@ use crate::products::{self, RunningOut};
 use crate::{jobs, payments};
 
 /// So few pieces left are worth a word.
-const LOW_STOCK: i32 = 2;
+pub(super) const LOW_STOCK: i32 = 2;
 
 /// How many names a list on this page has.
 const NAMES: i64 = 5;

@@ -9,6 +9,7 @@ use sqlx::{PgConnection, Row};
 use utoipa::ToSchema;
 
 use super::input::{self, CategoryInput, CategoryKey, Parsed, Write, free_slug};
+use super::keeping::CountedCategory;
 use super::listing::{Page, PageRequest};
 use super::routes::{ReadFailures, Reader, Shopkeeper, WriteFailures};
 use super::store::present;
@@ -115,16 +116,38 @@ pub(super) async fn delete(
     Path(id): Path<i64>,
 ) -> Result<StatusCode> {
     let mut tx = app.db.begin().await?;
-    lock_products(&mut tx, id).await?;
+    remove(&mut tx, id).await?;
+    tx.commit().await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Deletes a category; its products stay, without one.
+pub(super) async fn remove(conn: &mut PgConnection, id: i64) -> Result<()> {
+    lock_products(conn, id).await?;
     let done = sqlx::query("delete from categories where id = $1")
         .bind(id)
-        .execute(&mut *tx)
+        .execute(conn)
         .await?;
-    tx.commit().await?;
     match done.rows_affected() {
         0 => Err(Error::NotFound("Category")),
-        _ => Ok(StatusCode::NO_CONTENT),
+        _ => Ok(()),
     }
+}
+
+/// All categories, by name, and how many products, deleted ones apart, are in each.
+pub(super) async fn select_counted(conn: &mut PgConnection) -> Result<Vec<CountedCategory>> {
+    let categories = sqlx::query_as(
+        r#"select c.id, c.name, c.slug, c.description,
+                count(p.id) filter (where p.is_active) as active,
+                count(p.id) filter (where not p.is_active) as archived
+         from categories c
+         left join products p on p.category_id = c.id and p.deleted_at is null
+         group by c.id
+         order by c.name collate "C", c.id"#,
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(categories)
 }
 
 async fn write(app: App, id: i64, input: Parsed<CategoryInput>) -> Result<Json<Category>> {
@@ -158,7 +181,7 @@ async fn select_page(conn: &mut PgConnection, page: PageRequest) -> Result<(i64,
     Ok((first.try_get("total")?, present(&rows, "id")?))
 }
 
-async fn find(conn: &mut PgConnection, key: &CategoryKey) -> Result<Option<Category>> {
+pub(super) async fn find(conn: &mut PgConnection, key: &CategoryKey) -> Result<Option<Category>> {
     let (id, slug) = match key {
         CategoryKey::Id(id) => (Some(*id), None),
         CategoryKey::Slug(slug) => (None, Some(slug)),
@@ -176,7 +199,7 @@ async fn find(conn: &mut PgConnection, key: &CategoryKey) -> Result<Option<Categ
     Ok(category)
 }
 
-async fn insert(conn: &mut PgConnection, input: CategoryInput) -> Result<Category> {
+pub(super) async fn insert(conn: &mut PgConnection, input: CategoryInput) -> Result<Category> {
     let name = input.name.unwrap_or_default();
     let description = input.description.unwrap_or_default();
     loop {
@@ -209,7 +232,11 @@ async fn insert(conn: &mut PgConnection, input: CategoryInput) -> Result<Categor
     }
 }
 
-async fn update(conn: &mut PgConnection, id: i64, input: CategoryInput) -> Result<Category> {
+pub(super) async fn update(
+    conn: &mut PgConnection,
+    id: i64,
+    input: CategoryInput,
+) -> Result<Category> {
     lock_products(conn, id).await?;
     let slug = input.slug.clone().unwrap_or_default();
     let updated = sqlx::query_as(

@@ -145,7 +145,7 @@ const READ_ONLY: [&str; 9] = [
 ];
 
 /// The most pictures of one product.
-const MAX_IMAGES: usize = 10;
+pub(super) const MAX_IMAGES: usize = 10;
 
 /// Stock beyond this is a slip of the finger.
 const MAX_STOCK: i64 = 1_000_000;

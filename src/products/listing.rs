@@ -54,6 +54,14 @@ impl PageRequest {
         PageRequest { number, size }
     }
 
+    /// The page of this number, from 1.
+    pub(super) fn at(number: i64, size: i64) -> PageRequest {
+        PageRequest {
+            number: Number::At(number),
+            size,
+        }
+    }
+
     /// How many rows to skip; nothing for the last page, which depends on how many there are.
     pub fn offset(self) -> Option<i64> {
         match self.number {
@@ -143,6 +151,8 @@ pub(super) struct Filter {
     pub is_sold_out: Option<bool>,
     pub is_active: Option<bool>,
     pub stripe_status: Option<String>,
+    /// On sale, with so many pieces left or fewer, of which there were more.
+    pub running_out: Option<i32>,
     pub search: Option<String>,
     /// Complete `order by` terms, of ours alone; empty is the default order.
     pub ordering: Vec<&'static str>,
@@ -252,7 +262,7 @@ fn unknown_choice(field: &str, value: &str) -> Fault {
 
 /// The words searched for. A minus stays only where it can exclude something: PostgreSQL keeps those that wait for
 /// their word on a stack of 32, and fails when it is full.
-fn search(value: &str) -> Option<String> {
+pub(super) fn search(value: &str) -> Option<String> {
     let mut text = String::new();
     let mut chars = value.trim().chars().take(MAX_SEARCH_CHARS).peekable();
     while let Some(char) = chars.next() {

@@ -3,6 +3,7 @@ mod catalogue_file;
 mod categories;
 pub mod demo;
 mod input;
+pub mod keeping;
 mod listing;
 mod pictures;
 mod routes;
@@ -13,6 +14,7 @@ mod sync;
 mod views;
 
 pub use catalogue_file::{ImportSummary, export, import};
+pub use categories::Category;
 pub use listing::{Page, PageRequest, links};
 pub use pictures::{TakenPictures, named_id, named_pictures};
 pub use routes::{base_url, router};
@@ -24,7 +26,7 @@ pub use sync::{
     SyncRow, doubt_prices, find_for_sync, pending_syncs, record_price, record_retired,
     record_stripe_product, record_sync_error, record_synced, stalled_syncs,
 };
-pub use views::serialize_time;
+pub use views::{MovementView, lighter_type_display, serialize_time};
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -14,6 +14,7 @@ use spirit_beads::auth::{self, Role};
 use spirit_beads::config::Secret;
 use uuid::Uuid;
 
+use crate::support::pictures::{self, Part};
 use crate::support::{Answer, Client, Shop, form_of};
 
 pub const OWNER: &str = "ann@example.com";
@@ -73,6 +74,20 @@ impl Browser {
             .extend_pairs(fields)
             .finish();
         self.client.send(Method::POST, path, &all, Some(body)).await
+    }
+
+    /// Sends a form with files, as it stands on a page.
+    pub async fn upload(&self, on: &str, path: &str, files: &[&[u8]]) -> Answer {
+        let token = token_on(&self.get(on).await.text);
+        let mut parts = vec![Part::text("csrf", &token)];
+        parts.extend(files.iter().map(|file| Part::file("image", file)));
+        let headers = [
+            ("content-type", pictures::FORM),
+            ("origin", self.origin.as_str()),
+            ("sec-fetch-site", "same-origin"),
+        ];
+        let body = Some(pictures::form(&parts));
+        self.client.send(Method::POST, path, &headers, body).await
     }
 
     pub async fn sign_in(&self, email: &str, password: &str) -> Answer {
@@ -171,7 +186,7 @@ async fn state(shop: &Shop) -> Value {
 }
 
 /// What the audit log has, oldest first.
-async fn audited(shop: &Shop) -> Vec<(String, String, String, Option<Value>, Option<Value>)> {
+pub async fn audited(shop: &Shop) -> Vec<(String, String, String, Option<Value>, Option<Value>)> {
     sqlx::query_as("select actor, action, object, before, after from audit_log order by id")
         .fetch_all(&shop.db)
         .await

@@ -11,6 +11,7 @@ mod commissions;
 mod custom_requests;
 mod desk;
 mod desk_pages;
+mod desk_products;
 mod events;
 mod faults;
 mod letters;

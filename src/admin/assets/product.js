@@ -1,0 +1,154 @@
+// Products at the desk. All of it works without this script; with it, pictures are dropped, previewed, uploaded with
+// their progress shown and moved about without losing what was typed into the form beside them.
+(() => {
+  "use strict";
+
+  const section = () => document.querySelector("[data-pictures]");
+
+  function say(text) {
+    const status = section()?.querySelector("[data-status]");
+    if (status) status.textContent = text;
+  }
+
+  // The button that was pressed, to be under the finger again.
+  let pressed = null;
+
+  // Puts the pictures of a page that was answered in the place of ours.
+  function take(html) {
+    const page = new DOMParser().parseFromString(html, "text/html");
+    const fresh = page.querySelector("[data-pictures]");
+    if (!fresh) { location.reload(); return; }
+    section().replaceWith(document.importNode(fresh, true));
+    prepare();
+    if (pressed) {
+      const again = section().querySelector(`[data-picture="${pressed[0]}"] button[value="${pressed[1]}"]:not(:disabled)`);
+      (again ?? section().querySelector("button:not(:disabled)")).focus();
+      pressed = null;
+    }
+    say(page.querySelector(".said")?.textContent ?? "");
+  }
+
+  function send(form, data) {
+    const progress = form.querySelector("[data-progress]");
+    const request = new XMLHttpRequest();
+    request.open("POST", form.action);
+    if (progress) {
+      progress.classList.remove("hidden");
+      request.upload.addEventListener("progress", (event) => {
+        if (event.lengthComputable) progress.value = 100 * event.loaded / event.total;
+      });
+    }
+    request.addEventListener("load", () => take(request.responseText));
+    request.addEventListener("error", () => {
+      progress?.classList.add("hidden");
+      say("That did not arrive. Are you online? Try again.");
+    });
+    request.send(data);
+  }
+
+  function preview(files) {
+    const list = section().querySelector("[data-previews]");
+    list.replaceChildren(...[...files].filter((file) => file.type.startsWith("image/")).map((file) => {
+      const image = document.createElement("img");
+      image.alt = file.name;
+      image.src = URL.createObjectURL(file);
+      image.addEventListener("load", () => URL.revokeObjectURL(image.src));
+      const item = document.createElement("li");
+      item.append(image);
+      return item;
+    }));
+  }
+
+  function upload(files) {
+    const form = section().querySelector("[data-upload]");
+    const data = new FormData();
+    // The token comes first: the guard looks no further.
+    data.append("csrf", form.elements.csrf.value);
+    for (const file of files) data.append("image", file, file.name);
+    preview(files);
+    say("Uploading…");
+    send(form, data);
+  }
+
+  function arrange(form, pairs) {
+    const data = new URLSearchParams([["csrf", form.elements.csrf.value], ...pairs]);
+    send(form, data);
+  }
+
+  let dragged = null;
+
+  function prepare() {
+    const pictures = section();
+    if (!pictures) return;
+    pictures.querySelector("[data-drop-hint]").hidden = false;
+    for (const item of pictures.querySelectorAll("[data-picture]")) item.draggable = true;
+  }
+
+  document.addEventListener("change", (event) => {
+    if (event.target.matches("[data-upload] input[type=file]")) preview(event.target.files);
+    const all = event.target.closest("[data-check-all]");
+    if (all) {
+      for (const box of event.target.form.querySelectorAll("input[name=id]")) box.checked = event.target.checked;
+    }
+  });
+
+  document.addEventListener("submit", (event) => {
+    const form = event.target;
+    if (form.matches("[data-upload]")) {
+      event.preventDefault();
+      upload(form.elements.image.files);
+    } else if (form.matches("[data-arrange]")) {
+      event.preventDefault();
+      const what = event.submitter?.value ?? "up";
+      pressed = [form.elements.picture.value, what];
+      arrange(form, [["picture", pressed[0]], ["do", what]]);
+    }
+  });
+
+  document.addEventListener("dragstart", (event) => {
+    dragged = event.target.closest?.("[data-picture]") ?? null;
+    if (dragged) event.dataTransfer.effectAllowed = "move";
+  });
+  document.addEventListener("dragend", () => { dragged = null; });
+  document.addEventListener("dragover", (event) => {
+    const pictures = event.target.closest?.("[data-pictures]");
+    if (!pictures) return;
+    event.preventDefault();
+    pictures.classList.add("over");
+  });
+  document.addEventListener("dragleave", (event) => {
+    const pictures = event.target.closest?.("[data-pictures]");
+    if (pictures && !pictures.contains(event.relatedTarget)) pictures.classList.remove("over");
+  });
+  document.addEventListener("drop", (event) => {
+    const pictures = event.target.closest?.("[data-pictures]");
+    if (!pictures) return;
+    event.preventDefault();
+    pictures.classList.remove("over");
+    if (!dragged) {
+      if (event.dataTransfer.files.length) upload(event.dataTransfer.files);
+      return;
+    }
+    const onto = event.target.closest("[data-picture]");
+    if (!onto || onto === dragged) return;
+    const items = [...pictures.querySelectorAll("[data-picture]")];
+    const before = items.indexOf(dragged) > items.indexOf(onto);
+    onto[before ? "before" : "after"](dragged);
+    const order = [...pictures.querySelectorAll("[data-picture]")].map((item) => ["picture", item.dataset.picture]);
+    arrange(dragged.querySelector("form"), [...order, ["do", "order"]]);
+  });
+
+  // The address that an empty field will get, while the name is typed.
+  document.addEventListener("input", (event) => {
+    if (!event.target.matches("[data-product] #name")) return;
+    const plain = event.target.value.normalize("NFKD").replace(/[\u0300-\u036f]/g, "").toLowerCase();
+    document.getElementById("slug").placeholder = plain.replace(/[^a-z0-9]+/g, "-").replace(/^-+|-+$/g, "");
+  });
+
+  function reveal() {
+    for (const all of document.querySelectorAll("[data-check-all]")) all.hidden = false;
+  }
+  document.addEventListener("htmx:afterSettle", reveal);
+  prepare();
+  reveal();
+})();

@@ -1,0 +1,123 @@
+//! Categories: how the catalogue is sorted.
+
+use askama::Template;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use serde_json::{Map, Value};
+
+use super::desk::Desk;
+use super::form::Form;
+use super::sign_in::refused;
+use crate::app::App;
+use crate::error::Result;
+use crate::extract::Path;
+use crate::products::keeping::{self, CountedCategory};
+
+const HERE: &str = "/admin/categories";
+
+#[derive(Template)]
+#[template(path = "categories.html", config = "src/admin/askama.toml")]
+struct CategoriesPage<'a> {
+    desk: &'a Desk,
+    categories: Vec<CountedCategory>,
+    /// The form of a new one.
+    form: Form,
+    /// The one whose form was refused, with its form.
+    refused: Option<(i64, Form)>,
+}
+
+impl CategoriesPage<'_> {
+    /// The form of a category: as it was sent, if it was refused.
+    fn form_of(&self, one: &CountedCategory) -> Form {
+        match &self.refused {
+            Some((id, form)) if *id == one.category.id => form.clone(),
+            _ => Form::of(&[
+                ("name", &one.category.name),
+                ("description", &one.category.description),
+            ]),
+        }
+    }
+}
+
+/// `GET /admin/categories`
+pub async fn list(State(app): State<App>, desk: Desk) -> Result<Response> {
+    show(&app, &desk, Form::default(), None).await
+}
+
+async fn show(
+    app: &App,
+    desk: &Desk,
+    form: Form,
+    changed: Option<(i64, Form)>,
+) -> Result<Response> {
+    let faulty = form.is_faulty() || changed.is_some();
+    let page = desk.show(&CategoriesPage {
+        desk,
+        categories: keeping::list_categories(&mut *app.db.acquire().await?).await?,
+        form,
+        refused: changed,
+    })?;
+    Ok(if faulty {
+        refused(page, StatusCode::BAD_REQUEST, None)
+    } else {
+        page
+    })
+}
+
+fn read(form: &Form) -> Map<String, Value> {
+    let description = form.get("description").replace("\r\n", "\n");
+    let fields = [("name", form.get("name")), ("description", description)];
+    let fields = fields.map(|(name, value)| (name.to_owned(), value.into()));
+    fields.into_iter().collect()
+}
+
+/// `POST /admin/categories`
+pub async fn create(State(app): State<App>, desk: Desk, form: Form) -> Result<Response> {
+    let made = async {
+        let mut tx = app.db.begin().await?;
+        let made = keeping::create_category(&mut tx, &desk.actor()?, read(&form)).await?;
+        tx.commit().await?;
+        Ok(made)
+    };
+    match made.await {
+        Ok(made) => Ok(desk.go_on(HERE, &format!("The category {} is made.", made.name))),
+        Err(error) => show(&app, &desk, form.refused(error)?, None).await,
+    }
+}
+
+/// `POST /admin/categories/{id}`: another name or description. Its address stays.
+pub async fn change(
+    State(app): State<App>,
+    desk: Desk,
+    Path(id): Path<i64>,
+    form: Form,
+) -> Result<Response> {
+    let changed = async {
+        let mut tx = app.db.begin().await?;
+        let changed = keeping::change_category(&mut tx, &desk.actor()?, id, read(&form)).await?;
+        tx.commit().await?;
+        Ok(changed)
+    };
+    match changed.await {
+        Ok(changed) => Ok(desk.go_on(HERE, &format!("The category {} is saved.", changed.name))),
+        Err(error) => {
+            show(
+                &app,
+                &desk,
+                Form::default(),
+                Some((id, form.refused(error)?)),
+            )
+            .await
+        }
+    }
+}
+
+/// `POST /admin/categories/{id}/delete`: its products stay.
+pub async fn delete(State(app): State<App>, desk: Desk, Path(id): Path<i64>) -> Result<Response> {
+    let mut tx = app.db.begin().await?;
+    let gone = keeping::delete_category(&mut tx, &desk.actor()?, id).await?;
+    tx.commit().await?;
+    let said = format!("The category {} is deleted. Its products stay.", gone.name);
+    Ok(desk.go_on(HERE, &said))
+}

@@ -1,0 +1,751 @@
+//! Products: the list, and the page of one, where all about it is changed.
+
+use askama::Template;
+use axum::extract::{Request, State};
+use axum::http::StatusCode;
+use axum::response::Response;
+use serde_json::{Map, Value};
+
+use super::desk::Desk;
+use super::form::Form;
+use super::sign_in::refused;
+use super::today::LOW_STOCK;
+use crate::app::App;
+use crate::error::{Error, Fault, Result};
+use crate::extract::{Path, Query};
+use crate::ids::PictureId;
+use crate::media::{self, Batch};
+use crate::money::Cents;
+use crate::products::keeping::{self, CountedCategory, Kind, Move, Sort, Wanted};
+use crate::products::{MovementView, Product, lighter_type_display};
+
+const PAGE: i64 = 30;
+
+/// So many of a product's latest changes of stock are shown.
+const LEDGER: i64 = 50;
+
+/// Below and above these, in cents, no price is taken.
+const PRICES: std::ops::RangeInclusive<i64> = 50..=99_999_999;
+
+/// The fields of the form, with their labels.
+const FIELDS: [(&str, &str); 8] = [
+    ("name", "Name"),
+    ("slug", "Address"),
+    ("price", "Price"),
+    ("category", "Category"),
+    ("lighter_type", "Size"),
+    ("weight_ounces", "Weight"),
+    ("description", "Description"),
+    ("is_sold_out", "Sold out"),
+];
+
+#[derive(Template)]
+#[template(path = "products.html", config = "src/admin/askama.toml")]
+struct ProductsPage<'a> {
+    desk: &'a Desk,
+    wanted: Wanted,
+    kinds: Vec<(Kind, &'static str, String)>,
+    sorts: Vec<(&'static str, &'static str, bool)>,
+    categories: Vec<CountedCategory>,
+    products: Vec<Product>,
+    total: i64,
+    newer: Option<String>,
+    older: Option<String>,
+    /// Whether something narrows the list down besides its kind.
+    narrowed: bool,
+}
+
+#[derive(Template)]
+#[template(path = "product.html", config = "src/admin/askama.toml")]
+struct ProductPage<'a> {
+    desk: &'a Desk,
+    /// None: it is about to be made.
+    product: Option<Product>,
+    form: Form,
+    /// How the fields were when the form was opened.
+    was: Form,
+    version: i64,
+    /// What somebody else changed meanwhile.
+    clashes: Vec<Clash>,
+    stock_form: Form,
+    picture_fault: Option<String>,
+    categories: Vec<CountedCategory>,
+    movements: Vec<MovementView>,
+    movement_count: i64,
+}
+
+/// A field that somebody else changed while we had the form open.
+struct Clash {
+    field: &'static str,
+    label: &'static str,
+    was: String,
+    theirs: String,
+    /// What was typed here, where it is something else: it stays in the form.
+    yours: Option<String>,
+}
+
+impl ProductPage<'_> {
+    fn heading(&self) -> &str {
+        let product = self.product.as_ref();
+        product.map_or("A new product", |product| &product.name)
+    }
+
+    /// What somebody else wrote into a field meanwhile.
+    fn theirs(&self, field: &str) -> Option<&str> {
+        let clash = self.clashes.iter().find(|clash| clash.field == field)?;
+        Some(&clash.theirs)
+    }
+
+    fn currency(&self) -> String {
+        let product = self.product.as_ref();
+        product.map_or("USD".to_owned(), |product| {
+            product.currency.to_ascii_uppercase()
+        })
+    }
+
+    /// Where Stripe shows the product, or the sandbox in its place.
+    fn at_stripe(&self, id: &str) -> String {
+        let key = self.desk.app.config.stripe_secret_key.as_ref();
+        match key.map(|key| key.reveal()) {
+            None => "/sandbox/".to_owned(),
+            Some(key) if key.contains("_test_") => {
+                format!("https://dashboard.stripe.com/test/products/{id}")
+            }
+            Some(_) => format!("https://dashboard.stripe.com/products/{id}"),
+        }
+    }
+}
+
+/// The path of a product's page.
+pub fn path_to(product: &Product) -> String {
+    let id: String = url::form_urlencoded::byte_serialize(product.id.0.as_bytes()).collect();
+    format!("/admin/products/{}", id.replace('+', "%20"))
+}
+
+/// A kind as addresses and tabs have it.
+fn words(kind: Kind) -> (&'static str, &'static str) {
+    match kind {
+        Kind::Active => ("on-sale", "On sale"),
+        Kind::Archived => ("archived", "Archived"),
+        Kind::SoldOut => ("sold-out", "Sold out"),
+        Kind::RunningOut => ("running-out", "Running out"),
+        Kind::Failed => ("stripe", "Stripe trouble"),
+        Kind::All => ("all", "All"),
+    }
+}
+
+fn sort_words(sort: Sort) -> (&'static str, &'static str) {
+    match sort {
+        Sort::Name => ("name", "Name"),
+        Sort::Newest => ("newest", "Newest first"),
+        Sort::Cheapest => ("cheapest", "Lowest price first"),
+        Sort::Dearest => ("dearest", "Highest price first"),
+        Sort::Stock => ("stock", "Fewest left first"),
+    }
+}
+
+/// Stripe's state of a product as people read it, with what badges are coloured by.
+fn stripe(product: &Product) -> (&'static str, &'static str) {
+    match product.stripe_status.as_str() {
+        "synced" => ("At Stripe", "good"),
+        "error" => ("Stripe: failed", "bad"),
+        _ => ("Stripe: waiting", "due"),
+    }
+}
+
+/// A picture for a list: a small one of ours where there is one.
+fn picture(product: &Product) -> Option<String> {
+    match product.images.first() {
+        Some(image) => Some(media::url(&image.id, 320)),
+        None => product.primary_image.clone(),
+    }
+}
+
+fn reason(reason: &str) -> &str {
+    match reason {
+        "initial" => "First stock",
+        "received" => "Received",
+        "made" => "Made",
+        "correction" => "Correction",
+        "damaged" => "Damaged",
+        "lost" => "Lost",
+        "returned" => "Returned",
+        "sale" => "Sold",
+        "import" => "Imported",
+        other => other,
+    }
+}
+
+/// `GET /admin/products`
+pub async fn list(State(app): State<App>, desk: Desk, query: Query) -> Result<Response> {
+    let given = |name: &str| query.get(name).unwrap_or_default();
+    let kind = Kind::ALL
+        .into_iter()
+        .find(|kind| words(*kind).0 == given("show"));
+    let sort = Sort::ALL
+        .into_iter()
+        .find(|sort| sort_words(*sort).0 == given("sort"));
+    let search: String = given("search").trim().chars().take(200).collect();
+    let wanted = Wanted {
+        kind: kind.unwrap_or(Kind::Active),
+        sort,
+        search: search.replace('\0', ""),
+        category: given("category").parse().ok(),
+        lighter_type: given("size").parse().ok().filter(|n| [1, 2].contains(n)),
+        low_stock: LOW_STOCK,
+        page: given("page")
+            .parse()
+            .ok()
+            .filter(|page| (1..=100_000).contains(page))
+            .unwrap_or(1),
+        page_size: PAGE,
+    };
+    let mut conn = app.db.acquire().await?;
+    let (total, products) = keeping::browse(&mut conn, &wanted).await?;
+    let link = |kind: Kind, page: i64| {
+        let number = |n: Option<i64>| n.map(|n| n.to_string()).unwrap_or_default();
+        let pairs = [
+            ("show", words(kind).0.to_owned()),
+            ("search", wanted.search.clone()),
+            ("category", number(wanted.category)),
+            ("size", number(wanted.lighter_type.map(i64::from))),
+            (
+                "sort",
+                sort.map_or_else(String::new, |s| sort_words(s).0.to_owned()),
+            ),
+            ("page", number(Some(page).filter(|page| *page > 1))),
+        ];
+        let query = url::form_urlencoded::Serializer::new(String::new())
+            .extend_pairs(pairs.iter().filter(|(_, value)| !value.is_empty()))
+            .finish();
+        format!("/admin/products?{query}")
+    };
+    let page = ProductsPage {
+        desk: &desk,
+        kinds: Kind::ALL
+            .map(|kind| (kind, words(kind).1, link(kind, 1)))
+            .into(),
+        sorts: Sort::ALL
+            .map(|one| (sort_words(one).0, sort_words(one).1, sort == Some(one)))
+            .into(),
+        categories: keeping::list_categories(&mut conn).await?,
+        products,
+        total,
+        newer: (wanted.page > 1).then(|| link(wanted.kind, wanted.page - 1)),
+        older: (wanted.page * PAGE < total).then(|| link(wanted.kind, wanted.page + 1)),
+        narrowed: !wanted.search.is_empty()
+            || wanted.category.is_some()
+            || wanted.lighter_type.is_some(),
+        wanted,
+    };
+    desk.show(&page)
+}
+
+/// `POST /admin/products`: archives, restores or syncs all that are checked, all or none.
+pub async fn change_many(State(app): State<App>, desk: Desk, form: Form) -> Result<Response> {
+    let back = form.get("back");
+    let back = if back == "/admin/products" || back.starts_with("/admin/products?") {
+        back.as_str()
+    } else {
+        "/admin/products"
+    };
+    // In one order, so that two who do the same wait for each other.
+    let mut ids = form.all("id");
+    ids.sort_unstable();
+    ids.dedup();
+    if ids.is_empty() {
+        return Ok(desk.go_on(back, "Nothing was checked, so nothing was done."));
+    }
+    let actor = desk.actor()?;
+    let what = form.get("do");
+    let mut tx = app.db.begin().await?;
+    for id in &ids {
+        match what.as_str() {
+            "archive" => keeping::set_active(&mut tx, &actor, id, false).await?,
+            "restore" => keeping::set_active(&mut tx, &actor, id, true).await?,
+            "sync" => keeping::resync(&mut tx, &actor, id).await?,
+            _ => return Err(Error::invalid("do", "is not known")),
+        };
+    }
+    tx.commit().await?;
+    let pieces = match ids.len() {
+        1 => "1 product is".to_owned(),
+        n => format!("{n} products are"),
+    };
+    let said = match what.as_str() {
+        "archive" => format!("{pieces} archived."),
+        "restore" => format!("{pieces} on sale again."),
+        _ => format!("{pieces} being sent to Stripe once more."),
+    };
+    Ok(desk.go_on(back, &said))
+}
+
+/// `GET /admin/products/new`
+pub async fn show_new(State(app): State<App>, desk: Desk) -> Result<Response> {
+    let form = Form::of(&[
+        ("lighter_type", "1"),
+        ("weight_ounces", "2.00"),
+        ("count", "1"),
+    ]);
+    new_page(&app, &desk, form).await
+}
+
+async fn new_page(app: &App, desk: &Desk, form: Form) -> Result<Response> {
+    let faulty = form.is_faulty();
+    let page = desk.show(&ProductPage {
+        desk,
+        product: None,
+        form,
+        was: Form::default(),
+        version: 0,
+        clashes: Vec::new(),
+        stock_form: Form::default(),
+        picture_fault: None,
+        categories: keeping::list_categories(&mut *app.db.acquire().await?).await?,
+        movements: Vec::new(),
+        movement_count: 0,
+    })?;
+    Ok(told(page, faulty.then_some(StatusCode::BAD_REQUEST)))
+}
+
+/// `POST /admin/products/new`
+pub async fn create(State(app): State<App>, desk: Desk, form: Form) -> Result<Response> {
+    let made = async {
+        let (mut fields, mut faults) = read(&form, "usd");
+        match form.get("count").as_str() {
+            "" => {}
+            count => match count.parse::<i64>() {
+                Ok(count) => {
+                    fields.insert("inventory_count".to_owned(), count.into());
+                }
+                Err(_) => faults.push(Fault::new("count", "Must be a whole number, like 3.")),
+            },
+        }
+        let mut tx = app.db.begin().await?;
+        let made = keeping::create(&mut tx, &desk.actor()?, fields).await;
+        let product = with_faults(made, faults)?;
+        tx.commit().await?;
+        Ok(product)
+    };
+    match made.await {
+        Ok(product) => {
+            let said = format!("{} is made. Its pictures come next.", product.name);
+            Ok(desk.go_on(&path_to(&product), &said))
+        }
+        Err(error) => new_page(&app, &desk, form.refused(error)?).await,
+    }
+}
+
+/// `GET /admin/products/{id}`: by id, or by slug.
+pub async fn show(State(app): State<App>, desk: Desk, Path(id): Path<String>) -> Result<Response> {
+    let product = keeping::find(&mut *app.db.acquire().await?, &id).await?;
+    desk.show(&ProductPage::open(&app, &desk, product).await?)
+}
+
+impl<'a> ProductPage<'a> {
+    /// The page of a product, as it is.
+    async fn open(app: &App, desk: &'a Desk, product: Product) -> Result<ProductPage<'a>> {
+        let mut conn = app.db.acquire().await?;
+        let (movement_count, movements) =
+            keeping::movements(&mut conn, &product.id, LEDGER).await?;
+        let form = form_of(&product);
+        Ok(ProductPage {
+            desk,
+            was: form.clone(),
+            form,
+            version: product.version,
+            product: Some(product),
+            clashes: Vec::new(),
+            stock_form: Form::default(),
+            picture_fault: None,
+            categories: keeping::list_categories(&mut conn).await?,
+            movements,
+            movement_count,
+        })
+    }
+}
+
+/// `POST /admin/products/{id}`: changes what the form changed. What somebody else has changed meanwhile is shown, and
+/// nothing is saved before it was seen.
+pub async fn change(
+    State(app): State<App>,
+    desk: Desk,
+    Path(id): Path<String>,
+    form: Form,
+) -> Result<Response> {
+    let product = keeping::find(&mut *app.db.acquire().await?, &id).await?;
+    let version: i64 = form.get("version").parse().unwrap_or_default();
+    let error = match save(&app, &desk, &product, version, &form).await {
+        Ok(saved) => return Ok(is_saved(&desk, &saved)),
+        Err(error) => error,
+    };
+    // As it is now, which may be later than what was refused.
+    let product = keeping::find(&mut *app.db.acquire().await?, &id).await?;
+    let mut page = ProductPage::open(&app, &desk, product).await?;
+    let status = error.status();
+    match error {
+        Error::Conflict("version_conflict", _) => {
+            page.merge(&form);
+            if let Some(product) = page.product.as_ref().filter(|_| page.clashes.is_empty()) {
+                // What changed is none of what this form holds: its pictures, say.
+                let saved = save(&app, &desk, product, page.version, &form).await?;
+                return Ok(is_saved(&desk, &saved));
+            }
+        }
+        other => {
+            page.was = Form::of_pairs(FIELDS.iter().map(|(field, _)| {
+                let was = form.get(&format!("was_{field}"));
+                ((*field).to_owned(), was)
+            }));
+            page.version = version;
+            page.form = form.refused(other)?;
+        }
+    }
+    Ok(told(desk.show(&page)?, Some(status)))
+}
+
+fn is_saved(desk: &Desk, product: &Product) -> Response {
+    desk.go_on(&path_to(product), &format!("{} is saved.", product.name))
+}
+
+async fn save(
+    app: &App,
+    desk: &Desk,
+    product: &Product,
+    version: i64,
+    form: &Form,
+) -> Result<Product> {
+    let (fields, faults) = read(form, &product.currency);
+    let mut tx = app.db.begin().await?;
+    let saved = keeping::change(&mut tx, &desk.actor()?, &product.id.0, version, fields).await;
+    let product = with_faults(saved, faults)?;
+    tx.commit().await?;
+    Ok(product)
+}
+
+impl ProductPage<'_> {
+    /// Puts what was typed over what somebody else saved meanwhile. A field that only they changed takes their value; where
+    /// both did, ours stays in the field, and theirs stands beside it. Nothing is saved by that.
+    fn merge(&mut self, typed: &Form) {
+        let theirs = std::mem::take(&mut self.form);
+        let mut merged = Vec::new();
+        for (field, label) in FIELDS {
+            let was = unix(typed.get(&format!("was_{field}")));
+            let mine = unix(typed.get(field));
+            let now = theirs.get(field);
+            let stays = now == was || (mine != was && mine != now);
+            if now != was {
+                self.clashes.push(Clash {
+                    field,
+                    label,
+                    was: self.shown(field, &was),
+                    theirs: self.shown(field, &now),
+                    yours: stays.then(|| self.shown(field, &mine)),
+                });
+            }
+            merged.push((field.to_owned(), if stays { mine } else { now }));
+        }
+        self.form = Form::of_pairs(merged.into_iter());
+        self.was = theirs;
+    }
+
+    /// A value as people read it.
+    fn shown(&self, field: &str, value: &str) -> String {
+        let category = || {
+            let mut all = self.categories.iter();
+            let found = all.find(|one| one.category.id.to_string() == value)?;
+            Some(found.category.name.clone())
+        };
+        match (field, value) {
+            ("category", "") => "none".to_owned(),
+            ("category", _) => category().unwrap_or_else(|| "one that was deleted".to_owned()),
+            ("lighter_type", _) => lighter_type_display(value.parse().unwrap_or(0)).to_owned(),
+            ("is_sold_out", "yes") => "yes".to_owned(),
+            ("is_sold_out", _) => "no".to_owned(),
+            (_, "") => "empty".to_owned(),
+            _ => value.to_owned(),
+        }
+    }
+}
+
+/// `POST /admin/products/{id}/active`: puts it on sale, or takes it off.
+pub async fn set_active(
+    State(app): State<App>,
+    desk: Desk,
+    Path(id): Path<String>,
+    form: Form,
+) -> Result<Response> {
+    let is_active = form.get("active") == "yes";
+    let mut tx = app.db.begin().await?;
+    let product = keeping::set_active(&mut tx, &desk.actor()?, &id, is_active).await?;
+    tx.commit().await?;
+    let said = if is_active {
+        format!("{} is on sale.", product.name)
+    } else {
+        format!("{} is archived: shoppers do not see it.", product.name)
+    };
+    Ok(desk.go_on(&path_to(&product), &said))
+}
+
+/// `POST /admin/products/{id}/sync`
+pub async fn sync(State(app): State<App>, desk: Desk, Path(id): Path<String>) -> Result<Response> {
+    let mut tx = app.db.begin().await?;
+    let product = keeping::resync(&mut tx, &desk.actor()?, &id).await?;
+    tx.commit().await?;
+    Ok(desk.go_on(&path_to(&product), "It is being sent to Stripe once more."))
+}
+
+/// `POST /admin/products/{id}/duplicate`
+pub async fn duplicate(
+    State(app): State<App>,
+    desk: Desk,
+    Path(id): Path<String>,
+) -> Result<Response> {
+    let mut tx = app.db.begin().await?;
+    let copy = keeping::duplicate(&mut tx, &desk.actor()?, &id).await?;
+    tx.commit().await?;
+    let said = "This is the copy. It is archived until you put it on sale, and has no pieces yet.";
+    Ok(desk.go_on(&path_to(&copy), said))
+}
+
+/// `POST /admin/products/{id}/stock`: pieces came or went, for a reason.
+pub async fn change_stock(
+    State(app): State<App>,
+    desk: Desk,
+    Path(id): Path<String>,
+    form: Form,
+) -> Result<Response> {
+    let changed = async {
+        let (reason, sign) = match form.get("reason").as_str() {
+            "correction_more" => ("correction".to_owned(), 1),
+            "correction_fewer" => ("correction".to_owned(), -1),
+            goes @ ("damaged" | "lost") => (goes.to_owned(), -1),
+            comes => (comes.to_owned(), 1),
+        };
+        let pieces: Option<i64> = form.get("pieces").parse().ok();
+        let pieces = pieces.filter(|pieces| (1..=1_000_000).contains(pieces));
+        let mut faults = Vec::new();
+        if pieces.is_none() {
+            faults.push(Fault::new("pieces", "Must be a whole number from 1 on."));
+        }
+        let fields = [
+            ("delta", Value::from(sign * pieces.unwrap_or(1))),
+            ("reason", reason.into()),
+            ("note", unix(form.get("note")).into()),
+        ];
+        let fields = fields.map(|(name, value)| (name.to_owned(), value));
+        let fields = fields.into_iter().collect();
+        let mut tx = app.db.begin().await?;
+        let done = keeping::change_stock(&mut tx, &desk.actor()?, &id, fields).await;
+        let available = match with_faults(done, faults) {
+            Err(Error::Conflict("stock_is_held", sentence)) => {
+                Err(Error::invalid("pieces", sentence))
+            }
+            other => other,
+        }?;
+        tx.commit().await?;
+        Ok(available)
+    };
+    let changed = changed.await;
+    let product = keeping::find(&mut *app.db.acquire().await?, &id).await?;
+    match changed {
+        Ok(1) => Ok(desk.go_on(&path_to(&product), "1 piece is available now.")),
+        Ok(n) => Ok(desk.go_on(
+            &path_to(&product),
+            &format!("{n} pieces are available now."),
+        )),
+        Err(error) => {
+            let mut page = ProductPage::open(&app, &desk, product).await?;
+            page.stock_form = form.refused(error)?;
+            Ok(told(desk.show(&page)?, Some(StatusCode::BAD_REQUEST)))
+        }
+    }
+}
+
+/// `POST /admin/products/{id}/pictures`: takes pictures in, at the end. Those that cannot be read are told, and keep no
+/// other out.
+pub async fn add_pictures(
+    State(app): State<App>,
+    desk: Desk,
+    Path(id): Path<String>,
+    request: Request,
+) -> Result<Response> {
+    let product = keeping::find(&mut *app.db.acquire().await?, &id).await?;
+    let deadline = request.extensions().get().cloned();
+    let form = media::read_form(&app.media, request, "image").await?;
+    let limits = app.media.limits();
+    let mut batch = Batch::begin(&app.media, &app.db, deadline);
+    let mut refusals = Vec::new();
+    for (index, file) in form.files.into_iter().enumerate() {
+        let taken = match file {
+            Ok(file) => batch.keep(file).await?,
+            Err(refusal) => Err(refusal),
+        };
+        if let Err(refusal) = taken {
+            refusals.push(format!(
+                "Picture {}: {}",
+                index + 1,
+                refusal.sentence(&limits)
+            ));
+        }
+    }
+    if form.surplus > 0 {
+        refusals.push(format!(
+            "Up to {} pictures at once are allowed; the last {} were left out.",
+            limits.files, form.surplus
+        ));
+    }
+    let ids = batch.ids();
+    let fault = if ids.is_empty() {
+        match refusals.is_empty() {
+            true => "Choose at least one picture.".to_owned(),
+            false => refusals.join(" "),
+        }
+    } else {
+        let added = async {
+            let mut tx = app.db.begin().await?;
+            let product = keeping::add_pictures(&mut tx, &desk.actor()?, &id, &ids).await?;
+            tx.commit().await?;
+            Ok(product)
+        };
+        match added.await {
+            Ok(product) => {
+                batch.done();
+                let count = match ids.len() {
+                    1 => "The picture is added.".to_owned(),
+                    n => format!("{n} pictures are added."),
+                };
+                refusals.insert(0, count);
+                return Ok(desk.go_on(
+                    &format!("{}#pictures", path_to(&product)),
+                    &refusals.join(" "),
+                ));
+            }
+            Err(error) => {
+                batch.take_back().await;
+                match error {
+                    Error::Invalid(faults) => {
+                        let faults: Vec<String> =
+                            faults.into_iter().map(|fault| fault.message).collect();
+                        faults.join(" ")
+                    }
+                    other => return Err(other),
+                }
+            }
+        }
+    };
+    let mut page = ProductPage::open(&app, &desk, product).await?;
+    page.picture_fault = Some(fault);
+    Ok(told(desk.show(&page)?, Some(StatusCode::BAD_REQUEST)))
+}
+
+/// `POST /admin/products/{id}/pictures/arrange`: moves a picture, or takes it away.
+pub async fn arrange_pictures(
+    State(app): State<App>,
+    desk: Desk,
+    Path(id): Path<String>,
+    form: Form,
+) -> Result<Response> {
+    let pictures: Option<Vec<PictureId>> = form
+        .all("picture")
+        .into_iter()
+        .map(PictureId::parse)
+        .collect();
+    let mut pictures = pictures.unwrap_or_default();
+    let action = form.get("do");
+    let asked = match (action.as_str(), pictures.pop()) {
+        (_, None) => return Err(Error::invalid("picture", "is not known")),
+        ("up", Some(picture)) => Move::Up(picture),
+        ("down", Some(picture)) => Move::Down(picture),
+        ("remove", Some(picture)) => Move::Remove(picture),
+        ("order", Some(last)) => {
+            pictures.push(last);
+            Move::Order(pictures)
+        }
+        _ => return Err(Error::invalid("do", "is not known")),
+    };
+    let mut tx = app.db.begin().await?;
+    let product = keeping::move_pictures(&mut tx, &desk.actor()?, &id, &asked).await?;
+    tx.commit().await?;
+    let said = match asked {
+        Move::Remove(_) => "The picture is taken away.",
+        _ => "The pictures are in the new order.",
+    };
+    Ok(desk.go_on(&format!("{}#pictures", path_to(&product)), said))
+}
+
+/// The form of a product as it is.
+fn form_of(product: &Product) -> Form {
+    let category = product.category_id.map(|id| id.to_string());
+    let sold_out = if product.is_sold_out { "yes" } else { "" };
+    Form::of(&[
+        ("name", &product.name),
+        ("slug", &product.slug),
+        ("price", &product.price.plain(&product.currency)),
+        ("category", &category.unwrap_or_default()),
+        ("lighter_type", &product.lighter_type.to_string()),
+        ("weight_ounces", &product.weight_ounces),
+        ("description", &unix(product.description.clone())),
+        ("is_sold_out", sold_out),
+    ])
+}
+
+/// The API's fields of a form, and what is wrong with those that people write in another way.
+fn read(form: &Form, currency: &str) -> (Map<String, Value>, Vec<Fault>) {
+    let mut fields = Map::new();
+    let mut faults = Vec::new();
+    let is_new = form.get("version").is_empty();
+    for field in ["name", "slug", "weight_ounces", "description"] {
+        let text = unix(form.get(field));
+        if field == "slug" && text.is_empty() && is_new {
+            continue;
+        }
+        fields.insert(field.to_owned(), text.into());
+    }
+    let size = form.get("lighter_type").parse::<i64>().unwrap_or_default();
+    fields.insert("lighter_type".to_owned(), size.into());
+    let category = form.get("category").parse::<i64>().ok();
+    fields.insert("category".to_owned(), category.into());
+    fields.insert(
+        "is_sold_out".to_owned(),
+        form.has("is_sold_out", "yes").into(),
+    );
+    match Cents::parse(&form.get("price"), currency) {
+        Some(price) if PRICES.contains(&price.0) => {
+            fields.insert("price".to_owned(), price.0.into());
+        }
+        Some(_) => {
+            let [least, most] =
+                [*PRICES.start(), *PRICES.end()].map(|end| Cents(end).in_currency(currency));
+            faults.push(Fault::new(
+                "price",
+                format!("Must be from {least} to {most}."),
+            ));
+        }
+        None => faults.push(Fault::new("price", "Must be an amount like 47 or 47.50.")),
+    }
+    (fields, faults)
+}
+
+/// What was done, unless something was wrong with the form besides. The caller commits nothing then.
+fn with_faults<T>(done: Result<T>, mut faults: Vec<Fault>) -> Result<T> {
+    if faults.is_empty() {
+        return done;
+    }
+    if let Err(Error::Invalid(others)) = done {
+        faults.extend(others);
+    }
+    Err(Error::Invalid(faults))
+}
+
+/// Browsers send line breaks as two characters.
+fn unix(text: String) -> String {
+    text.replace("\r\n", "\n")
+}
+
+fn told(page: Response, status: Option<StatusCode>) -> Response {
+    match status {
+        Some(status) => refused(page, status, None),
+        None => page,
+    }
+}

@@ -1,0 +1,520 @@
+//! The catalogue as somebody at the desk keeps it: the same changes as over HTTP, each written into the audit log.
+
+use std::collections::{BTreeMap, HashSet};
+
+use serde_json::{Map, Value, json};
+use sqlx::PgConnection;
+
+use super::categories::{self, Category};
+use super::input::{self, CategoryKey, MAX_IMAGES, Parsed, ProductInput, Write, free_slug};
+use super::listing::{Categories, Filter, PageRequest, search};
+use super::views::{MovementView, lighter_type_display};
+use super::{Product, service, store};
+use crate::audit::{self, Actor};
+use crate::error::{Error, Fault, Result};
+use crate::ids::{PictureId, ProductId};
+
+/// Which products the desk lists together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Active,
+    Archived,
+    SoldOut,
+    /// Few are left of what there was more of once.
+    RunningOut,
+    /// Stripe would not take it.
+    Failed,
+    All,
+}
+
+impl Kind {
+    pub const ALL: [Kind; 6] = [
+        Kind::Active,
+        Kind::RunningOut,
+        Kind::SoldOut,
+        Kind::Archived,
+        Kind::Failed,
+        Kind::All,
+    ];
+}
+
+/// How the desk's list is sorted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sort {
+    Name,
+    Newest,
+    Cheapest,
+    Dearest,
+    /// The fewest available first.
+    Stock,
+}
+
+impl Sort {
+    pub const ALL: [Sort; 5] = [
+        Sort::Name,
+        Sort::Newest,
+        Sort::Cheapest,
+        Sort::Dearest,
+        Sort::Stock,
+    ];
+}
+
+/// What the desk looks for.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    pub kind: Kind,
+    pub sort: Option<Sort>,
+    pub search: String,
+    pub category: Option<i64>,
+    pub lighter_type: Option<i16>,
+    /// As many pieces, or fewer, are few.
+    pub low_stock: i32,
+    /// From 1.
+    pub page: i64,
+    pub page_size: i64,
+}
+
+/// A page of products, and how many there are on all pages.
+pub async fn browse(conn: &mut PgConnection, wanted: &Wanted) -> Result<(i64, Vec<Product>)> {
+    let mut filter = Filter {
+        with_inactive: true,
+        lighter_type: wanted.lighter_type,
+        category: wanted.category.map(|id| Categories {
+            ids: vec![id],
+            slugs: Vec::new(),
+            count: 1,
+        }),
+        search: search(&wanted.search),
+        ordering: match wanted.sort {
+            None => Vec::new(),
+            Some(Sort::Name) => vec!["p.name", "p.id"],
+            Some(Sort::Newest) => vec!["p.created_at desc", "p.id desc"],
+            Some(Sort::Cheapest) => vec!["p.price", "p.id"],
+            Some(Sort::Dearest) => vec!["p.price desc", "p.id desc"],
+            Some(Sort::Stock) => vec!["p.on_hand - p.reserved", "p.name", "p.id"],
+        },
+        ..Filter::default()
+    };
+    match wanted.kind {
+        Kind::Active => filter.is_active = Some(true),
+        Kind::Archived => filter.is_active = Some(false),
+        Kind::SoldOut => (filter.is_active, filter.is_sold_out) = (Some(true), Some(true)),
+        Kind::RunningOut => filter.running_out = Some(wanted.low_stock),
+        Kind::Failed => filter.stripe_status = Some("error".to_owned()),
+        Kind::All => {}
+    }
+    let page = PageRequest::at(wanted.page, wanted.page_size);
+    let found = store::list_whole(conn, &filter, page).await?;
+    Ok((found.total, found.rows))
+}
+
+/// A product, on sale or not, by id or slug.
+///
+/// # Errors
+/// 404.
+pub async fn find(conn: &mut PgConnection, id: &str) -> Result<Product> {
+    let product = store::find(conn, known(id)?, true).await?;
+    product.ok_or(Error::NotFound("Product"))
+}
+
+/// The newest changes of a product's stock, up to `limit` of them, and how many there are.
+///
+/// # Errors
+/// 404.
+pub async fn movements(
+    conn: &mut PgConnection,
+    id: &ProductId,
+    limit: i64,
+) -> Result<(i64, Vec<MovementView>)> {
+    let found = store::movements(conn, &id.0, PageRequest::at(1, limit)).await?;
+    found.ok_or(Error::NotFound("Product"))
+}
+
+/// Adds a product; the fields are the API's.
+///
+/// # Errors
+/// Faults.
+pub async fn create(
+    conn: &mut PgConnection,
+    actor: &Actor,
+    fields: Map<String, Value>,
+) -> Result<Product> {
+    let parsed = input::product(fields, Write::Create, &[]);
+    let product = service::create(conn, parsed, &actor.name)
+        .await
+        .map_err(slug_as_fault)?;
+    let after = Value::Object(facts(&product));
+    written(
+        conn,
+        actor,
+        "product.create",
+        &product.id,
+        Value::Null,
+        after,
+    )
+    .await?;
+    Ok(product)
+}
+
+/// Changes the fields given, which are the API's; an empty `slug` is made from the name once more.
+///
+/// # Errors
+/// Faults; 404; 409 `version_conflict` when the product is not the version seen any more.
+pub async fn change(
+    conn: &mut PgConnection,
+    actor: &Actor,
+    id: &str,
+    version: i64,
+    mut fields: Map<String, Value>,
+) -> Result<Product> {
+    let before = locked(conn, id).await?;
+    if fields.get("slug").and_then(Value::as_str) == Some("") {
+        let name = fields.get("name").and_then(Value::as_str);
+        let name = name.unwrap_or(&before.name).to_owned();
+        let stem = input::slug_stem(&name, "product");
+        let mut taken: HashSet<String> =
+            store::slugs_like(conn, &stem).await?.into_iter().collect();
+        taken.remove(&before.slug);
+        let slug = free_slug(&name, "product", |slug| taken.contains(slug));
+        fields.insert("slug".to_owned(), slug.into());
+    }
+    let parsed = input::product(fields, Write::Patch, &[]);
+    let after = service::change(conn, &before.id.0, parsed, Some(version), &actor.name)
+        .await
+        .map_err(slug_as_fault)?;
+    written_change(conn, actor, "product.change", &before, &after).await?;
+    Ok(after)
+}
+
+/// Puts a product on sale or takes it off. Safe to repeat.
+///
+/// # Errors
+/// 404.
+pub async fn set_active(
+    conn: &mut PgConnection,
+    actor: &Actor,
+    id: &str,
+    is_active: bool,
+) -> Result<Product> {
+    let before = locked(conn, id).await?;
+    let after = service::set_active(conn, &before.id.0, is_active, None).await?;
+    let action = if is_active {
+        "product.restore"
+    } else {
+        "product.archive"
+    };
+    written_change(conn, actor, action, &before, &after).await?;
+    Ok(after)
+}
+
+/// Has the product brought in line at Stripe once more. Safe to repeat.
+///
+/// # Errors
+/// 404.
+pub async fn resync(conn: &mut PgConnection, actor: &Actor, id: &str) -> Result<Product> {
+    let before = locked(conn, id).await?;
+    let after = service::resync(conn, &before.id.0).await?;
+    let state = |product: &Product| json!({"stripe": product.stripe_status});
+    written(
+        conn,
+        actor,
+        "product.sync",
+        &after.id,
+        state(&before),
+        state(&after),
+    )
+    .await?;
+    Ok(after)
+}
+
+/// A copy of a product that is not on sale yet and has no pieces.
+///
+/// # Errors
+/// 404.
+pub async fn duplicate(conn: &mut PgConnection, actor: &Actor, id: &str) -> Result<Product> {
+    const ENDING: &str = " (copy)";
+    let original = find(conn, id).await?;
+    let room = 200 - ENDING.len();
+    let name: String = original.name.chars().take(room).collect();
+    let value = ProductInput {
+        name: Some(name.trim_end().to_owned() + ENDING),
+        lighter_type: Some(original.lighter_type),
+        price: Some(original.price),
+        currency: Some(original.currency),
+        category: Some(original.category_id.map(CategoryKey::Id)),
+        description: Some(original.description),
+        images: Some(original.images.into_iter().map(|image| image.id).collect()),
+        primary_image: Some(original.primary_image),
+        secondary_image: Some(original.secondary_image),
+        is_active: Some(false),
+        weight_ounces: Some(original.weight_ounces),
+        is_whole: true,
+        ..ProductInput::default()
+    };
+    let faults = Vec::new();
+    let copy = service::create(conn, Parsed { value, faults }, &actor.name).await?;
+    let after = Value::Object(facts(&copy));
+    let before = json!({"copy_of": original.id});
+    written(conn, actor, "product.duplicate", &copy.id, before, after).await?;
+    Ok(copy)
+}
+
+/// Adds pictures at the end of a product's; one that it has is not added again.
+///
+/// # Errors
+/// A fault of `image` for more than a product may have; 404.
+pub async fn add_pictures(
+    conn: &mut PgConnection,
+    actor: &Actor,
+    id: &str,
+    added: &[PictureId],
+) -> Result<Product> {
+    let before = locked(conn, id).await?;
+    let mut ids: Vec<PictureId> = before.images.iter().map(|image| image.id.clone()).collect();
+    for picture in added {
+        if !ids.contains(picture) {
+            ids.push(picture.clone());
+        }
+    }
+    if ids.len() > MAX_IMAGES {
+        let sentence = format!("A product has up to {MAX_IMAGES} pictures. Remove some first.");
+        return Err(Error::invalid("image", sentence));
+    }
+    arrange(conn, actor, before, ids).await
+}
+
+/// What is to become of a picture of a product.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Move {
+    Up(PictureId),
+    Down(PictureId),
+    Remove(PictureId),
+    /// Those named come first, in this order.
+    Order(Vec<PictureId>),
+}
+
+/// Changes the order of a product's pictures, or takes one away. A picture that it has not changes nothing.
+///
+/// # Errors
+/// 404.
+pub async fn move_pictures(
+    conn: &mut PgConnection,
+    actor: &Actor,
+    id: &str,
+    asked: &Move,
+) -> Result<Product> {
+    let before = locked(conn, id).await?;
+    let mut ids: Vec<PictureId> = before.images.iter().map(|image| image.id.clone()).collect();
+    let place = |id: &PictureId| ids.iter().position(|other| other == id);
+    match asked {
+        Move::Up(id) => {
+            if let Some(at) = place(id).filter(|at| *at > 0) {
+                ids.swap(at - 1, at);
+            }
+        }
+        Move::Down(id) => {
+            if let Some(at) = place(id).filter(|at| at + 1 < ids.len()) {
+                ids.swap(at, at + 1);
+            }
+        }
+        Move::Remove(id) => ids.retain(|other| other != id),
+        Move::Order(order) => {
+            let last = order.len();
+            ids.sort_by_key(|id| order.iter().position(|other| other == id).unwrap_or(last));
+        }
+    }
+    arrange(conn, actor, before, ids).await
+}
+
+async fn arrange(
+    conn: &mut PgConnection,
+    actor: &Actor,
+    before: Product,
+    ids: Vec<PictureId>,
+) -> Result<Product> {
+    let value = ProductInput {
+        images: Some(ids),
+        ..ProductInput::default()
+    };
+    let faults = Vec::new();
+    let parsed = Parsed { value, faults };
+    let after = service::change(conn, &before.id.0, parsed, None, &actor.name).await?;
+    written_change(conn, actor, "product.pictures", &before, &after).await?;
+    Ok(after)
+}
+
+/// Changes a product's stock; the fields are the API's `delta`, `reason` and `note`. Returns what is available then.
+///
+/// # Errors
+/// Faults; 404; 409 `stock_is_held`.
+pub async fn change_stock(
+    conn: &mut PgConnection,
+    actor: &Actor,
+    id: &str,
+    fields: Map<String, Value>,
+) -> Result<i32> {
+    let before = locked(conn, id).await?;
+    let parsed = input::stock(fields);
+    let (delta, note) = (parsed.value.delta, parsed.value.note.clone());
+    let reason = parsed.value.reason.map(super::Reason::as_str);
+    let stock = service::change_stock(conn, &before.id.0, parsed, &actor.name).await?;
+    written(
+        conn,
+        actor,
+        "product.stock",
+        &before.id,
+        json!({"on_hand": before.on_hand}),
+        json!({"on_hand": stock.on_hand, "delta": delta, "reason": reason, "note": note}),
+    )
+    .await?;
+    Ok(stock.inventory_count)
+}
+
+/// A category, and how many products are in it.
+#[derive(Clone, Debug, sqlx::FromRow)]
+pub struct CountedCategory {
+    #[sqlx(flatten)]
+    pub category: Category,
+    pub active: i64,
+    pub archived: i64,
+}
+
+/// All categories, by name.
+pub async fn list_categories(conn: &mut PgConnection) -> Result<Vec<CountedCategory>> {
+    categories::select_counted(conn).await
+}
+
+/// Adds a category; the fields are the API's.
+///
+/// # Errors
+/// Faults.
+pub async fn create_category(
+    conn: &mut PgConnection,
+    actor: &Actor,
+    fields: Map<String, Value>,
+) -> Result<Category> {
+    let input = input::category(fields, Write::Create).whole()?;
+    let category = categories::insert(conn, input).await?;
+    let object = format!("category:{}", category.id);
+    let after = json!({"name": category.name, "description": category.description});
+    audit::record(conn, actor, "category.create", &object, Value::Null, after).await?;
+    Ok(category)
+}
+
+/// Changes a category's fields, which are the API's. Its address stays.
+///
+/// # Errors
+/// Faults; 404.
+pub async fn change_category(
+    conn: &mut PgConnection,
+    actor: &Actor,
+    id: i64,
+    fields: Map<String, Value>,
+) -> Result<Category> {
+    let input = input::category(fields, Write::Patch).whole()?;
+    let before = categories::find(conn, &CategoryKey::Id(id)).await?;
+    let before = before.ok_or(Error::NotFound("Category"))?;
+    let after = categories::update(conn, id, input).await?;
+    if after != before {
+        let object = format!("category:{id}");
+        let facts = |one: &Category| json!({"name": one.name, "description": one.description});
+        let (before, after) = (facts(&before), facts(&after));
+        audit::record(conn, actor, "category.change", &object, before, after).await?;
+    }
+    Ok(after)
+}
+
+/// Deletes a category; its products stay, without one. Returns what it was.
+///
+/// # Errors
+/// 404.
+pub async fn delete_category(conn: &mut PgConnection, actor: &Actor, id: i64) -> Result<Category> {
+    let category = categories::find(conn, &CategoryKey::Id(id)).await?;
+    let category = category.ok_or(Error::NotFound("Category"))?;
+    categories::remove(conn, id).await?;
+    let object = format!("category:{id}");
+    let before = json!({"name": category.name, "description": category.description});
+    audit::record(conn, actor, "category.delete", &object, before, Value::Null).await?;
+    Ok(category)
+}
+
+async fn locked(conn: &mut PgConnection, id: &str) -> Result<Product> {
+    let product = store::lock(conn, known(id)?).await?;
+    product.ok_or(Error::NotFound("Product"))
+}
+
+/// What cannot be an id or a slug names nothing.
+fn known(id: &str) -> Result<&str> {
+    match ProductId::parse(id) {
+        Some(_) => Ok(id),
+        None if input::is_slug(id) => Ok(id),
+        None => Err(Error::NotFound("Product")),
+    }
+}
+
+/// At the desk a slug that is taken stands beside its field.
+fn slug_as_fault(error: Error) -> Error {
+    match error {
+        Error::Conflict("slug_taken", sentence) => {
+            Error::Invalid(vec![Fault::new("slug", sentence)])
+        }
+        other => other,
+    }
+}
+
+/// What the audit log says of a product.
+fn facts(product: &Product) -> Map<String, Value> {
+    let images: Vec<&PictureId> = product.images.iter().map(|image| &image.id).collect();
+    let facts = json!({
+        "name": product.name,
+        "slug": product.slug,
+        "size": lighter_type_display(product.lighter_type),
+        "price": product.price.in_currency(&product.currency),
+        "category": product.category_name,
+        "weight_ounces": product.weight_ounces,
+        "description": product.description,
+        "is_sold_out": product.is_sold_out,
+        "is_active": product.is_active,
+        "images": images,
+    });
+    match facts {
+        Value::Object(facts) => facts,
+        _ => Map::new(),
+    }
+}
+
+/// Writes down what is different now; nothing where nothing is.
+async fn written_change(
+    conn: &mut PgConnection,
+    actor: &Actor,
+    action: &'static str,
+    before: &Product,
+    after: &Product,
+) -> Result<()> {
+    let (was, is) = (facts(before), facts(after));
+    let differ =
+        |this: &Map<String, Value>, other: &Map<String, Value>| -> BTreeMap<String, Value> {
+            let fields = this
+                .iter()
+                .filter(|(name, value)| other.get(*name) != Some(value));
+            fields
+                .map(|(name, value)| (name.clone(), value.clone()))
+                .collect()
+        };
+    let (old, new) = (differ(&was, &is), differ(&is, &was));
+    if new.is_empty() {
+        return Ok(());
+    }
+    written(conn, actor, action, &after.id, json!(old), json!(new)).await
+}
+
+async fn written(
+    conn: &mut PgConnection,
+    actor: &Actor,
+    action: &'static str,
+    id: &ProductId,
+    before: Value,
+    after: Value,
+) -> Result<()> {
+    audit::record(conn, actor, action, &format!("product:{id}"), before, after).await
+}
