@@ -16,7 +16,8 @@ use crate::app::App;
 use crate::auth::{Admin, Scope};
 use crate::config::Config;
 use crate::email::{
-    self, About, Addressed, Filter, House, Letter, LetterRow, Picture, PictureRef, Pictures, SHOP, samples,
+    self, About, Addressed, Filter, House, Letter, LetterRow, Picture, PictureRef, Pictures, SHOP,
+    samples,
 };
 use crate::error::{Error, ErrorBody, Fault, Result};
 use crate::extract::{Json, Path, Query};

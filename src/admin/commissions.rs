@@ -249,9 +249,7 @@ pub async fn list(State(app): State<App>, desk: Desk, query: Query) -> Result<Re
         path: ROOT.to_owned(),
         is_open: is_board,
     }];
-    tabs.extend(
-        Status::ALL.map(|each| tab(status(&each).0, each.as_str(), state == Some(each))),
-    );
+    tabs.extend(Status::ALL.map(|each| tab(status(&each).0, each.as_str(), state == Some(each))));
     tabs.push(tab("All", "all", !is_board && state.is_none()));
     let page = CommissionsPage {
         desk: &desk,
@@ -307,7 +305,10 @@ fn suggested(app: &App, view: &CustomOrderView) -> Form {
     let before = view.draft().or(view.quotes.last());
     let days = before.map_or(app.config.quote_valid_days, |quote| quote.valid_days);
     form.set("valid_days", days.to_string());
-    form.set("zone", zone_word(before.map_or(Zone::Us, |quote| quote.shipping_zone)));
+    form.set(
+        "zone",
+        zone_word(before.map_or(Zone::Us, |quote| quote.shipping_zone)),
+    );
     if let Some(quote) = before {
         form.set("amount", quote.amount.plain(&quote.currency));
         form.set("covers", quote.covers.clone());
@@ -448,10 +449,17 @@ pub async fn quote(
 ) -> Result<Response> {
     let kept = async {
         let terms = terms(&app, &form)?;
-        let kept = change(&app, &desk, &id, "custom_order.quote", "", async |conn, id, actor| {
-            let quote = custom_orders::quote(conn, id, &terms, actor).await?;
-            Ok(json!({"covers": quote.covers, "valid_days": quote.valid_days}))
-        });
+        let kept = change(
+            &app,
+            &desk,
+            &id,
+            "custom_order.quote",
+            "",
+            async |conn, id, actor| {
+                let quote = custom_orders::quote(conn, id, &terms, actor).await?;
+                Ok(json!({"covers": quote.covers, "valid_days": quote.valid_days}))
+            },
+        );
         kept.await?;
         let said = "The quote is kept. The customer has not heard of it yet.";
         Ok(desk.go_on(&format!("{ROOT}/{id}/approve"), said))
@@ -495,7 +503,11 @@ pub async fn show_approve(
 }
 
 /// `GET /admin/commissions/{id}/letter`: the letter of the draft, for a frame.
-pub async fn letter(State(app): State<App>, desk: Desk, Path(id): Path<String>) -> Result<Response> {
+pub async fn letter(
+    State(app): State<App>,
+    desk: Desk,
+    Path(id): Path<String>,
+) -> Result<Response> {
     let mut conn = app.db.acquire().await?;
     let id = custom_orders::resolve(&mut conn, &id).await?;
     let letter = custom_orders::preview(&mut conn, &app, id).await?;
@@ -546,11 +558,18 @@ pub async fn withdraw(
     form: Form,
 ) -> Result<Response> {
     let said = "The quote is being taken back: its payment link is closed first.";
-    let done = change(&app, &desk, &id, "custom_order.withdraw", said, async |conn, id, actor| {
-        let reason = custom_orders::check_prose("reason", &form.get("reason"), 0)?;
-        custom_orders::withdraw(conn, id, &reason, actor).await?;
-        Ok(json!({"reason": reason}))
-    })
+    let done = change(
+        &app,
+        &desk,
+        &id,
+        "custom_order.withdraw",
+        said,
+        async |conn, id, actor| {
+            let reason = custom_orders::check_prose("reason", &form.get("reason"), 0)?;
+            custom_orders::withdraw(conn, id, &reason, actor).await?;
+            Ok(json!({"reason": reason}))
+        },
+    )
     .await;
     or_again(&app, &desk, &id, "withdraw", form, done).await
 }
@@ -563,11 +582,18 @@ pub async fn reject(
     form: Form,
 ) -> Result<Response> {
     let said = "The request is declined, and a letter tells the customer why.";
-    let done = change(&app, &desk, &id, "custom_order.reject", said, async |conn, id, actor| {
-        let reason = custom_orders::check_prose("reason", &form.get("reason"), 1)?;
-        custom_orders::reject(conn, &app, id, &reason, actor).await?;
-        Ok(json!({"reason": reason}))
-    })
+    let done = change(
+        &app,
+        &desk,
+        &id,
+        "custom_order.reject",
+        said,
+        async |conn, id, actor| {
+            let reason = custom_orders::check_prose("reason", &form.get("reason"), 1)?;
+            custom_orders::reject(conn, &app, id, &reason, actor).await?;
+            Ok(json!({"reason": reason}))
+        },
+    )
     .await;
     or_again(&app, &desk, &id, "reject", form, done).await
 }
@@ -575,10 +601,17 @@ pub async fn reject(
 /// `POST /admin/commissions/{id}/start`: begins the making.
 pub async fn start(State(app): State<App>, desk: Desk, Path(id): Path<String>) -> Result<Response> {
     let said = "The piece is being made.";
-    change(&app, &desk, &id, "custom_order.start", said, async |conn, id, actor| {
-        custom_orders::start_production(conn, id, actor).await?;
-        Ok(json!({}))
-    })
+    change(
+        &app,
+        &desk,
+        &id,
+        "custom_order.start",
+        said,
+        async |conn, id, actor| {
+            custom_orders::start_production(conn, id, actor).await?;
+            Ok(json!({}))
+        },
+    )
     .await
 }
 
@@ -589,10 +622,17 @@ pub async fn complete(
     Path(id): Path<String>,
 ) -> Result<Response> {
     let said = "The commission is completed.";
-    change(&app, &desk, &id, "custom_order.complete", said, async |conn, id, actor| {
-        custom_orders::complete(conn, id, actor).await?;
-        Ok(json!({}))
-    })
+    change(
+        &app,
+        &desk,
+        &id,
+        "custom_order.complete",
+        said,
+        async |conn, id, actor| {
+            custom_orders::complete(conn, id, actor).await?;
+            Ok(json!({}))
+        },
+    )
     .await
 }
 
@@ -603,10 +643,17 @@ pub async fn resolve(
     Path(id): Path<String>,
 ) -> Result<Response> {
     let said = "Marked as seen to.";
-    change(&app, &desk, &id, "custom_order.resolve", said, async |conn, id, actor| {
-        custom_orders::resolve_attention(conn, id, actor).await?;
-        Ok(json!({}))
-    })
+    change(
+        &app,
+        &desk,
+        &id,
+        "custom_order.resolve",
+        said,
+        async |conn, id, actor| {
+            custom_orders::resolve_attention(conn, id, actor).await?;
+            Ok(json!({}))
+        },
+    )
     .await
 }
 
@@ -618,11 +665,18 @@ pub async fn note(
     form: Form,
 ) -> Result<Response> {
     let said = "The note is kept.";
-    let done = change(&app, &desk, &id, "custom_order.note", said, async |conn, id, actor| {
-        let text = custom_orders::check_prose("text", &form.get("text"), 1)?;
-        custom_orders::note(conn, id, "note", actor, &text).await?;
-        Ok(json!({"note": text}))
-    })
+    let done = change(
+        &app,
+        &desk,
+        &id,
+        "custom_order.note",
+        said,
+        async |conn, id, actor| {
+            let text = custom_orders::check_prose("text", &form.get("text"), 1)?;
+            custom_orders::note(conn, id, "note", actor, &text).await?;
+            Ok(json!({"note": text}))
+        },
+    )
     .await;
     or_again(&app, &desk, &id, "note", form, done).await
 }
@@ -651,7 +705,10 @@ pub async fn ship(
         if let Err(refusal) = kept {
             let why = refusal.sentence(&app.media.limits());
             let why = why.trim_end_matches('.');
-            faults.push(Fault::new("photographs", format!("were not all taken: {why}")));
+            faults.push(Fault::new(
+                "photographs",
+                format!("were not all taken: {why}"),
+            ));
         }
     }
     for picture in batch.ids() {
@@ -665,17 +722,24 @@ pub async fn ship(
         pictures: form.all("picture").into_iter().map(str::to_owned).collect(),
     };
     let said = "Shipped. A letter with the photographs is on its way to the customer.";
-    let done = change(&app, &desk, &id, "custom_order.ship", said, async |conn, id, actor| {
-        if !faults.is_empty() {
-            return Err(Error::Invalid(faults));
-        }
-        custom_orders::ship(conn, &app, id, &parcel, actor).await?;
-        Ok(json!({
-            "carrier": parcel.carrier,
-            "tracking_number": parcel.tracking_number,
-            "photographs": parcel.pictures.len(),
-        }))
-    })
+    let done = change(
+        &app,
+        &desk,
+        &id,
+        "custom_order.ship",
+        said,
+        async |conn, id, actor| {
+            if !faults.is_empty() {
+                return Err(Error::Invalid(faults));
+            }
+            custom_orders::ship(conn, &app, id, &parcel, actor).await?;
+            Ok(json!({
+                "carrier": parcel.carrier,
+                "tracking_number": parcel.tracking_number,
+                "photographs": parcel.pictures.len(),
+            }))
+        },
+    )
     .await;
     match done {
         Err(Error::Invalid(faults)) => {

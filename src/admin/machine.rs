@@ -237,7 +237,10 @@ pub async fn run_event(
     tx.commit().await?;
     let path: String = url::form_urlencoded::byte_serialize(id.as_bytes()).collect();
     let path = format!("/admin/machine/events/{path}");
-    Ok(desk.go_on(&path, "It runs again in a moment. Load this page again to see how it went."))
+    Ok(desk.go_on(
+        &path,
+        "It runs again in a moment. Load this page again to see how it went.",
+    ))
 }
 
 /// `GET /admin/machine/jobs`
@@ -258,7 +261,11 @@ pub async fn list_jobs(State(app): State<App>, desk: Desk, query: Query) -> Resu
 }
 
 /// `POST /admin/machine/jobs/{id}/retry`
-pub async fn retry_job(State(app): State<App>, desk: Desk, Path(id): Path<i64>) -> Result<Response> {
+pub async fn retry_job(
+    State(app): State<App>,
+    desk: Desk,
+    Path(id): Path<i64>,
+) -> Result<Response> {
     let mut tx = app.db.begin().await?;
     let job = jobs::retry(&mut tx, id).await?;
     let before = json!({"attempts": job.attempts, "job": job.payload});
@@ -279,9 +286,20 @@ pub async fn delete_job(
     let job = jobs::delete(&mut tx, id).await?;
     let before = json!({"job": job.payload, "last_error": job.last_error});
     let object = format!("job:{id}");
-    audit::record(&mut tx, &desk.actor()?, "job.delete", &object, before, Value::Null).await?;
+    audit::record(
+        &mut tx,
+        &desk.actor()?,
+        "job.delete",
+        &object,
+        before,
+        Value::Null,
+    )
+    .await?;
     tx.commit().await?;
-    Ok(desk.go_on("/admin/machine/jobs", "The job is deleted: it will not be done."))
+    Ok(desk.go_on(
+        "/admin/machine/jobs",
+        "The job is deleted: it will not be done.",
+    ))
 }
 
 /// `GET /admin/machine/letters`
@@ -347,7 +365,10 @@ pub async fn resend(
     )
     .await?;
     tx.commit().await?;
-    Ok(desk.go_on(&format!("/admin/machine/letters/{id}"), "The letter is sent again."))
+    Ok(desk.go_on(
+        &format!("/admin/machine/letters/{id}"),
+        "The letter is sent again.",
+    ))
 }
 
 /// `GET /admin/machine/holds`: orders that are being paid, and what they hold.

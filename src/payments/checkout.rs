@@ -425,7 +425,8 @@ async fn end_checkout(
             let freed = orders::release(&mut tx, order, Status::Cancelled, actor, note).await?;
             store::set_checkout_state(&mut tx, order, "expired", None).await?;
             if let Some(keeper) = keeper {
-                let (before, after) = (json!({"status": "pending"}), json!({"status": "cancelled"}));
+                let (before, after) =
+                    (json!({"status": "pending"}), json!({"status": "cancelled"}));
                 let object = format!("order:{}", freed.display_number());
                 audit::record(&mut tx, keeper, "hold.release", &object, before, after).await?;
             }
