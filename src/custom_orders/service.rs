@@ -68,8 +68,10 @@ pub async fn quote(
     }
     let quote = store::save_draft(conn, id, terms, actor).await?;
     let note = format!(
-        "{} and {} shipping, {}, for {} days",
-        quote.amount.0, quote.shipping.0, quote.currency, quote.valid_days
+        "{} and {} shipping, for {} days",
+        quote.amount.in_currency(&quote.currency),
+        quote.shipping.in_currency(&quote.currency),
+        quote.valid_days
     );
     store::add_event(conn, id, "quote", actor, &note).await?;
     Ok(quote)
