@@ -4,11 +4,12 @@
 
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sqlx::PgConnection;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::ids::{LetterId, OrderId, PictureId, ProductId, QuoteId, RefundId};
 
 /// The name under which every job is queued; the payload says which it is.
@@ -108,6 +109,121 @@ pub async fn count_failed(conn: &mut PgConnection) -> Result<i64> {
     .fetch_one(conn)
     .await?;
     Ok(count)
+}
+
+/// A job that waits, is being done, or failed.
+#[derive(Clone, Debug, sqlx::FromRow)]
+pub struct QueuedJob {
+    pub id: i64,
+    pub payload: Value,
+    pub run_at: DateTime<Utc>,
+    pub attempts: i16,
+    pub max_attempts: i16,
+    pub last_error: Option<String>,
+    pub created_at: DateTime<Utc>,
+    /// Since when a worker is at it.
+    pub locked_at: Option<DateTime<Utc>>,
+}
+
+impl QueuedJob {
+    /// What it does, as `send_letter`.
+    pub fn name(&self) -> &str {
+        self.payload["job"].as_str().unwrap_or("unknown")
+    }
+
+    /// What it does that to, as an order's id.
+    pub fn object(&self) -> Option<String> {
+        let fields = self.payload.as_object()?;
+        let (_, value) = fields.iter().find(|(name, _)| *name != "job")?;
+        value.as_str().map(str::to_owned)
+    }
+
+    /// No worker tries it any more.
+    pub fn is_given_up(&self) -> bool {
+        self.attempts >= self.max_attempts
+    }
+}
+
+macro_rules! queued {
+    () => {
+        "select id, payload::jsonb as payload, run_at, attempts::smallint as attempts,
+                max_attempts::smallint as max_attempts, last_error, created_at, locked_at
+         from graphile_worker._private_jobs "
+    };
+}
+
+/// Jobs of the queue, those that failed first, then the longest waiting. `failed` leaves out the others.
+pub async fn list(
+    conn: &mut PgConnection,
+    failed: bool,
+    limit: i64,
+    offset: i64,
+) -> Result<Vec<QueuedJob>> {
+    let jobs = sqlx::query_as(concat!(
+        queued!(),
+        "where not $1 or last_error is not null
+         order by last_error is null, run_at, id
+         limit $2
+         offset $3"
+    ))
+    .bind(failed)
+    .bind(limit)
+    .bind(offset)
+    .fetch_all(conn)
+    .await?;
+    Ok(jobs)
+}
+
+/// How many jobs wait, or are being done.
+pub async fn count(conn: &mut PgConnection) -> Result<i64> {
+    let count = sqlx::query_scalar("select count(*) from graphile_worker._private_jobs")
+        .fetch_one(conn)
+        .await?;
+    Ok(count)
+}
+
+async fn find(conn: &mut PgConnection, id: i64) -> Result<QueuedJob> {
+    let job = sqlx::query_as(concat!(queued!(), "where id = $1"))
+        .bind(id)
+        .fetch_optional(conn)
+        .await?;
+    job.ok_or(Error::NotFound("Job"))
+}
+
+/// Lets a job be tried at once, and as often as a new one. Returns it as it was.
+///
+/// # Errors
+/// 404 for one that is not there any more; 409 `job_is_running` while a worker is at it.
+pub async fn retry(conn: &mut PgConnection, id: i64) -> Result<QueuedJob> {
+    let job = find(conn, id).await?;
+    let done = sqlx::query(
+        "select id
+         from graphile_worker.reschedule_jobs(array[$1::bigint], run_at := now(), attempts := 0)",
+    )
+    .bind(id)
+    .fetch_optional(conn)
+    .await?;
+    done.map(|_| job).ok_or_else(is_running)
+}
+
+/// Takes a job out of the queue: it is not done. Returns it as it was.
+///
+/// # Errors
+/// As [`retry`].
+pub async fn delete(conn: &mut PgConnection, id: i64) -> Result<QueuedJob> {
+    let job = find(conn, id).await?;
+    let done = sqlx::query("select id from graphile_worker.complete_jobs(array[$1::bigint])")
+        .bind(id)
+        .fetch_optional(conn)
+        .await?;
+    done.map(|_| job).ok_or_else(is_running)
+}
+
+fn is_running() -> Error {
+    Error::Conflict(
+        "job_is_running",
+        "A worker is at this job right now. Look again in a moment.".to_owned(),
+    )
 }
 
 /// The most jobs with keys that one call queues. The queue takes a lock for each key until the transaction ends, and

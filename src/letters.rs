@@ -16,7 +16,8 @@ use crate::app::App;
 use crate::auth::{Admin, Scope};
 use crate::config::Config;
 use crate::email::{
-    self, About, Addressed, Filter, House, LetterRow, Picture, PictureRef, Pictures, SHOP, samples,
+    self, About, Addressed, Filter, House, Letter, LetterRow, Picture, PictureRef, Pictures, SHOP,
+    samples,
 };
 use crate::error::{Error, ErrorBody, Fault, Result};
 use crate::extract::{Json, Path, Query};
@@ -143,15 +144,15 @@ struct LetterPage {
 
 /// A letter with what it says.
 #[derive(Serialize, ToSchema)]
-struct LetterView {
+pub struct LetterView {
     #[serde(flatten)]
-    letter: LetterRow,
-    message_id: String,
+    pub letter: LetterRow,
+    pub message_id: String,
     /// Null, as the two below, where an old letter cannot be read any more.
-    subject: Option<String>,
+    pub subject: Option<String>,
     /// With its pictures in it.
-    html: Option<String>,
-    text: Option<String>,
+    pub html: Option<String>,
+    pub text: Option<String>,
 }
 
 /// Letters, newest first.
@@ -216,16 +217,38 @@ async fn list(State(app): State<App>, admin: Admin, query: Query) -> Result<Json
         limit: page.size,
         offset: page.offset(),
     };
-    let (letters, count) = email::list(&mut conn, &filter).await?;
+    let (letters, count) = browse(&mut conn, &app, &filter).await?;
     Ok(Json(LetterPage {
         count,
         page: page.number,
         page_size: page.size,
-        results: letters
-            .into_iter()
-            .map(|letter| named(letter, &app))
-            .collect(),
+        results: letters,
     }))
+}
+
+/// One page of letters, newest first, and how many there are in all.
+///
+/// # Errors
+/// Only the database's.
+pub async fn browse(
+    conn: &mut PgConnection,
+    app: &App,
+    filter: &Filter,
+) -> Result<(Vec<LetterRow>, i64)> {
+    let (letters, count) = email::list(conn, filter).await?;
+    let letters = letters.into_iter().map(|letter| named(letter, app));
+    Ok((letters.collect(), count))
+}
+
+/// What a letter would say if it were sent now: its subject, and a page with its pictures in it.
+///
+/// # Errors
+/// When it cannot be written, which is a bug.
+pub async fn draw(app: &App, letter: &Letter) -> Result<(String, String)> {
+    let house = app.mailer.house();
+    let composed = email::compose(letter, house, &ShopPictures(app), "preview").await?;
+    let page = composed.standalone();
+    Ok((composed.subject, page))
 }
 
 /// A letter to the shop shows the shop's address.
@@ -262,7 +285,11 @@ async fn find(
     Ok(Json(view(&app, id).await?))
 }
 
-async fn view(app: &App, id: LetterId) -> Result<LetterView> {
+/// A letter with what it says.
+///
+/// # Errors
+/// 404 when there is none.
+pub async fn view(app: &App, id: LetterId) -> Result<LetterView> {
     let found = email::find(&mut *app.db.acquire().await?, id).await?;
     let source = found.ok_or(Error::NotFound("Letter"))?;
     let shown = email::show(&app.mailer, &ShopPictures(app), &source).await;

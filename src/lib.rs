@@ -8,6 +8,7 @@
 //! - [`admin`]: the shopkeeper's desk: its pages
 //! - [`worker`]: every background job and what it does, on one screen; the clock's jobs
 //! - [`parcels`]: shipping what was bought or made, by the order's door
+//! - [`health`]: how the shop itself is: database, migrations, workers
 //! - [`letters`]: letters as the shopkeeper sees them; sending one, and telling of those that did not arrive
 //! - [`payments`]: money coming in: checkout sessions, Stripe's events, refunds
 //! - [`custom_orders`]: pieces made to order, from request over quote to parcel
@@ -41,6 +42,7 @@ pub mod db;
 pub mod email;
 pub mod error;
 pub mod extract;
+pub mod health;
 pub mod idempotency;
 pub mod ids;
 pub mod jobs;

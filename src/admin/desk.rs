@@ -22,6 +22,10 @@ pub const VISITOR: &str = "desk_form";
 pub const BROWSER: &str = "desk_browser";
 pub const SAID: &str = "desk_said";
 
+/// Marks an answer that is a letter, not a page of ours.
+#[derive(Clone, Copy)]
+pub struct IsLetter;
+
 /// One request to the desk. The frame makes it; a handler takes it as an argument.
 #[derive(Clone)]
 pub struct Desk {
@@ -71,6 +75,13 @@ impl Desk {
     pub fn show(&self, page: &impl Template) -> Result<Response> {
         let page = page.render().map_err(anyhow::Error::from)?;
         Ok(Html(page).into_response())
+    }
+
+    /// Answers with a letter as its reader sees it, to be shown in a frame of a page of ours.
+    pub fn show_letter(&self, letter: String) -> Response {
+        let mut response = Html(letter).into_response();
+        response.extensions_mut().insert(IsLetter);
+        response
     }
 
     /// Goes on to another page after a change, which then says what was done.

@@ -38,6 +38,11 @@ impl Form {
         }
     }
 
+    /// Sets a field, as for a form that begins with what is known.
+    pub fn set(&mut self, name: &str, value: impl Into<String>) {
+        self.fields.push((name.to_owned(), value.into()));
+    }
+
     /// A field without blanks around it, and without what no text in PostgreSQL may hold; empty where it was not sent.
     pub fn get(&self, name: &str) -> String {
         self.raw(name).trim().replace('\0', "")

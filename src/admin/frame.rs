@@ -12,7 +12,7 @@ use axum::response::{IntoResponse, Redirect, Response};
 use futures_util::FutureExt;
 use uuid::Uuid;
 
-use super::desk::{self, BROWSER, Desk, SAID, SESSION, VISITOR};
+use super::desk::{self, BROWSER, Desk, IsLetter, SAID, SESSION, VISITOR};
 use super::{Access, csrf};
 use crate::app::App;
 use crate::auth::{self, Visit};
@@ -21,7 +21,13 @@ use crate::extract::{BodyTime, Deadline};
 
 /// What a page may do: nothing but show itself, our style, our script and our pictures, and send forms back to us.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; \
-                      connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+                      connect-src 'self'; form-action 'self'; base-uri 'none'; frame-src 'self'; \
+                      frame-ancestors 'none'";
+
+/// What a letter may do that is shown inside a page: nothing but look as it does. It has no origin, sends nothing and
+/// fetches nothing; its pictures are in it.
+const LETTER_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; form-action 'none'; \
+                             base-uri 'none'; frame-ancestors 'self'; sandbox";
 
 /// A year. Not for names below ours, which may be others'.
 const HSTS: &str = "max-age=31536000";
@@ -200,11 +206,15 @@ fn finish(desk: &Desk, response: Response) -> Response {
         Some(error) => tell(desk, &error, response),
         None => response,
     };
+    let (policy, framing) = match response.extensions().get::<IsLetter>() {
+        Some(IsLetter) => (LETTER_POLICY, "SAMEORIGIN"),
+        None => (POLICY, "DENY"),
+    };
     let headers = response.headers_mut();
     for (name, value) in [
-        (header::CONTENT_SECURITY_POLICY, POLICY),
+        (header::CONTENT_SECURITY_POLICY, policy),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (header::X_FRAME_OPTIONS, "DENY"),
+        (header::X_FRAME_OPTIONS, framing),
         // A form of a page without referrer says that it comes from nowhere.
         (header::REFERRER_POLICY, "same-origin"),
         (

@@ -8,10 +8,12 @@ mod assets;
 mod audit_log;
 mod categories;
 mod chart;
+mod commissions;
 mod csrf;
 mod desk;
 mod form;
 mod frame;
+mod machine;
 mod orders;
 mod products;
 mod sign_in;
@@ -32,6 +34,7 @@ use tower_http::compression::CompressionLayer;
 use crate::app::App;
 use crate::auth::{Keeper, Role};
 use crate::error::Error;
+use crate::extract::Query;
 
 /// Where the desk lies.
 const ROOT: &str = "/admin";
@@ -120,6 +123,19 @@ pub fn doors() -> Vec<Door> {
         act("/admin/categories", Staff, categories::create),
         act("/admin/categories/{id}", Staff, categories::change),
         act("/admin/categories/{id}/delete", Staff, categories::delete),
+        page("/admin/commissions", Staff, commissions::list),
+        page("/admin/commissions/{id}", Staff, commissions::show),
+        act("/admin/commissions/{id}/quote", Staff, commissions::quote),
+        page("/admin/commissions/{id}/approve", Staff, commissions::show_approve),
+        act("/admin/commissions/{id}/approve", Staff, commissions::approve),
+        page("/admin/commissions/{id}/letter", Staff, commissions::letter),
+        act("/admin/commissions/{id}/withdraw", Staff, commissions::withdraw),
+        act("/admin/commissions/{id}/reject", Staff, commissions::reject),
+        act("/admin/commissions/{id}/start", Staff, commissions::start),
+        act("/admin/commissions/{id}/ship", Staff, commissions::ship),
+        act("/admin/commissions/{id}/complete", Staff, commissions::complete),
+        act("/admin/commissions/{id}/resolve", Staff, commissions::resolve),
+        act("/admin/commissions/{id}/note", Staff, commissions::note),
 
         page("/admin/account", Staff, account::show),
         act("/admin/account/password", Staff, account::change_password),
@@ -143,6 +159,20 @@ pub fn doors() -> Vec<Door> {
         act("/admin/tokens", Owner, tokens::create),
         act("/admin/tokens/{id}/revoke", Owner, tokens::revoke),
         page("/admin/audit", Owner, audit_log::list),
+
+        page("/admin/machine", Owner, machine::show),
+        page("/admin/machine/events", Owner, machine::events),
+        page("/admin/machine/events/{id}", Owner, machine::event),
+        act("/admin/machine/events/{id}/run", Owner, machine::run_event),
+        page("/admin/machine/jobs", Owner, machine::list_jobs),
+        act("/admin/machine/jobs/{id}/retry", Owner, machine::retry_job),
+        act("/admin/machine/jobs/{id}/delete", Owner, machine::delete_job),
+        page("/admin/machine/letters", Owner, machine::list_letters),
+        page("/admin/machine/letters/{id}", Owner, machine::letter),
+        page("/admin/machine/letters/{id}/page", Owner, machine::letter_page),
+        act("/admin/machine/letters/{id}/resend", Owner, machine::resend),
+        page("/admin/machine/holds", Owner, machine::holds),
+        act("/admin/machine/holds/{id}/release", Owner, machine::release_hold),
     ]
 }
 
@@ -162,11 +192,27 @@ pub const ROOMS: &[Room] = &[
     Room { path: "/admin/orders", name: "Orders", access: Access::Staff, icon: "M4 8l8-4 8 4v8l-8 4-8-4zM4 8l8 4 8-4M12 12v8" },
     Room { path: "/admin/products", name: "Products", access: Access::Staff, icon: "M4 12V4h8l8 8-8 8zM8.500 8.500h.01" },
     Room { path: "/admin/categories", name: "Categories", access: Access::Staff, icon: "M4 4h7v7H4zM13 4h7v7h-7zM4 13h7v7H4zM13 13h7v7h-7z" },
+    Room { path: "/admin/commissions", name: "Commissions", access: Access::Staff, icon: "M12 20l-8-9 3-6h10l3 6zM4 11h16M9 11l3 9 3-9-3-6z" },
     Room { path: "/admin/account", name: "My account", access: Access::Staff, icon: "M12 12a4 4 0 100-8 4 4 0 000 8zM4 21c0-4 4-6 8-6s8 2 8 6" },
     Room { path: "/admin/users", name: "Users", access: Access::Owner, icon: "M9 11a3.5 3.5 0 100-7 3.5 3.5 0 000 7zM2 20c0-4 3-6 7-6s7 2 7 6M16 4.5a3.5 3.5 0 010 6.5M18 14.5c2.500.8 4 2.600 4 5.500" },
     Room { path: "/admin/tokens", name: "Tokens", access: Access::Owner, icon: "M15 10a5 5 0 11-4.600-5M10.500 9.500L20 4M16 6l2 3" },
     Room { path: "/admin/audit", name: "Audit log", access: Access::Owner, icon: "M6 3h9l4 4v14H6zM9 11h7M9 15h7M9 7h3" },
+    Room { path: "/admin/machine", name: "Machine room", access: Access::Owner, icon: "M12 15a3 3 0 100-6 3 3 0 000 6zM12 3v3M12 18v3M3 12h3M18 12h3M5.600 5.600l2.100 2.100M16.300 16.300l2.100 2.100M18.400 5.600l-2.100 2.100M7.700 16.300l-2.100 2.100" },
 ];
+
+/// The word that a list is searched for; empty without one.
+fn wanted(query: &Query) -> String {
+    let word = query.get("search").unwrap_or_default().trim();
+    word.replace('\0', "").chars().take(200).collect()
+}
+
+/// Which page of a list is asked for, from 1 on.
+fn page_number(query: &Query) -> i64 {
+    let asked = query.get("page").and_then(|page| page.parse().ok());
+    asked
+        .filter(|page| (1..=100_000).contains(page))
+        .unwrap_or(1)
+}
 
 /// The desk's pages. They stay outside what the API allows to other origins (CORS), and are not compressed: each holds a
 /// CSRF token beside what somebody typed, and the length of the whole would tell of it.

@@ -74,7 +74,7 @@ fn words(shelf: Shelf) -> (&'static str, &'static str) {
 }
 
 /// A status as people read it, with what badges are coloured by.
-fn status(status: &Status) -> (&'static str, &'static str) {
+pub fn status(status: &Status) -> (&'static str, &'static str) {
     match status {
         Status::Pending => ("Being paid", "quiet"),
         Status::Paid => ("To pack", "due"),

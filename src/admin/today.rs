@@ -15,7 +15,7 @@ use crate::extract::Query;
 use crate::money::Cents;
 use crate::orders::{self, BestSeller, Sales};
 use crate::products::{self, RunningOut};
-use crate::{jobs, payments};
+use crate::{custom_orders, email, jobs, payments};
 
 /// So few pieces left are worth a word.
 pub(super) const LOW_STOCK: i32 = 2;
@@ -84,6 +84,27 @@ pub async fn show(State(app): State<App>, desk: Desk, query: Query) -> Result<Re
             is_trouble: true,
         },
     ];
+    let (to_answer, to_make, wanting) = custom_orders::count_to_do(&mut conn).await?;
+    to_do.extend([
+        ToDo {
+            count: to_answer,
+            words: ("commission to answer", "commissions to answer"),
+            path: Some("/admin/commissions?state=pending"),
+            is_trouble: false,
+        },
+        ToDo {
+            count: to_make,
+            words: ("commission to make", "commissions to make"),
+            path: Some("/admin/commissions"),
+            is_trouble: false,
+        },
+        ToDo {
+            count: wanting,
+            words: ("commission to look at", "commissions to look at"),
+            path: Some("/admin/commissions?state=all"),
+            is_trouble: true,
+        },
+    ]);
     if desk.is_owner() {
         to_do.push(ToDo {
             count: payments::count_failed_events(&mut conn).await?,
@@ -91,13 +112,19 @@ pub async fn show(State(app): State<App>, desk: Desk, query: Query) -> Result<Re
                 "message of Stripe not obeyed",
                 "messages of Stripe not obeyed",
             ),
-            path: None,
+            path: Some("/admin/machine/events?state=failed"),
             is_trouble: true,
         });
         to_do.push(ToDo {
             count: jobs::count_failed(&mut conn).await?,
             words: ("background job failed", "background jobs failed"),
-            path: None,
+            path: Some("/admin/machine/jobs?state=failed"),
+            is_trouble: true,
+        });
+        to_do.push(ToDo {
+            count: email::count_failed(&mut conn).await?,
+            words: ("letter not delivered", "letters not delivered"),
+            path: Some("/admin/machine/letters?state=failed"),
             is_trouble: true,
         });
     }

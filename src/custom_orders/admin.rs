@@ -42,16 +42,71 @@ pub fn router() -> OpenApiRouter<App> {
 #[derive(Serialize, ToSchema)]
 pub struct CustomOrderView {
     #[serde(flatten)]
-    request: CustomOrder,
+    pub request: CustomOrder,
     /// The visitor's pictures.
-    pictures: Vec<PictureView>,
+    pub pictures: Vec<PictureView>,
     /// Oldest first; the one that counts is `asking`, `live`, `closing` or `paid`.
-    quotes: Vec<Quote>,
-    order: Option<Order>,
-    parcel: Option<Parcel>,
+    pub quotes: Vec<Quote>,
+    pub order: Option<Order>,
+    pub parcel: Option<Parcel>,
     /// The parcel's pictures: the finished piece.
-    parcel_pictures: Vec<PictureView>,
-    timeline: Vec<TimelineEntry>,
+    pub parcel_pictures: Vec<PictureView>,
+    pub timeline: Vec<TimelineEntry>,
+}
+
+impl CustomOrderView {
+    /// The quote that is being asked for, can be paid, or was.
+    pub fn current(&self) -> Option<&Quote> {
+        let counts = |quote: &&Quote| quote.state.is_open() || quote.state == QuoteState::Paid;
+        self.quotes.iter().find(counts)
+    }
+
+    /// The quote that the customer has not heard of.
+    pub fn draft(&self) -> Option<&Quote> {
+        let mut quotes = self.quotes.iter();
+        quotes.find(|quote| quote.state == QuoteState::Draft)
+    }
+
+    /// What may be done to the request as it stands. The changes themselves check again, under its lock.
+    pub fn moves(&self) -> Moves {
+        let status = self.request.status;
+        let current = self.current();
+        let is_in = |state| current.is_some_and(|quote| quote.state == state);
+        let is_replaceable = status == Status::Approved
+            && current.is_some_and(|quote| quote.state == QuoteState::Live && !quote.paying);
+        let is_open = matches!(status, Status::Pending | Status::Expired) && current.is_none();
+        let quote = is_open || is_replaceable;
+        let order = self.order.as_ref().map(|order| order.status);
+        Moves {
+            waits: is_in(QuoteState::Asking) || is_in(QuoteState::Closing),
+            quote,
+            approve: quote && self.draft().is_some(),
+            replaces: is_replaceable,
+            withdraw: is_replaceable,
+            reject: status == Status::Pending && current.is_none(),
+            start: status == Status::Paid,
+            ship: matches!(status, Status::Paid | Status::InProduction)
+                && order == Some(orders::Status::Paid),
+            complete: status == Status::Shipped,
+        }
+    }
+}
+
+/// What may be done to a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Moves {
+    /// Nothing, for a moment: a job is asking Stripe.
+    pub waits: bool,
+    pub quote: bool,
+    /// There is a draft that may be sent.
+    pub approve: bool,
+    /// A draft that is sent takes the place of the quote that the customer has.
+    pub replaces: bool,
+    pub withdraw: bool,
+    pub reject: bool,
+    pub start: bool,
+    pub ship: bool,
+    pub complete: bool,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -132,15 +187,21 @@ async fn find(
     Ok(Json(view(&mut conn, id).await?))
 }
 
+/// The request that somebody names: by its id, or its number as `CO-1042`.
+///
 /// # Errors
 /// 404 for what is neither an id nor a number of ours.
-async fn resolve(conn: &mut PgConnection, id: &str) -> Result<CustomOrderId> {
+pub async fn resolve(conn: &mut PgConnection, id: &str) -> Result<CustomOrderId> {
     store::find_id(conn, id)
         .await?
         .ok_or(Error::NotFound("CustomOrder"))
 }
 
-async fn view(conn: &mut PgConnection, id: CustomOrderId) -> Result<CustomOrderView> {
+/// A request with all that belongs to it.
+///
+/// # Errors
+/// 404 when there is none.
+pub async fn view(conn: &mut PgConnection, id: CustomOrderId) -> Result<CustomOrderView> {
     let request = store::find(conn, id)
         .await?
         .ok_or(Error::NotFound("CustomOrder"))?;
@@ -215,24 +276,28 @@ struct Reason {
 /// A price for a piece.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct NewQuote {
+pub struct NewQuote {
     /// For the piece, in cents: with shipping 50 to 99999999.
     #[schema(minimum = 50, maximum = 99_999_999)]
-    amount: i64,
+    pub amount: i64,
     /// What the price covers: 1 to 2000 characters. The customer reads it.
-    covers: String,
+    pub covers: String,
     /// Where the parcel goes; `us` unless given.
-    shipping_zone: Option<Zone>,
+    pub shipping_zone: Option<Zone>,
     /// For the parcel, in cents; what the zone costs unless given.
     #[schema(minimum = 0, maximum = 99_999_999)]
-    shipping: Option<i64>,
+    pub shipping: Option<i64>,
     /// How long it holds from its approval on; QUOTE_VALID_DAYS unless given.
     #[schema(minimum = 1, maximum = 365)]
-    valid_days: Option<i32>,
+    pub valid_days: Option<i32>,
 }
 
 impl NewQuote {
-    fn check(self, app: &App) -> Result<Terms> {
+    /// The terms, with the settings' where none were given.
+    ///
+    /// # Errors
+    /// Faults of its fields.
+    pub fn check(self, app: &App) -> Result<Terms> {
         let mut faults = Vec::new();
         let zone = self.shipping_zone.unwrap_or(Zone::Us);
         let shipping = self
@@ -280,7 +345,11 @@ fn prose(field: &str, text: &str, least: usize, faults: &mut Vec<Fault>) -> Stri
     text
 }
 
-fn checked(field: &str, text: &str, least: usize) -> Result<String> {
+/// A text of some lines, as people read it.
+///
+/// # Errors
+/// A fault of the field: it has fewer characters than `least`, more than 2000, or such as nobody can read.
+pub fn check_prose(field: &str, text: &str, least: usize) -> Result<String> {
     let mut faults = Vec::new();
     let text = prose(field, text, least, &mut faults);
     if faults.is_empty() {
@@ -316,7 +385,7 @@ async fn add_note(
     Path(id): Path<String>,
     Json(note): Json<NewNote>,
 ) -> Result<Changed> {
-    let text = checked("text", &note.text, 1)?;
+    let text = check_prose("text", &note.text, 1)?;
     change(&app, &admin, &id, async |conn, id| {
         service::note(conn, id, "note", &admin.actor, &text).await
     })
@@ -471,7 +540,7 @@ async fn withdraw(
     Path(id): Path<String>,
     Json(why): Json<Reason>,
 ) -> Result<Changed> {
-    let reason = checked("reason", &why.reason, 0)?;
+    let reason = check_prose("reason", &why.reason, 0)?;
     change(&app, &admin, &id, async |conn, id| {
         service::withdraw(conn, id, &reason, &admin.actor).await
     })
@@ -505,7 +574,7 @@ async fn reject(
     Path(id): Path<String>,
     Json(why): Json<Reason>,
 ) -> Result<Changed> {
-    let reason = checked("reason", &why.reason, 1)?;
+    let reason = check_prose("reason", &why.reason, 1)?;
     change(&app, &admin, &id, async |conn, id| {
         service::reject(conn, &app, id, &reason, &admin.actor).await
     })

@@ -8,13 +8,15 @@ mod routes;
 mod service;
 mod store;
 
+pub use admin::{CustomOrderView, Moves, NewQuote, check_prose, resolve, view};
 pub use links::{close_link, make_link, sweep};
 pub use routes::router;
 pub use service::{
-    Paid, delayed_payment_began, delayed_payment_failed, deliver_of, flag, flag_by, lock_of, note,
-    pay, ship_of,
+    Paid, approve, complete, delayed_payment_began, delayed_payment_failed, deliver_of, flag,
+    flag_by, lock_of, note, pay, preview, quote, reject, requote, resolve as resolve_attention,
+    ship, ship_of, start_production, withdraw,
 };
-pub use store::{find_quote_of_link, find_quote_request};
+pub use store::{Filter, Terms, count_to_do, find_quote_of_link, find_quote_request, list};
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize, Serializer};
@@ -177,6 +179,18 @@ pub struct Quote {
 }
 
 impl Quote {
+    /// What the shopkeeper named: what another quote on the same terms is made of.
+    pub fn terms(&self) -> Terms {
+        Terms {
+            currency: self.currency.clone(),
+            amount: self.amount,
+            shipping: self.shipping,
+            shipping_zone: self.shipping_zone,
+            covers: self.covers.clone(),
+            valid_days: self.valid_days,
+        }
+    }
+
     /// What the customer pays: the piece and its parcel.
     pub fn total(&self) -> Cents {
         self.amount

@@ -1,6 +1,7 @@
 //! The changes of a request and the rules that allow them. Locks are taken in one sequence everywhere: the request's
 //! row (which guards its quotes), then its order.
 
+use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
 use super::store::{self, Terms};
@@ -67,8 +68,10 @@ pub async fn quote(
     }
     let quote = store::save_draft(conn, id, terms, actor).await?;
     let note = format!(
-        "{} and {} shipping, {}, for {} days",
-        quote.amount.0, quote.shipping.0, quote.currency, quote.valid_days
+        "{} and {} shipping, for {} days",
+        quote.amount.in_currency(&quote.currency),
+        quote.shipping.in_currency(&quote.currency),
+        quote.valid_days
     );
     store::add_event(conn, id, "quote", actor, &note).await?;
     Ok(quote)
@@ -275,21 +278,54 @@ pub async fn link_made(
     };
     let note = format!("link {link}");
     store::add_event(conn, request.id, "quote", "stripe", &note).await?;
-    let letter = Letter::RequestApproved {
-        request: facts(conn, app, &request).await?,
+    let until = quote
+        .valid_until
+        .expect("the schema gives a live quote its time");
+    let letter = approval(conn, app, &request, &quote, until, url).await?;
+    to_customer(conn, &request, &letter, &quote.id.to_string()).await
+}
+
+async fn approval(
+    conn: &mut PgConnection,
+    app: &App,
+    request: &CustomOrder,
+    quote: &Quote,
+    valid_until: DateTime<Utc>,
+    payment_url: &str,
+) -> Result<Letter> {
+    Ok(Letter::RequestApproved {
+        request: facts(conn, app, request).await?,
         quote: QuoteFacts {
             amount: quote.amount,
             shipping: quote.shipping,
             total: quote.total(),
             currency: quote.currency.clone(),
             covers: quote.covers.clone(),
-            valid_until: quote
-                .valid_until
-                .expect("the schema gives a live quote its time"),
-            payment_url: url.to_owned(),
+            valid_until,
+            payment_url: payment_url.to_owned(),
         },
+    })
+}
+
+/// The letter that goes out once the draft is approved, as it would be now; its link leads nowhere yet. None: there is
+/// no draft.
+///
+/// # Errors
+/// 404 when there is no such request.
+pub async fn preview(
+    conn: &mut PgConnection,
+    app: &App,
+    id: CustomOrderId,
+) -> Result<Option<Letter>> {
+    let request = store::find(conn, id)
+        .await?
+        .ok_or(Error::NotFound("CustomOrder"))?;
+    let Some(draft) = store::find_draft(conn, id).await? else {
+        return Ok(None);
     };
-    to_customer(conn, &request, &letter, &quote.id.to_string()).await
+    let until = Utc::now() + chrono::Duration::days(draft.valid_days.into());
+    let letter = approval(conn, app, &request, &draft, until, "#made-when-approved").await?;
+    Ok(Some(letter))
 }
 
 /// Records that Stripe would not make a link: the shopkeeper is told. Safe to repeat.

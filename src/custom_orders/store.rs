@@ -168,6 +168,19 @@ pub async fn list(conn: &mut PgConnection, filter: &Filter) -> Result<(Vec<Custo
     Ok((rows.into_iter().map(|row| row.request).collect(), all))
 }
 
+/// How many requests wait for an answer, how many paid pieces for their making, and how many requests want to be looked
+/// at.
+pub async fn count_to_do(conn: &mut PgConnection) -> Result<(i64, i64, i64)> {
+    let counts = sqlx::query_as(
+        "select (select count(*) from custom_orders where status = 'pending'),
+                (select count(*) from custom_orders where status in ('paid', 'in_production')),
+                (select count(*) from custom_orders where attention is not null)",
+    )
+    .fetch_one(conn)
+    .await?;
+    Ok(counts)
+}
+
 /// The pictures that came with a request, in their order.
 pub async fn pictures(conn: &mut PgConnection, id: CustomOrderId) -> Result<Vec<PictureId>> {
     let pictures = sqlx::query_scalar(

@@ -23,4 +23,4 @@ pub use letter::{
 pub use mailer::Mailer;
 pub use pictures::{Picture, PictureRef, Pictures};
 pub use service::{Attempt, SHOP, Trouble, attempt, message_id, record, resend, show, sweep};
-pub use store::{Filter, LetterRow, Source, find, list, queue};
+pub use store::{Filter, LetterRow, Source, count_failed, find, list, queue};

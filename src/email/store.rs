@@ -137,6 +137,14 @@ pub async fn list(conn: &mut PgConnection, filter: &Filter) -> Result<(Vec<Lette
     Ok((rows.into_iter().map(|row| row.letter).collect(), all))
 }
 
+/// How many letters were given up.
+pub async fn count_failed(conn: &mut PgConnection) -> Result<i64> {
+    let count = sqlx::query_scalar("select count(*) from letters where state = 'failed'")
+        .fetch_one(conn)
+        .await?;
+    Ok(count)
+}
+
 pub async fn find(conn: &mut PgConnection, id: LetterId) -> Result<Option<Source>> {
     let letter = sqlx::query_as(concat!(
         "select cause, contents, ",

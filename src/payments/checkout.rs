@@ -12,6 +12,7 @@ use tracing::{info, warn};
 
 use super::{HOLD_MARGIN, SESSION_LIFETIME, events, store};
 use crate::app::App;
+use crate::audit::{self, Actor};
 use crate::error::{Error, Result};
 use crate::idempotency::{Key, Known};
 use crate::ids::{OrderId, ProductId};
@@ -379,12 +380,37 @@ pub enum Cancelled {
     Paid(String),
 }
 
+/// Frees what a pending order holds, as the shopkeeper wants it: ends the session, then releases it.
+///
+/// # Errors
+/// 404 for an order without a checkout; 409 `not_held` for one that holds nothing any more.
+pub async fn release_hold(app: &App, order: OrderId, actor: &Actor) -> Result<Cancelled> {
+    let ended = end_session(app, order).await;
+    if matches!(ended, Ok(Ended::NotPending)) {
+        return Err(Error::Conflict(
+            "not_held",
+            "This order holds nothing any more.".to_owned(),
+        ));
+    }
+    end_checkout(app, order, ended, Some(actor)).await
+}
+
 /// Ends the session and frees the pieces; says where the shopper came from. Safe to repeat.
 ///
 /// # Errors
 /// 404 for an order without a checkout.
 pub async fn cancel(app: &App, order: OrderId) -> Result<Cancelled> {
     let ended = end_session(app, order).await;
+    end_checkout(app, order, ended, None).await
+}
+
+/// Records how a session ended that the shopper, or somebody at the desk, wanted to end.
+async fn end_checkout(
+    app: &App,
+    order: OrderId,
+    ended: Result<Ended>,
+    keeper: Option<&Actor>,
+) -> Result<Cancelled> {
     let mut tx = app.db.begin().await?;
     let checkout = store::find_checkout(&mut tx, order)
         .await?
@@ -392,8 +418,18 @@ pub async fn cancel(app: &App, order: OrderId) -> Result<Cancelled> {
     let origin = checkout.return_origin;
     match ended {
         Ok(Ended::Unpaid) => {
-            orders::release(&mut tx, order, Status::Cancelled, "shopper", "went back").await?;
+            let (actor, note) = match keeper {
+                Some(keeper) => (keeper.name.as_str(), "hold released"),
+                None => ("shopper", "went back"),
+            };
+            let freed = orders::release(&mut tx, order, Status::Cancelled, actor, note).await?;
             store::set_checkout_state(&mut tx, order, "expired", None).await?;
+            if let Some(keeper) = keeper {
+                let (before, after) =
+                    (json!({"status": "pending"}), json!({"status": "cancelled"}));
+                let object = format!("order:{}", freed.display_number());
+                audit::record(&mut tx, keeper, "hold.release", &object, before, after).await?;
+            }
             tx.commit().await?;
             Ok(Cancelled::Free(origin))
         }

@@ -116,6 +116,27 @@ pub async fn process_stored(app: &App, id: &str) -> Result<Effect> {
     result.map_err(|error| Error::Unavailable("event_not_processed", error))
 }
 
+/// Queues a stored event that was not obeyed, to be tried at once. Returns how it stood.
+///
+/// # Errors
+/// 404; 409 `event_is_obeyed` for one that there is nothing more to do about.
+pub async fn run_again(conn: &mut PgConnection, id: &str) -> Result<String> {
+    let stored = store::lock_event(conn, id)
+        .await?
+        .ok_or(Error::NotFound("Event"))?;
+    if matches!(stored.status.as_str(), "processed" | "ignored") {
+        return Err(Error::Conflict(
+            "event_is_obeyed",
+            "There is nothing more to do about this event: an event takes effect once.".to_owned(),
+        ));
+    }
+    let again = Job::ProcessEvent {
+        event: id.to_owned(),
+    };
+    jobs::enqueue(conn, &again).await?;
+    Ok(stored.status)
+}
+
 /// Obeys a stored event under its lock, inside a savepoint. The inner error is the event's, the outer the database's.
 async fn obey_once(
     conn: &mut PgConnection,

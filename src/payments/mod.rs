@@ -11,13 +11,13 @@ mod routes;
 mod store;
 mod sync;
 
-pub use checkout::settle_unheard;
-pub use events::process_stored;
+pub use checkout::{Cancelled, release_hold, settle_unheard};
+pub use events::{process_stored, run_again};
 pub use facts::{PaymentFacts, RefundFacts, of_order};
 pub use reconcile::{Reconciled, Swept, reconcile, sweep};
 pub use refunds::send_refund;
 pub use routes::{own_hold, router};
-pub use store::count_failed_events;
+pub use store::{EventRow, count_failed_events, find_event, list_events};
 pub use sync::sync_product;
 
 use std::time::Duration;

@@ -230,6 +230,66 @@ pub async fn insert_event(
     Ok(done.rows_affected() == 1)
 }
 
+/// An event as the shopkeeper sees it.
+#[derive(Debug, sqlx::FromRow)]
+pub struct EventRow {
+    pub id: String,
+    #[sqlx(rename = "type")]
+    pub kind: String,
+    /// `received`, `processed`, `ignored` or `failed`.
+    pub status: String,
+    pub source: String,
+    pub attempts: i32,
+    pub last_error: Option<String>,
+    pub received_at: DateTime<Utc>,
+    pub processed_at: Option<DateTime<Utc>>,
+}
+
+/// Events, newest first: of one state, or with a part of id or type in them.
+pub async fn list_events(
+    conn: &mut PgConnection,
+    status: Option<&str>,
+    search: Option<&str>,
+    limit: i64,
+    offset: i64,
+) -> Result<Vec<EventRow>> {
+    let events = sqlx::query_as(
+        "select id, type, status, source, attempts, last_error, received_at, processed_at
+         from stripe_events
+         where ($1::text is null or status = $1)
+           and ($2::text is null or strpos(lower(id || ' ' || type), lower($2)) > 0)
+         order by received_at desc, id
+         limit $3
+         offset $4",
+    )
+    .bind(status)
+    .bind(search)
+    .bind(limit)
+    .bind(offset)
+    .fetch_all(conn)
+    .await?;
+    Ok(events)
+}
+
+/// An event with what Stripe sent.
+pub async fn find_event(conn: &mut PgConnection, id: &str) -> Result<Option<(EventRow, String)>> {
+    #[derive(sqlx::FromRow)]
+    struct Row {
+        #[sqlx(flatten)]
+        event: EventRow,
+        payload: String,
+    }
+    let row: Option<Row> = sqlx::query_as(
+        "select id, type, status, source, attempts, last_error, received_at, processed_at, payload
+         from stripe_events
+         where id = $1",
+    )
+    .bind(id)
+    .fetch_optional(conn)
+    .await?;
+    Ok(row.map(|row| (row.event, row.payload)))
+}
+
 pub async fn lock_event(conn: &mut PgConnection, id: &str) -> Result<Option<StoredEvent>> {
     let event =
         sqlx::query_as("select status, payload from stripe_events where id = $1 for update")

@@ -76,17 +76,23 @@ impl Browser {
         self.client.send(Method::POST, path, &all, Some(body)).await
     }
 
-    /// Sends a form with files, as it stands on a page.
+    /// Sends pictures by a form as it stands on a page.
     pub async fn upload(&self, on: &str, path: &str, files: &[&[u8]]) -> Answer {
+        let parts: Vec<Part<'_>> = files.iter().map(|file| Part::file("image", file)).collect();
+        self.submit_parts(on, path, &parts).await
+    }
+
+    /// Sends a form with files as our pages do: the token is its first field.
+    pub async fn submit_parts(&self, on: &str, path: &str, parts: &[Part<'_>]) -> Answer {
         let token = token_on(&self.get(on).await.text);
-        let mut parts = vec![Part::text("csrf", &token)];
-        parts.extend(files.iter().map(|file| Part::file("image", file)));
+        let mut all = vec![Part::text("csrf", &token)];
+        all.extend(parts.iter().map(|part| Part { ..*part }));
         let headers = [
             ("content-type", pictures::FORM),
             ("origin", self.origin.as_str()),
             ("sec-fetch-site", "same-origin"),
         ];
-        let body = Some(pictures::form(&parts));
+        let body = Some(pictures::form(&all));
         self.client.send(Method::POST, path, &headers, body).await
     }
 

@@ -10,6 +10,8 @@ mod catalogue_writes;
 mod commissions;
 mod custom_requests;
 mod desk;
+mod desk_commissions;
+mod desk_machine;
 mod desk_pages;
 mod desk_products;
 mod events;

@@ -1,0 +1,766 @@
+//! Commissions: requests for pieces, from the first word to the parcel.
+
+use askama::Template;
+use axum::extract::{Request, State};
+use axum::http::StatusCode;
+use axum::response::Response;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use sqlx::PgConnection;
+
+use super::desk::Desk;
+use super::form::Form;
+use super::sign_in::refused;
+use crate::app::App;
+use crate::audit;
+use crate::custom_orders::{
+    self, CustomOrder, CustomOrderView, Filter, Moves, NewQuote, Quote, QuoteState, Status, Terms,
+    TimelineEntry,
+};
+use crate::error::{Error, Fault, Result};
+use crate::extract::{Path, Query};
+use crate::ids::CustomOrderId;
+use crate::letters;
+use crate::media::{self, Batch, PictureView};
+use crate::money::Cents;
+use crate::orders::{NewParcel, Zone};
+
+const PAGE: i64 = 30;
+
+/// How many cards a column of the board has.
+const COLUMN: i64 = 12;
+
+/// Where the list lies.
+const ROOT: &str = "/admin/commissions";
+
+/// The columns of the board: what is going on.
+const COLUMNS: [Status; 5] = [
+    Status::Pending,
+    Status::Approved,
+    Status::Paid,
+    Status::InProduction,
+    Status::Shipped,
+];
+
+/// The zones of a quote, with what people call them.
+const ZONES: [(Zone, &str, &str); 3] = [
+    (Zone::Us, "us", "United States"),
+    (Zone::NorthAmerica, "north_america", "Canada and Mexico"),
+    (Zone::International, "international", "Elsewhere"),
+];
+
+/// The carriers that are offered; another may be typed.
+const CARRIERS: [&str; 6] = ["USPS", "UPS", "FedEx", "DHL", "Canada Post", "Royal Mail"];
+
+#[derive(Template)]
+#[template(path = "commissions.html", config = "src/admin/askama.toml")]
+struct CommissionsPage<'a> {
+    desk: &'a Desk,
+    search: String,
+    tabs: Vec<Tab>,
+    /// The board; nothing while a state or a word is looked for.
+    board: Option<Vec<Column>>,
+    requests: Vec<CustomOrder>,
+    newer: Option<String>,
+    older: Option<String>,
+}
+
+struct Tab {
+    name: &'static str,
+    path: String,
+    is_open: bool,
+}
+
+struct Column {
+    status: Status,
+    count: i64,
+    cards: Vec<CustomOrder>,
+}
+
+#[derive(Template)]
+#[template(path = "commission.html", config = "src/admin/askama.toml")]
+struct CommissionPage<'a> {
+    desk: &'a Desk,
+    view: CustomOrderView,
+    moves: Moves,
+    /// The form that came back, by its name; the others are empty.
+    which: &'static str,
+    form: Form,
+    quote: Form,
+}
+
+impl CommissionPage<'_> {
+    const CARRIERS: [&'static str; 6] = CARRIERS;
+
+    /// A form of the page: as it came back, or empty.
+    fn form(&self, which: &str) -> Form {
+        match which {
+            "quote" => self.quote.clone(),
+            _ if which == self.which => self.form.clone(),
+            _ => Form::default(),
+        }
+    }
+
+    /// The zones with what a parcel into each costs.
+    fn zones(&self) -> Vec<(&'static str, &'static str, String)> {
+        let config = &self.desk.app.config;
+        ZONES
+            .map(|(zone, word, name)| (word, name, zone.rate(config).price.in_currency("usd")))
+            .into()
+    }
+}
+
+#[derive(Template)]
+#[template(path = "commission_approve.html", config = "src/admin/askama.toml")]
+struct ApprovePage<'a> {
+    desk: &'a Desk,
+    view: CustomOrderView,
+    draft: Quote,
+    replaces: bool,
+    subject: String,
+    /// What the shopkeeper saw; another draft has another.
+    seen: String,
+}
+
+/// A state as people read it, with what badges are coloured by.
+fn status(status: &Status) -> (&'static str, &'static str) {
+    match status {
+        Status::Pending => ("To answer", "due"),
+        Status::Approved => ("Quoted", "quiet"),
+        Status::Rejected => ("Declined", "quiet"),
+        Status::Expired => ("Lapsed", "quiet"),
+        Status::Paid => ("To make", "due"),
+        Status::InProduction => ("Being made", "due"),
+        Status::Shipped => ("Shipped", "good"),
+        Status::Completed => ("Completed", "good"),
+    }
+}
+
+/// The state of a quote as people read it.
+fn quote_state(state: &QuoteState) -> (&'static str, &'static str) {
+    match state {
+        QuoteState::Draft => ("draft", "due"),
+        QuoteState::Asking => ("asking Stripe…", "due"),
+        QuoteState::Refused => ("refused by Stripe", "bad"),
+        QuoteState::Live => ("can be paid", "good"),
+        QuoteState::Closing => ("closing at Stripe…", "due"),
+        QuoteState::Closed => ("closed", "quiet"),
+        QuoteState::Paid => ("paid", "good"),
+    }
+}
+
+/// An entry of the timeline as people read it.
+fn happened(entry: &TimelineEntry) -> &str {
+    match (entry.kind.as_str(), entry.to_status) {
+        ("submitted", _) => "Asked for",
+        (_, Some(moved)) => status(&moved).0,
+        ("quote", _) => "Quote",
+        ("payment", _) => "Payment",
+        ("note", _) => "Note",
+        (kind, _) => kind,
+    }
+}
+
+/// A picture of ours this wide.
+fn picture(view: &PictureView, width: u32) -> String {
+    match media::id_of(&view.url) {
+        Some(id) => media::url(&id, width),
+        None => view.url.clone(),
+    }
+}
+
+/// The beginning of a text, for a card.
+fn beginning(text: &str) -> String {
+    let mut start: String = text.chars().take(110).collect();
+    if start.len() < text.len() {
+        start.push('…');
+    }
+    start
+}
+
+fn path_of(request: &CustomOrder) -> String {
+    format!("{ROOT}/{}", request.display_number())
+}
+
+fn address(pairs: &[(&str, &str)]) -> String {
+    let query = url::form_urlencoded::Serializer::new(String::new())
+        .extend_pairs(pairs.iter().filter(|(_, value)| !value.is_empty()))
+        .finish();
+    match query.is_empty() {
+        true => ROOT.to_owned(),
+        false => format!("{ROOT}?{query}"),
+    }
+}
+
+/// `GET /admin/commissions`: the board, or a list of one state or of what has a word in it.
+pub async fn list(State(app): State<App>, desk: Desk, query: Query) -> Result<Response> {
+    let search = super::wanted(&query);
+    let asked = query.get("state").unwrap_or_default();
+    let state = Status::ALL
+        .into_iter()
+        .find(|status| status.as_str() == asked);
+    let page = super::page_number(&query);
+    let is_board = state.is_none() && asked != "all" && search.is_empty();
+    let mut conn = app.db.acquire().await?;
+    let mut board = None;
+    let (mut requests, mut count) = (Vec::new(), 0);
+    if is_board {
+        let mut columns = Vec::new();
+        for status in COLUMNS {
+            let filter = Filter {
+                status: Some(status),
+                search: None,
+                limit: COLUMN,
+                offset: 0,
+            };
+            let (cards, count) = custom_orders::list(&mut conn, &filter).await?;
+            columns.push(Column {
+                status,
+                count,
+                cards,
+            });
+        }
+        board = Some(columns);
+    } else {
+        let filter = Filter {
+            status: state,
+            search: (!search.is_empty()).then(|| search.clone()),
+            limit: PAGE,
+            offset: (page - 1) * PAGE,
+        };
+        (requests, count) = custom_orders::list(&mut conn, &filter).await?;
+    }
+    let word = match state {
+        Some(state) => state.as_str(),
+        None if is_board => "",
+        None => "all",
+    };
+    let link = |page: i64| {
+        let page = page.to_string();
+        address(&[("state", word), ("search", &search), ("page", &page)])
+    };
+    let tab = |name, word: &str, is_open| Tab {
+        name,
+        path: address(&[("state", word), ("search", &search)]),
+        is_open,
+    };
+    let mut tabs = vec![Tab {
+        name: "Board",
+        path: ROOT.to_owned(),
+        is_open: is_board,
+    }];
+    tabs.extend(Status::ALL.map(|each| tab(status(&each).0, each.as_str(), state == Some(each))));
+    tabs.push(tab("All", "all", !is_board && state.is_none()));
+    let page = CommissionsPage {
+        desk: &desk,
+        tabs,
+        board,
+        newer: (page > 1).then(|| link(page - 1)),
+        older: (page * PAGE < count).then(|| link(page + 1)),
+        requests,
+        search,
+    };
+    desk.show(&page)
+}
+
+/// `GET /admin/commissions/{id}`: by id, or by number as `CO-1042`.
+pub async fn show(State(app): State<App>, desk: Desk, Path(id): Path<String>) -> Result<Response> {
+    commission(&app, &desk, &id, "", Form::default()).await
+}
+
+/// The page of a request, perhaps with a form that came back.
+async fn commission(
+    app: &App,
+    desk: &Desk,
+    id: &str,
+    which: &'static str,
+    form: Form,
+) -> Result<Response> {
+    let mut conn = app.db.acquire().await?;
+    let id = custom_orders::resolve(&mut conn, id).await?;
+    let view = custom_orders::view(&mut conn, id).await?;
+    let quote = match which {
+        "quote" => form.clone(),
+        _ => suggested(app, &view),
+    };
+    let faulty = form.is_faulty();
+    let page = desk.show(&CommissionPage {
+        desk,
+        moves: view.moves(),
+        view,
+        which,
+        form,
+        quote,
+    })?;
+    Ok(if faulty {
+        refused(page, StatusCode::BAD_REQUEST, None)
+    } else {
+        page
+    })
+}
+
+/// What the form of a quote begins with: the draft, or else the last quote.
+fn suggested(app: &App, view: &CustomOrderView) -> Form {
+    let mut form = Form::default();
+    let before = view.draft().or(view.quotes.last());
+    let days = before.map_or(app.config.quote_valid_days, |quote| quote.valid_days);
+    form.set("valid_days", days.to_string());
+    form.set(
+        "zone",
+        zone_word(before.map_or(Zone::Us, |quote| quote.shipping_zone)),
+    );
+    if let Some(quote) = before {
+        form.set("amount", quote.amount.plain(&quote.currency));
+        form.set("covers", quote.covers.clone());
+        if quote.shipping != quote.shipping_zone.rate(&app.config).price {
+            form.set("shipping", quote.shipping.plain(&quote.currency));
+        }
+    }
+    form
+}
+
+fn zone_word(zone: Zone) -> &'static str {
+    let found = ZONES.iter().find(|(each, _, _)| *each == zone);
+    found.map_or("us", |(_, word, _)| word)
+}
+
+/// The facts that a change is about.
+fn facts(view: &CustomOrderView) -> Value {
+    let quotes: Vec<String> = view
+        .quotes
+        .iter()
+        .map(|quote| {
+            let total = quote.total().in_currency(&quote.currency);
+            format!("{total} {}", quote_state(&quote.state).0)
+        })
+        .collect();
+    json!({
+        "status": view.request.status,
+        "quotes": quotes,
+        "attention": view.request.attention,
+        "order": view.order.as_ref().map(|order| order.display_number()),
+    })
+}
+
+/// One change of a request in one transaction, with its entry in the audit log. The change returns what else is to be
+/// written down there. Answers by the request's page.
+async fn change(
+    app: &App,
+    desk: &Desk,
+    id: &str,
+    action: &'static str,
+    said: &str,
+    change: impl AsyncFnOnce(&mut PgConnection, CustomOrderId, &str) -> Result<Value>,
+) -> Result<Response> {
+    let actor = desk.actor()?;
+    let mut tx = app.db.begin().await?;
+    let id = custom_orders::resolve(&mut tx, id).await?;
+    let before = facts(&custom_orders::view(&mut tx, id).await?);
+    let more = change(&mut tx, id, &actor.name).await?;
+    let view = custom_orders::view(&mut tx, id).await?;
+    let mut after = facts(&view);
+    if let (Value::Object(after), Value::Object(more)) = (&mut after, more) {
+        after.extend(more);
+    }
+    if before != after {
+        let object = format!("custom_order:{}", view.request.display_number());
+        audit::record(&mut tx, &actor, action, &object, before, after).await?;
+    }
+    tx.commit().await?;
+    Ok(desk.go_on(&path_of(&view.request), said))
+}
+
+/// Answers a form that was refused by its page, with what is wrong beside the fields.
+async fn or_again(
+    app: &App,
+    desk: &Desk,
+    id: &str,
+    which: &'static str,
+    form: Form,
+    done: Result<Response>,
+) -> Result<Response> {
+    match done {
+        Err(error @ Error::Invalid(_)) => {
+            commission(app, desk, id, which, form.refused(error)?).await
+        }
+        other => other,
+    }
+}
+
+/// The terms that somebody typed.
+fn terms(app: &App, form: &Form) -> Result<Terms> {
+    let mut faults = Vec::new();
+    let mut dollars = |name: &'static str| {
+        let typed = form.get(name);
+        let amount = Cents::parse(&typed, "usd");
+        if amount.is_none() {
+            faults.push(Fault::new(name, "must be an amount in dollars, as 47.50"));
+        }
+        amount.map_or(0, |amount| amount.0)
+    };
+    let amount = dollars("amount");
+    let shipping = (!form.get("shipping").is_empty()).then(|| dollars("shipping"));
+    let asked = form.get("zone");
+    let zone = ZONES.iter().find(|(_, word, _)| *word == asked);
+    if zone.is_none() {
+        faults.push(Fault::new("zone", "must be one of those in the list"));
+    }
+    let valid_days = form.get("valid_days").parse().ok();
+    if valid_days.is_none() {
+        faults.push(Fault::new("valid_days", "must be from 1 to 365 days"));
+    }
+    let new = NewQuote {
+        amount,
+        covers: form.get("covers"),
+        shipping_zone: zone.map(|(zone, _, _)| *zone),
+        shipping,
+        valid_days,
+    };
+    match new.check(app) {
+        Ok(terms) if faults.is_empty() => Ok(terms),
+        Ok(_) => Err(Error::Invalid(faults)),
+        Err(Error::Invalid(more)) => {
+            for mut fault in more {
+                // Ours comes first; and nobody here thinks in cents.
+                match fault.field.as_str() {
+                    "amount" => fault.message = "must be from $0.50 to $999,999.99".to_owned(),
+                    "shipping" => {
+                        fault.message =
+                            "must be at most $999,999.99 together with the price".to_owned();
+                    }
+                    _ => {}
+                }
+                if faults.iter().all(|known| known.field != fault.field) {
+                    faults.push(fault);
+                }
+            }
+            Err(Error::Invalid(faults))
+        }
+        Err(other) => Err(other),
+    }
+}
+
+/// `POST /admin/commissions/{id}/quote`: keeps the draft, and goes on to the letter.
+pub async fn quote(
+    State(app): State<App>,
+    desk: Desk,
+    Path(id): Path<String>,
+    form: Form,
+) -> Result<Response> {
+    let kept = async {
+        let terms = terms(&app, &form)?;
+        let kept = change(
+            &app,
+            &desk,
+            &id,
+            "custom_order.quote",
+            "",
+            async |conn, id, actor| {
+                let quote = custom_orders::quote(conn, id, &terms, actor).await?;
+                Ok(json!({"covers": quote.covers, "valid_days": quote.valid_days}))
+            },
+        );
+        kept.await?;
+        let said = "The quote is kept. The customer has not heard of it yet.";
+        Ok(desk.go_on(&format!("{ROOT}/{id}/approve"), said))
+    };
+    let kept = kept.await;
+    or_again(&app, &desk, &id, "quote", form, kept).await
+}
+
+/// What tells one draft from another.
+fn fingerprint(draft: &Quote) -> String {
+    let hash = Sha256::digest(format!("{} {:?}", draft.id, draft.terms()));
+    hash[..8].iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// `GET /admin/commissions/{id}/approve`: the letter as the customer will get it, and the button that sends it.
+pub async fn show_approve(
+    State(app): State<App>,
+    desk: Desk,
+    Path(id): Path<String>,
+) -> Result<Response> {
+    let mut conn = app.db.acquire().await?;
+    let id = custom_orders::resolve(&mut conn, &id).await?;
+    let view = custom_orders::view(&mut conn, id).await?;
+    let moves = view.moves();
+    let draft = view.draft().cloned().filter(|_| moves.approve);
+    let letter = custom_orders::preview(&mut conn, &app, id).await?;
+    drop(conn);
+    let (Some(draft), Some(letter)) = (draft, letter) else {
+        let said = "There is no quote to send: name a price first.";
+        return Ok(desk.go_on(&path_of(&view.request), said));
+    };
+    let (subject, _) = letters::draw(&app, &letter).await?;
+    desk.show(&ApprovePage {
+        desk: &desk,
+        view,
+        replaces: moves.replaces,
+        subject,
+        seen: fingerprint(&draft),
+        draft,
+    })
+}
+
+/// `GET /admin/commissions/{id}/letter`: the letter of the draft, for a frame.
+pub async fn letter(
+    State(app): State<App>,
+    desk: Desk,
+    Path(id): Path<String>,
+) -> Result<Response> {
+    let mut conn = app.db.acquire().await?;
+    let id = custom_orders::resolve(&mut conn, &id).await?;
+    let letter = custom_orders::preview(&mut conn, &app, id).await?;
+    drop(conn);
+    let letter = letter.ok_or(Error::NotFound("Letter"))?;
+    let (_, page) = letters::draw(&app, &letter).await?;
+    Ok(desk.show_letter(page))
+}
+
+/// `POST /admin/commissions/{id}/approve`: sends the quote that was looked at; in place of one that the customer has, if
+/// there is one.
+pub async fn approve(
+    State(app): State<App>,
+    desk: Desk,
+    Path(id): Path<String>,
+    form: Form,
+) -> Result<Response> {
+    let said = "Stripe is asked for the payment link; then the letter goes out.";
+    let seen = form.get("seen");
+    change(&app, &desk, &id, "custom_order.approve", said, async |conn, id, actor| {
+        let view = custom_orders::view(conn, id).await?;
+        let draft = view.draft().cloned();
+        if let Some(draft) = &draft
+            && fingerprint(draft) != seen
+        {
+            return Err(Error::Conflict(
+                "quote_changed",
+                "Somebody changed the quote after you looked at it. Nothing was sent: look at it again."
+                    .to_owned(),
+            ));
+        }
+        match draft {
+            Some(draft) if view.moves().replaces => {
+                custom_orders::requote(conn, &app, id, &draft.terms(), actor).await?;
+            }
+            _ => custom_orders::approve(conn, &app, id, actor).await?,
+        }
+        Ok(json!({}))
+    })
+    .await
+}
+
+/// `POST /admin/commissions/{id}/withdraw`: takes the quote back.
+pub async fn withdraw(
+    State(app): State<App>,
+    desk: Desk,
+    Path(id): Path<String>,
+    form: Form,
+) -> Result<Response> {
+    let said = "The quote is being taken back: its payment link is closed first.";
+    let done = change(
+        &app,
+        &desk,
+        &id,
+        "custom_order.withdraw",
+        said,
+        async |conn, id, actor| {
+            let reason = custom_orders::check_prose("reason", &form.get("reason"), 0)?;
+            custom_orders::withdraw(conn, id, &reason, actor).await?;
+            Ok(json!({"reason": reason}))
+        },
+    )
+    .await;
+    or_again(&app, &desk, &id, "withdraw", form, done).await
+}
+
+/// `POST /admin/commissions/{id}/reject`: turns the request down; the customer reads why.
+pub async fn reject(
+    State(app): State<App>,
+    desk: Desk,
+    Path(id): Path<String>,
+    form: Form,
+) -> Result<Response> {
+    let said = "The request is declined, and a letter tells the customer why.";
+    let done = change(
+        &app,
+        &desk,
+        &id,
+        "custom_order.reject",
+        said,
+        async |conn, id, actor| {
+            let reason = custom_orders::check_prose("reason", &form.get("reason"), 1)?;
+            custom_orders::reject(conn, &app, id, &reason, actor).await?;
+            Ok(json!({"reason": reason}))
+        },
+    )
+    .await;
+    or_again(&app, &desk, &id, "reject", form, done).await
+}
+
+/// `POST /admin/commissions/{id}/start`: begins the making.
+pub async fn start(State(app): State<App>, desk: Desk, Path(id): Path<String>) -> Result<Response> {
+    let said = "The piece is being made.";
+    change(
+        &app,
+        &desk,
+        &id,
+        "custom_order.start",
+        said,
+        async |conn, id, actor| {
+            custom_orders::start_production(conn, id, actor).await?;
+            Ok(json!({}))
+        },
+    )
+    .await
+}
+
+/// `POST /admin/commissions/{id}/complete`: the piece has arrived.
+pub async fn complete(
+    State(app): State<App>,
+    desk: Desk,
+    Path(id): Path<String>,
+) -> Result<Response> {
+    let said = "The commission is completed.";
+    change(
+        &app,
+        &desk,
+        &id,
+        "custom_order.complete",
+        said,
+        async |conn, id, actor| {
+            custom_orders::complete(conn, id, actor).await?;
+            Ok(json!({}))
+        },
+    )
+    .await
+}
+
+/// `POST /admin/commissions/{id}/resolve`: what needed a hand is seen to.
+pub async fn resolve(
+    State(app): State<App>,
+    desk: Desk,
+    Path(id): Path<String>,
+) -> Result<Response> {
+    let said = "Marked as seen to.";
+    change(
+        &app,
+        &desk,
+        &id,
+        "custom_order.resolve",
+        said,
+        async |conn, id, actor| {
+            custom_orders::resolve_attention(conn, id, actor).await?;
+            Ok(json!({}))
+        },
+    )
+    .await
+}
+
+/// `POST /admin/commissions/{id}/note`: adds a line to the timeline.
+pub async fn note(
+    State(app): State<App>,
+    desk: Desk,
+    Path(id): Path<String>,
+    form: Form,
+) -> Result<Response> {
+    let said = "The note is kept.";
+    let done = change(
+        &app,
+        &desk,
+        &id,
+        "custom_order.note",
+        said,
+        async |conn, id, actor| {
+            let text = custom_orders::check_prose("text", &form.get("text"), 1)?;
+            custom_orders::note(conn, id, "note", actor, &text).await?;
+            Ok(json!({"note": text}))
+        },
+    )
+    .await;
+    or_again(&app, &desk, &id, "note", form, done).await
+}
+
+/// `POST /admin/commissions/{id}/ship`: an upload with the parcel's facts and photographs. Photographs of a form that is
+/// shown again are kept, and come back as fields.
+pub async fn ship(
+    State(app): State<App>,
+    desk: Desk,
+    Path(id): Path<String>,
+    request: Request,
+) -> Result<Response> {
+    let deadline = request.extensions().get().cloned();
+    let read = media::read_form(&app.media, request, "photographs").await?;
+    let mut form = Form::of_pairs(read.fields.into_iter());
+    let mut batch = Batch::begin(&app.media, &app.db, deadline);
+    let mut faults = Vec::new();
+    if read.surplus > 0 {
+        faults.push(Fault::new("photographs", "must be at most 10"));
+    }
+    for upload in read.files {
+        let kept = match upload {
+            Ok(upload) => batch.keep(upload).await?,
+            Err(refusal) => Err(refusal),
+        };
+        if let Err(refusal) = kept {
+            let why = refusal.sentence(&app.media.limits());
+            let why = why.trim_end_matches('.');
+            faults.push(Fault::new(
+                "photographs",
+                format!("were not all taken: {why}"),
+            ));
+        }
+    }
+    for picture in batch.ids() {
+        form.set("picture", picture.to_string());
+    }
+    let text = |name: &str| Some(form.get(name)).filter(|text| !text.is_empty());
+    let parcel = NewParcel {
+        carrier: form.get("carrier"),
+        tracking_number: text("tracking_number"),
+        tracking_url: text("tracking_url"),
+        pictures: form.all("picture").into_iter().map(str::to_owned).collect(),
+    };
+    let said = "Shipped. A letter with the photographs is on its way to the customer.";
+    let done = change(
+        &app,
+        &desk,
+        &id,
+        "custom_order.ship",
+        said,
+        async |conn, id, actor| {
+            if !faults.is_empty() {
+                return Err(Error::Invalid(faults));
+            }
+            custom_orders::ship(conn, &app, id, &parcel, actor).await?;
+            Ok(json!({
+                "carrier": parcel.carrier,
+                "tracking_number": parcel.tracking_number,
+                "photographs": parcel.pictures.len(),
+            }))
+        },
+    )
+    .await;
+    match done {
+        Err(Error::Invalid(faults)) => {
+            // They are in the form that is shown again; if it never comes back, the sweep takes them tomorrow.
+            batch.done();
+            let faults = faults.into_iter().map(|mut fault| {
+                if fault.field.starts_with("pictures") {
+                    fault.field = "photographs".to_owned();
+                }
+                fault
+            });
+            let form = form.refused(Error::Invalid(faults.collect()))?;
+            commission(&app, &desk, &id, "ship", form).await
+        }
+        Err(error) => {
+            batch.take_back().await;
+            Err(error)
+        }
+        Ok(response) => {
+            batch.done();
+            Ok(response)
+        }
+    }
+}

@@ -1,0 +1,409 @@
+//! The machine room, the owner's: Stripe's events, the queue, letters, holds, and how the shop itself is.
+
+use askama::Template;
+use axum::extract::State;
+use axum::response::Response;
+use serde_json::{Value, json};
+
+use super::desk::Desk;
+use crate::app::App;
+use crate::audit;
+use crate::email::{self, Filter, LetterRow};
+use crate::error::{Error, Result};
+use crate::extract::{Path, Query};
+use crate::health::{self, Health, VERSION};
+use crate::ids::{LetterId, OrderId};
+use crate::jobs::{self, QueuedJob};
+use crate::letters::{self, LetterView};
+use crate::orders::{self, Line, Order, Shelf};
+use crate::payments::{self, Cancelled, EventRow};
+
+const PAGE: i64 = 40;
+
+#[derive(Template)]
+#[template(path = "machine.html", config = "src/admin/askama.toml")]
+struct MachinePage<'a> {
+    desk: &'a Desk,
+    health: Health,
+    failed_events: i64,
+    failed_jobs: i64,
+    waiting_jobs: i64,
+    failed_letters: i64,
+}
+
+impl MachinePage<'_> {
+    const VERSION: &'static str = VERSION;
+}
+
+/// What the lists of this room have above them, and below.
+struct Shown {
+    search: String,
+    state: String,
+    newer: Option<String>,
+    older: Option<String>,
+}
+
+impl Shown {
+    /// What the query asks for; `states` are those that there are.
+    fn read(query: &Query, states: &[&str]) -> Shown {
+        let state = query.get("state").unwrap_or_default();
+        Shown {
+            search: super::wanted(query),
+            state: states
+                .iter()
+                .find(|known| **known == state)
+                .map_or_else(String::new, |state| (*state).to_owned()),
+            newer: None,
+            older: None,
+        }
+    }
+
+    /// Adds the way to the pages before and after.
+    fn turn(&mut self, path: &str, page: i64, more: bool) {
+        let link = |page: i64| {
+            let page = page.to_string();
+            let pairs = [
+                ("state", self.state.as_str()),
+                ("search", &self.search),
+                ("page", &page),
+            ];
+            let query = url::form_urlencoded::Serializer::new(String::new())
+                .extend_pairs(pairs.iter().filter(|(_, value)| !value.is_empty()))
+                .finish();
+            format!("{path}?{query}")
+        };
+        let (newer, older) = (link(page - 1), link(page + 1));
+        self.newer = (page > 1).then_some(newer);
+        self.older = more.then_some(older);
+    }
+
+    fn wanted(&self) -> Option<&str> {
+        (!self.search.is_empty()).then_some(self.search.as_str())
+    }
+
+    fn state(&self) -> Option<&str> {
+        (!self.state.is_empty()).then_some(self.state.as_str())
+    }
+}
+
+/// Cuts a list that was asked for one longer than a page. Whether there is more.
+fn cut<T>(list: &mut Vec<T>) -> bool {
+    let more = list.len() as i64 > PAGE;
+    list.truncate(usize::try_from(PAGE).expect("a small number"));
+    more
+}
+
+const EVENT_STATES: [&str; 4] = ["failed", "received", "processed", "ignored"];
+const JOB_STATES: [&str; 1] = ["failed"];
+const LETTER_STATES: [&str; 4] = ["failed", "queued", "sending", "sent"];
+
+/// The colour of a state's badge.
+fn kind(state: &str) -> &'static str {
+    match state {
+        "failed" => "bad",
+        "received" | "queued" | "sending" => "due",
+        "processed" | "sent" => "good",
+        _ => "quiet",
+    }
+}
+
+#[derive(Template)]
+#[template(path = "machine_events.html", config = "src/admin/askama.toml")]
+struct EventsPage<'a> {
+    desk: &'a Desk,
+    shown: Shown,
+    events: Vec<EventRow>,
+}
+
+impl EventsPage<'_> {
+    const STATES: [&'static str; 4] = EVENT_STATES;
+}
+
+#[derive(Template)]
+#[template(path = "machine_event.html", config = "src/admin/askama.toml")]
+struct EventPage<'a> {
+    desk: &'a Desk,
+    event: EventRow,
+    payload: String,
+}
+
+#[derive(Template)]
+#[template(path = "machine_jobs.html", config = "src/admin/askama.toml")]
+struct JobsPage<'a> {
+    desk: &'a Desk,
+    shown: Shown,
+    jobs: Vec<QueuedJob>,
+}
+
+#[derive(Template)]
+#[template(path = "machine_letters.html", config = "src/admin/askama.toml")]
+struct LettersPage<'a> {
+    desk: &'a Desk,
+    shown: Shown,
+    letters: Vec<LetterRow>,
+}
+
+impl LettersPage<'_> {
+    const STATES: [&'static str; 4] = LETTER_STATES;
+}
+
+#[derive(Template)]
+#[template(path = "machine_letter.html", config = "src/admin/askama.toml")]
+struct LetterPage<'a> {
+    desk: &'a Desk,
+    view: LetterView,
+}
+
+#[derive(Template)]
+#[template(path = "machine_holds.html", config = "src/admin/askama.toml")]
+struct HoldsPage<'a> {
+    desk: &'a Desk,
+    shown: Shown,
+    holds: Vec<(Order, Vec<Line>)>,
+}
+
+/// A job or a letter as people read it: `send letter`.
+fn words(name: &str) -> String {
+    name.replace('_', " ")
+}
+
+/// `GET /admin/machine`
+pub async fn show(State(app): State<App>, desk: Desk) -> Result<Response> {
+    let mut conn = app.db.acquire().await?;
+    desk.show(&MachinePage {
+        desk: &desk,
+        health: health::look(&mut conn).await?,
+        failed_events: payments::count_failed_events(&mut conn).await?,
+        failed_jobs: jobs::count_failed(&mut conn).await?,
+        waiting_jobs: jobs::count(&mut conn).await?,
+        failed_letters: email::count_failed(&mut conn).await?,
+    })
+}
+
+/// `GET /admin/machine/events`
+pub async fn events(State(app): State<App>, desk: Desk, query: Query) -> Result<Response> {
+    let mut shown = Shown::read(&query, &EVENT_STATES);
+    let page = super::page_number(&query);
+    let mut conn = app.db.acquire().await?;
+    let offset = (page - 1) * PAGE;
+    let mut events =
+        payments::list_events(&mut conn, shown.state(), shown.wanted(), PAGE + 1, offset).await?;
+    let more = cut(&mut events);
+    shown.turn("/admin/machine/events", page, more);
+    desk.show(&EventsPage {
+        desk: &desk,
+        shown,
+        events,
+    })
+}
+
+/// `GET /admin/machine/events/{id}`
+pub async fn event(State(app): State<App>, desk: Desk, Path(id): Path<String>) -> Result<Response> {
+    let found = match id.contains('\0') {
+        true => None,
+        false => payments::find_event(&mut *app.db.acquire().await?, &id).await?,
+    };
+    let (event, payload) = found.ok_or(Error::NotFound("Event"))?;
+    // As it came, unless it can be set out more legibly.
+    let pretty = serde_json::from_str::<Value>(&payload)
+        .and_then(|payload| serde_json::to_string_pretty(&payload));
+    desk.show(&EventPage {
+        desk: &desk,
+        event,
+        payload: pretty.unwrap_or(payload),
+    })
+}
+
+/// `POST /admin/machine/events/{id}/run`: a job tries it again at once.
+pub async fn run_event(
+    State(app): State<App>,
+    desk: Desk,
+    Path(id): Path<String>,
+) -> Result<Response> {
+    if id.contains('\0') {
+        return Err(Error::NotFound("Event"));
+    }
+    let mut tx = app.db.begin().await?;
+    let before = payments::run_again(&mut tx, &id).await?;
+    audit::record(
+        &mut tx,
+        &desk.actor()?,
+        "event.run",
+        &format!("event:{id}"),
+        json!({"status": before}),
+        json!({"status": "queued again"}),
+    )
+    .await?;
+    tx.commit().await?;
+    let path: String = url::form_urlencoded::byte_serialize(id.as_bytes()).collect();
+    let path = format!("/admin/machine/events/{path}");
+    Ok(desk.go_on(
+        &path,
+        "It runs again in a moment. Load this page again to see how it went.",
+    ))
+}
+
+/// `GET /admin/machine/jobs`
+pub async fn list_jobs(State(app): State<App>, desk: Desk, query: Query) -> Result<Response> {
+    let mut shown = Shown::read(&query, &JOB_STATES);
+    shown.search.clear();
+    let page = super::page_number(&query);
+    let mut conn = app.db.acquire().await?;
+    let failed = shown.state().is_some();
+    let mut jobs = jobs::list(&mut conn, failed, PAGE + 1, (page - 1) * PAGE).await?;
+    let more = cut(&mut jobs);
+    shown.turn("/admin/machine/jobs", page, more);
+    desk.show(&JobsPage {
+        desk: &desk,
+        shown,
+        jobs,
+    })
+}
+
+/// `POST /admin/machine/jobs/{id}/retry`
+pub async fn retry_job(
+    State(app): State<App>,
+    desk: Desk,
+    Path(id): Path<i64>,
+) -> Result<Response> {
+    let mut tx = app.db.begin().await?;
+    let job = jobs::retry(&mut tx, id).await?;
+    let before = json!({"attempts": job.attempts, "job": job.payload});
+    let after = json!({"attempts": 0, "job": job.payload});
+    let object = format!("job:{id}");
+    audit::record(&mut tx, &desk.actor()?, "job.retry", &object, before, after).await?;
+    tx.commit().await?;
+    Ok(desk.go_on("/admin/machine/jobs", "The job is tried again at once."))
+}
+
+/// `POST /admin/machine/jobs/{id}/delete`
+pub async fn delete_job(
+    State(app): State<App>,
+    desk: Desk,
+    Path(id): Path<i64>,
+) -> Result<Response> {
+    let mut tx = app.db.begin().await?;
+    let job = jobs::delete(&mut tx, id).await?;
+    let before = json!({"job": job.payload, "last_error": job.last_error});
+    let object = format!("job:{id}");
+    audit::record(
+        &mut tx,
+        &desk.actor()?,
+        "job.delete",
+        &object,
+        before,
+        Value::Null,
+    )
+    .await?;
+    tx.commit().await?;
+    Ok(desk.go_on(
+        "/admin/machine/jobs",
+        "The job is deleted: it will not be done.",
+    ))
+}
+
+/// `GET /admin/machine/letters`
+pub async fn list_letters(State(app): State<App>, desk: Desk, query: Query) -> Result<Response> {
+    let mut shown = Shown::read(&query, &LETTER_STATES);
+    let page = super::page_number(&query);
+    let mut conn = app.db.acquire().await?;
+    let filter = Filter {
+        state: shown.state().map(str::to_owned),
+        recipient: shown.wanted().map(str::to_owned),
+        shop: app.config.shop_email.clone(),
+        limit: PAGE,
+        offset: (page - 1) * PAGE,
+        ..Filter::default()
+    };
+    let (letters, count) = letters::browse(&mut conn, &app, &filter).await?;
+    shown.turn("/admin/machine/letters", page, page * PAGE < count);
+    desk.show(&LettersPage {
+        desk: &desk,
+        shown,
+        letters,
+    })
+}
+
+/// `GET /admin/machine/letters/{id}`
+pub async fn letter(
+    State(app): State<App>,
+    desk: Desk,
+    Path(id): Path<LetterId>,
+) -> Result<Response> {
+    let view = letters::view(&app, id).await?;
+    desk.show(&LetterPage { desk: &desk, view })
+}
+
+/// `GET /admin/machine/letters/{id}/page`: what it says, for a frame.
+pub async fn letter_page(
+    State(app): State<App>,
+    desk: Desk,
+    Path(id): Path<LetterId>,
+) -> Result<Response> {
+    let view = letters::view(&app, id).await?;
+    let page = view.html.ok_or(Error::NotFound("Letter"))?;
+    Ok(desk.show_letter(page))
+}
+
+/// `POST /admin/machine/letters/{id}/resend`
+pub async fn resend(
+    State(app): State<App>,
+    desk: Desk,
+    Path(id): Path<LetterId>,
+) -> Result<Response> {
+    let mut tx = app.db.begin().await?;
+    let before = email::find(&mut tx, id).await?;
+    let before = before.ok_or(Error::NotFound("Letter"))?.row;
+    email::resend(&mut tx, id).await?;
+    audit::record(
+        &mut tx,
+        &desk.actor()?,
+        "letter.resend",
+        &format!("letter:{id}"),
+        json!({"kind": before.kind, "state": before.state}),
+        json!({"kind": before.kind, "state": "queued"}),
+    )
+    .await?;
+    tx.commit().await?;
+    Ok(desk.go_on(
+        &format!("/admin/machine/letters/{id}"),
+        "The letter is sent again.",
+    ))
+}
+
+/// `GET /admin/machine/holds`: orders that are being paid, and what they hold.
+pub async fn holds(State(app): State<App>, desk: Desk, query: Query) -> Result<Response> {
+    let mut shown = Shown::read(&query, &[]);
+    let page = super::page_number(&query);
+    let mut conn = app.db.acquire().await?;
+    let offset = (page - 1) * PAGE;
+    let mut found =
+        orders::browse(&mut conn, Shelf::Unpaid, shown.wanted(), PAGE + 1, offset).await?;
+    let more = cut(&mut found);
+    shown.turn("/admin/machine/holds", page, more);
+    let mut holds = Vec::new();
+    for order in found {
+        let lines = orders::lines(&mut conn, order.id).await?;
+        holds.push((order, lines));
+    }
+    desk.show(&HoldsPage {
+        desk: &desk,
+        shown,
+        holds,
+    })
+}
+
+/// `POST /admin/machine/holds/{id}/release`: ends the payment page and frees the pieces.
+pub async fn release_hold(
+    State(app): State<App>,
+    desk: Desk,
+    Path(id): Path<String>,
+) -> Result<Response> {
+    let order: OrderId = orders::resolve(&mut *app.db.acquire().await?, &id).await?;
+    let said = match payments::release_hold(&app, order, &desk.actor()?).await? {
+        Cancelled::Free(_) => "The pieces are free again.",
+        Cancelled::Paid(_) => "The payment was faster: the order stands.",
+        Cancelled::Held(_) => "Stripe could not be asked. The pieces stay held; try again later.",
+    };
+    Ok(desk.go_on("/admin/machine/holds", said))
+}
