@@ -59,6 +59,47 @@ impl Cents {
             _ => format!("{sign}{number} {code}"),
         }
     }
+
+    /// The amount without its currency, for a field of a form: `1234.50`.
+    pub fn plain(self, currency: &str) -> String {
+        let decimals = decimals(&currency.to_ascii_uppercase());
+        let unit = 10_u64.pow(decimals);
+        let amount = self.0.unsigned_abs();
+        let sign = if self.0 < 0 { "-" } else { "" };
+        match decimals as usize {
+            0 => format!("{sign}{amount}"),
+            width => format!("{sign}{}.{:0width$}", amount / unit, amount % unit),
+        }
+    }
+
+    /// The amount that somebody typed: `47`, `47.5`, `$1,234.50`. Nothing for what is none, or is finer than the
+    /// currency's smallest unit. Digit by digit: no amount is ever a float.
+    pub fn parse(text: &str, currency: &str) -> Option<Cents> {
+        let decimals = decimals(&currency.to_ascii_uppercase()) as usize;
+        let text = text.trim();
+        let text = text.strip_prefix('$').unwrap_or(text).trim_start();
+        let (whole, part) = match text.split_once('.') {
+            Some((whole, part)) if !part.is_empty() && part.len() <= decimals => (whole, part),
+            Some(_) => return None,
+            None => (text, ""),
+        };
+        let whole = match whole.split_once(',') {
+            None => whole.to_owned(),
+            Some((first, groups)) => {
+                let first_is_right = (1..=3).contains(&first.len());
+                if !first_is_right || groups.split(',').any(|group| group.len() != 3) {
+                    return None;
+                }
+                whole.replace(',', "")
+            }
+        };
+        let digits = format!("{whole}{part:0<decimals$}");
+        let all_digits = digits.bytes().all(|b| b.is_ascii_digit());
+        if whole.is_empty() || !all_digits {
+            return None;
+        }
+        digits.parse().ok().map(Cents)
+    }
 }
 
 /// How many decimals a currency's amounts have at Stripe.
@@ -83,6 +124,38 @@ mod tests {
         assert_eq!(Cents(i64::MAX).plus(Cents(1)), None);
         assert_eq!(Cents(4700).times(3), Some(Cents(14_100)));
         assert_eq!(Cents(i64::MAX).times(2), None);
+    }
+
+    #[test]
+    fn amounts_are_read_as_they_were_typed() {
+        for (typed, currency, amount) in [
+            ("47", "usd", Some(4_700)),
+            (" $47.50 ", "usd", Some(4_750)),
+            ("47.5", "usd", Some(4_750)),
+            ("0.29", "usd", Some(29)),
+            ("1,234.50", "usd", Some(123_450)),
+            ("1234567.89", "usd", Some(123_456_789)),
+            ("5300", "jpy", Some(5_300)),
+            ("5300.0", "jpy", None),
+            ("1.234", "kwd", Some(1_234)),
+            ("47.505", "usd", None),
+            ("47,50", "usd", None),
+            ("1,23", "usd", None),
+            ("12,3456", "usd", None),
+            ("47.", "usd", None),
+            (".50", "usd", None),
+            ("-1", "usd", None),
+            ("+1", "usd", None),
+            ("1e3", "usd", None),
+            ("4 7", "usd", None),
+            ("٤٧", "usd", None),
+            ("", "usd", None),
+            ("99999999999999999999", "usd", None),
+        ] {
+            assert_eq!(Cents::parse(typed, currency), amount.map(Cents), "{typed}");
+        }
+        assert_eq!(Cents(4_705).plain("usd"), "47.05");
+        assert_eq!(Cents(5_300).plain("jpy"), "5300");
     }
 
     #[test]

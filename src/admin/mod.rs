@@ -11,7 +11,11 @@ mod csrf;
 mod desk;
 mod form;
 mod frame;
+mod order;
 mod orders;
+mod orders_csv;
+mod sell;
+mod ship_many;
 mod sign_in;
 mod today;
 mod tokens;
@@ -100,7 +104,21 @@ pub fn doors() -> Vec<Door> {
 
         page("/admin", Staff, today::show),
         page("/admin/orders", Staff, orders::list),
-        page("/admin/orders/{id}", Staff, orders::show),
+        page("/admin/orders.csv", Staff, orders_csv::download),
+        page("/admin/orders/ship", Staff, ship_many::show),
+        act("/admin/orders/ship", Staff, ship_many::submit),
+        page("/admin/orders/{id}", Staff, order::show),
+        page("/admin/orders/{id}/packing-slip", Staff, order::packing_slip),
+        act("/admin/orders/{id}/ship", Staff, order::ship),
+        act("/admin/orders/{id}/deliver", Staff, order::deliver),
+        act("/admin/orders/{id}/resolve", Staff, order::resolve),
+        act("/admin/orders/{id}/note", Staff, order::note),
+        act("/admin/orders/{id}/resend", Staff, order::resend),
+        act("/admin/orders/{id}/undo", Staff, order::undo),
+        act("/admin/orders/{id}/refund", Owner, order::refund),
+
+        page("/admin/sell", Staff, sell::show),
+        act("/admin/sell", Staff, sell::submit),
 
         page("/admin/account", Staff, account::show),
         act("/admin/account/password", Staff, account::change_password),
@@ -141,6 +159,7 @@ pub struct Room {
 pub const ROOMS: &[Room] = &[
     Room { path: "/admin", name: "Today", access: Access::Staff, icon: "M4 11l8-7 8 7v9h-5v-6h-6v6H4z" },
     Room { path: "/admin/orders", name: "Orders", access: Access::Staff, icon: "M4 8l8-4 8 4v8l-8 4-8-4zM4 8l8 4 8-4M12 12v8" },
+    Room { path: "/admin/sell", name: "Sell", access: Access::Staff, icon: "M3 12V4h8l10 10-8 8zM7.500 8h.010" },
     Room { path: "/admin/account", name: "My account", access: Access::Staff, icon: "M12 12a4 4 0 100-8 4 4 0 000 8zM4 21c0-4 4-6 8-6s8 2 8 6" },
     Room { path: "/admin/users", name: "Users", access: Access::Owner, icon: "M9 11a3.5 3.5 0 100-7 3.5 3.5 0 000 7zM2 20c0-4 3-6 7-6s7 2 7 6M16 4.5a3.5 3.5 0 010 6.5M18 14.5c2.500.8 4 2.600 4 5.500" },
     Room { path: "/admin/tokens", name: "Tokens", access: Access::Owner, icon: "M15 10a5 5 0 11-4.600-5M10.500 9.500L20 4M16 6l2 3" },

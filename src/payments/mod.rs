@@ -15,7 +15,7 @@ pub use checkout::settle_unheard;
 pub use events::process_stored;
 pub use facts::{PaymentFacts, RefundFacts, of_order};
 pub use reconcile::{Reconciled, Swept, reconcile, sweep};
-pub use refunds::send_refund;
+pub use refunds::{NewRefund, refund, refundable, send_refund};
 pub use routes::{own_hold, router};
 pub use store::count_failed_events;
 pub use sync::sync_product;

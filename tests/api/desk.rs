@@ -14,6 +14,7 @@ use spirit_beads::auth::{self, Role};
 use spirit_beads::config::Secret;
 use uuid::Uuid;
 
+use crate::support::pictures::{self, Part};
 use crate::support::{Answer, Client, Shop, form_of};
 
 pub const OWNER: &str = "ann@example.com";
@@ -64,6 +65,20 @@ impl Browser {
             .extend_pairs(fields)
             .finish();
         self.client.send(Method::POST, path, &all, Some(body)).await
+    }
+
+    /// Sends a form with files, as our pages do.
+    pub async fn upload(&self, on: &str, path: &str, parts: &[Part<'_>]) -> Answer {
+        let token = token_on(&self.get(on).await.text);
+        let mut all = vec![Part::text("csrf", &token)];
+        all.extend(parts.iter().copied());
+        let headers = [
+            ("content-type", pictures::FORM),
+            ("origin", self.origin.as_str()),
+            ("sec-fetch-site", "same-origin"),
+        ];
+        let body = Some(pictures::form(&all));
+        self.client.send(Method::POST, path, &headers, body).await
     }
 
     pub async fn sign_in(&self, email: &str, password: &str) -> Answer {

@@ -10,6 +10,7 @@ mod catalogue_writes;
 mod commissions;
 mod custom_requests;
 mod desk;
+mod desk_orders;
 mod desk_pages;
 mod events;
 mod faults;
