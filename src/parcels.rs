@@ -17,14 +17,13 @@ use crate::orders::{self, NewParcel, Order, OrderView};
 
 pub fn router() -> OpenApiRouter<App> {
     OpenApiRouter::new()
-        .routes(routes!(ship))
-        .routes(routes!(deliver))
+        .routes(routes!(ship_order))
+        .routes(routes!(deliver_order))
 }
 
 /// Ships a paid order and tells the customer.
 #[utoipa::path(
     post,
-    operation_id = "ship_order",
     path = "/api/admin/orders/{id}/ship",
     tag = "orders",
     security(("bearer" = [])),
@@ -41,7 +40,7 @@ pub fn router() -> OpenApiRouter<App> {
         (status = 415, body = ErrorBody),
     )
 )]
-async fn ship(
+async fn ship_order(
     State(app): State<App>,
     admin: Admin,
     Path(id): Path<String>,
@@ -49,15 +48,30 @@ async fn ship(
 ) -> Result<Json<OrderView>> {
     admin.may(Scope::OrdersWrite)?;
     let mut tx = app.db.begin().await?;
-    let order = find(&mut tx, &id).await?;
-    if order.is_custom_order {
-        custom_orders::ship_of(&mut tx, &app, order.id, &parcel, &admin.actor).await?;
-    } else {
-        ship_bought(&mut tx, order.id, &parcel, &admin.actor).await?;
-    }
-    let view = orders::view(&mut tx, order.id).await?;
+    let id = orders::resolve(&mut tx, &id).await?;
+    ship(&mut tx, &app, id, &parcel, &admin.actor).await?;
+    let view = orders::view(&mut tx, id).await?;
     tx.commit().await?;
     Ok(Json(view))
+}
+
+/// Ships a paid order and tells the customer; a commission's ships its request.
+///
+/// # Errors
+/// Faults; 404; 409 for an order that is not paid, or shipped already.
+pub async fn ship(
+    conn: &mut PgConnection,
+    app: &App,
+    id: OrderId,
+    parcel: &NewParcel,
+    actor: &str,
+) -> Result<()> {
+    let order = find(conn, id).await?;
+    if order.is_custom_order {
+        custom_orders::ship_of(conn, app, id, parcel, actor).await?;
+        return Ok(());
+    }
+    ship_bought(conn, id, parcel, actor).await
 }
 
 async fn ship_bought(
@@ -88,7 +102,6 @@ async fn ship_bought(
 /// A shipped order has arrived. Safe to repeat.
 #[utoipa::path(
     post,
-    operation_id = "deliver_order",
     path = "/api/admin/orders/{id}/deliver",
     tag = "orders",
     security(("bearer" = [])),
@@ -101,26 +114,34 @@ async fn ship_bought(
         (status = 409, body = ErrorBody, description = "Not shipped"),
     )
 )]
-async fn deliver(
+async fn deliver_order(
     State(app): State<App>,
     admin: Admin,
     Path(id): Path<String>,
 ) -> Result<Json<OrderView>> {
     admin.may(Scope::OrdersWrite)?;
     let mut tx = app.db.begin().await?;
-    let order = find(&mut tx, &id).await?;
-    if order.is_custom_order {
-        custom_orders::deliver_of(&mut tx, order.id, &admin.actor).await?;
-    } else {
-        orders::deliver(&mut tx, order.id, &admin.actor).await?;
-    }
-    let view = orders::view(&mut tx, order.id).await?;
+    let id = orders::resolve(&mut tx, &id).await?;
+    deliver(&mut tx, id, &admin.actor).await?;
+    let view = orders::view(&mut tx, id).await?;
     tx.commit().await?;
     Ok(Json(view))
 }
 
-async fn find(conn: &mut PgConnection, id: &str) -> Result<Order> {
-    let id = orders::resolve(conn, id).await?;
+/// A shipped order has arrived; a commission's completes its request. Safe to repeat.
+///
+/// # Errors
+/// 404; 409 for an order that was not shipped.
+pub async fn deliver(conn: &mut PgConnection, id: OrderId, actor: &str) -> Result<()> {
+    if find(conn, id).await?.is_custom_order {
+        custom_orders::deliver_of(conn, id, actor).await?;
+    } else {
+        orders::deliver(conn, id, actor).await?;
+    }
+    Ok(())
+}
+
+async fn find(conn: &mut PgConnection, id: OrderId) -> Result<Order> {
     orders::find(conn, id)
         .await?
         .ok_or(Error::NotFound("Order"))

@@ -43,6 +43,11 @@ impl Form {
         self.fields.push((name.to_owned(), value.into()));
     }
 
+    /// Whether it was sent at all: an empty one is a page's first.
+    pub fn is_sent(&self) -> bool {
+        !self.fields.is_empty()
+    }
+
     /// A field without blanks around it, and without what no text in PostgreSQL may hold; empty where it was not sent.
     pub fn get(&self, name: &str) -> String {
         self.raw(name).trim().replace('\0', "")
@@ -57,6 +62,13 @@ impl Form {
     pub fn all(&self, name: &str) -> Vec<&str> {
         let fields = self.fields.iter().filter(|(key, _)| key == name);
         fields.map(|(_, value)| value.as_str()).collect()
+    }
+
+    /// The fields whose name begins so, with the rest of their names: `restock.sunrise` as `sunrise`.
+    pub fn starting_with<'a>(&'a self, start: &str) -> Vec<(&'a str, &'a str)> {
+        let fields = self.fields.iter();
+        let named = fields.filter_map(|(name, value)| Some((name.strip_prefix(start)?, value)));
+        named.map(|(name, value)| (name, value.as_str())).collect()
     }
 
     /// Whether a field has this value: for what is checked or chosen.

@@ -14,8 +14,12 @@ mod desk;
 mod form;
 mod frame;
 mod machine;
+mod order;
 mod orders;
+mod orders_csv;
 mod products;
+mod sell;
+mod ship_many;
 mod sign_in;
 mod today;
 mod tokens;
@@ -105,7 +109,21 @@ pub fn doors() -> Vec<Door> {
 
         page("/admin", Staff, today::show),
         page("/admin/orders", Staff, orders::list),
-        page("/admin/orders/{id}", Staff, orders::show),
+        page("/admin/orders.csv", Staff, orders_csv::download),
+        page("/admin/orders/ship", Staff, ship_many::show),
+        act("/admin/orders/ship", Staff, ship_many::submit),
+        page("/admin/orders/{id}", Staff, order::show),
+        page("/admin/orders/{id}/packing-slip", Staff, order::packing_slip),
+        act("/admin/orders/{id}/ship", Staff, order::ship),
+        act("/admin/orders/{id}/deliver", Staff, order::deliver),
+        act("/admin/orders/{id}/resolve", Staff, order::resolve),
+        act("/admin/orders/{id}/note", Staff, order::note),
+        act("/admin/orders/{id}/resend", Staff, order::resend),
+        act("/admin/orders/{id}/undo", Staff, order::undo),
+        act("/admin/orders/{id}/refund", Owner, order::refund),
+
+        page("/admin/sell", Staff, sell::show),
+        act("/admin/sell", Staff, sell::submit),
 
         page("/admin/products", Staff, products::list),
         act("/admin/products", Staff, products::change_many),
@@ -190,6 +208,7 @@ pub struct Room {
 pub const ROOMS: &[Room] = &[
     Room { path: "/admin", name: "Today", access: Access::Staff, icon: "M4 11l8-7 8 7v9h-5v-6h-6v6H4z" },
     Room { path: "/admin/orders", name: "Orders", access: Access::Staff, icon: "M4 8l8-4 8 4v8l-8 4-8-4zM4 8l8 4 8-4M12 12v8" },
+    Room { path: "/admin/sell", name: "Sell", access: Access::Staff, icon: "M3 12V4h8l10 10-8 8zM7.500 8h.010" },
     Room { path: "/admin/products", name: "Products", access: Access::Staff, icon: "M4 12V4h8l8 8-8 8zM8.500 8.500h.01" },
     Room { path: "/admin/categories", name: "Categories", access: Access::Staff, icon: "M4 4h7v7H4zM13 4h7v7h-7zM4 13h7v7H4zM13 13h7v7h-7z" },
     Room { path: "/admin/commissions", name: "Commissions", access: Access::Staff, icon: "M12 20l-8-9 3-6h10l3 6zM4 11h16M9 11l3 9 3-9-3-6z" },

@@ -1,16 +1,15 @@
-//! Orders: looking through them, and at one.
+//! Orders: looking through them.
 
 use askama::Template;
 use axum::extract::State;
 use axum::response::Response;
+use chrono::NaiveDate;
 
 use super::desk::Desk;
-use crate::address::Address;
 use crate::app::App;
 use crate::error::Result;
-use crate::extract::{Path, Query};
-use crate::orders::{self, Order, OrderView, Shelf, Status, TimelineEntry};
-use crate::payments::{self, PaymentFacts, RefundFacts};
+use crate::extract::Query;
+use crate::orders::{self, Order, Shelf, Status, TimelineEntry};
 
 const PAGE: i64 = 30;
 
@@ -24,6 +23,8 @@ struct OrdersPage<'a> {
     orders: Vec<Order>,
     newer: Option<String>,
     older: Option<String>,
+    /// The first days that the export is offered for.
+    export: (NaiveDate, NaiveDate),
 }
 
 /// A shelf, and how many orders wait there.
@@ -32,31 +33,6 @@ struct Tab {
     word: &'static str,
     name: &'static str,
     waiting: i64,
-}
-
-#[derive(Template)]
-#[template(path = "order.html", config = "src/admin/askama.toml")]
-struct OrderPage<'a> {
-    desk: &'a Desk,
-    view: OrderView,
-    /// The lines of the address label.
-    address: Vec<String>,
-    payments: Vec<PaymentFacts>,
-    refunds: Vec<RefundFacts>,
-}
-
-impl OrderPage<'_> {
-    /// Where Stripe shows a payment, or the sandbox in its place.
-    fn at_stripe(&self, payment: &str) -> String {
-        let config = &self.desk.app.config;
-        match config.stripe_secret_key.as_ref().map(|key| key.reveal()) {
-            None => "/sandbox/".to_owned(),
-            Some(key) if key.contains("_test_") => {
-                format!("https://dashboard.stripe.com/test/payments/{payment}")
-            }
-            Some(_) => format!("https://dashboard.stripe.com/payments/{payment}"),
-        }
-    }
 }
 
 /// A shelf as addresses and tabs have it.
@@ -88,7 +64,7 @@ pub fn status(status: &Status) -> (&'static str, &'static str) {
 }
 
 /// An entry of the timeline as people read it.
-fn happened(entry: &TimelineEntry) -> &str {
+pub fn happened(entry: &TimelineEntry) -> &str {
     match (entry.kind.as_str(), entry.to_status) {
         ("placed", _) => "Placed",
         (_, Some(Status::Paid)) => "Paid",
@@ -161,36 +137,7 @@ pub async fn list(State(app): State<App>, desk: Desk, query: Query) -> Result<Re
         older: more.then(|| link(page + 1)),
         orders: found,
         search,
+        export: super::orders_csv::usual_days(app.config.shop_time_zone),
     };
     desk.show(&page)
-}
-
-/// `GET /admin/orders/{id}`: by id, or by number as `SB-1042`.
-pub async fn show(State(app): State<App>, desk: Desk, Path(id): Path<String>) -> Result<Response> {
-    let mut conn = app.db.acquire().await?;
-    let id = orders::resolve(&mut conn, &id).await?;
-    let view = orders::view(&mut conn, id).await?;
-    let (payments, refunds) = payments::of_order(&mut conn, id).await?;
-    let order = &view.order;
-    let mut address: Vec<String> = order
-        .shipping_name
-        .iter()
-        .chain(&order.customer_name)
-        .take(1)
-        .cloned()
-        .collect();
-    let kept = order.shipping_address.clone();
-    let kept: Option<Address> = kept.and_then(|kept| serde_json::from_value(kept).ok());
-    match kept {
-        Some(kept) => address.extend(kept.lines()),
-        // A name alone is no address.
-        None => address.clear(),
-    }
-    desk.show(&OrderPage {
-        desk: &desk,
-        view,
-        address,
-        payments,
-        refunds,
-    })
 }

@@ -33,6 +33,7 @@ impl TokensPage<'_> {
             Scope::OrdersRead => "read orders, with their customers' addresses",
             Scope::OrdersWrite => "record sales and ship orders",
             Scope::CustomOrders => "see commissions and move them along",
+            Scope::Refunds => "give money back",
         };
         Scope::ALL
             .into_iter()

@@ -29,15 +29,18 @@ pub enum Scope {
     OrdersWrite,
     /// Read custom orders with the orders they became, and move them along.
     CustomOrders,
+    /// Give money back, and take pieces back into stock with it.
+    Refunds,
 }
 
 impl Scope {
-    pub const ALL: [Scope; 5] = [
+    pub const ALL: [Scope; 6] = [
         Scope::Catalogue,
         Scope::Stock,
         Scope::OrdersRead,
         Scope::OrdersWrite,
         Scope::CustomOrders,
+        Scope::Refunds,
     ];
 
     pub fn as_str(self) -> &'static str {
@@ -47,6 +50,7 @@ impl Scope {
             Scope::OrdersRead => "orders:read",
             Scope::OrdersWrite => "orders:write",
             Scope::CustomOrders => "custom_orders",
+            Scope::Refunds => "refunds",
         }
     }
 

@@ -14,11 +14,14 @@ pub use figures::{BestSeller, Sales, best_sellers, sales_by_day};
 pub use parcels::{NewParcel, Parcel, deliver, ship};
 pub use routes::{OrderView, resolve, router, view};
 pub use service::{
-    Commission, Outcome, Placed, Receipt, Sale, facts, flag, flag_by, note, pay, place,
-    place_commission, record_dispute, record_refund, release, sell,
+    Commission, Outcome, Placed, Receipt, Sale, facts, flag, flag_by, not_returned, note, pay,
+    place, place_commission, record_dispute, record_refund, release, resolve as see_to, sell,
+    take_back, undo_sale, write_note,
 };
 pub use shipping::Zone;
-pub use store::{PlacedLine, find, find_id, find_parcel, held_lines, lines, lock};
+pub use store::{
+    Entry, PlacedLine, find, find_id, find_parcel, held_lines, lines, list_paid, lock,
+};
 
 use chrono::{DateTime, Utc};
 use serde::{Serialize, Serializer};

@@ -25,6 +25,8 @@ pub fn router() -> OpenApiRouter<App> {
         .routes(routes!(list, record_sale))
         .routes(routes!(find))
         .routes(routes!(resolve_attention))
+        .routes(routes!(add_note))
+        .routes(routes!(undo))
 }
 
 /// An order with its lines and its timeline.
@@ -143,6 +145,78 @@ async fn resolve_attention(
     Ok(Json(view))
 }
 
+/// A line for an order's timeline.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct NewOrderNote {
+    /// 1 to 2000 characters.
+    text: String,
+}
+
+/// Adds a note to an order's timeline.
+#[utoipa::path(
+    post,
+    operation_id = "note_on_order",
+    path = "/api/admin/orders/{id}/notes",
+    tag = "orders",
+    security(("bearer" = [])),
+    params(("id" = String, Path, description = "The id, or the number as SB-1042")),
+    request_body = NewOrderNote,
+    responses(
+        (status = 200, body = OrderView),
+        (status = 400, body = ErrorBody),
+        (status = 401, body = ErrorBody),
+        (status = 403, body = ErrorBody),
+        (status = 404, body = ErrorBody),
+        (status = 413, body = ErrorBody),
+        (status = 415, body = ErrorBody),
+    )
+)]
+async fn add_note(
+    State(app): State<App>,
+    admin: Admin,
+    Path(id): Path<String>,
+    Json(note): Json<NewOrderNote>,
+) -> Result<Json<OrderView>> {
+    admin.may(Scope::OrdersWrite)?;
+    let mut tx = app.db.begin().await?;
+    let id = resolve(&mut tx, &id).await?;
+    service::write_note(&mut tx, id, &note.text, &admin.actor).await?;
+    let view = view(&mut tx, id).await?;
+    tx.commit().await?;
+    Ok(Json(view))
+}
+
+/// Undoes a sale made by hand: it is refunded, and its pieces are in stock again. Safe to repeat.
+#[utoipa::path(
+    post,
+    operation_id = "undo_sale",
+    path = "/api/admin/orders/{id}/undo",
+    tag = "orders",
+    security(("bearer" = [])),
+    params(("id" = String, Path, description = "The id, or the number as SB-1042")),
+    responses(
+        (status = 200, body = OrderView),
+        (status = 401, body = ErrorBody),
+        (status = 403, body = ErrorBody),
+        (status = 404, body = ErrorBody),
+        (status = 409, body = ErrorBody, description = "It was paid through Stripe"),
+    )
+)]
+async fn undo(
+    State(app): State<App>,
+    admin: Admin,
+    Path(id): Path<String>,
+) -> Result<Json<OrderView>> {
+    admin.may(Scope::OrdersWrite)?;
+    let mut tx = app.db.begin().await?;
+    let id = resolve(&mut tx, &id).await?;
+    service::undo_sale(&mut tx, id, &admin.actor).await?;
+    let view = view(&mut tx, id).await?;
+    tx.commit().await?;
+    Ok(Json(view))
+}
+
 /// The order that an id or a number (`SB-1042`) names.
 ///
 /// # Errors
@@ -246,6 +320,7 @@ impl NewSale {
         }
         if faults.is_empty() {
             Ok(Sale {
+                id: None,
                 lines,
                 email,
                 customer_name,

@@ -10,7 +10,7 @@ use super::cart::Cart;
 use super::shipping::Zone;
 use super::{Line, Order, Status, store};
 use crate::email::{self, About, Letter, LineFacts, OrderFacts};
-use crate::error::{Error, LineFault, Result};
+use crate::error::{Error, Fault, LineFault, Result};
 use crate::ids::{OrderId, ProductId};
 use crate::money::Cents;
 use crate::products;
@@ -272,7 +272,7 @@ pub async fn record_refund(conn: &mut PgConnection, id: OrderId, refunded: Cents
         "{} of {} {} given back",
         refunded.0, order.total.0, order.currency
     );
-    let mut order_now = store::set_refunded(conn, &order, refunded, &note).await?;
+    let mut order_now = store::set_refunded(conn, &order, refunded, "stripe", &note).await?;
     if refunded < order.refunded {
         store::set_attention(conn, id, "a refund failed: the money is with us again").await?;
     }
@@ -385,8 +385,111 @@ pub async fn note(
     store::add_event(conn, id, kind, actor, text).await
 }
 
+/// The shopkeeper's own words on the timeline.
+///
+/// # Errors
+/// A fault of `text`; 404 when there is no such order.
+pub async fn write_note(
+    conn: &mut PgConnection,
+    id: OrderId,
+    text: &str,
+    actor: &str,
+) -> Result<()> {
+    let text = text.trim();
+    if text.is_empty() || text.chars().count() > 2000 || text.contains('\0') {
+        return Err(Error::invalid("text", "must have 1 to 2000 characters"));
+    }
+    store::lock(conn, id)
+        .await?
+        .ok_or(Error::NotFound("Order"))?;
+    store::add_event(conn, id, "note", actor, text).await
+}
+
+/// Takes pieces of a locked order back into stock: at most what was sold less what came back already.
+///
+/// # Errors
+/// 400 naming the line of `restock` that asks for more, or for what is not in the order.
+pub async fn take_back(
+    conn: &mut PgConnection,
+    order: OrderId,
+    pieces: &[(ProductId, i32)],
+    actor: &str,
+) -> Result<()> {
+    if pieces.is_empty() {
+        return Ok(());
+    }
+    let (sold, _) = lock_lines(conn, order).await?;
+    let returned = products::returned(conn, order).await?;
+    let mut faults = Vec::new();
+    for (at, (id, quantity)) in pieces.iter().enumerate() {
+        let sold = sold.iter().find(|(sold, _)| sold == id);
+        let left = sold.map(|(id, sold)| i64::from(*sold) - returned.get(id).unwrap_or(&0));
+        let problem = match left {
+            None => "is no piece of this order".to_owned(),
+            _ if pieces[..at].iter().any(|(earlier, _)| earlier == id) => {
+                "is named twice".to_owned()
+            }
+            Some(left) if i64::from(*quantity) > left => {
+                format!("can take back {left} at most: that many were sold and did not come back")
+            }
+            Some(_) if *quantity < 1 => "must be at least 1".to_owned(),
+            Some(_) => continue,
+        };
+        faults.push(Fault::new(format!("restock[{at}]"), problem));
+    }
+    if !faults.is_empty() {
+        return Err(Error::Invalid(faults));
+    }
+    products::put_back(conn, order, pieces, actor).await
+}
+
+/// What of an order's pieces did not come back yet, by line of product, in id order.
+pub async fn not_returned(conn: &mut PgConnection, id: OrderId) -> Result<Vec<(ProductId, i32)>> {
+    let returned = products::returned(conn, id).await?;
+    let sold = store::quantities(conn, id).await?;
+    let left = sold.into_iter().filter_map(|(id, sold)| {
+        let back = returned.get(&id).copied().unwrap_or(0);
+        let left = i32::try_from(i64::from(sold) - back).unwrap_or(0);
+        (left > 0).then_some((id, left))
+    });
+    Ok(left.collect())
+}
+
+/// Undoes a sale made by hand: the money was handed back, and the pieces are in stock again. Safe to repeat: a sale
+/// that was undone is returned as it stands.
+///
+/// # Errors
+/// 404; 409 `not_by_hand` for an order that was paid through Stripe.
+pub async fn undo_sale(conn: &mut PgConnection, id: OrderId, actor: &str) -> Result<Order> {
+    let order = store::lock(conn, id)
+        .await?
+        .ok_or(Error::NotFound("Order"))?;
+    if order.channel != "manual" {
+        return Err(Error::Conflict(
+            "not_by_hand",
+            format!(
+                "{} was paid through Stripe: its money is given back as a refund.",
+                order.display_number()
+            ),
+        ));
+    }
+    if order.status == Status::Refunded {
+        return Ok(order);
+    }
+    let (_, _) = lock_lines(conn, id).await?;
+    let pieces = not_returned(conn, id).await?;
+    if !pieces.is_empty() {
+        products::put_back(conn, id, &pieces, actor).await?;
+    }
+    let note = "the sale was undone";
+    let order = store::set_refunded(conn, &order, order.total, actor, note).await?;
+    store::set_status(conn, &order, Status::Refunded, actor, "").await
+}
+
 /// A sale made elsewhere, such as at a market stall.
 pub struct Sale {
+    /// The order's id, where the caller may come twice with one sale.
+    pub id: Option<OrderId>,
     /// Pieces, and the price of one where it is not the product's.
     pub lines: Vec<(ProductId, i32, Option<Cents>)>,
     pub email: Option<String>,
@@ -395,7 +498,8 @@ pub struct Sale {
 }
 
 /// Records a sale made elsewhere: a paid order without Stripe, whose stock is taken under the same lock. What is
-/// archived or switched to sold out may be sold by hand; what a shopper holds may not.
+/// archived or switched to sold out may be sold by hand; what a shopper holds may not. A sale that came with this id
+/// before is returned as it stands.
 ///
 /// # Errors
 /// 400 naming the line for a product that does not exist or another currency; 409 `insufficient_inventory`.
@@ -406,6 +510,12 @@ pub async fn sell(conn: &mut PgConnection, sale: &Sale, actor: &str) -> Result<O
     }
     let ids: Vec<ProductId> = wanted.keys().cloned().collect();
     let locks = products::lock(conn, &ids).await?;
+    // Of two at once with one id, the second has waited here.
+    if let Some(id) = sale.id
+        && let Some(order) = store::find(conn, id).await?
+    {
+        return Ok(order);
+    }
     let mut lines: Vec<Line> = Vec::new();
     let mut currency = None;
     for (at, (id, quantity, price)) in sale.lines.iter().enumerate() {
@@ -447,7 +557,7 @@ pub async fn sell(conn: &mut PgConnection, sale: &Sale, actor: &str) -> Result<O
     }
     let subtotal = sum(lines.iter())?;
     let new = store::NewOrder {
-        id: OrderId::new(),
+        id: sale.id.unwrap_or_else(OrderId::new),
         status: Status::Paid,
         channel: "manual",
         currency: currency.ok_or_else(|| Error::invalid("lines", "name at least one"))?,

@@ -161,6 +161,51 @@ pub struct Filter {
     pub offset: i64,
 }
 
+/// An order as a line of a table: for bookkeepers.
+#[derive(Debug, sqlx::FromRow)]
+pub struct Entry {
+    #[sqlx(flatten)]
+    pub order: Order,
+    /// `1 × Sunrise; 2 × Turtle`
+    pub pieces: String,
+    pub carrier: Option<String>,
+    pub tracking_number: Option<String>,
+}
+
+/// Up to so many orders that were paid from one moment on and before another, oldest first, after the one named.
+pub async fn list_paid(
+    conn: &mut PgConnection,
+    from: DateTime<Utc>,
+    until: DateTime<Utc>,
+    after: Option<(DateTime<Utc>, OrderId)>,
+    limit: i64,
+) -> Result<Vec<Entry>> {
+    let entries = sqlx::query_as(concat!(
+        "select ",
+        columns!(),
+        ",
+                (select coalesce(string_agg(l.quantity || ' × ' || l.name, '; ' order by l.position), '')
+                 from order_lines l
+                 where l.order_id = orders.id) as pieces,
+                (select p.carrier from parcels p where p.order_id = orders.id) as carrier,
+                (select p.tracking_number from parcels p where p.order_id = orders.id) as tracking_number
+         from orders
+         where paid_at >= $1
+           and paid_at < $2
+           and ($3::timestamptz is null or (paid_at, id) > ($3, $4))
+         order by paid_at, id
+         limit $5"
+    ))
+    .bind(from)
+    .bind(until)
+    .bind(after.map(|(at, _)| at))
+    .bind(after.map(|(_, id)| id))
+    .bind(limit)
+    .fetch_all(conn)
+    .await?;
+    Ok(entries)
+}
+
 /// One page of orders, newest first, and how many there are in all.
 pub async fn list(conn: &mut PgConnection, filter: &Filter) -> Result<(Vec<Order>, i64)> {
     #[derive(sqlx::FromRow)]
@@ -347,12 +392,13 @@ pub async fn set_refunded(
     conn: &mut PgConnection,
     order: &Order,
     refunded: Cents,
+    actor: &str,
     note: &str,
 ) -> Result<Order> {
     let order = sqlx::query_as(concat!(
         "with event as (
              insert into order_events (order_id, kind, actor, note)
-             values ($1, 'refund', 'stripe', $3)
+             values ($1, 'refund', $4, $3)
          )
          update orders
          set refunded = $2, updated_at = now()
@@ -363,6 +409,7 @@ pub async fn set_refunded(
     .bind(order.id)
     .bind(refunded)
     .bind(note)
+    .bind(actor)
     .fetch_one(conn)
     .await?;
     Ok(order)

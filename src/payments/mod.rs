@@ -15,7 +15,7 @@ pub use checkout::{Cancelled, release_hold, settle_unheard};
 pub use events::{process_stored, run_again};
 pub use facts::{PaymentFacts, RefundFacts, of_order};
 pub use reconcile::{Reconciled, Swept, reconcile, sweep};
-pub use refunds::send_refund;
+pub use refunds::{NewRefund, refund, refundable, send_refund};
 pub use routes::{own_hold, router};
 pub use store::{EventRow, count_failed_events, find_event, list_events};
 pub use sync::sync_product;

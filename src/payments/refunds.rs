@@ -7,7 +7,7 @@ use super::store;
 use crate::app::App;
 use crate::custom_orders;
 use crate::error::{Error, Result};
-use crate::ids::{CustomOrderId, OrderId, RefundId};
+use crate::ids::{CustomOrderId, OrderId, ProductId, RefundId};
 use crate::jobs::{self, Job};
 use crate::money::Cents;
 use crate::orders;
@@ -24,6 +24,133 @@ pub async fn plan(
     store::insert_refund(conn, id, payment, amount, reason).await?;
     jobs::enqueue(conn, &Job::SendRefund { refund: id }).await?;
     Ok(id)
+}
+
+/// Money that the shopkeeper gives back.
+#[derive(Debug)]
+pub struct NewRefund {
+    /// The caller's: a refund that comes twice is one refund.
+    pub id: RefundId,
+    /// All that is left, unless given.
+    pub amount: Option<Cents>,
+    /// For the timeline and for Stripe: up to 200 characters.
+    pub reason: String,
+    /// Pieces that go back into stock.
+    pub restock: Vec<(ProductId, i32)>,
+}
+
+/// Plans to give back a part of an order's payment, or all that is left of it, and takes pieces back into stock. Safe to
+/// repeat: a refund that was planned before stands, and the answer is false.
+///
+/// # Errors
+/// 404; faults of `amount`, `reason` and `restock`; 409 `not_refundable` where no payment settled the order,
+/// `nothing_left` where all of it is given back or planned to be, `refund_differs` where this refund's id was used for
+/// another order or amount.
+pub async fn refund(
+    conn: &mut PgConnection,
+    order: OrderId,
+    new: &NewRefund,
+    actor: &str,
+) -> Result<bool> {
+    let found = orders::find(conn, order)
+        .await?
+        .ok_or(Error::NotFound("Order"))?;
+    let Some(payment_id) = store::find_settling_payment(conn, order).await? else {
+        let why = match found.channel.as_str() {
+            "manual" => "was sold by hand: undo the sale instead",
+            _ => "was not paid: there is nothing to give back",
+        };
+        return Err(Error::Conflict(
+            "not_refundable",
+            format!("{} {why}.", found.display_number()),
+        ));
+    };
+    let payment = store::lock_payment(conn, &payment_id).await?;
+    if let Some(known) = store::find_refund(conn, new.id).await? {
+        let same = known.payment_id == payment_id
+            && new.amount.is_none_or(|amount| amount == known.amount);
+        return if same {
+            Ok(false)
+        } else {
+            Err(Error::Conflict(
+                "refund_differs",
+                "This refund was asked for before, over another amount. Load the page again."
+                    .to_owned(),
+            ))
+        };
+    }
+    custom_orders::lock_of(conn, order).await?;
+    let locked = orders::lock(conn, order)
+        .await?
+        .ok_or(Error::NotFound("Order"))?;
+    let left = left(conn, &payment_id, &payment).await?;
+    if left <= Cents::ZERO {
+        return Err(Error::Conflict(
+            "nothing_left",
+            format!(
+                "All of the payment of {} is given back already, or about to be.",
+                locked.display_number()
+            ),
+        ));
+    }
+    let amount = new.amount.unwrap_or(left);
+    if !(Cents(1)..=left).contains(&amount) {
+        let most = left.in_currency(&locked.currency);
+        return Err(Error::invalid(
+            "amount",
+            format!("must be more than nothing, and at most {most}: that is what is left"),
+        ));
+    }
+    let reason = new.reason.trim();
+    if reason.chars().count() > 200 || reason.chars().any(char::is_control) {
+        return Err(Error::invalid(
+            "reason",
+            "must have at most 200 characters, on one line",
+        ));
+    }
+    let reason = if reason.is_empty() {
+        "the shopkeeper's decision"
+    } else {
+        reason
+    };
+    orders::take_back(conn, order, &new.restock, actor).await?;
+    store::insert_refund(conn, new.id, &payment_id, amount, reason).await?;
+    jobs::enqueue(conn, &Job::SendRefund { refund: new.id }).await?;
+    let back: i64 = new.restock.iter().map(|(_, n)| i64::from(*n)).sum();
+    let back = match back {
+        0 => String::new(),
+        1 => "; 1 piece is back in stock".to_owned(),
+        many => format!("; {many} pieces are back in stock"),
+    };
+    let amount = amount.in_currency(&locked.currency);
+    let told = format!("{amount} is being given back: {reason}{back}");
+    orders::note(conn, order, "note", actor, &told).await?;
+    Ok(true)
+}
+
+/// What can still be given back of the payment that settled an order; nothing where none did.
+pub async fn refundable(conn: &mut PgConnection, order: OrderId) -> Result<Cents> {
+    let Some(id) = store::find_settling_payment(conn, order).await? else {
+        return Ok(Cents::ZERO);
+    };
+    match store::find_payment(conn, &id).await? {
+        Some(payment) => left(conn, &id, &payment).await,
+        None => Ok(Cents::ZERO),
+    }
+}
+
+/// What was paid, less what Stripe says was given back and what we plan to, and no more than what we have not decided
+/// on. (What was given back at Stripe's dashboard while a refund of ours is on its way there is not seen until Stripe
+/// tells; Stripe refuses the surplus then.)
+async fn left(conn: &mut PgConnection, id: &str, payment: &store::Payment) -> Result<Cents> {
+    let failed = match payment.refunded_as_of {
+        Some(as_of) => store::failed_since(conn, id, as_of).await?,
+        None => Cents::ZERO,
+    };
+    let told = (payment.refunded.0 - failed.0).max(0);
+    let (planned, decided) = store::sum_refunds(conn, id).await?;
+    let back = (told + planned.0).max(decided.0);
+    Ok(Cents((payment.amount.0 - back).max(0)))
 }
 
 /// Asks Stripe for a planned refund. Safe to repeat: the refund's id is the idempotency key.

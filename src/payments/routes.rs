@@ -12,7 +12,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum_extra::extract::cookie::{Cookie, CookieJar, SameSite};
 use chrono::{DateTime, Utc};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 use tracing::warn;
@@ -21,15 +21,17 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::checkout::{self, Cancelled};
+use super::refunds::{self, NewRefund};
 use super::{HOLD_MARGIN, SESSION_LIFETIME, events, store};
 use crate::app::App;
+use crate::auth::{Admin, Scope};
 use crate::config::origin_of;
 use crate::error::{Error, ErrorBody, LineFault, Result};
 use crate::extract::{self, Json, Path};
 use crate::idempotency::Key;
-use crate::ids::OrderId;
+use crate::ids::{OrderId, ProductId, RefundId};
 use crate::money::Cents;
-use crate::orders::{self, Cart, Status, Zone};
+use crate::orders::{self, Cart, OrderView, Status, Zone};
 use crate::products::OwnHold;
 use crate::stripe;
 
@@ -44,6 +46,7 @@ pub fn router() -> OpenApiRouter<App> {
         .routes(routes!(create_checkout_session))
         .routes(routes!(cancel))
         .routes(routes!(find_by_session))
+        .routes(routes!(refund_order))
         .merge(
             OpenApiRouter::new()
                 .routes(routes!(webhook))
@@ -371,4 +374,73 @@ async fn find_by_session(State(app): State<App>, Path(session): Path<String>) ->
         currency: order.currency,
     };
     Ok(([(header::CACHE_CONTROL, "no-store")], Json(view)).into_response())
+}
+
+/// Money to be given back.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct RefundBody {
+    /// Your own UUID for this refund: one that comes twice is one refund.
+    id: Option<RefundId>,
+    /// In the currency's smallest unit; all that is left unless given.
+    amount: Option<i64>,
+    /// Up to 200 characters.
+    #[serde(default)]
+    reason: String,
+    /// Pieces that go back into stock: none unless given.
+    #[serde(default)]
+    restock: Vec<Restocked>,
+}
+
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct Restocked {
+    product_id: ProductId,
+    #[schema(minimum = 1, maximum = 999)]
+    quantity: i32,
+}
+
+/// Gives money of an order back, in whole or in part. Stripe is asked at once, in the background; should that fail, the
+/// order's `attention` says so.
+#[utoipa::path(
+    post,
+    path = "/api/admin/orders/{id}/refund",
+    tag = "orders",
+    security(("bearer" = [])),
+    params(("id" = String, Path, description = "The id, or the number as SB-1042")),
+    request_body = RefundBody,
+    responses(
+        (status = 202, body = OrderView, description = "It is on its way; also where it was asked for before"),
+        (status = 400, body = ErrorBody),
+        (status = 401, body = ErrorBody),
+        (status = 403, body = ErrorBody),
+        (status = 404, body = ErrorBody),
+        (status = 409, body = ErrorBody, description = "Not paid through Stripe, or nothing is left to give back"),
+        (status = 413, body = ErrorBody),
+        (status = 415, body = ErrorBody),
+    )
+)]
+async fn refund_order(
+    State(app): State<App>,
+    admin: Admin,
+    Path(id): Path<String>,
+    Json(body): Json<RefundBody>,
+) -> Result<(StatusCode, Json<OrderView>)> {
+    admin.may(Scope::Refunds)?;
+    let new = NewRefund {
+        id: body.id.unwrap_or_else(RefundId::new),
+        amount: body.amount.map(Cents),
+        reason: body.reason,
+        restock: body
+            .restock
+            .into_iter()
+            .map(|line| (line.product_id, line.quantity))
+            .collect(),
+    };
+    let mut tx = app.db.begin().await?;
+    let id = orders::resolve(&mut tx, &id).await?;
+    refunds::refund(&mut tx, id, &new, &admin.actor).await?;
+    let view = orders::view(&mut tx, id).await?;
+    tx.commit().await?;
+    Ok((StatusCode::ACCEPTED, Json(view)))
 }

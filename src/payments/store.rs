@@ -336,6 +336,7 @@ pub struct Payment {
     pub order_id: Option<OrderId>,
     /// The request for a piece that it was meant for, if that is what it paid.
     pub request_id: Option<CustomOrderId>,
+    pub amount: Cents,
     /// `settled` (it paid its order), `refused` (it is given back); nothing while only a refund is known of it.
     pub outcome: Option<String>,
     pub refunded: Cents,
@@ -351,7 +352,7 @@ pub async fn lock_payment(conn: &mut PgConnection, id: &str) -> Result<Payment> 
         .execute(&mut *conn)
         .await?;
     let payment = sqlx::query_as(
-        "select order_id, request_id, outcome, refunded, refunded_as_of, dispute
+        "select order_id, request_id, amount, outcome, refunded, refunded_as_of, dispute
          from payments
          where id = $1
          for update",
@@ -360,6 +361,45 @@ pub async fn lock_payment(conn: &mut PgConnection, id: &str) -> Result<Payment> 
     .fetch_one(conn)
     .await?;
     Ok(payment)
+}
+
+pub async fn find_payment(conn: &mut PgConnection, id: &str) -> Result<Option<Payment>> {
+    let payment = sqlx::query_as(
+        "select order_id, request_id, amount, outcome, refunded, refunded_as_of, dispute
+         from payments
+         where id = $1",
+    )
+    .bind(id)
+    .fetch_optional(conn)
+    .await?;
+    Ok(payment)
+}
+
+/// The payment that settled an order.
+pub async fn find_settling_payment(
+    conn: &mut PgConnection,
+    order: OrderId,
+) -> Result<Option<String>> {
+    let id =
+        sqlx::query_scalar("select id from payments where order_id = $1 and outcome = 'settled'")
+            .bind(order)
+            .fetch_optional(conn)
+            .await?;
+    Ok(id)
+}
+
+/// What we decided to give back of a payment: as far as Stripe has not heard of it, and in all. What failed is neither.
+pub async fn sum_refunds(conn: &mut PgConnection, payment: &str) -> Result<(Cents, Cents)> {
+    let sums = sqlx::query_as(
+        "select coalesce(sum(amount) filter (where state = 'planned'), 0)::bigint,
+                coalesce(sum(amount) filter (where state <> 'failed'), 0)::bigint
+         from refunds
+         where payment_id = $1",
+    )
+    .bind(payment)
+    .fetch_one(conn)
+    .await?;
+    Ok(sums)
 }
 
 /// What a payment was for: an order, a request for a piece, or the one that came of the other.

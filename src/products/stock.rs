@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
 use utoipa::ToSchema;
 
+use crate::db::like;
 use crate::error::{Error, Result};
 use crate::ids::{OrderId, ProductId};
 use crate::money::Cents;
@@ -119,6 +120,70 @@ pub async fn take(
 ) -> Result<()> {
     change(conn, lines, -1, 0).await?;
     record(conn, lines, -1, Reason::Sale, Some(order), "", actor).await
+}
+
+/// Takes pieces of an order back. The caller has the rows locked and has seen that so many were sold and not returned.
+pub async fn put_back(
+    conn: &mut PgConnection,
+    order: OrderId,
+    lines: &[(ProductId, i32)],
+    actor: &str,
+) -> Result<()> {
+    change(conn, lines, 1, 0).await?;
+    record(conn, lines, 1, Reason::Returned, Some(order), "", actor).await
+}
+
+/// How many pieces of each product an order's buyers gave back so far.
+pub async fn returned(conn: &mut PgConnection, order: OrderId) -> Result<BTreeMap<ProductId, i64>> {
+    let rows: Vec<(ProductId, i64)> = sqlx::query_as(
+        "select product_id, sum(delta)
+         from stock_movements
+         where order_id = $1
+           and reason = 'returned'
+         group by product_id",
+    )
+    .bind(order)
+    .fetch_all(conn)
+    .await?;
+    Ok(rows.into_iter().collect())
+}
+
+/// A piece that can be sold over the counter.
+#[derive(Clone, Debug, sqlx::FromRow)]
+pub struct OnHand {
+    pub id: ProductId,
+    pub name: String,
+    pub primary_image: Option<String>,
+    pub price: Cents,
+    pub currency: String,
+    pub available: i32,
+}
+
+/// Pieces that are there and that nobody holds, those on sale first; also what is archived or switched to sold out, for
+/// that may be sold by hand. `id` asks for one, a search for those with this text in name, category or description.
+pub async fn on_hand(
+    conn: &mut PgConnection,
+    id: Option<&ProductId>,
+    search: Option<&str>,
+    limit: i64,
+) -> Result<Vec<OnHand>> {
+    let products = sqlx::query_as(
+        "select id, name, primary_image, price, currency, on_hand - reserved as available
+         from products
+         where deleted_at is null
+           and on_hand > reserved
+           and ($1::text is null or id = $1)
+           and ($2::text is null or search_text like $2 or id = $3 or slug = $3)
+         order by is_active desc, name, id
+         limit $4",
+    )
+    .bind(id)
+    .bind(search.map(like))
+    .bind(search)
+    .bind(limit)
+    .fetch_all(conn)
+    .await?;
+    Ok(products)
 }
 
 /// Changes `on_hand` by `delta` pieces for a reason, and returns what is then (on hand, reserved). The caller has the

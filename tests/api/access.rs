@@ -160,6 +160,24 @@ fn later_doors() -> Vec<(Method, &'static str, Scope, Value)> {
             write,
             Value::Null,
         ),
+        (
+            post.clone(),
+            "/api/admin/orders/{id}/notes",
+            write,
+            json!({"text": "Seen"}),
+        ),
+        (
+            post.clone(),
+            "/api/admin/orders/{id}/refund",
+            Scope::Refunds,
+            json!({"reason": "Broken"}),
+        ),
+        (
+            post.clone(),
+            "/api/admin/orders/{id}/undo",
+            write,
+            Value::Null,
+        ),
         (get.clone(), "/api/admin/custom-orders", custom, Value::Null),
         (get, "/api/admin/custom-orders/{id}", custom, Value::Null),
         (

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use crate::support::Shop;
 
 /// Every route with its methods. What is added to the shop is added here.
-const ROUTES: [(&str, &[&str]); 39] = [
+const ROUTES: [(&str, &[&str]); 42] = [
     ("/api/admin/custom-orders", &["get"]),
     ("/api/admin/custom-orders/{id}", &["get"]),
     ("/api/admin/custom-orders/{id}/approve", &["post"]),
@@ -27,8 +27,11 @@ const ROUTES: [(&str, &[&str]); 39] = [
     ("/api/admin/orders", &["get", "post"]),
     ("/api/admin/orders/{id}", &["get"]),
     ("/api/admin/orders/{id}/deliver", &["post"]),
+    ("/api/admin/orders/{id}/notes", &["post"]),
+    ("/api/admin/orders/{id}/refund", &["post"]),
     ("/api/admin/orders/{id}/resolve", &["post"]),
     ("/api/admin/orders/{id}/ship", &["post"]),
+    ("/api/admin/orders/{id}/undo", &["post"]),
     ("/api/admin/pictures", &["post"]),
     ("/api/admin/products", &["get"]),
     ("/api/admin/products/{id}", &["get"]),
@@ -58,7 +61,7 @@ const OPEN_WRITES: [&str; 3] = [
 ];
 
 /// The ends of those writes that need no body.
-const BODILESS: [&str; 9] = [
+const BODILESS: [&str; 10] = [
     "/approve",
     "/archive",
     "/complete",
@@ -68,6 +71,7 @@ const BODILESS: [&str; 9] = [
     "/restore",
     "/start",
     "/sync",
+    "/undo",
 ];
 
 async fn document(shop: &Shop) -> Value {

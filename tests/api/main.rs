@@ -12,6 +12,7 @@ mod custom_requests;
 mod desk;
 mod desk_commissions;
 mod desk_machine;
+mod desk_orders;
 mod desk_pages;
 mod desk_products;
 mod events;

@@ -12,6 +12,7 @@ use image::{
 pub const FORM: &str = "multipart/form-data; boundary=beads";
 
 /// A part of a form.
+#[derive(Clone, Copy)]
 pub struct Part<'a> {
     pub name: &'a str,
     pub file_name: Option<&'a str>,

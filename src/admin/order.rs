@@ -1,0 +1,565 @@
+//! One order: all that is known of it, and all that is done with it.
+
+use askama::Template;
+use axum::extract::{Request, State};
+use axum::http::StatusCode;
+use axum::response::Response;
+use serde_json::{Value, json};
+use sqlx::{Postgres, Transaction};
+
+use super::desk::Desk;
+use super::form::Form;
+use super::sign_in::refused;
+use crate::address::Address;
+use crate::app::App;
+use crate::audit::{self, Actor};
+use crate::email::{self, Filter, LetterRow, SHOP};
+use crate::error::{Error, Fault, Result};
+use crate::extract::Path;
+use crate::ids::{LetterId, OrderId, ProductId, RefundId};
+use crate::media::{self, Batch};
+use crate::money::Cents;
+use crate::orders::{self, NewParcel, Order, OrderView, Status};
+use crate::parcels;
+use crate::payments::{self, NewRefund, PaymentFacts, RefundFacts};
+
+/// Carriers to choose from; others may be typed.
+pub const CARRIERS: [&str; 8] = [
+    "USPS",
+    "UPS",
+    "FedEx",
+    "DHL",
+    "Canada Post",
+    "Purolator",
+    "Royal Mail",
+    "Australia Post",
+];
+
+/// The field that photographs of a parcel come in.
+const PICTURES: &str = "pictures";
+
+#[derive(Template)]
+#[template(path = "order.html", config = "src/admin/askama.toml")]
+struct OrderPage<'a> {
+    desk: &'a Desk,
+    view: OrderView,
+    address: Vec<String>,
+    payments: Vec<PaymentFacts>,
+    refunds: Vec<RefundFacts>,
+    letters: Vec<LetterRow>,
+    /// What can still be given back.
+    left: Cents,
+    /// The refund that the form asks for: sent twice, it is one.
+    refund: RefundId,
+    restock: Vec<Restock>,
+    forms: Forms,
+}
+
+/// A piece that may go back into stock.
+struct Restock {
+    field: String,
+    name: String,
+    most: i32,
+    value: String,
+}
+
+/// The forms of the page, as they were sent.
+#[derive(Default)]
+struct Forms {
+    ship: Form,
+    refund: Form,
+    note: Form,
+}
+
+impl OrderPage<'_> {
+    const CARRIERS: [&'static str; 8] = CARRIERS;
+
+    /// Where Stripe shows a payment, or the sandbox in its place.
+    fn at_stripe(&self, payment: &str) -> String {
+        let config = &self.desk.app.config;
+        match config.stripe_secret_key.as_ref().map(|key| key.reveal()) {
+            None => "/sandbox/".to_owned(),
+            Some(key) if key.contains("_test_") => {
+                format!("https://dashboard.stripe.com/test/payments/{payment}")
+            }
+            Some(_) => format!("https://dashboard.stripe.com/payments/{payment}"),
+        }
+    }
+
+    fn may_refund(&self) -> bool {
+        self.desk.is_owner() && self.left > Cents::ZERO
+    }
+
+    /// A sale by hand that can be undone.
+    fn may_undo(&self) -> bool {
+        self.view.order.channel == "manual" && self.view.order.status.may_become(Status::Refunded)
+    }
+
+    /// What stands in the field of a refund's amount.
+    fn amount(&self) -> String {
+        match self.forms.refund.is_sent() {
+            true => self.forms.refund.get("amount"),
+            false => self.left.plain(&self.view.order.currency),
+        }
+    }
+}
+
+/// What a letter is, as people say it.
+fn letter_name(kind: &str) -> String {
+    let words = kind.replace('_', " ");
+    let mut letters = words.chars();
+    letters.next().map_or(String::new(), |first| {
+        first.to_uppercase().chain(letters).collect()
+    })
+}
+
+/// A letter's state, with what its badge is coloured by.
+fn letter_state(state: &str) -> (&str, &'static str) {
+    match state {
+        "sent" => ("sent", "good"),
+        "failed" => ("failed", "bad"),
+        "queued" | "sending" => ("on its way", "due"),
+        other => (other, "quiet"),
+    }
+}
+
+/// The lines of an order's address label; none without an address.
+fn label(order: &Order) -> Vec<String> {
+    let kept = order.shipping_address.clone();
+    let kept: Option<Address> = kept.and_then(|kept| serde_json::from_value(kept).ok());
+    // A name alone is no address.
+    let Some(kept) = kept else {
+        return Vec::new();
+    };
+    let name = order.shipping_name.iter().chain(&order.customer_name);
+    name.take(1).cloned().chain(kept.lines()).collect()
+}
+
+/// `GET /admin/orders/{id}`: by id, or by number as `SB-1042`.
+pub async fn show(State(app): State<App>, desk: Desk, Path(id): Path<String>) -> Result<Response> {
+    let id = orders::resolve(&mut *app.db.acquire().await?, &id).await?;
+    page(&app, &desk, id, Forms::default()).await
+}
+
+async fn page(app: &App, desk: &Desk, id: OrderId, forms: Forms) -> Result<Response> {
+    let mut conn = app.db.acquire().await?;
+    let view = orders::view(&mut conn, id).await?;
+    let (payments, refunds) = payments::of_order(&mut conn, id).await?;
+    let filter = Filter {
+        order: Some(id),
+        limit: 50,
+        ..Filter::default()
+    };
+    let (mut letters, _) = email::list(&mut conn, &filter).await?;
+    for letter in &mut letters {
+        if letter.recipient == SHOP {
+            letter.recipient.clone_from(&app.config.shop_email);
+        }
+    }
+    let left = match view.order.paid_at {
+        Some(_) => payments::refundable(&mut conn, id).await?,
+        None => Cents::ZERO,
+    };
+    let unreturned = orders::not_returned(&mut conn, id).await?;
+    let restock = unreturned.into_iter().map(|(product, most)| {
+        let field = format!("restock.{}", product.0);
+        let line = view
+            .lines
+            .iter()
+            .find(|line| line.product_id.as_ref() == Some(&product));
+        // What was not sent is there to be sold again.
+        let usual = if view.order.status == Status::Paid {
+            most
+        } else {
+            0
+        };
+        Restock {
+            value: match forms.refund.is_sent() {
+                true => forms.refund.get(&field),
+                false => usual.to_string(),
+            },
+            name: line.map_or_else(|| product.0.clone(), |line| line.name.clone()),
+            most,
+            field,
+        }
+    });
+    let restock = restock.collect();
+    let sent: Option<RefundId> = forms.refund.get("refund").parse().ok().map(RefundId);
+    let faulty = forms.ship.is_faulty() || forms.refund.is_faulty() || forms.note.is_faulty();
+    let shown = desk.show(&OrderPage {
+        desk,
+        address: label(&view.order),
+        view,
+        payments,
+        refunds,
+        letters,
+        left,
+        refund: sent.unwrap_or_else(RefundId::new),
+        restock,
+        forms,
+    })?;
+    Ok(if faulty {
+        refused(shown, StatusCode::BAD_REQUEST, None)
+    } else {
+        shown
+    })
+}
+
+/// A change of one order, from its beginning to its entry in the audit log.
+pub struct Change {
+    pub tx: Transaction<'static, Postgres>,
+    pub actor: Actor,
+    pub before: Order,
+}
+
+impl Change {
+    /// # Errors
+    /// 404 for an order that is not there.
+    pub async fn begin(app: &App, desk: &Desk, id: &str) -> Result<Change> {
+        let mut tx = app.db.begin().await?;
+        let id = orders::resolve(&mut tx, id).await?;
+        let before = orders::find(&mut tx, id)
+            .await?
+            .ok_or(Error::NotFound("Order"))?;
+        Ok(Change {
+            tx,
+            actor: desk.actor()?,
+            before,
+        })
+    }
+
+    /// Writes down what was done, unless nothing was, and commits. `more` is what the order itself does not show.
+    pub async fn end(mut self, action: &'static str, more: Value) -> Result<()> {
+        let after = orders::find(&mut self.tx, self.before.id)
+            .await?
+            .ok_or(Error::NotFound("Order"))?;
+        let (before, mut after) = (facts(&self.before), facts(&after));
+        if before != after || !more.is_null() {
+            if let (Value::Object(facts), Value::Object(more)) = (&mut after, more) {
+                facts.extend(more);
+            }
+            let object = format!("order:{}", self.before.display_number());
+            audit::record(&mut self.tx, &self.actor, action, &object, before, after).await?;
+        }
+        self.tx.commit().await?;
+        Ok(())
+    }
+}
+
+fn facts(order: &Order) -> Value {
+    json!({
+        "status": order.status,
+        "refunded": order.refunded,
+        "attention": order.attention,
+    })
+}
+
+fn path(order: &Order) -> String {
+    format!("/admin/orders/{}", order.display_number())
+}
+
+/// Faults by the field that shows them: those of `pictures[1]` at `pictures`.
+fn by_field(error: Error) -> Error {
+    match error {
+        Error::Invalid(faults) => Error::Invalid(
+            faults
+                .into_iter()
+                .map(|mut fault| {
+                    if let Some(end) = fault.field.find('[') {
+                        fault.field.truncate(end);
+                    }
+                    fault
+                })
+                .collect(),
+        ),
+        other => other,
+    }
+}
+
+/// `POST /admin/orders/{id}/ship`: an upload, or a plain form without photographs.
+pub async fn ship(
+    State(app): State<App>,
+    desk: Desk,
+    Path(id): Path<String>,
+    request: Request,
+) -> Result<Response> {
+    let deadline = request.extensions().get().cloned();
+    let plain: Option<Form> = request.extensions().get().cloned();
+    let (form, files, surplus) = match plain {
+        Some(form) => (form, Vec::new(), 0),
+        None => {
+            let sent = media::read_form(&app.media, request, PICTURES).await?;
+            (
+                Form::of_pairs(sent.fields.into_iter()),
+                sent.files,
+                sent.surplus,
+            )
+        }
+    };
+    let mut batch = Batch::begin(&app.media, &app.db, deadline);
+    let shipping = async {
+        let limits = app.media.limits();
+        let mut faults = Vec::new();
+        if surplus > 0 {
+            let most = format!("are too many: {} at most", limits.files);
+            faults.push(Fault::new(PICTURES, most));
+        }
+        for file in files {
+            let taken = match file {
+                Ok(file) => batch.keep(file).await?,
+                Err(refusal) => Err(refusal),
+            };
+            if let Err(refusal) = taken {
+                faults.push(Fault::new(PICTURES, refusal.sentence(&limits)));
+            }
+        }
+        if !faults.is_empty() {
+            return Err(Error::Invalid(faults));
+        }
+        let mut pictures: Vec<String> = Vec::new();
+        for id in batch.ids() {
+            // The same photograph chosen twice is one.
+            if !pictures.contains(&id.0) {
+                pictures.push(id.0);
+            }
+        }
+        let photographs = pictures.len();
+        let parcel = parcel(&form, &form.get("tracking_number"), pictures);
+        let mut change = Change::begin(&app, &desk, &id).await?;
+        let order = change.before.clone();
+        parcels::ship(&mut change.tx, &app, order.id, &parcel, &change.actor.name).await?;
+        let more = json!({
+            "carrier": parcel.carrier,
+            "tracking_number": parcel.tracking_number,
+            "photographs": photographs,
+        });
+        change.end("order.ship", more).await?;
+        Ok(order)
+    };
+    match shipping.await {
+        Ok(order) => {
+            batch.done();
+            let said = match &order.email {
+                Some(email) => format!(
+                    "{} is shipped; a letter goes to {email}.",
+                    order.display_number()
+                ),
+                None => format!("{} is shipped.", order.display_number()),
+            };
+            Ok(desk.go_on(&path(&order), &said))
+        }
+        Err(error) => {
+            batch.take_back().await;
+            let forms = Forms {
+                ship: form.refused(by_field(error))?,
+                ..Forms::default()
+            };
+            let id = orders::resolve(&mut *app.db.acquire().await?, &id).await?;
+            page(&app, &desk, id, forms).await
+        }
+    }
+}
+
+/// The parcel that a form describes.
+pub fn parcel(form: &Form, number: &str, pictures: Vec<String>) -> NewParcel {
+    let given = |text: String| (!text.is_empty()).then_some(text);
+    NewParcel {
+        carrier: form.get("carrier"),
+        tracking_number: given(number.to_owned()),
+        tracking_url: given(form.get("tracking_url")),
+        pictures,
+    }
+}
+
+/// `POST /admin/orders/{id}/deliver`
+pub async fn deliver(
+    State(app): State<App>,
+    desk: Desk,
+    Path(id): Path<String>,
+) -> Result<Response> {
+    let mut change = Change::begin(&app, &desk, &id).await?;
+    let order = change.before.clone();
+    parcels::deliver(&mut change.tx, order.id, &change.actor.name).await?;
+    change.end("order.deliver", Value::Null).await?;
+    let said = format!("{} is delivered.", order.display_number());
+    Ok(desk.go_on(&path(&order), &said))
+}
+
+/// `POST /admin/orders/{id}/resolve`
+pub async fn resolve(
+    State(app): State<App>,
+    desk: Desk,
+    Path(id): Path<String>,
+) -> Result<Response> {
+    let mut change = Change::begin(&app, &desk, &id).await?;
+    let order = change.before.clone();
+    orders::see_to(&mut change.tx, order.id, &change.actor.name).await?;
+    change.end("order.resolve", Value::Null).await?;
+    Ok(desk.go_on(&path(&order), "It is seen to."))
+}
+
+/// `POST /admin/orders/{id}/note`
+pub async fn note(
+    State(app): State<App>,
+    desk: Desk,
+    Path(id): Path<String>,
+    form: Form,
+) -> Result<Response> {
+    let mut change = Change::begin(&app, &desk, &id).await?;
+    let order = change.before.clone();
+    let text = form.get("text");
+    let noted = orders::write_note(&mut change.tx, order.id, &text, &change.actor.name).await;
+    if let Err(error) = noted {
+        drop(change);
+        let forms = Forms {
+            note: form.refused(error)?,
+            ..Forms::default()
+        };
+        return page(&app, &desk, order.id, forms).await;
+    }
+    change.end("order.note", json!({ "note": text })).await?;
+    Ok(desk.go_on(&path(&order), "The note is kept."))
+}
+
+/// `POST /admin/orders/{id}/resend`: a letter of this order, again.
+pub async fn resend(
+    State(app): State<App>,
+    desk: Desk,
+    Path(id): Path<String>,
+    form: Form,
+) -> Result<Response> {
+    let mut change = Change::begin(&app, &desk, &id).await?;
+    let order = change.before.clone();
+    let letter = form.get("letter").parse().map(LetterId);
+    let letter = letter.map_err(|_| Error::NotFound("Letter"))?;
+    let found = email::find(&mut change.tx, letter).await?;
+    let found = found.filter(|found| found.row.order_id == Some(order.id));
+    let kind = found.ok_or(Error::NotFound("Letter"))?.row.kind;
+    email::resend(&mut change.tx, letter).await?;
+    change
+        .end("order.resend_letter", json!({ "letter": kind }))
+        .await?;
+    Ok(desk.go_on(&path(&order), "The letter goes out again."))
+}
+
+/// `POST /admin/orders/{id}/undo`: of a sale by hand. Goes on to where the sale was made, if that is asked for.
+pub async fn undo(
+    State(app): State<App>,
+    desk: Desk,
+    Path(id): Path<String>,
+    form: Form,
+) -> Result<Response> {
+    let mut change = Change::begin(&app, &desk, &id).await?;
+    let order = change.before.clone();
+    orders::undo_sale(&mut change.tx, order.id, &change.actor.name).await?;
+    change.end("order.undo", Value::Null).await?;
+    let said = format!(
+        "{} is undone, and its pieces are in stock again.",
+        order.display_number()
+    );
+    match form.get("back").as_str() {
+        "sell" => Ok(desk.go_on("/admin/sell", &said)),
+        _ => Ok(desk.go_on(&path(&order), &said)),
+    }
+}
+
+/// `POST /admin/orders/{id}/refund`
+pub async fn refund(
+    State(app): State<App>,
+    desk: Desk,
+    Path(id): Path<String>,
+    form: Form,
+) -> Result<Response> {
+    let mut change = Change::begin(&app, &desk, &id).await?;
+    let order = change.before.clone();
+    let refunding = async {
+        let new = read_refund(&form, &order)?;
+        let is_new = payments::refund(&mut change.tx, order.id, &new, &change.actor.name).await?;
+        Ok((new, is_new))
+    };
+    let (new, is_new) = match refunding.await {
+        Ok(planned) => planned,
+        Err(error) => {
+            drop(change);
+            let forms = Forms {
+                refund: form.refused(by_field(error))?,
+                ..Forms::default()
+            };
+            return page(&app, &desk, order.id, forms).await;
+        }
+    };
+    let restock: Vec<Value> = new
+        .restock
+        .iter()
+        .map(|(id, quantity)| json!({"product": id, "quantity": quantity}))
+        .collect();
+    let more = match is_new {
+        true => json!({"refund": new.amount, "reason": new.reason, "restock": restock}),
+        false => Value::Null,
+    };
+    change.end("order.refund", more).await?;
+    Ok(desk.go_on(&path(&order), "The money is on its way back."))
+}
+
+fn read_refund(form: &Form, order: &Order) -> Result<NewRefund> {
+    let mut faults = Vec::new();
+    let id = form.get("refund").parse().map(RefundId);
+    let id = id.map_err(|_| {
+        Error::bad_request(
+            "stale_form",
+            "This form is out of date. Load the page again.",
+        )
+    })?;
+    let amount = Cents::parse(&form.get("amount"), &order.currency);
+    if amount.is_none() {
+        let message = format!(
+            "must be an amount such as {}",
+            order.total.plain(&order.currency)
+        );
+        faults.push(Fault::new("amount", message));
+    }
+    let mut restock = Vec::new();
+    for (name, quantity) in form.starting_with("restock.") {
+        match (ProductId::parse(name), quantity.trim()) {
+            (_, "" | "0") => {}
+            (Some(id), quantity) => match quantity.parse::<i32>() {
+                Ok(quantity) if (1..=999).contains(&quantity) => restock.push((id, quantity)),
+                _ => faults.push(Fault::new("restock", "takes whole numbers")),
+            },
+            (None, _) => faults.push(Fault::new("restock", "names no product")),
+        }
+    }
+    match (amount, faults.is_empty()) {
+        (Some(amount), true) => Ok(NewRefund {
+            id,
+            amount: Some(amount),
+            reason: form.get("reason"),
+            restock,
+        }),
+        _ => Err(Error::Invalid(faults)),
+    }
+}
+
+#[derive(Template)]
+#[template(path = "packing_slip.html", config = "src/admin/askama.toml")]
+struct PackingSlip<'a> {
+    desk: &'a Desk,
+    view: OrderView,
+    address: Vec<String>,
+}
+
+/// `GET /admin/orders/{id}/packing-slip`
+pub async fn packing_slip(
+    State(app): State<App>,
+    desk: Desk,
+    Path(id): Path<String>,
+) -> Result<Response> {
+    let mut conn = app.db.acquire().await?;
+    let id = orders::resolve(&mut conn, &id).await?;
+    let view = orders::view(&mut conn, id).await?;
+    desk.show(&PackingSlip {
+        desk: &desk,
+        address: label(&view.order),
+        view,
+    })
+}

@@ -1,0 +1,203 @@
+//! Selling by hand: the market stall. Find a piece, tap it, tap again: it is sold.
+
+use askama::Template;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use serde_json::{Value, json};
+
+use super::desk::Desk;
+use super::form::Form;
+use super::sign_in::refused;
+use crate::app::App;
+use crate::audit;
+use crate::error::{Error, Fault, Result};
+use crate::extract::Query;
+use crate::ids::{OrderId, ProductId};
+use crate::money::Cents;
+use crate::orders::{self, Line, Order, Sale};
+use crate::products::{self, OnHand};
+
+/// How many pieces the grid shows; a search finds the others.
+const PIECES: i64 = 60;
+
+const PATH: &str = "/admin/sell";
+
+#[derive(Template)]
+#[template(path = "sell.html", config = "src/admin/askama.toml")]
+struct SellPage<'a> {
+    desk: &'a Desk,
+    search: String,
+    pieces: Vec<OnHand>,
+    chosen: Option<OnHand>,
+    /// The order that the form makes: sent twice, it is one.
+    sale: OrderId,
+    /// What was sold just now.
+    sold: Option<(Order, Vec<Line>)>,
+    form: Form,
+}
+
+impl SellPage<'_> {
+    fn quantity(&self) -> String {
+        match self.form.is_sent() {
+            true => self.form.get("quantity"),
+            false => "1".to_owned(),
+        }
+    }
+
+    fn price(&self, piece: &OnHand) -> String {
+        match self.form.is_sent() {
+            true => self.form.get("price"),
+            false => piece.price.plain(&piece.currency),
+        }
+    }
+}
+
+/// `GET /admin/sell`
+pub async fn show(State(app): State<App>, desk: Desk, query: Query) -> Result<Response> {
+    let text = |name: &str| -> String {
+        let text = query.get(name).unwrap_or_default().trim().replace('\0', "");
+        text.chars().take(200).collect()
+    };
+    let asked = Asked {
+        search: text("search"),
+        piece: text("piece"),
+        sold: text("sold"),
+    };
+    page(&app, &desk, asked, Form::default()).await
+}
+
+#[derive(Default)]
+struct Asked {
+    search: String,
+    piece: String,
+    sold: String,
+}
+
+async fn page(app: &App, desk: &Desk, asked: Asked, form: Form) -> Result<Response> {
+    let mut conn = app.db.acquire().await?;
+    let wanted = (!asked.search.is_empty()).then_some(asked.search.as_str());
+    let pieces = products::on_hand(&mut conn, None, wanted, PIECES).await?;
+    let chosen = match ProductId::parse(&asked.piece) {
+        Some(id) => {
+            let found = products::on_hand(&mut conn, Some(&id), None, 1).await?;
+            found.into_iter().next()
+        }
+        None => None,
+    };
+    let mut sold = None;
+    if !asked.sold.is_empty()
+        && let Ok(id) = orders::resolve(&mut conn, &asked.sold).await
+        && let Some(order) = orders::find(&mut conn, id).await?
+        && order.channel == "manual"
+        && order.status == orders::Status::Paid
+    {
+        sold = Some((order, orders::lines(&mut conn, id).await?));
+    }
+    let faulty = form.is_faulty();
+    let sent: Option<OrderId> = form.get("sale").parse().ok().map(OrderId);
+    let shown = desk.show(&SellPage {
+        desk,
+        search: asked.search,
+        pieces,
+        chosen,
+        sale: sent.unwrap_or_else(OrderId::new),
+        sold,
+        form,
+    })?;
+    Ok(if faulty {
+        refused(shown, StatusCode::BAD_REQUEST, None)
+    } else {
+        shown
+    })
+}
+
+/// `POST /admin/sell`
+pub async fn submit(State(app): State<App>, desk: Desk, form: Form) -> Result<Response> {
+    match sell(&app, &desk, &form).await {
+        Ok((order, is_new)) => {
+            let number = order.display_number();
+            let said = match is_new {
+                true => format!("Sold: {number}."),
+                false => format!("{number} was sold already, once."),
+            };
+            Ok(desk.go_on(&format!("{PATH}?sold={number}"), &said))
+        }
+        Err(error) => {
+            let error = match error {
+                // Somebody was faster: it is told beside the number.
+                Error::Conflict("insufficient_inventory", why) => Error::invalid("quantity", why),
+                other => other,
+            };
+            let asked = Asked {
+                piece: form.get("piece"),
+                ..Asked::default()
+            };
+            page(&app, &desk, asked, form.refused(error)?).await
+        }
+    }
+}
+
+async fn sell(app: &App, desk: &Desk, form: &Form) -> Result<(Order, bool)> {
+    let actor = desk.actor()?;
+    let id = form.get("sale").parse().map(OrderId);
+    let id = id.map_err(|_| {
+        Error::bad_request(
+            "stale_form",
+            "This form is out of date. Load the page again.",
+        )
+    })?;
+    let mut tx = app.db.begin().await?;
+    // A second tap finds the piece gone, and the sale made.
+    if let Some(order) = orders::find(&mut tx, id).await? {
+        return match order.channel.as_str() {
+            "manual" => Ok((order, false)),
+            _ => Err(Error::Conflict(
+                "sale_differs",
+                "This form is out of date. Load the page again.".to_owned(),
+            )),
+        };
+    }
+    let piece = ProductId::parse(&form.get("piece"));
+    let piece = piece.ok_or_else(|| Error::invalid("piece", "is no product's id"))?;
+    let locked = products::lock(&mut tx, std::slice::from_ref(&piece)).await?;
+    let locked = locked
+        .get(&piece)
+        .ok_or_else(|| Error::invalid("piece", "is not there any more"))?;
+    let mut faults = Vec::new();
+    let quantity = form.get("quantity").parse::<i32>().ok();
+    let quantity = quantity.filter(|quantity| (1..=999).contains(quantity));
+    if quantity.is_none() {
+        let message = "must be a whole number from 1 to 999";
+        faults.push(Fault::new("quantity", message));
+    }
+    let price = Cents::parse(&form.get("price"), &locked.currency);
+    let price = price.filter(|price| price.0 <= 99_999_999);
+    if price.is_none() {
+        let message = format!(
+            "must be an amount such as {}",
+            locked.price.plain(&locked.currency)
+        );
+        faults.push(Fault::new("price", message));
+    }
+    let note = form.get("note");
+    if note.chars().count() > 200 {
+        faults.push(Fault::new("note", "must have at most 200 characters"));
+    }
+    let (Some(quantity), Some(price), true) = (quantity, price, faults.is_empty()) else {
+        return Err(Error::Invalid(faults));
+    };
+    let sale = Sale {
+        id: Some(id),
+        lines: vec![(piece.clone(), quantity, Some(price))],
+        email: None,
+        customer_name: None,
+        note,
+    };
+    let order = orders::sell(&mut tx, &sale, &actor.name).await?;
+    let object = format!("order:{}", order.display_number());
+    let after = json!({"piece": piece, "quantity": quantity, "total": order.total});
+    audit::record(&mut tx, &actor, "order.sell", &object, Value::Null, after).await?;
+    tx.commit().await?;
+    Ok((order, true))
+}
