@@ -171,9 +171,7 @@ async fn list(State(app): State<App>, admin: Admin, query: Query) -> Result<Json
     params(("id" = String, Path, description = "The id, or the number as CO-1042")),
     responses(
         (status = 200, body = CustomOrderView),
-        (status = 401, body = ErrorBody),
-        (status = 403, body = ErrorBody),
-        (status = 404, body = ErrorBody),
+        ChangeFailures,
     )
 )]
 async fn find(
@@ -230,6 +228,44 @@ pub async fn view(conn: &mut PgConnection, id: CustomOrderId) -> Result<CustomOr
 
 /// The answer to a change: 200 when all is done, 202 while a job has yet to ask Stripe.
 type Changed = (StatusCode, Json<CustomOrderView>);
+
+/// How a change fails.
+#[derive(utoipa::IntoResponses)]
+#[allow(dead_code, reason = "read by the OpenAPI document alone")]
+enum ChangeFailures {
+    /// No valid token.
+    #[response(status = 401)]
+    Unauthenticated(ErrorBody),
+    /// The token lacks the scope `custom_orders`.
+    #[response(status = 403)]
+    Forbidden(ErrorBody),
+    /// No such request.
+    #[response(status = 404)]
+    NotFound(ErrorBody),
+}
+
+#[derive(utoipa::IntoResponses)]
+#[allow(dead_code, reason = "as above")]
+enum NotAllowed {
+    /// The state of the request does not allow it.
+    #[response(status = 409)]
+    Conflict(ErrorBody),
+}
+
+/// How a change with a body fails besides.
+#[derive(utoipa::IntoResponses)]
+#[allow(dead_code, reason = "as above")]
+enum BodyFailures {
+    /// Each fault names its field.
+    #[response(status = 400)]
+    BadRequest(ErrorBody),
+    /// The body is too large.
+    #[response(status = 413)]
+    TooLarge(ErrorBody),
+    /// The body is not JSON.
+    #[response(status = 415)]
+    UnsupportedMediaType(ErrorBody),
+}
 
 /// One change in one transaction, and the request as it then stands.
 async fn change(
@@ -370,13 +406,8 @@ pub fn check_prose(field: &str, text: &str, least: usize) -> Result<String> {
     request_body = NewNote,
     responses(
         (status = 200, body = CustomOrderView),
-        (status = 202, body = CustomOrderView, description = "The same, while a link of the request is being made or closed"),
-        (status = 400, body = ErrorBody),
-        (status = 401, body = ErrorBody),
-        (status = 403, body = ErrorBody),
-        (status = 404, body = ErrorBody),
-        (status = 413, body = ErrorBody),
-        (status = 415, body = ErrorBody),
+        (status = 202, body = CustomOrderView, description = "The same, while a payment link of the request is being made or closed"),
+        ChangeFailures, BodyFailures,
     )
 )]
 async fn add_note(
@@ -402,10 +433,8 @@ async fn add_note(
     params(("id" = String, Path, description = "The id, or the number as CO-1042")),
     responses(
         (status = 200, body = CustomOrderView),
-        (status = 202, body = CustomOrderView, description = "The same, while a link of the request is being made or closed"),
-        (status = 401, body = ErrorBody),
-        (status = 403, body = ErrorBody),
-        (status = 404, body = ErrorBody),
+        (status = 202, body = CustomOrderView, description = "The same, while a payment link of the request is being made or closed"),
+        ChangeFailures,
     )
 )]
 async fn resolve_attention(
@@ -430,14 +459,8 @@ async fn resolve_attention(
     request_body = NewQuote,
     responses(
         (status = 200, body = CustomOrderView),
-        (status = 202, body = CustomOrderView, description = "The same, while a link of the request is being made or closed"),
-        (status = 400, body = ErrorBody),
-        (status = 401, body = ErrorBody),
-        (status = 403, body = ErrorBody),
-        (status = 404, body = ErrorBody),
-        (status = 409, body = ErrorBody, description = "The state of the request does not allow it"),
-        (status = 413, body = ErrorBody),
-        (status = 415, body = ErrorBody),
+        (status = 202, body = CustomOrderView, description = "The same, while a payment link of the request is being made or closed"),
+        ChangeFailures, BodyFailures, NotAllowed,
     )
 )]
 async fn quote(
@@ -466,14 +489,8 @@ async fn quote(
     request_body = NewQuote,
     responses(
         (status = 200, body = CustomOrderView),
-        (status = 202, body = CustomOrderView, description = "Planned: a job asks Stripe in a moment"),
-        (status = 400, body = ErrorBody),
-        (status = 401, body = ErrorBody),
-        (status = 403, body = ErrorBody),
-        (status = 404, body = ErrorBody),
-        (status = 409, body = ErrorBody, description = "The state of the request does not allow it"),
-        (status = 413, body = ErrorBody),
-        (status = 415, body = ErrorBody),
+        (status = 202, body = CustomOrderView, description = "The same, while a payment link of the request is being made or closed"),
+        ChangeFailures, BodyFailures, NotAllowed,
     )
 )]
 async fn requote(
@@ -499,11 +516,8 @@ async fn requote(
     params(("id" = String, Path, description = "The id, or the number as CO-1042")),
     responses(
         (status = 200, body = CustomOrderView),
-        (status = 202, body = CustomOrderView, description = "Planned: a job asks Stripe in a moment"),
-        (status = 401, body = ErrorBody),
-        (status = 403, body = ErrorBody),
-        (status = 404, body = ErrorBody),
-        (status = 409, body = ErrorBody, description = "The state of the request does not allow it"),
+        (status = 202, body = CustomOrderView, description = "The same, while a payment link of the request is being made or closed"),
+        ChangeFailures, NotAllowed,
     )
 )]
 async fn approve(State(app): State<App>, admin: Admin, Path(id): Path<String>) -> Result<Changed> {
@@ -524,14 +538,8 @@ async fn approve(State(app): State<App>, admin: Admin, Path(id): Path<String>) -
     request_body = Reason,
     responses(
         (status = 200, body = CustomOrderView),
-        (status = 202, body = CustomOrderView, description = "Planned: a job asks Stripe in a moment"),
-        (status = 400, body = ErrorBody),
-        (status = 401, body = ErrorBody),
-        (status = 403, body = ErrorBody),
-        (status = 404, body = ErrorBody),
-        (status = 409, body = ErrorBody, description = "The state of the request does not allow it"),
-        (status = 413, body = ErrorBody),
-        (status = 415, body = ErrorBody),
+        (status = 202, body = CustomOrderView, description = "The same, while a payment link of the request is being made or closed"),
+        ChangeFailures, BodyFailures, NotAllowed,
     )
 )]
 async fn withdraw(
@@ -558,14 +566,8 @@ async fn withdraw(
     request_body = Reason,
     responses(
         (status = 200, body = CustomOrderView),
-        (status = 202, body = CustomOrderView, description = "Planned: a job asks Stripe in a moment"),
-        (status = 400, body = ErrorBody),
-        (status = 401, body = ErrorBody),
-        (status = 403, body = ErrorBody),
-        (status = 404, body = ErrorBody),
-        (status = 409, body = ErrorBody, description = "The state of the request does not allow it"),
-        (status = 413, body = ErrorBody),
-        (status = 415, body = ErrorBody),
+        (status = 202, body = CustomOrderView, description = "The same, while a payment link of the request is being made or closed"),
+        ChangeFailures, BodyFailures, NotAllowed,
     )
 )]
 async fn reject(
@@ -591,10 +593,7 @@ async fn reject(
     params(("id" = String, Path, description = "The id, or the number as CO-1042")),
     responses(
         (status = 200, body = CustomOrderView),
-        (status = 401, body = ErrorBody),
-        (status = 403, body = ErrorBody),
-        (status = 404, body = ErrorBody),
-        (status = 409, body = ErrorBody, description = "The state of the request does not allow it"),
+        ChangeFailures, NotAllowed,
     )
 )]
 async fn start(State(app): State<App>, admin: Admin, Path(id): Path<String>) -> Result<Changed> {
@@ -617,13 +616,7 @@ async fn start(State(app): State<App>, admin: Admin, Path(id): Path<String>) -> 
     request_body = NewParcel,
     responses(
         (status = 200, body = CustomOrderView),
-        (status = 400, body = ErrorBody),
-        (status = 401, body = ErrorBody),
-        (status = 403, body = ErrorBody),
-        (status = 404, body = ErrorBody),
-        (status = 409, body = ErrorBody, description = "The state of the request does not allow it"),
-        (status = 413, body = ErrorBody),
-        (status = 415, body = ErrorBody),
+        ChangeFailures, BodyFailures, NotAllowed,
     )
 )]
 async fn ship(
@@ -650,10 +643,7 @@ async fn ship(
     params(("id" = String, Path, description = "The id, or the number as CO-1042")),
     responses(
         (status = 200, body = CustomOrderView),
-        (status = 401, body = ErrorBody),
-        (status = 403, body = ErrorBody),
-        (status = 404, body = ErrorBody),
-        (status = 409, body = ErrorBody, description = "The state of the request does not allow it"),
+        ChangeFailures, NotAllowed,
     )
 )]
 async fn complete(State(app): State<App>, admin: Admin, Path(id): Path<String>) -> Result<Changed> {
