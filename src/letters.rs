@@ -22,7 +22,7 @@ use crate::email::{
 use crate::error::{Error, ErrorBody, Fault, Result};
 use crate::extract::{Json, Path, Query};
 use crate::ids::LetterId;
-use crate::{custom_orders, media, orders, products};
+use crate::{custom_orders, media, orders, products, settings};
 
 pub fn router() -> OpenApiRouter<App> {
     OpenApiRouter::new()
@@ -36,7 +36,8 @@ pub fn router() -> OpenApiRouter<App> {
 /// # Errors
 /// Only the database's: while the mail server is away, the letter waits.
 pub async fn send(app: &App, id: LetterId) -> Result<()> {
-    let attempt = email::attempt(&app.db, &app.mailer, &ShopPictures(app), id).await?;
+    let house = house(app).await?;
+    let attempt = email::attempt(&app.db, &app.mailer, &house, &ShopPictures(app), id).await?;
     let Some(attempt) = attempt else {
         return Ok(());
     };
@@ -245,10 +246,16 @@ pub async fn browse(
 /// # Errors
 /// When it cannot be written, which is a bug.
 pub async fn draw(app: &App, letter: &Letter) -> Result<(String, String)> {
-    let house = app.mailer.house();
-    let composed = email::compose(letter, house, &ShopPictures(app), "preview").await?;
+    let house = house(app).await?;
+    let composed = email::compose(letter, &house, &ShopPictures(app), "preview").await?;
     let page = composed.standalone();
     Ok((composed.subject, page))
+}
+
+/// The shop as its letters show it now.
+async fn house(app: &App) -> Result<House> {
+    let settings = settings::current(&mut *app.db.acquire().await?, &app.config).await?;
+    Ok(app.mailer.house().named(&settings.shop_name))
 }
 
 /// A letter to the shop shows the shop's address.
@@ -292,9 +299,10 @@ async fn find(
 pub async fn view(app: &App, id: LetterId) -> Result<LetterView> {
     let found = email::find(&mut *app.db.acquire().await?, id).await?;
     let source = found.ok_or(Error::NotFound("Letter"))?;
-    let shown = email::show(&app.mailer, &ShopPictures(app), &source).await;
+    let house = house(app).await?;
+    let shown = email::show(&house, &ShopPictures(app), &source).await;
     Ok(LetterView {
-        message_id: email::message_id(&source, app.mailer.house()),
+        message_id: email::message_id(&source, &house),
         subject: shown.as_ref().map(|shown| shown.subject.clone()),
         html: shown.as_ref().map(|shown| shown.standalone()),
         text: shown.map(|shown| shown.text),

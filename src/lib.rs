@@ -17,6 +17,7 @@
 //! - [`products`]: what is for sale, at what price, how many are left
 //! - [`idempotency`]: the first answer, given again
 //! - [`auth`]: who may come in: users of the desk and their sessions, programs and their tokens
+//! - [`settings`]: settings that may change while the shop runs
 //! - [`audit`]: who changed what
 //! - [`app`]: the pool and the outside services, handed to handlers and jobs
 //! - [`email`]: letters: what they say, how they look, how they are sent
@@ -55,6 +56,7 @@ pub mod payments;
 pub mod pictures;
 pub mod products;
 pub mod server;
+pub mod settings;
 pub mod shop;
 pub mod stripe;
 pub mod worker;

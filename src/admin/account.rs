@@ -142,8 +142,7 @@ pub async fn set_up(State(app): State<App>, desk: Desk) -> Result<Response> {
 async fn set_up_page(app: &App, desk: &Desk, form: Form) -> Result<Response> {
     let mut conn = app.db.acquire().await?;
     let user = desk.keeper()?.user;
-    let setup =
-        auth::second_factor_setup(&mut conn, &app.signer, user, &app.config.shop_name).await?;
+    let setup = auth::second_factor_setup(&mut conn, &app.signer, user, desk.shop()).await?;
     let Some(setup) = setup else {
         return Ok(Redirect::to(ACCOUNT).into_response());
     };

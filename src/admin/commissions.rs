@@ -24,6 +24,7 @@ use crate::letters;
 use crate::media::{self, Batch, PictureView};
 use crate::money::Cents;
 use crate::orders::{NewParcel, Zone};
+use crate::settings::{self, Settings};
 
 const PAGE: i64 = 30;
 
@@ -81,6 +82,7 @@ struct Column {
 #[template(path = "commission.html", config = "src/admin/askama.toml")]
 struct CommissionPage<'a> {
     desk: &'a Desk,
+    settings: Settings,
     view: CustomOrderView,
     moves: Moves,
     /// The form that came back, by its name; the others are empty.
@@ -103,9 +105,11 @@ impl CommissionPage<'_> {
 
     /// The zones with what a parcel into each costs.
     fn zones(&self) -> Vec<(&'static str, &'static str, String)> {
-        let config = &self.desk.app.config;
         ZONES
-            .map(|(zone, word, name)| (word, name, zone.rate(config).price.in_currency("usd")))
+            .map(|(zone, word, name)| {
+                let price = zone.rate(&self.settings).price;
+                (word, name, price.in_currency("usd"))
+            })
             .into()
     }
 }
@@ -279,13 +283,15 @@ async fn commission(
     let mut conn = app.db.acquire().await?;
     let id = custom_orders::resolve(&mut conn, id).await?;
     let view = custom_orders::view(&mut conn, id).await?;
+    let settings = settings::current(&mut conn, &app.config).await?;
     let quote = match which {
         "quote" => form.clone(),
-        _ => suggested(app, &view),
+        _ => suggested(&settings, &view),
     };
     let faulty = form.is_faulty();
     let page = desk.show(&CommissionPage {
         desk,
+        settings,
         moves: view.moves(),
         view,
         which,
@@ -300,10 +306,10 @@ async fn commission(
 }
 
 /// What the form of a quote begins with: the draft, or else the last quote.
-fn suggested(app: &App, view: &CustomOrderView) -> Form {
+fn suggested(settings: &Settings, view: &CustomOrderView) -> Form {
     let mut form = Form::default();
     let before = view.draft().or(view.quotes.last());
-    let days = before.map_or(app.config.quote_valid_days, |quote| quote.valid_days);
+    let days = before.map_or(settings.quote_valid_days, |quote| quote.valid_days);
     form.set("valid_days", days.to_string());
     form.set(
         "zone",
@@ -312,7 +318,7 @@ fn suggested(app: &App, view: &CustomOrderView) -> Form {
     if let Some(quote) = before {
         form.set("amount", quote.amount.plain(&quote.currency));
         form.set("covers", quote.covers.clone());
-        if quote.shipping != quote.shipping_zone.rate(&app.config).price {
+        if quote.shipping != quote.shipping_zone.rate(settings).price {
             form.set("shipping", quote.shipping.plain(&quote.currency));
         }
     }
@@ -388,7 +394,7 @@ async fn or_again(
 }
 
 /// The terms that somebody typed.
-fn terms(app: &App, form: &Form) -> Result<Terms> {
+fn terms(settings: &Settings, form: &Form) -> Result<Terms> {
     let mut faults = Vec::new();
     let mut dollars = |name: &'static str| {
         let typed = form.get(name);
@@ -416,7 +422,7 @@ fn terms(app: &App, form: &Form) -> Result<Terms> {
         shipping,
         valid_days,
     };
-    match new.check(app) {
+    match new.check(settings) {
         Ok(terms) if faults.is_empty() => Ok(terms),
         Ok(_) => Err(Error::Invalid(faults)),
         Err(Error::Invalid(more)) => {
@@ -448,7 +454,8 @@ pub async fn quote(
     form: Form,
 ) -> Result<Response> {
     let kept = async {
-        let terms = terms(&app, &form)?;
+        let settings = settings::current(&mut *app.db.acquire().await?, &app.config).await?;
+        let terms = terms(&settings, &form)?;
         let kept = change(
             &app,
             &desk,

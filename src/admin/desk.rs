@@ -37,6 +37,8 @@ pub struct Desk {
     /// The path and query that was asked for.
     pub path: String,
     pub visit: Visit,
+    /// The shop's name.
+    pub shop: String,
     /// What the page before has to say: `Ann is shut out.`
     pub said: Option<String>,
     pub request_id: Option<String>,
@@ -143,7 +145,7 @@ impl Desk {
     // What templates ask.
 
     pub fn shop(&self) -> &str {
-        &self.app.config.shop_name
+        &self.shop
     }
 
     pub fn style(&self) -> String {

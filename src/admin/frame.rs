@@ -18,6 +18,7 @@ use crate::app::App;
 use crate::auth::{self, Visit};
 use crate::error::{Error, Result};
 use crate::extract::{BodyTime, Deadline};
+use crate::settings;
 
 /// What a page may do: nothing but show itself, our style, our script and our pictures, and send forms back to us.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; \
@@ -34,14 +35,19 @@ const HSTS: &str = "max-age=31536000";
 
 /// Makes the [`Desk`] of a request, and tells what fails in it as a page.
 pub async fn enter(State(app): State<App>, mut request: Request, next: Next) -> Response {
-    let shown = request.uri().path().starts_with("/assets/");
+    let is_asset = request.uri().path().starts_with("/assets/");
     let limit = app.config.request_timeout;
     let nobody = Desk::nobody(&app, &request);
     let arriving = arrive(&app, nobody.clone(), request.headers().clone());
-    let (desk, fresh) = match tokio::time::timeout(limit, arriving).await {
-        Ok(Ok(arrived)) => arrived,
-        Ok(Err(error)) => return finish(&nobody, error.into_response()),
-        Err(_) => return finish(&nobody, too_long().into_response()),
+    let (desk, fresh) = if is_asset {
+        // The same for everybody.
+        (nobody, None)
+    } else {
+        match tokio::time::timeout(limit, arriving).await {
+            Ok(Ok(arrived)) => arrived,
+            Ok(Err(error)) => return finish(&nobody, error.into_response()),
+            Err(_) => return finish(&nobody, too_long().into_response()),
+        }
     };
     request.extensions_mut().insert(desk.clone());
     // A caller who takes longer to say what they want is no outage of ours.
@@ -56,7 +62,7 @@ pub async fn enter(State(app): State<App>, mut request: Request, next: Next) -> 
         () = deadline.passed() => too_long().into_response(),
     };
     let mut response = finish(&desk, response);
-    if !shown {
+    if !is_asset {
         if let Some(visitor) = fresh {
             desk.set_cookie(&mut response, VISITOR, &visitor, None);
         }
@@ -70,9 +76,12 @@ pub async fn enter(State(app): State<App>, mut request: Request, next: Next) -> 
 
 /// Who asks, and how they are known to us: the visitor's cookie is new where there was none.
 async fn arrive(app: &App, mut desk: Desk, headers: HeaderMap) -> Result<(Desk, Option<String>)> {
+    let mut conn = app.db.acquire().await?;
+    desk.shop = settings::current(&mut conn, &app.config).await?.shop_name;
     if let Some(token) = Desk::cookie(app, &headers, SESSION) {
-        desk.keeper = auth::find_session(&mut *app.db.acquire().await?, &token).await?;
+        desk.keeper = auth::find_session(&mut conn, &token).await?;
     }
+    drop(conn);
     let mut fresh = None;
     let whose = match &desk.keeper {
         Some(keeper) => keeper.session.to_string(),
@@ -116,6 +125,7 @@ impl Desk {
                 browser: text(&header::USER_AGENT).chars().take(300).collect(),
                 known: Desk::cookie(app, headers, BROWSER),
             },
+            shop: app.config.shop_name.clone(),
             said: desk::said(app, headers),
             request_id: headers
                 .get("x-request-id")

@@ -19,6 +19,7 @@ mod orders;
 mod orders_csv;
 mod products;
 mod sell;
+mod settings;
 mod ship_many;
 mod sign_in;
 mod today;
@@ -177,6 +178,8 @@ pub fn doors() -> Vec<Door> {
         act("/admin/tokens", Owner, tokens::create),
         act("/admin/tokens/{id}/revoke", Owner, tokens::revoke),
         page("/admin/audit", Owner, audit_log::list),
+        page("/admin/settings", Owner, settings::show),
+        act("/admin/settings", Owner, settings::change),
 
         page("/admin/machine", Owner, machine::show),
         page("/admin/machine/events", Owner, machine::events),
@@ -216,6 +219,7 @@ pub const ROOMS: &[Room] = &[
     Room { path: "/admin/users", name: "Users", access: Access::Owner, icon: "M9 11a3.5 3.5 0 100-7 3.5 3.5 0 000 7zM2 20c0-4 3-6 7-6s7 2 7 6M16 4.5a3.5 3.5 0 010 6.5M18 14.5c2.500.8 4 2.600 4 5.500" },
     Room { path: "/admin/tokens", name: "Tokens", access: Access::Owner, icon: "M15 10a5 5 0 11-4.600-5M10.500 9.500L20 4M16 6l2 3" },
     Room { path: "/admin/audit", name: "Audit log", access: Access::Owner, icon: "M6 3h9l4 4v14H6zM9 11h7M9 15h7M9 7h3" },
+    Room { path: "/admin/settings", name: "Settings", access: Access::Owner, icon: "M4 7h9M17 7h3M13 5v4M17 5v4M4 17h3M11 17h9M7 15v4M11 15v4" },
     Room { path: "/admin/machine", name: "Machine room", access: Access::Owner, icon: "M12 15a3 3 0 100-6 3 3 0 000 6zM12 3v3M12 18v3M3 12h3M18 12h3M5.600 5.600l2.100 2.100M16.300 16.300l2.100 2.100M18.400 5.600l-2.100 2.100M7.700 16.300l-2.100 2.100" },
 ];
 

@@ -9,7 +9,6 @@ use serde_json::{Map, Value};
 use super::desk::Desk;
 use super::form::Form;
 use super::sign_in::refused;
-use super::today::LOW_STOCK;
 use crate::app::App;
 use crate::error::{Error, Fault, Result};
 use crate::extract::{Path, Query};
@@ -18,6 +17,7 @@ use crate::media::{self, Batch};
 use crate::money::Cents;
 use crate::products::keeping::{self, CountedCategory, Kind, Move, Sort, Wanted};
 use crate::products::{MovementView, Product, lighter_type_display};
+use crate::settings;
 
 const PAGE: i64 = 30;
 
@@ -186,13 +186,14 @@ pub async fn list(State(app): State<App>, desk: Desk, query: Query) -> Result<Re
         .into_iter()
         .find(|sort| sort_words(*sort).0 == given("sort"));
     let search: String = given("search").trim().chars().take(200).collect();
+    let mut conn = app.db.acquire().await?;
     let wanted = Wanted {
         kind: kind.unwrap_or(Kind::Active),
         sort,
         search: search.replace('\0', ""),
         category: given("category").parse().ok(),
         lighter_type: given("size").parse().ok().filter(|n| [1, 2].contains(n)),
-        low_stock: LOW_STOCK,
+        low_stock: settings::current(&mut conn, &app.config).await?.low_stock,
         page: given("page")
             .parse()
             .ok()
@@ -200,7 +201,6 @@ pub async fn list(State(app): State<App>, desk: Desk, query: Query) -> Result<Re
             .unwrap_or(1),
         page_size: PAGE,
     };
-    let mut conn = app.db.acquire().await?;
     let (total, products) = keeping::browse(&mut conn, &wanted).await?;
     let link = |kind: Kind, page: i64| {
         let number = |n: Option<i64>| n.map(|n| n.to_string()).unwrap_or_default();

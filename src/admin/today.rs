@@ -15,10 +15,7 @@ use crate::extract::Query;
 use crate::money::Cents;
 use crate::orders::{self, BestSeller, Sales};
 use crate::products::{self, RunningOut};
-use crate::{custom_orders, email, jobs, payments};
-
-/// So few pieces left are worth a word.
-pub(super) const LOW_STOCK: i32 = 2;
+use crate::{custom_orders, email, jobs, payments, settings};
 
 /// How many names a list on this page has.
 const NAMES: i64 = 5;
@@ -144,6 +141,7 @@ pub async fn show(State(app): State<App>, desk: Desk, query: Query) -> Result<Re
     .map(|(name, from)| takings(name, &sales, from, &currency))
     .into();
     let shown = takings_of(&sales, first, &currency);
+    let low_stock = settings::current(&mut conn, &app.config).await?.low_stock;
     let page = TodayPage {
         desk: &desk,
         to_do,
@@ -157,7 +155,7 @@ pub async fn show(State(app): State<App>, desk: Desk, query: Query) -> Result<Re
             shown.in_currency(&currency)
         ),
         best_sellers: orders::best_sellers(&mut conn, days, NAMES).await?,
-        running_out: products::running_out(&mut conn, LOW_STOCK, NAMES).await?,
+        running_out: products::running_out(&mut conn, low_stock, NAMES).await?,
     };
     desk.show(&page)
 }

@@ -21,6 +21,7 @@ use crate::ids::CustomOrderId;
 use crate::media::{self, PictureView};
 use crate::money::Cents;
 use crate::orders::{self, NewParcel, Order, Parcel, Zone};
+use crate::settings::{self, Settings};
 
 pub fn router() -> OpenApiRouter<App> {
     OpenApiRouter::new()
@@ -323,7 +324,7 @@ pub struct NewQuote {
     /// For the parcel, in cents; what the zone costs unless given.
     #[schema(minimum = 0, maximum = 99_999_999)]
     pub shipping: Option<i64>,
-    /// How long it holds from its approval on; QUOTE_VALID_DAYS unless given.
+    /// How long it holds from its approval on; as the settings say unless given.
     #[schema(minimum = 1, maximum = 365)]
     pub valid_days: Option<i32>,
 }
@@ -333,12 +334,10 @@ impl NewQuote {
     ///
     /// # Errors
     /// Faults of its fields.
-    pub fn check(self, app: &App) -> Result<Terms> {
+    pub fn check(self, settings: &Settings) -> Result<Terms> {
         let mut faults = Vec::new();
         let zone = self.shipping_zone.unwrap_or(Zone::Us);
-        let shipping = self
-            .shipping
-            .unwrap_or_else(|| zone.rate(&app.config).price.0);
+        let shipping = self.shipping.unwrap_or_else(|| zone.rate(settings).price.0);
         const MOST: i64 = 99_999_999;
         if !(50..=MOST).contains(&self.amount) {
             faults.push(Fault::new("amount", "must be from 50 to 99999999 cents"));
@@ -349,7 +348,7 @@ impl NewQuote {
                 "must not be negative, and at most 99999999 cents together with the amount",
             ));
         }
-        let valid_days = self.valid_days.unwrap_or(app.config.quote_valid_days);
+        let valid_days = self.valid_days.unwrap_or(settings.quote_valid_days);
         if !(1..=365).contains(&valid_days) {
             faults.push(Fault::new("valid_days", "must be from 1 to 365 days"));
         }
@@ -469,7 +468,7 @@ async fn quote(
     Path(id): Path<String>,
     Json(new): Json<NewQuote>,
 ) -> Result<Changed> {
-    let terms = new.check(&app)?;
+    let terms = new.check(&settings::current(&mut *app.db.acquire().await?, &app.config).await?)?;
     change(&app, &admin, &id, async |conn, id| {
         service::quote(conn, id, &terms, &admin.actor)
             .await
@@ -499,7 +498,7 @@ async fn requote(
     Path(id): Path<String>,
     Json(new): Json<NewQuote>,
 ) -> Result<Changed> {
-    let terms = new.check(&app)?;
+    let terms = new.check(&settings::current(&mut *app.db.acquire().await?, &app.config).await?)?;
     change(&app, &admin, &id, async |conn, id| {
         service::requote(conn, &app, id, &terms, &admin.actor).await
     })

@@ -18,6 +18,7 @@ use crate::ids::{CustomOrderId, PictureId};
 use crate::media::{self, PictureView};
 use crate::money::Cents;
 use crate::orders::{self, Parcel};
+use crate::settings;
 
 /// The address at which letters and orders show a picture.
 pub fn picture(id: &PictureId) -> String {
@@ -114,12 +115,13 @@ pub async fn status(
     let mut conn = app.db.acquire().await?;
     let request = store::find(&mut conn, id).await?.ok_or(UNKNOWN)?;
     let view = view(&mut conn, request).await?;
+    let settings = settings::current(&mut conn, &app.config).await?;
     let wants_page = headers
         .get(header::ACCEPT)
         .and_then(|accept| accept.to_str().ok())
         .is_some_and(|accept| accept.contains("text/html"));
     let mut response = if wants_page {
-        let shop = &app.config.shop_name;
+        let shop = &settings.shop_name;
         let page = Page { shop, view: &view };
         let html = page.render().map_err(anyhow::Error::from)?;
         Html(html).into_response()

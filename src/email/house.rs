@@ -53,6 +53,18 @@ impl House {
         })
     }
 
+    /// The same house under the name that the owner gave it meanwhile.
+    pub fn named(&self, name: &str) -> House {
+        let name = one_line(name, 100);
+        let mut house = self.clone();
+        // A name that MAIL_FROM has of its own stays.
+        if house.from.name.as_ref() == Some(&house.name) {
+            house.from.name = Some(name.clone());
+        }
+        house.name = name;
+        house
+    }
+
     /// Black or white: what can be read on the shop's colour.
     ///
     /// Source: <https://www.w3.org/TR/WCAG22/#dfn-relative-luminance>

@@ -67,6 +67,7 @@ pub struct Trouble {
 pub async fn attempt(
     db: &PgPool,
     mailer: &Mailer,
+    house: &House,
     pictures: &impl Pictures,
     id: LetterId,
 ) -> Result<Option<Attempt>> {
@@ -82,7 +83,7 @@ pub async fn attempt(
             .unwrap_or("nothing was heard of any attempt");
         Outcome::GivenUp(format!("it was tried for days; {last}"))
     } else {
-        deliver(mailer, pictures, &begun.source).await
+        deliver(mailer, house, pictures, &begun.source).await
     };
     Ok(Some(Attempt {
         letter: id,
@@ -97,8 +98,12 @@ pub async fn attempt(
     }))
 }
 
-async fn deliver(mailer: &Mailer, pictures: &impl Pictures, source: &Source) -> Outcome {
-    let house = mailer.house();
+async fn deliver(
+    mailer: &Mailer,
+    house: &House,
+    pictures: &impl Pictures,
+    source: &Source,
+) -> Outcome {
     let row = &source.row;
     let Some(to) = address(&row.recipient, house) else {
         return Outcome::GivenUp("it is no address that a letter can be sent to".to_owned());
@@ -215,9 +220,9 @@ pub async fn sweep(conn: &mut PgConnection) -> Result<()> {
 }
 
 /// A letter as people read it. None where what it says cannot be read any more.
-pub async fn show(mailer: &Mailer, pictures: &impl Pictures, source: &Source) -> Option<Composed> {
+pub async fn show(house: &House, pictures: &impl Pictures, source: &Source) -> Option<Composed> {
     let letter = serde_json::from_value(source.contents.clone()).ok()?;
-    compose(&letter, mailer.house(), pictures, &part_id(source))
+    compose(&letter, house, pictures, &part_id(source))
         .await
         .ok()
 }

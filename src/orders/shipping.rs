@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::config::{Config, ShippingRate};
+use crate::settings::{Rate, Settings};
 
 /// A shipping zone: one price each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, sqlx::Type, ToSchema)]
@@ -40,11 +40,11 @@ impl Zone {
         }
     }
 
-    pub fn rate(self, config: &Config) -> ShippingRate {
+    pub fn rate(self, settings: &Settings) -> Rate {
         match self {
-            Zone::Us => config.shipping_us,
-            Zone::NorthAmerica => config.shipping_north_america,
-            Zone::International => config.shipping_international,
+            Zone::Us => settings.shipping_us,
+            Zone::NorthAmerica => settings.shipping_north_america,
+            Zone::International => settings.shipping_international,
         }
     }
 }

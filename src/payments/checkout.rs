@@ -19,6 +19,7 @@ use crate::ids::{OrderId, ProductId};
 use crate::jobs::{self, Job};
 use crate::orders::{self, Cart, Placed, Status, Zone};
 use crate::products;
+use crate::settings::{self, Rate};
 use crate::stripe::{NewSession, Session, SessionLine, StripeError};
 
 /// How often a repeated request looks whether the first was answered.
@@ -90,7 +91,6 @@ async fn place_and_ask(
     request: &Request,
     replaces: Option<OrderId>,
 ) -> std::result::Result<Answer, Refused> {
-    let rate = request.zone.rate(&app.config);
     let mut tx = loop {
         let mut tx = app.db.begin().await?;
         let Some(key) = &request.key else { break tx };
@@ -104,6 +104,9 @@ async fn place_and_ask(
             return Ok(answer);
         }
     };
+    let rate = request
+        .zone
+        .rate(&settings::current(&mut tx, &app.config).await?);
     let placed = orders::place(&mut tx, &request.cart, request.zone, rate.price, replaces).await?;
     if let Some(old) = replaces {
         store::set_checkout_state(&mut tx, old, "expired", None).await?;
@@ -125,7 +128,7 @@ async fn place_and_ask(
         }
     };
     let order = placed.order.id;
-    let session = new_session(app, &placed, request);
+    let session = new_session(app, &placed, request, rate);
     store::insert_checkout(
         &mut tx,
         &session,
@@ -548,10 +551,9 @@ fn unavailable(error: StripeError) -> Error {
     Error::Unavailable("payment_unavailable", error.into())
 }
 
-fn new_session(app: &App, placed: &Placed, request: &Request) -> NewSession {
+fn new_session(app: &App, placed: &Placed, request: &Request, rate: Rate) -> NewSession {
     let order = &placed.order;
     let public_url = &app.config.public_url;
-    let rate = request.zone.rate(&app.config);
     NewSession {
         order: order.id,
         order_number: order.display_number(),
@@ -573,7 +575,7 @@ fn new_session(app: &App, placed: &Placed, request: &Request) -> NewSession {
             .collect(),
         shipping_name: request.zone.title().to_owned(),
         shipping_price: rate.price,
-        shipping_days: rate.days,
+        shipping_days: (rate.min_days, rate.max_days),
         success_url: format!(
             "{}/success?session_id={{CHECKOUT_SESSION_ID}}",
             request.return_origin

@@ -28,6 +28,7 @@ mod process;
 mod purchase;
 mod reconcile;
 mod sandbox;
+mod settings;
 mod settlement;
 mod shoppers;
 mod stripe_requests;

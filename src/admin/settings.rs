@@ -1,0 +1,182 @@
+//! What the owner may set while the shop runs.
+
+use askama::Template;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+
+use super::desk::Desk;
+use super::form::Form;
+use super::sign_in::refused;
+use crate::app::App;
+use crate::error::{Error, Fault, Result};
+use crate::money::Cents;
+use crate::settings::{self, Choice, Rate, Settings};
+
+const HERE: &str = "/admin/settings";
+
+/// The zones with their fields' names.
+const ZONES: [(&str, &str); 3] = [
+    ("shipping_us", "USA"),
+    ("shipping_north_america", "Canada and Mexico"),
+    ("shipping_international", "Everywhere else"),
+];
+
+/// The fields of a zone with what they are called.
+const RATE: [(&str, &str); 3] = [
+    ("price", "Price in dollars"),
+    ("min_days", "Least days"),
+    ("max_days", "Most days"),
+];
+
+#[derive(Template)]
+#[template(path = "settings.html", config = "src/admin/askama.toml")]
+struct SettingsPage<'a> {
+    desk: &'a Desk,
+    form: Form,
+    /// What holds where a field is empty.
+    defaults: Form,
+}
+
+impl SettingsPage<'_> {
+    const ZONES: [(&'static str, &'static str); 3] = ZONES;
+    const RATE: [(&'static str, &'static str); 3] = RATE;
+}
+
+/// `GET /admin/settings`
+pub async fn show(State(app): State<App>, desk: Desk) -> Result<Response> {
+    page(&app, &desk, Form::default()).await
+}
+
+async fn page(app: &App, desk: &Desk, sent: Form) -> Result<Response> {
+    let faulty = sent.is_faulty();
+    let form = if sent.is_sent() {
+        sent
+    } else {
+        let (version, choice) = settings::chosen(&mut *app.db.acquire().await?).await?;
+        fields(version, &choice)
+    };
+    let given = Settings::from_config(&app.config);
+    let page = desk.show(&SettingsPage {
+        desk,
+        form,
+        defaults: fields(0, &given.into()),
+    })?;
+    Ok(if faulty {
+        refused(page, StatusCode::BAD_REQUEST, None)
+    } else {
+        page
+    })
+}
+
+/// The form of a choice. What is not chosen is empty.
+fn fields(version: i32, choice: &Choice) -> Form {
+    let mut form = Form::default();
+    form.set("version", version.to_string());
+    let number = |number: Option<i32>| number.map(|n| n.to_string()).unwrap_or_default();
+    form.set("shop_name", choice.shop_name.clone().unwrap_or_default());
+    form.set("quote_valid_days", number(choice.quote_valid_days));
+    form.set("low_stock", number(choice.low_stock));
+    let rates = [
+        choice.shipping_us,
+        choice.shipping_north_america,
+        choice.shipping_international,
+    ];
+    for ((zone, _), rate) in ZONES.into_iter().zip(rates) {
+        let Some(rate) = rate else { continue };
+        form.set(&format!("{zone}.price"), rate.price.plain("usd"));
+        form.set(&format!("{zone}.min_days"), rate.min_days.to_string());
+        form.set(&format!("{zone}.max_days"), rate.max_days.to_string());
+    }
+    form
+}
+
+/// `POST /admin/settings`: what is left empty is as the shop was started.
+pub async fn change(State(app): State<App>, desk: Desk, form: Form) -> Result<Response> {
+    let changed = async {
+        let version = form.get("version").parse().ok();
+        let choice = read(&form)?;
+        let mut tx = app.db.begin().await?;
+        settings::choose(&mut tx, &desk.actor()?, choice, version).await?;
+        tx.commit().await?;
+        Ok(())
+    };
+    match changed.await {
+        Ok(()) => Ok(desk.go_on(HERE, "The settings are saved. They hold from now on.")),
+        Err(error) => page(&app, &desk, form.refused(in_dollars(error))?).await,
+    }
+}
+
+fn read(form: &Form) -> Result<Choice> {
+    let mut faults = Vec::new();
+    let mut number = |field: &str| -> Option<i32> {
+        let typed = form.get(field);
+        let number = typed.parse().ok();
+        if number.is_none() && !typed.is_empty() {
+            faults.push(Fault::new(field, "must be a whole number"));
+        }
+        number
+    };
+    let quote_valid_days = number("quote_valid_days");
+    let low_stock = number("low_stock");
+    let mut rate = |zone: &str| -> Option<Rate> {
+        let names = RATE.map(|(name, _)| format!("{zone}.{name}"));
+        let typed = names.each_ref().map(|name| form.get(name));
+        if typed.iter().all(String::is_empty) {
+            return None;
+        }
+        let [price, min_days, max_days] = &typed;
+        let rate = (
+            Cents::parse(price, "usd"),
+            min_days.parse().ok(),
+            max_days.parse().ok(),
+        );
+        if let (Some(price), Some(min_days), Some(max_days)) = rate {
+            return Some(Rate {
+                price,
+                min_days,
+                max_days,
+            });
+        }
+        let right = [rate.0.is_some(), rate.1.is_some(), rate.2.is_some()];
+        let sentences = [
+            "must be an amount in dollars, as 4.50",
+            "must be a whole number of days",
+            "must be a whole number of days",
+        ];
+        for ((name, right), sentence) in names.into_iter().zip(right).zip(sentences) {
+            if !right {
+                faults.push(Fault::new(name, sentence));
+            }
+        }
+        None
+    };
+    let [us, north_america, international] = ZONES.map(|(zone, _)| rate(zone));
+    if !faults.is_empty() {
+        return Err(Error::Invalid(faults));
+    }
+    let name = form.get("shop_name");
+    Ok(Choice {
+        shop_name: (!name.is_empty()).then_some(name),
+        quote_valid_days,
+        low_stock,
+        shipping_us: us,
+        shipping_north_america: north_america,
+        shipping_international: international,
+    })
+}
+
+/// Nobody at the desk thinks in cents.
+fn in_dollars(error: Error) -> Error {
+    match error {
+        Error::Invalid(mut faults) => {
+            for fault in &mut faults {
+                if fault.message.ends_with("cents") {
+                    fault.message = "must be from $0 to $999,999.99".to_owned();
+                }
+            }
+            Error::Invalid(faults)
+        }
+        other => other,
+    }
+}

@@ -1,0 +1,305 @@
+//! Settings that may change while the shop runs. What the owner has not set is as the environment says.
+//!
+//! They lie in the database and are read where they are needed: every process of the shop has the same.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use sqlx::PgConnection;
+use utoipa::ToSchema;
+
+use crate::audit::{self, Actor};
+use crate::config::{Config, ShippingRate};
+use crate::error::{Error, Fault, Result};
+use crate::money::Cents;
+
+/// The line below which a piece is said to run out, unless the owner draws another.
+const LOW_STOCK: i32 = 2;
+
+/// The highest price of a parcel, in cents: Stripe's for one payment.
+const MOST: i64 = 99_999_999;
+
+/// The settings as they are now.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settings {
+    /// Rises with each change.
+    pub version: i32,
+    /// As customers read it.
+    pub shop_name: String,
+    /// How long a quote holds unless it says otherwise.
+    pub quote_valid_days: i32,
+    /// So few pieces left are worth a word.
+    pub low_stock: i32,
+    pub shipping_us: Rate,
+    pub shipping_north_america: Rate,
+    pub shipping_international: Rate,
+}
+
+/// What sending a parcel into one zone costs, and how long it takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Rate {
+    /// In cents.
+    #[schema(minimum = 0, maximum = 99_999_999)]
+    pub price: Cents,
+    /// The least business days.
+    #[schema(minimum = 1, maximum = 365)]
+    pub min_days: u32,
+    /// The most business days.
+    #[schema(minimum = 1, maximum = 365)]
+    pub max_days: u32,
+}
+
+/// What the owner has set. None: it is as the environment says.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Choice {
+    /// 1 to 100 characters.
+    pub shop_name: Option<String>,
+    #[schema(minimum = 1, maximum = 365)]
+    pub quote_valid_days: Option<i32>,
+    #[schema(minimum = 0, maximum = 1000)]
+    pub low_stock: Option<i32>,
+    pub shipping_us: Option<Rate>,
+    pub shipping_north_america: Option<Rate>,
+    pub shipping_international: Option<Rate>,
+}
+
+#[derive(sqlx::FromRow)]
+struct Row {
+    version: i32,
+    shop_name: Option<String>,
+    quote_valid_days: Option<i32>,
+    low_stock: Option<i32>,
+    shipping_us: Option<Vec<i64>>,
+    shipping_north_america: Option<Vec<i64>>,
+    shipping_international: Option<Vec<i64>>,
+}
+
+macro_rules! read {
+    ($and_lock:literal) => {
+        concat!(
+            "select version, shop_name, quote_valid_days, low_stock, shipping_us, shipping_north_america,
+                    shipping_international
+             from settings ",
+            $and_lock
+        )
+    };
+}
+
+impl From<ShippingRate> for Rate {
+    fn from(rate: ShippingRate) -> Rate {
+        Rate {
+            price: rate.price,
+            min_days: rate.days.0,
+            max_days: rate.days.1,
+        }
+    }
+}
+
+impl Rate {
+    fn read(row: Option<Vec<i64>>) -> Option<Rate> {
+        let [price, min_days, max_days] = row?.try_into().ok()?;
+        Some(Rate {
+            price: Cents(price),
+            min_days: min_days.try_into().ok()?,
+            max_days: max_days.try_into().ok()?,
+        })
+    }
+
+    fn row(self) -> [i64; 3] {
+        [
+            self.price.0,
+            i64::from(self.min_days),
+            i64::from(self.max_days),
+        ]
+    }
+}
+
+impl From<Row> for Choice {
+    fn from(row: Row) -> Choice {
+        Choice {
+            shop_name: row.shop_name,
+            quote_valid_days: row.quote_valid_days,
+            low_stock: row.low_stock,
+            shipping_us: Rate::read(row.shipping_us),
+            shipping_north_america: Rate::read(row.shipping_north_america),
+            shipping_international: Rate::read(row.shipping_international),
+        }
+    }
+}
+
+impl Settings {
+    /// What the environment says.
+    pub fn from_config(config: &Config) -> Settings {
+        Settings {
+            version: 0,
+            shop_name: config.shop_name.clone(),
+            quote_valid_days: config.quote_valid_days,
+            low_stock: LOW_STOCK,
+            shipping_us: config.shipping_us.into(),
+            shipping_north_america: config.shipping_north_america.into(),
+            shipping_international: config.shipping_international.into(),
+        }
+    }
+
+    fn with(self, version: i32, choice: Choice) -> Settings {
+        Settings {
+            version,
+            shop_name: choice.shop_name.unwrap_or(self.shop_name),
+            quote_valid_days: choice.quote_valid_days.unwrap_or(self.quote_valid_days),
+            low_stock: choice.low_stock.unwrap_or(self.low_stock),
+            shipping_us: choice.shipping_us.unwrap_or(self.shipping_us),
+            shipping_north_america: choice
+                .shipping_north_america
+                .unwrap_or(self.shipping_north_america),
+            shipping_international: choice
+                .shipping_international
+                .unwrap_or(self.shipping_international),
+        }
+    }
+}
+
+impl From<Settings> for Choice {
+    fn from(settings: Settings) -> Choice {
+        Choice {
+            shop_name: Some(settings.shop_name),
+            quote_valid_days: Some(settings.quote_valid_days),
+            low_stock: Some(settings.low_stock),
+            shipping_us: Some(settings.shipping_us),
+            shipping_north_america: Some(settings.shipping_north_america),
+            shipping_international: Some(settings.shipping_international),
+        }
+    }
+}
+
+/// The settings as they are now.
+///
+/// # Errors
+/// Only the database's.
+pub async fn current(conn: &mut PgConnection, config: &Config) -> Result<Settings> {
+    let (version, choice) = chosen(conn).await?;
+    Ok(Settings::from_config(config).with(version, choice))
+}
+
+/// What the owner has set, and which version that is.
+///
+/// # Errors
+/// Only the database's.
+pub async fn chosen(conn: &mut PgConnection) -> Result<(i32, Choice)> {
+    let row: Row = sqlx::query_as(read!("")).fetch_one(conn).await?;
+    Ok((row.version, row.into()))
+}
+
+/// Sets all of them, inside the caller's transaction, with an entry in the audit log where anything changed. Safe to
+/// repeat.
+///
+/// # Errors
+/// Faults of its fields; 409 `version_conflict` when `version` is given and somebody has changed them since.
+pub async fn choose(
+    conn: &mut PgConnection,
+    actor: &Actor,
+    choice: Choice,
+    version: Option<i32>,
+) -> Result<()> {
+    let choice = checked(choice)?;
+    let row: Row = sqlx::query_as(read!("for update"))
+        .fetch_one(&mut *conn)
+        .await?;
+    if version.is_some_and(|version| version != row.version) {
+        return Err(Error::Conflict(
+            "version_conflict",
+            "Somebody has changed the settings meanwhile.".to_owned(),
+        ));
+    }
+    let before = Choice::from(row);
+    if before == choice {
+        return Ok(());
+    }
+    sqlx::query(
+        "update settings
+         set version = version + 1, shop_name = $1, quote_valid_days = $2, low_stock = $3, shipping_us = $4,
+             shipping_north_america = $5, shipping_international = $6",
+    )
+    .bind(&choice.shop_name)
+    .bind(choice.quote_valid_days)
+    .bind(choice.low_stock)
+    .bind(choice.shipping_us.map(Rate::row))
+    .bind(choice.shipping_north_america.map(Rate::row))
+    .bind(choice.shipping_international.map(Rate::row))
+    .execute(&mut *conn)
+    .await?;
+    let (was, is) = difference(&before, &choice)?;
+    audit::record(conn, actor, "settings.change", "settings", was, is).await
+}
+
+fn checked(mut choice: Choice) -> Result<Choice> {
+    let mut faults = Vec::new();
+    if let Some(name) = &mut choice.shop_name {
+        *name = name.trim().to_owned();
+        if !(1..=100).contains(&name.chars().count()) || name.contains(char::is_control) {
+            faults.push(Fault::new("shop_name", "must have 1 to 100 characters"));
+        }
+    }
+    if choice
+        .quote_valid_days
+        .is_some_and(|days| !(1..=365).contains(&days))
+    {
+        faults.push(Fault::new("quote_valid_days", "must be from 1 to 365 days"));
+    }
+    if choice
+        .low_stock
+        .is_some_and(|line| !(0..=1000).contains(&line))
+    {
+        faults.push(Fault::new("low_stock", "must be from 0 to 1000 pieces"));
+    }
+    for (zone, rate) in [
+        ("shipping_us", choice.shipping_us),
+        ("shipping_north_america", choice.shipping_north_america),
+        ("shipping_international", choice.shipping_international),
+    ] {
+        let Some(rate) = rate else { continue };
+        if !(0..=MOST).contains(&rate.price.0) {
+            let field = format!("{zone}.price");
+            faults.push(Fault::new(field, "must be from 0 to 99999999 cents"));
+        }
+        if !(1..=365).contains(&rate.min_days) {
+            let field = format!("{zone}.min_days");
+            faults.push(Fault::new(field, "must be from 1 to 365 business days"));
+        }
+        if !(rate.min_days..=365).contains(&rate.max_days) {
+            let field = format!("{zone}.max_days");
+            faults.push(Fault::new(
+                field,
+                "must be at least the least days, and at most 365",
+            ));
+        }
+    }
+    if faults.is_empty() {
+        Ok(choice)
+    } else {
+        Err(Error::Invalid(faults))
+    }
+}
+
+/// The fields that differ, as they were and as they are.
+fn difference(before: &Choice, after: &Choice) -> Result<(Value, Value)> {
+    let fields = |choice: &Choice| {
+        let value = serde_json::to_value(choice).map_err(anyhow::Error::from)?;
+        match value {
+            Value::Object(fields) => Ok(fields),
+            _ => Err(anyhow::anyhow!("settings are an object")),
+        }
+    };
+    let (was, is) = (fields(before)?, fields(after)?);
+    let only = |of: &Map<String, Value>, others: &Map<String, Value>| {
+        let differing = of
+            .iter()
+            .filter(|(name, value)| others.get(*name) != Some(value));
+        Value::Object(
+            differing
+                .map(|(name, value)| (name.clone(), value.clone()))
+                .collect(),
+        )
+    };
+    Ok((only(&was, &is), only(&is, &was)))
+}
