@@ -251,6 +251,11 @@ async fn serve(mut config: Config) -> anyhow::Result<()> {
         .public_url
         .replace(&config.bind_addr.to_string(), &address.to_string());
     config.bind_addr = address;
+    if config.is_production() && config.trusted_proxies.is_empty() {
+        tracing::warn!(
+            "TRUSTED_PROXIES names no proxy: behind one, nobody's address is known, and limits are off"
+        );
+    }
     let mut shop = Shop::open(config).await?;
     if shop.add_demo_catalogue().await? {
         println!("A demo catalogue was added.");
@@ -453,14 +458,18 @@ async fn admin(command: Admin, config: Config) -> anyhow::Result<()> {
             password_stdin,
             without_second_factor,
         } => {
-            let user = user(&mut tx, &email).await?;
+            // Not while a row is locked: a password may be typed, and hashing takes its time.
             let password = password(password_stdin)?;
             let hashed = auth::hash_password(&password, "password").await?;
+            let user = user(&mut tx, &email).await?;
             auth::set_password(&mut tx, &actor, user.id, &hashed, None).await?;
             if without_second_factor {
                 auth::turn_off_second_factor(&mut tx, &actor, user.id).await?;
             }
             eprintln!("{} has a new password; their sessions ended.", user.email);
+            if user.disabled_at.is_some() {
+                eprintln!("They are shut out all the same: `admin enable` lets them in.");
+            }
             shown = (!password_stdin).then_some(password);
         }
         Admin::List => {

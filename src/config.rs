@@ -116,6 +116,15 @@ pub struct MediaLimits {
     pub megapixels: u32,
 }
 
+/// How much one client may ask for: an address, or a network of IPv6.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    pub checkouts_per_hour: u32,
+    pub commissions_per_hour: u32,
+    /// The most pieces that it may hold unpaid.
+    pub held_pieces: u32,
+}
+
 /// Every setting. `Default` is what `cargo run` with no configuration gets.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -133,6 +142,7 @@ pub struct Config {
     /// Origins, `scheme://host[:port]`, that may call us from a browser and be returned to after paying.
     pub cors_allowed_origins: Vec<String>,
     pub trusted_proxies: Vec<IpNet>,
+    pub limits: Limits,
     pub country_header: HeaderName,
     /// None: the Stripe sandbox.
     pub stripe_secret_key: Option<Secret>,
@@ -378,7 +388,8 @@ fn read(reader: &mut Reader<'_>) -> Result<Config, Vec<Fault>> {
             ),
         }
     }
-    if !reader.given("TRUSTED_PROXIES") {
+    // Not in production: a proxy on the machine that hands on what clients write is worse than none.
+    if !reader.given("TRUSTED_PROXIES") && !production {
         trusted_proxies = vec![
             IpNet::from_str("127.0.0.0/8").expect("a valid network"),
             IpNet::from_str("::1/128").expect("a valid network"),
@@ -416,6 +427,12 @@ fn read(reader: &mut Reader<'_>) -> Result<Config, Vec<Fault>> {
         frontend_url,
         cors_allowed_origins,
         trusted_proxies,
+        limits: Limits {
+            checkouts_per_hour: reader.counted("LIMIT_CHECKOUTS_PER_HOUR", 60, 1_000_000) as u32,
+            commissions_per_hour: reader.counted("LIMIT_COMMISSIONS_PER_HOUR", 20, 1_000_000)
+                as u32,
+            held_pieces: reader.counted("LIMIT_HELD_PIECES", 10, 1_000_000) as u32,
+        },
         country_header: reader.parsed(
             "COUNTRY_HEADER",
             HeaderName::from_static("cf-ipcountry"),

@@ -5,6 +5,7 @@
 //! cart line. Two old shapes keep their form and gain the `code`: a faulty cart, and the field map of the filters.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
@@ -85,6 +86,9 @@ pub enum Error {
     /// 409: the state of things forbids it: sold out, changed meanwhile, already shipped.
     #[error("{0}: {1}")]
     Conflict(&'static str, String),
+    /// 429: too much of this from there; how long to wait, and a sentence. With a field where it is one's fault.
+    #[error("too many: {2}")]
+    TooMany(Option<&'static str>, Duration, String),
     /// 503: Stripe or the database failed; trying again may help. The code says which.
     #[error("{0}: {1:#}")]
     Unavailable(&'static str, anyhow::Error),
@@ -113,6 +117,7 @@ impl Error {
             Error::Unauthenticated => StatusCode::UNAUTHORIZED,
             Error::Forbidden(_) => StatusCode::FORBIDDEN,
             Error::Conflict(..) => StatusCode::CONFLICT,
+            Error::TooMany(..) => StatusCode::TOO_MANY_REQUESTS,
             Error::Unavailable(..) => StatusCode::SERVICE_UNAVAILABLE,
             Error::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
@@ -161,6 +166,10 @@ impl Error {
                 code,
                 "The payment service cannot be reached right now. Nothing was charged; please try again in a moment.",
             ),
+            // The storefront shows the `message`.
+            Error::TooMany(_, _, sentence) => {
+                json!({"error": sentence, "message": sentence, "detail": sentence, "code": "too_many_requests"})
+            }
             Error::Refused(_, code @ "payment_setup_error", sentence) => {
                 payment_failure(code, sentence)
             }
@@ -238,6 +247,10 @@ impl IntoResponse for Error {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
             }
             _ => {}
+        }
+        if let Error::TooMany(_, wait, _) = &self {
+            let seconds = HeaderValue::from(wait.as_secs().max(1));
+            headers.insert(header::RETRY_AFTER, seconds);
         }
         // For the desk, which tells it as a page.
         response.extensions_mut().insert(Arc::new(self));

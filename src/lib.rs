@@ -17,6 +17,7 @@
 //! - [`products`]: what is for sale, at what price, how many are left
 //! - [`idempotency`]: the first answer, given again
 //! - [`auth`]: who may come in: users of the desk and their sessions, programs and their tokens
+//! - [`limits`]: how much one client may ask for
 //! - [`settings`]: settings that may change while the shop runs
 //! - [`audit`]: who changed what
 //! - [`app`]: the pool and the outside services, handed to handlers and jobs
@@ -48,6 +49,7 @@ pub mod idempotency;
 pub mod ids;
 pub mod jobs;
 pub mod letters;
+pub mod limits;
 pub mod media;
 pub mod money;
 pub mod orders;

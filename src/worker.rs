@@ -15,7 +15,7 @@ use crate::app::App;
 use crate::auth;
 use crate::error::Error;
 use crate::jobs::{self, Job};
-use crate::{custom_orders, letters, media, payments};
+use crate::{custom_orders, letters, limits, media, payments};
 
 /// How often a worker says that it is alive; `/readyz` looks for a heartbeat of the last half minute.
 const HEARTBEAT: Duration = Duration::from_secs(10);
@@ -34,7 +34,9 @@ pub async fn perform(app: &App, job: Job) -> Result<(), Error> {
             payments::sweep(app).await?;
             custom_orders::sweep(app).await?;
             letters::sweep(app).await?;
-            auth::sweep(&mut *app.db.acquire().await?).await
+            let mut conn = app.db.acquire().await?;
+            limits::sweep(&mut conn).await?;
+            auth::sweep(&mut conn).await
         }
         Job::RenderPicture { picture } => media::render(&app.media, &app.db, &picture).await,
         Job::RemovePicture { storage_key } => media::remove(&app.media, &storage_key).await,

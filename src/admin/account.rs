@@ -2,7 +2,6 @@
 
 use askama::Template;
 use axum::extract::State;
-use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
 
 use serde_json::Value;
@@ -10,7 +9,7 @@ use sqlx::PgConnection;
 
 use super::desk::{Desk, SESSION};
 use super::form::Form;
-use super::sign_in::{ask_password, know_again, refused};
+use super::sign_in::{ask_password, judged, know_again};
 use crate::app::App;
 use crate::audit;
 use crate::auth::{self, Session, Setup, Step, User};
@@ -70,7 +69,7 @@ async fn account(app: &App, desk: &Desk, which: &'static str, form: Form) -> Res
     let user = auth::find_user(&mut conn, keeper.user)
         .await?
         .ok_or(Error::Unauthenticated)?;
-    let faulty = form.is_faulty();
+    let verdict = form.verdict();
     let page = desk.show(&AccountPage {
         desk,
         user,
@@ -80,11 +79,7 @@ async fn account(app: &App, desk: &Desk, which: &'static str, form: Form) -> Res
         refused: which,
         form,
     })?;
-    Ok(if faulty {
-        refused(page, StatusCode::BAD_REQUEST, None)
-    } else {
-        page
-    })
+    Ok(judged(page, verdict))
 }
 
 /// `POST /admin/account/password`: the other sessions end, and this one gets a new token.
@@ -146,13 +141,9 @@ async fn set_up_page(app: &App, desk: &Desk, form: Form) -> Result<Response> {
     let Some(setup) = setup else {
         return Ok(Redirect::to(ACCOUNT).into_response());
     };
-    let faulty = form.is_faulty();
+    let verdict = form.verdict();
     let page = desk.show(&SetUpPage { desk, setup, form })?;
-    Ok(if faulty {
-        refused(page, StatusCode::BAD_REQUEST, None)
-    } else {
-        page
-    })
+    Ok(judged(page, verdict))
 }
 
 /// `POST /admin/account/second-factor/confirm`: from here on it counts.

@@ -2,7 +2,6 @@
 
 use askama::Template;
 use axum::extract::{Request, State};
-use axum::http::StatusCode;
 use axum::response::Response;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -10,7 +9,7 @@ use sqlx::PgConnection;
 
 use super::desk::Desk;
 use super::form::Form;
-use super::sign_in::refused;
+use super::sign_in::judged;
 use crate::app::App;
 use crate::audit;
 use crate::custom_orders::{
@@ -288,7 +287,7 @@ async fn commission(
         "quote" => form.clone(),
         _ => suggested(&settings, &view),
     };
-    let faulty = form.is_faulty();
+    let verdict = form.verdict();
     let page = desk.show(&CommissionPage {
         desk,
         settings,
@@ -298,11 +297,7 @@ async fn commission(
         form,
         quote,
     })?;
-    Ok(if faulty {
-        refused(page, StatusCode::BAD_REQUEST, None)
-    } else {
-        page
-    })
+    Ok(judged(page, verdict))
 }
 
 /// What the form of a quote begins with: the draft, or else the last quote.

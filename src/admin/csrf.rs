@@ -29,7 +29,7 @@ pub fn is_foreign(config: &Config, method: &Method, headers: &HeaderMap) -> bool
     let header = |name: &str| headers.get(name).map(|value| value.as_bytes());
     let reads = method == Method::GET || method == Method::HEAD;
     let opens = header("sec-fetch-mode") == Some(b"navigate")
-        && header("sec-fetch-dest") != Some(b"iframe");
+        && header("sec-fetch-dest") == Some(b"document");
     match header("sec-fetch-site") {
         Some(b"same-origin") => {}
         Some(b"none") if reads => {}
@@ -209,6 +209,11 @@ mod tests {
                 (site, "cross-site"),
                 ("sec-fetch-mode", "navigate"),
                 ("sec-fetch-dest", "iframe"),
+            ],
+            &[
+                (site, "cross-site"),
+                ("sec-fetch-mode", "navigate"),
+                ("sec-fetch-dest", "object"),
             ],
         ] {
             assert!(foreign(&get, headers), "{headers:?}");

@@ -1,5 +1,7 @@
 //! What a form holds: as it was sent, and what is wrong with it.
 
+use std::time::Duration;
+
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 
@@ -12,13 +14,24 @@ use crate::error::{Error, Fault};
 pub struct Form {
     fields: Vec<(String, String)>,
     faults: Vec<Fault>,
+    /// It may be sent again after this time.
+    wait: Option<Duration>,
+}
+
+/// What came of a form that a page shows again.
+#[derive(Clone, Copy)]
+pub enum Verdict {
+    Good,
+    Faulty,
+    /// It may be sent again after this time.
+    TooSoon(Duration),
 }
 
 impl Form {
     pub fn read(encoded: &[u8]) -> Form {
         Form {
             fields: url::form_urlencoded::parse(encoded).into_owned().collect(),
-            faults: Vec::new(),
+            ..Form::default()
         }
     }
 
@@ -34,7 +47,7 @@ impl Form {
     pub fn of_pairs(fields: impl Iterator<Item = (String, String)>) -> Form {
         Form {
             fields: fields.collect(),
-            faults: Vec::new(),
+            ..Form::default()
         }
     }
 
@@ -86,6 +99,14 @@ impl Form {
         !self.faults.is_empty()
     }
 
+    pub fn verdict(&self) -> Verdict {
+        match self.wait {
+            Some(wait) => Verdict::TooSoon(wait),
+            None if self.is_faulty() => Verdict::Faulty,
+            None => Verdict::Good,
+        }
+    }
+
     /// The same form with what is wrong with it.
     ///
     /// # Errors
@@ -94,6 +115,11 @@ impl Form {
         match error {
             Error::Invalid(faults) => {
                 self.faults = faults;
+                Ok(self)
+            }
+            Error::TooMany(Some(field), wait, sentence) => {
+                self.faults = vec![Fault::new(field, sentence)];
+                self.wait = Some(wait);
                 Ok(self)
             }
             other => Err(other),

@@ -30,6 +30,8 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
 const LETTER_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; form-action 'none'; \
                              base-uri 'none'; frame-ancestors 'self'; sandbox";
 
+const SIGN_OUT: &str = "/admin/sign-out";
+
 /// A year. Not for names below ours, which may be others'.
 const HSTS: &str = "max-age=31536000";
 
@@ -160,6 +162,10 @@ pub async fn guard(access: Access, request: Request, next: Next) -> Result<Respo
     if request.method() != Method::POST {
         return Ok(next.run(request).await);
     }
+    if desk.keeper.is_none() && desk.path == SIGN_OUT {
+        // Pressed twice, or in a browser that is signed out already.
+        return Ok(away(request.headers(), "/admin/sign-in"));
+    }
     let whose = match &desk.keeper {
         Some(keeper) => keeper.session.to_string(),
         // Without the cookie no token can be right.
@@ -278,6 +284,7 @@ fn tell(desk: &Desk, error: &Error, plain: Response) -> Response {
         }
         Error::Refused(StatusCode::FORBIDDEN, _, sentence) => ("Not allowed", sentence.clone()),
         Error::Refused(_, _, sentence) => ("That did not work", sentence.clone()),
+        Error::TooMany(_, _, sentence) => ("One moment, please", sentence.clone()),
         Error::Conflict(_, sentence) => ("That cannot be done", sentence.clone()),
         Error::Unauthenticated => (
             "You are signed out",

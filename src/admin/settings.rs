@@ -2,12 +2,11 @@
 
 use askama::Template;
 use axum::extract::State;
-use axum::http::StatusCode;
 use axum::response::Response;
 
 use super::desk::Desk;
 use super::form::Form;
-use super::sign_in::refused;
+use super::sign_in::judged;
 use crate::app::App;
 use crate::error::{Error, Fault, Result};
 use crate::money::Cents;
@@ -49,7 +48,7 @@ pub async fn show(State(app): State<App>, desk: Desk) -> Result<Response> {
 }
 
 async fn page(app: &App, desk: &Desk, sent: Form) -> Result<Response> {
-    let faulty = sent.is_faulty();
+    let verdict = sent.verdict();
     let form = if sent.is_sent() {
         sent
     } else {
@@ -62,11 +61,7 @@ async fn page(app: &App, desk: &Desk, sent: Form) -> Result<Response> {
         form,
         defaults: fields(0, &given.into()),
     })?;
-    Ok(if faulty {
-        refused(page, StatusCode::BAD_REQUEST, None)
-    } else {
-        page
-    })
+    Ok(judged(page, verdict))
 }
 
 /// The form of a choice. What is not chosen is empty.

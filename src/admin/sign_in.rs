@@ -8,11 +8,12 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
 
 use super::desk::{BROWSER, Desk, SESSION};
-use super::form::Form;
+use super::form::{Form, Verdict};
 use crate::app::App;
 use crate::auth::{self, SignedIn, Step};
 use crate::error::{Error, Result};
 use crate::extract::Query;
+use crate::limits;
 
 /// How long we know a browser again, in seconds: a year. It opens nothing, so it may last.
 const KNOWN_FOR: i64 = 365 * 24 * 60 * 60;
@@ -172,11 +173,19 @@ fn with_next(path: &str, next: &str) -> String {
 
 /// What who tried too often is told, here and wherever else a password is asked for.
 pub fn too_many(wait: Duration) -> String {
-    let time = match wait.as_secs() {
-        seconds @ ..=90 => format!("{seconds} seconds"),
-        seconds => format!("{} minutes", seconds.div_ceil(60)),
-    };
-    format!("Too many tries. Wait {time}, then try again.")
+    format!(
+        "Too many tries. Wait {}, then try again.",
+        limits::in_words(wait)
+    )
+}
+
+/// A page with a form, under the status that tells what is wrong with it.
+pub fn judged(page: Response, verdict: Verdict) -> Response {
+    match verdict {
+        Verdict::Good => page,
+        Verdict::Faulty => refused(page, StatusCode::BAD_REQUEST, None),
+        Verdict::TooSoon(wait) => refused(page, StatusCode::TOO_MANY_REQUESTS, Some(wait)),
+    }
 }
 
 /// The same page with a status that says no.
@@ -196,13 +205,13 @@ pub const YOURS: &str = "your_password";
 /// Asks somebody who is in for their password again.
 ///
 /// # Errors
-/// A fault of `field` for a wrong one, or after too many.
+/// A fault of `field` for a wrong one; 429 after too many.
 pub async fn ask_password(app: &App, desk: &Desk, form: &Form, field: &'static str) -> Result<()> {
     let keeper = desk.keeper()?;
     match auth::check_password(app, keeper, &form.secret(field), &desk.visit).await? {
         Ok(true) => Ok(()),
         Ok(false) => Err(Error::invalid(field, "is not your password")),
-        Err(wait) => Err(Error::invalid(field, too_many(wait))),
+        Err(wait) => Err(Error::TooMany(Some(field), wait, too_many(wait))),
     }
 }
 

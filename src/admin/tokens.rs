@@ -2,12 +2,11 @@
 
 use askama::Template;
 use axum::extract::State;
-use axum::http::StatusCode;
 use axum::response::Response;
 
 use super::desk::Desk;
 use super::form::Form;
-use super::sign_in::{YOURS, ask_password, refused};
+use super::sign_in::{YOURS, ask_password, judged};
 use super::users::ShownOnce;
 use crate::app::App;
 use crate::auth::{self, Scope, Token};
@@ -48,17 +47,13 @@ pub async fn list(State(app): State<App>, desk: Desk) -> Result<Response> {
 }
 
 async fn tokens(app: &App, desk: &Desk, form: Form) -> Result<Response> {
-    let faulty = form.is_faulty();
+    let verdict = form.verdict();
     let page = desk.show(&TokensPage {
         desk,
         tokens: auth::list_tokens(&mut *app.db.acquire().await?).await?,
         form,
     })?;
-    Ok(if faulty {
-        refused(page, StatusCode::BAD_REQUEST, None)
-    } else {
-        page
-    })
+    Ok(judged(page, verdict))
 }
 
 /// `POST /admin/tokens`: makes one, shown this once.

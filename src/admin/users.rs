@@ -2,13 +2,12 @@
 
 use askama::Template;
 use axum::extract::State;
-use axum::http::StatusCode;
 use axum::response::Response;
 use uuid::Uuid;
 
 use super::desk::Desk;
 use super::form::Form;
-use super::sign_in::{YOURS, ask_password, refused};
+use super::sign_in::{YOURS, ask_password, judged};
 use crate::app::App;
 use crate::auth::{self, Role, User};
 use crate::error::{Error, Result};
@@ -54,18 +53,14 @@ pub async fn list(State(app): State<App>, desk: Desk) -> Result<Response> {
 }
 
 async fn users(app: &App, desk: &Desk, form: Form) -> Result<Response> {
-    let faulty = form.is_faulty();
+    let verdict = form.verdict();
     let page = desk.show(&UsersPage {
         desk,
         users: auth::list_users(&mut *app.db.acquire().await?).await?,
         me: desk.keeper()?.user,
         form,
     })?;
-    Ok(if faulty {
-        refused(page, StatusCode::BAD_REQUEST, None)
-    } else {
-        page
-    })
+    Ok(judged(page, verdict))
 }
 
 /// `POST /admin/users`: makes a user; their password is shown this once.

@@ -15,6 +15,7 @@ use crate::app::{App, Signer};
 use crate::config::Secret;
 use crate::error::Result;
 use crate::ids::UserId;
+use crate::limits;
 
 /// Where somebody tries to get in from.
 #[derive(Clone)]
@@ -55,10 +56,10 @@ pub async fn sign_in(app: &App, email: &str, password: &Secret, visit: &Visit) -
     let found: Option<(UserId, String)> = sqlx::query_as(
         "select id, password_hash
          from users
-         where lower(email) = lower($1)
+         where lower(email) = $1
            and disabled_at is null",
     )
-    .bind(email.trim().replace('\0', ""))
+    .bind(named(email).replace('\0', ""))
     .fetch_optional(&app.db)
     .await?;
     let hash = found.as_ref().map(|(_, hash)| hash.clone());
@@ -194,7 +195,7 @@ impl Visit {
         Counted {
             step,
             account,
-            address: throttle::place(self.address),
+            address: limits::place(self.address),
             browser,
         }
     }
@@ -221,9 +222,12 @@ impl Counted<'_> {
 
 /// What stands for an account where tries are counted. Nobody can tell from it what was typed: it may be a password.
 fn account(signer: &Signer, email: &str) -> Vec<u8> {
-    signer
-        .derive("account", &email.trim().to_lowercase())
-        .to_vec()
+    signer.derive("account", &named(email)).to_vec()
+}
+
+/// An account's name as it is counted and looked for: in one way only, or each way of writing it had tries of its own.
+fn named(email: &str) -> String {
+    email.trim().to_lowercase()
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -1,7 +1,9 @@
 //! HTTP of custom orders, for visitors: asking for a piece. What the shopkeeper does is in `admin`, what the customer
 //! sees of it in `page`.
 
-use axum::extract::{DefaultBodyLimit, Request, State};
+use std::net::SocketAddr;
+
+use axum::extract::{ConnectInfo, DefaultBodyLimit, Request, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
@@ -14,6 +16,7 @@ use crate::app::App;
 use crate::error::{ErrorBody, Result};
 use crate::extract::Json;
 use crate::ids::CustomOrderId;
+use crate::limits::{Action, Client};
 use crate::media::Batch;
 
 pub fn router() -> OpenApiRouter<App> {
@@ -83,10 +86,18 @@ struct Submitted {
         (status = 400, body = ErrorBody, description = "What is wrong, and with which field or picture"),
         (status = 408, body = ErrorBody),
         (status = 413, body = ErrorBody),
+        (status = 429, body = ErrorBody, description = "Too many requests from this address"),
         (status = 503, body = ErrorBody),
     )
 )]
-async fn submit(State(app): State<App>, request: Request) -> Result<Response> {
+async fn submit(
+    State(app): State<App>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    request: Request,
+) -> Result<Response> {
+    // Before the body is read: it may be large.
+    let client = Client::of(&app, peer.ip(), request.headers());
+    client.admit(&app, Action::Commission).await?;
     let deadline = request.extensions().get().cloned();
     let (mut new, uploads) = input::read(&app, request).await?;
     let mut pictures = Batch::begin(&app.media, &app.db, deadline);

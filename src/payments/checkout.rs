@@ -17,6 +17,7 @@ use crate::error::{Error, Result};
 use crate::idempotency::{Key, Known};
 use crate::ids::{OrderId, ProductId};
 use crate::jobs::{self, Job};
+use crate::limits::{self, Client};
 use crate::orders::{self, Cart, Placed, Status, Zone};
 use crate::products;
 use crate::settings::{self, Rate};
@@ -42,6 +43,7 @@ pub struct Request {
     /// Where the shopper returns to: an origin that we allow.
     pub return_origin: String,
     pub key: Option<Key>,
+    pub client: Client,
     /// The pending order that this shopper's cookie names.
     pub supersedes: Option<OrderId>,
 }
@@ -49,7 +51,7 @@ pub struct Request {
 /// Holds the pieces, gets a payment page for them and answers its address.
 ///
 /// # Errors
-/// `Cart` with every faulty line; 400 `payment_setup_error` when Stripe refuses; 503 `payment_unavailable` when it cannot
+/// `Cart` with every faulty line; 429 for who holds too much unpaid; 400 `payment_setup_error` when Stripe refuses; 503 `payment_unavailable` when it cannot
 /// be reached. In each case nothing is held.
 pub async fn check_out(app: &App, request: Request) -> Result<Answer> {
     if let Some(key) = &request.key
@@ -104,6 +106,7 @@ async fn place_and_ask(
             return Ok(answer);
         }
     };
+    request.client.queue_up(&mut tx).await?;
     let rate = request
         .zone
         .rate(&settings::current(&mut tx, &app.config).await?);
@@ -128,12 +131,14 @@ async fn place_and_ask(
         }
     };
     let order = placed.order.id;
+    check_held(app, &mut tx, &request.client, &placed).await?;
     let session = new_session(app, &placed, request, rate);
     store::insert_checkout(
         &mut tx,
         &session,
         &request.return_origin,
         session.expires_at + HOLD_MARGIN,
+        request.client.hash(),
     )
     .await?;
     if let Some(key) = &request.key {
@@ -147,6 +152,48 @@ async fn place_and_ask(
             by_price: matches!(error, Error::Refused(_, SETUP_ERROR, _)) && session.names_prices(),
             error,
         })
+}
+
+/// Sees that nobody empties the shelves without paying: what this client holds already, and this order.
+///
+/// # Errors
+/// 400 `too_many_pieces` for a cart that alone is too large; 429 with the time until the first of their holds runs out.
+async fn check_held(
+    app: &App,
+    conn: &mut PgConnection,
+    client: &Client,
+    placed: &Placed,
+) -> Result<()> {
+    let Some(hash) = client.hash() else {
+        return Ok(());
+    };
+    let most = i64::from(app.config.limits.held_pieces);
+    let pieces: i64 = placed
+        .lines
+        .iter()
+        .map(|placed| i64::from(placed.line.quantity))
+        .sum();
+    if pieces > most {
+        return Err(Error::bad_request(
+            "too_many_pieces",
+            format!("At most {most} pieces can be bought at a time. For more, please write to us."),
+        ));
+    }
+    let (held, seconds) = store::held_by(conn, hash).await?;
+    if held + pieces <= most {
+        return Ok(());
+    }
+    warn!(held, pieces, "a client would hold too much unpaid");
+    let wait = Duration::from_secs_f64(seconds.ceil().max(1.0));
+    Err(Error::TooMany(
+        None,
+        wait,
+        format!(
+            "{held} pieces are held for you already that are not paid. Pay for them, go back from their payment page, \
+             or try again in {}.",
+            limits::in_words(wait)
+        ),
+    ))
 }
 
 /// The second and the third beat.

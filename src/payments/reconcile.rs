@@ -45,6 +45,7 @@ pub async fn sweep(app: &App) -> Result<Swept> {
     let mut swept = Swept::default();
     let mut conn = app.db.acquire().await?;
     idempotency::purge(&mut conn).await?;
+    store::forget_clients(&mut conn).await?;
     let unheard = store::list_unheard(&mut conn, Utc::now() - ASKING_LIMIT).await?;
     let overdue = store::list_overdue(&mut conn).await?;
     for refund in store::list_unsent_refunds(&mut conn).await? {

@@ -30,6 +30,7 @@ use crate::error::{Error, ErrorBody, LineFault, Result};
 use crate::extract::{self, Json, Path};
 use crate::idempotency::Key;
 use crate::ids::{OrderId, ProductId, RefundId};
+use crate::limits::{Action, Client};
 use crate::money::Cents;
 use crate::orders::{self, Cart, OrderView, Status, Zone};
 use crate::products::OwnHold;
@@ -106,6 +107,7 @@ struct CartError {
         (status = 413, body = ErrorBody),
         (status = 415, body = ErrorBody),
         (status = 422, body = ErrorBody, description = "The key was used for another checkout"),
+        (status = 429, body = ErrorBody, description = "Too many checkouts, or too many pieces held without payment, from this address"),
         (status = 503, body = ErrorBody, description = "Stripe cannot be reached; nothing is held"),
     )
 )]
@@ -116,12 +118,15 @@ async fn create_checkout_session(
     headers: HeaderMap,
     request: Request,
 ) -> Result<Response> {
+    let client = Client::of(&app, peer.ip(), &headers);
+    client.admit(&app, Action::Checkout).await?;
     let body = read_cart_body(request, &app).await?;
     let return_origin = return_origin(&app, &headers);
     let asked = format!("{return_origin} {body}");
     let request = checkout::Request {
         key: Key::read(&headers, "checkout", asked.as_bytes())?,
         cart: Cart::read(&body)?,
+        client,
         zone: zone(&app, &headers, peer),
         return_origin,
         supersedes: pending_order(&app, &jar),

@@ -30,16 +30,50 @@ pub async fn insert_checkout(
     request: &NewSession,
     return_origin: &str,
     hold_until: DateTime<Utc>,
+    client: Option<&[u8]>,
 ) -> Result<()> {
     sqlx::query(
-        "insert into checkouts (order_id, state, request, return_origin, expires_at, hold_until)
-         values ($1, 'asking', $2, $3, $4, $5)",
+        "insert into checkouts (order_id, state, request, return_origin, expires_at, hold_until, client)
+         values ($1, 'asking', $2, $3, $4, $5, $6)",
     )
     .bind(request.order)
     .bind(Json(request))
     .bind(return_origin)
     .bind(request.expires_at)
     .bind(hold_until)
+    .bind(client)
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// How many pieces a client holds that nobody has paid or is paying for, and the seconds until the first of those holds
+/// runs out.
+pub async fn held_by(conn: &mut PgConnection, client: &[u8]) -> Result<(i64, f64)> {
+    let held = sqlx::query_as(
+        "select coalesce(sum(line.quantity), 0)::bigint,
+                coalesce(extract(epoch from min(checkouts.hold_until) - now()), 0)::float8
+         from checkouts
+         join orders on orders.id = checkouts.order_id
+                    and orders.status = 'pending'
+         join order_lines line on line.order_id = orders.id
+         where checkouts.client = $1
+           and checkouts.state in ('asking', 'open', 'unknown')",
+    )
+    .bind(client)
+    .fetch_one(conn)
+    .await?;
+    Ok(held)
+}
+
+/// Forgets whose holds they were that ended a day ago. Safe to repeat.
+pub async fn forget_clients(conn: &mut PgConnection) -> Result<()> {
+    sqlx::query(
+        "update checkouts
+         set client = null
+         where client is not null
+           and updated_at < now() - interval '1 day'",
+    )
     .execute(conn)
     .await?;
     Ok(())

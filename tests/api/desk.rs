@@ -15,7 +15,7 @@ use spirit_beads::config::Secret;
 use uuid::Uuid;
 
 use crate::support::pictures::{self, Part};
-use crate::support::{Answer, Client, Shop, form_of};
+use crate::support::{Answer, Client, Shop, at_once, form_of};
 
 pub const OWNER: &str = "ann@example.com";
 pub const STAFF: &str = "ben@example.com";
@@ -301,16 +301,22 @@ async fn no_door_but_the_first_opens_without_signing_in() {
         let to = answer.header("location");
         assert!(to.starts_with("/admin/sign-in"), "{to}: {what}");
         // A cookie that somebody made up is no session either.
+        let form = (door.method == Method::POST).then_some("csrf=0123&email=x@y&role=owner");
+        let headers = [
+            ("cookie", "desk=0123"),
+            ("content-type", "application/x-www-form-urlencoded"),
+            ("origin", shop.address.as_str()),
+        ];
         let invented = shop
             .client
             .send(
-                Method::GET,
+                door.method.clone(),
                 &path,
-                &[("cookie", "desk=0123")],
-                None::<String>,
+                &headers,
+                form.map(str::to_owned),
             )
             .await;
-        assert_ne!(invented.status, 200, "{what}");
+        assert_eq!(invented.status, 303, "{what}");
     }
     assert_eq!(
         open.iter().map(String::as_str).collect::<Vec<_>>(),
@@ -759,6 +765,100 @@ async fn the_second_factor_is_asked_for_and_each_code_counts_once() {
 }
 
 #[tokio::test]
+async fn one_code_sent_many_times_at_once_lets_one_in() {
+    let shop = staffed().await;
+    let owner = signed_in(&shop, OWNER).await;
+    let (secret, _, codes) = set_up_second_factor(&shop, &owner).await;
+    for once in [code(&shop, &secret, 1).await, codes[0].clone()] {
+        let mut browsers = Vec::new();
+        for _ in 0..4 {
+            let browser = Browser::new(&shop);
+            browser.sign_in(OWNER, PASSWORD).await;
+            browsers.push(browser);
+        }
+        let answers = at_once(browsers.into_iter().map(|browser| {
+            let once = once.clone();
+            let path = "/admin/second-factor";
+            async move { browser.submit(path, path, &[("code", &once)]).await }
+        }))
+        .await;
+        let let_in = answers.iter().filter(|answer| answer.status == 303);
+        assert_eq!(let_in.count(), 1, "{once}");
+    }
+}
+
+#[tokio::test]
+async fn half_a_session_ends_after_ten_minutes() {
+    let shop = staffed().await;
+    let owner = signed_in(&shop, OWNER).await;
+    let (secret, ..) = set_up_second_factor(&shop, &owner).await;
+    let browser = Browser::new(&shop);
+    browser.sign_in(OWNER, PASSWORD).await;
+    let path = "/admin/second-factor";
+    let age = async |minutes: f64| {
+        sqlx::query(
+            "update sessions set created_at = now() - make_interval(mins => $1::int) where halfway",
+        )
+        .bind(minutes)
+        .execute(&shop.db)
+        .await
+        .expect("time passes");
+    };
+    age(9.0).await;
+    assert_eq!(browser.get(path).await.status, 200);
+    age(11.0).await;
+    let answer = browser.get(path).await;
+    assert_eq!(
+        (answer.status, answer.header("location")),
+        (303, "/admin/sign-in?next=%2Fadmin%2Fsecond-factor")
+    );
+    let next = code(&shop, &secret, 1).await;
+    let answer = browser
+        .submit("/admin/sign-in", path, &[("code", &next)])
+        .await;
+    assert_eq!(
+        (answer.status, answer.header("location")),
+        (303, "/admin/sign-in")
+    );
+    assert_eq!(browser.get("/admin").await.status, 303);
+}
+
+#[tokio::test]
+async fn signing_out_twice_ends_at_the_door() {
+    let shop = staffed().await;
+    let owner = signed_in(&shop, OWNER).await;
+    let token = token_on(&owner.get("/admin").await.text);
+    for _ in 0..2 {
+        let answer = owner.send("/admin/sign-out", &token, &[], &[]).await;
+        assert_eq!(
+            (answer.status, answer.header("location")),
+            (303, "/admin/sign-in"),
+            "{}",
+            answer.text
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_password_that_is_asked_for_again_is_not_guessed() {
+    let shop = staffed().await;
+    let owner = signed_in(&shop, OWNER).await;
+    let fields = [("current", "a guess"), ("new", "another good password")];
+    let mut statuses = Vec::new();
+    for _ in 0..6 {
+        let answer = owner
+            .submit("/admin/account", "/admin/account/password", &fields)
+            .await;
+        if answer.status == 429 {
+            assert!(answer.text.contains("Too many tries"), "{}", answer.text);
+            assert!(!answer.header("retry-after").is_empty());
+        }
+        statuses.push(answer.status);
+    }
+    assert_eq!(statuses, [400, 400, 400, 400, 400, 429]);
+}
+
+#[tokio::test]
 async fn known_and_unknown_accounts_get_the_same_answer_and_are_both_hashed() {
     let shop = staffed().await;
     let page = |answer: &Answer| {
@@ -777,6 +877,14 @@ async fn known_and_unknown_accounts_get_the_same_answer_and_are_both_hashed() {
             .await,
     );
     assert_eq!(known, unknown);
+    // One who was shut out is as unknown, with the right password, too.
+    let id = spirit_beads::ids::UserId(user_id(&shop, STAFF).await.parse().expect("an id"));
+    let mut conn = shop.db.acquire().await.expect("a connection");
+    auth::disable_user(&mut conn, &Actor::console(), id)
+        .await
+        .expect("shut out");
+    let shut_out = page(&browser.sign_in(STAFF, PASSWORD).await);
+    assert_eq!(shut_out.replace(STAFF, OWNER), unknown);
     // Going through 19 MiB twice takes no machine less than this, and all else takes less.
     let mut least = Duration::MAX;
     for _ in 0..4 {
@@ -1376,4 +1484,34 @@ async fn the_shop_always_has_an_owner_and_nobody_shuts_themselves_out() {
     assert!(refused.is_err_and(|error| error.to_string().contains("last_owner")));
     let refused = auth::set_role(&mut tx, &Actor::console(), id, Role::Staff).await;
     assert!(refused.is_err_and(|error| error.to_string().contains("last_owner")));
+}
+
+#[tokio::test]
+async fn two_owners_who_demote_each_other_leave_one() {
+    let shop = staffed().await;
+    let [ann, ben] = [user_id(&shop, OWNER).await, user_id(&shop, STAFF).await]
+        .map(|id| spirit_beads::ids::UserId(id.parse().expect("an id")));
+    for round in 0..10 {
+        for id in [ann, ben] {
+            let mut conn = shop.db.acquire().await.expect("a connection");
+            auth::set_role(&mut conn, &Actor::console(), id, Role::Owner)
+                .await
+                .expect("an owner");
+        }
+        let done = at_once([ann, ben].map(|id| {
+            let db = shop.db.clone();
+            async move {
+                let mut tx = db.begin().await.expect("a transaction");
+                let done = auth::set_role(&mut tx, &Actor::console(), id, Role::Staff).await;
+                tx.commit().await.expect("a commit");
+                done.is_ok()
+            }
+        }))
+        .await;
+        assert_eq!(
+            done.iter().filter(|done| **done).count(),
+            1,
+            "{round}: {done:?}"
+        );
+    }
 }

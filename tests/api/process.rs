@@ -13,6 +13,7 @@ use tokio::net::TcpStream;
 use tokio::process::{Child, ChildStdout, Command};
 use uuid::Uuid;
 
+use crate::support::logs::told;
 use crate::support::pictures::{FORM, Part, form, jpeg};
 use crate::support::{Client, Mail, Shop, card, form_of, read_answer, session_of};
 
@@ -149,6 +150,12 @@ impl Home {
 
 impl Drop for Home {
     fn drop(&mut self) {
+        let log = std::fs::read_to_string(self.log()).unwrap_or_default();
+        let told = log.lines().find_map(told);
+        assert!(
+            told.is_none() || std::thread::panicking(),
+            "the log tells {told:?}"
+        );
         let _ = std::fs::remove_dir_all(self.moved_cluster());
         let _ = std::fs::remove_dir_all(&self.dir);
     }

@@ -2,6 +2,7 @@
 //! behind real HTTP.
 
 mod database;
+pub mod logs;
 mod mail;
 pub mod pictures;
 mod smtp;
@@ -37,6 +38,7 @@ use pictures::Part;
 pub const WEBHOOK_SECRET: &str = "whsec_0123456789abcdef";
 pub const FORMER_WEBHOOK_SECRET: &str = "whsec_fedcba9876543210";
 pub const STRIPE_KEY: &str = "sk_test_0123456789abcdef";
+const SECRET_KEY: &str = "a key for tests";
 
 /// A setting for tests in which many callers at once keep Stripe busy, who is not to be found slow.
 pub const PATIENT: (&str, &str) = ("STRIPE_TIMEOUT_SECONDS", "10");
@@ -71,6 +73,7 @@ impl Shop {
 
     /// An empty shop with some settings of its own.
     pub async fn open_with(settings: &[(&str, &str)]) -> Shop {
+        logs::watch();
         let database = database::Database::create().await;
         let db = database.connect().await;
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
@@ -126,7 +129,7 @@ impl Shop {
             config.stripe_timeout,
         )
         .expect("a client");
-        let key = Secret::new("a key for tests");
+        let key = Secret::new(SECRET_KEY);
         let app = App::new(db.clone(), to_stripe, key, config).expect("an app");
         let (stripe_api, pages, router) = (stripe.api(), stripe.pages(), app.clone());
         let router = server::router(router, Some(pages));

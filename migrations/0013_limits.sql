@@ -1,0 +1,17 @@
+-- How much each client asked for lately. A client is a keyed hash of its address, and forgotten after a day.
+
+create table client_actions (
+    client bytea not null,
+    action text not null,
+    -- The beginning of the hour that is counted.
+    began_at timestamptz not null,
+    count    bigint not null,
+    primary key (client, action, began_at)
+);
+create index client_actions_by_began_at on client_actions (began_at);
+
+-- Whose hold it is. Null: nobody's whom we count.
+alter table checkouts add column client bytea;
+create index checkouts_held_by_client on checkouts (client)
+    where client is not null and state in ('asking', 'open', 'unknown');
+create index checkouts_with_client on checkouts (updated_at) where client is not null;

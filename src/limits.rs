@@ -1,0 +1,197 @@
+//! How much one client may ask for. Counted in PostgreSQL, because the shop may run as many processes.
+//!
+//! A client is an address, kept as a keyed hash, for a day. Addresses of no public network are not counted: behind such
+//! a one stands a proxy that `TRUSTED_PROXIES` does not name, and one limit for all shoppers together would close the
+//! shop.
+
+use std::net::{IpAddr, Ipv6Addr};
+use std::time::Duration;
+
+use axum::http::HeaderMap;
+use sqlx::PgConnection;
+
+use crate::app::App;
+use crate::error::{Error, Result};
+
+/// What is counted, by the hour.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    Checkout,
+    Commission,
+}
+
+impl Action {
+    fn as_str(self) -> &'static str {
+        match self {
+            Action::Checkout => "checkout",
+            Action::Commission => "commission",
+        }
+    }
+}
+
+/// Whoever asks, as they are counted. None: they are not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Client(Option<Vec<u8>>);
+
+impl Client {
+    /// The client of a request that came from this peer.
+    pub fn of(app: &App, peer: IpAddr, headers: &HeaderMap) -> Client {
+        let address = app.config.client_address(peer, headers);
+        let hash = || app.signer.derive("client", &place(address))[..16].to_vec();
+        Client(is_public(address).then(hash))
+    }
+
+    /// What stands for it in a row.
+    pub fn hash(&self) -> Option<&[u8]> {
+        self.0.as_deref()
+    }
+
+    /// Lets a client do something once more this hour.
+    ///
+    /// # Errors
+    /// 429 with the time until the next hour begins.
+    pub async fn admit(&self, app: &App, action: Action) -> Result<()> {
+        let Some(hash) = self.hash() else {
+            return Ok(());
+        };
+        let limits = &app.config.limits;
+        let most = match action {
+            Action::Checkout => limits.checkouts_per_hour,
+            Action::Commission => limits.commissions_per_hour,
+        };
+        let (count, wait): (i64, f64) = sqlx::query_as(
+            "insert into client_actions (client, action, began_at, count)
+             values ($1, $2, date_trunc('hour', now()), 1)
+             on conflict (client, action, began_at) do update
+             set count = client_actions.count + 1
+             returning count, extract(epoch from began_at + interval '1 hour' - now())::float8",
+        )
+        .bind(hash)
+        .bind(action.as_str())
+        .fetch_one(&app.db)
+        .await?;
+        if count <= i64::from(most) {
+            return Ok(());
+        }
+        let wait = Duration::from_secs_f64(wait.ceil().max(1.0));
+        tracing::warn!(action = action.as_str(), count, "a client asks too often");
+        Err(Error::TooMany(
+            None,
+            wait,
+            format!(
+                "That was asked for too often from here. Please try again in {}.",
+                in_words(wait)
+            ),
+        ))
+    }
+
+    /// Lets this client's checkouts follow one another until the transaction ends, so that each counts what the ones
+    /// before it hold. Taken before every other lock but the key's.
+    pub async fn queue_up(&self, conn: &mut PgConnection) -> Result<()> {
+        if let Some(hash) = self.hash() {
+            sqlx::query(
+                "select pg_advisory_xact_lock(hashtextextended('client ' || encode($1, 'hex'), 0))",
+            )
+            .bind(hash)
+            .execute(conn)
+            .await?;
+        }
+        Ok(())
+    }
+}
+
+/// Forgets what no limit looks at any more. Safe to repeat.
+pub async fn sweep(conn: &mut PgConnection) -> Result<()> {
+    sqlx::query("delete from client_actions where began_at < now() - interval '1 day'")
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// `40 seconds`, or `12 minutes`.
+pub fn in_words(time: Duration) -> String {
+    match time.as_secs() {
+        seconds @ ..=90 => format!("{seconds} seconds"),
+        seconds => format!("{} minutes", seconds.div_ceil(60)),
+    }
+}
+
+/// The address as it is counted: of IPv6, whoever has one address has the 64 bits beside it, too.
+pub fn place(address: IpAddr) -> String {
+    match address.to_canonical() {
+        IpAddr::V4(address) => address.to_string(),
+        IpAddr::V6(address) => {
+            let network = address.to_bits() >> 64 << 64;
+            format!("{}/64", Ipv6Addr::from_bits(network))
+        }
+    }
+}
+
+/// Whether it may be one visitor's. Shared space (100.64.0.0/10) is between carriers, where proxies live as well.
+///
+/// Source: <https://www.rfc-editor.org/rfc/rfc6890#section-2.2>
+fn is_public(address: IpAddr) -> bool {
+    match address.to_canonical() {
+        IpAddr::V4(address) => {
+            let [first, second, ..] = address.octets();
+            let is_shared = first == 100 && second & 0xc0 == 64;
+            !(address.is_private()
+                || address.is_loopback()
+                || address.is_link_local()
+                || address.is_unspecified()
+                || is_shared)
+        }
+        IpAddr::V6(address) => {
+            !(address.is_loopback()
+                || address.is_unspecified()
+                || address.is_unique_local()
+                || address.is_unicast_link_local())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(text: &str) -> IpAddr {
+        text.parse().expect("an address")
+    }
+
+    #[test]
+    fn an_ipv6_network_is_one_place() {
+        let place = |text: &str| place(address(text));
+        assert_eq!(place("203.0.113.7"), "203.0.113.7");
+        assert_eq!(place("::ffff:203.0.113.7"), "203.0.113.7");
+        assert_eq!(place("2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::/64");
+        assert_eq!(place("2001:db8:1:2::1"), place("2001:db8:1:2:ffff::1"));
+    }
+
+    #[test]
+    fn what_stands_before_us_is_no_visitor() {
+        for one in [
+            "127.0.0.1",
+            "::1",
+            "10.1.2.3",
+            "172.17.0.1",
+            "192.168.1.1",
+            "169.254.1.1",
+            "100.64.0.1",
+            "::ffff:10.0.0.1",
+            "fd00::1",
+            "fe80::1",
+            "0.0.0.0",
+        ] {
+            assert!(!is_public(address(one)), "{one}");
+        }
+        for one in [
+            "203.0.113.7",
+            "8.8.8.8",
+            "100.128.0.1",
+            "172.32.0.1",
+            "2001:db8::1",
+        ] {
+            assert!(is_public(address(one)), "{one}");
+        }
+    }
+}

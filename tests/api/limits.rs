@@ -1,0 +1,204 @@
+//! What one client may ask for: nobody empties the shelves without paying, and the others shop on.
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::support::{Answer, Client, PATIENT, Shop, at_once, card, session_of};
+
+const BOT: &str = "203.0.113.7";
+
+async fn check_out(from: &Client, address: &str, lines: &[(&str, i32)]) -> Answer {
+    from.check_out_with(lines, &[("x-forwarded-for", address)])
+        .await
+}
+
+/// A shop with so many one-of-a-kind pieces, and their ids.
+async fn stocked(settings: &[(&str, &str)], pieces: usize) -> (Shop, Vec<String>) {
+    let shop = Shop::open_with(settings).await;
+    let mut ids = Vec::new();
+    for number in 0..pieces {
+        ids.push(shop.stocks(&format!("Piece {number}"), 1).await);
+    }
+    (shop, ids)
+}
+
+async fn held(shop: &Shop) -> i64 {
+    sqlx::query_scalar("select coalesce(sum(reserved), 0) from products")
+        .fetch_one(&shop.db)
+        .await
+        .expect("the holds")
+}
+
+/// Forty pieces, and a bot that checks each out at the same moment, without cookies. Returns how many it holds.
+async fn attack(settings: &[(&str, &str)]) -> (Shop, i64) {
+    let (shop, ids) = stocked(settings, 40).await;
+    let client = shop.client.clone();
+    let answers = at_once(ids.into_iter().map(|id| {
+        let client = client.clone();
+        async move { check_out(&client, BOT, &[(&id, 1)]).await }
+    }))
+    .await;
+    for answer in answers.iter().filter(|answer| answer.status != 200) {
+        assert_eq!(answer.status, 429, "{}", answer.text);
+        assert_eq!(answer.json["code"], "too_many_requests");
+        assert!(
+            answer.json["message"]
+                .as_str()
+                .is_some_and(|text| text.contains("not paid"))
+        );
+        let wait: u64 = answer.header("retry-after").parse().expect("seconds");
+        assert!((1..=3600).contains(&wait), "{wait}");
+    }
+    let held = held(&shop).await;
+    let let_in = answers.iter().filter(|answer| answer.status == 200).count();
+    assert_eq!(held, let_in as i64);
+    shop.audit().await;
+    (shop, held)
+}
+
+#[tokio::test]
+async fn a_bot_does_not_empty_the_shelves() {
+    let without = [
+        PATIENT,
+        ("LIMIT_HELD_PIECES", "1000000"),
+        ("LIMIT_CHECKOUTS_PER_HOUR", "1000000"),
+    ];
+    let (_, before) = attack(&without).await;
+    let (shop, after) = attack(&[PATIENT]).await;
+    assert_eq!((before, after), (40, 10));
+    // Others buy what is left, from another address and from another network of IPv6.
+    let left: String = sqlx::query_scalar("select id from products where reserved = 0 limit 1")
+        .fetch_one(&shop.db)
+        .await
+        .expect("a piece");
+    let answer = check_out(&shop.shopper(), "203.0.113.8", &[(&left, 1)]).await;
+    assert_eq!(answer.status, 200, "{}", answer.text);
+}
+
+#[tokio::test]
+async fn paying_or_going_back_frees_the_way() {
+    let (shop, ids) = stocked(&[("LIMIT_HELD_PIECES", "2")], 4).await;
+    let shopper = shop.shopper();
+    let cart = [(ids[0].as_str(), 1), (ids[1].as_str(), 1)];
+    // Checking out again takes the place of one's own hold, as often as one likes.
+    for _ in 0..3 {
+        let answer = check_out(&shopper, BOT, &cart).await;
+        assert_eq!(answer.status, 200, "{}", answer.text);
+    }
+    let other = shop.shopper();
+    let answer = check_out(&other, BOT, &[(&ids[2], 1)]).await;
+    assert_eq!(answer.status, 429, "{}", answer.text);
+    // What was refused left nothing behind.
+    assert_eq!(held(&shop).await, 2);
+    let paid = check_out(&shopper, BOT, &cart).await;
+    shop.stripe
+        .pay(&session_of(&paid), card())
+        .await
+        .expect("a payment");
+    shop.deliver().await;
+    let answer = check_out(&other, BOT, &[(&ids[2], 1)]).await;
+    assert_eq!(answer.status, 200, "{}", answer.text);
+    shop.audit().await;
+}
+
+#[tokio::test]
+async fn a_cart_that_is_too_large_is_told_so_at_once() {
+    let (shop, ids) = stocked(&[("LIMIT_HELD_PIECES", "2")], 3).await;
+    let cart: Vec<(&str, i32)> = ids.iter().map(|id| (id.as_str(), 1)).collect();
+    let answer = check_out(&shop.shopper(), BOT, &cart).await;
+    assert_eq!(answer.status, 400, "{}", answer.text);
+    assert_eq!(answer.json["code"], "too_many_pieces");
+    assert_eq!(held(&shop).await, 0);
+    assert_eq!(shop.statuses().await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_network_of_ipv6_is_one_client_and_a_private_address_is_none() {
+    let (shop, ids) = stocked(&[("LIMIT_HELD_PIECES", "1")], 5).await;
+    for (at, address, status) in [
+        (0, "2001:db8:1:2::1", 200),
+        (1, "2001:db8:1:2:ffff::9", 429),
+        (1, "2001:db8:1:3::1", 200),
+        // A proxy that TRUSTED_PROXIES does not name stands for many.
+        (2, "10.0.0.9", 200),
+        (3, "10.0.0.9", 200),
+    ] {
+        let answer = check_out(&shop.shopper(), address, &[(&ids[at], 1)]).await;
+        assert_eq!(answer.status, status, "{address}: {}", answer.text);
+    }
+    // Whom we do not trust speaks for themselves alone: the peer is this machine, and not counted.
+    let (shop, ids) = stocked(
+        &[("LIMIT_HELD_PIECES", "1"), ("TRUSTED_PROXIES", "192.0.2.1")],
+        2,
+    )
+    .await;
+    for id in &ids {
+        let answer = check_out(&shop.shopper(), BOT, &[(id, 1)]).await;
+        assert_eq!(answer.status, 200, "{}", answer.text);
+    }
+}
+
+/// Of an hour's three and one, whatever the clock says: of seven in a row some are refused, and the first three are not.
+fn assert_counted(statuses: &[u16], let_in: u16) {
+    assert_eq!(&statuses[..3], &[let_in; 3], "{statuses:?}");
+    assert!(statuses.contains(&429), "{statuses:?}");
+}
+
+#[tokio::test]
+async fn checkouts_and_commissions_are_counted_by_the_hour() {
+    let settings = [
+        ("LIMIT_CHECKOUTS_PER_HOUR", "3"),
+        ("LIMIT_COMMISSIONS_PER_HOUR", "3"),
+    ];
+    let shop = Shop::open_with(&settings).await;
+    let mut statuses = Vec::new();
+    for _ in 0..7 {
+        let answer = check_out(&shop.client, BOT, &[("none", 1)]).await;
+        if answer.status == 429 {
+            assert!(!answer.header("retry-after").is_empty());
+        }
+        statuses.push(answer.status);
+    }
+    assert_counted(&statuses, 400);
+
+    let request =
+        json!({"name": "Ann", "email": "a@b.example", "description": "A case with a raven."});
+    let mut statuses = Vec::new();
+    for _ in 0..7 {
+        let headers = [
+            ("x-forwarded-for", BOT),
+            ("content-type", "application/json"),
+        ];
+        let body = Some(request.to_string());
+        let answer = shop
+            .client
+            .send(Method::POST, "/api/custom-orders/", &headers, body)
+            .await;
+        statuses.push(answer.status);
+    }
+    assert_counted(&statuses, 201);
+    // The letters of those that were refused were not written.
+    let taken = statuses.iter().filter(|status| **status == 201).count();
+    assert_eq!(shop.letters_of("request_received").await, taken as i64);
+
+    // An address is a hash, and forgotten after a day.
+    let kept: Vec<(Vec<u8>, Value)> =
+        sqlx::query_as("select client, to_jsonb(client_actions) from client_actions")
+            .fetch_all(&shop.db)
+            .await
+            .expect("the counts");
+    assert!(
+        kept.iter()
+            .all(|(hash, row)| hash.len() == 16 && !row.to_string().contains(BOT))
+    );
+    sqlx::query("update client_actions set began_at = began_at - interval '25 hours'")
+        .execute(&shop.db)
+        .await
+        .expect("a day");
+    shop.sweep_all().await;
+    let left: i64 = sqlx::query_scalar("select count(*) from client_actions")
+        .fetch_one(&shop.db)
+        .await
+        .expect("the counts");
+    assert_eq!(left, 0);
+}
