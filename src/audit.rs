@@ -1,9 +1,11 @@
-//! The audit log: who changed what at the desk or by a command, when, and how it was before. A change and its entry are
+//! The audit log: who changed what at the desk, by the API or by a command, when, and how it was before. A change and its entry are
 //! one transaction.
 
 use chrono::{DateTime, Utc};
+use serde::Serialize;
 use serde_json::Value;
 use sqlx::PgConnection;
+use utoipa::ToSchema;
 
 use crate::error::Result;
 use crate::ids::UserId;
@@ -11,7 +13,7 @@ use crate::ids::UserId;
 /// Who makes a change, as the log and the timelines name them.
 #[derive(Clone, Debug)]
 pub struct Actor {
-    /// `user:ann@example.com`, or `console` for whoever runs a command.
+    /// `user:ann@example.com`, `token:laptop`, or `console` for whoever runs a command.
     pub name: String,
     user: Option<UserId>,
     request_id: Option<String>,
@@ -24,6 +26,15 @@ impl Actor {
             name: "console".to_owned(),
             user: None,
             request_id: None,
+        }
+    }
+
+    /// A program, in one of its requests: `token:NAME`.
+    pub fn token(name: &str, request_id: Option<String>) -> Actor {
+        Actor {
+            name: format!("token:{name}"),
+            user: None,
+            request_id,
         }
     }
 
@@ -94,24 +105,29 @@ fn without_secrets(mut facts: Value) -> Option<Value> {
 }
 
 /// What was written down.
-#[derive(Debug, sqlx::FromRow)]
+#[derive(Debug, Serialize, sqlx::FromRow, ToSchema)]
 pub struct Entry {
     pub id: i64,
     pub made_at: DateTime<Utc>,
+    /// `user:ann@example.com`, `token:laptop` or `console`.
     pub actor: String,
+    /// As `order.ship`.
     pub action: String,
+    /// As `order:SB-1042`.
     pub object: String,
     pub before: Option<Value>,
     pub after: Option<Value>,
     pub request_id: Option<String>,
 }
 
-/// Entries older than the one named `before`, newest first. A search finds a part of actor, action or object.
+/// Entries older than the one named `before`, newest first, so many after the first `offset`. A search finds a part of
+/// actor, action or object.
 pub async fn list(
     conn: &mut PgConnection,
     search: Option<&str>,
     before: Option<i64>,
     limit: i64,
+    offset: i64,
 ) -> Result<Vec<Entry>> {
     let entries = sqlx::query_as(
         "select id, made_at, actor, action, object, before, after, request_id
@@ -120,14 +136,36 @@ pub async fn list(
            and ($2::text is null
                 or strpos(lower(actor || ' ' || action || ' ' || object), lower($2)) > 0)
          order by id desc
-         limit $3",
+         limit $3
+         offset $4",
     )
     .bind(before)
     .bind(search)
     .bind(limit)
+    .bind(offset)
     .fetch_all(conn)
     .await?;
     Ok(entries)
+}
+
+/// How many entries [`list`] finds in all.
+pub async fn count(
+    conn: &mut PgConnection,
+    search: Option<&str>,
+    before: Option<i64>,
+) -> Result<i64> {
+    let count = sqlx::query_scalar(
+        "select count(*)
+         from audit_log
+         where ($1::bigint is null or id < $1)
+           and ($2::text is null
+                or strpos(lower(actor || ' ' || action || ' ' || object), lower($2)) > 0)",
+    )
+    .bind(before)
+    .bind(search)
+    .fetch_one(conn)
+    .await?;
+    Ok(count)
 }
 
 #[cfg(test)]

@@ -73,7 +73,8 @@ enum Token {
     Create {
         #[arg(long)]
         name: String,
-        /// catalogue, stock, orders:read, orders:write or custom_orders; repeat for several
+        /// catalogue, stock, orders:read, orders:write, custom_orders, refunds, users, tokens, audit or machine; repeat
+        /// for several
         #[arg(long = "scope", required = true, value_parser = parse_scope)]
         scopes: Vec<Scope>,
     },
@@ -399,7 +400,8 @@ async fn token(command: Token, config: Config) -> anyhow::Result<()> {
     let mut shown = None;
     match command {
         Token::Create { name, scopes } => {
-            shown = Some(auth::create_token(&mut tx, &actor, &name, &scopes).await?);
+            let (_, token) = auth::create_token(&mut tx, &actor, &name, &scopes).await?;
+            shown = Some(token);
         }
         Token::List => {
             for token in auth::list_tokens(&mut tx).await? {

@@ -1,7 +1,9 @@
 //! How the shop itself is: its database, its migrations, its workers.
 
 use chrono::{DateTime, Utc};
+use serde::Serialize;
 use sqlx::PgConnection;
+use utoipa::ToSchema;
 
 use crate::db;
 use crate::error::Result;
@@ -10,7 +12,7 @@ use crate::error::Result;
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// How the shop is.
-#[derive(Debug)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct Health {
     /// PostgreSQL's version.
     pub database: String,
@@ -22,7 +24,7 @@ pub struct Health {
 }
 
 /// A worker, and when it was heard of last.
-#[derive(Debug, sqlx::FromRow)]
+#[derive(Debug, Serialize, sqlx::FromRow, ToSchema)]
 pub struct Heartbeat {
     pub seen_at: DateTime<Utc>,
     /// Within the last half minute.

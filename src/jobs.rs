@@ -152,26 +152,54 @@ macro_rules! queued {
     };
 }
 
-/// Jobs of the queue, those that failed first, then the longest waiting. `failed` leaves out the others.
+macro_rules! wanted {
+    () => {
+        "where (not $1 or last_error is not null)
+           and ($2::text is null
+                or strpos(lower(concat_ws(' ', payload, replace(payload::text, '_', ' '), last_error)), lower($2)) > 0) "
+    };
+}
+
+/// Jobs of the queue, those that failed first, then the longest waiting. `failed` leaves out the others. A search finds
+/// a part of what a job does (`send letter`), of what it does that to, or of its last error.
 pub async fn list(
     conn: &mut PgConnection,
     failed: bool,
+    search: Option<&str>,
     limit: i64,
     offset: i64,
 ) -> Result<Vec<QueuedJob>> {
     let jobs = sqlx::query_as(concat!(
         queued!(),
-        "where not $1 or last_error is not null
-         order by last_error is null, run_at, id
-         limit $2
-         offset $3"
+        wanted!(),
+        "order by last_error is null, run_at, id
+         limit $3
+         offset $4"
     ))
     .bind(failed)
+    .bind(search)
     .bind(limit)
     .bind(offset)
     .fetch_all(conn)
     .await?;
     Ok(jobs)
+}
+
+/// How many jobs [`list`] finds in all.
+pub async fn count_found(
+    conn: &mut PgConnection,
+    failed: bool,
+    search: Option<&str>,
+) -> Result<i64> {
+    let count = sqlx::query_scalar(concat!(
+        "select count(*) from graphile_worker._private_jobs ",
+        wanted!()
+    ))
+    .bind(failed)
+    .bind(search)
+    .fetch_one(conn)
+    .await?;
+    Ok(count)
 }
 
 /// How many jobs wait, or are being done.
@@ -182,7 +210,11 @@ pub async fn count(conn: &mut PgConnection) -> Result<i64> {
     Ok(count)
 }
 
-async fn find(conn: &mut PgConnection, id: i64) -> Result<QueuedJob> {
+/// One job of the queue.
+///
+/// # Errors
+/// 404 for one that is not there any more.
+pub async fn find(conn: &mut PgConnection, id: i64) -> Result<QueuedJob> {
     let job = sqlx::query_as(concat!(queued!(), "where id = $1"))
         .bind(id)
         .fetch_optional(conn)

@@ -7,17 +7,19 @@ use anyhow::Context;
 use axum::extract::State;
 use axum::http::StatusCode;
 use serde::Serialize;
+use serde_json::json;
 use sqlx::PgConnection;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::app::App;
+use crate::audit::{self, Actor};
 use crate::auth::{Admin, Scope};
 use crate::config::Config;
 use crate::email::{
     self, About, Addressed, Filter, House, Letter, LetterRow, Picture, PictureRef, Pictures, SHOP,
-    samples,
+    Subjects, samples,
 };
 use crate::error::{Error, ErrorBody, Fault, Result};
 use crate::extract::{Json, Path, Query};
@@ -29,6 +31,7 @@ pub fn router() -> OpenApiRouter<App> {
         .routes(routes!(list))
         .routes(routes!(find))
         .routes(routes!(resend))
+        .routes(routes!(preview_quote))
 }
 
 /// Sends a queued letter; the shopkeeper is told of one that cannot be delivered. Safe to repeat.
@@ -168,6 +171,7 @@ pub struct LetterView {
         ("kind" = Option<String>, Query, description = "As `order_confirmation`"),
         ("order" = Option<String>, Query, description = "Only letters about this order: its id, or its number as SB-1042"),
         ("recipient" = Option<String>, Query, description = "A part of the address"),
+        ("search" = Option<String>, Query, description = "A part of the address, or of the subject"),
         ("page" = Option<i64>, Query, description = "From 1"),
         ("page_size" = Option<i64>, Query, description = "1 to 100, 24 unless given"),
     ),
@@ -192,6 +196,7 @@ async fn list(State(app): State<App>, admin: Admin, query: Query) -> Result<Json
     };
     let (state, kind) = (text("state"), text("kind"));
     let (order, recipient) = (text("order"), text("recipient"));
+    let search = query.search(&mut faults);
     if let Some(state) = &state
         && !["queued", "sending", "sent", "failed"].contains(&state.as_str())
     {
@@ -214,6 +219,7 @@ async fn list(State(app): State<App>, admin: Admin, query: Query) -> Result<Json
         kind,
         order,
         recipient,
+        search: search.map(|word| subjects(&app, word)),
         shop: app.config.shop_email.clone(),
         limit: page.size,
         offset: page.offset(),
@@ -225,6 +231,12 @@ async fn list(State(app): State<App>, admin: Admin, query: Query) -> Result<Json
         page_size: page.size,
         results: letters,
     }))
+}
+
+/// What a search for this word looks for.
+pub fn subjects(app: &App, word: String) -> (String, Subjects) {
+    let subjects = Subjects::with(&word, app.mailer.house());
+    (word, subjects)
 }
 
 /// One page of letters, newest first, and how many there are in all.
@@ -310,6 +322,62 @@ pub async fn view(app: &App, id: LetterId) -> Result<LetterView> {
     })
 }
 
+/// The letter of the draft of a quote, as the customer would get it.
+#[derive(Serialize, ToSchema)]
+struct QuoteLetter {
+    subject: String,
+    /// With its pictures in it. Its button leads nowhere yet.
+    html: String,
+}
+
+/// What the customer would read if the draft of the request's quote were approved now.
+#[utoipa::path(
+    operation_id = "preview_quote_letter",
+    get,
+    path = "/api/admin/custom-orders/{id}/letter",
+    tag = "custom orders",
+    security(("bearer" = [])),
+    params(("id" = String, Path, description = "The id, or the number as CO-1042")),
+    responses(
+        (status = 200, body = QuoteLetter),
+        (status = 401, body = ErrorBody),
+        (status = 403, body = ErrorBody),
+        (status = 404, body = ErrorBody, description = "No such request, or no draft of a quote"),
+    )
+)]
+async fn preview_quote(
+    State(app): State<App>,
+    admin: Admin,
+    Path(id): Path<String>,
+) -> Result<Json<QuoteLetter>> {
+    admin.may(Scope::CustomOrders)?;
+    let mut conn = app.db.acquire().await?;
+    let id = custom_orders::resolve(&mut conn, &id).await?;
+    let letter = custom_orders::preview(&mut conn, &app, id).await?;
+    drop(conn);
+    let (subject, html) = draw(&app, &letter.ok_or(Error::NotFound("Letter"))?).await?;
+    Ok(Json(QuoteLetter { subject, html }))
+}
+
+/// Sends a letter again that was sent or given up, and writes it into the audit log.
+///
+/// # Errors
+/// 404; 409 while it is on its way.
+pub async fn send_again(conn: &mut PgConnection, actor: &Actor, id: LetterId) -> Result<()> {
+    let before = email::find(conn, id).await?;
+    let before = before.ok_or(Error::NotFound("Letter"))?.row;
+    email::resend(conn, id).await?;
+    audit::record(
+        conn,
+        actor,
+        "letter.resend",
+        &format!("letter:{id}"),
+        json!({"kind": before.kind, "state": before.state}),
+        json!({"kind": before.kind, "state": "queued"}),
+    )
+    .await
+}
+
 /// Sends a letter again that was sent or given up. It goes under a new Message-ID, because mail programs show a letter
 /// once whose Message-ID they know.
 #[utoipa::path(
@@ -334,7 +402,7 @@ async fn resend(
 ) -> Result<(StatusCode, Json<LetterView>)> {
     admin.may(Scope::OrdersWrite)?;
     let mut tx = app.db.begin().await?;
-    email::resend(&mut tx, id).await?;
+    send_again(&mut tx, &admin.actor, id).await?;
     tx.commit().await?;
     Ok((StatusCode::ACCEPTED, Json(view(&app, id).await?)))
 }

@@ -7,6 +7,8 @@
 //! - [`server`]: the routers joined, middleware, listening, stopping gracefully
 //! - [`admin`]: the shopkeeper's desk: its pages
 //! - [`worker`]: every background job and what it does, on one screen; the clock's jobs
+//! - [`today`]: what needs a hand, and how the shop does
+//! - [`machine`]: the machine room for programs: events, jobs, holds, audit log
 //! - [`parcels`]: shipping what was bought or made, by the order's door
 //! - [`health`]: how the shop itself is: database, migrations, workers
 //! - [`letters`]: letters as the shopkeeper sees them; sending one, and telling of those that did not arrive
@@ -50,6 +52,7 @@ pub mod ids;
 pub mod jobs;
 pub mod letters;
 pub mod limits;
+pub mod machine;
 pub mod media;
 pub mod money;
 pub mod orders;
@@ -61,4 +64,5 @@ pub mod server;
 pub mod settings;
 pub mod shop;
 pub mod stripe;
+pub mod today;
 pub mod worker;

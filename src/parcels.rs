@@ -1,23 +1,30 @@
 //! Parcels, by the order's door: shipping what was bought or made. A commission's order ships and completes its
 //! request along with it.
 
+use std::collections::HashSet;
+
 use axum::extract::State;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 use sqlx::PgConnection;
+use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::app::App;
+use crate::audit::Actor;
 use crate::auth::{Admin, Scope};
 use crate::custom_orders;
 use crate::email::{self, About, Letter};
-use crate::error::{Error, ErrorBody, Result};
+use crate::error::{Error, ErrorBody, Fault, Result};
 use crate::extract::{Json, Path};
 use crate::ids::OrderId;
-use crate::orders::{self, NewParcel, Order, OrderView};
+use crate::orders::{self, Change, NewParcel, Order, OrderView};
 
 pub fn router() -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .routes(routes!(ship_order))
+        .routes(routes!(ship_orders))
         .routes(routes!(deliver_order))
 }
 
@@ -47,12 +54,175 @@ async fn ship_order(
     Json(parcel): Json<NewParcel>,
 ) -> Result<Json<OrderView>> {
     admin.may(Scope::OrdersWrite)?;
-    let mut tx = app.db.begin().await?;
-    let id = orders::resolve(&mut tx, &id).await?;
-    ship(&mut tx, &app, id, &parcel, &admin.actor).await?;
-    let view = orders::view(&mut tx, id).await?;
-    tx.commit().await?;
-    Ok(Json(view))
+    Ok(Json(ship_one(&app, admin.actor, &id, &parcel).await?))
+}
+
+/// Ships the order that an id or a number names, in a transaction of its own, and writes it into the audit log.
+///
+/// # Errors
+/// As [`ship`].
+pub async fn ship_one(app: &App, actor: Actor, id: &str, parcel: &NewParcel) -> Result<OrderView> {
+    let mut change = Change::begin(&app.db, actor, id).await?;
+    let id = change.before.id;
+    ship(&mut change.tx, app, id, parcel, &change.actor.name).await?;
+    let more = json!({
+        "carrier": parcel.carrier,
+        "tracking_number": parcel.tracking_number,
+        "photographs": parcel.pictures.len(),
+    });
+    change.end("order.ship", more).await
+}
+
+/// The most orders that are shipped at once.
+pub const MOST: usize = 50;
+
+/// Ships several orders, each a change of its own: what is wrong with one keeps no other back. Returns what came of each,
+/// in their order.
+///
+/// # Errors
+/// Only what ends it in the middle, such as the database's.
+pub async fn ship_many(
+    app: &App,
+    actor: &Actor,
+    parcels: Vec<(String, NewParcel)>,
+) -> Result<Vec<Result<OrderView>>> {
+    let mut outcomes = Vec::with_capacity(parcels.len());
+    for (order, parcel) in parcels {
+        let outcome = ship_one(app, actor.clone(), &order, &parcel).await;
+        match outcome {
+            Err(error) if error.status().is_server_error() => return Err(error),
+            outcome => outcomes.push(outcome),
+        }
+    }
+    Ok(outcomes)
+}
+
+/// Parcels of several orders.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct ManyParcels {
+    /// 1 to 50, each of another order.
+    parcels: Vec<ParcelOf>,
+}
+
+/// The parcel of an order.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct ParcelOf {
+    /// The id, or the number as SB-1042.
+    order: String,
+    /// As where a single order is shipped, and so are the others.
+    carrier: String,
+    tracking_number: Option<String>,
+    tracking_url: Option<String>,
+    #[serde(default)]
+    pictures: Vec<String>,
+}
+
+#[derive(Serialize, ToSchema)]
+struct ManyShipped {
+    /// How many were shipped.
+    shipped: usize,
+    /// What came of each, in their order.
+    results: Vec<Shipped>,
+}
+
+#[derive(Serialize, ToSchema)]
+struct Shipped {
+    /// As it was named.
+    order: String,
+    is_shipped: bool,
+    /// Why not: as the code and the sentence of a failure.
+    code: Option<String>,
+    error: Option<String>,
+    /// One entry per faulty field of the parcel.
+    details: Vec<Fault>,
+}
+
+/// Ships several paid orders and tells the customers. Each is a change of its own: what is wrong with one keeps no other
+/// back, and is told in its place. Safe to repeat: what is shipped already is told so.
+#[utoipa::path(
+    post,
+    path = "/api/admin/orders/ship",
+    tag = "orders",
+    security(("bearer" = [])),
+    request_body = ManyParcels,
+    responses(
+        (status = 200, body = ManyShipped),
+        (status = 400, body = ErrorBody),
+        (status = 401, body = ErrorBody),
+        (status = 403, body = ErrorBody),
+        (status = 413, body = ErrorBody),
+        (status = 415, body = ErrorBody),
+    )
+)]
+async fn ship_orders(
+    State(app): State<App>,
+    admin: Admin,
+    Json(many): Json<ManyParcels>,
+) -> Result<Json<ManyShipped>> {
+    admin.may(Scope::OrdersWrite)?;
+    if many.parcels.is_empty() || many.parcels.len() > MOST {
+        let message = format!("must have 1 to {MOST} entries");
+        return Err(Error::invalid("parcels", message));
+    }
+    let mut named = HashSet::new();
+    let faults: Vec<Fault> = many
+        .parcels
+        .iter()
+        .enumerate()
+        .filter(|(_, parcel)| !named.insert(&parcel.order))
+        .map(|(at, _)| Fault::new(format!("parcels[{at}].order"), "is named twice"))
+        .collect();
+    if !faults.is_empty() {
+        return Err(Error::Invalid(faults));
+    }
+    let parcels: Vec<(String, NewParcel)> = many
+        .parcels
+        .into_iter()
+        .map(|one| {
+            let parcel = NewParcel {
+                carrier: one.carrier,
+                tracking_number: one.tracking_number,
+                tracking_url: one.tracking_url,
+                pictures: one.pictures,
+            };
+            (one.order, parcel)
+        })
+        .collect();
+    let names: Vec<String> = parcels.iter().map(|(order, _)| order.clone()).collect();
+    let outcomes = ship_many(&app, &admin.actor, parcels).await?;
+    let results: Vec<Shipped> = names
+        .into_iter()
+        .zip(outcomes)
+        .map(|(order, outcome)| match outcome {
+            Ok(_) => Shipped {
+                order,
+                is_shipped: true,
+                code: None,
+                error: None,
+                details: Vec::new(),
+            },
+            Err(error) => {
+                let body = error.body();
+                let text = |name: &str| body[name].as_str().map(str::to_owned);
+                Shipped {
+                    order,
+                    is_shipped: false,
+                    code: text("code"),
+                    error: text("error"),
+                    details: match error {
+                        Error::Invalid(faults) => faults,
+                        _ => Vec::new(),
+                    },
+                }
+            }
+        })
+        .collect();
+    Ok(Json(ManyShipped {
+        shipped: results.iter().filter(|one| one.is_shipped).count(),
+        results,
+    }))
 }
 
 /// Ships a paid order and tells the customer; a commission's ships its request.
@@ -120,12 +290,18 @@ async fn deliver_order(
     Path(id): Path<String>,
 ) -> Result<Json<OrderView>> {
     admin.may(Scope::OrdersWrite)?;
-    let mut tx = app.db.begin().await?;
-    let id = orders::resolve(&mut tx, &id).await?;
-    deliver(&mut tx, id, &admin.actor).await?;
-    let view = orders::view(&mut tx, id).await?;
-    tx.commit().await?;
-    Ok(Json(view))
+    Ok(Json(deliver_one(&app, admin.actor, &id).await?))
+}
+
+/// Delivers the order that an id or a number names, in a transaction of its own, and writes it into the audit log. Safe
+/// to repeat.
+///
+/// # Errors
+/// As [`deliver`].
+pub async fn deliver_one(app: &App, actor: Actor, id: &str) -> Result<OrderView> {
+    let mut change = Change::begin(&app.db, actor, id).await?;
+    deliver(&mut change.tx, change.before.id, &change.actor.name).await?;
+    change.end("order.deliver", Value::Null).await
 }
 
 /// A shipped order has arrived; a commission's completes its request. Safe to repeat.

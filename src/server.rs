@@ -32,7 +32,8 @@ use crate::config::Config;
 use crate::error::{Error, ErrorBody, Result};
 use crate::extract::{BodyTime, Deadline, Json, Path};
 use crate::{
-    admin, custom_orders, db, letters, media, orders, parcels, payments, pictures, products,
+    admin, auth, custom_orders, db, letters, machine, media, orders, parcels, payments, pictures,
+    products, today,
 };
 
 /// The largest body of an ordinary request, in bytes.
@@ -55,7 +56,9 @@ impl utoipa::Modify for BearerToken {
     fn modify(&self, api: &mut utoipa::openapi::OpenApi) {
         let scheme = HttpBuilder::new()
             .scheme(HttpAuthScheme::Bearer)
-            .description(Some("A token of `spirit-beads token create`"))
+            .description(Some(
+                "A token of the desk, or of `spirit-beads token create`",
+            ))
             .build();
         api.components
             .get_or_insert_default()
@@ -98,6 +101,9 @@ pub fn router(app: App, pages: Option<Router>) -> Router {
         .merge(payments::router())
         .merge(letters::router())
         .merge(pictures::router())
+        .merge(today::router())
+        .merge(machine::router())
+        .merge(auth::router())
         .split_for_parts();
     describe_responses(&mut document);
 

@@ -80,7 +80,7 @@ pub async fn list(State(app): State<App>, desk: Desk, query: Query) -> Result<Re
     let before = query.get("before").and_then(|id| id.parse().ok());
     let wanted = (!search.is_empty()).then_some(search.as_str());
     let mut conn = app.db.acquire().await?;
-    let mut entries = audit::list(&mut conn, wanted, before, PAGE as i64 + 1).await?;
+    let mut entries = audit::list(&mut conn, wanted, before, PAGE as i64 + 1, 0).await?;
     let more = entries.len() > PAGE;
     entries.truncate(PAGE);
     let older = entries.last().filter(|_| more).map(|last| {

@@ -10,7 +10,7 @@ use super::desk::Desk;
 use super::form::Form;
 use super::sign_in::refused;
 use crate::app::App;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::extract::Path;
 use crate::products::keeping::{self, CountedCategory};
 
@@ -34,6 +34,7 @@ impl CategoriesPage<'_> {
             Some((id, form)) if *id == one.category.id => form.clone(),
             _ => Form::of(&[
                 ("name", &one.category.name),
+                ("slug", &one.category.slug),
                 ("description", &one.category.description),
             ]),
         }
@@ -65,11 +66,27 @@ async fn show(
     })
 }
 
+/// The API's fields of a form. An address that is left empty is made from the name, or stays as it is.
 fn read(form: &Form) -> Map<String, Value> {
     let description = form.get("description").replace("\r\n", "\n");
-    let fields = [("name", form.get("name")), ("description", description)];
-    let fields = fields.map(|(name, value)| (name.to_owned(), value.into()));
-    fields.into_iter().collect()
+    let fields = [
+        ("name", form.get("name")),
+        ("slug", form.get("slug")),
+        ("description", description),
+    ];
+    let fields = fields.into_iter();
+    fields
+        .filter(|(name, value)| *name != "slug" || !value.is_empty())
+        .map(|(name, value)| (name.to_owned(), value.into()))
+        .collect()
+}
+
+/// An address that another category has stands beside its field.
+fn slug_as_fault(error: Error) -> Error {
+    match error {
+        Error::Conflict("slug_taken", sentence) => Error::invalid("slug", sentence),
+        other => other,
+    }
 }
 
 /// `POST /admin/categories`
@@ -82,11 +99,14 @@ pub async fn create(State(app): State<App>, desk: Desk, form: Form) -> Result<Re
     };
     match made.await {
         Ok(made) => Ok(desk.go_on(HERE, &format!("The category {} is made.", made.name))),
-        Err(error) => show(&app, &desk, form.refused(error)?, None).await,
+        Err(error) => {
+            let form = form.refused(slug_as_fault(error))?;
+            show(&app, &desk, form, None).await
+        }
     }
 }
 
-/// `POST /admin/categories/{id}`: another name or description. Its address stays.
+/// `POST /admin/categories/{id}`: another name, address or description.
 pub async fn change(
     State(app): State<App>,
     desk: Desk,
@@ -102,15 +122,36 @@ pub async fn change(
     match changed.await {
         Ok(changed) => Ok(desk.go_on(HERE, &format!("The category {} is saved.", changed.name))),
         Err(error) => {
-            show(
-                &app,
-                &desk,
-                Form::default(),
-                Some((id, form.refused(error)?)),
-            )
-            .await
+            let form = form.refused(slug_as_fault(error))?;
+            show(&app, &desk, Form::default(), Some((id, form))).await
         }
     }
+}
+
+/// `POST /admin/categories/{id}/up`: one place up in the list.
+pub async fn move_up(State(app): State<App>, desk: Desk, Path(id): Path<i64>) -> Result<Response> {
+    step(&app, &desk, id, true).await
+}
+
+/// `POST /admin/categories/{id}/down`
+pub async fn move_down(
+    State(app): State<App>,
+    desk: Desk,
+    Path(id): Path<i64>,
+) -> Result<Response> {
+    step(&app, &desk, id, false).await
+}
+
+async fn step(app: &App, desk: &Desk, id: i64, up: bool) -> Result<Response> {
+    let mut tx = app.db.begin().await?;
+    let moved = keeping::move_category(&mut tx, &desk.actor()?, id, up).await?;
+    tx.commit().await?;
+    let said = format!(
+        "{} is moved {}.",
+        moved.name,
+        if up { "up" } else { "down" }
+    );
+    Ok(desk.go_on(&format!("{HERE}#c{id}"), &said))
 }
 
 /// `POST /admin/categories/{id}/delete`: its products stay.

@@ -11,10 +11,9 @@ use super::desk::Desk;
 use super::form::Form;
 use super::sign_in::judged;
 use crate::app::App;
-use crate::audit;
 use crate::custom_orders::{
-    self, CustomOrder, CustomOrderView, Filter, Moves, NewQuote, Quote, QuoteState, Status, Terms,
-    TimelineEntry,
+    self, Column, CustomOrder, CustomOrderView, Filter, Moves, NewQuote, Quote, QuoteState, Status,
+    Terms, TimelineEntry,
 };
 use crate::error::{Error, Fault, Result};
 use crate::extract::{Path, Query};
@@ -27,20 +26,8 @@ use crate::settings::{self, Settings};
 
 const PAGE: i64 = 30;
 
-/// How many cards a column of the board has.
-const COLUMN: i64 = 12;
-
 /// Where the list lies.
 const ROOT: &str = "/admin/commissions";
-
-/// The columns of the board: what is going on.
-const COLUMNS: [Status; 5] = [
-    Status::Pending,
-    Status::Approved,
-    Status::Paid,
-    Status::InProduction,
-    Status::Shipped,
-];
 
 /// The zones of a quote, with what people call them.
 const ZONES: [(Zone, &str, &str); 3] = [
@@ -69,12 +56,6 @@ struct Tab {
     name: &'static str,
     path: String,
     is_open: bool,
-}
-
-struct Column {
-    status: Status,
-    count: i64,
-    cards: Vec<CustomOrder>,
 }
 
 #[derive(Template)]
@@ -208,22 +189,7 @@ pub async fn list(State(app): State<App>, desk: Desk, query: Query) -> Result<Re
     let mut board = None;
     let (mut requests, mut count) = (Vec::new(), 0);
     if is_board {
-        let mut columns = Vec::new();
-        for status in COLUMNS {
-            let filter = Filter {
-                status: Some(status),
-                search: None,
-                limit: COLUMN,
-                offset: 0,
-            };
-            let (cards, count) = custom_orders::list(&mut conn, &filter).await?;
-            columns.push(Column {
-                status,
-                count,
-                cards,
-            });
-        }
-        board = Some(columns);
+        board = Some(custom_orders::columns(&mut conn).await?);
     } else {
         let filter = Filter {
             status: state,
@@ -325,24 +291,6 @@ fn zone_word(zone: Zone) -> &'static str {
     found.map_or("us", |(_, word, _)| word)
 }
 
-/// The facts that a change is about.
-fn facts(view: &CustomOrderView) -> Value {
-    let quotes: Vec<String> = view
-        .quotes
-        .iter()
-        .map(|quote| {
-            let total = quote.total().in_currency(&quote.currency);
-            format!("{total} {}", quote_state(&quote.state).0)
-        })
-        .collect();
-    json!({
-        "status": view.request.status,
-        "quotes": quotes,
-        "attention": view.request.attention,
-        "order": view.order.as_ref().map(|order| order.display_number()),
-    })
-}
-
 /// One change of a request in one transaction, with its entry in the audit log. The change returns what else is to be
 /// written down there. Answers by the request's page.
 async fn change(
@@ -353,21 +301,7 @@ async fn change(
     said: &str,
     change: impl AsyncFnOnce(&mut PgConnection, CustomOrderId, &str) -> Result<Value>,
 ) -> Result<Response> {
-    let actor = desk.actor()?;
-    let mut tx = app.db.begin().await?;
-    let id = custom_orders::resolve(&mut tx, id).await?;
-    let before = facts(&custom_orders::view(&mut tx, id).await?);
-    let more = change(&mut tx, id, &actor.name).await?;
-    let view = custom_orders::view(&mut tx, id).await?;
-    let mut after = facts(&view);
-    if let (Value::Object(after), Value::Object(more)) = (&mut after, more) {
-        after.extend(more);
-    }
-    if before != after {
-        let object = format!("custom_order:{}", view.request.display_number());
-        audit::record(&mut tx, &actor, action, &object, before, after).await?;
-    }
-    tx.commit().await?;
+    let view = custom_orders::change(&app.db, &desk.actor()?, id, action, change).await?;
     Ok(desk.go_on(&path_of(&view.request), said))
 }
 
@@ -468,6 +402,27 @@ pub async fn quote(
     };
     let kept = kept.await;
     or_again(&app, &desk, &id, "quote", form, kept).await
+}
+
+/// `POST /admin/commissions/{id}/quote/discard`: throws the draft away.
+pub async fn discard_quote(
+    State(app): State<App>,
+    desk: Desk,
+    Path(id): Path<String>,
+) -> Result<Response> {
+    let said = "The draft is thrown away.";
+    change(
+        &app,
+        &desk,
+        &id,
+        "custom_order.discard_quote",
+        said,
+        async |conn, id, actor| {
+            custom_orders::discard_draft(conn, id, actor).await?;
+            Ok(json!({}))
+        },
+    )
+    .await
 }
 
 /// What tells one draft from another.

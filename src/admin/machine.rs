@@ -3,11 +3,10 @@
 use askama::Template;
 use axum::extract::State;
 use axum::response::Response;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::desk::Desk;
 use crate::app::App;
-use crate::audit;
 use crate::email::{self, Filter, LetterRow};
 use crate::error::{Error, Result};
 use crate::extract::{Path, Query};
@@ -15,6 +14,7 @@ use crate::health::{self, Health, VERSION};
 use crate::ids::{LetterId, OrderId};
 use crate::jobs::{self, QueuedJob};
 use crate::letters::{self, LetterView};
+use crate::machine::{self, EVENT_STATES};
 use crate::orders::{self, Line, Order, Shelf};
 use crate::payments::{self, Cancelled, EventRow};
 
@@ -93,7 +93,6 @@ fn cut<T>(list: &mut Vec<T>) -> bool {
     more
 }
 
-const EVENT_STATES: [&str; 4] = ["failed", "received", "processed", "ignored"];
 const JOB_STATES: [&str; 1] = ["failed"];
 const LETTER_STATES: [&str; 4] = ["failed", "queued", "sending", "sent"];
 
@@ -199,11 +198,7 @@ pub async fn events(State(app): State<App>, desk: Desk, query: Query) -> Result<
 
 /// `GET /admin/machine/events/{id}`
 pub async fn event(State(app): State<App>, desk: Desk, Path(id): Path<String>) -> Result<Response> {
-    let found = match id.contains('\0') {
-        true => None,
-        false => payments::find_event(&mut *app.db.acquire().await?, &id).await?,
-    };
-    let (event, payload) = found.ok_or(Error::NotFound("Event"))?;
+    let (event, payload) = machine::event(&mut *app.db.acquire().await?, &id).await?;
     // As it came, unless it can be set out more legibly.
     let pretty = serde_json::from_str::<Value>(&payload)
         .and_then(|payload| serde_json::to_string_pretty(&payload));
@@ -220,20 +215,8 @@ pub async fn run_event(
     desk: Desk,
     Path(id): Path<String>,
 ) -> Result<Response> {
-    if id.contains('\0') {
-        return Err(Error::NotFound("Event"));
-    }
     let mut tx = app.db.begin().await?;
-    let before = payments::run_again(&mut tx, &id).await?;
-    audit::record(
-        &mut tx,
-        &desk.actor()?,
-        "event.run",
-        &format!("event:{id}"),
-        json!({"status": before}),
-        json!({"status": "queued again"}),
-    )
-    .await?;
+    machine::run_event(&mut tx, &desk.actor()?, &id).await?;
     tx.commit().await?;
     let path: String = url::form_urlencoded::byte_serialize(id.as_bytes()).collect();
     let path = format!("/admin/machine/events/{path}");
@@ -246,11 +229,11 @@ pub async fn run_event(
 /// `GET /admin/machine/jobs`
 pub async fn list_jobs(State(app): State<App>, desk: Desk, query: Query) -> Result<Response> {
     let mut shown = Shown::read(&query, &JOB_STATES);
-    shown.search.clear();
     let page = super::page_number(&query);
     let mut conn = app.db.acquire().await?;
     let failed = shown.state().is_some();
-    let mut jobs = jobs::list(&mut conn, failed, PAGE + 1, (page - 1) * PAGE).await?;
+    let offset = (page - 1) * PAGE;
+    let mut jobs = jobs::list(&mut conn, failed, shown.wanted(), PAGE + 1, offset).await?;
     let more = cut(&mut jobs);
     shown.turn("/admin/machine/jobs", page, more);
     desk.show(&JobsPage {
@@ -267,11 +250,7 @@ pub async fn retry_job(
     Path(id): Path<i64>,
 ) -> Result<Response> {
     let mut tx = app.db.begin().await?;
-    let job = jobs::retry(&mut tx, id).await?;
-    let before = json!({"attempts": job.attempts, "job": job.payload});
-    let after = json!({"attempts": 0, "job": job.payload});
-    let object = format!("job:{id}");
-    audit::record(&mut tx, &desk.actor()?, "job.retry", &object, before, after).await?;
+    machine::retry_job(&mut tx, &desk.actor()?, id).await?;
     tx.commit().await?;
     Ok(desk.go_on("/admin/machine/jobs", "The job is tried again at once."))
 }
@@ -283,18 +262,7 @@ pub async fn delete_job(
     Path(id): Path<i64>,
 ) -> Result<Response> {
     let mut tx = app.db.begin().await?;
-    let job = jobs::delete(&mut tx, id).await?;
-    let before = json!({"job": job.payload, "last_error": job.last_error});
-    let object = format!("job:{id}");
-    audit::record(
-        &mut tx,
-        &desk.actor()?,
-        "job.delete",
-        &object,
-        before,
-        Value::Null,
-    )
-    .await?;
+    machine::delete_job(&mut tx, &desk.actor()?, id).await?;
     tx.commit().await?;
     Ok(desk.go_on(
         "/admin/machine/jobs",
@@ -309,7 +277,9 @@ pub async fn list_letters(State(app): State<App>, desk: Desk, query: Query) -> R
     let mut conn = app.db.acquire().await?;
     let filter = Filter {
         state: shown.state().map(str::to_owned),
-        recipient: shown.wanted().map(str::to_owned),
+        search: shown
+            .wanted()
+            .map(|word| letters::subjects(&app, word.to_owned())),
         shop: app.config.shop_email.clone(),
         limit: PAGE,
         offset: (page - 1) * PAGE,
@@ -352,18 +322,7 @@ pub async fn resend(
     Path(id): Path<LetterId>,
 ) -> Result<Response> {
     let mut tx = app.db.begin().await?;
-    let before = email::find(&mut tx, id).await?;
-    let before = before.ok_or(Error::NotFound("Letter"))?.row;
-    email::resend(&mut tx, id).await?;
-    audit::record(
-        &mut tx,
-        &desk.actor()?,
-        "letter.resend",
-        &format!("letter:{id}"),
-        json!({"kind": before.kind, "state": before.state}),
-        json!({"kind": before.kind, "state": "queued"}),
-    )
-    .await?;
+    letters::send_again(&mut tx, &desk.actor()?, id).await?;
     tx.commit().await?;
     Ok(desk.go_on(
         &format!("/admin/machine/letters/{id}"),

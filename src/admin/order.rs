@@ -5,21 +5,18 @@ use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use serde_json::{Value, json};
-use sqlx::{Postgres, Transaction};
 
 use super::desk::Desk;
 use super::form::Form;
 use super::sign_in::refused;
-use crate::address::Address;
 use crate::app::App;
-use crate::audit::{self, Actor};
 use crate::email::{self, Filter, LetterRow, SHOP};
 use crate::error::{Error, Fault, Result};
 use crate::extract::Path;
 use crate::ids::{LetterId, OrderId, ProductId, RefundId};
 use crate::media::{self, Batch};
 use crate::money::Cents;
-use crate::orders::{self, NewParcel, Order, OrderView, Status};
+use crate::orders::{self, Change, NewParcel, Order, OrderView, Status};
 use crate::parcels;
 use crate::payments::{self, NewRefund, PaymentFacts, RefundFacts};
 
@@ -123,18 +120,6 @@ fn letter_state(state: &str) -> (&str, &'static str) {
     }
 }
 
-/// The lines of an order's address label; none without an address.
-fn label(order: &Order) -> Vec<String> {
-    let kept = order.shipping_address.clone();
-    let kept: Option<Address> = kept.and_then(|kept| serde_json::from_value(kept).ok());
-    // A name alone is no address.
-    let Some(kept) = kept else {
-        return Vec::new();
-    };
-    let name = order.shipping_name.iter().chain(&order.customer_name);
-    name.take(1).cloned().chain(kept.lines()).collect()
-}
-
 /// `GET /admin/orders/{id}`: by id, or by number as `SB-1042`.
 pub async fn show(State(app): State<App>, desk: Desk, Path(id): Path<String>) -> Result<Response> {
     let id = orders::resolve(&mut *app.db.acquire().await?, &id).await?;
@@ -188,7 +173,7 @@ async fn page(app: &App, desk: &Desk, id: OrderId, forms: Forms) -> Result<Respo
     let faulty = forms.ship.is_faulty() || forms.refund.is_faulty() || forms.note.is_faulty();
     let shown = desk.show(&OrderPage {
         desk,
-        address: label(&view.order),
+        address: view.order.label(),
         view,
         payments,
         refunds,
@@ -202,55 +187,6 @@ async fn page(app: &App, desk: &Desk, id: OrderId, forms: Forms) -> Result<Respo
         refused(shown, StatusCode::BAD_REQUEST, None)
     } else {
         shown
-    })
-}
-
-/// A change of one order, from its beginning to its entry in the audit log.
-pub struct Change {
-    pub tx: Transaction<'static, Postgres>,
-    pub actor: Actor,
-    pub before: Order,
-}
-
-impl Change {
-    /// # Errors
-    /// 404 for an order that is not there.
-    pub async fn begin(app: &App, desk: &Desk, id: &str) -> Result<Change> {
-        let mut tx = app.db.begin().await?;
-        let id = orders::resolve(&mut tx, id).await?;
-        let before = orders::find(&mut tx, id)
-            .await?
-            .ok_or(Error::NotFound("Order"))?;
-        Ok(Change {
-            tx,
-            actor: desk.actor()?,
-            before,
-        })
-    }
-
-    /// Writes down what was done, unless nothing was, and commits. `more` is what the order itself does not show.
-    pub async fn end(mut self, action: &'static str, more: Value) -> Result<()> {
-        let after = orders::find(&mut self.tx, self.before.id)
-            .await?
-            .ok_or(Error::NotFound("Order"))?;
-        let (before, mut after) = (facts(&self.before), facts(&after));
-        if before != after || !more.is_null() {
-            if let (Value::Object(facts), Value::Object(more)) = (&mut after, more) {
-                facts.extend(more);
-            }
-            let object = format!("order:{}", self.before.display_number());
-            audit::record(&mut self.tx, &self.actor, action, &object, before, after).await?;
-        }
-        self.tx.commit().await?;
-        Ok(())
-    }
-}
-
-fn facts(order: &Order) -> Value {
-    json!({
-        "status": order.status,
-        "refunded": order.refunded,
-        "attention": order.attention,
     })
 }
 
@@ -323,18 +259,9 @@ pub async fn ship(
                 pictures.push(id.0);
             }
         }
-        let photographs = pictures.len();
         let parcel = parcel(&form, &form.get("tracking_number"), pictures);
-        let mut change = Change::begin(&app, &desk, &id).await?;
-        let order = change.before.clone();
-        parcels::ship(&mut change.tx, &app, order.id, &parcel, &change.actor.name).await?;
-        let more = json!({
-            "carrier": parcel.carrier,
-            "tracking_number": parcel.tracking_number,
-            "photographs": photographs,
-        });
-        change.end("order.ship", more).await?;
-        Ok(order)
+        let shipped = parcels::ship_one(&app, desk.actor()?, &id, &parcel).await?;
+        Ok(shipped.order)
     };
     match shipping.await {
         Ok(order) => {
@@ -377,10 +304,7 @@ pub async fn deliver(
     desk: Desk,
     Path(id): Path<String>,
 ) -> Result<Response> {
-    let mut change = Change::begin(&app, &desk, &id).await?;
-    let order = change.before.clone();
-    parcels::deliver(&mut change.tx, order.id, &change.actor.name).await?;
-    change.end("order.deliver", Value::Null).await?;
+    let order = parcels::deliver_one(&app, desk.actor()?, &id).await?.order;
     let said = format!("{} is delivered.", order.display_number());
     Ok(desk.go_on(&path(&order), &said))
 }
@@ -391,7 +315,7 @@ pub async fn resolve(
     desk: Desk,
     Path(id): Path<String>,
 ) -> Result<Response> {
-    let mut change = Change::begin(&app, &desk, &id).await?;
+    let mut change = Change::begin(&app.db, desk.actor()?, &id).await?;
     let order = change.before.clone();
     orders::see_to(&mut change.tx, order.id, &change.actor.name).await?;
     change.end("order.resolve", Value::Null).await?;
@@ -405,7 +329,7 @@ pub async fn note(
     Path(id): Path<String>,
     form: Form,
 ) -> Result<Response> {
-    let mut change = Change::begin(&app, &desk, &id).await?;
+    let mut change = Change::begin(&app.db, desk.actor()?, &id).await?;
     let order = change.before.clone();
     let text = form.get("text");
     let noted = orders::write_note(&mut change.tx, order.id, &text, &change.actor.name).await;
@@ -428,7 +352,7 @@ pub async fn resend(
     Path(id): Path<String>,
     form: Form,
 ) -> Result<Response> {
-    let mut change = Change::begin(&app, &desk, &id).await?;
+    let mut change = Change::begin(&app.db, desk.actor()?, &id).await?;
     let order = change.before.clone();
     let letter = form.get("letter").parse().map(LetterId);
     let letter = letter.map_err(|_| Error::NotFound("Letter"))?;
@@ -449,7 +373,7 @@ pub async fn undo(
     Path(id): Path<String>,
     form: Form,
 ) -> Result<Response> {
-    let mut change = Change::begin(&app, &desk, &id).await?;
+    let mut change = Change::begin(&app.db, desk.actor()?, &id).await?;
     let order = change.before.clone();
     orders::undo_sale(&mut change.tx, order.id, &change.actor.name).await?;
     change.end("order.undo", Value::Null).await?;
@@ -470,7 +394,7 @@ pub async fn refund(
     Path(id): Path<String>,
     form: Form,
 ) -> Result<Response> {
-    let mut change = Change::begin(&app, &desk, &id).await?;
+    let mut change = Change::begin(&app.db, desk.actor()?, &id).await?;
     let order = change.before.clone();
     let refunding = async {
         let new = read_refund(&form, &order)?;
@@ -488,15 +412,7 @@ pub async fn refund(
             return page(&app, &desk, order.id, forms).await;
         }
     };
-    let restock: Vec<Value> = new
-        .restock
-        .iter()
-        .map(|(id, quantity)| json!({"product": id, "quantity": quantity}))
-        .collect();
-    let more = match is_new {
-        true => json!({"refund": new.amount, "reason": new.reason, "restock": restock}),
-        false => Value::Null,
-    };
+    let more = if is_new { new.facts() } else { Value::Null };
     change.end("order.refund", more).await?;
     Ok(desk.go_on(&path(&order), "The money is on its way back."))
 }
@@ -559,7 +475,7 @@ pub async fn packing_slip(
     let view = orders::view(&mut conn, id).await?;
     desk.show(&PackingSlip {
         desk: &desk,
-        address: label(&view.order),
+        address: view.order.label(),
         view,
     })
 }

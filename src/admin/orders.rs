@@ -137,7 +137,7 @@ pub async fn list(State(app): State<App>, desk: Desk, query: Query) -> Result<Re
         older: more.then(|| link(page + 1)),
         orders: found,
         search,
-        export: super::orders_csv::usual_days(app.config.shop_time_zone),
+        export: orders::usual_days(app.config.shop_time_zone),
     };
     desk.show(&page)
 }

@@ -15,7 +15,7 @@ use crate::extract::{Path, Query};
 use crate::ids::PictureId;
 use crate::media::{self, Batch};
 use crate::money::Cents;
-use crate::products::keeping::{self, CountedCategory, Kind, Move, Sort, Wanted};
+use crate::products::keeping::{self, CountedCategory, Kind, Many, Move, Sort, Wanted};
 use crate::products::{MovementView, Product, lighter_type_display};
 use crate::settings;
 
@@ -249,38 +249,27 @@ pub async fn change_many(State(app): State<App>, desk: Desk, form: Form) -> Resu
     } else {
         "/admin/products"
     };
-    // In one order, so that two who do the same wait for each other.
-    let mut ids = form.all("id");
-    ids.sort_unstable();
-    ids.dedup();
+    let ids = form.all("id");
     if ids.is_empty() {
         return Ok(desk.go_on(back, "Nothing was checked, so nothing was done."));
     }
-    let actor = desk.actor()?;
-    let what = form.get("do");
+    let what = Many::parse(&form.get("do")).ok_or_else(|| Error::invalid("do", "is not known"))?;
     let mut tx = app.db.begin().await?;
-    for id in &ids {
-        match what.as_str() {
-            "archive" => keeping::set_active(&mut tx, &actor, id, false).await?,
-            "restore" => keeping::set_active(&mut tx, &actor, id, true).await?,
-            "sync" => keeping::resync(&mut tx, &actor, id).await?,
-            _ => return Err(Error::invalid("do", "is not known")),
-        };
-    }
+    let changed = keeping::change_many(&mut tx, &desk.actor()?, what, &ids).await?;
     tx.commit().await?;
-    let pieces = match ids.len() {
+    let pieces = match changed.len() {
         1 => "1 product is".to_owned(),
         n => format!("{n} products are"),
     };
-    let said = match what.as_str() {
-        "archive" => format!("{pieces} archived."),
-        "restore" => format!("{pieces} on sale again."),
-        _ => format!("{pieces} being sent to Stripe once more."),
+    let said = match what {
+        Many::Archive => format!("{pieces} archived."),
+        Many::Restore => format!("{pieces} on sale again."),
+        Many::Sync => format!("{pieces} being sent to Stripe once more."),
     };
     Ok(desk.go_on(back, &said))
 }
 
-/// `GET /admin/products/new`
+/// `GET /admin/new-product`: beside the products' own addresses, for any text may be a product's id.
 pub async fn show_new(State(app): State<App>, desk: Desk) -> Result<Response> {
     let form = Form::of(&[
         ("lighter_type", "1"),
@@ -308,7 +297,7 @@ async fn new_page(app: &App, desk: &Desk, form: Form) -> Result<Response> {
     Ok(told(page, faulty.then_some(StatusCode::BAD_REQUEST)))
 }
 
-/// `POST /admin/products/new`
+/// `POST /admin/new-product`
 pub async fn create(State(app): State<App>, desk: Desk, form: Form) -> Result<Response> {
     let made = async {
         let (mut fields, mut faults) = read(&form, "usd");
@@ -477,7 +466,7 @@ pub async fn set_active(
 ) -> Result<Response> {
     let is_active = form.get("active") == "yes";
     let mut tx = app.db.begin().await?;
-    let product = keeping::set_active(&mut tx, &desk.actor()?, &id, is_active).await?;
+    let product = keeping::set_active(&mut tx, &desk.actor()?, &id, is_active, None).await?;
     tx.commit().await?;
     let said = if is_active {
         format!("{} is on sale.", product.name)
@@ -485,6 +474,19 @@ pub async fn set_active(
         format!("{} is archived: shoppers do not see it.", product.name)
     };
     Ok(desk.go_on(&path_to(&product), &said))
+}
+
+/// `POST /admin/products/{id}/delete`: for good; what was sold of it stays in its orders.
+pub async fn delete(
+    State(app): State<App>,
+    desk: Desk,
+    Path(id): Path<String>,
+) -> Result<Response> {
+    let mut tx = app.db.begin().await?;
+    let gone = keeping::delete(&mut tx, &desk.actor()?, &id, None).await?;
+    tx.commit().await?;
+    let said = format!("{} is deleted.", gone.name);
+    Ok(desk.go_on("/admin/products", &said))
 }
 
 /// `POST /admin/products/{id}/sync`

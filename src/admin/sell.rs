@@ -4,13 +4,11 @@ use askama::Template;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use serde_json::{Value, json};
 
 use super::desk::Desk;
 use super::form::Form;
 use super::sign_in::refused;
 use crate::app::App;
-use crate::audit;
 use crate::error::{Error, Fault, Result};
 use crate::extract::Query;
 use crate::ids::{OrderId, ProductId};
@@ -189,15 +187,12 @@ async fn sell(app: &App, desk: &Desk, form: &Form) -> Result<(Order, bool)> {
     };
     let sale = Sale {
         id: Some(id),
-        lines: vec![(piece.clone(), quantity, Some(price))],
+        lines: vec![(piece, quantity, Some(price))],
         email: None,
         customer_name: None,
         note,
     };
-    let order = orders::sell(&mut tx, &sale, &actor.name).await?;
-    let object = format!("order:{}", order.display_number());
-    let after = json!({"piece": piece, "quantity": quantity, "total": order.total});
-    audit::record(&mut tx, &actor, "order.sell", &object, Value::Null, after).await?;
+    let order = orders::sell(&mut tx, &sale, &actor).await?;
     tx.commit().await?;
     Ok((order, true))
 }

@@ -4,20 +4,16 @@ use askama::Template;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use serde_json::json;
 
 use super::desk::Desk;
 use super::form::Form;
-use super::order::{self, CARRIERS, Change};
+use super::order::{self, CARRIERS};
 use super::sign_in::refused;
 use crate::app::App;
 use crate::error::{Error, Fault, Result};
 use crate::extract::Query;
 use crate::orders::{self, Order};
 use crate::parcels;
-
-/// The most orders that are shipped at once.
-const MOST: usize = 50;
 
 #[derive(Template)]
 #[template(path = "ship_many.html", config = "src/admin/askama.toml")]
@@ -41,7 +37,7 @@ pub async fn show(State(app): State<App>, desk: Desk, query: Query) -> Result<Re
 async fn page(app: &App, desk: &Desk, chosen: &[&str], form: Form) -> Result<Response> {
     let mut conn = app.db.acquire().await?;
     let mut found: Vec<Order> = Vec::new();
-    for number in chosen.iter().take(MOST) {
+    for number in chosen.iter().take(parcels::MOST) {
         let Ok(id) = orders::resolve(&mut conn, number).await else {
             continue;
         };
@@ -68,30 +64,34 @@ pub async fn submit(State(app): State<App>, desk: Desk, form: Form) -> Result<Re
     let mut chosen = form.all("order");
     chosen.sort_unstable();
     chosen.dedup();
-    chosen.truncate(MOST);
+    chosen.truncate(parcels::MOST);
+    let parcels = chosen.iter().map(|number| {
+        let tracking = form.get(&format!("tracking.{number}"));
+        let parcel = order::parcel(&form, &tracking, Vec::new());
+        ((*number).to_owned(), parcel)
+    });
+    let outcomes = parcels::ship_many(&app, &desk.actor()?, parcels.collect()).await?;
     let mut shipped = 0;
     let mut left = Vec::new();
     let mut faults: Vec<Fault> = Vec::new();
-    for number in chosen {
-        match ship(&app, &desk, &form, number).await {
-            Ok(()) => shipped += 1,
-            Err(error) => {
-                let told = match error {
-                    Error::Invalid(told) => told,
-                    Error::Conflict(_, why) => vec![Fault::new("order", why)],
-                    Error::NotFound(_) => continue,
-                    other => return Err(other),
-                };
-                for fault in told {
-                    let field = match fault.field.as_str() {
-                        "carrier" => "carrier".to_owned(),
-                        _ => format!("tracking.{number}"),
-                    };
-                    faults.push(Fault::new(field, fault.message));
-                }
-                left.push(number);
+    for (number, outcome) in chosen.into_iter().zip(outcomes) {
+        let told = match outcome {
+            Ok(_) => {
+                shipped += 1;
+                continue;
             }
+            Err(Error::Invalid(told)) => told,
+            Err(Error::Conflict(_, why)) => vec![Fault::new("order", why)],
+            Err(_) => continue,
+        };
+        for fault in told {
+            let field = match fault.field.as_str() {
+                "carrier" => "carrier".to_owned(),
+                _ => format!("tracking.{number}"),
+            };
+            faults.push(Fault::new(field, fault.message));
         }
+        left.push(number);
     }
     if left.is_empty() {
         let said = match shipped {
@@ -110,14 +110,4 @@ pub async fn submit(State(app): State<App>, desk: Desk, form: Form) -> Result<Re
         });
     }
     page(&app, &desk, &left, faulty).await
-}
-
-async fn ship(app: &App, desk: &Desk, form: &Form, number: &str) -> Result<()> {
-    let tracking = form.get(&format!("tracking.{number}"));
-    let parcel = order::parcel(form, &tracking, Vec::new());
-    let mut change = Change::begin(app, desk, number).await?;
-    let id = change.before.id;
-    parcels::ship(&mut change.tx, app, id, &parcel, &change.actor.name).await?;
-    let more = json!({"carrier": parcel.carrier, "tracking_number": parcel.tracking_number});
-    change.end("order.ship", more).await
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use askama::Template;
 use axum::extract::State;
 use axum::response::Response;
-use chrono::{Days, NaiveDate, Utc};
+use chrono::{Days, NaiveDate};
 
 use super::chart::{self, Chart};
 use super::desk::Desk;
@@ -13,12 +13,9 @@ use crate::app::App;
 use crate::error::Result;
 use crate::extract::Query;
 use crate::money::Cents;
-use crate::orders::{self, BestSeller, Sales};
-use crate::products::{self, RunningOut};
-use crate::{custom_orders, email, jobs, payments, settings};
-
-/// How many names a list on this page has.
-const NAMES: i64 = 5;
+use crate::orders::{BestSeller, Sales};
+use crate::products::RunningOut;
+use crate::today;
 
 #[derive(Template)]
 #[template(path = "today.html", config = "src/admin/askama.toml")]
@@ -64,47 +61,45 @@ pub async fn show(State(app): State<App>, desk: Desk, query: Query) -> Result<Re
         Some("90") => 90,
         _ => 30,
     };
-    let zone = app.config.shop_time_zone;
     let mut conn = app.db.acquire().await?;
-    let (to_pack, attention) = orders::count_to_do(&mut conn).await?;
+    let found = today::look(&mut conn, &app.config, days, desk.is_owner()).await?;
     let mut to_do = vec![
         ToDo {
-            count: to_pack,
+            count: found.to_do.orders_to_pack,
             words: ("order to pack", "orders to pack"),
             path: Some("/admin/orders"),
             is_trouble: false,
         },
         ToDo {
-            count: attention,
+            count: found.to_do.orders_to_look_at,
             words: ("order to look at", "orders to look at"),
             path: Some("/admin/orders?shelf=attention"),
             is_trouble: true,
         },
     ];
-    let (to_answer, to_make, wanting) = custom_orders::count_to_do(&mut conn).await?;
     to_do.extend([
         ToDo {
-            count: to_answer,
+            count: found.to_do.commissions_to_answer,
             words: ("commission to answer", "commissions to answer"),
             path: Some("/admin/commissions?state=pending"),
             is_trouble: false,
         },
         ToDo {
-            count: to_make,
+            count: found.to_do.commissions_to_make,
             words: ("commission to make", "commissions to make"),
             path: Some("/admin/commissions"),
             is_trouble: false,
         },
         ToDo {
-            count: wanting,
+            count: found.to_do.commissions_to_look_at,
             words: ("commission to look at", "commissions to look at"),
             path: Some("/admin/commissions?state=all"),
             is_trouble: true,
         },
     ]);
-    if desk.is_owner() {
+    if let Some(stumbled) = found.to_do.machine {
         to_do.push(ToDo {
-            count: payments::count_failed_events(&mut conn).await?,
+            count: stumbled.events,
             words: (
                 "message of Stripe not obeyed",
                 "messages of Stripe not obeyed",
@@ -113,13 +108,13 @@ pub async fn show(State(app): State<App>, desk: Desk, query: Query) -> Result<Re
             is_trouble: true,
         });
         to_do.push(ToDo {
-            count: jobs::count_failed(&mut conn).await?,
+            count: stumbled.jobs,
             words: ("background job failed", "background jobs failed"),
             path: Some("/admin/machine/jobs?state=failed"),
             is_trouble: true,
         });
         to_do.push(ToDo {
-            count: email::count_failed(&mut conn).await?,
+            count: stumbled.letters,
             words: ("letter not delivered", "letters not delivered"),
             path: Some("/admin/machine/letters?state=failed"),
             is_trouble: true,
@@ -127,8 +122,7 @@ pub async fn show(State(app): State<App>, desk: Desk, query: Query) -> Result<Re
     }
     to_do.retain(|to_do| to_do.count > 0);
 
-    let sales = orders::sales_by_day(&mut conn, zone, 90).await?;
-    let today = Utc::now().with_timezone(&zone).date_naive();
+    let (sales, today) = (found.sales, found.today);
     let currency = main_currency(&sales);
     let since = |days: u64| today - Days::new(days - 1);
     let first = since(days.unsigned_abs().into());
@@ -141,7 +135,6 @@ pub async fn show(State(app): State<App>, desk: Desk, query: Query) -> Result<Re
     .map(|(name, from)| takings(name, &sales, from, &currency))
     .into();
     let shown = takings_of(&sales, first, &currency);
-    let low_stock = settings::current(&mut conn, &app.config).await?.low_stock;
     let page = TodayPage {
         desk: &desk,
         to_do,
@@ -154,8 +147,8 @@ pub async fn show(State(app): State<App>, desk: Desk, query: Query) -> Result<Re
             "Takings of each of the last {days} days, together {}.",
             shown.in_currency(&currency)
         ),
-        best_sellers: orders::best_sellers(&mut conn, days, NAMES).await?,
-        running_out: products::running_out(&mut conn, low_stock, NAMES).await?,
+        best_sellers: found.best_sellers,
+        running_out: found.running_out,
     };
     desk.show(&page)
 }

@@ -33,6 +33,10 @@ impl TokensPage<'_> {
             Scope::OrdersWrite => "record sales and ship orders",
             Scope::CustomOrders => "see commissions and move them along",
             Scope::Refunds => "give money back",
+            Scope::Users => "look after users who may do no more than the token",
+            Scope::Tokens => "make and revoke tokens that may do no more",
+            Scope::Audit => "read the audit log",
+            Scope::Machine => "work in the machine room",
         };
         Scope::ALL
             .into_iter()
@@ -64,7 +68,7 @@ pub async fn create(State(app): State<App>, desk: Desk, form: Form) -> Result<Re
         let scopes = scopes.ok_or_else(|| Error::invalid("scopes", "are not all known"))?;
         let mut tx = app.db.begin().await?;
         let name = form.get("name");
-        let token = auth::create_token(&mut tx, &desk.actor()?, &name, &scopes).await?;
+        let (_, token) = auth::create_token(&mut tx, &desk.actor()?, &name, &scopes).await?;
         tx.commit().await?;
         Ok(token)
     };

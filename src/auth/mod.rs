@@ -3,6 +3,7 @@
 //! Signing in takes two steps. The password opens a session halfway; the second factor, where there is one, opens it
 //! whole. Each step makes a token of its own, so nobody can plant a session before somebody signs in (fixation).
 mod password;
+mod routes;
 mod second_factor;
 mod sessions;
 mod sign_in;
@@ -11,6 +12,7 @@ mod tokens;
 mod users;
 
 pub use password::{Hashed, generate as generate_password, hash as hash_password};
+pub use routes::router;
 pub use second_factor::{
     Setup, confirm as confirm_second_factor, enrol as enrol_second_factor, recovery_codes_left,
     renew_recovery_codes, setup as second_factor_setup, turn_off as turn_off_second_factor,

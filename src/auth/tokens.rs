@@ -10,6 +10,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::{Value, json};
 use sqlx::PgConnection;
+use utoipa::ToSchema;
 
 use super::{random, sha256};
 use crate::app::App;
@@ -31,16 +32,28 @@ pub enum Scope {
     CustomOrders,
     /// Give money back, and take pieces back into stock with it.
     Refunds,
+    /// Look after the users of the desk whose role allows no more than the token.
+    Users,
+    /// Make and revoke tokens that may do no more than this one.
+    Tokens,
+    /// Read the audit log.
+    Audit,
+    /// The machine room: Stripe's events, jobs, holds, and how the shop itself is.
+    Machine,
 }
 
 impl Scope {
-    pub const ALL: [Scope; 6] = [
+    pub const ALL: [Scope; 10] = [
         Scope::Catalogue,
         Scope::Stock,
         Scope::OrdersRead,
         Scope::OrdersWrite,
         Scope::CustomOrders,
         Scope::Refunds,
+        Scope::Users,
+        Scope::Tokens,
+        Scope::Audit,
+        Scope::Machine,
     ];
 
     pub fn as_str(self) -> &'static str {
@@ -51,6 +64,10 @@ impl Scope {
             Scope::OrdersWrite => "orders:write",
             Scope::CustomOrders => "custom_orders",
             Scope::Refunds => "refunds",
+            Scope::Users => "users",
+            Scope::Tokens => "tokens",
+            Scope::Audit => "audit",
+            Scope::Machine => "machine",
         }
     }
 
@@ -65,8 +82,8 @@ impl Scope {
 /// 401 without one, or with one that is unknown or revoked.
 #[derive(Clone, Debug)]
 pub struct Admin {
-    /// Who it is, for timelines and the ledger: `token:NAME`.
-    pub actor: String,
+    /// Who it is: for timelines and the ledger by its name, `token:NAME`.
+    pub actor: Actor,
     scopes: Vec<String>,
 }
 
@@ -79,6 +96,15 @@ impl Admin {
         } else {
             Err(Error::Forbidden(scope.as_str()))
         }
+    }
+
+    /// Whether the token holds all of these scopes. Nobody makes, changes or shuts out, by a token, who may do more than
+    /// it: so no token widens its own rights, by others' hands neither.
+    ///
+    /// # Errors
+    /// 403 naming the first scope that it lacks.
+    pub fn reaches(&self, scopes: &[Scope]) -> Result<()> {
+        scopes.iter().try_for_each(|scope| self.may(*scope))
     }
 }
 
@@ -113,15 +139,20 @@ impl FromRequestParts<App> for Admin {
         .fetch_optional(&app.db)
         .await?;
         let (name, scopes) = found.ok_or(Error::Unauthenticated)?;
+        let request_id = parts
+            .headers
+            .get("x-request-id")
+            .and_then(|id| id.to_str().ok())
+            .map(str::to_owned);
         Ok(Admin {
-            actor: format!("token:{name}"),
+            actor: Actor::token(&name, request_id),
             scopes,
         })
     }
 }
 
 /// A token as it is listed; its text is not known any more.
-#[derive(Debug, Serialize, sqlx::FromRow)]
+#[derive(Debug, Serialize, sqlx::FromRow, ToSchema)]
 pub struct Token {
     pub id: i64,
     pub name: String,
@@ -132,6 +163,14 @@ pub struct Token {
 }
 
 impl Token {
+    /// What it may do; a scope of another version of the shop counts for nothing.
+    pub fn known_scopes(&self) -> Vec<Scope> {
+        self.scopes
+            .iter()
+            .filter_map(|scope| Scope::parse(scope))
+            .collect()
+    }
+
     fn object(&self) -> String {
         format!("token:{} {}", self.id, self.name)
     }
@@ -141,7 +180,7 @@ impl Token {
     }
 }
 
-/// Makes a token and returns its text, which is kept nowhere.
+/// Makes a token and returns it with its text, which is kept nowhere.
 ///
 /// # Errors
 /// A fault for a name of the wrong length, or without any scope.
@@ -150,9 +189,9 @@ pub async fn create_token(
     actor: &Actor,
     name: &str,
     scopes: &[Scope],
-) -> Result<String> {
+) -> Result<(Token, String)> {
     let mut faults = Vec::new();
-    if name.trim().is_empty() || name.chars().count() > 100 {
+    if name.trim().is_empty() || name.chars().count() > 100 || name.contains(char::is_control) {
         faults.push(Fault::new("name", "must have 1 to 100 characters"));
     }
     if scopes.is_empty() {
@@ -185,7 +224,7 @@ pub async fn create_token(
         made.facts(),
     )
     .await?;
-    Ok(token)
+    Ok((made, token))
 }
 
 /// All tokens, revoked ones too, newest first.
@@ -200,18 +239,23 @@ pub async fn list_tokens(conn: &mut PgConnection) -> Result<Vec<Token>> {
     Ok(tokens)
 }
 
-/// Takes a token's rights away at once. Safe to repeat. False: there is no such token.
-pub async fn revoke_token(conn: &mut PgConnection, actor: &Actor, id: i64) -> Result<bool> {
-    let found: Option<Token> = sqlx::query_as(
+/// A token, locked until the transaction ends.
+pub(super) async fn lock(conn: &mut PgConnection, id: i64) -> Result<Option<Token>> {
+    let token = sqlx::query_as(
         "select id, name, scopes, created_at, last_used_at, revoked_at
          from api_tokens
          where id = $1
          for update",
     )
     .bind(id)
-    .fetch_optional(&mut *conn)
+    .fetch_optional(conn)
     .await?;
-    let Some(before) = found else {
+    Ok(token)
+}
+
+/// Takes a token's rights away at once. Safe to repeat. False: there is no such token.
+pub async fn revoke_token(conn: &mut PgConnection, actor: &Actor, id: i64) -> Result<bool> {
+    let Some(before) = lock(conn, id).await? else {
         return Ok(false);
     };
     if before.revoked_at.is_none() {

@@ -1,17 +1,21 @@
 //! Users of the desk. They are never deleted, only disabled: the audit log names them.
 
 use chrono::{DateTime, Utc};
+use serde::Serialize;
 use serde_json::{Value, json};
 use sqlx::PgConnection;
+use utoipa::ToSchema;
 
 use super::password::Hashed;
 use super::sessions;
+use super::tokens::Scope;
 use crate::audit::{self, Actor};
 use crate::error::{Error, Result};
 use crate::ids::{SessionId, UserId};
 
 /// What a user may do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, sqlx::Type)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, sqlx::Type, ToSchema)]
+#[serde(rename_all = "snake_case")]
 #[sqlx(type_name = "text", rename_all = "snake_case")]
 pub enum Role {
     /// All.
@@ -30,13 +34,27 @@ impl Role {
         }
     }
 
+    /// What a token may do that may do as much.
+    pub fn scopes(self) -> &'static [Scope] {
+        match self {
+            Role::Owner => &Scope::ALL,
+            Role::Staff => &[
+                Scope::Catalogue,
+                Scope::Stock,
+                Scope::OrdersRead,
+                Scope::OrdersWrite,
+                Scope::CustomOrders,
+            ],
+        }
+    }
+
     pub fn parse(text: &str) -> Option<Role> {
         Role::ALL.into_iter().find(|role| role.as_str() == text)
     }
 }
 
 /// A user, without what is secret of them.
-#[derive(Clone, Debug, sqlx::FromRow)]
+#[derive(Clone, Debug, Serialize, sqlx::FromRow, ToSchema)]
 pub struct User {
     pub id: UserId,
     pub email: String,
@@ -290,6 +308,26 @@ pub async fn set_password(
         Value::Null,
     )
     .await
+}
+
+/// Signs a user out everywhere. Safe to repeat.
+///
+/// # Errors
+/// 404 for nobody.
+pub async fn end_sessions(conn: &mut PgConnection, actor: &Actor, id: UserId) -> Result<User> {
+    let user = lock(conn, id, false).await?;
+    sessions::end_all(conn, id, None).await?;
+    let object = user.object();
+    audit::record(
+        conn,
+        actor,
+        "user.end_sessions",
+        &object,
+        Value::Null,
+        Value::Null,
+    )
+    .await?;
+    Ok(user)
 }
 
 /// Locks a user; and where they may stop being an owner all owners, in id order, one of whom must be left.

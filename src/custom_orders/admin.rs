@@ -6,7 +6,8 @@
 use axum::extract::State;
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
-use sqlx::PgConnection;
+use serde_json::{Value, json};
+use sqlx::{PgConnection, PgPool};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -14,6 +15,7 @@ use utoipa_axum::routes;
 use super::store::{self, Terms};
 use super::{CustomOrder, Quote, QuoteState, Status, TimelineEntry, service};
 use crate::app::App;
+use crate::audit::{self, Actor};
 use crate::auth::{Admin, Scope};
 use crate::error::{Error, ErrorBody, Fault, Result};
 use crate::extract::{Json, Path, Query};
@@ -29,7 +31,8 @@ pub fn router() -> OpenApiRouter<App> {
         .routes(routes!(find))
         .routes(routes!(add_note))
         .routes(routes!(resolve_attention))
-        .routes(routes!(quote))
+        .routes(routes!(quote, discard_quote))
+        .routes(routes!(board))
         .routes(routes!(requote))
         .routes(routes!(approve))
         .routes(routes!(withdraw))
@@ -162,6 +165,81 @@ async fn list(State(app): State<App>, admin: Admin, query: Query) -> Result<Json
     }))
 }
 
+/// What is going on, in columns.
+#[derive(Serialize, ToSchema)]
+struct BoardView {
+    /// From the first word to the parcel.
+    columns: Vec<Column>,
+    /// Requests that want to be looked at, in whatever state.
+    attention: i64,
+}
+
+/// The requests in one state.
+#[derive(Serialize, ToSchema)]
+pub struct Column {
+    pub status: Status,
+    /// How many there are.
+    pub count: i64,
+    /// The newest of them.
+    #[serde(rename = "results")]
+    pub cards: Vec<CustomOrder>,
+}
+
+/// The columns of the board.
+const COLUMNS: [Status; 5] = [
+    Status::Pending,
+    Status::Approved,
+    Status::Paid,
+    Status::InProduction,
+    Status::Shipped,
+];
+
+/// How many cards a column of the board has.
+const CARDS: i64 = 12;
+
+/// What is going on: of each state that is not the end, how many requests there are, and the newest.
+pub async fn columns(conn: &mut PgConnection) -> Result<Vec<Column>> {
+    let mut columns = Vec::new();
+    for status in COLUMNS {
+        let filter = store::Filter {
+            status: Some(status),
+            search: None,
+            limit: CARDS,
+            offset: 0,
+        };
+        let (cards, count) = store::list(conn, &filter).await?;
+        columns.push(Column {
+            status,
+            count,
+            cards,
+        });
+    }
+    Ok(columns)
+}
+
+/// The board: what is going on, in columns of up to twelve requests.
+#[utoipa::path(
+    get,
+    operation_id = "custom_orders_board",
+    path = "/api/admin/custom-orders/board",
+    tag = "custom orders",
+    security(("bearer" = [])),
+    responses(
+        (status = 200, body = BoardView),
+        (status = 401, body = ErrorBody),
+        (status = 403, body = ErrorBody),
+    )
+)]
+async fn board(State(app): State<App>, admin: Admin) -> Result<Json<BoardView>> {
+    admin.may(Scope::CustomOrders)?;
+    let mut conn = app.db.acquire().await?;
+    let (_, _, attention) = store::count_to_do(&mut conn).await?;
+    Ok(Json(BoardView {
+        columns: columns(&mut conn).await?,
+        attention,
+    }))
+}
+
 /// One request, by id or by number (`CO-1042`), with its timeline.
 #[utoipa::path(
     get,
@@ -268,19 +346,67 @@ enum BodyFailures {
     UnsupportedMediaType(ErrorBody),
 }
 
-/// One change in one transaction, and the request as it then stands.
-async fn change(
+/// One change of a request in one transaction, with its entry in the audit log; and the request as it then stands. The
+/// change is given the actor's name, and returns what else is to be written down.
+///
+/// # Errors
+/// 404; and the change's own.
+pub async fn change(
+    db: &PgPool,
+    actor: &Actor,
+    id: &str,
+    action: &'static str,
+    change: impl AsyncFnOnce(&mut PgConnection, CustomOrderId, &str) -> Result<Value>,
+) -> Result<CustomOrderView> {
+    let mut tx = db.begin().await?;
+    let id = resolve(&mut tx, id).await?;
+    // Of two at once, the second compares with what the first left.
+    store::lock(&mut tx, id)
+        .await?
+        .ok_or(Error::NotFound("CustomOrder"))?;
+    let before = facts(&view(&mut tx, id).await?);
+    let more = change(&mut tx, id, &actor.name).await?;
+    let view = view(&mut tx, id).await?;
+    let mut after = facts(&view);
+    if let (Value::Object(after), Value::Object(more)) = (&mut after, more) {
+        after.extend(more);
+    }
+    if before != after {
+        let object = format!("custom_order:{}", view.request.display_number());
+        audit::record(&mut tx, actor, action, &object, before, after).await?;
+    }
+    tx.commit().await?;
+    Ok(view)
+}
+
+/// The facts that a change is about.
+fn facts(view: &CustomOrderView) -> Value {
+    let quotes: Vec<Value> = view
+        .quotes
+        .iter()
+        .map(|quote| {
+            let total = quote.total().in_currency(&quote.currency);
+            json!({"total": total, "state": quote.state})
+        })
+        .collect();
+    json!({
+        "status": view.request.status,
+        "quotes": quotes,
+        "attention": view.request.attention,
+        "order": view.order.as_ref().map(|order| order.display_number()),
+    })
+}
+
+/// As [`change`], for a program.
+async fn changed(
     app: &App,
     admin: &Admin,
     id: &str,
-    change: impl AsyncFnOnce(&mut PgConnection, CustomOrderId) -> Result<()>,
+    action: &'static str,
+    by: impl AsyncFnOnce(&mut PgConnection, CustomOrderId, &str) -> Result<Value>,
 ) -> Result<Changed> {
     admin.may(Scope::CustomOrders)?;
-    let mut tx = app.db.begin().await?;
-    let id = resolve(&mut tx, id).await?;
-    change(&mut tx, id).await?;
-    let view = view(&mut tx, id).await?;
-    tx.commit().await?;
+    let view = change(&app.db, &admin.actor, id, action, by).await?;
     let is_planned = view
         .quotes
         .iter()
@@ -416,9 +542,16 @@ async fn add_note(
     Json(note): Json<NewNote>,
 ) -> Result<Changed> {
     let text = check_prose("text", &note.text, 1)?;
-    change(&app, &admin, &id, async |conn, id| {
-        service::note(conn, id, "note", &admin.actor, &text).await
-    })
+    changed(
+        &app,
+        &admin,
+        &id,
+        "custom_order.note",
+        async |conn, id, actor| {
+            service::note(conn, id, "note", actor, &text).await?;
+            Ok(json!({"note": text}))
+        },
+    )
     .await
 }
 
@@ -441,9 +574,16 @@ async fn resolve_attention(
     admin: Admin,
     Path(id): Path<String>,
 ) -> Result<Changed> {
-    change(&app, &admin, &id, async |conn, id| {
-        service::resolve(conn, id, &admin.actor).await
-    })
+    changed(
+        &app,
+        &admin,
+        &id,
+        "custom_order.resolve",
+        async |conn, id, actor| {
+            service::resolve(conn, id, actor).await?;
+            Ok(json!({}))
+        },
+    )
     .await
 }
 
@@ -469,11 +609,47 @@ async fn quote(
     Json(new): Json<NewQuote>,
 ) -> Result<Changed> {
     let terms = new.check(&settings::current(&mut *app.db.acquire().await?, &app.config).await?)?;
-    change(&app, &admin, &id, async |conn, id| {
-        service::quote(conn, id, &terms, &admin.actor)
-            .await
-            .map(drop)
-    })
+    changed(
+        &app,
+        &admin,
+        &id,
+        "custom_order.quote",
+        async |conn, id, actor| {
+            let quote = service::quote(conn, id, &terms, actor).await?;
+            Ok(json!({"covers": quote.covers, "valid_days": quote.valid_days}))
+        },
+    )
+    .await
+}
+
+/// Throws the draft of a quote away. What the customer has stays. Safe to repeat.
+#[utoipa::path(
+    delete,
+    operation_id = "discard_quote",
+    path = "/api/admin/custom-orders/{id}/quote",
+    tag = "custom orders",
+    security(("bearer" = [])),
+    params(("id" = String, Path, description = "The id, or the number as CO-1042")),
+    responses(
+        (status = 200, body = CustomOrderView),
+        ChangeFailures, NotAllowed,
+    )
+)]
+async fn discard_quote(
+    State(app): State<App>,
+    admin: Admin,
+    Path(id): Path<String>,
+) -> Result<Changed> {
+    changed(
+        &app,
+        &admin,
+        &id,
+        "custom_order.discard_quote",
+        async |conn, id, actor| {
+            service::discard_draft(conn, id, actor).await?;
+            Ok(json!({}))
+        },
+    )
     .await
 }
 
@@ -499,9 +675,16 @@ async fn requote(
     Json(new): Json<NewQuote>,
 ) -> Result<Changed> {
     let terms = new.check(&settings::current(&mut *app.db.acquire().await?, &app.config).await?)?;
-    change(&app, &admin, &id, async |conn, id| {
-        service::requote(conn, &app, id, &terms, &admin.actor).await
-    })
+    changed(
+        &app,
+        &admin,
+        &id,
+        "custom_order.requote",
+        async |conn, id, actor| {
+            service::requote(conn, &app, id, &terms, actor).await?;
+            Ok(json!({"covers": terms.covers, "valid_days": terms.valid_days}))
+        },
+    )
     .await
 }
 
@@ -520,9 +703,16 @@ async fn requote(
     )
 )]
 async fn approve(State(app): State<App>, admin: Admin, Path(id): Path<String>) -> Result<Changed> {
-    change(&app, &admin, &id, async |conn, id| {
-        service::approve(conn, &app, id, &admin.actor).await
-    })
+    changed(
+        &app,
+        &admin,
+        &id,
+        "custom_order.approve",
+        async |conn, id, actor| {
+            service::approve(conn, &app, id, actor).await?;
+            Ok(json!({}))
+        },
+    )
     .await
 }
 
@@ -548,9 +738,16 @@ async fn withdraw(
     Json(why): Json<Reason>,
 ) -> Result<Changed> {
     let reason = check_prose("reason", &why.reason, 0)?;
-    change(&app, &admin, &id, async |conn, id| {
-        service::withdraw(conn, id, &reason, &admin.actor).await
-    })
+    changed(
+        &app,
+        &admin,
+        &id,
+        "custom_order.withdraw",
+        async |conn, id, actor| {
+            service::withdraw(conn, id, &reason, actor).await?;
+            Ok(json!({"reason": reason}))
+        },
+    )
     .await
 }
 
@@ -576,9 +773,16 @@ async fn reject(
     Json(why): Json<Reason>,
 ) -> Result<Changed> {
     let reason = check_prose("reason", &why.reason, 1)?;
-    change(&app, &admin, &id, async |conn, id| {
-        service::reject(conn, &app, id, &reason, &admin.actor).await
-    })
+    changed(
+        &app,
+        &admin,
+        &id,
+        "custom_order.reject",
+        async |conn, id, actor| {
+            service::reject(conn, &app, id, &reason, actor).await?;
+            Ok(json!({"reason": reason}))
+        },
+    )
     .await
 }
 
@@ -596,11 +800,16 @@ async fn reject(
     )
 )]
 async fn start(State(app): State<App>, admin: Admin, Path(id): Path<String>) -> Result<Changed> {
-    change(&app, &admin, &id, async |conn, id| {
-        service::start_production(conn, id, &admin.actor)
-            .await
-            .map(drop)
-    })
+    changed(
+        &app,
+        &admin,
+        &id,
+        "custom_order.start",
+        async |conn, id, actor| {
+            service::start_production(conn, id, actor).await?;
+            Ok(json!({}))
+        },
+    )
     .await
 }
 
@@ -624,10 +833,9 @@ async fn ship(
     Path(id): Path<String>,
     Json(parcel): Json<NewParcel>,
 ) -> Result<Changed> {
-    change(&app, &admin, &id, async |conn, id| {
-        service::ship(conn, &app, id, &parcel, &admin.actor)
-            .await
-            .map(drop)
+    changed(&app, &admin, &id, "custom_order.ship", async |conn, id, actor| {
+        service::ship(conn, &app, id, &parcel, actor).await?;
+        Ok(json!({"carrier": parcel.carrier, "tracking_number": parcel.tracking_number, "photographs": parcel.pictures.len()}))
     })
     .await
 }
@@ -646,8 +854,15 @@ async fn ship(
     )
 )]
 async fn complete(State(app): State<App>, admin: Admin, Path(id): Path<String>) -> Result<Changed> {
-    change(&app, &admin, &id, async |conn, id| {
-        service::complete(conn, id, &admin.actor).await.map(drop)
-    })
+    changed(
+        &app,
+        &admin,
+        &id,
+        "custom_order.complete",
+        async |conn, id, actor| {
+            service::complete(conn, id, actor).await?;
+            Ok(json!({}))
+        },
+    )
     .await
 }

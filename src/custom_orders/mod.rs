@@ -8,13 +8,15 @@ mod routes;
 mod service;
 mod store;
 
-pub use admin::{CustomOrderView, Moves, NewQuote, check_prose, resolve, view};
+pub use admin::{
+    Column, CustomOrderView, Moves, NewQuote, change, check_prose, columns, resolve, view,
+};
 pub use links::{close_link, make_link, sweep};
 pub use routes::router;
 pub use service::{
-    Paid, approve, complete, delayed_payment_began, delayed_payment_failed, deliver_of, flag,
-    flag_by, lock_of, note, pay, preview, quote, reject, requote, resolve as resolve_attention,
-    ship, ship_of, start_production, withdraw,
+    Paid, approve, complete, delayed_payment_began, delayed_payment_failed, deliver_of,
+    discard_draft, flag, flag_by, lock_of, note, pay, preview, quote, reject, requote,
+    resolve as resolve_attention, ship, ship_of, start_production, withdraw,
 };
 pub use store::{Filter, Terms, count_to_do, find_quote_of_link, find_quote_request, list};
 

@@ -77,6 +77,22 @@ pub async fn quote(
     Ok(quote)
 }
 
+/// Throws the draft of a quote away; what the customer has stays. Safe to repeat.
+///
+/// # Errors
+/// 404; 409 `quote_closing` while the draft may be what is to follow.
+pub async fn discard_draft(conn: &mut PgConnection, id: CustomOrderId, actor: &str) -> Result<()> {
+    let request = locked(conn, id).await?;
+    let current = store::find_current(conn, id).await?;
+    if current.is_some_and(|quote| quote.state == QuoteState::Closing) {
+        return Err(closing(&request));
+    }
+    if store::delete_draft(conn, id).await? {
+        store::add_event(conn, id, "quote", actor, "draft thrown away").await?;
+    }
+    Ok(())
+}
+
 /// Approves a request with the quote that was drafted for it: a job makes the payment link and sends the letter. Safe
 /// to repeat, and to call many times at once: there is one link.
 ///

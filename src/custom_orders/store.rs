@@ -353,6 +353,16 @@ pub async fn find_draft(conn: &mut PgConnection, request: CustomOrderId) -> Resu
     Ok(quote)
 }
 
+/// Deletes the draft of a request's next quote. False: there is none.
+pub async fn delete_draft(conn: &mut PgConnection, request: CustomOrderId) -> Result<bool> {
+    let done =
+        sqlx::query("delete from custom_order_quotes where request_id = $1 and state = 'draft'")
+            .bind(request)
+            .execute(conn)
+            .await?;
+    Ok(done.rows_affected() > 0)
+}
+
 /// The quote of a request that is being asked for, can be paid, or was: there is at most one.
 pub async fn find_current(
     conn: &mut PgConnection,

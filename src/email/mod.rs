@@ -21,6 +21,7 @@ pub use letter::{
     RequestFacts,
 };
 pub use mailer::Mailer;
+pub use page::Subjects;
 pub use pictures::{Picture, PictureRef, Pictures};
 pub use service::{Attempt, SHOP, Trouble, attempt, message_id, record, resend, show, sweep};
 pub use store::{Filter, LetterRow, Source, count_failed, find, list, queue};

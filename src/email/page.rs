@@ -73,6 +73,43 @@ pub struct Shown {
     pub left_out: usize,
 }
 
+/// What the subjects begin with that end in somebody's name, or an order's.
+const GIVEN_BACK: &str = "Payment Given Back: ";
+const NEW_REQUEST: &str = "New Custom Order Request from ";
+
+/// Where a word stands in a subject.
+pub struct Subjects {
+    /// The kinds whose subject has it, whatever the letter says.
+    pub kinds: Vec<&'static str>,
+    /// What the other subjects begin with: of a payment given back, and of a new request.
+    pub given_back: &'static str,
+    pub new_request: &'static str,
+}
+
+impl Subjects {
+    /// The subjects with this word in them, as the shop writes them now.
+    pub fn with(word: &str, house: &House) -> Subjects {
+        let word = word.to_lowercase();
+        let kinds = super::samples::letters()
+            .into_iter()
+            .filter(|(_, letter)| {
+                let subject = Page::new(letter, house, &Shown::default()).subject;
+                let varies = matches!(
+                    letter,
+                    Letter::CouldNotFulfilNotice { .. } | Letter::NewRequest { .. }
+                );
+                !varies && subject.to_lowercase().contains(&word)
+            })
+            .map(|(_, letter)| letter.kind())
+            .collect();
+        Subjects {
+            kinds,
+            given_back: GIVEN_BACK,
+            new_request: NEW_REQUEST,
+        }
+    }
+}
+
 impl Page {
     /// Writes a letter.
     pub fn new(letter: &Letter, house: &House, shown: &Shown) -> Page {
@@ -226,7 +263,7 @@ fn could_not_fulfil_notice(refusal: &RefusalFacts) -> Page {
     facts.extend(refusal.customer_name.clone().map(|name| ("From", name)));
     facts.push(("Amount", amount.clone()));
     Page {
-        subject: format!("Payment Given Back: {}", one_line(&refusal.about, 60)),
+        subject: format!("{GIVEN_BACK}{}", one_line(&refusal.about, 60)),
         preview: format!("{amount}. {why}"),
         heading: "A payment is given back".to_owned(),
         blocks: vec![
@@ -280,7 +317,7 @@ fn new_request(request: &RequestFacts, email: &str, shown: &Shown) -> Page {
         "Answer this letter to write to {name}."
     )));
     Page {
-        subject: format!("New Custom Order Request from {name}"),
+        subject: format!("{NEW_REQUEST}{name}"),
         preview: one_line(&request.description, 100),
         heading: "A new request".to_owned(),
         blocks,

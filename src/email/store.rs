@@ -10,6 +10,7 @@ use sqlx::types::Json;
 use utoipa::ToSchema;
 
 use super::letter::{About, Letter};
+use super::page::Subjects;
 use crate::error::Result;
 use crate::ids::{CustomOrderId, LetterId, OrderId};
 use crate::jobs::{self, Job};
@@ -95,7 +96,9 @@ pub struct Filter {
     pub order: Option<OrderId>,
     /// A part of the address that it goes to, or is copied to.
     pub recipient: Option<String>,
-    /// What stands for [`super::SHOP`] in that.
+    /// A part of the address, or of the subject.
+    pub search: Option<(String, Subjects)>,
+    /// What stands for [`super::SHOP`] in an address.
     pub shop: String,
     pub limit: i64,
     pub offset: i64,
@@ -120,6 +123,14 @@ pub async fn list(conn: &mut PgConnection, filter: &Filter) -> Result<(Vec<Lette
            and ($4::text is null
                 or position(lower($4) in lower(case when recipient = 'shop' then $5 else recipient end)) > 0
                 or position(lower($4) in lower(case when copy_to = 'shop' then $5 else copy_to end)) > 0)
+           and ($8::text is null
+                or kind = any($9)
+                or position(lower($8) in lower(case when recipient = 'shop' then $5 else recipient end)) > 0
+                or position(lower($8) in lower(case when copy_to = 'shop' then $5 else copy_to end)) > 0
+                or (kind = 'could_not_fulfil_notice'
+                    and position(lower($8) in lower($10 || (contents #>> '{refusal,about}'))) > 0)
+                or (kind = 'new_request'
+                    and position(lower($8) in lower($11 || (contents #>> '{request,customer_name}'))) > 0))
          order by created_at desc, id desc
          limit $6
          offset $7"
@@ -131,6 +142,10 @@ pub async fn list(conn: &mut PgConnection, filter: &Filter) -> Result<(Vec<Lette
     .bind(&filter.shop)
     .bind(filter.limit)
     .bind(filter.offset)
+    .bind(filter.search.as_ref().map(|(word, _)| word))
+    .bind(filter.search.as_ref().map(|(_, subjects)| &subjects.kinds))
+    .bind(filter.search.as_ref().map(|(_, subjects)| subjects.given_back))
+    .bind(filter.search.as_ref().map(|(_, subjects)| subjects.new_request))
     .fetch_all(conn)
     .await?;
     let all = rows.first().map_or(0, |row| row.all);

@@ -2,14 +2,16 @@
 
 use chrono::NaiveDate;
 use chrono_tz::Tz;
+use serde::Serialize;
 use sqlx::PgConnection;
+use utoipa::ToSchema;
 
 use crate::error::Result;
 use crate::ids::ProductId;
 use crate::money::Cents;
 
 /// The sales of a day in one currency.
-#[derive(Clone, Debug, PartialEq, sqlx::FromRow)]
+#[derive(Clone, Debug, PartialEq, Serialize, sqlx::FromRow, ToSchema)]
 pub struct Sales {
     pub day: NaiveDate,
     pub currency: String,
@@ -36,7 +38,7 @@ pub async fn sales_by_day(conn: &mut PgConnection, zone: Tz, days: i32) -> Resul
 }
 
 /// What sold well.
-#[derive(Clone, Debug, sqlx::FromRow)]
+#[derive(Clone, Debug, Serialize, sqlx::FromRow, ToSchema)]
 pub struct BestSeller {
     pub product_id: ProductId,
     pub name: String,

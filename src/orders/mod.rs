@@ -1,6 +1,8 @@
 //! Orders: what was bought, for how much, and where it went. How the money comes in is left to `payments`.
 mod browse;
 mod cart;
+mod change;
+mod export;
 mod figures;
 mod parcels;
 mod routes;
@@ -10,6 +12,8 @@ mod store;
 
 pub use browse::{Shelf, browse, count_to_do};
 pub use cart::Cart;
+pub use change::Change;
+pub use export::{export, usual_days};
 pub use figures::{BestSeller, Sales, best_sellers, sales_by_day};
 pub use parcels::{NewParcel, Parcel, deliver, ship};
 pub use routes::{OrderView, resolve, router, view};
@@ -19,15 +23,14 @@ pub use service::{
     take_back, undo_sale, write_note,
 };
 pub use shipping::Zone;
-pub use store::{
-    Entry, PlacedLine, find, find_id, find_parcel, held_lines, lines, list_paid, lock,
-};
+pub use store::{Filter, PlacedLine, find, find_id, find_parcel, held_lines, lines, list, lock};
 
 use chrono::{DateTime, Utc};
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 use utoipa::ToSchema;
 
+use crate::address::Address;
 use crate::ids::{OrderId, ProductId};
 use crate::money::Cents;
 
@@ -134,6 +137,18 @@ impl Order {
     /// The number as people say it: `SB-1042`.
     pub fn display_number(&self) -> String {
         format!("SB-{}", self.number)
+    }
+
+    /// The lines of its address label; none without an address.
+    pub fn label(&self) -> Vec<String> {
+        let kept = self.shipping_address.clone();
+        let kept: Option<Address> = kept.and_then(|kept| serde_json::from_value(kept).ok());
+        // A name alone is no address.
+        let Some(kept) = kept else {
+            return Vec::new();
+        };
+        let name = self.shipping_name.iter().chain(&self.customer_name);
+        name.take(1).cloned().chain(kept.lines()).collect()
     }
 }
 

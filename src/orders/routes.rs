@@ -4,14 +4,16 @@ use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use chrono::{DateTime, Days, Utc};
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 use sqlx::PgConnection;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::service::{self, Sale};
-use super::{Line, Order, Parcel, Status, TimelineEntry, store};
+use super::{Change, Line, Order, Parcel, Status, TimelineEntry, export, store};
 use crate::app::App;
 use crate::auth::{Admin, Scope};
 use crate::error::{Error, ErrorBody, Fault, Result};
@@ -23,6 +25,8 @@ use crate::money::Cents;
 pub fn router() -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .routes(routes!(list, record_sale))
+        .routes(routes!(download))
+        .routes(routes!(packing_slip))
         .routes(routes!(find))
         .routes(routes!(resolve_attention))
         .routes(routes!(add_note))
@@ -56,7 +60,10 @@ struct OrderPage {
     security(("bearer" = [])),
     params(
         ("status" = Option<Status>, Query, description = "Only orders in this state"),
-        ("search" = Option<String>, Query, description = "A number, or a part of name or email address"),
+        ("search" = Option<String>, Query, description = "A number, a tracking number, or a part of name or email address"),
+        ("from" = Option<String>, Query, description = "Only orders paid on this day or later, by the shop's clock: 2026-11-24"),
+        ("to" = Option<String>, Query, description = "Only orders paid on this day or earlier"),
+        ("attention" = Option<bool>, Query, description = "`true`: only orders that want to be looked at; `false`: the others"),
         ("page" = Option<i64>, Query, description = "From 1"),
         ("page_size" = Option<i64>, Query, description = "1 to 100, 24 unless given"),
     ),
@@ -73,12 +80,19 @@ async fn list(State(app): State<App>, admin: Admin, query: Query) -> Result<Json
     let page = query.paging(&mut faults);
     let status = query.one_of("status", &Status::ALL, Status::as_str, &mut faults);
     let search = query.search(&mut faults);
+    let (from, to) = export::read_days(&query, &mut faults);
+    let flag = |value| if value { "true" } else { "false" };
+    let attention = query.one_of("attention", &[true, false], flag, &mut faults);
     if !faults.is_empty() {
         return Err(Error::Invalid(faults));
     }
+    let zone = app.config.shop_time_zone;
     let filter = store::Filter {
         status,
         search,
+        paid_from: from.map(|day| export::midnight(day, zone)),
+        paid_until: to.map(|day| export::midnight(day + Days::new(1), zone)),
+        attention,
         limit: page.size,
         offset: page.offset(),
     };
@@ -88,6 +102,82 @@ async fn list(State(app): State<App>, admin: Admin, query: Query) -> Result<Json
         page: page.number,
         page_size: page.size,
         results: orders,
+    }))
+}
+
+/// The orders paid on some days as a table for bookkeepers (CSV, UTF-8). No cell of it is a formula to a spreadsheet.
+#[utoipa::path(
+    get,
+    operation_id = "export_orders",
+    path = "/api/admin/orders.csv",
+    tag = "orders",
+    security(("bearer" = [])),
+    params(
+        ("from" = Option<String>, Query, description = "The first day, by the shop's clock: 2026-11-24; 29 days ago unless given"),
+        ("to" = Option<String>, Query, description = "The last day; today unless given"),
+    ),
+    responses(
+        (status = 200, body = String, content_type = "text/csv"),
+        (status = 400, body = ErrorBody),
+        (status = 401, body = ErrorBody),
+        (status = 403, body = ErrorBody),
+    )
+)]
+async fn download(State(app): State<App>, admin: Admin, query: Query) -> Result<Response> {
+    admin.may(Scope::OrdersRead)?;
+    export::export(app, &query)
+}
+
+/// What goes into a parcel, and where to.
+#[derive(Serialize, ToSchema)]
+struct PackingSlip {
+    /// `SB-1042`.
+    number: String,
+    created_at: DateTime<Utc>,
+    /// The lines of the label; none where no address was given.
+    address: Vec<String>,
+    lines: Vec<PackedLine>,
+}
+
+#[derive(Serialize, ToSchema)]
+struct PackedLine {
+    name: String,
+    quantity: i32,
+}
+
+/// What a packing slip says: no prices.
+#[utoipa::path(
+    get,
+    operation_id = "packing_slip",
+    path = "/api/admin/orders/{id}/packing-slip",
+    tag = "orders",
+    security(("bearer" = [])),
+    params(("id" = String, Path, description = "The id, or the number as SB-1042")),
+    responses(
+        (status = 200, body = PackingSlip),
+        (status = 401, body = ErrorBody),
+        (status = 403, body = ErrorBody),
+        (status = 404, body = ErrorBody),
+    )
+)]
+async fn packing_slip(
+    State(app): State<App>,
+    admin: Admin,
+    Path(id): Path<String>,
+) -> Result<Json<PackingSlip>> {
+    admin.may(Scope::OrdersRead)?;
+    let mut conn = app.db.acquire().await?;
+    let id = resolve(&mut conn, &id).await?;
+    let view = view(&mut conn, id).await?;
+    let lines = view.lines.into_iter().map(|line| PackedLine {
+        name: line.name,
+        quantity: line.quantity,
+    });
+    Ok(Json(PackingSlip {
+        number: view.order.display_number(),
+        created_at: view.order.created_at,
+        address: view.order.label(),
+        lines: lines.collect(),
     }))
 }
 
@@ -137,12 +227,9 @@ async fn resolve_attention(
     Path(id): Path<String>,
 ) -> Result<Json<OrderView>> {
     admin.may(Scope::OrdersWrite)?;
-    let mut tx = app.db.begin().await?;
-    let id = resolve(&mut tx, &id).await?;
-    service::resolve(&mut tx, id, &admin.actor).await?;
-    let view = view(&mut tx, id).await?;
-    tx.commit().await?;
-    Ok(Json(view))
+    let mut change = Change::begin(&app.db, admin.actor, &id).await?;
+    service::resolve(&mut change.tx, change.before.id, &change.actor.name).await?;
+    Ok(Json(change.end("order.resolve", Value::Null).await?))
 }
 
 /// A line for an order's timeline.
@@ -179,12 +266,11 @@ async fn add_note(
     Json(note): Json<NewOrderNote>,
 ) -> Result<Json<OrderView>> {
     admin.may(Scope::OrdersWrite)?;
-    let mut tx = app.db.begin().await?;
-    let id = resolve(&mut tx, &id).await?;
-    service::write_note(&mut tx, id, &note.text, &admin.actor).await?;
-    let view = view(&mut tx, id).await?;
-    tx.commit().await?;
-    Ok(Json(view))
+    let mut change = Change::begin(&app.db, admin.actor, &id).await?;
+    let id = change.before.id;
+    service::write_note(&mut change.tx, id, &note.text, &change.actor.name).await?;
+    let more = json!({"note": note.text});
+    Ok(Json(change.end("order.note", more).await?))
 }
 
 /// Undoes a sale made by hand: it is refunded, and its pieces are in stock again. Safe to repeat.
@@ -209,12 +295,9 @@ async fn undo(
     Path(id): Path<String>,
 ) -> Result<Json<OrderView>> {
     admin.may(Scope::OrdersWrite)?;
-    let mut tx = app.db.begin().await?;
-    let id = resolve(&mut tx, &id).await?;
-    service::undo_sale(&mut tx, id, &admin.actor).await?;
-    let view = view(&mut tx, id).await?;
-    tx.commit().await?;
-    Ok(Json(view))
+    let mut change = Change::begin(&app.db, admin.actor, &id).await?;
+    service::undo_sale(&mut change.tx, change.before.id, &change.actor.name).await?;
+    Ok(Json(change.end("order.undo", Value::Null).await?))
 }
 
 /// The order that an id or a number (`SB-1042`) names.

@@ -3,12 +3,13 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use sqlx::PgConnection;
 
 use super::cart::Cart;
 use super::shipping::Zone;
 use super::{Line, Order, Status, store};
+use crate::audit::{self, Actor};
 use crate::email::{self, About, Letter, LineFacts, OrderFacts};
 use crate::error::{Error, Fault, LineFault, Result};
 use crate::ids::{OrderId, ProductId};
@@ -503,7 +504,7 @@ pub struct Sale {
 ///
 /// # Errors
 /// 400 naming the line for a product that does not exist or another currency; 409 `insufficient_inventory`.
-pub async fn sell(conn: &mut PgConnection, sale: &Sale, actor: &str) -> Result<Order> {
+pub async fn sell(conn: &mut PgConnection, sale: &Sale, actor: &Actor) -> Result<Order> {
     let mut wanted: BTreeMap<ProductId, i32> = BTreeMap::new();
     for (id, quantity, _) in &sale.lines {
         *wanted.entry(id.clone()).or_insert(0) += quantity;
@@ -567,12 +568,19 @@ pub async fn sell(conn: &mut PgConnection, sale: &Sale, actor: &str) -> Result<O
         zone: None,
         email: sale.email.as_deref(),
         customer_name: sale.customer_name.as_deref(),
-        actor,
+        actor: &actor.name,
         note: &sale.note,
     };
     let order = store::insert(conn, &new, lines.iter()).await?;
     let taken: Vec<(ProductId, i32)> = wanted.into_iter().collect();
-    products::take(conn, order.id, &taken, actor).await?;
+    products::take(conn, order.id, &taken, &actor.name).await?;
+    let pieces: Vec<Value> = taken
+        .iter()
+        .map(|(id, quantity)| json!({"product": id, "quantity": quantity}))
+        .collect();
+    let object = format!("order:{}", order.display_number());
+    let after = json!({"pieces": pieces, "total": order.total});
+    audit::record(conn, actor, "order.sell", &object, Value::Null, after).await?;
     Ok(order)
 }
 

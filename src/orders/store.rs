@@ -155,8 +155,13 @@ pub async fn find_id(conn: &mut PgConnection, text: &str) -> Result<Option<Order
 #[derive(Default)]
 pub struct Filter {
     pub status: Option<Status>,
-    /// An order number, or a part of name or email address.
+    /// An order number, a tracking number, or a part of name or email address.
     pub search: Option<String>,
+    /// Paid from this moment on, and before that one.
+    pub paid_from: Option<DateTime<Utc>>,
+    pub paid_until: Option<DateTime<Utc>>,
+    /// Whether something about them wants to be looked at.
+    pub attention: Option<bool>,
     pub limit: i64,
     pub offset: i64,
 }
@@ -225,7 +230,13 @@ pub async fn list(conn: &mut PgConnection, filter: &Filter) -> Result<(Vec<Order
                 or number = $3
                 or lower(email) like $2
                 or lower(customer_name) like $2
-                or lower(shipping_name) like $2)
+                or lower(shipping_name) like $2
+                or exists (select from parcels p
+                           where p.order_id = orders.id
+                             and lower(p.tracking_number) like $2))
+           and ($6::timestamptz is null or paid_at >= $6)
+           and ($7::timestamptz is null or paid_at < $7)
+           and ($8::boolean is null or (attention is not null) = $8)
          order by created_at desc, id desc
          limit $4
          offset $5"
@@ -235,6 +246,9 @@ pub async fn list(conn: &mut PgConnection, filter: &Filter) -> Result<(Vec<Order
     .bind(number)
     .bind(filter.limit)
     .bind(filter.offset)
+    .bind(filter.paid_from)
+    .bind(filter.paid_until)
+    .bind(filter.attention)
     .fetch_all(conn)
     .await?;
     let all = rows.first().map_or(0, |row| row.all);

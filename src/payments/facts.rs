@@ -1,14 +1,16 @@
 //! SQL of what an order's money did, for who looks at the order.
 
 use chrono::{DateTime, Utc};
+use serde::Serialize;
 use sqlx::PgConnection;
+use utoipa::ToSchema;
 
 use crate::error::Result;
 use crate::ids::OrderId;
 use crate::money::Cents;
 
 /// A payment as Stripe told of it.
-#[derive(Debug, sqlx::FromRow)]
+#[derive(Debug, Serialize, sqlx::FromRow, ToSchema)]
 pub struct PaymentFacts {
     /// Stripe's name for it, `pi_…`.
     pub id: String,
@@ -22,7 +24,7 @@ pub struct PaymentFacts {
 }
 
 /// A refund that we asked for.
-#[derive(Debug, sqlx::FromRow)]
+#[derive(Debug, Serialize, sqlx::FromRow, ToSchema)]
 pub struct RefundFacts {
     pub payment_id: String,
     pub amount: Cents,

@@ -17,7 +17,7 @@ pub use facts::{PaymentFacts, RefundFacts, of_order};
 pub use reconcile::{Reconciled, Swept, reconcile, sweep};
 pub use refunds::{NewRefund, refund, refundable, send_refund};
 pub use routes::{own_hold, router};
-pub use store::{EventRow, count_failed_events, find_event, list_events};
+pub use store::{EventRow, count_events, count_failed_events, find_event, list_events};
 pub use sync::sync_product;
 
 use std::time::Duration;

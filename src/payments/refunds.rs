@@ -1,5 +1,6 @@
 //! Giving money back: planned by the transaction that decides it, sent by a job.
 
+use serde_json::{Value, json};
 use sqlx::PgConnection;
 use tracing::{info, warn};
 
@@ -37,6 +38,18 @@ pub struct NewRefund {
     pub reason: String,
     /// Pieces that go back into stock.
     pub restock: Vec<(ProductId, i32)>,
+}
+
+impl NewRefund {
+    /// What the audit log says of it.
+    pub fn facts(&self) -> Value {
+        let restock: Vec<Value> = self
+            .restock
+            .iter()
+            .map(|(id, quantity)| json!({"product": id, "quantity": quantity}))
+            .collect();
+        json!({"refund": self.amount, "reason": self.reason, "restock": restock})
+    }
 }
 
 /// Plans to give back a part of an order's payment, or all that is left of it, and takes pieces back into stock. Safe to

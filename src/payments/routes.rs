@@ -21,6 +21,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::checkout::{self, Cancelled};
+use super::facts::{self, PaymentFacts, RefundFacts};
 use super::refunds::{self, NewRefund};
 use super::{HOLD_MARGIN, SESSION_LIFETIME, events, store};
 use crate::app::App;
@@ -32,7 +33,7 @@ use crate::idempotency::Key;
 use crate::ids::{OrderId, ProductId, RefundId};
 use crate::limits::{Action, Client};
 use crate::money::Cents;
-use crate::orders::{self, Cart, OrderView, Status, Zone};
+use crate::orders::{self, Cart, Change, OrderView, Status, Zone};
 use crate::products::OwnHold;
 use crate::stripe;
 
@@ -48,6 +49,7 @@ pub fn router() -> OpenApiRouter<App> {
         .routes(routes!(cancel))
         .routes(routes!(find_by_session))
         .routes(routes!(refund_order))
+        .routes(routes!(list_payments))
         .merge(
             OpenApiRouter::new()
                 .routes(routes!(webhook))
@@ -442,10 +444,71 @@ async fn refund_order(
             .map(|line| (line.product_id, line.quantity))
             .collect(),
     };
-    let mut tx = app.db.begin().await?;
-    let id = orders::resolve(&mut tx, &id).await?;
-    refunds::refund(&mut tx, id, &new, &admin.actor).await?;
-    let view = orders::view(&mut tx, id).await?;
-    tx.commit().await?;
+    let mut change = Change::begin(&app.db, admin.actor, &id).await?;
+    let id = change.before.id;
+    let is_new = refunds::refund(&mut change.tx, id, &new, &change.actor.name).await?;
+    let more = if is_new { new.facts() } else { Value::Null };
+    let view = change.end("order.refund", more).await?;
     Ok((StatusCode::ACCEPTED, Json(view)))
+}
+
+/// What an order's money did.
+#[derive(Serialize, ToSchema)]
+struct MoneyView {
+    /// Oldest first, as those below.
+    payments: Vec<PaymentFacts>,
+    /// Those that we asked for.
+    refunds: Vec<RefundFacts>,
+    /// What can still be given back, in the currency's smallest unit.
+    refundable: Cents,
+    /// Pieces that were sold and did not come back.
+    returnable: Vec<Returnable>,
+}
+
+#[derive(Serialize, ToSchema)]
+struct Returnable {
+    product_id: ProductId,
+    quantity: i32,
+}
+
+/// The payments of an order, what was given back of them, and what still can be.
+#[utoipa::path(
+    get,
+    operation_id = "list_payments_of_order",
+    path = "/api/admin/orders/{id}/payments",
+    tag = "orders",
+    security(("bearer" = [])),
+    params(("id" = String, Path, description = "The id, or the number as SB-1042")),
+    responses(
+        (status = 200, body = MoneyView),
+        (status = 401, body = ErrorBody),
+        (status = 403, body = ErrorBody),
+        (status = 404, body = ErrorBody),
+    )
+)]
+async fn list_payments(
+    State(app): State<App>,
+    admin: Admin,
+    Path(id): Path<String>,
+) -> Result<Json<MoneyView>> {
+    admin.may(Scope::OrdersRead)?;
+    let mut conn = app.db.acquire().await?;
+    let id = orders::resolve(&mut conn, &id).await?;
+    orders::find(&mut conn, id)
+        .await?
+        .ok_or(Error::NotFound("Order"))?;
+    let (payments, refunds) = facts::of_order(&mut conn, id).await?;
+    let returnable = orders::not_returned(&mut conn, id).await?;
+    let returnable = returnable
+        .into_iter()
+        .map(|(product_id, quantity)| Returnable {
+            product_id,
+            quantity,
+        });
+    Ok(Json(MoneyView {
+        payments,
+        refunds,
+        refundable: refunds::refundable(&mut conn, id).await?,
+        returnable: returnable.collect(),
+    }))
 }

@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use serde::Serialize;
 use sqlx::PgConnection;
 use sqlx::types::Json;
+use utoipa::ToSchema;
 
 use crate::error::Result;
 use crate::ids::{CustomOrderId, OrderId, RefundId};
@@ -265,10 +267,13 @@ pub async fn insert_event(
 }
 
 /// An event as the shopkeeper sees it.
-#[derive(Debug, sqlx::FromRow)]
+#[derive(Debug, Serialize, sqlx::FromRow, ToSchema)]
 pub struct EventRow {
+    /// Stripe's name for it, `evt_…`.
     pub id: String,
+    /// As `checkout.session.completed`.
     #[sqlx(rename = "type")]
+    #[serde(rename = "type")]
     pub kind: String,
     /// `received`, `processed`, `ignored` or `failed`.
     pub status: String,
@@ -303,6 +308,25 @@ pub async fn list_events(
     .fetch_all(conn)
     .await?;
     Ok(events)
+}
+
+/// How many events [`list_events`] finds in all.
+pub async fn count_events(
+    conn: &mut PgConnection,
+    status: Option<&str>,
+    search: Option<&str>,
+) -> Result<i64> {
+    let count = sqlx::query_scalar(
+        "select count(*)
+         from stripe_events
+         where ($1::text is null or status = $1)
+           and ($2::text is null or strpos(lower(id || ' ' || type), lower($2)) > 0)",
+    )
+    .bind(status)
+    .bind(search)
+    .fetch_one(conn)
+    .await?;
+    Ok(count)
 }
 
 /// An event with what Stripe sent.

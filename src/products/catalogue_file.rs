@@ -143,7 +143,7 @@ pub async fn import(
 /// The whole catalogue but deleted products, as [`import`] reads it.
 pub async fn export(conn: &mut PgConnection) -> Result<Value> {
     let categories: Vec<Category> =
-        sqlx::query_as("select id, name, slug, description from categories order by id")
+        sqlx::query_as("select id, name, slug, description, position from categories order by id")
             .fetch_all(&mut *conn)
             .await?;
     let products: Vec<Product> = sqlx::query_as(concat!(
@@ -396,6 +396,8 @@ fn merge_categories(
         .collect();
     let mut categories = Vec::with_capacity(rows.len());
     for (prefix, (id, row)) in rows {
+        let kept = before.get(&id).map(|category| category.position);
+        let position = row.position.or(kept).unwrap_or_default();
         let kept = before.get(&id).map(|category| category.slug.clone());
         let slug = row.slug.or(kept).unwrap_or_default();
         if !slug.is_empty() {
@@ -406,6 +408,7 @@ fn merge_categories(
             name: row.name.unwrap_or_default(),
             slug,
             description: row.description.unwrap_or_default(),
+            position,
         });
     }
     for category in categories
@@ -530,7 +533,7 @@ async fn lock_products(
 
 async fn lock_categories(conn: &mut PgConnection) -> Result<Vec<Category>> {
     let categories = sqlx::query_as(
-        "select id, name, slug, description
+        "select id, name, slug, description, position
          from categories
          order by id
          for update",
@@ -567,24 +570,26 @@ async fn write_categories(conn: &mut PgConnection, categories: &[&Category]) -> 
     let names: Vec<&str> = categories.iter().map(|c| c.name.as_str()).collect();
     let slugs: Vec<&str> = categories.iter().map(|c| c.slug.as_str()).collect();
     let descriptions: Vec<&str> = categories.iter().map(|c| c.description.as_str()).collect();
+    let positions: Vec<i32> = categories.iter().map(|c| c.position).collect();
     // Two rows may swap their slugs, which are unique at every moment. No slug has a tilde.
     sqlx::query("update categories set slug = '~' || id where id = any($1)")
         .bind(&ids)
         .execute(&mut *conn)
         .await?;
     sqlx::query(
-        "insert into categories (id, name, slug, description)
-         select id, name, slug, description
-         from unnest($1::bigint[], $2::text[], $3::text[], $4::text[])
-              as row (id, name, slug, description)
+        "insert into categories (id, name, slug, description, position)
+         select id, name, slug, description, position
+         from unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::integer[])
+              as row (id, name, slug, description, position)
          on conflict (id) do update
          set name = excluded.name, slug = excluded.slug, description = excluded.description,
-             updated_at = now()",
+             position = excluded.position, updated_at = now()",
     )
     .bind(ids)
     .bind(names)
     .bind(slugs)
     .bind(descriptions)
+    .bind(positions)
     .execute(&mut *conn)
     .await?;
     // The next category that gets its id from the database must not meet one of these.

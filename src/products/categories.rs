@@ -3,15 +3,15 @@
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use sqlx::{PgConnection, Row};
 use utoipa::ToSchema;
 
 use super::input::{self, CategoryInput, CategoryKey, Parsed, Write, free_slug};
-use super::keeping::CountedCategory;
+use super::keeping::{self, CountedCategory};
 use super::listing::{Page, PageRequest};
-use super::routes::{ReadFailures, Reader, Shopkeeper, WriteFailures};
+use super::routes::{AdminReadFailures, ReadFailures, Reader, Shopkeeper, WriteFailures};
 use super::store::present;
 use crate::app::App;
 use crate::error::{Error, Result};
@@ -24,6 +24,8 @@ pub struct Category {
     pub name: String,
     pub slug: String,
     pub description: String,
+    /// Where the shopkeeper put it; all are 0 until somebody puts them in order.
+    pub position: i32,
 }
 
 /// The storefront reads one page and must see them all: no shop has more.
@@ -67,9 +69,8 @@ pub(super) async fn create(
     keeper: Shopkeeper,
     Json(body): Json<Map<String, Value>>,
 ) -> Result<Response> {
-    let input = input::category(body, Write::Create).whole()?;
     let mut tx = app.db.begin().await?;
-    let category = insert(&mut tx, input).await?;
+    let category = keeping::create_category(&mut tx, &keeper.actor, body).await?;
     tx.commit().await?;
     let location = format!("{}/api/categories/{}/", keeper.base, category.id);
     Ok((
@@ -86,11 +87,11 @@ pub(super) async fn create(
     responses((status = 200, body = Category), WriteFailures))]
 pub(super) async fn replace(
     State(app): State<App>,
-    _: Shopkeeper,
+    keeper: Shopkeeper,
     Path(id): Path<i64>,
     Json(body): Json<Map<String, Value>>,
 ) -> Result<Json<Category>> {
-    write(app, id, input::category(body, Write::Replace)).await
+    write(app, keeper, id, input::category(body, Write::Replace)).await
 }
 
 /// Changes the fields given.
@@ -99,11 +100,11 @@ pub(super) async fn replace(
     responses((status = 200, body = Category), WriteFailures))]
 pub(super) async fn patch(
     State(app): State<App>,
-    _: Shopkeeper,
+    keeper: Shopkeeper,
     Path(id): Path<i64>,
     Json(body): Json<Map<String, Value>>,
 ) -> Result<Json<Category>> {
-    write(app, id, input::category(body, Write::Patch)).await
+    write(app, keeper, id, input::category(body, Write::Patch)).await
 }
 
 /// Deletes a category; its products stay, without one.
@@ -112,13 +113,96 @@ pub(super) async fn patch(
     responses((status = 204), WriteFailures))]
 pub(super) async fn delete(
     State(app): State<App>,
-    _: Shopkeeper,
+    keeper: Shopkeeper,
     Path(id): Path<i64>,
 ) -> Result<StatusCode> {
     let mut tx = app.db.begin().await?;
-    remove(&mut tx, id).await?;
+    keeping::delete_category(&mut tx, &keeper.actor, id).await?;
     tx.commit().await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// All categories in the shopkeeper's order, with how many products are in each.
+#[derive(Serialize, ToSchema)]
+pub(super) struct CategoryList {
+    count: usize,
+    results: Vec<CountedCategory>,
+}
+
+impl CategoryList {
+    async fn read(conn: &mut PgConnection) -> Result<Json<CategoryList>> {
+        let results = select_counted(conn).await?;
+        Ok(Json(CategoryList {
+            count: results.len(),
+            results,
+        }))
+    }
+}
+
+/// All categories in the shopkeeper's order. (The shoppers' list is always by name; each says its `position`.)
+#[utoipa::path(operation_id = "list_categories_as_admin", get, path = "/api/admin/categories", tag = "categories", security(("bearer" = [])),
+    responses((status = 200, body = CategoryList), AdminReadFailures))]
+pub(super) async fn admin_list(
+    State(app): State<App>,
+    _: Shopkeeper,
+) -> Result<Json<CategoryList>> {
+    CategoryList::read(&mut *app.db.acquire().await?).await
+}
+
+/// An order of categories.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct CategoryOrder {
+    /// Those named come first, in this order; the others follow as they were.
+    ids: Vec<i64>,
+}
+
+/// Puts the categories in order. Safe to repeat.
+#[utoipa::path(operation_id = "order_categories", put, path = "/api/admin/categories", tag = "categories", security(("bearer" = [])),
+    request_body = CategoryOrder,
+    responses((status = 200, body = CategoryList), WriteFailures))]
+pub(super) async fn order(
+    State(app): State<App>,
+    keeper: Shopkeeper,
+    Json(order): Json<CategoryOrder>,
+) -> Result<Json<CategoryList>> {
+    let mut tx = app.db.begin().await?;
+    keeping::order_categories(&mut tx, &keeper.actor, &order.ids).await?;
+    let list = CategoryList::read(&mut tx).await?;
+    tx.commit().await?;
+    Ok(list)
+}
+
+/// Moves a category one place up; the first stays.
+#[utoipa::path(operation_id = "move_category_up", post, path = "/api/admin/categories/{id}/up", tag = "categories", security(("bearer" = [])),
+    params(("id" = i64, Path)),
+    responses((status = 200, body = CategoryList), WriteFailures))]
+pub(super) async fn move_up(
+    State(app): State<App>,
+    keeper: Shopkeeper,
+    Path(id): Path<i64>,
+) -> Result<Json<CategoryList>> {
+    step(app, keeper, id, true).await
+}
+
+/// Moves a category one place down; the last stays.
+#[utoipa::path(operation_id = "move_category_down", post, path = "/api/admin/categories/{id}/down", tag = "categories", security(("bearer" = [])),
+    params(("id" = i64, Path)),
+    responses((status = 200, body = CategoryList), WriteFailures))]
+pub(super) async fn move_down(
+    State(app): State<App>,
+    keeper: Shopkeeper,
+    Path(id): Path<i64>,
+) -> Result<Json<CategoryList>> {
+    step(app, keeper, id, false).await
+}
+
+async fn step(app: App, keeper: Shopkeeper, id: i64, up: bool) -> Result<Json<CategoryList>> {
+    let mut tx = app.db.begin().await?;
+    keeping::move_category(&mut tx, &keeper.actor, id, up).await?;
+    let list = CategoryList::read(&mut tx).await?;
+    tx.commit().await?;
+    Ok(list)
 }
 
 /// Deletes a category; its products stay, without one.
@@ -134,26 +218,61 @@ pub(super) async fn remove(conn: &mut PgConnection, id: i64) -> Result<()> {
     }
 }
 
-/// All categories, by name, and how many products, deleted ones apart, are in each.
+/// All categories in the shopkeeper's order, and how many products, deleted ones apart, are in each.
 pub(super) async fn select_counted(conn: &mut PgConnection) -> Result<Vec<CountedCategory>> {
     let categories = sqlx::query_as(
-        r#"select c.id, c.name, c.slug, c.description,
+        r#"select c.id, c.name, c.slug, c.description, c.position,
                 count(p.id) filter (where p.is_active) as active,
                 count(p.id) filter (where not p.is_active) as archived
          from categories c
          left join products p on p.category_id = c.id and p.deleted_at is null
          group by c.id
-         order by c.name collate "C", c.id"#,
+         order by c.position, c.name collate "C", c.id"#,
     )
     .fetch_all(conn)
     .await?;
     Ok(categories)
 }
 
-async fn write(app: App, id: i64, input: Parsed<CategoryInput>) -> Result<Json<Category>> {
-    let input = input.whole()?;
+/// The ids of all categories in the shopkeeper's order, locked until the transaction ends.
+pub(super) async fn lock_all(conn: &mut PgConnection) -> Result<Vec<i64>> {
+    // Locked by id, as everywhere; a row that was changed while we waited is seen as it is now by the second statement.
+    sqlx::query("select id from categories order by id for update")
+        .execute(&mut *conn)
+        .await?;
+    let ids = sqlx::query_scalar(
+        r#"select id
+         from categories
+         order by position, name collate "C", id"#,
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(ids)
+}
+
+/// Numbers the categories from 1 in this order.
+pub(super) async fn set_order(conn: &mut PgConnection, ids: &[i64]) -> Result<()> {
+    sqlx::query(
+        "update categories
+         set position = wanted.position
+         from unnest($1::bigint[]) with ordinality as wanted (id, position)
+         where categories.id = wanted.id
+           and categories.position <> wanted.position",
+    )
+    .bind(ids)
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+async fn write(
+    app: App,
+    keeper: Shopkeeper,
+    id: i64,
+    input: Parsed<CategoryInput>,
+) -> Result<Json<Category>> {
     let mut tx = app.db.begin().await?;
-    let category = update(&mut tx, id, input).await?;
+    let category = keeping::change_category_parsed(&mut tx, &keeper.actor, id, input).await?;
     tx.commit().await?;
     Ok(Json(category))
 }
@@ -163,7 +282,7 @@ async fn select_page(conn: &mut PgConnection, page: PageRequest) -> Result<(i64,
         r#"select found.total, c.*
          from (select count(*) as total from categories) as found
          left join lateral (
-             select id, name, slug, description
+             select id, name, slug, description, position
              from categories
              order by name collate "C", id
              limit $1
@@ -187,7 +306,7 @@ pub(super) async fn find(conn: &mut PgConnection, key: &CategoryKey) -> Result<O
         CategoryKey::Slug(slug) => (None, Some(slug)),
     };
     let category = sqlx::query_as(
-        "select id, name, slug, description
+        "select id, name, slug, description, position
          from categories
          where id = $1
             or slug = $2",
@@ -213,10 +332,12 @@ pub(super) async fn insert(conn: &mut PgConnection, input: CategoryInput) -> Res
             }
         };
         let category = sqlx::query_as(
-            "insert into categories (name, slug, description)
-             values ($1, $2, $3)
+            "insert into categories (name, slug, description, position)
+             values ($1, $2, $3,
+                     -- Where there is an order, it comes last.
+                     (select coalesce(max(position) + 1, 0) from categories where position > 0))
              on conflict (slug) do nothing
-             returning id, name, slug, description",
+             returning id, name, slug, description, position",
         )
         .bind(&name)
         .bind(&slug)
@@ -246,7 +367,7 @@ pub(super) async fn update(
              description = coalesce($4, description),
              updated_at = now()
          where id = $1
-         returning id, name, slug, description",
+         returning id, name, slug, description, position",
     )
     .bind(id)
     .bind(input.name)

@@ -95,6 +95,9 @@ pub struct CategoryInput {
     pub slug: Option<String>,
     /// Up to 10,000 characters.
     pub description: Option<String>,
+    /// Rows of a file only: over HTTP, categories are moved.
+    #[schema(ignore)]
+    pub position: Option<i32>,
 }
 
 /// A change of stock.
@@ -196,7 +199,7 @@ pub(super) fn category(body: Map<String, Value>, write: Write) -> Parsed<Categor
     let value = category_fields(&mut fields, write);
     Parsed {
         value,
-        faults: fields.finish(&["id"]),
+        faults: fields.finish(&["id", "position"]),
     }
 }
 
@@ -294,7 +297,9 @@ pub(super) fn file_category(
     fields.require(&["id"]);
     // Up to what a JavaScript client can hold.
     let id = fields.read("id", |value| whole(value, 1..=(1 << 53) - 1));
-    let input = category_fields(&mut fields, Write::Replace);
+    let mut input = category_fields(&mut fields, Write::Replace);
+    let position = fields.read("position", |value| whole(value, 0..=i32::MAX.into()));
+    input.position = position.map(|position| position as i32);
     Parsed {
         value: (id.unwrap_or_default(), input),
         faults: fields.finish(&[]),
@@ -479,6 +484,7 @@ fn category_fields(fields: &mut Fields, write: Write) -> CategoryInput {
         description: fields
             .read("description", |value| text(value, 0..=10_000))
             .or(default),
+        position: None,
     }
 }
 

@@ -1,14 +1,19 @@
-//! The catalogue as somebody at the desk keeps it: the same changes as over HTTP, each written into the audit log.
+//! The catalogue as the shopkeeper keeps it, at the desk and over HTTP: every change is written into the audit log.
 
 use std::collections::{BTreeMap, HashSet};
 
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 use sqlx::PgConnection;
+use utoipa::ToSchema;
 
 use super::categories::{self, Category};
-use super::input::{self, CategoryKey, MAX_IMAGES, Parsed, ProductInput, Write, free_slug};
+use super::input::{
+    self, CategoryInput, CategoryKey, MAX_IMAGES, Parsed, ProductInput, StockInput, Write,
+    free_slug,
+};
 use super::listing::{Categories, Filter, PageRequest, search};
-use super::views::{MovementView, lighter_type_display};
+use super::views::{MovementView, StockView, lighter_type_display};
 use super::{Product, service, store};
 use crate::audit::{self, Actor};
 use crate::error::{Error, Fault, Result};
@@ -140,9 +145,21 @@ pub async fn create(
     fields: Map<String, Value>,
 ) -> Result<Product> {
     let parsed = input::product(fields, Write::Create, &[]);
-    let product = service::create(conn, parsed, &actor.name)
+    create_parsed(conn, actor, parsed)
         .await
-        .map_err(slug_as_fault)?;
+        .map_err(slug_as_fault)
+}
+
+/// Adds a product.
+///
+/// # Errors
+/// Faults; 409 `id_taken` or `slug_taken`.
+pub(super) async fn create_parsed(
+    conn: &mut PgConnection,
+    actor: &Actor,
+    parsed: Parsed<ProductInput>,
+) -> Result<Product> {
+    let product = service::create(conn, parsed, &actor.name).await?;
     let after = Value::Object(facts(&product));
     written(
         conn,
@@ -179,25 +196,73 @@ pub async fn change(
         fields.insert("slug".to_owned(), slug.into());
     }
     let parsed = input::product(fields, Write::Patch, &[]);
-    let after = service::change(conn, &before.id.0, parsed, Some(version), &actor.name)
+    change_parsed(conn, actor, &before.id.0, parsed, Some(version))
         .await
-        .map_err(slug_as_fault)?;
+        .map_err(slug_as_fault)
+}
+
+/// Changes a product, and its stock where the caller says what they saw.
+///
+/// # Errors
+/// Faults; 404; 409 `version_conflict`, `inventory_changed`, `stock_is_held` or `slug_taken`.
+pub(super) async fn change_parsed(
+    conn: &mut PgConnection,
+    actor: &Actor,
+    id: &str,
+    parsed: Parsed<ProductInput>,
+    version: Option<i64>,
+) -> Result<Product> {
+    let before = locked(conn, id).await?;
+    let after = service::change(conn, &before.id.0, parsed, version, &actor.name).await?;
     written_change(conn, actor, "product.change", &before, &after).await?;
+    if after.on_hand != before.on_hand {
+        let (was, is) = (
+            json!({"on_hand": before.on_hand}),
+            json!({"on_hand": after.on_hand, "reason": "correction"}),
+        );
+        written(conn, actor, "product.stock", &after.id, was, is).await?;
+    }
     Ok(after)
+}
+
+/// Deletes a product for good. What was sold of it stays in its orders, as it was. Returns what it was.
+///
+/// # Errors
+/// 404; 409 `version_conflict` where it is not the version seen any more.
+pub async fn delete(
+    conn: &mut PgConnection,
+    actor: &Actor,
+    id: &str,
+    version: Option<i64>,
+) -> Result<Product> {
+    let product = locked(conn, id).await?;
+    service::delete(conn, &product.id.0, version).await?;
+    let before = Value::Object(facts(&product));
+    written(
+        conn,
+        actor,
+        "product.delete",
+        &product.id,
+        before,
+        Value::Null,
+    )
+    .await?;
+    Ok(product)
 }
 
 /// Puts a product on sale or takes it off. Safe to repeat.
 ///
 /// # Errors
-/// 404.
+/// 404; 409 `version_conflict` where it is not the version seen any more.
 pub async fn set_active(
     conn: &mut PgConnection,
     actor: &Actor,
     id: &str,
     is_active: bool,
+    version: Option<i64>,
 ) -> Result<Product> {
     let before = locked(conn, id).await?;
-    let after = service::set_active(conn, &before.id.0, is_active, None).await?;
+    let after = service::set_active(conn, &before.id.0, is_active, version).await?;
     let action = if is_active {
         "product.restore"
     } else {
@@ -225,6 +290,58 @@ pub async fn resync(conn: &mut PgConnection, actor: &Actor, id: &str) -> Result<
     )
     .await?;
     Ok(after)
+}
+
+/// What is done to several products at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Many {
+    Archive,
+    Restore,
+    Sync,
+}
+
+impl Many {
+    pub const ALL: [Many; 3] = [Many::Archive, Many::Restore, Many::Sync];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Many::Archive => "archive",
+            Many::Restore => "restore",
+            Many::Sync => "sync",
+        }
+    }
+
+    pub fn parse(text: &str) -> Option<Many> {
+        Many::ALL.into_iter().find(|many| many.as_str() == text)
+    }
+}
+
+/// Does the same to each of these products, named by id or slug, all or none. Safe to repeat.
+///
+/// # Errors
+/// 404 where one of them is not there.
+pub async fn change_many(
+    conn: &mut PgConnection,
+    actor: &Actor,
+    what: Many,
+    ids: &[&str],
+) -> Result<Vec<Product>> {
+    let mut named = Vec::with_capacity(ids.len());
+    for id in ids {
+        named.push(find(conn, id).await?.id);
+    }
+    // In id order, as everywhere, so that two who do the same wait for each other.
+    named.sort_unstable();
+    named.dedup();
+    let mut changed = Vec::with_capacity(named.len());
+    for ProductId(id) in &named {
+        changed.push(match what {
+            Many::Archive => set_active(conn, actor, id, false, None).await?,
+            Many::Restore => set_active(conn, actor, id, true, None).await?,
+            Many::Sync => resync(conn, actor, id).await?,
+        });
+    }
+    Ok(changed)
 }
 
 /// A copy of a product that is not on sale yet and has no pieces.
@@ -353,8 +470,21 @@ pub async fn change_stock(
     id: &str,
     fields: Map<String, Value>,
 ) -> Result<i32> {
+    let stock = change_stock_parsed(conn, actor, id, input::stock(fields)).await?;
+    Ok(stock.inventory_count)
+}
+
+/// Changes a product's stock for a reason.
+///
+/// # Errors
+/// Faults; 404; 409 `inventory_changed` or `stock_is_held`.
+pub(super) async fn change_stock_parsed(
+    conn: &mut PgConnection,
+    actor: &Actor,
+    id: &str,
+    parsed: Parsed<StockInput>,
+) -> Result<StockView> {
     let before = locked(conn, id).await?;
-    let parsed = input::stock(fields);
     let (delta, note) = (parsed.value.delta, parsed.value.note.clone());
     let reason = parsed.value.reason.map(super::Reason::as_str);
     let stock = service::change_stock(conn, &before.id.0, parsed, &actor.name).await?;
@@ -367,19 +497,23 @@ pub async fn change_stock(
         json!({"on_hand": stock.on_hand, "delta": delta, "reason": reason, "note": note}),
     )
     .await?;
-    Ok(stock.inventory_count)
+    Ok(stock)
 }
 
 /// A category, and how many products are in it.
-#[derive(Clone, Debug, sqlx::FromRow)]
+#[derive(Clone, Debug, Serialize, sqlx::FromRow, ToSchema)]
 pub struct CountedCategory {
+    #[serde(flatten)]
     #[sqlx(flatten)]
     pub category: Category,
+    /// Products on sale.
+    #[serde(rename = "active_products")]
     pub active: i64,
+    #[serde(rename = "archived_products")]
     pub archived: i64,
 }
 
-/// All categories, by name.
+/// All categories, in the shopkeeper's order.
 pub async fn list_categories(conn: &mut PgConnection) -> Result<Vec<CountedCategory>> {
     categories::select_counted(conn).await
 }
@@ -396,29 +530,37 @@ pub async fn create_category(
     let input = input::category(fields, Write::Create).whole()?;
     let category = categories::insert(conn, input).await?;
     let object = format!("category:{}", category.id);
-    let after = json!({"name": category.name, "description": category.description});
+    let after = category_facts(&category);
     audit::record(conn, actor, "category.create", &object, Value::Null, after).await?;
     Ok(category)
 }
 
-/// Changes a category's fields, which are the API's. Its address stays.
+/// Changes a category's fields, which are the API's.
 ///
 /// # Errors
-/// Faults; 404.
+/// Faults; 404; 409 `slug_taken`.
 pub async fn change_category(
     conn: &mut PgConnection,
     actor: &Actor,
     id: i64,
     fields: Map<String, Value>,
 ) -> Result<Category> {
-    let input = input::category(fields, Write::Patch).whole()?;
+    change_category_parsed(conn, actor, id, input::category(fields, Write::Patch)).await
+}
+
+pub(super) async fn change_category_parsed(
+    conn: &mut PgConnection,
+    actor: &Actor,
+    id: i64,
+    parsed: Parsed<CategoryInput>,
+) -> Result<Category> {
+    let input = parsed.whole()?;
     let before = categories::find(conn, &CategoryKey::Id(id)).await?;
     let before = before.ok_or(Error::NotFound("Category"))?;
     let after = categories::update(conn, id, input).await?;
     if after != before {
         let object = format!("category:{id}");
-        let facts = |one: &Category| json!({"name": one.name, "description": one.description});
-        let (before, after) = (facts(&before), facts(&after));
+        let (before, after) = (category_facts(&before), category_facts(&after));
         audit::record(conn, actor, "category.change", &object, before, after).await?;
     }
     Ok(after)
@@ -433,9 +575,78 @@ pub async fn delete_category(conn: &mut PgConnection, actor: &Actor, id: i64) ->
     let category = category.ok_or(Error::NotFound("Category"))?;
     categories::remove(conn, id).await?;
     let object = format!("category:{id}");
-    let before = json!({"name": category.name, "description": category.description});
+    let before = category_facts(&category);
     audit::record(conn, actor, "category.delete", &object, before, Value::Null).await?;
     Ok(category)
+}
+
+/// Puts the categories named first, in this order; the others follow as they were. Safe to repeat.
+///
+/// # Errors
+/// A fault of `ids` for one that is not there, or named twice.
+pub async fn order_categories(conn: &mut PgConnection, actor: &Actor, ids: &[i64]) -> Result<()> {
+    let before = categories::lock_all(conn).await?;
+    let mut faults = Vec::new();
+    for (at, id) in ids.iter().enumerate() {
+        let problem = match before.contains(id) {
+            false => "There is no such category.",
+            true if ids[..at].contains(id) => "Is named twice.",
+            true => continue,
+        };
+        faults.push(Fault::new(format!("ids[{at}]"), problem));
+    }
+    if !faults.is_empty() {
+        return Err(Error::Invalid(faults));
+    }
+    let mut after = before.clone();
+    after.sort_by_key(|id| {
+        ids.iter()
+            .position(|named| named == id)
+            .unwrap_or(ids.len())
+    });
+    arrange_categories(conn, actor, &before, &after).await
+}
+
+/// Moves a category one place up or down; at the end it stays.
+///
+/// # Errors
+/// 404.
+pub async fn move_category(
+    conn: &mut PgConnection,
+    actor: &Actor,
+    id: i64,
+    up: bool,
+) -> Result<Category> {
+    let before = categories::lock_all(conn).await?;
+    let place = before.iter().position(|other| *other == id);
+    let place = place.ok_or(Error::NotFound("Category"))?;
+    let mut after = before.clone();
+    match up {
+        true if place > 0 => after.swap(place - 1, place),
+        false if place + 1 < after.len() => after.swap(place, place + 1),
+        _ => {}
+    }
+    arrange_categories(conn, actor, &before, &after).await?;
+    let category = categories::find(conn, &CategoryKey::Id(id)).await?;
+    category.ok_or(Error::NotFound("Category"))
+}
+
+async fn arrange_categories(
+    conn: &mut PgConnection,
+    actor: &Actor,
+    before: &[i64],
+    after: &[i64],
+) -> Result<()> {
+    if before == after {
+        return Ok(());
+    }
+    categories::set_order(conn, after).await?;
+    let (before, after) = (json!({"ids": before}), json!({"ids": after}));
+    audit::record(conn, actor, "category.order", "categories", before, after).await
+}
+
+fn category_facts(one: &Category) -> Value {
+    json!({"name": one.name, "slug": one.slug, "description": one.description})
 }
 
 async fn locked(conn: &mut PgConnection, id: &str) -> Result<Product> {

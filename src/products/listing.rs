@@ -227,6 +227,23 @@ impl Filter {
     pub fn read_admin(query: &Query, faults: &mut Vec<Fault>) -> Filter {
         let mut filter = Filter::read(query, faults);
         filter.with_inactive = true;
+        filter.running_out = query
+            .get("running_out")
+            .filter(|value| !value.is_empty())
+            .and_then(|value| {
+                let number = value.parse().ok().filter(|n| (0..=1000).contains(n));
+                if number.is_none() {
+                    faults.push(Fault::new("running_out", "Enter a number from 0 to 1000."));
+                }
+                number
+            });
+        match query.get("ordering").unwrap_or_default() {
+            "available" => filter.ordering = vec!["p.on_hand - p.reserved", "p.name", "p.id"],
+            "-available" => {
+                filter.ordering = vec!["p.on_hand - p.reserved desc", "p.name", "p.id"];
+            }
+            _ => {}
+        }
         filter.stripe_status = query
             .get("stripe_status")
             .filter(|value| !value.is_empty())

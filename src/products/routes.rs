@@ -5,23 +5,27 @@ use axum::http::request::Parts;
 use axum::http::uri::Authority;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
+use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::input::{self, ProductInput, StockInput, Write};
+use super::input::{self, MAX_IMAGES, ProductInput, StockInput, Write};
+use super::keeping::{self, Many, Move};
 use super::listing::{Filter, Page, PageRequest};
 use super::views::{
     AdminView, Availability, BatchView, MovementView, ProductDetail, ProductEntry, StockView,
 };
-use super::{OwnHold, Product, categories, service, store};
+use super::{OwnHold, Product, categories, store};
 use crate::app::App;
+use crate::audit::Actor;
 use crate::auth::{Admin, Scope};
-use crate::error::{Error, ErrorBody, Result};
+use crate::error::{Error, ErrorBody, Fault, Result};
 use crate::extract::{Json, Path, Query};
-use crate::ids::ProductId;
+use crate::idempotency::{Key, Known};
+use crate::ids::{PictureId, ProductId};
 
 /// The catalogue's routes, without a slash at their ends.
 pub fn router() -> OpenApiRouter<App> {
@@ -34,8 +38,13 @@ pub fn router() -> OpenApiRouter<App> {
         .routes(routes!(restore))
         .routes(routes!(ledger, change_stock))
         .routes(routes!(sync))
-        .routes(routes!(admin_list))
+        .routes(routes!(admin_list, change_many))
         .routes(routes!(admin_detail))
+        .routes(routes!(duplicate))
+        .routes(routes!(add_pictures, order_pictures))
+        .routes(routes!(remove_picture))
+        .routes(routes!(move_picture_up))
+        .routes(routes!(move_picture_down))
         .routes(routes!(categories::list, categories::create))
         .routes(routes!(
             categories::detail,
@@ -43,6 +52,9 @@ pub fn router() -> OpenApiRouter<App> {
             categories::patch,
             categories::delete
         ))
+        .routes(routes!(categories::admin_list, categories::order))
+        .routes(routes!(categories::move_up))
+        .routes(routes!(categories::move_down))
 }
 
 const PAGE_SIZE: i64 = 24;
@@ -168,7 +180,7 @@ async fn create(
     }
     let input = input::product(body, Write::Create, &keeper.bases(&app));
     let mut tx = app.db.begin().await?;
-    let product = service::create(&mut tx, input, &keeper.actor).await?;
+    let product = keeping::create_parsed(&mut tx, &keeper.actor, input).await?;
     tx.commit().await?;
     let location = format!("{}/api/products/{}/", keeper.base, path_part(&product.id.0));
     Ok((
@@ -220,14 +232,7 @@ async fn write(
     }
     let input = input::product(body, write, &keeper.bases(&app));
     let mut tx = app.db.begin().await?;
-    let product = service::change(
-        &mut tx,
-        known_form(id)?,
-        input,
-        keeper.version,
-        &keeper.actor,
-    )
-    .await?;
+    let product = keeping::change_parsed(&mut tx, &keeper.actor, id, input, keeper.version).await?;
     tx.commit().await?;
     Ok(keeper.shows(product))
 }
@@ -242,7 +247,7 @@ async fn delete(
     Path(id): Path<String>,
 ) -> Result<StatusCode> {
     let mut tx = app.db.begin().await?;
-    service::delete(&mut tx, known_form(&id)?, keeper.version).await?;
+    keeping::delete(&mut tx, &keeper.actor, &id, keeper.version).await?;
     tx.commit().await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -257,7 +262,7 @@ async fn archive(
     Path(id): Path<String>,
 ) -> Result<Response> {
     let mut tx = app.db.begin().await?;
-    let product = service::set_active(&mut tx, known_form(&id)?, false, keeper.version).await?;
+    let product = keeping::set_active(&mut tx, &keeper.actor, &id, false, keeper.version).await?;
     tx.commit().await?;
     Ok(keeper.shows(product))
 }
@@ -272,7 +277,7 @@ async fn restore(
     Path(id): Path<String>,
 ) -> Result<Response> {
     let mut tx = app.db.begin().await?;
-    let product = service::set_active(&mut tx, known_form(&id)?, true, keeper.version).await?;
+    let product = keeping::set_active(&mut tx, &keeper.actor, &id, true, keeper.version).await?;
     tx.commit().await?;
     Ok(keeper.shows(product))
 }
@@ -287,7 +292,7 @@ async fn sync(
     Path(id): Path<String>,
 ) -> Result<Response> {
     let mut tx = app.db.begin().await?;
-    let product = service::resync(&mut tx, known_form(&id)?).await?;
+    let product = keeping::resync(&mut tx, &keeper.actor, &id).await?;
     tx.commit().await?;
     Ok((StatusCode::ACCEPTED, keeper.shows(product)).into_response())
 }
@@ -321,7 +326,7 @@ async fn change_stock(
 ) -> Result<Response> {
     let mut tx = app.db.begin().await?;
     let stock =
-        service::change_stock(&mut tx, known_form(&id)?, input::stock(body), &keeper.actor).await?;
+        keeping::change_stock_parsed(&mut tx, &keeper.actor, &id, input::stock(body)).await?;
     tx.commit().await?;
     Ok(unstored(stock))
 }
@@ -332,9 +337,12 @@ async fn change_stock(
         ("page" = Option<String>, Query), ("page_size" = Option<u8>, Query),
         ("lighter_type" = Option<u8>, Query), ("lighter_type__in" = Option<String>, Query),
         ("category" = Option<String>, Query), ("category__in" = Option<String>, Query),
-        ("is_sold_out" = Option<bool>, Query), ("ordering" = Option<String>, Query),
+        ("is_sold_out" = Option<bool>, Query),
+        ("ordering" = Option<String>, Query, description = "As for shoppers; or `available`, `-available`"),
         ("search" = Option<String>, Query), ("is_active" = Option<bool>, Query),
         ("stripe_status" = Option<String>, Query, description = "`synced`, `pending` or `error`"),
+        ("running_out" = Option<i32>, Query,
+            description = "Only those on sale with so many pieces left or fewer, of which there were more"),
     ),
     responses((status = 200, body = Page<AdminView>), AdminReadFailures))]
 async fn admin_list(State(app): State<App>, keeper: Shopkeeper, query: Query) -> Result<Response> {
@@ -366,6 +374,236 @@ async fn admin_detail(
 ) -> Result<Response> {
     let product = store::find(&mut *app.db.acquire().await?, known_form(&id)?, true).await?;
     Ok(keeper.shows(product.ok_or(Error::NotFound("Product"))?))
+}
+
+/// Several products, and what is done to them.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct ManyInput {
+    /// `archive`, `restore` or `sync`.
+    action: String,
+    /// 1 to 100 ids or slugs.
+    ids: Vec<String>,
+}
+
+#[derive(Serialize, ToSchema)]
+struct ManyView {
+    count: usize,
+    results: Vec<AdminView>,
+}
+
+/// Archives, restores or syncs several products, all or none. Safe to repeat.
+#[utoipa::path(operation_id = "change_products", patch, path = "/api/admin/products", tag = "products", security(("bearer" = [])),
+    request_body = ManyInput,
+    responses((status = 200, body = ManyView), WriteFailures))]
+async fn change_many(
+    State(app): State<App>,
+    keeper: Shopkeeper,
+    Json(many): Json<ManyInput>,
+) -> Result<Response> {
+    let mut faults = Vec::new();
+    let what = Many::parse(&many.action);
+    if what.is_none() {
+        faults.push(Fault::new("action", "Must be archive, restore or sync."));
+    }
+    if many.ids.is_empty() || many.ids.len() > MAX_BATCH {
+        faults.push(Fault::new("ids", "Must have 1 to 100 entries."));
+    }
+    let (Some(what), true) = (what, faults.is_empty()) else {
+        return Err(Error::Invalid(faults));
+    };
+    let ids: Vec<&str> = many.ids.iter().map(String::as_str).collect();
+    let mut tx = app.db.begin().await?;
+    let changed = keeping::change_many(&mut tx, &keeper.actor, what, &ids).await?;
+    tx.commit().await?;
+    let views = changed.into_iter();
+    let results: Vec<AdminView> = views
+        .map(|product| AdminView::new(product, &keeper.base))
+        .collect();
+    Ok(unstored(ManyView {
+        count: results.len(),
+        results,
+    }))
+}
+
+/// Makes a copy of a product that is not on sale yet and has no pieces.
+#[utoipa::path(operation_id = "duplicate_product", post, path = "/api/admin/products/{id}/duplicate", tag = "products", security(("bearer" = [])),
+    params(("id" = String, Path),
+        ("Idempotency-Key" = Option<String>, Header, description = "A text of your choice for this copy")),
+    responses((status = 201, body = AdminView), WriteFailures,
+        (status = 422, body = ErrorBody, description = "The key was used for another copy")))]
+async fn duplicate(
+    State(app): State<App>,
+    keeper: Shopkeeper,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response> {
+    let key = Key::read(&headers, "duplicate", id.as_bytes())?;
+    let mut tx = app.db.begin().await?;
+    if let Some(key) = &key
+        && let Known::Answered { answer, .. } = key.claim(&mut tx).await?
+    {
+        return Ok((StatusCode::CREATED, unstored(answer)).into_response());
+    }
+    let copy = keeping::duplicate(&mut tx, &keeper.actor, &id).await?;
+    let location = format!("{}/api/products/{}/", keeper.base, path_part(&copy.id.0));
+    if let Some(key) = &key {
+        let view = AdminView::new(copy.clone(), &keeper.base);
+        let view = serde_json::to_value(view).map_err(anyhow::Error::from)?;
+        key.keep(&mut tx, None, Some((201, &view))).await?;
+    }
+    tx.commit().await?;
+    Ok((
+        StatusCode::CREATED,
+        [(header::LOCATION, location)],
+        keeper.shows(copy),
+    )
+        .into_response())
+}
+
+/// Pictures of a product.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct PicturesInput {
+    /// Ids of uploaded pictures: up to 10.
+    pictures: Vec<String>,
+}
+
+impl PicturesInput {
+    fn check(&self) -> Result<Vec<PictureId>> {
+        let mut faults = Vec::new();
+        if self.pictures.is_empty() || self.pictures.len() > MAX_IMAGES {
+            faults.push(Fault::new("pictures", "Must have 1 to 10 entries."));
+        }
+        let mut ids = Vec::new();
+        for (at, text) in self.pictures.iter().enumerate().take(MAX_IMAGES) {
+            match PictureId::parse(text) {
+                Some(id) => ids.push(id),
+                None => faults.push(Fault::new(
+                    format!("pictures[{at}]"),
+                    "Must be the id of an uploaded picture.",
+                )),
+            }
+        }
+        if faults.is_empty() {
+            Ok(ids)
+        } else {
+            Err(Error::Invalid(faults))
+        }
+    }
+}
+
+/// Adds uploaded pictures at the end of a product's. Safe to repeat: one that it has is not added again.
+#[utoipa::path(operation_id = "add_product_pictures", post, path = "/api/admin/products/{id}/pictures", tag = "products", security(("bearer" = [])),
+    params(("id" = String, Path)), request_body = PicturesInput,
+    responses((status = 200, body = AdminView), WriteFailures))]
+async fn add_pictures(
+    State(app): State<App>,
+    keeper: Shopkeeper,
+    Path(id): Path<String>,
+    Json(input): Json<PicturesInput>,
+) -> Result<Response> {
+    let pictures = input.check()?;
+    let mut tx = app.db.begin().await?;
+    let added = keeping::add_pictures(&mut tx, &keeper.actor, &id, &pictures).await;
+    let product = added.map_err(|error| under("pictures", error))?;
+    tx.commit().await?;
+    Ok(keeper.shows(product))
+}
+
+/// Puts a product's pictures in order: those named come first, the others follow. Safe to repeat.
+#[utoipa::path(operation_id = "order_product_pictures", put, path = "/api/admin/products/{id}/pictures", tag = "products", security(("bearer" = [])),
+    params(("id" = String, Path)), request_body = PicturesInput,
+    responses((status = 200, body = AdminView), WriteFailures))]
+async fn order_pictures(
+    State(app): State<App>,
+    keeper: Shopkeeper,
+    Path(id): Path<String>,
+    Json(input): Json<PicturesInput>,
+) -> Result<Response> {
+    let pictures = input.check()?;
+    let mut tx = app.db.begin().await?;
+    let product = keeping::find(&mut tx, &id).await?;
+    let faults: Vec<Fault> = pictures
+        .iter()
+        .enumerate()
+        .filter(|(_, picture)| product.images.iter().all(|image| image.id != **picture))
+        .map(|(at, _)| {
+            let sentence = "The product has no such picture.";
+            Fault::new(format!("pictures[{at}]"), sentence)
+        })
+        .collect();
+    if !faults.is_empty() {
+        return Err(Error::Invalid(faults));
+    }
+    let asked = Move::Order(pictures);
+    let product = keeping::move_pictures(&mut tx, &keeper.actor, &id, &asked).await?;
+    tx.commit().await?;
+    Ok(keeper.shows(product))
+}
+
+/// Takes a picture away from a product. Safe to repeat.
+#[utoipa::path(operation_id = "remove_product_picture", delete, path = "/api/admin/products/{id}/pictures/{picture}", tag = "products", security(("bearer" = [])),
+    params(("id" = String, Path), ("picture" = String, Path)),
+    responses((status = 200, body = AdminView), WriteFailures))]
+async fn remove_picture(
+    State(app): State<App>,
+    keeper: Shopkeeper,
+    Path((id, picture)): Path<(String, String)>,
+) -> Result<Response> {
+    move_picture(app, keeper, &id, &picture, Move::Remove).await
+}
+
+/// Moves a picture of a product one place up; the first stays.
+#[utoipa::path(operation_id = "move_product_picture_up", post, path = "/api/admin/products/{id}/pictures/{picture}/up", tag = "products", security(("bearer" = [])),
+    params(("id" = String, Path), ("picture" = String, Path)),
+    responses((status = 200, body = AdminView), WriteFailures))]
+async fn move_picture_up(
+    State(app): State<App>,
+    keeper: Shopkeeper,
+    Path((id, picture)): Path<(String, String)>,
+) -> Result<Response> {
+    move_picture(app, keeper, &id, &picture, Move::Up).await
+}
+
+/// Moves a picture of a product one place down; the last stays.
+#[utoipa::path(operation_id = "move_product_picture_down", post, path = "/api/admin/products/{id}/pictures/{picture}/down", tag = "products", security(("bearer" = [])),
+    params(("id" = String, Path), ("picture" = String, Path)),
+    responses((status = 200, body = AdminView), WriteFailures))]
+async fn move_picture_down(
+    State(app): State<App>,
+    keeper: Shopkeeper,
+    Path((id, picture)): Path<(String, String)>,
+) -> Result<Response> {
+    move_picture(app, keeper, &id, &picture, Move::Down).await
+}
+
+async fn move_picture(
+    app: App,
+    keeper: Shopkeeper,
+    id: &str,
+    picture: &str,
+    asked: fn(PictureId) -> Move,
+) -> Result<Response> {
+    let picture = PictureId::parse(picture).ok_or(Error::NotFound("Picture"))?;
+    let mut tx = app.db.begin().await?;
+    let asked = asked(picture);
+    let product = keeping::move_pictures(&mut tx, &keeper.actor, id, &asked).await?;
+    tx.commit().await?;
+    Ok(keeper.shows(product))
+}
+
+/// Faults under the name that the caller's field has.
+fn under(field: &str, error: Error) -> Error {
+    match error {
+        Error::Invalid(faults) => Error::Invalid(
+            faults
+                .into_iter()
+                .map(|fault| Fault::new(field, fault.message))
+                .collect(),
+        ),
+        other => other,
+    }
 }
 
 /// How a read fails, in the words of the old service.
@@ -510,7 +748,7 @@ fn names_tag(known: &str, tag: &str) -> bool {
 /// A caller whose token has the scope `stock`, or else `catalogue`. Extracted before the body, which is nobody else's
 /// business.
 pub(super) struct Keeper<const OF_STOCK: bool> {
-    pub actor: String,
+    pub actor: Actor,
     admin: Admin,
     /// Scheme and host of the addresses in the answer.
     pub base: String,

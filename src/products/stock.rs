@@ -292,7 +292,7 @@ async fn record(
 }
 
 /// A product of which few pieces are left.
-#[derive(Clone, Debug, sqlx::FromRow)]
+#[derive(Clone, Debug, Serialize, sqlx::FromRow, ToSchema)]
 pub struct RunningOut {
     pub id: ProductId,
     pub name: String,

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use reqwest::Method;
 use serde_json::{Value, json};
 use spirit_beads::audit::Actor;
-use spirit_beads::auth::{self, Scope};
+use spirit_beads::auth::{self, Role, Scope};
 
 use crate::support::{Answer, Client, Shop};
 
@@ -136,6 +136,7 @@ fn doors() -> Vec<(Method, &'static str, Scope, Value)> {
     ]
     .into_iter()
     .chain(later_doors())
+    .chain(twins())
     .collect()
 }
 
@@ -179,12 +180,35 @@ fn later_doors() -> Vec<(Method, &'static str, Scope, Value)> {
             Value::Null,
         ),
         (get.clone(), "/api/admin/custom-orders", custom, Value::Null),
-        (get, "/api/admin/custom-orders/{id}", custom, Value::Null),
+        (
+            get.clone(),
+            "/api/admin/custom-orders/board",
+            custom,
+            Value::Null,
+        ),
+        (
+            get.clone(),
+            "/api/admin/custom-orders/{id}",
+            custom,
+            Value::Null,
+        ),
         (
             Method::PUT,
             "/api/admin/custom-orders/{id}/quote",
             custom,
             quote.clone(),
+        ),
+        (
+            get,
+            "/api/admin/custom-orders/{id}/letter",
+            custom,
+            Value::Null,
+        ),
+        (
+            Method::DELETE,
+            "/api/admin/custom-orders/{id}/quote",
+            custom,
+            Value::Null,
         ),
         (
             post.clone(),
@@ -249,6 +273,71 @@ fn later_doors() -> Vec<(Method, &'static str, Scope, Value)> {
     ]
 }
 
+/// What the desk does besides.
+#[rustfmt::skip]
+fn twins() -> Vec<(Method, &'static str, Scope, Value)> {
+    let (get, post) = (|| Method::GET, || Method::POST);
+    let nothing = Value::Null;
+    let pictures = json!({"pictures": [PICTURE]});
+    vec![
+        (get(), "/api/admin/today", Scope::OrdersRead, nothing.clone()),
+        (get(), "/api/admin/orders.csv", Scope::OrdersRead, nothing.clone()),
+        (get(), "/api/admin/orders/{id}/packing-slip", Scope::OrdersRead, nothing.clone()),
+        (get(), "/api/admin/orders/{id}/payments", Scope::OrdersRead, nothing.clone()),
+        (post(), "/api/admin/orders/ship", Scope::OrdersWrite,
+            json!({"parcels": [{"order": "SB-1001", "carrier": "USPS"}]})),
+        (Method::PATCH, "/api/admin/products", Scope::Catalogue, json!({"action": "archive", "ids": ["sunrise"]})),
+        (post(), "/api/admin/products/{id}/duplicate", Scope::Catalogue, nothing.clone()),
+        (post(), "/api/admin/products/{id}/pictures", Scope::Catalogue, pictures.clone()),
+        (Method::PUT, "/api/admin/products/{id}/pictures", Scope::Catalogue, pictures),
+        (post(), "/api/admin/products/{id}/pictures/{picture}/up", Scope::Catalogue, nothing.clone()),
+        (post(), "/api/admin/products/{id}/pictures/{picture}/down", Scope::Catalogue, nothing.clone()),
+        (Method::DELETE, "/api/admin/products/{id}/pictures/{picture}", Scope::Catalogue, nothing.clone()),
+        (get(), "/api/admin/categories", Scope::Catalogue, nothing.clone()),
+        (Method::PUT, "/api/admin/categories", Scope::Catalogue, json!({"ids": [2, 1]})),
+        (post(), "/api/admin/categories/{id}/up", Scope::Catalogue, nothing.clone()),
+        (post(), "/api/admin/categories/{id}/down", Scope::Catalogue, nothing.clone()),
+        (get(), "/api/admin/users", Scope::Users, nothing.clone()),
+        (get(), "/api/admin/users/{id}", Scope::Users, nothing.clone()),
+        (post(), "/api/admin/users", Scope::Users, json!({"email": "new@example.com", "role": "staff"})),
+        (post(), "/api/admin/users/{id}/role", Scope::Users, json!({"role": "staff"})),
+        (post(), "/api/admin/users/{id}/disable", Scope::Users, nothing.clone()),
+        (post(), "/api/admin/users/{id}/enable", Scope::Users, nothing.clone()),
+        (post(), "/api/admin/users/{id}/password", Scope::Users, nothing.clone()),
+        (post(), "/api/admin/users/{id}/second-factor/turn-off", Scope::Users, nothing.clone()),
+        (post(), "/api/admin/users/{id}/sessions/end", Scope::Users, nothing.clone()),
+        (get(), "/api/admin/tokens", Scope::Tokens, nothing.clone()),
+        (post(), "/api/admin/tokens", Scope::Tokens, json!({"name": "heir", "scopes": ["tokens"]})),
+        (post(), "/api/admin/tokens/{id}/revoke", Scope::Tokens, nothing.clone()),
+        (get(), "/api/admin/audit", Scope::Audit, nothing.clone()),
+        (get(), "/api/admin/health", Scope::Machine, nothing.clone()),
+        (get(), "/api/admin/events", Scope::Machine, nothing.clone()),
+        (get(), "/api/admin/events/{id}", Scope::Machine, nothing.clone()),
+        (post(), "/api/admin/events/{id}/run", Scope::Machine, nothing.clone()),
+        (get(), "/api/admin/jobs", Scope::Machine, nothing.clone()),
+        (get(), "/api/admin/jobs/{id}", Scope::Machine, nothing.clone()),
+        (post(), "/api/admin/jobs/{id}/retry", Scope::Machine, nothing.clone()),
+        (Method::DELETE, "/api/admin/jobs/{id}", Scope::Machine, nothing.clone()),
+        (get(), "/api/admin/holds", Scope::Machine, nothing.clone()),
+        (post(), "/api/admin/holds/{id}/release", Scope::Machine, nothing),
+    ]
+}
+
+/// What opens the doors of a scope: the scope itself; for users, all that the one they are about may do.
+fn enough(scope: Scope) -> Vec<Scope> {
+    match scope {
+        Scope::Users => Role::Staff
+            .scopes()
+            .iter()
+            .copied()
+            .chain([Scope::Users])
+            .collect(),
+        scope => vec![scope],
+    }
+}
+
+const USER: &str = "0193a000-0000-7000-8000-000000000002";
+const PICTURE: &str = "0000000000000000000000000000000000000000000000000000000000000000";
 const LETTER: &str = "0193a000-0000-7000-8000-000000000001";
 
 /// A shop with one of everything.
@@ -276,6 +365,19 @@ async fn furnished() -> Shop {
     .await
     .expect("a letter");
     shop.run_jobs().await;
+    shop.shopper().check_out(&[("sunrise", 1)]).await;
+    for sql in [
+        "insert into pictures (id, storage_key, format, size_bytes, width, height, thumbhash) values (repeat('0', 64), 'none', 'png', 1, 1, 1, '')",
+        "insert into product_pictures (product_id, position, picture_id) values ('sunrise', 0, repeat('0', 64))",
+        "insert into categories (name, slug) values ('Moons', 'moons')",
+        "insert into users (id, email, role, password_hash) values ('0193a000-0000-7000-8000-000000000002', 'ben@example.com', 'staff', '')",
+        "insert into api_tokens (id, name, hash, scopes) overriding system value values (900, 'old', '', '{tokens}')",
+        "insert into stripe_events (id, type, status, source, payload) values ('evt_1', 'x', 'failed', 'webhook', '{}')",
+        "alter table graphile_worker._private_jobs alter column id restart with 900",
+        "select id from graphile_worker.add_job('spirit_beads', '{\"job\": \"sweep\"}'::json)",
+    ] {
+        sqlx::query(sql).execute(&shop.db).await.expect(sql);
+    }
     shop
 }
 
@@ -285,9 +387,15 @@ fn path_of(route: &str) -> String {
         route if route.starts_with("/api/admin/orders/") => "SB-1001",
         route if route.starts_with("/api/admin/custom-orders/") => "CO-1001",
         "/api/admin/letters/{id}" | "/api/admin/letters/{id}/resend" => LETTER,
+        route if route.starts_with("/api/admin/categories/") => "1",
+        route if route.starts_with("/api/admin/users/") => USER,
+        route if route.starts_with("/api/admin/tokens/") => "900",
+        route if route.starts_with("/api/admin/jobs/") => "900",
+        route if route.starts_with("/api/admin/events/") => "evt_1",
+        route if route.starts_with("/api/admin/holds/") => "SB-1002",
         _ => "sunrise",
     };
-    route.replace("{id}", id) + "/"
+    route.replace("{id}", id).replace("{picture}", PICTURE) + "/"
 }
 
 async fn knock(
@@ -315,6 +423,11 @@ async fn state(shop: &Shop) -> Value {
              (select count(*) from order_events),
              (select count(*) from custom_order_events),
              (select jsonb_agg(to_jsonb(l) order by id) from letters l),
+             (select jsonb_agg(to_jsonb(u) order by id) from users u),
+             (select jsonb_agg(to_jsonb(t) - 'last_used_at' order by id) from api_tokens t where name not in ('test', 'spent')),
+             (select jsonb_agg(to_jsonb(p)) from product_pictures p),
+             (select jsonb_agg(to_jsonb(e)) from stripe_events e),
+             (select count(*) from audit_log where actor like 'token:%'),
              (select count(*) from stock_movements),
              (select count(*) from graphile_worker._private_jobs))",
     )
@@ -370,7 +483,9 @@ async fn without_a_token_it_is_401_and_nothing_happens() {
     let shop = furnished().await;
     let before = state(&shop).await;
     let spent = shop.keeper(&Scope::ALL).await;
-    sqlx::query("update api_tokens set name = 'spent' where id = (select max(id) from api_tokens)")
+    let last = "update api_tokens set name = 'spent'
+                where id = (select id from api_tokens order by created_at desc limit 1)";
+    sqlx::query(last)
         .execute(&shop.db)
         .await
         .expect("the tokens");
@@ -444,7 +559,7 @@ async fn with_too_little_a_token_it_is_403_and_nothing_happens() {
     assert_eq!(state(&shop).await, before);
     // The scope asked for is enough by itself, or the doors would be shut for another reason.
     for scope in Scope::ALL {
-        let keeper = shop.keeper(&[scope]).await;
+        let keeper = shop.keeper(&enough(scope)).await;
         for door in doors()
             .iter()
             .filter(|door| door.2 == scope && door.0 != Method::DELETE)

@@ -831,10 +831,10 @@ async fn categories_come_by_name_and_all_in_one_answer() {
         answer.text,
         concat!(
             r#"{"count":4,"next":null,"previous":null,"results":["#,
-            r#"{"id":3,"name":"Ancestral Motifs","slug":"ancestral-motifs","description":""},"#,
-            r#"{"id":9,"name":"Zigzag","slug":"zigzag","description":"Back and “forth”."},"#,
-            r#"{"id":4,"name":"ancestral","slug":"ancestral","description":""},"#,
-            r#"{"id":5,"name":"Émaux","slug":"emaux","description":""}]}"#,
+            r#"{"id":3,"name":"Ancestral Motifs","slug":"ancestral-motifs","description":"","position":0},"#,
+            r#"{"id":9,"name":"Zigzag","slug":"zigzag","description":"Back and “forth”.","position":0},"#,
+            r#"{"id":4,"name":"ancestral","slug":"ancestral","description":"","position":0},"#,
+            r#"{"id":5,"name":"Émaux","slug":"emaux","description":"","position":0}]}"#,
         )
     );
     // Ordering and filters are ignored.
@@ -871,7 +871,7 @@ async fn categories_come_by_name_and_all_in_one_answer() {
 #[tokio::test]
 async fn a_category_is_found_by_id_or_slug() {
     let shop = shop_with(&[]).await;
-    let text = r#"{"id":3,"name":"Ancestral Motifs","slug":"ancestral-motifs","description":""}"#;
+    let text = r#"{"id":3,"name":"Ancestral Motifs","slug":"ancestral-motifs","description":"","position":0}"#;
     for key in ["3", "ancestral-motifs"] {
         assert_eq!(
             shop.client

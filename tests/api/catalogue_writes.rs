@@ -1275,7 +1275,9 @@ async fn categories_are_written() {
     let path = format!("/api/categories/{id}/");
     assert_eq!(
         created.text,
-        format!(r#"{{"id":{id},"name":"Rain Songs","slug":"rain-songs","description":"D"}}"#)
+        format!(
+            r#"{{"id":{id},"name":"Rain Songs","slug":"rain-songs","description":"D","position":0}}"#
+        )
     );
     assert_eq!(
         created.header("location"),

@@ -141,7 +141,7 @@ async fn a_piece_goes_from_request_to_completed_by_the_desk_alone() {
     assert_eq!(letter.header("x-frame-options"), "SAMEORIGIN");
     assert_eq!(
         bench.offers(&bench.page().await),
-        ["approve", "quote", "reject"]
+        ["approve", "quote", "quote/discard", "reject"]
     );
 
     assert_eq!(bench.approves().await.status, 303);
@@ -473,4 +473,21 @@ async fn commissions_are_listed_by_state_and_found_by_what_somebody_remembers() 
             assert_eq!(staff.get(&path).await.status, 404, "{path}");
         }
     }
+}
+
+#[tokio::test]
+async fn a_draft_is_thrown_away() {
+    let bench = Bench::open().await;
+    bench.quotes("90").await;
+    let page = bench.does("quote/discard", &[]).await;
+    assert_eq!(bench.offers(&page), ["quote", "reject"]);
+    assert!(page.contains("The draft is thrown away."), "{page}");
+    // Of a page that is out of date: there is nothing to throw away any more.
+    bench.does("quote/discard", &[]).await;
+    let log = bench.audited().await;
+    let actions: Vec<&str> = log.iter().map(|entry| entry.1.as_str()).collect();
+    assert_eq!(
+        actions,
+        ["custom_order.quote", "custom_order.discard_quote"]
+    );
 }

@@ -1,6 +1,8 @@
 //! One binary for all tests over HTTP: a file per domain.
 
 mod access;
+mod admin_api;
+mod admin_users;
 mod api_document;
 mod bad_input;
 mod catalogue;

@@ -570,6 +570,7 @@ async fn begin_upload(shop: &Shop, size: usize) -> TcpStream {
         )
         .await
         .expect("a token")
+        .1
     };
     let host = shop.address.trim_start_matches("http://");
     let mut line = TcpStream::connect(host).await.expect("a connection");

@@ -165,7 +165,7 @@ impl Shop {
     /// A program with a token that has these scopes.
     pub async fn keeper(&self, scopes: &[Scope]) -> Client {
         let mut conn = self.db.acquire().await.expect("a connection");
-        let token = auth::create_token(&mut conn, &Actor::console(), "test", scopes)
+        let (_, token) = auth::create_token(&mut conn, &Actor::console(), "test", scopes)
             .await
             .expect("a token");
         Client {

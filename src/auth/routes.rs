@@ -1,0 +1,485 @@
+//! HTTP of users and tokens, for programs.
+//!
+//! A token has what an owner gave it, and never more. Were `users` enough to make an owner, or `tokens` to make any
+//! token, each would be all scopes in one: so a token reaches only whom it could stand in for, users whose role allows
+//! no more than its scopes and tokens with no other scopes than its own. What a token made stays when it is revoked; the
+//! audit log says what that was.
+
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::{Deserialize, Serialize};
+use sqlx::PgConnection;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::tokens::{self, Admin, Scope, Token};
+use super::users::{self, Role, User};
+use super::{password, second_factor};
+use crate::app::App;
+use crate::error::{Error, ErrorBody, Fault, Result};
+use crate::extract::{Json, Path, Query};
+use crate::ids::UserId;
+
+pub fn router() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(list_users, create_user))
+        .routes(routes!(find_user))
+        .routes(routes!(set_role))
+        .routes(routes!(disable_user))
+        .routes(routes!(enable_user))
+        .routes(routes!(reset_password))
+        .routes(routes!(turn_off_second_factor))
+        .routes(routes!(end_sessions))
+        .routes(routes!(list_tokens, create_token))
+        .routes(routes!(revoke_token))
+}
+
+#[derive(Serialize, ToSchema)]
+struct UserPage {
+    count: usize,
+    page: i64,
+    page_size: i64,
+    results: Vec<User>,
+}
+
+/// A user with their new password, which is shown this once.
+#[derive(Serialize, ToSchema)]
+struct UserWithPassword {
+    #[serde(flatten)]
+    user: User,
+    password: String,
+}
+
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct NewUser {
+    /// Up to 254 characters.
+    email: String,
+    /// `owner` or `staff`.
+    role: String,
+}
+
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct NewRole {
+    /// `owner` or `staff`.
+    role: String,
+}
+
+#[derive(Serialize, ToSchema)]
+struct TokenPage {
+    count: usize,
+    page: i64,
+    page_size: i64,
+    results: Vec<Token>,
+}
+
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct NewToken {
+    /// 1 to 100 characters.
+    name: String,
+    /// At least one, and none that the caller lacks.
+    scopes: Vec<String>,
+}
+
+/// A token with its text, which is shown this once.
+#[derive(Serialize, ToSchema)]
+struct MadeToken {
+    #[serde(flatten)]
+    made: Token,
+    token: String,
+}
+
+/// How these calls fail.
+#[derive(utoipa::IntoResponses)]
+#[allow(dead_code, reason = "read by the OpenAPI document alone")]
+enum Failures {
+    /// Each fault names its field.
+    #[response(status = 400)]
+    BadRequest(ErrorBody),
+    /// No valid token.
+    #[response(status = 401)]
+    Unauthenticated(ErrorBody),
+    /// The token lacks the scope, or what the user or the token that it means may do.
+    #[response(status = 403)]
+    Forbidden(ErrorBody),
+}
+
+/// How a change of something that is there fails besides.
+#[derive(utoipa::IntoResponses)]
+#[allow(dead_code, reason = "as above")]
+enum NotThere {
+    /// No such user, no such token.
+    #[response(status = 404)]
+    NotFound(ErrorBody),
+}
+
+#[derive(utoipa::IntoResponses)]
+#[allow(dead_code, reason = "as above")]
+enum LastOwner {
+    /// `last_owner`: the shop would be left without one.
+    #[response(status = 409)]
+    Conflict(ErrorBody),
+}
+
+#[derive(utoipa::IntoResponses)]
+#[allow(dead_code, reason = "as above")]
+enum BodyFailures {
+    /// The body is too large.
+    #[response(status = 413)]
+    TooLarge(ErrorBody),
+    /// The body is not JSON.
+    #[response(status = 415)]
+    UnsupportedMediaType(ErrorBody),
+}
+
+/// The part of a whole list that is asked for, with number and size of the page.
+fn part<T>(all: Vec<T>, query: &Query) -> Result<(usize, i64, i64, Vec<T>)> {
+    let mut faults = Vec::new();
+    let page = query.paging(&mut faults);
+    if !faults.is_empty() {
+        return Err(Error::Invalid(faults));
+    }
+    let (skip, take) = (
+        usize::try_from(page.offset()).unwrap_or(usize::MAX),
+        usize::try_from(page.size).unwrap_or_default(),
+    );
+    let count = all.len();
+    let results = all.into_iter().skip(skip).take(take).collect();
+    Ok((count, page.number, page.size, results))
+}
+
+/// JSON that nobody keeps.
+fn unstored<T: Serialize>(status: StatusCode, view: T) -> Response {
+    let headers = [(header::CACHE_CONTROL, "no-store")];
+    (status, headers, Json(view)).into_response()
+}
+
+fn role(text: &str) -> Result<Role> {
+    Role::parse(text).ok_or_else(|| Error::invalid("role", "must be owner or staff"))
+}
+
+/// A user whom the token reaches, locked; with all owners where there may be one less.
+async fn reached(
+    conn: &mut PgConnection,
+    admin: &Admin,
+    id: UserId,
+    may_leave_owners: bool,
+) -> Result<User> {
+    // Rights come first: a token that lacks them does not hear who is the last owner.
+    let found = users::find(conn, id).await?;
+    let found = found.ok_or(Error::NotFound("User"))?;
+    admin.reaches(found.role.scopes())?;
+    let user = users::lock(conn, id, may_leave_owners).await?;
+    admin.reaches(user.role.scopes())?;
+    Ok(user)
+}
+
+/// The users of the desk, disabled ones last.
+#[utoipa::path(
+    get,
+    path = "/api/admin/users",
+    tag = "users",
+    security(("bearer" = [])),
+    params(
+        ("page" = Option<i64>, Query, description = "From 1"),
+        ("page_size" = Option<i64>, Query, description = "1 to 100, 24 unless given"),
+    ),
+    responses((status = 200, body = UserPage), Failures)
+)]
+async fn list_users(State(app): State<App>, admin: Admin, query: Query) -> Result<Json<UserPage>> {
+    admin.may(Scope::Users)?;
+    let users = users::list(&mut *app.db.acquire().await?).await?;
+    let (count, page, page_size, results) = part(users, &query)?;
+    Ok(Json(UserPage {
+        count,
+        page,
+        page_size,
+        results,
+    }))
+}
+
+/// Makes a user. The caller's token needs the scopes of all that the role allows; the password is shown this once.
+#[utoipa::path(
+    post,
+    path = "/api/admin/users",
+    tag = "users",
+    security(("bearer" = [])),
+    request_body = NewUser,
+    responses((status = 201, body = UserWithPassword), Failures, BodyFailures)
+)]
+async fn create_user(
+    State(app): State<App>,
+    admin: Admin,
+    Json(new): Json<NewUser>,
+) -> Result<Response> {
+    admin.may(Scope::Users)?;
+    let role = role(&new.role)?;
+    admin.reaches(role.scopes())?;
+    let password = password::generate()?;
+    let hashed = password::hash(&password, "password").await?;
+    let mut tx = app.db.begin().await?;
+    let user = users::create(&mut tx, &admin.actor, &new.email, role, &hashed).await?;
+    tx.commit().await?;
+    let view = UserWithPassword {
+        user,
+        password: password.reveal().to_owned(),
+    };
+    Ok(unstored(StatusCode::CREATED, view))
+}
+
+/// One user.
+#[utoipa::path(
+    get,
+    path = "/api/admin/users/{id}",
+    tag = "users",
+    security(("bearer" = [])),
+    params(("id" = UserId, Path)),
+    responses((status = 200, body = User), Failures, NotThere)
+)]
+async fn find_user(
+    State(app): State<App>,
+    admin: Admin,
+    Path(id): Path<UserId>,
+) -> Result<Json<User>> {
+    admin.may(Scope::Users)?;
+    let user = users::find(&mut *app.db.acquire().await?, id).await?;
+    Ok(Json(user.ok_or(Error::NotFound("User"))?))
+}
+
+/// Gives a user another role. The caller's token needs the scopes of the old role and of the new one. Safe to repeat.
+#[utoipa::path(
+    post,
+    operation_id = "set_user_role",
+    path = "/api/admin/users/{id}/role",
+    tag = "users",
+    security(("bearer" = [])),
+    params(("id" = UserId, Path)),
+    request_body = NewRole,
+    responses((status = 200, body = User), Failures, NotThere, LastOwner, BodyFailures)
+)]
+async fn set_role(
+    State(app): State<App>,
+    admin: Admin,
+    Path(id): Path<UserId>,
+    Json(new): Json<NewRole>,
+) -> Result<Json<User>> {
+    admin.may(Scope::Users)?;
+    let role = role(&new.role)?;
+    admin.reaches(role.scopes())?;
+    let mut tx = app.db.begin().await?;
+    reached(&mut tx, &admin, id, role != Role::Owner).await?;
+    let user = users::set_role(&mut tx, &admin.actor, id, role).await?;
+    tx.commit().await?;
+    Ok(Json(user))
+}
+
+/// Shuts a user out at once: no sign-in, and every session of theirs ends. Safe to repeat.
+#[utoipa::path(
+    post,
+    path = "/api/admin/users/{id}/disable",
+    tag = "users",
+    security(("bearer" = [])),
+    params(("id" = UserId, Path)),
+    responses((status = 200, body = User), Failures, NotThere, LastOwner)
+)]
+async fn disable_user(
+    State(app): State<App>,
+    admin: Admin,
+    Path(id): Path<UserId>,
+) -> Result<Json<User>> {
+    admin.may(Scope::Users)?;
+    let mut tx = app.db.begin().await?;
+    reached(&mut tx, &admin, id, true).await?;
+    let user = users::disable(&mut tx, &admin.actor, id).await?;
+    tx.commit().await?;
+    Ok(Json(user))
+}
+
+/// Lets a disabled user in again. Safe to repeat.
+#[utoipa::path(
+    post,
+    path = "/api/admin/users/{id}/enable",
+    tag = "users",
+    security(("bearer" = [])),
+    params(("id" = UserId, Path)),
+    responses((status = 200, body = User), Failures, NotThere)
+)]
+async fn enable_user(
+    State(app): State<App>,
+    admin: Admin,
+    Path(id): Path<UserId>,
+) -> Result<Json<User>> {
+    admin.may(Scope::Users)?;
+    let mut tx = app.db.begin().await?;
+    reached(&mut tx, &admin, id, false).await?;
+    let user = users::enable(&mut tx, &admin.actor, id).await?;
+    tx.commit().await?;
+    Ok(Json(user))
+}
+
+/// Gives a user a new password, shown this once; every session of theirs ends.
+#[utoipa::path(
+    post,
+    operation_id = "reset_user_password",
+    path = "/api/admin/users/{id}/password",
+    tag = "users",
+    security(("bearer" = [])),
+    params(("id" = UserId, Path)),
+    responses((status = 200, body = UserWithPassword), Failures, NotThere)
+)]
+async fn reset_password(
+    State(app): State<App>,
+    admin: Admin,
+    Path(id): Path<UserId>,
+) -> Result<Response> {
+    admin.may(Scope::Users)?;
+    let password = password::generate()?;
+    let hashed = password::hash(&password, "password").await?;
+    let mut tx = app.db.begin().await?;
+    let user = reached(&mut tx, &admin, id, false).await?;
+    users::set_password(&mut tx, &admin.actor, id, &hashed, None).await?;
+    tx.commit().await?;
+    let view = UserWithPassword {
+        user,
+        password: password.reveal().to_owned(),
+    };
+    Ok(unstored(StatusCode::OK, view))
+}
+
+/// Turns a user's second factor off, for who lost phone and recovery codes. Safe to repeat.
+#[utoipa::path(
+    post,
+    operation_id = "turn_off_user_second_factor",
+    path = "/api/admin/users/{id}/second-factor/turn-off",
+    tag = "users",
+    security(("bearer" = [])),
+    params(("id" = UserId, Path)),
+    responses((status = 200, body = User), Failures, NotThere)
+)]
+async fn turn_off_second_factor(
+    State(app): State<App>,
+    admin: Admin,
+    Path(id): Path<UserId>,
+) -> Result<Json<User>> {
+    admin.may(Scope::Users)?;
+    let mut tx = app.db.begin().await?;
+    reached(&mut tx, &admin, id, false).await?;
+    second_factor::turn_off(&mut tx, &admin.actor, id).await?;
+    let user = users::find(&mut tx, id).await?;
+    tx.commit().await?;
+    Ok(Json(user.ok_or(Error::NotFound("User"))?))
+}
+
+/// Signs a user out everywhere. Safe to repeat.
+#[utoipa::path(
+    post,
+    operation_id = "end_user_sessions",
+    path = "/api/admin/users/{id}/sessions/end",
+    tag = "users",
+    security(("bearer" = [])),
+    params(("id" = UserId, Path)),
+    responses((status = 200, body = User), Failures, NotThere)
+)]
+async fn end_sessions(
+    State(app): State<App>,
+    admin: Admin,
+    Path(id): Path<UserId>,
+) -> Result<Json<User>> {
+    admin.may(Scope::Users)?;
+    let mut tx = app.db.begin().await?;
+    reached(&mut tx, &admin, id, false).await?;
+    let user = users::end_sessions(&mut tx, &admin.actor, id).await?;
+    tx.commit().await?;
+    Ok(Json(user))
+}
+
+/// All tokens, revoked ones too, newest first; their texts are known to nobody.
+#[utoipa::path(
+    get,
+    path = "/api/admin/tokens",
+    tag = "tokens",
+    security(("bearer" = [])),
+    params(
+        ("page" = Option<i64>, Query, description = "From 1"),
+        ("page_size" = Option<i64>, Query, description = "1 to 100, 24 unless given"),
+    ),
+    responses((status = 200, body = TokenPage), Failures)
+)]
+async fn list_tokens(
+    State(app): State<App>,
+    admin: Admin,
+    query: Query,
+) -> Result<Json<TokenPage>> {
+    admin.may(Scope::Tokens)?;
+    let tokens = tokens::list_tokens(&mut *app.db.acquire().await?).await?;
+    let (count, page, page_size, results) = part(tokens, &query)?;
+    Ok(Json(TokenPage {
+        count,
+        page,
+        page_size,
+        results,
+    }))
+}
+
+/// Makes a token with scopes that the caller's own has, and no others; its text is shown this once.
+#[utoipa::path(
+    post,
+    path = "/api/admin/tokens",
+    tag = "tokens",
+    security(("bearer" = [])),
+    request_body = NewToken,
+    responses((status = 201, body = MadeToken), Failures, BodyFailures)
+)]
+async fn create_token(
+    State(app): State<App>,
+    admin: Admin,
+    Json(new): Json<NewToken>,
+) -> Result<Response> {
+    admin.may(Scope::Tokens)?;
+    let mut faults = Vec::new();
+    let mut scopes = Vec::new();
+    for (at, name) in new.scopes.iter().enumerate() {
+        match Scope::parse(name) {
+            Some(scope) if scopes.contains(&scope) => {}
+            Some(scope) => scopes.push(scope),
+            None => faults.push(Fault::new(format!("scopes[{at}]"), "is no scope")),
+        }
+    }
+    if !faults.is_empty() {
+        return Err(Error::Invalid(faults));
+    }
+    admin.reaches(&scopes)?;
+    let mut tx = app.db.begin().await?;
+    let (made, token) = tokens::create_token(&mut tx, &admin.actor, &new.name, &scopes).await?;
+    tx.commit().await?;
+    Ok(unstored(StatusCode::CREATED, MadeToken { made, token }))
+}
+
+/// Takes the rights of a token away that has no scopes that the caller's own lacks. Safe to repeat.
+#[utoipa::path(
+    post,
+    path = "/api/admin/tokens/{id}/revoke",
+    tag = "tokens",
+    security(("bearer" = [])),
+    params(("id" = i64, Path)),
+    responses((status = 200, body = Token), Failures, NotThere)
+)]
+async fn revoke_token(
+    State(app): State<App>,
+    admin: Admin,
+    Path(id): Path<i64>,
+) -> Result<Json<Token>> {
+    admin.may(Scope::Tokens)?;
+    let mut tx = app.db.begin().await?;
+    let token = tokens::lock(&mut tx, id).await?;
+    let token = token.ok_or(Error::NotFound("Token"))?;
+    admin.reaches(&token.known_scopes())?;
+    tokens::revoke_token(&mut tx, &admin.actor, id).await?;
+    let token = tokens::lock(&mut tx, id).await?;
+    tx.commit().await?;
+    Ok(Json(token.ok_or(Error::NotFound("Token"))?))
+}

@@ -1,0 +1,566 @@
+//! The machine room: what stumbled, and what is done about it. Stripe's events, jobs, holds, the audit log, and how the
+//! shop itself is, for programs; what is done here the desk does by the same functions.
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use serde_json::{Value, json};
+use sqlx::PgConnection;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::app::App;
+use crate::audit::{self, Actor, Entry};
+use crate::auth::{Admin, Scope};
+use crate::email;
+use crate::error::{Error, ErrorBody, Result};
+use crate::extract::{Json, Path, Query};
+use crate::health::{self, Health, VERSION};
+use crate::jobs::{self, QueuedJob};
+use crate::orders::{self, Line, Order, OrderView, Status};
+use crate::payments::{self, Cancelled, EventRow};
+
+pub fn router() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(show_health))
+        .routes(routes!(list_events))
+        .routes(routes!(find_event))
+        .routes(routes!(run_event_again))
+        .routes(routes!(list_jobs))
+        .routes(routes!(find_job, remove_job))
+        .routes(routes!(retry_job_now))
+        .routes(routes!(list_holds))
+        .routes(routes!(release_hold))
+        .routes(routes!(list_audit_log))
+}
+
+/// The states of an event.
+pub const EVENT_STATES: [&str; 4] = ["failed", "received", "processed", "ignored"];
+
+/// Has a stored event that was not obeyed tried again at once.
+///
+/// # Errors
+/// 404; 409 `event_is_obeyed` for one that there is nothing more to do about.
+pub async fn run_event(conn: &mut PgConnection, actor: &Actor, id: &str) -> Result<()> {
+    if id.contains('\0') {
+        return Err(Error::NotFound("Event"));
+    }
+    let before = payments::run_again(conn, id).await?;
+    audit::record(
+        conn,
+        actor,
+        "event.run",
+        &format!("event:{id}"),
+        json!({"status": before}),
+        json!({"status": "queued again"}),
+    )
+    .await
+}
+
+/// Has a job tried again at once, as often as a new one.
+///
+/// # Errors
+/// 404; 409 `job_is_running` while a worker is at it.
+pub async fn retry_job(conn: &mut PgConnection, actor: &Actor, id: i64) -> Result<()> {
+    let job = jobs::retry(conn, id).await?;
+    let before = json!({"attempts": job.attempts, "job": job.payload});
+    let after = json!({"attempts": 0, "job": job.payload});
+    audit::record(
+        conn,
+        actor,
+        "job.retry",
+        &format!("job:{id}"),
+        before,
+        after,
+    )
+    .await
+}
+
+/// Takes a job out of the queue: it is not done.
+///
+/// # Errors
+/// As [`retry_job`].
+pub async fn delete_job(conn: &mut PgConnection, actor: &Actor, id: i64) -> Result<()> {
+    let job = jobs::delete(conn, id).await?;
+    let before = json!({"job": job.payload, "last_error": job.last_error});
+    let object = format!("job:{id}");
+    audit::record(conn, actor, "job.delete", &object, before, Value::Null).await
+}
+
+/// An event with what Stripe sent, if there is one of this id.
+pub async fn event(conn: &mut PgConnection, id: &str) -> Result<(EventRow, String)> {
+    let found = match id.contains('\0') {
+        true => None,
+        false => payments::find_event(conn, id).await?,
+    };
+    found.ok_or(Error::NotFound("Event"))
+}
+
+/// How these calls fail.
+#[derive(utoipa::IntoResponses)]
+#[allow(dead_code, reason = "read by the OpenAPI document alone")]
+enum Failures {
+    /// A parameter is not valid: each fault names it.
+    #[response(status = 400)]
+    BadRequest(ErrorBody),
+    /// No valid token.
+    #[response(status = 401)]
+    Unauthenticated(ErrorBody),
+    /// The token lacks the scope.
+    #[response(status = 403)]
+    Forbidden(ErrorBody),
+}
+
+#[derive(utoipa::IntoResponses)]
+#[allow(dead_code, reason = "as above")]
+enum NotThere {
+    /// There is no such thing, or not any more.
+    #[response(status = 404)]
+    NotFound(ErrorBody),
+}
+
+#[derive(utoipa::IntoResponses)]
+#[allow(dead_code, reason = "as above")]
+enum NotNow {
+    /// As it stands it cannot be done: `event_is_obeyed`, `job_is_running`, `not_held`, `order_is_paid`.
+    #[response(status = 409)]
+    Conflict(ErrorBody),
+}
+
+/// How the shop is.
+#[derive(Serialize, ToSchema)]
+struct HealthView {
+    /// Whether database, migrations and a worker are there.
+    is_good: bool,
+    /// The shop's version.
+    version: &'static str,
+    #[serde(flatten)]
+    health: Health,
+    failed_events: i64,
+    failed_jobs: i64,
+    /// Jobs that wait, or are being done.
+    jobs: i64,
+    failed_letters: i64,
+}
+
+/// How the shop itself is, and how much stumbled.
+#[utoipa::path(
+    get,
+    path = "/api/admin/health",
+    tag = "machine room",
+    security(("bearer" = [])),
+    responses((status = 200, body = HealthView), Failures)
+)]
+async fn show_health(State(app): State<App>, admin: Admin) -> Result<Json<HealthView>> {
+    admin.may(Scope::Machine)?;
+    let mut conn = app.db.acquire().await?;
+    let health = health::look(&mut conn).await?;
+    Ok(Json(HealthView {
+        is_good: health.is_good(),
+        version: VERSION,
+        health,
+        failed_events: payments::count_failed_events(&mut conn).await?,
+        failed_jobs: jobs::count_failed(&mut conn).await?,
+        jobs: jobs::count(&mut conn).await?,
+        failed_letters: email::count_failed(&mut conn).await?,
+    }))
+}
+
+#[derive(Serialize, ToSchema)]
+struct EventPage {
+    count: i64,
+    page: i64,
+    page_size: i64,
+    results: Vec<EventRow>,
+}
+
+/// An event with what Stripe sent.
+#[derive(Serialize, ToSchema)]
+struct EventView {
+    #[serde(flatten)]
+    event: EventRow,
+    /// As it came; a text where it is no JSON.
+    payload: Value,
+}
+
+impl EventView {
+    async fn read(conn: &mut PgConnection, id: &str) -> Result<EventView> {
+        let (event, payload) = event(conn, id).await?;
+        Ok(EventView {
+            event,
+            payload: serde_json::from_str(&payload).unwrap_or(Value::String(payload)),
+        })
+    }
+}
+
+/// Stripe's events, newest first.
+#[utoipa::path(
+    get,
+    operation_id = "list_stripe_events",
+    path = "/api/admin/events",
+    tag = "machine room",
+    security(("bearer" = [])),
+    params(
+        ("state" = Option<String>, Query, description = "`failed`, `received`, `processed` or `ignored`"),
+        ("search" = Option<String>, Query, description = "A part of id or type"),
+        ("page" = Option<i64>, Query, description = "From 1"),
+        ("page_size" = Option<i64>, Query, description = "1 to 100, 24 unless given"),
+    ),
+    responses((status = 200, body = EventPage), Failures)
+)]
+async fn list_events(
+    State(app): State<App>,
+    admin: Admin,
+    query: Query,
+) -> Result<Json<EventPage>> {
+    admin.may(Scope::Machine)?;
+    let mut faults = Vec::new();
+    let page = query.paging(&mut faults);
+    let state = query.one_of("state", &EVENT_STATES, |state| state, &mut faults);
+    let search = query.search(&mut faults);
+    if !faults.is_empty() {
+        return Err(Error::Invalid(faults));
+    }
+    let search = search.as_deref();
+    let mut conn = app.db.acquire().await?;
+    let count = payments::count_events(&mut conn, state, search).await?;
+    let results = payments::list_events(&mut conn, state, search, page.size, page.offset()).await?;
+    Ok(Json(EventPage {
+        count,
+        page: page.number,
+        page_size: page.size,
+        results,
+    }))
+}
+
+/// One of Stripe's events, with what Stripe sent.
+#[utoipa::path(
+    get,
+    operation_id = "find_stripe_event",
+    path = "/api/admin/events/{id}",
+    tag = "machine room",
+    security(("bearer" = [])),
+    params(("id" = String, Path)),
+    responses((status = 200, body = EventView), Failures, NotThere)
+)]
+async fn find_event(
+    State(app): State<App>,
+    admin: Admin,
+    Path(id): Path<String>,
+) -> Result<Json<EventView>> {
+    admin.may(Scope::Machine)?;
+    Ok(Json(
+        EventView::read(&mut *app.db.acquire().await?, &id).await?,
+    ))
+}
+
+/// Has an event that was not obeyed tried again at once, by a job.
+#[utoipa::path(
+    post,
+    operation_id = "run_stripe_event",
+    path = "/api/admin/events/{id}/run",
+    tag = "machine room",
+    security(("bearer" = [])),
+    params(("id" = String, Path)),
+    responses((status = 202, body = EventView), Failures, NotThere, NotNow)
+)]
+async fn run_event_again(
+    State(app): State<App>,
+    admin: Admin,
+    Path(id): Path<String>,
+) -> Result<(StatusCode, Json<EventView>)> {
+    admin.may(Scope::Machine)?;
+    let mut tx = app.db.begin().await?;
+    run_event(&mut tx, &admin.actor, &id).await?;
+    let view = EventView::read(&mut tx, &id).await?;
+    tx.commit().await?;
+    Ok((StatusCode::ACCEPTED, Json(view)))
+}
+
+/// A job of the queue.
+#[derive(Serialize, ToSchema)]
+struct JobView {
+    id: i64,
+    /// `waiting`, `running`, `failed` (it is tried again) or `given_up`.
+    state: &'static str,
+    /// What it does, as `send_letter`, and to what.
+    payload: Value,
+    run_at: DateTime<Utc>,
+    attempts: i16,
+    max_attempts: i16,
+    last_error: Option<String>,
+    created_at: DateTime<Utc>,
+}
+
+impl From<QueuedJob> for JobView {
+    fn from(job: QueuedJob) -> JobView {
+        JobView {
+            state: match () {
+                () if job.locked_at.is_some() => "running",
+                () if job.is_given_up() => "given_up",
+                () if job.last_error.is_some() => "failed",
+                () => "waiting",
+            },
+            id: job.id,
+            payload: job.payload,
+            run_at: job.run_at,
+            attempts: job.attempts,
+            max_attempts: job.max_attempts,
+            last_error: job.last_error,
+            created_at: job.created_at,
+        }
+    }
+}
+
+#[derive(Serialize, ToSchema)]
+struct JobPage {
+    count: i64,
+    page: i64,
+    page_size: i64,
+    results: Vec<JobView>,
+}
+
+/// Jobs of the queue: those that failed first, then the longest waiting. What is done is not in it any more.
+#[utoipa::path(
+    get,
+    path = "/api/admin/jobs",
+    tag = "machine room",
+    security(("bearer" = [])),
+    params(
+        ("state" = Option<String>, Query, description = "`failed`: only those that failed, given up or not"),
+        ("search" = Option<String>, Query, description = "A part of what it does, to what, or of its last error"),
+        ("page" = Option<i64>, Query, description = "From 1"),
+        ("page_size" = Option<i64>, Query, description = "1 to 100, 24 unless given"),
+    ),
+    responses((status = 200, body = JobPage), Failures)
+)]
+async fn list_jobs(State(app): State<App>, admin: Admin, query: Query) -> Result<Json<JobPage>> {
+    admin.may(Scope::Machine)?;
+    let mut faults = Vec::new();
+    let page = query.paging(&mut faults);
+    let failed = query.one_of("state", &["failed"], |state| state, &mut faults);
+    let search = query.search(&mut faults);
+    if !faults.is_empty() {
+        return Err(Error::Invalid(faults));
+    }
+    let (failed, search) = (failed.is_some(), search.as_deref());
+    let mut conn = app.db.acquire().await?;
+    let count = jobs::count_found(&mut conn, failed, search).await?;
+    let found = jobs::list(&mut conn, failed, search, page.size, page.offset()).await?;
+    Ok(Json(JobPage {
+        count,
+        page: page.number,
+        page_size: page.size,
+        results: found.into_iter().map(JobView::from).collect(),
+    }))
+}
+
+/// One job of the queue.
+#[utoipa::path(
+    get,
+    path = "/api/admin/jobs/{id}",
+    tag = "machine room",
+    security(("bearer" = [])),
+    params(("id" = i64, Path)),
+    responses((status = 200, body = JobView), Failures, NotThere)
+)]
+async fn find_job(
+    State(app): State<App>,
+    admin: Admin,
+    Path(id): Path<i64>,
+) -> Result<Json<JobView>> {
+    admin.may(Scope::Machine)?;
+    let job = jobs::find(&mut *app.db.acquire().await?, id).await?;
+    Ok(Json(job.into()))
+}
+
+/// Takes a job out of the queue: it is not done.
+#[utoipa::path(
+    delete,
+    operation_id = "delete_job",
+    path = "/api/admin/jobs/{id}",
+    tag = "machine room",
+    security(("bearer" = [])),
+    params(("id" = i64, Path)),
+    responses((status = 204), Failures, NotThere, NotNow)
+)]
+async fn remove_job(
+    State(app): State<App>,
+    admin: Admin,
+    Path(id): Path<i64>,
+) -> Result<StatusCode> {
+    admin.may(Scope::Machine)?;
+    let mut tx = app.db.begin().await?;
+    delete_job(&mut tx, &admin.actor, id).await?;
+    tx.commit().await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Has a job tried at once, and as often as a new one. Safe to repeat.
+#[utoipa::path(
+    post,
+    operation_id = "retry_job",
+    path = "/api/admin/jobs/{id}/retry",
+    tag = "machine room",
+    security(("bearer" = [])),
+    params(("id" = i64, Path)),
+    responses((status = 202, body = JobView), Failures, NotThere, NotNow)
+)]
+async fn retry_job_now(
+    State(app): State<App>,
+    admin: Admin,
+    Path(id): Path<i64>,
+) -> Result<(StatusCode, Json<JobView>)> {
+    admin.may(Scope::Machine)?;
+    let mut tx = app.db.begin().await?;
+    retry_job(&mut tx, &admin.actor, id).await?;
+    let job = jobs::find(&mut tx, id).await?;
+    tx.commit().await?;
+    Ok((StatusCode::ACCEPTED, Json(job.into())))
+}
+
+/// An order that is being paid, and what it holds.
+#[derive(Serialize, ToSchema)]
+struct HoldView {
+    #[serde(flatten)]
+    order: Order,
+    lines: Vec<Line>,
+}
+
+#[derive(Serialize, ToSchema)]
+struct HoldPage {
+    count: i64,
+    page: i64,
+    page_size: i64,
+    results: Vec<HoldView>,
+}
+
+/// Orders that are being paid and what they hold, newest first.
+#[utoipa::path(
+    get,
+    path = "/api/admin/holds",
+    tag = "machine room",
+    security(("bearer" = [])),
+    params(
+        ("search" = Option<String>, Query, description = "The order's number"),
+        ("page" = Option<i64>, Query, description = "From 1"),
+        ("page_size" = Option<i64>, Query, description = "1 to 100, 24 unless given"),
+    ),
+    responses((status = 200, body = HoldPage), Failures)
+)]
+async fn list_holds(State(app): State<App>, admin: Admin, query: Query) -> Result<Json<HoldPage>> {
+    admin.may(Scope::Machine)?;
+    let mut faults = Vec::new();
+    let page = query.paging(&mut faults);
+    let search = query.search(&mut faults);
+    if !faults.is_empty() {
+        return Err(Error::Invalid(faults));
+    }
+    let filter = orders::Filter {
+        status: Some(Status::Pending),
+        search,
+        limit: page.size,
+        offset: page.offset(),
+        ..orders::Filter::default()
+    };
+    let mut conn = app.db.acquire().await?;
+    let (found, count) = orders::list(&mut conn, &filter).await?;
+    let mut results = Vec::with_capacity(found.len());
+    for order in found {
+        let lines = orders::lines(&mut conn, order.id).await?;
+        results.push(HoldView { order, lines });
+    }
+    Ok(Json(HoldPage {
+        count,
+        page: page.number,
+        page_size: page.size,
+        results,
+    }))
+}
+
+/// Ends the payment page of an order and frees its pieces.
+#[utoipa::path(
+    post,
+    path = "/api/admin/holds/{id}/release",
+    tag = "machine room",
+    security(("bearer" = [])),
+    params(("id" = String, Path, description = "The order's id, or its number as SB-1042")),
+    responses(
+        (status = 200, body = OrderView),
+        Failures, NotThere, NotNow,
+        (status = 503, body = ErrorBody, description = "Stripe could not be asked: the pieces stay held"),
+    )
+)]
+async fn release_hold(
+    State(app): State<App>,
+    admin: Admin,
+    Path(id): Path<String>,
+) -> Result<Json<OrderView>> {
+    admin.may(Scope::Machine)?;
+    let id = orders::resolve(&mut *app.db.acquire().await?, &id).await?;
+    match payments::release_hold(&app, id, &admin.actor).await? {
+        Cancelled::Free(_) => {
+            let mut conn = app.db.acquire().await?;
+            Ok(Json(orders::view(&mut conn, id).await?))
+        }
+        Cancelled::Paid(_) => Err(Error::Conflict(
+            "order_is_paid",
+            "The payment was faster: the order stands.".to_owned(),
+        )),
+        Cancelled::Held(_) => Err(Error::Unavailable(
+            "payment_unavailable",
+            anyhow::anyhow!("the session of order {id} could not be ended"),
+        )),
+    }
+}
+
+#[derive(Serialize, ToSchema)]
+struct AuditPage {
+    count: i64,
+    page: i64,
+    page_size: i64,
+    results: Vec<Entry>,
+}
+
+/// The audit log, newest first: who changed what at the desk, by a token or by a command.
+#[utoipa::path(
+    get,
+    operation_id = "list_audit_log",
+    path = "/api/admin/audit",
+    tag = "machine room",
+    security(("bearer" = [])),
+    params(
+        ("search" = Option<String>, Query, description = "A part of actor, action or object"),
+        ("before" = Option<i64>, Query, description = "Only entries older than the one with this id: pages stay while entries are added"),
+        ("page" = Option<i64>, Query, description = "From 1"),
+        ("page_size" = Option<i64>, Query, description = "1 to 100, 24 unless given"),
+    ),
+    responses((status = 200, body = AuditPage), Failures)
+)]
+async fn list_audit_log(
+    State(app): State<App>,
+    admin: Admin,
+    query: Query,
+) -> Result<Json<AuditPage>> {
+    admin.may(Scope::Audit)?;
+    let mut faults = Vec::new();
+    let page = query.paging(&mut faults);
+    let search = query.search(&mut faults);
+    let before = query.get("before").filter(|id| !id.is_empty());
+    let before = before.map(|_| query.whole("before", 1, i64::MAX, &mut faults));
+    if !faults.is_empty() {
+        return Err(Error::Invalid(faults));
+    }
+    let search = search.as_deref();
+    let mut conn = app.db.acquire().await?;
+    let count = audit::count(&mut conn, search, before).await?;
+    let results = audit::list(&mut conn, search, before, page.size, page.offset()).await?;
+    Ok(Json(AuditPage {
+        count,
+        page: page.number,
+        page_size: page.size,
+        results,
+    }))
+}

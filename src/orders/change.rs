@@ -1,0 +1,54 @@
+//! A change of one order by the shopkeeper or a program of theirs, from its beginning to its entry in the audit log.
+
+use serde_json::{Value, json};
+use sqlx::{PgPool, Postgres, Transaction};
+
+use super::routes::{OrderView, resolve, view};
+use super::{Order, store};
+use crate::audit::{self, Actor};
+use crate::error::{Error, Result};
+
+/// A change under way. What it does goes through `tx`; dropped without [`Change::end`], nothing was done.
+pub struct Change {
+    pub tx: Transaction<'static, Postgres>,
+    pub actor: Actor,
+    pub before: Order,
+}
+
+impl Change {
+    /// Begins a change of the order that an id or a number names.
+    ///
+    /// # Errors
+    /// 404 for an order that is not there.
+    pub async fn begin(db: &PgPool, actor: Actor, id: &str) -> Result<Change> {
+        let mut tx = db.begin().await?;
+        let id = resolve(&mut tx, id).await?;
+        let before = store::find(&mut tx, id)
+            .await?
+            .ok_or(Error::NotFound("Order"))?;
+        Ok(Change { tx, actor, before })
+    }
+
+    /// Writes down what was done, unless nothing was, and commits. `more` is what the order itself does not show.
+    pub async fn end(mut self, action: &'static str, more: Value) -> Result<OrderView> {
+        let view = view(&mut self.tx, self.before.id).await?;
+        let (before, mut after) = (facts(&self.before), facts(&view.order));
+        if before != after || !more.is_null() {
+            if let (Value::Object(facts), Value::Object(more)) = (&mut after, more) {
+                facts.extend(more);
+            }
+            let object = format!("order:{}", self.before.display_number());
+            audit::record(&mut self.tx, &self.actor, action, &object, before, after).await?;
+        }
+        self.tx.commit().await?;
+        Ok(view)
+    }
+}
+
+fn facts(order: &Order) -> Value {
+    json!({
+        "status": order.status,
+        "refunded": order.refunded,
+        "attention": order.attention,
+    })
+}

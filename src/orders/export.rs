@@ -1,0 +1,183 @@
+//! Orders by the days on which they were paid; and as a table for bookkeepers, row by row as the database gives them.
+
+use axum::body::Body;
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+use chrono::{DateTime, Datelike, Days, NaiveDate, NaiveTime, TimeZone, Utc};
+use chrono_tz::Tz;
+use futures_util::stream;
+
+use super::Order;
+use super::store::{self, Entry};
+use crate::address::Address;
+use crate::app::App;
+use crate::error::{Error, Fault, Result};
+use crate::extract::Query;
+use crate::ids::OrderId;
+
+/// How many rows are read at a time.
+const ROWS: i64 = 500;
+
+const HEAD: &str = "number,paid,status,channel,currency,pieces,subtotal,shipping,tax,total,given back,email,name,\
+                    send to,country,carrier,tracking\r\n";
+
+/// The days that are offered first: the last thirty.
+pub fn usual_days(zone: Tz) -> (NaiveDate, NaiveDate) {
+    let today = Utc::now().with_timezone(&zone).date_naive();
+    (today - Days::new(29), today)
+}
+
+/// The days that `from` and `to` name, by the shop's clock; nothing where there is none. A fault names its parameter.
+pub(super) fn read_days(
+    query: &Query,
+    faults: &mut Vec<Fault>,
+) -> (Option<NaiveDate>, Option<NaiveDate>) {
+    let mut day = |name: &str| {
+        let text = query
+            .get(name)
+            .map(str::trim)
+            .filter(|text| !text.is_empty())?;
+        let day = NaiveDate::parse_from_str(text, "%Y-%m-%d").ok();
+        let day = day.filter(|day| text.len() == 10 && day.year() >= 1970);
+        if day.is_none() {
+            faults.push(Fault::new(name, "must be a day such as 2026-11-24"));
+        }
+        day
+    };
+    let (from, to) = (day("from"), day("to"));
+    if let (Some(from), Some(to)) = (from, to)
+        && from > to
+    {
+        faults.push(Fault::new("to", "must not be before the first day"));
+    }
+    (from, to)
+}
+
+/// The orders that were paid on the days from `from` to `to`, both included, as CSV; of the last thirty days where none
+/// are named.
+///
+/// # Errors
+/// Faults of `from` and `to`.
+pub fn export(app: App, query: &Query) -> Result<Response> {
+    let zone = app.config.shop_time_zone;
+    let (first, last) = usual_days(zone);
+    let mut faults = Vec::new();
+    let (from, to) = read_days(query, &mut faults);
+    let (from, to) = (from.unwrap_or(first), to.unwrap_or(last));
+    if faults.is_empty() && from > to {
+        faults.push(Fault::new("to", "must not be before the first day"));
+    }
+    if !faults.is_empty() {
+        return Err(Error::Invalid(faults));
+    }
+    let (begin, end) = (midnight(from, zone), midnight(to + Days::new(1), zone));
+    let after: Option<(DateTime<Utc>, OrderId)> = None;
+    let rows = stream::try_unfold(Some(after), move |after| {
+        let app = app.clone();
+        async move {
+            let Some(after) = after else {
+                return Ok::<_, Error>(None);
+            };
+            let mut conn = app.db.acquire().await?;
+            let entries = store::list_paid(&mut conn, begin, end, after, ROWS).await?;
+            let mut text = match after {
+                None => HEAD.to_owned(),
+                Some(_) => String::new(),
+            };
+            for entry in &entries {
+                text += &row(entry, zone);
+            }
+            let full = i64::try_from(entries.len()).is_ok_and(|rows| rows == ROWS);
+            let last = entries.last().filter(|_| full);
+            let next = last.and_then(|last| Some((last.order.paid_at?, last.order.id)));
+            Ok(Some((text, next.map(Some))))
+        }
+    });
+    let name = format!("attachment; filename=\"orders-{from}-to-{to}.csv\"");
+    let headers = [
+        (header::CONTENT_TYPE, "text/csv; charset=utf-8".to_owned()),
+        (header::CONTENT_DISPOSITION, name),
+    ];
+    Ok((headers, Body::from_stream(rows)).into_response())
+}
+
+/// When a day begins, by the shop's clock; where it leaps over midnight, an hour later.
+pub(super) fn midnight(day: NaiveDate, zone: Tz) -> DateTime<Utc> {
+    let local = day.and_time(NaiveTime::MIN);
+    let begins = zone.from_local_datetime(&local).earliest().or_else(|| {
+        let later = local + chrono::TimeDelta::hours(1);
+        zone.from_local_datetime(&later).earliest()
+    });
+    begins.map_or_else(|| local.and_utc(), |begins| begins.with_timezone(&Utc))
+}
+
+fn row(entry: &Entry, zone: Tz) -> String {
+    let order: &Order = &entry.order;
+    let money = |cents: crate::money::Cents| cents.plain(&order.currency);
+    let address = order.shipping_address.clone();
+    let address: Option<Address> = address.and_then(|kept| serde_json::from_value(kept).ok());
+    let country = address.as_ref().and_then(|kept| kept.country.clone());
+    let lines = address.map(|kept| kept.lines().join(", "));
+    let name = order.customer_name.clone().or(order.shipping_name.clone());
+    let paid = order.paid_at.map(|at| {
+        let local = at.with_timezone(&zone);
+        local.format("%Y-%m-%d %H:%M").to_string()
+    });
+    let cells = [
+        order.display_number(),
+        paid.unwrap_or_default(),
+        order.status.as_str().to_owned(),
+        order.channel.clone(),
+        order.currency.to_uppercase(),
+        entry.pieces.clone(),
+        money(order.subtotal),
+        money(order.shipping),
+        money(order.tax),
+        money(order.total),
+        money(order.refunded),
+        order.email.clone().unwrap_or_default(),
+        name.unwrap_or_default(),
+        lines.unwrap_or_default(),
+        country.unwrap_or_default(),
+        entry.carrier.clone().unwrap_or_default(),
+        entry.tracking_number.clone().unwrap_or_default(),
+    ];
+    let cells: Vec<String> = cells.iter().map(|text| cell(text)).collect();
+    cells.join(",") + "\r\n"
+}
+
+/// A cell that a spreadsheet takes for text, whatever a customer wrote into it.
+///
+/// Source: <https://owasp.org/www-community/attacks/CSV_Injection>
+fn cell(text: &str) -> String {
+    let guard = if text.starts_with(['=', '+', '-', '@', '\t', '\r', '\n']) {
+        "'"
+    } else {
+        ""
+    };
+    if guard.is_empty() && !text.contains([',', '"', '\r', '\n']) {
+        return text.to_owned();
+    }
+    format!("\"{guard}{}\"", text.replace('"', "\"\""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cell_is_text_to_a_spreadsheet() {
+        for (text, written) in [
+            ("Sunrise", "Sunrise"),
+            ("", ""),
+            ("Ann \"A\" Lee, Jr", "\"Ann \"\"A\"\" Lee, Jr\""),
+            ("=HYPERLINK(\"x\")", "\"'=HYPERLINK(\"\"x\"\")\""),
+            ("+1", "\"'+1\""),
+            ("@SUM(A1)", "\"'@SUM(A1)\""),
+            ("-2", "\"'-2\""),
+            ("a\nb", "\"a\nb\""),
+        ] {
+            assert_eq!(cell(text), written);
+        }
+    }
+}

@@ -1,0 +1,210 @@
+//! Today: what needs a hand, and how the shop does.
+
+use axum::extract::State;
+use chrono::{Days, NaiveDate, Utc};
+use serde::Serialize;
+use sqlx::PgConnection;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::app::App;
+use crate::auth::{Admin, Scope};
+use crate::config::Config;
+use crate::error::{Error, ErrorBody, Fault, Result};
+use crate::extract::{Json, Query};
+use crate::money::Cents;
+use crate::orders::{self, BestSeller, Sales};
+use crate::products::{self, RunningOut};
+use crate::{custom_orders, email, jobs, payments, settings};
+
+pub fn router() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(show))
+}
+
+/// How many names the lists have.
+const NAMES: i64 = 5;
+
+/// The longest time that is looked at, in days.
+pub const LONGEST: i32 = 90;
+
+/// What waits for the shopkeeper.
+#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
+pub struct ToDo {
+    pub orders_to_pack: i64,
+    pub orders_to_look_at: i64,
+    pub commissions_to_answer: i64,
+    pub commissions_to_make: i64,
+    pub commissions_to_look_at: i64,
+    /// What stumbled in the machine room, for who may look there.
+    pub machine: Option<Stumbled>,
+}
+
+/// What stumbled, and is tried again or was given up.
+#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
+pub struct Stumbled {
+    /// Messages of Stripe that were not obeyed.
+    pub events: i64,
+    pub jobs: i64,
+    /// Letters that were not delivered.
+    pub letters: i64,
+}
+
+/// What needs a hand, and how the shop does.
+pub struct Figures {
+    pub to_do: ToDo,
+    /// The day, by the shop's clock.
+    pub today: NaiveDate,
+    /// Of the last ninety days; those without any are left out.
+    pub sales: Vec<Sales>,
+    /// Of the days that were asked for.
+    pub best_sellers: Vec<BestSeller>,
+    pub running_out: Vec<RunningOut>,
+}
+
+/// Looks what needs a hand, and how the shop did in the last so many days.
+///
+/// # Errors
+/// Only the database's.
+pub async fn look(
+    conn: &mut PgConnection,
+    config: &Config,
+    days: i32,
+    with_machine: bool,
+) -> Result<Figures> {
+    let zone = config.shop_time_zone;
+    let low_stock = settings::current(conn, config).await?.low_stock;
+    let (to_pack, attention) = orders::count_to_do(conn).await?;
+    let (to_answer, to_make, wanting) = custom_orders::count_to_do(conn).await?;
+    let machine = match with_machine {
+        true => Some(Stumbled {
+            events: payments::count_failed_events(conn).await?,
+            jobs: jobs::count_failed(conn).await?,
+            letters: email::count_failed(conn).await?,
+        }),
+        false => None,
+    };
+    Ok(Figures {
+        to_do: ToDo {
+            orders_to_pack: to_pack,
+            orders_to_look_at: attention,
+            commissions_to_answer: to_answer,
+            commissions_to_make: to_make,
+            commissions_to_look_at: wanting,
+            machine,
+        },
+        today: Utc::now().with_timezone(&zone).date_naive(),
+        sales: orders::sales_by_day(conn, zone, LONGEST).await?,
+        best_sellers: orders::best_sellers(conn, days, NAMES).await?,
+        running_out: products::running_out(conn, low_stock, NAMES).await?,
+    })
+}
+
+impl Figures {
+    /// The first of so many days, today included.
+    pub fn first_of(&self, days: i32) -> NaiveDate {
+        self.today - Days::new((days - 1).unsigned_abs().into())
+    }
+
+    /// Each currency in which something came in since a day: orders and takings. The most orders first.
+    pub fn takings_since(&self, first: NaiveDate) -> Vec<Takings> {
+        let mut all: Vec<Takings> = Vec::new();
+        for day in self.sales.iter().filter(|day| day.day >= first) {
+            match all.iter_mut().find(|one| one.currency == day.currency) {
+                Some(one) => {
+                    one.orders += day.orders;
+                    one.amount = one.amount.plus(day.takings).unwrap_or(one.amount);
+                }
+                None => all.push(Takings {
+                    currency: day.currency.clone(),
+                    orders: day.orders,
+                    amount: day.takings,
+                }),
+            }
+        }
+        all.sort_by_key(|one| std::cmp::Reverse(one.orders));
+        all
+    }
+}
+
+/// What came in, in one currency, less what was given back since.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Takings {
+    pub currency: String,
+    pub orders: i64,
+    /// In the currency's smallest unit.
+    pub amount: Cents,
+}
+
+#[derive(Serialize, ToSchema)]
+struct TodayView {
+    /// The day, by the shop's clock.
+    today: NaiveDate,
+    time_zone: &'static str,
+    to_do: ToDo,
+    /// Of today, and of the last 7, 30 and 90 days.
+    takings: Vec<Period>,
+    /// How many days the three lists below are about.
+    days: i32,
+    /// Oldest first; days without any are left out.
+    sales: Vec<Sales>,
+    best_sellers: Vec<BestSeller>,
+    running_out: Vec<RunningOut>,
+}
+
+#[derive(Serialize, ToSchema)]
+struct Period {
+    /// How many days, today included.
+    days: i32,
+    /// In each currency, the one with most orders first.
+    takings: Vec<Takings>,
+}
+
+/// What needs a hand, and how the shop does. What stumbled in the machine room is in it for tokens with the scope
+/// `machine`.
+#[utoipa::path(
+    get,
+    operation_id = "today",
+    path = "/api/admin/today",
+    tag = "today",
+    security(("bearer" = [])),
+    params(("days" = Option<i32>, Query, description = "1 to 90, 30 unless given")),
+    responses(
+        (status = 200, body = TodayView),
+        (status = 400, body = ErrorBody),
+        (status = 401, body = ErrorBody),
+        (status = 403, body = ErrorBody),
+    )
+)]
+async fn show(State(app): State<App>, admin: Admin, query: Query) -> Result<Json<TodayView>> {
+    admin.may(Scope::OrdersRead)?;
+    let mut faults: Vec<Fault> = Vec::new();
+    let days = query.whole("days", 30, LONGEST.into(), &mut faults);
+    if !faults.is_empty() {
+        return Err(Error::Invalid(faults));
+    }
+    let days = i32::try_from(days).map_err(anyhow::Error::from)?;
+    let zone = app.config.shop_time_zone;
+    let with_machine = admin.may(Scope::Machine).is_ok();
+    let mut conn = app.db.acquire().await?;
+    let found = look(&mut conn, &app.config, days, with_machine).await?;
+    let takings = [1, 7, 30, LONGEST].map(|days| Period {
+        days,
+        takings: found.takings_since(found.first_of(days)),
+    });
+    let first = found.first_of(days);
+    Ok(Json(TodayView {
+        today: found.today,
+        time_zone: zone.name(),
+        to_do: found.to_do,
+        takings: takings.into(),
+        days,
+        sales: found
+            .sales
+            .into_iter()
+            .filter(|day| day.day >= first)
+            .collect(),
+        best_sellers: found.best_sellers,
+        running_out: found.running_out,
+    }))
+}
