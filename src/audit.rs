@@ -7,6 +7,7 @@ use serde_json::Value;
 use sqlx::PgConnection;
 use utoipa::ToSchema;
 
+use crate::db;
 use crate::error::Result;
 use crate::ids::UserId;
 
@@ -129,18 +130,20 @@ pub async fn list(
     limit: i64,
     offset: i64,
 ) -> Result<Vec<Entry>> {
+    // Planned for each search anew, as its index is of use to rare words alone.
     let entries = sqlx::query_as(
         "select id, made_at, actor, action, object, before, after, request_id
          from audit_log
          where ($1::bigint is null or id < $1)
            and ($2::text is null
-                or strpos(lower(actor || ' ' || action || ' ' || object), lower($2)) > 0)
+                or lower(actor || ' ' || action || ' ' || object) like $2)
          order by id desc
          limit $3
          offset $4",
     )
+    .persistent(false)
     .bind(before)
-    .bind(search)
+    .bind(search.map(db::like))
     .bind(limit)
     .bind(offset)
     .fetch_all(conn)
@@ -159,10 +162,11 @@ pub async fn count(
          from audit_log
          where ($1::bigint is null or id < $1)
            and ($2::text is null
-                or strpos(lower(actor || ' ' || action || ' ' || object), lower($2)) > 0)",
+                or lower(actor || ' ' || action || ' ' || object) like $2)",
     )
+    .persistent(false)
     .bind(before)
-    .bind(search)
+    .bind(search.map(db::like))
     .fetch_one(conn)
     .await?;
     Ok(count)

@@ -2,9 +2,8 @@
 
 use sqlx::PgConnection;
 
-use super::store::{columns, number};
+use super::store::{columns, matches, number, pattern};
 use super::{Order, Status};
-use crate::db::like;
 use crate::error::Result;
 
 /// Orders by what is to be done with them.
@@ -61,15 +60,9 @@ macro_rules! page {
              from orders
              where ($1::text[] is null or status = any($1))
                and (not $2 or attention is not null)
-               and ($3::text is null
-                    or number = $4
-                    or lower(email) like $3
-                    or lower(customer_name) like $3
-                    or lower(shipping_name) like $3
-                    or exists (select
-                               from parcels p
-                               where p.order_id = orders.id
-                                 and lower(p.tracking_number) like $3))
+               and ",
+            matches!("$3", "$4"),
+            "
              order by ",
             $order,
             "
@@ -93,9 +86,10 @@ pub async fn browse(
         _ => page!("created_at desc, id desc"),
     };
     let orders = sqlx::query_as(sql)
+        .persistent(false)
         .bind(shelf.statuses())
         .bind(shelf == Shelf::Attention)
-        .bind(search.map(like))
+        .bind(search.map(pattern))
         .bind(search.and_then(number))
         .bind(limit)
         .bind(offset)

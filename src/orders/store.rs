@@ -211,6 +211,41 @@ pub async fn list_paid(
     Ok(entries)
 }
 
+/// The condition that a search finds an order by: no search, or a part of email or names (as their index has them), or the
+/// number, or a part of a tracking number. It is planned for each search anew: a rare word is looked up, and for a
+/// frequent one a few orders are looked through.
+macro_rules! matches {
+    ($pattern:literal, $number:literal) => {
+        concat!(
+            "(",
+            $pattern,
+            "::text is null
+              or lower(' ' || coalesce(email, '') || ' ' || coalesce(customer_name, '') || ' '
+                       || coalesce(shipping_name, '')) like ",
+            $pattern,
+            "
+              or id = any(array(
+                  select o.id from orders o where o.number = ",
+            $number,
+            "
+                  union all
+                  (select p.order_id from parcels p where lower(p.tracking_number) like ",
+            $pattern,
+            " limit 200))))"
+        )
+    };
+}
+pub(super) use matches;
+
+/// The pattern of a search. Of less than three letters nothing is found within words: only where one begins.
+pub(super) fn pattern(search: &str) -> String {
+    let within = db::like(search);
+    match search.trim().chars().count() {
+        ..3 => format!("% {}", within.trim_start_matches('%')),
+        _ => within,
+    }
+}
+
 /// One page of orders, newest first, and how many there are in all.
 pub async fn list(conn: &mut PgConnection, filter: &Filter) -> Result<(Vec<Order>, i64)> {
     #[derive(sqlx::FromRow)]
@@ -226,14 +261,9 @@ pub async fn list(conn: &mut PgConnection, filter: &Filter) -> Result<(Vec<Order
         ", count(*) over () as all
          from orders
          where ($1::text is null or status = $1)
-           and ($2::text is null
-                or number = $3
-                or lower(email) like $2
-                or lower(customer_name) like $2
-                or lower(shipping_name) like $2
-                or exists (select from parcels p
-                           where p.order_id = orders.id
-                             and lower(p.tracking_number) like $2))
+           and ",
+        matches!("$2", "$3"),
+        "
            and ($6::timestamptz is null or paid_at >= $6)
            and ($7::timestamptz is null or paid_at < $7)
            and ($8::boolean is null or (attention is not null) = $8)
@@ -241,8 +271,9 @@ pub async fn list(conn: &mut PgConnection, filter: &Filter) -> Result<(Vec<Order
          limit $4
          offset $5"
     ))
+    .persistent(false)
     .bind(filter.status)
-    .bind(filter.search.as_deref().map(db::like))
+    .bind(filter.search.as_deref().map(pattern))
     .bind(number)
     .bind(filter.limit)
     .bind(filter.offset)

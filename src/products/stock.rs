@@ -313,7 +313,7 @@ pub async fn running_out(
          where p.is_active
            and not p.is_sold_out
            and p.on_hand - p.reserved <= $1
-           and (select sum(m.delta) from stock_movements m where m.product_id = p.id and m.delta > 0) > $1
+           and p.most_on_hand > $1
          order by available, p.name, p.id
          limit $2",
     )

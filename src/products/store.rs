@@ -223,10 +223,7 @@ fn push_matching(sql: &mut QueryBuilder<Postgres>, filter: &Filter, join: &'stat
     if let Some(line) = filter.running_out {
         sql.push(" and p.is_active and not p.is_sold_out and p.on_hand - p.reserved <= ")
             .push_bind(line)
-            .push(
-                " and (select sum(m.delta) from stock_movements m \
-                 where m.product_id = p.id and m.delta > 0) > ",
-            )
+            .push(" and p.most_on_hand > ")
             .push_bind(line);
     }
     if let Some(status) = &filter.stripe_status {
