@@ -85,6 +85,9 @@ pub enum Error {
     /// 409: the state of things forbids it: sold out, changed meanwhile, already shipped.
     #[error("{0}: {1}")]
     Conflict(&'static str, String),
+    /// 503: more was asked at once than we answer; a moment later it goes better. Nothing of it is logged: there are many.
+    #[error("overloaded")]
+    Overloaded,
     /// 503: Stripe or the database failed; trying again may help. The code says which.
     #[error("{0}: {1:#}")]
     Unavailable(&'static str, anyhow::Error),
@@ -113,9 +116,14 @@ impl Error {
             Error::Unauthenticated => StatusCode::UNAUTHORIZED,
             Error::Forbidden(_) => StatusCode::FORBIDDEN,
             Error::Conflict(..) => StatusCode::CONFLICT,
-            Error::Unavailable(..) => StatusCode::SERVICE_UNAVAILABLE,
+            Error::Overloaded | Error::Unavailable(..) => StatusCode::SERVICE_UNAVAILABLE,
             Error::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
+    }
+
+    /// The stable word that tells it to programs.
+    pub fn code(&self) -> String {
+        self.body()["code"].as_str().unwrap_or_default().to_owned()
     }
 
     /// The JSON that tells it.
@@ -164,6 +172,10 @@ impl Error {
             Error::Refused(_, code @ "payment_setup_error", sentence) => {
                 payment_failure(code, sentence)
             }
+            Error::Overloaded => plain(
+                "overloaded",
+                "The shop is very busy. Nothing was changed; please try again in a moment.",
+            ),
             Error::Unavailable(code, _) => plain(
                 code,
                 "The shop is briefly unavailable. Nothing was changed; please try again in a moment.",

@@ -19,6 +19,7 @@
 //! - [`auth`]: who may come in: users of the desk and their sessions, programs and their tokens
 //! - [`audit`]: who changed what
 //! - [`app`]: the pool and the outside services, handed to handlers and jobs
+//! - [`metrics`]: what this process has done, counted for Prometheus
 //! - [`email`]: letters: what they say, how they look, how they are sent
 //! - [`media`]: photographs: the one way in, the store, the way out
 //! - [`extract`]: Json, Query and Path that fail as our `Error`; bodies as they arrive
@@ -48,6 +49,7 @@ pub mod ids;
 pub mod jobs;
 pub mod letters;
 pub mod media;
+pub mod metrics;
 pub mod money;
 pub mod orders;
 pub mod parcels;

@@ -79,11 +79,21 @@ pub enum Effect {
     Repeated,
 }
 
+impl Effect {
+    fn as_str(self) -> &'static str {
+        match self {
+            Effect::Processed => "processed",
+            Effect::Ignored => "ignored",
+            Effect::Repeated => "repeated",
+        }
+    }
+}
+
 /// Stores an event and obeys it. Safe to repeat, and to run many times at once.
 ///
 /// # Errors
 /// 503 when it could not be obeyed now. Unless the database was lost, it is stored and will be tried again.
-pub async fn receive(app: &App, event: &Event<'_>, source: &str) -> Result<Effect> {
+pub async fn receive(app: &App, event: &Event<'_>, source: &'static str) -> Result<Effect> {
     let mut tx = app.db.begin().await?;
     store::insert_event(
         &mut tx,
@@ -102,6 +112,8 @@ pub async fn receive(app: &App, event: &Event<'_>, source: &str) -> Result<Effec
         jobs::enqueue(&mut tx, &again).await?;
     }
     tx.commit().await?;
+    let effect = result.as_ref().map_or("failed", |effect| effect.as_str());
+    app.metrics.event(source, effect);
     result.map_err(|error| Error::Unavailable("event_not_processed", error))
 }
 

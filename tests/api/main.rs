@@ -1,6 +1,7 @@
 //! One binary for all tests over HTTP: a file per domain.
 
 mod access;
+mod alive;
 mod api_document;
 mod bad_input;
 mod catalogue;
@@ -17,6 +18,7 @@ mod desk_pages;
 mod desk_products;
 mod events;
 mod faults;
+mod hostile_connections;
 mod letters;
 mod media;
 mod media_hostile;

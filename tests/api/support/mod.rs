@@ -129,6 +129,7 @@ impl Shop {
         let key = Secret::new("a key for tests");
         let app = App::new(db.clone(), to_stripe, key, config).expect("an app");
         let (stripe_api, pages, router) = (stripe.api(), stripe.pages(), app.clone());
+        let served = app.clone();
         let router = server::router(router, Some(pages));
         let tasks = vec![
             tokio::spawn(async move {
@@ -137,7 +138,7 @@ impl Shop {
                     .expect("serving the sandbox")
             }),
             tokio::spawn(async move {
-                server::serve(listener, router, std::future::pending())
+                server::serve(listener, &served, router, std::future::pending())
                     .await
                     .expect("serving the shop");
             }),
@@ -576,7 +577,7 @@ pub fn delayed() -> Payment {
 pub struct Client {
     http: reqwest::Client,
     address: String,
-    token: Option<String>,
+    pub token: Option<String>,
     cookies: Option<Arc<Mutex<HashMap<String, String>>>>,
 }
 
