@@ -562,6 +562,7 @@ fn new_session(app: &App, placed: &Placed, request: &Request) -> NewSession {
             .lines
             .iter()
             .map(|placed| SessionLine {
+                product: placed.line.product_id.clone(),
                 price: placed.stripe_price.clone(),
                 name: placed.line.name.clone(),
                 image: placed

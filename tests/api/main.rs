@@ -29,6 +29,7 @@ mod payment_links;
 mod process;
 mod purchase;
 mod reconcile;
+mod restore;
 mod sandbox;
 mod settlement;
 mod shoppers;

@@ -14,14 +14,14 @@ use tokio::process::{Child, ChildStdout, Command};
 use uuid::Uuid;
 
 use crate::support::pictures::{FORM, Part, form, jpeg};
-use crate::support::{Client, Mail, Shop, card, form_of, read_answer, session_of};
+use crate::support::{Client, Mail, SECRET_KEY, Shop, card, form_of, read_answer, session_of};
 
 /// How long anything may take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A folder to start the program in; gone with the test, and what the program kept elsewhere, too.
-struct Home {
-    dir: PathBuf,
+pub struct Home {
+    pub dir: PathBuf,
 }
 
 /// A program that serves.
@@ -43,7 +43,7 @@ impl Home {
         Home { dir }
     }
 
-    fn command(&self, arguments: &[&str], settings: &[(&str, &str)]) -> Command {
+    pub fn command(&self, arguments: &[&str], settings: &[(&str, &str)]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_spirit-beads"));
         command.args(arguments).current_dir(&self.dir).env_clear();
         for name in ["PATH", "HOME"] {
@@ -485,13 +485,13 @@ async fn every_letter_can_be_looked_at_without_a_database() {
 }
 
 /// The program's settings on a shop's database and Stripe.
-struct Beside {
-    home: Home,
-    settings: Vec<(&'static str, String)>,
+pub struct Beside {
+    pub home: Home,
+    pub settings: Vec<(&'static str, String)>,
 }
 
 impl Beside {
-    fn new(shop: &Shop) -> Beside {
+    pub fn new(shop: &Shop) -> Beside {
         let options = shop.db.connect_options();
         let socket = options
             .get_socket()
@@ -513,6 +513,7 @@ impl Beside {
             home: Home::new(),
             settings: vec![
                 ("DATABASE_URL", url),
+                ("SECRET_KEY", SECRET_KEY.to_owned()),
                 ("STRIPE_SECRET_KEY", secret(&config.stripe_secret_key)),
                 (
                     "STRIPE_WEBHOOK_SECRET",
@@ -526,14 +527,14 @@ impl Beside {
         }
     }
 
-    fn settings(&self) -> Vec<(&str, &str)> {
+    pub fn settings(&self) -> Vec<(&str, &str)> {
         self.settings
             .iter()
             .map(|(name, value)| (*name, value.as_str()))
             .collect()
     }
 
-    async fn run(&self, arguments: &[&str]) -> (i32, String, String) {
+    pub async fn run(&self, arguments: &[&str]) -> (i32, String, String) {
         self.home.run(arguments, &self.settings()).await
     }
 

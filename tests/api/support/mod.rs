@@ -36,6 +36,7 @@ use pictures::Part;
 
 pub const WEBHOOK_SECRET: &str = "whsec_0123456789abcdef";
 pub const FORMER_WEBHOOK_SECRET: &str = "whsec_fedcba9876543210";
+pub const SECRET_KEY: &str = "a key of thirty-two letters, for tests";
 pub const STRIPE_KEY: &str = "sk_test_0123456789abcdef";
 
 /// A setting for tests in which many callers at once keep Stripe busy, who is not to be found slow.
@@ -126,7 +127,7 @@ impl Shop {
             config.stripe_timeout,
         )
         .expect("a client");
-        let key = Secret::new("a key for tests");
+        let key = Secret::new(SECRET_KEY);
         let app = App::new(db.clone(), to_stripe, key, config).expect("an app");
         let (stripe_api, pages, router) = (stripe.api(), stripe.pages(), app.clone());
         let served = app.clone();
