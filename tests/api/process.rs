@@ -25,9 +25,9 @@ pub struct Home {
 }
 
 /// A program that serves.
-struct Program {
-    child: Child,
-    address: String,
+pub struct Program {
+    pub child: Child,
+    pub address: String,
     said: String,
     // Held open: the program may still want to say something.
     _stdout: Lines<BufReader<ChildStdout>>,
@@ -71,12 +71,18 @@ impl Home {
 
     /// Starts the program and reads where it answers.
     async fn start(&self) -> Program {
+        self.start_with(&[], "Sandbox ").await
+    }
+
+    /// As [`Home::start`], with settings; the line that begins like this is the last that it says. Figures are told, too.
+    pub async fn start_with(&self, settings: &[(&str, &str)], last: &str) -> Program {
         let log = std::fs::File::options()
             .create(true)
             .append(true)
             .open(self.log());
         let mut child = self
-            .command(&[], &[])
+            .command(&[], settings)
+            .env("METRICS_ADDR", "127.0.0.1:0")
             .stdout(Stdio::piped())
             .stderr(log.expect("a log"))
             .spawn()
@@ -87,7 +93,7 @@ impl Home {
             while let Some(line) = lines.next_line().await.expect("its output") {
                 said.push_str(&line);
                 said.push('\n');
-                if line.starts_with("Sandbox ") {
+                if line.starts_with(last) {
                     return;
                 }
             }
@@ -159,21 +165,30 @@ impl Program {
         Client::to(&self.address)
     }
 
-    async fn terminate(&self) {
+    /// Where it tells its figures.
+    pub fn metrics_address(&self) -> String {
+        let told = self
+            .said
+            .lines()
+            .find_map(|line| line.strip_prefix("Metrics    ")?.strip_suffix("/metrics"));
+        told.expect("an address").to_owned()
+    }
+
+    pub async fn terminate(&self) {
         let pid = self.child.id().expect("it runs").to_string();
         let told = Command::new("kill").args(["-TERM", &pid]).status().await;
         assert!(told.expect("kill").success());
     }
 
     /// Its exit code, once it has ended.
-    async fn end(mut self) -> Option<i32> {
+    pub async fn end(mut self) -> Option<i32> {
         let status = tokio::time::timeout(PATIENCE, self.child.wait()).await;
         status.expect("an end in time").expect("a status").code()
     }
 }
 
 /// Waits for what another process does.
-async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+pub async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     let began = Instant::now();
     while !holds().await {
         assert!(began.elapsed() < PATIENCE, "never: {what}");

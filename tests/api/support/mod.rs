@@ -6,6 +6,7 @@ mod mail;
 pub mod pictures;
 mod smtp;
 
+pub use database::Database;
 pub use mail::Mail;
 pub use smtp::{MailServer, Safety, Trouble};
 
@@ -53,7 +54,7 @@ pub struct Shop {
     pub client: Client,
     tasks: Vec<tokio::task::JoinHandle<()>>,
     // Dropped last: the server above uses it.
-    database: database::Database,
+    database: Database,
 }
 
 impl Drop for Shop {
@@ -72,7 +73,7 @@ impl Shop {
 
     /// An empty shop with some settings of its own.
     pub async fn open_with(settings: &[(&str, &str)]) -> Shop {
-        let database = database::Database::create().await;
+        let database = Database::create().await;
         let db = database.connect().await;
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = format!(
