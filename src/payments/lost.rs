@@ -20,7 +20,7 @@ pub enum Found {
     /// The order is there again, not paid yet.
     Order(OrderId),
     /// There is an order for the money, and nothing is known that could be sent for it.
-    Unknown(Order),
+    Unknown(Box<Order>),
     /// It was for a piece made to order, which somebody has to look into.
     Commission(Zone),
 }
@@ -64,7 +64,7 @@ pub async fn find(conn: &mut PgConnection, app: &App, session: &Session) -> Resu
     let pieces = Cents((total.0 - session.amount_tax.0 - session.amount_shipping.0).max(0));
     let order = orders::rebuild_unknown(conn, &lost, pieces).await?;
     insert_checkout(conn, &order, session).await?;
-    Ok(Found::Unknown(order))
+    Ok(Found::Unknown(Box::new(order)))
 }
 
 /// The order whose way back we signed for this session.

@@ -90,6 +90,7 @@ mod tests {
             NewPaymentLink {
                 quote: QuoteId::new(),
                 request: CustomOrderId::new(),
+                signature: None,
                 currency: "usd".to_owned(),
                 name: "Custom piece".to_owned(),
                 description: description.map(str::to_owned),

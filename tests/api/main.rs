@@ -16,6 +16,7 @@ mod desk_machine;
 mod desk_orders;
 mod desk_pages;
 mod desk_products;
+mod endurance;
 mod events;
 mod faults;
 mod hostile_connections;

@@ -34,7 +34,7 @@ pub struct Program {
 }
 
 impl Home {
-    fn new() -> Home {
+    pub fn new() -> Home {
         let dir = Path::new(env!("CARGO_TARGET_TMPDIR"))
             .join(format!("home-{}", Uuid::new_v4().simple()));
         std::fs::create_dir_all(&dir).expect("a folder");
@@ -70,7 +70,7 @@ impl Home {
     }
 
     /// Starts the program and reads where it answers.
-    async fn start(&self) -> Program {
+    pub async fn start(&self) -> Program {
         self.start_with(&[], "Sandbox ").await
     }
 
