@@ -9,6 +9,7 @@ use sqlx::PgPool;
 use crate::config::{Config, Secret};
 use crate::email::Mailer;
 use crate::media::Media;
+use crate::metrics::Metrics;
 use crate::stripe::Stripe;
 
 #[derive(Clone)]
@@ -19,6 +20,7 @@ pub struct App {
     pub media: Media,
     pub config: Arc<Config>,
     pub signer: Signer,
+    pub metrics: Metrics,
 }
 
 impl App {
@@ -33,6 +35,7 @@ impl App {
             mailer: Mailer::new(&config)?,
             media: Media::open(&config)?,
             signer: Signer::new(key),
+            metrics: Metrics::default(),
             config: Arc::new(config),
         })
     }

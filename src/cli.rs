@@ -8,6 +8,8 @@ use std::process::ExitCode;
 use anyhow::{Context, bail};
 use clap::{Parser, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
 use tracing_subscriber::EnvFilter;
 
 use crate::app::App;
@@ -219,9 +221,12 @@ async fn dispatch(command: Command, config: Config) -> anyhow::Result<ExitCode> 
     match command {
         Command::Serve => serve(config).await?,
         Command::Work => {
+            let metrics = bind_metrics(&config).await?;
             let shop = Shop::open(config).await?;
             println!("Working off jobs.");
+            let telling = tell_metrics(metrics, &shop.app);
             worker::run(shop.app.clone(), shop::interrupted()).await;
+            telling.abort();
             shop.close().await?;
         }
         Command::Migrate => {
@@ -243,11 +248,12 @@ async fn dispatch(command: Command, config: Config) -> anyhow::Result<ExitCode> 
 }
 
 async fn serve(mut config: Config) -> anyhow::Result<()> {
-    let listener = tokio::net::TcpListener::bind(config.bind_addr)
+    let listener = TcpListener::bind(config.bind_addr)
         .await
         .with_context(|| format!("listening on {} (BIND_ADDR says where)", config.bind_addr))?;
     // Port 0 means any free one: from here on it is known.
     let address = listener.local_addr()?;
+    let metrics = bind_metrics(&config).await?;
     config.public_url = config
         .public_url
         .replace(&config.bind_addr.to_string(), &address.to_string());
@@ -280,10 +286,14 @@ async fn serve(mut config: Config) -> anyhow::Result<()> {
             folder.display()
         );
     }
+    if let Some(listener) = &metrics {
+        println!("Metrics    http://{}/metrics", listener.local_addr()?);
+    }
     if pages.is_some() {
         println!("Sandbox    {url}/sandbox/   (Stripe's stand-in: no real money)");
     }
     std::io::stdout().flush()?;
+    let telling = tell_metrics(metrics, &shop.app);
     let (stop, stopped) = tokio::sync::watch::channel(());
     let wait = move || {
         let mut stopped = stopped.clone();
@@ -293,18 +303,39 @@ async fn serve(mut config: Config) -> anyhow::Result<()> {
         }
     };
     let working = tokio::spawn(worker::run(shop.app.clone(), wait()));
-    let serving = tokio::spawn(server::serve(
-        listener,
-        server::router(shop.app.clone(), pages),
-        wait(),
-    ));
+    let (app, waiting) = (shop.app.clone(), wait());
+    let router = server::router(app.clone(), pages);
+    let serving = tokio::spawn(async move { server::serve(listener, &app, router, waiting).await });
     shop::interrupted().await;
     tracing::info!("stopping: requests in flight are answered first");
     stop.send(())?;
     let (served, worked) = (serving.await, working.await);
+    telling.abort();
     shop.close().await?;
     worked?;
     served?
+}
+
+/// Takes the address where Prometheus asks, if there is one.
+async fn bind_metrics(config: &Config) -> anyhow::Result<Option<TcpListener>> {
+    let Some(address) = config.metrics_addr else {
+        return Ok(None);
+    };
+    let listener = TcpListener::bind(address)
+        .await
+        .with_context(|| format!("listening on {address} (METRICS_ADDR says where)"))?;
+    Ok(Some(listener))
+}
+
+/// Answers Prometheus until the task is aborted: to the last, so that stopping can be watched.
+fn tell_metrics(listener: Option<TcpListener>, app: &App) -> JoinHandle<()> {
+    let app = app.clone();
+    tokio::spawn(async move {
+        let Some(listener) = listener else { return };
+        if let Err(error) = axum::serve(listener, server::metrics_router(app)).await {
+            tracing::error!(%error, "metrics are told no more");
+        }
+    })
 }
 
 async fn catalog(command: Catalog, config: Config) -> anyhow::Result<()> {

@@ -175,6 +175,13 @@ pub struct Config {
     pub shipping_north_america: ShippingRate,
     pub shipping_international: ShippingRate,
     pub request_timeout: Duration,
+    /// How long a connection may lie idle, or take for the head of a request.
+    pub keep_alive: Duration,
+    pub max_connections: usize,
+    /// How many requests are worked on at once; webhooks and questions of health come on top.
+    pub max_requests_in_flight: usize,
+    /// Where Prometheus asks. None: nowhere.
+    pub metrics_addr: Option<SocketAddr>,
     pub log_format: LogFormat,
     pub log_filter: String,
 }
@@ -469,6 +476,10 @@ fn read(reader: &mut Reader<'_>) -> Result<Config, Vec<Fault>> {
         shipping_us: reader.shipping("SHIPPING_US", 500, (3, 5)),
         shipping_north_america: reader.shipping("SHIPPING_NORTH_AMERICA", 1500, (5, 10)),
         shipping_international: reader.shipping("SHIPPING_INTERNATIONAL", 2000, (10, 20)),
+        keep_alive: Duration::from_secs(reader.counted("KEEP_ALIVE_SECONDS", 75, 3600)),
+        max_connections: reader.counted("MAX_CONNECTIONS", 16_384, 1_000_000) as usize,
+        max_requests_in_flight: reader.counted("MAX_REQUESTS_IN_FLIGHT", 128, 100_000) as usize,
+        metrics_addr: reader.address("METRICS_ADDR"),
         request_timeout: reader.seconds("REQUEST_TIMEOUT_SECONDS", 30),
         log_format: match reader.text("LOG_FORMAT").as_deref() {
             None if production => LogFormat::Json,
@@ -572,6 +583,14 @@ impl<'a> Reader<'a> {
                 default
             }
         }
+    }
+
+    fn address(&mut self, name: &'static str) -> Option<SocketAddr> {
+        let address = self.text(name)?.parse().ok();
+        if address.is_none() {
+            self.fault(name, "must be an address and a port, as 127.0.0.1:9090");
+        }
+        address
     }
 
     fn seconds(&mut self, name: &'static str, default: u64) -> Duration {

@@ -89,6 +89,9 @@ pub enum Error {
     /// 429: too much of this from there; how long to wait, and a sentence. With a field where it is one's fault.
     #[error("too many: {2}")]
     TooMany(Option<&'static str>, Duration, String),
+    /// 503: more was asked at once than we answer; a moment later it goes better. Nothing of it is logged: there are many.
+    #[error("overloaded")]
+    Overloaded,
     /// 503: Stripe or the database failed; trying again may help. The code says which.
     #[error("{0}: {1:#}")]
     Unavailable(&'static str, anyhow::Error),
@@ -118,9 +121,14 @@ impl Error {
             Error::Forbidden(_) => StatusCode::FORBIDDEN,
             Error::Conflict(..) => StatusCode::CONFLICT,
             Error::TooMany(..) => StatusCode::TOO_MANY_REQUESTS,
-            Error::Unavailable(..) => StatusCode::SERVICE_UNAVAILABLE,
+            Error::Overloaded | Error::Unavailable(..) => StatusCode::SERVICE_UNAVAILABLE,
             Error::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
+    }
+
+    /// The stable word that tells it to programs.
+    pub fn code(&self) -> String {
+        self.body()["code"].as_str().unwrap_or_default().to_owned()
     }
 
     /// The JSON that tells it.
@@ -173,6 +181,10 @@ impl Error {
             Error::Refused(_, code @ "payment_setup_error", sentence) => {
                 payment_failure(code, sentence)
             }
+            Error::Overloaded => plain(
+                "overloaded",
+                "The shop is very busy. Nothing was changed; please try again in a moment.",
+            ),
             Error::Unavailable(code, _) => plain(
                 code,
                 "The shop is briefly unavailable. Nothing was changed; please try again in a moment.",

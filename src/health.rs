@@ -1,12 +1,16 @@
-//! How the shop itself is: its database, its migrations, its workers.
+//! How the shop itself is: its database, its migrations, its workers, and the figures that an alert looks at.
+
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
-use sqlx::PgConnection;
+use sqlx::{PgConnection, PgPool};
+use tracing::warn;
 use utoipa::ToSchema;
 
 use crate::db;
 use crate::error::Result;
+use crate::metrics::Figure;
 
 /// The version of this binary.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -69,4 +73,223 @@ pub async fn look(conn: &mut PgConnection) -> Result<Health> {
         migrations_known: db::MIGRATOR.iter().count() as i64,
         workers,
     })
+}
+
+/// Whether this process may be sent requests.
+#[derive(Debug, Default, Serialize)]
+pub struct Readiness {
+    pub database: bool,
+    pub migrations: bool,
+    pub worker: bool,
+}
+
+impl Readiness {
+    pub fn is_ready(&self) -> bool {
+        self.database && self.migrations && self.worker
+    }
+}
+
+/// Asks for the least that must be there. Never fails: what cannot be found out is not there.
+pub async fn readiness(db: &PgPool) -> Readiness {
+    let found: Result<(i64, bool), sqlx::Error> = sqlx::query_as(
+        "select (select count(*) from _sqlx_migrations where success),
+                exists (select from worker_heartbeats where seen_at > now() - interval '30 seconds')",
+    )
+    .fetch_one(db)
+    .await;
+    match found {
+        Ok((applied, worker)) => Readiness {
+            database: true,
+            migrations: applied >= db::MIGRATOR.iter().count() as i64,
+            worker,
+        },
+        Err(_) => Readiness::default(),
+    }
+}
+
+/// How long the database may take for the figures.
+const FIGURES_LIMIT: Duration = Duration::from_secs(2);
+
+/// Names, meanings and labels of the figures that [`read_figures`] looks up.
+#[rustfmt::skip]
+const FIGURES: [(&str, &str, Option<&str>); 18] = [
+    ("jobs", "Background jobs by state; given_up is tried no more", Some("state")),
+    ("job_oldest_seconds", "How long the longest waiting job is due", None),
+    ("holds", "Pending orders, which hold pieces", None),
+    ("hold_oldest_seconds", "Age of the oldest pending order", None),
+    ("holds_overdue", "Checkouts whose time has run out, and that are not settled", None),
+    ("stripe_events_unprocessed", "Stored events that are not obeyed (yet)", Some("state")),
+    ("stripe_event_oldest_seconds", "Age of the oldest of them", None),
+    ("letters", "Letters that are not sent (yet)", Some("state")),
+    ("letter_oldest_seconds", "Age of the oldest letter that is still to be sent", None),
+    ("refunds", "Refunds that are not settled; failed ones want a hand", Some("state")),
+    ("refund_oldest_seconds", "Age of the oldest refund that Stripe was not asked for", None),
+    ("payments_refused", "Payments given back because nothing could be sold for them", None),
+    ("orders_paid_last_day", "Orders paid within the last day", None),
+    ("orders_needing_attention", "Orders that want a hand", None),
+    ("quotes_unsettled", "Payment links that are to be made or closed", Some("state")),
+    ("product_syncs", "Products that Stripe does not have as we do", Some("state")),
+    ("workers_alive", "Workers heard of within the last half minute", None),
+    ("database_size_bytes", "Size of the database", None),
+];
+
+/// The figures of database and pool. Never fails: without a database, `database_up` is 0 and the rest is missing.
+pub async fn figures(db: &PgPool) -> Vec<Figure> {
+    let plain = |name, help, value| Figure {
+        name,
+        help,
+        label: None,
+        value,
+    };
+    let began = Instant::now();
+    let conn = db.acquire().await;
+    let waited = began.elapsed().as_secs_f64();
+    let read = match conn {
+        Ok(mut conn) => read_figures(&mut conn).await,
+        Err(error) => Err(error.into()),
+    };
+    let mut figures = read.unwrap_or_else(|error| {
+        warn!(%error, "the figures could not be read");
+        Vec::new()
+    });
+    let up = if figures.is_empty() { 0.0 } else { 1.0 };
+    figures.extend([
+        plain("database_up", "Whether the figures could be read", up),
+        plain(
+            "database_pool_connections",
+            "Connections that the pool has",
+            f64::from(db.size()),
+        ),
+        plain(
+            "database_pool_idle",
+            "Those that nobody uses",
+            db.num_idle() as f64,
+        ),
+        plain(
+            "database_pool_max",
+            "The most that it may have",
+            f64::from(db.options().get_max_connections()),
+        ),
+        plain(
+            "database_pool_wait_seconds",
+            "How long this question waited for one",
+            waited,
+        ),
+    ]);
+    figures
+}
+
+/// One question, cheap with any number of orders: each part has an index, or a table that stays small.
+async fn read_figures(conn: &mut PgConnection) -> Result<Vec<Figure>> {
+    let mut tx = sqlx::Connection::begin(conn).await?;
+    sqlx::query("select set_config('statement_timeout', $1, true)")
+        .bind(FIGURES_LIMIT.as_millis().to_string())
+        .execute(&mut *tx)
+        .await?;
+    let rows: Vec<(String, Option<String>, f64)> = sqlx::query_as(
+        "with queue as (
+             select case when attempts >= max_attempts then 'given_up'
+                         when locked_at is not null then 'running'
+                         when last_error is not null then 'failed'
+                         else 'waiting'
+                    end as state,
+                    run_at
+             from graphile_worker._private_jobs
+         ),
+         pending as (
+             select count(*) as count, min(created_at) as oldest
+             from orders
+             where status = 'pending'
+         ),
+         events as (
+             select status, count(*) as count, min(received_at) as oldest
+             from stripe_events
+             where status in ('received', 'failed')
+             group by status
+         ),
+         unsent as (
+             select state, count(*) as count, min(created_at) as oldest
+             from letters
+             where state in ('queued', 'sending')
+             group by state
+         ),
+         unsettled as (
+             select state, count(*) as count, min(created_at) as oldest
+             from refunds
+             where state in ('planned', 'pending', 'failed')
+             group by state
+         )
+         select name, label, coalesce(value, 0)::float8
+         from (
+             select 'jobs' as name, known.state as label, count(queue.state)::numeric as value
+             from unnest(array['waiting', 'running', 'failed', 'given_up']) as known (state)
+             left join queue on queue.state = known.state
+             group by known.state
+             union all
+             select 'job_oldest_seconds', null, extract(epoch from now() - min(run_at))
+             from queue where state in ('waiting', 'failed') and run_at <= now()
+             union all
+             select 'holds', null, count from pending
+             union all
+             select 'hold_oldest_seconds', null, extract(epoch from now() - oldest) from pending
+             union all
+             select 'holds_overdue', null, count(*) from checkouts
+             where state in ('asking', 'open', 'unknown') and hold_until < now() - interval '5 minutes'
+             union all
+             select 'stripe_events_unprocessed', known.state, coalesce(events.count, 0)
+             from unnest(array['received', 'failed']) as known (state)
+             left join events on events.status = known.state
+             union all
+             select 'stripe_event_oldest_seconds', null, extract(epoch from now() - min(oldest)) from events
+             union all
+             select 'letters', known.state, coalesce(unsent.count, 0)
+             from unnest(array['queued', 'sending']) as known (state)
+             left join unsent on unsent.state = known.state
+             union all
+             select 'letters', 'failed', count(*) from letters where state = 'failed'
+             union all
+             select 'letter_oldest_seconds', null, extract(epoch from now() - min(oldest)) from unsent
+             union all
+             select 'refunds', known.state, coalesce(unsettled.count, 0)
+             from unnest(array['planned', 'pending', 'failed']) as known (state)
+             left join unsettled on unsettled.state = known.state
+             union all
+             select 'refund_oldest_seconds', null, extract(epoch from now() - min(oldest))
+             from unsettled where state = 'planned'
+             union all
+             select 'payments_refused', null, count(*) from payments where outcome = 'refused'
+             union all
+             select 'orders_paid_last_day', null, count(*) from orders where paid_at > now() - interval '1 day'
+             union all
+             select 'orders_needing_attention', null, count(*) from orders where attention is not null
+             union all
+             select 'quotes_unsettled', known.state, count(quotes.state)
+             from unnest(array['asking', 'closing']) as known (state)
+             left join custom_order_quotes quotes on quotes.state = known.state
+             group by known.state
+             union all
+             select 'product_syncs', known.state, count(products.stripe_status)
+             from unnest(array['pending', 'error']) as known (state)
+             left join products on products.stripe_status = known.state
+             group by known.state
+             union all
+             select 'workers_alive', null, count(*) from worker_heartbeats
+             where seen_at > now() - interval '30 seconds'
+             union all
+             select 'database_size_bytes', null, pg_database_size(current_database())
+         ) as figures",
+    )
+    .fetch_all(&mut *tx)
+    .await?;
+    tx.commit().await?;
+    let figures = rows.into_iter().filter_map(|(name, label, value)| {
+        let (name, help, kind) = FIGURES.into_iter().find(|(known, ..)| *known == name)?;
+        Some(Figure {
+            name,
+            help,
+            label: kind.zip(label),
+            value,
+        })
+    });
+    Ok(figures.collect())
 }

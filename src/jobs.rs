@@ -46,21 +46,37 @@ pub enum Job {
 }
 
 impl Job {
+    /// What it does, as the payload says it: `send_letter`.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Job::SyncProduct { .. } => "sync_product",
+            Job::ProcessEvent { .. } => "process_event",
+            Job::SettleCheckout { .. } => "settle_checkout",
+            Job::SendRefund { .. } => "send_refund",
+            Job::MakeLink { .. } => "make_link",
+            Job::CloseLink { .. } => "close_link",
+            Job::SendLetter { .. } => "send_letter",
+            Job::RenderPicture { .. } => "render_picture",
+            Job::RemovePicture { .. } => "remove_picture",
+            Job::SweepPictures => "sweep_pictures",
+            Job::Sweep => "sweep",
+            Job::Reconcile => "reconcile",
+        }
+    }
+
     /// Jobs with one key are one job: a later one replaces an earlier one that has not begun.
     fn key(&self) -> String {
+        let name = self.name();
         match self {
-            Job::SyncProduct { product } => format!("sync_product:{product}"),
-            Job::ProcessEvent { event } => format!("process_event:{event}"),
-            Job::SettleCheckout { order } => format!("settle_checkout:{order}"),
-            Job::SendRefund { refund } => format!("send_refund:{refund}"),
-            Job::MakeLink { quote } => format!("make_link:{quote}"),
-            Job::CloseLink { quote } => format!("close_link:{quote}"),
-            Job::SendLetter { letter } => format!("send_letter:{letter}"),
-            Job::RenderPicture { picture } => format!("render_picture:{picture}"),
-            Job::RemovePicture { storage_key } => format!("remove_picture:{storage_key}"),
-            Job::SweepPictures => "sweep_pictures".to_owned(),
-            Job::Sweep => "sweep".to_owned(),
-            Job::Reconcile => "reconcile".to_owned(),
+            Job::SyncProduct { product } => format!("{name}:{product}"),
+            Job::ProcessEvent { event } => format!("{name}:{event}"),
+            Job::SettleCheckout { order } => format!("{name}:{order}"),
+            Job::SendRefund { refund } => format!("{name}:{refund}"),
+            Job::MakeLink { quote } | Job::CloseLink { quote } => format!("{name}:{quote}"),
+            Job::SendLetter { letter } => format!("{name}:{letter}"),
+            Job::RenderPicture { picture } => format!("{name}:{picture}"),
+            Job::RemovePicture { storage_key } => format!("{name}:{storage_key}"),
+            Job::SweepPictures | Job::Sweep | Job::Reconcile => name.to_owned(),
         }
     }
 

@@ -23,6 +23,7 @@
 //! - [`settings`]: settings that may change while the shop runs
 //! - [`audit`]: who changed what
 //! - [`app`]: the pool and the outside services, handed to handlers and jobs
+//! - [`metrics`]: what this process has done, counted for Prometheus
 //! - [`email`]: letters: what they say, how they look, how they are sent
 //! - [`media`]: photographs: the one way in, the store, the way out
 //! - [`extract`]: Json, Query and Path that fail as our `Error`; bodies as they arrive
@@ -54,6 +55,7 @@ pub mod letters;
 pub mod limits;
 pub mod machine;
 pub mod media;
+pub mod metrics;
 pub mod money;
 pub mod orders;
 pub mod parcels;

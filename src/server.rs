@@ -1,9 +1,12 @@
-//! The routers joined, the middleware, listening, and stopping gracefully.
+//! The routers joined, and the middleware. What lies beneath: connections, and how much is done at once.
+mod connections;
+mod load;
 
-use std::net::SocketAddr;
-use std::time::Duration;
+pub use connections::serve;
 
-use anyhow::Context;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
@@ -11,7 +14,6 @@ use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use serde_json::json;
-use tokio::net::TcpListener;
 use tower::Layer;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
@@ -20,7 +22,6 @@ use tower_http::normalize_path::NormalizePathLayer;
 use tower_http::request_id::{MakeRequestUuid, PropagateRequestIdLayer, SetRequestIdLayer};
 use tower_http::sensitive_headers::SetSensitiveRequestHeadersLayer;
 use tower_http::trace::TraceLayer;
-use tracing::info;
 use utoipa::OpenApi;
 use utoipa::openapi::RefOr;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
@@ -32,15 +33,13 @@ use crate::config::Config;
 use crate::error::{Error, ErrorBody, Result};
 use crate::extract::{BodyTime, Deadline, Json, Path};
 use crate::{
-    admin, auth, custom_orders, db, letters, machine, media, orders, parcels, payments, pictures,
-    products, today,
+    admin, auth, custom_orders, health, letters, machine, media, metrics, orders, parcels,
+    payments, pictures, products, today,
 };
+use load::Load;
 
 /// The largest body of an ordinary request, in bytes.
 const BODY_LIMIT: usize = 1024 * 1024;
-
-/// How long requests in flight may take once we are told to stop.
-const DRAIN: Duration = Duration::from_secs(20);
 
 #[derive(OpenApi)]
 #[openapi(
@@ -92,6 +91,7 @@ fn describe_responses(document: &mut utoipa::openapi::OpenApi) {
 
 /// The whole HTTP side of the shop. `pages` are the sandbox's, where there is one.
 pub fn router(app: App, pages: Option<Router>) -> Router {
+    let load = Load::new(app.config.max_requests_in_flight, app.metrics.clone());
     let catalogue = products::router().layer(from_fn_with_state(app.clone(), payments::own_hold));
     let (api, mut document) = OpenApiRouter::with_openapi(ApiDoc::openapi())
         .merge(catalogue)
@@ -118,8 +118,9 @@ pub fn router(app: App, pages: Option<Router>) -> Router {
         .layer(CompressionLayer::new())
         .layer(from_fn_with_state(app.clone(), time_out))
         .layer(cors(&app.config))
-        .with_state(app)
-        .merge(desk);
+        .with_state(app.clone())
+        .merge(desk)
+        .layer(from_fn_with_state(load, load::bound));
     if let Some(pages) = pages {
         shop = shop.nest("/sandbox", pages);
     }
@@ -129,12 +130,19 @@ pub fn router(app: App, pages: Option<Router>) -> Router {
         // Unless told, the page has the document checked by Swagger's own server.
         .config(utoipa_swagger_ui::Config::default().validator_url("none"));
     let docs = Router::new().merge(docs);
-    framed(docs.method_not_allowed_fallback(method_not_allowed))
-        .fallback_service(NormalizePathLayer::trim_trailing_slash().layer(framed(shop)))
+    framed(docs.method_not_allowed_fallback(method_not_allowed), &app)
+        .fallback_service(NormalizePathLayer::trim_trailing_slash().layer(framed(shop, &app)))
+}
+
+/// What Prometheus reads, on a listener of its own (`METRICS_ADDR`).
+pub fn metrics_router(app: App) -> Router {
+    Router::new()
+        .route("/metrics", get(tell_metrics))
+        .with_state(app)
 }
 
 /// What every answer has, and every request leaves in the log. It lies around the routes, so that the log has theirs.
-fn framed(router: Router) -> Router {
+fn framed(router: Router, app: &App) -> Router {
     router
         .layer(CatchPanicLayer::custom(panicked))
         .layer(from_fn(security_headers))
@@ -142,6 +150,7 @@ fn framed(router: Router) -> Router {
         .layer(TraceLayer::new_for_http().make_span_with(request_span))
         .layer(SetRequestIdLayer::x_request_id(MakeRequestUuid))
         .layer(from_fn(plain_request_id))
+        .layer(from_fn_with_state(app.clone(), count))
         .layer(SetSensitiveRequestHeadersLayer::new([
             header::AUTHORIZATION,
             header::COOKIE,
@@ -149,58 +158,39 @@ fn framed(router: Router) -> Router {
         ]))
 }
 
-/// Answers on the listener until `shutdown`, then finishes what is in flight, within a bound.
-///
-/// # Errors
-/// When the listener fails.
-pub async fn serve(
-    listener: TcpListener,
-    router: Router,
-    shutdown: impl Future<Output = ()> + Send + 'static,
-) -> anyhow::Result<()> {
-    let (stopping, stopped) = tokio::sync::oneshot::channel::<()>();
-    let signal = async move {
-        shutdown.await;
-        drop(stopping);
-    };
-    let service = router.into_make_service_with_connect_info::<SocketAddr>();
-    let serving = axum::serve(listener, service).with_graceful_shutdown(signal);
-    let bound = async {
-        // The channel closes when stopping begins.
-        let _ = stopped.await;
-        tokio::time::sleep(DRAIN).await;
-    };
-    tokio::select! {
-        result = serving => result.context("answering requests"),
-        () = bound => {
-            info!("requests still in flight after {DRAIN:?} are dropped");
-            Ok(())
-        }
-    }
-}
-
 /// `GET /readyz`: database, migrations and a living worker; 503 names what is missing.
 async fn ready(State(app): State<App>) -> Response {
-    let found: Result<(i64, bool), sqlx::Error> = sqlx::query_as(
-        "select (select count(*) from _sqlx_migrations where success),
-                exists (select from worker_heartbeats where seen_at > now() - interval '30 seconds')",
-    )
-    .fetch_one(&app.db)
-    .await;
-    let (database, migrations, worker) = match found {
-        Ok((applied, worker)) => (true, applied >= db::MIGRATOR.iter().count() as i64, worker),
-        Err(_) => (false, false, false),
-    };
-    let status = if database && migrations && worker {
+    let ready = health::readiness(&app.db).await;
+    let status = if ready.is_ready() {
         StatusCode::OK
     } else {
         StatusCode::SERVICE_UNAVAILABLE
     };
-    (
-        status,
-        Json(json!({"database": database, "migrations": migrations, "worker": worker})),
-    )
-        .into_response()
+    (status, Json(ready)).into_response()
+}
+
+/// `GET /metrics`: what this process counted, and what the database says now. Without a database the rest is told.
+async fn tell_metrics(State(app): State<App>) -> Response {
+    let figures = health::figures(&app.db).await;
+    let text = app.metrics.encode(&figures);
+    ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response()
+}
+
+/// Counts every request by the pattern of its route: paths are without number.
+async fn count(State(app): State<App>, request: Request, next: Next) -> Response {
+    let began = Instant::now();
+    let method = request.method().clone();
+    let route = request.extensions().get::<MatchedPath>().cloned();
+    let response = next.run(request).await;
+    let error = response.extensions().get::<Arc<Error>>();
+    app.metrics.answered(
+        &method,
+        route.as_ref().map_or("-", MatchedPath::as_str),
+        response.status(),
+        error.map(AsRef::as_ref),
+        began.elapsed(),
+    );
+    response
 }
 
 async fn method_not_allowed(method: Method) -> Error {

@@ -25,6 +25,9 @@ use crate::stripe::sandbox::{self, Sandbox};
 /// The key that the sandbox takes. It opens nothing else.
 const SANDBOX_KEY: &str = "sk_test_spirit_beads_sandbox";
 
+/// How long connections to the database may take to be given back when the shop closes.
+const CLOSING: Duration = Duration::from_secs(5);
+
 /// An open shop. Close it: what it started, it stops.
 pub struct Shop {
     pub app: App,
@@ -136,7 +139,8 @@ impl Shop {
                 delivery.abort();
             }
         }
-        self.app.db.close().await;
+        // A line that somebody still holds is cut by the end of the process.
+        let _ = tokio::time::timeout(CLOSING, self.app.db.close()).await;
         match self.cluster {
             Some(cluster) => cluster.stop().await,
             None => Ok(()),

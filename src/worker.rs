@@ -1,6 +1,6 @@
 //! Every background job and what it does, on one screen; and the clock's.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 use futures_util::future::FusedFuture;
@@ -20,8 +20,19 @@ use crate::{custom_orders, letters, limits, media, payments};
 /// How often a worker says that it is alive; `/readyz` looks for a heartbeat of the last half minute.
 const HEARTBEAT: Duration = Duration::from_secs(10);
 
-/// Carries out a job. Every one is safe to repeat.
+/// How long jobs under way may take once we are told to stop: as long as most calls to others. Then they are left, and
+/// done again by the next worker.
+const DRAIN: Duration = Duration::from_secs(15);
+
+/// Carries out a job, and counts it. Every one is safe to repeat.
 pub async fn perform(app: &App, job: Job) -> Result<(), Error> {
+    let (name, began) = (job.name(), Instant::now());
+    let result = carry_out(app, job).await;
+    app.metrics.job(name, result.is_ok(), began.elapsed());
+    result
+}
+
+async fn carry_out(app: &App, job: Job) -> Result<(), Error> {
     match job {
         Job::SyncProduct { product } => payments::sync_product(app, &product).await,
         Job::ProcessEvent { event } => payments::process_stored(app, &event).await.map(drop),
@@ -94,6 +105,7 @@ pub async fn build(app: &App, clock: bool) -> anyhow::Result<Worker> {
         .pg_pool(app.db.clone())
         .concurrency(4)
         .listen_os_shutdown_signals(false)
+        .shutdown_grace_period(DRAIN)
         // A worker that was killed: its jobs are given to others after a minute.
         .heartbeat_interval(Duration::from_secs(15))
         .sweep_interval(Duration::from_secs(20))

@@ -219,7 +219,12 @@ pub async fn method_not_allowed(method: Method) -> Error {
 fn finish(desk: &Desk, response: Response) -> Response {
     let told = response.extensions().get::<Arc<Error>>().cloned();
     let mut response = match told {
-        Some(error) => tell(desk, &error, response),
+        Some(error) => {
+            let mut page = tell(desk, &error, response);
+            // It is counted by its word, page or not.
+            page.extensions_mut().insert(error);
+            page
+        }
         None => response,
     };
     let (policy, framing) = match response.extensions().get::<IsLetter>() {
@@ -292,7 +297,7 @@ fn tell(desk: &Desk, error: &Error, plain: Response) -> Response {
                 .to_owned(),
         ),
         Error::Forbidden(_) => ("Not allowed", "That is not yours to do.".to_owned()),
-        Error::Unavailable(..) => (
+        Error::Overloaded | Error::Unavailable(..) => (
             "One moment, please",
             "The shop is briefly unavailable. Nothing was changed; try again in a moment."
                 .to_owned(),

@@ -137,6 +137,7 @@ async fn ask(
     let call = NewPaymentLink {
         quote: draft.id,
         request: request.id,
+        signature: Some(app.signer.sign("quote", &draft.id.to_string())),
         currency: draft.currency.clone(),
         name: format!("Custom piece {}", request.display_number()),
         description: Some(draft.covers.clone()),

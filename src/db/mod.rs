@@ -2,12 +2,13 @@
 pub mod embedded;
 
 use std::str::FromStr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use sqlx::migrate::Migrator;
+use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{Connection, PgConnection, PgPool};
+use tracing::warn;
 
 /// Our migrations: forward only, one subject each.
 pub static MIGRATOR: Migrator = sqlx::migrate!();
@@ -61,19 +62,20 @@ pub async fn connect(options: PgConnectOptions, max_connections: u32) -> anyhow:
         .context("connecting to PostgreSQL")
 }
 
-/// Brings the schema up to date: ours and the job queue's. Safe to repeat, and for several processes at once.
+/// How long a migration may wait for a lock at a time: whoever comes after it waits as long behind it.
+const LOCK_TIMEOUT: &str = "500ms";
+
+/// How long a migration tries to get its locks before it is given up.
+const PATIENCE: Duration = Duration::from_secs(10 * 60);
+
+/// Brings the schema up to date: ours and the job queue's. Safe to repeat, for several processes at once, and while the
+/// previous version serves.
+///
+/// # Errors
+/// When a migration fails, or cannot have its locks within ten minutes.
 pub async fn migrate(db: &PgPool) -> anyhow::Result<()> {
-    // A migration may take its time, and a second process waits for the first.
-    let options = (*db.connect_options())
-        .clone()
-        .options([("statement_timeout", "0"), ("lock_timeout", "0")]);
-    let mut conn = PgConnection::connect_with(&options)
-        .await
-        .context("connecting to PostgreSQL")?;
-    MIGRATOR
-        .run(&mut conn)
-        .await
-        .context("running the migrations")?;
+    let mut conn = migrating(db).await?;
+    apply(&mut conn, &MIGRATOR).await?;
     conn.close().await?;
     graphile_worker::WorkerOptions::default()
         .pg_pool(db.clone())
@@ -81,4 +83,47 @@ pub async fn migrate(db: &PgPool) -> anyhow::Result<()> {
         .await
         .context("preparing the job queue")?;
     Ok(())
+}
+
+/// A connection for migrations: they may take their time, but never wait long in front of others.
+///
+/// # Errors
+/// When PostgreSQL cannot be reached.
+pub async fn migrating(db: &PgPool) -> anyhow::Result<PgConnection> {
+    let options = (*db.connect_options())
+        .clone()
+        .options([("statement_timeout", "0"), ("lock_timeout", LOCK_TIMEOUT)]);
+    PgConnection::connect_with(&options)
+        .await
+        .context("connecting to PostgreSQL")
+}
+
+/// Applies what is missing. One that cannot have its lock lets others pass, and comes again. Those that a newer version
+/// has applied are left alone: the previous one may start beside it.
+///
+/// # Errors
+/// As [`migrate`].
+pub async fn apply(conn: &mut PgConnection, migrator: &Migrator) -> anyhow::Result<()> {
+    let mut migrator = Migrator::with_migrations(migrator.iter().cloned().collect());
+    migrator.set_ignore_missing(true);
+    let began = Instant::now();
+    loop {
+        match migrator.run_direct(None, conn, false).await {
+            Err(error) if is_locked_out(&error) && began.elapsed() < PATIENCE => {
+                warn!(%error, "a migration waits for others");
+                tokio::time::sleep(Duration::from_millis(500)).await;
+            }
+            result => return result.context("running the migrations"),
+        }
+    }
+}
+
+/// Whether somebody else's lock was in the way, or a deadlock.
+fn is_locked_out(error: &MigrateError) -> bool {
+    let cause = match error {
+        MigrateError::Execute(cause) | MigrateError::ExecuteMigration(cause, _) => cause,
+        _ => return false,
+    };
+    let code = cause.as_database_error().and_then(|error| error.code());
+    matches!(code.as_deref(), Some("55P03" | "40P01"))
 }

@@ -18,9 +18,9 @@ pub use figures::{BestSeller, Sales, best_sellers, sales_by_day};
 pub use parcels::{NewParcel, Parcel, deliver, ship};
 pub use routes::{OrderView, resolve, router, view};
 pub use service::{
-    Commission, Outcome, Placed, Receipt, Sale, facts, flag, flag_by, not_returned, note, pay,
-    place, place_commission, record_dispute, record_refund, release, resolve as see_to, sell,
-    take_back, undo_sale, write_note,
+    Commission, Lost, Outcome, Placed, Receipt, Sale, facts, flag, flag_by, not_returned, note,
+    pay, place, place_commission, rebuild, rebuild_unknown, record_dispute, record_refund, release,
+    resolve as see_to, sell, take_back, undo_sale, write_note,
 };
 pub use shipping::Zone;
 pub use store::{Filter, PlacedLine, find, find_id, find_parcel, held_lines, lines, list, lock};

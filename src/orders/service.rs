@@ -131,6 +131,87 @@ pub async fn release(
     store::set_status(conn, &order, into, actor, note).await
 }
 
+/// An order that we have lost, as its payment tells of it.
+pub struct Lost<'a> {
+    pub id: OrderId,
+    /// The number under which the shopper knows it.
+    pub number: Option<i64>,
+    pub currency: &'a str,
+    pub shipping: Cents,
+    pub zone: Option<Zone>,
+    /// Product, quantity, price of one.
+    pub pieces: Vec<(ProductId, i32, Cents)>,
+}
+
+/// Writes a lost order anew, as one that was released: whether its pieces are still there, [`pay`] finds out. None, with
+/// nothing written, where we do not know all of its pieces.
+///
+/// # Errors
+/// 400 where the sum does not fit any amount.
+pub async fn rebuild(conn: &mut PgConnection, lost: &Lost<'_>) -> Result<Option<Order>> {
+    let ids: Vec<ProductId> = lost.pieces.iter().map(|(id, ..)| id.clone()).collect();
+    let locks = products::lock(conn, &ids).await?;
+    let mut lines = Vec::new();
+    for (id, quantity, unit_price) in &lost.pieces {
+        let Some(product) = locks.get(id) else {
+            return Ok(None);
+        };
+        lines.push(Line {
+            product_id: Some(id.clone()),
+            name: product.name.clone(),
+            image: product.primary_image.clone(),
+            unit_price: *unit_price,
+            quantity: *quantity,
+        });
+    }
+    if lines.is_empty() {
+        return Ok(None);
+    }
+    insert_lost(conn, lost, &lines).await.map(Some)
+}
+
+/// Writes a lost order anew of which we only know what was paid: it names no product.
+///
+/// # Errors
+/// As [`rebuild`].
+pub async fn rebuild_unknown(
+    conn: &mut PgConnection,
+    lost: &Lost<'_>,
+    amount: Cents,
+) -> Result<Order> {
+    let line = Line {
+        product_id: None,
+        name: "Pieces that are not known any more".to_owned(),
+        image: None,
+        unit_price: amount,
+        quantity: 1,
+    };
+    insert_lost(conn, lost, &[line]).await
+}
+
+async fn insert_lost(conn: &mut PgConnection, lost: &Lost<'_>, lines: &[Line]) -> Result<Order> {
+    let subtotal = sum(lines.iter())?;
+    let new = store::NewOrder {
+        id: lost.id,
+        status: Status::Expired,
+        channel: "storefront",
+        currency: lost.currency,
+        subtotal,
+        shipping: lost.shipping,
+        total: subtotal.plus(lost.shipping).ok_or_else(too_much)?,
+        zone: lost.zone,
+        email: None,
+        customer_name: None,
+        actor: "stripe",
+        note: "made anew of what Stripe knows: this database is older than the order",
+    };
+    let order = store::insert(conn, &new, lines.iter()).await?;
+    match lost.number {
+        Some(number) => store::renumber(conn, order.id, number).await,
+        None => Ok(order),
+    }
+}
+
 /// What a payment tells us of its order.
 #[derive(Clone, Debug, Default)]
 pub struct Receipt {

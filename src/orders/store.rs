@@ -496,6 +496,28 @@ pub async fn add_event(
 }
 
 /// Keeps the parcel of an order with its pictures; answers when it was shipped: now.
+/// Gives an order the number that it had before, unless another has it by now; new orders get higher ones.
+pub async fn renumber(conn: &mut PgConnection, id: OrderId, number: i64) -> Result<Order> {
+    sqlx::query(
+        "select setval('order_number', greatest($1, (select last_value from order_number)))",
+    )
+    .bind(number)
+    .execute(&mut *conn)
+    .await?;
+    let order = sqlx::query_as(concat!(
+        "update orders
+         set number = case when exists (select from orders where number = $2) then number else $2 end
+         where id = $1
+         returning ",
+        columns!()
+    ))
+    .bind(id)
+    .bind(number)
+    .fetch_one(conn)
+    .await?;
+    Ok(order)
+}
+
 pub async fn insert_parcel(
     conn: &mut PgConnection,
     id: OrderId,

@@ -63,12 +63,14 @@ pub async fn check_out(app: &App, request: Request) -> Result<Answer> {
         Some(order) => end_superseded(app, order).await?,
         None => None,
     };
-    match place_and_ask(app, &request, replaces).await {
+    let answer = match place_and_ask(app, &request, replaces).await {
         // Stripe would not have it by the prices that we recorded. They are in doubt now: once more, by amounts.
         Err(Refused { by_price: true, .. }) => place_and_ask(app, &request, None).await,
         answer => answer,
     }
-    .map_err(|refused| refused.error)
+    .map_err(|refused| refused.error);
+    app.metrics.checked_out(answer.as_ref().err());
+    answer
 }
 
 /// A checkout that came to nothing.
@@ -609,6 +611,7 @@ fn new_session(app: &App, placed: &Placed, request: &Request, rate: Rate) -> New
             .lines
             .iter()
             .map(|placed| SessionLine {
+                product: placed.line.product_id.clone(),
                 price: placed.stripe_price.clone(),
                 name: placed.line.name.clone(),
                 image: placed

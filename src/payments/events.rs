@@ -9,6 +9,7 @@ use serde_json::Value;
 use sqlx::{Connection, PgConnection};
 use tracing::{info, warn};
 
+use super::lost::{self, Found};
 use super::store::Cause;
 use super::{letters, refunds, store};
 use crate::app::App;
@@ -18,7 +19,7 @@ use crate::error::{Error, Result};
 use crate::ids::{OrderId, QuoteId, RefundId};
 use crate::jobs::{self, Job};
 use crate::money::Cents;
-use crate::orders::{self, Outcome, Receipt, Status};
+use crate::orders::{self, Commission, Line, Outcome, Receipt, Status, Zone};
 use crate::stripe::Session;
 
 /// The events that we act on; all others are stored and left.
@@ -79,11 +80,21 @@ pub enum Effect {
     Repeated,
 }
 
+impl Effect {
+    fn as_str(self) -> &'static str {
+        match self {
+            Effect::Processed => "processed",
+            Effect::Ignored => "ignored",
+            Effect::Repeated => "repeated",
+        }
+    }
+}
+
 /// Stores an event and obeys it. Safe to repeat, and to run many times at once.
 ///
 /// # Errors
 /// 503 when it could not be obeyed now. Unless the database was lost, it is stored and will be tried again.
-pub async fn receive(app: &App, event: &Event<'_>, source: &str) -> Result<Effect> {
+pub async fn receive(app: &App, event: &Event<'_>, source: &'static str) -> Result<Effect> {
     let mut tx = app.db.begin().await?;
     store::insert_event(
         &mut tx,
@@ -102,6 +113,8 @@ pub async fn receive(app: &App, event: &Event<'_>, source: &str) -> Result<Effec
         jobs::enqueue(&mut tx, &again).await?;
     }
     tx.commit().await?;
+    let effect = result.as_ref().map_or("failed", |effect| effect.as_str());
+    app.metrics.event(source, effect);
     result.map_err(|error| Error::Unavailable("event_not_processed", error))
 }
 
@@ -249,7 +262,27 @@ async fn session_ended(
     match purpose_of(conn, &session).await? {
         Some(Purpose::Order(order)) => settle(conn, order, &session).await?,
         Some(Purpose::Quote(quote)) => settle_quote(conn, app, quote, &session).await?,
-        None => {
+        None if session.is_paid() => return settle_lost(conn, app, &session).await,
+        None => return Ok(Effect::Ignored),
+    }
+    Ok(Effect::Processed)
+}
+
+/// A payment for what we do not know: our own that a restore has lost, or another's.
+async fn settle_lost(conn: &mut PgConnection, app: &App, session: &Session) -> Result<Effect> {
+    match lost::find(conn, app, session).await? {
+        Found::Order(order) => settle(conn, order, session).await?,
+        Found::Unknown(order) => {
+            let payment = store::lock_payment(conn, payment_id(session)).await?;
+            let cause = Cause {
+                order: Some(order.id),
+                ..Cause::default()
+            };
+            let name = order.display_number();
+            refused(conn, &payment, cause, name, session, Refusal::SoldMeanwhile).await?;
+        }
+        Found::Commission(zone) => settle_lost_commission(conn, zone, session).await?,
+        Found::Nothing => {
             if let Some(request) = &session.request_reference {
                 // A link of the old service: its money is in the account, and its request is not ours.
                 warn!(session = session.id, %request, "a payment for a request that we do not know");
@@ -258,6 +291,39 @@ async fn session_ended(
         }
     }
     Ok(Effect::Processed)
+}
+
+/// The request is gone, the money is here: an order is placed that the shopkeeper has to look into.
+async fn settle_lost_commission(
+    conn: &mut PgConnection,
+    zone: Zone,
+    session: &Session,
+) -> Result<()> {
+    let payment = store::lock_payment(conn, payment_id(session)).await?;
+    if payment.outcome.is_some() {
+        return Ok(());
+    }
+    let receipt = receipt(session)?;
+    let commission = Commission {
+        line: Line {
+            product_id: None,
+            name: "Custom piece".to_owned(),
+            image: None,
+            unit_price: Cents(receipt.total.0 - receipt.tax.0),
+            quantity: 1,
+        },
+        currency: &session.currency,
+        shipping: Cents::ZERO,
+        zone,
+    };
+    let order = orders::place_commission(conn, &commission, &receipt).await?;
+    let cause = Cause {
+        order: Some(order.id),
+        ..Cause::default()
+    };
+    settled(conn, &payment, cause, session).await?;
+    let why = "paid for a custom piece whose request is not in this database: ask the customer, or give it back";
+    refunds::flag(conn, Some(order.id), None, why).await
 }
 
 async fn delayed_payment_failed(

@@ -5,6 +5,7 @@ mod checkout;
 mod events;
 mod facts;
 mod letters;
+mod lost;
 mod reconcile;
 mod refunds;
 mod routes;

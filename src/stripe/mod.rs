@@ -7,7 +7,7 @@ mod session;
 mod signature;
 
 pub use payment_link::{NewPaymentLink, PaymentLink};
-pub use session::{NewSession, Session, SessionLine};
+pub use session::{NewSession, Piece, Session, SessionLine};
 pub use signature::{SignatureError, verify};
 
 use std::collections::HashMap;
@@ -192,12 +192,12 @@ impl Stripe {
         });
         let mut shipping = CreateCheckoutSessionShippingOptions::new();
         shipping.shipping_rate_data = Some(rate);
-        let metadata = HashMap::from([
+        let metadata = new.metadata();
+        let mut intent = CreateCheckoutSessionPaymentIntentData::new();
+        intent.metadata = Some(HashMap::from([
             ("order_id".to_owned(), new.order.to_string()),
             ("order_number".to_owned(), new.order_number.clone()),
-        ]);
-        let mut intent = CreateCheckoutSessionPaymentIntentData::new();
-        intent.metadata = Some(metadata.clone());
+        ]));
         let request = CreateCheckoutSession::new()
             .mode(CheckoutSessionMode::Payment)
             // The shopper pays in our currency: what comes in is compared with the order.
@@ -292,11 +292,14 @@ impl Stripe {
                 &new.currency,
             ));
         }
-        let metadata = HashMap::from([
+        let mut metadata = HashMap::from([
             // The name that the old service gave it: its links are still out there.
             ("custom_request_id".to_owned(), new.request.to_string()),
             ("quote_id".to_owned(), new.quote.to_string()),
         ]);
+        if let Some(signature) = &new.signature {
+            metadata.insert("quote_signature".to_owned(), signature.clone());
+        }
         let mut intent = CreatePaymentLinkPaymentIntentData::new();
         intent.metadata = Some(metadata.clone());
         let mut after =

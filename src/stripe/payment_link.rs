@@ -21,6 +21,10 @@ const DESCRIPTION_CHARS: usize = 5_000;
 pub struct NewPaymentLink {
     pub quote: QuoteId,
     pub request: CustomOrderId,
+    /// Told to Stripe in the metadata: by it we know our own link, even when we have lost the quote. None in calls stored
+    /// by earlier versions.
+    #[serde(default)]
+    pub signature: Option<String>,
     /// Three lower-case letters (ISO 4217).
     pub currency: String,
     /// What the line of the piece is called.
@@ -86,6 +90,7 @@ mod tests {
             NewPaymentLink {
                 quote: QuoteId::new(),
                 request: CustomOrderId::new(),
+                signature: None,
                 currency: "usd".to_owned(),
                 name: "Custom piece".to_owned(),
                 description: description.map(str::to_owned),

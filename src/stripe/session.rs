@@ -1,11 +1,13 @@
 //! Checkout Sessions: what we ask for, and what we read of one.
 
+use std::collections::HashMap;
+
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::address::Address;
-use crate::ids::OrderId;
+use crate::ids::{OrderId, ProductId};
 use crate::money::Cents;
 
 /// The countries that we send parcels to (ISO 3166).
@@ -15,6 +17,12 @@ pub const COUNTRIES: [&str; 60] = [
     "LV", "LT", "LI", "MC", "AU", "NZ", "JP", "KR", "SG", "HK", "TW", "TH", "MY", "PH", "ID", "IN",
     "AE", "IL", "TR", "ZA", "BR", "AR", "CL", "CO", "PE", "UY", "CR", "PA",
 ];
+
+/// The most lines that are told in the metadata, which has room for 50 entries.
+const MOST_PIECES: usize = 40;
+
+/// What the names of these entries begin with; their values are quantity, price of one, product.
+const PIECE: &str = "piece_";
 
 /// A session that we mean to ask for. It is stored before we ask, so that asking again is the same call.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -34,6 +42,24 @@ pub struct NewSession {
 }
 
 impl NewSession {
+    /// What the session's metadata says: the order, and if there is room the pieces.
+    pub(super) fn metadata(&self) -> HashMap<String, String> {
+        let mut metadata = HashMap::from([
+            ("order_id".to_owned(), self.order.to_string()),
+            ("order_number".to_owned(), self.order_number.clone()),
+        ]);
+        if self.lines.len() <= MOST_PIECES {
+            for (at, line) in self.lines.iter().enumerate() {
+                let Some(product) = &line.product else {
+                    continue;
+                };
+                let piece = format!("{} {} {product}", line.quantity, line.unit_amount.0);
+                metadata.insert(format!("{PIECE}{at}"), piece);
+            }
+        }
+        metadata
+    }
+
     /// Whether any line is charged by a price that Stripe has, instead of by its amount.
     pub fn names_prices(&self) -> bool {
         self.lines.iter().any(|line| line.price.is_some())
@@ -43,11 +69,37 @@ impl NewSession {
 /// One line: a price that Stripe has, or name and amount where it has none (yet).
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct SessionLine {
+    /// Told to Stripe in the metadata: from there an order can be made anew. None in calls stored by earlier versions.
+    #[serde(default)]
+    pub product: Option<ProductId>,
     pub price: Option<String>,
     pub name: String,
     pub image: Option<String>,
     pub unit_amount: Cents,
     pub quantity: i32,
+}
+
+/// What was bought, as the metadata of a session tells it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Piece {
+    pub product: ProductId,
+    pub quantity: i32,
+    pub unit_price: Cents,
+}
+
+impl Piece {
+    fn read(text: &str) -> Option<Piece> {
+        let mut words = text.splitn(3, ' ');
+        Some(Piece {
+            quantity: words
+                .next()?
+                .parse()
+                .ok()
+                .filter(|quantity| *quantity > 0)?,
+            unit_price: Cents(words.next()?.parse().ok().filter(|price| *price >= 0)?),
+            product: ProductId(words.next()?.to_owned()),
+        })
+    }
 }
 
 /// What Stripe says of a session; only what we act on.
@@ -69,8 +121,17 @@ pub struct Session {
     pub request_reference: Option<String>,
     /// The quote that is paid for, as the metadata names it.
     pub quote_reference: Option<String>,
+    /// Our signature under the quote's id, as the metadata has it.
+    pub quote_signature: Option<String>,
+    /// The order's number, as people say it.
+    pub order_number: Option<String>,
+    /// What was bought; nothing where the metadata does not tell.
+    pub pieces: Vec<Piece>,
+    /// The way back that we gave it, which has our signature.
+    pub cancel_url: Option<String>,
     pub amount_total: Option<Cents>,
     pub amount_tax: Cents,
+    pub amount_shipping: Cents,
     pub currency: String,
     pub email: Option<String>,
     pub customer_name: Option<String>,
@@ -115,8 +176,20 @@ impl Session {
             payment_link: id_of("payment_link"),
             request_reference: text(&json["metadata"]["custom_request_id"]),
             quote_reference: text(&json["metadata"]["quote_id"]),
+            quote_signature: text(&json["metadata"]["quote_signature"]),
+            order_number: text(&json["metadata"]["order_number"]),
+            pieces: (0..MOST_PIECES)
+                .map_while(|at| text(&json["metadata"][format!("{PIECE}{at}")]))
+                .map_while(|piece| Piece::read(&piece))
+                .collect(),
+            cancel_url: text(&json["cancel_url"]),
             amount_total: json["amount_total"].as_i64().map(Cents),
             amount_tax: Cents(json["total_details"]["amount_tax"].as_i64().unwrap_or(0)),
+            amount_shipping: Cents(
+                json["total_details"]["amount_shipping"]
+                    .as_i64()
+                    .unwrap_or(0),
+            ),
             currency: text(&json["currency"])
                 .unwrap_or_default()
                 .to_ascii_lowercase(),

@@ -19,6 +19,7 @@ fn new_link() -> NewPaymentLink {
     NewPaymentLink {
         quote,
         request: CustomOrderId::new(),
+        signature: None,
         currency: "usd".to_owned(),
         name: "Custom piece".to_owned(),
         description: Some("A case with <b>turtles".to_owned()),

@@ -15,27 +15,27 @@ use uuid::Uuid;
 
 use crate::support::logs::told;
 use crate::support::pictures::{FORM, Part, form, jpeg};
-use crate::support::{Client, Mail, Shop, card, form_of, read_answer, session_of};
+use crate::support::{Client, Mail, SECRET_KEY, Shop, card, form_of, read_answer, session_of};
 
 /// How long anything may take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A folder to start the program in; gone with the test, and what the program kept elsewhere, too.
-struct Home {
-    dir: PathBuf,
+pub struct Home {
+    pub dir: PathBuf,
 }
 
 /// A program that serves.
-struct Program {
-    child: Child,
-    address: String,
+pub struct Program {
+    pub child: Child,
+    pub address: String,
     said: String,
     // Held open: the program may still want to say something.
     _stdout: Lines<BufReader<ChildStdout>>,
 }
 
 impl Home {
-    fn new() -> Home {
+    pub fn new() -> Home {
         let dir = Path::new(env!("CARGO_TARGET_TMPDIR"))
             .join(format!("home-{}", Uuid::new_v4().simple()));
         std::fs::create_dir_all(&dir).expect("a folder");
@@ -44,7 +44,7 @@ impl Home {
         Home { dir }
     }
 
-    fn command(&self, arguments: &[&str], settings: &[(&str, &str)]) -> Command {
+    pub fn command(&self, arguments: &[&str], settings: &[(&str, &str)]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_spirit-beads"));
         command.args(arguments).current_dir(&self.dir).env_clear();
         for name in ["PATH", "HOME"] {
@@ -71,13 +71,19 @@ impl Home {
     }
 
     /// Starts the program and reads where it answers.
-    async fn start(&self) -> Program {
+    pub async fn start(&self) -> Program {
+        self.start_with(&[], "Sandbox ").await
+    }
+
+    /// As [`Home::start`], with settings; the line that begins like this is the last that it says. Figures are told, too.
+    pub async fn start_with(&self, settings: &[(&str, &str)], last: &str) -> Program {
         let log = std::fs::File::options()
             .create(true)
             .append(true)
             .open(self.log());
         let mut child = self
-            .command(&[], &[])
+            .command(&[], settings)
+            .env("METRICS_ADDR", "127.0.0.1:0")
             .stdout(Stdio::piped())
             .stderr(log.expect("a log"))
             .spawn()
@@ -88,7 +94,7 @@ impl Home {
             while let Some(line) = lines.next_line().await.expect("its output") {
                 said.push_str(&line);
                 said.push('\n');
-                if line.starts_with("Sandbox ") {
+                if line.starts_with(last) {
                     return;
                 }
             }
@@ -166,21 +172,30 @@ impl Program {
         Client::to(&self.address)
     }
 
-    async fn terminate(&self) {
+    /// Where it tells its figures.
+    pub fn metrics_address(&self) -> String {
+        let told = self
+            .said
+            .lines()
+            .find_map(|line| line.strip_prefix("Metrics    ")?.strip_suffix("/metrics"));
+        told.expect("an address").to_owned()
+    }
+
+    pub async fn terminate(&self) {
         let pid = self.child.id().expect("it runs").to_string();
         let told = Command::new("kill").args(["-TERM", &pid]).status().await;
         assert!(told.expect("kill").success());
     }
 
     /// Its exit code, once it has ended.
-    async fn end(mut self) -> Option<i32> {
+    pub async fn end(mut self) -> Option<i32> {
         let status = tokio::time::timeout(PATIENCE, self.child.wait()).await;
         status.expect("an end in time").expect("a status").code()
     }
 }
 
 /// Waits for what another process does.
-async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+pub async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     let began = Instant::now();
     while !holds().await {
         assert!(began.elapsed() < PATIENCE, "never: {what}");
@@ -492,13 +507,13 @@ async fn every_letter_can_be_looked_at_without_a_database() {
 }
 
 /// The program's settings on a shop's database and Stripe.
-struct Beside {
-    home: Home,
-    settings: Vec<(&'static str, String)>,
+pub struct Beside {
+    pub home: Home,
+    pub settings: Vec<(&'static str, String)>,
 }
 
 impl Beside {
-    fn new(shop: &Shop) -> Beside {
+    pub fn new(shop: &Shop) -> Beside {
         let options = shop.db.connect_options();
         let socket = options
             .get_socket()
@@ -520,6 +535,7 @@ impl Beside {
             home: Home::new(),
             settings: vec![
                 ("DATABASE_URL", url),
+                ("SECRET_KEY", SECRET_KEY.to_owned()),
                 ("STRIPE_SECRET_KEY", secret(&config.stripe_secret_key)),
                 (
                     "STRIPE_WEBHOOK_SECRET",
@@ -533,14 +549,14 @@ impl Beside {
         }
     }
 
-    fn settings(&self) -> Vec<(&str, &str)> {
+    pub fn settings(&self) -> Vec<(&str, &str)> {
         self.settings
             .iter()
             .map(|(name, value)| (*name, value.as_str()))
             .collect()
     }
 
-    async fn run(&self, arguments: &[&str]) -> (i32, String, String) {
+    pub async fn run(&self, arguments: &[&str]) -> (i32, String, String) {
         self.home.run(arguments, &self.settings()).await
     }
 

@@ -21,7 +21,15 @@ pub struct Database {
 impl Database {
     pub async fn create() -> Database {
         static TEMPLATE: OnceCell<String> = OnceCell::const_new();
-        let template = TEMPLATE.get_or_init(make_template).await;
+        Database::copied_from(TEMPLATE.get_or_init(make_template).await).await
+    }
+
+    /// One without any migration.
+    pub async fn empty() -> Database {
+        Database::copied_from("template1").await
+    }
+
+    async fn copied_from(template: &str) -> Database {
         let name = format!("test_{}", Uuid::new_v4().simple());
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR"))
             .join("media")

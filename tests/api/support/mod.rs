@@ -7,6 +7,7 @@ mod mail;
 pub mod pictures;
 mod smtp;
 
+pub use database::Database;
 pub use mail::Mail;
 pub use smtp::{MailServer, Safety, Trouble};
 
@@ -37,8 +38,8 @@ use pictures::Part;
 
 pub const WEBHOOK_SECRET: &str = "whsec_0123456789abcdef";
 pub const FORMER_WEBHOOK_SECRET: &str = "whsec_fedcba9876543210";
+pub const SECRET_KEY: &str = "a key of thirty-two letters, for tests";
 pub const STRIPE_KEY: &str = "sk_test_0123456789abcdef";
-const SECRET_KEY: &str = "a key for tests";
 
 /// A setting for tests in which many callers at once keep Stripe busy, who is not to be found slow.
 pub const PATIENT: (&str, &str) = ("STRIPE_TIMEOUT_SECONDS", "10");
@@ -54,7 +55,7 @@ pub struct Shop {
     pub client: Client,
     tasks: Vec<tokio::task::JoinHandle<()>>,
     // Dropped last: the server above uses it.
-    database: database::Database,
+    database: Database,
 }
 
 impl Drop for Shop {
@@ -74,7 +75,7 @@ impl Shop {
     /// An empty shop with some settings of its own.
     pub async fn open_with(settings: &[(&str, &str)]) -> Shop {
         logs::watch();
-        let database = database::Database::create().await;
+        let database = Database::create().await;
         let db = database.connect().await;
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = format!(
@@ -132,6 +133,7 @@ impl Shop {
         let key = Secret::new(SECRET_KEY);
         let app = App::new(db.clone(), to_stripe, key, config).expect("an app");
         let (stripe_api, pages, router) = (stripe.api(), stripe.pages(), app.clone());
+        let served = app.clone();
         let router = server::router(router, Some(pages));
         let tasks = vec![
             tokio::spawn(async move {
@@ -140,7 +142,7 @@ impl Shop {
                     .expect("serving the sandbox")
             }),
             tokio::spawn(async move {
-                server::serve(listener, router, std::future::pending())
+                server::serve(listener, &served, router, std::future::pending())
                     .await
                     .expect("serving the shop");
             }),
@@ -579,7 +581,7 @@ pub fn delayed() -> Payment {
 pub struct Client {
     http: reqwest::Client,
     address: String,
-    token: Option<String>,
+    pub token: Option<String>,
     cookies: Option<Arc<Mutex<HashMap<String, String>>>>,
 }
 

@@ -1,0 +1,99 @@
+//! Money for what we do not know any more: the database was restored from a copy that is older. Stripe knows what was
+//! paid and, by the metadata that we gave it, what for; our signature says that it was us (P2).
+
+use chrono::Utc;
+use sqlx::PgConnection;
+use tracing::warn;
+
+use super::store;
+use crate::app::App;
+use crate::error::Result;
+use crate::ids::OrderId;
+use crate::money::Cents;
+use crate::orders::{self, Lost, Order, Zone};
+use crate::stripe::{NewSession, Session};
+
+/// What came of looking.
+pub enum Found {
+    /// Not ours, or not ours to tell.
+    Nothing,
+    /// The order is there again, not paid yet.
+    Order(OrderId),
+    /// There is an order for the money, and nothing is known that could be sent for it.
+    Unknown(Box<Order>),
+    /// It was for a piece made to order, which somebody has to look into.
+    Commission(Zone),
+}
+
+/// Makes the order of a paid session anew, if the session is ours and the order is gone.
+///
+/// # Errors
+/// Only the database's.
+pub async fn find(conn: &mut PgConnection, app: &App, session: &Session) -> Result<Found> {
+    let zone = session
+        .shipping_address
+        .as_ref()
+        .and_then(|address| Zone::of_country(address.country.as_deref()?));
+    if let Some(signed) = &session.quote_signature
+        && app.signer.verify("quote", signed) == session.quote_reference.as_deref()
+    {
+        return Ok(Found::Commission(zone.unwrap_or(Zone::International)));
+    }
+    let Some(id) = order_of(app, session) else {
+        return Ok(Found::Nothing);
+    };
+    let total = session.amount_total.unwrap_or_default();
+    let number = session.order_number.as_deref();
+    let lost = Lost {
+        id,
+        number: number.and_then(|number| number.strip_prefix("SB-")?.parse().ok()),
+        currency: &session.currency,
+        shipping: session.amount_shipping,
+        zone,
+        pieces: session
+            .pieces
+            .iter()
+            .map(|piece| (piece.product.clone(), piece.quantity, piece.unit_price))
+            .collect(),
+    };
+    warn!(order = %id, session = session.id, "an order that we had lost is made anew");
+    if let Some(order) = orders::rebuild(conn, &lost).await? {
+        insert_checkout(conn, &order, session).await?;
+        return Ok(Found::Order(id));
+    }
+    let pieces = Cents((total.0 - session.amount_tax.0 - session.amount_shipping.0).max(0));
+    let order = orders::rebuild_unknown(conn, &lost, pieces).await?;
+    insert_checkout(conn, &order, session).await?;
+    Ok(Found::Unknown(Box::new(order)))
+}
+
+/// The order whose way back we signed for this session.
+fn order_of(app: &App, session: &Session) -> Option<OrderId> {
+    let reference = session.client_reference_id.as_deref()?;
+    let way_back = session.cancel_url.as_deref()?;
+    let (_, signed) = way_back.split_once("/api/payments/cancel/")?;
+    let order = app
+        .signer
+        .verify("cancel", signed.trim_end_matches('/'))
+        .filter(|order| *order == reference)?;
+    order.parse().ok().map(OrderId)
+}
+
+/// The checkout of an order made anew: the session's page is over, and the shopper's success page may look for it.
+async fn insert_checkout(conn: &mut PgConnection, order: &Order, session: &Session) -> Result<()> {
+    let request = NewSession {
+        order: order.id,
+        order_number: order.display_number(),
+        currency: order.currency.clone(),
+        lines: Vec::new(),
+        shipping_name: String::new(),
+        shipping_price: order.shipping,
+        shipping_days: (0, 0),
+        success_url: String::new(),
+        cancel_url: session.cancel_url.clone().unwrap_or_default(),
+        expires_at: Utc::now(),
+    };
+    store::insert_checkout(conn, &request, "", request.expires_at, None).await?;
+    store::record_session(conn, order.id, &session.id, None).await?;
+    store::set_checkout_state(conn, order.id, "complete", None).await
+}

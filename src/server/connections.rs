@@ -1,0 +1,126 @@
+//! Connections: accepting them, how long each may be silent, how much of a head is read, and ending them gracefully.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::ConnectInfo;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+use tokio_io_timeout::TimeoutStream;
+use tower::ServiceExt;
+use tracing::{debug, info, warn};
+
+use crate::app::App;
+
+/// How long requests in flight may take once we are told to stop.
+const DRAIN: Duration = Duration::from_secs(20);
+
+/// The largest head of a request, in bytes; over it the answer is 431.
+const HEAD_LIMIT: usize = 32 * 1024;
+
+/// How much of a body lies between socket and handler, in bytes.
+const BUFFER: usize = 64 * 1024;
+
+/// How long a connection may be silent while more than half of all places are taken.
+const CROWDED_PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long nothing of an answer may be taken.
+const WRITE_PATIENCE: Duration = Duration::from_secs(30);
+
+/// File descriptors that are not for connections: the database's, Stripe's, files.
+const OTHER_FILES: u64 = 256;
+
+/// Answers on the listener until `shutdown`, then finishes what is in flight, within a bound.
+///
+/// # Errors
+/// None so far: a connection that cannot be accepted is no reason to end.
+pub async fn serve(
+    listener: TcpListener,
+    app: &App,
+    router: Router,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> anyhow::Result<()> {
+    let most = places(app.config.max_connections);
+    let graceful = GracefulShutdown::new();
+    let mut open = JoinSet::new();
+    let mut shutdown = std::pin::pin!(shutdown);
+    loop {
+        tokio::select! {
+            () = &mut shutdown => break,
+            Some(_) = open.join_next() => {}
+            accepted = listener.accept(), if open.len() < most => match accepted {
+                Ok((stream, peer)) => {
+                    let patience = if open.len() < most / 2 {
+                        app.config.keep_alive
+                    } else {
+                        app.config.keep_alive.min(CROWDED_PATIENCE)
+                    };
+                    let held = app.metrics.connection();
+                    let answering =
+                        answer(stream, peer, router.clone(), patience, graceful.watcher());
+                    open.spawn(async move {
+                        answering.await;
+                        drop(held);
+                    });
+                }
+                Err(error) => {
+                    // One that went away before it was let in is its own affair; without files a pause helps.
+                    warn!(%error, "a connection could not be accepted");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            }
+        }
+    }
+    drop(listener);
+    tokio::select! {
+        () = graceful.shutdown() => {}
+        () = tokio::time::sleep(DRAIN) => {
+            info!("{} requests still in flight after {DRAIN:?} are dropped", open.len());
+        }
+    }
+    Ok(())
+}
+
+/// How many connections there is room for: as many as wanted, unless the system gives us fewer files.
+fn places(wanted: usize) -> usize {
+    let files = rlimit::increase_nofile_limit(u64::MAX).unwrap_or(1024);
+    let room = usize::try_from(files.saturating_sub(OTHER_FILES).max(64)).unwrap_or(usize::MAX);
+    if room < wanted {
+        info!("room for {room} connections: the limit of open files is {files}");
+    }
+    wanted.min(room)
+}
+
+async fn answer(
+    stream: TcpStream,
+    peer: SocketAddr,
+    router: Router,
+    patience: Duration,
+    watcher: Watcher,
+) {
+    // Answers are written whole: waiting for more would only delay them.
+    let _ = stream.set_nodelay(true);
+    let mut stream = TimeoutStream::new(stream);
+    stream.set_write_timeout(Some(WRITE_PATIENCE));
+    let service = service_fn(move |request: hyper::Request<Incoming>| {
+        let mut request = request.map(Body::new);
+        request.extensions_mut().insert(ConnectInfo(peer));
+        router.clone().oneshot(request)
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(patience)
+        .max_header_size(HEAD_LIMIT)
+        .max_buf_size(BUFFER)
+        .serve_connection(TokioIo::new(Box::pin(stream)), service);
+    if let Err(error) = watcher.watch(connection).await {
+        debug!(%error, "a connection ended");
+    }
+}

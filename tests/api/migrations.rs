@@ -1,0 +1,199 @@
+//! Migrations while the previous version serves: none holds up a shopper for long, on a shop that has been open for years.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+use spirit_beads::db;
+use sqlx::migrate::{Migration, MigrationType, Migrator};
+use sqlx::{Connection, PgConnection, PgPool, SqlStr};
+use tokio::task::JoinHandle;
+
+use crate::support::Database;
+
+/// How long a migration may hold up any one statement of the shop. A busy test machine needs some of it itself.
+const BOUND: Duration = Duration::from_millis(1500);
+
+/// The large tables of an old shop.
+const LARGE: [&str; 6] = [
+    "orders",
+    "order_lines",
+    "stock_movements",
+    "stripe_events",
+    "letters",
+    "payments",
+];
+
+/// Migrations that write a large table anew, and why they may: none from here on.
+const REWRITES: [(i64, &str, &str); 1] = [(
+    5,
+    "order_lines",
+    "a generated column; the shop had not opened when it was made",
+)];
+
+/// What the shop writes and reads, from the migration on that makes its tables possible. Each is short, as the shop's are.
+const TRAFFIC: [(i64, &str); 6] = [
+    (1, "select id, name, price, on_hand - reserved from products where is_active order by created_at desc, id limit 24"),
+    (1, "update products set reserved = reserved + 1 where id = 'p' || (1 + floor(random() * 10000))::int and reserved < on_hand"),
+    (2, "with placed as (
+             insert into orders (id, status, channel, currency, subtotal, shipping, total)
+             values (gen_random_uuid(), 'pending', 'storefront', 'usd', 4700, 500, 5200)
+             returning id
+         )
+         insert into order_lines (order_id, position, product_id, name, unit_price, quantity)
+         select id, 1, 'p1', 'Sunrise', 4700, 1 from placed"),
+    (2, "update orders set status = 'paid', paid_at = now()
+         where id = (select id from orders where status = 'pending' limit 1 for update skip locked)"),
+    (3, "insert into stripe_events (id, type, status, source, payload) values (gen_random_uuid(), 'x', 'processed', 'webhook', '{}')"),
+    (6, "insert into letters (id, cause, kind, recipient, contents) values (gen_random_uuid(), gen_random_uuid(), 'x', 'shop', '{}')"),
+];
+
+/// What years leave behind, once the tables are there.
+const YEARS: [(i64, &str); 5] = [
+    (1, "alter table products disable trigger products_search;
+         insert into products (id, name, slug, lighter_type, price, on_hand, stripe_status)
+         select 'p' || n, 'Piece ' || n, 'piece-' || n, 1 + n % 2, 4700, 1000, 'synced' from generate_series(1, 10000) n;
+         alter table products enable trigger products_search;
+         insert into stock_movements (product_id, delta, reason, actor)
+         select 'p' || n, 1000, 'initial', 'x' from generate_series(1, 10000) n;"),
+    (2, "insert into orders (id, status, channel, currency, subtotal, shipping, total, paid_at, email)
+         select gen_random_uuid(), 'shipped', 'storefront', 'usd', 4700, 500, 5200, now(), n || '@example.com'
+         from generate_series(1, 50000) n;
+         insert into order_lines (order_id, position, product_id, name, unit_price, quantity)
+         select id, 1, 'p' || (1 + number % 10000), 'Piece', 4700, 1 from orders;"),
+    (3, "insert into stripe_events (id, type, status, source, payload)
+         select 'evt_' || n, 'x', 'processed', 'webhook', repeat('x', 200) from generate_series(1, 50000) n;
+         insert into payments (id, order_id, outcome, amount)
+         select 'pi_' || number, id, 'settled', 5200 from orders where status = 'shipped';"),
+    (6, "insert into letters (id, cause, kind, recipient, contents, state, sent_at)
+         select gen_random_uuid(), n, 'x', 'shop', '{}', 'sent', now() from generate_series(1, 50000) n;"),
+    (7, "insert into custom_orders (id, name, email, description)
+         select gen_random_uuid(), 'Ann', n || '@example.com', 'x' from generate_series(1, 5000) n;"),
+];
+
+/// Repeats a statement until it is told to stop; returns the longest time that it took, and how often it ran.
+fn repeats(db: PgPool, sql: &'static str, stop: Arc<AtomicBool>) -> JoinHandle<(Duration, u32)> {
+    tokio::spawn(async move {
+        let (mut longest, mut count) = (Duration::ZERO, 0);
+        while !stop.load(Relaxed) || count == 0 {
+            let began = Instant::now();
+            sqlx::query(sql).execute(&db).await.expect(sql);
+            longest = longest.max(began.elapsed());
+            count += 1;
+        }
+        (longest, count)
+    })
+}
+
+/// The files of the large tables that are there. A table written anew has another.
+async fn files(conn: &mut PgConnection) -> Vec<(String, i64)> {
+    sqlx::query_as(
+        "select relname::text, relfilenode::bigint from pg_class
+         where relname = any($1) and relnamespace = 'public'::regnamespace
+         order by relname",
+    )
+    .bind(LARGE)
+    .fetch_all(conn)
+    .await
+    .expect("the tables")
+}
+
+#[tokio::test]
+async fn each_migration_applies_to_a_full_shop_that_sells_meanwhile() {
+    let database = Database::empty().await;
+    let db = database.connect().await;
+    let mut conn = db::migrating(&db).await.expect("a connection");
+    let mut report = String::new();
+    for migration in db::MIGRATOR.iter() {
+        let version = migration.version;
+        let stop = Arc::new(AtomicBool::new(false));
+        // The previous version serves: what it says needs no more than what was there before.
+        let traffic: Vec<_> = TRAFFIC
+            .iter()
+            .filter(|(since, _)| *since < version)
+            .map(|(_, sql)| (sql, repeats(db.clone(), sql, stop.clone())))
+            .collect();
+        let before = files(&mut conn).await;
+        let began = Instant::now();
+        let until = db::MIGRATOR
+            .iter()
+            .take_while(|other| other.version <= version);
+        let only = Migrator::with_migrations(until.cloned().collect());
+        db::apply(&mut conn, &only).await.expect("applied");
+        let took = began.elapsed();
+        stop.store(true, Relaxed);
+        let mut longest = Duration::ZERO;
+        for (sql, statement) in traffic {
+            let (waited, _) = statement.await.expect("traffic");
+            assert!(
+                waited < BOUND,
+                "migration {version} held up for {waited:?}: {sql}"
+            );
+            longest = longest.max(waited);
+        }
+        let after = files(&mut conn).await;
+        for (table, file) in &before {
+            let is_anew = !after.iter().any(|(name, now)| name == table && now == file);
+            let is_known = REWRITES
+                .iter()
+                .any(|(known, name, _)| (*known, *name) == (version, table));
+            assert_eq!(
+                is_anew, is_known,
+                "migration {version} writes {table} anew: {is_anew}"
+            );
+        }
+        report += &format!("{version:>4} {took:>12.1?} longest statement {longest:>10.1?}\n");
+        if let Some((_, sql)) = YEARS.iter().find(|(since, _)| *since == version) {
+            sqlx::raw_sql(*sql).execute(&mut conn).await.expect("years");
+            sqlx::raw_sql("analyze")
+                .execute(&mut conn)
+                .await
+                .expect("statistics");
+        }
+    }
+    println!("{report}");
+}
+
+#[tokio::test]
+async fn a_migration_that_cannot_have_its_lock_lets_others_pass_and_comes_again() {
+    let database = Database::empty().await;
+    let db = database.connect().await;
+    db::migrate(&db).await.expect("the migrations");
+    // A long report of somebody's reads the orders.
+    let mut reading = PgConnection::connect_with(&db.connect_options())
+        .await
+        .expect("a connection");
+    let mut report = reading.begin().await.expect("a transaction");
+    sqlx::query("select count(*) from orders")
+        .execute(&mut *report)
+        .await
+        .expect("a report");
+    let mut conn = db::migrating(&db).await.expect("a connection");
+    let next = Migration::new(
+        9999,
+        "a column".into(),
+        MigrationType::Simple,
+        SqlStr::from_static("alter table orders add column gift text"),
+        false,
+    );
+    let all = db::MIGRATOR.iter().cloned().chain([next]).collect();
+    let migrator = Migrator::with_migrations(all);
+    let applying = tokio::spawn(async move { db::apply(&mut conn, &migrator).await });
+    // Until it has its lock, nobody waits behind it for longer than it waits itself.
+    for _ in 0..20 {
+        let began = Instant::now();
+        sqlx::query("select count(*) from orders")
+            .execute(&db)
+            .await
+            .expect("orders");
+        assert!(began.elapsed() < BOUND, "waited {:?}", began.elapsed());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert!(!applying.is_finished());
+    report.commit().await.expect("an end");
+    applying.await.expect("no panic").expect("applied");
+    sqlx::query("select gift from orders")
+        .execute(&db)
+        .await
+        .expect("the column");
+}
