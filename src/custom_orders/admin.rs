@@ -361,13 +361,13 @@ pub async fn change(
     let mut tx = db.begin().await?;
     let id = resolve(&mut tx, id).await?;
     // Of two at once, the second compares with what the first left.
-    store::lock(&mut tx, id)
+    let request = store::lock(&mut tx, id)
         .await?
         .ok_or(Error::NotFound("CustomOrder"))?;
-    let before = facts(&view(&mut tx, id).await?);
+    let before = facts(&request, &store::quotes(&mut tx, id).await?);
     let more = change(&mut tx, id, &actor.name).await?;
     let view = view(&mut tx, id).await?;
-    let mut after = facts(&view);
+    let mut after = facts(&view.request, &view.quotes);
     if let (Value::Object(after), Value::Object(more)) = (&mut after, more) {
         after.extend(more);
     }
@@ -380,9 +380,8 @@ pub async fn change(
 }
 
 /// The facts that a change is about.
-fn facts(view: &CustomOrderView) -> Value {
-    let quotes: Vec<Value> = view
-        .quotes
+fn facts(request: &CustomOrder, quotes: &[Quote]) -> Value {
+    let quotes: Vec<Value> = quotes
         .iter()
         .map(|quote| {
             let total = quote.total().in_currency(&quote.currency);
@@ -390,10 +389,9 @@ fn facts(view: &CustomOrderView) -> Value {
         })
         .collect();
     json!({
-        "status": view.request.status,
+        "status": request.status,
         "quotes": quotes,
-        "attention": view.request.attention,
-        "order": view.order.as_ref().map(|order| order.display_number()),
+        "attention": request.attention,
     })
 }
 

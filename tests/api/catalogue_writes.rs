@@ -1342,7 +1342,9 @@ async fn categories_are_written() {
         .await;
     assert_eq!(
         put.text,
-        format!(r#"{{"id":{id},"name":"Storm","slug":"rain-songs","description":""}}"#)
+        format!(
+            r#"{{"id":{id},"name":"Storm","slug":"rain-songs","description":"","position":0}}"#
+        )
     );
     let back = keeper.send_json(Method::PUT, &path, &put.json).await;
     assert_eq!(back.json, put.json);
