@@ -3,6 +3,7 @@
 mod access;
 mod api_document;
 mod bad_input;
+mod browser;
 mod catalogue;
 mod catalogue_file;
 mod catalogue_search;
