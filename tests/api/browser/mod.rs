@@ -14,6 +14,7 @@ use std::sync::{Arc, LazyLock, Mutex};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use tempfile::TempDir;
 use thirtyfour::cdp::Cdp;
 use thirtyfour::prelude::*;
 use thirtyfour::session::handle::SessionHandle;
@@ -57,6 +58,8 @@ struct Driver {
     address: String,
     sessions: Mutex<Vec<String>>,
     _process: Child,
+    /// What the browsers leave behind.
+    _folder: TempDir,
     _seat: SemaphorePermit<'static>,
 }
 
@@ -85,23 +88,22 @@ impl Driver {
             Ok(programs) => programs,
             Err(missing) => {
                 let required = std::env::var("BROWSER_TESTS").is_ok_and(|word| word == "required");
-                assert!(
-                    !required,
-                    "{missing} is missing, and BROWSER_TESTS=required"
-                );
+                assert!(!required, "BROWSER_TESTS=required, and missing: {missing}");
                 let thread = std::thread::current();
                 let test = thread.name().unwrap_or("browser");
                 // Past what the test runner keeps to itself of a test that passes.
                 let _ = writeln!(
                     std::io::stderr(),
-                    "SKIPPED {test}: {missing} is missing (apt-get install chromium chromium-driver)"
+                    "SKIPPED {test}, for want of {missing} (apt-get install chromium chromium-driver)"
                 );
                 return None;
             }
         };
         let seat = SEATS.acquire().await.expect("never closed");
+        let folder = TempDir::new().expect("a folder");
         let mut process = Command::new(driver)
             .arg("--port=0")
+            .env("TMPDIR", folder.path())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
@@ -122,6 +124,7 @@ impl Driver {
             address: format!("http://127.0.0.1:{port}"),
             sessions: Mutex::default(),
             _process: process,
+            _folder: folder,
             _seat: seat,
         })
     }

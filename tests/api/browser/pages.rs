@@ -276,7 +276,11 @@ impl Inspection<'_> {
 
 /// What axe calls serious on the page that is open. By night only the colours are others.
 async fn serious(window: &Window, dark: bool) -> Vec<String> {
-    let rules = if dark { "['color-contrast']" } else { "undefined" };
+    let rules = if dark {
+        "['color-contrast']"
+    } else {
+        "undefined"
+    };
     let script = format!(
         "return axe.run({{iframes: false, resultTypes: ['violations'], runOnly: {rules}}}).then(({{violations}}) => violations
             .filter(({{impact}}) => ['serious', 'critical'].includes(impact))
