@@ -227,7 +227,7 @@ async fn code(shop: &Shop, secret: &str, later: i64) -> String {
 }
 
 /// Sets up the second factor of whoever is signed in: the secret, the code that confirmed it, and the recovery codes.
-async fn set_up_second_factor(shop: &Shop, browser: &Browser) -> (String, String, Vec<String>) {
+pub async fn set_up_second_factor(shop: &Shop, browser: &Browser) -> (String, String, Vec<String>) {
     let path = "/admin/account/second-factor";
     let answer = browser
         .submit("/admin/account", path, &[("password", PASSWORD)])

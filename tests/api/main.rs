@@ -6,6 +6,7 @@ mod admin_users;
 mod alive;
 mod api_document;
 mod bad_input;
+mod browser;
 mod catalogue;
 mod catalogue_file;
 mod catalogue_search;
