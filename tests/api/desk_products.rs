@@ -352,8 +352,8 @@ async fn two_who_edit_one_product_lose_nothing() {
     assert_eq!(answer.status, 409);
     for part in [
         "Somebody else changed this product meanwhile",
-        "<td>47.50</td><td><ins>50.00</ins></td><td>55</td>",
-        "<td>Sunrise</td><td><ins>Dawn</ins></td><td>theirs</td>",
+        "<td data-label=\"Before\">47.50</td><td data-label=\"Theirs, saved\"><ins>50.00</ins></td><td data-label=\"In your form\">55</td>",
+        "<td data-label=\"Before\">Sunrise</td><td data-label=\"Theirs, saved\"><ins>Dawn</ins></td><td data-label=\"In your form\">theirs</td>",
         "name=\"price\" value=\"55\"",
         "Saved meanwhile by somebody else: <strong>50.00</strong>",
         "name=\"name\" value=\"Dawn\"",
