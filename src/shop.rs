@@ -12,6 +12,8 @@ use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
+use tower::Layer;
+use tower_http::normalize_path::NormalizePathLayer;
 use uuid::Uuid;
 
 use crate::app::App;
@@ -210,6 +212,60 @@ async fn start_sandbox(
         },
         address,
     ))
+}
+
+/// Serves the sandbox alone, for shops in other processes, until told to stop. It keeps its state in the database that the
+/// settings name, which need not be a shop's.
+///
+/// # Errors
+/// In production; when the database or the address cannot be had.
+pub async fn serve_sandbox(
+    config: Config,
+    bind: SocketAddr,
+    webhook_url: String,
+) -> anyhow::Result<()> {
+    anyhow::ensure!(
+        !config.is_production(),
+        "the Stripe sandbox is never served in production"
+    );
+    std::fs::create_dir_all(&config.data_dir)
+        .with_context(|| format!("making the folder {}", config.data_dir.display()))?;
+    let listener = TcpListener::bind(bind)
+        .await
+        .with_context(|| format!("listening on {bind}"))?;
+    let address = listener.local_addr()?;
+    let (db, cluster) = open_database(&config).await?;
+    let webhook_secret = match config.stripe_webhook_secrets.first() {
+        Some(secret) => secret.clone(),
+        None => kept_secret(&config.data_dir, "sandbox_webhook_secret")?,
+    };
+    let key = config
+        .stripe_secret_key
+        .unwrap_or_else(|| Secret::new(SANDBOX_KEY));
+    let settings = sandbox::Settings {
+        secret_key: key.reveal().to_owned(),
+        webhook_secret: webhook_secret.reveal().to_owned(),
+        webhook_url,
+        pages_url: format!("http://{address}/sandbox"),
+    };
+    let sandbox = Sandbox::open(db.clone(), settings)
+        .await
+        .context("opening the Stripe sandbox")?;
+    println!("Stripe API {address}   (STRIPE_API_URL=http://{address})");
+    println!("Sandbox    http://{address}/sandbox/   (Stripe's stand-in: no real money)");
+    std::io::stdout().flush()?;
+    let pages = Router::new().nest("/sandbox", sandbox.pages());
+    let pages = NormalizePathLayer::trim_trailing_slash().layer(pages);
+    let router = sandbox.api().fallback_service(pages);
+    tokio::select! {
+        served = axum::serve(listener, router) => served?,
+        () = sandbox.run(interrupted()) => {}
+    }
+    db.close().await;
+    match cluster {
+        Some(cluster) => cluster.stop().await,
+        None => Ok(()),
+    }
 }
 
 /// A secret for development: made at random once, kept in the data folder, readable by us alone.

@@ -34,7 +34,9 @@ pub async fn perform(app: &App, job: Job) -> Result<(), Error> {
             payments::sweep(app).await?;
             custom_orders::sweep(app).await?;
             letters::sweep(app).await?;
-            auth::sweep(&mut *app.db.acquire().await?).await
+            let mut conn = app.db.acquire().await?;
+            jobs::forget_replaced(&mut conn).await?;
+            auth::sweep(&mut conn).await
         }
         Job::RenderPicture { picture } => media::render(&app.media, &app.db, &picture).await,
         Job::RemovePicture { storage_key } => media::remove(&app.media, &storage_key).await,

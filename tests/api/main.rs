@@ -30,6 +30,8 @@ mod reconcile;
 mod sandbox;
 mod settlement;
 mod shoppers;
+#[path = "../storm/mod.rs"]
+mod storm;
 mod stripe_requests;
 mod stripe_sync;
 mod support;

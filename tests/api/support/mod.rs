@@ -1,7 +1,7 @@
 //! The stage of every test: a shop of its own, with a database, a real server on a free port, and the Stripe sandbox
 //! behind real HTTP.
 
-mod database;
+pub mod database;
 mod mail;
 pub mod pictures;
 mod smtp;
