@@ -78,6 +78,8 @@ async fn storm(minutes: f64) {
         let chance = Chance::of(seed, &format!("customer {number}"));
         actors.push(tokio::spawn(people::wish(world.clone(), chance, number)));
     }
+    let chance = Chance::of(seed, "latecomer");
+    actors.push(tokio::spawn(people::come_late(world.clone(), chance)));
     for name in ["keeper", "helper"] {
         let chance = Chance::of(seed, name);
         actors.push(tokio::spawn(keeper::keep(
@@ -88,6 +90,8 @@ async fn storm(minutes: f64) {
     }
     let weather = weather::blow(stage.clone(), Chance::of(seed, "weather"));
     actors.push(tokio::spawn(weather));
+    let stripe = weather::trouble_stripe_on(stage.clone(), Chance::of(seed, "Stripe"));
+    actors.push(tokio::spawn(stripe));
 
     let end = Instant::now() + Duration::from_secs_f64(minutes * 60.0);
     while Instant::now() < end {

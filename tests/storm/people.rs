@@ -308,6 +308,37 @@ impl Shopper<'_> {
     }
 }
 
+/// Somebody who comes late: pays pages that are still open though the shop has let go of their order, for its answer
+/// was lost or it gave up asking.
+pub async fn come_late(world: Arc<World>, mut chance: Chance) {
+    while !world.is_over() {
+        world.pause(chance.millis(20, 300)).await;
+        let open: Result<Vec<(String, String)>, _> = sqlx::query_as(
+            "select data ->> 'client_reference_id', id
+             from stripe_sandbox.objects
+             where object = 'checkout.session' and data ->> 'status' = 'open' and data ->> 'client_reference_id' <> ''
+             order by seq desc
+             limit 50",
+        )
+        .fetch_all(&world.stripe)
+        .await;
+        let open = open.unwrap_or_default();
+        let orders: Vec<&str> = open.iter().map(|(order, _)| order.as_str()).collect();
+        let released: Result<Vec<String>, _> = sqlx::query_scalar(
+            "select id::text from orders where id::text = any($1) and status in ('expired', 'cancelled', 'failed')",
+        )
+        .bind(&orders)
+        .fetch_all(&world.shop)
+        .await;
+        let released = released.unwrap_or_default();
+        for (order, session) in &open {
+            if released.contains(order) && world.pay(session, "card", "late@example.com").await {
+                world.tally.add("paid after their order was let go");
+            }
+        }
+    }
+}
+
 /// The bank decides about a transfer.
 pub async fn settle(world: &World, chance: &mut Chance, session: &str) {
     let succeeds = !chance.one_in(3);

@@ -15,7 +15,7 @@ use crate::support::Trouble;
 pub async fn blow(stage: Arc<Stage>, mut chance: Chance) {
     let world = &stage.world;
     while !world.is_over() {
-        match chance.below(24) {
+        match chance.below(22) {
             0..=4 => kill(&stage, &mut chance).await,
             5 | 6 => crash(&stage, &mut chance).await,
             7 | 8 => {
@@ -23,15 +23,22 @@ pub async fn blow(stage: Arc<Stage>, mut chance: Chance) {
                 world.tally.add("all lines to PostgreSQL cut");
             }
             9 => end_backends(&stage, &mut chance).await,
-            10..=13 => trouble_stripe(&stage, &mut chance).await,
-            14 | 15 => trouble_webhooks(&stage, &mut chance).await,
-            16 => send_old_events(&stage, &mut chance).await,
-            17 | 18 => trouble_mail(&stage, &mut chance).await,
-            19 => trouble_disk(&stage, &mut chance).await,
-            20 => kill_all(&stage).await,
+            10..=12 => trouble_webhooks(&stage, &mut chance).await,
+            13 | 14 => send_old_events(&stage, &mut chance).await,
+            15 | 16 => trouble_mail(&stage, &mut chance).await,
+            17 => trouble_disk(&stage, &mut chance).await,
+            18 => kill_all(&stage).await,
             _ => clock::pass(world, *chance.pick(&[0.2, 1.0, 2.5, 7.0, 25.0])).await,
         }
         world.pause(chance.millis(100, 1_600)).await;
+    }
+}
+
+/// Lets Stripe misbehave, most of the time.
+pub async fn trouble_stripe_on(stage: Arc<Stage>, mut chance: Chance) {
+    while !stage.world.is_over() {
+        trouble_stripe(&stage, &mut chance).await;
+        stage.world.pause(chance.millis(200, 3_000)).await;
     }
 }
 
@@ -83,15 +90,15 @@ async fn end_backends(stage: &Stage, chance: &mut Chance) {
 }
 
 async fn trouble_stripe(stage: &Stage, chance: &mut Chance) {
-    let fault: Value = match chance.below(9) {
+    let fault: Value = match chance.below(12) {
         0 => json!("server_error"),
         1 => json!("rate_limited"),
         2 => json!("bad_gateway"),
         3 => json!("act_then_server_error"),
-        4 => json!("act_then_drop"),
-        5 => json!("act_then_hang"),
-        6 => json!("drop"),
-        7 => json!("hang"),
+        4 | 5 => json!("act_then_drop"),
+        6..=8 => json!("act_then_hang"),
+        9 => json!("drop"),
+        10 => json!("hang"),
         _ => json!({"slow": 300 + chance.below(3_000)}),
     };
     let operation = *chance.pick(&[
