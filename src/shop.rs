@@ -218,7 +218,8 @@ async fn start_sandbox(
 /// settings name, which need not be a shop's.
 ///
 /// # Errors
-/// In production; when the database or the address cannot be had.
+/// In production; without the key and the webhook secret that its shops have; when the database or the address cannot be
+/// had.
 pub async fn serve_sandbox(
     config: Config,
     bind: SocketAddr,
@@ -228,6 +229,14 @@ pub async fn serve_sandbox(
         !config.is_production(),
         "the Stripe sandbox is never served in production"
     );
+    let (Some(key), Some(webhook_secret)) = (
+        &config.stripe_secret_key,
+        config.stripe_webhook_secrets.first(),
+    ) else {
+        anyhow::bail!(
+            "STRIPE_SECRET_KEY and STRIPE_WEBHOOK_SECRET are required: what the sandbox takes and signs with, as its shops do"
+        );
+    };
     std::fs::create_dir_all(&config.data_dir)
         .with_context(|| format!("making the folder {}", config.data_dir.display()))?;
     let listener = TcpListener::bind(bind)
@@ -235,13 +244,6 @@ pub async fn serve_sandbox(
         .with_context(|| format!("listening on {bind}"))?;
     let address = listener.local_addr()?;
     let (db, cluster) = open_database(&config).await?;
-    let webhook_secret = match config.stripe_webhook_secrets.first() {
-        Some(secret) => secret.clone(),
-        None => kept_secret(&config.data_dir, "sandbox_webhook_secret")?,
-    };
-    let key = config
-        .stripe_secret_key
-        .unwrap_or_else(|| Secret::new(SANDBOX_KEY));
     let settings = sandbox::Settings {
         secret_key: key.reveal().to_owned(),
         webhook_secret: webhook_secret.reveal().to_owned(),
@@ -251,7 +253,7 @@ pub async fn serve_sandbox(
     let sandbox = Sandbox::open(db.clone(), settings)
         .await
         .context("opening the Stripe sandbox")?;
-    println!("Stripe API {address}   (STRIPE_API_URL=http://{address})");
+    println!("Stripe API http://{address}   (for STRIPE_API_URL)");
     println!("Sandbox    http://{address}/sandbox/   (Stripe's stand-in: no real money)");
     std::io::stdout().flush()?;
     let pages = Router::new().nest("/sandbox", sandbox.pages());

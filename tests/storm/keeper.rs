@@ -43,11 +43,11 @@ async fn add_piece(world: &World, chance: &mut Chance, id: &str, count: u64) -> 
 pub async fn keep(world: Arc<World>, mut chance: Chance, name: String) {
     let mut made = 0;
     while !world.is_over() {
-        match chance.below(16) {
+        match chance.below(17) {
             0 | 1 => ship(&world, &mut chance).await,
             2 => deliver(&world, &mut chance).await,
             3 => refund(&world, &mut chance).await,
-            4 => change_shelf(&world, &mut chance).await,
+            4 | 11 => change_shelf(&world, &mut chance).await,
             5 => change_piece(&world, &mut chance).await,
             6..=8 => change_stock(&world, &mut chance).await,
             9 => {
@@ -158,7 +158,14 @@ async fn one_piece(world: &World, chance: &mut Chance) -> Option<Value> {
     let path = "/api/admin/products/?page_size=100";
     let answer = world.keep(chance, Method::GET, path, None).await?;
     let pieces = answer.json["results"].as_array()?;
-    (!pieces.is_empty()).then(|| chance.pick(pieces).clone())
+    // Of those off the shelf first, or the shop would soon be empty.
+    let off = |piece: &&Value| piece["is_active"] == false || piece["is_sold_out"] == true;
+    let off: Vec<&Value> = pieces.iter().filter(off).collect();
+    match off[..] {
+        [] if pieces.is_empty() => None,
+        [_, _, _, ..] => Some((*chance.pick(&off)).clone()),
+        _ => Some(chance.pick(pieces).clone()),
+    }
 }
 
 async fn change_piece(world: &World, chance: &mut Chance) {
@@ -178,11 +185,12 @@ async fn change_shelf(world: &World, chance: &mut Chance) {
             (true, _) => "sync",
             (false, _) => "restore",
         };
+        world.tally.add("shelves changed");
         let path = format!("/api/products/{id}/{action}/");
         world
             .keep(chance, Method::POST, &path, Some(&json!({})))
             .await;
-        if chance.one_in(3) {
+        if piece["is_sold_out"] == true || chance.one_in(6) {
             let body = json!({"is_sold_out": piece["is_sold_out"] != true});
             let path = format!("/api/products/{id}/");
             world.keep(chance, Method::PATCH, &path, Some(&body)).await;

@@ -30,8 +30,10 @@ use tokio::time::Instant;
 use chance::Chance;
 use stage::Stage;
 
-/// How long what was begun may take to come to its end, once nothing breaks any more.
+/// How long what was begun may take to come to its end, once nothing breaks any more; a long storm leaves more letters
+/// to send.
 const SETTLING: Duration = Duration::from_secs(240);
+const SETTLING_FOR_EACH_MINUTE: Duration = Duration::from_secs(20);
 
 const SHOPPERS: usize = 8;
 const CUSTOMERS: usize = 3;
@@ -115,7 +117,8 @@ async fn storm(minutes: f64) {
         });
     }
     let began = Instant::now();
-    let left = settle(&stage, seed).await;
+    let bound = SETTLING + SETTLING_FOR_EACH_MINUTE.mul_f64(minutes);
+    let left = settle(&stage, seed, bound).await;
     let settled_in = began.elapsed();
     watch.abort();
     // Aborted, or ended: either way it touches no process any more.
@@ -163,7 +166,7 @@ async fn storm(minutes: f64) {
 }
 
 /// Mends everything and lets time pass until nothing is due any more. What is left after that time is answered.
-async fn settle(stage: &Stage, seed: u64) -> Option<String> {
+async fn settle(stage: &Stage, seed: u64, bound: Duration) -> Option<String> {
     let world = &stage.world;
     let mut chance = Chance::of(seed, "settling");
     stage.mail.mend();
@@ -171,7 +174,7 @@ async fn settle(stage: &Stage, seed: u64) -> Option<String> {
     weather::mend_disk(&stage.media);
     world.clear_stripe_faults().await;
     stage.is_up().await;
-    let end = Instant::now() + SETTLING;
+    let end = Instant::now() + bound;
     // Whoever was paying by transfer hears of their bank.
     let waiting: Vec<String> = sqlx::query_scalar(
         "select s.id

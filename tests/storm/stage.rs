@@ -182,6 +182,17 @@ impl Stage {
         }
     }
 
+    /// Whether all servers answer.
+    pub async fn answers(&self) -> bool {
+        for door in &self.world.doors {
+            let answer = self.world.http.get(format!("{door}/readyz")).send().await;
+            if !answer.is_ok_and(|answer| answer.status().is_success()) {
+                return false;
+            }
+        }
+        true
+    }
+
     /// The lines of the processes' logs that tell of a panic.
     pub fn panics(&self) -> Vec<String> {
         let programs = self.programs.iter().chain([&self.stripe]);

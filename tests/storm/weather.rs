@@ -15,7 +15,7 @@ use crate::support::Trouble;
 pub async fn blow(stage: Arc<Stage>, mut chance: Chance) {
     let world = &stage.world;
     while !world.is_over() {
-        match chance.below(22) {
+        match chance.below(24) {
             0..=4 => kill(&stage, &mut chance).await,
             5 | 6 => crash(&stage, &mut chance).await,
             7 | 8 => {
@@ -28,6 +28,7 @@ pub async fn blow(stage: Arc<Stage>, mut chance: Chance) {
             15 | 16 => trouble_mail(&stage, &mut chance).await,
             17 => trouble_disk(&stage, &mut chance).await,
             18 => kill_all(&stage).await,
+            19 | 20 => calm(&stage, &mut chance).await,
             _ => clock::pass(world, *chance.pick(&[0.2, 1.0, 2.5, 7.0, 25.0])).await,
         }
         world.pause(chance.millis(100, 1_600)).await;
@@ -52,6 +53,17 @@ pub async fn restart_what_ended(stage: Arc<Stage>) {
         }
         tokio::time::sleep(std::time::Duration::from_millis(250)).await;
     }
+}
+
+/// Some seconds in which nothing new breaks, once all servers are back: however slow the machine, people get to buy.
+async fn calm(stage: &Stage, chance: &mut Chance) {
+    let world = &stage.world;
+    stage.mail.mend();
+    stage.webhooks.set(Way::Straight);
+    while !world.is_over() && !stage.answers().await {
+        world.pause(chance.millis(100, 200)).await;
+    }
+    world.pause(chance.millis(1_000, 5_000)).await;
 }
 
 async fn kill(stage: &Stage, chance: &mut Chance) {
