@@ -41,7 +41,7 @@ const fn theirs(stripe: &'static str, named: &'static [&'static str]) -> Breach 
 
 /// Of the orders that [`settle`] makes: SB-1001 was delivered, SB-1002 refunded in full, SB-1003 in part, SB-1004
 /// expired, SB-1005 is a commission's.
-const BREACHES: [Breach; 29] = [
+const BREACHES: [Breach; 30] = [
     // P1, P5
     ours("update products set reserved = 1 where id = 'amber'", &["hold left"]),
     ours(
@@ -129,6 +129,10 @@ const BREACHES: [Breach; 29] = [
     // P3
     ours(
         "delete from stripe_events where id = (select min(id) from stripe_events where type = 'checkout.session.completed')",
+        &["event lost"],
+    ),
+    ours(
+        "delete from stripe_events where id = (select min(id) from stripe_events where status = 'ignored')",
         &["event lost"],
     ),
     ours(
