@@ -8,7 +8,7 @@ use spirit_beads::auth::Scope;
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 
 use super::audit::audit;
-use crate::support::{Client, Shop, card, session_of};
+use crate::support::{Client, PATIENT, Shop, card, session_of};
 
 /// A breach: what is done to the shop's books and to Stripe's, whether a letter is delivered once more, and what the
 /// auditor says.
@@ -202,7 +202,7 @@ const BREACHES: [Breach; 30] = [
 
 #[tokio::test]
 async fn the_auditor_names_each_promise_that_is_broken() {
-    let shop = Shop::open().await;
+    let shop = Shop::open_with(&[PATIENT]).await;
     settle(&shop).await;
     let mailbox: Vec<String> = shop
         .mail()

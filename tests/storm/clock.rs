@@ -13,10 +13,12 @@ const OF_THE_SHOP: [&str; 7] = [
          expires_at = expires_at - make_interval(secs => $1), hold_until = hold_until - make_interval(secs => $1)
      where state not in ('complete', 'expired', 'refused')",
     "update idempotency_keys set created_at = created_at - make_interval(secs => $1)",
-    "update refunds set updated_at = updated_at - make_interval(secs => $1) where state = 'planned'",
+    "update refunds
+     set created_at = created_at - make_interval(secs => $1), updated_at = updated_at - make_interval(secs => $1)
+     where state = 'planned'",
     "update custom_order_quotes
-     set updated_at = updated_at - make_interval(secs => $1), valid_until = valid_until - make_interval(secs => $1)
-     where state in ('asking', 'live', 'closing')",
+     set created_at = created_at - make_interval(secs => $1), updated_at = updated_at - make_interval(secs => $1),
+         valid_until = valid_until - make_interval(secs => $1)",
     // Not since when they are tried: hours that pass would soon be the four days after which a letter is given up.
     "update letters
      set tried_at = tried_at - make_interval(secs => $1), due_at = due_at - make_interval(secs => $1)
