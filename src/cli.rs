@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::io::{IsTerminal, Write};
+use std::net::SocketAddr;
 use std::path::{Component, Path, PathBuf};
 use std::process::ExitCode;
 
@@ -54,6 +55,19 @@ enum Command {
     /// Look after what Stripe has of us
     #[command(subcommand)]
     Stripe(StripeCommand),
+    /// Serve the Stripe sandbox alone, for shops in other processes; never in production
+    Sandbox {
+        /// Address and port to listen on
+        #[arg(long, default_value = "127.0.0.1:12111")]
+        bind: SocketAddr,
+        /// Where it posts its events: the webhook of the shop
+        #[arg(
+            long,
+            value_name = "URL",
+            default_value = "http://127.0.0.1:8000/api/payments/webhook/"
+        )]
+        webhook_url: String,
+    },
 }
 
 #[derive(Subcommand)]
@@ -243,6 +257,9 @@ async fn dispatch(command: Command, config: Config) -> anyhow::Result<ExitCode> 
             println!("{count} letters are in {}.", out.display());
         }
         Command::Stripe(command) => return stripe(command, config).await,
+        Command::Sandbox { bind, webhook_url } => {
+            shop::serve_sandbox(config, bind, webhook_url).await?;
+        }
     }
     Ok(ExitCode::SUCCESS)
 }

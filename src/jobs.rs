@@ -267,6 +267,21 @@ pub async fn delete(conn: &mut PgConnection, id: i64) -> Result<QueuedJob> {
     done.map(|_| job).ok_or_else(is_running)
 }
 
+/// Lets go of jobs that were replaced by a later one with their key while a worker was at them, and that failed or lost
+/// their worker since. The later one does their work, so the queue never tries them again: they would stand there as
+/// given up for ever. Safe to repeat.
+pub async fn forget_replaced(conn: &mut PgConnection) -> Result<()> {
+    sqlx::query(
+        "delete from graphile_worker._private_jobs jobs
+         using graphile_worker._private_job_retirements replaced
+         where replaced.id = jobs.id
+           and jobs.locked_at is null",
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
 fn is_running() -> Error {
     Error::Conflict(
         "job_is_running",

@@ -12,6 +12,8 @@ use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
+use tower::Layer;
+use tower_http::normalize_path::NormalizePathLayer;
 use uuid::Uuid;
 
 use crate::app::App;
@@ -214,6 +216,62 @@ async fn start_sandbox(
         },
         address,
     ))
+}
+
+/// Serves the sandbox alone, for shops in other processes, until told to stop. It keeps its state in the database that the
+/// settings name, which need not be a shop's.
+///
+/// # Errors
+/// In production; without the key and the webhook secret that its shops have; when the database or the address cannot be
+/// had.
+pub async fn serve_sandbox(
+    config: Config,
+    bind: SocketAddr,
+    webhook_url: String,
+) -> anyhow::Result<()> {
+    anyhow::ensure!(
+        !config.is_production(),
+        "the Stripe sandbox is never served in production"
+    );
+    let (Some(key), Some(webhook_secret)) = (
+        &config.stripe_secret_key,
+        config.stripe_webhook_secrets.first(),
+    ) else {
+        anyhow::bail!(
+            "STRIPE_SECRET_KEY and STRIPE_WEBHOOK_SECRET are required: what the sandbox takes and signs with, as its shops do"
+        );
+    };
+    std::fs::create_dir_all(&config.data_dir)
+        .with_context(|| format!("making the folder {}", config.data_dir.display()))?;
+    let listener = TcpListener::bind(bind)
+        .await
+        .with_context(|| format!("listening on {bind}"))?;
+    let address = listener.local_addr()?;
+    let (db, cluster) = open_database(&config).await?;
+    let settings = sandbox::Settings {
+        secret_key: key.reveal().to_owned(),
+        webhook_secret: webhook_secret.reveal().to_owned(),
+        webhook_url,
+        pages_url: format!("http://{address}/sandbox"),
+    };
+    let sandbox = Sandbox::open(db.clone(), settings)
+        .await
+        .context("opening the Stripe sandbox")?;
+    println!("Stripe API http://{address}   (for STRIPE_API_URL)");
+    println!("Sandbox    http://{address}/sandbox/   (Stripe's stand-in: no real money)");
+    std::io::stdout().flush()?;
+    let pages = Router::new().nest("/sandbox", sandbox.pages());
+    let pages = NormalizePathLayer::trim_trailing_slash().layer(pages);
+    let router = sandbox.api().fallback_service(pages);
+    tokio::select! {
+        served = axum::serve(listener, router) => served?,
+        () = sandbox.run(interrupted()) => {}
+    }
+    db.close().await;
+    match cluster {
+        Some(cluster) => cluster.stop().await,
+        None => Ok(()),
+    }
 }
 
 /// A secret for development: made at random once, kept in the data folder, readable by us alone.

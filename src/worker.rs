@@ -47,6 +47,7 @@ async fn carry_out(app: &App, job: Job) -> Result<(), Error> {
             letters::sweep(app).await?;
             let mut conn = app.db.acquire().await?;
             limits::sweep(&mut conn).await?;
+            jobs::forget_replaced(&mut conn).await?;
             auth::sweep(&mut conn).await
         }
         Job::RenderPicture { picture } => media::render(&app.media, &app.db, &picture).await,

@@ -6,12 +6,12 @@ use std::time::Duration;
 use chrono::Utc;
 use tracing::{info, warn};
 
-use super::{QuoteState, service, store};
+use super::{Quote, QuoteState, service, store};
 use crate::app::App;
 use crate::error::{Error, Result};
 use crate::ids::QuoteId;
 use crate::jobs::{self, Job};
-use crate::stripe::{NewPaymentLink, PaymentLink, StripeError};
+use crate::stripe::{self, NewPaymentLink, PaymentLink, StripeError};
 
 /// After so many answers that told us nothing, and with no link to be found, another idempotency key is used: Stripe
 /// repeats a failure under one key for a day.
@@ -36,11 +36,15 @@ pub async fn make_link(app: &App, quote: QuoteId) -> Result<()> {
         return Ok(());
     };
     drop(conn);
-    let made = match app.stripe.create_payment_link(&call).await {
+    let mut is_there_none = false;
+    let made = match ask(app, &row, &call).await {
         // It may have been made all the same.
         Err(StripeError::Unknown(why)) => match app.stripe.find_payment_link(quote).await {
             Ok(Some(link)) => Ok(link),
-            Ok(None) => Err(StripeError::Unknown(why)),
+            Ok(None) => {
+                is_there_none = true;
+                Err(StripeError::Unknown(why))
+            }
             Err(error) => Err(error),
         },
         made => made,
@@ -61,7 +65,7 @@ pub async fn make_link(app: &App, quote: QuoteId) -> Result<()> {
             Ok(())
         }
         Err(error) => {
-            let next = matches!(error, StripeError::Unknown(_)) && row.tries + 1 >= TRIES_PER_KEY;
+            let next = is_there_none && row.tries + 1 >= TRIES_PER_KEY;
             let next = next.then(|| NewPaymentLink {
                 key: format!(
                     "quote-{}-{quote}-{}",
@@ -75,6 +79,21 @@ pub async fn make_link(app: &App, quote: QuoteId) -> Result<()> {
             Err(unavailable(error))
         }
     }
+}
+
+/// Asks for a link, or finds the one that was made when its answer was lost long ago.
+async fn ask(
+    app: &App,
+    quote: &Quote,
+    call: &NewPaymentLink,
+) -> std::result::Result<PaymentLink, StripeError> {
+    // The key is not older than the quote.
+    if quote.created_at < Utc::now() - stripe::KEY_LIFETIME
+        && let Some(link) = app.stripe.find_payment_link(quote.id).await?
+    {
+        return Ok(link);
+    }
+    app.stripe.create_payment_link(call).await
 }
 
 /// Closes the payment link of a quote and all of its open pages, then carries out what was planned for that time. When

@@ -1,5 +1,6 @@
 //! Giving money back: planned by the transaction that decides it, sent by a job.
 
+use chrono::Utc;
 use serde_json::{Value, json};
 use sqlx::PgConnection;
 use tracing::{info, warn};
@@ -12,7 +13,7 @@ use crate::ids::{CustomOrderId, OrderId, ProductId, RefundId};
 use crate::jobs::{self, Job};
 use crate::money::Cents;
 use crate::orders;
-use crate::stripe::StripeError;
+use crate::stripe::{self, StripeError};
 
 /// Decides on a refund; the job that is queued with it asks Stripe.
 pub async fn plan(
@@ -179,11 +180,7 @@ pub async fn send_refund(app: &App, id: RefundId) -> Result<()> {
         return Ok(());
     };
     drop(conn);
-    let (state, stripe_id, error) = match app
-        .stripe
-        .refund(id, &refund.payment_id, refund.amount, &refund.reason)
-        .await
-    {
+    let (state, stripe_id, error) = match ask(app, id, &refund).await {
         Ok(answer) => {
             let state = match answer.status.as_str() {
                 "succeeded" => "succeeded",
@@ -222,6 +219,22 @@ pub async fn send_refund(app: &App, id: RefundId) -> Result<()> {
     }
     tx.commit().await?;
     Ok(())
+}
+
+/// Asks for a refund, or finds the one that was made when its answer was lost long ago.
+async fn ask(
+    app: &App,
+    id: RefundId,
+    refund: &store::Refund,
+) -> std::result::Result<stripe::Refund, StripeError> {
+    if refund.created_at < Utc::now() - stripe::KEY_LIFETIME
+        && let Some(made) = app.stripe.find_refund(id, &refund.payment_id).await?
+    {
+        return Ok(made);
+    }
+    app.stripe
+        .refund(id, &refund.payment_id, refund.amount, &refund.reason)
+        .await
 }
 
 /// Tells the shopkeeper where a payment needs a hand: at its order, or at the request that it was meant for.

@@ -571,6 +571,7 @@ pub struct Refund {
     pub amount: Cents,
     pub reason: String,
     pub state: String,
+    pub created_at: DateTime<Utc>,
 }
 
 pub async fn insert_refund(
@@ -595,7 +596,7 @@ pub async fn insert_refund(
 
 pub async fn find_refund(conn: &mut PgConnection, id: RefundId) -> Result<Option<Refund>> {
     let refund = sqlx::query_as(
-        "select r.payment_id, p.order_id, p.request_id, r.amount, r.reason, r.state
+        "select r.payment_id, p.order_id, p.request_id, r.amount, r.reason, r.state, r.created_at
          from refunds r
          join payments p on p.id = r.payment_id
          where r.id = $1",

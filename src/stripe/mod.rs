@@ -36,7 +36,7 @@ use stripe_checkout::checkout_session::{
 };
 use stripe_client_core::{CustomizedStripeRequest, StripeClient, StripeRequest};
 use stripe_core::event::ListEvent;
-use stripe_core::refund::CreateRefund;
+use stripe_core::refund::{CreateRefund, ListRefund};
 use stripe_payment::payment_link::{
     AfterCompletionRedirectParams, CompletedSessionsParams, CreatePaymentLink,
     CreatePaymentLinkAfterCompletion, CreatePaymentLinkAfterCompletionType,
@@ -60,6 +60,12 @@ const PAGE: i64 = 100;
 
 /// How many pages of payment links we look through, newest first: one whose answer was lost is hours old at most.
 const LINK_PAGES: usize = 5;
+
+/// Less than Stripe remembers the key of a call: after this a repeat may be another call, and what the first one made has to
+/// be looked for.
+///
+/// Source: <https://docs.stripe.com/api/idempotent_requests>
+pub const KEY_LIFETIME: Duration = Duration::from_secs(20 * 3600);
 
 /// Why a call to Stripe failed, sorted by what we then know.
 #[derive(Debug, thiserror::Error)]
@@ -463,14 +469,22 @@ impl Stripe {
             .payment_intent(payment_intent)
             .amount(amount.0)
             .metadata(metadata);
-        let answer = self.call(&request, Some(format!("refund-{id}"))).await?;
-        match (answer["id"].as_str(), answer["status"].as_str()) {
-            (Some(id), Some(status)) => Ok(Refund {
-                id: id.to_owned(),
-                status: status.to_owned(),
-            }),
-            _ => Err(unreadable("refund")),
-        }
+        read_refund(&self.call(&request, Some(format!("refund-{id}"))).await?)
+    }
+
+    /// The refund that was made of ours, if there is one: for when the answer to it was lost, and so long ago that Stripe
+    /// has forgotten its key.
+    ///
+    /// # Errors
+    /// See [`StripeError`].
+    pub async fn find_refund(&self, id: RefundId, payment_intent: &str) -> Result<Option<Refund>> {
+        let id = id.to_string();
+        // A payment has few refunds: those of one page.
+        let request = ListRefund::new().payment_intent(payment_intent).limit(PAGE);
+        let page = self.page(&request, "refund list").await?;
+        let mut refunds = page.entries.iter();
+        let ours = refunds.find(|refund| refund["metadata"]["refund_id"] == id);
+        ours.map(read_refund).transpose()
     }
 
     /// One page of the events of these types since a moment, newest first; `after` is the last id of the page before.
@@ -639,6 +653,16 @@ fn sort(error: stripe::StripeError) -> StripeError {
         Theirs::ConfigError(text) => StripeError::Unavailable(text),
         Theirs::ClientError(text) | Theirs::JSONDeserialize(text) => StripeError::Unknown(text),
         Theirs::Timeout => StripeError::Unknown("no answer in time".to_owned()),
+    }
+}
+
+fn read_refund(answer: &Value) -> Result<Refund> {
+    match (answer["id"].as_str(), answer["status"].as_str()) {
+        (Some(id), Some(status)) => Ok(Refund {
+            id: id.to_owned(),
+            status: status.to_owned(),
+        }),
+        _ => Err(unreadable("refund")),
     }
 }
 

@@ -296,6 +296,42 @@ async fn a_crash_between_making_a_link_and_recording_it_leaves_one_link() {
 }
 
 #[tokio::test]
+async fn a_link_whose_answer_was_lost_for_longer_than_stripe_knows_its_key_is_found() {
+    let workshop = Workshop::open().await;
+    assert_eq!(workshop.put("quote", &quote(9000)).await.status, 200);
+    assert_eq!(workshop.post("approve").await.status, 202);
+    let stripe = &workshop.shop.stripe;
+    stripe.fail_next(LINKS, Fault::ActThenDrop, 3);
+    stripe.fail_next("GET /v1/payment_links", Fault::ServerError, 9);
+    assert_eq!(workshop.shop.run_failing_jobs().await.len(), 1);
+
+    stripe.clear_faults();
+    workshop.shop.wait(Duration::from_secs(25 * 3600)).await;
+    workshop.shop.hurry_jobs().await;
+    workshop.shop.run_jobs().await;
+    assert_eq!(workshop.status().await, "approved");
+    assert_eq!(workshop.shop.at_stripe("payment_link").await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_link_that_could_not_be_looked_for_is_not_made_under_another_key() {
+    let workshop = Workshop::open().await;
+    assert_eq!(workshop.put("quote", &quote(9000)).await.status, 200);
+    assert_eq!(workshop.post("approve").await.status, 202);
+    let stripe = &workshop.shop.stripe;
+    for _ in 0..4 {
+        stripe.fail_next(LINKS, Fault::ActThenDrop, 3);
+        stripe.fail_next("GET /v1/payment_links", Fault::BadGateway, 3);
+        assert_eq!(workshop.shop.run_failing_jobs().await.len(), 1);
+        stripe.clear_faults();
+        workshop.shop.hurry_jobs().await;
+    }
+    workshop.shop.run_jobs().await;
+    assert_eq!(workshop.status().await, "approved");
+    assert_eq!(workshop.shop.at_stripe("payment_link").await.len(), 1);
+}
+
+#[tokio::test]
 async fn a_failure_that_stripe_keeps_under_a_key_does_not_hold_a_quote_for_a_day() {
     let workshop = Workshop::open().await;
     assert_eq!(workshop.put("quote", &quote(9000)).await.status, 200);

@@ -2,6 +2,9 @@
 
 use std::time::{Duration, Instant};
 
+use reqwest::Method;
+use serde_json::json;
+use spirit_beads::auth::Scope;
 use spirit_beads::stripe::sandbox::Fault;
 
 use crate::support::{Answer, Shop, card, session_of};
@@ -439,4 +442,33 @@ async fn a_shopper_who_goes_away_in_the_middle_holds_nothing() {
     assert_eq!(shop.stock(&piece).await, (1, 0));
     assert_nothing_payable(&shop).await;
     shop.audit().await;
+}
+
+#[tokio::test]
+async fn a_job_that_was_replaced_while_its_worker_died_is_let_go() {
+    let shop = Shop::open().await;
+    let piece = shop.stocks("Sunrise", 1).await;
+    let begun = sqlx::query(
+        "update graphile_worker._private_jobs set locked_by = 'a worker', locked_at = now(), attempts = 1",
+    );
+    begun.execute(&shop.db).await.expect("the queue");
+    let keeper = shop.keeper(&[Scope::Catalogue]).await;
+    let path = format!("/api/products/{piece}/");
+    let dearer = keeper
+        .send_json(Method::PATCH, &path, &json!({"price": 5200}))
+        .await;
+    assert_eq!(dearer.status, 200, "{}", dearer.text);
+    // The worker was killed, and the others find that out.
+    sqlx::query("select graphile_worker.recover_dead_worker_jobs(array['a worker'])")
+        .execute(&shop.db)
+        .await
+        .expect("the queue");
+    let left = shop.run_failing_jobs().await;
+    assert_eq!(left.len(), 1, "{left:?}");
+
+    shop.sweep_all().await;
+    shop.run_jobs().await;
+    let prices = shop.at_stripe("price").await;
+    assert_eq!(prices.len(), 1);
+    assert_eq!(prices[0]["unit_amount"], 5200);
 }

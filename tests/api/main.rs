@@ -42,6 +42,8 @@ mod settings;
 mod settlement;
 mod shoppers;
 mod stopping;
+#[path = "../storm/mod.rs"]
+mod storm;
 mod stripe_requests;
 mod stripe_sync;
 mod support;

@@ -470,6 +470,35 @@ async fn production_names_every_missing_setting_and_does_not_start() {
 }
 
 #[tokio::test]
+async fn the_sandbox_is_served_alone_for_who_has_its_key_but_never_in_production() {
+    let home = Home::new();
+    let sandbox = ["sandbox", "--bind", "127.0.0.1:0"];
+    let (code, out, said) = home.run(&sandbox, &[]).await;
+    assert_eq!((code, out.as_str()), (1, ""));
+    assert!(said.contains("STRIPE_SECRET_KEY"), "{said}");
+    let (code, out, said) = home
+        .run(
+            &sandbox,
+            &[
+                ("APP_ENV", "production"),
+                ("DATABASE_URL", "postgres://nobody@127.0.0.1:1/none"),
+                ("SECRET_KEY", "0123456789abcdef0123456789abcdef"),
+                ("PUBLIC_URL", "https://api.shop.test"),
+                ("FRONTEND_URL", "https://shop.test"),
+                ("STRIPE_SECRET_KEY", "sk_live_0123456789abcdef"),
+                ("STRIPE_WEBHOOK_SECRET", "whsec_0123456789abcdef"),
+                ("SMTP_URL", "smtps://mail.shop.test"),
+                ("MAIL_FROM", "shop@shop.test"),
+                ("SHOP_EMAIL", "shop@shop.test"),
+            ],
+        )
+        .await;
+    assert_eq!((code, out.as_str()), (1, ""));
+    assert!(said.contains("never served in production"), "{said}");
+    assert!(!home.dir.join("data").exists());
+}
+
+#[tokio::test]
 async fn every_letter_can_be_looked_at_without_a_database() {
     let home = Home::new();
     let (code, out, said) = home

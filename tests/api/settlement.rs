@@ -135,6 +135,32 @@ async fn a_refund_is_tried_through_an_outage_and_made_once() {
 }
 
 #[tokio::test]
+async fn a_refund_whose_answer_was_lost_for_longer_than_stripe_knows_its_key_is_found() {
+    let shop = Shop::open().await;
+    let piece = shop.stocks("Sunrise", 1).await;
+    let session = session_of(&shop.shopper().check_out(&[(&piece, 1)]).await);
+    shop.stripe.pay(&session, card()).await.expect("a payment");
+    shop.deliver().await;
+    shop.run_jobs().await;
+    let keeper = shop.keeper(&[Scope::Refunds]).await;
+    let asked = keeper
+        .post("/api/admin/orders/SB-1001/refund/", &json!({"amount": 500}))
+        .await;
+    assert_eq!(asked.status, 202, "{}", asked.text);
+    shop.stripe.fail_next(REFUND, Fault::ActThenDrop, 3);
+    assert_eq!(shop.run_failing_jobs().await.len(), 1);
+
+    shop.stripe.clear_faults();
+    shop.wait(Duration::from_secs(25 * 3600)).await;
+    shop.hurry_jobs().await;
+    shop.run_jobs().await;
+    assert_eq!(shop.at_stripe("refund").await.len(), 1);
+    shop.deliver().await;
+    shop.run_jobs().await;
+    assert_eq!(shop.order(&session).await["refunded"], 500);
+}
+
+#[tokio::test]
 async fn a_refund_whose_job_was_lost_is_sent_by_the_sweep() {
     let (shop, _, _) = late_money_without_stock().await;
     sqlx::query("delete from graphile_worker._private_jobs")

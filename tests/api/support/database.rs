@@ -58,6 +58,10 @@ impl Database {
             .expect("a pool")
     }
 
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Where pictures are.
     pub fn folder(&self) -> &Path {
         &self.folder

@@ -1,7 +1,7 @@
 //! The stage of every test: a shop of its own, with a database, a real server on a free port, and the Stripe sandbox
 //! behind real HTTP.
 
-mod database;
+pub mod database;
 pub mod logs;
 mod mail;
 pub mod pictures;
@@ -312,7 +312,7 @@ impl Shop {
             .expect("the queue");
     }
 
-    /// Lets time pass for every checkout, refund, quote, letter and picture: what is counted from now on is this much older.
+    /// Lets time pass for every checkout, refund, quote, letter and picture, and for the keys that Stripe knows: what is counted from now on is this much older.
     pub async fn wait(&self, time: Duration) {
         let seconds = time.as_secs_f64();
         for sql in [
@@ -325,9 +325,13 @@ impl Shop {
             "update pictures
              set touched_at = touched_at - make_interval(secs => $1),
                  created_at = created_at - make_interval(secs => $1)",
-            "update refunds set updated_at = updated_at - make_interval(secs => $1)",
+            "update refunds
+             set created_at = created_at - make_interval(secs => $1),
+                 updated_at = updated_at - make_interval(secs => $1)",
+            "update stripe_sandbox.idempotency_keys set created = created - make_interval(secs => $1)",
             "update custom_order_quotes
-             set updated_at = updated_at - make_interval(secs => $1),
+             set created_at = created_at - make_interval(secs => $1),
+                 updated_at = updated_at - make_interval(secs => $1),
                  valid_until = valid_until - make_interval(secs => $1)",
             "update letters
              set trying_since = trying_since - make_interval(secs => $1),

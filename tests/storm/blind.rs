@@ -1,0 +1,329 @@
+//! The auditor can see: each promise is broken on purpose in a settled shop's books, and it names just that. Nothing
+//! that it finds stays: each breach is rolled back before the next.
+
+use std::collections::BTreeSet;
+
+use serde_json::json;
+use spirit_beads::auth::Scope;
+use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
+
+use super::audit::audit;
+use crate::support::{Client, PATIENT, Shop, card, session_of};
+
+/// A breach: what is done to the shop's books and to Stripe's, whether a letter is delivered once more, and what the
+/// auditor says.
+struct Breach {
+    shop: &'static str,
+    stripe: &'static str,
+    is_redelivered: bool,
+    named: &'static [&'static str],
+}
+
+const fn ours(shop: &'static str, named: &'static [&'static str]) -> Breach {
+    let (stripe, is_redelivered) = ("", false);
+    Breach {
+        shop,
+        stripe,
+        is_redelivered,
+        named,
+    }
+}
+
+const fn theirs(stripe: &'static str, named: &'static [&'static str]) -> Breach {
+    let (shop, is_redelivered) = ("", false);
+    Breach {
+        shop,
+        stripe,
+        is_redelivered,
+        named,
+    }
+}
+
+/// Of the orders that [`settle`] makes: SB-1001 was delivered, SB-1002 refunded in full, SB-1003 in part, SB-1004
+/// expired, SB-1005 is a commission's.
+const BREACHES: [Breach; 30] = [
+    // P1, P5
+    ours("update products set reserved = 1 where id = 'amber'", &["hold left"]),
+    ours(
+        "alter table products drop constraint products_never_oversold;
+         update products set reserved = 5 where id = 'amber'",
+        &["hold left", "oversold"],
+    ),
+    ours("update products set on_hand = on_hand + 1 where id = 'coral'", &["stock without ledger"]),
+    ours(
+        "update stock_movements set delta = delta + 1 where product_id = 'coral' and reason = 'initial'",
+        &["stock without ledger"],
+    ),
+    ours(
+        "update order_lines set quantity = 9 where order_id = (select id from orders where number = 1001)",
+        &["piece sold twice", "sale without stock"],
+    ),
+    ours(
+        "update products set on_hand = on_hand + 1 where id = 'amber';
+         delete from stock_movements where reason = 'sale' and order_id = (select id from orders where number = 1003)",
+        &["sale without stock"],
+    ),
+    ours(
+        "update products set on_hand = on_hand - 1 where id = 'coral';
+         insert into stock_movements (product_id, delta, reason, order_id, actor)
+         select 'coral', -1, 'sale', id, 'test' from orders where number = 1004",
+        &["stock taken unpaid"],
+    ),
+    ours(
+        "update orders set status = 'pending' where number = 1004;
+         delete from order_events
+         where to_status = 'expired' and order_id = (select id from orders where number = 1004)",
+        &["order still pending"],
+    ),
+    // P2
+    theirs(
+        "insert into stripe_sandbox.objects (id, object, created, data)
+         select 'ch_lost', object, created, data || '{\"id\": \"ch_lost\", \"payment_intent\": \"pi_lost\", \"amount_refunded\": 0}'
+         from stripe_sandbox.objects
+         where object = 'charge'
+         limit 1",
+        &["payment without order"],
+    ),
+    ours(
+        "update payments set outcome = 'refused'
+         where order_id = (select id from orders where number = 1001)",
+        &["letter missing", "paid order without payment", "payment without order"],
+    ),
+    Breach {
+        shop: "delete from payments where order_id = (select id from orders where number = 1001)",
+        stripe: "update stripe_sandbox.objects
+                 set data = jsonb_set(data, '{amount_refunded}', data -> 'amount')
+                 where object = 'charge' and seq = (select min(seq) from stripe_sandbox.objects where object = 'charge')",
+        is_redelivered: false,
+        named: &["paid order without payment"],
+    },
+    Breach {
+        shop: "drop index payments_one_settles;
+               insert into payments (id, order_id, outcome, amount, currency)
+               select 'pi_twice', order_id, outcome, amount, currency
+               from payments where order_id = (select id from orders where number = 1001)",
+        stripe: "insert into stripe_sandbox.objects (id, object, created, data)
+                 select 'ch_twice', object, created, data || '{\"id\": \"ch_twice\", \"payment_intent\": \"pi_twice\"}'
+                 from stripe_sandbox.objects
+                 where object = 'charge' and seq = (select min(seq) from stripe_sandbox.objects where object = 'charge')",
+        is_redelivered: false,
+        named: &["order paid twice"],
+    },
+    ours(
+        "update orders set total = total + 1, tax = tax + 1 where number = 1001",
+        &["amount differs"],
+    ),
+    ours(
+        "delete from refunds where id = (select id from refunds order by created_at limit 1)",
+        &["refund differs"],
+    ),
+    ours(
+        "update refunds set state = 'planned' where id = (select id from refunds order by created_at limit 1)",
+        &["refund differs", "refund hangs"],
+    ),
+    ours("update orders set refunded = refunded - 1 where number = 1003", &["refund differs"]),
+    theirs(
+        "update stripe_sandbox.objects set data = jsonb_set(data, '{active}', 'true') where object = 'payment_link'",
+        &["link left open"],
+    ),
+    // P3
+    ours(
+        "delete from stripe_events where id = (select min(id) from stripe_events where type = 'checkout.session.completed')",
+        &["event lost"],
+    ),
+    ours(
+        "delete from stripe_events where id = (select min(id) from stripe_events where status = 'ignored')",
+        &["event lost"],
+    ),
+    ours(
+        "update stripe_events set status = 'failed'
+         where id = (select min(id) from stripe_events where type = 'checkout.session.completed')",
+        &["event not obeyed"],
+    ),
+    ours(
+        "alter table stripe_events drop constraint stripe_events_pkey;
+         insert into stripe_events select * from stripe_events
+         where id = (select min(id) from stripe_events where type = 'checkout.session.completed')",
+        &["event kept twice"],
+    ),
+    ours(
+        "update products set on_hand = on_hand - 1 where id = 'amber';
+         insert into stock_movements (product_id, delta, reason, order_id, actor)
+         select product_id, delta, reason, order_id, actor from stock_movements
+         where reason = 'sale' and order_id = (select id from orders where number = 1001)",
+        &["took effect twice"],
+    ),
+    // P6
+    ours(
+        "update orders set status = 'delivered' where number = 1003;
+         insert into order_events (order_id, kind, from_status, to_status, actor)
+         select id, 'status', 'paid', 'delivered', 'test' from orders where number = 1003",
+        &["illegal move"],
+    ),
+    ours("update orders set status = 'delivered' where number = 1003", &["timeline broken"]),
+    ours(
+        "update custom_orders set status = 'in_production';
+         insert into custom_order_events (request_id, kind, from_status, to_status, actor)
+         select id, 'status', 'completed', 'in_production', 'test' from custom_orders",
+        &["illegal move"],
+    ),
+    // Letters
+    ours(
+        "alter table letters drop constraint letters_cause_key;
+         insert into letters (id, cause, kind, recipient, order_id, contents, state, attempts, sent_at)
+         select gen_random_uuid(), cause, kind, recipient, order_id, contents, state, attempts, sent_at
+         from letters
+         where kind = 'order_confirmation' and order_id = (select id from orders where number = 1001)",
+        &["letter twice"],
+    ),
+    Breach {
+        shop: "",
+        stripe: "",
+        is_redelivered: true,
+        named: &["letter sent twice at once"],
+    },
+    ours(
+        "update letters set state = 'queued', sent_at = null, attempts = 1
+         where kind = 'order_shipped' and order_id = (select id from orders where number = 1001)",
+        &["letter not sent", "letter of unknown cause"],
+    ),
+    // What hangs
+    ours(
+        "select graphile_worker.add_job('spirit_beads', '{\"job\": \"sweep\"}');
+         update graphile_worker._private_jobs set locked_at = now() - interval '5 hours', locked_by = 'nobody'",
+        &["job stuck"],
+    ),
+    ours(
+        "select graphile_worker.add_job('spirit_beads', '{\"job\": \"sweep\"}');
+         update graphile_worker._private_jobs set attempts = max_attempts",
+        &["job dead"],
+    ),
+];
+
+#[tokio::test]
+async fn the_auditor_names_each_promise_that_is_broken() {
+    let shop = Shop::open_with(&[PATIENT]).await;
+    settle(&shop).await;
+    let mailbox: Vec<String> = shop
+        .mail()
+        .into_iter()
+        .map(|mail| mail.message_id)
+        .collect();
+    let mut ours = shop.db.acquire().await.expect("a connection");
+    let mut theirs = shop.db.acquire().await.expect("a connection");
+
+    let clean = audit(&mut ours, &mut theirs, &mailbox)
+        .await
+        .expect("an audit");
+    assert!(clean.violations.is_empty(), "{:#?}", clean.violations);
+    for (what, count) in [
+        ("orders", 5),
+        ("orders paid", 4),
+        ("payments at Stripe", 4),
+        ("refunds at Stripe", 2),
+        ("requests for a piece", 1),
+    ] {
+        assert_eq!(clean.figures[what], count, "{what}");
+    }
+
+    for breach in &BREACHES {
+        let mut mailbox = mailbox.clone();
+        if breach.is_redelivered {
+            mailbox.push(mailbox[0].clone());
+        }
+        let found = breaks(&mut ours, &mut theirs, breach, &mailbox).await;
+        let named: BTreeSet<&str> = breach.named.iter().copied().collect();
+        assert_eq!(found, named, "after {}{}", breach.shop, breach.stripe);
+    }
+    let again = audit(&mut ours, &mut theirs, &mailbox)
+        .await
+        .expect("an audit");
+    assert!(again.violations.is_empty(), "{:#?}", again.violations);
+}
+
+/// Breaks it, audits, and takes it back.
+async fn breaks(
+    ours: &mut PgConnection,
+    theirs: &mut PgConnection,
+    breach: &Breach,
+    mailbox: &[String],
+) -> BTreeSet<&'static str> {
+    let mut ours = ours.begin().await.expect("a transaction");
+    let mut theirs = theirs.begin().await.expect("a transaction");
+    for (conn, sql) in [(&mut ours, breach.shop), (&mut theirs, breach.stripe)] {
+        if !sql.is_empty() {
+            let changed = conn.execute(sqlx::raw_sql(AssertSqlSafe(sql))).await;
+            let changed = changed.unwrap_or_else(|error| panic!("{sql}: {error}"));
+            assert!(changed.rows_affected() > 0, "it changes nothing: {sql}");
+        }
+    }
+    let report = audit(&mut ours, &mut theirs, mailbox)
+        .await
+        .expect("an audit");
+    ours.rollback().await.expect("a rollback");
+    theirs.rollback().await.expect("a rollback");
+    report.names()
+}
+
+/// A day of a small shop, after which nothing is left to do.
+async fn settle(shop: &Shop) {
+    for (name, count) in [("Amber", 4), ("Birch", 1), ("Coral", 2)] {
+        shop.stocks(name, count).await;
+    }
+    shop.run_jobs().await;
+    let keeper = shop
+        .keeper(&[
+            Scope::OrdersRead,
+            Scope::OrdersWrite,
+            Scope::Refunds,
+            Scope::CustomOrders,
+        ])
+        .await;
+    for piece in ["amber", "birch", "amber"] {
+        let session = session_of(&shop.shopper().check_out(&[(piece, 1)]).await);
+        shop.stripe.pay(&session, card()).await.expect("a payment");
+        shop.deliver().await;
+    }
+    let abandoned = session_of(&shop.shopper().check_out(&[("coral", 1)]).await);
+    shop.stripe.expire(&abandoned).await.expect("an end");
+    does(&keeper, "orders/SB-1001/ship", json!({"carrier": "USPS"})).await;
+    does(&keeper, "orders/SB-1001/deliver", json!({})).await;
+    let restock = json!([{"product_id": "birch", "quantity": 1}]);
+    does(
+        &keeper,
+        "orders/SB-1002/refund",
+        json!({"restock": restock}),
+    )
+    .await;
+    does(&keeper, "orders/SB-1003/refund", json!({"amount": 500})).await;
+    shop.run_jobs().await;
+    shop.deliver().await;
+
+    shop.asks_for_a_piece("ann@example.com").await;
+    let quote = json!({"amount": 14_500, "covers": "A case."});
+    does(&keeper, "custom-orders/CO-1001/requote", quote).await;
+    shop.run_jobs().await;
+    let request = keeper.get("/api/admin/custom-orders/CO-1001/").await.json;
+    let link = request["quotes"][0]["payment_link_id"]
+        .as_str()
+        .expect("a link");
+    let session = shop.stripe.open_link(link).await.expect("a page");
+    shop.stripe.pay(&session, card()).await.expect("a payment");
+    shop.deliver().await;
+    does(&keeper, "custom-orders/CO-1001/start", json!({})).await;
+    does(
+        &keeper,
+        "custom-orders/CO-1001/ship",
+        json!({"carrier": "USPS"}),
+    )
+    .await;
+    does(&keeper, "custom-orders/CO-1001/complete", json!({})).await;
+    shop.run_jobs().await;
+    shop.deliver().await;
+    shop.run_jobs().await;
+}
+
+async fn does(keeper: &Client, what: &str, body: serde_json::Value) {
+    let answer = keeper.post(&format!("/api/admin/{what}/"), &body).await;
+    assert!(answer.status < 300, "{what}: {}", answer.text);
+}
