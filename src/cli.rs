@@ -237,9 +237,10 @@ async fn dispatch(command: Command, config: Config) -> anyhow::Result<ExitCode> 
         Command::Work => {
             let metrics = bind_metrics(&config).await?;
             let shop = Shop::open(config).await?;
+            let told_to_stop = shop::interrupted();
             println!("Working off jobs.");
             let telling = tell_metrics(metrics, &shop.app);
-            worker::run(shop.app.clone(), shop::interrupted()).await;
+            worker::run(shop.app.clone(), told_to_stop).await;
             telling.abort();
             shop.close().await?;
         }
@@ -286,6 +287,7 @@ async fn serve(mut config: Config) -> anyhow::Result<()> {
     }
     let pages = shop.open_sandbox();
     let owner = shop.add_first_owner().await?;
+    let told_to_stop = shop::interrupted();
     let url = &shop.app.config.public_url;
     println!("Shop API   {url}/api/products/");
     println!("API docs   {url}/api/docs/");
@@ -323,7 +325,7 @@ async fn serve(mut config: Config) -> anyhow::Result<()> {
     let (app, waiting) = (shop.app.clone(), wait());
     let router = server::router(app.clone(), pages);
     let serving = tokio::spawn(async move { server::serve(listener, &app, router, waiting).await });
-    shop::interrupted().await;
+    told_to_stop.await;
     tracing::info!("stopping: requests in flight are answered first");
     stop.send(())?;
     let (served, worked) = (serving.await, working.await);

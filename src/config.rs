@@ -478,7 +478,7 @@ fn read(reader: &mut Reader<'_>) -> Result<Config, Vec<Fault>> {
         shipping_international: reader.shipping("SHIPPING_INTERNATIONAL", 2000, (10, 20)),
         keep_alive: Duration::from_secs(reader.counted("KEEP_ALIVE_SECONDS", 75, 3600)),
         max_connections: reader.counted("MAX_CONNECTIONS", 16_384, 1_000_000) as usize,
-        max_requests_in_flight: reader.counted("MAX_REQUESTS_IN_FLIGHT", 128, 100_000) as usize,
+        max_requests_in_flight: reader.counted("MAX_REQUESTS_IN_FLIGHT", 512, 100_000) as usize,
         metrics_addr: reader.address("METRICS_ADDR"),
         request_timeout: reader.seconds("REQUEST_TIMEOUT_SECONDS", 30),
         log_format: match reader.text("LOG_FORMAT").as_deref() {

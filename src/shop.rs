@@ -11,6 +11,7 @@ use axum::Router;
 use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
 use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinHandle;
 use tower::Layer;
 use tower_http::normalize_path::NormalizePathLayer;
@@ -308,18 +309,22 @@ fn kept_secret(data_dir: &Path, name: &str) -> anyhow::Result<Secret> {
     }
 }
 
-/// Ends when somebody asks this process to stop: Ctrl-C or SIGTERM.
-pub async fn interrupted() {
-    let terminated = async {
-        match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
-            Ok(mut signal) => {
-                signal.recv().await;
+/// Ends when somebody asks this process to stop: Ctrl-C or SIGTERM. Listens from the call on: whoever was told that we are
+/// there may tell us to go.
+pub fn interrupted() -> impl Future<Output = ()> {
+    let signals = [SignalKind::terminate(), SignalKind::interrupt()].map(signal);
+    async move {
+        let [terminate, interrupt] = signals.map(|signal| async {
+            match signal {
+                Ok(mut signal) => {
+                    signal.recv().await;
+                }
+                Err(_) => std::future::pending().await,
             }
-            Err(_) => std::future::pending().await,
+        });
+        tokio::select! {
+            () = terminate => {}
+            () = interrupt => {}
         }
-    };
-    tokio::select! {
-        _ = tokio::signal::ctrl_c() => {}
-        () = terminated => {}
     }
 }
