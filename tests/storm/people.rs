@@ -62,11 +62,12 @@ impl Shopper<'_> {
             .world
             .call(chance, browser, Method::GET, shelf, &[], None)
             .await?;
+        // Some still try for what was sold a moment ago.
+        let tries_all = chance.one_in(10);
         let there: Vec<&str> = list.json["results"]
             .as_array()?
             .iter()
-            // Some still try for what was sold a moment ago.
-            .filter(|piece| piece["is_in_stock"] == true || chance.one_in(10))
+            .filter(|piece| tries_all || piece["is_in_stock"] == true)
             .filter_map(|piece| piece["id"].as_str())
             .collect();
         if there.is_empty() {
