@@ -89,7 +89,7 @@ enum Token {
     Create {
         #[arg(long)]
         name: String,
-        /// catalogue, stock, orders:read, orders:write, custom_orders, refunds, users, tokens, audit or machine; repeat
+        /// catalogue, stock, orders:read, orders:write, custom_orders, refunds, users, tokens, audit, machine or settings; repeat
         /// for several
         #[arg(long = "scope", required = true, value_parser = parse_scope)]
         scopes: Vec<Scope>,

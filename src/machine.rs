@@ -1,10 +1,10 @@
-//! The machine room: what stumbled, and what is done about it. Stripe's events, jobs, holds, the audit log, and how the
-//! shop itself is, for programs; what is done here the desk does by the same functions.
+//! The machine room: what stumbled, and what is done about it. Stripe's events, jobs, holds, the audit log, settings, and
+//! how the shop itself is, for programs; what is done here the desk does by the same functions.
 
 use axum::extract::State;
 use axum::http::StatusCode;
 use chrono::{DateTime, Utc};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sqlx::PgConnection;
 use utoipa::ToSchema;
@@ -21,6 +21,7 @@ use crate::health::{self, Health, VERSION};
 use crate::jobs::{self, QueuedJob};
 use crate::orders::{self, Line, Order, OrderView, Status};
 use crate::payments::{self, Cancelled, EventRow};
+use crate::settings::{self, Choice, Settings};
 
 pub fn router() -> OpenApiRouter<App> {
     OpenApiRouter::new()
@@ -34,6 +35,7 @@ pub fn router() -> OpenApiRouter<App> {
         .routes(routes!(list_holds))
         .routes(routes!(release_hold))
         .routes(routes!(list_audit_log))
+        .routes(routes!(show_settings, choose_settings))
 }
 
 /// The states of an event.
@@ -563,4 +565,85 @@ async fn list_audit_log(
         page_size: page.size,
         results,
     }))
+}
+
+/// The settings that may change while the shop runs.
+#[derive(Serialize, ToSchema)]
+struct SettingsView {
+    /// Rises with each change.
+    version: i32,
+    /// What the owner has set; null is as the environment says.
+    chosen: Choice,
+    /// What holds now.
+    current: Choice,
+}
+
+async fn settings_view(app: &App, conn: &mut PgConnection) -> Result<SettingsView> {
+    let (version, chosen) = settings::chosen(conn).await?;
+    let current = Settings::from_config(&app.config).with(version, chosen.clone());
+    Ok(SettingsView {
+        version,
+        chosen,
+        current: current.into(),
+    })
+}
+
+/// The settings that may change while the shop runs.
+#[utoipa::path(
+    get,
+    operation_id = "show_settings",
+    path = "/api/admin/settings",
+    tag = "machine room",
+    security(("bearer" = [])),
+    responses(
+        (status = 200, body = SettingsView),
+        (status = 401, body = ErrorBody),
+        (status = 403, body = ErrorBody),
+    )
+)]
+async fn show_settings(State(app): State<App>, admin: Admin) -> Result<Json<SettingsView>> {
+    admin.may(Scope::Settings)?;
+    let mut conn = app.db.acquire().await?;
+    Ok(Json(settings_view(&app, &mut conn).await?))
+}
+
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct NewSettings {
+    /// The version that this is a change of; without it, whatever is there is replaced.
+    version: Option<i32>,
+    /// All of them: what is null or left out is as the environment says.
+    chosen: Choice,
+}
+
+/// Sets all settings that may change while the shop runs. They hold at once; checkouts that are under way keep what they
+/// were offered. Safe to repeat.
+#[utoipa::path(
+    put,
+    operation_id = "choose_settings",
+    path = "/api/admin/settings",
+    tag = "machine room",
+    security(("bearer" = [])),
+    request_body = NewSettings,
+    responses(
+        (status = 200, body = SettingsView),
+        (status = 400, body = ErrorBody),
+        (status = 401, body = ErrorBody),
+        (status = 403, body = ErrorBody),
+        (status = 409, body = ErrorBody, description = "Somebody has changed them since that version"),
+        (status = 413, body = ErrorBody),
+        (status = 415, body = ErrorBody),
+    )
+)]
+async fn choose_settings(
+    State(app): State<App>,
+    admin: Admin,
+    Json(new): Json<NewSettings>,
+) -> Result<Json<SettingsView>> {
+    admin.may(Scope::Settings)?;
+    let mut tx = app.db.begin().await?;
+    settings::choose(&mut tx, &admin.actor, new.chosen, new.version).await?;
+    let view = settings_view(&app, &mut tx).await?;
+    tx.commit().await?;
+    Ok(Json(view))
 }

@@ -142,7 +142,8 @@ impl Settings {
         }
     }
 
-    fn with(self, version: i32, choice: Choice) -> Settings {
+    /// These, but for what the owner has set.
+    pub fn with(self, version: i32, choice: Choice) -> Settings {
         Settings {
             version,
             shop_name: choice.shop_name.unwrap_or(self.shop_name),

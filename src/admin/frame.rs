@@ -78,12 +78,15 @@ pub async fn enter(State(app): State<App>, mut request: Request, next: Next) -> 
 
 /// Who asks, and how they are known to us: the visitor's cookie is new where there was none.
 async fn arrive(app: &App, mut desk: Desk, headers: HeaderMap) -> Result<(Desk, Option<String>)> {
-    let mut conn = app.db.acquire().await?;
-    desk.shop = settings::current(&mut conn, &app.config).await?.shop_name;
-    if let Some(token) = Desk::cookie(app, &headers, SESSION) {
-        desk.keeper = auth::find_session(&mut conn, &token).await?;
+    let token = Desk::cookie(app, &headers, SESSION);
+    // Whoever is sent to the door sees no page, and asks no question.
+    if token.is_some() || desk.path.starts_with("/admin/sign-in") {
+        let mut conn = app.db.acquire().await?;
+        desk.shop = settings::current(&mut conn, &app.config).await?.shop_name;
+        if let Some(token) = token {
+            desk.keeper = auth::find_session(&mut conn, &token).await?;
+        }
     }
-    drop(conn);
     let mut fresh = None;
     let whose = match &desk.keeper {
         Some(keeper) => keeper.session.to_string(),

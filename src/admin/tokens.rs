@@ -37,6 +37,7 @@ impl TokensPage<'_> {
             Scope::Tokens => "make and revoke tokens that may do no more",
             Scope::Audit => "read the audit log",
             Scope::Machine => "work in the machine room",
+            Scope::Settings => "change the shop’s settings",
         };
         Scope::ALL
             .into_iter()

@@ -40,10 +40,12 @@ pub enum Scope {
     Audit,
     /// The machine room: Stripe's events, jobs, holds, and how the shop itself is.
     Machine,
+    /// What may be set while the shop runs: its name, shipping, quotes, low stock.
+    Settings,
 }
 
 impl Scope {
-    pub const ALL: [Scope; 10] = [
+    pub const ALL: [Scope; 11] = [
         Scope::Catalogue,
         Scope::Stock,
         Scope::OrdersRead,
@@ -54,6 +56,7 @@ impl Scope {
         Scope::Tokens,
         Scope::Audit,
         Scope::Machine,
+        Scope::Settings,
     ];
 
     pub fn as_str(self) -> &'static str {
@@ -68,6 +71,7 @@ impl Scope {
             Scope::Tokens => "tokens",
             Scope::Audit => "audit",
             Scope::Machine => "machine",
+            Scope::Settings => "settings",
         }
     }
 

@@ -319,7 +319,9 @@ fn twins() -> Vec<(Method, &'static str, Scope, Value)> {
         (post(), "/api/admin/jobs/{id}/retry", Scope::Machine, nothing.clone()),
         (Method::DELETE, "/api/admin/jobs/{id}", Scope::Machine, nothing.clone()),
         (get(), "/api/admin/holds", Scope::Machine, nothing.clone()),
-        (post(), "/api/admin/holds/{id}/release", Scope::Machine, nothing),
+        (post(), "/api/admin/holds/{id}/release", Scope::Machine, nothing.clone()),
+        (get(), "/api/admin/settings", Scope::Settings, nothing),
+        (Method::PUT, "/api/admin/settings", Scope::Settings, json!({"chosen": {"shop_name": "Other"}})),
     ]
 }
 
@@ -427,6 +429,7 @@ async fn state(shop: &Shop) -> Value {
              (select jsonb_agg(to_jsonb(t) - 'last_used_at' order by id) from api_tokens t where name not in ('test', 'spent')),
              (select jsonb_agg(to_jsonb(p)) from product_pictures p),
              (select jsonb_agg(to_jsonb(e)) from stripe_events e),
+             (select to_jsonb(s) from settings s),
              (select count(*) from audit_log where actor like 'token:%'),
              (select count(*) from stock_movements),
              (select count(*) from graphile_worker._private_jobs))",

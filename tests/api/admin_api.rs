@@ -198,6 +198,8 @@ const TWINS: &[(&str, Result<&str, &str>)] = &[
         "POST /admin/users/{id}/second-factor/turn-off",
         Ok("POST /api/admin/users/{id}/second-factor/turn-off"),
     ),
+    ("GET /admin/settings", Ok("GET /api/admin/settings")),
+    ("POST /admin/settings", Ok("PUT /api/admin/settings")),
     ("GET /admin/tokens", Ok("GET /api/admin/tokens")),
     ("POST /admin/tokens", Ok("POST /api/admin/tokens")),
     (

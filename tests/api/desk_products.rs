@@ -1,6 +1,7 @@
 //! The shopkeeper's desk: products and categories.
 
 use serde_json::{Value, json};
+use spirit_beads::auth::Scope;
 
 use crate::desk::{Browser, OWNER, STAFF, audited, signed_in, staffed};
 use crate::support::pictures::jpeg;
@@ -532,10 +533,12 @@ async fn the_list_is_narrowed_down_and_many_are_changed_at_once() {
     ] {
         names(odd).await;
     }
-    sqlx::query("insert into stock_movements (product_id, delta, reason, actor) values ('piece-01', 5, 'made', 'x'), ('piece-01', -5, 'lost', 'x')")
-        .execute(&shop.db)
-        .await
-        .expect("the ledger");
+    let stock = shop.keeper(&[Scope::Stock]).await;
+    for (delta, reason) in [(5, "made"), (-5, "lost")] {
+        let body = json!({"delta": delta, "reason": reason});
+        let answer = stock.post("/api/products/piece-01/stock/", &body).await;
+        assert!(answer.status < 300, "{}", answer.text);
+    }
     assert_eq!(names("?show=running-out").await, ["Piece 01"]);
 
     let here = "/admin/products";

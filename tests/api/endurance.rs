@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
 
 use crate::process::{Home, Program};
-use crate::support::{Client, session_of};
+use crate::support::{Client, heavy, session_of};
 
 /// What the program uses now, in bytes.
 fn memory(program: &Program) -> u64 {
@@ -67,6 +67,7 @@ async fn load(program: &Program, time: Duration) -> (u64, u64) {
 
 #[tokio::test]
 async fn memory_stays_flat_under_load() {
+    let _seat = heavy().await;
     let home = Home::new();
     let program = home.start().await;
     let asked = std::env::var("LOAD_SECONDS").ok();
@@ -93,6 +94,7 @@ async fn memory_stays_flat_under_load() {
 
 #[tokio::test]
 async fn ten_thousand_idle_connections_cost_little() {
+    let _seat = heavy().await;
     let home = Home::new();
     let program = home.start().await;
     let client = Client::to(&program.address);

@@ -3,11 +3,11 @@
 use serde_json::json;
 use spirit_beads::auth::Scope;
 
-use crate::support::Shop;
 use crate::support::pictures::{
     Chance, animation, chunk, claiming_gif, claiming_png, claiming_webp, decoded, encoded,
     from_a_telephone, jpeg, plain_png, scene, transparent_png, webp, with_profile,
 };
+use crate::support::{Shop, heavy};
 
 #[tokio::test]
 async fn a_bomb_is_refused_before_it_is_decoded() {
@@ -137,6 +137,7 @@ async fn half_a_picture_is_none() {
 
 #[tokio::test]
 async fn flipped_bytes_are_a_picture_or_a_fault() {
+    let _seat = heavy().await;
     let shop = Shop::open().await;
     let keeper = shop.keeper(&[Scope::Catalogue]).await;
     let mut chance = Chance(1);

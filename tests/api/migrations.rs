@@ -9,7 +9,7 @@ use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::{Connection, PgConnection, PgPool, SqlStr};
 use tokio::task::JoinHandle;
 
-use crate::support::Database;
+use crate::support::{Database, heavy};
 
 /// How long a migration may hold up any one statement of the shop. A busy test machine needs some of it itself.
 const BOUND: Duration = Duration::from_millis(1500);
@@ -100,6 +100,7 @@ async fn files(conn: &mut PgConnection) -> Vec<(String, i64)> {
 
 #[tokio::test]
 async fn each_migration_applies_to_a_full_shop_that_sells_meanwhile() {
+    let _seat = heavy().await;
     let database = Database::empty().await;
     let db = database.connect().await;
     let mut conn = db::migrating(&db).await.expect("a connection");

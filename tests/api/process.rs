@@ -15,7 +15,9 @@ use uuid::Uuid;
 
 use crate::support::logs::told;
 use crate::support::pictures::{FORM, Part, form, jpeg};
-use crate::support::{Client, Mail, SECRET_KEY, Shop, card, form_of, read_answer, session_of};
+use crate::support::{
+    Client, Mail, SECRET_KEY, Shop, card, form_of, heavy, read_answer, session_of,
+};
 
 /// How long anything may take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -1013,6 +1015,7 @@ fn peak_memory(pid: u32) -> u64 {
 
 #[tokio::test]
 async fn memory_stays_flat_under_twenty_uploads_of_seventy_megabytes() {
+    let _seat = heavy().await;
     let home = Home::new();
     let program = home.start().await;
     let making = ["token", "create", "--name", "k", "--scope", "catalogue"];

@@ -212,3 +212,72 @@ async fn two_owners_do_not_overwrite_each_other_and_the_log_has_both() {
     let staff = signed_in(&shop, STAFF).await;
     assert_eq!(staff.get(HERE).await.status, 403);
 }
+
+#[tokio::test]
+async fn programs_read_and_set_them_as_the_desk_does() {
+    let shop = Shop::open_with(&[("SHIPPING_US", "500,3,5")]).await;
+    let keeper = shop.keeper(&[Scope::Settings]).await;
+    let path = "/api/admin/settings/";
+    let found = keeper.get(path).await.json;
+    assert_eq!(
+        (
+            &found["version"],
+            &found["chosen"]["shipping_us"],
+            &found["current"]["shipping_us"]
+        ),
+        (
+            &json!(0),
+            &Value::Null,
+            &json!({"price": 500, "min_days": 3, "max_days": 5})
+        ),
+        "{found}"
+    );
+    let put = async |body: Value| keeper.send_json(reqwest::Method::PUT, path, &body).await;
+    let rate = json!({"price": 625, "min_days": 2, "max_days": 4});
+    let set = put(json!({"version": 0, "chosen": {"shipping_us": rate}})).await;
+    assert_eq!(
+        (set.status, &set.json["version"]),
+        (200, &json!(1)),
+        "{}",
+        set.text
+    );
+    assert_eq!(set.json["current"]["shipping_us"], rate);
+    assert_eq!(put(json!({"version": 0, "chosen": {}})).await.status, 409);
+    for (chosen, field) in [
+        (json!({"shop_name": ""}), "shop_name"),
+        (json!({"low_stock": 1001}), "low_stock"),
+        (json!({"quote_valid_days": 0}), "quote_valid_days"),
+        (
+            json!({"shipping_us": {"price": -1, "min_days": 1, "max_days": 1}}),
+            "shipping_us.price",
+        ),
+        (
+            json!({"shipping_us": {"price": 1, "min_days": 9, "max_days": 1}}),
+            "shipping_us.max_days",
+        ),
+    ] {
+        let refused = put(json!({"chosen": chosen})).await;
+        assert_eq!(refused.status, 400, "{}", refused.text);
+        assert_eq!(refused.faults(), [field], "{}", refused.text);
+    }
+    for odd in [
+        json!({}),
+        json!({"chosen": {"color": "red"}}),
+        json!({"chosen": {"low_stock": "2"}}),
+        json!([]),
+    ] {
+        let refused = put(odd).await;
+        assert_eq!(refused.status, 400, "{}", refused.text);
+    }
+    assert_eq!(
+        put(json!({"chosen": {}})).await.json["chosen"]["shipping_us"],
+        Value::Null
+    );
+    let log = audited(&shop).await;
+    assert_eq!(
+        log.iter()
+            .filter(|entry| entry.0 == "token:test" && entry.1 == "settings.change")
+            .count(),
+        2
+    );
+}

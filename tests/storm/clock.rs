@@ -1,8 +1,6 @@
 //! Hours that pass: time is moved in the data of both databases, not slept. What is counted from now on is this much
 //! older; what has its own moment (when something was paid, or happened at Stripe) keeps it.
 
-use sqlx::PgPool;
-
 use super::world::World;
 
 /// How the shop's deadlines come nearer, by `$1` seconds. What a living process is in the middle of stays: a dialogue
@@ -40,22 +38,26 @@ const OF_STRIPE: [&str; 3] = [
     "update stripe_sandbox.deliveries set due = due - make_interval(secs => $1) where delivered is null",
 ];
 
-/// Lets hours pass for shop and Stripe. A shop that is down at that moment misses them, as a stopped clock would.
+/// Lets hours pass: for the shop first, and for Stripe only once they have passed there whole. Of a shop that is down, or
+/// has a lock held for long, they do not pass for Stripe either: no clock runs ahead of the shop's.
 pub async fn pass(world: &World, hours: f64) {
     let seconds = hours * 3600.0;
-    for sql in OF_STRIPE {
-        apply(&world.stripe, sql, seconds).await;
+    let shop = async {
+        let mut tx = world.shop.begin().await?;
+        for sql in OF_THE_SHOP {
+            sqlx::query(sql).bind(seconds).execute(&mut *tx).await?;
+        }
+        tx.commit().await
+    };
+    let passed = tokio::time::timeout(std::time::Duration::from_secs(5), shop).await;
+    if !matches!(passed, Ok(Ok(()))) {
+        return;
     }
-    for sql in OF_THE_SHOP {
-        apply(&world.shop, sql, seconds).await;
+    for sql in OF_STRIPE {
+        let changed = sqlx::query(sql).bind(seconds).execute(&world.stripe);
+        changed.await.expect("Stripe's clock");
     }
     world.tally.add("times that hours passed");
-}
-
-async fn apply(db: &PgPool, sql: &'static str, seconds: f64) {
-    let changed = sqlx::query(sql).bind(seconds).execute(db);
-    // A lock that is held for long, a server that is down: time passes for the others.
-    let _ = tokio::time::timeout(std::time::Duration::from_secs(5), changed).await;
 }
 
 /// Has the clock's jobs done now, which otherwise come each minute and each five.

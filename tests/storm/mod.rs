@@ -30,6 +30,8 @@ use tokio::time::Instant;
 use chance::Chance;
 use stage::Stage;
 
+use crate::support::heavy;
+
 /// How long what was begun may take to come to its end, once nothing breaks any more; a long storm leaves more letters
 /// to send.
 const SETTLING: Duration = Duration::from_secs(240);
@@ -40,6 +42,7 @@ const CUSTOMERS: usize = 3;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_promises_hold_through_a_storm_of_a_minute() {
+    let _seat = heavy().await;
     storm(minutes().unwrap_or(1.0)).await;
 }
 
@@ -197,7 +200,7 @@ async fn settle(stage: &Stage, seed: u64, bound: Duration) -> Option<String> {
     let mut days = 0;
     loop {
         // More than a day: Stripe forgets what it answered under a key.
-        clock::pass(world, if days < 2 { 26.0 } else { 1.0 }).await;
+        weather::pass(stage, if days < 2 { 26.0 } else { 1.0 }).await;
         days += 1;
         clock::strike(world).await;
         let rest = Instant::now() + Duration::from_secs(4);

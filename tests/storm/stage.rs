@@ -32,6 +32,8 @@ pub struct Stage {
     pub mail: MailServer,
     pub media: PathBuf,
     pub folder: PathBuf,
+    /// Held while nothing is started again.
+    pub rest: tokio::sync::Mutex<()>,
     stripe: Program,
     /// Stripe does not go down with our shop: its database is in another cluster.
     _stripe_database: TestDatabase,
@@ -154,6 +156,7 @@ impl Stage {
             database,
             lines,
             programs,
+            rest: tokio::sync::Mutex::new(()),
             webhooks,
             mail,
             media,

@@ -29,7 +29,7 @@ pub async fn blow(stage: Arc<Stage>, mut chance: Chance) {
             17 => trouble_disk(&stage, &mut chance).await,
             18 => kill_all(&stage).await,
             19 | 20 => calm(&stage, &mut chance).await,
-            _ => clock::pass(world, *chance.pick(&[0.2, 1.0, 2.5, 7.0, 25.0])).await,
+            _ => pass(&stage, *chance.pick(&[0.2, 1.0, 2.5, 7.0, 25.0])).await,
         }
         world.pause(chance.millis(100, 1_600)).await;
     }
@@ -46,13 +46,27 @@ pub async fn trouble_stripe_on(stage: Arc<Stage>, mut chance: Chance) {
 /// Starts again what has ended, as an init system does, until told to stop.
 pub async fn restart_what_ended(stage: Arc<Stage>) {
     loop {
+        let awake = stage.rest.lock().await;
         for program in &stage.programs {
             if program.keep_running().await {
                 stage.world.tally.add("processes that ended by themselves");
             }
         }
+        drop(awake);
         tokio::time::sleep(std::time::Duration::from_millis(250)).await;
     }
+}
+
+/// Lets hours pass. No call to Stripe is under way for most of a day: over a long time all processes are down.
+pub async fn pass(stage: &Stage, hours: f64) {
+    let night = match hours {
+        ..12.0 => None,
+        _ => Some(stage.rest.lock().await),
+    };
+    if night.is_some() {
+        kill_all(stage).await;
+    }
+    clock::pass(&stage.world, hours).await;
 }
 
 /// Some seconds in which nothing new breaks, once all servers are back: however slow the machine, people get to buy.

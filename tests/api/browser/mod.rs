@@ -21,16 +21,13 @@ use thirtyfour::session::handle::SessionHandle;
 use thirtyfour::{ChromiumLikeCapabilities, Key, LoggingPrefsLogLevel, TypingData};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::SemaphorePermit;
 
 use crate::desk::PASSWORD;
-use crate::support::Shop;
+use crate::support::{Shop, heavy};
 
 /// How long something may take to be seen. Far more than it needs: the machine may be busy.
 const PATIENCE: Duration = Duration::from_secs(20);
-
-/// A browser takes as much of the machine as many other tests: two at a time.
-static SEATS: Semaphore = Semaphore::const_new(2);
 
 const PHONE: u32 = 360;
 const LAPTOP: u32 = 1280;
@@ -99,7 +96,7 @@ impl Driver {
                 return None;
             }
         };
-        let seat = SEATS.acquire().await.expect("never closed");
+        let seat = heavy().await;
         let folder = TempDir::new().expect("a folder");
         let mut process = Command::new(driver)
             .arg("--port=0")

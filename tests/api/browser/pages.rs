@@ -377,7 +377,7 @@ async fn every_page(width: u32) {
         .await;
 
     // What a refused form says.
-    window.goes_to("/admin/products/new").await;
+    window.goes_to("/admin/new-product").await;
     window.fills("Name", LONG).await;
     window.fills("Price", "much").await;
     window.fills("Weight", "heavy").await;

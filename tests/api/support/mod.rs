@@ -33,6 +33,7 @@ use spirit_beads::{media, server, worker};
 use sqlx::PgPool;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use pictures::Part;
 
@@ -526,6 +527,12 @@ pub async fn read_answer(line: &mut TcpStream) -> (u16, String, String) {
         head.to_ascii_lowercase(),
         body.to_owned(),
     )
+}
+
+/// A seat for a test that takes as much of the machine as many others: two at a time, or all would be slow.
+pub async fn heavy() -> SemaphorePermit<'static> {
+    static SEATS: Semaphore = Semaphore::const_new(2);
+    SEATS.acquire().await.expect("never closed")
 }
 
 /// Lets all of these happen at the same time; returns what each came to, in their order.
