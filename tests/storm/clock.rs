@@ -1,6 +1,8 @@
 //! Hours that pass: time is moved in the data of both databases, not slept. What is counted from now on is this much
 //! older; what has its own moment (when something was paid, or happened at Stripe) keeps it.
 
+use std::time::Duration;
+
 use sqlx::PgPool;
 
 use super::world::World;
@@ -32,30 +34,54 @@ const OF_THE_SHOP: [&str; 7] = [
 ];
 
 /// The same at Stripe.
-const OF_STRIPE: [&str; 3] = [
+const OF_STRIPE: [&str; 2] = [
     "update stripe_sandbox.objects
      set data = jsonb_set(data, '{expires_at}', to_jsonb((data ->> 'expires_at')::bigint - $1::bigint))
      where object = 'checkout.session' and data ->> 'status' = 'open'",
-    "update stripe_sandbox.idempotency_keys set created = created - make_interval(secs => $1)",
     "update stripe_sandbox.deliveries set due = due - make_interval(secs => $1) where delivered is null",
 ];
 
+/// The keys that Stripe knew at `$2`.
+const KEYS: &str = "update stripe_sandbox.idempotency_keys
+     set created = created - make_interval(secs => $1)
+     where created < $2";
+
+/// Longer than any call to Stripe, with its repeats.
+const CALL: Duration = Duration::from_secs(12);
+
 /// Lets hours pass for shop and Stripe. A shop that is down at that moment misses them, as a stopped clock would.
+///
+/// A key of a call is forgotten only where the shop, too, knows that the call is as old: never in the middle of one.
 pub async fn pass(world: &World, hours: f64) {
     let seconds = hours * 3600.0;
+    let known = chrono::Utc::now();
+    let mut all = true;
+    for sql in OF_THE_SHOP {
+        all &= apply(&world.shop, sql, seconds).await;
+    }
     for sql in OF_STRIPE {
         apply(&world.stripe, sql, seconds).await;
     }
-    for sql in OF_THE_SHOP {
-        apply(&world.shop, sql, seconds).await;
+    if all {
+        let stripe = world.stripe.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(CALL).await;
+            // The storm may be over by then.
+            let _ = sqlx::query(KEYS)
+                .bind(seconds)
+                .bind(known)
+                .execute(&stripe)
+                .await;
+        });
     }
     world.tally.add("times that hours passed");
 }
 
-async fn apply(db: &PgPool, sql: &'static str, seconds: f64) {
+/// False: a lock that was held for long, a server that was down.
+async fn apply(db: &PgPool, sql: &'static str, seconds: f64) -> bool {
     let changed = sqlx::query(sql).bind(seconds).execute(db);
-    // A lock that is held for long, a server that is down: time passes for the others.
-    let _ = tokio::time::timeout(std::time::Duration::from_secs(5), changed).await;
+    let changed = tokio::time::timeout(Duration::from_secs(5), changed).await;
+    matches!(changed, Ok(Ok(_)))
 }
 
 /// Has the clock's jobs done now, which otherwise come each minute and each five.
