@@ -21,6 +21,7 @@ use tower_http::cors::{AllowOrigin, CorsLayer};
 use tower_http::normalize_path::NormalizePathLayer;
 use tower_http::request_id::{MakeRequestUuid, PropagateRequestIdLayer, SetRequestIdLayer};
 use tower_http::sensitive_headers::SetSensitiveRequestHeadersLayer;
+use tower_http::set_header::SetResponseHeaderLayer;
 use tower_http::trace::TraceLayer;
 use utoipa::OpenApi;
 use utoipa::openapi::RefOr;
@@ -37,6 +38,10 @@ use crate::{
     payments, pictures, products, today,
 };
 use load::Load;
+
+/// What the API's page may do: show itself, and call this shop. Its script styles what it draws.
+const DOCS_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; \
+                           connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// The largest body of an ordinary request, in bytes.
 const BODY_LIMIT: usize = 1024 * 1024;
@@ -129,7 +134,12 @@ pub fn router(app: App, pages: Option<Router>) -> Router {
         .url("/api/openapi.json", document)
         // Unless told, the page has the document checked by Swagger's own server.
         .config(utoipa_swagger_ui::Config::default().validator_url("none"));
-    let docs = Router::new().merge(docs);
+    let docs = Router::new()
+        .merge(docs)
+        .layer(SetResponseHeaderLayer::overriding(
+            header::CONTENT_SECURITY_POLICY,
+            HeaderValue::from_static(DOCS_POLICY),
+        ));
     framed(docs.method_not_allowed_fallback(method_not_allowed), &app)
         .fallback_service(NormalizePathLayer::trim_trailing_slash().layer(framed(shop, &app)))
 }

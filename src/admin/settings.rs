@@ -21,12 +21,8 @@ const ZONES: [(&str, &str); 3] = [
     ("shipping_international", "Everywhere else"),
 ];
 
-/// The fields of a zone with what they are called.
-const RATE: [(&str, &str); 3] = [
-    ("price", "Price in dollars"),
-    ("min_days", "Least days"),
-    ("max_days", "Most days"),
-];
+/// The fields of a zone.
+const RATE: [&str; 3] = ["price", "min_days", "max_days"];
 
 #[derive(Template)]
 #[template(path = "settings.html", config = "src/admin/askama.toml")]
@@ -39,7 +35,6 @@ struct SettingsPage<'a> {
 
 impl SettingsPage<'_> {
     const ZONES: [(&'static str, &'static str); 3] = ZONES;
-    const RATE: [(&'static str, &'static str); 3] = RATE;
 }
 
 /// `GET /admin/settings`
@@ -115,7 +110,7 @@ fn read(form: &Form) -> Result<Choice> {
     let quote_valid_days = number("quote_valid_days");
     let low_stock = number("low_stock");
     let mut rate = |zone: &str| -> Option<Rate> {
-        let names = RATE.map(|(name, _)| format!("{zone}.{name}"));
+        let names = RATE.map(|name| format!("{zone}.{name}"));
         let typed = names.each_ref().map(|name| form.get(name));
         if typed.iter().all(String::is_empty) {
             return None;

@@ -8,6 +8,7 @@ use sqlx::PgConnection;
 use sqlx::types::Json;
 use utoipa::ToSchema;
 
+use crate::db;
 use crate::error::Result;
 use crate::ids::{CustomOrderId, OrderId, RefundId};
 use crate::money::Cents;
@@ -296,13 +297,15 @@ pub async fn list_events(
         "select id, type, status, source, attempts, last_error, received_at, processed_at
          from stripe_events
          where ($1::text is null or status = $1)
-           and ($2::text is null or strpos(lower(id || ' ' || type), lower($2)) > 0)
+           and ($2::text is null or lower(id || ' ' || type) like $2)
          order by received_at desc, id
          limit $3
          offset $4",
     )
+    // Planned for each search anew: its index is of use to rare words alone.
+    .persistent(false)
     .bind(status)
-    .bind(search)
+    .bind(search.map(db::like))
     .bind(limit)
     .bind(offset)
     .fetch_all(conn)
@@ -320,10 +323,11 @@ pub async fn count_events(
         "select count(*)
          from stripe_events
          where ($1::text is null or status = $1)
-           and ($2::text is null or strpos(lower(id || ' ' || type), lower($2)) > 0)",
+           and ($2::text is null or lower(id || ' ' || type) like $2)",
     )
+    .persistent(false)
     .bind(status)
-    .bind(search)
+    .bind(search.map(db::like))
     .fetch_one(conn)
     .await?;
     Ok(count)

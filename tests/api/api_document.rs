@@ -547,7 +547,13 @@ async fn the_pages_ask_nobody_else() {
         );
         assert!(answer.text.contains("<html"), "{path}");
     }
-    let page = shop.client.get("/api/docs/").await.text;
+    let page = shop.client.get("/api/docs/").await;
+    let policy = page.header("content-security-policy");
+    assert!(
+        policy.starts_with("default-src 'none'") && policy.contains("frame-ancestors 'none'"),
+        "{policy}"
+    );
+    let page = page.text;
     let mut sources = Vec::new();
     for attribute in ["src=\"", "href=\"", "src='", "href='"] {
         for (at, _) in page.match_indices(attribute) {
