@@ -332,7 +332,8 @@ async fn serve(mut config: Config) -> anyhow::Result<()> {
     telling.abort();
     shop.close().await?;
     worked?;
-    served?
+    served?;
+    Ok(())
 }
 
 /// Takes the address where Prometheus asks, if there is one.

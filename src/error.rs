@@ -4,6 +4,8 @@
 //! the old service the second) and `code`, a stable word for programs. `details` holds one entry per faulty field or
 //! cart line. Two old shapes keep their form and gain the `code`: a faulty cart, and the field map of the filters.
 
+pub mod answers;
+
 use std::sync::Arc;
 use std::time::Duration;
 

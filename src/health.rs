@@ -188,8 +188,8 @@ async fn read_figures(conn: &mut PgConnection) -> Result<Vec<Figure>> {
         .await?;
     let rows: Vec<(String, Option<String>, f64)> = sqlx::query_as(
         "with queue as (
-             select case when attempts >= max_attempts then 'given_up'
-                         when locked_at is not null then 'running'
+             select case when locked_at is not null then 'running'
+                         when attempts >= max_attempts then 'given_up'
                          when last_error is not null then 'failed'
                          else 'waiting'
                     end as state,

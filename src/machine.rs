@@ -15,6 +15,7 @@ use crate::app::App;
 use crate::audit::{self, Actor, Entry};
 use crate::auth::{Admin, Scope};
 use crate::email;
+use crate::error::answers::{BadRequest, NotThere, TokenFailures};
 use crate::error::{Error, ErrorBody, Result};
 use crate::extract::{Json, Path, Query};
 use crate::health::{self, Health, VERSION};
@@ -100,31 +101,8 @@ pub async fn event(conn: &mut PgConnection, id: &str) -> Result<(EventRow, Strin
     found.ok_or(Error::NotFound("Event"))
 }
 
-/// How these calls fail.
 #[derive(utoipa::IntoResponses)]
 #[allow(dead_code, reason = "read by the OpenAPI document alone")]
-enum Failures {
-    /// A parameter is not valid: each fault names it.
-    #[response(status = 400)]
-    BadRequest(ErrorBody),
-    /// No valid token.
-    #[response(status = 401)]
-    Unauthenticated(ErrorBody),
-    /// The token lacks the scope.
-    #[response(status = 403)]
-    Forbidden(ErrorBody),
-}
-
-#[derive(utoipa::IntoResponses)]
-#[allow(dead_code, reason = "as above")]
-enum NotThere {
-    /// There is no such thing, or not any more.
-    #[response(status = 404)]
-    NotFound(ErrorBody),
-}
-
-#[derive(utoipa::IntoResponses)]
-#[allow(dead_code, reason = "as above")]
 enum NotNow {
     /// As it stands it cannot be done: `event_is_obeyed`, `job_is_running`, `not_held`, `order_is_paid`.
     #[response(status = 409)]
@@ -153,7 +131,7 @@ struct HealthView {
     path = "/api/admin/health",
     tag = "machine room",
     security(("bearer" = [])),
-    responses((status = 200, body = HealthView), Failures)
+    responses((status = 200, body = HealthView), BadRequest, TokenFailures)
 )]
 async fn show_health(State(app): State<App>, admin: Admin) -> Result<Json<HealthView>> {
     admin.may(Scope::Machine)?;
@@ -210,7 +188,7 @@ impl EventView {
         ("page" = Option<i64>, Query, description = "From 1"),
         ("page_size" = Option<i64>, Query, description = "1 to 100, 24 unless given"),
     ),
-    responses((status = 200, body = EventPage), Failures)
+    responses((status = 200, body = EventPage), BadRequest, TokenFailures)
 )]
 async fn list_events(
     State(app): State<App>,
@@ -245,7 +223,7 @@ async fn list_events(
     tag = "machine room",
     security(("bearer" = [])),
     params(("id" = String, Path)),
-    responses((status = 200, body = EventView), Failures, NotThere)
+    responses((status = 200, body = EventView), BadRequest, TokenFailures, NotThere)
 )]
 async fn find_event(
     State(app): State<App>,
@@ -266,7 +244,7 @@ async fn find_event(
     tag = "machine room",
     security(("bearer" = [])),
     params(("id" = String, Path)),
-    responses((status = 202, body = EventView), Failures, NotThere, NotNow)
+    responses((status = 202, body = EventView), BadRequest, TokenFailures, NotThere, NotNow)
 )]
 async fn run_event_again(
     State(app): State<App>,
@@ -336,7 +314,7 @@ struct JobPage {
         ("page" = Option<i64>, Query, description = "From 1"),
         ("page_size" = Option<i64>, Query, description = "1 to 100, 24 unless given"),
     ),
-    responses((status = 200, body = JobPage), Failures)
+    responses((status = 200, body = JobPage), BadRequest, TokenFailures)
 )]
 async fn list_jobs(State(app): State<App>, admin: Admin, query: Query) -> Result<Json<JobPage>> {
     admin.may(Scope::Machine)?;
@@ -366,7 +344,7 @@ async fn list_jobs(State(app): State<App>, admin: Admin, query: Query) -> Result
     tag = "machine room",
     security(("bearer" = [])),
     params(("id" = i64, Path)),
-    responses((status = 200, body = JobView), Failures, NotThere)
+    responses((status = 200, body = JobView), BadRequest, TokenFailures, NotThere)
 )]
 async fn find_job(
     State(app): State<App>,
@@ -386,7 +364,7 @@ async fn find_job(
     tag = "machine room",
     security(("bearer" = [])),
     params(("id" = i64, Path)),
-    responses((status = 204), Failures, NotThere, NotNow)
+    responses((status = 204), BadRequest, TokenFailures, NotThere, NotNow)
 )]
 async fn remove_job(
     State(app): State<App>,
@@ -408,7 +386,7 @@ async fn remove_job(
     tag = "machine room",
     security(("bearer" = [])),
     params(("id" = i64, Path)),
-    responses((status = 202, body = JobView), Failures, NotThere, NotNow)
+    responses((status = 202, body = JobView), BadRequest, TokenFailures, NotThere, NotNow)
 )]
 async fn retry_job_now(
     State(app): State<App>,
@@ -450,7 +428,7 @@ struct HoldPage {
         ("page" = Option<i64>, Query, description = "From 1"),
         ("page_size" = Option<i64>, Query, description = "1 to 100, 24 unless given"),
     ),
-    responses((status = 200, body = HoldPage), Failures)
+    responses((status = 200, body = HoldPage), BadRequest, TokenFailures)
 )]
 async fn list_holds(State(app): State<App>, admin: Admin, query: Query) -> Result<Json<HoldPage>> {
     admin.may(Scope::Machine)?;
@@ -491,7 +469,7 @@ async fn list_holds(State(app): State<App>, admin: Admin, query: Query) -> Resul
     params(("id" = String, Path, description = "The order's id, or its number as SB-1042")),
     responses(
         (status = 200, body = OrderView),
-        Failures, NotThere, NotNow,
+        BadRequest, TokenFailures, NotThere, NotNow,
         (status = 503, body = ErrorBody, description = "Stripe could not be asked: the pieces stay held"),
     )
 )]
@@ -539,7 +517,7 @@ struct AuditPage {
         ("page" = Option<i64>, Query, description = "From 1"),
         ("page_size" = Option<i64>, Query, description = "1 to 100, 24 unless given"),
     ),
-    responses((status = 200, body = AuditPage), Failures)
+    responses((status = 200, body = AuditPage), BadRequest, TokenFailures)
 )]
 async fn list_audit_log(
     State(app): State<App>,

@@ -96,7 +96,11 @@ fn describe_responses(document: &mut utoipa::openapi::OpenApi) {
 
 /// The whole HTTP side of the shop. `pages` are the sandbox's, where there is one.
 pub fn router(app: App, pages: Option<Router>) -> Router {
-    let load = Load::new(app.config.max_requests_in_flight, app.metrics.clone());
+    let load = Load::new(
+        app.config.max_requests_in_flight,
+        load::BODY_MEMORY,
+        app.metrics.clone(),
+    );
     let catalogue = products::router().layer(from_fn_with_state(app.clone(), payments::own_hold));
     let (api, mut document) = OpenApiRouter::with_openapi(ApiDoc::openapi())
         .merge(catalogue)
@@ -112,7 +116,9 @@ pub fn router(app: App, pages: Option<Router>) -> Router {
         .split_for_parts();
     describe_responses(&mut document);
 
-    let desk = admin::router(&app).layer(DefaultBodyLimit::max(BODY_LIMIT));
+    let desk = admin::router(&app)
+        .layer(DefaultBodyLimit::max(BODY_LIMIT))
+        .layer(from_fn_with_state(load.clone(), load::bound));
     let mut shop = api
         .route("/healthz", get(async || Json(json!({"status": "up"}))))
         .route("/readyz", get(ready))
@@ -122,10 +128,11 @@ pub fn router(app: App, pages: Option<Router>) -> Router {
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
         .layer(CompressionLayer::new())
         .layer(from_fn_with_state(app.clone(), time_out))
+        // Inside of what browsers are told: the storefront must be able to read that it should come back.
+        .layer(from_fn_with_state(load, load::bound))
         .layer(cors(&app.config))
         .with_state(app.clone())
-        .merge(desk)
-        .layer(from_fn_with_state(load, load::bound));
+        .merge(desk);
     if let Some(pages) = pages {
         shop = shop.nest("/sandbox", pages);
     }

@@ -206,15 +206,16 @@ pub async fn choose(
     let row: Row = sqlx::query_as(read!("for update"))
         .fetch_one(&mut *conn)
         .await?;
-    if version.is_some_and(|version| version != row.version) {
+    let is_of_another = version.is_some_and(|version| version != row.version);
+    let before = Choice::from(row);
+    if before == choice {
+        return Ok(());
+    }
+    if is_of_another {
         return Err(Error::Conflict(
             "version_conflict",
             "Somebody has changed the settings meanwhile.".to_owned(),
         ));
-    }
-    let before = Choice::from(row);
-    if before == choice {
-        return Ok(());
     }
     sqlx::query(
         "update settings

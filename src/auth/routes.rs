@@ -18,6 +18,7 @@ use super::tokens::{self, Admin, Scope, Token};
 use super::users::{self, Role, User};
 use super::{password, second_factor};
 use crate::app::App;
+use crate::error::answers::{BadRequest, BodyFailures, NotThere, TokenFailures};
 use crate::error::{Error, ErrorBody, Fault, Result};
 use crate::extract::{Json, Path, Query};
 use crate::ids::UserId;
@@ -93,47 +94,12 @@ struct MadeToken {
     token: String,
 }
 
-/// How these calls fail.
 #[derive(utoipa::IntoResponses)]
 #[allow(dead_code, reason = "read by the OpenAPI document alone")]
-enum Failures {
-    /// Each fault names its field.
-    #[response(status = 400)]
-    BadRequest(ErrorBody),
-    /// No valid token.
-    #[response(status = 401)]
-    Unauthenticated(ErrorBody),
-    /// The token lacks the scope, or what the user or the token that it means may do.
-    #[response(status = 403)]
-    Forbidden(ErrorBody),
-}
-
-/// How a change of something that is there fails besides.
-#[derive(utoipa::IntoResponses)]
-#[allow(dead_code, reason = "as above")]
-enum NotThere {
-    /// No such user, no such token.
-    #[response(status = 404)]
-    NotFound(ErrorBody),
-}
-
-#[derive(utoipa::IntoResponses)]
-#[allow(dead_code, reason = "as above")]
 enum LastOwner {
     /// `last_owner`: the shop would be left without one.
     #[response(status = 409)]
     Conflict(ErrorBody),
-}
-
-#[derive(utoipa::IntoResponses)]
-#[allow(dead_code, reason = "as above")]
-enum BodyFailures {
-    /// The body is too large.
-    #[response(status = 413)]
-    TooLarge(ErrorBody),
-    /// The body is not JSON.
-    #[response(status = 415)]
-    UnsupportedMediaType(ErrorBody),
 }
 
 /// The part of a whole list that is asked for, with number and size of the page.
@@ -188,7 +154,7 @@ async fn reached(
         ("page" = Option<i64>, Query, description = "From 1"),
         ("page_size" = Option<i64>, Query, description = "1 to 100, 24 unless given"),
     ),
-    responses((status = 200, body = UserPage), Failures)
+    responses((status = 200, body = UserPage), BadRequest, TokenFailures)
 )]
 async fn list_users(State(app): State<App>, admin: Admin, query: Query) -> Result<Json<UserPage>> {
     admin.may(Scope::Users)?;
@@ -209,7 +175,7 @@ async fn list_users(State(app): State<App>, admin: Admin, query: Query) -> Resul
     tag = "users",
     security(("bearer" = [])),
     request_body = NewUser,
-    responses((status = 201, body = UserWithPassword), Failures, BodyFailures)
+    responses((status = 201, body = UserWithPassword), BadRequest, TokenFailures, BodyFailures)
 )]
 async fn create_user(
     State(app): State<App>,
@@ -238,7 +204,7 @@ async fn create_user(
     tag = "users",
     security(("bearer" = [])),
     params(("id" = UserId, Path)),
-    responses((status = 200, body = User), Failures, NotThere)
+    responses((status = 200, body = User), BadRequest, TokenFailures, NotThere)
 )]
 async fn find_user(
     State(app): State<App>,
@@ -259,7 +225,7 @@ async fn find_user(
     security(("bearer" = [])),
     params(("id" = UserId, Path)),
     request_body = NewRole,
-    responses((status = 200, body = User), Failures, NotThere, LastOwner, BodyFailures)
+    responses((status = 200, body = User), BadRequest, TokenFailures, NotThere, LastOwner, BodyFailures)
 )]
 async fn set_role(
     State(app): State<App>,
@@ -284,7 +250,7 @@ async fn set_role(
     tag = "users",
     security(("bearer" = [])),
     params(("id" = UserId, Path)),
-    responses((status = 200, body = User), Failures, NotThere, LastOwner)
+    responses((status = 200, body = User), BadRequest, TokenFailures, NotThere, LastOwner)
 )]
 async fn disable_user(
     State(app): State<App>,
@@ -306,7 +272,7 @@ async fn disable_user(
     tag = "users",
     security(("bearer" = [])),
     params(("id" = UserId, Path)),
-    responses((status = 200, body = User), Failures, NotThere)
+    responses((status = 200, body = User), BadRequest, TokenFailures, NotThere)
 )]
 async fn enable_user(
     State(app): State<App>,
@@ -329,7 +295,7 @@ async fn enable_user(
     tag = "users",
     security(("bearer" = [])),
     params(("id" = UserId, Path)),
-    responses((status = 200, body = UserWithPassword), Failures, NotThere)
+    responses((status = 200, body = UserWithPassword), BadRequest, TokenFailures, NotThere)
 )]
 async fn reset_password(
     State(app): State<App>,
@@ -358,7 +324,7 @@ async fn reset_password(
     tag = "users",
     security(("bearer" = [])),
     params(("id" = UserId, Path)),
-    responses((status = 200, body = User), Failures, NotThere)
+    responses((status = 200, body = User), BadRequest, TokenFailures, NotThere)
 )]
 async fn turn_off_second_factor(
     State(app): State<App>,
@@ -382,7 +348,7 @@ async fn turn_off_second_factor(
     tag = "users",
     security(("bearer" = [])),
     params(("id" = UserId, Path)),
-    responses((status = 200, body = User), Failures, NotThere)
+    responses((status = 200, body = User), BadRequest, TokenFailures, NotThere)
 )]
 async fn end_sessions(
     State(app): State<App>,
@@ -407,7 +373,7 @@ async fn end_sessions(
         ("page" = Option<i64>, Query, description = "From 1"),
         ("page_size" = Option<i64>, Query, description = "1 to 100, 24 unless given"),
     ),
-    responses((status = 200, body = TokenPage), Failures)
+    responses((status = 200, body = TokenPage), BadRequest, TokenFailures)
 )]
 async fn list_tokens(
     State(app): State<App>,
@@ -432,7 +398,7 @@ async fn list_tokens(
     tag = "tokens",
     security(("bearer" = [])),
     request_body = NewToken,
-    responses((status = 201, body = MadeToken), Failures, BodyFailures)
+    responses((status = 201, body = MadeToken), BadRequest, TokenFailures, BodyFailures)
 )]
 async fn create_token(
     State(app): State<App>,
@@ -466,7 +432,7 @@ async fn create_token(
     tag = "tokens",
     security(("bearer" = [])),
     params(("id" = i64, Path)),
-    responses((status = 200, body = Token), Failures, NotThere)
+    responses((status = 200, body = Token), BadRequest, TokenFailures, NotThere)
 )]
 async fn revoke_token(
     State(app): State<App>,

@@ -17,6 +17,7 @@ use super::{CustomOrder, Quote, QuoteState, Status, TimelineEntry, service};
 use crate::app::App;
 use crate::audit::{self, Actor};
 use crate::auth::{Admin, Scope};
+use crate::error::answers::{BadRequest, BodyFailures, NotThere, TokenFailures};
 use crate::error::{Error, ErrorBody, Fault, Result};
 use crate::extract::{Json, Path, Query};
 use crate::ids::CustomOrderId;
@@ -250,7 +251,7 @@ async fn board(State(app): State<App>, admin: Admin) -> Result<Json<BoardView>> 
     params(("id" = String, Path, description = "The id, or the number as CO-1042")),
     responses(
         (status = 200, body = CustomOrderView),
-        ChangeFailures,
+        TokenFailures, NotThere,
     )
 )]
 async fn find(
@@ -308,42 +309,12 @@ pub async fn view(conn: &mut PgConnection, id: CustomOrderId) -> Result<CustomOr
 /// The answer to a change: 200 when all is done, 202 while a job has yet to ask Stripe.
 type Changed = (StatusCode, Json<CustomOrderView>);
 
-/// How a change fails.
 #[derive(utoipa::IntoResponses)]
 #[allow(dead_code, reason = "read by the OpenAPI document alone")]
-enum ChangeFailures {
-    /// No valid token.
-    #[response(status = 401)]
-    Unauthenticated(ErrorBody),
-    /// The token lacks the scope `custom_orders`.
-    #[response(status = 403)]
-    Forbidden(ErrorBody),
-    /// No such request.
-    #[response(status = 404)]
-    NotFound(ErrorBody),
-}
-
-#[derive(utoipa::IntoResponses)]
-#[allow(dead_code, reason = "as above")]
 enum NotAllowed {
     /// The state of the request does not allow it.
     #[response(status = 409)]
     Conflict(ErrorBody),
-}
-
-/// How a change with a body fails besides.
-#[derive(utoipa::IntoResponses)]
-#[allow(dead_code, reason = "as above")]
-enum BodyFailures {
-    /// Each fault names its field.
-    #[response(status = 400)]
-    BadRequest(ErrorBody),
-    /// The body is too large.
-    #[response(status = 413)]
-    TooLarge(ErrorBody),
-    /// The body is not JSON.
-    #[response(status = 415)]
-    UnsupportedMediaType(ErrorBody),
 }
 
 /// One change of a request in one transaction, with its entry in the audit log; and the request as it then stands. The
@@ -365,13 +336,15 @@ pub async fn change(
         .await?
         .ok_or(Error::NotFound("CustomOrder"))?;
     let before = facts(&request, &store::quotes(&mut tx, id).await?);
+    let told = store::timeline(&mut tx, id).await?.len();
     let more = change(&mut tx, id, &actor.name).await?;
     let view = view(&mut tx, id).await?;
     let mut after = facts(&view.request, &view.quotes);
-    if let (Value::Object(after), Value::Object(more)) = (&mut after, more) {
-        after.extend(more);
-    }
-    if before != after {
+    // A repeat does nothing, and is not written down again.
+    if before != after || view.timeline.len() > told {
+        if let (Value::Object(after), Value::Object(more)) = (&mut after, more) {
+            after.extend(more);
+        }
         let object = format!("custom_order:{}", view.request.display_number());
         audit::record(&mut tx, actor, action, &object, before, after).await?;
     }
@@ -530,7 +503,7 @@ pub fn check_prose(field: &str, text: &str, least: usize) -> Result<String> {
     responses(
         (status = 200, body = CustomOrderView),
         (status = 202, body = CustomOrderView, description = "The same, while a payment link of the request is being made or closed"),
-        ChangeFailures, BodyFailures,
+        TokenFailures, NotThere, BadRequest, BodyFailures,
     )
 )]
 async fn add_note(
@@ -564,7 +537,7 @@ async fn add_note(
     responses(
         (status = 200, body = CustomOrderView),
         (status = 202, body = CustomOrderView, description = "The same, while a payment link of the request is being made or closed"),
-        ChangeFailures,
+        TokenFailures, NotThere,
     )
 )]
 async fn resolve_attention(
@@ -597,7 +570,7 @@ async fn resolve_attention(
     responses(
         (status = 200, body = CustomOrderView),
         (status = 202, body = CustomOrderView, description = "The same, while a payment link of the request is being made or closed"),
-        ChangeFailures, BodyFailures, NotAllowed,
+        TokenFailures, NotThere, BadRequest, BodyFailures, NotAllowed,
     )
 )]
 async fn quote(
@@ -630,7 +603,7 @@ async fn quote(
     params(("id" = String, Path, description = "The id, or the number as CO-1042")),
     responses(
         (status = 200, body = CustomOrderView),
-        ChangeFailures, NotAllowed,
+        TokenFailures, NotThere, NotAllowed,
     )
 )]
 async fn discard_quote(
@@ -663,7 +636,7 @@ async fn discard_quote(
     responses(
         (status = 200, body = CustomOrderView),
         (status = 202, body = CustomOrderView, description = "The same, while a payment link of the request is being made or closed"),
-        ChangeFailures, BodyFailures, NotAllowed,
+        TokenFailures, NotThere, BadRequest, BodyFailures, NotAllowed,
     )
 )]
 async fn requote(
@@ -697,7 +670,7 @@ async fn requote(
     responses(
         (status = 200, body = CustomOrderView),
         (status = 202, body = CustomOrderView, description = "The same, while a payment link of the request is being made or closed"),
-        ChangeFailures, NotAllowed,
+        TokenFailures, NotThere, NotAllowed,
     )
 )]
 async fn approve(State(app): State<App>, admin: Admin, Path(id): Path<String>) -> Result<Changed> {
@@ -726,7 +699,7 @@ async fn approve(State(app): State<App>, admin: Admin, Path(id): Path<String>) -
     responses(
         (status = 200, body = CustomOrderView),
         (status = 202, body = CustomOrderView, description = "The same, while a payment link of the request is being made or closed"),
-        ChangeFailures, BodyFailures, NotAllowed,
+        TokenFailures, NotThere, BadRequest, BodyFailures, NotAllowed,
     )
 )]
 async fn withdraw(
@@ -761,7 +734,7 @@ async fn withdraw(
     responses(
         (status = 200, body = CustomOrderView),
         (status = 202, body = CustomOrderView, description = "The same, while a payment link of the request is being made or closed"),
-        ChangeFailures, BodyFailures, NotAllowed,
+        TokenFailures, NotThere, BadRequest, BodyFailures, NotAllowed,
     )
 )]
 async fn reject(
@@ -794,7 +767,7 @@ async fn reject(
     params(("id" = String, Path, description = "The id, or the number as CO-1042")),
     responses(
         (status = 200, body = CustomOrderView),
-        ChangeFailures, NotAllowed,
+        TokenFailures, NotThere, NotAllowed,
     )
 )]
 async fn start(State(app): State<App>, admin: Admin, Path(id): Path<String>) -> Result<Changed> {
@@ -822,7 +795,7 @@ async fn start(State(app): State<App>, admin: Admin, Path(id): Path<String>) -> 
     request_body = NewParcel,
     responses(
         (status = 200, body = CustomOrderView),
-        ChangeFailures, BodyFailures, NotAllowed,
+        TokenFailures, NotThere, BadRequest, BodyFailures, NotAllowed,
     )
 )]
 async fn ship(
@@ -848,7 +821,7 @@ async fn ship(
     params(("id" = String, Path, description = "The id, or the number as CO-1042")),
     responses(
         (status = 200, body = CustomOrderView),
-        ChangeFailures, NotAllowed,
+        TokenFailures, NotThere, NotAllowed,
     )
 )]
 async fn complete(State(app): State<App>, admin: Admin, Path(id): Path<String>) -> Result<Changed> {

@@ -87,8 +87,7 @@ async fn ask(
     quote: &Quote,
     call: &NewPaymentLink,
 ) -> std::result::Result<PaymentLink, StripeError> {
-    // The key is not older than the quote.
-    if quote.created_at < Utc::now() - stripe::KEY_LIFETIME
+    if quote.asked_at.unwrap_or(quote.created_at) < Utc::now() - stripe::KEY_LIFETIME
         && let Some(link) = app.stripe.find_payment_link(quote.id).await?
     {
         return Ok(link);

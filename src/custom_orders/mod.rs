@@ -174,6 +174,9 @@ pub struct Quote {
     /// Why its link could not be made or closed yet, if so.
     pub last_error: Option<String>,
     pub created_at: DateTime<Utc>,
+    /// When the call for its link got the key that it has. None: by an earlier version, and no earlier than the quote.
+    #[serde(skip)]
+    pub asked_at: Option<DateTime<Utc>>,
     #[serde(skip)]
     pub next_move: Option<sqlx::types::Json<NextMove>>,
     #[serde(skip)]

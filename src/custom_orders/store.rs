@@ -24,7 +24,7 @@ macro_rules! columns {
 macro_rules! quote_columns {
     () => {
         "id, request_id, state, currency, amount, shipping, shipping_zone, covers, valid_days, valid_until, link_id,
-         link_url, paying, last_error, created_at, next_move, tries"
+         link_url, paying, last_error, created_at, asked_at, next_move, tries"
     };
 }
 
@@ -431,7 +431,7 @@ pub async fn find_call(conn: &mut PgConnection, id: QuoteId) -> Result<Option<Ne
 pub async fn set_asking(conn: &mut PgConnection, call: &NewPaymentLink) -> Result<()> {
     sqlx::query(
         "update custom_order_quotes
-         set state = 'asking', call = $2, last_error = null, updated_at = now()
+         set state = 'asking', call = $2, asked_at = now(), last_error = null, updated_at = now()
          where id = $1
            and state = 'draft'",
     )
@@ -452,7 +452,8 @@ pub async fn record_failure(
     sqlx::query(
         "update custom_order_quotes
          set last_error = $2, call = coalesce($3, call), updated_at = now(),
-             tries = case when $3 is null then tries + 1 else 0 end
+             tries = case when $3 is null then tries + 1 else 0 end,
+             asked_at = case when $3 is null then asked_at else now() end
          where id = $1
            and state in ('asking', 'closing')",
     )

@@ -8,10 +8,13 @@ use super::{Order, store};
 use crate::audit::{self, Actor};
 use crate::error::{Error, Result};
 
-/// A change under way. What it does goes through `tx`; dropped without [`Change::end`], nothing was done.
+/// A change under way. Dropped without [`Change::end`], nothing was done.
 pub struct Change {
+    /// What is done goes through it.
     pub tx: Transaction<'static, Postgres>,
+    /// Who does it.
     pub actor: Actor,
+    /// The order as it was found. It is not locked: some changes lock its payment first.
     pub before: Order,
 }
 
@@ -29,10 +32,18 @@ impl Change {
         Ok(Change { tx, actor, before })
     }
 
-    /// Writes down what was done, unless nothing was, and commits. `more` is what the order itself does not show.
+    /// Writes down what was done, unless nothing was, and commits it. `more` is what the order itself does not show.
+    ///
+    /// # Errors
+    /// Only the database's; then nothing was done.
     pub async fn end(mut self, action: &'static str, more: Value) -> Result<OrderView> {
         let view = view(&mut self.tx, self.before.id).await?;
-        let (before, mut after) = (facts(&self.before), facts(&view.order));
+        let mut after = facts(&view.order);
+        // What others did to it since it was found is theirs.
+        let before = match store::is_changed_here(&mut self.tx, self.before.id).await? {
+            true => facts(&self.before),
+            false => after.clone(),
+        };
         if before != after || !more.is_null() {
             if let (Value::Object(facts), Value::Object(more)) = (&mut after, more) {
                 facts.extend(more);

@@ -495,15 +495,24 @@ pub async fn add_event(
     Ok(())
 }
 
-/// Keeps the parcel of an order with its pictures; answers when it was shipped: now.
+/// Whether this transaction has written the order's row.
+pub async fn is_changed_here(conn: &mut PgConnection, id: OrderId) -> Result<bool> {
+    let is_changed = sqlx::query_scalar(
+        "select xmin = pg_current_xact_id_if_assigned()::xid is true from orders where id = $1",
+    )
+    .bind(id)
+    .fetch_one(conn)
+    .await?;
+    Ok(is_changed)
+}
+
 /// Gives an order the number that it had before, unless another has it by now; new orders get higher ones.
 pub async fn renumber(conn: &mut PgConnection, id: OrderId, number: i64) -> Result<Order> {
-    sqlx::query(
-        "select setval('order_number', greatest($1, (select last_value from order_number)))",
-    )
-    .bind(number)
-    .execute(&mut *conn)
-    .await?;
+    // Only forward: others may take numbers at the same moment.
+    sqlx::query("select setval('order_number', $1) from order_number where last_value < $1")
+        .bind(number)
+        .execute(&mut *conn)
+        .await?;
     let order = sqlx::query_as(concat!(
         "update orders
          set number = case when exists (select from orders where number = $2) then number else $2 end
@@ -518,6 +527,7 @@ pub async fn renumber(conn: &mut PgConnection, id: OrderId, number: i64) -> Resu
     Ok(order)
 }
 
+/// Keeps the parcel of an order with its pictures; answers when it was shipped: now.
 pub async fn insert_parcel(
     conn: &mut PgConnection,
     id: OrderId,

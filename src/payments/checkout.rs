@@ -59,18 +59,23 @@ pub async fn check_out(app: &App, request: Request) -> Result<Answer> {
     {
         return Ok(answer);
     }
+    let answer = carry_out(app, &request).await;
+    app.metrics.checked_out(answer.as_ref().err());
+    answer
+}
+
+async fn carry_out(app: &App, request: &Request) -> Result<Answer> {
+    check_size(app, request)?;
     let replaces = match request.supersedes {
         Some(order) => end_superseded(app, order).await?,
         None => None,
     };
-    let answer = match place_and_ask(app, &request, replaces).await {
+    match place_and_ask(app, request, replaces).await {
         // Stripe would not have it by the prices that we recorded. They are in doubt now: once more, by amounts.
-        Err(Refused { by_price: true, .. }) => place_and_ask(app, &request, None).await,
+        Err(Refused { by_price: true, .. }) => place_and_ask(app, request, None).await,
         answer => answer,
     }
-    .map_err(|refused| refused.error);
-    app.metrics.checked_out(answer.as_ref().err());
-    answer
+    .map_err(|refused| refused.error)
 }
 
 /// A checkout that came to nothing.
@@ -112,15 +117,27 @@ async fn place_and_ask(
     let rate = request
         .zone
         .rate(&settings::current(&mut tx, &app.config).await?);
-    let placed = orders::place(&mut tx, &request.cart, request.zone, rate.price, replaces).await?;
+    // The session of the order that is replaced is over: whatever comes of this checkout, its pieces are free.
+    let placed = match too_much_held(app, &mut tx, request, replaces).await? {
+        Some(error) => {
+            if let Some(old) = replaces {
+                let note = "replaced by a new checkout";
+                orders::release(&mut tx, old, Status::Cancelled, "shopper", note).await?;
+            }
+            Err(error)
+        }
+        None => orders::place(&mut tx, &request.cart, request.zone, rate.price, replaces)
+            .await?
+            .map_err(Error::Cart),
+    };
     if let Some(old) = replaces {
         store::set_checkout_state(&mut tx, old, "expired", None).await?;
     }
     let placed = match placed {
         Ok(placed) => placed,
-        Err(faults) => {
-            let error = Error::Cart(faults);
-            if let Some(key) = &request.key {
+        Err(error) => {
+            // Who holds too much now may hold less in a moment.
+            if let (Some(key), Error::Cart(_)) = (&request.key, &error) {
                 key.keep(
                     &mut tx,
                     None,
@@ -133,7 +150,6 @@ async fn place_and_ask(
         }
     };
     let order = placed.order.id;
-    check_held(app, &mut tx, &request.client, &placed).await?;
     let session = new_session(app, &placed, request, rate);
     store::insert_checkout(
         &mut tx,
@@ -156,38 +172,45 @@ async fn place_and_ask(
         })
 }
 
-/// Sees that nobody empties the shelves without paying: what this client holds already, and this order.
+/// How many pieces a checkout is for.
+fn pieces(cart: &Cart) -> i64 {
+    cart.wanted().values().copied().map(i64::from).sum()
+}
+
+/// Refuses a cart that alone is more than its client may hold. Nothing is touched.
 ///
 /// # Errors
-/// 400 `too_many_pieces` for a cart that alone is too large; 429 with the time until the first of their holds runs out.
-async fn check_held(
+/// 400 `too_many_pieces`.
+fn check_size(app: &App, request: &Request) -> Result<()> {
+    let most = i64::from(app.config.limits.held_pieces);
+    if request.client.hash().is_none() || pieces(&request.cart) <= most {
+        return Ok(());
+    }
+    Err(Error::bad_request(
+        "too_many_pieces",
+        format!("At most {most} pieces can be bought at a time. For more, please write to us."),
+    ))
+}
+
+/// Sees that nobody empties the shelves without paying: what this client holds besides the order that is replaced, and
+/// this cart. The answer where that is too much: 429 with the time until the first of those holds runs out.
+async fn too_much_held(
     app: &App,
     conn: &mut PgConnection,
-    client: &Client,
-    placed: &Placed,
-) -> Result<()> {
-    let Some(hash) = client.hash() else {
-        return Ok(());
+    request: &Request,
+    replaces: Option<OrderId>,
+) -> Result<Option<Error>> {
+    let Some(hash) = request.client.hash() else {
+        return Ok(None);
     };
-    let most = i64::from(app.config.limits.held_pieces);
-    let pieces: i64 = placed
-        .lines
-        .iter()
-        .map(|placed| i64::from(placed.line.quantity))
-        .sum();
-    if pieces > most {
-        return Err(Error::bad_request(
-            "too_many_pieces",
-            format!("At most {most} pieces can be bought at a time. For more, please write to us."),
-        ));
-    }
-    let (held, seconds) = store::held_by(conn, hash).await?;
-    if held + pieces <= most {
-        return Ok(());
+    let pieces = pieces(&request.cart);
+    let (held, seconds) = store::held_by(conn, hash, replaces).await?;
+    if held + pieces <= i64::from(app.config.limits.held_pieces) {
+        return Ok(None);
     }
     warn!(held, pieces, "a client would hold too much unpaid");
     let wait = Duration::from_secs_f64(seconds.ceil().max(1.0));
-    Err(Error::TooMany(
+    Ok(Some(Error::TooMany(
         None,
         wait,
         format!(
@@ -195,7 +218,7 @@ async fn check_held(
              or try again in {}.",
             limits::in_words(wait)
         ),
-    ))
+    )))
 }
 
 /// The second and the third beat.

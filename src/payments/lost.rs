@@ -34,8 +34,8 @@ pub async fn find(conn: &mut PgConnection, app: &App, session: &Session) -> Resu
         .shipping_address
         .as_ref()
         .and_then(|address| Zone::of_country(address.country.as_deref()?));
-    if let Some(signed) = &session.quote_signature
-        && app.signer.verify("quote", signed) == session.quote_reference.as_deref()
+    if let (Some(signed), Some(quote)) = (&session.quote_signature, &session.quote_reference)
+        && app.signer.verify("quote", signed) == Some(quote)
     {
         return Ok(Found::Commission(zone.unwrap_or(Zone::International)));
     }

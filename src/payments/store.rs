@@ -50,9 +50,13 @@ pub async fn insert_checkout(
     Ok(())
 }
 
-/// How many pieces a client holds that nobody has paid or is paying for, and the seconds until the first of those holds
-/// runs out.
-pub async fn held_by(conn: &mut PgConnection, client: &[u8]) -> Result<(i64, f64)> {
+/// How many pieces a client holds that nobody has paid or is paying for, but for one order's, and the seconds until the
+/// first of those holds runs out.
+pub async fn held_by(
+    conn: &mut PgConnection,
+    client: &[u8],
+    but: Option<OrderId>,
+) -> Result<(i64, f64)> {
     let held = sqlx::query_as(
         "select coalesce(sum(line.quantity), 0)::bigint,
                 coalesce(extract(epoch from min(checkouts.hold_until) - now()), 0)::float8
@@ -61,9 +65,11 @@ pub async fn held_by(conn: &mut PgConnection, client: &[u8]) -> Result<(i64, f64
                     and orders.status = 'pending'
          join order_lines line on line.order_id = orders.id
          where checkouts.client = $1
-           and checkouts.state in ('asking', 'open', 'unknown')",
+           and checkouts.state in ('asking', 'open', 'unknown')
+           and orders.id is distinct from $2",
     )
     .bind(client)
+    .bind(but)
     .fetch_one(conn)
     .await?;
     Ok(held)

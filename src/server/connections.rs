@@ -28,25 +28,22 @@ const HEAD_LIMIT: usize = 32 * 1024;
 /// How much of a body lies between socket and handler, in bytes.
 const BUFFER: usize = 64 * 1024;
 
-/// How long a connection may be silent while more than half of all places are taken.
+/// How long a connection may be silent that comes while more than half of all places are taken.
 const CROWDED_PATIENCE: Duration = Duration::from_secs(5);
 
-/// How long nothing of an answer may be taken.
+/// How long nothing of an answer may be taken, unless connections may be silent for less.
 const WRITE_PATIENCE: Duration = Duration::from_secs(30);
 
 /// File descriptors that are not for connections: the database's, Stripe's, files.
 const OTHER_FILES: u64 = 256;
 
 /// Answers on the listener until `shutdown`, then finishes what is in flight, within a bound.
-///
-/// # Errors
-/// None so far: a connection that cannot be accepted is no reason to end.
 pub async fn serve(
     listener: TcpListener,
     app: &App,
     router: Router,
     shutdown: impl Future<Output = ()> + Send + 'static,
-) -> anyhow::Result<()> {
+) {
     let most = places(app.config.max_connections);
     let graceful = GracefulShutdown::new();
     let mut open = JoinSet::new();
@@ -85,7 +82,6 @@ pub async fn serve(
             info!("{} requests still in flight after {DRAIN:?} are dropped", open.len());
         }
     }
-    Ok(())
 }
 
 /// How many connections there is room for: as many as wanted, unless the system gives us fewer files.
@@ -108,7 +104,7 @@ async fn answer(
     // Answers are written whole: waiting for more would only delay them.
     let _ = stream.set_nodelay(true);
     let mut stream = TimeoutStream::new(stream);
-    stream.set_write_timeout(Some(WRITE_PATIENCE));
+    stream.set_write_timeout(Some(WRITE_PATIENCE.min(patience)));
     let service = service_fn(move |request: hyper::Request<Incoming>| {
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(ConnectInfo(peer));

@@ -23,9 +23,9 @@ use crate::metrics::Metrics;
 /// Never sent away: a webhook is money, and who asks for our health must not be told of our load.
 const FIRST: [&str; 3] = ["/api/payments/webhook", "/healthz", "/readyz"];
 
-/// How many bytes of bodies are in memory at once; those of forms with files go to disk and do not count. Webhooks may
-/// take as much again.
-const BODY_MEMORY: usize = 256 * 1024 * 1024;
+/// How many bytes of bodies are in memory at once; those of forms with files go to disk and do not count. Webhooks have as
+/// much of their own: neither takes the other's.
+pub const BODY_MEMORY: usize = 256 * 1024 * 1024;
 
 /// What is going on at the moment. Cheap to clone.
 #[derive(Clone)]
@@ -33,18 +33,23 @@ pub struct Load(Arc<Counts>);
 
 struct Counts {
     most: usize,
+    most_bytes: usize,
     in_flight: AtomicUsize,
     body_bytes: AtomicUsize,
+    /// The same of those that are never sent away.
+    first_bytes: AtomicUsize,
     metrics: Metrics,
 }
 
 impl Load {
-    /// Up to so many requests at once.
-    pub fn new(most: usize, metrics: Metrics) -> Load {
+    /// Up to so many requests at once, and so many bytes of their bodies.
+    pub fn new(most: usize, most_bytes: usize, metrics: Metrics) -> Load {
         Load(Arc::new(Counts {
             most,
+            most_bytes,
             in_flight: AtomicUsize::new(0),
             body_bytes: AtomicUsize::new(0),
+            first_bytes: AtomicUsize::new(0),
             metrics,
         }))
     }
@@ -109,21 +114,25 @@ impl Place {
         if !self.is_kept {
             return true;
         }
-        let most = if self.is_first {
-            2 * BODY_MEMORY
-        } else {
-            BODY_MEMORY
-        };
         self.bytes.fetch_add(bytes, Relaxed);
-        let before = self.load.0.body_bytes.fetch_add(bytes, Relaxed);
-        before + bytes <= most
+        let before = self.held().fetch_add(bytes, Relaxed);
+        before + bytes <= self.load.0.most_bytes
+    }
+
+    /// Where its bytes are counted.
+    fn held(&self) -> &AtomicUsize {
+        if self.is_first {
+            &self.load.0.first_bytes
+        } else {
+            &self.load.0.body_bytes
+        }
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
         let bytes = *self.bytes.get_mut();
-        self.load.0.body_bytes.fetch_sub(bytes, Relaxed);
+        self.held().fetch_sub(bytes, Relaxed);
         if !*self.waits.get_mut() {
             self.load.remove();
         }
@@ -181,7 +190,9 @@ pub async fn bound(State(load): State<Load>, request: Request, next: Next) -> Re
     let route = request.extensions().get::<MatchedPath>();
     let is_first = route.is_some_and(|route| FIRST.contains(&route.as_str()));
     let content_type = request.headers().get(header::CONTENT_TYPE);
-    let is_kept = !content_type.is_some_and(|name| name.as_bytes().starts_with(b"multipart/"));
+    let has_files = content_type.is_some_and(|name| name.as_bytes().starts_with(b"multipart/"));
+    // A webhook is gathered whole, whatever it is called.
+    let is_kept = is_first || !has_files;
     let Some(place) = load.enter(is_first, is_kept) else {
         load.0.metrics.shed();
         return Error::Overloaded.into_response();
@@ -196,4 +207,113 @@ pub async fn bound(State(load): State<Load>, request: Request, next: Next) -> Re
         return Error::Overloaded.into_response();
     }
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::Router;
+    use axum::http::StatusCode;
+    use axum::middleware::from_fn_with_state;
+    use axum::routing::post;
+    use futures_util::{StreamExt, stream};
+    use tower::ServiceExt;
+
+    use super::*;
+
+    const WEBHOOK: &str = FIRST[0];
+    const OTHER: &str = "/other";
+
+    /// Takes 1,000 bytes of bodies at a time.
+    fn router() -> Router {
+        let load = Load::new(10, 1000, Metrics::default());
+        let gathered = async |body: Bytes| body.len().to_string();
+        let streamed = async |body: Body| {
+            let sizes = body
+                .into_data_stream()
+                .map(|part| part.map_or(0, |part| part.len()));
+            sizes
+                .fold(0, async |sum, size| sum + size)
+                .await
+                .to_string()
+        };
+        Router::new()
+            .route(WEBHOOK, post(gathered))
+            .route(OTHER, post(gathered))
+            .route("/files", post(streamed))
+            .layer(from_fn_with_state(load, bound))
+    }
+
+    async fn sends(router: &Router, path: &str, kind: &str, body: impl Into<Body>) -> StatusCode {
+        let request = Request::post(path).header(header::CONTENT_TYPE, kind);
+        let request = request.body(body.into()).expect("a request");
+        let answer = router.clone().oneshot(request).await;
+        answer.expect("an answer").status()
+    }
+
+    #[tokio::test]
+    async fn bodies_in_memory_are_bounded_whatever_they_are_called() {
+        let router = router();
+        for (path, kind, size, status) in [
+            (OTHER, "application/json", 900, StatusCode::OK),
+            (
+                OTHER,
+                "application/json",
+                1001,
+                StatusCode::SERVICE_UNAVAILABLE,
+            ),
+            // Files go to disk.
+            (
+                "/files",
+                "multipart/form-data; boundary=x",
+                5000,
+                StatusCode::OK,
+            ),
+            (WEBHOOK, "application/json", 900, StatusCode::OK),
+            (
+                WEBHOOK,
+                "application/json",
+                1001,
+                StatusCode::SERVICE_UNAVAILABLE,
+            ),
+            (
+                WEBHOOK,
+                "multipart/form-data; boundary=x",
+                1001,
+                StatusCode::SERVICE_UNAVAILABLE,
+            ),
+            // What was held is free again.
+            (OTHER, "application/json", 1000, StatusCode::OK),
+        ] {
+            assert_eq!(
+                sends(&router, path, kind, vec![0; size]).await,
+                status,
+                "{path} {kind} {size}"
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn webhooks_and_the_others_do_not_take_each_others_memory() {
+        let router = router();
+        for (full, free) in [(WEBHOOK, OTHER), (OTHER, WEBHOOK)] {
+            // Most of a body, and the rest never comes.
+            let (tell, told) = tokio::sync::oneshot::channel();
+            let part = Ok::<_, std::io::Error>(Bytes::from(vec![0; 900]));
+            let begun = stream::once(async move { part }).chain(stream::once(async move {
+                let _ = tell.send(());
+                std::future::pending().await
+            }));
+            let slow = router.clone();
+            let slow = tokio::spawn(async move {
+                sends(&slow, full, "application/json", Body::from_stream(begun)).await
+            });
+            told.await.expect("900 bytes are there");
+            let other = async |path| sends(&router, path, "application/json", vec![0; 900]).await;
+            assert_eq!(other(full).await, StatusCode::SERVICE_UNAVAILABLE, "{full}");
+            assert_eq!(other(free).await, StatusCode::OK, "{free}");
+            slow.abort();
+            let _ = slow.await;
+            assert_eq!(other(full).await, StatusCode::OK, "{full}");
+        }
+    }
 }

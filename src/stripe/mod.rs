@@ -58,7 +58,8 @@ use crate::money::Cents;
 /// How many entries we ask for at a time: the most that Stripe gives.
 const PAGE: i64 = 100;
 
-/// How many pages of payment links we look through, newest first: one whose answer was lost is hours old at most.
+/// How many pages of payment links we look through, newest first, for one whose answer was lost. Beyond them nothing is
+/// concluded.
 const LINK_PAGES: usize = 5;
 
 /// Less than Stripe remembers the key of a call: after this a repeat may be another call, and what the first one made has to

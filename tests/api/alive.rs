@@ -231,8 +231,34 @@ async fn whoever_comes_while_all_places_are_taken_is_told_to_come_back() {
         assert_eq!(answer.header("x-content-type-options"), "nosniff");
         assert!(began.elapsed() < Duration::from_secs(2), "{path}");
     }
-    let answer = shop.shopper().check_out(&[("sunrise", 1)]).await;
-    assert_eq!(answer.status, 503);
+    let storefront = ("origin", "http://localhost:8080");
+    let answer = shop
+        .shopper()
+        .check_out_with(&[("sunrise", 1)], &[storefront])
+        .await;
+    assert_eq!(
+        (answer.status, answer.header("access-control-allow-origin")),
+        (503, storefront.1)
+    );
+    // Nor does the question before it fail.
+    let asks = [
+        storefront,
+        ("access-control-request-method", "POST"),
+        ("access-control-request-headers", "content-type"),
+    ];
+    let answer = shop
+        .client
+        .send(
+            reqwest::Method::OPTIONS,
+            "/api/payments/create-checkout-session/",
+            &asks,
+            None::<String>,
+        )
+        .await;
+    assert_eq!(
+        (answer.status, answer.header("access-control-allow-origin")),
+        (200, storefront.1)
+    );
     // Money and health come first.
     let event = json!({"id": "evt_1", "type": "price.created", "data": {"object": {}}});
     assert_eq!(shop.webhook(&event).await.status, 200);

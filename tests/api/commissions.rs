@@ -314,6 +314,43 @@ async fn a_link_whose_answer_was_lost_for_longer_than_stripe_knows_its_key_is_fo
 }
 
 #[tokio::test]
+async fn a_quote_that_was_drafted_days_ago_gets_its_link_without_a_search() {
+    let workshop = Workshop::open().await;
+    assert_eq!(workshop.put("quote", &quote(9000)).await.status, 200);
+    workshop.shop.wait(Duration::from_secs(72 * 3600)).await;
+    // Stripe's list may be longer than we look through.
+    let stripe = &workshop.shop.stripe;
+    stripe.fail_next("GET /v1/payment_links", Fault::ServerError, 9);
+    assert_eq!(workshop.post("approve").await.status, 202);
+    workshop.shop.run_jobs().await;
+    assert_eq!(workshop.status().await, "approved");
+    let asked = stripe.requests();
+    assert!(
+        asked
+            .iter()
+            .all(|asked| asked.operation != "GET /v1/payment_links")
+    );
+}
+
+#[tokio::test]
+async fn a_refusal_that_is_sent_twice_is_written_down_once() {
+    let workshop = Workshop::open().await;
+    for reason in ["Too busy.", "Another reason."] {
+        let answer = workshop
+            .post_with("reject", &json!({"reason": reason}))
+            .await;
+        assert_eq!(answer.status, 200, "{}", answer.text);
+    }
+    let log = crate::desk::audited(&workshop.shop).await;
+    let reasons: Vec<_> = log
+        .iter()
+        .filter(|entry| entry.1 == "custom_order.reject")
+        .map(|entry| entry.4.as_ref().expect("what is so now")["reason"].clone())
+        .collect();
+    assert_eq!(reasons, ["Too busy."]);
+}
+
+#[tokio::test]
 async fn a_link_that_could_not_be_looked_for_is_not_made_under_another_key() {
     let workshop = Workshop::open().await;
     assert_eq!(workshop.put("quote", &quote(9000)).await.status, 200);

@@ -3,10 +3,12 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use spirit_beads::audit::Actor;
 use spirit_beads::auth::Scope;
+use spirit_beads::orders;
 use spirit_beads::stripe::sandbox::Fault;
 
-use crate::desk::{Browser, OWNER, STAFF, signed_in, staffed};
+use crate::desk::{Browser, OWNER, STAFF, audited, signed_in, staffed};
 use crate::support::pictures::{Part, jpeg};
 use crate::support::{Shop, at_once, card, form_of, session_of};
 
@@ -571,4 +573,77 @@ async fn orders_are_exported_by_day_without_formulas() {
         let answer = staff.get(&format!("/admin/orders.csv?{bad}")).await;
         assert_eq!(answer.status, 400, "{bad}");
     }
+}
+
+#[tokio::test]
+async fn the_log_does_not_say_of_one_what_another_did_meanwhile() {
+    let shop = staffed().await;
+    let piece = shop.stocks("Sunrise", 1).await;
+    let answer = shop.shopper().check_out(&[(&piece, 1)]).await;
+    let session = session_of(&answer);
+    shop.stripe.pay(&session, card()).await.expect("a payment");
+    shop.deliver().await;
+    let number = format!("SB-{}", shop.order(&session).await["number"]);
+    let number = number.as_str();
+
+    let flags = async || {
+        let mut tx = shop.db.begin().await.expect("a transaction");
+        let id = orders::resolve(&mut tx, number).await.expect("an order");
+        orders::flag(&mut tx, id, "look").await.expect("flagged");
+        tx.commit().await.expect("a commit");
+    };
+    let begins = async || {
+        let actor = Actor::console();
+        orders::Change::begin(&shop.db, actor, number)
+            .await
+            .expect("an order")
+    };
+    let mut change = begins().await;
+    flags().await;
+    let id = change.before.id;
+    orders::note(&mut change.tx, id, "note", "console", "Ann called")
+        .await
+        .expect("noted");
+    change
+        .end("order.note", json!({"note": "Ann called"}))
+        .await
+        .expect("a commit");
+
+    // Two press the button at once; the second has nothing to do.
+    let (mut first, mut second) = (begins().await, begins().await);
+    orders::see_to(&mut first.tx, id, "console")
+        .await
+        .expect("seen to");
+    first
+        .end("order.resolve", Value::Null)
+        .await
+        .expect("a commit");
+    orders::see_to(&mut second.tx, id, "console")
+        .await
+        .expect("seen to");
+    second
+        .end("order.resolve", Value::Null)
+        .await
+        .expect("a commit");
+
+    let log: Vec<_> = audited(&shop)
+        .await
+        .into_iter()
+        .filter(|entry| entry.1.starts_with("order."))
+        .map(|entry| (entry.1, entry.3.expect("before"), entry.4.expect("after")))
+        .collect();
+    let facts = |attention: Value| json!({"status": "paid", "refunded": 0, "attention": attention});
+    let mut noted = facts(json!("look"));
+    noted["note"] = json!("Ann called");
+    assert_eq!(
+        log,
+        [
+            ("order.note".to_owned(), facts(json!("look")), noted),
+            (
+                "order.resolve".to_owned(),
+                facts(json!("look")),
+                facts(Value::Null)
+            ),
+        ]
+    );
 }

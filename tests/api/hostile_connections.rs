@@ -400,7 +400,7 @@ async fn beyond_its_places_the_shop_lets_nobody_in_until_one_leaves() {
 
 #[tokio::test]
 async fn an_answer_that_nobody_takes_holds_nobody_up() {
-    let shop = Shop::open().await;
+    let shop = Shop::open_with(&[("KEEP_ALIVE_SECONDS", "1")]).await;
     let mut lines = Vec::new();
     for _ in 0..20 {
         let mut line = line_to(&shop).await;
@@ -410,4 +410,11 @@ async fn an_answer_that_nobody_takes_holds_nobody_up() {
         lines.push(line);
     }
     answers_others(&shop).await;
+    // They are given up, though the other ends stay open.
+    let began = Instant::now();
+    while shop.app.metrics.connections() > 0 {
+        assert!(began.elapsed() < PATIENCE, "they are kept");
+        tokio::task::yield_now().await;
+    }
+    drop(lines);
 }

@@ -66,7 +66,7 @@ async fn a_bot_does_not_empty_the_shelves() {
     let (_, before) = attack(&without).await;
     let (shop, after) = attack(&[PATIENT]).await;
     assert_eq!((before, after), (40, 10));
-    // Others buy what is left, from another address and from another network of IPv6.
+    // Others buy what is left, from another address.
     let left: String = sqlx::query_scalar("select id from products where reserved = 0 limit 1")
         .fetch_one(&shop.db)
         .await
@@ -98,6 +98,34 @@ async fn paying_or_going_back_frees_the_way() {
     shop.deliver().await;
     let answer = check_out(&other, BOT, &[(&ids[2], 1)]).await;
     assert_eq!(answer.status, 200, "{}", answer.text);
+    shop.audit().await;
+}
+
+#[tokio::test]
+async fn a_refused_checkout_leaves_nothing_held_by_the_one_that_it_was_to_replace() {
+    let (shop, ids) = stocked(&[("LIMIT_HELD_PIECES", "3")], 6).await;
+    let (shopper, other) = (shop.shopper(), shop.shopper());
+    let first = check_out(&shopper, BOT, &[(&ids[0], 1)]).await;
+    assert_eq!(first.status, 200, "{}", first.text);
+    // A cart that never fits leaves the page that is open as it is.
+    let four: Vec<(&str, i32)> = ids[..4].iter().map(|id| (id.as_str(), 1)).collect();
+    let answer = check_out(&shopper, BOT, &four).await;
+    assert_eq!(answer.json["code"], "too_many_pieces");
+    assert_eq!(shop.stock(&ids[0]).await, (1, 1));
+    assert_eq!(shop.session(&session_of(&first)).await["status"], "open");
+    // One that does not fit beside what a neighbour holds ends it, and frees its piece at once.
+    let neighbours = check_out(&other, BOT, &[(&ids[4], 1), (&ids[5], 1)]).await;
+    assert_eq!(neighbours.status, 200, "{}", neighbours.text);
+    let answer = check_out(&shopper, BOT, &[(&ids[1], 1), (&ids[2], 1)]).await;
+    assert_eq!(answer.status, 429, "{}", answer.text);
+    assert!(answer.text.contains("2 pieces are held"), "{}", answer.text);
+    for id in &ids[..3] {
+        assert_eq!(shop.stock(id).await, (1, 0), "{id}");
+    }
+    // What fits is taken.
+    let again = check_out(&shopper, BOT, &[(&ids[1], 1)]).await;
+    assert_eq!(again.status, 200, "{}", again.text);
+    shop.deliver().await;
     shop.audit().await;
 }
 

@@ -242,6 +242,9 @@ async fn programs_read_and_set_them_as_the_desk_does() {
         set.text
     );
     assert_eq!(set.json["current"]["shipping_us"], rate);
+    // A repeat of what is so already is no conflict; another change by the old version is.
+    let again = put(json!({"version": 0, "chosen": {"shipping_us": rate}})).await;
+    assert_eq!((again.status, &again.json["version"]), (200, &json!(1)));
     assert_eq!(put(json!({"version": 0, "chosen": {}})).await.status, 409);
     for (chosen, field) in [
         (json!({"shop_name": ""}), "shop_name"),

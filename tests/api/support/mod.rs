@@ -143,9 +143,7 @@ impl Shop {
                     .expect("serving the sandbox")
             }),
             tokio::spawn(async move {
-                server::serve(listener, &served, router, std::future::pending())
-                    .await
-                    .expect("serving the shop");
+                server::serve(listener, &served, router, std::future::pending()).await;
             }),
         ];
         let client = Client::to(&address);
@@ -333,6 +331,7 @@ impl Shop {
             "update custom_order_quotes
              set created_at = created_at - make_interval(secs => $1),
                  updated_at = updated_at - make_interval(secs => $1),
+                 asked_at = asked_at - make_interval(secs => $1),
                  valid_until = valid_until - make_interval(secs => $1)",
             "update letters
              set trying_since = trying_since - make_interval(secs => $1),
