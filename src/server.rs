@@ -31,6 +31,7 @@ use utoipa_swagger_ui::SwaggerUi;
 
 use crate::app::App;
 use crate::config::Config;
+use crate::error::answers::{FilterError, ListError};
 use crate::error::{Error, ErrorBody, Result};
 use crate::extract::{BodyTime, Deadline, Json, Path};
 use crate::{
@@ -49,7 +50,7 @@ const BODY_LIMIT: usize = 1024 * 1024;
 #[derive(OpenApi)]
 #[openapi(
     info(title = "Spirit Beads", description = "The API of a small shop that sells one-of-a-kind beaded lighter cases."),
-    components(schemas(ErrorBody)),
+    components(schemas(ErrorBody, ListError, FilterError)),
     modifiers(&BearerToken)
 )]
 struct ApiDoc;

@@ -401,6 +401,7 @@ struct NewNote {
 /// A reason, told to the customer.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = RefusalReason)]
 struct Reason {
     /// Up to 2000 characters. Without one the customer gets no letter.
     #[serde(default)]

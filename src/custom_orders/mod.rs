@@ -32,6 +32,7 @@ use crate::orders::Zone;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, sqlx::Type, ToSchema)]
 #[serde(rename_all = "snake_case")]
 #[sqlx(type_name = "text", rename_all = "snake_case")]
+#[schema(as = CustomOrderStatus)]
 pub enum Status {
     /// Waits for the shopkeeper's answer.
     Pending,
@@ -218,6 +219,7 @@ pub enum NextMove {
 
 /// An entry of a request's timeline.
 #[derive(Clone, Debug, Serialize, sqlx::FromRow, ToSchema)]
+#[schema(as = CustomOrderTimelineEntry)]
 pub struct TimelineEntry {
     /// `submitted`, `status`, `quote`, `payment` or `note`.
     pub kind: String,

@@ -2,9 +2,29 @@
 //! operation, beside what it alone may answer.
 #![allow(dead_code, reason = "read by the API document alone")]
 
-use utoipa::IntoResponses;
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use utoipa::{IntoResponses, ToSchema};
 
 use super::ErrorBody;
+
+/// A list that is asked for with a faulty parameter: as every failure, or for filters in the old service's form.
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+pub enum ListError {
+    Plain(ErrorBody),
+    Filters(FilterError),
+}
+
+/// Each faulty filter is a key, with its sentences.
+#[derive(Serialize, ToSchema)]
+pub struct FilterError {
+    /// `invalid_filter`
+    code: String,
+    #[serde(flatten)]
+    filters: BTreeMap<String, Vec<String>>,
+}
 
 #[derive(IntoResponses)]
 pub enum BadRequest {

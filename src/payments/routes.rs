@@ -84,6 +84,15 @@ struct CheckoutAnswer {
     checkout_url: String,
 }
 
+/// A cart that cannot be bought, in the storefront's form; any other fault as every failure.
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+#[allow(dead_code, reason = "describes the answer for the API document")]
+enum CheckoutError {
+    Cart(CartError),
+    Plain(ErrorBody),
+}
+
 #[derive(Serialize, ToSchema)]
 #[allow(dead_code, reason = "describes the answer for the API document")]
 struct CartError {
@@ -105,7 +114,7 @@ struct CartError {
     request_body = CheckoutBody,
     responses(
         (status = 200, body = CheckoutAnswer),
-        (status = 400, body = CartError, description = "The cart cannot be bought: every faulty line is named"),
+        (status = 400, body = CheckoutError, description = "The cart cannot be bought: every faulty line is named"),
         (status = 413, body = ErrorBody),
         (status = 415, body = ErrorBody),
         (status = 422, body = ErrorBody, description = "The key was used for another checkout"),

@@ -22,6 +22,7 @@ use super::{OwnHold, Product, categories, store};
 use crate::app::App;
 use crate::audit::Actor;
 use crate::auth::{Admin, Scope};
+use crate::error::answers::ListError;
 use crate::error::{Error, ErrorBody, Fault, Result};
 use crate::extract::{Json, Path, Query};
 use crate::idempotency::{Key, Known};
@@ -613,9 +614,9 @@ pub(super) enum ReadFailures {
     /// The caller has this answer already (`If-None-Match`).
     #[response(status = 304)]
     NotModified,
-    /// A parameter is not valid. For filters, each faulty one is a key of the body.
+    /// A parameter is not valid.
     #[response(status = 400)]
-    BadRequest(ErrorBody),
+    BadRequest(ListError),
     /// There is no such thing, or no such page.
     #[response(status = 404)]
     NotFound(ErrorBody),
@@ -628,9 +629,9 @@ pub(super) enum ReadFailures {
 #[derive(utoipa::IntoResponses)]
 #[allow(dead_code, reason = "read by the OpenAPI document alone")]
 pub(super) enum AdminReadFailures {
-    /// A parameter is not valid. For filters, each faulty one is a key of the body.
+    /// A parameter is not valid.
     #[response(status = 400)]
-    BadRequest(ErrorBody),
+    BadRequest(ListError),
     /// No valid token.
     #[response(status = 401)]
     Unauthenticated(ErrorBody),

@@ -313,6 +313,52 @@ async fn every_reference_leads_somewhere() {
     }
 }
 
+/// Of two types of one name the document would keep one, for both.
+#[test]
+fn no_two_schemas_have_one_name() {
+    fn sources(folder: &std::path::Path, into: &mut Vec<String>) {
+        for entry in std::fs::read_dir(folder).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                sources(&path, into);
+            } else if path.extension().is_some_and(|end| end == "rs") {
+                into.push(std::fs::read_to_string(&path).expect("a source"));
+            }
+        }
+    }
+    let mut all = Vec::new();
+    sources(
+        &std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src"),
+        &mut all,
+    );
+    let mut names = BTreeSet::new();
+    for source in &all {
+        for after in source.split("ToSchema").skip(1) {
+            // The rest of a derive, other attributes, and then what is derived for.
+            let Some((attributes, rest)) = after
+                .split_once("struct ")
+                .filter(|(before, _)| !before.contains("enum "))
+                .or_else(|| after.split_once("enum "))
+            else {
+                continue;
+            };
+            if !attributes.contains(")]") || attributes.contains(';') {
+                continue;
+            }
+            let name = match attributes.split_once("schema(as = ") {
+                Some((_, given)) => given.split(')').next(),
+                None => rest.split(|c: char| !c.is_alphanumeric()).next(),
+            };
+            let name = name.expect("a name");
+            assert!(
+                names.insert(name.to_owned()),
+                "two schemas are called {name}"
+            );
+        }
+    }
+    assert!(names.len() > 50, "{names:?}");
+}
+
 #[tokio::test]
 async fn what_needs_a_token_says_so() {
     let shop = Shop::open().await;
@@ -392,6 +438,7 @@ async fn what_is_answered_is_what_is_described() {
         ),
         ("/api/products/batch", "/api/products/batch/?ids=sunrise"),
         ("/api/products/batch", "/api/products/batch/"),
+        ("/api/products", "/api/products/?lighter_type=9"),
         ("/api/products/{id}/stock", "/api/products/sunrise/stock/"),
         ("/api/categories", "/api/categories/"),
         ("/api/categories/{id}", "/api/categories/1/"),
@@ -448,12 +495,21 @@ fn conforms(document: &Value, schema: &Value, value: &Value, at: &str) {
             at,
         );
     }
+    if let Some(words) = schema["enum"].as_array() {
+        assert!(words.contains(value), "{at}: {value} is none of {words:?}");
+    }
     let options = schema["oneOf"].as_array().or(schema["anyOf"].as_array());
     if let Some(options) = options {
-        let mut fitting = options
+        // Of several objects the one that asks for most of what is there.
+        let required = |option: &Value| members(document, option).1;
+        let fitting = options
             .iter()
-            .filter(|option| type_fits(option, value) || option["$ref"].is_string());
-        let Some(option) = fitting.next_back() else {
+            .filter(|option| type_fits(option, value) || option["$ref"].is_string())
+            .filter(|option| {
+                !value.is_object() || required(option).iter().all(|key| value.get(key).is_some())
+            })
+            .max_by_key(|option| required(option).len());
+        let Some(option) = fitting else {
             panic!("{at}: {value} fits none of {schema}")
         };
         if !(value.is_null() && options.iter().any(|option| type_fits(option, value))) {
@@ -474,6 +530,9 @@ fn conforms(document: &Value, schema: &Value, value: &Value, at: &str) {
         for (key, value) in object {
             let schema = properties
                 .get(key)
+                .or(schema
+                    .get("additionalProperties")
+                    .filter(|other| other.is_object()))
                 .unwrap_or_else(|| panic!("{at}: {key} is not described"));
             conforms(document, schema, value, &format!("{at} {key}"));
         }

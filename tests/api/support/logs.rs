@@ -75,9 +75,24 @@ pub fn told(text: &str) -> Option<String> {
     if let Some(email) = text.split_whitespace().find(is_email) {
         return Some(format!("the email {email}"));
     }
-    let digits = text.split(|c: char| !c.is_ascii_alphanumeric());
-    let card = digits.into_iter().find(|word| is_card(word));
+    // The digits behind a decimal point are a fraction.
+    let mut words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '.');
+    let whole = |word: &&str| {
+        !word
+            .split_once('.')
+            .is_some_and(|(before, _)| is_number(before))
+    };
+    let card = words.find_map(|word| {
+        Some(word)
+            .filter(whole)?
+            .split('.')
+            .find(|word| is_card(word))
+    });
     card.map(|card| format!("the card {card}"))
+}
+
+fn is_number(word: &str) -> bool {
+    !word.is_empty() && word.bytes().all(|b| b.is_ascii_digit()) && word.len() < 10
 }
 
 /// Fifteen or sixteen digits as the large brands number their cards, with the right last one.
@@ -108,6 +123,8 @@ fn what_must_not_be_told_is_seen() {
         "from=<Ann> ann@localhost>".to_owned(),
         "card 4242424242424242 declined".to_owned(),
         "amex 378282246310005".to_owned(),
+        "paid with 4242424242424242. Thanks".to_owned(),
+        "card.4242424242424242".to_owned(),
         "token sbt_0123".to_owned(),
         "to 1 Main St, Portland".to_owned(),
     ] {
@@ -117,6 +134,7 @@ fn what_must_not_be_told_is_seen() {
         "2026-11-24T22:05:09.123456Z  INFO request{method=POST route=/api/orders/{id}}: done status=200",
         "order=0193a000-0000-7000-8000-000000000001 number 4242424242424241",
         "@ 12 at, a @ b, crate@1.0",
+        "elapsed_secs=1.5050508470000001 slow_threshold=1s",
     ] {
         assert_eq!(told(plain), None, "{plain}");
     }
