@@ -12,6 +12,3 @@ create index client_actions_by_began_at on client_actions (began_at);
 
 -- Whose hold it is. Null: nobody's whom we count.
 alter table checkouts add column client bytea;
-create index checkouts_held_by_client on checkouts (client)
-    where client is not null and state in ('asking', 'open', 'unknown');
-create index checkouts_with_client on checkouts (updated_at) where client is not null;

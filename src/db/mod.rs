@@ -4,10 +4,10 @@ pub mod embedded;
 use std::str::FromStr;
 use std::time::{Duration, Instant};
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{Connection, PgConnection, PgPool};
+use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool};
 use tracing::warn;
 
 /// Our migrations: forward only, one subject each.
@@ -65,6 +65,9 @@ pub async fn connect(options: PgConnectOptions, max_connections: u32) -> anyhow:
 /// How long a migration may wait for a lock at a time: whoever comes after it waits as long behind it.
 const LOCK_TIMEOUT: &str = "500ms";
 
+/// How long one that could not have its lock lets others pass.
+const PAUSE: Duration = Duration::from_millis(500);
+
 /// How long a migration tries to get its locks before it is given up.
 const PATIENCE: Duration = Duration::from_secs(10 * 60);
 
@@ -98,8 +101,8 @@ pub async fn migrating(db: &PgPool) -> anyhow::Result<PgConnection> {
         .context("connecting to PostgreSQL")
 }
 
-/// Applies what is missing. One that cannot have its lock lets others pass, and comes again. Those that a newer version
-/// has applied are left alone: the previous one may start beside it.
+/// Applies what is missing, one process at a time. A migration that cannot have its lock lets others pass, and comes
+/// again. Those that a newer version has applied are left alone: the previous one may start beside it.
 ///
 /// # Errors
 /// As [`migrate`].
@@ -107,15 +110,43 @@ pub async fn apply(conn: &mut PgConnection, migrator: &Migrator) -> anyhow::Resu
     let mut migrator = Migrator::with_migrations(migrator.iter().cloned().collect());
     migrator.set_ignore_missing(true);
     let began = Instant::now();
+    // Asked for, not waited for: an index built concurrently waits for every statement that runs beside it, and one that
+    // waits for its turn would be one. The lock goes with the connection.
+    while !sqlx::query_scalar("select pg_try_advisory_lock(hashtext('spirit-beads migrations'))")
+        .fetch_one(&mut *conn)
+        .await?
+    {
+        ensure!(
+            began.elapsed() < PATIENCE,
+            "another process has been running the migrations for too long"
+        );
+        tokio::time::sleep(PAUSE).await;
+    }
     loop {
-        match migrator.run_direct(None, conn, false).await {
+        match attempt(conn, &migrator).await {
             Err(error) if is_locked_out(&error) && began.elapsed() < PATIENCE => {
                 warn!(%error, "a migration waits for others");
-                tokio::time::sleep(Duration::from_millis(500)).await;
+                tokio::time::sleep(PAUSE).await;
             }
             result => return result.context("running the migrations"),
         }
     }
+}
+
+/// Builds anew what an earlier attempt left half built: an index made concurrently is there, but not valid, when its making
+/// was cut off.
+async fn attempt(conn: &mut PgConnection, migrator: &Migrator) -> Result<(), MigrateError> {
+    let halves: Vec<String> = sqlx::query_scalar(
+        "select indexrelid::regclass::text from pg_index join pg_class on pg_class.oid = indexrelid
+         where not indisvalid and relnamespace = 'public'::regnamespace",
+    )
+    .fetch_all(&mut *conn)
+    .await?;
+    for index in halves {
+        let drop = format!("drop index concurrently {index}");
+        sqlx::query(AssertSqlSafe(drop)).execute(&mut *conn).await?;
+    }
+    migrator.run_direct(None, conn, false).await
 }
 
 /// Whether somebody else's lock was in the way, or a deadlock.
