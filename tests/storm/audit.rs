@@ -101,6 +101,7 @@ struct Order {
     refunded: i64,
     email: Option<String>,
     paid: bool,
+    needs_a_hand: bool,
 }
 
 #[derive(sqlx::FromRow)]
@@ -119,6 +120,7 @@ struct Payment {
     amount: i64,
     currency: String,
     refunded: i64,
+    dispute: Option<String>,
 }
 
 #[derive(sqlx::FromRow)]
@@ -147,6 +149,7 @@ struct Request {
     number: i64,
     status: String,
     order_id: Option<String>,
+    needs_a_hand: bool,
 }
 
 /// A payment that succeeded at Stripe.
@@ -156,6 +159,14 @@ struct Charge {
     amount: i64,
     currency: String,
     refunded: i64,
+    dispute: Option<String>,
+}
+
+impl Charge {
+    /// The shopper's bank has taken the money back, or may.
+    fn is_charged_back(&self) -> bool {
+        self.dispute.as_deref().is_some_and(|state| state != "won")
+    }
 }
 
 #[derive(sqlx::FromRow)]
@@ -187,14 +198,15 @@ pub async fn audit(
     let mut report = Report::default();
     let books = Books {
         orders: sqlx::query_as(
-            "select id::text, number, status, channel, currency, total, refunded, email, paid_at is not null as paid
+            "select id::text, number, status, channel, currency, total, refunded, email, paid_at is not null as paid,
+                    attention is not null as needs_a_hand
              from orders
              order by number",
         )
         .fetch_all(&mut *shop)
         .await?,
         payments: sqlx::query_as(
-            "select id, order_id::text, request_id::text, outcome, amount, currency, refunded from payments",
+            "select id, order_id::text, request_id::text, outcome, amount, currency, refunded, dispute from payments",
         )
         .fetch_all(&mut *shop)
         .await?,
@@ -208,13 +220,17 @@ pub async fn audit(
         )
         .fetch_all(&mut *shop)
         .await?,
-        requests: sqlx::query_as("select id::text, number, status, order_id::text from custom_orders")
+        requests: sqlx::query_as(
+            "select id::text, number, status, order_id::text, attention is not null as needs_a_hand from custom_orders",
+        )
             .fetch_all(&mut *shop)
             .await?,
         charges: sqlx::query_as(
             "select data ->> 'payment_intent' as payment, (data ->> 'amount')::bigint as amount,
-                    data ->> 'currency' as currency, (data ->> 'amount_refunded')::bigint as refunded
-             from stripe_sandbox.objects
+                    data ->> 'currency' as currency, (data ->> 'amount_refunded')::bigint as refunded,
+                    (select dispute.data ->> 'status' from stripe_sandbox.objects dispute
+                     where dispute.object = 'dispute' and dispute.data ->> 'charge' = charge.id) as dispute
+             from stripe_sandbox.objects charge
              where object = 'charge' and data ->> 'status' = 'succeeded'",
         )
         .fetch_all(&mut *stripe)
@@ -373,6 +389,12 @@ fn check_payments(books: &Books, report: &mut Report) {
         .iter()
         .map(|c| (c.payment.as_str(), c))
         .collect();
+    let failed: HashSet<&str> = books
+        .refunds
+        .iter()
+        .filter(|refund| refund.state == "failed")
+        .map(|refund| refund.payment_id.as_str())
+        .collect();
     let mut paid_by: HashMap<&str, Vec<&str>> = HashMap::new();
     for charge in &books.charges {
         let Charge {
@@ -397,7 +419,9 @@ fn check_payments(books: &Books, report: &mut Report) {
                     report.broken("P2", "amount differs", where_);
                 }
             }
-            None if refunded == amount => {}
+            None if refunded == amount || charge.is_charged_back() => {}
+            // We sent it back, and that failed.
+            None if failed.contains(payment.as_str()) => {}
             None => {
                 let where_ = format!("{payment}: {amount} paid, {refunded} given back");
                 report.broken("P2", "payment without order", where_);
@@ -412,6 +436,16 @@ fn check_payments(books: &Books, report: &mut Report) {
                 known.amount
             );
             report.broken("P2", "amount differs", where_);
+        }
+        if known.is_some_and(|known| known.dispute != charge.dispute) {
+            let where_ = format!(
+                "{payment}: {} at Stripe, {} here",
+                charge.dispute.as_deref().unwrap_or("none"),
+                known
+                    .and_then(|known| known.dispute.as_deref())
+                    .unwrap_or("none")
+            );
+            report.broken("P3", "dispute differs", where_);
         }
     }
     for order in books
@@ -474,8 +508,10 @@ fn check_payments(books: &Books, report: &mut Report) {
     }
 }
 
-/// P2, P4: what we gave back is what Stripe gave back, call by call and in sum.
+/// P2, P4: what we gave back is what Stripe gave back, call by call and in sum; what a bank sent back is said.
 fn check_refunds(books: &Books, report: &mut Report) {
+    let requests: HashMap<&str, &Request> =
+        books.requests.iter().map(|r| (r.id.as_str(), r)).collect();
     let orders: HashMap<&str, &Order> = books.orders.iter().map(|o| (o.id.as_str(), o)).collect();
     let ours: HashMap<&str, &Refund> = books.refunds.iter().map(|r| (r.id.as_str(), r)).collect();
     let at_stripe: HashMap<&str, &StripeRefund> = books
@@ -489,17 +525,25 @@ fn check_refunds(books: &Books, report: &mut Report) {
         .filter(|refund| refund.ours.is_none())
         .map(|refund| refund.payment.as_str())
         .collect();
-    let mut sent: HashMap<&str, u32> = HashMap::new();
-    for refund in books
+    let sent_back: HashSet<&str> = books
         .stripe_refunds
         .iter()
-        .filter(|r| r.status == "succeeded")
-    {
+        .filter(|refund| refund.status == "failed")
+        .map(|refund| refund.payment.as_str())
+        .collect();
+    let disputed: HashSet<&str> = books
+        .charges
+        .iter()
+        .filter(|charge| charge.dispute.is_some())
+        .map(|charge| charge.payment.as_str())
+        .collect();
+    let mut sent: HashMap<&str, u32> = HashMap::new();
+    for refund in &books.stripe_refunds {
         let Some(id) = &refund.ours else { continue };
         *sent.entry(id.as_str()).or_default() += 1;
         let fits = ours.get(id.as_str()).is_some_and(|known| {
             (known.payment_id.as_str(), known.amount) == (refund.payment.as_str(), refund.amount)
-                && known.state == "succeeded"
+                && known.state == refund.status
                 && known.stripe_refund_id.as_deref() == Some(&refund.id)
         });
         if !fits {
@@ -531,10 +575,33 @@ fn check_refunds(books: &Books, report: &mut Report) {
                     report.broken("P2", "refund unknown to Stripe", id);
                 }
             }
-            // Somebody gave money back by hand at the same moment: Stripe refused the surplus, and it is said.
-            "failed" if by_hand.contains(payment_id.as_str()) => {}
+            // Somebody gave money back by hand at the same moment, so Stripe refused the surplus; or a bank was in the way.
+            "failed"
+                if by_hand.contains(payment_id.as_str())
+                    || sent_back.contains(payment_id.as_str())
+                    || disputed.contains(payment_id.as_str()) => {}
             "failed" => report.broken("P2", "refund failed", id),
             _ => report.broken("P4", "refund hangs", format!("{id} is {state}")),
+        }
+    }
+    // Money that is with us and should not be, or the other way round: a person has to look, so it is said.
+    for payment in &books.payments {
+        let in_trouble = sent_back.contains(payment.id.as_str())
+            || books
+                .refunds
+                .iter()
+                .any(|refund| refund.state == "failed" && refund.payment_id == payment.id)
+            || payment.outcome.as_deref() == Some("settled") && payment.dispute.is_some();
+        let order = payment.order_id.as_deref().and_then(|id| orders.get(id));
+        let request = payment
+            .request_id
+            .as_deref()
+            .and_then(|id| requests.get(id));
+        let is_said = order
+            .map(|order| order.needs_a_hand)
+            .or(request.map(|request| request.needs_a_hand));
+        if in_trouble && is_said == Some(false) {
+            report.broken("P2", "trouble unsaid", &payment.id);
         }
     }
     let charges: HashMap<&str, &Charge> = books
@@ -549,7 +616,12 @@ fn check_refunds(books: &Books, report: &mut Report) {
         let order = payment.order_id.as_deref().and_then(|id| orders.get(id));
         let order = order.filter(|_| payment.outcome.as_deref() == Some("settled"));
         let told = order.map_or(charge.refunded, |order| order.refunded);
-        if payment.refunded != charge.refunded || told != charge.refunded {
+        // What the charge said before a bank sent some of it back is kept; the order is told what is left.
+        let kept = match sent_back.contains(payment.id.as_str()) {
+            true => charge.refunded,
+            false => payment.refunded,
+        };
+        if kept != charge.refunded || told != charge.refunded {
             let where_ = format!(
                 "{}: {} given back at Stripe, {} in the book of payments, {told} at the order",
                 payment.id, charge.refunded, payment.refunded
@@ -557,6 +629,7 @@ fn check_refunds(books: &Books, report: &mut Report) {
             report.broken("P2", "refund differs", where_);
         }
         if let Some(order) = order
+            && !sent_back.contains(payment.id.as_str())
             && (order.status == "refunded") != (order.refunded == order.total)
         {
             report.broken(
@@ -809,7 +882,11 @@ async fn check_letters(
     }
     // One for each time that the sum given back has grown: no more than there were refunds.
     let mut refunds: HashMap<&str, u32> = HashMap::new();
+    let mut failed: HashSet<&str> = HashSet::new();
     for refund in &books.stripe_refunds {
+        if refund.status == "failed" {
+            failed.insert(&refund.payment);
+        }
         *refunds.entry(&refund.payment).or_default() += 1;
     }
     for payment in books
@@ -823,6 +900,8 @@ async fn check_letters(
             .copied()
             .unwrap_or(0);
         let made = refunds.get(payment.id.as_str()).copied().unwrap_or(0);
+        // One that failed before its letter was due needs none.
+        let due = payment.refunded > 0 && !failed.contains(payment.id.as_str());
         if told > made {
             report.broken(
                 "letters",
@@ -830,7 +909,7 @@ async fn check_letters(
                 format!("order_refunded of {}", payment.id),
             );
         }
-        if told == 0 && made > 0 {
+        if told == 0 && due {
             report.broken(
                 "letters",
                 "letter missing",
@@ -1003,6 +1082,13 @@ async fn count(
     let for_requests = books.payments.iter().filter(|p| p.request_id.is_some());
     figures.insert("of these for requests", for_requests.count() as i64);
     figures.insert("refunds at Stripe", books.stripe_refunds.len() as i64);
+    let sent_back = books.stripe_refunds.iter().filter(|r| r.status == "failed");
+    figures.insert("of these sent back by a bank", sent_back.count() as i64);
+    let disputed = books
+        .charges
+        .iter()
+        .filter(|charge| charge.dispute.is_some());
+    figures.insert("payments disputed", disputed.count() as i64);
     figures.insert("letters", books.letters.len() as i64);
     figures.insert("letters taken by the mail server", mailbox.len() as i64);
     for (source, events, attempts) in events {

@@ -41,7 +41,7 @@ const fn theirs(stripe: &'static str, named: &'static [&'static str]) -> Breach 
 
 /// Of the orders that [`settle`] makes: SB-1001 was delivered, SB-1002 refunded in full, SB-1003 in part, SB-1004
 /// expired, SB-1005 is a commission's.
-const BREACHES: [Breach; 30] = [
+const BREACHES: [Breach; 33] = [
     // P1, P5
     ours("update products set reserved = 1 where id = 'amber'", &["hold left"]),
     ours(
@@ -126,7 +126,30 @@ const BREACHES: [Breach; 30] = [
         "update stripe_sandbox.objects set data = jsonb_set(data, '{active}', 'true') where object = 'payment_link'",
         &["link left open"],
     ),
+    Breach {
+        shop: "update refunds set state = 'failed'
+               where payment_id = (select id from payments where order_id = (select id from orders where number = 1003))",
+        stripe: "update stripe_sandbox.objects
+                 set data = data || '{\"status\": \"failed\"}'
+                 where object = 'refund' and data ->> 'amount' = '500'",
+        is_redelivered: false,
+        named: &["trouble unsaid"],
+    },
+    theirs(
+        "update stripe_sandbox.objects
+         set data = data || '{\"status\": \"failed\"}'
+         where object = 'refund' and data ->> 'amount' = '500'",
+        &["refund differs", "trouble unsaid"],
+    ),
     // P3
+    theirs(
+        "insert into stripe_sandbox.objects (id, object, created, data)
+         select 'dp_1', 'dispute', created, jsonb_build_object('charge', id, 'status', 'lost')
+         from stripe_sandbox.objects
+         where object = 'charge'
+         limit 1",
+        &["dispute differs"],
+    ),
     ours(
         "delete from stripe_events where id = (select min(id) from stripe_events where type = 'checkout.session.completed')",
         &["event lost"],

@@ -1,5 +1,5 @@
-//! The storm: several servers and workers, one PostgreSQL, Stripe as a process of its own, shoppers, customers and a
-//! shopkeeper; and everything breaks. Once it has settled, the auditor compares the books: P1 to P6 hold.
+//! The storm: several servers and workers, one PostgreSQL, Stripe as a process of its own, shoppers, customers, their banks
+//! and a shopkeeper; and everything breaks. Once it has settled, the auditor compares the books: P1 to P6 hold.
 //!
 //! All decisions come from one seed, printed at the start and with each finding. The same seed makes the same decisions
 //! again; which process is in the middle of what at that moment is the machine's affair.
@@ -8,6 +8,7 @@
 //! --ignored --nocapture`; `STORM_MINUTES` and `STORM_SEED` go for the short one, too.
 
 mod audit;
+mod banks;
 mod blind;
 mod chance;
 mod clock;
@@ -93,6 +94,8 @@ async fn storm(minutes: f64) {
             name.to_owned(),
         )));
     }
+    let chance = Chance::of(seed, "banks");
+    actors.push(tokio::spawn(banks::decide(world.clone(), chance)));
     let weather = weather::blow(stage.clone(), Chance::of(seed, "weather"));
     actors.push(tokio::spawn(weather));
     let stripe = weather::trouble_stripe_on(stage.clone(), Chance::of(seed, "Stripe"));
