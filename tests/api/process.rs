@@ -25,6 +25,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// A folder to start the program in; gone with the test, and what the program kept elsewhere, too.
 pub struct Home {
     pub dir: PathBuf,
+    /// A disk of this size for the data folder, and how to mount it.
+    small_disk: Option<(&'static str, &'static [&'static str])>,
 }
 
 /// A program that serves.
@@ -43,11 +45,26 @@ impl Home {
         std::fs::create_dir_all(&dir).expect("a folder");
         // Or that of the developer who runs the tests would be found, further up.
         std::fs::write(dir.join(".env"), "").expect("a file");
-        Home { dir }
+        Home {
+            dir,
+            small_disk: None,
+        }
     }
 
     pub fn command(&self, arguments: &[&str], settings: &[(&str, &str)]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_spirit-beads"));
+        let program = env!("CARGO_BIN_EXE_spirit-beads");
+        let mut command = match self.small_disk {
+            None => Command::new(program),
+            Some((size, unshare)) => {
+                // Mounted for this process alone: nothing is left behind.
+                let script = format!(
+                    "mkdir data && mount -t tmpfs -o size={size} none data && exec \"$0\" \"$@\""
+                );
+                let mut command = Command::new("unshare");
+                command.args(unshare).args(["sh", "-c", &script, program]);
+                command
+            }
+        };
         command.args(arguments).current_dir(&self.dir).env_clear();
         for name in ["PATH", "HOME"] {
             command.envs(std::env::var_os(name).map(|value| (name, value)));
@@ -596,6 +613,134 @@ impl Beside {
         std::fs::write(&path, text).expect("a file");
         path.display().to_string()
     }
+}
+
+/// Uses a disk up, but for some bytes.
+fn fill(folder: &Path, left: u64) -> PathBuf {
+    let filler = folder.join("filler");
+    let mut file = std::fs::File::create(&filler).expect("a file");
+    let mut size = 0;
+    while let Ok(()) = std::io::Write::write_all(&mut file, &[0; 1024]) {
+        size += 1024;
+    }
+    file.set_len(size - left).expect("a shorter file");
+    filler
+}
+
+/// Every file below a folder, and its size.
+fn files_in(folder: &Path) -> Vec<(PathBuf, u64)> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(folder).expect("a folder") {
+        let entry = entry.expect("an entry");
+        let about = entry.metadata().expect("its size");
+        match about.is_dir() {
+            true => files.extend(files_in(&entry.path())),
+            false => files.push((entry.path(), about.len())),
+        }
+    }
+    files.sort();
+    files
+}
+
+/// How `unshare` lets this user mount a disk: root as it is, others as root of a namespace of their own.
+async fn may_mount() -> Option<&'static [&'static str]> {
+    let ways: [&[&str]; 2] = [&["--mount"], &["--mount", "--map-root-user"]];
+    for way in ways {
+        let trial = Command::new("unshare")
+            .args(way)
+            .args(["mount", "-t", "tmpfs", "none", "/mnt"])
+            .output();
+        if trial.await.is_ok_and(|output| output.status.success()) {
+            return Some(way);
+        }
+    }
+    None
+}
+
+#[tokio::test]
+async fn a_disk_that_has_no_byte_left_is_an_outage_of_pictures_alone() {
+    let Some(unshare) = may_mount().await else {
+        eprintln!("skipped: no small disk may be mounted here");
+        return;
+    };
+    let shop = Shop::open().await;
+    shop.stocks("Sunrise", 9).await;
+    let keeper = shop.keeper(&[Scope::Catalogue]).await;
+    let mut beside = Beside::new(&shop);
+    beside.home.small_disk = Some(("2m", unshare));
+    let program = beside.home.start_with(&beside.settings(), "Metrics ").await;
+    let keeper = Client::to(&program.address).with_token(&keeper.token.expect("a token"));
+    let pid = program.child.id().expect("it runs");
+    let data = beside
+        .home
+        .dir
+        .canonicalize()
+        .expect("a folder")
+        .join("data");
+    let data = PathBuf::from(format!("/proc/{pid}/root{}", data.display()));
+    assert_eq!(keeper.uploads(&[&jpeg(70, 50)]).await.status, 201);
+    let has_sizes = async || files_in(&data).len() == 3;
+    until("both sizes of the picture are made", has_sizes).await;
+    let kept = files_in(&data);
+
+    let photograph = jpeg(640, 480);
+    let size = photograph.len() as u64;
+    let asks = async || {
+        let fields = [
+            ("name", "Ann"),
+            ("email", "ann@example.com"),
+            ("description", "A case in blue, please."),
+        ];
+        let mut parts: Vec<Part> = fields
+            .iter()
+            .map(|(name, text)| Part::text(name, text))
+            .collect();
+        parts.push(Part::file("images", &photograph));
+        keeper.send_form("/api/custom-orders/", &parts).await
+    };
+    // Not a byte is left, or room for a part of the upload.
+    for left in [0, size / 2] {
+        let filler = fill(&data, left);
+        for answer in [keeper.uploads(&[&photograph]).await, asks().await] {
+            let told = (answer.status, &answer.json["code"]);
+            assert_eq!(
+                told,
+                (503, &json!("media_unavailable")),
+                "{left} bytes left: {}",
+                answer.text
+            );
+            assert!(!answer.header("retry-after").is_empty());
+        }
+        let bought = keeper.check_out(&[("sunrise", 1)]).await;
+        assert_eq!(bought.status, 200, "{}", bought.text);
+        std::fs::remove_file(filler).expect("removed");
+        assert_eq!(files_in(&data), kept, "{left} bytes left");
+    }
+    let rows: (i64, i64) = sqlx::query_as(
+        "select (select count(*) from pictures), (select count(*) from custom_orders)",
+    )
+    .fetch_one(&shop.db)
+    .await
+    .expect("the rows");
+    assert_eq!(rows, (1, 0));
+
+    // Room for the upload, but not for all the sizes that a job makes of it: they are made when there is.
+    let filler = fill(&data, size + 4096);
+    assert_eq!(keeper.uploads(&[&photograph]).await.status, 201);
+    until("the job fails", async || {
+        let failed = "select exists (select from graphile_worker._private_jobs where last_error is not null)";
+        sqlx::query_scalar(failed).fetch_one(&shop.db).await.expect("the jobs")
+    })
+    .await;
+    std::fs::remove_file(filler).expect("removed");
+    until("all sizes are made", async || {
+        shop.hurry_jobs().await;
+        files_in(&data).len() == kept.len() + 5
+    })
+    .await;
+    assert_eq!(asks().await.status, 201);
+    program.terminate().await;
+    assert_eq!(program.end().await, Some(0));
 }
 
 #[tokio::test]
