@@ -6,10 +6,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
+use serde_json::json;
 use tokio::net::TcpStream;
 
 use crate::process::{Home, Program};
-use crate::support::{Client, heavy, session_of};
+use crate::support::pictures::{Part, jpeg};
+use crate::support::{Answer, Client, form_of, heavy, session_of};
 
 /// What the program uses now, in bytes.
 fn memory(program: &Program) -> u64 {
@@ -24,12 +26,19 @@ fn memory(program: &Program) -> u64 {
         * 1024
 }
 
-/// A shopper who looks around, searches, checks out and goes back, again and again; returns how often they got no answer
-/// to use.
-async fn shops(client: Client, until: Instant, count: Arc<AtomicU64>) -> u64 {
+/// A shopper who looks around, searches, buys or goes back, and at times has a wish, again and again; between two of them
+/// the shopkeeper looks after the shop. Returns how often they got no answer to use.
+async fn shops(keeper: Client, piece: String, until: Instant, count: Arc<AtomicU64>) -> u64 {
     let mut failed = 0;
+    let mut tell = |answers: &[&Answer]| {
+        count.fetch_add(answers.len() as u64, Relaxed);
+        failed += answers.iter().filter(|answer| answer.status >= 500).count() as u64;
+    };
+    let photograph = jpeg(320, 240);
+    let mut visit = 0_u32;
     while Instant::now() < until {
-        let shopper = client.with_cookies();
+        visit += 1;
+        let shopper = keeper.with_cookies();
         for path in [
             "/api/products/",
             "/api/products/?search=star",
@@ -38,25 +47,52 @@ async fn shops(client: Client, until: Instant, count: Arc<AtomicU64>) -> u64 {
             "/admin/sign-in/",
             "/nowhere/",
         ] {
-            failed += u64::from(shopper.get(path).await.status >= 500);
+            tell(&[&shopper.get(path).await]);
         }
-        let answer = shopper.check_out(&[("demo-lantern-star", 1)]).await;
-        // Somebody else may hold it.
-        if answer.status == 200 {
-            session_of(&answer);
+        let answer = shopper.check_out(&[(&piece, 1)]).await;
+        tell(&[&answer]);
+        if answer.status == 200 && !visit.is_multiple_of(4) {
+            let url = url::Url::parse(answer.json["checkout_url"].as_str().expect("an address"));
+            let page = shopper.get(url.expect("an address").path()).await;
+            let (action, mut fields) = form_of(&page.text);
+            fields.push(("how".to_owned(), "card".to_owned()));
+            let paid = shopper.submit(&action, &fields).await;
+            let order = format!("/api/orders/by-session/{}/", session_of(&answer));
+            tell(&[&page, &paid, &shopper.get(&order).await]);
         }
-        failed += u64::from(answer.status >= 500);
-        count.fetch_add(7, Relaxed);
+        match visit % 30 {
+            5 => {
+                let fields = [
+                    ("name", "Ann"),
+                    ("email", "ann@example.com"),
+                    ("description", "A case in blue, please."),
+                ];
+                let mut parts: Vec<Part> = fields
+                    .iter()
+                    .map(|(name, text)| Part::text(name, text))
+                    .collect();
+                parts.push(Part::file("images", &photograph));
+                tell(&[&shopper.send_form("/api/custom-orders/", &parts).await]);
+            }
+            15 => tell(&[
+                &keeper.get("/api/admin/today/").await,
+                &keeper.get("/api/admin/orders/").await,
+            ]),
+            25 => tell(&[&keeper.uploads(&[&photograph]).await]),
+            _ => {}
+        }
     }
     failed
 }
 
-async fn load(program: &Program, time: Duration) -> (u64, u64) {
+async fn load(keeper: &Client, pieces: &[String], time: Duration) -> (u64, u64) {
     let count = Arc::new(AtomicU64::new(0));
-    let client = Client::to(&program.address);
     let until = Instant::now() + time;
     let shoppers: Vec<_> = (0..8)
-        .map(|_| tokio::spawn(shops(client.clone(), until, count.clone())))
+        .map(|number| {
+            let piece = pieces[number % pieces.len()].clone();
+            tokio::spawn(shops(keeper.clone(), piece, until, count.clone()))
+        })
         .collect();
     let mut failed = 0;
     for shopper in shoppers {
@@ -69,17 +105,45 @@ async fn load(program: &Program, time: Duration) -> (u64, u64) {
 async fn memory_stays_flat_under_load() {
     let _seat = heavy().await;
     let home = Home::new();
-    let program = home.start().await;
+    // As in the image; or glibc keeps what pictures took.
+    let settings = [("MALLOC_MMAP_THRESHOLD_", "262144")];
+    let program = home.start_with(&settings, "Sandbox ").await;
+    let mut making = vec!["token", "create", "--name", "k"];
+    for scope in ["catalogue", "stock", "orders:read"] {
+        making.extend(["--scope", scope]);
+    }
+    let (code, token, said) = home.run(&making, &settings).await;
+    assert_eq!(code, 0, "{said}");
+    let keeper = Client::to(&program.address).with_token(token.trim());
+    // Some pieces of which there are many.
+    let list = keeper.get("/api/products/").await.json;
+    let all = list["results"].as_array().expect("pieces").iter();
+    let pieces: Vec<String> = all
+        .filter(|piece| piece["inventory_count"] != 0)
+        .filter_map(|piece| piece["id"].as_str().map(str::to_owned))
+        .take(3)
+        .collect();
+    for piece in &pieces {
+        let path = format!("/api/products/{piece}/stock/");
+        let made = json!({"delta": 900_000, "reason": "made"});
+        let made = keeper.post(&path, &made).await;
+        assert_eq!(made.status, 200, "{}", made.text);
+    }
     let asked = std::env::var("LOAD_SECONDS").ok();
     let seconds: u64 = asked.map_or(4, |text| text.parse().expect("a number of seconds"));
     // Warm: every shopper came once, the pool is full.
-    load(&program, Duration::from_secs(seconds.div_ceil(4).min(60))).await;
+    load(
+        &keeper,
+        &pieces,
+        Duration::from_secs(seconds.div_ceil(4).min(60)),
+    )
+    .await;
     let before = memory(&program);
     println!("warm: {} MiB", before >> 20);
     let end = Instant::now() + Duration::from_secs(seconds);
     while Instant::now() < end {
         let left = end.saturating_duration_since(Instant::now());
-        let (count, failed) = load(&program, left.min(Duration::from_secs(60))).await;
+        let (count, failed) = load(&keeper, &pieces, left.min(Duration::from_secs(60))).await;
         println!(
             "{count} requests, {failed} failed: {} MiB",
             memory(&program) >> 20

@@ -78,7 +78,11 @@ impl Home {
     }
 
     /// Runs the program to its end: exit code, standard output, standard error.
-    async fn run(&self, arguments: &[&str], settings: &[(&str, &str)]) -> (i32, String, String) {
+    pub async fn run(
+        &self,
+        arguments: &[&str],
+        settings: &[(&str, &str)],
+    ) -> (i32, String, String) {
         let output = self.command(arguments, settings).output();
         let output = tokio::time::timeout(PATIENCE, output)
             .await
