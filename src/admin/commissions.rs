@@ -19,7 +19,7 @@ use crate::error::{Error, Fault, Result};
 use crate::extract::{Path, Query};
 use crate::ids::CustomOrderId;
 use crate::letters;
-use crate::media::{self, Batch, PictureView};
+use crate::media::{self, Batch};
 use crate::money::Cents;
 use crate::orders::{NewParcel, Zone};
 use crate::settings::{self, Settings};
@@ -142,14 +142,6 @@ fn happened(entry: &TimelineEntry) -> &str {
         ("payment", _) => "Payment",
         ("note", _) => "Note",
         (kind, _) => kind,
-    }
-}
-
-/// A picture of ours this wide.
-fn picture(view: &PictureView, width: u32) -> String {
-    match media::id_of(&view.url) {
-        Some(id) => media::url(&id, width),
-        None => view.url.clone(),
     }
 }
 

@@ -15,6 +15,7 @@ use crate::app::App;
 use crate::audit::Actor;
 use crate::auth::{Keeper, SessionToken, Visit};
 use crate::error::{Error, Result};
+use crate::media::{self, PictureView};
 
 /// The names of our cookies. Over HTTPS they bear a prefix, with which browsers take them from this very host only.
 pub const SESSION: &str = "desk";
@@ -218,4 +219,12 @@ pub fn said(app: &App, headers: &HeaderMap) -> Option<String> {
     let signed = Desk::cookie(app, headers, SAID)?;
     let text = app.signer.verify(SAID, &signed)?;
     String::from_utf8(BASE64_URL_SAFE_NO_PAD.decode(text).ok()?).ok()
+}
+
+/// A picture of ours this wide.
+pub fn photograph(view: &PictureView, width: u32) -> String {
+    match media::id_of(&view.url) {
+        Some(id) => media::url(&id, width),
+        None => view.url.clone(),
+    }
 }

@@ -14,7 +14,7 @@ use crate::email::{self, Filter, LetterRow, SHOP};
 use crate::error::{Error, Fault, Result};
 use crate::extract::Path;
 use crate::ids::{LetterId, OrderId, ProductId, RefundId};
-use crate::media::{self, Batch};
+use crate::media::{self, Batch, PictureView};
 use crate::money::Cents;
 use crate::orders::{self, Change, NewParcel, Order, OrderView, Status};
 use crate::parcels;
@@ -44,6 +44,8 @@ struct OrderPage<'a> {
     payments: Vec<PaymentFacts>,
     refunds: Vec<RefundFacts>,
     letters: Vec<LetterRow>,
+    /// Of the parcel.
+    photographs: Vec<PictureView>,
     /// What can still be given back.
     left: Cents,
     /// The refund that the form asks for: sent twice, it is one.
@@ -141,6 +143,10 @@ async fn page(app: &App, desk: &Desk, id: OrderId, forms: Forms) -> Result<Respo
             letter.recipient.clone_from(&app.config.shop_email);
         }
     }
+    let photographs = match &view.parcel {
+        Some(parcel) => media::list_views(&mut conn, &parcel.pictures).await?,
+        None => Vec::new(),
+    };
     let left = match view.order.paid_at {
         Some(_) => payments::refundable(&mut conn, id).await?,
         None => Cents::ZERO,
@@ -178,6 +184,7 @@ async fn page(app: &App, desk: &Desk, id: OrderId, forms: Forms) -> Result<Respo
         payments,
         refunds,
         letters,
+        photographs,
         left,
         refund: sent.unwrap_or_else(RefundId::new),
         restock,

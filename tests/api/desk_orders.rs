@@ -119,6 +119,7 @@ async fn an_order_is_packed_shipped_with_a_photograph_and_delivered() {
     for part in [
         "SB-1001 is shipped; a letter goes to",
         "tLabels=94001234\"",
+        "The parcel, photograph 1",
         "Mark delivered",
         "Order shipped</strong>",
         "Send again",
