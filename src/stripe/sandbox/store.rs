@@ -1,6 +1,6 @@
 //! The sandbox's objects and events in PostgreSQL, and the one shape of a failure.
 use serde_json::{Map, Value, json};
-use sqlx::PgConnection;
+use sqlx::{AssertSqlSafe, PgConnection};
 
 /// The API version whose shapes the sandbox speaks.
 pub const API_VERSION: &str = "2026-09-30.endive";
@@ -256,28 +256,31 @@ impl Work<'_> {
             .min();
         let after = self.cursor(kind, p, "starting_after").await?;
         let before = self.cursor(kind, p, "ending_before").await?;
-        let mut data: Vec<Value> = sqlx::query_scalar(
+        // By the index in either direction: a reconciliation asks for one page after the other.
+        let direction = if before.is_some() { "asc" } else { "desc" };
+        let sql = format!(
             "select data
              from stripe_sandbox.objects
              where object = $1
                and data @> $2
                and (cardinality($3::text[]) = 0 or data ->> 'type' like any ($3))
                and created between $4 and $5
-               and ($6::bigint is null or seq < $6)
-               and ($7::bigint is null or seq > $7)
-             order by case when $7 is null then -seq else seq end
-             limit $8",
-        )
-        .bind(kind)
-        .bind(Value::Object(filter))
-        .bind(types)
-        .bind(from.unwrap_or(i64::MIN))
-        .bind(until.unwrap_or(i64::MAX))
-        .bind(after)
-        .bind(before)
-        .bind(limit + 1)
-        .fetch_all(&mut *self.conn)
-        .await?;
+               and seq < coalesce($6, 9223372036854775807)
+               and seq > coalesce($7, 0)
+             order by seq {direction}
+             limit $8"
+        );
+        let mut data: Vec<Value> = sqlx::query_scalar(AssertSqlSafe(sql))
+            .bind(kind)
+            .bind(Value::Object(filter))
+            .bind(types)
+            .bind(from.unwrap_or(i64::MIN))
+            .bind(until.unwrap_or(i64::MAX))
+            .bind(after)
+            .bind(before)
+            .bind(limit + 1)
+            .fetch_all(&mut *self.conn)
+            .await?;
         let has_more = data.len() as i64 > limit;
         data.truncate(limit as usize);
         if before.is_some() {
