@@ -20,7 +20,7 @@ use crate::ids::{OrderId, QuoteId, RefundId};
 use crate::jobs::{self, Job};
 use crate::money::Cents;
 use crate::orders::{self, Commission, Line, Outcome, Receipt, Status, Zone};
-use crate::stripe::Session;
+use crate::stripe::{self, Session};
 
 /// The events that we act on; all others are stored and left.
 pub const HANDLED: [&str; 9] = [
@@ -538,7 +538,7 @@ async fn charge_refunded(
 ) -> Result<Effect> {
     let (Some(payment_id), Some(refunded)) = (
         reference(&charge["payment_intent"]),
-        charge["amount_refunded"].as_i64(),
+        stripe::amount(&charge["amount_refunded"]),
     ) else {
         return Ok(Effect::Ignored);
     };
@@ -547,10 +547,10 @@ async fn charge_refunded(
     let newer = match payment.refunded_as_of {
         None => true,
         // Within a second the larger sum is the later one: refunds add up.
-        Some(known) => as_of > known || (as_of == known && Cents(refunded) > payment.refunded),
+        Some(known) => as_of > known || (as_of == known && refunded > payment.refunded),
     };
     if newer {
-        store::record_refunded(conn, &payment_id, Cents(refunded), as_of).await?;
+        store::record_refunded(conn, &payment_id, refunded, as_of).await?;
         apply_refunds(conn, &payment_id).await?;
     }
     Ok(Effect::Processed)
@@ -572,7 +572,7 @@ async fn refund_changed(
     let failed = matches!(status, "failed" | "canceled");
     let payment = store::lock_payment(conn, &payment_id).await?;
     if failed {
-        let amount = Cents(refund["amount"].as_i64().unwrap_or(0));
+        let amount = stripe::amount(&refund["amount"]).unwrap_or_default();
         let at = created.unwrap_or_else(Utc::now);
         store::record_refund_failure(conn, id, &payment_id, amount, at).await?;
         apply_refunds(conn, &payment_id).await?;
@@ -666,6 +666,8 @@ fn reference(json: &Value) -> Option<String> {
     (!id.is_empty() && id.len() <= 255 && !id.contains('\0')).then(|| id.to_owned())
 }
 
+/// A time; nothing where it is none that anything could have happened at.
 fn time(json: &Value) -> Option<DateTime<Utc>> {
-    DateTime::from_timestamp(json.as_i64()?, 0)
+    let seconds = json.as_i64().filter(|seconds| *seconds >= 0)?;
+    DateTime::from_timestamp(seconds, 0)
 }

@@ -7,7 +7,7 @@ mod session;
 mod signature;
 
 pub use payment_link::{NewPaymentLink, PaymentLink};
-pub use session::{NewSession, Piece, Session, SessionLine};
+pub use session::{NewSession, Piece, Session, SessionLine, amount};
 pub use signature::{SignatureError, verify};
 
 use std::collections::HashMap;

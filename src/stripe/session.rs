@@ -24,6 +24,11 @@ const MOST_PIECES: usize = 40;
 /// What the names of these entries begin with; their values are quantity, price of one, product.
 const PIECE: &str = "piece_";
 
+/// A thousand times what Stripe takes at once in any currency, in its smallest unit.
+///
+/// Source: <https://docs.stripe.com/currencies#minimum-and-maximum-charge-amounts>
+const MOST_MONEY: i64 = 1_000_000_000_000_000;
+
 /// A session that we mean to ask for. It is stored before we ask, so that asking again is the same call.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct NewSession {
@@ -183,13 +188,9 @@ impl Session {
                 .map_while(|piece| Piece::read(&piece))
                 .collect(),
             cancel_url: text(&json["cancel_url"]),
-            amount_total: json["amount_total"].as_i64().map(Cents),
-            amount_tax: Cents(json["total_details"]["amount_tax"].as_i64().unwrap_or(0)),
-            amount_shipping: Cents(
-                json["total_details"]["amount_shipping"]
-                    .as_i64()
-                    .unwrap_or(0),
-            ),
+            amount_total: amount(&json["amount_total"]),
+            amount_tax: amount(&json["total_details"]["amount_tax"]).unwrap_or_default(),
+            amount_shipping: amount(&json["total_details"]["amount_shipping"]).unwrap_or_default(),
             currency: text(&json["currency"])
                 .unwrap_or_default()
                 .to_ascii_lowercase(),
@@ -206,6 +207,12 @@ impl Session {
         self.status == "complete"
             && matches!(self.payment_status.as_str(), "paid" | "no_payment_required")
     }
+}
+
+/// An amount of money; nothing where it is none: below zero, or so large that sums of such amounts would not fit.
+pub fn amount(json: &Value) -> Option<Cents> {
+    let amount = json.as_i64()?;
+    (0..=MOST_MONEY).contains(&amount).then_some(Cents(amount))
 }
 
 /// A text without the NUL characters that JSON allows and PostgreSQL does not; nothing where it is empty.

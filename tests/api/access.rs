@@ -11,7 +11,7 @@ use spirit_beads::auth::{self, Role, Scope};
 use crate::support::{Answer, Client, Shop};
 
 /// Every door that needs a token, the scope it asks for, and a body that would have an effect.
-fn doors() -> Vec<(Method, &'static str, Scope, Value)> {
+pub fn doors() -> Vec<(Method, &'static str, Scope, Value)> {
     let product = json!({"id": "new", "name": "New", "lighter_type": 1, "price": 4700});
     let replaced = json!({"name": "Other", "lighter_type": 2, "price": 9900});
     let sale = json!({"lines": [{"product_id": "sunrise", "quantity": 1}]});

@@ -24,7 +24,7 @@ pub const PASSWORD: &str = "correct horse battery";
 /// Somebody with a browser that is open at the desk.
 #[derive(Clone)]
 pub struct Browser {
-    client: Client,
+    pub client: Client,
     origin: String,
 }
 
@@ -116,7 +116,7 @@ impl Browser {
 }
 
 /// The token in a page's first form.
-fn token_on(page: &str) -> String {
+pub fn token_on(page: &str) -> String {
     let (_, rest) = page
         .split_once("name=\"csrf\" value=\"")
         .unwrap_or_else(|| panic!("no token: {page}"));

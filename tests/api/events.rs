@@ -337,3 +337,40 @@ async fn numbers_beyond_belief_do_not_lose_an_event() {
     }
     shop.audit().await;
 }
+
+#[tokio::test]
+async fn amounts_and_times_that_nobody_can_count_with_do_not_lose_an_event() {
+    let shop = Shop::open().await;
+    let piece = shop.stocks("Sunrise", 2).await;
+    let session = session_of(&shop.client.check_out(&[(&piece, 1)]).await);
+    shop.stripe.pay(&session, card()).await.expect("a payment");
+    shop.deliver().await;
+    let payment = shop.payment_of(&session).await;
+    let open = session_of(&shop.shopper().check_out(&[(&piece, 1)]).await);
+    let least = i64::MIN;
+    let events = [
+        // Together these are more than there is.
+        json!({"type": "refund.failed", "data": {"object": {
+            "id": "re_1", "payment_intent": payment, "status": "failed", "amount": i64::MAX}}}),
+        json!({"type": "refund.failed", "data": {"object": {
+            "id": "re_2", "payment_intent": payment, "status": "failed", "amount": i64::MAX}}}),
+        json!({"type": "charge.refunded", "created": 1, "data": {"object": {
+            "payment_intent": payment, "amount_refunded": 100}}}),
+        // A payment that cannot settle its order, less what was given back of it.
+        json!({"type": "charge.refunded", "data": {"object": {"payment_intent": "pi_1", "amount_refunded": least}}}),
+        json!({"type": "checkout.session.completed", "data": {"object": {
+            "id": open, "payment_intent": "pi_1", "payment_status": "paid", "currency": "usd", "amount_total": 1,
+            "total_details": {"amount_tax": least, "amount_shipping": least}}}}),
+        // Before the first year that the database knows.
+        json!({"type": "refund.failed", "created": -8_000_000_000_000_i64, "data": {"object": {
+            "id": "re_3", "payment_intent": payment, "status": "failed", "amount": 1}}}),
+    ];
+    for (n, mut event) in events.into_iter().enumerate() {
+        event["id"] = json!(format!("evt_{n}"));
+        let answer = shop.webhook(&event).await;
+        assert_eq!(answer.status, 200, "{event}: {}", answer.text);
+    }
+    shop.run_jobs().await;
+    assert_eq!(shop.status_of(&open).await, "failed");
+    shop.audit().await;
+}

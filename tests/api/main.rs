@@ -22,6 +22,7 @@ mod desk_products;
 mod endurance;
 mod events;
 mod faults;
+mod generated;
 mod hostile_connections;
 mod letters;
 mod limits;
