@@ -134,7 +134,7 @@ async fn a_failure_that_stripe_repeats_for_a_day_is_settled_after_it() {
 
 #[tokio::test]
 async fn a_short_stumble_goes_unnoticed() {
-    let shop = Shop::open().await;
+    let shop = Shop::open_with(&[("STRIPE_TIMEOUT_SECONDS", "4")]).await;
     let piece = shop.stocks("Sunrise", 4).await;
     let stumbles = [
         Fault::ActThenDrop,
