@@ -178,6 +178,8 @@ BEYOND_FORM = [
 CODES = {
     # The lines are told one by one: sold out, not on sale, in another currency.
     "cart_not_available",
+    # It came before, with another request.
+    "idempotency_key_reused",
     "amount_too_large",
     # Nobody but Stripe can sign.
     "invalid_signature",
@@ -192,7 +194,7 @@ CODES = {
 def filter_failure(context, failure, case, response):
     if failure.code == "ST201":
         return not is_read_kindly(case)
-    if failure.code != "ST202" or response.status_code != 400:
+    if failure.code != "ST202" or response.status_code not in (400, 422):
         return True
     body = response.json()
     # A name that it makes up for a part of a form may have control characters, which no header may.
