@@ -1,5 +1,8 @@
 //! `Json`, `Query` and `Path` that fail as our [`Error`], in the words of the old service where API.md shows them.
 
+mod objects;
+pub mod texts;
+
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -14,6 +17,7 @@ use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 
 use crate::error::{Error, Fault};
+use objects::Objects;
 
 /// A JSON body, in or out.
 ///
@@ -49,7 +53,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
         let text = std::str::from_utf8(&body)
             .map_err(|_| malformed("the body is not UTF-8".to_owned()))?;
         let mut reader = serde_json::Deserializer::from_str(text);
-        let value: T = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
+        let value: T = serde_path_to_error::deserialize(Objects(&mut reader)).map_err(|error| {
             let field = error.path().to_string();
             let inner = error.into_inner();
             match inner.classify() {

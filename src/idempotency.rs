@@ -6,9 +6,16 @@ use axum::http::{HeaderMap, StatusCode};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use sqlx::PgConnection;
+use utoipa::ToSchema;
 
 use crate::error::{Error, Result};
 use crate::ids::OrderId;
+
+/// The header, as the API document describes it: 1 to 255 plain characters.
+#[derive(ToSchema)]
+#[schema(max_length = 255, pattern = "^[!-~]([ -~]*[!-~])?$")]
+#[allow(dead_code, reason = "read by the API document alone")]
+pub struct IdempotencyKey(String);
 
 /// A key that came with a request, bound to what was asked.
 pub struct Key {

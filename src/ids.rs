@@ -66,6 +66,7 @@ uuid_id!(
 )]
 #[serde(transparent)]
 #[sqlx(transparent)]
+#[schema(pattern = "^[0-9a-f]{64}$")]
 pub struct PictureId(pub String);
 
 impl PictureId {
@@ -97,6 +98,7 @@ impl fmt::Display for PictureId {
 )]
 #[serde(transparent)]
 #[sqlx(transparent)]
+#[schema(min_length = 1, max_length = 100, pattern = r"^[^\x00]*$")]
 pub struct ProductId(pub String);
 
 impl ProductId {

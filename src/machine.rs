@@ -183,10 +183,11 @@ impl EventView {
     tag = "machine room",
     security(("bearer" = [])),
     params(
-        ("state" = Option<String>, Query, description = "`failed`, `received`, `processed` or `ignored`"),
-        ("search" = Option<String>, Query, description = "A part of id or type"),
-        ("page" = Option<i64>, Query, description = "From 1"),
-        ("page_size" = Option<i64>, Query, description = "1 to 100, 24 unless given"),
+        ("state" = Option<String>, Query, description = "`failed`, `received`, `processed` or `ignored`",
+            pattern = "^(failed|received|processed|ignored)?$"),
+        ("search" = Option<String>, Query, description = "A part of id or type", max_length = 200, pattern = r"^[^\x00]*$"),
+        ("page" = Option<i64>, Query, description = "From 1", minimum = 1, maximum = 1_000_000),
+        ("page_size" = Option<i64>, Query, description = "1 to 100, 24 unless given", minimum = 1, maximum = 100),
     ),
     responses((status = 200, body = EventPage), BadRequest, TokenFailures)
 )]
@@ -309,10 +310,10 @@ struct JobPage {
     tag = "machine room",
     security(("bearer" = [])),
     params(
-        ("state" = Option<String>, Query, description = "`failed`: only those that failed, given up or not"),
-        ("search" = Option<String>, Query, description = "A part of what it does, to what, or of its last error"),
-        ("page" = Option<i64>, Query, description = "From 1"),
-        ("page_size" = Option<i64>, Query, description = "1 to 100, 24 unless given"),
+        ("state" = Option<String>, Query, description = "`failed`: only those that failed, given up or not", pattern = "^(failed)?$"),
+        ("search" = Option<String>, Query, description = "A part of what it does, to what, or of its last error", max_length = 200, pattern = r"^[^\x00]*$"),
+        ("page" = Option<i64>, Query, description = "From 1", minimum = 1, maximum = 1_000_000),
+        ("page_size" = Option<i64>, Query, description = "1 to 100, 24 unless given", minimum = 1, maximum = 100),
     ),
     responses((status = 200, body = JobPage), BadRequest, TokenFailures)
 )]
@@ -424,9 +425,9 @@ struct HoldPage {
     tag = "machine room",
     security(("bearer" = [])),
     params(
-        ("search" = Option<String>, Query, description = "The order's number"),
-        ("page" = Option<i64>, Query, description = "From 1"),
-        ("page_size" = Option<i64>, Query, description = "1 to 100, 24 unless given"),
+        ("search" = Option<String>, Query, description = "The order's number", max_length = 200, pattern = r"^[^\x00]*$"),
+        ("page" = Option<i64>, Query, description = "From 1", minimum = 1, maximum = 1_000_000),
+        ("page_size" = Option<i64>, Query, description = "1 to 100, 24 unless given", minimum = 1, maximum = 100),
     ),
     responses((status = 200, body = HoldPage), BadRequest, TokenFailures)
 )]
@@ -512,10 +513,10 @@ struct AuditPage {
     tag = "machine room",
     security(("bearer" = [])),
     params(
-        ("search" = Option<String>, Query, description = "A part of actor, action or object"),
-        ("before" = Option<i64>, Query, description = "Only entries older than the one with this id: pages stay while entries are added"),
-        ("page" = Option<i64>, Query, description = "From 1"),
-        ("page_size" = Option<i64>, Query, description = "1 to 100, 24 unless given"),
+        ("search" = Option<String>, Query, description = "A part of actor, action or object", max_length = 200, pattern = r"^[^\x00]*$"),
+        ("before" = Option<i64>, Query, description = "Only entries older than the one with this id: pages stay while entries are added", minimum = 1),
+        ("page" = Option<i64>, Query, description = "From 1", minimum = 1, maximum = 1_000_000),
+        ("page_size" = Option<i64>, Query, description = "1 to 100, 24 unless given", minimum = 1, maximum = 100),
     ),
     responses((status = 200, body = AuditPage), BadRequest, TokenFailures)
 )]

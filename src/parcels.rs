@@ -102,6 +102,7 @@ pub async fn ship_many(
 #[serde(deny_unknown_fields)]
 struct ManyParcels {
     /// 1 to 50, each of another order.
+    #[schema(min_items = 1, max_items = 50)]
     parcels: Vec<ParcelOf>,
 }
 

@@ -36,7 +36,7 @@ pub struct KeptPicture {
 #[allow(dead_code, reason = "read by the OpenAPI document alone")]
 struct UploadForm {
     /// A part for each picture: JPEG, PNG, WebP or GIF.
-    #[schema(value_type = Vec<String>, format = Binary)]
+    #[schema(value_type = Vec<String>, format = Binary, min_items = 1, max_items = 10)]
     image: Vec<String>,
 }
 

@@ -34,6 +34,7 @@ use crate::config::Config;
 use crate::error::answers::{FilterError, ListError};
 use crate::error::{Error, ErrorBody, Result};
 use crate::extract::{BodyTime, Deadline, Json, Path};
+use crate::idempotency::IdempotencyKey;
 use crate::{
     admin, auth, custom_orders, health, letters, machine, media, metrics, orders, parcels,
     payments, pictures, products, today,
@@ -50,7 +51,7 @@ const BODY_LIMIT: usize = 1024 * 1024;
 #[derive(OpenApi)]
 #[openapi(
     info(title = "Spirit Beads", description = "The API of a small shop that sells one-of-a-kind beaded lighter cases."),
-    components(schemas(ErrorBody, ListError, FilterError)),
+    components(schemas(ErrorBody, ListError, FilterError, IdempotencyKey)),
     modifiers(&BearerToken)
 )]
 struct ApiDoc;

@@ -10,6 +10,7 @@ use utoipa::ToSchema;
 use crate::audit::{self, Actor};
 use crate::config::{Config, ShippingRate};
 use crate::error::{Error, Fault, Result};
+use crate::extract::texts::ShortLine;
 use crate::money::Cents;
 
 /// The line below which a piece is said to run out, unless the owner draws another.
@@ -39,7 +40,7 @@ pub struct Settings {
 #[serde(deny_unknown_fields)]
 pub struct Rate {
     /// In cents.
-    #[schema(minimum = 0, maximum = 99_999_999)]
+    #[schema(value_type = i64, minimum = 0, maximum = 99_999_999)]
     pub price: Cents,
     /// The least business days.
     #[schema(minimum = 1, maximum = 365)]
@@ -53,7 +54,7 @@ pub struct Rate {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Choice {
-    /// 1 to 100 characters.
+    #[schema(value_type = Option<ShortLine>)]
     pub shop_name: Option<String>,
     #[schema(minimum = 1, maximum = 365)]
     pub quote_valid_days: Option<i32>,

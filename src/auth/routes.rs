@@ -20,6 +20,7 @@ use super::{password, second_factor};
 use crate::app::App;
 use crate::error::answers::{BadRequest, BodyFailures, NotThere, TokenFailures};
 use crate::error::{Error, ErrorBody, Fault, Result};
+use crate::extract::texts::ShortLine;
 use crate::extract::{Json, Path, Query};
 use crate::ids::UserId;
 
@@ -57,15 +58,19 @@ struct UserWithPassword {
 #[serde(deny_unknown_fields)]
 struct NewUser {
     /// Up to 254 characters.
+    #[schema(
+        max_length = 254,
+        pattern = r"^[^@\s\x00-\x1f\x7f-\x9f]+@[^@\s\x00-\x1f\x7f-\x9f]+$"
+    )]
     email: String,
-    /// `owner` or `staff`.
+    #[schema(value_type = Role)]
     role: String,
 }
 
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct NewRole {
-    /// `owner` or `staff`.
+    #[schema(value_type = Role)]
     role: String,
 }
 
@@ -80,9 +85,10 @@ struct TokenPage {
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct NewToken {
-    /// 1 to 100 characters.
+    #[schema(value_type = ShortLine)]
     name: String,
     /// At least one, and none that the caller lacks.
+    #[schema(value_type = Vec<Scope>, min_items = 1)]
     scopes: Vec<String>,
 }
 
@@ -151,8 +157,8 @@ async fn reached(
     tag = "users",
     security(("bearer" = [])),
     params(
-        ("page" = Option<i64>, Query, description = "From 1"),
-        ("page_size" = Option<i64>, Query, description = "1 to 100, 24 unless given"),
+        ("page" = Option<i64>, Query, description = "From 1", minimum = 1, maximum = 1_000_000),
+        ("page_size" = Option<i64>, Query, description = "1 to 100, 24 unless given", minimum = 1, maximum = 100),
     ),
     responses((status = 200, body = UserPage), BadRequest, TokenFailures)
 )]
@@ -370,8 +376,8 @@ async fn end_sessions(
     tag = "tokens",
     security(("bearer" = [])),
     params(
-        ("page" = Option<i64>, Query, description = "From 1"),
-        ("page_size" = Option<i64>, Query, description = "1 to 100, 24 unless given"),
+        ("page" = Option<i64>, Query, description = "From 1", minimum = 1, maximum = 1_000_000),
+        ("page_size" = Option<i64>, Query, description = "1 to 100, 24 unless given", minimum = 1, maximum = 100),
     ),
     responses((status = 200, body = TokenPage), BadRequest, TokenFailures)
 )]

@@ -18,15 +18,18 @@ use crate::audit::{self, Actor};
 use crate::error::{Error, Fault, Result};
 
 /// What a token may do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
 pub enum Scope {
     /// Read the catalogue as the shopkeeper sees it, and change products and categories.
     Catalogue,
     /// Change stock.
     Stock,
     /// Read orders, and every letter.
+    #[serde(rename = "orders:read")]
     OrdersRead,
     /// Record sales, ship orders (a commission's ships its request), send letters again.
+    #[serde(rename = "orders:write")]
     OrdersWrite,
     /// Read custom orders with the orders they became, and move them along.
     CustomOrders,

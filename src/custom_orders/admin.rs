@@ -19,6 +19,7 @@ use crate::audit::{self, Actor};
 use crate::auth::{Admin, Scope};
 use crate::error::answers::{BadRequest, BodyFailures, NotThere, TokenFailures};
 use crate::error::{Error, ErrorBody, Fault, Result};
+use crate::extract::texts::Prose;
 use crate::extract::{Json, Path, Query};
 use crate::ids::CustomOrderId;
 use crate::media::{self, PictureView};
@@ -131,9 +132,9 @@ struct CustomOrderPage {
     security(("bearer" = [])),
     params(
         ("status" = Option<Status>, Query, description = "Only requests in this state"),
-        ("search" = Option<String>, Query, description = "A number, or a part of name, email address or description"),
-        ("page" = Option<i64>, Query, description = "From 1"),
-        ("page_size" = Option<i64>, Query, description = "1 to 100, 24 unless given"),
+        ("search" = Option<String>, Query, description = "A number, or a part of name, email address or description", max_length = 200, pattern = r"^[^\x00]*$"),
+        ("page" = Option<i64>, Query, description = "From 1", minimum = 1, maximum = 1_000_000),
+        ("page_size" = Option<i64>, Query, description = "1 to 100, 24 unless given", minimum = 1, maximum = 100),
     ),
     responses(
         (status = 200, body = CustomOrderPage),
@@ -394,7 +395,7 @@ async fn changed(
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct NewNote {
-    /// 1 to 2000 characters.
+    #[schema(value_type = Prose)]
     text: String,
 }
 
@@ -405,6 +406,16 @@ struct NewNote {
 struct Reason {
     /// Up to 2000 characters. Without one the customer gets no letter.
     #[serde(default)]
+    #[schema(max_length = 2000, pattern = r"^[^\x00-\x08\x0b-\x1f\x7f-\x9f]*$")]
+    reason: String,
+}
+
+/// Why a request is turned down, told to the customer.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct Rejection {
+    #[serde(default)]
+    #[schema(value_type = Prose, required = true)]
     reason: String,
 }
 
@@ -415,7 +426,8 @@ pub struct NewQuote {
     /// For the piece, in cents: with shipping 50 to 99999999.
     #[schema(minimum = 50, maximum = 99_999_999)]
     pub amount: i64,
-    /// What the price covers: 1 to 2000 characters. The customer reads it.
+    /// What the price covers. The customer reads it.
+    #[schema(value_type = Prose)]
     pub covers: String,
     /// Where the parcel goes; `us` unless given.
     pub shipping_zone: Option<Zone>,
@@ -731,7 +743,7 @@ async fn withdraw(
     tag = "custom orders",
     security(("bearer" = [])),
     params(("id" = String, Path, description = "The id, or the number as CO-1042")),
-    request_body = Reason,
+    request_body = Rejection,
     responses(
         (status = 200, body = CustomOrderView),
         (status = 202, body = CustomOrderView, description = "The same, while a payment link of the request is being made or closed"),
@@ -742,7 +754,7 @@ async fn reject(
     State(app): State<App>,
     admin: Admin,
     Path(id): Path<String>,
-    Json(why): Json<Reason>,
+    Json(why): Json<Rejection>,
 ) -> Result<Changed> {
     let reason = check_prose("reason", &why.reason, 1)?;
     changed(

@@ -15,6 +15,7 @@ use super::{NewCustomOrder, admin, input, page, service};
 use crate::app::App;
 use crate::error::{ErrorBody, Result};
 use crate::extract::Json;
+use crate::extract::texts::ShortLine;
 use crate::ids::CustomOrderId;
 use crate::limits::{Action, Client};
 use crate::media::Batch;
@@ -31,6 +32,23 @@ pub fn router() -> OpenApiRouter<App> {
         .merge(admin::router())
 }
 
+/// Where letters go: up to 255 characters.
+#[derive(ToSchema)]
+#[schema(
+    max_length = 255,
+    pattern = r"^[^\s@\x00-\x1f\x7f-\x9f]+@[^\s@.\x00-\x1f\x7f-\x9f]+(\.[^\s@.\x00-\x1f\x7f-\x9f]+)+$"
+)]
+#[allow(dead_code, reason = "read by the API document alone")]
+struct VisitorAddress(String);
+
+/// What is wished for: 10 to 1000 characters without the space around it; a line end counts as one.
+#[derive(ToSchema)]
+#[schema(
+    pattern = r"^[^\s\x00-\x1f\x7f-\x9f][^\x00-\x08\x0b-\x1f\x7f-\x9f]{8,998}[^\s\x00-\x1f\x7f-\x9f]$"
+)]
+#[allow(dead_code, reason = "as above")]
+struct Wish(String);
+
 /// What the storefront's form sends; the JSON variant has the same fields, with pictures as base64 `data:` addresses.
 #[derive(ToSchema)]
 #[allow(
@@ -38,16 +56,21 @@ pub fn router() -> OpenApiRouter<App> {
     reason = "describes the body for the API document; it is read as it streams"
 )]
 struct SubmittedForm {
-    /// 1 to 100 characters.
+    #[schema(value_type = ShortLine)]
     name: String,
-    /// Where letters go: up to 255 characters.
+    #[schema(value_type = VisitorAddress)]
     email: String,
-    /// 10 to 1000 characters; a line end counts as one.
+    #[schema(value_type = Wish)]
     description: String,
     /// Up to 200 characters.
+    #[schema(
+        nullable = false,
+        max_length = 200,
+        pattern = r"^[^\x00-\x08\x0b-\x1f\x7f-\x9f]*$"
+    )]
     colors: Option<String>,
     /// Up to 10 pictures of up to 7 MiB each: JPEG, PNG, WebP or GIF.
-    #[schema(value_type = Vec<String>, format = Binary, required = false)]
+    #[schema(value_type = Vec<String>, format = Binary, required = false, max_items = 10)]
     images: Vec<Vec<u8>>,
 }
 
@@ -55,12 +78,17 @@ struct SubmittedForm {
 #[derive(ToSchema)]
 #[allow(dead_code, reason = "as above")]
 struct SubmittedJson {
+    #[schema(value_type = ShortLine)]
     name: String,
+    #[schema(value_type = VisitorAddress)]
     email: String,
+    #[schema(value_type = Wish)]
     description: String,
+    /// Up to 200 characters.
+    #[schema(max_length = 200, pattern = r"^[^\x00-\x08\x0b-\x1f\x7f-\x9f]*$")]
     colors: Option<String>,
-    /// `data:image/…;base64,…`
-    #[schema(required = false)]
+    /// Up to 10 pictures: `data:image/…;base64,…`
+    #[schema(required = false, max_items = 10)]
     images: Vec<String>,
 }
 

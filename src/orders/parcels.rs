@@ -8,6 +8,7 @@ use utoipa::ToSchema;
 use super::{Order, Status, store};
 use crate::email::ParcelFacts;
 use crate::error::{Error, Fault, Result};
+use crate::extract::texts::ShortLine;
 use crate::ids::{OrderId, PictureId};
 use crate::media;
 
@@ -15,14 +16,18 @@ use crate::media;
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewParcel {
-    /// Who carries it, as `USPS`: 1 to 100 characters.
+    /// Who carries it, as `USPS`.
+    #[schema(value_type = ShortLine)]
     pub carrier: String,
     /// Up to 100 letters, digits, spaces and hyphens.
+    #[schema(max_length = 100, pattern = "^[A-Za-z0-9 -]*$")]
     pub tracking_number: Option<String>,
-    /// Where to follow it; known for the usual carriers.
+    /// Where to follow it, an http or https address; known for the usual carriers.
+    #[schema(max_length = 2000, pattern = r"^(\s*|\s*https?://[^\s/].*)$")]
     pub tracking_url: Option<String>,
     /// Ids of kept pictures, of the parcel or the finished piece: up to 10.
     #[serde(default)]
+    #[schema(value_type = Vec<PictureId>, required = false, max_items = 10)]
     pub pictures: Vec<String>,
 }
 

@@ -18,7 +18,7 @@ use crate::app::App;
 use crate::auth::{Admin, Scope};
 use crate::error::{Error, ErrorBody, Fault, Result};
 use crate::extract::{Json, Path, Query};
-use crate::idempotency::{Key, Known};
+use crate::idempotency::{IdempotencyKey, Key, Known};
 use crate::ids::{OrderId, ProductId};
 use crate::money::Cents;
 
@@ -60,12 +60,12 @@ struct OrderPage {
     security(("bearer" = [])),
     params(
         ("status" = Option<Status>, Query, description = "Only orders in this state"),
-        ("search" = Option<String>, Query, description = "A number, a tracking number, or a part of name or email address"),
-        ("from" = Option<String>, Query, description = "Only orders paid on this day or later, by the shop's clock: 2026-11-24"),
-        ("to" = Option<String>, Query, description = "Only orders paid on this day or earlier"),
+        ("search" = Option<String>, Query, description = "A number, a tracking number, or a part of name or email address", max_length = 200, pattern = r"^[^\x00]*$"),
+        ("from" = Option<String>, Query, description = "Only orders paid on this day or later, by the shop's clock: 2026-11-24", pattern = "^((19[7-9][0-9]|[2-9][0-9]{3})-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01]))?$"),
+        ("to" = Option<String>, Query, description = "Only orders paid on this day or earlier", pattern = "^((19[7-9][0-9]|[2-9][0-9]{3})-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01]))?$"),
         ("attention" = Option<bool>, Query, description = "`true`: only orders that want to be looked at; `false`: the others"),
-        ("page" = Option<i64>, Query, description = "From 1"),
-        ("page_size" = Option<i64>, Query, description = "1 to 100, 24 unless given"),
+        ("page" = Option<i64>, Query, description = "From 1", minimum = 1, maximum = 1_000_000),
+        ("page_size" = Option<i64>, Query, description = "1 to 100, 24 unless given", minimum = 1, maximum = 100),
     ),
     responses(
         (status = 200, body = OrderPage),
@@ -113,8 +113,8 @@ async fn list(State(app): State<App>, admin: Admin, query: Query) -> Result<Json
     tag = "orders",
     security(("bearer" = [])),
     params(
-        ("from" = Option<String>, Query, description = "The first day, by the shop's clock: 2026-11-24; 29 days ago unless given"),
-        ("to" = Option<String>, Query, description = "The last day; today unless given"),
+        ("from" = Option<String>, Query, description = "The first day, by the shop's clock: 2026-11-24; 29 days ago unless given", pattern = "^((19[7-9][0-9]|[2-9][0-9]{3})-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01]))?$"),
+        ("to" = Option<String>, Query, description = "The last day; today unless given", pattern = "^((19[7-9][0-9]|[2-9][0-9]{3})-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01]))?$"),
     ),
     responses(
         (status = 200, body = String, content_type = "text/csv"),
@@ -237,6 +237,11 @@ async fn resolve_attention(
 #[serde(deny_unknown_fields)]
 struct NewOrderNote {
     /// 1 to 2000 characters.
+    #[schema(
+        min_length = 1,
+        max_length = 2000,
+        pattern = r"^[^\s\x00]([^\x00]*[^\s\x00])?$"
+    )]
     text: String,
 }
 
@@ -331,21 +336,27 @@ pub async fn view(conn: &mut PgConnection, id: OrderId) -> Result<OrderView> {
 #[serde(deny_unknown_fields)]
 struct NewSale {
     /// 1 to 100 lines, each of another product.
+    #[schema(min_items = 1, max_items = 100)]
     lines: Vec<NewSaleLine>,
+    #[schema(max_length = 254, pattern = r"^([^\x00]*@[^\x00]*|\s*)$")]
     email: Option<String>,
+    #[schema(max_length = 200, pattern = r"^[^\x00]*$")]
     customer_name: Option<String>,
     /// For the timeline: where, how it was paid.
     #[serde(default)]
+    #[schema(max_length = 2000, pattern = r"^[^\x00]*$")]
     note: String,
 }
 
 #[derive(Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct NewSaleLine {
+    #[schema(value_type = ProductId)]
     product_id: String,
     #[schema(minimum = 1, maximum = 999)]
     quantity: i32,
     /// The price of one piece, where it was not the product's.
+    #[schema(minimum = 0, maximum = 99_999_999)]
     unit_price: Option<i64>,
 }
 
@@ -421,7 +432,7 @@ impl NewSale {
     path = "/api/admin/orders",
     tag = "orders",
     security(("bearer" = [])),
-    params(("Idempotency-Key" = Option<String>, Header, description = "A text of your choice for this sale")),
+    params(("Idempotency-Key" = Option<IdempotencyKey>, Header, nullable = false, description = "A text of your choice for this sale")),
     request_body = NewSale,
     responses(
         (status = 201, body = OrderView),

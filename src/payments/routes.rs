@@ -29,7 +29,7 @@ use crate::auth::{Admin, Scope};
 use crate::config::origin_of;
 use crate::error::{Error, ErrorBody, LineFault, Result};
 use crate::extract::{self, Json, Path};
-use crate::idempotency::Key;
+use crate::idempotency::{IdempotencyKey, Key};
 use crate::ids::{OrderId, ProductId, RefundId};
 use crate::limits::{Action, Client};
 use crate::money::Cents;
@@ -65,12 +65,14 @@ pub fn router() -> OpenApiRouter<App> {
 )]
 struct CheckoutBody {
     /// 1 to 100 different products.
+    #[schema(min_items = 1, max_items = 100)]
     items: Vec<CheckoutItem>,
 }
 
 #[derive(ToSchema)]
 #[allow(dead_code, reason = "as above")]
 struct CheckoutItem {
+    #[schema(value_type = ProductId)]
     product_id: String,
     /// A whole number of pieces.
     #[schema(minimum = 1, maximum = 999)]
@@ -110,7 +112,7 @@ struct CartError {
     post,
     path = "/api/payments/create-checkout-session",
     tag = "payments",
-    params(("Idempotency-Key" = Option<String>, Header, description = "A text of your choice for this checkout")),
+    params(("Idempotency-Key" = Option<IdempotencyKey>, Header, nullable = false, description = "A text of your choice for this checkout")),
     request_body = CheckoutBody,
     responses(
         (status = 200, body = CheckoutAnswer),
@@ -399,9 +401,11 @@ struct RefundBody {
     /// Your own UUID for this refund: one that comes twice is one refund.
     id: Option<RefundId>,
     /// In the currency's smallest unit; all that is left unless given.
+    #[schema(minimum = 1)]
     amount: Option<i64>,
     /// Up to 200 characters.
     #[serde(default)]
+    #[schema(max_length = 200, pattern = r"^[^\x00-\x1f\x7f-\x9f]*$")]
     reason: String,
     /// Pieces that go back into stock: none unless given.
     #[serde(default)]

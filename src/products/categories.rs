@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use sqlx::{PgConnection, Row};
 use utoipa::ToSchema;
 
-use super::input::{self, CategoryInput, CategoryKey, Parsed, Write, free_slug};
+use super::input::{self, CategoryInput, CategoryKey, Parsed, WholeCategory, Write, free_slug};
 use super::keeping::{self, CountedCategory};
 use super::listing::{Page, PageRequest};
 use super::routes::{AdminReadFailures, ReadFailures, Reader, Shopkeeper, WriteFailures};
@@ -33,7 +33,7 @@ const PAGE_SIZE: i64 = 10_000;
 
 /// All categories, by name.
 #[utoipa::path(operation_id = "list_categories", get, path = "/api/categories", tag = "categories",
-    params(("page" = Option<String>, Query), ("page_size" = Option<u8>, Query, description = "1 to 100; all of them when absent")),
+    params(("page" = Option<String>, Query), ("page_size" = Option<String>, Query, description = "1 to 100; all of them for anything else")),
     responses((status = 200, body = Page<Category>), ReadFailures))]
 pub(super) async fn list(State(app): State<App>, reader: Reader) -> Result<Response> {
     let page = PageRequest::read(&reader.query, PAGE_SIZE);
@@ -62,7 +62,7 @@ pub(super) async fn detail(
 
 /// Adds a category.
 #[utoipa::path(operation_id = "create_category", post, path = "/api/categories", tag = "categories", security(("bearer" = [])),
-    request_body = CategoryInput,
+    request_body = WholeCategory,
     responses((status = 201, body = Category), WriteFailures))]
 pub(super) async fn create(
     State(app): State<App>,
@@ -83,7 +83,7 @@ pub(super) async fn create(
 
 /// Replaces a category's fields.
 #[utoipa::path(operation_id = "replace_category", put, path = "/api/categories/{id}", tag = "categories", security(("bearer" = [])),
-    params(("id" = i64, Path)), request_body = CategoryInput,
+    params(("id" = i64, Path)), request_body = WholeCategory,
     responses((status = 200, body = Category), WriteFailures))]
 pub(super) async fn replace(
     State(app): State<App>,

@@ -5,7 +5,9 @@ use std::ops::RangeInclusive;
 
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
-use utoipa::ToSchema;
+use utoipa::openapi::schema::{AllOfBuilder, ObjectBuilder, Type};
+use utoipa::openapi::{Ref, RefOr, Schema};
+use utoipa::{PartialSchema, ToSchema};
 
 use super::Product;
 use crate::error::{Error, Fault, Result};
@@ -35,49 +37,145 @@ impl<T> Parsed<T> {
 /// A product as it is written. PATCH changes what is given; POST and PUT need name, lighter_type and price, and take
 /// the defaults for the rest.
 #[derive(Clone, Debug, Default, PartialEq, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct ProductInput {
-    /// POST only: 1 to 100 characters; a new UUID when absent.
+    /// POST only: 1 to 100 characters; a new UUID when absent. No slashes or commas, and not `batch`.
+    #[schema(value_type = String, required = false, max_length = 100,
+        pattern = r"^[^\s,/\\\x00-\x1f\x7f-\x9f]([^,/\\\\\x00-\x1f\x7f-\x9f]*[^\s,/\\\x00-\x1f\x7f-\x9f])?$")]
     pub id: Option<ProductId>,
     /// 1 to 200 characters.
+    #[schema(
+        nullable = false,
+        min_length = 1,
+        max_length = 200,
+        pattern = r"^[^\s\x00-\x1f\x7f-\x9f]([^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f])?$"
+    )]
     pub name: Option<String>,
     /// Lower-case letters, digits and single hyphens; made from the name when absent, kept by PUT.
+    #[schema(
+        nullable = false,
+        max_length = 200,
+        pattern = "^[a-z0-9]+(-[a-z0-9]+)*$"
+    )]
     pub slug: Option<String>,
     /// 1 Classic BIC, 2 Mini BIC.
+    #[schema(nullable = false, minimum = 1, maximum = 2)]
     pub lighter_type: Option<i16>,
     /// In the currency's smallest unit: 50 to 99999999.
-    #[schema(minimum = 50, maximum = 99_999_999)]
+    #[schema(value_type = i64, required = false, minimum = 50, maximum = 99_999_999)]
     pub price: Option<Cents>,
     /// Three lower-case letters; `usd` when absent.
+    #[schema(nullable = false, pattern = "^[a-z]{3}$")]
     pub currency: Option<String>,
     /// A category's id or slug, or null.
-    #[schema(value_type = Option<Value>)]
+    #[schema(value_type = Option<CategoryName>)]
     pub category: Option<Option<CategoryKey>>,
     /// Up to 10,000 characters.
+    #[schema(nullable = false, max_length = 10_000, pattern = r"^[^\x00]*$")]
     pub description: Option<String>,
     /// Up to ten ids of uploaded pictures, in order: the first is the primary image, the second the secondary one. What
     /// was read may come back.
-    #[schema(value_type = Option<Vec<String>>)]
+    #[schema(value_type = Vec<PictureId>, required = false, max_items = 10)]
     pub images: Option<Vec<PictureId>>,
     /// `/media/…`, an http(s) address, or null. The address of an uploaded picture puts that picture first.
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<PictureAddress>)]
     pub primary_image: Option<Option<String>>,
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<PictureAddress>)]
     pub secondary_image: Option<Option<String>>,
     /// The shopkeeper's switch.
+    #[schema(nullable = false)]
     pub is_sold_out: Option<bool>,
+    #[schema(nullable = false)]
     pub is_active: Option<bool>,
     /// A string or a number with up to two decimals; `"2.00"` when absent.
+    #[schema(value_type = Weight, required = false)]
     pub weight_ounces: Option<String>,
     /// Pieces available. In PATCH only together with `expected_inventory_count`; alone in PUT it has to be as it is.
+    #[schema(nullable = false, minimum = 0, maximum = 1_000_000)]
     pub inventory_count: Option<i32>,
     /// The pieces available that the caller saw.
+    #[schema(nullable = false, minimum = 0, maximum = 1_000_000)]
     pub expected_inventory_count: Option<i32>,
     /// The version that the caller saw; a change of an older one is refused.
+    #[schema(nullable = false, minimum = 1)]
     pub version: Option<i64>,
     /// POST, PUT and rows of a file: what they leave out takes its default.
     #[schema(ignore)]
     pub is_whole: bool,
 }
+
+/// A product as POST and PUT want it.
+pub(super) struct WholeProduct;
+
+/// A category as POST and PUT want it.
+pub(super) struct WholeCategory;
+
+macro_rules! whole {
+    ($whole:ident, $input:ident, $required:expr) => {
+        impl PartialSchema for $whole {
+            fn schema() -> RefOr<Schema> {
+                let required = $required.into_iter().fold(
+                    ObjectBuilder::new().schema_type(Type::Object),
+                    ObjectBuilder::required,
+                );
+                let input = Ref::from_schema_name($input::name());
+                let both = AllOfBuilder::new().item(input).item(required);
+                RefOr::T(both.build().into())
+            }
+        }
+
+        impl ToSchema for $whole {
+            fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+                schemas.push(($input::name().into(), $input::schema()));
+                $input::schemas(schemas);
+            }
+        }
+    };
+}
+
+whole!(
+    WholeProduct,
+    ProductInput,
+    ["name", "lighter_type", "price"]
+);
+whole!(WholeCategory, CategoryInput, ["name"]);
+
+/// The id of a category, or its slug.
+#[derive(ToSchema)]
+#[serde(untagged)]
+#[allow(dead_code, reason = "read by the API document alone")]
+enum CategoryName {
+    Id(i64),
+    Slug(String),
+}
+
+/// Up to two decimals.
+#[derive(ToSchema)]
+#[serde(untagged)]
+#[allow(dead_code, reason = "read by the API document alone")]
+enum Weight {
+    Text(WeightText),
+    Number(WeightNumber),
+}
+
+#[derive(ToSchema)]
+#[schema(pattern = r"^[0-9]{1,5}(\.[0-9]{0,2}0*)?$")]
+#[allow(dead_code, reason = "read by the API document alone")]
+struct WeightText(String);
+
+#[derive(ToSchema)]
+#[schema(minimum = 0, maximum = 99_999.99)]
+#[allow(dead_code, reason = "read by the API document alone")]
+struct WeightNumber(f64);
+
+/// `/media/…` or an http(s) address; empty as null.
+#[derive(ToSchema)]
+#[schema(
+    max_length = 500,
+    pattern = r"^(/media/[^\\\x00-\x1f\x7f-\x9f]+|https?://[A-Za-z0-9\[][^\\\x00-\x1f\x7f-\x9f]*)?$"
+)]
+#[allow(dead_code, reason = "read by the API document alone")]
+struct PictureAddress(String);
 
 /// A category as a caller names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,12 +186,25 @@ pub enum CategoryKey {
 
 /// A category as it is written. PATCH changes what is given; POST and PUT need the name.
 #[derive(Clone, Debug, Default, PartialEq, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct CategoryInput {
     /// 1 to 100 characters.
+    #[schema(
+        nullable = false,
+        min_length = 1,
+        max_length = 100,
+        pattern = r"^[^\s\x00-\x1f\x7f-\x9f]([^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f])?$"
+    )]
     pub name: Option<String>,
     /// Like a product's, and not digits alone; made from the name when absent, kept by PUT.
+    #[schema(
+        nullable = false,
+        max_length = 200,
+        pattern = "^([0-9]+-)*[0-9]*[a-z][a-z0-9]*(-[a-z0-9]+)*$"
+    )]
     pub slug: Option<String>,
     /// Up to 10,000 characters.
+    #[schema(nullable = false, max_length = 10_000, pattern = r"^[^\x00]*$")]
     pub description: Option<String>,
     /// Rows of a file only: over HTTP, categories are moved.
     #[schema(ignore)]
@@ -102,16 +213,19 @@ pub struct CategoryInput {
 
 /// A change of stock.
 #[derive(Clone, Debug, Default, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct StockInput {
-    /// Pieces that came (positive) or went (negative).
+    /// Pieces that came (positive) or went (negative), never zero.
+    #[schema(minimum = -1_000_000, maximum = 1_000_000)]
     pub delta: i32,
     /// `received`, `made`, `returned`, `correction`, `damaged` or `lost`.
-    #[schema(value_type = super::Reason)]
+    #[schema(value_type = String, pattern = "^(received|made|returned|correction|damaged|lost)$")]
     pub reason: Option<super::Reason>,
     /// Up to 500 characters.
-    #[schema(required = false)]
+    #[schema(required = false, max_length = 500, pattern = r"^[^\x00]*$")]
     pub note: String,
     /// The pieces available that the caller saw: sent along, the change is refused if it is no longer true.
+    #[schema(nullable = false, minimum = 0, maximum = 1_000_000)]
     pub expected_inventory_count: Option<i32>,
 }
 

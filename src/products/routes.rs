@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::input::{self, MAX_IMAGES, ProductInput, StockInput, Write};
+use super::input::{self, MAX_IMAGES, ProductInput, StockInput, WholeProduct, Write};
 use super::keeping::{self, Many, Move};
 use super::listing::{Filter, Page, PageRequest};
 use super::views::{
@@ -25,7 +25,7 @@ use crate::auth::{Admin, Scope};
 use crate::error::answers::ListError;
 use crate::error::{Error, ErrorBody, Fault, Result};
 use crate::extract::{Json, Path, Query};
-use crate::idempotency::{Key, Known};
+use crate::idempotency::{IdempotencyKey, Key, Known};
 use crate::ids::{PictureId, ProductId};
 
 /// The catalogue's routes, without a slash at their ends.
@@ -65,12 +65,12 @@ const MAX_BATCH: usize = 100;
 #[utoipa::path(operation_id = "list_products", get, path = "/api/products", tag = "products",
     params(
         ("page" = Option<String>, Query, description = "1 and on, or `last`"),
-        ("page_size" = Option<u8>, Query, description = "1 to 100, default 24"),
-        ("lighter_type" = Option<u8>, Query, description = "1 Classic BIC, 2 Mini BIC"),
-        ("lighter_type__in" = Option<String>, Query, description = "Numbers, separated by commas"),
+        ("page_size" = Option<String>, Query, description = "1 to 100; anything else is 24"),
+        ("lighter_type" = Option<u8>, Query, description = "1 Classic BIC, 2 Mini BIC", minimum = 1, maximum = 2),
+        ("lighter_type__in" = Option<String>, Query, description = "Numbers, separated by commas", pattern = r"^(-?[0-9]{1,9}(\.[0-9]{1,9})?(,-?[0-9]{1,9}(\.[0-9]{1,9})?)*)?$"),
         ("category" = Option<String>, Query, description = "A category's id or slug"),
         ("category__in" = Option<String>, Query, description = "Ids or slugs, separated by commas"),
-        ("is_sold_out" = Option<bool>, Query),
+        ("is_sold_out" = Option<String>, Query, description = "`true` or `false`; anything else does not filter"),
         ("ordering" = Option<String>, Query,
             description = "`name`, `price`, `created_at`, `lighter_type`, each with an optional `-`, separated by commas"),
         ("search" = Option<String>, Query, description = "In name, category and description; forgives misspellings"),
@@ -129,7 +129,7 @@ async fn for_sale(app: &App, id: &str) -> Result<Product> {
 
 /// Several products at once, for a cart. Those not for sale are missing.
 #[utoipa::path(operation_id = "list_products_by_ids", get, path = "/api/products/batch", tag = "products",
-    params(("ids" = String, Query, description = "Up to 100 ids, separated by commas")),
+    params(("ids" = String, Query, description = "1 to 100 ids, separated by commas", pattern = r"^[^,]*[^,\s][^,]*(,[^,]*){0,99}$")),
     responses((status = 200, body = BatchView), ReadFailures))]
 async fn batch(State(app): State<App>, reader: Reader) -> Result<Response> {
     let given = reader.query.get("ids").unwrap_or_default();
@@ -169,7 +169,7 @@ async fn batch(State(app): State<App>, reader: Reader) -> Result<Response> {
 
 /// Adds a product.
 #[utoipa::path(operation_id = "create_product", post, path = "/api/products", tag = "products", security(("bearer" = [])),
-    request_body = ProductInput,
+    request_body = WholeProduct,
     responses((status = 201, body = AdminView), WriteFailures))]
 async fn create(
     State(app): State<App>,
@@ -194,8 +194,9 @@ async fn create(
 
 /// Replaces a product's fields; what is missing takes its default, but slug and stock stay.
 #[utoipa::path(operation_id = "replace_product", put, path = "/api/products/{id}", tag = "products", security(("bearer" = [])),
-    params(("id" = String, Path), ("If-Match" = Option<String>, Header, description = "`\"N\"`: only if this is the version")),
-    request_body = ProductInput,
+    params(("id" = String, Path), ("If-Match" = Option<String>, Header, nullable = false, description = "`\"N\"`: only if this is the version",
+            pattern = r#"^(\*|[0-9]{1,18}|"[0-9]{1,18}")$"#)),
+    request_body = WholeProduct,
     responses((status = 200, body = AdminView), WriteFailures))]
 async fn replace(
     State(app): State<App>,
@@ -208,7 +209,8 @@ async fn replace(
 
 /// Changes the fields given.
 #[utoipa::path(operation_id = "patch_product", patch, path = "/api/products/{id}", tag = "products", security(("bearer" = [])),
-    params(("id" = String, Path), ("If-Match" = Option<String>, Header, description = "`\"N\"`: only if this is the version")),
+    params(("id" = String, Path), ("If-Match" = Option<String>, Header, nullable = false, description = "`\"N\"`: only if this is the version",
+            pattern = r#"^(\*|[0-9]{1,18}|"[0-9]{1,18}")$"#)),
     request_body = ProductInput,
     responses((status = 200, body = AdminView), WriteFailures))]
 async fn patch(
@@ -240,7 +242,8 @@ async fn write(
 
 /// Deletes a product; past orders keep theirs.
 #[utoipa::path(operation_id = "delete_product", delete, path = "/api/products/{id}", tag = "products", security(("bearer" = [])),
-    params(("id" = String, Path), ("If-Match" = Option<String>, Header)),
+    params(("id" = String, Path), ("If-Match" = Option<String>, Header, nullable = false, description = "`\"N\"`: only if this is the version",
+            pattern = r#"^(\*|[0-9]{1,18}|"[0-9]{1,18}")$"#)),
     responses((status = 204), WriteFailures))]
 async fn delete(
     State(app): State<App>,
@@ -255,7 +258,8 @@ async fn delete(
 
 /// Takes a product off sale. Safe to repeat.
 #[utoipa::path(operation_id = "archive_product", post, path = "/api/products/{id}/archive", tag = "products", security(("bearer" = [])),
-    params(("id" = String, Path), ("If-Match" = Option<String>, Header)),
+    params(("id" = String, Path), ("If-Match" = Option<String>, Header, nullable = false, description = "`\"N\"`: only if this is the version",
+            pattern = r#"^(\*|[0-9]{1,18}|"[0-9]{1,18}")$"#)),
     responses((status = 200, body = AdminView), WriteFailures))]
 async fn archive(
     State(app): State<App>,
@@ -270,7 +274,8 @@ async fn archive(
 
 /// Puts a product on sale again. Safe to repeat.
 #[utoipa::path(operation_id = "restore_product", post, path = "/api/products/{id}/restore", tag = "products", security(("bearer" = [])),
-    params(("id" = String, Path), ("If-Match" = Option<String>, Header)),
+    params(("id" = String, Path), ("If-Match" = Option<String>, Header, nullable = false, description = "`\"N\"`: only if this is the version",
+            pattern = r#"^(\*|[0-9]{1,18}|"[0-9]{1,18}")$"#)),
     responses((status = 200, body = AdminView), WriteFailures))]
 async fn restore(
     State(app): State<App>,
@@ -300,7 +305,7 @@ async fn sync(
 
 /// A product's ledger: every change of its stock, newest first.
 #[utoipa::path(operation_id = "list_stock_movements", get, path = "/api/products/{id}/stock", tag = "stock", security(("bearer" = [])),
-    params(("id" = String, Path), ("page" = Option<String>, Query), ("page_size" = Option<u8>, Query)),
+    params(("id" = String, Path), ("page" = Option<String>, Query), ("page_size" = Option<String>, Query, description = "1 to 100; anything else is 24")),
     responses((status = 200, body = Page<MovementView>), AdminReadFailures))]
 async fn ledger(
     State(app): State<App>,
@@ -335,15 +340,15 @@ async fn change_stock(
 /// All products but deleted ones, as the shopkeeper sees them. Filters as for shoppers, and two more.
 #[utoipa::path(operation_id = "list_products_as_admin", get, path = "/api/admin/products", tag = "products", security(("bearer" = [])),
     params(
-        ("page" = Option<String>, Query), ("page_size" = Option<u8>, Query),
-        ("lighter_type" = Option<u8>, Query), ("lighter_type__in" = Option<String>, Query),
+        ("page" = Option<String>, Query), ("page_size" = Option<String>, Query, description = "1 to 100; anything else is 24"),
+        ("lighter_type" = Option<u8>, Query, minimum = 1, maximum = 2), ("lighter_type__in" = Option<String>, Query, pattern = r"^(-?[0-9]{1,9}(\.[0-9]{1,9})?(,-?[0-9]{1,9}(\.[0-9]{1,9})?)*)?$"),
         ("category" = Option<String>, Query), ("category__in" = Option<String>, Query),
-        ("is_sold_out" = Option<bool>, Query),
+        ("is_sold_out" = Option<String>, Query, description = "`true` or `false`; anything else does not filter"),
         ("ordering" = Option<String>, Query, description = "As for shoppers; or `available`, `-available`"),
-        ("search" = Option<String>, Query), ("is_active" = Option<bool>, Query),
-        ("stripe_status" = Option<String>, Query, description = "`synced`, `pending` or `error`"),
+        ("search" = Option<String>, Query), ("is_active" = Option<String>, Query, description = "`true` or `false`; anything else does not filter"),
+        ("stripe_status" = Option<String>, Query, description = "`synced`, `pending` or `error`", pattern = "^(synced|pending|error)?$"),
         ("running_out" = Option<i32>, Query,
-            description = "Only those on sale with so many pieces left or fewer, of which there were more"),
+            description = "Only those on sale with so many pieces left or fewer, of which there were more", minimum = 0, maximum = 1000),
     ),
     responses((status = 200, body = Page<AdminView>), AdminReadFailures))]
 async fn admin_list(State(app): State<App>, keeper: Shopkeeper, query: Query) -> Result<Response> {
@@ -382,8 +387,10 @@ async fn admin_detail(
 #[serde(deny_unknown_fields)]
 struct ManyInput {
     /// `archive`, `restore` or `sync`.
+    #[schema(pattern = "^(archive|restore|sync)$")]
     action: String,
     /// 1 to 100 ids or slugs.
+    #[schema(min_items = 1, max_items = 100)]
     ids: Vec<String>,
 }
 
@@ -430,7 +437,7 @@ async fn change_many(
 /// Makes a copy of a product that is not on sale yet and has no pieces.
 #[utoipa::path(operation_id = "duplicate_product", post, path = "/api/admin/products/{id}/duplicate", tag = "products", security(("bearer" = [])),
     params(("id" = String, Path),
-        ("Idempotency-Key" = Option<String>, Header, description = "A text of your choice for this copy")),
+        ("Idempotency-Key" = Option<IdempotencyKey>, Header, nullable = false, description = "A text of your choice for this copy")),
     responses((status = 201, body = AdminView), WriteFailures,
         (status = 422, body = ErrorBody, description = "The key was used for another copy")))]
 async fn duplicate(
@@ -467,6 +474,7 @@ async fn duplicate(
 #[serde(deny_unknown_fields)]
 struct PicturesInput {
     /// Ids of uploaded pictures: up to 10.
+    #[schema(value_type = Vec<PictureId>, min_items = 1, max_items = 10)]
     pictures: Vec<String>,
 }
 

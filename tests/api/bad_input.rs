@@ -516,6 +516,35 @@ async fn a_faulty_product_names_each_field() {
     );
 }
 
+/// Left to itself, serde reads an object's fields from a list by their places.
+#[tokio::test]
+async fn a_list_is_no_object() {
+    let shop = Shop::open().await;
+    let keeper = shop.keeper(&Scope::ALL).await;
+    let piece = shop.stocks("Sunrise", 3).await;
+    let chosen = json!({"chosen": {"shop_name": "Beads"}});
+    let settings = "/api/admin/settings/";
+    let set = async |body: Value| keeper.send_json(Method::PUT, settings, &body).await;
+    assert_eq!(set(chosen).await.status, 200);
+
+    for (answer, field) in [
+        (set(json!({"chosen": [null, null]})).await, "chosen"),
+        (set(json!([null, {}])).await, "body"),
+        (
+            keeper
+                .post(SALES, &json!({"lines": [[piece, 1, 500]]}))
+                .await,
+            "lines[0]",
+        ),
+    ] {
+        assert_eq!(answer.status, 400, "{}", answer.text);
+        assert_eq!(answer.json["details"][0]["field"], field, "{}", answer.text);
+    }
+    let now = keeper.get(settings).await;
+    assert_eq!(now.json["current"]["shop_name"], "Beads", "{}", now.text);
+    assert_untouched(&shop).await;
+}
+
 #[tokio::test]
 async fn a_body_too_large_is_413() {
     let shop = Shop::open().await;
