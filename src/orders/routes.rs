@@ -16,6 +16,7 @@ use super::service::{self, Sale};
 use super::{Change, Line, Order, Parcel, Status, TimelineEntry, export, store};
 use crate::app::App;
 use crate::auth::{Admin, Scope};
+use crate::email;
 use crate::error::{Error, ErrorBody, Fault, Result};
 use crate::extract::{Json, Path, Query};
 use crate::idempotency::{IdempotencyKey, Key, Known};
@@ -409,7 +410,10 @@ impl NewSale {
         let email = text("email", self.email, 254);
         let customer_name = text("customer_name", self.customer_name, 200);
         let note = text("note", Some(self.note), 2000).unwrap_or_default();
-        if email.as_deref().is_some_and(|email| !email.contains('@')) {
+        if email
+            .as_deref()
+            .is_some_and(|email| email::parse_address(email).is_none())
+        {
             faults.push(Fault::new("email", "is no email address"));
         }
         if faults.is_empty() {

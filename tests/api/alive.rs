@@ -9,7 +9,7 @@ use tokio::net::TcpListener;
 use crate::support::{Client, Shop, card, session_of};
 
 /// How long anything may take on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Where the shop tells its figures, while the test lives.
 async fn metrics_of(shop: &Shop) -> Client {

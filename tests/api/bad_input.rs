@@ -392,6 +392,7 @@ async fn a_faulty_sale_names_each_field() {
             "lines[0].unit_price",
         ),
         (json!({"lines": [line], "email": "nobody"}), "email"),
+        (json!({"lines": [line], "email": "@"}), "email"),
         (
             json!({"lines": [line], "email": format!("{}@example.com", "x".repeat(250))}),
             "email",

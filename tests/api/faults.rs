@@ -18,7 +18,8 @@ async fn check_out_under(shop: &Shop, fault: Fault, piece: &str) -> Answer {
     let start = Instant::now();
     let answer = shop.shopper().check_out(&[(piece, 1)]).await;
     let took = start.elapsed();
-    assert!(took < Duration::from_secs(5), "{took:?}");
+    // One and a half times the shop's patience with Stripe, and what a busy machine needs.
+    assert!(took < Duration::from_secs(15), "{took:?}");
     shop.stripe.clear_faults();
     answer
 }
@@ -134,7 +135,7 @@ async fn a_failure_that_stripe_repeats_for_a_day_is_settled_after_it() {
 
 #[tokio::test]
 async fn a_short_stumble_goes_unnoticed() {
-    let shop = Shop::open_with(&[("STRIPE_TIMEOUT_SECONDS", "4")]).await;
+    let shop = Shop::open().await;
     let piece = shop.stocks("Sunrise", 4).await;
     let stumbles = [
         Fault::ActThenDrop,
@@ -156,7 +157,7 @@ async fn a_short_stumble_goes_unnoticed() {
 
 #[tokio::test]
 async fn a_slow_stripe_gives_a_page_with_its_pieces_or_an_apology_without() {
-    let shop = Shop::open().await;
+    let shop = Shop::open_with(&[("STRIPE_TIMEOUT_SECONDS", "1")]).await;
     let piece = shop.stocks("Sunrise", 1).await;
     let slow = Fault::Slow(Duration::from_millis(1300));
     shop.stripe.fail_next(CREATE, slow, 1);
@@ -436,7 +437,7 @@ async fn a_shopper_who_goes_away_in_the_middle_holds_nothing() {
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(10), ended)
+    tokio::time::timeout(Duration::from_secs(60), ended)
         .await
         .expect("the hold ends");
     assert_eq!(shop.stock(&piece).await, (1, 0));

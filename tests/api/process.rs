@@ -20,7 +20,7 @@ use crate::support::{
 };
 
 /// How long anything may take on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A folder to start the program in; gone with the test, and what the program kept elsewhere, too.
 pub struct Home {

@@ -16,7 +16,7 @@ use crate::process::Beside;
 use crate::support::{Shop, card, session_of};
 
 /// How long anything may take on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Runs one of PostgreSQL's programs on a database of the tests' cluster.
 async fn run(program: &str, options: &PgConnectOptions, arguments: &[&str]) {

@@ -20,7 +20,7 @@ impl Caller {
     }
 
     async fn post(&self, path: &str, form: &[(&str, &str)], key: Option<&str>) -> Answer {
-        self.try_post(path, form, key, Duration::from_secs(10))
+        self.try_post(path, form, key, Duration::from_secs(60))
             .await
             .expect("an answer")
     }

@@ -18,7 +18,7 @@ use crate::support::database::{self as tests_database, Database as TestDatabase}
 use crate::support::{MailServer, STRIPE_KEY, WEBHOOK_SECRET, pictures};
 
 /// How long a process may take to be there.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 const SERVERS: usize = 2;
 const WORKERS: usize = 2;

@@ -27,7 +27,7 @@ use crate::desk::PASSWORD;
 use crate::support::{Shop, heavy};
 
 /// How long something may take to be seen. Far more than it needs: the machine may be busy.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 const PHONE: u32 = 360;
 const LAPTOP: u32 = 1280;

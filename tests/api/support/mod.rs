@@ -97,7 +97,7 @@ impl Shop {
                 format!("{WEBHOOK_SECRET},{FORMER_WEBHOOK_SECRET}"),
             ),
             ("STRIPE_API_URL".to_owned(), stripe_url),
-            ("STRIPE_TIMEOUT_SECONDS".to_owned(), "1".to_owned()),
+            ("STRIPE_TIMEOUT_SECONDS".to_owned(), "4".to_owned()),
             (
                 "MEDIA_URL".to_owned(),
                 database.folder().join("media").display().to_string(),
