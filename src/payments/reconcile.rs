@@ -5,7 +5,8 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use chrono::Utc;
+use chrono::{DateTime, Utc};
+use serde_json::Value;
 use tracing::warn;
 
 use super::{ASKING_LIMIT, checkout, events, store};
@@ -15,6 +16,7 @@ use crate::idempotency;
 use crate::ids::OrderId;
 use crate::jobs::{self, Job};
 use crate::products;
+use crate::stripe::EventPage;
 
 /// How far back the first reconciliation looks: as long as Stripe keeps events.
 ///
@@ -109,6 +111,41 @@ impl fmt::Display for Reconciled {
     }
 }
 
+async fn list(app: &App, since: DateTime<Utc>, after: Option<&str>) -> Result<EventPage> {
+    app.stripe
+        .list_events(&events::HANDLED, since, after)
+        .await
+        .map_err(|error| Error::Unavailable("payment_unavailable", error.into()))
+}
+
+fn id_of(event: &Value) -> Option<&str> {
+    event["id"].as_str()
+}
+
+/// Those of a page that we do not have, or have not obeyed.
+async fn missed(app: &App, page: EventPage) -> Result<Vec<Value>> {
+    let ids: Vec<&str> = page.events.iter().filter_map(id_of).collect();
+    let mut conn = app.db.acquire().await?;
+    let finished = store::list_finished(&mut conn, &ids).await?;
+    let mut events = page.events;
+    events.retain(|event| id_of(event).is_some_and(|id| !finished.iter().any(|known| known == id)));
+    Ok(events)
+}
+
+/// False where it is stored and could not be obeyed: it is shown, counted, and tried again.
+async fn obey(app: &App, event: &Value) -> Result<bool> {
+    let payload = event.to_string();
+    let Ok(event) = events::Event::read(&payload) else {
+        warn!("Stripe listed an event without id or type");
+        return Ok(false);
+    };
+    match events::receive(app, &event, "reconcile").await {
+        Ok(_) => Ok(true),
+        Err(Error::Unavailable("event_not_processed", _)) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
 /// Fetches the events since the last ones seen, obeys those that did not reach us, oldest first, tries failed ones
 /// again, settles pending orders whose session ended, and queues product syncs that have stalled. Safe to repeat, and to run twice at once. `progress` hears of
 /// each event: how many are done, of how many.
@@ -125,48 +162,42 @@ pub async fn reconcile(app: &App, progress: &(dyn Fn(u64, u64) + Sync)) -> Resul
     };
     drop(conn);
 
-    let mut missed = Vec::new();
+    // Stripe lists the newest first, and the oldest are obeyed first. Of older pages, which may be many after days of
+    // silence, only where they begin is kept in memory.
+    let mut newest = Vec::new();
+    let mut older = Vec::new();
+    let mut all = 0;
     let mut after: Option<String> = None;
     loop {
-        let page = app
-            .stripe
-            .list_events(&events::HANDLED, since, after.as_deref())
-            .await
-            .map_err(|error| Error::Unavailable("payment_unavailable", error.into()))?;
+        let page = list(app, since, after.as_deref()).await?;
         done.listed += u32::try_from(page.events.len()).unwrap_or(u32::MAX);
-        let ids: Vec<&str> = page
-            .events
-            .iter()
-            .filter_map(|event| event["id"].as_str())
-            .collect();
-        let mut conn = app.db.acquire().await?;
-        let finished = store::list_finished(&mut conn, &ids).await?;
-        drop(conn);
-        let last = ids.last().map(|&id| id.to_owned());
-        missed.extend(page.events.into_iter().filter(|event| {
-            event["id"]
-                .as_str()
-                .is_some_and(|id| !finished.iter().any(|known| known == id))
-        }));
-        if !page.has_more || last.is_none() {
+        let last = page.events.last().and_then(id_of).map(str::to_owned);
+        let has_more = page.has_more && last.is_some();
+        let missed = missed(app, page).await?;
+        all += missed.len() as u64;
+        match after {
+            None => newest = missed,
+            Some(after) if !missed.is_empty() => older.push(after),
+            Some(_) => {}
+        }
+        if !has_more {
             break;
         }
         after = last;
     }
-    let all = missed.len() as u64;
-    for (at, json) in missed.iter().rev().enumerate() {
-        let payload = json.to_string();
-        let Ok(event) = events::Event::read(&payload) else {
-            warn!("Stripe listed an event without id or type");
-            continue;
-        };
-        match events::receive(app, &event, "reconcile").await {
-            Ok(_) => done.obeyed += 1,
-            // Stored, shown, counted below, and tried again.
-            Err(Error::Unavailable("event_not_processed", _)) => {}
-            Err(error) => return Err(error),
+    let mut at = 0;
+    for after in older.into_iter().rev() {
+        let page = list(app, since, Some(&after)).await?;
+        for event in missed(app, page).await?.iter().rev() {
+            done.obeyed += u32::from(obey(app, event).await?);
+            at += 1;
+            progress(at, all);
         }
-        progress(at as u64 + 1, all);
+    }
+    for event in newest.iter().rev() {
+        done.obeyed += u32::from(obey(app, event).await?);
+        at += 1;
+        progress(at, all);
     }
 
     let mut conn = app.db.acquire().await?;

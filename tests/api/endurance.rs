@@ -10,7 +10,7 @@ use serde_json::json;
 use tokio::net::TcpStream;
 
 use crate::process::{Home, Program};
-use crate::support::pictures::{Part, jpeg};
+use crate::support::pictures::jpeg;
 use crate::support::{Answer, Client, form_of, heavy, session_of};
 
 /// What the program uses now, in bytes.
@@ -62,19 +62,7 @@ async fn shops(keeper: Client, piece: String, until: Instant, count: Arc<AtomicU
             tell(&[&page, &paid, &shopper.get(&order).await]);
         }
         match visit % 30 {
-            1 => {
-                let fields = [
-                    ("name", "Ann"),
-                    ("email", "ann@example.com"),
-                    ("description", "A case in blue, please."),
-                ];
-                let mut parts: Vec<Part> = fields
-                    .iter()
-                    .map(|(name, text)| Part::text(name, text))
-                    .collect();
-                parts.push(Part::file("images", &photograph));
-                tell(&[&shopper.send_form("/api/custom-orders/", &parts).await]);
-            }
+            1 => tell(&[&shopper.asks_with(&photograph).await]),
             2 => tell(&[
                 &keeper.get("/api/admin/today/").await,
                 &keeper.get("/api/admin/orders/").await,

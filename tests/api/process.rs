@@ -689,23 +689,13 @@ async fn a_disk_that_has_no_byte_left_is_an_outage_of_pictures_alone() {
 
     let photograph = jpeg(640, 480);
     let size = photograph.len() as u64;
-    let asks = async || {
-        let fields = [
-            ("name", "Ann"),
-            ("email", "ann@example.com"),
-            ("description", "A case in blue, please."),
-        ];
-        let mut parts: Vec<Part> = fields
-            .iter()
-            .map(|(name, text)| Part::text(name, text))
-            .collect();
-        parts.push(Part::file("images", &photograph));
-        keeper.send_form("/api/custom-orders/", &parts).await
-    };
     // Not a byte is left, or room for a part of the upload.
     for left in [0, size / 2] {
         let filler = fill(&data, left);
-        for answer in [keeper.uploads(&[&photograph]).await, asks().await] {
+        for answer in [
+            keeper.uploads(&[&photograph]).await,
+            keeper.asks_with(&photograph).await,
+        ] {
             let told = (answer.status, &answer.json["code"]);
             assert_eq!(
                 told,
@@ -742,7 +732,7 @@ async fn a_disk_that_has_no_byte_left_is_an_outage_of_pictures_alone() {
         files_in(&data).len() == kept.len() + 5
     })
     .await;
-    assert_eq!(asks().await.status, 201);
+    assert_eq!(keeper.asks_with(&photograph).await.status, 201);
     program.terminate().await;
     assert_eq!(program.end().await, Some(0));
 }

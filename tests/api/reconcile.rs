@@ -195,7 +195,7 @@ async fn a_reconciliation_that_stripe_interrupts_loses_nothing() {
 }
 
 #[tokio::test]
-async fn more_events_than_fit_a_page_are_all_read() {
+async fn more_events_than_fit_a_page_are_all_obeyed_the_oldest_first() {
     let shop = Shop::open().await;
     let piece = shop.stocks("Sunrise", 9).await;
     let session = session_of(&shop.client.check_out(&[(&piece, 1)]).await);
@@ -215,6 +215,12 @@ async fn more_events_than_fit_a_page_are_all_read() {
     let done = shop.reconcile().await;
     assert_eq!((done.listed, done.obeyed), (231, 231));
     assert_eq!(shop.status_of(&session).await, "paid");
+    let kept: Vec<String> = sqlx::query_scalar("select id from stripe_events order by received_at")
+        .fetch_all(&shop.db)
+        .await
+        .expect("the events");
+    let oldest_first: Vec<String> = (1..=230).map(|n| format!("evt_filler_{n}")).collect();
+    assert_eq!(kept[1..], oldest_first);
     let again = shop.reconcile().await;
     assert_eq!((again.obeyed, again.failed), (0, 0));
     shop.audit().await;

@@ -9,7 +9,7 @@ use spirit_beads::auth::Scope;
 use super::shop::Stage;
 use super::{Request, any_json, changed, filled, spliced, text, told, try_inputs};
 use crate::access;
-use crate::support::Shop;
+use crate::support::{PATIENT, Shop};
 
 const CHECKOUT: &str = "/api/payments/create-checkout-session/";
 
@@ -18,7 +18,7 @@ fn no_json_as_a_cart_is_a_server_error() {
     try_inputs(
         200,
         async || {
-            let shop = Shop::open().await;
+            let shop = Shop::open_with(&[PATIENT]).await;
             shop.stocks("Sunrise", 1000).await;
             shop
         },

@@ -757,6 +757,17 @@ impl Client {
         self.send_form("/api/admin/pictures/", &parts).await
     }
 
+    /// Asks for a piece, with a photograph of what it should be like.
+    pub async fn asks_with(&self, photograph: &[u8]) -> Answer {
+        let parts = [
+            Part::text("name", "Ann"),
+            Part::text("email", "ann@example.com"),
+            Part::text("description", "A case in blue, please."),
+            Part::file("images", photograph),
+        ];
+        self.send_form("/api/custom-orders/", &parts).await
+    }
+
     /// Sends a form with files.
     pub async fn send_form(&self, path: &str, parts: &[Part<'_>]) -> Answer {
         let headers = [("content-type", pictures::FORM)];
