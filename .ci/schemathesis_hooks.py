@@ -194,8 +194,16 @@ CODES = {
 }
 
 
+# Whether a well-formed request is taken depends on what the shop holds at that moment, which no seed repeats: where a
+# run must end the same twice, these two are left to runs by hand. What counts there: no server error, no status and no
+# answer that the document does not have.
+IS_STEADY = "STEADY" in os.environ
+
+
 @schemathesis.hook
 def filter_failure(context, failure, case, response):
+    if IS_STEADY and failure.code in ("ST201", "ST202"):
+        return False
     if failure.code == "ST201":
         return not is_read_kindly(case)
     if failure.code != "ST202" or response.status_code not in (400, 422):
@@ -218,6 +226,9 @@ def is_read_kindly(case):
     about = case.meta.phase.data
     # A parameter that is empty is as if it were not given (`extract::Query`).
     if (case.query or {}).get(about.parameter) == "":
+        return True
+    # The id in a product's body is not read where its path has it.
+    if case.path == "/api/products/{id}" and isinstance(case.body, dict) and case.body.get("id") == "":
         return True
     # Space around a text is taken away before its form is looked at.
     return "pattern" in (about.description or "") and has_space_around(case.body)
