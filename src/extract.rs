@@ -15,6 +15,7 @@ use futures_util::{Stream, StreamExt, stream};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::time::Instant;
+use utoipa::IntoParams;
 
 use crate::error::{Error, Fault};
 use objects::Objects;
@@ -227,9 +228,14 @@ impl Query {
 }
 
 /// Which part of a list is asked for.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
 pub struct Paging {
-    /// From 1.
+    /// From 1
+    #[param(rename = "page", required = false, minimum = 1, maximum = 1_000_000)]
     pub number: i64,
+    /// 1 to 100, 24 unless given
+    #[param(rename = "page_size", required = false, minimum = 1, maximum = 100)]
     pub size: i64,
 }
 

@@ -22,7 +22,7 @@ use crate::email::{
     Subjects, samples,
 };
 use crate::error::{Error, ErrorBody, Fault, Result};
-use crate::extract::{Json, Path, Query};
+use crate::extract::{Json, Paging, Path, Query};
 use crate::ids::LetterId;
 use crate::{custom_orders, media, orders, products, settings};
 
@@ -172,8 +172,7 @@ pub struct LetterView {
         ("order" = Option<String>, Query, description = "Only letters about this order: its id, or its number as SB-1042", max_length = 254, pattern = r"^[^\x00]*$"),
         ("recipient" = Option<String>, Query, description = "A part of the address", max_length = 254, pattern = r"^[^\x00]*$"),
         ("search" = Option<String>, Query, description = "A part of the address, or of the subject", max_length = 200, pattern = r"^[^\x00]*$"),
-        ("page" = Option<i64>, Query, description = "From 1", minimum = 1, maximum = 1_000_000),
-        ("page_size" = Option<i64>, Query, description = "1 to 100, 24 unless given", minimum = 1, maximum = 100),
+        Paging,
     ),
     responses(
         (status = 200, body = LetterPage),

@@ -17,7 +17,7 @@ use crate::auth::{Admin, Scope};
 use crate::email;
 use crate::error::answers::{BadRequest, NotThere, TokenFailures};
 use crate::error::{Error, ErrorBody, Result};
-use crate::extract::{Json, Path, Query};
+use crate::extract::{Json, Paging, Path, Query};
 use crate::health::{self, Health, VERSION};
 use crate::jobs::{self, QueuedJob};
 use crate::orders::{self, Line, Order, OrderView, Status};
@@ -186,8 +186,7 @@ impl EventView {
         ("state" = Option<String>, Query, description = "`failed`, `received`, `processed` or `ignored`",
             pattern = "^(failed|received|processed|ignored)?$"),
         ("search" = Option<String>, Query, description = "A part of id or type", max_length = 200, pattern = r"^[^\x00]*$"),
-        ("page" = Option<i64>, Query, description = "From 1", minimum = 1, maximum = 1_000_000),
-        ("page_size" = Option<i64>, Query, description = "1 to 100, 24 unless given", minimum = 1, maximum = 100),
+        Paging,
     ),
     responses((status = 200, body = EventPage), BadRequest, TokenFailures)
 )]
@@ -312,8 +311,7 @@ struct JobPage {
     params(
         ("state" = Option<String>, Query, description = "`failed`: only those that failed, given up or not", pattern = "^(failed)?$"),
         ("search" = Option<String>, Query, description = "A part of what it does, to what, or of its last error", max_length = 200, pattern = r"^[^\x00]*$"),
-        ("page" = Option<i64>, Query, description = "From 1", minimum = 1, maximum = 1_000_000),
-        ("page_size" = Option<i64>, Query, description = "1 to 100, 24 unless given", minimum = 1, maximum = 100),
+        Paging,
     ),
     responses((status = 200, body = JobPage), BadRequest, TokenFailures)
 )]
@@ -426,8 +424,7 @@ struct HoldPage {
     security(("bearer" = [])),
     params(
         ("search" = Option<String>, Query, description = "The order's number", max_length = 200, pattern = r"^[^\x00]*$"),
-        ("page" = Option<i64>, Query, description = "From 1", minimum = 1, maximum = 1_000_000),
-        ("page_size" = Option<i64>, Query, description = "1 to 100, 24 unless given", minimum = 1, maximum = 100),
+        Paging,
     ),
     responses((status = 200, body = HoldPage), BadRequest, TokenFailures)
 )]
@@ -515,8 +512,7 @@ struct AuditPage {
     params(
         ("search" = Option<String>, Query, description = "A part of actor, action or object", max_length = 200, pattern = r"^[^\x00]*$"),
         ("before" = Option<i64>, Query, description = "Only entries older than the one with this id: pages stay while entries are added", minimum = 1),
-        ("page" = Option<i64>, Query, description = "From 1", minimum = 1, maximum = 1_000_000),
-        ("page_size" = Option<i64>, Query, description = "1 to 100, 24 unless given", minimum = 1, maximum = 100),
+        Paging,
     ),
     responses((status = 200, body = AuditPage), BadRequest, TokenFailures)
 )]

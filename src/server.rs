@@ -33,6 +33,7 @@ use crate::app::App;
 use crate::config::Config;
 use crate::error::answers::{FilterError, ListError};
 use crate::error::{Error, ErrorBody, Result};
+use crate::extract::texts::{Day, IfMatch};
 use crate::extract::{BodyTime, Deadline, Json, Path};
 use crate::idempotency::IdempotencyKey;
 use crate::{
@@ -51,7 +52,7 @@ const BODY_LIMIT: usize = 1024 * 1024;
 #[derive(OpenApi)]
 #[openapi(
     info(title = "Spirit Beads", description = "The API of a small shop that sells one-of-a-kind beaded lighter cases."),
-    components(schemas(ErrorBody, ListError, FilterError, IdempotencyKey)),
+    components(schemas(ErrorBody, ListError, FilterError, IdempotencyKey, Day, IfMatch)),
     modifiers(&BearerToken)
 )]
 struct ApiDoc;

@@ -21,7 +21,7 @@ use crate::app::App;
 use crate::error::answers::{BadRequest, BodyFailures, NotThere, TokenFailures};
 use crate::error::{Error, ErrorBody, Fault, Result};
 use crate::extract::texts::ShortLine;
-use crate::extract::{Json, Path, Query};
+use crate::extract::{Json, Paging, Path, Query};
 use crate::ids::UserId;
 
 pub fn router() -> OpenApiRouter<App> {
@@ -157,8 +157,7 @@ async fn reached(
     tag = "users",
     security(("bearer" = [])),
     params(
-        ("page" = Option<i64>, Query, description = "From 1", minimum = 1, maximum = 1_000_000),
-        ("page_size" = Option<i64>, Query, description = "1 to 100, 24 unless given", minimum = 1, maximum = 100),
+        Paging,
     ),
     responses((status = 200, body = UserPage), BadRequest, TokenFailures)
 )]
@@ -376,8 +375,7 @@ async fn end_sessions(
     tag = "tokens",
     security(("bearer" = [])),
     params(
-        ("page" = Option<i64>, Query, description = "From 1", minimum = 1, maximum = 1_000_000),
-        ("page_size" = Option<i64>, Query, description = "1 to 100, 24 unless given", minimum = 1, maximum = 100),
+        Paging,
     ),
     responses((status = 200, body = TokenPage), BadRequest, TokenFailures)
 )]

@@ -20,7 +20,7 @@ use crate::auth::{Admin, Scope};
 use crate::error::answers::{BadRequest, BodyFailures, NotThere, TokenFailures};
 use crate::error::{Error, ErrorBody, Fault, Result};
 use crate::extract::texts::Prose;
-use crate::extract::{Json, Path, Query};
+use crate::extract::{Json, Paging, Path, Query};
 use crate::ids::CustomOrderId;
 use crate::media::{self, PictureView};
 use crate::money::Cents;
@@ -133,8 +133,7 @@ struct CustomOrderPage {
     params(
         ("status" = Option<Status>, Query, description = "Only requests in this state"),
         ("search" = Option<String>, Query, description = "A number, or a part of name, email address or description", max_length = 200, pattern = r"^[^\x00]*$"),
-        ("page" = Option<i64>, Query, description = "From 1", minimum = 1, maximum = 1_000_000),
-        ("page_size" = Option<i64>, Query, description = "1 to 100, 24 unless given", minimum = 1, maximum = 100),
+        Paging,
     ),
     responses(
         (status = 200, body = CustomOrderPage),

@@ -143,7 +143,7 @@ async fn attempt(conn: &mut PgConnection, migrator: &Migrator) -> Result<(), Mig
     .fetch_all(&mut *conn)
     .await?;
     for index in halves {
-        let drop = format!("drop index concurrently {index}");
+        let drop = format!("drop index concurrently if exists {index}");
         sqlx::query(AssertSqlSafe(drop)).execute(&mut *conn).await?;
     }
     migrator.run_direct(None, conn, false).await

@@ -21,3 +21,13 @@ pub struct ShortLine(String);
     pattern = r"^[^\s\x00-\x1f\x7f-\x9f]([^\x00-\x08\x0b-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f])?$"
 )]
 pub struct Prose(String);
+
+/// A day such as 2026-11-24; empty as if it were not given.
+#[derive(ToSchema)]
+#[schema(pattern = "^((19[7-9][0-9]|[2-9][0-9]{3})-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01]))?$")]
+pub struct Day(String);
+
+/// The header: a version, as the `ETag` has it, or `*` for any.
+#[derive(ToSchema)]
+#[schema(pattern = r#"^(\*|[0-9]{1,18}|"[0-9]{1,18}")$"#)]
+pub struct IfMatch(String);

@@ -18,7 +18,8 @@ use crate::app::App;
 use crate::auth::{Admin, Scope};
 use crate::email;
 use crate::error::{Error, ErrorBody, Fault, Result};
-use crate::extract::{Json, Path, Query};
+use crate::extract::texts::Day;
+use crate::extract::{Json, Paging, Path, Query};
 use crate::idempotency::{IdempotencyKey, Key, Known};
 use crate::ids::{OrderId, ProductId};
 use crate::money::Cents;
@@ -62,11 +63,10 @@ struct OrderPage {
     params(
         ("status" = Option<Status>, Query, description = "Only orders in this state"),
         ("search" = Option<String>, Query, description = "A number, a tracking number, or a part of name or email address", max_length = 200, pattern = r"^[^\x00]*$"),
-        ("from" = Option<String>, Query, description = "Only orders paid on this day or later, by the shop's clock: 2026-11-24", pattern = "^((19[7-9][0-9]|[2-9][0-9]{3})-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01]))?$"),
-        ("to" = Option<String>, Query, description = "Only orders paid on this day or earlier", pattern = "^((19[7-9][0-9]|[2-9][0-9]{3})-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01]))?$"),
+        ("from" = Option<Day>, Query, nullable = false, description = "Only orders paid on this day or later, by the shop's clock: 2026-11-24"),
+        ("to" = Option<Day>, Query, nullable = false, description = "Only orders paid on this day or earlier"),
         ("attention" = Option<bool>, Query, description = "`true`: only orders that want to be looked at; `false`: the others"),
-        ("page" = Option<i64>, Query, description = "From 1", minimum = 1, maximum = 1_000_000),
-        ("page_size" = Option<i64>, Query, description = "1 to 100, 24 unless given", minimum = 1, maximum = 100),
+        Paging,
     ),
     responses(
         (status = 200, body = OrderPage),
@@ -114,8 +114,8 @@ async fn list(State(app): State<App>, admin: Admin, query: Query) -> Result<Json
     tag = "orders",
     security(("bearer" = [])),
     params(
-        ("from" = Option<String>, Query, description = "The first day, by the shop's clock: 2026-11-24; 29 days ago unless given", pattern = "^((19[7-9][0-9]|[2-9][0-9]{3})-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01]))?$"),
-        ("to" = Option<String>, Query, description = "The last day; today unless given", pattern = "^((19[7-9][0-9]|[2-9][0-9]{3})-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01]))?$"),
+        ("from" = Option<Day>, Query, nullable = false, description = "The first day, by the shop's clock: 2026-11-24; 29 days ago unless given"),
+        ("to" = Option<Day>, Query, nullable = false, description = "The last day; today unless given"),
     ),
     responses(
         (status = 200, body = String, content_type = "text/csv"),

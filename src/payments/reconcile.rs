@@ -186,18 +186,16 @@ pub async fn reconcile(app: &App, progress: &(dyn Fn(u64, u64) + Sync)) -> Resul
         after = last;
     }
     let mut at = 0;
-    for after in older.into_iter().rev() {
-        let page = list(app, since, Some(&after)).await?;
-        for event in missed(app, page).await?.iter().rev() {
+    for after in older.into_iter().rev().map(Some).chain([None]) {
+        let events = match after {
+            Some(after) => missed(app, list(app, since, Some(&after)).await?).await?,
+            None => std::mem::take(&mut newest),
+        };
+        for event in events.iter().rev() {
             done.obeyed += u32::from(obey(app, event).await?);
             at += 1;
             progress(at, all);
         }
-    }
-    for event in newest.iter().rev() {
-        done.obeyed += u32::from(obey(app, event).await?);
-        at += 1;
-        progress(at, all);
     }
 
     let mut conn = app.db.acquire().await?;

@@ -24,6 +24,7 @@ use crate::audit::Actor;
 use crate::auth::{Admin, Scope};
 use crate::error::answers::ListError;
 use crate::error::{Error, ErrorBody, Fault, Result};
+use crate::extract::texts::IfMatch;
 use crate::extract::{Json, Path, Query};
 use crate::idempotency::{IdempotencyKey, Key, Known};
 use crate::ids::{PictureId, ProductId};
@@ -194,8 +195,7 @@ async fn create(
 
 /// Replaces a product's fields; what is missing takes its default, but slug and stock stay.
 #[utoipa::path(operation_id = "replace_product", put, path = "/api/products/{id}", tag = "products", security(("bearer" = [])),
-    params(("id" = String, Path), ("If-Match" = Option<String>, Header, nullable = false, description = "`\"N\"`: only if this is the version",
-            pattern = r#"^(\*|[0-9]{1,18}|"[0-9]{1,18}")$"#)),
+    params(("id" = String, Path), ("If-Match" = Option<IfMatch>, Header, nullable = false, description = "`\"N\"`: only if this is the version")),
     request_body = WholeProduct,
     responses((status = 200, body = AdminView), WriteFailures))]
 async fn replace(
@@ -209,8 +209,7 @@ async fn replace(
 
 /// Changes the fields given.
 #[utoipa::path(operation_id = "patch_product", patch, path = "/api/products/{id}", tag = "products", security(("bearer" = [])),
-    params(("id" = String, Path), ("If-Match" = Option<String>, Header, nullable = false, description = "`\"N\"`: only if this is the version",
-            pattern = r#"^(\*|[0-9]{1,18}|"[0-9]{1,18}")$"#)),
+    params(("id" = String, Path), ("If-Match" = Option<IfMatch>, Header, nullable = false, description = "`\"N\"`: only if this is the version")),
     request_body = ProductInput,
     responses((status = 200, body = AdminView), WriteFailures))]
 async fn patch(
@@ -242,8 +241,7 @@ async fn write(
 
 /// Deletes a product; past orders keep theirs.
 #[utoipa::path(operation_id = "delete_product", delete, path = "/api/products/{id}", tag = "products", security(("bearer" = [])),
-    params(("id" = String, Path), ("If-Match" = Option<String>, Header, nullable = false, description = "`\"N\"`: only if this is the version",
-            pattern = r#"^(\*|[0-9]{1,18}|"[0-9]{1,18}")$"#)),
+    params(("id" = String, Path), ("If-Match" = Option<IfMatch>, Header, nullable = false, description = "`\"N\"`: only if this is the version")),
     responses((status = 204), WriteFailures))]
 async fn delete(
     State(app): State<App>,
@@ -258,8 +256,7 @@ async fn delete(
 
 /// Takes a product off sale. Safe to repeat.
 #[utoipa::path(operation_id = "archive_product", post, path = "/api/products/{id}/archive", tag = "products", security(("bearer" = [])),
-    params(("id" = String, Path), ("If-Match" = Option<String>, Header, nullable = false, description = "`\"N\"`: only if this is the version",
-            pattern = r#"^(\*|[0-9]{1,18}|"[0-9]{1,18}")$"#)),
+    params(("id" = String, Path), ("If-Match" = Option<IfMatch>, Header, nullable = false, description = "`\"N\"`: only if this is the version")),
     responses((status = 200, body = AdminView), WriteFailures))]
 async fn archive(
     State(app): State<App>,
@@ -274,8 +271,7 @@ async fn archive(
 
 /// Puts a product on sale again. Safe to repeat.
 #[utoipa::path(operation_id = "restore_product", post, path = "/api/products/{id}/restore", tag = "products", security(("bearer" = [])),
-    params(("id" = String, Path), ("If-Match" = Option<String>, Header, nullable = false, description = "`\"N\"`: only if this is the version",
-            pattern = r#"^(\*|[0-9]{1,18}|"[0-9]{1,18}")$"#)),
+    params(("id" = String, Path), ("If-Match" = Option<IfMatch>, Header, nullable = false, description = "`\"N\"`: only if this is the version")),
     responses((status = 200, body = AdminView), WriteFailures))]
 async fn restore(
     State(app): State<App>,

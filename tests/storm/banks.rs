@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::chance::Chance;
 use super::world::World;
@@ -27,6 +27,13 @@ async fn one(world: &World, chance: &mut Chance, sql: &'static str) -> Option<St
     (!found.is_empty()).then(|| chance.pick(&found).clone())
 }
 
+/// Has Stripe hear of it.
+async fn tell(world: &World, switch: &str, body: Value, what: &str) {
+    if world.switch(switch, &body).await.is_some() {
+        world.tally.add(what);
+    }
+}
+
 /// A refund that cannot reach its card. It takes a bank more than a second, which is as exact as Stripe's times are.
 async fn send_back(world: &World, chance: &mut Chance) {
     let recent = "select id
@@ -35,13 +42,9 @@ async fn send_back(world: &World, chance: &mut Chance) {
                     and created < extract(epoch from now())::bigint - 2
                   order by seq desc
                   limit 20";
-    if let Some(refund) = one(world, chance, recent).await
-        && world
-            .switch("fail_refund", &json!({ "refund": refund }))
-            .await
-            .is_some()
-    {
-        world.tally.add("refunds sent back by a bank");
+    if let Some(refund) = one(world, chance, recent).await {
+        let body = json!({ "refund": refund });
+        tell(world, "fail_refund", body, "refunds sent back by a bank").await;
     }
 }
 
@@ -51,13 +54,9 @@ async fn dispute(world: &World, chance: &mut Chance) {
                   where object = 'charge' and data ->> 'status' = 'succeeded' and data -> 'disputed' = 'false'
                   order by seq desc
                   limit 40";
-    if let Some(payment) = one(world, chance, recent).await
-        && world
-            .switch("dispute", &json!({ "payment_intent": payment }))
-            .await
-            .is_some()
-    {
-        world.tally.add("payments disputed");
+    if let Some(payment) = one(world, chance, recent).await {
+        let body = json!({ "payment_intent": payment });
+        tell(world, "dispute", body, "payments disputed").await;
     }
 }
 
@@ -66,11 +65,8 @@ async fn close(world: &World, chance: &mut Chance) {
                 from stripe_sandbox.objects
                 where object = 'dispute' and data ->> 'status' = 'needs_response'
                 order by seq";
-    let Some(payment) = one(world, chance, open).await else {
-        return;
-    };
-    let body = json!({"payment_intent": payment, "won": chance.one_in(2)});
-    if world.switch("close_dispute", &body).await.is_some() {
-        world.tally.add("disputes decided");
+    if let Some(payment) = one(world, chance, open).await {
+        let body = json!({"payment_intent": payment, "won": chance.one_in(2)});
+        tell(world, "close_dispute", body, "disputes decided").await;
     }
 }

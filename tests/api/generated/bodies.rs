@@ -49,11 +49,7 @@ fn no_json_as_a_cart_is_a_server_error() {
 fn no_json_to_a_door_of_the_api_is_a_server_error() {
     try_inputs(
         600,
-        async || {
-            let stage = Stage::open().await;
-            let document = stage.shop.client.get("/api/openapi.json").await.json;
-            (stage, document)
-        },
+        Stage::open_with_document,
         |(stage, document)| requests(stage, document),
         async |(stage, _), request: Request| {
             let mut answer = request.send(&stage.keeper).await?;

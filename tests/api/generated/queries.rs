@@ -39,11 +39,7 @@ const NAMES: [&str; 22] = [
 fn no_query_is_a_server_error() {
     try_inputs(
         600,
-        async || {
-            let stage = Stage::open().await;
-            let document = stage.shop.client.get("/api/openapi.json").await.json;
-            (stage, document)
-        },
+        Stage::open_with_document,
         |(stage, document)| requests(stage, document),
         async |(stage, _), request: Request| {
             if request.path.starts_with("/admin") {

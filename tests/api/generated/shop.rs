@@ -21,6 +21,13 @@ pub struct Stage {
 }
 
 impl Stage {
+    /// A stage, and what its API says of itself.
+    pub async fn open_with_document() -> (Stage, Value) {
+        let stage = Stage::open().await;
+        let document = stage.shop.client.get("/api/openapi.json").await.json;
+        (stage, document)
+    }
+
     pub async fn open() -> Stage {
         let shop = staffed().await;
         let keeper = shop.keeper(&Scope::ALL).await;
