@@ -233,11 +233,14 @@ impl Metrics {
         self.0.shed.inc();
     }
 
-    /// How many requests are being worked on.
-    pub fn set_in_flight(&self, count: usize) {
-        self.0
-            .in_flight
-            .set(i64::try_from(count).unwrap_or(i64::MAX));
+    /// A request is worked on, until [`Metrics::ended`].
+    pub fn begun(&self) {
+        self.0.in_flight.inc();
+    }
+
+    /// As often as [`Metrics::begun`].
+    pub fn ended(&self) {
+        self.0.in_flight.dec();
     }
 
     /// Counts a connection while it is held.

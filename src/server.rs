@@ -16,6 +16,7 @@ use axum::routing::get;
 use serde_json::json;
 use tower::Layer;
 use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::classify::ServerErrorsFailureClass;
 use tower_http::compression::CompressionLayer;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 use tower_http::normalize_path::NormalizePathLayer;
@@ -167,7 +168,11 @@ fn framed(router: Router, app: &App) -> Router {
         .layer(CatchPanicLayer::custom(panicked))
         .layer(from_fn(security_headers))
         .layer(PropagateRequestIdLayer::x_request_id())
-        .layer(TraceLayer::new_for_http().make_span_with(request_span))
+        .layer(
+            TraceLayer::new_for_http()
+                .make_span_with(request_span)
+                .on_failure(broken_off),
+        )
         .layer(SetRequestIdLayer::x_request_id(MakeRequestUuid))
         .layer(from_fn(plain_request_id))
         .layer(from_fn_with_state(app.clone(), count))
@@ -312,6 +317,13 @@ fn request_span(request: &Request) -> tracing::Span {
         .and_then(|id| id.to_str().ok())
         .unwrap_or_default();
     tracing::info_span!("request", method = %request.method(), route, id)
+}
+
+/// Answers that tell of a failure are in the log already, with what led to them; those that break off are not.
+fn broken_off(failure: ServerErrorsFailureClass, _: Duration, _: &tracing::Span) {
+    if let ServerErrorsFailureClass::Error(error) = failure {
+        tracing::error!(error, "the answer broke off");
+    }
 }
 
 fn cors(config: &Config) -> CorsLayer {

@@ -114,25 +114,27 @@ pub async fn build(app: &App, clock: bool) -> anyhow::Result<Worker> {
         .add_extension(Context(app.clone()))
         .define_job::<Task>();
     if clock {
+        // Each has a queue of its own: none is done twice at once, and a reconciliation after days of silence, which takes
+        // minutes, holds up no sweep.
         options = options
             .with_cron(
                 Cron::every_minute::<Task>()
                     .id("sweep")
-                    .queue("clock")
+                    .queue("sweep")
                     .job_key("sweep")
                     .payload(Task(Job::Sweep))?,
             )
             .with_cron(
                 Cron::every_n_minutes::<Task>(5)?
                     .id("reconcile")
-                    .queue("clock")
+                    .queue("reconcile")
                     .job_key("reconcile")
                     .payload(Task(Job::Reconcile))?,
             )
             .with_cron(
                 Cron::hourly_at::<Task>(17)?
                     .id("sweep_pictures")
-                    .queue("clock")
+                    .queue("sweep_pictures")
                     .job_key("sweep_pictures")
                     .payload(Task(Job::SweepPictures))?,
             );

@@ -1,13 +1,17 @@
-//! How much is done at once: beyond that a request is sent away at once with 503, which costs next to nothing, so that
-//! those let in are answered in good time. Stripe's webhooks and the questions of health are always let in.
+//! How much is done at once: beyond that a request waits for its turn, and is sent away with 503 if that does not come
+//! soon, so that those let in are answered in good time. Stripe's webhooks and the questions of health are always let in.
+//!
+//! They wait, and are not sent away at once: a rush that is over in a second is served whole, and who tries again as soon
+//! as they are refused does so once a second, not as often as a refusal can be written.
 //!
 //! A request counts while we work on it. One whose body is still on its way does not: else a handful of slow senders
 //! could keep everybody out. What their bodies take of the memory is bounded by itself.
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use axum::extract::{MatchedPath, Request, State};
@@ -16,12 +20,17 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use hyper::body::{Frame, SizeHint};
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
 
 use crate::error::Error;
 use crate::metrics::Metrics;
 
 /// Never sent away: a webhook is money, and who asks for our health must not be told of our load.
 const FIRST: [&str; 3] = ["/api/payments/webhook", "/healthz", "/readyz"];
+
+/// How long a request waits for its turn.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// How many bytes of bodies are in memory at once; those of forms with files go to disk and do not count. Webhooks have as
 /// much of their own: neither takes the other's.
@@ -32,55 +41,91 @@ pub const BODY_MEMORY: usize = 256 * 1024 * 1024;
 pub struct Load(Arc<Counts>);
 
 struct Counts {
-    most: usize,
+    /// Free places, in the order of those who ask for one.
+    places: Semaphore,
+    /// Places that were taken though none was free: by requests let in long ago, whose bodies went on.
+    owed: AtomicUsize,
     most_bytes: usize,
-    in_flight: AtomicUsize,
     body_bytes: AtomicUsize,
     /// The same of those that are never sent away.
     first_bytes: AtomicUsize,
     metrics: Metrics,
+    began: Instant,
+    /// The second in which the log was told last, since `began`, and how many were sent away since.
+    told: AtomicU64,
+    untold: AtomicU64,
 }
 
 impl Load {
     /// Up to so many requests at once, and so many bytes of their bodies.
     pub fn new(most: usize, most_bytes: usize, metrics: Metrics) -> Load {
         Load(Arc::new(Counts {
-            most,
+            places: Semaphore::new(most),
+            owed: AtomicUsize::new(0),
             most_bytes,
-            in_flight: AtomicUsize::new(0),
             body_bytes: AtomicUsize::new(0),
             first_bytes: AtomicUsize::new(0),
             metrics,
+            began: Instant::now(),
+            told: AtomicU64::new(u64::MAX),
+            untold: AtomicU64::new(0),
         }))
     }
 
-    fn enter(&self, is_first: bool, is_kept: bool) -> Option<Arc<Place>> {
-        // Counted first: of two that take the last place at once, neither may see it free.
-        let before = self.0.in_flight.fetch_add(1, Relaxed);
-        let place = Place {
+    /// Waits for a place; nothing where none became free in time.
+    async fn enter(&self, is_first: bool, is_kept: bool) -> Option<Arc<Place>> {
+        if !is_first {
+            timeout(PATIENCE, self.0.places.acquire())
+                .await
+                .ok()?
+                .ok()?
+                .forget();
+        }
+        self.0.metrics.begun();
+        Some(Arc::new(Place {
             load: self.clone(),
             is_first,
             is_kept,
             waits: AtomicBool::new(false),
             bytes: AtomicUsize::new(0),
             is_too_much: AtomicBool::new(false),
-        };
-        self.tell();
-        (is_first || before < self.0.most).then(|| Arc::new(place))
+        }))
     }
 
-    fn add(&self) {
-        self.0.in_flight.fetch_add(1, Relaxed);
-        self.tell();
+    /// A place is taken whether one is free or not.
+    fn add(&self, is_first: bool) {
+        if !is_first {
+            match self.0.places.try_acquire() {
+                Ok(place) => place.forget(),
+                Err(_) => {
+                    self.0.owed.fetch_add(1, Relaxed);
+                }
+            }
+        }
+        self.0.metrics.begun();
     }
 
-    fn remove(&self) {
-        self.0.in_flight.fetch_sub(1, Relaxed);
-        self.tell();
+    /// A place is free again, unless it is owed.
+    fn remove(&self, is_first: bool) {
+        if !is_first {
+            let pay = |owed: usize| owed.checked_sub(1);
+            if self.0.owed.fetch_update(Relaxed, Relaxed, pay).is_err() {
+                self.0.places.add_permits(1);
+            }
+        }
+        self.0.metrics.ended();
     }
 
-    fn tell(&self) {
-        self.0.metrics.set_in_flight(self.0.in_flight.load(Relaxed));
+    /// Sends a request away. The log is told once a second at most: it must not be what a flood fills the disk with.
+    fn shed(&self) -> Response {
+        self.0.metrics.shed();
+        self.0.untold.fetch_add(1, Relaxed);
+        let now = self.0.began.elapsed().as_secs();
+        if self.0.told.swap(now, Relaxed) != now {
+            let requests = self.0.untold.swap(0, Relaxed);
+            tracing::warn!(requests, "sent away: too much is asked at once");
+        }
+        Error::Overloaded.into_response()
     }
 }
 
@@ -99,13 +144,13 @@ struct Place {
 impl Place {
     fn wait(&self) {
         if !self.waits.swap(true, Relaxed) {
-            self.load.remove();
+            self.load.remove(self.is_first);
         }
     }
 
     fn go_on(&self) {
         if self.waits.swap(false, Relaxed) {
-            self.load.add();
+            self.load.add(self.is_first);
         }
     }
 
@@ -134,7 +179,7 @@ impl Drop for Place {
         let bytes = *self.bytes.get_mut();
         self.held().fetch_sub(bytes, Relaxed);
         if !*self.waits.get_mut() {
-            self.load.remove();
+            self.load.remove(self.is_first);
         }
     }
 }
@@ -185,7 +230,7 @@ impl Drop for Arriving {
     }
 }
 
-/// Lets a request in, or sends it away with 503.
+/// Lets a request in, or sends it away with 503 when there is no place for it in time.
 pub async fn bound(State(load): State<Load>, request: Request, next: Next) -> Response {
     let route = request.extensions().get::<MatchedPath>();
     let is_first = route.is_some_and(|route| FIRST.contains(&route.as_str()));
@@ -193,9 +238,8 @@ pub async fn bound(State(load): State<Load>, request: Request, next: Next) -> Re
     let has_files = content_type.is_some_and(|name| name.as_bytes().starts_with(b"multipart/"));
     // A webhook is gathered whole, whatever it is called.
     let is_kept = is_first || !has_files;
-    let Some(place) = load.enter(is_first, is_kept) else {
-        load.0.metrics.shed();
-        return Error::Overloaded.into_response();
+    let Some(place) = load.enter(is_first, is_kept).await else {
+        return load.shed();
     };
     let request = request.map(|body| {
         let place = place.clone();
@@ -203,8 +247,7 @@ pub async fn bound(State(load): State<Load>, request: Request, next: Next) -> Re
     });
     let response = next.run(request).await;
     if place.is_too_much.load(Relaxed) {
-        load.0.metrics.shed();
-        return Error::Overloaded.into_response();
+        return load.shed();
     }
     response
 }
@@ -290,6 +333,35 @@ mod tests {
                 "{path} {kind} {size}"
             );
         }
+    }
+
+    #[tokio::test]
+    async fn who_finds_no_place_waits_for_one() {
+        let load = Load::new(2, 1000, Metrics::default());
+        let enter = async || load.enter(false, true).await;
+        let first = enter().await.expect("a place");
+        let second = enter().await.expect("a place");
+        let began = Instant::now();
+        assert!(enter().await.is_none());
+        assert!(began.elapsed() >= PATIENCE);
+        assert!(
+            load.enter(true, true).await.is_some(),
+            "webhooks come first"
+        );
+
+        // Whose body is on its way lends its place, and takes one again when the body goes on.
+        first.wait();
+        let third = enter().await.expect("the place of the first");
+        first.go_on();
+        drop(second);
+        assert!(enter().await.is_none(), "that place was owed");
+        let (fourth, ()) = tokio::join!(enter(), async {
+            tokio::task::yield_now().await;
+            drop(third);
+        });
+        assert!(fourth.is_some(), "a place became free in time");
+        drop((first, fourth));
+        assert_eq!(load.0.places.available_permits(), 2);
     }
 
     #[tokio::test]

@@ -37,6 +37,7 @@ mod process;
 mod purchase;
 mod reconcile;
 mod restore;
+mod rush;
 mod sandbox;
 mod security;
 mod settings;

@@ -51,8 +51,12 @@ impl Home {
         }
     }
 
+    /// The program, with nothing of our environment. `SHOP_PROGRAM` names another build of it, to be measured.
     pub fn command(&self, arguments: &[&str], settings: &[(&str, &str)]) -> Command {
-        let program = env!("CARGO_BIN_EXE_spirit-beads");
+        let program = std::env::var("SHOP_PROGRAM");
+        let program = program
+            .as_deref()
+            .unwrap_or(env!("CARGO_BIN_EXE_spirit-beads"));
         let mut command = match self.small_disk {
             None => Command::new(program),
             Some((size, unshare)) => {
@@ -143,7 +147,7 @@ impl Home {
         }
     }
 
-    fn log(&self) -> PathBuf {
+    pub fn log(&self) -> PathBuf {
         self.dir.join("log.txt")
     }
 

@@ -8,9 +8,9 @@ use std::time::Duration;
 use tokio::process::{Child, Command};
 use tokio::sync::Mutex;
 
-/// The program under test; `STORM_PROGRAM` names another build of it.
+/// The program under test; `SHOP_PROGRAM` names another build of it.
 fn executable() -> PathBuf {
-    std::env::var_os("STORM_PROGRAM")
+    std::env::var_os("SHOP_PROGRAM")
         .unwrap_or_else(|| env!("CARGO_BIN_EXE_spirit-beads").into())
         .into()
 }
