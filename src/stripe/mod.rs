@@ -59,8 +59,8 @@ use crate::money::Cents;
 const PAGE: i64 = 100;
 
 /// How many pages of payment links we look through, newest first, for one whose answer was lost. Beyond them nothing is
-/// concluded.
-const LINK_PAGES: usize = 5;
+/// concluded, so they hold all links that a shop makes in decades: its lost answers must come to an end.
+const LINK_PAGES: usize = 100;
 
 /// Less than Stripe remembers the key of a call: after this a repeat may be another call, and what the first one made has to
 /// be looked for.

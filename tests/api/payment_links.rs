@@ -220,22 +220,32 @@ async fn a_link_is_looked_for_page_by_page_and_not_for_ever() {
     let found = stripe.find_payment_link(new.quote).await;
     assert_eq!(found.expect("an answer"), Some(link));
 
-    sqlx::query(
-        "insert into stripe_sandbox.objects (id, object, created, data)
-         select id || '_' || n, object, created, data || jsonb_build_object('id', id || '_' || n)
-         from stripe_sandbox.objects, generate_series(1, 2000) as n
-         where id = 'payment_link1'",
-    )
-    .execute(&shop.db)
-    .await
-    .expect("very many links");
+    let grows = async |from: i32, to: i32| {
+        sqlx::query(
+            "insert into stripe_sandbox.objects (id, object, created, data)
+             select id || '_' || n, object, created, data || jsonb_build_object('id', id || '_' || n)
+             from stripe_sandbox.objects, generate_series($1, $2) as n
+             where id = 'payment_link1'",
+        )
+        .bind(from)
+        .bind(to)
+        .execute(&shop.db)
+        .await
+        .expect("very many links");
+    };
+    // In a shop that has made many, one that was never made is known not to be there.
+    grows(1, 2000).await;
+    let none = stripe.find_payment_link(QuoteId::new()).await;
+    assert_eq!(none.expect("an answer"), None);
+
+    grows(2001, 12_000).await;
     let before = shop.stripe.requests().len();
-    let unknown = stripe.find_payment_link(new.quote).await;
+    let unknown = stripe.find_payment_link(QuoteId::new()).await;
     assert!(
         matches!(unknown, Err(StripeError::Unknown(_))),
         "{unknown:?}"
     );
-    assert_eq!(shop.stripe.requests().len() - before, 5);
+    assert_eq!(shop.stripe.requests().len() - before, 100);
 }
 
 #[tokio::test]
