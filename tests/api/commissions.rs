@@ -371,6 +371,17 @@ async fn a_link_that_could_not_be_looked_for_is_not_made_under_another_key() {
 #[tokio::test]
 async fn a_failure_that_stripe_keeps_under_a_key_does_not_hold_a_quote_for_a_day() {
     let workshop = Workshop::open().await;
+    // Nor in a shop that has made many links before.
+    sqlx::query(
+        "insert into stripe_sandbox.objects (id, object, created, data)
+         select id, 'payment_link', 0,
+                jsonb_build_object('id', id, 'object', 'payment_link', 'active', false,
+                                   'url', 'https://buy.stripe.com/' || id, 'metadata', '{}'::jsonb)
+         from (select 'plink_old' || n from generate_series(1, 700) as n) as old (id)",
+    )
+    .execute(&workshop.shop.db)
+    .await
+    .expect("many links");
     assert_eq!(workshop.put("quote", &quote(9000)).await.status, 200);
     assert_eq!(workshop.post("approve").await.status, 202);
     // Nothing is done, and the answer is repeated under its key from now on.
@@ -381,7 +392,7 @@ async fn a_failure_that_stripe_keeps_under_a_key_does_not_hold_a_quote_for_a_day
     }
     workshop.shop.run_jobs().await;
     assert_eq!(workshop.status().await, "approved");
-    assert_eq!(workshop.shop.at_stripe("payment_link").await.len(), 1);
+    assert_eq!(workshop.shop.at_stripe("payment_link").await.len(), 701);
 }
 
 #[tokio::test]

@@ -217,6 +217,7 @@ async fn a_link_is_looked_for_page_by_page_and_not_for_ever() {
     let new = new_link();
     let link = stripe.create_payment_link(&new).await.expect("a link");
     fill_the_lists(&shop, &link).await;
+    let id = link.id.clone();
     let found = stripe.find_payment_link(new.quote).await;
     assert_eq!(found.expect("an answer"), Some(link));
 
@@ -233,14 +234,16 @@ async fn a_link_is_looked_for_page_by_page_and_not_for_ever() {
         .await
         .expect("very many links");
     };
-    // In a shop that has made many, one that was never made is known not to be there.
+    // In a shop that has made many, one is found, and one that was never made is known not to be there.
     grows(1, 2000).await;
+    let found = stripe.find_payment_link(new.quote).await;
+    assert_eq!(found.expect("an answer").map(|link| link.id), Some(id));
     let none = stripe.find_payment_link(QuoteId::new()).await;
     assert_eq!(none.expect("an answer"), None);
 
     grows(2001, 12_000).await;
     let before = shop.stripe.requests().len();
-    let unknown = stripe.find_payment_link(QuoteId::new()).await;
+    let unknown = stripe.find_payment_link(new.quote).await;
     assert!(
         matches!(unknown, Err(StripeError::Unknown(_))),
         "{unknown:?}"

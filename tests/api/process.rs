@@ -51,12 +51,9 @@ impl Home {
         }
     }
 
-    /// The program, with nothing of our environment. `SHOP_PROGRAM` names another build of it, to be measured.
+    /// The program, with nothing of our environment.
     pub fn command(&self, arguments: &[&str], settings: &[(&str, &str)]) -> Command {
-        let program = std::env::var("SHOP_PROGRAM");
-        let program = program
-            .as_deref()
-            .unwrap_or(env!("CARGO_BIN_EXE_spirit-beads"));
+        let program = crate::support::program();
         let mut command = match self.small_disk {
             None => Command::new(program),
             Some((size, unshare)) => {
@@ -65,7 +62,10 @@ impl Home {
                     "mkdir data && mount -t tmpfs -o size={size} none data && exec \"$0\" \"$@\""
                 );
                 let mut command = Command::new("unshare");
-                command.args(unshare).args(["sh", "-c", &script, program]);
+                command
+                    .args(unshare)
+                    .args(["sh", "-c", &script])
+                    .arg(program);
                 command
             }
         };

@@ -8,13 +8,6 @@ use std::time::Duration;
 use tokio::process::{Child, Command};
 use tokio::sync::Mutex;
 
-/// The program under test; `SHOP_PROGRAM` names another build of it.
-fn executable() -> PathBuf {
-    std::env::var_os("SHOP_PROGRAM")
-        .unwrap_or_else(|| env!("CARGO_BIN_EXE_spirit-beads").into())
-        .into()
-}
-
 /// A process of the shop: its command line, and the process while it runs.
 pub struct Program {
     pub name: String,
@@ -45,7 +38,7 @@ impl Program {
     }
 
     fn command(&self) -> Command {
-        let mut command = Command::new(executable());
+        let mut command = Command::new(crate::support::program());
         command
             .args(&self.arguments)
             .current_dir(&self.folder)
@@ -85,7 +78,7 @@ impl Program {
 
     /// Runs another command line with the same settings to its end, and answers what it says.
     pub async fn run(&self, arguments: &[&str]) -> String {
-        let mut command = Command::new(executable());
+        let mut command = Command::new(crate::support::program());
         command
             .args(arguments)
             .current_dir(&self.folder)

@@ -534,6 +534,13 @@ pub async fn heavy() -> SemaphorePermit<'static> {
     SEATS.acquire().await.expect("never closed")
 }
 
+/// The program under test; `SHOP_PROGRAM` names another build of it.
+pub fn program() -> PathBuf {
+    std::env::var_os("SHOP_PROGRAM")
+        .unwrap_or_else(|| env!("CARGO_BIN_EXE_spirit-beads").into())
+        .into()
+}
+
 /// Lets all of these happen at the same time; returns what each came to, in their order.
 pub async fn at_once<T: Send + 'static>(
     tasks: impl IntoIterator<Item = impl Future<Output = T> + Send + 'static>,
