@@ -10,8 +10,10 @@ use serde_json::{Map, Value, json};
 use sqlx::{FromRow, PgConnection};
 
 use super::categories::Category;
-use super::input::{self, CategoryInput, CategoryKey, FileProduct, Parsed, free_slug};
+use super::fields::CategoryKey;
+use super::input::{self, CategoryInput, FileProduct, Parsed};
 use super::pictures::{TakenPictures, name_of, named_id};
+use super::slugs::free_slug;
 use super::store::{images_column, product_columns};
 use super::views::serialize_time;
 use super::{Product, Reason, stock};

@@ -8,10 +8,12 @@ use serde_json::{Map, Value};
 use sqlx::{PgConnection, Row};
 use utoipa::ToSchema;
 
-use super::input::{self, CategoryInput, CategoryKey, Parsed, WholeCategory, Write, free_slug};
+use super::fields::CategoryKey;
+use super::input::{self, CategoryInput, Parsed, WholeCategory, Write};
 use super::keeping::{self, CountedCategory};
 use super::listing::{Page, PageRequest};
 use super::routes::{AdminReadFailures, ReadFailures, Reader, Shopkeeper, WriteFailures};
+use super::slugs::{free_slug, is_slug};
 use super::store::present;
 use crate::app::App;
 use crate::error::{Error, Result};
@@ -53,7 +55,7 @@ pub(super) async fn detail(
 ) -> Result<Response> {
     let key = match id.parse() {
         Ok(id) => CategoryKey::Id(id),
-        Err(_) if input::is_slug(&id) => CategoryKey::Slug(id),
+        Err(_) if is_slug(&id) => CategoryKey::Slug(id),
         Err(_) => return Err(Error::NotFound("")),
     };
     let category = find(&mut *app.db.acquire().await?, &key).await?;

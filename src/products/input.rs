@@ -1,7 +1,6 @@
 //! What a shopkeeper sends, read field by field: each fault is noted under its field's name and all are told at once.
 
 use std::collections::BTreeMap;
-use std::ops::RangeInclusive;
 
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
@@ -10,6 +9,10 @@ use utoipa::openapi::{Ref, RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
 use super::Product;
+use super::fields::{
+    CategoryKey, Fields, category_key, flag, line, or_null, picture, picture_id, product_id, slug,
+    text, weight, whole,
+};
 use crate::error::{Error, Fault, Result};
 use crate::ids::{PictureId, ProductId};
 use crate::media::{self, CARD_WIDTH, Picture};
@@ -177,13 +180,6 @@ struct WeightNumber(f64);
 #[allow(dead_code, reason = "read by the API document alone")]
 struct PictureAddress(String);
 
-/// A category as a caller names it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum CategoryKey {
-    Id(i64),
-    Slug(String),
-}
-
 /// A category as it is written. PATCH changes what is given; POST and PUT need the name.
 #[derive(Clone, Debug, Default, PartialEq, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -275,7 +271,7 @@ pub(super) fn product(
 ) -> Parsed<ProductInput> {
     let mut fields = Fields::new("", body);
     let mut input = product_fields(&mut fields, write, |value| picture(value, bases, false));
-    input.images = fields.read_images(|value| {
+    input.images = read_images(&mut fields, |value| {
         let id = picture_id(value, bases).ok_or("Must be the id of an uploaded picture.")?;
         Ok(id)
     });
@@ -344,7 +340,7 @@ pub(super) fn stock(body: Map<String, Value>) -> Parsed<StockInput> {
             })
             .map(|count| count as i32),
     };
-    if fields.faults.is_empty() {
+    if fields.is_sound() {
         match (input.reason, input.delta) {
             (_, 0) => fields.fault("delta", "Must not be zero."),
             (Some(Reason::Received | Reason::Made | Reason::Returned), ..0) => {
@@ -379,7 +375,7 @@ pub(super) fn file_product(row: Map<String, Value>, prefix: String) -> Parsed<Fi
         .read(key, or_null(|value| whole(value, 1..=i64::MAX)))
         .map(|id| id.map(CategoryKey::Id));
     read_stock(&mut fields, &mut input);
-    let images = fields.read_images(|value| text(value, 1..=500));
+    let images = read_images(&mut fields, |value| text(value, 1..=500));
     let stripe_id = |value| text(value, 1..=255);
     let row = FileProduct {
         input,
@@ -572,6 +568,32 @@ fn product_fields(
     input
 }
 
+/// Takes out a product's pictures: up to ten, each once.
+fn read_images<T: PartialEq>(
+    fields: &mut Fields,
+    parse: impl Fn(Value) -> Result<T, String>,
+) -> Option<Vec<T>> {
+    let items = fields.read("images", |value| match value {
+        Value::Array(items) if items.len() <= MAX_IMAGES => Ok(items),
+        _ => Err(format!("Must be a list of up to {MAX_IMAGES} pictures.")),
+    })?;
+    let mut images = Vec::with_capacity(items.len());
+    for (index, item) in items.into_iter().enumerate() {
+        let parsed = parse(item);
+        match parsed {
+            Ok(image) if images.contains(&image) => {
+                fields.fault(
+                    &format!("images[{index}]"),
+                    "This picture is in the list already.",
+                );
+            }
+            Ok(image) => images.push(image),
+            Err(message) => fields.fault(&format!("images[{index}]"), message),
+        }
+    }
+    Some(images)
+}
+
 fn read_stock(fields: &mut Fields, input: &mut ProductInput) {
     let mut count = |field| {
         let count = fields.read(field, |value| whole(value, 0..=MAX_STOCK));
@@ -600,296 +622,6 @@ fn category_fields(fields: &mut Fields, write: Write) -> CategoryInput {
             .or(default),
         position: None,
     }
-}
-
-/// A JSON object whose fields are taken out one by one.
-struct Fields {
-    object: Map<String, Value>,
-    prefix: String,
-    faults: Vec<Fault>,
-}
-
-impl Fields {
-    fn new(prefix: impl Into<String>, object: Map<String, Value>) -> Fields {
-        Fields {
-            object,
-            prefix: prefix.into(),
-            faults: Vec::new(),
-        }
-    }
-
-    fn has(&self, field: &str) -> bool {
-        self.object.contains_key(field)
-    }
-
-    fn fault(&mut self, field: &str, message: impl Into<String>) {
-        self.faults
-            .push(Fault::new(format!("{}{field}", self.prefix), message));
-    }
-
-    /// Notes those of the fields that are missing; call it before they are read.
-    fn require(&mut self, names: &[&str]) {
-        for name in names {
-            if !self.has(name) {
-                self.fault(name, "This field is required.");
-            }
-        }
-    }
-
-    /// Takes a field out. Nothing if it is missing or faulty; a fault has been noted.
-    fn read<T>(
-        &mut self,
-        field: &str,
-        parse: impl FnOnce(Value) -> Result<T, String>,
-    ) -> Option<T> {
-        match parse(self.object.remove(field)?) {
-            Ok(value) => Some(value),
-            Err(message) => {
-                self.fault(field, message);
-                None
-            }
-        }
-    }
-
-    /// Takes out a product's pictures: up to ten, each once.
-    fn read_images<T: PartialEq>(
-        &mut self,
-        parse: impl Fn(Value) -> Result<T, String>,
-    ) -> Option<Vec<T>> {
-        let items = self.read("images", |value| match value {
-            Value::Array(items) if items.len() <= MAX_IMAGES => Ok(items),
-            _ => Err(format!("Must be a list of up to {MAX_IMAGES} pictures.")),
-        })?;
-        let mut images = Vec::with_capacity(items.len());
-        for (index, item) in items.into_iter().enumerate() {
-            let parsed = parse(item);
-            match parsed {
-                Ok(image) if images.contains(&image) => {
-                    self.fault(
-                        &format!("images[{index}]"),
-                        "This picture is in the list already.",
-                    );
-                }
-                Ok(image) => images.push(image),
-                Err(message) => self.fault(&format!("images[{index}]"), message),
-            }
-        }
-        Some(images)
-    }
-
-    /// All faults, those of unknown fields, too.
-    fn finish(mut self, ignored: &[&str]) -> Vec<Fault> {
-        let unknown: Vec<String> = self
-            .object
-            .keys()
-            .filter(|key| !ignored.contains(&key.as_str()))
-            .map(|key| key.chars().take(100).collect())
-            .collect();
-        for key in unknown {
-            self.fault(&key, "There is no such field.");
-        }
-        self.faults
-    }
-}
-
-fn or_null<T>(
-    parse: impl FnOnce(Value) -> Result<T, String>,
-) -> impl FnOnce(Value) -> Result<Option<T>, String> {
-    move |value| match value {
-        Value::Null => Ok(None),
-        value => parse(value).map(Some),
-    }
-}
-
-fn flag(value: Value) -> Result<bool, String> {
-    value
-        .as_bool()
-        .ok_or_else(|| "Must be true or false.".to_owned())
-}
-
-fn whole(value: Value, range: RangeInclusive<i64>) -> Result<i64, String> {
-    let number = value.as_i64().filter(|number| range.contains(number));
-    number.ok_or_else(|| match (*range.start(), *range.end()) {
-        (least, i64::MAX) => format!("Must be a whole number from {least} on."),
-        (least, most) => format!("Must be a whole number from {least} to {most}."),
-    })
-}
-
-fn text(value: Value, chars: RangeInclusive<usize>) -> Result<String, String> {
-    let Value::String(text) = value else {
-        return Err("Must be a text.".to_owned());
-    };
-    if text.contains('\0') {
-        return Err("Must not contain NUL characters.".to_owned());
-    }
-    if !chars.contains(&text.chars().count()) {
-        return Err(format!(
-            "Must have {} to {} characters.",
-            chars.start(),
-            chars.end()
-        ));
-    }
-    Ok(text)
-}
-
-/// A text on one line, trimmed.
-fn line(value: Value, chars: RangeInclusive<usize>) -> Result<String, String> {
-    let trimmed = match value {
-        Value::String(text) => Value::from(text.trim()),
-        other => other,
-    };
-    let line = text(trimmed, chars)?;
-    if line.chars().any(char::is_control) {
-        return Err("Must not contain line breaks or other control characters.".to_owned());
-    }
-    Ok(line)
-}
-
-fn product_id(value: Value) -> Result<ProductId, String> {
-    let id = line(value, 1..=ProductId::MAX_CHARS)?;
-    // They would be lost in a path or in the list that a batch asks for.
-    if id.contains(['/', '\\', ',']) || ["batch", ".", ".."].contains(&id.as_str()) {
-        return Err("Must not contain slashes or commas, nor be \"batch\".".to_owned());
-    }
-    Ok(ProductId(id))
-}
-
-/// The longest slug, in characters.
-const MAX_SLUG: usize = 200;
-
-/// Whether the text is lower-case letters, digits and single hyphens between them.
-pub(super) fn is_slug(text: &str) -> bool {
-    text.len() <= MAX_SLUG
-        && text.split('-').all(|part| {
-            !part.is_empty()
-                && part
-                    .bytes()
-                    .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
-        })
-}
-
-fn slug(value: Value, reserved: &str) -> Result<String, String> {
-    match value {
-        Value::String(slug) if is_slug(&slug) && slug != reserved => Ok(slug),
-        Value::String(slug) if slug == reserved => Err("This address is ours.".to_owned()),
-        _ => Err("Must be lower-case letters, digits and single hyphens, up to 200.".to_owned()),
-    }
-}
-
-/// A slug made from a name: itself if it is free, else with -2, -3 and so on.
-pub(super) fn free_slug(name: &str, fallback: &str, is_taken: impl Fn(&str) -> bool) -> String {
-    let stem = slug_stem(name, fallback);
-    let mut slug = stem.clone();
-    let mut number = 2;
-    while slug == "batch" || is_taken(&slug) {
-        slug = format!("{stem}-{number}");
-        number += 1;
-    }
-    slug
-}
-
-/// What [`free_slug`] begins with.
-pub(super) fn slug_stem(name: &str, fallback: &str) -> String {
-    let mut stem = slug::slugify(name);
-    // ASCII by now; some room is left for a number.
-    stem.truncate(MAX_SLUG - 12);
-    let stem = stem.trim_matches('-');
-    match stem {
-        "" => fallback.to_owned(),
-        digits if digits.bytes().all(|b| b.is_ascii_digit()) => format!("{fallback}-{digits}"),
-        stem => stem.to_owned(),
-    }
-}
-
-fn category_key(value: Value) -> Result<CategoryKey, String> {
-    match value {
-        Value::String(text) if is_slug(&text) => Ok(match text.parse() {
-            Ok(id) => CategoryKey::Id(id),
-            Err(_) => CategoryKey::Slug(text),
-        }),
-        Value::Number(number) => match number.as_i64() {
-            Some(id) => Ok(CategoryKey::Id(id)),
-            None => Err("There is no such category.".to_owned()),
-        },
-        Value::String(_) => Err("There is no such category.".to_owned()),
-        _ => Err("Must be the id or the slug of a category, or null.".to_owned()),
-    }
-}
-
-/// Two decimals, as the column has them.
-fn weight(value: Value) -> Result<String, String> {
-    let text = match &value {
-        Value::String(text) => text.clone(),
-        Value::Number(number) => number.to_string(),
-        _ => String::new(),
-    };
-    let (units, decimals) = text.split_once('.').unwrap_or((&text, "0"));
-    let digits = |part: &str, most| {
-        (1..=most).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_digit())
-    };
-    // A number may come with zeros that mean nothing: 2.500.
-    let decimals = decimals.trim_end_matches('0');
-    if digits(units, 5) && (decimals.is_empty() || digits(decimals, 2)) {
-        let units: u32 = units.parse().map_err(|_| "Must be a number.".to_owned())?;
-        return Ok(format!("{units}.{decimals:0<2}"));
-    }
-    Err("Must be a number from 0 to 99999.99 with up to two decimals.".to_owned())
-}
-
-/// The picture that is meant: by its id, by an address of it, or as our answers show it.
-fn picture_id(value: Value, bases: &[&str]) -> Option<PictureId> {
-    let text = match &value {
-        Value::String(text) => text,
-        Value::Object(picture) => picture.get("id").or(picture.get("url"))?.as_str()?,
-        _ => return None,
-    };
-    let own = bases.iter().find_map(|base| text.strip_prefix(base));
-    PictureId::parse(text).or_else(|| media::id_of(own.unwrap_or(text)))
-}
-
-/// The path under which a picture is stored, `/media/…`, or an address elsewhere; nothing for null and "".
-fn picture(value: Value, bases: &[&str], relative: bool) -> Result<Option<String>, String> {
-    let text = match value {
-        Value::Null => return Ok(None),
-        value => text(value, 0..=500)?,
-    };
-    if text.is_empty() {
-        return Ok(None);
-    }
-    if text.contains("..") || text.contains('\\') || text.chars().any(char::is_control) {
-        return Err("Must not contain \"..\", backslashes or control characters.".to_owned());
-    }
-    let own = bases
-        .iter()
-        .filter_map(|base| text.strip_prefix(base))
-        .find(|path| path.starts_with("/media/"));
-    let path = own.unwrap_or(&text);
-    let elsewhere = ["http://", "https://"]
-        .iter()
-        .filter_map(|scheme| path.strip_prefix(scheme))
-        .any(|rest| rest.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '['));
-    let file = path.strip_prefix("/media/").unwrap_or(path);
-    if !elsewhere
-        && file.starts_with("pictures/")
-        && media::id_of(&format!("/media/{file}")).is_none()
-    {
-        return Err("There is no such picture.".to_owned());
-    }
-    if elsewhere
-        || path
-            .strip_prefix("/media/")
-            .is_some_and(|rest| !rest.is_empty())
-    {
-        return Ok(Some(path.to_owned()));
-    }
-    if relative && !path.starts_with('/') && !path.contains(':') {
-        return Ok(Some(format!("/media/{path}")));
-    }
-    Err(if relative {
-        "Must be a path below the media folder, or an http(s) address.".to_owned()
-    } else {
-        "Must begin with /media/, http:// or https://.".to_owned()
-    })
 }
 
 #[cfg(test)]
@@ -1039,29 +771,5 @@ mod tests {
             assert_eq!(stored(bad, false), None, "{bad}");
         }
         assert_eq!(stored("javascript:x", true), None);
-    }
-
-    #[test]
-    fn slugs_are_made_from_names() {
-        assert_eq!(
-            free_slug("Ámber  Arrow!", "product", |_| false),
-            "amber-arrow"
-        );
-        assert_eq!(
-            free_slug("Amber", "product", |slug| slug == "amber"),
-            "amber-2"
-        );
-        assert_eq!(free_slug("✨", "product", |_| false), "sparkles");
-        assert_eq!(free_slug("Batch", "product", |_| false), "batch-2");
-        assert_eq!(free_slug("!!!", "product", |_| false), "product");
-        assert_eq!(free_slug("2024", "category", |_| false), "category-2024");
-        assert!(is_slug(&free_slug(
-            &"北京 ".repeat(100),
-            "product",
-            |_| false
-        )));
-        assert!(
-            is_slug("a-1") && !is_slug("a--1") && !is_slug("-a") && !is_slug("") && !is_slug("A")
-        );
     }
 }

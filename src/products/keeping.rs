@@ -8,13 +8,11 @@ use sqlx::PgConnection;
 use utoipa::ToSchema;
 
 use super::categories::{self, Category};
-use super::input::{
-    self, CategoryInput, CategoryKey, MAX_IMAGES, Parsed, ProductInput, StockInput, Write,
-    free_slug,
-};
+use super::fields::CategoryKey;
+use super::input::{self, CategoryInput, MAX_IMAGES, Parsed, ProductInput, StockInput, Write};
 use super::listing::{Categories, Filter, PageRequest, search};
 use super::views::{MovementView, StockView, lighter_type_display};
-use super::{Product, service, store};
+use super::{Product, service, slugs, store};
 use crate::audit::{self, Actor};
 use crate::error::{Error, Fault, Result};
 use crate::ids::{PictureId, ProductId};
@@ -188,11 +186,11 @@ pub async fn change(
     if fields.get("slug").and_then(Value::as_str) == Some("") {
         let name = fields.get("name").and_then(Value::as_str);
         let name = name.unwrap_or(&before.name).to_owned();
-        let stem = input::slug_stem(&name, "product");
+        let stem = slugs::stem(&name, "product");
         let mut taken: HashSet<String> =
             store::slugs_like(conn, &stem).await?.into_iter().collect();
         taken.remove(&before.slug);
-        let slug = free_slug(&name, "product", |slug| taken.contains(slug));
+        let slug = slugs::free_slug(&name, "product", |slug| taken.contains(slug));
         fields.insert("slug".to_owned(), slug.into());
     }
     let parsed = input::product(fields, Write::Patch, &[]);
@@ -658,7 +656,7 @@ async fn locked(conn: &mut PgConnection, id: &str) -> Result<Product> {
 fn known(id: &str) -> Result<&str> {
     match ProductId::parse(id) {
         Some(_) => Ok(id),
-        None if input::is_slug(id) => Ok(id),
+        None if slugs::is_slug(id) => Ok(id),
         None => Err(Error::NotFound("Product")),
     }
 }

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::input::is_slug;
+use super::slugs::is_slug;
 use crate::error::{Error, Fault, Result};
 use crate::extract::Query;
 

@@ -2,12 +2,14 @@
 mod catalogue_file;
 mod categories;
 pub mod demo;
+mod fields;
 mod input;
 pub mod keeping;
 mod listing;
 mod pictures;
 mod routes;
 mod service;
+mod slugs;
 mod stock;
 mod store;
 mod sync;

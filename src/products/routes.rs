@@ -18,7 +18,7 @@ use super::listing::{Filter, Page, PageRequest};
 use super::views::{
     AdminView, Availability, BatchView, MovementView, ProductDetail, ProductEntry, StockView,
 };
-use super::{OwnHold, Product, categories, store};
+use super::{OwnHold, Product, categories, slugs, store};
 use crate::app::App;
 use crate::audit::Actor;
 use crate::auth::{Admin, Scope};
@@ -841,7 +841,7 @@ fn is_host(text: &str) -> bool {
 fn known_form(id: &str) -> Result<&str> {
     match ProductId::parse(id) {
         Some(_) => Ok(id),
-        None if input::is_slug(id) => Ok(id),
+        None if slugs::is_slug(id) => Ok(id),
         None => Err(Error::NotFound("Product")),
     }
 }

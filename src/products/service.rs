@@ -6,7 +6,9 @@ use chrono::Utc;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::input::{CategoryKey, Parsed, ProductInput, StockInput, free_slug, slug_stem};
+use super::fields::CategoryKey;
+use super::input::{Parsed, ProductInput, StockInput};
+use super::slugs::{self, free_slug};
 use super::views::StockView;
 use super::{Product, Reason, stock, store, sync};
 use crate::error::{Error, Fault, Result};
@@ -38,7 +40,7 @@ pub async fn create(
 
     loop {
         if !slug_is_given {
-            let stem = slug_stem(&product.name, "product");
+            let stem = slugs::stem(&product.name, "product");
             let taken: HashSet<String> =
                 store::slugs_like(conn, &stem).await?.into_iter().collect();
             product.slug = free_slug(&product.name, "product", |slug| taken.contains(slug));

@@ -6,7 +6,7 @@ use sqlx::postgres::PgRow;
 use sqlx::{FromRow, PgConnection, Postgres, QueryBuilder, Row};
 
 use super::Product;
-use super::input::CategoryKey;
+use super::fields::CategoryKey;
 use super::listing::{Categories, Filter, PageRequest};
 use super::views::{ListedProduct, MovementView, lighter_type_display};
 use crate::error::Result;

@@ -1,0 +1,252 @@
+//! One value of what a shopkeeper sends, taken out of its object and read; `input.rs` says which fields there are.
+//! A reader's error is the fault's message, without the field's name.
+
+use std::ops::RangeInclusive;
+
+use serde_json::{Map, Value};
+
+use super::slugs::is_slug;
+use crate::error::Fault;
+use crate::ids::{PictureId, ProductId};
+use crate::media;
+
+/// A JSON object whose fields are taken out one by one.
+pub(super) struct Fields {
+    object: Map<String, Value>,
+    prefix: String,
+    faults: Vec<Fault>,
+}
+
+impl Fields {
+    pub fn new(prefix: impl Into<String>, object: Map<String, Value>) -> Fields {
+        Fields {
+            object,
+            prefix: prefix.into(),
+            faults: Vec::new(),
+        }
+    }
+
+    /// Nothing was wrong so far.
+    pub fn is_sound(&self) -> bool {
+        self.faults.is_empty()
+    }
+
+    pub fn has(&self, field: &str) -> bool {
+        self.object.contains_key(field)
+    }
+
+    pub fn fault(&mut self, field: &str, message: impl Into<String>) {
+        self.faults
+            .push(Fault::new(format!("{}{field}", self.prefix), message));
+    }
+
+    /// Notes those of the fields that are missing; call it before they are read.
+    pub fn require(&mut self, names: &[&str]) {
+        for name in names {
+            if !self.has(name) {
+                self.fault(name, "This field is required.");
+            }
+        }
+    }
+
+    /// Takes a field out. Nothing if it is missing or faulty; a fault has been noted.
+    pub fn read<T>(
+        &mut self,
+        field: &str,
+        parse: impl FnOnce(Value) -> Result<T, String>,
+    ) -> Option<T> {
+        match parse(self.object.remove(field)?) {
+            Ok(value) => Some(value),
+            Err(message) => {
+                self.fault(field, message);
+                None
+            }
+        }
+    }
+
+    /// All faults, those of unknown fields, too.
+    pub fn finish(mut self, ignored: &[&str]) -> Vec<Fault> {
+        let unknown: Vec<String> = self
+            .object
+            .keys()
+            .filter(|key| !ignored.contains(&key.as_str()))
+            .map(|key| key.chars().take(100).collect())
+            .collect();
+        for key in unknown {
+            self.fault(&key, "There is no such field.");
+        }
+        self.faults
+    }
+}
+
+pub(super) fn or_null<T>(
+    parse: impl FnOnce(Value) -> Result<T, String>,
+) -> impl FnOnce(Value) -> Result<Option<T>, String> {
+    move |value| match value {
+        Value::Null => Ok(None),
+        value => parse(value).map(Some),
+    }
+}
+
+pub(super) fn flag(value: Value) -> Result<bool, String> {
+    value
+        .as_bool()
+        .ok_or_else(|| "Must be true or false.".to_owned())
+}
+
+pub(super) fn whole(value: Value, range: RangeInclusive<i64>) -> Result<i64, String> {
+    let number = value.as_i64().filter(|number| range.contains(number));
+    number.ok_or_else(|| match (*range.start(), *range.end()) {
+        (least, i64::MAX) => format!("Must be a whole number from {least} on."),
+        (least, most) => format!("Must be a whole number from {least} to {most}."),
+    })
+}
+
+pub(super) fn text(value: Value, chars: RangeInclusive<usize>) -> Result<String, String> {
+    let Value::String(text) = value else {
+        return Err("Must be a text.".to_owned());
+    };
+    if text.contains('\0') {
+        return Err("Must not contain NUL characters.".to_owned());
+    }
+    if !chars.contains(&text.chars().count()) {
+        return Err(format!(
+            "Must have {} to {} characters.",
+            chars.start(),
+            chars.end()
+        ));
+    }
+    Ok(text)
+}
+
+/// A text on one line, trimmed.
+pub(super) fn line(value: Value, chars: RangeInclusive<usize>) -> Result<String, String> {
+    let trimmed = match value {
+        Value::String(text) => Value::from(text.trim()),
+        other => other,
+    };
+    let line = text(trimmed, chars)?;
+    if line.chars().any(char::is_control) {
+        return Err("Must not contain line breaks or other control characters.".to_owned());
+    }
+    Ok(line)
+}
+
+pub(super) fn product_id(value: Value) -> Result<ProductId, String> {
+    let id = line(value, 1..=ProductId::MAX_CHARS)?;
+    // They would be lost in a path or in the list that a batch asks for.
+    if id.contains(['/', '\\', ',']) || ["batch", ".", ".."].contains(&id.as_str()) {
+        return Err("Must not contain slashes or commas, nor be \"batch\".".to_owned());
+    }
+    Ok(ProductId(id))
+}
+
+pub(super) fn slug(value: Value, reserved: &str) -> Result<String, String> {
+    match value {
+        Value::String(slug) if is_slug(&slug) && slug != reserved => Ok(slug),
+        Value::String(slug) if slug == reserved => Err("This address is ours.".to_owned()),
+        _ => Err("Must be lower-case letters, digits and single hyphens, up to 200.".to_owned()),
+    }
+}
+
+/// A category as a caller names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CategoryKey {
+    Id(i64),
+    Slug(String),
+}
+
+pub(super) fn category_key(value: Value) -> Result<CategoryKey, String> {
+    match value {
+        Value::String(text) if is_slug(&text) => Ok(match text.parse() {
+            Ok(id) => CategoryKey::Id(id),
+            Err(_) => CategoryKey::Slug(text),
+        }),
+        Value::Number(number) => match number.as_i64() {
+            Some(id) => Ok(CategoryKey::Id(id)),
+            None => Err("There is no such category.".to_owned()),
+        },
+        Value::String(_) => Err("There is no such category.".to_owned()),
+        _ => Err("Must be the id or the slug of a category, or null.".to_owned()),
+    }
+}
+
+/// Two decimals, as the column has them.
+pub(super) fn weight(value: Value) -> Result<String, String> {
+    let text = match &value {
+        Value::String(text) => text.clone(),
+        Value::Number(number) => number.to_string(),
+        _ => String::new(),
+    };
+    let (units, decimals) = text.split_once('.').unwrap_or((&text, "0"));
+    let digits = |part: &str, most| {
+        (1..=most).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_digit())
+    };
+    // A number may come with zeros that mean nothing: 2.500.
+    let decimals = decimals.trim_end_matches('0');
+    if digits(units, 5) && (decimals.is_empty() || digits(decimals, 2)) {
+        let units: u32 = units.parse().map_err(|_| "Must be a number.".to_owned())?;
+        return Ok(format!("{units}.{decimals:0<2}"));
+    }
+    Err("Must be a number from 0 to 99999.99 with up to two decimals.".to_owned())
+}
+
+/// The picture that is meant: by its id, by an address of it, or as our answers show it.
+pub(super) fn picture_id(value: Value, bases: &[&str]) -> Option<PictureId> {
+    let text = match &value {
+        Value::String(text) => text,
+        Value::Object(picture) => picture.get("id").or(picture.get("url"))?.as_str()?,
+        _ => return None,
+    };
+    let own = bases.iter().find_map(|base| text.strip_prefix(base));
+    PictureId::parse(text).or_else(|| media::id_of(own.unwrap_or(text)))
+}
+
+/// The path under which a picture is stored, `/media/…`, or an address elsewhere; nothing for null and "".
+pub(super) fn picture(
+    value: Value,
+    bases: &[&str],
+    relative: bool,
+) -> Result<Option<String>, String> {
+    let text = match value {
+        Value::Null => return Ok(None),
+        value => text(value, 0..=500)?,
+    };
+    if text.is_empty() {
+        return Ok(None);
+    }
+    if text.contains("..") || text.contains('\\') || text.chars().any(char::is_control) {
+        return Err("Must not contain \"..\", backslashes or control characters.".to_owned());
+    }
+    let own = bases
+        .iter()
+        .filter_map(|base| text.strip_prefix(base))
+        .find(|path| path.starts_with("/media/"));
+    let path = own.unwrap_or(&text);
+    let elsewhere = ["http://", "https://"]
+        .iter()
+        .filter_map(|scheme| path.strip_prefix(scheme))
+        .any(|rest| rest.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '['));
+    let file = path.strip_prefix("/media/").unwrap_or(path);
+    if !elsewhere
+        && file.starts_with("pictures/")
+        && media::id_of(&format!("/media/{file}")).is_none()
+    {
+        return Err("There is no such picture.".to_owned());
+    }
+    if elsewhere
+        || path
+            .strip_prefix("/media/")
+            .is_some_and(|rest| !rest.is_empty())
+    {
+        return Ok(Some(path.to_owned()));
+    }
+    if relative && !path.starts_with('/') && !path.contains(':') {
+        return Ok(Some(format!("/media/{path}")));
+    }
+    Err(if relative {
+        "Must be a path below the media folder, or an http(s) address.".to_owned()
+    } else {
+        "Must begin with /media/, http:// or https://.".to_owned()
+    })
+}

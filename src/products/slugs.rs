@@ -1,0 +1,69 @@
+//! Slugs: what addresses call products and categories.
+
+/// The longest slug, in characters.
+const MAX_SLUG: usize = 200;
+
+/// Whether the text is lower-case letters, digits and single hyphens between them.
+pub(super) fn is_slug(text: &str) -> bool {
+    text.len() <= MAX_SLUG
+        && text.split('-').all(|part| {
+            !part.is_empty()
+                && part
+                    .bytes()
+                    .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
+        })
+}
+
+/// A slug made from a name: itself if it is free, else with -2, -3 and so on.
+pub(super) fn free_slug(name: &str, fallback: &str, is_taken: impl Fn(&str) -> bool) -> String {
+    let stem = stem(name, fallback);
+    let mut slug = stem.clone();
+    let mut number = 2;
+    while slug == "batch" || is_taken(&slug) {
+        slug = format!("{stem}-{number}");
+        number += 1;
+    }
+    slug
+}
+
+/// What [`free_slug`] begins with.
+pub(super) fn stem(name: &str, fallback: &str) -> String {
+    let mut stem = slug::slugify(name);
+    // ASCII by now; some room is left for a number.
+    stem.truncate(MAX_SLUG - 12);
+    let stem = stem.trim_matches('-');
+    match stem {
+        "" => fallback.to_owned(),
+        digits if digits.bytes().all(|b| b.is_ascii_digit()) => format!("{fallback}-{digits}"),
+        stem => stem.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slugs_are_made_from_names() {
+        assert_eq!(
+            free_slug("Ámber  Arrow!", "product", |_| false),
+            "amber-arrow"
+        );
+        assert_eq!(
+            free_slug("Amber", "product", |slug| slug == "amber"),
+            "amber-2"
+        );
+        assert_eq!(free_slug("✨", "product", |_| false), "sparkles");
+        assert_eq!(free_slug("Batch", "product", |_| false), "batch-2");
+        assert_eq!(free_slug("!!!", "product", |_| false), "product");
+        assert_eq!(free_slug("2024", "category", |_| false), "category-2024");
+        assert!(is_slug(&free_slug(
+            &"北京 ".repeat(100),
+            "product",
+            |_| false
+        )));
+        assert!(
+            is_slug("a-1") && !is_slug("a--1") && !is_slug("-a") && !is_slug("") && !is_slug("A")
+        );
+    }
+}
