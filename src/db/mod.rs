@@ -34,6 +34,9 @@ pub fn like(text: &str) -> String {
     format!("%{escaped}%")
 }
 
+/// How long a request or job waits for a connection.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// Opens a pool with our session settings: bounded statements and lock waits, and how alike a misspelt word must be.
 pub async fn connect(options: PgConnectOptions, max_connections: u32) -> anyhow::Result<PgPool> {
     let options = options.application_name("spirit-beads").options([
@@ -45,7 +48,9 @@ pub async fn connect(options: PgConnectOptions, max_connections: u32) -> anyhow:
     ]);
     PgPoolOptions::new()
         .max_connections(max_connections)
-        .acquire_timeout(Duration::from_secs(5))
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+        // Without a line of the log for each that waited: in a flood that is one more. The metrics tell how long one waits.
+        .acquire_slow_threshold(ACQUIRE_TIMEOUT)
         // A connection just used is alive; asking each time would double the round trips of every read. One that lay
         // idle may have died with its server, and is asked.
         .test_before_acquire(false)
