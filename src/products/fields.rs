@@ -141,6 +141,17 @@ pub(super) fn product_id(value: Value) -> Result<ProductId, String> {
     Ok(ProductId(id))
 }
 
+/// An id that Stripe gave, or one that somebody chose there. It becomes part of an address: of other characters it would
+/// be another one, or none.
+pub(super) fn stripe_id(value: Value) -> Result<String, String> {
+    let id = text(value, 1..=255)?;
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
+    if !id.chars().all(is_plain) || id.starts_with('.') {
+        return Err("Must be letters, digits, \"_\", \"-\" and \".\".".to_owned());
+    }
+    Ok(id)
+}
+
 pub(super) fn slug(value: Value, reserved: &str) -> Result<String, String> {
     match value {
         Value::String(slug) if is_slug(&slug) && slug != reserved => Ok(slug),

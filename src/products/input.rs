@@ -11,7 +11,7 @@ use utoipa::{PartialSchema, ToSchema};
 use super::Product;
 use super::fields::{
     CategoryKey, Fields, category_key, flag, line, or_null, picture, picture_id, product_id, slug,
-    text, weight, whole,
+    stripe_id, text, weight, whole,
 };
 use crate::error::{Error, Fault, Result};
 use crate::ids::{PictureId, ProductId};
@@ -376,7 +376,6 @@ pub(super) fn file_product(row: Map<String, Value>, prefix: String) -> Parsed<Fi
         .map(|id| id.map(CategoryKey::Id));
     read_stock(&mut fields, &mut input);
     let images = read_images(&mut fields, |value| text(value, 1..=500));
-    let stripe_id = |value| text(value, 1..=255);
     let row = FileProduct {
         input,
         images,
