@@ -9,6 +9,7 @@ use super::slugs::is_slug;
 use crate::error::Fault;
 use crate::ids::{PictureId, ProductId};
 use crate::media;
+use crate::stripe;
 
 /// A JSON object whose fields are taken out one by one.
 pub(super) struct Fields {
@@ -141,15 +142,14 @@ pub(super) fn product_id(value: Value) -> Result<ProductId, String> {
     Ok(ProductId(id))
 }
 
-/// An id that Stripe gave, or one that somebody chose there. It becomes part of an address: of other characters it would
-/// be another one, or none.
 pub(super) fn stripe_id(value: Value) -> Result<String, String> {
-    let id = text(value, 1..=255)?;
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
-    if !id.chars().all(is_plain) || id.starts_with('.') {
-        return Err("Must be letters, digits, \"_\", \"-\" and \".\".".to_owned());
+    match value {
+        Value::String(id) if stripe::is_id(&id) => Ok(id),
+        _ => Err(
+            "Must be an id at Stripe: up to 255 letters, digits, \"_\", \"-\" and \".\", not first a dot."
+                .to_owned(),
+        ),
     }
-    Ok(id)
 }
 
 pub(super) fn slug(value: Value, reserved: &str) -> Result<String, String> {

@@ -100,6 +100,13 @@ impl StripeError {
 
 pub type Result<T> = std::result::Result<T, StripeError>;
 
+/// Whether this can be an id at Stripe, given there or chosen by somebody: 1 to 255 of `A-Za-z0-9_-.`, not a dot first.
+/// Ids become part of an address as they are: with other characters it would be another one, or none.
+pub fn is_id(text: &str) -> bool {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
+    (1..=255).contains(&text.len()) && text.chars().all(is_plain) && !text.starts_with('.')
+}
+
 /// Stripe, or the sandbox: they differ by the address. Cheap to clone.
 #[derive(Clone)]
 pub struct Stripe {
@@ -566,6 +573,14 @@ impl Stripe {
         key: Option<&str>,
         timeout: Duration,
     ) -> Result<Value> {
+        let request = request.build();
+        if !request.path.split('/').skip(1).all(is_id) {
+            return Err(StripeError::Refused {
+                status: 400,
+                code: "not_sent".to_owned(),
+                message: "an id has characters that no id at Stripe has".to_owned(),
+            });
+        }
         let strategy = match key {
             Some(key) => stripe::RequestStrategy::Idempotent(
                 stripe::IdempotencyKey::new(key)
@@ -578,7 +593,6 @@ impl Stripe {
             answer: Mutex::new(Bytes::new()),
         };
         request
-            .build()
             .customize::<HashMap<String, String>>()
             .request_strategy(strategy)
             .timeout(timeout)

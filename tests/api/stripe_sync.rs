@@ -297,6 +297,33 @@ async fn an_imported_product_that_stripe_does_not_know_is_made_anew() {
     assert_eq!(shop.session(&session).await["amount_total"], 5200);
 }
 
+/// Such an id would make an address that cannot be sent, or that of something else.
+#[tokio::test]
+async fn an_id_that_none_can_be_is_told_and_not_tried_for_ever() {
+    let (shop, piece, keeper) = one_synced_piece().await;
+    let before = view(&keeper).await;
+    let asked = shop.stripe.requests().len();
+    for id in [
+        "prod 1",
+        "../refunds",
+        "prod_1?x",
+        "prod/1/..",
+        "prod_é",
+        "",
+    ] {
+        import(&shop, &json!(id), &before["price_id"]).await;
+        keeper.post(&format!("{SUNRISE}sync/"), &json!({})).await;
+        shop.run_jobs().await;
+        let shown = view(&keeper).await;
+        assert_eq!(shown["status"], "error", "{id}");
+        let error = shown["error"].as_str().expect("a reason");
+        assert!(error.contains("an id has characters"), "{error}");
+    }
+    assert_eq!(shop.stripe.requests().len(), asked);
+    // A sale is not lost to it.
+    session_of(&shop.client.check_out(&[(&piece, 1)]).await);
+}
+
 /// A price archived in Stripe's dashboard, or another account's: the sale goes on by its amount, the sync mends the rest.
 #[tokio::test]
 async fn a_price_that_stripe_would_not_have_loses_no_sale() {
