@@ -1,4 +1,4 @@
-//! `Json`, `Query` and `Path` that fail as our [`Error`], in the words of the old service where API.md shows them.
+//! `Json`, `Query` and `Path` that fail as our [`Error`], in the words of the old service where docs/compatibility.md shows them.
 
 mod objects;
 pub mod texts;

@@ -1,5 +1,5 @@
 //! A visitor's request as it comes in: the storefront's form, or JSON with the pictures inside. Every check has the
-//! sentence of API.md, part A9, where that has one.
+//! sentence of docs/compatibility.md, part A9, where that has one.
 
 use std::io::{BufReader, Seek};
 use std::pin::pin;

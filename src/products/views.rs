@@ -1,4 +1,4 @@
-//! What goes out: products and categories as shoppers and shopkeepers see them. The order of the keys is API.md's.
+//! What goes out: products and categories as shoppers and shopkeepers see them. The order of the keys is that of docs/compatibility.md.
 
 use chrono::{DateTime, Timelike, Utc};
 use serde::{Serialize, Serializer};

@@ -1,4 +1,4 @@
-//! The catalogue as shoppers read it: API.md A0 to A5, B0 to B3 and B8.
+//! The catalogue as shoppers read it: docs/compatibility.md A0 to A5, B0 to B3 and B8.
 
 use std::collections::HashSet;
 

@@ -1,4 +1,4 @@
-//! Asking for a piece, as the storefront's form does and as JSON: API.md A9 and B5.
+//! Asking for a piece, as the storefront's form does and as JSON: docs/compatibility.md A9 and B5.
 
 use std::io::Cursor;
 use std::path::Path;

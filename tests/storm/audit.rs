@@ -1,5 +1,5 @@
 //! The auditor: compares the shop's books with Stripe's and with what the mail server got. It shares no code with the
-//! shop: plain SQL over connections of its own, and its own reading of DESIGN.
+//! shop: plain SQL over connections of its own, and its own reading of docs/guarantees.md.
 //!
 //! It looks at a shop that has settled: nothing is due, nobody is paying.
 
@@ -9,7 +9,7 @@ use std::fmt;
 use sha2::{Digest, Sha256};
 use sqlx::PgConnection;
 
-/// The arrows of DESIGN, and that of late money: an order whose hold is gone becomes paid where its pieces are there.
+/// The arrows of docs/guarantees.md, and that of late money: an order whose hold is gone becomes paid where its pieces are there.
 const ORDER_MOVES: [(&str, &str); 12] = [
     ("pending", "paid"),
     ("pending", "expired"),
@@ -53,7 +53,7 @@ const EVENTS: [&str; 9] = [
 /// A promise that was broken, and where.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Violation {
-    /// `P1` to `P6`, as DESIGN numbers them; `P4` for what hangs.
+    /// `P1` to `P6`, as docs/guarantees.md numbers them; `P4` for what hangs.
     pub promise: &'static str,
     pub what: &'static str,
     pub where_: String,
