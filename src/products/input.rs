@@ -46,11 +46,11 @@ pub struct ProductInput {
     #[schema(value_type = String, required = false, max_length = 100,
         pattern = r"^[^\s,/\\\x00-\x1f\x7f-\x9f]([^,/\\\\\x00-\x1f\x7f-\x9f]*[^\s,/\\\x00-\x1f\x7f-\x9f])?$")]
     pub id: Option<ProductId>,
-    /// 1 to 200 characters.
+    /// 1 to 255 characters.
     #[schema(
         nullable = false,
         min_length = 1,
-        max_length = 200,
+        max_length = 255,
         pattern = r"^[^\s\x00-\x1f\x7f-\x9f]([^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f])?$"
     )]
     pub name: Option<String>,
@@ -259,6 +259,9 @@ const READ_ONLY: [&str; 9] = [
 
 /// The most pictures of one product.
 pub(super) const MAX_IMAGES: usize = 10;
+
+/// The longest name, in characters: the old service's.
+pub(super) const NAME_CHARS: usize = 255;
 
 /// Stock beyond this is a slip of the finger.
 const MAX_STOCK: i64 = 1_000_000;
@@ -540,7 +543,7 @@ fn product_fields(
         input.is_active = Some(true);
         input.weight_ounces = Some("2.00".to_owned());
     }
-    input.name = fields.read("name", |value| line(value, 1..=200));
+    input.name = fields.read("name", |value| line(value, 1..=NAME_CHARS));
     input.slug = fields.read("slug", |value| slug(value, "batch"));
     input.lighter_type = fields.read("lighter_type", |value| match value.as_i64() {
         Some(1) => Ok(1),

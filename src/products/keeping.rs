@@ -9,7 +9,9 @@ use utoipa::ToSchema;
 
 use super::categories::{self, Category};
 use super::fields::CategoryKey;
-use super::input::{self, CategoryInput, MAX_IMAGES, Parsed, ProductInput, StockInput, Write};
+use super::input::{
+    self, CategoryInput, MAX_IMAGES, NAME_CHARS, Parsed, ProductInput, StockInput, Write,
+};
 use super::listing::{Categories, Filter, PageRequest, search};
 use super::views::{MovementView, StockView, lighter_type_display};
 use super::{Product, service, slugs, store};
@@ -349,7 +351,7 @@ pub async fn change_many(
 pub async fn duplicate(conn: &mut PgConnection, actor: &Actor, id: &str) -> Result<Product> {
     const ENDING: &str = " (copy)";
     let original = find(conn, id).await?;
-    let room = 200 - ENDING.len();
+    let room = NAME_CHARS - ENDING.len();
     let name: String = original.name.chars().take(room).collect();
     let value = ProductInput {
         name: Some(name.trim_end().to_owned() + ENDING),

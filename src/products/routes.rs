@@ -1,6 +1,8 @@
 //! The catalogue over HTTP: what shoppers read, and what a shopkeeper's token reads and writes.
 
-use axum::extract::{FromRequestParts, State};
+use std::net::SocketAddr;
+
+use axum::extract::{ConnectInfo, FromRequestParts, State};
 use axum::http::request::Parts;
 use axum::http::uri::Authority;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -699,7 +701,7 @@ impl FromRequestParts<App> for Reader {
         }
         Ok(Reader {
             query,
-            base: base_url(app, &parts.headers),
+            base: base_url(app, parts),
             own: parts
                 .extensions
                 .get::<OwnHold>()
@@ -777,7 +779,7 @@ impl<const OF_STOCK: bool> FromRequestParts<App> for Keeper<OF_STOCK> {
         Ok(Keeper {
             actor: admin.actor.clone(),
             admin,
-            base: base_url(app, &parts.headers),
+            base: base_url(app, parts),
             version: expected_version(&parts.headers)?,
         })
     }
@@ -820,12 +822,16 @@ fn unstored<T: Serialize>(view: T) -> Response {
 }
 
 /// Scheme and host under which the caller reaches us. In production it is configured: a Host header may be anything.
-pub fn base_url(app: &App, headers: &HeaderMap) -> String {
+pub fn base_url(app: &App, parts: &Parts) -> String {
+    let headers = &parts.headers;
+    let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>();
+    let is_https = peer.is_some_and(|peer| app.config.is_forwarded_https(peer.0.ip(), headers));
+    let scheme = if is_https { "https" } else { "http" };
     let host = headers
         .get(header::HOST)
         .and_then(|value| value.to_str().ok());
     match host {
-        Some(host) if !app.config.is_production() && is_host(host) => format!("http://{host}"),
+        Some(host) if !app.config.is_production() && is_host(host) => format!("{scheme}://{host}"),
         _ => app.config.public_url.clone(),
     }
 }

@@ -593,3 +593,48 @@ async fn five_hundred_products_take_less_than_a_second() {
     assert_eq!(shop.client.get("/api/products/").await.json["count"], 500);
     shop.audit().await;
 }
+
+#[tokio::test]
+async fn a_name_has_up_to_255_characters_at_every_door() {
+    let shop = Shop::open().await;
+    let keeper = shop.keeper(&[Scope::Catalogue, Scope::Stock]).await;
+    // Counted in characters, neither in bytes nor in halves of them.
+    let longest = "é🪶".repeat(127) + "x";
+    let (own, too_long) = ("y".repeat(201), format!("{longest}x"));
+    let file = json!({"products": [
+        row("a", json!({"name": longest, "inventory_count": 1})), row("b", json!({"name": own})),
+    ]});
+    shop.imports(&file).await.expect("an import");
+    let file = json!({"products": [row("c", json!({"name": too_long}))]});
+    assert_eq!(faults(&shop, &file).await, ["products[0].name"]);
+
+    let body = row("d", json!({"name": longest}));
+    let made = keeper.post("/api/products/", &body).await;
+    assert_eq!(made.status, 201, "{}", made.text);
+    let body = json!({"name": too_long});
+    let refused = keeper
+        .send_json(Method::PATCH, "/api/products/d/", &body)
+        .await;
+    assert_eq!(
+        (refused.status, refused.faults()),
+        (400, vec!["name".to_owned()])
+    );
+
+    // It comes back whole wherever it goes: the list, a file, the payment page, Stripe's product, the order, the email.
+    let shown = shop.client.get("/api/products/a/").await;
+    assert_eq!(shown.json["name"], longest);
+    let exported = export(&shop).await;
+    assert_eq!(exported["products"][0]["name"], longest);
+    let session = session_of(&shop.client.check_out(&[("a", 1)]).await);
+    shop.stripe.pay(&session, card()).await.expect("a payment");
+    shop.deliver().await;
+    shop.run_jobs().await;
+    let at_stripe = shop.at_stripe("product").await;
+    assert!(at_stripe.iter().any(|product| product["name"] == longest));
+    let kept: String = sqlx::query_scalar("select name from order_lines")
+        .fetch_one(&shop.db)
+        .await
+        .expect("the line");
+    assert_eq!(kept, longest);
+    shop.audit().await;
+}
