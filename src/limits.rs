@@ -2,7 +2,8 @@
 //!
 //! A client is an address, kept as a keyed hash, for a day. Addresses of no public network are not counted: behind such
 //! a one stands a proxy that `TRUSTED_PROXIES` does not name, and one limit for all shoppers together would close the
-//! shop.
+//! shop. Clients that a trusted proxy does not name readably are one client together: a header that cannot be read must
+//! not lift a limit.
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
@@ -11,7 +12,11 @@ use axum::http::HeaderMap;
 use sqlx::PgConnection;
 
 use crate::app::App;
+use crate::config::ClientAddress;
 use crate::error::{Error, Result};
+
+/// The place that stands for every client whom no proxy names readably.
+const UNREADABLE: &str = "unreadable";
 
 /// What is counted, by the hour.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,9 +41,11 @@ pub struct Client(Option<Vec<u8>>);
 impl Client {
     /// The client of a request that came from this peer.
     pub fn of(app: &App, peer: IpAddr, headers: &HeaderMap) -> Client {
-        let address = app.config.client_address(peer, headers);
-        let hash = || app.signer.derive("client", &place(address))[..16].to_vec();
-        Client(is_public(address).then(hash))
+        let place = match app.config.client_address(peer, headers) {
+            ClientAddress::Known(address) => is_public(address).then(|| place(address)),
+            ClientAddress::Unreadable { .. } => Some(UNREADABLE.to_owned()),
+        };
+        Client(place.map(|place| app.signer.derive("client", &place)[..16].to_vec()))
     }
 
     /// What stands for it in a row.

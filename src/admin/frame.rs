@@ -126,7 +126,7 @@ impl Desk {
             csrf: String::new(),
             path: path.unwrap_or_default(),
             visit: Visit {
-                address: app.config.client_address(peer, headers),
+                address: app.config.client_address(peer, headers).ip(),
                 browser: text(&header::USER_AGENT).chars().take(300).collect(),
                 known: Desk::cookie(app, headers, BROWSER),
             },

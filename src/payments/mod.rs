@@ -23,12 +23,25 @@ pub use sync::sync_product;
 
 use std::time::Duration;
 
-/// How long a shopper may take to pay. Stripe asks for at least 30 minutes from when it gets the request; the minute
-/// more is for clocks that differ and calls that are repeated.
-const SESSION_LIFETIME: Duration = Duration::from_secs(31 * 60);
+/// The least time that Stripe lets a session live, counted from when it gets the request, by its clock.
+/// Source: <https://docs.stripe.com/api/checkout/sessions/create#create_checkout_session-expires_at>
+const LEAST_LIFETIME: Duration = Duration::from_secs(30 * 60);
 
-/// How long the hold outlives the session: a session that can still be paid always has its stock.
+/// The most that our clock and Stripe's may differ, together with the time that a call takes with its repeats: were ours
+/// behind by more, every checkout would be refused.
+const CLOCK_SKEW: Duration = Duration::from_secs(5 * 60);
+
+/// The time that a shopper has to pay.
+const SESSION_LIFETIME: Duration = LEAST_LIFETIME.saturating_add(CLOCK_SKEW);
+
+/// The time by which a hold outlives its session: more than [`CLOCK_SKEW`], so that a session that can still be paid by
+/// Stripe's clock always has its stock.
 const HOLD_MARGIN: Duration = Duration::from_secs(10 * 60);
 
 /// How long a checkout may be in the asking before the sweeper asks in its place: far beyond any call's time-out.
 const ASKING_LIMIT: Duration = Duration::from_secs(120);
+
+const _: () = assert!(
+    HOLD_MARGIN.as_secs() > CLOCK_SKEW.as_secs(),
+    "a session outlives its hold where Stripe's clock is behind ours"
+);

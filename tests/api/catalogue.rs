@@ -275,6 +275,35 @@ async fn addresses_are_built_from_the_host_header_alone() {
 }
 
 #[tokio::test]
+async fn addresses_have_the_scheme_that_a_trusted_proxy_names() {
+    let ask = async |shop: &Shop, headers: &[(&str, &str)]| {
+        let path = "/api/products/?page_size=1";
+        let answer = shop.client.send(Method::GET, path, headers, None::<String>);
+        answer.await.json["next"]
+            .as_str()
+            .expect("a link")
+            .to_owned()
+    };
+    let shop = shop_with_twins(2).await;
+    for (scheme, expected) in [
+        ("https", "https://beads.test/"),
+        ("HTTPS, http", "https://beads.test/"),
+        ("http", "http://beads.test/"),
+        ("javascript", "http://beads.test/"),
+    ] {
+        let headers = [("host", "beads.test"), ("x-forwarded-proto", scheme)];
+        let next = ask(&shop, &headers).await;
+        assert!(next.starts_with(expected), "{scheme}: {next}");
+    }
+    // A stranger's word counts for nothing.
+    let shop = Shop::open_with(&[("TRUSTED_PROXIES", "192.0.2.1")]).await;
+    shop.stocks("Sunrise", 1).await;
+    shop.stocks("Sunset", 1).await;
+    let next = ask(&shop, &[("x-forwarded-proto", "https")]).await;
+    assert!(next.starts_with("http://"), "{next}");
+}
+
+#[tokio::test]
 async fn filters_narrow_the_list() {
     let shop = shop_with(&[
         piece("a", "A", json!({"category_id": 1, "lighter_type": 1})),

@@ -166,6 +166,34 @@ async fn a_network_of_ipv6_is_one_client_and_a_private_address_is_none() {
     }
 }
 
+#[tokio::test]
+async fn clients_whom_no_proxy_names_readably_are_one_client() {
+    let (shop, ids) = stocked(&[("LIMIT_HELD_PIECES", "1")], 3).await;
+    for (at, address, status) in [
+        (0, "unknown", 200),
+        (1, "unknown", 429),
+        (1, "", 429),
+        (1, "198.51.100.1, _hidden", 429),
+        (1, "[2001:db8::1", 429),
+        // Those who are named are counted by themselves, however they are written.
+        (1, "[2001:db8:1:2::1]:4711", 200),
+        (2, "2001:db8:1:2::7", 429),
+        (2, "\"[2001:db8:1:2::7]\"", 429),
+        (2, "198.51.100.1:80", 200),
+    ] {
+        let answer = check_out(&shop.shopper(), address, &[(&ids[at], 1)]).await;
+        assert_eq!(answer.status, status, "{address}: {}", answer.text);
+    }
+    // Nor do the requests of an hour go uncounted.
+    let shop = Shop::open_with(&[("LIMIT_CHECKOUTS_PER_HOUR", "3")]).await;
+    let mut statuses = Vec::new();
+    for _ in 0..7 {
+        let answer = check_out(&shop.client, "unknown", &[("none", 1)]).await;
+        statuses.push(answer.status);
+    }
+    assert_counted(&statuses, 400);
+}
+
 /// Of an hour's three and one, whatever the clock says: of seven in a row some are refused, and the first three are not.
 fn assert_counted(statuses: &[u16], let_in: u16) {
     assert_eq!(&statuses[..3], &[let_in; 3], "{statuses:?}");

@@ -648,3 +648,26 @@ async fn an_address_outside_the_zone_that_was_paid_is_flagged() {
     }
     shop.audit().await;
 }
+
+#[tokio::test]
+async fn a_payment_page_leaves_five_minutes_for_clocks_that_differ() {
+    let shop = Shop::open().await;
+    let piece = shop.stocks("Sunrise", 1).await;
+    let id = session_of(&shop.client.check_out(&[(&piece, 1)]).await);
+    let session = shop.session(&id).await;
+    let lasts = session["expires_at"].as_i64().expect("a time")
+        - session["created"].as_i64().expect("a time");
+    // Stripe refuses less than 30 minutes by its own clock.
+    assert!((34 * 60..=35 * 60).contains(&lasts), "{lasts}");
+    let outlives: f64 = sqlx::query_scalar(
+        "select extract(epoch from hold_until - to_timestamp($1))::float8 from checkouts",
+    )
+    .bind(session["expires_at"].as_f64())
+    .fetch_one(&shop.db)
+    .await
+    .expect("the hold");
+    assert!(
+        outlives > 300.0,
+        "the session outlives the hold: {outlives}"
+    );
+}
