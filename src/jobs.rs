@@ -12,8 +12,62 @@ use sqlx::PgConnection;
 use crate::error::{Error, Result};
 use crate::ids::{LetterId, OrderId, PictureId, ProductId, QuoteId, RefundId};
 
-/// The name under which every job is queued; the payload says which it is.
-pub const IDENTIFIER: &str = "spirit_beads";
+/// Jobs that compete with one another alone. Each lane has runners of its own, so that a flood in one, or an outside
+/// service that does not answer, keeps no job of another waiting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lane {
+    /// Refunds, payment links, checkouts and events that wait to be settled.
+    Money,
+    /// Work of the clock. Each job has a named queue as well, so none is done twice at once.
+    Clock,
+    Email,
+    /// Products on their way to Stripe.
+    Sync,
+    Image,
+    /// Queued under the only name that earlier versions knew; [`sort_legacy`] finds the lane.
+    Legacy,
+}
+
+impl Lane {
+    pub const ALL: [Lane; 6] = [
+        Lane::Money,
+        Lane::Clock,
+        Lane::Email,
+        Lane::Sync,
+        Lane::Image,
+        Lane::Legacy,
+    ];
+
+    /// The name under which the queue keeps the lane's jobs; the payload says which job it is.
+    pub const fn identifier(self) -> &'static str {
+        match self {
+            Lane::Money => "money",
+            Lane::Clock => "clock",
+            Lane::Email => "email",
+            Lane::Sync => "sync",
+            Lane::Image => "image",
+            Lane::Legacy => "spirit_beads",
+        }
+    }
+
+    /// The number of jobs that one process runs at once.
+    pub fn concurrency(self) -> usize {
+        match self {
+            Lane::Money => 4,
+            // The sweep, the reconciliation, and the sweep of images: a slow one stops no other.
+            Lane::Clock => 3,
+            // Cheap mail servers let one sender have few connections.
+            Lane::Email => 3,
+            // Stripe takes 25 calls a second in test mode.
+            Lane::Sync => 4,
+            // Each rendition fills a core, and shoppers need one.
+            Lane::Image => {
+                std::thread::available_parallelism().map_or(1, |cores| cores.get().div_ceil(2))
+            }
+            Lane::Legacy => 1,
+        }
+    }
+}
 
 /// Something to be done soon, at least once. Whoever carries it out looks before acting.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -80,13 +134,39 @@ impl Job {
         }
     }
 
-    /// Jobs of one queue are done one after the other: a mail server that does not answer keeps one worker's hand busy,
-    /// not all of them.
-    fn queue(&self) -> Option<&'static str> {
+    /// The lane in which it waits.
+    pub fn lane(&self) -> Lane {
         match self {
-            Job::SendLetter { .. } => Some("letters"),
-            _ => None,
+            Job::ProcessEvent { .. }
+            | Job::SettleCheckout { .. }
+            | Job::SendRefund { .. }
+            | Job::MakeLink { .. }
+            | Job::CloseLink { .. } => Lane::Money,
+            Job::Sweep | Job::Reconcile | Job::SweepPictures => Lane::Clock,
+            Job::SendLetter { .. } => Lane::Email,
+            Job::SyncProduct { .. } => Lane::Sync,
+            Job::RenderPicture { .. } | Job::RemovePicture { .. } => Lane::Image,
         }
+    }
+
+    /// The smaller, the sooner. It orders the jobs of one lane; between lanes it makes finding the next job cheap,
+    /// because the queue looks through its jobs in this order.
+    pub fn priority(&self) -> i16 {
+        match self.lane() {
+            Lane::Money => 10,
+            Lane::Clock => 20,
+            Lane::Email => 30,
+            Lane::Sync => 40,
+            Lane::Image | Lane::Legacy => match self {
+                Job::RemovePicture { .. } => 60,
+                _ => 50,
+            },
+        }
+    }
+
+    /// The clock's jobs of one kind are done one after the other: each looks at everything.
+    fn queue(&self) -> Option<&'static str> {
+        (self.lane() == Lane::Clock).then_some(self.name())
     }
 
     /// The payload as the queue keeps it.
@@ -105,16 +185,72 @@ pub async fn enqueue_in(conn: &mut PgConnection, job: &Job, delay: Duration) -> 
     sqlx::query(
         "select id
          from graphile_worker.add_job(
-             $1, $2::json, queue_name := $3, job_key := $4, run_at := now() + make_interval(secs => $5))",
+             $1, $2::json, queue_name := $3, job_key := $4, run_at := now() + make_interval(secs => $5),
+             priority := $6)",
     )
-    .bind(IDENTIFIER)
+    .bind(job.lane().identifier())
     .bind(job.payload())
     .bind(job.queue())
     .bind(job.key())
     .bind(delay.as_secs_f64())
+    .bind(i32::from(job.priority()))
     .execute(conn)
     .await?;
     Ok(())
+}
+
+/// Moves jobs that an earlier version queued to the lanes where they belong, so that thousands of its renditions keep no
+/// refund waiting. Safe to repeat, and while the earlier version still runs.
+pub async fn sort_legacy(conn: &mut PgConnection) -> Result<()> {
+    let kinds: Vec<Value> = sqlx::query_scalar(
+        "select distinct on (payload ->> 'job') payload::jsonb
+         from graphile_worker._private_jobs jobs
+         join graphile_worker._private_tasks tasks on tasks.id = jobs.task_id
+         where tasks.identifier = $1
+           and jobs.locked_at is null",
+    )
+    .bind(Lane::Legacy.identifier())
+    .fetch_all(&mut *conn)
+    .await?;
+    // One that this version cannot read stays, fails, and shows in the admin.
+    let kinds = kinds
+        .into_iter()
+        .filter_map(|payload| serde_json::from_value::<Job>(payload).ok());
+    for kind in kinds {
+        sqlx::query(
+            "update graphile_worker._private_jobs jobs
+             set task_id = lane.id, priority = $4, job_queue_id = null
+             from graphile_worker._private_tasks lane, graphile_worker._private_tasks legacy
+             where legacy.identifier = $1
+               and lane.identifier = $2
+               and jobs.task_id = legacy.id
+               and jobs.payload ->> 'job' = $3
+               and jobs.locked_at is null",
+        )
+        .bind(Lane::Legacy.identifier())
+        .bind(kind.lane().identifier())
+        .bind(kind.name())
+        .bind(kind.priority())
+        .execute(&mut *conn)
+        .await?;
+    }
+    Ok(())
+}
+
+/// The lanes in which a job waits whose time has come.
+pub async fn due_lanes(conn: &mut PgConnection) -> Result<Vec<Lane>> {
+    let due: Vec<String> = sqlx::query_scalar(
+        "select identifier
+         from graphile_worker._private_tasks
+         where id in (select task_id from graphile_worker._private_jobs
+                      where is_available and run_at <= now())",
+    )
+    .fetch_all(conn)
+    .await?;
+    let lanes = Lane::ALL.into_iter();
+    Ok(lanes
+        .filter(|lane| due.iter().any(|due| due == lane.identifier()))
+        .collect())
 }
 
 /// How many jobs failed and wait to be tried again, or were given up.
@@ -295,13 +431,15 @@ const MAX_KEYS: usize = 1000;
 
 /// Queues the sync of many products in one round trip. Safe to repeat: of more than a thousand one may be synced twice.
 pub async fn enqueue_syncs(conn: &mut PgConnection, products: &[ProductId]) -> Result<()> {
-    if products.is_empty() {
+    let jobs = || {
+        products.iter().map(|product| Job::SyncProduct {
+            product: product.clone(),
+        })
+    };
+    let Some((lane, priority)) = jobs().next().map(|job| (job.lane(), job.priority())) else {
         return Ok(());
-    }
-    let jobs = products.iter().map(|product| Job::SyncProduct {
-        product: product.clone(),
-    });
-    let (payloads, keys): (Vec<Value>, Vec<Option<String>>) = jobs
+    };
+    let (payloads, keys): (Vec<Value>, Vec<Option<String>>) = jobs()
         .map(|job| {
             (
                 job.payload(),
@@ -313,12 +451,13 @@ pub async fn enqueue_syncs(conn: &mut PgConnection, products: &[ProductId]) -> R
         "select id
          from graphile_worker.add_jobs((
              select array_agg(
-                 ($1, wanted.payload, null, null, null, wanted.key, null, null)::graphile_worker.job_spec)
+                 ($1, wanted.payload, null, null, null, wanted.key, $4, null)::graphile_worker.job_spec)
              from unnest($2::json[], $3::text[]) as wanted (payload, key)))",
     )
-    .bind(IDENTIFIER)
+    .bind(lane.identifier())
     .bind(payloads)
     .bind(keys)
+    .bind(i32::from(priority))
     .execute(conn)
     .await?;
     Ok(())

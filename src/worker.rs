@@ -1,21 +1,26 @@
 //! Every background job and what it does, on one screen; and the clock's.
 
+mod wakes;
+
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures_util::FutureExt;
-use futures_util::future::FusedFuture;
 use graphile_worker::{
-    Cron, IntoTaskHandlerResult, TaskHandler, Worker, WorkerContext, WorkerOptions,
+    Cron, CronBuilder, Crontab, Database, IntoTaskHandlerResult, JobDefinition, TaskHandler,
+    WorkerContext, WorkerOptions,
 };
 use serde::{Deserialize, Serialize};
+use tokio::sync::{Notify, watch};
+use tokio::task::JoinSet;
 use tracing::{info, warn};
 use uuid::Uuid;
 
 use crate::app::App;
 use crate::auth;
 use crate::error::Error;
-use crate::jobs::{self, Job};
+use crate::jobs::{self, Job, Lane};
 use crate::{custom_orders, letters, limits, media, payments};
+use wakes::{LaneDatabase, Wakes};
 
 /// How often a worker says that it is alive; `/readyz` looks for a heartbeat of the last half minute.
 const HEARTBEAT: Duration = Duration::from_secs(10);
@@ -23,6 +28,9 @@ const HEARTBEAT: Duration = Duration::from_secs(10);
 /// How long jobs under way may take once we are told to stop: as long as most calls to others. Then they are left, and
 /// done again by the next worker.
 const DRAIN: Duration = Duration::from_secs(15);
+
+/// How often a lane looks by itself; [`Wakes`] tells it sooner.
+const POLL: Duration = Duration::from_secs(10);
 
 /// Carries out a job, and counts it. Every one is safe to repeat.
 pub async fn perform(app: &App, job: Job) -> Result<(), Error> {
@@ -48,6 +56,7 @@ async fn carry_out(app: &App, job: Job) -> Result<(), Error> {
             let mut conn = app.db.acquire().await?;
             limits::sweep(&mut conn).await?;
             jobs::forget_replaced(&mut conn).await?;
+            jobs::sort_legacy(&mut conn).await?;
             auth::sweep(&mut conn).await
         }
         Job::RenderPicture { picture } => media::render(&app.media, &app.db, &picture).await,
@@ -69,27 +78,66 @@ async fn carry_out(app: &App, job: Job) -> Result<(), Error> {
     }
 }
 
-/// The queue's name for [`Job`].
+/// A job of one lane, the queue's name for which is the lane's.
 #[derive(Serialize, Deserialize)]
 #[serde(transparent)]
-struct Task(Job);
+struct Task<const LANE: usize>(Job);
 
-impl TaskHandler for Task {
-    const IDENTIFIER: &'static str = jobs::IDENTIFIER;
+impl<const LANE: usize> TaskHandler for Task<LANE> {
+    const IDENTIFIER: &'static str = Lane::ALL[LANE].identifier();
 
     async fn run(self, context: WorkerContext) -> impl IntoTaskHandlerResult {
-        let Some(Context(app)) = context.get_ext::<Context>() else {
+        let Some(context) = context.get_ext::<Context>() else {
             return Err("the worker was built without an App".to_owned());
         };
-        perform(app, self.0)
-            .await
-            .map_err(|error| error.to_string())
+        let result = perform(&context.app, self.0).await;
+        // Where one job waited there may be another, and the queue runs one for each time that it is woken.
+        context.wake.notify_one();
+        result.map_err(|error| error.to_string())
     }
+}
+
+fn definition(lane: Lane) -> JobDefinition {
+    match lane {
+        Lane::Money => Task::<{ Lane::Money as usize }>::definition(),
+        Lane::Clock => Task::<{ Lane::Clock as usize }>::definition(),
+        Lane::Email => Task::<{ Lane::Email as usize }>::definition(),
+        Lane::Sync => Task::<{ Lane::Sync as usize }>::definition(),
+        Lane::Image => Task::<{ Lane::Image as usize }>::definition(),
+        Lane::Legacy => Task::<{ Lane::Legacy as usize }>::definition(),
+    }
+}
+
+type ClockTask = Task<{ Lane::Clock as usize }>;
+
+/// The clock's jobs, and when each is queued.
+fn crontabs() -> anyhow::Result<[Crontab; 3]> {
+    Ok([
+        entry(Cron::every_minute(), &Job::Sweep),
+        entry(Cron::every_n_minutes(5)?, &Job::Reconcile),
+        entry(Cron::hourly_at(17)?, &Job::SweepPictures),
+    ])
+}
+
+fn entry(times: CronBuilder<ClockTask>, job: &Job) -> Crontab {
+    let name = job.name();
+    // Each has a queue of its own: none is done twice at once, and a reconciliation after days of silence, which takes
+    // minutes, holds up no sweep.
+    times
+        .id(name)
+        .queue(name)
+        .job_key(name)
+        .priority(job.priority())
+        .payload_value(job.payload())
+        .build()
 }
 
 /// What a job is given. The queue wants it printable; there is nothing of it to print.
 #[derive(Clone)]
-struct Context(App);
+struct Context {
+    app: App,
+    wake: Arc<Notify>,
+}
 
 impl std::fmt::Debug for Context {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -97,109 +145,117 @@ impl std::fmt::Debug for Context {
     }
 }
 
-/// A worker on the app's database. Any number may share one.
-///
-/// # Errors
-/// When the queue's schema cannot be prepared.
-pub async fn build(app: &App, clock: bool) -> anyhow::Result<Worker> {
-    let mut options = WorkerOptions::default()
-        .pg_pool(app.db.clone())
-        .concurrency(4)
+fn options(app: &App, lanes: &[Lane], wake: &Arc<Notify>) -> WorkerOptions {
+    WorkerOptions::default()
+        .database(Database::new(LaneDatabase::new(&app.db, wake)))
         .listen_os_shutdown_signals(false)
         .shutdown_grace_period(DRAIN)
+        .poll_interval(POLL)
         // A worker that was killed: its jobs are given to others after a minute.
         .heartbeat_interval(Duration::from_secs(15))
         .sweep_interval(Duration::from_secs(20))
         .sweep_threshold(Duration::from_secs(60))
-        .add_extension(Context(app.clone()))
-        .define_job::<Task>();
-    if clock {
-        // Each has a queue of its own: none is done twice at once, and a reconciliation after days of silence, which takes
-        // minutes, holds up no sweep.
-        options = options
-            .with_cron(
-                Cron::every_minute::<Task>()
-                    .id("sweep")
-                    .queue("sweep")
-                    .job_key("sweep")
-                    .payload(Task(Job::Sweep))?,
-            )
-            .with_cron(
-                Cron::every_n_minutes::<Task>(5)?
-                    .id("reconcile")
-                    .queue("reconcile")
-                    .job_key("reconcile")
-                    .payload(Task(Job::Reconcile))?,
-            )
-            .with_cron(
-                Cron::hourly_at::<Task>(17)?
-                    .id("sweep_pictures")
-                    .queue("sweep_pictures")
-                    .job_key("sweep_pictures")
-                    .payload(Task(Job::SweepPictures))?,
-            );
-    }
-    Ok(options.init().await?)
+        .add_extension(Context {
+            app: app.clone(),
+            wake: Arc::clone(wake),
+        })
+        .define_jobs(lanes.iter().copied().map(definition))
 }
 
-/// Works until `shutdown`, then finishes what it began. A worker that loses the database begins anew.
+/// Runs every job that is due, and returns: emails one after the other, in their order, and four others at once.
+///
+/// # Errors
+/// When the queue's schema cannot be prepared, or the database fails.
+pub async fn run_once(app: &App) -> anyhow::Result<()> {
+    let (emails, others): (Vec<Lane>, Vec<Lane>) =
+        Lane::ALL.iter().partition(|lane| **lane == Lane::Email);
+    let wake = Arc::default();
+    let emails = options(app, &emails, &wake).concurrency(1).init().await?;
+    let others = options(app, &others, &wake).concurrency(4).init().await?;
+    let (emails, others) = tokio::join!(emails.run_once(), others.run_once());
+    emails?;
+    others?;
+    Ok(())
+}
+
+/// Works until `shutdown`, then finishes what it began. Any number of workers may share a database.
 pub async fn run(app: App, shutdown: impl Future<Output = ()> + Send + 'static) {
-    let mut shutdown = std::pin::pin!(shutdown.fuse());
     let id = Uuid::new_v4();
-    while let Err(error) = work(&app, id, &mut shutdown).await {
-        if shutdown.is_terminated() {
-            warn!(
-                error = format!("{error:#}"),
-                "the worker stopped with an error"
-            );
+    let (stop, stopped) = watch::channel(false);
+    let wakes = Wakes::default();
+    let mut lanes = JoinSet::new();
+    for lane in Lane::ALL {
+        let wake = Arc::clone(wakes.of(lane));
+        lanes.spawn(run_lane(app.clone(), lane, wake, stopped.clone()));
+    }
+    tokio::select! {
+        () = beat(&app, id) => {}
+        () = wakes.keep_waking(&app) => {}
+        () = shutdown => {}
+    }
+    stop.send_replace(true);
+    lanes.join_all().await;
+    let gone = sqlx::query("delete from worker_heartbeats where worker = $1")
+        .bind(id)
+        .execute(&app.db)
+        .await;
+    if let Err(error) = gone {
+        warn!(%error, "the worker stopped without the database");
+    }
+}
+
+/// Runs the jobs of one lane until told to stop. A lane that loses the database begins anew; the others go on.
+async fn run_lane(app: App, lane: Lane, wake: Arc<Notify>, mut stopped: watch::Receiver<bool>) {
+    while let Err(error) = work(&app, lane, &wake, &mut stopped).await {
+        let error = format!("{error:#}");
+        if *stopped.borrow() {
+            warn!(?lane, error, "the worker stopped with an error");
             return;
         }
-        warn!(
-            error = format!("{error:#}"),
-            "the worker stumbled; it begins anew"
-        );
+        warn!(?lane, error, "the worker stumbled; it begins anew");
         tokio::select! {
             () = tokio::time::sleep(Duration::from_secs(1)) => {}
-            () = &mut shutdown => return,
+            _ = stopped.wait_for(|stopped| *stopped) => return,
         }
     }
 }
 
 async fn work(
     app: &App,
-    id: Uuid,
-    shutdown: &mut (impl Future<Output = ()> + Unpin),
+    lane: Lane,
+    wake: &Arc<Notify>,
+    stopped: &mut watch::Receiver<bool>,
 ) -> anyhow::Result<()> {
-    let worker = build(app, true).await?;
-    // What happened while nobody worked is not left to wait for the clock.
-    let mut conn = app.db.acquire().await?;
-    jobs::enqueue(&mut conn, &Job::Sweep).await?;
-    jobs::enqueue(&mut conn, &Job::Reconcile).await?;
-    drop(conn);
-    let beat = async {
-        loop {
-            if let Err(error) = heartbeat(app, id).await {
-                warn!(%error, "heartbeat");
-            }
-            tokio::time::sleep(HEARTBEAT).await;
-        }
-    };
+    let mut options = options(app, &[lane], wake).concurrency(lane.concurrency());
+    if lane == Lane::Clock {
+        options = options.with_crons(crontabs()?);
+        // What happened while nobody worked is not left to wait for the clock.
+        let mut conn = app.db.acquire().await?;
+        jobs::enqueue(&mut conn, &Job::Sweep).await?;
+        jobs::enqueue(&mut conn, &Job::Reconcile).await?;
+    }
+    let worker = options.init().await?;
     let mut working = std::pin::pin!(worker.run());
     tokio::select! {
         result = &mut working => {
             result?;
             anyhow::bail!("the queue stopped by itself");
         }
-        () = beat => {}
-        () = shutdown => {}
+        _ = stopped.wait_for(|stopped| *stopped) => {}
     }
     worker.request_shutdown();
     working.await?;
-    sqlx::query("delete from worker_heartbeats where worker = $1")
-        .bind(id)
-        .execute(&app.db)
-        .await?;
     Ok(())
+}
+
+/// Says that the worker is alive, for ever.
+async fn beat(app: &App, id: Uuid) {
+    loop {
+        if let Err(error) = heartbeat(app, id).await {
+            warn!(%error, "heartbeat");
+        }
+        tokio::time::sleep(HEARTBEAT).await;
+    }
 }
 
 /// Says that a worker is alive, and forgets those that have been silent for an hour.

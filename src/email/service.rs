@@ -33,6 +33,9 @@ const PATIENCE: Duration = Duration::from_secs(4 * 24 * 3600);
 /// The longest wait between two attempts: how late a letter may be once the mail server is back.
 const LONGEST_WAIT: Duration = Duration::from_secs(15 * 60);
 
+/// How long a letter waits for its turn when an earlier one to the same customer is on its way.
+const TURN: Duration = Duration::from_secs(1);
+
 /// How long a queued letter's job may be late before the sweep queues another.
 const GRACE: Duration = Duration::from_secs(5 * 60);
 
@@ -71,10 +74,14 @@ pub async fn attempt(
     pictures: &impl Pictures,
     id: LetterId,
 ) -> Result<Option<Attempt>> {
-    let begun = store::begin(&mut *db.acquire().await?, id, LEASE, PATIENCE).await?;
-    let Some(begun) = begun else {
+    let mut conn = db.acquire().await?;
+    let Some(begun) = store::begin(&mut conn, id, LEASE, PATIENCE).await? else {
+        if store::is_queued(&mut conn, id).await? {
+            jobs::enqueue_in(&mut conn, &Job::SendLetter { letter: id }, TURN).await?;
+        }
         return Ok(None);
     };
+    drop(conn);
     let row = &begun.source.row;
     let outcome = if begun.overdue {
         let last = row

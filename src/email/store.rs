@@ -206,7 +206,8 @@ pub struct Begun {
 }
 
 /// Begins an attempt. Nothing when there is nothing to do: the letter is sent or given up, or somebody is at it, whose
-/// attempt began less than a `lease` ago.
+/// attempt began less than a `lease` ago. Nothing, too, while an earlier letter to the same customer is on its way or
+/// about to be: of two sent at once the later might arrive first. The shop's own have no such order.
 pub async fn begin(
     conn: &mut PgConnection,
     id: LetterId,
@@ -218,6 +219,14 @@ pub async fn begin(
          set state = 'sending', attempts = attempts + 1, tried_at = now(), trying_since = coalesce(trying_since, now())
          where id = $1
            and (state = 'queued' or (state = 'sending' and tried_at < now() - make_interval(secs => $2)))
+           and not exists (
+               select from letters earlier
+               where earlier.recipient = letters.recipient
+                 and earlier.recipient <> 'shop'
+                 and (earlier.created_at, earlier.id) < (letters.created_at, letters.id)
+                 and (earlier.state = 'sending' and earlier.tried_at > now() - interval '1 minute'
+                      or earlier.state = 'queued' and earlier.attempts = 0
+                         and earlier.created_at > now() - interval '10 seconds'))
          returning cause, contents, trying_since < now() - make_interval(secs => $3) as overdue, ",
         columns!(),
     ))
@@ -227,6 +236,17 @@ pub async fn begin(
     .fetch_optional(conn)
     .await?;
     Ok(begun)
+}
+
+/// Whether the letter waits to be sent.
+pub async fn is_queued(conn: &mut PgConnection, id: LetterId) -> Result<bool> {
+    let queued = sqlx::query_scalar(
+        "select exists (select from letters where id = $1 and state = 'queued')",
+    )
+    .bind(id)
+    .fetch_one(conn)
+    .await?;
+    Ok(queued)
 }
 
 /// Ends an attempt: in `sent`, `failed`, or `queued` for another one. False: the attempt had lost its lease, and what

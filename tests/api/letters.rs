@@ -17,6 +17,7 @@ use spirit_beads::worker;
 use tokio::net::TcpListener;
 use uuid::Uuid;
 
+use crate::process::until;
 use crate::support::{Mail, MailServer, Safety, Shop, Trouble, at_once, card, session_of};
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -1275,7 +1276,7 @@ async fn an_address_abroad_is_written_as_its_post_wants_it() {
 }
 
 #[tokio::test]
-async fn a_mail_server_that_says_nothing_keeps_one_hand_busy_and_not_all() {
+async fn a_mail_server_that_says_nothing_keeps_few_connections_busy_and_no_other_job_waiting() {
     let server = MailServer::start().await;
     let shop = shop_with(&server, &[("SMTP_TIMEOUT_SECONDS", "30")]).await;
     for name in ["One", "Two", "Three", "Four", "Five"] {
@@ -1283,24 +1284,74 @@ async fn a_mail_server_that_says_nothing_keeps_one_hand_busy_and_not_all() {
     }
     shop.stocks("Last", 1).await;
     server.misbehave(Trouble::Silence);
-    let app = shop.app.clone();
-    let working = tokio::spawn(async move {
-        let worker = worker::build(&app, false).await.expect("a worker");
-        worker.run_once().await.expect("a run of the queue");
-    });
-    loop {
-        let synced: bool =
-            sqlx::query_scalar("select bool_and(stripe_status = 'synced') from products")
-                .fetch_one(&shop.db)
-                .await
-                .expect("the products");
-        if synced {
-            break;
-        }
-        assert!(!working.is_finished());
+    let at_work = shop.works();
+    until("all emails that may be are on their way", async || {
+        server.connections() == 3
+    })
+    .await;
+    until("all products are known to Stripe", async || {
+        sqlx::query_scalar("select bool_and(stripe_status = 'synced') from products")
+            .fetch_one(&shop.db)
+            .await
+            .expect("the products")
+    })
+    .await;
+    assert_eq!(server.connections(), 3);
+    server.mend();
+    drop(at_work);
+}
+
+#[tokio::test]
+async fn a_customers_emails_are_sent_in_their_order_and_another_customers_beside_them() {
+    let server = MailServer::start().await;
+    let shop = shop_at(&server).await;
+    let session = shop.sells_one("Sunrise").await;
+    shop.run_jobs().await;
+    let before = server.connections();
+    server.misbehave(Trouble::HoldBeforeReply);
+    let (_, letter) = samples::letters().remove(0);
+    for recipient in ["ann@example.com", "ann@example.com", "bob@example.com"] {
+        shop.queues(&letter, recipient, &session).await;
     }
-    assert!(server.connections() <= 1, "{}", server.connections());
-    working.abort();
+    let at_work = shop.works();
+    until("the second email to Ann waits for its turn", async || {
+        sqlx::query_scalar(
+            "select exists (select from graphile_worker._private_jobs
+                            where payload ->> 'job' = 'send_letter' and revision = 0
+                              and run_at > created_at + interval '0.5 seconds')",
+        )
+        .fetch_one(&shop.db)
+        .await
+        .expect("the queue")
+    })
+    .await;
+    until("Bob's email is on its way", async || {
+        server.connections() - before == 2
+    })
+    .await;
+    let sending: Vec<String> = sqlx::query_scalar(
+        "select recipient from letters where state = 'sending' order by created_at",
+    )
+    .fetch_all(&shop.db)
+    .await
+    .expect("the emails");
+    assert_eq!(sending, ["ann@example.com", "bob@example.com"]);
+    server.mend();
+    until("all are sent", async || {
+        shop.letters()
+            .await
+            .iter()
+            .all(|one| one["state"] == "sent")
+    })
+    .await;
+    at_work.stop().await;
+    let sent: Vec<Value> = shop.letters().await;
+    let of_ann: Vec<&str> = sent
+        .iter()
+        .filter(|one| one["recipient"] == "ann@example.com")
+        .map(|one| one["sent_at"].as_str().expect("a time"))
+        .collect();
+    assert!(of_ann.len() == 2 && of_ann[0] < of_ann[1], "{of_ann:?}");
 }
 
 #[tokio::test]

@@ -24,6 +24,7 @@ mod events;
 mod faults;
 mod generated;
 mod hostile_connections;
+mod jobs;
 mod letters;
 mod limits;
 mod media;

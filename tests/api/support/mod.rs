@@ -33,7 +33,7 @@ use spirit_beads::{media, server, worker};
 use sqlx::PgPool;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{Semaphore, SemaphorePermit, oneshot};
 
 use pictures::Part;
 
@@ -57,6 +57,20 @@ pub struct Shop {
     tasks: Vec<tokio::task::JoinHandle<()>>,
     // Dropped last: the server above uses it.
     database: Database,
+}
+
+/// A worker that runs beside the test.
+pub struct AtWork {
+    stop: oneshot::Sender<()>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl AtWork {
+    /// Lets it finish what it began.
+    pub async fn stop(self) {
+        let _ = self.stop.send(());
+        self.task.await.expect("a worker that does not panic");
+    }
 }
 
 impl Drop for Shop {
@@ -278,11 +292,23 @@ impl Shop {
         assert!(left.is_empty(), "jobs left over: {left:#?}");
     }
 
+    /// Starts a worker as the program runs it. It stops when it is dropped.
+    pub fn works(&self) -> AtWork {
+        let (stop, stopped) = oneshot::channel::<()>();
+        let app = self.app.clone();
+        let task = tokio::spawn(worker::run(app, async {
+            // An error means that the test has ended.
+            let _ = stopped.await;
+        }));
+        AtWork { stop, task }
+    }
+
     /// Works off what can run now, and what that queues, and returns what is left: each job's payload and last error.
     pub async fn run_failing_jobs(&self) -> Vec<(Value, Option<String>)> {
         loop {
-            let worker = worker::build(&self.app, false).await.expect("a worker");
-            worker.run_once().await.expect("a run of the queue");
+            worker::run_once(&self.app)
+                .await
+                .expect("a run of the queue");
             // A run may end while one of its last jobs queues another.
             let due: bool = sqlx::query_scalar(
                 "select exists (select from graphile_worker._private_jobs
