@@ -3,6 +3,7 @@
 mod objects;
 pub mod texts;
 
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -83,6 +84,22 @@ fn malformed(why: String) -> Error {
 #[derive(Clone, Copy)]
 pub struct BodyTime(pub Duration);
 
+/// Whether a request's body is gathered in memory, where its bytes are counted. An extension of the request; who takes
+/// the body part by part says so.
+#[derive(Clone)]
+pub struct Gathered(Arc<AtomicBool>);
+
+impl Gathered {
+    #[allow(clippy::new_without_default)]
+    pub fn new() -> Gathered {
+        Gathered(Arc::new(AtomicBool::new(true)))
+    }
+
+    pub fn is_gathered(&self) -> bool {
+        self.0.load(Relaxed)
+    }
+}
+
 /// When a request is given up. An extension of the request: who reads a long body puts it off with each part.
 #[derive(Clone)]
 pub struct Deadline {
@@ -153,6 +170,9 @@ pub fn arriving(
 ) -> impl Stream<Item = Result<Bytes, Error>> + Send + 'static {
     let (parts, body) = request.into_parts();
     let deadline: Option<Deadline> = parts.extensions.get().cloned();
+    if let Some(Gathered(gathered)) = parts.extensions.get() {
+        gathered.store(false, Relaxed);
+    }
     let patience = parts
         .extensions
         .get()

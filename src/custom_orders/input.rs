@@ -1,16 +1,16 @@
 //! A visitor's request as it comes in: the storefront's form, or JSON with the pictures inside. Every check has the
 //! sentence of docs/compatibility.md, part A9, where that has one.
 
-use std::io::{BufReader, Seek};
+mod json;
+
+use std::io::Seek;
 use std::pin::pin;
 
 use anyhow::Context;
 use axum::extract::Request;
 use axum::http::header;
-use base64::Engine;
 use futures_util::StreamExt;
 use tokio::io::AsyncWriteExt;
-use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
 use super::NewCustomOrder;
@@ -37,6 +37,8 @@ type File = std::result::Result<Upload, Refusal>;
 struct Files {
     taken: Vec<File>,
     surplus: usize,
+    /// Something else stands in their place.
+    are_no_list: bool,
 }
 
 /// Reads and checks a request. The pictures are on disk, and gone from there when they are dropped.
@@ -60,6 +62,7 @@ pub async fn read(app: &App, request: Request) -> Result<(NewCustomOrder, Vec<Up
                 Files {
                     taken: form.files,
                     surplus: form.surplus,
+                    are_no_list: false,
                 },
             )
         }
@@ -68,6 +71,12 @@ pub async fn read(app: &App, request: Request) -> Result<(NewCustomOrder, Vec<Up
         _ => read_json(app, request).await?,
     };
     let new = fields.check()?;
+    if files.are_no_list {
+        return Err(Error::bad_request(
+            "invalid_field",
+            "Field images must be a list",
+        ));
+    }
     if files.surplus > 0 {
         return Err(Error::bad_request(
             "too_many_images",
@@ -109,6 +118,8 @@ pub fn refused(at: usize, refusal: Refusal, app: &App) -> Error {
 #[derive(Debug)]
 enum Text {
     Given(String),
+    /// Longer by far than any field may be; it is not kept.
+    TooLong,
     /// Null: as if it were not there.
     Missing,
     /// Another kind of JSON, which is not kept.
@@ -203,13 +214,8 @@ fn required(field: &str, value: Option<Text>) -> Result<String> {
 fn text(field: &str, value: Option<Text>) -> Result<Option<String>> {
     let text = match value {
         None | Some(Text::Missing) => return Ok(None),
-        // What is longer by far than any field may be need not be looked at closely.
-        Some(Text::Given(text)) if text.len() > LONGEST => {
-            return Err(Error::bad_request(
-                "too_long",
-                format!("Field {field} is too long"),
-            ));
-        }
+        Some(Text::TooLong) => return Err(too_long(field)),
+        Some(Text::Given(text)) if text.len() > LONGEST => return Err(too_long(field)),
         Some(Text::Given(text)) => text.replace("\r\n", "\n").replace('\r', "\n"),
         Some(Text::Other) => {
             return Err(Error::bad_request(
@@ -226,6 +232,10 @@ fn text(field: &str, value: Option<Text>) -> Result<Option<String>> {
         ));
     }
     Ok(Some(text.trim().to_owned()))
+}
+
+fn too_long(field: &str) -> Error {
+    Error::bad_request("too_long", format!("Field {field} is too long"))
 }
 
 fn length(text: &str) -> usize {
@@ -245,7 +255,7 @@ fn invalid_json() -> Error {
     Error::bad_request("parse_error", "Invalid JSON")
 }
 
-/// How many JSON bodies are taken apart at a time: each may need the memory of its largest text.
+/// How many JSON bodies are taken apart at a time: each keeps a core busy.
 static JSON_READERS: Semaphore = Semaphore::const_new(2);
 
 /// Reads the JSON variant: the body goes to disk first, and the pictures go there again one by one as they are decoded.
@@ -274,284 +284,12 @@ async fn read_json(app: &App, request: Request) -> Result<(Fields, Files)> {
 
 fn parse_json(media: &media::Media, mut file: std::fs::File) -> Result<(Fields, Files)> {
     file.rewind().context("reading a temporary file")?;
-    let mut reader = serde_json::Deserializer::from_reader(BufReader::new(file));
-    let mut read = json::Request {
-        media,
-        fields: Fields::default(),
-        files: Files::default(),
-        failure: None,
-    };
-    use serde::de::DeserializeSeed;
-    let result = json::Seed(&mut read).deserialize(&mut reader);
-    if let Some(failure) = read.failure {
-        return Err(failure);
-    }
-    let read_whole = result.and_then(|()| reader.end());
-    read_whole.map_err(|error| match error.is_io() {
-        true => Error::Unavailable("media_unavailable", error.into()),
-        false => invalid_json(),
-    })?;
-    Ok((read.fields, read.files))
-}
-
-/// The picture in a `data:` address. Anything else, such as a path or a remote address, is none: we fetch nothing.
-///
-/// # Errors
-/// 503 when the disk refuses.
-fn data_picture(media: &media::Media, text: &str) -> Result<File> {
-    let encoded = text
-        .strip_prefix("data:")
-        .and_then(|rest| rest.split_once(','))
-        .filter(|(kind, _)| kind.trim_end().ends_with(";base64"))
-        .map(|(_, encoded)| encoded);
-    let Some(encoded) = encoded else {
-        return Ok(Err(Refusal::NotAPicture));
-    };
-    if encoded.len() as u64 / 4 * 3 > media.limits().file_bytes + 3 {
-        return Ok(Err(Refusal::TooLarge));
-    }
-    match base64::engine::general_purpose::STANDARD.decode(encoded) {
-        // This runs where blocking is allowed.
-        Ok(bytes) => Handle::current().block_on(Upload::from_bytes(media, &bytes)),
-        Err(_) => Ok(Err(Refusal::NotAPicture)),
-    }
-}
-
-/// Taking JSON apart as it is read, so that one picture at a time is in memory.
-mod json {
-    use std::fmt;
-
-    use serde::Deserializer;
-    use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor};
-
-    use super::{Error, Fields, Files, Refusal, Text, data_picture, media};
-
-    pub struct Request<'a> {
-        pub media: &'a media::Media,
-        pub fields: Fields,
-        pub files: Files,
-        /// Why reading was given up, where the JSON is not to blame.
-        pub failure: Option<Error>,
-    }
-
-    impl Request<'_> {
-        fn is_full(&self) -> bool {
-            self.files.taken.len() >= self.media.limits().files
-        }
-    }
-
-    /// The whole object.
-    pub struct Seed<'a, 'b>(pub &'a mut Request<'b>);
-
-    impl<'de> DeserializeSeed<'de> for Seed<'_, '_> {
-        type Value = ();
-
-        fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<(), D::Error> {
-            from.deserialize_map(self)
-        }
-    }
-
-    impl<'de> Visitor<'de> for Seed<'_, '_> {
-        type Value = ();
-
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("an object")
-        }
-
-        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-            while let Some(key) = map.next_key::<String>()? {
-                match key.as_str() {
-                    "images" => {
-                        self.0.files = Files::default();
-                        map.next_value_seed(Images(self.0))?;
-                    }
-                    "name" | "email" | "description" | "colors" => {
-                        let value = map.next_value_seed(AnyText)?;
-                        self.0.fields.set(&key, value);
-                    }
-                    _ => {
-                        map.next_value::<IgnoredAny>()?;
-                    }
-                }
-            }
-            Ok(())
-        }
-    }
-
-    /// A text, or word that it is none; nothing of other things is kept, however much of them there is.
-    struct AnyText;
-
-    impl<'de> DeserializeSeed<'de> for AnyText {
-        type Value = Text;
-
-        fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Text, D::Error> {
-            from.deserialize_any(self)
-        }
-    }
-
-    impl<'de> Visitor<'de> for AnyText {
-        type Value = Text;
-
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("a text")
-        }
-
-        fn visit_str<E>(self, text: &str) -> Result<Text, E> {
-            Ok(Text::Given(text.to_owned()))
-        }
-
-        fn visit_string<E>(self, text: String) -> Result<Text, E> {
-            Ok(Text::Given(text))
-        }
-
-        fn visit_unit<E>(self) -> Result<Text, E> {
-            Ok(Text::Missing)
-        }
-
-        fn visit_bool<E>(self, _: bool) -> Result<Text, E> {
-            Ok(Text::Other)
-        }
-
-        fn visit_i64<E>(self, _: i64) -> Result<Text, E> {
-            Ok(Text::Other)
-        }
-
-        fn visit_u64<E>(self, _: u64) -> Result<Text, E> {
-            Ok(Text::Other)
-        }
-
-        fn visit_f64<E>(self, _: f64) -> Result<Text, E> {
-            Ok(Text::Other)
-        }
-
-        fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Text, A::Error> {
-            while list.next_element::<IgnoredAny>()?.is_some() {}
-            Ok(Text::Other)
-        }
-
-        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Text, A::Error> {
-            while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-            Ok(Text::Other)
-        }
-    }
-
-    /// The list of pictures; null is none.
-    struct Images<'a, 'b>(&'a mut Request<'b>);
-
-    impl<'de> DeserializeSeed<'de> for Images<'_, '_> {
-        type Value = ();
-
-        fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<(), D::Error> {
-            from.deserialize_any(self)
-        }
-    }
-
-    impl<'de> Visitor<'de> for Images<'_, '_> {
-        type Value = ();
-
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("a list of pictures")
-        }
-
-        fn visit_unit<E>(self) -> Result<(), E> {
-            Ok(())
-        }
-
-        fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
-            while list.next_element_seed(Image(self.0))?.is_some() {}
-            Ok(())
-        }
-    }
-
-    /// One picture: a text, or an object with the text as `preview`.
-    struct Image<'a, 'b>(&'a mut Request<'b>);
-
-    impl<'de> DeserializeSeed<'de> for Image<'_, '_> {
-        type Value = ();
-
-        fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<(), D::Error> {
-            from.deserialize_any(self)
-        }
-    }
-
-    impl Image<'_, '_> {
-        fn take<E: serde::de::Error>(self, text: &str) -> Result<(), E> {
-            if self.0.is_full() {
-                return self.none();
-            }
-            match data_picture(self.0.media, text) {
-                Ok(file) => {
-                    self.0.files.taken.push(file);
-                    Ok(())
-                }
-                Err(error) => {
-                    self.0.failure = Some(error);
-                    Err(E::custom("given up"))
-                }
-            }
-        }
-
-        fn none<E>(self) -> Result<(), E> {
-            if self.0.is_full() {
-                self.0.files.surplus += 1;
-            } else {
-                self.0.files.taken.push(Err(Refusal::NotAPicture));
-            }
-            Ok(())
-        }
-    }
-
-    impl<'de> Visitor<'de> for Image<'_, '_> {
-        type Value = ();
-
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("a picture")
-        }
-
-        fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<(), E> {
-            self.take(text)
-        }
-
-        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-            let mut preview = None;
-            while let Some(key) = map.next_key::<String>()? {
-                if key == "preview" {
-                    preview = Some(map.next_value_seed(AnyText)?);
-                } else {
-                    map.next_value::<IgnoredAny>()?;
-                }
-            }
-            match preview {
-                Some(Text::Given(text)) => self.take(&text),
-                _ => self.none(),
-            }
-        }
-
-        fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
-            while list.next_element::<IgnoredAny>()?.is_some() {}
-            self.none()
-        }
-
-        fn visit_bool<E>(self, _: bool) -> Result<(), E> {
-            self.none()
-        }
-
-        fn visit_i64<E>(self, _: i64) -> Result<(), E> {
-            self.none()
-        }
-
-        fn visit_u64<E>(self, _: u64) -> Result<(), E> {
-            self.none()
-        }
-
-        fn visit_f64<E>(self, _: f64) -> Result<(), E> {
-            self.none()
-        }
-
-        fn visit_unit<E>(self) -> Result<(), E> {
-            self.none()
-        }
-    }
+    let read = json::Parser::new(media, file).read();
+    read.map_err(|failure| match failure {
+        json::Failure::Malformed => invalid_json(),
+        json::Failure::Disk(error) => Error::Unavailable("media_unavailable", error.into()),
+        json::Failure::Write(error) => error,
+    })
 }
 
 #[cfg(test)]

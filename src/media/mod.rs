@@ -19,7 +19,7 @@ pub use intake::Refusal;
 pub use serve::serve;
 pub use service::{Kept, Swept, discard, keep, read, read_address, remove, render, restore, sweep};
 pub use store::{find, find_views, hold, list_views};
-pub use upload::{Form, Upload, read_form};
+pub use upload::{Form, Incoming, Upload, read_form};
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -74,7 +74,7 @@ impl Upload {
 }
 
 /// An upload that is arriving.
-struct Incoming {
+pub struct Incoming {
     file: BufWriter<tokio::fs::File>,
     head: Vec<u8>,
     size: u64,
@@ -82,7 +82,11 @@ struct Incoming {
 }
 
 impl Incoming {
-    fn begin(media: &Media) -> Result<Incoming> {
+    /// An empty one.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn begin(media: &Media) -> Result<Incoming> {
         let file = tokio::fs::File::from_std(media.temporary_file()?);
         Ok(Incoming {
             file: BufWriter::with_capacity(BUFFER, file),
@@ -93,7 +97,7 @@ impl Incoming {
     }
 
     /// Takes the next part. Of a file that is too large, or is no picture, nothing more is written.
-    async fn take(&mut self, part: &[u8]) -> Result<()> {
+    pub async fn take(&mut self, part: &[u8]) -> Result<()> {
         let missing = 16_usize.saturating_sub(self.head.len()).min(part.len());
         self.head.extend_from_slice(&part[..missing]);
         self.size += part.len() as u64;
@@ -106,7 +110,8 @@ impl Incoming {
         written.map_err(|error| unavailable(error, "writing an upload"))
     }
 
-    async fn end(mut self) -> Result<Result<Upload, Refusal>> {
+    /// The file, or why it is none of ours.
+    pub async fn end(mut self) -> Result<Result<Upload, Refusal>> {
         if self.size > self.most {
             return Ok(Err(Refusal::TooLarge));
         }

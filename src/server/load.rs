@@ -15,7 +15,6 @@ use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::header;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
@@ -24,6 +23,7 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use crate::error::Error;
+use crate::extract::Gathered;
 use crate::metrics::Metrics;
 
 /// Never sent away: a webhook is money, and who asks for our health must not be told of our load.
@@ -32,9 +32,27 @@ const FIRST: [&str; 3] = ["/api/payments/webhook", "/healthz", "/readyz"];
 /// How long a request waits for its turn.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// How many bytes of bodies are in memory at once; those of forms with files go to disk and do not count. Webhooks have as
-/// much of their own: neither takes the other's.
-pub const BODY_MEMORY: usize = 256 * 1024 * 1024;
+/// The bytes of bodies that may be in memory at once. Those that are taken part by part do not count: they go to disk.
+#[derive(Clone, Copy)]
+pub struct BodyMemory {
+    /// For the first bytes of each body, [`SMALL`] of them: whoever sends a cart needs no more, and who sends more takes
+    /// none of theirs.
+    pub small: usize,
+    /// For what comes after.
+    pub large: usize,
+    /// For webhooks, and no others'.
+    pub webhooks: usize,
+}
+
+/// What a shop lends.
+pub const BODY_MEMORY: BodyMemory = BodyMemory {
+    small: 64 * 1024 * 1024,
+    large: 192 * 1024 * 1024,
+    webhooks: 256 * 1024 * 1024,
+};
+
+/// The bytes of a small body.
+const SMALL: usize = 16 * 1024;
 
 /// What is going on at the moment. Cheap to clone.
 #[derive(Clone)]
@@ -45,10 +63,9 @@ struct Counts {
     places: Semaphore,
     /// Places that were taken though none was free: by requests let in long ago, whose bodies went on.
     owed: AtomicUsize,
-    most_bytes: usize,
-    body_bytes: AtomicUsize,
-    /// The same of those that are never sent away.
-    first_bytes: AtomicUsize,
+    small: Pool,
+    large: Pool,
+    webhooks: Pool,
     metrics: Metrics,
     began: Instant,
     /// The second in which the log was told last, since `began`, and how many were sent away since.
@@ -57,14 +74,14 @@ struct Counts {
 }
 
 impl Load {
-    /// Up to so many requests at once, and so many bytes of their bodies.
-    pub fn new(most: usize, most_bytes: usize, metrics: Metrics) -> Load {
+    /// Up to so many requests at once, and so much of their bodies.
+    pub fn new(most: usize, memory: BodyMemory, metrics: Metrics) -> Load {
         Load(Arc::new(Counts {
             places: Semaphore::new(most),
             owed: AtomicUsize::new(0),
-            most_bytes,
-            body_bytes: AtomicUsize::new(0),
-            first_bytes: AtomicUsize::new(0),
+            small: Pool::new(memory.small),
+            large: Pool::new(memory.large),
+            webhooks: Pool::new(memory.webhooks),
             metrics,
             began: Instant::now(),
             told: AtomicU64::new(u64::MAX),
@@ -73,7 +90,7 @@ impl Load {
     }
 
     /// Waits for a place; nothing where none became free in time.
-    async fn enter(&self, is_first: bool, is_kept: bool) -> Option<Arc<Place>> {
+    async fn enter(&self, is_first: bool) -> Option<Arc<Place>> {
         if !is_first {
             timeout(PATIENCE, self.0.places.acquire())
                 .await
@@ -85,7 +102,7 @@ impl Load {
         Some(Arc::new(Place {
             load: self.clone(),
             is_first,
-            is_kept,
+            gathered: Gathered::new(),
             waits: AtomicBool::new(false),
             bytes: AtomicUsize::new(0),
             is_too_much: AtomicBool::new(false),
@@ -133,8 +150,7 @@ impl Load {
 struct Place {
     load: Load,
     is_first: bool,
-    /// Its body is gathered in memory.
-    is_kept: bool,
+    gathered: Gathered,
     /// Its body is on the way, and it is not counted.
     waits: AtomicBool,
     bytes: AtomicUsize,
@@ -156,28 +172,61 @@ impl Place {
 
     /// False where there is no room for so many bytes more.
     fn takes(&self, bytes: usize) -> bool {
-        if !self.is_kept {
+        if !self.gathered.is_gathered() {
             return true;
         }
-        self.bytes.fetch_add(bytes, Relaxed);
-        let before = self.held().fetch_add(bytes, Relaxed);
-        before + bytes <= self.load.0.most_bytes
+        let before = self.bytes.fetch_add(bytes, Relaxed);
+        let after = before + bytes;
+        let counts = &self.load.0;
+        if self.is_first {
+            return counts.webhooks.take(bytes);
+        }
+        let large = |size: usize| size.saturating_sub(SMALL);
+        let fits_small = counts.small.take(after.min(SMALL) - before.min(SMALL));
+        let fits_large = counts.large.take(large(after) - large(before));
+        fits_small && fits_large
     }
 
-    /// Where its bytes are counted.
-    fn held(&self) -> &AtomicUsize {
+    fn give_back(&self, bytes: usize) {
+        let counts = &self.load.0;
         if self.is_first {
-            &self.load.0.first_bytes
-        } else {
-            &self.load.0.body_bytes
+            counts.webhooks.give_back(bytes);
+            return;
         }
+        counts.small.give_back(bytes.min(SMALL));
+        counts.large.give_back(bytes.saturating_sub(SMALL));
+    }
+}
+
+/// Bytes of memory that are lent.
+struct Pool {
+    most: usize,
+    lent: AtomicUsize,
+}
+
+impl Pool {
+    fn new(most: usize) -> Pool {
+        Pool {
+            most,
+            lent: AtomicUsize::new(0),
+        }
+    }
+
+    /// False where there are not so many; they are to be given back all the same.
+    fn take(&self, bytes: usize) -> bool {
+        let before = self.lent.fetch_add(bytes, Relaxed);
+        bytes == 0 || before + bytes <= self.most
+    }
+
+    fn give_back(&self, bytes: usize) {
+        self.lent.fetch_sub(bytes, Relaxed);
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
         let bytes = *self.bytes.get_mut();
-        self.held().fetch_sub(bytes, Relaxed);
+        self.give_back(bytes);
         if !*self.waits.get_mut() {
             self.load.remove(self.is_first);
         }
@@ -234,13 +283,11 @@ impl Drop for Arriving {
 pub async fn bound(State(load): State<Load>, request: Request, next: Next) -> Response {
     let route = request.extensions().get::<MatchedPath>();
     let is_first = route.is_some_and(|route| FIRST.contains(&route.as_str()));
-    let content_type = request.headers().get(header::CONTENT_TYPE);
-    let has_files = content_type.is_some_and(|name| name.as_bytes().starts_with(b"multipart/"));
-    // A webhook is gathered whole, whatever it is called.
-    let is_kept = is_first || !has_files;
-    let Some(place) = load.enter(is_first, is_kept).await else {
+    let Some(place) = load.enter(is_first).await else {
         return load.shed();
     };
+    let mut request = request;
+    request.extensions_mut().insert(place.gathered.clone());
     let request = request.map(|body| {
         let place = place.clone();
         Body::new(Arriving { body, place })
@@ -259,21 +306,29 @@ mod tests {
     use axum::middleware::from_fn_with_state;
     use axum::routing::post;
     use futures_util::{StreamExt, stream};
+    use tokio::task::JoinHandle;
     use tower::ServiceExt;
 
     use super::*;
+    use crate::extract::arriving;
 
     const WEBHOOK: &str = FIRST[0];
     const OTHER: &str = "/other";
+    const FILES: &str = "/files";
 
-    /// Takes 1,000 bytes of bodies at a time.
+    fn load(most: usize) -> Load {
+        let memory = BodyMemory {
+            small: 2 * SMALL,
+            large: 1000,
+            webhooks: 1000,
+        };
+        Load::new(most, memory, Metrics::default())
+    }
+
     fn router() -> Router {
-        let load = Load::new(10, 1000, Metrics::default());
         let gathered = async |body: Bytes| body.len().to_string();
-        let streamed = async |body: Body| {
-            let sizes = body
-                .into_data_stream()
-                .map(|part| part.map_or(0, |part| part.len()));
+        let streamed = async |request: Request| {
+            let sizes = arriving(request, u64::MAX).map(|part| part.map_or(0, |part| part.len()));
             sizes
                 .fold(0, async |sum, size| sum + size)
                 .await
@@ -282,72 +337,47 @@ mod tests {
         Router::new()
             .route(WEBHOOK, post(gathered))
             .route(OTHER, post(gathered))
-            .route("/files", post(streamed))
-            .layer(from_fn_with_state(load, bound))
+            .route(FILES, post(streamed))
+            .layer(from_fn_with_state(load(10), bound))
     }
 
-    async fn sends(router: &Router, path: &str, kind: &str, body: impl Into<Body>) -> StatusCode {
-        let request = Request::post(path).header(header::CONTENT_TYPE, kind);
-        let request = request.body(body.into()).expect("a request");
+    async fn sends(router: &Router, path: &str, body: impl Into<Body>) -> StatusCode {
+        let request = Request::post(path).body(body.into()).expect("a request");
         let answer = router.clone().oneshot(request).await;
         answer.expect("an answer").status()
     }
 
     #[tokio::test]
-    async fn bodies_in_memory_are_bounded_whatever_they_are_called() {
+    async fn bodies_in_memory_are_bounded() {
         let router = router();
-        for (path, kind, size, status) in [
-            (OTHER, "application/json", 900, StatusCode::OK),
-            (
-                OTHER,
-                "application/json",
-                1001,
-                StatusCode::SERVICE_UNAVAILABLE,
-            ),
-            // Files go to disk.
-            (
-                "/files",
-                "multipart/form-data; boundary=x",
-                5000,
-                StatusCode::OK,
-            ),
-            (WEBHOOK, "application/json", 900, StatusCode::OK),
-            (
-                WEBHOOK,
-                "application/json",
-                1001,
-                StatusCode::SERVICE_UNAVAILABLE,
-            ),
-            (
-                WEBHOOK,
-                "multipart/form-data; boundary=x",
-                1001,
-                StatusCode::SERVICE_UNAVAILABLE,
-            ),
+        for (path, size, status) in [
+            (OTHER, SMALL + 1000, StatusCode::OK),
+            (OTHER, SMALL + 1001, StatusCode::SERVICE_UNAVAILABLE),
+            // What is taken part by part goes to disk.
+            (FILES, 4 * SMALL, StatusCode::OK),
+            (WEBHOOK, 1000, StatusCode::OK),
+            (WEBHOOK, 1001, StatusCode::SERVICE_UNAVAILABLE),
             // What was held is free again.
-            (OTHER, "application/json", 1000, StatusCode::OK),
+            (OTHER, SMALL + 1000, StatusCode::OK),
         ] {
             assert_eq!(
-                sends(&router, path, kind, vec![0; size]).await,
+                sends(&router, path, vec![0; size]).await,
                 status,
-                "{path} {kind} {size}"
+                "{path} {size}"
             );
         }
     }
 
     #[tokio::test]
     async fn who_finds_no_place_waits_for_one() {
-        let load = Load::new(2, 1000, Metrics::default());
-        let enter = async || load.enter(false, true).await;
+        let load = load(2);
+        let enter = async || load.enter(false).await;
         let first = enter().await.expect("a place");
         let second = enter().await.expect("a place");
         let began = Instant::now();
         assert!(enter().await.is_none());
         assert!(began.elapsed() >= PATIENCE);
-        assert!(
-            load.enter(true, true).await.is_some(),
-            "webhooks come first"
-        );
+        assert!(load.enter(true).await.is_some(), "webhooks come first");
 
         // Whose body is on its way lends its place, and takes one again when the body goes on.
         first.wait();
@@ -364,28 +394,42 @@ mod tests {
         assert_eq!(load.0.places.available_permits(), 2);
     }
 
+    /// Sends most of a body, whose rest never comes; returns once that much is there.
+    async fn stalls(router: &Router, path: &'static str, size: usize) -> JoinHandle<StatusCode> {
+        let (tell, told) = tokio::sync::oneshot::channel();
+        let part = Ok::<_, std::io::Error>(Bytes::from(vec![0; size]));
+        let begun = stream::once(async move { part }).chain(stream::once(async move {
+            let _ = tell.send(());
+            std::future::pending().await
+        }));
+        let router = router.clone();
+        let slow =
+            tokio::spawn(async move { sends(&router, path, Body::from_stream(begun)).await });
+        told.await.expect("so many bytes are there");
+        slow
+    }
+
     #[tokio::test]
-    async fn webhooks_and_the_others_do_not_take_each_others_memory() {
+    async fn large_bodies_small_ones_and_webhooks_do_not_take_each_others_memory() {
         let router = router();
-        for (full, free) in [(WEBHOOK, OTHER), (OTHER, WEBHOOK)] {
-            // Most of a body, and the rest never comes.
-            let (tell, told) = tokio::sync::oneshot::channel();
-            let part = Ok::<_, std::io::Error>(Bytes::from(vec![0; 900]));
-            let begun = stream::once(async move { part }).chain(stream::once(async move {
-                let _ = tell.send(());
-                std::future::pending().await
-            }));
-            let slow = router.clone();
-            let slow = tokio::spawn(async move {
-                sends(&slow, full, "application/json", Body::from_stream(begun)).await
-            });
-            told.await.expect("900 bytes are there");
-            let other = async |path| sends(&router, path, "application/json", vec![0; 900]).await;
-            assert_eq!(other(full).await, StatusCode::SERVICE_UNAVAILABLE, "{full}");
-            assert_eq!(other(free).await, StatusCode::OK, "{free}");
+        let full = StatusCode::SERVICE_UNAVAILABLE;
+        let large = stalls(&router, OTHER, SMALL + 900).await;
+        assert_eq!(sends(&router, OTHER, vec![0; SMALL + 900]).await, full);
+        assert_eq!(sends(&router, OTHER, vec![0; SMALL]).await, StatusCode::OK);
+        assert_eq!(sends(&router, WEBHOOK, vec![0; 900]).await, StatusCode::OK);
+
+        let webhook = stalls(&router, WEBHOOK, 900).await;
+        assert_eq!(sends(&router, WEBHOOK, vec![0; 900]).await, full);
+        assert_eq!(sends(&router, OTHER, vec![0; SMALL]).await, StatusCode::OK);
+
+        for slow in [large, webhook] {
             slow.abort();
             let _ = slow.await;
-            assert_eq!(other(full).await, StatusCode::OK, "{full}");
         }
+        assert_eq!(
+            sends(&router, OTHER, vec![0; SMALL + 900]).await,
+            StatusCode::OK
+        );
+        assert_eq!(sends(&router, WEBHOOK, vec![0; 900]).await, StatusCode::OK);
     }
 }

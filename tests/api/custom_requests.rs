@@ -275,7 +275,11 @@ async fn odd_json_is_a_clear_no() {
             with("name", json!("A\u{0}")),
             "Field name contains control characters",
         ),
-        (with("images", json!("x")), "Invalid JSON"),
+        (with("images", json!("x")), "Field images must be a list"),
+        (
+            with("images", json!({"0": "x"})),
+            "Field images must be a list",
+        ),
         (with("images", json!([7])), gif),
         (with("images", json!([null])), gif),
         (with("images", json!([{}])), gif),

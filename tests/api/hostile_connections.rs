@@ -7,7 +7,7 @@ use spirit_beads::auth::Scope;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::support::{Client, Shop};
+use crate::support::{Client, Shop, heavy};
 
 /// How long anything may take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -228,6 +228,50 @@ async fn slow_senders_take_no_place_from_others() {
         line.write_all(b"{\"items\":[]}").await.expect("sent");
         assert_eq!(statuses(&to_the_end(&mut line).await), [400]);
     }
+}
+
+#[tokio::test]
+async fn large_bodies_that_stall_on_their_way_to_disk_close_the_checkout_to_nobody() {
+    let _seat = heavy().await;
+    let shop = Shop::open().await;
+    let piece = shop.stocks("Moon", 3).await;
+    let part = vec![b'x'; 1_000_000];
+    let mut lines = Vec::new();
+    for _ in 0..3 {
+        let mut line = line_to(&shop).await;
+        let head = "POST /api/custom-orders/ HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\n\
+                    content-length: 105000000\r\n\r\n{\"description\": \"";
+        line.write_all(head.as_bytes()).await.expect("sent");
+        for _ in 0..100 {
+            line.write_all(&part).await.expect("sent");
+        }
+        lines.push(line);
+    }
+    // More than all bodies in memory may have, were they there.
+    let bought = shop.shopper().check_out(&[(&piece, 1)]).await;
+    assert_eq!(bought.status, 200, "{}", bought.text);
+    drop(lines);
+}
+
+#[tokio::test]
+async fn large_bodies_in_memory_leave_room_for_carts() {
+    let _seat = heavy().await;
+    let shop = Shop::open().await;
+    let piece = shop.stocks("Moon", 3).await;
+    let part = vec![b' '; 1_000_000];
+    let mut lines = Vec::new();
+    for _ in 0..300 {
+        let mut line = line_to(&shop).await;
+        let head = "POST /api/payments/create-checkout-session/ HTTP/1.1\r\nhost: a\r\n\
+                    content-type: application/json\r\ncontent-length: 1048576\r\n\r\n";
+        line.write_all(head.as_bytes()).await.expect("sent");
+        // Those for whom there is no room any more are told so before they have sent everything.
+        let _ = line.write_all(&part).await;
+        lines.push(line);
+    }
+    let bought = shop.shopper().check_out(&[(&piece, 1)]).await;
+    assert_eq!(bought.status, 200, "{}", bought.text);
+    drop(lines);
 }
 
 /// A request that another follows, should somebody see its end too early.

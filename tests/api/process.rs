@@ -1197,6 +1197,53 @@ async fn memory_stays_flat_under_twenty_uploads_of_seventy_megabytes() {
 }
 
 #[tokio::test]
+async fn memory_stays_flat_whatever_is_long_in_a_custom_order() {
+    let _seat = heavy().await;
+    let home = Home::new();
+    let program = home.start().await;
+    let client = program.client();
+    let pid = program.child.id().expect("it runs");
+    let fine =
+        r#""name": "Ann", "email": "ann@example.com", "description": "Blue and gold, please""#;
+    let long = "QUJD".repeat(22_500_000);
+    for (body, sentence) in [
+        (
+            format!(r#"{{{fine}, "description": "{long}"}}"#),
+            "Field description is too long",
+        ),
+        (
+            format!(r#"{{{fine}, "images": ["data:image/png;base64,{long}"]}}"#),
+            "Image 1 exceeds 7MB limit",
+        ),
+        (
+            format!(r#"{{{fine}, "images": ["{long}"]}}"#),
+            "Image 1 is not a valid image type. Allowed: jpeg, png, webp, gif",
+        ),
+        (format!(r#"{{{fine}, "{long}": 1}}"#), "Invalid JSON"),
+        (
+            format!(
+                r#"{{{fine}, "other": {{"{long}": "{}"}}, "name": ""}}"#,
+                "x".repeat(1 << 20)
+            ),
+            "Missing required field: name",
+        ),
+    ] {
+        let before = peak_memory(pid);
+        let headers = [("content-type", "application/json")];
+        let answer = client
+            .send(Method::POST, "/api/custom-orders/", &headers, Some(body))
+            .await;
+        assert_eq!(answer.status, 400, "{}", answer.text);
+        assert_eq!(answer.json["error"], sentence);
+        let grown = peak_memory(pid) - before;
+        println!("90 MB, {sentence}: {} MiB more", grown >> 20);
+        assert!(grown < 24 << 20, "{} MiB more for {sentence}", grown >> 20);
+    }
+    program.terminate().await;
+    assert_eq!(program.end().await, Some(0));
+}
+
+#[tokio::test]
 async fn a_bucket_behind_tls_is_opened_by_the_program_itself() {
     let shop = Shop::open().await;
     let beside = Beside::new(&shop);

@@ -1,0 +1,252 @@
+//! The JSON variant of a request, taken apart as it is read: of a text no more is kept than its field may have, and an
+//! image goes to disk as it is decoded. Memory does not grow with the body.
+
+use std::cell::Cell;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read};
+use std::rc::Rc;
+
+use base64::engine::general_purpose::STANDARD;
+use base64::read::DecoderReader;
+use struson::reader::{JsonReader, JsonStreamReader, ReaderError, ReaderSettings, ValueType};
+use tokio::runtime::Handle;
+
+use super::{Fields, Files, LONGEST, Text};
+use crate::error::Error;
+use crate::media::{Incoming, Media, Refusal};
+
+/// The most bytes that the name of a field may take. The reader holds names whole.
+const NAME: u64 = 1024 * 1024;
+
+/// The most bytes before the comma of a `data:` address.
+const HEAD: u64 = 1024;
+
+/// The bytes of an image that are decoded at a time.
+const PART: usize = 64 * 1024;
+
+/// Why a body cannot be read.
+pub enum Failure {
+    Malformed,
+    /// The file in which the body lies.
+    Disk(io::Error),
+    /// An image cannot be written.
+    Write(Error),
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Failure {
+        match error.raw_os_error() {
+            Some(_) => Failure::Disk(error),
+            None => Failure::Malformed,
+        }
+    }
+}
+
+impl From<ReaderError> for Failure {
+    fn from(error: ReaderError) -> Failure {
+        match error {
+            ReaderError::IoError { error, .. } => error.into(),
+            _ => Failure::Malformed,
+        }
+    }
+}
+
+type Result<T, E = Failure> = std::result::Result<T, E>;
+
+/// A request that is read from a file. It blocks.
+pub struct Parser<'a> {
+    media: &'a Media,
+    json: JsonStreamReader<Bounded>,
+    room: Rc<Cell<u64>>,
+    fields: Fields,
+    files: Files,
+}
+
+impl<'a> Parser<'a> {
+    pub fn new(media: &'a Media, file: File) -> Parser<'a> {
+        let room = Rc::new(Cell::new(u64::MAX));
+        let bounded = Bounded {
+            file: BufReader::new(file),
+            room: Rc::clone(&room),
+        };
+        let settings = ReaderSettings {
+            track_path: false,
+            // No number is looked at.
+            restrict_number_values: false,
+            ..ReaderSettings::default()
+        };
+        Parser {
+            media,
+            json: JsonStreamReader::new_custom(bounded, settings),
+            room,
+            fields: Fields::default(),
+            files: Files::default(),
+        }
+    }
+
+    /// The texts and images of the object that the file holds. Of two fields with one name the last counts.
+    pub fn read(mut self) -> Result<(Fields, Files)> {
+        if self.json.peek()? != ValueType::Object {
+            return Err(Failure::Malformed);
+        }
+        self.json.begin_object()?;
+        while self.json.has_next()? {
+            match self.name()?.as_str() {
+                "images" => self.images()?,
+                name @ ("name" | "email" | "description" | "colors") => {
+                    let value = self.text()?;
+                    self.fields.set(name, value);
+                }
+                _ => self.json.skip_value()?,
+            }
+        }
+        self.json.end_object()?;
+        self.json.consume_trailing_whitespace()?;
+        Ok((self.fields, self.files))
+    }
+
+    fn name(&mut self) -> Result<String> {
+        self.room.set(NAME);
+        let name = self.json.next_name_owned()?;
+        self.room.set(u64::MAX);
+        Ok(name)
+    }
+
+    /// A text, or word that it is none. Nothing of other things is kept, however much of them there is.
+    fn text(&mut self) -> Result<Text> {
+        match self.json.peek()? {
+            ValueType::String => {}
+            ValueType::Null => {
+                self.json.next_null()?;
+                return Ok(Text::Missing);
+            }
+            _ => {
+                self.json.skip_value()?;
+                return Ok(Text::Other);
+            }
+        }
+        let mut reader = self.json.next_string_reader()?;
+        let mut text = Vec::new();
+        let most = LONGEST as u64 + 1;
+        reader.by_ref().take(most).read_to_end(&mut text)?;
+        if text.len() > LONGEST {
+            to_the_end(reader)?;
+            return Ok(Text::TooLong);
+        }
+        let text = String::from_utf8(text).map_err(|_| Failure::Malformed)?;
+        Ok(Text::Given(text))
+    }
+
+    /// The list of images; null is none.
+    fn images(&mut self) -> Result<()> {
+        self.files = Files::default();
+        match self.json.peek()? {
+            ValueType::Array => {
+                self.json.begin_array()?;
+                while self.json.has_next()? {
+                    self.image()?;
+                }
+                self.json.end_array()?;
+            }
+            ValueType::Null => self.json.next_null()?,
+            _ => {
+                self.json.skip_value()?;
+                self.files.are_no_list = true;
+            }
+        }
+        Ok(())
+    }
+
+    /// One image: a text, or an object with the text as `preview`.
+    fn image(&mut self) -> Result<()> {
+        if self.files.taken.len() >= self.media.limits().files {
+            self.json.skip_value()?;
+            self.files.surplus += 1;
+            return Ok(());
+        }
+        let mut file = Err(Refusal::NotAPicture);
+        if self.json.peek()? == ValueType::Object {
+            self.json.begin_object()?;
+            while self.json.has_next()? {
+                match self.name()?.as_str() {
+                    "preview" => file = self.address()?,
+                    _ => self.json.skip_value()?,
+                }
+            }
+            self.json.end_object()?;
+        } else {
+            file = self.address()?;
+        }
+        self.files.taken.push(file);
+        Ok(())
+    }
+
+    /// The image in a `data:` address. Anything else, such as a path or a remote address, is none: nothing is fetched.
+    fn address(&mut self) -> Result<super::File> {
+        if self.json.peek()? != ValueType::String {
+            self.json.skip_value()?;
+            return Ok(Err(Refusal::NotAPicture));
+        }
+        let mut text = BufReader::new(self.json.next_string_reader()?);
+        let mut head = Vec::new();
+        text.by_ref().take(HEAD).read_until(b',', &mut head)?;
+        let file = match is_base64(&head) {
+            true => decode(self.media, &mut text)?,
+            false => Err(Refusal::NotAPicture),
+        };
+        to_the_end(text)?;
+        Ok(file)
+    }
+}
+
+/// Whether an address begins as one whose content is base64.
+fn is_base64(head: &[u8]) -> bool {
+    std::str::from_utf8(head)
+        .ok()
+        .and_then(|head| head.strip_prefix("data:"))
+        .and_then(|head| head.strip_suffix(','))
+        .is_some_and(|kind| kind.trim_end().ends_with(";base64"))
+}
+
+fn decode(media: &Media, text: &mut impl Read) -> Result<super::File> {
+    let runtime = Handle::current();
+    let mut bytes = DecoderReader::new(text, &STANDARD);
+    let mut part = vec![0; PART];
+    let mut incoming = Incoming::begin(media).map_err(Failure::Write)?;
+    loop {
+        let length = match bytes.read(&mut part) {
+            Ok(0) => return runtime.block_on(incoming.end()).map_err(Failure::Write),
+            Ok(length) => length,
+            Err(error) if is_of_base64(&error) => return Ok(Err(Refusal::NotAPicture)),
+            Err(error) => return Err(error.into()),
+        };
+        let taken = runtime.block_on(incoming.take(&part[..length]));
+        taken.map_err(Failure::Write)?;
+    }
+}
+
+fn is_of_base64(error: &io::Error) -> bool {
+    error
+        .get_ref()
+        .is_some_and(|cause| cause.is::<base64::DecodeError>())
+}
+
+/// Reads what is left: the next value comes after it.
+fn to_the_end(mut reader: impl Read) -> io::Result<()> {
+    io::copy(&mut reader, &mut io::sink()).map(drop)
+}
+
+/// A file of which so much may be read yet.
+struct Bounded {
+    file: BufReader<File>,
+    room: Rc<Cell<u64>>,
+}
+
+impl Read for Bounded {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let length = self.file.read(buffer)?;
+        let room = self.room.get().checked_sub(length as u64);
+        self.room.set(room.ok_or(io::ErrorKind::InvalidData)?);
+        Ok(length)
+    }
+}
