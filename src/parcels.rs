@@ -7,6 +7,7 @@ use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sqlx::PgConnection;
+use tracing::warn;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -42,7 +43,7 @@ pub fn router() -> OpenApiRouter<App> {
         (status = 401, body = ErrorBody),
         (status = 403, body = ErrorBody),
         (status = 404, body = ErrorBody),
-        (status = 409, body = ErrorBody, description = "Not paid, or shipped already"),
+        (status = 409, body = ErrorBody, description = "Not paid, shipped already, nothing left to ship, or all of its money is being refunded"),
         (status = 413, body = ErrorBody),
         (status = 415, body = ErrorBody),
     )
@@ -77,24 +78,39 @@ pub async fn ship_one(app: &App, actor: Actor, id: &str, parcel: &NewParcel) -> 
 pub const MOST: usize = 50;
 
 /// Ships several orders, each a change of its own: what is wrong with one keeps no other back. Returns what came of each,
-/// in their order.
-///
-/// # Errors
-/// Only what ends it in the middle, such as the database's.
+/// in their order, also where the shop fails midway: then those that follow are not tried.
 pub async fn ship_many(
     app: &App,
     actor: &Actor,
     parcels: Vec<(String, NewParcel)>,
-) -> Result<Vec<Result<OrderView>>> {
+) -> Vec<Result<OrderView>> {
     let mut outcomes = Vec::with_capacity(parcels.len());
+    let mut is_down = false;
     for (order, parcel) in parcels {
-        let outcome = ship_one(app, actor.clone(), &order, &parcel).await;
-        match outcome {
-            Err(error) if error.status().is_server_error() => return Err(error),
-            outcome => outcomes.push(outcome),
+        if is_down {
+            let why = anyhow::anyhow!("not tried: the shop failed at an order before this one");
+            outcomes.push(Err(Error::Unavailable("not_tried", why)));
+            continue;
         }
+        let outcome = match ship_one(app, actor.clone(), &order, &parcel).await {
+            Err(error) if error.status().is_server_error() => {
+                warn!(order, %error, "one of several orders could not be shipped");
+                is_down = !matches!(error, Error::Internal(_));
+                shipped_all_the_same(app, &order).await.ok_or(error)
+            }
+            outcome => outcome,
+        };
+        outcomes.push(outcome);
     }
-    Ok(outcomes)
+    outcomes
+}
+
+/// The order, if it is shipped although we heard of a failure: the answer to the commit may have been lost.
+async fn shipped_all_the_same(app: &App, order: &str) -> Option<OrderView> {
+    let mut conn = app.db.acquire().await.ok()?;
+    let id = orders::resolve(&mut conn, order).await.ok()?;
+    let view = orders::view(&mut conn, id).await.ok()?;
+    (view.order.status == orders::Status::Shipped).then_some(view)
 }
 
 /// Parcels of several orders.
@@ -140,8 +156,35 @@ struct Shipped {
     details: Vec<Fault>,
 }
 
+impl Shipped {
+    fn new(order: String, outcome: Result<OrderView>) -> Shipped {
+        let Err(error) = outcome else {
+            return Shipped {
+                order,
+                is_shipped: true,
+                code: None,
+                error: None,
+                details: Vec::new(),
+            };
+        };
+        let body = error.body();
+        let text = |name: &str| body[name].as_str().map(str::to_owned);
+        Shipped {
+            order,
+            is_shipped: false,
+            code: text("code"),
+            error: text("error"),
+            details: match error {
+                Error::Invalid(faults) => faults,
+                _ => Vec::new(),
+            },
+        }
+    }
+}
+
 /// Ships several paid orders and tells the customers. Each is a change of its own: what is wrong with one keeps no other
-/// back, and is told in its place. Safe to repeat: what is shipped already is told so.
+/// back, and is told in its place; also where the shop itself fails midway, and does not try those that follow
+/// (`not_tried`). Safe to repeat: what is shipped already is told so.
 #[utoipa::path(
     post,
     path = "/api/admin/orders/ship",
@@ -155,6 +198,7 @@ struct Shipped {
         (status = 403, body = ErrorBody),
         (status = 413, body = ErrorBody),
         (status = 415, body = ErrorBody),
+        (status = 503, body = ErrorBody, description = "None was shipped, because the shop failed"),
     )
 )]
 async fn ship_orders(
@@ -192,33 +236,20 @@ async fn ship_orders(
         })
         .collect();
     let names: Vec<String> = parcels.iter().map(|(order, _)| order.clone()).collect();
-    let outcomes = ship_many(&app, &admin.actor, parcels).await?;
-    let results: Vec<Shipped> = names
-        .into_iter()
-        .zip(outcomes)
-        .map(|(order, outcome)| match outcome {
-            Ok(_) => Shipped {
-                order,
-                is_shipped: true,
-                code: None,
-                error: None,
-                details: Vec::new(),
-            },
-            Err(error) => {
-                let body = error.body();
-                let text = |name: &str| body[name].as_str().map(str::to_owned);
-                Shipped {
-                    order,
-                    is_shipped: false,
-                    code: text("code"),
-                    error: text("error"),
-                    details: match error {
-                        Error::Invalid(faults) => faults,
-                        _ => Vec::new(),
-                    },
-                }
-            }
-        })
+    let mut outcomes = ship_many(&app, &admin.actor, parcels).await;
+    let failed = |outcome: &Result<OrderView>| match outcome {
+        Ok(_) => false,
+        Err(error) => error.status().is_server_error(),
+    };
+    if outcomes.iter().all(Result::is_err)
+        && let Some(at) = outcomes.iter().position(failed)
+        && let Err(error) = outcomes.swap_remove(at)
+    {
+        return Err(error);
+    }
+    let results = names.into_iter().zip(outcomes);
+    let results: Vec<Shipped> = results
+        .map(|(order, outcome)| Shipped::new(order, outcome))
         .collect();
     Ok(Json(ManyShipped {
         shipped: results.iter().filter(|one| one.is_shipped).count(),
@@ -229,7 +260,7 @@ async fn ship_orders(
 /// Ships a paid order and tells the customer; a commission's ships its request.
 ///
 /// # Errors
-/// Faults; 404; 409 for an order that is not paid, or shipped already.
+/// Faults; 404; 409 for an order that is not paid, shipped already, or of which nothing is to be shipped.
 pub async fn ship(
     conn: &mut PgConnection,
     app: &App,
@@ -256,7 +287,7 @@ async fn ship_bought(
         return Ok(());
     };
     let letter = Letter::OrderShipped {
-        order: orders::facts(conn, &order).await?,
+        order: orders::shipped_facts(conn, &order).await?,
         parcel: parcel.facts(),
     };
     email::queue(

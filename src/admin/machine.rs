@@ -15,7 +15,7 @@ use crate::ids::{LetterId, OrderId};
 use crate::jobs::{self, QueuedJob};
 use crate::letters::{self, LetterView};
 use crate::machine::{self, EVENT_STATES};
-use crate::orders::{self, Line, Order, Shelf};
+use crate::orders::{self, Line, Listed, Order, Shelf};
 use crate::payments::{self, Cancelled, EventRow};
 
 const PAGE: i64 = 40;
@@ -341,7 +341,7 @@ pub async fn holds(State(app): State<App>, desk: Desk, query: Query) -> Result<R
     let more = cut(&mut found);
     shown.turn("/admin/machine/holds", page, more);
     let mut holds = Vec::new();
-    for order in found {
+    for Listed { order, .. } in found {
         let lines = orders::lines(&mut conn, order.id).await?;
         holds.push((order, lines));
     }

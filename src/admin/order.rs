@@ -12,11 +12,11 @@ use super::sign_in::refused;
 use crate::app::App;
 use crate::email::{self, Filter, LetterRow, SHOP};
 use crate::error::{Error, Fault, Result};
-use crate::extract::Path;
+use crate::extract::{Path, Query};
 use crate::ids::{LetterId, OrderId, ProductId, RefundId};
 use crate::media::{self, Batch, PictureView};
 use crate::money::Cents;
-use crate::orders::{self, Change, NewParcel, Order, OrderView, Status};
+use crate::orders::{self, Change, NewParcel, Order, OrderLine, OrderView, Status};
 use crate::parcels;
 use crate::payments::{self, NewRefund, PaymentFacts, RefundFacts};
 
@@ -51,6 +51,8 @@ struct OrderPage<'a> {
     /// The refund that the form asks for: sent twice, it is one.
     refund: RefundId,
     restock: Vec<Restock>,
+    /// The form refunds all that is left and puts back what was not shipped.
+    is_whole: bool,
     forms: Forms,
 }
 
@@ -68,6 +70,8 @@ struct Forms {
     ship: Form,
     refund: Form,
     note: Form,
+    /// The refund's form is to have all that is left in it.
+    is_whole: bool,
 }
 
 impl OrderPage<'_> {
@@ -83,6 +87,32 @@ impl OrderPage<'_> {
             }
             Some(_) => format!("https://dashboard.stripe.com/payments/{payment}"),
         }
+    }
+
+    fn is_to_pack(&self) -> bool {
+        self.view.to_ship > 0 && !self.view.order.is_custom_order
+    }
+
+    /// Why a paid order cannot be shipped.
+    fn why_not_shipped(&self) -> &'static str {
+        let lines = &self.view.lines;
+        let is_all_back = lines
+            .iter()
+            .all(|line| line.restocked == line.sold.quantity);
+        match is_all_back {
+            true => "Nothing is left to ship: all of its pieces went back into stock.",
+            false => "Do not ship it: a refund of all of its money is under way.",
+        }
+    }
+
+    /// Whether all that is left may be refunded with the pieces going back.
+    fn may_put_all_back(&self) -> bool {
+        !self.is_whole
+            && self
+                .view
+                .lines
+                .iter()
+                .any(|line| line.sold.product_id.is_some() && line.to_ship > 0)
     }
 
     fn may_refund(&self) -> bool {
@@ -122,10 +152,20 @@ fn letter_state(state: &str) -> (&str, &'static str) {
     }
 }
 
-/// `GET /admin/orders/{id}`: by id, or by number as `SB-1042`.
-pub async fn show(State(app): State<App>, desk: Desk, Path(id): Path<String>) -> Result<Response> {
+/// `GET /admin/orders/{id}`: by id, or by number as `SB-1042`. With `?refund=whole` the refund's form has all that is
+/// left in it, pieces and money.
+pub async fn show(
+    State(app): State<App>,
+    desk: Desk,
+    Path(id): Path<String>,
+    query: Query,
+) -> Result<Response> {
     let id = orders::resolve(&mut *app.db.acquire().await?, &id).await?;
-    page(&app, &desk, id, Forms::default()).await
+    let forms = Forms {
+        is_whole: query.get("refund") == Some("whole"),
+        ..Forms::default()
+    };
+    page(&app, &desk, id, forms).await
 }
 
 async fn page(app: &App, desk: &Desk, id: OrderId, forms: Forms) -> Result<Response> {
@@ -151,30 +191,12 @@ async fn page(app: &App, desk: &Desk, id: OrderId, forms: Forms) -> Result<Respo
         Some(_) => payments::refundable(&mut conn, id).await?,
         None => Cents::ZERO,
     };
-    let unreturned = orders::not_returned(&mut conn, id).await?;
-    let restock = unreturned.into_iter().map(|(product, most)| {
-        let field = format!("restock.{}", product.0);
-        let line = view
-            .lines
-            .iter()
-            .find(|line| line.product_id.as_ref() == Some(&product));
-        // What was not sent is there to be sold again.
-        let usual = if view.order.status == Status::Paid {
-            most
-        } else {
-            0
-        };
-        Restock {
-            value: match forms.refund.is_sent() {
-                true => forms.refund.get(&field),
-                false => usual.to_string(),
-            },
-            name: line.map_or_else(|| product.0.clone(), |line| line.name.clone()),
-            most,
-            field,
-        }
-    });
-    let restock = restock.collect();
+    let is_whole = match forms.refund.is_sent() {
+        true => forms.refund.has("whole", "yes"),
+        false => forms.is_whole && left > Cents::ZERO,
+    };
+    let returnable = orders::not_returned(&mut conn, id).await?;
+    let restock = restock_fields(returnable, &view, &forms.refund, is_whole);
     let sent: Option<RefundId> = forms.refund.get("refund").parse().ok().map(RefundId);
     let faulty = forms.ship.is_faulty() || forms.refund.is_faulty() || forms.note.is_faulty();
     let shown = desk.show(&OrderPage {
@@ -188,6 +210,7 @@ async fn page(app: &App, desk: &Desk, id: OrderId, forms: Forms) -> Result<Respo
         left,
         refund: sent.unwrap_or_else(RefundId::new),
         restock,
+        is_whole,
         forms,
     })?;
     Ok(if faulty {
@@ -195,6 +218,32 @@ async fn page(app: &App, desk: &Desk, id: OrderId, forms: Forms) -> Result<Respo
     } else {
         shown
     })
+}
+
+/// The pieces that may go back into stock. None are said to: a refund of part of the money takes nothing out of the box.
+/// Where all of it is refunded, those that were not shipped are.
+fn restock_fields(
+    returnable: Vec<(ProductId, i32)>,
+    view: &OrderView,
+    form: &Form,
+    is_whole: bool,
+) -> Vec<Restock> {
+    let fields = returnable.into_iter().map(|(product, most)| {
+        let field = format!("restock.{}", product.0);
+        let mut lines = view.lines.iter();
+        let line = lines.find(|line| line.sold.product_id.as_ref() == Some(&product));
+        let usual = line.filter(|_| is_whole).map_or(0, |line| line.to_ship);
+        Restock {
+            value: match form.is_sent() {
+                true => form.get(&field),
+                false => usual.to_string(),
+            },
+            name: line.map_or_else(|| product.0.clone(), |line| line.sold.name.clone()),
+            most,
+            field,
+        }
+    });
+    fields.collect()
 }
 
 fn path(order: &Order) -> String {
@@ -458,6 +507,7 @@ fn read_refund(form: &Form, order: &Order) -> Result<NewRefund> {
             amount: Some(amount),
             reason: form.get("reason"),
             restock,
+            is_whole: form.has("whole", "yes"),
         }),
         _ => Err(Error::Invalid(faults)),
     }
@@ -469,6 +519,14 @@ struct PackingSlip<'a> {
     desk: &'a Desk,
     view: OrderView,
     address: Vec<String>,
+}
+
+impl PackingSlip<'_> {
+    /// What goes into the box, or went.
+    fn packed(&self) -> Vec<&OrderLine> {
+        let lines = self.view.lines.iter();
+        lines.filter(|line| line.packed() > 0).collect()
+    }
 }
 
 /// `GET /admin/orders/{id}/packing-slip`

@@ -9,7 +9,7 @@ use super::desk::Desk;
 use crate::app::App;
 use crate::error::Result;
 use crate::extract::Query;
-use crate::orders::{self, Order, Shelf, Status, TimelineEntry};
+use crate::orders::{self, Listed, Order, Shelf, Status, TimelineEntry};
 
 const PAGE: i64 = 30;
 
@@ -20,7 +20,7 @@ struct OrdersPage<'a> {
     shelf: Shelf,
     shelves: Vec<Tab>,
     search: String,
-    orders: Vec<Order>,
+    orders: Vec<Listed>,
     newer: Option<String>,
     older: Option<String>,
     /// The first days that the export is offered for.
@@ -53,7 +53,7 @@ fn words(shelf: Shelf) -> (&'static str, &'static str) {
 pub fn status(status: &Status) -> (&'static str, &'static str) {
     match status {
         Status::Pending => ("Being paid", "quiet"),
-        Status::Paid => ("To pack", "due"),
+        Status::Paid => ("Paid", "good"),
         Status::Shipped => ("Shipped", "good"),
         Status::Delivered => ("Delivered", "good"),
         Status::Refunded => ("Refunded", "quiet"),
@@ -63,11 +63,18 @@ pub fn status(status: &Status) -> (&'static str, &'static str) {
     }
 }
 
+/// The badge of an order: its status, or that it waits to be packed.
+pub fn badge(order: &Order, is_to_pack: bool) -> (&'static str, &'static str) {
+    match is_to_pack {
+        true => ("To pack", "due"),
+        false => status(&order.status),
+    }
+}
+
 /// An entry of the timeline as people read it.
 pub fn happened(entry: &TimelineEntry) -> &str {
     match (entry.kind.as_str(), entry.to_status) {
         ("placed", _) => "Placed",
-        (_, Some(Status::Paid)) => "Paid",
         (_, Some(moved)) => status(&moved).0,
         ("payment", _) => "Payment",
         ("refund", _) => "Given back",

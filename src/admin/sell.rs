@@ -88,7 +88,7 @@ async fn page(app: &App, desk: &Desk, asked: Asked, form: Form) -> Result<Respon
         && let Ok(id) = orders::resolve(&mut conn, &asked.sold).await
         && let Some(order) = orders::find(&mut conn, id).await?
         && order.channel == "manual"
-        && order.status == orders::Status::Paid
+        && order.status == orders::Status::Delivered
     {
         sold = Some((order, orders::lines(&mut conn, id).await?));
     }

@@ -12,7 +12,7 @@ use super::sign_in::refused;
 use crate::app::App;
 use crate::error::{Error, Fault, Result};
 use crate::extract::Query;
-use crate::orders::{self, Order};
+use crate::orders::{self, Order, OrderView};
 use crate::parcels;
 
 #[derive(Template)]
@@ -70,44 +70,93 @@ pub async fn submit(State(app): State<App>, desk: Desk, form: Form) -> Result<Re
         let parcel = order::parcel(&form, &tracking, Vec::new());
         ((*number).to_owned(), parcel)
     });
-    let outcomes = parcels::ship_many(&app, &desk.actor()?, parcels.collect()).await?;
-    let mut shipped = 0;
-    let mut left = Vec::new();
-    let mut faults: Vec<Fault> = Vec::new();
-    for (number, outcome) in chosen.into_iter().zip(outcomes) {
-        let told = match outcome {
-            Ok(_) => {
-                shipped += 1;
-                continue;
-            }
-            Err(Error::Invalid(told)) => told,
-            Err(Error::Conflict(_, why)) => vec![Fault::new("order", why)],
-            Err(_) => continue,
-        };
-        for fault in told {
-            let field = match fault.field.as_str() {
-                "carrier" => "carrier".to_owned(),
-                _ => format!("tracking.{number}"),
-            };
-            faults.push(Fault::new(field, fault.message));
-        }
-        left.push(number);
-    }
-    if left.is_empty() {
-        let said = match shipped {
-            0 => "No order was chosen.".to_owned(),
-            1 => "1 order is shipped.".to_owned(),
-            many => format!("{many} orders are shipped."),
+    let outcomes = parcels::ship_many(&app, &desk.actor()?, parcels.collect()).await;
+    let done = Done::new(chosen, outcomes);
+    if done.left.is_empty() {
+        let said = match &done.shipped[..] {
+            [] => "No order was chosen.".to_owned(),
+            shipped => format!("{}.", are_shipped(shipped)),
         };
         return Ok(desk.go_on("/admin/orders", &said));
     }
-    let faulty = form.clone().refused(Error::Invalid(faults))?;
+    let faulty = form.clone().refused(Error::Invalid(done.faults))?;
+    let said = match &done.shipped[..] {
+        [] => None,
+        shipped => Some(format!("{}; the others are below.", are_shipped(shipped))),
+    };
     let mut desk = desk.clone();
-    if shipped > 0 {
-        desk.said = Some(match shipped {
-            1 => "1 order is shipped; the others are below.".to_owned(),
-            many => format!("{many} orders are shipped; the others are below."),
-        });
+    desk.said.clone_from(&said);
+    match page(&app, &desk, &done.left, faulty).await {
+        Ok(page) => Ok(refused(page, done.status, None)),
+        // The database may be gone by now: then this is all that can be told.
+        Err(_) if done.status.is_server_error() => {
+            let shipped = said.unwrap_or_else(|| "None of the orders is shipped.".to_owned());
+            let left = done.left.join(", ");
+            let why = format!(
+                "{shipped} Not shipped: {left}. The shop failed: try them again in a moment."
+            );
+            Err(Error::Refused(done.status, "not_all_shipped", why))
+        }
+        Err(error) => Err(error),
     }
-    page(&app, &desk, &left, faulty).await
+}
+
+fn are_shipped(numbers: &[&str]) -> String {
+    match numbers {
+        [one] => format!("{one} is shipped"),
+        many => format!("{} orders are shipped: {}", many.len(), many.join(", ")),
+    }
+}
+
+/// What came of several orders.
+struct Done<'a> {
+    shipped: Vec<&'a str>,
+    left: Vec<&'a str>,
+    /// What is wrong with those that are left, by the field that shows it.
+    faults: Vec<Fault>,
+    /// The worst of it.
+    status: StatusCode,
+}
+
+impl<'a> Done<'a> {
+    fn new(chosen: Vec<&'a str>, outcomes: Vec<Result<OrderView>>) -> Done<'a> {
+        let mut done = Done {
+            shipped: Vec::new(),
+            left: Vec::new(),
+            faults: Vec::new(),
+            status: StatusCode::BAD_REQUEST,
+        };
+        for (number, outcome) in chosen.into_iter().zip(outcomes) {
+            match outcome {
+                Ok(_) => done.shipped.push(number),
+                // Nobody can choose an order that is not there.
+                Err(Error::NotFound(_)) => {}
+                Err(error) => done.refuse(number, error),
+            }
+        }
+        done
+    }
+
+    fn refuse(&mut self, number: &'a str, error: Error) {
+        self.left.push(number);
+        self.status = self.status.max(error.status());
+        let tracking = format!("tracking.{number}");
+        match error {
+            Error::Invalid(faults) => self.faults.extend(faults.into_iter().map(|mut fault| {
+                if fault.field != "carrier" {
+                    fault.field.clone_from(&tracking);
+                }
+                fault
+            })),
+            Error::Conflict(_, why) => self.faults.push(Fault::new(tracking, why)),
+            Error::Unavailable("not_tried", _) => {
+                self.faults
+                    .push(Fault::new(tracking, "Not tried yet: ship it again."));
+            }
+            _ => {
+                let why = "Not shipped: something went wrong on our side. Try again in a moment.";
+                self.faults.push(Fault::new(tracking, why));
+            }
+        }
+    }
 }

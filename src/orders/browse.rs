@@ -2,7 +2,7 @@
 
 use sqlx::PgConnection;
 
-use super::store::{columns, matches, number, pattern};
+use super::store::{columns, matches, number, pattern, refunded_in_full, to_pack};
 use super::{Order, Status};
 use crate::error::Result;
 
@@ -38,6 +38,7 @@ impl Shelf {
     /// Its states; none where any will do.
     fn statuses(self) -> Option<Vec<&'static str>> {
         let statuses: &[Status] = match self {
+            // Not all of these are to be packed: see `to_pack!`.
             Shelf::ToPack => &[Status::Paid],
             Shelf::Shipped => &[Status::Shipped],
             Shelf::Delivered => &[Status::Delivered],
@@ -50,16 +51,30 @@ impl Shelf {
     }
 }
 
+/// An order of a list.
+#[derive(Debug, sqlx::FromRow)]
+pub struct Listed {
+    #[sqlx(flatten)]
+    pub order: Order,
+    /// It waits to be packed.
+    pub is_to_pack: bool,
+}
+
 /// A page of orders in this order, which an index has.
 macro_rules! page {
     ($order:literal) => {
         concat!(
             "select ",
             columns!(),
-            "
+            ", ",
+            to_pack!(),
+            " as is_to_pack
              from orders
              where ($1::text[] is null or status = any($1))
                and (not $2 or attention is not null)
+               and (not $7 or ",
+            to_pack!(),
+            ")
                and ",
             matches!("$3", "$4"),
             "
@@ -80,7 +95,7 @@ pub async fn browse(
     search: Option<&str>,
     limit: i64,
     offset: i64,
-) -> Result<Vec<Order>> {
+) -> Result<Vec<Listed>> {
     let sql = match shelf {
         Shelf::ToPack => page!("created_at, id"),
         _ => page!("created_at desc, id desc"),
@@ -93,6 +108,7 @@ pub async fn browse(
         .bind(search.and_then(number))
         .bind(limit)
         .bind(offset)
+        .bind(shelf == Shelf::ToPack)
         .fetch_all(conn)
         .await?;
     Ok(orders)
@@ -100,10 +116,12 @@ pub async fn browse(
 
 /// How many orders are to be packed, and how many want to be looked at.
 pub async fn count_to_do(conn: &mut PgConnection) -> Result<(i64, i64)> {
-    let counts = sqlx::query_as(
-        "select (select count(*) from orders where status = 'paid'),
+    let counts = sqlx::query_as(concat!(
+        "select (select count(*) from orders where ",
+        to_pack!(),
+        "),
                 (select count(*) from orders where attention is not null)",
-    )
+    ))
     .fetch_one(conn)
     .await?;
     Ok(counts)

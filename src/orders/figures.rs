@@ -46,19 +46,21 @@ pub struct BestSeller {
     pub pieces: i64,
 }
 
-/// The products of which most pieces were sold in the last so many days, in orders that were not given back in full.
+/// The products of which most pieces were sold in the last so many days, in orders that were not given back in full. What
+/// went back into stock was not sold.
 pub async fn best_sellers(
     conn: &mut PgConnection,
     days: i32,
     limit: i64,
 ) -> Result<Vec<BestSeller>> {
     let sellers = sqlx::query_as(
-        "select l.product_id, max(l.name) as name, max(l.image) as image, sum(l.quantity) as pieces
+        "select l.product_id, max(l.name) as name, max(l.image) as image, sum(l.quantity - l.restocked - l.returned) as pieces
          from orders o
          join order_lines l on l.order_id = o.id
          where o.paid_at > now() - make_interval(days => $1)
            and o.status <> 'refunded'
            and l.product_id is not null
+           and l.quantity > l.restocked + l.returned
          group by l.product_id
          order by pieces desc, max(o.paid_at) desc
          limit $2",

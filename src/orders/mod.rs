@@ -10,7 +10,7 @@ mod service;
 mod shipping;
 mod store;
 
-pub use browse::{Shelf, browse, count_to_do};
+pub use browse::{Listed, Shelf, browse, count_to_do};
 pub use cart::Cart;
 pub use change::Change;
 pub use export::{export, usual_days};
@@ -18,12 +18,14 @@ pub use figures::{BestSeller, Sales, best_sellers, sales_by_day};
 pub use parcels::{NewParcel, Parcel, deliver, ship};
 pub use routes::{OrderView, resolve, router, view};
 pub use service::{
-    Commission, Lost, Outcome, Placed, Receipt, Sale, facts, flag, flag_by, not_returned, note,
-    pay, place, place_commission, rebuild, rebuild_unknown, record_dispute, record_refund, release,
-    resolve as see_to, sell, take_back, undo_sale, write_note,
+    Commission, Lost, Outcome, Placed, Receipt, Sale, facts, flag, flag_by, note, pay, place,
+    place_commission, rebuild, rebuild_unknown, record_dispute, record_refund, release,
+    resolve as see_to, sell, shipped_facts, take_back, undo_sale, write_note,
 };
 pub use shipping::Zone;
-pub use store::{Filter, PlacedLine, find, find_id, find_parcel, held_lines, lines, list, lock};
+pub use store::{
+    Filter, PlacedLine, find, find_id, find_parcel, held_lines, lines, list, lock, not_returned,
+};
 
 use chrono::{DateTime, Utc};
 use serde::{Serialize, Serializer};
@@ -165,6 +167,35 @@ pub struct Line {
     pub image: Option<String>,
     pub unit_price: Cents,
     pub quantity: i32,
+}
+
+/// A line of an order, and where its pieces are.
+#[derive(Clone, Debug, Serialize, sqlx::FromRow, ToSchema)]
+pub struct OrderLine {
+    #[serde(flatten)]
+    #[sqlx(flatten)]
+    pub sold: Line,
+    /// Pieces that are to be shipped: sold, and neither back in stock nor shipped. None of an order that is not paid, or
+    /// whose money is refunded in full or about to be.
+    pub to_ship: i32,
+    /// Pieces that went back into stock without being shipped.
+    pub restocked: i32,
+    /// Pieces that were shipped, or handed over at the sale.
+    pub shipped: i32,
+    /// Pieces that were shipped and are back in stock since.
+    pub returned: i32,
+}
+
+impl OrderLine {
+    /// Pieces that go, or went, into the box.
+    pub fn packed(&self) -> i32 {
+        self.to_ship + self.shipped
+    }
+
+    /// Pieces that are back in stock.
+    pub fn back_in_stock(&self) -> i32 {
+        self.restocked + self.returned
+    }
 }
 
 /// An entry of an order's timeline.

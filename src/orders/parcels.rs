@@ -171,10 +171,11 @@ impl NewParcel {
     }
 }
 
-/// Marks a paid order as shipped and keeps its parcel. Letters are the caller's: a commission has another one.
+/// Marks a paid order as shipped and keeps its parcel, with what of it is to be shipped. Letters are the caller's: a
+/// commission has another one.
 ///
 /// # Errors
-/// Faults; 404; 409 `not_shippable` for an order that is not paid, or shipped already.
+/// Faults; 404; 409 as [`check_shippable`].
 pub async fn ship(
     conn: &mut PgConnection,
     id: OrderId,
@@ -190,16 +191,7 @@ pub async fn ship(
     let order = store::lock(conn, id)
         .await?
         .ok_or(Error::NotFound("Order"))?;
-    if order.status != Status::Paid {
-        return Err(Error::Conflict(
-            "not_shippable",
-            format!(
-                "{} is {}: only a paid order can be shipped.",
-                order.display_number(),
-                order.status.as_str()
-            ),
-        ));
-    }
+    check_shippable(conn, &order).await?;
     let kept = media::hold(conn, &pictures).await?;
     if let Some(at) = pictures.iter().position(|id| !kept.contains_key(id)) {
         return Err(Error::invalid(
@@ -227,6 +219,34 @@ pub async fn ship(
             ..parcel
         },
     ))
+}
+
+/// Sees that there is something to ship of an order that the caller has locked, as refunds lock it.
+///
+/// # Errors
+/// 409 `not_shippable` for an order that is not paid, or shipped already; `refunded_in_full` where all of its money is
+/// refunded or about to be; `nothing_to_ship` where all of its pieces are back in stock.
+pub async fn check_shippable(conn: &mut PgConnection, order: &Order) -> Result<()> {
+    let number = order.display_number();
+    let refused = |code, why| Err(Error::Conflict(code, why));
+    if order.status != Status::Paid {
+        let why = format!(
+            "{number} is {}: only a paid order can be shipped.",
+            order.status.as_str()
+        );
+        return refused("not_shippable", why);
+    }
+    if store::is_refunded_in_full(conn, order.id).await? {
+        let why = format!("{number} cannot be shipped: a refund of all of its money is under way.");
+        return refused("refunded_in_full", why);
+    }
+    let lines = store::order_lines(conn, order.id).await?;
+    if lines.iter().all(|line| line.to_ship == 0) {
+        let why =
+            format!("Nothing of {number} is left to ship: all of its pieces went back into stock.");
+        return refused("nothing_to_ship", why);
+    }
+    Ok(())
 }
 
 /// Marks a shipped order as delivered. Safe to repeat.

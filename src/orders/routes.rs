@@ -13,7 +13,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::service::{self, Sale};
-use super::{Change, Line, Order, Parcel, Status, TimelineEntry, export, store};
+use super::{Change, Order, OrderLine, Parcel, Status, TimelineEntry, export, store};
 use crate::app::App;
 use crate::auth::{Admin, Scope};
 use crate::email;
@@ -40,7 +40,9 @@ pub fn router() -> OpenApiRouter<App> {
 pub struct OrderView {
     #[serde(flatten)]
     pub order: Order,
-    pub lines: Vec<Line>,
+    pub lines: Vec<OrderLine>,
+    /// Pieces that are to be shipped, of all lines.
+    pub to_ship: i32,
     /// Once it is shipped.
     pub parcel: Option<Parcel>,
     pub timeline: Vec<TimelineEntry>,
@@ -66,6 +68,7 @@ struct OrderPage {
         ("from" = Option<Day>, Query, nullable = false, description = "Only orders paid on this day or later, by the shop's clock: 2026-11-24"),
         ("to" = Option<Day>, Query, nullable = false, description = "Only orders paid on this day or earlier"),
         ("attention" = Option<bool>, Query, description = "`true`: only orders that want to be looked at; `false`: the others"),
+        ("to_pack" = Option<bool>, Query, description = "`true`: only orders that wait to be packed; `false`: the others"),
         Paging,
     ),
     responses(
@@ -84,6 +87,7 @@ async fn list(State(app): State<App>, admin: Admin, query: Query) -> Result<Json
     let (from, to) = export::read_days(&query, &mut faults);
     let flag = |value| if value { "true" } else { "false" };
     let attention = query.one_of("attention", &[true, false], flag, &mut faults);
+    let to_pack = query.one_of("to_pack", &[true, false], flag, &mut faults);
     if !faults.is_empty() {
         return Err(Error::Invalid(faults));
     }
@@ -94,6 +98,7 @@ async fn list(State(app): State<App>, admin: Admin, query: Query) -> Result<Json
         paid_from: from.map(|day| export::midnight(day, zone)),
         paid_until: to.map(|day| export::midnight(day + Days::new(1), zone)),
         attention,
+        to_pack,
         limit: page.size,
         offset: page.offset(),
     };
@@ -146,7 +151,7 @@ struct PackedLine {
     quantity: i32,
 }
 
-/// What a packing slip says: no prices.
+/// What a packing slip says: what is to be shipped, or was; no prices.
 #[utoipa::path(
     get,
     operation_id = "packing_slip",
@@ -170,9 +175,10 @@ async fn packing_slip(
     let mut conn = app.db.acquire().await?;
     let id = resolve(&mut conn, &id).await?;
     let view = view(&mut conn, id).await?;
-    let lines = view.lines.into_iter().map(|line| PackedLine {
-        name: line.name,
-        quantity: line.quantity,
+    let packed = view.lines.into_iter().filter(|line| line.packed() > 0);
+    let lines = packed.map(|line| PackedLine {
+        quantity: line.packed(),
+        name: line.sold.name,
     });
     Ok(Json(PackingSlip {
         number: view.order.display_number(),
@@ -324,9 +330,11 @@ pub async fn view(conn: &mut PgConnection, id: OrderId) -> Result<OrderView> {
     let order = store::find(conn, id)
         .await?
         .ok_or(Error::NotFound("Order"))?;
+    let lines = store::order_lines(conn, id).await?;
     Ok(OrderView {
         order,
-        lines: store::lines(conn, id).await?,
+        to_ship: lines.iter().map(|line| line.to_ship).sum(),
+        lines,
         parcel: store::find_parcel(conn, id).await?,
         timeline: store::timeline(conn, id).await?,
     })
@@ -430,7 +438,8 @@ impl NewSale {
     }
 }
 
-/// Records a sale made elsewhere: a paid order without Stripe, whose stock is taken under the same lock.
+/// Records a sale made elsewhere: a paid order without Stripe, whose stock is taken under the same lock. It was handed
+/// over, so it is delivered at once.
 #[utoipa::path(
     post,
     path = "/api/admin/orders",

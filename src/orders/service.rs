@@ -429,6 +429,21 @@ pub async fn resolve(conn: &mut PgConnection, id: OrderId, actor: &str) -> Resul
 /// An order as letters show it: as it is now, for a letter is written down when it is caused.
 pub async fn facts(conn: &mut PgConnection, order: &Order) -> Result<OrderFacts> {
     let lines = store::lines(conn, order.id).await?;
+    facts_of(conn, order, lines).await
+}
+
+/// As [`facts`], with no other pieces than those that were shipped.
+pub async fn shipped_facts(conn: &mut PgConnection, order: &Order) -> Result<OrderFacts> {
+    let lines = store::order_lines(conn, order.id).await?;
+    let shipped = lines.into_iter().filter(|line| line.shipped > 0);
+    let shipped = shipped.map(|line| Line {
+        quantity: line.shipped,
+        ..line.sold
+    });
+    facts_of(conn, order, shipped.collect()).await
+}
+
+async fn facts_of(conn: &mut PgConnection, order: &Order, lines: Vec<Line>) -> Result<OrderFacts> {
     let ids: Vec<&ProductId> = lines.iter().flat_map(|line| &line.product_id).collect();
     let mut details = products::details(conn, &ids).await?;
     let lines = lines.into_iter().map(|line| LineFacts {
@@ -487,7 +502,8 @@ pub async fn write_note(
     store::add_event(conn, id, "note", actor, text).await
 }
 
-/// Takes pieces of a locked order back into stock: at most what was sold less what came back already.
+/// Takes pieces of a locked order back into stock: at most what was sold less what came back already. The schema counts
+/// them at their lines: they are not to be shipped any more.
 ///
 /// # Errors
 /// 400 naming the line of `restock` that asks for more, or for what is not in the order.
@@ -500,41 +516,46 @@ pub async fn take_back(
     if pieces.is_empty() {
         return Ok(());
     }
-    let (sold, _) = lock_lines(conn, order).await?;
-    let returned = products::returned(conn, order).await?;
+    lock_lines(conn, order).await?;
+    let sold = store::quantities(conn, order).await?;
+    let returnable = store::not_returned(conn, order).await?;
     let mut faults = Vec::new();
     for (at, (id, quantity)) in pieces.iter().enumerate() {
-        let sold = sold.iter().find(|(sold, _)| sold == id);
-        let left = sold.map(|(id, sold)| i64::from(*sold) - returned.get(id).unwrap_or(&0));
-        let problem = match left {
-            None => "is no piece of this order".to_owned(),
-            _ if pieces[..at].iter().any(|(earlier, _)| earlier == id) => {
-                "is named twice".to_owned()
-            }
-            Some(left) if i64::from(*quantity) > left => {
-                format!("can take back {left} at most: that many were sold and did not come back")
-            }
-            Some(_) if *quantity < 1 => "must be at least 1".to_owned(),
-            Some(_) => continue,
+        let left = returnable.iter().find(|(known, _)| known == id);
+        let left = left.map_or(0, |(_, left)| *left);
+        let problem = if sold.iter().all(|(known, _)| known != id) {
+            "is no piece of this order".to_owned()
+        } else if pieces[..at].iter().any(|(earlier, _)| earlier == id) {
+            "is named twice".to_owned()
+        } else if *quantity > left {
+            format!("can take back {left} at most: that many were sold and did not come back")
+        } else if *quantity < 1 {
+            "must be at least 1".to_owned()
+        } else {
+            continue;
         };
         faults.push(Fault::new(format!("restock[{at}]"), problem));
     }
     if !faults.is_empty() {
         return Err(Error::Invalid(faults));
     }
-    products::put_back(conn, order, pieces, actor).await
+    put_back(conn, order, pieces, actor).await
 }
 
-/// What of an order's pieces did not come back yet, by line of product, in id order.
-pub async fn not_returned(conn: &mut PgConnection, id: OrderId) -> Result<Vec<(ProductId, i32)>> {
-    let returned = products::returned(conn, id).await?;
-    let sold = store::quantities(conn, id).await?;
-    let left = sold.into_iter().filter_map(|(id, sold)| {
-        let back = returned.get(&id).copied().unwrap_or(0);
-        let left = i32::try_from(i64::from(sold) - back).unwrap_or(0);
-        (left > 0).then_some((id, left))
-    });
-    Ok(left.collect())
+/// Puts pieces of an order back into stock, and says at the order which products that brought back into the catalog.
+async fn put_back(
+    conn: &mut PgConnection,
+    order: OrderId,
+    pieces: &[(ProductId, i32)],
+    actor: &str,
+) -> Result<()> {
+    for name in products::put_back(conn, order, pieces, actor).await? {
+        let note = format!(
+            "{name} had been deleted. It is in the catalog again, archived, because a piece of it is in stock."
+        );
+        store::add_event(conn, order, "note", actor, &note).await?;
+    }
+    Ok(())
 }
 
 /// Undoes a sale made by hand: the money was handed back, and the pieces are in stock again. Safe to repeat: a sale
@@ -558,10 +579,10 @@ pub async fn undo_sale(conn: &mut PgConnection, id: OrderId, actor: &str) -> Res
     if order.status == Status::Refunded {
         return Ok(order);
     }
-    let (_, _) = lock_lines(conn, id).await?;
-    let pieces = not_returned(conn, id).await?;
+    lock_lines(conn, id).await?;
+    let pieces = store::not_returned(conn, id).await?;
     if !pieces.is_empty() {
-        products::put_back(conn, id, &pieces, actor).await?;
+        put_back(conn, id, &pieces, actor).await?;
     }
     let note = "the sale was undone";
     let order = store::set_refunded(conn, &order, order.total, actor, note).await?;
@@ -579,8 +600,8 @@ pub struct Sale {
     pub note: String,
 }
 
-/// Records a sale made elsewhere: a paid order without Stripe, whose stock is taken under the same lock. What is
-/// archived or switched to sold out may be sold by hand; what a shopper holds may not. A sale that came with this id
+/// Records a sale made elsewhere: a paid order without Stripe, whose stock is taken under the same lock. Its pieces were
+/// handed over, so it is delivered at once. What is archived or switched to sold out may be sold by hand; what a shopper holds may not. A sale that came with this id
 /// before is returned as it stands.
 ///
 /// # Errors
@@ -640,7 +661,7 @@ pub async fn sell(conn: &mut PgConnection, sale: &Sale, actor: &Actor) -> Result
     let subtotal = sum(lines.iter())?;
     let new = store::NewOrder {
         id: sale.id.unwrap_or_else(OrderId::new),
-        status: Status::Paid,
+        status: Status::Delivered,
         channel: "manual",
         currency: currency.ok_or_else(|| Error::invalid("lines", "name at least one"))?,
         subtotal,

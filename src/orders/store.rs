@@ -5,7 +5,7 @@ use sqlx::PgConnection;
 
 use super::service::Receipt;
 use super::shipping::Zone;
-use super::{Line, Order, Parcel, Status, TimelineEntry};
+use super::{Line, Order, OrderLine, Parcel, Status, TimelineEntry};
 use crate::db;
 use crate::error::Result;
 use crate::ids::{OrderId, ProductId};
@@ -20,6 +20,38 @@ macro_rules! columns {
     };
 }
 pub(super) use columns;
+
+/// Whether all the money of a row of `orders` was refunded, or is about to be: what Stripe has told of, with what it has
+/// not heard of yet, or all that we decided on.
+macro_rules! refunded_in_full {
+    () => {
+        "(orders.total > 0 and orders.total <= (
+             select greatest(orders.refunded + coalesce(sum(r.amount) filter (where r.state = 'planned'), 0),
+                             sum(r.amount) filter (where r.state <> 'failed'))
+             from payments p
+             join refunds r on r.payment_id = p.id
+             where p.order_id = orders.id
+               and p.outcome = 'settled'))"
+    };
+}
+pub(super) use refunded_in_full;
+
+/// Whether a row of `orders` waits to be packed. In-person sales are handed over at once, and custom orders are shipped
+/// from their own page.
+macro_rules! to_pack {
+    () => {
+        concat!(
+            "(orders.status = 'paid'
+              and orders.channel = 'storefront'
+              and exists (select from order_lines l
+                          where l.order_id = orders.id and l.quantity > l.restocked + l.shipped)
+              and not ",
+            refunded_in_full!(),
+            ")"
+        )
+    };
+}
+pub(super) use to_pack;
 
 /// A line being placed, and the Stripe price to charge by, if it has one.
 #[derive(Clone, Debug)]
@@ -63,12 +95,14 @@ pub async fn insert<'a>(
             "with placed as (
              insert into orders (id, status, channel, is_custom_order, currency, subtotal, shipping, total, shipping_zone,
                                  email, customer_name, paid_at)
-             values ($1, $2, $3, $3 = 'commission', $4, $5, $6, $7, $8, $9, $10, case when $2 = 'paid' then now() end)
+             values ($1, $2, $3, $3 = 'commission', $4, $5, $6, $7, $8, $9, $10,
+                     case when $2 in ('paid', 'delivered') then now() end)
              returning *
          ),
          line as (
-             insert into order_lines (order_id, position, product_id, name, image, unit_price, quantity)
-             select $1, line.position, line.id, line.name, line.image, line.price, line.quantity
+             insert into order_lines (order_id, position, product_id, name, image, unit_price, quantity, shipped)
+             select $1, line.position, line.id, line.name, line.image, line.price, line.quantity,
+                    case when $2 = 'delivered' then line.quantity else 0 end
              from unnest($11::text[], $12::text[], $13::text[], $14::bigint[], $15::integer[])
                   with ordinality as line (id, name, image, price, quantity, position)
          ),
@@ -162,6 +196,8 @@ pub struct Filter {
     pub paid_until: Option<DateTime<Utc>>,
     /// Whether something about them wants to be looked at.
     pub attention: Option<bool>,
+    /// Whether they wait to be packed.
+    pub to_pack: Option<bool>,
     pub limit: i64,
     pub offset: i64,
 }
@@ -267,6 +303,9 @@ pub async fn list(conn: &mut PgConnection, filter: &Filter) -> Result<(Vec<Order
            and ($6::timestamptz is null or paid_at >= $6)
            and ($7::timestamptz is null or paid_at < $7)
            and ($8::boolean is null or (attention is not null) = $8)
+           and ($9::boolean is null or ",
+        to_pack!(),
+        " = $9)
          order by created_at desc, id desc
          limit $4
          offset $5"
@@ -280,6 +319,7 @@ pub async fn list(conn: &mut PgConnection, filter: &Filter) -> Result<(Vec<Order
     .bind(filter.paid_from)
     .bind(filter.paid_until)
     .bind(filter.attention)
+    .bind(filter.to_pack)
     .fetch_all(conn)
     .await?;
     let all = rows.first().map_or(0, |row| row.all);
@@ -303,6 +343,58 @@ pub async fn lines(conn: &mut PgConnection, id: OrderId) -> Result<Vec<Line>> {
          from order_lines
          where order_id = $1
          order by position",
+    )
+    .bind(id)
+    .fetch_all(conn)
+    .await?;
+    Ok(lines)
+}
+
+/// The lines of an order with where their pieces are, in the order they were placed.
+pub async fn order_lines(conn: &mut PgConnection, id: OrderId) -> Result<Vec<OrderLine>> {
+    let lines = sqlx::query_as(concat!(
+        "select l.product_id, l.name, l.image, l.unit_price, l.quantity, l.restocked, l.shipped, l.returned,
+                case when orders.status = 'paid' and not ",
+        refunded_in_full!(),
+        "
+                     then l.quantity - l.restocked - l.shipped
+                     else 0 end as to_ship
+         from orders
+         join order_lines l on l.order_id = orders.id
+         where orders.id = $1
+         order by l.position"
+    ))
+    .bind(id)
+    .fetch_all(conn)
+    .await?;
+    Ok(lines)
+}
+
+/// Whether all the money of an order was refunded, or is about to be.
+pub async fn is_refunded_in_full(conn: &mut PgConnection, id: OrderId) -> Result<bool> {
+    let is_refunded = sqlx::query_scalar(concat!(
+        "select ",
+        refunded_in_full!(),
+        " from orders where id = $1"
+    ))
+    .bind(id)
+    .fetch_one(conn)
+    .await?;
+    Ok(is_refunded)
+}
+
+/// What of each line can come back into stock, in id order: sold, and not back yet. Nothing of an order that never took
+/// stock.
+pub async fn not_returned(conn: &mut PgConnection, id: OrderId) -> Result<Vec<(ProductId, i32)>> {
+    let lines = sqlx::query_as(
+        "select l.product_id, l.quantity - l.restocked - l.returned
+         from orders o
+         join order_lines l on l.order_id = o.id
+         where o.id = $1
+           and o.paid_at is not null
+           and l.product_id is not null
+           and l.quantity > l.restocked + l.returned
+         order by l.product_id",
     )
     .bind(id)
     .fetch_all(conn)

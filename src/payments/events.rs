@@ -601,8 +601,11 @@ async fn refund_changed(
         store::record_refund(conn, ours, state, Some(id), error).await?;
     }
     if failed {
-        let why =
+        let mut why =
             format!("refund {id} failed: the money is with us and must be given back by hand");
+        if let Some(ours) = ours {
+            why = refunds::with_restock(conn, ours, why).await?;
+        }
         refunds::flag(conn, payment.order_id, payment.request_id, &why).await?;
     }
     Ok(Effect::Processed)

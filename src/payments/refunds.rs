@@ -39,6 +39,8 @@ pub struct NewRefund {
     pub reason: String,
     /// Pieces that go back into stock.
     pub restock: Vec<(ProductId, i32)>,
+    /// The pieces go back because all that is left is refunded: another amount is refused.
+    pub is_whole: bool,
 }
 
 impl NewRefund {
@@ -115,6 +117,13 @@ pub async fn refund(
             format!("must be more than nothing, and at most {most}: that is what is left"),
         ));
     }
+    if new.is_whole && amount != left {
+        let all = left.in_currency(&locked.currency);
+        let why = format!(
+            "must be {all}, all that is left, for these pieces to go back into stock; for less, load the page again"
+        );
+        return Err(Error::invalid("amount", why));
+    }
     let reason = new.reason.trim();
     if reason.chars().count() > 200 || reason.chars().any(char::is_control) {
         return Err(Error::invalid(
@@ -129,8 +138,9 @@ pub async fn refund(
     };
     orders::take_back(conn, order, &new.restock, actor).await?;
     store::insert_refund(conn, new.id, &payment_id, amount, reason).await?;
+    let back: i32 = new.restock.iter().map(|(_, quantity)| quantity).sum();
+    store::record_restock(conn, new.id, back).await?;
     jobs::enqueue(conn, &Job::SendRefund { refund: new.id }).await?;
-    let back: i64 = new.restock.iter().map(|(_, n)| i64::from(*n)).sum();
     let back = match back {
         0 => String::new(),
         1 => "; 1 piece is back in stock".to_owned(),
@@ -202,6 +212,7 @@ pub async fn send_refund(app: &App, id: RefundId) -> Result<()> {
     if state == "failed" {
         warn!(%id, "refund failed");
         let why = format!("payment {payment} could not be given back: do it by hand");
+        let why = with_restock(&mut tx, id, why).await?;
         flag(&mut tx, refund.order_id, refund.request_id, &why).await?;
     } else {
         info!(%id, state, "refund sent");
@@ -219,6 +230,22 @@ pub async fn send_refund(app: &App, id: RefundId) -> Result<()> {
     }
     tx.commit().await?;
     Ok(())
+}
+
+/// Why a refund failed, and how many pieces went back into stock for it: the customer has neither now.
+pub(super) async fn with_restock(
+    conn: &mut PgConnection,
+    id: RefundId,
+    why: String,
+) -> Result<String> {
+    let pieces = match store::find_restock(conn, id).await? {
+        0 => return Ok(why),
+        1 => "1 piece".to_owned(),
+        many => format!("{many} pieces"),
+    };
+    Ok(format!(
+        "{why} ({pieces} of it went back into stock, and will not be shipped)"
+    ))
 }
 
 /// Asks for a refund, or finds the one that was made when its answer was lost long ago.

@@ -456,6 +456,7 @@ async fn refund_order(
             .into_iter()
             .map(|line| (line.product_id, line.quantity))
             .collect(),
+        is_whole: false,
     };
     let mut change = Change::begin(&app.db, admin.actor, &id).await?;
     let id = change.before.id;
@@ -474,7 +475,7 @@ struct MoneyView {
     refunds: Vec<RefundFacts>,
     /// What can still be given back, in the currency's smallest unit.
     refundable: Cents,
-    /// Pieces that were sold and did not come back.
+    /// Pieces that were sold and did not come back: none of an order that never took stock.
     returnable: Vec<Returnable>,
 }
 

@@ -604,6 +604,25 @@ pub async fn insert_refund(
     Ok(())
 }
 
+/// Keeps how many pieces went back into stock with a refund.
+pub async fn record_restock(conn: &mut PgConnection, id: RefundId, pieces: i32) -> Result<()> {
+    sqlx::query("update refunds set restocked = $2 where id = $1")
+        .bind(id)
+        .bind(pieces)
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// How many pieces went back into stock with a refund.
+pub async fn find_restock(conn: &mut PgConnection, id: RefundId) -> Result<i32> {
+    let pieces = sqlx::query_scalar("select restocked from refunds where id = $1")
+        .bind(id)
+        .fetch_optional(conn)
+        .await?;
+    Ok(pieces.unwrap_or_default())
+}
+
 pub async fn find_refund(conn: &mut PgConnection, id: RefundId) -> Result<Option<Refund>> {
     let refund = sqlx::query_as(
         "select r.payment_id, p.order_id, p.request_id, r.amount, r.reason, r.state, r.created_at

@@ -20,9 +20,10 @@ pub use categories::Category;
 pub use listing::{Page, PageRequest, links};
 pub use pictures::{TakenPictures, named_id, named_pictures};
 pub use routes::{base_url, router};
+pub use service::put_back;
 pub use stock::{
-    Lock, OnHand, Reason, RunningOut, adjust, lock, on_hand, put_back, release, reserve, returned,
-    running_out, take, take_held,
+    Lock, OnHand, Reason, RunningOut, adjust, lock, on_hand, release, reserve, running_out, take,
+    take_held,
 };
 pub use store::{Discrepancy, check_ledger, details, is_empty};
 pub use sync::{

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 
 use chrono::Utc;
-use sqlx::PgConnection;
+use sqlx::{Connection, PgConnection};
 use uuid::Uuid;
 
 use super::fields::CategoryKey;
@@ -12,7 +12,7 @@ use super::slugs::{self, free_slug};
 use super::views::StockView;
 use super::{Product, Reason, stock, store, sync};
 use crate::error::{Error, Fault, Result};
-use crate::ids::{PictureId, ProductId};
+use crate::ids::{OrderId, PictureId, ProductId};
 use crate::jobs::{self, Job};
 use crate::media::{self, Picture};
 use crate::money::Cents;
@@ -117,6 +117,47 @@ pub async fn delete(
     let product = locked(conn, id, expected_version).await?;
     store::set_deleted(conn, &product.id).await?;
     announce(conn, &product.id).await
+}
+
+/// Takes pieces of an order back into stock. The caller has the rows locked and has seen that so many were sold and not
+/// returned. A product that was deleted comes back archived, or nobody could reach its stock; returns the names of those.
+pub async fn put_back(
+    conn: &mut PgConnection,
+    order: OrderId,
+    pieces: &[(ProductId, i32)],
+    actor: &str,
+) -> Result<Vec<String>> {
+    stock::put_back(conn, order, pieces, actor).await?;
+    let ids: Vec<&ProductId> = pieces.iter().map(|(id, _)| id).collect();
+    let deleted = store::list_deleted(conn, &ids).await?;
+    let mut names = Vec::new();
+    for (id, name, slug) in deleted {
+        bring_back(conn, &id, &name, &slug).await?;
+        announce(conn, &id).await?;
+        names.push(name);
+    }
+    Ok(names)
+}
+
+/// Brings a deleted product back, archived; under another slug where its own is taken.
+async fn bring_back(conn: &mut PgConnection, id: &ProductId, name: &str, slug: &str) -> Result<()> {
+    let mut slug = slug.to_owned();
+    loop {
+        let mut attempt = conn.begin().await?;
+        match store::set_undeleted(&mut attempt, id, &slug).await {
+            Err(sqlx::Error::Database(e)) if e.constraint() == Some("products_slug_key") => {
+                attempt.rollback().await?;
+            }
+            done => {
+                done?;
+                attempt.commit().await?;
+                return Ok(());
+            }
+        }
+        let stem = slugs::stem(name, "product");
+        let taken: HashSet<String> = store::slugs_like(conn, &stem).await?.into_iter().collect();
+        slug = free_slug(name, "product", |slug| taken.contains(slug));
+    }
 }
 
 /// Has the product brought in line at Stripe once more. Safe to repeat.

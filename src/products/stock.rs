@@ -123,7 +123,7 @@ pub async fn take(
 }
 
 /// Takes pieces of an order back. The caller has the rows locked and has seen that so many were sold and not returned.
-pub async fn put_back(
+pub(super) async fn put_back(
     conn: &mut PgConnection,
     order: OrderId,
     lines: &[(ProductId, i32)],
@@ -131,21 +131,6 @@ pub async fn put_back(
 ) -> Result<()> {
     change(conn, lines, 1, 0).await?;
     record(conn, lines, 1, Reason::Returned, Some(order), "", actor).await
-}
-
-/// How many pieces of each product an order's buyers gave back so far.
-pub async fn returned(conn: &mut PgConnection, order: OrderId) -> Result<BTreeMap<ProductId, i64>> {
-    let rows: Vec<(ProductId, i64)> = sqlx::query_as(
-        "select product_id, sum(delta)
-         from stock_movements
-         where order_id = $1
-           and reason = 'returned'
-         group by product_id",
-    )
-    .bind(order)
-    .fetch_all(conn)
-    .await?;
-    Ok(rows.into_iter().collect())
 }
 
 /// A piece that can be sold over the counter.

@@ -400,6 +400,43 @@ pub async fn set_deleted(conn: &mut PgConnection, id: &ProductId) -> Result<()> 
     Ok(())
 }
 
+/// The products among these that are deleted: id, name and former slug.
+pub async fn list_deleted(
+    conn: &mut PgConnection,
+    ids: &[&ProductId],
+) -> Result<Vec<(ProductId, String, String)>> {
+    let deleted = sqlx::query_as(
+        "select id, name, slug
+         from products
+         where id = any($1)
+           and deleted_at is not null
+         order by id",
+    )
+    .bind(ids)
+    .fetch_all(conn)
+    .await?;
+    Ok(deleted)
+}
+
+/// Brings a deleted, locked product back under this slug. It stays off sale.
+pub async fn set_undeleted(
+    conn: &mut PgConnection,
+    id: &ProductId,
+    slug: &str,
+) -> sqlx::Result<()> {
+    sqlx::query(
+        "update products
+         set deleted_at = null, slug = $2, version = version + 1, updated_at = now(),
+             stripe_status = 'pending', stripe_error = null
+         where id = $1",
+    )
+    .bind(id)
+    .bind(slug)
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
 /// Whether a product, deleted or not, has this id.
 pub async fn is_id_taken(conn: &mut PgConnection, id: &ProductId) -> Result<bool> {
     let taken = sqlx::query_scalar("select exists (select from products where id = $1)")

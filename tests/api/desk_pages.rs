@@ -82,6 +82,13 @@ async fn orders_are_found_by_what_somebody_remembers() {
         });
         assert_eq!(keeper.post("/api/admin/orders/", &sale).await.status, 201);
     }
+    // As if the storefront had sold them: they wait to be packed.
+    for sql in [
+        "update orders set channel = 'storefront', status = 'paid'",
+        "update order_lines set shipped = 0",
+    ] {
+        sqlx::query(sql).execute(&shop.db).await.expect("a change");
+    }
     let numbers = |page: &str| -> Vec<String> {
         page.split("/admin/orders/SB-")
             .skip(1)

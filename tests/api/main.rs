@@ -50,4 +50,5 @@ mod storm;
 mod stripe_requests;
 mod stripe_sync;
 mod support;
+mod to_ship;
 mod webhook;

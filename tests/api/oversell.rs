@@ -244,7 +244,7 @@ async fn a_sale_at_the_stall_sent_twice_is_one_sale() {
         assert_eq!(answer.json, answers[0].json);
     }
     assert_eq!(shop.stock(&piece).await, (4, 0));
-    assert_eq!(shop.statuses().await, ["paid"]);
+    assert_eq!(shop.statuses().await, ["delivered"]);
     let other = shop.stocks("Sunset", 5).await;
     assert_eq!(sell(&keeper, "stall-1", &other).await.status, 422);
     shop.audit().await;

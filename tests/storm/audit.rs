@@ -707,7 +707,7 @@ async fn check_moves(
     .await?;
     let orders = books.orders.iter().map(|order| {
         let first = if order.channel == "manual" {
-            "paid"
+            "delivered"
         } else {
             "pending"
         };
