@@ -10,6 +10,7 @@ use utoipa::ToSchema;
 use crate::db;
 use crate::error::Result;
 use crate::ids::UserId;
+use crate::submissions::Claim;
 
 /// Who makes a change, as the log and the timelines name them.
 #[derive(Clone, Debug)]
@@ -18,6 +19,8 @@ pub struct Actor {
     pub name: String,
     user: Option<UserId>,
     request_id: Option<String>,
+    /// The form that the change carries out: its mark is set with the change.
+    submission: Option<Claim>,
 }
 
 impl Actor {
@@ -27,6 +30,7 @@ impl Actor {
             name: "console".to_owned(),
             user: None,
             request_id: None,
+            submission: None,
         }
     }
 
@@ -36,6 +40,7 @@ impl Actor {
             name: format!("token:{name}"),
             user: None,
             request_id,
+            submission: None,
         }
     }
 
@@ -45,13 +50,19 @@ impl Actor {
             name: format!("user:{email}"),
             user: Some(id),
             request_id,
+            submission: None,
         }
+    }
+
+    /// The same actor, who carries out a form that was sent.
+    pub fn carrying_out(self, submission: Option<Claim>) -> Actor {
+        Actor { submission, ..self }
     }
 }
 
 /// Writes a change down, inside its transaction. `action` is `subject.verb` (`user.disable`), `object` what was changed
 /// (`user:ann@example.com`); `before` and `after` are the facts that the change is about, null where there was or is
-/// nothing.
+/// nothing. A form that the change carries out is marked in the same transaction, so that it takes effect once.
 pub async fn record(
     conn: &mut PgConnection,
     actor: &Actor,
@@ -71,9 +82,12 @@ pub async fn record(
     .bind(without_secrets(before))
     .bind(without_secrets(after))
     .bind(&actor.request_id)
-    .execute(conn)
+    .execute(&mut *conn)
     .await?;
-    Ok(())
+    match &actor.submission {
+        Some(claim) => claim.mark(conn).await,
+        None => Ok(()),
+    }
 }
 
 /// Null is nothing. Callers hand over no secrets; should one forget, what bears a secret's name is not written down.

@@ -22,6 +22,7 @@
 //! - [`limits`]: how much one client may ask for
 //! - [`settings`]: settings that may change while the shop runs
 //! - [`audit`]: who changed what
+//! - [`submissions`]: forms that were sent, and take effect once
 //! - [`app`]: the pool and the outside services, handed to handlers and jobs
 //! - [`metrics`]: what this process has done, counted for Prometheus
 //! - [`email`]: letters: what they say, how they look, how they are sent
@@ -66,5 +67,6 @@ pub mod server;
 pub mod settings;
 pub mod shop;
 pub mod stripe;
+pub mod submissions;
 pub mod today;
 pub mod worker;

@@ -19,7 +19,7 @@ use crate::app::App;
 use crate::auth;
 use crate::error::Error;
 use crate::jobs::{self, Job, Lane};
-use crate::{custom_orders, letters, limits, media, payments};
+use crate::{custom_orders, letters, limits, media, payments, submissions};
 use wakes::{LaneDatabase, Wakes};
 
 /// How often a worker says that it is alive; `/readyz` looks for a heartbeat of the last half minute.
@@ -55,6 +55,7 @@ async fn carry_out(app: &App, job: Job) -> Result<(), Error> {
             letters::sweep(app).await?;
             let mut conn = app.db.acquire().await?;
             limits::sweep(&mut conn).await?;
+            submissions::sweep(&mut conn).await?;
             jobs::forget_replaced(&mut conn).await?;
             jobs::sort_legacy(&mut conn).await?;
             auth::sweep(&mut conn).await

@@ -52,6 +52,12 @@ pub static PRODUCT: LazyLock<Asset> = LazyLock::new(|| {
     Asset::new("product", "js", "text/javascript; charset=utf-8", content)
 });
 
+/// Buttons that are off while their form is on its way. The pages work without it.
+pub static FORMS: LazyLock<Asset> = LazyLock::new(|| {
+    let content = include_str!("assets/forms.js");
+    Asset::new("forms", "js", "text/javascript; charset=utf-8", content)
+});
+
 pub static ICON: LazyLock<Asset> = LazyLock::new(|| {
     let content = include_str!("assets/icon.svg");
     Asset::new("icon", "svg", "image/svg+xml", content)
@@ -59,7 +65,7 @@ pub static ICON: LazyLock<Asset> = LazyLock::new(|| {
 
 /// `GET /admin/assets/{name}`
 pub async fn serve(Path(name): Path<String>) -> Result<Response> {
-    let asset = [&STYLE, &SCRIPT, &PRODUCT, &ICON]
+    let asset = [&STYLE, &SCRIPT, &PRODUCT, &FORMS, &ICON]
         .into_iter()
         .find(|asset| asset.name == name)
         .ok_or(Error::NotFound(""))?;

@@ -5,7 +5,11 @@ use axum::extract::Request;
 use axum::http::{HeaderMap, Method, header};
 use futures_util::{StreamExt, stream};
 
+use uuid::Uuid;
+
+use super::fingerprint::Fingerprint;
 use super::form::Form;
+use super::once;
 use crate::app::Signer;
 use crate::config::{Config, origin_of};
 use crate::error::{Error, Result};
@@ -15,7 +19,7 @@ use crate::extract;
 const FIELD: &str = "csrf";
 const HEADER: &str = "x-csrf-token";
 
-/// How far into an upload we look for the token, in bytes: it is the first field.
+/// How far into an upload we look for token and once-id, in bytes: they are the first fields.
 const PEEK: usize = 2048;
 
 /// The token of whoever is named: a session, or a visitor who is about to sign in.
@@ -59,50 +63,107 @@ pub fn is_foreign(config: &Config, method: &Method, headers: &HeaderMap) -> bool
     }
 }
 
-/// Reads a change's form and checks its token. A plain form is left in the request as a [`Form`]; an upload, whose token
-/// is its first field or in the header, is left for the handler to read.
+/// What a form says of itself.
+pub struct Sent {
+    /// The session or visitor that its page was rendered for; nothing without a token that we signed.
+    pub whose: Option<String>,
+    /// The form's once-id.
+    pub once: Option<Uuid>,
+    content: Content,
+}
+
+enum Content {
+    /// A form that was read, by its fingerprint.
+    Read(Vec<u8>),
+    /// An upload that the handler will read.
+    Upload { path: String, boundary: String },
+}
+
+impl Sent {
+    /// The fingerprint of what was sent, as far as it was read.
+    pub fn digest(&self) -> Option<&[u8]> {
+        match &self.content {
+            Content::Read(digest) => Some(digest),
+            Content::Upload { .. } => None,
+        }
+    }
+
+    /// A fingerprint for an upload that is still to be read.
+    pub fn fingerprint(&self, signer: &Signer) -> Option<Fingerprint> {
+        match &self.content {
+            Content::Read(_) => None,
+            Content::Upload { path, boundary } => {
+                Some(Fingerprint::new(signer, path, Some(boundary)))
+            }
+        }
+    }
+}
+
+/// Reads a change's form, its token and its once-id. A plain form is left in the request as a [`Form`]; an upload, which
+/// begins with these two fields unless the token is in the header, is left for the handler to read.
 ///
 /// # Errors
-/// 403 without the token of this session or visitor; 413, 408 and 400 as every body.
-pub async fn check(signer: &Signer, whose: &str, request: Request) -> Result<Request> {
-    let media_type = request
+/// 403 for a once-id that is none; 413, 408 and 400 as every body.
+pub async fn read(signer: &Signer, path: &str, request: Request) -> Result<(Sent, Request)> {
+    let kind = request
         .headers()
         .get(header::CONTENT_TYPE)
         .and_then(|value| value.to_str().ok())
-        .and_then(|value| value.split(';').next())
         .unwrap_or_default()
-        .trim()
-        .to_ascii_lowercase();
-    let mut sent = request
+        .to_owned();
+    let media_type = kind.split(';').next().unwrap_or_default().trim();
+    let mut token = request
         .headers()
         .get(HEADER)
         .and_then(|token| token.to_str().ok())
         .map(str::to_owned);
-    let request = match media_type.as_str() {
+    let mut once = None;
+    let mut fingerprint = Fingerprint::new(signer, path, None);
+    let mut boundary = None;
+    let request = match media_type.to_ascii_lowercase().as_str() {
         "application/x-www-form-urlencoded" => {
             let (parts, body) = request.into_parts();
             let mut read = Request::new(body);
             // The limits of the body are among them.
             *read.extensions_mut() = parts.extensions.clone();
             let body = extract::body(read, &()).await?;
+            fingerprint.update(&body);
             let form = Form::read(&body);
-            sent = sent.or_else(|| Some(form.get(FIELD)));
+            token = token.or_else(|| Some(form.get(FIELD)));
+            once = Some(form.get(once::FIELD)).filter(|once| !once.is_empty());
             let mut request = Request::from_parts(parts, Body::empty());
             request.extensions_mut().insert(form);
             request
         }
-        "multipart/form-data" if sent.is_none() => {
+        "multipart/form-data" => {
+            boundary = multer::parse_boundary(&kind).ok();
             let (parts, body) = request.into_parts();
             let (start, body) = peek(body).await;
-            sent = first_field(&start);
+            let start = String::from_utf8_lossy(&start);
+            let mut rest = start.as_ref();
+            if let Some((value, after)) = field_at(rest, FIELD) {
+                token = token.or_else(|| Some(value.to_owned()));
+                rest = after;
+            }
+            once = field_at(rest, once::FIELD).map(|(value, _)| value.to_owned());
             Request::from_parts(parts, body)
         }
         _ => request,
     };
-    match sent.and_then(|sent| signer.verify("csrf", &sent).map(str::to_owned)) {
-        Some(named) if named == whose => Ok(request),
-        _ => Err(stale()),
-    }
+    let once = once.map(|once| once.parse().map_err(|_| stale()));
+    let content = match (boundary, fingerprint.finish()) {
+        (Some(boundary), _) => Content::Upload {
+            path: path.to_owned(),
+            boundary,
+        },
+        (None, digest) => Content::Read(digest.unwrap_or_default()),
+    };
+    let sent = Sent {
+        whose: token.and_then(|token| signer.verify("csrf", &token).map(str::to_owned)),
+        once: once.transpose()?,
+        content,
+    };
+    Ok((sent, request))
 }
 
 /// What is said to who comes with a token that is not theirs, or with none.
@@ -137,13 +198,11 @@ async fn peek(body: Body) -> (Vec<u8>, Body) {
     (start, Body::from_stream(stream::iter(read).chain(rest)))
 }
 
-/// The token, if it is the first field of this upload.
-fn first_field(start: &[u8]) -> Option<String> {
-    let text = String::from_utf8_lossy(start);
-    let (head, rest) = text.split_once("\r\n\r\n")?;
-    let (value, _) = rest.split_once("\r\n")?;
-    head.contains(&format!("name=\"{FIELD}\""))
-        .then(|| value.to_owned())
+/// The value of the first field in this piece of an upload, if it has this name, and what follows it.
+fn field_at<'a>(start: &'a str, name: &str) -> Option<(&'a str, &'a str)> {
+    let (head, rest) = start.split_once("\r\n\r\n")?;
+    let found = rest.split_once("\r\n")?;
+    head.contains(&format!("name=\"{name}\"")).then_some(found)
 }
 
 #[cfg(test)]
@@ -221,17 +280,23 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_upload_has_its_token_first_and_is_whole_afterwards() {
+    async fn an_upload_has_token_and_once_id_first_and_is_whole_afterwards() {
         let sent = "--x\r\nContent-Disposition: form-data; name=\"csrf\"\r\n\r\nabc.def\r\n--x\r\nContent-Disposition: \
-                    form-data; name=\"file\"\r\n\r\n...\r\n--x--\r\n";
+                    form-data; name=\"once\"\r\n\r\n1234\r\n--x\r\nContent-Disposition: form-data; \
+                    name=\"file\"\r\n\r\n...\r\n--x--\r\n";
         let (start, body) = peek(Body::from(sent)).await;
-        assert_eq!(first_field(&start).as_deref(), Some("abc.def"));
+        let start = String::from_utf8_lossy(&start);
+        let (token, rest) = field_at(&start, "csrf").expect("the token");
+        assert_eq!(token, "abc.def");
+        let (once, rest) = field_at(rest, "once").expect("the once-id");
+        assert_eq!(once, "1234");
+        assert!(rest.contains("name=\"file\""));
         let whole = axum::body::to_bytes(body, 10_000).await.expect("a body");
         assert_eq!(whole, sent.as_bytes());
         assert_eq!(
-            first_field(b"--x\r\nname=\"other\"\r\n\r\nabc.def\r\n"),
+            field_at("--x\r\nname=\"other\"\r\n\r\nabc.def\r\n", "csrf"),
             None
         );
-        assert_eq!(first_field(b"csrf"), None);
+        assert_eq!(field_at("csrf", "csrf"), None);
     }
 }

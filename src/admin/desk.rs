@@ -8,14 +8,16 @@ use axum::response::{Html, IntoResponse, Redirect, Response};
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use chrono::{DateTime, Utc};
+use uuid::Uuid;
 
-use super::assets::{ICON, PRODUCT, SCRIPT, STYLE};
+use super::assets::{FORMS, ICON, PRODUCT, SCRIPT, STYLE};
 use super::{ROOMS, Room};
 use crate::app::App;
 use crate::audit::Actor;
 use crate::auth::{Keeper, SessionToken, Visit};
 use crate::error::{Error, Result};
 use crate::media::{self, PictureView};
+use crate::submissions::Claim;
 
 /// The names of our cookies. Over HTTPS they bear a prefix, with which browsers take them from this very host only.
 pub const SESSION: &str = "desk";
@@ -43,6 +45,8 @@ pub struct Desk {
     /// What the page before has to say: `Ann is shut out.`
     pub said: Option<String>,
     pub request_id: Option<String>,
+    /// The right to carry out the form that was sent, if one was.
+    pub submission: Option<Claim>,
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for Desk {
@@ -68,7 +72,8 @@ impl Desk {
     /// # Errors
     /// As [`Desk::keeper`].
     pub fn actor(&self) -> Result<Actor> {
-        Ok(self.keeper()?.actor(self.request_id.clone()))
+        let actor = self.keeper()?.actor(self.request_id.clone());
+        Ok(actor.carrying_out(self.submission.clone()))
     }
 
     /// Answers with a page.
@@ -145,6 +150,11 @@ impl Desk {
 
     // What templates ask.
 
+    /// A new once-id: every form that is rendered has its own.
+    pub fn once(&self) -> Uuid {
+        Uuid::new_v4()
+    }
+
     pub fn shop(&self) -> &str {
         &self.shop
     }
@@ -159,6 +169,10 @@ impl Desk {
 
     pub fn product_script(&self) -> String {
         PRODUCT.path()
+    }
+
+    pub fn forms_script(&self) -> String {
+        FORMS.path()
     }
 
     pub fn icon(&self) -> String {
@@ -206,7 +220,7 @@ impl Desk {
     }
 }
 
-fn cookie_name(app: &App, name: &'static str) -> String {
+pub fn cookie_name(app: &App, name: &'static str) -> String {
     if app.config.is_https() {
         format!("__Host-{name}")
     } else {

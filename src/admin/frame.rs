@@ -13,7 +13,7 @@ use futures_util::FutureExt;
 use uuid::Uuid;
 
 use super::desk::{self, BROWSER, Desk, IsLetter, SAID, SESSION, VISITOR};
-use super::{Access, csrf};
+use super::{Access, csrf, once, sign_in};
 use crate::app::App;
 use crate::auth::{self, Visit};
 use crate::error::{Error, Result};
@@ -136,6 +136,7 @@ impl Desk {
                 .get("x-request-id")
                 .and_then(|id| id.to_str().ok())
                 .map(str::to_owned),
+            submission: None,
             app: app.clone(),
         }
     }
@@ -152,30 +153,68 @@ pub async fn guard(access: Access, request: Request, next: Next) -> Result<Respo
     if csrf::is_foreign(&app.config, request.method(), request.headers()) {
         return Err(csrf::stale());
     }
-    if !access.lets_in(desk.keeper.as_ref()) {
-        let whole = desk.keeper.as_ref().is_some_and(|keeper| !keeper.halfway);
-        let way = match (access, &desk.keeper) {
-            (Access::Owner, Some(_)) if whole => return Err(owners_only()),
-            (Access::Halfway, Some(_)) => super::ROOT.to_owned(),
-            (_, Some(_)) => "/admin/second-factor".to_owned(),
-            (_, None) => sign_in_for(request.method(), &desk.path),
-        };
-        return Ok(away(request.headers(), &way));
+    let denied = denied(access, &desk, &request);
+    if request.method() == Method::POST {
+        return change(&desk, denied, request, next).await;
     }
-    if request.method() != Method::POST {
-        return Ok(next.run(request).await);
+    match denied {
+        Some(answer) => answer,
+        None => Ok(next.run(request).await),
+    }
+}
+
+/// The answer to somebody who may not come in here.
+fn denied(access: Access, desk: &Desk, request: &Request) -> Option<Result<Response>> {
+    if access.lets_in(desk.keeper.as_ref()) {
+        return None;
+    }
+    let whole = desk.keeper.as_ref().is_some_and(|keeper| !keeper.halfway);
+    let way = match (access, &desk.keeper) {
+        (Access::Owner, Some(_)) if whole => return Some(Err(owners_only())),
+        (Access::Halfway, Some(_)) => super::ROOT.to_owned(),
+        (_, Some(_)) => "/admin/second-factor".to_owned(),
+        (_, None) => sign_in_for(request.method(), &desk.path),
+    };
+    Some(Ok(away(request.headers(), &way)))
+}
+
+/// Carries out a change that a page of ours asks for: once, however often its form is sent.
+async fn change(
+    desk: &Desk,
+    denied: Option<Result<Response>>,
+    request: Request,
+    next: Next,
+) -> Result<Response> {
+    let app = &desk.app;
+    let visitor = visitor(app, request.headers());
+    let has_session = Desk::cookie(app, request.headers(), SESSION).is_some();
+    if let Some(denied) = denied {
+        // Nothing that a stranger sends is read. A browser whose session has just ended may have ended it itself.
+        if !has_session {
+            return denied;
+        }
+        let Ok((sent, request)) = csrf::read(&app.signer, &desk.path, request).await else {
+            return denied;
+        };
+        return once::repeat(desk, sent, request).await?.map_or(denied, Ok);
     }
     if desk.keeper.is_none() && desk.path == SIGN_OUT {
         // Pressed twice, or in a browser that is signed out already.
-        return Ok(away(request.headers(), "/admin/sign-in"));
+        return Ok(desk.go_on("/admin/sign-in", sign_in::SIGNED_OUT));
     }
     let whose = match &desk.keeper {
         Some(keeper) => keeper.session.to_string(),
         // Without the cookie no token can be right.
-        None => visitor(app, request.headers()).ok_or_else(csrf::stale)?,
+        None => visitor.ok_or_else(csrf::stale)?,
     };
-    let request = csrf::check(&app.signer, &whose, request).await?;
-    Ok(next.run(request).await)
+    let (sent, request) = csrf::read(&app.signer, &desk.path, request).await?;
+    if sent.whose.as_ref() == Some(&whose) {
+        return once::carry_out(desk, sent, request, next).await;
+    }
+    // Somebody who has signed in sends the form again that they signed in with.
+    once::repeat(desk, sent, request)
+        .await?
+        .ok_or_else(csrf::stale)
 }
 
 /// Where to sign in, and what to open then.
@@ -206,7 +245,7 @@ fn owners_only() -> Error {
     )
 }
 
-fn too_long() -> Error {
+pub fn too_long() -> Error {
     Error::Unavailable("timeout", anyhow::anyhow!("the request took too long"))
 }
 
@@ -293,6 +332,9 @@ fn tell(desk: &Desk, error: &Error, plain: Response) -> Response {
         Error::Refused(StatusCode::FORBIDDEN, _, sentence) => ("Not allowed", sentence.clone()),
         Error::Refused(_, _, sentence) => ("That did not work", sentence.clone()),
         Error::TooMany(_, _, sentence) => ("One moment, please", sentence.clone()),
+        Error::Conflict(once::ALREADY_SENT, sentence) => {
+            ("This form was sent before", sentence.clone())
+        }
         Error::Conflict(_, sentence) => ("That cannot be done", sentence.clone()),
         Error::Unauthenticated => (
             "You are signed out",

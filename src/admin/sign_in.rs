@@ -18,6 +18,9 @@ use crate::limits;
 /// How long we know a browser again, in seconds: a year. It opens nothing, so it may last.
 const KNOWN_FOR: i64 = 365 * 24 * 60 * 60;
 
+/// What somebody is told who has signed out.
+pub const SIGNED_OUT: &str = "You are signed out.";
+
 #[derive(Template)]
 #[template(path = "sign_in.html", config = "src/admin/askama.toml")]
 struct SignInPage<'a> {
@@ -136,7 +139,7 @@ pub async fn submit_second_factor(
 /// `POST /admin/sign-out`: this browser's session ends. Safe to repeat.
 pub async fn sign_out(State(app): State<App>, desk: Desk) -> Result<Response> {
     leave(&app, &desk).await?;
-    let mut response = desk.go_on("/admin/sign-in", "You are signed out.");
+    let mut response = desk.go_on("/admin/sign-in", SIGNED_OUT);
     desk.forget_cookie(&mut response, SESSION);
     Ok(response)
 }

@@ -14,6 +14,7 @@ use spirit_beads::auth::{self, Role};
 use spirit_beads::config::Secret;
 use uuid::Uuid;
 
+use crate::support::forms::Form;
 use crate::support::pictures::{self, Part};
 use crate::support::{Answer, Client, Shop, at_once, form_of};
 
@@ -71,6 +72,7 @@ impl Browser {
         all.extend(headers.iter().filter(|(_, value)| !value.is_empty()));
         let body = url::form_urlencoded::Serializer::new(String::new())
             .append_pair("csrf", token)
+            .append_pair("once", &Uuid::new_v4().to_string())
             .extend_pairs(fields)
             .finish();
         self.client.send(Method::POST, path, &all, Some(body)).await
@@ -85,7 +87,8 @@ impl Browser {
     /// Sends a form with files as our pages do: the token is its first field.
     pub async fn submit_parts(&self, on: &str, path: &str, parts: &[Part<'_>]) -> Answer {
         let token = token_on(&self.get(on).await.text);
-        let mut all = vec![Part::text("csrf", &token)];
+        let once = Uuid::new_v4().to_string();
+        let mut all = vec![Part::text("csrf", &token), Part::text("once", &once)];
         all.extend(parts.iter().map(|part| Part { ..*part }));
         let headers = [
             ("content-type", pictures::FORM),
@@ -154,7 +157,7 @@ pub async fn signed_in(shop: &Shop, email: &str) -> Browser {
     browser
 }
 
-async fn user_id(shop: &Shop, email: &str) -> String {
+pub async fn user_id(shop: &Shop, email: &str) -> String {
     let id: Uuid = sqlx::query_scalar("select id from users where email = $1")
         .bind(email)
         .fetch_one(&shop.db)
@@ -200,7 +203,7 @@ pub async fn audited(shop: &Shop) -> Vec<(String, String, String, Option<Value>,
 }
 
 /// What an app on the phone shows this many periods from now.
-async fn code(shop: &Shop, secret: &str, later: i64) -> String {
+pub async fn code(shop: &Shop, secret: &str, later: i64) -> String {
     let now: i64 = sqlx::query_scalar("select floor(extract(epoch from now()))::bigint")
         .fetch_one(&shop.db)
         .await
@@ -864,9 +867,11 @@ async fn known_and_unknown_accounts_get_the_same_answer_and_are_both_hashed() {
     let page = |answer: &Answer| {
         assert_eq!(answer.status, 422, "{}", answer.text);
         let token = token_on(&answer.text);
+        let form = &Form::all(&answer.text)[0];
         answer
             .text
             .replace(&token, "TOKEN")
+            .replace(form.get("once"), "ONCE")
             .replace("nobody@example.com", OWNER)
     };
     let browser = Browser::new(&shop);

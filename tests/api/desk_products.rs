@@ -51,7 +51,7 @@ fn opened(page: &str) -> Vec<(String, String)> {
         let tag = tag.split('>').next().expect("its end");
         let name = attribute(tag, "name").expect("a name");
         let is_off = tag.contains("checkbox") && !tag.contains(" checked");
-        if name != "csrf" && !is_off {
+        if name != "csrf" && name != "once" && !is_off {
             fields.push((name, attribute(tag, "value").unwrap_or_default()));
         }
     }

@@ -2,6 +2,7 @@
 
 mod access;
 mod admin_api;
+mod admin_forms;
 mod admin_users;
 mod alive;
 mod api_document;

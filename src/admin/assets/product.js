@@ -62,8 +62,8 @@
   function upload(files) {
     const form = section().querySelector("[data-upload]");
     const data = new FormData();
-    // The token comes first: the guard looks no further.
-    data.append("csrf", form.elements.csrf.value);
+    // Token and once-id come first: the guard looks no further.
+    for (const name of ["csrf", "once"]) data.append(name, form.elements[name].value);
     for (const file of files) data.append("image", file, file.name);
     preview(files);
     say("Uploading…");
@@ -71,7 +71,8 @@
   }
 
   function arrange(form, pairs) {
-    const data = new URLSearchParams([["csrf", form.elements.csrf.value], ...pairs]);
+    const hidden = ["csrf", "once"].map((name) => [name, form.elements[name].value]);
+    const data = new URLSearchParams([...hidden, ...pairs]);
     send(form, data);
   }
 

@@ -180,7 +180,7 @@ fn requests(desk: &Desk) -> BoxedStrategy<Request> {
         .iter()
         .flatten()
         .flat_map(|form| form.fields.iter().map(|(name, _)| name.clone()))
-        .filter(|name| name != "csrf" && name != "your_password")
+        .filter(|name| !["csrf", "once", "your_password"].contains(&name.as_str()))
         .collect();
     // Whoever signs out is let in again, which takes its time: it is enough now and then.
     let (ends, others): (Vec<_>, Vec<_>) = desk
@@ -193,7 +193,7 @@ fn requests(desk: &Desk) -> BoxedStrategy<Request> {
         let fields: Vec<(String, String)> = form
             .fields
             .into_iter()
-            .filter(|(name, _)| name != "csrf" && name != "your_password")
+            .filter(|(name, _)| !["csrf", "once", "your_password"].contains(&name.as_str()))
             .collect();
         let changes = proptest::collection::vec(
             (0_u8..8, text(words.clone()), text(words.clone())),
@@ -201,8 +201,12 @@ fn requests(desk: &Desk) -> BoxedStrategy<Request> {
         );
         let more =
             proptest::collection::vec((select(fields_of_all.clone()), text(words.clone())), 0..3);
+        let once = prop_oneof![
+            7 => any::<u128>().prop_map(uuid::Uuid::from_u128),
+            1 => Just(uuid::Uuid::nil()),
+        ];
         let origin = origin.clone();
-        (changes, more).prop_map(move |(changes, more)| {
+        (changes, more, once).prop_map(move |(changes, more, once)| {
             let mut sent = Vec::new();
             for ((name, value), (what, one, other)) in fields.iter().zip(changes) {
                 match what {
@@ -215,6 +219,8 @@ fn requests(desk: &Desk) -> BoxedStrategy<Request> {
             }
             sent.extend(more);
             sent.push(("your_password".to_owned(), PASSWORD.to_owned()));
+            // Each is a form of its own, but for one in eight: that is a page's form, sent again as something else.
+            sent.push(("once".to_owned(), once.to_string()));
             let request = Request::new(Method::POST, form.action.as_str());
             let request = request.with("origin", &origin);
             if !form.has_files {

@@ -51,6 +51,7 @@ fn forms(stage: &Stage, token: &str) -> BoxedStrategy<Request> {
         "images",
         "image",
         "csrf",
+        "once",
         "",
         "[]",
     ]);

@@ -2,6 +2,7 @@
 //! behind real HTTP.
 
 pub mod database;
+pub mod forms;
 pub mod logs;
 mod mail;
 pub mod pictures;
@@ -806,6 +807,11 @@ impl Client {
         let headers = [("content-type", pictures::FORM)];
         let body = Some(pictures::form(parts));
         self.send(Method::POST, path, &headers, body).await
+    }
+
+    /// The address that the caller talks to.
+    pub fn address(&self) -> &str {
+        &self.address
     }
 
     /// Submits a form.
