@@ -112,7 +112,7 @@ const FIGURES_LIMIT: Duration = Duration::from_secs(2);
 
 /// Names, meanings and labels of the figures that [`read_figures`] looks up.
 #[rustfmt::skip]
-const FIGURES: [(&str, &str, Option<&str>); 18] = [
+const FIGURES: [(&str, &str, Option<&str>); 19] = [
     ("jobs", "Background jobs by state; given_up is tried no more", Some("state")),
     ("job_oldest_seconds", "How long the longest waiting job is due", None),
     ("holds", "Pending orders, which hold pieces", None),
@@ -126,7 +126,8 @@ const FIGURES: [(&str, &str, Option<&str>); 18] = [
     ("refund_oldest_seconds", "Age of the oldest refund that Stripe was not asked for", None),
     ("payments_refused", "Payments given back because nothing could be sold for them", None),
     ("orders_paid_last_day", "Orders paid within the last day", None),
-    ("orders_needing_attention", "Orders that want a hand", None),
+    ("orders_needing_attention", "Orders with open review items", None),
+    ("review_items_open", "Open review items, whatever they belong to", None),
     ("quotes_unsettled", "Payment links that are to be made or closed", Some("state")),
     ("product_syncs", "Products that Stripe does not have as we do", Some("state")),
     ("workers_alive", "Workers heard of within the last half minute", None),
@@ -261,7 +262,10 @@ async fn read_figures(conn: &mut PgConnection) -> Result<Vec<Figure>> {
              union all
              select 'orders_paid_last_day', null, count(*) from orders where paid_at > now() - interval '1 day'
              union all
-             select 'orders_needing_attention', null, count(*) from orders where attention is not null
+             select 'orders_needing_attention', null, count(distinct order_id)
+             from review_items where resolved_at is null
+             union all
+             select 'review_items_open', null, count(*) from review_items where resolved_at is null
              union all
              select 'quotes_unsettled', known.state, count(quotes.state)
              from unnest(array['asking', 'closing']) as known (state)

@@ -56,6 +56,10 @@ uuid_id!(
     SessionId
 );
 uuid_id!(
+    /// Something that a person must look at.
+    ReviewItemId
+);
+uuid_id!(
     /// A refund that we asked of Stripe, or mean to.
     RefundId
 );

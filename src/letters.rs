@@ -18,13 +18,14 @@ use crate::audit::{self, Actor};
 use crate::auth::{Admin, Scope};
 use crate::config::Config;
 use crate::email::{
-    self, About, Addressed, Filter, House, Letter, LetterRow, Picture, PictureRef, Pictures, SHOP,
-    Subjects, samples,
+    self, Addressed, Filter, House, Letter, LetterRow, Picture, PictureRef, Pictures, SHOP,
+    Subjects, TroubleKind, samples,
 };
 use crate::error::{Error, ErrorBody, Fault, Result};
 use crate::extract::{Json, Paging, Path, Query};
 use crate::ids::LetterId;
-use crate::{custom_orders, media, orders, products, settings};
+use crate::review_items::{Kind, NewItem, Subject};
+use crate::{custom_orders, media, orders, products, reviews, settings};
 
 pub fn router() -> OpenApiRouter<App> {
     OpenApiRouter::new()
@@ -45,8 +46,31 @@ pub async fn send(app: &App, id: LetterId) -> Result<()> {
         return Ok(());
     };
     let mut tx = app.db.begin().await?;
-    if let Some(trouble) = email::record(&mut tx, &attempt).await? {
-        tell(&mut tx, trouble.about, &trouble.why).await?;
+    let trouble = email::record(&mut tx, &attempt).await?;
+    if attempt.is_sent() {
+        // Sent again by the owner after it was given up.
+        reviews::settle(
+            &mut tx,
+            &format!("email:{id}"),
+            "mail",
+            "the email was sent",
+        )
+        .await?;
+    }
+    if let Some(trouble) = trouble {
+        let kind = match trouble.kind {
+            TroubleKind::Undelivered => Kind::EmailUndelivered,
+            TroubleKind::ShopUndelivered => Kind::ShopEmailUndelivered,
+            TroubleKind::CopyRefused => Kind::EmailCopyRefused,
+        };
+        let cause = format!("email:{id}:{}", trouble.attempt);
+        let item = NewItem::new(kind, cause, trouble.why);
+        // What does not reach the owner is not the customer's: it concerns the shop.
+        let subject = match kind {
+            Kind::ShopEmailUndelivered => Subject::default(),
+            _ => trouble.about.into(),
+        };
+        reviews::flag(&mut tx, subject, "mail", &item).await?;
     }
     tx.commit().await?;
     Ok(())
@@ -58,18 +82,6 @@ pub async fn send(app: &App, id: LetterId) -> Result<()> {
 /// Only the database's.
 pub async fn sweep(app: &App) -> Result<()> {
     email::sweep(&mut *app.db.acquire().await?).await
-}
-
-/// Tells the shopkeeper where the letter's cause is shown.
-async fn tell(conn: &mut PgConnection, about: About, why: &str) -> Result<()> {
-    // The request's row is locked before the order's, here as everywhere.
-    if let Some(request) = about.request {
-        custom_orders::flag_by(conn, request, "mail", why).await?;
-    }
-    if let Some(order) = about.order {
-        orders::flag_by(conn, order, "mail", why).await?;
-    }
-    Ok(())
 }
 
 /// The pictures of this shop.

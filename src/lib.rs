@@ -13,9 +13,11 @@
 //! - [`health`]: how the shop itself is: database, migrations, workers
 //! - [`letters`]: letters as the shopkeeper sees them; sending one, and telling of those that did not arrive
 //! - [`payments`]: money coming in: checkout sessions, Stripe's events, refunds
+//! - [`reviews`]: raising and resolving review items where they belong: timelines, audit log, HTTP
 //! - [`custom_orders`]: pieces made to order, from request over quote to parcel
 //! - [`pictures`]: uploading photographs over HTTP
 //! - [`orders`]: what was bought, for how much, and where it went
+//! - [`review_items`]: what a person must look at, each in a row of its own
 //! - [`products`]: what is for sale, at what price, how many are left
 //! - [`idempotency`]: the first answer, given again
 //! - [`auth`]: who may come in: users of the desk and their sessions, programs and their tokens
@@ -63,6 +65,8 @@ pub mod parcels;
 pub mod payments;
 pub mod pictures;
 pub mod products;
+pub mod review_items;
+pub mod reviews;
 pub mod server;
 pub mod settings;
 pub mod shop;

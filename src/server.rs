@@ -39,7 +39,7 @@ use crate::extract::{BodyTime, Deadline, Json, Path};
 use crate::idempotency::IdempotencyKey;
 use crate::{
     admin, auth, custom_orders, health, letters, machine, media, metrics, orders, parcels,
-    payments, pictures, products, today,
+    payments, pictures, products, reviews, today,
 };
 use load::Load;
 
@@ -111,6 +111,7 @@ pub fn router(app: App, pages: Option<Router>) -> Router {
         .merge(orders::router())
         .merge(custom_orders::router())
         .merge(parcels::router())
+        .merge(reviews::router())
         .merge(payments::router())
         .merge(letters::router())
         .merge(pictures::router())

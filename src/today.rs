@@ -16,6 +16,7 @@ use crate::extract::{Json, Query};
 use crate::money::Cents;
 use crate::orders::{self, BestSeller, Sales};
 use crate::products::{self, RunningOut};
+use crate::review_items::{self, ReviewItem};
 use crate::{custom_orders, email, jobs, payments, settings};
 
 pub fn router() -> OpenApiRouter<App> {
@@ -24,6 +25,9 @@ pub fn router() -> OpenApiRouter<App> {
 
 /// How many names the lists have.
 const NAMES: i64 = 5;
+
+/// The most review items that are shown; the others are on a page of their own.
+const REVIEW_ITEMS: i64 = 10;
 
 /// The longest time that is looked at, in days.
 pub const LONGEST: i32 = 90;
@@ -36,6 +40,8 @@ pub struct ToDo {
     pub commissions_to_answer: i64,
     pub commissions_to_make: i64,
     pub commissions_to_look_at: i64,
+    /// Open review items, of whatever they are about.
+    pub review_items: i64,
     /// What stumbled in the machine room, for who may look there.
     pub machine: Option<Stumbled>,
 }
@@ -53,6 +59,8 @@ pub struct Stumbled {
 /// What needs a hand, and how the shop does.
 pub struct Figures {
     pub to_do: ToDo,
+    /// The most urgent open review items.
+    pub review_items: Vec<ReviewItem>,
     /// The day, by the shop's clock.
     pub today: NaiveDate,
     /// Of the last ninety days; those without any are left out.
@@ -91,8 +99,10 @@ pub async fn look(
             commissions_to_answer: to_answer,
             commissions_to_make: to_make,
             commissions_to_look_at: wanting,
+            review_items: review_items::count_open(conn).await?,
             machine,
         },
+        review_items: review_items::list_open(conn, REVIEW_ITEMS).await?,
         today: Utc::now().with_timezone(&zone).date_naive(),
         sales: orders::sales_by_day(conn, zone, LONGEST).await?,
         best_sellers: orders::best_sellers(conn, days, NAMES).await?,

@@ -585,27 +585,6 @@ pub async fn complete(
     .await
 }
 
-/// `POST /admin/commissions/{id}/resolve`: what needed a hand is seen to.
-pub async fn resolve(
-    State(app): State<App>,
-    desk: Desk,
-    Path(id): Path<String>,
-) -> Result<Response> {
-    let said = "Marked as seen to.";
-    change(
-        &app,
-        &desk,
-        &id,
-        "custom_order.resolve",
-        said,
-        async |conn, id, actor| {
-            custom_orders::resolve_attention(conn, id, actor).await?;
-            Ok(json!({}))
-        },
-    )
-    .await
-}
-
 /// `POST /admin/commissions/{id}/note`: adds a line to the timeline.
 pub async fn note(
     State(app): State<App>,

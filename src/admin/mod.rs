@@ -20,6 +20,7 @@ mod order;
 mod orders;
 mod orders_csv;
 mod products;
+mod review_items;
 mod sell;
 mod settings;
 mod ship_many;
@@ -119,7 +120,6 @@ pub fn doors() -> Vec<Door> {
         page("/admin/orders/{id}/packing-slip", Staff, order::packing_slip),
         act("/admin/orders/{id}/ship", Staff, order::ship),
         act("/admin/orders/{id}/deliver", Staff, order::deliver),
-        act("/admin/orders/{id}/resolve", Staff, order::resolve),
         act("/admin/orders/{id}/note", Staff, order::note),
         act("/admin/orders/{id}/resend", Staff, order::resend),
         act("/admin/orders/{id}/undo", Staff, order::undo),
@@ -159,8 +159,10 @@ pub fn doors() -> Vec<Door> {
         act("/admin/commissions/{id}/start", Staff, commissions::start),
         act("/admin/commissions/{id}/ship", Staff, commissions::ship),
         act("/admin/commissions/{id}/complete", Staff, commissions::complete),
-        act("/admin/commissions/{id}/resolve", Staff, commissions::resolve),
         act("/admin/commissions/{id}/note", Staff, commissions::note),
+
+        page("/admin/review-items", Staff, review_items::list),
+        act("/admin/review-items/{id}/resolve", Staff, review_items::resolve),
 
         page("/admin/account", Staff, account::show),
         act("/admin/account/password", Staff, account::change_password),

@@ -365,19 +365,6 @@ pub async fn deliver(
     Ok(desk.go_on(&path(&order), &said))
 }
 
-/// `POST /admin/orders/{id}/resolve`
-pub async fn resolve(
-    State(app): State<App>,
-    desk: Desk,
-    Path(id): Path<String>,
-) -> Result<Response> {
-    let mut change = Change::begin(&app.db, desk.actor()?, &id).await?;
-    let order = change.before.clone();
-    orders::see_to(&mut change.tx, order.id, &change.actor.name).await?;
-    change.end("order.resolve", Value::Null).await?;
-    Ok(desk.go_on(&path(&order), "It is seen to."))
-}
-
 /// `POST /admin/orders/{id}/note`
 pub async fn note(
     State(app): State<App>,

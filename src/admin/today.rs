@@ -15,6 +15,7 @@ use crate::extract::Query;
 use crate::money::Cents;
 use crate::orders::{BestSeller, Sales};
 use crate::products::RunningOut;
+use crate::review_items::ReviewItem;
 use crate::today;
 
 #[derive(Template)]
@@ -22,6 +23,8 @@ use crate::today;
 struct TodayPage<'a> {
     desk: &'a Desk,
     to_do: Vec<ToDo>,
+    /// The most urgent open ones.
+    review_items: Vec<ReviewItem>,
     days: i32,
     takings: Vec<Takings>,
     chart: Chart,
@@ -97,6 +100,12 @@ pub async fn show(State(app): State<App>, desk: Desk, query: Query) -> Result<Re
             is_trouble: true,
         },
     ]);
+    to_do.push(ToDo {
+        count: found.to_do.review_items,
+        words: ("thing needs you", "things need you"),
+        path: Some("/admin/review-items"),
+        is_trouble: true,
+    });
     if let Some(stumbled) = found.to_do.machine {
         to_do.push(ToDo {
             count: stumbled.events,
@@ -138,6 +147,7 @@ pub async fn show(State(app): State<App>, desk: Desk, query: Query) -> Result<Re
     let page = TodayPage {
         desk: &desk,
         to_do,
+        review_items: found.review_items,
         days,
         takings,
         chart: draw(&sales, first, today, &currency),

@@ -32,7 +32,6 @@ pub fn router() -> OpenApiRouter<App> {
         .routes(routes!(list))
         .routes(routes!(find))
         .routes(routes!(add_note))
-        .routes(routes!(resolve_attention))
         .routes(routes!(quote, discard_quote))
         .routes(routes!(board))
         .routes(routes!(requote))
@@ -171,7 +170,7 @@ async fn list(State(app): State<App>, admin: Admin, query: Query) -> Result<Json
 struct BoardView {
     /// From the first word to the parcel.
     columns: Vec<Column>,
-    /// Requests that want to be looked at, in whatever state.
+    /// Custom orders with open review items, in whatever state.
     attention: i64,
 }
 
@@ -364,7 +363,6 @@ fn facts(request: &CustomOrder, quotes: &[Quote]) -> Value {
     json!({
         "status": request.status,
         "quotes": quotes,
-        "attention": request.attention,
     })
 }
 
@@ -533,38 +531,6 @@ async fn add_note(
         async |conn, id, actor| {
             service::note(conn, id, "note", actor, &text).await?;
             Ok(json!({"note": text}))
-        },
-    )
-    .await
-}
-
-/// The shopkeeper has seen to what needed a hand: `attention` is empty again. Safe to repeat.
-#[utoipa::path(
-    post,
-    operation_id = "resolve_custom_order",
-    path = "/api/admin/custom-orders/{id}/resolve",
-    tag = "custom orders",
-    security(("bearer" = [])),
-    params(("id" = String, Path, description = "The id, or the number as CO-1042")),
-    responses(
-        (status = 200, body = CustomOrderView),
-        (status = 202, body = CustomOrderView, description = "The same, while a payment link of the request is being made or closed"),
-        TokenFailures, NotThere,
-    )
-)]
-async fn resolve_attention(
-    State(app): State<App>,
-    admin: Admin,
-    Path(id): Path<String>,
-) -> Result<Changed> {
-    changed(
-        &app,
-        &admin,
-        &id,
-        "custom_order.resolve",
-        async |conn, id, actor| {
-            service::resolve(conn, id, actor).await?;
-            Ok(json!({}))
         },
     )
     .await

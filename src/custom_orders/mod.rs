@@ -15,8 +15,8 @@ pub use links::{close_link, make_link, sweep};
 pub use routes::router;
 pub use service::{
     Paid, approve, complete, delayed_payment_began, delayed_payment_failed, deliver_of,
-    discard_draft, flag, flag_by, lock_of, note, pay, preview, quote, reject, requote,
-    resolve as resolve_attention, ship, ship_of, start_production, withdraw,
+    discard_draft, flag, lock_of, note, pay, preview, quote, reject, requote, ship, ship_of,
+    start_production, withdraw,
 };
 pub use store::{Filter, Terms, count_to_do, find_quote_of_link, find_quote_request, list};
 
@@ -27,6 +27,7 @@ use utoipa::ToSchema;
 use crate::ids::{CustomOrderId, OrderId, PictureId, QuoteId};
 use crate::money::Cents;
 use crate::orders::Zone;
+use crate::review_items::OpenItem;
 
 /// Where a request stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, sqlx::Type, ToSchema)]
@@ -101,8 +102,11 @@ pub struct CustomOrder {
     pub email: String,
     pub description: String,
     pub colors: Option<String>,
-    /// What the shopkeeper should look at, if anything.
+    /// The text of the most urgent open review item, if there is one.
     pub attention: Option<String>,
+    /// All open review items, its order's included, the most urgent first.
+    #[sqlx(json)]
+    pub review_items: Vec<OpenItem>,
     /// The order that the payment made.
     pub order_id: Option<OrderId>,
     pub created_at: DateTime<Utc>,

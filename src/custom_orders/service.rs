@@ -2,6 +2,7 @@
 //! row (which guards its quotes), then its order.
 
 use chrono::{DateTime, Utc};
+use sha2::{Digest, Sha256};
 use sqlx::PgConnection;
 
 use super::store::{self, Terms};
@@ -12,6 +13,7 @@ use crate::error::{Error, Result};
 use crate::ids::{CustomOrderId, OrderId, QuoteId};
 use crate::jobs::{self, Job};
 use crate::orders::{self, Commission, Line, NewParcel, Order, Receipt};
+use crate::review_items::{self, Kind, NewItem};
 use crate::stripe::{NewPaymentLink, StripeError};
 
 /// Takes a visitor's request in, and queues a letter to the shop and one to the customer.
@@ -360,7 +362,9 @@ pub async fn link_refused(conn: &mut PgConnection, quote: QuoteId, why: &str) ->
         store::set_status(conn, &request, Status::Expired, None, "stripe", "").await?;
     }
     let told = format!("Stripe refused the payment link: {why}");
-    flag(conn, request.id, &told).await
+    let cause = format!("payment_link:{quote}:refused");
+    let item = NewItem::new(Kind::PaymentLinkRefused, cause, told);
+    flag(conn, request.id, &item).await
 }
 
 /// Carries out what was planned for the time after a quote's link is closed: nobody can pay it any more. Safe to repeat.
@@ -373,6 +377,7 @@ pub async fn link_closed(conn: &mut PgConnection, app: &App, quote: QuoteId) -> 
         return Ok(());
     };
     store::set_quote_state(conn, quote.id, QuoteState::Closed, None, None).await?;
+    settle_not_closed(conn, quote.id).await?;
     move_on(conn, app, &request, quote.next_move.map(|next| next.0)).await
 }
 
@@ -418,7 +423,9 @@ pub async fn not_closed(
     });
     if is_news && matches!(error, StripeError::Refused { .. }) {
         let told = format!("the quote's payment link could not be closed: {why}");
-        flag(conn, request.id, &told).await?;
+        let cause = format!("payment_link:{quote}:not_closed:{}", digest(&why));
+        let item = NewItem::new(Kind::PaymentLinkNotClosed, cause, told);
+        flag(conn, request.id, &item).await?;
     }
     Ok(())
 }
@@ -440,7 +447,9 @@ pub async fn paid_while_closing(conn: &mut PgConnection, quote: QuoteId) -> Resu
     store::set_quote_state(conn, quote, QuoteState::Live, None, None).await?;
     store::set_paying(conn, quote, true).await?;
     let why = "the quote stays: somebody paid, or is paying, before its link could be closed";
-    flag(conn, request.id, why).await
+    let cause = format!("paid_while_closing:{quote}");
+    let item = NewItem::new(Kind::PaidWhileClosing, cause, why);
+    flag(conn, request.id, &item).await
 }
 
 /// What the payment of a quote came to.
@@ -479,6 +488,7 @@ pub async fn pay(
             app,
             &request,
             &quote,
+            Kind::AmountDiffers,
             "the paid amount is not the quote's",
         )
         .await?;
@@ -515,9 +525,6 @@ pub async fn pay(
         &note,
     )
     .await?;
-    if let Some(why) = &order.attention {
-        store::set_attention(conn, request.id, Some(why)).await?;
-    }
     let letter = Letter::PaymentReceived {
         request: facts(conn, app, &request).await?,
         order: orders::facts(conn, &order).await?,
@@ -555,7 +562,8 @@ pub async fn delayed_payment_failed(
     match store::find_quote(conn, quote).await? {
         Some(quote) if quote.state.is_open() => {
             let why = "the delayed payment failed: quote and approve again";
-            close_unpaid(conn, app, &request, &quote, why).await
+            let kind = Kind::DelayedPaymentFailed;
+            close_unpaid(conn, app, &request, &quote, kind, why).await
         }
         _ => Ok(()),
     }
@@ -568,10 +576,12 @@ async fn close_unpaid(
     app: &App,
     request: &CustomOrder,
     quote: &Quote,
+    kind: Kind,
     why: &str,
 ) -> Result<()> {
     store::set_quote_state(conn, quote.id, QuoteState::Closed, None, Some(why)).await?;
-    flag(conn, request.id, why).await?;
+    let cause = format!("{}:{}", kind.as_str(), quote.id);
+    flag(conn, request.id, &NewItem::new(kind, cause, why)).await?;
     if request.status == Status::Approved {
         let next = quote.next_move.as_ref().map(|next| next.0.clone());
         move_on(conn, app, request, next).await?;
@@ -694,20 +704,32 @@ pub async fn deliver_of(
     complete(conn, id, actor).await
 }
 
-/// Shows a request to the shopkeeper as one that needs a hand, for what Stripe told, and says why on its timeline.
-pub async fn flag(conn: &mut PgConnection, id: CustomOrderId, why: &str) -> Result<()> {
-    flag_by(conn, id, "stripe", why).await
+/// Flags a custom order for review because of what Stripe told, and says why on its timeline. Safe to repeat: the same
+/// cause raises one item.
+pub async fn flag(conn: &mut PgConnection, id: CustomOrderId, item: &NewItem) -> Result<()> {
+    match review_items::raise(conn, id.into(), item).await? {
+        Some(_) => store::add_event(conn, id, "note", "stripe", &item.text).await,
+        None => Ok(()),
+    }
 }
 
-/// As [`flag`], for what another than Stripe told.
-pub async fn flag_by(
-    conn: &mut PgConnection,
-    id: CustomOrderId,
-    actor: &str,
-    why: &str,
-) -> Result<()> {
-    store::set_attention(conn, id, Some(why)).await?;
-    store::add_event(conn, id, "note", actor, why).await
+/// Resolves the items of a quote's payment link that could not be closed: nobody can pay by it any more.
+async fn settle_not_closed(conn: &mut PgConnection, quote: QuoteId) -> Result<()> {
+    let source = format!("payment_link:{quote}:not_closed");
+    let result = "the payment link is closed";
+    for item in review_items::settle(conn, &source, "stripe", result).await? {
+        if let Some(id) = item.custom_order_id {
+            let note = format!("resolved by itself: {result}");
+            store::add_event(conn, id, "note", "stripe", &note).await?;
+        }
+    }
+    Ok(())
+}
+
+/// A short name for a text of any length.
+fn digest(text: &str) -> String {
+    let hash = Sha256::digest(text.as_bytes());
+    hash[..8].iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Adds a line to the timeline.
@@ -723,20 +745,6 @@ pub async fn note(
 ) -> Result<()> {
     locked(conn, id).await?;
     store::add_event(conn, id, kind, actor, text).await
-}
-
-/// The shopkeeper has seen to what needed a hand. Safe to repeat.
-///
-/// # Errors
-/// 404 when there is no such request.
-pub async fn resolve(conn: &mut PgConnection, id: CustomOrderId, actor: &str) -> Result<()> {
-    let request = locked(conn, id).await?;
-    let Some(why) = &request.attention else {
-        return Ok(());
-    };
-    store::set_attention(conn, id, None).await?;
-    let note = format!("seen to: {why}");
-    store::add_event(conn, id, "note", actor, &note).await
 }
 
 /// Locks the request whose payment made this order, for who is about to change the order: the request's lock comes

@@ -16,7 +16,12 @@ use crate::stripe::NewPaymentLink;
 /// Every column of a request, in one place.
 macro_rules! columns {
     () => {
-        "id, number, status, name, email, description, colors, attention, order_id, created_at, updated_at"
+        concat!(
+            "id, number, status, name, email, description, colors, order_id, created_at, updated_at, ",
+            crate::review_items::open_columns!(
+                "r.custom_order_id = custom_orders.id or r.order_id = custom_orders.order_id"
+            )
+        )
     };
 }
 
@@ -48,7 +53,7 @@ pub async fn insert(conn: &mut PgConnection, new: &NewCustomOrder) -> Result<Cus
          select ",
         columns!(),
         "
-         from made"
+         from made as custom_orders"
     ))
     .bind(CustomOrderId::new())
     .bind(&new.name)
@@ -174,7 +179,11 @@ pub async fn count_to_do(conn: &mut PgConnection) -> Result<(i64, i64, i64)> {
     let counts = sqlx::query_as(
         "select (select count(*) from custom_orders where status = 'pending'),
                 (select count(*) from custom_orders where status in ('paid', 'in_production')),
-                (select count(*) from custom_orders where attention is not null)",
+                (select count(*)
+                 from custom_orders c
+                 where exists (select from review_items r
+                               where r.resolved_at is null
+                                 and (r.custom_order_id = c.id or r.order_id = c.order_id)))",
     )
     .fetch_one(conn)
     .await?;
@@ -244,19 +253,6 @@ pub async fn set_status(
     .fetch_one(conn)
     .await?;
     Ok(request)
-}
-
-pub async fn set_attention(
-    conn: &mut PgConnection,
-    id: CustomOrderId,
-    why: Option<&str>,
-) -> Result<()> {
-    sqlx::query("update custom_orders set attention = $2, updated_at = now() where id = $1")
-        .bind(id)
-        .bind(why)
-        .execute(conn)
-        .await?;
-    Ok(())
 }
 
 pub async fn add_event(

@@ -22,6 +22,8 @@ pub struct House {
     pub address: Address,
     /// The storefront.
     pub url: String,
+    /// The address that the admin's paths follow.
+    pub admin_url: String,
     pub color: Color,
     pub logo: Option<Logo>,
 }
@@ -48,6 +50,7 @@ impl House {
             name,
             address: parse_address(&config.shop_email).context("SHOP_EMAIL is no address")?,
             url: config.frontend_url.clone(),
+            admin_url: config.public_url.clone(),
             color: config.shop_color,
             logo: config.shop_logo.as_deref().map(read_logo).transpose()?,
         })

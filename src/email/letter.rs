@@ -60,6 +60,8 @@ pub enum Letter {
         order: OrderFacts,
         parcel: ParcelFacts,
     },
+    /// To the shop: something needs a person.
+    ReviewItem { item: ReviewFacts },
 }
 
 impl Letter {
@@ -77,6 +79,7 @@ impl Letter {
             Letter::PaymentReceived { .. } => "payment_received",
             Letter::RequestRejected { .. } => "request_rejected",
             Letter::CustomShipped { .. } => "custom_shipped",
+            Letter::ReviewItem { .. } => "review_item",
         }
     }
 
@@ -209,6 +212,22 @@ pub struct QuoteFacts {
     pub covers: String,
     pub valid_until: DateTime<Utc>,
     pub payment_url: String,
+}
+
+/// A review item as its email shows it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ReviewFacts {
+    /// The trouble in a few words, with the number of what it belongs to: the end of the subject.
+    pub headline: String,
+    /// The order or custom order, as `SB-1042`.
+    pub about: Option<String>,
+    pub text: String,
+    /// The moment after which it is too late.
+    pub deadline: Option<DateTime<Utc>>,
+    /// A way to settle it.
+    pub advice: String,
+    /// The path of the admin page that shows it.
+    pub page: String,
 }
 
 /// What a letter is about: where the shopkeeper is told when it cannot be delivered.

@@ -18,10 +18,12 @@ pub use compose::{Addressed, Composed, compose};
 pub use house::{House, parse_address};
 pub use letter::{
     About, Letter, LineFacts, OrderFacts, ParcelFacts, QuoteFacts, Refusal, RefusalFacts,
-    RequestFacts,
+    RequestFacts, ReviewFacts,
 };
 pub use mailer::Mailer;
 pub use page::Subjects;
 pub use pictures::{Picture, PictureRef, Pictures};
-pub use service::{Attempt, SHOP, Trouble, attempt, message_id, record, resend, show, sweep};
+pub use service::{
+    Attempt, SHOP, Trouble, TroubleKind, attempt, message_id, record, resend, show, sweep,
+};
 pub use store::{Filter, LetterRow, Source, count_failed, find, list, queue};

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 
 use super::house::{House, one_line};
 use super::letter::{
-    Letter, OrderFacts, ParcelFacts, QuoteFacts, Refusal, RefusalFacts, RequestFacts,
+    Letter, OrderFacts, ParcelFacts, QuoteFacts, Refusal, RefusalFacts, RequestFacts, ReviewFacts,
 };
 use crate::money::Cents;
 
@@ -76,14 +76,16 @@ pub struct Shown {
 /// What the subjects begin with that end in somebody's name, or an order's.
 const GIVEN_BACK: &str = "Payment Given Back: ";
 const NEW_REQUEST: &str = "New Custom Order Request from ";
+const PLEASE_REVIEW: &str = "Please Look: ";
 
 /// Where a word stands in a subject.
 pub struct Subjects {
     /// The kinds whose subject has it, whatever the letter says.
     pub kinds: Vec<&'static str>,
-    /// What the other subjects begin with: of a payment given back, and of a new request.
+    /// What the other subjects begin with: of a payment given back, of a new request, and of a review item.
     pub given_back: &'static str,
     pub new_request: &'static str,
+    pub please_review: &'static str,
 }
 
 impl Subjects {
@@ -96,7 +98,9 @@ impl Subjects {
                 let subject = Page::new(letter, house, &Shown::default()).subject;
                 let varies = matches!(
                     letter,
-                    Letter::CouldNotFulfilNotice { .. } | Letter::NewRequest { .. }
+                    Letter::CouldNotFulfilNotice { .. }
+                        | Letter::NewRequest { .. }
+                        | Letter::ReviewItem { .. }
                 );
                 !varies && subject.to_lowercase().contains(&word)
             })
@@ -106,6 +110,7 @@ impl Subjects {
             kinds,
             given_back: GIVEN_BACK,
             new_request: NEW_REQUEST,
+            please_review: PLEASE_REVIEW,
         }
     }
 }
@@ -134,6 +139,7 @@ impl Page {
                 order,
                 parcel,
             } => custom_shipped(request, order, parcel, shop, shown),
+            Letter::ReviewItem { item } => review_item(item, house),
         }
     }
 }
@@ -466,6 +472,26 @@ fn custom_shipped(
         heading: "Your piece is on its way".to_owned(),
         blocks,
         inside: false,
+    }
+}
+
+fn review_item(item: &ReviewFacts, house: &House) -> Page {
+    let mut facts = Vec::new();
+    facts.extend(item.about.clone().map(|about| ("For", about)));
+    facts.extend(item.deadline.map(|at| ("Deadline", date(at))));
+    let mut blocks = vec![Block::Text(one_line(&item.text, 1000))];
+    if !facts.is_empty() {
+        blocks.push(Block::Facts(facts));
+    }
+    blocks.push(Block::Text(item.advice.clone()));
+    let page = format!("{}{}", house.admin_url, item.page);
+    blocks.extend(button("Open it in the admin".to_owned(), Some(&page)));
+    Page {
+        subject: format!("{PLEASE_REVIEW}{}", one_line(&item.headline, 100)),
+        preview: one_line(&item.text, 100),
+        heading: "Something needs you".to_owned(),
+        blocks,
+        inside: true,
     }
 }
 

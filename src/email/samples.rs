@@ -5,6 +5,7 @@ use uuid::Uuid;
 
 use super::letter::{
     Letter, LineFacts, OrderFacts, ParcelFacts, QuoteFacts, Refusal, RefusalFacts, RequestFacts,
+    ReviewFacts,
 };
 use crate::address::Address;
 use crate::ids::{CustomOrderId, PictureId};
@@ -90,6 +91,22 @@ pub fn letters() -> Vec<(&'static str, Letter)> {
                 request: request(),
                 order: custom_order(),
                 parcel: parcel(photographs()[..1].to_vec()),
+            },
+        ),
+        (
+            "review_item",
+            Letter::ReviewItem {
+                item: ReviewFacts {
+                    headline: "SB-1042: The customer's bank disputes a payment".to_owned(),
+                    about: Some("SB-1042".to_owned()),
+                    text: "The bank disputes $215.00: the customer says that the payment was not theirs. Don't ship."
+                        .to_owned(),
+                    deadline: Some(day(12, 8)),
+                    advice: "Answer in Stripe's dashboard before the deadline, with all that shows that the order was \
+                             theirs."
+                        .to_owned(),
+                    page: "/admin/orders/SB-1042".to_owned(),
+                },
             },
         ),
     ]

@@ -56,10 +56,31 @@ enum Outcome {
     GivenUp(String),
 }
 
-/// Something that the shopkeeper should know of, told where the letter's cause is shown.
+/// Trouble with an email that the owner should know of, told where the email's cause is shown.
 pub struct Trouble {
     pub about: About,
+    pub kind: TroubleKind,
+    /// The number of the attempt that met it.
+    pub attempt: i32,
     pub why: String,
+}
+
+/// A kind of trouble with an email.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TroubleKind {
+    /// It could not be delivered.
+    Undelivered,
+    /// It was to the shop itself, and could not be delivered.
+    ShopUndelivered,
+    /// It was sent, and its copy was refused.
+    CopyRefused,
+}
+
+impl Attempt {
+    /// Whether the mail server took it.
+    pub fn is_sent(&self) -> bool {
+        matches!(self.outcome, Outcome::Sent(_))
+    }
 }
 
 /// Tries to deliver a letter. None where there is nothing to do: it is sent or given up, or somebody else is at it.
@@ -173,16 +194,15 @@ pub async fn record(conn: &mut PgConnection, attempt: &Attempt) -> Result<Option
     }
     let kind = attempt.kind.replace('_', " ");
     let to = &attempt.recipient;
-    let why = match &attempt.outcome {
+    let trouble = match &attempt.outcome {
         Outcome::Sent(None) => {
             info!(%letter, kind = attempt.kind, attempt = number, "letter sent");
             None
         }
         Outcome::Sent(Some(why)) => {
             warn!(%letter, kind = attempt.kind, attempt = number, "letter sent, its copy refused");
-            Some(format!(
-                "the letter “{kind}” to {to} was sent, but its copy refused: {why}"
-            ))
+            let why = format!("the letter “{kind}” to {to} was sent, but its copy refused: {why}");
+            Some((TroubleKind::CopyRefused, why))
         }
         Outcome::Deferred(_) => {
             warn!(%letter, kind = attempt.kind, attempt = number, "letter not sent; trying again later");
@@ -191,13 +211,19 @@ pub async fn record(conn: &mut PgConnection, attempt: &Attempt) -> Result<Option
         }
         Outcome::GivenUp(why) => {
             warn!(%letter, kind = attempt.kind, attempt = number, "letter given up");
-            Some(format!(
-                "the letter “{kind}” to {to} could not be delivered: {why}"
-            ))
+            let why = format!("the letter “{kind}” to {to} could not be delivered: {why}");
+            match to == SHOP {
+                true => Some((TroubleKind::ShopUndelivered, why)),
+                false => Some((TroubleKind::Undelivered, why)),
+            }
         }
     };
-    let about = attempt.about;
-    Ok(why.map(|why| Trouble { about, why }))
+    Ok(trouble.map(|(kind, why)| Trouble {
+        about: attempt.about,
+        kind,
+        attempt: number,
+        why,
+    }))
 }
 
 /// Sends a letter again that was sent or given up, on purpose: under a new Message-ID, for mail programs show a letter

@@ -120,7 +120,9 @@ macro_rules! wanted {
                 or (kind = 'could_not_fulfil_notice'
                     and position(lower($8) in lower($10 || (contents #>> '{refusal,about}'))) > 0)
                 or (kind = 'new_request'
-                    and position(lower($8) in lower($11 || (contents #>> '{request,customer_name}'))) > 0))"
+                    and position(lower($8) in lower($11 || (contents #>> '{request,customer_name}'))) > 0)
+                or (kind = 'review_item'
+                    and position(lower($8) in lower($12 || (contents #>> '{item,headline}'))) > 0))"
     };
 }
 
@@ -167,6 +169,12 @@ pub async fn list(conn: &mut PgConnection, filter: &Filter) -> Result<(Vec<Lette
             .search
             .as_ref()
             .map(|(_, subjects)| subjects.new_request),
+    )
+    .bind(
+        filter
+            .search
+            .as_ref()
+            .map(|(_, subjects)| subjects.please_review),
     )
     .fetch_all(conn)
     .await?;

@@ -5,6 +5,7 @@ use sqlx::PgConnection;
 use super::store::{columns, matches, number, pattern, refunded_in_full, to_pack};
 use super::{Order, Status};
 use crate::error::Result;
+use crate::review_items;
 
 /// Orders by what is to be done with them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -71,7 +72,8 @@ macro_rules! page {
             " as is_to_pack
              from orders
              where ($1::text[] is null or status = any($1))
-               and (not $2 or attention is not null)
+               and (not $2 or id = any(array(
+                        select r.order_id from review_items r where r.resolved_at is null and r.order_id is not null)))
                and (not $7 or ",
             to_pack!(),
             ")
@@ -114,15 +116,11 @@ pub async fn browse(
     Ok(orders)
 }
 
-/// How many orders are to be packed, and how many want to be looked at.
+/// How many orders are to be packed, and how many have open review items.
 pub async fn count_to_do(conn: &mut PgConnection) -> Result<(i64, i64)> {
-    let counts = sqlx::query_as(concat!(
-        "select (select count(*) from orders where ",
-        to_pack!(),
-        "),
-                (select count(*) from orders where attention is not null)",
-    ))
-    .fetch_one(conn)
-    .await?;
-    Ok(counts)
+    let to_pack = sqlx::query_scalar(concat!("select count(*) from orders where ", to_pack!()))
+        .fetch_one(&mut *conn)
+        .await?;
+    let (to_look_at, _) = review_items::count_by_subject(conn).await?;
+    Ok((to_pack, to_look_at))
 }

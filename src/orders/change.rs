@@ -60,6 +60,5 @@ fn facts(order: &Order) -> Value {
     json!({
         "status": order.status,
         "refunded": order.refunded,
-        "attention": order.attention,
     })
 }

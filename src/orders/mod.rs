@@ -18,9 +18,9 @@ pub use figures::{BestSeller, Sales, best_sellers, sales_by_day};
 pub use parcels::{NewParcel, Parcel, deliver, ship};
 pub use routes::{OrderView, resolve, router, view};
 pub use service::{
-    Commission, Lost, Outcome, Placed, Receipt, Sale, facts, flag, flag_by, note, pay, place,
-    place_commission, rebuild, rebuild_unknown, record_dispute, record_refund, release,
-    resolve as see_to, sell, shipped_facts, take_back, undo_sale, write_note,
+    Commission, Lost, Outcome, Placed, Receipt, Sale, facts, flag, note, pay, place,
+    place_commission, rebuild, rebuild_unknown, record_dispute, record_refund, release, sell,
+    shipped_facts, take_back, undo_sale, write_note,
 };
 pub use shipping::Zone;
 pub use store::{
@@ -35,6 +35,7 @@ use utoipa::ToSchema;
 use crate::address::Address;
 use crate::ids::{OrderId, ProductId};
 use crate::money::Cents;
+use crate::review_items::OpenItem;
 
 /// Where an order stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, sqlx::Type, ToSchema)]
@@ -127,8 +128,11 @@ pub struct Order {
     pub shipping_zone: Option<Zone>,
     /// The address paid for lies outside the zone whose price was paid.
     pub outside_zone: bool,
-    /// What the shopkeeper should look at, if anything.
+    /// The text of the most urgent open review item, if there is one.
     pub attention: Option<String>,
+    /// All open review items, the most urgent first.
+    #[sqlx(json)]
+    pub review_items: Vec<OpenItem>,
     /// The state of a dispute, in Stripe's word, if there is one.
     pub dispute: Option<String>,
     pub created_at: DateTime<Utc>,

@@ -30,7 +30,6 @@ pub fn router() -> OpenApiRouter<App> {
         .routes(routes!(download))
         .routes(routes!(packing_slip))
         .routes(routes!(find))
-        .routes(routes!(resolve_attention))
         .routes(routes!(add_note))
         .routes(routes!(undo))
 }
@@ -67,7 +66,7 @@ struct OrderPage {
         ("search" = Option<String>, Query, description = "A number, a tracking number, or a part of name or email address", max_length = 200, pattern = r"^[^\x00]*$"),
         ("from" = Option<Day>, Query, nullable = false, description = "Only orders paid on this day or later, by the shop's clock: 2026-11-24"),
         ("to" = Option<Day>, Query, nullable = false, description = "Only orders paid on this day or earlier"),
-        ("attention" = Option<bool>, Query, description = "`true`: only orders that want to be looked at; `false`: the others"),
+        ("attention" = Option<bool>, Query, description = "`true`: only orders with open review items; `false`: the others"),
         ("to_pack" = Option<bool>, Query, description = "`true`: only orders that wait to be packed; `false`: the others"),
         Paging,
     ),
@@ -211,32 +210,6 @@ async fn find(
     let mut conn = app.db.acquire().await?;
     let id = resolve(&mut conn, &id).await?;
     Ok(Json(view(&mut conn, id).await?))
-}
-
-/// The shopkeeper has seen to what needed a hand: `attention` is empty again. Safe to repeat.
-#[utoipa::path(
-    post,
-    operation_id = "resolve_order",
-    path = "/api/admin/orders/{id}/resolve",
-    tag = "orders",
-    security(("bearer" = [])),
-    params(("id" = String, Path, description = "The id, or the number as SB-1042")),
-    responses(
-        (status = 200, body = OrderView),
-        (status = 401, body = ErrorBody),
-        (status = 403, body = ErrorBody),
-        (status = 404, body = ErrorBody),
-    )
-)]
-async fn resolve_attention(
-    State(app): State<App>,
-    admin: Admin,
-    Path(id): Path<String>,
-) -> Result<Json<OrderView>> {
-    admin.may(Scope::OrdersWrite)?;
-    let mut change = Change::begin(&app.db, admin.actor, &id).await?;
-    service::resolve(&mut change.tx, change.before.id, &change.actor.name).await?;
-    Ok(Json(change.end("order.resolve", Value::Null).await?))
 }
 
 /// A line for an order's timeline.

@@ -15,6 +15,7 @@ use crate::error::{Error, Fault, LineFault, Result};
 use crate::ids::{OrderId, ProductId};
 use crate::money::Cents;
 use crate::products;
+use crate::review_items::{self, Kind, NewItem};
 
 /// An order just placed, with what Stripe must be told of each line.
 pub struct Placed {
@@ -291,9 +292,13 @@ pub async fn pay(conn: &mut PgConnection, id: OrderId, receipt: &Receipt) -> Res
         .and_then(Zone::of_country);
     let outside_zone =
         matches!((order.shipping_zone, paid_zone), (Some(zone), Some(paid)) if zone != paid);
-    Ok(Outcome::Paid(
-        store::set_paid(conn, &order, receipt, outside_zone).await?,
-    ))
+    let order = store::set_paid(conn, &order, receipt, outside_zone).await?;
+    if outside_zone {
+        let text = "the address lies outside the shipping zone that was paid";
+        let cause = format!("outside_zone:{id}");
+        flag(conn, id, &NewItem::new(Kind::OutsideZone, cause, text)).await?;
+    }
+    Ok(Outcome::Paid(order))
 }
 
 /// A piece made to order, as its order shows it.
@@ -356,7 +361,9 @@ pub async fn record_refund(conn: &mut PgConnection, id: OrderId, refunded: Cents
     );
     let mut order_now = store::set_refunded(conn, &order, refunded, "stripe", &note).await?;
     if refunded < order.refunded {
-        store::set_attention(conn, id, "a refund failed: the money is with us again").await?;
+        let text = "a refund failed: the money is with us again";
+        let cause = format!("refund_sum:{id}:{}:{}", order.refunded.0, refunded.0);
+        flag(conn, id, &NewItem::new(Kind::RefundFailed, cause, text)).await?;
     }
     if let (true, Some(email)) = (refunded > order.refunded, &order.email) {
         let letter = Letter::OrderRefunded {
@@ -399,31 +406,13 @@ pub async fn record_dispute(
     store::add_event(conn, id, "dispute", "stripe", note).await
 }
 
-/// Shows an order to the shopkeeper as one that needs a hand, for what Stripe told, and says why on its timeline.
-pub async fn flag(conn: &mut PgConnection, id: OrderId, why: &str) -> Result<()> {
-    flag_by(conn, id, "stripe", why).await
-}
-
-/// As [`flag`], for what another than Stripe told.
-pub async fn flag_by(conn: &mut PgConnection, id: OrderId, actor: &str, why: &str) -> Result<()> {
-    store::set_attention(conn, id, why).await?;
-    store::add_event(conn, id, "note", actor, why).await
-}
-
-/// The shopkeeper has seen to what needed a hand. Safe to repeat.
-///
-/// # Errors
-/// 404 when there is no such order.
-pub async fn resolve(conn: &mut PgConnection, id: OrderId, actor: &str) -> Result<()> {
-    let order = store::lock(conn, id)
-        .await?
-        .ok_or(Error::NotFound("Order"))?;
-    let Some(why) = &order.attention else {
-        return Ok(());
-    };
-    store::clear_attention(conn, id).await?;
-    let note = format!("seen to: {why}");
-    store::add_event(conn, id, "note", actor, &note).await
+/// Flags an order for review because of what Stripe told, and says why on its timeline. Safe to repeat: the same cause
+/// raises one item.
+pub async fn flag(conn: &mut PgConnection, id: OrderId, item: &NewItem) -> Result<()> {
+    match review_items::raise(conn, id.into(), item).await? {
+        Some(_) => store::add_event(conn, id, "note", "stripe", &item.text).await,
+        None => Ok(()),
+    }
 }
 
 /// An order as letters show it: as it is now, for a letter is written down when it is caused.

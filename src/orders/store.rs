@@ -14,9 +14,12 @@ use crate::money::Cents;
 /// Every column of an order, in one place.
 macro_rules! columns {
     () => {
-        "id, number, status, channel, is_custom_order, currency, subtotal, shipping, tax, total, refunded, email,
-         customer_name, phone, shipping_name, shipping_address, shipping_zone, outside_zone, attention, dispute,
-         created_at, paid_at"
+        concat!(
+            "id, number, status, channel, is_custom_order, currency, subtotal, shipping, tax, total, refunded, email,
+             customer_name, phone, shipping_name, shipping_address, shipping_zone, outside_zone, dispute, created_at,
+             paid_at, ",
+            crate::review_items::open_columns!("r.order_id = orders.id")
+        )
     };
 }
 pub(super) use columns;
@@ -113,7 +116,7 @@ pub async fn insert<'a>(
          select ",
             columns!(),
             "
-         from placed"
+         from placed as orders"
         ),
     )
     .bind(new.id)
@@ -302,7 +305,9 @@ pub async fn list(conn: &mut PgConnection, filter: &Filter) -> Result<(Vec<Order
         "
            and ($6::timestamptz is null or paid_at >= $6)
            and ($7::timestamptz is null or paid_at < $7)
-           and ($8::boolean is null or (attention is not null) = $8)
+           and ($8::boolean is null
+                or $8 = (id = any(array(
+                       select r.order_id from review_items r where r.resolved_at is null and r.order_id is not null))))
            and ($9::boolean is null or ",
         to_pack!(),
         " = $9)
@@ -488,13 +493,12 @@ pub async fn set_paid(
     let order = sqlx::query_as(concat!(
         "with event as (
              insert into order_events (order_id, kind, from_status, to_status, actor, note)
-             values ($1, 'status', $2, 'paid', 'stripe', $12)
+             values ($1, 'status', $2, 'paid', 'stripe', $11)
          )
          update orders
          set status = 'paid', paid_at = now(), updated_at = now(),
              tax = $3, total = $4, email = $5, customer_name = $6, phone = $7,
-             shipping_name = $8, shipping_address = $9, outside_zone = $10,
-             attention = coalesce($11, attention)
+             shipping_name = $8, shipping_address = $9, outside_zone = $10
          where id = $1
            and status = $2
          returning ",
@@ -510,7 +514,6 @@ pub async fn set_paid(
     .bind(&receipt.shipping_name)
     .bind(&receipt.shipping_address)
     .bind(outside_zone)
-    .bind(outside_zone.then_some("the address lies outside the shipping zone that was paid"))
     .bind(&receipt.note)
     .fetch_one(conn)
     .await?;
@@ -552,17 +555,8 @@ pub async fn set_refunded(
     Ok(order)
 }
 
-pub async fn set_attention(conn: &mut PgConnection, id: OrderId, why: &str) -> Result<()> {
-    sqlx::query("update orders set attention = $2, updated_at = now() where id = $1")
-        .bind(id)
-        .bind(why)
-        .execute(conn)
-        .await?;
-    Ok(())
-}
-
 pub async fn set_dispute(conn: &mut PgConnection, id: OrderId, state: &str) -> Result<()> {
-    sqlx::query("update orders set dispute = $2, attention = 'disputed: ' || $2, updated_at = now() where id = $1")
+    sqlx::query("update orders set dispute = $2, updated_at = now() where id = $1")
         .bind(id)
         .bind(state)
         .execute(conn)
@@ -657,13 +651,4 @@ pub async fn find_parcel(conn: &mut PgConnection, id: OrderId) -> Result<Option<
     .fetch_optional(conn)
     .await?;
     Ok(parcel)
-}
-
-/// The shopkeeper has seen to what needed a hand.
-pub async fn clear_attention(conn: &mut PgConnection, id: OrderId) -> Result<()> {
-    sqlx::query("update orders set attention = null, updated_at = now() where id = $1")
-        .bind(id)
-        .execute(conn)
-        .await?;
-    Ok(())
 }

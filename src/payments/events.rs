@@ -20,6 +20,7 @@ use crate::ids::{OrderId, QuoteId, RefundId};
 use crate::jobs::{self, Job};
 use crate::money::Cents;
 use crate::orders::{self, Commission, Line, Outcome, Receipt, Status, Zone};
+use crate::review_items::{Kind, NewItem};
 use crate::stripe::{self, Session};
 
 /// The events that we act on; all others are stored and left.
@@ -323,7 +324,9 @@ async fn settle_lost_commission(
     };
     settled(conn, &payment, cause, session).await?;
     let why = "paid for a custom piece whose request is not in this database: ask the customer, or give it back";
-    refunds::flag(conn, Some(order.id), None, why).await
+    let cause = format!("custom_order_missing:{}", order.id);
+    let item = NewItem::new(Kind::CustomOrderMissing, cause, why);
+    refunds::flag(conn, Some(order.id), None, &item).await
 }
 
 async fn delayed_payment_failed(
@@ -491,6 +494,10 @@ async fn settled(
     }
     if let (Some(order), Some(state)) = (cause.order, &payment.dispute) {
         orders::record_dispute(conn, order, state, "disputed before it was settled").await?;
+        let cause = format!("dispute:{id}:{state}");
+        let text = format!("disputed before it was settled: {state}");
+        let item = NewItem::new(Kind::Dispute, cause, text);
+        refunds::flag(conn, Some(order), None, &item).await?;
     }
     Ok(())
 }
@@ -528,7 +535,8 @@ async fn refused(
     };
     letters::refuse(conn, name, about, session, why).await?;
     let told = format!("payment {id} is given back in full: {reason}");
-    refunds::flag(conn, cause.order, cause.request, &told).await
+    let item = NewItem::new(Kind::PaymentRefused, format!("payment_refused:{id}"), told);
+    refunds::flag(conn, cause.order, cause.request, &item).await
 }
 
 async fn charge_refunded(
@@ -606,7 +614,8 @@ async fn refund_changed(
         if let Some(ours) = ours {
             why = refunds::with_restock(conn, ours, why).await?;
         }
-        refunds::flag(conn, payment.order_id, payment.request_id, &why).await?;
+        let item = NewItem::new(Kind::RefundFailed, format!("refund:{id}"), why);
+        refunds::flag(conn, payment.order_id, payment.request_id, &item).await?;
     }
     Ok(Effect::Processed)
 }
@@ -628,7 +637,10 @@ async fn apply_refunds(conn: &mut PgConnection, payment_id: &str) -> Result<()> 
     let is_over = after.status == Status::Refunded
         && before.is_some_and(|before| before.status != Status::Refunded);
     if let (true, Some(request)) = (is_over, request) {
-        custom_orders::flag(conn, request.id, "its payment was given back in full").await?;
+        let cause = format!("custom_order_refunded:{order}");
+        let text = "its payment was given back in full";
+        let item = NewItem::new(Kind::CustomOrderRefunded, cause, text);
+        custom_orders::flag(conn, request.id, &item).await?;
     }
     Ok(())
 }
@@ -655,10 +667,11 @@ async fn disputed(conn: &mut PgConnection, dispute: &Value) -> Result<Effect> {
             .unwrap_or("unknown")
             .replace('\0', "");
         let told = format!("dispute {state}, reason {reason}");
-        if let Some(request) = custom_orders::lock_of(conn, order).await? {
-            custom_orders::flag(conn, request.id, &told).await?;
-        }
+        custom_orders::lock_of(conn, order).await?;
         orders::record_dispute(conn, order, state, &told).await?;
+        let cause = format!("dispute:{payment_id}:{state}");
+        let item = NewItem::new(Kind::Dispute, cause, told);
+        refunds::flag(conn, Some(order), None, &item).await?;
     }
     Ok(Effect::Processed)
 }

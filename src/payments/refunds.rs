@@ -13,6 +13,8 @@ use crate::ids::{CustomOrderId, OrderId, ProductId, RefundId};
 use crate::jobs::{self, Job};
 use crate::money::Cents;
 use crate::orders;
+use crate::review_items::{Kind, NewItem, Subject};
+use crate::reviews;
 use crate::stripe::{self, StripeError};
 
 /// Decides on a refund; the job that is queued with it asks Stripe.
@@ -213,7 +215,8 @@ pub async fn send_refund(app: &App, id: RefundId) -> Result<()> {
         warn!(%id, "refund failed");
         let why = format!("payment {payment} could not be given back: do it by hand");
         let why = with_restock(&mut tx, id, why).await?;
-        flag(&mut tx, refund.order_id, refund.request_id, &why).await?;
+        let item = NewItem::new(Kind::RefundFailed, format!("refund:{id}"), why);
+        flag(&mut tx, refund.order_id, refund.request_id, &item).await?;
     } else {
         info!(%id, state, "refund sent");
         let text = format!(
@@ -264,16 +267,19 @@ async fn ask(
         .await
 }
 
-/// Tells the shopkeeper where a payment needs a hand: at its order, or at the request that it was meant for.
+/// Flags a payment for review: at its order, at the custom order that it was meant for, or, where neither is known, for the
+/// shop as a whole.
 pub async fn flag(
     conn: &mut PgConnection,
     order: Option<OrderId>,
     request: Option<CustomOrderId>,
-    why: &str,
+    item: &NewItem,
 ) -> Result<()> {
-    match (order, request) {
-        (Some(order), _) => orders::flag(conn, order, why).await,
-        (None, Some(request)) => custom_orders::flag(conn, request, why).await,
-        (None, None) => Ok(()),
-    }
+    let custom_order = request.filter(|_| order.is_none());
+    let subject = Subject {
+        order,
+        custom_order,
+    };
+    reviews::flag(conn, subject, "stripe", item).await?;
+    Ok(())
 }

@@ -199,7 +199,7 @@ fn later_doors() -> Vec<(Method, &'static str, Scope, Value)> {
             quote.clone(),
         ),
         (
-            get,
+            get.clone(),
             "/api/admin/custom-orders/{id}/letter",
             custom,
             Value::Null,
@@ -225,6 +225,24 @@ fn later_doors() -> Vec<(Method, &'static str, Scope, Value)> {
         (
             post.clone(),
             "/api/admin/orders/{id}/resolve",
+            write,
+            Value::Null,
+        ),
+        (
+            get.clone(),
+            "/api/admin/review-items",
+            Scope::OrdersRead,
+            Value::Null,
+        ),
+        (
+            get.clone(),
+            "/api/admin/review-items/{id}",
+            Scope::OrdersRead,
+            Value::Null,
+        ),
+        (
+            post.clone(),
+            "/api/admin/review-items/{id}/resolve",
             write,
             Value::Null,
         ),
@@ -374,6 +392,8 @@ async fn furnished() -> Shop {
         "insert into categories (name, slug) values ('Moons', 'moons')",
         "insert into users (id, email, role, password_hash) values ('0193a000-0000-7000-8000-000000000002', 'ben@example.com', 'staff', '')",
         "insert into api_tokens (id, name, hash, scopes) overriding system value values (900, 'old', '', '{tokens}')",
+        "insert into review_items (id, order_id, kind, cause, text)
+         select '0193a000-0000-7000-8000-000000000001', id, 'other', 'test', 'Look' from orders where number = 1001",
         "insert into stripe_events (id, type, status, source, payload) values ('evt_1', 'x', 'failed', 'webhook', '{}')",
         "alter table graphile_worker._private_jobs alter column id restart with 900",
         "select id from graphile_worker.add_job('spirit_beads', '{\"job\": \"sweep\"}'::json)",
@@ -389,6 +409,7 @@ fn path_of(route: &str) -> String {
         route if route.starts_with("/api/admin/orders/") => "SB-1001",
         route if route.starts_with("/api/admin/custom-orders/") => "CO-1001",
         "/api/admin/letters/{id}" | "/api/admin/letters/{id}/resend" => LETTER,
+        route if route.starts_with("/api/admin/review-items/") => LETTER,
         route if route.starts_with("/api/admin/categories/") => "1",
         route if route.starts_with("/api/admin/users/") => USER,
         route if route.starts_with("/api/admin/tokens/") => "900",

@@ -35,10 +35,6 @@ const TWINS: &[(&str, Result<&str, &str>)] = &[
         Ok("POST /api/admin/orders/{id}/deliver"),
     ),
     (
-        "POST /admin/orders/{id}/resolve",
-        Ok("POST /api/admin/orders/{id}/resolve"),
-    ),
-    (
         "POST /admin/orders/{id}/note",
         Ok("POST /api/admin/orders/{id}/notes"),
     ),
@@ -168,8 +164,14 @@ const TWINS: &[(&str, Result<&str, &str>)] = &[
         Ok("POST /api/admin/custom-orders/{id}/complete"),
     ),
     (
-        "POST /admin/commissions/{id}/resolve",
-        Ok("POST /api/admin/custom-orders/{id}/resolve"),
+        "GET /admin/review-items",
+        Ok("GET /api/admin/review-items, GET /api/admin/review-items/{id}"),
+    ),
+    (
+        "POST /admin/review-items/{id}/resolve",
+        Ok(
+            "POST /api/admin/review-items/{id}/resolve, POST /api/admin/orders/{id}/resolve, POST /api/admin/custom-orders/{id}/resolve",
+        ),
     ),
     (
         "POST /admin/commissions/{id}/note",
@@ -596,7 +598,7 @@ async fn today_says_what_waits_and_what_came_in() {
     assert_eq!(
         today["to_do"],
         json!({"orders_to_pack": 1, "orders_to_look_at": 0, "commissions_to_answer": 1, "commissions_to_make": 0,
-               "commissions_to_look_at": 0, "machine": null})
+               "commissions_to_look_at": 0, "review_items": 0, "machine": null})
     );
     // A piece of $47 and its shipping.
     for period in today["takings"].as_array().expect("periods") {

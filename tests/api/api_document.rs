@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use crate::support::{Shop, card, session_of};
 
 /// Every route with its methods. What is added to the shop is added here.
-const ROUTES: [(&str, &[&str]); 78] = [
+const ROUTES: [(&str, &[&str]); 81] = [
     ("/api/admin/audit", &["get"]),
     ("/api/admin/categories", &["get", "put"]),
     ("/api/admin/categories/{id}/down", &["post"]),
@@ -62,6 +62,9 @@ const ROUTES: [(&str, &[&str]); 78] = [
         &["post"],
     ),
     ("/api/admin/products/{id}/pictures/{picture}/up", &["post"]),
+    ("/api/admin/review-items", &["get"]),
+    ("/api/admin/review-items/{id}", &["get"]),
+    ("/api/admin/review-items/{id}/resolve", &["post"]),
     ("/api/admin/settings", &["get", "put"]),
     ("/api/admin/today", &["get"]),
     ("/api/admin/tokens", &["get", "post"]),

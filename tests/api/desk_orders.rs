@@ -5,8 +5,11 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use spirit_beads::audit::Actor;
 use spirit_beads::auth::Scope;
-use spirit_beads::orders;
+use spirit_beads::ids::ReviewItemId;
+use spirit_beads::review_items::{Kind, NewItem};
 use spirit_beads::stripe::sandbox::Fault;
+use spirit_beads::{orders, reviews};
+use uuid::Uuid;
 
 use crate::desk::{Browser, OWNER, STAFF, audited, signed_in, staffed};
 use crate::support::pictures::{Part, jpeg};
@@ -167,8 +170,14 @@ async fn notes_are_kept_attention_is_seen_to_and_letters_go_again() {
     let page = staff.get(ORDER).await.text;
     assert!(page.contains("Note: Gift wrap &#60;3") && page.contains("look here"));
     assert!(page.contains("user:ben@example.com"), "{page}");
-    let answer = staff.submit(ORDER, &format!("{ORDER}/resolve"), &[]).await;
+    let item: String = sqlx::query_scalar("select id::text from review_items")
+        .fetch_one(&shop.db)
+        .await
+        .expect("an item");
+    let resolve = format!("/admin/review-items/{item}/resolve");
+    let answer = staff.submit(ORDER, &resolve, &[]).await;
     assert_eq!(answer.status, 303);
+    assert_eq!(answer.header("location"), ORDER);
     assert!(!staff.get(ORDER).await.text.contains("class=\"alert"));
 
     let letter: String =
@@ -590,7 +599,8 @@ async fn the_log_does_not_say_of_one_what_another_did_meanwhile() {
     let flags = async || {
         let mut tx = shop.db.begin().await.expect("a transaction");
         let id = orders::resolve(&mut tx, number).await.expect("an order");
-        orders::flag(&mut tx, id, "look").await.expect("flagged");
+        let item = NewItem::new(Kind::OutsideZone, "test", "look");
+        orders::flag(&mut tx, id, &item).await.expect("flagged");
         tx.commit().await.expect("a commit");
     };
     let begins = async || {
@@ -611,40 +621,33 @@ async fn the_log_does_not_say_of_one_what_another_did_meanwhile() {
         .expect("a commit");
 
     // Two press the button at once; the second has nothing to do.
-    let (mut first, mut second) = (begins().await, begins().await);
-    orders::see_to(&mut first.tx, id, "console")
+    let item: Uuid = sqlx::query_scalar("select id from review_items")
+        .fetch_one(&shop.db)
         .await
-        .expect("seen to");
-    first
-        .end("order.resolve", Value::Null)
-        .await
-        .expect("a commit");
-    orders::see_to(&mut second.tx, id, "console")
-        .await
-        .expect("seen to");
-    second
-        .end("order.resolve", Value::Null)
-        .await
-        .expect("a commit");
+        .expect("an item");
+    let resolves = async || {
+        let mut tx = shop.db.begin().await.expect("a transaction");
+        let resolved = reviews::resolve(&mut tx, &Actor::console(), ReviewItemId(item)).await;
+        assert!(resolved.expect("an item").resolved_at.is_some());
+        tx.commit().await.expect("a commit");
+    };
+    tokio::join!(resolves(), resolves());
 
     let log: Vec<_> = audited(&shop)
         .await
         .into_iter()
-        .filter(|entry| entry.1.starts_with("order."))
+        .filter(|entry| entry.1.starts_with("order.") || entry.1.starts_with("review_item."))
         .map(|entry| (entry.1, entry.3.expect("before"), entry.4.expect("after")))
         .collect();
-    let facts = |attention: Value| json!({"status": "paid", "refunded": 0, "attention": attention});
-    let mut noted = facts(json!("look"));
+    let facts = json!({"status": "paid", "refunded": 0});
+    let mut noted = facts.clone();
     noted["note"] = json!("Ann called");
+    let item = |is_open: bool| json!({"review_item": item, "kind": "outside_zone", "text": "look", "is_open": is_open});
     assert_eq!(
         log,
         [
-            ("order.note".to_owned(), facts(json!("look")), noted),
-            (
-                "order.resolve".to_owned(),
-                facts(json!("look")),
-                facts(Value::Null)
-            ),
+            ("order.note".to_owned(), facts, noted),
+            ("review_item.resolve".to_owned(), item(true), item(false)),
         ]
     );
 }

@@ -39,6 +39,7 @@ mod process;
 mod purchase;
 mod reconcile;
 mod restore;
+mod review_items;
 mod rush;
 mod sandbox;
 mod security;

@@ -248,7 +248,7 @@ async fn a_dump_that_is_an_hour_old_heals_itself_from_stripe() {
         [left("moon", 1), left("sunrise", 5), left("turtle", 0)]
     );
     let attention: String =
-        sqlx::query_scalar("select attention from orders where channel = 'commission'")
+        sqlx::query_scalar("select text from review_items where kind = 'custom_order_missing'")
             .fetch_one(&mut conn)
             .await
             .expect("the commission");

@@ -486,7 +486,7 @@ async fn disputes_are_shown_with_the_order_whatever_comes_first() {
         let order = shop.order(&session).await;
         assert_eq!(order["status"], "paid");
         assert_eq!(order["dispute"], if won { "won" } else { "lost" });
-        assert!(note_of(&shop, &session).await.contains("disputed"));
+        assert!(note_of(&shop, &session).await.contains("dispute"));
     }
     shop.audit().await;
 }

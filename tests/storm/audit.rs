@@ -199,7 +199,7 @@ pub async fn audit(
     let books = Books {
         orders: sqlx::query_as(
             "select id::text, number, status, channel, currency, total, refunded, email, paid_at is not null as paid,
-                    attention is not null as needs_a_hand
+                    exists (select from review_items r where r.order_id = orders.id) as needs_a_hand
              from orders
              order by number",
         )
@@ -221,7 +221,9 @@ pub async fn audit(
         .fetch_all(&mut *shop)
         .await?,
         requests: sqlx::query_as(
-            "select id::text, number, status, order_id::text, attention is not null as needs_a_hand from custom_orders",
+            "select id::text, number, status, order_id::text,
+                    exists (select from review_items r where r.custom_order_id = custom_orders.id) as needs_a_hand
+             from custom_orders",
         )
             .fetch_all(&mut *shop)
             .await?,

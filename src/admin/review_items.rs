@@ -1,0 +1,70 @@
+//! Review items: all that needs a person, with a button that resolves each by itself.
+
+use askama::Template;
+use axum::extract::State;
+use axum::response::Response;
+
+use super::desk::Desk;
+use super::form::Form;
+use super::page_number;
+use crate::app::App;
+use crate::error::{Error, Result};
+use crate::extract::{Path, Query};
+use crate::ids::ReviewItemId;
+use crate::review_items::{self, Filter, ReviewItem};
+use crate::reviews;
+
+const PAGE: i64 = 30;
+
+#[derive(Template)]
+#[template(path = "review_items.html", config = "src/admin/askama.toml")]
+struct ItemsPage<'a> {
+    desk: &'a Desk,
+    is_open: bool,
+    count: i64,
+    items: Vec<ReviewItem>,
+    newer: Option<String>,
+    older: Option<String>,
+}
+
+/// `GET /admin/review-items`: the open ones, or with `?state=resolved` the others.
+pub async fn list(State(app): State<App>, desk: Desk, query: Query) -> Result<Response> {
+    let is_open = query.get("state") != Some("resolved");
+    let page = page_number(&query);
+    let filter = Filter {
+        is_open: Some(is_open),
+        limit: PAGE,
+        offset: (page - 1) * PAGE,
+        ..Filter::default()
+    };
+    let (items, count) = review_items::list(&mut *app.db.acquire().await?, &filter).await?;
+    let state = if is_open { "open" } else { "resolved" };
+    let link = |page: i64| format!("/admin/review-items?state={state}&page={page}");
+    desk.show(&ItemsPage {
+        desk: &desk,
+        is_open,
+        newer: (page > 1).then(|| link(page - 1)),
+        older: (count > page * PAGE).then(|| link(page + 1)),
+        count,
+        items,
+    })
+}
+
+/// `POST /admin/review-items/{id}/resolve`: goes on to what the item belongs to, or back to the list.
+pub async fn resolve(
+    State(app): State<App>,
+    desk: Desk,
+    Path(id): Path<String>,
+    form: Form,
+) -> Result<Response> {
+    let id = id.parse().map(ReviewItemId);
+    let id = id.map_err(|_| Error::NotFound("ReviewItem"))?;
+    let mut tx = app.db.begin().await?;
+    let item = reviews::resolve(&mut tx, &desk.actor()?, id).await?;
+    tx.commit().await?;
+    let page = match form.get("back").as_str() {
+        "list" => "/admin/review-items".to_owned(),
+        _ => item.page(),
+    };
+    Ok(desk.go_on(&page, "It is resolved."))
+}

@@ -1,0 +1,339 @@
+//! Review items (P10): each thing that a person must look at, in a row of its own. One is raised by the change that finds
+//! the trouble, once per cause, and emailed to the owner; it is resolved by itself only, by a person or because its cause
+//! went away.
+//!
+//! The rows and the email are here. [`crate::reviews`] also writes timelines and audit entries, and has the HTTP calls.
+
+mod store;
+
+pub use store::{
+    Filter, count_by_subject, count_open, find, list, list_open, move_deadline, raise, resolve,
+    settle,
+};
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::email::About;
+use crate::ids::{CustomOrderId, OrderId, ReviewItemId};
+
+/// The kind of trouble.
+///
+/// A name that this version does not know reads as [`Kind::Other`]: while a newer version takes over, both serve.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case", from = "String")]
+pub enum Kind {
+    /// The `attention` text of an earlier version.
+    Earlier,
+    /// An email could not be delivered.
+    EmailUndelivered,
+    /// An email to the shop itself could not be delivered, so nobody could be emailed about it.
+    ShopEmailUndelivered,
+    /// An email was sent, and its copy to the shop was refused.
+    EmailCopyRefused,
+    /// The address lies outside the zone whose shipping was paid.
+    OutsideZone,
+    /// A payment could not become an order and is refunded in full.
+    PaymentRefused,
+    /// Money that we owe could not be sent back.
+    RefundFailed,
+    /// A custom order was paid that this database does not have.
+    CustomOrderMissing,
+    /// The payment of a custom order was refunded in full.
+    CustomOrderRefunded,
+    /// Stripe refused to make the payment link of a quote.
+    PaymentLinkRefused,
+    /// Stripe refused to close the payment link of a quote.
+    PaymentLinkNotClosed,
+    /// Somebody paid, or is paying, a quote that was being closed.
+    PaidWhileClosing,
+    /// A delayed payment failed.
+    DelayedPaymentFailed,
+    /// The amount paid for a quote is not the quote's.
+    AmountDiffers,
+    /// The customer's bank disputes a payment.
+    Dispute,
+    /// A kind that only a newer version knows.
+    Other,
+}
+
+impl Kind {
+    pub const ALL: [Kind; 16] = [
+        Kind::Earlier,
+        Kind::EmailUndelivered,
+        Kind::ShopEmailUndelivered,
+        Kind::EmailCopyRefused,
+        Kind::OutsideZone,
+        Kind::PaymentRefused,
+        Kind::RefundFailed,
+        Kind::CustomOrderMissing,
+        Kind::CustomOrderRefunded,
+        Kind::PaymentLinkRefused,
+        Kind::PaymentLinkNotClosed,
+        Kind::PaidWhileClosing,
+        Kind::DelayedPaymentFailed,
+        Kind::AmountDiffers,
+        Kind::Dispute,
+        Kind::Other,
+    ];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Kind::Earlier => "earlier",
+            Kind::EmailUndelivered => "email_undelivered",
+            Kind::ShopEmailUndelivered => "shop_email_undelivered",
+            Kind::EmailCopyRefused => "email_copy_refused",
+            Kind::OutsideZone => "outside_zone",
+            Kind::PaymentRefused => "payment_refused",
+            Kind::RefundFailed => "refund_failed",
+            Kind::CustomOrderMissing => "custom_order_missing",
+            Kind::CustomOrderRefunded => "custom_order_refunded",
+            Kind::PaymentLinkRefused => "payment_link_refused",
+            Kind::PaymentLinkNotClosed => "payment_link_not_closed",
+            Kind::PaidWhileClosing => "paid_while_closing",
+            Kind::DelayedPaymentFailed => "delayed_payment_failed",
+            Kind::AmountDiffers => "amount_differs",
+            Kind::Dispute => "dispute",
+            Kind::Other => "other",
+        }
+    }
+
+    /// The trouble in a few words, as pages and subjects show it.
+    pub fn title(self) -> &'static str {
+        match self {
+            Kind::Earlier | Kind::Other => "Something to look at",
+            Kind::EmailUndelivered => "An email was not delivered",
+            Kind::ShopEmailUndelivered => "An email to the shop was not delivered",
+            Kind::EmailCopyRefused => "A copy of an email was refused",
+            Kind::OutsideZone => "The address is outside the shipping zone that was paid",
+            Kind::PaymentRefused => "A payment is refunded in full",
+            Kind::RefundFailed => "A refund failed",
+            Kind::CustomOrderMissing => "A custom order was paid that is not in the database",
+            Kind::CustomOrderRefunded => "A custom order was refunded in full",
+            Kind::PaymentLinkRefused => "Stripe refused to make a payment link",
+            Kind::PaymentLinkNotClosed => "Stripe refused to close a payment link",
+            Kind::PaidWhileClosing => "A quote that was being closed is paid",
+            Kind::DelayedPaymentFailed => "A delayed payment failed",
+            Kind::AmountDiffers => "Another amount was paid than was quoted",
+            Kind::Dispute => "The customer's bank disputes a payment",
+        }
+    }
+
+    /// A way to settle it, in a sentence or two.
+    pub fn advice(self) -> &'static str {
+        match self {
+            Kind::Earlier | Kind::Other => "Look at it, do what it asks for, and mark it resolved.",
+            Kind::EmailUndelivered => {
+                "Check the address, reach the customer another way, or send the email again from the order's page."
+            }
+            Kind::ShopEmailUndelivered | Kind::EmailCopyRefused => {
+                "Check the shop's own email address and its mailbox."
+            }
+            Kind::OutsideZone => {
+                "Ask the customer for the difference, ship anyway, or refund the order."
+            }
+            Kind::PaymentRefused => "The refund is on its way. There is nothing to ship for it.",
+            Kind::RefundFailed => {
+                "The money is with the shop again. Refund it in Stripe's dashboard or another way, and note it on the order."
+            }
+            Kind::CustomOrderMissing => "Ask the customer what was agreed, or refund the payment.",
+            Kind::CustomOrderRefunded => "Stop working on the piece.",
+            Kind::PaymentLinkRefused => "Change the quote and approve it again.",
+            Kind::PaymentLinkNotClosed => "Deactivate the link in Stripe's dashboard.",
+            Kind::PaidWhileClosing => {
+                "The quote stays. If you cannot make the piece, refund the payment."
+            }
+            Kind::DelayedPaymentFailed => "Send a new quote if the customer still wants the piece.",
+            Kind::AmountDiffers => "The payment is refunded. Send a new quote.",
+            Kind::Dispute => {
+                "Don't ship. Answer in Stripe's dashboard before the deadline, with all that shows that the order was theirs."
+            }
+        }
+    }
+
+    /// False where an email about it cannot arrive, or another email has told the owner already.
+    fn is_emailed(self) -> bool {
+        !matches!(
+            self,
+            Kind::ShopEmailUndelivered | Kind::EmailCopyRefused | Kind::PaymentRefused
+        )
+    }
+}
+
+impl From<String> for Kind {
+    fn from(text: String) -> Kind {
+        let known = Kind::ALL.into_iter().find(|kind| kind.as_str() == text);
+        known.unwrap_or(Kind::Other)
+    }
+}
+
+/// The order or custom order that an item belongs to, or neither: then it concerns the shop as a whole.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Subject {
+    pub order: Option<OrderId>,
+    pub custom_order: Option<CustomOrderId>,
+}
+
+impl From<OrderId> for Subject {
+    fn from(order: OrderId) -> Subject {
+        Subject {
+            order: Some(order),
+            custom_order: None,
+        }
+    }
+}
+
+impl From<CustomOrderId> for Subject {
+    fn from(custom_order: CustomOrderId) -> Subject {
+        Subject {
+            order: None,
+            custom_order: Some(custom_order),
+        }
+    }
+}
+
+impl From<About> for Subject {
+    fn from(about: About) -> Subject {
+        Subject {
+            order: about.order,
+            custom_order: about.request,
+        }
+    }
+}
+
+/// A trouble that was just found.
+#[derive(Clone, Debug)]
+pub struct NewItem {
+    pub kind: Kind,
+    /// The stable name of its cause, as `refund:re_1`. One cause raises one item, ever: where the same thing may happen
+    /// twice, the name counts (`email:ID:2`), and [`settle`] takes what it begins with (`email:ID`).
+    pub cause: String,
+    /// A sentence or two that the owner reads.
+    pub text: String,
+    /// The moment after which it is too late, where there is one.
+    pub deadline: Option<DateTime<Utc>>,
+}
+
+impl NewItem {
+    pub fn new(kind: Kind, cause: impl Into<String>, text: impl Into<String>) -> NewItem {
+        NewItem {
+            kind,
+            cause: cause.into(),
+            text: text.into(),
+            deadline: None,
+        }
+    }
+
+    /// The same item with a deadline.
+    pub fn by(self, deadline: Option<DateTime<Utc>>) -> NewItem {
+        NewItem { deadline, ..self }
+    }
+}
+
+/// A review item as its row has it.
+#[derive(Clone, Debug, Serialize, sqlx::FromRow, ToSchema)]
+pub struct ReviewItem {
+    pub id: ReviewItemId,
+    pub order_id: Option<OrderId>,
+    /// The order's number, as `SB-1042`.
+    pub order_number: Option<String>,
+    pub custom_order_id: Option<CustomOrderId>,
+    /// The custom order's number, as `CO-1042`.
+    pub custom_order_number: Option<String>,
+    #[sqlx(try_from = "String")]
+    pub kind: Kind,
+    pub text: String,
+    /// The moment after which it is too late, where there is one.
+    pub deadline: Option<DateTime<Utc>>,
+    pub raised_at: DateTime<Utc>,
+    pub resolved_at: Option<DateTime<Utc>>,
+    /// `user:ann@example.com`, `token:laptop`, or who reported that the cause is gone, as `stripe`.
+    pub resolved_by: Option<String>,
+    /// The result, where the cause went away: `the dispute was won`.
+    pub resolution: Option<String>,
+}
+
+impl ReviewItem {
+    /// The number of what it belongs to, as people say it.
+    pub fn about(&self) -> Option<&str> {
+        let number = self.order_number.as_deref();
+        number.or(self.custom_order_number.as_deref())
+    }
+
+    /// Whether it belongs to a custom order that has no order, or to its making alone.
+    pub fn is_of_custom_order_alone(&self) -> bool {
+        self.order_id.is_none() && self.custom_order_id.is_some()
+    }
+
+    /// The page where it is shown with what it belongs to.
+    pub fn page(&self) -> String {
+        match (&self.order_number, &self.custom_order_number) {
+            (Some(number), _) => format!("/admin/orders/{number}"),
+            (None, Some(number)) => format!("/admin/commissions/{number}"),
+            (None, None) => "/admin/review-items".to_owned(),
+        }
+    }
+
+    /// The object under which the audit log has it.
+    pub fn object(&self) -> String {
+        match (&self.order_number, &self.custom_order_number) {
+            (Some(number), _) => format!("order:{number}"),
+            (None, Some(number)) => format!("custom_order:{number}"),
+            (None, None) => "shop".to_owned(),
+        }
+    }
+}
+
+/// An open item, as its order or custom order lists it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct OpenItem {
+    pub id: ReviewItemId,
+    pub kind: Kind,
+    pub text: String,
+    /// The moment after which it is too late, where there is one.
+    pub deadline: Option<DateTime<Utc>>,
+    pub raised_at: DateTime<Utc>,
+}
+
+/// Two columns of a query over orders or custom orders: `attention`, the most urgent open text, and `review_items`, all
+/// open items. Those with a deadline come first, the soonest at the top; then the newest.
+macro_rules! open_columns {
+    ($is_its:literal) => {
+        concat!(
+            "(select r.text
+              from review_items r
+              where r.resolved_at is null
+                and (",
+            $is_its,
+            ")
+              order by r.deadline, r.raised_at desc, r.id desc
+              limit 1) as attention,
+             (select coalesce(jsonb_agg(jsonb_build_object(
+                         'id', r.id, 'kind', r.kind, 'text', r.text, 'deadline', r.deadline, 'raised_at', r.raised_at)
+                         order by r.deadline, r.raised_at desc, r.id desc), '[]')
+              from review_items r
+              where r.resolved_at is null
+                and (",
+            $is_its,
+            ")) as review_items"
+        )
+    };
+}
+pub(crate) use open_columns;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_is_read_back_from_its_name() {
+        for kind in Kind::ALL {
+            assert_eq!(Kind::from(kind.as_str().to_owned()), kind);
+            let json = serde_json::to_value(kind).expect("plain data");
+            assert_eq!(json, kind.as_str());
+            assert_eq!(serde_json::from_value::<Kind>(json).expect("a kind"), kind);
+        }
+        assert_eq!(Kind::from("of_the_next_version".to_owned()), Kind::Other);
+    }
+}

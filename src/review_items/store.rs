@@ -1,0 +1,255 @@
+//! SQL of review items, and the email that tells of one.
+
+use chrono::{DateTime, Utc};
+use sqlx::PgConnection;
+
+use super::{Kind, NewItem, ReviewItem, Subject};
+use crate::email::{self, About, Letter, ReviewFacts, SHOP};
+use crate::error::{Error, Result};
+use crate::ids::ReviewItemId;
+
+/// Every column of an item, read from a row `r`.
+macro_rules! columns {
+    () => {
+        "r.id, r.order_id, r.custom_order_id, r.kind, r.text, r.deadline, r.raised_at, r.resolved_at, r.resolved_by,
+         r.resolution,
+         (select 'SB-' || o.number from orders o where o.id = r.order_id) as order_number,
+         (select 'CO-' || c.number from custom_orders c where c.id = r.custom_order_id) as custom_order_number"
+    };
+}
+
+/// Raises an item and queues the email that tells the owner. Safe to repeat: the same cause raises once, and returns
+/// nothing then.
+///
+/// Timelines are the caller's: [`crate::orders::flag`], [`crate::custom_orders::flag`] and [`crate::reviews::flag`] write
+/// them.
+///
+/// # Errors
+/// Only the database's.
+pub async fn raise(
+    conn: &mut PgConnection,
+    subject: Subject,
+    new: &NewItem,
+) -> Result<Option<ReviewItem>> {
+    let item: Option<ReviewItem> = sqlx::query_as(concat!(
+        "with r as (
+             insert into review_items (id, custom_order_id, order_id, kind, cause, text, deadline)
+             values ($1, $2, $3, $4, $5, $6, $7)
+             on conflict (cause) do nothing
+             returning *
+         )
+         select ",
+        columns!(),
+        "
+         from r"
+    ))
+    .bind(ReviewItemId::new())
+    .bind(subject.custom_order)
+    .bind(subject.order)
+    .bind(new.kind.as_str())
+    .bind(&new.cause)
+    .bind(&new.text)
+    .bind(new.deadline)
+    .fetch_optional(&mut *conn)
+    .await?;
+    if let Some(item) = &item
+        && item.kind.is_emailed()
+    {
+        email_owner(conn, item).await?;
+    }
+    Ok(item)
+}
+
+/// Queues the one email about an item.
+async fn email_owner(conn: &mut PgConnection, item: &ReviewItem) -> Result<()> {
+    let title = item.kind.title();
+    let letter = Letter::ReviewItem {
+        item: ReviewFacts {
+            headline: match item.about() {
+                Some(number) => format!("{number}: {title}"),
+                None => title.to_owned(),
+            },
+            about: item.about().map(str::to_owned),
+            text: item.text.clone(),
+            deadline: item.deadline,
+            advice: item.kind.advice().to_owned(),
+            page: item.page(),
+        },
+    };
+    let about = About {
+        order: item.order_id,
+        request: item.custom_order_id,
+    };
+    email::queue(conn, &letter, &item.id.to_string(), SHOP, None, about).await
+}
+
+/// Moves the deadline of the open items of a source, as [`settle`] names it.
+pub async fn move_deadline(
+    conn: &mut PgConnection,
+    source: &str,
+    deadline: Option<DateTime<Utc>>,
+) -> Result<()> {
+    sqlx::query(
+        "update review_items
+         set deadline = $2
+         where (cause = $1 or (cause > $1 || ':' and cause < $1 || ';'))
+           and resolved_at is null
+           and deadline is distinct from $2",
+    )
+    .bind(source)
+    .bind(deadline)
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Resolves the open items of a source that is gone by itself, with the result in words. The source `email:ID` is the
+/// cause of that name and those below it, as `email:ID:2`. Returns the items, whose timelines are the caller's.
+///
+/// # Errors
+/// Only the database's.
+pub async fn settle(
+    conn: &mut PgConnection,
+    source: &str,
+    actor: &str,
+    result: &str,
+) -> Result<Vec<ReviewItem>> {
+    let items = sqlx::query_as(concat!(
+        "with r as (
+             update review_items
+             set resolved_at = now(), resolved_by = $2, resolution = $3
+             where (cause = $1 or (cause > $1 || ':' and cause < $1 || ';'))
+               and resolved_at is null
+             returning *
+         )
+         select ",
+        columns!(),
+        "
+         from r
+         order by r.raised_at, r.id"
+    ))
+    .bind(source)
+    .bind(actor)
+    .bind(result)
+    .fetch_all(conn)
+    .await?;
+    Ok(items)
+}
+
+/// Resolves one open item. Nothing when it was resolved before.
+pub async fn resolve(
+    conn: &mut PgConnection,
+    actor: &str,
+    id: ReviewItemId,
+) -> Result<Option<ReviewItem>> {
+    let item = sqlx::query_as(concat!(
+        "with r as (
+             update review_items
+             set resolved_at = now(), resolved_by = $2
+             where id = $1
+               and resolved_at is null
+             returning *
+         )
+         select ",
+        columns!(),
+        "
+         from r"
+    ))
+    .bind(id)
+    .bind(actor)
+    .fetch_optional(conn)
+    .await?;
+    Ok(item)
+}
+
+/// One item.
+///
+/// # Errors
+/// 404 when there is no such item.
+pub async fn find(conn: &mut PgConnection, id: ReviewItemId) -> Result<ReviewItem> {
+    let item: Option<ReviewItem> = sqlx::query_as(concat!(
+        "select ",
+        columns!(),
+        "
+         from review_items r
+         where r.id = $1"
+    ))
+    .bind(id)
+    .fetch_optional(conn)
+    .await?;
+    item.ok_or(Error::NotFound("ReviewItem"))
+}
+
+/// A choice among the items.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    /// Only the open ones, or only the resolved ones.
+    pub is_open: Option<bool>,
+    pub kind: Option<Kind>,
+    /// Leaves out those that belong to a custom order alone.
+    pub without_custom_orders: bool,
+    pub limit: i64,
+    pub offset: i64,
+}
+
+/// One page of items, and how many there are in all: the soonest deadline first, then the newest.
+pub async fn list(conn: &mut PgConnection, filter: &Filter) -> Result<(Vec<ReviewItem>, i64)> {
+    #[derive(sqlx::FromRow)]
+    struct Row {
+        #[sqlx(flatten)]
+        item: ReviewItem,
+        all: i64,
+    }
+    let rows: Vec<Row> = sqlx::query_as(concat!(
+        "select ",
+        columns!(),
+        ", count(*) over () as all
+         from review_items r
+         where ($1::boolean is null or (r.resolved_at is null) = $1)
+           and ($2::text is null or r.kind = $2)
+           and (not $3 or r.order_id is not null or r.custom_order_id is null)
+         order by case when r.resolved_at is null then r.deadline end, r.raised_at desc, r.id desc
+         limit $4
+         offset $5"
+    ))
+    .persistent(false)
+    .bind(filter.is_open)
+    .bind(filter.kind.map(Kind::as_str))
+    .bind(filter.without_custom_orders)
+    .bind(filter.limit)
+    .bind(filter.offset)
+    .fetch_all(conn)
+    .await?;
+    let all = rows.first().map_or(0, |row| row.all);
+    Ok((rows.into_iter().map(|row| row.item).collect(), all))
+}
+
+/// The most urgent open items.
+pub async fn list_open(conn: &mut PgConnection, limit: i64) -> Result<Vec<ReviewItem>> {
+    let filter = Filter {
+        is_open: Some(true),
+        limit,
+        ..Filter::default()
+    };
+    Ok(list(conn, &filter).await?.0)
+}
+
+/// The number of open items.
+pub async fn count_open(conn: &mut PgConnection) -> Result<i64> {
+    let count = sqlx::query_scalar("select count(*) from review_items where resolved_at is null")
+        .fetch_one(conn)
+        .await?;
+    Ok(count)
+}
+
+/// The number of orders, and of custom orders, that have open items of their own.
+pub async fn count_by_subject(conn: &mut PgConnection) -> Result<(i64, i64)> {
+    let counts = sqlx::query_as(
+        "select count(distinct order_id), count(distinct custom_order_id)
+         from review_items
+         where resolved_at is null",
+    )
+    .fetch_one(conn)
+    .await?;
+    Ok(counts)
+}
