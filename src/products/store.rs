@@ -83,28 +83,22 @@ async fn list_columns<T: for<'r> FromRow<'r, PgRow>>(
 ) -> Result<Found<T>> {
     let mut sql = begin(filter);
     sql.push(", ").push(columns);
-    push_matching(
-        &mut sql,
-        filter,
-        " left join categories c on c.id = p.category_id",
-    );
-    let order = match (filter.ordering.as_slice(), &filter.search) {
-        ([], None) => "p.name, p.id".to_owned(),
-        ([], Some(_)) => "h.rank desc, p.name, p.id".to_owned(),
-        (terms, _) => terms.join(", "),
-    };
-    sql.push(" order by ").push(order);
-    sql.push(" limit ").push_bind(page.size);
-    match page.offset() {
-        Some(offset) => {
-            sql.push(" offset ").push_bind(offset);
-        }
-        None => {
-            sql.push(" offset ((select count(*)");
-            push_matching(&mut sql, filter, "");
-            sql.push(") - 1) / ").push_bind(page.size);
-            sql.push(" * ").push_bind(page.size);
-        }
+    if filter.search.is_some() && filter.ordering.is_empty() {
+        // Of many hits only those of the page are looked up.
+        sql.push(" from (select h.id, h.rank from hits h order by h.rank desc, h.name, h.id");
+        push_page(&mut sql, filter, page);
+        sql.push(") h join products p on p.id = h.id")
+            .push(" left join categories c on c.id = p.category_id")
+            .push(" order by h.rank desc, p.name, p.id");
+    } else {
+        let join = " left join categories c on c.id = p.category_id";
+        push_matching(&mut sql, filter, join);
+        let order = match filter.ordering.as_slice() {
+            [] => "p.name, p.id".to_owned(),
+            terms => terms.join(", "),
+        };
+        sql.push(" order by ").push(order);
+        push_page(&mut sql, filter, page);
     }
     let rows = sql.build().fetch_all(&mut *conn).await?;
     let counted = match rows.first() {
@@ -123,15 +117,43 @@ async fn list_columns<T: for<'r> FromRow<'r, PgRow>>(
     })
 }
 
+/// `limit … offset …` of the page; the last one depends on how many there are.
+fn push_page(sql: &mut QueryBuilder<Postgres>, filter: &Filter, page: PageRequest) {
+    sql.push(" limit ").push_bind(page.size).push(" offset ");
+    match page.offset() {
+        Some(offset) => {
+            sql.push_bind(offset);
+        }
+        None => {
+            sql.push("(");
+            push_total(sql, filter);
+            sql.push(" - 1) / ").push_bind(page.size);
+            sql.push(" * ").push_bind(page.size);
+        }
+    }
+}
+
+/// How many there are on all pages.
+fn push_total(sql: &mut QueryBuilder<Postgres>, filter: &Filter) {
+    sql.push("(select count(*)");
+    match filter.search {
+        Some(_) => {
+            sql.push(" from hits");
+        }
+        None => push_matching(sql, filter, ""),
+    }
+    sql.push(")");
+}
+
 /// `select` with the counts: of the products on all pages, and of the categories asked for.
 fn begin(filter: &Filter) -> QueryBuilder<Postgres> {
     let mut sql = QueryBuilder::new("");
     if let Some(search) = &filter.search {
-        push_hits(&mut sql, search, filter.with_inactive);
+        push_hits(&mut sql, search, filter);
     }
-    sql.push("select (select count(*)");
-    push_matching(&mut sql, filter, "");
-    sql.push(") as total");
+    sql.push("select ");
+    push_total(&mut sql, filter);
+    sql.push(" as total");
     for (name, categories) in [
         ("found_category", &filter.category),
         ("found_categories", &filter.categories),
@@ -165,13 +187,17 @@ pub(super) fn present<T: for<'r> FromRow<'r, PgRow>>(rows: &[PgRow], key: &str) 
     Ok(found)
 }
 
-/// `hits`: what the words find, or, only where that is nothing, what is spelt alike.
-fn push_hits(sql: &mut QueryBuilder<Postgres>, search: &str, with_inactive: bool) {
-    let visible = if with_inactive {
-        "p.deleted_at is null"
-    } else {
-        "p.is_active"
-    };
+/// How alike what is searched for and what is found must be, from 0 to 1; for a single word the sessions'
+/// `pg_trgm.word_similarity_threshold` says the same.
+const ALIKE: f32 = 0.45;
+
+/// `hits`: the products that the filter lets through and the words find, or, only where the words find nothing at all,
+/// those with words that are spelt alike.
+///
+/// A misspelt word is looked up in the vocabulary. Its worth for a product is how alike the most alike word is that the
+/// product has. Longer words count more, and a product needs [`ALIKE`] of what all words together could be worth. Two words
+/// may be one that was taken apart: `sun rise`.
+fn push_hits(sql: &mut QueryBuilder<Postgres>, search: &str, filter: &Filter) {
     sql.push(
         "with words as materialized (
              select p.id, ts_rank(p.search_words, query) as rank
@@ -179,27 +205,100 @@ fn push_hits(sql: &mut QueryBuilder<Postgres>, search: &str, with_inactive: bool
     )
     .push_bind(search.to_owned())
     .push(") as query where p.search_words @@ query and ")
-    .push(visible)
-    .push("), letters as materialized (select p.id, word_similarity(")
+    .push(visible(filter))
+    .push(
+        "), tokens as materialized (
+             select token, is_pair,
+                    (length(token) + 1)::real
+                    / sum(length(token) + 1) filter (where not is_pair) over () as weight
+             from ((select token, false as is_pair
+                    from unnest(tsvector_to_array(to_tsvector('english', ",
+    )
     .push_bind(search.to_owned())
-    .push(", p.search_text) as rank from products p where not exists (select from words) and ")
-    .push_bind(search.to_owned())
-    .push(" <% p.search_text and ")
-    .push(visible)
-    .push("), hits as (select id, rank from words union all select id, rank from letters) ");
+    .push(
+        "))) as token
+                    order by length(token) desc, token
+                    limit 8)
+                   union all
+                   (select token, true
+                    from unnest(tsvector_to_array(to_tsvector('english', ",
+    )
+    .push_bind(pairs(search))
+    .push(
+        r"))) as token)) as searched
+             where not exists (select from words)
+         ), near as materialized (
+             select token, weight, alike,
+                    ('''' || replace(replace(word, '\', '\\'), '''', '''''') || '''')::tsquery as word
+             from tokens,
+                  lateral (select word, alike
+                           from (select word, word_similarity(token, word) as alike,
+                                        max(word_similarity(token, word)) over () as most
+                                 from search_vocabulary
+                                 where token <% word
+                                 group by word) as known
+                           where alike > most - 0.15
+                             and (not is_pair or alike >= 0.7)
+                           order by alike desc, word
+                           limit 4) as most_alike
+         ), hits as materialized (
+             select p.id, p.name, words.rank from words join products p on p.id = words.id where ",
+    );
+    push_conditions(sql, filter);
+    sql.push(
+        " union all
+             select id, name, sum(worth)::real as rank
+             from (select p.id, p.name, (max(alike) * weight)::real as worth
+                   from near,
+                        lateral (select p.id, p.name from products p where p.search_words @@ near.word and ",
+    );
+    push_conditions(sql, filter);
+    // `offset 0`: whatever the planner thinks of a table that has just been filled, each word is looked up in the index.
+    sql.push(
+        " offset 0) as p
+                   group by token, weight, p.id, p.name) as worths
+             group by id, name
+             having sum(worth) >= ",
+    )
+    .push_bind(ALIKE)
+    .push(") ");
+}
+
+/// Each two neighbors among the first words, put together: `a sun rise` gives `asun sunrise`.
+fn pairs(search: &str) -> String {
+    let words: Vec<&str> = search
+        .split(|c: char| !c.is_alphanumeric())
+        .filter(|word| !word.is_empty())
+        .take(8)
+        .collect();
+    let pairs: Vec<String> = words.windows(2).map(<[&str]>::concat).collect();
+    pairs.join(" ")
+}
+
+/// What whoever uses this filter may see.
+fn visible(filter: &Filter) -> &'static str {
+    if filter.with_inactive {
+        "p.deleted_at is null"
+    } else {
+        "p.is_active"
+    }
 }
 
 /// `from … where …` for the filter, with another join if need be.
 fn push_matching(sql: &mut QueryBuilder<Postgres>, filter: &Filter, join: &'static str) {
-    sql.push(" from products p").push(join);
     if filter.search.is_some() {
-        sql.push(" join hits h on h.id = p.id");
+        // What is a hit has passed the filter.
+        sql.push(" from hits h join products p on p.id = h.id")
+            .push(join);
+        return;
     }
-    sql.push(if filter.with_inactive {
-        " where p.deleted_at is null"
-    } else {
-        " where p.is_active"
-    });
+    sql.push(" from products p").push(join).push(" where ");
+    push_conditions(sql, filter);
+}
+
+/// What the filter asks of a product, but for the words.
+fn push_conditions(sql: &mut QueryBuilder<Postgres>, filter: &Filter) {
+    sql.push(visible(filter));
     if let Some(kind) = filter.lighter_type {
         sql.push(" and p.lighter_type = ").push_bind(kind);
     }
