@@ -8,7 +8,7 @@ use anyhow::Context;
 use lettre::Address;
 
 use super::house::House;
-use super::smtp::{Failure, Smtp};
+use super::smtp::{CopyOutcome, Failure, Smtp};
 use crate::config::Config;
 
 /// Sends letters. Cheap to clone.
@@ -51,11 +51,11 @@ impl Mailer {
         &self.0.house
     }
 
-    /// Hands a letter over, with what became of the copy where that was not taken.
+    /// Hands a letter over, with what became of the copy.
     ///
     /// # Errors
     /// Whether another attempt may succeed, and why this one did not.
-    pub(super) async fn deliver(&self, letter: Envelope<'_>) -> Result<Option<String>, Failure> {
+    pub(super) async fn deliver(&self, letter: Envelope<'_>) -> Result<CopyOutcome, Failure> {
         match &self.0.way {
             Way::Smtp(smtp) => {
                 let from = &self.0.house.from.email;
@@ -68,7 +68,7 @@ impl Mailer {
                 let writing =
                     tokio::task::spawn_blocking(move || write_whole(&folder, &file, &message));
                 match writing.await {
-                    Ok(Ok(())) => Ok(None),
+                    Ok(Ok(())) => Ok(CopyOutcome::Taken),
                     Ok(Err(error)) => Err(Failure::Passing(format!("{error:#}"))),
                     Err(error) => Err(Failure::Passing(error.to_string())),
                 }

@@ -13,8 +13,8 @@ use super::house::{House, parse_address};
 use super::letter::{About, Letter};
 use super::mailer::{Envelope, Mailer};
 use super::pictures::Pictures;
-use super::smtp::{self, Failure};
-use super::store::{self, Source};
+use super::smtp::{self, CopyOutcome, Failure};
+use super::store::{self, Begun, Source};
 use crate::error::{Error, Result};
 use crate::ids::LetterId;
 use crate::jobs::{self, Job};
@@ -52,6 +52,8 @@ pub struct Attempt {
 enum Outcome {
     /// Sent; with what became of the copy where that was refused.
     Sent(Option<String>),
+    /// Sent, but for the copy, which is tried again by itself.
+    CopyDeferred(String),
     Deferred(String),
     GivenUp(String),
 }
@@ -109,9 +111,13 @@ pub async fn attempt(
             .last_error
             .as_deref()
             .unwrap_or("nothing was heard of any attempt");
-        Outcome::GivenUp(format!("it was tried for days; {last}"))
+        let why = format!("it was tried for days; {last}");
+        match begun.copy_only {
+            true => Outcome::Sent(Some(why)),
+            false => Outcome::GivenUp(why),
+        }
     } else {
-        deliver(mailer, house, pictures, &begun.source).await
+        deliver(mailer, house, pictures, &begun).await
     };
     Ok(Some(Attempt {
         letter: id,
@@ -130,8 +136,9 @@ async fn deliver(
     mailer: &Mailer,
     house: &House,
     pictures: &impl Pictures,
-    source: &Source,
+    begun: &Begun,
 ) -> Outcome {
+    let source = &begun.source;
     let row = &source.row;
     let Some(to) = address(&row.recipient, house) else {
         return Outcome::GivenUp("it is no address that a letter can be sent to".to_owned());
@@ -166,16 +173,39 @@ async fn deliver(
         0 => format!("{}-{}.eml", row.id, row.kind),
         again => format!("{}-{}-{}.eml", row.id, row.kind, again + 1),
     };
-    let envelope = Envelope {
-        to: &to,
-        copy: copy.as_ref(),
+    let envelope = |to, copy| Envelope {
+        to,
+        copy,
         file: &file,
         message: &message,
     };
-    match mailer.deliver(envelope).await {
-        Ok(not_copied) => Outcome::Sent(not_copied),
+    if !begun.copy_only {
+        let delivered = mailer.deliver(envelope(&to, copy.as_ref())).await;
+        return outcome(delivered);
+    }
+    match &copy {
+        // The same message, handed over for whom it lacks.
+        Some(copy) => outcome_of_copy(mailer.deliver(envelope(copy, None)).await),
+        None => Outcome::Sent(None),
+    }
+}
+
+fn outcome(delivered: Result<CopyOutcome, Failure>) -> Outcome {
+    match delivered {
+        Ok(CopyOutcome::Taken) => Outcome::Sent(None),
+        Ok(CopyOutcome::Deferred(why)) => Outcome::CopyDeferred(why),
+        Ok(CopyOutcome::Refused(why)) => Outcome::Sent(Some(why)),
         Err(Failure::Passing(why)) => Outcome::Deferred(why),
         Err(Failure::Final(why)) => Outcome::GivenUp(why),
+    }
+}
+
+/// What came of handing over the copy alone: the letter is sent in any case.
+fn outcome_of_copy(delivered: Result<CopyOutcome, Failure>) -> Outcome {
+    match delivered {
+        Ok(_) => Outcome::Sent(None),
+        Err(Failure::Passing(why)) => Outcome::CopyDeferred(why),
+        Err(Failure::Final(why)) => Outcome::Sent(Some(why)),
     }
 }
 
@@ -185,10 +215,11 @@ pub async fn record(conn: &mut PgConnection, attempt: &Attempt) -> Result<Option
     let wait = wait_after(number);
     let (state, error) = match &attempt.outcome {
         Outcome::Sent(not_copied) => ("sent", not_copied.as_deref()),
-        Outcome::Deferred(why) => ("queued", Some(why.as_str())),
+        Outcome::CopyDeferred(why) | Outcome::Deferred(why) => ("queued", Some(why.as_str())),
         Outcome::GivenUp(why) => ("failed", Some(why.as_str())),
     };
-    if !store::end(conn, letter, number, state, error, wait).await? {
+    let copy_only = matches!(attempt.outcome, Outcome::CopyDeferred(_));
+    if !store::end(conn, letter, number, state, error, wait, copy_only).await? {
         warn!(%letter, attempt = number, state, "an attempt ended after its time");
         return Ok(None);
     }
@@ -204,8 +235,8 @@ pub async fn record(conn: &mut PgConnection, attempt: &Attempt) -> Result<Option
             let why = format!("the letter “{kind}” to {to} was sent, but its copy refused: {why}");
             Some((TroubleKind::CopyRefused, why))
         }
-        Outcome::Deferred(_) => {
-            warn!(%letter, kind = attempt.kind, attempt = number, "letter not sent; trying again later");
+        Outcome::CopyDeferred(_) | Outcome::Deferred(_) => {
+            warn!(%letter, kind = attempt.kind, attempt = number, copy_only, "letter not sent; trying again later");
             jobs::enqueue_in(conn, &Job::SendLetter { letter }, wait).await?;
             None
         }

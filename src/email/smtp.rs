@@ -1,19 +1,24 @@
 //! The dialogue with the mail server: one line per letter, each step with a time-out.
 
+mod connection;
+
+use std::io;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use lettre::Address;
-use lettre::transport::smtp::Error;
-use lettre::transport::smtp::authentication::{Credentials, DEFAULT_MECHANISMS};
-use lettre::transport::smtp::client::{AsyncSmtpConnection, Certificate, TlsParameters};
-use lettre::transport::smtp::commands::{Data, Mail, Rcpt};
-use lettre::transport::smtp::extension::ClientId;
-use tokio::time::error::Elapsed;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
 use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
 
-use crate::config::{Config, Security, SmtpServer};
+use crate::config::{Config, Secret, Security, SmtpServer};
+use connection::{Connection, Reply};
 
 /// The longest dialogue. A letter whose attempt began longer ago than this has nobody at work on it.
 pub const LONGEST: Duration = Duration::from_secs(5 * 60);
@@ -27,10 +32,21 @@ pub enum Failure {
     Final(String),
 }
 
+/// What became of the copy of a letter that was taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CopyOutcome {
+    /// It was taken, too, or there is none.
+    Taken,
+    /// Another attempt may succeed.
+    Deferred(String),
+    /// The server will never take it.
+    Refused(String),
+}
+
 pub struct Smtp {
     server: SmtpServer,
-    hello: ClientId,
-    tls: TlsParameters,
+    hello: String,
+    tls: TlsConnector,
     step: Duration,
 }
 
@@ -38,31 +54,34 @@ impl Smtp {
     /// # Errors
     /// When the file of the further certificate cannot be read.
     pub fn new(server: SmtpServer, config: &Config) -> anyhow::Result<Smtp> {
-        let mut tls = TlsParameters::builder(server.host.clone());
+        let mut roots = RootCertStore::from_iter(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
         if let Some(path) = &config.smtp_ca_file {
-            tls = tls.add_root_certificate(read_certificate(path)?);
+            add_certificates(&mut roots, path)
+                .with_context(|| format!("reading {} (SMTP_CA_FILE says which)", path.display()))?;
         }
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let tls = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .context("preparing TLS for the mail server")?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
         Ok(Smtp {
-            hello: server
-                .hello
-                .clone()
-                .map(ClientId::Domain)
-                .unwrap_or_default(),
-            tls: tls.build().context("preparing TLS for the mail server")?,
+            hello: server.hello.clone().unwrap_or_else(host_name),
+            tls: TlsConnector::from(Arc::new(tls)),
             step: config.smtp_timeout,
             server,
         })
     }
 
-    /// Hands a letter over. When this returns, the server has taken it; with what became of the copy where the server
-    /// would not take that. A refused copy does not keep the letter from its recipient.
+    /// Hands a letter over. When this returns, the server has taken it; with what became of the copy, which does not
+    /// keep the letter from its recipient.
     pub async fn deliver(
         &self,
         from: &Address,
         to: &Address,
         copy: Option<&Address>,
         message: &[u8],
-    ) -> Result<Option<String>, Failure> {
+    ) -> Result<CopyOutcome, Failure> {
         timeout(LONGEST, self.dialogue(from, to, copy, message))
             .await
             .unwrap_or_else(|_| Err(Failure::Passing("the dialogue took too long".to_owned())))
@@ -74,96 +93,170 @@ impl Smtp {
         to: &Address,
         copy: Option<&Address>,
         message: &[u8],
-    ) -> Result<Option<String>, Failure> {
+    ) -> Result<CopyOutcome, Failure> {
         let mut line = self.connect().await.map_err(|failure| match failure {
             // A server that lets nobody in, or not us, has said nothing of this letter.
             Failure::Final(why) | Failure::Passing(why) => Failure::Passing(why),
         })?;
-        let sender = Mail::new(Some(from.clone()), Vec::new());
-        self.step("MAIL", line.command(sender)).await?;
-        let recipient = Rcpt::new(to.clone(), Vec::new());
-        self.step("RCPT", line.command(recipient)).await?;
-        let mut not_copied = None;
+        self.command(&mut line, "MAIL", &format!("MAIL FROM:<{from}>"))
+            .await?;
+        self.command(&mut line, "RCPT", &format!("RCPT TO:<{to}>"))
+            .await?;
+        let mut copied = CopyOutcome::Taken;
         if let Some(copy) = copy {
-            let recipient = Rcpt::new(copy.clone(), Vec::new());
-            match timeout(self.step, line.command(recipient)).await {
-                Ok(Err(error)) if error.status().is_some() => not_copied = Some(error.to_string()),
-                answer => {
-                    Self::judge("RCPT", answer)?;
-                }
-            }
+            let asked = format!("RCPT TO:<{copy}>");
+            let reply = self.step("RCPT", line.command(&asked)).await?;
+            copied = match judge("RCPT", reply, 2) {
+                Ok(_) => CopyOutcome::Taken,
+                Err(Failure::Passing(why)) => CopyOutcome::Deferred(why),
+                Err(Failure::Final(why)) => CopyOutcome::Refused(why),
+            };
         }
-        self.step("DATA", line.command(Data)).await?;
+        let reply = self.step("DATA", line.command("DATA")).await?;
+        judge("DATA", reply, 3)?;
         // A large one takes a while, and giving it up too early means sending it twice.
-        let handing_over = timeout(self.step * 4, line.message(message)).await;
-        Self::judge("the letter", handing_over)?;
+        let what = "the letter";
+        let reply = within(self.step * 4, what, line.message(message)).await?;
+        judge(what, reply, 2)?;
         // The letter is theirs now, however the line ends.
-        let _ = timeout(self.step, line.quit()).await;
-        Ok(not_copied)
+        let _ = timeout(self.step, line.command("QUIT")).await;
+        Ok(copied)
     }
 
-    async fn connect(&self) -> Result<AsyncSmtpConnection, Failure> {
+    async fn connect(&self) -> Result<Connection, Failure> {
         let server = &self.server;
-        let wrapped = (server.security == Security::Wrapped).then(|| self.tls.clone());
-        let connecting = AsyncSmtpConnection::connect_tokio1(
-            (server.host.as_str(), server.port),
-            // For one of the name's addresses, so that another one gets its turn within the step.
-            Some(self.step / 3),
-            &self.hello,
-            wrapped,
-            None,
-        );
-        let mut line = self.step("connecting", connecting).await?;
+        // For one of the name's addresses, so that another one gets its turn within the step.
+        let opening = Connection::open(&server.host, server.port, self.step / 3);
+        let mut line = self.step("connecting", opening).await?;
+        if server.security == Security::Wrapped {
+            line = self.secure("connecting", line).await?;
+        }
+        judge(
+            "connecting",
+            self.step("connecting", line.reply()).await?,
+            2,
+        )?;
+        let mut extensions = self.hello(&mut line).await?;
         let upgrade = match server.security {
             Security::Required => true,
-            Security::Opportunistic => line.can_starttls(),
+            Security::Opportunistic => extensions.extension("STARTTLS").is_some(),
             Security::None | Security::Wrapped => false,
         };
         if upgrade {
-            let upgrading = line.starttls(self.tls.clone(), &self.hello);
-            self.step("STARTTLS", upgrading).await?;
+            self.command(&mut line, "STARTTLS", "STARTTLS").await?;
+            line = self.secure("STARTTLS", line).await?;
+            extensions = self.hello(&mut line).await?;
         }
         if let Some((user, password)) = &server.login {
-            let credentials = Credentials::new(user.clone(), password.reveal().to_owned());
-            let signing_in = line.auth(DEFAULT_MECHANISMS, &credentials);
-            self.step("signing in", signing_in).await?;
+            let mechanisms = extensions.extension("AUTH").unwrap_or_default();
+            self.sign_in(&mut line, mechanisms, user, password).await?;
         }
         Ok(line)
+    }
+
+    async fn secure(&self, what: &str, line: Connection) -> Result<Connection, Failure> {
+        let name = ServerName::try_from(self.server.host.clone())
+            .map_err(|error| Failure::Passing(format!("{what}: {error}")))?;
+        self.step(what, line.secure(&self.tls, name)).await
+    }
+
+    async fn hello(&self, line: &mut Connection) -> Result<Reply, Failure> {
+        self.command(line, "EHLO", &format!("EHLO {}", self.hello))
+            .await
+    }
+
+    async fn sign_in(
+        &self,
+        line: &mut Connection,
+        mechanisms: &str,
+        user: &str,
+        password: &Secret,
+    ) -> Result<(), Failure> {
+        let what = "signing in";
+        let knows = |name| {
+            mechanisms
+                .split(' ')
+                .any(|known| name == known.to_uppercase())
+        };
+        if knows("PLAIN") {
+            let secret = BASE64_STANDARD.encode(format!("\0{user}\0{}", password.reveal()));
+            self.command(line, what, &format!("AUTH PLAIN {secret}"))
+                .await?;
+        } else if knows("LOGIN") {
+            for said in ["AUTH LOGIN".to_owned(), BASE64_STANDARD.encode(user)] {
+                judge(what, self.step(what, line.command(&said)).await?, 3)?;
+            }
+            let secret = BASE64_STANDARD.encode(password.reveal());
+            self.command(line, what, &secret).await?;
+        } else {
+            let why = "the server offers no way that we know (PLAIN, LOGIN)";
+            return Err(Failure::Passing(format!("{what}: {why}")));
+        }
+        Ok(())
+    }
+
+    /// Says a command that is to be answered with yes.
+    async fn command(
+        &self,
+        line: &mut Connection,
+        what: &str,
+        command: &str,
+    ) -> Result<Reply, Failure> {
+        judge(what, self.step(what, line.command(command)).await?, 2)
     }
 
     async fn step<T>(
         &self,
         what: &str,
-        action: impl Future<Output = Result<T, Error>>,
+        action: impl Future<Output = io::Result<T>>,
     ) -> Result<T, Failure> {
-        Self::judge(what, timeout(self.step, action).await)
-    }
-
-    fn judge<T>(what: &str, answer: Result<Result<T, Error>, Elapsed>) -> Result<T, Failure> {
-        match answer {
-            Ok(Ok(done)) => Ok(done),
-            Ok(Err(error)) => Err(sort(what, &error)),
-            Err(_) => Err(Failure::Passing(format!("{what}: no answer in time"))),
-        }
+        within(self.step, what, action).await
     }
 }
 
-/// Permanent is what the server calls so, but for its wish that we sign in (better).
+async fn within<T>(
+    limit: Duration,
+    what: &str,
+    action: impl Future<Output = io::Result<T>>,
+) -> Result<T, Failure> {
+    match timeout(limit, action).await {
+        Ok(Ok(done)) => Ok(done),
+        Ok(Err(error)) => Err(Failure::Passing(format!("{what}: {error}"))),
+        Err(_) => Err(Failure::Passing(format!("{what}: no answer in time"))),
+    }
+}
+
+/// The reply, if its code begins with the digit that is wanted. Permanent is what the server calls so (5xx), but for its
+/// wish that we sign in (better).
 ///
 /// Source: <https://www.rfc-editor.org/rfc/rfc4954#section-6>
-fn sort(what: &str, error: &Error) -> Failure {
-    let said = format!("{what}: {error}");
-    let code = error.status().map(u16::from);
-    let of_login = matches!(code, Some(530 | 534 | 535 | 538));
-    if error.is_permanent() && !of_login {
-        Failure::Final(said)
+fn judge(what: &str, reply: Reply, wanted: u16) -> Result<Reply, Failure> {
+    if reply.code / 100 == wanted {
+        return Ok(reply);
+    }
+    let said = format!("{what}: {reply}");
+    let of_login = matches!(reply.code, 530 | 534 | 535 | 538);
+    if reply.code / 100 == 5 && !of_login {
+        Err(Failure::Final(said))
     } else {
-        Failure::Passing(said)
+        Err(Failure::Passing(said))
     }
 }
 
-fn read_certificate(path: &Path) -> anyhow::Result<Certificate> {
-    let read =
-        || -> anyhow::Result<Certificate> { Ok(Certificate::from_pem(&std::fs::read(path)?)?) };
-    read().with_context(|| format!("reading {} (SMTP_CA_FILE says which)", path.display()))
+/// What this machine calls itself, for `EHLO`.
+fn host_name() -> String {
+    hostname::get()
+        .ok()
+        .and_then(|name| name.into_string().ok())
+        .filter(|name| !name.is_empty() && !name.contains(char::is_whitespace))
+        .unwrap_or_else(|| "[127.0.0.1]".to_owned())
+}
+
+fn add_certificates(roots: &mut RootCertStore, path: &Path) -> anyhow::Result<()> {
+    let before = roots.len();
+    for certificate in CertificateDer::pem_file_iter(path)? {
+        roots.add(certificate?)?;
+    }
+    ensure!(roots.len() > before, "it holds no certificate");
+    Ok(())
 }

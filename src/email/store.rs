@@ -211,6 +211,8 @@ pub struct Begun {
     pub source: Source,
     /// It was tried for longer than `patience` already.
     pub overdue: bool,
+    /// The recipient has it, and only its copy is to be delivered.
+    pub copy_only: bool,
 }
 
 /// Begins an attempt. Nothing when there is nothing to do: the letter is sent or given up, or somebody is at it, whose
@@ -235,7 +237,7 @@ pub async fn begin(
                  and (earlier.state = 'sending' and earlier.tried_at > now() - interval '1 minute'
                       or earlier.state = 'queued' and earlier.attempts = 0
                          and earlier.created_at > now() - interval '10 seconds'))
-         returning cause, contents, trying_since < now() - make_interval(secs => $3) as overdue, ",
+         returning cause, contents, trying_since < now() - make_interval(secs => $3) as overdue, copy_only, ",
         columns!(),
     ))
     .bind(id)
@@ -257,7 +259,8 @@ pub async fn is_queued(conn: &mut PgConnection, id: LetterId) -> Result<bool> {
     Ok(queued)
 }
 
-/// Ends an attempt: in `sent`, `failed`, or `queued` for another one. False: the attempt had lost its lease, and what
+/// Ends an attempt: in `sent`, `failed`, or `queued` for another one, of the copy alone where the recipient has the
+/// letter. False: the attempt had lost its lease, and what
 /// became of the letter is for its successor to say.
 pub async fn end(
     conn: &mut PgConnection,
@@ -266,11 +269,14 @@ pub async fn end(
     state: &str,
     error: Option<&str>,
     next: Duration,
+    copy_only: bool,
 ) -> Result<bool> {
+    // Sent is when the recipient had it.
     let done = sqlx::query(
         "update letters
          set state = $3, last_error = $4, due_at = now() + make_interval(secs => $5),
-             sent_at = case when $3 = 'sent' then now() else sent_at end
+             sent_at = case when ($3 = 'sent' or $6) and not copy_only then now() else sent_at end,
+             copy_only = $6
          where id = $1
            and attempts = $2
            and state = 'sending'",
@@ -280,6 +286,7 @@ pub async fn end(
     .bind(state)
     .bind(error)
     .bind(next.as_secs_f64())
+    .bind(copy_only)
     .execute(conn)
     .await?;
     Ok(done.rows_affected() > 0)

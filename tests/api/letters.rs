@@ -618,22 +618,116 @@ async fn a_request_says_so_when_its_customer_cannot_be_reached() {
 
 #[tokio::test]
 async fn a_refused_copy_does_not_keep_the_letter_from_its_reader() {
-    for code in [550, 452] {
+    let server = MailServer::start().await;
+    let shop = shop_at(&server).await;
+    let session = shop.sells_one("Sunrise").await;
+    server.misbehave(Trouble::Recipient(550, "keeper@beads.example"));
+    shop.run_jobs().await;
+    let received = server.received();
+    assert_eq!(received.len(), 1);
+    assert_eq!(received[0].recipients, ["jane@example.com"]);
+    assert_eq!(shop.letter().await.0, "sent");
+    let order = shop.order(&session).await;
+    let attention = order["attention"]
+        .as_str()
+        .expect("a word to the shopkeeper");
+    assert!(attention.contains("copy refused"), "{attention}");
+}
+
+#[tokio::test]
+async fn a_copy_that_was_put_off_is_sent_again_to_its_reader_alone() {
+    let server = MailServer::start().await;
+    let shop = shop_at(&server).await;
+    let session = shop.sells_one("Sunrise").await;
+    server.misbehave(Trouble::Recipient(452, "keeper@beads.example"));
+    for attempt in 1..=3 {
+        shop.run_failing_jobs().await;
+        assert_eq!(server.received().len(), 1, "the customer has it once");
+        let (state, attempts, said) = shop.letter().await;
+        assert_eq!((state.as_str(), attempts), ("queued", attempt));
+        assert!(said.contains("452"), "{said}");
+        shop.hurry_jobs().await;
+    }
+    server.mend();
+    shop.run_jobs().await;
+    let received = server.received();
+    let readers: Vec<&[String]> = received.iter().map(|one| &one.recipients[..]).collect();
+    assert_eq!(readers, [["jane@example.com"], ["keeper@beads.example"]]);
+    assert_eq!(
+        received[0].mail().message_id,
+        received[1].mail().message_id,
+        "it is the same message"
+    );
+    assert_eq!(shop.letter().await.0, "sent");
+    assert_eq!(shop.order(&session).await["attention"], Value::Null);
+
+    // Sent again on purpose it goes to both.
+    let letter = id_of(&shop.letters().await[0]);
+    let mut conn = shop.db.acquire().await.expect("a connection");
+    email::resend(&mut conn, letter).await.expect("a letter");
+    drop(conn);
+    shop.run_jobs().await;
+    assert_eq!(
+        server.received()[2].recipients,
+        ["jane@example.com", "keeper@beads.example"]
+    );
+}
+
+#[tokio::test]
+async fn a_copy_that_is_put_off_for_days_is_given_up_and_the_letter_stays_sent() {
+    let server = MailServer::start().await;
+    let shop = shop_at(&server).await;
+    let session = shop.sells_one("Sunrise").await;
+    server.misbehave(Trouble::Recipient(452, "keeper@beads.example"));
+    shop.run_failing_jobs().await;
+    shop.wait(5 * 24 * HOUR).await;
+    shop.hurry_jobs().await;
+    shop.run_jobs().await;
+    assert_eq!(shop.letter().await.0, "sent");
+    assert_eq!(server.received().len(), 1);
+    let order = shop.order(&session).await;
+    let attention = order["attention"].as_str().expect("a word to the owner");
+    assert!(
+        attention.contains("copy refused") && attention.contains("452"),
+        "{attention}"
+    );
+}
+
+#[tokio::test]
+async fn a_reply_is_judged_by_its_code_whatever_the_charset_of_its_words() {
+    for (at, words) in [
+        (".", &b"250 2.0.0 \xd2\xd1\xbd\xd3\xca\xd5\r\n"[..]),
+        ("EHLO", b"250-caf\xe9\r\n250 8BITMIME\r\n"),
+        ("MAIL", b"250 2.1.0 \xc4r gut\r\n"),
+        ("RCPT", b"250 \xff\xfe\x00\r\n"),
+        ("DATA", b"354 \x83\x66\x81\x5b\x83\x5e\r\n"),
+    ] {
         let server = MailServer::start().await;
         let shop = shop_at(&server).await;
-        let session = shop.sells_one("Sunrise").await;
-        server.misbehave(Trouble::Recipient(code, "keeper@beads.example"));
+        shop.sells_one("Sunrise").await;
+        server.misbehave(Trouble::Words(at, words));
         shop.run_jobs().await;
-        let received = server.received();
-        assert_eq!(received.len(), 1);
-        assert_eq!(received[0].recipients, ["jane@example.com"]);
-        assert_eq!(shop.letter().await.0, "sent");
-        let order = shop.order(&session).await;
-        let attention = order["attention"]
-            .as_str()
-            .expect("a word to the shopkeeper");
-        assert!(attention.contains("copy refused"), "{attention}");
+        assert_eq!(shop.letter().await.0, "sent", "{at}");
+        assert_eq!(server.received().len(), 1, "{at}");
     }
+}
+
+#[tokio::test]
+async fn a_refusal_in_another_charset_is_a_refusal() {
+    let server = MailServer::start().await;
+    let shop = shop_at(&server).await;
+    let session = shop.sells_one("Sunrise").await;
+    server.misbehave(Trouble::Words(
+        "RCPT",
+        b"550 5.1.1 Empf\xe4nger unbekannt\r\n",
+    ));
+    shop.run_jobs().await;
+    let (state, attempts, said) = shop.letter().await;
+    assert_eq!((state.as_str(), attempts), ("failed", 1));
+    assert!(said.contains("550 5.1.1 Empf"), "{said}");
+    let order = shop.order(&session).await;
+    let attention = order["attention"].as_str().expect("a word to the owner");
+    assert!(attention.contains("550"), "{attention}");
 }
 
 #[tokio::test]

@@ -30,6 +30,8 @@ pub enum Trouble {
     Recipient(u16, &'static str),
     /// 554 once the letter was read.
     Spam,
+    /// These bytes, in place of the answer to what begins so; `.` is the end of a letter.
+    Words(&'static str, &'static [u8]),
     /// The letter is taken, and the line cut before that is said.
     DropAfterData,
     /// The letter is not taken until [`MailServer::mend`] is called.
@@ -261,7 +263,13 @@ async fn converse<S: AsyncRead + AsyncWrite + Unpin>(
             }
         }
         if answer.action != Action::NoReply {
-            line.write_all(&answer.buffer()?).await?;
+            let words = match state.trouble() {
+                Some(Trouble::Words(begin, words)) if said.starts_with(begin.as_bytes()) => {
+                    words.to_vec()
+                }
+                _ => answer.buffer()?,
+            };
+            line.write_all(&words).await?;
             line.flush().await?;
         }
         match answer.action {

@@ -1,0 +1,251 @@
+//! A connection to a mail server: commands, replies, TLS.
+//!
+//! Of a reply the three digits count, and its words may be in any charset (RFC 5321, 4.2). lettre reads them as UTF-8
+//! and takes others for a broken connection, so that an email that was taken is sent again and again; what it sends and
+//! reads cannot be exchanged beneath it once STARTTLS is in play. So lettre writes the message, and this sends it.
+
+use std::fmt;
+use std::io;
+use std::time::Duration;
+
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
+use tokio::net::{TcpStream, lookup_host};
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+
+/// The longest reply that is read, in bytes: of many lines, each far longer than RFC 5321 allows.
+const LONGEST_REPLY: u64 = 64 * 1024;
+
+/// The most of a reply's words that is kept, in characters.
+const MOST_WORDS: usize = 500;
+
+/// A server's answer to one command.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Reply {
+    pub code: u16,
+    /// The words of each line, as far as they are UTF-8.
+    lines: Vec<String>,
+}
+
+impl Reply {
+    /// Whether a line of the answer to `EHLO` names this extension; with its parameters.
+    pub fn extension(&self, name: &str) -> Option<&str> {
+        self.lines.iter().skip(1).find_map(|line| {
+            let (found, parameters) = line.split_once(' ').unwrap_or((line, ""));
+            found.eq_ignore_ascii_case(name).then_some(parameters)
+        })
+    }
+}
+
+impl fmt::Display for Reply {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let words = self.lines.join(" ");
+        let words: String = words.chars().take(MOST_WORDS).collect();
+        write!(f, "{} {}", self.code, words.trim())
+    }
+}
+
+/// What bytes travel on, safe or not.
+trait Wire: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Wire for T {}
+
+pub struct Connection(BufReader<Box<dyn Wire>>);
+
+impl Connection {
+    /// Connects to the first address of the name that answers; each has so long. The greeting is still to be read.
+    ///
+    /// # Errors
+    /// What kept the last address from answering.
+    pub async fn open(host: &str, port: u16, patience: Duration) -> io::Result<Connection> {
+        let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+        for address in lookup_host((host, port)).await? {
+            match timeout(patience, TcpStream::connect(address)).await {
+                Ok(Ok(line)) => return Ok(Connection(BufReader::new(Box::new(line)))),
+                Ok(Err(error)) => last = error,
+                Err(_) => last = io::ErrorKind::TimedOut.into(),
+            }
+        }
+        Err(last)
+    }
+
+    /// The same connection, encrypted from here on.
+    ///
+    /// # Errors
+    /// When the server's certificate is not good for this name; when the server has said something already, which
+    /// somebody in between may have put there.
+    pub async fn secure(
+        self,
+        tls: &TlsConnector,
+        name: ServerName<'static>,
+    ) -> io::Result<Connection> {
+        if !self.0.buffer().is_empty() {
+            return Err(odd("the server spoke before the line was safe"));
+        }
+        let line = tls.connect(name, self.0.into_inner()).await?;
+        Ok(Connection(BufReader::new(Box::new(line))))
+    }
+
+    /// Says a command, and hears the answer.
+    ///
+    /// # Errors
+    /// When the connection breaks, or what is heard is no reply.
+    pub async fn command(&mut self, command: &str) -> io::Result<Reply> {
+        if command.contains(['\r', '\n']) {
+            return Err(odd("a command is one line"));
+        }
+        self.0
+            .write_all(format!("{command}\r\n").as_bytes())
+            .await?;
+        self.0.flush().await?;
+        self.reply().await
+    }
+
+    /// Hands a message over, after `DATA`.
+    ///
+    /// # Errors
+    /// As [`Connection::command`].
+    pub async fn message(&mut self, message: &[u8]) -> io::Result<Reply> {
+        for line in message.split_inclusive(|byte| *byte == b'\n') {
+            // A line that is a dot alone would end the message.
+            if line.starts_with(b".") {
+                self.0.write_all(b".").await?;
+            }
+            self.0.write_all(line).await?;
+        }
+        let end: &[u8] = match message.ends_with(b"\n") {
+            true => b".\r\n",
+            false => b"\r\n.\r\n",
+        };
+        self.0.write_all(end).await?;
+        self.0.flush().await?;
+        self.reply().await
+    }
+
+    /// Hears a reply of one or several lines.
+    ///
+    /// # Errors
+    /// When the connection breaks, or what is heard is no reply.
+    pub async fn reply(&mut self) -> io::Result<Reply> {
+        let mut room = LONGEST_REPLY;
+        let mut lines = Vec::new();
+        loop {
+            let mut line = Vec::new();
+            let read = (&mut self.0)
+                .take(room)
+                .read_until(b'\n', &mut line)
+                .await?;
+            room -= read as u64;
+            if !line.ends_with(b"\n") {
+                return Err(match room {
+                    0 => odd("the server's reply has no end"),
+                    _ => io::Error::new(
+                        io::ErrorKind::UnexpectedEof,
+                        "the server closed the connection",
+                    ),
+                });
+            }
+            let (code, is_last, words) = parse(&line).ok_or_else(|| odd("that is no reply"))?;
+            lines.push(words);
+            if is_last {
+                return Ok(Reply { code, lines });
+            }
+        }
+    }
+}
+
+/// A line of a reply: its code, whether it is the last, and its words.
+fn parse(line: &[u8]) -> Option<(u16, bool, String)> {
+    let (code, rest) = line.split_at_checked(3)?;
+    let code: u16 = std::str::from_utf8(code).ok()?.parse().ok()?;
+    let is_last = match rest.first()? {
+        b'-' => false,
+        b' ' | b'\r' | b'\n' => true,
+        _ => return None,
+    };
+    let words = String::from_utf8_lossy(rest.get(1..).unwrap_or_default());
+    let words = words.replace(|c: char| c.is_control(), " ");
+    (200..600)
+        .contains(&code)
+        .then(|| (code, is_last, words.trim().to_owned()))
+}
+
+fn odd(what: &'static str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, what)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn hears(bytes: &[u8]) -> io::Result<Reply> {
+        let (ours, mut theirs) = tokio::io::duplex(200_000);
+        theirs.write_all(bytes).await?;
+        drop(theirs);
+        Connection(BufReader::new(Box::new(ours))).reply().await
+    }
+
+    #[tokio::test]
+    async fn a_reply_is_its_code_whatever_bytes_its_words_are() {
+        for (bytes, code, told) in [
+            (&b"250 ok\r\n"[..], 250, "250 ok"),
+            (b"250\r\n", 250, "250"),
+            (b"250-a\r\n250-b\r\n250 c\r\n", 250, "250 a b c"),
+            // In GBK, in Latin-1, in UTF-16, and nothing at all.
+            (
+                b"250 2.0.0 \xd3\xca\xbc\xfe\r\n",
+                250,
+                "250 2.0.0 \u{fffd}\u{fffd}\u{fffd}\u{fffd}",
+            ),
+            (
+                b"550 5.1.1 Empf\xe4nger\r\n",
+                550,
+                "550 5.1.1 Empf\u{fffd}nger",
+            ),
+            (b"550 \xff\xfe\0a\r\n", 550, "550 \u{fffd}\u{fffd} a"),
+        ] {
+            let reply = hears(bytes).await.expect("a reply");
+            assert_eq!((reply.code, reply.to_string().as_str()), (code, told));
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_no_reply_is_a_broken_connection() {
+        let endless = b"250-x\r\n".repeat(20_000);
+        for bytes in [
+            &b""[..],
+            b"\r\n",
+            b"25\r\n",
+            b"250 ok",
+            b"hello\r\n",
+            b"199 x\r\n",
+            b"600 x\r\n",
+            b"2500 x\r\n",
+            b"250-a\r\n",
+            b"\xd3\xca\xbc\xfe\r\n",
+            &endless,
+        ] {
+            assert!(hears(bytes).await.is_err(), "{bytes:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn no_line_of_a_message_ends_it() {
+        for (message, sent) in [
+            ("a\r\n.\r\n..\r\nb", "a\r\n..\r\n...\r\nb\r\n.\r\n"),
+            (".a\r\n", "..a\r\n.\r\n"),
+            ("a\n.\r\n", "a\n..\r\n.\r\n"),
+        ] {
+            let (ours, mut theirs) = tokio::io::duplex(1000);
+            theirs.write_all(b"250 ok\r\n").await.expect("sent");
+            let mut line = Connection(BufReader::new(Box::new(ours)));
+            let reply = line.message(message.as_bytes()).await.expect("a reply");
+            assert_eq!(reply.code, 250);
+            drop(line);
+            let mut got = String::new();
+            theirs.read_to_string(&mut got).await.expect("read");
+            assert_eq!(got, sent);
+        }
+    }
+}
