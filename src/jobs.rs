@@ -24,7 +24,8 @@ pub enum Lane {
     /// Products on their way to Stripe.
     Sync,
     Image,
-    /// Queued under the only name that earlier versions knew; [`sort_legacy`] finds the lane.
+    /// Queued under the only name that earlier versions knew; [`sort_legacy`] finds the lane. Only what cannot be read
+    /// is left for this one.
     Legacy,
 }
 

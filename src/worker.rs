@@ -57,7 +57,6 @@ async fn carry_out(app: &App, job: Job) -> Result<(), Error> {
             limits::sweep(&mut conn).await?;
             submissions::sweep(&mut conn).await?;
             jobs::forget_replaced(&mut conn).await?;
-            jobs::sort_legacy(&mut conn).await?;
             auth::sweep(&mut conn).await
         }
         Job::RenderPicture { picture } => media::render(&app.media, &app.db, &picture).await,
@@ -148,7 +147,7 @@ impl std::fmt::Debug for Context {
 
 fn options(app: &App, lanes: &[Lane], wake: &Arc<Notify>) -> WorkerOptions {
     WorkerOptions::default()
-        .database(Database::new(LaneDatabase::new(&app.db, wake)))
+        .database(Database::new(LaneDatabase::new(wakes::queue(app), wake)))
         .listen_os_shutdown_signals(false)
         .shutdown_grace_period(DRAIN)
         .poll_interval(POLL)

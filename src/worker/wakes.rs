@@ -7,13 +7,11 @@ use std::any::Any;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures_util::stream;
+use futures_util::{FutureExt, StreamExt, stream};
 use graphile_worker::{
     BoxFuture, Database, DatabaseDriver, DbError, DbExecutor, DbParams, DbRow, DbTransaction,
     Notification, NotificationStream,
 };
-use sqlx::PgPool;
-use sqlx::postgres::PgListener;
 use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 use tracing::warn;
@@ -43,6 +41,7 @@ impl Wakes {
 
     /// Wakes each lane that has something to do, for ever.
     pub async fn keep_waking(&self, app: &App) {
+        let queue = queue(app);
         let mut listener = None;
         loop {
             let began = Instant::now();
@@ -52,53 +51,64 @@ impl Wakes {
             // A long queue takes a while to look through; most of the time goes to the jobs in it.
             sleep(PAUSE.max(4 * began.elapsed())).await;
             // Without a listener, or with one whose line has died unnoticed, the tick finds what is due.
-            let _ = timeout(TICK, hear(&app.db, &mut listener)).await;
+            let _ = timeout(TICK, hear(&queue, &mut listener)).await;
         }
     }
 
     async fn wake_due(&self, app: &App) -> Result<()> {
         let mut conn = app.db.acquire().await?;
-        for lane in jobs::due_lanes(&mut conn).await? {
+        let mut due = jobs::due_lanes(&mut conn).await?;
+        if due.contains(&Lane::Legacy) {
+            jobs::sort_legacy(&mut conn).await?;
+            due = jobs::due_lanes(&mut conn).await?;
+        }
+        for lane in due {
             self.of(lane).notify_one();
         }
         Ok(())
     }
 }
 
+/// The database of the job queue.
+pub fn queue(app: &App) -> Database {
+    Database::from(&app.db)
+}
+
 /// Waits until something was queued. Where nothing can be heard it waits for ever.
-async fn hear(db: &PgPool, listener: &mut Option<PgListener>) {
-    let heard = match listener {
-        Some(listener) => listener.recv().await.map(drop),
-        None => listen(db).await.map(|new| *listener = Some(new)),
-    };
-    match (heard, &mut *listener) {
-        (Ok(()), Some(listener)) => while listener.next_buffered().is_some() {},
-        (Err(error), _) => {
-            warn!(%error, "nothing is heard of new jobs; they are looked for each second");
-            *listener = None;
-            std::future::pending().await
-        }
-        (Ok(()), None) => {}
+async fn hear(queue: &Database, listener: &mut Option<NotificationStream>) {
+    if let Err(error) = try_to_hear(queue, listener).await {
+        warn!(%error, "nothing is heard of new jobs; they are looked for each second");
+        *listener = None;
+        std::future::pending().await
     }
 }
 
-async fn listen(db: &PgPool) -> Result<PgListener, sqlx::Error> {
-    let mut listener = PgListener::connect_with(db).await?;
-    listener.listen(CHANNEL).await?;
-    Ok(listener)
+async fn try_to_hear(
+    queue: &Database,
+    listener: &mut Option<NotificationStream>,
+) -> Result<(), DbError> {
+    let Some(listener) = listener else {
+        *listener = queue.listen(CHANNEL).await?;
+        return Ok(());
+    };
+    let heard = listener.next().await;
+    heard.unwrap_or_else(|| Err(DbError::new("the line was closed")))?;
+    // One look serves all that were heard by now.
+    while let Some(Some(Ok(_))) = listener.next().now_or_never() {}
+    Ok(())
 }
 
-/// The pool as the queue of one lane sees it: what it would listen to is the lane's bell.
+/// The queue's database as one lane sees it: what it would listen to is the lane's bell.
 #[derive(Debug)]
 pub struct LaneDatabase {
-    pool: Database,
+    queue: Database,
     wake: Arc<Notify>,
 }
 
 impl LaneDatabase {
-    pub fn new(pool: &PgPool, wake: &Arc<Notify>) -> LaneDatabase {
+    pub fn new(queue: Database, wake: &Arc<Notify>) -> LaneDatabase {
         LaneDatabase {
-            pool: Database::from(pool),
+            queue,
             wake: Arc::clone(wake),
         }
     }
@@ -110,7 +120,7 @@ impl DbExecutor for LaneDatabase {
         sql: &'a str,
         params: DbParams,
     ) -> BoxFuture<'a, Result<u64, DbError>> {
-        DbExecutor::execute(&self.pool, sql, params)
+        DbExecutor::execute(&self.queue, sql, params)
     }
 
     fn fetch_all<'a>(
@@ -118,7 +128,7 @@ impl DbExecutor for LaneDatabase {
         sql: &'a str,
         params: DbParams,
     ) -> BoxFuture<'a, Result<Vec<DbRow>, DbError>> {
-        DbExecutor::fetch_all(&self.pool, sql, params)
+        DbExecutor::fetch_all(&self.queue, sql, params)
     }
 }
 
@@ -128,7 +138,7 @@ impl DatabaseDriver for LaneDatabase {
     }
 
     fn begin<'a>(&'a self) -> BoxFuture<'a, Result<DbTransaction, DbError>> {
-        Box::pin(self.pool.begin())
+        Box::pin(self.queue.begin())
     }
 
     fn listen<'a>(
