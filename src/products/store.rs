@@ -197,14 +197,21 @@ const ALIKE: f32 = 0.45;
 /// A misspelt word is looked up in the vocabulary. Its worth for a product is how alike the most alike word is that the
 /// product has. Longer words count more, and a product needs [`ALIKE`] of what all words together could be worth. Two words
 /// may be one that was taken apart: `sun rise`.
+///
+/// Each `offset 0` keeps the other conditions away from a lookup by words or id. Of a table that was filled a moment ago the
+/// planner has no statistics, and with `is_active` at hand it would read another index from end to end.
 fn push_hits(sql: &mut QueryBuilder<Postgres>, search: &str, filter: &Filter) {
     sql.push(
         "with words as materialized (
              select p.id, ts_rank(p.search_words, query) as rank
-             from products p, websearch_to_tsquery('english', ",
+             from websearch_to_tsquery('english', ",
     )
     .push_bind(search.to_owned())
-    .push(") as query where p.search_words @@ query and ")
+    .push(
+        ") as query,
+                  lateral (select p.* from products p where p.search_words @@ query offset 0) as p
+             where ",
+    )
     .push(visible(filter))
     .push(
         "), tokens as materialized (
@@ -242,7 +249,10 @@ fn push_hits(sql: &mut QueryBuilder<Postgres>, search: &str, filter: &Filter) {
                            order by alike desc, word
                            limit 4) as most_alike
          ), hits as materialized (
-             select p.id, p.name, words.rank from words join products p on p.id = words.id where ",
+             select p.id, p.name, words.rank
+             from words,
+                  lateral (select p.* from products p where p.id = words.id offset 0) as p
+             where ",
     );
     push_conditions(sql, filter);
     sql.push(
@@ -250,12 +260,12 @@ fn push_hits(sql: &mut QueryBuilder<Postgres>, search: &str, filter: &Filter) {
              select id, name, sum(worth)::real as rank
              from (select p.id, p.name, (max(alike) * weight)::real as worth
                    from near,
-                        lateral (select p.id, p.name from products p where p.search_words @@ near.word and ",
+                        lateral (select p.* from products p where p.search_words @@ near.word offset 0) as p
+                   where ",
     );
     push_conditions(sql, filter);
-    // `offset 0`: whatever the planner thinks of a table that has just been filled, each word is looked up in the index.
     sql.push(
-        " offset 0) as p
+        "
                    group by token, weight, p.id, p.name) as worths
              group by id, name
              having sum(worth) >= ",
