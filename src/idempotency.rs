@@ -1,4 +1,4 @@
-//! `Idempotency-Key`: the first answer to a request is kept for a day and given again to each repeat.
+//! `Idempotency-Key`: the first answer to a request is kept for a day and given again to each repeat of the same client.
 //!
 //! Source: <https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/>
 
@@ -8,6 +8,7 @@ use sha2::{Digest, Sha256};
 use sqlx::PgConnection;
 use utoipa::ToSchema;
 
+use crate::audit::Actor;
 use crate::error::{Error, Result};
 use crate::ids::OrderId;
 
@@ -17,9 +18,38 @@ use crate::ids::OrderId;
 #[allow(dead_code, reason = "read by the API document alone")]
 pub struct IdempotencyKey(String);
 
-/// A key that came with a request, bound to what was asked.
+/// The client that a key belongs to. The same text from another client is another key.
+#[derive(Clone, Debug)]
+pub struct Owner(String);
+
+impl Owner {
+    /// A shopper whose cookie names this order.
+    pub fn shopper(order: OrderId) -> Owner {
+        Owner(format!("order:{order}"))
+    }
+
+    /// A shopper without a cookie, by what stands for the address.
+    pub fn address(client: &str) -> Owner {
+        Owner(format!("address:{client}"))
+    }
+
+    /// A user or a token.
+    pub fn actor(actor: &Actor) -> Owner {
+        Owner(actor.name.clone())
+    }
+
+    /// The key as it is stored.
+    fn own(&self, key: &str) -> String {
+        format!("{} {key}", self.0)
+    }
+}
+
+/// A key that came with a request, bound to its client and to what was asked.
 pub struct Key {
     scope: &'static str,
+    /// As the client sent it.
+    sent: String,
+    /// As it is stored.
     key: String,
     fingerprint: Vec<u8>,
 }
@@ -47,7 +77,12 @@ impl Key {
     ///
     /// # Errors
     /// 400 naming the header for an empty key, one of over 255 characters, or one that is not plain ASCII.
-    pub fn read(headers: &HeaderMap, scope: &'static str, asked: &[u8]) -> Result<Option<Key>> {
+    pub fn read(
+        headers: &HeaderMap,
+        scope: &'static str,
+        owner: &Owner,
+        asked: &[u8],
+    ) -> Result<Option<Key>> {
         let Some(value) = headers.get("idempotency-key") else {
             return Ok(None);
         };
@@ -60,7 +95,8 @@ impl Key {
         }
         Ok(Some(Key {
             scope,
-            key: key.to_owned(),
+            sent: key.to_owned(),
+            key: owner.own(key),
             fingerprint: Sha256::digest(asked).to_vec(),
         }))
     }
@@ -140,6 +176,32 @@ impl Key {
         .bind(order)
         .bind(answer.map(|(status, _)| i32::from(status)))
         .bind(answer.map(|(_, body)| body))
+        .execute(conn)
+        .await?;
+        Ok(())
+    }
+
+    /// Keeps an answer that names its order in the shopper's cookie: whoever sends the key again with that cookie is the
+    /// same client.
+    pub async fn keep_for_shopper(
+        &self,
+        conn: &mut PgConnection,
+        order: OrderId,
+        status: u16,
+        body: &Value,
+    ) -> Result<()> {
+        self.keep(conn, Some(order), Some((status, body))).await?;
+        sqlx::query(
+            "insert into idempotency_keys (scope, key, fingerprint, order_id, status, answer)
+             values ($1, $2, $3, $4, $5, $6)
+             on conflict (scope, key) do nothing",
+        )
+        .bind(self.scope)
+        .bind(Owner::shopper(order).own(&self.sent))
+        .bind(&self.fingerprint)
+        .bind(order)
+        .bind(i32::from(status))
+        .bind(body)
         .execute(conn)
         .await?;
         Ok(())

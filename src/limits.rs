@@ -45,7 +45,7 @@ impl Client {
             ClientAddress::Known(address) => is_public(address).then(|| place(address)),
             ClientAddress::Unreadable { .. } => Some(UNREADABLE.to_owned()),
         };
-        Client(place.map(|place| app.signer.derive("client", &place)[..16].to_vec()))
+        Client(place.map(|place| hashed(app, &place)))
     }
 
     /// What stands for it in a row.
@@ -105,6 +105,20 @@ impl Client {
         }
         Ok(())
     }
+}
+
+/// What stands for the address that a request came from, counted or not.
+pub fn address_of(app: &App, peer: IpAddr, headers: &HeaderMap) -> String {
+    let place = match app.config.client_address(peer, headers) {
+        ClientAddress::Known(address) => place(address),
+        ClientAddress::Unreadable { .. } => UNREADABLE.to_owned(),
+    };
+    let hash = hashed(app, &place);
+    hash.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn hashed(app: &App, place: &str) -> Vec<u8> {
+    app.signer.derive("client", place)[..16].to_vec()
 }
 
 /// Forgets what no limit looks at any more. Safe to repeat.

@@ -38,6 +38,7 @@ const HSTS: &str = "max-age=31536000";
 /// Makes the [`Desk`] of a request, and tells what fails in it as a page.
 pub async fn enter(State(app): State<App>, mut request: Request, next: Next) -> Response {
     let is_asset = request.uri().path().starts_with("/assets/");
+    let is_shown = request.method() != Method::HEAD;
     let limit = app.config.request_timeout;
     let nobody = Desk::nobody(&app, &request);
     let arriving = arrive(&app, nobody.clone(), request.headers().clone());
@@ -69,7 +70,7 @@ pub async fn enter(State(app): State<App>, mut request: Request, next: Next) -> 
             desk.set_cookie(&mut response, VISITOR, &visitor, None);
         }
         let pages = response.status() != StatusCode::SEE_OTHER;
-        if desk.said.is_some() && pages {
+        if desk.said.is_some() && pages && is_shown {
             desk.forget_cookie(&mut response, SAID);
         }
     }

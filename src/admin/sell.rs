@@ -146,18 +146,10 @@ async fn sell(app: &App, desk: &Desk, form: &Form) -> Result<(Order, bool)> {
         )
     })?;
     let mut tx = app.db.begin().await?;
-    // A second tap finds the piece gone, and the sale made.
-    if let Some(order) = orders::find(&mut tx, id).await? {
-        return match order.channel.as_str() {
-            "manual" => Ok((order, false)),
-            _ => Err(Error::Conflict(
-                "sale_differs",
-                "This form is out of date. Load the page again.".to_owned(),
-            )),
-        };
-    }
     let piece = ProductId::parse(&form.get("piece"));
     let piece = piece.ok_or_else(|| Error::invalid("piece", "is no product's id"))?;
+    // A second tap finds the piece gone, and the sale made.
+    let is_new = orders::find(&mut tx, id).await?.is_none();
     let locked = products::lock(&mut tx, std::slice::from_ref(&piece)).await?;
     let locked = locked
         .get(&piece)
@@ -194,5 +186,5 @@ async fn sell(app: &App, desk: &Desk, form: &Form) -> Result<(Order, bool)> {
     };
     let order = orders::sell(&mut tx, &sale, &actor).await?;
     tx.commit().await?;
-    Ok((order, true))
+    Ok((order, is_new))
 }

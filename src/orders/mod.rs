@@ -18,7 +18,7 @@ pub use figures::{BestSeller, Sales, best_sellers, sales_by_day};
 pub use parcels::{NewParcel, Parcel, deliver, ship};
 pub use routes::{OrderView, resolve, router, view};
 pub use service::{
-    Commission, Lost, Outcome, Placed, Receipt, Sale, facts, flag, note, pay, place,
+    Commission, Lost, Outcome, Placed, Receipt, Sale, check, facts, flag, note, pay, place,
     place_commission, rebuild, rebuild_unknown, record_dispute, record_refund, release, sell,
     shipped_facts, take_back, undo_sale, write_note,
 };

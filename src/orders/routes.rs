@@ -20,7 +20,7 @@ use crate::email;
 use crate::error::{Error, ErrorBody, Fault, Result};
 use crate::extract::texts::Day;
 use crate::extract::{Json, Paging, Path, Query};
-use crate::idempotency::{IdempotencyKey, Key, Known};
+use crate::idempotency::{IdempotencyKey, Key, Known, Owner};
 use crate::ids::{OrderId, ProductId};
 use crate::money::Cents;
 
@@ -439,7 +439,7 @@ async fn record_sale(
 ) -> Result<Response> {
     admin.may(Scope::OrdersWrite)?;
     let asked = Bytes::from(serde_json::to_vec(&new).map_err(anyhow::Error::from)?);
-    let key = Key::read(&headers, "sale", &asked)?;
+    let key = Key::read(&headers, "sale", &Owner::actor(&admin.actor), &asked)?;
     let sale = new.check()?;
     let mut tx = app.db.begin().await?;
     if let Some(key) = &key

@@ -23,6 +23,31 @@ pub struct Placed {
     pub lines: Vec<store::PlacedLine>,
 }
 
+/// Returns what stands against buying a cart, where the pieces of the order that it would replace count as free. Nothing
+/// is changed.
+pub async fn check(
+    conn: &mut PgConnection,
+    cart: &Cart,
+    replaces: Option<OrderId>,
+) -> Result<Vec<LineFault>> {
+    let replaced = match replaces {
+        Some(id) => store::lock(conn, id)
+            .await?
+            .filter(|order| order.status == Status::Pending),
+        None => None,
+    };
+    let ids: Vec<ProductId> = cart.wanted().into_keys().collect();
+    let mut locks = products::lock(conn, &ids).await?;
+    if let Some(order) = replaced {
+        for (id, quantity) in store::quantities(conn, order.id).await? {
+            if let Some(lock) = locks.get_mut(&id) {
+                lock.reserved -= quantity;
+            }
+        }
+    }
+    Ok(cart.check(&locks))
+}
+
 /// Places a pending order and holds its pieces, after letting go of those of the order that it replaces (if that is
 /// still pending). Two carts with the same pieces wait for each other; the second sees what the first left.
 ///
@@ -589,13 +614,30 @@ pub struct Sale {
     pub note: String,
 }
 
+impl Sale {
+    /// Whether these are the lines that it asks for.
+    pub fn is_of(&self, lines: &[Line]) -> bool {
+        let mut pairs = self.lines.iter().zip(lines);
+        self.lines.len() == lines.len()
+            && pairs.all(|((id, quantity, price), line)| {
+                line.product_id.as_ref() == Some(id)
+                    && line.quantity == *quantity
+                    && price.is_none_or(|price| price == line.unit_price)
+            })
+    }
+}
+
 /// Records a sale made elsewhere: a paid order without Stripe, whose stock is taken under the same lock. Its pieces were
 /// handed over, so it is delivered at once. What is archived or switched to sold out may be sold by hand; what a shopper holds may not. A sale that came with this id
 /// before is returned as it stands.
 ///
 /// # Errors
-/// 400 naming the line for a product that does not exist or another currency; 409 `insufficient_inventory`.
+/// 400 naming the line for a product that does not exist or another currency; 409 `insufficient_inventory`, or
+/// `sale_differs` where this sale's id was used for something else.
 pub async fn sell(conn: &mut PgConnection, sale: &Sale, actor: &Actor) -> Result<Order> {
+    if let Some(id) = sale.id {
+        store::lock_new(conn, id).await?;
+    }
     let mut wanted: BTreeMap<ProductId, i32> = BTreeMap::new();
     for (id, quantity, _) in &sale.lines {
         *wanted.entry(id.clone()).or_insert(0) += quantity;
@@ -606,7 +648,15 @@ pub async fn sell(conn: &mut PgConnection, sale: &Sale, actor: &Actor) -> Result
     if let Some(id) = sale.id
         && let Some(order) = store::find(conn, id).await?
     {
-        return Ok(order);
+        let known = store::lines(conn, id).await?;
+        return match order.channel == "manual" && sale.is_of(&known) {
+            true => Ok(order),
+            false => Err(Error::Conflict(
+                "sale_differs",
+                "This sale was recorded before, with something else in it. Load the page again."
+                    .to_owned(),
+            )),
+        };
     }
     let mut lines: Vec<Line> = Vec::new();
     let mut currency = None;

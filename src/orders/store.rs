@@ -78,6 +78,15 @@ pub struct NewOrder<'a> {
     pub note: &'a str,
 }
 
+/// Waits for whoever else makes an order with this id. It is the caller's choice, so two may at once.
+pub async fn lock_new(conn: &mut PgConnection, id: OrderId) -> Result<()> {
+    sqlx::query("select pg_advisory_xact_lock(hashtextextended('order ' || $1::text, 0))")
+        .bind(id)
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
 /// Inserts an order with its lines and the first entry of its timeline, in one round trip.
 pub async fn insert<'a>(
     conn: &mut PgConnection,

@@ -54,9 +54,7 @@ pub struct Request {
 /// `Cart` with every faulty line; 429 for who holds too much unpaid; 400 `payment_setup_error` when Stripe refuses; 503 `payment_unavailable` when it cannot
 /// be reached. In each case nothing is held.
 pub async fn check_out(app: &App, request: Request) -> Result<Answer> {
-    if let Some(key) = &request.key
-        && let Some(answer) = repeat(app, key).await?
-    {
+    if let Some(answer) = first_answer(app, &request).await? {
         return Ok(answer);
     }
     let answer = carry_out(app, &request).await;
@@ -64,33 +62,105 @@ pub async fn check_out(app: &App, request: Request) -> Result<Answer> {
     answer
 }
 
+/// The answer of the first try under a request's key, if it has one.
+async fn first_answer(app: &App, request: &Request) -> Result<Option<Answer>> {
+    match &request.key {
+        Some(key) => repeat(app, key).await,
+        None => Ok(None),
+    }
+}
+
 async fn carry_out(app: &App, request: &Request) -> Result<Answer> {
     check_size(app, request)?;
-    let replaces = match request.supersedes {
-        Some(order) => end_superseded(app, order).await?,
-        None => None,
-    };
-    match place_and_ask(app, request, replaces).await {
-        // Stripe would not have it by the prices that we recorded. They are in doubt now: once more, by amounts.
-        Err(Refused { by_price: true, .. }) => place_and_ask(app, request, None).await,
-        answer => answer,
-    }
-    .map_err(|refused| refused.error)
-}
-
-/// A checkout that came to nothing.
-struct Refused {
-    error: Error,
-    /// Stripe refused a request that named prices of ours.
-    by_price: bool,
-}
-
-impl<E: Into<Error>> From<E> for Refused {
-    fn from(error: E) -> Refused {
-        Refused {
-            error: error.into(),
-            by_price: false,
+    let mut is_by_amounts = false;
+    loop {
+        let former = match request.supersedes {
+            Some(order) => Some(newest(app, order).await?),
+            None => None,
+        };
+        let replaces = match former {
+            Some(order) if check_cart(app, request, order).await? => {
+                end_superseded(app, order).await?
+            }
+            Some(_) => match first_answer(app, request).await? {
+                Some(answer) => return Ok(answer),
+                None => continue,
+            },
+            None => None,
+        };
+        match place_and_ask(app, request, former, replaces).await {
+            Ok(answer) => return Ok(answer),
+            // Stripe would not have it by the prices that we recorded. They are in doubt now: once more, by amounts.
+            Err(Setback::Prices(_)) if !is_by_amounts => is_by_amounts = true,
+            Err(Setback::Overtaken) => {}
+            Err(Setback::Prices(error) | Setback::Failed(error)) => return Err(error),
         }
+    }
+}
+
+/// The order by which a shopper's pieces are held now: another tab may have replaced the one that the cookie names. One
+/// whose payment page is still being made is waited for, so that its tab gets an answer.
+async fn newest(app: &App, order: OrderId) -> Result<OrderId> {
+    let limit = app.config.stripe_timeout * 3 / 2;
+    loop {
+        let mut conn = app.db.acquire().await?;
+        let last = store::last_replacement(&mut conn, order).await?;
+        if last == order || !store::is_being_asked(&mut conn, last, limit).await? {
+            return Ok(last);
+        }
+        drop(conn);
+        tokio::time::sleep(REPEAT_PAUSE).await;
+    }
+}
+
+/// Checks a cart before the former payment page is ended for it. False where the first try under its key has placed it
+/// meanwhile: what that holds must not be ended.
+///
+/// # Errors
+/// As [`check_out`] for what its client may not have. The former order stands.
+async fn check_cart(app: &App, request: &Request, former: OrderId) -> Result<bool> {
+    let mut tx = app.db.begin().await?;
+    if let Some(key) = &request.key {
+        let known = key.claim(&mut tx).await?;
+        if !is_free(&mut tx, &known).await? {
+            return Ok(false);
+        }
+    }
+    if let Some(error) = too_much_held(app, &mut tx, request, Some(former)).await? {
+        return Err(error);
+    }
+    let faults = orders::check(&mut tx, &request.cart, Some(former)).await?;
+    if faults.is_empty() {
+        return Ok(true);
+    }
+    let error = Error::Cart(faults);
+    keep_refusal(&mut tx, request, &error).await?;
+    tx.commit().await?;
+    Err(error)
+}
+
+/// Keeps what is wrong with a cart for its key. Who holds too much now may hold less in a moment: that is not kept.
+async fn keep_refusal(conn: &mut PgConnection, request: &Request, error: &Error) -> Result<()> {
+    if let (Some(key), Error::Cart(_)) = (&request.key, error) {
+        let answer = (error.status().as_u16(), &error.body());
+        key.keep(conn, None, Some(answer)).await?;
+    }
+    Ok(())
+}
+
+/// Why a checkout came to nothing.
+enum Setback {
+    /// For good.
+    Failed(Error),
+    /// Stripe refused a request that named prices of ours.
+    Prices(Error),
+    /// Another tab of the same shopper was faster: its order is to be replaced.
+    Overtaken,
+}
+
+impl<E: Into<Error>> From<E> for Setback {
+    fn from(error: E) -> Setback {
+        Setback::Failed(error.into())
     }
 }
 
@@ -98,8 +168,9 @@ impl<E: Into<Error>> From<E> for Refused {
 async fn place_and_ask(
     app: &App,
     request: &Request,
+    former: Option<OrderId>,
     replaces: Option<OrderId>,
-) -> std::result::Result<Answer, Refused> {
+) -> std::result::Result<Answer, Setback> {
     let mut tx = loop {
         let mut tx = app.db.begin().await?;
         let Some(key) = &request.key else { break tx };
@@ -114,6 +185,12 @@ async fn place_and_ask(
         }
     };
     request.client.queue_up(&mut tx).await?;
+    if let Some(former) = former {
+        orders::lock(&mut tx, former).await?;
+        if store::is_replaced(&mut tx, former).await? {
+            return Err(Setback::Overtaken);
+        }
+    }
     let rate = request
         .zone
         .rate(&settings::current(&mut tx, &app.config).await?);
@@ -136,15 +213,7 @@ async fn place_and_ask(
     let placed = match placed {
         Ok(placed) => placed,
         Err(error) => {
-            // Who holds too much now may hold less in a moment.
-            if let (Some(key), Error::Cart(_)) = (&request.key, &error) {
-                key.keep(
-                    &mut tx,
-                    None,
-                    Some((error.status().as_u16(), &error.body())),
-                )
-                .await?;
-            }
+            keep_refusal(&mut tx, request, &error).await?;
             tx.commit().await?;
             return Err(error.into());
         }
@@ -159,6 +228,9 @@ async fn place_and_ask(
         request.client.hash(),
     )
     .await?;
+    if let Some(former) = former {
+        store::set_replaced(&mut tx, former, order).await?;
+    }
     if let Some(key) = &request.key {
         key.keep(&mut tx, Some(order), None).await?;
     }
@@ -166,9 +238,9 @@ async fn place_and_ask(
     info!(%order, "checkout placed");
     ask(app, &session, request.key.as_ref())
         .await
-        .map_err(|error| Refused {
-            by_price: matches!(error, Error::Refused(_, SETUP_ERROR, _)) && session.names_prices(),
-            error,
+        .map_err(|error| match error {
+            Error::Refused(_, SETUP_ERROR, _) if session.names_prices() => Setback::Prices(error),
+            error => Setback::Failed(error),
         })
 }
 
@@ -244,7 +316,7 @@ async fn ask(app: &App, new: &NewSession, key: Option<&Key>) -> Result<Answer> {
                 ))));
             }
             if let Some(key) = key {
-                key.keep(&mut tx, Some(order), Some((200, &body))).await?;
+                key.keep_for_shopper(&mut tx, order, 200, &body).await?;
             }
             tx.commit().await?;
             Ok(Answer {
@@ -332,7 +404,13 @@ async fn is_pending(conn: &mut PgConnection, order: OrderId) -> Result<bool> {
 async fn is_free(conn: &mut PgConnection, known: &Known) -> Result<bool> {
     match known {
         Known::New => Ok(true),
-        Known::Answered { .. } => Ok(false),
+        // Nobody can pay for an order that holds nothing any more.
+        Known::Answered {
+            order: Some(order), ..
+        } => Ok(orders::find(conn, *order)
+            .await?
+            .is_none_or(|order| order.status.is_released())),
+        Known::Answered { order: None, .. } => Ok(false),
         // Without its lock, which those who answer take before the key's. Once released, it never is pending again.
         Known::Begun(order) => Ok(orders::find(conn, *order)
             .await?
@@ -356,7 +434,7 @@ async fn repeat(app: &App, key: &Key) -> Result<Option<Answer>> {
                 order,
                 status,
                 answer,
-            } => {
+            } if !free => {
                 return Ok(Some(Answer {
                     status,
                     body: answer,
@@ -387,7 +465,7 @@ async fn repeat(app: &App, key: &Key) -> Result<Option<Answer>> {
                     "the first try under this key failed".to_owned(),
                 )));
             }
-            Known::Begun(_) | Known::New => return Ok(None),
+            Known::Answered { .. } | Known::Begun(_) | Known::New => return Ok(None),
         }
     }
 }

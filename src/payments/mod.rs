@@ -6,6 +6,7 @@ mod events;
 mod facts;
 mod letters;
 mod lost;
+mod navigation;
 mod reconcile;
 mod refunds;
 mod routes;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use axum::body::Bytes;
 use axum::extract::{ConnectInfo, DefaultBodyLimit, Request, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum_extra::extract::cookie::{Cookie, CookieJar, SameSite};
@@ -23,15 +23,15 @@ use utoipa_axum::routes;
 use super::checkout::{self, Cancelled};
 use super::facts::{self, PaymentFacts, RefundFacts};
 use super::refunds::{self, NewRefund};
-use super::{HOLD_MARGIN, SESSION_LIFETIME, events, store};
+use super::{HOLD_MARGIN, SESSION_LIFETIME, events, navigation, store};
 use crate::app::App;
 use crate::auth::{Admin, Scope};
 use crate::config::origin_of;
 use crate::error::{Error, ErrorBody, LineFault, Result};
 use crate::extract::{self, Json, Path};
-use crate::idempotency::{IdempotencyKey, Key};
+use crate::idempotency::{IdempotencyKey, Key, Owner};
 use crate::ids::{OrderId, ProductId, RefundId};
-use crate::limits::{Action, Client};
+use crate::limits::{self, Action, Client};
 use crate::money::Cents;
 use crate::orders::{self, Cart, Change, OrderView, Status, Zone};
 use crate::products::OwnHold;
@@ -46,7 +46,7 @@ const WEBHOOK_LIMIT: usize = 2_621_440;
 pub fn router() -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .routes(routes!(create_checkout_session))
-        .routes(routes!(cancel))
+        .routes(routes!(cancel, confirm_cancel))
         .routes(routes!(find_by_session))
         .routes(routes!(refund_order))
         .routes(routes!(list_payments))
@@ -107,7 +107,8 @@ struct CartError {
 /// Holds the pieces of a cart for half an hour and answers where to pay for them.
 ///
 /// Sets a cookie that names the pending order; a new checkout with it takes the place of the old one. With an
-/// `Idempotency-Key` the first answer is given again.
+/// `Idempotency-Key` the first answer is given again, to the same client only (by this cookie, or else by address), and
+/// for as long as its order holds.
 #[utoipa::path(
     post,
     path = "/api/payments/create-checkout-session",
@@ -136,13 +137,18 @@ async fn create_checkout_session(
     let body = read_cart_body(request, &app).await?;
     let return_origin = return_origin(&app, &headers);
     let asked = format!("{return_origin} {body}");
+    let supersedes = pending_order(&app, &jar);
+    let owner = match supersedes {
+        Some(order) => Owner::shopper(order),
+        None => Owner::address(&limits::address_of(&app, peer.ip(), &headers)),
+    };
     let request = checkout::Request {
-        key: Key::read(&headers, "checkout", asked.as_bytes())?,
+        key: Key::read(&headers, "checkout", &owner, asked.as_bytes())?,
         cart: Cart::read(&body)?,
         client,
         zone: zone(&app, &headers, peer),
         return_origin,
-        supersedes: pending_order(&app, &jar),
+        supersedes,
     };
     let answer = check_out_to_the_end(&app, request).await?;
     let jar = match answer.order {
@@ -303,8 +309,42 @@ async fn webhook(
 }
 
 /// The way back from the payment page: ends it, frees the pieces and sends the shopper on to the storefront.
+///
+/// Only a browser that opens this address as a page does so. What looks at links without being asked to (a prefetch, a
+/// scanner, `HEAD`) gets a small page with a button, and nothing is changed.
 #[utoipa::path(
     get,
+    path = "/api/payments/cancel/{token}",
+    tag = "payments",
+    params(("token" = String, Path, description = "The order, signed")),
+    responses(
+        (status = 200, content_type = "text/html", body = String, description = "A page that asks whether to cancel; nothing is changed"),
+        (status = 303, description = "To the storefront's cancel page; to its success page if the payment was faster"),
+        (status = 404, body = ErrorBody),
+        (status = 503, body = ErrorBody),
+    )
+)]
+async fn cancel(
+    State(app): State<App>,
+    method: Method,
+    headers: HeaderMap,
+    jar: CookieJar,
+    Path(token): Path<String>,
+) -> Result<Response> {
+    let order = cancelled_order(&app, &token)?;
+    if method == Method::GET && navigation::is_by_a_person(&headers) {
+        return end_and_go_back(&app, jar, order).await;
+    }
+    orders::find(&mut *app.db.acquire().await?, order)
+        .await?
+        .ok_or(Error::NotFound("Order"))?;
+    navigation::ask(&app.config.shop_name)
+}
+
+/// Cancels a checkout, as the page asks that the way back shows.
+#[utoipa::path(
+    post,
+    operation_id = "confirm_cancel",
     path = "/api/payments/cancel/{token}",
     tag = "payments",
     params(("token" = String, Path, description = "The order, signed")),
@@ -314,25 +354,33 @@ async fn webhook(
         (status = 503, body = ErrorBody),
     )
 )]
-async fn cancel(
+async fn confirm_cancel(
     State(app): State<App>,
     jar: CookieJar,
     Path(token): Path<String>,
 ) -> Result<Response> {
-    let order = app
-        .signer
-        .verify("cancel", &token)
+    let order = cancelled_order(&app, &token)?;
+    end_and_go_back(&app, jar, order).await
+}
+
+/// The order that a cancel address names.
+fn cancelled_order(app: &App, token: &str) -> Result<OrderId> {
+    app.signer
+        .verify("cancel", token)
         .and_then(|order| order.parse().ok())
         .map(OrderId)
-        .ok_or(Error::NotFound("Order"))?;
-    let cancelled = checkout::cancel(&app, order).await?;
+        .ok_or(Error::NotFound("Order"))
+}
+
+async fn end_and_go_back(app: &App, jar: CookieJar, order: OrderId) -> Result<Response> {
+    let cancelled = checkout::cancel(app, order).await?;
     let is_over = !matches!(cancelled, Cancelled::Held(_));
     let target = match cancelled {
         Cancelled::Free(origin) | Cancelled::Held(origin) => format!("{origin}/cancel"),
         Cancelled::Paid(origin) => format!("{origin}/success"),
     };
     // A hold that stays keeps its cookie, by which the shopper's next checkout takes its place.
-    let jar = if is_over && pending_order(&app, &jar) == Some(order) {
+    let jar = if is_over && pending_order(app, &jar) == Some(order) {
         jar.remove(Cookie::build(COOKIE).path("/").build())
     } else {
         jar

@@ -9,7 +9,7 @@ use sqlx::types::Json;
 use utoipa::ToSchema;
 
 use crate::db;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::ids::{CustomOrderId, OrderId, RefundId};
 use crate::money::Cents;
 use crate::stripe::{NewSession, Session};
@@ -98,6 +98,54 @@ pub async fn find_checkout(conn: &mut PgConnection, order: OrderId) -> Result<Op
     .fetch_optional(conn)
     .await?;
     Ok(checkout)
+}
+
+/// The last of the orders that took each other's place after this one: itself where none did.
+pub async fn last_replacement(conn: &mut PgConnection, order: OrderId) -> Result<OrderId> {
+    let last = sqlx::query_scalar(
+        "with recursive chain as (
+             select order_id, replaced_by, 1 as position
+             from checkouts
+             where order_id = $1
+             union all
+             select next.order_id, next.replaced_by, chain.position + 1
+             from chain
+             join checkouts next on next.order_id = chain.replaced_by
+         )
+         select order_id
+         from chain
+         order by position desc
+         limit 1",
+    )
+    .bind(order)
+    .fetch_optional(conn)
+    .await?;
+    Ok(last.unwrap_or(order))
+}
+
+/// Whether another order took this one's place. Asked under the order's lock.
+pub async fn is_replaced(conn: &mut PgConnection, order: OrderId) -> Result<bool> {
+    let replaced = sqlx::query_scalar(
+        "select exists (
+             select
+             from checkouts
+             where order_id = $1
+               and replaced_by is not null)",
+    )
+    .bind(order)
+    .fetch_one(conn)
+    .await?;
+    Ok(replaced)
+}
+
+/// Records which order took this one's place.
+pub async fn set_replaced(conn: &mut PgConnection, order: OrderId, by: OrderId) -> Result<()> {
+    sqlx::query("update checkouts set replaced_by = $2 where order_id = $1")
+        .bind(order)
+        .bind(by)
+        .execute(conn)
+        .await?;
+    Ok(())
 }
 
 /// True while the answer to a checkout's call may still come: it was asked for within this time.
@@ -584,6 +632,10 @@ pub struct Refund {
     pub created_at: DateTime<Utc>,
 }
 
+/// Writes a planned refund. Its id may be the caller's choice.
+///
+/// # Errors
+/// 409 `refund_differs` for one that was used for another payment a moment ago.
 pub async fn insert_refund(
     conn: &mut PgConnection,
     id: RefundId,
@@ -591,9 +643,10 @@ pub async fn insert_refund(
     amount: Cents,
     reason: &str,
 ) -> Result<()> {
-    sqlx::query(
+    let done = sqlx::query(
         "insert into refunds (id, payment_id, amount, reason, state)
-         values ($1, $2, $3, $4, 'planned')",
+         values ($1, $2, $3, $4, 'planned')
+         on conflict (id) do nothing",
     )
     .bind(id)
     .bind(payment)
@@ -601,7 +654,14 @@ pub async fn insert_refund(
     .bind(reason)
     .execute(conn)
     .await?;
-    Ok(())
+    match done.rows_affected() {
+        0 => Err(Error::Conflict(
+            "refund_differs",
+            "This refund was asked for before, for another payment. Load the page again."
+                .to_owned(),
+        )),
+        _ => Ok(()),
+    }
 }
 
 /// Keeps how many pieces went back into stock with a refund.

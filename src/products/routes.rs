@@ -28,7 +28,7 @@ use crate::error::answers::ListError;
 use crate::error::{Error, ErrorBody, Fault, Result};
 use crate::extract::texts::IfMatch;
 use crate::extract::{Json, Path, Query};
-use crate::idempotency::{IdempotencyKey, Key, Known};
+use crate::idempotency::{IdempotencyKey, Key, Known, Owner};
 use crate::ids::{PictureId, ProductId};
 
 /// The catalogue's routes, without a slash at their ends.
@@ -444,7 +444,12 @@ async fn duplicate(
     Path(id): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response> {
-    let key = Key::read(&headers, "duplicate", id.as_bytes())?;
+    let key = Key::read(
+        &headers,
+        "duplicate",
+        &Owner::actor(&keeper.actor),
+        id.as_bytes(),
+    )?;
     let mut tx = app.db.begin().await?;
     if let Some(key) = &key
         && let Known::Answered { answer, .. } = key.claim(&mut tx).await?

@@ -496,6 +496,7 @@ async fn every_door_but_the_shoppers_needs_a_token() {
             "GET /api/products/{id}",
             "GET /api/products/{id}/check_availability",
             "POST /api/custom-orders",
+            "POST /api/payments/cancel/{token}",
             "POST /api/payments/create-checkout-session",
             "POST /api/payments/webhook",
         ]

@@ -870,6 +870,16 @@ async fn products_are_copied_changed_by_many_and_their_pictures_moved() {
         "the same copy"
     );
     assert_ne!(copy("two").await.json["id"], first.json["id"]);
+    let path = "/api/admin/products/sunrise/duplicate/";
+    let key = [("idempotency-key", "one")];
+    let another = shop.keeper(&[Scope::Catalogue]).await;
+    rename_newest_token(&shop).await;
+    let theirs = another.send(Method::POST, path, &key, None::<String>).await;
+    assert_eq!(theirs.status, 201, "{}", theirs.text);
+    assert_ne!(
+        theirs.json["id"], first.json["id"],
+        "another's key is another"
+    );
     let other = keeper
         .send(
             Method::POST,
@@ -1362,4 +1372,14 @@ async fn what_a_token_changes_is_in_the_audit_log() {
     );
     assert_eq!(logged(&shop).await.len(), before + log.len());
     shop.audit().await;
+}
+
+/// Tokens of the tests share a name. This one's is its own.
+async fn rename_newest_token(shop: &Shop) {
+    sqlx::query(
+        "update api_tokens set name = 'another' where id = (select max(id) from api_tokens)",
+    )
+    .execute(&shop.db)
+    .await
+    .expect("the token");
 }

@@ -1,12 +1,14 @@
 //! Forms of the admin that are sent twice: over a slow line, with a double tap, or by "back" and "send" again.
 
+use serde_json::json;
 use spirit_beads::audit::Actor;
+use spirit_beads::auth::Scope;
 use spirit_beads::submissions;
 use uuid::Uuid;
 
 use crate::desk::{OWNER, PASSWORD, audited, signed_in, staffed};
 use crate::support::forms::Form;
-use crate::support::{Answer, Client, Shop, at_once};
+use crate::support::{Answer, Client, Shop, at_once, card, session_of};
 
 /// Sends a form so many times at once.
 async fn sent_at_once(form: &Form, client: &Client, times: usize) -> Vec<Answer> {
@@ -285,4 +287,58 @@ async fn an_attempt_that_only_seemed_dead_changes_nothing_any_more() {
         1,
         "the statement alone is there"
     );
+}
+
+#[tokio::test]
+async fn two_sales_or_refunds_at_once_with_one_id_are_one_or_the_other() {
+    let shop = staffed().await;
+    for name in ["Sunrise", "Turtle"] {
+        shop.stocks(name, 5).await;
+    }
+    let owner = signed_in(&shop, OWNER).await.client;
+    let page = async |piece: &str| {
+        let page = owner.get(&format!("/admin/sell?piece={piece}")).await.text;
+        Form::to(&page, "/admin/sell")
+    };
+    let sunrise = page("sunrise").await;
+    let mut turtle = page("turtle").await;
+    turtle.fill("sale", sunrise.get("sale"));
+    let answers = at_once([sunrise.clone(), turtle].map(|form| {
+        let owner = owner.clone();
+        async move { form.send(&owner).await.status }
+    }))
+    .await;
+    assert!(
+        answers == [303, 409] || answers == [409, 303],
+        "{answers:?}"
+    );
+    let left = shop.stock("sunrise").await.0 + shop.stock("turtle").await.0;
+    assert_eq!(left, 9);
+
+    let mut orders = Vec::new();
+    for _ in 0..2 {
+        let answer = shop.shopper().check_out(&[("sunrise", 1)]).await;
+        let session = session_of(&answer);
+        shop.stripe.pay(&session, card()).await.expect("a payment");
+        shop.deliver().await;
+        let order = shop.order(&session).await;
+        orders.push(order["number"].as_i64().expect("a number"));
+    }
+    let keeper = shop.keeper(&Scope::ALL).await;
+    let id = Uuid::new_v4();
+    let answers = at_once(orders.into_iter().map(|number| {
+        let keeper = keeper.clone();
+        async move {
+            let path = format!("/api/admin/orders/SB-{number}/refund/");
+            let body = json!({"id": id, "amount": 100});
+            keeper.post(&path, &body).await.status
+        }
+    }))
+    .await;
+    assert!(
+        answers == [202, 409] || answers == [409, 202],
+        "{answers:?}"
+    );
+    assert_eq!(count(&shop, "select count(*) from refunds").await, 1);
+    shop.audit().await;
 }

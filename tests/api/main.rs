@@ -22,6 +22,7 @@ mod desk_pages;
 mod desk_products;
 mod endurance;
 mod events;
+mod every_form;
 mod faults;
 mod generated;
 mod hostile_connections;

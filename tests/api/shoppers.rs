@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use reqwest::Method;
 use serde_json::{Value, json};
 use spirit_beads::auth::Scope;
 use spirit_beads::stripe::sandbox::{Address, Buyer, Fault, Payment};
 
+use crate::support::forms::Form;
 use crate::support::{Answer, Client, PATIENT, Shop, at_once, card, delayed, session_of};
 
 const CREATE: &str = "POST /v1/checkout/sessions";
@@ -42,7 +44,7 @@ async fn going_back_and_checking_out_again_takes_the_place_of_the_first() {
 }
 
 #[tokio::test]
-async fn a_changed_cart_that_cannot_be_bought_frees_the_first_all_the_same() {
+async fn a_changed_cart_that_cannot_be_bought_leaves_the_first_to_be_paid() {
     let shop = Shop::open().await;
     let (piece, gone) = (
         shop.stocks("Sunrise", 1).await,
@@ -52,9 +54,11 @@ async fn a_changed_cart_that_cannot_be_bought_frees_the_first_all_the_same() {
     let first = session_of(&shopper.check_out(&[(&piece, 1)]).await);
     let answer = shopper.check_out(&[(&piece, 1), (&gone, 1)]).await;
     assert_eq!(answer.line_faults(), ["product_sold_out"]);
-    assert_eq!(shop.status_of(&first).await, "cancelled");
-    assert_eq!(shop.stock(&piece).await, (1, 0));
-    session_of(&shop.shopper().check_out(&[(&piece, 1)]).await);
+    assert_eq!(shop.status_of(&first).await, "pending");
+    assert_eq!(shop.stock(&piece).await, (1, 1));
+    shop.stripe.pay(&first, card()).await.expect("a payment");
+    shop.deliver().await;
+    assert_eq!(shop.status_of(&first).await, "paid");
     shop.audit().await;
 }
 
@@ -244,7 +248,7 @@ async fn the_way_back_frees_the_pieces_and_leads_to_the_storefront() {
     let session = session_of(&shopper.check_out(&[(&piece, 1)]).await);
     let back = way_back(&shop, &session).await;
     for _ in 0..3 {
-        let answer = shopper.get(&back).await;
+        let answer = shopper.follow(&back).await;
         assert_eq!(answer.status, 303, "{}", answer.text);
         assert_eq!(answer.header("location"), "http://localhost:8080/cancel");
         assert_eq!(shop.status_of(&session).await, "cancelled");
@@ -255,12 +259,172 @@ async fn the_way_back_frees_the_pieces_and_leads_to_the_storefront() {
     assert_eq!(shop.status_of(&session).await, "cancelled");
     session_of(&shopper.check_out(&[(&piece, 1)]).await);
     assert_eq!(shop.stock(&piece).await, (1, 1));
-    shopper.get(&back).await;
+    shopper.follow(&back).await;
     assert_eq!(
         shop.stock(&piece).await,
         (1, 1),
         "the way back from the first does not end the second"
     );
+    shop.audit().await;
+}
+
+#[tokio::test]
+async fn a_way_back_that_nobody_has_opened_changes_nothing() {
+    let shop = Shop::open().await;
+    let piece = shop.stocks("Sunrise", 1).await;
+    let shopper = shop.shopper();
+    let session = session_of(&shopper.check_out(&[(&piece, 1)]).await);
+    let back = way_back(&shop, &session).await;
+    let opened = [
+        ("sec-fetch-mode", "navigate"),
+        ("sec-fetch-dest", "document"),
+    ];
+    let ahead = |header: (&'static str, &'static str)| [opened[0], opened[1], header];
+    // A scanner, a part of a page, a browser that fetches ahead in three ways, and a look at the head alone.
+    for (method, headers) in [
+        (Method::GET, &[][..]),
+        (
+            Method::GET,
+            &[("sec-fetch-mode", "cors"), ("sec-fetch-dest", "empty")],
+        ),
+        (Method::GET, &ahead(("sec-purpose", "prefetch"))),
+        (Method::GET, &ahead(("purpose", "prefetch"))),
+        (Method::GET, &ahead(("x-moz", "prefetch"))),
+        (Method::HEAD, &opened),
+        (Method::HEAD, &[]),
+    ] {
+        let answer = shopper
+            .send(method.clone(), &back, headers, None::<String>)
+            .await;
+        assert_eq!(answer.status, 200, "{method} {headers:?}");
+        assert!(answer.header("content-type").starts_with("text/html"));
+        assert_eq!(shop.status_of(&session).await, "pending");
+    }
+    assert_eq!(shop.session(&session).await["status"], "open");
+    assert_eq!(shop.stock(&piece).await, (1, 1));
+    // The page asks, and its form does it.
+    let page = shopper.get(&back).await.text;
+    let form = &Form::all(&page)[0];
+    assert_eq!((form.action.as_str(), form.pairs().len()), ("", 0));
+    let answer = shopper.submit(&back, &form.pairs()).await;
+    assert_eq!(
+        (answer.status, answer.header("location")),
+        (303, "http://localhost:8080/cancel")
+    );
+    assert_eq!(shop.status_of(&session).await, "cancelled");
+    assert_eq!(shop.stock(&piece).await, (1, 0));
+    shop.audit().await;
+}
+
+#[tokio::test]
+async fn two_tabs_at_once_are_not_told_that_their_own_piece_is_sold_out() {
+    let shop = Shop::open_with(&[PATIENT]).await;
+    let piece = shop.stocks("Sunrise", 1).await;
+    let shopper = shop.shopper();
+    session_of(&shopper.check_out(&[(&piece, 1)]).await);
+    shop.stripe
+        .fail_next(CREATE, Fault::Slow(Duration::from_millis(300)), 2);
+    let tabs = (0..4).map(|_| {
+        let (shopper, piece) = (shopper.clone(), piece.clone());
+        async move { shopper.check_out(&[(&piece, 1)]).await }
+    });
+    let pages: Vec<String> = at_once(tabs).await.iter().map(session_of).collect();
+    let mut open = Vec::new();
+    for page in &pages {
+        if shop.session(page).await["status"] == "open" {
+            open.push(page.clone());
+        }
+    }
+    assert_eq!(open.len(), 1, "one of them can be paid: {pages:?}");
+    assert_eq!(shop.status_of(&open[0]).await, "pending");
+    assert_eq!(shop.stock(&piece).await, (1, 1));
+    shop.run_jobs().await;
+    assert_eq!(shop.status_of(&open[0]).await, "pending");
+    shop.stripe.pay(&open[0], card()).await.expect("a payment");
+    shop.deliver().await;
+    assert_eq!(shop.stock(&piece).await, (0, 0));
+    shop.audit().await;
+}
+
+#[tokio::test]
+async fn a_cart_with_a_faulty_line_leaves_the_former_payment_page_alone() {
+    let shop = Shop::open().await;
+    let piece = shop.stocks("Sunrise", 2).await;
+    shop.stocks("Empty", 0).await;
+    let shopper = shop.shopper();
+    let first = session_of(&shopper.check_out(&[(&piece, 1)]).await);
+    for (cart, fault) in [
+        (&[("sunrise", 1), ("empty", 1)][..], "product_sold_out"),
+        (&[("sunrise", 1), ("gone", 1)], "product_not_found"),
+        (&[("sunrise", 3)], "insufficient_inventory"),
+    ] {
+        let answer = shopper.check_out(cart).await;
+        assert_eq!(answer.status, 400, "{}", answer.text);
+        assert_eq!(answer.line_faults(), [fault]);
+        let once = shopper.check_out_once(fault, cart).await;
+        assert_eq!(once.line_faults(), [fault]);
+        assert_eq!(shop.session(&first).await["status"], "open");
+        assert_eq!(shop.status_of(&first).await, "pending");
+        assert_eq!(shop.stock(&piece).await, (2, 1));
+    }
+    // Both pieces, of which one is the shopper's own.
+    let second = session_of(&shopper.check_out(&[(&piece, 2)]).await);
+    assert_eq!(shop.session(&first).await["status"], "expired");
+    assert_eq!(shop.status_of(&second).await, "pending");
+    shop.audit().await;
+}
+
+#[tokio::test]
+async fn a_key_of_another_client_is_another_key() {
+    let shop = Shop::open_with(&[("TRUSTED_PROXIES", "127.0.0.1")]).await;
+    let piece = shop.stocks("Sunrise", 9).await;
+    let from = |client: &Client, address: &'static str| {
+        let (client, piece) = (client.clone(), piece.clone());
+        async move {
+            let headers = [("idempotency-key", "k1"), ("x-forwarded-for", address)];
+            client.check_out_with(&[(&piece, 1)], &headers).await
+        }
+    };
+    let (ann, ben) = (shop.shopper(), shop.shopper());
+    let of_ann = from(&ann, "203.0.113.1").await;
+    let of_ben = from(&ben, "203.0.113.2").await;
+    assert_ne!(session_of(&of_ann), session_of(&of_ben));
+    assert_ne!(of_ann.header("set-cookie"), of_ben.header("set-cookie"));
+    // Each is known by the cookie that the first answer set, wherever it comes from next.
+    let again = from(&ann, "203.0.113.9").await;
+    assert_eq!(session_of(&again), session_of(&of_ann));
+    let again = from(&ben, "203.0.113.1").await;
+    assert_eq!(session_of(&again), session_of(&of_ben));
+    // Whoever did not get the answer, by the address.
+    let again = from(&shop.shopper(), "203.0.113.1").await;
+    assert_eq!(session_of(&again), session_of(&of_ann));
+    assert_eq!(shop.stock(&piece).await, (9, 2));
+    shop.audit().await;
+}
+
+#[tokio::test]
+async fn a_kept_answer_whose_order_was_released_is_carried_out_anew() {
+    let shop = Shop::open().await;
+    let piece = shop.stocks("Sunrise", 1).await;
+    let shopper = shop.shopper();
+    let first = session_of(&shopper.check_out_once("k1", &[(&piece, 1)]).await);
+    shopper.follow(&way_back(&shop, &first).await).await;
+    assert_eq!(shop.status_of(&first).await, "cancelled");
+    let second = session_of(&shopper.check_out_once("k1", &[(&piece, 1)]).await);
+    assert_ne!(first, second);
+    assert_eq!(shop.session(&second).await["status"], "open");
+    // With the cookie, whose order has ended by itself.
+    shop.stripe.expire(&second).await.expect("an end");
+    shop.deliver().await;
+    let tabs = (0..3).map(|_| {
+        let (shopper, piece) = (shopper.clone(), piece.clone());
+        async move { shopper.check_out_once("k1", &[(&piece, 1)]).await }
+    });
+    let third: Vec<String> = at_once(tabs).await.iter().map(session_of).collect();
+    assert_ne!(third[0], second);
+    assert_eq!(third, vec![third[0].clone(); 3]);
+    assert_eq!(shop.session(&third[0]).await["status"], "open");
+    assert_eq!(shop.stock(&piece).await, (1, 1));
     shop.audit().await;
 }
 
@@ -273,7 +437,7 @@ async fn twenty_ways_back_at_once_free_the_pieces_once() {
     let back = way_back(&shop, &session).await;
     let clicks = (0..20).map(|_| {
         let (client, back) = (shop.client.clone(), back.clone());
-        async move { client.get(&back).await.status }
+        async move { client.follow(&back).await.status }
     });
     assert_eq!(at_once(clicks).await, [303; 20]);
     shop.deliver().await;
@@ -289,7 +453,7 @@ async fn the_way_back_after_paying_leads_to_success() {
     let back = way_back(&shop, &session).await;
     shop.stripe.pay(&session, card()).await.expect("a payment");
     for _ in 0..2 {
-        let answer = shop.client.get(&back).await;
+        let answer = shop.client.follow(&back).await;
         assert_eq!(answer.status, 303);
         assert_eq!(answer.header("location"), "http://localhost:8080/success");
         assert_eq!(shop.status_of(&session).await, "paid");
@@ -323,7 +487,7 @@ async fn a_forged_way_back_is_no_way() {
     ] {
         let answer = shop
             .client
-            .get(&format!("/api/payments/cancel/{token}/"))
+            .follow(&format!("/api/payments/cancel/{token}/"))
             .await;
         assert_eq!(answer.status, 404, "{token}");
         assert!(answer.json["code"].is_string(), "{token}: {}", answer.text);
@@ -339,7 +503,7 @@ async fn one_who_went_back_while_stripe_was_out_is_not_blocked_by_their_own_hold
     let first = session_of(&shopper.check_out(&[(&piece, 1)]).await);
     let back = way_back(&shop, &first).await;
     shop.stripe.fail_next("*", Fault::RateLimited, 100);
-    let answer = shopper.get(&back).await;
+    let answer = shopper.follow(&back).await;
     assert_eq!(answer.status, 303);
     assert_eq!(answer.header("location"), "http://localhost:8080/cancel");
     assert_eq!(shop.stock(&piece).await, (1, 1), "it might still be paid");
@@ -544,7 +708,12 @@ async fn the_page_is_open_for_half_an_hour() {
 async fn addresses(shop: &Shop, piece: &str, headers: &[(&str, &str)]) -> (String, String) {
     let session = session_of(&shop.client.check_out_with(&[(piece, 1)], headers).await);
     let back = way_back(shop, &session).await;
-    let back = shop.client.get(&back).await.header("location").to_owned();
+    let back = shop
+        .client
+        .follow(&back)
+        .await
+        .header("location")
+        .to_owned();
     let success = shop.session(&session).await["success_url"]
         .as_str()
         .expect("an address")

@@ -147,8 +147,22 @@ impl Shopper<'_> {
         let back = session["cancel_url"].as_str().unwrap_or_default();
         if let Some((_, path)) = back.split_once("/api/") {
             let path = format!("/api/{path}");
+            let opened = [
+                ("sec-fetch-mode", "navigate"),
+                ("sec-fetch-dest", "document"),
+            ];
+            let headers: Vec<(&str, String)> = opened
+                .map(|(name, value)| (name, value.to_owned()))
+                .to_vec();
             self.world
-                .call(chance, Some(&self.browser), Method::GET, &path, &[], None)
+                .call(
+                    chance,
+                    Some(&self.browser),
+                    Method::GET,
+                    &path,
+                    &headers,
+                    None,
+                )
                 .await;
             self.world.tally.add("went back");
         }

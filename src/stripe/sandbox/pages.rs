@@ -2,7 +2,7 @@
 use askama::Template;
 use axum::Router;
 use axum::extract::{Form, Path, State};
-use axum::http::StatusCode;
+use axum::http::{Method, StatusCode};
 use axum::response::{Html, IntoResponse, Redirect, Response};
 use axum::routing::get;
 use serde::Deserialize;
@@ -275,7 +275,15 @@ impl Typed {
 }
 
 /// A look at a payment link's page opens a session, as at Stripe, where its payment page has the link's own address.
-async fn follow_link(State(sandbox): State<Sandbox>, Path(id): Path<String>) -> Shown {
+async fn follow_link(
+    State(sandbox): State<Sandbox>,
+    method: Method,
+    Path(id): Path<String>,
+) -> Shown {
+    // Whoever looks at the head alone does not want to pay.
+    if method == Method::HEAD {
+        return Ok(StatusCode::OK.into_response());
+    }
     let opened = sandbox.change(async |work| links::open(work, &id).await);
     match opened.await {
         Ok(session) => Ok(Redirect::to(&sandbox.pay_path(&session)).into_response()),

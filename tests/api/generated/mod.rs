@@ -10,7 +10,7 @@ mod catalogue;
 mod forms;
 mod queries;
 mod secrets;
-mod shop;
+pub mod shop;
 mod uploads;
 mod webhooks;
 
@@ -407,7 +407,7 @@ fn escaped(text: &str) -> String {
 }
 
 /// A path with this in the places of its parameters.
-fn filled(route: &str, with: &str) -> String {
+pub fn filled(route: &str, with: &str) -> String {
     let parts = route.split('/').map(|part| match part.starts_with('{') {
         true => escaped(with),
         false => part.to_owned(),

@@ -62,6 +62,12 @@ impl Stage {
         }
     }
 
+    /// Looks again at what there is.
+    pub async fn name_all(&mut self) {
+        self.named = named(&self.shop).await;
+        self.names = self.named.iter().map(|(_, name)| name.clone()).collect();
+    }
+
     /// Lets the owner in again, whatever became of their account.
     pub async fn let_in(&self) {
         for sql in [

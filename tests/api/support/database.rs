@@ -29,6 +29,11 @@ impl Database {
         Database::copied_from("template1").await
     }
 
+    /// A copy of this one. Nobody may be connected to it.
+    pub async fn copy(&self) -> Database {
+        Database::copied_from(&self.name).await
+    }
+
     async fn copied_from(template: &str) -> Database {
         let name = format!("test_{}", Uuid::new_v4().simple());
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR"))

@@ -28,6 +28,7 @@ pub struct Field {
     pub kind: String,
     /// Whether it is sent: a box that is not checked is not.
     pub is_on: bool,
+    pub is_required: bool,
     /// The values to choose from.
     pub options: Vec<String>,
 }
@@ -127,6 +128,7 @@ impl Form {
                         _ => !is_box || has(tag, "checked"),
                     },
                     kind,
+                    is_required: has(tag, "required"),
                     options: Vec::new(),
                 });
             }

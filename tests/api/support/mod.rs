@@ -90,8 +90,24 @@ impl Shop {
 
     /// An empty shop with some settings of its own.
     pub async fn open_with(settings: &[(&str, &str)]) -> Shop {
+        Shop::open_on(Database::create().await, settings).await
+    }
+
+    /// Closes the shop, so that it can be copied.
+    pub async fn freeze(&self) {
+        for task in &self.tasks {
+            task.abort();
+        }
+        self.db.close().await;
+    }
+
+    /// Another shop in which all is as it was when this one was frozen.
+    pub async fn copy(&self) -> Shop {
+        Shop::open_on(self.database.copy().await, &[]).await
+    }
+
+    async fn open_on(database: Database, settings: &[(&str, &str)]) -> Shop {
         logs::watch();
-        let database = Database::create().await;
         let db = database.connect().await;
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = format!(
@@ -737,6 +753,17 @@ impl Client {
 
     pub async fn get(&self, path: &str) -> Answer {
         self.send(Method::GET, path, &[], None::<String>).await
+    }
+
+    /// Follows a link, as a browser says that somebody did.
+    pub async fn follow(&self, path: &str) -> Answer {
+        let headers = [
+            ("sec-fetch-site", "cross-site"),
+            ("sec-fetch-mode", "navigate"),
+            ("sec-fetch-dest", "document"),
+            ("sec-fetch-user", "?1"),
+        ];
+        self.send(Method::GET, path, &headers, None::<String>).await
     }
 
     pub async fn post(&self, path: &str, body: &Value) -> Answer {
