@@ -693,17 +693,6 @@ async fn an_expired_hold_is_free_by_its_webhook() {
     shop.audit().await;
 }
 
-#[tokio::test]
-async fn the_page_is_open_for_half_an_hour() {
-    let shop = Shop::open().await;
-    let piece = shop.stocks("Sunrise", 1).await;
-    let session = session_of(&shop.shopper().check_out(&[(&piece, 1)]).await);
-    let session = shop.session(&session).await;
-    let open = session["expires_at"].as_i64().expect("a time")
-        - session["created"].as_i64().expect("a time");
-    assert!((30 * 60..=32 * 60).contains(&open), "{open}");
-}
-
 /// The addresses to which Stripe sends a shopper who checked out from an origin: after paying, and after going back.
 async fn addresses(shop: &Shop, piece: &str, headers: &[(&str, &str)]) -> (String, String) {
     let session = session_of(&shop.client.check_out_with(&[(piece, 1)], headers).await);
