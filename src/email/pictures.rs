@@ -1,12 +1,11 @@
 //! The pictures in letters: where they come from, and how they are made small.
 
-use std::io::Cursor;
-
 use image::codecs::jpeg::JpegEncoder;
 use image::imageops::FilterType;
-use image::{DynamicImage, ImageReader, Limits, Rgb, RgbImage};
+use image::{DynamicImage, Rgb, RgbImage};
 
 use crate::ids::PictureId;
+use crate::media;
 
 /// A picture's file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,17 +40,7 @@ pub trait Pictures: Sync {
 /// A square of the picture's middle, as a JPEG, which every mail program shows. None for what cannot be decoded.
 pub async fn square(picture: Picture, side: u32) -> Option<Picture> {
     tokio::task::spawn_blocking(move || {
-        let mut reader = ImageReader::new(Cursor::new(picture.bytes))
-            .with_guessed_format()
-            .ok()?;
-        let mut limits = Limits::default();
-        limits.max_image_width = Some(12_000);
-        limits.max_image_height = Some(12_000);
-        reader.limits(limits);
-        let small = reader
-            .decode()
-            .ok()?
-            .resize_to_fill(side, side, FilterType::Triangle);
+        let small = media::decode(&picture.bytes)?.resize_to_fill(side, side, FilterType::Triangle);
         let mut bytes = Vec::new();
         JpegEncoder::new_with_quality(&mut bytes, 85)
             .encode_image(&on_white(&small))

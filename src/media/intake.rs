@@ -10,6 +10,7 @@ use image::{DynamicImage, ImageDecoder, ImageEncoder, ImageFormat, ImageReader, 
 use moxcms::{ColorProfile, DataColorSpace, Layout, TransformOptions};
 use tracing::info;
 
+use super::jpeg::Jpeg;
 use super::renditions;
 use crate::config::MediaLimits;
 use crate::ids::PictureId;
@@ -19,6 +20,9 @@ const MAX_SIDE: u32 = 16_383;
 
 /// Of the picture as it is kept: its renditions are made from it.
 const JPEG_QUALITY: u8 = 90;
+
+/// The bytes at the head of a file that [`sniff`] looks at.
+pub(super) const HEAD_BYTES: usize = 64;
 
 /// What a decoder may need besides the picture, in bytes.
 const BESIDES: u64 = 16 << 20;
@@ -35,6 +39,8 @@ pub enum Refusal {
     NotAPicture,
     /// A picture of a kind that we do not read, by name.
     Unsupported(&'static str),
+    /// A JPEG coded in a way that hardly any program reads.
+    UnusualJpeg(&'static str),
     /// More pixels than we decode.
     TooManyPixels,
     /// It begins like a picture, but cannot be read to its end.
@@ -52,8 +58,15 @@ impl Refusal {
             Refusal::NotAPicture => {
                 "This is not a picture. Allowed: JPEG, PNG, WebP and GIF.".to_owned()
             }
+            Refusal::Unsupported("HEIC") => "HEIC images cannot be read here. Save it as JPEG and send \
+                it again. An iPhone takes JPEG from the start with Settings > Camera > Formats > Most Compatible."
+                .to_owned(),
             Refusal::Unsupported(kind) => format!(
-                "Pictures of the kind {kind} cannot be read here: save it as JPEG and send it again."
+                "{kind} images cannot be read here. Save it as JPEG and send it again. In your phone's camera settings, \
+                 choose JPEG as the picture format."
+            ),
+            Refusal::UnusualJpeg(coding) => format!(
+                "This JPEG uses {coding}, which cannot be read here. Save it again as an ordinary JPEG and send that."
             ),
             Refusal::TooManyPixels => format!(
                 "This picture is too large: up to {} megapixels and {MAX_SIDE} pixels a side are allowed.",
@@ -122,15 +135,26 @@ pub(super) fn sniff(head: &[u8]) -> Result<ImageFormat, Refusal> {
             b'P',
             ..,
         ] => Ok(ImageFormat::WebP),
-        // ISO media files: the brand says which. Source: <https://mp4ra.org/registered-types/brands>
-        [_, _, _, _, b'f', b't', b'y', b'p', brand @ ..] if brand.len() >= 4 => match &brand[..4] {
-            b"avif" | b"avis" => Err(Refusal::Unsupported("AVIF")),
-            b"heic" | b"heix" | b"heim" | b"heis" | b"hevc" | b"hevx" | b"mif1" | b"msf1" => {
-                Err(Refusal::Unsupported("HEIC"))
-            }
-            _ => Err(Refusal::NotAPicture),
-        },
+        [_, _, _, _, b'f', b't', b'y', b'p', brands @ ..] => Err(sniff_iso_media(brands)),
         _ => Err(Refusal::NotAPicture),
+    }
+}
+
+/// The name of an ISO media file by its brands: the major one, a version, and those that it is compatible with. The
+/// major brand alone does not tell AVIF from HEIC. Source: <https://mp4ra.org/registered-types/brands>
+fn sniff_iso_media(brands: &[u8]) -> Refusal {
+    let brands = brands.as_chunks::<4>().0;
+    let has = |names: &[&[u8; 4]]| brands.iter().any(|brand| names.contains(&brand));
+    if has(&[b"avif", b"avis"]) {
+        Refusal::Unsupported("AVIF")
+    } else if has(&[
+        b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs",
+    ]) {
+        Refusal::Unsupported("HEIC")
+    } else if has(&[b"mif1", b"msf1", b"mif2", b"miaf"]) {
+        Refusal::Unsupported("HEIF")
+    } else {
+        Refusal::NotAPicture
     }
 }
 
@@ -139,6 +163,11 @@ pub(super) fn sniff(head: &[u8]) -> Result<ImageFormat, Refusal> {
 /// # Errors
 /// What is no picture of ours, or one with too many pixels.
 pub(super) fn measure(content: &[u8], limits: &MediaLimits) -> Result<u64, Refusal> {
+    if sniff(content)? == ImageFormat::Jpeg {
+        let jpeg = open_jpeg(content, limits)?;
+        let (width, height) = jpeg.dimensions();
+        return Ok((u64::from(width) * u64::from(height)).max(jpeg.working_bytes() / 4));
+    }
     let decoder = open(content, limits)?;
     let (width, height) = decoder.dimensions();
     Ok((u64::from(width) * u64::from(height)).max(decoder.total_bytes() / 4))
@@ -178,12 +207,16 @@ pub(super) fn recognize(id: &PictureId, content: &[u8], limits: &MediaLimits) ->
         Ok(ImageFormat::Png) => Format::Png,
         _ => return None,
     };
-    let mut decoder = open(content, limits).ok()?;
-    let is_bare = matches!(decoder.exif_metadata(), Ok(None))
-        && matches!(decoder.xmp_metadata(), Ok(None))
-        && matches!(decoder.iptc_metadata(), Ok(None))
-        && matches!(decoder.icc_profile(), Ok(None));
-    drop(decoder);
+    let is_bare = match format {
+        Format::Jpeg => open_jpeg(content, limits).ok()?.is_bare,
+        Format::Png => {
+            let mut decoder = open(content, limits).ok()?;
+            matches!(decoder.exif_metadata(), Ok(None))
+                && matches!(decoder.xmp_metadata(), Ok(None))
+                && matches!(decoder.iptc_metadata(), Ok(None))
+                && matches!(decoder.icc_profile(), Ok(None))
+        }
+    };
     if !is_bare || PictureId::of(content) != *id {
         return None;
     }
@@ -204,14 +237,18 @@ fn described(content: Vec<u8>, format: Format, picture: &DynamicImage) -> Prepar
 
 /// The pixels of a picture: upright, in sRGB, RGB or, where something is transparent, RGBA. Of several frames the first.
 pub(super) fn decode(content: &[u8], limits: &MediaLimits) -> Result<DynamicImage, Refusal> {
-    if sniff(content) == Ok(ImageFormat::Jpeg) && !has_an_end(content) {
-        // The decoder would fill what is missing with grey.
-        return Err(Refusal::Damaged);
-    }
-    let mut decoder = open(content, limits)?;
-    let profile = decoder.icc_profile().ok().flatten();
-    let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
-    let decoded = DynamicImage::from_decoder(decoder).map_err(|_| Refusal::Damaged)?;
+    let (decoded, orientation, profile) = if sniff(content)? == ImageFormat::Jpeg {
+        let jpeg = open_jpeg(content, limits)?;
+        let profile = jpeg.profile().map(<[u8]>::to_vec);
+        let orientation = jpeg.orientation();
+        (jpeg.decode()?, orientation, profile)
+    } else {
+        let mut decoder = open(content, limits)?;
+        let profile = decoder.icc_profile().ok().flatten();
+        let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
+        let decoded = DynamicImage::from_decoder(decoder).map_err(|_| Refusal::Damaged)?;
+        (decoded, orientation, profile)
+    };
     let mut picture = in_srgb(decoded, profile.as_deref());
     picture.apply_orientation(orientation);
     let is_opaque = match &picture {
@@ -225,13 +262,30 @@ pub(super) fn decode(content: &[u8], limits: &MediaLimits) -> Result<DynamicImag
     })
 }
 
-/// A decoder that has read the header, and no more.
+/// A JPEG, taken apart: the decoder of `image` keeps stripes where components come in scans of their own, and panics over
+/// chroma finer than luma.
+fn open_jpeg(content: &[u8], limits: &MediaLimits) -> Result<Jpeg, Refusal> {
+    let jpeg = Jpeg::read(content)?;
+    let (width, height) = jpeg.dimensions();
+    check_size(width, height, jpeg.output_bytes(), limits)?;
+    Ok(jpeg)
+}
+
+fn check_size(width: u32, height: u32, bytes: u64, limits: &MediaLimits) -> Result<(), Refusal> {
+    let most = u64::from(limits.megapixels) * 1_000_000;
+    let pixels = u64::from(width) * u64::from(height);
+    if width > MAX_SIDE || height > MAX_SIDE || pixels > most || bytes > most * 4 {
+        return Err(Refusal::TooManyPixels);
+    }
+    Ok(())
+}
+
+/// A decoder of a PNG, GIF or WebP that has read the header, and no more.
 fn open<'a>(
     content: &'a [u8],
     limits: &MediaLimits,
 ) -> Result<Box<dyn ImageDecoder + 'a>, Refusal> {
     let format = sniff(content)?;
-    let most = u64::from(limits.megapixels) * 1_000_000;
     let mut reader = ImageReader::with_format(Cursor::new(content), format);
     reader.limits(room(0));
     let mut decoder = reader.into_decoder().map_err(|_| Refusal::Damaged)?;
@@ -239,10 +293,7 @@ fn open<'a>(
     if width == 0 || height == 0 {
         return Err(Refusal::Damaged);
     }
-    let pixels = u64::from(width) * u64::from(height);
-    if width > MAX_SIDE || height > MAX_SIDE || pixels > most || decoder.total_bytes() > most * 4 {
-        return Err(Refusal::TooManyPixels);
-    }
+    check_size(width, height, decoder.total_bytes(), limits)?;
     let room = room(decoder.total_bytes());
     decoder.set_limits(room).map_err(|_| Refusal::Damaged)?;
     Ok(Box::new(decoder))
@@ -254,21 +305,6 @@ fn room(picture_bytes: u64) -> Limits {
     let mut room = Limits::no_limits();
     room.max_alloc = Some(picture_bytes * 2 + BESIDES);
     room
-}
-
-/// Whether the JPEG's first scan comes to an end. Thumbnails, which have ends of their own, lie in segments before it.
-fn has_an_end(jpeg: &[u8]) -> bool {
-    let mut at = 2;
-    while let Some(&[0xff, marker, high, low]) = jpeg.get(at..at + 4).and_then(|s| s.first_chunk())
-    {
-        match marker {
-            // Filling.
-            0xff => at += 1,
-            0xda => return jpeg[at..].windows(2).any(|pair| pair == [0xff, 0xd9]),
-            _ => at += 2 + usize::from(u16::from_be_bytes([high, low])),
-        }
-    }
-    false
 }
 
 /// The picture as RGB or RGBA of eight bits, its colours converted to sRGB from the profile that came with it. A profile
@@ -421,16 +457,6 @@ mod tests {
             let longer = [&kept.content[..], b"x"].concat();
             assert!(recognize(&kept.id, &longer, &LIMITS).is_none());
         }
-    }
-
-    #[test]
-    fn a_jpeg_ends_after_its_scan_and_not_in_its_thumbnail() {
-        let jpeg = &samples()[0];
-        assert!(has_an_end(jpeg));
-        let thumbnail = [&[0xff, 0xe1, 0, 6][..], &[0xff, 0xd8, 0xff, 0xd9]].concat();
-        let half = [&jpeg[..2], &thumbnail, &jpeg[2..jpeg.len() / 2]].concat();
-        assert!(!has_an_end(&half));
-        assert!(!has_an_end(b"\xff\xd8") && !has_an_end(b"\xff\xd8\xff\xff\xff"));
     }
 
     #[test]

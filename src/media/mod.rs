@@ -7,6 +7,7 @@
 //! is swept.
 mod batch;
 mod intake;
+mod jpeg;
 mod objects;
 mod renditions;
 mod serve;
@@ -119,6 +120,17 @@ impl Media {
             Err(error) => Err(anyhow::Error::from(error).into()),
         }
     }
+}
+
+/// The pixels of any file that the store holds, upright and in sRGB; files of an older shop may be larger than what is
+/// taken in today. None for what cannot be decoded.
+pub fn decode(content: &[u8]) -> Option<image::DynamicImage> {
+    let limits = MediaLimits {
+        file_bytes: u64::MAX,
+        files: 1,
+        megapixels: 144,
+    };
+    intake::decode(content, &limits).ok()
 }
 
 /// What is known of a picture without looking at it.

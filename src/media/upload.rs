@@ -9,7 +9,7 @@ use multer::Multipart;
 use tokio::io::{AsyncWriteExt, BufWriter};
 
 use super::Media;
-use super::intake::{self, Refusal};
+use super::intake::{self, HEAD_BYTES, Refusal};
 use super::objects::unavailable;
 use crate::error::{Error, Fault, Result};
 use crate::extract::{arriving, too_large};
@@ -98,11 +98,11 @@ impl Incoming {
 
     /// Takes the next part. Of a file that is too large, or is no picture, nothing more is written.
     pub async fn take(&mut self, part: &[u8]) -> Result<()> {
-        let missing = 16_usize.saturating_sub(self.head.len()).min(part.len());
+        let missing = HEAD_BYTES.saturating_sub(self.head.len()).min(part.len());
         self.head.extend_from_slice(&part[..missing]);
         self.size += part.len() as u64;
-        let is_hopeless =
-            self.size > self.most || (self.head.len() == 16 && intake::sniff(&self.head).is_err());
+        let is_hopeless = self.size > self.most
+            || (self.head.len() == HEAD_BYTES && intake::sniff(&self.head).is_err());
         if is_hopeless {
             return Ok(());
         }

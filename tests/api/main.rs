@@ -30,6 +30,7 @@ mod jobs;
 mod letters;
 mod limits;
 mod media;
+mod media_files;
 mod media_hostile;
 mod media_products;
 mod media_store;

@@ -52,7 +52,10 @@ async fn what_is_no_picture_is_refused_whatever_its_name() {
             "not a picture",
         ),
         (b"%PDF-1.7".to_vec(), "not a picture"),
-        (brand(b"isom"), "not a picture"),
+        (
+            b"\0\0\0\x18ftypisom\0\0\0\0isomavc1".to_vec(),
+            "not a picture",
+        ),
         (brand(b"heic"), "HEIC"),
         (brand(b"mif1"), "HEIC"),
         (brand(b"avif"), "AVIF"),

@@ -140,13 +140,13 @@ pub fn with_profile(picture: &RgbImage, profile: Vec<u8>) -> Vec<u8> {
 }
 
 /// A segment of a JPEG.
-fn segment(marker: u8, content: &[u8]) -> Vec<u8> {
+pub fn segment(marker: u8, content: &[u8]) -> Vec<u8> {
     let length = u16::try_from(content.len() + 2).expect("a short segment");
     [&[0xff, marker], &length.to_be_bytes()[..], content].concat()
 }
 
-/// What a telephone adds: where it was taken, which side is up, and some words.
-pub fn from_a_telephone(jpeg: &[u8], orientation: u16) -> Vec<u8> {
+/// What stands in a block of EXIF: which side is up, and where the picture was taken.
+pub fn tiff(orientation: u16) -> Vec<u8> {
     // TIFF, most significant byte first: a directory of two entries, and one of the place.
     let mut tiff = b"MM\0\x2a\0\0\0\x08".to_vec();
     let entry = |tag: u16, kind: u16, count: u32, value: [u8; 4]| {
@@ -175,7 +175,17 @@ pub fn from_a_telephone(jpeg: &[u8], orientation: u16) -> Vec<u8> {
     for number in [45_u32, 1, 31, 1, 7, 1] {
         tiff.extend_from_slice(&number.to_be_bytes());
     }
-    let exif = segment(0xe1, &[b"Exif\0\0", &tiff[..]].concat());
+    tiff
+}
+
+/// A segment of EXIF.
+pub fn exif(tiff: &[u8]) -> Vec<u8> {
+    segment(0xe1, &[b"Exif\0\0", tiff].concat())
+}
+
+/// What a telephone adds: where it was taken, which side is up, and some words.
+pub fn from_a_telephone(jpeg: &[u8], orientation: u16) -> Vec<u8> {
+    let exif = exif(&tiff(orientation));
     let xmp = b"http://ns.adobe.com/xap/1.0/\0<x:xmpmeta>GPSLatitude 45,31.1N</x:xmpmeta>";
     let words = b"taken at home by Ann";
     let added = [exif, segment(0xe1, xmp), segment(0xfe, words)].concat();

@@ -1,0 +1,598 @@
+//! JPEG files as browsers read them: lenient about what surrounds the pixels, strict about the pixels themselves.
+//!
+//! Cameras, editors and uploads that broke off leave files that the standard forbids and every browser shows: stray bytes
+//! between segments, metadata twice, no end marker. This module reads the segments itself, keeps what the pixels need,
+//! and hands the decoder a plain file. A file whose pixels are not all there is refused: the decoder fills what is
+//! missing with zeros and says that all is well.
+
+use image::metadata::Orientation;
+use image::{DynamicImage, GrayImage, RgbImage};
+use jpeg_decoder::{ColorTransform, Decoder};
+use memchr::memchr;
+
+use super::intake::Refusal;
+
+mod marker {
+    pub const SOF0: u8 = 0xc0;
+    pub const SOF1: u8 = 0xc1;
+    pub const SOF2: u8 = 0xc2;
+    pub const DHT: u8 = 0xc4;
+    pub const DAC: u8 = 0xcc;
+    pub const RST0: u8 = 0xd0;
+    pub const RST7: u8 = 0xd7;
+    pub const EOI: u8 = 0xd9;
+    pub const SOS: u8 = 0xda;
+    pub const DQT: u8 = 0xdb;
+    pub const DNL: u8 = 0xdc;
+    pub const DRI: u8 = 0xdd;
+    pub const APP0: u8 = 0xe0;
+    pub const APP1: u8 = 0xe1;
+    pub const APP2: u8 = 0xe2;
+    pub const APP14: u8 = 0xee;
+    pub const APP15: u8 = 0xef;
+    pub const COM: u8 = 0xfe;
+}
+
+/// More scans than any encoder writes. A scan of a few bytes walks over the whole picture, so their number is time.
+const MAX_SCANS: usize = 100;
+
+/// One bits, as they stand before the marker that ends a run of entropy-coded data. No Huffman code has only ones, so a
+/// decoder that needs more data than there is meets an error here, where it would go on with zeros otherwise. Enough for
+/// what is left of a code, the bits of a value and one code more; few enough that the decoder finds the marker behind.
+const ONES: [u8; 12] = [0xff, 0, 0xff, 0, 0xff, 0, 0xff, 0, 0xff, 0, 0xff, 0];
+
+/// The head of the plain file. The segment of AVI1 has the decoder use the tables of the standard where a file brings
+/// none, as the frames of a film do.
+const PLAIN_HEAD: [u8; 20] = *b"\xff\xd8\xff\xe0\x00\x10AVI1\0\0\0\0\0\0\0\0\0\0";
+
+/// Every coefficient of a block.
+const ALL_COEFFICIENTS: u64 = u64::MAX;
+
+/// One component of a picture: luma, a chroma, or an ink.
+#[derive(Clone, Copy)]
+struct Component {
+    id: u8,
+    horizontal: u8,
+    vertical: u8,
+    /// The coefficients of which the scans so far have sent every bit.
+    complete: u64,
+}
+
+/// The frame header.
+struct Frame {
+    width: u16,
+    height: u16,
+    is_progressive: bool,
+    components: Vec<Component>,
+}
+
+impl Frame {
+    fn parse(marker: u8, segment: &[u8]) -> Result<Frame, Refusal> {
+        let &[precision, h1, h0, w1, w0, count, ref rest @ ..] = segment else {
+            return Err(Refusal::Damaged);
+        };
+        if precision != 8 {
+            return Err(Refusal::UnusualJpeg("more than 8 bits a sample"));
+        }
+        let (width, height) = (u16::from_be_bytes([w1, w0]), u16::from_be_bytes([h1, h0]));
+        if width == 0 || height == 0 || rest.len() < usize::from(count) * 3 {
+            return Err(Refusal::Damaged);
+        }
+        if ![1, 3, 4].contains(&count) {
+            return Err(Refusal::UnusualJpeg("an unusual number of colors"));
+        }
+        let components: Vec<Component> = rest
+            .as_chunks::<3>()
+            .0
+            .iter()
+            .take(usize::from(count))
+            .map(|&[id, sampling, _]| Component {
+                id,
+                horizontal: sampling >> 4,
+                vertical: sampling & 15,
+                complete: 0,
+            })
+            .collect();
+        let is_sampling = |factor: u8| (1..=4).contains(&factor);
+        if !components
+            .iter()
+            .all(|c| is_sampling(c.horizontal) && is_sampling(c.vertical))
+        {
+            return Err(Refusal::Damaged);
+        }
+        Ok(Frame {
+            width,
+            height,
+            is_progressive: marker == marker::SOF2,
+            components,
+        })
+    }
+
+    /// The samples of all components together.
+    fn samples(&self) -> u64 {
+        let most = |factor: fn(&Component) -> u8| {
+            let factors = self.components.iter().map(factor);
+            u64::from(factors.max().unwrap_or(1))
+        };
+        let (horizontal, vertical) = (most(|c| c.horizontal), most(|c| c.vertical));
+        let (width, height) = (u64::from(self.width), u64::from(self.height));
+        let of = |c: &Component| {
+            (width * u64::from(c.horizontal)).div_ceil(horizontal)
+                * (height * u64::from(c.vertical)).div_ceil(vertical)
+        };
+        self.components.iter().map(of).sum()
+    }
+
+    /// Notes which coefficients a scan completes. `header` is the segment that begins it.
+    fn begin_scan(&mut self, header: &[u8]) -> Result<(), Refusal> {
+        let (&count, rest) = header.split_first().ok_or(Refusal::Damaged)?;
+        let (selectors, rest) = rest
+            .split_at_checked(usize::from(count) * 2)
+            .ok_or(Refusal::Damaged)?;
+        let &[first, last, approximation, ..] = rest else {
+            return Err(Refusal::Damaged);
+        };
+        let sent = match (self.is_progressive, approximation & 15) {
+            (false, _) => ALL_COEFFICIENTS,
+            (true, 0) if first <= last && last < 64 => {
+                (first..=last).fold(0, |set, k| set | 1 << k)
+            }
+            (true, _) => 0,
+        };
+        for &[id, _] in selectors.as_chunks::<2>().0 {
+            let mut components = self.components.iter_mut();
+            let component = components.find(|component| component.id == id);
+            component.ok_or(Refusal::Damaged)?.complete |= sent;
+        }
+        Ok(())
+    }
+
+    fn is_complete(&self) -> bool {
+        let mut components = self.components.iter();
+        components.all(|component| component.complete == ALL_COEFFICIENTS)
+    }
+}
+
+/// A JPEG file, taken apart and not yet decoded.
+pub(super) struct Jpeg {
+    frame: Frame,
+    color_transform: ColorTransform,
+    /// What the pixels need of the file, and nothing else.
+    plain: Vec<u8>,
+    orientation: Orientation,
+    profile: Option<Vec<u8>>,
+    /// Nothing but pixels is in the file.
+    pub is_bare: bool,
+}
+
+impl Jpeg {
+    /// Reads all segments of a file; decodes no pixel.
+    ///
+    /// # Errors
+    /// A file that is cut off, or coded in a way that browsers do not show either.
+    pub fn read(content: &[u8]) -> Result<Jpeg, Refusal> {
+        let mut parser = Parser::new(content);
+        parser.read_segments()?;
+        parser.finish()
+    }
+
+    /// Width and height as coded, not yet turned.
+    pub fn dimensions(&self) -> (u32, u32) {
+        (self.frame.width.into(), self.frame.height.into())
+    }
+
+    /// The bytes of the decoded pixels.
+    pub fn output_bytes(&self) -> u64 {
+        let (width, height) = self.dimensions();
+        u64::from(width) * u64::from(height) * self.frame.components.len() as u64
+    }
+
+    /// The bytes that decoding takes at its height: the pixels, each component by itself, and with several passes over a
+    /// picture all its coefficients.
+    pub fn working_bytes(&self) -> u64 {
+        let samples = self.frame.samples();
+        let coefficients = if self.frame.is_progressive { 2 } else { 0 };
+        self.output_bytes() + samples + samples * coefficients
+    }
+
+    /// How the picture is turned upright, by the first block of EXIF, as in browsers.
+    pub fn orientation(&self) -> Orientation {
+        self.orientation
+    }
+
+    pub fn profile(&self) -> Option<&[u8]> {
+        self.profile.as_deref()
+    }
+
+    /// Decodes the pixels: gray, or RGB.
+    ///
+    /// # Errors
+    /// A picture of which not all pixels are there.
+    pub fn decode(self) -> Result<DynamicImage, Refusal> {
+        let (width, height) = self.dimensions();
+        let mut decoder = Decoder::new(&self.plain[..]);
+        decoder.set_color_transform(self.color_transform);
+        let mut pixels = decoder.decode().map_err(|error| match error {
+            jpeg_decoder::Error::Unsupported(_) => Refusal::UnusualJpeg("an unusual coding"),
+            _ => Refusal::Damaged,
+        })?;
+        drop(decoder);
+        if self.frame.components.len() == 4 {
+            inks_to_rgb(&mut pixels);
+        }
+        let picture = match self.frame.components.len() {
+            1 => GrayImage::from_raw(width, height, pixels).map(DynamicImage::from),
+            _ => RgbImage::from_raw(width, height, pixels).map(DynamicImage::from),
+        };
+        picture.ok_or(Refusal::Damaged)
+    }
+}
+
+/// Turns cyan, magenta, yellow and black into RGB in place, as browsers do where no profile says it better.
+fn inks_to_rgb(pixels: &mut Vec<u8>) {
+    let count = pixels.len() / 4;
+    for at in 0..count {
+        let black = u16::from(255 - pixels[at * 4 + 3]);
+        for channel in 0..3 {
+            let light = u16::from(255 - pixels[at * 4 + channel]) * black;
+            // At most 255 * 255 / 255.
+            pixels[at * 3 + channel] = ((light + 127) / 255) as u8;
+        }
+    }
+    pixels.truncate(count * 3);
+}
+
+/// Walks over the segments of a file and gathers what counts.
+struct Parser<'a> {
+    content: &'a [u8],
+    at: usize,
+    plain: Vec<u8>,
+    frame: Option<Frame>,
+    scans: usize,
+    has_end: bool,
+    is_jfif: bool,
+    /// The transform that Adobe's segment names.
+    adobe: Option<u8>,
+    exif: Option<&'a [u8]>,
+    /// The parts of a color profile with their numbers, and how many there should be.
+    profile: Vec<(u8, u8, &'a [u8])>,
+    is_bare: bool,
+}
+
+impl<'a> Parser<'a> {
+    fn new(content: &'a [u8]) -> Parser<'a> {
+        Parser {
+            content,
+            at: 2,
+            plain: PLAIN_HEAD.to_vec(),
+            frame: None,
+            scans: 0,
+            has_end: false,
+            is_jfif: false,
+            adobe: None,
+            exif: None,
+            profile: Vec::new(),
+            is_bare: true,
+        }
+    }
+
+    fn read_segments(&mut self) -> Result<(), Refusal> {
+        while let Some(marker) = self.next_marker() {
+            match marker {
+                marker::EOI => {
+                    self.has_end = true;
+                    break;
+                }
+                // A stray one, with nothing behind it.
+                0x01 | marker::RST0..=marker::RST7 => self.is_bare = false,
+                _ => {
+                    let Some(segment) = self.segment() else {
+                        // Cut off behind its last scan, perhaps within a comment: nothing is lost.
+                        break;
+                    };
+                    self.take_segment(marker, segment)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The next marker, over whatever stands before it. None at the end of the file.
+    fn next_marker(&mut self) -> Option<u8> {
+        loop {
+            let skipped = memchr(0xff, self.content.get(self.at..)?)?;
+            self.is_bare &= skipped == 0;
+            self.at += skipped + 1;
+            while self.content.get(self.at) == Some(&0xff) {
+                self.at += 1;
+            }
+            let marker = *self.content.get(self.at)?;
+            self.at += 1;
+            if marker != 0 {
+                return Some(marker);
+            }
+        }
+    }
+
+    /// The content of the segment whose marker was just read. None: the file ends before it does.
+    fn segment(&mut self) -> Option<&'a [u8]> {
+        let rest = self.content.get(self.at..)?;
+        let length = usize::from(u16::from_be_bytes(*rest.first_chunk()?));
+        let segment = rest.get(2..length)?;
+        self.at += length;
+        Some(segment)
+    }
+
+    fn take_segment(&mut self, marker: u8, segment: &'a [u8]) -> Result<(), Refusal> {
+        match marker {
+            marker::SOF0 | marker::SOF1 | marker::SOF2 => self.take_frame(marker, segment),
+            marker::DHT => {
+                check_huffman_tables(segment)?;
+                self.copy(marker, segment);
+                Ok(())
+            }
+            marker::DQT | marker::DRI => {
+                self.copy(marker, segment);
+                Ok(())
+            }
+            marker::SOS => self.take_scan(segment),
+            marker::APP0..=marker::APP15 => {
+                self.take_metadata(marker, segment);
+                Ok(())
+            }
+            marker::COM | marker::DNL => {
+                self.is_bare = false;
+                Ok(())
+            }
+            0xc3 | 0xc5..=0xc7 => Err(Refusal::UnusualJpeg("lossless or layered coding")),
+            0xc8..=0xcb | marker::DAC | 0xcd..=0xcf => {
+                Err(Refusal::UnusualJpeg("arithmetic coding"))
+            }
+            _ => Err(Refusal::Damaged),
+        }
+    }
+
+    fn copy(&mut self, marker: u8, segment: &[u8]) {
+        // As it came: two bytes of length, of which the segment is what follows.
+        let length = u16::try_from(segment.len() + 2).expect("was read from two bytes");
+        self.plain.extend([0xff, marker]);
+        self.plain.extend(length.to_be_bytes());
+        self.plain.extend(segment);
+    }
+
+    fn take_frame(&mut self, marker: u8, segment: &[u8]) -> Result<(), Refusal> {
+        if self.frame.is_some() {
+            return Err(Refusal::Damaged);
+        }
+        self.frame = Some(Frame::parse(marker, segment)?);
+        // Baseline is the extended process with fewer tables, and not every encoder counts them.
+        self.copy(marker.max(marker::SOF1), segment);
+        Ok(())
+    }
+
+    fn take_scan(&mut self, header: &[u8]) -> Result<(), Refusal> {
+        let frame = self.frame.as_mut().ok_or(Refusal::Damaged)?;
+        frame.begin_scan(header)?;
+        // A scan has no more restarts than blocks.
+        let blocks = usize::from(frame.width).div_ceil(8) * usize::from(frame.height).div_ceil(8);
+        self.scans += 1;
+        if self.scans > MAX_SCANS {
+            return Err(Refusal::Damaged);
+        }
+        self.copy(marker::SOS, header);
+        self.copy_entropy_coded(blocks)
+    }
+
+    /// Copies the data of a scan up to the marker behind it, with [`ONES`] at the end of each run.
+    fn copy_entropy_coded(&mut self, max_restarts: usize) -> Result<(), Refusal> {
+        let mut restarts = 0;
+        loop {
+            let rest = &self.content[self.at..];
+            let Some(plain) = memchr(0xff, rest) else {
+                self.plain.extend(rest);
+                self.at = self.content.len();
+                break;
+            };
+            self.plain.extend(&rest[..plain]);
+            let filling = rest[plain..].iter().take_while(|byte| **byte == 0xff);
+            let marker_at = plain + filling.count();
+            match rest.get(marker_at) {
+                // A byte of ones in the data.
+                Some(0) => self.plain.extend([0xff, 0]),
+                Some(&restart @ marker::RST0..=marker::RST7) => {
+                    restarts += 1;
+                    if restarts > max_restarts {
+                        return Err(Refusal::Damaged);
+                    }
+                    self.plain.extend(ONES);
+                    self.plain.extend([0xff, restart]);
+                }
+                _ => {
+                    self.at += plain;
+                    break;
+                }
+            }
+            self.at += marker_at + 1;
+        }
+        self.plain.extend(ONES);
+        Ok(())
+    }
+
+    fn take_metadata(&mut self, marker: u8, segment: &'a [u8]) {
+        let after = |name: &[u8]| segment.strip_prefix(name);
+        match marker {
+            marker::APP0 if segment.starts_with(b"JFIF\0") => {
+                self.is_jfif = true;
+                return;
+            }
+            marker::APP14 if segment.starts_with(b"Adobe") && segment.len() >= 12 => {
+                self.adobe = Some(segment[11]);
+            }
+            marker::APP1 => {
+                if let Some(exif) = after(b"Exif\0\0") {
+                    // The first counts: what follows goes on with it, or was put behind it by another program.
+                    self.exif.get_or_insert(exif);
+                }
+            }
+            marker::APP2 => {
+                if let Some([number, of, part @ ..]) = after(b"ICC_PROFILE\0") {
+                    self.profile.push((*number, *of, part));
+                }
+            }
+            _ => {}
+        }
+        self.is_bare = false;
+    }
+
+    fn finish(mut self) -> Result<Jpeg, Refusal> {
+        let color_transform = self.color_transform();
+        let profile = self.profile();
+        let frame = self.frame.ok_or(Refusal::Damaged)?;
+        if !frame.is_complete() {
+            return Err(Refusal::Damaged);
+        }
+        self.plain.extend([0xff, marker::EOI]);
+        Ok(Jpeg {
+            frame,
+            color_transform,
+            plain: self.plain,
+            orientation: self
+                .exif
+                .and_then(Orientation::from_exif_chunk)
+                .unwrap_or(Orientation::NoTransforms),
+            profile,
+            is_bare: self.is_bare && self.has_end && self.at == self.content.len(),
+        })
+    }
+
+    /// What the components mean, by the rules of libjpeg, which all browsers use.
+    fn color_transform(&self) -> ColorTransform {
+        let ids: Vec<u8> = self
+            .frame
+            .iter()
+            .flat_map(|frame| frame.components.iter().map(|component| component.id))
+            .collect();
+        match (ids.len(), self.adobe) {
+            (1, _) => ColorTransform::Grayscale,
+            (4, None | Some(0)) => ColorTransform::CMYK,
+            (4, _) => ColorTransform::YCCK,
+            _ if self.is_jfif => ColorTransform::YCbCr,
+            (_, Some(0)) => ColorTransform::RGB,
+            (_, None) if ids == *b"RGB" => ColorTransform::RGB,
+            _ => ColorTransform::YCbCr,
+        }
+    }
+
+    /// The color profile, put together. None where a part is missing or there twice.
+    fn profile(&mut self) -> Option<Vec<u8>> {
+        self.profile.sort_by_key(|(number, ..)| *number);
+        let count = self.profile.len();
+        let mut parts = self.profile.iter().zip(1..);
+        let is_whole = count > 0
+            && parts.all(|((number, of, _), expected)| {
+                usize::from(*number) == expected && usize::from(*of) == count
+            });
+        let parts = self.profile.iter().map(|(_, _, part)| *part);
+        is_whole.then(|| parts.collect::<Vec<_>>().concat())
+    }
+}
+
+/// Refuses a table with a code of ones alone: the standard forbids it, browsers refuse it, and [`ONES`] relies on it.
+fn check_huffman_tables(mut segment: &[u8]) -> Result<(), Refusal> {
+    while let Some((_, rest)) = segment.split_first() {
+        let (counts, rest) = rest.split_first_chunk::<16>().ok_or(Refusal::Damaged)?;
+        let mut code = 0_u32;
+        for (count, length) in counts.iter().zip(1..) {
+            code += u32::from(*count);
+            if code >= 1 << length {
+                return Err(Refusal::Damaged);
+            }
+            code <<= 1;
+        }
+        let values = counts.iter().map(|count| usize::from(*count)).sum();
+        segment = rest.get(values..).ok_or(Refusal::Damaged)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use image::codecs::jpeg::JpegEncoder;
+
+    use super::*;
+
+    fn written() -> Vec<u8> {
+        let picture = RgbImage::from_fn(40, 24, |x, y| {
+            image::Rgb([(x * 6) as u8, (y * 9) as u8, 90])
+        });
+        let mut bytes = Vec::new();
+        JpegEncoder::new_with_quality(&mut bytes, 90)
+            .encode_image(&picture)
+            .expect("a picture");
+        bytes
+    }
+
+    fn pixels(jpeg: &[u8]) -> Result<Vec<u8>, Refusal> {
+        Ok(Jpeg::read(jpeg)?.decode()?.into_bytes())
+    }
+
+    #[test]
+    fn every_missing_byte_of_the_pixels_is_noticed() {
+        let jpeg = written();
+        let whole = pixels(&jpeg).expect("a picture");
+        for cut in 0..jpeg.len() {
+            let cut_off = &jpeg[..cut];
+            let with_an_end = [cut_off, &[0xff, 0xd9]].concat();
+            for file in [cut_off, &with_an_end] {
+                // Without the end marker, or half of it, nothing is missing.
+                if let Ok(kept) = pixels(file) {
+                    assert!(kept == whole && cut + 2 >= jpeg.len(), "{cut}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_file_without_tables_has_those_of_the_standard() {
+        let jpeg = written();
+        let mut bare = jpeg.clone();
+        while let Some(at) = bare.windows(2).position(|pair| pair == [0xff, marker::DHT]) {
+            let length = usize::from(u16::from_be_bytes([bare[at + 2], bare[at + 3]]));
+            bare.drain(at..at + 2 + length);
+        }
+        assert_ne!(bare, jpeg);
+        assert_eq!(pixels(&bare), pixels(&jpeg));
+    }
+
+    #[test]
+    fn thousands_of_scans_are_refused_before_they_cost_anything() {
+        let jpeg = written();
+        let scan = jpeg.windows(2).position(|pair| pair == [0xff, marker::SOS]);
+        let scan = scan.expect("a scan");
+        let (head, scan) = (&jpeg[..scan], &jpeg[scan..jpeg.len() - 2]);
+        let many = |count: usize| [head, &scan.repeat(count)].concat();
+        assert!(Jpeg::read(&many(MAX_SCANS)).is_ok());
+        assert_eq!(
+            Jpeg::read(&many(MAX_SCANS + 1)).err(),
+            Some(Refusal::Damaged)
+        );
+    }
+
+    #[test]
+    fn a_table_with_a_code_of_ones_is_refused() {
+        let mut counts = [0_u8; 16];
+        counts[0] = 1;
+        let table =
+            |counts: [u8; 16], values: usize| [&[0][..], &counts, &vec![0; values]].concat();
+        assert_eq!(check_huffman_tables(&table(counts, 1)), Ok(()));
+        assert_eq!(
+            check_huffman_tables(&table(counts, 0)),
+            Err(Refusal::Damaged)
+        );
+        counts[0] = 2;
+        assert_eq!(
+            check_huffman_tables(&table(counts, 2)),
+            Err(Refusal::Damaged)
+        );
+    }
+}
