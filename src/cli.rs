@@ -1,5 +1,7 @@
 //! The subcommands: each opens what it needs, does one thing, and says what it did.
 
+mod health;
+
 use std::collections::HashMap;
 use std::io::{IsTerminal, Write};
 use std::net::SocketAddr;
@@ -7,6 +9,7 @@ use std::path::{Component, Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
+use chrono::{TimeDelta, Utc};
 use clap::{Parser, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio::net::TcpListener;
@@ -35,6 +38,12 @@ enum Command {
     Serve,
     /// Work off jobs only
     Work,
+    /// Ask the server at BIND_ADDR whether it is up; exit code 1 if not
+    Health {
+        /// Ask whether it is ready, too: the database, migrations and a living worker
+        #[arg(long)]
+        ready: bool,
+    },
     /// Bring the database's schema up to date
     Migrate,
     /// Take the catalogue in or out
@@ -93,6 +102,9 @@ enum Token {
         /// for several
         #[arg(long = "scope", required = true, value_parser = parse_scope)]
         scopes: Vec<Scope>,
+        /// Days until it ends by itself; never without
+        #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u32).range(1..=3650))]
+        expires_in_days: Option<u32>,
     },
     /// List tokens, revoked ones too
     List,
@@ -125,10 +137,13 @@ enum Admin {
     },
     /// List users, disabled ones too
     List,
-    /// Shut a user out; their sessions end
+    /// Shut a user out; their sessions end, and the tokens that they made are listed
     Disable {
         #[arg(long)]
         email: String,
+        /// Revoke the tokens that they made, too
+        #[arg(long)]
+        revoke_tokens: bool,
     },
     /// Let a disabled user in again
     Enable {
@@ -244,6 +259,7 @@ async fn dispatch(command: Command, config: Config) -> anyhow::Result<ExitCode> 
             telling.abort();
             shop.close().await?;
         }
+        Command::Health { ready } => return Ok(health::check(&config, ready).await),
         Command::Migrate => {
             let shop = Shop::open(config).await?;
             println!("The schema is up to date.");
@@ -276,10 +292,8 @@ async fn serve(mut config: Config) -> anyhow::Result<()> {
         .public_url
         .replace(&config.bind_addr.to_string(), &address.to_string());
     config.bind_addr = address;
-    if config.is_production() && config.trusted_proxies.is_empty() {
-        tracing::warn!(
-            "TRUSTED_PROXIES names no proxy: behind one, nobody's address is known, and limits are off"
-        );
+    for warning in config.warnings() {
+        tracing::warn!("{warning}");
     }
     let mut shop = Shop::open(config).await?;
     if shop.add_demo_catalogue().await? {
@@ -450,23 +464,37 @@ async fn token(command: Token, config: Config) -> anyhow::Result<()> {
     let mut tx = shop.app.db.begin().await?;
     let mut shown = None;
     match command {
-        Token::Create { name, scopes } => {
-            let (_, token) = auth::create_token(&mut tx, &actor, &name, &scopes).await?;
+        Token::Create {
+            name,
+            scopes,
+            expires_in_days,
+        } => {
+            let new = auth::NewToken {
+                name: &name,
+                scopes: &scopes,
+                expires_at: expires_in_days.map(|days| Utc::now() + TimeDelta::days(days.into())),
+            };
+            let (_, token) = auth::create_token(&mut tx, &actor, &new).await?;
             shown = Some(token);
         }
         Token::List => {
             for token in auth::list_tokens(&mut tx).await? {
-                let state = if token.revoked_at.is_some() {
-                    "revoked"
-                } else {
-                    "active"
+                let state = match () {
+                    () if token.revoked_at.is_some() => "revoked",
+                    () if token.is_expired() => "expired",
+                    () => "active",
+                };
+                let by = token.created_by.as_deref().unwrap_or("unknown");
+                let until = match token.expires_at {
+                    Some(at) => format!("until {}", at.format("%Y-%m-%d %H:%M UTC")),
+                    None => "for good".to_owned(),
                 };
                 let used = match token.last_used_at {
                     Some(at) => format!("last used {}", at.format("%Y-%m-%d %H:%M UTC")),
                     None => "never used".to_owned(),
                 };
                 println!(
-                    "{:>4}  {:<8} {:<24} {}  {used}",
+                    "{:>4}  {:<8} {:<24} {}  {until}  made by {by}  {used}",
                     token.id,
                     state,
                     token.name,
@@ -544,10 +572,23 @@ async fn admin(command: Admin, config: Config) -> anyhow::Result<()> {
                 );
             }
         }
-        Admin::Disable { email } => {
+        Admin::Disable {
+            email,
+            revoke_tokens,
+        } => {
             let user = user(&mut tx, &email).await?;
             auth::disable_user(&mut tx, &actor, user.id).await?;
             println!("{} is shut out.", user.email);
+            let (tokens, state) = match revoke_tokens {
+                true => (
+                    auth::revoke_tokens_of(&mut tx, &actor, user.id).await?,
+                    "is revoked",
+                ),
+                false => (auth::list_tokens_of(&mut tx, user.id).await?, "works on"),
+            };
+            for token in tokens {
+                println!("Their token {} ({}) {state}.", token.id, token.name);
+            }
         }
         Admin::Enable { email } => {
             let user = user(&mut tx, &email).await?;

@@ -2,6 +2,8 @@
 //!
 //! `.env.example` lists each with its unit and default; a test holds the two against each other.
 
+mod env_file;
+mod names;
 mod proxies;
 mod smtp;
 
@@ -9,6 +11,7 @@ pub use proxies::ClientAddress;
 pub use smtp::{Security, SmtpServer};
 
 use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -152,6 +155,8 @@ pub struct Config {
     pub stripe_api_url: Option<String>,
     /// The time-out of one try of one call.
     pub stripe_timeout: Duration,
+    /// How long the payload of a finished event says anything of people.
+    pub event_retention_days: i32,
     pub media_store: MediaStore,
     pub media_limits: MediaLimits,
     /// As customers read it.
@@ -186,20 +191,19 @@ pub struct Config {
     pub metrics_addr: Option<SocketAddr>,
     pub log_format: LogFormat,
     pub log_filter: String,
+    /// Names that look like settings and are none; in production they end the start.
+    pub unknown_settings: Vec<Fault>,
 }
 
 impl Config {
-    /// Reads `.env` (if there is one) and the environment.
+    /// Reads `.env` in the working directory, if there is one, and the environment, which goes first.
     ///
     /// # Errors
-    /// Every missing, unreadable or unsafe setting, at once.
+    /// Every missing, unreadable or unsafe setting, at once; in production every unknown one, too.
     pub fn from_environment() -> Result<Config, Vec<Fault>> {
-        match dotenvy::dotenv() {
-            Ok(_) => {}
-            Err(error) if error.not_found() => {}
-            Err(error) => return Err(vec![Fault::new(".env", error.to_string())]),
-        }
-        Config::read(|name| std::env::var(name).ok())
+        let environment: Vec<(OsString, OsString)> = std::env::vars_os().collect();
+        let file = env_file::load(Path::new(".env"))?;
+        combine(&file, &environment)
     }
 
     /// Reads the settings from anywhere that knows them by name.
@@ -212,6 +216,36 @@ impl Config {
 
     pub fn is_production(&self) -> bool {
         self.environment == Environment::Production
+    }
+
+    /// Returns true where Stripe's key moves no real money.
+    pub fn has_test_key(&self) -> bool {
+        self.stripe_secret_key.as_ref().is_some_and(|key| {
+            ["sk_test_", "rk_test_"]
+                .iter()
+                .any(|prefix| key.reveal().starts_with(prefix))
+        })
+    }
+
+    /// What can be started with, and is hardly meant: for the log and the owner.
+    pub fn warnings(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        if self.is_production() && self.has_test_key() {
+            warnings.push(
+                "STRIPE_SECRET_KEY is a test key: checkouts take no real money, and every order is unpaid. Set the \
+                 live key (sk_live_… or rk_live_…) before you sell."
+                    .to_owned(),
+            );
+        }
+        if self.is_production() && self.trusted_proxies.is_empty() {
+            warnings.push(
+                "TRUSTED_PROXIES names no proxy: behind one, nobody's address is known, and limits are off".to_owned(),
+            );
+        }
+        for fault in &self.unknown_settings {
+            warnings.push(format!("{} {}", fault.field, fault.message));
+        }
+        warnings
     }
 
     /// The address under which others find a picture: ours made absolute, others' as they are, both written as URLs
@@ -236,6 +270,53 @@ impl Config {
         self.trusted_proxies.iter().any(|net| net.contains(&peer))
     }
 }
+
+/// Reads the settings from a file and from the environment.
+fn combine(
+    file: &[env_file::Entry],
+    environment: &[(OsString, OsString)],
+) -> Result<Config, Vec<Fault>> {
+    let given = |name: &str| environment.iter().find(|(known, _)| known == name);
+    let written = |name: &str| file.iter().find(|entry| entry.name == name);
+    let lookup = |name: &str| match given(name) {
+        Some((_, value)) => value.to_str().map(str::to_owned),
+        None => written(name).map(|entry| entry.value.clone()),
+    };
+    let mut reader = Reader::new(&lookup);
+    let result = read(&mut reader);
+    let names = environment.iter().filter_map(|(name, _)| name.to_str());
+    let unknown = names::unknown(&reader.names, file, names);
+    let mut faults = Vec::new();
+    for name in &reader.names {
+        if given(name).is_some_and(|(_, value)| value.to_str().is_none()) {
+            faults.push(Fault::new(*name, "is not UTF-8 text"));
+        }
+    }
+    let is_production = lookup("APP_ENV").is_some_and(|text| text.trim() == "production");
+    if is_production {
+        faults.extend(unknown.iter().cloned());
+    }
+    let mut config = match result {
+        Ok(config) if faults.is_empty() => config,
+        Ok(_) => return Err(faults),
+        Err(more) => {
+            faults.extend(more.into_iter().map(|mut fault| {
+                let place = written(&fault.field).filter(|_| given(&fault.field).is_none());
+                if let Some(entry) = place {
+                    fault.message += &format!(" (line {} of .env)", entry.line);
+                }
+                fault
+            }));
+            return Err(faults);
+        }
+    };
+    config.unknown_settings = unknown;
+    Ok(config)
+}
+
+/// Characters, at the least; Stripe's have more.
+const MIN_WEBHOOK_SECRET: usize = 20;
+const MIN_STRIPE_KEY: usize = 20;
 
 fn read(reader: &mut Reader<'_>) -> Result<Config, Vec<Fault>> {
     let environment = match reader.text("APP_ENV").as_deref() {
@@ -294,11 +375,19 @@ fn read(reader: &mut Reader<'_>) -> Result<Config, Vec<Fault>> {
         }
         if stripe_key
             .as_deref()
-            .is_some_and(|key| !["sk_", "rk_"].iter().any(|p| key.starts_with(p)) || key.len() < 20)
+            .is_some_and(|key| !["sk_", "rk_"].iter().any(|p| key.starts_with(p)))
         {
             reader.fault(
                 "STRIPE_SECRET_KEY",
                 "is not a Stripe secret key (sk_… or rk_…)",
+            );
+        } else if stripe_key
+            .as_deref()
+            .is_some_and(|key| key.len() < MIN_STRIPE_KEY)
+        {
+            reader.fault(
+                "STRIPE_SECRET_KEY",
+                &format!("is too short: Stripe's keys have at least {MIN_STRIPE_KEY} characters"),
             );
         }
         if stripe_api_url
@@ -316,11 +405,22 @@ fn read(reader: &mut Reader<'_>) -> Result<Config, Vec<Fault>> {
     }
     if webhook_secrets
         .iter()
-        .any(|secret| !secret.starts_with("whsec_") || secret.len() < 20)
+        .any(|secret| !secret.starts_with("whsec_"))
     {
         reader.fault(
             "STRIPE_WEBHOOK_SECRET",
             "must be a comma list of Stripe signing secrets (whsec_…)",
+        );
+    } else if webhook_secrets
+        .iter()
+        .any(|secret| secret.len() < MIN_WEBHOOK_SECRET)
+    {
+        reader.fault(
+            "STRIPE_WEBHOOK_SECRET",
+            &format!(
+                "is too short: a signing secret has at least {MIN_WEBHOOK_SECRET} characters, whsec_ included. Copy it \
+                 from Stripe's dashboard (Developers > Webhooks)"
+            ),
         );
     }
     if stripe_key.is_some() && webhook_secrets.is_empty() && !production {
@@ -364,6 +464,13 @@ fn read(reader: &mut Reader<'_>) -> Result<Config, Vec<Fault>> {
     let mut trusted_proxies = Vec::new();
     for entry in reader.list("TRUSTED_PROXIES") {
         match IpNet::from_str(&entry).or_else(|_| IpAddr::from_str(&entry).map(IpNet::from)) {
+            Ok(net) if production && is_nearly_everybody(&net) => reader.fault(
+                "TRUSTED_PROXIES",
+                &format!(
+                    "{entry} trusts nearly every address, so any visitor could claim to be any other: name the \
+                     addresses of your proxies"
+                ),
+            ),
             Ok(net) => trusted_proxies.push(net),
             Err(_) => reader.fault(
                 "TRUSTED_PROXIES",
@@ -425,6 +532,7 @@ fn read(reader: &mut Reader<'_>) -> Result<Config, Vec<Fault>> {
         stripe_webhook_secrets: webhook_secrets.into_iter().map(Secret::new).collect(),
         stripe_api_url,
         stripe_timeout: reader.seconds("STRIPE_TIMEOUT_SECONDS", 8),
+        event_retention_days: reader.counted("STRIPE_EVENT_RETENTION_DAYS", 90, 3650) as i32,
         quote_valid_days: reader.parsed("QUOTE_VALID_DAYS", 14, "must be a whole number of days"),
         shop_name,
         shop_time_zone: reader.parsed(
@@ -469,6 +577,7 @@ fn read(reader: &mut Reader<'_>) -> Result<Config, Vec<Fault>> {
         log_filter: reader
             .text("LOG_FILTER")
             .unwrap_or_else(|| "info".to_owned()),
+        unknown_settings: Vec::new(),
     };
     if !(1..=365).contains(&config.quote_valid_days) {
         reader.fault("QUOTE_VALID_DAYS", "must be from 1 to 365 days");
@@ -483,6 +592,15 @@ fn read(reader: &mut Reader<'_>) -> Result<Config, Vec<Fault>> {
         Ok(config)
     } else {
         Err(std::mem::take(&mut reader.faults))
+    }
+}
+
+/// Returns true for a network wider than any that is private: it holds strangers.
+fn is_nearly_everybody(net: &IpNet) -> bool {
+    match net {
+        IpNet::V4(net) => net.prefix_len() < 8,
+        // fc00::/7 is the widest private one.
+        IpNet::V6(net) => net.prefix_len() < 7,
     }
 }
 
@@ -825,6 +943,136 @@ mod tests {
             .filter(|name| name.chars().all(|c| c.is_ascii_uppercase() || c == '_'))
             .collect();
         assert_eq!(listed, reader.names);
+    }
+
+    /// The example file with the settings of these lines uncommented; all of them for None.
+    fn uncommented(line: Option<usize>) -> String {
+        let text = include_str!("../.env.example");
+        let uncomment = |(at, text): (usize, &str)| match text.strip_prefix("# ") {
+            Some(setting) if is_setting(text) && line.is_none_or(|line| line == at) => {
+                format!("{setting}\n")
+            }
+            _ => format!("{text}\n"),
+        };
+        text.lines().enumerate().map(uncomment).collect()
+    }
+
+    fn is_setting(line: &str) -> bool {
+        line.strip_prefix("# ")
+            .and_then(|line| line.split_once('='))
+            .is_some_and(|(name, _)| {
+                !name.is_empty() && name.chars().all(|c| c.is_ascii_uppercase() || c == '_')
+            })
+    }
+
+    #[test]
+    fn the_example_file_works_as_it_stands_with_each_line_uncommented() {
+        let example = include_str!("../.env.example");
+        let lines = example.lines().enumerate();
+        let settings: Vec<usize> = lines
+            .filter(|(_, line)| is_setting(line))
+            .map(|(at, _)| at)
+            .collect();
+        assert!(settings.len() > 40, "{}", settings.len());
+        for line in settings.iter().copied().map(Some).chain([None]) {
+            let text = uncommented(line);
+            let file =
+                env_file::parse(text.as_bytes()).unwrap_or_else(|faults| panic!("{faults:?}"));
+            assert_eq!(file.len(), line.map_or(settings.len(), |_| 1));
+            for entry in &file {
+                let written = format!("{}={}", entry.name, entry.value);
+                assert!(text.lines().any(|line| line == written), "{written}");
+            }
+            let config =
+                combine(&file, &[]).unwrap_or_else(|faults| panic!("{line:?}: {faults:?}"));
+            assert_eq!(config.unknown_settings, []);
+        }
+        let file = env_file::parse(uncommented(None).as_bytes()).expect("readable");
+        let config = combine(&file, &[]).expect("valid");
+        assert_eq!(config.shop_name, "Spirit Beads");
+        assert_eq!(config.mail_from.name.as_deref(), Some("Spirit Beads"));
+        assert_eq!(config.shop_color.to_string(), "#a23b2a");
+    }
+
+    #[test]
+    fn a_password_with_a_dollar_sign_reaches_the_mail_server_whole() {
+        let file =
+            env_file::parse(b"SMTP_URL=smtp://shop:pa$word1@mail.example\n").expect("readable");
+        let smtp = combine(&file, &[]).expect("valid").smtp.expect("a server");
+        let (user, password) = smtp.login.expect("a login");
+        assert_eq!((user.as_str(), password.reveal()), ("shop", "pa$word1"));
+    }
+
+    #[test]
+    fn production_refuses_names_that_nothing_reads() {
+        let names = |environment: &str, given: &[(&str, &str)]| -> Vec<String> {
+            let text = format!("APP_ENV={environment}\nSHOP_NAMES=Beads\nTZ=UTC\nFOO=1\n");
+            let file = env_file::parse(text.as_bytes()).expect("readable");
+            let given: Vec<(OsString, OsString)> = given
+                .iter()
+                .map(|(name, value)| (name.into(), value.into()))
+                .collect();
+            match combine(&file, &given) {
+                Ok(config) => config.unknown_settings,
+                Err(faults) => faults,
+            }
+            .into_iter()
+            .filter(|fault| fault.message.contains("is not a setting"))
+            .map(|fault| format!("{} {}", fault.field, fault.message))
+            .collect()
+        };
+        let of_file = [
+            "SHOP_NAMES is not a setting; did you mean SHOP_NAME? (line 2 of .env)",
+            "FOO is not a setting (line 4 of .env)",
+        ];
+        assert_eq!(names("production", &[("HOME", "/root")]), of_file);
+        // There the start goes on, and tells of them.
+        assert_eq!(names("development", &[]), of_file);
+        let given = [("STRIPE_SECRET", "x"), ("PGHOST", "db")];
+        let told = names("production", &given);
+        assert_eq!(told[2], "STRIPE_SECRET is not a setting");
+        assert_eq!(told.len(), 3);
+    }
+
+    #[test]
+    fn production_trusts_no_network_that_holds_strangers() {
+        for (networks, is_refused) in [
+            ("0.0.0.0/0", true),
+            ("10.0.0.1, ::/0", true),
+            ("0.0.0.0/1,128.0.0.0/1", true),
+            ("2000::/3", true),
+            ("10.0.0.0/8, 172.16.0.0/12, fc00::/7, ::1", false),
+        ] {
+            let settings = [("APP_ENV", "production"), ("TRUSTED_PROXIES", networks)];
+            let faults = config(&settings).expect_err("half configured");
+            let told = faults.iter().any(|fault| fault.field == "TRUSTED_PROXIES");
+            assert_eq!(told, is_refused, "{networks}");
+        }
+        assert!(config(&[("TRUSTED_PROXIES", "0.0.0.0/0")]).is_ok());
+    }
+
+    #[test]
+    fn short_secrets_are_told_how_long_they_must_be() {
+        for (name, value, told) in [
+            (
+                "STRIPE_WEBHOOK_SECRET",
+                "whsec_short",
+                "at least 20 characters",
+            ),
+            (
+                "STRIPE_SECRET_KEY",
+                "sk_live_short",
+                "at least 20 characters",
+            ),
+            ("SECRET_KEY", "short", "at least 32"),
+            ("STRIPE_WEBHOOK_SECRET", "secret", "whsec_…"),
+        ] {
+            let settings = [("APP_ENV", "production"), (name, value)];
+            let faults = config(&settings).expect_err("half configured");
+            let fault = faults.iter().find(|fault| fault.field == name);
+            let message = &fault.expect("a fault").message;
+            assert!(message.contains(told), "{name}: {message}");
+        }
     }
 
     #[test]

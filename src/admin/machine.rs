@@ -29,6 +29,8 @@ struct MachinePage<'a> {
     failed_jobs: i64,
     waiting_jobs: i64,
     failed_letters: i64,
+    /// What the settings say that is hardly meant.
+    warnings: Vec<String>,
 }
 
 impl MachinePage<'_> {
@@ -176,6 +178,7 @@ pub async fn show(State(app): State<App>, desk: Desk) -> Result<Response> {
         failed_jobs: jobs::count_failed(&mut conn).await?,
         waiting_jobs: jobs::count(&mut conn).await?,
         failed_letters: email::count_failed(&mut conn).await?,
+        warnings: app.config.warnings(),
     })
 }
 

@@ -26,7 +26,7 @@ pub const PASSWORD: &str = "correct horse battery";
 #[derive(Clone)]
 pub struct Browser {
     pub client: Client,
-    origin: String,
+    pub origin: String,
 }
 
 impl Browser {

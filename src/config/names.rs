@@ -1,0 +1,151 @@
+//! Names that are set and that no setting has: most often one that was misspelled, and whose default holds in silence.
+
+use std::collections::BTreeSet;
+
+use super::env_file::Entry;
+use crate::error::Fault;
+
+/// Names in `.env` that are meant for the libraries within us, not for us.
+const OF_OTHERS: [&str; 12] = [
+    "ALL_PROXY",
+    "HTTPS_PROXY",
+    "HTTP_PROXY",
+    "NO_PROXY",
+    "RUST_BACKTRACE",
+    "RUST_LIB_BACKTRACE",
+    "SSL_CERT_DIR",
+    "SSL_CERT_FILE",
+    "TOKIO_WORKER_THREADS",
+    "TZ",
+    "LANG",
+    "LC_ALL",
+];
+
+/// What the names of our settings begin with, where nobody else's do.
+const OURS: [&str; 10] = [
+    "CORS_",
+    "LIMIT_",
+    "MEDIA_",
+    "QUOTE_",
+    "SHIPPING_",
+    "SHOP_",
+    "SMTP_",
+    "STRIPE_",
+    "TRUSTED_",
+    "UPLOAD_",
+];
+
+/// Names of at least this many letters that differ by two are taken for one another.
+const LONG_ENOUGH: usize = 7;
+
+/// Tells of every name that nothing reads: all such in the file, and those of the environment that look like ours.
+pub(super) fn unknown<'a>(
+    known: &BTreeSet<&'static str>,
+    file: &[Entry],
+    environment: impl Iterator<Item = &'a str>,
+) -> Vec<Fault> {
+    let is_unknown = |name: &str| !known.contains(name);
+    let in_file = file
+        .iter()
+        .filter(|entry| is_unknown(&entry.name))
+        .filter(|entry| !OF_OTHERS.contains(&entry.name.to_ascii_uppercase().as_str()))
+        .map(|entry| {
+            let place = format!(" (line {} of .env)", entry.line);
+            fault(known, &entry.name, &place)
+        });
+    let in_environment = environment
+        .filter(|name| is_unknown(name) && looks_like_ours(known, name))
+        .filter(|name| file.iter().all(|entry| entry.name != **name))
+        .map(|name| fault(known, name, ""));
+    in_file.chain(in_environment).collect()
+}
+
+fn fault(known: &BTreeSet<&'static str>, name: &str, place: &str) -> Fault {
+    let meant = match nearest(known, name) {
+        Some(meant) => format!("is not a setting; did you mean {meant}?"),
+        None => "is not a setting".to_owned(),
+    };
+    Fault::new(name, format!("{meant}{place}"))
+}
+
+fn looks_like_ours(known: &BTreeSet<&'static str>, name: &str) -> bool {
+    !is_of_a_neighbor(name)
+        && (OURS.iter().any(|prefix| name.starts_with(prefix)) || nearest(known, name).is_some())
+}
+
+/// Kubernetes and Docker name the address of each service beside us, of one called `shop` as `SHOP_SERVICE_HOST`.
+fn is_of_a_neighbor(name: &str) -> bool {
+    ["_SERVICE_HOST", "_SERVICE_PORT", "_PORT", "_NAME"]
+        .iter()
+        .any(|end| name.ends_with(end))
+        || ["_SERVICE_PORT_", "_PORT_", "_ENV_"]
+            .iter()
+            .any(|part| name.contains(part))
+}
+
+/// The setting whose name this one continues, or misses by two letters at most.
+fn nearest(known: &BTreeSet<&'static str>, name: &str) -> Option<&'static str> {
+    let upper = name.to_ascii_uppercase();
+    let continued = known
+        .iter()
+        .filter(|known| known.len() >= LONG_ENOUGH && upper.starts_with(*known))
+        .max_by_key(|known| known.len());
+    let misspelled = known
+        .iter()
+        .map(|known| (strsim::damerau_levenshtein(known, &upper), known))
+        .filter(|(distance, known)| *distance <= 2 && known.len() >= LONG_ENOUGH)
+        .min();
+    continued.or(misspelled.map(|(_, known)| known)).copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn misspelled_names_are_found_and_those_of_others_left_alone() {
+        let known = BTreeSet::from([
+            "APP_ENV",
+            "BIND_ADDR",
+            "DATABASE_URL",
+            "SHOP_NAME",
+            "STRIPE_WEBHOOK_SECRET",
+        ]);
+        let told = |names: &[&str]| -> Vec<String> {
+            unknown(&known, &[], names.iter().copied())
+                .into_iter()
+                .map(|fault| format!("{} {}", fault.field, fault.message))
+                .collect()
+        };
+        assert_eq!(
+            told(&[
+                "STRIPE_WEBHOOK_SECRETS",
+                "DATABSE_URL",
+                "BIND_ADDRESS",
+                "shop_name",
+                "SHOP_COLOUR"
+            ]),
+            [
+                "STRIPE_WEBHOOK_SECRETS is not a setting; did you mean STRIPE_WEBHOOK_SECRET?",
+                "DATABSE_URL is not a setting; did you mean DATABASE_URL?",
+                "BIND_ADDRESS is not a setting; did you mean BIND_ADDR?",
+                "shop_name is not a setting; did you mean SHOP_NAME?",
+                "SHOP_COLOUR is not a setting",
+            ]
+        );
+        let of_others: [&str; 0] = [];
+        assert_eq!(
+            told(&[
+                "PATH",
+                "HOME",
+                "HOSTNAME",
+                "SHOP_SERVICE_HOST",
+                "SHOP_PORT",
+                "SHOP_PORT_8000_TCP_ADDR",
+                "AWS_EXECUTION_ENV",
+                "APP_ENV",
+            ]),
+            of_others
+        );
+    }
+}
