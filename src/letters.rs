@@ -171,6 +171,21 @@ pub struct LetterView {
     pub text: Option<String>,
 }
 
+impl LetterView {
+    /// Withholds the recipient and what they are told from a token that may send letters again and not read them.
+    fn shown_to(mut self, admin: &Admin) -> LetterView {
+        if admin.may(Scope::OrdersRead).is_err() {
+            self.letter.recipient.clear();
+            self.letter.copy_to = None;
+            self.letter.last_error = None;
+            self.subject = None;
+            self.html = None;
+            self.text = None;
+        }
+        self
+    }
+}
+
 /// Letters, newest first.
 #[utoipa::path(
     operation_id = "list_letters",
@@ -390,7 +405,7 @@ pub async fn send_again(conn: &mut PgConnection, actor: &Actor, id: LetterId) ->
 }
 
 /// Sends a letter again that was sent or given up. It goes under a new Message-ID, because mail programs show a letter
-/// once whose Message-ID they know.
+/// once whose Message-ID they know. A token without `orders:read` is answered without recipient and contents.
 #[utoipa::path(
     operation_id = "resend_letter",
     post,
@@ -415,5 +430,6 @@ async fn resend(
     let mut tx = app.db.begin().await?;
     send_again(&mut tx, &admin.actor, id).await?;
     tx.commit().await?;
-    Ok((StatusCode::ACCEPTED, Json(view(&app, id).await?)))
+    let view = view(&app, id).await?.shown_to(&admin);
+    Ok((StatusCode::ACCEPTED, Json(view)))
 }

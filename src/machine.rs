@@ -446,7 +446,11 @@ async fn list_holds(State(app): State<App>, admin: Admin, query: Query) -> Resul
     let mut conn = app.db.acquire().await?;
     let (found, count) = orders::list(&mut conn, &filter).await?;
     let mut results = Vec::with_capacity(found.len());
-    for order in found {
+    let shows_customers = admin.may(Scope::OrdersRead).is_ok();
+    for mut order in found {
+        if !shows_customers {
+            order.withhold_customer();
+        }
         let lines = orders::lines(&mut conn, order.id).await?;
         results.push(HoldView { order, lines });
     }
@@ -481,7 +485,8 @@ async fn release_hold(
     match payments::release_hold(&app, id, &admin.actor).await? {
         Cancelled::Free(_) => {
             let mut conn = app.db.acquire().await?;
-            Ok(Json(orders::view(&mut conn, id).await?))
+            let view = orders::view(&mut conn, id).await?;
+            Ok(Json(view.shown_to(&admin)))
         }
         Cancelled::Paid(_) => Err(Error::Conflict(
             "order_is_paid",

@@ -55,7 +55,8 @@ async fn ship_order(
     Json(parcel): Json<NewParcel>,
 ) -> Result<Json<OrderView>> {
     admin.may(Scope::OrdersWrite)?;
-    Ok(Json(ship_one(&app, admin.actor, &id, &parcel).await?))
+    let view = ship_one(&app, admin.actor.clone(), &id, &parcel).await?;
+    Ok(Json(view.shown_to(&admin)))
 }
 
 /// Ships the order that an id or a number names, in a transaction of its own, and writes it into the audit log.
@@ -322,7 +323,8 @@ async fn deliver_order(
     Path(id): Path<String>,
 ) -> Result<Json<OrderView>> {
     admin.may(Scope::OrdersWrite)?;
-    Ok(Json(deliver_one(&app, admin.actor, &id).await?))
+    let view = deliver_one(&app, admin.actor.clone(), &id).await?;
+    Ok(Json(view.shown_to(&admin)))
 }
 
 /// Delivers the order that an id or a number names, in a transaction of its own, and writes it into the audit log. Safe

@@ -4,11 +4,12 @@ mod load;
 
 pub use connections::serve;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
+use axum::extract::{ConnectInfo, DefaultBodyLimit, MatchedPath, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
@@ -46,6 +47,9 @@ use load::Load;
 /// What the API's page may do: show itself, and call this shop. Its script styles what it draws.
 const DOCS_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; \
                            connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+/// For a year browsers come by HTTPS alone.
+const HSTS: &str = "max-age=31536000";
 
 /// The largest body of an ordinary request, in bytes.
 const BODY_LIMIT: usize = 1024 * 1024;
@@ -167,7 +171,7 @@ pub fn metrics_router(app: App) -> Router {
 fn framed(router: Router, app: &App) -> Router {
     router
         .layer(CatchPanicLayer::custom(panicked))
-        .layer(from_fn(security_headers))
+        .layer(from_fn_with_state(app.clone(), security_headers))
         .layer(PropagateRequestIdLayer::x_request_id())
         .layer(
             TraceLayer::new_for_http()
@@ -260,10 +264,18 @@ fn panicked(panic: Box<dyn std::any::Any + Send>) -> Response {
     Error::Internal(anyhow::anyhow!("panic: {what}")).into_response()
 }
 
-/// The old service's headers, which its clients may rely on. Those of CORS are for allowed origins only.
-async fn security_headers(request: Request, next: Next) -> Response {
+/// The old service's headers, which its clients may rely on, and HSTS over TLS. Those of CORS are for allowed origins
+/// only.
+async fn security_headers(State(app): State<App>, request: Request, next: Next) -> Response {
+    let is_over_tls = is_over_tls(&app.config, &request);
     let mut response = next.run(request).await;
     let headers = response.headers_mut();
+    if is_over_tls {
+        headers.insert(
+            header::STRICT_TRANSPORT_SECURITY,
+            HeaderValue::from_static(HSTS),
+        );
+    }
     if !headers.contains_key(header::ACCESS_CONTROL_ALLOW_ORIGIN) {
         for name in [
             header::ACCESS_CONTROL_ALLOW_CREDENTIALS,
@@ -289,6 +301,17 @@ async fn security_headers(request: Request, next: Next) -> Response {
             .or_insert(HeaderValue::from_static(value));
     }
     response
+}
+
+/// Whether the client came by HTTPS: a trusted proxy says it of each request; where none does, the shop's own address.
+fn is_over_tls(config: &Config, request: &Request) -> bool {
+    let headers = request.headers();
+    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
+    let peer = peer.map(|peer| peer.0.ip());
+    if headers.contains_key("x-forwarded-proto") && peer.is_some_and(|peer| config.trusts(peer)) {
+        return peer.is_some_and(|peer| config.is_forwarded_https(peer, headers));
+    }
+    config.is_https()
 }
 
 /// Keeps the request id that a proxy gave if it looks like one: it goes into the log.

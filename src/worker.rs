@@ -51,6 +51,7 @@ async fn carry_out(app: &App, job: Job) -> Result<(), Error> {
         Job::SendLetter { letter } => letters::send(app, letter).await,
         Job::Sweep => {
             payments::sweep(app).await?;
+            payments::redact_events(app).await?;
             custom_orders::sweep(app).await?;
             letters::sweep(app).await?;
             let mut conn = app.db.acquire().await?;

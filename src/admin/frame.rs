@@ -32,9 +32,6 @@ const LETTER_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; img-
 
 const SIGN_OUT: &str = "/admin/sign-out";
 
-/// A year. Not for names below ours, which may be others'.
-const HSTS: &str = "max-age=31536000";
-
 /// Makes the [`Desk`] of a request, and tells what fails in it as a page.
 pub async fn enter(State(app): State<App>, mut request: Request, next: Next) -> Response {
     let is_asset = request.uri().path().starts_with("/assets/");
@@ -296,10 +293,6 @@ fn finish(desk: &Desk, response: Response) -> Response {
         (HeaderName::from_static("x-robots-tag"), "noindex, nofollow"),
     ] {
         headers.insert(name, HeaderValue::from_static(value));
-    }
-    if desk.app.config.is_https() {
-        let hsts = HeaderValue::from_static(HSTS);
-        headers.insert(header::STRICT_TRANSPORT_SECURITY, hsts);
     }
     headers
         .entry(header::CACHE_CONTROL)

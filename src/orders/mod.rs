@@ -145,6 +145,16 @@ impl Order {
         format!("SB-{}", self.number)
     }
 
+    /// Takes away who bought, and what says something about them.
+    pub fn withhold_customer(&mut self) {
+        self.email = None;
+        self.customer_name = None;
+        self.phone = None;
+        self.shipping_name = None;
+        self.shipping_address = None;
+        self.attention = None;
+    }
+
     /// The lines of its address label; none without an address.
     pub fn label(&self) -> Vec<String> {
         let kept = self.shipping_address.clone();

@@ -34,7 +34,8 @@ pub fn router() -> OpenApiRouter<App> {
         .routes(routes!(undo))
 }
 
-/// An order with its lines and its timeline.
+/// An order with its lines and its timeline. Changes answer a token without `orders:read` as if there were no customer,
+/// parcel or timeline.
 #[derive(Serialize, ToSchema)]
 pub struct OrderView {
     #[serde(flatten)]
@@ -45,6 +46,20 @@ pub struct OrderView {
     /// Once it is shipped.
     pub parcel: Option<Parcel>,
     pub timeline: Vec<TimelineEntry>,
+}
+
+impl OrderView {
+    /// Withholds the customer from a token that may change orders and not read them: name, email, phone, address,
+    /// the tracking, and the timeline, whose notes are about people.
+    pub fn shown_to(mut self, admin: &Admin) -> OrderView {
+        if admin.may(Scope::OrdersRead).is_ok() {
+            return self;
+        }
+        self.order.withhold_customer();
+        self.parcel = None;
+        self.timeline.clear();
+        self
+    }
 }
 
 #[derive(Serialize, ToSchema)]
@@ -251,11 +266,12 @@ async fn add_note(
     Json(note): Json<NewOrderNote>,
 ) -> Result<Json<OrderView>> {
     admin.may(Scope::OrdersWrite)?;
-    let mut change = Change::begin(&app.db, admin.actor, &id).await?;
+    let mut change = Change::begin(&app.db, admin.actor.clone(), &id).await?;
     let id = change.before.id;
     service::write_note(&mut change.tx, id, &note.text, &change.actor.name).await?;
     let more = json!({"note": note.text});
-    Ok(Json(change.end("order.note", more).await?))
+    let view = change.end("order.note", more).await?;
+    Ok(Json(view.shown_to(&admin)))
 }
 
 /// Undoes a sale made by hand: it is refunded, and its pieces are in stock again. Safe to repeat.
@@ -280,9 +296,10 @@ async fn undo(
     Path(id): Path<String>,
 ) -> Result<Json<OrderView>> {
     admin.may(Scope::OrdersWrite)?;
-    let mut change = Change::begin(&app.db, admin.actor, &id).await?;
+    let mut change = Change::begin(&app.db, admin.actor.clone(), &id).await?;
     service::undo_sale(&mut change.tx, change.before.id, &change.actor.name).await?;
-    Ok(Json(change.end("order.undo", Value::Null).await?))
+    let view = change.end("order.undo", Value::Null).await?;
+    Ok(Json(view.shown_to(&admin)))
 }
 
 /// The order that an id or a number (`SB-1042`) names.
@@ -450,7 +467,8 @@ async fn record_sale(
         return Ok((status, Json(answer)).into_response());
     }
     let order = service::sell(&mut tx, &sale, &admin.actor).await?;
-    let view = serde_json::to_value(view(&mut tx, order.id).await?).map_err(anyhow::Error::from)?;
+    let view = view(&mut tx, order.id).await?.shown_to(&admin);
+    let view = serde_json::to_value(view).map_err(anyhow::Error::from)?;
     if let Some(key) = &key {
         key.keep(&mut tx, Some(order.id), Some((201, &view)))
             .await?;

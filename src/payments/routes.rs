@@ -506,12 +506,12 @@ async fn refund_order(
             .collect(),
         is_whole: false,
     };
-    let mut change = Change::begin(&app.db, admin.actor, &id).await?;
+    let mut change = Change::begin(&app.db, admin.actor.clone(), &id).await?;
     let id = change.before.id;
     let is_new = refunds::refund(&mut change.tx, id, &new, &change.actor.name).await?;
     let more = if is_new { new.facts() } else { Value::Null };
     let view = change.end("order.refund", more).await?;
-    Ok((StatusCode::ACCEPTED, Json(view)))
+    Ok((StatusCode::ACCEPTED, Json(view.shown_to(&admin))))
 }
 
 /// What an order's money did.

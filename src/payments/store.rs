@@ -337,6 +337,8 @@ pub struct EventRow {
     pub last_error: Option<String>,
     pub received_at: DateTime<Utc>,
     pub processed_at: Option<DateTime<Utc>>,
+    /// When its payload lost what it said of people.
+    pub redacted_at: Option<DateTime<Utc>>,
 }
 
 /// Events, newest first: of one state, or with a part of id or type in them.
@@ -348,7 +350,7 @@ pub async fn list_events(
     offset: i64,
 ) -> Result<Vec<EventRow>> {
     let events = sqlx::query_as(
-        "select id, type, status, source, attempts, last_error, received_at, processed_at
+        "select id, type, status, source, attempts, last_error, received_at, processed_at, redacted_at
          from stripe_events
          where ($1::text is null or status = $1)
            and ($2::text is null or lower(id || ' ' || type) like $2)
@@ -396,7 +398,7 @@ pub async fn find_event(conn: &mut PgConnection, id: &str) -> Result<Option<(Eve
         payload: String,
     }
     let row: Option<Row> = sqlx::query_as(
-        "select id, type, status, source, attempts, last_error, received_at, processed_at, payload
+        "select id, type, status, source, attempts, last_error, received_at, processed_at, redacted_at, payload
          from stripe_events
          where id = $1",
     )

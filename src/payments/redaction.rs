@@ -1,0 +1,134 @@
+//! What Stripe's events say of people is forgotten after a time: names, addresses, cards.
+
+use serde_json::{Map, Value, json};
+use sqlx::PgConnection;
+
+use crate::app::App;
+use crate::error::Result;
+
+/// Events of one transaction.
+const BATCH: i64 = 200;
+
+/// Batches of one sweep; the next one goes on a minute later.
+const MAX_BATCHES: usize = 20;
+
+/// What stays of an event, to know it again.
+const OF_EVENT: [&str; 6] = ["id", "object", "type", "created", "livemode", "api_version"];
+
+/// What stays of the object that it is about: which one it was, its state and its money.
+const OF_OBJECT: [&str; 14] = [
+    "id",
+    "object",
+    "status",
+    "payment_status",
+    "payment_intent",
+    "charge",
+    "client_reference_id",
+    "amount",
+    "amount_total",
+    "amount_refunded",
+    "currency",
+    "created",
+    "livemode",
+    "reason",
+];
+
+/// Takes away what old events say of people. Those that are not processed yet keep it: they may need it. Safe to repeat,
+/// and for several at once. Returns how many were redacted.
+///
+/// # Errors
+/// Only the database's.
+pub async fn redact_events(app: &App) -> Result<u64> {
+    let days = app.config.event_retention_days;
+    let mut redacted = 0;
+    for _ in 0..MAX_BATCHES {
+        let mut tx = app.db.begin().await?;
+        let count = redact_batch(&mut tx, days).await?;
+        tx.commit().await?;
+        redacted += count;
+        if count < BATCH.unsigned_abs() {
+            break;
+        }
+    }
+    Ok(redacted)
+}
+
+async fn redact_batch(conn: &mut PgConnection, days: i32) -> Result<u64> {
+    let old: Vec<(String, String)> = sqlx::query_as(
+        "select id, payload
+         from stripe_events
+         where redacted_at is null
+           and status in ('processed', 'ignored')
+           and received_at < now() - make_interval(days => $1)
+         order by received_at
+         limit $2
+         for update skip locked",
+    )
+    .bind(days)
+    .bind(BATCH)
+    .fetch_all(&mut *conn)
+    .await?;
+    let (ids, payloads): (Vec<String>, Vec<String>) = old
+        .into_iter()
+        .map(|(id, payload)| (id, redacted(&payload)))
+        .unzip();
+    let done = sqlx::query(
+        "update stripe_events
+         set payload = redacted.payload, redacted_at = now()
+         from unnest($1::text[], $2::text[]) as redacted (id, payload)
+         where stripe_events.id = redacted.id",
+    )
+    .bind(ids)
+    .bind(payloads)
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected())
+}
+
+/// An event without what it says of people. Only plain values stay: what is nested may hold anything.
+fn redacted(payload: &str) -> String {
+    let event: Value = serde_json::from_str(payload).unwrap_or_default();
+    let mut kept = plain_fields(&event, &OF_EVENT);
+    let object = plain_fields(&event["data"]["object"], &OF_OBJECT);
+    kept.insert("data".to_owned(), json!({"object": object}));
+    Value::Object(kept).to_string()
+}
+
+fn plain_fields(value: &Value, names: &[&str]) -> Map<String, Value> {
+    let field = |name: &&str| {
+        let value = value.get(name)?;
+        let is_plain = !value.is_object() && !value.is_array();
+        is_plain.then(|| ((*name).to_owned(), value.clone()))
+    };
+    names.iter().filter_map(field).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_people_nothing_stays_and_of_the_money_enough() {
+        let event = json!({
+            "id": "evt_1", "object": "event", "type": "checkout.session.completed", "created": 1,
+            "data": {"object": {
+                "id": "cs_1", "object": "checkout.session", "amount_total": 5200, "currency": "usd",
+                "customer_details": {"name": "Ann", "email": "ann@example.com"},
+                "customer_email": "ann@example.com",
+                "payment_intent": {"id": "pi_1", "receipt_email": "ann@example.com"},
+            }},
+            "request": {"id": "ann"},
+        });
+        let kept: Value = serde_json::from_str(&redacted(&event.to_string())).expect("JSON");
+        assert_eq!(
+            kept,
+            json!({
+                "id": "evt_1", "object": "event", "type": "checkout.session.completed", "created": 1,
+                "data": {"object": {
+                    "id": "cs_1", "object": "checkout.session", "amount_total": 5200, "currency": "usd",
+                }},
+            })
+        );
+        assert_eq!(redacted("ann@example.com"), r#"{"data":{"object":{}}}"#);
+    }
+}
