@@ -17,7 +17,10 @@ use crate::submissions::Claim;
 pub struct Actor {
     /// `user:ann@example.com`, `token:laptop`, or `console` for whoever runs a command.
     pub name: String,
-    user: Option<UserId>,
+    /// The user, if it is one.
+    pub user: Option<UserId>,
+    /// The token, if it is one. Its name may have been another's before.
+    pub token: Option<i64>,
     request_id: Option<String>,
     /// The form that the change carries out: its mark is set with the change.
     submission: Option<Claim>,
@@ -29,16 +32,18 @@ impl Actor {
         Actor {
             name: "console".to_owned(),
             user: None,
+            token: None,
             request_id: None,
             submission: None,
         }
     }
 
     /// A program, in one of its requests: `token:NAME`.
-    pub fn token(name: &str, request_id: Option<String>) -> Actor {
+    pub fn token(id: i64, name: &str, request_id: Option<String>) -> Actor {
         Actor {
             name: format!("token:{name}"),
             user: None,
+            token: Some(id),
             request_id,
             submission: None,
         }
@@ -49,6 +54,7 @@ impl Actor {
         Actor {
             name: format!("user:{email}"),
             user: Some(id),
+            token: None,
             request_id,
             submission: None,
         }
@@ -72,11 +78,12 @@ pub async fn record(
     after: Value,
 ) -> Result<()> {
     sqlx::query(
-        "insert into audit_log (actor, user_id, action, object, before, after, request_id)
-         values ($1, $2, $3, $4, $5, $6, $7)",
+        "insert into audit_log (actor, user_id, token_id, action, object, before, after, request_id)
+         values ($1, $2, $3, $4, $5, $6, $7, $8)",
     )
     .bind(&actor.name)
     .bind(actor.user)
+    .bind(actor.token)
     .bind(action)
     .bind(object)
     .bind(without_secrets(before))
@@ -126,6 +133,8 @@ pub struct Entry {
     pub made_at: DateTime<Utc>,
     /// `user:ann@example.com`, `token:laptop` or `console`.
     pub actor: String,
+    /// The id of the token, where one did it: names are used again.
+    pub token_id: Option<i64>,
     /// As `order.ship`.
     pub action: String,
     /// As `order:SB-1042`.
@@ -146,7 +155,7 @@ pub async fn list(
 ) -> Result<Vec<Entry>> {
     // Planned for each search anew, as its index is of use to rare words alone.
     let entries = sqlx::query_as(
-        "select id, made_at, actor, action, object, before, after, request_id
+        "select id, made_at, actor, token_id, action, object, before, after, request_id
          from audit_log
          where ($1::bigint is null or id < $1)
            and ($2::text is null

@@ -3,6 +3,7 @@
 use askama::Template;
 use axum::extract::State;
 use axum::response::Response;
+use chrono::{DateTime, TimeDelta, Utc};
 
 use super::desk::Desk;
 use super::form::Form;
@@ -68,8 +69,12 @@ pub async fn create(State(app): State<App>, desk: Desk, form: Form) -> Result<Re
         let scopes: Option<Vec<Scope>> = form.all("scope").into_iter().map(Scope::parse).collect();
         let scopes = scopes.ok_or_else(|| Error::invalid("scopes", "are not all known"))?;
         let mut tx = app.db.begin().await?;
-        let name = form.get("name");
-        let (_, token) = auth::create_token(&mut tx, &desk.actor()?, &name, &scopes).await?;
+        let new = auth::NewToken {
+            name: &form.get("name"),
+            scopes: &scopes,
+            expires_at: read_expiry(&form)?,
+        };
+        let (_, token) = auth::create_token(&mut tx, &desk.actor()?, &new).await?;
         tx.commit().await?;
         Ok(token)
     };
@@ -83,6 +88,17 @@ pub async fn create(State(app): State<App>, desk: Desk, form: Form) -> Result<Re
         }),
         Err(error) => tokens(&app, &desk, form.refused(error)?).await,
     }
+}
+
+/// The end of a token, from the days that it should hold; None where the field is empty.
+fn read_expiry(form: &Form) -> Result<Option<DateTime<Utc>>> {
+    let days = form.get("days");
+    if days.is_empty() {
+        return Ok(None);
+    }
+    let days = days.parse().ok().filter(|days| (1..=3650).contains(days));
+    let days = days.ok_or_else(|| Error::invalid("days", "must be from 1 to 3650, or empty"))?;
+    Ok(Some(Utc::now() + TimeDelta::days(days)))
 }
 
 /// `POST /admin/tokens/{id}/revoke`: the program that has it is shut out at once. Safe to repeat.

@@ -9,7 +9,7 @@ use super::desk::Desk;
 use super::form::Form;
 use super::sign_in::{YOURS, ask_password, judged};
 use crate::app::App;
-use crate::auth::{self, Role, User};
+use crate::auth::{self, Role, Token, User};
 use crate::error::{Error, Result};
 use crate::extract::Path;
 use crate::ids::UserId;
@@ -29,6 +29,8 @@ struct UserPage<'a> {
     desk: &'a Desk,
     user: User,
     is_me: bool,
+    /// Those that they made and that work.
+    tokens: Vec<Token>,
 }
 
 /// What is shown once, because we keep only its hash.
@@ -91,12 +93,14 @@ pub async fn create(State(app): State<App>, desk: Desk, form: Form) -> Result<Re
 
 /// `GET /admin/users/{id}`
 pub async fn show(State(app): State<App>, desk: Desk, Path(id): Path<Uuid>) -> Result<Response> {
-    let user = auth::find_user(&mut *app.db.acquire().await?, UserId(id))
+    let mut conn = app.db.acquire().await?;
+    let user = auth::find_user(&mut conn, UserId(id))
         .await?
         .ok_or(Error::NotFound("User"))?;
     let is_me = user.id == desk.keeper()?.user;
     desk.show(&UserPage {
         desk: &desk,
+        tokens: auth::list_tokens_of(&mut conn, user.id).await?,
         user,
         is_me,
     })
@@ -120,13 +124,30 @@ pub async fn set_role(
     Ok(desk.go_on(BACK.0, &said))
 }
 
-/// `POST /admin/users/{id}/disable`: their sessions end at once.
-pub async fn disable(State(app): State<App>, desk: Desk, Path(id): Path<Uuid>) -> Result<Response> {
+/// `POST /admin/users/{id}/disable`: their sessions end at once, and the tokens that they made if it is asked for.
+pub async fn disable(
+    State(app): State<App>,
+    desk: Desk,
+    Path(id): Path<Uuid>,
+    form: Form,
+) -> Result<Response> {
     let id = others(&desk, id)?;
     let mut tx = app.db.begin().await?;
     let user = auth::disable_user(&mut tx, &desk.actor()?, id).await?;
+    let (tokens, state) = match form.get("revoke_tokens").as_str() {
+        "yes" => (
+            auth::revoke_tokens_of(&mut tx, &desk.actor()?, id).await?,
+            "revoked",
+        ),
+        _ => (auth::list_tokens_of(&mut tx, id).await?, "still working"),
+    };
     tx.commit().await?;
-    Ok(desk.go_on(BACK.0, &format!("{} is shut out.", user.email)))
+    let mut said = format!("{} is shut out.", user.email);
+    if !tokens.is_empty() {
+        let names: Vec<&str> = tokens.iter().map(|token| token.name.as_str()).collect();
+        said += &format!(" Tokens that they made, {state}: {}.", names.join(", "));
+    }
+    Ok(desk.go_on(BACK.0, &said))
 }
 
 /// `POST /admin/users/{id}/enable`

@@ -26,7 +26,10 @@ pub use sign_in::{
     SignedIn, Visit, check_password, check_second_factor, known_browser, sign_in, sweep,
 };
 pub use throttle::Step;
-pub use tokens::{Admin, Scope, Token, create_token, list_tokens, revoke_token};
+pub use tokens::{
+    Admin, NewToken, Scope, Token, create_token, list_tokens, list_tokens_of, revoke_token,
+    revoke_tokens_of,
+};
 pub use users::{
     Role, User, any as any_user, create as create_user, create_first_owner,
     disable as disable_user, enable as enable_user, find as find_user,

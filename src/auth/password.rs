@@ -37,6 +37,13 @@ pub async fn hash(password: &Secret, field: &'static str) -> Result<Hashed> {
         return Err(Error::invalid(field, fault));
     }
     let password = password.clone();
+    let judged = password.clone();
+    if slowly(move || is_guessed_soon(judged.reveal())).await? {
+        return Err(Error::invalid(
+            field,
+            "is among the first that anybody would try: use a few words that do not belong together",
+        ));
+    }
     let hash = slowly(move || {
         argon2()
             .hash_password(password.reveal().as_bytes())
@@ -89,6 +96,22 @@ fn fault(password: &str) -> Option<&'static str> {
     (different.len() < 5).then_some("is too simple: use more different characters")
 }
 
+/// Words that everybody tries here first.
+const OF_THIS_SHOP: [&str; 6] = [
+    "spirit",
+    "beads",
+    "spiritbeads",
+    "lighter",
+    "admin",
+    "owner",
+];
+
+/// Returns true for a password that is common, or made of common words, names, dates and keys next to each other: one
+/// that falls within 100 million guesses.
+fn is_guessed_soon(password: &str) -> bool {
+    zxcvbn::zxcvbn(password, &OF_THIS_SHOP).score() < zxcvbn::Score::Three
+}
+
 fn argon2() -> Argon2<'static> {
     let (memory, passes, lanes) = COST;
     let params = Params::new(memory, passes, lanes, None).expect("valid costs");
@@ -134,5 +157,40 @@ mod tests {
         assert!(fault(&"abcdef".repeat(40)).is_some());
         assert_eq!(fault("correct horse battery"), None);
         assert_eq!(fault("ein schönes Paßwort"), None);
+    }
+
+    #[tokio::test]
+    async fn common_passwords_are_refused_however_long() {
+        for common in [
+            "password1234",
+            "Password123!",
+            "P@ssw0rd1234",
+            "123456789012",
+            "qwertyuiop123",
+            "passwordpassword",
+            "iloveyou1234",
+            "admin1234567",
+            "letmeinletmein",
+            "abcdefghijkl",
+            "SpiritBeads2026",
+            "asdfghjklqwertyuiop",
+        ] {
+            let refused = hash(&Secret::new(common), "new").await;
+            let Err(Error::Invalid(faults)) = refused else {
+                panic!("{common} is taken");
+            };
+            assert_eq!(faults[0].field, "new", "{common}");
+        }
+        for good in [
+            "correct horse battery",
+            "ein schönes Paßwort",
+            "7 geese in a blue barn",
+        ] {
+            assert!(hash(&Secret::new(good), "new").await.is_ok(), "{good}");
+        }
+        for _ in 0..50 {
+            let made = generate().expect("random bytes");
+            assert!(!is_guessed_soon(made.reveal()), "{}", made.reveal());
+        }
     }
 }

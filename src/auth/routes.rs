@@ -8,6 +8,7 @@
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
 use utoipa::ToSchema;
@@ -90,6 +91,17 @@ struct NewToken {
     /// At least one, and none that the caller lacks.
     #[schema(value_type = Vec<Scope>, min_items = 1)]
     scopes: Vec<String>,
+    /// When it ends, in the future; never unless given.
+    expires_at: Option<DateTime<Utc>>,
+}
+
+/// A user who was shut out, and what they left behind.
+#[derive(Serialize, ToSchema)]
+struct DisabledUser {
+    #[serde(flatten)]
+    user: User,
+    /// Tokens that they made, or that were made with those, and that work on: nothing once they are revoked.
+    living_tokens: Vec<Token>,
 }
 
 /// A token with its text, which is shown this once.
@@ -248,26 +260,49 @@ async fn set_role(
     Ok(Json(user))
 }
 
-/// Shuts a user out at once: no sign-in, and every session of theirs ends. Safe to repeat.
+/// Shuts a user out at once: no sign-in, and every session of theirs ends. The tokens that they made work on, and are
+/// named in the answer; `revoke_tokens` ends them, too, for a caller with the scope `tokens`. Safe to repeat.
 #[utoipa::path(
     post,
     path = "/api/admin/users/{id}/disable",
     tag = "users",
     security(("bearer" = [])),
-    params(("id" = UserId, Path)),
-    responses((status = 200, body = User), BadRequest, TokenFailures, NotThere, LastOwner)
+    params(
+        ("id" = UserId, Path),
+        ("revoke_tokens" = Option<bool>, Query, description = "`true`: the tokens that they made are revoked"),
+    ),
+    responses((status = 200, body = DisabledUser), BadRequest, TokenFailures, NotThere, LastOwner)
 )]
 async fn disable_user(
     State(app): State<App>,
     admin: Admin,
     Path(id): Path<UserId>,
-) -> Result<Json<User>> {
+    query: Query,
+) -> Result<Json<DisabledUser>> {
     admin.may(Scope::Users)?;
+    let mut faults = Vec::new();
+    let word = |value| if value { "true" } else { "false" };
+    let revoke = query.one_of("revoke_tokens", &[true, false], word, &mut faults);
+    if !faults.is_empty() {
+        return Err(Error::Invalid(faults));
+    }
     let mut tx = app.db.begin().await?;
     reached(&mut tx, &admin, id, true).await?;
     let user = users::disable(&mut tx, &admin.actor, id).await?;
+    let mut living_tokens = tokens::list_tokens_of(&mut tx, id).await?;
+    if revoke == Some(true) {
+        admin.may(Scope::Tokens)?;
+        for token in &living_tokens {
+            admin.reaches(&token.known_scopes())?;
+        }
+        tokens::revoke_tokens_of(&mut tx, &admin.actor, id).await?;
+        living_tokens.clear();
+    }
     tx.commit().await?;
-    Ok(Json(user))
+    Ok(Json(DisabledUser {
+        user,
+        living_tokens,
+    }))
 }
 
 /// Lets a disabled user in again. Safe to repeat.
@@ -424,7 +459,12 @@ async fn create_token(
     }
     admin.reaches(&scopes)?;
     let mut tx = app.db.begin().await?;
-    let (made, token) = tokens::create_token(&mut tx, &admin.actor, &new.name, &scopes).await?;
+    let new = tokens::NewToken {
+        name: &new.name,
+        scopes: &scopes,
+        expires_at: new.expires_at,
+    };
+    let (made, token) = tokens::create_token(&mut tx, &admin.actor, &new).await?;
     tx.commit().await?;
     Ok(unstored(StatusCode::CREATED, MadeToken { made, token }))
 }

@@ -16,6 +16,7 @@ use super::{random, sha256};
 use crate::app::App;
 use crate::audit::{self, Actor};
 use crate::error::{Error, Fault, Result};
+use crate::ids::UserId;
 
 /// What a token may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
@@ -28,7 +29,8 @@ pub enum Scope {
     /// Read orders, and every letter.
     #[serde(rename = "orders:read")]
     OrdersRead,
-    /// Record sales, ship orders (a commission's ships its request), send letters again.
+    /// Record sales, ship orders (a commission's ships its request), send letters again. Without `orders:read` the
+    /// answers say nothing of the customer.
     #[serde(rename = "orders:write")]
     OrdersWrite,
     /// Read custom orders with the orders they became, and move them along.
@@ -86,7 +88,7 @@ impl Scope {
 /// A caller who showed a valid token (`Authorization: Bearer sbt_…`).
 ///
 /// # Errors
-/// 401 without one, or with one that is unknown or revoked.
+/// 401 without one, or with one that is unknown, revoked or expired.
 #[derive(Clone, Debug)]
 pub struct Admin {
     /// Who it is: for timelines and the ledger by its name, `token:NAME`.
@@ -129,30 +131,32 @@ impl FromRequestParts<App> for Admin {
             .map(|(_, token)| token.trim())
             .ok_or(Error::Unauthenticated)?;
         // The time of use is kept by the minute: a busy program does not write a row for each call.
-        let found: Option<(String, Vec<String>)> = sqlx::query_as(
+        let found: Option<(i64, String, Vec<String>)> = sqlx::query_as(
             "with used as (
                  update api_tokens
                  set last_used_at = now()
                  where hash = $1
                    and revoked_at is null
+                   and (expires_at is null or expires_at > now())
                    and (last_used_at is null or last_used_at < now() - interval '1 minute')
              )
-             select name, scopes
+             select id, name, scopes
              from api_tokens
              where hash = $1
-               and revoked_at is null",
+               and revoked_at is null
+               and (expires_at is null or expires_at > now())",
         )
         .bind(sha256(token))
         .fetch_optional(&app.db)
         .await?;
-        let (name, scopes) = found.ok_or(Error::Unauthenticated)?;
+        let (id, name, scopes) = found.ok_or(Error::Unauthenticated)?;
         let request_id = parts
             .headers
             .get("x-request-id")
             .and_then(|id| id.to_str().ok())
             .map(str::to_owned);
         Ok(Admin {
-            actor: Actor::token(&name, request_id),
+            actor: Actor::token(id, &name, request_id),
             scopes,
         })
     }
@@ -165,11 +169,39 @@ pub struct Token {
     pub name: String,
     pub scopes: Vec<String>,
     pub created_at: DateTime<Utc>,
+    /// Who made it: `user:ann@example.com`, `token:laptop` or `console`. Null for one of an older version.
+    pub created_by: Option<String>,
     pub last_used_at: Option<DateTime<Utc>>,
+    /// From then on it is refused. Null: it holds until it is revoked.
+    pub expires_at: Option<DateTime<Utc>>,
     pub revoked_at: Option<DateTime<Utc>>,
 }
 
+/// The columns of a [`Token`], in one place.
+macro_rules! columns {
+    () => {
+        "id, name, scopes, created_at, created_by, last_used_at, expires_at, revoked_at"
+    };
+}
+
+/// A token to be made.
+#[derive(Clone, Copy, Debug)]
+pub struct NewToken<'a> {
+    pub name: &'a str,
+    pub scopes: &'a [Scope],
+    pub expires_at: Option<DateTime<Utc>>,
+}
+
 impl Token {
+    /// Returns true while a program may use it.
+    pub fn is_living(&self) -> bool {
+        self.revoked_at.is_none() && !self.is_expired()
+    }
+
+    pub fn is_expired(&self) -> bool {
+        self.expires_at.is_some_and(|at| at <= Utc::now())
+    }
+
     /// What it may do; a scope of another version of the shop counts for nothing.
     pub fn known_scopes(&self) -> Vec<Scope> {
         self.scopes
@@ -183,44 +215,51 @@ impl Token {
     }
 
     fn facts(&self) -> Value {
-        json!({"name": self.name, "scopes": self.scopes, "revoked": self.revoked_at.is_some()})
+        json!({
+            "name": self.name,
+            "scopes": self.scopes,
+            "expires_at": self.expires_at,
+            "revoked": self.revoked_at.is_some(),
+        })
     }
 }
 
 /// Makes a token and returns it with its text, which is kept nowhere.
 ///
 /// # Errors
-/// A fault for a name of the wrong length, or without any scope.
+/// A fault for a name of the wrong length or that a living token has, without any scope, or for a time that is over.
 pub async fn create_token(
     conn: &mut PgConnection,
     actor: &Actor,
-    name: &str,
-    scopes: &[Scope],
+    new: &NewToken<'_>,
 ) -> Result<(Token, String)> {
-    let mut faults = Vec::new();
-    if name.trim().is_empty() || name.chars().count() > 100 || name.contains(char::is_control) {
-        faults.push(Fault::new("name", "must have 1 to 100 characters"));
-    }
-    if scopes.is_empty() {
-        faults.push(Fault::new("scopes", "name at least one scope"));
-    }
-    if !faults.is_empty() {
-        return Err(Error::Invalid(faults));
-    }
+    check(new)?;
+    let name = new.name.trim();
+    let name_key = name.to_lowercase();
+    free_name(conn, &name_key).await?;
     let token = random::<32>()?
         .iter()
         .fold("sbt_".to_owned(), |text, byte| format!("{text}{byte:02x}"));
-    let names: Vec<&str> = scopes.iter().map(|scope| scope.as_str()).collect();
-    let made: Token = sqlx::query_as(
-        "insert into api_tokens (name, hash, scopes)
-         values ($1, $2, $3)
-         returning id, name, scopes, created_at, last_used_at, revoked_at",
-    )
-    .bind(name.trim())
+    let scopes: Vec<&str> = new.scopes.iter().map(|scope| scope.as_str()).collect();
+    let made = sqlx::query_as(concat!(
+        "insert into api_tokens
+             (name, name_key, hash, scopes, expires_at, created_by, created_by_user, created_by_token)
+         values ($1, $2, $3, $4, $5, $6, $7, $8)
+         on conflict (name_key) do nothing
+         returning ",
+        columns!()
+    ))
+    .bind(name)
+    .bind(name_key)
     .bind(sha256(&token))
-    .bind(names)
-    .fetch_one(&mut *conn)
+    .bind(scopes)
+    .bind(new.expires_at)
+    .bind(&actor.name)
+    .bind(actor.user)
+    .bind(actor.token)
+    .fetch_optional(&mut *conn)
     .await?;
+    let made: Token = made.ok_or_else(name_taken)?;
     let object = made.object();
     audit::record(
         conn,
@@ -234,13 +273,108 @@ pub async fn create_token(
     Ok((made, token))
 }
 
+fn check(new: &NewToken<'_>) -> Result<()> {
+    let mut faults = Vec::new();
+    let name = new.name;
+    if name.trim().is_empty() || name.chars().count() > 100 || name.contains(char::is_control) {
+        faults.push(Fault::new("name", "must have 1 to 100 characters"));
+    }
+    if new.scopes.is_empty() {
+        faults.push(Fault::new("scopes", "name at least one scope"));
+    }
+    if new.expires_at.is_some_and(|at| at <= Utc::now()) {
+        faults.push(Fault::new("expires_at", "must be in the future"));
+    }
+    match faults.is_empty() {
+        true => Ok(()),
+        false => Err(Error::Invalid(faults)),
+    }
+}
+
+/// Frees a name from tokens that have expired.
+///
+/// # Errors
+/// A fault of `name` where a living token has it, one of an older version too.
+async fn free_name(conn: &mut PgConnection, name_key: &str) -> Result<()> {
+    sqlx::query(
+        "update api_tokens
+         set name_key = null
+         where name_key = $1
+           and expires_at <= now()",
+    )
+    .bind(name_key)
+    .execute(&mut *conn)
+    .await?;
+    let is_taken = sqlx::query_scalar(
+        "select exists (
+             select from api_tokens
+             where lower(name) = lower($1)
+               and revoked_at is null
+               and (expires_at is null or expires_at > now())
+         )",
+    )
+    .bind(name_key)
+    .fetch_one(conn)
+    .await?;
+    if is_taken { Err(name_taken()) } else { Ok(()) }
+}
+
+fn name_taken() -> Error {
+    Error::invalid(
+        "name",
+        "is the name of another token: the log could not tell them apart",
+    )
+}
+
+/// The living tokens that a user made, and those that were made with them, and so on; newest first.
+pub async fn list_tokens_of(conn: &mut PgConnection, user: UserId) -> Result<Vec<Token>> {
+    let tokens = sqlx::query_as(concat!(
+        "with recursive made as (
+             select id
+             from api_tokens
+             where created_by_user = $1
+             union
+             select api_tokens.id
+             from api_tokens
+             join made on api_tokens.created_by_token = made.id
+         )
+         select ",
+        columns!(),
+        "
+         from api_tokens
+         where id in (select id from made)
+           and revoked_at is null
+           and (expires_at is null or expires_at > now())
+         order by id desc"
+    ))
+    .bind(user)
+    .fetch_all(conn)
+    .await?;
+    Ok(tokens)
+}
+
+/// Revokes the living tokens that a user made. Safe to repeat. Returns them.
+pub async fn revoke_tokens_of(
+    conn: &mut PgConnection,
+    actor: &Actor,
+    user: UserId,
+) -> Result<Vec<Token>> {
+    let tokens = list_tokens_of(conn, user).await?;
+    for token in &tokens {
+        revoke_token(conn, actor, token.id).await?;
+    }
+    Ok(tokens)
+}
+
 /// All tokens, revoked ones too, newest first.
 pub async fn list_tokens(conn: &mut PgConnection) -> Result<Vec<Token>> {
-    let tokens = sqlx::query_as(
-        "select id, name, scopes, created_at, last_used_at, revoked_at
+    let tokens = sqlx::query_as(concat!(
+        "select ",
+        columns!(),
+        "
          from api_tokens
-         order by id desc",
-    )
+         order by id desc"
+    ))
     .fetch_all(conn)
     .await?;
     Ok(tokens)
@@ -248,12 +382,14 @@ pub async fn list_tokens(conn: &mut PgConnection) -> Result<Vec<Token>> {
 
 /// A token, locked until the transaction ends.
 pub(super) async fn lock(conn: &mut PgConnection, id: i64) -> Result<Option<Token>> {
-    let token = sqlx::query_as(
-        "select id, name, scopes, created_at, last_used_at, revoked_at
+    let token = sqlx::query_as(concat!(
+        "select ",
+        columns!(),
+        "
          from api_tokens
          where id = $1
-         for update",
-    )
+         for update"
+    ))
     .bind(id)
     .fetch_optional(conn)
     .await?;
@@ -266,12 +402,13 @@ pub async fn revoke_token(conn: &mut PgConnection, actor: &Actor, id: i64) -> Re
         return Ok(false);
     };
     if before.revoked_at.is_none() {
-        let after: Token = sqlx::query_as(
+        let after: Token = sqlx::query_as(concat!(
             "update api_tokens
-             set revoked_at = now()
+             set revoked_at = now(), name_key = null
              where id = $1
-             returning id, name, scopes, created_at, last_used_at, revoked_at",
-        )
+             returning ",
+            columns!()
+        ))
         .bind(id)
         .fetch_one(&mut *conn)
         .await?;

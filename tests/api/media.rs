@@ -561,16 +561,15 @@ async fn a_form_that_is_none_is_told_so() {
 async fn begin_upload(shop: &Shop, size: usize) -> TcpStream {
     let token = {
         let mut conn = shop.db.acquire().await.expect("a connection");
-        let scopes = [Scope::Catalogue];
-        spirit_beads::auth::create_token(
-            &mut conn,
-            &spirit_beads::audit::Actor::console(),
-            "slow",
-            &scopes,
-        )
-        .await
-        .expect("a token")
-        .1
+        let new = spirit_beads::auth::NewToken {
+            name: &format!("slow {}", uuid::Uuid::new_v4()),
+            scopes: &[Scope::Catalogue],
+            expires_at: None,
+        };
+        spirit_beads::auth::create_token(&mut conn, &spirit_beads::audit::Actor::console(), &new)
+            .await
+            .expect("a token")
+            .1
     };
     let host = shop.address.trim_start_matches("http://");
     let mut line = TcpStream::connect(host).await.expect("a connection");
