@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 use sqlx::{FromRow, PgConnection};
 
-use super::categories::Category;
+use super::categories::{Category, name_key};
 use super::fields::CategoryKey;
 use super::input::{self, CategoryInput, FileProduct, Parsed};
 use super::pictures::{TakenPictures, name_of, named_id};
@@ -382,6 +382,40 @@ fn note_repeat<T: Eq + std::hash::Hash>(
     }
 }
 
+/// A fault for each category that would get the name of another. One that has its name for long keeps it.
+fn note_repeated_names(
+    rows: &[Row<(i64, CategoryInput)>],
+    known: &[Category],
+    faults: &mut Vec<Fault>,
+) {
+    let named: HashSet<i64> = rows.iter().map(|(_, (id, _))| *id).collect();
+    let mut names: HashMap<String, String> = known
+        .iter()
+        .filter(|category| !named.contains(&category.id))
+        .map(|category| {
+            (
+                name_key(&category.name),
+                format!("Category {}", category.id),
+            )
+        })
+        .collect();
+    let has_new_name = |id: i64, name: &str| {
+        !known
+            .iter()
+            .any(|category| category.id == id && category.name == name)
+    };
+    let (new, kept): (Vec<_>, Vec<_>) = rows
+        .iter()
+        .filter_map(|(prefix, (id, row))| Some((prefix, *id, row.name.as_deref()?)))
+        .partition(|(_, id, name)| has_new_name(*id, name));
+    for (prefix, _, name) in kept {
+        names.insert(name_key(name), prefix.clone());
+    }
+    for (prefix, _, name) in new {
+        note_repeat(&mut names, name_key(name), prefix, "name", faults);
+    }
+}
+
 /// The categories as they are to be.
 fn merge_categories(
     rows: Vec<Row<(i64, CategoryInput)>>,
@@ -396,6 +430,7 @@ fn merge_categories(
     let mut slugs: HashMap<String, String> = others
         .map(|category| (category.slug.clone(), format!("Category {}", category.id)))
         .collect();
+    note_repeated_names(&rows, known, faults);
     let mut categories = Vec::with_capacity(rows.len());
     for (prefix, (id, row)) in rows {
         let kept = before.get(&id).map(|category| category.position);
@@ -570,21 +605,31 @@ async fn other_slugs(
 async fn write_categories(conn: &mut PgConnection, categories: &[&Category]) -> Result<()> {
     let ids: Vec<i64> = categories.iter().map(|c| c.id).collect();
     let names: Vec<&str> = categories.iter().map(|c| c.name.as_str()).collect();
+    let name_keys: Vec<String> = categories.iter().map(|c| name_key(&c.name)).collect();
     let slugs: Vec<&str> = categories.iter().map(|c| c.slug.as_str()).collect();
     let descriptions: Vec<&str> = categories.iter().map(|c| c.description.as_str()).collect();
     let positions: Vec<i32> = categories.iter().map(|c| c.position).collect();
     // Two rows may swap their slugs, which are unique at every moment. No slug has a tilde.
-    sqlx::query("update categories set slug = '~' || id where id = any($1)")
-        .bind(&ids)
-        .execute(&mut *conn)
-        .await?;
     sqlx::query(
-        "insert into categories (id, name, slug, description, position)
-         select id, name, slug, description, position
-         from unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::integer[])
-              as row (id, name, slug, description, position)
+        "update categories
+         set slug = '~' || categories.id,
+             name_key = case when categories.name = row.name then name_key end
+         from unnest($1::bigint[], $2::text[]) as row (id, name)
+         where categories.id = row.id",
+    )
+    .bind(&ids)
+    .bind(&names)
+    .execute(&mut *conn)
+    .await?;
+    sqlx::query(
+        "insert into categories (id, name, slug, description, position, name_key)
+         select id, name, slug, description, position, name_key
+         from unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::integer[], $6::text[])
+              as row (id, name, slug, description, position, name_key)
          on conflict (id) do update
-         set name = excluded.name, slug = excluded.slug, description = excluded.description,
+         set name = excluded.name,
+             name_key = case when categories.name = excluded.name then categories.name_key else excluded.name_key end,
+             slug = excluded.slug, description = excluded.description,
              position = excluded.position, updated_at = now()",
     )
     .bind(ids)
@@ -592,6 +637,7 @@ async fn write_categories(conn: &mut PgConnection, categories: &[&Category]) -> 
     .bind(slugs)
     .bind(descriptions)
     .bind(positions)
+    .bind(name_keys)
     .execute(&mut *conn)
     .await?;
     // The next category that gets its id from the database must not meet one of these.

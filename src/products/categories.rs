@@ -6,6 +6,8 @@ use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use sqlx::{PgConnection, Row};
+use unicode_normalization::UnicodeNormalization;
+use unicode_normalization::char::is_combining_mark;
 use utoipa::ToSchema;
 
 use super::fields::CategoryKey;
@@ -320,8 +322,42 @@ pub(super) async fn find(conn: &mut PgConnection, key: &CategoryKey) -> Result<O
     Ok(category)
 }
 
+/// What two names have in common that people take for one: case, accents and spaces do not count.
+pub(super) fn name_key(name: &str) -> String {
+    let letters = name.nfkd().filter(|c| !is_combining_mark(*c));
+    let lower = letters.collect::<String>().to_lowercase();
+    lower.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// Checks that no other category has this name, one of an older version neither.
+async fn check_name(conn: &mut PgConnection, name: &str, id: Option<i64>) -> Result<()> {
+    let others: Vec<String> =
+        sqlx::query_scalar("select name from categories where id is distinct from $1")
+            .bind(id)
+            .fetch_all(conn)
+            .await?;
+    let key = name_key(name);
+    match others.iter().find(|other| name_key(other) == key) {
+        Some(other) => Err(name_taken(other)),
+        None => Ok(()),
+    }
+}
+
+fn name_taken(name: &str) -> Error {
+    Error::invalid("name", format!("There is a category “{name}” already."))
+}
+
+/// Whether a statement failed because another category got this name a moment before.
+fn lost_the_name(error: &sqlx::Error) -> bool {
+    let constraint = error
+        .as_database_error()
+        .and_then(|error| error.constraint());
+    constraint == Some("categories_name_key_key")
+}
+
 pub(super) async fn insert(conn: &mut PgConnection, input: CategoryInput) -> Result<Category> {
     let name = input.name.unwrap_or_default();
+    check_name(conn, &name, None).await?;
     let description = input.description.unwrap_or_default();
     loop {
         let slug = match &input.slug {
@@ -334,8 +370,8 @@ pub(super) async fn insert(conn: &mut PgConnection, input: CategoryInput) -> Res
             }
         };
         let category = sqlx::query_as(
-            "insert into categories (name, slug, description, position)
-             values ($1, $2, $3,
+            "insert into categories (name, name_key, slug, description, position)
+             values ($1, $4, $2, $3,
                      -- Where there is an order, it comes last.
                      (select coalesce(max(position) + 1, 0) from categories where position > 0))
              on conflict (slug) do nothing
@@ -344,8 +380,13 @@ pub(super) async fn insert(conn: &mut PgConnection, input: CategoryInput) -> Res
         .bind(&name)
         .bind(&slug)
         .bind(&description)
+        .bind(name_key(&name))
         .fetch_optional(&mut *conn)
-        .await?;
+        .await
+        .map_err(|error| match lost_the_name(&error) {
+            true => name_taken(&name),
+            false => error.into(),
+        })?;
         match category {
             Some(category) => return Ok(category),
             None if input.slug.is_some() => return Err(slug_taken(&slug)),
@@ -362,9 +403,20 @@ pub(super) async fn update(
 ) -> Result<Category> {
     lock_products(conn, id).await?;
     let slug = input.slug.clone().unwrap_or_default();
+    let before = find(conn, &CategoryKey::Id(id)).await?;
+    // One that has its name for long keeps it, even where another of an older version has the same.
+    let new_name = input
+        .name
+        .as_ref()
+        .filter(|name| before.is_some_and(|before| before.name != **name));
+    if let Some(name) = new_name {
+        check_name(conn, name, Some(id)).await?;
+    }
+    let key = new_name.map(|name| name_key(name));
     let updated = sqlx::query_as(
         "update categories
          set name = coalesce($2, name),
+             name_key = coalesce($5, name_key),
              slug = coalesce($3, slug),
              description = coalesce($4, description),
              updated_at = now()
@@ -372,9 +424,10 @@ pub(super) async fn update(
          returning id, name, slug, description, position",
     )
     .bind(id)
-    .bind(input.name)
+    .bind(&input.name)
     .bind(input.slug)
     .bind(input.description)
+    .bind(key)
     .fetch_optional(conn)
     .await;
     match updated {
@@ -382,6 +435,7 @@ pub(super) async fn update(
         Err(sqlx::Error::Database(e)) if e.constraint() == Some("categories_slug_key") => {
             Err(slug_taken(&slug))
         }
+        Err(error) if lost_the_name(&error) => Err(name_taken(&input.name.unwrap_or_default())),
         Err(error) => Err(error.into()),
     }
 }

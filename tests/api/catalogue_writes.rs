@@ -1378,3 +1378,88 @@ async fn categories_are_written() {
     }
     shop.run_jobs().await;
 }
+
+#[tokio::test]
+async fn no_two_categories_get_one_name() {
+    let shop = Shop::open().await;
+    let keeper = shop.keeper(&[Scope::Catalogue]).await;
+    let make = async |name: &str| {
+        let made = keeper
+            .post("/api/categories/", &json!({"name": name}))
+            .await;
+        (made.status, made.faults(), made.json["id"].as_i64())
+    };
+    let (status, _, first) = make("Été  Bleu").await;
+    assert_eq!(status, 201);
+    for same in [
+        "Été Bleu",
+        "été bleu",
+        "ETE BLEU",
+        "E\u{301}te\u{301} bleu",
+        " Été Bleu ",
+    ] {
+        let (status, faults, _) = make(same).await;
+        assert_eq!((status, faults), (400, vec!["name".to_owned()]), "{same}");
+    }
+    let (_, _, second) = make("Hiver").await;
+    let address = |id: Option<i64>| format!("/api/categories/{}/", id.expect("an id"));
+    let patch = async |address: &str, body: &Value| {
+        let json = [("content-type", "application/json")];
+        let body = body.to_string();
+        keeper.send(Method::PATCH, address, &json, Some(body)).await
+    };
+    let rename = json!({"name": "ÉTÉ BLEU"});
+    assert_eq!(patch(&address(second), &rename).await.faults(), ["name"]);
+    // Its own name it may write otherwise.
+    let renamed = patch(&address(first), &rename).await;
+    assert_eq!(renamed.status, 200, "{}", renamed.text);
+    assert_eq!(make("été bleu").await.0, 400);
+    // Of two at once one gets it.
+    let (one, other) = tokio::join!(make("Nuit"), make("nuit"));
+    let mut statuses = [one.0, other.0];
+    statuses.sort_unstable();
+    assert_eq!(statuses, [201, 400]);
+
+    // Two of one name from before keep it, and may be changed otherwise; nobody joins them.
+    sqlx::query("insert into categories (name, slug) values ('Old', 'old'), ('Old', 'old-2')")
+        .execute(&shop.db)
+        .await
+        .expect("an older shop");
+    let ids: Vec<i64> =
+        sqlx::query_scalar("select id from categories where name = 'Old' order by id")
+            .fetch_all(&shop.db)
+            .await
+            .expect("both");
+    for id in &ids {
+        let body = json!({"name": "Old", "description": "as ever"});
+        let changed = patch(&address(Some(*id)), &body).await;
+        assert_eq!(changed.status, 200, "{}", changed.text);
+    }
+    assert_eq!(make("old").await.0, 400);
+    // The catalogue as one file: what is there comes back as it was, and a new one of the same name does not.
+    let mut conn = shop.db.acquire().await.expect("a connection");
+    let mut file = spirit_beads::products::export(&mut conn)
+        .await
+        .expect("a catalogue");
+    let file_text = file.to_string();
+    spirit_beads::products::import(&mut conn, &file_text, None, "test")
+        .await
+        .expect("the same again");
+    let rows = file["categories"].as_array_mut().expect("categories");
+    rows.push(json!({"id": 900, "name": "HIVER"}));
+    rows.push(json!({"id": 901, "name": "Neu"}));
+    rows.push(json!({"id": 902, "name": "neu"}));
+    let last = rows.len() - 1;
+    let refused = spirit_beads::products::import(&mut conn, &file.to_string(), None, "test").await;
+    let Err(spirit_beads::error::Error::Invalid(faults)) = refused else {
+        panic!("{refused:?}");
+    };
+    let fields: Vec<String> = faults.into_iter().map(|fault| fault.field).collect();
+    assert_eq!(
+        fields,
+        [
+            format!("categories[{}].name", last - 2),
+            format!("categories[{last}].name")
+        ]
+    );
+}
