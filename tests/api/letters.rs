@@ -177,7 +177,11 @@ async fn a_paid_order_is_confirmed_with_its_picture_and_its_whole_total() {
     assert_eq!(mail.to, ["jane@example.com"]);
     assert_eq!(mail.copies, ["keeper@beads.example"]);
     assert_eq!(mail.reply_to, ["keeper@beads.example"]);
-    let paid = chrono::Utc::now().format("%B %-d, %Y");
+    let paid: chrono::DateTime<chrono::Utc> = sqlx::query_scalar("select paid_at from orders")
+        .fetch_one(&shop.db)
+        .await
+        .expect("a paid order");
+    let paid = paid.format("%B %-d, %Y");
     let text = format!(
         "\
 Bead & Thread

@@ -1,24 +1,64 @@
-//! That `SECURITY.md` is true: each test that it names exists.
+//! That `SECURITY.md` is true: each test that it names is run.
 
+use std::collections::BTreeSet;
 use std::path::Path;
+use std::process::Command;
+
+/// The tests of this program that a plain run of it runs: what is only written in a file, commented out, left out of the
+/// module tree, or ignored, is none of them.
+fn tests_that_run() -> BTreeSet<String> {
+    let list = |arguments: &[&str]| -> BTreeSet<String> {
+        let program = std::env::current_exe().expect("this program");
+        let output = Command::new(program)
+            .args(["--list", "--format", "terse"])
+            .args(arguments)
+            .output()
+            .expect("its list");
+        assert!(output.status.success(), "{output:?}");
+        let text = String::from_utf8(output.stdout).expect("UTF-8");
+        let names = text.lines().filter_map(|line| line.strip_suffix(": test"));
+        names.map(str::to_owned).collect()
+    };
+    &list(&[]) - &list(&["--ignored"])
+}
+
+/// The tests that a text names, as `api/limits.rs::a_bot_does_not_empty_the_shelves`, by the names that they have in the
+/// program.
+fn named(text: &str) -> Vec<String> {
+    let guards = text.split('`').filter_map(|word| word.split_once(".rs::"));
+    let path = |(file, test): (&str, &str)| {
+        let file = file
+            .strip_prefix("api/")
+            .or(file.strip_prefix("tests/api/"));
+        let module = file.map(|file| file.trim_end_matches("/mod").replace('/', "::"));
+        let module = module.unwrap_or_else(|| panic!("a test of another program: {test}"));
+        format!("{module}::{test}")
+    };
+    guards.map(path).collect()
+}
 
 #[test]
-fn every_guard_of_the_threat_model_exists() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let read = |path: &Path| {
-        std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
-    };
-    let text = read(&root.join("SECURITY.md"));
-    let guards: Vec<(&str, &str)> = text
-        .split('`')
-        .filter_map(|word| word.split_once(".rs::"))
-        .collect();
+fn every_guard_of_the_threat_model_is_run() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("SECURITY.md");
+    let text = std::fs::read_to_string(file).expect("the threat model");
+    let guards = named(&text);
     assert!(guards.len() > 30, "{}", guards.len());
-    for (file, test) in guards {
-        let source = read(&root.join("tests").join(format!("{file}.rs")));
-        let is_there = ["async fn", "fn"]
-            .iter()
-            .any(|keyword| source.contains(&format!("\n{keyword} {test}()")));
-        assert!(is_there, "{file}.rs has no test {test}");
+    let run = tests_that_run();
+    let missing: Vec<&String> = guards.iter().filter(|test| !run.contains(*test)).collect();
+    assert!(missing.is_empty(), "never run: {missing:#?}");
+}
+
+#[test]
+fn a_guard_that_is_not_run_is_missed() {
+    let run = tests_that_run();
+    for (word, is_run) in [
+        ("`api/security.rs::a_guard_that_is_not_run_is_missed`", true),
+        ("`api/security.rs::a_guard_that_is_not_run`", false),
+        // It is a function and no test, and this one is ignored.
+        ("`api/security.rs::tests_that_run`", false),
+        ("`api/storm/mod.rs::long`", false),
+    ] {
+        let names = named(word);
+        assert_eq!(run.contains(&names[0]), is_run, "{word}");
     }
 }

@@ -58,13 +58,16 @@ fn minutes() -> Option<f64> {
     std::env::var("STORM_MINUTES").ok()?.parse().ok()
 }
 
-/// The seed that was asked for, or one of the clock's.
+/// The seed that was asked for, the one of continuous integration, or one of the clock's.
 fn seed() -> u64 {
     let asked = std::env::var("STORM_SEED").ok();
-    asked.and_then(|text| text.parse().ok()).unwrap_or_else(|| {
-        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-        now.expect("after 1970").as_secs() % 1_000_000
-    })
+    let asked = asked.map(|text| text.parse().expect("STORM_SEED: a number"));
+    asked
+        .or_else(crate::support::seed_of_ci)
+        .unwrap_or_else(|| {
+            let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+            now.expect("after 1970").as_secs() % 1_000_000
+        })
 }
 
 async fn storm(minutes: f64) {
