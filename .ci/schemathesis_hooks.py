@@ -158,6 +158,8 @@ BEYOND_FORM = [
     (r"order", r"^is no order's id or number$"),
     (r"category(__in)?", r"^Select a valid choice\. That choice is not one of the available choices\.$"),
     (r"email", r"^is a user's already$"),
+    (r"name", r"^(is the name of another token: |There is a category “)"),
+    (r"expires_at", r"^must be in the future$"),
     # What an address is, is beyond the pattern.
     (r"email", r"^is no email address$"),
     # Two entries of a list are one: `uniqueItems` compares whole entries, and ids that are written twice.

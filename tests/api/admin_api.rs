@@ -9,7 +9,7 @@ use spirit_beads::auth::Scope;
 use spirit_beads::stripe::sandbox::Fault;
 
 use crate::support::pictures::jpeg;
-use crate::support::{Answer, Client, Shop, card, session_of};
+use crate::support::{Answer, Client, Shop, card, session_of, zone_at_noon};
 
 /// Each door of the desk, and the calls that do the same; or why there is none.
 const TWINS: &[(&str, Result<&str, &str>)] = &[
@@ -587,7 +587,7 @@ async fn health_and_the_audit_log_are_read() {
 
 #[tokio::test]
 async fn today_says_what_waits_and_what_came_in() {
-    let shop = Shop::open().await;
+    let shop = Shop::open_with(&[("SHOP_TIME_ZONE", &zone_at_noon())]).await;
     let piece = shop.stocks("Sunrise", 3).await;
     let session = session_of(&shop.shopper().check_out(&[(&piece, 1)]).await);
     shop.stripe.pay(&session, card()).await.expect("a payment");

@@ -4,7 +4,7 @@ use serde_json::json;
 use spirit_beads::auth::Scope;
 
 use crate::desk::{OWNER, STAFF, signed_in, staffed, staffed_with};
-use crate::support::{Shop, card, session_of};
+use crate::support::{Shop, card, session_of, zone_at_noon};
 
 /// Sells one piece through the storefront.
 async fn sells(shop: &Shop, piece: &str) -> String {
@@ -16,7 +16,7 @@ async fn sells(shop: &Shop, piece: &str) -> String {
 
 #[tokio::test]
 async fn today_tells_what_waits_and_what_came_in() {
-    let shop = staffed().await;
+    let shop = staffed_with(&[("SHOP_TIME_ZONE", &zone_at_noon())]).await;
     let owner = signed_in(&shop, OWNER).await;
     let quiet = owner.get("/admin").await.text;
     assert!(quiet.contains("Nothing waits for you."), "{quiet}");

@@ -585,6 +585,13 @@ pub async fn heavy() -> SemaphorePermit<'static> {
     SEATS.acquire().await.expect("never closed")
 }
 
+/// A time zone in which it is about noon: no day ends while a test runs.
+pub fn zone_at_noon() -> String {
+    let hour = chrono::Timelike::hour(&chrono::Utc::now());
+    // Etc/GMT+3 is three hours behind.
+    format!("Etc/GMT{:+}", i64::from(hour) - 12)
+}
+
 /// The seed of continuous integration, where a change must not fail by what chance tries in that run alone. Elsewhere each
 /// run tries something new.
 pub fn seed_of_ci() -> Option<u64> {
