@@ -1,5 +1,6 @@
 //! Taking a picture in: what is accepted, and what is made of it. No input or output, only bytes and pixels.
 
+use std::borrow::Cow;
 use std::io::Cursor;
 
 use base64::Engine;
@@ -11,7 +12,7 @@ use moxcms::{ColorProfile, DataColorSpace, Layout, TransformOptions};
 use tracing::info;
 
 use super::jpeg::Jpeg;
-use super::renditions;
+use super::{png, renditions};
 use crate::config::MediaLimits;
 use crate::ids::PictureId;
 
@@ -286,6 +287,10 @@ fn open<'a>(
     limits: &MediaLimits,
 ) -> Result<Box<dyn ImageDecoder + 'a>, Refusal> {
     let format = sniff(content)?;
+    let content = match format {
+        ImageFormat::Png => png::with_end(content),
+        _ => Cow::Borrowed(content),
+    };
     let mut reader = ImageReader::with_format(Cursor::new(content), format);
     reader.limits(room(0));
     let mut decoder = reader.into_decoder().map_err(|_| Refusal::Damaged)?;

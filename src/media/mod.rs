@@ -9,6 +9,7 @@ mod batch;
 mod intake;
 mod jpeg;
 mod objects;
+mod png;
 mod renditions;
 mod serve;
 mod service;

@@ -225,7 +225,7 @@ async fn a_token_hands_out_only_what_it_has() {
         let answer = keeper
             .post(
                 path,
-                &json!({"name": "heir", "scopes": ["stock", scope.as_str()]}),
+                &json!({"name": scope.as_str(), "scopes": ["stock", scope.as_str()]}),
             )
             .await;
         let allowed = [Scope::Tokens, Scope::Stock].contains(&scope);

@@ -1285,7 +1285,7 @@ async fn categories_are_written() {
     );
     assert_eq!(shop.client.get(&path).await.json, created.json);
     let second = keeper
-        .post("/api/categories/", &json!({"name": "Rain Songs"}))
+        .post("/api/categories/", &json!({"name": "Rain Songs!"}))
         .await
         .json;
     assert_eq!(second["slug"], "rain-songs-2");
@@ -1387,7 +1387,11 @@ async fn no_two_categories_get_one_name() {
         let made = keeper
             .post("/api/categories/", &json!({"name": name}))
             .await;
-        (made.status, made.faults(), made.json["id"].as_i64())
+        let faults = match made.status {
+            201 => Vec::new(),
+            _ => made.faults(),
+        };
+        (made.status, faults, made.json["id"].as_i64())
     };
     let (status, _, first) = make("Été  Bleu").await;
     assert_eq!(status, 201);

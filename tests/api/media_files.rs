@@ -10,7 +10,9 @@ use image::RgbImage;
 use serde_json::json;
 use spirit_beads::auth::Scope;
 
-use crate::support::pictures::{decoded, exif, jpeg, plain_png, scene, segment, tiff};
+use crate::support::pictures::{
+    claiming_png, decoded, exif, jpeg, plain_png, scene, segment, tiff,
+};
 use crate::support::{Client, Shop};
 
 /// What the files in `tests/data/jpeg` show: in color, in gray, or printed with black besides.
@@ -93,6 +95,9 @@ async fn pixels_that_did_not_arrive_are_never_made_up() {
     let shop = Shop::open().await;
     let keeper = shop.keeper(&[Scope::Catalogue]).await;
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/jpeg");
+    // It has a few zeros, whose end is in order, for three thousand pixels.
+    let claim = claiming_png(64, 48, 8, 2);
+    assert_eq!(kept(&shop, &keeper, &claim).await, None);
     for name in ["420", "420-progressive", "420-scans-apart", "420-restarts"] {
         let file = std::fs::read(folder.join(name).with_extension("jpg")).expect("a file");
         for tenths in 3..=9 {
@@ -180,6 +185,10 @@ async fn what_surrounds_the_pixels_may_be_as_it_likes() {
         ),
         ("a PNG without its end", png[..png.len() - 12].to_vec()),
         ("a PNG with half its end", png[..png.len() - 5].to_vec()),
+        (
+            "a PNG without its end and its last checksum",
+            png[..png.len() - 15].to_vec(),
+        ),
         (
             "stray bytes after a PNG",
             [&png[..], b"stray bytes"].concat(),
