@@ -815,3 +815,37 @@ async fn stock_is_not_changed_by_a_token_for_the_catalogue_alone() {
         .each("results", "name");
     assert_eq!(names, ["Sunrise"]);
 }
+
+#[tokio::test]
+async fn no_door_tells_of_customers_but_those_that_are_for_it() {
+    let shop = furnished().await;
+    for sql in [
+        "update orders set email = 'jane@private.example', customer_name = 'Jane Private', phone = '1 private',
+             shipping_name = 'Jane Private', shipping_address = '{\"line1\": \"1 Private Rd\"}',
+             attention = 'Jane Private wrote' where not is_custom_order",
+        "update order_events set note = 'Jane Private wrote'",
+        "update letters set recipient = 'jane@private.example', last_error = 'jane@private.example is unknown'",
+    ] {
+        sqlx::query(sql).execute(&shop.db).await.expect(sql);
+    }
+    // The log of all that happens is what `audit` is for, and the requests what `custom_orders` is for.
+    let tells = [Scope::OrdersRead, Scope::CustomOrders, Scope::Audit];
+    let mut asked = 0;
+    for scope in Scope::ALL
+        .into_iter()
+        .filter(|scope| !tells.contains(scope))
+    {
+        let keeper = shop.keeper(&[scope]).await;
+        for door in doors().iter().filter(|door| door.2 == scope) {
+            let answer = knock(&keeper, door, &[]).await;
+            let text = answer.text.to_lowercase();
+            assert!(!text.contains("private"), "{} {}: {text}", door.0, door.1);
+            asked += 1;
+        }
+    }
+    assert!(asked > 50, "{asked}");
+    // Who may read them is told.
+    let reader = shop.keeper(&[Scope::OrdersRead]).await;
+    let order = reader.get("/api/admin/orders/SB-1001/").await;
+    assert!(order.text.contains("Jane Private"), "{}", order.text);
+}
