@@ -206,7 +206,7 @@ async fn find(
 }
 
 /// Resolves one review item, and no other. Safe to repeat. An item of a custom order alone needs the scope `custom_orders`,
-/// all others `orders:write`.
+/// all others `orders:write`; without `orders:read` the answer has no text.
 #[utoipa::path(
     post,
     operation_id = "resolve_review_item",
@@ -230,8 +230,11 @@ async fn resolve_item(
         true => admin.may(Scope::CustomOrders)?,
         false => admin.may(Scope::OrdersWrite)?,
     }
-    let item = resolve(&mut tx, &admin.actor, id).await?;
+    let mut item = resolve(&mut tx, &admin.actor, id).await?;
     tx.commit().await?;
+    if admin.may(Scope::OrdersRead).is_err() && !item.is_of_custom_order_alone() {
+        item.text.clear();
+    }
     Ok(Json(item))
 }
 
@@ -257,7 +260,7 @@ async fn resolve_order(
     resolve_only(&mut tx, &admin.actor, &open).await?;
     let view = orders::view(&mut tx, id).await?;
     tx.commit().await?;
-    Ok(Json(view))
+    Ok(Json(view.shown_to(&admin)))
 }
 
 /// Resolves the open review item of a custom order, where there is only one. Safe to repeat: without any, nothing is done.

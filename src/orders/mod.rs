@@ -153,6 +153,7 @@ impl Order {
         self.shipping_name = None;
         self.shipping_address = None;
         self.attention = None;
+        self.review_items.clear();
     }
 
     /// The lines of its address label; none without an address.

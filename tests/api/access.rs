@@ -821,8 +821,9 @@ async fn no_door_tells_of_customers_but_those_that_are_for_it() {
     let shop = furnished().await;
     for sql in [
         "update orders set email = 'jane@private.example', customer_name = 'Jane Private', phone = '1 private',
-             shipping_name = 'Jane Private', shipping_address = '{\"line1\": \"1 Private Rd\"}',
-             attention = 'Jane Private wrote' where not is_custom_order",
+             shipping_name = 'Jane Private', shipping_address = '{\"line1\": \"1 Private Rd\"}'
+         where not is_custom_order",
+        "update review_items set text = 'Jane Private wrote'",
         "update order_events set note = 'Jane Private wrote'",
         "update letters set recipient = 'jane@private.example', last_error = 'jane@private.example is unknown'",
     ] {
