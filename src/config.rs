@@ -128,6 +128,8 @@ pub struct Limits {
     pub commissions_per_hour: u32,
     /// The most pieces that it may hold unpaid.
     pub held_pieces: u32,
+    /// How many pieces are held in all for payments that take days.
+    pub delayed_pieces: u32,
 }
 
 /// Every setting. `Default` is what `cargo run` with no configuration gets.
@@ -522,6 +524,7 @@ fn read(reader: &mut Reader<'_>) -> Result<Config, Vec<Fault>> {
             commissions_per_hour: reader.counted("LIMIT_COMMISSIONS_PER_HOUR", 20, 1_000_000)
                 as u32,
             held_pieces: reader.counted("LIMIT_HELD_PIECES", 10, 1_000_000) as u32,
+            delayed_pieces: reader.counted("LIMIT_DELAYED_PIECES", 20, 1_000_000) as u32,
         },
         country_header: reader.parsed(
             "COUNTRY_HEADER",

@@ -82,6 +82,8 @@ pub enum Job {
     SettleCheckout { order: OrderId },
     /// Ask Stripe for a refund that was decided on.
     SendRefund { refund: RefundId },
+    /// Read at Stripe which refunds a payment has.
+    ReadRefunds { payment: String },
     /// Ask Stripe for the payment link of an approved quote.
     MakeLink { quote: QuoteId },
     /// Close the payment link of a quote, then do with its request what was planned.
@@ -108,6 +110,7 @@ impl Job {
             Job::ProcessEvent { .. } => "process_event",
             Job::SettleCheckout { .. } => "settle_checkout",
             Job::SendRefund { .. } => "send_refund",
+            Job::ReadRefunds { .. } => "read_refunds",
             Job::MakeLink { .. } => "make_link",
             Job::CloseLink { .. } => "close_link",
             Job::SendLetter { .. } => "send_letter",
@@ -127,6 +130,7 @@ impl Job {
             Job::ProcessEvent { event } => format!("{name}:{event}"),
             Job::SettleCheckout { order } => format!("{name}:{order}"),
             Job::SendRefund { refund } => format!("{name}:{refund}"),
+            Job::ReadRefunds { payment } => format!("{name}:{payment}"),
             Job::MakeLink { quote } | Job::CloseLink { quote } => format!("{name}:{quote}"),
             Job::SendLetter { letter } => format!("{name}:{letter}"),
             Job::RenderPicture { picture } => format!("{name}:{picture}"),
@@ -141,6 +145,7 @@ impl Job {
             Job::ProcessEvent { .. }
             | Job::SettleCheckout { .. }
             | Job::SendRefund { .. }
+            | Job::ReadRefunds { .. }
             | Job::MakeLink { .. }
             | Job::CloseLink { .. } => Lane::Money,
             Job::Sweep | Job::Reconcile | Job::SweepPictures => Lane::Clock,

@@ -462,7 +462,8 @@ async fn list_holds(State(app): State<App>, admin: Admin, query: Query) -> Resul
     }))
 }
 
-/// Ends the payment page of an order and frees its pieces.
+/// Ends the payment page of an order and frees its pieces. One whose delayed payment is on its way is released, too: should
+/// the money still come, it takes the pieces if they are there, or is refunded in full.
 #[utoipa::path(
     post,
     path = "/api/admin/holds/{id}/release",
@@ -483,7 +484,7 @@ async fn release_hold(
     admin.may(Scope::Machine)?;
     let id = orders::resolve(&mut *app.db.acquire().await?, &id).await?;
     match payments::release_hold(&app, id, &admin.actor).await? {
-        Cancelled::Free(_) => {
+        Cancelled::Free(_) | Cancelled::Awaited(_) => {
             let mut conn = app.db.acquire().await?;
             let view = orders::view(&mut conn, id).await?;
             Ok(Json(view.shown_to(&admin)))

@@ -46,6 +46,7 @@ async fn carry_out(app: &App, job: Job) -> Result<(), Error> {
         Job::ProcessEvent { event } => payments::process_stored(app, &event).await.map(drop),
         Job::SettleCheckout { order } => payments::settle_unheard(app, order).await,
         Job::SendRefund { refund } => payments::send_refund(app, refund).await,
+        Job::ReadRefunds { payment } => payments::read_refunds(app, &payment).await,
         Job::MakeLink { quote } => custom_orders::make_link(app, quote).await,
         Job::CloseLink { quote } => custom_orders::close_link(app, quote).await,
         Job::SendLetter { letter } => letters::send(app, letter).await,

@@ -9,6 +9,8 @@ use sqlx::PgConnection;
 
 use super::desk::Desk;
 use super::form::Form;
+use super::order::{REFUND_PLANNED, read_refund};
+use super::refunds::{self, RefundForm};
 use super::sign_in::judged;
 use crate::app::App;
 use crate::custom_orders::{
@@ -22,6 +24,7 @@ use crate::letters;
 use crate::media::{self, Batch};
 use crate::money::Cents;
 use crate::orders::{NewParcel, Zone};
+use crate::payments::{self, PaymentFacts, RefundFacts, RefundSubject};
 use crate::settings::{self, Settings};
 
 const PAGE: i64 = 30;
@@ -69,10 +72,17 @@ struct CommissionPage<'a> {
     which: &'static str,
     form: Form,
     quote: Form,
+    payments: Vec<PaymentFacts>,
+    refunds: Vec<RefundFacts>,
+    refund_forms: Vec<RefundForm>,
 }
 
 impl CommissionPage<'_> {
     const CARRIERS: [&'static str; 6] = CARRIERS;
+
+    fn currency(&self) -> &str {
+        currency(&self.payments)
+    }
 
     /// A form of the page: as it came back, or empty.
     fn form(&self, which: &str) -> Form {
@@ -245,8 +255,17 @@ async fn commission(
         "quote" => form.clone(),
         _ => suggested(&settings, &view),
     };
+    let (payments, refunds) =
+        payments::of_subject(&mut conn, RefundSubject::CustomOrder(id)).await?;
+    let sent = match which {
+        "refund" => form.clone(),
+        _ => Form::default(),
+    };
     let verdict = form.verdict();
     let page = desk.show(&CommissionPage {
+        refund_forms: refunds::forms(&payments, &sent),
+        payments,
+        refunds,
         desk,
         settings,
         moves: view.moves(),
@@ -365,6 +384,34 @@ fn terms(settings: &Settings, form: &Form) -> Result<Terms> {
         }
         Err(other) => Err(other),
     }
+}
+
+/// What a custom order is paid in.
+fn currency(payments: &[PaymentFacts]) -> &str {
+    payments
+        .first()
+        .map_or("usd", |payment| payment.currency.as_str())
+}
+
+/// `POST /admin/commissions/{id}/refund`: of any payment that has money left.
+pub async fn refund(
+    State(app): State<App>,
+    desk: Desk,
+    Path(id): Path<String>,
+    form: Form,
+) -> Result<Response> {
+    let refunding = async {
+        let mut conn = app.db.acquire().await?;
+        let request = custom_orders::resolve(&mut conn, &id).await?;
+        let (payments, _) =
+            payments::of_subject(&mut conn, RefundSubject::CustomOrder(request)).await?;
+        drop(conn);
+        let new = read_refund(&form, currency(&payments))?;
+        payments::refund_request(&app, &desk.actor()?, &id, &new).await?;
+        Ok(desk.go_on(&format!("{ROOT}/{id}"), REFUND_PLANNED))
+    };
+    let done = refunding.await;
+    or_again(&app, &desk, &id, "refund", form, done).await
 }
 
 /// `POST /admin/commissions/{id}/quote`: keeps the draft, and goes on to the letter.

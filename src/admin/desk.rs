@@ -179,6 +179,18 @@ impl Desk {
         ICON.path()
     }
 
+    /// Where Stripe shows a payment, or the sandbox in its place.
+    pub fn at_stripe(&self, payment: &str) -> String {
+        let key = self.app.config.stripe_secret_key.as_ref();
+        match key.map(|key| key.reveal()) {
+            None => "/sandbox/".to_owned(),
+            Some(key) if key.contains("_test_") => {
+                format!("https://dashboard.stripe.com/test/payments/{payment}")
+            }
+            Some(_) => format!("https://dashboard.stripe.com/payments/{payment}"),
+        }
+    }
+
     pub fn is_owner(&self) -> bool {
         self.keeper.as_ref().is_some_and(Keeper::is_owner)
     }

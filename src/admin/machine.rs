@@ -364,6 +364,9 @@ pub async fn release_hold(
     let order: OrderId = orders::resolve(&mut *app.db.acquire().await?, &id).await?;
     let said = match payments::release_hold(&app, order, &desk.actor()?).await? {
         Cancelled::Free(_) => "The pieces are free again.",
+        Cancelled::Awaited(_) => {
+            "The pieces are free again. Should the payment still come, it takes them if they are there, or is refunded."
+        }
         Cancelled::Paid(_) => "The payment was faster: the order stands.",
         Cancelled::Held(_) => "Stripe could not be asked. The pieces stay held; try again later.",
     };

@@ -20,6 +20,7 @@ mod order;
 mod orders;
 mod orders_csv;
 mod products;
+mod refunds;
 mod review_items;
 mod sell;
 mod settings;
@@ -124,6 +125,7 @@ pub fn doors() -> Vec<Door> {
         act("/admin/orders/{id}/resend", Staff, order::resend),
         act("/admin/orders/{id}/undo", Staff, order::undo),
         act("/admin/orders/{id}/refund", Owner, order::refund),
+        act("/admin/refunds/{id}/retry", Owner, refunds::retry),
 
         page("/admin/sell", Staff, sell::show),
         act("/admin/sell", Staff, sell::submit),
@@ -160,6 +162,7 @@ pub fn doors() -> Vec<Door> {
         act("/admin/commissions/{id}/ship", Staff, commissions::ship),
         act("/admin/commissions/{id}/complete", Staff, commissions::complete),
         act("/admin/commissions/{id}/note", Staff, commissions::note),
+        act("/admin/commissions/{id}/refund", Owner, commissions::refund),
 
         page("/admin/review-items", Staff, review_items::list),
         act("/admin/review-items/{id}/resolve", Staff, review_items::resolve),

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::desk::Desk;
 use super::form::Form;
+use super::refunds::{self, RefundForm};
 use super::sign_in::refused;
 use crate::app::App;
 use crate::email::{self, Filter, LetterRow, SHOP};
@@ -18,7 +19,7 @@ use crate::media::{self, Batch, PictureView};
 use crate::money::Cents;
 use crate::orders::{self, Change, NewParcel, Order, OrderLine, OrderView, Status};
 use crate::parcels;
-use crate::payments::{self, NewRefund, PaymentFacts, RefundFacts};
+use crate::payments::{self, NewRefund, PaymentFacts, RefundFacts, RefundSubject};
 
 /// Carriers to choose from; others may be typed.
 pub const CARRIERS: [&str; 8] = [
@@ -46,10 +47,7 @@ struct OrderPage<'a> {
     letters: Vec<LetterRow>,
     /// Of the parcel.
     photographs: Vec<PictureView>,
-    /// What can still be given back.
-    left: Cents,
-    /// The refund that the form asks for: sent twice, it is one.
-    refund: RefundId,
+    refund_forms: Vec<RefundForm>,
     restock: Vec<Restock>,
     /// The form refunds all that is left and puts back what was not shipped.
     is_whole: bool,
@@ -77,18 +75,6 @@ struct Forms {
 impl OrderPage<'_> {
     const CARRIERS: [&'static str; 8] = CARRIERS;
 
-    /// Where Stripe shows a payment, or the sandbox in its place.
-    fn at_stripe(&self, payment: &str) -> String {
-        let config = &self.desk.app.config;
-        match config.stripe_secret_key.as_ref().map(|key| key.reveal()) {
-            None => "/sandbox/".to_owned(),
-            Some(key) if key.contains("_test_") => {
-                format!("https://dashboard.stripe.com/test/payments/{payment}")
-            }
-            Some(_) => format!("https://dashboard.stripe.com/payments/{payment}"),
-        }
-    }
-
     fn is_to_pack(&self) -> bool {
         self.view.to_ship > 0 && !self.view.order.is_custom_order
     }
@@ -115,21 +101,9 @@ impl OrderPage<'_> {
                 .any(|line| line.sold.product_id.is_some() && line.to_ship > 0)
     }
 
-    fn may_refund(&self) -> bool {
-        self.desk.is_owner() && self.left > Cents::ZERO
-    }
-
     /// A sale by hand that can be undone.
     fn may_undo(&self) -> bool {
         self.view.order.channel == "manual" && self.view.order.status.may_become(Status::Refunded)
-    }
-
-    /// What stands in the field of a refund's amount.
-    fn amount(&self) -> String {
-        match self.forms.refund.is_sent() {
-            true => self.forms.refund.get("amount"),
-            false => self.left.plain(&self.view.order.currency),
-        }
     }
 }
 
@@ -171,7 +145,7 @@ pub async fn show(
 async fn page(app: &App, desk: &Desk, id: OrderId, forms: Forms) -> Result<Response> {
     let mut conn = app.db.acquire().await?;
     let view = orders::view(&mut conn, id).await?;
-    let (payments, refunds) = payments::of_order(&mut conn, id).await?;
+    let (payments, refunds) = payments::of_subject(&mut conn, RefundSubject::Order(id)).await?;
     let filter = Filter {
         order: Some(id),
         limit: 50,
@@ -187,17 +161,13 @@ async fn page(app: &App, desk: &Desk, id: OrderId, forms: Forms) -> Result<Respo
         Some(parcel) => media::list_views(&mut conn, &parcel.pictures).await?,
         None => Vec::new(),
     };
-    let left = match view.order.paid_at {
-        Some(_) => payments::refundable(&mut conn, id).await?,
-        None => Cents::ZERO,
-    };
+    let refund_forms = refunds::forms(&payments, &forms.refund);
     let is_whole = match forms.refund.is_sent() {
         true => forms.refund.has("whole", "yes"),
-        false => forms.is_whole && left > Cents::ZERO,
+        false => forms.is_whole && refund_forms.iter().any(|form| form.takes_pieces),
     };
     let returnable = orders::not_returned(&mut conn, id).await?;
     let restock = restock_fields(returnable, &view, &forms.refund, is_whole);
-    let sent: Option<RefundId> = forms.refund.get("refund").parse().ok().map(RefundId);
     let faulty = forms.ship.is_faulty() || forms.refund.is_faulty() || forms.note.is_faulty();
     let shown = desk.show(&OrderPage {
         desk,
@@ -207,8 +177,7 @@ async fn page(app: &App, desk: &Desk, id: OrderId, forms: Forms) -> Result<Respo
         refunds,
         letters,
         photographs,
-        left,
-        refund: sent.unwrap_or_else(RefundId::new),
+        refund_forms,
         restock,
         is_whole,
         forms,
@@ -440,8 +409,14 @@ pub async fn refund(
     let mut change = Change::begin(&app.db, desk.actor()?, &id).await?;
     let order = change.before.clone();
     let refunding = async {
-        let new = read_refund(&form, &order)?;
-        let is_new = payments::refund(&mut change.tx, order.id, &new, &change.actor.name).await?;
+        let new = read_refund(&form, &order.currency)?;
+        let is_new = payments::refund(
+            &mut change.tx,
+            RefundSubject::Order(order.id),
+            &new,
+            &change.actor.name,
+        )
+        .await?;
         Ok((new, is_new))
     };
     let (new, is_new) = match refunding.await {
@@ -457,10 +432,15 @@ pub async fn refund(
     };
     let more = if is_new { new.facts() } else { Value::Null };
     change.end("order.refund", more).await?;
-    Ok(desk.go_on(&path(&order), "The money is on its way back."))
+    Ok(desk.go_on(&path(&order), REFUND_PLANNED))
 }
 
-fn read_refund(form: &Form, order: &Order) -> Result<NewRefund> {
+/// What is said of a refund that was just decided on.
+pub const REFUND_PLANNED: &str =
+    "The refund is planned. Stripe is asked for it now, and again until it takes it.";
+
+/// The refund that a form asks for.
+pub fn read_refund(form: &Form, currency: &str) -> Result<NewRefund> {
     let mut faults = Vec::new();
     let id = form.get("refund").parse().map(RefundId);
     let id = id.map_err(|_| {
@@ -469,12 +449,9 @@ fn read_refund(form: &Form, order: &Order) -> Result<NewRefund> {
             "This form is out of date. Load the page again.",
         )
     })?;
-    let amount = Cents::parse(&form.get("amount"), &order.currency);
+    let amount = Cents::parse(&form.get("amount"), currency);
     if amount.is_none() {
-        let message = format!(
-            "must be an amount such as {}",
-            order.total.plain(&order.currency)
-        );
+        let message = format!("must be an amount such as {}", Cents(4750).plain(currency));
         faults.push(Fault::new("amount", message));
     }
     let mut restock = Vec::new();
@@ -491,6 +468,7 @@ fn read_refund(form: &Form, order: &Order) -> Result<NewRefund> {
     match (amount, faults.is_empty()) {
         (Some(amount), true) => Ok(NewRefund {
             id,
+            payment: Some(form.get("payment_id")).filter(|payment| !payment.is_empty()),
             amount: Some(amount),
             reason: form.get("reason"),
             restock,

@@ -18,7 +18,9 @@ pub use service::{
     discard_draft, flag, lock_of, note, pay, preview, quote, reject, requote, ship, ship_of,
     start_production, withdraw,
 };
-pub use store::{Filter, Terms, count_to_do, find_quote_of_link, find_quote_request, list};
+pub use store::{
+    Filter, Terms, count_to_do, find, find_quote_of_link, find_quote_request, list, lock,
+};
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize, Serializer};

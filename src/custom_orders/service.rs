@@ -8,7 +8,9 @@ use sqlx::PgConnection;
 use super::store::{self, Terms};
 use super::{CustomOrder, NewCustomOrder, NextMove, Quote, QuoteState, Status, page};
 use crate::app::App;
-use crate::email::{self, About, Letter, QuoteFacts, Refusal, RequestFacts, SHOP};
+use crate::email::{
+    self, About, DelayedFacts, Holds, Letter, QuoteFacts, Refusal, RequestFacts, SHOP,
+};
 use crate::error::{Error, Result};
 use crate::ids::{CustomOrderId, OrderId, QuoteId};
 use crate::jobs::{self, Job};
@@ -540,13 +542,21 @@ pub async fn pay(
 
 /// A delayed payment of a quote is on its way: until it is decided the quote neither lapses nor is replaced. Safe to
 /// repeat.
-pub async fn delayed_payment_began(conn: &mut PgConnection, quote: QuoteId) -> Result<()> {
+pub async fn delayed_payment_began(
+    conn: &mut PgConnection,
+    app: &App,
+    quote: QuoteId,
+) -> Result<()> {
     let request = request_of(conn, quote).await?;
     let current = store::find_quote(conn, quote).await?;
-    if !current.is_some_and(|quote| quote.state.is_open() && !quote.paying) {
+    let Some(current) = current.filter(|quote| quote.state.is_open() && !quote.paying) else {
         return Ok(());
-    }
+    };
     store::set_paying(conn, quote, true).await?;
+    let letter = Letter::PaymentProcessing {
+        payment: delayed(app, &request, &current),
+    };
+    to_customer(conn, &request, &letter, &quote.to_string()).await?;
     let note = "a delayed payment is on its way";
     store::add_event(conn, request.id, "payment", "stripe", note).await
 }
@@ -561,7 +571,11 @@ pub async fn delayed_payment_failed(
     let request = request_of(conn, quote).await?;
     match store::find_quote(conn, quote).await? {
         Some(quote) if quote.state.is_open() => {
-            let why = "the delayed payment failed: quote and approve again";
+            let letter = Letter::PaymentFailed {
+                payment: delayed(app, &request, &quote),
+            };
+            to_customer(conn, &request, &letter, &quote.id.to_string()).await?;
+            let why = "the delayed payment failed, and nothing was taken: quote and approve again";
             let kind = Kind::DelayedPaymentFailed;
             close_unpaid(conn, app, &request, &quote, kind, why).await
         }
@@ -753,6 +767,18 @@ pub async fn lock_of(conn: &mut PgConnection, order: OrderId) -> Result<Option<C
     match store::find_id_by_order(conn, order).await? {
         Some(id) => store::lock(conn, id).await,
         None => Ok(None),
+    }
+}
+
+/// The delayed payment of a quote as letters show it.
+fn delayed(app: &App, request: &CustomOrder, quote: &Quote) -> DelayedFacts {
+    DelayedFacts {
+        about: request.display_number(),
+        customer_name: Some(request.name.clone()),
+        amount: quote.total(),
+        currency: quote.currency.clone(),
+        holds: Holds::Nothing,
+        status_url: Some(page::address(app, request.id)),
     }
 }
 

@@ -31,6 +31,10 @@ pub enum Letter {
     CouldNotFulfil { refusal: RefusalFacts },
     /// To the shop: the same, so that somebody knows.
     CouldNotFulfilNotice { refusal: RefusalFacts },
+    /// To the customer: the bank was asked for the money, which takes days.
+    PaymentProcessing { payment: DelayedFacts },
+    /// To the customer: the bank did not make the payment, and nothing was taken.
+    PaymentFailed { payment: DelayedFacts },
     /// To the shop: somebody asks for a piece; their photographs are attached.
     NewRequest {
         request: RequestFacts,
@@ -73,6 +77,8 @@ impl Letter {
             Letter::OrderRefunded { .. } => "order_refunded",
             Letter::CouldNotFulfil { .. } => "could_not_fulfil",
             Letter::CouldNotFulfilNotice { .. } => "could_not_fulfil_notice",
+            Letter::PaymentProcessing { .. } => "payment_processing",
+            Letter::PaymentFailed { .. } => "payment_failed",
             Letter::NewRequest { .. } => "new_request",
             Letter::RequestReceived { .. } => "request_received",
             Letter::RequestApproved { .. } => "request_approved",
@@ -170,6 +176,10 @@ pub struct RefusalFacts {
     pub customer_name: Option<String>,
     pub amount: Cents,
     pub currency: String,
+    /// What is planned to be refunded: less than the amount where some of it was refunded before. None in emails that were
+    /// written down before this was.
+    #[serde(default)]
+    pub due: Option<Cents>,
     pub why: Refusal,
 }
 
@@ -185,6 +195,31 @@ pub enum Refusal {
     AmountDiffers,
     /// The quote had been withdrawn, replaced, or had lapsed.
     QuoteClosed,
+}
+
+/// A payment that takes days, as a letter shows it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DelayedFacts {
+    /// The order or the custom order that is paid for, as `SB-1042`.
+    pub about: String,
+    pub customer_name: Option<String>,
+    pub amount: Cents,
+    pub currency: String,
+    pub holds: Holds,
+    /// The customer's own page, where there is one.
+    pub status_url: Option<String>,
+}
+
+/// What is kept for a payment until it comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Holds {
+    /// The pieces of its order.
+    Pieces,
+    /// The pieces of its order are for sale meanwhile.
+    NoPieces,
+    /// It is made once it is paid.
+    Nothing,
 }
 
 /// A request for a piece as a letter shows it.

@@ -17,8 +17,8 @@ mod store;
 pub use compose::{Addressed, Composed, compose};
 pub use house::{House, parse_address};
 pub use letter::{
-    About, Letter, LineFacts, OrderFacts, ParcelFacts, QuoteFacts, Refusal, RefusalFacts,
-    RequestFacts, ReviewFacts,
+    About, DelayedFacts, Holds, Letter, LineFacts, OrderFacts, ParcelFacts, QuoteFacts, Refusal,
+    RefusalFacts, RequestFacts, ReviewFacts,
 };
 pub use mailer::Mailer;
 pub use page::Subjects;

@@ -4,7 +4,8 @@ use chrono::{DateTime, Utc};
 
 use super::house::{House, one_line};
 use super::letter::{
-    Letter, OrderFacts, ParcelFacts, QuoteFacts, Refusal, RefusalFacts, RequestFacts, ReviewFacts,
+    DelayedFacts, Holds, Letter, OrderFacts, ParcelFacts, QuoteFacts, Refusal, RefusalFacts,
+    RequestFacts, ReviewFacts,
 };
 use crate::money::Cents;
 
@@ -129,6 +130,8 @@ impl Page {
             } => order_refunded(order, *amount, *refunded, shop),
             Letter::CouldNotFulfil { refusal } => could_not_fulfil(refusal, shop),
             Letter::CouldNotFulfilNotice { refusal } => could_not_fulfil_notice(refusal),
+            Letter::PaymentProcessing { payment } => payment_processing(payment, shop),
+            Letter::PaymentFailed { payment } => payment_failed(payment, shop),
             Letter::NewRequest { request, email } => new_request(request, email, shown),
             Letter::RequestReceived { request } => request_received(request, shop),
             Letter::RequestApproved { request, quote } => request_approved(request, quote),
@@ -238,18 +241,27 @@ fn could_not_fulfil(refusal: &RefusalFacts, shop: &str) -> Page {
              gladly send you a new one."
         }
     };
+    let is_back = refusal.due.is_some_and(|due| due <= Cents::ZERO);
+    let (heading, how) = match is_back {
+        false => (
+            "Your payment is on its way back",
+            "You need not do anything: the whole amount is being given back to you.",
+        ),
+        true => (
+            "Your payment was given back",
+            "You need not do anything: the whole amount has been given back to you already.",
+        ),
+    };
     Page {
         subject: format!("About Your Payment - {shop}"),
         preview: format!("Your payment of {amount} is given back in full"),
-        heading: "Your payment is on its way back".to_owned(),
+        heading: heading.to_owned(),
         blocks: vec![
             greeting(refusal.customer_name.as_deref()),
             Block::Text(format!(
                 "We received a payment of {amount} from you, and we are sorry that we cannot keep it. {why}"
             )),
-            Block::Text(
-                "You need not do anything: the whole amount is being given back to you.".to_owned(),
-            ),
+            Block::Text(how.to_owned()),
             Block::Facts(vec![("For", refusal.about.clone()), ("Given back", amount)]),
             Block::Remark(BANKS.to_owned()),
         ],
@@ -273,9 +285,14 @@ fn could_not_fulfil_notice(refusal: &RefusalFacts) -> Page {
         preview: format!("{amount}. {why}"),
         heading: "A payment is given back".to_owned(),
         blocks: vec![
-            Block::Text(format!(
-                "A payment could not become an order and is given back in full, by itself. {why}"
-            )),
+            Block::Text(match refusal.due.is_some_and(|due| due <= Cents::ZERO) {
+                false => format!(
+                    "A payment could not become an order and is given back in full, by itself. {why}"
+                ),
+                true => format!(
+                    "A payment could not become an order. It had been given back in full already. {why}"
+                ),
+            }),
             Block::Facts(facts),
             Block::Remark(
                 "The customer gets a letter about it, too. Should the refund fail, the order or the request will say so.".to_owned(),
@@ -283,6 +300,78 @@ fn could_not_fulfil_notice(refusal: &RefusalFacts) -> Page {
         ],
         inside: true,
     }
+}
+
+fn payment_processing(payment: &DelayedFacts, shop: &str) -> Page {
+    let amount = payment.amount.in_currency(&payment.currency);
+    let until_then = match payment.holds {
+        Holds::Pieces => "We keep your pieces for you until then.",
+        Holds::NoPieces => {
+            "We cannot keep your pieces for you for so long. If they are still here when the payment arrives, they are \
+             yours; if not, we give you all of it back."
+        }
+        Holds::Nothing => "We begin to make your piece as soon as it is here.",
+    };
+    let mut blocks = vec![
+        greeting(payment.customer_name.as_deref()),
+        Block::Text(format!(
+            "Thank you: your payment of {amount} is on its way. The way to pay that you chose takes some days, because your \
+             bank has to be asked for the money. We write to you as soon as it has arrived."
+        )),
+        Block::Text(until_then.to_owned()),
+        Block::Facts(vec![
+            ("For", payment.about.clone()),
+            ("Amount", amount.clone()),
+        ]),
+    ];
+    blocks.extend(their_page(payment));
+    Page {
+        subject: format!("Your Payment Is on Its Way - {shop}"),
+        preview: format!("{amount} for {}: this takes some days", payment.about),
+        heading: "Your payment is on its way".to_owned(),
+        blocks,
+        inside: false,
+    }
+}
+
+fn payment_failed(payment: &DelayedFacts, shop: &str) -> Page {
+    let amount = payment.amount.in_currency(&payment.currency);
+    let next = match payment.holds {
+        Holds::Pieces | Holds::NoPieces => {
+            "The pieces are for sale again. If you would still like them, please order them once more, perhaps with another \
+             way to pay."
+        }
+        Holds::Nothing => {
+            "The quote cannot be paid any more. Please answer this email if you would still like the piece: we will gladly \
+             send you a new one."
+        }
+    };
+    let mut blocks = vec![
+        greeting(payment.customer_name.as_deref()),
+        Block::Text(format!(
+            "We are sorry: your bank did not make the payment of {amount}. Nothing was taken from you."
+        )),
+        Block::Text(next.to_owned()),
+        Block::Facts(vec![
+            ("For", payment.about.clone()),
+            ("Amount", amount.clone()),
+        ]),
+    ];
+    blocks.extend(their_page(payment));
+    Page {
+        subject: format!("Your Payment Did Not Go Through - {shop}"),
+        preview: format!("{amount} for {}: nothing was taken", payment.about),
+        heading: "Your payment did not go through".to_owned(),
+        blocks,
+        inside: false,
+    }
+}
+
+fn their_page(payment: &DelayedFacts) -> Option<Block> {
+    page_at(payment.status_url.as_deref()).map(|url| Block::Link {
+        label: "See where your request stands",
+        url,
+    })
 }
 
 fn new_request(request: &RequestFacts, email: &str, shown: &Shown) -> Page {

@@ -4,8 +4,8 @@ use chrono::{DateTime, TimeZone, Utc};
 use uuid::Uuid;
 
 use super::letter::{
-    Letter, LineFacts, OrderFacts, ParcelFacts, QuoteFacts, Refusal, RefusalFacts, RequestFacts,
-    ReviewFacts,
+    DelayedFacts, Holds, Letter, LineFacts, OrderFacts, ParcelFacts, QuoteFacts, Refusal,
+    RefusalFacts, RequestFacts, ReviewFacts,
 };
 use crate::address::Address;
 use crate::ids::{CustomOrderId, PictureId};
@@ -38,6 +38,36 @@ pub fn letters() -> Vec<(&'static str, Letter)> {
         ),
         ("could_not_fulfil", Letter::CouldNotFulfil { refusal: refusal() }),
         ("could_not_fulfil_notice", Letter::CouldNotFulfilNotice { refusal: refusal() }),
+        (
+            "payment_processing",
+            Letter::PaymentProcessing {
+                payment: delayed("SB-1042", Holds::Pieces),
+            },
+        ),
+        (
+            "payment_processing_not_held",
+            Letter::PaymentProcessing {
+                payment: delayed("SB-1042", Holds::NoPieces),
+            },
+        ),
+        (
+            "payment_processing_custom",
+            Letter::PaymentProcessing {
+                payment: delayed("CO-1017", Holds::Nothing),
+            },
+        ),
+        (
+            "payment_failed",
+            Letter::PaymentFailed {
+                payment: delayed("SB-1042", Holds::Pieces),
+            },
+        ),
+        (
+            "payment_failed_custom",
+            Letter::PaymentFailed {
+                payment: delayed("CO-1017", Holds::Nothing),
+            },
+        ),
         (
             "new_request",
             Letter::NewRequest {
@@ -246,12 +276,27 @@ fn parcel(photographs: Vec<PictureId>) -> ParcelFacts {
     }
 }
 
+fn delayed(about: &str, holds: Holds) -> DelayedFacts {
+    let page = (holds == Holds::Nothing)
+        .then(|| request().status_url)
+        .flatten();
+    DelayedFacts {
+        about: about.to_owned(),
+        customer_name: Some("Maya Tallchief".to_owned()),
+        amount: Cents(21_500),
+        currency: "usd".to_owned(),
+        holds,
+        status_url: page,
+    }
+}
+
 fn refusal() -> RefusalFacts {
     RefusalFacts {
         about: "SB-1042".to_owned(),
         customer_name: Some("Maya Tallchief".to_owned()),
         amount: Cents(21_500),
         currency: "usd".to_owned(),
+        due: Some(Cents(21_500)),
         why: Refusal::SoldMeanwhile,
     }
 }

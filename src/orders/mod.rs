@@ -18,9 +18,9 @@ pub use figures::{BestSeller, Sales, best_sellers, sales_by_day};
 pub use parcels::{NewParcel, Parcel, deliver, ship};
 pub use routes::{OrderView, resolve, router, view};
 pub use service::{
-    Commission, Lost, Outcome, Placed, Receipt, Sale, check, facts, flag, note, pay, place,
-    place_commission, rebuild, rebuild_unknown, record_dispute, record_refund, release, sell,
-    shipped_facts, take_back, undo_sale, write_note,
+    Commission, Lost, Outcome, Placed, Receipt, Sale, begin_processing, check, end_processing,
+    facts, flag, note, pay, place, place_commission, rebuild, rebuild_unknown, record_dispute,
+    record_refund, release, sell, shipped_facts, take_back, undo_sale, write_note,
 };
 pub use shipping::Zone;
 pub use store::{
@@ -70,7 +70,7 @@ impl Status {
     ];
 
     /// The legal moves (P6), and no others. A released order becomes paid only by late money that found its pieces
-    /// still there.
+    /// still there; a refunded one goes back to where it was only when a bank sends the refund back.
     pub fn may_become(self, next: Status) -> bool {
         use Status::*;
         matches!(
@@ -80,6 +80,7 @@ impl Status {
                 | (Paid, Shipped | Refunded)
                 | (Shipped, Delivered | Refunded)
                 | (Delivered, Refunded)
+                | (Refunded, Paid | Shipped | Delivered)
         )
     }
 
@@ -137,9 +138,16 @@ pub struct Order {
     pub dispute: Option<String>,
     pub created_at: DateTime<Utc>,
     pub paid_at: Option<DateTime<Utc>>,
+    /// Since when a delayed payment is on its way, as by bank debit: days may pass until it has come in or failed.
+    pub processing_since: Option<DateTime<Utc>>,
 }
 
 impl Order {
+    /// The money is on its way, and the pieces are held for it.
+    pub fn is_processing(&self) -> bool {
+        self.status == Status::Pending && self.processing_since.is_some()
+    }
+
     /// The number as people say it: `SB-1042`.
     pub fn display_number(&self) -> String {
         format!("SB-{}", self.number)
@@ -241,7 +249,8 @@ mod tests {
         assert_eq!(
             legal.join(" "),
             "pending→paid pending→expired pending→cancelled pending→failed paid→shipped paid→refunded \
-             shipped→delivered shipped→refunded delivered→refunded expired→paid cancelled→paid failed→paid"
+             shipped→delivered shipped→refunded delivered→refunded refunded→paid refunded→shipped refunded→delivered \
+             expired→paid cancelled→paid failed→paid"
         );
     }
 }

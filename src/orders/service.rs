@@ -10,7 +10,7 @@ use super::cart::Cart;
 use super::shipping::Zone;
 use super::{Line, Order, Status, store};
 use crate::audit::{self, Actor};
-use crate::email::{self, About, Letter, LineFacts, OrderFacts};
+use crate::email::{LineFacts, OrderFacts};
 use crate::error::{Error, Fault, LineFault, Result};
 use crate::ids::{OrderId, ProductId};
 use crate::money::Cents;
@@ -326,6 +326,39 @@ pub async fn pay(conn: &mut PgConnection, id: OrderId, receipt: &Receipt) -> Res
     Ok(Outcome::Paid(order))
 }
 
+/// Keeps who pays a pending order by a delayed method. None where that is known already, or the order is not pending.
+///
+/// # Errors
+/// 404 when there is no such order.
+pub async fn begin_processing(
+    conn: &mut PgConnection,
+    id: OrderId,
+    customer: &Receipt,
+) -> Result<Option<Order>> {
+    let order = store::lock(conn, id)
+        .await?
+        .ok_or(Error::NotFound("Order"))?;
+    if order.status != Status::Pending || order.processing_since.is_some() {
+        return Ok(None);
+    }
+    store::add_event(conn, id, "payment", "stripe", &customer.note).await?;
+    store::set_processing(conn, id, customer, true)
+        .await
+        .map(Some)
+}
+
+/// Keeps who wanted to pay a locked order by a delayed method that failed.
+///
+/// # Errors
+/// Only the database's.
+pub async fn end_processing(
+    conn: &mut PgConnection,
+    id: OrderId,
+    customer: &Receipt,
+) -> Result<Order> {
+    store::set_processing(conn, id, customer, false).await
+}
+
 /// A piece made to order, as its order shows it.
 pub struct Commission<'a> {
     pub line: Line,
@@ -366,9 +399,8 @@ pub async fn place_commission(
     }
 }
 
-/// Keeps how much of an order was given back in all (a sum, so reports may repeat and overtake each other), and moves
-/// it to `refunded` when that is everything. The shopper gets a letter when the sum grows; one that went down means that
-/// a refund failed: the shopkeeper is told.
+/// Keeps how much of an order was refunded in all, moves it to `refunded` when that is everything, and back to where it
+/// was when a bank has sent some of that back. Safe to repeat. Who tells of the refunds does so one by one.
 ///
 /// # Errors
 /// 404 when there is no such order.
@@ -380,29 +412,17 @@ pub async fn record_refund(conn: &mut PgConnection, id: OrderId, refunded: Cents
     if refunded == order.refunded {
         return Ok(order);
     }
-    let note = format!(
-        "{} of {} {} given back",
-        refunded.0, order.total.0, order.currency
-    );
-    let mut order_now = store::set_refunded(conn, &order, refunded, "stripe", &note).await?;
-    if refunded < order.refunded {
-        let text = "a refund failed: the money is with us again";
-        let cause = format!("refund_sum:{id}:{}:{}", order.refunded.0, refunded.0);
-        flag(conn, id, &NewItem::new(Kind::RefundFailed, cause, text)).await?;
+    let order = store::set_refunded(conn, &order, refunded).await?;
+    let is_all = refunded == order.total;
+    if is_all && order.status.may_become(Status::Refunded) {
+        return store::set_status(conn, &order, Status::Refunded, "stripe", "").await;
     }
-    if let (true, Some(email)) = (refunded > order.refunded, &order.email) {
-        let letter = Letter::OrderRefunded {
-            order: facts(conn, &order_now).await?,
-            amount: Cents(refunded.0 - order.refunded.0),
-            refunded,
-        };
-        let cause = format!("{id}:{}", refunded.0);
-        email::queue(conn, &letter, &cause, email, None, About::order(id)).await?;
+    if !is_all && order.status == Status::Refunded {
+        let before = store::status_before_refund(conn, id).await?;
+        let note = "a refund failed: the money is with the shop again";
+        return store::set_status(conn, &order, before, "stripe", note).await;
     }
-    if refunded == order_now.total && order_now.status.may_become(Status::Refunded) {
-        order_now = store::set_status(conn, &order_now, Status::Refunded, "stripe", "").await?;
-    }
-    Ok(order_now)
+    Ok(order)
 }
 
 /// Keeps the state of a dispute, in Stripe's word. Safe to repeat.
@@ -598,9 +618,9 @@ pub async fn undo_sale(conn: &mut PgConnection, id: OrderId, actor: &str) -> Res
     if !pieces.is_empty() {
         put_back(conn, id, &pieces, actor).await?;
     }
+    let order = store::set_refunded(conn, &order, order.total).await?;
     let note = "the sale was undone";
-    let order = store::set_refunded(conn, &order, order.total, actor, note).await?;
-    store::set_status(conn, &order, Status::Refunded, actor, "").await
+    store::set_status(conn, &order, Status::Refunded, actor, note).await
 }
 
 /// A sale made elsewhere, such as at a market stall.

@@ -17,7 +17,7 @@ macro_rules! columns {
         concat!(
             "id, number, status, channel, is_custom_order, currency, subtotal, shipping, tax, total, refunded, email,
              customer_name, phone, shipping_name, shipping_address, shipping_zone, outside_zone, dispute, created_at,
-             paid_at, ",
+             paid_at, processing_since, ",
             crate::review_items::open_columns!("r.order_id = orders.id")
         )
     };
@@ -25,12 +25,11 @@ macro_rules! columns {
 pub(super) use columns;
 
 /// Whether all the money of a row of `orders` was refunded, or is about to be: what Stripe has told of, with what it has
-/// not heard of yet, or all that we decided on.
+/// not taken yet.
 macro_rules! refunded_in_full {
     () => {
         "(orders.total > 0 and orders.total <= (
-             select greatest(orders.refunded + coalesce(sum(r.amount) filter (where r.state = 'planned'), 0),
-                             sum(r.amount) filter (where r.state <> 'failed'))
+             select orders.refunded + coalesce(sum(r.amount) filter (where r.state = 'planned'), 0)
              from payments p
              join refunds r on r.payment_id = p.id
              where p.order_id = orders.id
@@ -505,7 +504,7 @@ pub async fn set_paid(
              values ($1, 'status', $2, 'paid', 'stripe', $11)
          )
          update orders
-         set status = 'paid', paid_at = now(), updated_at = now(),
+         set status = 'paid', paid_at = now(), processing_since = null, updated_at = now(),
              tax = $3, total = $4, email = $5, customer_name = $6, phone = $7,
              shipping_name = $8, shipping_address = $9, outside_zone = $10
          where id = $1
@@ -529,6 +528,35 @@ pub async fn set_paid(
     Ok(order)
 }
 
+/// Keeps who pays a locked order whose money is not here yet: what is known of them already stays. `is_processing`: the money
+/// is on its way.
+pub async fn set_processing(
+    conn: &mut PgConnection,
+    id: OrderId,
+    customer: &Receipt,
+    is_processing: bool,
+) -> Result<Order> {
+    let order = sqlx::query_as(concat!(
+        "update orders
+         set processing_since = case when $7 then coalesce(processing_since, now()) end, updated_at = now(),
+             email = coalesce(email, $2), customer_name = coalesce(customer_name, $3), phone = coalesce(phone, $4),
+             shipping_name = coalesce(shipping_name, $5), shipping_address = coalesce(shipping_address, $6)
+         where id = $1
+         returning ",
+        columns!(),
+    ))
+    .bind(id)
+    .bind(&customer.email)
+    .bind(&customer.customer_name)
+    .bind(&customer.phone)
+    .bind(&customer.shipping_name)
+    .bind(&customer.shipping_address)
+    .bind(is_processing)
+    .fetch_one(conn)
+    .await?;
+    Ok(order)
+}
+
 fn legal(order: &Order, next: Status) -> Result<()> {
     if order.status.may_become(next) {
         return Ok(());
@@ -541,15 +569,9 @@ pub async fn set_refunded(
     conn: &mut PgConnection,
     order: &Order,
     refunded: Cents,
-    actor: &str,
-    note: &str,
 ) -> Result<Order> {
     let order = sqlx::query_as(concat!(
-        "with event as (
-             insert into order_events (order_id, kind, actor, note)
-             values ($1, 'refund', $4, $3)
-         )
-         update orders
+        "update orders
          set refunded = $2, updated_at = now()
          where id = $1
          returning ",
@@ -557,11 +579,25 @@ pub async fn set_refunded(
     ))
     .bind(order.id)
     .bind(refunded)
-    .bind(note)
-    .bind(actor)
     .fetch_one(conn)
     .await?;
     Ok(order)
+}
+
+/// Where a refunded order stood before.
+pub async fn status_before_refund(conn: &mut PgConnection, id: OrderId) -> Result<Status> {
+    let status = sqlx::query_scalar(
+        "select from_status
+         from order_events
+         where order_id = $1
+           and to_status = 'refunded'
+         order by id desc
+         limit 1",
+    )
+    .bind(id)
+    .fetch_one(conn)
+    .await?;
+    Ok(status)
 }
 
 pub async fn set_dispute(conn: &mut PgConnection, id: OrderId, state: &str) -> Result<()> {

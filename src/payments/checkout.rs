@@ -474,8 +474,10 @@ async fn repeat(app: &App, key: &Key) -> Result<Option<Answer>> {
 enum Ended {
     /// Nobody can pay it any more.
     Unpaid,
-    /// It was paid, or a delayed payment is on its way.
-    Complete(Box<Session>),
+    /// It was paid.
+    Paid(Box<Session>),
+    /// A delayed payment is on its way.
+    Processing(Box<Session>),
     /// The order is not pending (any more), or unknown.
     NotPending,
 }
@@ -500,7 +502,8 @@ async fn end_session(app: &App, order: OrderId) -> Result<Ended> {
         },
     };
     match app.stripe.expire_session(&id).await {
-        Ok(session) if session.status == "complete" => Ok(Ended::Complete(Box::new(session))),
+        Ok(session) if session.is_paid() => Ok(Ended::Paid(Box::new(session))),
+        Ok(session) if session.status == "complete" => Ok(Ended::Processing(Box::new(session))),
         Ok(session) if session.status == "expired" => Ok(Ended::Unpaid),
         Ok(session) => Err(unavailable(StripeError::Unknown(format!(
             "session {} is {}",
@@ -516,7 +519,7 @@ async fn end_superseded(app: &App, order: OrderId) -> Result<Option<OrderId>> {
     match end_session(app, order).await? {
         Ended::Unpaid => Ok(Some(order)),
         Ended::NotPending => Ok(None),
-        Ended::Complete(session) => {
+        Ended::Paid(session) | Ended::Processing(session) => {
             settle(app, order, &session).await?;
             Ok(None)
         }
@@ -529,8 +532,10 @@ pub enum Cancelled {
     Free(String),
     /// Stripe could not be asked: they are held until the session runs out, or the shopper checks out again.
     Held(String),
-    /// The payment was faster: the order stands.
+    /// The payment was faster, or is on its way: the order stands.
     Paid(String),
+    /// The pieces are free, and a delayed payment may still come: it takes what is there then, or is refunded.
+    Awaited(String),
 }
 
 /// Frees what a pending order holds, as the shopkeeper wants it: ends the session, then releases it.
@@ -569,29 +574,32 @@ async fn end_checkout(
         .await?
         .ok_or(Error::NotFound("Order"))?;
     let origin = checkout.return_origin;
-    match ended {
-        Ok(Ended::Unpaid) => {
-            let (actor, note) = match keeper {
-                Some(keeper) => (keeper.name.as_str(), "hold released"),
-                None => ("shopper", "went back"),
-            };
-            let freed = orders::release(&mut tx, order, Status::Cancelled, actor, note).await?;
-            store::set_checkout_state(&mut tx, order, "expired", None).await?;
-            if let Some(keeper) = keeper {
-                let (before, after) =
-                    (json!({"status": "pending"}), json!({"status": "cancelled"}));
-                let object = format!("order:{}", freed.display_number());
-                audit::record(&mut tx, keeper, "hold.release", &object, before, after).await?;
+    match (ended, keeper) {
+        (Ok(Ended::Unpaid), keeper) => {
+            match keeper {
+                Some(keeper) => release_for(&mut tx, order, keeper, "hold released").await?,
+                None => {
+                    let (actor, note) = ("shopper", "went back");
+                    orders::release(&mut tx, order, Status::Cancelled, actor, note).await?;
+                }
             }
+            store::set_checkout_state(&mut tx, order, "expired", None).await?;
             tx.commit().await?;
             Ok(Cancelled::Free(origin))
         }
-        Ok(Ended::Complete(session)) => {
-            events::settle(&mut tx, order, &session).await?;
+        (Ok(Ended::Processing(session)), Some(keeper)) => {
+            events::settle(&mut tx, app, order, &session).await?;
+            let note = "hold released; the delayed payment may still come";
+            release_for(&mut tx, order, keeper, note).await?;
+            tx.commit().await?;
+            Ok(Cancelled::Awaited(origin))
+        }
+        (Ok(Ended::Paid(session) | Ended::Processing(session)), _) => {
+            events::settle(&mut tx, app, order, &session).await?;
             tx.commit().await?;
             Ok(Cancelled::Paid(origin))
         }
-        Ok(Ended::NotPending) => {
+        (Ok(Ended::NotPending), _) => {
             let paid = orders::find(&mut tx, order)
                 .await?
                 .is_some_and(|order| order.paid_at.is_some());
@@ -601,11 +609,27 @@ async fn end_checkout(
                 Cancelled::Free(origin)
             })
         }
-        Err(error) => {
+        (Err(error), _) => {
             warn!(%order, %error, "a cancelled checkout could not be ended; its hold will run out");
             Ok(Cancelled::Held(origin))
         }
     }
+}
+
+/// Frees what an order holds, as somebody at the desk wants it, with its entry in the audit log.
+async fn release_for(
+    conn: &mut PgConnection,
+    order: OrderId,
+    keeper: &Actor,
+    note: &str,
+) -> Result<()> {
+    let freed = orders::release(conn, order, Status::Cancelled, &keeper.name, note).await?;
+    let (before, after) = (
+        json!({"status": "pending"}),
+        json!({"status": freed.status}),
+    );
+    let object = format!("order:{}", freed.display_number());
+    audit::record(conn, keeper, "hold.release", &object, before, after).await
 }
 
 /// Finds out what became of a checkout whose answer was never heard, ends its session and settles its order. Safe to
@@ -692,7 +716,7 @@ pub async fn settle_by_asking(
 
 async fn settle(app: &App, order: OrderId, session: &Session) -> Result<()> {
     let mut tx = app.db.begin().await?;
-    events::settle(&mut tx, order, session).await?;
+    events::settle(&mut tx, app, order, session).await?;
     tx.commit().await?;
     Ok(())
 }

@@ -11,25 +11,27 @@ use tracing::{info, warn};
 
 use super::lost::{self, Found};
 use super::store::Cause;
-use super::{letters, refunds, store};
+use super::{delayed, letters, refunds, store};
 use crate::app::App;
 use crate::custom_orders::{self, Paid};
 use crate::email::{About, Refusal};
 use crate::error::{Error, Result};
-use crate::ids::{OrderId, QuoteId, RefundId};
+use crate::ids::{OrderId, QuoteId};
 use crate::jobs::{self, Job};
 use crate::money::Cents;
 use crate::orders::{self, Commission, Line, Outcome, Receipt, Status, Zone};
 use crate::review_items::{Kind, NewItem};
-use crate::stripe::{self, Session};
+use crate::stripe::Session;
 
 /// The events that we act on; all others are stored and left.
-pub const HANDLED: [&str; 9] = [
+pub const HANDLED: [&str; 11] = [
     "checkout.session.completed",
     "checkout.session.async_payment_succeeded",
     "checkout.session.async_payment_failed",
     "checkout.session.expired",
     "charge.refunded",
+    "charge.refund.updated",
+    "refund.created",
     "refund.updated",
     "refund.failed",
     "charge.dispute.created",
@@ -194,8 +196,10 @@ async fn obey(conn: &mut PgConnection, app: &App, event: &Event<'_>) -> Result<E
         }
         "checkout.session.expired" => session_ended(conn, app, object, "expired").await,
         "checkout.session.async_payment_failed" => delayed_payment_failed(conn, app, object).await,
-        "charge.refunded" => charge_refunded(conn, object, event.created).await,
-        "refund.updated" | "refund.failed" => refund_changed(conn, object, event.created).await,
+        "charge.refunded" => refunds::charge_refunded(conn, object, event.created).await,
+        "refund.created" | "refund.updated" | "refund.failed" | "charge.refund.updated" => {
+            refunds::refund_changed(conn, object, event.created).await
+        }
         "charge.dispute.created" | "charge.dispute.closed" => disputed(conn, object).await,
         _ => Ok(Effect::Ignored),
     }
@@ -261,7 +265,7 @@ async fn session_ended(
     };
     status.clone_into(&mut session.status);
     match purpose_of(conn, &session).await? {
-        Some(Purpose::Order(order)) => settle(conn, order, &session).await?,
+        Some(Purpose::Order(order)) => settle(conn, app, order, &session).await?,
         Some(Purpose::Quote(quote)) => settle_quote(conn, app, quote, &session).await?,
         None if session.is_paid() => return settle_lost(conn, app, &session).await,
         None => return Ok(Effect::Ignored),
@@ -272,7 +276,7 @@ async fn session_ended(
 /// A payment for what we do not know: our own that a restore has lost, or another's.
 async fn settle_lost(conn: &mut PgConnection, app: &App, session: &Session) -> Result<Effect> {
     match lost::find(conn, app, session).await? {
-        Found::Order(order) => settle(conn, order, session).await?,
+        Found::Order(order) => settle(conn, app, order, session).await?,
         Found::Unknown(order) => {
             let payment = store::lock_payment(conn, payment_id(session)).await?;
             let cause = Cause {
@@ -337,12 +341,8 @@ async fn delayed_payment_failed(
     let Some(session) = Session::read(object) else {
         return Ok(Effect::Ignored);
     };
-    let why = "the delayed payment failed";
     match purpose_of(conn, &session).await? {
-        Some(Purpose::Order(order)) => {
-            orders::release(conn, order, Status::Failed, "stripe", why).await?;
-            store::set_checkout_state(conn, order, "complete", Some(why)).await?;
-        }
+        Some(Purpose::Order(order)) => delayed::failed(conn, order, &session).await?,
         Some(Purpose::Quote(quote)) => {
             custom_orders::delayed_payment_failed(conn, app, quote).await?
         }
@@ -356,21 +356,18 @@ async fn delayed_payment_failed(
 ///
 /// # Errors
 /// Only the database's.
-pub async fn settle(conn: &mut PgConnection, order: OrderId, session: &Session) -> Result<()> {
+pub async fn settle(
+    conn: &mut PgConnection,
+    app: &App,
+    order: OrderId,
+    session: &Session,
+) -> Result<()> {
     if session.is_paid() {
         return settle_payment(conn, order, session).await;
     }
     match session.status.as_str() {
-        "complete" => {
-            // A delayed method: the money is on its way, and the hold stays until Stripe says paid or failed.
-            let order_now = orders::lock(conn, order)
-                .await?
-                .ok_or(Error::NotFound("Order"))?;
-            if order_now.status == Status::Pending {
-                store::record_session(conn, order, &session.id, None).await?;
-                store::set_checkout_state(conn, order, "processing", None).await?;
-            }
-        }
+        // A delayed method: the money is on its way, and the hold stays until Stripe says paid or failed.
+        "complete" => delayed::began(conn, app, order, session).await?,
         "expired" => {
             let order_now = orders::release(
                 conn,
@@ -414,6 +411,8 @@ async fn settle_payment(conn: &mut PgConnection, order: OrderId, session: &Sessi
         return settled(conn, &payment, cause, session).await;
     };
     let name = order_now.display_number();
+    // Its money has come, and goes back.
+    orders::end_processing(conn, order, &Receipt::default()).await?;
     refused(conn, &payment, cause, name, session, why).await
 }
 
@@ -426,7 +425,7 @@ async fn settle_quote(
 ) -> Result<()> {
     if !session.is_paid() {
         if session.status == "complete" {
-            custom_orders::delayed_payment_began(conn, quote).await?;
+            custom_orders::delayed_payment_began(conn, app, quote).await?;
         }
         return Ok(());
     }
@@ -489,9 +488,7 @@ async fn settled(
 ) -> Result<()> {
     let id = payment_id(session);
     store::record_payment(conn, id, cause, session, "settled").await?;
-    if payment.refunded > Cents::ZERO {
-        apply_refunds(conn, id).await?;
-    }
+    refunds::apply(conn, id).await?;
     if let (Some(order), Some(state)) = (cause.order, &payment.dispute) {
         orders::record_dispute(conn, order, state, "disputed before it was settled").await?;
         let cause = format!("dispute:{id}:{state}");
@@ -521,7 +518,8 @@ async fn refused(
         Refusal::AmountDiffers => "the paid amount is not what was asked for",
         Refusal::QuoteClosed => "the quote was closed",
     };
-    let due = Cents(amount.0 - payment.refunded.0);
+    let refunded = refunds::refunded(conn, id, payment).await?;
+    let due = Cents(amount.0 - refunded.0);
     if due > Cents::ZERO {
         session
             .payment_intent
@@ -533,116 +531,18 @@ async fn refused(
         order: cause.order,
         request: cause.request,
     };
-    letters::refuse(conn, name, about, session, why).await?;
-    let told = format!("payment {id} is given back in full: {reason}");
-    let item = NewItem::new(Kind::PaymentRefused, format!("payment_refused:{id}"), told);
-    refunds::flag(conn, cause.order, cause.request, &item).await
-}
-
-async fn charge_refunded(
-    conn: &mut PgConnection,
-    charge: &Value,
-    created: Option<DateTime<Utc>>,
-) -> Result<Effect> {
-    let (Some(payment_id), Some(refunded)) = (
-        reference(&charge["payment_intent"]),
-        stripe::amount(&charge["amount_refunded"]),
-    ) else {
-        return Ok(Effect::Ignored);
-    };
-    let as_of = created.unwrap_or_else(Utc::now);
-    let payment = store::lock_payment(conn, &payment_id).await?;
-    let newer = match payment.refunded_as_of {
-        None => true,
-        // Within a second the larger sum is the later one: refunds add up.
-        Some(known) => as_of > known || (as_of == known && refunded > payment.refunded),
-    };
-    if newer {
-        store::record_refunded(conn, &payment_id, refunded, as_of).await?;
-        apply_refunds(conn, &payment_id).await?;
-    }
-    Ok(Effect::Processed)
-}
-
-async fn refund_changed(
-    conn: &mut PgConnection,
-    refund: &Value,
-    created: Option<DateTime<Utc>>,
-) -> Result<Effect> {
-    let (Some(id), Some(payment_id), Some(status)) = (
-        reference(&refund["id"]),
-        reference(&refund["payment_intent"]),
-        refund["status"].as_str(),
-    ) else {
-        return Ok(Effect::Ignored);
-    };
-    let id = id.as_str();
-    let failed = matches!(status, "failed" | "canceled");
-    let payment = store::lock_payment(conn, &payment_id).await?;
-    if failed {
-        let amount = stripe::amount(&refund["amount"]).unwrap_or_default();
-        let at = created.unwrap_or_else(Utc::now);
-        store::record_refund_failure(conn, id, &payment_id, amount, at).await?;
-        apply_refunds(conn, &payment_id).await?;
-    }
-    // Its own id of Stripe's may reach us before the answer to the call that made it.
-    let ours = match store::find_refund_by_stripe_id(conn, id).await? {
-        Some(ours) => Some(ours),
-        None => match refund["metadata"]["refund_id"]
-            .as_str()
-            .and_then(|id| id.parse().ok())
-        {
-            Some(ours) => store::find_refund(conn, RefundId(ours))
-                .await?
-                .filter(|refund| refund.payment_id == payment_id)
-                .map(|_| RefundId(ours)),
-            None => None,
-        },
-    };
-    if let Some(ours) = ours {
-        let state = match status {
-            "succeeded" => "succeeded",
-            _ if failed => "failed",
-            _ => "pending",
-        };
-        let error = failed.then_some("Stripe could not give the money back");
-        store::record_refund(conn, ours, state, Some(id), error).await?;
-    }
-    if failed {
-        let mut why =
-            format!("refund {id} failed: the money is with us and must be given back by hand");
-        if let Some(ours) = ours {
-            why = refunds::with_restock(conn, ours, why).await?;
+    letters::refuse(conn, name, about, session, why, due).await?;
+    let paid = amount.in_currency(&session.currency);
+    let told = match due > Cents::ZERO {
+        _ if amount == Cents::ZERO => {
+            format!("Nothing was paid, so nothing is given back: {reason}.")
         }
-        let item = NewItem::new(Kind::RefundFailed, format!("refund:{id}"), why);
-        refunds::flag(conn, payment.order_id, payment.request_id, &item).await?;
-    }
-    Ok(Effect::Processed)
-}
-
-/// Tells the order of a settled payment how much of it is given back: what the charge said last, less what failed since.
-async fn apply_refunds(conn: &mut PgConnection, payment_id: &str) -> Result<()> {
-    let payment = store::lock_payment(conn, payment_id).await?;
-    let (Some(order), Some(as_of)) = (payment.order_id, payment.refunded_as_of) else {
-        return Ok(());
+        true => format!("A payment of {paid} is being given back in full: {reason}."),
+        false => format!("A payment of {paid} had been given back in full already: {reason}."),
     };
-    if payment.outcome.as_deref() != Some("settled") {
-        return Ok(());
-    }
-    let failed = store::failed_since(conn, payment_id, as_of).await?;
-    let refunded = Cents((payment.refunded.0 - failed.0).max(0));
-    let request = custom_orders::lock_of(conn, order).await?;
-    let before = orders::find(conn, order).await?;
-    let after = orders::record_refund(conn, order, refunded).await?;
-    let is_over = after.status == Status::Refunded
-        && before.is_some_and(|before| before.status != Status::Refunded);
-    if let (true, Some(request)) = (is_over, request) {
-        let cause = format!("custom_order_refunded:{order}");
-        let text = "its payment was given back in full";
-        let item = NewItem::new(Kind::CustomOrderRefunded, cause, text);
-        custom_orders::flag(conn, request.id, &item).await?;
-    }
-    Ok(())
+    let item = NewItem::new(Kind::PaymentRefused, format!("payment_refused:{id}"), told);
+    refunds::flag(conn, cause.order, cause.request, &item).await?;
+    refunds::apply(conn, id).await
 }
 
 async fn disputed(conn: &mut PgConnection, dispute: &Value) -> Result<Effect> {
@@ -677,7 +577,7 @@ async fn disputed(conn: &mut PgConnection, dispute: &Value) -> Result<Effect> {
 }
 
 /// An id or another word of Stripe's. Another object's it gives as text or as the object itself.
-fn reference(json: &Value) -> Option<String> {
+pub(super) fn reference(json: &Value) -> Option<String> {
     let id = json.as_str().or_else(|| json["id"].as_str())?;
     (!id.is_empty() && id.len() <= 255 && !id.contains('\0')).then(|| id.to_owned())
 }

@@ -2,8 +2,9 @@
 
 use sqlx::PgConnection;
 
-use crate::email::{self, About, Letter, Refusal, RefusalFacts, SHOP};
+use crate::email::{self, About, DelayedFacts, Holds, Letter, Refusal, RefusalFacts, SHOP};
 use crate::error::Result;
+use crate::money::Cents;
 use crate::orders::{self, Order};
 use crate::stripe::Session;
 
@@ -29,19 +30,21 @@ pub async fn confirm(conn: &mut PgConnection, order: &Order) -> Result<()> {
 }
 
 /// A payment is given back in full: to the one who paid, if Stripe knows their address, and to the shop. `name` is what
-/// was to be paid, as `SB-1042`.
+/// was to be paid, as `SB-1042`; `due` is what is planned to be refunded of it: nothing where all of it was before.
 pub async fn refuse(
     conn: &mut PgConnection,
     name: String,
     about: About,
     session: &Session,
     why: Refusal,
+    due: Cents,
 ) -> Result<()> {
     let refusal = RefusalFacts {
         about: name,
         customer_name: session.customer_name.clone(),
         amount: session.amount_total.unwrap_or_default(),
         currency: session.currency.clone(),
+        due: Some(due),
         why,
     };
     let cause = session.payment_intent.as_deref().unwrap_or(&session.id);
@@ -49,9 +52,89 @@ pub async fn refuse(
         refusal: refusal.clone(),
     };
     email::queue(conn, &notice, cause, SHOP, None, about).await?;
-    if let Some(shopper) = &session.email {
+    if let Some(shopper) = session
+        .email
+        .as_ref()
+        .filter(|_| refusal.amount > Cents::ZERO)
+    {
         let letter = Letter::CouldNotFulfil { refusal };
         email::queue(conn, &letter, cause, shopper, None, about).await?;
     }
     Ok(())
+}
+
+/// A refund of a settled payment was made, of `amount`, and `in_all` with those before it: to the shopper, if their address
+/// is known. `cause` is Stripe's id of the refund.
+pub async fn refunded(
+    conn: &mut PgConnection,
+    order: &Order,
+    amount: Cents,
+    in_all: Cents,
+    cause: &str,
+) -> Result<()> {
+    let Some(shopper) = order.email.as_deref() else {
+        return Ok(());
+    };
+    let letter = Letter::OrderRefunded {
+        order: orders::facts(conn, order).await?,
+        amount,
+        refunded: in_all,
+    };
+    email::queue(conn, &letter, cause, shopper, None, About::order(order.id)).await
+}
+
+/// The money of an order is on its way: to the shopper, if Stripe knows their address.
+pub async fn payment_processing(
+    conn: &mut PgConnection,
+    order: &Order,
+    session: &Session,
+    is_held: bool,
+) -> Result<()> {
+    let holds = match is_held {
+        true => Holds::Pieces,
+        false => Holds::NoPieces,
+    };
+    let payment = delayed(order, session, holds);
+    of_delayed(conn, order, session, &Letter::PaymentProcessing { payment }).await
+}
+
+/// The money of an order does not come: to the shopper, if Stripe knows their address.
+pub async fn payment_failed(
+    conn: &mut PgConnection,
+    order: &Order,
+    session: &Session,
+) -> Result<()> {
+    let payment = delayed(order, session, Holds::Pieces);
+    of_delayed(conn, order, session, &Letter::PaymentFailed { payment }).await
+}
+
+fn delayed(order: &Order, session: &Session, holds: Holds) -> DelayedFacts {
+    DelayedFacts {
+        about: order.display_number(),
+        customer_name: order.customer_name.clone(),
+        amount: session.amount_total.unwrap_or(order.total),
+        currency: order.currency.clone(),
+        holds,
+        status_url: None,
+    }
+}
+
+async fn of_delayed(
+    conn: &mut PgConnection,
+    order: &Order,
+    session: &Session,
+    letter: &Letter,
+) -> Result<()> {
+    let Some(shopper) = order.email.as_deref() else {
+        return Ok(());
+    };
+    email::queue(
+        conn,
+        letter,
+        &session.id,
+        shopper,
+        None,
+        About::order(order.id),
+    )
+    .await
 }

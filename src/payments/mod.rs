@@ -2,6 +2,7 @@
 //!
 //! Locks are taken in one sequence everywhere: event, payment, request, order, products in id order.
 mod checkout;
+mod delayed;
 mod events;
 mod facts;
 mod letters;
@@ -16,10 +17,13 @@ mod sync;
 
 pub use checkout::{Cancelled, release_hold, settle_unheard};
 pub use events::{process_stored, run_again};
-pub use facts::{PaymentFacts, RefundFacts, of_order};
+pub use facts::{PaymentFacts, RefundFacts, of_subject};
 pub use reconcile::{Reconciled, Swept, reconcile, sweep};
 pub use redaction::redact_events;
-pub use refunds::{NewRefund, refund, refundable, send_refund};
+pub use refunds::{
+    NewRefund, RefundSubject, State as RefundState, find_subject, read_refunds, refund,
+    refund_request, refundable, send_refund, try_again as retry_refund,
+};
 pub use routes::{own_hold, router};
 pub use store::{EventRow, count_events, count_failed_events, find_event, list_events};
 pub use sync::sync_product;

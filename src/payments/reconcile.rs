@@ -9,7 +9,7 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 use tracing::warn;
 
-use super::{ASKING_LIMIT, checkout, events, store};
+use super::{ASKING_LIMIT, checkout, events, refunds, store};
 use crate::app::App;
 use crate::error::{Error, Result};
 use crate::idempotency;
@@ -50,7 +50,7 @@ pub async fn sweep(app: &App) -> Result<Swept> {
     store::forget_clients(&mut conn).await?;
     let unheard = store::list_unheard(&mut conn, Utc::now() - ASKING_LIMIT).await?;
     let overdue = store::list_overdue(&mut conn).await?;
-    for refund in store::list_unsent_refunds(&mut conn).await? {
+    for refund in refunds::list_unsent(&mut conn).await? {
         jobs::enqueue(&mut conn, &Job::SendRefund { refund }).await?;
     }
     drop(conn);

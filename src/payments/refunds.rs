@@ -1,21 +1,29 @@
-//! Giving money back: planned by the transaction that decides it, sent by a job.
+//! Giving money back: planned by the transaction that decides it, sent by a job until Stripe takes it (P2), told to the
+//! order and the customer as Stripe reports it.
 
-use chrono::Utc;
+mod reports;
+mod routes;
+mod send;
+mod store;
+
+pub use reports::{apply, charge_refunded, read_refunds, refund_changed, refunded};
+pub use routes::{refund_request, router, try_again};
+pub use send::send_refund;
+pub use store::{State, list_unsent};
+
 use serde_json::{Value, json};
 use sqlx::PgConnection;
-use tracing::{info, warn};
 
-use super::store;
-use crate::app::App;
+use super::store as payments;
 use crate::custom_orders;
 use crate::error::{Error, Result};
 use crate::ids::{CustomOrderId, OrderId, ProductId, RefundId};
 use crate::jobs::{self, Job};
 use crate::money::Cents;
 use crate::orders;
-use crate::review_items::{Kind, NewItem, Subject};
+use crate::review_items::{self, NewItem};
 use crate::reviews;
-use crate::stripe::{self, StripeError};
+use store::NewRow;
 
 /// Decides on a refund; the job that is queued with it asks Stripe.
 pub async fn plan(
@@ -25,9 +33,29 @@ pub async fn plan(
     reason: &str,
 ) -> Result<RefundId> {
     let id = RefundId::new();
-    store::insert_refund(conn, id, payment, amount, reason).await?;
-    jobs::enqueue(conn, &Job::SendRefund { refund: id }).await?;
+    let new = NewRow {
+        id,
+        payment,
+        amount,
+        reason,
+        actor: "stripe",
+        restocked: 0,
+        retry_of: None,
+    };
+    insert(conn, &new).await?;
     Ok(id)
+}
+
+async fn insert(conn: &mut PgConnection, new: &NewRow<'_>) -> Result<()> {
+    store::insert(conn, new).await?;
+    jobs::enqueue(conn, &Job::SendRefund { refund: new.id }).await
+}
+
+/// What was paid for.
+#[derive(Clone, Copy, Debug)]
+pub enum RefundSubject {
+    Order(OrderId),
+    CustomOrder(CustomOrderId),
 }
 
 /// Money that the shopkeeper gives back.
@@ -35,6 +63,8 @@ pub async fn plan(
 pub struct NewRefund {
     /// The caller's: a refund that comes twice is one refund.
     pub id: RefundId,
+    /// The payment that is refunded: unless given, the one that settled the order, or the only one with money left.
+    pub payment: Option<String>,
     /// All that is left, unless given.
     pub amount: Option<Cents>,
     /// For the timeline and for Stripe: up to 200 characters.
@@ -57,70 +87,45 @@ impl NewRefund {
     }
 }
 
-/// Plans to give back a part of an order's payment, or all that is left of it, and takes pieces back into stock. Safe to
-/// repeat: a refund that was planned before stands, and the answer is false.
+/// Plans to give back a part of a payment, or all that is left of it, and takes pieces of its order back into stock. Works
+/// for every payment that has money left: one that settled its order, and one that was refused. Safe to repeat: a refund
+/// that was planned before stands, and the answer is false.
 ///
 /// # Errors
-/// 404; faults of `amount`, `reason` and `restock`; 409 `not_refundable` where no payment settled the order,
+/// 404; faults of `payment_id`, `amount`, `reason` and `restock`; 409 `not_refundable` where nothing was paid,
 /// `nothing_left` where all of it is given back or planned to be, `refund_differs` where this refund's id was used for
 /// another order or amount.
 pub async fn refund(
     conn: &mut PgConnection,
-    order: OrderId,
+    subject: RefundSubject,
     new: &NewRefund,
     actor: &str,
 ) -> Result<bool> {
-    let found = orders::find(conn, order)
-        .await?
-        .ok_or(Error::NotFound("Order"))?;
-    let Some(payment_id) = store::find_settling_payment(conn, order).await? else {
-        let why = match found.channel.as_str() {
-            "manual" => "was sold by hand: undo the sale instead",
-            _ => "was not paid: there is nothing to give back",
-        };
-        return Err(Error::Conflict(
-            "not_refundable",
-            format!("{} {why}.", found.display_number()),
-        ));
-    };
-    let payment = store::lock_payment(conn, &payment_id).await?;
-    if let Some(known) = store::find_refund(conn, new.id).await? {
-        let same = known.payment_id == payment_id
-            && new.amount.is_none_or(|amount| amount == known.amount);
-        return if same {
-            Ok(false)
-        } else {
-            Err(Error::Conflict(
-                "refund_differs",
-                "This refund was asked for before, over another amount. Load the page again."
-                    .to_owned(),
-            ))
-        };
+    let paid = Paid::find(conn, subject).await?;
+    if is_planned(conn, &paid, new).await? {
+        return Ok(false);
     }
-    custom_orders::lock_of(conn, order).await?;
-    let locked = orders::lock(conn, order)
-        .await?
-        .ok_or(Error::NotFound("Order"))?;
+    let payment_id = paid.choose(conn, new.payment.as_deref()).await?;
+    let payment = payments::lock_payment(conn, &payment_id).await?;
+    // Of two at once, the second has waited here.
+    if is_planned(conn, &paid, new).await? {
+        return Ok(false);
+    }
+    paid.lock(conn).await?;
     let left = left(conn, &payment_id, &payment).await?;
     if left <= Cents::ZERO {
-        return Err(Error::Conflict(
-            "nothing_left",
-            format!(
-                "All of the payment of {} is given back already, or about to be.",
-                locked.display_number()
-            ),
-        ));
+        return Err(paid.nothing_left());
     }
     let amount = new.amount.unwrap_or(left);
     if !(Cents(1)..=left).contains(&amount) {
-        let most = left.in_currency(&locked.currency);
+        let most = left.in_currency(&payment.currency);
         return Err(Error::invalid(
             "amount",
             format!("must be more than nothing, and at most {most}: that is what is left"),
         ));
     }
     if new.is_whole && amount != left {
-        let all = left.in_currency(&locked.currency);
+        let all = left.in_currency(&payment.currency);
         let why = format!(
             "must be {all}, all that is left, for these pieces to go back into stock; for less, load the page again"
         );
@@ -133,138 +138,271 @@ pub async fn refund(
             "must have at most 200 characters, on one line",
         ));
     }
-    let reason = if reason.is_empty() {
-        "the shopkeeper's decision"
-    } else {
-        reason
-    };
-    orders::take_back(conn, order, &new.restock, actor).await?;
-    store::insert_refund(conn, new.id, &payment_id, amount, reason).await?;
+    match payment.order_id {
+        Some(order) if payment.outcome.as_deref() == Some("settled") => {
+            orders::take_back(conn, order, &new.restock, actor).await?;
+        }
+        _ if !new.restock.is_empty() => {
+            let why = "takes no pieces: none were sold for this payment";
+            return Err(Error::invalid("restock", why));
+        }
+        _ => {}
+    }
     let back: i32 = new.restock.iter().map(|(_, quantity)| quantity).sum();
-    store::record_restock(conn, new.id, back).await?;
-    jobs::enqueue(conn, &Job::SendRefund { refund: new.id }).await?;
-    let back = match back {
-        0 => String::new(),
-        1 => "; 1 piece is back in stock".to_owned(),
-        many => format!("; {many} pieces are back in stock"),
+    let row = NewRow {
+        id: new.id,
+        payment: &payment_id,
+        amount,
+        reason,
+        actor,
+        restocked: back,
+        retry_of: None,
     };
-    let amount = amount.in_currency(&locked.currency);
-    let told = format!("{amount} is being given back: {reason}{back}");
-    orders::note(conn, order, "note", actor, &told).await?;
+    insert(conn, &row).await?;
     Ok(true)
 }
 
-/// What can still be given back of the payment that settled an order; nothing where none did.
-pub async fn refundable(conn: &mut PgConnection, order: OrderId) -> Result<Cents> {
-    let Some(id) = store::find_settling_payment(conn, order).await? else {
-        return Ok(Cents::ZERO);
-    };
-    match store::find_payment(conn, &id).await? {
-        Some(payment) => left(conn, &id, &payment).await,
-        None => Ok(Cents::ZERO),
-    }
-}
-
-/// What was paid, less what Stripe says was given back and what we plan to, and no more than what we have not decided
-/// on. (What was given back at Stripe's dashboard while a refund of ours is on its way there is not seen until Stripe
-/// tells; Stripe refuses the surplus then.)
-async fn left(conn: &mut PgConnection, id: &str, payment: &store::Payment) -> Result<Cents> {
-    let failed = match payment.refunded_as_of {
-        Some(as_of) => store::failed_since(conn, id, as_of).await?,
-        None => Cents::ZERO,
-    };
-    let told = (payment.refunded.0 - failed.0).max(0);
-    let (planned, decided) = store::sum_refunds(conn, id).await?;
-    let back = (told + planned.0).max(decided.0);
-    Ok(Cents((payment.amount.0 - back).max(0)))
-}
-
-/// Asks Stripe for a planned refund. Safe to repeat: the refund's id is the idempotency key.
+/// Whether this refund was planned before.
 ///
 /// # Errors
-/// 503 while Stripe cannot be asked: try again later.
-pub async fn send_refund(app: &App, id: RefundId) -> Result<()> {
-    let mut conn = app.db.acquire().await?;
-    let Some(refund) = store::find_refund(&mut conn, id)
-        .await?
-        .filter(|refund| refund.state == "planned")
-    else {
-        return Ok(());
+/// 409 `refund_differs` where its id was used for another.
+async fn is_planned(conn: &mut PgConnection, paid: &Paid, new: &NewRefund) -> Result<bool> {
+    let Some(known) = store::find(conn, new.id).await? else {
+        return Ok(false);
     };
-    drop(conn);
-    let (state, stripe_id, error) = match ask(app, id, &refund).await {
-        Ok(answer) => {
-            let state = match answer.status.as_str() {
-                "succeeded" => "succeeded",
-                "failed" | "canceled" => "failed",
-                _ => "pending",
-            };
-            (state, Some(answer.id), None)
-        }
-        // Somebody gave it back by hand: what we wanted is so.
-        Err(StripeError::Refused { code, .. }) if code == "charge_already_refunded" => {
-            ("succeeded", None, None)
-        }
-        Err(error @ StripeError::Refused { .. }) => ("failed", None, Some(error.to_string())),
-        Err(error) => return Err(Error::Unavailable("payment_unavailable", error.into())),
-    };
-    let mut tx = app.db.begin().await?;
-    store::record_refund(&mut tx, id, state, stripe_id.as_deref(), error.as_deref()).await?;
-    let payment = &refund.payment_id;
-    if state == "failed" {
-        warn!(%id, "refund failed");
-        let why = format!("payment {payment} could not be given back: do it by hand");
-        let why = with_restock(&mut tx, id, why).await?;
-        let item = NewItem::new(Kind::RefundFailed, format!("refund:{id}"), why);
-        flag(&mut tx, refund.order_id, refund.request_id, &item).await?;
-    } else {
-        info!(%id, state, "refund sent");
-        let text = format!(
-            "payment {payment}: {} given back ({})",
-            refund.amount.0, refund.reason
-        );
-        match (refund.order_id, refund.request_id) {
-            (Some(order), _) => orders::note(&mut tx, order, "refund", "stripe", &text).await?,
-            (None, Some(request)) => {
-                custom_orders::note(&mut tx, request, "payment", "stripe", &text).await?;
-            }
-            (None, None) => {}
-        }
+    let payment = &known.payment_id;
+    let is_same = paid.payments.contains(payment)
+        && new.payment.as_ref().is_none_or(|named| named == payment)
+        && new.amount.is_none_or(|amount| amount == known.wanted);
+    if is_same {
+        return Ok(true);
     }
-    tx.commit().await?;
-    Ok(())
-}
-
-/// Why a refund failed, and how many pieces went back into stock for it: the customer has neither now.
-pub(super) async fn with_restock(
-    conn: &mut PgConnection,
-    id: RefundId,
-    why: String,
-) -> Result<String> {
-    let pieces = match store::find_restock(conn, id).await? {
-        0 => return Ok(why),
-        1 => "1 piece".to_owned(),
-        many => format!("{many} pieces"),
-    };
-    Ok(format!(
-        "{why} ({pieces} of it went back into stock, and will not be shipped)"
+    Err(Error::Conflict(
+        "refund_differs",
+        "This refund was asked for before, over another amount. Load the page again.".to_owned(),
     ))
 }
 
-/// Asks for a refund, or finds the one that was made when its answer was lost long ago.
-async fn ask(
-    app: &App,
-    id: RefundId,
-    refund: &store::Refund,
-) -> std::result::Result<stripe::Refund, StripeError> {
-    if refund.created_at < Utc::now() - stripe::KEY_LIFETIME
-        && let Some(made) = app.stripe.find_refund(id, &refund.payment_id).await?
-    {
+/// Has Stripe asked again at once for a refund that it did not take; in place of one that failed, another is planned, over
+/// what is left of it. Safe to repeat. Returns the refund that Stripe is asked for.
+///
+/// # Errors
+/// 404; 409 `refund_is_made` for one that Stripe has taken, `nothing_left` where its payment has nothing left.
+pub async fn retry(conn: &mut PgConnection, id: RefundId, actor: &str) -> Result<RefundId> {
+    let found = store::find(conn, id).await?;
+    let payment_id = found.ok_or(Error::NotFound("Refund"))?.payment_id;
+    let payment = payments::lock_payment(conn, &payment_id).await?;
+    let found = store::find(conn, id).await?;
+    let refund = found.ok_or(Error::NotFound("Refund"))?;
+    match refund.state {
+        State::Planned => {
+            store::hurry(conn, id).await?;
+            jobs::enqueue(conn, &Job::SendRefund { refund: id }).await?;
+            return Ok(id);
+        }
+        State::Failed => {}
+        State::Pending | State::Succeeded => {
+            return Err(Error::Conflict(
+                "refund_is_made",
+                "Stripe has taken this refund: there is nothing to try again.".to_owned(),
+            ));
+        }
+    }
+    if let Some(made) = store::find_retry(conn, id).await? {
         return Ok(made);
     }
-    app.stripe
-        .refund(id, &refund.payment_id, refund.amount, &refund.reason)
-        .await
+    let amount = left(conn, &payment_id, &payment).await?.min(refund.wanted);
+    if amount <= Cents::ZERO {
+        return Err(Error::Conflict(
+            "nothing_left",
+            "All of this payment is given back already, or about to be.".to_owned(),
+        ));
+    }
+    let again = NewRow {
+        id: RefundId::new(),
+        payment: &payment_id,
+        amount,
+        reason: &refund.reason,
+        actor,
+        restocked: 0,
+        retry_of: Some(id),
+    };
+    insert(conn, &again).await?;
+    Ok(again.id)
+}
+
+/// What was paid for with the payment that a refund is of.
+///
+/// # Errors
+/// 404 when there is no such refund.
+pub async fn find_subject(conn: &mut PgConnection, id: RefundId) -> Result<RefundSubject> {
+    let refund = store::find(conn, id).await?;
+    let refund = refund.ok_or(Error::NotFound("Refund"))?;
+    match (refund.order_id, refund.request_id) {
+        (Some(order), _) => Ok(RefundSubject::Order(order)),
+        (None, Some(request)) => Ok(RefundSubject::CustomOrder(request)),
+        (None, None) => Err(Error::NotFound("Refund")),
+    }
+}
+
+/// The order or custom order that something is refunded of, with its payments: the one that settled it first.
+struct Paid {
+    subject: RefundSubject,
+    /// As people say it: `SB-1042`.
+    name: String,
+    is_by_hand: bool,
+    payments: Vec<String>,
+}
+
+impl Paid {
+    async fn find(conn: &mut PgConnection, subject: RefundSubject) -> Result<Paid> {
+        let (name, is_by_hand) = match subject {
+            RefundSubject::Order(id) => {
+                let order = orders::find(conn, id).await?;
+                let order = order.ok_or(Error::NotFound("Order"))?;
+                (order.display_number(), order.channel == "manual")
+            }
+            RefundSubject::CustomOrder(id) => {
+                let request = custom_orders::find(conn, id).await?;
+                let request = request.ok_or(Error::NotFound("CustomOrder"))?;
+                (request.display_number(), false)
+            }
+        };
+        Ok(Paid {
+            subject,
+            name,
+            is_by_hand,
+            payments: list_payments(conn, subject).await?,
+        })
+    }
+
+    /// The payment that is meant.
+    async fn choose(&self, conn: &mut PgConnection, named: Option<&str>) -> Result<String> {
+        if let Some(named) = named {
+            let known = self.payments.iter().find(|payment| *payment == named);
+            let why = || format!("is no payment of {}", self.name);
+            return known
+                .cloned()
+                .ok_or_else(|| Error::invalid("payment_id", why()));
+        }
+        if self.payments.is_empty() {
+            let why = match self.is_by_hand {
+                true => "was sold by hand: undo the sale instead",
+                false => "was not paid: there is nothing to give back",
+            };
+            return Err(Error::Conflict(
+                "not_refundable",
+                format!("{} {why}.", self.name),
+            ));
+        }
+        let mut with_money = Vec::new();
+        for id in &self.payments {
+            let Some(payment) = payments::find_payment(conn, id).await? else {
+                continue;
+            };
+            if left(conn, id, &payment).await? > Cents::ZERO {
+                let settled = payment.outcome.as_deref() == Some("settled");
+                with_money.push((id, settled));
+            }
+        }
+        match with_money[..] {
+            [] => Err(self.nothing_left()),
+            [(id, _)] | [(id, true), ..] => Ok(id.clone()),
+            _ => Err(Error::invalid(
+                "payment_id",
+                "must name one of the payments: several have money left",
+            )),
+        }
+    }
+
+    /// Locks what was paid for: the request first, then its order.
+    async fn lock(&self, conn: &mut PgConnection) -> Result<()> {
+        match self.subject {
+            RefundSubject::Order(order) => {
+                custom_orders::lock_of(conn, order).await?;
+                orders::lock(conn, order).await?;
+            }
+            RefundSubject::CustomOrder(request) => {
+                if let Some(request) = custom_orders::lock(conn, request).await?
+                    && let Some(order) = request.order_id
+                {
+                    orders::lock(conn, order).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn nothing_left(&self) -> Error {
+        Error::Conflict(
+            "nothing_left",
+            format!(
+                "All of the payment of {} is given back already, or about to be.",
+                self.name
+            ),
+        )
+    }
+}
+
+/// The payments of an order, or of a custom order with the order that it led to: the one that settled it first.
+///
+/// # Errors
+/// Only the database's.
+pub async fn list_payments(conn: &mut PgConnection, subject: RefundSubject) -> Result<Vec<String>> {
+    match subject {
+        RefundSubject::Order(order) => store::list_payments(conn, Some(order), None).await,
+        RefundSubject::CustomOrder(request) => {
+            store::list_payments(conn, None, Some(request)).await
+        }
+    }
+}
+
+/// What can still be given back of the payments of an order or a custom order.
+///
+/// # Errors
+/// Only the database's.
+pub async fn refundable(conn: &mut PgConnection, subject: RefundSubject) -> Result<Cents> {
+    let mut all = Cents::ZERO;
+    for id in list_payments(conn, subject).await? {
+        if let Some(payment) = payments::find_payment(conn, &id).await? {
+            let left = left(conn, &id, &payment).await?;
+            all = all.plus(left).unwrap_or(all);
+        }
+    }
+    Ok(all)
+}
+
+/// What was paid, less what was refunded as far as we know, and what we plan to refund. (What was refunded at Stripe's
+/// dashboard and not reported yet is looked at again before Stripe is asked.)
+pub async fn left(conn: &mut PgConnection, id: &str, payment: &payments::Payment) -> Result<Cents> {
+    let refunded = refunded(conn, id, payment).await?;
+    let planned = store::sum_planned(conn, id).await?;
+    Ok(Cents((payment.amount.0 - refunded.0 - planned.0).max(0)))
+}
+
+/// Why a refund failed, and how many pieces went back into stock for it: the customer has neither now.
+fn with_restock(why: String, pieces: i32) -> String {
+    let pieces = match pieces {
+        0 => return why,
+        1 => "1 piece".to_owned(),
+        many => format!("{many} pieces"),
+    };
+    format!("{why} ({pieces} of it went back into stock, and will not be shipped)")
+}
+
+/// Adds a line on a refund to the timeline of what was paid for.
+async fn note(
+    conn: &mut PgConnection,
+    order: Option<OrderId>,
+    request: Option<CustomOrderId>,
+    actor: &str,
+    text: &str,
+) -> Result<()> {
+    match (order, request) {
+        (Some(order), _) => orders::note(conn, order, "refund", actor, text).await,
+        (None, Some(request)) => custom_orders::note(conn, request, "refund", actor, text).await,
+        (None, None) => Ok(()),
+    }
 }
 
 /// Flags a payment for review: at its order, at the custom order that it was meant for, or, where neither is known, for the
@@ -276,7 +414,7 @@ pub async fn flag(
     item: &NewItem,
 ) -> Result<()> {
     let custom_order = request.filter(|_| order.is_none());
-    let subject = Subject {
+    let subject = review_items::Subject {
         order,
         custom_order,
     };

@@ -22,7 +22,7 @@ use utoipa_axum::routes;
 
 use super::checkout::{self, Cancelled};
 use super::facts::{self, PaymentFacts, RefundFacts};
-use super::refunds::{self, NewRefund};
+use super::refunds::{self, NewRefund, RefundSubject};
 use super::{HOLD_MARGIN, SESSION_LIFETIME, events, navigation, store};
 use crate::app::App;
 use crate::auth::{Admin, Scope};
@@ -50,6 +50,7 @@ pub fn router() -> OpenApiRouter<App> {
         .routes(routes!(find_by_session))
         .routes(routes!(refund_order))
         .routes(routes!(list_payments))
+        .merge(refunds::router())
         .merge(
             OpenApiRouter::new()
                 .routes(routes!(webhook))
@@ -376,7 +377,9 @@ async fn end_and_go_back(app: &App, jar: CookieJar, order: OrderId) -> Result<Re
     let cancelled = checkout::cancel(app, order).await?;
     let is_over = !matches!(cancelled, Cancelled::Held(_));
     let target = match cancelled {
-        Cancelled::Free(origin) | Cancelled::Held(origin) => format!("{origin}/cancel"),
+        Cancelled::Free(origin) | Cancelled::Awaited(origin) | Cancelled::Held(origin) => {
+            format!("{origin}/cancel")
+        }
         Cancelled::Paid(origin) => format!("{origin}/success"),
     };
     // A hold that stays keeps its cookie, by which the shopper's next checkout takes its place.
@@ -407,6 +410,8 @@ struct SessionView {
     total: Cents,
     lines: Vec<orders::Line>,
     created_at: DateTime<Utc>,
+    /// The payment is on its way, which may take days: by bank debit, as an example. The status is `pending` meanwhile.
+    is_processing: bool,
 }
 
 /// The order of a Checkout Session. Who knows the session's id may see it: it is unguessable.
@@ -436,6 +441,7 @@ async fn find_by_session(State(app): State<App>, Path(session): Path<String>) ->
         tax: order.tax,
         total: order.total,
         created_at: order.created_at,
+        is_processing: order.is_processing(),
         lines: orders::lines(&mut conn, id).await?,
         currency: order.currency,
     };
@@ -448,6 +454,9 @@ async fn find_by_session(State(app): State<App>, Path(session): Path<String>) ->
 struct RefundBody {
     /// Your own UUID for this refund: one that comes twice is one refund.
     id: Option<RefundId>,
+    /// The payment that is refunded, `pi_…`: the one that settled the order, or the only one with money left, unless given.
+    #[schema(max_length = 255)]
+    payment_id: Option<String>,
     /// In the currency's smallest unit; all that is left unless given.
     #[schema(minimum = 1)]
     amount: Option<i64>,
@@ -468,8 +477,8 @@ struct Restocked {
     quantity: i32,
 }
 
-/// Gives money of an order back, in whole or in part. Stripe is asked at once, in the background; should that fail, the
-/// order's `attention` says so.
+/// Gives money of an order back, in whole or in part: of any payment that has money left. Stripe is asked at once, in the
+/// background, and again until it takes the refund; should it never do so, the order's `attention` says so.
 #[utoipa::path(
     post,
     path = "/api/admin/orders/{id}/refund",
@@ -497,6 +506,7 @@ async fn refund_order(
     admin.may(Scope::Refunds)?;
     let new = NewRefund {
         id: body.id.unwrap_or_else(RefundId::new),
+        payment: body.payment_id,
         amount: body.amount.map(Cents),
         reason: body.reason,
         restock: body
@@ -508,27 +518,33 @@ async fn refund_order(
     };
     let mut change = Change::begin(&app.db, admin.actor.clone(), &id).await?;
     let id = change.before.id;
-    let is_new = refunds::refund(&mut change.tx, id, &new, &change.actor.name).await?;
+    let is_new = refunds::refund(
+        &mut change.tx,
+        RefundSubject::Order(id),
+        &new,
+        &change.actor.name,
+    )
+    .await?;
     let more = if is_new { new.facts() } else { Value::Null };
     let view = change.end("order.refund", more).await?;
     Ok((StatusCode::ACCEPTED, Json(view.shown_to(&admin))))
 }
 
-/// What an order's money did.
+/// What the money of an order or a custom order did.
 #[derive(Serialize, ToSchema)]
-struct MoneyView {
-    /// Oldest first, as those below.
-    payments: Vec<PaymentFacts>,
-    /// Those that we asked for.
-    refunds: Vec<RefundFacts>,
-    /// What can still be given back, in the currency's smallest unit.
-    refundable: Cents,
+pub(super) struct MoneyView {
+    /// The one that settled it first.
+    pub payments: Vec<PaymentFacts>,
+    /// Those that we decided on, oldest first.
+    pub refunds: Vec<RefundFacts>,
+    /// What can still be given back of all payments, in the currency's smallest unit.
+    pub refundable: Cents,
     /// Pieces that were sold and did not come back: none of an order that never took stock.
-    returnable: Vec<Returnable>,
+    pub returnable: Vec<Returnable>,
 }
 
 #[derive(Serialize, ToSchema)]
-struct Returnable {
+pub(super) struct Returnable {
     product_id: ProductId,
     quantity: i32,
 }
@@ -559,7 +575,7 @@ async fn list_payments(
     orders::find(&mut conn, id)
         .await?
         .ok_or(Error::NotFound("Order"))?;
-    let (payments, refunds) = facts::of_order(&mut conn, id).await?;
+    let (payments, refunds) = facts::of_subject(&mut conn, RefundSubject::Order(id)).await?;
     let returnable = orders::not_returned(&mut conn, id).await?;
     let returnable = returnable
         .into_iter()
@@ -570,7 +586,7 @@ async fn list_payments(
     Ok(Json(MoneyView {
         payments,
         refunds,
-        refundable: refunds::refundable(&mut conn, id).await?,
+        refundable: refunds::refundable(&mut conn, RefundSubject::Order(id)).await?,
         returnable: returnable.collect(),
     }))
 }

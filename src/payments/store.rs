@@ -1,4 +1,4 @@
-//! SQL of checkouts, events, payments and refunds, and nothing else.
+//! SQL of checkouts, events and payments, and nothing else.
 
 use std::time::Duration;
 
@@ -9,8 +9,8 @@ use sqlx::types::Json;
 use utoipa::ToSchema;
 
 use crate::db;
-use crate::error::{Error, Result};
-use crate::ids::{CustomOrderId, OrderId, RefundId};
+use crate::error::Result;
+use crate::ids::{CustomOrderId, OrderId};
 use crate::money::Cents;
 use crate::stripe::{NewSession, Session};
 
@@ -50,8 +50,8 @@ pub async fn insert_checkout(
     Ok(())
 }
 
-/// How many pieces a client holds that nobody has paid or is paying for, but for one order's, and the seconds until the
-/// first of those holds runs out.
+/// How many pieces a client holds that nobody has paid for, but for one order's, and the seconds until the first of those
+/// holds runs out: one that waits for a delayed payment does not, so then it is an hour.
 pub async fn held_by(
     conn: &mut PgConnection,
     client: &[u8],
@@ -59,13 +59,14 @@ pub async fn held_by(
 ) -> Result<(i64, f64)> {
     let held = sqlx::query_as(
         "select coalesce(sum(line.quantity), 0)::bigint,
-                coalesce(extract(epoch from min(checkouts.hold_until) - now()), 0)::float8
+                coalesce(extract(epoch from min(checkouts.hold_until) filter (where checkouts.state <> 'processing')
+                                            - now()), 3600)::float8
          from checkouts
          join orders on orders.id = checkouts.order_id
                     and orders.status = 'pending'
          join order_lines line on line.order_id = orders.id
          where checkouts.client = $1
-           and checkouts.state in ('asking', 'open', 'unknown')
+           and checkouts.state in ('asking', 'open', 'unknown', 'processing')
            and orders.id is distinct from $2",
     )
     .bind(client)
@@ -75,12 +76,37 @@ pub async fn held_by(
     Ok(held)
 }
 
+/// Lets delayed payments follow one another until the transaction ends, so that each counts what the ones before it hold.
+/// Taken before the order's lock.
+pub async fn queue_up_delayed(conn: &mut PgConnection) -> Result<()> {
+    sqlx::query("select pg_advisory_xact_lock(hashtextextended('delayed payments', 0))")
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// How many pieces are held in all for delayed payments.
+pub async fn count_delayed_pieces(conn: &mut PgConnection) -> Result<i64> {
+    let count = sqlx::query_scalar(
+        "select coalesce(sum(line.quantity), 0)::bigint
+         from checkouts
+         join orders on orders.id = checkouts.order_id
+                    and orders.status = 'pending'
+         join order_lines line on line.order_id = orders.id
+         where checkouts.state = 'processing'",
+    )
+    .fetch_one(conn)
+    .await?;
+    Ok(count)
+}
+
 /// Forgets whose holds they were that ended a day ago. Safe to repeat.
 pub async fn forget_clients(conn: &mut PgConnection) -> Result<()> {
     sqlx::query(
         "update checkouts
          set client = null
          where client is not null
+           and state <> 'processing'
            and updated_at < now() - interval '1 day'",
     )
     .execute(conn)
@@ -455,8 +481,10 @@ pub struct Payment {
     /// The request for a piece that it was meant for, if that is what it paid.
     pub request_id: Option<CustomOrderId>,
     pub amount: Cents,
+    pub currency: String,
     /// `settled` (it paid its order), `refused` (it is given back); nothing while only a refund is known of it.
     pub outcome: Option<String>,
+    /// What its charge said last, at that moment; see `refunds::refunded` for what is so.
     pub refunded: Cents,
     pub refunded_as_of: Option<DateTime<Utc>>,
     /// The state of a dispute, in Stripe's word.
@@ -470,7 +498,7 @@ pub async fn lock_payment(conn: &mut PgConnection, id: &str) -> Result<Payment> 
         .execute(&mut *conn)
         .await?;
     let payment = sqlx::query_as(
-        "select order_id, request_id, amount, outcome, refunded, refunded_as_of, dispute
+        "select order_id, request_id, amount, currency, outcome, refunded, refunded_as_of, dispute
          from payments
          where id = $1
          for update",
@@ -483,7 +511,7 @@ pub async fn lock_payment(conn: &mut PgConnection, id: &str) -> Result<Payment> 
 
 pub async fn find_payment(conn: &mut PgConnection, id: &str) -> Result<Option<Payment>> {
     let payment = sqlx::query_as(
-        "select order_id, request_id, amount, outcome, refunded, refunded_as_of, dispute
+        "select order_id, request_id, amount, currency, outcome, refunded, refunded_as_of, dispute
          from payments
          where id = $1",
     )
@@ -491,33 +519,6 @@ pub async fn find_payment(conn: &mut PgConnection, id: &str) -> Result<Option<Pa
     .fetch_optional(conn)
     .await?;
     Ok(payment)
-}
-
-/// The payment that settled an order.
-pub async fn find_settling_payment(
-    conn: &mut PgConnection,
-    order: OrderId,
-) -> Result<Option<String>> {
-    let id =
-        sqlx::query_scalar("select id from payments where order_id = $1 and outcome = 'settled'")
-            .bind(order)
-            .fetch_optional(conn)
-            .await?;
-    Ok(id)
-}
-
-/// What we decided to give back of a payment: as far as Stripe has not heard of it, and in all. What failed is neither.
-pub async fn sum_refunds(conn: &mut PgConnection, payment: &str) -> Result<(Cents, Cents)> {
-    let sums = sqlx::query_as(
-        "select coalesce(sum(amount) filter (where state = 'planned'), 0)::bigint,
-                coalesce(sum(amount) filter (where state <> 'failed'), 0)::bigint
-         from refunds
-         where payment_id = $1",
-    )
-    .bind(payment)
-    .fetch_one(conn)
-    .await?;
-    Ok(sums)
 }
 
 /// What a payment was for: an order, a request for a piece, or the one that came of the other.
@@ -581,158 +582,6 @@ pub async fn record_dispute(conn: &mut PgConnection, id: &str, state: &str) -> R
     Ok(())
 }
 
-/// Keeps that a refund failed. Safe to repeat.
-pub async fn record_refund_failure(
-    conn: &mut PgConnection,
-    refund: &str,
-    payment: &str,
-    amount: Cents,
-    failed_at: DateTime<Utc>,
-) -> Result<()> {
-    sqlx::query(
-        "insert into refund_failures (stripe_refund_id, payment_id, amount, failed_at)
-         values ($1, $2, $3, $4)
-         on conflict (stripe_refund_id) do nothing",
-    )
-    .bind(refund)
-    .bind(payment)
-    .bind(amount)
-    .bind(failed_at)
-    .execute(conn)
-    .await?;
-    Ok(())
-}
-
-/// The sum of the refunds of a payment that failed since a moment: the last word of its charge did not count them.
-pub async fn failed_since(
-    conn: &mut PgConnection,
-    payment: &str,
-    since: DateTime<Utc>,
-) -> Result<Cents> {
-    let sum = sqlx::query_scalar(
-        "select coalesce(sum(amount), 0)::bigint
-         from refund_failures
-         where payment_id = $1
-           and failed_at >= $2",
-    )
-    .bind(payment)
-    .bind(since)
-    .fetch_one(conn)
-    .await?;
-    Ok(sum)
-}
-
-/// A refund that we decided on.
-#[derive(Debug, sqlx::FromRow)]
-pub struct Refund {
-    pub payment_id: String,
-    pub order_id: Option<OrderId>,
-    pub request_id: Option<CustomOrderId>,
-    pub amount: Cents,
-    pub reason: String,
-    pub state: String,
-    pub created_at: DateTime<Utc>,
-}
-
-/// Writes a planned refund. Its id may be the caller's choice.
-///
-/// # Errors
-/// 409 `refund_differs` for one that was used for another payment a moment ago.
-pub async fn insert_refund(
-    conn: &mut PgConnection,
-    id: RefundId,
-    payment: &str,
-    amount: Cents,
-    reason: &str,
-) -> Result<()> {
-    let done = sqlx::query(
-        "insert into refunds (id, payment_id, amount, reason, state)
-         values ($1, $2, $3, $4, 'planned')
-         on conflict (id) do nothing",
-    )
-    .bind(id)
-    .bind(payment)
-    .bind(amount)
-    .bind(reason)
-    .execute(conn)
-    .await?;
-    match done.rows_affected() {
-        0 => Err(Error::Conflict(
-            "refund_differs",
-            "This refund was asked for before, for another payment. Load the page again."
-                .to_owned(),
-        )),
-        _ => Ok(()),
-    }
-}
-
-/// Keeps how many pieces went back into stock with a refund.
-pub async fn record_restock(conn: &mut PgConnection, id: RefundId, pieces: i32) -> Result<()> {
-    sqlx::query("update refunds set restocked = $2 where id = $1")
-        .bind(id)
-        .bind(pieces)
-        .execute(conn)
-        .await?;
-    Ok(())
-}
-
-/// How many pieces went back into stock with a refund.
-pub async fn find_restock(conn: &mut PgConnection, id: RefundId) -> Result<i32> {
-    let pieces = sqlx::query_scalar("select restocked from refunds where id = $1")
-        .bind(id)
-        .fetch_optional(conn)
-        .await?;
-    Ok(pieces.unwrap_or_default())
-}
-
-pub async fn find_refund(conn: &mut PgConnection, id: RefundId) -> Result<Option<Refund>> {
-    let refund = sqlx::query_as(
-        "select r.payment_id, p.order_id, p.request_id, r.amount, r.reason, r.state, r.created_at
-         from refunds r
-         join payments p on p.id = r.payment_id
-         where r.id = $1",
-    )
-    .bind(id)
-    .fetch_optional(conn)
-    .await?;
-    Ok(refund)
-}
-
-/// Records what Stripe said of a refund. One that is over (succeeded or failed) does not go back to pending.
-pub async fn record_refund(
-    conn: &mut PgConnection,
-    id: RefundId,
-    state: &str,
-    stripe_id: Option<&str>,
-    error: Option<&str>,
-) -> Result<()> {
-    sqlx::query(
-        "update refunds
-         set state = case when state in ('planned', 'pending') or $2 = 'failed' then $2 else state end,
-             stripe_refund_id = coalesce($3, stripe_refund_id), last_error = $4, updated_at = now()
-         where id = $1",
-    )
-    .bind(id)
-    .bind(state)
-    .bind(stripe_id)
-    .bind(error)
-    .execute(conn)
-    .await?;
-    Ok(())
-}
-
-/// Our refund that Stripe knows under this id.
-pub async fn find_refund_by_stripe_id(
-    conn: &mut PgConnection,
-    stripe_id: &str,
-) -> Result<Option<RefundId>> {
-    let id = sqlx::query_scalar("select id from refunds where stripe_refund_id = $1")
-        .bind(stripe_id)
-        .fetch_optional(conn)
-        .await?;
-    Ok(id)
-}
-
 /// How far reconciliation has read; nothing before its first run.
 pub async fn find_cursor(conn: &mut PgConnection) -> Result<Option<DateTime<Utc>>> {
     let cursor = sqlx::query_scalar("select read_until from stripe_cursor")
@@ -760,18 +609,5 @@ pub async fn list_failed_events(conn: &mut PgConnection) -> Result<Vec<String>> 
     let ids = sqlx::query_scalar("select id from stripe_events where status in ('received', 'failed') order by received_at limit 500")
         .fetch_all(conn)
         .await?;
-    Ok(ids)
-}
-
-/// Refunds decided on that Stripe has not confirmed taking.
-pub async fn list_unsent_refunds(conn: &mut PgConnection) -> Result<Vec<RefundId>> {
-    let ids = sqlx::query_scalar(
-        "select id
-         from refunds
-         where state = 'planned'
-           and updated_at < now() - interval '5 minutes'",
-    )
-    .fetch_all(conn)
-    .await?;
     Ok(ids)
 }

@@ -38,6 +38,8 @@ pub enum Kind {
     PaymentRefused,
     /// Money that we owe could not be sent back.
     RefundFailed,
+    /// Stripe has not taken a refund for a long time. It is tried on.
+    RefundDelayed,
     /// A custom order was paid that this database does not have.
     CustomOrderMissing,
     /// The payment of a custom order was refunded in full.
@@ -59,7 +61,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    pub const ALL: [Kind; 16] = [
+    pub const ALL: [Kind; 17] = [
         Kind::Earlier,
         Kind::EmailUndelivered,
         Kind::ShopEmailUndelivered,
@@ -67,6 +69,7 @@ impl Kind {
         Kind::OutsideZone,
         Kind::PaymentRefused,
         Kind::RefundFailed,
+        Kind::RefundDelayed,
         Kind::CustomOrderMissing,
         Kind::CustomOrderRefunded,
         Kind::PaymentLinkRefused,
@@ -87,6 +90,7 @@ impl Kind {
             Kind::OutsideZone => "outside_zone",
             Kind::PaymentRefused => "payment_refused",
             Kind::RefundFailed => "refund_failed",
+            Kind::RefundDelayed => "refund_delayed",
             Kind::CustomOrderMissing => "custom_order_missing",
             Kind::CustomOrderRefunded => "custom_order_refunded",
             Kind::PaymentLinkRefused => "payment_link_refused",
@@ -109,6 +113,7 @@ impl Kind {
             Kind::OutsideZone => "The address is outside the shipping zone that was paid",
             Kind::PaymentRefused => "A payment is refunded in full",
             Kind::RefundFailed => "A refund failed",
+            Kind::RefundDelayed => "A refund does not go through yet",
             Kind::CustomOrderMissing => "A custom order was paid that is not in the database",
             Kind::CustomOrderRefunded => "A custom order was refunded in full",
             Kind::PaymentLinkRefused => "Stripe refused to make a payment link",
@@ -133,9 +138,14 @@ impl Kind {
             Kind::OutsideZone => {
                 "Ask the customer for the difference, ship anyway, or refund the order."
             }
-            Kind::PaymentRefused => "The refund is on its way. There is nothing to ship for it.",
+            Kind::PaymentRefused => {
+                "There is nothing to ship for it. Its page shows how the refund stands."
+            }
+            Kind::RefundDelayed => {
+                "It is tried again by itself. Look at Stripe's dashboard for what is in the way, such as a low balance."
+            }
             Kind::RefundFailed => {
-                "The money is with the shop again. Refund it in Stripe's dashboard or another way, and note it on the order."
+                "The money is with the shop. Refund it again from its page, or another way, and note it on the order."
             }
             Kind::CustomOrderMissing => "Ask the customer what was agreed, or refund the payment.",
             Kind::CustomOrderRefunded => "Stop working on the piece.",
@@ -144,7 +154,9 @@ impl Kind {
             Kind::PaidWhileClosing => {
                 "The quote stays. If you cannot make the piece, refund the payment."
             }
-            Kind::DelayedPaymentFailed => "Send a new quote if the customer still wants the piece.",
+            Kind::DelayedPaymentFailed => {
+                "Nothing was taken. If the customer still wants the piece, a custom order needs a new quote."
+            }
             Kind::AmountDiffers => "The payment is refunded. Send a new quote.",
             Kind::Dispute => {
                 "Don't ship. Answer in Stripe's dashboard before the deadline, with all that shows that the order was theirs."

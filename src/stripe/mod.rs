@@ -2,11 +2,13 @@
 //! ourselves, only the fields we need, so that a new version of Stripe's API is never an error.
 
 mod payment_link;
+mod refund;
 pub mod sandbox;
 mod session;
 mod signature;
 
 pub use payment_link::{NewPaymentLink, PaymentLink};
+pub use refund::{Refund, RefundStatus};
 pub use session::{NewSession, Piece, Session, SessionLine, amount};
 pub use signature::{SignatureError, verify};
 
@@ -93,7 +95,8 @@ impl StripeError {
             || matches!(self, StripeError::Refused { code, .. } if code == "resource_missing")
     }
 
-    fn is_code(&self, wanted: &str) -> bool {
+    /// True for a refusal with this code.
+    pub fn is_code(&self, wanted: &str) -> bool {
         matches!(self, StripeError::Refused { code, .. } if code == wanted)
     }
 }
@@ -141,12 +144,17 @@ pub struct Price {
     pub product: String,
 }
 
-/// What became of a refund that we asked for.
+/// A refund to be asked for.
 #[derive(Clone, Debug)]
-pub struct Refund {
-    pub id: String,
-    /// `succeeded`, `pending`, `requires_action`, `failed` or `canceled`.
-    pub status: String,
+pub struct RefundRequest<'a> {
+    /// Ours, which the refund's metadata names.
+    pub id: RefundId,
+    /// The idempotency key.
+    pub key: String,
+    pub payment_intent: &'a str,
+    pub amount: Cents,
+    /// For who looks at Stripe's dashboard; may be empty.
+    pub reason: &'a str,
 }
 
 /// One page of events, newest first, each as Stripe tells it.
@@ -458,41 +466,41 @@ impl Stripe {
         Ok(())
     }
 
-    /// Gives money back. Our refund's id is the idempotency key: asking again is the same refund.
+    /// Gives money back. `key` is the idempotency key: asking again under it, with the same amount, is the same refund.
     ///
     /// # Errors
     /// See [`StripeError`]; `charge_already_refunded` is a refusal.
-    pub async fn refund(
-        &self,
-        id: RefundId,
-        payment_intent: &str,
-        amount: Cents,
-        reason: &str,
-    ) -> Result<Refund> {
-        let metadata = HashMap::from([
-            ("refund_id".to_owned(), id.to_string()),
-            ("reason".to_owned(), reason.to_owned()),
-        ]);
+    pub async fn refund(&self, new: &RefundRequest<'_>) -> Result<Refund> {
+        let mut metadata = HashMap::from([("refund_id".to_owned(), new.id.to_string())]);
+        if !new.reason.is_empty() {
+            metadata.insert("reason".to_owned(), new.reason.to_owned());
+        }
         let request = CreateRefund::new()
-            .payment_intent(payment_intent)
-            .amount(amount.0)
+            .payment_intent(new.payment_intent)
+            .amount(new.amount.0)
             .metadata(metadata);
-        read_refund(&self.call(&request, Some(format!("refund-{id}"))).await?)
+        read_refund(&self.call(&request, Some(new.key.clone())).await?)
     }
 
-    /// The refund that was made of ours, if there is one: for when the answer to it was lost, and so long ago that Stripe
-    /// has forgotten its key.
+    /// Every refund of a payment, newest first: ours and the dashboard's, failed ones included.
     ///
     /// # Errors
     /// See [`StripeError`].
-    pub async fn find_refund(&self, id: RefundId, payment_intent: &str) -> Result<Option<Refund>> {
-        let id = id.to_string();
-        // A payment has few refunds: those of one page.
-        let request = ListRefund::new().payment_intent(payment_intent).limit(PAGE);
-        let page = self.page(&request, "refund list").await?;
-        let mut refunds = page.entries.iter();
-        let ours = refunds.find(|refund| refund["metadata"]["refund_id"] == id);
-        ours.map(read_refund).transpose()
+    pub async fn list_refunds(&self, payment_intent: &str) -> Result<Vec<Refund>> {
+        let mut refunds: Vec<Refund> = Vec::new();
+        loop {
+            let mut request = ListRefund::new().payment_intent(payment_intent).limit(PAGE);
+            if let Some(last) = refunds.last() {
+                request = request.starting_after(&last.id);
+            }
+            let page = self.page(&request, "refund list").await?;
+            for refund in &page.entries {
+                refunds.push(read_refund(refund)?);
+            }
+            if !page.has_more || page.entries.is_empty() {
+                return Ok(refunds);
+            }
+        }
     }
 
     /// One page of the events of these types since a moment, newest first; `after` is the last id of the page before.
@@ -672,13 +680,7 @@ fn sort(error: stripe::StripeError) -> StripeError {
 }
 
 fn read_refund(answer: &Value) -> Result<Refund> {
-    match (answer["id"].as_str(), answer["status"].as_str()) {
-        (Some(id), Some(status)) => Ok(Refund {
-            id: id.to_owned(),
-            status: status.to_owned(),
-        }),
-        _ => Err(unreadable("refund")),
-    }
+    Refund::read(answer).ok_or_else(|| unreadable("refund"))
 }
 
 fn unreadable(what: &str) -> StripeError {

@@ -175,6 +175,12 @@ fn later_doors() -> Vec<(Method, &'static str, Scope, Value)> {
         ),
         (
             post.clone(),
+            "/api/admin/refunds/{id}/retry",
+            Scope::Refunds,
+            Value::Null,
+        ),
+        (
+            post.clone(),
             "/api/admin/orders/{id}/undo",
             write,
             Value::Null,
@@ -191,6 +197,18 @@ fn later_doors() -> Vec<(Method, &'static str, Scope, Value)> {
             "/api/admin/custom-orders/{id}",
             custom,
             Value::Null,
+        ),
+        (
+            get.clone(),
+            "/api/admin/custom-orders/{id}/payments",
+            custom,
+            Value::Null,
+        ),
+        (
+            post.clone(),
+            "/api/admin/custom-orders/{id}/refund",
+            Scope::Refunds,
+            json!({"reason": "Broken"}),
         ),
         (
             Method::PUT,
@@ -359,6 +377,7 @@ fn enough(scope: Scope) -> Vec<Scope> {
 const USER: &str = "0193a000-0000-7000-8000-000000000002";
 const PICTURE: &str = "0000000000000000000000000000000000000000000000000000000000000000";
 const LETTER: &str = "0193a000-0000-7000-8000-000000000001";
+const REFUND: &str = "0193a000-0000-7000-8000-000000000003";
 
 /// A shop with one of everything.
 async fn furnished() -> Shop {
@@ -394,6 +413,8 @@ async fn furnished() -> Shop {
         "insert into api_tokens (id, name, hash, scopes) overriding system value values (900, 'old', '', '{tokens}')",
         "insert into review_items (id, order_id, kind, cause, text)
          select '0193a000-0000-7000-8000-000000000001', id, 'other', 'test', 'Look' from orders where number = 1001",
+        "insert into payments (id, order_id, outcome, amount) select 'pi_1', id, 'refused', 5200 from orders where number = 1001",
+        "insert into refunds (id, payment_id, amount, reason, state) values ('0193a000-0000-7000-8000-000000000003', 'pi_1', 100, '', 'planned')",
         "insert into stripe_events (id, type, status, source, payload) values ('evt_1', 'x', 'failed', 'webhook', '{}')",
         "alter table graphile_worker._private_jobs alter column id restart with 900",
         "select id from graphile_worker.add_job('spirit_beads', '{\"job\": \"sweep\"}'::json)",
@@ -416,6 +437,7 @@ fn path_of(route: &str) -> String {
         route if route.starts_with("/api/admin/jobs/") => "900",
         route if route.starts_with("/api/admin/events/") => "evt_1",
         route if route.starts_with("/api/admin/holds/") => "SB-1002",
+        route if route.starts_with("/api/admin/refunds/") => REFUND,
         _ => "sunrise",
     };
     route.replace("{id}", id).replace("{picture}", PICTURE) + "/"

@@ -50,6 +50,14 @@ const TWINS: &[(&str, Result<&str, &str>)] = &[
         "POST /admin/orders/{id}/refund",
         Ok("POST /api/admin/orders/{id}/refund"),
     ),
+    (
+        "POST /admin/refunds/{id}/retry",
+        Ok("POST /api/admin/refunds/{id}/retry"),
+    ),
+    (
+        "POST /admin/commissions/{id}/refund",
+        Ok("POST /api/admin/custom-orders/{id}/refund"),
+    ),
     ("GET /admin/sell", Ok("GET /api/admin/products")),
     ("POST /admin/sell", Ok("POST /api/admin/orders")),
     ("GET /admin/products", Ok("GET /api/admin/products")),

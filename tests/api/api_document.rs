@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use crate::support::{Shop, card, session_of};
 
 /// Every route with its methods. What is added to the shop is added here.
-const ROUTES: [(&str, &[&str]); 81] = [
+const ROUTES: [(&str, &[&str]); 84] = [
     ("/api/admin/audit", &["get"]),
     ("/api/admin/categories", &["get", "put"]),
     ("/api/admin/categories/{id}/down", &["post"]),
@@ -20,7 +20,9 @@ const ROUTES: [(&str, &[&str]); 81] = [
     ("/api/admin/custom-orders/{id}/complete", &["post"]),
     ("/api/admin/custom-orders/{id}/letter", &["get"]),
     ("/api/admin/custom-orders/{id}/notes", &["post"]),
+    ("/api/admin/custom-orders/{id}/payments", &["get"]),
     ("/api/admin/custom-orders/{id}/quote", &["delete", "put"]),
+    ("/api/admin/custom-orders/{id}/refund", &["post"]),
     ("/api/admin/custom-orders/{id}/reject", &["post"]),
     ("/api/admin/custom-orders/{id}/requote", &["post"]),
     ("/api/admin/custom-orders/{id}/resolve", &["post"]),
@@ -62,6 +64,7 @@ const ROUTES: [(&str, &[&str]); 81] = [
         &["post"],
     ),
     ("/api/admin/products/{id}/pictures/{picture}/up", &["post"]),
+    ("/api/admin/refunds/{id}/retry", &["post"]),
     ("/api/admin/review-items", &["get"]),
     ("/api/admin/review-items/{id}", &["get"]),
     ("/api/admin/review-items/{id}/resolve", &["post"]),

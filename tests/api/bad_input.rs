@@ -1001,12 +1001,14 @@ async fn odd_webhooks_are_no_server_error() {
 }
 
 /// The types that we act on, and one that nobody knows.
-pub const EVENTS: [&str; 10] = [
+pub const EVENTS: [&str; 12] = [
     "checkout.session.completed",
     "checkout.session.async_payment_succeeded",
     "checkout.session.async_payment_failed",
     "checkout.session.expired",
     "charge.refunded",
+    "charge.refund.updated",
+    "refund.created",
     "refund.updated",
     "refund.failed",
     "charge.dispute.created",

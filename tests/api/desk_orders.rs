@@ -1,7 +1,5 @@
 //! What is done with orders at the desk: shipping, giving money back, selling by hand, the table for the bookkeeper.
 
-use std::time::Duration;
-
 use serde_json::{Value, json};
 use spirit_beads::audit::Actor;
 use spirit_beads::auth::Scope;
@@ -342,8 +340,6 @@ async fn a_refund_that_fails_is_shown_and_can_be_made_again() {
     let lost = at_stripe["id"].as_str().expect("an id");
     shop.stripe.fail_refund(lost).await.expect("a failure");
     shop.settles().await;
-    // Stripe's reports have their time in whole seconds.
-    tokio::time::sleep(Duration::from_millis(1100)).await;
     let page = owner.get(ORDER).await.text;
     assert!(
         page.contains("given back by hand") && page.contains("badge bad\">failed"),

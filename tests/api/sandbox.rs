@@ -426,6 +426,7 @@ async fn money_goes_back_and_forth() {
             "charge.refunded",
             "refund.updated",
             "refund.failed",
+            "charge.refund.updated",
             "charge.dispute.created",
             "charge.dispute.closed",
             "refund.created",

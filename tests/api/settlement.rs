@@ -180,11 +180,11 @@ async fn a_refund_whose_job_was_lost_is_sent_by_the_sweep() {
 }
 
 #[tokio::test]
-async fn a_refund_that_stripe_refuses_is_shown_to_the_shopkeeper() {
+async fn a_refund_that_stripe_refuses_for_good_is_shown_to_the_shopkeeper() {
     let (shop, _, session) = late_money_without_stock().await;
     let refused = Fault::Refused {
-        code: "insufficient_funds".to_owned(),
-        message: "Insufficient funds in your account.".to_owned(),
+        code: "charge_disputed".to_owned(),
+        message: "The charge has been charged back.".to_owned(),
         param: None,
     };
     shop.stripe.fail_next(REFUND, refused, 1);
@@ -195,7 +195,7 @@ async fn a_refund_that_stripe_refuses_is_shown_to_the_shopkeeper() {
         .await
         .expect("the refund");
     assert_eq!(state, "failed");
-    assert!(error.contains("insufficient_funds"), "{error}");
+    assert!(error.contains("charge_disputed"), "{error}");
 }
 
 #[tokio::test]

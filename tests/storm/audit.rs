@@ -9,8 +9,9 @@ use std::fmt;
 use sha2::{Digest, Sha256};
 use sqlx::PgConnection;
 
-/// The arrows of docs/guarantees.md, and that of late money: an order whose hold is gone becomes paid where its pieces are there.
-const ORDER_MOVES: [(&str, &str); 12] = [
+/// The arrows of docs/guarantees.md, that of late money (an order whose hold is gone becomes paid where its pieces are
+/// there), and those back from `refunded`, where a bank sends the refund back.
+const ORDER_MOVES: [(&str, &str); 15] = [
     ("pending", "paid"),
     ("pending", "expired"),
     ("pending", "cancelled"),
@@ -23,6 +24,9 @@ const ORDER_MOVES: [(&str, &str); 12] = [
     ("shipped", "delivered"),
     ("shipped", "refunded"),
     ("delivered", "refunded"),
+    ("refunded", "paid"),
+    ("refunded", "shipped"),
+    ("refunded", "delivered"),
 ];
 
 const REQUEST_MOVES: [(&str, &str); 9] = [
@@ -38,12 +42,14 @@ const REQUEST_MOVES: [(&str, &str); 9] = [
 ];
 
 /// The events of Stripe's that change something here.
-const EVENTS: [&str; 9] = [
+const EVENTS: [&str; 11] = [
     "checkout.session.completed",
     "checkout.session.async_payment_succeeded",
     "checkout.session.async_payment_failed",
     "checkout.session.expired",
     "charge.refunded",
+    "charge.refund.updated",
+    "refund.created",
     "refund.updated",
     "refund.failed",
     "charge.dispute.created",
@@ -250,6 +256,8 @@ pub async fn audit(
     check_sales(shop, &books, &mut report).await?;
     check_payments(&books, &mut report);
     check_refunds(&books, &mut report);
+    check_refund_reports(shop, &books, &mut report).await?;
+    check_delayed(shop, stripe, &mut report).await?;
     check_events(shop, stripe, &mut report).await?;
     check_moves(shop, &books, &mut report).await?;
     check_letters(shop, &books, mailbox, &mut report).await?;
@@ -631,7 +639,6 @@ fn check_refunds(books: &Books, report: &mut Report) {
             report.broken("P2", "refund differs", where_);
         }
         if let Some(order) = order
-            && !sent_back.contains(payment.id.as_str())
             && (order.status == "refunded") != (order.refunded == order.total)
         {
             report.broken(
@@ -641,6 +648,108 @@ fn check_refunds(books: &Books, report: &mut Report) {
             );
         }
     }
+}
+
+/// P2: the shop knows each refund of its payments by Stripe's id, with its amount and state, and each is one line of a
+/// timeline, unless it failed before anybody was told.
+async fn check_refund_reports(
+    shop: &mut PgConnection,
+    books: &Books,
+    report: &mut Report,
+) -> sqlx::Result<()> {
+    let known: Vec<(String, i64, String)> =
+        sqlx::query_as("select id, amount, state from stripe_refunds")
+            .fetch_all(&mut *shop)
+            .await?;
+    let known: HashMap<String, (i64, String)> = known
+        .into_iter()
+        .map(|(id, amount, state)| (id, (amount, state)))
+        .collect();
+    let lines: Vec<(String, i64)> = sqlx::query_as(
+        "select owner, count(*)
+         from (select order_id::text as owner, note from order_events where kind = 'refund'
+               union all
+               select request_id::text, note from custom_order_events where kind = 'refund') entries
+         where note like 'Refunded %'
+         group by owner",
+    )
+    .fetch_all(&mut *shop)
+    .await?;
+    let lines: HashMap<String, i64> = lines.into_iter().collect();
+    let owners: HashMap<&str, &str> = books
+        .payments
+        .iter()
+        .filter(|payment| payment.outcome.is_some())
+        .filter_map(|payment| {
+            let owner = payment
+                .order_id
+                .as_deref()
+                .or(payment.request_id.as_deref());
+            Some((payment.id.as_str(), owner?))
+        })
+        .collect();
+    // By whom they are told of: all, and those that stand.
+    let mut made: HashMap<&str, (i64, i64)> = HashMap::new();
+    for refund in &books.stripe_refunds {
+        let Some(owner) = owners.get(refund.payment.as_str()) else {
+            continue;
+        };
+        let counts = made.entry(owner).or_default();
+        counts.0 += 1;
+        counts.1 += i64::from(refund.status != "failed");
+        if known.get(&refund.id) != Some(&(refund.amount, refund.status.clone())) {
+            report.broken("P2", "refund unknown by its id", &refund.id);
+        }
+    }
+    for (owner, (all, standing)) in made {
+        let told = lines.get(owner).copied().unwrap_or(0);
+        if told < standing {
+            report.broken("P6", "refund not on the timeline", owner);
+        }
+        if told > all {
+            report.broken("P6", "refund twice on the timeline", owner);
+        }
+    }
+    Ok(())
+}
+
+/// P10: of a delayed payment that was decided nothing waits, and the customer of one that failed was told.
+async fn check_delayed(
+    shop: &mut PgConnection,
+    stripe: &mut PgConnection,
+    report: &mut Report,
+) -> sqlx::Result<()> {
+    let waiting: Vec<i64> =
+        sqlx::query_scalar("select number from orders where processing_since is not null")
+            .fetch_all(&mut *shop)
+            .await?;
+    for number in waiting {
+        report.broken("P4", "delayed payment undecided", format!("SB-{number}"));
+    }
+    let failed: Vec<String> = sqlx::query_scalar(
+        "select distinct data #>> '{data,object,client_reference_id}'
+         from stripe_sandbox.objects
+         where object = 'event' and data ->> 'type' = 'checkout.session.async_payment_failed'
+           and data #>> '{data,object,client_reference_id}' is not null",
+    )
+    .fetch_all(stripe)
+    .await?;
+    let told: Vec<String> = sqlx::query_scalar(
+        "select order_id::text from letters where kind = 'payment_failed' and order_id is not null",
+    )
+    .fetch_all(shop)
+    .await?;
+    let told: HashSet<String> = told.into_iter().collect();
+    for order in failed {
+        if !told.contains(&order) {
+            report.broken(
+                "letters",
+                "letter missing",
+                format!("payment_failed of {order}"),
+            );
+        }
+    }
+    Ok(())
 }
 
 /// P3: each event that we told Stripe we have is kept, once; each that changes something here was obeyed, however it came;

@@ -41,7 +41,7 @@ const fn theirs(stripe: &'static str, named: &'static [&'static str]) -> Breach 
 
 /// Of the orders that [`settle`] makes: SB-1001 was delivered, SB-1002 refunded in full, SB-1003 in part, SB-1004
 /// expired, SB-1005 is a commission's.
-const BREACHES: [Breach; 33] = [
+const BREACHES: [Breach; 39] = [
     // P1, P5
     ours("update products set reserved = 1 where id = 'amber'", &["hold left"]),
     ours(
@@ -114,8 +114,34 @@ const BREACHES: [Breach; 33] = [
         &["amount differs"],
     ),
     ours(
-        "delete from refunds where id = (select id from refunds order by created_at limit 1)",
+        "update stripe_refunds set refund_id = null;
+         delete from refunds where id = (select id from refunds order by created_at limit 1)",
         &["refund differs"],
+    ),
+    ours("update stripe_refunds set amount = amount + 1 where amount = 500", &["refund unknown by its id"]),
+    ours(
+        "delete from order_events where kind = 'refund' and order_id = (select id from orders where number = 1003)",
+        &["refund not on the timeline"],
+    ),
+    ours(
+        "insert into order_events (order_id, kind, actor, note)
+         select order_id, kind, actor, note from order_events
+         where kind = 'refund' and order_id = (select id from orders where number = 1003)",
+        &["refund twice on the timeline"],
+    ),
+    ours(
+        "update orders set refunded = 0 where number = 1002",
+        &["refund differs", "refunded is not given back"],
+    ),
+    ours("update orders set processing_since = now() where number = 1004", &["delayed payment undecided"]),
+    theirs(
+        "insert into stripe_sandbox.objects (id, object, created, data)
+         select 'evt_debit', object, created,
+                jsonb_set(data, '{type}', '\"checkout.session.async_payment_failed\"') || '{\"id\": \"evt_debit\"}'
+         from stripe_sandbox.objects
+         where object = 'event' and data ->> 'type' = 'checkout.session.expired'
+         limit 1",
+        &["letter missing"],
     ),
     ours(
         "update refunds set state = 'planned' where id = (select id from refunds order by created_at limit 1)",
@@ -133,13 +159,13 @@ const BREACHES: [Breach; 33] = [
                  set data = data || '{\"status\": \"failed\"}'
                  where object = 'refund' and data ->> 'amount' = '500'",
         is_redelivered: false,
-        named: &["trouble unsaid"],
+        named: &["refund unknown by its id", "trouble unsaid"],
     },
     theirs(
         "update stripe_sandbox.objects
          set data = data || '{\"status\": \"failed\"}'
          where object = 'refund' and data ->> 'amount' = '500'",
-        &["refund differs", "trouble unsaid"],
+        &["refund differs", "refund unknown by its id", "trouble unsaid"],
     ),
     // P3
     theirs(

@@ -38,7 +38,10 @@ pub async fn blow(stage: Arc<Stage>, mut chance: Chance) {
 /// Lets Stripe misbehave, most of the time.
 pub async fn trouble_stripe_on(stage: Arc<Stage>, mut chance: Chance) {
     while !stage.world.is_over() {
-        trouble_stripe(&stage, &mut chance).await;
+        match chance.below(5) {
+            0 => trouble_refunds(&stage, &mut chance).await,
+            _ => trouble_stripe(&stage, &mut chance).await,
+        }
         stage.world.pause(chance.millis(200, 3_000)).await;
     }
 }
@@ -148,6 +151,23 @@ async fn trouble_stripe(stage: &Stage, chance: &mut Chance) {
     }
     if chance.one_in(4) {
         stage.world.clear_stripe_faults().await;
+    }
+}
+
+/// Stripe says no to refunds that it takes later: too many at once, a low balance, an account that is looked at.
+async fn trouble_refunds(stage: &Stage, chance: &mut Chance) {
+    let refused =
+        |code: &str| json!({"refused": {"code": code, "message": "Not now.", "param": null}});
+    let fault: Value = match chance.below(4) {
+        0 => json!("card_error"),
+        1 => json!("rate_limited"),
+        2 => refused("insufficient_funds"),
+        _ => refused(""),
+    };
+    let body =
+        json!({"operation": "POST /v1/refunds", "fault": fault, "times": 1 + chance.below(4)});
+    if stage.world.switch("faults", &body).await.is_some() {
+        stage.world.tally.add("refusals of refunds at Stripe");
     }
 }
 

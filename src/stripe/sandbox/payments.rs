@@ -320,7 +320,9 @@ pub async fn fail_refund(work: &mut Work<'_>, id: &str) -> Result<()> {
     work.save(&charge).await?;
     work.save(&refund).await?;
     work.emit("refund.updated", &refund).await?;
-    work.emit("refund.failed", &refund).await
+    work.emit("refund.failed", &refund).await?;
+    // What accounts on older versions of the API get, and others besides.
+    work.emit("charge.refund.updated", &refund).await
 }
 
 fn set_refunded(charge: &mut Value, amount: i64) {

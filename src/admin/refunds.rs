@@ -1,0 +1,116 @@
+//! Giving money back, on the pages of orders and commissions: a form for each payment that has money left, and another try
+//! for each refund that Stripe did not take.
+
+use axum::extract::State;
+use axum::response::Response;
+
+use super::desk::Desk;
+use super::form::Form;
+use crate::app::App;
+use crate::custom_orders;
+use crate::error::{Error, Result};
+use crate::extract::Path;
+use crate::ids::RefundId;
+use crate::money::Cents;
+use crate::orders;
+use crate::payments::{self, PaymentFacts, RefundFacts, RefundState, RefundSubject};
+
+/// The form that refunds one payment.
+pub struct RefundForm {
+    /// What the ids of its fields begin with.
+    pub prefix: String,
+    pub title: String,
+    pub payment: String,
+    /// Sent twice, it is one refund.
+    pub id: RefundId,
+    pub amount: String,
+    /// As it was sent.
+    pub form: Form,
+    /// Pieces were sold for the payment, and may come back.
+    pub takes_pieces: bool,
+}
+
+/// A form for each payment that has money left. What was sent stands in the one that it was sent by.
+pub fn forms(payments: &[PaymentFacts], sent: &Form) -> Vec<RefundForm> {
+    let open: Vec<&PaymentFacts> = payments
+        .iter()
+        .filter(|payment| payment.refundable > Cents::ZERO)
+        .collect();
+    let named = sent.get("payment_id");
+    let is_only = open.len() == 1;
+    let form = |(at, payment): (usize, &&PaymentFacts)| {
+        let is_sent = sent.is_sent() && (named == payment.id || named.is_empty() && at == 0);
+        let form = if is_sent {
+            sent.clone()
+        } else {
+            Form::default()
+        };
+        let takes_pieces = payment.outcome.as_deref() == Some("settled");
+        RefundForm {
+            prefix: match at {
+                0 => "refund".to_owned(),
+                _ => format!("refund-{}", at + 1),
+            },
+            title: match (is_only, takes_pieces) {
+                (true, _) => "Give money back".to_owned(),
+                (false, true) => "Give money back of the payment that counts".to_owned(),
+                (false, false) => format!(
+                    "Give back the refused payment of {}",
+                    payment.amount.in_currency(&payment.currency)
+                ),
+            },
+            payment: payment.id.clone(),
+            id: form
+                .get("refund")
+                .parse()
+                .map_or_else(|_| RefundId::new(), RefundId),
+            amount: match is_sent {
+                true => form.get("amount"),
+                false => payment.refundable.plain(&payment.currency),
+            },
+            form,
+            takes_pieces,
+        }
+    };
+    open.iter().enumerate().map(form).collect()
+}
+
+/// A refund's state, with what its badge is coloured by.
+pub fn state(refund: &RefundFacts) -> (&'static str, &'static str) {
+    match refund.state {
+        RefundState::Planned if refund.last_error.is_some() => ("not taken yet", "bad"),
+        RefundState::Planned => ("planned", "due"),
+        RefundState::Pending => ("pending", "due"),
+        RefundState::Succeeded => ("succeeded", "good"),
+        RefundState::Failed => ("failed", "bad"),
+    }
+}
+
+/// Whether there is something to try again.
+pub fn can_be_tried(refund: &RefundFacts) -> bool {
+    refund.is_retryable || refund.state == RefundState::Planned && refund.last_error.is_some()
+}
+
+/// `POST /admin/refunds/{id}/retry`
+pub async fn retry(
+    State(app): State<App>,
+    desk: Desk,
+    Path(id): Path<RefundId>,
+) -> Result<Response> {
+    let mut tx = app.db.begin().await?;
+    let path = match payments::find_subject(&mut tx, id).await? {
+        RefundSubject::Order(order) => {
+            let order = orders::find(&mut tx, order).await?;
+            let order = order.ok_or(Error::NotFound("Order"))?;
+            format!("/admin/orders/{}", order.display_number())
+        }
+        RefundSubject::CustomOrder(request) => {
+            let request = custom_orders::find(&mut tx, request).await?;
+            let request = request.ok_or(Error::NotFound("CustomOrder"))?;
+            format!("/admin/commissions/{}", request.display_number())
+        }
+    };
+    payments::retry_refund(&mut tx, &desk.actor()?, id).await?;
+    tx.commit().await?;
+    Ok(desk.go_on(&path, "Stripe is asked for the refund again."))
+}

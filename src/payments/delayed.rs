@@ -1,0 +1,82 @@
+//! Delayed payment methods: the bank takes days, the pieces are held meanwhile, and both the customer and the shop are
+//! told how it stands. Events come in any order: one that is late changes nothing.
+
+use sqlx::PgConnection;
+use tracing::warn;
+
+use super::{letters, refunds, store};
+use crate::app::App;
+use crate::error::{Error, Result};
+use crate::ids::OrderId;
+use crate::orders::{self, Receipt, Status};
+use crate::review_items::{Kind, NewItem};
+use crate::stripe::Session;
+
+/// The session is complete, and its money is on its way: the order keeps who waits, and they hear of it. More pieces than
+/// the setting allows are not held for days: the money takes what is there when it comes, or is refunded.
+pub async fn began(
+    conn: &mut PgConnection,
+    app: &App,
+    id: OrderId,
+    session: &Session,
+) -> Result<()> {
+    // Of two at once, each counts what the other holds.
+    store::queue_up_delayed(conn).await?;
+    let Some(order) = orders::begin_processing(conn, id, &customer(session)).await? else {
+        return Ok(());
+    };
+    store::record_session(conn, id, &session.id, None).await?;
+    store::set_checkout_state(conn, id, "processing", None).await?;
+    let most = i64::from(app.config.limits.delayed_pieces);
+    let is_held = store::count_delayed_pieces(conn).await? <= most;
+    letters::payment_processing(conn, &order, session, is_held).await?;
+    if !is_held {
+        warn!(order = %id, most, "too many pieces wait for delayed payments");
+        let why = "too many pieces wait for delayed payments";
+        orders::release(conn, id, Status::Expired, "stripe", why).await?;
+    }
+    Ok(())
+}
+
+/// The delayed payment of an order failed: nothing was taken. The pieces are free, the customer hears of it, and so does
+/// the shop.
+pub async fn failed(conn: &mut PgConnection, id: OrderId, session: &Session) -> Result<()> {
+    let order = orders::lock(conn, id)
+        .await?
+        .ok_or(Error::NotFound("Order"))?;
+    let is_decided = store::find_checkout(conn, id)
+        .await?
+        .is_some_and(|checkout| checkout.state == "complete");
+    if is_decided || order.paid_at.is_some() {
+        return Ok(());
+    }
+    let order = orders::end_processing(conn, id, &customer(session)).await?;
+    let why = "the delayed payment failed";
+    orders::release(conn, id, Status::Failed, "stripe", why).await?;
+    store::set_checkout_state(conn, id, "complete", Some(why)).await?;
+    letters::payment_failed(conn, &order, session).await?;
+    let amount = session.amount_total.unwrap_or(order.total);
+    let name = order.customer_name.as_deref().unwrap_or("The customer");
+    let told = format!(
+        "{name}'s bank did not make the delayed payment of {}. Nothing was taken, and the pieces are free again.",
+        amount.in_currency(&order.currency)
+    );
+    let cause = format!("delayed_payment:{}", session.id);
+    let item = NewItem::new(Kind::DelayedPaymentFailed, cause, told);
+    refunds::flag(conn, Some(id), None, &item).await
+}
+
+/// Who pays, as far as the session tells.
+fn customer(session: &Session) -> Receipt {
+    let address = session.shipping_address.as_ref();
+    Receipt {
+        email: session.email.clone(),
+        customer_name: session.customer_name.clone(),
+        phone: session.phone.clone(),
+        shipping_name: session.shipping_name.clone(),
+        shipping_address: address
+            .map(|address| serde_json::to_value(address).expect("an address is plain data")),
+        note: "a delayed payment is on its way".to_owned(),
+        ..Receipt::default()
+    }
+}

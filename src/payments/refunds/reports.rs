@@ -1,0 +1,267 @@
+//! What Stripe reports of refunds: kept by Stripe's id, in whatever order it comes, then told to the order, its
+//! timeline and the customer, each refund once.
+
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+use sqlx::PgConnection;
+use tracing::warn;
+
+use super::store::{self, State, Untold};
+use super::{flag, note, with_restock};
+use crate::app::App;
+use crate::custom_orders;
+use crate::error::{Error, Result};
+use crate::ids::OrderId;
+use crate::jobs::{self, Job};
+use crate::money::Cents;
+use crate::orders::{self, Status};
+use crate::payments::events::{Effect, reference};
+use crate::payments::letters;
+use crate::payments::store::{self as payments, Payment};
+use crate::review_items::{Kind, NewItem};
+use crate::reviews;
+use crate::stripe;
+
+/// Keeps what Stripe says of one refund, for our own refund too where it was made for one. `at` is when that was, where
+/// known. The caller has locked the payment, and [`apply`] follows.
+pub async fn keep(
+    conn: &mut PgConnection,
+    payment: &str,
+    report: &stripe::Refund,
+    at: Option<DateTime<Utc>>,
+) -> Result<()> {
+    let ours = store::find_ours(conn, payment, report).await?;
+    store::keep_report(conn, payment, report, ours, at).await?;
+    if let Some(ours) = ours {
+        let state = State::from(report.status);
+        let error = (state == State::Failed).then_some("the bank sent the money back");
+        store::set_state(conn, ours, state, Some(&report.id), error).await?;
+        if state != State::Failed {
+            let source = format!("refund_delayed:{ours}");
+            reviews::settle(conn, &source, "stripe", "Stripe has taken the refund").await?;
+        }
+    }
+    Ok(())
+}
+
+/// `charge.refunded`: the sum of a charge's refunds, and in older versions of Stripe's API the refunds themselves.
+pub async fn charge_refunded(
+    conn: &mut PgConnection,
+    charge: &Value,
+    created: Option<DateTime<Utc>>,
+) -> Result<Effect> {
+    let (Some(payment_id), Some(refunded)) = (
+        reference(&charge["payment_intent"]),
+        stripe::amount(&charge["amount_refunded"]),
+    ) else {
+        return Ok(Effect::Ignored);
+    };
+    let as_of = created.unwrap_or_else(Utc::now);
+    let payment = payments::lock_payment(conn, &payment_id).await?;
+    let listed = charge["refunds"]["data"].as_array();
+    for report in listed.into_iter().flatten().flat_map(stripe::Refund::read) {
+        keep(conn, &payment_id, &report, created).await?;
+    }
+    let is_newer = match payment.refunded_as_of {
+        None => true,
+        // Within a second the larger sum is the later one: refunds add up.
+        Some(known) => as_of > known || (as_of == known && refunded > payment.refunded),
+    };
+    if is_newer {
+        payments::record_refunded(conn, &payment_id, refunded, as_of).await?;
+    }
+    apply(conn, &payment_id).await?;
+    Ok(Effect::Processed)
+}
+
+/// `refund.created`, `refund.updated`, `refund.failed`, and `charge.refund.updated` of older versions of Stripe's API.
+pub async fn refund_changed(
+    conn: &mut PgConnection,
+    object: &Value,
+    created: Option<DateTime<Utc>>,
+) -> Result<Effect> {
+    let report = stripe::Refund::read(object);
+    let Some((report, payment)) = report.and_then(|report| {
+        let payment = report.payment_intent.clone()?;
+        Some((report, payment))
+    }) else {
+        return Ok(Effect::Ignored);
+    };
+    payments::lock_payment(conn, &payment).await?;
+    keep(conn, &payment, &report, created).await?;
+    apply(conn, &payment).await?;
+    Ok(Effect::Processed)
+}
+
+/// How much of a payment is refunded, as far as we know: the refunds that we know by id, or what the charge said last,
+/// less what failed since. The charge may know of a refund that we have not heard of yet.
+pub async fn refunded(conn: &mut PgConnection, id: &str, payment: &Payment) -> Result<Cents> {
+    let sums = store::sum_reports(conn, id, payment.refunded_as_of).await?;
+    let told = payment.refunded.0 - sums.failed_since.0;
+    Ok(Cents(sums.refunded.0.max(told)))
+}
+
+/// Brings an order in line with what is known of the refunds of its payment, and tells of each that is new. Does nothing
+/// for a payment of which only refunds are known yet.
+pub async fn apply(conn: &mut PgConnection, payment_id: &str) -> Result<()> {
+    let payment = payments::lock_payment(conn, payment_id).await?;
+    let Some(outcome) = payment.outcome.as_deref() else {
+        return Ok(());
+    };
+    let refunded = refunded(conn, payment_id, &payment).await?;
+    let known = store::sum_reports(conn, payment_id, None).await?.refunded;
+    if payment.refunded_as_of.is_some() && payment.refunded != known {
+        let payment = payment_id.to_owned();
+        jobs::enqueue(conn, &Job::ReadRefunds { payment }).await?;
+    }
+    let (order, request) = (payment.order_id, payment.request_id);
+    match (outcome, order) {
+        ("settled", Some(order)) => {
+            apply_to_order(conn, payment_id, &payment, order, refunded).await?;
+        }
+        _ => {
+            for untold in store::take_untold(conn, payment_id).await? {
+                let told = line(&untold, &payment.currency);
+                note(conn, order, request, actor(&untold), &told).await?;
+            }
+        }
+    }
+    for failed in store::take_failed(conn, payment_id).await? {
+        warn!(refund = failed.id, payment = payment_id, "a refund failed");
+        let amount = failed.amount.in_currency(&payment.currency);
+        let why = format!(
+            "A refund of {amount} failed: the bank sent the money back to you. Refund it again, or it has to be given \
+             back by hand."
+        );
+        let why = with_restock(why, failed.restocked);
+        let item = NewItem::new(Kind::RefundFailed, format!("refund:{}", failed.id), why);
+        flag(conn, order, request, &item).await?;
+    }
+    Ok(())
+}
+
+async fn apply_to_order(
+    conn: &mut PgConnection,
+    payment_id: &str,
+    payment: &Payment,
+    order: OrderId,
+    refunded: Cents,
+) -> Result<()> {
+    let request = custom_orders::lock_of(conn, order).await?;
+    let before = orders::find(conn, order).await?;
+    let untold = store::take_untold(conn, payment_id).await?;
+    for untold in &untold {
+        let told = line(untold, &payment.currency);
+        orders::note(conn, order, "refund", actor(untold), &told).await?;
+    }
+    let after = orders::record_refund(conn, order, refunded).await?;
+    // In all, as it was after each.
+    let mut later: i64 = untold.iter().map(|untold| untold.amount.0).sum();
+    for untold in &untold {
+        later -= untold.amount.0;
+        let in_all = Cents((refunded.0 - later).clamp(untold.amount.0, after.total.0.max(0)));
+        letters::refunded(conn, &after, untold.amount, in_all, &untold.id).await?;
+    }
+    let is_over = after.status == Status::Refunded
+        && before.is_some_and(|before| before.status != Status::Refunded);
+    if let (true, Some(request)) = (is_over, request) {
+        let cause = format!("custom_order_refunded:{order}");
+        let text = "its payment was given back in full";
+        let item = NewItem::new(Kind::CustomOrderRefunded, cause, text);
+        custom_orders::flag(conn, request.id, &item).await?;
+    }
+    Ok(())
+}
+
+/// Reads at Stripe which refunds a payment has: reports were lost, or came in a form that names none. Safe to repeat.
+///
+/// # Errors
+/// 503 while Stripe cannot be asked.
+pub async fn read_refunds(app: &App, payment: &str) -> Result<()> {
+    let before = payments::find_payment(&mut *app.db.acquire().await?, payment).await?;
+    let listed = match app.stripe.list_refunds(payment).await {
+        Ok(listed) => listed,
+        // Another account's, or long gone.
+        Err(error) if error.is_missing() => return Ok(()),
+        Err(error) => return Err(Error::Unavailable("payment_unavailable", error.into())),
+    };
+    let mut tx = app.db.begin().await?;
+    let now = payments::lock_payment(&mut tx, payment).await?;
+    for report in &listed {
+        keep(&mut tx, payment, report, None).await?;
+    }
+    // The list is whole: it outweighs what the charge had said before.
+    let is_last_word = before.is_some_and(|before| {
+        (before.refunded, before.refunded_as_of) == (now.refunded, now.refunded_as_of)
+    });
+    if let (true, Some(as_of)) = (is_last_word, now.refunded_as_of) {
+        let sums = store::sum_reports(&mut tx, payment, None).await?;
+        payments::record_refunded(&mut tx, payment, sums.refunded, as_of).await?;
+    }
+    apply(&mut tx, payment).await?;
+    tx.commit().await?;
+    Ok(())
+}
+
+/// Who decided on a refund.
+fn actor(untold: &Untold) -> &str {
+    untold.actor.as_deref().unwrap_or("stripe")
+}
+
+/// The timeline's line: `Refunded $20.00: a bead came loose. 1 piece back in stock.`
+fn line(untold: &Untold, currency: &str) -> String {
+    let amount = untold.amount.in_currency(currency);
+    let at_stripe = match untold.reason {
+        Some(_) => "",
+        None => " at Stripe",
+    };
+    let reason = match (&untold.reason, &untold.chosen_reason) {
+        (Some(reason), _) => reason.trim_end_matches('.').to_owned(),
+        (None, Some(word)) => word.replace('_', " "),
+        (None, None) => String::new(),
+    };
+    let reason = match reason.as_str() {
+        "" => String::new(),
+        reason => format!(": {reason}"),
+    };
+    let back = match untold.restocked {
+        0 => String::new(),
+        1 => " 1 piece back in stock.".to_owned(),
+        many => format!(" {many} pieces back in stock."),
+    };
+    format!("Refunded {amount}{at_stripe}{reason}.{back}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refund_is_one_line_in_money_and_words() {
+        let line = |reason: Option<&str>, restocked, chosen: Option<&str>| {
+            let untold = Untold {
+                id: "re_1".to_owned(),
+                amount: Cents(2000),
+                reason: reason.map(str::to_owned),
+                actor: None,
+                restocked,
+                chosen_reason: chosen.map(str::to_owned),
+            };
+            line(&untold, "usd")
+        };
+        assert_eq!(
+            line(Some("a bead came loose"), 1, None),
+            "Refunded $20.00: a bead came loose. 1 piece back in stock."
+        );
+        assert_eq!(
+            line(Some(""), 3, None),
+            "Refunded $20.00. 3 pieces back in stock."
+        );
+        assert_eq!(line(Some("Late."), 0, None), "Refunded $20.00: Late.");
+        assert_eq!(line(None, 0, None), "Refunded $20.00 at Stripe.");
+        assert_eq!(
+            line(None, 0, Some("requested_by_customer")),
+            "Refunded $20.00 at Stripe: requested by customer."
+        );
+    }
+}

@@ -1,0 +1,192 @@
+//! HTTP of refunds, besides those of orders: of custom orders, and of one that Stripe did not take.
+
+use axum::extract::State as AppState;
+use axum::http::StatusCode;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use sqlx::PgConnection;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::{NewRefund, RefundSubject};
+use crate::app::App;
+use crate::audit::{self, Actor};
+use crate::auth::{Admin, Scope};
+use crate::custom_orders;
+use crate::error::answers::{BadRequest, BodyFailures, NotThere, TokenFailures};
+use crate::error::{Error, ErrorBody, Result};
+use crate::extract::{Json, Path};
+use crate::ids::RefundId;
+use crate::money::Cents;
+use crate::payments::facts::{self, PaymentFacts, RefundFacts};
+
+pub fn router() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(refund_custom_order))
+        .routes(routes!(list_payments_of_custom_order))
+        .routes(routes!(retry_refund))
+}
+
+/// Plans a refund of a custom order's payment, with its entry in the audit log, in one transaction.
+///
+/// # Errors
+/// As [`super::refund`].
+pub async fn refund_request(app: &App, actor: &Actor, id: &str, new: &NewRefund) -> Result<()> {
+    let mut tx = app.db.begin().await?;
+    let id = custom_orders::resolve(&mut tx, id).await?;
+    if super::refund(&mut tx, RefundSubject::CustomOrder(id), new, &actor.name).await? {
+        let request = custom_orders::find(&mut tx, id).await?;
+        let request = request.ok_or(Error::NotFound("CustomOrder"))?;
+        let object = format!("custom_order:{}", request.display_number());
+        let action = "custom_order.refund";
+        audit::record(&mut tx, actor, action, &object, Value::Null, new.facts()).await?;
+    }
+    tx.commit().await?;
+    Ok(())
+}
+
+/// Has Stripe asked again for a refund, with its entry in the audit log.
+///
+/// # Errors
+/// As [`super::retry`].
+pub async fn try_again(conn: &mut PgConnection, actor: &Actor, id: RefundId) -> Result<RefundId> {
+    let asked = super::retry(conn, id, &actor.name).await?;
+    let object = format!("refund:{id}");
+    let after = json!({"refund": asked});
+    audit::record(conn, actor, "refund.retry", &object, Value::Null, after).await?;
+    Ok(asked)
+}
+
+/// Money of a custom order to be given back.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct CustomRefundBody {
+    /// Your own UUID for this refund: one that comes twice is one refund.
+    id: Option<RefundId>,
+    /// The payment that is refunded, `pi_…`: the one that settled it, or the only one with money left, unless given.
+    #[schema(max_length = 255)]
+    payment_id: Option<String>,
+    /// In the currency's smallest unit; all that is left unless given.
+    #[schema(minimum = 1)]
+    amount: Option<i64>,
+    /// Up to 200 characters.
+    #[serde(default)]
+    #[schema(max_length = 200, pattern = r"^[^\x00-\x1f\x7f-\x9f]*$")]
+    reason: String,
+}
+
+/// What the money of a custom order did.
+#[derive(Serialize, ToSchema)]
+struct CustomMoneyView {
+    /// The one that settled it first.
+    payments: Vec<PaymentFacts>,
+    /// Those that we decided on, oldest first.
+    refunds: Vec<RefundFacts>,
+    /// What can still be given back of all payments, in the currency's smallest unit.
+    refundable: Cents,
+}
+
+impl CustomMoneyView {
+    async fn read(conn: &mut PgConnection, id: &str) -> Result<CustomMoneyView> {
+        let id = custom_orders::resolve(conn, id).await?;
+        let request = custom_orders::find(conn, id).await?;
+        request.ok_or(Error::NotFound("CustomOrder"))?;
+        let subject = RefundSubject::CustomOrder(id);
+        let (payments, refunds) = facts::of_subject(conn, subject).await?;
+        Ok(CustomMoneyView {
+            payments,
+            refunds,
+            refundable: super::refundable(conn, subject).await?,
+        })
+    }
+}
+
+#[derive(utoipa::IntoResponses)]
+#[allow(dead_code, reason = "read by the OpenAPI document alone")]
+enum NotNow {
+    /// As it stands it cannot be done: `not_refundable`, `nothing_left`, `refund_differs`, `refund_is_made`.
+    #[response(status = 409)]
+    Conflict(ErrorBody),
+}
+
+/// Gives money of a custom order back, in whole or in part: of any payment that has money left, also one on a closed link
+/// or a second one. Stripe is asked at once, in the background, and again until it takes the refund.
+#[utoipa::path(
+    post,
+    path = "/api/admin/custom-orders/{id}/refund",
+    tag = "custom orders",
+    security(("bearer" = [])),
+    params(("id" = String, Path, description = "The id, or the number as CO-1042")),
+    request_body = CustomRefundBody,
+    responses(
+        (status = 202, body = CustomMoneyView, description = "It is planned; also where it was asked for before"),
+        BadRequest, TokenFailures, NotThere, NotNow, BodyFailures,
+    )
+)]
+async fn refund_custom_order(
+    AppState(app): AppState<App>,
+    admin: Admin,
+    Path(id): Path<String>,
+    Json(body): Json<CustomRefundBody>,
+) -> Result<(StatusCode, Json<CustomMoneyView>)> {
+    admin.may(Scope::Refunds)?;
+    let new = NewRefund {
+        id: body.id.unwrap_or_else(RefundId::new),
+        payment: body.payment_id,
+        amount: body.amount.map(Cents),
+        reason: body.reason,
+        restock: Vec::new(),
+        is_whole: false,
+    };
+    refund_request(&app, &admin.actor, &id, &new).await?;
+    let view = CustomMoneyView::read(&mut *app.db.acquire().await?, &id).await?;
+    Ok((StatusCode::ACCEPTED, Json(view)))
+}
+
+/// The payments of a custom order, what was given back of them, and what still can be.
+#[utoipa::path(
+    get,
+    path = "/api/admin/custom-orders/{id}/payments",
+    tag = "custom orders",
+    security(("bearer" = [])),
+    params(("id" = String, Path, description = "The id, or the number as CO-1042")),
+    responses((status = 200, body = CustomMoneyView), TokenFailures, NotThere)
+)]
+async fn list_payments_of_custom_order(
+    AppState(app): AppState<App>,
+    admin: Admin,
+    Path(id): Path<String>,
+) -> Result<Json<CustomMoneyView>> {
+    admin.may(Scope::CustomOrders)?;
+    let mut conn = app.db.acquire().await?;
+    Ok(Json(CustomMoneyView::read(&mut conn, &id).await?))
+}
+
+/// The refund that Stripe is asked for.
+#[derive(Serialize, ToSchema)]
+struct Retried {
+    /// The same, or the one that was planned in place of a failed one.
+    id: RefundId,
+}
+
+/// Has Stripe asked again at once for a refund that it did not take. In place of one that failed, another is planned, once.
+#[utoipa::path(
+    post,
+    path = "/api/admin/refunds/{id}/retry",
+    tag = "orders",
+    security(("bearer" = [])),
+    params(("id" = RefundId, Path)),
+    responses((status = 202, body = Retried), BadRequest, TokenFailures, NotThere, NotNow)
+)]
+async fn retry_refund(
+    AppState(app): AppState<App>,
+    admin: Admin,
+    Path(id): Path<RefundId>,
+) -> Result<(StatusCode, Json<Retried>)> {
+    admin.may(Scope::Refunds)?;
+    let mut tx = app.db.begin().await?;
+    let id = try_again(&mut tx, &admin.actor, id).await?;
+    tx.commit().await?;
+    Ok((StatusCode::ACCEPTED, Json(Retried { id })))
+}

@@ -1,0 +1,377 @@
+//! Sending a planned refund: Stripe is asked, again and again if need be, until it takes the refund or a person has to
+//! decide. The try is recorded before Stripe hears of it, and no transaction is open meanwhile.
+
+use std::time::Duration;
+
+use anyhow::anyhow;
+use chrono::{TimeDelta, Utc};
+use sqlx::PgConnection;
+use tracing::{info, warn};
+
+use super::store::{self, Refund, State};
+use super::{flag, note, reports, with_restock};
+use crate::app::App;
+use crate::error::{Error, Result};
+use crate::ids::RefundId;
+use crate::money::Cents;
+use crate::payments::store::{self as payments, Payment};
+use crate::review_items::{Kind, NewItem};
+use crate::stripe::{self, RefundRequest, RefundStatus, StripeError};
+
+/// The codes after which asking again is useless: the last says that Stripe does not know the payment. Whatever else it says
+/// may pass: the balance is low, the account is being looked at, too much is asked at once.
+///
+/// Source: <https://docs.stripe.com/error-codes>
+const FINAL: [&str; 5] = [
+    "charge_already_refunded",
+    "charge_disputed",
+    "charge_not_refundable",
+    "refund_disputed_payment",
+    "resource_missing",
+];
+
+/// The longest wait between two tries, as of the queue.
+const LONGEST_WAIT: Duration = Duration::from_secs(6 * 3600);
+
+/// A refund that was not taken for so long is shown to a person. It is tried on all the same.
+const PATIENCE: TimeDelta = TimeDelta::hours(1);
+
+/// What came of one try.
+enum Outcome {
+    Taken(stripe::Refund),
+    /// All of the payment was refunded before, this much.
+    NothingLeft(Cents),
+    /// Stripe will never make it.
+    Refused(String),
+    /// Another try follows. `was_refused`: Stripe surely did nothing.
+    Deferred {
+        error: String,
+        was_refused: bool,
+    },
+}
+
+impl From<StripeError> for Outcome {
+    fn from(error: StripeError) -> Outcome {
+        let text = error.to_string();
+        match error {
+            StripeError::Refused { code, .. } if FINAL.contains(&code.as_str()) => {
+                Outcome::Refused(text)
+            }
+            error => Outcome::Deferred {
+                was_refused: matches!(error, StripeError::Refused { .. }),
+                error: text,
+            },
+        }
+    }
+}
+
+/// Asks Stripe for a planned refund, for what is still due of it. Safe to repeat, and to run twice at once.
+///
+/// # Errors
+/// 503 while Stripe does not take it: try again later.
+pub async fn send_refund(app: &App, id: RefundId) -> Result<()> {
+    // Four calls, each of one and a half time-outs at most.
+    let lease = app.config.stripe_timeout * 6 + Duration::from_secs(15);
+    let mut conn = app.db.acquire().await?;
+    let Some(refund) = store::begin_try(&mut conn, id, lease).await? else {
+        let refund = store::find(&mut conn, id).await?;
+        return match refund.is_some_and(|refund| refund.state == State::Planned) {
+            true => Err(unavailable("another try of this refund is under way")),
+            false => Ok(()),
+        };
+    };
+    drop(conn);
+    let tried = ask(app, id, &refund).await?;
+    record(app, id, &refund, tried).await
+}
+
+/// How a refund stands before Stripe is asked for it.
+enum Standing {
+    /// An earlier try made it, whose answer was lost.
+    Made(stripe::Refund),
+    NothingLeft(Cents),
+    Due(Cents),
+}
+
+/// One try, and what Stripe listed meanwhile of the payment's refunds: that may be news to us.
+struct Try {
+    listed: Vec<stripe::Refund>,
+    outcome: Outcome,
+}
+
+impl Try {
+    fn of(listed: Vec<stripe::Refund>, outcome: impl Into<Outcome>) -> Try {
+        let outcome = outcome.into();
+        Try { listed, outcome }
+    }
+}
+
+/// Asks for what is due of a refund. What that is, our books say at the first try; later on, and where Stripe says no,
+/// Stripe is asked first what it has made already.
+async fn ask(app: &App, id: RefundId, refund: &Refund) -> Result<Try> {
+    let is_first = refund.attempts == 1 && refund.created_at > Utc::now() - stripe::KEY_LIFETIME;
+    let mut listed = Vec::new();
+    let mut standing = match is_first {
+        true => by_our_books(app, refund).await?,
+        false => match look(app, id, refund, &mut listed).await? {
+            Ok(standing) => standing,
+            Err(error) => return Ok(Try::of(listed, error)),
+        },
+    };
+    let mut key_number = refund.key_number;
+    let mut amount = refund.amount;
+    let mut refusal = None;
+    loop {
+        let due = match standing {
+            Standing::Made(made) => return Ok(Try::of(listed, Outcome::Taken(made))),
+            Standing::NothingLeft(before) => {
+                return Ok(Try::of(listed, Outcome::NothingLeft(before)));
+            }
+            Standing::Due(due) => due,
+        };
+        if due != amount {
+            key_number = store::change_amount(&mut *app.db.acquire().await?, id, due).await?;
+            amount = due;
+        } else if let Some(error) = refusal {
+            // Nothing has changed since Stripe said no.
+            return Ok(Try::of(listed, error));
+        }
+        let error = match send(app, id, refund, due, key_number).await {
+            Ok(made) => return Ok(Try::of(listed, Outcome::Taken(made))),
+            Err(error @ StripeError::Refused { .. }) if refusal.is_none() => error,
+            Err(error) => return Ok(Try::of(listed, error)),
+        };
+        // Perhaps some of it was refunded at the dashboard, and we have not heard of it.
+        standing = match look(app, id, refund, &mut listed).await? {
+            Ok(standing) => standing,
+            Err(_) => return Ok(Try::of(listed, error)),
+        };
+        refusal = Some(error);
+    }
+}
+
+async fn send(
+    app: &App,
+    id: RefundId,
+    refund: &Refund,
+    amount: Cents,
+    key_number: i32,
+) -> std::result::Result<stripe::Refund, StripeError> {
+    let request = RefundRequest {
+        id,
+        key: key(id, key_number),
+        payment_intent: &refund.payment_id,
+        amount,
+        reason: &refund.reason,
+    };
+    app.stripe.refund(&request).await
+}
+
+/// What is due of a refund as far as we know.
+async fn by_our_books(app: &App, refund: &Refund) -> Result<Standing> {
+    let mut conn = app.db.acquire().await?;
+    let payment = payments::find_payment(&mut conn, &refund.payment_id)
+        .await?
+        .ok_or(Error::NotFound("Payment"))?;
+    let before = reports::refunded(&mut conn, &refund.payment_id, &payment).await?;
+    Ok(standing(&payment, refund, before))
+}
+
+/// What is due of a refund as Stripe lists those of its payment. The inner error is Stripe's, the outer the database's.
+async fn look(
+    app: &App,
+    id: RefundId,
+    refund: &Refund,
+    listed: &mut Vec<stripe::Refund>,
+) -> Result<std::result::Result<Standing, StripeError>> {
+    *listed = match app.stripe.list_refunds(&refund.payment_id).await {
+        Ok(listed) => listed,
+        Err(error) => return Ok(Err(error)),
+    };
+    if let Some(made) = listed.iter().find(|made| made.ours == Some(id)) {
+        return Ok(Ok(Standing::Made(made.clone())));
+    }
+    let payment = payments::find_payment(&mut *app.db.acquire().await?, &refund.payment_id)
+        .await?
+        .ok_or(Error::NotFound("Payment"))?;
+    Ok(Ok(standing(&payment, refund, refunded(listed))))
+}
+
+fn standing(payment: &Payment, refund: &Refund, before: Cents) -> Standing {
+    let due = Cents((payment.amount.0 - before.0).min(refund.wanted.0));
+    match due > Cents::ZERO {
+        true => Standing::Due(due),
+        false => Standing::NothingLeft(before),
+    }
+}
+
+fn refunded(listed: &[stripe::Refund]) -> Cents {
+    let standing = listed
+        .iter()
+        .filter(|made| made.status != RefundStatus::Failed);
+    Cents(
+        standing
+            .flat_map(|made| made.amount)
+            .map(|amount| amount.0)
+            .sum(),
+    )
+}
+
+/// The idempotency key: one for each request that differs from those before it.
+fn key(id: RefundId, number: i32) -> String {
+    match number {
+        0 => format!("refund-{id}"),
+        _ => format!("refund-{id}-{number}"),
+    }
+}
+
+async fn record(app: &App, id: RefundId, refund: &Refund, tried: Try) -> Result<()> {
+    let payment = &refund.payment_id;
+    let mut tx = app.db.begin().await?;
+    payments::lock_payment(&mut tx, payment).await?;
+    for made in &tried.listed {
+        reports::keep(&mut tx, payment, made, None).await?;
+    }
+    let result = match tried.outcome {
+        Outcome::Taken(made) => {
+            info!(%id, stripe_id = made.id, "refund taken by Stripe");
+            reports::keep(&mut tx, payment, &made, None).await?;
+            Ok(())
+        }
+        Outcome::NothingLeft(before) => {
+            nothing_left(&mut tx, id, refund, before).await?;
+            Ok(())
+        }
+        Outcome::Refused(error) => {
+            refused(&mut tx, id, refund, &error).await?;
+            Ok(())
+        }
+        Outcome::Deferred { error, was_refused } => {
+            deferred(&mut tx, id, refund, &error, was_refused).await?
+        }
+    };
+    reports::apply(&mut tx, payment).await?;
+    tx.commit().await?;
+    result
+}
+
+async fn nothing_left(
+    conn: &mut PgConnection,
+    id: RefundId,
+    refund: &Refund,
+    before: Cents,
+) -> Result<()> {
+    if !store::end_planned(conn, id, State::Succeeded, None).await? {
+        return Ok(());
+    }
+    info!(%id, "nothing was left to refund");
+    let before = before.in_currency(&refund.currency);
+    let told = format!("Nothing was left to refund: {before} had been refunded at Stripe already.");
+    note(conn, refund.order_id, refund.request_id, "stripe", &told).await
+}
+
+async fn refused(
+    conn: &mut PgConnection,
+    id: RefundId,
+    refund: &Refund,
+    error: &str,
+) -> Result<()> {
+    if !store::end_planned(conn, id, State::Failed, Some(error)).await? {
+        return Ok(());
+    }
+    warn!(%id, error, "refund refused");
+    let amount = refund.amount.in_currency(&refund.currency);
+    let why = format!(
+        "Stripe refused to refund {amount}: it has to be given back by hand, or tried again once the reason is gone. \
+         {error}"
+    );
+    let why = with_restock(why, refund.restocked);
+    let item = NewItem::new(Kind::RefundFailed, format!("refund:{id}"), why);
+    flag(conn, refund.order_id, refund.request_id, &item).await
+}
+
+/// Keeps why a refund was not taken. The inner error has the queue try again; there is none where Stripe turns out to
+/// have it.
+async fn deferred(
+    conn: &mut PgConnection,
+    id: RefundId,
+    refund: &Refund,
+    error: &str,
+    was_refused: bool,
+) -> Result<Result<()>> {
+    let wait = wait_after(refund.attempts);
+    if !store::postpone(conn, id, error, was_refused, wait).await? {
+        return Ok(Ok(()));
+    }
+    warn!(%id, attempt = refund.attempts, error, "refund not taken; trying again later");
+    if refund.flagged_at.is_none() && refund.created_at < Utc::now() - PATIENCE {
+        store::set_flagged(conn, id).await?;
+        let amount = refund.amount.in_currency(&refund.currency);
+        let why = format!(
+            "A refund of {amount} does not go through yet. It is tried again by itself. {error}"
+        );
+        let item = NewItem::new(Kind::RefundDelayed, format!("refund_delayed:{id}"), why);
+        flag(conn, refund.order_id, refund.request_id, &item).await?;
+    }
+    Ok(Err(unavailable(error)))
+}
+
+/// The wait after so many tries, as the queue's: three seconds, and more each time.
+fn wait_after(attempts: i32) -> Duration {
+    let seconds = f64::from(attempts.clamp(1, 10)).exp();
+    LONGEST_WAIT.min(Duration::from_secs_f64(seconds))
+}
+
+fn unavailable(error: &str) -> Error {
+    Error::Unavailable("payment_unavailable", anyhow!("{error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_waits_grow_to_six_hours() {
+        let waits: Vec<u64> = [1, 2, 5, 9, 10, 400]
+            .map(|attempts| wait_after(attempts).as_secs())
+            .into();
+        assert_eq!(waits, [2, 7, 148, 8103, 21_600, 21_600]);
+    }
+
+    #[test]
+    fn only_codes_known_to_be_final_end_a_refund() {
+        let refused = |status: u16, code: &str| StripeError::Refused {
+            status,
+            code: code.to_owned(),
+            message: "No.".to_owned(),
+        };
+        for code in FINAL {
+            let outcome = Outcome::from(refused(400, code));
+            assert!(matches!(outcome, Outcome::Refused(_)), "{code}");
+        }
+        for (status, code) in [
+            (402, "card_declined"),
+            (400, ""),
+            (400, "insufficient_funds"),
+        ] {
+            let outcome = Outcome::from(refused(status, code));
+            let Outcome::Deferred { was_refused, .. } = outcome else {
+                panic!("{code} is final");
+            };
+            assert!(was_refused);
+        }
+        for error in [
+            StripeError::Unavailable("429 charge_disputed".to_owned()),
+            StripeError::Unknown("no answer in time".to_owned()),
+        ] {
+            let outcome = Outcome::from(error);
+            assert!(matches!(
+                outcome,
+                Outcome::Deferred {
+                    was_refused: false,
+                    ..
+                }
+            ));
+        }
+    }
+}

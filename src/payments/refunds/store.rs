@@ -1,0 +1,470 @@
+//! SQL of refunds: those that we decide on, and those that Stripe reports.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use sqlx::PgConnection;
+use utoipa::ToSchema;
+
+use crate::error::{Error, Result};
+use crate::ids::{CustomOrderId, OrderId, RefundId};
+use crate::money::Cents;
+use crate::stripe::{self, RefundStatus};
+
+/// Where a refund stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, sqlx::Type, ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[sqlx(type_name = "text", rename_all = "snake_case")]
+#[schema(as = RefundState)]
+pub enum State {
+    /// Decided on. Stripe is asked until it takes it.
+    Planned,
+    /// Stripe took it, and the bank works on it.
+    Pending,
+    Succeeded,
+    /// Stripe will not make it, or the bank sent it back.
+    Failed,
+}
+
+impl From<RefundStatus> for State {
+    fn from(status: RefundStatus) -> State {
+        match status {
+            RefundStatus::Pending => State::Pending,
+            RefundStatus::Succeeded => State::Succeeded,
+            RefundStatus::Failed => State::Failed,
+        }
+    }
+}
+
+/// A refund that we decided on.
+#[derive(Clone, Debug, sqlx::FromRow)]
+pub struct Refund {
+    pub payment_id: String,
+    pub order_id: Option<OrderId>,
+    pub request_id: Option<CustomOrderId>,
+    pub currency: String,
+    /// Asked for at Stripe.
+    pub amount: Cents,
+    /// Decided on. More than `amount` where part was refunded elsewhere meanwhile.
+    pub wanted: Cents,
+    pub reason: String,
+    /// Pieces that went back into stock with it.
+    pub restocked: i32,
+    pub state: State,
+    pub attempts: i32,
+    pub key_number: i32,
+    pub flagged_at: Option<DateTime<Utc>>,
+    pub created_at: DateTime<Utc>,
+}
+
+macro_rules! columns {
+    () => {
+        "r.payment_id, p.order_id, p.request_id, p.currency, r.amount, coalesce(r.wanted_amount, r.amount) as wanted,
+         r.reason, r.restocked, r.state, r.attempts, r.key_number, r.flagged_at, r.created_at"
+    };
+}
+
+/// A refund to be inserted as planned.
+pub struct NewRow<'a> {
+    pub id: RefundId,
+    pub payment: &'a str,
+    pub amount: Cents,
+    pub reason: &'a str,
+    pub actor: &'a str,
+    /// Pieces that went back into stock with it.
+    pub restocked: i32,
+    /// The failed refund that it is made in place of.
+    pub retry_of: Option<RefundId>,
+}
+
+/// Writes a planned refund. Its id may be the caller's choice.
+///
+/// # Errors
+/// 409 `refund_differs` for one that was used for another payment a moment ago.
+pub async fn insert(conn: &mut PgConnection, new: &NewRow<'_>) -> Result<()> {
+    let done = sqlx::query(
+        "insert into refunds (id, payment_id, amount, wanted_amount, reason, actor, restocked, retry_of, state)
+         values ($1, $2, $3, $3, $4, $5, $6, $7, 'planned')
+         on conflict (id) do nothing",
+    )
+    .bind(new.id)
+    .bind(new.payment)
+    .bind(new.amount)
+    .bind(new.reason)
+    .bind(new.actor)
+    .bind(new.restocked)
+    .bind(new.retry_of)
+    .execute(conn)
+    .await?;
+    match done.rows_affected() {
+        0 => Err(Error::Conflict(
+            "refund_differs",
+            "This refund was asked for before, for another payment. Load the page again."
+                .to_owned(),
+        )),
+        _ => Ok(()),
+    }
+}
+
+pub async fn find(conn: &mut PgConnection, id: RefundId) -> Result<Option<Refund>> {
+    let refund = sqlx::query_as(concat!(
+        "select ",
+        columns!(),
+        "
+         from refunds r
+         join payments p on p.id = r.payment_id
+         where r.id = $1"
+    ))
+    .bind(id)
+    .fetch_optional(conn)
+    .await?;
+    Ok(refund)
+}
+
+/// The refund that was made in place of a failed one.
+pub async fn find_retry(conn: &mut PgConnection, of: RefundId) -> Result<Option<RefundId>> {
+    let id = sqlx::query_scalar("select id from refunds where retry_of = $1")
+        .bind(of)
+        .fetch_optional(conn)
+        .await?;
+    Ok(id)
+}
+
+/// Begins a try of a planned refund. None where there is nothing to try, or another try is under way: one that began
+/// longer ago than `lease` died with its process.
+pub async fn begin_try(
+    conn: &mut PgConnection,
+    id: RefundId,
+    lease: Duration,
+) -> Result<Option<Refund>> {
+    let refund = sqlx::query_as(concat!(
+        "update refunds r
+         set is_trying = true, attempts = r.attempts + 1, updated_at = now()
+         from payments p
+         where r.id = $1
+           and p.id = r.payment_id
+           and r.state = 'planned'
+           and not (r.is_trying and r.updated_at > now() - make_interval(secs => $2))
+         returning ",
+        columns!()
+    ))
+    .bind(id)
+    .bind(lease.as_secs_f64())
+    .fetch_optional(conn)
+    .await?;
+    Ok(refund)
+}
+
+/// Changes what is asked for at Stripe. It is another request from now on, so it gets another key, which is returned.
+pub async fn change_amount(conn: &mut PgConnection, id: RefundId, amount: Cents) -> Result<i32> {
+    let key_number = sqlx::query_scalar(
+        "update refunds
+         set amount = $2, key_number = key_number + 1
+         where id = $1
+         returning key_number",
+    )
+    .bind(id)
+    .bind(amount)
+    .fetch_one(conn)
+    .await?;
+    Ok(key_number)
+}
+
+/// Ends a try that came to nothing yet; another follows after `wait`. `was_refused`: Stripe surely did nothing, and
+/// would repeat its answer under the same key. False where the refund is not planned any more.
+pub async fn postpone(
+    conn: &mut PgConnection,
+    id: RefundId,
+    error: &str,
+    was_refused: bool,
+    wait: Duration,
+) -> Result<bool> {
+    let done = sqlx::query(
+        "update refunds
+         set is_trying = false, last_error = $2, key_number = key_number + $3::int,
+             retry_wait = make_interval(secs => $4), updated_at = now()
+         where id = $1
+           and state = 'planned'",
+    )
+    .bind(id)
+    .bind(error)
+    .bind(i32::from(was_refused))
+    .bind(wait.as_secs_f64())
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Ends a planned refund that Stripe did not make. False where it is not planned any more.
+pub async fn end_planned(
+    conn: &mut PgConnection,
+    id: RefundId,
+    state: State,
+    error: Option<&str>,
+) -> Result<bool> {
+    let done = sqlx::query(
+        "update refunds
+         set state = $2, last_error = $3, is_trying = false, updated_at = now()
+         where id = $1
+           and state = 'planned'",
+    )
+    .bind(id)
+    .bind(state)
+    .bind(error)
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Lets a planned refund be tried at once, whatever was waited for.
+pub async fn hurry(conn: &mut PgConnection, id: RefundId) -> Result<()> {
+    sqlx::query("update refunds set retry_wait = '0' where id = $1 and state = 'planned'")
+        .bind(id)
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+pub async fn set_flagged(conn: &mut PgConnection, id: RefundId) -> Result<()> {
+    sqlx::query("update refunds set flagged_at = now() where id = $1")
+        .bind(id)
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// Records what came of a refund. One that is over (succeeded or failed) does not go back to pending.
+pub async fn set_state(
+    conn: &mut PgConnection,
+    id: RefundId,
+    state: State,
+    stripe_id: Option<&str>,
+    error: Option<&str>,
+) -> Result<()> {
+    sqlx::query(
+        "update refunds
+         set state = case when state in ('planned', 'pending') or $2 = 'failed' then $2 else state end,
+             stripe_refund_id = coalesce($3, stripe_refund_id), last_error = $4, is_trying = false, retry_wait = '0',
+             updated_at = now()
+         where id = $1",
+    )
+    .bind(id)
+    .bind(state)
+    .bind(stripe_id)
+    .bind(error)
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Our refund that one of Stripe's was made for: by the id that its metadata names, or by Stripe's own.
+pub async fn find_ours(
+    conn: &mut PgConnection,
+    payment: &str,
+    report: &stripe::Refund,
+) -> Result<Option<RefundId>> {
+    let id = sqlx::query_scalar(
+        "select id
+         from refunds
+         where payment_id = $1
+           and (id = $2 or stripe_refund_id = $3)
+         order by id = $2 desc
+         limit 1",
+    )
+    .bind(payment)
+    .bind(report.ours)
+    .bind(&report.id)
+    .fetch_optional(conn)
+    .await?;
+    Ok(id)
+}
+
+/// Keeps what Stripe reports of a refund: its state never goes back, whatever the order of the reports. `at` is when it
+/// got there, where known. The caller has locked the payment.
+pub async fn keep_report(
+    conn: &mut PgConnection,
+    payment: &str,
+    report: &stripe::Refund,
+    ours: Option<RefundId>,
+    at: Option<DateTime<Utc>>,
+) -> Result<()> {
+    let before: Option<State> =
+        sqlx::query_scalar("select state from stripe_refunds where id = $1 for update")
+            .bind(&report.id)
+            .fetch_optional(&mut *conn)
+            .await?;
+    let state = match (before, State::from(report.status)) {
+        (Some(State::Failed), _) | (_, State::Failed) => State::Failed,
+        (Some(State::Succeeded), _) | (_, State::Succeeded) => State::Succeeded,
+        _ => State::Pending,
+    };
+    sqlx::query(
+        "insert into stripe_refunds as known (id, payment_id, refund_id, amount, state, reason, created_at, failed_at,
+                                              told_at)
+         select $1, p.id, $3, $4, $5, $6, coalesce($7, now()), case when $5 = 'failed' then coalesce($8, now()) end,
+                case when $7 <= p.refunds_told_until then now() end
+         from payments p
+         where p.id = $2
+         on conflict (id) do update
+         set refund_id = coalesce(known.refund_id, excluded.refund_id), amount = greatest(known.amount, excluded.amount),
+             state = excluded.state, reason = coalesce(known.reason, excluded.reason),
+             failed_at = coalesce(known.failed_at, excluded.failed_at)",
+    )
+    .bind(&report.id)
+    .bind(payment)
+    .bind(ours)
+    .bind(report.amount.unwrap_or_default())
+    .bind(state)
+    .bind(&report.reason)
+    .bind(report.created)
+    .bind(at)
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// A failed refund that nobody was shown yet.
+#[derive(Debug, sqlx::FromRow)]
+pub struct Failed {
+    pub id: String,
+    pub amount: Cents,
+    /// Pieces that went back into stock with it.
+    pub restocked: i32,
+}
+
+/// The failed refunds of a payment to show to a person; they count as shown from now on.
+pub async fn take_failed(conn: &mut PgConnection, payment: &str) -> Result<Vec<Failed>> {
+    let failed = sqlx::query_as(
+        "with failed as (
+             update stripe_refunds
+             set flagged_at = now()
+             where payment_id = $1
+               and state = 'failed'
+               and flagged_at is null
+             returning id, amount, refund_id
+         )
+         select failed.id, failed.amount, coalesce(ours.restocked, 0) as restocked
+         from failed
+         left join refunds ours on ours.id = failed.refund_id",
+    )
+    .bind(payment)
+    .fetch_all(conn)
+    .await?;
+    Ok(failed)
+}
+
+/// What Stripe's reports say of a payment's refunds.
+#[derive(Debug, sqlx::FromRow)]
+pub struct Sums {
+    /// Of all that did not fail.
+    pub refunded: Cents,
+    /// Of those that failed since the moment of the charge's last word: it may count them.
+    pub failed_since: Cents,
+}
+
+pub async fn sum_reports(
+    conn: &mut PgConnection,
+    payment: &str,
+    as_of: Option<DateTime<Utc>>,
+) -> Result<Sums> {
+    let sums = sqlx::query_as(
+        "select coalesce(sum(amount) filter (where state <> 'failed'), 0)::bigint as refunded,
+                coalesce(sum(amount) filter (where failed_at >= $2), 0)::bigint as failed_since
+         from stripe_refunds
+         where payment_id = $1",
+    )
+    .bind(payment)
+    .bind(as_of)
+    .fetch_one(conn)
+    .await?;
+    Ok(sums)
+}
+
+/// What we decided to refund of a payment and Stripe has not heard of, as far as we know.
+pub async fn sum_planned(conn: &mut PgConnection, payment: &str) -> Result<Cents> {
+    let sum = sqlx::query_scalar(
+        "select coalesce(sum(amount), 0)::bigint
+         from refunds
+         where payment_id = $1
+           and state = 'planned'",
+    )
+    .bind(payment)
+    .fetch_one(conn)
+    .await?;
+    Ok(sum)
+}
+
+/// A refund made at Stripe that nobody was told of yet.
+#[derive(Debug, sqlx::FromRow)]
+pub struct Untold {
+    pub id: String,
+    pub amount: Cents,
+    /// Ours: why, who, and how many pieces went back into stock.
+    pub reason: Option<String>,
+    pub actor: Option<String>,
+    pub restocked: i32,
+    /// The dashboard's word.
+    pub chosen_reason: Option<String>,
+}
+
+/// The refunds of a payment to tell of, oldest first; they count as told from now on.
+pub async fn take_untold(conn: &mut PgConnection, payment: &str) -> Result<Vec<Untold>> {
+    let untold = sqlx::query_as(
+        "with told as (
+             update stripe_refunds
+             set told_at = now()
+             where payment_id = $1
+               and told_at is null
+               and state <> 'failed'
+             returning id, refund_id, amount, reason, created_at
+         )
+         select told.id, told.amount, ours.reason, ours.actor, coalesce(ours.restocked, 0) as restocked,
+                told.reason as chosen_reason
+         from told
+         left join refunds ours on ours.id = told.refund_id
+         order by told.created_at, told.id",
+    )
+    .bind(payment)
+    .fetch_all(conn)
+    .await?;
+    Ok(untold)
+}
+
+/// Refunds that Stripe should have been asked for by now, and was not: their jobs were lost or given up.
+pub async fn list_unsent(conn: &mut PgConnection) -> Result<Vec<RefundId>> {
+    let ids = sqlx::query_scalar(
+        "select id
+         from refunds
+         where state = 'planned'
+           and updated_at + retry_wait < now() - interval '5 minutes'
+         order by created_at
+         limit 500",
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(ids)
+}
+
+/// The payments of an order, or of a custom order and the order that it led to: the one that settled it first.
+pub async fn list_payments(
+    conn: &mut PgConnection,
+    order: Option<OrderId>,
+    request: Option<CustomOrderId>,
+) -> Result<Vec<String>> {
+    let ids = sqlx::query_scalar(
+        "select p.id
+         from payments p
+         where p.outcome is not null
+           and (p.order_id = $1
+                or p.request_id = $2
+                or p.request_id = (select id from custom_orders where order_id = $1)
+                or p.order_id = (select order_id from custom_orders where id = $2))
+         order by p.outcome = 'settled' desc, p.created_at, p.id",
+    )
+    .bind(order)
+    .bind(request)
+    .fetch_all(conn)
+    .await?;
+    Ok(ids)
+}

@@ -1,0 +1,86 @@
+//! Refunds, as Stripe tells of them.
+
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+
+use super::session::{amount, text};
+use crate::ids::RefundId;
+use crate::money::Cents;
+
+/// Where a refund stands at Stripe. A refund that succeeded may fail weeks later: the bank sends it back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RefundStatus {
+    /// `pending`, or `requires_action`.
+    Pending,
+    Succeeded,
+    /// `failed`, or `canceled`: the money is the shop's again.
+    Failed,
+}
+
+/// What Stripe says of a refund; only what we act on.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Refund {
+    pub id: String,
+    pub payment_intent: Option<String>,
+    pub amount: Option<Cents>,
+    pub status: RefundStatus,
+    /// `duplicate`, `fraudulent` or `requested_by_customer`, where somebody chose one.
+    pub reason: Option<String>,
+    /// The refund of ours that it was made for, as its metadata names it.
+    pub ours: Option<RefundId>,
+    pub created: Option<DateTime<Utc>>,
+}
+
+impl Refund {
+    /// Reads a refund of any version of Stripe's API. None where it has no id or no status.
+    pub fn read(json: &Value) -> Option<Refund> {
+        let id_of = |json: &Value| text(json).or_else(|| text(&json["id"]));
+        let seconds = json["created"].as_i64().filter(|seconds| *seconds >= 0);
+        Some(Refund {
+            id: text(&json["id"]).filter(|id| id.len() <= 255)?,
+            payment_intent: id_of(&json["payment_intent"]).filter(|id| id.len() <= 255),
+            amount: amount(&json["amount"]),
+            status: match json["status"].as_str()? {
+                "succeeded" => RefundStatus::Succeeded,
+                "failed" | "canceled" => RefundStatus::Failed,
+                _ => RefundStatus::Pending,
+            },
+            reason: text(&json["reason"]),
+            ours: json["metadata"]["refund_id"]
+                .as_str()
+                .and_then(|id| id.parse().ok())
+                .map(RefundId),
+            created: seconds.and_then(|seconds| DateTime::from_timestamp(seconds, 0)),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_refund_is_read_in_every_version() {
+        let id = RefundId::new();
+        for payment in [json!("pi_1"), json!({"id": "pi_1"})] {
+            let refund = Refund::read(&json!({
+                "id": "re_1", "payment_intent": payment, "amount": 500, "status": "succeeded", "created": 12,
+                "metadata": {"refund_id": id.to_string()}, "reason": null,
+            }))
+            .expect("a refund");
+            assert_eq!(refund.payment_intent.as_deref(), Some("pi_1"));
+            assert_eq!(refund.amount, Some(Cents(500)));
+            assert_eq!(refund.ours, Some(id));
+            assert_eq!(refund.status, RefundStatus::Succeeded);
+        }
+        let status = |status: &str| {
+            let refund = Refund::read(&json!({"id": "re_1", "status": status}));
+            refund.expect("a refund").status
+        };
+        assert_eq!(status("canceled"), RefundStatus::Failed);
+        assert_eq!(status("requires_action"), RefundStatus::Pending);
+        assert_eq!(Refund::read(&json!({"id": "re_1"})), None);
+        assert_eq!(Refund::read(&json!([])), None);
+    }
+}
