@@ -222,13 +222,23 @@ async fn run_lane(app: App, lane: Lane, wake: Arc<Notify>, mut stopped: watch::R
     }
 }
 
+/// The number of jobs of a lane that run at once.
+fn concurrency(app: &App, lane: Lane) -> usize {
+    let most = lane.concurrency();
+    match lane {
+        // Each may wait for a product's row that others have locked, and hold a connection meanwhile. A refund needs one, too.
+        Lane::Sync => most.min((app.db.options().get_max_connections() as usize / 2).max(1)),
+        _ => most,
+    }
+}
+
 async fn work(
     app: &App,
     lane: Lane,
     wake: &Arc<Notify>,
     stopped: &mut watch::Receiver<bool>,
 ) -> anyhow::Result<()> {
-    let mut options = options(app, &[lane], wake).concurrency(lane.concurrency());
+    let mut options = options(app, &[lane], wake).concurrency(concurrency(app, lane));
     if lane == Lane::Clock {
         options = options.with_crons(crontabs()?);
         // What happened while nobody worked is not left to wait for the clock.

@@ -40,9 +40,9 @@ impl Reply {
 
 impl fmt::Display for Reply {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let words = self.lines.join(" ");
+        let words = format!("{} {}", self.code, self.lines.join(" "));
         let words: String = words.chars().take(MOST_WORDS).collect();
-        write!(f, "{} {}", self.code, words.trim())
+        f.write_str(words.trim_end())
     }
 }
 
@@ -196,7 +196,7 @@ mod tests {
             (
                 b"250 2.0.0 \xd3\xca\xbc\xfe\r\n",
                 250,
-                "250 2.0.0 \u{fffd}\u{fffd}\u{fffd}\u{fffd}",
+                "250 2.0.0 \u{fffd}\u{2bc}\u{fffd}",
             ),
             (
                 b"550 5.1.1 Empf\xe4nger\r\n",
