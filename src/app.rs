@@ -1,20 +1,27 @@
-//! [`App`]: the pool and the outside services, cheap to clone, handed to handlers and jobs.
+//! [`App`]: the pools and the outside services, cheap to clone, handed to handlers and jobs.
 
 use std::sync::Arc;
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use sqlx::PgPool;
+use tokio::sync::Semaphore;
 
 use crate::config::{Config, Secret};
+use crate::db::Pools;
 use crate::email::Mailer;
+use crate::error::Error;
 use crate::media::Media;
 use crate::metrics::Metrics;
 use crate::stripe::Stripe;
 
 #[derive(Clone)]
 pub struct App {
+    /// The pool of whoever was handed this: requests, unless [`App::for_webhooks`] or [`App::for_worker`] made it.
     pub db: PgPool,
+    pub pools: Pools,
+    /// How many shoppers' searches may run at once: each keeps a core of the database busy.
+    pub searches: Arc<Semaphore>,
     pub stripe: Stripe,
     pub mailer: Mailer,
     pub media: Media,
@@ -24,13 +31,15 @@ pub struct App {
 }
 
 impl App {
-    /// An app on this database and this Stripe. The key signs what leaves us and comes back.
+    /// An app on these pools and this Stripe. The key signs what leaves us and comes back.
     ///
     /// # Errors
     /// When an outside service cannot be set up as the settings describe it.
-    pub fn new(db: PgPool, stripe: Stripe, key: Secret, config: Config) -> anyhow::Result<App> {
+    pub fn new(pools: Pools, stripe: Stripe, key: Secret, config: Config) -> anyhow::Result<App> {
         Ok(App {
-            db,
+            db: pools.requests.clone(),
+            searches: Arc::new(Semaphore::new(pools.searches())),
+            pools,
             stripe,
             mailer: Mailer::new(&config)?,
             media: Media::open(&config)?,
@@ -38,6 +47,29 @@ impl App {
             metrics: Metrics::default(),
             config: Arc::new(config),
         })
+    }
+
+    /// The same for Stripe's webhooks, which have connections of their own.
+    pub fn for_webhooks(&self) -> App {
+        App {
+            db: self.pools.webhooks.clone(),
+            ..self.clone()
+        }
+    }
+
+    /// The same for background jobs, which have connections of their own.
+    pub fn for_worker(&self) -> App {
+        App {
+            db: self.pools.worker.clone(),
+            ..self.clone()
+        }
+    }
+
+    /// Draws the conclusions from a failed request or job for the connections that others would be given.
+    pub fn note_failure(&self, error: &Error) {
+        if let Some(failure) = error.database_failure() {
+            self.pools.liveness.note(failure);
+        }
     }
 }
 

@@ -4,7 +4,7 @@
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::Value;
-use sqlx::PgConnection;
+use sqlx::{Connection, PgConnection};
 use utoipa::ToSchema;
 
 use crate::db;
@@ -154,6 +154,8 @@ pub async fn list(
     offset: i64,
 ) -> Result<Vec<Entry>> {
     // Planned for each search anew, as its index is of use to rare words alone.
+    // Behind a pooler only a transaction keeps a statement without a name and its values together.
+    let mut tx = conn.begin().await?;
     let entries = sqlx::query_as(
         "select id, made_at, actor, token_id, action, object, before, after, request_id
          from audit_log
@@ -169,7 +171,7 @@ pub async fn list(
     .bind(search.map(db::like))
     .bind(limit)
     .bind(offset)
-    .fetch_all(conn)
+    .fetch_all(&mut *tx)
     .await?;
     Ok(entries)
 }
@@ -180,6 +182,8 @@ pub async fn count(
     search: Option<&str>,
     before: Option<i64>,
 ) -> Result<i64> {
+    // Behind a pooler only a transaction keeps a statement without a name and its values together.
+    let mut tx = conn.begin().await?;
     let count = sqlx::query_scalar(
         "select count(*)
          from audit_log
@@ -190,7 +194,7 @@ pub async fn count(
     .persistent(false)
     .bind(before)
     .bind(search.map(db::like))
-    .fetch_one(conn)
+    .fetch_one(&mut *tx)
     .await?;
     Ok(count)
 }

@@ -38,6 +38,9 @@ pub enum LogFormat {
     Json,
 }
 
+/// The fewest connections to PostgreSQL with which requests, webhooks, health and the worker have one each.
+pub const FEWEST_DATABASE_CONNECTIONS: u32 = 8;
+
 /// A text that must not reach a log: shown as dots, its bytes only by asking for them.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
@@ -139,6 +142,8 @@ pub struct Config {
     pub bind_addr: SocketAddr,
     /// None: the embedded PostgreSQL in `data_dir`.
     pub database_url: Option<Secret>,
+    /// The address of PostgreSQL itself where `database_url` leads through a pooler.
+    pub database_direct_url: Option<Secret>,
     pub database_max_connections: u32,
     pub data_dir: PathBuf,
     /// None in development: made once and kept in the data folder.
@@ -336,6 +341,7 @@ fn read(reader: &mut Reader<'_>) -> Result<Config, Vec<Fault>> {
         "must be an address and a port, as 127.0.0.1:8000",
     );
     let database_url = reader.text("DATABASE_URL").map(Secret::new);
+    let database_direct_url = reader.text("DATABASE_DIRECT_URL").map(Secret::new);
     let data_dir = PathBuf::from(reader.text("DATA_DIR").unwrap_or_else(|| "data".to_owned()));
     let secret_key = reader.text("SECRET_KEY");
     let public_url = reader.url("PUBLIC_URL");
@@ -508,9 +514,10 @@ fn read(reader: &mut Reader<'_>) -> Result<Config, Vec<Fault>> {
         environment,
         bind_addr,
         database_url,
+        database_direct_url,
         database_max_connections: reader.parsed(
             "DATABASE_MAX_CONNECTIONS",
-            16,
+            20,
             "must be a whole number",
         ),
         data_dir,
@@ -585,10 +592,16 @@ fn read(reader: &mut Reader<'_>) -> Result<Config, Vec<Fault>> {
     if !(1..=365).contains(&config.quote_valid_days) {
         reader.fault("QUOTE_VALID_DAYS", "must be from 1 to 365 days");
     }
-    if config.database_max_connections < 4 {
+    if config.database_max_connections < FEWEST_DATABASE_CONNECTIONS {
         reader.fault(
             "DATABASE_MAX_CONNECTIONS",
-            "must be at least 4: requests and the worker share them",
+            "must be at least 8: requests, webhooks, health and the worker have some each",
+        );
+    }
+    if config.database_direct_url.is_some() && config.database_url.is_none() {
+        reader.fault(
+            "DATABASE_DIRECT_URL",
+            "needs DATABASE_URL, the address of the pooler before it",
         );
     }
     if reader.faults.is_empty() {

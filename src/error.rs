@@ -5,6 +5,9 @@
 //! cart line. Two old shapes keep their form and gain the `code`: a faulty cart, and the field map of the filters.
 
 pub mod answers;
+mod database;
+
+pub use database::DatabaseFailure;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -94,6 +97,9 @@ pub enum Error {
     /// 503: more was asked at once than we answer; a moment later it goes better. Nothing of it is logged: there are many.
     #[error("overloaded")]
     Overloaded,
+    /// 503: more searches were asked for at once than we answer, or one took too long. Not logged, as above.
+    #[error("too many searches")]
+    SearchBusy,
     /// 503: Stripe or the database failed; trying again may help. The code says which.
     #[error("{0}: {1:#}")]
     Unavailable(&'static str, anyhow::Error),
@@ -123,9 +129,24 @@ impl Error {
             Error::Forbidden(_) => StatusCode::FORBIDDEN,
             Error::Conflict(..) => StatusCode::CONFLICT,
             Error::TooMany(..) => StatusCode::TOO_MANY_REQUESTS,
-            Error::Overloaded | Error::Unavailable(..) => StatusCode::SERVICE_UNAVAILABLE,
+            Error::Overloaded | Error::SearchBusy | Error::Unavailable(..) => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Error::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
+    }
+
+    /// The failure of the database behind it, if there is one.
+    pub fn database_failure(&self) -> Option<DatabaseFailure> {
+        let (Error::Unavailable(_, cause) | Error::Internal(cause)) = self else {
+            return None;
+        };
+        cause.chain().find_map(|cause| {
+            if let Some(error) = cause.downcast_ref::<sqlx::Error>() {
+                return Some(DatabaseFailure::of(error));
+            }
+            cause.downcast_ref::<Error>()?.database_failure()
+        })
     }
 
     /// The stable word that tells it to programs.
@@ -187,6 +208,10 @@ impl Error {
                 "overloaded",
                 "The shop is very busy. Nothing was changed; please try again in a moment.",
             ),
+            Error::SearchBusy => plain(
+                "search_busy",
+                "Too many people are searching right now. Please try again in a moment.",
+            ),
             Error::Unavailable(code, _) => plain(
                 code,
                 "The shop is briefly unavailable. Nothing was changed; please try again in a moment.",
@@ -207,35 +232,17 @@ fn payment_failure(code: &str, sentence: &str) -> Value {
 
 impl From<sqlx::Error> for Error {
     /// Sorts the database's failures: values it cannot hold are the caller's, an outage passes, the rest are bugs.
-    ///
-    /// Source: <https://www.postgresql.org/docs/15/errcodes-appendix.html>
     fn from(error: sqlx::Error) -> Error {
-        let class = match &error {
-            sqlx::Error::Database(e) => e.code().map(|code| code.into_owned()),
-            _ => None,
-        };
-        match class.as_deref() {
-            // Class 22 is bad data: parse at the door should have caught it, and a 4xx is still the truth.
-            Some(code) if code.starts_with("22") => Error::bad_request(
+        match DatabaseFailure::of(&error) {
+            // Parse at the door should have caught it, and a 4xx is still the truth.
+            DatabaseFailure::BadData => Error::bad_request(
                 "invalid_value",
                 "The request contains a value that cannot be stored.",
             ),
-            // Connection failures, resources, shutdown; lock and serialization failures that a repeat would survive.
-            Some(code) if ["08", "53", "57", "40"].contains(&&code[..2]) || code == "55P03" => {
+            DatabaseFailure::Busy | DatabaseFailure::ConnectionLost | DatabaseFailure::ReadOnly => {
                 Error::Unavailable("database_unavailable", error.into())
             }
-            Some(_) => Error::Internal(error.into()),
-            None => match error {
-                sqlx::Error::Io(_)
-                | sqlx::Error::PoolTimedOut
-                | sqlx::Error::PoolClosed
-                | sqlx::Error::Tls(_)
-                | sqlx::Error::WorkerCrashed
-                | sqlx::Error::Protocol(_) => {
-                    Error::Unavailable("database_unavailable", error.into())
-                }
-                other => Error::Internal(other.into()),
-            },
+            DatabaseFailure::Bug => Error::Internal(error.into()),
         }
     }
 }

@@ -5,11 +5,12 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use sqlx::{PgConnection, PgPool};
+use tokio::time::timeout;
 use tracing::warn;
 use utoipa::ToSchema;
 
-use crate::db;
-use crate::error::Result;
+use crate::db::{self, Pools};
+use crate::error::{DatabaseFailure, Result};
 use crate::metrics::Figure;
 
 /// The version of this binary.
@@ -79,32 +80,48 @@ pub async fn look(conn: &mut PgConnection) -> Result<Health> {
 #[derive(Debug, Default, Serialize)]
 pub struct Readiness {
     pub database: bool,
+    /// The database takes changes: it is no standby, and not read-only.
+    pub writable: bool,
     pub migrations: bool,
     pub worker: bool,
 }
 
 impl Readiness {
     pub fn is_ready(&self) -> bool {
-        self.database && self.migrations && self.worker
+        self.database && self.writable && self.migrations && self.worker
     }
 }
 
+/// How long the database may take to say how it is.
+const READINESS_LIMIT: Duration = Duration::from_secs(3);
+
 /// Asks for the least that must be there. Never fails: what cannot be found out is not there.
-pub async fn readiness(db: &PgPool) -> Readiness {
-    let found: Result<(i64, bool), sqlx::Error> = sqlx::query_as(
+pub async fn readiness(pools: &Pools) -> Readiness {
+    let asked = ask_readiness(&pools.health);
+    let Ok(Ok((applied, worker, is_read_only))) = timeout(READINESS_LIMIT, asked).await else {
+        return Readiness::default();
+    };
+    if is_read_only {
+        pools.liveness.note(DatabaseFailure::ReadOnly);
+    }
+    Readiness {
+        database: true,
+        // A session may be told so, or may have found it out for the others.
+        writable: !is_read_only && !pools.liveness.is_read_only(),
+        migrations: applied >= db::MIGRATOR.iter().count() as i64,
+        worker,
+    }
+}
+
+/// The number of migrations, whether a worker is alive, whether the server takes no changes.
+async fn ask_readiness(db: &PgPool) -> Result<(i64, bool, bool), sqlx::Error> {
+    sqlx::query_as(
         "select (select count(*) from _sqlx_migrations where success),
-                exists (select from worker_heartbeats where seen_at > now() - interval '30 seconds')",
+                exists (select from worker_heartbeats where seen_at > now() - interval '30 seconds'),
+                pg_is_in_recovery() or current_setting('transaction_read_only')::boolean",
     )
     .fetch_one(db)
-    .await;
-    match found {
-        Ok((applied, worker)) => Readiness {
-            database: true,
-            migrations: applied >= db::MIGRATOR.iter().count() as i64,
-            worker,
-        },
-        Err(_) => Readiness::default(),
-    }
+    .await
 }
 
 /// How long the database may take for the figures.
@@ -134,21 +151,24 @@ const FIGURES: [(&str, &str, Option<&str>); 19] = [
     ("database_size_bytes", "Size of the database", None),
 ];
 
-/// The figures of database and pool. Never fails: without a database, `database_up` is 0 and the rest is missing.
-pub async fn figures(db: &PgPool) -> Vec<Figure> {
+/// The figures of the database, and of the pool of requests. Never fails: without a database, `database_up` is 0 and the
+/// rest is missing.
+pub async fn figures(pools: &Pools) -> Vec<Figure> {
+    let db = &pools.requests;
     let plain = |name, help, value| Figure {
         name,
         help,
         label: None,
         value,
     };
-    let began = Instant::now();
-    let conn = db.acquire().await;
-    let waited = began.elapsed().as_secs_f64();
-    let read = match conn {
-        Ok(mut conn) => read_figures(&mut conn).await,
-        Err(error) => Err(error.into()),
+    // Requests may wait, the figures must not.
+    let waiting = async {
+        let began = Instant::now();
+        let _ = db.acquire().await;
+        began.elapsed().as_secs_f64()
     };
+    let reading = async { read_figures(&mut *pools.health.acquire().await?).await };
+    let (waited, read) = tokio::join!(waiting, reading);
     let mut figures = read.unwrap_or_else(|error| {
         warn!(%error, "the figures could not be read");
         Vec::new()
@@ -158,7 +178,7 @@ pub async fn figures(db: &PgPool) -> Vec<Figure> {
         plain("database_up", "Whether the figures could be read", up),
         plain(
             "database_pool_connections",
-            "Connections that the pool has",
+            "Connections that requests have",
             f64::from(db.size()),
         ),
         plain(
@@ -168,12 +188,12 @@ pub async fn figures(db: &PgPool) -> Vec<Figure> {
         ),
         plain(
             "database_pool_max",
-            "The most that it may have",
+            "The most that requests may have",
             f64::from(db.options().get_max_connections()),
         ),
         plain(
             "database_pool_wait_seconds",
-            "How long this question waited for one",
+            "How long a request waited for one just now",
             waited,
         ),
     ]);

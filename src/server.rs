@@ -190,7 +190,7 @@ fn framed(router: Router, app: &App) -> Router {
 
 /// `GET /readyz`: database, migrations and a living worker; 503 names what is missing.
 async fn ready(State(app): State<App>) -> Response {
-    let ready = health::readiness(&app.db).await;
+    let ready = health::readiness(&app.pools).await;
     let status = if ready.is_ready() {
         StatusCode::OK
     } else {
@@ -201,7 +201,7 @@ async fn ready(State(app): State<App>) -> Response {
 
 /// `GET /metrics`: what this process counted, and what the database says now. Without a database the rest is told.
 async fn tell_metrics(State(app): State<App>) -> Response {
-    let figures = health::figures(&app.db).await;
+    let figures = health::figures(&app.pools).await;
     let text = app.metrics.encode(&figures);
     ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response()
 }
@@ -213,6 +213,9 @@ async fn count(State(app): State<App>, request: Request, next: Next) -> Response
     let route = request.extensions().get::<MatchedPath>().cloned();
     let response = next.run(request).await;
     let error = response.extensions().get::<Arc<Error>>();
+    if let Some(error) = error {
+        app.note_failure(error);
+    }
     app.metrics.answered(
         &method,
         route.as_ref().map_or("-", MatchedPath::as_str),

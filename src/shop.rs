@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::Context;
 use axum::Router;
 use sqlx::PgPool;
-use sqlx::postgres::PgPoolOptions;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinHandle;
@@ -20,7 +20,7 @@ use uuid::Uuid;
 use crate::app::App;
 use crate::auth;
 use crate::config::{Config, Secret};
-use crate::db::{self, embedded};
+use crate::db::{self, Pools, embedded};
 use crate::products::{self, TakenPictures};
 use crate::stripe::Stripe;
 use crate::stripe::sandbox::{self, Sandbox};
@@ -57,8 +57,7 @@ impl Shop {
                 config.data_dir.display()
             )
         })?;
-        let (db, cluster) = open_database(&config).await?;
-        db::migrate(&db).await?;
+        let (pools, cluster) = open_database(&config).await?;
         let secret = match config.secret_key.take() {
             Some(secret) => secret,
             None => kept_secret(&config.data_dir, "secret_key")?,
@@ -69,7 +68,8 @@ impl Shop {
             None => {
                 let webhook_secret = kept_secret(&config.data_dir, "sandbox_webhook_secret")?;
                 config.stripe_webhook_secrets = vec![webhook_secret.clone()];
-                let (running, address) = start_sandbox(&db, &config, &webhook_secret).await?;
+                let (running, address) =
+                    start_sandbox(&pools.requests, &config, &webhook_secret).await?;
                 sandbox = Some(running);
                 let url = format!("http://{address}");
                 Stripe::new(
@@ -79,7 +79,7 @@ impl Shop {
                 )?
             }
         };
-        let app = App::new(db, stripe, secret, config)?;
+        let app = App::new(pools, stripe, secret, config)?;
         Ok(Shop {
             app,
             cluster,
@@ -143,7 +143,7 @@ impl Shop {
             }
         }
         // A line that somebody still holds is cut by the end of the process.
-        let _ = tokio::time::timeout(CLOSING, self.app.db.close()).await;
+        let _ = tokio::time::timeout(CLOSING, self.app.pools.close()).await;
         match self.cluster {
             Some(cluster) => cluster.stop().await,
             None => Ok(()),
@@ -151,12 +151,28 @@ impl Shop {
     }
 }
 
-async fn open_database(config: &Config) -> anyhow::Result<(PgPool, Option<embedded::Cluster>)> {
+/// Opens the database that the settings name, or our own.
+async fn open_database(config: &Config) -> anyhow::Result<(Pools, Option<embedded::Cluster>)> {
+    let (cluster, pooled, direct) = find_database(config).await?;
+    let pools = db::open(pooled, direct, config.database_max_connections).await?;
+    Ok((pools, cluster))
+}
+
+/// The cluster that we started, if there is one; the address of the database, and the one past a pooler.
+async fn find_database(
+    config: &Config,
+) -> anyhow::Result<(
+    Option<embedded::Cluster>,
+    PgConnectOptions,
+    Option<PgConnectOptions>,
+)> {
     if let Some(url) = &config.database_url {
-        let options = db::parse_url(url.reveal())?;
+        let direct = config.database_direct_url.as_ref();
+        let direct = direct.map(|url| db::parse_url(url.reveal(), "DATABASE_DIRECT_URL"));
         return Ok((
-            db::connect(options, config.database_max_connections).await?,
             None,
+            db::parse_url(url.reveal(), "DATABASE_URL")?,
+            direct.transpose()?,
         ));
     }
     let cluster = embedded::Cluster::start(embedded::Settings {
@@ -166,12 +182,8 @@ async fn open_database(config: &Config) -> anyhow::Result<(PgPool, Option<embedd
         max_connections: 100,
     })
     .await?;
-    let db = db::connect(
-        cluster.connect_options("postgres"),
-        config.database_max_connections,
-    )
-    .await?;
-    Ok((db, Some(cluster)))
+    let options = cluster.connect_options("postgres");
+    Ok((Some(cluster), options, None))
 }
 
 /// Starts the sandbox's API on a free port of its own.
@@ -248,7 +260,8 @@ pub async fn serve_sandbox(
         .await
         .with_context(|| format!("listening on {bind}"))?;
     let address = listener.local_addr()?;
-    let (db, cluster) = open_database(&config).await?;
+    let (cluster, options, _) = find_database(&config).await?;
+    let db = db::connect(options, config.database_max_connections).await?;
     let settings = sandbox::Settings {
         secret_key: key.reveal().to_owned(),
         webhook_secret: webhook_secret.reveal().to_owned(),

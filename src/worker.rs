@@ -25,6 +25,9 @@ use wakes::{LaneDatabase, Wakes};
 /// How often a worker says that it is alive; `/readyz` looks for a heartbeat of the last half minute.
 const HEARTBEAT: Duration = Duration::from_secs(10);
 
+/// How soon a worker that could not say so tries again: whoever looks after an outage should not be told of it still.
+const HEARTBEAT_RETRY: Duration = Duration::from_secs(1);
+
 /// How long jobs under way may take once we are told to stop: as long as most calls to others. Then they are left, and
 /// done again by the next worker.
 const DRAIN: Duration = Duration::from_secs(15);
@@ -36,6 +39,9 @@ const POLL: Duration = Duration::from_secs(10);
 pub async fn perform(app: &App, job: Job) -> Result<(), Error> {
     let (name, began) = (job.name(), Instant::now());
     let result = carry_out(app, job).await;
+    if let Err(error) = &result {
+        app.note_failure(error);
+    }
     app.metrics.job(name, result.is_ok(), began.elapsed());
     result
 }
@@ -182,6 +188,7 @@ pub async fn run_once(app: &App) -> anyhow::Result<()> {
 
 /// Works until `shutdown`, then finishes what it began. Any number of workers may share a database.
 pub async fn run(app: App, shutdown: impl Future<Output = ()> + Send + 'static) {
+    let app = app.for_worker();
     let id = Uuid::new_v4();
     let (stop, stopped) = watch::channel(false);
     let wakes = Wakes::default();
@@ -215,6 +222,8 @@ async fn run_lane(app: App, lane: Lane, wake: Arc<Notify>, mut stopped: watch::R
             return;
         }
         warn!(?lane, error, "the worker stumbled; it begins anew");
+        // The queue does not tell a lost connection from others of its failures.
+        app.pools.liveness.suspect(Instant::now());
         tokio::select! {
             () = tokio::time::sleep(Duration::from_secs(1)) => {}
             _ = stopped.wait_for(|stopped| *stopped) => return,
@@ -263,15 +272,20 @@ async fn work(
 /// Says that the worker is alive, for ever.
 async fn beat(app: &App, id: Uuid) {
     loop {
-        if let Err(error) = heartbeat(app, id).await {
-            warn!(%error, "heartbeat");
-        }
-        tokio::time::sleep(HEARTBEAT).await;
+        let pause = match heartbeat(app, id).await {
+            Ok(()) => HEARTBEAT,
+            Err(error) => {
+                warn!(%error, "heartbeat");
+                app.note_failure(&error);
+                HEARTBEAT_RETRY
+            }
+        };
+        tokio::time::sleep(pause).await;
     }
 }
 
 /// Says that a worker is alive, and forgets those that have been silent for an hour.
-async fn heartbeat(app: &App, id: Uuid) -> Result<(), sqlx::Error> {
+async fn heartbeat(app: &App, id: Uuid) -> Result<(), Error> {
     sqlx::query(
         "with gone as (
              delete from worker_heartbeats
@@ -283,7 +297,7 @@ async fn heartbeat(app: &App, id: Uuid) -> Result<(), sqlx::Error> {
          set seen_at = now()",
     )
     .bind(id)
-    .execute(&app.db)
+    .execute(&app.pools.health)
     .await?;
     Ok(())
 }

@@ -1,26 +1,43 @@
-//! The pool and the migrations.
+//! The pools, what is asked of a database at the start, and the migrations.
+mod checks;
 pub mod embedded;
+mod liveness;
+mod pools;
+mod queue;
+mod route;
+
+pub use liveness::Liveness;
+pub use pools::Pools;
+pub use queue::Listener;
+pub use route::Route;
 
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
 use sqlx::migrate::{MigrateError, Migrator};
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool};
 use tracing::warn;
 
 /// Our migrations: forward only, one subject each.
 pub static MIGRATOR: Migrator = sqlx::migrate!();
 
-/// Where a `DATABASE_URL` points.
+/// Where an address of a database points. `name` is the setting that holds it.
 ///
 /// # Errors
 /// When it is no such address; the message does not repeat it, because it may hold a password.
-pub fn parse_url(url: &str) -> anyhow::Result<PgConnectOptions> {
-    PgConnectOptions::from_str(url).ok().context(
-        "DATABASE_URL is not a PostgreSQL address (postgres://user:password@host/database)",
-    )
+pub fn parse_url(url: &str, name: &str) -> anyhow::Result<PgConnectOptions> {
+    let is_ours = ["postgres://", "postgresql://"]
+        .iter()
+        .any(|scheme| url.starts_with(scheme));
+    let options = PgConnectOptions::from_str(url).ok().filter(|_| is_ours);
+    let options = options.with_context(|| {
+        format!("{name} is not a PostgreSQL address (postgres://user:password@host/database)")
+    })?;
+    // PostgreSQL writes numbers in full since version 12, and poolers refuse to be told.
+    Ok(options.extra_float_digits(None))
 }
 
 /// The pattern for `lower(…) like` that finds a text anywhere, whatever characters it has.
@@ -34,37 +51,92 @@ pub fn like(text: &str) -> String {
     format!("%{escaped}%")
 }
 
-/// How long a request or job waits for a connection.
-const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Opens the shop's database: checks that it has what the shop needs, brings its schema up to date, and makes the pools.
+/// `direct` is the way past a pooler, where there is one.
+///
+/// # Errors
+/// Everything that is not as needed, in words; when a migration fails; when PostgreSQL cannot be reached.
+pub async fn open(
+    pooled: PgConnectOptions,
+    direct: Option<PgConnectOptions>,
+    total: u32,
+) -> anyhow::Result<Pools> {
+    let pooled = named(pooled);
+    let (direct, name) = match direct {
+        Some(direct) => (named(direct), "DATABASE_DIRECT_URL"),
+        None => (pooled.clone(), "DATABASE_URL"),
+    };
+    let straight = Route::find(&direct, name).await?;
+    if straight == Route::TransactionPooler {
+        bail!(
+            "{name} leads through a pooler in transaction mode, where migrations and the wait for new jobs do not work: \
+             set DATABASE_DIRECT_URL to the address of PostgreSQL itself"
+        );
+    }
+    let owner = straight.pool(&direct, 2);
+    let mut conn = owner.acquire().await.context("connecting to PostgreSQL")?;
+    checks::server(&mut conn).await?;
+    checks::owner(&mut conn).await?;
+    migrate(&owner).await?;
 
-/// Opens a pool with our session settings: bounded statements and lock waits, and how alike a misspelt word must be.
-pub async fn connect(options: PgConnectOptions, max_connections: u32) -> anyhow::Result<PgPool> {
-    let options = options.application_name("spirit-beads").options([
-        ("statement_timeout", "20s"),
-        ("lock_timeout", "10s"),
-        ("idle_in_transaction_session_timeout", "60s"),
-        ("client_min_messages", "warning"),
-        ("pg_trgm.word_similarity_threshold", "0.45"),
-    ]);
-    PgPoolOptions::new()
-        .max_connections(max_connections)
-        .acquire_timeout(ACQUIRE_TIMEOUT)
-        // Without a line of the log for each that waited: in a flood that is one more. The metrics tell how long one waits.
-        .acquire_slow_threshold(ACQUIRE_TIMEOUT)
-        // A connection just used is alive; asking each time would double the round trips of every read. One that lay
-        // idle may have died with its server, and is asked.
-        .test_before_acquire(false)
-        .before_acquire(|conn, meta| {
-            Box::pin(async move {
-                if meta.idle_for > Duration::from_secs(1) {
-                    conn.ping().await?;
-                }
-                Ok(true)
-            })
-        })
-        .connect_with(options)
-        .await
-        .context("connecting to PostgreSQL")
+    let route = if name == "DATABASE_URL" {
+        straight
+    } else {
+        Route::find(&pooled, "DATABASE_URL").await?
+    };
+    if route == Route::Straight {
+        checks::connections(&mut conn, total).await?;
+    }
+    let pools = Pools::new(&pooled, route, straight.options(&direct), total);
+    let mut serving = pools.requests.acquire().await;
+    let serving = serving
+        .as_mut()
+        .map_err(|error| anyhow::anyhow!("connecting to PostgreSQL: {error}"))?;
+    checks::same_database(&mut conn, serving).await?;
+    checks::server_role(serving).await?;
+    if route == Route::TransactionPooler {
+        tell_missing_settings(serving).await?;
+    }
+    drop(conn);
+    owner.close().await;
+    Ok(pools)
+}
+
+/// A pool on a database that need not be a shop's.
+///
+/// # Errors
+/// When it cannot be reached.
+pub async fn connect(options: PgConnectOptions, most: u32) -> anyhow::Result<PgPool> {
+    let options = named(options);
+    let route = Route::find(&options, "DATABASE_URL").await?;
+    Ok(route.pool(&options, most))
+}
+
+fn named(options: PgConnectOptions) -> PgConnectOptions {
+    options.application_name("spirit-beads")
+}
+
+impl Route {
+    fn pool(self, options: &PgConnectOptions, most: u32) -> PgPool {
+        pools::pool(options, self, &Arc::default(), most)
+    }
+}
+
+/// Says which bounds a session behind a pooler in transaction mode does not have, and how the role gets them.
+async fn tell_missing_settings(conn: &mut PgConnection) -> anyhow::Result<()> {
+    let mut missing = Vec::new();
+    for (name, value) in &route::SESSION[..3] {
+        if route::setting(conn, name).await? == "0" {
+            missing.push(format!("alter role current_user set {name} = '{value}';"));
+        }
+    }
+    if !missing.is_empty() {
+        warn!(
+            "behind a pooler in transaction mode nothing bounds statements and locks but the role's own settings: {}",
+            missing.join(" ")
+        );
+    }
+    Ok(())
 }
 
 /// How long a migration may wait for a lock at a time: whoever comes after it waits as long behind it.
@@ -98,12 +170,17 @@ pub async fn migrate(db: &PgPool) -> anyhow::Result<()> {
 /// # Errors
 /// When PostgreSQL cannot be reached.
 pub async fn migrating(db: &PgPool) -> anyhow::Result<PgConnection> {
-    let options = (*db.connect_options())
-        .clone()
-        .options([("statement_timeout", "0"), ("lock_timeout", LOCK_TIMEOUT)]);
-    PgConnection::connect_with(&options)
+    let mut conn = PgConnection::connect_with(&db.connect_options())
         .await
-        .context("connecting to PostgreSQL")
+        .context("connecting to PostgreSQL")?;
+    // Not with the start of the session: a pooler may refuse that.
+    sqlx::query(
+        "select set_config('statement_timeout', '0', false), set_config('lock_timeout', $1, false)",
+    )
+    .bind(LOCK_TIMEOUT)
+    .execute(&mut conn)
+    .await?;
+    Ok(conn)
 }
 
 /// Applies what is missing, one process at a time. A migration that cannot have its lock lets others pass, and comes

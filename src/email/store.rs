@@ -5,8 +5,8 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::Value;
-use sqlx::PgConnection;
 use sqlx::types::Json;
+use sqlx::{Connection, PgConnection};
 use utoipa::ToSchema;
 
 use super::letter::{About, Letter};
@@ -134,6 +134,8 @@ pub async fn list(conn: &mut PgConnection, filter: &Filter) -> Result<(Vec<Lette
         letter: LetterRow,
         all: i64,
     }
+    // Behind a pooler only a transaction keeps a statement without a name and its values together.
+    let mut tx = conn.begin().await?;
     let rows: Vec<Row> = sqlx::query_as(concat!(
         "select ",
         columns!(),
@@ -176,7 +178,7 @@ pub async fn list(conn: &mut PgConnection, filter: &Filter) -> Result<(Vec<Lette
             .as_ref()
             .map(|(_, subjects)| subjects.please_review),
     )
-    .fetch_all(conn)
+    .fetch_all(&mut *tx)
     .await?;
     let all = rows.first().map_or(0, |row| row.all);
     Ok((rows.into_iter().map(|row| row.letter).collect(), all))

@@ -1,6 +1,6 @@
 //! SQL for who looks through the orders: by what is to be done with them, and by what they remember of one.
 
-use sqlx::PgConnection;
+use sqlx::{Connection, PgConnection};
 
 use super::store::{columns, matches, number, pattern, refunded_in_full, to_pack};
 use super::{Order, Status};
@@ -102,6 +102,8 @@ pub async fn browse(
         Shelf::ToPack => page!("created_at, id"),
         _ => page!("created_at desc, id desc"),
     };
+    // Behind a pooler only a transaction keeps a statement without a name and its values together.
+    let mut tx = conn.begin().await?;
     let orders = sqlx::query_as(sql)
         .persistent(false)
         .bind(shelf.statuses())
@@ -111,7 +113,7 @@ pub async fn browse(
         .bind(limit)
         .bind(offset)
         .bind(shelf == Shelf::ToPack)
-        .fetch_all(conn)
+        .fetch_all(&mut *tx)
         .await?;
     Ok(orders)
 }

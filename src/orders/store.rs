@@ -1,7 +1,7 @@
 //! SQL of orders, and nothing else.
 
 use chrono::{DateTime, Utc};
-use sqlx::PgConnection;
+use sqlx::{Connection, PgConnection};
 
 use super::service::Receipt;
 use super::shipping::Zone;
@@ -302,6 +302,8 @@ pub async fn list(conn: &mut PgConnection, filter: &Filter) -> Result<(Vec<Order
         all: i64,
     }
     let number = filter.search.as_deref().and_then(number);
+    // Behind a pooler only a transaction keeps a statement without a name and its values together.
+    let mut tx = conn.begin().await?;
     let rows: Vec<Row> = sqlx::query_as(concat!(
         "select ",
         columns!(),
@@ -333,7 +335,7 @@ pub async fn list(conn: &mut PgConnection, filter: &Filter) -> Result<(Vec<Order
     .bind(filter.paid_until)
     .bind(filter.attention)
     .bind(filter.to_pack)
-    .fetch_all(conn)
+    .fetch_all(&mut *tx)
     .await?;
     let all = rows.first().map_or(0, |row| row.all);
     Ok((rows.into_iter().map(|row| row.order).collect(), all))

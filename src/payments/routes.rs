@@ -305,7 +305,8 @@ async fn webhook(
     let payload = std::str::from_utf8(&body).map_err(|_| {
         Error::bad_request("parse_error", "JSON parse error - the body is not UTF-8")
     })?;
-    events::receive(&app, &events::Event::read(payload)?, "webhook").await?;
+    let event = events::Event::read(payload)?;
+    events::receive(&app.for_webhooks(), &event, "webhook").await?;
     Ok(Json(json!({ "received": true })))
 }
 

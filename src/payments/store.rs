@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
-use sqlx::PgConnection;
 use sqlx::types::Json;
+use sqlx::{Connection, PgConnection};
 use utoipa::ToSchema;
 
 use crate::db;
@@ -375,6 +375,8 @@ pub async fn list_events(
     limit: i64,
     offset: i64,
 ) -> Result<Vec<EventRow>> {
+    // Behind a pooler only a transaction keeps a statement without a name and its values together.
+    let mut tx = conn.begin().await?;
     let events = sqlx::query_as(
         "select id, type, status, source, attempts, last_error, received_at, processed_at, redacted_at
          from stripe_events
@@ -390,7 +392,7 @@ pub async fn list_events(
     .bind(search.map(db::like))
     .bind(limit)
     .bind(offset)
-    .fetch_all(conn)
+    .fetch_all(&mut *tx)
     .await?;
     Ok(events)
 }
@@ -401,6 +403,8 @@ pub async fn count_events(
     status: Option<&str>,
     search: Option<&str>,
 ) -> Result<i64> {
+    // Behind a pooler only a transaction keeps a statement without a name and its values together.
+    let mut tx = conn.begin().await?;
     let count = sqlx::query_scalar(
         "select count(*)
          from stripe_events
@@ -410,7 +414,7 @@ pub async fn count_events(
     .persistent(false)
     .bind(status)
     .bind(search.map(db::like))
-    .fetch_one(conn)
+    .fetch_one(&mut *tx)
     .await?;
     Ok(count)
 }

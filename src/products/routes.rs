@@ -1,6 +1,7 @@
 //! The catalogue over HTTP: what shoppers read, and what a shopkeeper's token reads and writes.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use axum::extract::{ConnectInfo, FromRequestParts, State};
 use axum::http::request::Parts;
@@ -10,6 +11,7 @@ use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
+use tokio::time::timeout;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -17,15 +19,17 @@ use utoipa_axum::routes;
 use super::input::{self, MAX_IMAGES, ProductInput, StockInput, WholeProduct, Write};
 use super::keeping::{self, Many, Move};
 use super::listing::{Filter, Page, PageRequest};
+use super::store::Found;
 use super::views::{
-    AdminView, Availability, BatchView, MovementView, ProductDetail, ProductEntry, StockView,
+    AdminView, Availability, BatchView, ListedProduct, MovementView, ProductDetail, ProductEntry,
+    StockView,
 };
 use super::{OwnHold, Product, categories, slugs, store};
 use crate::app::App;
 use crate::audit::Actor;
 use crate::auth::{Admin, Scope};
 use crate::error::answers::ListError;
-use crate::error::{Error, ErrorBody, Fault, Result};
+use crate::error::{DatabaseFailure, Error, ErrorBody, Fault, Result};
 use crate::extract::texts::IfMatch;
 use crate::extract::{Json, Path, Query};
 use crate::idempotency::{IdempotencyKey, Key, Known, Owner};
@@ -83,7 +87,11 @@ async fn list(State(app): State<App>, reader: Reader) -> Result<Response> {
     let mut faults = Vec::new();
     let filter = Filter::read(&reader.query, &mut faults);
     let page = PageRequest::read(&reader.query, PAGE_SIZE);
-    let found = store::list(&mut *app.db.acquire().await?, &filter, page).await?;
+    let found = if filter.search.is_some() {
+        search(&app, &filter, page).await?
+    } else {
+        store::list(&mut *app.db.acquire().await?, &filter, page).await?
+    };
     filter.judge(found.category, found.categories, &mut faults);
     if !faults.is_empty() {
         return Err(Error::Filters(faults));
@@ -95,6 +103,34 @@ async fn list(State(app): State<App>, reader: Reader) -> Result<Response> {
         .collect();
     let address = format!("{}/api/products/", reader.base);
     reader.answer(&page.of(found.total, entries, &address, &reader.query)?)
+}
+
+/// Begins a transaction in which a search may take a second, and finds what is spelled alike. Told in the transaction,
+/// because behind a pooler the session may be another's next.
+const BEGIN_SEARCH: &str = "begin; set local statement_timeout = '1s'; \
+                            set local pg_trgm.word_similarity_threshold = 0.45";
+
+/// How long a search waits for its turn.
+const SEARCH_PATIENCE: Duration = Duration::from_secs(1);
+
+/// Searches, few at a time and not for long: whoever searches must not keep others from buying.
+///
+/// # Errors
+/// [`Error::SearchBusy`] when it is not its turn in time, or takes too long.
+async fn search(app: &App, filter: &Filter, page: PageRequest) -> Result<Found<ListedProduct>> {
+    let Ok(Ok(_slot)) = timeout(SEARCH_PATIENCE, app.searches.acquire()).await else {
+        return Err(Error::SearchBusy);
+    };
+    let searching = async {
+        let mut tx = app.db.begin_with(BEGIN_SEARCH).await?;
+        store::list(&mut tx, filter, page).await
+    };
+    searching
+        .await
+        .map_err(|error: Error| match error.database_failure() {
+            Some(DatabaseFailure::Busy) => Error::SearchBusy,
+            _ => error,
+        })
 }
 
 /// One product for sale, by id or slug.

@@ -1,7 +1,7 @@
 //! SQL of review items, and the email that tells of one.
 
 use chrono::{DateTime, Utc};
-use sqlx::PgConnection;
+use sqlx::{Connection, PgConnection};
 
 use super::{Kind, NewItem, ReviewItem, Subject};
 use crate::email::{self, About, Letter, ReviewFacts, SHOP};
@@ -200,6 +200,8 @@ pub async fn list(conn: &mut PgConnection, filter: &Filter) -> Result<(Vec<Revie
         item: ReviewItem,
         all: i64,
     }
+    // Behind a pooler only a transaction keeps a statement without a name and its values together.
+    let mut tx = conn.begin().await?;
     let rows: Vec<Row> = sqlx::query_as(concat!(
         "select ",
         columns!(),
@@ -218,7 +220,7 @@ pub async fn list(conn: &mut PgConnection, filter: &Filter) -> Result<(Vec<Revie
     .bind(filter.without_custom_orders)
     .bind(filter.limit)
     .bind(filter.offset)
-    .fetch_all(conn)
+    .fetch_all(&mut *tx)
     .await?;
     let all = rows.first().map_or(0, |row| row.all);
     Ok((rows.into_iter().map(|row| row.item).collect(), all))

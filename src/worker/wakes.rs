@@ -7,7 +7,7 @@ use std::any::Any;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures_util::{FutureExt, StreamExt, stream};
+use futures_util::stream;
 use graphile_worker::{
     BoxFuture, Database, DatabaseDriver, DbError, DbExecutor, DbParams, DbRow, DbTransaction,
     Notification, NotificationStream,
@@ -41,17 +41,17 @@ impl Wakes {
 
     /// Wakes each lane that has something to do, for ever.
     pub async fn keep_waking(&self, app: &App) {
-        let queue = queue(app);
-        let mut listener = None;
+        let mut listener = app.pools.listener(CHANNEL);
         loop {
             let began = Instant::now();
             if let Err(error) = self.wake_due(app).await {
                 warn!(%error, "the queue cannot be looked at");
+                app.note_failure(&error);
             }
             // A long queue takes a while to look through; most of the time goes to the jobs in it.
             sleep(PAUSE.max(4 * began.elapsed())).await;
             // Without a listener, or with one whose line has died unnoticed, the tick finds what is due.
-            let _ = timeout(TICK, hear(&queue, &mut listener)).await;
+            let _ = timeout(TICK, listener.hear()).await;
         }
     }
 
@@ -71,31 +71,7 @@ impl Wakes {
 
 /// The database of the job queue.
 pub fn queue(app: &App) -> Database {
-    Database::from(&app.db)
-}
-
-/// Waits until something was queued. Where nothing can be heard it waits for ever.
-async fn hear(queue: &Database, listener: &mut Option<NotificationStream>) {
-    if let Err(error) = try_to_hear(queue, listener).await {
-        warn!(%error, "nothing is heard of new jobs; they are looked for each second");
-        *listener = None;
-        std::future::pending().await
-    }
-}
-
-async fn try_to_hear(
-    queue: &Database,
-    listener: &mut Option<NotificationStream>,
-) -> Result<(), DbError> {
-    let Some(listener) = listener else {
-        *listener = queue.listen(CHANNEL).await?;
-        return Ok(());
-    };
-    let heard = listener.next().await;
-    heard.unwrap_or_else(|| Err(DbError::new("the line was closed")))?;
-    // One look serves all that were heard by now.
-    while let Some(Some(Ok(_))) = listener.next().now_or_never() {}
-    Ok(())
+    app.pools.queue()
 }
 
 /// The queue's database as one lane sees it: what it would listen to is the lane's bell.

@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-use spirit_beads::server;
+use spirit_beads::jobs::Job;
+use spirit_beads::{server, worker};
 use tokio::net::TcpListener;
 
 use crate::support::{Client, Shop, card, session_of};
@@ -62,7 +63,7 @@ async fn what_happens_is_told_to_prometheus() {
         assert_eq!(told(&metrics, series).await, Some(value), "{series}");
     }
     assert!(told(&metrics, "process_resident_memory_bytes").await > Some(1e6));
-    assert_eq!(told(&metrics, "shop_database_pool_max").await, Some(16.0));
+    assert_eq!(told(&metrics, "shop_database_pool_max").await, Some(10.0));
 
     // A checkout, the same again from somebody for whom nothing is left, and a payment.
     let piece = shop.stocks("Sunrise", 1).await;
@@ -152,7 +153,7 @@ async fn what_happens_is_told_to_prometheus() {
     assert!(text.lines().count() < 1000);
 
     // Without a database the rest is told all the same.
-    shop.db.close().await;
+    shop.app.pools.close().await;
     assert_eq!(told(&metrics, "shop_database_up").await, Some(0.0));
     assert_eq!(told(&metrics, obeyed).await, Some(1.0));
     assert_eq!(told(&metrics, "shop_holds").await, None);
@@ -278,15 +279,18 @@ async fn whoever_comes_while_all_places_are_taken_is_told_to_come_back() {
 #[tokio::test]
 async fn who_waits_too_long_for_the_database_is_told_to_come_back() {
     let shop = Shop::open().await;
+    let requests = &shop.app.pools.requests;
     let mut taken = Vec::new();
-    for _ in 0..16 {
-        taken.push(shop.db.acquire().await.expect("a connection"));
+    for _ in 0..requests.options().get_max_connections() {
+        taken.push(requests.acquire().await.expect("a connection"));
     }
-    let (list, checkout, page, ready) = tokio::join!(
+    let event = json!({"id": "evt_1", "type": "price.created", "data": {"object": {}}});
+    let (list, checkout, page, ready, webhook) = tokio::join!(
         shop.client.get("/api/products/"),
         shop.client.check_out(&[("sunrise", 1)]),
         shop.client.get("/admin/"),
         shop.client.get("/readyz"),
+        shop.webhook(&event),
     );
     for answer in [list, checkout] {
         assert_eq!(
@@ -299,10 +303,89 @@ async fn who_waits_too_long_for_the_database_is_told_to_come_back() {
     }
     // Nobody is signed in: no question.
     assert_eq!(page.status, 303);
-    assert_eq!(
-        (ready.status, &ready.json["database"]),
-        (503, &json!(false))
-    );
+    // Health, money and the worker have connections of their own.
+    assert_eq!(ready.json["database"], true, "{}", ready.text);
+    assert_eq!(webhook.status, 200, "{}", webhook.text);
+    let done = worker::perform(&shop.app.for_worker(), Job::Sweep).await;
+    done.expect("a sweep");
     drop(taken);
     assert_eq!(shop.client.get("/api/products/").await.status, 200);
+}
+
+#[tokio::test]
+async fn a_rush_of_searches_leaves_checkouts_webhooks_and_health_alone() {
+    let shop = Shop::open().await;
+    let piece = shop.stocks("Sunrise", 9).await;
+    assert_eq!(
+        shop.client.get("/api/products/?search=sunrse").await.json["count"],
+        1
+    );
+    // Searches that take as long as they may: each waits for what it reads.
+    let mut blocking = shop.db.begin().await.expect("a transaction");
+    sqlx::query("lock table products in access exclusive mode")
+        .execute(&mut *blocking)
+        .await
+        .expect("a lock");
+    let began = Instant::now();
+    let search = shop.client.get("/api/products/?search=sunrse").await;
+    assert_eq!(
+        (search.status, &search.json["code"]),
+        (503, &json!("search_busy")),
+        "{}",
+        search.text
+    );
+    assert!(!search.header("retry-after").is_empty());
+    assert!(
+        began.elapsed() < 3 * Duration::from_secs(1),
+        "{:?}",
+        began.elapsed()
+    );
+    blocking.rollback().await.expect("the end");
+
+    // All turns are taken, and 150 wait.
+    let turns = u32::try_from(shop.app.searches.available_permits()).expect("few");
+    let taken = shop
+        .app
+        .searches
+        .acquire_many(turns)
+        .await
+        .expect("the turns");
+    let searches: Vec<_> = (0..150)
+        .map(|n| {
+            let client = shop.client.clone();
+            tokio::spawn(async move {
+                client
+                    .get(&format!("/api/products/?search=sunrse{n}"))
+                    .await
+            })
+        })
+        .collect();
+    for n in 0..5 {
+        let began = Instant::now();
+        session_of(&shop.shopper().check_out(&[(&piece, 1)]).await);
+        let event =
+            json!({"id": format!("evt_{n}"), "type": "price.created", "data": {"object": {}}});
+        assert_eq!(shop.webhook(&event).await.status, 200);
+        assert_eq!(shop.client.get("/readyz").await.json["database"], true);
+        assert_eq!(shop.client.get("/api/products/").await.status, 200);
+        assert!(
+            began.elapsed() < Duration::from_secs(15),
+            "{:?}",
+            began.elapsed()
+        );
+    }
+    for search in searches {
+        let answer = search.await.expect("an answer");
+        assert_eq!(
+            (answer.status, &answer.json["code"]),
+            (503, &json!("search_busy")),
+            "{}",
+            answer.text
+        );
+    }
+    drop(taken);
+    assert_eq!(
+        shop.client.get("/api/products/?search=sunrse").await.json["count"],
+        1
+    );
 }

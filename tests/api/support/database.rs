@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use sha2::{Digest, Sha256};
-use spirit_beads::db::{self, embedded};
+use spirit_beads::db::{self, Pools, Route, embedded};
 use spirit_beads::stripe::sandbox::{self, Sandbox};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool};
@@ -55,6 +55,13 @@ impl Database {
             folder,
             data_folder,
         }
+    }
+
+    /// The pools of a shop on it, as large as a shop's are by default.
+    pub fn pools(&self) -> Pools {
+        let options = options(&self.name);
+        let direct = options.clone().application_name("spirit-beads");
+        Pools::new(&direct, Route::Straight, direct.clone(), 20)
     }
 
     pub async fn connect(&self) -> PgPool {

@@ -3,13 +3,17 @@
 
 pub mod database;
 pub mod forms;
+mod lines;
 pub mod logs;
 mod mail;
 pub mod pictures;
+mod pooler;
 mod smtp;
 
 pub use database::Database;
+pub use lines::Lines;
 pub use mail::Mail;
+pub use pooler::Pooler;
 pub use smtp::{MailServer, Safety, Trouble};
 
 use std::collections::HashMap;
@@ -24,6 +28,7 @@ use sha2::{Digest, Sha256};
 use spirit_beads::app::App;
 use spirit_beads::auth::Scope;
 use spirit_beads::config::{Config, Secret};
+use spirit_beads::db::Pools;
 use spirit_beads::error::Error;
 use spirit_beads::jobs::Job;
 use spirit_beads::products::{self, ImportSummary};
@@ -89,7 +94,9 @@ impl Shop {
 
     /// An empty shop with some settings of its own.
     pub async fn open_with(settings: &[(&str, &str)]) -> Shop {
-        Shop::open_on(Database::create().await, settings).await
+        let database = Database::create().await;
+        let pools = database.pools();
+        Shop::open_on(database, pools, settings).await
     }
 
     /// Closes the shop, so that it can be copied.
@@ -97,15 +104,19 @@ impl Shop {
         for task in &self.tasks {
             task.abort();
         }
+        self.app.pools.close().await;
         self.db.close().await;
     }
 
     /// Another shop in which all is as it was when this one was frozen.
     pub async fn copy(&self) -> Shop {
-        Shop::open_on(self.database.copy().await, &[]).await
+        let database = self.database.copy().await;
+        let pools = database.pools();
+        Shop::open_on(database, pools, &[]).await
     }
 
-    async fn open_on(database: Database, settings: &[(&str, &str)]) -> Shop {
+    /// An empty shop on a database that it reaches by pools of the test's making.
+    pub async fn open_on(database: Database, pools: Pools, settings: &[(&str, &str)]) -> Shop {
         logs::watch();
         let db = database.connect().await;
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
@@ -162,7 +173,7 @@ impl Shop {
         )
         .expect("a client");
         let key = Secret::new(SECRET_KEY);
-        let app = App::new(db.clone(), to_stripe, key, config).expect("an app");
+        let app = App::new(pools, to_stripe, key, config).expect("an app");
         let (stripe_api, pages, router) = (stripe.api(), stripe.pages(), app.clone());
         let served = app.clone();
         let router = server::router(router, Some(pages));
@@ -186,6 +197,11 @@ impl Shop {
             tasks,
             database,
         }
+    }
+
+    /// The name of its database.
+    pub fn database(&self) -> &str {
+        self.database.name()
     }
 
     /// A shopper with a browser: keeps cookies.

@@ -1,0 +1,115 @@
+//! Failures of the database, sorted by what follows from them.
+
+use sqlx::postgres::PgDatabaseError;
+
+/// Consequence of a failed statement or connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DatabaseFailure {
+    /// A value that PostgreSQL cannot hold.
+    BadData,
+    /// Passes by itself; the connection is as good as before.
+    Busy,
+    /// The server or the line to it is gone, or the session has lost what it had. No later statement on the connection,
+    /// or on one as old, is to be trusted.
+    ConnectionLost,
+    /// The server takes no changes: it was demoted, or told so. A session may keep that beyond the end of the trouble.
+    ReadOnly,
+    /// A fault of this program.
+    Bug,
+}
+
+impl DatabaseFailure {
+    /// Sorts an error of sqlx.
+    pub fn of(error: &sqlx::Error) -> DatabaseFailure {
+        match error {
+            sqlx::Error::Database(cause) => {
+                let routine = cause
+                    .try_downcast_ref::<PgDatabaseError>()
+                    .and_then(PgDatabaseError::routine);
+                DatabaseFailure::of_code(cause.code().as_deref().unwrap_or_default(), routine)
+            }
+            // Every connection is in use, or none could be made in time: nothing is known of those that there are.
+            sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed => DatabaseFailure::Busy,
+            sqlx::Error::Io(_)
+            | sqlx::Error::Tls(_)
+            | sqlx::Error::WorkerCrashed
+            | sqlx::Error::BeginFailed
+            | sqlx::Error::Protocol(_) => DatabaseFailure::ConnectionLost,
+            _ => DatabaseFailure::Bug,
+        }
+    }
+
+    /// Sorts by SQLSTATE. `routine` is the function of PostgreSQL that complained.
+    ///
+    /// Source: <https://www.postgresql.org/docs/15/errcodes-appendix.html>
+    pub fn of_code(code: &str, routine: Option<&str>) -> DatabaseFailure {
+        match (code, code.get(..2).unwrap_or_default()) {
+            ("25006", _) => DatabaseFailure::ReadOnly,
+            // The session was ended for lying idle in a transaction, or for a transaction that took too long.
+            ("25P03" | "25P04", _) => DatabaseFailure::ConnectionLost,
+            // A statement was canceled, mostly by its time-out; a lock was not to be had in time.
+            ("57014" | "55P03", _) => DatabaseFailure::Busy,
+            // "Recovery is in progress", "database is not accepting connections".
+            ("55000", _) => DatabaseFailure::ConnectionLost,
+            // A value too large for an index.
+            ("54000", _) => DatabaseFailure::BadData,
+            // "cached plan must not change result type": a migration came between. A new session plans anew.
+            ("0A000", _) if routine == Some("RevalidateCachedQuery") => {
+                DatabaseFailure::ConnectionLost
+            }
+            (_, "22") => DatabaseFailure::BadData,
+            // Full disk, memory, connections; deadlocks and serialization; an old snapshot.
+            (_, "53" | "40" | "72") => DatabaseFailure::Busy,
+            // The line; shutdown, crash, start; trouble of the server's system; prepared statements that a pooler or
+            // a fail-over has lost; a password or a database that is not there, or not any more, on a new connection.
+            (_, "08" | "57" | "58" | "26" | "28" | "3D") => DatabaseFailure::ConnectionLost,
+            _ => DatabaseFailure::Bug,
+        }
+    }
+
+    /// Whether other connections, as old as the one that failed, are to be replaced.
+    pub fn taints_connections(self) -> bool {
+        matches!(
+            self,
+            DatabaseFailure::ConnectionLost | DatabaseFailure::ReadOnly
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::DatabaseFailure::{self, BadData, Bug, Busy, ConnectionLost, ReadOnly};
+
+    /// Every class of PostgreSQL 15, and the members that differ from their class.
+    #[rustfmt::skip]
+    const TABLE: [(&str, DatabaseFailure); 74] = [
+        ("03000", Bug), ("08000", ConnectionLost), ("08001", ConnectionLost), ("08003", ConnectionLost),
+        ("08004", ConnectionLost), ("08006", ConnectionLost), ("08007", ConnectionLost), ("08P01", ConnectionLost),
+        ("09000", Bug), ("0A000", Bug), ("0B000", Bug), ("0F000", Bug), ("0L000", Bug), ("0P000", Bug), ("0Z000", Bug),
+        ("20000", Bug), ("21000", Bug), ("22000", BadData), ("22001", BadData), ("22003", BadData), ("22008", BadData),
+        ("22021", BadData), ("22P02", BadData), ("22P05", BadData), ("23502", Bug), ("23503", Bug), ("23505", Bug),
+        ("23514", Bug), ("24000", Bug), ("25000", Bug), ("25001", Bug), ("25006", ReadOnly), ("25P01", Bug),
+        ("25P02", Bug), ("25P03", ConnectionLost), ("25P04", ConnectionLost), ("26000", ConnectionLost), ("27000", Bug),
+        ("28000", ConnectionLost), ("28P01", ConnectionLost), ("2B000", Bug), ("2D000", Bug), ("2F000", Bug),
+        ("34000", Bug), ("38000", Bug), ("39000", Bug), ("3B000", Bug), ("3D000", ConnectionLost), ("3F000", Bug),
+        ("40001", Busy), ("40003", Busy), ("40P01", Busy), ("42501", Bug), ("42601", Bug), ("42P01", Bug),
+        ("44000", Bug), ("53000", Busy), ("53100", Busy), ("53200", Busy), ("53300", Busy), ("54000", BadData),
+        ("54001", Bug), ("55000", ConnectionLost), ("55006", Bug), ("55P03", Busy), ("57000", ConnectionLost),
+        ("57014", Busy), ("57P01", ConnectionLost), ("57P02", ConnectionLost), ("57P03", ConnectionLost),
+        ("57P04", ConnectionLost), ("57P05", ConnectionLost), ("58030", ConnectionLost), ("72000", Busy),
+    ];
+
+    #[test]
+    fn every_class_of_sqlstate_is_sorted() {
+        for (code, failure) in TABLE {
+            assert_eq!(DatabaseFailure::of_code(code, None), failure, "{code}");
+        }
+        for code in [
+            "", "X", "é0000", "XX000", "XX001", "P0001", "HV000", "F0000",
+        ] {
+            assert_eq!(DatabaseFailure::of_code(code, None), Bug, "{code:?}");
+        }
+        let stale_plan = DatabaseFailure::of_code("0A000", Some("RevalidateCachedQuery"));
+        assert_eq!(stale_plan, ConnectionLost);
+    }
+}
