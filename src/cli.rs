@@ -653,7 +653,7 @@ async fn stripe(command: StripeCommand, config: Config) -> anyhow::Result<ExitCo
             .await?;
             bar.finish_and_clear();
             println!("{done}.");
-            u64::from(done.failed + done.waiting)
+            u64::from(done.failed + done.waiting) + done.unstored.len() as u64
         }
     };
     shop.close().await?;

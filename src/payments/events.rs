@@ -98,6 +98,59 @@ impl Effect {
 /// # Errors
 /// 503 when it could not be obeyed now. Unless the database was lost, it is stored and will be tried again.
 pub async fn receive(app: &App, event: &Event<'_>, source: &'static str) -> Result<Effect> {
+    match store_and_obey(app, event, source).await {
+        Ok(effect) => Ok(effect),
+        Err(error @ Error::Unavailable(..)) => Err(error),
+        Err(error) => {
+            // Whatever the event says, the fault is ours: a 4xx would tell Stripe that it need not come again.
+            warn!(event = event.id, kind = event.kind, %error, "event could not be stored as it came");
+            keep(app, event, source, &error).await?;
+            Err(Error::Unavailable("event_not_processed", error.into()))
+        }
+    }
+}
+
+/// Keeps an event that could not be stored and obeyed in one go, as failed. Its payload is written in ASCII, which a
+/// database of any encoding takes; it says the same.
+async fn keep(app: &App, event: &Event<'_>, source: &'static str, why: &Error) -> Result<()> {
+    let mut tx = app.db.begin().await.map_err(lost_event)?;
+    let payload = ascii(&event.json.to_string());
+    let why = ascii(&why.to_string());
+    let keeping = async {
+        if store::insert_event(&mut tx, &event.id, &event.kind, None, source, &payload).await? {
+            store::finish_event(&mut tx, &event.id, "failed", Some(&why)).await?;
+        }
+        Ok(())
+    };
+    keeping
+        .await
+        .map_err(|error: Error| Error::Internal(error.into()))?;
+    tx.commit().await.map_err(lost_event)?;
+    app.metrics.event(source, "failed");
+    Ok(())
+}
+
+fn lost_event(error: sqlx::Error) -> Error {
+    Error::Unavailable("database_unavailable", error.into())
+}
+
+/// A text with every character beyond ASCII written as JSON escapes it.
+fn ascii(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    let mut units = [0; 2];
+    for character in text.chars() {
+        if character.is_ascii() {
+            escaped.push(character);
+        } else {
+            for unit in character.encode_utf16(&mut units) {
+                escaped.push_str(&format!("\\u{unit:04x}"));
+            }
+        }
+    }
+    escaped
+}
+
+async fn store_and_obey(app: &App, event: &Event<'_>, source: &'static str) -> Result<Effect> {
     let mut tx = app.db.begin().await?;
     store::insert_event(
         &mut tx,
@@ -586,4 +639,17 @@ pub(super) fn reference(json: &Value) -> Option<String> {
 fn time(json: &Value) -> Option<DateTime<Utc>> {
     let seconds = json.as_i64().filter(|seconds| *seconds >= 0)?;
     DateTime::from_timestamp(seconds, 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_payload_in_ascii_says_the_same() {
+        let json = serde_json::json!({"name": "山田 🐦 é \"\\\u{1}", "é": 1});
+        let payload = ascii(&json.to_string());
+        assert!(payload.is_ascii());
+        assert_eq!(serde_json::from_str::<Value>(&payload).ok(), Some(json));
+    }
 }

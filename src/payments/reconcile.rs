@@ -11,7 +11,7 @@ use tracing::warn;
 
 use super::{ASKING_LIMIT, checkout, events, refunds, store};
 use crate::app::App;
-use crate::error::{Error, Result};
+use crate::error::{DatabaseFailure, Error, Result};
 use crate::idempotency;
 use crate::ids::OrderId;
 use crate::jobs::{self, Job};
@@ -89,6 +89,8 @@ impl Swept {
 /// What a reconciliation did.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Reconciled {
+    /// Events that could not even be stored, by Stripe's ids; the next reconciliation fetches them again.
+    pub unstored: Vec<String>,
     /// Events that Stripe listed.
     pub listed: u32,
     /// Events that had not reached us and are obeyed now.
@@ -107,7 +109,16 @@ impl fmt::Display for Reconciled {
             f,
             "{} events listed, {} obeyed, {} failed; {} orders settled, {} waiting",
             self.listed, self.obeyed, self.failed, self.settled, self.waiting
-        )
+        )?;
+        if !self.unstored.is_empty() {
+            write!(
+                f,
+                "; {} events could not be stored: {}",
+                self.unstored.len(),
+                self.unstored.join(", ")
+            )?;
+        }
+        Ok(())
     }
 }
 
@@ -132,18 +143,33 @@ async fn missed(app: &App, page: EventPage) -> Result<Vec<Value>> {
     Ok(events)
 }
 
-/// False where it is stored and could not be obeyed: it is shown, counted, and tried again.
-async fn obey(app: &App, event: &Value) -> Result<bool> {
+/// Obeys one event. One that fails keeps no other away: stored, it is shown, counted, and tried again; else it is named.
+///
+/// # Errors
+/// Only where the database is gone, and every other event would fail as well.
+async fn obey(app: &App, event: &Value, done: &mut Reconciled) -> Result<()> {
     let payload = event.to_string();
-    let Ok(event) = events::Event::read(&payload) else {
-        warn!("Stripe listed an event without id or type");
-        return Ok(false);
-    };
-    match events::receive(app, &event, "reconcile").await {
-        Ok(_) => Ok(true),
-        Err(Error::Unavailable("event_not_processed", _)) => Ok(false),
+    let received = match events::Event::read(&payload) {
+        Ok(event) => events::receive(app, &event, "reconcile").await,
         Err(error) => Err(error),
+    };
+    match received {
+        Ok(_) => done.obeyed += 1,
+        Err(Error::Unavailable("event_not_processed", _)) => {}
+        Err(error)
+            if error
+                .database_failure()
+                .is_some_and(DatabaseFailure::taints_connections) =>
+        {
+            return Err(error);
+        }
+        Err(error) => {
+            let id = id_of(event).unwrap_or("one without an id");
+            warn!(event = id, %error, "an event of Stripe's could not be stored");
+            done.unstored.push(id.to_owned());
+        }
     }
+    Ok(())
 }
 
 /// Fetches the events since the last ones seen, obeys those that did not reach us, oldest first, tries failed ones
@@ -192,14 +218,16 @@ pub async fn reconcile(app: &App, progress: &(dyn Fn(u64, u64) + Sync)) -> Resul
             None => std::mem::take(&mut newest),
         };
         for event in events.iter().rev() {
-            done.obeyed += u32::from(obey(app, event).await?);
+            obey(app, event, &mut done).await?;
             at += 1;
             progress(at, all);
         }
     }
 
     let mut conn = app.db.acquire().await?;
-    store::move_cursor(&mut conn, started).await?;
+    if done.unstored.is_empty() {
+        store::move_cursor(&mut conn, started).await?;
+    }
     let failed = store::list_failed_events(&mut conn).await?;
     let ended = store::list_ended(&mut conn).await?;
     drop(conn);
