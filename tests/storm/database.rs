@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use spirit_beads::db::embedded::{Cluster, Settings};
-use sqlx::postgres::PgConnectOptions;
+use sqlx::Connection;
+use sqlx::postgres::{PgConnectOptions, PgConnection};
 use tokio::net::{TcpListener, UnixStream};
 use tokio::process::Command;
 use tokio::sync::{Mutex, broadcast};
@@ -44,9 +45,33 @@ impl Database {
         }
     }
 
-    /// Past the lines that are cut.
+    /// Past the lines that are cut, and past read-only spells.
     pub fn options(&self) -> PgConnectOptions {
-        self.options.clone()
+        let always = [("default_transaction_read_only", "off")];
+        self.options.clone().options(always)
+    }
+
+    /// Whether the shop's sessions may write. Those that there are end, so that all hear of it.
+    pub async fn take_changes(&self, takes: bool) {
+        let change = match takes {
+            false => "alter database postgres set default_transaction_read_only = on",
+            true => "alter database postgres reset default_transaction_read_only",
+        };
+        let mut conn = PgConnection::connect_with(&self.options())
+            .await
+            .expect("a server that runs");
+        sqlx::query(change)
+            .execute(&mut conn)
+            .await
+            .expect("a change");
+        if !takes {
+            sqlx::query(
+                "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'spirit-beads'",
+            )
+            .execute(&mut conn)
+            .await
+            .expect("an end of sessions");
+        }
     }
 
     pub fn socket(&self) -> PathBuf {

@@ -15,7 +15,7 @@ use crate::support::Trouble;
 pub async fn blow(stage: Arc<Stage>, mut chance: Chance) {
     let world = &stage.world;
     while !world.is_over() {
-        match chance.below(24) {
+        match chance.below(26) {
             0..=4 => kill(&stage, &mut chance).await,
             5 | 6 => crash(&stage, &mut chance).await,
             7 | 8 => {
@@ -29,6 +29,7 @@ pub async fn blow(stage: Arc<Stage>, mut chance: Chance) {
             17 => trouble_disk(&stage, &mut chance).await,
             18 => kill_all(&stage).await,
             19 | 20 => calm(&stage, &mut chance).await,
+            21 | 22 => forbid_changes(&stage, &mut chance).await,
             _ => pass(&stage, *chance.pick(&[0.2, 1.0, 2.5, 7.0, 25.0])).await,
         }
         world.pause(chance.millis(100, 1_600)).await;
@@ -117,6 +118,14 @@ async fn end_backends(stage: &Stage, chance: &mut Chance) {
     if ended.execute(&stage.world.shop).await.is_ok() {
         stage.world.tally.add("times that backends were ended");
     }
+}
+
+/// Lets the database take no changes for a moment, as after a fail-over to a standby that is not promoted yet.
+async fn forbid_changes(stage: &Stage, chance: &mut Chance) {
+    stage.database.take_changes(false).await;
+    stage.world.tally.add("read-only spells of PostgreSQL");
+    stage.world.pause(chance.millis(200, 2_000)).await;
+    stage.database.take_changes(true).await;
 }
 
 async fn trouble_stripe(stage: &Stage, chance: &mut Chance) {
