@@ -41,7 +41,7 @@ const fn theirs(stripe: &'static str, named: &'static [&'static str]) -> Breach 
 
 /// Of the orders that [`settle`] makes: SB-1001 was delivered, SB-1002 refunded in full, SB-1003 in part, SB-1004
 /// expired, SB-1005 is a commission's.
-const BREACHES: [Breach; 39] = [
+const BREACHES: [Breach; 44] = [
     // P1, P5
     ours("update products set reserved = 1 where id = 'amber'", &["hold left"]),
     ours(
@@ -75,7 +75,36 @@ const BREACHES: [Breach; 39] = [
          where to_status = 'expired' and order_id = (select id from orders where number = 1004)",
         &["order still pending"],
     ),
+    ours(
+        "alter table order_lines drop constraint order_lines_restocked_not_shipped;
+         update order_lines set restocked = 1 where order_id = (select id from orders where number = 1001)",
+        &["restocked piece shipped", "return not counted"],
+    ),
+    ours(
+        "update order_lines set shipped = 0 where order_id = (select id from orders where number = 1001)",
+        &["shipped with nothing to ship"],
+    ),
+    // As if the piece had gone back, or all of the money, before the parcel left.
+    ours(
+        "insert into audit_log (id, actor, action, object, after)
+         overriding system value
+         values (0, 'test', 'order.refund', 'order:SB-1001',
+                 '{\"refund\": 100, \"restock\": [{\"product\": \"amber\", \"quantity\": 1}]}')",
+        &["restocked piece shipped"],
+    ),
+    ours(
+        "insert into audit_log (id, actor, action, object, after)
+         overriding system value
+         values (0, 'test', 'order.refund', 'order:SB-1005', '{\"refund\": null, \"restock\": []}')",
+        &["shipped after a refund in full"],
+    ),
     // P2
+    ours(
+        "update custom_orders set status = 'refunded';
+         insert into custom_order_events (request_id, kind, from_status, to_status, actor)
+         select id, 'status', 'completed', 'refunded', 'test' from custom_orders",
+        &["request and order differ"],
+    ),
     theirs(
         "insert into stripe_sandbox.objects (id, object, created, data)
          select 'ch_lost', object, created, data || '{\"id\": \"ch_lost\", \"payment_intent\": \"pi_lost\", \"amount_refunded\": 0}'
