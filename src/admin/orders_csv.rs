@@ -9,7 +9,8 @@ use crate::error::Result;
 use crate::extract::Query;
 use crate::orders;
 
-/// `GET /admin/orders.csv?from=2026-11-01&to=2026-11-30`: both days are in it, by the shop's clock.
+/// `GET /admin/orders.csv?from=2026-11-01&to=2026-11-30`: both days are in it, by the shop's clock. With `rows=lines`, each
+/// line of an order has a row.
 pub async fn download(State(app): State<App>, _desk: Desk, query: Query) -> Result<Response> {
     orders::export(app, &query)
 }

@@ -8,7 +8,7 @@ use chrono_tz::Tz;
 use futures_util::stream;
 
 use super::Order;
-use super::store::{self, Entry};
+use super::store::{self, Entry, EntryLine};
 use crate::address::Address;
 use crate::app::App;
 use crate::error::{Error, Fault, Result};
@@ -18,8 +18,45 @@ use crate::ids::OrderId;
 /// How many rows are read at a time.
 const ROWS: i64 = 500;
 
-const HEAD: &str = "number,paid,status,channel,currency,pieces,subtotal,shipping,tax,total,given back,email,name,\
-                    send to,country,carrier,tracking\r\n";
+/// Tells Excel that the file is UTF-8: opened by a double click it takes it for the code page of the machine otherwise.
+///
+/// Source: <https://support.microsoft.com/en-us/office/opening-csv-utf-8-files-correctly-in-excel-8a935af5-3416-4edd-ba7e-3dfd2bc4a032>
+const BYTE_ORDER_MARK: &str = "\u{feff}";
+
+/// What has a row of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Rows {
+    Orders,
+    /// Lines of orders. The sums of an order stand in the first of its rows alone, so that a column can be summed up.
+    Lines,
+}
+
+impl Rows {
+    const ALL: [Rows; 2] = [Rows::Orders, Rows::Lines];
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Rows::Orders => "orders",
+            Rows::Lines => "lines",
+        }
+    }
+
+    /// The columns that tell what was bought.
+    fn pieces(self) -> &'static str {
+        match self {
+            Rows::Orders => "pieces",
+            Rows::Lines => "product,piece,quantity,unit price,back in stock",
+        }
+    }
+
+    fn head(self) -> String {
+        format!(
+            "{BYTE_ORDER_MARK}number,paid,status,channel,currency,{},subtotal,shipping,tax,total,given back,email,name,\
+             recipient,address line 1,address line 2,city,state,postal code,country,carrier,tracking\r\n",
+            self.pieces()
+        )
+    }
+}
 
 /// The days that are offered first: the last thirty.
 pub fn usual_days(zone: Tz) -> (NaiveDate, NaiveDate) {
@@ -54,15 +91,17 @@ pub(super) fn read_days(
 }
 
 /// The orders that were paid on the days from `from` to `to`, both included, as CSV; of the last thirty days where none
-/// are named.
+/// are named. With `rows=lines`, each of their lines has a row.
 ///
 /// # Errors
-/// Faults of `from` and `to`.
+/// Faults of `from`, `to` and `rows`.
 pub fn export(app: App, query: &Query) -> Result<Response> {
     let zone = app.config.shop_time_zone;
     let (first, last) = usual_days(zone);
     let mut faults = Vec::new();
     let (from, to) = read_days(query, &mut faults);
+    let rows = query.one_of("rows", &Rows::ALL, Rows::as_str, &mut faults);
+    let kind = rows.unwrap_or(Rows::Orders);
     let (from, to) = (from.unwrap_or(first), to.unwrap_or(last));
     if faults.is_empty() && from > to {
         faults.push(Fault::new("to", "must not be before the first day"));
@@ -80,12 +119,19 @@ pub fn export(app: App, query: &Query) -> Result<Response> {
             };
             let mut conn = app.db.acquire().await?;
             let entries = store::list_paid(&mut conn, begin, end, after, ROWS).await?;
+            let lines = match kind {
+                Rows::Orders => Vec::new(),
+                Rows::Lines => store::list_lines(&mut conn, &entries).await?,
+            };
             let mut text = match after {
-                None => HEAD.to_owned(),
+                None => kind.head(),
                 Some(_) => String::new(),
             };
             for entry in &entries {
-                text += &row(entry, zone);
+                text += &match kind {
+                    Rows::Orders => row(entry, zone, vec![entry.pieces.clone()], true),
+                    Rows::Lines => rows_of_lines(entry, zone, &lines),
+                };
             }
             let full = i64::try_from(entries.len()).is_ok_and(|rows| rows == ROWS);
             let last = entries.last().filter(|_| full);
@@ -111,37 +157,70 @@ pub(super) fn midnight(day: NaiveDate, zone: Tz) -> DateTime<Utc> {
     begins.map_or_else(|| local.and_utc(), |begins| begins.with_timezone(&Utc))
 }
 
-fn row(entry: &Entry, zone: Tz) -> String {
+/// A row for each line of an order.
+fn rows_of_lines(entry: &Entry, zone: Tz, lines: &[EntryLine]) -> String {
+    let lines = lines.iter().filter(|line| line.order_id == entry.order.id);
+    let rows = lines.enumerate().map(|(at, line)| {
+        let product = line.product_id.as_ref();
+        let pieces = vec![
+            product.map_or_else(String::new, |id| id.0.clone()),
+            line.name.clone(),
+            line.quantity.to_string(),
+            line.unit_price.plain(&entry.order.currency),
+            line.back_in_stock.to_string(),
+        ];
+        row(entry, zone, pieces, at == 0)
+    });
+    rows.collect()
+}
+
+/// A row of an order with these cells for its pieces.
+fn row(entry: &Entry, zone: Tz, pieces: Vec<String>, with_sums: bool) -> String {
     let order: &Order = &entry.order;
-    let money = |cents: crate::money::Cents| cents.plain(&order.currency);
+    let money = |cents: crate::money::Cents| match with_sums {
+        true => cents.plain(&order.currency),
+        false => String::new(),
+    };
     let address = order.shipping_address.clone();
     let address: Option<Address> = address.and_then(|kept| serde_json::from_value(kept).ok());
-    let country = address.as_ref().and_then(|kept| kept.country.clone());
-    let lines = address.map(|kept| kept.lines().join(", "));
+    let address = address.unwrap_or_default();
     let name = order.customer_name.clone().or(order.shipping_name.clone());
     let paid = order.paid_at.map(|at| {
         let local = at.with_timezone(&zone);
         local.format("%Y-%m-%d %H:%M").to_string()
     });
-    let cells = [
+    let mut cells = vec![
         order.display_number(),
         paid.unwrap_or_default(),
         order.status.as_str().to_owned(),
         order.channel.clone(),
         order.currency.to_uppercase(),
-        entry.pieces.clone(),
-        money(order.subtotal),
-        money(order.shipping),
-        money(order.tax),
-        money(order.total),
-        money(order.refunded),
-        order.email.clone().unwrap_or_default(),
-        name.unwrap_or_default(),
-        lines.unwrap_or_default(),
-        country.unwrap_or_default(),
-        entry.carrier.clone().unwrap_or_default(),
-        entry.tracking_number.clone().unwrap_or_default(),
     ];
+    cells.extend(pieces);
+    cells.extend(
+        [
+            order.subtotal,
+            order.shipping,
+            order.tax,
+            order.total,
+            order.refunded,
+        ]
+        .map(money),
+    );
+    let texts = [
+        order.email.clone(),
+        name,
+        order.shipping_name.clone(),
+        address.line1,
+        address.line2,
+        address.city,
+        address.state,
+        address.postal_code,
+        address.country,
+        entry.carrier.clone(),
+        entry.tracking_number.clone(),
+    ];
+    cells.extend(texts.map(Option::unwrap_or_default));
     let cells: Vec<String> = cells.iter().map(|text| cell(text)).collect();
     cells.join(",") + "\r\n"
 }
@@ -150,11 +229,9 @@ fn row(entry: &Entry, zone: Tz) -> String {
 ///
 /// Source: <https://owasp.org/www-community/attacks/CSV_Injection>
 fn cell(text: &str) -> String {
-    let guard = if text.starts_with(['=', '+', '-', '@', '\t', '\r', '\n']) {
-        "'"
-    } else {
-        ""
-    };
+    // The wide ones begin a formula in East Asian versions of Excel.
+    let starts = ['=', '+', '-', '@', '\t', '\r', '\n', '＝', '＋', '－', '＠'];
+    let guard = if text.starts_with(starts) { "'" } else { "" };
     if guard.is_empty() && !text.contains([',', '"', '\r', '\n']) {
         return text.to_owned();
     }
@@ -175,6 +252,7 @@ mod tests {
             ("+1", "\"'+1\""),
             ("@SUM(A1)", "\"'@SUM(A1)\""),
             ("-2", "\"'-2\""),
+            ("＝1", "\"'＝1\""),
             ("a\nb", "\"a\nb\""),
         ] {
             assert_eq!(cell(text), written);

@@ -125,7 +125,8 @@ async fn list(State(app): State<App>, admin: Admin, query: Query) -> Result<Json
     }))
 }
 
-/// The orders paid on some days as a table for bookkeepers (CSV, UTF-8). No cell of it is a formula to a spreadsheet.
+/// The orders paid on some days as a table for bookkeepers (CSV, UTF-8 with a byte order mark, so that Excel opens it
+/// right). No cell of it is a formula to a spreadsheet.
 #[utoipa::path(
     get,
     operation_id = "export_orders",
@@ -135,6 +136,7 @@ async fn list(State(app): State<App>, admin: Admin, query: Query) -> Result<Json
     params(
         ("from" = Option<Day>, Query, nullable = false, description = "The first day, by the shop's clock: 2026-11-24; 29 days ago unless given"),
         ("to" = Option<Day>, Query, nullable = false, description = "The last day; today unless given"),
+        ("rows" = Option<String>, Query, nullable = false, description = "`orders`: a row for each order, unless given; `lines`: a row for each of their lines, with the order's sums in the first", pattern = "^(orders|lines)$"),
     ),
     responses(
         (status = 200, body = String, content_type = "text/csv"),

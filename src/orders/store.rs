@@ -258,6 +258,32 @@ pub async fn list_paid(
     Ok(entries)
 }
 
+/// A line of an order as a line of a table.
+#[derive(Debug, sqlx::FromRow)]
+pub struct EntryLine {
+    pub order_id: OrderId,
+    pub product_id: Option<ProductId>,
+    pub name: String,
+    pub quantity: i32,
+    pub unit_price: Cents,
+    pub back_in_stock: i32,
+}
+
+/// The lines of these orders, in the order they were placed.
+pub async fn list_lines(conn: &mut PgConnection, entries: &[Entry]) -> Result<Vec<EntryLine>> {
+    let ids: Vec<OrderId> = entries.iter().map(|entry| entry.order.id).collect();
+    let lines = sqlx::query_as(
+        "select order_id, product_id, name, quantity, unit_price, restocked + returned as back_in_stock
+         from order_lines
+         where order_id = any($1)
+         order by order_id, position",
+    )
+    .bind(ids)
+    .fetch_all(conn)
+    .await?;
+    Ok(lines)
+}
+
 /// The condition that a search finds an order by: no search, or a part of email or names (as their index has them), or the
 /// number, or a part of a tracking number. It is planned for each search anew: a rare word is looked up, and for a
 /// frequent one a few orders are looked through.

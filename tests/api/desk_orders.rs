@@ -539,6 +539,8 @@ async fn orders_are_exported_by_day_without_formulas() {
     );
     let rows: Vec<&str> = answer.text.split("\r\n").collect();
     assert_eq!(rows.len(), 3, "{rows:?}");
+    // As Excel wants it of a file that is opened by a double click.
+    assert_eq!(answer.bytes[..3], [0xEF, 0xBB, 0xBF]);
     assert!(rows[1].starts_with("SB-1001,"), "{}", rows[1]);
     assert!(
         rows[1].contains(",delivered,manual,USD,1 × Sunrise,47.00,0.00,0.00,47.00,0.00,a@example.com,\"'=HYPERLINK(\"\"http://evil\"\")\""),
@@ -579,6 +581,111 @@ async fn orders_are_exported_by_day_without_formulas() {
         let answer = staff.get(&format!("/admin/orders.csv?{bad}")).await;
         assert_eq!(answer.status, 400, "{bad}");
     }
+}
+
+/// The cells of a table, by row. No cell of these tests has a line break.
+fn cells(csv: &str) -> Vec<Vec<String>> {
+    let rows = csv.trim_start_matches('\u{feff}').split_terminator("\r\n");
+    let cells = |row: &str| {
+        let (mut cells, mut cell, mut is_quoted) = (Vec::new(), String::new(), false);
+        for c in row.chars() {
+            match c {
+                '"' => is_quoted = !is_quoted,
+                ',' if !is_quoted => cells.push(std::mem::take(&mut cell)),
+                c => cell.push(c),
+            }
+        }
+        cells.push(cell);
+        cells
+    };
+    rows.map(cells).collect()
+}
+
+#[tokio::test]
+async fn a_table_has_the_address_in_columns_and_a_row_for_each_line_on_request() {
+    let shop = staffed().await;
+    let staff = signed_in(&shop, STAFF).await;
+    let (sun, owl) = (shop.stocks("Sunrise", 3).await, shop.stocks("Owl", 1).await);
+    let session = session_of(&shop.shopper().check_out(&[(&sun, 2), (&owl, 1)]).await);
+    shop.stripe.pay(&session, card()).await.expect("a payment");
+    shop.deliver().await;
+    sqlx::query(
+        "update orders
+         set shipping_name = 'Zoë Müller', shipping_address =
+             '{\"line1\": \"-5 Elm St\", \"line2\": \"Apt 2, rear\", \"city\": \"Boston\", \"state\": \"MA\",
+               \"postal_code\": \"02134\", \"country\": \"US\"}'",
+    )
+    .execute(&shop.db)
+    .await
+    .expect("an address");
+    let keeper = shop.keeper(&[Scope::OrdersRead, Scope::Refunds]).await;
+    let back = json!({"amount": 4700, "restock": [{"product_id": sun, "quantity": 1}]});
+    let path = "/api/admin/orders/SB-1001/refund/";
+    assert_eq!(keeper.post(path, &back).await.status, 202);
+    shop.settles().await;
+
+    let answer = staff.get("/admin/orders.csv").await;
+    assert_eq!(answer.bytes[..3], [0xEF, 0xBB, 0xBF]);
+    let table = cells(&answer.text);
+    assert_eq!(table.len(), 2, "{table:?}");
+    let under = |row: &[String], name: &str| {
+        let at = table[0].iter().position(|head| head == name);
+        row[at.unwrap_or_else(|| panic!("no {name}: {table:?}"))].clone()
+    };
+    for (name, value) in [
+        ("number", "SB-1001"),
+        ("pieces", "1 × Owl; 2 × Sunrise"),
+        ("total", "146.00"),
+        ("given back", "47.00"),
+        ("recipient", "Zoë Müller"),
+        ("address line 1", "'-5 Elm St"),
+        ("address line 2", "Apt 2, rear"),
+        ("city", "Boston"),
+        ("state", "MA"),
+        ("postal code", "02134"),
+        ("country", "US"),
+    ] {
+        assert_eq!(under(&table[1], name), value, "{name}");
+    }
+
+    for caller in [
+        staff.get("/admin/orders.csv?rows=lines").await,
+        keeper.get("/api/admin/orders.csv?rows=lines").await,
+    ] {
+        let table = cells(&caller.text);
+        let head = &table[0];
+        let at = |name: &str| {
+            head.iter()
+                .position(|known| known == name)
+                .expect("a column")
+        };
+        let told: Vec<Vec<&str>> = table[1..]
+            .iter()
+            .map(|row| {
+                [
+                    "number",
+                    "piece",
+                    "quantity",
+                    "unit price",
+                    "back in stock",
+                    "total",
+                    "state",
+                ]
+                .map(|name| row[at(name)].as_str())
+                .into()
+            })
+            .collect();
+        assert_eq!(
+            told,
+            [
+                ["SB-1001", "Owl", "1", "47.00", "0", "146.00", "MA"],
+                ["SB-1001", "Sunrise", "2", "47.00", "1", "", "MA"],
+            ]
+        );
+        assert!(table.iter().all(|row| row.len() == head.len()));
+    }
+    let odd = keeper.get("/api/admin/orders.csv?rows=all").await;
+    assert_eq!(odd.faults(), ["rows"]);
 }
 
 #[tokio::test]
