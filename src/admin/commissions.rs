@@ -127,6 +127,7 @@ fn status(status: &Status) -> (&'static str, &'static str) {
         Status::InProduction => ("Being made", "due"),
         Status::Shipped => ("Shipped", "good"),
         Status::Completed => ("Completed", "good"),
+        Status::Refunded => ("Refunded", "quiet"),
     }
 }
 

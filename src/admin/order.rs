@@ -11,6 +11,7 @@ use super::form::Form;
 use super::refunds::{self, RefundForm};
 use super::sign_in::refused;
 use crate::app::App;
+use crate::custom_orders::{self, CustomOrder};
 use crate::email::{self, Filter, LetterRow, SHOP};
 use crate::error::{Error, Fault, Result};
 use crate::extract::{Path, Query};
@@ -51,6 +52,8 @@ struct OrderPage<'a> {
     restock: Vec<Restock>,
     /// The form refunds all that is left and puts back what was not shipped.
     is_whole: bool,
+    /// The request that a custom order is shipped by.
+    request: Option<CustomOrder>,
     forms: Forms,
 }
 
@@ -162,6 +165,7 @@ async fn page(app: &App, desk: &Desk, id: OrderId, forms: Forms) -> Result<Respo
         None => Vec::new(),
     };
     let refund_forms = refunds::forms(&payments, &forms.refund);
+    let request = custom_orders::find_by_order(&mut conn, id).await?;
     let is_whole = match forms.refund.is_sent() {
         true => forms.refund.has("whole", "yes"),
         false => forms.is_whole && refund_forms.iter().any(|form| form.takes_pieces),
@@ -180,6 +184,7 @@ async fn page(app: &App, desk: &Desk, id: OrderId, forms: Forms) -> Result<Respo
         refund_forms,
         restock,
         is_whole,
+        request,
         forms,
     })?;
     Ok(if faulty {

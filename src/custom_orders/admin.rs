@@ -401,7 +401,7 @@ struct NewNote {
 #[serde(deny_unknown_fields)]
 #[schema(as = RefusalReason)]
 struct Reason {
-    /// Up to 2000 characters. Without one the customer gets no letter.
+    /// Up to 2000 characters, told to the customer.
     #[serde(default)]
     #[schema(max_length = 2000, pattern = r"^[^\x00-\x08\x0b-\x1f\x7f-\x9f]*$")]
     reason: String,
@@ -665,7 +665,8 @@ async fn approve(State(app): State<App>, admin: Admin, Path(id): Path<String>) -
     .await
 }
 
-/// Takes a quote back: its payment link is closed, then the request is rejected. Safe to repeat.
+/// Takes a quote back: its payment link is closed, then the request is `pending` again and the customer gets a letter.
+/// Safe to repeat.
 #[utoipa::path(
     post,
     operation_id = "withdraw_quote",
@@ -700,7 +701,7 @@ async fn withdraw(
     .await
 }
 
-/// Turns a request down. One that has a quote is withdrawn. Safe to repeat.
+/// Turns a request down. The payment link of one that has a quote is closed first. Safe to repeat.
 #[utoipa::path(
     post,
     operation_id = "reject_custom_order",

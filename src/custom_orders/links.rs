@@ -159,13 +159,14 @@ async fn close_at_stripe(app: &App, link: &str) -> Result<bool, StripeError> {
     Ok(completed)
 }
 
-/// Lets quotes lapse whose time is over, and queues again what hangs. Safe to repeat, and to run twice at once.
+/// Lets quotes lapse whose time is over, ends what was refunded, and queues again what hangs. Safe to repeat, and to run twice at once.
 ///
 /// # Errors
 /// Only the database's.
 pub async fn sweep(app: &App) -> Result<()> {
     let mut conn = app.db.acquire().await?;
     let lapsed = store::list_lapsed(&mut conn).await?;
+    let refunded = store::list_refunded(&mut conn).await?;
     for (quote, state) in store::list_hanging(&mut conn, HANGING).await? {
         let job = match state {
             QuoteState::Asking => Job::MakeLink { quote },
@@ -177,6 +178,11 @@ pub async fn sweep(app: &App) -> Result<()> {
     for (request, quote) in lapsed {
         let mut tx = app.db.begin().await?;
         service::lapse(&mut tx, request, quote).await?;
+        tx.commit().await?;
+    }
+    for request in refunded {
+        let mut tx = app.db.begin().await?;
+        service::set_refunded(&mut tx, request, "clock").await?;
         tx.commit().await?;
     }
     Ok(())

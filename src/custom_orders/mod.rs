@@ -15,11 +15,12 @@ pub use links::{close_link, make_link, sweep};
 pub use routes::router;
 pub use service::{
     Paid, approve, complete, delayed_payment_began, delayed_payment_failed, deliver_of,
-    discard_draft, flag, lock_of, note, pay, preview, quote, reject, requote, ship, ship_of,
-    start_production, withdraw,
+    discard_draft, flag, lock_of, note, pay, preview, quote, reject, requote, set_refunded, ship,
+    ship_of, start_production, withdraw,
 };
 pub use store::{
-    Filter, Terms, count_to_do, find, find_quote_of_link, find_quote_request, list, lock,
+    Filter, Terms, count_to_do, find, find_by_order, find_quote_of_link, find_quote_request, list,
+    lock,
 };
 
 use chrono::{DateTime, Utc};
@@ -41,7 +42,7 @@ pub enum Status {
     Pending,
     /// The customer has a quote and may pay it.
     Approved,
-    /// The shopkeeper said no, or withdrew the quote.
+    /// The shopkeeper said no.
     Rejected,
     /// The quote lapsed unpaid; another may follow.
     Expired,
@@ -49,10 +50,12 @@ pub enum Status {
     InProduction,
     Shipped,
     Completed,
+    /// Paid once, refunded in full: it is over, wherever it stood.
+    Refunded,
 }
 
 impl Status {
-    pub const ALL: [Status; 8] = [
+    pub const ALL: [Status; 9] = [
         Status::Pending,
         Status::Approved,
         Status::Rejected,
@@ -61,6 +64,7 @@ impl Status {
         Status::InProduction,
         Status::Shipped,
         Status::Completed,
+        Status::Refunded,
     ];
 
     /// The legal moves (P6), and no others.
@@ -69,11 +73,12 @@ impl Status {
         matches!(
             (self, next),
             (Pending, Approved | Rejected)
-                | (Approved, Paid | Rejected | Expired)
+                | (Approved, Paid | Pending | Expired)
                 | (Expired, Approved)
-                | (Paid, InProduction)
-                | (InProduction, Shipped)
-                | (Shipped, Completed)
+                | (Paid, InProduction | Refunded)
+                | (InProduction, Shipped | Refunded)
+                | (Shipped, Completed | Refunded)
+                | (Completed, Refunded)
         )
     }
 
@@ -87,6 +92,7 @@ impl Status {
             Status::InProduction => "in_production",
             Status::Shipped => "shipped",
             Status::Completed => "completed",
+            Status::Refunded => "refunded",
         }
     }
 }
@@ -217,7 +223,9 @@ impl Quote {
 pub enum NextMove {
     /// The draft takes its place.
     Requote { actor: String },
-    /// The quote is taken back, or the request turned down.
+    /// The quote is taken back; another may follow.
+    Withdraw { actor: String, reason: String },
+    /// The request is turned down.
     Reject { actor: String, reason: String },
     /// Its time is over.
     Lapse,
@@ -261,8 +269,9 @@ mod tests {
             .collect();
         assert_eq!(
             legal.join(" "),
-            "pending→approved pending→rejected approved→rejected approved→expired approved→paid expired→approved \
-             paid→in_production in_production→shipped shipped→completed"
+            "pending→approved pending→rejected approved→pending approved→expired approved→paid expired→approved \
+             paid→in_production paid→refunded in_production→shipped in_production→refunded shipped→completed \
+             shipped→refunded completed→refunded"
         );
     }
 }

@@ -159,15 +159,14 @@ async fn view(conn: &mut PgConnection, request: CustomOrder) -> Result<StatusVie
         Some(parcel) => media::list_views(conn, &parcel.pictures).await?,
         None => Vec::new(),
     };
-    let is_given_back = order
-        .as_ref()
-        .is_some_and(|order| order.status == orders::Status::Refunded);
+    let is_withdrawn =
+        request.status == Status::Pending && store::has_closed_quote(conn, request.id).await?;
     Ok(StatusView {
         id: request.id,
         number: request.display_number(),
         status: request.status,
-        message: match is_given_back {
-            true => "Your payment was given back to you in full.",
+        message: match is_withdrawn {
+            true => "We have taken our quote back. You will hear from us again soon.",
             false => message(request.status),
         },
         created_at: request.created_at,
@@ -188,6 +187,7 @@ fn message(status: Status) -> &'static str {
         Status::InProduction => "Your piece is being made.",
         Status::Shipped => "Your piece is on its way.",
         Status::Completed => "Your piece has arrived. Thank you!",
+        Status::Refunded => "Your payment was given back to you in full.",
     }
 }
 
@@ -272,7 +272,7 @@ impl Page<'_> {
     /// The steps of a piece, and which it has reached.
     fn steps(&self) -> [(&'static str, bool); 5] {
         let reached = match self.view.status {
-            Status::Pending | Status::Rejected | Status::Expired => 1,
+            Status::Pending | Status::Rejected | Status::Expired | Status::Refunded => 1,
             Status::Approved => 2,
             Status::Paid => 3,
             Status::InProduction => 4,
@@ -286,6 +286,9 @@ impl Page<'_> {
     }
 
     fn is_over(&self) -> bool {
-        matches!(self.view.status, Status::Rejected | Status::Expired)
+        matches!(
+            self.view.status,
+            Status::Rejected | Status::Expired | Status::Refunded
+        )
     }
 }

@@ -187,7 +187,8 @@ pub async fn requote(
     }
 }
 
-/// Turns a request down; one that has a quote is withdrawn. The customer gets a letter with the reason. Safe to repeat.
+/// Turns a request down; the link of a quote that the customer has is closed first. The customer gets a letter with the
+/// reason. Safe to repeat.
 ///
 /// # Errors
 /// As [`withdraw`]; 409 `not_rejectable`.
@@ -204,15 +205,20 @@ pub async fn reject(
             set_rejected(conn, app, &request, reason, actor).await?;
             Ok(())
         }
-        (Status::Pending | Status::Approved | Status::Rejected, _) => {
-            withdraw(conn, id, reason, actor).await
+        (Status::Rejected, _) => Ok(()),
+        (Status::Pending | Status::Approved, Some(current)) => {
+            let next = NextMove::Reject {
+                actor: actor.to_owned(),
+                reason: reason.to_owned(),
+            };
+            close_then(conn, &request, &current, &next).await
         }
         _ => Err(refused("not_rejectable", &request, "cannot be rejected")),
     }
 }
 
-/// Takes a quote back: its link is closed first, then the request is rejected. With a reason the customer gets a
-/// letter. Safe to repeat.
+/// Takes a quote back: its link is closed first, then the request waits for another quote, and a letter tells the
+/// customer. Safe to repeat.
 ///
 /// # Errors
 /// 404; 409 `not_withdrawable` without a quote that the customer has, `quote_asking`, `quote_closing`, or
@@ -225,23 +231,57 @@ pub async fn withdraw(
 ) -> Result<()> {
     let request = locked(conn, id).await?;
     match (request.status, store::find_current(conn, id).await?) {
-        (Status::Rejected, _) => Ok(()),
-        (_, Some(current)) if current.state == QuoteState::Asking => Err(asking(&request)),
-        (_, Some(current)) if current.state == QuoteState::Closing => Err(closing(&request)),
-        (Status::Approved, Some(current)) => {
-            check_not_paying(&request, &current)?;
-            let next = NextMove::Reject {
+        (Status::Pending | Status::Approved, Some(current)) => {
+            let next = NextMove::Withdraw {
                 actor: actor.to_owned(),
                 reason: reason.to_owned(),
             };
-            close(conn, &current, &next).await
+            close_then(conn, &request, &current, &next).await
         }
+        (Status::Pending, None) if store::has_closed_quote(conn, id).await? => Ok(()),
         _ => Err(refused(
             "not_withdrawable",
             &request,
             "has no quote that could be withdrawn",
         )),
     }
+}
+
+/// Plans the closing of the quote that the customer has, and what follows.
+async fn close_then(
+    conn: &mut PgConnection,
+    request: &CustomOrder,
+    current: &Quote,
+    next: &NextMove,
+) -> Result<()> {
+    match current.state {
+        QuoteState::Asking => return Err(asking(request)),
+        QuoteState::Closing => return Err(closing(request)),
+        _ => {}
+    }
+    check_not_paying(request, current)?;
+    close(conn, current, next).await
+}
+
+/// Lets a request whose quote was taken back wait for another, and tells the customer.
+async fn set_withdrawn(
+    conn: &mut PgConnection,
+    app: &App,
+    request: &CustomOrder,
+    quote: QuoteId,
+    reason: &str,
+    actor: &str,
+) -> Result<()> {
+    let note = match reason {
+        "" => "the quote was taken back".to_owned(),
+        reason => format!("the quote was taken back: {reason}"),
+    };
+    let request = store::set_status(conn, request, Status::Pending, None, actor, &note).await?;
+    let letter = Letter::QuoteWithdrawn {
+        request: facts(conn, app, &request).await?,
+        reason: reason.to_owned(),
+    };
+    to_customer(conn, &request, &letter, &quote.to_string()).await
 }
 
 async fn set_rejected(
@@ -380,7 +420,8 @@ pub async fn link_closed(conn: &mut PgConnection, app: &App, quote: QuoteId) -> 
     };
     store::set_quote_state(conn, quote.id, QuoteState::Closed, None, None).await?;
     settle_not_closed(conn, quote.id).await?;
-    move_on(conn, app, &request, quote.next_move.map(|next| next.0)).await
+    let next = quote.next_move.as_ref().map(|next| next.0.clone());
+    move_on(conn, app, &request, quote.id, next).await
 }
 
 /// What was planned for the time after a quote was closed; without a plan, the request waits for another quote.
@@ -388,11 +429,18 @@ async fn move_on(
     conn: &mut PgConnection,
     app: &App,
     request: &CustomOrder,
+    quote: QuoteId,
     next: Option<NextMove>,
 ) -> Result<()> {
     match next {
+        Some(NextMove::Withdraw { actor, reason }) => {
+            set_withdrawn(conn, app, request, quote, &reason, &actor).await?;
+        }
         Some(NextMove::Reject { actor, reason }) => {
-            set_rejected(conn, app, request, &reason, &actor).await?;
+            let note = "the quote was taken back";
+            let request =
+                store::set_status(conn, request, Status::Pending, None, &actor, note).await?;
+            set_rejected(conn, app, &request, &reason, &actor).await?;
         }
         Some(NextMove::Requote { actor }) => {
             if let Some(draft) = store::find_draft(conn, request.id).await? {
@@ -598,7 +646,7 @@ async fn close_unpaid(
     flag(conn, request.id, &NewItem::new(kind, cause, why)).await?;
     if request.status == Status::Approved {
         let next = quote.next_move.as_ref().map(|next| next.0.clone());
-        move_on(conn, app, request, next).await?;
+        move_on(conn, app, request, quote.id, next).await?;
     }
     Ok(())
 }
@@ -606,7 +654,7 @@ async fn close_unpaid(
 /// Begins the making of a paid piece. Safe to repeat.
 ///
 /// # Errors
-/// 404; 409 `not_paid`.
+/// 404; 409 `not_paid`, or `refunded_in_full` while a refund of all of its money is under way.
 pub async fn start_production(
     conn: &mut PgConnection,
     id: CustomOrderId,
@@ -616,6 +664,12 @@ pub async fn start_production(
     match request.status {
         Status::InProduction => Ok(request),
         Status::Paid => {
+            if let Some(order) = request.order_id
+                && orders::is_refunded_in_full(conn, order).await?
+            {
+                let why = "a refund of all of its money is under way";
+                return Err(refused("refunded_in_full", &request, why));
+            }
             store::set_status(conn, &request, Status::InProduction, None, actor, "").await
         }
         _ => Err(refused("not_paid", &request, "cannot go into production")),
@@ -690,17 +744,25 @@ pub async fn complete(
     match (request.status, request.order_id) {
         (Status::Completed, _) => Ok(request),
         (Status::Shipped, Some(order)) => {
-            let order = orders::lock(conn, order)
-                .await?
-                .ok_or(Error::NotFound("Order"))?;
-            // One that was given back in full meanwhile stays so; the making is over all the same.
-            if order.status == orders::Status::Shipped {
-                orders::deliver(conn, order.id, actor).await?;
-            }
+            orders::deliver(conn, order, actor).await?;
             store::set_status(conn, &request, Status::Completed, None, actor, "").await
         }
         _ => Err(refused("not_shipped", &request, "cannot be completed")),
     }
+}
+
+/// The money of a paid piece was refunded in full: it is over, wherever it stood. The customer hears of the money, as of
+/// every order's. Safe to repeat.
+///
+/// # Errors
+/// 404 when there is no such request.
+pub async fn set_refunded(conn: &mut PgConnection, id: CustomOrderId, actor: &str) -> Result<()> {
+    let request = locked(conn, id).await?;
+    if request.status.may_become(Status::Refunded) {
+        let note = "its payment was refunded in full";
+        store::set_status(conn, &request, Status::Refunded, None, actor, note).await?;
+    }
+    Ok(())
 }
 
 /// Completes the request whose order this is. Safe to repeat.

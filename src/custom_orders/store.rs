@@ -126,6 +126,51 @@ pub async fn find_id_by_order(
     Ok(id)
 }
 
+/// The request whose payment made this order.
+pub async fn find_by_order(conn: &mut PgConnection, order: OrderId) -> Result<Option<CustomOrder>> {
+    let request = sqlx::query_as(concat!(
+        "select ",
+        columns!(),
+        "
+         from custom_orders
+         where order_id = $1"
+    ))
+    .bind(order)
+    .fetch_optional(conn)
+    .await?;
+    Ok(request)
+}
+
+/// Requests that are not refunded although their order is: moved on by a version that knew no such state.
+pub async fn list_refunded(conn: &mut PgConnection) -> Result<Vec<CustomOrderId>> {
+    let requests = sqlx::query_scalar(
+        "select c.id
+         from custom_orders c
+         join orders o on o.id = c.order_id
+         where o.status = 'refunded'
+           and c.status <> 'refunded'
+         order by c.id
+         limit 100",
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(requests)
+}
+
+/// Whether the customer had a quote that nobody can pay any more.
+pub async fn has_closed_quote(conn: &mut PgConnection, request: CustomOrderId) -> Result<bool> {
+    let has = sqlx::query_scalar(
+        "select exists (
+             select from custom_order_quotes
+             where request_id = $1
+               and state = 'closed')",
+    )
+    .bind(request)
+    .fetch_one(conn)
+    .await?;
+    Ok(has)
+}
+
 #[derive(Default)]
 pub struct Filter {
     pub status: Option<Status>,

@@ -53,6 +53,11 @@ pub enum Letter {
         request: RequestFacts,
         order: OrderFacts,
     },
+    /// To the customer: the quote is taken back, and its link cannot be paid any more; perhaps why.
+    QuoteWithdrawn {
+        request: RequestFacts,
+        reason: String,
+    },
     /// To the customer: we cannot make it, and why.
     RequestRejected {
         request: RequestFacts,
@@ -83,6 +88,7 @@ impl Letter {
             Letter::RequestReceived { .. } => "request_received",
             Letter::RequestApproved { .. } => "request_approved",
             Letter::PaymentReceived { .. } => "payment_received",
+            Letter::QuoteWithdrawn { .. } => "quote_withdrawn",
             Letter::RequestRejected { .. } => "request_rejected",
             Letter::CustomShipped { .. } => "custom_shipped",
             Letter::ReviewItem { .. } => "review_item",

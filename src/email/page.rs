@@ -136,6 +136,7 @@ impl Page {
             Letter::RequestReceived { request } => request_received(request, shop),
             Letter::RequestApproved { request, quote } => request_approved(request, quote),
             Letter::PaymentReceived { request, order } => payment_received(request, order),
+            Letter::QuoteWithdrawn { request, reason } => quote_withdrawn(request, reason),
             Letter::RequestRejected { request, reason } => request_rejected(request, reason),
             Letter::CustomShipped {
                 request,
@@ -509,6 +510,35 @@ fn payment_received(request: &RequestFacts, order: &OrderFacts) -> Page {
             order.total.in_currency(&order.currency)
         ),
         heading: "Your piece is in production".to_owned(),
+        blocks,
+        inside: false,
+    }
+}
+
+fn quote_withdrawn(request: &RequestFacts, reason: &str) -> Page {
+    let mut blocks = vec![
+        greeting(Some(&request.customer_name)),
+        Block::Text(
+            "We have taken back the quote that we sent you for your piece. Its payment link does not work any more; if \
+             you have not paid, there is nothing that you need to do."
+                .to_owned(),
+        ),
+    ];
+    if !reason.trim().is_empty() {
+        blocks.push(Block::Quote {
+            title: "Why",
+            text: reason.to_owned(),
+        });
+    }
+    blocks.push(Block::Text(
+        "Your request is still with us, and you will hear from us again. If you have a question, answer this letter."
+            .to_owned(),
+    ));
+    blocks.extend(your_request(request));
+    Page {
+        subject: "Your Custom Order Quote Has Changed".to_owned(),
+        preview: "We have taken back the quote that we sent you".to_owned(),
+        heading: "We have taken back our quote".to_owned(),
         blocks,
         inside: false,
     }

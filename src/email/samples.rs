@@ -107,6 +107,13 @@ pub fn letters() -> Vec<(&'static str, Letter)> {
             },
         ),
         (
+            "quote_withdrawn",
+            Letter::QuoteWithdrawn {
+                request: request(),
+                reason: "The turquoise beads are out of stock until January. We will send you a new price then.".to_owned(),
+            },
+        ),
+        (
             "request_rejected",
             Letter::RequestRejected {
                 request: request(),

@@ -24,7 +24,8 @@ pub use service::{
 };
 pub use shipping::Zone;
 pub use store::{
-    Filter, PlacedLine, find, find_id, find_parcel, held_lines, lines, list, lock, not_returned,
+    Filter, PlacedLine, find, find_id, find_parcel, held_lines, is_refunded_in_full, lines, list,
+    lock, not_returned,
 };
 
 use chrono::{DateTime, Utc};

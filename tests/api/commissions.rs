@@ -501,19 +501,84 @@ async fn a_withdrawn_quote_cannot_be_paid() {
     let reason = json!({"reason": "The beads are sold out for good."});
     assert_eq!(workshop.post_with("withdraw", &reason).await.status, 202);
     workshop.shop.run_jobs().await;
-    assert_eq!(workshop.status().await, "rejected");
+    assert_eq!(workshop.status().await, "pending");
     assert!(!workshop.is_active(&link).await);
     assert!(workshop.shop.stripe.pay(&waiting, card()).await.is_err());
-    assert_eq!(workshop.letters("request_rejected").await, 1);
     assert_eq!(
         workshop.post_with("withdraw", &reason).await.status,
         200,
         "safe to repeat"
     );
+    workshop.shop.run_jobs().await;
     assert_eq!(
         workshop.moves().await,
-        ["pending→approved", "approved→rejected"]
+        ["pending→approved", "approved→pending"]
     );
+}
+
+#[tokio::test]
+async fn a_withdrawn_quote_is_told_and_another_may_follow_or_a_no() {
+    for reason in ["The beads are sold out.", ""] {
+        let (workshop, _) = Workshop::quoted().await;
+        let body = json!({ "reason": reason });
+        assert_eq!(workshop.post_with("withdraw", &body).await.status, 202);
+        workshop.shop.run_jobs().await;
+        // With a reason or without, the customer hears of it, and nothing says that we cannot make the piece.
+        assert_eq!(workshop.letters("quote_withdrawn").await, 1);
+        assert_eq!(workshop.letters("request_rejected").await, 0);
+        let mail = workshop.shop.mail();
+        let told = mail.iter().rfind(|mail| mail.subject.contains("Quote"));
+        let told = &told.expect("a letter").text;
+        assert!(told.contains("taken back the quote") && told.contains(reason));
+        let page = workshop.shop.status_page(&workshop.id);
+        let page = workshop.shop.client.get(&page).await.json;
+        assert_eq!(
+            (&page["status"], &page["quote"]),
+            (&json!("pending"), &Value::Null)
+        );
+        assert_eq!(
+            page["message"],
+            "We have taken our quote back. You will hear from us again soon."
+        );
+        match reason {
+            "" => {
+                let no = json!({"reason": "We cannot make it after all."});
+                assert_eq!(workshop.post_with("reject", &no).await.status, 200);
+                workshop.shop.run_jobs().await;
+                assert_eq!(workshop.status().await, "rejected");
+                assert_eq!(workshop.letters("request_rejected").await, 1);
+            }
+            _ => {
+                let link = workshop.quotes(7000).await;
+                assert_eq!(workshop.status().await, "approved");
+                workshop.pays(&link, card()).await;
+                workshop.shop.deliver().await;
+                workshop.shop.run_jobs().await;
+                assert_eq!(workshop.status().await, "paid");
+            }
+        }
+        workshop.shop.audit().await;
+    }
+}
+
+#[tokio::test]
+async fn a_request_with_a_quote_is_rejected_once_its_link_is_closed() {
+    let (workshop, link) = Workshop::quoted().await;
+    let reason = json!({"reason": "The beads are sold out for good."});
+    assert_eq!(workshop.post_with("reject", &reason).await.status, 202);
+    let meanwhile = workshop.post_with("reject", &reason).await;
+    assert_eq!(meanwhile.json["code"], "quote_closing");
+    workshop.shop.run_jobs().await;
+    assert_eq!(workshop.status().await, "rejected");
+    assert!(!workshop.is_active(&link).await);
+    assert_eq!(
+        workshop.moves().await,
+        ["pending→approved", "approved→pending", "pending→rejected"]
+    );
+    assert_eq!(workshop.post_with("reject", &reason).await.status, 200);
+    workshop.shop.run_jobs().await;
+    assert_eq!(workshop.letters("request_rejected").await, 1);
+    assert_eq!(workshop.letters("quote_withdrawn").await, 0);
 }
 
 #[tokio::test]
@@ -550,7 +615,7 @@ async fn withdrawals_and_payments_at_once_end_in_an_order_or_in_none() {
         let status = workshop.status().await;
         assert_eq!(
             status,
-            if paid { "paid" } else { "rejected" },
+            if paid { "paid" } else { "pending" },
             "round {round}"
         );
         workshop.shop.audit().await;
@@ -744,7 +809,7 @@ async fn a_refund_of_a_commission_is_its_order_s_like_any_other() {
     workshop.shop.run_jobs().await;
     let view = workshop.view().await;
     assert_eq!(view["order"]["status"], "refunded");
-    assert!(text(&view["attention"]).contains("given back in full"));
+    assert_eq!(view["status"], "refunded");
     let page = workshop.shop.status_page(&workshop.id);
     let page = workshop.shop.client.get(&page).await;
     assert_eq!(
@@ -757,8 +822,102 @@ async fn a_refund_of_a_commission_is_its_order_s_like_any_other() {
         (refused.status, &refused.json["code"]),
         (409, &json!("not_shippable"))
     );
-    assert_eq!(workshop.status().await, "paid", "nothing is half done");
+    for (what, code) in [("start", "not_paid"), ("complete", "not_shipped")] {
+        let refused = workshop.post(what).await;
+        assert_eq!((refused.status, &refused.json["code"]), (409, &json!(code)));
+    }
+    assert_eq!(
+        workshop.moves().await,
+        ["pending→approved", "approved→paid", "paid→refunded"]
+    );
+    assert_eq!(workshop.letters("order_refunded").await, 1);
     workshop.shop.audit().await;
+}
+
+#[tokio::test]
+async fn a_refund_in_full_ends_a_piece_wherever_it_stands() {
+    let steps = ["start", "ship", "complete"];
+    for done in 0..=steps.len() {
+        let (workshop, link) = Workshop::quoted().await;
+        let shop = &workshop.shop;
+        workshop.pays(&link, card()).await;
+        shop.deliver().await;
+        for step in &steps[..done] {
+            let body = match *step {
+                "ship" => json!({"carrier": "USPS"}),
+                _ => json!({}),
+            };
+            let answer = workshop.post_with(step, &body).await;
+            assert_eq!(answer.status, 200, "{step}: {}", answer.text);
+        }
+        let keeper = shop
+            .keeper(&[Scope::Refunds, Scope::CustomOrders, Scope::OrdersRead])
+            .await;
+        let order = text(&workshop.view().await["order"]["number"]);
+        let path = format!("/api/admin/orders/{order}/refund/");
+        assert_eq!(keeper.post(&path, &json!({})).await.status, 202);
+        // Planned, and Stripe has not heard of it: nothing is begun or sent.
+        if done < 2 {
+            let parcel = json!({"carrier": "USPS"});
+            for (what, body) in [("start", json!({})), ("ship", parcel)] {
+                let refused = workshop.post_with(what, &body).await;
+                let is_repeat = done == 1 && what == "start";
+                assert_eq!(refused.status, if is_repeat { 200 } else { 409 });
+                if !is_repeat {
+                    assert_eq!(refused.json["code"], "refunded_in_full", "{what}");
+                }
+            }
+        }
+        shop.run_jobs().await;
+        shop.deliver().await;
+        shop.run_jobs().await;
+        assert_eq!(workshop.status().await, "refunded", "after {done} steps");
+        let board = keeper.get("/api/admin/custom-orders/board/").await.json;
+        let columns = board["columns"].as_array().expect("columns").iter();
+        let going_on: i64 = columns.filter_map(|column| column["count"].as_i64()).sum();
+        assert_eq!(going_on, 0, "{board}");
+        let today = keeper.get("/api/admin/today/").await.json;
+        assert_eq!(today["to_do"]["commissions_to_make"], 0);
+        assert_eq!(today["to_do"]["orders_to_pack"], 0);
+        let page = shop.client.get(&shop.status_page(&workshop.id)).await.json;
+        assert_eq!(page["status"], "refunded");
+        assert_eq!(
+            page["message"],
+            "Your payment was given back to you in full."
+        );
+        for what in steps {
+            let body = match what {
+                "ship" => json!({"carrier": "USPS"}),
+                _ => json!({}),
+            };
+            assert_eq!(workshop.post_with(what, &body).await.status, 409, "{what}");
+        }
+        shop.audit().await;
+    }
+}
+
+#[tokio::test]
+async fn what_an_earlier_version_left_refunded_is_ended_by_the_clock() {
+    let (workshop, link) = Workshop::quoted().await;
+    let session = workshop.pays(&link, card()).await;
+    workshop.shop.deliver().await;
+    let payment = workshop.shop.payment_of(&session).await;
+    let refunded = workshop.shop.stripe.refund(&payment, None).await;
+    refunded.expect("a refund");
+    workshop.shop.deliver().await;
+    // It knew no such state.
+    for sql in [
+        "update custom_orders set status = 'in_production'",
+        "delete from custom_order_events where to_status = 'refunded'",
+    ] {
+        sqlx::query(sql)
+            .execute(&workshop.shop.db)
+            .await
+            .expect("a change");
+    }
+    workshop.shop.sweep_all().await;
+    assert_eq!(workshop.status().await, "refunded");
+    workshop.shop.run_jobs().await;
 }
 
 #[tokio::test]
@@ -1134,8 +1293,8 @@ async fn what_was_planned_happens_though_a_delayed_payment_fails_meanwhile() {
     settled.expect("a decision");
     workshop.shop.deliver().await;
     workshop.shop.run_jobs().await;
-    assert_eq!(workshop.status().await, "rejected");
-    assert_eq!(workshop.letters("request_rejected").await, 1);
+    assert_eq!(workshop.status().await, "pending");
+    assert_eq!(workshop.letters("quote_withdrawn").await, 1);
 }
 
 #[tokio::test]
@@ -1183,14 +1342,14 @@ async fn a_link_that_stripe_will_not_close_is_shown_to_the_shopkeeper_once() {
     let told = told.filter(|entry| text(&entry["note"]).contains("could not be closed"));
     assert_eq!(told.count(), 1);
     workshop.shop.run_jobs().await;
-    assert_eq!(workshop.status().await, "rejected");
+    assert_eq!(workshop.status().await, "pending");
 }
 
 #[tokio::test]
 async fn a_lost_job_is_queued_again_by_the_clock() {
     let workshop = Workshop::open().await;
     assert_eq!(workshop.put("quote", &quote(9000)).await.status, 200);
-    for (what, status) in [("approve", "approved"), ("withdraw", "rejected")] {
+    for (what, status) in [("approve", "approved"), ("withdraw", "pending")] {
         assert_eq!(workshop.post_with(what, &json!({})).await.status, 202);
         sqlx::query("delete from graphile_worker._private_jobs")
             .execute(&workshop.shop.db)

@@ -323,8 +323,9 @@ async fn only_the_quote_that_was_looked_at_is_sent() {
     assert!(taken_back.contains("closing at Stripe…"), "{taken_back}");
     bench.shop.run_jobs().await;
     let over = bench.page().await;
-    assert_eq!(bench.offers(&over), [] as [&str; 0]);
-    assert_eq!(bench.shop.letters_of("request_rejected").await, 1);
+    assert_eq!(bench.offers(&over), ["quote", "reject"]);
+    assert_eq!(bench.shop.letters_of("quote_withdrawn").await, 1);
+    assert_eq!(bench.shop.letters_of("request_rejected").await, 0);
     // There is no letter of a quote that may not be sent.
     let gone = bench.staff.get(&on).await;
     assert_eq!(

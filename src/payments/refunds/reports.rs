@@ -165,10 +165,7 @@ async fn apply_to_order(
     let is_over = after.status == Status::Refunded
         && before.is_some_and(|before| before.status != Status::Refunded);
     if let (true, Some(request)) = (is_over, request) {
-        let cause = format!("custom_order_refunded:{order}");
-        let text = "its payment was given back in full";
-        let item = NewItem::new(Kind::CustomOrderRefunded, cause, text);
-        custom_orders::flag(conn, request.id, &item).await?;
+        custom_orders::set_refunded(conn, request.id, "stripe").await?;
     }
     Ok(())
 }
