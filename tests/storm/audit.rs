@@ -486,8 +486,10 @@ async fn check_after_refunds(
         .collect();
     // A refund that failed is none, and the log does not tell which one that was.
     let payments = books.payments.iter().filter(|payment| {
-        let mut refunds = books.refunds.iter();
-        refunds.any(|refund| refund.state == "failed" && refund.payment_id == payment.id)
+        let mut ours = books.refunds.iter();
+        let mut theirs = books.stripe_refunds.iter();
+        ours.any(|refund| refund.state == "failed" && refund.payment_id == payment.id)
+            || theirs.any(|refund| refund.status == "failed" && refund.payment == payment.id)
     });
     let failed: HashSet<&str> = payments.filter_map(|p| p.order_id.as_deref()).collect();
     let mut money: HashMap<&str, i64> = HashMap::new();
@@ -626,15 +628,32 @@ fn check_payments(books: &Books, report: &mut Report) {
             report.broken("P2", "payment unknown to Stripe", &payment.id);
         }
     }
+    let sent_back = books.stripe_refunds.iter();
+    let sent_back = sent_back.filter(|refund| refund.status == "failed");
+    let sent_back: HashSet<&str> = sent_back.map(|refund| refund.payment.as_str()).collect();
+    let failed_orders: HashSet<&str> = books
+        .payments
+        .iter()
+        .filter(|payment| {
+            failed.contains(payment.id.as_str()) || sent_back.contains(payment.id.as_str())
+        })
+        .filter_map(|payment| payment.order_id.as_deref())
+        .collect();
     for request in &books.requests {
         let paid = matches!(
             request.status.as_str(),
             "paid" | "in_production" | "shipped" | "completed" | "refunded"
         );
         let order = request.order_id.as_deref().and_then(|id| orders.get(id));
-        let is_over = order.is_some_and(|order| order.status == "refunded");
-        if paid != order.is_some_and(|order| order.paid && order.channel == "commission")
-            || is_over != (request.status == "refunded")
+        // A bank may send a refund back: then the order is as it was, and the piece stays over until somebody looks.
+        let differs = match order {
+            Some(order) if order.status == "refunded" => request.status != "refunded",
+            Some(order) => {
+                request.status == "refunded" && !failed_orders.contains(order.id.as_str())
+            }
+            None => false,
+        };
+        if paid != order.is_some_and(|order| order.paid && order.channel == "commission") || differs
         {
             report.broken(
                 "P2",
