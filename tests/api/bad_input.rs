@@ -440,7 +440,7 @@ async fn a_faulty_product_names_each_field() {
             "name",
             vec![
                 json!(""),
-                json!("x".repeat(201)),
+                json!("x".repeat(256)),
                 json!("a\u{0}b"),
                 json!(7),
                 json!(null),

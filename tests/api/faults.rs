@@ -328,7 +328,7 @@ async fn a_shop_that_dies_after_the_answer_is_settled_by_the_sweep_alone() {
     shop.stripe.pay(&paid, card()).await.expect("a payment");
     shop.sweep().await;
     assert_eq!(shop.statuses().await, ["pending", "pending"]);
-    shop.wait(32 * MINUTE).await;
+    shop.wait(37 * MINUTE).await;
     shop.sweep().await;
     assert_eq!(
         shop.stock(&piece).await,
@@ -353,7 +353,7 @@ async fn a_sweep_waits_while_stripe_is_out_and_settles_after() {
     let shop = Shop::open().await;
     let piece = shop.stocks("Sunrise", 1).await;
     let session = session_of(&shop.shopper().check_out(&[(&piece, 1)]).await);
-    shop.wait(42 * MINUTE).await;
+    shop.wait(47 * MINUTE).await;
     shop.stripe.fail_next("*", Fault::Unauthorized, 100);
     assert_eq!(shop.sweep().await.waiting, 1);
     assert_eq!(shop.stock(&piece).await, (1, 1), "it might be paid");
@@ -371,7 +371,7 @@ async fn two_sweeps_at_once_settle_an_order_once() {
     for _ in 0..3 {
         session_of(&shop.shopper().check_out(&[(&piece, 1)]).await);
     }
-    shop.wait(42 * MINUTE).await;
+    shop.wait(47 * MINUTE).await;
     tokio::join!(shop.sweep(), shop.sweep(), shop.deliver());
     assert_eq!(shop.statuses().await, ["expired"; 3]);
     assert_eq!(shop.stock(&piece).await, (3, 0));

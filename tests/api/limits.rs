@@ -102,7 +102,7 @@ async fn paying_or_going_back_frees_the_way() {
 }
 
 #[tokio::test]
-async fn a_refused_checkout_leaves_nothing_held_by_the_one_that_it_was_to_replace() {
+async fn a_refused_checkout_leaves_the_page_that_it_was_to_replace() {
     let (shop, ids) = stocked(&[("LIMIT_HELD_PIECES", "3")], 6).await;
     let (shopper, other) = (shop.shopper(), shop.shopper());
     let first = check_out(&shopper, BOT, &[(&ids[0], 1)]).await;
@@ -113,18 +113,21 @@ async fn a_refused_checkout_leaves_nothing_held_by_the_one_that_it_was_to_replac
     assert_eq!(answer.json["code"], "too_many_pieces");
     assert_eq!(shop.stock(&ids[0]).await, (1, 1));
     assert_eq!(shop.session(&session_of(&first)).await["status"], "open");
-    // One that does not fit beside what a neighbour holds ends it, and frees its piece at once.
+    // Neither does one that does not fit beside what a neighbour holds.
     let neighbours = check_out(&other, BOT, &[(&ids[4], 1), (&ids[5], 1)]).await;
     assert_eq!(neighbours.status, 200, "{}", neighbours.text);
     let answer = check_out(&shopper, BOT, &[(&ids[1], 1), (&ids[2], 1)]).await;
     assert_eq!(answer.status, 429, "{}", answer.text);
     assert!(answer.text.contains("2 pieces are held"), "{}", answer.text);
-    for id in &ids[..3] {
-        assert_eq!(shop.stock(id).await, (1, 0), "{id}");
+    assert_eq!(shop.session(&session_of(&first)).await["status"], "open");
+    for (id, held) in ids[..3].iter().zip([1, 0, 0]) {
+        assert_eq!(shop.stock(id).await, (1, held), "{id}");
     }
-    // What fits is taken.
+    // What fits is taken, and ends the former page.
     let again = check_out(&shopper, BOT, &[(&ids[1], 1)]).await;
     assert_eq!(again.status, 200, "{}", again.text);
+    assert_eq!(shop.session(&session_of(&first)).await["status"], "expired");
+    assert_eq!(shop.stock(&ids[0]).await, (1, 0));
     shop.deliver().await;
     shop.audit().await;
 }

@@ -37,7 +37,7 @@ async fn every_request_we_make_is_one_that_stripe_takes() {
     shop.stripe.pay(&paid, card()).await.expect("a payment");
 
     // Going back after paying: the session is not open any more, so it is asked for.
-    let back = shopper.get(&cancel_path(&shop, &paid).await).await;
+    let back = shopper.follow(&cancel_path(&shop, &paid).await).await;
     assert_eq!(back.header("location"), "http://localhost:8080/success");
     assert_eq!(shop.status_of(&paid).await, "paid");
 
