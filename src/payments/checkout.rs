@@ -113,8 +113,9 @@ async fn newest(app: &App, order: OrderId) -> Result<OrderId> {
     }
 }
 
-/// Checks a cart before the former payment page is ended for it. False where the first try under its key has placed it
-/// meanwhile: what that holds must not be ended.
+/// Checks a cart before the former payment page is ended for it. False where that has to be asked anew: the first try
+/// under its key has placed it meanwhile, and what that holds must not be ended; or another tab has replaced the former
+/// order, and the pieces are held by its successor.
 ///
 /// # Errors
 /// As [`check_out`] for what its client may not have. The former order stands.
@@ -126,14 +127,20 @@ async fn check_cart(app: &App, request: &Request, former: OrderId) -> Result<boo
             return Ok(false);
         }
     }
-    if let Some(error) = too_much_held(app, &mut tx, request, Some(former)).await? {
-        return Err(error);
+    let error = match too_much_held(app, &mut tx, request, Some(former)).await? {
+        Some(error) => error,
+        None => {
+            let faults = orders::check(&mut tx, &request.cart, Some(former)).await?;
+            if faults.is_empty() {
+                return Ok(true);
+            }
+            Error::Cart(faults)
+        }
+    };
+    // Read last: a successor that was in the way above is seen here.
+    if store::is_replaced(&mut tx, former).await? {
+        return Ok(false);
     }
-    let faults = orders::check(&mut tx, &request.cart, Some(former)).await?;
-    if faults.is_empty() {
-        return Ok(true);
-    }
-    let error = Error::Cart(faults);
     keep_refusal(&mut tx, request, &error).await?;
     tx.commit().await?;
     Err(error)
