@@ -288,14 +288,14 @@ async fn a_misspelling_is_answered_at_once_among_ten_thousand_products() {
     let shop = searchable().await;
     for (from, to) in [(1, 500), (501, 10_000)] {
         // In parts, each well within what one statement may take.
-        for from in (from..=to).step_by(1000) {
+        for from in (from..=to).step_by(500) {
             sqlx::query(
                 "insert into products (id, name, slug, lighter_type, price, description)
                  select 'n' || n, 'Piece ' || substr(md5(n::text), 1, 6), 'n' || n, 1, 4700,
                         (select string_agg(case when word = 30 then 'turquoise'
                                                 else substr(md5((n * word % 2999)::text), 1, 8) end, ' ')
                          from generate_series(1, 60) as word)
-                 from generate_series($1, least($1 + 999, $2)) as n",
+                 from generate_series($1, least($1 + 499, $2)) as n",
             )
             .bind(from)
             .bind(to)
@@ -304,21 +304,27 @@ async fn a_misspelling_is_answered_at_once_among_ten_thousand_products() {
             .expect("many products");
         }
         for (query, count) in [("sunrize", 1), ("mornign+glory", 1), ("turqoise", to)] {
-            let mut times = Vec::new();
+            // What anything takes on this machine at this moment: a list without a search.
+            let (mut plain, mut times) = (Vec::new(), Vec::new());
             for _ in 0..9 {
+                let began = Instant::now();
+                shop.client.get("/api/products/").await;
+                plain.push(began.elapsed());
                 let path = format!("/api/products/?search={query}");
                 let began = Instant::now();
                 let answer = shop.client.get(&path).await;
                 times.push(began.elapsed());
                 assert_eq!(answer.json["count"], count, "{query}");
             }
+            plain.sort();
             times.sort();
             println!(
-                "{to} products, {query}: {:?}, at most {:?}",
-                times[4], times[8]
+                "{to} products, {query}: {:?}, at most {:?}; a list {:?}",
+                times[4], times[8], plain[4]
             );
-            // Once it was seconds. What it is on a machine that does nothing else, the figures tell.
-            assert!(times[4] < Duration::from_millis(500), "{query}: {times:?}");
+            // Once it was seconds, hundreds of times what a list takes.
+            let bound = (40 * plain[4]).max(Duration::from_millis(500));
+            assert!(times[4] < bound, "{query}: {times:?}, a list {plain:?}");
         }
     }
 }
@@ -326,15 +332,19 @@ async fn a_misspelling_is_answered_at_once_among_ten_thousand_products() {
 #[tokio::test]
 async fn searches_use_their_indexes() {
     let shop = searchable().await;
-    sqlx::query(
-        "insert into products (id, name, slug, lighter_type, price, description)
-         select 'n' || n, 'Piece ' || md5(n::text), 'n' || n, 1, 4700,
-                md5('a' || n) || ' ' || md5('b' || n) || ' ' || md5('c' || n)
-         from generate_series(1, 4000) as n",
-    )
-    .execute(&shop.db)
-    .await
-    .expect("many products");
+    // In parts, each well within what one statement may take.
+    for from in (1..=4000).step_by(500) {
+        sqlx::query(
+            "insert into products (id, name, slug, lighter_type, price, description)
+             select 'n' || n, 'Piece ' || md5(n::text), 'n' || n, 1, 4700,
+                    md5('a' || n) || ' ' || md5('b' || n) || ' ' || md5('c' || n)
+             from generate_series($1, $1 + 499) as n",
+        )
+        .bind(from)
+        .execute(&shop.db)
+        .await
+        .expect("many products");
+    }
     sqlx::query("vacuum analyze products")
         .execute(&shop.db)
         .await
