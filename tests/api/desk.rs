@@ -1356,7 +1356,9 @@ async fn what_the_owner_changes_is_written_down_with_before_and_after() {
     assert_eq!(by_owner[1].4.as_ref().expect("after")["role"], "owner");
     assert_eq!(
         by_owner[2].4,
-        Some(json!({"name": "stall", "scopes": ["stock", "orders:write"], "revoked": false}))
+        Some(json!({
+            "name": "stall", "scopes": ["stock", "orders:write"], "expires_at": null, "revoked": false,
+        }))
     );
     let requests: i64 = sqlx::query_scalar(
         "select count(*) from audit_log where request_id is not null and user_id is not null",

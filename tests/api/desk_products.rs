@@ -598,7 +598,7 @@ async fn the_list_is_narrowed_down_and_many_are_changed_at_once() {
         .await;
     assert_eq!(names("?show=stripe").await, [] as [&str; 0]);
     assert_eq!(
-        actions(&shop).await[33..],
+        actions(&shop).await,
         [
             "product.archive",
             "product.archive",
@@ -874,12 +874,7 @@ async fn a_deleted_product_stays_in_its_orders_and_gives_its_address_back() {
     );
     assert_eq!(
         actions(&shop).await[..],
-        [
-            "product.create",
-            "token.create",
-            "product.delete",
-            "product.create"
-        ]
+        ["product.create", "product.delete", "product.create"]
     );
     shop.audit().await;
 }
