@@ -266,6 +266,16 @@ impl Config {
         url::Url::parse(&absolute).ok().map(String::from)
     }
 
+    /// The mode of the Stripe key in use: live, or test as the sandbox is. Nothing where the key does not say.
+    pub fn is_live(&self) -> Option<bool> {
+        match self.stripe_secret_key.as_ref().map(Secret::reveal) {
+            None => Some(false),
+            Some(key) if key.contains("_test_") => Some(false),
+            Some(key) if key.contains("_live_") => Some(true),
+            Some(_) => None,
+        }
+    }
+
     /// True where browsers reach us by HTTPS only.
     pub fn is_https(&self) -> bool {
         self.public_url.starts_with("https://")

@@ -261,6 +261,8 @@ async fn read_figures(conn: &mut PgConnection) -> Result<Vec<Figure>> {
              from unnest(array['received', 'failed']) as known (state)
              left join events on events.status = known.state
              union all
+             select 'stripe_events_unprocessed', 'wrong_mode', count(*) from stripe_events where status = 'wrong_mode'
+             union all
              select 'stripe_event_oldest_seconds', null, extract(epoch from now() - min(oldest)) from events
              union all
              select 'letters', known.state, coalesce(unsent.count, 0)

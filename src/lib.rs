@@ -17,6 +17,7 @@
 //! - [`custom_orders`]: pieces made to order, from request over quote to parcel
 //! - [`pictures`]: uploading photographs over HTTP
 //! - [`orders`]: what was bought, for how much, and where it went
+//! - [`disputes`]: disputes by Stripe's id: what a bank asks back, until when it can be answered
 //! - [`review_items`]: what a person must look at, each in a row of its own
 //! - [`products`]: what is for sale, at what price, how many are left
 //! - [`idempotency`]: the first answer, given again
@@ -47,6 +48,7 @@ pub mod cli;
 pub mod config;
 pub mod custom_orders;
 pub mod db;
+pub mod disputes;
 pub mod email;
 pub mod error;
 pub mod extract;

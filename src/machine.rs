@@ -40,7 +40,7 @@ pub fn router() -> OpenApiRouter<App> {
 }
 
 /// The states of an event.
-pub const EVENT_STATES: [&str; 4] = ["failed", "received", "processed", "ignored"];
+pub const EVENT_STATES: [&str; 5] = ["failed", "received", "processed", "ignored", "wrong_mode"];
 
 /// Has a stored event that was not obeyed tried again at once.
 ///
@@ -119,6 +119,8 @@ struct HealthView {
     #[serde(flatten)]
     health: Health,
     failed_events: i64,
+    /// Events of Stripe's other mode (test or live): kept, and change nothing.
+    wrong_mode_events: i64,
     failed_jobs: i64,
     /// Jobs that wait, or are being done.
     jobs: i64,
@@ -142,6 +144,7 @@ async fn show_health(State(app): State<App>, admin: Admin) -> Result<Json<Health
         version: VERSION,
         health,
         failed_events: payments::count_failed_events(&mut conn).await?,
+        wrong_mode_events: payments::count_wrong_mode_events(&mut conn).await?,
         failed_jobs: jobs::count_failed(&mut conn).await?,
         jobs: jobs::count(&mut conn).await?,
         failed_letters: email::count_failed(&mut conn).await?,
@@ -183,8 +186,8 @@ impl EventView {
     tag = "machine room",
     security(("bearer" = [])),
     params(
-        ("state" = Option<String>, Query, description = "`failed`, `received`, `processed` or `ignored`",
-            pattern = "^(failed|received|processed|ignored)?$"),
+        ("state" = Option<String>, Query, description = "`failed`, `received`, `processed`, `ignored` or `wrong_mode` (of Stripe's other mode: kept, and changes nothing)",
+            pattern = "^(failed|received|processed|ignored|wrong_mode)?$"),
         ("search" = Option<String>, Query, description = "A part of id or type", max_length = 200, pattern = r"^[^\x00]*$"),
         Paging,
     ),

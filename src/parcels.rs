@@ -43,7 +43,7 @@ pub fn router() -> OpenApiRouter<App> {
         (status = 401, body = ErrorBody),
         (status = 403, body = ErrorBody),
         (status = 404, body = ErrorBody),
-        (status = 409, body = ErrorBody, description = "Not paid, shipped already, nothing left to ship, or all of its money is being refunded"),
+        (status = 409, body = ErrorBody, description = "Not paid, shipped already, nothing left to ship, all of its money is being refunded, or `confirm_shipping`: a bank or Stripe warns of its payment, and `ship_anyway` does not confirm it"),
         (status = 413, body = ErrorBody),
         (status = 415, body = ErrorBody),
     )
@@ -232,6 +232,8 @@ async fn ship_orders(
                 tracking_number: one.tracking_number,
                 tracking_url: one.tracking_url,
                 pictures: one.pictures,
+                // Each is confirmed where it is shipped alone.
+                ship_anyway: false,
             };
             (one.order, parcel)
         })

@@ -23,7 +23,7 @@ use crate::ids::CustomOrderId;
 use crate::letters;
 use crate::media::{self, Batch};
 use crate::money::Cents;
-use crate::orders::{NewParcel, Zone};
+use crate::orders::{self, NewParcel, Zone};
 use crate::payments::{self, PaymentFacts, RefundFacts, RefundSubject};
 use crate::settings::{self, Settings};
 
@@ -68,6 +68,8 @@ struct CommissionPage<'a> {
     settings: Settings,
     view: CustomOrderView,
     moves: Moves,
+    /// The reasons not to ship now.
+    warnings: Vec<String>,
     /// The form that came back, by its name; the others are empty.
     which: &'static str,
     form: Form,
@@ -251,6 +253,10 @@ async fn commission(
     let mut conn = app.db.acquire().await?;
     let id = custom_orders::resolve(&mut conn, id).await?;
     let view = custom_orders::view(&mut conn, id).await?;
+    let warnings = match &view.order {
+        Some(order) => orders::shipping_warnings(&mut conn, order).await?,
+        None => Vec::new(),
+    };
     let settings = settings::current(&mut conn, &app.config).await?;
     let quote = match which {
         "quote" => form.clone(),
@@ -270,6 +276,7 @@ async fn commission(
         desk,
         settings,
         moves: view.moves(),
+        warnings,
         view,
         which,
         form,
@@ -696,6 +703,7 @@ pub async fn ship(
         tracking_number: text("tracking_number"),
         tracking_url: text("tracking_url"),
         pictures: form.all("picture").into_iter().map(str::to_owned).collect(),
+        ship_anyway: form.get("ship_anyway") == "true",
     };
     let said = "Shipped. A letter with the photographs is on its way to the customer.";
     let done = change(
@@ -708,7 +716,9 @@ pub async fn ship(
             if !faults.is_empty() {
                 return Err(Error::Invalid(faults));
             }
-            custom_orders::ship(conn, &app, id, &parcel, actor).await?;
+            custom_orders::ship(conn, &app, id, &parcel, actor)
+                .await
+                .map_err(super::order::to_confirm)?;
             Ok(json!({
                 "carrier": parcel.carrier,
                 "tracking_number": parcel.tracking_number,

@@ -15,6 +15,7 @@ use super::{ROOMS, Room};
 use crate::app::App;
 use crate::audit::Actor;
 use crate::auth::{Keeper, SessionToken, Visit};
+use crate::disputes::Dispute;
 use crate::error::{Error, Result};
 use crate::media::{self, PictureView};
 use crate::submissions::Claim;
@@ -252,5 +253,25 @@ pub fn photograph(view: &PictureView, width: u32) -> String {
     match media::id_of(&view.url) {
         Some(id) => media::url(&id, width),
         None => view.url.clone(),
+    }
+}
+
+/// Where Stripe shows a dispute, or the sandbox in its place. One that an earlier version kept without an id is looked up by
+/// its payment.
+pub fn dispute_at_stripe(desk: &Desk, dispute: &Dispute) -> String {
+    let config = &desk.app.config;
+    let Some(key) = &config.stripe_secret_key else {
+        return "/sandbox/".to_owned();
+    };
+    let mode = match key.reveal().contains("_test_") {
+        true => "test/",
+        false => "",
+    };
+    match dispute.id.starts_with("earlier:") {
+        true => format!(
+            "https://dashboard.stripe.com/{mode}payments/{}",
+            dispute.payment_id
+        ),
+        false => format!("https://dashboard.stripe.com/{mode}disputes/{}", dispute.id),
     }
 }

@@ -26,6 +26,7 @@ struct MachinePage<'a> {
     desk: &'a Desk,
     health: Health,
     failed_events: i64,
+    wrong_mode_events: i64,
     failed_jobs: i64,
     waiting_jobs: i64,
     failed_letters: i64,
@@ -101,7 +102,7 @@ const LETTER_STATES: [&str; 4] = ["failed", "queued", "sending", "sent"];
 /// The colour of a state's badge.
 fn kind(state: &str) -> &'static str {
     match state {
-        "failed" => "bad",
+        "failed" | "wrong_mode" => "bad",
         "received" | "queued" | "sending" => "due",
         "processed" | "sent" => "good",
         _ => "quiet",
@@ -117,7 +118,7 @@ struct EventsPage<'a> {
 }
 
 impl EventsPage<'_> {
-    const STATES: [&'static str; 4] = EVENT_STATES;
+    const STATES: [&'static str; 5] = EVENT_STATES;
 }
 
 #[derive(Template)]
@@ -175,6 +176,7 @@ pub async fn show(State(app): State<App>, desk: Desk) -> Result<Response> {
         desk: &desk,
         health: health::look(&mut conn).await?,
         failed_events: payments::count_failed_events(&mut conn).await?,
+        wrong_mode_events: payments::count_wrong_mode_events(&mut conn).await?,
         failed_jobs: jobs::count_failed(&mut conn).await?,
         waiting_jobs: jobs::count(&mut conn).await?,
         failed_letters: email::count_failed(&mut conn).await?,

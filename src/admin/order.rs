@@ -43,6 +43,8 @@ struct OrderPage<'a> {
     desk: &'a Desk,
     view: OrderView,
     address: Vec<String>,
+    /// The reasons not to ship now.
+    warnings: Vec<String>,
     payments: Vec<PaymentFacts>,
     refunds: Vec<RefundFacts>,
     letters: Vec<LetterRow>,
@@ -166,6 +168,7 @@ async fn page(app: &App, desk: &Desk, id: OrderId, forms: Forms) -> Result<Respo
     };
     let refund_forms = refunds::forms(&payments, &forms.refund);
     let request = custom_orders::find_by_order(&mut conn, id).await?;
+    let warnings = orders::shipping_warnings(&mut conn, &view.order).await?;
     let is_whole = match forms.refund.is_sent() {
         true => forms.refund.has("whole", "yes"),
         false => forms.is_whole && refund_forms.iter().any(|form| form.takes_pieces),
@@ -176,6 +179,7 @@ async fn page(app: &App, desk: &Desk, id: OrderId, forms: Forms) -> Result<Respo
     let shown = desk.show(&OrderPage {
         desk,
         address: view.order.label(),
+        warnings,
         view,
         payments,
         refunds,
@@ -307,6 +311,7 @@ pub async fn ship(
         }
         Err(error) => {
             batch.take_back().await;
+            let error = to_confirm(error);
             let forms = Forms {
                 ship: form.refused(by_field(error))?,
                 ..Forms::default()
@@ -314,6 +319,14 @@ pub async fn ship(
             let id = orders::resolve(&mut *app.db.acquire().await?, &id).await?;
             page(&app, &desk, id, forms).await
         }
+    }
+}
+
+/// The refusal to ship what a bank or Stripe warns of, as a fault of the box that confirms it.
+pub fn to_confirm(error: Error) -> Error {
+    match error {
+        Error::Conflict(orders::CONFIRM_SHIPPING, why) => Error::invalid("ship_anyway", why),
+        other => other,
     }
 }
 
@@ -325,6 +338,7 @@ pub fn parcel(form: &Form, number: &str, pictures: Vec<String>) -> NewParcel {
         tracking_number: given(number.to_owned()),
         tracking_url: given(form.get("tracking_url")),
         pictures,
+        ship_anyway: form.get("ship_anyway") == "true",
     }
 }
 

@@ -17,6 +17,7 @@ use super::{CustomOrder, Quote, QuoteState, Status, TimelineEntry, service};
 use crate::app::App;
 use crate::audit::{self, Actor};
 use crate::auth::{Admin, Scope};
+use crate::disputes::{self, Dispute};
 use crate::error::answers::{BadRequest, BodyFailures, NotThere, TokenFailures};
 use crate::error::{Error, ErrorBody, Fault, Result};
 use crate::extract::texts::Prose;
@@ -53,6 +54,8 @@ pub struct CustomOrderView {
     /// Oldest first; the one that counts is `asking`, `live`, `closing` or `paid`.
     pub quotes: Vec<Quote>,
     pub order: Option<Order>,
+    /// Of all payments that came in for it, oldest first.
+    pub disputes: Vec<Dispute>,
     pub parcel: Option<Parcel>,
     /// The parcel's pictures: the finished piece.
     pub parcel_pictures: Vec<PictureView>,
@@ -297,6 +300,7 @@ pub async fn view(conn: &mut PgConnection, id: CustomOrderId) -> Result<CustomOr
     Ok(CustomOrderView {
         pictures: media::list_views(conn, &pictures).await?,
         quotes: store::quotes(conn, id).await?,
+        disputes: disputes::list_of_custom_order(conn, id).await?,
         parcel_pictures: media::list_views(conn, &parcel_pictures).await?,
         timeline: store::timeline(conn, id).await?,
         request,

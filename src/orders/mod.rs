@@ -15,7 +15,7 @@ pub use cart::Cart;
 pub use change::Change;
 pub use export::{export, usual_days};
 pub use figures::{BestSeller, Sales, best_sellers, sales_by_day};
-pub use parcels::{NewParcel, Parcel, deliver, ship};
+pub use parcels::{CONFIRM_SHIPPING, NewParcel, Parcel, deliver, ship, shipping_warnings};
 pub use routes::{OrderView, resolve, router, view};
 pub use service::{
     Commission, Lost, Outcome, Placed, Receipt, Sale, begin_processing, check, end_processing,
@@ -135,7 +135,7 @@ pub struct Order {
     /// All open review items, the most urgent first.
     #[sqlx(json)]
     pub review_items: Vec<OpenItem>,
-    /// The state of a dispute, in Stripe's word, if there is one.
+    /// The most pressing state of its disputes, in Stripe's word, if there are any.
     pub dispute: Option<String>,
     pub created_at: DateTime<Utc>,
     pub paid_at: Option<DateTime<Utc>>,

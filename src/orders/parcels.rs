@@ -6,11 +6,13 @@ use sqlx::PgConnection;
 use utoipa::ToSchema;
 
 use super::{Order, Status, store};
+use crate::disputes;
 use crate::email::ParcelFacts;
 use crate::error::{Error, Fault, Result};
 use crate::extract::texts::ShortLine;
 use crate::ids::{OrderId, PictureId};
 use crate::media;
+use crate::review_items::Kind;
 
 /// The parcel of an order, as the shopkeeper describes it.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
@@ -29,6 +31,10 @@ pub struct NewParcel {
     #[serde(default)]
     #[schema(value_type = Vec<PictureId>, required = false, max_items = 10)]
     pub pictures: Vec<String>,
+    /// Ships it although a bank or Stripe warns of its payment: an open dispute, a fraud warning, a review.
+    #[serde(default)]
+    #[schema(required = false)]
+    pub ship_anyway: bool,
 }
 
 /// A parcel on its way.
@@ -171,11 +177,39 @@ impl NewParcel {
     }
 }
 
+/// The code of the refusal to ship what a bank or Stripe warns of, until that is confirmed.
+pub const CONFIRM_SHIPPING: &str = "confirm_shipping";
+
+/// The reasons not to ship an order now, in words: its open disputes, fraud warnings and payment reviews.
+pub async fn shipping_warnings(conn: &mut PgConnection, order: &Order) -> Result<Vec<String>> {
+    let disputes = disputes::list_of_order(conn, order.id).await?;
+    let mut warnings: Vec<String> = disputes
+        .iter()
+        .filter(|dispute| dispute.is_open())
+        .map(|dispute| {
+            let does = match dispute.known_state().is_inquiry() {
+                true => "asks about",
+                false => "disputes",
+            };
+            let (money, reason) = (dispute.money(), dispute.reason_in_words());
+            format!("the bank {does} {money}, because {reason}")
+        })
+        .collect();
+    let warned = [Kind::FraudWarning, Kind::PaymentReview];
+    let items = order.review_items.iter();
+    warnings.extend(
+        items
+            .filter(|item| warned.contains(&item.kind))
+            .map(|item| item.text.trim_end_matches('.').to_owned()),
+    );
+    Ok(warnings)
+}
+
 /// Marks a paid order as shipped and keeps its parcel, with what of it is to be shipped. Letters are the caller's: a
 /// commission has another one.
 ///
 /// # Errors
-/// Faults; 404; 409 as [`check_shippable`].
+/// Faults; 404; 409 as [`check_shippable`], or `confirm_shipping` where something warns of its payment.
 pub async fn ship(
     conn: &mut PgConnection,
     id: OrderId,
@@ -192,6 +226,17 @@ pub async fn ship(
         .await?
         .ok_or(Error::NotFound("Order"))?;
     check_shippable(conn, &order).await?;
+    let warnings = shipping_warnings(conn, &order).await?;
+    if !warnings.is_empty() && !new.ship_anyway {
+        return Err(Error::Conflict(
+            CONFIRM_SHIPPING,
+            format!(
+                "{} should not be shipped: {}. To ship it anyway, confirm that.",
+                order.display_number(),
+                warnings.join("; ")
+            ),
+        ));
+    }
     let kept = media::hold(conn, &pictures).await?;
     if let Some(at) = pictures.iter().position(|id| !kept.contains_key(id)) {
         return Err(Error::invalid(
@@ -207,10 +252,13 @@ pub async fn ship(
         pictures,
     };
     let shipped_at = store::insert_parcel(conn, id, &parcel).await?;
-    let note = match &parcel.tracking_number {
+    let mut note = match &parcel.tracking_number {
         Some(number) => format!("{} {number}", parcel.carrier),
         None => parcel.carrier.clone(),
     };
+    if !warnings.is_empty() {
+        note = format!("{note}; confirmed although {}", warnings.join("; "));
+    }
     let order = store::set_status(conn, &order, Status::Shipped, actor, &note).await?;
     Ok((
         order,

@@ -16,6 +16,7 @@ use super::service::{self, Sale};
 use super::{Change, Order, OrderLine, Parcel, Status, TimelineEntry, export, store};
 use crate::app::App;
 use crate::auth::{Admin, Scope};
+use crate::disputes::{self, Dispute};
 use crate::email;
 use crate::error::{Error, ErrorBody, Fault, Result};
 use crate::extract::texts::Day;
@@ -43,6 +44,8 @@ pub struct OrderView {
     pub lines: Vec<OrderLine>,
     /// Pieces that are to be shipped, of all lines.
     pub to_ship: i32,
+    /// Of all payments that came in for it, oldest first.
+    pub disputes: Vec<Dispute>,
     /// Once it is shipped.
     pub parcel: Option<Parcel>,
     pub timeline: Vec<TimelineEntry>,
@@ -327,6 +330,7 @@ pub async fn view(conn: &mut PgConnection, id: OrderId) -> Result<OrderView> {
         order,
         to_ship: lines.iter().map(|line| line.to_ship).sum(),
         lines,
+        disputes: disputes::list_of_order(conn, id).await?,
         parcel: store::find_parcel(conn, id).await?,
         timeline: store::timeline(conn, id).await?,
     })

@@ -9,6 +9,7 @@ use sqlx::PgConnection;
 use super::cart::Cart;
 use super::shipping::Zone;
 use super::{Line, Order, Status, store};
+use crate::address::Address;
 use crate::audit::{self, Actor};
 use crate::email::{LineFacts, OrderFacts};
 use crate::error::{Error, Fault, LineFault, Result};
@@ -323,7 +324,21 @@ pub async fn pay(conn: &mut PgConnection, id: OrderId, receipt: &Receipt) -> Res
         let cause = format!("outside_zone:{id}");
         flag(conn, id, &NewItem::new(Kind::OutsideZone, cause, text)).await?;
     }
+    if !has_address(&order) {
+        let text = "it is paid, and nobody said where to ship it";
+        let cause = format!("address_missing:{id}");
+        flag(conn, id, &NewItem::new(Kind::AddressMissing, cause, text)).await?;
+    }
     Ok(Outcome::Paid(order))
+}
+
+/// Whether an order can be sent to its address: a country alone, as some wallets tell it, is none.
+fn has_address(order: &Order) -> bool {
+    let address = order.shipping_address.clone();
+    let address: Option<Address> = address.and_then(|kept| serde_json::from_value(kept).ok());
+    address
+        .and_then(|address| address.line1)
+        .is_some_and(|line| !line.trim().is_empty())
 }
 
 /// Keeps who pays a pending order by a delayed method. None where that is known already, or the order is not pending.
@@ -425,30 +440,22 @@ pub async fn record_refund(conn: &mut PgConnection, id: OrderId, refunded: Cents
     Ok(order)
 }
 
-/// Keeps the state of a dispute, in Stripe's word. Safe to repeat.
+/// Keeps the most pressing state of an order's disputes, in Stripe's word. Safe to repeat.
 ///
 /// # Errors
 /// 404 when there is no such order.
 pub async fn record_dispute(
     conn: &mut PgConnection,
     id: OrderId,
-    state: &str,
-    note: &str,
+    state: Option<&str>,
 ) -> Result<()> {
     let order = store::lock(conn, id)
         .await?
         .ok_or(Error::NotFound("Order"))?;
-    // Reports may overtake each other: a dispute that was decided does not open again.
-    let decided = |state: &str| matches!(state, "won" | "lost" | "warning_closed");
-    if order
-        .dispute
-        .as_deref()
-        .is_some_and(|known| known == state || decided(known))
-    {
+    if order.dispute.as_deref() == state {
         return Ok(());
     }
-    store::set_dispute(conn, id, state).await?;
-    store::add_event(conn, id, "dispute", "stripe", note).await
+    store::set_dispute(conn, id, state).await
 }
 
 /// Flags an order for review because of what Stripe told, and says why on its timeline. Safe to repeat: the same cause

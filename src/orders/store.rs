@@ -628,7 +628,7 @@ pub async fn status_before_refund(conn: &mut PgConnection, id: OrderId) -> Resul
     Ok(status)
 }
 
-pub async fn set_dispute(conn: &mut PgConnection, id: OrderId, state: &str) -> Result<()> {
+pub async fn set_dispute(conn: &mut PgConnection, id: OrderId, state: Option<&str>) -> Result<()> {
     sqlx::query("update orders set dispute = $2, updated_at = now() where id = $1")
         .bind(id)
         .bind(state)

@@ -11,7 +11,7 @@ use tracing::{info, warn};
 
 use super::lost::{self, Found};
 use super::store::Cause;
-use super::{delayed, letters, refunds, store};
+use super::{delayed, disputes, letters, refunds, store};
 use crate::app::App;
 use crate::custom_orders::{self, Paid};
 use crate::email::{About, Refusal};
@@ -20,11 +20,12 @@ use crate::ids::{OrderId, QuoteId};
 use crate::jobs::{self, Job};
 use crate::money::Cents;
 use crate::orders::{self, Commission, Line, Outcome, Receipt, Status, Zone};
-use crate::review_items::{Kind, NewItem};
+use crate::review_items::{Kind, NewItem, Subject};
+use crate::reviews;
 use crate::stripe::Session;
 
 /// The events that we act on; all others are stored and left.
-pub const HANDLED: [&str; 11] = [
+pub const HANDLED: [&str; 18] = [
     "checkout.session.completed",
     "checkout.session.async_payment_succeeded",
     "checkout.session.async_payment_failed",
@@ -35,7 +36,14 @@ pub const HANDLED: [&str; 11] = [
     "refund.updated",
     "refund.failed",
     "charge.dispute.created",
+    "charge.dispute.updated",
     "charge.dispute.closed",
+    "charge.dispute.funds_withdrawn",
+    "charge.dispute.funds_reinstated",
+    "radar.early_fraud_warning.created",
+    "radar.early_fraud_warning.updated",
+    "review.opened",
+    "review.closed",
 ];
 
 /// An event whose envelope could be read.
@@ -219,6 +227,20 @@ async fn obey_once(
         return Ok(Ok(Effect::Repeated));
     }
     let event = Event::read(&stored.payload)?;
+    if let Some(why) = wrong_mode(app, &event) {
+        store::finish_event(conn, id, "wrong_mode", Some(why)).await?;
+        warn!(
+            event = id,
+            kind = event.kind,
+            why,
+            "event kept, not applied"
+        );
+        // One a day: the first says enough.
+        let cause = format!("wrong_mode:{}", Utc::now().date_naive());
+        let item = NewItem::new(Kind::WrongMode, cause, why);
+        reviews::flag(conn, Subject::default(), "stripe", &item).await?;
+        return Ok(Ok(Effect::Ignored));
+    }
     let mut attempt = conn.begin().await?;
     match obey(&mut attempt, app, &event).await {
         Ok(effect) => {
@@ -241,6 +263,16 @@ async fn obey_once(
     }
 }
 
+/// The reason not to apply an event of Stripe's other mode: a payment in test mode is no money.
+fn wrong_mode(app: &App, event: &Event<'_>) -> Option<&'static str> {
+    let is_live = event.json["livemode"].as_bool()?;
+    let is_wrong = app.config.is_live()? != is_live && HANDLED.contains(&event.kind.as_str());
+    is_wrong.then_some(match is_live {
+        true => "Stripe sent an event of live mode, but the shop's key is of test mode: it was not applied",
+        false => "Stripe sent an event of test mode, but the shop's key is of live mode: it was not applied",
+    })
+}
+
 async fn obey(conn: &mut PgConnection, app: &App, event: &Event<'_>) -> Result<Effect> {
     let object = &event.json["data"]["object"];
     match event.kind.as_str() {
@@ -253,7 +285,18 @@ async fn obey(conn: &mut PgConnection, app: &App, event: &Event<'_>) -> Result<E
         "refund.created" | "refund.updated" | "refund.failed" | "charge.refund.updated" => {
             refunds::refund_changed(conn, object, event.created).await
         }
-        "charge.dispute.created" | "charge.dispute.closed" => disputed(conn, object).await,
+        "charge.dispute.created"
+        | "charge.dispute.updated"
+        | "charge.dispute.closed"
+        | "charge.dispute.funds_withdrawn"
+        | "charge.dispute.funds_reinstated" => {
+            disputes::dispute_reported(conn, &event.kind, object, event.created).await
+        }
+        "radar.early_fraud_warning.created" | "radar.early_fraud_warning.updated" => {
+            disputes::fraud_warned(conn, object).await
+        }
+        "review.opened" => disputes::review_changed(conn, object, true).await,
+        "review.closed" => disputes::review_changed(conn, object, false).await,
         _ => Ok(Effect::Ignored),
     }
 }
@@ -379,7 +422,7 @@ async fn settle_lost_commission(
         order: Some(order.id),
         ..Cause::default()
     };
-    settled(conn, &payment, cause, session).await?;
+    settled(conn, cause, session).await?;
     let why = "paid for a custom piece whose request is not in this database: ask the customer, or give it back";
     let cause = format!("custom_order_missing:{}", order.id);
     let item = NewItem::new(Kind::CustomOrderMissing, cause, why);
@@ -461,7 +504,7 @@ async fn settle_payment(conn: &mut PgConnection, order: OrderId, session: &Sessi
     let Some(why) = refusal else {
         store::record_session(conn, order, &session.id, None).await?;
         letters::confirm(conn, &order_now).await?;
-        return settled(conn, &payment, cause, session).await;
+        return settled(conn, cause, session).await;
     };
     let name = order_now.display_number();
     // Its money has come, and goes back.
@@ -493,7 +536,7 @@ async fn settle_quote(
                 order: Some(order.id),
                 ..Cause::default()
             };
-            settled(conn, &payment, cause, session).await
+            settled(conn, cause, session).await
         }
         Paid::Refused(request, why) => {
             let cause = Cause {
@@ -533,23 +576,11 @@ fn receipt(session: &Session) -> Result<Receipt> {
 
 /// Keeps that a locked payment, not seen before, has settled its order. It may have been refunded or disputed before we
 /// heard of it.
-async fn settled(
-    conn: &mut PgConnection,
-    payment: &store::Payment,
-    cause: Cause,
-    session: &Session,
-) -> Result<()> {
+async fn settled(conn: &mut PgConnection, cause: Cause, session: &Session) -> Result<()> {
     let id = payment_id(session);
     store::record_payment(conn, id, cause, session, "settled").await?;
     refunds::apply(conn, id).await?;
-    if let (Some(order), Some(state)) = (cause.order, &payment.dispute) {
-        orders::record_dispute(conn, order, state, "disputed before it was settled").await?;
-        let cause = format!("dispute:{id}:{state}");
-        let text = format!("disputed before it was settled: {state}");
-        let item = NewItem::new(Kind::Dispute, cause, text);
-        refunds::flag(conn, Some(order), None, &item).await?;
-    }
-    Ok(())
+    disputes::payment_known(conn, id).await
 }
 
 /// Keeps that a locked payment, not seen before, could not settle what it was for, and plans to give it back in full.
@@ -595,38 +626,8 @@ async fn refused(
     };
     let item = NewItem::new(Kind::PaymentRefused, format!("payment_refused:{id}"), told);
     refunds::flag(conn, cause.order, cause.request, &item).await?;
-    refunds::apply(conn, id).await
-}
-
-async fn disputed(conn: &mut PgConnection, dispute: &Value) -> Result<Effect> {
-    let (Some(payment_id), Some(state)) = (
-        reference(&dispute["payment_intent"]),
-        reference(&dispute["status"]),
-    ) else {
-        return Ok(Effect::Ignored);
-    };
-    let state = state.as_str();
-    let payment = store::lock_payment(conn, &payment_id).await?;
-    let decided = matches!(
-        payment.dispute.as_deref(),
-        Some("won" | "lost" | "warning_closed")
-    );
-    if !decided {
-        store::record_dispute(conn, &payment_id, state).await?;
-    }
-    if let (Some(order), Some("settled")) = (payment.order_id, payment.outcome.as_deref()) {
-        let reason = dispute["reason"]
-            .as_str()
-            .unwrap_or("unknown")
-            .replace('\0', "");
-        let told = format!("dispute {state}, reason {reason}");
-        custom_orders::lock_of(conn, order).await?;
-        orders::record_dispute(conn, order, state, &told).await?;
-        let cause = format!("dispute:{payment_id}:{state}");
-        let item = NewItem::new(Kind::Dispute, cause, told);
-        refunds::flag(conn, Some(order), None, &item).await?;
-    }
-    Ok(Effect::Processed)
+    refunds::apply(conn, id).await?;
+    disputes::payment_known(conn, id).await
 }
 
 /// An id or another word of Stripe's. Another object's it gives as text or as the object itself.
@@ -636,7 +637,7 @@ pub(super) fn reference(json: &Value) -> Option<String> {
 }
 
 /// A time; nothing where it is none that anything could have happened at.
-fn time(json: &Value) -> Option<DateTime<Utc>> {
+pub(super) fn time(json: &Value) -> Option<DateTime<Utc>> {
     let seconds = json.as_i64().filter(|seconds| *seconds >= 0)?;
     DateTime::from_timestamp(seconds, 0)
 }

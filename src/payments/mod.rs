@@ -3,6 +3,7 @@
 //! Locks are taken in one sequence everywhere: event, payment, request, order, products in id order.
 mod checkout;
 mod delayed;
+mod disputes;
 mod events;
 mod facts;
 mod letters;
@@ -25,7 +26,9 @@ pub use refunds::{
     refund_request, refundable, send_refund, try_again as retry_refund,
 };
 pub use routes::{own_hold, router};
-pub use store::{EventRow, count_events, count_failed_events, find_event, list_events};
+pub use store::{
+    EventRow, count_events, count_failed_events, count_wrong_mode_events, find_event, list_events,
+};
 pub use sync::sync_product;
 
 use std::time::Duration;

@@ -316,6 +316,15 @@ pub async fn count_failed_events(conn: &mut PgConnection) -> Result<i64> {
     Ok(count)
 }
 
+/// The number of events of Stripe's other mode, which were kept and change nothing.
+pub async fn count_wrong_mode_events(conn: &mut PgConnection) -> Result<i64> {
+    let count =
+        sqlx::query_scalar("select count(*) from stripe_events where status = 'wrong_mode'")
+            .fetch_one(conn)
+            .await?;
+    Ok(count)
+}
+
 /// A stored event.
 #[derive(Debug, sqlx::FromRow)]
 pub struct StoredEvent {
@@ -356,7 +365,7 @@ pub struct EventRow {
     #[sqlx(rename = "type")]
     #[serde(rename = "type")]
     pub kind: String,
-    /// `received`, `processed`, `ignored` or `failed`.
+    /// `received`, `processed`, `ignored`, `failed` or `wrong_mode`.
     pub status: String,
     pub source: String,
     pub attempts: i32,
@@ -491,8 +500,6 @@ pub struct Payment {
     /// What its charge said last, at that moment; see `refunds::refunded` for what is so.
     pub refunded: Cents,
     pub refunded_as_of: Option<DateTime<Utc>>,
-    /// The state of a dispute, in Stripe's word.
-    pub dispute: Option<String>,
 }
 
 /// Locks a payment, making its row first if this is the first we hear of it.
@@ -502,7 +509,7 @@ pub async fn lock_payment(conn: &mut PgConnection, id: &str) -> Result<Payment> 
         .execute(&mut *conn)
         .await?;
     let payment = sqlx::query_as(
-        "select order_id, request_id, amount, currency, outcome, refunded, refunded_as_of, dispute
+        "select order_id, request_id, amount, currency, outcome, refunded, refunded_as_of
          from payments
          where id = $1
          for update",
@@ -515,7 +522,7 @@ pub async fn lock_payment(conn: &mut PgConnection, id: &str) -> Result<Payment> 
 
 pub async fn find_payment(conn: &mut PgConnection, id: &str) -> Result<Option<Payment>> {
     let payment = sqlx::query_as(
-        "select order_id, request_id, amount, currency, outcome, refunded, refunded_as_of, dispute
+        "select order_id, request_id, amount, currency, outcome, refunded, refunded_as_of
          from payments
          where id = $1",
     )
@@ -576,8 +583,8 @@ pub async fn record_refunded(
     Ok(())
 }
 
-/// Keeps the state of a dispute.
-pub async fn record_dispute(conn: &mut PgConnection, id: &str, state: &str) -> Result<()> {
+/// Keeps the most pressing state of a payment's disputes.
+pub async fn record_dispute(conn: &mut PgConnection, id: &str, state: Option<&str>) -> Result<()> {
     sqlx::query("update payments set dispute = $2, updated_at = now() where id = $1")
         .bind(id)
         .bind(state)

@@ -7,8 +7,8 @@
 mod store;
 
 pub use store::{
-    Filter, count_by_subject, count_open, find, list, list_open, move_deadline, raise, resolve,
-    settle,
+    Filter, assign, count_by_subject, count_open, find, list, list_open, move_deadline, pass,
+    raise, resolve, settle,
 };
 
 use chrono::{DateTime, Utc};
@@ -56,12 +56,22 @@ pub enum Kind {
     AmountDiffers,
     /// The customer's bank disputes a payment.
     Dispute,
+    /// The customer's bank asks about a payment, and has taken no money.
+    Inquiry,
+    /// The card's issuer warns that a payment is probably fraud.
+    FraudWarning,
+    /// Stripe asks for a look at a payment.
+    PaymentReview,
+    /// An order that is to be shipped was paid without an address.
+    AddressMissing,
+    /// Stripe sent events of its other mode, test or live.
+    WrongMode,
     /// A kind that only a newer version knows.
     Other,
 }
 
 impl Kind {
-    pub const ALL: [Kind; 17] = [
+    pub const ALL: [Kind; 22] = [
         Kind::Earlier,
         Kind::EmailUndelivered,
         Kind::ShopEmailUndelivered,
@@ -78,6 +88,11 @@ impl Kind {
         Kind::DelayedPaymentFailed,
         Kind::AmountDiffers,
         Kind::Dispute,
+        Kind::Inquiry,
+        Kind::FraudWarning,
+        Kind::PaymentReview,
+        Kind::AddressMissing,
+        Kind::WrongMode,
         Kind::Other,
     ];
 
@@ -99,6 +114,11 @@ impl Kind {
             Kind::DelayedPaymentFailed => "delayed_payment_failed",
             Kind::AmountDiffers => "amount_differs",
             Kind::Dispute => "dispute",
+            Kind::Inquiry => "inquiry",
+            Kind::FraudWarning => "fraud_warning",
+            Kind::PaymentReview => "payment_review",
+            Kind::AddressMissing => "address_missing",
+            Kind::WrongMode => "wrong_mode",
             Kind::Other => "other",
         }
     }
@@ -122,6 +142,11 @@ impl Kind {
             Kind::DelayedPaymentFailed => "A delayed payment failed",
             Kind::AmountDiffers => "Another amount was paid than was quoted",
             Kind::Dispute => "The customer's bank disputes a payment",
+            Kind::Inquiry => "The customer's bank asks about a payment",
+            Kind::FraudWarning => "A payment is probably fraud",
+            Kind::PaymentReview => "Stripe asks you to review a payment",
+            Kind::AddressMissing => "A paid order has no address",
+            Kind::WrongMode => "Stripe sends events of its other mode",
         }
     }
 
@@ -161,7 +186,30 @@ impl Kind {
             Kind::Dispute => {
                 "Don't ship. Answer in Stripe's dashboard before the deadline, with all that shows that the order was theirs."
             }
+            Kind::Inquiry => {
+                "Don't ship. Answer in Stripe's dashboard before the deadline, or refund the payment: then no dispute follows."
+            }
+            Kind::FraudWarning => {
+                "Don't ship yet. If you do not know the customer, refund the payment in full: that keeps a dispute and its fee away."
+            }
+            Kind::PaymentReview => {
+                "Don't ship yet. Look at the payment in Stripe's dashboard under Radar, and approve or refund it."
+            }
+            Kind::AddressMissing => {
+                "Ask the customer where to ship it, and note the address on the order."
+            }
+            Kind::WrongMode => {
+                "They are kept and change nothing here. Check which mode the webhook and STRIPE_SECRET_KEY belong to."
+            }
         }
+    }
+
+    /// Whether nothing should be shipped while it is open.
+    pub fn holds_shipping(self) -> bool {
+        matches!(
+            self,
+            Kind::Dispute | Kind::Inquiry | Kind::FraudWarning | Kind::PaymentReview
+        )
     }
 
     /// False where an email about it cannot arrive, or another email has told the owner already.

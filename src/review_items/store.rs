@@ -83,6 +83,49 @@ async fn email_owner(conn: &mut PgConnection, item: &ReviewItem) -> Result<()> {
     email::queue(conn, &letter, &item.id.to_string(), SHOP, None, about).await
 }
 
+/// Keeps that a cause came and went before anybody was told of it: it raises nothing from now on. Safe to repeat.
+pub async fn pass(
+    conn: &mut PgConnection,
+    subject: Subject,
+    new: &NewItem,
+    actor: &str,
+    result: &str,
+) -> Result<()> {
+    sqlx::query(
+        "insert into review_items (id, custom_order_id, order_id, kind, cause, text, resolved_at, resolved_by, resolution)
+         values ($1, $2, $3, $4, $5, $6, now(), $7, $8)
+         on conflict (cause) do nothing",
+    )
+    .bind(ReviewItemId::new())
+    .bind(subject.custom_order)
+    .bind(subject.order)
+    .bind(new.kind.as_str())
+    .bind(&new.cause)
+    .bind(&new.text)
+    .bind(actor)
+    .bind(result)
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Gives the items of a source that belonged nowhere to what they turn out to belong to.
+pub async fn assign(conn: &mut PgConnection, source: &str, subject: Subject) -> Result<()> {
+    sqlx::query(
+        "update review_items
+         set custom_order_id = $2, order_id = $3
+         where (cause = $1 or (cause > $1 || ':' and cause < $1 || ';'))
+           and custom_order_id is null
+           and order_id is null",
+    )
+    .bind(source)
+    .bind(subject.custom_order)
+    .bind(subject.order)
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
 /// Moves the deadline of the open items of a source, as [`settle`] names it.
 pub async fn move_deadline(
     conn: &mut PgConnection,

@@ -1001,7 +1001,7 @@ async fn odd_webhooks_are_no_server_error() {
 }
 
 /// The types that we act on, and one that nobody knows.
-pub const EVENTS: [&str; 12] = [
+pub const EVENTS: [&str; 19] = [
     "checkout.session.completed",
     "checkout.session.async_payment_succeeded",
     "checkout.session.async_payment_failed",
@@ -1012,6 +1012,13 @@ pub const EVENTS: [&str; 12] = [
     "refund.updated",
     "refund.failed",
     "charge.dispute.created",
+    "charge.dispute.updated",
     "charge.dispute.closed",
+    "charge.dispute.funds_withdrawn",
+    "charge.dispute.funds_reinstated",
+    "radar.early_fraud_warning.created",
+    "radar.early_fraud_warning.updated",
+    "review.opened",
+    "review.closed",
     "a.type.of.next.year",
 ];

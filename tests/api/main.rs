@@ -23,6 +23,7 @@ mod desk_machine;
 mod desk_orders;
 mod desk_pages;
 mod desk_products;
+mod disputes;
 mod endurance;
 mod events;
 mod every_form;

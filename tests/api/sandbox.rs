@@ -428,7 +428,9 @@ async fn money_goes_back_and_forth() {
             "refund.failed",
             "charge.refund.updated",
             "charge.dispute.created",
+            "charge.dispute.funds_withdrawn",
             "charge.dispute.closed",
+            "charge.dispute.funds_reinstated",
             "refund.created",
             "charge.refunded",
         ]

@@ -46,7 +46,7 @@ const REQUEST_MOVES: [(&str, &str); 13] = [
 ];
 
 /// The events of Stripe's that change something here.
-const EVENTS: [&str; 11] = [
+const EVENTS: [&str; 18] = [
     "checkout.session.completed",
     "checkout.session.async_payment_succeeded",
     "checkout.session.async_payment_failed",
@@ -57,7 +57,14 @@ const EVENTS: [&str; 11] = [
     "refund.updated",
     "refund.failed",
     "charge.dispute.created",
+    "charge.dispute.updated",
     "charge.dispute.closed",
+    "charge.dispute.funds_withdrawn",
+    "charge.dispute.funds_reinstated",
+    "radar.early_fraud_warning.created",
+    "radar.early_fraud_warning.updated",
+    "review.opened",
+    "review.closed",
 ];
 
 /// A promise that was broken, and where.
@@ -130,7 +137,6 @@ struct Payment {
     amount: i64,
     currency: String,
     refunded: i64,
-    dispute: Option<String>,
 }
 
 #[derive(sqlx::FromRow)]
@@ -169,14 +175,48 @@ struct Charge {
     amount: i64,
     currency: String,
     refunded: i64,
-    dispute: Option<String>,
+    /// The shopper's bank has asked about it, or disputed it.
+    disputed: bool,
+    /// The shopper's bank has taken the money back.
+    charged_back: bool,
 }
 
-impl Charge {
-    /// The shopper's bank has taken the money back, or may.
-    fn is_charged_back(&self) -> bool {
-        self.dispute.as_deref().is_some_and(|state| state != "won")
+/// A dispute as somebody has it.
+#[derive(Debug, PartialEq, Eq, sqlx::FromRow)]
+struct Dispute {
+    id: String,
+    payment: String,
+    state: String,
+}
+
+impl Dispute {
+    fn is_open(&self) -> bool {
+        !["won", "lost", "prevented", "warning_closed"].contains(&self.state.as_str())
     }
+}
+
+/// Something at Stripe that the owner must be told of.
+#[derive(sqlx::FromRow)]
+struct Warning {
+    id: String,
+    payment: String,
+    object: String,
+    /// A review that is open yet, or a warning that could be acted on.
+    matters: bool,
+}
+
+/// A review item.
+#[derive(sqlx::FromRow)]
+struct Item {
+    id: String,
+    order_id: Option<String>,
+    kind: String,
+    cause: String,
+    open: bool,
+    /// It was over before anybody could be told.
+    passed: bool,
+    /// A person has resolved it.
+    by_hand: bool,
 }
 
 #[derive(sqlx::FromRow)]
@@ -197,6 +237,10 @@ struct Books {
     requests: Vec<Request>,
     charges: Vec<Charge>,
     stripe_refunds: Vec<StripeRefund>,
+    disputes: Vec<Dispute>,
+    stripe_disputes: Vec<Dispute>,
+    warnings: Vec<Warning>,
+    items: Vec<Item>,
 }
 
 /// Audits a settled shop. `mailbox` has the Message-ID of each letter that the mail server took, as often as it did.
@@ -216,7 +260,7 @@ pub async fn audit(
         .fetch_all(&mut *shop)
         .await?,
         payments: sqlx::query_as(
-            "select id, order_id::text, request_id::text, outcome, amount, currency, refunded, dispute from payments",
+            "select id, order_id::text, request_id::text, outcome, amount, currency, refunded from payments",
         )
         .fetch_all(&mut *shop)
         .await?,
@@ -240,8 +284,11 @@ pub async fn audit(
         charges: sqlx::query_as(
             "select data ->> 'payment_intent' as payment, (data ->> 'amount')::bigint as amount,
                     data ->> 'currency' as currency, (data ->> 'amount_refunded')::bigint as refunded,
-                    (select dispute.data ->> 'status' from stripe_sandbox.objects dispute
-                     where dispute.object = 'dispute' and dispute.data ->> 'charge' = charge.id) as dispute
+                    exists (select from stripe_sandbox.objects dispute
+                            where dispute.object = 'dispute' and dispute.data ->> 'charge' = charge.id) as disputed,
+                    exists (select from stripe_sandbox.objects dispute
+                            where dispute.object = 'dispute' and dispute.data ->> 'charge' = charge.id
+                              and dispute.data ->> 'status' in ('needs_response', 'under_review', 'lost')) as charged_back
              from stripe_sandbox.objects charge
              where object = 'charge' and data ->> 'status' = 'succeeded'",
         )
@@ -255,6 +302,35 @@ pub async fn audit(
         )
         .fetch_all(&mut *stripe)
         .await?,
+        disputes: sqlx::query_as(
+            "select id, payment_id as payment, state from disputes where id not like 'earlier:%'",
+        )
+        .fetch_all(&mut *shop)
+        .await?,
+        stripe_disputes: sqlx::query_as(
+            "select dispute.id, charge.data ->> 'payment_intent' as payment, dispute.data ->> 'status' as state
+             from stripe_sandbox.objects dispute
+             join stripe_sandbox.objects charge on charge.id = dispute.data ->> 'charge'
+             where dispute.object = 'dispute'",
+        )
+        .fetch_all(&mut *stripe)
+        .await?,
+        warnings: sqlx::query_as(
+            "select id, object, data ->> 'payment_intent' as payment,
+                    coalesce(data ->> 'open', data ->> 'actionable') = 'true' as matters
+             from stripe_sandbox.objects
+             where object in ('review', 'radar.early_fraud_warning')",
+        )
+        .fetch_all(&mut *stripe)
+        .await?,
+        items: sqlx::query_as(
+            "select id::text, order_id::text, kind, cause, resolved_at is null as open,
+                    resolved_at is not null and resolved_at = raised_at as passed,
+                    coalesce(resolved_by like 'user:%' or resolved_by like 'token:%', false) as by_hand
+             from review_items",
+        )
+        .fetch_all(&mut *shop)
+        .await?,
     };
     check_stock(shop, &mut report).await?;
     check_sales(shop, &books, &mut report).await?;
@@ -263,6 +339,8 @@ pub async fn audit(
     check_refunds(&books, &mut report);
     check_refund_reports(shop, &books, &mut report).await?;
     check_delayed(shop, stripe, &mut report).await?;
+    check_disputes(&books, &mut report);
+    check_items(shop, &books, &mut report).await?;
     check_events(shop, stripe, &mut report).await?;
     check_moves(shop, &books, &mut report).await?;
     check_letters(shop, &books, mailbox, &mut report).await?;
@@ -573,7 +651,7 @@ fn check_payments(books: &Books, report: &mut Report) {
                     report.broken("P2", "amount differs", where_);
                 }
             }
-            None if refunded == amount || charge.is_charged_back() => {}
+            None if refunded == amount || charge.charged_back => {}
             // We sent it back, and that failed.
             None if failed.contains(payment.as_str()) => {}
             None => {
@@ -590,16 +668,6 @@ fn check_payments(books: &Books, report: &mut Report) {
                 known.amount
             );
             report.broken("P2", "amount differs", where_);
-        }
-        if known.is_some_and(|known| known.dispute != charge.dispute) {
-            let where_ = format!(
-                "{payment}: {} at Stripe, {} here",
-                charge.dispute.as_deref().unwrap_or("none"),
-                known
-                    .and_then(|known| known.dispute.as_deref())
-                    .unwrap_or("none")
-            );
-            report.broken("P3", "dispute differs", where_);
         }
     }
     for order in books
@@ -708,7 +776,7 @@ fn check_refunds(books: &Books, report: &mut Report) {
     let disputed: HashSet<&str> = books
         .charges
         .iter()
-        .filter(|charge| charge.dispute.is_some())
+        .filter(|charge| charge.disputed)
         .map(|charge| charge.payment.as_str())
         .collect();
     let mut sent: HashMap<&str, u32> = HashMap::new();
@@ -764,8 +832,7 @@ fn check_refunds(books: &Books, report: &mut Report) {
             || books
                 .refunds
                 .iter()
-                .any(|refund| refund.state == "failed" && refund.payment_id == payment.id)
-            || payment.outcome.as_deref() == Some("settled") && payment.dispute.is_some();
+                .any(|refund| refund.state == "failed" && refund.payment_id == payment.id);
         let order = payment.order_id.as_deref().and_then(|id| orders.get(id));
         let request = payment
             .request_id
@@ -911,6 +978,113 @@ async fn check_delayed(
                 "letter missing",
                 format!("payment_failed of {order}"),
             );
+        }
+    }
+    Ok(())
+}
+
+/// P3: each dispute is here by its own id, as it stands at Stripe.
+fn check_disputes(books: &Books, report: &mut Report) {
+    let ours: HashMap<&str, &Dispute> = books.disputes.iter().map(|d| (d.id.as_str(), d)).collect();
+    let theirs: HashSet<&str> = books
+        .stripe_disputes
+        .iter()
+        .map(|dispute| dispute.id.as_str())
+        .collect();
+    for dispute in &books.stripe_disputes {
+        if ours.get(dispute.id.as_str()) != Some(&dispute) {
+            let here = ours.get(dispute.id.as_str());
+            let where_ = format!("{dispute:?} at Stripe, {here:?} here");
+            report.broken("P3", "dispute differs", where_);
+        }
+    }
+    for dispute in &books.disputes {
+        if !theirs.contains(dispute.id.as_str()) {
+            report.broken(
+                "P3",
+                "dispute differs",
+                format!("{dispute:?} is here alone"),
+            );
+        }
+    }
+}
+
+/// P10: what needs a person is a review item, open until it is resolved or its cause is gone, and emailed once.
+async fn check_items(
+    shop: &mut PgConnection,
+    books: &Books,
+    report: &mut Report,
+) -> sqlx::Result<()> {
+    let about = |source: &str| {
+        let below = format!("{source}:");
+        let items = books.items.iter();
+        items
+            .filter(|item| item.cause == source || item.cause.starts_with(&below))
+            .collect::<Vec<&Item>>()
+    };
+    let mut check = |source: String, matters: bool, unsaid: &'static str| {
+        let items = about(&source);
+        let is_said = items.iter().any(|item| item.open || item.by_hand);
+        if matters && !is_said {
+            report.broken("P10", unsaid, &source);
+        }
+        // One that was lost unheard of stays until somebody has seen it.
+        let outlives = |item: &&Item| item.open && !item.cause.ends_with(":lost");
+        if !matters && items.into_iter().any(|item| outlives(&item)) {
+            report.broken("P10", "review item outlives its cause", &source);
+        }
+    };
+    for dispute in &books.stripe_disputes {
+        let source = format!("payment:{}:dispute:{}", dispute.payment, dispute.id);
+        check(source, dispute.is_open(), "dispute unsaid");
+    }
+    for warning in &books.warnings {
+        let Warning { id, payment, .. } = warning;
+        match warning.object.as_str() {
+            "review" => check(
+                format!("payment:{payment}:review:{id}"),
+                warning.matters,
+                "review unsaid",
+            ),
+            _ if warning.matters => check(
+                format!("payment:{payment}:fraud_warning:{id}"),
+                true,
+                "fraud warning unsaid",
+            ),
+            _ => {}
+        }
+    }
+    // What another email tells, or cannot be emailed.
+    let quiet = [
+        "earlier",
+        "payment_refused",
+        "shop_email_undelivered",
+        "email_copy_refused",
+    ];
+    let emailed: HashSet<&str> = books
+        .letters
+        .iter()
+        .map(|letter| letter.cause.as_str())
+        .collect();
+    for item in &books.items {
+        let cause = format!("review_item:{}", item.id);
+        let is_loud = !item.passed && !quiet.contains(&item.kind.as_str());
+        if is_loud && !emailed.contains(cause.as_str()) {
+            report.broken("P10", "review item not emailed", &item.cause);
+        }
+    }
+    let nowhere: Vec<String> = sqlx::query_scalar(
+        "select id::text from orders
+         where paid_at is not null and channel <> 'manual' and coalesce(shipping_address ->> 'line1', '') = ''",
+    )
+    .fetch_all(shop)
+    .await?;
+    for order in nowhere {
+        let is_said = books.items.iter().any(|item| {
+            item.kind == "address_missing" && item.order_id.as_deref() == Some(order.as_str())
+        });
+        if !is_said {
+            report.broken("P10", "missing address unsaid", order);
         }
     }
     Ok(())
@@ -1359,11 +1533,11 @@ async fn count(
     figures.insert("refunds at Stripe", books.stripe_refunds.len() as i64);
     let sent_back = books.stripe_refunds.iter().filter(|r| r.status == "failed");
     figures.insert("of these sent back by a bank", sent_back.count() as i64);
-    let disputed = books
-        .charges
-        .iter()
-        .filter(|charge| charge.dispute.is_some());
+    let disputed = books.charges.iter().filter(|charge| charge.disputed);
     figures.insert("payments disputed", disputed.count() as i64);
+    figures.insert("disputes", books.stripe_disputes.len() as i64);
+    figures.insert("fraud warnings and reviews", books.warnings.len() as i64);
+    figures.insert("review items", books.items.len() as i64);
     figures.insert("letters", books.letters.len() as i64);
     figures.insert("letters taken by the mail server", mailbox.len() as i64);
     for (source, events, attempts) in events {

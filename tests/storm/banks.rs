@@ -10,9 +10,11 @@ use super::world::World;
 pub async fn decide(world: Arc<World>, mut chance: Chance) {
     while !world.is_over() {
         world.pause(chance.millis(500, 5_000)).await;
-        match chance.below(3) {
-            0 => send_back(&world, &mut chance).await,
-            1 => dispute(&world, &mut chance).await,
+        match chance.below(8) {
+            0 | 1 => send_back(&world, &mut chance).await,
+            2 | 3 => dispute(&world, &mut chance).await,
+            4 => go_on(&world, &mut chance).await,
+            5 => warn(&world, &mut chance).await,
             _ => close(&world, &mut chance).await,
         }
     }
@@ -47,24 +49,54 @@ async fn send_back(world: &World, chance: &mut Chance) {
     }
 }
 
+/// Recent payments, whatever banks have said of them.
+const RECENT: &str = "select data ->> 'payment_intent'
+                      from stripe_sandbox.objects
+                      where object = 'charge' and data ->> 'status' = 'succeeded'
+                      order by seq desc
+                      limit 40";
+
+/// Disputes of which the bank has not decided.
+const OPEN: &str = "select data ->> 'payment_intent'
+                    from stripe_sandbox.objects
+                    where object = 'dispute' and data ->> 'status' not in ('won', 'lost', 'warning_closed')
+                    order by seq";
+
+/// A dispute or an inquiry; some payments have several, one after the other.
 async fn dispute(world: &World, chance: &mut Chance) {
-    let recent = "select data ->> 'payment_intent'
-                  from stripe_sandbox.objects
-                  where object = 'charge' and data ->> 'status' = 'succeeded' and data -> 'disputed' = 'false'
-                  order by seq desc
-                  limit 40";
-    if let Some(payment) = one(world, chance, recent).await {
-        let body = json!({ "payment_intent": payment });
+    if let Some(payment) = one(world, chance, RECENT).await {
+        let body = json!({
+            "payment_intent": payment,
+            "is_inquiry": chance.one_in(3),
+            "reason": "product_not_received",
+        });
         tell(world, "dispute", body, "payments disputed").await;
     }
 }
 
+/// An inquiry becomes a dispute, or the shop answers.
+async fn go_on(world: &World, chance: &mut Chance) {
+    if let Some(payment) = one(world, chance, OPEN).await {
+        let switch = match chance.one_in(2) {
+            true => "escalate_dispute",
+            false => "answer_dispute",
+        };
+        let body = json!({ "payment_intent": payment });
+        tell(world, switch, body, "disputes that went on").await;
+    }
+}
+
+/// A fraud warning, or a review that is opened or approved.
+async fn warn(world: &World, chance: &mut Chance) {
+    if let Some(payment) = one(world, chance, RECENT).await {
+        let switch = ["warn_of_fraud", "open_review", "approve_review"][chance.below(3) as usize];
+        let body = json!({ "payment_intent": payment });
+        tell(world, switch, body, "warnings and reviews").await;
+    }
+}
+
 async fn close(world: &World, chance: &mut Chance) {
-    let open = "select data ->> 'payment_intent'
-                from stripe_sandbox.objects
-                where object = 'dispute' and data ->> 'status' = 'needs_response'
-                order by seq";
-    if let Some(payment) = one(world, chance, open).await {
+    if let Some(payment) = one(world, chance, OPEN).await {
         let body = json!({"payment_intent": payment, "won": chance.one_in(2)});
         tell(world, "close_dispute", body, "disputes decided").await;
     }

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use serde_json::json;
 use spirit_beads::auth::Scope;
+use spirit_beads::stripe::sandbox::NewDispute;
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 
 use super::audit::audit;
@@ -41,7 +42,7 @@ const fn theirs(stripe: &'static str, named: &'static [&'static str]) -> Breach 
 
 /// Of the orders that [`settle`] makes: SB-1001 was delivered, SB-1002 refunded in full, SB-1003 in part, SB-1004
 /// expired, SB-1005 is a commission's.
-const BREACHES: [Breach; 44] = [
+const BREACHES: [Breach; 54] = [
     // P1, P5
     ours("update products set reserved = 1 where id = 'amber'", &["hold left"]),
     ours(
@@ -196,7 +197,30 @@ const BREACHES: [Breach; 44] = [
          where object = 'refund' and data ->> 'amount' = '500'",
         &["refund differs", "refund unknown by its id", "trouble unsaid"],
     ),
+    // P10
+    ours("delete from review_items where kind = 'inquiry'", &["dispute unsaid"]),
+    ours("delete from review_items where kind = 'fraud_warning'", &["fraud warning unsaid"]),
+    ours("delete from review_items where kind = 'payment_review'", &["review unsaid"]),
+    ours(
+        "update review_items set resolved_at = now(), resolved_by = 'stripe' where kind = 'inquiry'",
+        &["dispute unsaid"],
+    ),
+    ours(
+        "delete from letters where cause = (select 'review_item:' || id from review_items where kind = 'inquiry')",
+        &["letter of unknown cause", "review item not emailed"],
+    ),
+    theirs(
+        "update stripe_sandbox.objects set data = data || '{\"open\": false}' where object = 'review'",
+        &["review item outlives its cause"],
+    ),
+    ours("update orders set shipping_address = null where number = 1001", &["missing address unsaid"]),
     // P3
+    theirs(
+        "update stripe_sandbox.objects set data = data || '{\"status\": \"warning_closed\"}' where object = 'dispute'",
+        &["dispute differs", "review item outlives its cause"],
+    ),
+    ours("update disputes set state = 'warning_under_review'", &["dispute differs"]),
+    ours("update disputes set id = 'dp_other'", &["dispute differs"]),
     theirs(
         "insert into stripe_sandbox.objects (id, object, created, data)
          select 'dp_1', 'dispute', created, jsonb_build_object('charge', id, 'status', 'lost')
@@ -396,6 +420,17 @@ async fn settle(shop: &Shop) {
     )
     .await;
     does(&keeper, "custom-orders/CO-1001/complete", json!({})).await;
+    let payment = shop.payment_of(&session).await;
+    let warned = shop.stripe.warn_of_fraud(&payment).await;
+    warned.expect("a warning");
+    shop.stripe.open_review(&payment).await.expect("a review");
+    let inquiry = NewDispute {
+        is_inquiry: true,
+        ..NewDispute::default()
+    };
+    let asked = shop.stripe.dispute_as(&payment, &inquiry).await;
+    asked.expect("an inquiry");
+    shop.deliver().await;
     shop.run_jobs().await;
     shop.deliver().await;
     shop.run_jobs().await;

@@ -76,7 +76,11 @@ async fn ship(world: &World, chance: &mut Chance) {
         return;
     };
     let path = format!("/api/admin/orders/{}/ship/", text(&order["number"]));
-    let parcel = json!({"carrier": "USPS", "tracking_number": "9400 1000"});
+    let parcel = json!({
+        "carrier": "USPS",
+        "tracking_number": "9400 1000",
+        "ship_anyway": chance.one_in(2),
+    });
     twice_at_times(world, chance, &path, &parcel).await;
     world.tally.add("parcels");
 }
@@ -300,7 +304,11 @@ async fn commission(world: &World, chance: &mut Chance) {
         "amount": 4000 + chance.below(200) * 50, "covers": "A case, as you wished.", "valid_days": 1 + chance.below(3),
     });
     let reason = json!({"reason": "I cannot make it now."});
-    let parcel = json!({"carrier": "UPS", "tracking_number": "1Z999"});
+    let parcel = json!({
+        "carrier": "UPS",
+        "tracking_number": "1Z999",
+        "ship_anyway": chance.one_in(2),
+    });
     let nothing = json!({});
     let act = async |chance: &mut Chance, what: &str, body: &Value| {
         let path = format!("{base}/{what}/");

@@ -13,7 +13,9 @@ use serde_json::{Value, json};
 use sqlx::Connection;
 
 use super::store::{API_VERSION, Problem, Result, Work, id};
-use super::{Fault, Payment, Request, Sandbox, catalogue, checkout, links, params, payments};
+use super::{
+    Fault, NewDispute, Payment, Request, Sandbox, catalogue, checkout, links, params, payments,
+};
 
 pub fn router(sandbox: Sandbox) -> Router {
     Router::new()
@@ -451,6 +453,23 @@ enum Switch {
     },
     Dispute {
         payment_intent: String,
+        #[serde(flatten)]
+        how: NewDispute,
+    },
+    EscalateDispute {
+        payment_intent: String,
+    },
+    AnswerDispute {
+        payment_intent: String,
+    },
+    WarnOfFraud {
+        payment_intent: String,
+    },
+    OpenReview {
+        payment_intent: String,
+    },
+    ApproveReview {
+        payment_intent: String,
     },
     CloseDispute {
         payment_intent: String,
@@ -526,8 +545,24 @@ impl Sandbox {
                 amount,
             } => return Ok(json!({"id": self.refund(&payment_intent, amount).await?})),
             Switch::FailRefund { refund } => self.fail_refund(&refund).await?,
-            Switch::Dispute { payment_intent } => {
-                return Ok(json!({"id": self.dispute(&payment_intent).await?}));
+            Switch::Dispute {
+                payment_intent,
+                how,
+            } => return Ok(json!({"id": self.dispute_as(&payment_intent, &how).await?})),
+            Switch::EscalateDispute { payment_intent } => {
+                self.escalate_dispute(&payment_intent).await?;
+            }
+            Switch::AnswerDispute { payment_intent } => {
+                self.answer_dispute(&payment_intent).await?;
+            }
+            Switch::WarnOfFraud { payment_intent } => {
+                return Ok(json!({"id": self.warn_of_fraud(&payment_intent).await?}));
+            }
+            Switch::OpenReview { payment_intent } => {
+                return Ok(json!({"id": self.open_review(&payment_intent).await?}));
+            }
+            Switch::ApproveReview { payment_intent } => {
+                self.approve_review(&payment_intent).await?;
             }
             Switch::CloseDispute {
                 payment_intent,

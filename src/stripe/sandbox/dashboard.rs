@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::pages::{Shown, frame, text};
-use super::{Sandbox, links, money};
+use super::{NewDispute, Sandbox, links, money};
 
 #[derive(Template)]
 #[template(
@@ -128,6 +128,19 @@ pub async fn act(
         ("refund_part", Some(amount)) => sandbox.refund(&id, Some(amount)).await.map(drop),
         ("fail_refund", _) => sandbox.fail_refund(&id).await,
         ("dispute", _) => sandbox.dispute(&id).await.map(drop),
+        ("inquiry", _) => {
+            let how = NewDispute {
+                is_inquiry: true,
+                reason: "unrecognized".to_owned(),
+            };
+            sandbox.dispute_as(&id, &how).await.map(drop)
+        }
+        ("escalate", _) => sandbox.escalate_dispute(&id).await,
+        ("dispute_answered", _) => sandbox.answer_dispute(&id).await,
+        ("inquiry_closed", _) => sandbox.close_dispute(&id, true).await,
+        ("warn_of_fraud", _) => sandbox.warn_of_fraud(&id).await.map(drop),
+        ("review", _) => sandbox.open_review(&id).await.map(drop),
+        ("review_approved", _) => sandbox.approve_review(&id).await,
         ("dispute_won", _) => sandbox.close_dispute(&id, true).await,
         ("dispute_lost", _) => sandbox.close_dispute(&id, false).await,
         ("send_again", _) => sandbox.send_again(&id).await,
@@ -175,6 +188,7 @@ impl Sandbox {
             Option<Value>,
             Value,
             Option<String>,
+            bool,
         );
         let sales: Vec<Found> = sqlx::query_as(
             "select session.data,
@@ -186,7 +200,12 @@ impl Sandbox {
                      where refund.object = 'refund' and refund.data @> jsonb_build_object('charge', charge.id)),
                     (select dispute.data ->> 'status'
                      from stripe_sandbox.objects dispute
-                     where dispute.object = 'dispute' and dispute.data @> jsonb_build_object('charge', charge.id))
+                     where dispute.object = 'dispute' and dispute.data @> jsonb_build_object('charge', charge.id)
+                     order by dispute.seq desc
+                     limit 1),
+                    exists (select from stripe_sandbox.objects review
+                            where review.object = 'review'
+                              and review.data @> jsonb_build_object('charge', charge.id, 'open', true))
              from stripe_sandbox.objects session
              left join stripe_sandbox.objects intent on intent.id = session.data ->> 'payment_intent'
              left join stripe_sandbox.objects charge on charge.id = intent.data ->> 'latest_charge'
@@ -216,18 +235,22 @@ impl Sandbox {
         )
         .fetch_all(&self.inner.db)
         .await?;
-        let sales = sales
-            .into_iter()
-            .map(|(session, lines, intent, charge, refunds, dispute)| {
+        let sales = sales.into_iter().map(
+            |(session, lines, intent, charge, refunds, dispute, is_reviewed)| {
+                let banks = Banks {
+                    dispute: dispute.as_deref(),
+                    is_reviewed,
+                };
                 sale(
                     &session,
                     &lines,
                     intent.as_ref(),
                     charge.as_ref(),
                     &refunds,
-                    dispute.as_deref(),
+                    banks,
                 )
-            });
+            },
+        );
         let links = links
             .into_iter()
             .map(|(link, lines)| link_row(&link, &lines));
@@ -258,13 +281,48 @@ impl Sandbox {
     }
 }
 
+/// What banks and Stripe's reviewers say of a payment.
+struct Banks<'a> {
+    /// The state of its latest dispute.
+    dispute: Option<&'a str>,
+    is_reviewed: bool,
+}
+
+impl Banks<'_> {
+    /// The buttons for what they may do next: each with its label.
+    fn actions(&self) -> Vec<(&'static str, &'static str)> {
+        let mut actions = match self.dispute {
+            Some("needs_response") => vec![
+                ("dispute_answered", "Answer the dispute"),
+                ("dispute_won", "Dispute won"),
+                ("dispute_lost", "Dispute lost"),
+            ],
+            Some("under_review") => vec![
+                ("dispute_won", "Dispute won"),
+                ("dispute_lost", "Dispute lost"),
+            ],
+            Some("warning_needs_response" | "warning_under_review") => vec![
+                ("escalate", "Inquiry becomes a dispute"),
+                ("inquiry_closed", "Inquiry closed"),
+            ],
+            _ => vec![("dispute", "Dispute"), ("inquiry", "Inquiry")],
+        };
+        actions.push(("warn_of_fraud", "Fraud warning"));
+        actions.push(match self.is_reviewed {
+            true => ("review_approved", "Approve the review"),
+            false => ("review", "Review"),
+        });
+        actions
+    }
+}
+
 fn sale(
     session: &Value,
     lines: &Value,
     intent: Option<&Value>,
     charge: Option<&Value>,
     refunds: &Value,
-    dispute: Option<&str>,
+    banks: Banks<'_>,
 ) -> Row {
     let currency = session["currency"].as_str().unwrap_or_default();
     let id = text(&session["id"]).unwrap_or_default();
@@ -274,12 +332,12 @@ fn sale(
     let rest = charge.map_or(0, |charge| charge["amount"].as_i64().unwrap_or(0)) - refunded;
     let (state, label) = match (
         session["status"].as_str(),
-        dispute,
+        banks.dispute,
         intent.and_then(|intent| intent["status"].as_str()),
     ) {
         (Some("open"), ..) => ("open", "open"),
         (Some("expired"), ..) => ("expired", "expired"),
-        (_, Some("needs_response"), _) => ("disputed", "disputed"),
+        (_, Some("needs_response" | "under_review"), _) => ("disputed", "disputed"),
         (_, Some("lost"), _) => ("disputed", "dispute lost"),
         (.., Some("processing")) => ("waiting", "payment on the way"),
         (.., Some("succeeded")) if rest == 0 => ("refunded", "refunded"),
@@ -312,13 +370,10 @@ fn sale(
         }
         _ => {}
     }
-    match (dispute, charge, &paid_with) {
-        (None, Some(_), Some(intent)) => action("dispute", "Dispute", intent),
-        (Some("needs_response"), _, Some(intent)) => {
-            action("dispute_won", "Dispute won", intent);
-            action("dispute_lost", "Dispute lost", intent);
+    if let (Some(_), Some(intent)) = (charge, &paid_with) {
+        for (act, label) in banks.actions() {
+            action(act, label, intent);
         }
-        _ => {}
     }
     for refund in refunds
         .iter()

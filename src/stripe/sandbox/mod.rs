@@ -106,6 +106,25 @@ pub enum Payment {
     Declined(Buyer),
 }
 
+/// A dispute as the bank opens it. The default takes the money, because the payment is said to be fraud.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default)]
+pub struct NewDispute {
+    /// The bank only asks, and takes nothing yet.
+    pub is_inquiry: bool,
+    /// Stripe's word, as `product_not_received`.
+    pub reason: String,
+}
+
+impl Default for NewDispute {
+    fn default() -> NewDispute {
+        NewDispute {
+            is_inquiry: false,
+            reason: "fraudulent".to_owned(),
+        }
+    }
+}
+
 /// Who pays, and where it goes. The default lives in Oregon.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default)]
@@ -279,10 +298,57 @@ impl Sandbox {
 
     /// The shopper's bank disputes a payment; answers the dispute's id.
     pub async fn dispute(&self, payment_intent: &str) -> anyhow::Result<String> {
+        self.dispute_as(payment_intent, &NewDispute::default())
+            .await
+    }
+
+    /// The shopper's bank disputes a payment, or asks about it; answers the dispute's id.
+    pub async fn dispute_as(
+        &self,
+        payment_intent: &str,
+        how: &NewDispute,
+    ) -> anyhow::Result<String> {
         let dispute = self
-            .change(async |work| payments::dispute(work, payment_intent).await)
+            .change(async |work| payments::dispute(work, payment_intent, how).await)
             .await?;
         Ok(dispute["id"].as_str().unwrap_or_default().to_owned())
+    }
+
+    /// The open inquiry of a payment becomes a dispute.
+    pub async fn escalate_dispute(&self, payment_intent: &str) -> anyhow::Result<()> {
+        Ok(self
+            .change(async |work| payments::escalate_dispute(work, payment_intent).await)
+            .await?)
+    }
+
+    /// The shop answers the open dispute of a payment with evidence.
+    pub async fn answer_dispute(&self, payment_intent: &str) -> anyhow::Result<()> {
+        Ok(self
+            .change(async |work| payments::answer_dispute(work, payment_intent).await)
+            .await?)
+    }
+
+    /// The card's issuer warns that a payment is probably fraud; answers the warning's id.
+    pub async fn warn_of_fraud(&self, payment_intent: &str) -> anyhow::Result<String> {
+        let warning = self
+            .change(async |work| payments::warn_of_fraud(work, payment_intent).await)
+            .await?;
+        Ok(warning["id"].as_str().unwrap_or_default().to_owned())
+    }
+
+    /// Stripe asks the shop to look at a payment; answers the review's id.
+    pub async fn open_review(&self, payment_intent: &str) -> anyhow::Result<String> {
+        let review = self
+            .change(async |work| payments::open_review(work, payment_intent).await)
+            .await?;
+        Ok(review["id"].as_str().unwrap_or_default().to_owned())
+    }
+
+    /// The shop approves a payment under review.
+    pub async fn approve_review(&self, payment_intent: &str) -> anyhow::Result<()> {
+        Ok(self
+            .change(async |work| payments::approve_review(work, payment_intent).await)
+            .await?)
     }
 
     /// The open dispute of a payment is decided.

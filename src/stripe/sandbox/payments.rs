@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::catalogue::or;
 use super::store::{Problem, Result, Work, id, metadata, now, nulls};
-use super::{Buyer, Payment, checkout, links, money};
+use super::{Buyer, NewDispute, Payment, checkout, links, money};
 
 /// What the hosted page's button does.
 pub async fn pay(work: &mut Work<'_>, id: &str, how: &Payment) -> Result<Value> {
@@ -262,10 +262,7 @@ pub async fn refund(work: &mut Work<'_>, p: &Value) -> Result<Value> {
                 .code("charge_already_refunded"),
         );
     }
-    let dispute = work
-        .holding("dispute", json!({"charge": id_of_charge}))
-        .await?;
-    if dispute.is_some_and(|dispute| dispute["status"] != "won") {
+    if is_charged_back(work, &id_of_charge).await? {
         let message =
             format!("Charge {id_of_charge} has been charged back; cannot issue a refund.");
         return Err(Problem::refused(message).code("charge_disputed"));
@@ -300,6 +297,17 @@ pub async fn refund(work: &mut Work<'_>, p: &Value) -> Result<Value> {
     Ok(refund)
 }
 
+/// Whether the bank has the money of a charge, or may have it. An inquiry leaves it.
+async fn is_charged_back(work: &mut Work<'_>, charge: &str) -> Result<bool> {
+    for status in ["needs_response", "under_review", "lost"] {
+        let taken = json!({"charge": charge, "status": status});
+        if work.holding("dispute", taken).await?.is_some() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 /// A refund that the bank sent back: the money is the shop's again.
 pub async fn fail_refund(work: &mut Work<'_>, id: &str) -> Result<()> {
     let missing = || Problem::missing(404, "refund", id, "refund");
@@ -330,40 +338,166 @@ fn set_refunded(charge: &mut Value, amount: i64) {
     charge["refunded"] = json!(charge["amount"] == amount);
 }
 
-/// The shopper's bank takes the payment back until the dispute is decided.
-pub async fn dispute(work: &mut Work<'_>, intent: &str) -> Result<Value> {
+/// The shopper's bank asks about a payment: as an inquiry, which leaves the money here, or as a dispute, which takes it until
+/// it is decided. A payment has one open dispute at most.
+pub async fn dispute(work: &mut Work<'_>, intent: &str, how: &NewDispute) -> Result<Value> {
     let charge = charge_of(work, intent).await?;
     let mut charge = work.lock("charge", &charge).await?.unwrap_or_default();
-    if charge["disputed"] == true {
-        return Err(Problem::refused("This payment was disputed already."));
+    if open_dispute(work, &charge["id"]).await?.is_some() {
+        return Err(Problem::refused("This payment has an open dispute."));
     }
-    charge["disputed"] = json!(true);
-    work.save(&charge).await?;
     let dispute = json!({
         "id": id("dp_", 24), "object": "dispute", "amount": charge["amount"], "balance_transactions": [], "charge": charge["id"],
         "created": now(), "currency": charge["currency"], "enhanced_eligibility_types": [], "evidence": {"enhanced_evidence": {}},
         "evidence_details": {
             "due_by": now() + 7 * 86_400, "enhanced_eligibility": {}, "has_evidence": false, "past_due": false, "submission_count": 0,
         },
-        "is_charge_refundable": false, "livemode": false, "metadata": {}, "payment_intent": intent, "reason": "fraudulent",
-        "status": "needs_response",
+        "is_charge_refundable": how.is_inquiry, "livemode": false, "metadata": {}, "payment_intent": intent, "reason": how.reason,
+        "status": if how.is_inquiry { "warning_needs_response" } else { "needs_response" },
     });
+    charge["disputed"] = json!(true);
+    work.save(&charge).await?;
     work.insert(&dispute, json!({})).await?;
     work.emit("charge.dispute.created", &dispute).await?;
+    if !how.is_inquiry {
+        work.emit("charge.dispute.funds_withdrawn", &dispute)
+            .await?;
+    }
     Ok(dispute)
 }
 
+/// An inquiry becomes a dispute under the same id: the bank takes the money.
+pub async fn escalate_dispute(work: &mut Work<'_>, intent: &str) -> Result<()> {
+    let mut dispute = lock_open_dispute(work, intent).await?;
+    if !is_inquiry(&dispute) {
+        return Err(Problem::refused("This payment has no open inquiry."));
+    }
+    dispute["status"] = json!("needs_response");
+    dispute["is_charge_refundable"] = json!(false);
+    dispute["evidence_details"]["due_by"] = json!(now() + 7 * 86_400);
+    work.save(&dispute).await?;
+    work.emit("charge.dispute.updated", &dispute).await?;
+    work.emit("charge.dispute.funds_withdrawn", &dispute).await
+}
+
+/// The shop has sent its evidence: the bank looks at it.
+pub async fn answer_dispute(work: &mut Work<'_>, intent: &str) -> Result<()> {
+    let mut dispute = lock_open_dispute(work, intent).await?;
+    let details = &mut dispute["evidence_details"];
+    let count = details["submission_count"].as_i64().unwrap_or(0);
+    details["has_evidence"] = json!(true);
+    details["submission_count"] = json!(count + 1);
+    dispute["status"] = match is_inquiry(&dispute) {
+        true => json!("warning_under_review"),
+        false => json!("under_review"),
+    };
+    work.save(&dispute).await?;
+    work.emit("charge.dispute.updated", &dispute).await
+}
+
+/// The open dispute of a payment is decided; an inquiry is closed, however that is.
 pub async fn close_dispute(work: &mut Work<'_>, intent: &str, won: bool) -> Result<()> {
+    let mut dispute = lock_open_dispute(work, intent).await?;
+    let was_inquiry = is_inquiry(&dispute);
+    dispute["status"] = match (was_inquiry, won) {
+        (true, _) => json!("warning_closed"),
+        (false, true) => json!("won"),
+        (false, false) => json!("lost"),
+    };
+    work.save(&dispute).await?;
+    work.emit("charge.dispute.closed", &dispute).await?;
+    if won && !was_inquiry {
+        work.emit("charge.dispute.funds_reinstated", &dispute)
+            .await?;
+    }
+    Ok(())
+}
+
+fn is_inquiry(dispute: &Value) -> bool {
+    let status = dispute["status"].as_str().unwrap_or_default();
+    status.starts_with("warning_")
+}
+
+/// The dispute of a charge that is not decided.
+async fn open_dispute(work: &mut Work<'_>, charge: &Value) -> Result<Option<Value>> {
+    for status in [
+        "needs_response",
+        "under_review",
+        "warning_needs_response",
+        "warning_under_review",
+    ] {
+        let open = json!({"charge": charge, "status": status});
+        if let Some(dispute) = work.holding("dispute", open).await? {
+            return Ok(Some(dispute));
+        }
+    }
+    Ok(None)
+}
+
+async fn lock_open_dispute(work: &mut Work<'_>, intent: &str) -> Result<Value> {
     let charge = charge_of(work, intent).await?;
     work.lock("charge", &charge).await?;
-    let open = json!({"charge": charge, "status": "needs_response"});
-    let mut dispute = work
-        .holding("dispute", open)
+    open_dispute(work, &json!(charge))
         .await?
-        .ok_or_else(|| Problem::refused("This payment has no open dispute."))?;
-    dispute["status"] = json!(if won { "won" } else { "lost" });
-    work.save(&dispute).await?;
-    work.emit("charge.dispute.closed", &dispute).await
+        .ok_or_else(|| Problem::refused("This payment has no open dispute."))
+}
+
+/// The card's issuer warns that a payment is probably fraud.
+pub async fn warn_of_fraud(work: &mut Work<'_>, intent: &str) -> Result<Value> {
+    let charge = charge_of(work, intent).await?;
+    let charge = work.lock("charge", &charge).await?.unwrap_or_default();
+    let warning = json!({
+        "id": id("issfr_", 24), "object": "radar.early_fraud_warning",
+        "actionable": charge["refunded"] != true && charge["disputed"] != true, "charge": charge["id"], "created": now(),
+        "fraud_type": "unauthorized_use_of_card", "livemode": false, "payment_intent": intent,
+    });
+    work.insert(&warning, json!({})).await?;
+    work.emit("radar.early_fraud_warning.created", &warning)
+        .await?;
+    Ok(warning)
+}
+
+/// Stripe asks the shop to look at a payment.
+pub async fn open_review(work: &mut Work<'_>, intent: &str) -> Result<Value> {
+    let charge = charge_of(work, intent).await?;
+    work.lock("charge", &charge).await?;
+    let open = json!({"charge": charge, "open": true});
+    if work.holding("review", open).await?.is_some() {
+        return Err(Problem::refused("This payment is under review already."));
+    }
+    let mut review = json!({
+        "id": id("prv_", 24), "object": "review", "charge": charge, "created": now(), "livemode": false, "open": true,
+        "opened_reason": "rule", "payment_intent": intent, "reason": "rule",
+    });
+    nulls(
+        &mut review,
+        &[
+            "billing_zip",
+            "closed_reason",
+            "ip_address",
+            "ip_address_location",
+            "session",
+        ],
+    );
+    work.insert(&review, json!({})).await?;
+    work.emit("review.opened", &review).await?;
+    Ok(review)
+}
+
+/// The shop approves a payment under review.
+pub async fn approve_review(work: &mut Work<'_>, intent: &str) -> Result<()> {
+    let charge = charge_of(work, intent).await?;
+    work.lock("charge", &charge).await?;
+    let open = json!({"charge": charge, "open": true});
+    let mut review = work
+        .holding("review", open)
+        .await?
+        .ok_or_else(|| Problem::refused("This payment is not under review."))?;
+    review["open"] = json!(false);
+    review["reason"] = json!("approved");
+    review["closed_reason"] = json!("approved");
+    work.save(&review).await?;
+    work.emit("review.closed", &review).await
 }
 
 /// The id of the charge that an intent succeeded with.
