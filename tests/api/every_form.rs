@@ -224,6 +224,10 @@ async fn furnish(stage: &Stage) {
          values (gen_random_uuid(), 'eve@example.com', 'staff', 'x', gen_random_uuid(), now())",
         "insert into users (id, email, role, password_hash, disabled_at)
          values (gen_random_uuid(), 'gus@example.com', 'staff', 'x', now())",
+        "insert into refunds (id, payment_id, amount, reason, state, last_error)
+         select gen_random_uuid(), id, 100, 'Late', 'failed', 'Stripe refused it'
+         from payments
+         where outcome = 'settled'",
     ] {
         sqlx::query(sql).execute(&shop.db).await.expect(sql);
     }
