@@ -252,6 +252,7 @@ async fn dispatch(command: Command, config: Config) -> anyhow::Result<ExitCode> 
         Command::Work => {
             let metrics = bind_metrics(&config).await?;
             let shop = Shop::open(config).await?;
+            shop.check_currency().await?;
             let told_to_stop = shop::interrupted();
             println!("Working off jobs.");
             let telling = tell_metrics(metrics, &shop.app);
@@ -296,6 +297,7 @@ async fn serve(mut config: Config) -> anyhow::Result<()> {
         tracing::warn!("{warning}");
     }
     let mut shop = Shop::open(config).await?;
+    shop.check_currency().await?;
     if shop.add_demo_catalogue().await? {
         println!("A demo catalogue was added.");
     }
@@ -383,7 +385,14 @@ async fn catalog(command: Catalog, config: Config) -> anyhow::Result<()> {
                 None => None,
             };
             let mut tx = shop.app.db.begin().await?;
-            let summary = products::import(&mut tx, &text, pictures.as_ref(), "import").await;
+            let summary = products::import(
+                &mut tx,
+                &text,
+                pictures.as_ref(),
+                shop.app.config.shop_currency,
+                "import",
+            )
+            .await;
             let summary = match (summary, pictures) {
                 (Err(error), Some(pictures)) => {
                     tx.rollback().await?;

@@ -23,7 +23,7 @@ use ipnet::IpNet;
 use lettre::message::Mailbox;
 
 use crate::error::Fault;
-use crate::money::Cents;
+use crate::money::{Cents, Currency};
 
 /// Where the shop runs: `development` starts with no configuration, `production` refuses to start half configured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -168,6 +168,8 @@ pub struct Config {
     pub media_limits: MediaLimits,
     /// As customers read it.
     pub shop_name: String,
+    /// What products, shipping and custom orders are priced in.
+    pub shop_currency: Currency,
     /// In which the shopkeeper reads times and counts days.
     pub shop_time_zone: chrono_tz::Tz,
     /// Where the shopkeeper reads mail.
@@ -244,11 +246,7 @@ impl Config {
                     .to_owned(),
             );
         }
-        if self.is_production() && self.trusted_proxies.is_empty() {
-            warnings.push(
-                "TRUSTED_PROXIES names no proxy: behind one, nobody's address is known, and limits are off".to_owned(),
-            );
-        }
+        warnings.extend(self.proxy_warning().map(str::to_owned));
         for fault in &self.unknown_settings {
             warnings.push(format!("{} {}", fault.field, fault.message));
         }
@@ -274,6 +272,15 @@ impl Config {
             Some(key) if key.contains("_live_") => Some(true),
             Some(_) => None,
         }
+    }
+
+    /// What follows where no trusted proxy names the country and the address of shoppers. None: one does, as far as we know.
+    fn proxy_warning(&self) -> Option<&'static str> {
+        self.trusted_proxies.is_empty().then_some(
+            "TRUSTED_PROXIES names no proxy. Nobody's country is known: every shopper is charged the default zone's shipping \
+             (USA) unless they choose another zone's on the payment page, and an order that goes outside the zone that was \
+             paid is flagged before it ships. Behind a proxy nobody's address is known either, and limits are off.",
+        )
     }
 
     /// True where browsers reach us by HTTPS only.
@@ -520,6 +527,15 @@ fn read(reader: &mut Reader<'_>) -> Result<Config, Vec<Fault>> {
         None => no_reply(),
     };
     let media_store = reader.media_store(&data_dir);
+    let shop_currency = reader.parsed(
+        "SHOP_CURRENCY",
+        Currency::USD,
+        "must be the code of a currency that Stripe charges, as usd",
+    );
+    let mut shipping = |name, price, days| reader.shipping(name, price, days, shop_currency);
+    let shipping_us = shipping("SHIPPING_US", 500, (3, 5));
+    let shipping_north_america = shipping("SHIPPING_NORTH_AMERICA", 1500, (5, 10));
+    let shipping_international = shipping("SHIPPING_INTERNATIONAL", 2000, (10, 20));
     let config = Config {
         environment,
         bind_addr,
@@ -555,6 +571,7 @@ fn read(reader: &mut Reader<'_>) -> Result<Config, Vec<Fault>> {
         event_retention_days: reader.counted("STRIPE_EVENT_RETENTION_DAYS", 90, 3650) as i32,
         quote_valid_days: reader.parsed("QUOTE_VALID_DAYS", 14, "must be a whole number of days"),
         shop_name,
+        shop_currency,
         shop_time_zone: reader.parsed(
             "SHOP_TIME_ZONE",
             chrono_tz::UTC,
@@ -577,9 +594,9 @@ fn read(reader: &mut Reader<'_>) -> Result<Config, Vec<Fault>> {
             files: reader.counted("UPLOAD_MAX_FILES", 10, 100) as usize,
             megapixels: reader.counted("UPLOAD_MAX_MEGAPIXELS", 50, 250) as u32,
         },
-        shipping_us: reader.shipping("SHIPPING_US", 500, (3, 5)),
-        shipping_north_america: reader.shipping("SHIPPING_NORTH_AMERICA", 1500, (5, 10)),
-        shipping_international: reader.shipping("SHIPPING_INTERNATIONAL", 2000, (10, 20)),
+        shipping_us,
+        shipping_north_america,
+        shipping_international,
         keep_alive: Duration::from_secs(reader.counted("KEEP_ALIVE_SECONDS", 75, 3600)),
         max_connections: reader.counted("MAX_CONNECTIONS", 16_384, 1_000_000) as usize,
         max_requests_in_flight: reader.counted("MAX_REQUESTS_IN_FLIGHT", 512, 100_000) as usize,
@@ -812,7 +829,13 @@ impl<'a> Reader<'a> {
         Some(server)
     }
 
-    fn shipping(&mut self, name: &'static str, price: i64, days: (u32, u32)) -> ShippingRate {
+    fn shipping(
+        &mut self,
+        name: &'static str,
+        price: i64,
+        days: (u32, u32),
+        currency: Currency,
+    ) -> ShippingRate {
         let default = ShippingRate {
             price: Cents(price),
             days,
@@ -828,6 +851,9 @@ impl<'a> Reader<'a> {
             [Some(price), Some(least), Some(most)]
                 if 1 <= least && least <= most && most <= 365 =>
             {
+                if let Err(wrong) = currency.check_part(Cents(price.into())) {
+                    self.fault(name, &format!("has a price that {wrong} in {currency}"));
+                }
                 ShippingRate {
                     price: Cents(i64::from(price)),
                     days: (least, most),

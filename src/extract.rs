@@ -19,6 +19,7 @@ use tokio::time::Instant;
 use utoipa::IntoParams;
 
 use crate::error::{Error, Fault};
+use crate::unicode;
 use objects::Objects;
 
 /// A JSON body, in or out.
@@ -54,7 +55,8 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
         let body = body(request, state).await?;
         let text = std::str::from_utf8(&body)
             .map_err(|_| malformed("the body is not UTF-8".to_owned()))?;
-        let mut reader = serde_json::Deserializer::from_str(text);
+        let text = unicode::nfc_json(text);
+        let mut reader = serde_json::Deserializer::from_str(&text);
         let value: T = serde_path_to_error::deserialize(Objects(&mut reader)).map_err(|error| {
             let field = error.path().to_string();
             let inner = error.into_inner();
@@ -285,7 +287,7 @@ impl Query {
         if text.contains('\0') || text.chars().count() > 200 {
             faults.push(Fault::new("search", "must have at most 200 characters"));
         }
-        Some(text.to_owned())
+        Some(unicode::nfc(text).into_owned())
     }
 
     /// The value that a parameter names; nothing where it is empty.

@@ -36,6 +36,8 @@
 //! - [`db`]: pool, migrations, our own PostgreSQL for development and tests
 //! - [`config`]: every setting, read once at start
 //! - [`error`]: what can go wrong, and the one JSON shape of a failure
+//! - [`calendar`]: days as the shop counts them
+//! - [`unicode`]: text in one form
 //! - [`address`], [`ids`], [`money`]: values that cannot be confused
 #![forbid(unsafe_code)]
 
@@ -44,6 +46,7 @@ pub mod admin;
 pub mod app;
 pub mod audit;
 pub mod auth;
+pub mod calendar;
 pub mod cli;
 pub mod config;
 pub mod custom_orders;
@@ -75,4 +78,5 @@ pub mod shop;
 pub mod stripe;
 pub mod submissions;
 pub mod today;
+pub mod unicode;
 pub mod worker;

@@ -626,7 +626,8 @@ async fn choose_settings(
 ) -> Result<Json<SettingsView>> {
     admin.may(Scope::Settings)?;
     let mut tx = app.db.begin().await?;
-    settings::choose(&mut tx, &admin.actor, new.chosen, new.version).await?;
+    let currency = app.config.shop_currency;
+    settings::choose(&mut tx, &admin.actor, new.chosen, new.version, currency).await?;
     let view = settings_view(&app, &mut tx).await?;
     tx.commit().await?;
     Ok(Json(view))

@@ -1,8 +1,14 @@
 //! Amounts of money: whole numbers of a currency's smallest unit, added and multiplied checked, and how people write
 //! them.
 
+mod currency;
+
+pub use currency::Currency;
+
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+
+use currency::Form;
 
 /// An amount in the smallest unit of its row's currency: 500 is $5.00.
 #[derive(
@@ -40,18 +46,16 @@ impl Cents {
     /// The amount as people write it: `$1,234.50`, `1,234.50 EUR`, `5,300 JPY`. The currency may be in any case.
     pub fn in_currency(self, currency: &str) -> String {
         let code = currency.to_ascii_uppercase();
-        let decimals = decimals(&code);
-        let unit = 10_u64.pow(decimals);
-        let amount = self.0.unsigned_abs();
-        let mut number = (amount / unit).to_string();
+        let plain = self.magnitude(&Form::of(&code));
+        let (whole, part) = plain.split_once('.').unwrap_or((&plain, ""));
+        let mut number = whole.to_owned();
         for at in (1..number.len()).rev() {
             if (number.len() - at) % 4 == 3 {
                 number.insert(at, ',');
             }
         }
-        if decimals > 0 {
-            let width = decimals as usize;
-            number += &format!(".{:0width$}", amount % unit);
+        if !part.is_empty() {
+            number = format!("{number}.{part}");
         }
         let sign = if self.0 < 0 { "-" } else { "" };
         match code.as_str() {
@@ -62,24 +66,36 @@ impl Cents {
 
     /// The amount without its currency, for a field of a form: `1234.50`.
     pub fn plain(self, currency: &str) -> String {
-        let decimals = decimals(&currency.to_ascii_uppercase());
-        let unit = 10_u64.pow(decimals);
-        let amount = self.0.unsigned_abs();
         let sign = if self.0 < 0 { "-" } else { "" };
-        match decimals as usize {
-            0 => format!("{sign}{amount}"),
-            width => format!("{sign}{}.{:0width$}", amount / unit, amount % unit),
-        }
+        format!("{sign}{}", self.magnitude(&Form::of(currency)))
     }
 
-    /// The amount that somebody typed: `47`, `47.5`, `$1,234.50`. Nothing for what is none, or is finer than the
-    /// currency's smallest unit. Digit by digit: no amount is ever a float.
+    /// The digits of an amount. What a currency without fractions has of them is shown all the same: it is money.
+    fn magnitude(self, form: &Form) -> String {
+        let amount = self.0.unsigned_abs();
+        let unit = 10_u64.pow(form.digits);
+        let (whole, part) = (amount / unit, amount % unit);
+        let width = match form.shown {
+            0 if part == 0 => return whole.to_string(),
+            0 => form.digits as usize,
+            shown => shown as usize,
+        };
+        format!("{whole}.{part:0width$}")
+    }
+
+    /// Reads an amount that somebody typed: `47`, `47.5`, `$1,234.50`. `None` for what is no amount, or is finer than what
+    /// can be charged in the currency. Digit by digit: no amount is ever a float.
     pub fn parse(text: &str, currency: &str) -> Option<Cents> {
-        let decimals = decimals(&currency.to_ascii_uppercase()) as usize;
+        let form = Form::of(currency);
         let text = text.trim();
-        let text = text.strip_prefix('$').unwrap_or(text).trim_start();
+        let text = match currency.eq_ignore_ascii_case("usd") {
+            true => text.strip_prefix('$').unwrap_or(text).trim_start(),
+            false => text,
+        };
         let (whole, part) = match text.split_once('.') {
-            Some((whole, part)) if !part.is_empty() && part.len() <= decimals => (whole, part),
+            Some((whole, part)) if !part.is_empty() && part.len() <= form.shown as usize => {
+                (whole, part)
+            }
             Some(_) => return None,
             None => (text, ""),
         };
@@ -93,24 +109,19 @@ impl Cents {
                 whole.replace(',', "")
             }
         };
-        let digits = format!("{whole}{part:0<decimals$}");
+        let width = form.digits as usize;
+        let digits = format!("{whole}{part:0<width$}");
         let all_digits = digits.bytes().all(|b| b.is_ascii_digit());
         if whole.is_empty() || !all_digits {
             return None;
         }
-        digits.parse().ok().map(Cents)
+        let amount: i64 = digits.parse().ok()?;
+        (amount % form.step == 0).then_some(Cents(amount))
     }
-}
 
-/// How many decimals a currency's amounts have at Stripe.
-///
-/// Source: <https://docs.stripe.com/currencies#zero-decimal>, and "three-decimal currencies" below it
-fn decimals(code: &str) -> u32 {
-    match code {
-        "BIF" | "CLP" | "DJF" | "GNF" | "JPY" | "KMF" | "KRW" | "MGA" | "PYG" | "RWF" | "UGX"
-        | "VND" | "VUV" | "XAF" | "XOF" | "XPF" => 0,
-        "BHD" | "JOD" | "KWD" | "OMR" | "TND" => 3,
-        _ => 2,
+    /// Returns true for an amount that can be charged, or given back, in a currency.
+    pub fn fits(self, currency: &str) -> bool {
+        self.0 % Form::of(currency).step == 0
     }
 }
 
@@ -137,7 +148,14 @@ mod tests {
             ("1234567.89", "usd", Some(123_456_789)),
             ("5300", "jpy", Some(5_300)),
             ("5300.0", "jpy", None),
-            ("1.234", "kwd", Some(1_234)),
+            ("1.230", "kwd", Some(1_230)),
+            ("1.23", "KWD", Some(1_230)),
+            // Finer than what Stripe charges.
+            ("1.234", "kwd", None),
+            ("5", "ugx", Some(500)),
+            ("1,500", "isk", Some(150_000)),
+            ("5.00", "ugx", None),
+            ("$5", "eur", None),
             ("47.505", "usd", None),
             ("47,50", "usd", None),
             ("1,23", "usd", None),
@@ -156,6 +174,7 @@ mod tests {
         }
         assert_eq!(Cents(4_705).plain("usd"), "47.05");
         assert_eq!(Cents(5_300).plain("jpy"), "5300");
+        assert_eq!(Cents(530_000).plain("ugx"), "5300");
     }
 
     #[test]
@@ -172,6 +191,10 @@ mod tests {
             (5_300, "jpy", "5,300 JPY"),
             (530, "krw", "530 KRW"),
             (1_234_567, "kwd", "1,234.567 KWD"),
+            (530_000, "ugx", "5,300 UGX"),
+            (500, "isk", "5 ISK"),
+            (550, "isk", "5.50 ISK"),
+            (-530, "jpy", "-530 JPY"),
             (i64::MIN, "usd", "-$92,233,720,368,547,758.08"),
         ] {
             assert_eq!(Cents(amount).in_currency(currency), written);

@@ -11,19 +11,18 @@ use crate::audit::{self, Actor};
 use crate::config::{Config, ShippingRate};
 use crate::error::{Error, Fault, Result};
 use crate::extract::texts::ShortLine;
-use crate::money::Cents;
+use crate::money::{Cents, Currency};
 
 /// The line below which a piece is said to run out, unless the owner draws another.
 const LOW_STOCK: i32 = 2;
-
-/// The highest price of a parcel, in cents: Stripe's for one payment.
-const MOST: i64 = 99_999_999;
 
 /// The settings as they are now.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
     /// Rises with each change.
     pub version: i32,
+    /// What all prices are in: as the environment says.
+    pub currency: Currency,
     /// As customers read it.
     pub shop_name: String,
     /// How long a quote holds unless it says otherwise.
@@ -39,7 +38,7 @@ pub struct Settings {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Rate {
-    /// In cents.
+    /// In the smallest unit of the shop's currency.
     #[schema(value_type = i64, minimum = 0, maximum = 99_999_999)]
     pub price: Cents,
     /// The least business days.
@@ -134,6 +133,7 @@ impl Settings {
     pub fn from_config(config: &Config) -> Settings {
         Settings {
             version: 0,
+            currency: config.shop_currency,
             shop_name: config.shop_name.clone(),
             quote_valid_days: config.quote_valid_days,
             low_stock: LOW_STOCK,
@@ -147,6 +147,7 @@ impl Settings {
     pub fn with(self, version: i32, choice: Choice) -> Settings {
         Settings {
             version,
+            currency: self.currency,
             shop_name: choice.shop_name.unwrap_or(self.shop_name),
             quote_valid_days: choice.quote_valid_days.unwrap_or(self.quote_valid_days),
             low_stock: choice.low_stock.unwrap_or(self.low_stock),
@@ -183,6 +184,26 @@ pub async fn current(conn: &mut PgConnection, config: &Config) -> Result<Setting
     Ok(Settings::from_config(config).with(version, choice))
 }
 
+/// Shipping prices that the owner has set in another currency than this, in words.
+///
+/// # Errors
+/// Only the database's.
+pub async fn foreign_shipping(
+    conn: &mut PgConnection,
+    currency: Currency,
+) -> Result<Option<String>> {
+    let code: Option<String> = sqlx::query_scalar(
+        "select coalesce(shipping_currency, 'usd')
+         from settings
+         where coalesce(shipping_us, shipping_north_america, shipping_international) is not null
+           and coalesce(shipping_currency, 'usd') <> $1",
+    )
+    .bind(currency.code())
+    .fetch_optional(conn)
+    .await?;
+    Ok(code.map(|code| format!("shipping prices in {code} (under Settings)")))
+}
+
 /// What the owner has set, and which version that is.
 ///
 /// # Errors
@@ -202,8 +223,9 @@ pub async fn choose(
     actor: &Actor,
     choice: Choice,
     version: Option<i32>,
+    currency: Currency,
 ) -> Result<()> {
-    let choice = checked(choice)?;
+    let choice = checked(choice, currency)?;
     let row: Row = sqlx::query_as(read!("for update"))
         .fetch_one(&mut *conn)
         .await?;
@@ -221,7 +243,7 @@ pub async fn choose(
     sqlx::query(
         "update settings
          set version = version + 1, shop_name = $1, quote_valid_days = $2, low_stock = $3, shipping_us = $4,
-             shipping_north_america = $5, shipping_international = $6",
+             shipping_north_america = $5, shipping_international = $6, shipping_currency = $7",
     )
     .bind(&choice.shop_name)
     .bind(choice.quote_valid_days)
@@ -229,13 +251,14 @@ pub async fn choose(
     .bind(choice.shipping_us.map(Rate::row))
     .bind(choice.shipping_north_america.map(Rate::row))
     .bind(choice.shipping_international.map(Rate::row))
+    .bind(currency.code())
     .execute(&mut *conn)
     .await?;
     let (was, is) = difference(&before, &choice)?;
     audit::record(conn, actor, "settings.change", "settings", was, is).await
 }
 
-fn checked(mut choice: Choice) -> Result<Choice> {
+fn checked(mut choice: Choice, currency: Currency) -> Result<Choice> {
     let mut faults = Vec::new();
     if let Some(name) = &mut choice.shop_name {
         *name = name.trim().to_owned();
@@ -261,9 +284,8 @@ fn checked(mut choice: Choice) -> Result<Choice> {
         ("shipping_international", choice.shipping_international),
     ] {
         let Some(rate) = rate else { continue };
-        if !(0..=MOST).contains(&rate.price.0) {
-            let field = format!("{zone}.price");
-            faults.push(Fault::new(field, "must be from 0 to 99999999 cents"));
+        if let Err(wrong) = currency.check_part(rate.price) {
+            faults.push(Fault::new(format!("{zone}.price"), wrong));
         }
         if !(1..=365).contains(&rate.min_days) {
             let field = format!("{zone}.min_days");

@@ -20,8 +20,10 @@ use uuid::Uuid;
 use crate::app::App;
 use crate::auth;
 use crate::config::{Config, Secret};
+use crate::custom_orders;
 use crate::db::{self, Pools, embedded};
 use crate::products::{self, TakenPictures};
+use crate::settings;
 use crate::stripe::Stripe;
 use crate::stripe::sandbox::{self, Sandbox};
 
@@ -58,6 +60,7 @@ impl Shop {
             )
         })?;
         let (pools, cluster) = open_database(&config).await?;
+        db::check_time_zone(&pools.requests, config.shop_time_zone.name()).await?;
         let secret = match config.secret_key.take() {
             Some(secret) => secret,
             None => kept_secret(&config.data_dir, "secret_key")?,
@@ -87,6 +90,29 @@ impl Shop {
         })
     }
 
+    /// Makes sure that what is priced is priced in the shop's one currency: amounts are not converted.
+    ///
+    /// # Errors
+    /// In words for the operator, with how much there is in another and what to do.
+    pub async fn check_currency(&self) -> anyhow::Result<()> {
+        let currency = self.app.config.shop_currency;
+        let mut conn = self.app.db.acquire().await?;
+        let mut found = products::foreign_prices(&mut conn, currency).await?;
+        found.extend(custom_orders::foreign_quotes(&mut conn, currency).await?);
+        found.extend(settings::foreign_shipping(&mut conn, currency).await?);
+        if found.is_empty() {
+            return Ok(());
+        }
+        anyhow::bail!(
+            "SHOP_CURRENCY is {code}, but the database has {}. A shop has one currency, and amounts are not converted. \
+             Either set SHOP_CURRENCY to what they are in; or change them first: write the products to a file (`catalog \
+             export`), put \"{code}\" and new prices into it, and read it in with SHOP_CURRENCY={code} (`catalog import`); \
+             withdraw open quotes and empty the shipping prices under Settings while the shop runs with its former currency",
+            found.join(", "),
+            code = currency.code(),
+        )
+    }
+
     /// Fills an empty shop of our own database with the demo catalogue and its pictures. False: nothing was to do.
     ///
     /// # Errors
@@ -99,7 +125,9 @@ impl Shop {
         let drawn = tokio::task::spawn_blocking(products::demo::pictures).await??;
         let pictures = TakenPictures::take_drawn(&self.app.media, &self.app.db, &drawn).await?;
         let mut tx = self.app.db.begin().await?;
-        products::import(&mut tx, products::demo::CATALOGUE, Some(&pictures), "demo").await?;
+        let currency = self.app.config.shop_currency;
+        let catalogue = products::demo::catalogue(currency)?;
+        products::import(&mut tx, &catalogue, Some(&pictures), currency, "demo").await?;
         tx.commit().await?;
         Ok(true)
     }

@@ -100,7 +100,7 @@ impl CommissionPage<'_> {
         ZONES
             .map(|(zone, word, name)| {
                 let price = zone.rate(&self.settings).price;
-                (word, name, price.in_currency("usd"))
+                (word, name, price.in_currency(self.settings.currency.code()))
             })
             .into()
     }
@@ -344,16 +344,19 @@ async fn or_again(
 /// The terms that somebody typed.
 fn terms(settings: &Settings, form: &Form) -> Result<Terms> {
     let mut faults = Vec::new();
-    let mut dollars = |name: &'static str| {
+    let currency = settings.currency;
+    let mut money = |name: &'static str| {
         let typed = form.get(name);
-        let amount = Cents::parse(&typed, "usd");
+        let amount = Cents::parse(&typed, currency.code());
         if amount.is_none() {
-            faults.push(Fault::new(name, "must be an amount in dollars, as 47.50"));
+            let example = currency.example();
+            let message = format!("must be an amount in {}, as {example}", currency.in_words());
+            faults.push(Fault::new(name, message));
         }
         amount.map_or(0, |amount| amount.0)
     };
-    let amount = dollars("amount");
-    let shipping = (!form.get("shipping").is_empty()).then(|| dollars("shipping"));
+    let amount = money("amount");
+    let shipping = (!form.get("shipping").is_empty()).then(|| money("shipping"));
     let asked = form.get("zone");
     let zone = ZONES.iter().find(|(_, word, _)| *word == asked);
     if zone.is_none() {
@@ -377,10 +380,12 @@ fn terms(settings: &Settings, form: &Form) -> Result<Terms> {
             for mut fault in more {
                 // Ours comes first; and nobody here thinks in cents.
                 match fault.field.as_str() {
-                    "amount" => fault.message = "must be from $0.50 to $999,999.99".to_owned(),
+                    "amount" => {
+                        fault.message = format!("must be from {}", currency.charges_in_words());
+                    }
                     "shipping" => {
-                        fault.message =
-                            "must be at most $999,999.99 together with the price".to_owned();
+                        let most = Cents(*currency.charges().end()).in_currency(currency.code());
+                        fault.message = format!("must be at most {most} together with the price");
                     }
                     _ => {}
                 }

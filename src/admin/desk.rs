@@ -18,6 +18,7 @@ use crate::auth::{Keeper, SessionToken, Visit};
 use crate::disputes::Dispute;
 use crate::error::{Error, Result};
 use crate::media::{self, PictureView};
+use crate::money::Currency;
 use crate::submissions::Claim;
 
 /// The names of our cookies. Over HTTPS they bear a prefix, with which browsers take them from this very host only.
@@ -219,6 +220,11 @@ impl Desk {
     pub fn time(&self, at: &DateTime<Utc>) -> String {
         let local = at.with_timezone(&self.app.config.shop_time_zone);
         local.format("%-d %b %Y, %H:%M").to_string()
+    }
+
+    /// What the shop's prices are in.
+    pub fn currency(&self) -> Currency {
+        self.app.config.shop_currency
     }
 
     /// For machines.

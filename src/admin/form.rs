@@ -7,6 +7,7 @@ use axum::http::request::Parts;
 
 use crate::config::Secret;
 use crate::error::{Error, Fault};
+use crate::unicode;
 
 /// A form's fields. A page shows one again with its faults beside the fields, so that nothing typed is lost; the default
 /// is an empty one.
@@ -30,7 +31,10 @@ pub enum Verdict {
 impl Form {
     pub fn read(encoded: &[u8]) -> Form {
         Form {
-            fields: url::form_urlencoded::parse(encoded).into_owned().collect(),
+            fields: url::form_urlencoded::parse(encoded)
+                .into_owned()
+                .map(|(name, value)| composed(name, value))
+                .collect(),
             ..Form::default()
         }
     }
@@ -46,7 +50,7 @@ impl Form {
 
     pub fn of_pairs(fields: impl Iterator<Item = (String, String)>) -> Form {
         Form {
-            fields: fields.collect(),
+            fields: fields.map(|(name, value)| composed(name, value)).collect(),
             ..Form::default()
         }
     }
@@ -129,6 +133,14 @@ impl Form {
     fn raw(&self, name: &str) -> &str {
         let found = self.fields.iter().find(|(key, _)| key == name);
         found.map_or("", |(_, value)| value)
+    }
+}
+
+/// A field whose text is in the composed form.
+fn composed(name: String, value: String) -> (String, String) {
+    match unicode::is_text(&name) && !name.contains("password") {
+        true => (name, unicode::nfc(&value).into_owned()),
+        false => (name, value),
     }
 }
 

@@ -14,7 +14,7 @@ use crate::error::{Error, Fault, Result};
 use crate::extract::{Path, Query};
 use crate::ids::PictureId;
 use crate::media::{self, Batch};
-use crate::money::Cents;
+use crate::money::{Cents, Currency};
 use crate::products::keeping::{self, CountedCategory, Kind, Many, Move, Sort, Wanted};
 use crate::products::{MovementView, Product, lighter_type_display};
 use crate::settings;
@@ -23,9 +23,6 @@ const PAGE: i64 = 30;
 
 /// So many of a product's latest changes of stock are shown.
 const LEDGER: i64 = 50;
-
-/// Below and above these, in cents, no price is taken.
-const PRICES: std::ops::RangeInclusive<i64> = 50..=99_999_999;
 
 /// The fields of the form, with their labels.
 const FIELDS: [(&str, &str); 8] = [
@@ -96,11 +93,8 @@ impl ProductPage<'_> {
         Some(&clash.theirs)
     }
 
-    fn currency(&self) -> String {
-        let product = self.product.as_ref();
-        product.map_or("USD".to_owned(), |product| {
-            product.currency.to_ascii_uppercase()
-        })
+    fn currency(&self) -> Currency {
+        self.desk.currency()
     }
 
     /// Where Stripe shows the product, or the sandbox in its place.
@@ -300,7 +294,7 @@ async fn new_page(app: &App, desk: &Desk, form: Form) -> Result<Response> {
 /// `POST /admin/new-product`
 pub async fn create(State(app): State<App>, desk: Desk, form: Form) -> Result<Response> {
     let made = async {
-        let (mut fields, mut faults) = read(&form, "usd");
+        let (mut fields, mut faults) = read(&form, app.config.shop_currency);
         match form.get("count").as_str() {
             "" => {}
             count => match count.parse::<i64>() {
@@ -311,7 +305,7 @@ pub async fn create(State(app): State<App>, desk: Desk, form: Form) -> Result<Re
             },
         }
         let mut tx = app.db.begin().await?;
-        let made = keeping::create(&mut tx, &desk.actor()?, fields).await;
+        let made = keeping::create(&mut tx, &desk.actor()?, fields, app.config.shop_currency).await;
         let product = with_faults(made, faults)?;
         tx.commit().await?;
         Ok(product)
@@ -404,9 +398,17 @@ async fn save(
     version: i64,
     form: &Form,
 ) -> Result<Product> {
-    let (fields, faults) = read(form, &product.currency);
+    let (fields, faults) = read(form, app.config.shop_currency);
     let mut tx = app.db.begin().await?;
-    let saved = keeping::change(&mut tx, &desk.actor()?, &product.id.0, version, fields).await;
+    let saved = keeping::change(
+        &mut tx,
+        &desk.actor()?,
+        &product.id.0,
+        version,
+        fields,
+        app.config.shop_currency,
+    )
+    .await;
     let product = with_faults(saved, faults)?;
     tx.commit().await?;
     Ok(product)
@@ -693,7 +695,7 @@ fn form_of(product: &Product) -> Form {
 }
 
 /// The API's fields of a form, and what is wrong with those that people write in another way.
-fn read(form: &Form, currency: &str) -> (Map<String, Value>, Vec<Fault>) {
+fn read(form: &Form, currency: Currency) -> (Map<String, Value>, Vec<Fault>) {
     let mut fields = Map::new();
     let mut faults = Vec::new();
     let is_new = form.get("version").is_empty();
@@ -712,19 +714,21 @@ fn read(form: &Form, currency: &str) -> (Map<String, Value>, Vec<Fault>) {
         "is_sold_out".to_owned(),
         form.has("is_sold_out", "yes").into(),
     );
-    match Cents::parse(&form.get("price"), currency) {
-        Some(price) if PRICES.contains(&price.0) => {
+    match Cents::parse(&form.get("price"), currency.code()) {
+        Some(price) if currency.check_charge(price).is_ok() => {
             fields.insert("price".to_owned(), price.0.into());
         }
         Some(_) => {
-            let [least, most] =
-                [*PRICES.start(), *PRICES.end()].map(|end| Cents(end).in_currency(currency));
+            let bounds = currency.charges_in_words();
+            faults.push(Fault::new("price", format!("Must be from {bounds}.")));
+        }
+        None => {
+            let example = currency.example();
             faults.push(Fault::new(
                 "price",
-                format!("Must be from {least} to {most}."),
+                format!("Must be an amount like {example}."),
             ));
         }
-        None => faults.push(Fault::new("price", "Must be an amount like 47 or 47.50.")),
     }
     (fields, faults)
 }

@@ -184,7 +184,7 @@ async fn sell(app: &App, desk: &Desk, form: &Form) -> Result<(Order, bool)> {
         customer_name: None,
         note,
     };
-    let order = orders::sell(&mut tx, &sale, &actor).await?;
+    let order = orders::sell(&mut tx, &sale, app.config.shop_currency, &actor).await?;
     tx.commit().await?;
     Ok((order, is_new))
 }

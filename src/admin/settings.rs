@@ -9,7 +9,7 @@ use super::form::Form;
 use super::sign_in::judged;
 use crate::app::App;
 use crate::error::{Error, Fault, Result};
-use crate::money::Cents;
+use crate::money::{Cents, Currency};
 use crate::settings::{self, Choice, Rate, Settings};
 
 const HERE: &str = "/admin/settings";
@@ -31,6 +31,7 @@ struct SettingsPage<'a> {
     form: Form,
     /// What holds where a field is empty.
     defaults: Form,
+    currency: Currency,
 }
 
 impl SettingsPage<'_> {
@@ -48,19 +49,20 @@ async fn page(app: &App, desk: &Desk, sent: Form) -> Result<Response> {
         sent
     } else {
         let (version, choice) = settings::chosen(&mut *app.db.acquire().await?).await?;
-        fields(version, &choice)
+        fields(version, &choice, app.config.shop_currency)
     };
     let given = Settings::from_config(&app.config);
     let page = desk.show(&SettingsPage {
         desk,
         form,
-        defaults: fields(0, &given.into()),
+        defaults: fields(0, &given.into(), app.config.shop_currency),
+        currency: app.config.shop_currency,
     })?;
     Ok(judged(page, verdict))
 }
 
 /// The form of a choice. What is not chosen is empty.
-fn fields(version: i32, choice: &Choice) -> Form {
+fn fields(version: i32, choice: &Choice, currency: Currency) -> Form {
     let mut form = Form::default();
     form.set("version", version.to_string());
     let number = |number: Option<i32>| number.map(|n| n.to_string()).unwrap_or_default();
@@ -74,7 +76,7 @@ fn fields(version: i32, choice: &Choice) -> Form {
     ];
     for ((zone, _), rate) in ZONES.into_iter().zip(rates) {
         let Some(rate) = rate else { continue };
-        form.set(&format!("{zone}.price"), rate.price.plain("usd"));
+        form.set(&format!("{zone}.price"), rate.price.plain(currency.code()));
         form.set(&format!("{zone}.min_days"), rate.min_days.to_string());
         form.set(&format!("{zone}.max_days"), rate.max_days.to_string());
     }
@@ -83,21 +85,22 @@ fn fields(version: i32, choice: &Choice) -> Form {
 
 /// `POST /admin/settings`: what is left empty is as the shop was started.
 pub async fn change(State(app): State<App>, desk: Desk, form: Form) -> Result<Response> {
+    let currency = app.config.shop_currency;
     let changed = async {
         let version = form.get("version").parse().ok();
-        let choice = read(&form)?;
+        let choice = read(&form, currency)?;
         let mut tx = app.db.begin().await?;
-        settings::choose(&mut tx, &desk.actor()?, choice, version).await?;
+        settings::choose(&mut tx, &desk.actor()?, choice, version, currency).await?;
         tx.commit().await?;
         Ok(())
     };
     match changed.await {
         Ok(()) => Ok(desk.go_on(HERE, "The settings are saved. They hold from now on.")),
-        Err(error) => page(&app, &desk, form.refused(in_dollars(error))?).await,
+        Err(error) => page(&app, &desk, form.refused(as_typed(error, currency))?).await,
     }
 }
 
-fn read(form: &Form) -> Result<Choice> {
+fn read(form: &Form, currency: Currency) -> Result<Choice> {
     let mut faults = Vec::new();
     let mut number = |field: &str| -> Option<i32> {
         let typed = form.get(field);
@@ -117,7 +120,7 @@ fn read(form: &Form) -> Result<Choice> {
         }
         let [price, min_days, max_days] = &typed;
         let rate = (
-            Cents::parse(price, "usd"),
+            Cents::parse(price, currency.code()),
             min_days.parse().ok(),
             max_days.parse().ok(),
         );
@@ -129,11 +132,13 @@ fn read(form: &Form) -> Result<Choice> {
             });
         }
         let right = [rate.0.is_some(), rate.1.is_some(), rate.2.is_some()];
-        let sentences = [
-            "must be an amount in dollars, as 4.50",
-            "must be a whole number of days",
-            "must be a whole number of days",
-        ];
+        let price = format!(
+            "must be an amount in {}, as {}",
+            currency.in_words(),
+            currency.example()
+        );
+        let days = "must be a whole number of days";
+        let sentences = [price.as_str(), days, days];
         for ((name, right), sentence) in names.into_iter().zip(right).zip(sentences) {
             if !right {
                 faults.push(Fault::new(name, sentence));
@@ -156,13 +161,15 @@ fn read(form: &Form) -> Result<Choice> {
     })
 }
 
-/// Nobody at the desk thinks in cents.
-fn in_dollars(error: Error) -> Error {
+/// Says bounds of prices as amounts are typed: nobody at the desk thinks in cents.
+fn as_typed(error: Error, currency: Currency) -> Error {
     match error {
         Error::Invalid(mut faults) => {
+            let none = if currency == Currency::USD { "$0" } else { "0" };
+            let most = Cents(*currency.charges().end()).in_currency(currency.code());
             for fault in &mut faults {
-                if fault.message.ends_with("cents") {
-                    fault.message = "must be from $0 to $999,999.99".to_owned();
+                if fault.field.ends_with(".price") {
+                    fault.message = format!("must be from {none} to {most}");
                 }
             }
             Error::Invalid(faults)

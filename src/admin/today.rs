@@ -132,7 +132,7 @@ pub async fn show(State(app): State<App>, desk: Desk, query: Query) -> Result<Re
     to_do.retain(|to_do| to_do.count > 0);
 
     let (sales, today) = (found.sales, found.today);
-    let currency = main_currency(&sales);
+    let currency = main_currency(&sales).unwrap_or_else(|| desk.currency().code().to_owned());
     let since = |days: u64| today - Days::new(days - 1);
     let first = since(days.unsigned_abs().into());
     let takings = [
@@ -164,13 +164,13 @@ pub async fn show(State(app): State<App>, desk: Desk, query: Query) -> Result<Re
 }
 
 /// The currency in which most orders were paid.
-fn main_currency(sales: &[Sales]) -> String {
+fn main_currency(sales: &[Sales]) -> Option<String> {
     let mut orders: BTreeMap<&str, i64> = BTreeMap::new();
     for day in sales {
         *orders.entry(&day.currency).or_default() += day.orders;
     }
     let most = orders.into_iter().max_by_key(|(_, orders)| *orders);
-    most.map_or("usd", |(currency, _)| currency).to_owned()
+    most.map(|(currency, _)| currency.to_owned())
 }
 
 fn takings_of(sales: &[Sales], from: NaiveDate, currency: &str) -> Cents {
@@ -237,7 +237,7 @@ mod tests {
         };
         let sales = [day(1, "usd", 100), day(2, "usd", 4700), day(2, "eur", 300)];
         let from = sales[1].day;
-        assert_eq!(main_currency(&sales), "usd");
+        assert_eq!(main_currency(&sales).as_deref(), Some("usd"));
         let takings = takings("7 days", &sales, from, "usd");
         assert_eq!(takings.amounts, ["$47.00", "3.00 EUR"]);
         assert_eq!(takings.orders, 4);

@@ -424,7 +424,8 @@ struct Rejection {
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewQuote {
-    /// For the piece, in cents: with shipping 50 to 99999999.
+    /// For the piece, in the smallest unit of the shop's currency: with shipping what Stripe charges of it, of US dollars 50
+    /// to 99999999.
     #[schema(minimum = 50, maximum = 99_999_999)]
     pub amount: i64,
     /// What the price covers. The customer reads it.
@@ -432,7 +433,7 @@ pub struct NewQuote {
     pub covers: String,
     /// Where the parcel goes; `us` unless given.
     pub shipping_zone: Option<Zone>,
-    /// For the parcel, in cents; what the zone costs unless given.
+    /// For the parcel, in the same unit; what the zone costs unless given.
     #[schema(minimum = 0, maximum = 99_999_999)]
     pub shipping: Option<i64>,
     /// How long it holds from its approval on; as the settings say unless given.
@@ -449,14 +450,20 @@ impl NewQuote {
         let mut faults = Vec::new();
         let zone = self.shipping_zone.unwrap_or(Zone::Us);
         let shipping = self.shipping.unwrap_or_else(|| zone.rate(settings).price.0);
-        const MOST: i64 = 99_999_999;
-        if !(50..=MOST).contains(&self.amount) {
-            faults.push(Fault::new("amount", "must be from 50 to 99999999 cents"));
+        let currency = settings.currency;
+        let most = *currency.charges().end();
+        if let Err(wrong) = currency.check_charge(Cents(self.amount)) {
+            faults.push(Fault::new("amount", wrong));
         }
-        if !(0..=MOST).contains(&shipping) || self.amount.saturating_add(shipping) > MOST {
+        if currency.check_part(Cents(shipping)).is_err()
+            || self.amount.saturating_add(shipping) > most
+        {
             faults.push(Fault::new(
                 "shipping",
-                "must not be negative, and at most 99999999 cents together with the amount",
+                format!(
+                    "must not be negative, a multiple of {}, and at most {most} together with the amount",
+                    currency.step()
+                ),
             ));
         }
         let valid_days = self.valid_days.unwrap_or(settings.quote_valid_days);
@@ -468,7 +475,7 @@ impl NewQuote {
             return Err(Error::Invalid(faults));
         }
         Ok(Terms {
-            currency: "usd".to_owned(),
+            currency: currency.code().to_owned(),
             amount: Cents(self.amount),
             shipping: Cents(shipping),
             shipping_zone: zone,

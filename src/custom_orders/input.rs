@@ -19,6 +19,7 @@ use crate::email;
 use crate::error::{Error, Result};
 use crate::extract::arriving;
 use crate::media::{self, Refusal, Upload};
+use crate::unicode;
 
 /// The longest texts, in UTF-16 units, as the storefront's form counts them.
 const NAME: usize = 100;
@@ -191,11 +192,13 @@ impl Fields {
                 "Name must be on one line",
             ));
         }
+        // Counted as it was sent, and then kept in the composed form, which may be longer.
+        let composed = |text: String| unicode::nfc(&text).into_owned();
         Ok(NewCustomOrder {
-            name,
+            name: composed(name),
             email,
-            description,
-            colors,
+            description: composed(description),
+            colors: colors.map(composed),
             pictures: Vec::new(),
         })
     }

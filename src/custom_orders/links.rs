@@ -165,7 +165,7 @@ async fn close_at_stripe(app: &App, link: &str) -> Result<bool, StripeError> {
 /// Only the database's.
 pub async fn sweep(app: &App) -> Result<()> {
     let mut conn = app.db.acquire().await?;
-    let lapsed = store::list_lapsed(&mut conn).await?;
+    let lapsed = store::list_lapsed(&mut conn, app.config.shop_time_zone).await?;
     let refunded = store::list_refunded(&mut conn).await?;
     for (quote, state) in store::list_hanging(&mut conn, HANGING).await? {
         let job = match state {

@@ -6,12 +6,14 @@ use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{Html, IntoResponse, Response};
 use chrono::{DateTime, Utc};
+use chrono_tz::Tz;
 use serde::Serialize;
 use sqlx::PgConnection;
 use utoipa::ToSchema;
 
 use super::{CustomOrder, Quote, QuoteState, Status, store};
 use crate::app::App;
+use crate::calendar;
 use crate::error::{Error, ErrorBody, Result};
 use crate::extract::{Json, Path, Query};
 use crate::ids::{CustomOrderId, PictureId};
@@ -65,6 +67,7 @@ struct QuoteView {
     shipping: Cents,
     total: Cents,
     covers: String,
+    /// The last instant of the last day on which it can be paid.
     valid_until: Option<DateTime<Utc>>,
     /// Where to pay, while it can be paid.
     payment_url: Option<String>,
@@ -122,7 +125,12 @@ pub async fn status(
         .is_some_and(|accept| accept.contains("text/html"));
     let mut response = if wants_page {
         let shop = &settings.shop_name;
-        let page = Page { shop, view: &view };
+        let zone = app.config.shop_time_zone;
+        let page = Page {
+            shop,
+            zone,
+            view: &view,
+        };
         let html = page.render().map_err(anyhow::Error::from)?;
         Html(html).into_response()
     } else {
@@ -244,7 +252,7 @@ img { display: block; width: 100%; height: auto; border-radius: 8px; margin-top:
 <dt class="total">Total</dt><dd class="total">{{ quote.total.in_currency(quote.currency) }}</dd>
 </dl>
 {% if let Some(url) = quote.payment_url %}
-{% if let Some(until) = quote.valid_until %}<p class="soft">Good until {{ until.format("%B %-d, %Y") }}.</p>{% endif %}
+{% if let Some(until) = quote.valid_until %}<p class="soft">Good until {{ self.date(until) }}.</p>{% endif %}
 <a class="button" href="{{ url }}">Pay {{ quote.total.in_currency(quote.currency) }}</a>
 {% endif %}
 {% if let Some(number) = view.order_number %}<p class="soft">Paid as order {{ number }}.</p>{% endif %}
@@ -253,7 +261,7 @@ img { display: block; width: 100%; height: auto; border-radius: 8px; margin-top:
 {% if let Some(parcel) = view.parcel %}
 <section>
 <h2>Your parcel</h2>
-<p>{{ parcel.carrier }}{% if let Some(number) = parcel.tracking_number %} {{ number }}{% endif %}, sent on {{ parcel.shipped_at.format("%B %-d, %Y") }}.</p>
+<p>{{ parcel.carrier }}{% if let Some(number) = parcel.tracking_number %} {{ number }}{% endif %}, sent on {{ self.date(parcel.shipped_at) }}.</p>
 {% if let Some(url) = parcel.tracking_url %}<p><a href="{{ url }}" rel="noreferrer">Follow the parcel</a></p>{% endif %}
 {% for picture in view.pictures %}<img src="{{ picture.url }}" width="{{ picture.width }}" height="{{ picture.height }}" alt="The finished piece">{% endfor %}
 </section>
@@ -265,10 +273,15 @@ img { display: block; width: 100%; height: auto; border-radius: 8px; margin-top:
 )]
 struct Page<'a> {
     shop: &'a str,
+    zone: Tz,
     view: &'a StatusView,
 }
 
 impl Page<'_> {
+    fn date(&self, at: &DateTime<Utc>) -> String {
+        calendar::date(*at, self.zone)
+    }
+
     /// The steps of a piece, and which it has reached.
     fn steps(&self) -> [(&'static str, bool); 5] {
         let reached = match self.view.status {

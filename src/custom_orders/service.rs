@@ -8,6 +8,7 @@ use sqlx::PgConnection;
 use super::store::{self, Terms};
 use super::{CustomOrder, NewCustomOrder, NextMove, Quote, QuoteState, Status, page};
 use crate::app::App;
+use crate::calendar;
 use crate::email::{
     self, About, DelayedFacts, Holds, Letter, QuoteFacts, Refusal, RequestFacts, SHOP,
 };
@@ -124,6 +125,11 @@ pub async fn approve(
             Err(refused("not_approvable", &request, "cannot be approved"))
         }
         None => match draft {
+            Some(draft) if draft.currency != app.config.shop_currency.code() => Err(refused(
+                "not_approvable",
+                &request,
+                "has a quote in another currency than the shop's: quote anew",
+            )),
             Some(draft) => ask(conn, app, &request, &draft, actor).await,
             None => Err(refused("no_quote", &request, "has no quote yet")),
         },
@@ -148,6 +154,7 @@ async fn ask(
         amount: draft.amount,
         shipping_name: draft.shipping_zone.title().to_owned(),
         shipping: draft.shipping,
+        countries: draft.shipping_zone.countries(),
         return_url: format!("{}/custom-order-success", app.config.frontend_url),
         key: format!("quote-{}-{}", request.id, draft.id),
     };
@@ -319,6 +326,12 @@ pub async fn lapse(conn: &mut PgConnection, id: CustomOrderId, quote: QuoteId) -
     }
 }
 
+/// The end of the last day on which a quote can be paid, were its link made now.
+fn valid_until(app: &App, quote: &Quote) -> DateTime<Utc> {
+    let days = quote.valid_days.unsigned_abs();
+    calendar::end_of_day(Utc::now(), days, app.config.shop_time_zone)
+}
+
 /// Records the link that Stripe made for a quote: the request is approved and the customer hears of it. Safe to repeat:
 /// the first link stands.
 pub async fn link_made(
@@ -329,7 +342,11 @@ pub async fn link_made(
     url: &str,
 ) -> Result<()> {
     let request = request_of(conn, quote).await?;
-    let Some(quote) = store::set_live(conn, quote, link, url).await? else {
+    let Some(asked) = store::find_quote(conn, quote).await? else {
+        return Ok(());
+    };
+    let until = valid_until(app, &asked);
+    let Some(quote) = store::set_live(conn, asked.id, link, url, until).await? else {
         return Ok(());
     };
     let request = if request.status == Status::Approved {
@@ -339,9 +356,6 @@ pub async fn link_made(
     };
     let note = format!("link {link}");
     store::add_event(conn, request.id, "quote", "stripe", &note).await?;
-    let until = quote
-        .valid_until
-        .expect("the schema gives a live quote its time");
     let letter = approval(conn, app, &request, &quote, until, url).await?;
     to_customer(conn, &request, &letter, &quote.id.to_string()).await
 }
@@ -384,7 +398,7 @@ pub async fn preview(
     let Some(draft) = store::find_draft(conn, id).await? else {
         return Ok(None);
     };
-    let until = Utc::now() + chrono::Duration::days(draft.valid_days.into());
+    let until = valid_until(app, &draft);
     let letter = approval(conn, app, &request, &draft, until, "#made-when-approved").await?;
     Ok(Some(letter))
 }

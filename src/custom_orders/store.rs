@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
+use chrono_tz::Tz;
 use sqlx::PgConnection;
 use sqlx::types::Json;
 
@@ -9,7 +11,7 @@ use super::{CustomOrder, NewCustomOrder, NextMove, Quote, QuoteState, Status, Ti
 use crate::db;
 use crate::error::Result;
 use crate::ids::{CustomOrderId, OrderId, PictureId, QuoteId};
-use crate::money::Cents;
+use crate::money::{Cents, Currency};
 use crate::orders::Zone;
 use crate::stripe::NewPaymentLink;
 
@@ -200,9 +202,9 @@ pub async fn list(conn: &mut PgConnection, filter: &Filter) -> Result<(Vec<Custo
          where ($1::text is null or status = $1)
            and ($2::text is null
                 or number = $3
-                or lower(name) like $2
-                or lower(email) like $2
-                or lower(description) like $2)
+                or search_fold(name) like search_fold($2)
+                or search_fold(email) like search_fold($2)
+                or search_fold(description) like search_fold($2))
          order by created_at desc, id desc
          limit $4
          offset $5"
@@ -512,11 +514,12 @@ pub async fn set_live(
     id: QuoteId,
     link: &str,
     url: &str,
+    valid_until: DateTime<Utc>,
 ) -> Result<Option<Quote>> {
     let quote = sqlx::query_as(concat!(
         "update custom_order_quotes
          set state = 'live', link_id = $2, link_url = $3, last_error = null, updated_at = now(),
-             valid_until = now() + make_interval(days => valid_days)
+             valid_until = $4
          where id = $1
            and state = 'asking'
          returning ",
@@ -525,6 +528,7 @@ pub async fn set_live(
     .bind(id)
     .bind(link)
     .bind(url)
+    .bind(valid_until)
     .fetch_optional(conn)
     .await?;
     Ok(quote)
@@ -562,17 +566,23 @@ pub async fn set_paying(conn: &mut PgConnection, id: QuoteId, paying: bool) -> R
     Ok(())
 }
 
-/// Quotes whose time is over and that nobody is paying.
-pub async fn list_lapsed(conn: &mut PgConnection) -> Result<Vec<(CustomOrderId, QuoteId)>> {
+/// Quotes whose last day is over in the shop's time zone, and that nobody is paying. The day counts, not the hour: quotes
+/// of earlier versions end at any hour of theirs, and the zone may have been set anew.
+pub async fn list_lapsed(
+    conn: &mut PgConnection,
+    zone: Tz,
+) -> Result<Vec<(CustomOrderId, QuoteId)>> {
     let quotes = sqlx::query_as(
         "select request_id, id
          from custom_order_quotes
          where state = 'live'
            and not paying
            and valid_until < now()
+           and (date_trunc('day', valid_until at time zone $1) + interval '1 day') at time zone $1 <= now()
          order by valid_until
          limit 100",
     )
+    .bind(zone.name())
     .fetch_all(conn)
     .await?;
     Ok(quotes)
@@ -595,4 +605,24 @@ pub async fn list_hanging(
     .fetch_all(conn)
     .await?;
     Ok(quotes)
+}
+
+/// Quotes in another currency than this that can still be approved or paid, in words for each currency.
+pub async fn foreign_quotes(conn: &mut PgConnection, currency: Currency) -> Result<Vec<String>> {
+    let found: Vec<(String, i64)> = sqlx::query_as(
+        "select currency, count(*)
+         from custom_order_quotes
+         where state in ('draft', 'asking', 'live', 'closing')
+           and currency <> $1
+         group by currency
+         order by currency",
+    )
+    .bind(currency.code())
+    .fetch_all(conn)
+    .await?;
+    let words = |(code, count)| match count {
+        1 => format!("1 open quote in {code}"),
+        _ => format!("{count} open quotes in {code}"),
+    };
+    Ok(found.into_iter().map(words).collect())
 }

@@ -21,6 +21,8 @@ use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool};
 use tracing::warn;
 
+use crate::unicode;
+
 /// Our migrations: forward only, one subject each.
 pub static MIGRATOR: Migrator = sqlx::migrate!();
 
@@ -42,8 +44,7 @@ pub fn parse_url(url: &str, name: &str) -> anyhow::Result<PgConnectOptions> {
 
 /// The pattern for `lower(…) like` that finds a text anywhere, whatever characters it has.
 pub fn like(text: &str) -> String {
-    let escaped = text
-        .trim()
+    let escaped = unicode::nfc(text.trim())
         .to_lowercase()
         .replace('\\', "\\\\")
         .replace('%', "\\%")
@@ -138,6 +139,37 @@ async fn tell_missing_settings(conn: &mut PgConnection) -> anyhow::Result<()> {
     }
     Ok(())
 }
+
+/// Makes sure that PostgreSQL knows a time zone: days are counted there as well as here.
+///
+/// # Errors
+/// In words for the operator, when it does not, or when it cannot be asked.
+pub async fn check_time_zone(db: &PgPool, zone: &str) -> anyhow::Result<()> {
+    let known: Result<bool, sqlx::Error> =
+        sqlx::query_scalar("select now() at time zone $1 is not null")
+            .bind(zone)
+            .fetch_one(db)
+            .await;
+    match known {
+        Ok(_) => Ok(()),
+        Err(error)
+            if error
+                .as_database_error()
+                .and_then(|it| it.code())
+                .as_deref()
+                == Some(UNKNOWN_VALUE) =>
+        {
+            anyhow::bail!(
+                "PostgreSQL does not know the time zone {zone}: choose another SHOP_TIME_ZONE, or update the time zones \
+                 of the database server (Debian: the packages tzdata and tzdata-legacy)"
+            )
+        }
+        Err(error) => Err(error).context("asking PostgreSQL for the time zone"),
+    }
+}
+
+/// The SQLSTATE of a parameter whose value PostgreSQL does not know.
+const UNKNOWN_VALUE: &str = "22023";
 
 /// How long a migration may wait for a lock at a time: whoever comes after it waits as long behind it.
 const LOCK_TIMEOUT: &str = "500ms";

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Context, ensure};
+use chrono_tz::Tz;
 use image::ImageFormat;
 use lettre::Address;
 use lettre::message::Mailbox;
@@ -25,6 +26,8 @@ pub struct House {
     /// The address that the admin's paths follow.
     pub admin_url: String,
     pub color: Color,
+    /// The zone in which emails name days.
+    pub zone: Tz,
     pub logo: Option<Logo>,
 }
 
@@ -52,6 +55,7 @@ impl House {
             url: config.frontend_url.clone(),
             admin_url: config.public_url.clone(),
             color: config.shop_color,
+            zone: config.shop_time_zone,
             logo: config.shop_logo.as_deref().map(read_logo).transpose()?,
         })
     }

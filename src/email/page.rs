@@ -1,12 +1,13 @@
 //! What each letter says: a subject, a heading, and blocks that the templates turn into HTML and text.
 
-use chrono::{DateTime, Utc};
+use chrono_tz::Tz;
 
 use super::house::{House, one_line};
 use super::letter::{
     DelayedFacts, Holds, Letter, OrderFacts, ParcelFacts, QuoteFacts, Refusal, RefusalFacts,
     RequestFacts, ReviewFacts,
 };
+use crate::calendar;
 use crate::money::Cents;
 
 /// A letter's words.
@@ -121,8 +122,8 @@ impl Page {
     pub fn new(letter: &Letter, house: &House, shown: &Shown) -> Page {
         let shop = &house.name;
         match letter {
-            Letter::OrderConfirmation { order } => order_confirmation(order, shop, shown),
-            Letter::OrderShipped { order, parcel } => order_shipped(order, parcel, shop, shown),
+            Letter::OrderConfirmation { order } => order_confirmation(order, house, shown),
+            Letter::OrderShipped { order, parcel } => order_shipped(order, parcel, house, shown),
             Letter::OrderRefunded {
                 order,
                 amount,
@@ -134,21 +135,22 @@ impl Page {
             Letter::PaymentFailed { payment } => payment_failed(payment, shop),
             Letter::NewRequest { request, email } => new_request(request, email, shown),
             Letter::RequestReceived { request } => request_received(request, shop),
-            Letter::RequestApproved { request, quote } => request_approved(request, quote),
-            Letter::PaymentReceived { request, order } => payment_received(request, order),
+            Letter::RequestApproved { request, quote } => request_approved(request, quote, house),
+            Letter::PaymentReceived { request, order } => payment_received(request, order, house),
             Letter::QuoteWithdrawn { request, reason } => quote_withdrawn(request, reason),
             Letter::RequestRejected { request, reason } => request_rejected(request, reason),
             Letter::CustomShipped {
                 request,
                 order,
                 parcel,
-            } => custom_shipped(request, order, parcel, shop, shown),
+            } => custom_shipped(request, order, parcel, house, shown),
             Letter::ReviewItem { item } => review_item(item, house),
         }
     }
 }
 
-fn order_confirmation(order: &OrderFacts, shop: &str, shown: &Shown) -> Page {
+fn order_confirmation(order: &OrderFacts, house: &House, shown: &Shown) -> Page {
+    let shop = &house.name;
     let total = order.total.in_currency(&order.currency);
     let mut blocks = vec![
         greeting(order.customer_name.as_deref()),
@@ -157,7 +159,7 @@ fn order_confirmation(order: &OrderFacts, shop: &str, shown: &Shown) -> Page {
              it is on its way."
                 .to_owned(),
         ),
-        Block::Facts(order_facts(order)),
+        Block::Facts(order_facts(order, house.zone)),
         Block::Lines(lines(order, shown)),
         sum(order),
     ];
@@ -171,7 +173,8 @@ fn order_confirmation(order: &OrderFacts, shop: &str, shown: &Shown) -> Page {
     }
 }
 
-fn order_shipped(order: &OrderFacts, parcel: &ParcelFacts, shop: &str, shown: &Shown) -> Page {
+fn order_shipped(order: &OrderFacts, parcel: &ParcelFacts, house: &House, shown: &Shown) -> Page {
+    let shop = &house.name;
     let mut blocks = vec![
         greeting(order.customer_name.as_deref()),
         Block::Text(format!(
@@ -179,7 +182,7 @@ fn order_shipped(order: &OrderFacts, parcel: &ParcelFacts, shop: &str, shown: &S
             order.number
         )),
     ];
-    blocks.extend(parcel_blocks(parcel, shown));
+    blocks.extend(parcel_blocks(parcel, house.zone, shown));
     blocks.push(Block::Lines(lines(order, shown)));
     blocks.extend(address(order));
     Page {
@@ -445,7 +448,8 @@ fn request_received(request: &RequestFacts, shop: &str) -> Page {
     }
 }
 
-fn request_approved(request: &RequestFacts, quote: &QuoteFacts) -> Page {
+fn request_approved(request: &RequestFacts, quote: &QuoteFacts, house: &House) -> Page {
+    let until = calendar::date(quote.valid_until, house.zone);
     let money = |amount: Cents| amount.in_currency(&quote.currency);
     let mut sums = vec![("Your piece", money(quote.amount))];
     if quote.shipping > Cents::ZERO {
@@ -472,24 +476,19 @@ fn request_approved(request: &RequestFacts, quote: &QuoteFacts) -> Page {
         Some(&quote.payment_url),
     ));
     blocks.push(Block::Remark(format!(
-        "The offer is open until {}. The link can be paid once.",
-        date(quote.valid_until)
+        "The offer is open until {until}. The link can be paid once."
     )));
     blocks.extend(your_request(request));
     Page {
         subject: "Your Custom Order Request Has Been Approved!".to_owned(),
-        preview: format!(
-            "{}, open until {}",
-            money(quote.total),
-            date(quote.valid_until)
-        ),
+        preview: format!("{}, open until {until}", money(quote.total)),
         heading: "We would love to make it".to_owned(),
         blocks,
         inside: false,
     }
 }
 
-fn payment_received(request: &RequestFacts, order: &OrderFacts) -> Page {
+fn payment_received(request: &RequestFacts, order: &OrderFacts, house: &House) -> Page {
     let mut blocks = vec![
         greeting(Some(&request.customer_name)),
         Block::Text(
@@ -497,7 +496,7 @@ fn payment_received(request: &RequestFacts, order: &OrderFacts) -> Page {
              when it is on its way."
                 .to_owned(),
         ),
-        Block::Facts(order_facts(order)),
+        Block::Facts(order_facts(order, house.zone)),
         sum(order),
     ];
     blocks.extend(address(order));
@@ -575,14 +574,15 @@ fn custom_shipped(
     request: &RequestFacts,
     order: &OrderFacts,
     parcel: &ParcelFacts,
-    shop: &str,
+    house: &House,
     shown: &Shown,
 ) -> Page {
+    let shop = &house.name;
     let mut blocks = vec![
         greeting(Some(&request.customer_name)),
         Block::Text("Your piece is finished, and on its way to you.".to_owned()),
     ];
-    blocks.extend(parcel_blocks(parcel, shown));
+    blocks.extend(parcel_blocks(parcel, house.zone, shown));
     blocks.extend(address(order));
     blocks.extend(your_request(request));
     Page {
@@ -597,7 +597,10 @@ fn custom_shipped(
 fn review_item(item: &ReviewFacts, house: &House) -> Page {
     let mut facts = Vec::new();
     facts.extend(item.about.clone().map(|about| ("For", about)));
-    facts.extend(item.deadline.map(|at| ("Deadline", date(at))));
+    facts.extend(
+        item.deadline
+            .map(|at| ("Deadline", calendar::date(at, house.zone))),
+    );
     let mut blocks = vec![Block::Text(one_line(&item.text, 1000))];
     if !facts.is_empty() {
         blocks.push(Block::Facts(facts));
@@ -622,9 +625,9 @@ fn greeting(name: Option<&str>) -> Block {
     })
 }
 
-fn order_facts(order: &OrderFacts) -> Vec<(&'static str, String)> {
+fn order_facts(order: &OrderFacts, zone: Tz) -> Vec<(&'static str, String)> {
     let mut facts = vec![("Order", order.number.clone())];
-    facts.extend(order.paid_at.map(|at| ("Paid", date(at))));
+    facts.extend(order.paid_at.map(|at| ("Paid", calendar::date(at, zone))));
     facts
 }
 
@@ -669,8 +672,8 @@ fn address(order: &OrderFacts) -> Option<Block> {
     })
 }
 
-fn parcel_blocks(parcel: &ParcelFacts, shown: &Shown) -> Vec<Block> {
-    let mut facts = vec![("Shipped", date(parcel.shipped_at))];
+fn parcel_blocks(parcel: &ParcelFacts, zone: Tz, shown: &Shown) -> Vec<Block> {
+    let mut facts = vec![("Shipped", calendar::date(parcel.shipped_at, zone))];
     facts.extend(parcel.carrier.clone().map(|carrier| ("Carrier", carrier)));
     facts.extend(
         parcel
@@ -714,8 +717,4 @@ fn button(label: String, url: Option<&str>) -> Option<Block> {
 fn page_at(url: Option<&str>) -> Option<String> {
     let url = url::Url::parse(url?).ok()?;
     matches!(url.scheme(), "https" | "http").then(|| url.into())
-}
-
-fn date(at: DateTime<Utc>) -> String {
-    at.format("%B %-d, %Y").to_string()
 }

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use crate::error::{Error, LineFault, Result};
 use crate::ids::ProductId;
+use crate::money::Currency;
 use crate::products;
 
 /// The most lines we look at, and the most different products: Stripe takes 100 lines in one session.
@@ -75,12 +76,12 @@ impl Cart {
     }
 
     /// Every line that cannot be bought, in the order of the cart, judged by the locked products.
-    pub fn check(&self, locks: &BTreeMap<ProductId, products::Lock>) -> Vec<LineFault> {
+    pub fn check(
+        &self,
+        locks: &BTreeMap<ProductId, products::Lock>,
+        currency: Currency,
+    ) -> Vec<LineFault> {
         let wanted = self.wanted();
-        let currency = wanted
-            .keys()
-            .find_map(|id| locks.get(id))
-            .map(|lock| lock.currency.as_str());
         self.lines
             .iter()
             .filter_map(|line| {
@@ -103,7 +104,7 @@ impl Cart {
 fn judge(
     lock: Option<&products::Lock>,
     quantity: i32,
-    currency: Option<&str>,
+    currency: Currency,
 ) -> Option<(&'static str, String)> {
     const GONE: &str = "This product is no longer available";
     let fault = match lock {
@@ -121,9 +122,9 @@ fn judge(
                 lock.available()
             ),
         ),
-        Some(lock) if Some(lock.currency.as_str()) != currency => (
+        Some(lock) if lock.currency != currency.code() => (
             "currency_mismatch",
-            "This product is sold in another currency; please order it separately".to_owned(),
+            "This product is priced in another currency than the shop's".to_owned(),
         ),
         Some(_) => return None,
     };
@@ -216,7 +217,7 @@ mod tests {
 
     fn faults(items: Value, stock: &[(&str, i32)]) -> Vec<(Value, &'static str)> {
         let cart = Cart::read(&json!({ "items": items })).expect("a list");
-        cart.check(&locks(stock))
+        cart.check(&locks(stock), Currency::USD)
             .into_iter()
             .map(|fault| (fault.product_id, fault.error))
             .collect()
@@ -319,13 +320,13 @@ mod tests {
     fn two_lines_of_one_product_count_together() {
         let items = json!([{"product_id": "a", "quantity": 2}, {"product_id": "a", "quantity": 2}]);
         let cart = Cart::read(&json!({ "items": items })).expect("a list");
-        let faults = cart.check(&locks(&[("a", 3)]));
+        let faults = cart.check(&locks(&[("a", 3)]), Currency::USD);
         assert_eq!(faults.len(), 2);
         assert_eq!(faults[0].error, "insufficient_inventory");
         assert_eq!(
             faults[0].message,
             "Only 3 items available, but you requested 4"
         );
-        assert!(cart.check(&locks(&[("a", 4)])).is_empty());
+        assert!(cart.check(&locks(&[("a", 4)]), Currency::USD).is_empty());
     }
 }

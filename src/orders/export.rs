@@ -3,7 +3,7 @@
 use axum::body::Body;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
-use chrono::{DateTime, Datelike, Days, NaiveDate, NaiveTime, TimeZone, Utc};
+use chrono::{DateTime, Datelike, Days, NaiveDate, Utc};
 use chrono_tz::Tz;
 use futures_util::stream;
 
@@ -11,6 +11,7 @@ use super::Order;
 use super::store::{self, Entry, EntryLine};
 use crate::address::Address;
 use crate::app::App;
+use crate::calendar;
 use crate::error::{Error, Fault, Result};
 use crate::extract::Query;
 use crate::ids::OrderId;
@@ -109,7 +110,10 @@ pub fn export(app: App, query: &Query) -> Result<Response> {
     if !faults.is_empty() {
         return Err(Error::Invalid(faults));
     }
-    let (begin, end) = (midnight(from, zone), midnight(to + Days::new(1), zone));
+    let (begin, end) = (
+        calendar::start_of(from, zone),
+        calendar::start_of(to + Days::new(1), zone),
+    );
     let after: Option<(DateTime<Utc>, OrderId)> = None;
     let rows = stream::try_unfold(Some(after), move |after| {
         let app = app.clone();
@@ -145,16 +149,6 @@ pub fn export(app: App, query: &Query) -> Result<Response> {
         (header::CONTENT_DISPOSITION, name),
     ];
     Ok((headers, Body::from_stream(rows)).into_response())
-}
-
-/// When a day begins, by the shop's clock; where it leaps over midnight, an hour later.
-pub(super) fn midnight(day: NaiveDate, zone: Tz) -> DateTime<Utc> {
-    let local = day.and_time(NaiveTime::MIN);
-    let begins = zone.from_local_datetime(&local).earliest().or_else(|| {
-        let later = local + chrono::TimeDelta::hours(1);
-        zone.from_local_datetime(&later).earliest()
-    });
-    begins.map_or_else(|| local.and_utc(), |begins| begins.with_timezone(&Utc))
 }
 
 /// A row for each line of an order.

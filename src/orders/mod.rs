@@ -18,9 +18,9 @@ pub use figures::{BestSeller, Sales, best_sellers, sales_by_day};
 pub use parcels::{CONFIRM_SHIPPING, NewParcel, Parcel, deliver, ship, shipping_warnings};
 pub use routes::{OrderView, resolve, router, view};
 pub use service::{
-    Commission, Lost, Outcome, Placed, Receipt, Sale, begin_processing, check, end_processing,
-    facts, flag, note, pay, place, place_commission, rebuild, rebuild_unknown, record_dispute,
-    record_refund, release, sell, shipped_facts, take_back, undo_sale, write_note,
+    CheckoutTerms, Commission, Lost, Outcome, Placed, Receipt, Sale, begin_processing, check,
+    end_processing, facts, flag, note, pay, place, place_commission, rebuild, rebuild_unknown,
+    record_dispute, record_refund, release, sell, shipped_facts, take_back, undo_sale, write_note,
 };
 pub use shipping::Zone;
 pub use store::{

@@ -16,6 +16,7 @@ use super::service::{self, Sale};
 use super::{Change, Order, OrderLine, Parcel, Status, TimelineEntry, export, store};
 use crate::app::App;
 use crate::auth::{Admin, Scope};
+use crate::calendar;
 use crate::disputes::{self, Dispute};
 use crate::email;
 use crate::error::{Error, ErrorBody, Fault, Result};
@@ -112,8 +113,8 @@ async fn list(State(app): State<App>, admin: Admin, query: Query) -> Result<Json
     let filter = store::Filter {
         status,
         search,
-        paid_from: from.map(|day| export::midnight(day, zone)),
-        paid_until: to.map(|day| export::midnight(day + Days::new(1), zone)),
+        paid_from: from.map(|day| calendar::start_of(day, zone)),
+        paid_until: to.map(|day| calendar::start_of(day + Days::new(1), zone)),
         attention,
         to_pack,
         limit: page.size,
@@ -472,7 +473,7 @@ async fn record_sale(
         let status = StatusCode::from_u16(status).map_err(anyhow::Error::from)?;
         return Ok((status, Json(answer)).into_response());
     }
-    let order = service::sell(&mut tx, &sale, &admin.actor).await?;
+    let order = service::sell(&mut tx, &sale, app.config.shop_currency, &admin.actor).await?;
     let view = view(&mut tx, order.id).await?.shown_to(&admin);
     let view = serde_json::to_value(view).map_err(anyhow::Error::from)?;
     if let Some(key) = &key {

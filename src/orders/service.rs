@@ -14,7 +14,7 @@ use crate::audit::{self, Actor};
 use crate::email::{LineFacts, OrderFacts};
 use crate::error::{Error, Fault, LineFault, Result};
 use crate::ids::{OrderId, ProductId};
-use crate::money::Cents;
+use crate::money::{Cents, Currency};
 use crate::products;
 use crate::review_items::{self, Kind, NewItem};
 
@@ -24,11 +24,20 @@ pub struct Placed {
     pub lines: Vec<store::PlacedLine>,
 }
 
+/// The terms that every line of a checkout shares.
+#[derive(Clone, Copy, Debug)]
+pub struct CheckoutTerms {
+    pub currency: Currency,
+    pub zone: Zone,
+    pub shipping: Cents,
+}
+
 /// Returns what stands against buying a cart, where the pieces of the order that it would replace count as free. Nothing
 /// is changed.
 pub async fn check(
     conn: &mut PgConnection,
     cart: &Cart,
+    currency: Currency,
     replaces: Option<OrderId>,
 ) -> Result<Vec<LineFault>> {
     let replaced = match replaces {
@@ -46,7 +55,7 @@ pub async fn check(
             }
         }
     }
-    Ok(cart.check(&locks))
+    Ok(cart.check(&locks, currency))
 }
 
 /// Places a pending order and holds its pieces, after letting go of those of the order that it replaces (if that is
@@ -60,8 +69,7 @@ pub async fn check(
 pub async fn place(
     conn: &mut PgConnection,
     cart: &Cart,
-    zone: Zone,
-    shipping: Cents,
+    terms: CheckoutTerms,
     replaces: Option<OrderId>,
 ) -> Result<std::result::Result<Placed, Vec<LineFault>>> {
     let replaced = match replaces {
@@ -89,7 +97,7 @@ pub async fn place(
         }
     }
 
-    let faults = cart.check(&locks);
+    let faults = cart.check(&locks, terms.currency);
     if !faults.is_empty() {
         return Ok(Err(faults));
     }
@@ -109,21 +117,16 @@ pub async fn place(
             }
         })
         .collect();
-    let currency = locks
-        .values()
-        .find(|lock| wanted.contains_key(&lock.id))
-        .map(|lock| lock.currency.clone())
-        .expect("a cart without faults names at least one product, and all share a currency");
     let subtotal = sum(lines.iter().map(|line| &line.line))?;
     let new = store::NewOrder {
         id: OrderId::new(),
         status: Status::Pending,
         channel: "storefront",
-        currency: &currency,
+        currency: terms.currency.code(),
         subtotal,
-        shipping,
-        total: subtotal.plus(shipping).ok_or_else(too_much)?,
-        zone: Some(zone),
+        shipping: terms.shipping,
+        total: subtotal.plus(terms.shipping).ok_or_else(too_much)?,
+        zone: Some(terms.zone),
         email: None,
         customer_name: None,
         actor: "shopper",
@@ -254,6 +257,8 @@ pub struct Receipt {
     pub shipping_country: Option<String>,
     /// For the timeline: which payment it was.
     pub note: String,
+    /// Another rate than the order was priced with, which was offered and chosen: the zone and its price.
+    pub chosen_shipping: Option<(Zone, Cents)>,
 }
 
 /// What a payment did to its order.
@@ -282,6 +287,10 @@ pub async fn pay(conn: &mut PgConnection, id: OrderId, receipt: &Receipt) -> Res
         return Ok(Outcome::AlreadyPaid(order));
     }
     let (lines, locks) = lock_lines(conn, id).await?;
+    let order = match receipt.chosen_shipping {
+        Some((zone, price)) => store::choose_shipping(conn, &order, zone, price).await?,
+        None => order,
+    };
     let expected = order.total.plus(receipt.tax);
     if expected != Some(receipt.total) || receipt.currency != order.currency {
         let order = if order.status == Status::Pending {
@@ -661,7 +670,12 @@ impl Sale {
 /// # Errors
 /// 400 naming the line for a product that does not exist or another currency; 409 `insufficient_inventory`, or
 /// `sale_differs` where this sale's id was used for something else.
-pub async fn sell(conn: &mut PgConnection, sale: &Sale, actor: &Actor) -> Result<Order> {
+pub async fn sell(
+    conn: &mut PgConnection,
+    sale: &Sale,
+    currency: Currency,
+    actor: &Actor,
+) -> Result<Order> {
     if let Some(id) = sale.id {
         store::lock_new(conn, id).await?;
     }
@@ -686,18 +700,21 @@ pub async fn sell(conn: &mut PgConnection, sale: &Sale, actor: &Actor) -> Result
         };
     }
     let mut lines: Vec<Line> = Vec::new();
-    let mut currency = None;
     for (at, (id, quantity, price)) in sale.lines.iter().enumerate() {
         let field = format!("lines[{at}].product_id");
         let lock = locks
             .get(id)
             .filter(|lock| !lock.is_deleted)
             .ok_or_else(|| Error::invalid(field.as_str(), "there is no such product"))?;
-        if *currency.get_or_insert(&lock.currency) != &lock.currency {
+        if lock.currency != currency.code() {
             return Err(Error::invalid(
                 field,
-                "is sold in another currency than the lines before",
+                format!("is priced in another currency than the shop's, {currency}"),
             ));
+        }
+        if let Some(price) = price {
+            let wrong = |wrong| Error::invalid(format!("lines[{at}].unit_price"), wrong);
+            currency.check_part(*price).map_err(wrong)?;
         }
         if lock.available() < wanted[id] {
             return Err(Error::Conflict(
@@ -729,7 +746,7 @@ pub async fn sell(conn: &mut PgConnection, sale: &Sale, actor: &Actor) -> Result
         id: sale.id.unwrap_or_else(OrderId::new),
         status: Status::Delivered,
         channel: "manual",
-        currency: currency.ok_or_else(|| Error::invalid("lines", "name at least one"))?,
+        currency: currency.code(),
         subtotal,
         shipping: Cents::ZERO,
         total: subtotal,

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::settings::{Rate, Settings};
+use crate::stripe;
 
 /// A shipping zone: one price each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, sqlx::Type, ToSchema)]
@@ -16,6 +17,20 @@ pub enum Zone {
 }
 
 impl Zone {
+    pub const ALL: [Zone; 3] = [Zone::Us, Zone::NorthAmerica, Zone::International];
+
+    /// The zone that shoppers are priced for whose country nobody names.
+    pub const DEFAULT: Zone = Zone::Us;
+
+    /// The countries of the zone that we send to (ISO 3166).
+    pub fn countries(self) -> Vec<String> {
+        stripe::COUNTRIES
+            .into_iter()
+            .filter(|code| Zone::of_country(code) == Some(self))
+            .map(str::to_owned)
+            .collect()
+    }
+
     /// The zone of a country (ISO 3166, two letters, any case). Nothing for what is no country's code, such as
     /// Cloudflare's `XX` (unknown) and `T1` (Tor).
     pub fn of_country(code: &str) -> Option<Zone> {
@@ -40,6 +55,28 @@ impl Zone {
         }
     }
 
+    /// What the shopper reads where the zones stand beside each other to choose from.
+    pub fn choice(self) -> &'static str {
+        match self {
+            Zone::Us => "USA Shipping",
+            Zone::NorthAmerica => "North America Shipping (Canada, Mexico)",
+            Zone::International => "International Shipping (all other countries)",
+        }
+    }
+
+    /// The zone's name in a call to Stripe that we keep.
+    pub fn code(self) -> &'static str {
+        match self {
+            Zone::Us => "us",
+            Zone::NorthAmerica => "north_america",
+            Zone::International => "international",
+        }
+    }
+
+    pub fn of_code(code: &str) -> Option<Zone> {
+        Zone::ALL.into_iter().find(|zone| zone.code() == code)
+    }
+
     pub fn rate(self, settings: &Settings) -> Rate {
         match self {
             Zone::Us => settings.shipping_us,
@@ -52,6 +89,17 @@ impl Zone {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_country_that_we_send_to_is_in_one_zone() {
+        let all: Vec<String> = Zone::ALL.into_iter().flat_map(Zone::countries).collect();
+        let zones = Zone::ALL.map(|zone| zone.countries().len());
+        assert_eq!(all.len(), stripe::COUNTRIES.len());
+        assert_eq!(zones[..2], [1, 2]);
+        for zone in Zone::ALL {
+            assert_eq!(Zone::of_code(zone.code()), Some(zone));
+        }
+    }
 
     #[test]
     fn countries_fall_into_three_zones() {

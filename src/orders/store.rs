@@ -293,10 +293,10 @@ macro_rules! matches {
             "(",
             $pattern,
             "::text is null
-              or lower(' ' || coalesce(email, '') || ' ' || coalesce(customer_name, '') || ' '
-                       || coalesce(shipping_name, '')) like ",
+              or search_fold(' ' || coalesce(email, '') || ' ' || coalesce(customer_name, '') || ' '
+                             || coalesce(shipping_name, '')) like search_fold(",
             $pattern,
-            "
+            ")
               or id = any(array(
                   select o.id from orders o where o.number = ",
             $number,
@@ -513,6 +513,28 @@ pub async fn set_status(
     .bind(next)
     .bind(actor)
     .bind(note)
+    .fetch_one(conn)
+    .await?;
+    Ok(order)
+}
+
+/// Prices a locked order, not paid yet, with the shipping that its shopper chose.
+pub async fn choose_shipping(
+    conn: &mut PgConnection,
+    order: &Order,
+    zone: Zone,
+    shipping: Cents,
+) -> Result<Order> {
+    let order = sqlx::query_as(concat!(
+        "update orders
+         set shipping_zone = $2, shipping = $3, total = subtotal + $3, updated_at = now()
+         where id = $1
+         returning ",
+        columns!(),
+    ))
+    .bind(order.id)
+    .bind(zone)
+    .bind(shipping)
     .fetch_one(conn)
     .await?;
     Ok(order)

@@ -18,10 +18,10 @@ use crate::idempotency::{Key, Known};
 use crate::ids::{OrderId, ProductId};
 use crate::jobs::{self, Job};
 use crate::limits::{self, Client};
-use crate::orders::{self, Cart, Placed, Status, Zone};
+use crate::orders::{self, Cart, CheckoutTerms, Placed, Status, Zone};
 use crate::products;
-use crate::settings::{self, Rate};
-use crate::stripe::{NewSession, Session, SessionLine, StripeError};
+use crate::settings::{self, Settings};
+use crate::stripe::{NewSession, Session, SessionLine, ShippingOption, StripeError};
 
 /// How often a repeated request looks whether the first was answered.
 const REPEAT_PAUSE: Duration = Duration::from_millis(50);
@@ -39,7 +39,8 @@ pub struct Answer {
 /// A checkout as the storefront asks for it.
 pub struct Request {
     pub cart: Cart,
-    pub zone: Zone,
+    /// None: nobody names the shopper's country.
+    pub zone: Option<Zone>,
     /// Where the shopper returns to: an origin that we allow.
     pub return_origin: String,
     pub key: Option<Key>,
@@ -130,7 +131,8 @@ async fn check_cart(app: &App, request: &Request, former: OrderId) -> Result<boo
     let error = match too_much_held(app, &mut tx, request, Some(former)).await? {
         Some(error) => error,
         None => {
-            let faults = orders::check(&mut tx, &request.cart, Some(former)).await?;
+            let currency = app.config.shop_currency;
+            let faults = orders::check(&mut tx, &request.cart, currency, Some(former)).await?;
             if faults.is_empty() {
                 return Ok(true);
             }
@@ -198,9 +200,13 @@ async fn place_and_ask(
             return Err(Setback::Overtaken);
         }
     }
-    let rate = request
-        .zone
-        .rate(&settings::current(&mut tx, &app.config).await?);
+    let settings = settings::current(&mut tx, &app.config).await?;
+    let zone = request.zone.unwrap_or(Zone::DEFAULT);
+    let terms = CheckoutTerms {
+        currency: app.config.shop_currency,
+        zone,
+        shipping: zone.rate(&settings).price,
+    };
     // The session of the order that is replaced is over: whatever comes of this checkout, its pieces are free.
     let placed = match too_much_held(app, &mut tx, request, replaces).await? {
         Some(error) => {
@@ -210,7 +216,7 @@ async fn place_and_ask(
             }
             Err(error)
         }
-        None => orders::place(&mut tx, &request.cart, request.zone, rate.price, replaces)
+        None => orders::place(&mut tx, &request.cart, terms, replaces)
             .await?
             .map_err(Error::Cart),
     };
@@ -226,7 +232,7 @@ async fn place_and_ask(
         }
     };
     let order = placed.order.id;
-    let session = new_session(app, &placed, request, rate);
+    let session = new_session(app, &placed, request, &settings);
     store::insert_checkout(
         &mut tx,
         &session,
@@ -728,11 +734,57 @@ async fn settle(app: &App, order: OrderId, session: &Session) -> Result<()> {
     Ok(())
 }
 
+/// How a checkout may be shipped.
+struct Shipping {
+    first: ShippingOption,
+    others: Vec<ShippingOption>,
+    countries: Vec<String>,
+}
+
+/// The rate of the shopper's zone, and its countries alone: what is paid is what the parcel costs.
+///
+/// Where nobody names the country, every zone's rate is offered, the default one first, and every country. Stripe ties no
+/// rate to a country on its page; to take the default zone's countries alone would lose every sale abroad. A shopper who
+/// chooses the rate of another zone than the address is in is caught when the payment comes: the order is flagged before
+/// it ships.
+fn shipping(zone: Option<Zone>, settings: &Settings) -> Shipping {
+    let option = |zone: Zone, name: &str| {
+        let rate = zone.rate(settings);
+        ShippingOption {
+            zone: zone.code().to_owned(),
+            name: name.to_owned(),
+            price: rate.price,
+            days: (rate.min_days, rate.max_days),
+        }
+    };
+    match zone {
+        Some(zone) => Shipping {
+            first: option(zone, zone.title()),
+            others: Vec::new(),
+            countries: zone.countries(),
+        },
+        None => Shipping {
+            first: option(Zone::DEFAULT, Zone::DEFAULT.choice()),
+            others: Zone::ALL
+                .into_iter()
+                .filter(|zone| *zone != Zone::DEFAULT)
+                .map(|zone| option(zone, zone.choice()))
+                .collect(),
+            countries: Zone::ALL.into_iter().flat_map(Zone::countries).collect(),
+        },
+    }
+}
+
 fn unavailable(error: StripeError) -> Error {
     Error::Unavailable("payment_unavailable", error.into())
 }
 
-fn new_session(app: &App, placed: &Placed, request: &Request, rate: Rate) -> NewSession {
+fn new_session(app: &App, placed: &Placed, request: &Request, settings: &Settings) -> NewSession {
+    let Shipping {
+        first,
+        others,
+        countries,
+    } = shipping(request.zone, settings);
     let order = &placed.order;
     let public_url = &app.config.public_url;
     NewSession {
@@ -755,9 +807,11 @@ fn new_session(app: &App, placed: &Placed, request: &Request, rate: Rate) -> New
                 quantity: placed.line.quantity,
             })
             .collect(),
-        shipping_name: request.zone.title().to_owned(),
-        shipping_price: rate.price,
-        shipping_days: (rate.min_days, rate.max_days),
+        shipping_name: first.name,
+        shipping_price: first.price,
+        shipping_days: first.days,
+        other_shipping: others,
+        countries,
         success_url: format!(
             "{}/success?session_id={{CHECKOUT_SESSION_ID}}",
             request.return_origin

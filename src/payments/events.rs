@@ -489,7 +489,8 @@ async fn settle_payment(conn: &mut PgConnection, order: OrderId, session: &Sessi
     if payment.outcome.is_some() {
         return store::set_checkout_state(conn, order, "complete", None).await;
     }
-    let receipt = receipt(session)?;
+    let mut receipt = receipt(session)?;
+    receipt.chosen_shipping = chosen_shipping(conn, order, session).await?;
     let (order_now, refusal) = match orders::pay(conn, order, &receipt).await? {
         Outcome::Paid(order) => (order, None),
         Outcome::OutOfStock(order) => (order, Some(Refusal::SoldMeanwhile)),
@@ -555,6 +556,38 @@ fn payment_id(session: &Session) -> &str {
 }
 
 /// What a paid session tells of its payment.
+/// The zone whose rate the shopper chose on the payment page, and its price. None: the one that the order is priced for,
+/// or none that was offered.
+async fn chosen_shipping(
+    conn: &mut PgConnection,
+    order: OrderId,
+    session: &Session,
+) -> Result<Option<(Zone, Cents)>> {
+    let Some(checkout) = store::find_checkout(conn, order).await? else {
+        return Ok(None);
+    };
+    let asked = checkout.request.0;
+    let paid = session.amount_shipping;
+    let offered: Vec<Zone> = asked
+        .other_shipping
+        .iter()
+        .filter(|option| option.price == paid)
+        .filter_map(|option| Zone::of_code(&option.zone))
+        .collect();
+    let country = session
+        .shipping_address
+        .as_ref()
+        .and_then(|address| address.country.as_deref());
+    let lives_in = country.and_then(Zone::of_country);
+    // Where two zones cost the same, the right one was chosen.
+    let chosen = match lives_in.filter(|zone| offered.contains(zone)) {
+        Some(zone) => Some(zone),
+        None if paid == asked.shipping_price => None,
+        None => offered.first().copied(),
+    };
+    Ok(chosen.map(|zone| (zone, paid)))
+}
+
 fn receipt(session: &Session) -> Result<Receipt> {
     let address = session.shipping_address.clone();
     Ok(Receipt {
@@ -571,6 +604,7 @@ fn receipt(session: &Session) -> Result<Receipt> {
         shipping_address: address
             .map(|address| serde_json::to_value(address).expect("an address is plain data")),
         note: format!("payment {}, session {}", payment_id(session), session.id),
+        chosen_shipping: None,
     })
 }
 

@@ -89,6 +89,8 @@ async fn insert_checkout(conn: &mut PgConnection, order: &Order, session: &Sessi
         shipping_name: String::new(),
         shipping_price: order.shipping,
         shipping_days: (0, 0),
+        other_shipping: Vec::new(),
+        countries: Vec::new(),
         success_url: String::new(),
         cancel_url: session.cancel_url.clone().unwrap_or_default(),
         expires_at: Utc::now(),

@@ -131,6 +131,15 @@ pub async fn refund(
         );
         return Err(Error::invalid("amount", why));
     }
+    if !amount.fits(&payment.currency) {
+        return Err(Error::invalid(
+            "amount",
+            format!(
+                "must be an amount that can be paid in {}",
+                payment.currency.to_uppercase()
+            ),
+        ));
+    }
     let reason = new.reason.trim();
     if reason.chars().count() > 200 || reason.chars().any(char::is_control) {
         return Err(Error::invalid(

@@ -213,14 +213,13 @@ fn return_origin(app: &App, headers: &HeaderMap) -> String {
         .unwrap_or_else(|| app.config.frontend_url.clone())
 }
 
-/// The shipping zone of the visitor's country, as a trusted proxy names it, else the United States.
-fn zone(app: &App, headers: &HeaderMap, peer: SocketAddr) -> Zone {
+/// The shipping zone of the visitor's country, as a trusted proxy names it.
+fn zone(app: &App, headers: &HeaderMap, peer: SocketAddr) -> Option<Zone> {
     headers
         .get(&app.config.country_header)
         .filter(|_| app.config.trusts(peer.ip()))
         .and_then(|country| country.to_str().ok())
         .and_then(Zone::of_country)
-        .unwrap_or(Zone::Us)
 }
 
 fn cookie(app: &App, order: OrderId) -> Cookie<'static> {

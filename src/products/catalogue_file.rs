@@ -21,6 +21,8 @@ use crate::error::{Error, Fault, Result};
 use crate::ids::{PictureId, ProductId};
 use crate::jobs;
 use crate::media::{self, CARD_WIDTH, Picture};
+use crate::money::Currency;
+use crate::unicode;
 
 /// What an import did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -62,10 +64,11 @@ pub async fn import(
     conn: &mut PgConnection,
     text: &str,
     pictures: Option<&TakenPictures>,
+    currency: Currency,
     actor: &str,
 ) -> Result<ImportSummary> {
     let mut faults = Vec::new();
-    let (categories, products) = parse(text, pictures, &mut faults)?;
+    let (categories, products) = parse(text, pictures, currency, &mut faults)?;
     let mut summary = ImportSummary::default();
 
     // Products are locked before categories and in id order, as everywhere.
@@ -199,9 +202,11 @@ type Row<T> = (String, T);
 fn parse(
     text: &str,
     pictures: Option<&TakenPictures>,
+    currency: Currency,
     faults: &mut Vec<Fault>,
 ) -> Result<FileRows> {
-    let file: Value = serde_json::from_str(text.trim_start_matches('\u{feff}'))
+    let text = unicode::nfc_json(text.trim_start_matches('\u{feff}'));
+    let file: Value = serde_json::from_str(&text)
         .map_err(|error| Error::invalid("file", format!("This is not JSON: {error}.")))?;
     let Value::Object(mut file) = file else {
         return Err(Error::invalid(
@@ -248,7 +253,7 @@ fn parse(
     let products = keep(
         products,
         faults,
-        input::file_product,
+        |row, prefix| input::file_product(row, prefix, currency),
         |prefix, row: &mut FileProduct, faults| {
             if let Some(id) = &row.input.id {
                 note_repeat(&mut seen, id.clone(), prefix, "id", faults);
@@ -350,7 +355,7 @@ async fn hold_pictures(
 fn keep<T>(
     rows: Vec<(String, Map<String, Value>)>,
     faults: &mut Vec<Fault>,
-    read: fn(Map<String, Value>, String) -> Parsed<T>,
+    read: impl Fn(Map<String, Value>, String) -> Parsed<T>,
     mut check: impl FnMut(&str, &mut T, &mut Vec<Fault>),
 ) -> Vec<Row<T>> {
     let mut kept = Vec::with_capacity(rows.len());

@@ -7,9 +7,25 @@ mod loom;
 use anyhow::{Context, Result};
 use loom::{Scene, noise};
 use serde::Deserialize;
+use serde_json::Value;
 
-/// The catalogue file.
-pub const CATALOGUE: &str = include_str!("demo.json");
+use crate::money::Currency;
+
+/// The catalogue file, its prices in cents.
+const CATALOGUE: &str = include_str!("demo.json");
+
+/// The catalogue file with prices that can be charged in a currency: as many of its units as cents, or ten times as many
+/// where that is too little.
+pub fn catalogue(currency: Currency) -> anyhow::Result<String> {
+    let mut file: Value = serde_json::from_str(CATALOGUE).context("reading the demo catalogue")?;
+    for product in file["products"].as_array_mut().into_iter().flatten() {
+        let cents = product["price"].as_i64().unwrap_or_default();
+        if !currency.charges().contains(&cents) {
+            product["price"] = Value::from(cents * 10);
+        }
+    }
+    Ok(file.to_string())
+}
 
 /// The six colours of each piece: the ground, four more, and an accent for the borders. See [`motif`].
 #[rustfmt::skip]

@@ -9,6 +9,7 @@ use super::slugs::is_slug;
 use crate::error::Fault;
 use crate::ids::{PictureId, ProductId};
 use crate::media;
+use crate::money::{Cents, Currency};
 use crate::stripe;
 
 /// A JSON object whose fields are taken out one by one.
@@ -101,6 +102,18 @@ pub(super) fn whole(value: Value, range: RangeInclusive<i64>) -> Result<i64, Str
         (least, i64::MAX) => format!("Must be a whole number from {least} on."),
         (least, most) => format!("Must be a whole number from {least} to {most}."),
     })
+}
+
+/// A price that can be charged in a currency.
+pub(super) fn price(value: Value, currency: Currency) -> Result<Cents, String> {
+    let price = Cents(whole(value, currency.charges())?);
+    match price.fits(currency.code()) {
+        true => Ok(price),
+        false => Err(format!(
+            "Must be a multiple of {} in {currency}.",
+            currency.step()
+        )),
+    }
 }
 
 pub(super) fn text(value: Value, chars: RangeInclusive<usize>) -> Result<String, String> {

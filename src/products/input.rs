@@ -10,13 +10,13 @@ use utoipa::{PartialSchema, ToSchema};
 
 use super::Product;
 use super::fields::{
-    CategoryKey, Fields, category_key, flag, line, or_null, picture, picture_id, product_id, slug,
-    stripe_id, text, weight, whole,
+    CategoryKey, Fields, category_key, flag, line, or_null, picture, picture_id, price, product_id,
+    slug, stripe_id, text, weight, whole,
 };
 use crate::error::{Error, Fault, Result};
 use crate::ids::{PictureId, ProductId};
 use crate::media::{self, CARD_WIDTH, Picture};
-use crate::money::Cents;
+use crate::money::{Cents, Currency};
 
 /// What was read, and what was wrong with it.
 #[derive(Debug)]
@@ -64,10 +64,10 @@ pub struct ProductInput {
     /// 1 Classic BIC, 2 Mini BIC.
     #[schema(nullable = false, minimum = 1, maximum = 2)]
     pub lighter_type: Option<i16>,
-    /// In the currency's smallest unit: 50 to 99999999.
+    /// In the currency's smallest unit: what Stripe charges of it, of US dollars 50 to 99999999.
     #[schema(value_type = i64, required = false, minimum = 50, maximum = 99_999_999)]
     pub price: Option<Cents>,
-    /// Three lower-case letters; `usd` when absent.
+    /// The shop's currency, which is meant when absent. No other is taken.
     #[schema(nullable = false, pattern = "^[a-z]{3}$")]
     pub currency: Option<String>,
     /// A category's id or slug, or null.
@@ -271,9 +271,12 @@ pub(super) fn product(
     body: Map<String, Value>,
     write: Write,
     bases: &[&str],
+    currency: Currency,
 ) -> Parsed<ProductInput> {
     let mut fields = Fields::new("", body);
-    let mut input = product_fields(&mut fields, write, |value| picture(value, bases, false));
+    let mut input = product_fields(&mut fields, write, currency, |value| {
+        picture(value, bases, false)
+    });
     input.images = read_images(&mut fields, |value| {
         let id = picture_id(value, bases).ok_or("Must be the id of an uploaded picture.")?;
         Ok(id)
@@ -362,10 +365,14 @@ pub(super) fn stock(body: Map<String, Value>) -> Parsed<StockInput> {
 }
 
 /// Reads a product of the catalogue file. Its pictures are relative to the media folder.
-pub(super) fn file_product(row: Map<String, Value>, prefix: String) -> Parsed<FileProduct> {
+pub(super) fn file_product(
+    row: Map<String, Value>,
+    prefix: String,
+    currency: Currency,
+) -> Parsed<FileProduct> {
     let mut fields = Fields::new(prefix, row);
     fields.require(&["id"]);
-    let mut input = product_fields(&mut fields, Write::Replace, |value| {
+    let mut input = product_fields(&mut fields, Write::Replace, currency, |value| {
         picture(value, &[], true)
     });
     input.id = fields.read("id", product_id);
@@ -529,12 +536,13 @@ impl ProductInput {
 fn product_fields(
     fields: &mut Fields,
     write: Write,
+    currency: Currency,
     picture: impl Fn(Value) -> Result<Option<String>, String>,
 ) -> ProductInput {
     let mut input = ProductInput::default();
     if write != Write::Patch {
         fields.require(&["name", "lighter_type", "price"]);
-        input.currency = Some("usd".to_owned());
+        input.currency = Some(currency.code().to_owned());
         input.description = Some(String::new());
         input.primary_image = Some(None);
         input.secondary_image = Some(None);
@@ -550,14 +558,15 @@ fn product_fields(
         Some(2) => Ok(2),
         _ => Err("Must be 1 (Classic BIC) or 2 (Mini BIC).".to_owned()),
     });
-    input.price = fields.read("price", |value| whole(value, 50..=99_999_999).map(Cents));
-    let currency = fields.read("currency", |value| match value.as_str() {
-        Some(code) if code.len() == 3 && code.bytes().all(|b| b.is_ascii_lowercase()) => {
-            Ok(code.to_owned())
-        }
-        _ => Err("Must be a currency code of three lower-case letters.".to_owned()),
+    input.price = fields.read("price", |value| price(value, currency));
+    let code = fields.read("currency", |value| match value.as_str() {
+        Some(code) if code == currency.code() => Ok(code.to_owned()),
+        _ => Err(format!(
+            "Must be \"{}\", the currency of this shop.",
+            currency.code()
+        )),
     });
-    input.currency = currency.or(input.currency);
+    input.currency = code.or(input.currency);
     let description = fields.read("description", |value| text(value, 0..=10_000));
     input.description = description.or(input.description);
     let primary_image = fields.read("primary_image", &picture);
@@ -636,7 +645,7 @@ mod tests {
         let Value::Object(body) = body else {
             panic!("an object")
         };
-        product(body, write, &["http://shop"])
+        product(body, write, &["http://shop"], Currency::USD)
     }
 
     fn faulty(body: Value, write: Write) -> Vec<String> {

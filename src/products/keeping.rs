@@ -18,6 +18,7 @@ use super::{Product, service, slugs, store};
 use crate::audit::{self, Actor};
 use crate::error::{Error, Fault, Result};
 use crate::ids::{PictureId, ProductId};
+use crate::money::Currency;
 
 /// Which products the desk lists together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -143,8 +144,9 @@ pub async fn create(
     conn: &mut PgConnection,
     actor: &Actor,
     fields: Map<String, Value>,
+    currency: Currency,
 ) -> Result<Product> {
-    let parsed = input::product(fields, Write::Create, &[]);
+    let parsed = input::product(fields, Write::Create, &[], currency);
     create_parsed(conn, actor, parsed)
         .await
         .map_err(slug_as_fault)
@@ -183,6 +185,7 @@ pub async fn change(
     id: &str,
     version: i64,
     mut fields: Map<String, Value>,
+    currency: Currency,
 ) -> Result<Product> {
     let before = locked(conn, id).await?;
     if fields.get("slug").and_then(Value::as_str) == Some("") {
@@ -195,7 +198,7 @@ pub async fn change(
         let slug = slugs::free_slug(&name, "product", |slug| taken.contains(slug));
         fields.insert("slug".to_owned(), slug.into());
     }
-    let parsed = input::product(fields, Write::Patch, &[]);
+    let parsed = input::product(fields, Write::Patch, &[], currency);
     change_parsed(conn, actor, &before.id.0, parsed, Some(version))
         .await
         .map_err(slug_as_fault)

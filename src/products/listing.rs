@@ -6,6 +6,7 @@ use utoipa::ToSchema;
 use super::slugs::is_slug;
 use crate::error::{Error, Fault, Result};
 use crate::extract::Query;
+use crate::unicode;
 
 /// One page of a list.
 #[derive(Debug, Serialize, ToSchema)]
@@ -281,7 +282,8 @@ fn unknown_choice(field: &str, value: &str) -> Fault {
 /// their word on a stack of 32, and fails when it is full.
 pub(super) fn search(value: &str) -> Option<String> {
     let mut text = String::new();
-    let mut chars = value.trim().chars().take(MAX_SEARCH_CHARS).peekable();
+    let value = unicode::nfc(value.trim());
+    let mut chars = value.chars().take(MAX_SEARCH_CHARS).peekable();
     while let Some(char) = chars.next() {
         let begins = |next: &char| next.is_alphanumeric() || *next == '"';
         text.push(match char {

@@ -25,7 +25,7 @@ pub use stock::{
     Lock, OnHand, Reason, RunningOut, adjust, lock, on_hand, release, reserve, running_out, take,
     take_held,
 };
-pub use store::{Discrepancy, check_ledger, details, is_empty};
+pub use store::{Discrepancy, check_ledger, details, foreign_prices, is_empty};
 pub use sync::{
     SyncRow, doubt_prices, find_for_sync, pending_syncs, record_price, record_retired,
     record_stripe_product, record_sync_error, record_synced, stalled_syncs,

@@ -218,7 +218,12 @@ async fn create(
     if body.get("inventory_count").is_some_and(|count| *count != 0) {
         keeper.admin.may(Scope::Stock)?;
     }
-    let input = input::product(body, Write::Create, &keeper.bases(&app));
+    let input = input::product(
+        body,
+        Write::Create,
+        &keeper.bases(&app),
+        app.config.shop_currency,
+    );
     let mut tx = app.db.begin().await?;
     let product = keeping::create_parsed(&mut tx, &keeper.actor, input).await?;
     tx.commit().await?;
@@ -270,7 +275,7 @@ async fn write(
     if body.contains_key("expected_inventory_count") {
         keeper.admin.may(Scope::Stock)?;
     }
-    let input = input::product(body, write, &keeper.bases(&app));
+    let input = input::product(body, write, &keeper.bases(&app), app.config.shop_currency);
     let mut tx = app.db.begin().await?;
     let product = keeping::change_parsed(&mut tx, &keeper.actor, id, input, keeper.version).await?;
     tx.commit().await?;

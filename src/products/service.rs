@@ -204,7 +204,7 @@ impl Product {
             slug: String::new(),
             lighter_type: 1,
             price: Cents::ZERO,
-            currency: "usd".to_owned(),
+            currency: String::new(),
             category_id: None,
             category_name: None,
             description: String::new(),

@@ -158,7 +158,7 @@ pub async fn on_hand(
          where deleted_at is null
            and on_hand > reserved
            and ($1::text is null or id = $1)
-           and ($2::text is null or search_text like $2 or id = $3 or slug = $3)
+           and ($2::text is null or search_text like search_fold($2) or id = $3 or slug = $3)
          order by is_active desc, name, id
          limit $4",
     )

@@ -11,6 +11,7 @@ use super::listing::{Categories, Filter, PageRequest};
 use super::views::{ListedProduct, MovementView, lighter_type_display};
 use crate::error::Result;
 use crate::ids::{PictureId, ProductId};
+use crate::money::Currency;
 
 /// A product's pictures, in order, in the same round trip as the product.
 macro_rules! images_column {
@@ -41,7 +42,7 @@ macro_rules! listed_columns {
     () => {
         concat!(
             "p.id, p.name, p.slug, p.lighter_type, p.price, p.category_id, c.name as category_name,
-         p.is_sold_out, p.on_hand, p.reserved, p.primary_image, p.secondary_image, ",
+         p.is_sold_out, p.on_hand, p.reserved, p.primary_image, p.secondary_image, p.currency, ",
             images_column!()
         )
     };
@@ -204,11 +205,11 @@ fn push_hits(sql: &mut QueryBuilder<Postgres>, search: &str, filter: &Filter) {
     sql.push(
         "with words as materialized (
              select p.id, ts_rank(p.search_words, query) as rank
-             from websearch_to_tsquery('english', ",
+             from websearch_to_tsquery('english', search_fold(",
     )
     .push_bind(search.to_owned())
     .push(
-        ") as query,
+        ")) as query,
                   lateral (select p.* from products p where p.search_words @@ query offset 0) as p
              where ",
     )
@@ -219,20 +220,20 @@ fn push_hits(sql: &mut QueryBuilder<Postgres>, search: &str, filter: &Filter) {
                     (length(token) + 1)::real
                     / sum(length(token) + 1) filter (where not is_pair) over () as weight
              from ((select token, false as is_pair
-                    from unnest(tsvector_to_array(to_tsvector('english', ",
+                    from unnest(tsvector_to_array(to_tsvector('english', search_fold(",
     )
     .push_bind(search.to_owned())
     .push(
-        "))) as token
+        ")))) as token
                     order by length(token) desc, token
                     limit 8)
                    union all
                    (select token, true
-                    from unnest(tsvector_to_array(to_tsvector('english', ",
+                    from unnest(tsvector_to_array(to_tsvector('english', search_fold(",
     )
     .push_bind(pairs(search))
     .push(
-        r"))) as token)) as searched
+        r")))) as token)) as searched
              where not exists (select from words)
          ), near as materialized (
              select token, weight, alike,
@@ -692,4 +693,24 @@ pub async fn check_ledger(conn: &mut PgConnection) -> Result<Vec<Discrepancy>> {
     .fetch_all(conn)
     .await?;
     Ok(found)
+}
+
+/// Products that are priced in another currency than this, in words for each currency.
+pub async fn foreign_prices(conn: &mut PgConnection, currency: Currency) -> Result<Vec<String>> {
+    let found: Vec<(String, i64)> = sqlx::query_as(
+        "select currency, count(*)
+         from products
+         where currency <> $1
+           and deleted_at is null
+         group by currency
+         order by currency",
+    )
+    .bind(currency.code())
+    .fetch_all(conn)
+    .await?;
+    let words = |(code, count)| match count {
+        1 => format!("1 product in {code}"),
+        _ => format!("{count} products in {code}"),
+    };
+    Ok(found.into_iter().map(words).collect())
 }

@@ -34,6 +34,8 @@ pub struct ProductEntry {
     pub is_in_stock: bool,
     /// All its pictures, with relative addresses.
     pub images: Vec<PictureView>,
+    /// The shop's currency, three lower-case letters.
+    pub currency: String,
 }
 
 /// A row of the list, before it is shown.
@@ -51,6 +53,7 @@ pub struct ListedProduct {
     reserved: i32,
     primary_image: Option<String>,
     secondary_image: Option<String>,
+    currency: String,
     #[sqlx(json)]
     images: Vec<Picture>,
 }
@@ -76,6 +79,7 @@ impl ListedProduct {
             secondary_image: self.secondary_image.filter(|path| !path.is_empty()),
             is_in_stock: stock.is_in_stock,
             images: self.images.iter().map(|image| image.view("")).collect(),
+            currency: self.currency,
         }
     }
 }
@@ -133,6 +137,8 @@ pub struct ProductDetail {
     pub updated_at: DateTime<Utc>,
     /// All its pictures, with absolute addresses.
     pub images: Vec<PictureView>,
+    /// The shop's currency, three lower-case letters.
+    pub currency: String,
 }
 
 impl ProductDetail {
@@ -163,6 +169,7 @@ impl ProductDetail {
                 .iter()
                 .map(|image| image.view(base))
                 .collect(),
+            currency: product.currency,
         }
     }
 }
@@ -172,7 +179,6 @@ impl ProductDetail {
 pub struct AdminView {
     #[serde(flatten)]
     pub detail: ProductDetail,
-    pub currency: String,
     pub on_hand: i32,
     /// Pieces held for orders not yet paid.
     pub reserved: i32,
@@ -200,13 +206,11 @@ impl AdminView {
             product_id: product.stripe_product_id.take(),
             price_id: product.stripe_price_id.take(),
         };
-        let currency = std::mem::take(&mut product.currency);
         let (on_hand, reserved, version) = (product.on_hand, product.reserved, product.version);
         let mut detail = ProductDetail::new(product, base, &OwnHold::default());
         detail.is_sold_out = is_sold_out;
         AdminView {
             detail,
-            currency,
             on_hand,
             reserved,
             version,

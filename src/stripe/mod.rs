@@ -9,11 +9,12 @@ mod signature;
 
 pub use payment_link::{NewPaymentLink, PaymentLink};
 pub use refund::{Refund, RefundStatus};
-pub use session::{NewSession, Piece, Session, SessionLine, amount};
+pub use session::{COUNTRIES, NewSession, Piece, Session, SessionLine, ShippingOption, amount};
 pub use signature::{SignatureError, verify};
 
 use std::collections::HashMap;
 use std::convert::Infallible;
+use std::iter;
 use std::str::FromStr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -192,28 +193,16 @@ impl Stripe {
             .iter()
             .map(|line| line_item(line, &new.currency))
             .collect();
-        let mut rate =
-            CreateCheckoutSessionShippingOptionsShippingRateData::new(&new.shipping_name);
-        rate.type_ = Some(RateType::FixedAmount);
-        rate.fixed_amount = Some(FixedAmount::new(
-            new.shipping_price.0,
-            currency(&new.currency),
-        ));
-        rate.tax_behavior = Some(TaxBehavior::Exclusive);
-        // Shipping. Source: https://docs.stripe.com/tax/tax-codes
-        rate.tax_code = Some("txcd_92010001".to_owned());
-        rate.delivery_estimate = Some(DeliveryEstimate {
-            minimum: Some(Least::new(
-                LeastUnit::BusinessDay,
-                i64::from(new.shipping_days.0),
-            )),
-            maximum: Some(Most::new(
-                MostUnit::BusinessDay,
-                i64::from(new.shipping_days.1),
-            )),
-        });
-        let mut shipping = CreateCheckoutSessionShippingOptions::new();
-        shipping.shipping_rate_data = Some(rate);
+        let first = shipping_option(
+            &new.shipping_name,
+            new.shipping_price,
+            new.shipping_days,
+            &new.currency,
+        );
+        let others = new
+            .other_shipping
+            .iter()
+            .map(|other| shipping_option(&other.name, other.price, other.days, &new.currency));
         let metadata = new.metadata();
         let mut intent = CreateCheckoutSessionPaymentIntentData::new();
         intent.metadata = Some(HashMap::from([
@@ -231,9 +220,9 @@ impl Stripe {
             .expires_at(new.expires_at.timestamp())
             .metadata(metadata)
             .payment_intent_data(intent)
-            .shipping_options(vec![shipping])
+            .shipping_options(iter::once(first).chain(others).collect::<Vec<_>>())
             .shipping_address_collection(CreateCheckoutSessionShippingAddressCollection::new(
-                countries(),
+                countries(&new.countries),
             ))
             .success_url(&new.success_url)
             .cancel_url(&new.cancel_url);
@@ -333,7 +322,7 @@ impl Stripe {
             .metadata(metadata)
             .payment_intent_data(intent)
             .shipping_address_collection(CreatePaymentLinkShippingAddressCollection::new(
-                countries(),
+                countries(&new.countries),
             ))
             .after_completion(after);
         read_payment_link(&self.call(&request, Some(new.key.clone())).await?)
@@ -713,12 +702,34 @@ fn currency(code: &str) -> Currency {
     code.parse().unwrap_or_else(|error| match error {})
 }
 
-/// Where we send parcels, in the type that a request wants.
-fn countries<T: FromStr<Err = Infallible>>() -> Vec<T> {
-    session::COUNTRIES
-        .iter()
-        .map(|code| code.parse().unwrap_or_else(|error| match error {}))
-        .collect()
+/// Where a parcel may go, in the type that a request wants.
+fn countries<T: FromStr<Err = Infallible>>(named: &[String]) -> Vec<T> {
+    let country = |code: &str| code.parse().unwrap_or_else(|error| match error {});
+    match named {
+        [] => session::COUNTRIES.into_iter().map(country).collect(),
+        named => named.iter().map(|code| country(code)).collect(),
+    }
+}
+
+fn shipping_option(
+    name: &str,
+    price: Cents,
+    days: (u32, u32),
+    code: &str,
+) -> CreateCheckoutSessionShippingOptions {
+    let mut rate = CreateCheckoutSessionShippingOptionsShippingRateData::new(name);
+    rate.type_ = Some(RateType::FixedAmount);
+    rate.fixed_amount = Some(FixedAmount::new(price.0, currency(code)));
+    rate.tax_behavior = Some(TaxBehavior::Exclusive);
+    // Shipping. Source: https://docs.stripe.com/tax/tax-codes
+    rate.tax_code = Some("txcd_92010001".to_owned());
+    rate.delivery_estimate = Some(DeliveryEstimate {
+        minimum: Some(Least::new(LeastUnit::BusinessDay, i64::from(days.0))),
+        maximum: Some(Most::new(MostUnit::BusinessDay, i64::from(days.1))),
+    });
+    let mut option = CreateCheckoutSessionShippingOptions::new();
+    option.shipping_rate_data = Some(rate);
+    option
 }
 
 fn link_line(

@@ -36,6 +36,9 @@ pub struct NewPaymentLink {
     pub shipping_name: String,
     /// Where it is nothing, shipping has no line.
     pub shipping: Cents,
+    /// Where the parcel may go (ISO 3166). Empty in calls stored by earlier versions: to every country that we send to.
+    #[serde(default)]
+    pub countries: Vec<String>,
     /// Where the shopper goes after paying.
     pub return_url: String,
     /// The idempotency key, at most 255 characters.
@@ -97,6 +100,7 @@ mod tests {
                 amount: Cents(9_000),
                 shipping_name: "Shipping".to_owned(),
                 shipping: Cents(0),
+                countries: Vec::new(),
                 return_url: "http://shop.test/".to_owned(),
                 key: "quote-1".to_owned(),
             }

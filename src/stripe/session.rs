@@ -9,6 +9,7 @@ use serde_json::Value;
 use crate::address::Address;
 use crate::ids::{OrderId, ProductId};
 use crate::money::Cents;
+use crate::unicode;
 
 /// The countries that we send parcels to (ISO 3166).
 pub const COUNTRIES: [&str; 60] = [
@@ -41,9 +42,26 @@ pub struct NewSession {
     pub shipping_price: Cents,
     /// The least and the most business days on the way.
     pub shipping_days: (u32, u32),
+    /// What the shopper may choose instead. Only where nobody names their country: Stripe ties no rate to a country.
+    #[serde(default)]
+    pub other_shipping: Vec<ShippingOption>,
+    /// Where the parcel may go (ISO 3166). Empty in calls stored by earlier versions: to every country that we send to.
+    #[serde(default)]
+    pub countries: Vec<String>,
     pub success_url: String,
     pub cancel_url: String,
     pub expires_at: DateTime<Utc>,
+}
+
+/// A rate that the shopper may choose on the payment page.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ShippingOption {
+    /// The zone that it is for, as whoever asked for the session calls it.
+    pub zone: String,
+    pub name: String,
+    pub price: Cents,
+    /// The least and the most business days on the way.
+    pub days: (u32, u32),
 }
 
 impl NewSession {
@@ -161,7 +179,7 @@ impl Session {
         // A text, or the object itself where it was asked for.
         let id_of = |name: &str| text(&json[name]).or_else(|| text(&json[name]["id"]));
         let address = shipping.map(|place| {
-            let part = |name: &str| text(&place["address"][name]);
+            let part = |name: &str| written(&place["address"][name]);
             Address {
                 line1: part("line1"),
                 line2: part("line2"),
@@ -195,9 +213,9 @@ impl Session {
                 .unwrap_or_default()
                 .to_ascii_lowercase(),
             email: text(&details["email"]).or_else(|| text(&json["customer_email"])),
-            customer_name: text(&details["name"]),
+            customer_name: written(&details["name"]),
             phone: text(&details["phone"]),
-            shipping_name: shipping.and_then(|place| text(&place["name"])),
+            shipping_name: shipping.and_then(|place| written(&place["name"])),
             shipping_address: address,
         })
     }
@@ -213,6 +231,11 @@ impl Session {
 pub fn amount(json: &Value) -> Option<Cents> {
     let amount = json.as_i64()?;
     (0..=MOST_MONEY).contains(&amount).then_some(Cents(amount))
+}
+
+/// A text that somebody wrote, in the composed form.
+fn written(json: &Value) -> Option<String> {
+    text(json).map(|text| unicode::nfc(&text).into_owned())
 }
 
 /// A text without the NUL characters that JSON allows and PostgreSQL does not; nothing where it is empty.

@@ -101,11 +101,11 @@ async fn a_list_shows_thirteen_keys_in_their_order() {
             r#""lighter_type":1,"lighter_type_display":"Classic BIC","price":4710,"category":1,"#,
             r#""category_name":"Infinite Path","is_sold_out":false,"inventory_count":3,"#,
             r#""primary_image":"/media/products/bench-330-a.jpg","#,
-            r#""secondary_image":"/media/products/bench-330-b.jpg","is_in_stock":true,"images":[]},"#,
+            r#""secondary_image":"/media/products/bench-330-b.jpg","is_in_stock":true,"images":[],"currency":"usd"},"#,
             r#"{"id":"b","name":"Émaux “Ünïq” ✨","slug":"emaux","lighter_type":2,"#,
             r#""lighter_type_display":"Mini BIC","price":4700,"category":null,"category_name":null,"#,
             r#""is_sold_out":true,"inventory_count":0,"primary_image":null,"secondary_image":null,"#,
-            r#""is_in_stock":false,"images":[]}]}"#,
+            r#""is_in_stock":false,"images":[],"currency":"usd"}]}"#,
         )
     );
 }
@@ -588,7 +588,7 @@ async fn a_detail_shows_eighteen_keys_in_their_order() {
         r#""primary_image":"BASE/media/products/bench-020-a.webp","secondary_image":null,"#,
         r#""is_sold_out":false,"is_active":true,"inventory_count":12,"weight_ounces":"2.00","#,
         r#""is_in_stock":true,"created_at":"2026-01-03T21:49:29.931790Z","#,
-        r#""updated_at":"2026-01-06T19:59:29.931700Z","images":[]}"#,
+        r#""updated_at":"2026-01-06T19:59:29.931700Z","images":[],"currency":"usd"}"#,
     ];
     let expected = expected.concat().replace("BASE", base);
     for key in [
@@ -762,11 +762,11 @@ async fn a_batch_gives_what_is_for_sale_by_name() {
             r#"{"products":[{"id":"z","name":"Aardvark","slug":"aardvark","lighter_type":1,"#,
             r#""lighter_type_display":"Classic BIC","price":4700,"category":3,"#,
             r#""category_name":"Ancestral Motifs","is_sold_out":false,"inventory_count":1,"#,
-            r#""primary_image":"/media/a.png","secondary_image":null,"is_in_stock":true,"images":[]},"#,
+            r#""primary_image":"/media/a.png","secondary_image":null,"is_in_stock":true,"images":[],"currency":"usd"},"#,
             r#"{"id":"a","name":"Zebra","slug":"zebra","lighter_type":2,"#,
             r#""lighter_type_display":"Mini BIC","price":4700,"category":null,"category_name":null,"#,
             r#""is_sold_out":false,"inventory_count":1,"primary_image":null,"secondary_image":null,"#,
-            r#""is_in_stock":true,"images":[]}],"count":2,"requested_ids":["a","z"],"found_ids":["z","a"]}"#,
+            r#""is_in_stock":true,"images":[],"currency":"usd"}],"count":2,"requested_ids":["a","z"],"found_ids":["z","a"]}"#,
         )
     );
     for (ids, requested, found) in [

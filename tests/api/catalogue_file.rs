@@ -6,6 +6,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use spirit_beads::auth::Scope;
 use spirit_beads::error::Error;
+use spirit_beads::money::Currency;
 use spirit_beads::products::{self, ImportSummary, TakenPictures};
 
 use crate::support::pictures::plain_png;
@@ -60,7 +61,7 @@ async fn a_file_fills_a_shop() {
         "categories": [{"id": 50, "name": "Rain Songs", "description": "D"}, {"id": 3, "name": "Other", "slug": "x"}],
         "products": [
             row("a", json!({
-                "name": "Sunrise", "slug": "first", "price": 4799, "currency": "eur", "category_id": 50, "description": "D",
+                "name": "Sunrise", "slug": "first", "price": 4799, "currency": "usd", "category_id": 50, "description": "D",
                 "primary_image": "demo/a.png", "secondary_image": "https://cdn.test/b.png", "is_sold_out": true,
                 "is_active": false, "inventory_count": 7, "weight_ounces": "1.25", "lighter_type": 2,
                 "created_at": "2026-01-03T22:49:29.931790+01:00",
@@ -82,7 +83,7 @@ async fn a_file_fills_a_shop() {
         ("name", json!("Sunrise")),
         ("slug", json!("first")),
         ("price", json!(4799)),
-        ("currency", json!("eur")),
+        ("currency", json!("usd")),
         ("category", json!(50)),
         ("category_name", json!("Rain Songs")),
         (
@@ -293,11 +294,11 @@ async fn every_bad_row_is_named_and_then_none_is_written() {
     );
     let mut conn = shop.db.acquire().await.expect("a connection");
     for text in ["", "{", "{\"products\": []} x", "[[[["] {
-        let refused = products::import(&mut conn, text, None, "test").await;
+        let refused = products::import(&mut conn, text, None, Currency::USD, "test").await;
         assert!(matches!(refused, Err(Error::Invalid(_))), "{text}");
     }
     // A mark at the beginning, as some programs write it, is no fault.
-    products::import(&mut conn, "\u{feff}{}", None, "test")
+    products::import(&mut conn, "\u{feff}{}", None, Currency::USD, "test")
         .await
         .expect("an import");
 }
@@ -322,7 +323,14 @@ async fn pictures_have_to_be_there() {
         row("f", json!({"images": ["demo/a.png", "ab".repeat(32)]})),
     ]});
     let mut conn = shop.db.acquire().await.expect("a connection");
-    let refused = products::import(&mut conn, &file.to_string(), Some(&pictures), "test").await;
+    let refused = products::import(
+        &mut conn,
+        &file.to_string(),
+        Some(&pictures),
+        Currency::USD,
+        "test",
+    )
+    .await;
     let Err(Error::Invalid(faults)) = refused else {
         panic!("{refused:?}")
     };
@@ -378,7 +386,8 @@ async fn slugs_may_be_swapped_in_one_file() {
 #[tokio::test]
 async fn an_export_comes_back_as_it_went() {
     let shop = Shop::open().await;
-    shop.imports(&serde_json::from_str(products::demo::CATALOGUE).expect("the demo"))
+    let demo = products::demo::catalogue(Currency::USD).expect("the demo");
+    shop.imports(&serde_json::from_str(&demo).expect("a file"))
         .await
         .expect("an import");
     shop.stocks_with(

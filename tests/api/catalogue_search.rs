@@ -353,8 +353,8 @@ async fn searches_use_their_indexes() {
     let scans = async |index: &str| -> (i64, i64) {
         // Each connection tells what it did when it is asked to; all are held, so that none is missed.
         let mut conns = Vec::new();
-        while conns.len() < shop.db.size() as usize {
-            let mut conn = shop.db.acquire().await.expect("a connection");
+        while conns.is_empty() || conns.len() < shop.app.db.size() as usize {
+            let mut conn = shop.app.db.acquire().await.expect("a connection");
             sqlx::query("select pg_stat_force_next_flush()")
                 .execute(&mut *conn)
                 .await

@@ -7,6 +7,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use spirit_beads::auth::Scope;
 use spirit_beads::ids::ProductId;
+use spirit_beads::money::Currency;
 use spirit_beads::products;
 use spirit_beads::stripe::sandbox::Fault;
 
@@ -215,7 +216,7 @@ async fn a_product_is_created_as_told() {
         .json;
     let body = json!({
         "id": "a b&c?ü", "name": "Sunrise", "slug": "first-light", "lighter_type": 1, "price": 4750,
-        "currency": "eur", "category": "rain-songs", "description": "A\nB", "is_sold_out": true, "is_active": false,
+        "currency": "usd", "category": "rain-songs", "description": "A\nB", "is_sold_out": true, "is_active": false,
         "primary_image": format!("{}/media/a.png", shop.address), "secondary_image": "https://cdn.test/b.png",
         "weight_ounces": 1.5, "inventory_count": 7,
     });
@@ -225,7 +226,7 @@ async fn a_product_is_created_as_told() {
         ("id", json!("a b&c?ü")),
         ("slug", json!("first-light")),
         ("price", json!(4750)),
-        ("currency", json!("eur")),
+        ("currency", json!("usd")),
         ("category", category["id"].clone()),
         ("category_name", json!("Rain Songs")),
         ("description", json!("A\nB")),
@@ -391,8 +392,8 @@ async fn bounds_are_kept_on_both_sides() {
         ),
         (
             "currency",
-            vec![json!("cad")],
-            vec![json!("CAD"), json!("us")],
+            vec![json!("usd")],
+            vec![json!("cad"), json!("CAD"), json!("us")],
         ),
         (
             "category",
@@ -566,7 +567,7 @@ async fn what_was_read_can_be_put_back_and_changes_nothing() {
         .await;
     let fields = json!({
         "category": "rain", "description": "D", "primary_image": "/media/a.png", "slug": "first-light",
-        "secondary_image": "https://cdn.test/b.png", "weight_ounces": "1.25", "currency": "eur",
+        "secondary_image": "https://cdn.test/b.png", "weight_ounces": "1.25", "currency": "usd",
     });
     shop.stocks_with("Sunrise", 5, fields).await;
     shop.run_jobs().await;
@@ -1081,7 +1082,6 @@ async fn only_changes_that_matter_to_stripe_are_queued() {
         ),
         (json!({"name": "Dawn"}), true),
         (json!({"price": 4800}), true),
-        (json!({"currency": "eur"}), true),
         (json!({"primary_image": "/media/a.png"}), true),
         (json!({"is_active": false}), true),
         (json!({"is_active": true}), true),
@@ -1448,7 +1448,7 @@ async fn no_two_categories_get_one_name() {
         .await
         .expect("a catalogue");
     let file_text = file.to_string();
-    spirit_beads::products::import(&mut conn, &file_text, None, "test")
+    spirit_beads::products::import(&mut conn, &file_text, None, Currency::USD, "test")
         .await
         .expect("the same again");
     let rows = file["categories"].as_array_mut().expect("categories");
@@ -1456,7 +1456,9 @@ async fn no_two_categories_get_one_name() {
     rows.push(json!({"id": 901, "name": "Neu"}));
     rows.push(json!({"id": 902, "name": "neu"}));
     let last = rows.len() - 1;
-    let refused = spirit_beads::products::import(&mut conn, &file.to_string(), None, "test").await;
+    let refused =
+        spirit_beads::products::import(&mut conn, &file.to_string(), None, Currency::USD, "test")
+            .await;
     let Err(spirit_beads::error::Error::Invalid(faults)) = refused else {
         panic!("{refused:?}");
     };

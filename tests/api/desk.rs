@@ -1522,3 +1522,13 @@ async fn two_owners_who_demote_each_other_leave_one() {
         );
     }
 }
+
+#[tokio::test]
+async fn the_owner_is_told_where_nobody_names_the_country() {
+    for (proxies, is_told) in [(",", true), ("127.0.0.0/8", false)] {
+        let shop = staffed_with(&[("TRUSTED_PROXIES", proxies)]).await;
+        let owner = signed_in(&shop, OWNER).await;
+        let page = owner.get("/admin/machine").await.text;
+        assert_eq!(page.contains("default zone"), is_told, "{proxies}");
+    }
+}

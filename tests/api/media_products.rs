@@ -3,6 +3,7 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 use spirit_beads::auth::Scope;
+use spirit_beads::money::Currency;
 use spirit_beads::products::{self, ImportSummary, TakenPictures};
 
 use crate::support::pictures::{jpeg, transparent_png};
@@ -311,7 +312,14 @@ async fn the_catalogue_takes_its_pictures_along() {
     }
     assert_eq!(pictures.count(), 3);
     let mut tx = other.db.begin().await.expect("a transaction");
-    let summary = products::import(&mut tx, &file.to_string(), Some(&pictures), "test").await;
+    let summary = products::import(
+        &mut tx,
+        &file.to_string(),
+        Some(&pictures),
+        Currency::USD,
+        "test",
+    )
+    .await;
     assert_eq!(summary.expect("an import").products_created, 2);
     tx.commit().await.expect("a commit");
     assert_eq!(export(&other).await, file);
@@ -344,9 +352,15 @@ async fn a_file_named_like_a_picture_is_taken_in_like_any_other() {
         .expect("a store");
     let file = json!({"products": [{"id": "a", "name": "A", "lighter_type": 1, "price": 4700, "images": [id]}]});
     let mut tx = shop.db.begin().await.expect("a transaction");
-    products::import(&mut tx, &file.to_string(), Some(&pictures), "test")
-        .await
-        .expect("an import");
+    products::import(
+        &mut tx,
+        &file.to_string(),
+        Some(&pictures),
+        Currency::USD,
+        "test",
+    )
+    .await
+    .expect("an import");
     tx.commit().await.expect("a commit");
     let (primary, ..) = shown(&shop).await;
     let served = shop.client.get(primary.as_str().expect("a path")).await;

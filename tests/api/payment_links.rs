@@ -26,6 +26,7 @@ fn new_link() -> NewPaymentLink {
         amount: Cents(9_000),
         shipping_name: "Shipping".to_owned(),
         shipping: Cents(500),
+        countries: Vec::new(),
         return_url: RETURN.to_owned(),
         key: format!("quote-{quote}"),
     }

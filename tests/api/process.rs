@@ -1098,7 +1098,7 @@ async fn stripe_is_brought_in_line_and_asked_and_a_worker_works() {
     assert_eq!(ready.status, 503);
     assert_eq!(
         ready.json,
-        json!({"database": true, "migrations": true, "worker": false})
+        json!({"database": true, "writable": true, "migrations": true, "worker": false})
     );
     assert_eq!(shop.client.get("/healthz").await.status, 200);
     let settings = beside.settings();

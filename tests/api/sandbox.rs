@@ -471,7 +471,7 @@ async fn the_hosted_page_works_without_a_script() {
     let path = format!("/sandbox/pay/{session}");
     let page = shopper.get(&path).await;
     assert_eq!(page.status, 200);
-    assert!(page.text.contains("Pay $52.00") && page.text.contains("width=device-width"));
+    assert!(page.text.contains("total $52.00") && page.text.contains("width=device-width"));
     assert!(!page.text.contains("<b>Sun") && !page.text.contains("<script"));
     let (action, fields) = form_of(&page.text);
     assert_eq!(action, path);

@@ -829,3 +829,104 @@ async fn a_payment_page_leaves_five_minutes_for_clocks_that_differ() {
         "the session outlives the hold: {outlives}"
     );
 }
+
+/// The rates and the countries that a session offers.
+async fn offered(
+    shop: &Shop,
+    piece: &str,
+    headers: &[(&str, &str)],
+) -> (String, Vec<i64>, Vec<String>) {
+    let id = session_of(&shop.shopper().check_out_with(&[(piece, 1)], headers).await);
+    let session = shop.session(&id).await;
+    let options = session["shipping_options"].as_array().expect("options");
+    let prices = options
+        .iter()
+        .map(|option| option["shipping_amount"].as_i64().expect("a price"));
+    let countries = session["shipping_address_collection"]["allowed_countries"]
+        .as_array()
+        .expect("countries");
+    let countries = countries
+        .iter()
+        .map(|code| code.as_str().expect("a code").to_owned());
+    (id.clone(), prices.collect(), countries.collect())
+}
+
+#[tokio::test]
+async fn a_session_ships_to_the_countries_of_the_zone_that_was_priced() {
+    let shop = Shop::open().await;
+    let piece = shop.stocks("Sunrise", 9).await;
+    for (country, price, count, inside, outside) in [
+        ("US", 500, 1, "US", "CA"),
+        ("CA", 1500, 2, "MX", "US"),
+        ("DE", 2000, 57, "JP", "US"),
+    ] {
+        let (id, prices, countries) = offered(&shop, &piece, &[("cf-ipcountry", country)]).await;
+        assert_eq!((prices, countries.len()), (vec![price], count), "{country}");
+        let pay = async |country: &str| {
+            let address = Address {
+                country: country.to_owned(),
+                ..Address::default()
+            };
+            let buyer = Buyer {
+                address,
+                ..Buyer::default()
+            };
+            shop.stripe.pay(&id, Payment::Card(buyer)).await
+        };
+        assert!(pay(outside).await.is_err(), "{country}: to {outside}");
+        pay(inside).await.expect("a payment");
+        shop.deliver().await;
+        assert_eq!(shop.order(&id).await["outside_zone"], false);
+    }
+    shop.audit().await;
+}
+
+#[tokio::test]
+async fn whoever_chooses_the_zone_pays_its_rate_and_a_wrong_one_is_flagged() {
+    // Nobody is believed to know the country.
+    let shop = Shop::open_with(&[("TRUSTED_PROXIES", "192.0.2.1")]).await;
+    let piece = shop.stocks("Sunrise", 9).await;
+    for (option, country, shipping, zone, outside) in [
+        (0, "US", 500, "us", false),
+        (1, "CA", 1500, "north_america", false),
+        (2, "DE", 2000, "international", false),
+        (0, "DE", 500, "us", true),
+    ] {
+        let (id, prices, countries) = offered(&shop, &piece, &[("cf-ipcountry", "DE")]).await;
+        assert_eq!((prices, countries.len()), (vec![500, 1500, 2000], 60));
+        let address = Address {
+            country: country.to_owned(),
+            ..Address::default()
+        };
+        let buyer = Buyer {
+            address,
+            shipping_option: option,
+            ..Buyer::default()
+        };
+        shop.stripe
+            .pay(&id, Payment::Card(buyer))
+            .await
+            .expect("a payment");
+        shop.deliver().await;
+        let order = shop.order(&id).await;
+        assert_eq!(order["status"], "paid", "{country} {option}");
+        assert_eq!(order["shipping"], shipping, "{country} {option}");
+        assert_eq!(order["total"], 4700 + shipping, "{country} {option}");
+        assert_eq!(order["shipping_zone"], zone, "{country} {option}");
+        assert_eq!(order["outside_zone"], outside, "{country} {option}");
+    }
+    shop.audit().await;
+}
+
+#[tokio::test]
+async fn a_rate_that_was_not_offered_pays_for_nothing() {
+    let shop = Shop::open().await;
+    let piece = shop.stocks("Sunrise", 1).await;
+    let (id, _, _) = offered(&shop, &piece, &[]).await;
+    shop.stripe.pay(&id, card()).await.expect("a payment");
+    let mut event = shop.event("checkout.session.completed").await;
+    event["data"]["object"]["amount_total"] = json!(4701);
+    event["data"]["object"]["total_details"]["amount_shipping"] = json!(1);
+    assert_eq!(shop.webhook(&event).await.status, 200);
+    assert_eq!(shop.order(&id).await["status"], "failed");
+}

@@ -152,7 +152,7 @@ async fn a_piece_is_made_sold_shipped_and_paid_back() {
     ann.fills("Reason", "Cracked on the way").await;
     ann.fills("Élan Vital", "1").await;
     ann.clicks("Give the money back").await;
-    ann.sees("The money is on its way back.").await;
+    ann.sees("The refund is planned.").await;
     settles(&shop).await;
     ann.driver.refresh().await.expect("the page again");
     ann.sees("Refunded").await;

@@ -2,6 +2,7 @@
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
+use spirit_beads::money::Currency;
 use spirit_beads::products;
 
 use super::shop::Stage;
@@ -51,7 +52,7 @@ fn no_file_as_a_catalogue_is_a_server_error() {
         async |(stage, _), file: String| {
             products::named_pictures(&file);
             let mut tx = stage.shop.db.begin().await.expect("a transaction");
-            match products::import(&mut tx, &file, None, "test").await {
+            match products::import(&mut tx, &file, None, Currency::USD, "test").await {
                 Err(error) => {
                     prop_assert_eq!(error.status().as_u16(), 400, "{:?}", error);
                     Ok(400)

@@ -186,9 +186,25 @@ async fn furnish(shop: &Shop, keeper: &Client) {
         shop.stripe.dispute(payment).await.expect("a dispute");
     }
     shop.stripe
+        .answer_dispute(&payments[2])
+        .await
+        .expect("evidence");
+    shop.stripe
         .close_dispute(&payments[2], true)
         .await
         .expect("a decision");
+    shop.stripe
+        .warn_of_fraud(&payments[3])
+        .await
+        .expect("a warning");
+    shop.stripe
+        .open_review(&payments[3])
+        .await
+        .expect("a review");
+    shop.stripe
+        .approve_review(&payments[3])
+        .await
+        .expect("an approval");
     let sale =
         json!({"lines": [{"product_id": "sunrise", "quantity": 2}], "email": "cat@example.com"});
     assert_eq!(keeper.post("/api/admin/orders/", &sale).await.status, 201);

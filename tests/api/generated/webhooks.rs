@@ -35,7 +35,9 @@ async fn stage() -> (Stage, Vec<Value>) {
         .iter()
         .filter_map(|event| event["type"].as_str())
         .collect();
-    for kind in &EVENTS[..EVENTS.len() - 1] {
+    // The sandbox changes no warning that it has given.
+    let never = ["radar.early_fraud_warning.updated", "a.type.of.next.year"];
+    for kind in EVENTS.iter().filter(|kind| !never.contains(kind)) {
         assert!(kinds.contains(kind), "no {kind} among {kinds:?}");
     }
     (stage, events)

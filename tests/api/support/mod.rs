@@ -286,8 +286,10 @@ impl Shop {
 
     /// Reads a catalogue file into the shop, as `catalog import` does without a media folder.
     pub async fn imports(&self, catalogue: &Value) -> Result<ImportSummary, Error> {
+        let currency = self.app.config.shop_currency;
         let mut tx = self.db.begin().await.expect("a transaction");
-        let summary = products::import(&mut tx, &catalogue.to_string(), None, "test").await?;
+        let summary =
+            products::import(&mut tx, &catalogue.to_string(), None, currency, "test").await?;
         tx.commit().await.expect("a commit");
         Ok(summary)
     }
@@ -347,15 +349,21 @@ impl Shop {
             worker::run_once(&self.app)
                 .await
                 .expect("a run of the queue");
-            // A run may end while one of its last jobs queues another.
-            let due: bool = sqlx::query_scalar(
-                "select exists (select from graphile_worker._private_jobs
-                                where run_at <= now() and locked_at is null and attempts < max_attempts)",
+            // A run may end while one of its last jobs queues another, and an email may have waited for an earlier one to
+            // the same customer: its turn has come.
+            let due = sqlx::query(
+                "update graphile_worker._private_jobs
+                 set run_at = least(run_at, now())
+                 where (run_at <= now()
+                        or payload ->> 'job' = 'send_letter' and last_error is null
+                           and run_at <= now() + interval '1 second')
+                   and locked_at is null
+                   and attempts < max_attempts",
             )
-            .fetch_one(&self.db)
+            .execute(&self.db)
             .await
             .expect("the queue");
-            if !due {
+            if due.rows_affected() == 0 {
                 break;
             }
         }
@@ -643,6 +651,10 @@ pub fn form_of(page: &str) -> (String, Vec<(String, String)>) {
     let (form, _) = form.split_once("</form>").expect("its end");
     let mut fields = Vec::new();
     for tag in form.split('<').filter(|tag| tag.starts_with("input ")) {
+        // Of several choices a browser sends the one that is chosen.
+        if tag.contains("type=\"radio\"") && !tag.contains(" checked") {
+            continue;
+        }
         let name = value(tag, "name").expect("a name");
         fields.push((name, value(tag, "value").unwrap_or_default()));
     }

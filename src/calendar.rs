@@ -1,0 +1,120 @@
+//! Days as the shop counts them: in its own time zone.
+
+use chrono::{DateTime, Days, NaiveDate, NaiveTime, TimeDelta, TimeZone, Utc};
+use chrono_tz::Tz;
+
+/// The day on which an instant falls in the shop.
+pub fn day(at: DateTime<Utc>, zone: Tz) -> NaiveDate {
+    at.with_timezone(&zone).date_naive()
+}
+
+/// The day of an instant as customers read it: `December 10, 2026`.
+pub fn date(at: DateTime<Utc>, zone: Tz) -> String {
+    day(at, zone).format("%B %-d, %Y").to_string()
+}
+
+/// The last instant of the day that comes so many days after this one: a promise "until" that day holds to its end.
+pub fn end_of_day(from: DateTime<Utc>, days: u32, zone: Tz) -> DateTime<Utc> {
+    let next = day(from, zone)
+        .checked_add_days(Days::new(u64::from(days) + 1))
+        .unwrap_or(NaiveDate::MAX);
+    // What PostgreSQL keeps is no finer.
+    start_of(next, zone) - TimeDelta::microseconds(1)
+}
+
+/// The first instant of a day. Where clocks are put forward at midnight, that is later than 0:00; where midnight comes
+/// twice, it is the first.
+pub fn start_of(day: NaiveDate, zone: Tz) -> DateTime<Utc> {
+    let midnight = day.and_time(NaiveTime::MIN);
+    // Clocks have skipped a whole day at most, and by whole quarters of an hour.
+    (0..=4 * 25)
+        .filter_map(|quarters| midnight.checked_add_signed(TimeDelta::minutes(15 * quarters)))
+        .find_map(|local| zone.from_local_datetime(&local).earliest())
+        .map_or(midnight.and_utc(), |first| first.to_utc())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(text: &str) -> DateTime<Utc> {
+        text.parse().expect("a time")
+    }
+
+    #[test]
+    fn a_promise_holds_to_the_end_of_its_day_wherever_the_shop_is() {
+        for (zone, from, days, last) in [
+            (
+                "UTC",
+                "2026-11-27T01:30:00Z",
+                14,
+                "2026-12-11T23:59:59.999999Z",
+            ),
+            // There it is still November 26.
+            (
+                "America/Los_Angeles",
+                "2026-11-27T01:30:00Z",
+                14,
+                "2026-12-11T07:59:59.999999Z",
+            ),
+            (
+                "Asia/Tokyo",
+                "2026-11-27T20:00:00Z",
+                1,
+                "2026-11-29T14:59:59.999999Z",
+            ),
+            // The clock is put back, and forward, meanwhile.
+            (
+                "America/New_York",
+                "2026-10-30T12:00:00Z",
+                2,
+                "2026-11-02T04:59:59.999999Z",
+            ),
+            (
+                "America/New_York",
+                "2026-03-06T12:00:00Z",
+                2,
+                "2026-03-09T03:59:59.999999Z",
+            ),
+            // The next day begins at 1:00: clocks are put forward at midnight.
+            (
+                "America/Santiago",
+                "2026-09-05T12:00:00Z",
+                0,
+                "2026-09-06T03:59:59.999999Z",
+            ),
+            // At midnight they are put back to 23:00: the day has 25 hours.
+            (
+                "America/Santiago",
+                "2026-04-04T12:00:00Z",
+                0,
+                "2026-04-05T03:59:59.999999Z",
+            ),
+            // Midnight comes twice.
+            (
+                "America/Havana",
+                "2026-10-31T12:00:00Z",
+                0,
+                "2026-11-01T03:59:59.999999Z",
+            ),
+            // A day that never was.
+            (
+                "Pacific/Apia",
+                "2011-12-29T12:00:00Z",
+                0,
+                "2011-12-30T09:59:59.999999Z",
+            ),
+        ] {
+            let zone: Tz = zone.parse().expect("a zone");
+            assert_eq!(end_of_day(at(from), days, zone), at(last), "{zone} {from}");
+        }
+    }
+
+    #[test]
+    fn a_date_is_the_shops() {
+        let evening = at("2026-11-27T01:30:00Z");
+        assert_eq!(date(evening, chrono_tz::UTC), "November 27, 2026");
+        let zone = chrono_tz::America::Los_Angeles;
+        assert_eq!(date(evening, zone), "November 26, 2026");
+    }
+}

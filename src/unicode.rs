@@ -1,0 +1,161 @@
+//! Text in one form: what people see as the same is the same bytes (NFC), however their keyboard put it together.
+
+use std::borrow::Cow;
+
+use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfc_quick};
+
+/// The text in Unicode's composed form.
+pub fn nfc(text: &str) -> Cow<'_, str> {
+    match is_nfc_quick(text.chars()) {
+        IsNormalized::Yes => Cow::Borrowed(text),
+        _ => Cow::Owned(text.nfc().collect()),
+    }
+}
+
+/// Values that name something and are not read by people: an id or a path is the bytes that it always was, and a password
+/// what was typed.
+const NAMES: [&str; 14] = [
+    "id",
+    "ids",
+    "product_id",
+    "piece",
+    "product",
+    "image",
+    "images",
+    "picture",
+    "pictures",
+    "primary_image",
+    "secondary_image",
+    "url",
+    "password",
+    "new_password",
+];
+
+/// Whether the value of a field is text for people.
+pub fn is_text(field: &str) -> bool {
+    !NAMES.contains(&field)
+}
+
+/// A JSON document whose texts are in the composed form, whether they were written in letters or as `\u0301`. Nothing
+/// else of it changes: keys, names of things, numbers, keys that come twice and what is not JSON at all stay for the
+/// parser to judge.
+pub fn nfc_json(json: &str) -> Cow<'_, str> {
+    if !json.contains("\\u") && is_nfc_quick(json.chars()) == IsNormalized::Yes {
+        return Cow::Borrowed(json);
+    }
+    let mut whole = String::with_capacity(json.len());
+    let (mut rest, mut key) = (json, "");
+    while let Some(at) = rest.find('"') {
+        let (before, from) = rest.split_at(at);
+        whole.push_str(before);
+        let (string, after) = from.split_at(string_length(from));
+        if after.trim_start().starts_with(':') {
+            key = string.trim_matches('"');
+            whole.push_str(string);
+        } else if is_text(key) {
+            rewrite(string, &mut whole);
+        } else {
+            whole.push_str(string);
+        }
+        rest = after;
+    }
+    whole.push_str(rest);
+    Cow::Owned(whole)
+}
+
+/// The bytes of the string at the beginning of the text, with both quotes; all of the text where it does not end.
+fn string_length(text: &str) -> usize {
+    let mut is_escaped = false;
+    for (at, byte) in text.bytes().enumerate().skip(1) {
+        match byte {
+            _ if is_escaped => is_escaped = false,
+            b'\\' => is_escaped = true,
+            b'"' => return at + 1,
+            _ => {}
+        }
+    }
+    text.len()
+}
+
+/// Composes a string of a document. Every escape that stays ends what a mark could join: to normalise across `\n` would
+/// change it.
+fn rewrite(string: &str, whole: &mut String) {
+    let mut letters = String::new();
+    let mut rest = string;
+    while let Some(at) = rest.find('\\') {
+        letters.push_str(&rest[..at]);
+        rest = &rest[at..];
+        if let Some((letter, length)) = escaped_letter(rest) {
+            letters.push(letter);
+            rest = &rest[length..];
+        } else {
+            whole.extend(letters.nfc());
+            letters.clear();
+            // The backslash and what it escapes.
+            let length = rest.chars().take(2).map(char::len_utf8).sum();
+            whole.push_str(&rest[..length]);
+            rest = &rest[length..];
+        }
+    }
+    letters.push_str(rest);
+    whole.extend(letters.nfc());
+}
+
+/// The character that an escape at the beginning of the text stands for, and how long the escape is. None for what JSON
+/// must escape, for half a character, and for what is no `\u` escape.
+fn escaped_letter(text: &str) -> Option<(char, usize)> {
+    let unit = |text: &str| -> Option<u16> {
+        let digits = text.strip_prefix("\\u")?.get(..4)?;
+        let is_hex = digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+        is_hex
+            .then(|| u16::from_str_radix(digits, 16).ok())
+            .flatten()
+    };
+    let first = unit(text)?;
+    let mut units = vec![first];
+    if (0xd800..0xdc00).contains(&first) {
+        units.push(unit(&text[6..])?);
+    }
+    let length = 6 * units.len();
+    let letter = char::decode_utf16(units).next()?.ok()?;
+    (!letter.is_control() && !matches!(letter, '"' | '\\')).then_some((letter, length))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn letters_that_look_the_same_become_the_same() {
+        assert_eq!(nfc("Ame\u{301}lie"), "Am\u{e9}lie");
+        assert_eq!(nfc("\u{1112}\u{1161}\u{11ab}"), "\u{d55c}");
+        assert!(matches!(nfc("Amélie, 😀"), Cow::Borrowed(_)));
+    }
+
+    #[test]
+    fn the_strings_of_a_document_are_composed_and_nothing_else_changes() {
+        for (json, expected) in [
+            ("{\"a\":\"e\u{301}\"}", "{\"a\":\"é\"}"),
+            (r#"{"a":"e\u0301"}"#, "{\"a\":\"é\"}"),
+            (r#"["\u0065\u0301"]"#, "[\"é\"]"),
+            (r#"["\ud83d\ude00 e\u0301"]"#, "[\"😀 é\"]"),
+            // A mark after an escape belongs to nothing before it.
+            ("[\"\\n\u{303}\"]", "[\"\\n\u{303}\"]"),
+            (r#"["\\u0301"]"#, r#"["\\u0301"]"#),
+            (r#"["a\u0000\u0022\u005c"]"#, r#"["a\u0000\u0022\u005c"]"#),
+            // Half a character, and no JSON at all: the parser says so.
+            (r#"["\ud83d"]"#, r#"["\ud83d"]"#),
+            (r#"["\ud83d\u0041"]"#, r#"["\ud83dA"]"#),
+            (r#"["\u00"#, r#"["\u00"#),
+            ("[1e400, 1.0, \"\\", "[1e400, 1.0, \"\\"),
+            ("{\"a\":1,\"a\":2}", "{\"a\":1,\"a\":2}"),
+            // What names something stays, in lists and objects as well.
+            (
+                "{\"id\":\"e\u{301}\",\"images\" : [\"e\u{301}\",{\"url\":\"e\u{301}\"}],\"name\":[\"e\u{301}\"]}",
+                "{\"id\":\"e\u{301}\",\"images\" : [\"e\u{301}\",{\"url\":\"e\u{301}\"}],\"name\":[\"é\"]}",
+            ),
+        ] {
+            assert_eq!(nfc_json(json), expected, "{json}");
+        }
+    }
+}
