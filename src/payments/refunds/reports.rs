@@ -155,11 +155,13 @@ async fn apply_to_order(
         orders::note(conn, order, "refund", actor(untold), &told).await?;
     }
     let after = orders::record_refund(conn, order, refunded).await?;
-    // In all, as it was after each.
-    let mut later: i64 = untold.iter().map(|untold| untold.amount.0).sum();
+    // In all, as it was after each: at least that refund, at most the order. Amounts are whatever was reported.
+    let amounts = untold.iter().map(|untold| untold.amount.0);
+    let mut later = amounts.fold(0, i64::saturating_add);
     for untold in &untold {
-        later -= untold.amount.0;
-        let in_all = Cents((refunded.0 - later).clamp(untold.amount.0, after.total.0.max(0)));
+        later = later.saturating_sub(untold.amount.0);
+        let in_all = refunded.0.saturating_sub(later).max(untold.amount.0);
+        let in_all = Cents(in_all.min(after.total.0));
         letters::refunded(conn, &after, untold.amount, in_all, &untold.id).await?;
     }
     let is_over = after.status == Status::Refunded
