@@ -208,6 +208,8 @@ impl Sandbox {
             .fetch_optional(&mut *tx)
             .await?;
             if let Some((request, operation, path, parameters, status, body)) = kept {
+                // Left to be rolled back by itself, the key's lock might outlive the answer.
+                tx.rollback().await?;
                 let hint = format!(
                     "Try using a key other than '{key}' if you meant to execute a different request."
                 );
