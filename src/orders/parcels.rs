@@ -209,7 +209,8 @@ pub async fn shipping_warnings(conn: &mut PgConnection, order: &Order) -> Result
 /// commission has another one.
 ///
 /// # Errors
-/// Faults; 404; 409 as [`check_shippable`], or `confirm_shipping` where something warns of its payment.
+/// Faults; 404; 409 `not_shippable`, `refunded_in_full` or `nothing_to_ship`, as `check_shippable` says, or
+/// `confirm_shipping` where something warns of its payment.
 pub async fn ship(
     conn: &mut PgConnection,
     id: OrderId,
