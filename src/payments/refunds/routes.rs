@@ -49,7 +49,7 @@ pub async fn refund_request(app: &App, actor: &Actor, id: &str, new: &NewRefund)
 /// Has Stripe asked again for a refund, with its entry in the audit log.
 ///
 /// # Errors
-/// 404 for a refund that is not there; 409 for one that cannot be asked for again.
+/// 404; 409 `refund_is_made` for one that Stripe has taken, `nothing_left` where its payment has nothing left.
 pub async fn try_again(conn: &mut PgConnection, actor: &Actor, id: RefundId) -> Result<RefundId> {
     let asked = super::retry(conn, id, &actor.name).await?;
     let object = format!("refund:{id}");
