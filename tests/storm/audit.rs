@@ -1203,7 +1203,8 @@ fn follow<'a>(
             match (now, from) {
                 (None, None) if to == first => {}
                 (Some(now), Some(from)) if now == from => {
-                    payments += u32::from(to == "paid");
+                    // Paid once more after the bank sent a refund back is no second payment.
+                    payments += u32::from(to == "paid" && from != "refunded");
                     if !arrows.contains(&(from, to)) {
                         report.broken("P6", "illegal move", where_);
                     }
