@@ -172,7 +172,7 @@ pub async fn check_time_zone(db: &PgPool, zone: &str) -> anyhow::Result<()> {
 const UNKNOWN_VALUE: &str = "22023";
 
 /// How long a migration may wait for a lock at a time: whoever comes after it waits as long behind it.
-const LOCK_TIMEOUT: &str = "500ms";
+const LOCK_TIMEOUT: &str = "200ms";
 
 /// How long one that could not have its lock lets others pass.
 const PAUSE: Duration = Duration::from_millis(500);
