@@ -46,7 +46,7 @@ enum Command {
     },
     /// Bring the database's schema up to date
     Migrate,
-    /// Take the catalogue in or out
+    /// Take the catalog in or out
     #[command(subcommand)]
     Catalog(Catalog),
     /// Tokens for programs that use the API
@@ -81,14 +81,14 @@ enum Command {
 
 #[derive(Subcommand)]
 enum Catalog {
-    /// Create or update everything in a catalogue file, or nothing
+    /// Create or update everything in a catalog file, or nothing
     Import {
         file: PathBuf,
         /// Folder with the file's pictures, as it names them; or a copy of another shop's media folder
         #[arg(long, value_name = "DIR")]
         media: Option<PathBuf>,
     },
-    /// Write the catalogue to standard output
+    /// Write the catalog to standard output
     Export,
 }
 
@@ -98,7 +98,7 @@ enum Token {
     Create {
         #[arg(long)]
         name: String,
-        /// catalogue, stock, orders:read, orders:write, custom_orders, refunds, users, tokens, audit, machine or settings; repeat
+        /// catalog, stock, orders:read, orders:write, custom_orders, refunds, users, tokens, audit, machine or settings; repeat
         /// for several
         #[arg(long = "scope", required = true, value_parser = parse_scope)]
         scopes: Vec<Scope>,
@@ -170,7 +170,7 @@ enum Letters {
 
 #[derive(Subcommand)]
 enum StripeCommand {
-    /// Bring Stripe's products and prices in line with the catalogue
+    /// Bring Stripe's products and prices in line with the catalog
     Sync,
     /// Fetch the events that did not reach us and settle what hangs
     Reconcile,
@@ -298,8 +298,8 @@ async fn serve(mut config: Config) -> anyhow::Result<()> {
     }
     let mut shop = Shop::open(config).await?;
     shop.check_currency().await?;
-    if shop.add_demo_catalogue().await? {
-        println!("A demo catalogue was added.");
+    if shop.add_demo_catalog().await? {
+        println!("A demo catalog was added.");
     }
     let pages = shop.open_sandbox();
     let owner = shop.add_first_owner().await?;
@@ -412,17 +412,17 @@ async fn catalog(command: Catalog, config: Config) -> anyhow::Result<()> {
             );
         }
         Catalog::Export => {
-            let catalogue = products::export(&mut *shop.app.db.acquire().await?).await?;
-            println!("{}", serde_json::to_string_pretty(&catalogue)?);
+            let catalog = products::export(&mut *shop.app.db.acquire().await?).await?;
+            println!("{}", serde_json::to_string_pretty(&catalog)?);
         }
     }
     shop.close().await
 }
 
-/// Takes in the pictures that a catalogue file names and that are there; the import will tell which are missing.
+/// Takes in the pictures that a catalog file names and that are there; the import will tell which are missing.
 async fn take_pictures(
     app: &App,
-    catalogue: &str,
+    catalog: &str,
     folder: &Path,
 ) -> anyhow::Result<products::TakenPictures> {
     // Those that a shop has kept lie in folders that begin with their ids.
@@ -451,7 +451,7 @@ async fn take_pictures(
             Some(folder.join(name)).filter(|path| stays_inside && path.is_file())
         }
     };
-    let names = products::named_pictures(catalogue);
+    let names = products::named_pictures(catalog);
     let bar = progress(names.len() as u64, "pictures");
     let mut pictures = products::TakenPictures::default();
     for name in &names {
@@ -652,7 +652,7 @@ async fn check_stock(config: Config) -> anyhow::Result<ExitCode> {
 async fn stripe(command: StripeCommand, config: Config) -> anyhow::Result<ExitCode> {
     let shop = Shop::open(config).await?;
     let failed = match command {
-        StripeCommand::Sync => sync_catalogue(&shop.app).await?,
+        StripeCommand::Sync => sync_catalog(&shop.app).await?,
         StripeCommand::Reconcile => {
             let bar = progress(0, "events");
             let done = payments::reconcile(&shop.app, &|at, all| {
@@ -674,7 +674,7 @@ async fn stripe(command: StripeCommand, config: Config) -> anyhow::Result<ExitCo
 }
 
 /// Syncs every product that is not in line, one after the other; says how many failed.
-async fn sync_catalogue(app: &App) -> anyhow::Result<u64> {
+async fn sync_catalog(app: &App) -> anyhow::Result<u64> {
     let pending = products::pending_syncs(&mut *app.db.acquire().await?).await?;
     let bar = progress(pending.len() as u64, "products");
     let mut failed = 0;

@@ -132,7 +132,7 @@ pub async fn preview(config: &Config, folder: &FilePath) -> anyhow::Result<usize
     Ok(samples.len())
 }
 
-/// The demo catalogue's pictures, by their paths. Its close-ups stand for photographs.
+/// The demo catalog's pictures, by their paths. Its close-ups stand for photographs.
 struct DemoPictures<'a>(&'a [(String, Vec<u8>)]);
 
 impl Pictures for DemoPictures<'_> {

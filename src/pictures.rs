@@ -1,4 +1,4 @@
-//! Uploading photographs over HTTP, for whoever fills the catalogue or answers requests for custom pieces.
+//! Uploading photographs over HTTP, for whoever fills the catalog or answers requests for custom pieces.
 
 use axum::extract::{Request, State};
 use axum::http::{StatusCode, header};
@@ -46,7 +46,7 @@ struct UploadForm {
     responses((status = 201, body = Vec<KeptPicture>), UploadFailures))]
 async fn upload(State(app): State<App>, admin: Admin, request: Request) -> Result<Response> {
     admin
-        .may(Scope::Catalogue)
+        .may(Scope::Catalog)
         .or_else(|_| admin.may(Scope::CustomOrders))?;
     let deadline = request.extensions().get().cloned();
     let form = media::read_form(&app.media, request, FIELD).await?;
@@ -104,7 +104,7 @@ enum UploadFailures {
     /// No valid token.
     #[response(status = 401)]
     Unauthenticated(ErrorBody),
-    /// The token has neither the scope `catalogue` nor `custom_orders`.
+    /// The token has neither the scope `catalog` nor `custom_orders`.
     #[response(status = 403)]
     Forbidden(ErrorBody),
     /// Not a method of this address.

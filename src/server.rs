@@ -109,9 +109,9 @@ pub fn router(app: App, pages: Option<Router>) -> Router {
         load::BODY_MEMORY,
         app.metrics.clone(),
     );
-    let catalogue = products::router().layer(from_fn_with_state(app.clone(), payments::own_hold));
+    let catalog = products::router().layer(from_fn_with_state(app.clone(), payments::own_hold));
     let (api, mut document) = OpenApiRouter::with_openapi(ApiDoc::openapi())
-        .merge(catalogue)
+        .merge(catalog)
         .merge(orders::router())
         .merge(custom_orders::router())
         .merge(parcels::router())

@@ -1,4 +1,4 @@
-//! Opening a shop: database, secrets, Stripe or its sandbox, the demo catalogue; and closing it again.
+//! Opening a shop: database, secrets, Stripe or its sandbox, the demo catalog; and closing it again.
 
 use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -113,11 +113,11 @@ impl Shop {
         )
     }
 
-    /// Fills an empty shop of our own database with the demo catalogue and its pictures. False: nothing was to do.
+    /// Fills an empty shop of our own database with the demo catalog and its pictures. False: nothing was to do.
     ///
     /// # Errors
     /// When the pictures or the rows cannot be written; then neither are the rows.
-    pub async fn add_demo_catalogue(&self) -> anyhow::Result<bool> {
+    pub async fn add_demo_catalog(&self) -> anyhow::Result<bool> {
         if self.cluster.is_none() || !products::is_empty(&mut *self.app.db.acquire().await?).await?
         {
             return Ok(false);
@@ -126,8 +126,8 @@ impl Shop {
         let pictures = TakenPictures::take_drawn(&self.app.media, &self.app.db, &drawn).await?;
         let mut tx = self.app.db.begin().await?;
         let currency = self.app.config.shop_currency;
-        let catalogue = products::demo::catalogue(currency)?;
-        products::import(&mut tx, &catalogue, Some(&pictures), currency, "demo").await?;
+        let catalog = products::demo::catalog(currency)?;
+        products::import(&mut tx, &catalog, Some(&pictures), currency, "demo").await?;
         tx.commit().await?;
         Ok(true)
     }

@@ -1,4 +1,4 @@
-//! Categories: how the catalogue is sorted.
+//! Categories: how the catalog is sorted.
 
 use askama::Template;
 use axum::extract::State;

@@ -28,7 +28,7 @@ impl TokensPage<'_> {
     /// Each scope, and what it lets a program do.
     fn scopes(&self) -> Vec<(&'static str, &'static str)> {
         let what = |scope| match scope {
-            Scope::Catalogue => "see and change products and categories",
+            Scope::Catalog => "see and change products and categories",
             Scope::Stock => "change stock",
             Scope::OrdersRead => "read orders, with their customers' addresses",
             Scope::OrdersWrite => "record sales and ship orders",

@@ -22,8 +22,8 @@ use crate::ids::UserId;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Scope {
-    /// Read the catalogue as the shopkeeper sees it, and change products and categories.
-    Catalogue,
+    /// Read the catalog as the shopkeeper sees it, and change products and categories.
+    Catalog,
     /// Change stock.
     Stock,
     /// Read orders, and every letter.
@@ -51,7 +51,7 @@ pub enum Scope {
 
 impl Scope {
     pub const ALL: [Scope; 11] = [
-        Scope::Catalogue,
+        Scope::Catalog,
         Scope::Stock,
         Scope::OrdersRead,
         Scope::OrdersWrite,
@@ -66,7 +66,7 @@ impl Scope {
 
     pub fn as_str(self) -> &'static str {
         match self {
-            Scope::Catalogue => "catalogue",
+            Scope::Catalog => "catalog",
             Scope::Stock => "stock",
             Scope::OrdersRead => "orders:read",
             Scope::OrdersWrite => "orders:write",

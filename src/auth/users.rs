@@ -39,7 +39,7 @@ impl Role {
         match self {
             Role::Owner => &Scope::ALL,
             Role::Staff => &[
-                Scope::Catalogue,
+                Scope::Catalog,
                 Scope::Stock,
                 Scope::OrdersRead,
                 Scope::OrdersWrite,

@@ -11,7 +11,7 @@ use crate::address::Address;
 use crate::ids::{CustomOrderId, PictureId};
 use crate::money::Cents;
 
-/// Every kind of letter, by a name of its own. Pictures are those of the demo catalogue; kept ones are named by
+/// Every kind of letter, by a name of its own. Pictures are those of the demo catalog; kept ones are named by
 /// [`photographs`].
 pub fn letters() -> Vec<(&'static str, Letter)> {
     let email = "maya.tallchief@example.com".to_owned();

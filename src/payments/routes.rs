@@ -243,7 +243,7 @@ fn pending_order(app: &App, jar: &CookieJar) -> Option<OrderId> {
         .map(OrderId)
 }
 
-/// Tells reads of the catalogue what the shopper holds: it is available to them.
+/// Tells reads of the catalog what the shopper holds: it is available to them.
 pub async fn own_hold(
     State(app): State<App>,
     jar: CookieJar,

@@ -1,4 +1,4 @@
-//! Categories: how the catalogue is sorted.
+//! Categories: how the catalog is sorted.
 
 use axum::extract::State;
 use axum::http::StatusCode;

@@ -1,4 +1,4 @@
-//! The demo catalogue: 24 pieces to fill an empty shop, their pictures drawn here rather than photographed.
+//! The demo catalog: 24 pieces to fill an empty shop, their pictures drawn here rather than photographed.
 //!
 //! `demo.json` says what is for sale; this file, what each piece looks like; `loom` draws it. The pictures depend on
 //! nothing else, so none is kept in git. Putting either into the shop is left to the caller.
@@ -11,13 +11,13 @@ use serde_json::Value;
 
 use crate::money::Currency;
 
-/// The catalogue file, its prices in cents.
+/// The catalog file, its prices in cents.
 const CATALOGUE: &str = include_str!("demo.json");
 
-/// The catalogue file with prices that can be charged in a currency: as many of its units as cents, or ten times as many
+/// The catalog file with prices that can be charged in a currency: as many of its units as cents, or ten times as many
 /// where that is too little.
-pub fn catalogue(currency: Currency) -> anyhow::Result<String> {
-    let mut file: Value = serde_json::from_str(CATALOGUE).context("reading the demo catalogue")?;
+pub fn catalog(currency: Currency) -> anyhow::Result<String> {
+    let mut file: Value = serde_json::from_str(CATALOGUE).context("reading the demo catalog")?;
     for product in file["products"].as_array_mut().into_iter().flatten() {
         let cents = product["price"].as_i64().unwrap_or_default();
         if !currency.charges().contains(&cents) {
@@ -56,7 +56,7 @@ const COLOURS: [(&str, [u32; 6]); 24] = [
     ("honeycomb", [0x56321a, 0xf0b02e, 0xd88a1c, 0xf8d67a, 0x855022, 0xf6ead0]),
 ];
 
-/// Draws every picture the catalogue names: its path there, and the PNG.
+/// Draws every picture the catalog names: its path there, and the PNG.
 ///
 /// # Errors
 /// Fails if a piece has no colours here, which a test rules out.
@@ -72,8 +72,7 @@ pub fn pictures() -> Result<Vec<(String, Vec<u8>)>> {
         primary_image: Option<String>,
         secondary_image: Option<String>,
     }
-    let catalogue: Catalogue =
-        serde_json::from_str(CATALOGUE).context("reading the demo catalogue")?;
+    let catalog: Catalogue = serde_json::from_str(CATALOGUE).context("reading the demo catalog")?;
     let (classic, mini, close_up) = (Scene::case(36), Scene::case(27), Scene::close_up());
     let mut pictures = Vec::new();
     for Product {
@@ -81,7 +80,7 @@ pub fn pictures() -> Result<Vec<(String, Vec<u8>)>> {
         lighter_type,
         primary_image,
         secondary_image,
-    } in catalogue.products
+    } in catalog.products
     {
         let colours = COLOURS.iter().find(|(of, _)| *of == slug);
         let (_, colours) = colours.with_context(|| format!("no colours for {slug}"))?;
@@ -282,8 +281,8 @@ mod tests {
     use serde_json::Value;
     use std::collections::BTreeSet;
 
-    fn catalogue() -> Value {
-        serde_json::from_str(CATALOGUE).expect("the catalogue is JSON")
+    fn catalog() -> Value {
+        serde_json::from_str(CATALOGUE).expect("the catalog is JSON")
     }
 
     fn all<'a>(rows: &'a Value, field: &str) -> BTreeSet<&'a str> {
@@ -296,8 +295,8 @@ mod tests {
 
     #[test]
     fn the_catalogue_holds_24_pieces_in_4_categories() {
-        let catalogue = catalogue();
-        let (products, categories) = (&catalogue["products"], &catalogue["categories"]);
+        let catalog = catalog();
+        let (products, categories) = (&catalog["products"], &catalog["categories"]);
         assert_eq!(products.as_array().map(Vec::len), Some(24));
         assert_eq!(categories.as_array().map(Vec::len), Some(4));
         assert_eq!(all(products, "id").len(), 24);
@@ -308,9 +307,9 @@ mod tests {
 
     #[test]
     fn every_picture_named_is_drawn_and_no_other() {
-        let catalogue = catalogue();
-        let mut named = all(&catalogue["products"], "primary_image");
-        named.append(&mut all(&catalogue["products"], "secondary_image"));
+        let catalog = catalog();
+        let mut named = all(&catalog["products"], "primary_image");
+        named.append(&mut all(&catalog["products"], "secondary_image"));
         let drawn = pictures().unwrap();
         assert_eq!(named.len(), drawn.len());
         assert_eq!(named, drawn.iter().map(|(path, _)| path.as_str()).collect());

@@ -225,7 +225,7 @@ pub struct StockInput {
     pub expected_inventory_count: Option<i32>,
 }
 
-/// A row of the catalogue file.
+/// A row of the catalog file.
 #[derive(Clone, Debug, Default)]
 pub(super) struct FileProduct {
     pub input: ProductInput,
@@ -364,7 +364,7 @@ pub(super) fn stock(body: Map<String, Value>) -> Parsed<StockInput> {
     }
 }
 
-/// Reads a product of the catalogue file. Its pictures are relative to the media folder.
+/// Reads a product of the catalog file. Its pictures are relative to the media folder.
 pub(super) fn file_product(
     row: Map<String, Value>,
     prefix: String,
@@ -407,7 +407,7 @@ pub(super) fn file_product(
     }
 }
 
-/// Reads a category of the catalogue file.
+/// Reads a category of the catalog file.
 pub(super) fn file_category(
     row: Map<String, Value>,
     prefix: String,

@@ -1,4 +1,4 @@
-//! The catalogue as the shopkeeper keeps it, at the desk and over HTTP: every change is written into the audit log.
+//! The catalog as the shopkeeper keeps it, at the desk and over HTTP: every change is written into the audit log.
 
 use std::collections::{BTreeMap, HashSet};
 

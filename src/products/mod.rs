@@ -1,5 +1,5 @@
 //! Products: what is for sale, at what price, how many are left.
-mod catalogue_file;
+mod catalog_file;
 mod categories;
 pub mod demo;
 mod fields;
@@ -15,7 +15,7 @@ mod store;
 mod sync;
 mod views;
 
-pub use catalogue_file::{ImportSummary, export, import};
+pub use catalog_file::{ImportSummary, export, import};
 pub use categories::Category;
 pub use listing::{Page, PageRequest, links};
 pub use pictures::{TakenPictures, named_id, named_pictures};

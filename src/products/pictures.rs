@@ -1,4 +1,4 @@
-//! The pictures that a catalogue file names, taken in before its rows are: no file is read inside a transaction.
+//! The pictures that a catalog file names, taken in before its rows are: no file is read inside a transaction.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,7 +13,7 @@ use crate::media::{self, Kept, Media, Upload};
 /// How many pictures are taken in at a time.
 const AT_ONCE: usize = 8;
 
-/// What became of each picture that a catalogue file names, by its name there.
+/// What became of each picture that a catalog file names, by its name there.
 #[derive(Debug, Default)]
 pub struct TakenPictures {
     taken: BTreeMap<String, Result<Kept, String>>,
@@ -93,7 +93,7 @@ async fn take(
     Ok(taken.map_err(|refusal| refusal.sentence(&limits)))
 }
 
-/// The names of the pictures in a catalogue file, without `/media/`: ids, and paths below the media folder. What cannot
+/// The names of the pictures in a catalog file, without `/media/`: ids, and paths below the media folder. What cannot
 /// be read names none; the import will say why.
 pub fn named_pictures(text: &str) -> BTreeSet<String> {
     let file: Value = serde_json::from_str(text.trim_start_matches('\u{feff}')).unwrap_or_default();

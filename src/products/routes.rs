@@ -1,4 +1,4 @@
-//! The catalogue over HTTP: what shoppers read, and what a shopkeeper's token reads and writes.
+//! The catalog over HTTP: what shoppers read, and what a shopkeeper's token reads and writes.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -35,7 +35,7 @@ use crate::extract::{Json, Path, Query};
 use crate::idempotency::{IdempotencyKey, Key, Known, Owner};
 use crate::ids::{PictureId, ProductId};
 
-/// The catalogue's routes, without a slash at their ends.
+/// The catalog's routes, without a slash at their ends.
 pub fn router() -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .routes(routes!(list, create))
@@ -728,7 +728,7 @@ pub(super) enum WriteFailures {
     UnsupportedMediaType(ErrorBody),
 }
 
-/// One who reads the catalogue: what they ask, what they hold and what they have already.
+/// One who reads the catalog: what they ask, what they hold and what they have already.
 pub(super) struct Reader {
     pub query: Query,
     /// Scheme and host of the addresses in the answer.
@@ -798,7 +798,7 @@ fn names_tag(known: &str, tag: &str) -> bool {
         .any(|item| item.trim() == "*" || opaque(item) == opaque(tag))
 }
 
-/// A caller whose token has the scope `stock`, or else `catalogue`. Extracted before the body, which is nobody else's
+/// A caller whose token has the scope `stock`, or else `catalog`. Extracted before the body, which is nobody else's
 /// business.
 pub(super) struct Keeper<const OF_STOCK: bool> {
     pub actor: Actor,
@@ -820,7 +820,7 @@ impl<const OF_STOCK: bool> FromRequestParts<App> for Keeper<OF_STOCK> {
         admin.may(if OF_STOCK {
             Scope::Stock
         } else {
-            Scope::Catalogue
+            Scope::Catalog
         })?;
         Ok(Keeper {
             actor: admin.actor.clone(),

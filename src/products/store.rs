@@ -625,7 +625,7 @@ pub async fn movements(
     }
 }
 
-/// Whether the catalogue is as new.
+/// Whether the catalog is as new.
 pub async fn is_empty(conn: &mut PgConnection) -> Result<bool> {
     let empty = sqlx::query_scalar(
         "select not exists (select from products) and not exists (select from categories)",

@@ -17,41 +17,36 @@ pub fn doors() -> Vec<(Method, &'static str, Scope, Value)> {
     let sale = json!({"lines": [{"product_id": "sunrise", "quantity": 1}]});
     let category = json!({"name": "Other"});
     vec![
-        (Method::POST, "/api/products", Scope::Catalogue, product),
-        (
-            Method::PUT,
-            "/api/products/{id}",
-            Scope::Catalogue,
-            replaced,
-        ),
+        (Method::POST, "/api/products", Scope::Catalog, product),
+        (Method::PUT, "/api/products/{id}", Scope::Catalog, replaced),
         (
             Method::PATCH,
             "/api/products/{id}",
-            Scope::Catalogue,
+            Scope::Catalog,
             json!({"price": 100}),
         ),
         (
             Method::DELETE,
             "/api/products/{id}",
-            Scope::Catalogue,
+            Scope::Catalog,
             Value::Null,
         ),
         (
             Method::POST,
             "/api/products/{id}/archive",
-            Scope::Catalogue,
+            Scope::Catalog,
             Value::Null,
         ),
         (
             Method::POST,
             "/api/products/{id}/restore",
-            Scope::Catalogue,
+            Scope::Catalog,
             Value::Null,
         ),
         (
             Method::POST,
             "/api/products/{id}/sync",
-            Scope::Catalogue,
+            Scope::Catalog,
             Value::Null,
         ),
         (
@@ -69,37 +64,37 @@ pub fn doors() -> Vec<(Method, &'static str, Scope, Value)> {
         (
             Method::GET,
             "/api/admin/products",
-            Scope::Catalogue,
+            Scope::Catalog,
             Value::Null,
         ),
         (
             Method::GET,
             "/api/admin/products/{id}",
-            Scope::Catalogue,
+            Scope::Catalog,
             Value::Null,
         ),
         (
             Method::POST,
             "/api/categories",
-            Scope::Catalogue,
+            Scope::Catalog,
             json!({"name": "Another"}),
         ),
         (
             Method::PUT,
             "/api/categories/{id}",
-            Scope::Catalogue,
+            Scope::Catalog,
             category.clone(),
         ),
         (
             Method::PATCH,
             "/api/categories/{id}",
-            Scope::Catalogue,
+            Scope::Catalog,
             category,
         ),
         (
             Method::DELETE,
             "/api/categories/{id}",
-            Scope::Catalogue,
+            Scope::Catalog,
             Value::Null,
         ),
         (
@@ -322,17 +317,17 @@ fn twins() -> Vec<(Method, &'static str, Scope, Value)> {
         (get(), "/api/admin/orders/{id}/payments", Scope::OrdersRead, nothing.clone()),
         (post(), "/api/admin/orders/ship", Scope::OrdersWrite,
             json!({"parcels": [{"order": "SB-1001", "carrier": "USPS"}]})),
-        (Method::PATCH, "/api/admin/products", Scope::Catalogue, json!({"action": "archive", "ids": ["sunrise"]})),
-        (post(), "/api/admin/products/{id}/duplicate", Scope::Catalogue, nothing.clone()),
-        (post(), "/api/admin/products/{id}/pictures", Scope::Catalogue, pictures.clone()),
-        (Method::PUT, "/api/admin/products/{id}/pictures", Scope::Catalogue, pictures),
-        (post(), "/api/admin/products/{id}/pictures/{picture}/up", Scope::Catalogue, nothing.clone()),
-        (post(), "/api/admin/products/{id}/pictures/{picture}/down", Scope::Catalogue, nothing.clone()),
-        (Method::DELETE, "/api/admin/products/{id}/pictures/{picture}", Scope::Catalogue, nothing.clone()),
-        (get(), "/api/admin/categories", Scope::Catalogue, nothing.clone()),
-        (Method::PUT, "/api/admin/categories", Scope::Catalogue, json!({"ids": [2, 1]})),
-        (post(), "/api/admin/categories/{id}/up", Scope::Catalogue, nothing.clone()),
-        (post(), "/api/admin/categories/{id}/down", Scope::Catalogue, nothing.clone()),
+        (Method::PATCH, "/api/admin/products", Scope::Catalog, json!({"action": "archive", "ids": ["sunrise"]})),
+        (post(), "/api/admin/products/{id}/duplicate", Scope::Catalog, nothing.clone()),
+        (post(), "/api/admin/products/{id}/pictures", Scope::Catalog, pictures.clone()),
+        (Method::PUT, "/api/admin/products/{id}/pictures", Scope::Catalog, pictures),
+        (post(), "/api/admin/products/{id}/pictures/{picture}/up", Scope::Catalog, nothing.clone()),
+        (post(), "/api/admin/products/{id}/pictures/{picture}/down", Scope::Catalog, nothing.clone()),
+        (Method::DELETE, "/api/admin/products/{id}/pictures/{picture}", Scope::Catalog, nothing.clone()),
+        (get(), "/api/admin/categories", Scope::Catalog, nothing.clone()),
+        (Method::PUT, "/api/admin/categories", Scope::Catalog, json!({"ids": [2, 1]})),
+        (post(), "/api/admin/categories/{id}/up", Scope::Catalog, nothing.clone()),
+        (post(), "/api/admin/categories/{id}/down", Scope::Catalog, nothing.clone()),
         (get(), "/api/admin/users", Scope::Users, nothing.clone()),
         (get(), "/api/admin/users/{id}", Scope::Users, nothing.clone()),
         (post(), "/api/admin/users", Scope::Users, json!({"email": "new@example.com", "role": "staff"})),
@@ -805,10 +800,10 @@ async fn every_answer_has_the_security_headers_and_a_request_id() {
 }
 
 #[tokio::test]
-async fn stock_is_not_changed_by_a_token_for_the_catalogue_alone() {
+async fn stock_is_not_changed_by_a_token_for_the_catalog_alone() {
     let shop = Shop::open().await;
     let piece = shop.stocks("Sunrise", 3).await;
-    let keeper = shop.keeper(&[Scope::Catalogue]).await;
+    let keeper = shop.keeper(&[Scope::Catalog]).await;
     let change = json!({"name": "Dawn", "inventory_count": 9, "expected_inventory_count": 3});
     for answer in [
         keeper

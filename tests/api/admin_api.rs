@@ -542,7 +542,7 @@ async fn a_hold_is_released_and_its_payment_page_ended() {
 async fn health_and_the_audit_log_are_read() {
     let shop = Shop::open().await;
     let keeper = shop
-        .keeper(&[Scope::Machine, Scope::Audit, Scope::Catalogue])
+        .keeper(&[Scope::Machine, Scope::Audit, Scope::Catalog])
         .await;
     let health = keeper.get("/api/admin/health/").await.json;
     assert_eq!(
@@ -838,7 +838,7 @@ async fn what_an_orders_money_did_is_told() {
 #[tokio::test]
 async fn products_are_copied_changed_by_many_and_their_pictures_moved() {
     let shop = Shop::open().await;
-    let keeper = shop.keeper(&[Scope::Catalogue]).await;
+    let keeper = shop.keeper(&[Scope::Catalog]).await;
     shop.stocks_with("Sunrise", 3, json!({"description": "Red"}))
         .await;
     shop.stocks("Turtle", 9).await;
@@ -880,7 +880,7 @@ async fn products_are_copied_changed_by_many_and_their_pictures_moved() {
     assert_ne!(copy("two").await.json["id"], first.json["id"]);
     let path = "/api/admin/products/sunrise/duplicate/";
     let key = [("idempotency-key", "one")];
-    let another = shop.keeper(&[Scope::Catalogue]).await;
+    let another = shop.keeper(&[Scope::Catalog]).await;
     rename_newest_token(&shop).await;
     let theirs = another.send(Method::POST, path, &key, None::<String>).await;
     assert_eq!(theirs.status, 201, "{}", theirs.text);
@@ -1035,7 +1035,7 @@ async fn products_are_copied_changed_by_many_and_their_pictures_moved() {
 #[tokio::test]
 async fn categories_have_an_order_and_shoppers_see_them_by_name() {
     let shop = Shop::open().await;
-    let keeper = shop.keeper(&[Scope::Catalogue]).await;
+    let keeper = shop.keeper(&[Scope::Catalog]).await;
     let make = async |name: &str| {
         ok(keeper
             .post("/api/categories/", &json!({"name": name}))
@@ -1123,7 +1123,7 @@ async fn categories_have_an_order_and_shoppers_see_them_by_name() {
         .expect("a file");
     let other = Shop::open().await;
     other.imports(&file).await.expect("an import");
-    let keeper = other.keeper(&[Scope::Catalogue]).await;
+    let keeper = other.keeper(&[Scope::Catalog]).await;
     assert_eq!(
         keeper
             .get("/api/admin/categories/")

@@ -136,7 +136,7 @@ async fn no_token_reaches_whom_it_could_not_stand_in_for() {
         .into_iter()
         .filter(|scope| *scope != Scope::Refunds)
         .collect();
-    let not_even_staff = vec![Scope::Users, Scope::Tokens, Scope::Catalogue];
+    let not_even_staff = vec![Scope::Users, Scope::Tokens, Scope::Catalog];
     for (scopes, others, role) in [
         (&not_even_staff, &staff, "staff"),
         (&not_even_staff, &owner, "staff"),

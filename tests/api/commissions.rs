@@ -1152,7 +1152,7 @@ async fn requests_are_found_by_state_number_and_words() {
 async fn only_a_token_for_custom_orders_opens_them() {
     let workshop = Workshop::open().await;
     let others = [
-        Scope::Catalogue,
+        Scope::Catalog,
         Scope::Stock,
         Scope::OrdersRead,
         Scope::OrdersWrite,

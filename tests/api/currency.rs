@@ -28,7 +28,7 @@ async fn each_currency_is_typed_shown_charged_and_mailed_as_its_people_write_it(
         let settings = [("SHOP_CURRENCY", code), ("SHIPPING_US", "1000,3,5")];
         let shop = Shop::open_with(&settings).await;
         let keeper = shop
-            .keeper(&[Scope::Catalogue, Scope::Stock, Scope::OrdersRead])
+            .keeper(&[Scope::Catalog, Scope::Stock, Scope::OrdersRead])
             .await;
         for amount in bad {
             let body = json!({"name": "Sunrise", "lighter_type": 1, "price": amount});
@@ -151,7 +151,7 @@ async fn sales_quotes_refunds_and_shipping_take_amounts_of_the_currency_alone() 
 #[tokio::test]
 async fn another_currency_is_refused_at_every_door_by_name() {
     let shop = Shop::open_with(&[("SHOP_CURRENCY", "eur")]).await;
-    let keeper = shop.keeper(&[Scope::Catalogue, Scope::Stock]).await;
+    let keeper = shop.keeper(&[Scope::Catalog, Scope::Stock]).await;
     shop.stocks("Sunrise", 1).await;
     let whole = json!({"name": "Sunset", "lighter_type": 1, "price": 4700, "currency": "usd"});
     for (method, path, body) in [

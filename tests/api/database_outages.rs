@@ -409,7 +409,7 @@ async fn a_fail_over_to_a_standby_loses_nothing_and_is_over_with_the_promotion()
     // Through the API alone: the test's own pool is on another server.
     let mut conn = shop.app.db.acquire().await.expect("a connection");
     let scopes = [
-        spirit_beads::auth::Scope::Catalogue,
+        spirit_beads::auth::Scope::Catalog,
         spirit_beads::auth::Scope::Stock,
     ];
     let new = spirit_beads::auth::NewToken {

@@ -101,7 +101,7 @@ async fn memory_stays_flat_under_load() {
     ];
     let program = home.start_with(&settings, "Sandbox ").await;
     let mut making = vec!["token", "create", "--name", "k"];
-    for scope in ["catalogue", "stock", "orders:read"] {
+    for scope in ["catalog", "stock", "orders:read"] {
         making.extend(["--scope", scope]);
     }
     let (code, token, said) = home.run(&making, &settings).await;

@@ -161,7 +161,7 @@ async fn a_paid_order_is_confirmed_with_its_picture_and_its_whole_total() {
     picture
         .save(shop.media_folder().join("sunrise.png"))
         .expect("a picture");
-    let keeper = shop.keeper(&[Scope::Catalogue]).await;
+    let keeper = shop.keeper(&[Scope::Catalog]).await;
     let path = json!({"name": "Infinite Path"});
     let category = keeper.post("/api/categories/", &path).await.json["id"].clone();
     let fields = json!({"category": category, "primary_image": "/media/sunrise.png"});
@@ -1323,7 +1323,7 @@ async fn the_shopkeeper_finds_letters_and_reads_them() {
         assert_eq!(keeper.get(&path).await.status, 404);
     }
     assert_eq!(shop.client.get("/api/admin/letters/").await.status, 401);
-    let other = shop.keeper(&[Scope::Catalogue]).await;
+    let other = shop.keeper(&[Scope::Catalog]).await;
     assert_eq!(other.get("/api/admin/letters/").await.status, 403);
     assert_eq!(other.get(&path).await.status, 403);
 }

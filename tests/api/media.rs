@@ -42,7 +42,7 @@ async fn kept(shop: &Shop) -> (i64, usize) {
 #[tokio::test]
 async fn a_photograph_is_taken_in_and_served_in_every_width() {
     let shop = Shop::open().await;
-    let keeper = shop.keeper(&[Scope::Catalogue]).await;
+    let keeper = shop.keeper(&[Scope::Catalog]).await;
     let picture = first(&keeper.uploads(&[&jpeg(2000, 1500)]).await);
     let id = text(&picture["id"]);
     assert_eq!(
@@ -174,7 +174,7 @@ async fn browsers_ask_for_parts_and_for_what_they_have() {
 #[tokio::test]
 async fn nothing_of_where_it_was_taken_is_left() {
     let shop = Shop::open().await;
-    let keeper = shop.keeper(&[Scope::Catalogue]).await;
+    let keeper = shop.keeper(&[Scope::Catalog]).await;
     // Lying on its right side, as a telephone held upright has it.
     let sent = from_a_telephone(&jpeg(80, 60), 6);
     let mut reader = ImageReader::with_format(std::io::Cursor::new(&sent), ImageFormat::Jpeg)
@@ -221,7 +221,7 @@ async fn nothing_of_where_it_was_taken_is_left() {
 #[tokio::test]
 async fn every_orientation_comes_out_upright() {
     let shop = Shop::open().await;
-    let keeper = shop.keeper(&[Scope::Catalogue]).await;
+    let keeper = shop.keeper(&[Scope::Catalog]).await;
     for orientation in 1..=8 {
         let sent = from_a_telephone(&jpeg(96, 64), orientation);
         let picture = first(&keeper.uploads(&[&sent]).await);
@@ -246,7 +246,7 @@ async fn every_orientation_comes_out_upright() {
 #[tokio::test]
 async fn colours_come_out_as_they_were_meant() {
     let shop = Shop::open().await;
-    let keeper = shop.keeper(&[Scope::Catalogue]).await;
+    let keeper = shop.keeper(&[Scope::Catalog]).await;
     let colour = [200, 100, 50];
     for profile in [
         ColorProfile::new_display_p3(),
@@ -286,7 +286,7 @@ async fn colours_come_out_as_they_were_meant() {
 #[tokio::test]
 async fn every_kind_is_taken_and_only_what_is_transparent_stays_so() {
     let shop = Shop::open().await;
-    let keeper = shop.keeper(&[Scope::Catalogue]).await;
+    let keeper = shop.keeper(&[Scope::Catalog]).await;
     let grey = image::DynamicImage::from(scene(50, 40)).into_luma16();
     for (what, sent, format) in [
         ("jpeg", jpeg(50, 40), "image/jpeg"),
@@ -339,7 +339,7 @@ async fn every_kind_is_taken_and_only_what_is_transparent_stays_so() {
 #[tokio::test]
 async fn a_small_picture_is_never_made_larger() {
     let shop = Shop::open().await;
-    let keeper = shop.keeper(&[Scope::Catalogue]).await;
+    let keeper = shop.keeper(&[Scope::Catalog]).await;
     let picture = first(&keeper.uploads(&[&jpeg(480, 600)]).await);
     shop.run_jobs().await;
     let id = text(&picture["id"]);
@@ -398,7 +398,7 @@ async fn who_may_not_upload_is_told_before_anything_is_read() {
     let picture = jpeg(9, 9);
     assert_eq!(shop.client.uploads(&[&picture]).await.status, 401);
     for scope in Scope::ALL {
-        let may = [Scope::Catalogue, Scope::CustomOrders].contains(&scope);
+        let may = [Scope::Catalog, Scope::CustomOrders].contains(&scope);
         let answer = shop.keeper(&[scope]).await.uploads(&[&picture]).await;
         assert_eq!(
             answer.status,
@@ -412,7 +412,7 @@ async fn who_may_not_upload_is_told_before_anything_is_read() {
 #[tokio::test]
 async fn one_bad_file_and_nothing_is_kept() {
     let shop = Shop::open().await;
-    let keeper = shop.keeper(&[Scope::Catalogue]).await;
+    let keeper = shop.keeper(&[Scope::Catalog]).await;
     let known = shop.keeps(&jpeg(70, 50)).await;
     shop.run_jobs().await;
     let good = jpeg(50, 70);
@@ -452,7 +452,7 @@ async fn sizes_and_counts_are_the_settings_business() {
         ("UPLOAD_MAX_MEGAPIXELS", "1"),
     ];
     let shop = Shop::open_with(&settings).await;
-    let keeper = shop.keeper(&[Scope::Catalogue]).await;
+    let keeper = shop.keeper(&[Scope::Catalog]).await;
     let mut exact = jpeg(90, 60);
     exact.resize(20_000, 0);
     assert_eq!(keeper.uploads(&[&exact]).await.status, 201);
@@ -491,7 +491,7 @@ async fn sizes_and_counts_are_the_settings_business() {
 #[tokio::test]
 async fn a_form_that_is_none_is_told_so() {
     let shop = Shop::open().await;
-    let keeper = shop.keeper(&[Scope::Catalogue]).await;
+    let keeper = shop.keeper(&[Scope::Catalog]).await;
     let whole = form(&[Part::file("image", &jpeg(9, 9))]);
     let send = async |kind: &str, body: &[u8]| {
         let headers = [("content-type", kind)];
@@ -563,7 +563,7 @@ async fn begin_upload(shop: &Shop, size: usize) -> TcpStream {
         let mut conn = shop.db.acquire().await.expect("a connection");
         let new = spirit_beads::auth::NewToken {
             name: &format!("slow {}", uuid::Uuid::new_v4()),
-            scopes: &[Scope::Catalogue],
+            scopes: &[Scope::Catalog],
             expires_at: None,
         };
         spirit_beads::auth::create_token(&mut conn, &spirit_beads::audit::Actor::console(), &new)
@@ -643,7 +643,7 @@ async fn a_picture_that_nobody_uses_is_gone_after_a_day() {
     );
 
     // Two products share it: it stays as long as one of them has it.
-    let keeper = shop.keeper(&[Scope::Catalogue]).await;
+    let keeper = shop.keeper(&[Scope::Catalog]).await;
     let none = json!({"images": []});
     keeper
         .send_json(Method::PATCH, "/api/products/sunrise/", &none)
@@ -686,7 +686,7 @@ async fn what_was_sold_keeps_its_picture() {
         .await;
     shop.run_jobs().await;
     shop.client.check_out(&[("sunrise", 1)]).await;
-    let keeper = shop.keeper(&[Scope::Catalogue]).await;
+    let keeper = shop.keeper(&[Scope::Catalog]).await;
     let patched = keeper
         .send_json(
             Method::PATCH,

@@ -66,7 +66,7 @@ async fn kept(shop: &Shop, keeper: &Client, file: &[u8]) -> Option<RgbImage> {
 #[tokio::test]
 async fn jpegs_of_every_make_look_as_they_were_drawn() {
     let shop = Shop::open().await;
-    let keeper = shop.keeper(&[Scope::Catalogue]).await;
+    let keeper = shop.keeper(&[Scope::Catalog]).await;
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/jpeg");
     let mut seen = 0;
     for entry in std::fs::read_dir(folder).expect("the files") {
@@ -93,7 +93,7 @@ async fn jpegs_of_every_make_look_as_they_were_drawn() {
 #[tokio::test]
 async fn pixels_that_did_not_arrive_are_never_made_up() {
     let shop = Shop::open().await;
-    let keeper = shop.keeper(&[Scope::Catalogue]).await;
+    let keeper = shop.keeper(&[Scope::Catalog]).await;
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/jpeg");
     // It has a few zeros, whose end is in order, for three thousand pixels.
     let claim = claiming_png(64, 48, 8, 2);
@@ -115,7 +115,7 @@ async fn pixels_that_did_not_arrive_are_never_made_up() {
 #[tokio::test]
 async fn the_first_exif_says_which_side_is_up() {
     let shop = Shop::open().await;
-    let keeper = shop.keeper(&[Scope::Catalogue]).await;
+    let keeper = shop.keeper(&[Scope::Catalog]).await;
     let jpeg = jpeg(240, 160);
     let with = |segments: &[Vec<u8>]| [&jpeg[..2], &segments.concat(), &jpeg[2..]].concat();
     // A maker's note makes it longer than a segment may be.
@@ -142,7 +142,7 @@ async fn the_first_exif_says_which_side_is_up() {
 #[tokio::test]
 async fn what_surrounds_the_pixels_may_be_as_it_likes() {
     let shop = Shop::open().await;
-    let keeper = shop.keeper(&[Scope::Catalogue]).await;
+    let keeper = shop.keeper(&[Scope::Catalog]).await;
     let (jpeg, png) = (jpeg(64, 48), plain_png(64, 48));
     let drawn = scene(64, 48);
     let scan = jpeg.windows(2).position(|pair| pair == [0xff, 0xda]);
@@ -204,7 +204,7 @@ async fn what_surrounds_the_pixels_may_be_as_it_likes() {
 #[tokio::test]
 async fn a_refused_kind_is_called_by_its_name_and_the_sentence_helps() {
     let shop = Shop::open().await;
-    let keeper = shop.keeper(&[Scope::Catalogue]).await;
+    let keeper = shop.keeper(&[Scope::Catalog]).await;
     let brands = |major: &[u8; 4], others: &[u8]| {
         [b"\0\0\0\x20ftyp", &major[..], b"\0\0\0\0", others, &[0; 60]].concat()
     };

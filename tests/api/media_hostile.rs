@@ -12,7 +12,7 @@ use crate::support::{Shop, heavy};
 #[tokio::test]
 async fn a_bomb_is_refused_before_it_is_decoded() {
     let shop = Shop::open().await;
-    let keeper = shop.keeper(&[Scope::Catalogue]).await;
+    let keeper = shop.keeper(&[Scope::Catalog]).await;
     for (what, bomb) in [
         ("png", claiming_png(30_000, 30_000, 8, 2)),
         ("png, one bit", claiming_png(30_000, 30_000, 1, 0)),
@@ -36,7 +36,7 @@ async fn a_bomb_is_refused_before_it_is_decoded() {
 #[tokio::test]
 async fn what_is_no_picture_is_refused_whatever_its_name() {
     let shop = Shop::open().await;
-    let keeper = shop.keeper(&[Scope::Catalogue]).await;
+    let keeper = shop.keeper(&[Scope::Catalog]).await;
     let brand = |brand: &[u8; 4]| [b"\0\0\0\x18ftyp", &brand[..], b"\0\0\0\0mif1heic"].concat();
     for (file, told) in [
         (
@@ -77,7 +77,7 @@ async fn what_is_no_picture_is_refused_whatever_its_name() {
 #[tokio::test]
 async fn what_hides_in_a_picture_does_not_come_out() {
     let shop = Shop::open().await;
-    let keeper = shop.keeper(&[Scope::Catalogue]).await;
+    let keeper = shop.keeper(&[Scope::Catalog]).await;
     let script = b"<script>alert('beads')</script>";
     let (jpeg, png, gif) = (jpeg(40, 30), plain_png(41, 30), animation(42, 30));
     let comment = [&[0xff, 0xfe, 0, script.len() as u8 + 2], &script[..]].concat();
@@ -114,7 +114,7 @@ async fn what_hides_in_a_picture_does_not_come_out() {
 #[tokio::test]
 async fn half_a_picture_is_none() {
     let shop = Shop::open().await;
-    let keeper = shop.keeper(&[Scope::Catalogue]).await;
+    let keeper = shop.keeper(&[Scope::Catalog]).await;
     let with_thumbnail = from_a_telephone(&jpeg(200, 150), 6);
     for (what, whole) in [
         ("jpeg", jpeg(200, 150)),
@@ -142,7 +142,7 @@ async fn half_a_picture_is_none() {
 async fn flipped_bytes_are_a_picture_or_a_fault() {
     let _seat = heavy().await;
     let shop = Shop::open().await;
-    let keeper = shop.keeper(&[Scope::Catalogue]).await;
+    let keeper = shop.keeper(&[Scope::Catalog]).await;
     let mut chance = Chance(1);
     let tiny = image::DynamicImage::new(8, 8, image::ColorType::Rgba8);
     let samples = [

@@ -1,4 +1,4 @@
-//! Pictures of products: written by id, read with their renditions, carried in and out with the catalogue.
+//! Pictures of products: written by id, read with their renditions, carried in and out with the catalog.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -12,7 +12,7 @@ use crate::support::{Answer, Client, Shop};
 /// A shop with a keeper and three pictures.
 async fn shop_with_pictures() -> (Shop, Client, [String; 3]) {
     let shop = Shop::open().await;
-    let keeper = shop.keeper(&[Scope::Catalogue, Scope::Stock]).await;
+    let keeper = shop.keeper(&[Scope::Catalog, Scope::Stock]).await;
     let ids = [
         shop.keeps(&jpeg(1200, 900)).await,
         shop.keeps(&jpeg(300, 200)).await,
@@ -262,7 +262,7 @@ async fn a_picture_that_is_not_there_is_a_fault_of_its_place() {
 }
 
 #[tokio::test]
-async fn the_catalogue_takes_its_pictures_along() {
+async fn the_catalog_takes_its_pictures_along() {
     let (shop, _, [a, b, c]) = shop_with_pictures().await;
     shop.stocks_with("Sunrise", 1, json!({"images": [a, b, c]}))
         .await;

@@ -146,7 +146,7 @@ async fn a_bucket_does_all_that_a_folder_does() {
     }
 
     // Refused pictures leave nothing, swept ones are gone.
-    let keeper = shop.keeper(&[Scope::Catalogue]).await;
+    let keeper = shop.keeper(&[Scope::Catalog]).await;
     assert_eq!(
         keeper.uploads(&[&jpeg(30, 20), b"no picture"]).await.status,
         400
@@ -164,7 +164,7 @@ async fn a_bucket_out_of_reach_is_an_outage_and_nothing_is_half_done() {
     let bucket = Bucket::open().await;
     let shop = bucket.shop().await;
     let id = shop.keeps(&jpeg(70, 50)).await;
-    let keeper = shop.keeper(&[Scope::Catalogue]).await;
+    let keeper = shop.keeper(&[Scope::Catalog]).await;
     // The key is no longer good.
     let other = Shop::open_with(&[
         ("MEDIA_URL", "s3://beads/shop/one"),
@@ -173,7 +173,7 @@ async fn a_bucket_out_of_reach_is_an_outage_and_nothing_is_half_done() {
         ("AWS_SECRET_ACCESS_KEY", "another"),
     ])
     .await;
-    let other_keeper = other.keeper(&[Scope::Catalogue]).await;
+    let other_keeper = other.keeper(&[Scope::Catalog]).await;
     let answer = other_keeper.uploads(&[&jpeg(71, 50)]).await;
     assert_eq!(
         (answer.status, &answer.json["code"]),
@@ -197,7 +197,7 @@ async fn a_bucket_out_of_reach_is_an_outage_and_nothing_is_half_done() {
 #[tokio::test]
 async fn a_full_disk_is_an_outage_and_nothing_is_half_done() {
     let shop = Shop::open().await;
-    let keeper = shop.keeper(&[Scope::Catalogue]).await;
+    let keeper = shop.keeper(&[Scope::Catalog]).await;
     let media = shop.media_folder();
     let uploads = shop.app.config.data_dir.join("uploads");
     // A file where a folder has to be: nothing can be written, as when the disk is full.

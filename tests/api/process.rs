@@ -247,7 +247,7 @@ pub async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     }
 }
 
-/// The first piece of the demo catalogue that can be bought.
+/// The first piece of the demo catalog that can be bought.
 async fn some_piece(client: &Client) -> (String, i64) {
     let list = client.get("/api/products/").await.json;
     let results = list["results"].as_array().expect("a list");
@@ -444,14 +444,7 @@ async fn copies_share_a_folder_or_keep_apart() {
     let (home, elsewhere) = (Home::new(), Home::new());
     let (first, other) = tokio::join!(home.start(), elsewhere.start());
     let second = home.start().await;
-    let making = [
-        "token",
-        "create",
-        "--name",
-        "keeper",
-        "--scope",
-        "catalogue",
-    ];
+    let making = ["token", "create", "--name", "keeper", "--scope", "catalog"];
     let (code, token, said) = home.run(&making, &[]).await;
     assert_eq!(code, 0, "{said}");
     let product = json!({"id": "mine", "name": "Mine", "lighter_type": 1, "price": 4700});
@@ -702,7 +695,7 @@ async fn a_disk_that_has_no_byte_left_is_an_outage_of_pictures_alone() {
     };
     let shop = Shop::open().await;
     shop.stocks("Sunrise", 9).await;
-    let keeper = shop.keeper(&[Scope::Catalogue]).await;
+    let keeper = shop.keeper(&[Scope::Catalog]).await;
     let mut beside = Beside::new(&shop);
     beside.home.small_disk = Some(("2m", unshare));
     let program = beside.home.start_with(&beside.settings(), "Metrics ").await;
@@ -992,7 +985,7 @@ async fn users_are_made_and_shut_out_by_commands() {
 }
 
 #[tokio::test]
-async fn the_catalogue_goes_out_and_in_unchanged_and_a_bad_file_changes_nothing() {
+async fn the_catalog_goes_out_and_in_unchanged_and_a_bad_file_changes_nothing() {
     let shop = Shop::open().await;
     let keeper = shop.keeper(&Scope::ALL).await;
     assert_eq!(
@@ -1013,7 +1006,7 @@ async fn the_catalogue_goes_out_and_in_unchanged_and_a_bad_file_changes_nothing(
     let before = keeper.get("/api/admin/products/").await.json;
     let (code, file, said) = beside.run(&["catalog", "export"]).await;
     assert_eq!(code, 0, "{said}");
-    let path = beside.write("catalogue.json", &file);
+    let path = beside.write("catalog.json", &file);
     let (code, said, _) = beside.run(&["catalog", "import", &path]).await;
     assert_eq!(code, 0);
     assert!(
@@ -1050,7 +1043,7 @@ async fn the_catalogue_goes_out_and_in_unchanged_and_a_bad_file_changes_nothing(
         .run(&[
             "catalog",
             "import",
-            &path.replace("bad", "catalogue"),
+            &path.replace("bad", "catalog"),
             "--media",
             ".",
         ])
@@ -1091,7 +1084,7 @@ async fn stripe_is_brought_in_line_and_asked_and_a_worker_works() {
         (0, "2 of 2 products brought in line.\n"),
         "{told}"
     );
-    let keeper = shop.keeper(&[Scope::Catalogue]).await;
+    let keeper = shop.keeper(&[Scope::Catalog]).await;
     let view = keeper.get("/api/admin/products/sunrise/").await.json;
     assert_eq!(view["stripe"]["status"], "synced");
     assert_eq!(
@@ -1190,7 +1183,7 @@ async fn memory_stays_flat_under_twenty_uploads_of_seventy_megabytes() {
     let _seat = heavy().await;
     let home = Home::new();
     let program = home.start().await;
-    let making = ["token", "create", "--name", "k", "--scope", "catalogue"];
+    let making = ["token", "create", "--name", "k", "--scope", "catalog"];
     let (code, token, said) = home.run(&making, &[]).await;
     assert_eq!(code, 0, "{said}");
     let client = program.client().with_token(token.trim());
@@ -1306,7 +1299,7 @@ async fn a_bucket_behind_tls_is_opened_by_the_program_itself() {
 }
 
 #[tokio::test]
-async fn a_catalogue_moves_to_another_shop_with_its_pictures() {
+async fn a_catalog_moves_to_another_shop_with_its_pictures() {
     let (shop, other) = (Shop::open().await, Shop::open().await);
     let id = shop.keeps(&jpeg(700, 500)).await;
     shop.stocks_with("Sunrise", 3, json!({"images": [id]}))
@@ -1316,7 +1309,7 @@ async fn a_catalogue_moves_to_another_shop_with_its_pictures() {
 
     // With a copy of the media folder the picture is the same, under the same id.
     let beside = Beside::new(&other);
-    let path = beside.write("catalogue.json", &file);
+    let path = beside.write("catalog.json", &file);
     let (code, _, said) = beside.run(&["catalog", "import", &path]).await;
     assert_eq!(code, 1);
     assert!(

@@ -502,7 +502,7 @@ async fn disputes_are_shown_with_the_order_whatever_comes_first() {
 
 /// A change by the shopkeeper.
 async fn keeper_sends(shop: &Shop, method: Method, path: &str, body: Value) -> Answer {
-    let keeper = shop.keeper(&[Scope::Catalogue, Scope::Stock]).await;
+    let keeper = shop.keeper(&[Scope::Catalog, Scope::Stock]).await;
     keeper.send_json(method, path, &body).await
 }
 

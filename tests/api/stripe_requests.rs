@@ -72,7 +72,7 @@ async fn every_request_we_make_is_one_that_stripe_takes() {
     shop.deliver().await;
     shop.run_jobs().await;
 
-    // A catalogue of the old service names a price of which we do not know the amount.
+    // A catalog of the old service names a price of which we do not know the amount.
     let stripe = keeper.get("/api/admin/products/sunrise/").await.json["stripe"].clone();
     let file = json!({"products": [{
         "id": "imported", "name": "Imported", "lighter_type": 1, "price": 5200,

@@ -16,7 +16,7 @@ async fn one_synced_piece() -> (Shop, String, Client) {
     let shop = Shop::open().await;
     let piece = shop.stocks("Sunrise", 5).await;
     shop.run_jobs().await;
-    let keeper = shop.keeper(&[Scope::Catalogue]).await;
+    let keeper = shop.keeper(&[Scope::Catalog]).await;
     (shop, piece, keeper)
 }
 
@@ -166,7 +166,7 @@ async fn what_is_not_for_sale_is_not_for_sale_at_stripe() {
 async fn a_refusal_is_shown_and_can_be_tried_again() {
     let shop = Shop::open().await;
     let piece = shop.stocks("Sunrise", 5).await;
-    let keeper = shop.keeper(&[Scope::Catalogue]).await;
+    let keeper = shop.keeper(&[Scope::Catalog]).await;
     let refused = Fault::Refused {
         code: "parameter_invalid".to_owned(),
         message: "Invalid name".to_owned(),

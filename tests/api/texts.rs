@@ -23,7 +23,7 @@ async fn text_is_composed_at_every_door() {
     let shop = Shop::open().await;
     let keeper = shop
         .keeper(&[
-            Scope::Catalogue,
+            Scope::Catalog,
             Scope::Stock,
             Scope::OrdersRead,
             Scope::OrdersWrite,
@@ -85,7 +85,7 @@ async fn a_name_is_found_without_its_accents_in_the_shop_and_in_the_admin() {
     let shop = Shop::open().await;
     let keeper = shop
         .keeper(&[
-            Scope::Catalogue,
+            Scope::Catalog,
             Scope::OrdersRead,
             Scope::OrdersWrite,
             Scope::CustomOrders,

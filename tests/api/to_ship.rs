@@ -50,7 +50,7 @@ async fn program(shop: &Shop) -> Client {
         Scope::OrdersRead,
         Scope::OrdersWrite,
         Scope::Refunds,
-        Scope::Catalogue,
+        Scope::Catalog,
         Scope::CustomOrders,
     ])
     .await

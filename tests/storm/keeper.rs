@@ -10,7 +10,7 @@ use super::chance::Chance;
 use super::world::World;
 
 pub const SCOPES: [&str; 6] = [
-    "catalogue",
+    "catalog",
     "stock",
     "orders:read",
     "orders:write",

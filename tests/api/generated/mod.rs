@@ -6,7 +6,7 @@
 //! seed's inputs again.
 
 mod bodies;
-mod catalogue;
+mod catalog;
 mod forms;
 mod queries;
 mod secrets;

@@ -149,7 +149,7 @@ fn no_bytes_as_a_picture_are_a_server_error() {
         async || {
             let seat = heavy().await;
             let shop = Shop::open().await;
-            let keeper = shop.keeper(&[spirit_beads::auth::Scope::Catalogue]).await;
+            let keeper = shop.keeper(&[spirit_beads::auth::Scope::Catalog]).await;
             (shop, keeper, seat)
         },
         |_| {

@@ -242,7 +242,7 @@ impl Shop {
         for (key, value) in fields.as_object().expect("an object") {
             body[key] = value.clone();
         }
-        let keeper = self.keeper(&[Scope::Catalogue, Scope::Stock]).await;
+        let keeper = self.keeper(&[Scope::Catalog, Scope::Stock]).await;
         let answer = keeper.post("/api/products/", &body).await;
         assert_eq!(answer.status, 201, "{}", answer.text);
         answer.json["id"].as_str().expect("an id").to_owned()
@@ -284,12 +284,12 @@ impl Shop {
             .expect("a sweep");
     }
 
-    /// Reads a catalogue file into the shop, as `catalog import` does without a media folder.
-    pub async fn imports(&self, catalogue: &Value) -> Result<ImportSummary, Error> {
+    /// Reads a catalog file into the shop, as `catalog import` does without a media folder.
+    pub async fn imports(&self, catalog: &Value) -> Result<ImportSummary, Error> {
         let currency = self.app.config.shop_currency;
         let mut tx = self.db.begin().await.expect("a transaction");
         let summary =
-            products::import(&mut tx, &catalogue.to_string(), None, currency, "test").await?;
+            products::import(&mut tx, &catalog.to_string(), None, currency, "test").await?;
         tx.commit().await.expect("a commit");
         Ok(summary)
     }
@@ -320,7 +320,7 @@ impl Shop {
 
     /// Takes a picture in and returns its id.
     pub async fn keeps(&self, picture: &[u8]) -> String {
-        let keeper = self.keeper(&[Scope::Catalogue]).await;
+        let keeper = self.keeper(&[Scope::Catalog]).await;
         let answer = keeper.uploads(&[picture]).await;
         assert_eq!(answer.status, 201, "{}", answer.text);
         answer.json[0]["id"].as_str().expect("an id").to_owned()

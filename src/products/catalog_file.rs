@@ -1,4 +1,4 @@
-//! The catalogue as one file: `{"categories": […], "products": […]}`, in and out.
+//! The catalog as one file: `{"categories": […], "products": […]}`, in and out.
 //!
 //! Import is an upsert by id, all or nothing, and reports every bad row. A row is a whole product: what it leaves out
 //! takes its default, but slug, stock, Stripe's ids and the time of creation stay. `import(export())` changes nothing.
@@ -55,7 +55,7 @@ struct Wanted {
     for_stripe: bool,
 }
 
-/// Reads a catalogue file into the database; the caller commits. With `pictures`, every picture of ours that it names
+/// Reads a catalog file into the database; the caller commits. With `pictures`, every picture of ours that it names
 /// has to be among them or, by its id, in this shop; without, paths are left as they are.
 ///
 /// # Errors
@@ -145,7 +145,7 @@ pub async fn import(
     Ok(summary)
 }
 
-/// The whole catalogue but deleted products, as [`import`] reads it.
+/// The whole catalog but deleted products, as [`import`] reads it.
 pub async fn export(conn: &mut PgConnection) -> Result<Value> {
     let categories: Vec<Category> =
         sqlx::query_as("select id, name, slug, description, position from categories order by id")

@@ -1,4 +1,4 @@
--- The catalogue: what is for sale, at what price, how many are left, and why.
+-- The catalog: what is for sale, at what price, how many are left, and why.
 
 create extension if not exists pg_trgm;
 

@@ -1,4 +1,4 @@
-//! The catalogue as shoppers read it: docs/compatibility.md A0 to A5, B0 to B3 and B8.
+//! The catalog as shoppers read it: docs/compatibility.md A0 to A5, B0 to B3 and B8.
 
 use std::collections::HashSet;
 
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::support::{Answer, Client, Shop};
 
-/// A row of a catalogue file, with what the test cares about.
+/// A row of a catalog file, with what the test cares about.
 fn piece(id: &str, name: &str, fields: Value) -> Value {
     let mut row = json!({
         "id": id, "name": name, "lighter_type": 1, "price": 4700, "inventory_count": 1,
@@ -31,7 +31,7 @@ async fn shop_with(products: &[Value]) -> Shop {
         category(7, "Seasons"),
     ];
     let file = json!({"categories": categories, "products": products});
-    shop.imports(&file).await.expect("a catalogue");
+    shop.imports(&file).await.expect("a catalog");
     shop
 }
 
@@ -854,7 +854,7 @@ async fn categories_come_by_name_and_all_in_one_answer() {
         {"id": 3, "name": "Ancestral Motifs", "slug": "ancestral-motifs"},
         {"id": 5, "name": "Émaux"},
     ]});
-    shop.imports(&file).await.expect("a catalogue");
+    shop.imports(&file).await.expect("a catalog");
     let answer = shop.client.get("/api/categories/").await;
     assert_eq!(
         answer.text,
@@ -892,7 +892,7 @@ async fn categories_come_by_name_and_all_in_one_answer() {
         .collect();
     shop.imports(&json!({ "categories": many }))
         .await
-        .expect("a catalogue");
+        .expect("a catalog");
     let all = shop.client.get("/api/categories/").await;
     assert_eq!((all.ids().len(), &all.json["next"]), (134, &Value::Null));
 }

@@ -1,4 +1,4 @@
-//! Catalogue files that are nearly right, and those that are none.
+//! Catalog files that are nearly right, and those that are none.
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -15,15 +15,15 @@ async fn exported(shop: &Shop) -> Value {
 }
 
 #[test]
-fn no_file_as_a_catalogue_is_a_server_error() {
+fn no_file_as_a_catalog_is_a_server_error() {
     try_inputs(
         400,
         async || {
             let stage = Stage::open().await;
-            let catalogue = exported(&stage.shop).await;
-            (stage, catalogue)
+            let catalog = exported(&stage.shop).await;
+            (stage, catalog)
         },
-        |(stage, catalogue)| {
+        |(stage, catalog)| {
             let mut words = stage.names.clone();
             words.extend(
                 [
@@ -40,9 +40,9 @@ fn no_file_as_a_catalogue_is_a_server_error() {
             );
             let row = json!({"id": "new", "name": "New", "lighter_type": 1, "price": 4700});
             let files = vec![
-                catalogue.clone(),
+                catalog.clone(),
                 json!({"products": [row.clone()]}),
-                json!({"categories": [{"id": 50, "name": "Rain"}], "products": [row, catalogue["products"][0]]}),
+                json!({"categories": [{"id": 50, "name": "Rain"}], "products": [row, catalog["products"][0]]}),
             ];
             let text = changed(files, words).prop_map(|file| file.to_string().into_bytes());
             prop_oneof![4 => text.clone(), 1 => spliced(text)]

@@ -30,7 +30,7 @@ async fn searchable() -> Shop {
             product("hidden", "Hidden Sunrise", None, "A morning."),
         ],
     });
-    shop.imports(&file).await.expect("a catalogue");
+    shop.imports(&file).await.expect("a catalog");
     shop
 }
 
@@ -255,7 +255,7 @@ async fn no_search_is_too_odd() {
 #[tokio::test]
 async fn a_misspelling_finds_what_was_written_a_moment_ago() {
     let shop = searchable().await;
-    let keeper = shop.keeper(&[Scope::Catalogue]).await;
+    let keeper = shop.keeper(&[Scope::Catalog]).await;
     let change = async |path: &str, change: Value| {
         let answer = keeper.send_json(Method::PATCH, path, &change).await;
         assert_eq!(answer.status, 200, "{}", answer.text);

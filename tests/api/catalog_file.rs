@@ -1,4 +1,4 @@
-//! The catalogue as one file, in and out.
+//! The catalog as one file, in and out.
 
 use std::time::{Duration, Instant};
 
@@ -50,7 +50,7 @@ async fn queued(shop: &Shop) -> i64 {
 }
 
 async fn product(shop: &Shop, id: &str) -> Value {
-    let keeper = shop.keeper(&[Scope::Catalogue]).await;
+    let keeper = shop.keeper(&[Scope::Catalog]).await;
     keeper.get(&format!("/api/admin/products/{id}/")).await.json
 }
 
@@ -123,7 +123,7 @@ async fn a_file_fills_a_shop() {
     shop.audit().await;
 
     // The next category does not meet an imported id.
-    let keeper = shop.keeper(&[Scope::Catalogue]).await;
+    let keeper = shop.keeper(&[Scope::Catalog]).await;
     let made = keeper
         .post("/api/categories/", &json!({"name": "New"}))
         .await;
@@ -386,7 +386,7 @@ async fn slugs_may_be_swapped_in_one_file() {
 #[tokio::test]
 async fn an_export_comes_back_as_it_went() {
     let shop = Shop::open().await;
-    let demo = products::demo::catalogue(Currency::USD).expect("the demo");
+    let demo = products::demo::catalog(Currency::USD).expect("the demo");
     shop.imports(&serde_json::from_str(&demo).expect("a file"))
         .await
         .expect("an import");
@@ -397,7 +397,7 @@ async fn an_export_comes_back_as_it_went() {
     )
     .await;
     shop.stocks("Deleted", 2).await;
-    let keeper = shop.keeper(&[Scope::Catalogue]).await;
+    let keeper = shop.keeper(&[Scope::Catalog]).await;
     keeper
         .send(
             Method::DELETE,
@@ -463,7 +463,7 @@ async fn an_export_comes_back_as_it_went() {
 #[tokio::test]
 async fn a_deleted_product_comes_back_by_its_id() {
     let shop = Shop::open().await;
-    let keeper = shop.keeper(&[Scope::Catalogue, Scope::Stock]).await;
+    let keeper = shop.keeper(&[Scope::Catalog, Scope::Stock]).await;
     for name in ["Sunrise", "Sunset"] {
         shop.stocks(name, 3).await;
         keeper
@@ -606,7 +606,7 @@ async fn five_hundred_products_take_less_than_a_second() {
 #[tokio::test]
 async fn a_name_has_up_to_255_characters_at_every_door() {
     let shop = Shop::open().await;
-    let keeper = shop.keeper(&[Scope::Catalogue, Scope::Stock]).await;
+    let keeper = shop.keeper(&[Scope::Catalog, Scope::Stock]).await;
     // Counted in characters, neither in bytes nor in halves of them.
     let longest = "é🪶".repeat(127) + "x";
     let (own, too_long) = ("y".repeat(201), format!("{longest}x"));

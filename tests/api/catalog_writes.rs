@@ -1,4 +1,4 @@
-//! The catalogue as a shopkeeper's program writes it: products, categories, stock, and what Stripe is to hear.
+//! The catalog as a shopkeeper's program writes it: products, categories, stock, and what Stripe is to hear.
 
 use std::collections::HashSet;
 
@@ -16,7 +16,7 @@ use crate::support::{Answer, Client, Shop, card, session_of};
 /// An empty shop, and a program that may do all that is done here.
 async fn shop_and_keeper() -> (Shop, Client) {
     let shop = Shop::open().await;
-    let keeper = shop.keeper(&[Scope::Catalogue, Scope::Stock]).await;
+    let keeper = shop.keeper(&[Scope::Catalog, Scope::Stock]).await;
     (shop, keeper)
 }
 
@@ -84,44 +84,36 @@ async fn writes_ask_for_a_token_with_the_scope() {
         .await
         .expect("a category");
     let before = shop.client.get("/api/products/sunrise/").await.text;
-    let (catalogue, stock, orders) = (
-        shop.keeper(&[Scope::Catalogue, Scope::OrdersRead, Scope::OrdersWrite])
+    let (catalog, stock, orders) = (
+        shop.keeper(&[Scope::Catalog, Scope::OrdersRead, Scope::OrdersWrite])
             .await,
         shop.keeper(&[Scope::Stock]).await,
         shop.keeper(&[Scope::OrdersRead, Scope::OrdersWrite]).await,
     );
     for (method, path, scope) in [
-        (Method::POST, "/api/products/", Scope::Catalogue),
-        (Method::PUT, "/api/products/sunrise/", Scope::Catalogue),
-        (Method::PATCH, "/api/products/sunrise/", Scope::Catalogue),
-        (Method::DELETE, "/api/products/sunrise/", Scope::Catalogue),
+        (Method::POST, "/api/products/", Scope::Catalog),
+        (Method::PUT, "/api/products/sunrise/", Scope::Catalog),
+        (Method::PATCH, "/api/products/sunrise/", Scope::Catalog),
+        (Method::DELETE, "/api/products/sunrise/", Scope::Catalog),
         (
             Method::POST,
             "/api/products/sunrise/archive/",
-            Scope::Catalogue,
+            Scope::Catalog,
         ),
         (
             Method::POST,
             "/api/products/sunrise/restore/",
-            Scope::Catalogue,
+            Scope::Catalog,
         ),
-        (
-            Method::POST,
-            "/api/products/sunrise/sync/",
-            Scope::Catalogue,
-        ),
+        (Method::POST, "/api/products/sunrise/sync/", Scope::Catalog),
         (Method::POST, "/api/products/sunrise/stock/", Scope::Stock),
         (Method::GET, "/api/products/sunrise/stock/", Scope::Stock),
-        (Method::GET, "/api/admin/products/", Scope::Catalogue),
-        (
-            Method::GET,
-            "/api/admin/products/sunrise/",
-            Scope::Catalogue,
-        ),
-        (Method::POST, "/api/categories/", Scope::Catalogue),
-        (Method::PUT, "/api/categories/1/", Scope::Catalogue),
-        (Method::PATCH, "/api/categories/1/", Scope::Catalogue),
-        (Method::DELETE, "/api/categories/1/", Scope::Catalogue),
+        (Method::GET, "/api/admin/products/", Scope::Catalog),
+        (Method::GET, "/api/admin/products/sunrise/", Scope::Catalog),
+        (Method::POST, "/api/categories/", Scope::Catalog),
+        (Method::PUT, "/api/categories/1/", Scope::Catalog),
+        (Method::PATCH, "/api/categories/1/", Scope::Catalog),
+        (Method::DELETE, "/api/categories/1/", Scope::Catalog),
     ] {
         // The body is nobody's business before that: this one is no JSON, nor said to be.
         let ask = async |client: &Client, headers: &[(&str, &str)]| {
@@ -148,7 +140,7 @@ async fn writes_ask_for_a_token_with_the_scope() {
             );
         }
         let lacking = if scope == Scope::Stock {
-            &catalogue
+            &catalog
         } else {
             &stock
         };
@@ -160,7 +152,7 @@ async fn writes_ask_for_a_token_with_the_scope() {
         .await
         .expect("a revocation");
     expect_refused(
-        &catalogue.post("/api/products/", &sunrise()).await,
+        &catalog.post("/api/products/", &sunrise()).await,
         401,
         "not_authenticated",
     );
@@ -849,7 +841,7 @@ async fn an_archived_product_is_gone_for_shoppers_until_it_is_restored() {
 async fn what_was_sold_outlives_its_product() {
     let shop = Shop::open().await;
     let keeper = shop
-        .keeper(&[Scope::Catalogue, Scope::Stock, Scope::OrdersRead])
+        .keeper(&[Scope::Catalog, Scope::Stock, Scope::OrdersRead])
         .await;
     shop.stocks("Sunrise", 3).await;
     let session = session_of(&shop.client.check_out(&[("sunrise", 2)]).await);
@@ -1384,7 +1376,7 @@ async fn categories_are_written() {
 #[tokio::test]
 async fn no_two_categories_get_one_name() {
     let shop = Shop::open().await;
-    let keeper = shop.keeper(&[Scope::Catalogue]).await;
+    let keeper = shop.keeper(&[Scope::Catalog]).await;
     let make = async |name: &str| {
         let made = keeper
             .post("/api/categories/", &json!({"name": name}))
@@ -1442,11 +1434,11 @@ async fn no_two_categories_get_one_name() {
         assert_eq!(changed.status, 200, "{}", changed.text);
     }
     assert_eq!(make("old").await.0, 400);
-    // The catalogue as one file: what is there comes back as it was, and a new one of the same name does not.
+    // The catalog as one file: what is there comes back as it was, and a new one of the same name does not.
     let mut conn = shop.db.acquire().await.expect("a connection");
     let mut file = spirit_beads::products::export(&mut conn)
         .await
-        .expect("a catalogue");
+        .expect("a catalog");
     let file_text = file.to_string();
     spirit_beads::products::import(&mut conn, &file_text, None, Currency::USD, "test")
         .await
