@@ -45,7 +45,7 @@ create table products (
     stripe_status         text not null default 'pending',
     stripe_error          text,
 
-    -- Kept by the triggers below: the words and the letters that a search looks at.
+    -- Kept by the triggers below: the words and the emails that a search looks at.
     search_words tsvector not null default ''::tsvector,
     search_text  text not null default '',
 

@@ -89,8 +89,8 @@ create table custom_order_events (
 );
 create index custom_order_events_by_request on custom_order_events (request_id, id);
 
-alter table letters
-    add constraint letters_request_fkey foreign key (request_id) references custom_orders (id) on delete set null;
+alter table emails
+    add constraint emails_request_fkey foreign key (request_id) references custom_orders (id) on delete set null;
 
 -- A commission's order has a line for what was made, which is no product.
 alter table order_lines alter column product_id drop not null;

@@ -19,7 +19,7 @@ begin
     return new;
 end $$;
 
--- Products are locked in the order of their ids, as the shop does. Only those with a letter beyond ASCII change.
+-- Products are locked in the order of their ids, as the shop does. Only those with an email beyond ASCII change.
 with locked as materialized (
     select id from products where octet_length(search_text) <> char_length(search_text) order by id for no key update
 )

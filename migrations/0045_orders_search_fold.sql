@@ -1,5 +1,5 @@
 -- no-transaction
--- A part of a name or an email of an order, found however its letters are accented. The index before it stays while the
+-- A part of a name or an email of an order, found however its emails are accented. The index before it stays while the
 -- previous version serves.
 
 create index concurrently orders_search_fold on orders using gin (

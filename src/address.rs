@@ -65,13 +65,13 @@ impl Address {
     /// One line of a form. Between two parts stands what the form has before the second; nothing else does.
     fn fill(&self, form: &str) -> Option<String> {
         let (mut line, mut between) = (String::new(), String::new());
-        for letter in form.chars() {
-            let part = match letter {
+        for email in form.chars() {
+            let part = match email {
                 'C' => &self.city,
                 'S' => &self.state,
                 'Z' => &self.postal_code,
                 _ => {
-                    between.push(letter);
+                    between.push(email);
                     continue;
                 }
             };
@@ -92,7 +92,7 @@ pub fn country_name(code: &str) -> Option<&'static str> {
     find(code).map(|country| country.name)
 }
 
-/// One line without what is no letter; nothing where nothing is left.
+/// One line without what is no email; nothing where nothing is left.
 fn tidy(text: Option<&str>) -> Option<String> {
     let text: String = text?
         .chars()

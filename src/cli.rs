@@ -22,7 +22,7 @@ use crate::auth::{self, Role, Scope};
 use crate::config::{Config, LogFormat, Secret};
 use crate::error::{Error, Fault};
 use crate::shop::Shop;
-use crate::{letters, payments, products, server, shop, worker};
+use crate::{emails, payments, products, server, shop, worker};
 
 /// The back end of the Spirit Beads shop. Without a subcommand: serve.
 #[derive(Parser)]
@@ -58,9 +58,9 @@ enum Command {
     /// Look after the stock
     #[command(subcommand)]
     Stock(Stock),
-    /// Look after letters
+    /// Look after emails
     #[command(subcommand)]
-    Letters(Letters),
+    Emails(Emails),
     /// Look after what Stripe has of us
     #[command(subcommand)]
     Stripe(StripeCommand),
@@ -159,8 +159,8 @@ enum Stock {
 }
 
 #[derive(Subcommand)]
-enum Letters {
-    /// Write a sample of every letter, as HTML, as text and as it is sent; needs no database
+enum Emails {
+    /// Write a sample of every email, as HTML, as text and as it is sent; needs no database
     Preview {
         /// Folder to write into
         #[arg(long, value_name = "DIR")]
@@ -270,9 +270,9 @@ async fn dispatch(command: Command, config: Config) -> anyhow::Result<ExitCode> 
         Command::Token(command) => token(command, config).await?,
         Command::Admin(command) => admin(command, config).await?,
         Command::Stock(Stock::Check) => return check_stock(config).await,
-        Command::Letters(Letters::Preview { out }) => {
-            let count = letters::preview(&config, &out).await?;
-            println!("{count} letters are in {}.", out.display());
+        Command::Emails(Emails::Preview { out }) => {
+            let count = emails::preview(&config, &out).await?;
+            println!("{count} emails are in {}.", out.display());
         }
         Command::Stripe(command) => return stripe(command, config).await,
         Command::Sandbox { bind, webhook_url } => {
@@ -317,7 +317,7 @@ async fn serve(mut config: Config) -> anyhow::Result<()> {
     if shop.app.config.smtp.is_none() {
         let folder = shop.app.config.data_dir.join("mail");
         println!(
-            "Letters    {}/   (files, for no SMTP_URL is set)",
+            "Emails    {}/   (files, for no SMTP_URL is set)",
             folder.display()
         );
     }

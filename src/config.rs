@@ -179,9 +179,9 @@ pub struct Config {
     /// A file, or an `https` address.
     pub shop_logo: Option<String>,
     pub shop_color: Color,
-    /// Who letters are from.
+    /// Who emails are from.
     pub mail_from: Mailbox,
-    /// None: letters are files in `data_dir`.
+    /// None: emails are files in `data_dir`.
     pub smtp: Option<SmtpServer>,
     /// A certificate (PEM) that the mail server's may be signed by, besides the well-known ones.
     pub smtp_ca_file: Option<PathBuf>,
@@ -647,7 +647,7 @@ fn is_nearly_everybody(net: &IpNet) -> bool {
     }
 }
 
-/// Who letters are from in development.
+/// Who emails are from in development.
 fn no_reply() -> Mailbox {
     let address = lettre::Address::new("shop", "localhost").expect("a valid address");
     Mailbox::new(None, address)
@@ -945,7 +945,7 @@ mod tests {
     }
 
     #[test]
-    fn settings_of_letters_that_cannot_work_are_named() {
+    fn settings_of_emails_that_cannot_work_are_named() {
         for (name, value) in [
             ("SHOP_EMAIL", "shop"),
             ("SHOP_EMAIL", "a@b.example, c@d.example"),

@@ -137,8 +137,8 @@ const FIGURES: [(&str, &str, Option<&str>); 19] = [
     ("holds_overdue", "Checkouts whose time has run out, and that are not settled", None),
     ("stripe_events_unprocessed", "Stored events that are not obeyed (yet)", Some("state")),
     ("stripe_event_oldest_seconds", "Age of the oldest of them", None),
-    ("letters", "Letters that are not sent (yet)", Some("state")),
-    ("letter_oldest_seconds", "Age of the oldest letter that is still to be sent", None),
+    ("emails", "Emails that are not sent (yet)", Some("state")),
+    ("email_oldest_seconds", "Age of the oldest email that is still to be sent", None),
     ("refunds", "Refunds that are not settled; failed ones want a hand", Some("state")),
     ("refund_oldest_seconds", "Age of the oldest refund that Stripe was not asked for", None),
     ("payments_refused", "Payments given back because nothing could be sold for them", None),
@@ -230,7 +230,7 @@ async fn read_figures(conn: &mut PgConnection) -> Result<Vec<Figure>> {
          ),
          unsent as (
              select state, count(*) as count, min(created_at) as oldest
-             from letters
+             from emails
              where state in ('queued', 'sending')
              group by state
          ),
@@ -265,13 +265,13 @@ async fn read_figures(conn: &mut PgConnection) -> Result<Vec<Figure>> {
              union all
              select 'stripe_event_oldest_seconds', null, extract(epoch from now() - min(oldest)) from events
              union all
-             select 'letters', known.state, coalesce(unsent.count, 0)
+             select 'emails', known.state, coalesce(unsent.count, 0)
              from unnest(array['queued', 'sending']) as known (state)
              left join unsent on unsent.state = known.state
              union all
-             select 'letters', 'failed', count(*) from letters where state = 'failed'
+             select 'emails', 'failed', count(*) from emails where state = 'failed'
              union all
-             select 'letter_oldest_seconds', null, extract(epoch from now() - min(oldest)) from unsent
+             select 'email_oldest_seconds', null, extract(epoch from now() - min(oldest)) from unsent
              union all
              select 'refunds', known.state, coalesce(unsettled.count, 0)
              from unnest(array['planned', 'pending', 'failed']) as known (state)

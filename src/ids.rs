@@ -44,8 +44,8 @@ uuid_id!(
     QuoteId
 );
 uuid_id!(
-    /// A letter, from the moment it is queued.
-    LetterId
+    /// An email, from the moment it is queued.
+    EmailId
 );
 uuid_id!(
     /// Somebody who may sign in to the desk.

@@ -10,7 +10,7 @@ use serde_json::Value;
 use sqlx::PgConnection;
 
 use crate::error::{Error, Result};
-use crate::ids::{LetterId, OrderId, PictureId, ProductId, QuoteId, RefundId};
+use crate::ids::{EmailId, OrderId, PictureId, ProductId, QuoteId, RefundId};
 
 /// Jobs that compete with one another alone. Each lane has runners of its own, so that a flood in one, or an outside
 /// service that does not answer, keeps no job of another waiting.
@@ -88,8 +88,8 @@ pub enum Job {
     MakeLink { quote: QuoteId },
     /// Close the payment link of a quote, then do with its request what was planned.
     CloseLink { quote: QuoteId },
-    /// Send a queued letter.
-    SendLetter { letter: LetterId },
+    /// Send a queued email.
+    SendEmail { email: EmailId },
     /// Make a picture's renditions.
     RenderPicture { picture: PictureId },
     /// Remove the objects of a picture that is gone.
@@ -103,7 +103,7 @@ pub enum Job {
 }
 
 impl Job {
-    /// What it does, as the payload says it: `send_letter`.
+    /// What it does, as the payload says it: `send_email`.
     pub fn name(&self) -> &'static str {
         match self {
             Job::SyncProduct { .. } => "sync_product",
@@ -113,7 +113,7 @@ impl Job {
             Job::ReadRefunds { .. } => "read_refunds",
             Job::MakeLink { .. } => "make_link",
             Job::CloseLink { .. } => "close_link",
-            Job::SendLetter { .. } => "send_letter",
+            Job::SendEmail { .. } => "send_email",
             Job::RenderPicture { .. } => "render_picture",
             Job::RemovePicture { .. } => "remove_picture",
             Job::SweepPictures => "sweep_pictures",
@@ -132,7 +132,7 @@ impl Job {
             Job::SendRefund { refund } => format!("{name}:{refund}"),
             Job::ReadRefunds { payment } => format!("{name}:{payment}"),
             Job::MakeLink { quote } | Job::CloseLink { quote } => format!("{name}:{quote}"),
-            Job::SendLetter { letter } => format!("{name}:{letter}"),
+            Job::SendEmail { email } => format!("{name}:{email}"),
             Job::RenderPicture { picture } => format!("{name}:{picture}"),
             Job::RemovePicture { storage_key } => format!("{name}:{storage_key}"),
             Job::SweepPictures | Job::Sweep | Job::Reconcile => name.to_owned(),
@@ -149,7 +149,7 @@ impl Job {
             | Job::MakeLink { .. }
             | Job::CloseLink { .. } => Lane::Money,
             Job::Sweep | Job::Reconcile | Job::SweepPictures => Lane::Clock,
-            Job::SendLetter { .. } => Lane::Email,
+            Job::SendEmail { .. } => Lane::Email,
             Job::SyncProduct { .. } => Lane::Sync,
             Job::RenderPicture { .. } | Job::RemovePicture { .. } => Lane::Image,
         }
@@ -284,7 +284,7 @@ pub struct QueuedJob {
 }
 
 impl QueuedJob {
-    /// What it does, as `send_letter`.
+    /// What it does, as `send_email`.
     pub fn name(&self) -> &str {
         self.payload["job"].as_str().unwrap_or("unknown")
     }
@@ -319,7 +319,7 @@ macro_rules! wanted {
 }
 
 /// Jobs of the queue, those that failed first, then the longest waiting. `failed` leaves out the others. A search finds
-/// a part of what a job does (`send letter`), of what it does that to, or of its last error.
+/// a part of what a job does (`send email`), of what it does that to, or of its last error.
 pub async fn list(
     conn: &mut PgConnection,
     failed: bool,

@@ -11,7 +11,7 @@
 //! - [`machine`]: the machine room for programs: events, jobs, holds, audit log
 //! - [`parcels`]: shipping what was bought or made, by the order's door
 //! - [`health`]: how the shop itself is: database, migrations, workers
-//! - [`letters`]: letters as the shopkeeper sees them; sending one, and telling of those that did not arrive
+//! - [`emails`]: emails as the shopkeeper sees them; sending one, and telling of those that did not arrive
 //! - [`payments`]: money coming in: checkout sessions, Stripe's events, refunds
 //! - [`reviews`]: raising and resolving review items where they belong: timelines, audit log, HTTP
 //! - [`custom_orders`]: pieces made to order, from request over quote to parcel
@@ -28,7 +28,7 @@
 //! - [`submissions`]: forms that were sent, and take effect once
 //! - [`app`]: the pool and the outside services, handed to handlers and jobs
 //! - [`metrics`]: what this process has done, counted for Prometheus
-//! - [`email`]: letters: what they say, how they look, how they are sent
+//! - [`email`]: emails: what they say, how they look, how they are sent
 //! - [`media`]: photographs: the one way in, the store, the way out
 //! - [`extract`]: Json, Query and Path that fail as our `Error`; bodies as they arrive
 //! - [`jobs`]: the outbox
@@ -53,13 +53,13 @@ pub mod custom_orders;
 pub mod db;
 pub mod disputes;
 pub mod email;
+pub mod emails;
 pub mod error;
 pub mod extract;
 pub mod health;
 pub mod idempotency;
 pub mod ids;
 pub mod jobs;
-pub mod letters;
 pub mod limits;
 pub mod machine;
 pub mod media;

@@ -124,7 +124,7 @@ struct HealthView {
     failed_jobs: i64,
     /// Jobs that wait, or are being done.
     jobs: i64,
-    failed_letters: i64,
+    failed_emails: i64,
 }
 
 /// How the shop itself is, and how much stumbled.
@@ -147,7 +147,7 @@ async fn show_health(State(app): State<App>, admin: Admin) -> Result<Json<Health
         wrong_mode_events: payments::count_wrong_mode_events(&mut conn).await?,
         failed_jobs: jobs::count_failed(&mut conn).await?,
         jobs: jobs::count(&mut conn).await?,
-        failed_letters: email::count_failed(&mut conn).await?,
+        failed_emails: email::count_failed(&mut conn).await?,
     }))
 }
 
@@ -268,7 +268,7 @@ struct JobView {
     id: i64,
     /// `waiting`, `running`, `failed` (it is tried again) or `given_up`.
     state: &'static str,
-    /// What it does, as `send_letter`, and to what.
+    /// What it does, as `send_email`, and to what.
     payload: Value,
     run_at: DateTime<Utc>,
     attempts: i16,

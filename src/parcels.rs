@@ -16,7 +16,7 @@ use crate::app::App;
 use crate::audit::Actor;
 use crate::auth::{Admin, Scope};
 use crate::custom_orders;
-use crate::email::{self, About, Letter};
+use crate::email::{self, About, Email};
 use crate::error::{Error, ErrorBody, Fault, Result};
 use crate::extract::{Json, Path};
 use crate::ids::OrderId;
@@ -286,22 +286,14 @@ async fn ship_bought(
     actor: &str,
 ) -> Result<()> {
     let (order, parcel) = orders::ship(conn, id, parcel, actor).await?;
-    let Some(email) = &order.email else {
+    let Some(recipient) = &order.email else {
         return Ok(());
     };
-    let letter = Letter::OrderShipped {
+    let email = Email::OrderShipped {
         order: orders::shipped_facts(conn, &order).await?,
         parcel: parcel.facts(),
     };
-    email::queue(
-        conn,
-        &letter,
-        &id.to_string(),
-        email,
-        None,
-        About::order(id),
-    )
-    .await
+    email::queue(conn, &email, &id.to_string(), recipient, None, About::order(id)).await
 }
 
 /// A shipped order has arrived. Safe to repeat.

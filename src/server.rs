@@ -39,8 +39,8 @@ use crate::extract::texts::{Day, IfMatch};
 use crate::extract::{BodyTime, Deadline, Json, Path};
 use crate::idempotency::IdempotencyKey;
 use crate::{
-    admin, auth, custom_orders, health, letters, machine, media, metrics, orders, parcels,
-    payments, pictures, products, reviews, today,
+    admin, auth, custom_orders, emails, health, machine, media, metrics, orders, parcels, payments,
+    pictures, products, reviews, today,
 };
 use load::Load;
 
@@ -117,7 +117,7 @@ pub fn router(app: App, pages: Option<Router>) -> Router {
         .merge(parcels::router())
         .merge(reviews::router())
         .merge(payments::router())
-        .merge(letters::router())
+        .merge(emails::router())
         .merge(pictures::router())
         .merge(today::router())
         .merge(machine::router())

@@ -52,8 +52,8 @@ pub struct Stumbled {
     /// Messages of Stripe that were not obeyed.
     pub events: i64,
     pub jobs: i64,
-    /// Letters that were not delivered.
-    pub letters: i64,
+    /// Emails that were not delivered.
+    pub emails: i64,
 }
 
 /// What needs a hand, and how the shop does.
@@ -88,7 +88,7 @@ pub async fn look(
         true => Some(Stumbled {
             events: payments::count_failed_events(conn).await?,
             jobs: jobs::count_failed(conn).await?,
-            letters: email::count_failed(conn).await?,
+            emails: email::count_failed(conn).await?,
         }),
         false => None,
     };

@@ -36,7 +36,7 @@ pub fn is_text(field: &str) -> bool {
     !NAMES.contains(&field)
 }
 
-/// A JSON document whose texts are in the composed form, whether they were written in letters or as `\u0301`. Nothing
+/// A JSON document whose texts are in the composed form, whether they were written in emails or as `\u0301`. Nothing
 /// else of it changes: keys, names of things, numbers, keys that come twice and what is not JSON at all stay for the
 /// parser to judge.
 pub fn nfc_json(json: &str) -> Cow<'_, str> {
@@ -80,30 +80,30 @@ fn string_length(text: &str) -> usize {
 /// Composes a string of a document. Every escape that stays ends what a mark could join: to normalise across `\n` would
 /// change it.
 fn rewrite(string: &str, whole: &mut String) {
-    let mut letters = String::new();
+    let mut emails = String::new();
     let mut rest = string;
     while let Some(at) = rest.find('\\') {
-        letters.push_str(&rest[..at]);
+        emails.push_str(&rest[..at]);
         rest = &rest[at..];
-        if let Some((letter, length)) = escaped_letter(rest) {
-            letters.push(letter);
+        if let Some((email, length)) = escaped_email(rest) {
+            emails.push(email);
             rest = &rest[length..];
         } else {
-            whole.extend(letters.nfc());
-            letters.clear();
+            whole.extend(emails.nfc());
+            emails.clear();
             // The backslash and what it escapes.
             let length = rest.chars().take(2).map(char::len_utf8).sum();
             whole.push_str(&rest[..length]);
             rest = &rest[length..];
         }
     }
-    letters.push_str(rest);
-    whole.extend(letters.nfc());
+    emails.push_str(rest);
+    whole.extend(emails.nfc());
 }
 
 /// The character that an escape at the beginning of the text stands for, and how long the escape is. None for what JSON
 /// must escape, for half a character, and for what is no `\u` escape.
-fn escaped_letter(text: &str) -> Option<(char, usize)> {
+fn escaped_email(text: &str) -> Option<(char, usize)> {
     let unit = |text: &str| -> Option<u16> {
         let digits = text.strip_prefix("\\u")?.get(..4)?;
         let is_hex = digits.bytes().all(|byte| byte.is_ascii_hexdigit());
@@ -117,8 +117,8 @@ fn escaped_letter(text: &str) -> Option<(char, usize)> {
         units.push(unit(&text[6..])?);
     }
     let length = 6 * units.len();
-    let letter = char::decode_utf16(units).next()?.ok()?;
-    (!letter.is_control() && !matches!(letter, '"' | '\\')).then_some((letter, length))
+    let email = char::decode_utf16(units).next()?.ok()?;
+    (!email.is_control() && !matches!(email, '"' | '\\')).then_some((email, length))
 }
 
 #[cfg(test)]

@@ -19,7 +19,7 @@ use crate::app::App;
 use crate::auth;
 use crate::error::Error;
 use crate::jobs::{self, Job, Lane};
-use crate::{custom_orders, letters, limits, media, payments, submissions};
+use crate::{custom_orders, emails, limits, media, payments, submissions};
 use wakes::{LaneDatabase, Wakes};
 
 /// How often a worker says that it is alive; `/readyz` looks for a heartbeat of the last half minute.
@@ -55,12 +55,12 @@ async fn carry_out(app: &App, job: Job) -> Result<(), Error> {
         Job::ReadRefunds { payment } => payments::read_refunds(app, &payment).await,
         Job::MakeLink { quote } => custom_orders::make_link(app, quote).await,
         Job::CloseLink { quote } => custom_orders::close_link(app, quote).await,
-        Job::SendLetter { letter } => letters::send(app, letter).await,
+        Job::SendEmail { email } => emails::send(app, email).await,
         Job::Sweep => {
             payments::sweep(app).await?;
             payments::redact_events(app).await?;
             custom_orders::sweep(app).await?;
-            letters::sweep(app).await?;
+            emails::sweep(app).await?;
             let mut conn = app.db.acquire().await?;
             limits::sweep(&mut conn).await?;
             submissions::sweep(&mut conn).await?;

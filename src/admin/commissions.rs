@@ -17,10 +17,10 @@ use crate::custom_orders::{
     self, Column, CustomOrder, CustomOrderView, Filter, Moves, NewQuote, Quote, QuoteState, Status,
     Terms, TimelineEntry,
 };
+use crate::emails;
 use crate::error::{Error, Fault, Result};
 use crate::extract::{Path, Query};
 use crate::ids::CustomOrderId;
-use crate::letters;
 use crate::media::{self, Batch};
 use crate::money::Cents;
 use crate::orders::{self, NewParcel, Zone};
@@ -427,7 +427,7 @@ pub async fn refund(
     or_again(&app, &desk, &id, "refund", form, done).await
 }
 
-/// `POST /admin/commissions/{id}/quote`: keeps the draft, and goes on to the letter.
+/// `POST /admin/commissions/{id}/quote`: keeps the draft, and goes on to the email.
 pub async fn quote(
     State(app): State<App>,
     desk: Desk,
@@ -483,7 +483,7 @@ fn fingerprint(draft: &Quote) -> String {
     hash[..8].iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// `GET /admin/commissions/{id}/approve`: the letter as the customer will get it, and the button that sends it.
+/// `GET /admin/commissions/{id}/approve`: the email as the customer will get it, and the button that sends it.
 pub async fn show_approve(
     State(app): State<App>,
     desk: Desk,
@@ -494,13 +494,13 @@ pub async fn show_approve(
     let view = custom_orders::view(&mut conn, id).await?;
     let moves = view.moves();
     let draft = view.draft().cloned().filter(|_| moves.approve);
-    let letter = custom_orders::preview(&mut conn, &app, id).await?;
+    let email = custom_orders::preview(&mut conn, &app, id).await?;
     drop(conn);
-    let (Some(draft), Some(letter)) = (draft, letter) else {
+    let (Some(draft), Some(email)) = (draft, email) else {
         let said = "There is no quote to send: name a price first.";
         return Ok(desk.go_on(&path_of(&view.request), said));
     };
-    let (subject, _) = letters::draw(&app, &letter).await?;
+    let (subject, _) = emails::draw(&app, &email).await?;
     desk.show(&ApprovePage {
         desk: &desk,
         view,
@@ -511,19 +511,15 @@ pub async fn show_approve(
     })
 }
 
-/// `GET /admin/commissions/{id}/letter`: the letter of the draft, for a frame.
-pub async fn letter(
-    State(app): State<App>,
-    desk: Desk,
-    Path(id): Path<String>,
-) -> Result<Response> {
+/// `GET /admin/commissions/{id}/email`: the email of the draft, for a frame.
+pub async fn email(State(app): State<App>, desk: Desk, Path(id): Path<String>) -> Result<Response> {
     let mut conn = app.db.acquire().await?;
     let id = custom_orders::resolve(&mut conn, &id).await?;
-    let letter = custom_orders::preview(&mut conn, &app, id).await?;
+    let email = custom_orders::preview(&mut conn, &app, id).await?;
     drop(conn);
-    let letter = letter.ok_or(Error::NotFound("Letter"))?;
-    let (_, page) = letters::draw(&app, &letter).await?;
-    Ok(desk.show_letter(page))
+    let email = email.ok_or(Error::NotFound("Email"))?;
+    let (_, page) = emails::draw(&app, &email).await?;
+    Ok(desk.show_email(page))
 }
 
 /// `POST /admin/commissions/{id}/approve`: sends the quote that was looked at; in place of one that the customer has, if
@@ -534,7 +530,7 @@ pub async fn approve(
     Path(id): Path<String>,
     form: Form,
 ) -> Result<Response> {
-    let said = "Stripe is asked for the payment link; then the letter goes out.";
+    let said = "Stripe is asked for the payment link; then the email goes out.";
     let seen = form.get("seen");
     change(&app, &desk, &id, "custom_order.approve", said, async |conn, id, actor| {
         let view = custom_orders::view(conn, id).await?;
@@ -590,7 +586,7 @@ pub async fn reject(
     Path(id): Path<String>,
     form: Form,
 ) -> Result<Response> {
-    let said = "The request is declined, and a letter tells the customer why.";
+    let said = "The request is declined, and an email tells the customer why.";
     let done = change(
         &app,
         &desk,
@@ -710,7 +706,7 @@ pub async fn ship(
         pictures: form.all("picture").into_iter().map(str::to_owned).collect(),
         ship_anyway: form.get("ship_anyway") == "true",
     };
-    let said = "Shipped. A letter with the photographs is on its way to the customer.";
+    let said = "Shipped. An email with the photographs is on its way to the customer.";
     let done = change(
         &app,
         &desk,

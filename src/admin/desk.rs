@@ -27,9 +27,9 @@ pub const VISITOR: &str = "desk_form";
 pub const BROWSER: &str = "desk_browser";
 pub const SAID: &str = "desk_said";
 
-/// Marks an answer that is a letter, not a page of ours.
+/// Marks an answer that is an email, not a page of ours.
 #[derive(Clone, Copy)]
-pub struct IsLetter;
+pub struct IsEmail;
 
 /// One request to the desk. The frame makes it; a handler takes it as an argument.
 #[derive(Clone)]
@@ -87,10 +87,10 @@ impl Desk {
         Ok(Html(page).into_response())
     }
 
-    /// Answers with a letter as its reader sees it, to be shown in a frame of a page of ours.
-    pub fn show_letter(&self, letter: String) -> Response {
-        let mut response = Html(letter).into_response();
-        response.extensions_mut().insert(IsLetter);
+    /// Answers with an email as its reader sees it, to be shown in a frame of a page of ours.
+    pub fn show_email(&self, email: String) -> Response {
+        let mut response = Html(email).into_response();
+        response.extensions_mut().insert(IsEmail);
         response
     }
 

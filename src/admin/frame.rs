@@ -12,7 +12,7 @@ use axum::response::{IntoResponse, Redirect, Response};
 use futures_util::FutureExt;
 use uuid::Uuid;
 
-use super::desk::{self, BROWSER, Desk, IsLetter, SAID, SESSION, VISITOR};
+use super::desk::{self, BROWSER, Desk, IsEmail, SAID, SESSION, VISITOR};
 use super::{Access, csrf, once, sign_in};
 use crate::app::App;
 use crate::auth::{self, Visit};
@@ -25,9 +25,9 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
                       connect-src 'self'; form-action 'self'; base-uri 'none'; frame-src 'self'; \
                       frame-ancestors 'none'";
 
-/// What a letter may do that is shown inside a page: nothing but look as it does. It has no origin, sends nothing and
+/// What an email may do that is shown inside a page: nothing but look as it does. It has no origin, sends nothing and
 /// fetches nothing; its pictures are in it.
-const LETTER_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; form-action 'none'; \
+const EMAIL_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; form-action 'none'; \
                              base-uri 'none'; frame-ancestors 'self'; sandbox";
 
 const SIGN_OUT: &str = "/admin/sign-out";
@@ -267,8 +267,8 @@ fn finish(desk: &Desk, response: Response) -> Response {
         }
         None => response,
     };
-    let (policy, framing) = match response.extensions().get::<IsLetter>() {
-        Some(IsLetter) => (LETTER_POLICY, "SAMEORIGIN"),
+    let (policy, framing) = match response.extensions().get::<IsEmail>() {
+        Some(IsEmail) => (EMAIL_POLICY, "SAMEORIGIN"),
         None => (POLICY, "DENY"),
     };
     let headers = response.headers_mut();

@@ -1,4 +1,4 @@
-//! The machine room, the owner's: Stripe's events, the queue, letters, holds, and how the shop itself is.
+//! The machine room, the owner's: Stripe's events, the queue, emails, holds, and how the shop itself is.
 
 use askama::Template;
 use axum::extract::State;
@@ -7,13 +7,13 @@ use serde_json::Value;
 
 use super::desk::Desk;
 use crate::app::App;
-use crate::email::{self, Filter, LetterRow};
+use crate::email::{self, EmailRow, Filter};
+use crate::emails::{self, EmailView};
 use crate::error::{Error, Result};
 use crate::extract::{Path, Query};
 use crate::health::{self, Health, VERSION};
-use crate::ids::{LetterId, OrderId};
+use crate::ids::{EmailId, OrderId};
 use crate::jobs::{self, QueuedJob};
-use crate::letters::{self, LetterView};
 use crate::machine::{self, EVENT_STATES};
 use crate::orders::{self, Line, Listed, Order, Shelf};
 use crate::payments::{self, Cancelled, EventRow};
@@ -29,7 +29,7 @@ struct MachinePage<'a> {
     wrong_mode_events: i64,
     failed_jobs: i64,
     waiting_jobs: i64,
-    failed_letters: i64,
+    failed_emails: i64,
     /// What the settings say that is hardly meant.
     warnings: Vec<String>,
 }
@@ -97,7 +97,7 @@ fn cut<T>(list: &mut Vec<T>) -> bool {
 }
 
 const JOB_STATES: [&str; 1] = ["failed"];
-const LETTER_STATES: [&str; 4] = ["failed", "queued", "sending", "sent"];
+const EMAIL_STATES: [&str; 4] = ["failed", "queued", "sending", "sent"];
 
 /// The colour of a state's badge.
 fn kind(state: &str) -> &'static str {
@@ -138,22 +138,22 @@ struct JobsPage<'a> {
 }
 
 #[derive(Template)]
-#[template(path = "machine_letters.html", config = "src/admin/askama.toml")]
-struct LettersPage<'a> {
+#[template(path = "machine_emails.html", config = "src/admin/askama.toml")]
+struct EmailsPage<'a> {
     desk: &'a Desk,
     shown: Shown,
-    letters: Vec<LetterRow>,
+    emails: Vec<EmailRow>,
 }
 
-impl LettersPage<'_> {
-    const STATES: [&'static str; 4] = LETTER_STATES;
+impl EmailsPage<'_> {
+    const STATES: [&'static str; 4] = EMAIL_STATES;
 }
 
 #[derive(Template)]
-#[template(path = "machine_letter.html", config = "src/admin/askama.toml")]
-struct LetterPage<'a> {
+#[template(path = "machine_email.html", config = "src/admin/askama.toml")]
+struct EmailPage<'a> {
     desk: &'a Desk,
-    view: LetterView,
+    view: EmailView,
 }
 
 #[derive(Template)]
@@ -164,7 +164,7 @@ struct HoldsPage<'a> {
     holds: Vec<(Order, Vec<Line>)>,
 }
 
-/// A job or a letter as people read it: `send letter`.
+/// A job or an email as people read it: `send email`.
 fn words(name: &str) -> String {
     name.replace('_', " ")
 }
@@ -179,7 +179,7 @@ pub async fn show(State(app): State<App>, desk: Desk) -> Result<Response> {
         wrong_mode_events: payments::count_wrong_mode_events(&mut conn).await?,
         failed_jobs: jobs::count_failed(&mut conn).await?,
         waiting_jobs: jobs::count(&mut conn).await?,
-        failed_letters: email::count_failed(&mut conn).await?,
+        failed_emails: email::count_failed(&mut conn).await?,
         warnings: app.config.warnings(),
     })
 }
@@ -275,63 +275,63 @@ pub async fn delete_job(
     ))
 }
 
-/// `GET /admin/machine/letters`
-pub async fn list_letters(State(app): State<App>, desk: Desk, query: Query) -> Result<Response> {
-    let mut shown = Shown::read(&query, &LETTER_STATES);
+/// `GET /admin/machine/emails`
+pub async fn list_emails(State(app): State<App>, desk: Desk, query: Query) -> Result<Response> {
+    let mut shown = Shown::read(&query, &EMAIL_STATES);
     let page = super::page_number(&query);
     let mut conn = app.db.acquire().await?;
     let filter = Filter {
         state: shown.state().map(str::to_owned),
         search: shown
             .wanted()
-            .map(|word| letters::subjects(&app, word.to_owned())),
+            .map(|word| emails::subjects(&app, word.to_owned())),
         shop: app.config.shop_email.clone(),
         limit: PAGE,
         offset: (page - 1) * PAGE,
         ..Filter::default()
     };
-    let (letters, count) = letters::browse(&mut conn, &app, &filter).await?;
-    shown.turn("/admin/machine/letters", page, page * PAGE < count);
-    desk.show(&LettersPage {
+    let (emails, count) = emails::browse(&mut conn, &app, &filter).await?;
+    shown.turn("/admin/machine/emails", page, page * PAGE < count);
+    desk.show(&EmailsPage {
         desk: &desk,
         shown,
-        letters,
+        emails,
     })
 }
 
-/// `GET /admin/machine/letters/{id}`
-pub async fn letter(
+/// `GET /admin/machine/emails/{id}`
+pub async fn email(
     State(app): State<App>,
     desk: Desk,
-    Path(id): Path<LetterId>,
+    Path(id): Path<EmailId>,
 ) -> Result<Response> {
-    let view = letters::view(&app, id).await?;
-    desk.show(&LetterPage { desk: &desk, view })
+    let view = emails::view(&app, id).await?;
+    desk.show(&EmailPage { desk: &desk, view })
 }
 
-/// `GET /admin/machine/letters/{id}/page`: what it says, for a frame.
-pub async fn letter_page(
+/// `GET /admin/machine/emails/{id}/page`: what it says, for a frame.
+pub async fn email_page(
     State(app): State<App>,
     desk: Desk,
-    Path(id): Path<LetterId>,
+    Path(id): Path<EmailId>,
 ) -> Result<Response> {
-    let view = letters::view(&app, id).await?;
-    let page = view.html.ok_or(Error::NotFound("Letter"))?;
-    Ok(desk.show_letter(page))
+    let view = emails::view(&app, id).await?;
+    let page = view.html.ok_or(Error::NotFound("Email"))?;
+    Ok(desk.show_email(page))
 }
 
-/// `POST /admin/machine/letters/{id}/resend`
+/// `POST /admin/machine/emails/{id}/resend`
 pub async fn resend(
     State(app): State<App>,
     desk: Desk,
-    Path(id): Path<LetterId>,
+    Path(id): Path<EmailId>,
 ) -> Result<Response> {
     let mut tx = app.db.begin().await?;
-    letters::send_again(&mut tx, &desk.actor()?, id).await?;
+    emails::send_again(&mut tx, &desk.actor()?, id).await?;
     tx.commit().await?;
     Ok(desk.go_on(
-        &format!("/admin/machine/letters/{id}"),
-        "The letter is sent again.",
+        &format!("/admin/machine/emails/{id}"),
+        "The email is sent again.",
     ))
 }
 

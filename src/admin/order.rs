@@ -12,10 +12,10 @@ use super::refunds::{self, RefundForm};
 use super::sign_in::refused;
 use crate::app::App;
 use crate::custom_orders::{self, CustomOrder};
-use crate::email::{self, Filter, LetterRow, SHOP};
+use crate::email::{self, EmailRow, Filter, SHOP};
 use crate::error::{Error, Fault, Result};
 use crate::extract::{Path, Query};
-use crate::ids::{LetterId, OrderId, ProductId, RefundId};
+use crate::ids::{EmailId, OrderId, ProductId, RefundId};
 use crate::media::{self, Batch, PictureView};
 use crate::money::Cents;
 use crate::orders::{self, Change, NewParcel, Order, OrderLine, OrderView, Status};
@@ -47,7 +47,7 @@ struct OrderPage<'a> {
     warnings: Vec<String>,
     payments: Vec<PaymentFacts>,
     refunds: Vec<RefundFacts>,
-    letters: Vec<LetterRow>,
+    emails: Vec<EmailRow>,
     /// Of the parcel.
     photographs: Vec<PictureView>,
     refund_forms: Vec<RefundForm>,
@@ -112,17 +112,17 @@ impl OrderPage<'_> {
     }
 }
 
-/// What a letter is, as people say it.
-fn letter_name(kind: &str) -> String {
+/// What an email is, as people say it.
+fn email_name(kind: &str) -> String {
     let words = kind.replace('_', " ");
-    let mut letters = words.chars();
-    letters.next().map_or(String::new(), |first| {
-        first.to_uppercase().chain(letters).collect()
+    let mut chars = words.chars();
+    chars.next().map_or(String::new(), |first| {
+        first.to_uppercase().chain(chars).collect()
     })
 }
 
-/// A letter's state, with what its badge is coloured by.
-fn letter_state(state: &str) -> (&str, &'static str) {
+/// An email's state, with what its badge is coloured by.
+fn email_state(state: &str) -> (&str, &'static str) {
     match state {
         "sent" => ("sent", "good"),
         "failed" => ("failed", "bad"),
@@ -156,10 +156,10 @@ async fn page(app: &App, desk: &Desk, id: OrderId, forms: Forms) -> Result<Respo
         limit: 50,
         ..Filter::default()
     };
-    let (mut letters, _) = email::list(&mut conn, &filter).await?;
-    for letter in &mut letters {
-        if letter.recipient == SHOP {
-            letter.recipient.clone_from(&app.config.shop_email);
+    let (mut emails, _) = email::list(&mut conn, &filter).await?;
+    for email in &mut emails {
+        if email.recipient == SHOP {
+            email.recipient.clone_from(&app.config.shop_email);
         }
     }
     let photographs = match &view.parcel {
@@ -183,7 +183,7 @@ async fn page(app: &App, desk: &Desk, id: OrderId, forms: Forms) -> Result<Respo
         view,
         payments,
         refunds,
-        letters,
+        emails,
         photographs,
         refund_forms,
         restock,
@@ -302,7 +302,7 @@ pub async fn ship(
             batch.done();
             let said = match &order.email {
                 Some(email) => format!(
-                    "{} is shipped; a letter goes to {email}.",
+                    "{} is shipped; an email goes to {email}.",
                     order.display_number()
                 ),
                 None => format!("{} is shipped.", order.display_number()),
@@ -376,7 +376,7 @@ pub async fn note(
     Ok(desk.go_on(&path(&order), "The note is kept."))
 }
 
-/// `POST /admin/orders/{id}/resend`: a letter of this order, again.
+/// `POST /admin/orders/{id}/resend`: an email of this order, again.
 pub async fn resend(
     State(app): State<App>,
     desk: Desk,
@@ -385,16 +385,16 @@ pub async fn resend(
 ) -> Result<Response> {
     let mut change = Change::begin(&app.db, desk.actor()?, &id).await?;
     let order = change.before.clone();
-    let letter = form.get("letter").parse().map(LetterId);
-    let letter = letter.map_err(|_| Error::NotFound("Letter"))?;
-    let found = email::find(&mut change.tx, letter).await?;
+    let email = form.get("email").parse().map(EmailId);
+    let email = email.map_err(|_| Error::NotFound("Email"))?;
+    let found = email::find(&mut change.tx, email).await?;
     let found = found.filter(|found| found.row.order_id == Some(order.id));
-    let kind = found.ok_or(Error::NotFound("Letter"))?.row.kind;
-    email::resend(&mut change.tx, letter).await?;
+    let kind = found.ok_or(Error::NotFound("Email"))?.row.kind;
+    email::resend(&mut change.tx, email).await?;
     change
-        .end("order.resend_letter", json!({ "letter": kind }))
+        .end("order.resend_email", json!({ "email": kind }))
         .await?;
-    Ok(desk.go_on(&path(&order), "The letter goes out again."))
+    Ok(desk.go_on(&path(&order), "The email goes out again."))
 }
 
 /// `POST /admin/orders/{id}/undo`: of a sale by hand. Goes on to where the sale was made, if that is asked for.

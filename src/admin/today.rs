@@ -123,9 +123,9 @@ pub async fn show(State(app): State<App>, desk: Desk, query: Query) -> Result<Re
             is_trouble: true,
         });
         to_do.push(ToDo {
-            count: stumbled.letters,
-            words: ("letter not delivered", "letters not delivered"),
-            path: Some("/admin/machine/letters?state=failed"),
+            count: stumbled.emails,
+            words: ("email not delivered", "emails not delivered"),
+            path: Some("/admin/machine/emails?state=failed"),
             is_trouble: true,
         });
     }

@@ -71,13 +71,13 @@ pub(super) async fn verify(password: &Secret, hash: Option<String>) -> Result<bo
 /// A password that nobody guesses (100 bits), in groups that can be read aloud.
 pub fn generate() -> Result<Secret> {
     // Twenty of 32 letters and digits that are not taken for one another.
-    const LETTERS: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
+    const EMAILS: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
     let mut text = String::new();
     for (at, byte) in random::<20>()?.into_iter().enumerate() {
         if at > 0 && at % 5 == 0 {
             text.push('-');
         }
-        text.push(char::from(LETTERS[usize::from(byte % 32)]));
+        text.push(char::from(EMAILS[usize::from(byte % 32)]));
     }
     Ok(Secret::new(text))
 }

@@ -26,10 +26,10 @@ pub enum Scope {
     Catalog,
     /// Change stock.
     Stock,
-    /// Read orders, and every letter.
+    /// Read orders, and every email.
     #[serde(rename = "orders:read")]
     OrdersRead,
-    /// Record sales, ship orders (a commission's ships its request), send letters again. Without `orders:read` the
+    /// Record sales, ship orders (a commission's ships its request), send emails again. Without `orders:read` the
     /// answers say nothing of the customer.
     #[serde(rename = "orders:write")]
     OrdersWrite,

@@ -89,11 +89,11 @@ fn name_in(line: &str) -> String {
 }
 
 fn is_name(text: &str) -> bool {
-    let is_letter = |c: char| c.is_ascii_alphabetic() || c == '_';
-    text.starts_with(is_letter)
+    let may_begin = |c: char| c.is_ascii_alphabetic() || c == '_';
+    text.starts_with(may_begin)
         && text
             .chars()
-            .all(|c| is_letter(c) || c.is_ascii_digit() || c == '.')
+            .all(|c| may_begin(c) || c.is_ascii_digit() || c == '.')
 }
 
 /// The name and value of a line; None for an empty one and for a comment.

@@ -35,7 +35,7 @@ const OURS: [&str; 10] = [
     "UPLOAD_",
 ];
 
-/// Names of at least this many letters that differ by two are taken for one another.
+/// Names of at least this many emails that differ by two are taken for one another.
 const LONG_ENOUGH: usize = 7;
 
 /// Tells of every name that nothing reads: all such in the file, and those of the environment that look like ours.

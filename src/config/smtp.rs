@@ -14,7 +14,7 @@ pub enum Security {
     None,
     /// By STARTTLS where the server offers it.
     Opportunistic,
-    /// By STARTTLS, or no letter is sent.
+    /// By STARTTLS, or no email is sent.
     Required,
     /// TLS from the first byte.
     Wrapped,

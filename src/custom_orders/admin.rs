@@ -676,7 +676,7 @@ async fn approve(State(app): State<App>, admin: Admin, Path(id): Path<String>) -
     .await
 }
 
-/// Takes a quote back: its payment link is closed, then the request is `pending` again and the customer gets a letter.
+/// Takes a quote back: its payment link is closed, then the request is `pending` again and the customer gets an email.
 /// Safe to repeat.
 #[utoipa::path(
     post,
@@ -774,7 +774,7 @@ async fn start(State(app): State<App>, admin: Admin, Path(id): Path<String>) -> 
     .await
 }
 
-/// Ships the finished piece: parcel, order and request in one, with a letter that shows it.
+/// Ships the finished piece: parcel, order and request in one, with an email that shows it.
 #[utoipa::path(
     post,
     operation_id = "ship_custom_order",

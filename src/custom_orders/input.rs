@@ -245,7 +245,7 @@ fn length(text: &str) -> usize {
     text.encode_utf16().count()
 }
 
-/// An address that a letter can be sent to, with a dot in its domain as the old service asks.
+/// An address that an email can be sent to, with a dot in its domain as the old service asks.
 fn is_email(text: &str) -> bool {
     let Some((_, domain)) = text.rsplit_once('@') else {
         return false;

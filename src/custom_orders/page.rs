@@ -1,5 +1,5 @@
 //! The customer's own page: where their request stands, what was quoted, where the parcel is. Its address is signed,
-//! travels in letters only, and tells nothing of anybody else's.
+//! travels in emails only, and tells nothing of anybody else's.
 
 use askama::Template;
 use axum::extract::State;
@@ -22,7 +22,7 @@ use crate::money::Cents;
 use crate::orders::{self, Parcel};
 use crate::settings;
 
-/// The address at which letters and orders show a picture.
+/// The address at which emails and orders show a picture.
 pub fn picture(id: &PictureId) -> String {
     media::url(id, 1024)
 }
@@ -88,7 +88,7 @@ impl QuoteView {
     }
 }
 
-/// How a request stands, for the customer who has its address from a letter: a page for browsers, JSON for programs.
+/// How a request stands, for the customer who has its address from an email: a page for browsers, JSON for programs.
 #[utoipa::path(
     get,
     operation_id = "custom_order_status",
@@ -96,7 +96,7 @@ impl QuoteView {
     tag = "custom orders",
     params(
         ("id" = String, Path, description = "The request's id"),
-        ("token" = String, Query, description = "As in the letter"),
+        ("token" = String, Query, description = "As in the email"),
     ),
     responses(
         (status = 200, body = StatusView, description = "A page where text/html is preferred"),
@@ -190,7 +190,7 @@ fn message(status: Status) -> &'static str {
         Status::Pending => "We have your request and will answer it soon.",
         Status::Approved => "We would love to make this piece: your quote is ready.",
         Status::Rejected => "We cannot make this piece. We would be glad to hear of another idea.",
-        Status::Expired => "The quote has lapsed. Answer our letter if you would like a new one.",
+        Status::Expired => "The quote has lapsed. Answer our email if you would like a new one.",
         Status::Paid => "Your payment has come in. We will begin soon.",
         Status::InProduction => "Your piece is being made.",
         Status::Shipped => "Your piece is on its way.",

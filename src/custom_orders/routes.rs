@@ -32,7 +32,7 @@ pub fn router() -> OpenApiRouter<App> {
         .merge(admin::router())
 }
 
-/// Where letters go: up to 255 characters.
+/// Where emails go: up to 255 characters.
 #[derive(ToSchema)]
 #[schema(
     max_length = 255,

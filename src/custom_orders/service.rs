@@ -10,7 +10,7 @@ use super::{CustomOrder, NewCustomOrder, NextMove, Quote, QuoteState, Status, pa
 use crate::app::App;
 use crate::calendar;
 use crate::email::{
-    self, About, DelayedFacts, Holds, Letter, QuoteFacts, Refusal, RequestFacts, SHOP,
+    self, About, DelayedFacts, Email, Holds, QuoteFacts, Refusal, RequestFacts, SHOP,
 };
 use crate::error::{Error, Result};
 use crate::ids::{CustomOrderId, OrderId, QuoteId};
@@ -19,7 +19,7 @@ use crate::orders::{self, Commission, Line, NewParcel, Order, Receipt};
 use crate::review_items::{self, Kind, NewItem};
 use crate::stripe::{NewPaymentLink, StripeError};
 
-/// Takes a visitor's request in, and queues a letter to the shop and one to the customer.
+/// Takes a visitor's request in, and queues an email to the shop and one to the customer.
 ///
 /// # Errors
 /// Only the database's.
@@ -34,18 +34,18 @@ pub async fn submit(
         ..About::default()
     };
     let cause = request.id.to_string();
-    let letter = Letter::NewRequest {
+    let email = Email::NewRequest {
         request: RequestFacts {
             status_url: None,
             ..facts(conn, app, &request).await?
         },
         email: request.email.clone(),
     };
-    email::queue(conn, &letter, &cause, SHOP, None, about).await?;
-    let letter = Letter::RequestReceived {
+    email::queue(conn, &email, &cause, SHOP, None, about).await?;
+    let email = Email::RequestReceived {
         request: facts(conn, app, &request).await?,
     };
-    email::queue(conn, &letter, &cause, &request.email, None, about).await?;
+    email::queue(conn, &email, &cause, &request.email, None, about).await?;
     Ok(request)
 }
 
@@ -98,7 +98,7 @@ pub async fn discard_draft(conn: &mut PgConnection, id: CustomOrderId, actor: &s
     Ok(())
 }
 
-/// Approves a request with the quote that was drafted for it: a job makes the payment link and sends the letter. Safe
+/// Approves a request with the quote that was drafted for it: a job makes the payment link and sends the email. Safe
 /// to repeat, and to call many times at once: there is one link.
 ///
 /// # Errors
@@ -194,7 +194,7 @@ pub async fn requote(
     }
 }
 
-/// Turns a request down; the link of a quote that the customer has is closed first. The customer gets a letter with the
+/// Turns a request down; the link of a quote that the customer has is closed first. The customer gets an email with the
 /// reason. Safe to repeat.
 ///
 /// # Errors
@@ -224,7 +224,7 @@ pub async fn reject(
     }
 }
 
-/// Takes a quote back: its link is closed first, then the request waits for another quote, and a letter tells the
+/// Takes a quote back: its link is closed first, then the request waits for another quote, and an email tells the
 /// customer. Safe to repeat.
 ///
 /// # Errors
@@ -284,11 +284,11 @@ async fn set_withdrawn(
         reason => format!("the quote was taken back: {reason}"),
     };
     let request = store::set_status(conn, request, Status::Pending, None, actor, &note).await?;
-    let letter = Letter::QuoteWithdrawn {
+    let email = Email::QuoteWithdrawn {
         request: facts(conn, app, &request).await?,
         reason: reason.to_owned(),
     };
-    to_customer(conn, &request, &letter, &quote.to_string()).await
+    to_customer(conn, &request, &email, &quote.to_string()).await
 }
 
 async fn set_rejected(
@@ -300,11 +300,11 @@ async fn set_rejected(
 ) -> Result<CustomOrder> {
     let request = store::set_status(conn, request, Status::Rejected, None, actor, reason).await?;
     if !reason.is_empty() {
-        let letter = Letter::RequestRejected {
+        let email = Email::RequestRejected {
             request: facts(conn, app, &request).await?,
             reason: reason.to_owned(),
         };
-        to_customer(conn, &request, &letter, &request.id.to_string()).await?;
+        to_customer(conn, &request, &email, &request.id.to_string()).await?;
     }
     Ok(request)
 }
@@ -356,8 +356,8 @@ pub async fn link_made(
     };
     let note = format!("link {link}");
     store::add_event(conn, request.id, "quote", "stripe", &note).await?;
-    let letter = approval(conn, app, &request, &quote, until, url).await?;
-    to_customer(conn, &request, &letter, &quote.id.to_string()).await
+    let email = approval(conn, app, &request, &quote, until, url).await?;
+    to_customer(conn, &request, &email, &quote.id.to_string()).await
 }
 
 async fn approval(
@@ -367,8 +367,8 @@ async fn approval(
     quote: &Quote,
     valid_until: DateTime<Utc>,
     payment_url: &str,
-) -> Result<Letter> {
-    Ok(Letter::RequestApproved {
+) -> Result<Email> {
+    Ok(Email::RequestApproved {
         request: facts(conn, app, request).await?,
         quote: QuoteFacts {
             amount: quote.amount,
@@ -382,7 +382,7 @@ async fn approval(
     })
 }
 
-/// The letter that goes out once the draft is approved, as it would be now; its link leads nowhere yet. None: there is
+/// The email that goes out once the draft is approved, as it would be now; its link leads nowhere yet. None: there is
 /// no draft.
 ///
 /// # Errors
@@ -391,7 +391,7 @@ pub async fn preview(
     conn: &mut PgConnection,
     app: &App,
     id: CustomOrderId,
-) -> Result<Option<Letter>> {
+) -> Result<Option<Email>> {
     let request = store::find(conn, id)
         .await?
         .ok_or(Error::NotFound("CustomOrder"))?;
@@ -399,8 +399,8 @@ pub async fn preview(
         return Ok(None);
     };
     let until = valid_until(app, &draft);
-    let letter = approval(conn, app, &request, &draft, until, "#made-when-approved").await?;
-    Ok(Some(letter))
+    let email = approval(conn, app, &request, &draft, until, "#made-when-approved").await?;
+    Ok(Some(email))
 }
 
 /// Records that Stripe would not make a link: the shopkeeper is told. Safe to repeat.
@@ -524,7 +524,7 @@ pub enum Paid {
     Refused(CustomOrder, Refusal),
 }
 
-/// Settles a quote: makes its order, moves the request to `paid` and queues the letter. Whether *this* payment was seen
+/// Settles a quote: makes its order, moves the request to `paid` and queues the email. Whether *this* payment was seen
 /// before is the caller's to know.
 ///
 /// # Errors
@@ -589,7 +589,7 @@ pub async fn pay(
         &note,
     )
     .await?;
-    let letter = Letter::PaymentReceived {
+    let email = Email::PaymentReceived {
         request: facts(conn, app, &request).await?,
         order: orders::facts(conn, &order).await?,
     };
@@ -598,7 +598,7 @@ pub async fn pay(
         request: Some(request.id),
     };
     let cause = request.id.to_string();
-    email::queue(conn, &letter, &cause, &request.email, Some(SHOP), about).await?;
+    email::queue(conn, &email, &cause, &request.email, Some(SHOP), about).await?;
     Ok(Paid::Settled(order))
 }
 
@@ -615,10 +615,10 @@ pub async fn delayed_payment_began(
         return Ok(());
     };
     store::set_paying(conn, quote, true).await?;
-    let letter = Letter::PaymentProcessing {
+    let email = Email::PaymentProcessing {
         payment: delayed(app, &request, &current),
     };
-    to_customer(conn, &request, &letter, &quote.to_string()).await?;
+    to_customer(conn, &request, &email, &quote.to_string()).await?;
     let note = "a delayed payment is on its way";
     store::add_event(conn, request.id, "payment", "stripe", note).await
 }
@@ -633,10 +633,10 @@ pub async fn delayed_payment_failed(
     let request = request_of(conn, quote).await?;
     match store::find_quote(conn, quote).await? {
         Some(quote) if quote.state.is_open() => {
-            let letter = Letter::PaymentFailed {
+            let email = Email::PaymentFailed {
                 payment: delayed(app, &request, &quote),
             };
-            to_customer(conn, &request, &letter, &quote.id.to_string()).await?;
+            to_customer(conn, &request, &email, &quote.id.to_string()).await?;
             let why = "the delayed payment failed, and nothing was taken: quote and approve again";
             let kind = Kind::DelayedPaymentFailed;
             close_unpaid(conn, app, &request, &quote, kind, why).await
@@ -690,7 +690,7 @@ pub async fn start_production(
     }
 }
 
-/// Ships a piece: its order, its parcel and the request in one, with a letter that shows the piece. One that was never
+/// Ships a piece: its order, its parcel and the request in one, with an email that shows the piece. One that was never
 /// said to be in production passes through it.
 ///
 /// # Errors
@@ -714,7 +714,7 @@ pub async fn ship(
     }
     let (order, parcel) = orders::ship(conn, order, parcel, actor).await?;
     let request = store::set_status(conn, &request, Status::Shipped, None, actor, "").await?;
-    let letter = Letter::CustomShipped {
+    let email = Email::CustomShipped {
         request: facts(conn, app, &request).await?,
         order: orders::facts(conn, &order).await?,
         parcel: parcel.facts(),
@@ -724,7 +724,7 @@ pub async fn ship(
         request: Some(request.id),
     };
     let cause = order.id.to_string();
-    email::queue(conn, &letter, &cause, &request.email, None, about).await?;
+    email::queue(conn, &email, &cause, &request.email, None, about).await?;
     Ok(request)
 }
 
@@ -846,7 +846,7 @@ pub async fn lock_of(conn: &mut PgConnection, order: OrderId) -> Result<Option<C
     }
 }
 
-/// The delayed payment of a quote as letters show it.
+/// The delayed payment of a quote as emails show it.
 fn delayed(app: &App, request: &CustomOrder, quote: &Quote) -> DelayedFacts {
     DelayedFacts {
         about: request.display_number(),
@@ -858,7 +858,7 @@ fn delayed(app: &App, request: &CustomOrder, quote: &Quote) -> DelayedFacts {
     }
 }
 
-/// A request as letters show it.
+/// A request as emails show it.
 async fn facts(conn: &mut PgConnection, app: &App, request: &CustomOrder) -> Result<RequestFacts> {
     Ok(RequestFacts {
         id: request.id,
@@ -874,14 +874,14 @@ async fn facts(conn: &mut PgConnection, app: &App, request: &CustomOrder) -> Res
 async fn to_customer(
     conn: &mut PgConnection,
     request: &CustomOrder,
-    letter: &Letter,
+    email: &Email,
     cause: &str,
 ) -> Result<()> {
     let about = About {
         request: Some(request.id),
         order: request.order_id,
     };
-    email::queue(conn, letter, cause, &request.email, None, about).await
+    email::queue(conn, email, cause, &request.email, None, about).await
 }
 
 async fn locked(conn: &mut PgConnection, id: CustomOrderId) -> Result<CustomOrder> {

@@ -10,25 +10,25 @@ use lettre::Address;
 use lettre::message::header::{ContentType, Header, HeaderName, HeaderValue};
 use lettre::message::{Attachment, Mailbox, Message, MultiPart, SinglePart};
 
+use super::message::Email;
 use super::house::{House, Logo, one_line};
-use super::letter::Letter;
 use super::page::{Block, Page, Shown};
 use super::pictures::{Picture, PictureRef, Pictures, square};
 
-/// The most bytes of pictures in one letter, before they are encoded: with what that adds, a letter stays below the
+/// The most bytes of pictures in one email, before they are encoded: with what that adds, an email stays below the
 /// 25 MB that mail servers take.
 const MOST_BYTES: usize = 15 * 1024 * 1024;
 
-/// The longest line of a letter's text.
+/// The longest line of an email's text.
 const WIDTH: usize = 76;
 
 /// The side of an order line's picture, in pixels: twice what is shown, for fine screens.
 const LINE_SIDE: u32 = 128;
-/// The width of a photograph shown in a letter, and of one sent along.
+/// The width of a photograph shown in an email, and of one sent along.
 const SHOWN_WIDTH: u32 = 1040;
 const ATTACHED_WIDTH: u32 = 1600;
 
-/// A letter as people read it.
+/// An email as people read it.
 pub struct Composed {
     pub subject: String,
     pub html: String,
@@ -47,7 +47,7 @@ pub struct Addressed<'a> {
 }
 
 #[derive(Template)]
-#[template(path = "letter.html", config = "src/email/askama.toml")]
+#[template(path = "email.html", config = "src/email/askama.toml")]
 struct Html<'a> {
     page: &'a Page,
     shop: &'a str,
@@ -63,19 +63,19 @@ struct Html<'a> {
 }
 
 #[derive(Template)]
-#[template(path = "letter.txt", escape = "none", config = "src/email/askama.toml")]
+#[template(path = "email.txt", escape = "none", config = "src/email/askama.toml")]
 struct Text<'a> {
     page: &'a Page,
     shop: &'a str,
     url: &'a str,
 }
 
-/// Writes a letter. `id` makes the names of its parts unique.
+/// Writes an email. `id` makes the names of its parts unique.
 ///
 /// # Errors
 /// When a picture's store cannot be asked now; else only for a fault of the templates.
 pub async fn compose(
-    letter: &Letter,
+    email: &Email,
     house: &House,
     pictures: &impl Pictures,
     id: &str,
@@ -91,8 +91,8 @@ pub async fn compose(
         Some(Logo::Elsewhere(url)) => Some(url.clone()),
         None => None,
     };
-    let shown = read_pictures(letter, pictures, &mut parts).await?;
-    let page = Page::new(letter, house, &shown);
+    let shown = read_pictures(email, pictures, &mut parts).await?;
+    let page = Page::new(email, house, &shown);
     let html = Html {
         page: &page,
         shop: &house.name,
@@ -112,14 +112,14 @@ pub async fn compose(
     };
     Ok(Composed {
         subject: one_line(&page.subject, 200),
-        html: html.render().context("the HTML of a letter")?,
-        text: text.render().context("the text of a letter")?,
+        html: html.render().context("the HTML of an email")?,
+        text: text.render().context("the text of an email")?,
         inside: parts.inside,
         attached: parts.attached,
     })
 }
 
-/// The pictures of a letter, within its size.
+/// The pictures of an email, within its size.
 struct Parts {
     /// What their ids end in.
     id: String,
@@ -152,22 +152,22 @@ impl Parts {
 }
 
 async fn read_pictures(
-    letter: &Letter,
+    email: &Email,
     pictures: &impl Pictures,
     parts: &mut Parts,
 ) -> anyhow::Result<Shown> {
     let mut shown = Shown::default();
-    for image in letter.line_images() {
+    for image in email.line_images() {
         let source = show_line(image, pictures, parts).await?;
         shown.lines.push(source);
     }
-    for id in letter.finished_photographs() {
+    for id in email.finished_photographs() {
         let picture = pictures.read(PictureRef::Kept(id), SHOWN_WIDTH).await?;
         shown
             .photographs
             .extend(picture.and_then(|picture| parts.show(picture)));
     }
-    for id in letter.attached_photographs() {
+    for id in email.attached_photographs() {
         let picture = pictures.read(PictureRef::Kept(id), ATTACHED_WIDTH).await?;
         match picture.and_then(|picture| parts.attach(picture)) {
             Some(()) => shown.attached += 1,
@@ -241,7 +241,7 @@ impl Composed {
     /// The message as it goes over the wire.
     ///
     /// # Errors
-    /// Only for a fault of ours: what a letter says was made fit for a message before.
+    /// Only for a fault of ours: what an email says was made fit for a message before.
     pub fn message(self, house: &House, addressed: Addressed<'_>) -> anyhow::Result<Vec<u8>> {
         let mut message = Message::builder()
             .date(SystemTime::now())

@@ -1,4 +1,4 @@
-//! The shop as its letters show it: name, addresses, logo, colour.
+//! The shop as its emails show it: name, addresses, logo, colour.
 
 use std::path::Path;
 
@@ -11,10 +11,10 @@ use lettre::message::Mailbox;
 use super::pictures::Picture;
 use crate::config::{Color, Config};
 
-/// The largest logo, in bytes: it is part of every letter.
+/// The largest logo, in bytes: it is part of every email.
 const LOGO_LIMIT: u64 = 1024 * 1024;
 
-/// Who a letter is from, and the dress it wears.
+/// Who an email is from, and the dress it wears.
 #[derive(Clone, Debug)]
 pub struct House {
     pub name: String,
@@ -33,7 +33,7 @@ pub struct House {
 
 #[derive(Clone, Debug)]
 pub enum Logo {
-    /// Sent along with each letter.
+    /// Sent along with each email.
     Inside(Picture),
     /// An address that mail programs may fetch.
     Elsewhere(String),
@@ -93,7 +93,7 @@ impl House {
         }
     }
 
-    /// The domain that ids of letters and their parts end in.
+    /// The domain that ids of emails and their parts end in.
     pub fn domain(&self) -> &str {
         self.from.email.domain()
     }
@@ -126,7 +126,7 @@ fn read_logo(logo: &str) -> anyhow::Result<Logo> {
     Ok(Logo::Inside(picture))
 }
 
-/// An address that a letter can be sent to: one, with a host name as domain, which is written in ASCII. A name before the
+/// An address that an email can be sent to: one, with a host name as domain, which is written in ASCII. A name before the
 /// `@` beyond ASCII is none: few mail servers take such letters (RFC 6531), and fewer hand them on.
 pub fn parse_address(text: &str) -> Option<Address> {
     let address: Address = text.trim().parse().ok()?;

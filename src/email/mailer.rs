@@ -11,7 +11,7 @@ use super::house::House;
 use super::smtp::{CopyOutcome, Failure, Smtp};
 use crate::config::Config;
 
-/// Sends letters. Cheap to clone.
+/// Sends emails. Cheap to clone.
 #[derive(Clone)]
 pub struct Mailer(Arc<Inner>);
 
@@ -25,11 +25,11 @@ enum Way {
     Folder(PathBuf),
 }
 
-/// A letter ready to go: from whom it is, is the house's to say.
+/// An email ready to go: from whom it is, is the house's to say.
 pub struct Envelope<'a> {
     pub to: &'a Address,
     pub copy: Option<&'a Address>,
-    /// The name of its file in a folder. A letter that is sent again overwrites itself.
+    /// The name of its file in a folder. An email that is sent again overwrites itself.
     pub file: &'a str,
     pub message: &'a [u8],
 }
@@ -46,25 +46,25 @@ impl Mailer {
         Ok(Mailer(Arc::new(Inner { house, way })))
     }
 
-    /// The shop as its letters show it.
+    /// The shop as its emails show it.
     pub fn house(&self) -> &House {
         &self.0.house
     }
 
-    /// Hands a letter over, with what became of the copy.
+    /// Hands an email over, with what became of the copy.
     ///
     /// # Errors
     /// Whether another attempt may succeed, and why this one did not.
-    pub(super) async fn deliver(&self, letter: Envelope<'_>) -> Result<CopyOutcome, Failure> {
+    pub(super) async fn deliver(&self, email: Envelope<'_>) -> Result<CopyOutcome, Failure> {
         match &self.0.way {
             Way::Smtp(smtp) => {
                 let from = &self.0.house.from.email;
-                smtp.deliver(from, letter.to, letter.copy, letter.message)
+                smtp.deliver(from, email.to, email.copy, email.message)
                     .await
             }
             Way::Folder(folder) => {
-                let (folder, file) = (folder.clone(), letter.file.to_owned());
-                let message = letter.message.to_vec();
+                let (folder, file) = (folder.clone(), email.file.to_owned());
+                let message = email.message.to_vec();
                 let writing =
                     tokio::task::spawn_blocking(move || write_whole(&folder, &file, &message));
                 match writing.await {
@@ -86,5 +86,5 @@ fn write_whole(folder: &Path, name: &str, bytes: &[u8]) -> anyhow::Result<()> {
         draft.persist(folder.join(name))?;
         Ok(())
     };
-    write().with_context(|| format!("writing a letter into {}", folder.display()))
+    write().with_context(|| format!("writing an email into {}", folder.display()))
 }

@@ -1,11 +1,11 @@
-//! Letters: queued inside the change that causes them, turned into HTML and text, sent by a job.
+//! Emails: queued inside the change that causes them, turned into HTML and text, sent by a job.
 //!
-//! [`queue`] writes down what a letter says. [`attempt`] and [`record`] send it; who is told of what went wrong is left
-//! to `letters`. None has a `List-Unsubscribe`: each answers something that its reader did (RFC 2369 and 8058 are for
+//! [`queue`] writes down what an email says. [`attempt`] and [`record`] send it; who is told of what went wrong is left
+//! to `emails`. None has a `List-Unsubscribe`: each answers something that its reader did (RFC 2369 and 8058 are for
 //! lists and bulk mail), and nobody should lose the receipts that they pay for by a click.
 mod compose;
+mod message;
 mod house;
-mod letter;
 mod mailer;
 mod page;
 mod pictures;
@@ -15,15 +15,15 @@ mod smtp;
 mod store;
 
 pub use compose::{Addressed, Composed, compose};
-pub use house::{House, parse_address};
-pub use letter::{
-    About, DelayedFacts, Holds, Letter, LineFacts, OrderFacts, ParcelFacts, QuoteFacts, Refusal,
+pub use message::{
+    About, DelayedFacts, Email, Holds, LineFacts, OrderFacts, ParcelFacts, QuoteFacts, Refusal,
     RefusalFacts, RequestFacts, ReviewFacts,
 };
+pub use house::{House, parse_address};
 pub use mailer::Mailer;
 pub use page::Subjects;
 pub use pictures::{Picture, PictureRef, Pictures};
 pub use service::{
     Attempt, SHOP, Trouble, TroubleKind, attempt, message_id, record, resend, show, sweep,
 };
-pub use store::{Filter, LetterRow, Source, count_failed, find, list, queue};
+pub use store::{EmailRow, Filter, Source, count_failed, find, list, queue};

@@ -1,19 +1,19 @@
-//! What each letter says: a subject, a heading, and blocks that the templates turn into HTML and text.
+//! What each email says: a subject, a heading, and blocks that the templates turn into HTML and text.
 
 use chrono_tz::Tz;
 
-use super::house::{House, one_line};
-use super::letter::{
-    DelayedFacts, Holds, Letter, OrderFacts, ParcelFacts, QuoteFacts, Refusal, RefusalFacts,
+use super::message::{
+    DelayedFacts, Email, Holds, OrderFacts, ParcelFacts, QuoteFacts, Refusal, RefusalFacts,
     RequestFacts, ReviewFacts,
 };
+use super::house::{House, one_line};
 use crate::calendar;
 use crate::money::Cents;
 
-/// A letter's words.
+/// An email's words.
 pub struct Page {
     pub subject: String,
-    /// What a list of letters shows beside the subject.
+    /// What a list of emails shows beside the subject.
     pub preview: String,
     pub heading: String,
     pub blocks: Vec<Block>,
@@ -21,7 +21,7 @@ pub struct Page {
     pub inside: bool,
 }
 
-/// A part of a letter.
+/// A part of an email.
 pub enum Block {
     Text(String),
     /// Somebody's own words, with their line breaks.
@@ -46,7 +46,7 @@ pub enum Block {
         label: &'static str,
         url: String,
     },
-    /// Sources of pictures, shown in the letter's full width.
+    /// Sources of pictures, shown in the email's full width.
     Photographs(Vec<String>),
     /// A remark in small letters.
     Remark(String),
@@ -82,7 +82,7 @@ const PLEASE_REVIEW: &str = "Please Look: ";
 
 /// Where a word stands in a subject.
 pub struct Subjects {
-    /// The kinds whose subject has it, whatever the letter says.
+    /// The kinds whose subject has it, whatever the email says.
     pub kinds: Vec<&'static str>,
     /// What the other subjects begin with: of a payment given back, of a new request, and of a review item.
     pub given_back: &'static str,
@@ -94,19 +94,19 @@ impl Subjects {
     /// The subjects with this word in them, as the shop writes them now.
     pub fn with(word: &str, house: &House) -> Subjects {
         let word = word.to_lowercase();
-        let kinds = super::samples::letters()
+        let kinds = super::samples::emails()
             .into_iter()
-            .filter(|(_, letter)| {
-                let subject = Page::new(letter, house, &Shown::default()).subject;
+            .filter(|(_, email)| {
+                let subject = Page::new(email, house, &Shown::default()).subject;
                 let varies = matches!(
-                    letter,
-                    Letter::CouldNotFulfilNotice { .. }
-                        | Letter::NewRequest { .. }
-                        | Letter::ReviewItem { .. }
+                    email,
+                    Email::CouldNotFulfilNotice { .. }
+                        | Email::NewRequest { .. }
+                        | Email::ReviewItem { .. }
                 );
                 !varies && subject.to_lowercase().contains(&word)
             })
-            .map(|(_, letter)| letter.kind())
+            .map(|(_, email)| email.kind())
             .collect();
         Subjects {
             kinds,
@@ -118,33 +118,33 @@ impl Subjects {
 }
 
 impl Page {
-    /// Writes a letter.
-    pub fn new(letter: &Letter, house: &House, shown: &Shown) -> Page {
+    /// Writes an email.
+    pub fn new(email: &Email, house: &House, shown: &Shown) -> Page {
         let shop = &house.name;
-        match letter {
-            Letter::OrderConfirmation { order } => order_confirmation(order, house, shown),
-            Letter::OrderShipped { order, parcel } => order_shipped(order, parcel, house, shown),
-            Letter::OrderRefunded {
+        match email {
+            Email::OrderConfirmation { order } => order_confirmation(order, house, shown),
+            Email::OrderShipped { order, parcel } => order_shipped(order, parcel, house, shown),
+            Email::OrderRefunded {
                 order,
                 amount,
                 refunded,
             } => order_refunded(order, *amount, *refunded, shop),
-            Letter::CouldNotFulfil { refusal } => could_not_fulfil(refusal, shop),
-            Letter::CouldNotFulfilNotice { refusal } => could_not_fulfil_notice(refusal),
-            Letter::PaymentProcessing { payment } => payment_processing(payment, shop),
-            Letter::PaymentFailed { payment } => payment_failed(payment, shop),
-            Letter::NewRequest { request, email } => new_request(request, email, shown),
-            Letter::RequestReceived { request } => request_received(request, shop),
-            Letter::RequestApproved { request, quote } => request_approved(request, quote, house),
-            Letter::PaymentReceived { request, order } => payment_received(request, order, house),
-            Letter::QuoteWithdrawn { request, reason } => quote_withdrawn(request, reason),
-            Letter::RequestRejected { request, reason } => request_rejected(request, reason),
-            Letter::CustomShipped {
+            Email::CouldNotFulfil { refusal } => could_not_fulfil(refusal, shop),
+            Email::CouldNotFulfilNotice { refusal } => could_not_fulfil_notice(refusal),
+            Email::PaymentProcessing { payment } => payment_processing(payment, shop),
+            Email::PaymentFailed { payment } => payment_failed(payment, shop),
+            Email::NewRequest { request, email } => new_request(request, email, shown),
+            Email::RequestReceived { request } => request_received(request, shop),
+            Email::RequestApproved { request, quote } => request_approved(request, quote, house),
+            Email::PaymentReceived { request, order } => payment_received(request, order, house),
+            Email::QuoteWithdrawn { request, reason } => quote_withdrawn(request, reason),
+            Email::RequestRejected { request, reason } => request_rejected(request, reason),
+            Email::CustomShipped {
                 request,
                 order,
                 parcel,
             } => custom_shipped(request, order, parcel, house, shown),
-            Letter::ReviewItem { item } => review_item(item, house),
+            Email::ReviewItem { item } => review_item(item, house),
         }
     }
 }
@@ -299,7 +299,7 @@ fn could_not_fulfil_notice(refusal: &RefusalFacts) -> Page {
             }),
             Block::Facts(facts),
             Block::Remark(
-                "The customer gets a letter about it, too. Should the refund fail, the order or the request will say so.".to_owned(),
+                "The customer gets an email about it, too. Should the refund fail, the order or the request will say so.".to_owned(),
             ),
         ],
         inside: true,
@@ -413,7 +413,7 @@ fn new_request(request: &RequestFacts, email: &str, shown: &Shown) -> Page {
         )));
     }
     blocks.push(Block::Remark(format!(
-        "Answer this letter to write to {name}."
+        "Answer this email to write to {name}."
     )));
     Page {
         subject: format!("{NEW_REQUEST}{name}"),
@@ -424,7 +424,7 @@ fn new_request(request: &RequestFacts, email: &str, shown: &Shown) -> Page {
     }
 }
 
-/// It repeats nothing of what came in, not even a name: the address may be somebody else's, and this letter is sent to
+/// It repeats nothing of what came in, not even a name: the address may be somebody else's, and this email is sent to
 /// whatever address a visitor types.
 fn request_received(request: &RequestFacts, shop: &str) -> Page {
     let mut blocks = vec![
@@ -530,7 +530,7 @@ fn quote_withdrawn(request: &RequestFacts, reason: &str) -> Page {
         });
     }
     blocks.push(Block::Text(
-        "Your request is still with us, and you will hear from us again. If you have a question, answer this letter."
+        "Your request is still with us, and you will hear from us again. If you have a question, answer this email."
             .to_owned(),
     ));
     blocks.extend(your_request(request));
@@ -558,7 +558,7 @@ fn request_rejected(request: &RequestFacts, reason: &str) -> Page {
         });
     }
     blocks.push(Block::Text(
-        "If you have another idea, answer this letter: we are glad to hear of it.".to_owned(),
+        "If you have another idea, answer this email: we are glad to hear of it.".to_owned(),
     ));
     blocks.extend(your_request(request));
     Page {
@@ -632,7 +632,7 @@ fn order_facts(order: &OrderFacts, zone: Tz) -> Vec<(&'static str, String)> {
 }
 
 fn lines(order: &OrderFacts, shown: &Shown) -> Vec<Line> {
-    let line = |(at, line): (usize, &super::letter::LineFacts)| Line {
+    let line = |(at, line): (usize, &super::message::LineFacts)| Line {
         picture: shown.lines.get(at).cloned().flatten(),
         name: line.name.clone(),
         detail: line.detail.clone(),

@@ -1,4 +1,4 @@
-//! The pictures in letters: where they come from, and how they are made small.
+//! The pictures in emails: where they come from, and how they are made small.
 
 use image::codecs::jpeg::JpegEncoder;
 use image::imageops::FilterType;
@@ -15,7 +15,7 @@ pub struct Picture {
     pub mime: String,
 }
 
-/// A picture that a letter shows.
+/// A picture that an email shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PictureRef<'a> {
     /// `/media/…`, as products have them.
@@ -24,12 +24,12 @@ pub enum PictureRef<'a> {
     Kept(&'a PictureId),
 }
 
-/// Where the pictures of letters come from.
+/// Where the pictures of emails come from.
 pub trait Pictures: Sync {
-    /// The picture in about this width (pixels), or larger. None: there is none, and the letter goes without.
+    /// The picture in about this width (pixels), or larger. None: there is none, and the email goes without.
     ///
     /// # Errors
-    /// When the store cannot be asked now: the letter waits for it.
+    /// When the store cannot be asked now: the email waits for it.
     fn read(
         &self,
         picture: PictureRef<'_>,

@@ -1,76 +1,76 @@
-//! A sample of every letter, for those who look at how letters look.
+//! A sample of every email, for those who look at how emails look.
 
 use chrono::{DateTime, TimeZone, Utc};
 use uuid::Uuid;
 
-use super::letter::{
-    DelayedFacts, Holds, Letter, LineFacts, OrderFacts, ParcelFacts, QuoteFacts, Refusal,
+use super::message::{
+    DelayedFacts, Email, Holds, LineFacts, OrderFacts, ParcelFacts, QuoteFacts, Refusal,
     RefusalFacts, RequestFacts, ReviewFacts,
 };
 use crate::address::Address;
 use crate::ids::{CustomOrderId, PictureId};
 use crate::money::Cents;
 
-/// Every kind of letter, by a name of its own. Pictures are those of the demo catalog; kept ones are named by
+/// Every kind of email, by a name of its own. Pictures are those of the demo catalog; kept ones are named by
 /// [`photographs`].
-pub fn letters() -> Vec<(&'static str, Letter)> {
+pub fn emails() -> Vec<(&'static str, Email)> {
     let email = "maya.tallchief@example.com".to_owned();
     vec![
-        ("order_confirmation", Letter::OrderConfirmation { order: order() }),
+        ("order_confirmation", Email::OrderConfirmation { order: order() }),
         (
             "order_confirmation_abroad",
-            Letter::OrderConfirmation { order: order_abroad() },
+            Email::OrderConfirmation { order: order_abroad() },
         ),
         (
             "order_shipped",
-            Letter::OrderShipped {
+            Email::OrderShipped {
                 order: order(),
                 parcel: parcel(Vec::new()),
             },
         ),
         (
             "order_refunded",
-            Letter::OrderRefunded {
+            Email::OrderRefunded {
                 order: order(),
                 amount: Cents(1200),
                 refunded: Cents(1200),
             },
         ),
-        ("could_not_fulfil", Letter::CouldNotFulfil { refusal: refusal() }),
-        ("could_not_fulfil_notice", Letter::CouldNotFulfilNotice { refusal: refusal() }),
+        ("could_not_fulfil", Email::CouldNotFulfil { refusal: refusal() }),
+        ("could_not_fulfil_notice", Email::CouldNotFulfilNotice { refusal: refusal() }),
         (
             "payment_processing",
-            Letter::PaymentProcessing {
+            Email::PaymentProcessing {
                 payment: delayed("SB-1042", Holds::Pieces),
             },
         ),
         (
             "payment_processing_not_held",
-            Letter::PaymentProcessing {
+            Email::PaymentProcessing {
                 payment: delayed("SB-1042", Holds::NoPieces),
             },
         ),
         (
             "payment_processing_custom",
-            Letter::PaymentProcessing {
+            Email::PaymentProcessing {
                 payment: delayed("CO-1017", Holds::Nothing),
             },
         ),
         (
             "payment_failed",
-            Letter::PaymentFailed {
+            Email::PaymentFailed {
                 payment: delayed("SB-1042", Holds::Pieces),
             },
         ),
         (
             "payment_failed_custom",
-            Letter::PaymentFailed {
+            Email::PaymentFailed {
                 payment: delayed("CO-1017", Holds::Nothing),
             },
         ),
         (
             "new_request",
-            Letter::NewRequest {
+            Email::NewRequest {
                 request: RequestFacts {
                     status_url: None,
                     ..request()
@@ -80,11 +80,11 @@ pub fn letters() -> Vec<(&'static str, Letter)> {
         ),
         (
             "request_received",
-            Letter::RequestReceived { request: request() },
+            Email::RequestReceived { request: request() },
         ),
         (
             "request_approved",
-            Letter::RequestApproved {
+            Email::RequestApproved {
                 request: request(),
                 quote: QuoteFacts {
                     amount: Cents(14_500),
@@ -101,21 +101,21 @@ pub fn letters() -> Vec<(&'static str, Letter)> {
         ),
         (
             "payment_received",
-            Letter::PaymentReceived {
+            Email::PaymentReceived {
                 request: request(),
                 order: custom_order(),
             },
         ),
         (
             "quote_withdrawn",
-            Letter::QuoteWithdrawn {
+            Email::QuoteWithdrawn {
                 request: request(),
                 reason: "The turquoise beads are out of stock until January. We will send you a new price then.".to_owned(),
             },
         ),
         (
             "request_rejected",
-            Letter::RequestRejected {
+            Email::RequestRejected {
                 request: request(),
                 reason: "The drawing has finer lines than beads can show.\n\nIf you can do with a simpler outline, please \
                          send it to us again."
@@ -124,7 +124,7 @@ pub fn letters() -> Vec<(&'static str, Letter)> {
         ),
         (
             "custom_shipped",
-            Letter::CustomShipped {
+            Email::CustomShipped {
                 request: request(),
                 order: custom_order(),
                 parcel: parcel(photographs()[..1].to_vec()),
@@ -132,7 +132,7 @@ pub fn letters() -> Vec<(&'static str, Letter)> {
         ),
         (
             "review_item",
-            Letter::ReviewItem {
+            Email::ReviewItem {
                 item: ReviewFacts {
                     headline: "SB-1042: The customer's bank disputes a payment".to_owned(),
                     about: Some("SB-1042".to_owned()),

@@ -1,4 +1,4 @@
-//! Sending a queued letter: an attempt is recorded and committed before the mail server hears of it, no transaction is
+//! Sending a queued email: an attempt is recorded and committed before the mail server hears of it, no transaction is
 //! open while it is spoken to, and what came of it is recorded after.
 
 use std::time::Duration;
@@ -9,39 +9,39 @@ use sqlx::{PgConnection, PgPool};
 use tracing::{info, warn};
 
 use super::compose::{Addressed, Composed, compose};
+use super::message::{About, Email};
 use super::house::{House, parse_address};
-use super::letter::{About, Letter};
 use super::mailer::{Envelope, Mailer};
 use super::pictures::Pictures;
 use super::smtp::{self, CopyOutcome, Failure};
 use super::store::{self, Begun, Source};
 use crate::error::{Error, Result};
-use crate::ids::LetterId;
+use crate::ids::EmailId;
 use crate::jobs::{self, Job};
 
-/// As a letter's recipient: wherever the shopkeeper reads mail when it is sent.
+/// As an email's recipient: wherever the shopkeeper reads mail when it is sent.
 pub const SHOP: &str = "shop";
 
 /// How long an attempt keeps others away: longer than any dialogue.
 const LEASE: Duration = Duration::from_secs(2 * smtp::LONGEST.as_secs());
 
-/// How long a letter is tried, from its first attempt on.
+/// How long an email is tried, from its first attempt on.
 ///
 /// Source: <https://www.rfc-editor.org/rfc/rfc5321#section-4.5.4.1>
 const PATIENCE: Duration = Duration::from_secs(4 * 24 * 3600);
 
-/// The longest wait between two attempts: how late a letter may be once the mail server is back.
+/// The longest wait between two attempts: how late an email may be once the mail server is back.
 const LONGEST_WAIT: Duration = Duration::from_secs(15 * 60);
 
-/// How long a letter waits for its turn when an earlier one to the same customer is on its way.
+/// How long an email waits for its turn when an earlier one to the same customer is on its way.
 const TURN: Duration = Duration::from_secs(1);
 
-/// How long a queued letter's job may be late before the sweep queues another.
+/// How long a queued email's job may be late before the sweep queues another.
 const GRACE: Duration = Duration::from_secs(5 * 60);
 
 /// An attempt that has ended, and waits to be recorded.
 pub struct Attempt {
-    letter: LetterId,
+    email: EmailId,
     number: i32,
     kind: String,
     recipient: String,
@@ -85,8 +85,8 @@ impl Attempt {
     }
 }
 
-/// Tries to deliver a letter. None where there is nothing to do: it is sent or given up, or somebody else is at it.
-/// Safe to repeat, also after a crash: the letter goes under the same Message-ID.
+/// Tries to deliver an email. None where there is nothing to do: it is sent or given up, or somebody else is at it.
+/// Safe to repeat, also after a crash: the email goes under the same Message-ID.
 ///
 /// # Errors
 /// Only the database's.
@@ -95,12 +95,12 @@ pub async fn attempt(
     mailer: &Mailer,
     house: &House,
     pictures: &impl Pictures,
-    id: LetterId,
+    id: EmailId,
 ) -> Result<Option<Attempt>> {
     let mut conn = db.acquire().await?;
     let Some(begun) = store::begin(&mut conn, id, LEASE, PATIENCE).await? else {
         if store::is_queued(&mut conn, id).await? {
-            jobs::enqueue_in(&mut conn, &Job::SendLetter { letter: id }, TURN).await?;
+            jobs::enqueue_in(&mut conn, &Job::SendEmail { email: id }, TURN).await?;
         }
         return Ok(None);
     };
@@ -120,7 +120,7 @@ pub async fn attempt(
         deliver(mailer, house, pictures, &begun).await
     };
     Ok(Some(Attempt {
-        letter: id,
+        email: id,
         number: row.attempts,
         kind: row.kind.clone(),
         recipient: row.recipient.clone(),
@@ -141,15 +141,15 @@ async fn deliver(
     let source = &begun.source;
     let row = &source.row;
     let Some(to) = address(&row.recipient, house) else {
-        return Outcome::GivenUp("it is no address that a letter can be sent to".to_owned());
+        return Outcome::GivenUp("it is no address that an email can be sent to".to_owned());
     };
     let copy = row.copy_to.as_deref().and_then(|copy| address(copy, house));
     let copy = copy.filter(|copy| *copy != to);
-    let Ok(letter) = serde_json::from_value::<Letter>(source.contents.clone()) else {
+    let Ok(email) = serde_json::from_value::<Email>(source.contents.clone()) else {
         return Outcome::GivenUp("what it says cannot be read any more".to_owned());
     };
-    // Answers go to the shop, unless the letter is from there already.
-    let reply_to = match letter.answers_to() {
+    // Answers go to the shop, unless the email is from there already.
+    let reply_to = match email.answers_to() {
         Some(customer) => parse_address(customer),
         None => Some(house.address.clone()).filter(|shop| *shop != house.from.email),
     };
@@ -160,13 +160,13 @@ async fn deliver(
         reply_to,
         message_id: &id,
     };
-    let message = match compose(&letter, house, pictures, &part_id(source)).await {
+    let message = match compose(&email, house, pictures, &part_id(source)).await {
         Ok(composed) => composed.message(house, addressed),
         Err(error) => Err(error),
     };
     let message = match message {
         Ok(message) => message,
-        // A bug of ours, which a new version may mend before the letter is given up.
+        // A bug of ours, which a new version may mend before the email is given up.
         Err(error) => return Outcome::Deferred(format!("{error:#}")),
     };
     let file = match row.resends {
@@ -200,7 +200,7 @@ fn outcome(delivered: Result<CopyOutcome, Failure>) -> Outcome {
     }
 }
 
-/// What came of handing over the copy alone: the letter is sent in any case.
+/// What came of handing over the copy alone: the email is sent in any case.
 fn outcome_of_copy(delivered: Result<CopyOutcome, Failure>) -> Outcome {
     match delivered {
         Ok(_) => Outcome::Sent(None),
@@ -211,7 +211,7 @@ fn outcome_of_copy(delivered: Result<CopyOutcome, Failure>) -> Outcome {
 
 /// Records what an attempt came to. What the shopkeeper should know is returned: it belongs into the same transaction.
 pub async fn record(conn: &mut PgConnection, attempt: &Attempt) -> Result<Option<Trouble>> {
-    let Attempt { letter, number, .. } = *attempt;
+    let Attempt { email, number, .. } = *attempt;
     let wait = wait_after(number);
     let (state, error) = match &attempt.outcome {
         Outcome::Sent(not_copied) => ("sent", not_copied.as_deref()),
@@ -219,30 +219,30 @@ pub async fn record(conn: &mut PgConnection, attempt: &Attempt) -> Result<Option
         Outcome::GivenUp(why) => ("failed", Some(why.as_str())),
     };
     let copy_only = matches!(attempt.outcome, Outcome::CopyDeferred(_));
-    if !store::end(conn, letter, number, state, error, wait, copy_only).await? {
-        warn!(%letter, attempt = number, state, "an attempt ended after its time");
+    if !store::end(conn, email, number, state, error, wait, copy_only).await? {
+        warn!(%email, attempt = number, state, "an attempt ended after its time");
         return Ok(None);
     }
     let kind = attempt.kind.replace('_', " ");
     let to = &attempt.recipient;
     let trouble = match &attempt.outcome {
         Outcome::Sent(None) => {
-            info!(%letter, kind = attempt.kind, attempt = number, "letter sent");
+            info!(%email, kind = attempt.kind, attempt = number, "email sent");
             None
         }
         Outcome::Sent(Some(why)) => {
-            warn!(%letter, kind = attempt.kind, attempt = number, "letter sent, its copy refused");
-            let why = format!("the letter “{kind}” to {to} was sent, but its copy refused: {why}");
+            warn!(%email, kind = attempt.kind, attempt = number, "email sent, its copy refused");
+            let why = format!("the email “{kind}” to {to} was sent, but its copy refused: {why}");
             Some((TroubleKind::CopyRefused, why))
         }
         Outcome::CopyDeferred(_) | Outcome::Deferred(_) => {
-            warn!(%letter, kind = attempt.kind, attempt = number, copy_only, "letter not sent; trying again later");
-            jobs::enqueue_in(conn, &Job::SendLetter { letter }, wait).await?;
+            warn!(%email, kind = attempt.kind, attempt = number, copy_only, "email not sent; trying again later");
+            jobs::enqueue_in(conn, &Job::SendEmail { email }, wait).await?;
             None
         }
         Outcome::GivenUp(why) => {
-            warn!(%letter, kind = attempt.kind, attempt = number, "letter given up");
-            let why = format!("the letter “{kind}” to {to} could not be delivered: {why}");
+            warn!(%email, kind = attempt.kind, attempt = number, "email given up");
+            let why = format!("the email “{kind}” to {to} could not be delivered: {why}");
             match to == SHOP {
                 true => Some((TroubleKind::ShopUndelivered, why)),
                 false => Some((TroubleKind::Undelivered, why)),
@@ -257,36 +257,36 @@ pub async fn record(conn: &mut PgConnection, attempt: &Attempt) -> Result<Option
     }))
 }
 
-/// Sends a letter again that was sent or given up, on purpose: under a new Message-ID, for mail programs show a letter
+/// Sends an email again that was sent or given up, on purpose: under a new Message-ID, for mail programs show an email
 /// once whose Message-ID they know.
 ///
 /// # Errors
-/// 404 when there is no such letter, 409 while it is on its way.
-pub async fn resend(conn: &mut PgConnection, id: LetterId) -> Result<()> {
+/// 404 when there is no such email, 409 while it is on its way.
+pub async fn resend(conn: &mut PgConnection, id: EmailId) -> Result<()> {
     if store::find(conn, id).await?.is_none() {
-        return Err(Error::NotFound("Letter"));
+        return Err(Error::NotFound("Email"));
     }
     if !store::requeue(conn, id).await? {
         return Err(Error::Conflict(
-            "letter_on_its_way",
-            "The letter is on its way already.".to_owned(),
+            "email_on_its_way",
+            "The email is on its way already.".to_owned(),
         ));
     }
-    jobs::enqueue(conn, &Job::SendLetter { letter: id }).await
+    jobs::enqueue(conn, &Job::SendEmail { email: id }).await
 }
 
-/// Queues letters again whose job was lost, or whose sender was. Safe to repeat.
+/// Queues emails again whose job was lost, or whose sender was. Safe to repeat.
 pub async fn sweep(conn: &mut PgConnection) -> Result<()> {
-    for letter in store::list_stranded(conn, LEASE, GRACE).await? {
-        jobs::enqueue(conn, &Job::SendLetter { letter }).await?;
+    for email in store::list_stranded(conn, LEASE, GRACE).await? {
+        jobs::enqueue(conn, &Job::SendEmail { email }).await?;
     }
     Ok(())
 }
 
-/// A letter as people read it. None where what it says cannot be read any more.
+/// An email as people read it. None where what it says cannot be read any more.
 pub async fn show(house: &House, pictures: &impl Pictures, source: &Source) -> Option<Composed> {
-    let letter = serde_json::from_value(source.contents.clone()).ok()?;
-    compose(&letter, house, pictures, &part_id(source))
+    let email = serde_json::from_value(source.contents.clone()).ok()?;
+    compose(&email, house, pictures, &part_id(source))
         .await
         .ok()
 }
@@ -296,7 +296,7 @@ pub fn message_id(source: &Source, house: &House) -> String {
     format!("<{}@{}>", part_id(source), house.domain())
 }
 
-/// What makes a letter's ids its own.
+/// What makes an email's ids its own.
 fn part_id(source: &Source) -> String {
     let hash = Sha256::digest(source.cause.as_bytes());
     let hash: String = hash[..12]

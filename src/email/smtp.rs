@@ -1,4 +1,4 @@
-//! The dialogue with the mail server: one line per letter, each step with a time-out.
+//! The dialogue with the mail server: one line per email, each step with a time-out.
 
 mod connection;
 
@@ -20,10 +20,10 @@ use tokio_rustls::TlsConnector;
 use crate::config::{Config, Secret, Security, SmtpServer};
 use connection::{Connection, Reply};
 
-/// The longest dialogue. A letter whose attempt began longer ago than this has nobody at work on it.
+/// The longest dialogue. An email whose attempt began longer ago than this has nobody at work on it.
 pub const LONGEST: Duration = Duration::from_secs(5 * 60);
 
-/// Why a letter was not taken.
+/// Why an email was not taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Failure {
     /// Another attempt may succeed.
@@ -32,7 +32,7 @@ pub enum Failure {
     Final(String),
 }
 
-/// What became of the copy of a letter that was taken.
+/// What became of the copy of an email that was taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CopyOutcome {
     /// It was taken, too, or there is none.
@@ -73,8 +73,8 @@ impl Smtp {
         })
     }
 
-    /// Hands a letter over. When this returns, the server has taken it; with what became of the copy, which does not
-    /// keep the letter from its recipient.
+    /// Hands an email over. When this returns, the server has taken it; with what became of the copy, which does not
+    /// keep the email from its recipient.
     pub async fn deliver(
         &self,
         from: &Address,
@@ -95,7 +95,7 @@ impl Smtp {
         message: &[u8],
     ) -> Result<CopyOutcome, Failure> {
         let mut line = self.connect().await.map_err(|failure| match failure {
-            // A server that lets nobody in, or not us, has said nothing of this letter.
+            // A server that lets nobody in, or not us, has said nothing of this email.
             Failure::Final(why) | Failure::Passing(why) => Failure::Passing(why),
         })?;
         self.command(&mut line, "MAIL", &format!("MAIL FROM:<{from}>"))
@@ -115,10 +115,10 @@ impl Smtp {
         let reply = self.step("DATA", line.command("DATA")).await?;
         judge("DATA", reply, 3)?;
         // A large one takes a while, and giving it up too early means sending it twice.
-        let what = "the letter";
+        let what = "the email";
         let reply = within(self.step * 4, what, line.message(message)).await?;
         judge(what, reply, 2)?;
-        // The letter is theirs now, however the line ends.
+        // The email is theirs now, however the line ends.
         let _ = timeout(self.step, line.command("QUIT")).await;
         Ok(copied)
     }

@@ -1,4 +1,4 @@
-//! SQL of letters, and nothing else.
+//! SQL of emails, and nothing else.
 
 use std::time::Duration;
 
@@ -9,47 +9,47 @@ use sqlx::types::Json;
 use sqlx::{Connection, PgConnection};
 use utoipa::ToSchema;
 
-use super::letter::{About, Letter};
+use super::message::{About, Email};
 use super::page::Subjects;
 use crate::error::Result;
-use crate::ids::{CustomOrderId, LetterId, OrderId};
+use crate::ids::{CustomOrderId, EmailId, OrderId};
 use crate::jobs::{self, Job};
 
-/// Queues a letter inside the caller's transaction. Safe to repeat: there is at most one letter per kind and `cause`
+/// Queues an email inside the caller's transaction. Safe to repeat: there is at most one email per kind and `cause`
 /// (what happened, as an order's id), and the first one stands. The recipient is an address or [`super::SHOP`], and so
 /// is whom it is copied to.
 pub async fn queue(
     conn: &mut PgConnection,
-    letter: &Letter,
+    email: &Email,
     cause: &str,
     recipient: &str,
     copy_to: Option<&str>,
     about: About,
 ) -> Result<()> {
-    let id = LetterId::new();
-    let new: Option<LetterId> = sqlx::query_scalar(
-        "insert into letters (id, cause, kind, recipient, copy_to, order_id, request_id, contents)
+    let id = EmailId::new();
+    let new: Option<EmailId> = sqlx::query_scalar(
+        "insert into emails (id, cause, kind, recipient, copy_to, order_id, request_id, contents)
          values ($1, $2, $3, $4, $5, $6, $7, $8)
          on conflict (cause) do nothing
          returning id",
     )
     .bind(id)
-    .bind(format!("{}:{cause}", letter.kind()))
-    .bind(letter.kind())
+    .bind(format!("{}:{cause}", email.kind()))
+    .bind(email.kind())
     .bind(recipient)
     .bind(copy_to)
     .bind(about.order)
     .bind(about.request)
-    .bind(Json(letter))
+    .bind(Json(email))
     .fetch_optional(&mut *conn)
     .await?;
-    if let Some(letter) = new {
-        jobs::enqueue(conn, &Job::SendLetter { letter }).await?;
+    if let Some(email) = new {
+        jobs::enqueue(conn, &Job::SendEmail { email }).await?;
     }
     Ok(())
 }
 
-/// Every column of a letter that is shown, in one place.
+/// Every column of an email that is shown, in one place.
 macro_rules! columns {
     () => {
         "id, kind, recipient, copy_to, order_id, request_id, state, attempts, resends, last_error, created_at,
@@ -57,10 +57,10 @@ macro_rules! columns {
     };
 }
 
-/// A letter, without what it says.
+/// An email, without what it says.
 #[derive(Clone, Debug, Serialize, sqlx::FromRow, ToSchema)]
-pub struct LetterRow {
-    pub id: LetterId,
+pub struct EmailRow {
+    pub id: EmailId,
     /// As `order_confirmation`.
     pub kind: String,
     pub recipient: String,
@@ -80,13 +80,13 @@ pub struct LetterRow {
     pub sent_at: Option<DateTime<Utc>>,
 }
 
-/// What a letter is made of.
+/// What an email is made of.
 #[derive(sqlx::FromRow)]
 pub struct Source {
     pub cause: String,
     pub contents: Value,
     #[sqlx(flatten)]
-    pub row: LetterRow,
+    pub row: EmailRow,
 }
 
 #[derive(Default)]
@@ -104,7 +104,7 @@ pub struct Filter {
     pub offset: i64,
 }
 
-/// The letters that a [`Filter`] lets through. Counting them apart reads less than counting the rows of a page's query.
+/// The emails that a [`Filter`] lets through. Counting them apart reads less than counting the rows of a page's query.
 macro_rules! wanted {
     () => {
         "where ($1::text is null or state = $1)
@@ -126,12 +126,12 @@ macro_rules! wanted {
     };
 }
 
-/// One page of letters, newest first, and how many there are in all.
-pub async fn list(conn: &mut PgConnection, filter: &Filter) -> Result<(Vec<LetterRow>, i64)> {
+/// One page of emails, newest first, and how many there are in all.
+pub async fn list(conn: &mut PgConnection, filter: &Filter) -> Result<(Vec<EmailRow>, i64)> {
     #[derive(sqlx::FromRow)]
     struct Row {
         #[sqlx(flatten)]
-        letter: LetterRow,
+        email: EmailRow,
         all: i64,
     }
     // Behind a pooler only a transaction keeps a statement without a name and its values together.
@@ -139,10 +139,10 @@ pub async fn list(conn: &mut PgConnection, filter: &Filter) -> Result<(Vec<Lette
     let rows: Vec<Row> = sqlx::query_as(concat!(
         "select ",
         columns!(),
-        ", (select count(*) from letters ",
+        ", (select count(*) from emails ",
         wanted!(),
         ") as all
-         from letters ",
+         from emails ",
         wanted!(),
         "
          order by created_at desc, id desc
@@ -181,29 +181,29 @@ pub async fn list(conn: &mut PgConnection, filter: &Filter) -> Result<(Vec<Lette
     .fetch_all(&mut *tx)
     .await?;
     let all = rows.first().map_or(0, |row| row.all);
-    Ok((rows.into_iter().map(|row| row.letter).collect(), all))
+    Ok((rows.into_iter().map(|row| row.email).collect(), all))
 }
 
-/// How many letters were given up.
+/// How many emails were given up.
 pub async fn count_failed(conn: &mut PgConnection) -> Result<i64> {
-    let count = sqlx::query_scalar("select count(*) from letters where state = 'failed'")
+    let count = sqlx::query_scalar("select count(*) from emails where state = 'failed'")
         .fetch_one(conn)
         .await?;
     Ok(count)
 }
 
-pub async fn find(conn: &mut PgConnection, id: LetterId) -> Result<Option<Source>> {
-    let letter = sqlx::query_as(concat!(
+pub async fn find(conn: &mut PgConnection, id: EmailId) -> Result<Option<Source>> {
+    let email = sqlx::query_as(concat!(
         "select cause, contents, ",
         columns!(),
         "
-         from letters
+         from emails
          where id = $1"
     ))
     .bind(id)
     .fetch_optional(conn)
     .await?;
-    Ok(letter)
+    Ok(email)
 }
 
 /// An attempt that has begun. Until it ends or its lease runs out, nobody else tries.
@@ -217,25 +217,25 @@ pub struct Begun {
     pub copy_only: bool,
 }
 
-/// Begins an attempt. Nothing when there is nothing to do: the letter is sent or given up, or somebody is at it, whose
-/// attempt began less than a `lease` ago. Nothing, too, while an earlier letter to the same customer is on its way or
+/// Begins an attempt. Nothing when there is nothing to do: the email is sent or given up, or somebody is at it, whose
+/// attempt began less than a `lease` ago. Nothing, too, while an earlier email to the same customer is on its way or
 /// about to be: of two sent at once the later might arrive first. The shop's own have no such order.
 pub async fn begin(
     conn: &mut PgConnection,
-    id: LetterId,
+    id: EmailId,
     lease: Duration,
     patience: Duration,
 ) -> Result<Option<Begun>> {
     let begun = sqlx::query_as(concat!(
-        "update letters
+        "update emails
          set state = 'sending', attempts = attempts + 1, tried_at = now(), trying_since = coalesce(trying_since, now())
          where id = $1
            and (state = 'queued' or (state = 'sending' and tried_at < now() - make_interval(secs => $2)))
            and not exists (
-               select from letters earlier
-               where earlier.recipient = letters.recipient
+               select from emails earlier
+               where earlier.recipient = emails.recipient
                  and earlier.recipient <> 'shop'
-                 and (earlier.created_at, earlier.id) < (letters.created_at, letters.id)
+                 and (earlier.created_at, earlier.id) < (emails.created_at, emails.id)
                  and (earlier.state = 'sending' and earlier.tried_at > now() - interval '1 minute'
                       or earlier.state = 'queued' and earlier.attempts = 0
                          and earlier.created_at > now() - interval '10 seconds'))
@@ -250,23 +250,22 @@ pub async fn begin(
     Ok(begun)
 }
 
-/// Whether the letter waits to be sent.
-pub async fn is_queued(conn: &mut PgConnection, id: LetterId) -> Result<bool> {
-    let queued = sqlx::query_scalar(
-        "select exists (select from letters where id = $1 and state = 'queued')",
-    )
-    .bind(id)
-    .fetch_one(conn)
-    .await?;
+/// Whether the email waits to be sent.
+pub async fn is_queued(conn: &mut PgConnection, id: EmailId) -> Result<bool> {
+    let queued =
+        sqlx::query_scalar("select exists (select from emails where id = $1 and state = 'queued')")
+            .bind(id)
+            .fetch_one(conn)
+            .await?;
     Ok(queued)
 }
 
 /// Ends an attempt: in `sent`, `failed`, or `queued` for another one, of the copy alone where the recipient has the
-/// letter. False: the attempt had lost its lease, and what
-/// became of the letter is for its successor to say.
+/// email. False: the attempt had lost its lease, and what
+/// became of the email is for its successor to say.
 pub async fn end(
     conn: &mut PgConnection,
-    id: LetterId,
+    id: EmailId,
     attempt: i32,
     state: &str,
     error: Option<&str>,
@@ -275,7 +274,7 @@ pub async fn end(
 ) -> Result<bool> {
     // Sent is when the recipient had it.
     let done = sqlx::query(
-        "update letters
+        "update emails
          set state = $3, last_error = $4, due_at = now() + make_interval(secs => $5),
              sent_at = case when ($3 = 'sent' or $6) and not copy_only then now() else sent_at end,
              copy_only = $6
@@ -294,10 +293,10 @@ pub async fn end(
     Ok(done.rows_affected() > 0)
 }
 
-/// Queues a letter anew that is sent or given up. False: it is neither.
-pub async fn requeue(conn: &mut PgConnection, id: LetterId) -> Result<bool> {
+/// Queues an email anew that is sent or given up. False: it is neither.
+pub async fn requeue(conn: &mut PgConnection, id: EmailId) -> Result<bool> {
     let done = sqlx::query(
-        "update letters
+        "update emails
          set state = 'queued', resends = resends + 1, trying_since = null, due_at = now(), last_error = null
          where id = $1
            and state in ('sent', 'failed')",
@@ -308,15 +307,15 @@ pub async fn requeue(conn: &mut PgConnection, id: LetterId) -> Result<bool> {
     Ok(done.rows_affected() > 0)
 }
 
-/// Letters whose time has come without anybody being at them, the longest waiting first; a hundred at most.
+/// Emails whose time has come without anybody being at them, the longest waiting first; a hundred at most.
 pub async fn list_stranded(
     conn: &mut PgConnection,
     lease: Duration,
     grace: Duration,
-) -> Result<Vec<LetterId>> {
-    let letters = sqlx::query_scalar(
+) -> Result<Vec<EmailId>> {
+    let emails = sqlx::query_scalar(
         "select id
-         from letters
+         from emails
          where (state = 'queued' and due_at < now() - make_interval(secs => $2))
             or (state = 'sending' and tried_at < now() - make_interval(secs => $1))
          order by due_at
@@ -326,5 +325,5 @@ pub async fn list_stranded(
     .bind(grace.as_secs_f64())
     .fetch_all(conn)
     .await?;
-    Ok(letters)
+    Ok(emails)
 }

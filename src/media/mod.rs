@@ -1,4 +1,4 @@
-//! Photographs: the one way in for every picture, the store they lie in, and the way out to browsers and letters.
+//! Photographs: the one way in for every picture, the store they lie in, and the way out to browsers and emails.
 //!
 //! What comes in is judged by its content, decoded whole, turned upright, converted to sRGB and written anew: nothing of
 //! the file that was sent is kept but its pixels, so neither metadata nor anything that hides in a picture survives. The

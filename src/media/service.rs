@@ -261,7 +261,7 @@ fn made_at(storage_key: &str) -> Option<DateTime<Utc>> {
     DateTime::from_timestamp(i64::try_from(seconds).ok()?, nanos)
 }
 
-/// The bytes of a JPEG at most this wide, for letters, and their type; the picture itself while there is none. None: we
+/// The bytes of a JPEG at most this wide, for emails, and their type; the picture itself while there is none. None: we
 /// do not keep it.
 pub async fn read(
     media: &Media,

@@ -49,7 +49,7 @@ pub struct Parcel {
 }
 
 impl Parcel {
-    /// The parcel as letters show it.
+    /// The parcel as emails show it.
     pub fn facts(&self) -> ParcelFacts {
         ParcelFacts {
             carrier: Some(self.carrier.clone()),
@@ -205,7 +205,7 @@ pub async fn shipping_warnings(conn: &mut PgConnection, order: &Order) -> Result
     Ok(warnings)
 }
 
-/// Marks a paid order as shipped and keeps its parcel, with what of it is to be shipped. Letters are the caller's: a
+/// Marks a paid order as shipped and keeps its parcel, with what of it is to be shipped. Emails are the caller's: a
 /// commission has another one.
 ///
 /// # Errors

@@ -476,7 +476,7 @@ pub async fn flag(conn: &mut PgConnection, id: OrderId, item: &NewItem) -> Resul
     }
 }
 
-/// An order as letters show it: as it is now, for a letter is written down when it is caused.
+/// An order as emails show it: as it is now, for an email is written down when it is caused.
 pub async fn facts(conn: &mut PgConnection, order: &Order) -> Result<OrderFacts> {
     let lines = store::lines(conn, order.id).await?;
     facts_of(conn, order, lines).await

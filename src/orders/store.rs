@@ -310,7 +310,7 @@ macro_rules! matches {
 }
 pub(super) use matches;
 
-/// The pattern of a search. Of less than three letters nothing is found within words: only where one begins.
+/// The pattern of a search. Of less than three emails nothing is found within words: only where one begins.
 pub(super) fn pattern(search: &str) -> String {
     let within = db::like(search);
     match search.trim().chars().count() {

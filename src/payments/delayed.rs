@@ -4,7 +4,7 @@
 use sqlx::PgConnection;
 use tracing::warn;
 
-use super::{letters, refunds, store};
+use super::{emails, refunds, store};
 use crate::app::App;
 use crate::error::{Error, Result};
 use crate::ids::OrderId;
@@ -29,7 +29,7 @@ pub async fn began(
     store::set_checkout_state(conn, id, "processing", None).await?;
     let most = i64::from(app.config.limits.delayed_pieces);
     let is_held = store::count_delayed_pieces(conn).await? <= most;
-    letters::payment_processing(conn, &order, session, is_held).await?;
+    emails::payment_processing(conn, &order, session, is_held).await?;
     if !is_held {
         warn!(order = %id, most, "too many pieces wait for delayed payments");
         let why = "too many pieces wait for delayed payments";
@@ -54,7 +54,7 @@ pub async fn failed(conn: &mut PgConnection, id: OrderId, session: &Session) -> 
     let why = "the delayed payment failed";
     orders::release(conn, id, Status::Failed, "stripe", why).await?;
     store::set_checkout_state(conn, id, "complete", Some(why)).await?;
-    letters::payment_failed(conn, &order, session).await?;
+    emails::payment_failed(conn, &order, session).await?;
     let amount = session.amount_total.unwrap_or(order.total);
     let name = order.customer_name.as_deref().unwrap_or("The customer");
     let told = format!(

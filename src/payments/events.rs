@@ -11,7 +11,7 @@ use tracing::{info, warn};
 
 use super::lost::{self, Found};
 use super::store::Cause;
-use super::{delayed, disputes, letters, refunds, store};
+use super::{delayed, disputes, emails, refunds, store};
 use crate::app::App;
 use crate::custom_orders::{self, Paid};
 use crate::email::{About, Refusal};
@@ -504,7 +504,7 @@ async fn settle_payment(conn: &mut PgConnection, order: OrderId, session: &Sessi
     store::set_checkout_state(conn, order, "complete", None).await?;
     let Some(why) = refusal else {
         store::record_session(conn, order, &session.id, None).await?;
-        letters::confirm(conn, &order_now).await?;
+        emails::confirm(conn, &order_now).await?;
         return settled(conn, cause, session).await;
     };
     let name = order_now.display_number();
@@ -649,7 +649,7 @@ async fn refused(
         order: cause.order,
         request: cause.request,
     };
-    letters::refuse(conn, name, about, session, why, due).await?;
+    emails::refuse(conn, name, about, session, why, due).await?;
     let paid = amount.in_currency(&session.currency);
     let told = match due > Cents::ZERO {
         _ if amount == Cents::ZERO => {

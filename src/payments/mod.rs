@@ -4,9 +4,9 @@
 mod checkout;
 mod delayed;
 mod disputes;
+mod emails;
 mod events;
 mod facts;
-mod letters;
 mod lost;
 mod navigation;
 mod reconcile;

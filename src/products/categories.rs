@@ -324,8 +324,8 @@ pub(super) async fn find(conn: &mut PgConnection, key: &CategoryKey) -> Result<O
 
 /// What two names have in common that people take for one: case, accents and spaces do not count.
 pub(super) fn name_key(name: &str) -> String {
-    let letters = name.nfkd().filter(|c| !is_combining_mark(*c));
-    let lower = letters.collect::<String>().to_lowercase();
+    let chars = name.nfkd().filter(|c| !is_combining_mark(*c));
+    let lower = chars.collect::<String>().to_lowercase();
     lower.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 

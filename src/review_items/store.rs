@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use sqlx::{Connection, PgConnection};
 
 use super::{Kind, NewItem, ReviewItem, Subject};
-use crate::email::{self, About, Letter, ReviewFacts, SHOP};
+use crate::email::{self, About, Email, ReviewFacts, SHOP};
 use crate::error::{Error, Result};
 use crate::ids::ReviewItemId;
 
@@ -63,7 +63,7 @@ pub async fn raise(
 /// Queues the one email about an item.
 async fn email_owner(conn: &mut PgConnection, item: &ReviewItem) -> Result<()> {
     let title = item.kind.title();
-    let letter = Letter::ReviewItem {
+    let email = Email::ReviewItem {
         item: ReviewFacts {
             headline: match item.about() {
                 Some(number) => format!("{number}: {title}"),
@@ -80,7 +80,7 @@ async fn email_owner(conn: &mut PgConnection, item: &ReviewItem) -> Result<()> {
         order: item.order_id,
         request: item.custom_order_id,
     };
-    email::queue(conn, &letter, &item.id.to_string(), SHOP, None, about).await
+    email::queue(conn, &email, &item.id.to_string(), SHOP, None, about).await
 }
 
 /// Keeps that a cause came and went before anybody was told of it: it raises nothing from now on. Safe to repeat.

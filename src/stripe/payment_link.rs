@@ -9,7 +9,7 @@ use crate::money::Cents;
 
 /// What a closed link says instead of taking a payment.
 pub(super) const INACTIVE_MESSAGE: &str = "This link takes no more payments: the piece is paid for, or the quote no \
-     longer stands. If you meant to pay here, please answer our letter, and we will help.";
+     longer stands. If you meant to pay here, please answer our email, and we will help.";
 
 /// The longest description that we send, in characters. Stripe takes eight times as much, which nobody reads while
 /// paying.

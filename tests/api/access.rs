@@ -112,19 +112,19 @@ pub fn doors() -> Vec<(Method, &'static str, Scope, Value)> {
         (Method::POST, "/api/admin/orders", Scope::OrdersWrite, sale),
         (
             Method::GET,
-            "/api/admin/letters",
+            "/api/admin/emails",
             Scope::OrdersRead,
             Value::Null,
         ),
         (
             Method::GET,
-            "/api/admin/letters/{id}",
+            "/api/admin/emails/{id}",
             Scope::OrdersRead,
             Value::Null,
         ),
         (
             Method::POST,
-            "/api/admin/letters/{id}/resend",
+            "/api/admin/emails/{id}/resend",
             Scope::OrdersWrite,
             Value::Null,
         ),
@@ -213,7 +213,7 @@ fn later_doors() -> Vec<(Method, &'static str, Scope, Value)> {
         ),
         (
             get.clone(),
-            "/api/admin/custom-orders/{id}/letter",
+            "/api/admin/custom-orders/{id}/email",
             custom,
             Value::Null,
         ),
@@ -371,7 +371,7 @@ fn enough(scope: Scope) -> Vec<Scope> {
 
 const USER: &str = "0193a000-0000-7000-8000-000000000002";
 const PICTURE: &str = "0000000000000000000000000000000000000000000000000000000000000000";
-const LETTER: &str = "0193a000-0000-7000-8000-000000000001";
+const EMAIL: &str = "0193a000-0000-7000-8000-000000000001";
 const REFUND: &str = "0193a000-0000-7000-8000-000000000003";
 
 /// A shop with one of everything.
@@ -391,13 +391,13 @@ async fn furnished() -> Shop {
     assert_eq!(keeper.post("/api/admin/orders/", &sale).await.status, 201);
     shop.asks_for_a_piece("ann@example.com").await;
     sqlx::query(
-        "insert into letters (id, cause, kind, recipient, contents, state)
+        "insert into emails (id, cause, kind, recipient, contents, state)
          values ($1::uuid, 'test', 'order_confirmation', 'nowhere', '{}', 'failed')",
     )
-    .bind(LETTER)
+    .bind(EMAIL)
     .execute(&shop.db)
     .await
-    .expect("a letter");
+    .expect("an email");
     shop.run_jobs().await;
     shop.shopper().check_out(&[("sunrise", 1)]).await;
     for sql in [
@@ -424,8 +424,8 @@ fn path_of(route: &str) -> String {
         "/api/categories/{id}" => "1",
         route if route.starts_with("/api/admin/orders/") => "SB-1001",
         route if route.starts_with("/api/admin/custom-orders/") => "CO-1001",
-        "/api/admin/letters/{id}" | "/api/admin/letters/{id}/resend" => LETTER,
-        route if route.starts_with("/api/admin/review-items/") => LETTER,
+        "/api/admin/emails/{id}" | "/api/admin/emails/{id}/resend" => EMAIL,
+        route if route.starts_with("/api/admin/review-items/") => EMAIL,
         route if route.starts_with("/api/admin/categories/") => "1",
         route if route.starts_with("/api/admin/users/") => USER,
         route if route.starts_with("/api/admin/tokens/") => "900",
@@ -462,7 +462,7 @@ async fn state(shop: &Shop) -> Value {
              (select jsonb_agg(to_jsonb(q) order by id) from custom_order_quotes q),
              (select count(*) from order_events),
              (select count(*) from custom_order_events),
-             (select jsonb_agg(to_jsonb(l) order by id) from letters l),
+             (select jsonb_agg(to_jsonb(l) order by id) from emails l),
              (select jsonb_agg(to_jsonb(u) order by id) from users u),
              (select jsonb_agg(to_jsonb(t) - 'last_used_at' order by id) from api_tokens t where name not in ('test', 'spent')),
              (select jsonb_agg(to_jsonb(p)) from product_pictures p),
@@ -842,7 +842,7 @@ async fn no_door_tells_of_customers_but_those_that_are_for_it() {
          where not is_custom_order",
         "update review_items set text = 'Jane Private wrote'",
         "update order_events set note = 'Jane Private wrote'",
-        "update letters set recipient = 'jane@private.example', last_error = 'jane@private.example is unknown'",
+        "update emails set recipient = 'jane@private.example', last_error = 'jane@private.example is unknown'",
     ] {
         sqlx::query(sql).execute(&shop.db).await.expect(sql);
     }

@@ -40,7 +40,7 @@ const TWINS: &[(&str, Result<&str, &str>)] = &[
     ),
     (
         "POST /admin/orders/{id}/resend",
-        Ok("POST /api/admin/letters/{id}/resend"),
+        Ok("POST /api/admin/emails/{id}/resend"),
     ),
     (
         "POST /admin/orders/{id}/undo",
@@ -139,7 +139,7 @@ const TWINS: &[(&str, Result<&str, &str>)] = &[
     ),
     (
         "GET /admin/commissions/{id}/approve",
-        Ok("GET /api/admin/custom-orders/{id}/letter"),
+        Ok("GET /api/admin/custom-orders/{id}/email"),
     ),
     (
         "POST /admin/commissions/{id}/approve",
@@ -148,8 +148,8 @@ const TWINS: &[(&str, Result<&str, &str>)] = &[
         ),
     ),
     (
-        "GET /admin/commissions/{id}/letter",
-        Ok("GET /api/admin/custom-orders/{id}/letter"),
+        "GET /admin/commissions/{id}/email",
+        Ok("GET /api/admin/custom-orders/{id}/email"),
     ),
     (
         "POST /admin/commissions/{id}/withdraw",
@@ -239,18 +239,18 @@ const TWINS: &[(&str, Result<&str, &str>)] = &[
         "POST /admin/machine/jobs/{id}/delete",
         Ok("DELETE /api/admin/jobs/{id}"),
     ),
-    ("GET /admin/machine/letters", Ok("GET /api/admin/letters")),
+    ("GET /admin/machine/emails", Ok("GET /api/admin/emails")),
     (
-        "GET /admin/machine/letters/{id}",
-        Ok("GET /api/admin/letters/{id}"),
+        "GET /admin/machine/emails/{id}",
+        Ok("GET /api/admin/emails/{id}"),
     ),
     (
-        "GET /admin/machine/letters/{id}/page",
-        Ok("GET /api/admin/letters/{id}"),
+        "GET /admin/machine/emails/{id}/page",
+        Ok("GET /api/admin/emails/{id}"),
     ),
     (
-        "POST /admin/machine/letters/{id}/resend",
-        Ok("POST /api/admin/letters/{id}/resend"),
+        "POST /admin/machine/emails/{id}/resend",
+        Ok("POST /api/admin/emails/{id}/resend"),
     ),
     ("GET /admin/machine/holds", Ok("GET /api/admin/holds")),
     (
@@ -422,8 +422,8 @@ async fn a_failed_job_is_found_retried_and_deleted() {
     for (query, count) in [
         ("state=failed", 1),
         ("search=sunrise", 1),
-        ("search=Send+Letter", 2),
-        ("search=send_letter&state=failed", 0),
+        ("search=Send+Email", 2),
+        ("search=send_email&state=failed", 0),
         ("search=100%25", 0),
     ] {
         let found = keeper.get(&format!("/api/admin/jobs/?{query}")).await.json;
@@ -479,7 +479,7 @@ async fn a_failed_job_is_found_retried_and_deleted() {
     sqlx::query(free).execute(&shop.db).await.expect("free");
     assert_eq!(delete(&keeper, &path).await.status, 204);
     shop.run_jobs().await;
-    assert_eq!(shop.mail().len(), 3, "one letter was not sent");
+    assert_eq!(shop.mail().len(), 3, "one email was not sent");
     let log: Vec<String> = logged(&shop)
         .await
         .drain(before..)
@@ -636,7 +636,7 @@ async fn today_says_what_waits_and_what_came_in() {
     }
     let whole = shop.keeper(&[Scope::OrdersRead, Scope::Machine]).await;
     let machine = &whole.get("/api/admin/today/?days=1").await.json["to_do"]["machine"];
-    assert_eq!(machine, &json!({"events": 0, "jobs": 0, "letters": 0}));
+    assert_eq!(machine, &json!({"events": 0, "jobs": 0, "emails": 0}));
 }
 
 #[tokio::test]
@@ -754,7 +754,7 @@ async fn orders_are_found_by_day_exported_and_shipped_many_at_once() {
     );
     assert_eq!(shop.statuses().await, ["shipped", "paid", "shipped"]);
     shop.run_jobs().await;
-    assert_eq!(shop.letters_of("order_shipped").await, 2);
+    assert_eq!(shop.emails_of("order_shipped").await, 2);
     assert_eq!(numbers("search=9400").await, ["SB-1001"]);
     // Once more: nothing is shipped twice.
     let again = ok(keeper.post(ship, &many).await).await;
@@ -1140,16 +1140,16 @@ async fn commissions_have_a_board_and_a_draft_is_looked_at_and_thrown_away() {
     shop.asks_for_a_piece("ann@example.com").await;
     shop.asks_for_a_piece("ben@example.com").await;
     let path = "/api/admin/custom-orders/CO-1001/";
-    assert_eq!(keeper.get(&format!("{path}letter/")).await.status, 404);
+    assert_eq!(keeper.get(&format!("{path}email/")).await.status, 404);
     let quote = json!({"amount": 9000, "covers": "A case with a raven"});
     ok(put(&keeper, &format!("{path}quote/"), &quote).await).await;
-    let letter = keeper.get(&format!("{path}letter/")).await.json;
+    let email = keeper.get(&format!("{path}email/")).await.json;
     assert_eq!(
-        letter["subject"],
+        email["subject"],
         "Your Custom Order Request Has Been Approved!"
     );
     assert!(
-        letter["html"]
+        email["html"]
             .as_str()
             .expect("a page")
             .contains("A case with a raven")
@@ -1239,7 +1239,7 @@ async fn commissions_have_a_board_and_a_draft_is_looked_at_and_thrown_away() {
 }
 
 #[tokio::test]
-async fn letters_are_found_by_their_subject_and_resending_is_written_down() {
+async fn emails_are_found_by_their_subject_and_resending_is_written_down() {
     let shop = Shop::open_with(&[("SHOP_NAME", "Raven Works")]).await;
     let keeper = shop.keeper(&[Scope::OrdersRead, Scope::OrdersWrite]).await;
     let piece = shop.stocks("Sunrise", 1).await;
@@ -1257,16 +1257,16 @@ async fn letters_are_found_by_their_subject_and_resending_is_written_down() {
         ("%25", vec![]),
     ] {
         let found = keeper
-            .get(&format!("/api/admin/letters/?search={search}"))
+            .get(&format!("/api/admin/emails/?search={search}"))
             .await;
         assert_eq!(found.each("results", "kind"), kinds, "{search}");
     }
-    let letter =
-        keeper.get("/api/admin/letters/?search=we+have").await.json["results"][0]["id"].clone();
+    let email =
+        keeper.get("/api/admin/emails/?search=we+have").await.json["results"][0]["id"].clone();
     let before = forget_log(&shop).await;
     let path = format!(
-        "/api/admin/letters/{}/resend/",
-        letter.as_str().expect("an id")
+        "/api/admin/emails/{}/resend/",
+        email.as_str().expect("an id")
     );
     assert_eq!(act(&keeper, &path).await.status, 202);
     assert_eq!(act(&keeper, &path).await.status, 409);
@@ -1275,7 +1275,7 @@ async fn letters_are_found_by_their_subject_and_resending_is_written_down() {
             .iter()
             .map(|entry| entry.0.as_str())
             .collect::<Vec<_>>(),
-        ["letter.resend"]
+        ["email.resend"]
     );
     shop.run_jobs().await;
 }

@@ -54,7 +54,7 @@ async fn what_happens_is_told_to_prometheus() {
         ("shop_database_up", 1.0),
         ("shop_holds", 0.0),
         ("shop_workers_alive", 0.0),
-        ("shop_letters{state=\"failed\"}", 0.0),
+        ("shop_emails{state=\"failed\"}", 0.0),
         ("shop_stripe_events_unprocessed{state=\"failed\"}", 0.0),
         ("shop_refunds{state=\"failed\"}", 0.0),
         ("shop_jobs{state=\"given_up\"}", 0.0),
@@ -100,13 +100,13 @@ async fn what_happens_is_told_to_prometheus() {
     assert_eq!(told(&metrics, "shop_orders_paid_last_day").await, Some(1.0));
     let obeyed = "shop_stripe_events_received_total{source=\"webhook\",effect=\"processed\"}";
     assert_eq!(told(&metrics, obeyed).await, Some(1.0));
-    assert!(told(&metrics, "shop_letters{state=\"queued\"}").await >= Some(1.0));
+    assert!(told(&metrics, "shop_emails{state=\"queued\"}").await >= Some(1.0));
     shop.run_jobs().await;
     assert_eq!(
-        told(&metrics, "shop_letters{state=\"queued\"}").await,
+        told(&metrics, "shop_emails{state=\"queued\"}").await,
         Some(0.0)
     );
-    let sent = "shop_job_duration_seconds_count{job=\"send_letter\",outcome=\"done\"}";
+    let sent = "shop_job_duration_seconds_count{job=\"send_email\",outcome=\"done\"}";
     assert!(told(&metrics, sent).await >= Some(1.0));
 
     // Routes are told by their templates, wherever they lie, and failures by their words.
@@ -171,7 +171,7 @@ async fn a_figure_of_every_trouble_is_told() {
          update graphile_worker._private_jobs set attempts = max_attempts, last_error = 'x';
          insert into stripe_events (id, type, status, source, payload, received_at)
          values ('evt_1', 'x', 'failed', 'webhook', '{}', now() - interval '1 hour');
-         insert into letters (id, cause, kind, recipient, contents, state, created_at) values
+         insert into emails (id, cause, kind, recipient, contents, state, created_at) values
              (gen_random_uuid(), 'a', 'x', 'shop', '{}', 'failed', now()),
              (gen_random_uuid(), 'b', 'x', 'shop', '{}', 'queued', now() - interval '1 hour');
          insert into payments (id, order_id, outcome) select 'pi_1', id, 'refused' from orders;
@@ -189,8 +189,8 @@ async fn a_figure_of_every_trouble_is_told() {
         ("shop_jobs{state=\"given_up\"}", 1.0),
         ("shop_stripe_events_unprocessed{state=\"failed\"}", 1.0),
         ("shop_stripe_event_oldest_seconds", 3600.0),
-        ("shop_letters{state=\"failed\"}", 1.0),
-        ("shop_letter_oldest_seconds", 3600.0),
+        ("shop_emails{state=\"failed\"}", 1.0),
+        ("shop_email_oldest_seconds", 3600.0),
         ("shop_payments_refused", 1.0),
         ("shop_refunds{state=\"failed\"}", 1.0),
         ("shop_refunds{state=\"planned\"}", 1.0),

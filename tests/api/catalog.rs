@@ -1182,7 +1182,7 @@ async fn answers_carry_the_old_services_headers() {
     }
 }
 
-// B0 to B3: the storefront's calls, letter by letter.
+// B0 to B3: the storefront's calls, email by email.
 
 #[tokio::test]
 async fn the_storefront_gets_what_it_reads() {

@@ -116,8 +116,8 @@ impl Workshop {
             .collect()
     }
 
-    async fn letters(&self, kind: &str) -> i64 {
-        self.shop.letters_of(kind).await
+    async fn emails(&self, kind: &str) -> i64 {
+        self.shop.emails_of(kind).await
     }
 }
 
@@ -198,18 +198,18 @@ async fn a_piece_goes_from_request_to_parcel() {
         "payment_received",
         "custom_shipped",
     ] {
-        assert_eq!(workshop.letters(kind).await, 1, "{kind}");
+        assert_eq!(workshop.emails(kind).await, 1, "{kind}");
     }
     let mail = workshop.shop.mail();
     let shipped = mail.iter().find(|mail| mail.subject.contains("Shipped"));
-    let shipped = shipped.expect("the letter");
+    let shipped = shipped.expect("the email");
     assert_eq!(shipped.to, ["ann@example.com"]);
     assert_eq!(shipped.inside.len(), 1, "the photograph is inside");
     workshop.shop.audit().await;
 }
 
 #[tokio::test]
-async fn fifty_approvals_at_once_make_one_link_and_one_letter() {
+async fn fifty_approvals_at_once_make_one_link_and_one_email() {
     let workshop = Workshop::open().await;
     assert_eq!(workshop.put("quote", &quote(9000)).await.status, 200);
     let path = workshop.path("approve");
@@ -228,7 +228,7 @@ async fn fifty_approvals_at_once_make_one_link_and_one_letter() {
     assert_eq!(workshop.post("approve").await.status, 200, "safe to repeat");
     workshop.shop.run_jobs().await;
     assert_eq!(workshop.shop.at_stripe("payment_link").await.len(), 1);
-    assert_eq!(workshop.letters("request_approved").await, 1);
+    assert_eq!(workshop.emails("request_approved").await, 1);
     assert_eq!(workshop.moves().await, ["pending→approved"]);
 }
 
@@ -261,7 +261,7 @@ async fn a_webhook_repeated_fifty_times_makes_one_order() {
         workshop.moves().await,
         ["pending→approved", "approved→paid"]
     );
-    assert_eq!(workshop.letters("payment_received").await, 1);
+    assert_eq!(workshop.emails("payment_received").await, 1);
     workshop.shop.audit().await;
 }
 
@@ -291,7 +291,7 @@ async fn a_crash_between_making_a_link_and_recording_it_leaves_one_link() {
         workshop.shop.run_jobs().await;
         assert_eq!(workshop.status().await, "approved");
         assert_eq!(workshop.shop.at_stripe("payment_link").await.len(), 1);
-        assert_eq!(workshop.letters("request_approved").await, 1);
+        assert_eq!(workshop.emails("request_approved").await, 1);
     }
 }
 
@@ -448,7 +448,7 @@ async fn a_new_quote_closes_the_old_link_first() {
     let new = text(&current(&view)["payment_link_id"]);
     assert_ne!(new, old);
     assert_eq!(current(&view)["amount"], 12_000);
-    assert_eq!(workshop.letters("request_approved").await, 2);
+    assert_eq!(workshop.emails("request_approved").await, 2);
     assert!(workshop.shop.stripe.open_link(&old).await.is_err());
     assert!(workshop.shop.stripe.pay(&waiting, card()).await.is_err());
 
@@ -524,11 +524,11 @@ async fn a_withdrawn_quote_is_told_and_another_may_follow_or_a_no() {
         assert_eq!(workshop.post_with("withdraw", &body).await.status, 202);
         workshop.shop.run_jobs().await;
         // With a reason or without, the customer hears of it, and nothing says that we cannot make the piece.
-        assert_eq!(workshop.letters("quote_withdrawn").await, 1);
-        assert_eq!(workshop.letters("request_rejected").await, 0);
+        assert_eq!(workshop.emails("quote_withdrawn").await, 1);
+        assert_eq!(workshop.emails("request_rejected").await, 0);
         let mail = workshop.shop.mail();
         let told = mail.iter().rfind(|mail| mail.subject.contains("Quote"));
-        let told = &told.expect("a letter").text;
+        let told = &told.expect("an email").text;
         assert!(told.contains("taken back the quote") && told.contains(reason));
         let page = workshop.shop.status_page(&workshop.id);
         let page = workshop.shop.client.get(&page).await.json;
@@ -546,7 +546,7 @@ async fn a_withdrawn_quote_is_told_and_another_may_follow_or_a_no() {
                 assert_eq!(workshop.post_with("reject", &no).await.status, 200);
                 workshop.shop.run_jobs().await;
                 assert_eq!(workshop.status().await, "rejected");
-                assert_eq!(workshop.letters("request_rejected").await, 1);
+                assert_eq!(workshop.emails("request_rejected").await, 1);
             }
             _ => {
                 let link = workshop.quotes(7000).await;
@@ -577,8 +577,8 @@ async fn a_request_with_a_quote_is_rejected_once_its_link_is_closed() {
     );
     assert_eq!(workshop.post_with("reject", &reason).await.status, 200);
     workshop.shop.run_jobs().await;
-    assert_eq!(workshop.letters("request_rejected").await, 1);
-    assert_eq!(workshop.letters("quote_withdrawn").await, 0);
+    assert_eq!(workshop.emails("request_rejected").await, 1);
+    assert_eq!(workshop.emails("quote_withdrawn").await, 0);
 }
 
 #[tokio::test]
@@ -593,7 +593,7 @@ async fn a_payment_that_is_faster_than_the_withdrawal_stands() {
     workshop.shop.deliver().await;
     workshop.shop.run_jobs().await;
     assert_eq!(workshop.status().await, "paid");
-    assert_eq!(workshop.letters("request_rejected").await, 0);
+    assert_eq!(workshop.emails("request_rejected").await, 0);
     workshop.shop.audit().await;
 }
 
@@ -649,8 +649,8 @@ async fn a_payment_on_a_closed_quote_is_given_back_in_full() {
     assert_eq!(view["status"], "expired");
     assert!(text(&view["attention"]).contains("given back in full"));
     assert!(workshop.shop.statuses().await.is_empty());
-    assert_eq!(workshop.letters("could_not_fulfil").await, 1);
-    assert_eq!(workshop.letters("could_not_fulfil_notice").await, 1);
+    assert_eq!(workshop.emails("could_not_fulfil").await, 1);
+    assert_eq!(workshop.emails("could_not_fulfil_notice").await, 1);
     workshop.shop.audit().await;
 }
 
@@ -830,7 +830,7 @@ async fn a_refund_of_a_commission_is_its_order_s_like_any_other() {
         workshop.moves().await,
         ["pending→approved", "approved→paid", "paid→refunded"]
     );
-    assert_eq!(workshop.letters("order_refunded").await, 1);
+    assert_eq!(workshop.emails("order_refunded").await, 1);
     workshop.shop.audit().await;
 }
 
@@ -950,8 +950,8 @@ async fn shipping_the_order_ships_the_request() {
     assert_eq!(delivered.json["status"], "delivered");
     assert_eq!(workshop.status().await, "completed");
     workshop.shop.run_jobs().await;
-    assert_eq!(workshop.letters("custom_shipped").await, 1);
-    assert_eq!(workshop.letters("order_shipped").await, 0);
+    assert_eq!(workshop.emails("custom_shipped").await, 1);
+    assert_eq!(workshop.emails("order_shipped").await, 0);
 }
 
 #[tokio::test]
@@ -987,7 +987,7 @@ async fn only_the_drawn_moves_are_made() {
     assert_eq!(workshop.post("start").await.json["code"], "not_paid");
     assert_eq!(workshop.moves().await, ["pending→rejected"]);
     workshop.shop.run_jobs().await;
-    assert_eq!(workshop.letters("request_rejected").await, 1);
+    assert_eq!(workshop.emails("request_rejected").await, 1);
 }
 
 #[tokio::test]
@@ -1277,8 +1277,8 @@ async fn a_payment_before_the_link_s_answer_has_reached_us_is_an_order() {
         workshop.moves().await,
         ["pending→approved", "approved→paid"]
     );
-    assert_eq!(workshop.letters("request_approved").await, 0);
-    assert_eq!(workshop.letters("payment_received").await, 1);
+    assert_eq!(workshop.emails("request_approved").await, 0);
+    assert_eq!(workshop.emails("payment_received").await, 1);
     workshop.shop.audit().await;
 }
 
@@ -1294,7 +1294,7 @@ async fn what_was_planned_happens_though_a_delayed_payment_fails_meanwhile() {
     workshop.shop.deliver().await;
     workshop.shop.run_jobs().await;
     assert_eq!(workshop.status().await, "pending");
-    assert_eq!(workshop.letters("quote_withdrawn").await, 1);
+    assert_eq!(workshop.emails("quote_withdrawn").await, 1);
 }
 
 #[tokio::test]
@@ -1394,6 +1394,6 @@ async fn should_stripe_take_a_second_payment_all_the_same_it_is_given_back() {
         workshop.shop.payment_of(&second).await,
     ];
     assert!(payments.contains(&given_back), "{given_back}");
-    assert_eq!(workshop.letters("could_not_fulfil").await, 1);
+    assert_eq!(workshop.emails("could_not_fulfil").await, 1);
     workshop.shop.audit().await;
 }

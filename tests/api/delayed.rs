@@ -189,7 +189,7 @@ async fn events_of_a_delayed_payment_end_the_same_in_any_order_and_however_often
                 assert_eq!(order["processing_since"], Value::Null);
                 assert_eq!(order["email"], "jane@example.com");
                 let emails: Vec<(String, i64)> = sqlx::query_as(
-                    "select kind, count(*) from letters where order_id = $1::uuid and recipient <> 'shop' group by kind order by kind",
+                    "select kind, count(*) from emails where order_id = $1::uuid and recipient <> 'shop' group by kind order by kind",
                 )
                 .bind(order["id"].as_str())
                 .fetch_all(&shop.db)
@@ -264,7 +264,7 @@ async fn the_owner_releases_a_hold_and_late_money_takes_what_is_there_or_goes_ba
         assert_eq!(shop.at_stripe("refund").await.len(), refunds);
         assert_eq!(shop.stock(&piece).await, stock);
         if !succeeds {
-            assert_eq!(shop.letters_of("payment_failed").await, 1);
+            assert_eq!(shop.emails_of("payment_failed").await, 1);
         }
         shop.audit().await;
     }

@@ -209,10 +209,10 @@ pub async fn code(shop: &Shop, secret: &str, later: i64) -> String {
         .await
         .expect("the time");
     let (mut bytes, mut buffer, mut bits) = (Vec::new(), 0_u32, 0);
-    for letter in secret.bytes().filter(|letter| *letter != b' ') {
-        let value = match letter {
-            b'A'..=b'Z' => letter - b'A',
-            _ => letter - b'2' + 26,
+    for email in secret.bytes().filter(|email| *email != b' ') {
+        let value = match email {
+            b'A'..=b'Z' => email - b'A',
+            _ => email - b'2' + 26,
         };
         buffer = buffer << 5 | u32::from(value);
         bits += 5;

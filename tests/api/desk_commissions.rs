@@ -63,7 +63,7 @@ impl Bench {
         self.does("quote", &fields).await
     }
 
-    /// Sends the letter that is looked at.
+    /// Sends the email that is looked at.
     async fn approves(&self) -> Answer {
         let on = format!("{}/approve", self.path);
         let page = self.staff.get(&on).await.text;
@@ -126,19 +126,19 @@ async fn a_piece_goes_from_request_to_completed_by_the_desk_alone() {
     ] {
         assert!(preview.contains(part), "{part}: {preview}");
     }
-    assert_eq!(bench.shop.letters_of("request_approved").await, 0);
-    let letter = bench.staff.get(&format!("{}/letter", bench.path)).await;
-    assert_eq!(letter.status, 200);
-    assert!(letter.text.contains("$1,095.50"), "{}", letter.text);
-    assert!(letter.text.contains("&#60;blue&#62;") || letter.text.contains("&lt;blue&gt;"));
-    let policy = letter.header("content-security-policy");
+    assert_eq!(bench.shop.emails_of("request_approved").await, 0);
+    let email = bench.staff.get(&format!("{}/email", bench.path)).await;
+    assert_eq!(email.status, 200);
+    assert!(email.text.contains("$1,095.50"), "{}", email.text);
+    assert!(email.text.contains("&#60;blue&#62;") || email.text.contains("&lt;blue&gt;"));
+    let policy = email.header("content-security-policy");
     assert!(
         policy.contains("default-src 'none'")
             && policy.contains("sandbox")
             && policy.contains("frame-ancestors 'self'"),
         "{policy}"
     );
-    assert_eq!(letter.header("x-frame-options"), "SAMEORIGIN");
+    assert_eq!(email.header("x-frame-options"), "SAMEORIGIN");
     assert_eq!(
         bench.offers(&bench.page().await),
         ["approve", "quote", "quote/discard", "reject"]
@@ -218,7 +218,7 @@ async fn a_piece_goes_from_request_to_completed_by_the_desk_alone() {
     assert_eq!(bench.offers(&done), [] as [&str; 0]);
     assert!(done.contains("Nothing more: this one is over."));
     bench.shop.run_jobs().await;
-    assert_eq!(bench.shop.letters_of("custom_shipped").await, 1);
+    assert_eq!(bench.shop.emails_of("custom_shipped").await, 1);
 
     let log = bench.audited().await;
     let actions: Vec<&str> = log.iter().map(|entry| entry.1.as_str()).collect();
@@ -315,7 +315,7 @@ async fn only_the_quote_that_was_looked_at_is_sent() {
     bench.shop.run_jobs().await;
     assert_ne!(bench.link().await, first);
     assert!(bench.page().await.contains("$125.00"));
-    assert_eq!(bench.shop.letters_of("request_approved").await, 2);
+    assert_eq!(bench.shop.emails_of("request_approved").await, 2);
 
     let taken_back = bench
         .does("withdraw", &[("reason", "The beads are gone.")])
@@ -324,9 +324,9 @@ async fn only_the_quote_that_was_looked_at_is_sent() {
     bench.shop.run_jobs().await;
     let over = bench.page().await;
     assert_eq!(bench.offers(&over), ["quote", "reject"]);
-    assert_eq!(bench.shop.letters_of("quote_withdrawn").await, 1);
-    assert_eq!(bench.shop.letters_of("request_rejected").await, 0);
-    // There is no letter of a quote that may not be sent.
+    assert_eq!(bench.shop.emails_of("quote_withdrawn").await, 1);
+    assert_eq!(bench.shop.emails_of("request_rejected").await, 0);
+    // There is no email of a quote that may not be sent.
     let gone = bench.staff.get(&on).await;
     assert_eq!(
         (gone.status, gone.header("location")),
@@ -391,7 +391,7 @@ async fn a_request_is_declined_noted_and_seen_to() {
     assert!(declined.contains("Declined"), "{declined}");
     assert_eq!(bench.offers(&declined), [] as [&str; 0]);
     bench.shop.run_jobs().await;
-    assert_eq!(bench.shop.letters_of("request_rejected").await, 1);
+    assert_eq!(bench.shop.emails_of("request_rejected").await, 1);
     // A button of a page that is out of date changes nothing.
     for what in ["start", "complete", "approve"] {
         let answer = bench.act(what, &[]).await;
@@ -478,7 +478,7 @@ async fn commissions_are_listed_by_state_and_found_by_what_somebody_remembers() 
         );
     }
     for missing in ["CO-9999", "CO-x", "1", "%00"] {
-        for tail in ["", "/approve", "/letter"] {
+        for tail in ["", "/approve", "/email"] {
             let path = format!("/admin/commissions/{missing}{tail}");
             assert_eq!(staff.get(&path).await.status, 404, "{path}");
         }

@@ -8,7 +8,7 @@ use crate::support::Shop;
 
 const EVENTS: &str = "/admin/machine/events";
 const JOBS: &str = "/admin/machine/jobs";
-const LETTERS: &str = "/admin/machine/letters";
+const EMAILS: &str = "/admin/machine/emails";
 const HOLDS: &str = "/admin/machine/holds";
 
 async fn room() -> (Shop, Browser) {
@@ -38,7 +38,7 @@ async fn does(owner: &Browser, on: &str, path: &str) -> String {
 async fn the_machine_room_is_the_owners_and_says_how_the_shop_is() {
     let (shop, owner) = room().await;
     let staff = signed_in(&shop, STAFF).await;
-    for path in ["/admin/machine", EVENTS, JOBS, LETTERS, HOLDS] {
+    for path in ["/admin/machine", EVENTS, JOBS, EMAILS, HOLDS] {
         assert_eq!(staff.get(path).await.status, 403, "{path}");
         assert_eq!(owner.get(path).await.status, 200, "{path}");
         for odd in [
@@ -76,7 +76,7 @@ async fn the_machine_room_is_the_owners_and_says_how_the_shop_is() {
     for path in [
         "/admin/machine/events/evt_none",
         "/admin/machine/events/%00",
-        "/admin/machine/letters/1",
+        "/admin/machine/emails/1",
     ] {
         assert_eq!(owner.get(path).await.status, 404, "{path}");
     }
@@ -157,7 +157,7 @@ async fn a_failed_job_is_retried_and_another_deleted() {
     for (search, found) in [
         ("Sync+Product", true),
         ("sunrise", true),
-        ("letter", false),
+        ("email", false),
         ("100%25", false),
     ] {
         let list = owner
@@ -213,21 +213,21 @@ async fn a_failed_job_is_retried_and_another_deleted() {
 }
 
 #[tokio::test]
-async fn a_letter_is_looked_at_and_sent_again() {
+async fn an_email_is_looked_at_and_sent_again() {
     let (shop, owner) = room().await;
     shop.asks_for_a_piece("cy@example.com").await;
     shop.run_jobs().await;
-    sqlx::query("update letters set state = 'failed', sent_at = null, last_error = 'no such box' where kind = 'request_received'")
+    sqlx::query("update emails set state = 'failed', sent_at = null, last_error = 'no such box' where kind = 'request_received'")
         .execute(&shop.db)
         .await
-        .expect("a letter");
+        .expect("an email");
     let today = owner.get("/admin").await.text;
     assert!(
-        today.contains("<strong>1</strong> letter not delivered"),
+        today.contains("<strong>1</strong> email not delivered"),
         "{today}"
     );
     for query in ["state=failed", "search=CY%40", "search=we+HAVE+your", ""] {
-        let list = owner.get(&format!("{LETTERS}?{query}")).await.text;
+        let list = owner.get(&format!("{EMAILS}?{query}")).await.text;
         assert!(
             list.contains("cy@example.com") && list.contains("no such box"),
             "{query}: {list}"
@@ -235,29 +235,29 @@ async fn a_letter_is_looked_at_and_sent_again() {
     }
     assert!(
         !owner
-            .get(&format!("{LETTERS}?state=sent"))
+            .get(&format!("{EMAILS}?state=sent"))
             .await
             .text
             .contains("cy@example.com")
     );
     let id: uuid::Uuid =
-        sqlx::query_scalar("select id from letters where kind = 'request_received'")
+        sqlx::query_scalar("select id from emails where kind = 'request_received'")
             .fetch_one(&shop.db)
             .await
-            .expect("a letter");
-    let path = format!("{LETTERS}/{id}");
+            .expect("an email");
+    let path = format!("{EMAILS}/{id}");
     let page = owner.get(&path).await.text;
     assert!(
         page.contains("no such box") && page.contains(&format!("src=\"{path}/page\" sandbox")),
         "{page}"
     );
-    let letter = owner.get(&format!("{path}/page")).await;
-    assert!(letter.text.contains("<html"), "{}", letter.text);
-    assert!(letter.header("content-security-policy").contains("sandbox"));
+    let email = owner.get(&format!("{path}/page")).await;
+    assert!(email.text.contains("<html"), "{}", email.text);
+    assert!(email.header("content-security-policy").contains("sandbox"));
     let before = shop.mail().len();
     let next = does(&owner, &path, &format!("{path}/resend")).await;
     assert!(
-        next.contains("The letter is sent again.") && next.contains("It is on its way."),
+        next.contains("The email is sent again.") && next.contains("It is on its way."),
         "{next}"
     );
     let twice = owner
@@ -268,7 +268,7 @@ async fn a_letter_is_looked_at_and_sent_again() {
     assert_eq!(shop.mail().len(), before + 1);
     assert!(owner.get(&path).await.text.contains(">sent</span>"));
     let log = audited(&shop).await;
-    assert_eq!((log.len(), log[0].0.as_str()), (1, "letter.resend"));
+    assert_eq!((log.len(), log[0].0.as_str()), (1, "email.resend"));
 }
 
 #[tokio::test]

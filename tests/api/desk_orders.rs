@@ -118,7 +118,7 @@ async fn an_order_is_packed_shipped_with_a_photograph_and_delivered() {
     shop.run_jobs().await;
     let page = staff.get(ORDER).await.text;
     for part in [
-        "SB-1001 is shipped; a letter goes to",
+        "SB-1001 is shipped; an email goes to",
         "tLabels=94001234\"",
         "The parcel, photograph 1",
         "Mark delivered",
@@ -128,7 +128,7 @@ async fn an_order_is_packed_shipped_with_a_photograph_and_delivered() {
         assert!(page.contains(part), "{part}: {page}");
     }
     assert_eq!(shop.count("select count(*) from parcel_pictures").await, 1);
-    assert_eq!(shop.letters_of("order_shipped").await, 1);
+    assert_eq!(shop.emails_of("order_shipped").await, 1);
     // It is shipped once.
     let again = staff.submit(ORDER, &ship, &[("carrier", "UPS")]).await;
     assert_eq!(again.status, 409, "{}", again.text);
@@ -147,7 +147,7 @@ async fn an_order_is_packed_shipped_with_a_photograph_and_delivered() {
 }
 
 #[tokio::test]
-async fn notes_are_kept_attention_is_seen_to_and_letters_go_again() {
+async fn notes_are_kept_attention_is_seen_to_and_emails_go_again() {
     let (shop, _, _) = two_sold().await;
     let staff = signed_in(&shop, STAFF).await;
     let note = format!("{ORDER}/note");
@@ -178,18 +178,18 @@ async fn notes_are_kept_attention_is_seen_to_and_letters_go_again() {
     assert_eq!(answer.header("location"), ORDER);
     assert!(!staff.get(ORDER).await.text.contains("class=\"alert"));
 
-    let letter: String =
-        sqlx::query_scalar("select id::text from letters where kind = 'order_confirmation'")
+    let email: String =
+        sqlx::query_scalar("select id::text from emails where kind = 'order_confirmation'")
             .fetch_one(&shop.db)
             .await
-            .expect("a letter");
+            .expect("an email");
     let resend = format!("{ORDER}/resend");
-    let answer = staff.submit(ORDER, &resend, &[("letter", &letter)]).await;
+    let answer = staff.submit(ORDER, &resend, &[("email", &email)]).await;
     assert_eq!(answer.status, 303, "{}", answer.text);
-    let again = staff.submit(ORDER, &resend, &[("letter", &letter)]).await;
+    let again = staff.submit(ORDER, &resend, &[("email", &email)]).await;
     assert_eq!(again.status, 409, "it is on its way");
     for other in ["", "x", "00000000-0000-0000-0000-000000000000"] {
-        let answer = staff.submit(ORDER, &resend, &[("letter", other)]).await;
+        let answer = staff.submit(ORDER, &resend, &[("email", other)]).await;
         assert_eq!(answer.status, 404, "{other}");
     }
     shop.run_jobs().await;
@@ -243,7 +243,7 @@ async fn money_is_given_back_in_part_then_whole_and_pieces_return_once() {
         (&json!("paid"), &json!(1250))
     );
     assert_eq!(shop.at_stripe("refund").await.len(), 1);
-    assert_eq!(shop.letters_of("order_refunded").await, 1);
+    assert_eq!(shop.emails_of("order_refunded").await, 1);
 
     // The rest; the second piece comes back, a third does not.
     let next = refund_on(&owner.get(ORDER).await.text);

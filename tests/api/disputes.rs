@@ -224,7 +224,7 @@ async fn an_inquiry_that_becomes_a_dispute_is_a_trouble_of_its_own_with_its_dead
     shop.deliver().await;
     assert_eq!(order_of(&keeper).await["dispute"], "under_review");
     shop.run_jobs().await;
-    assert_eq!(shop.letters_of("review_item").await, 2);
+    assert_eq!(shop.emails_of("review_item").await, 2);
     assert!(
         shop.mail().iter().any(|mail| mail
             .text
@@ -477,7 +477,7 @@ async fn a_review_whose_end_is_heard_first_raises_nothing() {
     let keeper = shop.keeper(&ALL).await;
     assert_eq!(kinds(&order_of(&keeper).await), [] as [&str; 0]);
     shop.run_jobs().await;
-    assert_eq!(shop.letters_of("review_item").await, 0);
+    assert_eq!(shop.emails_of("review_item").await, 0);
 }
 
 #[tokio::test]

@@ -131,7 +131,7 @@ async fn a_backlog_is_worked_off_as_fast_as_the_machine_can() {
     let shop = Shop::open().await;
     for (lane, job, field) in [
         ("money", "send_refund", "refund"),
-        ("email", "send_letter", "letter"),
+        ("email", "send_email", "email"),
         ("sync", "sync_product", "product"),
         ("image", "remove_picture", "storage_key"),
     ] {
@@ -175,12 +175,12 @@ async fn what_an_earlier_version_queued_is_done_in_the_lane_where_it_belongs() {
     sqlx::query(
         "with old as (
              delete from graphile_worker._private_jobs
-             where payload ->> 'job' in ('send_letter', 'sync_product')
+             where payload ->> 'job' in ('send_email', 'sync_product')
              returning payload
          )
          select graphile_worker.add_job(
              'spirit_beads', payload,
-             queue_name := case payload ->> 'job' when 'send_letter' then 'letters' end)
+             queue_name := case payload ->> 'job' when 'send_email' then 'emails' end)
          from old",
     )
     .execute(&shop.db)

@@ -236,9 +236,9 @@ async fn checkouts_and_commissions_are_counted_by_the_hour() {
         statuses.push(answer.status);
     }
     assert_counted(&statuses, 201);
-    // The letters of those that were refused were not written.
+    // The emails of those that were refused were not written.
     let taken = statuses.iter().filter(|status| **status == 201).count();
-    assert_eq!(shop.letters_of("request_received").await, taken as i64);
+    assert_eq!(shop.emails_of("request_received").await, taken as i64);
 
     // An address is a hash, and forgotten after a day.
     let kept: Vec<(Vec<u8>, Value)> =

@@ -727,7 +727,7 @@ async fn a_picture_being_put_to_use_is_not_swept() {
 }
 
 #[tokio::test]
-async fn letters_get_a_picture_as_it_is_at_hand() {
+async fn emails_get_a_picture_as_it_is_at_hand() {
     let shop = Shop::open().await;
     let id = spirit_beads::ids::PictureId(shop.keeps(&jpeg(900, 600)).await);
     let read = async |width| {

@@ -23,7 +23,7 @@ const LARGE: [&str; 6] = [
     "order_lines",
     "stock_movements",
     "stripe_events",
-    "letters",
+    "emails",
     "payments",
 ];
 
@@ -48,7 +48,7 @@ const TRAFFIC: [(i64, &str); 6] = [
     (2, "update orders set status = 'paid', paid_at = now()
          where id = (select id from orders where status = 'pending' limit 1 for update skip locked)"),
     (3, "insert into stripe_events (id, type, status, source, payload) values (gen_random_uuid(), 'x', 'processed', 'webhook', '{}')"),
-    (6, "insert into letters (id, cause, kind, recipient, contents) values (gen_random_uuid(), gen_random_uuid(), 'x', 'shop', '{}')"),
+    (6, "insert into emails (id, cause, kind, recipient, contents) values (gen_random_uuid(), gen_random_uuid(), 'x', 'shop', '{}')"),
 ];
 
 /// What years leave behind, once the tables are there.
@@ -68,7 +68,7 @@ const YEARS: [(i64, &str); 5] = [
          select 'evt_' || n, 'x', 'processed', 'webhook', repeat('x', 200) from generate_series(1, 50000) n;
          insert into payments (id, order_id, outcome, amount)
          select 'pi_' || number, id, 'settled', 5200 from orders where status = 'shipped';"),
-    (6, "insert into letters (id, cause, kind, recipient, contents, state, sent_at)
+    (6, "insert into emails (id, cause, kind, recipient, contents, state, sent_at)
          select gen_random_uuid(), n, 'x', 'shop', '{}', 'sent', now() from generate_series(1, 50000) n;"),
     (7, "insert into custom_orders (id, name, email, description)
          select gen_random_uuid(), 'Ann', n || '@example.com', 'x' from generate_series(1, 5000) n;"),
@@ -189,14 +189,14 @@ async fn an_index_that_was_left_half_built_is_built_anew() {
     db::migrate(&db).await.expect("the migrations");
     let mut conn = db::migrating(&db).await.expect("a connection");
     let version: i64 = sqlx::query_scalar(
-        "delete from _sqlx_migrations where description = 'letters failed' returning version",
+        "delete from _sqlx_migrations where description = 'emails failed' returning version",
     )
     .fetch_one(&mut conn)
     .await
     .expect("the migration");
     // As a process leaves it that is killed while it builds.
     sqlx::query(
-        "update pg_index set indisvalid = false where indexrelid = 'letters_failed'::regclass",
+        "update pg_index set indisvalid = false where indexrelid = 'emails_failed'::regclass",
     )
     .execute(&mut conn)
     .await
@@ -205,7 +205,7 @@ async fn an_index_that_was_left_half_built_is_built_anew() {
     db::migrate(&db).await.expect("the migrations again");
     let is_whole: bool = sqlx::query_scalar(
         "select indisvalid and exists (select from _sqlx_migrations where version = $1)
-         from pg_index where indexrelid = 'letters_failed'::regclass",
+         from pg_index where indexrelid = 'emails_failed'::regclass",
     )
     .bind(version)
     .fetch_one(&db)

@@ -51,7 +51,7 @@ async fn trade(shop: &Shop) {
     shop.sweep_all().await;
     shop.reconcile().await;
     shop.run_jobs().await;
-    assert_eq!(shop.letters_of("order_confirmation").await, 20);
+    assert_eq!(shop.emails_of("order_confirmation").await, 20);
     let ready = shop.client.get("/readyz").await;
     assert_eq!(
         (&ready.json["database"], &ready.json["writable"]),
@@ -74,7 +74,7 @@ async fn a_shop_sells_through_a_pooler_that_changes_the_session_with_every_trans
         for path in [
             "/api/admin/products/?search=sun",
             "/api/admin/orders/?search=ann&status=paid",
-            "/api/admin/letters/?search=order",
+            "/api/admin/emails/?search=order",
             "/api/admin/events/?search=checkout",
             "/api/admin/audit/?search=product",
             "/api/admin/jobs/",
@@ -135,9 +135,9 @@ async fn sells_a_piece(settings: &[(&str, &str)]) {
         client.get(&order).await.json["status"] == "paid"
     })
     .await;
-    let letters = home.dir.join("data/mail");
-    until("the letter is written", async || {
-        !Mail::in_folder(&letters).is_empty()
+    let emails = home.dir.join("data/mail");
+    until("the email is written", async || {
+        !Mail::in_folder(&emails).is_empty()
     })
     .await;
     until("all is well", async || {

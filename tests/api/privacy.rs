@@ -40,8 +40,8 @@ async fn who_may_change_orders_is_told_nothing_that_only_readers_may_know() {
     let (number, held) = (paid(&shop, &piece).await, paid(&shop, &piece).await);
     shop.run_jobs().await;
     let reader = shop.keeper(&[Scope::OrdersRead]).await;
-    let letters = reader.get("/api/admin/letters/").await.json;
-    let letter = letters["results"][0]["id"].as_str().expect("a letter");
+    let emails = reader.get("/api/admin/emails/").await.json;
+    let email = emails["results"][0]["id"].as_str().expect("an email");
     let scopes = [Scope::OrdersWrite, Scope::Refunds, Scope::Machine];
     let writer = shop.keeper(&scopes).await;
     let of = |number: &str, what: &str| format!("/api/admin/orders/{number}/{what}/");
@@ -62,12 +62,7 @@ async fn who_may_change_orders_is_told_nothing_that_only_readers_may_know() {
         act(&writer, &of(&number, "deliver"), None).await,
         act(&writer, &of(&sold_number, "undo"), None).await,
         act(&writer, &of(&held, "refund"), Some(json!({"amount": 100}))).await,
-        act(
-            &writer,
-            &format!("/api/admin/letters/{letter}/resend/"),
-            None,
-        )
-        .await,
+        act(&writer, &format!("/api/admin/emails/{email}/resend/"), None).await,
     ];
     for answer in &answers {
         assert!((200..300).contains(&answer.status), "{}", answer.text);

@@ -307,14 +307,14 @@ async fn a_newcomer_sells_a_piece_and_the_order_outlives_a_kill() {
     .await;
     let detail = format!("/api/products/{piece}/");
     assert_eq!(client.get(&detail).await.json["inventory_count"], count - 1);
-    let letters = home.dir.join("data/mail");
-    until("the letter is written", async || {
-        !Mail::in_folder(&letters).is_empty()
+    let emails = home.dir.join("data/mail");
+    until("the email is written", async || {
+        !Mail::in_folder(&emails).is_empty()
     })
     .await;
-    let letter = Mail::in_folder(&letters).remove(0);
-    assert_eq!(letter.subject, "Order Confirmation - Spirit Beads");
-    assert_eq!(letter.inside.len(), 1, "with the piece's picture");
+    let email = Mail::in_folder(&emails).remove(0);
+    assert_eq!(email.subject, "Order Confirmation - Spirit Beads");
+    assert_eq!(email.inside.len(), 1, "with the piece's picture");
 
     // The owner was made with the shop, and comes in with the password that was shown.
     let (_, line) = program.said.split_once("sign in as ").expect("an owner");
@@ -536,22 +536,22 @@ async fn the_sandbox_is_served_alone_for_who_has_its_key_but_never_in_production
 }
 
 #[tokio::test]
-async fn every_letter_can_be_looked_at_without_a_database() {
+async fn every_email_can_be_looked_at_without_a_database() {
     let home = Home::new();
     let (code, out, said) = home
         .run(
-            &["letters", "preview", "--out", "letters"],
+            &["emails", "preview", "--out", "emails"],
             &[("SHOP_NAME", "Bead & Thread")],
         )
         .await;
     assert_eq!(code, 0, "{said}");
-    let samples = samples::letters().len();
-    assert!(out.starts_with(&format!("{samples} letters")), "{out}");
+    let samples = samples::emails().len();
+    assert!(out.starts_with(&format!("{samples} emails")), "{out}");
     assert!(!home.dir.join("data").exists());
-    let mut letters = 0;
-    for entry in std::fs::read_dir(home.dir.join("letters")).expect("a folder") {
+    let mut emails = 0;
+    for entry in std::fs::read_dir(home.dir.join("emails")).expect("a folder") {
         let path = entry.expect("a file").path();
-        let bytes = std::fs::read(&path).expect("a letter");
+        let bytes = std::fs::read(&path).expect("an email");
         match path.extension().and_then(|end| end.to_str()) {
             Some("eml") => {
                 let mail = Mail::read(&bytes);
@@ -560,7 +560,7 @@ async fn every_letter_can_be_looked_at_without_a_database() {
                 }
                 let shown = mail.html.matches("\"cid:").count();
                 assert_eq!(shown, mail.inside.len(), "{}", path.display());
-                letters += 1;
+                emails += 1;
             }
             Some("html") => {
                 let html = String::from_utf8(bytes).expect("UTF-8");
@@ -570,7 +570,7 @@ async fn every_letter_can_be_looked_at_without_a_database() {
             end => panic!("{end:?}"),
         }
     }
-    assert_eq!(letters, samples);
+    assert_eq!(emails, samples);
 }
 
 /// The program's settings on a shop's database and Stripe.

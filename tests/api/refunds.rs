@@ -142,7 +142,7 @@ async fn a_refund_that_stripe_does_not_take_now_stays_planned_until_it_does() {
     }
     assert_eq!(shop.order(&session).await["refunded"], 3500);
     assert_eq!(told(&keeper, ORDER).await.len(), 7);
-    assert_eq!(shop.letters_of("order_refunded").await, 7);
+    assert_eq!(shop.emails_of("order_refunded").await, 7);
     shop.audit().await;
 }
 
@@ -329,7 +329,7 @@ async fn what_is_due_is_counted_again_when_it_is_sent() {
                 assert!(lines.contains(line), "{line}: {lines:?}");
             }
             assert_eq!(lines.len(), expected.len(), "{lines:?}");
-            assert_eq!(shop.letters_of("order_refunded").await, refunds as i64);
+            assert_eq!(shop.emails_of("order_refunded").await, refunds as i64);
             shop.audit().await;
         }
     }
@@ -431,7 +431,7 @@ async fn a_failed_refund_and_a_newer_one_are_told_apart_in_any_order() {
             );
             let lines = told(&keeper, &path).await;
             let emails: i64 = sqlx::query_scalar(
-                "select count(*) from letters where kind = 'order_refunded' and order_id = $1::uuid",
+                "select count(*) from emails where kind = 'order_refunded' and order_id = $1::uuid",
             )
             .bind(order["id"].as_str())
             .fetch_one(&shop.db)
@@ -507,7 +507,7 @@ async fn an_order_whose_refund_in_full_failed_is_paid_again_and_the_second_refun
         (&order["status"], &order["refunded"]),
         (&json!("refunded"), &json!(5200))
     );
-    assert_eq!(shop.letters_of("order_refunded").await, 2);
+    assert_eq!(shop.emails_of("order_refunded").await, 2);
     let lines: Vec<String> = told(&keeper, ORDER)
         .await
         .into_iter()
@@ -538,7 +538,7 @@ async fn a_failure_that_is_heard_of_before_its_payment_is_shown_with_it() {
     assert_eq!(shop.order(&session).await["refunded"], 0);
     assert!(shop.attention(&session).await.contains("$7.00"));
     assert_eq!(
-        shop.letters_of("order_refunded").await,
+        shop.emails_of("order_refunded").await,
         0,
         "it never was made"
     );
@@ -604,7 +604,7 @@ async fn money_that_was_refused_can_be_refunded_again_when_its_refund_failed() {
         0,
         "it never was this order's money"
     );
-    assert_eq!(shop.letters_of("order_refunded").await, 0);
+    assert_eq!(shop.emails_of("order_refunded").await, 0);
     shop.audit().await;
 }
 

@@ -28,7 +28,7 @@ impl Shop {
         let refund = refund["id"].as_str().expect("an id");
         shop.stripe.fail_refund(refund).await.expect("a failure");
         shop.deliver().await;
-        sqlx::query("update letters set recipient = 'nobody' where kind = 'order_confirmation'")
+        sqlx::query("update emails set recipient = 'nobody' where kind = 'order_confirmation'")
             .execute(&shop.db)
             .await
             .expect("a wrong address");
@@ -169,15 +169,15 @@ async fn an_item_goes_away_by_itself_when_its_cause_does() {
     );
 
     server.mend();
-    let letters = keeper
-        .get("/api/admin/letters/?kind=order_confirmation")
+    let emails = keeper
+        .get("/api/admin/emails/?kind=order_confirmation")
         .await
         .json;
-    let letter = letters["results"][0]["id"]
+    let email = emails["results"][0]["id"]
         .as_str()
         .expect("an id")
         .to_owned();
-    let again = format!("/api/admin/letters/{letter}/resend/");
+    let again = format!("/api/admin/emails/{email}/resend/");
     assert_eq!(keeper.post(&again, &Value::Null).await.status, 202);
     shop.run_jobs().await;
     assert!(shop.open_items(&keeper).await.is_empty());
@@ -222,7 +222,7 @@ async fn an_email_to_the_owner_that_cannot_arrive_causes_no_other() {
         ],
         "the customer's, the shop's, and the one about the customer's"
     );
-    assert_eq!(shop.letters_of("review_item").await, 1);
+    assert_eq!(shop.emails_of("review_item").await, 1);
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! Settings that change while the shop runs: what is saved holds at once, for shoppers, letters and the desk.
+//! Settings that change while the shop runs: what is saved holds at once, for shoppers, emails and the desk.
 
 use serde_json::{Value, json};
 use spirit_beads::auth::Scope;
@@ -59,7 +59,7 @@ async fn what_a_parcel_costs_is_what_the_owner_says_now() {
 }
 
 #[tokio::test]
-async fn the_name_is_on_letters_pages_and_the_desk() {
+async fn the_name_is_on_emails_pages_and_the_desk() {
     let shop = staffed().await;
     let owner = signed_in(&shop, OWNER).await;
     saves(&owner, &[("shop_name", "Beads & Sons")]).await;
@@ -71,9 +71,9 @@ async fn the_name_is_on_letters_pages_and_the_desk() {
     shop.run_jobs().await;
     let mail = shop.mail();
     assert!(!mail.is_empty());
-    for letter in mail {
-        assert!(letter.raw.contains("Beads & Sons"), "{}", letter.raw);
-        assert!(!letter.raw.contains("Spirit Beads"), "{}", letter.raw);
+    for email in mail {
+        assert!(email.raw.contains("Beads & Sons"), "{}", email.raw);
+        assert!(!email.raw.contains("Spirit Beads"), "{}", email.raw);
     }
     let page = shop.status_page(&request);
     let shopper = shop.shopper();

@@ -215,7 +215,7 @@ async fn of_two_pieces_with_one_back_in_stock_the_other_alone_is_shipped() {
     let told = mail
         .iter()
         .rfind(|mail| mail.subject.contains("Has Shipped"));
-    let told = &told.expect("a letter").text;
+    let told = &told.expect("an email").text;
     assert!(
         told.contains("1 × $47.00 = $47.00") && !told.contains("2 ×"),
         "{told}"

@@ -149,7 +149,7 @@ struct Refund {
 }
 
 #[derive(sqlx::FromRow)]
-struct Letter {
+struct Email {
     cause: String,
     kind: String,
     state: String,
@@ -233,7 +233,7 @@ struct Books {
     orders: Vec<Order>,
     payments: Vec<Payment>,
     refunds: Vec<Refund>,
-    letters: Vec<Letter>,
+    emails: Vec<Email>,
     requests: Vec<Request>,
     charges: Vec<Charge>,
     stripe_refunds: Vec<StripeRefund>,
@@ -243,7 +243,7 @@ struct Books {
     items: Vec<Item>,
 }
 
-/// Audits a settled shop. `mailbox` has the Message-ID of each letter that the mail server took, as often as it did.
+/// Audits a settled shop. `mailbox` has the Message-ID of each email that the mail server took, as often as it did.
 pub async fn audit(
     shop: &mut PgConnection,
     stripe: &mut PgConnection,
@@ -269,8 +269,8 @@ pub async fn audit(
         )
         .fetch_all(&mut *shop)
         .await?,
-        letters: sqlx::query_as(
-            "select cause, kind, state, attempts, resends, order_id::text, request_id::text from letters",
+        emails: sqlx::query_as(
+            "select cause, kind, state, attempts, resends, order_id::text, request_id::text from emails",
         )
         .fetch_all(&mut *shop)
         .await?,
@@ -343,7 +343,7 @@ pub async fn audit(
     check_items(shop, &books, &mut report).await?;
     check_events(shop, stripe, &mut report).await?;
     check_moves(shop, &books, &mut report).await?;
-    check_letters(shop, &books, mailbox, &mut report).await?;
+    check_emails(shop, &books, mailbox, &mut report).await?;
     check_leftovers(shop, stripe, &mut report).await?;
     count(shop, stripe, &books, mailbox, &mut report).await?;
     report.violations.sort();
@@ -966,7 +966,7 @@ async fn check_delayed(
     .fetch_all(stripe)
     .await?;
     let told: Vec<String> = sqlx::query_scalar(
-        "select order_id::text from letters where kind = 'payment_failed' and order_id is not null",
+        "select order_id::text from emails where kind = 'payment_failed' and order_id is not null",
     )
     .fetch_all(shop)
     .await?;
@@ -974,8 +974,8 @@ async fn check_delayed(
     for order in failed {
         if !told.contains(&order) {
             report.broken(
-                "letters",
-                "letter missing",
+                "emails",
+                "email missing",
                 format!("payment_failed of {order}"),
             );
         }
@@ -1062,9 +1062,9 @@ async fn check_items(
         "email_copy_refused",
     ];
     let emailed: HashSet<&str> = books
-        .letters
+        .emails
         .iter()
-        .map(|letter| letter.cause.as_str())
+        .map(|email| email.cause.as_str())
         .collect();
     for item in &books.items {
         let cause = format!("review_item:{}", item.id);
@@ -1233,9 +1233,9 @@ fn follow<'a>(
     }
 }
 
-/// Each letter once per cause: caused where it should be, sent, and taken by the mail server no more often than it was
+/// Each email once per cause: caused where it should be, sent, and taken by the mail server no more often than it was
 /// tried, under one Message-ID.
-async fn check_letters(
+async fn check_emails(
     shop: &mut PgConnection,
     books: &Books,
     mailbox: &[String],
@@ -1249,33 +1249,31 @@ async fn check_letters(
     let mut of_order: HashMap<(&str, &str), u32> = HashMap::new();
     let mut of_request: HashMap<(&str, &str), u32> = HashMap::new();
     let mut causes: HashSet<&str> = HashSet::new();
-    for letter in &books.letters {
-        if let Some(order) = letter.order_id.as_deref() {
-            *of_order.entry((order, &letter.kind)).or_default() += 1;
+    for email in &books.emails {
+        if let Some(order) = email.order_id.as_deref() {
+            *of_order.entry((order, &email.kind)).or_default() += 1;
         }
-        if let Some(request) = letter.request_id.as_deref() {
-            *of_request.entry((request, &letter.kind)).or_default() += 1;
+        if let Some(request) = email.request_id.as_deref() {
+            *of_request.entry((request, &email.kind)).or_default() += 1;
         }
-        if !causes.insert(&letter.cause) {
-            report.broken("letters", "letter twice", &letter.cause);
+        if !causes.insert(&email.cause) {
+            report.broken("emails", "email twice", &email.cause);
         }
-        if letter.state != "sent" {
+        if email.state != "sent" {
             report.broken(
-                "letters",
-                "letter not sent",
-                format!("{} is {}", letter.cause, letter.state),
+                "emails",
+                "email not sent",
+                format!("{} is {}", email.cause, email.state),
             );
         }
     }
     let mut expect =
         |found: u32, wanted: bool, kind: &str, name: &dyn fmt::Display| match (found, wanted) {
-            (0, true) => report.broken("letters", "letter missing", format!("{kind} of {name}")),
-            (1, false) => report.broken(
-                "letters",
-                "letter without cause",
-                format!("{kind} of {name}"),
-            ),
-            (2.., _) => report.broken("letters", "letter twice", format!("{kind} of {name}")),
+            (0, true) => report.broken("emails", "email missing", format!("{kind} of {name}")),
+            (1, false) => {
+                report.broken("emails", "email without cause", format!("{kind} of {name}"))
+            }
+            (2.., _) => report.broken("emails", "email twice", format!("{kind} of {name}")),
             _ => {}
         };
     for order in &books.orders {
@@ -1350,29 +1348,29 @@ async fn check_letters(
             .copied()
             .unwrap_or(0);
         let made = refunds.get(payment.id.as_str()).copied().unwrap_or(0);
-        // One that failed before its letter was due needs none.
+        // One that failed before its email was due needs none.
         let due = payment.refunded > 0 && !failed.contains(payment.id.as_str());
         if told > made {
             report.broken(
-                "letters",
-                "letter twice",
+                "emails",
+                "email twice",
                 format!("order_refunded of {}", payment.id),
             );
         }
         if told == 0 && due {
             report.broken(
-                "letters",
-                "letter missing",
+                "emails",
+                "email missing",
                 format!("order_refunded of {}", payment.id),
             );
         }
     }
-    check_mailbox(&books.letters, mailbox, report);
+    check_mailbox(&books.emails, mailbox, report);
     Ok(())
 }
 
-/// What the mail server took: each sent letter at least once, and nothing else.
-fn check_mailbox(letters: &[Letter], mailbox: &[String], report: &mut Report) {
+/// What the mail server took: each sent email at least once, and nothing else.
+fn check_mailbox(emails: &[Email], mailbox: &[String], report: &mut Report) {
     let mut taken: HashMap<&str, u32> = HashMap::new();
     for id in mailbox {
         let id = id.trim_start_matches('<');
@@ -1381,37 +1379,37 @@ fn check_mailbox(letters: &[Letter], mailbox: &[String], report: &mut Report) {
             .or_default() += 1;
     }
     let mut causes = HashSet::new();
-    for letter in letters
+    for email in emails
         .iter()
-        .filter(|letter| letter.state == "sent" && letter.resends == 0)
+        .filter(|email| email.state == "sent" && email.resends == 0)
     {
-        if !causes.insert(&letter.cause) {
+        if !causes.insert(&email.cause) {
             continue;
         }
-        let hash: String = Sha256::digest(letter.cause.as_bytes())[..12]
+        let hash: String = Sha256::digest(email.cause.as_bytes())[..12]
             .iter()
             .map(|byte| format!("{byte:02x}"))
             .collect();
-        let id = format!("{}.{hash}", letter.kind);
+        let id = format!("{}.{hash}", email.kind);
         match taken.remove(id.as_str()) {
-            None => report.broken("letters", "letter never arrived", &letter.cause),
-            Some(times) if i64::from(times) > i64::from(letter.attempts) => {
+            None => report.broken("emails", "email never arrived", &email.cause),
+            Some(times) if i64::from(times) > i64::from(email.attempts) => {
                 let where_ = format!(
                     "{}: {times} times in {} attempts",
-                    letter.cause, letter.attempts
+                    email.cause, email.attempts
                 );
-                report.broken("letters", "letter sent twice at once", where_);
+                report.broken("emails", "email sent twice at once", where_);
             }
             Some(times) => {
                 *report
                     .figures
-                    .entry("letters repeated under their Message-ID")
+                    .entry("emails repeated under their Message-ID")
                     .or_default() += i64::from(times) - 1;
             }
         }
     }
     for id in taken.keys() {
-        report.broken("letters", "letter of unknown cause", id);
+        report.broken("emails", "email of unknown cause", id);
     }
 }
 
@@ -1539,8 +1537,8 @@ async fn count(
     figures.insert("disputes", books.stripe_disputes.len() as i64);
     figures.insert("fraud warnings and reviews", books.warnings.len() as i64);
     figures.insert("review items", books.items.len() as i64);
-    figures.insert("letters", books.letters.len() as i64);
-    figures.insert("letters taken by the mail server", mailbox.len() as i64);
+    figures.insert("emails", books.emails.len() as i64);
+    figures.insert("emails taken by the mail server", mailbox.len() as i64);
     for (source, events, attempts) in events {
         let (name, tries) = match source.as_str() {
             "webhook" => ("events by webhook", "tries of these"),

@@ -11,7 +11,7 @@ use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 use super::audit::audit;
 use crate::support::{Client, PATIENT, Shop, card, session_of};
 
-/// A breach: what is done to the shop's books and to Stripe's, whether a letter is delivered once more, and what the
+/// A breach: what is done to the shop's books and to Stripe's, whether an email is delivered once more, and what the
 /// auditor says.
 struct Breach {
     shop: &'static str,
@@ -117,7 +117,7 @@ const BREACHES: [Breach; 54] = [
     ours(
         "update payments set outcome = 'refused'
          where order_id = (select id from orders where number = 1001)",
-        &["letter missing", "paid order without payment", "payment without order"],
+        &["email missing", "paid order without payment", "payment without order"],
     ),
     Breach {
         shop: "delete from payments where order_id = (select id from orders where number = 1001)",
@@ -171,7 +171,7 @@ const BREACHES: [Breach; 54] = [
          from stripe_sandbox.objects
          where object = 'event' and data ->> 'type' = 'checkout.session.expired'
          limit 1",
-        &["letter missing"],
+        &["email missing"],
     ),
     ours(
         "update refunds set state = 'planned' where id = (select id from refunds order by created_at limit 1)",
@@ -206,8 +206,8 @@ const BREACHES: [Breach; 54] = [
         &["dispute unsaid"],
     ),
     ours(
-        "delete from letters where cause = (select 'review_item:' || id from review_items where kind = 'inquiry')",
-        &["letter of unknown cause", "review item not emailed"],
+        "delete from emails where cause = (select 'review_item:' || id from review_items where kind = 'inquiry')",
+        &["email of unknown cause", "review item not emailed"],
     ),
     theirs(
         "update stripe_sandbox.objects set data = data || '{\"open\": false}' where object = 'review'",
@@ -269,25 +269,25 @@ const BREACHES: [Breach; 54] = [
          select id, 'status', 'completed', 'in_production', 'test' from custom_orders",
         &["illegal move"],
     ),
-    // Letters
+    // Emails
     ours(
-        "alter table letters drop constraint letters_cause_key;
-         insert into letters (id, cause, kind, recipient, order_id, contents, state, attempts, sent_at)
+        "alter table emails drop constraint emails_cause_key;
+         insert into emails (id, cause, kind, recipient, order_id, contents, state, attempts, sent_at)
          select gen_random_uuid(), cause, kind, recipient, order_id, contents, state, attempts, sent_at
-         from letters
+         from emails
          where kind = 'order_confirmation' and order_id = (select id from orders where number = 1001)",
-        &["letter twice"],
+        &["email twice"],
     ),
     Breach {
         shop: "",
         stripe: "",
         is_redelivered: true,
-        named: &["letter sent twice at once"],
+        named: &["email sent twice at once"],
     },
     ours(
-        "update letters set state = 'queued', sent_at = null, attempts = 1
+        "update emails set state = 'queued', sent_at = null, attempts = 1
          where kind = 'order_shipped' and order_id = (select id from orders where number = 1001)",
-        &["letter not sent", "letter of unknown cause"],
+        &["email not sent", "email of unknown cause"],
     ),
     // What hangs
     ours(

@@ -17,8 +17,8 @@ const OF_THE_SHOP: [&str; 7] = [
     "update custom_order_quotes
      set created_at = created_at - make_interval(secs => $1), updated_at = updated_at - make_interval(secs => $1),
          asked_at = asked_at - make_interval(secs => $1), valid_until = valid_until - make_interval(secs => $1)",
-    // Not since when they are tried: hours that pass would soon be the four days after which a letter is given up.
-    "update letters
+    // Not since when they are tried: hours that pass would soon be the four days after which an email is given up.
+    "update emails
      set tried_at = tried_at - make_interval(secs => $1), due_at = due_at - make_interval(secs => $1)
      where state = 'queued' or (state = 'sending' and tried_at < now() - interval '45 seconds')",
     "update graphile_worker._private_jobs

@@ -33,7 +33,7 @@ use stage::Stage;
 
 use crate::support::heavy;
 
-/// How long what was begun may take to come to its end, once nothing breaks any more; a long storm leaves more letters
+/// How long what was begun may take to come to its end, once nothing breaks any more; a long storm leaves more emails
 /// to send.
 const SETTLING: Duration = Duration::from_secs(240);
 const SETTLING_FOR_EACH_MINUTE: Duration = Duration::from_secs(20);
@@ -237,7 +237,7 @@ async fn what_is_left(stage: &Stage) -> Option<String> {
                select 'checkouts ' || state, order_id::text || ' ' || coalesce(last_error, '') from checkouts
                where state in ('asking', 'open', 'unknown', 'processing')
                union all
-               select 'letters ' || state, cause from letters where state in ('queued', 'sending')
+               select 'emails ' || state, cause from emails where state in ('queued', 'sending')
                union all
                select 'events ' || status, id || ' ' || coalesce(last_error, '') from stripe_events
                where status in ('received', 'failed')
@@ -265,11 +265,8 @@ async fn what_is_left(stage: &Stage) -> Option<String> {
     }
 }
 
-/// The Message-ID of each letter that the mail server took.
+/// The Message-ID of each email that the mail server took.
 fn mailbox(stage: &Stage) -> Vec<String> {
-    let letters = stage.mail.received();
-    letters
-        .iter()
-        .map(|letter| letter.mail().message_id)
-        .collect()
+    let emails = stage.mail.received();
+    emails.iter().map(|email| email.mail().message_id).collect()
 }

@@ -428,7 +428,7 @@ async fn ask(world: &World, chance: &mut Chance, browser: &Browser, email: &str)
     Some(request)
 }
 
-/// Waits for the letter with the link, and pays by it, or not. The letter's link is what the desk shows.
+/// Waits for the email with the link, and pays by it, or not. The email's link is what the desk shows.
 async fn follow(world: &World, chance: &mut Chance, request: &str, email: &str) {
     let path = format!("/api/admin/custom-orders/{request}/");
     for _ in 0..40 {
@@ -465,7 +465,7 @@ async fn pay_by_link(world: &World, chance: &mut Chance, link: &str, email: &str
     world.pause(chance.millis(100, 3_000)).await;
     match chance.below(6) {
         0 => {
-            // Another tab, or somebody else whom the letter was forwarded to: both pay at the same moment.
+            // Another tab, or somebody else whom the email was forwarded to: both pay at the same moment.
             if let Some(other) = open().await {
                 tokio::join!(
                     world.pay(&page, "card", email),

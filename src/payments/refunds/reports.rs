@@ -15,8 +15,8 @@ use crate::ids::OrderId;
 use crate::jobs::{self, Job};
 use crate::money::Cents;
 use crate::orders::{self, Status};
+use crate::payments::emails;
 use crate::payments::events::{Effect, reference};
-use crate::payments::letters;
 use crate::payments::store::{self as payments, Payment};
 use crate::review_items::{Kind, NewItem};
 use crate::reviews;
@@ -162,7 +162,7 @@ async fn apply_to_order(
         later = later.saturating_sub(untold.amount.0);
         let in_all = refunded.0.saturating_sub(later).max(untold.amount.0);
         let in_all = Cents(in_all.min(after.total.0));
-        letters::refunded(conn, &after, untold.amount, in_all, &untold.id).await?;
+        emails::refunded(conn, &after, untold.amount, in_all, &untold.id).await?;
     }
     let is_over = after.status == Status::Refunded
         && before.is_some_and(|before| before.status != Status::Refunded);

@@ -117,14 +117,14 @@ async fn world() -> World {
             .await
             .expect("a request");
 
-    // What stumbled: an event, a letter, a job, an order.
+    // What stumbled: an event, an email, a job, an order.
     sqlx::raw_sql(
         "insert into stripe_events (id, type, status, source, payload, attempts, last_error)
          values ('evt_1', 'invoice.paid', 'failed', 'webhook',
                  '{\"id\": \"evt_1\", \"type\": \"invoice.paid\", \"data\": {\"object\": {\"id\": \"in_0123456789012345678901234567890123456789\"}}}',
                  1, 'the disk was full');
-         update letters set state = 'failed', sent_at = null, last_error = 'no such box'
-         where id = (select id from letters order by created_at limit 1);
+         update emails set state = 'failed', sent_at = null, last_error = 'no such box'
+         where id = (select id from emails order by created_at limit 1);
          update orders set attention = 'The address lies outside the zone whose shipping was paid.' where number = 1001;
          insert into worker_heartbeats (worker) values (gen_random_uuid());",
     )
@@ -147,19 +147,19 @@ async fn world() -> World {
         ("/admin/products/{id}", sunrise),
         ("/admin/commissions/{id}", "CO-1001".to_owned()),
         ("/admin/commissions/{id}/approve", "CO-1002".to_owned()),
-        ("/admin/commissions/{id}/letter", "CO-1002".to_owned()),
+        ("/admin/commissions/{id}/email", "CO-1002".to_owned()),
         (
             "/admin/users/{id}",
             one("select id::text from users where role = 'staff'").await,
         ),
         ("/admin/machine/events/{id}", "evt_1".to_owned()),
         (
-            "/admin/machine/letters/{id}",
-            one("select id::text from letters order by created_at desc limit 1").await,
+            "/admin/machine/emails/{id}",
+            one("select id::text from emails order by created_at desc limit 1").await,
         ),
         (
-            "/admin/machine/letters/{id}/page",
-            one("select id::text from letters order by created_at desc limit 1").await,
+            "/admin/machine/emails/{id}/page",
+            one("select id::text from emails order by created_at desc limit 1").await,
         ),
     ]);
     let customers_page = shop.status_page(&request);
@@ -191,8 +191,8 @@ const MORE: [(&str, &str); 17] = [
     ("commissions-all", "/admin/commissions?state=all"),
     ("today-90", "/admin?days=90"),
     (
-        "machine-letters-failed",
-        "/admin/machine/letters?state=failed",
+        "machine-emails-failed",
+        "/admin/machine/emails?state=failed",
     ),
     ("machine-events-none", "/admin/machine/events?search=nobody"),
 ];
@@ -262,7 +262,7 @@ impl Inspection<'_> {
             if wide.as_u64() > Some(u64::from(self.width)) {
                 self.faults.push(format!("{view} is {wide} wide"));
             }
-            // A letter stands in a sandbox in which nothing runs, axe as little as a letter's own script.
+            // An email stands in a sandbox in which nothing runs, axe as little as an email's own script.
             if sandboxed {
                 continue;
             }

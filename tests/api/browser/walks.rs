@@ -138,7 +138,7 @@ async fn a_piece_is_made_sold_shipped_and_paid_back() {
         .await;
     ann.clicks("Mark shipped").await;
     ann.sees("Has it arrived?").await;
-    assert_eq!(shop.letters_of("order_shipped").await, 1);
+    assert_eq!(shop.emails_of("order_shipped").await, 1);
     let pictures: i64 = sqlx::query_scalar("select count(*) from pictures")
         .fetch_one(&shop.db)
         .await
@@ -158,7 +158,7 @@ async fn a_piece_is_made_sold_shipped_and_paid_back() {
     ann.sees("Refunded").await;
     assert!(ann.shows("−$52.50").await);
     assert_eq!(shop.stock(id).await, (2, 0));
-    assert_eq!(shop.letters_of("order_refunded").await, 1);
+    assert_eq!(shop.emails_of("order_refunded").await, 1);
     ann.heard_nothing_bad().await;
 }
 
@@ -188,23 +188,23 @@ async fn a_commission_goes_from_request_to_completed() {
     ben.sees("A case with a raven, please.").await;
     ben.fills("Price in dollars", "145").await;
     ben.fills("What it covers", "A Classic case, loomed").await;
-    ben.clicks("Keep, and look at the letter").await;
+    ben.clicks("Keep, and look at the email").await;
     ben.sees("Send the quote").await;
-    let frame = ben.finds("letter", By::Css("iframe.letter")).await;
-    let letter = frame
+    let frame = ben.finds("email", By::Css("iframe.email")).await;
+    let email = frame
         .attr("src")
         .await
         .expect("its address")
         .expect("its address");
     let heard = ben.heard().await;
-    assert!(heard.asked.contains(&letter), "{letter}: {heard:?}");
+    assert!(heard.asked.contains(&email), "{email}: {heard:?}");
     assert_eq!(heard.bad(), [] as [String; 0]);
     ben.clicks("Approve, and send").await;
     ben.sees("This page looks again by itself").await;
     shop.run_jobs().await;
     // It does: nobody touches it.
     ben.sees("can be paid").await;
-    assert_eq!(shop.letters_of("request_approved").await, 1);
+    assert_eq!(shop.emails_of("request_approved").await, 1);
 
     let link = ben.control("Its payment page").await;
     let link = link
@@ -234,7 +234,7 @@ async fn a_commission_goes_from_request_to_completed() {
     let shown = By::Css("section[aria-labelledby=parcel] img");
     let shown = ben.driver.find_all(shown).await.expect("the pictures");
     assert_eq!(shown.len(), 2);
-    assert_eq!(shop.letters_of("custom_shipped").await, 1);
+    assert_eq!(shop.emails_of("custom_shipped").await, 1);
 
     cy.goes_to(&shop.status_page(request)).await;
     cy.sees("9400 1000").await;

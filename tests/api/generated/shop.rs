@@ -261,7 +261,7 @@ async fn named(shop: &Shop) -> Vec<(String, String)> {
          union all select 'quotes', id::text from custom_order_quotes
          union all select 'categories', id::text from categories
          union all select 'users', id::text from users
-         union all select 'letters', id::text from letters
+         union all select 'emails', id::text from emails
          union all select 'tokens', id::text from api_tokens
          union all select 'pictures', id from pictures
          union all select 'events', id from stripe_events

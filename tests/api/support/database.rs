@@ -79,7 +79,7 @@ impl Database {
         &self.folder
     }
 
-    /// Where letters are, once there are any.
+    /// Where emails are, once there are any.
     pub fn data_folder(&self) -> &Path {
         &self.data_folder
     }

@@ -119,7 +119,7 @@ fn what_must_not_be_told_is_seen() {
     for told_of in [
         format!("key {STRIPE_KEY}"),
         "postgres://shop:secret@db.example/shop".to_owned(),
-        "a letter to ann@example.com was sent".to_owned(),
+        "an email to ann@example.com was sent".to_owned(),
         "from=<Ann> ann@localhost>".to_owned(),
         "card 4242424242424242 declined".to_owned(),
         "amex 378282246310005".to_owned(),

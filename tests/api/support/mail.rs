@@ -1,10 +1,10 @@
-//! Letters as those who get them have them.
+//! Emails as those who get them have them.
 
 use std::path::Path;
 
 use mail_parser::{Address, MessageParser, MimeHeaders};
 
-/// A letter that arrived.
+/// An email that arrived.
 #[derive(Clone, Debug)]
 pub struct Mail {
     pub subject: String,
@@ -65,7 +65,7 @@ impl Mail {
         }
     }
 
-    /// The letters in a folder, oldest first.
+    /// The emails in a folder, oldest first.
     pub fn in_folder(folder: &Path) -> Vec<Mail> {
         let Ok(entries) = std::fs::read_dir(folder) else {
             return Vec::new();
@@ -78,7 +78,7 @@ impl Mail {
         files.sort();
         files
             .iter()
-            .map(|file| Mail::read(&std::fs::read(file).expect("a letter")))
+            .map(|file| Mail::read(&std::fs::read(file).expect("an email")))
             .collect()
     }
 

@@ -268,13 +268,13 @@ impl Shop {
         format!("/api/custom-orders/{request}/status/?token={token}")
     }
 
-    /// How many letters of a kind were caused.
-    pub async fn letters_of(&self, kind: &str) -> i64 {
-        sqlx::query_scalar("select count(*) from letters where kind = $1")
+    /// How many emails of a kind were caused.
+    pub async fn emails_of(&self, kind: &str) -> i64 {
+        sqlx::query_scalar("select count(*) from emails where kind = $1")
             .bind(kind)
             .fetch_one(&self.db)
             .await
-            .expect("the letters")
+            .expect("the emails")
     }
 
     /// Does all that the clock does every minute, as a worker does it.
@@ -355,7 +355,7 @@ impl Shop {
                 "update graphile_worker._private_jobs
                  set run_at = least(run_at, now())
                  where (run_at <= now()
-                        or payload ->> 'job' = 'send_letter' and last_error is null
+                        or payload ->> 'job' = 'send_email' and last_error is null
                            and run_at <= now() + interval '1 second')
                    and locked_at is null
                    and attempts < max_attempts",
@@ -383,7 +383,7 @@ impl Shop {
             .expect("the queue");
     }
 
-    /// Lets time pass for every checkout, refund, quote, letter and picture, and for the keys that Stripe knows: what is counted from now on is this much older.
+    /// Lets time pass for every checkout, refund, quote, email and picture, and for the keys that Stripe knows: what is counted from now on is this much older.
     pub async fn wait(&self, time: Duration) {
         let seconds = time.as_secs_f64();
         for sql in [
@@ -405,7 +405,7 @@ impl Shop {
                  updated_at = updated_at - make_interval(secs => $1),
                  asked_at = asked_at - make_interval(secs => $1),
                  valid_until = valid_until - make_interval(secs => $1)",
-            "update letters
+            "update emails
              set trying_since = trying_since - make_interval(secs => $1),
                  tried_at = tried_at - make_interval(secs => $1),
                  due_at = due_at - make_interval(secs => $1)",
@@ -439,7 +439,7 @@ impl Shop {
             .expect("a reconciliation")
     }
 
-    /// The letters that were delivered into the folder, oldest first.
+    /// The emails that were delivered into the folder, oldest first.
     pub fn mail(&self) -> Vec<Mail> {
         Mail::in_folder(&self.app.config.data_dir.join("mail"))
     }

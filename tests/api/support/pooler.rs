@@ -362,7 +362,7 @@ fn translate(
     statements: &mut HashMap<Vec<u8>, Vec<u8>>,
     parses: &mut VecDeque<bool>,
 ) -> Vec<u8> {
-    // Where the name stands: at the start, after the portal's name, after a letter that says what is named.
+    // Where the name stands: at the start, after the portal's name, after an email that says what is named.
     let (before, rest) = match (kind, body.first()) {
         (b'P', _) => body.split_at(0),
         (b'B', _) => body.split_at(text(body).0.len() + 1),

@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 use super::mail::Mail;
 
-/// What goes wrong, with every letter until it is mended.
+/// What goes wrong, with every email until it is mended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Trouble {
     /// The line is cut before a word is said.
@@ -28,13 +28,13 @@ pub enum Trouble {
     Busy,
     /// This code at `RCPT` for this address.
     Recipient(u16, &'static str),
-    /// 554 once the letter was read.
+    /// 554 once the email was read.
     Spam,
-    /// These bytes, in place of the answer to what begins so; `.` is the end of a letter.
+    /// These bytes, in place of the answer to what begins so; `.` is the end of an email.
     Words(&'static str, &'static [u8]),
-    /// The letter is taken, and the line cut before that is said.
+    /// The email is taken, and the line cut before that is said.
     DropAfterData,
-    /// The letter is not taken until [`MailServer::mend`] is called.
+    /// The email is not taken until [`MailServer::mend`] is called.
     HoldBeforeReply,
 }
 
@@ -46,7 +46,7 @@ pub enum Safety {
     Tls,
 }
 
-/// A letter as the server has it.
+/// An email as the server has it.
 #[derive(Clone, Debug)]
 pub struct Received {
     pub from: String,
@@ -132,8 +132,8 @@ impl MailServer {
         self.state.mended.notify_waiters();
     }
 
-    /// Waits until a letter was read whole that is held.
-    pub async fn holds_a_letter(&self) {
+    /// Waits until an email was read whole that is held.
+    pub async fn holds_an_email(&self) {
         self.state.data_read.notified().await;
     }
 
@@ -211,7 +211,7 @@ async fn talk(
     let clerk = Clerk {
         state: state.clone(),
         signed_in: false,
-        letter: None,
+        email: None,
     };
     let mut session = session.build(peer, clerk);
     match safety {
@@ -286,11 +286,11 @@ impl State {
     }
 }
 
-/// Who takes letters in.
+/// Who takes emails in.
 struct Clerk {
     state: Arc<State>,
     signed_in: bool,
-    letter: Option<Received>,
+    email: Option<Received>,
 }
 
 impl Clerk {
@@ -323,7 +323,7 @@ impl Handler for Clerk {
     }
 
     fn data_start(&mut self, _: &str, from: &str, _: bool, to: &[String]) -> Response {
-        self.letter = Some(Received {
+        self.email = Some(Received {
             from: from.to_owned(),
             recipients: to.to_vec(),
             raw: Vec::new(),
@@ -332,7 +332,7 @@ impl Handler for Clerk {
     }
 
     fn data(&mut self, line: &[u8]) -> std::io::Result<()> {
-        self.letter
+        self.email
             .as_mut()
             .expect("begun")
             .raw
@@ -344,8 +344,8 @@ impl Handler for Clerk {
         if self.state.trouble() == Some(Trouble::Spam) {
             return response::TRANSACTION_FAILED;
         }
-        let letter = self.letter.take().expect("begun");
-        self.state.received.lock().expect("no panic").push(letter);
+        let email = self.email.take().expect("begun");
+        self.state.received.lock().expect("no panic").push(email);
         response::OK
     }
 

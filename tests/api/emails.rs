@@ -1,4 +1,4 @@
-//! Letters: what they say, that each arrives once, and what happens when one does not.
+//! Emails: what they say, that each arrives once, and what happens when one does not.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -8,9 +8,9 @@ use serde_json::{Value, json};
 use spirit_beads::auth::Scope;
 use spirit_beads::config::Config;
 use spirit_beads::email::{
-    self, About, Addressed, House, Letter, Picture, PictureRef, Pictures, RequestFacts, samples,
+    self, About, Addressed, Email, House, Picture, PictureRef, Pictures, RequestFacts, samples,
 };
-use spirit_beads::ids::{LetterId, PictureId};
+use spirit_beads::ids::{EmailId, PictureId};
 use spirit_beads::jobs::Job;
 use spirit_beads::stripe::sandbox::{Buyer, Payment};
 use spirit_beads::worker;
@@ -24,7 +24,7 @@ const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3600);
 
 impl Shop {
-    /// Sells a piece by card; the webhooks are delivered, the letters wait in the queue. Returns the session.
+    /// Sells a piece by card; the webhooks are delivered, the emails wait in the queue. Returns the session.
     async fn sells_one(&self, name: &str) -> String {
         let piece = self.stocks(name, 1).await;
         let session = session_of(&self.client.check_out(&[(&piece, 1)]).await);
@@ -33,39 +33,39 @@ impl Shop {
         session
     }
 
-    /// Queues a letter to this address about the order of a session.
-    async fn queues(&self, letter: &Letter, recipient: &str, session: &str) {
+    /// Queues an email to this address about the order of a session.
+    async fn queues(&self, email: &Email, recipient: &str, session: &str) {
         let order = self.order(session).await;
         let order = order["id"].as_str().and_then(|id| id.parse().ok());
         let mut tx = self.db.begin().await.expect("a transaction");
         let about = About::order(spirit_beads::ids::OrderId(order.expect("an id")));
         let cause = Uuid::new_v4().to_string();
-        email::queue(&mut tx, letter, &cause, recipient, None, about)
+        email::queue(&mut tx, email, &cause, recipient, None, about)
             .await
-            .expect("a letter");
+            .expect("an email");
         tx.commit().await.expect("a commit");
     }
 
-    /// Every letter as the database has it, oldest first.
-    async fn letters(&self) -> Vec<Value> {
-        sqlx::query_scalar("select to_jsonb(l) from letters l order by created_at, id")
+    /// Every email as the database has it, oldest first.
+    async fn emails(&self) -> Vec<Value> {
+        sqlx::query_scalar("select to_jsonb(l) from emails l order by created_at, id")
             .fetch_all(&self.db)
             .await
-            .expect("the letters")
+            .expect("the emails")
     }
 
-    /// The one letter there is: its state, attempts, and what was said last.
-    async fn letter(&self) -> (String, i64, String) {
-        let mut letters = self.letters().await;
-        letters.retain(|letter| letter["kind"] != "review_item");
-        assert_eq!(letters.len(), 1, "{letters:#?}");
-        let text = |field: &str| letters[0][field].as_str().unwrap_or_default().to_owned();
-        let attempts = letters[0]["attempts"].as_i64().expect("a number");
+    /// The one email there is: its state, attempts, and what was said last.
+    async fn email(&self) -> (String, i64, String) {
+        let mut emails = self.emails().await;
+        emails.retain(|email| email["kind"] != "review_item");
+        assert_eq!(emails.len(), 1, "{emails:#?}");
+        let text = |field: &str| emails[0][field].as_str().unwrap_or_default().to_owned();
+        let attempts = emails[0]["attempts"].as_i64().expect("a number");
         (text("state"), attempts, text("last_error"))
     }
 
-    async fn sends(&self, letter: LetterId) {
-        worker::perform(&self.app, Job::SendLetter { letter })
+    async fn sends(&self, email: EmailId) {
+        worker::perform(&self.app, Job::SendEmail { email })
             .await
             .expect("an attempt");
     }
@@ -84,16 +84,16 @@ impl Shop {
     }
 }
 
-fn id_of(letter: &Value) -> LetterId {
-    LetterId(
-        letter["id"]
+fn id_of(email: &Value) -> EmailId {
+    EmailId(
+        email["id"]
             .as_str()
             .and_then(|id| id.parse().ok())
             .expect("an id"),
     )
 }
 
-/// A shop whose letters go to this server.
+/// A shop whose emails go to this server.
 async fn shop_at(server: &MailServer) -> Shop {
     shop_with(server, &[]).await
 }
@@ -131,21 +131,21 @@ impl Pictures for Photograph {
     }
 }
 
-fn sample(kind: &str) -> Letter {
-    let mut samples = samples::letters().into_iter();
+fn sample(kind: &str) -> Email {
+    let mut samples = samples::emails().into_iter();
     samples.find(|(name, _)| *name == kind).expect("a sample").1
 }
 
-/// A letter as it arrives, with every photograph 100 bytes long.
-async fn arrived(letter: &Letter, house: &House) -> Mail {
-    let composed = email::compose(letter, house, &Photograph(vec![7; 100]), "id").await;
+/// An email as it arrives, with every photograph 100 bytes long.
+async fn arrived(email: &Email, house: &House) -> Mail {
+    let composed = email::compose(email, house, &Photograph(vec![7; 100]), "id").await;
     let addressed = Addressed {
         to: email::parse_address("ann@example.com").expect("an address"),
         copy: None,
         reply_to: None,
         message_id: "<id@beads.example>",
     };
-    let message = composed.expect("a letter").message(house, addressed);
+    let message = composed.expect("an email").message(house, addressed);
     Mail::read(&message.expect("a message"))
 }
 
@@ -171,7 +171,7 @@ async fn a_paid_order_is_confirmed_with_its_picture_and_its_whole_total() {
     shop.deliver().await;
     shop.run_jobs().await;
 
-    let mail = shop.mail().pop().expect("a letter");
+    let mail = shop.mail().pop().expect("an email");
     assert_eq!(mail.subject, "Order Confirmation - Bead & Thread");
     assert_eq!(mail.from, "Bead & Thread <hello@beads.example>");
     assert_eq!(mail.to, ["jane@example.com"]);
@@ -210,7 +210,7 @@ Jane Shopper
 Portland, OR 97205
 
 -- 
-Any questions? Just answer this letter, and a person will read it.
+Any questions? Just answer this email, and a person will read it.
 Bead & Thread, http://localhost:8080
 "
     );
@@ -230,7 +230,7 @@ Bead & Thread, http://localhost:8080
 }
 
 #[tokio::test]
-async fn a_letter_has_the_headers_that_are_due_and_no_others() {
+async fn an_email_has_the_headers_that_are_due_and_no_others() {
     let shop = Shop::open().await;
     shop.sells_one("Sunrise").await;
     shop.run_jobs().await;
@@ -390,7 +390,7 @@ async fn each_refund_is_told_once_with_what_it_adds() {
 }
 
 #[tokio::test]
-async fn every_letter_arrives_whole_by_every_kind_of_line() {
+async fn every_email_arrives_whole_by_every_kind_of_line() {
     for (safety, url) in [
         (Safety::None, "smtp://ann:s%3Acret@"),
         (Safety::StartTls, "smtp://ann:s%3Acret@"),
@@ -406,24 +406,24 @@ async fn every_letter_arrives_whole_by_every_kind_of_line() {
         let ca_file = server.ca_file.display().to_string();
         let shop = shop_with(&server, &[("SMTP_URL", &url), ("SMTP_CA_FILE", &ca_file)]).await;
         let session = shop.sells_one("Sunrise").await;
-        for (_, letter) in samples::letters() {
-            shop.queues(&letter, "ann@example.com", &session).await;
+        for (_, email) in samples::emails() {
+            shop.queues(&email, "ann@example.com", &session).await;
         }
         shop.run_jobs().await;
 
         let received = server.received();
-        assert_eq!(received.len(), 1 + samples::letters().len(), "{safety:?}");
+        assert_eq!(received.len(), 1 + samples::emails().len(), "{safety:?}");
         let mut ids: Vec<String> = Vec::new();
-        for letter in &received {
-            assert_eq!(letter.from, "hello@beads.example");
-            let mail = letter.mail();
+        for email in &received {
+            assert_eq!(email.from, "hello@beads.example");
+            let mail = email.mail();
             assert!(!mail.text.is_empty() && mail.html.contains("</html>"));
             assert!(!mail.html.contains("cid:") || !mail.inside.is_empty());
             ids.push(mail.message_id);
         }
         let mut to: Vec<&String> = received
             .iter()
-            .flat_map(|letter| &letter.recipients)
+            .flat_map(|email| &email.recipients)
             .collect();
         to.sort();
         to.dedup();
@@ -440,7 +440,7 @@ async fn every_letter_arrives_whole_by_every_kind_of_line() {
 }
 
 #[tokio::test]
-async fn a_line_that_is_not_safe_carries_no_letter() {
+async fn a_line_that_is_not_safe_carries_no_email() {
     // Neither certificate is known; the second server cannot even encrypt.
     for (safety, query) in [
         (Safety::StartTls, "?tls=required"),
@@ -451,20 +451,20 @@ async fn a_line_that_is_not_safe_carries_no_letter() {
         let shop = shop_with(&server, &[("SMTP_URL", &url)]).await;
         shop.sells_one("Sunrise").await;
         shop.run_failing_jobs().await;
-        let (state, attempts, _) = shop.letter().await;
+        let (state, attempts, _) = shop.email().await;
         assert_eq!((state.as_str(), attempts), ("queued", 1));
         assert!(server.received().is_empty());
     }
 }
 
 #[tokio::test]
-async fn a_wrong_password_delays_letters_and_is_not_shown() {
+async fn a_wrong_password_delays_emails_and_is_not_shown() {
     let server = MailServer::start_with(Safety::None, Some(("ann", "right"))).await;
     let url = format!("smtp://ann:wr0ng-pass@{}", server.address);
     let shop = shop_with(&server, &[("SMTP_URL", &url)]).await;
     let session = shop.sells_one("Sunrise").await;
     shop.run_failing_jobs().await;
-    let (state, attempts, said) = shop.letter().await;
+    let (state, attempts, said) = shop.email().await;
     assert_eq!((state.as_str(), attempts), ("queued", 1));
     assert!(said.contains("535") && !said.contains("wr0ng"), "{said}");
     assert_eq!(shop.order(&session).await["attention"], Value::Null);
@@ -472,7 +472,7 @@ async fn a_wrong_password_delays_letters_and_is_not_shown() {
 }
 
 #[tokio::test]
-async fn passing_trouble_delays_a_letter_which_then_arrives_once() {
+async fn passing_trouble_delays_an_email_which_then_arrives_once() {
     for trouble in [
         Trouble::HangUp,
         Trouble::Busy,
@@ -487,7 +487,7 @@ async fn passing_trouble_delays_a_letter_which_then_arrives_once() {
         for attempt in 1..=3 {
             let left = shop.run_failing_jobs().await;
             assert_eq!(left.len(), 1, "{trouble:?}: it waits");
-            let (state, attempts, said) = shop.letter().await;
+            let (state, attempts, said) = shop.email().await;
             assert_eq!(
                 (state.as_str(), attempts),
                 ("queued", attempt),
@@ -498,14 +498,14 @@ async fn passing_trouble_delays_a_letter_which_then_arrives_once() {
         }
         server.mend();
         shop.run_jobs().await;
-        assert_eq!(shop.letter().await, ("sent".to_owned(), 4, String::new()));
+        assert_eq!(shop.email().await, ("sent".to_owned(), 4, String::new()));
         assert_eq!(server.received().len(), 1, "{trouble:?}");
         assert_eq!(shop.order(&session).await["attention"], Value::Null);
     }
 }
 
 #[tokio::test]
-async fn a_letter_waits_longer_after_each_attempt() {
+async fn an_email_waits_longer_after_each_attempt() {
     let server = MailServer::start().await;
     let shop = shop_at(&server).await;
     shop.sells_one("Sunrise").await;
@@ -529,7 +529,7 @@ async fn a_letter_waits_longer_after_each_attempt() {
 }
 
 #[tokio::test]
-async fn a_mail_server_away_for_an_hour_delays_letters_and_nothing_else() {
+async fn a_mail_server_away_for_an_hour_delays_emails_and_nothing_else() {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = listener.local_addr().expect("a bound listener");
     drop(listener);
@@ -555,14 +555,14 @@ async fn a_mail_server_away_for_an_hour_delays_letters_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn a_letter_that_is_refused_for_good_is_given_up_and_the_shopkeeper_told() {
+async fn an_email_that_is_refused_for_good_is_given_up_and_the_shopkeeper_told() {
     for trouble in [Trouble::Recipient(550, "jane@example.com"), Trouble::Spam] {
         let server = MailServer::start().await;
         let shop = shop_at(&server).await;
         let session = shop.sells_one("Sunrise").await;
         server.misbehave(trouble.clone());
         shop.run_jobs().await;
-        let (state, attempts, said) = shop.letter().await;
+        let (state, attempts, said) = shop.email().await;
         assert_eq!((state.as_str(), attempts), ("failed", 1), "{trouble:?}");
         let order = shop.order(&session).await;
         assert_eq!(order["status"], "paid");
@@ -589,7 +589,7 @@ async fn a_letter_that_is_refused_for_good_is_given_up_and_the_shopkeeper_told()
         assert!(
             received
                 .iter()
-                .all(|letter| letter.recipients == ["keeper@beads.example"]),
+                .all(|email| email.recipients == ["keeper@beads.example"]),
             "only the owner hears of it: {trouble:?}"
         );
     }
@@ -611,17 +611,17 @@ async fn a_request_says_so_when_its_customer_cannot_be_reached() {
     let recipients: Vec<_> = server
         .received()
         .into_iter()
-        .map(|letter| letter.recipients)
+        .map(|email| email.recipients)
         .collect();
     assert_eq!(
         recipients,
         [["keeper@beads.example"], ["keeper@beads.example"]],
-        "the shop has its own letter, and one about this"
+        "the shop has its own email, and one about this"
     );
 }
 
 #[tokio::test]
-async fn a_refused_copy_does_not_keep_the_letter_from_its_reader() {
+async fn a_refused_copy_does_not_keep_the_email_from_its_reader() {
     let server = MailServer::start().await;
     let shop = shop_at(&server).await;
     let session = shop.sells_one("Sunrise").await;
@@ -630,7 +630,7 @@ async fn a_refused_copy_does_not_keep_the_letter_from_its_reader() {
     let received = server.received();
     assert_eq!(received.len(), 1);
     assert_eq!(received[0].recipients, ["jane@example.com"]);
-    assert_eq!(shop.letter().await.0, "sent");
+    assert_eq!(shop.email().await.0, "sent");
     let order = shop.order(&session).await;
     let attention = order["attention"]
         .as_str()
@@ -647,7 +647,7 @@ async fn a_copy_that_was_put_off_is_sent_again_to_its_reader_alone() {
     for attempt in 1..=3 {
         shop.run_failing_jobs().await;
         assert_eq!(server.received().len(), 1, "the customer has it once");
-        let (state, attempts, said) = shop.letter().await;
+        let (state, attempts, said) = shop.email().await;
         assert_eq!((state.as_str(), attempts), ("queued", attempt));
         assert!(said.contains("452"), "{said}");
         shop.hurry_jobs().await;
@@ -662,13 +662,13 @@ async fn a_copy_that_was_put_off_is_sent_again_to_its_reader_alone() {
         received[1].mail().message_id,
         "it is the same message"
     );
-    assert_eq!(shop.letter().await.0, "sent");
+    assert_eq!(shop.email().await.0, "sent");
     assert_eq!(shop.order(&session).await["attention"], Value::Null);
 
     // Sent again on purpose it goes to both.
-    let letter = id_of(&shop.letters().await[0]);
+    let email = id_of(&shop.emails().await[0]);
     let mut conn = shop.db.acquire().await.expect("a connection");
-    email::resend(&mut conn, letter).await.expect("a letter");
+    email::resend(&mut conn, email).await.expect("an email");
     drop(conn);
     shop.run_jobs().await;
     assert_eq!(
@@ -678,7 +678,7 @@ async fn a_copy_that_was_put_off_is_sent_again_to_its_reader_alone() {
 }
 
 #[tokio::test]
-async fn a_copy_that_is_put_off_for_days_is_given_up_and_the_letter_stays_sent() {
+async fn a_copy_that_is_put_off_for_days_is_given_up_and_the_email_stays_sent() {
     let server = MailServer::start().await;
     let shop = shop_at(&server).await;
     let session = shop.sells_one("Sunrise").await;
@@ -688,7 +688,7 @@ async fn a_copy_that_is_put_off_for_days_is_given_up_and_the_letter_stays_sent()
     shop.hurry_jobs().await;
     // The owner's email about it is put off, too.
     shop.run_failing_jobs().await;
-    assert_eq!(shop.letter().await.0, "sent");
+    assert_eq!(shop.email().await.0, "sent");
     assert_eq!(server.received().len(), 1);
     let order = shop.order(&session).await;
     let attention = order["attention"].as_str().expect("a word to the owner");
@@ -712,7 +712,7 @@ async fn a_reply_is_judged_by_its_code_whatever_the_charset_of_its_words() {
         shop.sells_one("Sunrise").await;
         server.misbehave(Trouble::Words(at, words));
         shop.run_jobs().await;
-        assert_eq!(shop.letter().await.0, "sent", "{at}");
+        assert_eq!(shop.email().await.0, "sent", "{at}");
         assert_eq!(server.received().len(), 1, "{at}");
     }
 }
@@ -727,7 +727,7 @@ async fn a_refusal_in_another_charset_is_a_refusal() {
         b"550 5.1.1 Empf\xe4nger unbekannt\r\n",
     ));
     shop.run_jobs().await;
-    let (state, attempts, said) = shop.letter().await;
+    let (state, attempts, said) = shop.email().await;
     assert_eq!((state.as_str(), attempts), ("failed", 1));
     assert!(said.contains("550 5.1.1 Empf"), "{said}");
     let order = shop.order(&session).await;
@@ -736,69 +736,68 @@ async fn a_refusal_in_another_charset_is_a_refusal() {
 }
 
 #[tokio::test]
-async fn a_letter_cut_off_after_it_was_taken_is_sent_again_under_its_own_id() {
+async fn an_email_cut_off_after_it_was_taken_is_sent_again_under_its_own_id() {
     let server = MailServer::start().await;
     let shop = shop_at(&server).await;
     shop.sells_one("Sunrise").await;
     server.misbehave(Trouble::DropAfterData);
     shop.run_failing_jobs().await;
-    assert_eq!(shop.letter().await.0, "queued");
+    assert_eq!(shop.email().await.0, "queued");
     server.mend();
     shop.hurry_jobs().await;
     shop.run_jobs().await;
     let ids: Vec<String> = server
         .received()
         .iter()
-        .map(|letter| letter.mail().message_id)
+        .map(|email| email.mail().message_id)
         .collect();
     assert_eq!(ids.len(), 2, "SMTP cannot know better");
     assert_eq!(ids[0], ids[1], "whoever reads both is shown one");
 }
 
 #[tokio::test]
-async fn two_workers_never_send_one_letter_at_once() {
+async fn two_workers_never_send_one_email_at_once() {
     let server = MailServer::start().await;
     let shop = shop_at(&server).await;
     shop.sells_one("Sunrise").await;
-    let letter = id_of(&shop.letters().await[0]);
+    let email = id_of(&shop.emails().await[0]);
     server.misbehave(Trouble::HoldBeforeReply);
     let app = shop.app.clone();
     let first = tokio::spawn(async move {
-        worker::perform(&app, Job::SendLetter { letter })
+        worker::perform(&app, Job::SendEmail { email })
             .await
             .expect("an attempt");
     });
-    server.holds_a_letter().await;
-    let state = shop.letter().await;
+    server.holds_an_email().await;
+    let state = shop.email().await;
     assert_eq!(
         (state.0.as_str(), state.1),
         ("sending", 1),
         "recorded before it is sent"
     );
     for _ in 0..3 {
-        shop.sends(letter).await;
+        shop.sends(email).await;
     }
     shop.clock().await;
     shop.run_jobs().await;
     assert_eq!(server.connections(), 1);
     server.mend();
     first.await.expect("no panic");
-    shop.sends(letter).await;
+    shop.sends(email).await;
     assert_eq!((server.connections(), server.received().len()), (1, 1));
-    assert_eq!(shop.letter().await.0, "sent");
+    assert_eq!(shop.email().await.0, "sent");
 }
 
 #[tokio::test]
-async fn a_letter_whose_sender_was_killed_is_sent_again_after_a_while() {
+async fn an_email_whose_sender_was_killed_is_sent_again_after_a_while() {
     let server = MailServer::start().await;
     let shop = shop_at(&server).await;
     shop.sells_one("Sunrise").await;
-    let letter = id_of(&shop.letters().await[0]);
+    let email = id_of(&shop.emails().await[0]);
     server.misbehave(Trouble::HoldBeforeReply);
     let app = shop.app.clone();
-    let killed =
-        tokio::spawn(async move { worker::perform(&app, Job::SendLetter { letter }).await });
-    server.holds_a_letter().await;
+    let killed = tokio::spawn(async move { worker::perform(&app, Job::SendEmail { email }).await });
+    server.holds_an_email().await;
     killed.abort();
     assert!(killed.await.is_err());
     shop.loses_its_jobs().await;
@@ -813,11 +812,11 @@ async fn a_letter_whose_sender_was_killed_is_sent_again_after_a_while() {
     let ids: Vec<String> = server
         .received()
         .iter()
-        .map(|letter| letter.mail().message_id)
+        .map(|email| email.mail().message_id)
         .collect();
     assert_eq!(ids.len(), 2);
     assert_eq!(ids[0], ids[1]);
-    assert_eq!(shop.letter().await, ("sent".to_owned(), 2, String::new()));
+    assert_eq!(shop.email().await, ("sent".to_owned(), 2, String::new()));
 }
 
 #[tokio::test]
@@ -825,27 +824,27 @@ async fn an_attempt_that_ends_after_its_time_has_no_say() {
     let server = MailServer::start().await;
     let shop = shop_at(&server).await;
     shop.sells_one("Sunrise").await;
-    let letter = id_of(&shop.letters().await[0]);
+    let email = id_of(&shop.emails().await[0]);
     server.misbehave(Trouble::HoldBeforeReply);
     let app = shop.app.clone();
-    let slow = tokio::spawn(async move { worker::perform(&app, Job::SendLetter { letter }).await });
-    server.holds_a_letter().await;
+    let slow = tokio::spawn(async move { worker::perform(&app, Job::SendEmail { email }).await });
+    server.holds_an_email().await;
     // Another one takes over, and learns that the address is wrong.
     shop.wait(11 * MINUTE).await;
-    sqlx::query("update letters set recipient = 'nowhere'")
+    sqlx::query("update emails set recipient = 'nowhere'")
         .execute(&shop.db)
         .await
         .expect("a change");
-    shop.sends(letter).await;
-    assert_eq!(shop.letter().await.0, "failed");
+    shop.sends(email).await;
+    assert_eq!(shop.email().await.0, "failed");
     server.mend();
     slow.await.expect("no panic").expect("an attempt");
-    let (state, attempts, _) = shop.letter().await;
+    let (state, attempts, _) = shop.email().await;
     assert_eq!((state.as_str(), attempts), ("failed", 2));
 }
 
 #[tokio::test]
-async fn a_letter_whose_job_was_lost_is_found_by_the_sweep() {
+async fn an_email_whose_job_was_lost_is_found_by_the_sweep() {
     let shop = Shop::open().await;
     shop.sells_one("Sunrise").await;
     shop.loses_its_jobs().await;
@@ -859,7 +858,7 @@ async fn a_letter_whose_job_was_lost_is_found_by_the_sweep() {
 }
 
 #[tokio::test]
-async fn after_days_of_trying_a_letter_is_given_up_and_the_shopkeeper_told() {
+async fn after_days_of_trying_an_email_is_given_up_and_the_shopkeeper_told() {
     let server = MailServer::start().await;
     let shop = shop_at(&server).await;
     let session = shop.sells_one("Sunrise").await;
@@ -870,7 +869,7 @@ async fn after_days_of_trying_a_letter_is_given_up_and_the_shopkeeper_told() {
         shop.hurry_jobs().await;
         shop.run_failing_jobs().await;
         assert_eq!(
-            shop.letter().await.0,
+            shop.email().await.0,
             "queued",
             "a day's outage loses nothing"
         );
@@ -878,7 +877,7 @@ async fn after_days_of_trying_a_letter_is_given_up_and_the_shopkeeper_told() {
     shop.wait(2 * 24 * HOUR).await;
     shop.clock().await;
     shop.run_failing_jobs().await;
-    let (state, _, said) = shop.letter().await;
+    let (state, _, said) = shop.email().await;
     assert_eq!(state, "failed");
     assert!(
         said.contains("tried for days") && said.contains("421"),
@@ -893,7 +892,7 @@ async fn after_days_of_trying_a_letter_is_given_up_and_the_shopkeeper_told() {
 }
 
 #[tokio::test]
-async fn a_letter_to_what_is_no_address_is_given_up_unsent() {
+async fn an_email_to_what_is_no_address_is_given_up_unsent() {
     let server = MailServer::start().await;
     let shop = shop_at(&server).await;
     let session = shop.sells_one("Sunrise").await;
@@ -912,18 +911,18 @@ async fn a_letter_to_what_is_no_address_is_given_up_unsent() {
             .await;
     }
     shop.run_jobs().await;
-    for letter in &shop.letters().await[1..] {
-        let state = match letter["kind"] == "review_item" {
+    for email in &shop.emails().await[1..] {
+        let state = match email["kind"] == "review_item" {
             true => "sent",
             false => "failed",
         };
-        assert_eq!(letter["state"], state, "{letter}");
+        assert_eq!(email["state"], state, "{email}");
     }
     // The customer's first, and one to the owner about each of the others.
     let received = server.received();
     assert_eq!(received.len(), 1 + 8);
-    for letter in &received[1..] {
-        assert_eq!(letter.recipients, ["keeper@beads.example"]);
+    for email in &received[1..] {
+        assert_eq!(email.recipients, ["keeper@beads.example"]);
     }
 }
 
@@ -946,11 +945,11 @@ async fn nothing_that_a_visitor_types_becomes_a_header_or_a_command() {
         &"ÄÖÜ".repeat(2000),
         "\u{202e}moc.elpmaxe",
     ];
-    let Letter::NewRequest { request, email } = sample("new_request") else {
+    let Email::NewRequest { request, email } = sample("new_request") else {
         panic!("a request");
     };
     for attack in attacks {
-        let letter = Letter::NewRequest {
+        let email = Email::NewRequest {
             request: RequestFacts {
                 customer_name: attack.to_owned(),
                 description: format!("{attack}\r\n.\r\nQUIT\r\n<b>bold</b>"),
@@ -959,8 +958,8 @@ async fn nothing_that_a_visitor_types_becomes_a_header_or_a_command() {
             },
             email: email.clone(),
         };
-        shop.queues(&letter, "keeper@beads.example", &session).await;
-        let wrong = Letter::NewRequest {
+        shop.queues(&email, "keeper@beads.example", &session).await;
+        let wrong = Email::NewRequest {
             request: request.clone(),
             email: attack.to_owned(),
         };
@@ -969,9 +968,9 @@ async fn nothing_that_a_visitor_types_becomes_a_header_or_a_command() {
     shop.run_jobs().await;
     let received = server.received();
     assert_eq!(received.len(), 1 + 2 * attacks.len());
-    for letter in &received[1..] {
-        assert_eq!(letter.recipients, ["keeper@beads.example"]);
-        let mail = letter.mail();
+    for email in &received[1..] {
+        assert_eq!(email.recipients, ["keeper@beads.example"]);
+        let mail = email.mail();
         let allowed = [
             "auto-submitted",
             "content-type",
@@ -1002,7 +1001,7 @@ async fn nothing_that_a_visitor_types_becomes_a_header_or_a_command() {
     }
     let names: Vec<String> = received
         .iter()
-        .map(|letter| letter.mail().subject)
+        .map(|email| email.mail().subject)
         .filter(|subject| subject.contains("🪡"))
         .collect();
     assert_eq!(
@@ -1012,7 +1011,7 @@ async fn nothing_that_a_visitor_types_becomes_a_header_or_a_command() {
 }
 
 #[tokio::test]
-async fn a_picture_that_cannot_be_read_is_left_out_and_the_letter_goes() {
+async fn a_picture_that_cannot_be_read_is_left_out_and_the_email_goes() {
     let shop = Shop::open().await;
     let folder = shop.media_folder();
     std::fs::write(folder.join("broken.png"), b"\x89PNG\r\n\x1a\nno more").expect("a file");
@@ -1023,7 +1022,7 @@ async fn a_picture_that_cannot_be_read_is_left_out_and_the_letter_goes() {
     let picture = image::RgbaImage::from_pixel(40, 90, image::Rgba([0, 90, 90, 128]));
     picture.save(folder.join("a b.png")).expect("a picture");
     let session = shop.sells_one("Sunrise").await;
-    let Letter::OrderConfirmation { mut order } = sample("order_confirmation") else {
+    let Email::OrderConfirmation { mut order } = sample("order_confirmation") else {
         panic!("an order");
     };
     let line = order.lines[0].clone();
@@ -1048,13 +1047,13 @@ async fn a_picture_that_cannot_be_read_is_left_out_and_the_letter_goes() {
     })
     .into();
     shop.queues(
-        &Letter::OrderConfirmation { order },
+        &Email::OrderConfirmation { order },
         "ann@example.com",
         &session,
     )
     .await;
     shop.run_jobs().await;
-    let mail = shop.mail().pop().expect("a letter");
+    let mail = shop.mail().pop().expect("an email");
     assert_eq!(mail.to, ["ann@example.com"]);
     assert_eq!(mail.inside.len(), 1, "{:?}", mail.inside);
     assert_eq!(mail.html.matches("<img ").count(), 2);
@@ -1074,7 +1073,7 @@ async fn a_request_is_told_to_the_shop_with_its_photographs_and_answered_to_the_
     shop.queues(&sample("new_request"), email::SHOP, &session)
         .await;
     shop.run_jobs().await;
-    let mail = server.received().pop().expect("a letter").mail();
+    let mail = server.received().pop().expect("an email").mail();
     assert_eq!(mail.to, ["keeper@beads.example"]);
     assert_eq!(mail.reply_to, ["maya.tallchief@example.com"]);
 
@@ -1101,21 +1100,21 @@ async fn a_request_is_told_to_the_shop_with_its_photographs_and_answered_to_the_
 }
 
 #[tokio::test]
-async fn a_letter_stays_within_its_size_and_says_what_it_left_out() {
-    let Letter::NewRequest { mut request, email } = sample("new_request") else {
+async fn an_email_stays_within_its_size_and_says_what_it_left_out() {
+    let Email::NewRequest { mut request, email } = sample("new_request") else {
         panic!("a request");
     };
     request.photographs = vec![PictureId("a".repeat(64)); 10];
-    let letter = Letter::NewRequest { request, email };
+    let email = Email::NewRequest { request, email };
     let pictures = Photograph(vec![7; 4 * 1024 * 1024]);
-    let composed = email::compose(&letter, &house(&[]), &pictures, "id").await;
-    let text = composed.expect("a letter").text.replace('\n', " ");
+    let composed = email::compose(&email, &house(&[]), &pictures, "id").await;
+    let text = composed.expect("an email").text.replace('\n', " ");
     assert!(text.contains("Attached: 3 photographs."), "{text}");
     assert!(text.contains("could not be read: 7 photographs."), "{text}");
 }
 
 #[tokio::test]
-async fn letters_wear_the_shops_name_colour_and_logo() {
+async fn emails_wear_the_shops_name_colour_and_logo() {
     let folder = std::path::Path::new(env!("CARGO_TARGET_TMPDIR"));
     let logo = folder.join(format!("logo-{}.png", Uuid::new_v4().simple()));
     let picture = image::RgbImage::from_pixel(4, 4, image::Rgb([1, 2, 3]));
@@ -1155,18 +1154,18 @@ async fn links_lead_to_web_pages_only() {
         ("not an address", false),
         ("https://track.example/?a=1&b=\"2\"", true),
     ] {
-        let Letter::OrderShipped { order, mut parcel } = sample("order_shipped") else {
+        let Email::OrderShipped { order, mut parcel } = sample("order_shipped") else {
             panic!("a parcel");
         };
         parcel.tracking_url = Some(url.to_owned());
-        let mail = arrived(&Letter::OrderShipped { order, parcel }, &house(&[])).await;
+        let mail = arrived(&Email::OrderShipped { order, parcel }, &house(&[])).await;
         assert_eq!(mail.text.contains("Follow the parcel"), leads, "{url}");
         assert!(!mail.html.contains("javascript") && !mail.html.contains("b=\"2\""));
     }
 }
 
 #[tokio::test]
-async fn the_texts_of_letters_about_commissions_say_what_their_reader_needs() {
+async fn the_texts_of_emails_about_commissions_say_what_their_reader_needs() {
     let house = house(&[]);
     for (kind, subject, words) in [
         (
@@ -1223,24 +1222,24 @@ async fn the_texts_of_letters_about_commissions_say_what_their_reader_needs() {
 }
 
 #[tokio::test]
-async fn a_letter_queued_before_an_upgrade_is_read_or_given_up_but_never_stuck() {
+async fn an_email_queued_before_an_upgrade_is_read_or_given_up_but_never_stuck() {
     let shop = Shop::open().await;
     let session = shop.sells_one("Sunrise").await;
-    sqlx::query("update letters set contents = '{\"letter\": \"forgotten\"}'")
+    sqlx::query("update emails set contents = '{\"email\": \"forgotten\"}'")
         .execute(&shop.db)
         .await
-        .expect("an old letter");
+        .expect("an old email");
     shop.run_jobs().await;
-    assert_eq!(shop.letter().await.0, "failed");
+    assert_eq!(shop.email().await.0, "failed");
     assert!(shop.order(&session).await["attention"].is_string());
     let keeper = shop.keeper(&[Scope::OrdersRead]).await;
-    let id = id_of(&shop.letters().await[0]);
-    let answer = keeper.get(&format!("/api/admin/letters/{id}/")).await;
+    let id = id_of(&shop.emails().await[0]);
+    let answer = keeper.get(&format!("/api/admin/emails/{id}/")).await;
     assert_eq!((answer.status, &answer.json["html"]), (200, &Value::Null));
 }
 
 #[tokio::test]
-async fn the_shopkeeper_finds_letters_and_reads_them() {
+async fn the_shopkeeper_finds_emails_and_reads_them() {
     let shop = Shop::open_with(&[("SHOP_EMAIL", "keeper@beads.example")]).await;
     let session = shop.sells_one("Sunrise").await;
     shop.sells_one("Moonrise").await;
@@ -1251,7 +1250,7 @@ async fn the_shopkeeper_finds_letters_and_reads_them() {
     shop.run_jobs().await;
     let keeper = shop.keeper(&[Scope::OrdersRead]).await;
     let list = async |query: &str| {
-        let answer = keeper.get(&format!("/api/admin/letters/?{query}")).await;
+        let answer = keeper.get(&format!("/api/admin/emails/?{query}")).await;
         assert_eq!(answer.status, 200, "{}", answer.text);
         answer
     };
@@ -1291,51 +1290,51 @@ async fn the_shopkeeper_finds_letters_and_reads_them() {
         "order=SB-9",
         "kind=%00",
     ] {
-        let answer = keeper.get(&format!("/api/admin/letters/?{query}")).await;
+        let answer = keeper.get(&format!("/api/admin/emails/?{query}")).await;
         assert_eq!(answer.status, 400, "{query}: {}", answer.text);
     }
 
     let failed = list("state=failed").await.json["results"][0].clone();
-    let path = format!("/api/admin/letters/{}/", id_of(&failed));
-    let letter = keeper.get(&path).await.json;
-    assert_eq!(letter["attempts"], 1);
+    let path = format!("/api/admin/emails/{}/", id_of(&failed));
+    let email = keeper.get(&path).await.json;
+    assert_eq!(email["attempts"], 1);
     assert!(
-        letter["last_error"]
+        email["last_error"]
             .as_str()
             .is_some_and(|text| text.contains("no address"))
     );
-    assert_eq!(letter["subject"], "Your Order Has Shipped! - Spirit Beads");
+    assert_eq!(email["subject"], "Your Order Has Shipped! - Spirit Beads");
     assert!(
-        letter["text"]
+        email["text"]
             .as_str()
             .is_some_and(|text| text.contains("SB-1042"))
     );
     assert!(
-        letter["html"]
+        email["html"]
             .as_str()
             .is_some_and(|html| !html.contains("cid:"))
     );
 
     for path in [
-        "/api/admin/letters/7/".to_owned(),
-        format!("/api/admin/letters/{}/", Uuid::new_v4()),
+        "/api/admin/emails/7/".to_owned(),
+        format!("/api/admin/emails/{}/", Uuid::new_v4()),
     ] {
         assert_eq!(keeper.get(&path).await.status, 404);
     }
-    assert_eq!(shop.client.get("/api/admin/letters/").await.status, 401);
+    assert_eq!(shop.client.get("/api/admin/emails/").await.status, 401);
     let other = shop.keeper(&[Scope::Catalog]).await;
-    assert_eq!(other.get("/api/admin/letters/").await.status, 403);
+    assert_eq!(other.get("/api/admin/emails/").await.status, 403);
     assert_eq!(other.get(&path).await.status, 403);
 }
 
 #[tokio::test]
-async fn a_letter_is_sent_again_on_purpose_as_a_letter_of_its_own() {
+async fn an_email_is_sent_again_on_purpose_as_an_email_of_its_own() {
     let server = MailServer::start().await;
     let shop = shop_at(&server).await;
     let session = shop.sells_one("Sunrise").await;
     let path = format!(
-        "/api/admin/letters/{}/resend/",
-        id_of(&shop.letters().await[0])
+        "/api/admin/emails/{}/resend/",
+        id_of(&shop.emails().await[0])
     );
     let reader = shop.keeper(&[Scope::OrdersRead]).await;
     let keeper = shop.keeper(&[Scope::OrdersWrite]).await;
@@ -1343,11 +1342,11 @@ async fn a_letter_is_sent_again_on_purpose_as_a_letter_of_its_own() {
     let early = keeper.post(&path, &json!({})).await;
     assert_eq!(
         (early.status, &early.json["code"]),
-        (409, &json!("letter_on_its_way"))
+        (409, &json!("email_on_its_way"))
     );
     server.misbehave(Trouble::Recipient(550, "jane@example.com"));
     shop.run_jobs().await;
-    assert_eq!(shop.letter().await.0, "failed");
+    assert_eq!(shop.email().await.0, "failed");
     server.mend();
     for _ in 0..2 {
         let answer = keeper.post(&path, &json!({})).await;
@@ -1362,14 +1361,14 @@ async fn a_letter_is_sent_again_on_purpose_as_a_letter_of_its_own() {
     let mail: Vec<Mail> = server
         .received()
         .iter()
-        .filter(|letter| letter.recipients[0] == "jane@example.com")
-        .map(|letter| letter.mail())
+        .filter(|email| email.recipients[0] == "jane@example.com")
+        .map(|email| email.mail())
         .collect();
     assert_eq!(mail.len(), 2);
     assert_ne!(mail[0].message_id, mail[1].message_id);
     assert!(mail[0].message_id.contains(".2@") && mail[1].message_id.contains(".3@"));
     assert_eq!(shop.status_of(&session).await, "paid");
-    let missing = format!("/api/admin/letters/{}/resend/", Uuid::new_v4());
+    let missing = format!("/api/admin/emails/{}/resend/", Uuid::new_v4());
     assert_eq!(keeper.post(&missing, &json!({})).await.status, 404);
 }
 
@@ -1434,15 +1433,15 @@ async fn a_customers_emails_are_sent_in_their_order_and_another_customers_beside
     shop.run_jobs().await;
     let before = server.connections();
     server.misbehave(Trouble::HoldBeforeReply);
-    let (_, letter) = samples::letters().remove(0);
+    let (_, email) = samples::emails().remove(0);
     for recipient in ["ann@example.com", "ann@example.com", "bob@example.com"] {
-        shop.queues(&letter, recipient, &session).await;
+        shop.queues(&email, recipient, &session).await;
     }
     let at_work = shop.works();
     until("the second email to Ann waits for its turn", async || {
         sqlx::query_scalar(
             "select exists (select from graphile_worker._private_jobs
-                            where payload ->> 'job' = 'send_letter' and revision = 0
+                            where payload ->> 'job' = 'send_email' and revision = 0
                               and run_at > created_at + interval '0.5 seconds')",
         )
         .fetch_one(&shop.db)
@@ -1455,7 +1454,7 @@ async fn a_customers_emails_are_sent_in_their_order_and_another_customers_beside
     })
     .await;
     let sending: Vec<String> = sqlx::query_scalar(
-        "select recipient from letters where state = 'sending' order by created_at",
+        "select recipient from emails where state = 'sending' order by created_at",
     )
     .fetch_all(&shop.db)
     .await
@@ -1463,14 +1462,11 @@ async fn a_customers_emails_are_sent_in_their_order_and_another_customers_beside
     assert_eq!(sending, ["ann@example.com", "bob@example.com"]);
     server.mend();
     until("all are sent", async || {
-        shop.letters()
-            .await
-            .iter()
-            .all(|one| one["state"] == "sent")
+        shop.emails().await.iter().all(|one| one["state"] == "sent")
     })
     .await;
     at_work.stop().await;
-    let sent: Vec<Value> = shop.letters().await;
+    let sent: Vec<Value> = shop.emails().await;
     let of_ann: Vec<&str> = sent
         .iter()
         .filter(|one| one["recipient"] == "ann@example.com")
@@ -1480,20 +1476,20 @@ async fn a_customers_emails_are_sent_in_their_order_and_another_customers_beside
 }
 
 #[tokio::test]
-async fn in_a_folder_a_letter_that_is_sent_twice_lies_there_once() {
+async fn in_a_folder_an_email_that_is_sent_twice_lies_there_once() {
     let shop = Shop::open().await;
     shop.sells_one("Sunrise").await;
     shop.run_jobs().await;
     let first = shop.mail();
     // As if its sender had been killed before it could say so.
-    sqlx::query("update letters set state = 'sending'")
+    sqlx::query("update emails set state = 'sending'")
         .execute(&shop.db)
         .await
         .expect("a kill");
     shop.wait(11 * MINUTE).await;
     shop.clock().await;
     shop.run_jobs().await;
-    assert_eq!(shop.letter().await, ("sent".to_owned(), 2, String::new()));
+    assert_eq!(shop.email().await, ("sent".to_owned(), 2, String::new()));
     let second = shop.mail();
     assert_eq!((first.len(), second.len()), (1, 1));
     assert_eq!(first[0].message_id, second[0].message_id);

@@ -1,4 +1,4 @@
-//! Letters as the shopkeeper sees them: what was sent to whom, what did not arrive, sending one again. What letters say
+//! Emails as the shopkeeper sees them: what was sent to whom, what did not arrive, sending one again. What emails say
 //! and how they travel is left to `email`.
 
 use std::path::Path as FilePath;
@@ -18,12 +18,12 @@ use crate::audit::{self, Actor};
 use crate::auth::{Admin, Scope};
 use crate::config::Config;
 use crate::email::{
-    self, Addressed, Filter, House, Letter, LetterRow, Picture, PictureRef, Pictures, SHOP,
-    Subjects, TroubleKind, samples,
+    self, Addressed, Email, EmailRow, Filter, House, Picture, PictureRef, Pictures, SHOP, Subjects,
+    TroubleKind, samples,
 };
 use crate::error::{Error, ErrorBody, Fault, Result};
 use crate::extract::{Json, Paging, Path, Query};
-use crate::ids::LetterId;
+use crate::ids::EmailId;
 use crate::review_items::{Kind, NewItem, Subject};
 use crate::{custom_orders, media, orders, products, reviews, settings};
 
@@ -35,11 +35,11 @@ pub fn router() -> OpenApiRouter<App> {
         .routes(routes!(preview_quote))
 }
 
-/// Sends a queued letter; the shopkeeper is told of one that cannot be delivered. Safe to repeat.
+/// Sends a queued email; the shopkeeper is told of one that cannot be delivered. Safe to repeat.
 ///
 /// # Errors
-/// Only the database's: while the mail server is away, the letter waits.
-pub async fn send(app: &App, id: LetterId) -> Result<()> {
+/// Only the database's: while the mail server is away, the email waits.
+pub async fn send(app: &App, id: EmailId) -> Result<()> {
     let house = house(app).await?;
     let attempt = email::attempt(&app.db, &app.mailer, &house, &ShopPictures(app), id).await?;
     let Some(attempt) = attempt else {
@@ -76,7 +76,7 @@ pub async fn send(app: &App, id: LetterId) -> Result<()> {
     Ok(())
 }
 
-/// Queues letters again that hang. Safe to repeat.
+/// Queues emails again that hang. Safe to repeat.
 ///
 /// # Errors
 /// Only the database's.
@@ -101,7 +101,7 @@ impl Pictures for ShopPictures<'_> {
     }
 }
 
-/// Writes a sample of every letter into a folder: `.html` for a browser, `.txt`, and `.eml` as it is sent. Returns how
+/// Writes a sample of every email into a folder: `.html` for a browser, `.txt`, and `.eml` as it is sent. Returns how
 /// many.
 ///
 /// # Errors
@@ -109,18 +109,18 @@ impl Pictures for ShopPictures<'_> {
 pub async fn preview(config: &Config, folder: &FilePath) -> anyhow::Result<usize> {
     let house = House::new(config)?;
     let drawn = tokio::task::spawn_blocking(products::demo::pictures).await??;
-    let samples = samples::letters();
+    let samples = samples::emails();
     std::fs::create_dir_all(folder)
         .with_context(|| format!("making the folder {}", folder.display()))?;
-    for (name, letter) in &samples {
-        let composed = email::compose(letter, &house, &DemoPictures(&drawn), name).await?;
+    for (name, email) in &samples {
+        let composed = email::compose(email, &house, &DemoPictures(&drawn), name).await?;
         let write = |end: &str, bytes: &[u8]| {
             let path = folder.join(format!("{name}.{end}"));
             std::fs::write(&path, bytes).with_context(|| format!("writing {}", path.display()))
         };
         write("html", composed.standalone().as_bytes())?;
         write("txt", composed.text.as_bytes())?;
-        let reply_to = letter.answers_to().and_then(email::parse_address);
+        let reply_to = email.answers_to().and_then(email::parse_address);
         let addressed = Addressed {
             to: house.address.clone(),
             copy: None,
@@ -151,33 +151,33 @@ impl Pictures for DemoPictures<'_> {
 }
 
 #[derive(Serialize, ToSchema)]
-struct LetterPage {
+struct EmailPage {
     count: i64,
     page: i64,
     page_size: i64,
-    results: Vec<LetterRow>,
+    results: Vec<EmailRow>,
 }
 
-/// A letter with what it says.
+/// An email with what it says.
 #[derive(Serialize, ToSchema)]
-pub struct LetterView {
+pub struct EmailView {
     #[serde(flatten)]
-    pub letter: LetterRow,
+    pub email: EmailRow,
     pub message_id: String,
-    /// Null, as the two below, where an old letter cannot be read any more.
+    /// Null, as the two below, where an old email cannot be read any more.
     pub subject: Option<String>,
     /// With its pictures in it.
     pub html: Option<String>,
     pub text: Option<String>,
 }
 
-impl LetterView {
-    /// Withholds the recipient and what they are told from a token that may send letters again and not read them.
-    fn shown_to(mut self, admin: &Admin) -> LetterView {
+impl EmailView {
+    /// Withholds the recipient and what they are told from a token that may send emails again and not read them.
+    fn shown_to(mut self, admin: &Admin) -> EmailView {
         if admin.may(Scope::OrdersRead).is_err() {
-            self.letter.recipient.clear();
-            self.letter.copy_to = None;
-            self.letter.last_error = None;
+            self.email.recipient.clear();
+            self.email.copy_to = None;
+            self.email.last_error = None;
             self.subject = None;
             self.html = None;
             self.text = None;
@@ -186,29 +186,29 @@ impl LetterView {
     }
 }
 
-/// Letters, newest first.
+/// Emails, newest first.
 #[utoipa::path(
-    operation_id = "list_letters",
+    operation_id = "list_emails",
     get,
-    path = "/api/admin/letters",
-    tag = "letters",
+    path = "/api/admin/emails",
+    tag = "emails",
     security(("bearer" = [])),
     params(
         ("state" = Option<String>, Query, description = "`queued`, `sending`, `sent` or `failed`", pattern = "^(queued|sending|sent|failed)?$"),
         ("kind" = Option<String>, Query, description = "As `order_confirmation`", max_length = 254, pattern = r"^[^\x00]*$"),
-        ("order" = Option<String>, Query, description = "Only letters about this order: its id, or its number as SB-1042", max_length = 254, pattern = r"^[^\x00]*$"),
+        ("order" = Option<String>, Query, description = "Only emails about this order: its id, or its number as SB-1042", max_length = 254, pattern = r"^[^\x00]*$"),
         ("recipient" = Option<String>, Query, description = "A part of the address", max_length = 254, pattern = r"^[^\x00]*$"),
         ("search" = Option<String>, Query, description = "A part of the address, or of the subject", max_length = 200, pattern = r"^[^\x00]*$"),
         Paging,
     ),
     responses(
-        (status = 200, body = LetterPage),
+        (status = 200, body = EmailPage),
         (status = 400, body = ErrorBody),
         (status = 401, body = ErrorBody),
         (status = 403, body = ErrorBody),
     )
 )]
-async fn list(State(app): State<App>, admin: Admin, query: Query) -> Result<Json<LetterPage>> {
+async fn list(State(app): State<App>, admin: Admin, query: Query) -> Result<Json<EmailPage>> {
     admin.may(Scope::OrdersRead)?;
     let mut faults = Vec::new();
     let page = query.paging(&mut faults);
@@ -226,7 +226,7 @@ async fn list(State(app): State<App>, admin: Admin, query: Query) -> Result<Json
     if let Some(state) = &state
         && !["queued", "sending", "sent", "failed"].contains(&state.as_str())
     {
-        faults.push(Fault::new("state", "is no state of a letter"));
+        faults.push(Fault::new("state", "is no state of an email"));
     }
     if !faults.is_empty() {
         return Err(Error::Invalid(faults));
@@ -250,12 +250,12 @@ async fn list(State(app): State<App>, admin: Admin, query: Query) -> Result<Json
         limit: page.size,
         offset: page.offset(),
     };
-    let (letters, count) = browse(&mut conn, &app, &filter).await?;
-    Ok(Json(LetterPage {
+    let (emails, count) = browse(&mut conn, &app, &filter).await?;
+    Ok(Json(EmailPage {
         count,
         page: page.number,
         page_size: page.size,
-        results: letters,
+        results: emails,
     }))
 }
 
@@ -265,7 +265,7 @@ pub fn subjects(app: &App, word: String) -> (String, Subjects) {
     (word, subjects)
 }
 
-/// One page of letters, newest first, and how many there are in all.
+/// One page of emails, newest first, and how many there are in all.
 ///
 /// # Errors
 /// Only the database's.
@@ -273,49 +273,49 @@ pub async fn browse(
     conn: &mut PgConnection,
     app: &App,
     filter: &Filter,
-) -> Result<(Vec<LetterRow>, i64)> {
-    let (letters, count) = email::list(conn, filter).await?;
-    let letters = letters.into_iter().map(|letter| named(letter, app));
-    Ok((letters.collect(), count))
+) -> Result<(Vec<EmailRow>, i64)> {
+    let (emails, count) = email::list(conn, filter).await?;
+    let emails = emails.into_iter().map(|email| named(email, app));
+    Ok((emails.collect(), count))
 }
 
-/// What a letter would say if it were sent now: its subject, and a page with its pictures in it.
+/// What an email would say if it were sent now: its subject, and a page with its pictures in it.
 ///
 /// # Errors
 /// When it cannot be written, which is a bug.
-pub async fn draw(app: &App, letter: &Letter) -> Result<(String, String)> {
+pub async fn draw(app: &App, email: &Email) -> Result<(String, String)> {
     let house = house(app).await?;
-    let composed = email::compose(letter, &house, &ShopPictures(app), "preview").await?;
+    let composed = email::compose(email, &house, &ShopPictures(app), "preview").await?;
     let page = composed.standalone();
     Ok((composed.subject, page))
 }
 
-/// The shop as its letters show it now.
+/// The shop as its emails show it now.
 async fn house(app: &App) -> Result<House> {
     let settings = settings::current(&mut *app.db.acquire().await?, &app.config).await?;
     Ok(app.mailer.house().named(&settings.shop_name))
 }
 
-/// A letter to the shop shows the shop's address.
-fn named(mut letter: LetterRow, app: &App) -> LetterRow {
-    for address in [Some(&mut letter.recipient), letter.copy_to.as_mut()] {
+/// An email to the shop shows the shop's address.
+fn named(mut email: EmailRow, app: &App) -> EmailRow {
+    for address in [Some(&mut email.recipient), email.copy_to.as_mut()] {
         if let Some(address) = address.filter(|address| *address == SHOP) {
             address.clone_from(&app.config.shop_email);
         }
     }
-    letter
+    email
 }
 
-/// One letter, with what it says.
+/// One email, with what it says.
 #[utoipa::path(
-    operation_id = "find_letter",
+    operation_id = "find_email",
     get,
-    path = "/api/admin/letters/{id}",
-    tag = "letters",
+    path = "/api/admin/emails/{id}",
+    tag = "emails",
     security(("bearer" = [])),
-    params(("id" = LetterId, Path)),
+    params(("id" = EmailId, Path)),
     responses(
-        (status = 200, body = LetterView),
+        (status = 200, body = EmailView),
         (status = 401, body = ErrorBody),
         (status = 403, body = ErrorBody),
         (status = 404, body = ErrorBody),
@@ -324,33 +324,33 @@ fn named(mut letter: LetterRow, app: &App) -> LetterRow {
 async fn find(
     State(app): State<App>,
     admin: Admin,
-    Path(id): Path<LetterId>,
-) -> Result<Json<LetterView>> {
+    Path(id): Path<EmailId>,
+) -> Result<Json<EmailView>> {
     admin.may(Scope::OrdersRead)?;
     Ok(Json(view(&app, id).await?))
 }
 
-/// A letter with what it says.
+/// An email with what it says.
 ///
 /// # Errors
 /// 404 when there is none.
-pub async fn view(app: &App, id: LetterId) -> Result<LetterView> {
+pub async fn view(app: &App, id: EmailId) -> Result<EmailView> {
     let found = email::find(&mut *app.db.acquire().await?, id).await?;
-    let source = found.ok_or(Error::NotFound("Letter"))?;
+    let source = found.ok_or(Error::NotFound("Email"))?;
     let house = house(app).await?;
     let shown = email::show(&house, &ShopPictures(app), &source).await;
-    Ok(LetterView {
+    Ok(EmailView {
         message_id: email::message_id(&source, &house),
         subject: shown.as_ref().map(|shown| shown.subject.clone()),
         html: shown.as_ref().map(|shown| shown.standalone()),
         text: shown.map(|shown| shown.text),
-        letter: named(source.row, app),
+        email: named(source.row, app),
     })
 }
 
-/// The letter of the draft of a quote, as the customer would get it.
+/// The email of the draft of a quote, as the customer would get it.
 #[derive(Serialize, ToSchema)]
-struct QuoteLetter {
+struct QuoteEmail {
     subject: String,
     /// With its pictures in it. Its button leads nowhere yet.
     html: String,
@@ -358,14 +358,14 @@ struct QuoteLetter {
 
 /// What the customer would read if the draft of the request's quote were approved now.
 #[utoipa::path(
-    operation_id = "preview_quote_letter",
+    operation_id = "preview_quote_email",
     get,
-    path = "/api/admin/custom-orders/{id}/letter",
+    path = "/api/admin/custom-orders/{id}/email",
     tag = "custom orders",
     security(("bearer" = [])),
     params(("id" = String, Path, description = "The id, or the number as CO-1042")),
     responses(
-        (status = 200, body = QuoteLetter),
+        (status = 200, body = QuoteEmail),
         (status = 401, body = ErrorBody),
         (status = 403, body = ErrorBody),
         (status = 404, body = ErrorBody, description = "No such request, or no draft of a quote"),
@@ -375,46 +375,46 @@ async fn preview_quote(
     State(app): State<App>,
     admin: Admin,
     Path(id): Path<String>,
-) -> Result<Json<QuoteLetter>> {
+) -> Result<Json<QuoteEmail>> {
     admin.may(Scope::CustomOrders)?;
     let mut conn = app.db.acquire().await?;
     let id = custom_orders::resolve(&mut conn, &id).await?;
-    let letter = custom_orders::preview(&mut conn, &app, id).await?;
+    let email = custom_orders::preview(&mut conn, &app, id).await?;
     drop(conn);
-    let (subject, html) = draw(&app, &letter.ok_or(Error::NotFound("Letter"))?).await?;
-    Ok(Json(QuoteLetter { subject, html }))
+    let (subject, html) = draw(&app, &email.ok_or(Error::NotFound("Email"))?).await?;
+    Ok(Json(QuoteEmail { subject, html }))
 }
 
-/// Sends a letter again that was sent or given up, and writes it into the audit log.
+/// Sends an email again that was sent or given up, and writes it into the audit log.
 ///
 /// # Errors
 /// 404; 409 while it is on its way.
-pub async fn send_again(conn: &mut PgConnection, actor: &Actor, id: LetterId) -> Result<()> {
+pub async fn send_again(conn: &mut PgConnection, actor: &Actor, id: EmailId) -> Result<()> {
     let before = email::find(conn, id).await?;
-    let before = before.ok_or(Error::NotFound("Letter"))?.row;
+    let before = before.ok_or(Error::NotFound("Email"))?.row;
     email::resend(conn, id).await?;
     audit::record(
         conn,
         actor,
-        "letter.resend",
-        &format!("letter:{id}"),
+        "email.resend",
+        &format!("email:{id}"),
         json!({"kind": before.kind, "state": before.state}),
         json!({"kind": before.kind, "state": "queued"}),
     )
     .await
 }
 
-/// Sends a letter again that was sent or given up. It goes under a new Message-ID, because mail programs show a letter
+/// Sends an email again that was sent or given up. It goes under a new Message-ID, because mail programs show an email
 /// once whose Message-ID they know. A token without `orders:read` is answered without recipient and contents.
 #[utoipa::path(
-    operation_id = "resend_letter",
+    operation_id = "resend_email",
     post,
-    path = "/api/admin/letters/{id}/resend",
-    tag = "letters",
+    path = "/api/admin/emails/{id}/resend",
+    tag = "emails",
     security(("bearer" = [])),
-    params(("id" = LetterId, Path)),
+    params(("id" = EmailId, Path)),
     responses(
-        (status = 202, body = LetterView, description = "It is queued"),
+        (status = 202, body = EmailView, description = "It is queued"),
         (status = 401, body = ErrorBody),
         (status = 403, body = ErrorBody),
         (status = 404, body = ErrorBody),
@@ -424,8 +424,8 @@ pub async fn send_again(conn: &mut PgConnection, actor: &Actor, id: LetterId) ->
 async fn resend(
     State(app): State<App>,
     admin: Admin,
-    Path(id): Path<LetterId>,
-) -> Result<(StatusCode, Json<LetterView>)> {
+    Path(id): Path<EmailId>,
+) -> Result<(StatusCode, Json<EmailView>)> {
     admin.may(Scope::OrdersWrite)?;
     let mut tx = app.db.begin().await?;
     send_again(&mut tx, &admin.actor, id).await?;

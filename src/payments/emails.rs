@@ -1,8 +1,8 @@
-//! The letters that a payment causes, queued in its own transaction.
+//! The emails that a payment causes, queued in its own transaction.
 
 use sqlx::PgConnection;
 
-use crate::email::{self, About, DelayedFacts, Holds, Letter, Refusal, RefusalFacts, SHOP};
+use crate::email::{self, About, DelayedFacts, Email, Holds, Refusal, RefusalFacts, SHOP};
 use crate::error::Result;
 use crate::money::Cents;
 use crate::orders::{self, Order};
@@ -10,7 +10,7 @@ use crate::stripe::Session;
 
 /// The order is paid: to the shopper, copied to the shop; to the shop alone where Stripe knows no address.
 pub async fn confirm(conn: &mut PgConnection, order: &Order) -> Result<()> {
-    let letter = Letter::OrderConfirmation {
+    let email = Email::OrderConfirmation {
         order: orders::facts(conn, order).await?,
     };
     let (recipient, copy_to) = match order.email.as_deref() {
@@ -20,7 +20,7 @@ pub async fn confirm(conn: &mut PgConnection, order: &Order) -> Result<()> {
     let cause = order.id.to_string();
     email::queue(
         conn,
-        &letter,
+        &email,
         &cause,
         recipient,
         copy_to,
@@ -48,7 +48,7 @@ pub async fn refuse(
         why,
     };
     let cause = session.payment_intent.as_deref().unwrap_or(&session.id);
-    let notice = Letter::CouldNotFulfilNotice {
+    let notice = Email::CouldNotFulfilNotice {
         refusal: refusal.clone(),
     };
     email::queue(conn, &notice, cause, SHOP, None, about).await?;
@@ -57,8 +57,8 @@ pub async fn refuse(
         .as_ref()
         .filter(|_| refusal.amount > Cents::ZERO)
     {
-        let letter = Letter::CouldNotFulfil { refusal };
-        email::queue(conn, &letter, cause, shopper, None, about).await?;
+        let email = Email::CouldNotFulfil { refusal };
+        email::queue(conn, &email, cause, shopper, None, about).await?;
     }
     Ok(())
 }
@@ -75,12 +75,12 @@ pub async fn refunded(
     let Some(shopper) = order.email.as_deref() else {
         return Ok(());
     };
-    let letter = Letter::OrderRefunded {
+    let email = Email::OrderRefunded {
         order: orders::facts(conn, order).await?,
         amount,
         refunded: in_all,
     };
-    email::queue(conn, &letter, cause, shopper, None, About::order(order.id)).await
+    email::queue(conn, &email, cause, shopper, None, About::order(order.id)).await
 }
 
 /// The money of an order is on its way: to the shopper, if Stripe knows their address.
@@ -95,7 +95,7 @@ pub async fn payment_processing(
         false => Holds::NoPieces,
     };
     let payment = delayed(order, session, holds);
-    of_delayed(conn, order, session, &Letter::PaymentProcessing { payment }).await
+    of_delayed(conn, order, session, &Email::PaymentProcessing { payment }).await
 }
 
 /// The money of an order does not come: to the shopper, if Stripe knows their address.
@@ -105,7 +105,7 @@ pub async fn payment_failed(
     session: &Session,
 ) -> Result<()> {
     let payment = delayed(order, session, Holds::Pieces);
-    of_delayed(conn, order, session, &Letter::PaymentFailed { payment }).await
+    of_delayed(conn, order, session, &Email::PaymentFailed { payment }).await
 }
 
 fn delayed(order: &Order, session: &Session, holds: Holds) -> DelayedFacts {
@@ -123,14 +123,14 @@ async fn of_delayed(
     conn: &mut PgConnection,
     order: &Order,
     session: &Session,
-    letter: &Letter,
+    email: &Email,
 ) -> Result<()> {
     let Some(shopper) = order.email.as_deref() else {
         return Ok(());
     };
     email::queue(
         conn,
-        letter,
+        email,
         &session.id,
         shopper,
         None,

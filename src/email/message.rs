@@ -1,4 +1,4 @@
-//! What each letter says, as data: written down by the change that causes it, so that a letter sent an hour later
+//! What each email says, as data: written down by the change that causes it, so that an email sent an hour later
 //! still says what was true when it was caused. `email` turns it into HTML and text.
 
 use chrono::{DateTime, Utc};
@@ -8,10 +8,10 @@ use crate::address::Address;
 use crate::ids::{CustomOrderId, OrderId, PictureId};
 use crate::money::Cents;
 
-/// A letter's kind and contents.
+/// An email's kind and contents.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "letter", rename_all = "snake_case")]
-pub enum Letter {
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Email {
     /// To the shopper, copied to the shop: the order is paid.
     OrderConfirmation { order: OrderFacts },
     /// To the shopper: the parcel is on its way.
@@ -73,32 +73,32 @@ pub enum Letter {
     ReviewItem { item: ReviewFacts },
 }
 
-impl Letter {
+impl Email {
     /// The kind's stable name, as in the database and in causes.
     pub fn kind(&self) -> &'static str {
         match self {
-            Letter::OrderConfirmation { .. } => "order_confirmation",
-            Letter::OrderShipped { .. } => "order_shipped",
-            Letter::OrderRefunded { .. } => "order_refunded",
-            Letter::CouldNotFulfil { .. } => "could_not_fulfil",
-            Letter::CouldNotFulfilNotice { .. } => "could_not_fulfil_notice",
-            Letter::PaymentProcessing { .. } => "payment_processing",
-            Letter::PaymentFailed { .. } => "payment_failed",
-            Letter::NewRequest { .. } => "new_request",
-            Letter::RequestReceived { .. } => "request_received",
-            Letter::RequestApproved { .. } => "request_approved",
-            Letter::PaymentReceived { .. } => "payment_received",
-            Letter::QuoteWithdrawn { .. } => "quote_withdrawn",
-            Letter::RequestRejected { .. } => "request_rejected",
-            Letter::CustomShipped { .. } => "custom_shipped",
-            Letter::ReviewItem { .. } => "review_item",
+            Email::OrderConfirmation { .. } => "order_confirmation",
+            Email::OrderShipped { .. } => "order_shipped",
+            Email::OrderRefunded { .. } => "order_refunded",
+            Email::CouldNotFulfil { .. } => "could_not_fulfil",
+            Email::CouldNotFulfilNotice { .. } => "could_not_fulfil_notice",
+            Email::PaymentProcessing { .. } => "payment_processing",
+            Email::PaymentFailed { .. } => "payment_failed",
+            Email::NewRequest { .. } => "new_request",
+            Email::RequestReceived { .. } => "request_received",
+            Email::RequestApproved { .. } => "request_approved",
+            Email::PaymentReceived { .. } => "payment_received",
+            Email::QuoteWithdrawn { .. } => "quote_withdrawn",
+            Email::RequestRejected { .. } => "request_rejected",
+            Email::CustomShipped { .. } => "custom_shipped",
+            Email::ReviewItem { .. } => "review_item",
         }
     }
 
     /// The picture of each line that is shown with pictures: `/media/…`, or another's address.
     pub fn line_images(&self) -> impl Iterator<Item = Option<&str>> {
         let lines = match self {
-            Letter::OrderConfirmation { order } | Letter::OrderShipped { order, .. } => {
+            Email::OrderConfirmation { order } | Email::OrderShipped { order, .. } => {
                 order.lines.as_slice()
             }
             _ => &[],
@@ -109,7 +109,7 @@ impl Letter {
     /// The photographs of the finished piece, shown inside.
     pub fn finished_photographs(&self) -> &[PictureId] {
         match self {
-            Letter::OrderShipped { parcel, .. } | Letter::CustomShipped { parcel, .. } => {
+            Email::OrderShipped { parcel, .. } | Email::CustomShipped { parcel, .. } => {
                 &parcel.photographs
             }
             _ => &[],
@@ -119,7 +119,7 @@ impl Letter {
     /// The photographs that are sent along as files.
     pub fn attached_photographs(&self) -> &[PictureId] {
         match self {
-            Letter::NewRequest { request, .. } => &request.photographs,
+            Email::NewRequest { request, .. } => &request.photographs,
             _ => &[],
         }
     }
@@ -127,13 +127,13 @@ impl Letter {
     /// Who gets the answers to it, where that is not the shop.
     pub fn answers_to(&self) -> Option<&str> {
         match self {
-            Letter::NewRequest { email, .. } => Some(email),
+            Email::NewRequest { email, .. } => Some(email),
             _ => None,
         }
     }
 }
 
-/// An order as a letter shows it. Amounts are in the currency's smallest unit.
+/// An order as an email shows it. Amounts are in the currency's smallest unit.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct OrderFacts {
     /// As people say it: `SB-1042`.
@@ -152,7 +152,7 @@ pub struct OrderFacts {
     pub shipping_address: Option<Address>,
 }
 
-/// A line of an order as a letter shows it.
+/// A line of an order as an email shows it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LineFacts {
     pub name: String,
@@ -164,7 +164,7 @@ pub struct LineFacts {
     pub image: Option<String>,
 }
 
-/// A parcel as a letter shows it.
+/// A parcel as an email shows it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ParcelFacts {
     pub carrier: Option<String>,
@@ -203,7 +203,7 @@ pub enum Refusal {
     QuoteClosed,
 }
 
-/// A payment that takes days, as a letter shows it.
+/// A payment that takes days, as an email shows it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DelayedFacts {
     /// The order or the custom order that is paid for, as `SB-1042`.
@@ -228,7 +228,7 @@ pub enum Holds {
     Nothing,
 }
 
-/// A request for a piece as a letter shows it.
+/// A request for a piece as an email shows it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RequestFacts {
     pub id: CustomOrderId,
@@ -238,11 +238,11 @@ pub struct RequestFacts {
     pub description: String,
     pub colors: Option<String>,
     pub photographs: Vec<PictureId>,
-    /// The customer's own page, signed. Nothing in letters that go to the shop alone.
+    /// The customer's own page, signed. Nothing in emails that go to the shop alone.
     pub status_url: Option<String>,
 }
 
-/// A quote as a letter shows it.
+/// A quote as an email shows it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct QuoteFacts {
     pub amount: Cents,
@@ -271,7 +271,7 @@ pub struct ReviewFacts {
     pub page: String,
 }
 
-/// What a letter is about: where the shopkeeper is told when it cannot be delivered.
+/// What an email is about: where the shopkeeper is told when it cannot be delivered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct About {
     pub order: Option<OrderId>,
