@@ -125,8 +125,8 @@ def name_things(path, case):
     elif path == "/api/admin/categories":
         body["ids"] = some("categories", body["ids"]) or body["ids"]
     elif path == "/api/admin/orders/ship":
-        for parcel, order in zip(body["parcels"], some("orders", body["parcels"])):
-            parcel["order"] = order
+        for shipment, order in zip(body["shipments"], some("orders", body["shipments"])):
+            shipment["order"] = order
     elif path == "/api/admin/orders" and body.get("email"):
         body["email"] = "ann@example.com"
     elif path == "/api/custom-orders" and not body.get("images"):

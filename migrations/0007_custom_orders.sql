@@ -1,4 +1,4 @@
--- Custom orders: pieces made to order, from request to parcel; and the parcels of all orders.
+-- Custom orders: pieces made to order, from request to shipment; and the shipments of all orders.
 
 create sequence custom_order_number start 1001;
 
@@ -107,20 +107,20 @@ alter table payments
     add constraint payments_settled_has_order check (outcome is distinct from 'settled' or order_id is not null);
 create index payments_by_request on payments (request_id) where request_id is not null;
 
--- The parcel of an order.
-create table parcels (
+-- The shipment of an order.
+create table shipments (
     order_id        uuid primary key references orders (id) on delete cascade,
     carrier         text not null,
     tracking_number text,
     tracking_url    text,
     shipped_at      timestamptz not null default now()
 );
-create index parcels_by_tracking_number on parcels (tracking_number) where tracking_number is not null;
+create index shipments_by_tracking_number on shipments (tracking_number) where tracking_number is not null;
 
-create table parcel_pictures (
-    order_id   uuid not null references parcels (order_id) on delete cascade,
+create table shipment_pictures (
+    order_id   uuid not null references shipments (order_id) on delete cascade,
     position   integer not null,
     picture_id text collate "C" not null references pictures (id),
     primary key (order_id, position)
 );
-create index parcel_pictures_by_picture on parcel_pictures (picture_id);
+create index shipment_pictures_by_picture on shipment_pictures (picture_id);

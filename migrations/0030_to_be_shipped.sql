@@ -38,8 +38,8 @@ begin
     return null;
 end $$;
 
-create trigger parcels_shipped
-    after insert on parcels
+create trigger shipments_shipped
+    after insert on shipments
     for each row execute function order_lines_ship();
 
 update order_lines

@@ -7,7 +7,7 @@ with locked as materialized (
     join orders o on o.id = l.order_id
     where o.status in ('shipped', 'delivered')
        or (o.channel = 'manual' and o.paid_at is not null)
-       or exists (select from parcels p where p.order_id = o.id)
+       or exists (select from shipments p where p.order_id = o.id)
     order by l.order_id, l.position
     for no key update of l
 )

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// Parcels start here: an address in this country does not name it.
+/// Shipments start here: an address in this country does not name it.
 const HOME: &str = "US";
 
 /// A postal address in Stripe's fields.

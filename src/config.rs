@@ -61,7 +61,7 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// The price of sending a parcel into one zone, and how long it takes.
+/// The price of sending a shipment into one zone, and how long it takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ShippingRate {
     pub price: Cents,

@@ -9,12 +9,12 @@
 //! - [`worker`]: every background job and what it does, on one screen; the clock's jobs
 //! - [`today`]: what needs a hand, and how the shop does
 //! - [`machine`]: the machine room for programs: events, jobs, holds, audit log
-//! - [`parcels`]: shipping what was bought or made, by the order's door
+//! - [`fulfillment`]: shipping what was bought or made, by the order's door
 //! - [`health`]: how the shop itself is: database, migrations, workers
 //! - [`emails`]: emails as the shopkeeper sees them; sending one, and telling of those that did not arrive
 //! - [`payments`]: money coming in: checkout sessions, Stripe's events, refunds
 //! - [`reviews`]: raising and resolving review items where they belong: timelines, audit log, HTTP
-//! - [`custom_orders`]: pieces made to order, from request over quote to parcel
+//! - [`custom_orders`]: pieces made to order, from request over quote to shipment
 //! - [`pictures`]: uploading photographs over HTTP
 //! - [`orders`]: what was bought, for how much, and where it went
 //! - [`disputes`]: disputes by Stripe's id: what a bank asks back, until when it can be answered
@@ -56,6 +56,7 @@ pub mod email;
 pub mod emails;
 pub mod error;
 pub mod extract;
+pub mod fulfillment;
 pub mod health;
 pub mod idempotency;
 pub mod ids;
@@ -66,7 +67,6 @@ pub mod media;
 pub mod metrics;
 pub mod money;
 pub mod orders;
-pub mod parcels;
 pub mod payments;
 pub mod pictures;
 pub mod products;

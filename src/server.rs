@@ -39,8 +39,8 @@ use crate::extract::texts::{Day, IfMatch};
 use crate::extract::{BodyTime, Deadline, Json, Path};
 use crate::idempotency::IdempotencyKey;
 use crate::{
-    admin, auth, custom_orders, emails, health, machine, media, metrics, orders, parcels, payments,
-    pictures, products, reviews, today,
+    admin, auth, custom_orders, emails, fulfillment, health, machine, media, metrics, orders,
+    payments, pictures, products, reviews, today,
 };
 use load::Load;
 
@@ -114,7 +114,7 @@ pub fn router(app: App, pages: Option<Router>) -> Router {
         .merge(catalog)
         .merge(orders::router())
         .merge(custom_orders::router())
-        .merge(parcels::router())
+        .merge(fulfillment::router())
         .merge(reviews::router())
         .merge(payments::router())
         .merge(emails::router())

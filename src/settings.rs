@@ -34,7 +34,7 @@ pub struct Settings {
     pub shipping_international: Rate,
 }
 
-/// What sending a parcel into one zone costs, and how long it takes.
+/// What sending a shipment into one zone costs, and how long it takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Rate {

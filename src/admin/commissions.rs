@@ -1,4 +1,4 @@
-//! Commissions: requests for pieces, from the first word to the parcel.
+//! Commissions: requests for pieces, from the first word to the shipment.
 
 use askama::Template;
 use axum::extract::{Request, State};
@@ -23,7 +23,7 @@ use crate::extract::{Path, Query};
 use crate::ids::CustomOrderId;
 use crate::media::{self, Batch};
 use crate::money::Cents;
-use crate::orders::{self, NewParcel, Zone};
+use crate::orders::{self, NewShipment, Zone};
 use crate::payments::{self, PaymentFacts, RefundFacts, RefundSubject};
 use crate::settings::{self, Settings};
 
@@ -95,7 +95,7 @@ impl CommissionPage<'_> {
         }
     }
 
-    /// The zones with what a parcel into each costs.
+    /// The zones with what a shipment into each costs.
     fn zones(&self) -> Vec<(&'static str, &'static str, String)> {
         ZONES
             .map(|(zone, word, name)| {
@@ -665,7 +665,7 @@ pub async fn note(
     or_again(&app, &desk, &id, "note", form, done).await
 }
 
-/// `POST /admin/commissions/{id}/ship`: an upload with the parcel's facts and photographs. Photographs of a form that is
+/// `POST /admin/commissions/{id}/ship`: an upload with the shipment's facts and photographs. Photographs of a form that is
 /// shown again are kept, and come back as fields.
 pub async fn ship(
     State(app): State<App>,
@@ -699,7 +699,7 @@ pub async fn ship(
         form.set("picture", picture.to_string());
     }
     let text = |name: &str| Some(form.get(name)).filter(|text| !text.is_empty());
-    let parcel = NewParcel {
+    let shipment = NewShipment {
         carrier: form.get("carrier"),
         tracking_number: text("tracking_number"),
         tracking_url: text("tracking_url"),
@@ -717,13 +717,13 @@ pub async fn ship(
             if !faults.is_empty() {
                 return Err(Error::Invalid(faults));
             }
-            custom_orders::ship(conn, &app, id, &parcel, actor)
+            custom_orders::ship(conn, &app, id, &shipment, actor)
                 .await
                 .map_err(super::order::to_confirm)?;
             Ok(json!({
-                "carrier": parcel.carrier,
-                "tracking_number": parcel.tracking_number,
-                "photographs": parcel.pictures.len(),
+                "carrier": shipment.carrier,
+                "tracking_number": shipment.tracking_number,
+                "photographs": shipment.pictures.len(),
             }))
         },
     )

@@ -15,11 +15,11 @@ use crate::custom_orders::{self, CustomOrder};
 use crate::email::{self, EmailRow, Filter, SHOP};
 use crate::error::{Error, Fault, Result};
 use crate::extract::{Path, Query};
+use crate::fulfillment;
 use crate::ids::{EmailId, OrderId, ProductId, RefundId};
 use crate::media::{self, Batch, PictureView};
 use crate::money::Cents;
-use crate::orders::{self, Change, NewParcel, Order, OrderLine, OrderView, Status};
-use crate::parcels;
+use crate::orders::{self, Change, NewShipment, Order, OrderLine, OrderView, Status};
 use crate::payments::{self, NewRefund, PaymentFacts, RefundFacts, RefundSubject};
 
 /// Carriers to choose from; others may be typed.
@@ -34,7 +34,7 @@ pub const CARRIERS: [&str; 8] = [
     "Australia Post",
 ];
 
-/// The field that photographs of a parcel come in.
+/// The field that photographs of a shipment come in.
 const PICTURES: &str = "pictures";
 
 #[derive(Template)]
@@ -48,7 +48,7 @@ struct OrderPage<'a> {
     payments: Vec<PaymentFacts>,
     refunds: Vec<RefundFacts>,
     emails: Vec<EmailRow>,
-    /// Of the parcel.
+    /// Of the shipment.
     photographs: Vec<PictureView>,
     refund_forms: Vec<RefundForm>,
     restock: Vec<Restock>,
@@ -162,8 +162,8 @@ async fn page(app: &App, desk: &Desk, id: OrderId, forms: Forms) -> Result<Respo
             email.recipient.clone_from(&app.config.shop_email);
         }
     }
-    let photographs = match &view.parcel {
-        Some(parcel) => media::list_views(&mut conn, &parcel.pictures).await?,
+    let photographs = match &view.shipment {
+        Some(shipment) => media::list_views(&mut conn, &shipment.pictures).await?,
         None => Vec::new(),
     };
     let refund_forms = refunds::forms(&payments, &forms.refund);
@@ -293,8 +293,8 @@ pub async fn ship(
                 pictures.push(id.0);
             }
         }
-        let parcel = parcel(&form, &form.get("tracking_number"), pictures);
-        let shipped = parcels::ship_one(&app, desk.actor()?, &id, &parcel).await?;
+        let shipment = shipment(&form, &form.get("tracking_number"), pictures);
+        let shipped = fulfillment::ship_one(&app, desk.actor()?, &id, &shipment).await?;
         Ok(shipped.order)
     };
     match shipping.await {
@@ -330,10 +330,10 @@ pub fn to_confirm(error: Error) -> Error {
     }
 }
 
-/// The parcel that a form describes.
-pub fn parcel(form: &Form, number: &str, pictures: Vec<String>) -> NewParcel {
+/// The shipment that a form describes.
+pub fn shipment(form: &Form, number: &str, pictures: Vec<String>) -> NewShipment {
     let given = |text: String| (!text.is_empty()).then_some(text);
-    NewParcel {
+    NewShipment {
         carrier: form.get("carrier"),
         tracking_number: given(number.to_owned()),
         tracking_url: given(form.get("tracking_url")),
@@ -348,7 +348,9 @@ pub async fn deliver(
     desk: Desk,
     Path(id): Path<String>,
 ) -> Result<Response> {
-    let order = parcels::deliver_one(&app, desk.actor()?, &id).await?.order;
+    let order = fulfillment::deliver_one(&app, desk.actor()?, &id)
+        .await?
+        .order;
     let said = format!("{} is delivered.", order.display_number());
     Ok(desk.go_on(&path(&order), &said))
 }

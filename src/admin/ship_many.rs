@@ -12,8 +12,8 @@ use super::sign_in::refused;
 use crate::app::App;
 use crate::error::{Error, Fault, Result};
 use crate::extract::Query;
+use crate::fulfillment;
 use crate::orders::{self, Order, OrderView};
-use crate::parcels;
 
 #[derive(Template)]
 #[template(path = "ship_many.html", config = "src/admin/askama.toml")]
@@ -37,7 +37,7 @@ pub async fn show(State(app): State<App>, desk: Desk, query: Query) -> Result<Re
 async fn page(app: &App, desk: &Desk, chosen: &[&str], form: Form) -> Result<Response> {
     let mut conn = app.db.acquire().await?;
     let mut found: Vec<Order> = Vec::new();
-    for number in chosen.iter().take(parcels::MOST) {
+    for number in chosen.iter().take(fulfillment::MOST) {
         let Ok(id) = orders::resolve(&mut conn, number).await else {
             continue;
         };
@@ -64,13 +64,13 @@ pub async fn submit(State(app): State<App>, desk: Desk, form: Form) -> Result<Re
     let mut chosen = form.all("order");
     chosen.sort_unstable();
     chosen.dedup();
-    chosen.truncate(parcels::MOST);
-    let parcels = chosen.iter().map(|number| {
+    chosen.truncate(fulfillment::MOST);
+    let shipments = chosen.iter().map(|number| {
         let tracking = form.get(&format!("tracking.{number}"));
-        let parcel = order::parcel(&form, &tracking, Vec::new());
-        ((*number).to_owned(), parcel)
+        let shipment = order::shipment(&form, &tracking, Vec::new());
+        ((*number).to_owned(), shipment)
     });
-    let outcomes = parcels::ship_many(&app, &desk.actor()?, parcels.collect()).await;
+    let outcomes = fulfillment::ship_many(&app, &desk.actor()?, shipments.collect()).await;
     let done = Done::new(chosen, outcomes);
     if done.left.is_empty() {
         let said = match &done.shipped[..] {

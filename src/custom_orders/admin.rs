@@ -25,7 +25,7 @@ use crate::extract::{Json, Paging, Path, Query};
 use crate::ids::CustomOrderId;
 use crate::media::{self, PictureView};
 use crate::money::Cents;
-use crate::orders::{self, NewParcel, Order, Parcel, Zone};
+use crate::orders::{self, NewShipment, Order, Shipment, Zone};
 use crate::settings::{self, Settings};
 
 pub fn router() -> OpenApiRouter<App> {
@@ -56,9 +56,9 @@ pub struct CustomOrderView {
     pub order: Option<Order>,
     /// Of all payments that came in for it, oldest first.
     pub disputes: Vec<Dispute>,
-    pub parcel: Option<Parcel>,
-    /// The parcel's pictures: the finished piece.
-    pub parcel_pictures: Vec<PictureView>,
+    pub shipment: Option<Shipment>,
+    /// The shipment's pictures: the finished piece.
+    pub shipment_pictures: Vec<PictureView>,
     pub timeline: Vec<TimelineEntry>,
 }
 
@@ -171,7 +171,7 @@ async fn list(State(app): State<App>, admin: Admin, query: Query) -> Result<Json
 /// What is going on, in columns.
 #[derive(Serialize, ToSchema)]
 struct BoardView {
-    /// From the first word to the parcel.
+    /// From the first word to the shipment.
     columns: Vec<Column>,
     /// Custom orders with open review items, in whatever state.
     attention: i64,
@@ -285,27 +285,27 @@ pub async fn view(conn: &mut PgConnection, id: CustomOrderId) -> Result<CustomOr
     let request = store::find(conn, id)
         .await?
         .ok_or(Error::NotFound("CustomOrder"))?;
-    let (order, parcel) = match request.order_id {
+    let (order, shipment) = match request.order_id {
         Some(order) => (
             orders::find(conn, order).await?,
-            orders::find_parcel(conn, order).await?,
+            orders::find_shipment(conn, order).await?,
         ),
         None => (None, None),
     };
     let pictures = store::pictures(conn, id).await?;
-    let parcel_pictures = parcel
+    let shipment_pictures = shipment
         .as_ref()
-        .map(|parcel| parcel.pictures.clone())
+        .map(|shipment| shipment.pictures.clone())
         .unwrap_or_default();
     Ok(CustomOrderView {
         pictures: media::list_views(conn, &pictures).await?,
         quotes: store::quotes(conn, id).await?,
         disputes: disputes::list_of_custom_order(conn, id).await?,
-        parcel_pictures: media::list_views(conn, &parcel_pictures).await?,
+        shipment_pictures: media::list_views(conn, &shipment_pictures).await?,
         timeline: store::timeline(conn, id).await?,
         request,
         order,
-        parcel,
+        shipment,
     })
 }
 
@@ -431,9 +431,9 @@ pub struct NewQuote {
     /// What the price covers. The customer reads it.
     #[schema(value_type = Prose)]
     pub covers: String,
-    /// Where the parcel goes; `us` unless given.
+    /// Where the shipment goes; `us` unless given.
     pub shipping_zone: Option<Zone>,
-    /// For the parcel, in the same unit; what the zone costs unless given.
+    /// For the shipment, in the same unit; what the zone costs unless given.
     #[schema(minimum = 0, maximum = 99_999_999)]
     pub shipping: Option<i64>,
     /// How long it holds from its approval on; as the settings say unless given.
@@ -774,7 +774,7 @@ async fn start(State(app): State<App>, admin: Admin, Path(id): Path<String>) -> 
     .await
 }
 
-/// Ships the finished piece: parcel, order and request in one, with an email that shows it.
+/// Ships the finished piece: shipment, order and request in one, with an email that shows it.
 #[utoipa::path(
     post,
     operation_id = "ship_custom_order",
@@ -782,7 +782,7 @@ async fn start(State(app): State<App>, admin: Admin, Path(id): Path<String>) -> 
     tag = "custom orders",
     security(("bearer" = [])),
     params(("id" = String, Path, description = "The id, or the number as CO-1042")),
-    request_body = NewParcel,
+    request_body = NewShipment,
     responses(
         (status = 200, body = CustomOrderView),
         TokenFailures, NotThere, BadRequest, BodyFailures, NotAllowed,
@@ -792,11 +792,11 @@ async fn ship(
     State(app): State<App>,
     admin: Admin,
     Path(id): Path<String>,
-    Json(parcel): Json<NewParcel>,
+    Json(shipment): Json<NewShipment>,
 ) -> Result<Changed> {
     changed(&app, &admin, &id, "custom_order.ship", async |conn, id, actor| {
-        service::ship(conn, &app, id, &parcel, actor).await?;
-        Ok(json!({"carrier": parcel.carrier, "tracking_number": parcel.tracking_number, "photographs": parcel.pictures.len()}))
+        service::ship(conn, &app, id, &shipment, actor).await?;
+        Ok(json!({"carrier": shipment.carrier, "tracking_number": shipment.tracking_number, "photographs": shipment.pictures.len()}))
     })
     .await
 }

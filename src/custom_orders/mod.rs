@@ -1,4 +1,4 @@
-//! Custom orders: pieces made to order, from the request over the quote to the parcel. The money of a quote comes in
+//! Custom orders: pieces made to order, from the request over the quote to the shipment. The money of a quote comes in
 //! through `payments`, as a payment link's; what was paid is an order like any other.
 mod admin;
 mod input;
@@ -209,7 +209,7 @@ impl Quote {
         }
     }
 
-    /// What the customer pays: the piece and its parcel.
+    /// What the customer pays: the piece and its shipment.
     pub fn total(&self) -> Cents {
         self.amount
             .plus(self.shipping)

@@ -1,4 +1,4 @@
-//! The customer's own page: where their request stands, what was quoted, where the parcel is. Its address is signed,
+//! The customer's own page: where their request stands, what was quoted, where the shipment is. Its address is signed,
 //! travels in emails only, and tells nothing of anybody else's.
 
 use askama::Template;
@@ -19,7 +19,7 @@ use crate::extract::{Json, Path, Query};
 use crate::ids::{CustomOrderId, PictureId};
 use crate::media::{self, PictureView};
 use crate::money::Cents;
-use crate::orders::{self, Parcel};
+use crate::orders::{self, Shipment};
 use crate::settings;
 
 /// The address at which emails and orders show a picture.
@@ -54,7 +54,7 @@ pub struct StatusView {
     quote: Option<QuoteView>,
     /// `SB-1042`, once it is paid.
     order_number: Option<String>,
-    parcel: Option<Parcel>,
+    shipment: Option<Shipment>,
     /// The finished piece.
     pictures: Vec<PictureView>,
 }
@@ -156,15 +156,15 @@ async fn view(conn: &mut PgConnection, request: CustomOrder) -> Result<StatusVie
     let quote = store::find_current(conn, request.id)
         .await?
         .filter(|quote| quote.state != QuoteState::Asking);
-    let (order, parcel) = match request.order_id {
+    let (order, shipment) = match request.order_id {
         Some(order) => (
             orders::find(conn, order).await?,
-            orders::find_parcel(conn, order).await?,
+            orders::find_shipment(conn, order).await?,
         ),
         None => (None, None),
     };
-    let pictures = match &parcel {
-        Some(parcel) => media::list_views(conn, &parcel.pictures).await?,
+    let pictures = match &shipment {
+        Some(shipment) => media::list_views(conn, &shipment.pictures).await?,
         None => Vec::new(),
     };
     let is_withdrawn =
@@ -180,7 +180,7 @@ async fn view(conn: &mut PgConnection, request: CustomOrder) -> Result<StatusVie
         created_at: request.created_at,
         quote: quote.map(QuoteView::new),
         order_number: order.map(|order| order.display_number()),
-        parcel,
+        shipment,
         pictures,
     })
 }
@@ -258,11 +258,11 @@ img { display: block; width: 100%; height: auto; border-radius: 8px; margin-top:
 {% if let Some(number) = view.order_number %}<p class="soft">Paid as order {{ number }}.</p>{% endif %}
 </section>
 {% endif %}
-{% if let Some(parcel) = view.parcel %}
+{% if let Some(shipment) = view.shipment %}
 <section>
-<h2>Your parcel</h2>
-<p>{{ parcel.carrier }}{% if let Some(number) = parcel.tracking_number %} {{ number }}{% endif %}, sent on {{ self.date(parcel.shipped_at) }}.</p>
-{% if let Some(url) = parcel.tracking_url %}<p><a href="{{ url }}" rel="noreferrer">Follow the parcel</a></p>{% endif %}
+<h2>Your shipment</h2>
+<p>{{ shipment.carrier }}{% if let Some(number) = shipment.tracking_number %} {{ number }}{% endif %}, sent on {{ self.date(shipment.shipped_at) }}.</p>
+{% if let Some(url) = shipment.tracking_url %}<p><a href="{{ url }}" rel="noreferrer">Follow the shipment</a></p>{% endif %}
 {% for picture in view.pictures %}<img src="{{ picture.url }}" width="{{ picture.width }}" height="{{ picture.height }}" alt="The finished piece">{% endfor %}
 </section>
 {% endif %}

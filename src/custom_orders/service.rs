@@ -15,7 +15,7 @@ use crate::email::{
 use crate::error::{Error, Result};
 use crate::ids::{CustomOrderId, OrderId, QuoteId};
 use crate::jobs::{self, Job};
-use crate::orders::{self, Commission, Line, NewParcel, Order, Receipt};
+use crate::orders::{self, Commission, Line, NewShipment, Order, Receipt};
 use crate::review_items::{self, Kind, NewItem};
 use crate::stripe::{NewPaymentLink, StripeError};
 
@@ -690,7 +690,7 @@ pub async fn start_production(
     }
 }
 
-/// Ships a piece: its order, its parcel and the request in one, with an email that shows the piece. One that was never
+/// Ships a piece: its order, its shipment and the request in one, with an email that shows the piece. One that was never
 /// said to be in production passes through it.
 ///
 /// # Errors
@@ -699,7 +699,7 @@ pub async fn ship(
     conn: &mut PgConnection,
     app: &App,
     id: CustomOrderId,
-    parcel: &NewParcel,
+    shipment: &NewShipment,
     actor: &str,
 ) -> Result<CustomOrder> {
     let mut request = locked(conn, id).await?;
@@ -712,12 +712,12 @@ pub async fn ship(
     if request.status != Status::InProduction {
         return Err(refused("not_shippable", &request, "cannot be shipped"));
     }
-    let (order, parcel) = orders::ship(conn, order, parcel, actor).await?;
+    let (order, shipment) = orders::ship(conn, order, shipment, actor).await?;
     let request = store::set_status(conn, &request, Status::Shipped, None, actor, "").await?;
     let email = Email::CustomShipped {
         request: facts(conn, app, &request).await?,
         order: orders::facts(conn, &order).await?,
-        parcel: parcel.facts(),
+        shipment: shipment.facts(),
     };
     let about = About {
         order: Some(order.id),
@@ -736,13 +736,13 @@ pub async fn ship_of(
     conn: &mut PgConnection,
     app: &App,
     order: OrderId,
-    parcel: &NewParcel,
+    shipment: &NewShipment,
     actor: &str,
 ) -> Result<CustomOrder> {
     let id = store::find_id_by_order(conn, order)
         .await?
         .ok_or(Error::NotFound("CustomOrder"))?;
-    ship(conn, app, id, parcel, actor).await
+    ship(conn, app, id, shipment, actor).await
 }
 
 /// The piece has arrived: completes the request and its order. Safe to repeat.

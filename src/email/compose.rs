@@ -10,8 +10,8 @@ use lettre::Address;
 use lettre::message::header::{ContentType, Header, HeaderName, HeaderValue};
 use lettre::message::{Attachment, Mailbox, Message, MultiPart, SinglePart};
 
-use super::message::Email;
 use super::house::{House, Logo, one_line};
+use super::message::Email;
 use super::page::{Block, Page, Shown};
 use super::pictures::{Picture, PictureRef, Pictures, square};
 

@@ -14,10 +14,10 @@ use crate::money::Cents;
 pub enum Email {
     /// To the shopper, copied to the shop: the order is paid.
     OrderConfirmation { order: OrderFacts },
-    /// To the shopper: the parcel is on its way.
+    /// To the shopper: the shipment is on its way.
     OrderShipped {
         order: OrderFacts,
-        parcel: ParcelFacts,
+        shipment: ShipmentFacts,
     },
     /// To the shopper: money was given back, in part or in full.
     OrderRefunded {
@@ -67,7 +67,7 @@ pub enum Email {
     CustomShipped {
         request: RequestFacts,
         order: OrderFacts,
-        parcel: ParcelFacts,
+        shipment: ShipmentFacts,
     },
     /// To the shop: something needs a person.
     ReviewItem { item: ReviewFacts },
@@ -109,8 +109,8 @@ impl Email {
     /// The photographs of the finished piece, shown inside.
     pub fn finished_photographs(&self) -> &[PictureId] {
         match self {
-            Email::OrderShipped { parcel, .. } | Email::CustomShipped { parcel, .. } => {
-                &parcel.photographs
+            Email::OrderShipped { shipment, .. } | Email::CustomShipped { shipment, .. } => {
+                &shipment.photographs
             }
             _ => &[],
         }
@@ -147,7 +147,7 @@ pub struct OrderFacts {
     pub tax: Cents,
     pub total: Cents,
     pub customer_name: Option<String>,
-    /// Who receives the parcel.
+    /// Who receives the shipment.
     pub shipping_name: Option<String>,
     pub shipping_address: Option<Address>,
 }
@@ -164,9 +164,9 @@ pub struct LineFacts {
     pub image: Option<String>,
 }
 
-/// A parcel as an email shows it.
+/// A shipment as an email shows it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct ParcelFacts {
+pub struct ShipmentFacts {
     pub carrier: Option<String>,
     pub tracking_number: Option<String>,
     pub tracking_url: Option<String>,

@@ -4,9 +4,9 @@
 //! to `emails`. None has a `List-Unsubscribe`: each answers something that its reader did (RFC 2369 and 8058 are for
 //! lists and bulk mail), and nobody should lose the receipts that they pay for by a click.
 mod compose;
-mod message;
 mod house;
 mod mailer;
+mod message;
 mod page;
 mod pictures;
 pub mod samples;
@@ -15,12 +15,12 @@ mod smtp;
 mod store;
 
 pub use compose::{Addressed, Composed, compose};
-pub use message::{
-    About, DelayedFacts, Email, Holds, LineFacts, OrderFacts, ParcelFacts, QuoteFacts, Refusal,
-    RefusalFacts, RequestFacts, ReviewFacts,
-};
 pub use house::{House, parse_address};
 pub use mailer::Mailer;
+pub use message::{
+    About, DelayedFacts, Email, Holds, LineFacts, OrderFacts, QuoteFacts, Refusal, RefusalFacts,
+    RequestFacts, ReviewFacts, ShipmentFacts,
+};
 pub use page::Subjects;
 pub use pictures::{Picture, PictureRef, Pictures};
 pub use service::{

@@ -2,11 +2,11 @@
 
 use chrono_tz::Tz;
 
-use super::message::{
-    DelayedFacts, Email, Holds, OrderFacts, ParcelFacts, QuoteFacts, Refusal, RefusalFacts,
-    RequestFacts, ReviewFacts,
-};
 use super::house::{House, one_line};
+use super::message::{
+    DelayedFacts, Email, Holds, OrderFacts, QuoteFacts, Refusal, RefusalFacts, RequestFacts,
+    ReviewFacts, ShipmentFacts,
+};
 use crate::calendar;
 use crate::money::Cents;
 
@@ -123,7 +123,7 @@ impl Page {
         let shop = &house.name;
         match email {
             Email::OrderConfirmation { order } => order_confirmation(order, house, shown),
-            Email::OrderShipped { order, parcel } => order_shipped(order, parcel, house, shown),
+            Email::OrderShipped { order, shipment } => order_shipped(order, shipment, house, shown),
             Email::OrderRefunded {
                 order,
                 amount,
@@ -142,8 +142,8 @@ impl Page {
             Email::CustomShipped {
                 request,
                 order,
-                parcel,
-            } => custom_shipped(request, order, parcel, house, shown),
+                shipment,
+            } => custom_shipped(request, order, shipment, house, shown),
             Email::ReviewItem { item } => review_item(item, house),
         }
     }
@@ -173,7 +173,12 @@ fn order_confirmation(order: &OrderFacts, house: &House, shown: &Shown) -> Page 
     }
 }
 
-fn order_shipped(order: &OrderFacts, parcel: &ParcelFacts, house: &House, shown: &Shown) -> Page {
+fn order_shipped(
+    order: &OrderFacts,
+    shipment: &ShipmentFacts,
+    house: &House,
+    shown: &Shown,
+) -> Page {
     let shop = &house.name;
     let mut blocks = vec![
         greeting(order.customer_name.as_deref()),
@@ -182,7 +187,7 @@ fn order_shipped(order: &OrderFacts, parcel: &ParcelFacts, house: &House, shown:
             order.number
         )),
     ];
-    blocks.extend(parcel_blocks(parcel, house.zone, shown));
+    blocks.extend(shipment_blocks(shipment, house.zone, shown));
     blocks.push(Block::Lines(lines(order, shown)));
     blocks.extend(address(order));
     Page {
@@ -573,7 +578,7 @@ fn request_rejected(request: &RequestFacts, reason: &str) -> Page {
 fn custom_shipped(
     request: &RequestFacts,
     order: &OrderFacts,
-    parcel: &ParcelFacts,
+    shipment: &ShipmentFacts,
     house: &House,
     shown: &Shown,
 ) -> Page {
@@ -582,7 +587,7 @@ fn custom_shipped(
         greeting(Some(&request.customer_name)),
         Block::Text("Your piece is finished, and on its way to you.".to_owned()),
     ];
-    blocks.extend(parcel_blocks(parcel, house.zone, shown));
+    blocks.extend(shipment_blocks(shipment, house.zone, shown));
     blocks.extend(address(order));
     blocks.extend(your_request(request));
     Page {
@@ -672,11 +677,11 @@ fn address(order: &OrderFacts) -> Option<Block> {
     })
 }
 
-fn parcel_blocks(parcel: &ParcelFacts, zone: Tz, shown: &Shown) -> Vec<Block> {
-    let mut facts = vec![("Shipped", calendar::date(parcel.shipped_at, zone))];
-    facts.extend(parcel.carrier.clone().map(|carrier| ("Carrier", carrier)));
+fn shipment_blocks(shipment: &ShipmentFacts, zone: Tz, shown: &Shown) -> Vec<Block> {
+    let mut facts = vec![("Shipped", calendar::date(shipment.shipped_at, zone))];
+    facts.extend(shipment.carrier.clone().map(|carrier| ("Carrier", carrier)));
     facts.extend(
-        parcel
+        shipment
             .tracking_number
             .clone()
             .map(|number| ("Tracking number", number)),
@@ -687,8 +692,8 @@ fn parcel_blocks(parcel: &ParcelFacts, zone: Tz, shown: &Shown) -> Vec<Block> {
     }
     blocks.push(Block::Facts(facts));
     blocks.extend(button(
-        "Follow the parcel".to_owned(),
-        parcel.tracking_url.as_deref(),
+        "Follow the shipment".to_owned(),
+        shipment.tracking_url.as_deref(),
     ));
     blocks
 }

@@ -4,8 +4,8 @@ use chrono::{DateTime, TimeZone, Utc};
 use uuid::Uuid;
 
 use super::message::{
-    DelayedFacts, Email, Holds, LineFacts, OrderFacts, ParcelFacts, QuoteFacts, Refusal,
-    RefusalFacts, RequestFacts, ReviewFacts,
+    DelayedFacts, Email, Holds, LineFacts, OrderFacts, QuoteFacts, Refusal, RefusalFacts,
+    RequestFacts, ReviewFacts, ShipmentFacts,
 };
 use crate::address::Address;
 use crate::ids::{CustomOrderId, PictureId};
@@ -25,7 +25,7 @@ pub fn emails() -> Vec<(&'static str, Email)> {
             "order_shipped",
             Email::OrderShipped {
                 order: order(),
-                parcel: parcel(Vec::new()),
+                shipment: shipment(Vec::new()),
             },
         ),
         (
@@ -127,7 +127,7 @@ pub fn emails() -> Vec<(&'static str, Email)> {
             Email::CustomShipped {
                 request: request(),
                 order: custom_order(),
-                parcel: parcel(photographs()[..1].to_vec()),
+                shipment: shipment(photographs()[..1].to_vec()),
             },
         ),
         (
@@ -270,8 +270,8 @@ fn custom_order() -> OrderFacts {
     }
 }
 
-fn parcel(photographs: Vec<PictureId>) -> ParcelFacts {
-    ParcelFacts {
+fn shipment(photographs: Vec<PictureId>) -> ShipmentFacts {
+    ShipmentFacts {
         carrier: Some("USPS".to_owned()),
         tracking_number: Some("9400 1000 0000 0000 0000 00".to_owned()),
         tracking_url: Some(

@@ -9,9 +9,9 @@ use sqlx::{PgConnection, PgPool};
 use tracing::{info, warn};
 
 use super::compose::{Addressed, Composed, compose};
-use super::message::{About, Email};
 use super::house::{House, parse_address};
 use super::mailer::{Envelope, Mailer};
+use super::message::{About, Email};
 use super::pictures::Pictures;
 use super::smtp::{self, CopyOutcome, Failure};
 use super::store::{self, Begun, Source};

@@ -4,9 +4,9 @@ mod cart;
 mod change;
 mod export;
 mod figures;
-mod parcels;
 mod routes;
 mod service;
+mod shipments;
 mod shipping;
 mod store;
 
@@ -15,16 +15,16 @@ pub use cart::Cart;
 pub use change::Change;
 pub use export::{export, usual_days};
 pub use figures::{BestSeller, Sales, best_sellers, sales_by_day};
-pub use parcels::{CONFIRM_SHIPPING, NewParcel, Parcel, deliver, ship, shipping_warnings};
 pub use routes::{OrderView, resolve, router, view};
 pub use service::{
     CheckoutTerms, Commission, Lost, Outcome, Placed, Receipt, Sale, begin_processing, check,
     end_processing, facts, flag, note, pay, place, place_commission, rebuild, rebuild_unknown,
     record_dispute, record_refund, release, sell, shipped_facts, take_back, undo_sale, write_note,
 };
+pub use shipments::{CONFIRM_SHIPPING, NewShipment, Shipment, deliver, ship, shipping_warnings};
 pub use shipping::Zone;
 pub use store::{
-    Filter, PlacedLine, find, find_id, find_parcel, held_lines, is_refunded_in_full, lines, list,
+    Filter, PlacedLine, find, find_id, find_shipment, held_lines, is_refunded_in_full, lines, list,
     lock, not_returned,
 };
 

@@ -13,7 +13,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::service::{self, Sale};
-use super::{Change, Order, OrderLine, Parcel, Status, TimelineEntry, export, store};
+use super::{Change, Order, OrderLine, Shipment, Status, TimelineEntry, export, store};
 use crate::app::App;
 use crate::auth::{Admin, Scope};
 use crate::calendar;
@@ -37,7 +37,7 @@ pub fn router() -> OpenApiRouter<App> {
 }
 
 /// An order with its lines and its timeline. Changes answer a token without `orders:read` as if there were no customer,
-/// parcel or timeline.
+/// shipment or timeline.
 #[derive(Serialize, ToSchema)]
 pub struct OrderView {
     #[serde(flatten)]
@@ -48,7 +48,7 @@ pub struct OrderView {
     /// Of all payments that came in for it, oldest first.
     pub disputes: Vec<Dispute>,
     /// Once it is shipped.
-    pub parcel: Option<Parcel>,
+    pub shipment: Option<Shipment>,
     pub timeline: Vec<TimelineEntry>,
 }
 
@@ -60,7 +60,7 @@ impl OrderView {
             return self;
         }
         self.order.withhold_customer();
-        self.parcel = None;
+        self.shipment = None;
         self.timeline.clear();
         self
     }
@@ -154,7 +154,7 @@ async fn download(State(app): State<App>, admin: Admin, query: Query) -> Result<
     export::export(app, &query)
 }
 
-/// What goes into a parcel, and where to.
+/// What goes into a shipment, and where to.
 #[derive(Serialize, ToSchema)]
 struct PackingSlip {
     /// `SB-1042`.
@@ -332,7 +332,7 @@ pub async fn view(conn: &mut PgConnection, id: OrderId) -> Result<OrderView> {
         to_ship: lines.iter().map(|line| line.to_ship).sum(),
         lines,
         disputes: disputes::list_of_order(conn, id).await?,
-        parcel: store::find_parcel(conn, id).await?,
+        shipment: store::find_shipment(conn, id).await?,
         timeline: store::timeline(conn, id).await?,
     })
 }

@@ -1,4 +1,4 @@
-//! Shipping zones and what sending a parcel into them costs.
+//! Shipping zones and what sending a shipment into them costs.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;

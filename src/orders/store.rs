@@ -5,7 +5,7 @@ use sqlx::{Connection, PgConnection};
 
 use super::service::Receipt;
 use super::shipping::Zone;
-use super::{Line, Order, OrderLine, Parcel, Status, TimelineEntry};
+use super::{Line, Order, OrderLine, Shipment, Status, TimelineEntry};
 use crate::db;
 use crate::error::Result;
 use crate::ids::{OrderId, ProductId};
@@ -239,8 +239,8 @@ pub async fn list_paid(
                 (select coalesce(string_agg(l.quantity || ' × ' || l.name, '; ' order by l.position), '')
                  from order_lines l
                  where l.order_id = orders.id) as pieces,
-                (select p.carrier from parcels p where p.order_id = orders.id) as carrier,
-                (select p.tracking_number from parcels p where p.order_id = orders.id) as tracking_number
+                (select p.carrier from shipments p where p.order_id = orders.id) as carrier,
+                (select p.tracking_number from shipments p where p.order_id = orders.id) as tracking_number
          from orders
          where paid_at >= $1
            and paid_at < $2
@@ -302,7 +302,7 @@ macro_rules! matches {
             $number,
             "
                   union all
-                  (select p.order_id from parcels p where lower(p.tracking_number) like ",
+                  (select p.order_id from shipments p where lower(p.tracking_number) like ",
             $pattern,
             " limit 200))))"
         )
@@ -708,42 +708,42 @@ pub async fn renumber(conn: &mut PgConnection, id: OrderId, number: i64) -> Resu
     Ok(order)
 }
 
-/// Keeps the parcel of an order with its pictures; answers when it was shipped: now.
-pub async fn insert_parcel(
+/// Keeps the shipment of an order with its pictures; answers when it was shipped: now.
+pub async fn insert_shipment(
     conn: &mut PgConnection,
     id: OrderId,
-    parcel: &Parcel,
+    shipment: &Shipment,
 ) -> Result<DateTime<Utc>> {
     let shipped_at = sqlx::query_scalar(
         "with picture as (
-             insert into parcel_pictures (order_id, position, picture_id)
+             insert into shipment_pictures (order_id, position, picture_id)
              select $1, picture.position, picture.id
              from unnest($5::text[]) with ordinality as picture (id, position)
          )
-         insert into parcels (order_id, carrier, tracking_number, tracking_url)
+         insert into shipments (order_id, carrier, tracking_number, tracking_url)
          values ($1, $2, $3, $4)
          returning shipped_at",
     )
     .bind(id)
-    .bind(&parcel.carrier)
-    .bind(&parcel.tracking_number)
-    .bind(&parcel.tracking_url)
-    .bind(&parcel.pictures)
+    .bind(&shipment.carrier)
+    .bind(&shipment.tracking_number)
+    .bind(&shipment.tracking_url)
+    .bind(&shipment.pictures)
     .fetch_one(conn)
     .await?;
     Ok(shipped_at)
 }
 
-/// The parcel of an order, once it is shipped.
-pub async fn find_parcel(conn: &mut PgConnection, id: OrderId) -> Result<Option<Parcel>> {
-    let parcel = sqlx::query_as(
+/// The shipment of an order, once it is shipped.
+pub async fn find_shipment(conn: &mut PgConnection, id: OrderId) -> Result<Option<Shipment>> {
+    let shipment = sqlx::query_as(
         "select carrier, tracking_number, tracking_url, shipped_at,
-                array(select picture_id from parcel_pictures where order_id = $1 order by position) as pictures
-         from parcels
+                array(select picture_id from shipment_pictures where order_id = $1 order by position) as pictures
+         from shipments
          where order_id = $1",
     )
     .bind(id)
     .fetch_optional(conn)
     .await?;
-    Ok(parcel)
+    Ok(shipment)
 }

@@ -741,7 +741,7 @@ struct Shipping {
     countries: Vec<String>,
 }
 
-/// The rate of the shopper's zone, and its countries alone: what is paid is what the parcel costs.
+/// The rate of the shopper's zone, and its countries alone: what is paid is what the shipment costs.
 ///
 /// Where nobody names the country, every zone's rate is offered, the default one first, and every country. Stripe ties no
 /// rate to a country on its page; to take the default zone's countries alone would lose every sale abroad. A shopper who

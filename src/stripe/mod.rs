@@ -702,7 +702,7 @@ fn currency(code: &str) -> Currency {
     code.parse().unwrap_or_else(|error| match error {})
 }
 
-/// Where a parcel may go, in the type that a request wants.
+/// Where a shipment may go, in the type that a request wants.
 fn countries<T: FromStr<Err = Infallible>>(named: &[String]) -> Vec<T> {
     let country = |code: &str| code.parse().unwrap_or_else(|error| match error {});
     match named {

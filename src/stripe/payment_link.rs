@@ -36,7 +36,7 @@ pub struct NewPaymentLink {
     pub shipping_name: String,
     /// Where it is nothing, shipping has no line.
     pub shipping: Cents,
-    /// Where the parcel may go (ISO 3166). Empty in calls stored by earlier versions: to every country that we send to.
+    /// Where the shipment may go (ISO 3166). Empty in calls stored by earlier versions: to every country that we send to.
     #[serde(default)]
     pub countries: Vec<String>,
     /// Where the shopper goes after paying.

@@ -11,7 +11,7 @@ use crate::ids::{OrderId, ProductId};
 use crate::money::Cents;
 use crate::unicode;
 
-/// The countries that we send parcels to (ISO 3166).
+/// The countries that we send shipments to (ISO 3166).
 pub const COUNTRIES: [&str; 60] = [
     "US", "CA", "MX", "GB", "IE", "FR", "DE", "AT", "CH", "NL", "BE", "LU", "DK", "SE", "NO", "FI",
     "IS", "ES", "PT", "IT", "GR", "MT", "CY", "PL", "CZ", "SK", "HU", "SI", "HR", "RO", "BG", "EE",
@@ -45,7 +45,7 @@ pub struct NewSession {
     /// What the shopper may choose instead. Only where nobody names their country: Stripe ties no rate to a country.
     #[serde(default)]
     pub other_shipping: Vec<ShippingOption>,
-    /// Where the parcel may go (ISO 3166). Empty in calls stored by earlier versions: to every country that we send to.
+    /// Where the shipment may go (ISO 3166). Empty in calls stored by earlier versions: to every country that we send to.
     #[serde(default)]
     pub countries: Vec<String>,
     pub success_url: String,

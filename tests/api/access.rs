@@ -140,7 +140,7 @@ fn later_doors() -> Vec<(Method, &'static str, Scope, Value)> {
     let (get, post) = (Method::GET, Method::POST);
     let write = Scope::OrdersWrite;
     let custom = Scope::CustomOrders;
-    let parcel = json!({"carrier": "USPS"});
+    let shipment = json!({"carrier": "USPS"});
     let quote = json!({"amount": 9000, "covers": "A case"});
     let reason = json!({"reason": "No beads"});
     vec![
@@ -148,7 +148,7 @@ fn later_doors() -> Vec<(Method, &'static str, Scope, Value)> {
             post.clone(),
             "/api/admin/orders/{id}/ship",
             write,
-            parcel.clone(),
+            shipment.clone(),
         ),
         (
             post.clone(),
@@ -293,7 +293,7 @@ fn later_doors() -> Vec<(Method, &'static str, Scope, Value)> {
             post.clone(),
             "/api/admin/custom-orders/{id}/ship",
             custom,
-            parcel,
+            shipment,
         ),
         (
             post.clone(),
@@ -316,7 +316,7 @@ fn twins() -> Vec<(Method, &'static str, Scope, Value)> {
         (get(), "/api/admin/orders/{id}/packing-slip", Scope::OrdersRead, nothing.clone()),
         (get(), "/api/admin/orders/{id}/payments", Scope::OrdersRead, nothing.clone()),
         (post(), "/api/admin/orders/ship", Scope::OrdersWrite,
-            json!({"parcels": [{"order": "SB-1001", "carrier": "USPS"}]})),
+            json!({"shipments": [{"order": "SB-1001", "carrier": "USPS"}]})),
         (Method::PATCH, "/api/admin/products", Scope::Catalog, json!({"action": "archive", "ids": ["sunrise"]})),
         (post(), "/api/admin/products/{id}/duplicate", Scope::Catalog, nothing.clone()),
         (post(), "/api/admin/products/{id}/pictures", Scope::Catalog, pictures.clone()),

@@ -723,7 +723,7 @@ async fn orders_are_found_by_day_exported_and_shipped_many_at_once() {
     );
 
     let ship = "/api/admin/orders/ship/";
-    let many = json!({"parcels": [
+    let many = json!({"shipments": [
         {"order": "SB-1001", "carrier": "USPS", "tracking_number": "9400 1"},
         {"order": "SB-1002", "carrier": "", "tracking_number": "?"},
         {"order": "SB-9999", "carrier": "USPS"},
@@ -770,17 +770,17 @@ async fn orders_are_found_by_day_exported_and_shipped_many_at_once() {
             ("order.ship".to_owned(), "order:SB-1003".to_owned())
         ]
     );
-    let twice = json!({"parcels": [{"order": "SB-1002", "carrier": "UPS"}, {"order": "SB-1002", "carrier": "UPS"}]});
+    let twice = json!({"shipments": [{"order": "SB-1002", "carrier": "UPS"}, {"order": "SB-1002", "carrier": "UPS"}]});
     for (body, fields) in [
-        (json!({"parcels": []}), vec!["parcels"]),
-        (twice, vec!["parcels[1].order"]),
+        (json!({"shipments": []}), vec!["shipments"]),
+        (twice, vec!["shipments[1].order"]),
         (
-            json!({"parcels": [{"order": "SB-1002"}]}),
-            vec!["parcels[0]"],
+            json!({"shipments": [{"order": "SB-1002"}]}),
+            vec!["shipments[0]"],
         ),
         (
-            json!({"parcels": [{"order": "SB-1002", "carrier": "UPS", "odd": 1}]}),
-            vec!["parcels[0].odd"],
+            json!({"shipments": [{"order": "SB-1002", "carrier": "UPS", "odd": 1}]}),
+            vec!["shipments[0].odd"],
         ),
     ] {
         assert_eq!(keeper.post(ship, &body).await.faults(), fields, "{body}");

@@ -1,4 +1,4 @@
-//! Pieces made to order: from the request over the quote and its payment link to the parcel. P2, P3, P4 and P6, attacked.
+//! Pieces made to order: from the request over the quote and its payment link to the shipment. P2, P3, P4 and P6, attacked.
 
 use std::time::Duration;
 
@@ -28,7 +28,7 @@ impl Workshop {
         Workshop { shop, keeper, id }
     }
 
-    /// A workshop whose request is quoted for 90 dollars and 5 for the parcel, and approved. Returns the link, too.
+    /// A workshop whose request is quoted for 90 dollars and 5 for the shipment, and approved. Returns the link, too.
     async fn quoted() -> (Workshop, String) {
         let workshop = Workshop::open().await;
         let link = workshop.quotes(9000).await;
@@ -143,7 +143,7 @@ fn current(view: &Value) -> &Value {
 }
 
 #[tokio::test]
-async fn a_piece_goes_from_request_to_parcel() {
+async fn a_piece_goes_from_request_to_shipment() {
     let (workshop, link) = Workshop::quoted().await;
     let live = workshop.view().await;
     assert_eq!(current(&live)["state"], "live");
@@ -165,15 +165,16 @@ async fn a_piece_goes_from_request_to_parcel() {
 
     assert_eq!(workshop.post("start").await.status, 200);
     let finished = workshop.shop.keeps(&jpeg(90, 60)).await;
-    let parcel = json!({"carrier": "USPS", "tracking_number": "9400 1000", "pictures": [finished]});
-    let shipped = workshop.post_with("ship", &parcel).await;
+    let shipment =
+        json!({"carrier": "USPS", "tracking_number": "9400 1000", "pictures": [finished]});
+    let shipped = workshop.post_with("ship", &shipment).await;
     assert_eq!(shipped.status, 200, "{}", shipped.text);
     assert_eq!(shipped.json["order"]["status"], "shipped");
     assert_eq!(
-        shipped.json["parcel"]["tracking_url"],
+        shipped.json["shipment"]["tracking_url"],
         "https://tools.usps.com/go/TrackConfirmAction?tLabels=94001000"
     );
-    assert_eq!(shipped.json["parcel_pictures"][0]["width"], 90);
+    assert_eq!(shipped.json["shipment_pictures"][0]["width"], 90);
     let page = workshop.shop.status_page(&workshop.id);
     let page = workshop.shop.client.get(&page).await;
     assert!(text(&page.json["pictures"][0]["url"]).contains(&finished));
@@ -816,8 +817,8 @@ async fn a_refund_of_a_commission_is_its_order_s_like_any_other() {
         page.json["message"],
         "Your payment was given back to you in full."
     );
-    let parcel = json!({"carrier": "USPS"});
-    let refused = workshop.post_with("ship", &parcel).await;
+    let shipment = json!({"carrier": "USPS"});
+    let refused = workshop.post_with("ship", &shipment).await;
     assert_eq!(
         (refused.status, &refused.json["code"]),
         (409, &json!("not_shippable"))
@@ -858,8 +859,8 @@ async fn a_refund_in_full_ends_a_piece_wherever_it_stands() {
         assert_eq!(keeper.post(&path, &json!({})).await.status, 202);
         // Planned, and Stripe has not heard of it: nothing is begun or sent.
         if done < 2 {
-            let parcel = json!({"carrier": "USPS"});
-            for (what, body) in [("start", json!({})), ("ship", parcel)] {
+            let shipment = json!({"carrier": "USPS"});
+            for (what, body) in [("start", json!({})), ("ship", shipment)] {
                 let refused = workshop.post_with(what, &body).await;
                 let is_repeat = done == 1 && what == "start";
                 assert_eq!(refused.status, if is_repeat { 200 } else { 409 });
@@ -966,9 +967,9 @@ async fn only_the_drawn_moves_are_made() {
         assert_eq!(refused.status, 409, "{what}: {}", refused.text);
         assert_eq!(refused.json["code"], code);
     }
-    let parcel = json!({"carrier": "USPS"});
+    let shipment = json!({"carrier": "USPS"});
     assert_eq!(
-        workshop.post_with("ship", &parcel).await.json["code"],
+        workshop.post_with("ship", &shipment).await.json["code"],
         "not_shippable"
     );
     let withdrawn = workshop.post_with("withdraw", &json!({})).await;
@@ -1073,9 +1074,9 @@ async fn a_quote_is_checked_and_each_fault_names_its_field() {
         json!({"amount": 5000, "covers": "x", "shipping_zone": "international", "valid_days": 30});
     let quoted = workshop.put("quote", &zone).await;
     assert_eq!(quoted.json["quotes"][0]["shipping"], 2000);
-    let parcel = json!({"carrier": "", "tracking_number": "a<b", "tracking_url": "javascript:alert(1)", "pictures": ["x"]});
+    let shipment = json!({"carrier": "", "tracking_number": "a<b", "tracking_url": "javascript:alert(1)", "pictures": ["x"]});
     assert_eq!(
-        workshop.post_with("ship", &parcel).await.status,
+        workshop.post_with("ship", &shipment).await.status,
         409,
         "what may not be shipped is not looked at"
     );
@@ -1235,10 +1236,10 @@ async fn the_customer_s_page_tells_their_request_and_nobody_else_s() {
     let paid = shop.client.get(&address).await;
     assert_eq!(paid.json["quote"]["payment_url"], Value::Null);
     assert!(text(&paid.json["order_number"]).starts_with("SB-"));
-    let parcel = json!({"carrier": "DHL", "tracking_number": "JD0 12"});
-    assert_eq!(workshop.post_with("ship", &parcel).await.status, 200);
+    let shipment = json!({"carrier": "DHL", "tracking_number": "JD0 12"});
+    assert_eq!(workshop.post_with("ship", &shipment).await.status, 200);
     let shipped = shop.client.get(&address).await;
-    assert_eq!(shipped.json["parcel"]["tracking_number"], "JD0 12");
+    assert_eq!(shipped.json["shipment"]["tracking_number"], "JD0 12");
 }
 
 #[tokio::test]

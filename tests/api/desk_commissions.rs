@@ -1,4 +1,4 @@
-//! The desk's pages of commissions: a piece from the first word to the parcel, by the desk alone.
+//! The desk's pages of commissions: a piece from the first word to the shipment, by the desk alone.
 
 use serde_json::Value;
 use spirit_beads::stripe::sandbox::Fault;

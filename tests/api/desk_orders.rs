@@ -120,14 +120,17 @@ async fn an_order_is_packed_shipped_with_a_photograph_and_delivered() {
     for part in [
         "SB-1001 is shipped; an email goes to",
         "tLabels=94001234\"",
-        "The parcel, photograph 1",
+        "The shipment, photograph 1",
         "Mark delivered",
         "Order shipped</strong>",
         "Send again",
     ] {
         assert!(page.contains(part), "{part}: {page}");
     }
-    assert_eq!(shop.count("select count(*) from parcel_pictures").await, 1);
+    assert_eq!(
+        shop.count("select count(*) from shipment_pictures").await,
+        1
+    );
     assert_eq!(shop.emails_of("order_shipped").await, 1);
     // It is shipped once.
     let again = staff.submit(ORDER, &ship, &[("carrier", "UPS")]).await;

@@ -241,15 +241,15 @@ async fn what_is_disputed_is_shipped_only_when_that_is_confirmed() {
     shop.stripe.dispute(&payment).await.expect("a dispute");
     shop.deliver().await;
 
-    let parcel = json!({"carrier": "USPS"});
+    let shipment = json!({"carrier": "USPS"});
     let refused = keeper
-        .post("/api/admin/orders/SB-1001/ship/", &parcel)
+        .post("/api/admin/orders/SB-1001/ship/", &shipment)
         .await;
     assert_eq!(
         (refused.status, refused.json["code"].as_str()),
         (409, Some("confirm_shipping"))
     );
-    let many = json!({"parcels": [{"order": "SB-1001", "carrier": "USPS"}]});
+    let many = json!({"shipments": [{"order": "SB-1001", "carrier": "USPS"}]});
     let many = keeper.post("/api/admin/orders/ship/", &many).await.json;
     assert_eq!(many["results"][0]["code"], "confirm_shipping");
     assert!(
@@ -428,10 +428,10 @@ async fn a_fraud_warning_and_a_review_say_not_to_ship_yet() {
             .iter()
             .any(|mail| mail.text.contains("Don't ship yet"))
     );
-    let parcel = json!({"carrier": "USPS"});
+    let shipment = json!({"carrier": "USPS"});
     let ship = "/api/admin/orders/SB-1001/ship/";
     assert_eq!(
-        keeper.post(ship, &parcel).await.json["code"],
+        keeper.post(ship, &shipment).await.json["code"],
         "confirm_shipping"
     );
 
@@ -450,7 +450,7 @@ async fn a_fraud_warning_and_a_review_say_not_to_ship_yet() {
     let resolve = format!("/api/admin/review-items/{warning}/resolve/");
     assert_eq!(keeper.post(&resolve, &Value::Null).await.status, 200);
     assert_eq!(
-        keeper.post(ship, &parcel).await.status,
+        keeper.post(ship, &shipment).await.status,
         200,
         "a person has looked"
     );

@@ -1154,12 +1154,16 @@ async fn links_lead_to_web_pages_only() {
         ("not an address", false),
         ("https://track.example/?a=1&b=\"2\"", true),
     ] {
-        let Email::OrderShipped { order, mut parcel } = sample("order_shipped") else {
-            panic!("a parcel");
+        let Email::OrderShipped {
+            order,
+            mut shipment,
+        } = sample("order_shipped")
+        else {
+            panic!("a shipment");
         };
-        parcel.tracking_url = Some(url.to_owned());
-        let mail = arrived(&Email::OrderShipped { order, parcel }, &house(&[])).await;
-        assert_eq!(mail.text.contains("Follow the parcel"), leads, "{url}");
+        shipment.tracking_url = Some(url.to_owned());
+        let mail = arrived(&Email::OrderShipped { order, shipment }, &house(&[])).await;
+        assert_eq!(mail.text.contains("Follow the shipment"), leads, "{url}");
         assert!(!mail.html.contains("javascript") && !mail.html.contains("b=\"2\""));
     }
 }
@@ -1194,7 +1198,7 @@ async fn the_texts_of_emails_about_commissions_say_what_their_reader_needs() {
             "Your Custom Order Has Shipped! - Spirit Beads",
             &[
                 "Tracking number: 9400",
-                "Follow the parcel:",
+                "Follow the shipment:",
                 "shows a photograph of it",
             ],
         ),

@@ -49,7 +49,7 @@ async fn who_may_change_orders_is_told_nothing_that_only_readers_may_know() {
         "lines": [{"product_id": piece, "quantity": 1}],
         "email": "jane@example.com", "customer_name": "Jane Shopper", "note": "she rings twice",
     });
-    let parcel = json!({"carrier": "UPS", "tracking_number": "1Z999"});
+    let shipment = json!({"carrier": "UPS", "tracking_number": "1Z999"});
     let sold = act(&writer, "/api/admin/orders/", Some(sale)).await;
     assert_eq!(sold.status, 201, "{}", sold.text);
     let sold_number = sold.json["number"].as_str().expect("a number").to_owned();
@@ -58,7 +58,7 @@ async fn who_may_change_orders_is_told_nothing_that_only_readers_may_know() {
         sold,
         act(&writer, &of(&number, "notes"), Some(note)).await,
         act(&writer, &of(&number, "resolve"), None).await,
-        act(&writer, &of(&number, "ship"), Some(parcel)).await,
+        act(&writer, &of(&number, "ship"), Some(shipment)).await,
         act(&writer, &of(&number, "deliver"), None).await,
         act(&writer, &of(&sold_number, "undo"), None).await,
         act(&writer, &of(&held, "refund"), Some(json!({"amount": 100}))).await,

@@ -20,7 +20,7 @@ async fn saves(owner: &Browser, fields: &[(&str, &str)]) {
     assert_eq!(answer.status, 303, "{}", answer.text);
 }
 
-/// What a parcel costs in a session, and the days it takes.
+/// What a shipment costs in a session, and the days it takes.
 async fn shipping(shop: &Shop, product: &str) -> (String, Value) {
     let answer = shop.shopper().check_out(&[(product, 1)]).await;
     assert_eq!(answer.status, 200, "{}", answer.text);
@@ -30,7 +30,7 @@ async fn shipping(shop: &Shop, product: &str) -> (String, Value) {
 }
 
 #[tokio::test]
-async fn what_a_parcel_costs_is_what_the_owner_says_now() {
+async fn what_a_shipment_costs_is_what_the_owner_says_now() {
     let shop = staffed_with(&[("SHIPPING_US", "500,3,5")]).await;
     let owner = signed_in(&shop, OWNER).await;
     let piece = shop.stocks("Sunrise", 5).await;

@@ -61,8 +61,8 @@ async fn refund(keeper: &Client, body: &Value) -> Answer {
 }
 
 async fn ship(keeper: &Client) -> Answer {
-    let parcel = json!({"carrier": "USPS"});
-    keeper.post(&format!("{API}/ship/"), &parcel).await
+    let shipment = json!({"carrier": "USPS"});
+    keeper.post(&format!("{API}/ship/"), &shipment).await
 }
 
 /// Sold, to ship, back unshipped, shipped and back since, of each line.
@@ -109,7 +109,7 @@ async fn is_refused(owner: &Browser, keeper: &Client, code: &str, words: &str) {
         answer.text
     );
     assert!(answer.text.contains(words), "{}", answer.text);
-    let many = json!({"parcels": [{"order": "SB-1001", "carrier": "USPS"}]});
+    let many = json!({"shipments": [{"order": "SB-1001", "carrier": "USPS"}]});
     let answer = keeper.post("/api/admin/orders/ship/", &many).await;
     assert_eq!(answer.json["shipped"], 0);
     assert_eq!(answer.json["results"][0]["code"], code, "{}", answer.text);
@@ -140,7 +140,7 @@ async fn a_refund_of_part_of_the_money_restocks_nothing_unless_somebody_says_so(
     assert_eq!(shop.order(&session).await["refunded"], 500);
     assert_eq!(pieces(&keeper).await, [[2, 2, 0, 0, 0]]);
     assert!(waits(&owner, &keeper).await);
-    // The form of a parcel, as it was rendered but for the carrier.
+    // The form of a shipment, as it was rendered but for the carrier.
     let shipping = format!("{ORDER}/ship");
     let answer = sends(&owner, ORDER, &shipping, &[("carrier", "USPS")]).await;
     assert_eq!(answer.status, 303, "{}", answer.text);
@@ -262,9 +262,9 @@ async fn an_order_whose_pieces_are_all_back_is_shipped_by_nobody() {
     shop.stripe.pay(&other, card()).await.expect("a payment");
     shop.settles().await;
     assert_eq!(shop.statuses().await, ["paid", "paid"]);
-    let parcel = json!({"carrier": "USPS"});
+    let shipment = json!({"carrier": "USPS"});
     let shipped = keeper
-        .post("/api/admin/orders/SB-1002/ship/", &parcel)
+        .post("/api/admin/orders/SB-1002/ship/", &shipment)
         .await;
     assert_eq!(shipped.status, 200, "{}", shipped.text);
     let best = keeper.get("/api/admin/today/").await.json["best_sellers"].clone();
@@ -273,7 +273,7 @@ async fn an_order_whose_pieces_are_all_back_is_shipped_by_nobody() {
 }
 
 #[tokio::test]
-async fn two_refunds_that_make_up_the_whole_stop_the_parcel_before_stripe_has_heard() {
+async fn two_refunds_that_make_up_the_whole_stop_the_shipment_before_stripe_has_heard() {
     let (shop, piece, session) = two_sold().await;
     let owner = signed_in(&shop, OWNER).await;
     let keeper = program(&shop).await;
@@ -311,14 +311,14 @@ async fn a_refund_that_fails_for_good_after_its_pieces_went_back_is_flagged() {
         flagged.contains("1 piece of it went back into stock"),
         "{flagged}"
     );
-    // It is gone from the parcel all the same: somebody else may have it by now.
+    // It is gone from the shipment all the same: somebody else may have it by now.
     assert_eq!(pieces(&keeper).await, [[2, 1, 1, 0, 0]]);
     assert_eq!(ship(&keeper).await.status, 200);
     assert_eq!(pieces(&keeper).await, [[2, 0, 1, 1, 0]]);
 }
 
 #[tokio::test]
-async fn a_refund_in_full_that_fails_lets_the_parcel_go() {
+async fn a_refund_in_full_that_fails_lets_the_shipment_go() {
     let (shop, _, session) = two_sold().await;
     let owner = signed_in(&shop, OWNER).await;
     let keeper = program(&shop).await;
@@ -334,7 +334,7 @@ async fn a_refund_in_full_that_fails_lets_the_parcel_go() {
     shop.run_jobs().await;
 }
 
-/// A refund with these pieces and a parcel, at the same moment: never is a piece in both.
+/// A refund with these pieces and a shipment, at the same moment: never is a piece in both.
 async fn races(quantity: i64, body: impl Fn(&str) -> Value) {
     for _ in 0..6 {
         let (shop, piece, _) = two_sold().await;
@@ -357,7 +357,7 @@ async fn races(quantity: i64, body: impl Fn(&str) -> Value) {
             // The refund came first.
             (200, 1..) => assert_eq!((shipped, returned), (2 - quantity, 0), "{line:?}"),
             (409, _) => assert_eq!((shipped, restocked), (0, quantity), "{line:?}"),
-            // The parcel came first, and its pieces came back.
+            // The shipment came first, and its pieces came back.
             (200, _) => assert_eq!((shipped, returned), (2, quantity), "{line:?}"),
             other => panic!("{other:?}"),
         }
@@ -367,7 +367,7 @@ async fn races(quantity: i64, body: impl Fn(&str) -> Value) {
 }
 
 #[tokio::test]
-async fn a_refund_of_all_and_a_parcel_at_once_never_have_the_same_piece() {
+async fn a_refund_of_all_and_a_shipment_at_once_never_have_the_same_piece() {
     races(
         2,
         |piece| json!({"restock": [{"product_id": piece, "quantity": 2}]}),
@@ -376,7 +376,7 @@ async fn a_refund_of_all_and_a_parcel_at_once_never_have_the_same_piece() {
 }
 
 #[tokio::test]
-async fn a_refund_of_one_piece_and_a_parcel_at_once_never_have_the_same_piece() {
+async fn a_refund_of_one_piece_and_a_shipment_at_once_never_have_the_same_piece() {
     races(
         1,
         |piece| json!({"amount": 4700, "restock": [{"product_id": piece, "quantity": 1}]}),
@@ -504,7 +504,7 @@ async fn three_of_which_one_fails(code: &str) -> (Shop, Browser, Client) {
              end if;
              return new;
          end $$;
-         create trigger fails before insert on parcels for each row execute function fails()"
+         create trigger fails before insert on shipments for each row execute function fails()"
     );
     sqlx::raw_sql(sqlx::AssertSqlSafe(fails))
         .execute(&shop.db)
@@ -548,7 +548,7 @@ async fn shipping_many_that_fails_midway_says_which_were_shipped() {
     );
     assert!(answer.text.contains("Not tried yet"), "{}", answer.text);
     assert_eq!(shop.statuses().await, ["shipped", "paid", "paid"]);
-    let many = json!({"parcels": [
+    let many = json!({"shipments": [
         {"order": "SB-1003", "carrier": "USPS"},
         {"order": "SB-1002", "carrier": "USPS"},
         {"order": "SB-1001", "carrier": "USPS"},
@@ -570,7 +570,7 @@ async fn shipping_many_that_fails_midway_says_which_were_shipped() {
         ]
     );
     // Where none was shipped, the whole call failed.
-    let one = json!({"parcels": [{"order": "SB-1002", "carrier": "USPS"}]});
+    let one = json!({"shipments": [{"order": "SB-1002", "carrier": "USPS"}]});
     assert_eq!(
         keeper.post("/api/admin/orders/ship/", &one).await.status,
         503
@@ -598,7 +598,7 @@ async fn orders_from_before_are_counted_by_what_became_of_them() {
                       (4, 'paid', 'manual'), (5, 'refunded', 'storefront')) as o (number, status, channel);
          insert into order_lines (order_id, position, product_id, name, unit_price, quantity)
          select id, 1, 'p', 'Piece', 4700, 2 from orders;
-         insert into parcels (order_id, carrier) select id, 'USPS' from orders where number in (2, 5);
+         insert into shipments (order_id, carrier) select id, 'USPS' from orders where number in (2, 5);
          insert into stock_movements (product_id, delta, reason, order_id, actor)
          select 'p', case when number in (1, 2) then 1 else 2 end, 'returned', id, 'test'
          from orders where number in (1, 2, 3, 5)",
@@ -627,7 +627,7 @@ async fn orders_from_before_are_counted_by_what_became_of_them() {
     assert_eq!(lines, expected);
     // The previous version ships one that waits: it is counted.
     for sql in [
-        "insert into parcels (order_id, carrier) select id, 'USPS' from orders where number = 1",
+        "insert into shipments (order_id, carrier) select id, 'USPS' from orders where number = 1",
         "update order_lines set quantity = 1 where order_id = (select id from orders where number = 3)",
     ] {
         let done = sqlx::query(sql).execute(&db).await;

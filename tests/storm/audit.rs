@@ -502,7 +502,7 @@ async fn check_shipping(
     )
     .fetch_all(&mut *shop)
     .await?;
-    let parcels: Vec<String> = sqlx::query_scalar("select order_id::text from parcels")
+    let shipments: Vec<String> = sqlx::query_scalar("select order_id::text from shipments")
         .fetch_all(&mut *shop)
         .await?;
     let orders: HashMap<&str, &Order> = books.orders.iter().map(|o| (o.id.as_str(), o)).collect();
@@ -524,7 +524,7 @@ async fn check_shipping(
             report.broken("P5", "return not counted", name);
         }
     }
-    for order in &parcels {
+    for order in &shipments {
         if shipped.get(order.as_str()) == Some(&0) {
             let name = format!("SB-{}", orders[order.as_str()].number);
             report.broken("P1", "shipped with nothing to ship", name);
@@ -534,7 +534,7 @@ async fn check_shipping(
 }
 
 /// The same by the log of who did what, whose entries have the order in which the order's row was locked: what was given
-/// back before the parcel was not in it.
+/// back before the shipment was not in it.
 async fn check_after_refunds(
     shop: &mut PgConnection,
     books: &Books,
@@ -1293,7 +1293,7 @@ async fn check_emails(
             ("order_shipped", was_shipped && bought),
             ("custom_shipped", was_shipped && commissioned),
         ] {
-            // By hand, parcels are told of where there is an address; the storm gives none.
+            // By hand, shipments are told of where there is an address; the storm gives none.
             if order.channel != "manual" {
                 expect(count(kind), wanted, kind, &name);
             }

@@ -85,7 +85,7 @@ const BREACHES: [Breach; 54] = [
         "update order_lines set shipped = 0 where order_id = (select id from orders where number = 1001)",
         &["shipped with nothing to ship"],
     ),
-    // As if the piece had gone back, or all of the money, before the parcel left.
+    // As if the piece had gone back, or all of the money, before the shipment left.
     ours(
         "insert into audit_log (id, actor, action, object, after)
          overriding system value

@@ -1,4 +1,4 @@
-//! The shopkeeper, through the API with a token: prices, stock, shelves, parcels, refunds and quotes; often twice, and
+//! The shopkeeper, through the API with a token: prices, stock, shelves, shipments, refunds and quotes; often twice, and
 //! often at the moment when somebody buys.
 
 use std::sync::Arc;
@@ -76,13 +76,13 @@ async fn ship(world: &World, chance: &mut Chance) {
         return;
     };
     let path = format!("/api/admin/orders/{}/ship/", text(&order["number"]));
-    let parcel = json!({
+    let shipment = json!({
         "carrier": "USPS",
         "tracking_number": "9400 1000",
         "ship_anyway": chance.one_in(2),
     });
-    twice_at_times(world, chance, &path, &parcel).await;
-    world.tally.add("parcels");
+    twice_at_times(world, chance, &path, &shipment).await;
+    world.tally.add("shipments");
 }
 
 async fn deliver(world: &World, chance: &mut Chance) {
@@ -304,7 +304,7 @@ async fn commission(world: &World, chance: &mut Chance) {
         "amount": 4000 + chance.below(200) * 50, "covers": "A case, as you wished.", "valid_days": 1 + chance.below(3),
     });
     let reason = json!({"reason": "I cannot make it now."});
-    let parcel = json!({
+    let shipment = json!({
         "carrier": "UPS",
         "tracking_number": "1Z999",
         "ship_anyway": chance.one_in(2),
@@ -327,9 +327,9 @@ async fn commission(world: &World, chance: &mut Chance) {
             act(chance, "requote", &quote).await;
             world.tally.add("quotes replaced");
         }
-        "paid" if chance.one_in(3) => act(chance, "ship", &parcel).await,
+        "paid" if chance.one_in(3) => act(chance, "ship", &shipment).await,
         "paid" => act(chance, "start", &nothing).await,
-        "in_production" => act(chance, "ship", &parcel).await,
+        "in_production" => act(chance, "ship", &shipment).await,
         "shipped" => act(chance, "complete", &nothing).await,
         _ => {}
     }

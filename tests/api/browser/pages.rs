@@ -62,9 +62,9 @@ async fn world() -> World {
     }
     shop.deliver().await;
     shop.run_jobs().await;
-    let parcel = json!({"carrier": "USPS", "tracking_number": "9400 1000 0000 0000 0000 00"});
+    let shipment = json!({"carrier": "USPS", "tracking_number": "9400 1000 0000 0000 0000 00"});
     let shipped = keeper
-        .post("/api/admin/orders/SB-1002/ship/", &parcel)
+        .post("/api/admin/orders/SB-1002/ship/", &shipment)
         .await;
     assert_eq!(shipped.status, 200, "{}", shipped.text);
     let refund = json!({"amount": 500, "reason": "Late"});

@@ -131,10 +131,10 @@ async fn a_piece_is_made_sold_shipped_and_paid_back() {
     ann.clicks("Packing slip").await;
     ann.sees("Thank you for your order.").await;
     ann.driver.back().await.expect("a way back");
-    let parcel = Photographs::take(&[(300, 200)]);
+    let shipment = Photographs::take(&[(300, 200)]);
     ann.fills("Carrier", "USPS").await;
     ann.fills("Tracking number", "9400 1000").await;
-    ann.attaches("Photographs of the parcel", &parcel.paths())
+    ann.attaches("Photographs of the shipment", &shipment.paths())
         .await;
     ann.clicks("Mark shipped").await;
     ann.sees("Has it arrived?").await;
@@ -231,7 +231,7 @@ async fn a_commission_goes_from_request_to_completed() {
     ben.sees("It is on its way. Has it arrived?").await;
     settles(&shop).await;
     ben.driver.refresh().await.expect("the page again");
-    let shown = By::Css("section[aria-labelledby=parcel] img");
+    let shown = By::Css("section[aria-labelledby=shipment] img");
     let shown = ben.driver.find_all(shown).await.expect("the pictures");
     assert_eq!(shown.len(), 2);
     assert_eq!(shop.emails_of("custom_shipped").await, 1);

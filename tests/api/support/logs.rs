@@ -8,7 +8,7 @@ use tracing_subscriber::EnvFilter;
 
 use super::{FORMER_WEBHOOK_SECRET, STRIPE_KEY, WEBHOOK_SECRET};
 
-/// What only we and Stripe know, and whom the tests' parcels go to.
+/// What only we and Stripe know, and whom the tests' shipments go to.
 const SECRETS: [&str; 9] = [
     STRIPE_KEY,
     WEBHOOK_SECRET,

@@ -1,4 +1,4 @@
-//! Parcels: what was sent, by whom it is carried, and where to follow it.
+//! Shipments: what was sent, by whom it is carried, and where to follow it.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -7,17 +7,17 @@ use utoipa::ToSchema;
 
 use super::{Order, Status, store};
 use crate::disputes;
-use crate::email::ParcelFacts;
+use crate::email::ShipmentFacts;
 use crate::error::{Error, Fault, Result};
 use crate::extract::texts::ShortLine;
 use crate::ids::{OrderId, PictureId};
 use crate::media;
 use crate::review_items::Kind;
 
-/// The parcel of an order, as the shopkeeper describes it.
+/// The shipment of an order, as the shopkeeper describes it.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct NewParcel {
+pub struct NewShipment {
     /// Who carries it, as `USPS`.
     #[schema(value_type = ShortLine)]
     pub carrier: String,
@@ -27,7 +27,7 @@ pub struct NewParcel {
     /// Where to follow it, an http or https address; known for the usual carriers.
     #[schema(max_length = 2000, pattern = r"^(\s*|\s*https?://[^\s/].*)$")]
     pub tracking_url: Option<String>,
-    /// Ids of kept pictures, of the parcel or the finished piece: up to 10.
+    /// Ids of kept pictures, of the shipment or the finished piece: up to 10.
     #[serde(default)]
     #[schema(value_type = Vec<PictureId>, required = false, max_items = 10)]
     pub pictures: Vec<String>,
@@ -37,9 +37,9 @@ pub struct NewParcel {
     pub ship_anyway: bool,
 }
 
-/// A parcel on its way.
+/// A shipment on its way.
 #[derive(Clone, Debug, PartialEq, Serialize, sqlx::FromRow, ToSchema)]
-pub struct Parcel {
+pub struct Shipment {
     pub carrier: String,
     pub tracking_number: Option<String>,
     pub tracking_url: Option<String>,
@@ -48,10 +48,10 @@ pub struct Parcel {
     pub pictures: Vec<PictureId>,
 }
 
-impl Parcel {
-    /// The parcel as emails show it.
-    pub fn facts(&self) -> ParcelFacts {
-        ParcelFacts {
+impl Shipment {
+    /// The shipment as emails show it.
+    pub fn facts(&self) -> ShipmentFacts {
+        ShipmentFacts {
             carrier: Some(self.carrier.clone()),
             tracking_number: self.tracking_number.clone(),
             tracking_url: self.tracking_url.clone(),
@@ -61,7 +61,7 @@ impl Parcel {
     }
 }
 
-/// Pages on which the usual carriers show a parcel; its number comes at the end.
+/// Pages on which the usual carriers show a shipment; its number comes at the end.
 const TRACKING_PAGES: [(&str, &str); 8] = [
     (
         "usps",
@@ -88,7 +88,7 @@ const TRACKING_PAGES: [(&str, &str); 8] = [
     ),
 ];
 
-/// A parcel whose every field was looked at.
+/// A shipment whose every field was looked at.
 struct Checked {
     carrier: String,
     number: Option<String>,
@@ -96,7 +96,7 @@ struct Checked {
     pictures: Vec<PictureId>,
 }
 
-impl NewParcel {
+impl NewShipment {
     /// Checks what was sent; a tracking page is found for a carrier that we know.
     fn check(&self) -> Result<Checked> {
         let mut faults = Vec::new();
@@ -205,7 +205,7 @@ pub async fn shipping_warnings(conn: &mut PgConnection, order: &Order) -> Result
     Ok(warnings)
 }
 
-/// Marks a paid order as shipped and keeps its parcel, with what of it is to be shipped. Emails are the caller's: a
+/// Marks a paid order as shipped and keeps its shipment, with what of it is to be shipped. Emails are the caller's: a
 /// commission has another one.
 ///
 /// # Errors
@@ -214,9 +214,9 @@ pub async fn shipping_warnings(conn: &mut PgConnection, order: &Order) -> Result
 pub async fn ship(
     conn: &mut PgConnection,
     id: OrderId,
-    new: &NewParcel,
+    new: &NewShipment,
     actor: &str,
-) -> Result<(Order, Parcel)> {
+) -> Result<(Order, Shipment)> {
     let Checked {
         carrier,
         number,
@@ -245,17 +245,17 @@ pub async fn ship(
             "there is no such picture",
         ));
     }
-    let parcel = Parcel {
+    let shipment = Shipment {
         carrier,
         tracking_number: number,
         tracking_url: url,
         shipped_at: Utc::now(),
         pictures,
     };
-    let shipped_at = store::insert_parcel(conn, id, &parcel).await?;
-    let mut note = match &parcel.tracking_number {
-        Some(number) => format!("{} {number}", parcel.carrier),
-        None => parcel.carrier.clone(),
+    let shipped_at = store::insert_shipment(conn, id, &shipment).await?;
+    let mut note = match &shipment.tracking_number {
+        Some(number) => format!("{} {number}", shipment.carrier),
+        None => shipment.carrier.clone(),
     };
     if !warnings.is_empty() {
         note = format!("{note}; confirmed although {}", warnings.join("; "));
@@ -263,9 +263,9 @@ pub async fn ship(
     let order = store::set_status(conn, &order, Status::Shipped, actor, &note).await?;
     Ok((
         order,
-        Parcel {
+        Shipment {
             shipped_at,
-            ..parcel
+            ..shipment
         },
     ))
 }

@@ -1,4 +1,4 @@
-//! Parcels, by the order's door: shipping what was bought or made. A commission's order ships and completes its
+//! Shipments, by the order's door: shipping what was bought or made. A commission's order ships and completes its
 //! request along with it.
 
 use std::collections::HashSet;
@@ -20,7 +20,7 @@ use crate::email::{self, About, Email};
 use crate::error::{Error, ErrorBody, Fault, Result};
 use crate::extract::{Json, Path};
 use crate::ids::OrderId;
-use crate::orders::{self, Change, NewParcel, Order, OrderView};
+use crate::orders::{self, Change, NewShipment, Order, OrderView};
 
 pub fn router() -> OpenApiRouter<App> {
     OpenApiRouter::new()
@@ -36,7 +36,7 @@ pub fn router() -> OpenApiRouter<App> {
     tag = "orders",
     security(("bearer" = [])),
     params(("id" = String, Path, description = "The id, or the number as SB-1042")),
-    request_body = NewParcel,
+    request_body = NewShipment,
     responses(
         (status = 200, body = OrderView),
         (status = 400, body = ErrorBody),
@@ -52,10 +52,10 @@ async fn ship_order(
     State(app): State<App>,
     admin: Admin,
     Path(id): Path<String>,
-    Json(parcel): Json<NewParcel>,
+    Json(shipment): Json<NewShipment>,
 ) -> Result<Json<OrderView>> {
     admin.may(Scope::OrdersWrite)?;
-    let view = ship_one(&app, admin.actor.clone(), &id, &parcel).await?;
+    let view = ship_one(&app, admin.actor.clone(), &id, &shipment).await?;
     Ok(Json(view.shown_to(&admin)))
 }
 
@@ -63,14 +63,19 @@ async fn ship_order(
 ///
 /// # Errors
 /// As [`ship`].
-pub async fn ship_one(app: &App, actor: Actor, id: &str, parcel: &NewParcel) -> Result<OrderView> {
+pub async fn ship_one(
+    app: &App,
+    actor: Actor,
+    id: &str,
+    shipment: &NewShipment,
+) -> Result<OrderView> {
     let mut change = Change::begin(&app.db, actor, id).await?;
     let id = change.before.id;
-    ship(&mut change.tx, app, id, parcel, &change.actor.name).await?;
+    ship(&mut change.tx, app, id, shipment, &change.actor.name).await?;
     let more = json!({
-        "carrier": parcel.carrier,
-        "tracking_number": parcel.tracking_number,
-        "photographs": parcel.pictures.len(),
+        "carrier": shipment.carrier,
+        "tracking_number": shipment.tracking_number,
+        "photographs": shipment.pictures.len(),
     });
     change.end("order.ship", more).await
 }
@@ -83,17 +88,17 @@ pub const MOST: usize = 50;
 pub async fn ship_many(
     app: &App,
     actor: &Actor,
-    parcels: Vec<(String, NewParcel)>,
+    shipments: Vec<(String, NewShipment)>,
 ) -> Vec<Result<OrderView>> {
-    let mut outcomes = Vec::with_capacity(parcels.len());
+    let mut outcomes = Vec::with_capacity(shipments.len());
     let mut is_down = false;
-    for (order, parcel) in parcels {
+    for (order, shipment) in shipments {
         if is_down {
             let why = anyhow::anyhow!("not tried: the shop failed at an order before this one");
             outcomes.push(Err(Error::Unavailable("not_tried", why)));
             continue;
         }
-        let outcome = match ship_one(app, actor.clone(), &order, &parcel).await {
+        let outcome = match ship_one(app, actor.clone(), &order, &shipment).await {
             Err(error) if error.status().is_server_error() => {
                 warn!(order, %error, "one of several orders could not be shipped");
                 is_down = !matches!(error, Error::Internal(_));
@@ -114,19 +119,19 @@ async fn shipped_all_the_same(app: &App, order: &str) -> Option<OrderView> {
     (view.order.status == orders::Status::Shipped).then_some(view)
 }
 
-/// Parcels of several orders.
+/// Shipments of several orders.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct ManyParcels {
+struct ManyShipments {
     /// 1 to 50, each of another order.
     #[schema(min_items = 1, max_items = 50)]
-    parcels: Vec<ParcelOf>,
+    shipments: Vec<ShipmentOf>,
 }
 
-/// The parcel of an order.
+/// The shipment of an order.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct ParcelOf {
+struct ShipmentOf {
     /// The id, or the number as SB-1042.
     order: String,
     /// As where a single order is shipped, and so are the others.
@@ -153,7 +158,7 @@ struct Shipped {
     /// Why not: as the code and the sentence of a failure.
     code: Option<String>,
     error: Option<String>,
-    /// One entry per faulty field of the parcel.
+    /// One entry per faulty field of the shipment.
     details: Vec<Fault>,
 }
 
@@ -191,7 +196,7 @@ impl Shipped {
     path = "/api/admin/orders/ship",
     tag = "orders",
     security(("bearer" = [])),
-    request_body = ManyParcels,
+    request_body = ManyShipments,
     responses(
         (status = 200, body = ManyShipped),
         (status = 400, body = ErrorBody),
@@ -205,29 +210,29 @@ impl Shipped {
 async fn ship_orders(
     State(app): State<App>,
     admin: Admin,
-    Json(many): Json<ManyParcels>,
+    Json(many): Json<ManyShipments>,
 ) -> Result<Json<ManyShipped>> {
     admin.may(Scope::OrdersWrite)?;
-    if many.parcels.is_empty() || many.parcels.len() > MOST {
+    if many.shipments.is_empty() || many.shipments.len() > MOST {
         let message = format!("must have 1 to {MOST} entries");
-        return Err(Error::invalid("parcels", message));
+        return Err(Error::invalid("shipments", message));
     }
     let mut named = HashSet::new();
     let faults: Vec<Fault> = many
-        .parcels
+        .shipments
         .iter()
         .enumerate()
-        .filter(|(_, parcel)| !named.insert(&parcel.order))
-        .map(|(at, _)| Fault::new(format!("parcels[{at}].order"), "is named twice"))
+        .filter(|(_, shipment)| !named.insert(&shipment.order))
+        .map(|(at, _)| Fault::new(format!("shipments[{at}].order"), "is named twice"))
         .collect();
     if !faults.is_empty() {
         return Err(Error::Invalid(faults));
     }
-    let parcels: Vec<(String, NewParcel)> = many
-        .parcels
+    let shipments: Vec<(String, NewShipment)> = many
+        .shipments
         .into_iter()
         .map(|one| {
-            let parcel = NewParcel {
+            let shipment = NewShipment {
                 carrier: one.carrier,
                 tracking_number: one.tracking_number,
                 tracking_url: one.tracking_url,
@@ -235,11 +240,11 @@ async fn ship_orders(
                 // Each is confirmed where it is shipped alone.
                 ship_anyway: false,
             };
-            (one.order, parcel)
+            (one.order, shipment)
         })
         .collect();
-    let names: Vec<String> = parcels.iter().map(|(order, _)| order.clone()).collect();
-    let mut outcomes = ship_many(&app, &admin.actor, parcels).await;
+    let names: Vec<String> = shipments.iter().map(|(order, _)| order.clone()).collect();
+    let mut outcomes = ship_many(&app, &admin.actor, shipments).await;
     let failed = |outcome: &Result<OrderView>| match outcome {
         Ok(_) => false,
         Err(error) => error.status().is_server_error(),
@@ -268,32 +273,40 @@ pub async fn ship(
     conn: &mut PgConnection,
     app: &App,
     id: OrderId,
-    parcel: &NewParcel,
+    shipment: &NewShipment,
     actor: &str,
 ) -> Result<()> {
     let order = find(conn, id).await?;
     if order.is_custom_order {
-        custom_orders::ship_of(conn, app, id, parcel, actor).await?;
+        custom_orders::ship_of(conn, app, id, shipment, actor).await?;
         return Ok(());
     }
-    ship_bought(conn, id, parcel, actor).await
+    ship_bought(conn, id, shipment, actor).await
 }
 
 async fn ship_bought(
     conn: &mut PgConnection,
     id: OrderId,
-    parcel: &NewParcel,
+    shipment: &NewShipment,
     actor: &str,
 ) -> Result<()> {
-    let (order, parcel) = orders::ship(conn, id, parcel, actor).await?;
+    let (order, shipment) = orders::ship(conn, id, shipment, actor).await?;
     let Some(recipient) = &order.email else {
         return Ok(());
     };
     let email = Email::OrderShipped {
         order: orders::shipped_facts(conn, &order).await?,
-        parcel: parcel.facts(),
+        shipment: shipment.facts(),
     };
-    email::queue(conn, &email, &id.to_string(), recipient, None, About::order(id)).await
+    email::queue(
+        conn,
+        &email,
+        &id.to_string(),
+        recipient,
+        None,
+        About::order(id),
+    )
+    .await
 }
 
 /// A shipped order has arrived. Safe to repeat.
