@@ -92,12 +92,12 @@ create index custom_order_events_by_request on custom_order_events (request_id, 
 alter table emails
     add constraint emails_request_fkey foreign key (request_id) references custom_orders (id) on delete set null;
 
--- A commission's order has a line for what was made, which is no product.
+-- A custom order's order has a line for what was made, which is no product.
 alter table order_lines alter column product_id drop not null;
 alter table orders
     drop constraint orders_channel_known,
-    add constraint orders_channel_known check (channel in ('storefront', 'manual', 'commission')),
-    add constraint orders_custom_is_commission check (is_custom_order = (channel = 'commission'));
+    add constraint orders_channel_known check (channel in ('storefront', 'manual', 'custom_order')),
+    add constraint orders_custom_is_custom_order check (is_custom_order = (channel = 'custom_order'));
 
 -- A payment for a request may come to no order: on a closed link, or a second time. Then it is given back.
 alter table payments

@@ -128,7 +128,7 @@ pub struct MediaLimits {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     pub checkouts_per_hour: u32,
-    pub commissions_per_hour: u32,
+    pub custom_orders_per_hour: u32,
     /// The most pieces that it may hold unpaid.
     pub held_pieces: u32,
     /// How many pieces are held in all for payments that take days.
@@ -554,7 +554,7 @@ fn read(reader: &mut Reader<'_>) -> Result<Config, Vec<Fault>> {
         trusted_proxies,
         limits: Limits {
             checkouts_per_hour: reader.counted("LIMIT_CHECKOUTS_PER_HOUR", 60, 1_000_000) as u32,
-            commissions_per_hour: reader.counted("LIMIT_COMMISSIONS_PER_HOUR", 20, 1_000_000)
+            custom_orders_per_hour: reader.counted("LIMIT_CUSTOM_ORDERS_PER_HOUR", 20, 1_000_000)
                 as u32,
             held_pieces: reader.counted("LIMIT_HELD_PIECES", 10, 1_000_000) as u32,
             delayed_pieces: reader.counted("LIMIT_DELAYED_PIECES", 20, 1_000_000) as u32,

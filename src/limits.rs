@@ -22,14 +22,14 @@ const UNREADABLE: &str = "unreadable";
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
     Checkout,
-    Commission,
+    CustomOrder,
 }
 
 impl Action {
     fn as_str(self) -> &'static str {
         match self {
             Action::Checkout => "checkout",
-            Action::Commission => "commission",
+            Action::CustomOrder => "custom_order",
         }
     }
 }
@@ -64,7 +64,7 @@ impl Client {
         let limits = &app.config.limits;
         let most = match action {
             Action::Checkout => limits.checkouts_per_hour,
-            Action::Commission => limits.commissions_per_hour,
+            Action::CustomOrder => limits.custom_orders_per_hour,
         };
         let (count, wait): (i64, f64) = sqlx::query_as(
             "insert into client_actions (client, action, began_at, count)

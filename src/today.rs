@@ -37,9 +37,9 @@ pub const LONGEST: i32 = 90;
 pub struct ToDo {
     pub orders_to_pack: i64,
     pub orders_to_look_at: i64,
-    pub commissions_to_answer: i64,
-    pub commissions_to_make: i64,
-    pub commissions_to_look_at: i64,
+    pub custom_orders_to_answer: i64,
+    pub custom_orders_to_make: i64,
+    pub custom_orders_to_look_at: i64,
     /// Open review items, of whatever they are about.
     pub review_items: i64,
     /// What stumbled in the machine room, for who may look there.
@@ -96,9 +96,9 @@ pub async fn look(
         to_do: ToDo {
             orders_to_pack: to_pack,
             orders_to_look_at: attention,
-            commissions_to_answer: to_answer,
-            commissions_to_make: to_make,
-            commissions_to_look_at: wanting,
+            custom_orders_to_answer: to_answer,
+            custom_orders_to_make: to_make,
+            custom_orders_to_look_at: wanting,
             review_items: review_items::count_open(conn).await?,
             machine,
         },

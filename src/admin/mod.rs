@@ -8,7 +8,7 @@ mod assets;
 mod audit_log;
 mod categories;
 mod chart;
-mod commissions;
+mod custom_orders;
 mod csrf;
 mod desk;
 mod fingerprint;
@@ -149,20 +149,20 @@ pub fn doors() -> Vec<Door> {
         act("/admin/categories/{id}/up", Staff, categories::move_up),
         act("/admin/categories/{id}/down", Staff, categories::move_down),
         act("/admin/categories/{id}/delete", Staff, categories::delete),
-        page("/admin/commissions", Staff, commissions::list),
-        page("/admin/commissions/{id}", Staff, commissions::show),
-        act("/admin/commissions/{id}/quote", Staff, commissions::quote),
-        act("/admin/commissions/{id}/quote/discard", Staff, commissions::discard_quote),
-        page("/admin/commissions/{id}/approve", Staff, commissions::show_approve),
-        act("/admin/commissions/{id}/approve", Staff, commissions::approve),
-        page("/admin/commissions/{id}/email", Staff, commissions::email),
-        act("/admin/commissions/{id}/withdraw", Staff, commissions::withdraw),
-        act("/admin/commissions/{id}/reject", Staff, commissions::reject),
-        act("/admin/commissions/{id}/start", Staff, commissions::start),
-        act("/admin/commissions/{id}/ship", Staff, commissions::ship),
-        act("/admin/commissions/{id}/complete", Staff, commissions::complete),
-        act("/admin/commissions/{id}/note", Staff, commissions::note),
-        act("/admin/commissions/{id}/refund", Owner, commissions::refund),
+        page("/admin/custom-orders", Staff, custom_orders::list),
+        page("/admin/custom-orders/{id}", Staff, custom_orders::show),
+        act("/admin/custom-orders/{id}/quote", Staff, custom_orders::quote),
+        act("/admin/custom-orders/{id}/quote/discard", Staff, custom_orders::discard_quote),
+        page("/admin/custom-orders/{id}/approve", Staff, custom_orders::show_approve),
+        act("/admin/custom-orders/{id}/approve", Staff, custom_orders::approve),
+        page("/admin/custom-orders/{id}/email", Staff, custom_orders::email),
+        act("/admin/custom-orders/{id}/withdraw", Staff, custom_orders::withdraw),
+        act("/admin/custom-orders/{id}/reject", Staff, custom_orders::reject),
+        act("/admin/custom-orders/{id}/start", Staff, custom_orders::start),
+        act("/admin/custom-orders/{id}/ship", Staff, custom_orders::ship),
+        act("/admin/custom-orders/{id}/complete", Staff, custom_orders::complete),
+        act("/admin/custom-orders/{id}/note", Staff, custom_orders::note),
+        act("/admin/custom-orders/{id}/refund", Owner, custom_orders::refund),
 
         page("/admin/review-items", Staff, review_items::list),
         act("/admin/review-items/{id}/resolve", Staff, review_items::resolve),
@@ -225,7 +225,7 @@ pub const ROOMS: &[Room] = &[
     Room { path: "/admin/sell", name: "Sell", access: Access::Staff, icon: "M3 12V4h8l10 10-8 8zM7.500 8h.010" },
     Room { path: "/admin/products", name: "Products", access: Access::Staff, icon: "M4 12V4h8l8 8-8 8zM8.500 8.500h.01" },
     Room { path: "/admin/categories", name: "Categories", access: Access::Staff, icon: "M4 4h7v7H4zM13 4h7v7h-7zM4 13h7v7H4zM13 13h7v7h-7z" },
-    Room { path: "/admin/commissions", name: "Commissions", access: Access::Staff, icon: "M12 20l-8-9 3-6h10l3 6zM4 11h16M9 11l3 9 3-9-3-6z" },
+    Room { path: "/admin/custom-orders", name: "Custom orders", access: Access::Staff, icon: "M12 20l-8-9 3-6h10l3 6zM4 11h16M9 11l3 9 3-9-3-6z" },
     Room { path: "/admin/account", name: "My account", access: Access::Staff, icon: "M12 12a4 4 0 100-8 4 4 0 000 8zM4 21c0-4 4-6 8-6s8 2 8 6" },
     Room { path: "/admin/users", name: "Users", access: Access::Owner, icon: "M9 11a3.5 3.5 0 100-7 3.5 3.5 0 000 7zM2 20c0-4 3-6 7-6s7 2 7 6M16 4.5a3.5 3.5 0 010 6.5M18 14.5c2.500.8 4 2.600 4 5.500" },
     Room { path: "/admin/tokens", name: "Tokens", access: Access::Owner, icon: "M15 10a5 5 0 11-4.600-5M10.500 9.500L20 4M16 6l2 3" },

@@ -1,4 +1,4 @@
-//! Giving money back, on the pages of orders and commissions: a form for each payment that has money left, and another try
+//! Giving money back, on the pages of orders and custom orders: a form for each payment that has money left, and another try
 //! for each refund that Stripe did not take.
 
 use axum::extract::State;
@@ -107,7 +107,7 @@ pub async fn retry(
         RefundSubject::CustomOrder(request) => {
             let request = custom_orders::find(&mut tx, request).await?;
             let request = request.ok_or(Error::NotFound("CustomOrder"))?;
-            format!("/admin/commissions/{}", request.display_number())
+            format!("/admin/custom-orders/{}", request.display_number())
         }
     };
     payments::retry_refund(&mut tx, &desk.actor()?, id).await?;

@@ -82,21 +82,21 @@ pub async fn show(State(app): State<App>, desk: Desk, query: Query) -> Result<Re
     ];
     to_do.extend([
         ToDo {
-            count: found.to_do.commissions_to_answer,
-            words: ("commission to answer", "commissions to answer"),
-            path: Some("/admin/commissions?state=pending"),
+            count: found.to_do.custom_orders_to_answer,
+            words: ("custom order to answer", "custom orders to answer"),
+            path: Some("/admin/custom-orders?state=pending"),
             is_trouble: false,
         },
         ToDo {
-            count: found.to_do.commissions_to_make,
-            words: ("commission to make", "commissions to make"),
-            path: Some("/admin/commissions"),
+            count: found.to_do.custom_orders_to_make,
+            words: ("custom order to make", "custom orders to make"),
+            path: Some("/admin/custom-orders"),
             is_trouble: false,
         },
         ToDo {
-            count: found.to_do.commissions_to_look_at,
-            words: ("commission to look at", "commissions to look at"),
-            path: Some("/admin/commissions?state=all"),
+            count: found.to_do.custom_orders_to_look_at,
+            words: ("custom order to look at", "custom orders to look at"),
+            path: Some("/admin/custom-orders?state=all"),
             is_trouble: true,
         },
     ]);

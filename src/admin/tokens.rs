@@ -32,7 +32,7 @@ impl TokensPage<'_> {
             Scope::Stock => "change stock",
             Scope::OrdersRead => "read orders, with their customers' addresses",
             Scope::OrdersWrite => "record sales and ship orders",
-            Scope::CustomOrders => "see commissions and move them along",
+            Scope::CustomOrders => "see custom orders and move them along",
             Scope::Refunds => "give money back",
             Scope::Users => "look after users who may do no more than the token",
             Scope::Tokens => "make and revoke tokens that may do no more",

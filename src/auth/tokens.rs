@@ -29,7 +29,7 @@ pub enum Scope {
     /// Read orders, and every email.
     #[serde(rename = "orders:read")]
     OrdersRead,
-    /// Record sales, ship orders (a commission's ships its request), send emails again. Without `orders:read` the
+    /// Record sales, ship orders (a custom order's ships its request), send emails again. Without `orders:read` the
     /// answers say nothing of the customer.
     #[serde(rename = "orders:write")]
     OrdersWrite,

@@ -125,7 +125,7 @@ async fn submit(
 ) -> Result<Response> {
     // Before the body is read: it may be large.
     let client = Client::of(&app, peer.ip(), request.headers());
-    client.admit(&app, Action::Commission).await?;
+    client.admit(&app, Action::CustomOrder).await?;
     let deadline = request.extensions().get().cloned();
     let (mut new, uploads) = input::read(&app, request).await?;
     let mut pictures = Batch::begin(&app.media, &app.db, deadline);

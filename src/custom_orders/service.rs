@@ -15,7 +15,7 @@ use crate::email::{
 use crate::error::{Error, Result};
 use crate::ids::{CustomOrderId, OrderId, QuoteId};
 use crate::jobs::{self, Job};
-use crate::orders::{self, Commission, Line, NewShipment, Order, Receipt};
+use crate::orders::{self, CustomOrderPurchase, Line, NewShipment, Order, Receipt};
 use crate::review_items::{self, Kind, NewItem};
 use crate::stripe::{NewPaymentLink, StripeError};
 
@@ -559,7 +559,7 @@ pub async fn pay(
         return Ok(Paid::Refused(request, Refusal::AmountDiffers));
     }
     let pictures = store::pictures(conn, request.id).await?;
-    let commission = Commission {
+    let custom_order = CustomOrderPurchase {
         line: Line {
             product_id: None,
             name: format!("Custom piece {}", request.display_number()),
@@ -571,7 +571,7 @@ pub async fn pay(
         shipping: quote.shipping,
         zone: quote.shipping_zone,
     };
-    let order = orders::place_commission(conn, &commission, receipt).await?;
+    let order = orders::place_custom_order(conn, &custom_order, receipt).await?;
     store::set_quote_state(conn, quote.id, QuoteState::Paid, None, None).await?;
     let request = if request.status == Status::Approved {
         request
@@ -838,7 +838,7 @@ pub async fn note(
 }
 
 /// Locks the request whose payment made this order, for who is about to change the order: the request's lock comes
-/// first. None: it is no commission's.
+/// first. None: it is no custom order's.
 pub async fn lock_of(conn: &mut PgConnection, order: OrderId) -> Result<Option<CustomOrder>> {
     match store::find_id_by_order(conn, order).await? {
         Some(id) => store::lock(conn, id).await,

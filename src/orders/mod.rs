@@ -17,8 +17,8 @@ pub use export::{export, usual_days};
 pub use figures::{BestSeller, Sales, best_sellers, sales_by_day};
 pub use routes::{OrderView, resolve, router, view};
 pub use service::{
-    CheckoutTerms, Commission, Lost, Outcome, Placed, Receipt, Sale, begin_processing, check,
-    end_processing, facts, flag, note, pay, place, place_commission, rebuild, rebuild_unknown,
+    CheckoutTerms, CustomOrderPurchase, Lost, Outcome, Placed, Receipt, Sale, begin_processing, check,
+    end_processing, facts, flag, note, pay, place, place_custom_order, rebuild, rebuild_unknown,
     record_dispute, record_refund, release, sell, shipped_facts, take_back, undo_sale, write_note,
 };
 pub use shipments::{CONFIRM_SHIPPING, NewShipment, Shipment, deliver, ship, shipping_warnings};
@@ -113,7 +113,7 @@ pub struct Order {
     #[schema(value_type = String)]
     pub number: i64,
     pub status: Status,
-    /// `storefront`, `manual` for a sale made elsewhere, `commission` for a piece made to order.
+    /// `storefront`, `manual` for a sale made elsewhere, `custom_order` for a piece made to order.
     pub channel: String,
     pub is_custom_order: bool,
     pub currency: String,

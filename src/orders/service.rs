@@ -384,42 +384,42 @@ pub async fn end_processing(
 }
 
 /// A piece made to order, as its order shows it.
-pub struct Commission<'a> {
+pub struct CustomOrderPurchase<'a> {
     pub line: Line,
     pub currency: &'a str,
     pub shipping: Cents,
     pub zone: Zone,
 }
 
-/// Places the order of a commission that was just paid: it takes no stock. The caller has compared the amounts, and
+/// Places the order of a custom order that was just paid: it takes no stock. The caller has compared the amounts, and
 /// knows that this payment was not seen before.
 ///
 /// # Errors
 /// 400 where the sum does not fit any amount; a receipt over another amount is a bug.
-pub async fn place_commission(
+pub async fn place_custom_order(
     conn: &mut PgConnection,
-    commission: &Commission<'_>,
+    custom_order: &CustomOrderPurchase<'_>,
     receipt: &Receipt,
 ) -> Result<Order> {
-    let subtotal = sum(std::iter::once(&commission.line))?;
+    let subtotal = sum(std::iter::once(&custom_order.line))?;
     let new = store::NewOrder {
         id: OrderId::new(),
         status: Status::Pending,
-        channel: "commission",
-        currency: commission.currency,
+        channel: "custom_order",
+        currency: custom_order.currency,
         subtotal,
-        shipping: commission.shipping,
-        total: subtotal.plus(commission.shipping).ok_or_else(too_much)?,
-        zone: Some(commission.zone),
+        shipping: custom_order.shipping,
+        total: subtotal.plus(custom_order.shipping).ok_or_else(too_much)?,
+        zone: Some(custom_order.zone),
         email: None,
         customer_name: None,
         actor: "stripe",
         note: "",
     };
-    let order = store::insert(conn, &new, std::iter::once(&commission.line)).await?;
+    let order = store::insert(conn, &new, std::iter::once(&custom_order.line)).await?;
     match pay(conn, order.id, receipt).await? {
         Outcome::Paid(order) => Ok(order),
-        other => Err(anyhow::anyhow!("a commission's order was not paid: {other:?}").into()),
+        other => Err(anyhow::anyhow!("a custom order's order was not paid: {other:?}").into()),
     }
 }
 

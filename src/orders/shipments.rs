@@ -206,7 +206,7 @@ pub async fn shipping_warnings(conn: &mut PgConnection, order: &Order) -> Result
 }
 
 /// Marks a paid order as shipped and keeps its shipment, with what of it is to be shipped. Emails are the caller's: a
-/// commission has another one.
+/// custom order has another one.
 ///
 /// # Errors
 /// Faults; 404; 409 `not_shippable`, `refunded_in_full` or `nothing_to_ship`, as `check_shippable` says, or

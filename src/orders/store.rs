@@ -106,7 +106,7 @@ pub async fn insert<'a>(
             "with placed as (
              insert into orders (id, status, channel, is_custom_order, currency, subtotal, shipping, total, shipping_zone,
                                  email, customer_name, paid_at)
-             values ($1, $2, $3, $3 = 'commission', $4, $5, $6, $7, $8, $9, $10,
+             values ($1, $2, $3, $3 = 'custom_order', $4, $5, $6, $7, $8, $9, $10,
                      case when $2 in ('paid', 'delivered') then now() end)
              returning *
          ),

@@ -19,7 +19,7 @@ use crate::error::{Error, Result};
 use crate::ids::{OrderId, QuoteId};
 use crate::jobs::{self, Job};
 use crate::money::Cents;
-use crate::orders::{self, Commission, Line, Outcome, Receipt, Status, Zone};
+use crate::orders::{self, CustomOrderPurchase, Line, Outcome, Receipt, Status, Zone};
 use crate::review_items::{Kind, NewItem, Subject};
 use crate::reviews;
 use crate::stripe::Session;
@@ -382,7 +382,7 @@ async fn settle_lost(conn: &mut PgConnection, app: &App, session: &Session) -> R
             let name = order.display_number();
             refused(conn, &payment, cause, name, session, Refusal::SoldMeanwhile).await?;
         }
-        Found::Commission(zone) => settle_lost_commission(conn, zone, session).await?,
+        Found::CustomOrder(zone) => settle_lost_custom_order(conn, zone, session).await?,
         Found::Nothing => {
             if let Some(request) = &session.request_reference {
                 // A link of the old service: its money is in the account, and its request is not ours.
@@ -395,7 +395,7 @@ async fn settle_lost(conn: &mut PgConnection, app: &App, session: &Session) -> R
 }
 
 /// The request is gone, the money is here: an order is placed that the shopkeeper has to look into.
-async fn settle_lost_commission(
+async fn settle_lost_custom_order(
     conn: &mut PgConnection,
     zone: Zone,
     session: &Session,
@@ -405,7 +405,7 @@ async fn settle_lost_commission(
         return Ok(());
     }
     let receipt = receipt(session)?;
-    let commission = Commission {
+    let custom_order = CustomOrderPurchase {
         line: Line {
             product_id: None,
             name: "Custom piece".to_owned(),
@@ -417,7 +417,7 @@ async fn settle_lost_commission(
         shipping: Cents::ZERO,
         zone,
     };
-    let order = orders::place_commission(conn, &commission, &receipt).await?;
+    let order = orders::place_custom_order(conn, &custom_order, &receipt).await?;
     let cause = Cause {
         order: Some(order.id),
         ..Cause::default()

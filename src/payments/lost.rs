@@ -22,7 +22,7 @@ pub enum Found {
     /// There is an order for the money, and nothing is known that could be sent for it.
     Unknown(Box<Order>),
     /// It was for a piece made to order, which somebody has to look into.
-    Commission(Zone),
+    CustomOrder(Zone),
 }
 
 /// Makes the order of a paid session anew, if the session is ours and the order is gone.
@@ -37,7 +37,7 @@ pub async fn find(conn: &mut PgConnection, app: &App, session: &Session) -> Resu
     if let (Some(signed), Some(quote)) = (&session.quote_signature, &session.quote_reference)
         && app.signer.verify("quote", signed) == Some(quote)
     {
-        return Ok(Found::Commission(zone.unwrap_or(Zone::International)));
+        return Ok(Found::CustomOrder(zone.unwrap_or(Zone::International)));
     }
     let Some(id) = order_of(app, session) else {
         return Ok(Found::Nothing);

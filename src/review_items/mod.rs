@@ -330,7 +330,7 @@ impl ReviewItem {
     pub fn page(&self) -> String {
         match (&self.order_number, &self.custom_order_number) {
             (Some(number), _) => format!("/admin/orders/{number}"),
-            (None, Some(number)) => format!("/admin/commissions/{number}"),
+            (None, Some(number)) => format!("/admin/custom-orders/{number}"),
             (None, None) => "/admin/review-items".to_owned(),
         }
     }

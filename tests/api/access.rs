@@ -1,4 +1,4 @@
-//! P7: the public reads what is for sale and writes checkouts and commissions, nothing else; all other doors need the shopkeeper. And
+//! P7: the public reads what is for sale and writes checkouts and custom orders, nothing else; all other doors need the shopkeeper. And
 //! what every answer says to browsers.
 
 use std::collections::BTreeSet;

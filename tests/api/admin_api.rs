@@ -55,7 +55,7 @@ const TWINS: &[(&str, Result<&str, &str>)] = &[
         Ok("POST /api/admin/refunds/{id}/retry"),
     ),
     (
-        "POST /admin/commissions/{id}/refund",
+        "POST /admin/custom-orders/{id}/refund",
         Ok("POST /api/admin/custom-orders/{id}/refund"),
     ),
     ("GET /admin/sell", Ok("GET /api/admin/products")),
@@ -122,53 +122,53 @@ const TWINS: &[(&str, Result<&str, &str>)] = &[
         Ok("DELETE /api/categories/{id}"),
     ),
     (
-        "GET /admin/commissions",
+        "GET /admin/custom-orders",
         Ok("GET /api/admin/custom-orders, GET /api/admin/custom-orders/board"),
     ),
     (
-        "GET /admin/commissions/{id}",
+        "GET /admin/custom-orders/{id}",
         Ok("GET /api/admin/custom-orders/{id}"),
     ),
     (
-        "POST /admin/commissions/{id}/quote",
+        "POST /admin/custom-orders/{id}/quote",
         Ok("PUT /api/admin/custom-orders/{id}/quote"),
     ),
     (
-        "POST /admin/commissions/{id}/quote/discard",
+        "POST /admin/custom-orders/{id}/quote/discard",
         Ok("DELETE /api/admin/custom-orders/{id}/quote"),
     ),
     (
-        "GET /admin/commissions/{id}/approve",
+        "GET /admin/custom-orders/{id}/approve",
         Ok("GET /api/admin/custom-orders/{id}/email"),
     ),
     (
-        "POST /admin/commissions/{id}/approve",
+        "POST /admin/custom-orders/{id}/approve",
         Ok(
             "POST /api/admin/custom-orders/{id}/approve, POST /api/admin/custom-orders/{id}/requote",
         ),
     ),
     (
-        "GET /admin/commissions/{id}/email",
+        "GET /admin/custom-orders/{id}/email",
         Ok("GET /api/admin/custom-orders/{id}/email"),
     ),
     (
-        "POST /admin/commissions/{id}/withdraw",
+        "POST /admin/custom-orders/{id}/withdraw",
         Ok("POST /api/admin/custom-orders/{id}/withdraw"),
     ),
     (
-        "POST /admin/commissions/{id}/reject",
+        "POST /admin/custom-orders/{id}/reject",
         Ok("POST /api/admin/custom-orders/{id}/reject"),
     ),
     (
-        "POST /admin/commissions/{id}/start",
+        "POST /admin/custom-orders/{id}/start",
         Ok("POST /api/admin/custom-orders/{id}/start"),
     ),
     (
-        "POST /admin/commissions/{id}/ship",
+        "POST /admin/custom-orders/{id}/ship",
         Ok("POST /api/admin/custom-orders/{id}/ship"),
     ),
     (
-        "POST /admin/commissions/{id}/complete",
+        "POST /admin/custom-orders/{id}/complete",
         Ok("POST /api/admin/custom-orders/{id}/complete"),
     ),
     (
@@ -182,7 +182,7 @@ const TWINS: &[(&str, Result<&str, &str>)] = &[
         ),
     ),
     (
-        "POST /admin/commissions/{id}/note",
+        "POST /admin/custom-orders/{id}/note",
         Ok("POST /api/admin/custom-orders/{id}/notes"),
     ),
     ("GET /admin/users", Ok("GET /api/admin/users")),
@@ -605,8 +605,8 @@ async fn today_says_what_waits_and_what_came_in() {
     let today = plain.get("/api/admin/today/").await.json;
     assert_eq!(
         today["to_do"],
-        json!({"orders_to_pack": 1, "orders_to_look_at": 0, "commissions_to_answer": 1, "commissions_to_make": 0,
-               "commissions_to_look_at": 0, "review_items": 0, "machine": null})
+        json!({"orders_to_pack": 1, "orders_to_look_at": 0, "custom_orders_to_answer": 1, "custom_orders_to_make": 0,
+               "custom_orders_to_look_at": 0, "review_items": 0, "machine": null})
     );
     // A piece of $47 and its shipping.
     for period in today["takings"].as_array().expect("periods") {
@@ -1134,7 +1134,7 @@ async fn categories_have_an_order_and_shoppers_see_them_by_name() {
 }
 
 #[tokio::test]
-async fn commissions_have_a_board_and_a_draft_is_looked_at_and_thrown_away() {
+async fn custom_orders_have_a_board_and_a_draft_is_looked_at_and_thrown_away() {
     let shop = Shop::open().await;
     let keeper = shop.keeper(&[Scope::CustomOrders]).await;
     shop.asks_for_a_piece("ann@example.com").await;

@@ -1169,7 +1169,7 @@ async fn links_lead_to_web_pages_only() {
 }
 
 #[tokio::test]
-async fn the_texts_of_emails_about_commissions_say_what_their_reader_needs() {
+async fn the_texts_of_emails_about_custom_orders_say_what_their_reader_needs() {
     let house = house(&[]);
     for (kind, subject, words) in [
         (

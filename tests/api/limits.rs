@@ -204,10 +204,10 @@ fn assert_counted(statuses: &[u16], let_in: u16) {
 }
 
 #[tokio::test]
-async fn checkouts_and_commissions_are_counted_by_the_hour() {
+async fn checkouts_and_custom_orders_are_counted_by_the_hour() {
     let settings = [
         ("LIMIT_CHECKOUTS_PER_HOUR", "3"),
-        ("LIMIT_COMMISSIONS_PER_HOUR", "3"),
+        ("LIMIT_CUSTOM_ORDERS_PER_HOUR", "3"),
     ];
     let shop = Shop::open_with(&settings).await;
     let mut statuses = Vec::new();

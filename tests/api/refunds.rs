@@ -788,7 +788,7 @@ async fn the_desk_refunds_whatever_has_money_left_and_tries_again_what_was_refus
     }
     shop.stripe.fail_next(REFUND, refused("charge_disputed"), 1);
     shop.hears().await;
-    let page = "/admin/commissions/CO-1001";
+    let page = "/admin/custom-orders/CO-1001";
     assert_eq!(sends(&owner, page, &format!("{page}/refund")).await, 303);
     shop.hears().await;
     let refunds = shop.at_stripe("refund").await;

@@ -223,7 +223,7 @@ async fn a_dump_that_is_an_hour_old_heals_itself_from_stripe() {
             status("expired", "refused", 5200),
         ),
         (
-            "a commission that the copy does not know",
+            "a custom order that the copy does not know",
             &made,
             status("paid", "settled", 0),
         ),
@@ -251,7 +251,7 @@ async fn a_dump_that_is_an_hour_old_heals_itself_from_stripe() {
         sqlx::query_scalar("select text from review_items where kind = 'custom_order_missing'")
             .fetch_one(&mut conn)
             .await
-            .expect("the commission");
+            .expect("the custom order");
     assert!(
         attention.contains("request is not in this database"),
         "{attention}"

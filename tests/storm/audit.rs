@@ -721,7 +721,7 @@ fn check_payments(books: &Books, report: &mut Report) {
             }
             None => false,
         };
-        if paid != order.is_some_and(|order| order.paid && order.channel == "commission") || differs
+        if paid != order.is_some_and(|order| order.paid && order.channel == "custom_order") || differs
         {
             report.broken(
                 "P2",
@@ -730,7 +730,7 @@ fn check_payments(books: &Books, report: &mut Report) {
             );
         }
     }
-    let commissions: HashSet<&str> = books
+    let custom_orders: HashSet<&str> = books
         .requests
         .iter()
         .filter_map(|r| r.order_id.as_deref())
@@ -738,9 +738,9 @@ fn check_payments(books: &Books, report: &mut Report) {
     for order in books
         .orders
         .iter()
-        .filter(|order| order.channel == "commission")
+        .filter(|order| order.channel == "custom_order")
     {
-        if !commissions.contains(order.id.as_str()) {
+        if !custom_orders.contains(order.id.as_str()) {
             report.broken(
                 "P2",
                 "request and order differ",
@@ -1286,12 +1286,12 @@ async fn check_emails(
         let name = format!("SB-{}", order.number);
         let was_shipped = shipped.contains(&order.id) && order.email.is_some();
         let bought = order.channel == "storefront";
-        let commissioned = order.channel == "commission";
+        let is_custom = order.channel == "custom_order";
         for (kind, wanted) in [
             ("order_confirmation", order.paid && bought),
-            ("payment_received", commissioned),
+            ("payment_received", is_custom),
             ("order_shipped", was_shipped && bought),
-            ("custom_shipped", was_shipped && commissioned),
+            ("custom_shipped", was_shipped && is_custom),
         ] {
             // By hand, shipments are told of where there is an address; the storm gives none.
             if order.channel != "manual" {
@@ -1510,8 +1510,8 @@ async fn count(
     figures.insert("orders paid", orders(&|order| order.paid));
     figures.insert("orders by hand", orders(&|order| order.channel == "manual"));
     figures.insert(
-        "orders of commissions",
-        orders(&|order| order.channel == "commission"),
+        "orders of custom orders",
+        orders(&|order| order.channel == "custom_order"),
     );
     figures.insert(
         "orders refunded in full",

@@ -41,7 +41,7 @@ const fn theirs(stripe: &'static str, named: &'static [&'static str]) -> Breach 
 }
 
 /// Of the orders that [`settle`] makes: SB-1001 was delivered, SB-1002 refunded in full, SB-1003 in part, SB-1004
-/// expired, SB-1005 is a commission's.
+/// expired, SB-1005 is a custom order's.
 const BREACHES: [Breach; 54] = [
     // P1, P5
     ours("update products set reserved = 1 where id = 'amber'", &["hold left"]),

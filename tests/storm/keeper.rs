@@ -58,7 +58,7 @@ pub async fn keep(world: Arc<World>, mut chance: Chance, name: String) {
                 }
             }
             10 => sell_by_hand(&world, &mut chance).await,
-            _ => commission(&world, &mut chance).await,
+            _ => custom_order(&world, &mut chance).await,
         }
         world.pause(chance.millis(50, 500)).await;
     }
@@ -276,8 +276,8 @@ async fn sell_by_hand(world: &World, chance: &mut Chance) {
     }
 }
 
-/// Moves a commission along, or another way.
-async fn commission(world: &World, chance: &mut Chance) {
+/// Moves a custom order along, or another way.
+async fn custom_order(world: &World, chance: &mut Chance) {
     let status = *chance.pick(&[
         "pending",
         "pending",

@@ -76,7 +76,7 @@ async fn world() -> World {
     assert_eq!(keeper.post("/api/admin/orders/", &sale).await.status, 201);
     session_of(&shop.shopper().check_out(&[("river-braid", 1)]).await);
 
-    // Commissions: one to answer with photographs, one with a quote to look at, one that is paid and under way.
+    // Custom orders: one to answer with photographs, one with a quote to look at, one that is paid and under way.
     let wish = jpeg(600, 400);
     let asked = [
         Part::text("name", "Cy Young"),
@@ -145,9 +145,9 @@ async fn world() -> World {
         ("/admin/orders/{id}", "SB-1001".to_owned()),
         ("/admin/orders/{id}/packing-slip", "SB-1001".to_owned()),
         ("/admin/products/{id}", sunrise),
-        ("/admin/commissions/{id}", "CO-1001".to_owned()),
-        ("/admin/commissions/{id}/approve", "CO-1002".to_owned()),
-        ("/admin/commissions/{id}/email", "CO-1002".to_owned()),
+        ("/admin/custom-orders/{id}", "CO-1001".to_owned()),
+        ("/admin/custom-orders/{id}/approve", "CO-1002".to_owned()),
+        ("/admin/custom-orders/{id}/email", "CO-1002".to_owned()),
         (
             "/admin/users/{id}",
             one("select id::text from users where role = 'staff'").await,
@@ -186,9 +186,9 @@ const MORE: [(&str, &str); 17] = [
     ("products-none", "/admin/products?search=nobody"),
     ("product-not-at-stripe", "/admin/products/raven"),
     ("product-archived", "/admin/products/turtle"),
-    ("commission-to-make", "/admin/commissions/CO-1003"),
-    ("commission-quoted", "/admin/commissions/CO-1002"),
-    ("commissions-all", "/admin/commissions?state=all"),
+    ("custom order-to-make", "/admin/custom-orders/CO-1003"),
+    ("custom order-quoted", "/admin/custom-orders/CO-1002"),
+    ("custom orders-all", "/admin/custom-orders?state=all"),
     ("today-90", "/admin?days=90"),
     (
         "machine-emails-failed",

@@ -163,7 +163,7 @@ async fn a_piece_is_made_sold_shipped_and_paid_back() {
 }
 
 #[tokio::test]
-async fn a_commission_goes_from_request_to_completed() {
+async fn a_custom_order_goes_from_request_to_completed() {
     let Some(driver) = Driver::start().await else {
         return;
     };
@@ -183,8 +183,8 @@ async fn a_commission_goes_from_request_to_completed() {
     let ben = driver.opens(&shop, PHONE).await;
     ben.signs_in(STAFF).await;
     ben.clicks("Menu").await;
-    ben.clicks("Commissions").await;
-    ben.clicks_at("a[href='/admin/commissions/CO-1001']").await;
+    ben.clicks("Custom orders").await;
+    ben.clicks_at("a[href='/admin/custom-orders/CO-1001']").await;
     ben.sees("A case with a raven, please.").await;
     ben.fills("Price in dollars", "145").await;
     ben.fills("What it covers", "A Classic case, loomed").await;
@@ -241,7 +241,7 @@ async fn a_commission_goes_from_request_to_completed() {
     ben.clicks("It has arrived: complete").await;
     ben.sees("Nothing more: this one is over.").await;
     ben.clicks("SB-1001").await;
-    ben.sees("Commission").await;
+    ben.sees("Custom order").await;
     ben.heard_nothing_bad().await;
     shop.audit().await;
 }
@@ -317,7 +317,7 @@ async fn staff_sees_no_way_into_the_owners_rooms() {
         "/admin/products/sunrise",
         "/admin/account",
         "/admin/sell",
-        "/admin/commissions",
+        "/admin/custom-orders",
     ] {
         ben.goes_to(path).await;
         let ways = ben

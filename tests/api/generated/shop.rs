@@ -52,7 +52,7 @@ impl Stage {
 
     /// The names of what is in the room that a route is about; for a room that is empty, of everything.
     pub fn names_for(&self, route: &str) -> Vec<String> {
-        let route = route.replace("commissions", "custom-orders");
+        let route = route.replace("custom_orders", "custom-orders");
         let is_there = |room: &str| route.contains(&format!("/{room}/"));
         let named = self.named.iter().filter(|(room, _)| is_there(room));
         let names: Vec<String> = named.map(|(_, name)| name.clone()).collect();

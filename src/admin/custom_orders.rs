@@ -1,4 +1,4 @@
-//! Commissions: requests for pieces, from the first word to the shipment.
+//! Custom orders: requests for pieces, from the first word to the shipment.
 
 use askama::Template;
 use axum::extract::{Request, State};
@@ -30,7 +30,7 @@ use crate::settings::{self, Settings};
 const PAGE: i64 = 30;
 
 /// Where the list lies.
-const ROOT: &str = "/admin/commissions";
+const ROOT: &str = "/admin/custom-orders";
 
 /// The zones of a quote, with what people call them.
 const ZONES: [(Zone, &str, &str); 3] = [
@@ -43,8 +43,8 @@ const ZONES: [(Zone, &str, &str); 3] = [
 const CARRIERS: [&str; 6] = ["USPS", "UPS", "FedEx", "DHL", "Canada Post", "Royal Mail"];
 
 #[derive(Template)]
-#[template(path = "commissions.html", config = "src/admin/askama.toml")]
-struct CommissionsPage<'a> {
+#[template(path = "custom_orders.html", config = "src/admin/askama.toml")]
+struct CustomOrdersPage<'a> {
     desk: &'a Desk,
     search: String,
     tabs: Vec<Tab>,
@@ -62,8 +62,8 @@ struct Tab {
 }
 
 #[derive(Template)]
-#[template(path = "commission.html", config = "src/admin/askama.toml")]
-struct CommissionPage<'a> {
+#[template(path = "custom_order.html", config = "src/admin/askama.toml")]
+struct CustomOrderPage<'a> {
     desk: &'a Desk,
     settings: Settings,
     view: CustomOrderView,
@@ -79,7 +79,7 @@ struct CommissionPage<'a> {
     refund_forms: Vec<RefundForm>,
 }
 
-impl CommissionPage<'_> {
+impl CustomOrderPage<'_> {
     const CARRIERS: [&'static str; 6] = CARRIERS;
 
     fn currency(&self) -> &str {
@@ -107,7 +107,7 @@ impl CommissionPage<'_> {
 }
 
 #[derive(Template)]
-#[template(path = "commission_approve.html", config = "src/admin/askama.toml")]
+#[template(path = "custom_order_approve.html", config = "src/admin/askama.toml")]
 struct ApprovePage<'a> {
     desk: &'a Desk,
     view: CustomOrderView,
@@ -181,7 +181,7 @@ fn address(pairs: &[(&str, &str)]) -> String {
     }
 }
 
-/// `GET /admin/commissions`: the board, or a list of one state or of what has a word in it.
+/// `GET /admin/custom-orders`: the board, or a list of one state or of what has a word in it.
 pub async fn list(State(app): State<App>, desk: Desk, query: Query) -> Result<Response> {
     let search = super::wanted(&query);
     let asked = query.get("state").unwrap_or_default();
@@ -225,7 +225,7 @@ pub async fn list(State(app): State<App>, desk: Desk, query: Query) -> Result<Re
     }];
     tabs.extend(Status::ALL.map(|each| tab(status(&each).0, each.as_str(), state == Some(each))));
     tabs.push(tab("All", "all", !is_board && state.is_none()));
-    let page = CommissionsPage {
+    let page = CustomOrdersPage {
         desk: &desk,
         tabs,
         board,
@@ -237,13 +237,13 @@ pub async fn list(State(app): State<App>, desk: Desk, query: Query) -> Result<Re
     desk.show(&page)
 }
 
-/// `GET /admin/commissions/{id}`: by id, or by number as `CO-1042`.
+/// `GET /admin/custom-orders/{id}`: by id, or by number as `CO-1042`.
 pub async fn show(State(app): State<App>, desk: Desk, Path(id): Path<String>) -> Result<Response> {
-    commission(&app, &desk, &id, "", Form::default()).await
+    custom_order(&app, &desk, &id, "", Form::default()).await
 }
 
 /// The page of a request, perhaps with a form that came back.
-async fn commission(
+async fn custom_order(
     app: &App,
     desk: &Desk,
     id: &str,
@@ -269,7 +269,7 @@ async fn commission(
         _ => Form::default(),
     };
     let verdict = form.verdict();
-    let page = desk.show(&CommissionPage {
+    let page = desk.show(&CustomOrderPage {
         refund_forms: refunds::forms(&payments, &sent),
         payments,
         refunds,
@@ -335,7 +335,7 @@ async fn or_again(
 ) -> Result<Response> {
     match done {
         Err(error @ Error::Invalid(_)) => {
-            commission(app, desk, id, which, form.refused(error)?).await
+            custom_order(app, desk, id, which, form.refused(error)?).await
         }
         other => other,
     }
@@ -406,7 +406,7 @@ fn currency(payments: &[PaymentFacts]) -> &str {
         .map_or("usd", |payment| payment.currency.as_str())
 }
 
-/// `POST /admin/commissions/{id}/refund`: of any payment that has money left.
+/// `POST /admin/custom-orders/{id}/refund`: of any payment that has money left.
 pub async fn refund(
     State(app): State<App>,
     desk: Desk,
@@ -427,7 +427,7 @@ pub async fn refund(
     or_again(&app, &desk, &id, "refund", form, done).await
 }
 
-/// `POST /admin/commissions/{id}/quote`: keeps the draft, and goes on to the email.
+/// `POST /admin/custom-orders/{id}/quote`: keeps the draft, and goes on to the email.
 pub async fn quote(
     State(app): State<App>,
     desk: Desk,
@@ -456,7 +456,7 @@ pub async fn quote(
     or_again(&app, &desk, &id, "quote", form, kept).await
 }
 
-/// `POST /admin/commissions/{id}/quote/discard`: throws the draft away.
+/// `POST /admin/custom-orders/{id}/quote/discard`: throws the draft away.
 pub async fn discard_quote(
     State(app): State<App>,
     desk: Desk,
@@ -483,7 +483,7 @@ fn fingerprint(draft: &Quote) -> String {
     hash[..8].iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// `GET /admin/commissions/{id}/approve`: the email as the customer will get it, and the button that sends it.
+/// `GET /admin/custom-orders/{id}/approve`: the email as the customer will get it, and the button that sends it.
 pub async fn show_approve(
     State(app): State<App>,
     desk: Desk,
@@ -511,7 +511,7 @@ pub async fn show_approve(
     })
 }
 
-/// `GET /admin/commissions/{id}/email`: the email of the draft, for a frame.
+/// `GET /admin/custom-orders/{id}/email`: the email of the draft, for a frame.
 pub async fn email(State(app): State<App>, desk: Desk, Path(id): Path<String>) -> Result<Response> {
     let mut conn = app.db.acquire().await?;
     let id = custom_orders::resolve(&mut conn, &id).await?;
@@ -522,7 +522,7 @@ pub async fn email(State(app): State<App>, desk: Desk, Path(id): Path<String>) -
     Ok(desk.show_email(page))
 }
 
-/// `POST /admin/commissions/{id}/approve`: sends the quote that was looked at; in place of one that the customer has, if
+/// `POST /admin/custom-orders/{id}/approve`: sends the quote that was looked at; in place of one that the customer has, if
 /// there is one.
 pub async fn approve(
     State(app): State<App>,
@@ -555,7 +555,7 @@ pub async fn approve(
     .await
 }
 
-/// `POST /admin/commissions/{id}/withdraw`: takes the quote back.
+/// `POST /admin/custom-orders/{id}/withdraw`: takes the quote back.
 pub async fn withdraw(
     State(app): State<App>,
     desk: Desk,
@@ -579,7 +579,7 @@ pub async fn withdraw(
     or_again(&app, &desk, &id, "withdraw", form, done).await
 }
 
-/// `POST /admin/commissions/{id}/reject`: turns the request down; the customer reads why.
+/// `POST /admin/custom-orders/{id}/reject`: turns the request down; the customer reads why.
 pub async fn reject(
     State(app): State<App>,
     desk: Desk,
@@ -603,7 +603,7 @@ pub async fn reject(
     or_again(&app, &desk, &id, "reject", form, done).await
 }
 
-/// `POST /admin/commissions/{id}/start`: begins the making.
+/// `POST /admin/custom-orders/{id}/start`: begins the making.
 pub async fn start(State(app): State<App>, desk: Desk, Path(id): Path<String>) -> Result<Response> {
     let said = "The piece is being made.";
     change(
@@ -620,13 +620,13 @@ pub async fn start(State(app): State<App>, desk: Desk, Path(id): Path<String>) -
     .await
 }
 
-/// `POST /admin/commissions/{id}/complete`: the piece has arrived.
+/// `POST /admin/custom-orders/{id}/complete`: the piece has arrived.
 pub async fn complete(
     State(app): State<App>,
     desk: Desk,
     Path(id): Path<String>,
 ) -> Result<Response> {
-    let said = "The commission is completed.";
+    let said = "The custom order is completed.";
     change(
         &app,
         &desk,
@@ -641,7 +641,7 @@ pub async fn complete(
     .await
 }
 
-/// `POST /admin/commissions/{id}/note`: adds a line to the timeline.
+/// `POST /admin/custom-orders/{id}/note`: adds a line to the timeline.
 pub async fn note(
     State(app): State<App>,
     desk: Desk,
@@ -665,7 +665,7 @@ pub async fn note(
     or_again(&app, &desk, &id, "note", form, done).await
 }
 
-/// `POST /admin/commissions/{id}/ship`: an upload with the shipment's facts and photographs. Photographs of a form that is
+/// `POST /admin/custom-orders/{id}/ship`: an upload with the shipment's facts and photographs. Photographs of a form that is
 /// shown again are kept, and come back as fields.
 pub async fn ship(
     State(app): State<App>,
@@ -739,7 +739,7 @@ pub async fn ship(
                 fault
             });
             let form = form.refused(Error::Invalid(faults.collect()))?;
-            commission(&app, &desk, &id, "ship", form).await
+            custom_order(&app, &desk, &id, "ship", form).await
         }
         Err(error) => {
             batch.take_back().await;

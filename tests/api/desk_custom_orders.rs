@@ -1,4 +1,4 @@
-//! The desk's pages of commissions: a piece from the first word to the shipment, by the desk alone.
+//! The desk's pages of custom orders: a piece from the first word to the shipment, by the desk alone.
 
 use serde_json::Value;
 use spirit_beads::stripe::sandbox::Fault;
@@ -28,7 +28,7 @@ impl Bench {
         let shop = staffed().await;
         shop.asks_for_a_piece("cy@example.com").await;
         let staff = signed_in(&shop, STAFF).await;
-        let path = format!("/admin/commissions/{}", number(&shop).await);
+        let path = format!("/admin/custom-orders/{}", number(&shop).await);
         Bench { shop, staff, path }
     }
 
@@ -107,11 +107,11 @@ impl Bench {
 #[tokio::test]
 async fn a_piece_goes_from_request_to_completed_by_the_desk_alone() {
     let bench = Bench::open().await;
-    let board = bench.staff.get("/admin/commissions").await.text;
+    let board = bench.staff.get("/admin/custom-orders").await.text;
     assert!(board.contains(&bench.path) && board.contains("A case in blue and gold"));
     let today = bench.staff.get("/admin").await.text;
     assert!(
-        today.contains("<strong>1</strong> commission to answer"),
+        today.contains("<strong>1</strong> custom order to answer"),
         "{today}"
     );
 
@@ -415,10 +415,10 @@ async fn a_request_is_declined_noted_and_seen_to() {
 }
 
 #[tokio::test]
-async fn commissions_are_listed_by_state_and_found_by_what_somebody_remembers() {
+async fn custom_orders_are_listed_by_state_and_found_by_what_somebody_remembers() {
     let shop = staffed().await;
     let staff = signed_in(&shop, STAFF).await;
-    let empty = staff.get("/admin/commissions").await.text;
+    let empty = staff.get("/admin/custom-orders").await.text;
     assert!(empty.contains("No request waits."), "{empty}");
     sqlx::query(
         "insert into custom_orders (id, name, email, description)
@@ -428,28 +428,28 @@ async fn commissions_are_listed_by_state_and_found_by_what_somebody_remembers() 
     .execute(&shop.db)
     .await
     .expect("requests");
-    let links = |page: &str| page.matches("href=\"/admin/commissions/CO-").count();
-    let board = staff.get("/admin/commissions").await.text;
+    let links = |page: &str| page.matches("href=\"/admin/custom-orders/CO-").count();
+    let board = staff.get("/admin/custom-orders").await.text;
     assert_eq!(links(&board), 12);
     assert!(board.contains(">All 32</a>"), "{board}");
-    let first = staff.get("/admin/commissions?state=pending").await.text;
+    let first = staff.get("/admin/custom-orders?state=pending").await.text;
     assert_eq!(links(&first), 30);
     assert!(first.contains("state=pending&#38;page=2"), "{first}");
     assert_eq!(
         links(
             &staff
-                .get("/admin/commissions?state=pending&page=2")
+                .get("/admin/custom-orders?state=pending&page=2")
                 .await
                 .text
         ),
         2
     );
     assert_eq!(
-        links(&staff.get("/admin/commissions?state=paid").await.text),
+        links(&staff.get("/admin/custom-orders?state=paid").await.text),
         0
     );
     assert_eq!(
-        links(&staff.get("/admin/commissions?state=all").await.text),
+        links(&staff.get("/admin/custom-orders?state=all").await.text),
         30
     );
     for (search, found) in [
@@ -459,7 +459,7 @@ async fn commissions_are_listed_by_state_and_found_by_what_somebody_remembers() 
         ("nobody", 0),
     ] {
         let page = staff
-            .get(&format!("/admin/commissions?search={search}"))
+            .get(&format!("/admin/custom-orders?search={search}"))
             .await
             .text;
         assert_eq!(links(&page), found, "{search}");
@@ -472,14 +472,14 @@ async fn commissions_are_listed_by_state_and_found_by_what_somebody_remembers() 
         "state=all&page=100000",
     ] {
         assert_eq!(
-            staff.get(&format!("/admin/commissions?{odd}")).await.status,
+            staff.get(&format!("/admin/custom-orders?{odd}")).await.status,
             200,
             "{odd}"
         );
     }
     for missing in ["CO-9999", "CO-x", "1", "%00"] {
         for tail in ["", "/approve", "/email"] {
-            let path = format!("/admin/commissions/{missing}{tail}");
+            let path = format!("/admin/custom-orders/{missing}{tail}");
             assert_eq!(staff.get(&path).await.status, 404, "{path}");
         }
     }

@@ -157,7 +157,7 @@ async fn a_piece_goes_from_request_to_shipment() {
     assert_eq!(current(&paid)["state"], "paid");
     assert_eq!(paid["order"]["status"], "paid");
     assert_eq!(paid["order"]["is_custom_order"], true);
-    assert_eq!(paid["order"]["channel"], "commission");
+    assert_eq!(paid["order"]["channel"], "custom_order");
     assert_eq!(paid["order"]["total"], 9500);
     assert_eq!(paid["order"]["subtotal"], 9000);
     assert_eq!(paid["order"]["shipping_address"]["city"], "Portland");
@@ -794,7 +794,7 @@ async fn reconciliation_finds_the_payment_of_a_quote_whose_webhook_never_came() 
 }
 
 #[tokio::test]
-async fn a_refund_of_a_commission_is_its_order_s_like_any_other() {
+async fn a_refund_of_a_custom_order_is_its_order_s_like_any_other() {
     let (workshop, link) = Workshop::quoted().await;
     let session = workshop.pays(&link, card()).await;
     workshop.shop.deliver().await;
@@ -878,7 +878,7 @@ async fn a_refund_in_full_ends_a_piece_wherever_it_stands() {
         let going_on: i64 = columns.filter_map(|column| column["count"].as_i64()).sum();
         assert_eq!(going_on, 0, "{board}");
         let today = keeper.get("/api/admin/today/").await.json;
-        assert_eq!(today["to_do"]["commissions_to_make"], 0);
+        assert_eq!(today["to_do"]["custom_orders_to_make"], 0);
         assert_eq!(today["to_do"]["orders_to_pack"], 0);
         let page = shop.client.get(&shop.status_page(&workshop.id)).await.json;
         assert_eq!(page["status"], "refunded");
