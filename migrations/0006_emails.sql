@@ -9,7 +9,7 @@ create table emails (
     recipient    text not null,
     copy_to      text,
     order_id     uuid references orders (id) on delete set null,
-    request_id   uuid,
+    custom_order_id   uuid,
     -- What it says: `email::Email`.
     contents     jsonb not null,
     state        text not null default 'queued',
@@ -31,5 +31,5 @@ create table emails (
 );
 create index emails_by_created_at on emails (created_at desc, id desc);
 create index emails_by_order on emails (order_id) where order_id is not null;
-create index emails_by_request on emails (request_id) where request_id is not null;
+create index emails_by_custom_order on emails (custom_order_id) where custom_order_id is not null;
 create index emails_unsent on emails (due_at) where state in ('queued', 'sending');

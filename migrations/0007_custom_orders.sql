@@ -26,10 +26,10 @@ create index custom_orders_by_status on custom_orders (status, created_at desc, 
 create index custom_orders_by_email on custom_orders (lower(email));
 
 create table custom_order_pictures (
-    request_id uuid not null references custom_orders (id) on delete cascade,
+    custom_order_id uuid not null references custom_orders (id) on delete cascade,
     position   integer not null,
     picture_id text collate "C" not null references pictures (id),
-    primary key (request_id, position)
+    primary key (custom_order_id, position)
 );
 create index custom_order_pictures_by_picture on custom_order_pictures (picture_id);
 
@@ -37,7 +37,7 @@ create index custom_order_pictures_by_picture on custom_order_pictures (picture_
 -- asking again is the same call; `next_move` is what happens to the request once the link is closed.
 create table custom_order_quotes (
     id            uuid primary key,
-    request_id    uuid not null references custom_orders (id) on delete cascade,
+    custom_order_id    uuid not null references custom_orders (id) on delete cascade,
     state         text not null default 'draft',
     currency      text not null default 'usd',
     amount        bigint not null,
@@ -68,18 +68,18 @@ create table custom_order_quotes (
     constraint custom_order_quotes_live_has_link check
         (state not in ('live', 'closing') or (link_id is not null and valid_until is not null))
 );
-create index custom_order_quotes_by_request on custom_order_quotes (request_id, created_at);
+create index custom_order_quotes_by_custom_order on custom_order_quotes (custom_order_id, created_at);
 -- P2: at most one link of a request can be paid, and at most one was.
-create unique index custom_order_quotes_one_open on custom_order_quotes (request_id)
+create unique index custom_order_quotes_one_open on custom_order_quotes (custom_order_id)
     where state in ('asking', 'live', 'closing', 'paid');
-create unique index custom_order_quotes_one_draft on custom_order_quotes (request_id) where state = 'draft';
+create unique index custom_order_quotes_one_draft on custom_order_quotes (custom_order_id) where state = 'draft';
 create index custom_order_quotes_unsettled on custom_order_quotes (state, updated_at)
     where state in ('asking', 'live', 'closing');
 
 -- The timeline of a request: each move, and whatever else the shopkeeper should know of it.
 create table custom_order_events (
     id          bigint primary key generated always as identity,
-    request_id  uuid not null references custom_orders (id) on delete cascade,
+    custom_order_id  uuid not null references custom_orders (id) on delete cascade,
     kind        text not null,
     from_status text,
     to_status   text,
@@ -87,10 +87,10 @@ create table custom_order_events (
     note        text not null default '',
     created_at  timestamptz not null default now()
 );
-create index custom_order_events_by_request on custom_order_events (request_id, id);
+create index custom_order_events_by_custom_order on custom_order_events (custom_order_id, id);
 
 alter table emails
-    add constraint emails_request_fkey foreign key (request_id) references custom_orders (id) on delete set null;
+    add constraint emails_custom_order_fkey foreign key (custom_order_id) references custom_orders (id) on delete set null;
 
 -- A custom order's order has a line for what was made, which is no product.
 alter table order_lines alter column product_id drop not null;
@@ -101,11 +101,11 @@ alter table orders
 
 -- A payment for a request may come to no order: on a closed link, or a second time. Then it is given back.
 alter table payments
-    add column request_id uuid references custom_orders (id),
+    add column custom_order_id uuid references custom_orders (id),
     drop constraint payments_outcome_has_order,
-    add constraint payments_outcome_has_cause check (outcome is null or order_id is not null or request_id is not null),
+    add constraint payments_outcome_has_cause check (outcome is null or order_id is not null or custom_order_id is not null),
     add constraint payments_settled_has_order check (outcome is distinct from 'settled' or order_id is not null);
-create index payments_by_request on payments (request_id) where request_id is not null;
+create index payments_by_custom_order on payments (custom_order_id) where custom_order_id is not null;
 
 -- The shipment of an order.
 create table shipments (

@@ -1,5 +1,5 @@
 //! Shipments, by the order's door: shipping what was bought or made. A custom order's order ships and completes its
-//! request along with it.
+//! custom order along with it.
 
 use std::collections::HashSet;
 
@@ -265,7 +265,7 @@ async fn ship_orders(
     }))
 }
 
-/// Ships a paid order and tells the customer; a custom order's ships its request.
+/// Ships a paid order and tells the customer; the order of a custom order ships that, too.
 ///
 /// # Errors
 /// Faults; 404; 409 for an order that is not paid, shipped already, or of which nothing is to be shipped.
@@ -345,7 +345,7 @@ pub async fn deliver_one(app: &App, actor: Actor, id: &str) -> Result<OrderView>
     change.end("order.deliver", Value::Null).await
 }
 
-/// A shipped order has arrived; a custom order's completes its request. Safe to repeat.
+/// A shipped order has arrived; the order of a custom order completes that, too. Safe to repeat.
 ///
 /// # Errors
 /// 404; 409 for an order that was not shipped.

@@ -281,7 +281,10 @@ async fn resolve_custom_order(
     admin.may(Scope::CustomOrders)?;
     let mut tx = app.db.begin().await?;
     let id = custom_orders::resolve(&mut tx, &id).await?;
-    let open = custom_orders::view(&mut tx, id).await?.request.review_items;
+    let open = custom_orders::view(&mut tx, id)
+        .await?
+        .custom_order
+        .review_items;
     resolve_only(&mut tx, &admin.actor, &open).await?;
     let view = custom_orders::view(&mut tx, id).await?;
     tx.commit().await?;

@@ -1,4 +1,4 @@
-//! Custom orders: requests for pieces, from the first word to the shipment.
+//! Custom orders: custom orders for pieces, from the first word to the shipment.
 
 use askama::Template;
 use axum::extract::{Request, State};
@@ -50,7 +50,7 @@ struct CustomOrdersPage<'a> {
     tabs: Vec<Tab>,
     /// The board; nothing while a state or a word is looked for.
     board: Option<Vec<Column>>,
-    requests: Vec<CustomOrder>,
+    custom_orders: Vec<CustomOrder>,
     newer: Option<String>,
     older: Option<String>,
 }
@@ -167,8 +167,8 @@ fn beginning(text: &str) -> String {
     start
 }
 
-fn path_of(request: &CustomOrder) -> String {
-    format!("{ROOT}/{}", request.display_number())
+fn path_of(custom_order: &CustomOrder) -> String {
+    format!("{ROOT}/{}", custom_order.display_number())
 }
 
 fn address(pairs: &[(&str, &str)]) -> String {
@@ -192,7 +192,7 @@ pub async fn list(State(app): State<App>, desk: Desk, query: Query) -> Result<Re
     let is_board = state.is_none() && asked != "all" && search.is_empty();
     let mut conn = app.db.acquire().await?;
     let mut board = None;
-    let (mut requests, mut count) = (Vec::new(), 0);
+    let (mut custom_orders, mut count) = (Vec::new(), 0);
     if is_board {
         board = Some(custom_orders::columns(&mut conn).await?);
     } else {
@@ -202,7 +202,7 @@ pub async fn list(State(app): State<App>, desk: Desk, query: Query) -> Result<Re
             limit: PAGE,
             offset: (page - 1) * PAGE,
         };
-        (requests, count) = custom_orders::list(&mut conn, &filter).await?;
+        (custom_orders, count) = custom_orders::list(&mut conn, &filter).await?;
     }
     let word = match state {
         Some(state) => state.as_str(),
@@ -231,7 +231,7 @@ pub async fn list(State(app): State<App>, desk: Desk, query: Query) -> Result<Re
         board,
         newer: (page > 1).then(|| link(page - 1)),
         older: (page * PAGE < count).then(|| link(page + 1)),
-        requests,
+        custom_orders,
         search,
     };
     desk.show(&page)
@@ -239,11 +239,11 @@ pub async fn list(State(app): State<App>, desk: Desk, query: Query) -> Result<Re
 
 /// `GET /admin/custom-orders/{id}`: by id, or by number as `CO-1042`.
 pub async fn show(State(app): State<App>, desk: Desk, Path(id): Path<String>) -> Result<Response> {
-    custom_order(&app, &desk, &id, "", Form::default()).await
+    detail(&app, &desk, &id, "", Form::default()).await
 }
 
-/// The page of a request, perhaps with a form that came back.
-async fn custom_order(
+/// The page of a custom order, perhaps with a form that came back.
+async fn detail(
     app: &App,
     desk: &Desk,
     id: &str,
@@ -310,8 +310,8 @@ fn zone_word(zone: Zone) -> &'static str {
     found.map_or("us", |(_, word, _)| word)
 }
 
-/// One change of a request in one transaction, with its entry in the audit log. The change returns what else is to be
-/// written down there. Answers by the request's page.
+/// One change of a custom order in one transaction, with its entry in the audit log. The change returns what else is to be
+/// written down there. Answers by the custom order's page.
 async fn change(
     app: &App,
     desk: &Desk,
@@ -321,7 +321,7 @@ async fn change(
     change: impl AsyncFnOnce(&mut PgConnection, CustomOrderId, &str) -> Result<Value>,
 ) -> Result<Response> {
     let view = custom_orders::change(&app.db, &desk.actor()?, id, action, change).await?;
-    Ok(desk.go_on(&path_of(&view.request), said))
+    Ok(desk.go_on(&path_of(&view.custom_order), said))
 }
 
 /// Answers a form that was refused by its page, with what is wrong beside the fields.
@@ -334,9 +334,7 @@ async fn or_again(
     done: Result<Response>,
 ) -> Result<Response> {
     match done {
-        Err(error @ Error::Invalid(_)) => {
-            custom_order(app, desk, id, which, form.refused(error)?).await
-        }
+        Err(error @ Error::Invalid(_)) => detail(app, desk, id, which, form.refused(error)?).await,
         other => other,
     }
 }
@@ -415,9 +413,9 @@ pub async fn refund(
 ) -> Result<Response> {
     let refunding = async {
         let mut conn = app.db.acquire().await?;
-        let request = custom_orders::resolve(&mut conn, &id).await?;
+        let custom_order = custom_orders::resolve(&mut conn, &id).await?;
         let (payments, _) =
-            payments::of_subject(&mut conn, RefundSubject::CustomOrder(request)).await?;
+            payments::of_subject(&mut conn, RefundSubject::CustomOrder(custom_order)).await?;
         drop(conn);
         let new = read_refund(&form, currency(&payments))?;
         payments::refund_request(&app, &desk.actor()?, &id, &new).await?;
@@ -498,7 +496,7 @@ pub async fn show_approve(
     drop(conn);
     let (Some(draft), Some(email)) = (draft, email) else {
         let said = "There is no quote to send: name a price first.";
-        return Ok(desk.go_on(&path_of(&view.request), said));
+        return Ok(desk.go_on(&path_of(&view.custom_order), said));
     };
     let (subject, _) = emails::draw(&app, &email).await?;
     desk.show(&ApprovePage {
@@ -579,7 +577,7 @@ pub async fn withdraw(
     or_again(&app, &desk, &id, "withdraw", form, done).await
 }
 
-/// `POST /admin/custom-orders/{id}/reject`: turns the request down; the customer reads why.
+/// `POST /admin/custom-orders/{id}/reject`: turns the custom order down; the customer reads why.
 pub async fn reject(
     State(app): State<App>,
     desk: Desk,
@@ -671,10 +669,10 @@ pub async fn ship(
     State(app): State<App>,
     desk: Desk,
     Path(id): Path<String>,
-    request: Request,
+    custom_order: Request,
 ) -> Result<Response> {
-    let deadline = request.extensions().get().cloned();
-    let read = media::read_form(&app.media, request, "photographs").await?;
+    let deadline = custom_order.extensions().get().cloned();
+    let read = media::read_form(&app.media, custom_order, "photographs").await?;
     let mut form = Form::of_pairs(read.fields.into_iter());
     let mut batch = Batch::begin(&app.media, &app.db, deadline);
     let mut faults = Vec::new();
@@ -739,7 +737,7 @@ pub async fn ship(
                 fault
             });
             let form = form.refused(Error::Invalid(faults.collect()))?;
-            custom_order(&app, &desk, &id, "ship", form).await
+            detail(&app, &desk, &id, "ship", form).await
         }
         Err(error) => {
             batch.take_back().await;

@@ -54,8 +54,8 @@ struct OrderPage<'a> {
     restock: Vec<Restock>,
     /// The form refunds all that is left and puts back what was not shipped.
     is_whole: bool,
-    /// The request that a custom order is shipped by.
-    request: Option<CustomOrder>,
+    /// The order by which a custom order is shipped.
+    custom_order: Option<CustomOrder>,
     forms: Forms,
 }
 
@@ -167,7 +167,7 @@ async fn page(app: &App, desk: &Desk, id: OrderId, forms: Forms) -> Result<Respo
         None => Vec::new(),
     };
     let refund_forms = refunds::forms(&payments, &forms.refund);
-    let request = custom_orders::find_by_order(&mut conn, id).await?;
+    let custom_order = custom_orders::find_by_order(&mut conn, id).await?;
     let warnings = orders::shipping_warnings(&mut conn, &view.order).await?;
     let is_whole = match forms.refund.is_sent() {
         true => forms.refund.has("whole", "yes"),
@@ -188,7 +188,7 @@ async fn page(app: &App, desk: &Desk, id: OrderId, forms: Forms) -> Result<Respo
         refund_forms,
         restock,
         is_whole,
-        request,
+        custom_order,
         forms,
     })?;
     Ok(if faulty {
@@ -251,14 +251,14 @@ pub async fn ship(
     State(app): State<App>,
     desk: Desk,
     Path(id): Path<String>,
-    request: Request,
+    custom_order: Request,
 ) -> Result<Response> {
-    let deadline = request.extensions().get().cloned();
-    let plain: Option<Form> = request.extensions().get().cloned();
+    let deadline = custom_order.extensions().get().cloned();
+    let plain: Option<Form> = custom_order.extensions().get().cloned();
     let (form, files, surplus) = match plain {
         Some(form) => (form, Vec::new(), 0),
         None => {
-            let sent = media::read_form(&app.media, request, PICTURES).await?;
+            let sent = media::read_form(&app.media, custom_order, PICTURES).await?;
             (
                 Form::of_pairs(sent.fields.into_iter()),
                 sent.files,

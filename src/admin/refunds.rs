@@ -104,10 +104,10 @@ pub async fn retry(
             let order = order.ok_or(Error::NotFound("Order"))?;
             format!("/admin/orders/{}", order.display_number())
         }
-        RefundSubject::CustomOrder(request) => {
-            let request = custom_orders::find(&mut tx, request).await?;
-            let request = request.ok_or(Error::NotFound("CustomOrder"))?;
-            format!("/admin/custom-orders/{}", request.display_number())
+        RefundSubject::CustomOrder(custom_order) => {
+            let custom_order = custom_orders::find(&mut tx, custom_order).await?;
+            let custom_order = custom_order.ok_or(Error::NotFound("CustomOrder"))?;
+            format!("/admin/custom-orders/{}", custom_order.display_number())
         }
     };
     payments::retry_refund(&mut tx, &desk.actor()?, id).await?;

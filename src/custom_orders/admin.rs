@@ -1,7 +1,7 @@
-//! HTTP of custom orders, for the shopkeeper: reading requests and moving them along.
+//! HTTP of custom orders, for the shopkeeper: reading custom orders and moving them along.
 //!
 //! What needs Stripe (approving, re-quoting, withdrawing) is planned here and carried out by a job a moment later: the
-//! answer is 202 with the request as it stands, and says by the quote's state what is on its way.
+//! answer is 202 with the custom order as it stands, and says by the quote's state what is on its way.
 
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -44,11 +44,11 @@ pub fn router() -> OpenApiRouter<App> {
         .routes(routes!(complete))
 }
 
-/// A request with all that belongs to it.
+/// A custom order with all that belongs to it.
 #[derive(Serialize, ToSchema)]
 pub struct CustomOrderView {
     #[serde(flatten)]
-    pub request: CustomOrder,
+    pub custom_order: CustomOrder,
     /// The visitor's pictures.
     pub pictures: Vec<PictureView>,
     /// Oldest first; the one that counts is `asking`, `live`, `closing` or `paid`.
@@ -75,9 +75,9 @@ impl CustomOrderView {
         quotes.find(|quote| quote.state == QuoteState::Draft)
     }
 
-    /// What may be done to the request as it stands. The changes themselves check again, under its lock.
+    /// What may be done to the custom order as it stands. The changes themselves check again, under its lock.
     pub fn moves(&self) -> Moves {
-        let status = self.request.status;
+        let status = self.custom_order.status;
         let current = self.current();
         let is_in = |state| current.is_some_and(|quote| quote.state == state);
         let is_replaceable = status == Status::Approved
@@ -100,7 +100,7 @@ impl CustomOrderView {
     }
 }
 
-/// What may be done to a request.
+/// What may be done to a custom order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Moves {
     /// Nothing, for a moment: a job is asking Stripe.
@@ -177,7 +177,7 @@ struct BoardView {
     attention: i64,
 }
 
-/// The requests in one state.
+/// The custom orders in one state.
 #[derive(Serialize, ToSchema)]
 pub struct Column {
     pub status: Status,
@@ -200,7 +200,7 @@ const COLUMNS: [Status; 5] = [
 /// How many cards a column of the board has.
 const CARDS: i64 = 12;
 
-/// What is going on: of each state that is not the end, how many requests there are, and the newest.
+/// What is going on: of each state that is not the end, how many custom orders there are, and the newest.
 pub async fn columns(conn: &mut PgConnection) -> Result<Vec<Column>> {
     let mut columns = Vec::new();
     for status in COLUMNS {
@@ -220,7 +220,7 @@ pub async fn columns(conn: &mut PgConnection) -> Result<Vec<Column>> {
     Ok(columns)
 }
 
-/// The board: what is going on, in columns of up to twelve requests.
+/// The board: what is going on, in columns of up to twelve custom orders.
 #[utoipa::path(
     get,
     operation_id = "custom_orders_board",
@@ -243,7 +243,7 @@ async fn board(State(app): State<App>, admin: Admin) -> Result<Json<BoardView>> 
     }))
 }
 
-/// One request, by id or by number (`CO-1042`), with its timeline.
+/// One custom order, by id or by number (`CO-1042`), with its timeline.
 #[utoipa::path(
     get,
     operation_id = "find_custom_order",
@@ -267,7 +267,7 @@ async fn find(
     Ok(Json(view(&mut conn, id).await?))
 }
 
-/// The request that somebody names: by its id, or its number as `CO-1042`.
+/// The custom order that somebody names: by its id, or its number as `CO-1042`.
 ///
 /// # Errors
 /// 404 for what is neither an id nor a number of ours.
@@ -277,15 +277,15 @@ pub async fn resolve(conn: &mut PgConnection, id: &str) -> Result<CustomOrderId>
         .ok_or(Error::NotFound("CustomOrder"))
 }
 
-/// A request with all that belongs to it.
+/// A custom order with all that belongs to it.
 ///
 /// # Errors
 /// 404 when there is none.
 pub async fn view(conn: &mut PgConnection, id: CustomOrderId) -> Result<CustomOrderView> {
-    let request = store::find(conn, id)
+    let custom_order = store::find(conn, id)
         .await?
         .ok_or(Error::NotFound("CustomOrder"))?;
-    let (order, shipment) = match request.order_id {
+    let (order, shipment) = match custom_order.order_id {
         Some(order) => (
             orders::find(conn, order).await?,
             orders::find_shipment(conn, order).await?,
@@ -303,7 +303,7 @@ pub async fn view(conn: &mut PgConnection, id: CustomOrderId) -> Result<CustomOr
         disputes: disputes::list_of_custom_order(conn, id).await?,
         shipment_pictures: media::list_views(conn, &shipment_pictures).await?,
         timeline: store::timeline(conn, id).await?,
-        request,
+        custom_order,
         order,
         shipment,
     })
@@ -315,12 +315,12 @@ type Changed = (StatusCode, Json<CustomOrderView>);
 #[derive(utoipa::IntoResponses)]
 #[allow(dead_code, reason = "read by the OpenAPI document alone")]
 enum NotAllowed {
-    /// The state of the request does not allow it.
+    /// The state of the custom order does not allow it.
     #[response(status = 409)]
     Conflict(ErrorBody),
 }
 
-/// One change of a request in one transaction, with its entry in the audit log; and the request as it then stands. The
+/// One change of a custom order in one transaction, with its entry in the audit log; and the custom order as it then stands. The
 /// change is given the actor's name, and returns what else is to be written down.
 ///
 /// # Errors
@@ -335,20 +335,20 @@ pub async fn change(
     let mut tx = db.begin().await?;
     let id = resolve(&mut tx, id).await?;
     // Of two at once, the second compares with what the first left.
-    let request = store::lock(&mut tx, id)
+    let custom_order = store::lock(&mut tx, id)
         .await?
         .ok_or(Error::NotFound("CustomOrder"))?;
-    let before = facts(&request, &store::quotes(&mut tx, id).await?);
+    let before = facts(&custom_order, &store::quotes(&mut tx, id).await?);
     let told = store::timeline(&mut tx, id).await?.len();
     let more = change(&mut tx, id, &actor.name).await?;
     let view = view(&mut tx, id).await?;
-    let mut after = facts(&view.request, &view.quotes);
+    let mut after = facts(&view.custom_order, &view.quotes);
     // A repeat does nothing, and is not written down again.
     if before != after || view.timeline.len() > told {
         if let (Value::Object(after), Value::Object(more)) = (&mut after, more) {
             after.extend(more);
         }
-        let object = format!("custom_order:{}", view.request.display_number());
+        let object = format!("custom_order:{}", view.custom_order.display_number());
         audit::record(&mut tx, actor, action, &object, before, after).await?;
     }
     tx.commit().await?;
@@ -356,7 +356,7 @@ pub async fn change(
 }
 
 /// The facts that a change is about.
-fn facts(request: &CustomOrder, quotes: &[Quote]) -> Value {
+fn facts(custom_order: &CustomOrder, quotes: &[Quote]) -> Value {
     let quotes: Vec<Value> = quotes
         .iter()
         .map(|quote| {
@@ -365,7 +365,7 @@ fn facts(request: &CustomOrder, quotes: &[Quote]) -> Value {
         })
         .collect();
     json!({
-        "status": request.status,
+        "status": custom_order.status,
         "quotes": quotes,
     })
 }
@@ -411,7 +411,7 @@ struct Reason {
     reason: String,
 }
 
-/// Why a request is turned down, told to the customer.
+/// Why a custom order is turned down, told to the customer.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct Rejection {
@@ -512,7 +512,7 @@ pub fn check_prose(field: &str, text: &str, least: usize) -> Result<String> {
     }
 }
 
-/// Adds a note to a request's timeline.
+/// Adds a note to a custom order's timeline.
 #[utoipa::path(
     post,
     operation_id = "note_on_custom_order",
@@ -648,7 +648,7 @@ async fn requote(
     .await
 }
 
-/// Approves a request with the quote drafted for it: its payment link is made and sent to the customer. Safe to repeat.
+/// Approves a custom order with the quote drafted for it: its payment link is made and sent to the customer. Safe to repeat.
 #[utoipa::path(
     post,
     operation_id = "approve_custom_order",
@@ -676,7 +676,7 @@ async fn approve(State(app): State<App>, admin: Admin, Path(id): Path<String>) -
     .await
 }
 
-/// Takes a quote back: its payment link is closed, then the request is `pending` again and the customer gets an email.
+/// Takes a quote back: its payment link is closed, then the custom order is `pending` again and the customer gets an email.
 /// Safe to repeat.
 #[utoipa::path(
     post,
@@ -712,7 +712,7 @@ async fn withdraw(
     .await
 }
 
-/// Turns a request down. The payment link of one that has a quote is closed first. Safe to repeat.
+/// Turns a custom order down. The payment link of one that has a quote is closed first. Safe to repeat.
 #[utoipa::path(
     post,
     operation_id = "reject_custom_order",
@@ -774,7 +774,7 @@ async fn start(State(app): State<App>, admin: Admin, Path(id): Path<String>) -> 
     .await
 }
 
-/// Ships the finished piece: shipment, order and request in one, with an email that shows it.
+/// Ships the finished piece: shipment, order and custom order in one, with an email that shows it.
 #[utoipa::path(
     post,
     operation_id = "ship_custom_order",
@@ -801,7 +801,7 @@ async fn ship(
     .await
 }
 
-/// The piece has arrived: completes the request and its order. Safe to repeat.
+/// The piece has arrived: completes the custom order and its order. Safe to repeat.
 #[utoipa::path(
     post,
     operation_id = "complete_custom_order",

@@ -20,7 +20,7 @@ const TRIES_PER_KEY: i32 = 3;
 /// How long a link may be in the making or closing before the sweep queues its job again.
 const HANGING: Duration = Duration::from_secs(10 * 60);
 
-/// Makes the payment link of an approved quote. Safe to repeat: the key derives from request and quote.
+/// Makes the payment link of an approved quote. Safe to repeat: the key derives from custom order and quote.
 ///
 /// # Errors
 /// 503 while Stripe cannot be asked: try again later. A refusal is kept with the quote, where the shopkeeper sees it.
@@ -69,7 +69,7 @@ pub async fn make_link(app: &App, quote: QuoteId) -> Result<()> {
             let next = next.then(|| NewPaymentLink {
                 key: format!(
                     "quote-{}-{quote}-{}",
-                    row.request_id,
+                    row.custom_order_id,
                     Utc::now().timestamp()
                 ),
                 ..call
@@ -175,14 +175,14 @@ pub async fn sweep(app: &App) -> Result<()> {
         jobs::enqueue(&mut conn, &job).await?;
     }
     drop(conn);
-    for (request, quote) in lapsed {
+    for (custom_order, quote) in lapsed {
         let mut tx = app.db.begin().await?;
-        service::lapse(&mut tx, request, quote).await?;
+        service::lapse(&mut tx, custom_order, quote).await?;
         tx.commit().await?;
     }
-    for request in refunded {
+    for custom_order in refunded {
         let mut tx = app.db.begin().await?;
-        service::set_refunded(&mut tx, request, "clock").await?;
+        service::set_refunded(&mut tx, custom_order, "clock").await?;
         tx.commit().await?;
     }
     Ok(())

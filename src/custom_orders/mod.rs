@@ -1,4 +1,4 @@
-//! Custom orders: pieces made to order, from the request over the quote to the shipment. The money of a quote comes in
+//! Custom orders: pieces made to order, from the custom order over the quote to the shipment. The money of a quote comes in
 //! through `payments`, as a payment link's; what was paid is an order like any other.
 mod admin;
 mod input;
@@ -32,7 +32,7 @@ use crate::money::Cents;
 use crate::orders::Zone;
 use crate::review_items::OpenItem;
 
-/// Where a request stands.
+/// Where a custom order stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, sqlx::Type, ToSchema)]
 #[serde(rename_all = "snake_case")]
 #[sqlx(type_name = "text", rename_all = "snake_case")]
@@ -97,7 +97,7 @@ impl Status {
     }
 }
 
-/// A request for a piece, as the database has it.
+/// A custom order for a piece, as the database has it.
 #[derive(Clone, Debug, Serialize, sqlx::FromRow, ToSchema)]
 pub struct CustomOrder {
     pub id: CustomOrderId,
@@ -162,12 +162,12 @@ impl QuoteState {
     }
 }
 
-/// A price named for a request. Amounts are in the currency's smallest unit.
+/// A price named for a custom order. Amounts are in the currency's smallest unit.
 #[derive(Clone, Debug, Serialize, sqlx::FromRow, ToSchema)]
 pub struct Quote {
     pub id: QuoteId,
     #[serde(skip)]
-    pub request_id: CustomOrderId,
+    pub custom_order_id: CustomOrderId,
     pub state: QuoteState,
     pub currency: String,
     pub amount: Cents,
@@ -217,7 +217,7 @@ impl Quote {
     }
 }
 
-/// What happens to a request once the link of its quote is closed.
+/// What happens to a custom order once the link of its quote is closed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "move", rename_all = "snake_case")]
 pub enum NextMove {
@@ -225,13 +225,13 @@ pub enum NextMove {
     Requote { actor: String },
     /// The quote is taken back; another may follow.
     Withdraw { actor: String, reason: String },
-    /// The request is turned down.
+    /// The custom order is turned down.
     Reject { actor: String, reason: String },
     /// Its time is over.
     Lapse,
 }
 
-/// An entry of a request's timeline.
+/// An entry of a custom order's timeline.
 #[derive(Clone, Debug, Serialize, sqlx::FromRow, ToSchema)]
 #[schema(as = CustomOrderTimelineEntry)]
 pub struct TimelineEntry {

@@ -1,4 +1,4 @@
-//! The customer's own page: where their request stands, what was quoted, where the shipment is. Its address is signed,
+//! The customer's own page: where their custom order stands, what was quoted, where the shipment is. Its address is signed,
 //! travels in emails only, and tells nothing of anybody else's.
 
 use askama::Template;
@@ -30,7 +30,7 @@ pub fn picture(id: &PictureId) -> String {
 /// What the token in the address is signed for.
 const PURPOSE: &str = "custom_order";
 
-/// The address of the customer's page. Who knows it may see the request's state, and nothing else.
+/// The address of the customer's page. Who knows it may see the custom order's state, and nothing else.
 pub fn address(app: &App, id: CustomOrderId) -> String {
     let signed = app.signer.sign(PURPOSE, &id.to_string());
     let token = signed.rsplit('.').next().unwrap_or_default();
@@ -40,7 +40,7 @@ pub fn address(app: &App, id: CustomOrderId) -> String {
     )
 }
 
-/// A request as its customer sees it.
+/// A custom order as its customer sees it.
 #[derive(Serialize, ToSchema)]
 pub struct StatusView {
     id: CustomOrderId,
@@ -88,7 +88,7 @@ impl QuoteView {
     }
 }
 
-/// How a request stands, for the customer who has its address from an email: a page for browsers, JSON for programs.
+/// How a custom order stands, for the customer who has its address from an email: a page for browsers, JSON for programs.
 #[utoipa::path(
     get,
     operation_id = "custom_order_status",
@@ -116,8 +116,8 @@ pub async fn status(
         .verify(PURPOSE, &format!("{id}.{token}"))
         .ok_or(UNKNOWN)?;
     let mut conn = app.db.acquire().await?;
-    let request = store::find(&mut conn, id).await?.ok_or(UNKNOWN)?;
-    let view = view(&mut conn, request).await?;
+    let custom_order = store::find(&mut conn, id).await?.ok_or(UNKNOWN)?;
+    let view = view(&mut conn, custom_order).await?;
     let settings = settings::current(&mut conn, &app.config).await?;
     let wants_page = headers
         .get(header::ACCEPT)
@@ -152,11 +152,11 @@ pub async fn status(
     Ok(response)
 }
 
-async fn view(conn: &mut PgConnection, request: CustomOrder) -> Result<StatusView> {
-    let quote = store::find_current(conn, request.id)
+async fn view(conn: &mut PgConnection, custom_order: CustomOrder) -> Result<StatusView> {
+    let quote = store::find_current(conn, custom_order.id)
         .await?
         .filter(|quote| quote.state != QuoteState::Asking);
-    let (order, shipment) = match request.order_id {
+    let (order, shipment) = match custom_order.order_id {
         Some(order) => (
             orders::find(conn, order).await?,
             orders::find_shipment(conn, order).await?,
@@ -167,17 +167,17 @@ async fn view(conn: &mut PgConnection, request: CustomOrder) -> Result<StatusVie
         Some(shipment) => media::list_views(conn, &shipment.pictures).await?,
         None => Vec::new(),
     };
-    let is_withdrawn =
-        request.status == Status::Pending && store::has_closed_quote(conn, request.id).await?;
+    let is_withdrawn = custom_order.status == Status::Pending
+        && store::has_closed_quote(conn, custom_order.id).await?;
     Ok(StatusView {
-        id: request.id,
-        number: request.display_number(),
-        status: request.status,
+        id: custom_order.id,
+        number: custom_order.display_number(),
+        status: custom_order.status,
         message: match is_withdrawn {
             true => "We have taken our quote back. You will hear from us again soon.",
-            false => message(request.status),
+            false => message(custom_order.status),
         },
-        created_at: request.created_at,
+        created_at: custom_order.created_at,
         quote: quote.map(QuoteView::new),
         order_number: order.map(|order| order.display_number()),
         shipment,

@@ -1,4 +1,4 @@
-//! The changes of a request and the rules that allow them. Locks are taken in one sequence everywhere: the request's
+//! The changes of a custom order and the rules that allow them. Locks are taken in one sequence everywhere: the custom order's
 //! row (which guards its quotes), then its order.
 
 use chrono::{DateTime, Utc};
@@ -19,7 +19,7 @@ use crate::orders::{self, CustomOrderPurchase, Line, NewShipment, Order, Receipt
 use crate::review_items::{self, Kind, NewItem};
 use crate::stripe::{NewPaymentLink, StripeError};
 
-/// Takes a visitor's request in, and queues an email to the shop and one to the customer.
+/// Takes a visitor's custom order in, and queues an email to the shop and one to the customer.
 ///
 /// # Errors
 /// Only the database's.
@@ -28,48 +28,52 @@ pub async fn submit(
     app: &App,
     new: &NewCustomOrder,
 ) -> Result<CustomOrder> {
-    let request = store::insert(conn, new).await?;
+    let custom_order = store::insert(conn, new).await?;
     let about = About {
-        request: Some(request.id),
+        custom_order: Some(custom_order.id),
         ..About::default()
     };
-    let cause = request.id.to_string();
+    let cause = custom_order.id.to_string();
     let email = Email::NewRequest {
-        request: RequestFacts {
+        custom_order: RequestFacts {
             status_url: None,
-            ..facts(conn, app, &request).await?
+            ..facts(conn, app, &custom_order).await?
         },
-        email: request.email.clone(),
+        email: custom_order.email.clone(),
     };
     email::queue(conn, &email, &cause, SHOP, None, about).await?;
     let email = Email::RequestReceived {
-        request: facts(conn, app, &request).await?,
+        custom_order: facts(conn, app, &custom_order).await?,
     };
-    email::queue(conn, &email, &cause, &request.email, None, about).await?;
-    Ok(request)
+    email::queue(conn, &email, &cause, &custom_order.email, None, about).await?;
+    Ok(custom_order)
 }
 
 /// Keeps the draft of a quote, which the customer hears of when it is approved.
 ///
 /// # Errors
-/// 404; 409 `not_quotable` once the request is paid or rejected.
+/// 404; 409 `not_quotable` once the custom order is paid or rejected.
 pub async fn quote(
     conn: &mut PgConnection,
     id: CustomOrderId,
     terms: &Terms,
     actor: &str,
 ) -> Result<Quote> {
-    let request = locked(conn, id).await?;
+    let custom_order = locked(conn, id).await?;
     if !matches!(
-        request.status,
+        custom_order.status,
         Status::Pending | Status::Approved | Status::Expired
     ) {
-        return Err(refused("not_quotable", &request, "cannot be quoted for"));
+        return Err(refused(
+            "not_quotable",
+            &custom_order,
+            "cannot be quoted for",
+        ));
     }
     let current = store::find_current(conn, id).await?;
     if current.is_some_and(|quote| quote.state == QuoteState::Closing) {
         // The draft may be what is to follow: it stays as it was decided.
-        return Err(closing(&request));
+        return Err(closing(&custom_order));
     }
     let quote = store::save_draft(conn, id, terms, actor).await?;
     let note = format!(
@@ -87,10 +91,10 @@ pub async fn quote(
 /// # Errors
 /// 404; 409 `quote_closing` while the draft may be what is to follow.
 pub async fn discard_draft(conn: &mut PgConnection, id: CustomOrderId, actor: &str) -> Result<()> {
-    let request = locked(conn, id).await?;
+    let custom_order = locked(conn, id).await?;
     let current = store::find_current(conn, id).await?;
     if current.is_some_and(|quote| quote.state == QuoteState::Closing) {
-        return Err(closing(&request));
+        return Err(closing(&custom_order));
     }
     if store::delete_draft(conn, id).await? {
         store::add_event(conn, id, "quote", actor, "draft thrown away").await?;
@@ -98,7 +102,7 @@ pub async fn discard_draft(conn: &mut PgConnection, id: CustomOrderId, actor: &s
     Ok(())
 }
 
-/// Approves a request with the quote that was drafted for it: a job makes the payment link and sends the email. Safe
+/// Approves a custom order with the quote that was drafted for it: a job makes the payment link and sends the email. Safe
 /// to repeat, and to call many times at once: there is one link.
 ///
 /// # Errors
@@ -109,29 +113,35 @@ pub async fn approve(
     id: CustomOrderId,
     actor: &str,
 ) -> Result<()> {
-    let request = locked(conn, id).await?;
+    let custom_order = locked(conn, id).await?;
     let draft = store::find_draft(conn, id).await?;
     match store::find_current(conn, id).await? {
         Some(quote) if quote.state == QuoteState::Asking => Ok(()),
         Some(quote) if quote.state == QuoteState::Live && draft.is_none() => Ok(()),
         Some(quote) if quote.state == QuoteState::Live => Err(refused(
             "quote_is_live",
-            &request,
+            &custom_order,
             "has a quote that can be paid: re-quote it, or withdraw it first",
         )),
-        Some(quote) if quote.state == QuoteState::Closing => Err(closing(&request)),
-        Some(_) => Err(refused("not_approvable", &request, "cannot be approved")),
-        None if !matches!(request.status, Status::Pending | Status::Expired) => {
-            Err(refused("not_approvable", &request, "cannot be approved"))
-        }
+        Some(quote) if quote.state == QuoteState::Closing => Err(closing(&custom_order)),
+        Some(_) => Err(refused(
+            "not_approvable",
+            &custom_order,
+            "cannot be approved",
+        )),
+        None if !matches!(custom_order.status, Status::Pending | Status::Expired) => Err(refused(
+            "not_approvable",
+            &custom_order,
+            "cannot be approved",
+        )),
         None => match draft {
             Some(draft) if draft.currency != app.config.shop_currency.code() => Err(refused(
                 "not_approvable",
-                &request,
+                &custom_order,
                 "has a quote in another currency than the shop's: quote anew",
             )),
-            Some(draft) => ask(conn, app, &request, &draft, actor).await,
-            None => Err(refused("no_quote", &request, "has no quote yet")),
+            Some(draft) => ask(conn, app, &custom_order, &draft, actor).await,
+            None => Err(refused("no_quote", &custom_order, "has no quote yet")),
         },
     }
 }
@@ -140,30 +150,30 @@ pub async fn approve(
 async fn ask(
     conn: &mut PgConnection,
     app: &App,
-    request: &CustomOrder,
+    custom_order: &CustomOrder,
     draft: &Quote,
     actor: &str,
 ) -> Result<()> {
     let call = NewPaymentLink {
         quote: draft.id,
-        request: request.id,
+        custom_order: custom_order.id,
         signature: Some(app.signer.sign("quote", &draft.id.to_string())),
         currency: draft.currency.clone(),
-        name: format!("Custom piece {}", request.display_number()),
+        name: format!("Custom piece {}", custom_order.display_number()),
         description: Some(draft.covers.clone()),
         amount: draft.amount,
         shipping_name: draft.shipping_zone.title().to_owned(),
         shipping: draft.shipping,
         countries: draft.shipping_zone.countries(),
         return_url: format!("{}/custom-order-success", app.config.frontend_url),
-        key: format!("quote-{}-{}", request.id, draft.id),
+        key: format!("quote-{}-{}", custom_order.id, draft.id),
     };
     store::set_asking(conn, &call).await?;
     jobs::enqueue(conn, &Job::MakeLink { quote: draft.id }).await?;
-    store::add_event(conn, request.id, "quote", actor, "approved").await
+    store::add_event(conn, custom_order.id, "quote", actor, "approved").await
 }
 
-/// Replaces the quote of a request by another: the old link is closed first, then the new one is made. Where there is
+/// Replaces the quote of a custom order by another: the old link is closed first, then the new one is made. Where there is
 /// no link yet, this is quoting and approving in one.
 ///
 /// # Errors
@@ -175,18 +185,18 @@ pub async fn requote(
     terms: &Terms,
     actor: &str,
 ) -> Result<()> {
-    let request = locked(conn, id).await?;
+    let custom_order = locked(conn, id).await?;
     match store::find_current(conn, id).await? {
         Some(current) if current.state == QuoteState::Live => {
-            check_not_paying(&request, &current)?;
+            check_not_paying(&custom_order, &current)?;
             quote(conn, id, terms, actor).await?;
             let next = NextMove::Requote {
                 actor: actor.to_owned(),
             };
             close(conn, &current, &next).await
         }
-        Some(current) if current.state == QuoteState::Closing => Err(closing(&request)),
-        Some(current) if current.state == QuoteState::Asking => Err(asking(&request)),
+        Some(current) if current.state == QuoteState::Closing => Err(closing(&custom_order)),
+        Some(current) if current.state == QuoteState::Asking => Err(asking(&custom_order)),
         _ => {
             quote(conn, id, terms, actor).await?;
             approve(conn, app, id, actor).await
@@ -194,7 +204,7 @@ pub async fn requote(
     }
 }
 
-/// Turns a request down; the link of a quote that the customer has is closed first. The customer gets an email with the
+/// Turns a custom order down; the link of a quote that the customer has is closed first. The customer gets an email with the
 /// reason. Safe to repeat.
 ///
 /// # Errors
@@ -206,10 +216,10 @@ pub async fn reject(
     reason: &str,
     actor: &str,
 ) -> Result<()> {
-    let request = locked(conn, id).await?;
-    match (request.status, store::find_current(conn, id).await?) {
+    let custom_order = locked(conn, id).await?;
+    match (custom_order.status, store::find_current(conn, id).await?) {
         (Status::Pending, None) => {
-            set_rejected(conn, app, &request, reason, actor).await?;
+            set_rejected(conn, app, &custom_order, reason, actor).await?;
             Ok(())
         }
         (Status::Rejected, _) => Ok(()),
@@ -218,13 +228,17 @@ pub async fn reject(
                 actor: actor.to_owned(),
                 reason: reason.to_owned(),
             };
-            close_then(conn, &request, &current, &next).await
+            close_then(conn, &custom_order, &current, &next).await
         }
-        _ => Err(refused("not_rejectable", &request, "cannot be rejected")),
+        _ => Err(refused(
+            "not_rejectable",
+            &custom_order,
+            "cannot be rejected",
+        )),
     }
 }
 
-/// Takes a quote back: its link is closed first, then the request waits for another quote, and an email tells the
+/// Takes a quote back: its link is closed first, then the custom order waits for another quote, and an email tells the
 /// customer. Safe to repeat.
 ///
 /// # Errors
@@ -236,19 +250,19 @@ pub async fn withdraw(
     reason: &str,
     actor: &str,
 ) -> Result<()> {
-    let request = locked(conn, id).await?;
-    match (request.status, store::find_current(conn, id).await?) {
+    let custom_order = locked(conn, id).await?;
+    match (custom_order.status, store::find_current(conn, id).await?) {
         (Status::Pending | Status::Approved, Some(current)) => {
             let next = NextMove::Withdraw {
                 actor: actor.to_owned(),
                 reason: reason.to_owned(),
             };
-            close_then(conn, &request, &current, &next).await
+            close_then(conn, &custom_order, &current, &next).await
         }
         (Status::Pending, None) if store::has_closed_quote(conn, id).await? => Ok(()),
         _ => Err(refused(
             "not_withdrawable",
-            &request,
+            &custom_order,
             "has no quote that could be withdrawn",
         )),
     }
@@ -257,24 +271,24 @@ pub async fn withdraw(
 /// Plans the closing of the quote that the customer has, and what follows.
 async fn close_then(
     conn: &mut PgConnection,
-    request: &CustomOrder,
+    custom_order: &CustomOrder,
     current: &Quote,
     next: &NextMove,
 ) -> Result<()> {
     match current.state {
-        QuoteState::Asking => return Err(asking(request)),
-        QuoteState::Closing => return Err(closing(request)),
+        QuoteState::Asking => return Err(asking(custom_order)),
+        QuoteState::Closing => return Err(closing(custom_order)),
         _ => {}
     }
-    check_not_paying(request, current)?;
+    check_not_paying(custom_order, current)?;
     close(conn, current, next).await
 }
 
-/// Lets a request whose quote was taken back wait for another, and tells the customer.
+/// Lets a custom order whose quote was taken back wait for another, and tells the customer.
 async fn set_withdrawn(
     conn: &mut PgConnection,
     app: &App,
-    request: &CustomOrder,
+    custom_order: &CustomOrder,
     quote: QuoteId,
     reason: &str,
     actor: &str,
@@ -283,30 +297,32 @@ async fn set_withdrawn(
         "" => "the quote was taken back".to_owned(),
         reason => format!("the quote was taken back: {reason}"),
     };
-    let request = store::set_status(conn, request, Status::Pending, None, actor, &note).await?;
+    let custom_order =
+        store::set_status(conn, custom_order, Status::Pending, None, actor, &note).await?;
     let email = Email::QuoteWithdrawn {
-        request: facts(conn, app, &request).await?,
+        custom_order: facts(conn, app, &custom_order).await?,
         reason: reason.to_owned(),
     };
-    to_customer(conn, &request, &email, &quote.to_string()).await
+    to_customer(conn, &custom_order, &email, &quote.to_string()).await
 }
 
 async fn set_rejected(
     conn: &mut PgConnection,
     app: &App,
-    request: &CustomOrder,
+    custom_order: &CustomOrder,
     reason: &str,
     actor: &str,
 ) -> Result<CustomOrder> {
-    let request = store::set_status(conn, request, Status::Rejected, None, actor, reason).await?;
+    let custom_order =
+        store::set_status(conn, custom_order, Status::Rejected, None, actor, reason).await?;
     if !reason.is_empty() {
         let email = Email::RequestRejected {
-            request: facts(conn, app, &request).await?,
+            custom_order: facts(conn, app, &custom_order).await?,
             reason: reason.to_owned(),
         };
-        to_customer(conn, &request, &email, &request.id.to_string()).await?;
+        to_customer(conn, &custom_order, &email, &custom_order.id.to_string()).await?;
     }
-    Ok(request)
+    Ok(custom_order)
 }
 
 /// Plans the closing of a live quote's link.
@@ -332,7 +348,7 @@ fn valid_until(app: &App, quote: &Quote) -> DateTime<Utc> {
     calendar::end_of_day(Utc::now(), days, app.config.shop_time_zone)
 }
 
-/// Records the link that Stripe made for a quote: the request is approved and the customer hears of it. Safe to repeat:
+/// Records the link that Stripe made for a quote: the custom order is approved and the customer hears of it. Safe to repeat:
 /// the first link stands.
 pub async fn link_made(
     conn: &mut PgConnection,
@@ -341,7 +357,7 @@ pub async fn link_made(
     link: &str,
     url: &str,
 ) -> Result<()> {
-    let request = request_of(conn, quote).await?;
+    let custom_order = custom_order_of(conn, quote).await?;
     let Some(asked) = store::find_quote(conn, quote).await? else {
         return Ok(());
     };
@@ -349,27 +365,27 @@ pub async fn link_made(
     let Some(quote) = store::set_live(conn, asked.id, link, url, until).await? else {
         return Ok(());
     };
-    let request = if request.status == Status::Approved {
-        request
+    let custom_order = if custom_order.status == Status::Approved {
+        custom_order
     } else {
-        store::set_status(conn, &request, Status::Approved, None, "stripe", "").await?
+        store::set_status(conn, &custom_order, Status::Approved, None, "stripe", "").await?
     };
     let note = format!("link {link}");
-    store::add_event(conn, request.id, "quote", "stripe", &note).await?;
-    let email = approval(conn, app, &request, &quote, until, url).await?;
-    to_customer(conn, &request, &email, &quote.id.to_string()).await
+    store::add_event(conn, custom_order.id, "quote", "stripe", &note).await?;
+    let email = approval(conn, app, &custom_order, &quote, until, url).await?;
+    to_customer(conn, &custom_order, &email, &quote.id.to_string()).await
 }
 
 async fn approval(
     conn: &mut PgConnection,
     app: &App,
-    request: &CustomOrder,
+    custom_order: &CustomOrder,
     quote: &Quote,
     valid_until: DateTime<Utc>,
     payment_url: &str,
 ) -> Result<Email> {
     Ok(Email::RequestApproved {
-        request: facts(conn, app, request).await?,
+        custom_order: facts(conn, app, custom_order).await?,
         quote: QuoteFacts {
             amount: quote.amount,
             shipping: quote.shipping,
@@ -386,26 +402,34 @@ async fn approval(
 /// no draft.
 ///
 /// # Errors
-/// 404 when there is no such request.
+/// 404 when there is no such custom order.
 pub async fn preview(
     conn: &mut PgConnection,
     app: &App,
     id: CustomOrderId,
 ) -> Result<Option<Email>> {
-    let request = store::find(conn, id)
+    let custom_order = store::find(conn, id)
         .await?
         .ok_or(Error::NotFound("CustomOrder"))?;
     let Some(draft) = store::find_draft(conn, id).await? else {
         return Ok(None);
     };
     let until = valid_until(app, &draft);
-    let email = approval(conn, app, &request, &draft, until, "#made-when-approved").await?;
+    let email = approval(
+        conn,
+        app,
+        &custom_order,
+        &draft,
+        until,
+        "#made-when-approved",
+    )
+    .await?;
     Ok(Some(email))
 }
 
 /// Records that Stripe would not make a link: the shopkeeper is told. Safe to repeat.
 pub async fn link_refused(conn: &mut PgConnection, quote: QuoteId, why: &str) -> Result<()> {
-    let request = request_of(conn, quote).await?;
+    let custom_order = custom_order_of(conn, quote).await?;
     let is_asking = store::find_quote(conn, quote)
         .await?
         .is_some_and(|quote| quote.state == QuoteState::Asking);
@@ -413,19 +437,19 @@ pub async fn link_refused(conn: &mut PgConnection, quote: QuoteId, why: &str) ->
         return Ok(());
     }
     store::set_quote_state(conn, quote, QuoteState::Refused, None, Some(why)).await?;
-    if request.status == Status::Approved {
+    if custom_order.status == Status::Approved {
         // Its former quote is closed, and this one did not come about.
-        store::set_status(conn, &request, Status::Expired, None, "stripe", "").await?;
+        store::set_status(conn, &custom_order, Status::Expired, None, "stripe", "").await?;
     }
     let told = format!("Stripe refused the payment link: {why}");
     let cause = format!("payment_link:{quote}:refused");
     let item = NewItem::new(Kind::PaymentLinkRefused, cause, told);
-    flag(conn, request.id, &item).await
+    flag(conn, custom_order.id, &item).await
 }
 
 /// Carries out what was planned for the time after a quote's link is closed: nobody can pay it any more. Safe to repeat.
 pub async fn link_closed(conn: &mut PgConnection, app: &App, quote: QuoteId) -> Result<()> {
-    let request = request_of(conn, quote).await?;
+    let custom_order = custom_order_of(conn, quote).await?;
     let quote = store::find_quote(conn, quote)
         .await?
         .filter(|quote| quote.state == QuoteState::Closing);
@@ -435,38 +459,38 @@ pub async fn link_closed(conn: &mut PgConnection, app: &App, quote: QuoteId) -> 
     store::set_quote_state(conn, quote.id, QuoteState::Closed, None, None).await?;
     settle_not_closed(conn, quote.id).await?;
     let next = quote.next_move.as_ref().map(|next| next.0.clone());
-    move_on(conn, app, &request, quote.id, next).await
+    move_on(conn, app, &custom_order, quote.id, next).await
 }
 
-/// What was planned for the time after a quote was closed; without a plan, the request waits for another quote.
+/// What was planned for the time after a quote was closed; without a plan, the custom order waits for another quote.
 async fn move_on(
     conn: &mut PgConnection,
     app: &App,
-    request: &CustomOrder,
+    custom_order: &CustomOrder,
     quote: QuoteId,
     next: Option<NextMove>,
 ) -> Result<()> {
     match next {
         Some(NextMove::Withdraw { actor, reason }) => {
-            set_withdrawn(conn, app, request, quote, &reason, &actor).await?;
+            set_withdrawn(conn, app, custom_order, quote, &reason, &actor).await?;
         }
         Some(NextMove::Reject { actor, reason }) => {
             let note = "the quote was taken back";
-            let request =
-                store::set_status(conn, request, Status::Pending, None, &actor, note).await?;
-            set_rejected(conn, app, &request, &reason, &actor).await?;
+            let custom_order =
+                store::set_status(conn, custom_order, Status::Pending, None, &actor, note).await?;
+            set_rejected(conn, app, &custom_order, &reason, &actor).await?;
         }
         Some(NextMove::Requote { actor }) => {
-            if let Some(draft) = store::find_draft(conn, request.id).await? {
-                return ask(conn, app, request, &draft, &actor).await;
+            if let Some(draft) = store::find_draft(conn, custom_order.id).await? {
+                return ask(conn, app, custom_order, &draft, &actor).await;
             }
-            expire(conn, request, "the quote was closed").await?;
+            expire(conn, custom_order, "the quote was closed").await?;
         }
         Some(NextMove::Lapse) => {
-            expire(conn, request, "the quote lapsed").await?;
+            expire(conn, custom_order, "the quote lapsed").await?;
         }
         None => {
-            expire(conn, request, "the quote's link is used up").await?;
+            expire(conn, custom_order, "the quote's link is used up").await?;
         }
     }
     Ok(())
@@ -478,7 +502,7 @@ pub async fn not_closed(
     quote: QuoteId,
     error: &StripeError,
 ) -> Result<()> {
-    let request = request_of(conn, quote).await?;
+    let custom_order = custom_order_of(conn, quote).await?;
     let why = error.to_string();
     let before = store::find_quote(conn, quote).await?;
     store::record_failure(conn, quote, &why, None).await?;
@@ -489,19 +513,23 @@ pub async fn not_closed(
         let told = format!("the quote's payment link could not be closed: {why}");
         let cause = format!("payment_link:{quote}:not_closed:{}", digest(&why));
         let item = NewItem::new(Kind::PaymentLinkNotClosed, cause, told);
-        flag(conn, request.id, &item).await?;
+        flag(conn, custom_order.id, &item).await?;
     }
     Ok(())
 }
 
-async fn expire(conn: &mut PgConnection, request: &CustomOrder, note: &str) -> Result<CustomOrder> {
-    store::set_status(conn, request, Status::Expired, None, "clock", note).await
+async fn expire(
+    conn: &mut PgConnection,
+    custom_order: &CustomOrder,
+    note: &str,
+) -> Result<CustomOrder> {
+    store::set_status(conn, custom_order, Status::Expired, None, "clock", note).await
 }
 
 /// Records that a link could not be closed because somebody has paid by it, or is about to: what was planned is
 /// dropped, and the payment decides. Safe to repeat.
 pub async fn paid_while_closing(conn: &mut PgConnection, quote: QuoteId) -> Result<()> {
-    let request = request_of(conn, quote).await?;
+    let custom_order = custom_order_of(conn, quote).await?;
     let is_closing = store::find_quote(conn, quote)
         .await?
         .is_some_and(|quote| quote.state == QuoteState::Closing);
@@ -513,7 +541,7 @@ pub async fn paid_while_closing(conn: &mut PgConnection, quote: QuoteId) -> Resu
     let why = "the quote stays: somebody paid, or is paying, before its link could be closed";
     let cause = format!("paid_while_closing:{quote}");
     let item = NewItem::new(Kind::PaidWhileClosing, cause, why);
-    flag(conn, request.id, &item).await
+    flag(conn, custom_order.id, &item).await
 }
 
 /// What the payment of a quote came to.
@@ -524,7 +552,7 @@ pub enum Paid {
     Refused(CustomOrder, Refusal),
 }
 
-/// Settles a quote: makes its order, moves the request to `paid` and queues the email. Whether *this* payment was seen
+/// Settles a quote: makes its order, moves the custom order to `paid` and queues the email. Whether *this* payment was seen
 /// before is the caller's to know.
 ///
 /// # Errors
@@ -535,34 +563,34 @@ pub async fn pay(
     quote: QuoteId,
     receipt: &Receipt,
 ) -> Result<Paid> {
-    let request = request_of(conn, quote).await?;
+    let custom_order = custom_order_of(conn, quote).await?;
     let quote = store::find_quote(conn, quote)
         .await?
         .ok_or(Error::NotFound("Quote"))?;
     if quote.state == QuoteState::Paid {
-        return Ok(Paid::Refused(request, Refusal::PaidTwice));
+        return Ok(Paid::Refused(custom_order, Refusal::PaidTwice));
     }
     if !quote.state.is_open() {
-        return Ok(Paid::Refused(request, Refusal::QuoteClosed));
+        return Ok(Paid::Refused(custom_order, Refusal::QuoteClosed));
     }
     let expected = quote.total().plus(receipt.tax);
     if expected != Some(receipt.total) || receipt.currency != quote.currency {
         close_unpaid(
             conn,
             app,
-            &request,
+            &custom_order,
             &quote,
             Kind::AmountDiffers,
             "the paid amount is not the quote's",
         )
         .await?;
-        return Ok(Paid::Refused(request, Refusal::AmountDiffers));
+        return Ok(Paid::Refused(custom_order, Refusal::AmountDiffers));
     }
-    let pictures = store::pictures(conn, request.id).await?;
-    let custom_order = CustomOrderPurchase {
+    let pictures = store::pictures(conn, custom_order.id).await?;
+    let purchase = CustomOrderPurchase {
         line: Line {
             product_id: None,
-            name: format!("Custom piece {}", request.display_number()),
+            name: format!("Custom piece {}", custom_order.display_number()),
             image: pictures.first().map(page::picture),
             unit_price: quote.amount,
             quantity: 1,
@@ -571,18 +599,18 @@ pub async fn pay(
         shipping: quote.shipping,
         zone: quote.shipping_zone,
     };
-    let order = orders::place_custom_order(conn, &custom_order, receipt).await?;
+    let order = orders::place_custom_order(conn, &purchase, receipt).await?;
     store::set_quote_state(conn, quote.id, QuoteState::Paid, None, None).await?;
-    let request = if request.status == Status::Approved {
-        request
+    let custom_order = if custom_order.status == Status::Approved {
+        custom_order
     } else {
         // Paid before the answer that made its link had reached us.
-        store::set_status(conn, &request, Status::Approved, None, "stripe", "").await?
+        store::set_status(conn, &custom_order, Status::Approved, None, "stripe", "").await?
     };
     let note = format!("{}, {}", order.display_number(), receipt.note);
-    let request = store::set_status(
+    let custom_order = store::set_status(
         conn,
-        &request,
+        &custom_order,
         Status::Paid,
         Some(order.id),
         "stripe",
@@ -590,15 +618,15 @@ pub async fn pay(
     )
     .await?;
     let email = Email::PaymentReceived {
-        request: facts(conn, app, &request).await?,
+        custom_order: facts(conn, app, &custom_order).await?,
         order: orders::facts(conn, &order).await?,
     };
     let about = About {
         order: Some(order.id),
-        request: Some(request.id),
+        custom_order: Some(custom_order.id),
     };
-    let cause = request.id.to_string();
-    email::queue(conn, &email, &cause, &request.email, Some(SHOP), about).await?;
+    let cause = custom_order.id.to_string();
+    email::queue(conn, &email, &cause, &custom_order.email, Some(SHOP), about).await?;
     Ok(Paid::Settled(order))
 }
 
@@ -609,18 +637,18 @@ pub async fn delayed_payment_began(
     app: &App,
     quote: QuoteId,
 ) -> Result<()> {
-    let request = request_of(conn, quote).await?;
+    let custom_order = custom_order_of(conn, quote).await?;
     let current = store::find_quote(conn, quote).await?;
     let Some(current) = current.filter(|quote| quote.state.is_open() && !quote.paying) else {
         return Ok(());
     };
     store::set_paying(conn, quote, true).await?;
     let email = Email::PaymentProcessing {
-        payment: delayed(app, &request, &current),
+        payment: delayed(app, &custom_order, &current),
     };
-    to_customer(conn, &request, &email, &quote.to_string()).await?;
+    to_customer(conn, &custom_order, &email, &quote.to_string()).await?;
     let note = "a delayed payment is on its way";
-    store::add_event(conn, request.id, "payment", "stripe", note).await
+    store::add_event(conn, custom_order.id, "payment", "stripe", note).await
 }
 
 /// The delayed payment of a quote failed. Its link took one payment and takes no other: another quote has to follow.
@@ -630,16 +658,16 @@ pub async fn delayed_payment_failed(
     app: &App,
     quote: QuoteId,
 ) -> Result<()> {
-    let request = request_of(conn, quote).await?;
+    let custom_order = custom_order_of(conn, quote).await?;
     match store::find_quote(conn, quote).await? {
         Some(quote) if quote.state.is_open() => {
             let email = Email::PaymentFailed {
-                payment: delayed(app, &request, &quote),
+                payment: delayed(app, &custom_order, &quote),
             };
-            to_customer(conn, &request, &email, &quote.id.to_string()).await?;
+            to_customer(conn, &custom_order, &email, &quote.id.to_string()).await?;
             let why = "the delayed payment failed, and nothing was taken: quote and approve again";
             let kind = Kind::DelayedPaymentFailed;
-            close_unpaid(conn, app, &request, &quote, kind, why).await
+            close_unpaid(conn, app, &custom_order, &quote, kind, why).await
         }
         _ => Ok(()),
     }
@@ -650,17 +678,17 @@ pub async fn delayed_payment_failed(
 async fn close_unpaid(
     conn: &mut PgConnection,
     app: &App,
-    request: &CustomOrder,
+    custom_order: &CustomOrder,
     quote: &Quote,
     kind: Kind,
     why: &str,
 ) -> Result<()> {
     store::set_quote_state(conn, quote.id, QuoteState::Closed, None, Some(why)).await?;
     let cause = format!("{}:{}", kind.as_str(), quote.id);
-    flag(conn, request.id, &NewItem::new(kind, cause, why)).await?;
-    if request.status == Status::Approved {
+    flag(conn, custom_order.id, &NewItem::new(kind, cause, why)).await?;
+    if custom_order.status == Status::Approved {
         let next = quote.next_move.as_ref().map(|next| next.0.clone());
-        move_on(conn, app, request, quote.id, next).await?;
+        move_on(conn, app, custom_order, quote.id, next).await?;
     }
     Ok(())
 }
@@ -674,23 +702,27 @@ pub async fn start_production(
     id: CustomOrderId,
     actor: &str,
 ) -> Result<CustomOrder> {
-    let request = locked(conn, id).await?;
-    match request.status {
-        Status::InProduction => Ok(request),
+    let custom_order = locked(conn, id).await?;
+    match custom_order.status {
+        Status::InProduction => Ok(custom_order),
         Status::Paid => {
-            if let Some(order) = request.order_id
+            if let Some(order) = custom_order.order_id
                 && orders::is_refunded_in_full(conn, order).await?
             {
                 let why = "a refund of all of its money is under way";
-                return Err(refused("refunded_in_full", &request, why));
+                return Err(refused("refunded_in_full", &custom_order, why));
             }
-            store::set_status(conn, &request, Status::InProduction, None, actor, "").await
+            store::set_status(conn, &custom_order, Status::InProduction, None, actor, "").await
         }
-        _ => Err(refused("not_paid", &request, "cannot go into production")),
+        _ => Err(refused(
+            "not_paid",
+            &custom_order,
+            "cannot go into production",
+        )),
     }
 }
 
-/// Ships a piece: its order, its shipment and the request in one, with an email that shows the piece. One that was never
+/// Ships a piece: its order, its shipment and the custom order in one, with an email that shows the piece. One that was never
 /// said to be in production passes through it.
 ///
 /// # Errors
@@ -702,33 +734,34 @@ pub async fn ship(
     shipment: &NewShipment,
     actor: &str,
 ) -> Result<CustomOrder> {
-    let mut request = locked(conn, id).await?;
-    let Some(order) = request.order_id else {
-        return Err(refused("not_shippable", &request, "cannot be shipped"));
+    let mut custom_order = locked(conn, id).await?;
+    let Some(order) = custom_order.order_id else {
+        return Err(refused("not_shippable", &custom_order, "cannot be shipped"));
     };
-    if request.status == Status::Paid {
-        request = start_production(conn, id, actor).await?;
+    if custom_order.status == Status::Paid {
+        custom_order = start_production(conn, id, actor).await?;
     }
-    if request.status != Status::InProduction {
-        return Err(refused("not_shippable", &request, "cannot be shipped"));
+    if custom_order.status != Status::InProduction {
+        return Err(refused("not_shippable", &custom_order, "cannot be shipped"));
     }
     let (order, shipment) = orders::ship(conn, order, shipment, actor).await?;
-    let request = store::set_status(conn, &request, Status::Shipped, None, actor, "").await?;
+    let custom_order =
+        store::set_status(conn, &custom_order, Status::Shipped, None, actor, "").await?;
     let email = Email::CustomShipped {
-        request: facts(conn, app, &request).await?,
+        custom_order: facts(conn, app, &custom_order).await?,
         order: orders::facts(conn, &order).await?,
         shipment: shipment.facts(),
     };
     let about = About {
         order: Some(order.id),
-        request: Some(request.id),
+        custom_order: Some(custom_order.id),
     };
     let cause = order.id.to_string();
-    email::queue(conn, &email, &cause, &request.email, None, about).await?;
-    Ok(request)
+    email::queue(conn, &email, &cause, &custom_order.email, None, about).await?;
+    Ok(custom_order)
 }
 
-/// Ships the request whose order this is, as the shopkeeper ships it by its own door.
+/// Ships the custom order whose order this is, as the shopkeeper ships it by its own door.
 ///
 /// # Errors
 /// Faults; 404; 409 `not_shippable`.
@@ -745,7 +778,7 @@ pub async fn ship_of(
     ship(conn, app, id, shipment, actor).await
 }
 
-/// The piece has arrived: completes the request and its order. Safe to repeat.
+/// The piece has arrived: completes the custom order and its order. Safe to repeat.
 ///
 /// # Errors
 /// 404; 409 `not_shipped`.
@@ -754,14 +787,14 @@ pub async fn complete(
     id: CustomOrderId,
     actor: &str,
 ) -> Result<CustomOrder> {
-    let request = locked(conn, id).await?;
-    match (request.status, request.order_id) {
-        (Status::Completed, _) => Ok(request),
+    let custom_order = locked(conn, id).await?;
+    match (custom_order.status, custom_order.order_id) {
+        (Status::Completed, _) => Ok(custom_order),
         (Status::Shipped, Some(order)) => {
             orders::deliver(conn, order, actor).await?;
-            store::set_status(conn, &request, Status::Completed, None, actor, "").await
+            store::set_status(conn, &custom_order, Status::Completed, None, actor, "").await
         }
-        _ => Err(refused("not_shipped", &request, "cannot be completed")),
+        _ => Err(refused("not_shipped", &custom_order, "cannot be completed")),
     }
 }
 
@@ -769,17 +802,17 @@ pub async fn complete(
 /// every order's. Safe to repeat.
 ///
 /// # Errors
-/// 404 when there is no such request.
+/// 404 when there is no such custom order.
 pub async fn set_refunded(conn: &mut PgConnection, id: CustomOrderId, actor: &str) -> Result<()> {
-    let request = locked(conn, id).await?;
-    if request.status.may_become(Status::Refunded) {
+    let custom_order = locked(conn, id).await?;
+    if custom_order.status.may_become(Status::Refunded) {
         let note = "its payment was refunded in full";
-        store::set_status(conn, &request, Status::Refunded, None, actor, note).await?;
+        store::set_status(conn, &custom_order, Status::Refunded, None, actor, note).await?;
     }
     Ok(())
 }
 
-/// Completes the request whose order this is. Safe to repeat.
+/// Completes the custom order whose order this is. Safe to repeat.
 ///
 /// # Errors
 /// 404; 409 `not_shipped`.
@@ -825,7 +858,7 @@ fn digest(text: &str) -> String {
 /// Adds a line to the timeline.
 ///
 /// # Errors
-/// 404 when there is no such request.
+/// 404 when there is no such custom order.
 pub async fn note(
     conn: &mut PgConnection,
     id: CustomOrderId,
@@ -837,7 +870,7 @@ pub async fn note(
     store::add_event(conn, id, kind, actor, text).await
 }
 
-/// Locks the request whose payment made this order, for who is about to change the order: the request's lock comes
+/// Locks the custom order whose payment made this order, for who is about to change the order: the custom order's lock comes
 /// first. None: it is no custom order's.
 pub async fn lock_of(conn: &mut PgConnection, order: OrderId) -> Result<Option<CustomOrder>> {
     match store::find_id_by_order(conn, order).await? {
@@ -847,41 +880,45 @@ pub async fn lock_of(conn: &mut PgConnection, order: OrderId) -> Result<Option<C
 }
 
 /// The delayed payment of a quote as emails show it.
-fn delayed(app: &App, request: &CustomOrder, quote: &Quote) -> DelayedFacts {
+fn delayed(app: &App, custom_order: &CustomOrder, quote: &Quote) -> DelayedFacts {
     DelayedFacts {
-        about: request.display_number(),
-        customer_name: Some(request.name.clone()),
+        about: custom_order.display_number(),
+        customer_name: Some(custom_order.name.clone()),
         amount: quote.total(),
         currency: quote.currency.clone(),
         holds: Holds::Nothing,
-        status_url: Some(page::address(app, request.id)),
+        status_url: Some(page::address(app, custom_order.id)),
     }
 }
 
-/// A request as emails show it.
-async fn facts(conn: &mut PgConnection, app: &App, request: &CustomOrder) -> Result<RequestFacts> {
+/// A custom order as emails show it.
+async fn facts(
+    conn: &mut PgConnection,
+    app: &App,
+    custom_order: &CustomOrder,
+) -> Result<RequestFacts> {
     Ok(RequestFacts {
-        id: request.id,
-        number: request.display_number(),
-        customer_name: request.name.clone(),
-        description: request.description.clone(),
-        colors: request.colors.clone(),
-        photographs: store::pictures(conn, request.id).await?,
-        status_url: Some(page::address(app, request.id)),
+        id: custom_order.id,
+        number: custom_order.display_number(),
+        customer_name: custom_order.name.clone(),
+        description: custom_order.description.clone(),
+        colors: custom_order.colors.clone(),
+        photographs: store::pictures(conn, custom_order.id).await?,
+        status_url: Some(page::address(app, custom_order.id)),
     })
 }
 
 async fn to_customer(
     conn: &mut PgConnection,
-    request: &CustomOrder,
+    custom_order: &CustomOrder,
     email: &Email,
     cause: &str,
 ) -> Result<()> {
     let about = About {
-        request: Some(request.id),
-        order: request.order_id,
+        custom_order: Some(custom_order.id),
+        order: custom_order.order_id,
     };
-    email::queue(conn, email, cause, &request.email, None, about).await
+    email::queue(conn, email, cause, &custom_order.email, None, about).await
 }
 
 async fn locked(conn: &mut PgConnection, id: CustomOrderId) -> Result<CustomOrder> {
@@ -890,45 +927,45 @@ async fn locked(conn: &mut PgConnection, id: CustomOrderId) -> Result<CustomOrde
         .ok_or(Error::NotFound("CustomOrder"))
 }
 
-/// Locks the request of a quote.
-async fn request_of(conn: &mut PgConnection, quote: QuoteId) -> Result<CustomOrder> {
+/// Locks the custom order of a quote.
+async fn custom_order_of(conn: &mut PgConnection, quote: QuoteId) -> Result<CustomOrder> {
     let id = store::find_quote_request(conn, quote)
         .await?
         .ok_or(Error::NotFound("Quote"))?;
     locked(conn, id).await
 }
 
-fn check_not_paying(request: &CustomOrder, quote: &Quote) -> Result<()> {
+fn check_not_paying(custom_order: &CustomOrder, quote: &Quote) -> Result<()> {
     if quote.paying {
         let why = "is being paid: wait until the payment has come in or failed";
-        return Err(refused("payment_in_progress", request, why));
+        return Err(refused("payment_in_progress", custom_order, why));
     }
     Ok(())
 }
 
-fn asking(request: &CustomOrder) -> Error {
+fn asking(custom_order: &CustomOrder) -> Error {
     refused(
         "quote_asking",
-        request,
+        custom_order,
         "is being approved: try again when its link is made",
     )
 }
 
-fn closing(request: &CustomOrder) -> Error {
+fn closing(custom_order: &CustomOrder) -> Error {
     refused(
         "quote_closing",
-        request,
+        custom_order,
         "has a link that is being closed: try again when that is done",
     )
 }
 
-fn refused(code: &'static str, request: &CustomOrder, what: &str) -> Error {
+fn refused(code: &'static str, custom_order: &CustomOrder, what: &str) -> Error {
     Error::Conflict(
         code,
         format!(
             "{} is {} and {what}.",
-            request.display_number(),
-            request.status.as_str()
+            custom_order.display_number(),
+            custom_order.status.as_str()
         ),
     )
 }

@@ -15,7 +15,7 @@ use crate::money::{Cents, Currency};
 use crate::orders::Zone;
 use crate::stripe::NewPaymentLink;
 
-/// Every column of a request, in one place.
+/// Every column of a custom order, in one place.
 macro_rules! columns {
     () => {
         concat!(
@@ -30,26 +30,26 @@ macro_rules! columns {
 /// Every column of a quote, in one place.
 macro_rules! quote_columns {
     () => {
-        "id, request_id, state, currency, amount, shipping, shipping_zone, covers, valid_days, valid_until, link_id,
+        "id, custom_order_id, state, currency, amount, shipping, shipping_zone, covers, valid_days, valid_until, link_id,
          link_url, paying, last_error, created_at, asked_at, next_move, tries"
     };
 }
 
-/// Inserts a request with its pictures and the first entry of its timeline, in one round trip.
+/// Inserts a custom order with its pictures and the first entry of its timeline, in one round trip.
 pub async fn insert(conn: &mut PgConnection, new: &NewCustomOrder) -> Result<CustomOrder> {
-    let request = sqlx::query_as(concat!(
+    let custom_order = sqlx::query_as(concat!(
         "with made as (
              insert into custom_orders (id, name, email, description, colors)
              values ($1, $2, $3, $4, $5)
              returning *
          ),
          picture as (
-             insert into custom_order_pictures (request_id, position, picture_id)
+             insert into custom_order_pictures (custom_order_id, position, picture_id)
              select $1, picture.position, picture.id
              from unnest($6::text[]) with ordinality as picture (id, position)
          ),
          event as (
-             insert into custom_order_events (request_id, kind, to_status, actor)
+             insert into custom_order_events (custom_order_id, kind, to_status, actor)
              values ($1, 'submitted', 'pending', 'customer')
          )
          select ",
@@ -65,12 +65,12 @@ pub async fn insert(conn: &mut PgConnection, new: &NewCustomOrder) -> Result<Cus
     .bind(&new.pictures)
     .fetch_one(conn)
     .await?;
-    Ok(request)
+    Ok(custom_order)
 }
 
-/// Locks a request until the transaction ends.
+/// Locks a custom order until the transaction ends.
 pub async fn lock(conn: &mut PgConnection, id: CustomOrderId) -> Result<Option<CustomOrder>> {
-    let request = sqlx::query_as(concat!(
+    let custom_order = sqlx::query_as(concat!(
         "select ",
         columns!(),
         "
@@ -81,11 +81,11 @@ pub async fn lock(conn: &mut PgConnection, id: CustomOrderId) -> Result<Option<C
     .bind(id)
     .fetch_optional(conn)
     .await?;
-    Ok(request)
+    Ok(custom_order)
 }
 
 pub async fn find(conn: &mut PgConnection, id: CustomOrderId) -> Result<Option<CustomOrder>> {
-    let request = sqlx::query_as(concat!(
+    let custom_order = sqlx::query_as(concat!(
         "select ",
         columns!(),
         "
@@ -95,10 +95,10 @@ pub async fn find(conn: &mut PgConnection, id: CustomOrderId) -> Result<Option<C
     .bind(id)
     .fetch_optional(conn)
     .await?;
-    Ok(request)
+    Ok(custom_order)
 }
 
-/// The request that a text means: an id, which is taken as it is, or a number as `CO-1042`.
+/// The custom order that a text means: an id, which is taken as it is, or a number as `CO-1042`.
 pub async fn find_id(conn: &mut PgConnection, text: &str) -> Result<Option<CustomOrderId>> {
     if let Ok(id) = text.parse() {
         return Ok(Some(CustomOrderId(id)));
@@ -116,7 +116,7 @@ pub async fn find_id(conn: &mut PgConnection, text: &str) -> Result<Option<Custo
     Ok(id)
 }
 
-/// The request whose payment made this order.
+/// The custom order whose payment made this order.
 pub async fn find_id_by_order(
     conn: &mut PgConnection,
     order: OrderId,
@@ -128,9 +128,9 @@ pub async fn find_id_by_order(
     Ok(id)
 }
 
-/// The request whose payment made this order.
+/// The custom order whose payment made this order.
 pub async fn find_by_order(conn: &mut PgConnection, order: OrderId) -> Result<Option<CustomOrder>> {
-    let request = sqlx::query_as(concat!(
+    let custom_order = sqlx::query_as(concat!(
         "select ",
         columns!(),
         "
@@ -140,12 +140,12 @@ pub async fn find_by_order(conn: &mut PgConnection, order: OrderId) -> Result<Op
     .bind(order)
     .fetch_optional(conn)
     .await?;
-    Ok(request)
+    Ok(custom_order)
 }
 
 /// Requests that are not refunded although their order is: moved on by a version that knew no such state.
 pub async fn list_refunded(conn: &mut PgConnection) -> Result<Vec<CustomOrderId>> {
-    let requests = sqlx::query_scalar(
+    let custom_orders = sqlx::query_scalar(
         "select c.id
          from custom_orders c
          join orders o on o.id = c.order_id
@@ -156,18 +156,21 @@ pub async fn list_refunded(conn: &mut PgConnection) -> Result<Vec<CustomOrderId>
     )
     .fetch_all(conn)
     .await?;
-    Ok(requests)
+    Ok(custom_orders)
 }
 
 /// Whether the customer had a quote that nobody can pay any more.
-pub async fn has_closed_quote(conn: &mut PgConnection, request: CustomOrderId) -> Result<bool> {
+pub async fn has_closed_quote(
+    conn: &mut PgConnection,
+    custom_order: CustomOrderId,
+) -> Result<bool> {
     let has = sqlx::query_scalar(
         "select exists (
              select from custom_order_quotes
-             where request_id = $1
+             where custom_order_id = $1
                and state = 'closed')",
     )
-    .bind(request)
+    .bind(custom_order)
     .fetch_one(conn)
     .await?;
     Ok(has)
@@ -176,18 +179,18 @@ pub async fn has_closed_quote(conn: &mut PgConnection, request: CustomOrderId) -
 #[derive(Default)]
 pub struct Filter {
     pub status: Option<Status>,
-    /// A request number, or a part of name, email address or description.
+    /// A custom order number, or a part of name, email address or description.
     pub search: Option<String>,
     pub limit: i64,
     pub offset: i64,
 }
 
-/// One page of requests, newest first, and how many there are in all.
+/// One page of custom orders, newest first, and how many there are in all.
 pub async fn list(conn: &mut PgConnection, filter: &Filter) -> Result<(Vec<CustomOrder>, i64)> {
     #[derive(sqlx::FromRow)]
     struct Row {
         #[sqlx(flatten)]
-        request: CustomOrder,
+        custom_order: CustomOrder,
         all: i64,
     }
     let number = filter.search.as_deref().and_then(|text| {
@@ -217,10 +220,10 @@ pub async fn list(conn: &mut PgConnection, filter: &Filter) -> Result<(Vec<Custo
     .fetch_all(conn)
     .await?;
     let all = rows.first().map_or(0, |row| row.all);
-    Ok((rows.into_iter().map(|row| row.request).collect(), all))
+    Ok((rows.into_iter().map(|row| row.custom_order).collect(), all))
 }
 
-/// How many requests wait for an answer, how many paid pieces for their making, and how many requests want to be looked
+/// How many custom orders wait for an answer, how many paid pieces for their making, and how many custom orders want to be looked
 /// at.
 pub async fn count_to_do(conn: &mut PgConnection) -> Result<(i64, i64, i64)> {
     let counts = sqlx::query_as(
@@ -237,12 +240,12 @@ pub async fn count_to_do(conn: &mut PgConnection) -> Result<(i64, i64, i64)> {
     Ok(counts)
 }
 
-/// The pictures that came with a request, in their order.
+/// The pictures that came with a custom order, in their order.
 pub async fn pictures(conn: &mut PgConnection, id: CustomOrderId) -> Result<Vec<PictureId>> {
     let pictures = sqlx::query_scalar(
         "select picture_id
          from custom_order_pictures
-         where request_id = $1
+         where custom_order_id = $1
          order by position",
     )
     .bind(id)
@@ -255,7 +258,7 @@ pub async fn timeline(conn: &mut PgConnection, id: CustomOrderId) -> Result<Vec<
     let entries = sqlx::query_as(
         "select kind, from_status, to_status, actor, note, created_at
          from custom_order_events
-         where request_id = $1
+         where custom_order_id = $1
          order by id",
     )
     .bind(id)
@@ -264,24 +267,24 @@ pub async fn timeline(conn: &mut PgConnection, id: CustomOrderId) -> Result<Vec<
     Ok(entries)
 }
 
-/// Moves a request that the caller has locked, and writes the move on its timeline. An illegal move is a bug.
+/// Moves a custom order that the caller has locked, and writes the move on its timeline. An illegal move is a bug.
 pub async fn set_status(
     conn: &mut PgConnection,
-    request: &CustomOrder,
+    custom_order: &CustomOrder,
     next: Status,
     order: Option<OrderId>,
     actor: &str,
     note: &str,
 ) -> Result<CustomOrder> {
-    if !request.status.may_become(next) {
-        let (from, to) = (request.status.as_str(), next.as_str());
+    if !custom_order.status.may_become(next) {
+        let (from, to) = (custom_order.status.as_str(), next.as_str());
         return Err(
-            anyhow::anyhow!("request {} may not go from {from} to {to}", request.id).into(),
+            anyhow::anyhow!("request {} may not go from {from} to {to}", custom_order.id).into(),
         );
     }
-    let request = sqlx::query_as(concat!(
+    let custom_order = sqlx::query_as(concat!(
         "with event as (
-             insert into custom_order_events (request_id, kind, from_status, to_status, actor, note)
+             insert into custom_order_events (custom_order_id, kind, from_status, to_status, actor, note)
              values ($1, 'status', $2, $3, $4, $5)
          )
          update custom_orders
@@ -291,15 +294,15 @@ pub async fn set_status(
          returning ",
         columns!(),
     ))
-    .bind(request.id)
-    .bind(request.status)
+    .bind(custom_order.id)
+    .bind(custom_order.status)
     .bind(next)
     .bind(actor)
     .bind(note)
     .bind(order)
     .fetch_one(conn)
     .await?;
-    Ok(request)
+    Ok(custom_order)
 }
 
 pub async fn add_event(
@@ -310,7 +313,7 @@ pub async fn add_event(
     note: &str,
 ) -> Result<()> {
     sqlx::query(
-        "insert into custom_order_events (request_id, kind, actor, note) values ($1, $2, $3, $4)",
+        "insert into custom_order_events (custom_order_id, kind, actor, note) values ($1, $2, $3, $4)",
     )
     .bind(id)
     .bind(kind)
@@ -332,18 +335,18 @@ pub struct Terms {
     pub valid_days: i32,
 }
 
-/// Keeps the draft of a request's next quote, in place of an earlier one. The caller has locked the request.
+/// Keeps the draft of a custom order's next quote, in place of an earlier one. The caller has locked the custom order.
 pub async fn save_draft(
     conn: &mut PgConnection,
-    request: CustomOrderId,
+    custom_order: CustomOrderId,
     terms: &Terms,
     actor: &str,
 ) -> Result<Quote> {
     let quote = sqlx::query_as(concat!(
-        "insert into custom_order_quotes (id, request_id, currency, amount, shipping, shipping_zone, covers,
+        "insert into custom_order_quotes (id, custom_order_id, currency, amount, shipping, shipping_zone, covers,
                                           valid_days, actor)
          values ($1, $2, $3, $4, $5, $6, $7, $8, $9)
-         on conflict (request_id) where state = 'draft' do update
+         on conflict (custom_order_id) where state = 'draft' do update
          set currency = excluded.currency, amount = excluded.amount, shipping = excluded.shipping,
              shipping_zone = excluded.shipping_zone, covers = excluded.covers, valid_days = excluded.valid_days,
              actor = excluded.actor, updated_at = now()
@@ -351,7 +354,7 @@ pub async fn save_draft(
         quote_columns!(),
     ))
     .bind(QuoteId::new())
-    .bind(request)
+    .bind(custom_order)
     .bind(&terms.currency)
     .bind(terms.amount)
     .bind(terms.shipping)
@@ -364,62 +367,66 @@ pub async fn save_draft(
     Ok(quote)
 }
 
-/// Every quote of a request, oldest first.
-pub async fn quotes(conn: &mut PgConnection, request: CustomOrderId) -> Result<Vec<Quote>> {
+/// Every quote of a custom order, oldest first.
+pub async fn quotes(conn: &mut PgConnection, custom_order: CustomOrderId) -> Result<Vec<Quote>> {
     let quotes = sqlx::query_as(concat!(
         "select ",
         quote_columns!(),
         "
          from custom_order_quotes
-         where request_id = $1
+         where custom_order_id = $1
          order by created_at, id"
     ))
-    .bind(request)
+    .bind(custom_order)
     .fetch_all(conn)
     .await?;
     Ok(quotes)
 }
 
-/// The draft of a request's next quote.
-pub async fn find_draft(conn: &mut PgConnection, request: CustomOrderId) -> Result<Option<Quote>> {
-    let quote = sqlx::query_as(concat!(
-        "select ",
-        quote_columns!(),
-        "
-         from custom_order_quotes
-         where request_id = $1
-           and state = 'draft'"
-    ))
-    .bind(request)
-    .fetch_optional(conn)
-    .await?;
-    Ok(quote)
-}
-
-/// Deletes the draft of a request's next quote. False: there is none.
-pub async fn delete_draft(conn: &mut PgConnection, request: CustomOrderId) -> Result<bool> {
-    let done =
-        sqlx::query("delete from custom_order_quotes where request_id = $1 and state = 'draft'")
-            .bind(request)
-            .execute(conn)
-            .await?;
-    Ok(done.rows_affected() > 0)
-}
-
-/// The quote of a request that is being asked for, can be paid, or was: there is at most one.
-pub async fn find_current(
+/// The draft of a custom order's next quote.
+pub async fn find_draft(
     conn: &mut PgConnection,
-    request: CustomOrderId,
+    custom_order: CustomOrderId,
 ) -> Result<Option<Quote>> {
     let quote = sqlx::query_as(concat!(
         "select ",
         quote_columns!(),
         "
          from custom_order_quotes
-         where request_id = $1
+         where custom_order_id = $1
+           and state = 'draft'"
+    ))
+    .bind(custom_order)
+    .fetch_optional(conn)
+    .await?;
+    Ok(quote)
+}
+
+/// Deletes the draft of a custom order's next quote. False: there is none.
+pub async fn delete_draft(conn: &mut PgConnection, custom_order: CustomOrderId) -> Result<bool> {
+    let done = sqlx::query(
+        "delete from custom_order_quotes where custom_order_id = $1 and state = 'draft'",
+    )
+    .bind(custom_order)
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected() > 0)
+}
+
+/// The quote of a custom order that is being asked for, can be paid, or was: there is at most one.
+pub async fn find_current(
+    conn: &mut PgConnection,
+    custom_order: CustomOrderId,
+) -> Result<Option<Quote>> {
+    let quote = sqlx::query_as(concat!(
+        "select ",
+        quote_columns!(),
+        "
+         from custom_order_quotes
+         where custom_order_id = $1
            and state in ('asking', 'live', 'closing', 'paid')"
     ))
-    .bind(request)
+    .bind(custom_order)
     .fetch_optional(conn)
     .await?;
     Ok(quote)
@@ -439,16 +446,17 @@ pub async fn find_quote(conn: &mut PgConnection, id: QuoteId) -> Result<Option<Q
     Ok(quote)
 }
 
-/// The request of a quote.
+/// The custom order of a quote.
 pub async fn find_quote_request(
     conn: &mut PgConnection,
     id: QuoteId,
 ) -> Result<Option<CustomOrderId>> {
-    let request = sqlx::query_scalar("select request_id from custom_order_quotes where id = $1")
-        .bind(id)
-        .fetch_optional(conn)
-        .await?;
-    Ok(request)
+    let custom_order =
+        sqlx::query_scalar("select custom_order_id from custom_order_quotes where id = $1")
+            .bind(id)
+            .fetch_optional(conn)
+            .await?;
+    Ok(custom_order)
 }
 
 /// The quote whose payment link this is.
@@ -573,7 +581,7 @@ pub async fn list_lapsed(
     zone: Tz,
 ) -> Result<Vec<(CustomOrderId, QuoteId)>> {
     let quotes = sqlx::query_as(
-        "select request_id, id
+        "select custom_order_id, id
          from custom_order_quotes
          where state = 'live'
            and not paying

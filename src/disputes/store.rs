@@ -166,7 +166,7 @@ pub async fn list_of_custom_order(
         "
          from disputes d
          join payments p on p.id = d.payment_id
-         where p.request_id = $1
+         where p.custom_order_id = $1
             or p.order_id = (select c.order_id from custom_orders c where c.id = $1)
          order by d.opened_at, d.id"
     ))

@@ -37,35 +37,35 @@ pub enum Email {
     PaymentFailed { payment: DelayedFacts },
     /// To the shop: somebody asks for a piece; their photographs are attached.
     NewRequest {
-        request: RequestFacts,
+        custom_order: RequestFacts,
         email: String,
     },
-    /// To the customer: their request has reached the shop. It repeats nothing of what they wrote: the address may be
+    /// To the customer: their custom order has reached the shop. It repeats nothing of what they wrote: the address may be
     /// somebody else's.
-    RequestReceived { request: RequestFacts },
+    RequestReceived { custom_order: RequestFacts },
     /// To the customer: the quote, and where to pay it.
     RequestApproved {
-        request: RequestFacts,
+        custom_order: RequestFacts,
         quote: QuoteFacts,
     },
     /// To the customer, copied to the shop: the quote is paid.
     PaymentReceived {
-        request: RequestFacts,
+        custom_order: RequestFacts,
         order: OrderFacts,
     },
     /// To the customer: the quote is taken back, and its link cannot be paid any more; perhaps why.
     QuoteWithdrawn {
-        request: RequestFacts,
+        custom_order: RequestFacts,
         reason: String,
     },
     /// To the customer: we cannot make it, and why.
     RequestRejected {
-        request: RequestFacts,
+        custom_order: RequestFacts,
         reason: String,
     },
     /// To the customer: the finished piece is on its way; its photographs are inside.
     CustomShipped {
-        request: RequestFacts,
+        custom_order: RequestFacts,
         order: OrderFacts,
         shipment: ShipmentFacts,
     },
@@ -119,7 +119,7 @@ impl Email {
     /// The photographs that are sent along as files.
     pub fn attached_photographs(&self) -> &[PictureId] {
         match self {
-            Email::NewRequest { request, .. } => &request.photographs,
+            Email::NewRequest { custom_order, .. } => &custom_order.photographs,
             _ => &[],
         }
     }
@@ -177,7 +177,7 @@ pub struct ShipmentFacts {
 /// A payment that could not become an order.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RefusalFacts {
-    /// The order or the request that was meant, as `SB-1042` or a request's id.
+    /// The order or the custom order that was meant, as `SB-1042` or a custom order's id.
     pub about: String,
     pub customer_name: Option<String>,
     pub amount: Cents,
@@ -228,7 +228,7 @@ pub enum Holds {
     Nothing,
 }
 
-/// A request for a piece as an email shows it.
+/// A custom order for a piece as an email shows it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RequestFacts {
     pub id: CustomOrderId,
@@ -275,14 +275,14 @@ pub struct ReviewFacts {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct About {
     pub order: Option<OrderId>,
-    pub request: Option<CustomOrderId>,
+    pub custom_order: Option<CustomOrderId>,
 }
 
 impl About {
     pub fn order(id: OrderId) -> About {
         About {
             order: Some(id),
-            request: None,
+            custom_order: None,
         }
     }
 }

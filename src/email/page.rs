@@ -84,7 +84,7 @@ const PLEASE_REVIEW: &str = "Please Look: ";
 pub struct Subjects {
     /// The kinds whose subject has it, whatever the email says.
     pub kinds: Vec<&'static str>,
-    /// What the other subjects begin with: of a payment given back, of a new request, and of a review item.
+    /// What the other subjects begin with: of a payment given back, of a new custom order, and of a review item.
     pub given_back: &'static str,
     pub new_request: &'static str,
     pub please_review: &'static str,
@@ -133,17 +133,32 @@ impl Page {
             Email::CouldNotFulfilNotice { refusal } => could_not_fulfil_notice(refusal),
             Email::PaymentProcessing { payment } => payment_processing(payment, shop),
             Email::PaymentFailed { payment } => payment_failed(payment, shop),
-            Email::NewRequest { request, email } => new_request(request, email, shown),
-            Email::RequestReceived { request } => request_received(request, shop),
-            Email::RequestApproved { request, quote } => request_approved(request, quote, house),
-            Email::PaymentReceived { request, order } => payment_received(request, order, house),
-            Email::QuoteWithdrawn { request, reason } => quote_withdrawn(request, reason),
-            Email::RequestRejected { request, reason } => request_rejected(request, reason),
+            Email::NewRequest {
+                custom_order,
+                email,
+            } => new_request(custom_order, email, shown),
+            Email::RequestReceived { custom_order } => request_received(custom_order, shop),
+            Email::RequestApproved {
+                custom_order,
+                quote,
+            } => request_approved(custom_order, quote, house),
+            Email::PaymentReceived {
+                custom_order,
+                order,
+            } => payment_received(custom_order, order, house),
+            Email::QuoteWithdrawn {
+                custom_order,
+                reason,
+            } => quote_withdrawn(custom_order, reason),
+            Email::RequestRejected {
+                custom_order,
+                reason,
+            } => request_rejected(custom_order, reason),
             Email::CustomShipped {
-                request,
+                custom_order,
                 order,
                 shipment,
-            } => custom_shipped(request, order, shipment, house, shown),
+            } => custom_shipped(custom_order, order, shipment, house, shown),
             Email::ReviewItem { item } => review_item(item, house),
         }
     }
@@ -383,22 +398,22 @@ fn their_page(payment: &DelayedFacts) -> Option<Block> {
     })
 }
 
-fn new_request(request: &RequestFacts, email: &str, shown: &Shown) -> Page {
-    let name = one_line(&request.customer_name, 100);
+fn new_request(custom_order: &RequestFacts, email: &str, shown: &Shown) -> Page {
+    let name = one_line(&custom_order.customer_name, 100);
     let mut facts = vec![("From", name.clone()), ("Email", one_line(email, 254))];
     facts.extend(
-        request
+        custom_order
             .colors
             .as_deref()
             .map(|colors| ("Colors", one_line(colors, 500))),
     );
-    facts.push(("Request", request.number.clone()));
+    facts.push(("Request", custom_order.number.clone()));
     let mut blocks = vec![
         Block::Text(format!("{name} would like a piece made.")),
         Block::Facts(facts),
         Block::Quote {
             title: "What they would like",
-            text: request.description.clone(),
+            text: custom_order.description.clone(),
         },
     ];
     let photographs = |count: usize| match count {
@@ -422,7 +437,7 @@ fn new_request(request: &RequestFacts, email: &str, shown: &Shown) -> Page {
     )));
     Page {
         subject: format!("{NEW_REQUEST}{name}"),
-        preview: one_line(&request.description, 100),
+        preview: one_line(&custom_order.description, 100),
         heading: "A new request".to_owned(),
         blocks,
         inside: true,
@@ -431,29 +446,29 @@ fn new_request(request: &RequestFacts, email: &str, shown: &Shown) -> Page {
 
 /// It repeats nothing of what came in, not even a name: the address may be somebody else's, and this email is sent to
 /// whatever address a visitor types.
-fn request_received(request: &RequestFacts, shop: &str) -> Page {
+fn request_received(custom_order: &RequestFacts, shop: &str) -> Page {
     let mut blocks = vec![
         greeting(None),
         Block::Text(format!(
             "Your request for a piece made by hand has reached {shop}. We read every one ourselves, and answer within a \
              few days."
         )),
-        Block::Facts(vec![("Request", request.number.clone())]),
+        Block::Facts(vec![("Request", custom_order.number.clone())]),
     ];
-    blocks.extend(status_link(request));
+    blocks.extend(status_link(custom_order));
     blocks.push(Block::Remark(
         "You did not ask us for anything? Then somebody mistyped their address, and you need not do anything.".to_owned(),
     ));
     Page {
         subject: "We Have Your Custom Order Request".to_owned(),
-        preview: format!("Request {}: we will answer soon", request.number),
+        preview: format!("Request {}: we will answer soon", custom_order.number),
         heading: "We have your request".to_owned(),
         blocks,
         inside: false,
     }
 }
 
-fn request_approved(request: &RequestFacts, quote: &QuoteFacts, house: &House) -> Page {
+fn request_approved(custom_order: &RequestFacts, quote: &QuoteFacts, house: &House) -> Page {
     let until = calendar::date(quote.valid_until, house.zone);
     let money = |amount: Cents| amount.in_currency(&quote.currency);
     let mut sums = vec![("Your piece", money(quote.amount))];
@@ -462,7 +477,7 @@ fn request_approved(request: &RequestFacts, quote: &QuoteFacts, house: &House) -
     }
     sums.push(("Total", money(quote.total)));
     let mut blocks = vec![
-        greeting(Some(&request.customer_name)),
+        greeting(Some(&custom_order.customer_name)),
         Block::Text(
             "We would love to make the piece that you described. This is what it will cost; as soon as it is paid, we \
              begin."
@@ -483,7 +498,7 @@ fn request_approved(request: &RequestFacts, quote: &QuoteFacts, house: &House) -
     blocks.push(Block::Remark(format!(
         "The offer is open until {until}. The link can be paid once."
     )));
-    blocks.extend(your_request(request));
+    blocks.extend(your_request(custom_order));
     Page {
         subject: "Your Custom Order Request Has Been Approved!".to_owned(),
         preview: format!("{}, open until {until}", money(quote.total)),
@@ -493,9 +508,9 @@ fn request_approved(request: &RequestFacts, quote: &QuoteFacts, house: &House) -
     }
 }
 
-fn payment_received(request: &RequestFacts, order: &OrderFacts, house: &House) -> Page {
+fn payment_received(custom_order: &RequestFacts, order: &OrderFacts, house: &House) -> Page {
     let mut blocks = vec![
-        greeting(Some(&request.customer_name)),
+        greeting(Some(&custom_order.customer_name)),
         Block::Text(
             "Thank you: your payment has arrived, and your piece is in production. We will send you photographs of it \
              when it is on its way."
@@ -505,7 +520,7 @@ fn payment_received(request: &RequestFacts, order: &OrderFacts, house: &House) -
         sum(order),
     ];
     blocks.extend(address(order));
-    blocks.extend(your_request(request));
+    blocks.extend(your_request(custom_order));
     Page {
         subject: "Payment Received - Your Custom Order is in Production!".to_owned(),
         preview: format!(
@@ -519,9 +534,9 @@ fn payment_received(request: &RequestFacts, order: &OrderFacts, house: &House) -
     }
 }
 
-fn quote_withdrawn(request: &RequestFacts, reason: &str) -> Page {
+fn quote_withdrawn(custom_order: &RequestFacts, reason: &str) -> Page {
     let mut blocks = vec![
-        greeting(Some(&request.customer_name)),
+        greeting(Some(&custom_order.customer_name)),
         Block::Text(
             "We have taken back the quote that we sent you for your piece. Its payment link does not work any more; if \
              you have not paid, there is nothing that you need to do."
@@ -538,7 +553,7 @@ fn quote_withdrawn(request: &RequestFacts, reason: &str) -> Page {
         "Your request is still with us, and you will hear from us again. If you have a question, answer this email."
             .to_owned(),
     ));
-    blocks.extend(your_request(request));
+    blocks.extend(your_request(custom_order));
     Page {
         subject: "Your Custom Order Quote Has Changed".to_owned(),
         preview: "We have taken back the quote that we sent you".to_owned(),
@@ -548,9 +563,9 @@ fn quote_withdrawn(request: &RequestFacts, reason: &str) -> Page {
     }
 }
 
-fn request_rejected(request: &RequestFacts, reason: &str) -> Page {
+fn request_rejected(custom_order: &RequestFacts, reason: &str) -> Page {
     let mut blocks = vec![
-        greeting(Some(&request.customer_name)),
+        greeting(Some(&custom_order.customer_name)),
         Block::Text(
             "Thank you for telling us of the piece that you would like. We are sorry that we cannot make this one."
                 .to_owned(),
@@ -565,7 +580,7 @@ fn request_rejected(request: &RequestFacts, reason: &str) -> Page {
     blocks.push(Block::Text(
         "If you have another idea, answer this email: we are glad to hear of it.".to_owned(),
     ));
-    blocks.extend(your_request(request));
+    blocks.extend(your_request(custom_order));
     Page {
         subject: "Update on Your Custom Order Request".to_owned(),
         preview: "We are sorry that we cannot make this one".to_owned(),
@@ -576,7 +591,7 @@ fn request_rejected(request: &RequestFacts, reason: &str) -> Page {
 }
 
 fn custom_shipped(
-    request: &RequestFacts,
+    custom_order: &RequestFacts,
     order: &OrderFacts,
     shipment: &ShipmentFacts,
     house: &House,
@@ -584,12 +599,12 @@ fn custom_shipped(
 ) -> Page {
     let shop = &house.name;
     let mut blocks = vec![
-        greeting(Some(&request.customer_name)),
+        greeting(Some(&custom_order.customer_name)),
         Block::Text("Your piece is finished, and on its way to you.".to_owned()),
     ];
     blocks.extend(shipment_blocks(shipment, house.zone, shown));
     blocks.extend(address(order));
-    blocks.extend(your_request(request));
+    blocks.extend(your_request(custom_order));
     Page {
         subject: format!("Your Custom Order Has Shipped! - {shop}"),
         preview: format!("Order {} is on its way", order.number),
@@ -698,17 +713,17 @@ fn shipment_blocks(shipment: &ShipmentFacts, zone: Tz, shown: &Shown) -> Vec<Blo
     blocks
 }
 
-fn your_request(request: &RequestFacts) -> Vec<Block> {
+fn your_request(custom_order: &RequestFacts) -> Vec<Block> {
     let mut blocks = vec![Block::Quote {
         title: "Your request",
-        text: request.description.clone(),
+        text: custom_order.description.clone(),
     }];
-    blocks.extend(status_link(request));
+    blocks.extend(status_link(custom_order));
     blocks
 }
 
-fn status_link(request: &RequestFacts) -> Option<Block> {
-    page_at(request.status_url.as_deref()).map(|url| Block::Link {
+fn status_link(custom_order: &RequestFacts) -> Option<Block> {
+    page_at(custom_order.status_url.as_deref()).map(|url| Block::Link {
         label: "See where your request stands",
         url,
     })

@@ -71,21 +71,21 @@ pub fn emails() -> Vec<(&'static str, Email)> {
         (
             "new_request",
             Email::NewRequest {
-                request: RequestFacts {
+                custom_order: RequestFacts {
                     status_url: None,
-                    ..request()
+                    ..custom_order()
                 },
                 email,
             },
         ),
         (
             "request_received",
-            Email::RequestReceived { request: request() },
+            Email::RequestReceived { custom_order: custom_order() },
         ),
         (
             "request_approved",
             Email::RequestApproved {
-                request: request(),
+                custom_order: custom_order(),
                 quote: QuoteFacts {
                     amount: Cents(14_500),
                     shipping: Cents(500),
@@ -102,21 +102,21 @@ pub fn emails() -> Vec<(&'static str, Email)> {
         (
             "payment_received",
             Email::PaymentReceived {
-                request: request(),
-                order: custom_order(),
+                custom_order: custom_order(),
+                order: ordered_piece(),
             },
         ),
         (
             "quote_withdrawn",
             Email::QuoteWithdrawn {
-                request: request(),
+                custom_order: custom_order(),
                 reason: "The turquoise beads are out of stock until January. We will send you a new price then.".to_owned(),
             },
         ),
         (
             "request_rejected",
             Email::RequestRejected {
-                request: request(),
+                custom_order: custom_order(),
                 reason: "The drawing has finer lines than beads can show.\n\nIf you can do with a simpler outline, please \
                          send it to us again."
                     .to_owned(),
@@ -125,8 +125,8 @@ pub fn emails() -> Vec<(&'static str, Email)> {
         (
             "custom_shipped",
             Email::CustomShipped {
-                request: request(),
-                order: custom_order(),
+                custom_order: custom_order(),
+                order: ordered_piece(),
                 shipment: shipment(photographs()[..1].to_vec()),
             },
         ),
@@ -254,7 +254,7 @@ fn order_abroad() -> OrderFacts {
     }
 }
 
-fn custom_order() -> OrderFacts {
+fn ordered_piece() -> OrderFacts {
     OrderFacts {
         number: "SB-1058".to_owned(),
         lines: vec![line(
@@ -285,7 +285,7 @@ fn shipment(photographs: Vec<PictureId>) -> ShipmentFacts {
 
 fn delayed(about: &str, holds: Holds) -> DelayedFacts {
     let page = (holds == Holds::Nothing)
-        .then(|| request().status_url)
+        .then(|| custom_order().status_url)
         .flatten();
     DelayedFacts {
         about: about.to_owned(),
@@ -308,7 +308,7 @@ fn refusal() -> RefusalFacts {
     }
 }
 
-fn request() -> RequestFacts {
+fn custom_order() -> RequestFacts {
     RequestFacts {
         id: CustomOrderId(Uuid::from_u128(0x0193_6b2e_7d10_7c44_9a51_0b5c_2f3d_8e90)),
         number: "CO-1017".to_owned(),

@@ -126,7 +126,7 @@ pub async fn attempt(
         recipient: row.recipient.clone(),
         about: About {
             order: row.order_id,
-            request: row.request_id,
+            custom_order: row.custom_order_id,
         },
         outcome,
     }))

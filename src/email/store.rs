@@ -28,7 +28,7 @@ pub async fn queue(
 ) -> Result<()> {
     let id = EmailId::new();
     let new: Option<EmailId> = sqlx::query_scalar(
-        "insert into emails (id, cause, kind, recipient, copy_to, order_id, request_id, contents)
+        "insert into emails (id, cause, kind, recipient, copy_to, order_id, custom_order_id, contents)
          values ($1, $2, $3, $4, $5, $6, $7, $8)
          on conflict (cause) do nothing
          returning id",
@@ -39,7 +39,7 @@ pub async fn queue(
     .bind(recipient)
     .bind(copy_to)
     .bind(about.order)
-    .bind(about.request)
+    .bind(about.custom_order)
     .bind(Json(email))
     .fetch_optional(&mut *conn)
     .await?;
@@ -52,7 +52,7 @@ pub async fn queue(
 /// Every column of an email that is shown, in one place.
 macro_rules! columns {
     () => {
-        "id, kind, recipient, copy_to, order_id, request_id, state, attempts, resends, last_error, created_at,
+        "id, kind, recipient, copy_to, order_id, custom_order_id, state, attempts, resends, last_error, created_at,
          tried_at, sent_at"
     };
 }
@@ -66,7 +66,7 @@ pub struct EmailRow {
     pub recipient: String,
     pub copy_to: Option<String>,
     pub order_id: Option<OrderId>,
-    pub request_id: Option<CustomOrderId>,
+    pub custom_order_id: Option<CustomOrderId>,
     /// `queued`, `sending`, `sent` or `failed`.
     pub state: String,
     /// How often it was tried to send it.
@@ -120,7 +120,7 @@ macro_rules! wanted {
                 or (kind = 'could_not_fulfil_notice'
                     and position(lower($8) in lower($10 || (contents #>> '{refusal,about}'))) > 0)
                 or (kind = 'new_request'
-                    and position(lower($8) in lower($11 || (contents #>> '{request,customer_name}'))) > 0)
+                    and position(lower($8) in lower($11 || (contents #>> '{custom_order,customer_name}'))) > 0)
                 or (kind = 'review_item'
                     and position(lower($8) in lower($12 || (contents #>> '{item,headline}'))) > 0))"
     };

@@ -177,7 +177,9 @@ fn line(before: Option<&Dispute>, now: &Dispute) -> String {
 fn subject_of(payment: &store::Payment) -> Subject {
     Subject {
         order: payment.order_id,
-        custom_order: payment.request_id.filter(|_| payment.order_id.is_none()),
+        custom_order: payment
+            .custom_order_id
+            .filter(|_| payment.order_id.is_none()),
     }
 }
 

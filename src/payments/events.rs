@@ -384,9 +384,9 @@ async fn settle_lost(conn: &mut PgConnection, app: &App, session: &Session) -> R
         }
         Found::CustomOrder(zone) => settle_lost_custom_order(conn, zone, session).await?,
         Found::Nothing => {
-            if let Some(request) = &session.request_reference {
-                // A link of the old service: its money is in the account, and its request is not ours.
-                warn!(session = session.id, %request, "a payment for a request that we do not know");
+            if let Some(custom_order) = &session.request_reference {
+                // A link of the old service: its money is in the account, and its custom order is not ours.
+                warn!(session = session.id, %custom_order, "a payment for a request that we do not know");
             }
             return Ok(Effect::Ignored);
         }
@@ -394,7 +394,7 @@ async fn settle_lost(conn: &mut PgConnection, app: &App, session: &Session) -> R
     Ok(Effect::Processed)
 }
 
-/// The request is gone, the money is here: an order is placed that the shopkeeper has to look into.
+/// The custom order is gone, the money is here: an order is placed that the shopkeeper has to look into.
 async fn settle_lost_custom_order(
     conn: &mut PgConnection,
     zone: Zone,
@@ -539,12 +539,12 @@ async fn settle_quote(
             };
             settled(conn, cause, session).await
         }
-        Paid::Refused(request, why) => {
+        Paid::Refused(custom_order, why) => {
             let cause = Cause {
-                request: Some(request.id),
+                custom_order: Some(custom_order.id),
                 ..Cause::default()
             };
-            let name = request.display_number();
+            let name = custom_order.display_number();
             refused(conn, &payment, cause, name, session, why).await
         }
     }
@@ -647,7 +647,7 @@ async fn refused(
     }
     let about = About {
         order: cause.order,
-        request: cause.request,
+        custom_order: cause.custom_order,
     };
     emails::refuse(conn, name, about, session, why, due).await?;
     let paid = amount.in_currency(&session.currency);
@@ -659,7 +659,7 @@ async fn refused(
         false => format!("A payment of {paid} had been given back in full already: {reason}."),
     };
     let item = NewItem::new(Kind::PaymentRefused, format!("payment_refused:{id}"), told);
-    refunds::flag(conn, cause.order, cause.request, &item).await?;
+    refunds::flag(conn, cause.order, cause.custom_order, &item).await?;
     refunds::apply(conn, id).await?;
     disputes::payment_known(conn, id).await
 }

@@ -247,9 +247,9 @@ pub async fn retry(conn: &mut PgConnection, id: RefundId, actor: &str) -> Result
 pub async fn find_subject(conn: &mut PgConnection, id: RefundId) -> Result<RefundSubject> {
     let refund = store::find(conn, id).await?;
     let refund = refund.ok_or(Error::NotFound("Refund"))?;
-    match (refund.order_id, refund.request_id) {
+    match (refund.order_id, refund.custom_order_id) {
         (Some(order), _) => Ok(RefundSubject::Order(order)),
-        (None, Some(request)) => Ok(RefundSubject::CustomOrder(request)),
+        (None, Some(custom_order)) => Ok(RefundSubject::CustomOrder(custom_order)),
         (None, None) => Err(Error::NotFound("Refund")),
     }
 }
@@ -272,9 +272,9 @@ impl Paid {
                 (order.display_number(), order.channel == "manual")
             }
             RefundSubject::CustomOrder(id) => {
-                let request = custom_orders::find(conn, id).await?;
-                let request = request.ok_or(Error::NotFound("CustomOrder"))?;
-                (request.display_number(), false)
+                let custom_order = custom_orders::find(conn, id).await?;
+                let custom_order = custom_order.ok_or(Error::NotFound("CustomOrder"))?;
+                (custom_order.display_number(), false)
             }
         };
         Ok(Paid {
@@ -324,16 +324,16 @@ impl Paid {
         }
     }
 
-    /// Locks what was paid for: the request first, then its order.
+    /// Locks what was paid for: the custom order first, then its order.
     async fn lock(&self, conn: &mut PgConnection) -> Result<()> {
         match self.subject {
             RefundSubject::Order(order) => {
                 custom_orders::lock_of(conn, order).await?;
                 orders::lock(conn, order).await?;
             }
-            RefundSubject::CustomOrder(request) => {
-                if let Some(request) = custom_orders::lock(conn, request).await?
-                    && let Some(order) = request.order_id
+            RefundSubject::CustomOrder(custom_order) => {
+                if let Some(custom_order) = custom_orders::lock(conn, custom_order).await?
+                    && let Some(order) = custom_order.order_id
                 {
                     orders::lock(conn, order).await?;
                 }
@@ -360,8 +360,8 @@ impl Paid {
 pub async fn list_payments(conn: &mut PgConnection, subject: RefundSubject) -> Result<Vec<String>> {
     match subject {
         RefundSubject::Order(order) => store::list_payments(conn, Some(order), None).await,
-        RefundSubject::CustomOrder(request) => {
-            store::list_payments(conn, None, Some(request)).await
+        RefundSubject::CustomOrder(custom_order) => {
+            store::list_payments(conn, None, Some(custom_order)).await
         }
     }
 }
@@ -403,13 +403,15 @@ fn with_restock(why: String, pieces: i32) -> String {
 async fn note(
     conn: &mut PgConnection,
     order: Option<OrderId>,
-    request: Option<CustomOrderId>,
+    custom_order: Option<CustomOrderId>,
     actor: &str,
     text: &str,
 ) -> Result<()> {
-    match (order, request) {
+    match (order, custom_order) {
         (Some(order), _) => orders::note(conn, order, "refund", actor, text).await,
-        (None, Some(request)) => custom_orders::note(conn, request, "refund", actor, text).await,
+        (None, Some(custom_order)) => {
+            custom_orders::note(conn, custom_order, "refund", actor, text).await
+        }
         (None, None) => Ok(()),
     }
 }
@@ -419,10 +421,10 @@ async fn note(
 pub async fn flag(
     conn: &mut PgConnection,
     order: Option<OrderId>,
-    request: Option<CustomOrderId>,
+    custom_order: Option<CustomOrderId>,
     item: &NewItem,
 ) -> Result<()> {
-    let custom_order = request.filter(|_| order.is_none());
+    let custom_order = custom_order.filter(|_| order.is_none());
     let subject = review_items::Subject {
         order,
         custom_order,

@@ -491,8 +491,8 @@ pub async fn list_finished(conn: &mut PgConnection, ids: &[&str]) -> Result<Vec<
 #[derive(Debug, sqlx::FromRow)]
 pub struct Payment {
     pub order_id: Option<OrderId>,
-    /// The request for a piece that it was meant for, if that is what it paid.
-    pub request_id: Option<CustomOrderId>,
+    /// The custom order that it was meant for, if that is what it paid.
+    pub custom_order_id: Option<CustomOrderId>,
     pub amount: Cents,
     pub currency: String,
     /// `settled` (it paid its order), `refused` (it is given back); nothing while only a refund is known of it.
@@ -509,7 +509,7 @@ pub async fn lock_payment(conn: &mut PgConnection, id: &str) -> Result<Payment> 
         .execute(&mut *conn)
         .await?;
     let payment = sqlx::query_as(
-        "select order_id, request_id, amount, currency, outcome, refunded, refunded_as_of
+        "select order_id, custom_order_id, amount, currency, outcome, refunded, refunded_as_of
          from payments
          where id = $1
          for update",
@@ -522,7 +522,7 @@ pub async fn lock_payment(conn: &mut PgConnection, id: &str) -> Result<Payment> 
 
 pub async fn find_payment(conn: &mut PgConnection, id: &str) -> Result<Option<Payment>> {
     let payment = sqlx::query_as(
-        "select order_id, request_id, amount, currency, outcome, refunded, refunded_as_of
+        "select order_id, custom_order_id, amount, currency, outcome, refunded, refunded_as_of
          from payments
          where id = $1",
     )
@@ -532,11 +532,11 @@ pub async fn find_payment(conn: &mut PgConnection, id: &str) -> Result<Option<Pa
     Ok(payment)
 }
 
-/// What a payment was for: an order, a request for a piece, or the one that came of the other.
+/// What a payment was for: an order, a custom order, or the one that came of the other.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Cause {
     pub order: Option<OrderId>,
-    pub request: Option<CustomOrderId>,
+    pub custom_order: Option<CustomOrderId>,
 }
 
 /// Keeps what became of a payment: `settled`, or `refused` when it is given back.
@@ -549,13 +549,13 @@ pub async fn record_payment(
 ) -> Result<()> {
     sqlx::query(
         "update payments
-         set order_id = $2, request_id = $3, session_id = $4, outcome = $5, amount = $6, currency = $7,
+         set order_id = $2, custom_order_id = $3, session_id = $4, outcome = $5, amount = $6, currency = $7,
              updated_at = now()
          where id = $1",
     )
     .bind(id)
     .bind(cause.order)
-    .bind(cause.request)
+    .bind(cause.custom_order)
     .bind(&session.id)
     .bind(outcome)
     .bind(session.amount_total.unwrap_or_default())

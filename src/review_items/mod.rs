@@ -257,7 +257,7 @@ impl From<About> for Subject {
     fn from(about: About) -> Subject {
         Subject {
             order: about.order,
-            custom_order: about.request,
+            custom_order: about.custom_order,
         }
     }
 }

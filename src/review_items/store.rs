@@ -78,7 +78,7 @@ async fn email_owner(conn: &mut PgConnection, item: &ReviewItem) -> Result<()> {
     };
     let about = About {
         order: item.order_id,
-        request: item.custom_order_id,
+        custom_order: item.custom_order_id,
     };
     email::queue(conn, &email, &item.id.to_string(), SHOP, None, about).await
 }

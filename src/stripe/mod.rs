@@ -305,7 +305,7 @@ impl Stripe {
         }
         let mut metadata = HashMap::from([
             // The name that the old service gave it: its links are still out there.
-            ("custom_request_id".to_owned(), new.request.to_string()),
+            ("custom_request_id".to_owned(), new.custom_order.to_string()),
             ("quote_id".to_owned(), new.quote.to_string()),
         ]);
         if let Some(signature) = &new.signature {

@@ -20,7 +20,7 @@ const DESCRIPTION_CHARS: usize = 5_000;
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct NewPaymentLink {
     pub quote: QuoteId,
-    pub request: CustomOrderId,
+    pub custom_order: CustomOrderId,
     /// Told to Stripe in the metadata: by it we know our own link, even when we have lost the quote. None in calls stored
     /// by earlier versions.
     #[serde(default)]
@@ -92,7 +92,7 @@ mod tests {
         let sent = |description: Option<&str>| {
             NewPaymentLink {
                 quote: QuoteId::new(),
-                request: CustomOrderId::new(),
+                custom_order: CustomOrderId::new(),
                 signature: None,
                 currency: "usd".to_owned(),
                 name: "Custom piece".to_owned(),

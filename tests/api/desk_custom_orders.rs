@@ -472,7 +472,10 @@ async fn custom_orders_are_listed_by_state_and_found_by_what_somebody_remembers(
         "state=all&page=100000",
     ] {
         assert_eq!(
-            staff.get(&format!("/admin/custom-orders?{odd}")).await.status,
+            staff
+                .get(&format!("/admin/custom-orders?{odd}"))
+                .await
+                .status,
             200,
             "{odd}"
         );

@@ -599,13 +599,13 @@ async fn an_email_that_is_refused_for_good_is_given_up_and_the_shopkeeper_told()
 async fn a_request_says_so_when_its_customer_cannot_be_reached() {
     let server = MailServer::start().await;
     let shop = shop_at(&server).await;
-    let request = shop.asks_for_a_piece("nobody@example.com").await;
+    let custom_order = shop.asks_for_a_piece("nobody@example.com").await;
     server.misbehave(Trouble::Recipient(550, "nobody@example.com"));
     shop.run_jobs().await;
     let keeper = shop.keeper(&[Scope::CustomOrders]).await;
-    let path = format!("/api/admin/custom-orders/{request}/");
-    let request = keeper.get(&path).await.json;
-    let attention = request["attention"].as_str().expect("a word");
+    let path = format!("/api/admin/custom-orders/{custom_order}/");
+    let custom_order = keeper.get(&path).await.json;
+    let attention = custom_order["attention"].as_str().expect("a word");
     assert!(attention.contains("request received"), "{attention}");
     assert!(attention.contains("nobody@example.com"), "{attention}");
     let recipients: Vec<_> = server
@@ -945,22 +945,26 @@ async fn nothing_that_a_visitor_types_becomes_a_header_or_a_command() {
         &"ÄÖÜ".repeat(2000),
         "\u{202e}moc.elpmaxe",
     ];
-    let Email::NewRequest { request, email } = sample("new_request") else {
+    let Email::NewRequest {
+        custom_order,
+        email,
+    } = sample("new_request")
+    else {
         panic!("a request");
     };
     for attack in attacks {
         let email = Email::NewRequest {
-            request: RequestFacts {
+            custom_order: RequestFacts {
                 customer_name: attack.to_owned(),
                 description: format!("{attack}\r\n.\r\nQUIT\r\n<b>bold</b>"),
                 colors: Some(attack.to_owned()),
-                ..request.clone()
+                ..custom_order.clone()
             },
             email: email.clone(),
         };
         shop.queues(&email, "keeper@beads.example", &session).await;
         let wrong = Email::NewRequest {
-            request: request.clone(),
+            custom_order: custom_order.clone(),
             email: attack.to_owned(),
         };
         shop.queues(&wrong, "keeper@beads.example", &session).await;
@@ -1101,11 +1105,18 @@ async fn a_request_is_told_to_the_shop_with_its_photographs_and_answered_to_the_
 
 #[tokio::test]
 async fn an_email_stays_within_its_size_and_says_what_it_left_out() {
-    let Email::NewRequest { mut request, email } = sample("new_request") else {
+    let Email::NewRequest {
+        mut custom_order,
+        email,
+    } = sample("new_request")
+    else {
         panic!("a request");
     };
-    request.photographs = vec![PictureId("a".repeat(64)); 10];
-    let email = Email::NewRequest { request, email };
+    custom_order.photographs = vec![PictureId("a".repeat(64)); 10];
+    let email = Email::NewRequest {
+        custom_order,
+        email,
+    };
     let pictures = Photograph(vec![7; 4 * 1024 * 1024]);
     let composed = email::compose(&email, &house(&[]), &pictures, "id").await;
     let text = composed.expect("an email").text.replace('\n', " ");

@@ -18,7 +18,7 @@ fn new_link() -> NewPaymentLink {
     let quote = QuoteId::new();
     NewPaymentLink {
         quote,
-        request: CustomOrderId::new(),
+        custom_order: CustomOrderId::new(),
         signature: None,
         currency: "usd".to_owned(),
         name: "Custom piece".to_owned(),
@@ -115,7 +115,7 @@ async fn a_link_is_for_one_payment_of_the_price_and_the_shipping() {
     assert!(link.active && link.url.starts_with(&shop.address));
     let known = at_stripe(&shop).await;
     assert_eq!(known["id"], link.id);
-    let names = json!({"custom_request_id": new.request, "quote_id": new.quote});
+    let names = json!({"custom_request_id": new.custom_order, "quote_id": new.quote});
     assert_eq!(known["metadata"], names);
     assert_eq!(known["payment_intent_data"]["metadata"], names);
     assert_eq!(
@@ -340,7 +340,10 @@ async fn a_payment_by_a_link_names_its_request_to_the_end() {
 
     let session = stripe.find_session(&id).await.expect("the session");
     assert_eq!(session.payment_link, Some(link.id.clone()));
-    assert_eq!(session.request_reference, Some(new.request.to_string()));
+    assert_eq!(
+        session.request_reference,
+        Some(new.custom_order.to_string())
+    );
     assert_eq!(session.quote_reference, Some(new.quote.to_string()));
     assert_eq!(session.amount_total, Some(Cents(9_500)));
     assert!(session.is_paid() && session.shipping_address.is_some());

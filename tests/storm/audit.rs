@@ -132,7 +132,7 @@ struct Move {
 struct Payment {
     id: String,
     order_id: Option<String>,
-    request_id: Option<String>,
+    custom_order_id: Option<String>,
     outcome: Option<String>,
     amount: i64,
     currency: String,
@@ -156,7 +156,7 @@ struct Email {
     attempts: i32,
     resends: i32,
     order_id: Option<String>,
-    request_id: Option<String>,
+    custom_order_id: Option<String>,
 }
 
 #[derive(sqlx::FromRow)]
@@ -260,7 +260,7 @@ pub async fn audit(
         .fetch_all(&mut *shop)
         .await?,
         payments: sqlx::query_as(
-            "select id, order_id::text, request_id::text, outcome, amount, currency, refunded from payments",
+            "select id, order_id::text, custom_order_id::text, outcome, amount, currency, refunded from payments",
         )
         .fetch_all(&mut *shop)
         .await?,
@@ -270,7 +270,7 @@ pub async fn audit(
         .fetch_all(&mut *shop)
         .await?,
         emails: sqlx::query_as(
-            "select cause, kind, state, attempts, resends, order_id::text, request_id::text from emails",
+            "select cause, kind, state, attempts, resends, order_id::text, custom_order_id::text from emails",
         )
         .fetch_all(&mut *shop)
         .await?,
@@ -721,7 +721,8 @@ fn check_payments(books: &Books, report: &mut Report) {
             }
             None => false,
         };
-        if paid != order.is_some_and(|order| order.paid && order.channel == "custom_order") || differs
+        if paid != order.is_some_and(|order| order.paid && order.channel == "custom_order")
+            || differs
         {
             report.broken(
                 "P2",
@@ -835,7 +836,7 @@ fn check_refunds(books: &Books, report: &mut Report) {
                 .any(|refund| refund.state == "failed" && refund.payment_id == payment.id);
         let order = payment.order_id.as_deref().and_then(|id| orders.get(id));
         let request = payment
-            .request_id
+            .custom_order_id
             .as_deref()
             .and_then(|id| requests.get(id));
         let is_said = order
@@ -900,7 +901,7 @@ async fn check_refund_reports(
         "select owner, count(*)
          from (select order_id::text as owner, note from order_events where kind = 'refund'
                union all
-               select request_id::text, note from custom_order_events where kind = 'refund') entries
+               select custom_order_id::text, note from custom_order_events where kind = 'refund') entries
          where note like 'Refunded %'
          group by owner",
     )
@@ -915,7 +916,7 @@ async fn check_refund_reports(
             let owner = payment
                 .order_id
                 .as_deref()
-                .or(payment.request_id.as_deref());
+                .or(payment.custom_order_id.as_deref());
             Some((payment.id.as_str(), owner?))
         })
         .collect();
@@ -1147,7 +1148,7 @@ async fn check_moves(
     .fetch_all(&mut *shop)
     .await?;
     let of_requests: Vec<Move> = sqlx::query_as(
-        "select request_id::text as owner, from_status, to_status
+        "select custom_order_id::text as owner, from_status, to_status
          from custom_order_events
          where to_status is not null
          order by id",
@@ -1253,7 +1254,7 @@ async fn check_emails(
         if let Some(order) = email.order_id.as_deref() {
             *of_order.entry((order, &email.kind)).or_default() += 1;
         }
-        if let Some(request) = email.request_id.as_deref() {
+        if let Some(request) = email.custom_order_id.as_deref() {
             *of_request.entry((request, &email.kind)).or_default() += 1;
         }
         if !causes.insert(&email.cause) {
@@ -1527,7 +1528,10 @@ async fn count(
     figures.insert("payments at Stripe", books.charges.len() as i64);
     figures.insert("payments that settled an order", payments("settled"));
     figures.insert("payments given back in full", payments("refused"));
-    let for_requests = books.payments.iter().filter(|p| p.request_id.is_some());
+    let for_requests = books
+        .payments
+        .iter()
+        .filter(|p| p.custom_order_id.is_some());
     figures.insert("of these for requests", for_requests.count() as i64);
     figures.insert("refunds at Stripe", books.stripe_refunds.len() as i64);
     let sent_back = books.stripe_refunds.iter().filter(|r| r.status == "failed");

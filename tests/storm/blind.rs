@@ -102,7 +102,7 @@ const BREACHES: [Breach; 54] = [
     // P2
     ours(
         "update custom_orders set status = 'refunded';
-         insert into custom_order_events (request_id, kind, from_status, to_status, actor)
+         insert into custom_order_events (custom_order_id, kind, from_status, to_status, actor)
          select id, 'status', 'completed', 'refunded', 'test' from custom_orders",
         &["request and order differ"],
     ),
@@ -265,7 +265,7 @@ const BREACHES: [Breach; 54] = [
     ours("update orders set status = 'delivered' where number = 1003", &["timeline broken"]),
     ours(
         "update custom_orders set status = 'in_production';
-         insert into custom_order_events (request_id, kind, from_status, to_status, actor)
+         insert into custom_order_events (custom_order_id, kind, from_status, to_status, actor)
          select id, 'status', 'completed', 'in_production', 'test' from custom_orders",
         &["illegal move"],
     ),

@@ -423,7 +423,7 @@ async fn ask(world: &World, chance: &mut Chance, browser: &Browser, email: &str)
         let body = json!({"name": "A Customer", "email": email, "description": wish});
         world.post(chance, Some(browser), path, &body).await?
     };
-    let request = answer.json["request_id"].as_str()?.to_owned();
+    let request = answer.json["custom_order_id"].as_str()?.to_owned();
     world.tally.add("wishes");
     Some(request)
 }

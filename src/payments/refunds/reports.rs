@@ -114,7 +114,7 @@ pub async fn apply(conn: &mut PgConnection, payment_id: &str) -> Result<()> {
         let payment = payment_id.to_owned();
         jobs::enqueue(conn, &Job::ReadRefunds { payment }).await?;
     }
-    let (order, request) = (payment.order_id, payment.request_id);
+    let (order, custom_order) = (payment.order_id, payment.custom_order_id);
     match (outcome, order) {
         ("settled", Some(order)) => {
             apply_to_order(conn, payment_id, &payment, order, refunded).await?;
@@ -122,7 +122,7 @@ pub async fn apply(conn: &mut PgConnection, payment_id: &str) -> Result<()> {
         _ => {
             for untold in store::take_untold(conn, payment_id).await? {
                 let told = line(&untold, &payment.currency);
-                note(conn, order, request, actor(&untold), &told).await?;
+                note(conn, order, custom_order, actor(&untold), &told).await?;
             }
         }
     }
@@ -135,7 +135,7 @@ pub async fn apply(conn: &mut PgConnection, payment_id: &str) -> Result<()> {
         );
         let why = with_restock(why, failed.restocked);
         let item = NewItem::new(Kind::RefundFailed, format!("refund:{}", failed.id), why);
-        flag(conn, order, request, &item).await?;
+        flag(conn, order, custom_order, &item).await?;
     }
     Ok(())
 }
@@ -147,7 +147,7 @@ async fn apply_to_order(
     order: OrderId,
     refunded: Cents,
 ) -> Result<()> {
-    let request = custom_orders::lock_of(conn, order).await?;
+    let custom_order = custom_orders::lock_of(conn, order).await?;
     let before = orders::find(conn, order).await?;
     let untold = store::take_untold(conn, payment_id).await?;
     for untold in &untold {
@@ -166,8 +166,8 @@ async fn apply_to_order(
     }
     let is_over = after.status == Status::Refunded
         && before.is_some_and(|before| before.status != Status::Refunded);
-    if let (true, Some(request)) = (is_over, request) {
-        custom_orders::set_refunded(conn, request.id, "stripe").await?;
+    if let (true, Some(custom_order)) = (is_over, custom_order) {
+        custom_orders::set_refunded(conn, custom_order.id, "stripe").await?;
     }
     Ok(())
 }

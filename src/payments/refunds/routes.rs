@@ -36,9 +36,9 @@ pub async fn refund_request(app: &App, actor: &Actor, id: &str, new: &NewRefund)
     let mut tx = app.db.begin().await?;
     let id = custom_orders::resolve(&mut tx, id).await?;
     if super::refund(&mut tx, RefundSubject::CustomOrder(id), new, &actor.name).await? {
-        let request = custom_orders::find(&mut tx, id).await?;
-        let request = request.ok_or(Error::NotFound("CustomOrder"))?;
-        let object = format!("custom_order:{}", request.display_number());
+        let custom_order = custom_orders::find(&mut tx, id).await?;
+        let custom_order = custom_order.ok_or(Error::NotFound("CustomOrder"))?;
+        let object = format!("custom_order:{}", custom_order.display_number());
         let action = "custom_order.refund";
         audit::record(&mut tx, actor, action, &object, Value::Null, new.facts()).await?;
     }
@@ -90,8 +90,8 @@ struct CustomMoneyView {
 impl CustomMoneyView {
     async fn read(conn: &mut PgConnection, id: &str) -> Result<CustomMoneyView> {
         let id = custom_orders::resolve(conn, id).await?;
-        let request = custom_orders::find(conn, id).await?;
-        request.ok_or(Error::NotFound("CustomOrder"))?;
+        let custom_order = custom_orders::find(conn, id).await?;
+        custom_order.ok_or(Error::NotFound("CustomOrder"))?;
         let subject = RefundSubject::CustomOrder(id);
         let (payments, refunds) = facts::of_subject(conn, subject).await?;
         Ok(CustomMoneyView {

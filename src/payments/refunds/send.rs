@@ -267,7 +267,14 @@ async fn nothing_left(
     info!(%id, "nothing was left to refund");
     let before = before.in_currency(&refund.currency);
     let told = format!("Nothing was left to refund: {before} had been refunded at Stripe already.");
-    note(conn, refund.order_id, refund.request_id, "stripe", &told).await
+    note(
+        conn,
+        refund.order_id,
+        refund.custom_order_id,
+        "stripe",
+        &told,
+    )
+    .await
 }
 
 async fn refused(
@@ -287,7 +294,7 @@ async fn refused(
     );
     let why = with_restock(why, refund.restocked);
     let item = NewItem::new(Kind::RefundFailed, format!("refund:{id}"), why);
-    flag(conn, refund.order_id, refund.request_id, &item).await
+    flag(conn, refund.order_id, refund.custom_order_id, &item).await
 }
 
 /// Keeps why a refund was not taken. The inner error has the queue try again; there is none where Stripe turns out to
@@ -311,7 +318,7 @@ async fn deferred(
             "A refund of {amount} does not go through yet. It is tried again by itself. {error}"
         );
         let item = NewItem::new(Kind::RefundDelayed, format!("refund_delayed:{id}"), why);
-        flag(conn, refund.order_id, refund.request_id, &item).await?;
+        flag(conn, refund.order_id, refund.custom_order_id, &item).await?;
     }
     Ok(Err(unavailable(error)))
 }

@@ -42,7 +42,7 @@ impl From<RefundStatus> for State {
 pub struct Refund {
     pub payment_id: String,
     pub order_id: Option<OrderId>,
-    pub request_id: Option<CustomOrderId>,
+    pub custom_order_id: Option<CustomOrderId>,
     pub currency: String,
     /// Asked for at Stripe.
     pub amount: Cents,
@@ -60,7 +60,7 @@ pub struct Refund {
 
 macro_rules! columns {
     () => {
-        "r.payment_id, p.order_id, p.request_id, p.currency, r.amount, coalesce(r.wanted_amount, r.amount) as wanted,
+        "r.payment_id, p.order_id, p.custom_order_id, p.currency, r.amount, coalesce(r.wanted_amount, r.amount) as wanted,
          r.reason, r.restocked, r.state, r.attempts, r.key_number, r.flagged_at, r.created_at"
     };
 }
@@ -156,7 +156,7 @@ pub async fn begin_try(
     Ok(refund)
 }
 
-/// Changes what is asked for at Stripe. It is another request from now on, so it gets another key, which is returned.
+/// Changes what is asked for at Stripe. It is another custom order from now on, so it gets another key, which is returned.
 pub async fn change_amount(conn: &mut PgConnection, id: RefundId, amount: Cents) -> Result<i32> {
     let key_number = sqlx::query_scalar(
         "update refunds
@@ -450,20 +450,20 @@ pub async fn list_unsent(conn: &mut PgConnection) -> Result<Vec<RefundId>> {
 pub async fn list_payments(
     conn: &mut PgConnection,
     order: Option<OrderId>,
-    request: Option<CustomOrderId>,
+    custom_order: Option<CustomOrderId>,
 ) -> Result<Vec<String>> {
     let ids = sqlx::query_scalar(
         "select p.id
          from payments p
          where p.outcome is not null
            and (p.order_id = $1
-                or p.request_id = $2
-                or p.request_id = (select id from custom_orders where order_id = $1)
+                or p.custom_order_id = $2
+                or p.custom_order_id = (select id from custom_orders where order_id = $1)
                 or p.order_id = (select order_id from custom_orders where id = $2))
          order by p.outcome = 'settled' desc, p.created_at, p.id",
     )
     .bind(order)
-    .bind(request)
+    .bind(custom_order)
     .fetch_all(conn)
     .await?;
     Ok(ids)

@@ -184,7 +184,8 @@ async fn a_custom_order_goes_from_request_to_completed() {
     ben.signs_in(STAFF).await;
     ben.clicks("Menu").await;
     ben.clicks("Custom orders").await;
-    ben.clicks_at("a[href='/admin/custom-orders/CO-1001']").await;
+    ben.clicks_at("a[href='/admin/custom-orders/CO-1001']")
+        .await;
     ben.sees("A case with a raven, please.").await;
     ben.fills("Price in dollars", "145").await;
     ben.fills("What it covers", "A Classic case, loomed").await;
