@@ -67,7 +67,7 @@ impl Actor {
 }
 
 /// Writes a change down, inside its transaction. `action` is `subject.verb` (`user.disable`), `object` what was changed
-/// (`user:ann@example.com`); `before` and `after` are the facts that the change is about, null where there was or is
+/// (`user:ann@example.com`); `before` and `after` are the snapshot that the change is about, null where there was or is
 /// nothing. A form that the change carries out is marked in the same transaction, so that it takes effect once.
 pub async fn record(
     conn: &mut PgConnection,
@@ -98,7 +98,7 @@ pub async fn record(
 }
 
 /// Null is nothing. Callers hand over no secrets; should one forget, what bears a secret's name is not written down.
-fn without_secrets(mut facts: Value) -> Option<Value> {
+fn without_secrets(mut snapshot: Value) -> Option<Value> {
     const SECRETS: [&str; 6] = [
         "code",
         "hash",
@@ -107,8 +107,8 @@ fn without_secrets(mut facts: Value) -> Option<Value> {
         "secret",
         "token",
     ];
-    fn hide(facts: &mut Value) {
-        match facts {
+    fn hide(snapshot: &mut Value) {
+        match snapshot {
             Value::Object(fields) => {
                 for (name, value) in fields.iter_mut() {
                     if SECRETS.contains(&name.as_str()) {
@@ -122,8 +122,8 @@ fn without_secrets(mut facts: Value) -> Option<Value> {
             _ => {}
         }
     }
-    hide(&mut facts);
-    (!facts.is_null()).then_some(facts)
+    hide(&mut snapshot);
+    (!snapshot.is_null()).then_some(snapshot)
 }
 
 /// What was written down.
@@ -206,9 +206,10 @@ mod tests {
 
     #[test]
     fn what_bears_a_secrets_name_is_not_written_down() {
-        let facts = json!({"email": "a@b", "password": "x", "more": [{"token": "y", "name": "z"}]});
+        let snapshot =
+            json!({"email": "a@b", "password": "x", "more": [{"token": "y", "name": "z"}]});
         assert_eq!(
-            without_secrets(facts),
+            without_secrets(snapshot),
             Some(json!({"email": "a@b", "password": "…", "more": [{"token": "…", "name": "z"}]}))
         );
         assert_eq!(without_secrets(Value::Null), None);

@@ -295,8 +295,8 @@ async fn ship_bought(
         return Ok(());
     };
     let email = Email::OrderShipped {
-        order: orders::shipped_facts(conn, &order).await?,
-        shipment: shipment.facts(),
+        order: orders::shipped_email_data(conn, &order).await?,
+        shipment: shipment.email_data(),
     };
     email::queue(
         conn,

@@ -35,12 +35,12 @@ struct Change {
 impl AuditPage<'_> {
     /// What differs. Of what is new or gone, all.
     fn changes(&self, entry: &Entry) -> Vec<Change> {
-        let fields = |facts: &Option<Value>| match facts {
+        let fields = |snapshot: &Option<Value>| match snapshot {
             Some(Value::Object(fields)) => fields.keys().cloned().collect(),
             _ => BTreeSet::new(),
         };
-        let value = |facts: &Option<Value>, field: &str| {
-            let value = facts.as_ref()?.get(field)?;
+        let value = |snapshot: &Option<Value>, field: &str| {
+            let value = snapshot.as_ref()?.get(field)?;
             Some(words(value))
         };
         fields(&entry.before)

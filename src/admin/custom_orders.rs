@@ -24,7 +24,7 @@ use crate::ids::CustomOrderId;
 use crate::media::{self, Batch};
 use crate::money::Cents;
 use crate::orders::{self, NewShipment, Zone};
-use crate::payments::{self, PaymentFacts, RefundFacts, RefundSubject};
+use crate::payments::{self, PaymentView, RefundSubject, RefundView};
 use crate::settings::{self, Settings};
 
 const PAGE: i64 = 30;
@@ -74,8 +74,8 @@ struct CustomOrderPage<'a> {
     which: &'static str,
     form: Form,
     quote: Form,
-    payments: Vec<PaymentFacts>,
-    refunds: Vec<RefundFacts>,
+    payments: Vec<PaymentView>,
+    refunds: Vec<RefundView>,
     refund_forms: Vec<RefundForm>,
 }
 
@@ -398,7 +398,7 @@ fn terms(settings: &Settings, form: &Form) -> Result<Terms> {
 }
 
 /// What a custom order is paid in.
-fn currency(payments: &[PaymentFacts]) -> &str {
+fn currency(payments: &[PaymentView]) -> &str {
     payments
         .first()
         .map_or("usd", |payment| payment.currency.as_str())

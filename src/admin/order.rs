@@ -20,7 +20,7 @@ use crate::ids::{EmailId, OrderId, ProductId, RefundId};
 use crate::media::{self, Batch, PictureView};
 use crate::money::Cents;
 use crate::orders::{self, Change, NewShipment, Order, OrderLine, OrderView, Status};
-use crate::payments::{self, NewRefund, PaymentFacts, RefundFacts, RefundSubject};
+use crate::payments::{self, NewRefund, PaymentView, RefundSubject, RefundView};
 
 /// Carriers to choose from; others may be typed.
 pub const CARRIERS: [&str; 8] = [
@@ -45,8 +45,8 @@ struct OrderPage<'a> {
     address: Vec<String>,
     /// The reasons not to ship now.
     warnings: Vec<String>,
-    payments: Vec<PaymentFacts>,
-    refunds: Vec<RefundFacts>,
+    payments: Vec<PaymentView>,
+    refunds: Vec<RefundView>,
     emails: Vec<EmailRow>,
     /// Of the shipment.
     photographs: Vec<PictureView>,
@@ -451,7 +451,11 @@ pub async fn refund(
             return page(&app, &desk, order.id, forms).await;
         }
     };
-    let more = if is_new { new.facts() } else { Value::Null };
+    let more = if is_new {
+        new.audit_snapshot()
+    } else {
+        Value::Null
+    };
     change.end("order.refund", more).await?;
     Ok(desk.go_on(&path(&order), REFUND_PLANNED))
 }

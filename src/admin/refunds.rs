@@ -13,7 +13,7 @@ use crate::extract::Path;
 use crate::ids::RefundId;
 use crate::money::Cents;
 use crate::orders;
-use crate::payments::{self, PaymentFacts, RefundFacts, RefundState, RefundSubject};
+use crate::payments::{self, PaymentView, RefundState, RefundSubject, RefundView};
 
 /// The form that refunds one payment.
 pub struct RefundForm {
@@ -31,14 +31,14 @@ pub struct RefundForm {
 }
 
 /// A form for each payment that has money left. What was sent stands in the one that it was sent by.
-pub fn forms(payments: &[PaymentFacts], sent: &Form) -> Vec<RefundForm> {
-    let open: Vec<&PaymentFacts> = payments
+pub fn forms(payments: &[PaymentView], sent: &Form) -> Vec<RefundForm> {
+    let open: Vec<&PaymentView> = payments
         .iter()
         .filter(|payment| payment.refundable > Cents::ZERO)
         .collect();
     let named = sent.get("payment_id");
     let is_only = open.len() == 1;
-    let form = |(at, payment): (usize, &&PaymentFacts)| {
+    let form = |(at, payment): (usize, &&PaymentView)| {
         let is_sent = sent.is_sent() && (named == payment.id || named.is_empty() && at == 0);
         let form = if is_sent {
             sent.clone()
@@ -76,7 +76,7 @@ pub fn forms(payments: &[PaymentFacts], sent: &Form) -> Vec<RefundForm> {
 }
 
 /// A refund's state, with what its badge is coloured by.
-pub fn state(refund: &RefundFacts) -> (&'static str, &'static str) {
+pub fn state(refund: &RefundView) -> (&'static str, &'static str) {
     match refund.state {
         RefundState::Planned if refund.last_error.is_some() => ("not taken yet", "bad"),
         RefundState::Planned => ("planned", "due"),
@@ -87,7 +87,7 @@ pub fn state(refund: &RefundFacts) -> (&'static str, &'static str) {
 }
 
 /// Whether there is something to try again.
-pub fn can_be_tried(refund: &RefundFacts) -> bool {
+pub fn can_be_tried(refund: &RefundView) -> bool {
     refund.is_retryable || refund.state == RefundState::Planned && refund.last_error.is_some()
 }
 

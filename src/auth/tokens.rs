@@ -214,7 +214,7 @@ impl Token {
         format!("token:{} {}", self.id, self.name)
     }
 
-    fn facts(&self) -> Value {
+    fn audit_snapshot(&self) -> Value {
         json!({
             "name": self.name,
             "scopes": self.scopes,
@@ -267,7 +267,7 @@ pub async fn create_token(
         "token.create",
         &object,
         Value::Null,
-        made.facts(),
+        made.audit_snapshot(),
     )
     .await?;
     Ok((made, token))
@@ -418,8 +418,8 @@ pub async fn revoke_token(conn: &mut PgConnection, actor: &Actor, id: i64) -> Re
             actor,
             "token.revoke",
             &object,
-            before.facts(),
-            after.facts(),
+            before.audit_snapshot(),
+            after.audit_snapshot(),
         )
         .await?;
     }

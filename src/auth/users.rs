@@ -69,7 +69,7 @@ impl User {
         format!("user:{}", self.email)
     }
 
-    fn facts(&self) -> Value {
+    fn audit_snapshot(&self) -> Value {
         json!({
             "email": self.email,
             "role": self.role.as_str(),
@@ -121,7 +121,7 @@ pub async fn create(
         "user.create",
         &user.object(),
         Value::Null,
-        user.facts(),
+        user.audit_snapshot(),
     )
     .await?;
     Ok(user)
@@ -376,7 +376,15 @@ async fn record(
     after: &User,
 ) -> Result<()> {
     let object = after.object();
-    audit::record(conn, actor, action, &object, before.facts(), after.facts()).await
+    audit::record(
+        conn,
+        actor,
+        action,
+        &object,
+        before.audit_snapshot(),
+        after.audit_snapshot(),
+    )
+    .await
 }
 
 /// Writes down that a user's second factor was set up, renewed or turned off.

@@ -338,11 +338,11 @@ pub async fn change(
     let custom_order = store::lock(&mut tx, id)
         .await?
         .ok_or(Error::NotFound("CustomOrder"))?;
-    let before = facts(&custom_order, &store::quotes(&mut tx, id).await?);
+    let before = audit_snapshot(&custom_order, &store::quotes(&mut tx, id).await?);
     let told = store::timeline(&mut tx, id).await?.len();
     let more = change(&mut tx, id, &actor.name).await?;
     let view = view(&mut tx, id).await?;
-    let mut after = facts(&view.custom_order, &view.quotes);
+    let mut after = audit_snapshot(&view.custom_order, &view.quotes);
     // A repeat does nothing, and is not written down again.
     if before != after || view.timeline.len() > told {
         if let (Value::Object(after), Value::Object(more)) = (&mut after, more) {
@@ -356,7 +356,7 @@ pub async fn change(
 }
 
 /// The facts that a change is about.
-fn facts(custom_order: &CustomOrder, quotes: &[Quote]) -> Value {
+fn audit_snapshot(custom_order: &CustomOrder, quotes: &[Quote]) -> Value {
     let quotes: Vec<Value> = quotes
         .iter()
         .map(|quote| {

@@ -10,7 +10,8 @@ use super::{CustomOrder, NewCustomOrder, NextMove, Quote, QuoteState, Status, pa
 use crate::app::App;
 use crate::calendar;
 use crate::email::{
-    self, About, DelayedFacts, Email, Holds, QuoteFacts, Refusal, RequestFacts, SHOP,
+    self, About, CustomOrderEmailData, DelayedPaymentEmailData, Email, Holds, QuoteEmailData,
+    Refusal, SHOP,
 };
 use crate::error::{Error, Result};
 use crate::ids::{CustomOrderId, OrderId, QuoteId};
@@ -34,16 +35,16 @@ pub async fn submit(
         ..About::default()
     };
     let cause = custom_order.id.to_string();
-    let email = Email::NewRequest {
-        custom_order: RequestFacts {
+    let email = Email::NewCustomOrder {
+        custom_order: CustomOrderEmailData {
             status_url: None,
-            ..facts(conn, app, &custom_order).await?
+            ..email_data(conn, app, &custom_order).await?
         },
         email: custom_order.email.clone(),
     };
     email::queue(conn, &email, &cause, SHOP, None, about).await?;
-    let email = Email::RequestReceived {
-        custom_order: facts(conn, app, &custom_order).await?,
+    let email = Email::CustomOrderReceived {
+        custom_order: email_data(conn, app, &custom_order).await?,
     };
     email::queue(conn, &email, &cause, &custom_order.email, None, about).await?;
     Ok(custom_order)
@@ -300,7 +301,7 @@ async fn set_withdrawn(
     let custom_order =
         store::set_status(conn, custom_order, Status::Pending, None, actor, &note).await?;
     let email = Email::QuoteWithdrawn {
-        custom_order: facts(conn, app, &custom_order).await?,
+        custom_order: email_data(conn, app, &custom_order).await?,
         reason: reason.to_owned(),
     };
     to_customer(conn, &custom_order, &email, &quote.to_string()).await
@@ -316,8 +317,8 @@ async fn set_rejected(
     let custom_order =
         store::set_status(conn, custom_order, Status::Rejected, None, actor, reason).await?;
     if !reason.is_empty() {
-        let email = Email::RequestRejected {
-            custom_order: facts(conn, app, &custom_order).await?,
+        let email = Email::CustomOrderRejected {
+            custom_order: email_data(conn, app, &custom_order).await?,
             reason: reason.to_owned(),
         };
         to_customer(conn, &custom_order, &email, &custom_order.id.to_string()).await?;
@@ -384,9 +385,9 @@ async fn approval(
     valid_until: DateTime<Utc>,
     payment_url: &str,
 ) -> Result<Email> {
-    Ok(Email::RequestApproved {
-        custom_order: facts(conn, app, custom_order).await?,
-        quote: QuoteFacts {
+    Ok(Email::CustomOrderApproved {
+        custom_order: email_data(conn, app, custom_order).await?,
+        quote: QuoteEmailData {
             amount: quote.amount,
             shipping: quote.shipping,
             total: quote.total(),
@@ -618,8 +619,8 @@ pub async fn pay(
     )
     .await?;
     let email = Email::PaymentReceived {
-        custom_order: facts(conn, app, &custom_order).await?,
-        order: orders::facts(conn, &order).await?,
+        custom_order: email_data(conn, app, &custom_order).await?,
+        order: orders::email_data(conn, &order).await?,
     };
     let about = About {
         order: Some(order.id),
@@ -747,10 +748,10 @@ pub async fn ship(
     let (order, shipment) = orders::ship(conn, order, shipment, actor).await?;
     let custom_order =
         store::set_status(conn, &custom_order, Status::Shipped, None, actor, "").await?;
-    let email = Email::CustomShipped {
-        custom_order: facts(conn, app, &custom_order).await?,
-        order: orders::facts(conn, &order).await?,
-        shipment: shipment.facts(),
+    let email = Email::CustomOrderShipped {
+        custom_order: email_data(conn, app, &custom_order).await?,
+        order: orders::email_data(conn, &order).await?,
+        shipment: shipment.email_data(),
     };
     let about = About {
         order: Some(order.id),
@@ -880,8 +881,8 @@ pub async fn lock_of(conn: &mut PgConnection, order: OrderId) -> Result<Option<C
 }
 
 /// The delayed payment of a quote as emails show it.
-fn delayed(app: &App, custom_order: &CustomOrder, quote: &Quote) -> DelayedFacts {
-    DelayedFacts {
+fn delayed(app: &App, custom_order: &CustomOrder, quote: &Quote) -> DelayedPaymentEmailData {
+    DelayedPaymentEmailData {
         about: custom_order.display_number(),
         customer_name: Some(custom_order.name.clone()),
         amount: quote.total(),
@@ -892,12 +893,12 @@ fn delayed(app: &App, custom_order: &CustomOrder, quote: &Quote) -> DelayedFacts
 }
 
 /// A custom order as emails show it.
-async fn facts(
+async fn email_data(
     conn: &mut PgConnection,
     app: &App,
     custom_order: &CustomOrder,
-) -> Result<RequestFacts> {
-    Ok(RequestFacts {
+) -> Result<CustomOrderEmailData> {
+    Ok(CustomOrderEmailData {
         id: custom_order.id,
         number: custom_order.display_number(),
         customer_name: custom_order.name.clone(),

@@ -13,64 +13,64 @@ use crate::money::Cents;
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Email {
     /// To the shopper, copied to the shop: the order is paid.
-    OrderConfirmation { order: OrderFacts },
+    OrderConfirmation { order: OrderEmailData },
     /// To the shopper: the shipment is on its way.
     OrderShipped {
-        order: OrderFacts,
-        shipment: ShipmentFacts,
+        order: OrderEmailData,
+        shipment: ShipmentEmailData,
     },
     /// To the shopper: money was given back, in part or in full.
     OrderRefunded {
-        order: OrderFacts,
+        order: OrderEmailData,
         /// Given back by this refund.
         amount: Cents,
         /// Given back in all.
         refunded: Cents,
     },
     /// To the shopper: a payment could not become an order and is given back in full.
-    CouldNotFulfil { refusal: RefusalFacts },
+    CouldNotFulfill { refusal: RefusalEmailData },
     /// To the shop: the same, so that somebody knows.
-    CouldNotFulfilNotice { refusal: RefusalFacts },
+    CouldNotFulfillNotice { refusal: RefusalEmailData },
     /// To the customer: the bank was asked for the money, which takes days.
-    PaymentProcessing { payment: DelayedFacts },
+    PaymentProcessing { payment: DelayedPaymentEmailData },
     /// To the customer: the bank did not make the payment, and nothing was taken.
-    PaymentFailed { payment: DelayedFacts },
+    PaymentFailed { payment: DelayedPaymentEmailData },
     /// To the shop: somebody asks for a piece; their photographs are attached.
-    NewRequest {
-        custom_order: RequestFacts,
+    NewCustomOrder {
+        custom_order: CustomOrderEmailData,
         email: String,
     },
     /// To the customer: their custom order has reached the shop. It repeats nothing of what they wrote: the address may be
     /// somebody else's.
-    RequestReceived { custom_order: RequestFacts },
+    CustomOrderReceived { custom_order: CustomOrderEmailData },
     /// To the customer: the quote, and where to pay it.
-    RequestApproved {
-        custom_order: RequestFacts,
-        quote: QuoteFacts,
+    CustomOrderApproved {
+        custom_order: CustomOrderEmailData,
+        quote: QuoteEmailData,
     },
     /// To the customer, copied to the shop: the quote is paid.
     PaymentReceived {
-        custom_order: RequestFacts,
-        order: OrderFacts,
+        custom_order: CustomOrderEmailData,
+        order: OrderEmailData,
     },
     /// To the customer: the quote is taken back, and its link cannot be paid any more; perhaps why.
     QuoteWithdrawn {
-        custom_order: RequestFacts,
+        custom_order: CustomOrderEmailData,
         reason: String,
     },
     /// To the customer: we cannot make it, and why.
-    RequestRejected {
-        custom_order: RequestFacts,
+    CustomOrderRejected {
+        custom_order: CustomOrderEmailData,
         reason: String,
     },
     /// To the customer: the finished piece is on its way; its photographs are inside.
-    CustomShipped {
-        custom_order: RequestFacts,
-        order: OrderFacts,
-        shipment: ShipmentFacts,
+    CustomOrderShipped {
+        custom_order: CustomOrderEmailData,
+        order: OrderEmailData,
+        shipment: ShipmentEmailData,
     },
     /// To the shop: something needs a person.
-    ReviewItem { item: ReviewFacts },
+    ReviewItem { item: ReviewItemEmailData },
 }
 
 impl Email {
@@ -80,17 +80,17 @@ impl Email {
             Email::OrderConfirmation { .. } => "order_confirmation",
             Email::OrderShipped { .. } => "order_shipped",
             Email::OrderRefunded { .. } => "order_refunded",
-            Email::CouldNotFulfil { .. } => "could_not_fulfil",
-            Email::CouldNotFulfilNotice { .. } => "could_not_fulfil_notice",
+            Email::CouldNotFulfill { .. } => "could_not_fulfill",
+            Email::CouldNotFulfillNotice { .. } => "could_not_fulfill_notice",
             Email::PaymentProcessing { .. } => "payment_processing",
             Email::PaymentFailed { .. } => "payment_failed",
-            Email::NewRequest { .. } => "new_request",
-            Email::RequestReceived { .. } => "request_received",
-            Email::RequestApproved { .. } => "request_approved",
+            Email::NewCustomOrder { .. } => "new_custom_order",
+            Email::CustomOrderReceived { .. } => "custom_order_received",
+            Email::CustomOrderApproved { .. } => "custom_order_approved",
             Email::PaymentReceived { .. } => "payment_received",
             Email::QuoteWithdrawn { .. } => "quote_withdrawn",
-            Email::RequestRejected { .. } => "request_rejected",
-            Email::CustomShipped { .. } => "custom_shipped",
+            Email::CustomOrderRejected { .. } => "custom_order_rejected",
+            Email::CustomOrderShipped { .. } => "custom_order_shipped",
             Email::ReviewItem { .. } => "review_item",
         }
     }
@@ -109,7 +109,7 @@ impl Email {
     /// The photographs of the finished piece, shown inside.
     pub fn finished_photographs(&self) -> &[PictureId] {
         match self {
-            Email::OrderShipped { shipment, .. } | Email::CustomShipped { shipment, .. } => {
+            Email::OrderShipped { shipment, .. } | Email::CustomOrderShipped { shipment, .. } => {
                 &shipment.photographs
             }
             _ => &[],
@@ -119,7 +119,7 @@ impl Email {
     /// The photographs that are sent along as files.
     pub fn attached_photographs(&self) -> &[PictureId] {
         match self {
-            Email::NewRequest { custom_order, .. } => &custom_order.photographs,
+            Email::NewCustomOrder { custom_order, .. } => &custom_order.photographs,
             _ => &[],
         }
     }
@@ -127,7 +127,7 @@ impl Email {
     /// Who gets the answers to it, where that is not the shop.
     pub fn answers_to(&self) -> Option<&str> {
         match self {
-            Email::NewRequest { email, .. } => Some(email),
+            Email::NewCustomOrder { email, .. } => Some(email),
             _ => None,
         }
     }
@@ -135,13 +135,13 @@ impl Email {
 
 /// An order as an email shows it. Amounts are in the currency's smallest unit.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct OrderFacts {
+pub struct OrderEmailData {
     /// As people say it: `SB-1042`.
     pub number: String,
     pub paid_at: Option<DateTime<Utc>>,
     /// Three lower-case letters (ISO 4217).
     pub currency: String,
-    pub lines: Vec<LineFacts>,
+    pub lines: Vec<LineEmailData>,
     pub subtotal: Cents,
     pub shipping: Cents,
     pub tax: Cents,
@@ -154,7 +154,7 @@ pub struct OrderFacts {
 
 /// A line of an order as an email shows it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct LineFacts {
+pub struct LineEmailData {
     pub name: String,
     /// The collection and the size, as `Infinite Path · Classic BIC`.
     pub detail: Option<String>,
@@ -166,7 +166,7 @@ pub struct LineFacts {
 
 /// A shipment as an email shows it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct ShipmentFacts {
+pub struct ShipmentEmailData {
     pub carrier: Option<String>,
     pub tracking_number: Option<String>,
     pub tracking_url: Option<String>,
@@ -176,7 +176,7 @@ pub struct ShipmentFacts {
 
 /// A payment that could not become an order.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct RefusalFacts {
+pub struct RefusalEmailData {
     /// The order or the custom order that was meant, as `SB-1042` or a custom order's id.
     pub about: String,
     pub customer_name: Option<String>,
@@ -205,7 +205,7 @@ pub enum Refusal {
 
 /// A payment that takes days, as an email shows it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct DelayedFacts {
+pub struct DelayedPaymentEmailData {
     /// The order or the custom order that is paid for, as `SB-1042`.
     pub about: String,
     pub customer_name: Option<String>,
@@ -230,7 +230,7 @@ pub enum Holds {
 
 /// A custom order for a piece as an email shows it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct RequestFacts {
+pub struct CustomOrderEmailData {
     pub id: CustomOrderId,
     /// As people say it: `CO-1042`.
     pub number: String,
@@ -244,7 +244,7 @@ pub struct RequestFacts {
 
 /// A quote as an email shows it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct QuoteFacts {
+pub struct QuoteEmailData {
     pub amount: Cents,
     pub shipping: Cents,
     pub total: Cents,
@@ -257,7 +257,7 @@ pub struct QuoteFacts {
 
 /// A review item as its email shows it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct ReviewFacts {
+pub struct ReviewItemEmailData {
     /// The trouble in a few words, with the number of what it belongs to: the end of the subject.
     pub headline: String,
     /// The order or custom order, as `SB-1042`.

@@ -18,8 +18,9 @@ pub use compose::{Addressed, Composed, compose};
 pub use house::{House, parse_address};
 pub use mailer::Mailer;
 pub use message::{
-    About, DelayedFacts, Email, Holds, LineFacts, OrderFacts, QuoteFacts, Refusal, RefusalFacts,
-    RequestFacts, ReviewFacts, ShipmentFacts,
+    About, CustomOrderEmailData, DelayedPaymentEmailData, Email, Holds, LineEmailData,
+    OrderEmailData, QuoteEmailData, Refusal, RefusalEmailData, ReviewItemEmailData,
+    ShipmentEmailData,
 };
 pub use page::Subjects;
 pub use pictures::{Picture, PictureRef, Pictures};

@@ -4,8 +4,8 @@ use chrono_tz::Tz;
 
 use super::house::{House, one_line};
 use super::message::{
-    DelayedFacts, Email, Holds, OrderFacts, QuoteFacts, Refusal, RefusalFacts, RequestFacts,
-    ReviewFacts, ShipmentFacts,
+    CustomOrderEmailData, DelayedPaymentEmailData, Email, Holds, OrderEmailData, QuoteEmailData,
+    Refusal, RefusalEmailData, ReviewItemEmailData, ShipmentEmailData,
 };
 use crate::calendar;
 use crate::money::Cents;
@@ -30,7 +30,7 @@ pub enum Block {
         text: String,
     },
     /// Names and values.
-    Facts(Vec<(&'static str, String)>),
+    Details(Vec<(&'static str, String)>),
     Lines(Vec<Line>),
     /// Names and amounts; the last is what it comes to.
     Sum(Vec<(&'static str, String)>),
@@ -86,7 +86,7 @@ pub struct Subjects {
     pub kinds: Vec<&'static str>,
     /// What the other subjects begin with: of a payment given back, of a new custom order, and of a review item.
     pub given_back: &'static str,
-    pub new_request: &'static str,
+    pub new_custom_order: &'static str,
     pub please_review: &'static str,
 }
 
@@ -100,8 +100,8 @@ impl Subjects {
                 let subject = Page::new(email, house, &Shown::default()).subject;
                 let varies = matches!(
                     email,
-                    Email::CouldNotFulfilNotice { .. }
-                        | Email::NewRequest { .. }
+                    Email::CouldNotFulfillNotice { .. }
+                        | Email::NewCustomOrder { .. }
                         | Email::ReviewItem { .. }
                 );
                 !varies && subject.to_lowercase().contains(&word)
@@ -111,7 +111,7 @@ impl Subjects {
         Subjects {
             kinds,
             given_back: GIVEN_BACK,
-            new_request: NEW_REQUEST,
+            new_custom_order: NEW_REQUEST,
             please_review: PLEASE_REVIEW,
         }
     }
@@ -129,19 +129,21 @@ impl Page {
                 amount,
                 refunded,
             } => order_refunded(order, *amount, *refunded, shop),
-            Email::CouldNotFulfil { refusal } => could_not_fulfil(refusal, shop),
-            Email::CouldNotFulfilNotice { refusal } => could_not_fulfil_notice(refusal),
+            Email::CouldNotFulfill { refusal } => could_not_fulfill(refusal, shop),
+            Email::CouldNotFulfillNotice { refusal } => could_not_fulfill_notice(refusal),
             Email::PaymentProcessing { payment } => payment_processing(payment, shop),
             Email::PaymentFailed { payment } => payment_failed(payment, shop),
-            Email::NewRequest {
+            Email::NewCustomOrder {
                 custom_order,
                 email,
-            } => new_request(custom_order, email, shown),
-            Email::RequestReceived { custom_order } => request_received(custom_order, shop),
-            Email::RequestApproved {
+            } => new_custom_order(custom_order, email, shown),
+            Email::CustomOrderReceived { custom_order } => {
+                custom_order_received(custom_order, shop)
+            }
+            Email::CustomOrderApproved {
                 custom_order,
                 quote,
-            } => request_approved(custom_order, quote, house),
+            } => custom_order_approved(custom_order, quote, house),
             Email::PaymentReceived {
                 custom_order,
                 order,
@@ -150,21 +152,21 @@ impl Page {
                 custom_order,
                 reason,
             } => quote_withdrawn(custom_order, reason),
-            Email::RequestRejected {
+            Email::CustomOrderRejected {
                 custom_order,
                 reason,
-            } => request_rejected(custom_order, reason),
-            Email::CustomShipped {
+            } => custom_order_rejected(custom_order, reason),
+            Email::CustomOrderShipped {
                 custom_order,
                 order,
                 shipment,
-            } => custom_shipped(custom_order, order, shipment, house, shown),
+            } => custom_order_shipped(custom_order, order, shipment, house, shown),
             Email::ReviewItem { item } => review_item(item, house),
         }
     }
 }
 
-fn order_confirmation(order: &OrderFacts, house: &House, shown: &Shown) -> Page {
+fn order_confirmation(order: &OrderEmailData, house: &House, shown: &Shown) -> Page {
     let shop = &house.name;
     let total = order.total.in_currency(&order.currency);
     let mut blocks = vec![
@@ -174,7 +176,7 @@ fn order_confirmation(order: &OrderFacts, house: &House, shown: &Shown) -> Page 
              it is on its way."
                 .to_owned(),
         ),
-        Block::Facts(order_facts(order, house.zone)),
+        Block::Details(order_facts(order, house.zone)),
         Block::Lines(lines(order, shown)),
         sum(order),
     ];
@@ -189,8 +191,8 @@ fn order_confirmation(order: &OrderFacts, house: &House, shown: &Shown) -> Page 
 }
 
 fn order_shipped(
-    order: &OrderFacts,
-    shipment: &ShipmentFacts,
+    order: &OrderEmailData,
+    shipment: &ShipmentEmailData,
     house: &House,
     shown: &Shown,
 ) -> Page {
@@ -214,7 +216,7 @@ fn order_shipped(
     }
 }
 
-fn order_refunded(order: &OrderFacts, amount: Cents, refunded: Cents, shop: &str) -> Page {
+fn order_refunded(order: &OrderEmailData, amount: Cents, refunded: Cents, shop: &str) -> Page {
     let money = |amount: Cents| amount.in_currency(&order.currency);
     let how = if refunded >= order.total {
         "That is all that you had paid."
@@ -247,7 +249,7 @@ fn order_refunded(order: &OrderFacts, amount: Cents, refunded: Cents, shop: &str
 const BANKS: &str =
     "The money goes back the way it came. Banks take five to ten business days to show it.";
 
-fn could_not_fulfil(refusal: &RefusalFacts, shop: &str) -> Page {
+fn could_not_fulfill(refusal: &RefusalEmailData, shop: &str) -> Page {
     let amount = refusal.amount.in_currency(&refusal.currency);
     let why = match refusal.why {
         Refusal::SoldMeanwhile => {
@@ -286,14 +288,14 @@ fn could_not_fulfil(refusal: &RefusalFacts, shop: &str) -> Page {
                 "We received a payment of {amount} from you, and we are sorry that we cannot keep it. {why}"
             )),
             Block::Text(how.to_owned()),
-            Block::Facts(vec![("For", refusal.about.clone()), ("Given back", amount)]),
+            Block::Details(vec![("For", refusal.about.clone()), ("Given back", amount)]),
             Block::Remark(BANKS.to_owned()),
         ],
         inside: false,
     }
 }
 
-fn could_not_fulfil_notice(refusal: &RefusalFacts) -> Page {
+fn could_not_fulfill_notice(refusal: &RefusalEmailData) -> Page {
     let amount = refusal.amount.in_currency(&refusal.currency);
     let why = match refusal.why {
         Refusal::SoldMeanwhile => "It came after the hold had run out, and the pieces are sold.",
@@ -301,9 +303,9 @@ fn could_not_fulfil_notice(refusal: &RefusalFacts) -> Page {
         Refusal::AmountDiffers => "The amount or the currency is not what was asked for.",
         Refusal::QuoteClosed => "The quote had been withdrawn or replaced, or had lapsed.",
     };
-    let mut facts = vec![("For", refusal.about.clone())];
-    facts.extend(refusal.customer_name.clone().map(|name| ("From", name)));
-    facts.push(("Amount", amount.clone()));
+    let mut details = vec![("For", refusal.about.clone())];
+    details.extend(refusal.customer_name.clone().map(|name| ("From", name)));
+    details.push(("Amount", amount.clone()));
     Page {
         subject: format!("{GIVEN_BACK}{}", one_line(&refusal.about, 60)),
         preview: format!("{amount}. {why}"),
@@ -317,7 +319,7 @@ fn could_not_fulfil_notice(refusal: &RefusalFacts) -> Page {
                     "A payment could not become an order. It had been given back in full already. {why}"
                 ),
             }),
-            Block::Facts(facts),
+            Block::Details(details),
             Block::Remark(
                 "The customer gets an email about it, too. Should the refund fail, the order or the request will say so.".to_owned(),
             ),
@@ -326,7 +328,7 @@ fn could_not_fulfil_notice(refusal: &RefusalFacts) -> Page {
     }
 }
 
-fn payment_processing(payment: &DelayedFacts, shop: &str) -> Page {
+fn payment_processing(payment: &DelayedPaymentEmailData, shop: &str) -> Page {
     let amount = payment.amount.in_currency(&payment.currency);
     let until_then = match payment.holds {
         Holds::Pieces => "We keep your pieces for you until then.",
@@ -343,7 +345,7 @@ fn payment_processing(payment: &DelayedFacts, shop: &str) -> Page {
              bank has to be asked for the money. We write to you as soon as it has arrived."
         )),
         Block::Text(until_then.to_owned()),
-        Block::Facts(vec![
+        Block::Details(vec![
             ("For", payment.about.clone()),
             ("Amount", amount.clone()),
         ]),
@@ -358,7 +360,7 @@ fn payment_processing(payment: &DelayedFacts, shop: &str) -> Page {
     }
 }
 
-fn payment_failed(payment: &DelayedFacts, shop: &str) -> Page {
+fn payment_failed(payment: &DelayedPaymentEmailData, shop: &str) -> Page {
     let amount = payment.amount.in_currency(&payment.currency);
     let next = match payment.holds {
         Holds::Pieces | Holds::NoPieces => {
@@ -376,7 +378,7 @@ fn payment_failed(payment: &DelayedFacts, shop: &str) -> Page {
             "We are sorry: your bank did not make the payment of {amount}. Nothing was taken from you."
         )),
         Block::Text(next.to_owned()),
-        Block::Facts(vec![
+        Block::Details(vec![
             ("For", payment.about.clone()),
             ("Amount", amount.clone()),
         ]),
@@ -391,26 +393,26 @@ fn payment_failed(payment: &DelayedFacts, shop: &str) -> Page {
     }
 }
 
-fn their_page(payment: &DelayedFacts) -> Option<Block> {
+fn their_page(payment: &DelayedPaymentEmailData) -> Option<Block> {
     page_at(payment.status_url.as_deref()).map(|url| Block::Link {
         label: "See where your request stands",
         url,
     })
 }
 
-fn new_request(custom_order: &RequestFacts, email: &str, shown: &Shown) -> Page {
+fn new_custom_order(custom_order: &CustomOrderEmailData, email: &str, shown: &Shown) -> Page {
     let name = one_line(&custom_order.customer_name, 100);
-    let mut facts = vec![("From", name.clone()), ("Email", one_line(email, 254))];
-    facts.extend(
+    let mut details = vec![("From", name.clone()), ("Email", one_line(email, 254))];
+    details.extend(
         custom_order
             .colors
             .as_deref()
             .map(|colors| ("Colors", one_line(colors, 500))),
     );
-    facts.push(("Request", custom_order.number.clone()));
+    details.push(("Request", custom_order.number.clone()));
     let mut blocks = vec![
         Block::Text(format!("{name} would like a piece made.")),
-        Block::Facts(facts),
+        Block::Details(details),
         Block::Quote {
             title: "What they would like",
             text: custom_order.description.clone(),
@@ -446,14 +448,14 @@ fn new_request(custom_order: &RequestFacts, email: &str, shown: &Shown) -> Page 
 
 /// It repeats nothing of what came in, not even a name: the address may be somebody else's, and this email is sent to
 /// whatever address a visitor types.
-fn request_received(custom_order: &RequestFacts, shop: &str) -> Page {
+fn custom_order_received(custom_order: &CustomOrderEmailData, shop: &str) -> Page {
     let mut blocks = vec![
         greeting(None),
         Block::Text(format!(
             "Your request for a piece made by hand has reached {shop}. We read every one ourselves, and answer within a \
              few days."
         )),
-        Block::Facts(vec![("Request", custom_order.number.clone())]),
+        Block::Details(vec![("Request", custom_order.number.clone())]),
     ];
     blocks.extend(status_link(custom_order));
     blocks.push(Block::Remark(
@@ -468,7 +470,11 @@ fn request_received(custom_order: &RequestFacts, shop: &str) -> Page {
     }
 }
 
-fn request_approved(custom_order: &RequestFacts, quote: &QuoteFacts, house: &House) -> Page {
+fn custom_order_approved(
+    custom_order: &CustomOrderEmailData,
+    quote: &QuoteEmailData,
+    house: &House,
+) -> Page {
     let until = calendar::date(quote.valid_until, house.zone);
     let money = |amount: Cents| amount.in_currency(&quote.currency);
     let mut sums = vec![("Your piece", money(quote.amount))];
@@ -508,7 +514,11 @@ fn request_approved(custom_order: &RequestFacts, quote: &QuoteFacts, house: &Hou
     }
 }
 
-fn payment_received(custom_order: &RequestFacts, order: &OrderFacts, house: &House) -> Page {
+fn payment_received(
+    custom_order: &CustomOrderEmailData,
+    order: &OrderEmailData,
+    house: &House,
+) -> Page {
     let mut blocks = vec![
         greeting(Some(&custom_order.customer_name)),
         Block::Text(
@@ -516,7 +526,7 @@ fn payment_received(custom_order: &RequestFacts, order: &OrderFacts, house: &Hou
              when it is on its way."
                 .to_owned(),
         ),
-        Block::Facts(order_facts(order, house.zone)),
+        Block::Details(order_facts(order, house.zone)),
         sum(order),
     ];
     blocks.extend(address(order));
@@ -534,7 +544,7 @@ fn payment_received(custom_order: &RequestFacts, order: &OrderFacts, house: &Hou
     }
 }
 
-fn quote_withdrawn(custom_order: &RequestFacts, reason: &str) -> Page {
+fn quote_withdrawn(custom_order: &CustomOrderEmailData, reason: &str) -> Page {
     let mut blocks = vec![
         greeting(Some(&custom_order.customer_name)),
         Block::Text(
@@ -563,7 +573,7 @@ fn quote_withdrawn(custom_order: &RequestFacts, reason: &str) -> Page {
     }
 }
 
-fn request_rejected(custom_order: &RequestFacts, reason: &str) -> Page {
+fn custom_order_rejected(custom_order: &CustomOrderEmailData, reason: &str) -> Page {
     let mut blocks = vec![
         greeting(Some(&custom_order.customer_name)),
         Block::Text(
@@ -590,10 +600,10 @@ fn request_rejected(custom_order: &RequestFacts, reason: &str) -> Page {
     }
 }
 
-fn custom_shipped(
-    custom_order: &RequestFacts,
-    order: &OrderFacts,
-    shipment: &ShipmentFacts,
+fn custom_order_shipped(
+    custom_order: &CustomOrderEmailData,
+    order: &OrderEmailData,
+    shipment: &ShipmentEmailData,
     house: &House,
     shown: &Shown,
 ) -> Page {
@@ -614,16 +624,16 @@ fn custom_shipped(
     }
 }
 
-fn review_item(item: &ReviewFacts, house: &House) -> Page {
-    let mut facts = Vec::new();
-    facts.extend(item.about.clone().map(|about| ("For", about)));
-    facts.extend(
+fn review_item(item: &ReviewItemEmailData, house: &House) -> Page {
+    let mut details = Vec::new();
+    details.extend(item.about.clone().map(|about| ("For", about)));
+    details.extend(
         item.deadline
             .map(|at| ("Deadline", calendar::date(at, house.zone))),
     );
     let mut blocks = vec![Block::Text(one_line(&item.text, 1000))];
-    if !facts.is_empty() {
-        blocks.push(Block::Facts(facts));
+    if !details.is_empty() {
+        blocks.push(Block::Details(details));
     }
     blocks.push(Block::Text(item.advice.clone()));
     let page = format!("{}{}", house.admin_url, item.page);
@@ -645,14 +655,14 @@ fn greeting(name: Option<&str>) -> Block {
     })
 }
 
-fn order_facts(order: &OrderFacts, zone: Tz) -> Vec<(&'static str, String)> {
-    let mut facts = vec![("Order", order.number.clone())];
-    facts.extend(order.paid_at.map(|at| ("Paid", calendar::date(at, zone))));
-    facts
+fn order_facts(order: &OrderEmailData, zone: Tz) -> Vec<(&'static str, String)> {
+    let mut details = vec![("Order", order.number.clone())];
+    details.extend(order.paid_at.map(|at| ("Paid", calendar::date(at, zone))));
+    details
 }
 
-fn lines(order: &OrderFacts, shown: &Shown) -> Vec<Line> {
-    let line = |(at, line): (usize, &super::message::LineFacts)| Line {
+fn lines(order: &OrderEmailData, shown: &Shown) -> Vec<Line> {
+    let line = |(at, line): (usize, &super::message::LineEmailData)| Line {
         picture: shown.lines.get(at).cloned().flatten(),
         name: line.name.clone(),
         detail: line.detail.clone(),
@@ -668,7 +678,7 @@ fn lines(order: &OrderFacts, shown: &Shown) -> Vec<Line> {
     order.lines.iter().enumerate().map(line).collect()
 }
 
-fn sum(order: &OrderFacts) -> Block {
+fn sum(order: &OrderEmailData) -> Block {
     let money = |amount: Cents| amount.in_currency(&order.currency);
     let mut sums = vec![
         ("Subtotal", money(order.subtotal)),
@@ -681,7 +691,7 @@ fn sum(order: &OrderFacts) -> Block {
     Block::Sum(sums)
 }
 
-fn address(order: &OrderFacts) -> Option<Block> {
+fn address(order: &OrderEmailData) -> Option<Block> {
     let address = order.shipping_address.as_ref()?.lines();
     let name = one_line(order.shipping_name.as_deref().unwrap_or_default(), 200);
     let mut lines: Vec<String> = (!name.is_empty()).then_some(name).into_iter().collect();
@@ -692,10 +702,10 @@ fn address(order: &OrderFacts) -> Option<Block> {
     })
 }
 
-fn shipment_blocks(shipment: &ShipmentFacts, zone: Tz, shown: &Shown) -> Vec<Block> {
-    let mut facts = vec![("Shipped", calendar::date(shipment.shipped_at, zone))];
-    facts.extend(shipment.carrier.clone().map(|carrier| ("Carrier", carrier)));
-    facts.extend(
+fn shipment_blocks(shipment: &ShipmentEmailData, zone: Tz, shown: &Shown) -> Vec<Block> {
+    let mut details = vec![("Shipped", calendar::date(shipment.shipped_at, zone))];
+    details.extend(shipment.carrier.clone().map(|carrier| ("Carrier", carrier)));
+    details.extend(
         shipment
             .tracking_number
             .clone()
@@ -705,7 +715,7 @@ fn shipment_blocks(shipment: &ShipmentFacts, zone: Tz, shown: &Shown) -> Vec<Blo
     if !shown.photographs.is_empty() {
         blocks.push(Block::Photographs(shown.photographs.clone()));
     }
-    blocks.push(Block::Facts(facts));
+    blocks.push(Block::Details(details));
     blocks.extend(button(
         "Follow the shipment".to_owned(),
         shipment.tracking_url.as_deref(),
@@ -713,7 +723,7 @@ fn shipment_blocks(shipment: &ShipmentFacts, zone: Tz, shown: &Shown) -> Vec<Blo
     blocks
 }
 
-fn your_request(custom_order: &RequestFacts) -> Vec<Block> {
+fn your_request(custom_order: &CustomOrderEmailData) -> Vec<Block> {
     let mut blocks = vec![Block::Quote {
         title: "Your request",
         text: custom_order.description.clone(),
@@ -722,7 +732,7 @@ fn your_request(custom_order: &RequestFacts) -> Vec<Block> {
     blocks
 }
 
-fn status_link(custom_order: &RequestFacts) -> Option<Block> {
+fn status_link(custom_order: &CustomOrderEmailData) -> Option<Block> {
     page_at(custom_order.status_url.as_deref()).map(|url| Block::Link {
         label: "See where your request stands",
         url,

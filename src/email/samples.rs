@@ -4,8 +4,8 @@ use chrono::{DateTime, TimeZone, Utc};
 use uuid::Uuid;
 
 use super::message::{
-    DelayedFacts, Email, Holds, LineFacts, OrderFacts, QuoteFacts, Refusal, RefusalFacts,
-    RequestFacts, ReviewFacts, ShipmentFacts,
+    CustomOrderEmailData, DelayedPaymentEmailData, Email, Holds, LineEmailData, OrderEmailData,
+    QuoteEmailData, Refusal, RefusalEmailData, ReviewItemEmailData, ShipmentEmailData,
 };
 use crate::address::Address;
 use crate::ids::{CustomOrderId, PictureId};
@@ -36,8 +36,8 @@ pub fn emails() -> Vec<(&'static str, Email)> {
                 refunded: Cents(1200),
             },
         ),
-        ("could_not_fulfil", Email::CouldNotFulfil { refusal: refusal() }),
-        ("could_not_fulfil_notice", Email::CouldNotFulfilNotice { refusal: refusal() }),
+        ("could_not_fulfill", Email::CouldNotFulfill { refusal: refusal() }),
+        ("could_not_fulfill_notice", Email::CouldNotFulfillNotice { refusal: refusal() }),
         (
             "payment_processing",
             Email::PaymentProcessing {
@@ -69,9 +69,9 @@ pub fn emails() -> Vec<(&'static str, Email)> {
             },
         ),
         (
-            "new_request",
-            Email::NewRequest {
-                custom_order: RequestFacts {
+            "new_custom_order",
+            Email::NewCustomOrder {
+                custom_order: CustomOrderEmailData {
                     status_url: None,
                     ..custom_order()
                 },
@@ -79,14 +79,14 @@ pub fn emails() -> Vec<(&'static str, Email)> {
             },
         ),
         (
-            "request_received",
-            Email::RequestReceived { custom_order: custom_order() },
+            "custom_order_received",
+            Email::CustomOrderReceived { custom_order: custom_order() },
         ),
         (
-            "request_approved",
-            Email::RequestApproved {
+            "custom_order_approved",
+            Email::CustomOrderApproved {
                 custom_order: custom_order(),
-                quote: QuoteFacts {
+                quote: QuoteEmailData {
                     amount: Cents(14_500),
                     shipping: Cents(500),
                     total: Cents(15_000),
@@ -114,8 +114,8 @@ pub fn emails() -> Vec<(&'static str, Email)> {
             },
         ),
         (
-            "request_rejected",
-            Email::RequestRejected {
+            "custom_order_rejected",
+            Email::CustomOrderRejected {
                 custom_order: custom_order(),
                 reason: "The drawing has finer lines than beads can show.\n\nIf you can do with a simpler outline, please \
                          send it to us again."
@@ -123,8 +123,8 @@ pub fn emails() -> Vec<(&'static str, Email)> {
             },
         ),
         (
-            "custom_shipped",
-            Email::CustomShipped {
+            "custom_order_shipped",
+            Email::CustomOrderShipped {
                 custom_order: custom_order(),
                 order: ordered_piece(),
                 shipment: shipment(photographs()[..1].to_vec()),
@@ -133,7 +133,7 @@ pub fn emails() -> Vec<(&'static str, Email)> {
         (
             "review_item",
             Email::ReviewItem {
-                item: ReviewFacts {
+                item: ReviewItemEmailData {
                     headline: "SB-1042: The customer's bank disputes a payment".to_owned(),
                     about: Some("SB-1042".to_owned()),
                     text: "The bank disputes $215.00: the customer says that the payment was not theirs. Don't ship."
@@ -160,8 +160,8 @@ fn day(month: u32, day: u32) -> DateTime<Utc> {
         .expect("a day of the calendar")
 }
 
-fn line(name: &str, detail: &str, quantity: i32, price: i64, image: Option<&str>) -> LineFacts {
-    LineFacts {
+fn line(name: &str, detail: &str, quantity: i32, price: i64, image: Option<&str>) -> LineEmailData {
+    LineEmailData {
         name: name.to_owned(),
         detail: Some(detail.to_owned()),
         quantity,
@@ -170,8 +170,8 @@ fn line(name: &str, detail: &str, quantity: i32, price: i64, image: Option<&str>
     }
 }
 
-fn order() -> OrderFacts {
-    OrderFacts {
+fn order() -> OrderEmailData {
+    OrderEmailData {
         number: "SB-1042".to_owned(),
         paid_at: Some(day(11, 24)),
         currency: "usd".to_owned(),
@@ -216,8 +216,8 @@ fn order() -> OrderFacts {
 }
 
 /// What is long, foreign or missing.
-fn order_abroad() -> OrderFacts {
-    OrderFacts {
+fn order_abroad() -> OrderEmailData {
+    OrderEmailData {
         number: "SB-10427".to_owned(),
         currency: "eur".to_owned(),
         lines: vec![
@@ -254,8 +254,8 @@ fn order_abroad() -> OrderFacts {
     }
 }
 
-fn ordered_piece() -> OrderFacts {
-    OrderFacts {
+fn ordered_piece() -> OrderEmailData {
+    OrderEmailData {
         number: "SB-1058".to_owned(),
         lines: vec![line(
             "A piece made for you",
@@ -270,8 +270,8 @@ fn ordered_piece() -> OrderFacts {
     }
 }
 
-fn shipment(photographs: Vec<PictureId>) -> ShipmentFacts {
-    ShipmentFacts {
+fn shipment(photographs: Vec<PictureId>) -> ShipmentEmailData {
+    ShipmentEmailData {
         carrier: Some("USPS".to_owned()),
         tracking_number: Some("9400 1000 0000 0000 0000 00".to_owned()),
         tracking_url: Some(
@@ -283,11 +283,11 @@ fn shipment(photographs: Vec<PictureId>) -> ShipmentFacts {
     }
 }
 
-fn delayed(about: &str, holds: Holds) -> DelayedFacts {
+fn delayed(about: &str, holds: Holds) -> DelayedPaymentEmailData {
     let page = (holds == Holds::Nothing)
         .then(|| custom_order().status_url)
         .flatten();
-    DelayedFacts {
+    DelayedPaymentEmailData {
         about: about.to_owned(),
         customer_name: Some("Maya Tallchief".to_owned()),
         amount: Cents(21_500),
@@ -297,8 +297,8 @@ fn delayed(about: &str, holds: Holds) -> DelayedFacts {
     }
 }
 
-fn refusal() -> RefusalFacts {
-    RefusalFacts {
+fn refusal() -> RefusalEmailData {
+    RefusalEmailData {
         about: "SB-1042".to_owned(),
         customer_name: Some("Maya Tallchief".to_owned()),
         amount: Cents(21_500),
@@ -308,8 +308,8 @@ fn refusal() -> RefusalFacts {
     }
 }
 
-fn custom_order() -> RequestFacts {
-    RequestFacts {
+fn custom_order() -> CustomOrderEmailData {
+    CustomOrderEmailData {
         id: CustomOrderId(Uuid::from_u128(0x0193_6b2e_7d10_7c44_9a51_0b5c_2f3d_8e90)),
         number: "CO-1017".to_owned(),
         customer_name: "Maya Tallchief".to_owned(),

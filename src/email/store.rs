@@ -117,9 +117,9 @@ macro_rules! wanted {
                 or kind = any($9)
                 or position(lower($8) in lower(case when recipient = 'shop' then $5 else recipient end)) > 0
                 or position(lower($8) in lower(case when copy_to = 'shop' then $5 else copy_to end)) > 0
-                or (kind = 'could_not_fulfil_notice'
+                or (kind = 'could_not_fulfill_notice'
                     and position(lower($8) in lower($10 || (contents #>> '{refusal,about}'))) > 0)
-                or (kind = 'new_request'
+                or (kind = 'new_custom_order'
                     and position(lower($8) in lower($11 || (contents #>> '{custom_order,customer_name}'))) > 0)
                 or (kind = 'review_item'
                     and position(lower($8) in lower($12 || (contents #>> '{item,headline}'))) > 0))"
@@ -170,7 +170,7 @@ pub async fn list(conn: &mut PgConnection, filter: &Filter) -> Result<(Vec<Email
         filter
             .search
             .as_ref()
-            .map(|(_, subjects)| subjects.new_request),
+            .map(|(_, subjects)| subjects.new_custom_order),
     )
     .bind(
         filter

@@ -38,15 +38,15 @@ impl Change {
     /// Only the database's; then nothing was done.
     pub async fn end(mut self, action: &'static str, more: Value) -> Result<OrderView> {
         let view = view(&mut self.tx, self.before.id).await?;
-        let mut after = facts(&view.order);
+        let mut after = audit_snapshot(&view.order);
         // What others did to it since it was found is theirs.
         let before = match store::is_changed_here(&mut self.tx, self.before.id).await? {
-            true => facts(&self.before),
+            true => audit_snapshot(&self.before),
             false => after.clone(),
         };
         if before != after || !more.is_null() {
-            if let (Value::Object(facts), Value::Object(more)) = (&mut after, more) {
-                facts.extend(more);
+            if let (Value::Object(snapshot), Value::Object(more)) = (&mut after, more) {
+                snapshot.extend(more);
             }
             let object = format!("order:{}", self.before.display_number());
             audit::record(&mut self.tx, &self.actor, action, &object, before, after).await?;
@@ -56,7 +56,7 @@ impl Change {
     }
 }
 
-fn facts(order: &Order) -> Value {
+fn audit_snapshot(order: &Order) -> Value {
     json!({
         "status": order.status,
         "refunded": order.refunded,

@@ -18,8 +18,8 @@ pub use figures::{BestSeller, Sales, best_sellers, sales_by_day};
 pub use routes::{OrderView, resolve, router, view};
 pub use service::{
     CheckoutTerms, CustomOrderPurchase, Lost, Outcome, Placed, Receipt, Sale, begin_processing,
-    check, end_processing, facts, flag, note, pay, place, place_custom_order, rebuild,
-    rebuild_unknown, record_dispute, record_refund, release, sell, shipped_facts, take_back,
+    check, email_data, end_processing, flag, note, pay, place, place_custom_order, rebuild,
+    rebuild_unknown, record_dispute, record_refund, release, sell, shipped_email_data, take_back,
     undo_sale, write_note,
 };
 pub use shipments::{CONFIRM_SHIPPING, NewShipment, Shipment, deliver, ship, shipping_warnings};

@@ -11,7 +11,7 @@ use super::shipping::Zone;
 use super::{Line, Order, Status, store};
 use crate::address::Address;
 use crate::audit::{self, Actor};
-use crate::email::{LineFacts, OrderFacts};
+use crate::email::{LineEmailData, OrderEmailData};
 use crate::error::{Error, Fault, LineFault, Result};
 use crate::ids::{OrderId, ProductId};
 use crate::money::{Cents, Currency};
@@ -477,13 +477,13 @@ pub async fn flag(conn: &mut PgConnection, id: OrderId, item: &NewItem) -> Resul
 }
 
 /// An order as emails show it: as it is now, for an email is written down when it is caused.
-pub async fn facts(conn: &mut PgConnection, order: &Order) -> Result<OrderFacts> {
+pub async fn email_data(conn: &mut PgConnection, order: &Order) -> Result<OrderEmailData> {
     let lines = store::lines(conn, order.id).await?;
     facts_of(conn, order, lines).await
 }
 
-/// As [`facts`], with no other pieces than those that were shipped.
-pub async fn shipped_facts(conn: &mut PgConnection, order: &Order) -> Result<OrderFacts> {
+/// As [`email_data`], with no other pieces than those that were shipped.
+pub async fn shipped_email_data(conn: &mut PgConnection, order: &Order) -> Result<OrderEmailData> {
     let lines = store::order_lines(conn, order.id).await?;
     let shipped = lines.into_iter().filter(|line| line.shipped > 0);
     let shipped = shipped.map(|line| Line {
@@ -493,17 +493,21 @@ pub async fn shipped_facts(conn: &mut PgConnection, order: &Order) -> Result<Ord
     facts_of(conn, order, shipped.collect()).await
 }
 
-async fn facts_of(conn: &mut PgConnection, order: &Order, lines: Vec<Line>) -> Result<OrderFacts> {
+async fn facts_of(
+    conn: &mut PgConnection,
+    order: &Order,
+    lines: Vec<Line>,
+) -> Result<OrderEmailData> {
     let ids: Vec<&ProductId> = lines.iter().flat_map(|line| &line.product_id).collect();
     let mut details = products::details(conn, &ids).await?;
-    let lines = lines.into_iter().map(|line| LineFacts {
+    let lines = lines.into_iter().map(|line| LineEmailData {
         detail: line.product_id.and_then(|id| details.remove(&id)),
         name: line.name,
         quantity: line.quantity,
         unit_price: line.unit_price,
         image: line.image.filter(|image| !image.is_empty()),
     });
-    Ok(OrderFacts {
+    Ok(OrderEmailData {
         number: order.display_number(),
         paid_at: order.paid_at,
         currency: order.currency.clone(),

@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 
 use super::{Order, Status, store};
 use crate::disputes;
-use crate::email::ShipmentFacts;
+use crate::email::ShipmentEmailData;
 use crate::error::{Error, Fault, Result};
 use crate::extract::texts::ShortLine;
 use crate::ids::{OrderId, PictureId};
@@ -50,8 +50,8 @@ pub struct Shipment {
 
 impl Shipment {
     /// The shipment as emails show it.
-    pub fn facts(&self) -> ShipmentFacts {
-        ShipmentFacts {
+    pub fn email_data(&self) -> ShipmentEmailData {
+        ShipmentEmailData {
             carrier: Some(self.carrier.clone()),
             tracking_number: self.tracking_number.clone(),
             tracking_url: self.tracking_url.clone(),

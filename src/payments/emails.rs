@@ -2,7 +2,9 @@
 
 use sqlx::PgConnection;
 
-use crate::email::{self, About, DelayedFacts, Email, Holds, Refusal, RefusalFacts, SHOP};
+use crate::email::{
+    self, About, DelayedPaymentEmailData, Email, Holds, Refusal, RefusalEmailData, SHOP,
+};
 use crate::error::Result;
 use crate::money::Cents;
 use crate::orders::{self, Order};
@@ -11,7 +13,7 @@ use crate::stripe::Session;
 /// The order is paid: to the shopper, copied to the shop; to the shop alone where Stripe knows no address.
 pub async fn confirm(conn: &mut PgConnection, order: &Order) -> Result<()> {
     let email = Email::OrderConfirmation {
-        order: orders::facts(conn, order).await?,
+        order: orders::email_data(conn, order).await?,
     };
     let (recipient, copy_to) = match order.email.as_deref() {
         Some(shopper) => (shopper, Some(SHOP)),
@@ -39,7 +41,7 @@ pub async fn refuse(
     why: Refusal,
     due: Cents,
 ) -> Result<()> {
-    let refusal = RefusalFacts {
+    let refusal = RefusalEmailData {
         about: name,
         customer_name: session.customer_name.clone(),
         amount: session.amount_total.unwrap_or_default(),
@@ -48,7 +50,7 @@ pub async fn refuse(
         why,
     };
     let cause = session.payment_intent.as_deref().unwrap_or(&session.id);
-    let notice = Email::CouldNotFulfilNotice {
+    let notice = Email::CouldNotFulfillNotice {
         refusal: refusal.clone(),
     };
     email::queue(conn, &notice, cause, SHOP, None, about).await?;
@@ -57,7 +59,7 @@ pub async fn refuse(
         .as_ref()
         .filter(|_| refusal.amount > Cents::ZERO)
     {
-        let email = Email::CouldNotFulfil { refusal };
+        let email = Email::CouldNotFulfill { refusal };
         email::queue(conn, &email, cause, shopper, None, about).await?;
     }
     Ok(())
@@ -76,7 +78,7 @@ pub async fn refunded(
         return Ok(());
     };
     let email = Email::OrderRefunded {
-        order: orders::facts(conn, order).await?,
+        order: orders::email_data(conn, order).await?,
         amount,
         refunded: in_all,
     };
@@ -108,8 +110,8 @@ pub async fn payment_failed(
     of_delayed(conn, order, session, &Email::PaymentFailed { payment }).await
 }
 
-fn delayed(order: &Order, session: &Session, holds: Holds) -> DelayedFacts {
-    DelayedFacts {
+fn delayed(order: &Order, session: &Session, holds: Holds) -> DelayedPaymentEmailData {
+    DelayedPaymentEmailData {
         about: order.display_number(),
         customer_name: order.customer_name.clone(),
         amount: session.amount_total.unwrap_or(order.total),

@@ -1,12 +1,12 @@
 //! Money coming in: checkout sessions, Stripe's events, refunds, and the clock's work that settles what hangs.
 //!
 //! Locks are taken in one sequence everywhere: event, payment, request, order, products in id order.
+mod admin_views;
 mod checkout;
 mod delayed;
 mod disputes;
 mod emails;
 mod events;
-mod facts;
 mod lost;
 mod navigation;
 mod reconcile;
@@ -16,9 +16,9 @@ mod routes;
 mod store;
 mod sync;
 
+pub use admin_views::{PaymentView, RefundView, of_subject};
 pub use checkout::{Cancelled, release_hold, settle_unheard};
 pub use events::{process_stored, run_again};
-pub use facts::{PaymentFacts, RefundFacts, of_subject};
 pub use reconcile::{Reconciled, Swept, reconcile, sweep};
 pub use redaction::redact_events;
 pub use refunds::{

@@ -77,7 +77,7 @@ pub struct NewRefund {
 
 impl NewRefund {
     /// What the audit log says of it.
-    pub fn facts(&self) -> Value {
+    pub fn audit_snapshot(&self) -> Value {
         let restock: Vec<Value> = self
             .restock
             .iter()

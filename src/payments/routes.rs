@@ -20,8 +20,8 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use super::admin_views::{self, PaymentView, RefundView};
 use super::checkout::{self, Cancelled};
-use super::facts::{self, PaymentFacts, RefundFacts};
 use super::refunds::{self, NewRefund, RefundSubject};
 use super::{HOLD_MARGIN, SESSION_LIFETIME, events, navigation, store};
 use crate::app::App;
@@ -524,7 +524,11 @@ async fn refund_order(
         &change.actor.name,
     )
     .await?;
-    let more = if is_new { new.facts() } else { Value::Null };
+    let more = if is_new {
+        new.audit_snapshot()
+    } else {
+        Value::Null
+    };
     let view = change.end("order.refund", more).await?;
     Ok((StatusCode::ACCEPTED, Json(view.shown_to(&admin))))
 }
@@ -533,9 +537,9 @@ async fn refund_order(
 #[derive(Serialize, ToSchema)]
 pub(super) struct MoneyView {
     /// The one that settled it first.
-    pub payments: Vec<PaymentFacts>,
+    pub payments: Vec<PaymentView>,
     /// Those that we decided on, oldest first.
-    pub refunds: Vec<RefundFacts>,
+    pub refunds: Vec<RefundView>,
     /// What can still be given back of all payments, in the currency's smallest unit.
     pub refundable: Cents,
     /// Pieces that were sold and did not come back: none of an order that never took stock.
@@ -574,7 +578,7 @@ async fn list_payments(
     orders::find(&mut conn, id)
         .await?
         .ok_or(Error::NotFound("Order"))?;
-    let (payments, refunds) = facts::of_subject(&mut conn, RefundSubject::Order(id)).await?;
+    let (payments, refunds) = admin_views::of_subject(&mut conn, RefundSubject::Order(id)).await?;
     let returnable = orders::not_returned(&mut conn, id).await?;
     let returnable = returnable
         .into_iter()

@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::ids::ProductId;
 use crate::jobs::{self, Job};
 use crate::products;
-use crate::stripe::{ProductFacts, StripeError};
+use crate::stripe::{ProductParams, StripeError};
 
 /// Makes or updates the product at Stripe; makes a new price when the amount changed, sets it as default and archives
 /// the old one. Safe to repeat: the ids and keys derive from the row.
@@ -109,7 +109,7 @@ async fn bring_in_line(app: &App, row: &products::SyncRow) -> std::result::Resul
 /// Makes or updates the product and returns its id at Stripe: the one we know, or one of ours where Stripe knows none.
 async fn save_product(app: &App, row: &products::SyncRow) -> std::result::Result<String, Failure> {
     let own_id = format!("sb_{}", row.sync_key.simple());
-    let facts = |id: &str| ProductFacts {
+    let params = |id: &str| ProductParams {
         id: id.to_owned(),
         name: row.name.clone(),
         image: row
@@ -121,7 +121,7 @@ async fn save_product(app: &App, row: &products::SyncRow) -> std::result::Result
     };
     let saved = match &row.stripe_product_id {
         None => None,
-        Some(known) => match app.stripe.update_product(&facts(known)).await {
+        Some(known) => match app.stripe.update_product(&params(known)).await {
             Ok(()) => Some(known.clone()),
             // Another account's, or deleted there.
             Err(error) if error.is_missing() => None,
@@ -131,15 +131,15 @@ async fn save_product(app: &App, row: &products::SyncRow) -> std::result::Result
     let id = match saved {
         Some(known) => known,
         None => {
-            let facts = facts(&own_id);
+            let params = params(&own_id);
             // The key stands for this content: after a change another call is another key.
-            let content = Sha256::digest(format!("{facts:?}").as_bytes());
+            let content = Sha256::digest(format!("{params:?}").as_bytes());
             let digest: String = content[..8]
                 .iter()
                 .map(|byte| format!("{byte:02x}"))
                 .collect();
             app.stripe
-                .create_product(&facts, &format!("product-{own_id}-{digest}"))
+                .create_product(&params, &format!("product-{own_id}-{digest}"))
                 .await?;
             own_id
         }

@@ -162,7 +162,7 @@ pub(super) async fn create_parsed(
     parsed: Parsed<ProductInput>,
 ) -> Result<Product> {
     let product = service::create(conn, parsed, &actor.name).await?;
-    let after = Value::Object(facts(&product));
+    let after = Value::Object(audit_snapshot(&product));
     written(
         conn,
         actor,
@@ -240,7 +240,7 @@ pub async fn delete(
 ) -> Result<Product> {
     let product = locked(conn, id).await?;
     service::delete(conn, &product.id.0, version).await?;
-    let before = Value::Object(facts(&product));
+    let before = Value::Object(audit_snapshot(&product));
     written(
         conn,
         actor,
@@ -373,7 +373,7 @@ pub async fn duplicate(conn: &mut PgConnection, actor: &Actor, id: &str) -> Resu
     };
     let faults = Vec::new();
     let copy = service::create(conn, Parsed { value, faults }, &actor.name).await?;
-    let after = Value::Object(facts(&copy));
+    let after = Value::Object(audit_snapshot(&copy));
     let before = json!({"copy_of": original.id});
     written(conn, actor, "product.duplicate", &copy.id, before, after).await?;
     Ok(copy)
@@ -677,9 +677,9 @@ fn slug_as_fault(error: Error) -> Error {
 }
 
 /// What the audit log says of a product.
-fn facts(product: &Product) -> Map<String, Value> {
+fn audit_snapshot(product: &Product) -> Map<String, Value> {
     let images: Vec<&PictureId> = product.images.iter().map(|image| &image.id).collect();
-    let facts = json!({
+    let snapshot = json!({
         "name": product.name,
         "slug": product.slug,
         "size": lighter_type_display(product.lighter_type),
@@ -691,8 +691,8 @@ fn facts(product: &Product) -> Map<String, Value> {
         "is_active": product.is_active,
         "images": images,
     });
-    match facts {
-        Value::Object(facts) => facts,
+    match snapshot {
+        Value::Object(snapshot) => snapshot,
         _ => Map::new(),
     }
 }
@@ -705,7 +705,7 @@ async fn written_change(
     before: &Product,
     after: &Product,
 ) -> Result<()> {
-    let (was, is) = (facts(before), facts(after));
+    let (was, is) = (audit_snapshot(before), audit_snapshot(after));
     let differ =
         |this: &Map<String, Value>, other: &Map<String, Value>| -> BTreeMap<String, Value> {
             let fields = this

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use sqlx::{Connection, PgConnection};
 
 use super::{Kind, NewItem, ReviewItem, Subject};
-use crate::email::{self, About, Email, ReviewFacts, SHOP};
+use crate::email::{self, About, Email, ReviewItemEmailData, SHOP};
 use crate::error::{Error, Result};
 use crate::ids::ReviewItemId;
 
@@ -64,7 +64,7 @@ pub async fn raise(
 async fn email_owner(conn: &mut PgConnection, item: &ReviewItem) -> Result<()> {
     let title = item.kind.title();
     let email = Email::ReviewItem {
-        item: ReviewFacts {
+        item: ReviewItemEmailData {
             headline: match item.about() {
                 Some(number) => format!("{number}: {title}"),
                 None => title.to_owned(),

@@ -120,7 +120,7 @@ pub struct Stripe {
 
 /// A product as Stripe should have it.
 #[derive(Clone, Debug)]
-pub struct ProductFacts {
+pub struct ProductParams {
     /// Stripe's id; ours to choose when it is made.
     pub id: String,
     pub name: String,
@@ -129,7 +129,7 @@ pub struct ProductFacts {
     pub our_id: String,
 }
 
-impl ProductFacts {
+impl ProductParams {
     fn metadata(&self) -> HashMap<String, String> {
         HashMap::from([("product_id".to_owned(), self.our_id.clone())])
     }
@@ -376,7 +376,7 @@ impl Stripe {
     ///
     /// # Errors
     /// See [`StripeError`].
-    pub async fn create_product(&self, product: &ProductFacts, key: &str) -> Result<()> {
+    pub async fn create_product(&self, product: &ProductParams, key: &str) -> Result<()> {
         let mut request = CreateProduct::new(&product.name)
             .id(&product.id)
             .active(product.active)
@@ -399,7 +399,7 @@ impl Stripe {
     ///
     /// # Errors
     /// See [`StripeError`].
-    pub async fn update_product(&self, product: &ProductFacts) -> Result<()> {
+    pub async fn update_product(&self, product: &ProductParams) -> Result<()> {
         let images: Vec<String> = product.image.iter().cloned().collect();
         let request = UpdateProduct::new(product.id.as_str())
             .name(&product.name)

@@ -1250,9 +1250,9 @@ async fn emails_are_found_by_their_subject_and_resending_is_written_down() {
     shop.run_jobs().await;
     for (search, kinds) in [
         ("order+CONFIRMATION+-+raven", vec!["order_confirmation"]),
-        ("request+from+ann", vec!["new_request"]),
-        ("we+have+your", vec!["request_received"]),
-        ("cy%40example", vec!["request_received"]),
+        ("request+from+ann", vec!["new_custom_order"]),
+        ("we+have+your", vec!["custom_order_received"]),
+        ("cy%40example", vec!["custom_order_received"]),
         ("from+somebody+else", vec![]),
         ("%25", vec![]),
     ] {

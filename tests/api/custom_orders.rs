@@ -193,11 +193,11 @@ async fn a_piece_goes_from_request_to_shipment() {
     );
     workshop.shop.run_jobs().await;
     for kind in [
-        "new_request",
-        "request_received",
-        "request_approved",
+        "new_custom_order",
+        "custom_order_received",
+        "custom_order_approved",
         "payment_received",
-        "custom_shipped",
+        "custom_order_shipped",
     ] {
         assert_eq!(workshop.emails(kind).await, 1, "{kind}");
     }
@@ -229,7 +229,7 @@ async fn fifty_approvals_at_once_make_one_link_and_one_email() {
     assert_eq!(workshop.post("approve").await.status, 200, "safe to repeat");
     workshop.shop.run_jobs().await;
     assert_eq!(workshop.shop.at_stripe("payment_link").await.len(), 1);
-    assert_eq!(workshop.emails("request_approved").await, 1);
+    assert_eq!(workshop.emails("custom_order_approved").await, 1);
     assert_eq!(workshop.moves().await, ["pending→approved"]);
 }
 
@@ -292,7 +292,7 @@ async fn a_crash_between_making_a_link_and_recording_it_leaves_one_link() {
         workshop.shop.run_jobs().await;
         assert_eq!(workshop.status().await, "approved");
         assert_eq!(workshop.shop.at_stripe("payment_link").await.len(), 1);
-        assert_eq!(workshop.emails("request_approved").await, 1);
+        assert_eq!(workshop.emails("custom_order_approved").await, 1);
     }
 }
 
@@ -449,7 +449,7 @@ async fn a_new_quote_closes_the_old_link_first() {
     let new = text(&current(&view)["payment_link_id"]);
     assert_ne!(new, old);
     assert_eq!(current(&view)["amount"], 12_000);
-    assert_eq!(workshop.emails("request_approved").await, 2);
+    assert_eq!(workshop.emails("custom_order_approved").await, 2);
     assert!(workshop.shop.stripe.open_link(&old).await.is_err());
     assert!(workshop.shop.stripe.pay(&waiting, card()).await.is_err());
 
@@ -526,7 +526,7 @@ async fn a_withdrawn_quote_is_told_and_another_may_follow_or_a_no() {
         workshop.shop.run_jobs().await;
         // With a reason or without, the customer hears of it, and nothing says that we cannot make the piece.
         assert_eq!(workshop.emails("quote_withdrawn").await, 1);
-        assert_eq!(workshop.emails("request_rejected").await, 0);
+        assert_eq!(workshop.emails("custom_order_rejected").await, 0);
         let mail = workshop.shop.mail();
         let told = mail.iter().rfind(|mail| mail.subject.contains("Quote"));
         let told = &told.expect("an email").text;
@@ -547,7 +547,7 @@ async fn a_withdrawn_quote_is_told_and_another_may_follow_or_a_no() {
                 assert_eq!(workshop.post_with("reject", &no).await.status, 200);
                 workshop.shop.run_jobs().await;
                 assert_eq!(workshop.status().await, "rejected");
-                assert_eq!(workshop.emails("request_rejected").await, 1);
+                assert_eq!(workshop.emails("custom_order_rejected").await, 1);
             }
             _ => {
                 let link = workshop.quotes(7000).await;
@@ -578,7 +578,7 @@ async fn a_request_with_a_quote_is_rejected_once_its_link_is_closed() {
     );
     assert_eq!(workshop.post_with("reject", &reason).await.status, 200);
     workshop.shop.run_jobs().await;
-    assert_eq!(workshop.emails("request_rejected").await, 1);
+    assert_eq!(workshop.emails("custom_order_rejected").await, 1);
     assert_eq!(workshop.emails("quote_withdrawn").await, 0);
 }
 
@@ -594,7 +594,7 @@ async fn a_payment_that_is_faster_than_the_withdrawal_stands() {
     workshop.shop.deliver().await;
     workshop.shop.run_jobs().await;
     assert_eq!(workshop.status().await, "paid");
-    assert_eq!(workshop.emails("request_rejected").await, 0);
+    assert_eq!(workshop.emails("custom_order_rejected").await, 0);
     workshop.shop.audit().await;
 }
 
@@ -650,8 +650,8 @@ async fn a_payment_on_a_closed_quote_is_given_back_in_full() {
     assert_eq!(view["status"], "expired");
     assert!(text(&view["attention"]).contains("given back in full"));
     assert!(workshop.shop.statuses().await.is_empty());
-    assert_eq!(workshop.emails("could_not_fulfil").await, 1);
-    assert_eq!(workshop.emails("could_not_fulfil_notice").await, 1);
+    assert_eq!(workshop.emails("could_not_fulfill").await, 1);
+    assert_eq!(workshop.emails("could_not_fulfill_notice").await, 1);
     workshop.shop.audit().await;
 }
 
@@ -951,7 +951,7 @@ async fn shipping_the_order_ships_the_request() {
     assert_eq!(delivered.json["status"], "delivered");
     assert_eq!(workshop.status().await, "completed");
     workshop.shop.run_jobs().await;
-    assert_eq!(workshop.emails("custom_shipped").await, 1);
+    assert_eq!(workshop.emails("custom_order_shipped").await, 1);
     assert_eq!(workshop.emails("order_shipped").await, 0);
 }
 
@@ -988,7 +988,7 @@ async fn only_the_drawn_moves_are_made() {
     assert_eq!(workshop.post("start").await.json["code"], "not_paid");
     assert_eq!(workshop.moves().await, ["pending→rejected"]);
     workshop.shop.run_jobs().await;
-    assert_eq!(workshop.emails("request_rejected").await, 1);
+    assert_eq!(workshop.emails("custom_order_rejected").await, 1);
 }
 
 #[tokio::test]
@@ -1278,7 +1278,7 @@ async fn a_payment_before_the_link_s_answer_has_reached_us_is_an_order() {
         workshop.moves().await,
         ["pending→approved", "approved→paid"]
     );
-    assert_eq!(workshop.emails("request_approved").await, 0);
+    assert_eq!(workshop.emails("custom_order_approved").await, 0);
     assert_eq!(workshop.emails("payment_received").await, 1);
     workshop.shop.audit().await;
 }
@@ -1395,6 +1395,6 @@ async fn should_stripe_take_a_second_payment_all_the_same_it_is_given_back() {
         workshop.shop.payment_of(&second).await,
     ];
     assert!(payments.contains(&given_back), "{given_back}");
-    assert_eq!(workshop.emails("could_not_fulfil").await, 1);
+    assert_eq!(workshop.emails("could_not_fulfill").await, 1);
     workshop.shop.audit().await;
 }

@@ -135,8 +135,8 @@ async fn a_form_as_the_storefront_sends_it_is_taken() {
         assert_eq!(served.status, 200);
         assert_eq!(served.header("content-type"), "image/jpeg");
     }
-    assert_eq!(shop.emails_of("new_request").await, 1);
-    assert_eq!(shop.emails_of("request_received").await, 1);
+    assert_eq!(shop.emails_of("new_custom_order").await, 1);
+    assert_eq!(shop.emails_of("custom_order_received").await, 1);
 }
 
 #[tokio::test]

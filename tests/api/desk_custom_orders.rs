@@ -126,7 +126,7 @@ async fn a_piece_goes_from_request_to_completed_by_the_desk_alone() {
     ] {
         assert!(preview.contains(part), "{part}: {preview}");
     }
-    assert_eq!(bench.shop.emails_of("request_approved").await, 0);
+    assert_eq!(bench.shop.emails_of("custom_order_approved").await, 0);
     let email = bench.staff.get(&format!("{}/email", bench.path)).await;
     assert_eq!(email.status, 200);
     assert!(email.text.contains("$1,095.50"), "{}", email.text);
@@ -218,7 +218,7 @@ async fn a_piece_goes_from_request_to_completed_by_the_desk_alone() {
     assert_eq!(bench.offers(&done), [] as [&str; 0]);
     assert!(done.contains("Nothing more: this one is over."));
     bench.shop.run_jobs().await;
-    assert_eq!(bench.shop.emails_of("custom_shipped").await, 1);
+    assert_eq!(bench.shop.emails_of("custom_order_shipped").await, 1);
 
     let log = bench.audited().await;
     let actions: Vec<&str> = log.iter().map(|entry| entry.1.as_str()).collect();
@@ -315,7 +315,7 @@ async fn only_the_quote_that_was_looked_at_is_sent() {
     bench.shop.run_jobs().await;
     assert_ne!(bench.link().await, first);
     assert!(bench.page().await.contains("$125.00"));
-    assert_eq!(bench.shop.emails_of("request_approved").await, 2);
+    assert_eq!(bench.shop.emails_of("custom_order_approved").await, 2);
 
     let taken_back = bench
         .does("withdraw", &[("reason", "The beads are gone.")])
@@ -325,7 +325,7 @@ async fn only_the_quote_that_was_looked_at_is_sent() {
     let over = bench.page().await;
     assert_eq!(bench.offers(&over), ["quote", "reject"]);
     assert_eq!(bench.shop.emails_of("quote_withdrawn").await, 1);
-    assert_eq!(bench.shop.emails_of("request_rejected").await, 0);
+    assert_eq!(bench.shop.emails_of("custom_order_rejected").await, 0);
     // There is no email of a quote that may not be sent.
     let gone = bench.staff.get(&on).await;
     assert_eq!(
@@ -391,7 +391,7 @@ async fn a_request_is_declined_noted_and_seen_to() {
     assert!(declined.contains("Declined"), "{declined}");
     assert_eq!(bench.offers(&declined), [] as [&str; 0]);
     bench.shop.run_jobs().await;
-    assert_eq!(bench.shop.emails_of("request_rejected").await, 1);
+    assert_eq!(bench.shop.emails_of("custom_order_rejected").await, 1);
     // A button of a page that is out of date changes nothing.
     for what in ["start", "complete", "approve"] {
         let answer = bench.act(what, &[]).await;

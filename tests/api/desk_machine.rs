@@ -217,7 +217,7 @@ async fn an_email_is_looked_at_and_sent_again() {
     let (shop, owner) = room().await;
     shop.asks_for_a_piece("cy@example.com").await;
     shop.run_jobs().await;
-    sqlx::query("update emails set state = 'failed', sent_at = null, last_error = 'no such box' where kind = 'request_received'")
+    sqlx::query("update emails set state = 'failed', sent_at = null, last_error = 'no such box' where kind = 'custom_order_received'")
         .execute(&shop.db)
         .await
         .expect("an email");
@@ -241,7 +241,7 @@ async fn an_email_is_looked_at_and_sent_again() {
             .contains("cy@example.com")
     );
     let id: uuid::Uuid =
-        sqlx::query_scalar("select id from emails where kind = 'request_received'")
+        sqlx::query_scalar("select id from emails where kind = 'custom_order_received'")
             .fetch_one(&shop.db)
             .await
             .expect("an email");

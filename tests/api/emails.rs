@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 use spirit_beads::auth::Scope;
 use spirit_beads::config::Config;
 use spirit_beads::email::{
-    self, About, Addressed, Email, House, Picture, PictureRef, Pictures, RequestFacts, samples,
+    self, About, Addressed, CustomOrderEmailData, Email, House, Picture, PictureRef, Pictures,
+    samples,
 };
 use spirit_beads::ids::{EmailId, PictureId};
 use spirit_beads::jobs::Job;
@@ -945,16 +946,16 @@ async fn nothing_that_a_visitor_types_becomes_a_header_or_a_command() {
         &"ÄÖÜ".repeat(2000),
         "\u{202e}moc.elpmaxe",
     ];
-    let Email::NewRequest {
+    let Email::NewCustomOrder {
         custom_order,
         email,
-    } = sample("new_request")
+    } = sample("new_custom_order")
     else {
         panic!("a request");
     };
     for attack in attacks {
-        let email = Email::NewRequest {
-            custom_order: RequestFacts {
+        let email = Email::NewCustomOrder {
+            custom_order: CustomOrderEmailData {
                 customer_name: attack.to_owned(),
                 description: format!("{attack}\r\n.\r\nQUIT\r\n<b>bold</b>"),
                 colors: Some(attack.to_owned()),
@@ -963,7 +964,7 @@ async fn nothing_that_a_visitor_types_becomes_a_header_or_a_command() {
             email: email.clone(),
         };
         shop.queues(&email, "keeper@beads.example", &session).await;
-        let wrong = Email::NewRequest {
+        let wrong = Email::NewCustomOrder {
             custom_order: custom_order.clone(),
             email: attack.to_owned(),
         };
@@ -1045,7 +1046,7 @@ async fn a_picture_that_cannot_be_read_is_left_out_and_the_email_goes() {
         "/media/a%20b.png",
         "https://elsewhere.example/x.png",
     ]
-    .map(|image| spirit_beads::email::LineFacts {
+    .map(|image| spirit_beads::email::LineEmailData {
         image: Some(image.to_owned()),
         ..line.clone()
     })
@@ -1074,7 +1075,7 @@ async fn a_request_is_told_to_the_shop_with_its_photographs_and_answered_to_the_
     let shop = shop_at(&server).await;
     let session = shop.sells_one("Sunrise").await;
     shop.run_jobs().await;
-    shop.queues(&sample("new_request"), email::SHOP, &session)
+    shop.queues(&sample("new_custom_order"), email::SHOP, &session)
         .await;
     shop.run_jobs().await;
     let mail = server.received().pop().expect("an email").mail();
@@ -1082,7 +1083,7 @@ async fn a_request_is_told_to_the_shop_with_its_photographs_and_answered_to_the_
     assert_eq!(mail.reply_to, ["maya.tallchief@example.com"]);
 
     let house = house(&[]);
-    let mail = arrived(&sample("new_request"), &house).await;
+    let mail = arrived(&sample("new_custom_order"), &house).await;
     assert_eq!(mail.subject, "New Custom Order Request from Maya Tallchief");
     let names: Vec<&str> = mail
         .attached
@@ -1105,15 +1106,15 @@ async fn a_request_is_told_to_the_shop_with_its_photographs_and_answered_to_the_
 
 #[tokio::test]
 async fn an_email_stays_within_its_size_and_says_what_it_left_out() {
-    let Email::NewRequest {
+    let Email::NewCustomOrder {
         mut custom_order,
         email,
-    } = sample("new_request")
+    } = sample("new_custom_order")
     else {
         panic!("a request");
     };
     custom_order.photographs = vec![PictureId("a".repeat(64)); 10];
-    let email = Email::NewRequest {
+    let email = Email::NewCustomOrder {
         custom_order,
         email,
     };
@@ -1137,7 +1138,7 @@ async fn emails_wear_the_shops_name_colour_and_logo() {
         ("SHOP_LOGO", &path),
         ("FRONTEND_URL", "https://luna.example"),
     ]);
-    let mail = arrived(&sample("request_approved"), &house).await;
+    let mail = arrived(&sample("custom_order_approved"), &house).await;
     assert!(mail.from.starts_with("Łuna \"Beads\" <&>"), "{}", mail.from);
     let button = "background-color:#ffdd00;border-radius:9px\"><a href=";
     assert!(mail.html.contains(button));
@@ -1184,7 +1185,7 @@ async fn the_texts_of_emails_about_custom_orders_say_what_their_reader_needs() {
     let house = house(&[]);
     for (kind, subject, words) in [
         (
-            "request_approved",
+            "custom_order_approved",
             "Your Custom Order Request Has Been Approved!",
             &[
                 "Your piece: $145.00",
@@ -1195,7 +1196,7 @@ async fn the_texts_of_emails_about_custom_orders_say_what_their_reader_needs() {
             ][..],
         ),
         (
-            "request_rejected",
+            "custom_order_rejected",
             "Update on Your Custom Order Request",
             &["> The drawing has finer lines", "another idea"],
         ),
@@ -1205,7 +1206,7 @@ async fn the_texts_of_emails_about_custom_orders_say_what_their_reader_needs() {
             &["in production", "Order: SB-1058", "Total: $150.00"],
         ),
         (
-            "custom_shipped",
+            "custom_order_shipped",
             "Your Custom Order Has Shipped! - Spirit Beads",
             &[
                 "Tracking number: 9400",
@@ -1260,7 +1261,7 @@ async fn the_shopkeeper_finds_emails_and_reads_them() {
     shop.sells_one("Moonrise").await;
     shop.queues(&sample("order_shipped"), "nowhere", &session)
         .await;
-    shop.queues(&sample("new_request"), email::SHOP, &session)
+    shop.queues(&sample("new_custom_order"), email::SHOP, &session)
         .await;
     shop.run_jobs().await;
     let keeper = shop.keeper(&[Scope::OrdersRead]).await;
@@ -1276,7 +1277,7 @@ async fn the_shopkeeper_finds_emails_and_reads_them() {
     );
     let kinds = [
         "review_item",
-        "new_request",
+        "new_custom_order",
         "order_shipped",
         "order_confirmation",
         "order_confirmation",

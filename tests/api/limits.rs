@@ -238,7 +238,7 @@ async fn checkouts_and_custom_orders_are_counted_by_the_hour() {
     assert_counted(&statuses, 201);
     // The emails of those that were refused were not written.
     let taken = statuses.iter().filter(|status| **status == 201).count();
-    assert_eq!(shop.emails_of("request_received").await, taken as i64);
+    assert_eq!(shop.emails_of("custom_order_received").await, taken as i64);
 
     // An address is a hash, and forgotten after a day.
     let kept: Vec<(Vec<u8>, Value)> =

@@ -1292,7 +1292,7 @@ async fn check_emails(
             ("order_confirmation", order.paid && bought),
             ("payment_received", is_custom),
             ("order_shipped", was_shipped && bought),
-            ("custom_shipped", was_shipped && is_custom),
+            ("custom_order_shipped", was_shipped && is_custom),
         ] {
             // By hand, shipments are told of where there is an address; the storm gives none.
             if order.channel != "manual" {
@@ -1308,10 +1308,15 @@ async fn check_emails(
                 .unwrap_or(0)
         };
         let name = format!("CO-{}", request.number);
-        expect(count("new_request"), true, "new_request", &name);
-        expect(count("request_received"), true, "request_received", &name);
-        if count("request_rejected") > 1 {
-            expect(2, true, "request_rejected", &name);
+        expect(count("new_custom_order"), true, "new_custom_order", &name);
+        expect(
+            count("custom_order_received"),
+            true,
+            "custom_order_received",
+            &name,
+        );
+        if count("custom_order_rejected") > 1 {
+            expect(2, true, "custom_order_rejected", &name);
         }
     }
     let refused = books
@@ -1319,7 +1324,7 @@ async fn check_emails(
         .iter()
         .filter(|payment| payment.outcome.as_deref() == Some("refused"));
     for payment in refused {
-        for kind in ["could_not_fulfil", "could_not_fulfil_notice"] {
+        for kind in ["could_not_fulfill", "could_not_fulfill_notice"] {
             let cause = format!("{kind}:{}", payment.id);
             expect(
                 u32::from(causes.contains(cause.as_str())),

@@ -19,7 +19,7 @@ use crate::error::{Error, ErrorBody, Result};
 use crate::extract::{Json, Path};
 use crate::ids::RefundId;
 use crate::money::Cents;
-use crate::payments::facts::{self, PaymentFacts, RefundFacts};
+use crate::payments::admin_views::{self, PaymentView, RefundView};
 
 pub fn router() -> OpenApiRouter<App> {
     OpenApiRouter::new()
@@ -40,7 +40,15 @@ pub async fn refund_request(app: &App, actor: &Actor, id: &str, new: &NewRefund)
         let custom_order = custom_order.ok_or(Error::NotFound("CustomOrder"))?;
         let object = format!("custom_order:{}", custom_order.display_number());
         let action = "custom_order.refund";
-        audit::record(&mut tx, actor, action, &object, Value::Null, new.facts()).await?;
+        audit::record(
+            &mut tx,
+            actor,
+            action,
+            &object,
+            Value::Null,
+            new.audit_snapshot(),
+        )
+        .await?;
     }
     tx.commit().await?;
     Ok(())
@@ -80,9 +88,9 @@ struct CustomRefundBody {
 #[derive(Serialize, ToSchema)]
 struct CustomMoneyView {
     /// The one that settled it first.
-    payments: Vec<PaymentFacts>,
+    payments: Vec<PaymentView>,
     /// Those that we decided on, oldest first.
-    refunds: Vec<RefundFacts>,
+    refunds: Vec<RefundView>,
     /// What can still be given back of all payments, in the currency's smallest unit.
     refundable: Cents,
 }
@@ -93,7 +101,7 @@ impl CustomMoneyView {
         let custom_order = custom_orders::find(conn, id).await?;
         custom_order.ok_or(Error::NotFound("CustomOrder"))?;
         let subject = RefundSubject::CustomOrder(id);
-        let (payments, refunds) = facts::of_subject(conn, subject).await?;
+        let (payments, refunds) = admin_views::of_subject(conn, subject).await?;
         Ok(CustomMoneyView {
             payments,
             refunds,

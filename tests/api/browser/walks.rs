@@ -205,7 +205,7 @@ async fn a_custom_order_goes_from_request_to_completed() {
     shop.run_jobs().await;
     // It does: nobody touches it.
     ben.sees("can be paid").await;
-    assert_eq!(shop.emails_of("request_approved").await, 1);
+    assert_eq!(shop.emails_of("custom_order_approved").await, 1);
 
     let link = ben.control("Its payment page").await;
     let link = link
@@ -235,7 +235,7 @@ async fn a_custom_order_goes_from_request_to_completed() {
     let shown = By::Css("section[aria-labelledby=shipment] img");
     let shown = ben.driver.find_all(shown).await.expect("the pictures");
     assert_eq!(shown.len(), 2);
-    assert_eq!(shop.emails_of("custom_shipped").await, 1);
+    assert_eq!(shop.emails_of("custom_order_shipped").await, 1);
 
     cy.goes_to(&shop.status_page(request)).await;
     cy.sees("9400 1000").await;

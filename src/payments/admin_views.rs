@@ -13,7 +13,7 @@ use crate::money::Cents;
 
 /// A payment as Stripe told of it.
 #[derive(Debug, Serialize, sqlx::FromRow, ToSchema)]
-pub struct PaymentFacts {
+pub struct PaymentView {
     /// Stripe's name for it, `pi_…`.
     pub id: String,
     /// `settled` the order, or was `refused` and is given back.
@@ -30,7 +30,7 @@ pub struct PaymentFacts {
 
 /// A refund that we decided on.
 #[derive(Debug, Serialize, sqlx::FromRow, ToSchema)]
-pub struct RefundFacts {
+pub struct RefundView {
     pub id: RefundId,
     pub payment_id: String,
     /// What is asked for at Stripe: less than was decided on, where part was refunded there meanwhile.
@@ -57,9 +57,9 @@ pub struct RefundFacts {
 pub async fn of_subject(
     conn: &mut PgConnection,
     subject: RefundSubject,
-) -> Result<(Vec<PaymentFacts>, Vec<RefundFacts>)> {
+) -> Result<(Vec<PaymentView>, Vec<RefundView>)> {
     let ids = refunds::list_payments(conn, subject).await?;
-    let mut payments: Vec<PaymentFacts> = sqlx::query_as(
+    let mut payments: Vec<PaymentView> = sqlx::query_as(
         "select id, outcome, amount, currency, refunded, dispute, created_at
          from payments
          where id = any($1)
@@ -68,10 +68,10 @@ pub async fn of_subject(
     .bind(&ids)
     .fetch_all(&mut *conn)
     .await?;
-    for facts in &mut payments {
-        if let Some(payment) = store::find_payment(conn, &facts.id).await? {
-            facts.refunded = refunds::refunded(conn, &facts.id, &payment).await?;
-            facts.refundable = refunds::left(conn, &facts.id, &payment).await?;
+    for view in &mut payments {
+        if let Some(payment) = store::find_payment(conn, &view.id).await? {
+            view.refunded = refunds::refunded(conn, &view.id, &payment).await?;
+            view.refundable = refunds::left(conn, &view.id, &payment).await?;
         }
     }
     let refunds = sqlx::query_as(
