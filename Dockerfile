@@ -20,7 +20,7 @@ COPY --from=build /src/target/release/spirit-beads /usr/local/bin/spirit-beads
 USER spirit-beads
 WORKDIR /var/lib/spirit-beads
 ENV APP_ENV=production BIND_ADDR=0.0.0.0:8000 DATA_DIR=/var/lib/spirit-beads/data
-# Buffers of pictures go back to the system when they are done with; unset, glibc keeps some for each of its arenas.
+# Buffers of images go back to the system when they are done with; unset, glibc keeps some for each of its arenas.
 ENV MALLOC_MMAP_THRESHOLD_=262144 MALLOC_ARENA_MAX=2
 VOLUME /var/lib/spirit-beads
 EXPOSE 8000

@@ -23,7 +23,7 @@ KEPT_TOKENS = {int(id) for id in os.environ["KEPT_TOKENS"].split()}
 
 chance = random.Random(int(os.environ["SEED"]))
 
-# A form's file is a picture: what is none is tried elsewhere (tests/api/media_hostile.rs).
+# A form's file is an image: what is none is tried elsewhere (tests/api/media_hostile.rs).
 PIXEL = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 )
@@ -38,9 +38,9 @@ class Things:
         "requests": ("/api/admin/custom-orders/?page_size=100", lambda row: [row["id"], row["number"]]),
         "products": ("/api/admin/products/?page_size=100", lambda row: [row["id"]]),
         # With the product that shows it.
-        "pictures": (
+        "images": (
             "/api/admin/products/?page_size=100",
-            lambda row: [(row["id"], picture["url"].split("/")[-2]) for picture in row["images"]],
+            lambda row: [(row["id"], image["url"].split("/")[-2]) for image in row["images"]],
         ),
         "categories": ("/api/admin/categories/", lambda row: [row["id"]]),
         "events": ("/api/admin/events/?page_size=100", lambda row: [row["id"]]),
@@ -111,12 +111,12 @@ def name_things(path, case):
         for name, value in SHOPPER.get(path, {}).items():
             case.path_parameters[name] = value
     body = case.body
-    if path.startswith("/api/admin/products/{id}/pictures") and (shown := things.one("pictures")):
-        case.path_parameters["id"], picture = shown
-        if "picture" in case.path_parameters:
-            case.path_parameters["picture"] = picture
+    if path.startswith("/api/admin/products/{id}/images") and (shown := things.one("images")):
+        case.path_parameters["id"], image = shown
+        if "image" in case.path_parameters:
+            case.path_parameters["image"] = image
         else:
-            body["pictures"] = [picture]
+            body["images"] = [image]
         return
     if not isinstance(body, dict):
         return
@@ -131,14 +131,14 @@ def name_things(path, case):
         body["email"] = "ann@example.com"
     elif path == "/api/custom-orders" and not body.get("images"):
         # What an address is, is beyond the pattern: most that it makes are none. (A body that was changed is judged
-        # anew, and pictures are no JSON.)
+        # anew, and images are no JSON.)
         body["email"] = "ann@example.com"
     for lines in ("items", "lines", "restock"):
         for line in body.get(lines) or []:
             line["product_id"] = things.one("products") or line["product_id"]
-    for pictures in ("pictures", "images"):
-        if body.get(pictures) and path != "/api/custom-orders":
-            body[pictures] = [picture for _, picture in some("pictures", body[pictures])]
+    for images in ("images", "images"):
+        if body.get(images) and path != "/api/custom-orders":
+            body[images] = [image for _, image in some("images", body[images])]
     if body.get("category") is not None:
         body["category"] = things.one("categories")
 
@@ -152,8 +152,8 @@ def some(kind, wanted):
 # Refusals (400) of requests that are well-formed: field, sentence, and why no schema says it.
 BEYOND_FORM = [
     # It names what is not there, or not of this one.
-    (r".*", r"(?i)^there is no such (picture|product|category)\.?$"),
-    (r"pictures\[\d+\]", r"^The product has no such picture\.$"),
+    (r".*", r"(?i)^there is no such (image|product|category)\.?$"),
+    (r"images\[\d+\]", r"^The product has no such image\.$"),
     (r"restock\[\d+\]", r"^(is no piece of this order|can take back )"),
     (r"order", r"^is no order's id or number$"),
     (r"category(__in)?", r"^Select a valid choice\. That choice is not one of the available choices\.$"),
@@ -163,7 +163,7 @@ BEYOND_FORM = [
     # What an address is, is beyond the pattern.
     (r"email", r"^is no email address$"),
     # Two entries of a list are one: `uniqueItems` compares whole entries, and ids that are written twice.
-    (r".*", r"(?i)^(is named twice\.?|this picture is in the list already\.)$"),
+    (r".*", r"(?i)^(is named twice\.?|this image is in the list already\.)$"),
     # It depends on another field, or on the sum of several.
     (r"to", r"^must not be before the first day$"),
     (r"from|to", r"^must be a day such as "),
@@ -171,7 +171,7 @@ BEYOND_FORM = [
     (r"delta", r"^Must (not be zero|be (positive|negative) for this reason)\.$"),
     (r"shipping", r"^must not be negative, and at most 99999999 cents together with the amount$"),
     (r"shipping_.*\.max_days", r"^must be at least the least days, and at most 365$"),
-    (r"pictures", r"^A product has up to 10 pictures\. Remove some first\.$"),
+    (r"images", r"^A product has up to 10 images\. Remove some first\.$"),
     (r"amount", r"^must be more than nothing, and at most .*: that is what is left$"),
     (r"lines\[\d+\]\.product_id", r"^is sold in another currency than the lines before$"),
     # A pattern for all addresses would be longer than this file.
@@ -189,7 +189,7 @@ CODES = {
     "amount_too_large",
     # Nobody but Stripe can sign.
     "invalid_signature",
-    # Lengths are counted in UTF-16 units, as the storefront does; addresses, see above; no pattern knows a picture.
+    # Lengths are counted in UTF-16 units, as the storefront does; addresses, see above; no pattern knows an image.
     "too_long",
     "invalid_email",
     "invalid_image",

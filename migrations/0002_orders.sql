@@ -39,7 +39,7 @@ create index orders_by_created_at on orders (created_at desc, id desc);
 create index orders_by_status on orders (status, created_at desc, id desc);
 create index orders_by_email on orders (lower(email)) where email is not null;
 
--- A line keeps what was promised when it was placed: name, picture and price do not follow the product.
+-- A line keeps what was promised when it was placed: name, image and price do not follow the product.
 create table order_lines (
     order_id   uuid not null references orders (id) on delete cascade,
     position   integer not null,

@@ -25,13 +25,13 @@ create index custom_orders_by_created_at on custom_orders (created_at desc, id d
 create index custom_orders_by_status on custom_orders (status, created_at desc, id desc);
 create index custom_orders_by_email on custom_orders (lower(email));
 
-create table custom_order_pictures (
+create table custom_order_images (
     custom_order_id uuid not null references custom_orders (id) on delete cascade,
     position   integer not null,
-    picture_id text collate "C" not null references pictures (id),
+    image_id text collate "C" not null references images (id),
     primary key (custom_order_id, position)
 );
-create index custom_order_pictures_by_picture on custom_order_pictures (picture_id);
+create index custom_order_images_by_image on custom_order_images (image_id);
 
 -- A price named for a request, and the payment link made of it. `call` is the whole call to Stripe, kept so that
 -- asking again is the same call; `next_move` is what happens to the request once the link is closed.
@@ -117,10 +117,10 @@ create table shipments (
 );
 create index shipments_by_tracking_number on shipments (tracking_number) where tracking_number is not null;
 
-create table shipment_pictures (
+create table shipment_images (
     order_id   uuid not null references shipments (order_id) on delete cascade,
     position   integer not null,
-    picture_id text collate "C" not null references pictures (id),
+    image_id text collate "C" not null references images (id),
     primary key (order_id, position)
 );
-create index shipment_pictures_by_picture on shipment_pictures (picture_id);
+create index shipment_images_by_image on shipment_images (image_id);

@@ -84,7 +84,7 @@ enum Catalog {
     /// Create or update everything in a catalog file, or nothing
     Import {
         file: PathBuf,
-        /// Folder with the file's pictures, as it names them; or a copy of another shop's media folder
+        /// Folder with the file's images, as it names them; or a copy of another shop's media folder
         #[arg(long, value_name = "DIR")]
         media: Option<PathBuf>,
     },
@@ -380,23 +380,23 @@ async fn catalog(command: Catalog, config: Config) -> anyhow::Result<()> {
         Catalog::Import { file, media } => {
             let text = std::fs::read_to_string(&file)
                 .with_context(|| format!("reading {}", file.display()))?;
-            let pictures = match &media {
-                Some(folder) => Some(take_pictures(&shop.app, &text, folder).await?),
+            let images = match &media {
+                Some(folder) => Some(take_images(&shop.app, &text, folder).await?),
                 None => None,
             };
             let mut tx = shop.app.db.begin().await?;
             let summary = products::import(
                 &mut tx,
                 &text,
-                pictures.as_ref(),
+                images.as_ref(),
                 shop.app.config.shop_currency,
                 "import",
             )
             .await;
-            let summary = match (summary, pictures) {
-                (Err(error), Some(pictures)) => {
+            let summary = match (summary, images) {
+                (Err(error), Some(images)) => {
                     tx.rollback().await?;
-                    pictures.discard(&shop.app.media, &shop.app.db).await;
+                    images.discard(&shop.app.media, &shop.app.db).await;
                     return Err(error.into());
                 }
                 (summary, _) => summary?,
@@ -419,15 +419,15 @@ async fn catalog(command: Catalog, config: Config) -> anyhow::Result<()> {
     shop.close().await
 }
 
-/// Takes in the pictures that a catalog file names and that are there; the import will tell which are missing.
-async fn take_pictures(
+/// Takes in the images that a catalog file names and that are there; the import will tell which are missing.
+async fn take_images(
     app: &App,
     catalog: &str,
     folder: &Path,
-) -> anyhow::Result<products::TakenPictures> {
+) -> anyhow::Result<products::TakenImages> {
     // Those that a shop has kept lie in folders that begin with their ids.
     let mut kept = HashMap::new();
-    for entry in std::fs::read_dir(folder.join("pictures"))
+    for entry in std::fs::read_dir(folder.join("images"))
         .into_iter()
         .flatten()
     {
@@ -451,20 +451,20 @@ async fn take_pictures(
             Some(folder.join(name)).filter(|path| stays_inside && path.is_file())
         }
     };
-    let names = products::named_pictures(catalog);
-    let bar = progress(names.len() as u64, "pictures");
-    let mut pictures = products::TakenPictures::default();
+    let names = products::named_images(catalog);
+    let bar = progress(names.len() as u64, "images");
+    let mut images = products::TakenImages::default();
     for name in &names {
         if let Some(path) = find(name) {
             let content =
                 std::fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
-            pictures.take(&app.media, &app.db, name, &content).await?;
+            images.take(&app.media, &app.db, name, &content).await?;
         }
         bar.inc(1);
     }
     bar.finish_and_clear();
-    println!("{} pictures taken in.", pictures.count());
-    Ok(pictures)
+    println!("{} images taken in.", images.count());
+    Ok(images)
 }
 
 async fn token(command: Token, config: Config) -> anyhow::Result<()> {

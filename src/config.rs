@@ -93,7 +93,7 @@ impl fmt::Display for Color {
     }
 }
 
-/// Where pictures lie.
+/// Where images lie.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MediaStore {
     Folder(PathBuf),
@@ -113,14 +113,14 @@ pub struct BucketSettings {
     pub secret_access_key: Secret,
 }
 
-/// What is taken in as a picture.
+/// What is taken in as an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MediaLimits {
     /// The largest file.
     pub file_bytes: u64,
     /// The most files of one form.
     pub files: usize,
-    /// The most pixels of one picture, in millions; what is decoded at a time is no more than that together.
+    /// The most pixels of one image, in millions; what is decoded at a time is no more than that together.
     pub megapixels: u32,
 }
 
@@ -253,9 +253,9 @@ impl Config {
         warnings
     }
 
-    /// The address under which others find a picture: ours made absolute, others' as they are, both written as URLs
+    /// The address under which others find an image: ours made absolute, others' as they are, both written as URLs
     /// are. None for what is no address.
-    pub fn picture_url(&self, image: &str) -> Option<String> {
+    pub fn image_url(&self, image: &str) -> Option<String> {
         let absolute = if image.starts_with('/') {
             format!("{}{image}", self.public_url)
         } else {

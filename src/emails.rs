@@ -18,7 +18,7 @@ use crate::audit::{self, Actor};
 use crate::auth::{Admin, Scope};
 use crate::config::Config;
 use crate::email::{
-    self, Addressed, Email, EmailRow, Filter, House, Picture, PictureRef, Pictures, SHOP, Subjects,
+    self, Addressed, Email, EmailRow, Filter, House, Image, ImageRef, Images, SHOP, Subjects,
     TroubleKind, samples,
 };
 use crate::error::{Error, ErrorBody, Fault, Result};
@@ -41,7 +41,7 @@ pub fn router() -> OpenApiRouter<App> {
 /// Only the database's: while the mail server is away, the email waits.
 pub async fn send(app: &App, id: EmailId) -> Result<()> {
     let house = house(app).await?;
-    let attempt = email::attempt(&app.db, &app.mailer, &house, &ShopPictures(app), id).await?;
+    let attempt = email::attempt(&app.db, &app.mailer, &house, &ShopImages(app), id).await?;
     let Some(attempt) = attempt else {
         return Ok(());
     };
@@ -84,17 +84,17 @@ pub async fn sweep(app: &App) -> Result<()> {
     email::sweep(&mut *app.db.acquire().await?).await
 }
 
-/// The pictures of this shop.
-struct ShopPictures<'a>(&'a App);
+/// The images of this shop.
+struct ShopImages<'a>(&'a App);
 
-impl Pictures for ShopPictures<'_> {
-    async fn read(&self, picture: PictureRef<'_>, width: u32) -> anyhow::Result<Option<Picture>> {
+impl Images for ShopImages<'_> {
+    async fn read(&self, image: ImageRef<'_>, width: u32) -> anyhow::Result<Option<Image>> {
         let App { media, db, .. } = self.0;
-        let found = match picture {
-            PictureRef::Path(path) => media::read_address(media, db, path, width).await?,
-            PictureRef::Kept(id) => media::read(media, db, id, width).await?,
+        let found = match image {
+            ImageRef::Path(path) => media::read_address(media, db, path, width).await?,
+            ImageRef::Kept(id) => media::read(media, db, id, width).await?,
         };
-        Ok(found.map(|(bytes, mime)| Picture {
+        Ok(found.map(|(bytes, mime)| Image {
             bytes: bytes.into(),
             mime: mime.to_owned(),
         }))
@@ -108,12 +108,12 @@ impl Pictures for ShopPictures<'_> {
 /// When the folder cannot be written, or the settings' logo not be read.
 pub async fn preview(config: &Config, folder: &FilePath) -> anyhow::Result<usize> {
     let house = House::new(config)?;
-    let drawn = tokio::task::spawn_blocking(products::demo::pictures).await??;
+    let drawn = tokio::task::spawn_blocking(products::demo::images).await??;
     let samples = samples::emails();
     std::fs::create_dir_all(folder)
         .with_context(|| format!("making the folder {}", folder.display()))?;
     for (name, email) in &samples {
-        let composed = email::compose(email, &house, &DemoPictures(&drawn), name).await?;
+        let composed = email::compose(email, &house, &DemoImages(&drawn), name).await?;
         let write = |end: &str, bytes: &[u8]| {
             let path = folder.join(format!("{name}.{end}"));
             std::fs::write(&path, bytes).with_context(|| format!("writing {}", path.display()))
@@ -132,18 +132,18 @@ pub async fn preview(config: &Config, folder: &FilePath) -> anyhow::Result<usize
     Ok(samples.len())
 }
 
-/// The demo catalog's pictures, by their paths. Its close-ups stand for photographs.
-struct DemoPictures<'a>(&'a [(String, Vec<u8>)]);
+/// The demo catalog's images, by their paths. Its close-ups stand for images.
+struct DemoImages<'a>(&'a [(String, Vec<u8>)]);
 
-impl Pictures for DemoPictures<'_> {
-    async fn read(&self, picture: PictureRef<'_>, _width: u32) -> anyhow::Result<Option<Picture>> {
-        let path = match picture {
-            PictureRef::Path(path) => path.trim_start_matches("/media/"),
-            PictureRef::Kept(id) if *id == samples::photographs()[0] => "demo/tidewalk-b.png",
-            PictureRef::Kept(_) => "demo/river-braid-b.png",
+impl Images for DemoImages<'_> {
+    async fn read(&self, image: ImageRef<'_>, _width: u32) -> anyhow::Result<Option<Image>> {
+        let path = match image {
+            ImageRef::Path(path) => path.trim_start_matches("/media/"),
+            ImageRef::Kept(id) if *id == samples::images()[0] => "demo/tidewalk-b.png",
+            ImageRef::Kept(_) => "demo/river-braid-b.png",
         };
         let drawn = self.0.iter().find(|(drawn, _)| drawn == path);
-        Ok(drawn.map(|(_, bytes)| Picture {
+        Ok(drawn.map(|(_, bytes)| Image {
             bytes: bytes.clone(),
             mime: "image/png".to_owned(),
         }))
@@ -166,7 +166,7 @@ pub struct EmailView {
     pub message_id: String,
     /// Null, as the two below, where an old email cannot be read any more.
     pub subject: Option<String>,
-    /// With its pictures in it.
+    /// With its images in it.
     pub html: Option<String>,
     pub text: Option<String>,
 }
@@ -279,13 +279,13 @@ pub async fn browse(
     Ok((emails.collect(), count))
 }
 
-/// What an email would say if it were sent now: its subject, and a page with its pictures in it.
+/// What an email would say if it were sent now: its subject, and a page with its images in it.
 ///
 /// # Errors
 /// When it cannot be written, which is a bug.
 pub async fn draw(app: &App, email: &Email) -> Result<(String, String)> {
     let house = house(app).await?;
-    let composed = email::compose(email, &house, &ShopPictures(app), "preview").await?;
+    let composed = email::compose(email, &house, &ShopImages(app), "preview").await?;
     let page = composed.standalone();
     Ok((composed.subject, page))
 }
@@ -338,7 +338,7 @@ pub async fn view(app: &App, id: EmailId) -> Result<EmailView> {
     let found = email::find(&mut *app.db.acquire().await?, id).await?;
     let source = found.ok_or(Error::NotFound("Email"))?;
     let house = house(app).await?;
-    let shown = email::show(&house, &ShopPictures(app), &source).await;
+    let shown = email::show(&house, &ShopImages(app), &source).await;
     Ok(EmailView {
         message_id: email::message_id(&source, &house),
         subject: shown.as_ref().map(|shown| shown.subject.clone()),
@@ -352,7 +352,7 @@ pub async fn view(app: &App, id: EmailId) -> Result<EmailView> {
 #[derive(Serialize, ToSchema)]
 struct QuoteEmail {
     subject: String,
-    /// With its pictures in it. Its button leads nowhere yet.
+    /// With its images in it. Its button leads nowhere yet.
     html: String,
 }
 

@@ -75,7 +75,7 @@ pub async fn ship_one(
     let more = json!({
         "carrier": shipment.carrier,
         "tracking_number": shipment.tracking_number,
-        "photographs": shipment.pictures.len(),
+        "images": shipment.images.len(),
     });
     change.end("order.ship", more).await
 }
@@ -139,7 +139,7 @@ struct ShipmentOf {
     tracking_number: Option<String>,
     tracking_url: Option<String>,
     #[serde(default)]
-    pictures: Vec<String>,
+    images: Vec<String>,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -236,7 +236,7 @@ async fn ship_orders(
                 carrier: one.carrier,
                 tracking_number: one.tracking_number,
                 tracking_url: one.tracking_url,
-                pictures: one.pictures,
+                images: one.images,
                 // Each is confirmed where it is shipped alone.
                 ship_anyway: false,
             };

@@ -64,33 +64,33 @@ uuid_id!(
     RefundId
 );
 
-/// A picture that we keep: the SHA-256 of its content, 64 lower-case hexadecimal digits.
+/// An image that we keep: the SHA-256 of its content, 64 lower-case hexadecimal digits.
 #[derive(
     Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, sqlx::Type, ToSchema,
 )]
 #[serde(transparent)]
 #[sqlx(transparent)]
 #[schema(pattern = "^[0-9a-f]{64}$")]
-pub struct PictureId(pub String);
+pub struct ImageId(pub String);
 
-impl PictureId {
-    /// The id of the picture that is kept as these bytes.
-    pub fn of(content: &[u8]) -> PictureId {
+impl ImageId {
+    /// The id of the image that is kept as these bytes.
+    pub fn of(content: &[u8]) -> ImageId {
         let hash = Sha256::digest(content);
-        PictureId(hash.iter().map(|byte| format!("{byte:02x}")).collect())
+        ImageId(hash.iter().map(|byte| format!("{byte:02x}")).collect())
     }
 
-    /// The id, if the text can be one; whether we keep such a picture is another question.
-    pub fn parse(text: &str) -> Option<PictureId> {
+    /// The id, if the text can be one; whether we keep such an image is another question.
+    pub fn parse(text: &str) -> Option<ImageId> {
         let possible = text.len() == 64
             && text
                 .bytes()
                 .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
-        possible.then(|| PictureId(text.to_owned()))
+        possible.then(|| ImageId(text.to_owned()))
     }
 }
 
-impl fmt::Display for PictureId {
+impl fmt::Display for ImageId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
     }

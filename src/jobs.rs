@@ -10,7 +10,7 @@ use serde_json::Value;
 use sqlx::PgConnection;
 
 use crate::error::{Error, Result};
-use crate::ids::{EmailId, OrderId, PictureId, ProductId, QuoteId, RefundId};
+use crate::ids::{EmailId, ImageId, OrderId, ProductId, QuoteId, RefundId};
 
 /// Jobs that compete with one another alone. Each lane has runners of its own, so that a flood in one, or an outside
 /// service that does not answer, keeps no job of another waiting.
@@ -90,12 +90,12 @@ pub enum Job {
     CloseLink { quote: QuoteId },
     /// Send a queued email.
     SendEmail { email: EmailId },
-    /// Make a picture's renditions.
-    RenderPicture { picture: PictureId },
-    /// Remove the objects of a picture that is gone.
-    RemovePicture { storage_key: String },
-    /// The clock's: let go of pictures that nobody uses.
-    SweepPictures,
+    /// Make an image's renditions.
+    RenderImage { image: ImageId },
+    /// Remove the objects of an image that is gone.
+    RemoveImage { storage_key: String },
+    /// The clock's: let go of images that nobody uses.
+    SweepImages,
     /// The clock's: release what has run out, settle what hangs.
     Sweep,
     /// The clock's: fetch the Stripe events that did not reach us.
@@ -114,9 +114,9 @@ impl Job {
             Job::MakeLink { .. } => "make_link",
             Job::CloseLink { .. } => "close_link",
             Job::SendEmail { .. } => "send_email",
-            Job::RenderPicture { .. } => "render_picture",
-            Job::RemovePicture { .. } => "remove_picture",
-            Job::SweepPictures => "sweep_pictures",
+            Job::RenderImage { .. } => "render_image",
+            Job::RemoveImage { .. } => "remove_image",
+            Job::SweepImages => "sweep_images",
             Job::Sweep => "sweep",
             Job::Reconcile => "reconcile",
         }
@@ -133,9 +133,9 @@ impl Job {
             Job::ReadRefunds { payment } => format!("{name}:{payment}"),
             Job::MakeLink { quote } | Job::CloseLink { quote } => format!("{name}:{quote}"),
             Job::SendEmail { email } => format!("{name}:{email}"),
-            Job::RenderPicture { picture } => format!("{name}:{picture}"),
-            Job::RemovePicture { storage_key } => format!("{name}:{storage_key}"),
-            Job::SweepPictures | Job::Sweep | Job::Reconcile => name.to_owned(),
+            Job::RenderImage { image } => format!("{name}:{image}"),
+            Job::RemoveImage { storage_key } => format!("{name}:{storage_key}"),
+            Job::SweepImages | Job::Sweep | Job::Reconcile => name.to_owned(),
         }
     }
 
@@ -148,10 +148,10 @@ impl Job {
             | Job::ReadRefunds { .. }
             | Job::MakeLink { .. }
             | Job::CloseLink { .. } => Lane::Money,
-            Job::Sweep | Job::Reconcile | Job::SweepPictures => Lane::Clock,
+            Job::Sweep | Job::Reconcile | Job::SweepImages => Lane::Clock,
             Job::SendEmail { .. } => Lane::Email,
             Job::SyncProduct { .. } => Lane::Sync,
-            Job::RenderPicture { .. } | Job::RemovePicture { .. } => Lane::Image,
+            Job::RenderImage { .. } | Job::RemoveImage { .. } => Lane::Image,
         }
     }
 
@@ -164,7 +164,7 @@ impl Job {
             Lane::Email => 30,
             Lane::Sync => 40,
             Lane::Image | Lane::Legacy => match self {
-                Job::RemovePicture { .. } => 60,
+                Job::RemoveImage { .. } => 60,
                 _ => 50,
             },
         }

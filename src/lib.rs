@@ -15,7 +15,7 @@
 //! - [`payments`]: money coming in: checkout sessions, Stripe's events, refunds
 //! - [`reviews`]: raising and resolving review items where they belong: timelines, audit log, HTTP
 //! - [`custom_orders`]: pieces made to order, from request over quote to shipment
-//! - [`pictures`]: uploading photographs over HTTP
+//! - [`images`]: uploading images over HTTP
 //! - [`orders`]: what was bought, for how much, and where it went
 //! - [`disputes`]: disputes by Stripe's id: what a bank asks back, until when it can be answered
 //! - [`review_items`]: what a person must look at, each in a row of its own
@@ -29,7 +29,7 @@
 //! - [`app`]: the pool and the outside services, handed to handlers and jobs
 //! - [`metrics`]: what this process has done, counted for Prometheus
 //! - [`email`]: emails: what they say, how they look, how they are sent
-//! - [`media`]: photographs: the one way in, the store, the way out
+//! - [`media`]: images: the one way in, the store, the way out
 //! - [`extract`]: Json, Query and Path that fail as our `Error`; bodies as they arrive
 //! - [`jobs`]: the outbox
 //! - [`stripe`]: everything we ask of Stripe, and its stand-in
@@ -60,6 +60,7 @@ pub mod fulfillment;
 pub mod health;
 pub mod idempotency;
 pub mod ids;
+pub mod images;
 pub mod jobs;
 pub mod limits;
 pub mod machine;
@@ -68,7 +69,6 @@ pub mod metrics;
 pub mod money;
 pub mod orders;
 pub mod payments;
-pub mod pictures;
 pub mod products;
 pub mod review_items;
 pub mod reviews;

@@ -39,8 +39,8 @@ use crate::extract::texts::{Day, IfMatch};
 use crate::extract::{BodyTime, Deadline, Json, Path};
 use crate::idempotency::IdempotencyKey;
 use crate::{
-    admin, auth, custom_orders, emails, fulfillment, health, machine, media, metrics, orders,
-    payments, pictures, products, reviews, today,
+    admin, auth, custom_orders, emails, fulfillment, health, images, machine, media, metrics,
+    orders, payments, products, reviews, today,
 };
 use load::Load;
 
@@ -118,7 +118,7 @@ pub fn router(app: App, pages: Option<Router>) -> Router {
         .merge(reviews::router())
         .merge(payments::router())
         .merge(emails::router())
-        .merge(pictures::router())
+        .merge(images::router())
         .merge(today::router())
         .merge(machine::router())
         .merge(auth::router())
@@ -131,7 +131,7 @@ pub fn router(app: App, pages: Option<Router>) -> Router {
     let mut shop = api
         .route("/healthz", get(async || Json(json!({"status": "up"}))))
         .route("/readyz", get(ready))
-        .route("/media/{*path}", get(picture))
+        .route("/media/{*path}", get(image))
         .fallback(async || Error::NotFound(""))
         .method_not_allowed_fallback(method_not_allowed)
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
@@ -234,8 +234,8 @@ async fn method_not_allowed(method: Method) -> Error {
     )
 }
 
-/// `GET /media/…`: a picture, or a rendition of it.
-async fn picture(
+/// `GET /media/…`: an image, or a rendition of it.
+async fn image(
     State(app): State<App>,
     Path(path): Path<String>,
     headers: HeaderMap,

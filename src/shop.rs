@@ -22,7 +22,7 @@ use crate::auth;
 use crate::config::{Config, Secret};
 use crate::custom_orders;
 use crate::db::{self, Pools, embedded};
-use crate::products::{self, TakenPictures};
+use crate::products::{self, TakenImages};
 use crate::settings;
 use crate::stripe::Stripe;
 use crate::stripe::sandbox::{self, Sandbox};
@@ -113,21 +113,21 @@ impl Shop {
         )
     }
 
-    /// Fills an empty shop of our own database with the demo catalog and its pictures. False: nothing was to do.
+    /// Fills an empty shop of our own database with the demo catalog and its images. False: nothing was to do.
     ///
     /// # Errors
-    /// When the pictures or the rows cannot be written; then neither are the rows.
+    /// When the images or the rows cannot be written; then neither are the rows.
     pub async fn add_demo_catalog(&self) -> anyhow::Result<bool> {
         if self.cluster.is_none() || !products::is_empty(&mut *self.app.db.acquire().await?).await?
         {
             return Ok(false);
         }
-        let drawn = tokio::task::spawn_blocking(products::demo::pictures).await??;
-        let pictures = TakenPictures::take_drawn(&self.app.media, &self.app.db, &drawn).await?;
+        let drawn = tokio::task::spawn_blocking(products::demo::images).await??;
+        let images = TakenImages::take_drawn(&self.app.media, &self.app.db, &drawn).await?;
         let mut tx = self.app.db.begin().await?;
         let currency = self.app.config.shop_currency;
         let catalog = products::demo::catalog(currency)?;
-        products::import(&mut tx, &catalog, Some(&pictures), currency, "demo").await?;
+        products::import(&mut tx, &catalog, Some(&images), currency, "demo").await?;
         tx.commit().await?;
         Ok(true)
     }

@@ -67,12 +67,12 @@ async fn carry_out(app: &App, job: Job) -> Result<(), Error> {
             jobs::forget_replaced(&mut conn).await?;
             auth::sweep(&mut conn).await
         }
-        Job::RenderPicture { picture } => media::render(&app.media, &app.db, &picture).await,
-        Job::RemovePicture { storage_key } => media::remove(&app.media, &storage_key).await,
-        Job::SweepPictures => {
+        Job::RenderImage { image } => media::render(&app.media, &app.db, &image).await,
+        Job::RemoveImage { storage_key } => media::remove(&app.media, &storage_key).await,
+        Job::SweepImages => {
             let swept = media::sweep(&app.media, &app.db).await?;
             if swept != media::Swept::default() {
-                info!(?swept, "let go of pictures");
+                info!(?swept, "let go of images");
             }
             Ok(())
         }
@@ -123,7 +123,7 @@ fn crontabs() -> anyhow::Result<[Crontab; 3]> {
     Ok([
         entry(Cron::every_minute(), &Job::Sweep),
         entry(Cron::every_n_minutes(5)?, &Job::Reconcile),
-        entry(Cron::hourly_at(17)?, &Job::SweepPictures),
+        entry(Cron::hourly_at(17)?, &Job::SweepImages),
     ])
 }
 

@@ -46,7 +46,7 @@ pub static SCRIPT: LazyLock<Asset> = LazyLock::new(|| {
     Asset::new("htmx", "js", "text/javascript; charset=utf-8", content)
 });
 
-/// Pictures of a product by drag and drop, its address while its name is typed. The pages work without it.
+/// Images of a product by drag and drop, its address while its name is typed. The pages work without it.
 pub static PRODUCT: LazyLock<Asset> = LazyLock::new(|| {
     let content = include_str!("assets/product.js");
     Asset::new("product", "js", "text/javascript; charset=utf-8", content)

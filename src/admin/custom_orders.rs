@@ -663,7 +663,7 @@ pub async fn note(
     or_again(&app, &desk, &id, "note", form, done).await
 }
 
-/// `POST /admin/custom-orders/{id}/ship`: an upload with the shipment's facts and photographs. Photographs of a form that is
+/// `POST /admin/custom-orders/{id}/ship`: an upload with the shipment's facts and images. Images of a form that is
 /// shown again are kept, and come back as fields.
 pub async fn ship(
     State(app): State<App>,
@@ -672,12 +672,12 @@ pub async fn ship(
     custom_order: Request,
 ) -> Result<Response> {
     let deadline = custom_order.extensions().get().cloned();
-    let read = media::read_form(&app.media, custom_order, "photographs").await?;
+    let read = media::read_form(&app.media, custom_order, "images").await?;
     let mut form = Form::of_pairs(read.fields.into_iter());
     let mut batch = Batch::begin(&app.media, &app.db, deadline);
     let mut faults = Vec::new();
     if read.surplus > 0 {
-        faults.push(Fault::new("photographs", "must be at most 10"));
+        faults.push(Fault::new("images", "must be at most 10"));
     }
     for upload in read.files {
         let kept = match upload {
@@ -687,24 +687,21 @@ pub async fn ship(
         if let Err(refusal) = kept {
             let why = refusal.sentence(&app.media.limits());
             let why = why.trim_end_matches('.');
-            faults.push(Fault::new(
-                "photographs",
-                format!("were not all taken: {why}"),
-            ));
+            faults.push(Fault::new("images", format!("were not all taken: {why}")));
         }
     }
-    for picture in batch.ids() {
-        form.set("picture", picture.to_string());
+    for image in batch.ids() {
+        form.set("image", image.to_string());
     }
     let text = |name: &str| Some(form.get(name)).filter(|text| !text.is_empty());
     let shipment = NewShipment {
         carrier: form.get("carrier"),
         tracking_number: text("tracking_number"),
         tracking_url: text("tracking_url"),
-        pictures: form.all("picture").into_iter().map(str::to_owned).collect(),
+        images: form.all("image").into_iter().map(str::to_owned).collect(),
         ship_anyway: form.get("ship_anyway") == "true",
     };
-    let said = "Shipped. An email with the photographs is on its way to the customer.";
+    let said = "Shipped. An email with the photos is on its way to the customer.";
     let done = change(
         &app,
         &desk,
@@ -721,7 +718,7 @@ pub async fn ship(
             Ok(json!({
                 "carrier": shipment.carrier,
                 "tracking_number": shipment.tracking_number,
-                "photographs": shipment.pictures.len(),
+                "images": shipment.images.len(),
             }))
         },
     )
@@ -731,8 +728,8 @@ pub async fn ship(
             // They are in the form that is shown again; if it never comes back, the sweep takes them tomorrow.
             batch.done();
             let faults = faults.into_iter().map(|mut fault| {
-                if fault.field.starts_with("pictures") {
-                    fault.field = "photographs".to_owned();
+                if fault.field.starts_with("images") {
+                    fault.field = "images".to_owned();
                 }
                 fault
             });

@@ -17,7 +17,7 @@ use crate::audit::Actor;
 use crate::auth::{Keeper, SessionToken, Visit};
 use crate::disputes::Dispute;
 use crate::error::{Error, Result};
-use crate::media::{self, PictureView};
+use crate::media::{self, ImageView};
 use crate::money::Currency;
 use crate::submissions::Claim;
 
@@ -232,8 +232,8 @@ impl Desk {
         at.to_rfc3339()
     }
 
-    /// A picture of ours, if it is one: the desk shows nothing of other hosts.
-    pub fn picture<'a>(&self, image: &'a Option<String>) -> Option<&'a str> {
+    /// An image of ours, if it is one: the desk shows nothing of other hosts.
+    pub fn image<'a>(&self, image: &'a Option<String>) -> Option<&'a str> {
         let image = image.as_deref()?;
         image.starts_with('/').then_some(image)
     }
@@ -254,8 +254,8 @@ pub fn said(app: &App, headers: &HeaderMap) -> Option<String> {
     String::from_utf8(BASE64_URL_SAFE_NO_PAD.decode(text).ok()?).ok()
 }
 
-/// A picture of ours this wide.
-pub fn photograph(view: &PictureView, width: u32) -> String {
+/// An image of ours this wide.
+pub fn image_url(view: &ImageView, width: u32) -> String {
     match media::id_of(&view.url) {
         Some(id) => media::url(&id, width),
         None => view.url.clone(),

@@ -20,13 +20,13 @@ use crate::error::{Error, Result};
 use crate::extract::{BodyTime, Deadline};
 use crate::settings;
 
-/// What a page may do: nothing but show itself, our style, our script and our pictures, and send forms back to us.
+/// What a page may do: nothing but show itself, our style, our script and our images, and send forms back to us.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; \
                       connect-src 'self'; form-action 'self'; base-uri 'none'; frame-src 'self'; \
                       frame-ancestors 'none'";
 
 /// What an email may do that is shown inside a page: nothing but look as it does. It has no origin, sends nothing and
-/// fetches nothing; its pictures are in it.
+/// fetches nothing; its images are in it.
 const EMAIL_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; form-action 'none'; \
                              base-uri 'none'; frame-ancestors 'self'; sandbox";
 

@@ -17,7 +17,7 @@ use crate::error::{Error, Fault, Result};
 use crate::extract::{Path, Query};
 use crate::fulfillment;
 use crate::ids::{EmailId, OrderId, ProductId, RefundId};
-use crate::media::{self, Batch, PictureView};
+use crate::media::{self, Batch, ImageView};
 use crate::money::Cents;
 use crate::orders::{self, Change, NewShipment, Order, OrderLine, OrderView, Status};
 use crate::payments::{self, NewRefund, PaymentView, RefundSubject, RefundView};
@@ -34,8 +34,8 @@ pub const CARRIERS: [&str; 8] = [
     "Australia Post",
 ];
 
-/// The field that photographs of a shipment come in.
-const PICTURES: &str = "pictures";
+/// The field that images of a shipment come in.
+const IMAGES: &str = "images";
 
 #[derive(Template)]
 #[template(path = "order.html", config = "src/admin/askama.toml")]
@@ -49,7 +49,7 @@ struct OrderPage<'a> {
     refunds: Vec<RefundView>,
     emails: Vec<EmailRow>,
     /// Of the shipment.
-    photographs: Vec<PictureView>,
+    images: Vec<ImageView>,
     refund_forms: Vec<RefundForm>,
     restock: Vec<Restock>,
     /// The form refunds all that is left and puts back what was not shipped.
@@ -162,8 +162,8 @@ async fn page(app: &App, desk: &Desk, id: OrderId, forms: Forms) -> Result<Respo
             email.recipient.clone_from(&app.config.shop_email);
         }
     }
-    let photographs = match &view.shipment {
-        Some(shipment) => media::list_views(&mut conn, &shipment.pictures).await?,
+    let images = match &view.shipment {
+        Some(shipment) => media::list_views(&mut conn, &shipment.images).await?,
         None => Vec::new(),
     };
     let refund_forms = refunds::forms(&payments, &forms.refund);
@@ -184,7 +184,7 @@ async fn page(app: &App, desk: &Desk, id: OrderId, forms: Forms) -> Result<Respo
         payments,
         refunds,
         emails,
-        photographs,
+        images,
         refund_forms,
         restock,
         is_whole,
@@ -228,7 +228,7 @@ fn path(order: &Order) -> String {
     format!("/admin/orders/{}", order.display_number())
 }
 
-/// Faults by the field that shows them: those of `pictures[1]` at `pictures`.
+/// Faults by the field that shows them: those of `images[1]` at `images`.
 fn by_field(error: Error) -> Error {
     match error {
         Error::Invalid(faults) => Error::Invalid(
@@ -246,7 +246,7 @@ fn by_field(error: Error) -> Error {
     }
 }
 
-/// `POST /admin/orders/{id}/ship`: an upload, or a plain form without photographs.
+/// `POST /admin/orders/{id}/ship`: an upload, or a plain form without images.
 pub async fn ship(
     State(app): State<App>,
     desk: Desk,
@@ -258,7 +258,7 @@ pub async fn ship(
     let (form, files, surplus) = match plain {
         Some(form) => (form, Vec::new(), 0),
         None => {
-            let sent = media::read_form(&app.media, custom_order, PICTURES).await?;
+            let sent = media::read_form(&app.media, custom_order, IMAGES).await?;
             (
                 Form::of_pairs(sent.fields.into_iter()),
                 sent.files,
@@ -272,7 +272,7 @@ pub async fn ship(
         let mut faults = Vec::new();
         if surplus > 0 {
             let most = format!("are too many: {} at most", limits.files);
-            faults.push(Fault::new(PICTURES, most));
+            faults.push(Fault::new(IMAGES, most));
         }
         for file in files {
             let taken = match file {
@@ -280,20 +280,20 @@ pub async fn ship(
                 Err(refusal) => Err(refusal),
             };
             if let Err(refusal) = taken {
-                faults.push(Fault::new(PICTURES, refusal.sentence(&limits)));
+                faults.push(Fault::new(IMAGES, refusal.sentence(&limits)));
             }
         }
         if !faults.is_empty() {
             return Err(Error::Invalid(faults));
         }
-        let mut pictures: Vec<String> = Vec::new();
+        let mut images: Vec<String> = Vec::new();
         for id in batch.ids() {
-            // The same photograph chosen twice is one.
-            if !pictures.contains(&id.0) {
-                pictures.push(id.0);
+            // The same image chosen twice is one.
+            if !images.contains(&id.0) {
+                images.push(id.0);
             }
         }
-        let shipment = shipment(&form, &form.get("tracking_number"), pictures);
+        let shipment = shipment(&form, &form.get("tracking_number"), images);
         let shipped = fulfillment::ship_one(&app, desk.actor()?, &id, &shipment).await?;
         Ok(shipped.order)
     };
@@ -331,13 +331,13 @@ pub fn to_confirm(error: Error) -> Error {
 }
 
 /// The shipment that a form describes.
-pub fn shipment(form: &Form, number: &str, pictures: Vec<String>) -> NewShipment {
+pub fn shipment(form: &Form, number: &str, images: Vec<String>) -> NewShipment {
     let given = |text: String| (!text.is_empty()).then_some(text);
     NewShipment {
         carrier: form.get("carrier"),
         tracking_number: given(number.to_owned()),
         tracking_url: given(form.get("tracking_url")),
-        pictures,
+        images,
         ship_anyway: form.get("ship_anyway") == "true",
     }
 }

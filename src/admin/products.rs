@@ -12,7 +12,7 @@ use super::sign_in::refused;
 use crate::app::App;
 use crate::error::{Error, Fault, Result};
 use crate::extract::{Path, Query};
-use crate::ids::PictureId;
+use crate::ids::ImageId;
 use crate::media::{self, Batch};
 use crate::money::{Cents, Currency};
 use crate::products::keeping::{self, CountedCategory, Kind, Many, Move, Sort, Wanted};
@@ -65,7 +65,7 @@ struct ProductPage<'a> {
     /// What somebody else changed meanwhile.
     clashes: Vec<Clash>,
     stock_form: Form,
-    picture_fault: Option<String>,
+    image_fault: Option<String>,
     categories: Vec<CountedCategory>,
     movements: Vec<MovementView>,
     movement_count: i64,
@@ -147,8 +147,8 @@ fn stripe(product: &Product) -> (&'static str, &'static str) {
     }
 }
 
-/// A picture for a list: a small one of ours where there is one.
-fn picture(product: &Product) -> Option<String> {
+/// An image for a list: a small one of ours where there is one.
+fn image(product: &Product) -> Option<String> {
     match product.images.first() {
         Some(image) => Some(media::url(&image.id, 320)),
         None => product.primary_image.clone(),
@@ -283,7 +283,7 @@ async fn new_page(app: &App, desk: &Desk, form: Form) -> Result<Response> {
         version: 0,
         clashes: Vec::new(),
         stock_form: Form::default(),
-        picture_fault: None,
+        image_fault: None,
         categories: keeping::list_categories(&mut *app.db.acquire().await?).await?,
         movements: Vec::new(),
         movement_count: 0,
@@ -312,7 +312,7 @@ pub async fn create(State(app): State<App>, desk: Desk, form: Form) -> Result<Re
     };
     match made.await {
         Ok(product) => {
-            let said = format!("{} is made. Its pictures come next.", product.name);
+            let said = format!("{} is made. Its images come next.", product.name);
             Ok(desk.go_on(&path_to(&product), &said))
         }
         Err(error) => new_page(&app, &desk, form.refused(error)?).await,
@@ -340,7 +340,7 @@ impl<'a> ProductPage<'a> {
             product: Some(product),
             clashes: Vec::new(),
             stock_form: Form::default(),
-            picture_fault: None,
+            image_fault: None,
             categories: keeping::list_categories(&mut conn).await?,
             movements,
             movement_count,
@@ -370,7 +370,7 @@ pub async fn change(
         Error::Conflict("version_conflict", _) => {
             page.merge(&form);
             if let Some(product) = page.product.as_ref().filter(|_| page.clashes.is_empty()) {
-                // What changed is none of what this form holds: its pictures, say.
+                // What changed is none of what this form holds: its images, say.
                 let saved = save(&app, &desk, product, page.version, &form).await?;
                 return Ok(is_saved(&desk, &saved));
             }
@@ -566,9 +566,9 @@ pub async fn change_stock(
     }
 }
 
-/// `POST /admin/products/{id}/pictures`: takes pictures in, at the end. Those that cannot be read are told, and keep no
+/// `POST /admin/products/{id}/images`: takes images in, at the end. Those that cannot be read are told, and keep no
 /// other out.
-pub async fn add_pictures(
+pub async fn add_images(
     State(app): State<App>,
     desk: Desk,
     Path(id): Path<String>,
@@ -587,7 +587,7 @@ pub async fn add_pictures(
         };
         if let Err(refusal) = taken {
             refusals.push(format!(
-                "Picture {}: {}",
+                "Image {}: {}",
                 index + 1,
                 refusal.sentence(&limits)
             ));
@@ -595,20 +595,20 @@ pub async fn add_pictures(
     }
     if form.surplus > 0 {
         refusals.push(format!(
-            "Up to {} pictures at once are allowed; the last {} were left out.",
+            "Up to {} images at once are allowed; the last {} were left out.",
             limits.files, form.surplus
         ));
     }
     let ids = batch.ids();
     let fault = if ids.is_empty() {
         match refusals.is_empty() {
-            true => "Choose at least one picture.".to_owned(),
+            true => "Choose at least one image.".to_owned(),
             false => refusals.join(" "),
         }
     } else {
         let added = async {
             let mut tx = app.db.begin().await?;
-            let product = keeping::add_pictures(&mut tx, &desk.actor()?, &id, &ids).await?;
+            let product = keeping::add_images(&mut tx, &desk.actor()?, &id, &ids).await?;
             tx.commit().await?;
             Ok(product)
         };
@@ -616,12 +616,12 @@ pub async fn add_pictures(
             Ok(product) => {
                 batch.done();
                 let count = match ids.len() {
-                    1 => "The picture is added.".to_owned(),
-                    n => format!("{n} pictures are added."),
+                    1 => "The image is added.".to_owned(),
+                    n => format!("{n} images are added."),
                 };
                 refusals.insert(0, count);
                 return Ok(desk.go_on(
-                    &format!("{}#pictures", path_to(&product)),
+                    &format!("{}#images", path_to(&product)),
                     &refusals.join(" "),
                 ));
             }
@@ -639,43 +639,39 @@ pub async fn add_pictures(
         }
     };
     let mut page = ProductPage::open(&app, &desk, product).await?;
-    page.picture_fault = Some(fault);
+    page.image_fault = Some(fault);
     Ok(told(desk.show(&page)?, Some(StatusCode::BAD_REQUEST)))
 }
 
-/// `POST /admin/products/{id}/pictures/arrange`: moves a picture, or takes it away.
-pub async fn arrange_pictures(
+/// `POST /admin/products/{id}/images/arrange`: moves an image, or takes it away.
+pub async fn arrange_images(
     State(app): State<App>,
     desk: Desk,
     Path(id): Path<String>,
     form: Form,
 ) -> Result<Response> {
-    let pictures: Option<Vec<PictureId>> = form
-        .all("picture")
-        .into_iter()
-        .map(PictureId::parse)
-        .collect();
-    let mut pictures = pictures.unwrap_or_default();
+    let images: Option<Vec<ImageId>> = form.all("image").into_iter().map(ImageId::parse).collect();
+    let mut images = images.unwrap_or_default();
     let action = form.get("do");
-    let asked = match (action.as_str(), pictures.pop()) {
-        (_, None) => return Err(Error::invalid("picture", "is not known")),
-        ("up", Some(picture)) => Move::Up(picture),
-        ("down", Some(picture)) => Move::Down(picture),
-        ("remove", Some(picture)) => Move::Remove(picture),
+    let asked = match (action.as_str(), images.pop()) {
+        (_, None) => return Err(Error::invalid("image", "is not known")),
+        ("up", Some(image)) => Move::Up(image),
+        ("down", Some(image)) => Move::Down(image),
+        ("remove", Some(image)) => Move::Remove(image),
         ("order", Some(last)) => {
-            pictures.push(last);
-            Move::Order(pictures)
+            images.push(last);
+            Move::Order(images)
         }
         _ => return Err(Error::invalid("do", "is not known")),
     };
     let mut tx = app.db.begin().await?;
-    let product = keeping::move_pictures(&mut tx, &desk.actor()?, &id, &asked).await?;
+    let product = keeping::move_images(&mut tx, &desk.actor()?, &id, &asked).await?;
     tx.commit().await?;
     let said = match asked {
-        Move::Remove(_) => "The picture is taken away.",
-        _ => "The pictures are in the new order.",
+        Move::Remove(_) => "The image is taken away.",
+        _ => "The images are in the new order.",
     };
-    Ok(desk.go_on(&format!("{}#pictures", path_to(&product)), said))
+    Ok(desk.go_on(&format!("{}#images", path_to(&product)), said))
 }
 
 /// The form of a product as it is.

@@ -23,7 +23,7 @@ use crate::error::{Error, ErrorBody, Fault, Result};
 use crate::extract::texts::Prose;
 use crate::extract::{Json, Paging, Path, Query};
 use crate::ids::CustomOrderId;
-use crate::media::{self, PictureView};
+use crate::media::{self, ImageView};
 use crate::money::Cents;
 use crate::orders::{self, NewShipment, Order, Shipment, Zone};
 use crate::settings::{self, Settings};
@@ -49,16 +49,16 @@ pub fn router() -> OpenApiRouter<App> {
 pub struct CustomOrderView {
     #[serde(flatten)]
     pub custom_order: CustomOrder,
-    /// The visitor's pictures.
-    pub pictures: Vec<PictureView>,
+    /// The visitor's images.
+    pub images: Vec<ImageView>,
     /// Oldest first; the one that counts is `asking`, `live`, `closing` or `paid`.
     pub quotes: Vec<Quote>,
     pub order: Option<Order>,
     /// Of all payments that came in for it, oldest first.
     pub disputes: Vec<Dispute>,
     pub shipment: Option<Shipment>,
-    /// The shipment's pictures: the finished piece.
-    pub shipment_pictures: Vec<PictureView>,
+    /// The shipment's images: the finished piece.
+    pub shipment_images: Vec<ImageView>,
     pub timeline: Vec<TimelineEntry>,
 }
 
@@ -292,16 +292,16 @@ pub async fn view(conn: &mut PgConnection, id: CustomOrderId) -> Result<CustomOr
         ),
         None => (None, None),
     };
-    let pictures = store::pictures(conn, id).await?;
-    let shipment_pictures = shipment
+    let images = store::images(conn, id).await?;
+    let shipment_images = shipment
         .as_ref()
-        .map(|shipment| shipment.pictures.clone())
+        .map(|shipment| shipment.images.clone())
         .unwrap_or_default();
     Ok(CustomOrderView {
-        pictures: media::list_views(conn, &pictures).await?,
+        images: media::list_views(conn, &images).await?,
         quotes: store::quotes(conn, id).await?,
         disputes: disputes::list_of_custom_order(conn, id).await?,
-        shipment_pictures: media::list_views(conn, &shipment_pictures).await?,
+        shipment_images: media::list_views(conn, &shipment_images).await?,
         timeline: store::timeline(conn, id).await?,
         custom_order,
         order,
@@ -796,7 +796,7 @@ async fn ship(
 ) -> Result<Changed> {
     changed(&app, &admin, &id, "custom_order.ship", async |conn, id, actor| {
         service::ship(conn, &app, id, &shipment, actor).await?;
-        Ok(json!({"carrier": shipment.carrier, "tracking_number": shipment.tracking_number, "photographs": shipment.pictures.len()}))
+        Ok(json!({"carrier": shipment.carrier, "tracking_number": shipment.tracking_number, "images": shipment.images.len()}))
     })
     .await
 }

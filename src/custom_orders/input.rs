@@ -1,4 +1,4 @@
-//! A visitor's request as it comes in: the storefront's form, or JSON with the pictures inside. Every check has the
+//! A visitor's request as it comes in: the storefront's form, or JSON with the images inside. Every check has the
 //! sentence of docs/compatibility.md, part A9, where that has one.
 
 mod json;
@@ -42,10 +42,10 @@ struct Files {
     are_no_list: bool,
 }
 
-/// Reads and checks a request. The pictures are on disk, and gone from there when they are dropped.
+/// Reads and checks a request. The images are on disk, and gone from there when they are dropped.
 ///
 /// # Errors
-/// 400 with the first thing wrong, fields before pictures; 408 and 413 for a body that does not arrive or is too large.
+/// 400 with the first thing wrong, fields before images; 408 and 413 for a body that does not arrive or is too large.
 pub async fn read(app: &App, request: Request) -> Result<(NewCustomOrder, Vec<Upload>)> {
     let media_type = request
         .headers()
@@ -91,7 +91,7 @@ pub async fn read(app: &App, request: Request) -> Result<(NewCustomOrder, Vec<Up
     Ok((new, uploads))
 }
 
-/// Why the picture at this place (from 0) is refused, in the storefront's words.
+/// Why the image at this place (from 0) is refused, in the storefront's words.
 pub fn refused(at: usize, refusal: Refusal, app: &App) -> Error {
     let number = at + 1;
     let limits = app.media.limits();
@@ -103,7 +103,7 @@ pub fn refused(at: usize, refusal: Refusal, app: &App) -> Error {
                 format!("Image {number} exceeds {most}MB limit"),
             )
         }
-        Refusal::NotAPicture => (
+        Refusal::NotAImage => (
             "invalid_image",
             format!("Image {number} is not a valid image type. Allowed: jpeg, png, webp, gif"),
         ),
@@ -199,7 +199,7 @@ impl Fields {
             email,
             description: composed(description),
             colors: colors.map(composed),
-            pictures: Vec::new(),
+            images: Vec::new(),
         })
     }
 }
@@ -261,7 +261,7 @@ fn invalid_json() -> Error {
 /// How many JSON bodies are taken apart at a time: each keeps a core busy.
 static JSON_READERS: Semaphore = Semaphore::const_new(2);
 
-/// Reads the JSON variant: the body goes to disk first, and the pictures go there again one by one as they are decoded.
+/// Reads the JSON variant: the body goes to disk first, and the images go there again one by one as they are decoded.
 async fn read_json(app: &App, request: Request) -> Result<(Fields, Files)> {
     // Base64 makes four bytes of three; the texts are small.
     let limits = app.media.limits();

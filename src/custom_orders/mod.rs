@@ -27,7 +27,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize, Serializer};
 use utoipa::ToSchema;
 
-use crate::ids::{CustomOrderId, OrderId, PictureId, QuoteId};
+use crate::ids::{CustomOrderId, ImageId, OrderId, QuoteId};
 use crate::money::Cents;
 use crate::orders::Zone;
 use crate::review_items::OpenItem;
@@ -252,7 +252,7 @@ pub struct NewCustomOrder {
     pub email: String,
     pub description: String,
     pub colors: Option<String>,
-    pub pictures: Vec<PictureId>,
+    pub images: Vec<ImageId>,
 }
 
 #[cfg(test)]

@@ -16,14 +16,14 @@ use crate::app::App;
 use crate::calendar;
 use crate::error::{Error, ErrorBody, Result};
 use crate::extract::{Json, Path, Query};
-use crate::ids::{CustomOrderId, PictureId};
-use crate::media::{self, PictureView};
+use crate::ids::{CustomOrderId, ImageId};
+use crate::media::{self, ImageView};
 use crate::money::Cents;
 use crate::orders::{self, Shipment};
 use crate::settings;
 
-/// The address at which emails and orders show a picture.
-pub fn picture(id: &PictureId) -> String {
+/// The address at which emails and orders show an image.
+pub fn image(id: &ImageId) -> String {
     media::url(id, 1024)
 }
 
@@ -56,7 +56,7 @@ pub struct StatusView {
     order_number: Option<String>,
     shipment: Option<Shipment>,
     /// The finished piece.
-    pictures: Vec<PictureView>,
+    images: Vec<ImageView>,
 }
 
 /// A quote as its customer sees it. Amounts are in the currency's smallest unit.
@@ -163,8 +163,8 @@ async fn view(conn: &mut PgConnection, custom_order: CustomOrder) -> Result<Stat
         ),
         None => (None, None),
     };
-    let pictures = match &shipment {
-        Some(shipment) => media::list_views(conn, &shipment.pictures).await?,
+    let images = match &shipment {
+        Some(shipment) => media::list_views(conn, &shipment.images).await?,
         None => Vec::new(),
     };
     let is_withdrawn = custom_order.status == Status::Pending
@@ -181,7 +181,7 @@ async fn view(conn: &mut PgConnection, custom_order: CustomOrder) -> Result<Stat
         quote: quote.map(QuoteView::new),
         order_number: order.map(|order| order.display_number()),
         shipment,
-        pictures,
+        images,
     })
 }
 
@@ -263,7 +263,7 @@ img { display: block; width: 100%; height: auto; border-radius: 8px; margin-top:
 <h2>Your shipment</h2>
 <p>{{ shipment.carrier }}{% if let Some(number) = shipment.tracking_number %} {{ number }}{% endif %}, sent on {{ self.date(shipment.shipped_at) }}.</p>
 {% if let Some(url) = shipment.tracking_url %}<p><a href="{{ url }}" rel="noreferrer">Follow the shipment</a></p>{% endif %}
-{% for picture in view.pictures %}<img src="{{ picture.url }}" width="{{ picture.width }}" height="{{ picture.height }}" alt="The finished piece">{% endfor %}
+{% for image in view.images %}<img src="{{ image.url }}" width="{{ image.width }}" height="{{ image.height }}" alt="The finished piece">{% endfor %}
 </section>
 {% endif %}
 </main>

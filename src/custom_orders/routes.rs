@@ -49,7 +49,7 @@ struct VisitorAddress(String);
 #[allow(dead_code, reason = "as above")]
 struct Wish(String);
 
-/// What the storefront's form sends; the JSON variant has the same fields, with pictures as base64 `data:` addresses.
+/// What the storefront's form sends; the JSON variant has the same fields, with images as base64 `data:` addresses.
 #[derive(ToSchema)]
 #[allow(
     dead_code,
@@ -69,12 +69,12 @@ struct SubmittedForm {
         pattern = r"^[^\x00-\x08\x0b-\x1f\x7f-\x9f]*$"
     )]
     colors: Option<String>,
-    /// Up to 10 pictures of up to 7 MiB each: JPEG, PNG, WebP or GIF.
+    /// Up to 10 images of up to 7 MiB each: JPEG, PNG, WebP or GIF.
     #[schema(value_type = Vec<String>, format = Binary, required = false, max_items = 10)]
     images: Vec<Vec<u8>>,
 }
 
-/// The JSON variant. A remote address among the pictures is refused: we fetch nothing.
+/// The JSON variant. A remote address among the images is refused: we fetch nothing.
 #[derive(ToSchema)]
 #[allow(dead_code, reason = "as above")]
 struct SubmittedJson {
@@ -87,7 +87,7 @@ struct SubmittedJson {
     /// Up to 200 characters.
     #[schema(max_length = 200, pattern = r"^[^\x00-\x08\x0b-\x1f\x7f-\x9f]*$")]
     colors: Option<String>,
-    /// Up to 10 pictures: `data:image/…;base64,…`
+    /// Up to 10 images: `data:image/…;base64,…`
     #[schema(required = false, max_items = 10)]
     images: Vec<String>,
 }
@@ -99,7 +99,7 @@ struct Submitted {
     request_id: CustomOrderId,
 }
 
-/// A visitor describes a piece they would like made, with up to ten photographs.
+/// A visitor describes a piece they would like made, with up to ten images.
 #[utoipa::path(
     post,
     operation_id = "request_custom_order",
@@ -111,7 +111,7 @@ struct Submitted {
     )),
     responses(
         (status = 201, body = Submitted),
-        (status = 400, body = ErrorBody, description = "What is wrong, and with which field or picture"),
+        (status = 400, body = ErrorBody, description = "What is wrong, and with which field or image"),
         (status = 408, body = ErrorBody),
         (status = 413, body = ErrorBody),
         (status = 429, body = ErrorBody, description = "Too many requests from this address"),
@@ -128,18 +128,18 @@ async fn submit(
     client.admit(&app, Action::CustomOrder).await?;
     let deadline = request.extensions().get().cloned();
     let (mut new, uploads) = input::read(&app, request).await?;
-    let mut pictures = Batch::begin(&app.media, &app.db, deadline);
+    let mut images = Batch::begin(&app.media, &app.db, deadline);
     let taken = async {
         for (at, upload) in uploads.into_iter().enumerate() {
-            let kept = pictures.keep(upload).await?;
+            let kept = images.keep(upload).await?;
             kept.map_err(|refusal| input::refused(at, refusal, &app))?;
         }
-        new.pictures = pictures.ids();
+        new.images = images.ids();
         take_in(&app, &new).await
     };
     match taken.await {
         Ok(request_id) => {
-            pictures.done();
+            images.done();
             let answer = Submitted {
                 success: true,
                 message: "Custom order request submitted successfully!",
@@ -149,7 +149,7 @@ async fn submit(
             Ok((StatusCode::CREATED, fresh, Json(answer)).into_response())
         }
         Err(error) => {
-            pictures.take_back().await;
+            images.take_back().await;
             Err(error)
         }
     }

@@ -587,12 +587,12 @@ pub async fn pay(
         .await?;
         return Ok(Paid::Refused(custom_order, Refusal::AmountDiffers));
     }
-    let pictures = store::pictures(conn, custom_order.id).await?;
+    let images = store::images(conn, custom_order.id).await?;
     let purchase = CustomOrderPurchase {
         line: Line {
             product_id: None,
             name: format!("Custom piece {}", custom_order.display_number()),
-            image: pictures.first().map(page::picture),
+            image: images.first().map(page::image),
             unit_price: quote.amount,
             quantity: 1,
         },
@@ -904,7 +904,7 @@ async fn email_data(
         customer_name: custom_order.name.clone(),
         description: custom_order.description.clone(),
         colors: custom_order.colors.clone(),
-        photographs: store::pictures(conn, custom_order.id).await?,
+        images: store::images(conn, custom_order.id).await?,
         status_url: Some(page::address(app, custom_order.id)),
     })
 }

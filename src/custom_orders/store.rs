@@ -10,7 +10,7 @@ use sqlx::types::Json;
 use super::{CustomOrder, NewCustomOrder, NextMove, Quote, QuoteState, Status, TimelineEntry};
 use crate::db;
 use crate::error::Result;
-use crate::ids::{CustomOrderId, OrderId, PictureId, QuoteId};
+use crate::ids::{CustomOrderId, ImageId, OrderId, QuoteId};
 use crate::money::{Cents, Currency};
 use crate::orders::Zone;
 use crate::stripe::NewPaymentLink;
@@ -35,7 +35,7 @@ macro_rules! quote_columns {
     };
 }
 
-/// Inserts a custom order with its pictures and the first entry of its timeline, in one round trip.
+/// Inserts a custom order with its images and the first entry of its timeline, in one round trip.
 pub async fn insert(conn: &mut PgConnection, new: &NewCustomOrder) -> Result<CustomOrder> {
     let custom_order = sqlx::query_as(concat!(
         "with made as (
@@ -43,10 +43,10 @@ pub async fn insert(conn: &mut PgConnection, new: &NewCustomOrder) -> Result<Cus
              values ($1, $2, $3, $4, $5)
              returning *
          ),
-         picture as (
-             insert into custom_order_pictures (custom_order_id, position, picture_id)
-             select $1, picture.position, picture.id
-             from unnest($6::text[]) with ordinality as picture (id, position)
+         image as (
+             insert into custom_order_images (custom_order_id, position, image_id)
+             select $1, image.position, image.id
+             from unnest($6::text[]) with ordinality as image (id, position)
          ),
          event as (
              insert into custom_order_events (custom_order_id, kind, to_status, actor)
@@ -62,7 +62,7 @@ pub async fn insert(conn: &mut PgConnection, new: &NewCustomOrder) -> Result<Cus
     .bind(&new.email)
     .bind(&new.description)
     .bind(&new.colors)
-    .bind(&new.pictures)
+    .bind(&new.images)
     .fetch_one(conn)
     .await?;
     Ok(custom_order)
@@ -240,18 +240,18 @@ pub async fn count_to_do(conn: &mut PgConnection) -> Result<(i64, i64, i64)> {
     Ok(counts)
 }
 
-/// The pictures that came with a custom order, in their order.
-pub async fn pictures(conn: &mut PgConnection, id: CustomOrderId) -> Result<Vec<PictureId>> {
-    let pictures = sqlx::query_scalar(
-        "select picture_id
-         from custom_order_pictures
+/// The images that came with a custom order, in their order.
+pub async fn images(conn: &mut PgConnection, id: CustomOrderId) -> Result<Vec<ImageId>> {
+    let images = sqlx::query_scalar(
+        "select image_id
+         from custom_order_images
          where custom_order_id = $1
          order by position",
     )
     .bind(id)
     .fetch_all(conn)
     .await?;
-    Ok(pictures)
+    Ok(images)
 }
 
 pub async fn timeline(conn: &mut PgConnection, id: CustomOrderId) -> Result<Vec<TimelineEntry>> {

@@ -1,4 +1,4 @@
-//! From data to a message: pictures read, words written, templates filled, parts packed.
+//! From data to a message: images read, words written, templates filled, parts packed.
 
 use std::time::SystemTime;
 
@@ -11,20 +11,20 @@ use lettre::message::header::{ContentType, Header, HeaderName, HeaderValue};
 use lettre::message::{Attachment, Mailbox, Message, MultiPart, SinglePart};
 
 use super::house::{House, Logo, one_line};
+use super::images::{Image, ImageRef, Images, square};
 use super::message::Email;
 use super::page::{Block, Page, Shown};
-use super::pictures::{Picture, PictureRef, Pictures, square};
 
-/// The most bytes of pictures in one email, before they are encoded: with what that adds, an email stays below the
+/// The most bytes of images in one email, before they are encoded: with what that adds, an email stays below the
 /// 25 MB that mail servers take.
 const MOST_BYTES: usize = 15 * 1024 * 1024;
 
 /// The longest line of an email's text.
 const WIDTH: usize = 76;
 
-/// The side of an order line's picture, in pixels: twice what is shown, for fine screens.
+/// The side of an order line's image, in pixels: twice what is shown, for fine screens.
 const LINE_SIDE: u32 = 128;
-/// The width of a photograph shown in an email, and of one sent along.
+/// The width of a image shown in an email, and of one sent along.
 const SHOWN_WIDTH: u32 = 1040;
 const ATTACHED_WIDTH: u32 = 1600;
 
@@ -33,9 +33,9 @@ pub struct Composed {
     pub subject: String,
     pub html: String,
     pub text: String,
-    /// The pictures that the HTML shows, by their Content-ID.
-    inside: Vec<(String, Picture)>,
-    attached: Vec<Picture>,
+    /// The images that the HTML shows, by their Content-ID.
+    inside: Vec<(String, Image)>,
+    attached: Vec<Image>,
 }
 
 /// From whom to whom, and under which id.
@@ -56,7 +56,7 @@ struct Html<'a> {
     color: String,
     on_color: &'static str,
     beads: Vec<String>,
-    /// Whether any line has a picture.
+    /// Whether any line has an image.
     pictured: bool,
     sans: &'static str,
     serif: &'static str,
@@ -73,11 +73,11 @@ struct Text<'a> {
 /// Writes an email. `id` makes the names of its parts unique.
 ///
 /// # Errors
-/// When a picture's store cannot be asked now; else only for a fault of the templates.
+/// When an image's store cannot be asked now; else only for a fault of the templates.
 pub async fn compose(
     email: &Email,
     house: &House,
-    pictures: &impl Pictures,
+    images: &impl Images,
     id: &str,
 ) -> anyhow::Result<Composed> {
     let mut parts = Parts {
@@ -87,11 +87,11 @@ pub async fn compose(
         bytes: 0,
     };
     let logo = match &house.logo {
-        Some(Logo::Inside(picture)) => parts.show(picture.clone()),
+        Some(Logo::Inside(image)) => parts.show(image.clone()),
         Some(Logo::Elsewhere(url)) => Some(url.clone()),
         None => None,
     };
-    let shown = read_pictures(email, pictures, &mut parts).await?;
+    let shown = read_images(email, images, &mut parts).await?;
     let page = Page::new(email, house, &shown);
     let html = Html {
         page: &page,
@@ -119,57 +119,57 @@ pub async fn compose(
     })
 }
 
-/// The pictures of an email, within its size.
+/// The images of an email, within its size.
 struct Parts {
     /// What their ids end in.
     id: String,
-    inside: Vec<(String, Picture)>,
-    attached: Vec<Picture>,
+    inside: Vec<(String, Image)>,
+    attached: Vec<Image>,
     bytes: usize,
 }
 
 impl Parts {
-    /// Takes in a picture that the HTML shows; returns what `src` says of it. None: it does not fit any more.
-    fn show(&mut self, picture: Picture) -> Option<String> {
-        self.count(&picture)?;
+    /// Takes in an image that the HTML shows; returns what `src` says of it. None: it does not fit any more.
+    fn show(&mut self, image: Image) -> Option<String> {
+        self.count(&image)?;
         let id = format!("{}.{}", self.inside.len() + 1, self.id);
         let source = format!("cid:{id}");
-        self.inside.push((id, picture));
+        self.inside.push((id, image));
         Some(source)
     }
 
-    /// Takes in a picture that is sent along. None: it does not fit any more.
-    fn attach(&mut self, picture: Picture) -> Option<()> {
-        self.count(&picture)?;
-        self.attached.push(picture);
+    /// Takes in an image that is sent along. None: it does not fit any more.
+    fn attach(&mut self, image: Image) -> Option<()> {
+        self.count(&image)?;
+        self.attached.push(image);
         Some(())
     }
 
-    fn count(&mut self, picture: &Picture) -> Option<()> {
-        let bytes = self.bytes + picture.bytes.len();
+    fn count(&mut self, image: &Image) -> Option<()> {
+        let bytes = self.bytes + image.bytes.len();
         (bytes <= MOST_BYTES).then(|| self.bytes = bytes)
     }
 }
 
-async fn read_pictures(
+async fn read_images(
     email: &Email,
-    pictures: &impl Pictures,
+    images: &impl Images,
     parts: &mut Parts,
 ) -> anyhow::Result<Shown> {
     let mut shown = Shown::default();
     for image in email.line_images() {
-        let source = show_line(image, pictures, parts).await?;
+        let source = show_line(image, images, parts).await?;
         shown.lines.push(source);
     }
-    for id in email.finished_photographs() {
-        let picture = pictures.read(PictureRef::Kept(id), SHOWN_WIDTH).await?;
+    for id in email.finished_images() {
+        let image = images.read(ImageRef::Kept(id), SHOWN_WIDTH).await?;
         shown
-            .photographs
-            .extend(picture.and_then(|picture| parts.show(picture)));
+            .images
+            .extend(image.and_then(|image| parts.show(image)));
     }
-    for id in email.attached_photographs() {
-        let picture = pictures.read(PictureRef::Kept(id), ATTACHED_WIDTH).await?;
-        match picture.and_then(|picture| parts.attach(picture)) {
+    for id in email.attached_images() {
+        let image = images.read(ImageRef::Kept(id), ATTACHED_WIDTH).await?;
+        match image.and_then(|image| parts.attach(image)) {
             Some(()) => shown.attached += 1,
             None => shown.left_out += 1,
         }
@@ -179,7 +179,7 @@ async fn read_pictures(
 
 async fn show_line(
     image: Option<&str>,
-    pictures: &impl Pictures,
+    images: &impl Images,
     parts: &mut Parts,
 ) -> anyhow::Result<Option<String>> {
     let Some(image) = image else {
@@ -188,9 +188,9 @@ async fn show_line(
     if !image.starts_with('/') {
         return Ok(image.starts_with("https://").then(|| image.to_owned()));
     }
-    let picture = pictures.read(PictureRef::Path(image), LINE_SIDE).await?;
-    let small = match picture {
-        Some(picture) => square(picture, LINE_SIDE).await,
+    let image = images.read(ImageRef::Path(image), LINE_SIDE).await?;
+    let small = match image {
+        Some(image) => square(image, LINE_SIDE).await,
         None => None,
     };
     Ok(small.and_then(|small| parts.show(small)))
@@ -224,15 +224,15 @@ fn wrapped(text: &str, indent: &str) -> String {
 }
 
 impl Composed {
-    /// The HTML with its pictures in it, for a browser.
+    /// The HTML with its images in it, for a browser.
     pub fn standalone(&self) -> String {
         let mut html = self.html.clone();
-        for (id, picture) in &self.inside {
-            let data = BASE64_STANDARD.encode(&picture.bytes);
-            // Escaped text has no quotation marks, so this is a picture's source and nothing else.
+        for (id, image) in &self.inside {
+            let data = BASE64_STANDARD.encode(&image.bytes);
+            // Escaped text has no quotation marks, so this is an image's source and nothing else.
             html = html.replace(
                 &format!("\"cid:{id}\""),
-                &format!("\"data:{};base64,{data}\"", picture.mime),
+                &format!("\"data:{};base64,{data}\"", image.mime),
             );
         }
         html
@@ -257,9 +257,9 @@ impl Composed {
             message = message.reply_to(Mailbox::new(None, reply_to));
         }
         let mut shown = MultiPart::related().singlepart(SinglePart::html(self.html));
-        for (id, picture) in self.inside {
-            let kind = content_type(&picture)?;
-            shown = shown.singlepart(Attachment::new_inline(id).body(picture.bytes, kind));
+        for (id, image) in self.inside {
+            let kind = content_type(&image)?;
+            shown = shown.singlepart(Attachment::new_inline(id).body(image.bytes, kind));
         }
         let both = MultiPart::alternative()
             .singlepart(SinglePart::plain(self.text))
@@ -268,11 +268,11 @@ impl Composed {
             message.multipart(both)?
         } else {
             let mut all = MultiPart::mixed().multipart(both);
-            for (at, picture) in self.attached.into_iter().enumerate() {
-                let kind = content_type(&picture)?;
-                let end = picture.mime.rsplit('/').next().unwrap_or("jpeg");
-                let name = format!("photograph-{}.{}", at + 1, end.replace("jpeg", "jpg"));
-                all = all.singlepart(Attachment::new(name).body(picture.bytes, kind));
+            for (at, image) in self.attached.into_iter().enumerate() {
+                let kind = content_type(&image)?;
+                let end = image.mime.rsplit('/').next().unwrap_or("jpeg");
+                let name = format!("photo-{}.{}", at + 1, end.replace("jpeg", "jpg"));
+                all = all.singlepart(Attachment::new(name).body(image.bytes, kind));
             }
             message.multipart(all)?
         };
@@ -280,8 +280,8 @@ impl Composed {
     }
 }
 
-fn content_type(picture: &Picture) -> anyhow::Result<ContentType> {
-    ContentType::parse(&picture.mime).with_context(|| format!("the kind {}", picture.mime))
+fn content_type(image: &Image) -> anyhow::Result<ContentType> {
+    ContentType::parse(&image.mime).with_context(|| format!("the kind {}", image.mime))
 }
 
 /// Keeps out-of-office answers away: nobody sits at the other end.

@@ -8,7 +8,7 @@ use image::ImageFormat;
 use lettre::Address;
 use lettre::message::Mailbox;
 
-use super::pictures::Picture;
+use super::images::Image;
 use crate::config::{Color, Config};
 
 /// The largest logo, in bytes: it is part of every email.
@@ -34,7 +34,7 @@ pub struct House {
 #[derive(Clone, Debug)]
 pub enum Logo {
     /// Sent along with each email.
-    Inside(Picture),
+    Inside(Image),
     /// An address that mail programs may fetch.
     Elsewhere(String),
 }
@@ -108,7 +108,7 @@ fn read_logo(logo: &str) -> anyhow::Result<Logo> {
         return Ok(Logo::Elsewhere(logo.to_owned()));
     }
     let path = Path::new(logo);
-    let read = || -> anyhow::Result<Picture> {
+    let read = || -> anyhow::Result<Image> {
         ensure!(
             std::fs::metadata(path)?.len() <= LOGO_LIMIT,
             "it has more than 1 MB"
@@ -120,10 +120,10 @@ fn read_logo(logo: &str) -> anyhow::Result<Logo> {
             "it is no PNG, JPEG or GIF"
         );
         let mime = format.to_mime_type().to_owned();
-        Ok(Picture { bytes, mime })
+        Ok(Image { bytes, mime })
     };
-    let picture = read().with_context(|| format!("reading {logo} (SHOP_LOGO says which)"))?;
-    Ok(Logo::Inside(picture))
+    let image = read().with_context(|| format!("reading {logo} (SHOP_LOGO says which)"))?;
+    Ok(Logo::Inside(image))
 }
 
 /// An address that an email can be sent to: one, with a host name as domain, which is written in ASCII. A name before the

@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::address::Address;
-use crate::ids::{CustomOrderId, OrderId, PictureId};
+use crate::ids::{CustomOrderId, ImageId, OrderId};
 use crate::money::Cents;
 
 /// An email's kind and contents.
@@ -35,7 +35,7 @@ pub enum Email {
     PaymentProcessing { payment: DelayedPaymentEmailData },
     /// To the customer: the bank did not make the payment, and nothing was taken.
     PaymentFailed { payment: DelayedPaymentEmailData },
-    /// To the shop: somebody asks for a piece; their photographs are attached.
+    /// To the shop: somebody asks for a piece; their images are attached.
     NewCustomOrder {
         custom_order: CustomOrderEmailData,
         email: String,
@@ -63,7 +63,7 @@ pub enum Email {
         custom_order: CustomOrderEmailData,
         reason: String,
     },
-    /// To the customer: the finished piece is on its way; its photographs are inside.
+    /// To the customer: the finished piece is on its way; its images are inside.
     CustomOrderShipped {
         custom_order: CustomOrderEmailData,
         order: OrderEmailData,
@@ -95,7 +95,7 @@ impl Email {
         }
     }
 
-    /// The picture of each line that is shown with pictures: `/media/…`, or another's address.
+    /// The image of each line that is shown with images: `/media/…`, or another's address.
     pub fn line_images(&self) -> impl Iterator<Item = Option<&str>> {
         let lines = match self {
             Email::OrderConfirmation { order } | Email::OrderShipped { order, .. } => {
@@ -106,20 +106,20 @@ impl Email {
         lines.iter().map(|line| line.image.as_deref())
     }
 
-    /// The photographs of the finished piece, shown inside.
-    pub fn finished_photographs(&self) -> &[PictureId] {
+    /// The images of the finished piece, shown inside.
+    pub fn finished_images(&self) -> &[ImageId] {
         match self {
             Email::OrderShipped { shipment, .. } | Email::CustomOrderShipped { shipment, .. } => {
-                &shipment.photographs
+                &shipment.images
             }
             _ => &[],
         }
     }
 
-    /// The photographs that are sent along as files.
-    pub fn attached_photographs(&self) -> &[PictureId] {
+    /// The images that are sent along as files.
+    pub fn attached_images(&self) -> &[ImageId] {
         match self {
-            Email::NewCustomOrder { custom_order, .. } => &custom_order.photographs,
+            Email::NewCustomOrder { custom_order, .. } => &custom_order.images,
             _ => &[],
         }
     }
@@ -171,7 +171,7 @@ pub struct ShipmentEmailData {
     pub tracking_number: Option<String>,
     pub tracking_url: Option<String>,
     pub shipped_at: DateTime<Utc>,
-    pub photographs: Vec<PictureId>,
+    pub images: Vec<ImageId>,
 }
 
 /// A payment that could not become an order.
@@ -237,7 +237,7 @@ pub struct CustomOrderEmailData {
     pub customer_name: String,
     pub description: String,
     pub colors: Option<String>,
-    pub photographs: Vec<PictureId>,
+    pub images: Vec<ImageId>,
     /// The customer's own page, signed. Nothing in emails that go to the shop alone.
     pub status_url: Option<String>,
 }

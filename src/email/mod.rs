@@ -5,10 +5,10 @@
 //! lists and bulk mail), and nobody should lose the receipts that they pay for by a click.
 mod compose;
 mod house;
+mod images;
 mod mailer;
 mod message;
 mod page;
-mod pictures;
 pub mod samples;
 mod service;
 mod smtp;
@@ -16,6 +16,7 @@ mod store;
 
 pub use compose::{Addressed, Composed, compose};
 pub use house::{House, parse_address};
+pub use images::{Image, ImageRef, Images};
 pub use mailer::Mailer;
 pub use message::{
     About, CustomOrderEmailData, DelayedPaymentEmailData, Email, Holds, LineEmailData,
@@ -23,7 +24,6 @@ pub use message::{
     ShipmentEmailData,
 };
 pub use page::Subjects;
-pub use pictures::{Picture, PictureRef, Pictures};
 pub use service::{
     Attempt, SHOP, Trouble, TroubleKind, attempt, message_id, record, resend, show, sweep,
 };

@@ -46,16 +46,16 @@ pub enum Block {
         label: &'static str,
         url: String,
     },
-    /// Sources of pictures, shown in the email's full width.
-    Photographs(Vec<String>),
+    /// Sources of images, shown in the email's full width.
+    Images(Vec<String>),
     /// A remark in small letters.
     Remark(String),
 }
 
 /// A line of an order.
 pub struct Line {
-    /// What `src` says; none where there is no picture.
-    pub picture: Option<String>,
+    /// What `src` says; none where there is no image.
+    pub image: Option<String>,
     pub name: String,
     pub detail: Option<String>,
     pub quantity: i32,
@@ -63,15 +63,15 @@ pub struct Line {
     pub amount: String,
 }
 
-/// The pictures that could be read, by what `src` says of them.
+/// The images that could be read, by what `src` says of them.
 #[derive(Default)]
 pub struct Shown {
     /// One for each line of the order.
     pub lines: Vec<Option<String>>,
     /// Of the finished piece.
-    pub photographs: Vec<String>,
+    pub images: Vec<String>,
     pub attached: usize,
-    /// Photographs that could not be sent along.
+    /// Images that could not be sent along.
     pub left_out: usize,
 }
 
@@ -418,20 +418,20 @@ fn new_custom_order(custom_order: &CustomOrderEmailData, email: &str, shown: &Sh
             text: custom_order.description.clone(),
         },
     ];
-    let photographs = |count: usize| match count {
-        1 => "1 photograph".to_owned(),
-        count => format!("{count} photographs"),
+    let images = |count: usize| match count {
+        1 => "1 photo".to_owned(),
+        count => format!("{count} photos"),
     };
     if shown.attached > 0 {
         blocks.push(Block::Remark(format!(
             "Attached: {}.",
-            photographs(shown.attached)
+            images(shown.attached)
         )));
     }
     if shown.left_out > 0 {
         blocks.push(Block::Remark(format!(
             "Not attached, because they are too large or could not be read: {}. All are kept with the request.",
-            photographs(shown.left_out)
+            images(shown.left_out)
         )));
     }
     blocks.push(Block::Remark(format!(
@@ -522,7 +522,7 @@ fn payment_received(
     let mut blocks = vec![
         greeting(Some(&custom_order.customer_name)),
         Block::Text(
-            "Thank you: your payment has arrived, and your piece is in production. We will send you photographs of it \
+            "Thank you: your payment has arrived, and your piece is in production. We will send you photos of it \
              when it is on its way."
                 .to_owned(),
         ),
@@ -663,7 +663,7 @@ fn order_facts(order: &OrderEmailData, zone: Tz) -> Vec<(&'static str, String)> 
 
 fn lines(order: &OrderEmailData, shown: &Shown) -> Vec<Line> {
     let line = |(at, line): (usize, &super::message::LineEmailData)| Line {
-        picture: shown.lines.get(at).cloned().flatten(),
+        image: shown.lines.get(at).cloned().flatten(),
         name: line.name.clone(),
         detail: line.detail.clone(),
         quantity: line.quantity,
@@ -712,8 +712,8 @@ fn shipment_blocks(shipment: &ShipmentEmailData, zone: Tz, shown: &Shown) -> Vec
             .map(|number| ("Tracking number", number)),
     );
     let mut blocks = Vec::new();
-    if !shown.photographs.is_empty() {
-        blocks.push(Block::Photographs(shown.photographs.clone()));
+    if !shown.images.is_empty() {
+        blocks.push(Block::Images(shown.images.clone()));
     }
     blocks.push(Block::Details(details));
     blocks.extend(button(

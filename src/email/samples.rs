@@ -8,11 +8,11 @@ use super::message::{
     QuoteEmailData, Refusal, RefusalEmailData, ReviewItemEmailData, ShipmentEmailData,
 };
 use crate::address::Address;
-use crate::ids::{CustomOrderId, PictureId};
+use crate::ids::{CustomOrderId, ImageId};
 use crate::money::Cents;
 
-/// Every kind of email, by a name of its own. Pictures are those of the demo catalog; kept ones are named by
-/// [`photographs`].
+/// Every kind of email, by a name of its own. Images are those of the demo catalog; kept ones are named by
+/// [`images`].
 pub fn emails() -> Vec<(&'static str, Email)> {
     let email = "maya.tallchief@example.com".to_owned();
     vec![
@@ -127,7 +127,7 @@ pub fn emails() -> Vec<(&'static str, Email)> {
             Email::CustomOrderShipped {
                 custom_order: custom_order(),
                 order: ordered_piece(),
-                shipment: shipment(photographs()[..1].to_vec()),
+                shipment: shipment(images()[..1].to_vec()),
             },
         ),
         (
@@ -149,9 +149,9 @@ pub fn emails() -> Vec<(&'static str, Email)> {
     ]
 }
 
-/// The photographs that the samples name.
-pub fn photographs() -> [PictureId; 2] {
-    ["1", "2"].map(|digit| PictureId(digit.repeat(64)))
+/// The images that the samples name.
+pub fn images() -> [ImageId; 2] {
+    ["1", "2"].map(|digit| ImageId(digit.repeat(64)))
 }
 
 fn day(month: u32, day: u32) -> DateTime<Utc> {
@@ -270,7 +270,7 @@ fn ordered_piece() -> OrderEmailData {
     }
 }
 
-fn shipment(photographs: Vec<PictureId>) -> ShipmentEmailData {
+fn shipment(images: Vec<ImageId>) -> ShipmentEmailData {
     ShipmentEmailData {
         carrier: Some("USPS".to_owned()),
         tracking_number: Some("9400 1000 0000 0000 0000 00".to_owned()),
@@ -279,7 +279,7 @@ fn shipment(photographs: Vec<PictureId>) -> ShipmentEmailData {
                 .to_owned(),
         ),
         shipped_at: day(11, 26),
-        photographs,
+        images,
     }
 }
 
@@ -314,11 +314,11 @@ fn custom_order() -> CustomOrderEmailData {
         number: "CO-1017".to_owned(),
         customer_name: "Maya Tallchief".to_owned(),
         description: "A case for my brother's birthday, with a heron by the water.\n\nHe fishes at dawn, so please no \
-                      bright red. The photographs show the river, and a basket of our grandmother's whose border I \
+                      bright red. The photos show the river, and a basket of our grandmother's whose border I \
                       would love to see around it."
             .to_owned(),
         colors: Some("Turquoise, coral, a little gold".to_owned()),
-        photographs: photographs().to_vec(),
+        images: images().to_vec(),
         status_url: Some("https://shop.example.com/requests/01936b2e".to_owned()),
     }
 }

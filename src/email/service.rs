@@ -10,9 +10,9 @@ use tracing::{info, warn};
 
 use super::compose::{Addressed, Composed, compose};
 use super::house::{House, parse_address};
+use super::images::Images;
 use super::mailer::{Envelope, Mailer};
 use super::message::{About, Email};
-use super::pictures::Pictures;
 use super::smtp::{self, CopyOutcome, Failure};
 use super::store::{self, Begun, Source};
 use crate::error::{Error, Result};
@@ -94,7 +94,7 @@ pub async fn attempt(
     db: &PgPool,
     mailer: &Mailer,
     house: &House,
-    pictures: &impl Pictures,
+    images: &impl Images,
     id: EmailId,
 ) -> Result<Option<Attempt>> {
     let mut conn = db.acquire().await?;
@@ -117,7 +117,7 @@ pub async fn attempt(
             false => Outcome::GivenUp(why),
         }
     } else {
-        deliver(mailer, house, pictures, &begun).await
+        deliver(mailer, house, images, &begun).await
     };
     Ok(Some(Attempt {
         email: id,
@@ -132,12 +132,7 @@ pub async fn attempt(
     }))
 }
 
-async fn deliver(
-    mailer: &Mailer,
-    house: &House,
-    pictures: &impl Pictures,
-    begun: &Begun,
-) -> Outcome {
+async fn deliver(mailer: &Mailer, house: &House, images: &impl Images, begun: &Begun) -> Outcome {
     let source = &begun.source;
     let row = &source.row;
     let Some(to) = address(&row.recipient, house) else {
@@ -160,7 +155,7 @@ async fn deliver(
         reply_to,
         message_id: &id,
     };
-    let message = match compose(&email, house, pictures, &part_id(source)).await {
+    let message = match compose(&email, house, images, &part_id(source)).await {
         Ok(composed) => composed.message(house, addressed),
         Err(error) => Err(error),
     };
@@ -284,11 +279,9 @@ pub async fn sweep(conn: &mut PgConnection) -> Result<()> {
 }
 
 /// An email as people read it. None where what it says cannot be read any more.
-pub async fn show(house: &House, pictures: &impl Pictures, source: &Source) -> Option<Composed> {
+pub async fn show(house: &House, images: &impl Images, source: &Source) -> Option<Composed> {
     let email = serde_json::from_value(source.contents.clone()).ok()?;
-    compose(&email, house, pictures, &part_id(source))
-        .await
-        .ok()
+    compose(&email, house, images, &part_id(source)).await.ok()
 }
 
 /// `<kind.hash@domain>`: the same for every attempt.

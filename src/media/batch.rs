@@ -1,4 +1,4 @@
-//! The pictures of one request: kept together or taken back together, also when the request ends in the middle.
+//! The images of one request: kept together or taken back together, also when the request ends in the middle.
 
 use sqlx::PgPool;
 
@@ -6,9 +6,9 @@ use super::service::{Kept, discard, keep};
 use super::{Media, Refusal, Upload};
 use crate::error::Result;
 use crate::extract::Deadline;
-use crate::ids::PictureId;
+use crate::ids::ImageId;
 
-/// Pictures that were taken in for a request that may still fail. Unless [`Batch::done`] is called, they are taken back:
+/// Images that were taken in for a request that may still fail. Unless [`Batch::done`] is called, they are taken back:
 /// nothing of a failed request remains, whether it was refused, or given up because its sender went away. (One that is
 /// just being written at that moment waits for the sweep.)
 pub struct Batch {
@@ -19,7 +19,7 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// The pictures of a request that has until then; each that is taken in puts it off.
+    /// The images of a request that has until then; each that is taken in puts it off.
     pub fn begin(media: &Media, db: &PgPool, deadline: Option<Deadline>) -> Batch {
         Batch {
             media: media.clone(),
@@ -29,7 +29,7 @@ impl Batch {
         }
     }
 
-    /// Takes the next picture in.
+    /// Takes the next image in.
     ///
     /// # Errors
     /// As [`keep`].
@@ -41,8 +41,8 @@ impl Batch {
         Ok(kept.map(|kept| self.kept.push(kept)))
     }
 
-    /// The pictures so far, in their order.
-    pub fn ids(&self) -> Vec<PictureId> {
+    /// The images so far, in their order.
+    pub fn ids(&self) -> Vec<ImageId> {
         self.kept.iter().map(|kept| kept.id.clone()).collect()
     }
 

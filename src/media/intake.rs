@@ -1,4 +1,4 @@
-//! Taking a picture in: what is accepted, and what is made of it. No input or output, only bytes and pixels.
+//! Taking an image in: what is accepted, and what is made of it. No input or output, only bytes and pixels.
 
 use std::borrow::Cow;
 use std::io::Cursor;
@@ -14,37 +14,37 @@ use tracing::info;
 use super::jpeg::Jpeg;
 use super::{png, renditions};
 use crate::config::MediaLimits;
-use crate::ids::PictureId;
+use crate::ids::ImageId;
 
-/// Wider or higher is no photograph, and more than a WebP can be.
+/// Wider or higher is no image, and more than a WebP can be.
 const MAX_SIDE: u32 = 16_383;
 
-/// Of the picture as it is kept: its renditions are made from it.
+/// Of the image as it is kept: its renditions are made from it.
 const JPEG_QUALITY: u8 = 90;
 
 /// The bytes at the head of a file that [`sniff`] looks at.
 pub(super) const HEAD_BYTES: usize = 64;
 
-/// What a decoder may need besides the picture, in bytes.
+/// What a decoder may need besides the image, in bytes.
 const BESIDES: u64 = 16 << 20;
 
 /// The side of the likeness that a ThumbHash is made of, at most.
 const THUMB_SIDE: u32 = 100;
 
-/// Why a picture is not taken.
+/// Why an image is not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
     /// More bytes than a file may have.
     TooLarge,
-    /// Its first bytes are those of no picture that we know.
-    NotAPicture,
-    /// A picture of a kind that we do not read, by name.
+    /// Its first bytes are those of no image that we know.
+    NotAImage,
+    /// An image of a kind that we do not read, by name.
     Unsupported(&'static str),
     /// A JPEG coded in a way that hardly any program reads.
     UnusualJpeg(&'static str),
     /// More pixels than we decode.
     TooManyPixels,
-    /// It begins like a picture, but cannot be read to its end.
+    /// It begins like an image, but cannot be read to its end.
     Damaged,
 }
 
@@ -56,29 +56,29 @@ impl Refusal {
                 "This file is larger than {} MB.",
                 limits.file_bytes as f64 / f64::from(1 << 20)
             ),
-            Refusal::NotAPicture => {
-                "This is not a picture. Allowed: JPEG, PNG, WebP and GIF.".to_owned()
+            Refusal::NotAImage => {
+                "This is not an image. Allowed: JPEG, PNG, WebP and GIF.".to_owned()
             }
             Refusal::Unsupported("HEIC") => "HEIC images cannot be read here. Save it as JPEG and send \
                 it again. An iPhone takes JPEG from the start with Settings > Camera > Formats > Most Compatible."
                 .to_owned(),
             Refusal::Unsupported(kind) => format!(
                 "{kind} images cannot be read here. Save it as JPEG and send it again. In your phone's camera settings, \
-                 choose JPEG as the picture format."
+                 choose JPEG as the image format."
             ),
             Refusal::UnusualJpeg(coding) => format!(
                 "This JPEG uses {coding}, which cannot be read here. Save it again as an ordinary JPEG and send that."
             ),
             Refusal::TooManyPixels => format!(
-                "This picture is too large: up to {} megapixels and {MAX_SIDE} pixels a side are allowed.",
+                "This image is too large: up to {} megapixels and {MAX_SIDE} pixels a side are allowed.",
                 limits.megapixels
             ),
-            Refusal::Damaged => "This picture is damaged and cannot be read.".to_owned(),
+            Refusal::Damaged => "This image is damaged and cannot be read.".to_owned(),
         }
     }
 }
 
-/// How a picture is kept: JPEG, or PNG where something of it is transparent.
+/// How an image is kept: JPEG, or PNG where something of it is transparent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, sqlx::Type)]
 #[sqlx(type_name = "text", rename_all = "lowercase")]
 pub(super) enum Format {
@@ -102,9 +102,9 @@ impl Format {
     }
 }
 
-/// A picture as it will be kept.
+/// An image as it will be kept.
 pub(super) struct Prepared {
-    pub id: PictureId,
+    pub id: ImageId,
     pub content: Vec<u8>,
     pub format: Format,
     pub width: u32,
@@ -112,10 +112,10 @@ pub(super) struct Prepared {
     pub thumbhash: String,
 }
 
-/// The kind of picture that begins so.
+/// The kind of image that begins so.
 ///
 /// # Errors
-/// Kinds that we know but do not read, by name, and what is no picture.
+/// Kinds that we know but do not read, by name, and what is no image.
 pub(super) fn sniff(head: &[u8]) -> Result<ImageFormat, Refusal> {
     match head {
         [0xff, 0xd8, 0xff, ..] => Ok(ImageFormat::Jpeg),
@@ -137,7 +137,7 @@ pub(super) fn sniff(head: &[u8]) -> Result<ImageFormat, Refusal> {
             ..,
         ] => Ok(ImageFormat::WebP),
         [_, _, _, _, b'f', b't', b'y', b'p', brands @ ..] => Err(sniff_iso_media(brands)),
-        _ => Err(Refusal::NotAPicture),
+        _ => Err(Refusal::NotAImage),
     }
 }
 
@@ -155,14 +155,14 @@ fn sniff_iso_media(brands: &[u8]) -> Refusal {
     } else if has(&[b"mif1", b"msf1", b"mif2", b"miaf"]) {
         Refusal::Unsupported("HEIF")
     } else {
-        Refusal::NotAPicture
+        Refusal::NotAImage
     }
 }
 
-/// How much room the picture takes when it is decoded, counted in pixels of four bytes. Decodes nothing.
+/// How much room the image takes when it is decoded, counted in pixels of four bytes. Decodes nothing.
 ///
 /// # Errors
-/// What is no picture of ours, or one with too many pixels.
+/// What is no image of ours, or one with too many pixels.
 pub(super) fn measure(content: &[u8], limits: &MediaLimits) -> Result<u64, Refusal> {
     if sniff(content)? == ImageFormat::Jpeg {
         let jpeg = open_jpeg(content, limits)?;
@@ -174,10 +174,10 @@ pub(super) fn measure(content: &[u8], limits: &MediaLimits) -> Result<u64, Refus
     Ok((u64::from(width) * u64::from(height)).max(decoder.total_bytes() / 4))
 }
 
-/// Decodes a picture whole and writes it anew, upright and in sRGB: of the file that was sent only pixels are left.
+/// Decodes an image whole and writes it anew, upright and in sRGB: of the file that was sent only pixels are left.
 pub(super) fn prepare(content: &[u8], limits: &MediaLimits) -> Result<Prepared, Refusal> {
-    let picture = decode(content, limits)?;
-    let written = match &picture {
+    let image = decode(content, limits)?;
+    let written = match &image {
         DynamicImage::ImageRgba8(rgba) => {
             let mut written = Vec::new();
             PngEncoder::new_with_quality(
@@ -197,12 +197,12 @@ pub(super) fn prepare(content: &[u8], limits: &MediaLimits) -> Result<Prepared, 
         opaque => renditions::jpeg(opaque, JPEG_QUALITY).map(|written| (written, Format::Jpeg)),
     };
     let (content, format) = written.map_err(refused)?;
-    Ok(described(content, format, &picture))
+    Ok(described(content, format, &image))
 }
 
-/// A picture that a shop has kept before, as the bytes that were kept. None: it is not that, and has to come in as any
+/// An image that a shop has kept before, as the bytes that were kept. None: it is not that, and has to come in as any
 /// other. Its hash is known, and nothing but pixels may be in it.
-pub(super) fn recognize(id: &PictureId, content: &[u8], limits: &MediaLimits) -> Option<Prepared> {
+pub(super) fn recognize(id: &ImageId, content: &[u8], limits: &MediaLimits) -> Option<Prepared> {
     let format = match sniff(content) {
         Ok(ImageFormat::Jpeg) => Format::Jpeg,
         Ok(ImageFormat::Png) => Format::Png,
@@ -218,25 +218,25 @@ pub(super) fn recognize(id: &PictureId, content: &[u8], limits: &MediaLimits) ->
                 && matches!(decoder.icc_profile(), Ok(None))
         }
     };
-    if !is_bare || PictureId::of(content) != *id {
+    if !is_bare || ImageId::of(content) != *id {
         return None;
     }
-    let picture = decode(content, limits).ok()?;
-    Some(described(content.to_vec(), format, &picture))
+    let image = decode(content, limits).ok()?;
+    Some(described(content.to_vec(), format, &image))
 }
 
-fn described(content: Vec<u8>, format: Format, picture: &DynamicImage) -> Prepared {
+fn described(content: Vec<u8>, format: Format, image: &DynamicImage) -> Prepared {
     Prepared {
-        id: PictureId::of(&content),
+        id: ImageId::of(&content),
         content,
         format,
-        width: picture.width(),
-        height: picture.height(),
-        thumbhash: thumbhash(picture),
+        width: image.width(),
+        height: image.height(),
+        thumbhash: thumbhash(image),
     }
 }
 
-/// The pixels of a picture: upright, in sRGB, RGB or, where something is transparent, RGBA. Of several frames the first.
+/// The pixels of an image: upright, in sRGB, RGB or, where something is transparent, RGBA. Of several frames the first.
 pub(super) fn decode(content: &[u8], limits: &MediaLimits) -> Result<DynamicImage, Refusal> {
     let (decoded, orientation, profile) = if sniff(content)? == ImageFormat::Jpeg {
         let jpeg = open_jpeg(content, limits)?;
@@ -250,16 +250,16 @@ pub(super) fn decode(content: &[u8], limits: &MediaLimits) -> Result<DynamicImag
         let decoded = DynamicImage::from_decoder(decoder).map_err(|_| Refusal::Damaged)?;
         (decoded, orientation, profile)
     };
-    let mut picture = in_srgb(decoded, profile.as_deref());
-    picture.apply_orientation(orientation);
-    let is_opaque = match &picture {
+    let mut image = in_srgb(decoded, profile.as_deref());
+    image.apply_orientation(orientation);
+    let is_opaque = match &image {
         DynamicImage::ImageRgba8(rgba) => rgba.pixels().all(|pixel| pixel.0[3] == 255),
         _ => false,
     };
     Ok(if is_opaque {
-        picture.into_rgb8().into()
+        image.into_rgb8().into()
     } else {
-        picture
+        image
     })
 }
 
@@ -304,28 +304,28 @@ fn open<'a>(
     Ok(Box::new(decoder))
 }
 
-/// What a decoder may allocate: the picture, perhaps twice, and something for what comes with it. A profile may unpack to
+/// What a decoder may allocate: the image, perhaps twice, and something for what comes with it. A profile may unpack to
 /// a thousand times its size.
-fn room(picture_bytes: u64) -> Limits {
+fn room(image_bytes: u64) -> Limits {
     let mut room = Limits::no_limits();
-    room.max_alloc = Some(picture_bytes * 2 + BESIDES);
+    room.max_alloc = Some(image_bytes * 2 + BESIDES);
     room
 }
 
-/// The picture as RGB or RGBA of eight bits, its colours converted to sRGB from the profile that came with it. A profile
+/// The image as RGB or RGBA of eight bits, its colours converted to sRGB from the profile that came with it. A profile
 /// that cannot be used is treated as browsers do, as if it were not there; the log says so.
-fn in_srgb(picture: DynamicImage, profile: Option<&[u8]>) -> DynamicImage {
-    let (is_grey, has_alpha) = (!picture.color().has_color(), picture.color().has_alpha());
-    let plain = |picture: DynamicImage| match has_alpha {
-        true => DynamicImage::from(picture.into_rgba8()),
-        false => DynamicImage::from(picture.into_rgb8()),
+fn in_srgb(image: DynamicImage, profile: Option<&[u8]>) -> DynamicImage {
+    let (is_grey, has_alpha) = (!image.color().has_color(), image.color().has_alpha());
+    let plain = |image: DynamicImage| match has_alpha {
+        true => DynamicImage::from(image.into_rgba8()),
+        false => DynamicImage::from(image.into_rgb8()),
     };
     let Some(profile) = profile else {
-        return plain(picture);
+        return plain(image);
     };
     let Ok(profile) = ColorProfile::new_from_slice(profile) else {
         info!("a colour profile cannot be read");
-        return plain(picture);
+        return plain(image);
     };
     let from = match (profile.color_space, has_alpha) {
         (DataColorSpace::Rgb, false) => Layout::Rgb,
@@ -333,8 +333,8 @@ fn in_srgb(picture: DynamicImage, profile: Option<&[u8]>) -> DynamicImage {
         (DataColorSpace::Gray, false) if is_grey => Layout::Gray,
         (DataColorSpace::Gray, true) if is_grey => Layout::GrayAlpha,
         (space, _) => {
-            info!(?space, is_grey, "a colour profile does not fit its picture");
-            return plain(picture);
+            info!(?space, is_grey, "a colour profile does not fit its image");
+            return plain(image);
         }
     };
     let to = if has_alpha { Layout::Rgba } else { Layout::Rgb };
@@ -342,15 +342,15 @@ fn in_srgb(picture: DynamicImage, profile: Option<&[u8]>) -> DynamicImage {
     let Ok(transform) = profile.create_transform_8bit(from, &srgb, to, TransformOptions::default())
     else {
         info!("a colour profile cannot be used");
-        return plain(picture);
+        return plain(image);
     };
     // Grey samples, one or two a pixel, become three or four; the others are converted where they are.
     let source = match from {
-        Layout::Gray => Some(picture.to_luma8().into_raw()),
-        Layout::GrayAlpha => Some(picture.to_luma_alpha8().into_raw()),
+        Layout::Gray => Some(image.to_luma8().into_raw()),
+        Layout::GrayAlpha => Some(image.to_luma_alpha8().into_raw()),
         _ => None,
     };
-    let mut converted = plain(picture);
+    let mut converted = plain(image);
     let width = converted.width() as usize;
     let samples = match &mut converted {
         DynamicImage::ImageRgb8(rgb) => &mut **rgb,
@@ -377,15 +377,15 @@ fn in_srgb(picture: DynamicImage, profile: Option<&[u8]>) -> DynamicImage {
     converted
 }
 
-fn thumbhash(picture: &DynamicImage) -> String {
-    let small = picture.thumbnail(THUMB_SIDE, THUMB_SIDE).into_rgba8();
+fn thumbhash(image: &DynamicImage) -> String {
+    let small = image.thumbnail(THUMB_SIDE, THUMB_SIDE).into_rgba8();
     let (width, height) = (small.width() as usize, small.height() as usize);
     BASE64_STANDARD.encode(thumbhash::rgba_to_thumb_hash(width, height, &small))
 }
 
-/// What was decoded can be encoded; if not, it is the picture that is odd.
+/// What was decoded can be encoded; if not, it is the image that is odd.
 fn refused(error: anyhow::Error) -> Refusal {
-    tracing::warn!(error = format!("{error:#}"), "a picture cannot be written");
+    tracing::warn!(error = format!("{error:#}"), "an image cannot be written");
     Refusal::Damaged
 }
 
@@ -399,9 +399,9 @@ mod tests {
         megapixels: 50,
     };
 
-    fn written(picture: &DynamicImage, format: ImageFormat) -> Vec<u8> {
+    fn written(image: &DynamicImage, format: ImageFormat) -> Vec<u8> {
         let mut bytes = Cursor::new(Vec::new());
-        picture.write_to(&mut bytes, format).expect("a picture");
+        image.write_to(&mut bytes, format).expect("an image");
         bytes.into_inner()
     }
 
@@ -452,7 +452,7 @@ mod tests {
     #[test]
     fn what_we_kept_is_recognized_and_nothing_else_is() {
         for sample in samples() {
-            let kept = prepare(&sample, &LIMITS).expect("a picture");
+            let kept = prepare(&sample, &LIMITS).expect("an image");
             let again = recognize(&kept.id, &kept.content, &LIMITS).expect("the same");
             assert_eq!(
                 (again.id, again.content),

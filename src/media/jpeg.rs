@@ -33,7 +33,7 @@ mod marker {
     pub const COM: u8 = 0xfe;
 }
 
-/// More scans than any encoder writes. A scan of a few bytes walks over the whole picture, so their number is time.
+/// More scans than any encoder writes. A scan of a few bytes walks over the whole image, so their number is time.
 const MAX_SCANS: usize = 100;
 
 /// One bits, as they stand before the marker that ends a run of entropy-coded data. No Huffman code has only ones, so a
@@ -48,7 +48,7 @@ const PLAIN_HEAD: [u8; 20] = *b"\xff\xd8\xff\xe0\x00\x10AVI1\0\0\0\0\0\0\0\0\0\0
 /// Every coefficient of a block.
 const ALL_COEFFICIENTS: u64 = u64::MAX;
 
-/// One component of a picture: luma, a chroma, or an ink.
+/// One component of an image: luma, a chroma, or an ink.
 #[derive(Clone, Copy)]
 struct Component {
     id: u8,
@@ -187,15 +187,15 @@ impl Jpeg {
         u64::from(width) * u64::from(height) * self.frame.components.len() as u64
     }
 
-    /// The bytes that decoding takes at its height: the pixels, each component by itself, and with several passes over a
-    /// picture all its coefficients.
+    /// The bytes that decoding takes at its height: the pixels, each component by itself, and with several passes over an
+    /// image all its coefficients.
     pub fn working_bytes(&self) -> u64 {
         let samples = self.frame.samples();
         let coefficients = if self.frame.is_progressive { 2 } else { 0 };
         self.output_bytes() + samples + samples * coefficients
     }
 
-    /// How the picture is turned upright, by the first block of EXIF, as in browsers.
+    /// How the image is turned upright, by the first block of EXIF, as in browsers.
     pub fn orientation(&self) -> Orientation {
         self.orientation
     }
@@ -207,7 +207,7 @@ impl Jpeg {
     /// Decodes the pixels: gray, or RGB.
     ///
     /// # Errors
-    /// A picture of which not all pixels are there.
+    /// An image of which not all pixels are there.
     pub fn decode(self) -> Result<DynamicImage, Refusal> {
         let (width, height) = self.dimensions();
         let mut decoder = Decoder::new(&self.plain[..]);
@@ -220,11 +220,11 @@ impl Jpeg {
         if self.frame.components.len() == 4 {
             inks_to_rgb(&mut pixels);
         }
-        let picture = match self.frame.components.len() {
+        let image = match self.frame.components.len() {
             1 => GrayImage::from_raw(width, height, pixels).map(DynamicImage::from),
             _ => RgbImage::from_raw(width, height, pixels).map(DynamicImage::from),
         };
-        picture.ok_or(Refusal::Damaged)
+        image.ok_or(Refusal::Damaged)
     }
 }
 
@@ -522,13 +522,13 @@ mod tests {
     use super::*;
 
     fn written() -> Vec<u8> {
-        let picture = RgbImage::from_fn(40, 24, |x, y| {
+        let image = RgbImage::from_fn(40, 24, |x, y| {
             image::Rgb([(x * 6) as u8, (y * 9) as u8, 90])
         });
         let mut bytes = Vec::new();
         JpegEncoder::new_with_quality(&mut bytes, 90)
-            .encode_image(&picture)
-            .expect("a picture");
+            .encode_image(&image)
+            .expect("an image");
         bytes
     }
 
@@ -539,7 +539,7 @@ mod tests {
     #[test]
     fn every_missing_byte_of_the_pixels_is_noticed() {
         let jpeg = written();
-        let whole = pixels(&jpeg).expect("a picture");
+        let whole = pixels(&jpeg).expect("an image");
         for cut in 0..jpeg.len() {
             let cut_off = &jpeg[..cut];
             let with_an_end = [cut_off, &[0xff, 0xd9]].concat();

@@ -1,9 +1,9 @@
-//! Photographs: the one way in for every picture, the store they lie in, and the way out to browsers and emails.
+//! Images: the one way in for every image, the store they lie in, and the way out to browsers and emails.
 //!
 //! What comes in is judged by its content, decoded whole, turned upright, converted to sRGB and written anew: nothing of
-//! the file that was sent is kept but its pixels, so neither metadata nor anything that hides in a picture survives. The
-//! result is stored once under the hash of its content; a job makes the renditions. Domains keep a [`PictureId`] in a
-//! column that references `pictures (id)`, and that is all it takes: what nothing references a day after its last upload
+//! the file that was sent is kept but its pixels, so neither metadata nor anything that hides in an image survives. The
+//! result is stored once under the hash of its content; a job makes the renditions. Domains keep a [`ImageId`] in a
+//! column that references `images (id)`, and that is all it takes: what nothing references a day after its last upload
 //! is swept.
 mod batch;
 mod intake;
@@ -33,11 +33,11 @@ use utoipa::ToSchema;
 
 use crate::config::{Config, MediaLimits, MediaStore};
 use crate::error::Result;
-use crate::ids::PictureId;
+use crate::ids::ImageId;
 use objects::Objects;
 use renditions::{Kind, WIDTHS};
 
-/// How many pictures are read into memory at once, before their pixels are counted.
+/// How many images are read into memory at once, before their pixels are counted.
 const READERS: usize = 4;
 
 /// The store with its limits. Cheap to clone.
@@ -48,7 +48,7 @@ pub struct Media {
     /// Where uploads lie while they arrive: unnamed files, which end with the process.
     uploads: Arc<PathBuf>,
     readers: Arc<Semaphore>,
-    /// One permit for a thousand pixels. All that is decoded at a time fits into one largest picture.
+    /// One permit for a thousand pixels. All that is decoded at a time fits into one largest image.
     pixels: Arc<Semaphore>,
 }
 
@@ -92,7 +92,7 @@ impl Media {
             .map_err(|error| objects::unavailable(error, "beginning an upload"))
     }
 
-    /// Does work on pixels where it blocks nobody, once there is room for them. A decoder that panics has met a picture
+    /// Does work on pixels where it blocks nobody, once there is room for them. A decoder that panics has met an image
     /// that it does not understand: nothing, then.
     async fn work<T: Send + 'static>(
         &self,
@@ -115,7 +115,7 @@ impl Media {
         match done.await {
             Ok(done) => Ok(Some(done)),
             Err(error) if error.is_panic() => {
-                tracing::warn!("a decoder panicked; the picture is refused");
+                tracing::warn!("a decoder panicked; the image is refused");
                 Ok(None)
             }
             Err(error) => Err(anyhow::Error::from(error).into()),
@@ -134,21 +134,21 @@ pub fn decode(content: &[u8]) -> Option<image::DynamicImage> {
     intake::decode(content, &limits).ok()
 }
 
-/// What is known of a picture without looking at it.
+/// What is known of an image without looking at it.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, sqlx::FromRow)]
-pub struct Picture {
-    pub id: PictureId,
+pub struct Image {
+    pub id: ImageId,
     pub width: i32,
     pub height: i32,
     pub thumbhash: String,
 }
 
-/// A picture as every JSON shows it.
+/// An image as every JSON shows it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
-pub struct PictureView {
+pub struct ImageView {
     /// A JPEG for a card of 384 px on a dense screen: at most 1024 px wide.
     pub url: String,
-    /// The picture's own size in pixels; the renditions are smaller.
+    /// The image's own size in pixels; the renditions are smaller.
     pub width: i32,
     pub height: i32,
     /// WebP in several widths, as HTML's `srcset` has them.
@@ -157,12 +157,12 @@ pub struct PictureView {
     pub thumbhash: String,
 }
 
-/// The width of the rendition that stands for a picture where one address has to do: 384 px at twice the density.
+/// The width of the rendition that stands for an image where one address has to do: 384 px at twice the density.
 pub const CARD_WIDTH: u32 = 1024;
 
-impl Picture {
-    /// The picture with addresses that begin with `base`: nothing for relative ones.
-    pub fn view(&self, base: &str) -> PictureView {
+impl Image {
+    /// The image with addresses that begin with `base`: nothing for relative ones.
+    pub fn view(&self, base: &str) -> ImageView {
         let own = self.width.unsigned_abs();
         let sources: Vec<String> = renditions::steps(own)
             .map(|step| {
@@ -170,7 +170,7 @@ impl Picture {
                 format!("{base}{path} {}w", step.min(own))
             })
             .collect();
-        PictureView {
+        ImageView {
             url: format!("{base}{}", url(&self.id, CARD_WIDTH)),
             width: self.width,
             height: self.height,
@@ -180,30 +180,30 @@ impl Picture {
     }
 }
 
-/// The stable address, `/media/…`, of a picture as a JPEG of this width: the next one that we make, 1600 px at most.
-/// A picture that is narrower is shown as wide as it is.
-pub fn url(id: &PictureId, width: u32) -> String {
+/// The stable address, `/media/…`, of an image as a JPEG of this width: the next one that we make, 1600 px at most.
+/// An image that is narrower is shown as wide as it is.
+pub fn url(id: &ImageId, width: u32) -> String {
     let step = WIDTHS.into_iter().find(|step| *step >= width);
     address(id, step.unwrap_or(WIDTHS[WIDTHS.len() - 1]), Kind::Jpeg)
 }
 
-fn address(id: &PictureId, step: u32, kind: Kind) -> String {
-    format!("/media/pictures/{id}/{step}.{}", kind.extension())
+fn address(id: &ImageId, step: u32, kind: Kind) -> String {
+    format!("/media/images/{id}/{step}.{}", kind.extension())
 }
 
-/// The picture that one of our addresses, without scheme and host, shows. None: the address is not of that form.
-pub fn id_of(address: &str) -> Option<PictureId> {
-    let (id, _) = address.strip_prefix("/media/pictures/")?.split_once('/')?;
-    PictureId::parse(id)
+/// The image that one of our addresses, without scheme and host, shows. None: the address is not of that form.
+pub fn id_of(address: &str) -> Option<ImageId> {
+    let (id, _) = address.strip_prefix("/media/images/")?.split_once('/')?;
+    ImageId::parse(id)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn picture(width: i32) -> Picture {
-        Picture {
-            id: PictureId("ab".repeat(32)),
+    fn image(width: i32) -> Image {
+        Image {
+            id: ImageId("ab".repeat(32)),
             width,
             height: 600,
             thumbhash: "x".to_owned(),
@@ -211,9 +211,9 @@ mod tests {
     }
 
     #[test]
-    fn a_picture_is_never_said_to_be_wider_than_it_is() {
+    fn an_image_is_never_said_to_be_wider_than_it_is() {
         let id = "ab".repeat(32);
-        let at = |step: u32| format!("http://shop/media/pictures/{id}/{step}.webp");
+        let at = |step: u32| format!("http://shop/media/images/{id}/{step}.webp");
         for (width, steps) in [
             (
                 4000,
@@ -232,7 +232,7 @@ mod tests {
                 .map(|(step, shown)| format!("{} {shown}w", at(step)))
                 .collect();
             assert_eq!(
-                picture(width).view("http://shop").srcset,
+                image(width).view("http://shop").srcset,
                 expected.join(", "),
                 "{width}"
             );
@@ -240,14 +240,14 @@ mod tests {
     }
 
     #[test]
-    fn an_address_leads_back_to_its_picture() {
-        let id = PictureId("ab".repeat(32));
+    fn an_address_leads_back_to_its_image() {
+        let id = ImageId("ab".repeat(32));
         assert_eq!(id_of(&url(&id, 700)), Some(id.clone()));
         assert!(url(&id, 700).ends_with("/1024.jpg") && url(&id, 9999).ends_with("/1600.jpg"));
         for other in [
-            "/media/pictures/ab/1024.jpg",
+            "/media/images/ab/1024.jpg",
             "/media/a.png",
-            "/media/pictures/",
+            "/media/images/",
             "",
         ] {
             assert_eq!(id_of(other), None, "{other}");

@@ -1,5 +1,5 @@
-//! The store behind the pictures: a folder, or a bucket that speaks S3. Everything in it has a path; ours begin with
-//! `pictures/`, and the rest is what a shop brought along from the old service.
+//! The store behind the images: a folder, or a bucket that speaks S3. Everything in it has a path; ours begin with
+//! `images/`, and the rest is what a shop brought along from the old service.
 
 use std::io::ErrorKind;
 use std::ops::Range;
@@ -21,8 +21,8 @@ use object_store::{
 use crate::config::BucketSettings;
 use crate::error::{Error, Result};
 
-/// Under which our pictures lie, a folder each.
-const PICTURES: &str = "pictures";
+/// Under which our images lie, a folder each.
+const IMAGES: &str = "images";
 
 /// How long a bucket that fails is asked again: less than a request may take.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -47,7 +47,7 @@ impl Objects {
         })?;
         let store = LocalFileSystem::new_with_prefix(folder)
             .with_context(|| format!("opening the folder {}", folder.display()))?
-            // A row may say that a picture is there only once it would survive a power cut.
+            // A row may say that an image is there only once it would survive a power cut.
             .with_fsync(true);
         Ok(Objects {
             store: Arc::new(store),
@@ -88,7 +88,7 @@ impl Objects {
         self.store
             .put(path, PutPayload::from(content))
             .await
-            .map_err(|error| unavailable(error, "writing a picture"))?;
+            .map_err(|error| unavailable(error, "writing an image"))?;
         Ok(())
     }
 
@@ -114,18 +114,18 @@ impl Objects {
         let content = object.bytes().await;
         content
             .map(Some)
-            .map_err(|error| unavailable(error, "reading a picture"))
+            .map_err(|error| unavailable(error, "reading an image"))
     }
 
-    /// Removes a picture's folder with all that lies in it. Safe to repeat.
+    /// Removes an image's folder with all that lies in it. Safe to repeat.
     pub async fn remove(&self, storage_key: &str) -> Result<()> {
-        let prefix = Path::from_iter([PICTURES, storage_key]);
+        let prefix = Path::from_iter([IMAGES, storage_key]);
         if let Some(folder) = &self.folder {
             // With what a process that was killed had not finished, which the store does not list.
             return match tokio::fs::remove_dir_all(folder.join(prefix.as_ref())).await {
                 Err(error) if error.kind() != ErrorKind::NotFound => Err(Error::Unavailable(
                     "media_unavailable",
-                    anyhow::Error::from(error).context("removing a picture"),
+                    anyhow::Error::from(error).context("removing an image"),
                 )),
                 _ => Ok(()),
             };
@@ -136,15 +136,15 @@ impl Objects {
         match gone {
             // Somebody was faster.
             Ok(_) | Err(object_store::Error::NotFound { .. }) => Ok(()),
-            Err(error) => Err(unavailable(error, "removing a picture")),
+            Err(error) => Err(unavailable(error, "removing an image")),
         }
     }
 
-    /// The storage key of every picture that has a folder, whole or not.
+    /// The storage key of every image that has a folder, whole or not.
     pub async fn storage_keys(&self) -> Result<Vec<String>> {
         let listed = found(
             self.store
-                .list_with_delimiter(Some(&Path::from(PICTURES)))
+                .list_with_delimiter(Some(&Path::from(IMAGES)))
                 .await,
         )?;
         let folders = listed
@@ -157,9 +157,9 @@ impl Objects {
     }
 }
 
-/// Where an object of a picture lies.
+/// Where an object of an image lies.
 pub(super) fn path_of(storage_key: &str, name: &str) -> Path {
-    Path::from_iter([PICTURES, storage_key, name])
+    Path::from_iter([IMAGES, storage_key, name])
 }
 
 /// A path as a browser asks for it. None for what leads nowhere in the store: out of it, to hidden files, or to those
@@ -185,7 +185,7 @@ fn found<T>(result: object_store::Result<T>) -> Result<Option<T>> {
             Ok(None)
         }
         Err(error) if names_nothing(&error) => Ok(None),
-        Err(error) => Err(unavailable(error, "reading a picture")),
+        Err(error) => Err(unavailable(error, "reading an image")),
     }
 }
 

@@ -61,24 +61,24 @@ mod tests {
     use super::*;
 
     fn written() -> Vec<u8> {
-        let picture =
+        let image =
             image::RgbImage::from_fn(20, 10, |x, y| image::Rgb([x as u8 * 9, y as u8 * 20, 7]));
         let mut bytes = std::io::Cursor::new(Vec::new());
-        picture
+        image
             .write_to(&mut bytes, image::ImageFormat::Png)
-            .expect("a picture");
+            .expect("an image");
         bytes.into_inner()
     }
 
     fn pixels(png: &[u8]) -> Option<Vec<u8>> {
-        let picture = image::load_from_memory(&with_end(png)).ok()?;
-        Some(picture.into_rgb8().into_raw())
+        let image = image::load_from_memory(&with_end(png)).ok()?;
+        Some(image.into_rgb8().into_raw())
     }
 
     #[test]
     fn what_is_cut_off_behind_the_pixels_shows_all_of_them_and_nothing_else_is_taken() {
         let png = written();
-        let whole = pixels(&png).expect("a picture");
+        let whole = pixels(&png).expect("an image");
         let mut taken = 0;
         for cut in 0..png.len() {
             if let Some(kept) = pixels(&png[..cut]) {

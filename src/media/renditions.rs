@@ -1,4 +1,4 @@
-//! Renditions: a picture in the widths that browsers ask for, as JPEG and as WebP.
+//! Renditions: an image in the widths that browsers ask for, as JPEG and as WebP.
 
 use anyhow::{Context, anyhow};
 use fast_image_resize::{FilterType, ResizeAlg, ResizeOptions, Resizer};
@@ -41,14 +41,14 @@ pub(super) struct Rendition {
     pub content: Vec<u8>,
 }
 
-/// The renditions that a picture of this width has, by the width they are named for: all that are narrower than itself,
+/// The renditions that an image of this width has, by the width they are named for: all that are narrower than itself,
 /// and one more, which is as wide as it is or, if it is a large one, 1600 px.
 pub(super) fn steps(width: u32) -> impl Iterator<Item = u32> {
     let narrower = WIDTHS.iter().filter(|step| **step < width).count();
     WIDTHS.into_iter().take(narrower + 1)
 }
 
-/// The rendition that stands for the step asked for: a narrow picture has not all of them.
+/// The rendition that stands for the step asked for: a narrow image has not all of them.
 pub(super) fn step_for(width: u32, asked: u32) -> u32 {
     let steps = steps(width);
     steps
@@ -57,11 +57,11 @@ pub(super) fn step_for(width: u32, asked: u32) -> u32 {
         .unwrap_or(WIDTHS[0])
 }
 
-/// Every rendition of a picture. It is RGB or RGBA, as the intake made it.
-pub(super) fn make(picture: &DynamicImage) -> anyhow::Result<Vec<Rendition>> {
+/// Every rendition of an image. It is RGB or RGBA, as the intake made it.
+pub(super) fn make(image: &DynamicImage) -> anyhow::Result<Vec<Rendition>> {
     let mut made = Vec::new();
-    for step in steps(picture.width()) {
-        let resized = narrowed(picture, step)?;
+    for step in steps(image.width()) {
+        let resized = narrowed(image, step)?;
         for kind in [Kind::Jpeg, Kind::Webp] {
             made.push(Rendition {
                 step,
@@ -76,26 +76,26 @@ pub(super) fn make(picture: &DynamicImage) -> anyhow::Result<Vec<Rendition>> {
     Ok(made)
 }
 
-/// The picture at most this wide, in its own proportions.
-pub(super) fn narrowed(picture: &DynamicImage, width: u32) -> anyhow::Result<DynamicImage> {
-    let (from_width, from_height) = (picture.width(), picture.height());
+/// The image at most this wide, in its own proportions.
+pub(super) fn narrowed(image: &DynamicImage, width: u32) -> anyhow::Result<DynamicImage> {
+    let (from_width, from_height) = (image.width(), image.height());
     if from_width <= width {
-        return Ok(picture.clone());
+        return Ok(image.clone());
     }
     let height = u64::from(from_height) * u64::from(width);
     let height = (height + u64::from(from_width) / 2) / u64::from(from_width);
-    let mut resized = DynamicImage::new(width, (height as u32).max(1), picture.color());
+    let mut resized = DynamicImage::new(width, (height as u32).max(1), image.color());
     let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Lanczos3));
     Resizer::new()
-        .resize(picture, &mut resized, &options)
-        .context("resizing a picture")?;
+        .resize(image, &mut resized, &options)
+        .context("resizing an image")?;
     Ok(resized)
 }
 
 /// A JPEG; what is transparent becomes white.
-pub(super) fn jpeg(picture: &DynamicImage, quality: u8) -> anyhow::Result<Vec<u8>> {
+pub(super) fn jpeg(image: &DynamicImage, quality: u8) -> anyhow::Result<Vec<u8>> {
     let flat;
-    let rgb = match picture {
+    let rgb = match image {
         DynamicImage::ImageRgb8(rgb) => rgb,
         other => {
             flat = on_white(other);
@@ -109,10 +109,10 @@ pub(super) fn jpeg(picture: &DynamicImage, quality: u8) -> anyhow::Result<Vec<u8
     Ok(content)
 }
 
-fn on_white(picture: &DynamicImage) -> ImageBuffer<Rgb<u8>, Vec<u8>> {
-    let picture = picture.to_rgba8();
-    let mut flat = ImageBuffer::new(picture.width(), picture.height());
-    for (from, to) in picture.pixels().zip(flat.pixels_mut()) {
+fn on_white(image: &DynamicImage) -> ImageBuffer<Rgb<u8>, Vec<u8>> {
+    let image = image.to_rgba8();
+    let mut flat = ImageBuffer::new(image.width(), image.height());
+    for (from, to) in image.pixels().zip(flat.pixels_mut()) {
         let [red, green, blue, alpha] = from.0;
         let over = |channel: u8| {
             let (channel, alpha) = (u32::from(channel), u32::from(alpha));
@@ -123,9 +123,9 @@ fn on_white(picture: &DynamicImage) -> ImageBuffer<Rgb<u8>, Vec<u8>> {
     flat
 }
 
-fn webp(picture: &DynamicImage) -> anyhow::Result<Vec<u8>> {
+fn webp(image: &DynamicImage) -> anyhow::Result<Vec<u8>> {
     let rgba;
-    let encoder = match picture {
+    let encoder = match image {
         DynamicImage::ImageRgb8(rgb) => webp::Encoder::from_rgb(rgb, rgb.width(), rgb.height()),
         other => {
             rgba = other.to_rgba8();
@@ -143,7 +143,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_narrow_picture_stands_for_the_wider_steps() {
+    fn a_narrow_image_stands_for_the_wider_steps() {
         assert_eq!(step_for(4000, 1024), 1024);
         assert_eq!(step_for(480, 1600), 640);
         assert_eq!(step_for(320, 640), 320);
@@ -157,9 +157,9 @@ mod tests {
     }
 
     #[test]
-    fn the_thinnest_picture_keeps_a_pixel() {
+    fn the_thinnest_image_keeps_a_pixel() {
         let thin = DynamicImage::new(4000, 1, image::ColorType::Rgb8);
-        let narrow = narrowed(&thin, 320).expect("a picture");
+        let narrow = narrowed(&thin, 320).expect("an image");
         assert_eq!((narrow.width(), narrow.height()), (320, 1));
     }
 }

@@ -1,4 +1,4 @@
-//! `GET /media/…`: pictures and their renditions, and what a shop brought along from the old service.
+//! `GET /media/…`: images and their renditions, and what a shop brought along from the old service.
 
 use std::ops::Range;
 
@@ -15,11 +15,11 @@ use super::renditions::{Kind, WIDTHS};
 use super::service::rendition;
 use super::{Media, store};
 use crate::error::{Error, Result};
-use crate::ids::PictureId;
+use crate::ids::ImageId;
 
 /// Its address has the hash of its content in it.
 const FOR_EVER: &str = "public, max-age=31536000, immutable";
-/// The picture itself, while the rendition that was asked for is being made.
+/// The image itself, while the rendition that was asked for is being made.
 const FOR_NOW: &str = "public, max-age=60";
 /// A file that may be replaced under its name.
 const FOR_A_DAY: &str = "public, max-age=86400";
@@ -46,8 +46,8 @@ pub async fn serve(
     path: &str,
     headers: &HeaderMap,
 ) -> Result<Response> {
-    let found = match path.strip_prefix("pictures/") {
-        Some(picture) => find(db, picture).await?,
+    let found = match path.strip_prefix("images/") {
+        Some(image) => find(db, image).await?,
         None => asked_path(path).map(brought_along),
     };
     let found = found.ok_or(Error::NotFound(""))?;
@@ -98,12 +98,12 @@ pub async fn serve(
     Ok(response)
 }
 
-/// The object that shows a picture: `ID/WIDTH.jpg`, `ID/WIDTH.webp` or `ID/original`.
-async fn find(db: &PgPool, picture: &str) -> Result<Option<Found>> {
-    let Some((id, name)) = picture.split_once('/') else {
+/// The object that shows an image: `ID/WIDTH.jpg`, `ID/WIDTH.webp` or `ID/original`.
+async fn find(db: &PgPool, image: &str) -> Result<Option<Found>> {
+    let Some((id, name)) = image.split_once('/') else {
         return Ok(None);
     };
-    let Some(id) = PictureId::parse(id) else {
+    let Some(id) = ImageId::parse(id) else {
         return Ok(None);
     };
     let asked = match name {
@@ -145,7 +145,7 @@ fn rendition_named(name: &str) -> Option<(u32, Kind)> {
     Some((width, kind))
 }
 
-/// A file that is no picture of ours: what its name says that it is, if that is a picture, and otherwise just bytes.
+/// A file that is no image of ours: what its name says that it is, if that is an image, and otherwise just bytes.
 fn brought_along(path: Path) -> Found {
     let name = path.filename().unwrap_or_default().to_ascii_lowercase();
     let mime = match name.rsplit_once('.').map(|(_, extension)| extension) {
@@ -185,7 +185,7 @@ async fn whole(found: Found, headers: &HeaderMap, object: GetResult) -> Result<R
     let length = object.range.end - object.range.start;
     let body = if length <= AT_ONCE {
         let bytes = object.bytes().await;
-        Body::from(bytes.map_err(|error| unavailable(error, "reading a picture"))?)
+        Body::from(bytes.map_err(|error| unavailable(error, "reading an image"))?)
     } else {
         Body::from_stream(object.into_stream())
     };

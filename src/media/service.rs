@@ -1,4 +1,4 @@
-//! Keeping pictures and letting go of them.
+//! Keeping images and letting go of them.
 //!
 //! An object is written before the row that names it, and removed after that row is gone, so a row never names what is
 //! not there, whatever crashes. Each row has a folder of its own, never used twice: what is removed late takes nothing
@@ -18,19 +18,19 @@ use super::store::{self, Row};
 use super::{Media, Upload, id_of};
 use crate::config::MediaLimits;
 use crate::error::{Error, Result};
-use crate::ids::PictureId;
+use crate::ids::ImageId;
 use crate::jobs::{self, Job};
 
 /// How old a folder without a row has to be before it is nobody's.
 const ORPHANED: TimeDelta = TimeDelta::days(1);
 
-/// How many pictures one transaction of the sweep looks at.
+/// How many images one transaction of the sweep looks at.
 const BATCH: i64 = 200;
 
-/// A picture that was taken in.
+/// An image that was taken in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Kept {
-    pub id: PictureId,
+    pub id: ImageId,
     /// False: we had it already.
     pub is_new: bool,
 }
@@ -41,14 +41,14 @@ const BROUGHT_ALONG_LIMIT: u64 = 20 * 1024 * 1024;
 /// What a sweep did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Swept {
-    /// Pictures that nobody used.
-    pub pictures: usize,
-    /// Folders of no picture, left behind by a crash.
+    /// Images that nobody used.
+    pub images: usize,
+    /// Folders of no image, left behind by a crash.
     pub folders: usize,
 }
 
-/// Takes a picture in: decodes, turns upright, strips, converts, stores. Its renditions are made by a job. Safe to
-/// repeat: the same content is the same picture. Unless something refers to it within a day, it is swept.
+/// Takes an image in: decodes, turns upright, strips, converts, stores. Its renditions are made by a job. Safe to
+/// repeat: the same content is the same image. Unless something refers to it within a day, it is swept.
 ///
 /// # Errors
 /// A refusal for the one who sent it; 503 `media_unavailable` when the store fails, with nothing kept.
@@ -56,12 +56,12 @@ pub async fn keep(media: &Media, db: &PgPool, upload: Upload) -> Result<Result<K
     take_in(media, db, upload, None).await
 }
 
-/// As [`keep`], for a picture that some shop, perhaps this one, has kept under this id: if it is the very same, it is
+/// As [`keep`], for an image that some shop, perhaps this one, has kept under this id: if it is the very same, it is
 /// kept as it is, and under the same id. An ordinary upload of a JPEG would be written anew, and lose a little.
 pub async fn restore(
     media: &Media,
     db: &PgPool,
-    id: &PictureId,
+    id: &ImageId,
     upload: Upload,
 ) -> Result<Result<Kept, Refusal>> {
     take_in(media, db, upload, Some(id.clone())).await
@@ -71,7 +71,7 @@ async fn take_in(
     media: &Media,
     db: &PgPool,
     upload: Upload,
-    known_as: Option<PictureId>,
+    known_as: Option<ImageId>,
 ) -> Result<Result<Kept, Refusal>> {
     let prepared = match prepare(media, upload, known_as).await? {
         Ok(prepared) => prepared,
@@ -92,7 +92,7 @@ async fn take_in(
 async fn prepare(
     media: &Media,
     upload: Upload,
-    known_as: Option<PictureId>,
+    known_as: Option<ImageId>,
 ) -> Result<Result<Prepared, Refusal>> {
     let _reader = media.readers.acquire().await.map_err(anyhow::Error::from)?;
     let content = upload.into_bytes().await?;
@@ -141,17 +141,17 @@ async fn store_new(
     let mut tx = db.begin().await?;
     let is_new = store::insert(&mut tx, &prepared, size_bytes, storage_key).await?;
     if is_new {
-        let picture = prepared.id;
-        jobs::enqueue(&mut tx, &Job::RenderPicture { picture }).await?;
+        let image = prepared.id;
+        jobs::enqueue(&mut tx, &Job::RenderImage { image }).await?;
     }
     tx.commit().await?;
     Ok(is_new)
 }
 
-/// Takes back pictures of a request that failed, unless somebody uses them or has sent the same meanwhile: nothing of
+/// Takes back images of a request that failed, unless somebody uses them or has sent the same meanwhile: nothing of
 /// them remains on disk or in the database. Never fails; what it cannot do now, the sweep does tomorrow.
 pub async fn discard(media: &Media, db: &PgPool, kept: &[Kept]) {
-    let new: Vec<PictureId> = kept
+    let new: Vec<ImageId> = kept
         .iter()
         .filter(|kept| kept.is_new)
         .map(|kept| kept.id.clone())
@@ -171,13 +171,13 @@ pub async fn discard(media: &Media, db: &PgPool, kept: &[Kept]) {
         Ok::<(), Error>(())
     };
     if let Err(error) = discarding.await {
-        tracing::warn!(%error, "pictures of a failed request stay until the sweep");
+        tracing::warn!(%error, "images of a failed request stay until the sweep");
     }
 }
 
 async fn enqueue_removal(conn: &mut PgConnection, storage_keys: &[String]) -> Result<()> {
     for storage_key in storage_keys {
-        let job = Job::RemovePicture {
+        let job = Job::RemoveImage {
             storage_key: storage_key.clone(),
         };
         jobs::enqueue(conn, &job).await?;
@@ -185,14 +185,14 @@ async fn enqueue_removal(conn: &mut PgConnection, storage_keys: &[String]) -> Re
     Ok(())
 }
 
-/// Makes a picture's renditions. Safe to repeat; nothing is to do for one that is gone.
-pub async fn render(media: &Media, db: &PgPool, id: &PictureId) -> Result<()> {
+/// Makes an image's renditions. Safe to repeat; nothing is to do for one that is gone.
+pub async fn render(media: &Media, db: &PgPool, id: &ImageId) -> Result<()> {
     let row = store::row(&mut *db.acquire().await?, id).await?;
     let Some(row) = row.filter(|row| !row.is_rendered) else {
         return Ok(());
     };
     let Some(content) = original(media, &row).await? else {
-        return Err(anyhow::anyhow!("the picture {id} is not in the store").into());
+        return Err(anyhow::anyhow!("the image {id} is not in the store").into());
     };
     // Whatever the limit is today, it was taken in under the one of its day.
     let limits = MediaLimits {
@@ -202,8 +202,8 @@ pub async fn render(media: &Media, db: &PgPool, id: &PictureId) -> Result<()> {
     let pixels = intake::measure(&content, &limits).map_err(|refusal| odd(id, refusal))?;
     let made = media
         .work(pixels, move || {
-            let picture = intake::decode(&content, &limits);
-            picture.map(|picture| renditions::make(&picture))
+            let image = intake::decode(&content, &limits);
+            image.map(|image| renditions::make(&image))
         })
         .await?
         .unwrap_or(Err(Refusal::Damaged))
@@ -220,16 +220,16 @@ pub async fn render(media: &Media, db: &PgPool, id: &PictureId) -> Result<()> {
     Ok(())
 }
 
-fn odd(id: &PictureId, refusal: Refusal) -> Error {
-    anyhow::anyhow!("the picture {id} as we kept it is {refusal:?}").into()
+fn odd(id: &ImageId, refusal: Refusal) -> Error {
+    anyhow::anyhow!("the image {id} as we kept it is {refusal:?}").into()
 }
 
-/// Removes the objects of a picture that is gone. Safe to repeat.
+/// Removes the objects of an image that is gone. Safe to repeat.
 pub async fn remove(media: &Media, storage_key: &str) -> Result<()> {
     media.objects.remove(storage_key).await
 }
 
-/// Lets go of pictures that nobody has used for a day, and of what a crash left in the store. Safe to repeat, and for
+/// Lets go of images that nobody has used for a day, and of what a crash left in the store. Safe to repeat, and for
 /// several at once.
 pub async fn sweep(media: &Media, db: &PgPool) -> Result<Swept> {
     let mut swept = Swept::default();
@@ -238,7 +238,7 @@ pub async fn sweep(media: &Media, db: &PgPool) -> Result<Swept> {
         let (looked_at, keys) = store::delete_unused(&mut tx, BATCH).await?;
         enqueue_removal(&mut tx, &keys).await?;
         tx.commit().await?;
-        swept.pictures += keys.len();
+        swept.images += keys.len();
         if looked_at < BATCH as usize {
             break;
         }
@@ -256,17 +256,17 @@ pub async fn sweep(media: &Media, db: &PgPool) -> Result<Swept> {
 /// When the folder was begun, which its name tells. None: it is not one of ours.
 fn made_at(storage_key: &str) -> Option<DateTime<Utc>> {
     let (id, suffix) = storage_key.split_once('-')?;
-    PictureId::parse(id)?;
+    ImageId::parse(id)?;
     let (seconds, nanos) = Uuid::try_parse(suffix).ok()?.get_timestamp()?.to_unix();
     DateTime::from_timestamp(i64::try_from(seconds).ok()?, nanos)
 }
 
-/// The bytes of a JPEG at most this wide, for emails, and their type; the picture itself while there is none. None: we
+/// The bytes of a JPEG at most this wide, for emails, and their type; the image itself while there is none. None: we
 /// do not keep it.
 pub async fn read(
     media: &Media,
     db: &PgPool,
-    id: &PictureId,
+    id: &ImageId,
     width: u32,
 ) -> Result<Option<(Bytes, &'static str)>> {
     let Some(row) = store::row(&mut *db.acquire().await?, id).await? else {
@@ -282,7 +282,7 @@ pub async fn read(
     Ok(content.map(|content| (content, row.format.mime())))
 }
 
-/// The bytes behind an address, `/media/…`, and their type: of a picture that we keep as [`read`] does it, of a file that
+/// The bytes behind an address, `/media/…`, and their type: of an image that we keep as [`read`] does it, of a file that
 /// a shop brought along as it lies there. None: we do not keep it.
 pub async fn read_address(
     media: &Media,

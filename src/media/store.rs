@@ -1,18 +1,18 @@
-//! SQL of pictures, and nothing else.
+//! SQL of images, and nothing else.
 
 use std::collections::BTreeMap;
 
 use sqlx::PgConnection;
 
 use super::intake::{Format, Prepared};
-use super::{Picture, PictureView};
+use super::{Image, ImageView};
 use crate::error::Result;
-use crate::ids::PictureId;
+use crate::ids::ImageId;
 
-/// Where a picture lies, and how.
+/// Where an image lies, and how.
 #[derive(Clone, Debug, sqlx::FromRow)]
 pub(super) struct Row {
-    pub id: PictureId,
+    pub id: ImageId,
     pub storage_key: String,
     pub format: Format,
     pub width: i32,
@@ -20,36 +20,30 @@ pub(super) struct Row {
 }
 
 impl Row {
-    /// The name of the object that is the picture itself.
+    /// The name of the object that is the image itself.
     pub fn original(&self) -> String {
         format!("original.{}", self.format.extension())
     }
 }
 
-/// Those of the pictures that we keep.
-pub async fn find(
-    conn: &mut PgConnection,
-    ids: &[PictureId],
-) -> Result<BTreeMap<PictureId, Picture>> {
-    let pictures = sqlx::query_as(
+/// Those of the images that we keep.
+pub async fn find(conn: &mut PgConnection, ids: &[ImageId]) -> Result<BTreeMap<ImageId, Image>> {
+    let images = sqlx::query_as(
         "select id, width, height, thumbhash
-         from pictures
+         from images
          where id = any($1)",
     )
     .bind(ids)
     .fetch_all(conn)
     .await?;
-    Ok(by_id(pictures))
+    Ok(by_id(images))
 }
 
 /// As [`find`], and until the transaction ends none of them is swept: for who is about to refer to them.
-pub async fn hold(
-    conn: &mut PgConnection,
-    ids: &[PictureId],
-) -> Result<BTreeMap<PictureId, Picture>> {
-    let pictures = sqlx::query_as(
+pub async fn hold(conn: &mut PgConnection, ids: &[ImageId]) -> Result<BTreeMap<ImageId, Image>> {
+    let images = sqlx::query_as(
         "select id, width, height, thumbhash
-         from pictures
+         from images
          where id = any($1)
          order by id
          for key share",
@@ -57,42 +51,42 @@ pub async fn hold(
     .bind(ids)
     .fetch_all(conn)
     .await?;
-    Ok(by_id(pictures))
+    Ok(by_id(images))
 }
 
-/// Those of the pictures that we keep, as every JSON shows them, with relative addresses.
+/// Those of the images that we keep, as every JSON shows them, with relative addresses.
 pub async fn find_views(
     conn: &mut PgConnection,
-    ids: &[PictureId],
-) -> Result<BTreeMap<PictureId, PictureView>> {
-    let pictures = find(conn, ids).await?;
-    Ok(pictures
+    ids: &[ImageId],
+) -> Result<BTreeMap<ImageId, ImageView>> {
+    let images = find(conn, ids).await?;
+    Ok(images
         .into_iter()
-        .map(|(id, picture)| (id, picture.view("")))
+        .map(|(id, image)| (id, image.view("")))
         .collect())
 }
 
 /// As [`find_views`], in the order asked for; those that we do not keep are left out.
-pub async fn list_views(conn: &mut PgConnection, ids: &[PictureId]) -> Result<Vec<PictureView>> {
+pub async fn list_views(conn: &mut PgConnection, ids: &[ImageId]) -> Result<Vec<ImageView>> {
     if ids.is_empty() {
         return Ok(Vec::new());
     }
-    let pictures = find(conn, ids).await?;
-    let views = ids.iter().filter_map(|id| pictures.get(id));
-    Ok(views.map(|picture| picture.view("")).collect())
+    let images = find(conn, ids).await?;
+    let views = ids.iter().filter_map(|id| images.get(id));
+    Ok(views.map(|image| image.view("")).collect())
 }
 
-fn by_id(pictures: Vec<Picture>) -> BTreeMap<PictureId, Picture> {
-    pictures
+fn by_id(images: Vec<Image>) -> BTreeMap<ImageId, Image> {
+    images
         .into_iter()
-        .map(|picture| (picture.id.clone(), picture))
+        .map(|image| (image.id.clone(), image))
         .collect()
 }
 
-pub(super) async fn row(conn: &mut PgConnection, id: &PictureId) -> Result<Option<Row>> {
+pub(super) async fn row(conn: &mut PgConnection, id: &ImageId) -> Result<Option<Row>> {
     let row = sqlx::query_as(
         "select id, storage_key, format, width, rendered_at is not null as is_rendered
-         from pictures
+         from images
          where id = $1",
     )
     .bind(id)
@@ -101,45 +95,45 @@ pub(super) async fn row(conn: &mut PgConnection, id: &PictureId) -> Result<Optio
     Ok(row)
 }
 
-/// Gives a picture that we keep another day. False: we do not keep it.
-pub(super) async fn touch(conn: &mut PgConnection, id: &PictureId) -> Result<bool> {
-    let done = sqlx::query("update pictures set touched_at = clock_timestamp() where id = $1")
+/// Gives an image that we keep another day. False: we do not keep it.
+pub(super) async fn touch(conn: &mut PgConnection, id: &ImageId) -> Result<bool> {
+    let done = sqlx::query("update images set touched_at = clock_timestamp() where id = $1")
         .bind(id)
         .execute(conn)
         .await?;
     Ok(done.rows_affected() == 1)
 }
 
-/// Writes a new picture's row. False: somebody was faster, and theirs has another day.
+/// Writes a new image's row. False: somebody was faster, and theirs has another day.
 pub(super) async fn insert(
     conn: &mut PgConnection,
-    picture: &Prepared,
+    image: &Prepared,
     size_bytes: usize,
     storage_key: &str,
 ) -> Result<bool> {
     let kept: String = sqlx::query_scalar(
-        "insert into pictures (id, storage_key, format, size_bytes, width, height, thumbhash)
+        "insert into images (id, storage_key, format, size_bytes, width, height, thumbhash)
          values ($1, $2, $3, $4, $5, $6, $7)
          on conflict (id) do update
          set touched_at = clock_timestamp()
          returning storage_key",
     )
-    .bind(&picture.id)
+    .bind(&image.id)
     .bind(storage_key)
-    .bind(picture.format)
+    .bind(image.format)
     .bind(size_bytes as i64)
-    .bind(picture.width as i32)
-    .bind(picture.height as i32)
-    .bind(&picture.thumbhash)
+    .bind(image.width as i32)
+    .bind(image.height as i32)
+    .bind(&image.thumbhash)
     .fetch_one(conn)
     .await?;
     Ok(kept == storage_key)
 }
 
-/// Notes that all renditions are there. False: the picture is gone, or its objects are others now.
+/// Notes that all renditions are there. False: the image is gone, or its objects are others now.
 pub(super) async fn set_rendered(conn: &mut PgConnection, row: &Row) -> Result<bool> {
     let done = sqlx::query(
-        "update pictures
+        "update images
          set rendered_at = now()
          where id = $1
            and storage_key = $2",
@@ -151,12 +145,12 @@ pub(super) async fn set_rendered(conn: &mut PgConnection, row: &Row) -> Result<b
     Ok(done.rows_affected() == 1)
 }
 
-/// Deletes those of the pictures that nobody uses and nobody uploaded again; returns their storage keys.
-pub(super) async fn delete_new(conn: &mut PgConnection, ids: &[PictureId]) -> Result<Vec<String>> {
+/// Deletes those of the images that nobody uses and nobody uploaded again; returns their storage keys.
+pub(super) async fn delete_new(conn: &mut PgConnection, ids: &[ImageId]) -> Result<Vec<String>> {
     let keys = sqlx::query_scalar(
         "with untouched as materialized (
              select id, storage_key
-             from pictures
+             from images
              where id = any($1)
                and touched_at = created_at
              order by id
@@ -164,7 +158,7 @@ pub(super) async fn delete_new(conn: &mut PgConnection, ids: &[PictureId]) -> Re
          )
          select storage_key
          from untouched
-         where delete_unused_picture(id)",
+         where delete_unused_image(id)",
     )
     .bind(ids)
     .fetch_all(conn)
@@ -172,22 +166,22 @@ pub(super) async fn delete_new(conn: &mut PgConnection, ids: &[PictureId]) -> Re
     Ok(keys)
 }
 
-/// Deletes up to `most` pictures that nobody touched for a day and nobody uses; returns how many it looked at and the
+/// Deletes up to `most` images that nobody touched for a day and nobody uses; returns how many it looked at and the
 /// storage keys of the deleted. Those in use are looked at again a day later. What others have locked is in use.
 pub(super) async fn delete_unused(
     conn: &mut PgConnection,
     most: i64,
 ) -> Result<(usize, Vec<String>)> {
-    let found: Vec<(PictureId, String, bool)> = sqlx::query_as(
+    let found: Vec<(ImageId, String, bool)> = sqlx::query_as(
         "with old as materialized (
              select id, storage_key
-             from pictures
+             from images
              where touched_at < now() - interval '1 day'
              order by touched_at
              limit $1
              for update skip locked
          )
-         select id, storage_key, delete_unused_picture(id)
+         select id, storage_key, delete_unused_image(id)
          from old",
     )
     .bind(most)
@@ -195,8 +189,8 @@ pub(super) async fn delete_unused(
     .await?;
     let looked_at = found.len();
     let (deleted, used): (Vec<_>, Vec<_>) = found.into_iter().partition(|(.., gone)| *gone);
-    let used: Vec<PictureId> = used.into_iter().map(|(id, ..)| id).collect();
-    sqlx::query("update pictures set touched_at = now() where id = any($1)")
+    let used: Vec<ImageId> = used.into_iter().map(|(id, ..)| id).collect();
+    sqlx::query("update images set touched_at = now() where id = any($1)")
         .bind(used)
         .execute(conn)
         .await?;
@@ -206,12 +200,12 @@ pub(super) async fn delete_unused(
     ))
 }
 
-/// Those of the storage keys that no picture has.
+/// Those of the storage keys that no image has.
 pub(super) async fn unknown_keys(conn: &mut PgConnection, keys: &[String]) -> Result<Vec<String>> {
     let unknown = sqlx::query_scalar(
         "select listed.key
          from unnest($1::text[]) as listed (key)
-         left join pictures p on p.storage_key = listed.key
+         left join images p on p.storage_key = listed.key
          where p.id is null",
     )
     .bind(keys)

@@ -25,7 +25,7 @@ const BUFFER: usize = 128 * 1024;
 pub struct Form {
     /// The texts, in their order.
     pub fields: Vec<(String, String)>,
-    /// The files of the field asked for, in their order, up to as many as are allowed; or why one cannot be a picture.
+    /// The files of the field asked for, in their order, up to as many as are allowed; or why one cannot be an image.
     pub files: Vec<Result<Upload, Refusal>>,
     /// How many files of that field came on top.
     pub surplus: usize,
@@ -41,7 +41,7 @@ impl Form {
     }
 }
 
-/// A file that may be a picture: it is not too large, and begins like one. It lies on disk without a name, and is gone
+/// A file that may be an image: it is not too large, and begins like one. It lies on disk without a name, and is gone
 /// when this is.
 #[derive(Debug)]
 pub struct Upload {
@@ -50,7 +50,7 @@ pub struct Upload {
 }
 
 impl Upload {
-    /// A picture that did not come as a file: one of ours, or one in a `data:` address.
+    /// An image that did not come as a file: one of ours, or one in a `data:` address.
     ///
     /// # Errors
     /// 503 `media_unavailable` when it cannot be written.
@@ -96,7 +96,7 @@ impl Incoming {
         })
     }
 
-    /// Takes the next part. Of a file that is too large, or is no picture, nothing more is written.
+    /// Takes the next part. Of a file that is too large, or is no image, nothing more is written.
     pub async fn take(&mut self, part: &[u8]) -> Result<()> {
         let missing = HEAD_BYTES.saturating_sub(self.head.len()).min(part.len());
         self.head.extend_from_slice(&part[..missing]);

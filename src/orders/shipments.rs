@@ -10,7 +10,7 @@ use crate::disputes;
 use crate::email::ShipmentEmailData;
 use crate::error::{Error, Fault, Result};
 use crate::extract::texts::ShortLine;
-use crate::ids::{OrderId, PictureId};
+use crate::ids::{ImageId, OrderId};
 use crate::media;
 use crate::review_items::Kind;
 
@@ -27,10 +27,10 @@ pub struct NewShipment {
     /// Where to follow it, an http or https address; known for the usual carriers.
     #[schema(max_length = 2000, pattern = r"^(\s*|\s*https?://[^\s/].*)$")]
     pub tracking_url: Option<String>,
-    /// Ids of kept pictures, of the shipment or the finished piece: up to 10.
+    /// Ids of kept images, of the shipment or the finished piece: up to 10.
     #[serde(default)]
-    #[schema(value_type = Vec<PictureId>, required = false, max_items = 10)]
-    pub pictures: Vec<String>,
+    #[schema(value_type = Vec<ImageId>, required = false, max_items = 10)]
+    pub images: Vec<String>,
     /// Ships it although a bank or Stripe warns of its payment: an open dispute, a fraud warning, a review.
     #[serde(default)]
     #[schema(required = false)]
@@ -45,7 +45,7 @@ pub struct Shipment {
     pub tracking_url: Option<String>,
     pub shipped_at: DateTime<Utc>,
     #[serde(skip)]
-    pub pictures: Vec<PictureId>,
+    pub images: Vec<ImageId>,
 }
 
 impl Shipment {
@@ -56,7 +56,7 @@ impl Shipment {
             tracking_number: self.tracking_number.clone(),
             tracking_url: self.tracking_url.clone(),
             shipped_at: self.shipped_at,
-            photographs: self.pictures.clone(),
+            images: self.images.clone(),
         }
     }
 }
@@ -93,7 +93,7 @@ struct Checked {
     carrier: String,
     number: Option<String>,
     url: Option<String>,
-    pictures: Vec<PictureId>,
+    images: Vec<ImageId>,
 }
 
 impl NewShipment {
@@ -154,14 +154,14 @@ impl NewShipment {
             let digits: String = number.as_deref()?.split_whitespace().collect();
             Some(format!("{page}{digits}"))
         });
-        if self.pictures.len() > 10 {
-            faults.push(Fault::new("pictures", "must have at most 10 pictures"));
+        if self.images.len() > 10 {
+            faults.push(Fault::new("images", "must have at most 10 images"));
         }
-        let mut pictures = Vec::new();
-        for (at, id) in self.pictures.iter().enumerate() {
-            match PictureId::parse(id) {
-                Some(id) => pictures.push(id),
-                None => faults.push(Fault::new(format!("pictures[{at}]"), "is no picture's id")),
+        let mut images = Vec::new();
+        for (at, id) in self.images.iter().enumerate() {
+            match ImageId::parse(id) {
+                Some(id) => images.push(id),
+                None => faults.push(Fault::new(format!("images[{at}]"), "is no image's id")),
             }
         }
         if faults.is_empty() {
@@ -169,7 +169,7 @@ impl NewShipment {
                 carrier,
                 number,
                 url,
-                pictures,
+                images,
             })
         } else {
             Err(Error::Invalid(faults))
@@ -221,7 +221,7 @@ pub async fn ship(
         carrier,
         number,
         url,
-        pictures,
+        images,
     } = new.check()?;
     let order = store::lock(conn, id)
         .await?
@@ -238,11 +238,11 @@ pub async fn ship(
             ),
         ));
     }
-    let kept = media::hold(conn, &pictures).await?;
-    if let Some(at) = pictures.iter().position(|id| !kept.contains_key(id)) {
+    let kept = media::hold(conn, &images).await?;
+    if let Some(at) = images.iter().position(|id| !kept.contains_key(id)) {
         return Err(Error::invalid(
-            format!("pictures[{at}]"),
-            "there is no such picture",
+            format!("images[{at}]"),
+            "there is no such image",
         ));
     }
     let shipment = Shipment {
@@ -250,7 +250,7 @@ pub async fn ship(
         tracking_number: number,
         tracking_url: url,
         shipped_at: Utc::now(),
-        pictures,
+        images,
     };
     let shipped_at = store::insert_shipment(conn, id, &shipment).await?;
     let mut note = match &shipment.tracking_number {

@@ -708,17 +708,17 @@ pub async fn renumber(conn: &mut PgConnection, id: OrderId, number: i64) -> Resu
     Ok(order)
 }
 
-/// Keeps the shipment of an order with its pictures; answers when it was shipped: now.
+/// Keeps the shipment of an order with its images; answers when it was shipped: now.
 pub async fn insert_shipment(
     conn: &mut PgConnection,
     id: OrderId,
     shipment: &Shipment,
 ) -> Result<DateTime<Utc>> {
     let shipped_at = sqlx::query_scalar(
-        "with picture as (
-             insert into shipment_pictures (order_id, position, picture_id)
-             select $1, picture.position, picture.id
-             from unnest($5::text[]) with ordinality as picture (id, position)
+        "with image as (
+             insert into shipment_images (order_id, position, image_id)
+             select $1, image.position, image.id
+             from unnest($5::text[]) with ordinality as image (id, position)
          )
          insert into shipments (order_id, carrier, tracking_number, tracking_url)
          values ($1, $2, $3, $4)
@@ -728,7 +728,7 @@ pub async fn insert_shipment(
     .bind(&shipment.carrier)
     .bind(&shipment.tracking_number)
     .bind(&shipment.tracking_url)
-    .bind(&shipment.pictures)
+    .bind(&shipment.images)
     .fetch_one(conn)
     .await?;
     Ok(shipped_at)
@@ -738,7 +738,7 @@ pub async fn insert_shipment(
 pub async fn find_shipment(conn: &mut PgConnection, id: OrderId) -> Result<Option<Shipment>> {
     let shipment = sqlx::query_as(
         "select carrier, tracking_number, tracking_url, shipped_at,
-                array(select picture_id from shipment_pictures where order_id = $1 order by position) as pictures
+                array(select image_id from shipment_images where order_id = $1 order by position) as images
          from shipments
          where order_id = $1",
     )

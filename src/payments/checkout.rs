@@ -802,7 +802,7 @@ fn new_session(app: &App, placed: &Placed, request: &Request, settings: &Setting
                     .line
                     .image
                     .as_deref()
-                    .and_then(|image| app.config.picture_url(image)),
+                    .and_then(|image| app.config.image_url(image)),
                 unit_amount: placed.line.unit_price,
                 quantity: placed.line.quantity,
             })

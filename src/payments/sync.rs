@@ -115,7 +115,7 @@ async fn save_product(app: &App, row: &products::SyncRow) -> std::result::Result
         image: row
             .primary_image
             .as_deref()
-            .and_then(|image| app.config.picture_url(image)),
+            .and_then(|image| app.config.image_url(image)),
         active: row.active,
         our_id: row.id.to_string(),
     };

@@ -11,16 +11,16 @@ use sqlx::{FromRow, PgConnection};
 
 use super::categories::{Category, name_key};
 use super::fields::CategoryKey;
+use super::images::{TakenImages, name_of, named_id};
 use super::input::{self, CategoryInput, FileProduct, Parsed};
-use super::pictures::{TakenPictures, name_of, named_id};
 use super::slugs::free_slug;
 use super::store::{images_column, product_columns};
 use super::views::serialize_time;
 use super::{Product, Reason, stock};
 use crate::error::{Error, Fault, Result};
-use crate::ids::{PictureId, ProductId};
+use crate::ids::{ImageId, ProductId};
 use crate::jobs;
-use crate::media::{self, CARD_WIDTH, Picture};
+use crate::media::{self, CARD_WIDTH, Image};
 use crate::money::Currency;
 use crate::unicode;
 
@@ -55,7 +55,7 @@ struct Wanted {
     for_stripe: bool,
 }
 
-/// Reads a catalog file into the database; the caller commits. With `pictures`, every picture of ours that it names
+/// Reads a catalog file into the database; the caller commits. With `images`, every image of ours that it names
 /// has to be among them or, by its id, in this shop; without, paths are left as they are.
 ///
 /// # Errors
@@ -63,12 +63,12 @@ struct Wanted {
 pub async fn import(
     conn: &mut PgConnection,
     text: &str,
-    pictures: Option<&TakenPictures>,
+    images: Option<&TakenImages>,
     currency: Currency,
     actor: &str,
 ) -> Result<ImportSummary> {
     let mut faults = Vec::new();
-    let (categories, products) = parse(text, pictures, currency, &mut faults)?;
+    let (categories, products) = parse(text, images, currency, &mut faults)?;
     let mut summary = ImportSummary::default();
 
     // Products are locked before categories and in id order, as everywhere.
@@ -81,15 +81,8 @@ pub async fn import(
         .map(|category| category.id)
         .collect();
     let taken = other_slugs(conn, &products).await?;
-    let pictures = hold_pictures(conn, &products, &mut faults).await?;
-    let wanted = merge_products(
-        products,
-        known,
-        &category_ids,
-        &taken,
-        &pictures,
-        &mut faults,
-    );
+    let images = hold_images(conn, &products, &mut faults).await?;
+    let wanted = merge_products(products, known, &category_ids, &taken, &images, &mut faults);
     if !faults.is_empty() {
         return Err(Error::Invalid(faults));
     }
@@ -167,7 +160,7 @@ pub async fn export(conn: &mut PgConnection) -> Result<Value> {
 }
 
 fn exported(product: &Product) -> Value {
-    let picture = |path: &Option<String>| {
+    let image = |path: &Option<String>| {
         path.as_ref()
             .map(|path| path.strip_prefix("/media/").unwrap_or(path).to_owned())
     };
@@ -181,8 +174,8 @@ fn exported(product: &Product) -> Value {
         "currency": product.currency,
         "category_id": product.category_id,
         "description": product.description,
-        "primary_image": picture(&product.primary_image),
-        "secondary_image": picture(&product.secondary_image),
+        "primary_image": image(&product.primary_image),
+        "secondary_image": image(&product.secondary_image),
         "images": product.images.iter().map(|image| &image.id).collect::<Vec<_>>(),
         "is_sold_out": product.is_sold_out,
         "is_active": product.is_active,
@@ -201,7 +194,7 @@ type Row<T> = (String, T);
 /// Reads the rows; what is wrong with them is noted, what is not such a file at all is an error.
 fn parse(
     text: &str,
-    pictures: Option<&TakenPictures>,
+    images: Option<&TakenImages>,
     currency: Currency,
     faults: &mut Vec<Fault>,
 ) -> Result<FileRows> {
@@ -258,41 +251,38 @@ fn parse(
             if let Some(id) = &row.input.id {
                 note_repeat(&mut seen, id.clone(), prefix, "id", faults);
             }
-            resolve_pictures(row, pictures, prefix, faults);
+            resolve_images(row, images, prefix, faults);
         },
     );
     Ok((categories, products))
 }
 
-/// Puts ids in place of the names that a row has for its pictures.
-fn resolve_pictures(
+/// Puts ids in place of the names that a row has for its images.
+fn resolve_images(
     row: &mut FileProduct,
-    pictures: Option<&TakenPictures>,
+    images: Option<&TakenImages>,
     prefix: &str,
     faults: &mut Vec<Fault>,
 ) {
-    let mut resolve = |field: String, name: &str| -> Option<PictureId> {
+    let mut resolve = |field: String, name: &str| -> Option<ImageId> {
         let name = name_of(name);
-        match (
-            pictures.and_then(|pictures| pictures.get(name)),
-            named_id(name),
-        ) {
+        match (images.and_then(|images| images.get(name)), named_id(name)) {
             (Some(Ok(id)), _) => return Some(id.clone()),
             (Some(Err(sentence)), _) => {
                 faults.push(Fault::new(field, format!("{name}: {sentence}")))
             }
             // Perhaps the shop has it.
             (None, Some(id)) => return Some(id),
-            (None, None) if pictures.is_some() => faults.push(Fault::new(
+            (None, None) if images.is_some() => faults.push(Fault::new(
                 field,
                 format!("There is no file {name} in the media folder."),
             )),
-            (None, None) => faults.push(Fault::new(field, "Must be the id of a picture.")),
+            (None, None) => faults.push(Fault::new(field, "Must be the id of an image.")),
         }
         None
     };
     if let Some(names) = row.images.take() {
-        let ids: Vec<Option<PictureId>> = names
+        let ids: Vec<Option<ImageId>> = names
             .iter()
             .enumerate()
             .map(|(index, name)| resolve(format!("{prefix}images[{index}]"), name))
@@ -307,12 +297,12 @@ fn resolve_pictures(
     for (index, (field, place)) in places.into_iter().enumerate() {
         let Some(Some(path)) = place else { continue };
         let is_kept = media::id_of(path).is_some();
-        // Where a list has a picture for this place, or all of them, the address only repeats it.
+        // Where a list has an image for this place, or all of them, the address only repeats it.
         let is_told = match &row.input.images {
             Some(images) => images.len() > index || (is_kept && !images.is_empty()),
             None => false,
         };
-        if is_told || !path.starts_with("/media/") || (pictures.is_none() && !is_kept) {
+        if is_told || !path.starts_with("/media/") || (images.is_none() && !is_kept) {
             continue;
         }
         if let Some(id) = resolve(format!("{prefix}{field}"), path) {
@@ -326,22 +316,22 @@ fn resolve_pictures(
     }
 }
 
-/// The pictures of ours that the rows name; those that the shop does not have are faults.
-async fn hold_pictures(
+/// The images of ours that the rows name; those that the shop does not have are faults.
+async fn hold_images(
     conn: &mut PgConnection,
     products: &[Row<FileProduct>],
     faults: &mut Vec<Fault>,
-) -> Result<BTreeMap<PictureId, Picture>> {
-    let ids: Vec<PictureId> = products
+) -> Result<BTreeMap<ImageId, Image>> {
+    let ids: Vec<ImageId> = products
         .iter()
-        .flat_map(|(_, row)| row.input.picture_ids())
+        .flat_map(|(_, row)| row.input.image_ids())
         .collect();
     if ids.is_empty() {
         return Ok(BTreeMap::new());
     }
     let held = media::hold(conn, &ids).await?;
     for (prefix, row) in products {
-        for fault in row.input.unknown_pictures(&held) {
+        for fault in row.input.unknown_images(&held) {
             faults.push(Fault::new(
                 format!("{prefix}{}", fault.field),
                 fault.message,
@@ -469,7 +459,7 @@ fn merge_products(
     mut known: HashMap<ProductId, Known>,
     categories: &HashSet<i64>,
     taken: &[String],
-    pictures: &BTreeMap<PictureId, Picture>,
+    images: &BTreeMap<ImageId, Image>,
     faults: &mut Vec<Fault>,
 ) -> Vec<Wanted> {
     let mut slugs: HashMap<String, String> = taken
@@ -506,7 +496,7 @@ fn merge_products(
             product.slug = String::new();
         }
         row.input
-            .apply(Some(category_id.flatten()), pictures, &mut product);
+            .apply(Some(category_id.flatten()), images, &mut product);
         if !product.slug.is_empty() {
             note_repeat(&mut slugs, product.slug.clone(), &prefix, "slug", faults);
         }
@@ -737,32 +727,32 @@ async fn write_products(conn: &mut PgConnection, products: &[&Product]) -> Resul
     .bind(column(products, |p| p.created_at))
     .execute(&mut *conn)
     .await?;
-    write_pictures(conn, products).await
+    write_images(conn, products).await
 }
 
-async fn write_pictures(conn: &mut PgConnection, products: &[&Product]) -> Result<()> {
+async fn write_images(conn: &mut PgConnection, products: &[&Product]) -> Result<()> {
     let ids: Vec<&ProductId> = products.iter().map(|product| &product.id).collect();
-    sqlx::query("delete from product_pictures where product_id = any($1)")
+    sqlx::query("delete from product_images where product_id = any($1)")
         .bind(ids)
         .execute(&mut *conn)
         .await?;
-    let (mut owners, mut positions, mut pictures) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut owners, mut positions, mut images) = (Vec::new(), Vec::new(), Vec::new());
     for product in products {
         for (position, image) in product.images.iter().enumerate() {
             owners.push(&product.id);
             positions.push(position as i16);
-            pictures.push(&image.id);
+            images.push(&image.id);
         }
     }
     sqlx::query(
-        "insert into product_pictures (product_id, position, picture_id)
-         select product_id, position, picture_id
+        "insert into product_images (product_id, position, image_id)
+         select product_id, position, image_id
          from unnest($1::text[], $2::smallint[], $3::text[])
-              as row (product_id, position, picture_id)",
+              as row (product_id, position, image_id)",
     )
     .bind(owners)
     .bind(positions)
-    .bind(pictures)
+    .bind(images)
     .execute(conn)
     .await?;
     Ok(())

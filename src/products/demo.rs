@@ -1,4 +1,4 @@
-//! The demo catalog: 24 pieces to fill an empty shop, their pictures drawn here rather than photographed.
+//! The demo catalog: 24 pieces to fill an empty shop, their images drawn here.
 //!
 //! `demo.json` says what is for sale; this file, what each piece looks like; `loom` draws it. The pictures depend on
 //! nothing else, so none is kept in git. Putting either into the shop is left to the caller.
@@ -60,7 +60,7 @@ const COLOURS: [(&str, [u32; 6]); 24] = [
 ///
 /// # Errors
 /// Fails if a piece has no colours here, which a test rules out.
-pub fn pictures() -> Result<Vec<(String, Vec<u8>)>> {
+pub fn images() -> Result<Vec<(String, Vec<u8>)>> {
     #[derive(Deserialize)]
     struct Catalogue {
         products: Vec<Product>,
@@ -310,15 +310,15 @@ mod tests {
         let catalog = catalog();
         let mut named = all(&catalog["products"], "primary_image");
         named.append(&mut all(&catalog["products"], "secondary_image"));
-        let drawn = pictures().unwrap();
+        let drawn = images().unwrap();
         assert_eq!(named.len(), drawn.len());
         assert_eq!(named, drawn.iter().map(|(path, _)| path.as_str()).collect());
     }
 
     #[test]
     fn pictures_are_whole_and_drawn_the_same_twice() {
-        let drawn = pictures().unwrap();
-        assert!(drawn == pictures().unwrap());
+        let drawn = images().unwrap();
+        assert!(drawn == images().unwrap());
         for (path, picture) in drawn {
             let picture = image::load_from_memory(&picture).unwrap();
             assert_eq!((picture.width(), picture.height()), (480, 600), "{path}");

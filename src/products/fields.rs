@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::slugs::is_slug;
 use crate::error::Fault;
-use crate::ids::{PictureId, ProductId};
+use crate::ids::{ImageId, ProductId};
 use crate::media;
 use crate::money::{Cents, Currency};
 use crate::stripe;
@@ -215,19 +215,19 @@ pub(super) fn weight(value: Value) -> Result<String, String> {
     Err("Must be a number from 0 to 99999.99 with up to two decimals.".to_owned())
 }
 
-/// The picture that is meant: by its id, by an address of it, or as our answers show it.
-pub(super) fn picture_id(value: Value, bases: &[&str]) -> Option<PictureId> {
+/// The image that is meant: by its id, by an address of it, or as our answers show it.
+pub(super) fn image_id(value: Value, bases: &[&str]) -> Option<ImageId> {
     let text = match &value {
         Value::String(text) => text,
-        Value::Object(picture) => picture.get("id").or(picture.get("url"))?.as_str()?,
+        Value::Object(image) => image.get("id").or(image.get("url"))?.as_str()?,
         _ => return None,
     };
     let own = bases.iter().find_map(|base| text.strip_prefix(base));
-    PictureId::parse(text).or_else(|| media::id_of(own.unwrap_or(text)))
+    ImageId::parse(text).or_else(|| media::id_of(own.unwrap_or(text)))
 }
 
-/// The path under which a picture is stored, `/media/…`, or an address elsewhere; nothing for null and "".
-pub(super) fn picture(
+/// The path under which an image is stored, `/media/…`, or an address elsewhere; nothing for null and "".
+pub(super) fn image(
     value: Value,
     bases: &[&str],
     relative: bool,
@@ -253,10 +253,10 @@ pub(super) fn picture(
         .any(|rest| rest.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '['));
     let file = path.strip_prefix("/media/").unwrap_or(path);
     if !elsewhere
-        && file.starts_with("pictures/")
+        && file.starts_with("images/")
         && media::id_of(&format!("/media/{file}")).is_none()
     {
-        return Err("There is no such picture.".to_owned());
+        return Err("There is no such image.".to_owned());
     }
     if elsewhere
         || path

@@ -10,12 +10,12 @@ use utoipa::{PartialSchema, ToSchema};
 
 use super::Product;
 use super::fields::{
-    CategoryKey, Fields, category_key, flag, line, or_null, picture, picture_id, price, product_id,
+    CategoryKey, Fields, category_key, flag, image, image_id, line, or_null, price, product_id,
     slug, stripe_id, text, weight, whole,
 };
 use crate::error::{Error, Fault, Result};
-use crate::ids::{PictureId, ProductId};
-use crate::media::{self, CARD_WIDTH, Picture};
+use crate::ids::{ImageId, ProductId};
+use crate::media::{self, CARD_WIDTH, Image};
 use crate::money::{Cents, Currency};
 
 /// What was read, and what was wrong with it.
@@ -76,14 +76,14 @@ pub struct ProductInput {
     /// Up to 10,000 characters.
     #[schema(nullable = false, max_length = 10_000, pattern = r"^[^\x00]*$")]
     pub description: Option<String>,
-    /// Up to ten ids of uploaded pictures, in order: the first is the primary image, the second the secondary one. What
+    /// Up to ten ids of uploaded images, in order: the first is the primary image, the second the secondary one. What
     /// was read may come back.
-    #[schema(value_type = Vec<PictureId>, required = false, max_items = 10)]
-    pub images: Option<Vec<PictureId>>,
-    /// `/media/…`, an http(s) address, or null. The address of an uploaded picture puts that picture first.
-    #[schema(value_type = Option<PictureAddress>)]
+    #[schema(value_type = Vec<ImageId>, required = false, max_items = 10)]
+    pub images: Option<Vec<ImageId>>,
+    /// `/media/…`, an http(s) address, or null. The address of an uploaded image puts that image first.
+    #[schema(value_type = Option<ImageAddress>)]
     pub primary_image: Option<Option<String>>,
-    #[schema(value_type = Option<PictureAddress>)]
+    #[schema(value_type = Option<ImageAddress>)]
     pub secondary_image: Option<Option<String>>,
     /// The shopkeeper's switch.
     #[schema(nullable = false)]
@@ -178,7 +178,7 @@ struct WeightNumber(f64);
     pattern = r"^(/media/[^\\\x00-\x1f\x7f-\x9f]+|https?://[A-Za-z0-9\[][^\\\x00-\x1f\x7f-\x9f]*)?$"
 )]
 #[allow(dead_code, reason = "read by the API document alone")]
-struct PictureAddress(String);
+struct ImageAddress(String);
 
 /// A category as it is written. PATCH changes what is given; POST and PUT need the name.
 #[derive(Clone, Debug, Default, PartialEq, ToSchema)]
@@ -229,7 +229,7 @@ pub struct StockInput {
 #[derive(Clone, Debug, Default)]
 pub(super) struct FileProduct {
     pub input: ProductInput,
-    /// Ids of pictures, or paths below the media folder.
+    /// Ids of images, or paths below the media folder.
     pub images: Option<Vec<String>>,
     pub stripe_product_id: Option<String>,
     pub stripe_price_id: Option<String>,
@@ -257,7 +257,7 @@ const READ_ONLY: [&str; 9] = [
     "stripe",
 ];
 
-/// The most pictures of one product.
+/// The most images of one product.
 pub(super) const MAX_IMAGES: usize = 10;
 
 /// The longest name, in characters: the old service's.
@@ -266,7 +266,7 @@ pub(super) const NAME_CHARS: usize = 255;
 /// Stock beyond this is a slip of the finger.
 const MAX_STOCK: i64 = 1_000_000;
 
-/// Reads a product. `bases` are our own addresses: a picture of ours may come back absolute.
+/// Reads a product. `bases` are our own addresses: an image of ours may come back absolute.
 pub(super) fn product(
     body: Map<String, Value>,
     write: Write,
@@ -275,10 +275,10 @@ pub(super) fn product(
 ) -> Parsed<ProductInput> {
     let mut fields = Fields::new("", body);
     let mut input = product_fields(&mut fields, write, currency, |value| {
-        picture(value, bases, false)
+        image(value, bases, false)
     });
     input.images = read_images(&mut fields, |value| {
-        let id = picture_id(value, bases).ok_or("Must be the id of an uploaded picture.")?;
+        let id = image_id(value, bases).ok_or("Must be the id of an uploaded image.")?;
         Ok(id)
     });
     input.category = fields.read("category", or_null(category_key));
@@ -364,7 +364,7 @@ pub(super) fn stock(body: Map<String, Value>) -> Parsed<StockInput> {
     }
 }
 
-/// Reads a product of the catalog file. Its pictures are relative to the media folder.
+/// Reads a product of the catalog file. Its images are relative to the media folder.
 pub(super) fn file_product(
     row: Map<String, Value>,
     prefix: String,
@@ -373,7 +373,7 @@ pub(super) fn file_product(
     let mut fields = Fields::new(prefix, row);
     fields.require(&["id"]);
     let mut input = product_fields(&mut fields, Write::Replace, currency, |value| {
-        picture(value, &[], true)
+        image(value, &[], true)
     });
     input.id = fields.read("id", product_id);
     let key = if fields.has("category_id") {
@@ -426,20 +426,20 @@ pub(super) fn file_category(
 }
 
 impl ProductInput {
-    /// The pictures of ours that it refers to.
-    pub fn picture_ids(&self) -> Vec<PictureId> {
-        self.pictures().map(|(_, id)| id).collect()
+    /// The images of ours that it refers to.
+    pub fn image_ids(&self) -> Vec<ImageId> {
+        self.images().map(|(_, id)| id).collect()
     }
 
-    /// Faults for those of its pictures that are not `known`, under the names of their fields.
-    pub fn unknown_pictures(&self, known: &BTreeMap<PictureId, Picture>) -> Vec<Fault> {
-        self.pictures()
+    /// Faults for those of its images that are not `known`, under the names of their fields.
+    pub fn unknown_images(&self, known: &BTreeMap<ImageId, Image>) -> Vec<Fault> {
+        self.images()
             .filter(|(_, id)| !known.contains_key(id))
-            .map(|(field, _)| Fault::new(field, "There is no such picture."))
+            .map(|(field, _)| Fault::new(field, "There is no such image."))
             .collect()
     }
 
-    fn pictures(&self) -> impl Iterator<Item = (String, PictureId)> {
+    fn images(&self) -> impl Iterator<Item = (String, ImageId)> {
         let images = self.images.iter().flatten().enumerate();
         let images = images.map(|(index, id)| (format!("images[{index}]"), id.clone()));
         let places = [
@@ -459,10 +459,10 @@ impl ProductInput {
     pub fn apply(
         mut self,
         category_id: Option<Option<i64>>,
-        known: &BTreeMap<PictureId, Picture>,
+        known: &BTreeMap<ImageId, Image>,
         product: &mut Product,
     ) {
-        self.apply_pictures(known, product);
+        self.apply_images(known, product);
         fn put<T>(value: Option<T>, into: &mut T) {
             if let Some(value) = value {
                 *into = value;
@@ -480,11 +480,11 @@ impl ProductInput {
         put(self.weight_ounces, &mut product.weight_ounces);
     }
 
-    /// The list decides which pictures there are, and the two addresses follow it. Without a list it follows them.
-    fn apply_pictures(&mut self, known: &BTreeMap<PictureId, Picture>, product: &mut Product) {
+    /// The list decides which images there are, and the two addresses follow it. Without a list it follows them.
+    fn apply_images(&mut self, known: &BTreeMap<ImageId, Image>, product: &mut Product) {
         let given = [self.primary_image.take(), self.secondary_image.take()];
         let places = [&mut product.primary_image, &mut product.secondary_image];
-        let ids: Vec<PictureId> = match self.images.take() {
+        let ids: Vec<ImageId> = match self.images.take() {
             Some(images) => {
                 for (index, (place, given)) in places.into_iter().zip(given).enumerate() {
                     let former = place.take().filter(|_| images.is_empty());
@@ -518,7 +518,7 @@ impl ProductInput {
                 ids
             }
         };
-        let mut images: Vec<Picture> = Vec::with_capacity(ids.len());
+        let mut images: Vec<Image> = Vec::with_capacity(ids.len());
         for id in &ids {
             let had = product.images.iter().find(|image| image.id == *id);
             let image = known.get(id).or(had);
@@ -537,7 +537,7 @@ fn product_fields(
     fields: &mut Fields,
     write: Write,
     currency: Currency,
-    picture: impl Fn(Value) -> Result<Option<String>, String>,
+    image: impl Fn(Value) -> Result<Option<String>, String>,
 ) -> ProductInput {
     let mut input = ProductInput::default();
     if write != Write::Patch {
@@ -569,9 +569,9 @@ fn product_fields(
     input.currency = code.or(input.currency);
     let description = fields.read("description", |value| text(value, 0..=10_000));
     input.description = description.or(input.description);
-    let primary_image = fields.read("primary_image", &picture);
+    let primary_image = fields.read("primary_image", &image);
     input.primary_image = primary_image.or(input.primary_image);
-    let secondary_image = fields.read("secondary_image", &picture);
+    let secondary_image = fields.read("secondary_image", &image);
     input.secondary_image = secondary_image.or(input.secondary_image);
     input.is_sold_out = fields.read("is_sold_out", flag).or(input.is_sold_out);
     input.is_active = fields.read("is_active", flag).or(input.is_active);
@@ -579,14 +579,14 @@ fn product_fields(
     input
 }
 
-/// Takes out a product's pictures: up to ten, each once.
+/// Takes out a product's images: up to ten, each once.
 fn read_images<T: PartialEq>(
     fields: &mut Fields,
     parse: impl Fn(Value) -> Result<T, String>,
 ) -> Option<Vec<T>> {
     let items = fields.read("images", |value| match value {
         Value::Array(items) if items.len() <= MAX_IMAGES => Ok(items),
-        _ => Err(format!("Must be a list of up to {MAX_IMAGES} pictures.")),
+        _ => Err(format!("Must be a list of up to {MAX_IMAGES} images.")),
     })?;
     let mut images = Vec::with_capacity(items.len());
     for (index, item) in items.into_iter().enumerate() {
@@ -595,7 +595,7 @@ fn read_images<T: PartialEq>(
             Ok(image) if images.contains(&image) => {
                 fields.fault(
                     &format!("images[{index}]"),
-                    "This picture is in the list already.",
+                    "This image is in the list already.",
                 );
             }
             Ok(image) => images.push(image),
@@ -757,8 +757,8 @@ mod tests {
     }
 
     #[test]
-    fn pictures_are_ours_or_have_an_address() {
-        let stored = |text: &str, relative| picture(json!(text), &[], relative).ok().flatten();
+    fn images_are_ours_or_have_an_address() {
+        let stored = |text: &str, relative| image(json!(text), &[], relative).ok().flatten();
         assert_eq!(
             stored("demo/x.png", true).as_deref(),
             Some("/media/demo/x.png")

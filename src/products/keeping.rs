@@ -17,7 +17,7 @@ use super::views::{MovementView, StockView, lighter_type_display};
 use super::{Product, service, slugs, store};
 use crate::audit::{self, Actor};
 use crate::error::{Error, Fault, Result};
-use crate::ids::{PictureId, ProductId};
+use crate::ids::{ImageId, ProductId};
 use crate::money::Currency;
 
 /// Which products the desk lists together.
@@ -379,53 +379,53 @@ pub async fn duplicate(conn: &mut PgConnection, actor: &Actor, id: &str) -> Resu
     Ok(copy)
 }
 
-/// Adds pictures at the end of a product's; one that it has is not added again.
+/// Adds images at the end of a product's; one that it has is not added again.
 ///
 /// # Errors
 /// A fault of `image` for more than a product may have; 404.
-pub async fn add_pictures(
+pub async fn add_images(
     conn: &mut PgConnection,
     actor: &Actor,
     id: &str,
-    added: &[PictureId],
+    added: &[ImageId],
 ) -> Result<Product> {
     let before = locked(conn, id).await?;
-    let mut ids: Vec<PictureId> = before.images.iter().map(|image| image.id.clone()).collect();
-    for picture in added {
-        if !ids.contains(picture) {
-            ids.push(picture.clone());
+    let mut ids: Vec<ImageId> = before.images.iter().map(|image| image.id.clone()).collect();
+    for image in added {
+        if !ids.contains(image) {
+            ids.push(image.clone());
         }
     }
     if ids.len() > MAX_IMAGES {
-        let sentence = format!("A product has up to {MAX_IMAGES} pictures. Remove some first.");
+        let sentence = format!("A product has up to {MAX_IMAGES} images. Remove some first.");
         return Err(Error::invalid("image", sentence));
     }
     arrange(conn, actor, before, ids).await
 }
 
-/// What is to become of a picture of a product.
+/// What is to become of an image of a product.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Move {
-    Up(PictureId),
-    Down(PictureId),
-    Remove(PictureId),
+    Up(ImageId),
+    Down(ImageId),
+    Remove(ImageId),
     /// Those named come first, in this order.
-    Order(Vec<PictureId>),
+    Order(Vec<ImageId>),
 }
 
-/// Changes the order of a product's pictures, or takes one away. A picture that it has not changes nothing.
+/// Changes the order of a product's images, or takes one away. An image that it has not changes nothing.
 ///
 /// # Errors
 /// 404.
-pub async fn move_pictures(
+pub async fn move_images(
     conn: &mut PgConnection,
     actor: &Actor,
     id: &str,
     asked: &Move,
 ) -> Result<Product> {
     let before = locked(conn, id).await?;
-    let mut ids: Vec<PictureId> = before.images.iter().map(|image| image.id.clone()).collect();
-    let place = |id: &PictureId| ids.iter().position(|other| other == id);
+    let mut ids: Vec<ImageId> = before.images.iter().map(|image| image.id.clone()).collect();
+    let place = |id: &ImageId| ids.iter().position(|other| other == id);
     match asked {
         Move::Up(id) => {
             if let Some(at) = place(id).filter(|at| *at > 0) {
@@ -450,7 +450,7 @@ async fn arrange(
     conn: &mut PgConnection,
     actor: &Actor,
     before: Product,
-    ids: Vec<PictureId>,
+    ids: Vec<ImageId>,
 ) -> Result<Product> {
     let value = ProductInput {
         images: Some(ids),
@@ -459,7 +459,7 @@ async fn arrange(
     let faults = Vec::new();
     let parsed = Parsed { value, faults };
     let after = service::change(conn, &before.id.0, parsed, None, &actor.name).await?;
-    written_change(conn, actor, "product.pictures", &before, &after).await?;
+    written_change(conn, actor, "product.images", &before, &after).await?;
     Ok(after)
 }
 
@@ -678,7 +678,7 @@ fn slug_as_fault(error: Error) -> Error {
 
 /// What the audit log says of a product.
 fn audit_snapshot(product: &Product) -> Map<String, Value> {
-    let images: Vec<&PictureId> = product.images.iter().map(|image| &image.id).collect();
+    let images: Vec<&ImageId> = product.images.iter().map(|image| &image.id).collect();
     let snapshot = json!({
         "name": product.name,
         "slug": product.slug,

@@ -3,10 +3,10 @@ mod catalog_file;
 mod categories;
 pub mod demo;
 mod fields;
+mod images;
 mod input;
 pub mod keeping;
 mod listing;
-mod pictures;
 mod routes;
 mod service;
 mod slugs;
@@ -17,8 +17,8 @@ mod views;
 
 pub use catalog_file::{ImportSummary, export, import};
 pub use categories::Category;
+pub use images::{TakenImages, named_id, named_images};
 pub use listing::{Page, PageRequest, links};
-pub use pictures::{TakenPictures, named_id, named_pictures};
 pub use routes::{base_url, router};
 pub use service::put_back;
 pub use stock::{
@@ -38,7 +38,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 
 use crate::ids::ProductId;
-use crate::media::Picture;
+use crate::media::Image;
 use crate::money::Cents;
 
 /// A product as the database has it.
@@ -56,9 +56,9 @@ pub struct Product {
     pub description: String,
     pub primary_image: Option<String>,
     pub secondary_image: Option<String>,
-    /// Pictures that we keep, in order. The two addresses above are of the first two, unless they lead elsewhere.
+    /// Images that we keep, in order. The two addresses above are of the first two, unless they lead elsewhere.
     #[sqlx(json)]
-    pub images: Vec<Picture>,
+    pub images: Vec<Image>,
     /// The shopkeeper's switch; stock has the other word in it.
     pub is_sold_out: bool,
     pub is_active: bool,

@@ -33,7 +33,7 @@ use crate::error::{DatabaseFailure, Error, ErrorBody, Fault, Result};
 use crate::extract::texts::IfMatch;
 use crate::extract::{Json, Path, Query};
 use crate::idempotency::{IdempotencyKey, Key, Known, Owner};
-use crate::ids::{PictureId, ProductId};
+use crate::ids::{ImageId, ProductId};
 
 /// The catalog's routes, without a slash at their ends.
 pub fn router() -> OpenApiRouter<App> {
@@ -49,10 +49,10 @@ pub fn router() -> OpenApiRouter<App> {
         .routes(routes!(admin_list, change_many))
         .routes(routes!(admin_detail))
         .routes(routes!(duplicate))
-        .routes(routes!(add_pictures, order_pictures))
-        .routes(routes!(remove_picture))
-        .routes(routes!(move_picture_up))
-        .routes(routes!(move_picture_down))
+        .routes(routes!(add_images, order_images))
+        .routes(routes!(remove_image))
+        .routes(routes!(move_image_up))
+        .routes(routes!(move_image_down))
         .routes(routes!(categories::list, categories::create))
         .routes(routes!(
             categories::detail,
@@ -513,28 +513,28 @@ async fn duplicate(
         .into_response())
 }
 
-/// Pictures of a product.
+/// Images of a product.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct PicturesInput {
-    /// Ids of uploaded pictures: up to 10.
-    #[schema(value_type = Vec<PictureId>, min_items = 1, max_items = 10)]
-    pictures: Vec<String>,
+struct ImagesInput {
+    /// Ids of uploaded images: up to 10.
+    #[schema(value_type = Vec<ImageId>, min_items = 1, max_items = 10)]
+    images: Vec<String>,
 }
 
-impl PicturesInput {
-    fn check(&self) -> Result<Vec<PictureId>> {
+impl ImagesInput {
+    fn check(&self) -> Result<Vec<ImageId>> {
         let mut faults = Vec::new();
-        if self.pictures.is_empty() || self.pictures.len() > MAX_IMAGES {
-            faults.push(Fault::new("pictures", "Must have 1 to 10 entries."));
+        if self.images.is_empty() || self.images.len() > MAX_IMAGES {
+            faults.push(Fault::new("images", "Must have 1 to 10 entries."));
         }
         let mut ids = Vec::new();
-        for (at, text) in self.pictures.iter().enumerate().take(MAX_IMAGES) {
-            match PictureId::parse(text) {
+        for (at, text) in self.images.iter().enumerate().take(MAX_IMAGES) {
+            match ImageId::parse(text) {
                 Some(id) => ids.push(id),
                 None => faults.push(Fault::new(
-                    format!("pictures[{at}]"),
-                    "Must be the id of an uploaded picture.",
+                    format!("images[{at}]"),
+                    "Must be the id of an uploaded image.",
                 )),
             }
         }
@@ -546,102 +546,102 @@ impl PicturesInput {
     }
 }
 
-/// Adds uploaded pictures at the end of a product's. Safe to repeat: one that it has is not added again.
-#[utoipa::path(operation_id = "add_product_pictures", post, path = "/api/admin/products/{id}/pictures", tag = "products", security(("bearer" = [])),
-    params(("id" = String, Path)), request_body = PicturesInput,
+/// Adds uploaded images at the end of a product's. Safe to repeat: one that it has is not added again.
+#[utoipa::path(operation_id = "add_product_images", post, path = "/api/admin/products/{id}/images", tag = "products", security(("bearer" = [])),
+    params(("id" = String, Path)), request_body = ImagesInput,
     responses((status = 200, body = AdminView), WriteFailures))]
-async fn add_pictures(
+async fn add_images(
     State(app): State<App>,
     keeper: Shopkeeper,
     Path(id): Path<String>,
-    Json(input): Json<PicturesInput>,
+    Json(input): Json<ImagesInput>,
 ) -> Result<Response> {
-    let pictures = input.check()?;
+    let images = input.check()?;
     let mut tx = app.db.begin().await?;
-    let added = keeping::add_pictures(&mut tx, &keeper.actor, &id, &pictures).await;
-    let product = added.map_err(|error| under("pictures", error))?;
+    let added = keeping::add_images(&mut tx, &keeper.actor, &id, &images).await;
+    let product = added.map_err(|error| under("images", error))?;
     tx.commit().await?;
     Ok(keeper.shows(product))
 }
 
-/// Puts a product's pictures in order: those named come first, the others follow. Safe to repeat.
-#[utoipa::path(operation_id = "order_product_pictures", put, path = "/api/admin/products/{id}/pictures", tag = "products", security(("bearer" = [])),
-    params(("id" = String, Path)), request_body = PicturesInput,
+/// Puts a product's images in order: those named come first, the others follow. Safe to repeat.
+#[utoipa::path(operation_id = "order_product_images", put, path = "/api/admin/products/{id}/images", tag = "products", security(("bearer" = [])),
+    params(("id" = String, Path)), request_body = ImagesInput,
     responses((status = 200, body = AdminView), WriteFailures))]
-async fn order_pictures(
+async fn order_images(
     State(app): State<App>,
     keeper: Shopkeeper,
     Path(id): Path<String>,
-    Json(input): Json<PicturesInput>,
+    Json(input): Json<ImagesInput>,
 ) -> Result<Response> {
-    let pictures = input.check()?;
+    let images = input.check()?;
     let mut tx = app.db.begin().await?;
     let product = keeping::find(&mut tx, &id).await?;
-    let faults: Vec<Fault> = pictures
+    let faults: Vec<Fault> = images
         .iter()
         .enumerate()
-        .filter(|(_, picture)| product.images.iter().all(|image| image.id != **picture))
+        .filter(|(_, image)| product.images.iter().all(|image| image.id != **image))
         .map(|(at, _)| {
-            let sentence = "The product has no such picture.";
-            Fault::new(format!("pictures[{at}]"), sentence)
+            let sentence = "The product has no such image.";
+            Fault::new(format!("images[{at}]"), sentence)
         })
         .collect();
     if !faults.is_empty() {
         return Err(Error::Invalid(faults));
     }
-    let asked = Move::Order(pictures);
-    let product = keeping::move_pictures(&mut tx, &keeper.actor, &id, &asked).await?;
+    let asked = Move::Order(images);
+    let product = keeping::move_images(&mut tx, &keeper.actor, &id, &asked).await?;
     tx.commit().await?;
     Ok(keeper.shows(product))
 }
 
-/// Takes a picture away from a product. Safe to repeat.
-#[utoipa::path(operation_id = "remove_product_picture", delete, path = "/api/admin/products/{id}/pictures/{picture}", tag = "products", security(("bearer" = [])),
-    params(("id" = String, Path), ("picture" = String, Path)),
+/// Takes an image away from a product. Safe to repeat.
+#[utoipa::path(operation_id = "remove_product_image", delete, path = "/api/admin/products/{id}/images/{image}", tag = "products", security(("bearer" = [])),
+    params(("id" = String, Path), ("image" = String, Path)),
     responses((status = 200, body = AdminView), WriteFailures))]
-async fn remove_picture(
+async fn remove_image(
     State(app): State<App>,
     keeper: Shopkeeper,
-    Path((id, picture)): Path<(String, String)>,
+    Path((id, image)): Path<(String, String)>,
 ) -> Result<Response> {
-    move_picture(app, keeper, &id, &picture, Move::Remove).await
+    move_image(app, keeper, &id, &image, Move::Remove).await
 }
 
-/// Moves a picture of a product one place up; the first stays.
-#[utoipa::path(operation_id = "move_product_picture_up", post, path = "/api/admin/products/{id}/pictures/{picture}/up", tag = "products", security(("bearer" = [])),
-    params(("id" = String, Path), ("picture" = String, Path)),
+/// Moves an image of a product one place up; the first stays.
+#[utoipa::path(operation_id = "move_product_image_up", post, path = "/api/admin/products/{id}/images/{image}/up", tag = "products", security(("bearer" = [])),
+    params(("id" = String, Path), ("image" = String, Path)),
     responses((status = 200, body = AdminView), WriteFailures))]
-async fn move_picture_up(
+async fn move_image_up(
     State(app): State<App>,
     keeper: Shopkeeper,
-    Path((id, picture)): Path<(String, String)>,
+    Path((id, image)): Path<(String, String)>,
 ) -> Result<Response> {
-    move_picture(app, keeper, &id, &picture, Move::Up).await
+    move_image(app, keeper, &id, &image, Move::Up).await
 }
 
-/// Moves a picture of a product one place down; the last stays.
-#[utoipa::path(operation_id = "move_product_picture_down", post, path = "/api/admin/products/{id}/pictures/{picture}/down", tag = "products", security(("bearer" = [])),
-    params(("id" = String, Path), ("picture" = String, Path)),
+/// Moves an image of a product one place down; the last stays.
+#[utoipa::path(operation_id = "move_product_image_down", post, path = "/api/admin/products/{id}/images/{image}/down", tag = "products", security(("bearer" = [])),
+    params(("id" = String, Path), ("image" = String, Path)),
     responses((status = 200, body = AdminView), WriteFailures))]
-async fn move_picture_down(
+async fn move_image_down(
     State(app): State<App>,
     keeper: Shopkeeper,
-    Path((id, picture)): Path<(String, String)>,
+    Path((id, image)): Path<(String, String)>,
 ) -> Result<Response> {
-    move_picture(app, keeper, &id, &picture, Move::Down).await
+    move_image(app, keeper, &id, &image, Move::Down).await
 }
 
-async fn move_picture(
+async fn move_image(
     app: App,
     keeper: Shopkeeper,
     id: &str,
-    picture: &str,
-    asked: fn(PictureId) -> Move,
+    image: &str,
+    asked: fn(ImageId) -> Move,
 ) -> Result<Response> {
-    let picture = PictureId::parse(picture).ok_or(Error::NotFound("Picture"))?;
+    let image = ImageId::parse(image).ok_or(Error::NotFound("Image"))?;
     let mut tx = app.db.begin().await?;
-    let asked = asked(picture);
-    let product = keeping::move_pictures(&mut tx, &keeper.actor, id, &asked).await?;
+    let asked = asked(image);
+    let product = keeping::move_images(&mut tx, &keeper.actor, id, &asked).await?;
     tx.commit().await?;
     Ok(keeper.shows(product))
 }
@@ -832,7 +832,7 @@ impl<const OF_STOCK: bool> FromRequestParts<App> for Keeper<OF_STOCK> {
 }
 
 impl<const OF_STOCK: bool> Keeper<OF_STOCK> {
-    /// The addresses under which our own pictures may come back.
+    /// The addresses under which our own images may come back.
     fn bases<'a>(&'a self, app: &'a App) -> [&'a str; 2] {
         [&self.base, &app.config.public_url]
     }

@@ -12,9 +12,9 @@ use super::slugs::{self, free_slug};
 use super::views::StockView;
 use super::{Product, Reason, stock, store, sync};
 use crate::error::{Error, Fault, Result};
-use crate::ids::{OrderId, PictureId, ProductId};
+use crate::ids::{ImageId, OrderId, ProductId};
 use crate::jobs::{self, Job};
-use crate::media::{self, Picture};
+use crate::media::{self, Image};
 use crate::money::Cents;
 
 /// Adds a product, with its first stock, and has it announced to Stripe.
@@ -27,7 +27,7 @@ pub async fn create(
     actor: &str,
 ) -> Result<Product> {
     let category_id = resolve_category(conn, &mut parsed).await?;
-    let pictures = hold_pictures(conn, &mut parsed).await?;
+    let images = hold_images(conn, &mut parsed).await?;
     let input = parsed.whole()?;
     let id = input
         .id
@@ -36,7 +36,7 @@ pub async fn create(
     let count = input.inventory_count.unwrap_or(0);
     let slug_is_given = input.slug.is_some();
     let mut product = Product::blank(id);
-    input.apply(category_id, &pictures, &mut product);
+    input.apply(category_id, &images, &mut product);
 
     loop {
         if !slug_is_given {
@@ -78,7 +78,7 @@ pub async fn change(
 ) -> Result<Product> {
     let before = locked(conn, id, expected_version).await?;
     let category_id = resolve_category(conn, &mut parsed).await?;
-    let pictures = hold_pictures(conn, &mut parsed).await?;
+    let images = hold_images(conn, &mut parsed).await?;
     let input = parsed.whole()?;
     check_version(&before, input.version)?;
     if let (Some(wanted), Some(seen)) = (input.inventory_count, input.expected_inventory_count) {
@@ -89,7 +89,7 @@ pub async fn change(
         }
     }
     let mut after = before.clone();
-    input.apply(category_id, &pictures, &mut after);
+    input.apply(category_id, &images, &mut after);
     save(conn, &before, &after).await
 }
 
@@ -294,22 +294,22 @@ async fn resolve_category(
     Ok(Some(id))
 }
 
-/// The pictures named, held until the transaction ends; those that do not exist are faults.
-async fn hold_pictures(
+/// The images named, held until the transaction ends; those that do not exist are faults.
+async fn hold_images(
     conn: &mut PgConnection,
     parsed: &mut Parsed<ProductInput>,
-) -> Result<BTreeMap<PictureId, Picture>> {
-    let ids = parsed.value.picture_ids();
+) -> Result<BTreeMap<ImageId, Image>> {
+    let ids = parsed.value.image_ids();
     if ids.is_empty() {
         return Ok(BTreeMap::new());
     }
     let held = media::hold(conn, &ids).await?;
-    parsed.faults.extend(parsed.value.unknown_pictures(&held));
+    parsed.faults.extend(parsed.value.unknown_images(&held));
     Ok(held)
 }
 
 async fn set_images(conn: &mut PgConnection, product: &Product) -> Result<()> {
-    let ids: Vec<PictureId> = product
+    let ids: Vec<ImageId> = product
         .images
         .iter()
         .map(|image| image.id.clone())

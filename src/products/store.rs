@@ -10,17 +10,17 @@ use super::fields::CategoryKey;
 use super::listing::{Categories, Filter, PageRequest};
 use super::views::{ListedProduct, MovementView, lighter_type_display};
 use crate::error::Result;
-use crate::ids::{PictureId, ProductId};
+use crate::ids::{ImageId, ProductId};
 use crate::money::Currency;
 
-/// A product's pictures, in order, in the same round trip as the product.
+/// A product's images, in order, in the same round trip as the product.
 macro_rules! images_column {
     () => {
         "(select coalesce(json_agg(json_build_object('id', i.id, 'width', i.width, 'height', i.height,
                                                      'thumbhash', i.thumbhash)
                                    order by pp.position), '[]')
-          from product_pictures pp
-          join pictures i on i.id = pp.picture_id
+          from product_images pp
+          join images i on i.id = pp.image_id
           where pp.product_id = p.id) as images"
     };
 }
@@ -474,23 +474,19 @@ pub async fn update(
     Ok(())
 }
 
-/// Writes which pictures a locked product has, in this order, in place of those it had.
-pub async fn set_images(
-    conn: &mut PgConnection,
-    id: &ProductId,
-    pictures: &[PictureId],
-) -> Result<()> {
-    sqlx::query("delete from product_pictures where product_id = $1")
+/// Writes which images a locked product has, in this order, in place of those it had.
+pub async fn set_images(conn: &mut PgConnection, id: &ProductId, images: &[ImageId]) -> Result<()> {
+    sqlx::query("delete from product_images where product_id = $1")
         .bind(id)
         .execute(&mut *conn)
         .await?;
     sqlx::query(
-        "insert into product_pictures (product_id, position, picture_id)
+        "insert into product_images (product_id, position, image_id)
          select $1, named.place - 1, named.id
          from unnest($2::text[]) with ordinality as named (id, place)",
     )
     .bind(id)
-    .bind(pictures)
+    .bind(images)
     .execute(conn)
     .await?;
     Ok(())

@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 
 use super::{OwnHold, Product};
 use crate::ids::{OrderId, ProductId};
-use crate::media::{Picture, PictureView};
+use crate::media::{Image, ImageView};
 use crate::money::Cents;
 
 /// A product in a list.
@@ -32,8 +32,8 @@ pub struct ProductEntry {
     pub primary_image: Option<String>,
     pub secondary_image: Option<String>,
     pub is_in_stock: bool,
-    /// All its pictures, with relative addresses.
-    pub images: Vec<PictureView>,
+    /// All its images, with relative addresses.
+    pub images: Vec<ImageView>,
     /// The shop's currency, three lower-case letters.
     pub currency: String,
 }
@@ -55,7 +55,7 @@ pub struct ListedProduct {
     secondary_image: Option<String>,
     currency: String,
     #[sqlx(json)]
-    images: Vec<Picture>,
+    images: Vec<Image>,
 }
 
 impl ListedProduct {
@@ -135,8 +135,8 @@ pub struct ProductDetail {
     pub created_at: DateTime<Utc>,
     #[serde(serialize_with = "serialize_time")]
     pub updated_at: DateTime<Utc>,
-    /// All its pictures, with absolute addresses.
-    pub images: Vec<PictureView>,
+    /// All its images, with absolute addresses.
+    pub images: Vec<ImageView>,
     /// The shop's currency, three lower-case letters.
     pub currency: String,
 }

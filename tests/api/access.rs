@@ -309,7 +309,7 @@ fn later_doors() -> Vec<(Method, &'static str, Scope, Value)> {
 fn twins() -> Vec<(Method, &'static str, Scope, Value)> {
     let (get, post) = (|| Method::GET, || Method::POST);
     let nothing = Value::Null;
-    let pictures = json!({"pictures": [PICTURE]});
+    let images = json!({"images": [IMAGE]});
     vec![
         (get(), "/api/admin/today", Scope::OrdersRead, nothing.clone()),
         (get(), "/api/admin/orders.csv", Scope::OrdersRead, nothing.clone()),
@@ -319,11 +319,11 @@ fn twins() -> Vec<(Method, &'static str, Scope, Value)> {
             json!({"shipments": [{"order": "SB-1001", "carrier": "USPS"}]})),
         (Method::PATCH, "/api/admin/products", Scope::Catalog, json!({"action": "archive", "ids": ["sunrise"]})),
         (post(), "/api/admin/products/{id}/duplicate", Scope::Catalog, nothing.clone()),
-        (post(), "/api/admin/products/{id}/pictures", Scope::Catalog, pictures.clone()),
-        (Method::PUT, "/api/admin/products/{id}/pictures", Scope::Catalog, pictures),
-        (post(), "/api/admin/products/{id}/pictures/{picture}/up", Scope::Catalog, nothing.clone()),
-        (post(), "/api/admin/products/{id}/pictures/{picture}/down", Scope::Catalog, nothing.clone()),
-        (Method::DELETE, "/api/admin/products/{id}/pictures/{picture}", Scope::Catalog, nothing.clone()),
+        (post(), "/api/admin/products/{id}/images", Scope::Catalog, images.clone()),
+        (Method::PUT, "/api/admin/products/{id}/images", Scope::Catalog, images),
+        (post(), "/api/admin/products/{id}/images/{image}/up", Scope::Catalog, nothing.clone()),
+        (post(), "/api/admin/products/{id}/images/{image}/down", Scope::Catalog, nothing.clone()),
+        (Method::DELETE, "/api/admin/products/{id}/images/{image}", Scope::Catalog, nothing.clone()),
         (get(), "/api/admin/categories", Scope::Catalog, nothing.clone()),
         (Method::PUT, "/api/admin/categories", Scope::Catalog, json!({"ids": [2, 1]})),
         (post(), "/api/admin/categories/{id}/up", Scope::Catalog, nothing.clone()),
@@ -370,7 +370,7 @@ fn enough(scope: Scope) -> Vec<Scope> {
 }
 
 const USER: &str = "0193a000-0000-7000-8000-000000000002";
-const PICTURE: &str = "0000000000000000000000000000000000000000000000000000000000000000";
+const IMAGE: &str = "0000000000000000000000000000000000000000000000000000000000000000";
 const EMAIL: &str = "0193a000-0000-7000-8000-000000000001";
 const REFUND: &str = "0193a000-0000-7000-8000-000000000003";
 
@@ -401,8 +401,8 @@ async fn furnished() -> Shop {
     shop.run_jobs().await;
     shop.shopper().check_out(&[("sunrise", 1)]).await;
     for sql in [
-        "insert into pictures (id, storage_key, format, size_bytes, width, height, thumbhash) values (repeat('0', 64), 'none', 'png', 1, 1, 1, '')",
-        "insert into product_pictures (product_id, position, picture_id) values ('sunrise', 0, repeat('0', 64))",
+        "insert into images (id, storage_key, format, size_bytes, width, height, thumbhash) values (repeat('0', 64), 'none', 'png', 1, 1, 1, '')",
+        "insert into product_images (product_id, position, image_id) values ('sunrise', 0, repeat('0', 64))",
         "insert into categories (name, slug) values ('Moons', 'moons')",
         "insert into users (id, email, role, password_hash) values ('0193a000-0000-7000-8000-000000000002', 'ben@example.com', 'staff', '')",
         "insert into api_tokens (id, name, hash, scopes) overriding system value values (900, 'old', '', '{tokens}')",
@@ -435,7 +435,7 @@ fn path_of(route: &str) -> String {
         route if route.starts_with("/api/admin/refunds/") => REFUND,
         _ => "sunrise",
     };
-    route.replace("{id}", id).replace("{picture}", PICTURE) + "/"
+    route.replace("{id}", id).replace("{image}", IMAGE) + "/"
 }
 
 async fn knock(
@@ -465,7 +465,7 @@ async fn state(shop: &Shop) -> Value {
              (select jsonb_agg(to_jsonb(l) order by id) from emails l),
              (select jsonb_agg(to_jsonb(u) order by id) from users u),
              (select jsonb_agg(to_jsonb(t) - 'last_used_at' order by id) from api_tokens t where name not in ('test', 'spent')),
-             (select jsonb_agg(to_jsonb(p)) from product_pictures p),
+             (select jsonb_agg(to_jsonb(p)) from product_images p),
              (select jsonb_agg(to_jsonb(e)) from stripe_events e),
              (select to_jsonb(s) from settings s),
              (select count(*) from audit_log where actor like 'token:%'),
@@ -498,7 +498,7 @@ async fn every_door_but_the_shoppers_needs_a_token() {
         .map(|door| format!("{} {}", door.0, door.1))
         .collect();
     // Two scopes open this one, and it takes forms: `media.rs` knocks there.
-    assert!(locked.remove("POST /api/admin/pictures"));
+    assert!(locked.remove("POST /api/admin/images"));
     assert_eq!(locked, doors);
     assert_eq!(
         open.iter().map(String::as_str).collect::<Vec<_>>(),

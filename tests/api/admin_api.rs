@@ -8,7 +8,7 @@ use spirit_beads::admin;
 use spirit_beads::auth::Scope;
 use spirit_beads::stripe::sandbox::Fault;
 
-use crate::support::pictures::jpeg;
+use crate::support::images::jpeg;
 use crate::support::{Answer, Client, Shop, card, session_of, zone_at_noon};
 
 /// Each door of the desk, and the calls that do the same; or why there is none.
@@ -93,14 +93,14 @@ const TWINS: &[(&str, Result<&str, &str>)] = &[
         Ok("POST /api/products/{id}/stock"),
     ),
     (
-        "POST /admin/products/{id}/pictures",
-        Ok("POST /api/admin/pictures, POST /api/admin/products/{id}/pictures"),
+        "POST /admin/products/{id}/images",
+        Ok("POST /api/admin/images, POST /api/admin/products/{id}/images"),
     ),
     (
-        "POST /admin/products/{id}/pictures/arrange",
+        "POST /admin/products/{id}/images/arrange",
         Ok(
-            "PUT /api/admin/products/{id}/pictures, DELETE /api/admin/products/{id}/pictures/{picture}, \
-            POST /api/admin/products/{id}/pictures/{picture}/up, POST /api/admin/products/{id}/pictures/{picture}/down",
+            "PUT /api/admin/products/{id}/images, DELETE /api/admin/products/{id}/images/{image}, \
+            POST /api/admin/products/{id}/images/{image}/up, POST /api/admin/products/{id}/images/{image}/down",
         ),
     ),
     ("GET /admin/categories", Ok("GET /api/admin/categories")),
@@ -836,7 +836,7 @@ async fn what_an_orders_money_did_is_told() {
 }
 
 #[tokio::test]
-async fn products_are_copied_changed_by_many_and_their_pictures_moved() {
+async fn products_are_copied_changed_by_many_and_their_images_moved() {
     let shop = Shop::open().await;
     let keeper = shop.keeper(&[Scope::Catalog]).await;
     shop.stocks_with("Sunrise", 3, json!({"description": "Red"}))
@@ -956,7 +956,7 @@ async fn products_are_copied_changed_by_many_and_their_pictures_moved() {
         shop.keeps(&jpeg(40, 30)).await,
         shop.keeps(&jpeg(30, 40)).await,
     );
-    let path = "/api/admin/products/sunrise/pictures/";
+    let path = "/api/admin/products/sunrise/images/";
     let images = |answer: Value| -> Vec<Value> {
         answer["images"]
             .as_array()
@@ -967,13 +967,13 @@ async fn products_are_copied_changed_by_many_and_their_pictures_moved() {
     };
     let before = forget_log(&shop).await;
     for _ in 0..2 {
-        let added = ok(keeper.post(path, &json!({"pictures": [a, b]})).await).await;
+        let added = ok(keeper.post(path, &json!({"images": [a, b]})).await).await;
         assert_eq!(images(added).len(), 2);
     }
     let order = images(ok(keeper.get("/api/admin/products/sunrise/").await).await);
     let turned: Vec<Value> = order.iter().rev().cloned().collect();
     assert_eq!(
-        images(ok(put(&keeper, path, &json!({"pictures": [b]})).await).await),
+        images(ok(put(&keeper, path, &json!({"images": [b]})).await).await),
         turned
     );
     assert_eq!(
@@ -1003,31 +1003,25 @@ async fn products_are_copied_changed_by_many_and_their_pictures_moved() {
         .drain(before..)
         .map(|entry| entry.0)
         .collect();
-    assert_eq!(log, ["product.pictures"; 5]);
+    assert_eq!(log, ["product.images"; 5]);
     for (body, fields) in [
-        (json!({"pictures": []}), vec!["pictures"]),
-        (
-            json!({"pictures": ["x", "0".repeat(64)]}),
-            vec!["pictures[0]"],
-        ),
-        (json!({"pictures": ["0".repeat(64)]}), vec!["pictures"]),
+        (json!({"images": []}), vec!["images"]),
+        (json!({"images": ["x", "0".repeat(64)]}), vec!["images[0]"]),
+        (json!({"images": ["0".repeat(64)]}), vec!["images"]),
     ] {
         assert_eq!(keeper.post(path, &body).await.faults(), fields, "{body}");
     }
     assert_eq!(
-        put(&keeper, path, &json!({"pictures": [b, a]}))
+        put(&keeper, path, &json!({"images": [b, a]}))
             .await
             .faults(),
-        ["pictures[1]"]
+        ["images[1]"]
     );
     assert_eq!(delete(&keeper, &format!("{path}x/")).await.status, 404);
     assert_eq!(
-        act(
-            &keeper,
-            &format!("/api/admin/products/none/pictures/{a}/up/")
-        )
-        .await
-        .status,
+        act(&keeper, &format!("/api/admin/products/none/images/{a}/up/"))
+            .await
+            .status,
         404
     );
 }

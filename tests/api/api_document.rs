@@ -53,17 +53,14 @@ const ROUTES: [(&str, &[&str]); 84] = [
     ("/api/admin/orders/{id}/resolve", &["post"]),
     ("/api/admin/orders/{id}/ship", &["post"]),
     ("/api/admin/orders/{id}/undo", &["post"]),
-    ("/api/admin/pictures", &["post"]),
+    ("/api/admin/images", &["post"]),
     ("/api/admin/products", &["get", "patch"]),
     ("/api/admin/products/{id}", &["get"]),
     ("/api/admin/products/{id}/duplicate", &["post"]),
-    ("/api/admin/products/{id}/pictures", &["post", "put"]),
-    ("/api/admin/products/{id}/pictures/{picture}", &["delete"]),
-    (
-        "/api/admin/products/{id}/pictures/{picture}/down",
-        &["post"],
-    ),
-    ("/api/admin/products/{id}/pictures/{picture}/up", &["post"]),
+    ("/api/admin/products/{id}/images", &["post", "put"]),
+    ("/api/admin/products/{id}/images/{image}", &["delete"]),
+    ("/api/admin/products/{id}/images/{image}/down", &["post"]),
+    ("/api/admin/products/{id}/images/{image}/up", &["post"]),
     ("/api/admin/refunds/{id}/retry", &["post"]),
     ("/api/admin/review-items", &["get"]),
     ("/api/admin/review-items/{id}", &["get"]),
@@ -203,7 +200,7 @@ async fn what_is_described_is_there_and_nothing_else() {
             .replace("{id}", "7")
             .replace("{session}", "cs_x")
             .replace("{token}", "x")
-            .replace("{picture}", "x");
+            .replace("{image}", "x");
         for method in ["GET", "POST", "PUT", "PATCH", "DELETE"] {
             let method: Method = method.parse().expect("a method");
             let answer = shop
@@ -387,7 +384,7 @@ async fn what_needs_a_token_says_so() {
             .replace("{id}", "7")
             .replace("{session}", "cs_x")
             .replace("{token}", "x")
-            .replace("{picture}", "x");
+            .replace("{image}", "x");
         let is_write = method != "get";
         let method = method.to_uppercase().parse().expect("a method");
         let answer = shop.client.send(method, &real, &[], None::<String>).await;

@@ -7,9 +7,9 @@ use serde_json::{Value, json};
 use spirit_beads::auth::Scope;
 use spirit_beads::error::Error;
 use spirit_beads::money::Currency;
-use spirit_beads::products::{self, ImportSummary, TakenPictures};
+use spirit_beads::products::{self, ImportSummary, TakenImages};
 
-use crate::support::pictures::plain_png;
+use crate::support::images::plain_png;
 use crate::support::{Shop, card, session_of};
 
 fn row(id: &str, fields: Value) -> Value {
@@ -236,7 +236,7 @@ async fn every_bad_row_is_named_and_then_none_is_written() {
             row("slugged", json!({"category": "good-slug"})),
             {"name": "No id"},
             "nothing",
-            row("pictures", json!({"primary_image": "../etc/passwd", "secondary_image": "/etc/passwd"})),
+            row("images", json!({"primary_image": "../etc/passwd", "secondary_image": "/etc/passwd"})),
             row("stock", json!({"inventory_count": -1, "created_at": "yesterday", "is_active": "yes"})),
             row("a,b", json!({"stripe_price_id": 7, "slug": "A"})),
             row("elsewhere", json!({"stripe_product_id": "../refunds", "stripe_price_id": "price 1"})),
@@ -304,14 +304,14 @@ async fn every_bad_row_is_named_and_then_none_is_written() {
 }
 
 #[tokio::test]
-async fn pictures_have_to_be_there() {
+async fn images_have_to_be_there() {
     let shop = Shop::open().await;
-    let mut pictures = TakenPictures::default();
+    let mut images = TakenImages::default();
     for (name, content) in [
         ("demo/a.png", plain_png(8, 10)),
         ("page.png", b"<html>".to_vec()),
     ] {
-        let taking = pictures.take(&shop.app.media, &shop.db, name, &content);
+        let taking = images.take(&shop.app.media, &shop.db, name, &content);
         taking.await.expect("a store");
     }
     let file = json!({"products": [
@@ -326,7 +326,7 @@ async fn pictures_have_to_be_there() {
     let refused = products::import(
         &mut conn,
         &file.to_string(),
-        Some(&pictures),
+        Some(&images),
         Currency::USD,
         "test",
     )
@@ -347,7 +347,7 @@ async fn pictures_have_to_be_there() {
         ]
     );
     assert!(faults[0].message.contains("demo/b.png"));
-    assert!(faults[4].message.contains("not a picture"));
+    assert!(faults[4].message.contains("not an image"));
     assert_eq!(shop.client.get("/api/products/").await.json["count"], 0);
 }
 

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use spirit_beads::auth::Scope;
 use spirit_beads::stripe::sandbox::{Fault, Payment};
 
-use crate::support::pictures::jpeg;
+use crate::support::images::jpeg;
 use crate::support::{Answer, Client, Shop, at_once, card, delayed};
 
 const LINKS: &str = "POST /v1/payment_links";
@@ -165,8 +165,7 @@ async fn a_piece_goes_from_request_to_shipment() {
 
     assert_eq!(workshop.post("start").await.status, 200);
     let finished = workshop.shop.keeps(&jpeg(90, 60)).await;
-    let shipment =
-        json!({"carrier": "USPS", "tracking_number": "9400 1000", "pictures": [finished]});
+    let shipment = json!({"carrier": "USPS", "tracking_number": "9400 1000", "images": [finished]});
     let shipped = workshop.post_with("ship", &shipment).await;
     assert_eq!(shipped.status, 200, "{}", shipped.text);
     assert_eq!(shipped.json["order"]["status"], "shipped");
@@ -174,10 +173,10 @@ async fn a_piece_goes_from_request_to_shipment() {
         shipped.json["shipment"]["tracking_url"],
         "https://tools.usps.com/go/TrackConfirmAction?tLabels=94001000"
     );
-    assert_eq!(shipped.json["shipment_pictures"][0]["width"], 90);
+    assert_eq!(shipped.json["shipment_images"][0]["width"], 90);
     let page = workshop.shop.status_page(&workshop.id);
     let page = workshop.shop.client.get(&page).await;
-    assert!(text(&page.json["pictures"][0]["url"]).contains(&finished));
+    assert!(text(&page.json["images"][0]["url"]).contains(&finished));
     let completed = workshop.post("complete").await;
     assert_eq!(completed.json["status"], "completed");
     assert_eq!(completed.json["order"]["status"], "delivered");
@@ -205,7 +204,7 @@ async fn a_piece_goes_from_request_to_shipment() {
     let shipped = mail.iter().find(|mail| mail.subject.contains("Shipped"));
     let shipped = shipped.expect("the email");
     assert_eq!(shipped.to, ["ann@example.com"]);
-    assert_eq!(shipped.inside.len(), 1, "the photograph is inside");
+    assert_eq!(shipped.inside.len(), 1, "the photo is inside");
     workshop.shop.audit().await;
 }
 
@@ -932,9 +931,9 @@ async fn shipping_the_order_ships_the_request() {
         .shop
         .keeper(&[Scope::OrdersRead, Scope::OrdersWrite])
         .await;
-    let missing = json!({"carrier": "USPS", "pictures": ["0".repeat(64)]});
+    let missing = json!({"carrier": "USPS", "images": ["0".repeat(64)]});
     let path = format!("/api/admin/orders/{order}/ship/");
-    assert_eq!(keeper.post(&path, &missing).await.faults(), ["pictures[0]"]);
+    assert_eq!(keeper.post(&path, &missing).await.faults(), ["images[0]"]);
     assert_eq!(workshop.status().await, "paid");
 
     let shipped = keeper.post(&path, &json!({"carrier": "USPS"})).await;
@@ -1074,7 +1073,7 @@ async fn a_quote_is_checked_and_each_fault_names_its_field() {
         json!({"amount": 5000, "covers": "x", "shipping_zone": "international", "valid_days": 30});
     let quoted = workshop.put("quote", &zone).await;
     assert_eq!(quoted.json["quotes"][0]["shipping"], 2000);
-    let shipment = json!({"carrier": "", "tracking_number": "a<b", "tracking_url": "javascript:alert(1)", "pictures": ["x"]});
+    let shipment = json!({"carrier": "", "tracking_number": "a<b", "tracking_url": "javascript:alert(1)", "images": ["x"]});
     assert_eq!(
         workshop.post_with("ship", &shipment).await.status,
         409,

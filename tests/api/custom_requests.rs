@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use spirit_beads::auth::Scope;
 use tokio::net::TcpListener;
 
-use crate::support::pictures::{FORM, Part, form, jpeg, plain_png, webp};
+use crate::support::images::{FORM, Part, form, jpeg, plain_png, webp};
 use crate::support::{Answer, Shop};
 
 const DESCRIPTION: &str = "A Mini case with a raven.\r\nBlue beads, please.";
@@ -36,7 +36,7 @@ async fn send(shop: &Shop, texts: &[(&str, &str)], files: &[&[u8]]) -> Answer {
 }
 
 /// A PNG of this many bytes: noise that does not compress, filled up behind its last chunk.
-fn large_picture(seed: u32, size: usize) -> Vec<u8> {
+fn large_image(seed: u32, size: usize) -> Vec<u8> {
     let mut state = seed | 1;
     let noise = RgbImage::from_fn(600, 400, |_, _| {
         state ^= state << 13;
@@ -47,7 +47,7 @@ fn large_picture(seed: u32, size: usize) -> Vec<u8> {
     let mut bytes = Cursor::new(Vec::new());
     noise
         .write_to(&mut bytes, ImageFormat::Png)
-        .expect("a picture");
+        .expect("an image");
     let mut bytes = bytes.into_inner();
     assert!(bytes.len() < size, "{} bytes are too many", bytes.len());
     bytes.resize(size, 0);
@@ -69,7 +69,7 @@ async fn view(shop: &Shop, answer: &Answer) -> Value {
         .json
 }
 
-/// What is left of all requests: rows, pictures in the database, files in the store.
+/// What is left of all requests: rows, images in the database, files in the store.
 async fn left(shop: &Shop) -> (i64, i64, usize) {
     let count = |table: &str| {
         let sql = format!("select count(*) from {table}");
@@ -82,7 +82,7 @@ async fn left(shop: &Shop) -> (i64, i64, usize) {
     };
     (
         count("custom_orders").await,
-        count("pictures").await,
+        count("images").await,
         files_below(&shop.media_folder()),
     )
 }
@@ -121,9 +121,9 @@ async fn a_form_as_the_storefront_sends_it_is_taken() {
     );
     assert_eq!(request["colors"], "blue, black");
     assert_eq!(request["status"], "pending");
-    let pictures = request["pictures"].as_array().expect("pictures");
-    assert_eq!(pictures.len(), 2);
-    for (kept, height) in pictures.iter().zip([30, 31]) {
+    let images = request["images"].as_array().expect("images");
+    assert_eq!(images.len(), 2);
+    for (kept, height) in images.iter().zip([30, 31]) {
         assert_eq!(
             (&kept["width"], &kept["height"]),
             (&json!(40), &json!(height))
@@ -140,7 +140,7 @@ async fn a_form_as_the_storefront_sends_it_is_taken() {
 }
 
 #[tokio::test]
-async fn json_is_taken_with_its_pictures_inside() {
+async fn json_is_taken_with_its_images_inside() {
     let shop = Shop::open().await;
     let body = json!({
         "name": "Ann", "email": "ann@example.com", "description": DESCRIPTION,
@@ -162,7 +162,7 @@ async fn json_is_taken_with_its_pictures_inside() {
             )
             .await;
         let request = view(&shop, &answer).await;
-        assert_eq!(request["pictures"].as_array().map(Vec::len), Some(2));
+        assert_eq!(request["images"].as_array().map(Vec::len), Some(2));
         assert_eq!(request["colors"], Value::Null);
     }
     shop.run_jobs().await;
@@ -172,7 +172,7 @@ async fn json_is_taken_with_its_pictures_inside() {
 async fn every_check_has_the_old_service_s_words() {
     let shop = Shop::open().await;
     let fine = plain_png(40, 30);
-    let too_large = large_picture(7, 7 * 1024 * 1024 + 1);
+    let too_large = large_image(7, 7 * 1024 * 1024 + 1);
     let long = "x".repeat(1001);
     for (texts, sentence) in [
         (("name", ""), "Missing required field: name"),
@@ -213,7 +213,7 @@ async fn every_check_has_the_old_service_s_words() {
         (("name", "Ann\0"), "Field name contains control characters"),
     ] {
         // The texts come first, whatever is wrong with the files.
-        for files in [&[][..], &[b"no picture".as_slice()]] {
+        for files in [&[][..], &[b"no image".as_slice()]] {
             let answer = send(&shop, &[texts], files).await;
             assert_eq!(answer.status, 400, "{sentence}: {}", answer.text);
             assert_eq!(answer.json["error"], sentence);
@@ -228,7 +228,7 @@ async fn every_check_has_the_old_service_s_words() {
         (vec![b"RIFF".as_slice(), html], format!("Image 1 {kinds}")),
         (
             vec![b"GIF89a".as_slice()],
-            "Image 1: This picture is damaged and cannot be read.".to_owned(),
+            "Image 1: This image is damaged and cannot be read.".to_owned(),
         ),
         (
             vec![&fine, &too_large],
@@ -301,7 +301,7 @@ async fn odd_json_is_a_clear_no() {
         ),
         (
             with("images", json!(["data:image/png;base64,R0lGODlh"])),
-            "Image 1: This picture is damaged and cannot be read.",
+            "Image 1: This image is damaged and cannot be read.",
         ),
         (with("images", json!(["data:text/html,<b>"])), gif),
         (
@@ -374,27 +374,27 @@ async fn remote_addresses_are_never_fetched() {
 }
 
 #[tokio::test]
-async fn ten_pictures_of_seven_mebibytes_are_taken() {
+async fn ten_images_of_seven_mebibytes_are_taken() {
     let shop = Shop::open().await;
-    let pictures: Vec<Vec<u8>> = (0..10)
-        .map(|n| large_picture(n * 2 + 1, 7 * 1024 * 1024))
+    let images: Vec<Vec<u8>> = (0..10)
+        .map(|n| large_image(n * 2 + 1, 7 * 1024 * 1024))
         .collect();
-    let files: Vec<&[u8]> = pictures.iter().map(Vec::as_slice).collect();
+    let files: Vec<&[u8]> = images.iter().map(Vec::as_slice).collect();
     let answer = send(&shop, &[], &files).await;
     let request = view(&shop, &answer).await;
-    assert_eq!(request["pictures"].as_array().map(Vec::len), Some(10));
+    assert_eq!(request["images"].as_array().map(Vec::len), Some(10));
 
-    // The same pictures, with less behind them: reading JSON takes its time without an optimizer.
+    // The same images, with less behind them: reading JSON takes its time without an optimizer.
     let short = |bytes: &Vec<u8>| data_address(&bytes[..2 * 1024 * 1024]);
-    let addresses: Vec<String> = pictures.iter().map(short).collect();
+    let addresses: Vec<String> = images.iter().map(short).collect();
     let body = json!({
         "name": "Ann", "email": "ann@example.com", "description": DESCRIPTION, "images": addresses,
     });
     let answer = shop.client.post("/api/custom-orders/", &body).await;
     let again = view(&shop, &answer).await;
     assert_eq!(
-        again["pictures"], request["pictures"],
-        "the same pictures are kept once"
+        again["images"], request["images"],
+        "the same images are kept once"
     );
 }
 

@@ -15,7 +15,7 @@ use spirit_beads::config::Secret;
 use uuid::Uuid;
 
 use crate::support::forms::Form;
-use crate::support::pictures::{self, Part};
+use crate::support::images::{self, Part};
 use crate::support::{Answer, Client, Shop, at_once, form_of};
 
 pub const OWNER: &str = "ann@example.com";
@@ -78,7 +78,7 @@ impl Browser {
         self.client.send(Method::POST, path, &all, Some(body)).await
     }
 
-    /// Sends pictures by a form as it stands on a page.
+    /// Sends images by a form as it stands on a page.
     pub async fn upload(&self, on: &str, path: &str, files: &[&[u8]]) -> Answer {
         let parts: Vec<Part<'_>> = files.iter().map(|file| Part::file("image", file)).collect();
         self.submit_parts(on, path, &parts).await
@@ -91,11 +91,11 @@ impl Browser {
         let mut all = vec![Part::text("csrf", &token), Part::text("once", &once)];
         all.extend(parts.iter().map(|part| Part { ..*part }));
         let headers = [
-            ("content-type", pictures::FORM),
+            ("content-type", images::FORM),
             ("origin", self.origin.as_str()),
             ("sec-fetch-site", "same-origin"),
         ];
-        let body = Some(pictures::form(&all));
+        let body = Some(images::form(&all));
         self.client.send(Method::POST, path, &headers, body).await
     }
 

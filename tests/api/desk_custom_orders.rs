@@ -4,7 +4,7 @@ use serde_json::Value;
 use spirit_beads::stripe::sandbox::Fault;
 
 use crate::desk::{Browser, STAFF, signed_in, staffed};
-use crate::support::pictures::{Part, jpeg};
+use crate::support::images::{Part, jpeg};
 use crate::support::{Answer, Shop, card};
 
 /// The number of the first request of a shop.
@@ -176,13 +176,13 @@ async fn a_piece_goes_from_request_to_completed_by_the_desk_alone() {
     let making = bench.does("start", &[]).await;
     assert_eq!(bench.offers(&making), ["ship"]);
 
-    // A carrier is missing: what was typed comes back, and so do the photographs.
-    let photograph = jpeg(90, 60);
+    // A carrier is missing: what was typed comes back, and so do the images.
+    let image_url = jpeg(90, 60);
     let ship = format!("{}/ship", bench.path);
     let parts = [
         Part::text("carrier", ""),
         Part::text("tracking_number", "9400 1000"),
-        Part::file("photographs", &photograph),
+        Part::file("images", &image_url),
     ];
     let refused = bench.staff.submit_parts(&bench.path, &ship, &parts).await;
     assert_eq!(refused.status, 400, "{}", refused.text);
@@ -198,13 +198,13 @@ async fn a_piece_goes_from_request_to_completed_by_the_desk_alone() {
     );
     let (_, rest) = refused
         .text
-        .split_once("name=\"picture\" value=\"")
-        .expect("the photograph");
+        .split_once("name=\"image\" value=\"")
+        .expect("the photo");
     let kept = rest.split('"').next().expect("its end");
     let parts = [
         Part::text("carrier", "USPS"),
         Part::text("tracking_number", "9400 1000"),
-        Part::text("picture", kept),
+        Part::text("image", kept),
     ];
     let shipped = bench.staff.submit_parts(&bench.path, &ship, &parts).await;
     assert_eq!(shipped.status, 303, "{}", shipped.text);

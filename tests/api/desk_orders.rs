@@ -10,7 +10,7 @@ use spirit_beads::{orders, reviews};
 use uuid::Uuid;
 
 use crate::desk::{Browser, OWNER, STAFF, audited, signed_in, staffed};
-use crate::support::pictures::{Part, jpeg};
+use crate::support::images::{Part, jpeg};
 use crate::support::{Shop, at_once, card, form_of, session_of};
 
 const ORDER: &str = "/admin/orders/SB-1001";
@@ -67,7 +67,7 @@ async fn refunds(browser: &Browser, id: &str, amount: &str, restock: &str) -> u1
 }
 
 #[tokio::test]
-async fn an_order_is_packed_shipped_with_a_photograph_and_delivered() {
+async fn an_order_is_packed_shipped_with_an_image_and_delivered() {
     let (shop, _, session) = two_sold().await;
     let staff = signed_in(&shop, STAFF).await;
     let slip = staff.get("/admin/orders/SB-1001/packing-slip").await;
@@ -94,19 +94,19 @@ async fn an_order_is_packed_shipped_with_a_photograph_and_delivered() {
     );
     let parts = [
         Part::text("carrier", "USPS"),
-        Part::file("pictures", b"no picture"),
+        Part::file("images", b"no image"),
     ];
     let answer = staff.submit_parts(ORDER, &ship, &parts).await;
     assert_eq!(answer.status, 400);
-    assert!(answer.text.contains("This is not a picture."));
+    assert!(answer.text.contains("This is not an image."));
     assert_eq!(shop.status_of(&session).await, "paid");
 
-    let picture = jpeg(80, 60);
+    let image = jpeg(80, 60);
     let parts = [
         Part::text("carrier", "USPS"),
         Part::text("tracking_number", "9400 1234"),
-        Part::file("pictures", &picture),
-        Part::file("pictures", &picture),
+        Part::file("images", &image),
+        Part::file("images", &image),
     ];
     let answer = staff.submit_parts(ORDER, &ship, &parts).await;
     assert_eq!(
@@ -120,17 +120,14 @@ async fn an_order_is_packed_shipped_with_a_photograph_and_delivered() {
     for part in [
         "SB-1001 is shipped; an email goes to",
         "tLabels=94001234\"",
-        "The shipment, photograph 1",
+        "The shipment, photo 1",
         "Mark delivered",
         "Order shipped</strong>",
         "Send again",
     ] {
         assert!(page.contains(part), "{part}: {page}");
     }
-    assert_eq!(
-        shop.count("select count(*) from shipment_pictures").await,
-        1
-    );
+    assert_eq!(shop.count("select count(*) from shipment_images").await, 1);
     assert_eq!(shop.emails_of("order_shipped").await, 1);
     // It is shipped once.
     let again = staff.submit(ORDER, &ship, &[("carrier", "UPS")]).await;

@@ -5,7 +5,7 @@ use spirit_beads::ids::ProductId;
 use spirit_beads::products::{self, Reason};
 
 use crate::desk::{Browser, OWNER, STAFF, audited, signed_in, staffed};
-use crate::support::pictures::jpeg;
+use crate::support::images::jpeg;
 use crate::support::{Answer, Shop};
 
 /// The form of a product, as somebody fills it in.
@@ -107,7 +107,7 @@ fn id_of(path: &str) -> &str {
 }
 
 #[tokio::test]
-async fn a_product_with_two_pictures_is_in_the_shop_and_at_stripe() {
+async fn a_product_with_two_images_is_in_the_shop_and_at_stripe() {
     let shop = staffed().await;
     let staff = signed_in(&shop, STAFF).await;
     let empty = staff.get("/admin/products").await.text;
@@ -124,19 +124,19 @@ async fn a_product_with_two_pictures_is_in_the_shop_and_at_stripe() {
     ] {
         assert!(page.contains(part), "{part}: {page}");
     }
-    let pictures = format!("{path}/pictures");
+    let images = format!("{path}/images");
     let sent = staff
         .upload(
             &path,
-            &pictures,
-            &[&jpeg(500, 400), b"no picture at all", &jpeg(400, 500)],
+            &images,
+            &[&jpeg(500, 400), b"no image at all", &jpeg(400, 500)],
         )
         .await;
     assert_eq!(sent.status, 303, "{}", sent.text);
-    assert!(sent.header("location").ends_with("#pictures"));
+    assert!(sent.header("location").ends_with("#images"));
     let page = staff.get(&path).await.text;
     assert!(
-        page.contains("2 pictures are added. Picture 2: This is not a picture."),
+        page.contains("2 images are added. Image 2: This is not an image."),
         "{page}"
     );
     shop.run_jobs().await;
@@ -163,16 +163,16 @@ async fn a_product_with_two_pictures_is_in_the_shop_and_at_stripe() {
             .contains("Stripe has it as it is here.")
     );
 
-    // The second picture comes first, and the other goes.
+    // The second image comes first, and the other goes.
     let page = staff.get(&path).await.text;
     let ids: Vec<&str> = page
-        .split("data-picture=\"")
+        .split("data-image=\"")
         .skip(1)
         .map(|rest| &rest[..64])
         .collect();
-    let arrange = format!("{path}/pictures/arrange");
+    let arrange = format!("{path}/images/arrange");
     staff
-        .submit(&path, &arrange, &[("picture", ids[1]), ("do", "up")])
+        .submit(&path, &arrange, &[("image", ids[1]), ("do", "up")])
         .await;
     let product = shop.client.get("/api/products/sunrise/").await.json;
     assert_eq!(product["images"][0]["width"], 400);
@@ -180,34 +180,34 @@ async fn a_product_with_two_pictures_is_in_the_shop_and_at_stripe() {
         .submit(
             &path,
             &arrange,
-            &[("picture", ids[0]), ("picture", ids[1]), ("do", "order")],
+            &[("image", ids[0]), ("image", ids[1]), ("do", "order")],
         )
         .await;
     let product = shop.client.get("/api/products/sunrise/").await.json;
     assert_eq!(product["images"][0]["width"], 500);
     staff
-        .submit(&path, &arrange, &[("picture", ids[1]), ("do", "remove")])
+        .submit(&path, &arrange, &[("image", ids[1]), ("do", "remove")])
         .await;
     let product = shop.client.get("/api/products/sunrise/").await.json;
     assert_eq!(product["images"].as_array().map(Vec::len), Some(1));
     for bad in [
-        &[("picture", "x"), ("do", "up")][..],
+        &[("image", "x"), ("do", "up")][..],
         &[("do", "up")],
-        &[("picture", ids[0]), ("do", "x")],
+        &[("image", ids[0]), ("do", "x")],
     ] {
         assert_eq!(staff.submit(&path, &arrange, bad).await.status, 400);
     }
 
-    let none = staff.upload(&path, &pictures, &[b"nothing"]).await;
+    let none = staff.upload(&path, &images, &[b"nothing"]).await;
     assert_eq!(none.status, 400);
     assert!(
-        none.text.contains("Picture 1: This is not a picture."),
+        none.text.contains("Image 1: This is not an image."),
         "{}",
         none.text
     );
-    let none = staff.upload(&path, &pictures, &[]).await;
+    let none = staff.upload(&path, &images, &[]).await;
     assert!(
-        none.text.contains("Choose at least one picture."),
+        none.text.contains("Choose at least one image."),
         "{}",
         none.text
     );
@@ -216,10 +216,10 @@ async fn a_product_with_two_pictures_is_in_the_shop_and_at_stripe() {
         actions(&shop).await,
         [
             "product.create",
-            "product.pictures",
-            "product.pictures",
-            "product.pictures",
-            "product.pictures"
+            "product.images",
+            "product.images",
+            "product.images",
+            "product.images"
         ]
     );
     let log = audited(&shop).await;
@@ -378,9 +378,9 @@ async fn two_who_edit_one_product_lose_nothing() {
         (&json!("Dawn"), &json!(5500))
     );
 
-    // New pictures are no conflict with a form that has none.
+    // New images are no conflict with a form that has none.
     let form = opened(&ben.get(&path).await.text);
-    ann.upload(&path, &format!("{path}/pictures"), &[&jpeg(300, 300)])
+    ann.upload(&path, &format!("{path}/images"), &[&jpeg(300, 300)])
         .await;
     let saved = saves(&ben, &path, &form, &[("is_sold_out", "yes")]).await;
     assert_eq!(saved.status, 303, "{}", saved.text);
@@ -398,7 +398,7 @@ async fn two_who_edit_one_product_lose_nothing() {
             "product.create",
             "product.change",
             "product.change",
-            "product.pictures",
+            "product.images",
             "product.change"
         ]
     );
@@ -614,7 +614,7 @@ async fn a_product_is_archived_restored_and_copied() {
     let staff = signed_in(&shop, STAFF).await;
     let path = makes(&staff, &[]).await;
     staff
-        .upload(&path, &format!("{path}/pictures"), &[&jpeg(300, 300)])
+        .upload(&path, &format!("{path}/images"), &[&jpeg(300, 300)])
         .await;
     let active = format!("{path}/active");
     staff.submit(&path, &active, &[("active", "no")]).await;
@@ -632,7 +632,7 @@ async fn a_product_is_archived_restored_and_copied() {
         "Put it on sale",
         "value=\"sunrise-copy\"",
         "value=\"47.50\"",
-        "data-picture=",
+        "data-image=",
     ] {
         assert!(page.contains(part), "{part}: {page}");
     }
@@ -651,7 +651,7 @@ async fn a_product_is_archived_restored_and_copied() {
         actions(&shop).await,
         [
             "product.create",
-            "product.pictures",
+            "product.images",
             "product.archive",
             "product.restore",
             "product.duplicate",

@@ -8,10 +8,9 @@ use serde_json::{Value, json};
 use spirit_beads::auth::Scope;
 use spirit_beads::config::Config;
 use spirit_beads::email::{
-    self, About, Addressed, CustomOrderEmailData, Email, House, Picture, PictureRef, Pictures,
-    samples,
+    self, About, Addressed, CustomOrderEmailData, Email, House, Image, ImageRef, Images, samples,
 };
-use spirit_beads::ids::{EmailId, PictureId};
+use spirit_beads::ids::{EmailId, ImageId};
 use spirit_beads::jobs::Job;
 use spirit_beads::stripe::sandbox::{Buyer, Payment};
 use spirit_beads::worker;
@@ -117,17 +116,17 @@ fn house(settings: &[(&str, &str)]) -> House {
     House::new(&config.expect("valid settings")).expect("a house")
 }
 
-/// Every photograph is this one, and no product has a picture.
-struct Photograph(Vec<u8>);
+/// Every image is this one, and no product has an image.
+struct Image(Vec<u8>);
 
-impl Pictures for Photograph {
-    async fn read(&self, picture: PictureRef<'_>, _: u32) -> anyhow::Result<Option<Picture>> {
-        Ok(match picture {
-            PictureRef::Kept(_) => Some(Picture {
+impl Images for Image {
+    async fn read(&self, image: ImageRef<'_>, _: u32) -> anyhow::Result<Option<Image>> {
+        Ok(match image {
+            ImageRef::Kept(_) => Some(Image {
                 bytes: self.0.clone(),
                 mime: "image/jpeg".to_owned(),
             }),
-            PictureRef::Path(_) => None,
+            ImageRef::Path(_) => None,
         })
     }
 }
@@ -137,9 +136,9 @@ fn sample(kind: &str) -> Email {
     samples.find(|(name, _)| *name == kind).expect("a sample").1
 }
 
-/// An email as it arrives, with every photograph 100 bytes long.
+/// An email as it arrives, with every image 100 bytes long.
 async fn arrived(email: &Email, house: &House) -> Mail {
-    let composed = email::compose(email, house, &Photograph(vec![7; 100]), "id").await;
+    let composed = email::compose(email, house, &Image(vec![7; 100]), "id").await;
     let addressed = Addressed {
         to: email::parse_address("ann@example.com").expect("an address"),
         copy: None,
@@ -151,17 +150,17 @@ async fn arrived(email: &Email, house: &House) -> Mail {
 }
 
 #[tokio::test]
-async fn a_paid_order_is_confirmed_with_its_picture_and_its_whole_total() {
+async fn a_paid_order_is_confirmed_with_its_image_and_its_whole_total() {
     let shop = Shop::open_with(&[
         ("MAIL_FROM", "hello@beads.example"),
         ("SHOP_EMAIL", "keeper@beads.example"),
         ("SHOP_NAME", "Bead & Thread"),
     ])
     .await;
-    let picture = image::RgbImage::from_pixel(300, 500, image::Rgb([200, 30, 30]));
-    picture
+    let image = image::RgbImage::from_pixel(300, 500, image::Rgb([200, 30, 30]));
+    image
         .save(shop.media_folder().join("sunrise.png"))
-        .expect("a picture");
+        .expect("an image");
     let keeper = shop.keeper(&[Scope::Catalog]).await;
     let path = json!({"name": "Infinite Path"});
     let category = keeper.post("/api/categories/", &path).await.json["id"].clone();
@@ -1016,16 +1015,16 @@ async fn nothing_that_a_visitor_types_becomes_a_header_or_a_command() {
 }
 
 #[tokio::test]
-async fn a_picture_that_cannot_be_read_is_left_out_and_the_email_goes() {
+async fn an_image_that_cannot_be_read_is_left_out_and_the_email_goes() {
     let shop = Shop::open().await;
     let folder = shop.media_folder();
     std::fs::write(folder.join("broken.png"), b"\x89PNG\r\n\x1a\nno more").expect("a file");
-    std::fs::write(folder.join("words.png"), b"no picture").expect("a file");
+    std::fs::write(folder.join("words.png"), b"no image").expect("a file");
     std::fs::write(folder.join("../outside.png"), b"secret").expect("a file");
     let huge = std::fs::File::create(folder.join("huge.png")).expect("a file");
     huge.set_len(21 * 1024 * 1024).expect("a size");
-    let picture = image::RgbaImage::from_pixel(40, 90, image::Rgba([0, 90, 90, 128]));
-    picture.save(folder.join("a b.png")).expect("a picture");
+    let image = image::RgbaImage::from_pixel(40, 90, image::Rgba([0, 90, 90, 128]));
+    image.save(folder.join("a b.png")).expect("an image");
     let session = shop.sells_one("Sunrise").await;
     let Email::OrderConfirmation { mut order } = sample("order_confirmation") else {
         panic!("an order");
@@ -1070,7 +1069,7 @@ async fn a_picture_that_cannot_be_read_is_left_out_and_the_email_goes() {
 }
 
 #[tokio::test]
-async fn a_request_is_told_to_the_shop_with_its_photographs_and_answered_to_the_visitor() {
+async fn a_request_is_told_to_the_shop_with_its_images_and_answered_to_the_visitor() {
     let server = MailServer::start().await;
     let shop = shop_at(&server).await;
     let session = shop.sells_one("Sunrise").await;
@@ -1090,9 +1089,9 @@ async fn a_request_is_told_to_the_shop_with_its_photographs_and_answered_to_the_
         .iter()
         .map(|(name, _)| name.as_str())
         .collect();
-    assert_eq!(names, ["photograph-1.jpg", "photograph-2.jpg"]);
+    assert_eq!(names, ["photo-1.jpg", "photo-2.jpg"]);
     assert_eq!(mail.attached[0].1, vec![7; 100]);
-    assert!(mail.text.contains("Attached: 2 photographs."));
+    assert!(mail.text.contains("Attached: 2 photos."));
     assert!(
         mail.text.contains("> A case for my brother's birthday"),
         "{}",
@@ -1113,24 +1112,24 @@ async fn an_email_stays_within_its_size_and_says_what_it_left_out() {
     else {
         panic!("a request");
     };
-    custom_order.photographs = vec![PictureId("a".repeat(64)); 10];
+    custom_order.images = vec![ImageId("a".repeat(64)); 10];
     let email = Email::NewCustomOrder {
         custom_order,
         email,
     };
-    let pictures = Photograph(vec![7; 4 * 1024 * 1024]);
-    let composed = email::compose(&email, &house(&[]), &pictures, "id").await;
+    let images = Image(vec![7; 4 * 1024 * 1024]);
+    let composed = email::compose(&email, &house(&[]), &images, "id").await;
     let text = composed.expect("an email").text.replace('\n', " ");
-    assert!(text.contains("Attached: 3 photographs."), "{text}");
-    assert!(text.contains("could not be read: 7 photographs."), "{text}");
+    assert!(text.contains("Attached: 3 photos."), "{text}");
+    assert!(text.contains("could not be read: 7 photos."), "{text}");
 }
 
 #[tokio::test]
 async fn emails_wear_the_shops_name_colour_and_logo() {
     let folder = std::path::Path::new(env!("CARGO_TARGET_TMPDIR"));
     let logo = folder.join(format!("logo-{}.png", Uuid::new_v4().simple()));
-    let picture = image::RgbImage::from_pixel(4, 4, image::Rgb([1, 2, 3]));
-    picture.save(&logo).expect("a logo");
+    let image = image::RgbImage::from_pixel(4, 4, image::Rgb([1, 2, 3]));
+    image.save(&logo).expect("a logo");
     let path = logo.display().to_string();
     let house = house(&[
         ("SHOP_NAME", "Łuna \"Beads\" <&>"),
@@ -1211,7 +1210,7 @@ async fn the_texts_of_emails_about_custom_orders_say_what_their_reader_needs() {
             &[
                 "Tracking number: 9400",
                 "Follow the shipment:",
-                "shows a photograph of it",
+                "shows a photo of it",
             ],
         ),
         (

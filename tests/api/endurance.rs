@@ -10,7 +10,7 @@ use serde_json::json;
 use tokio::net::TcpStream;
 
 use crate::process::{Home, Program};
-use crate::support::pictures::jpeg;
+use crate::support::images::jpeg;
 use crate::support::{Answer, Client, form_of, heavy, session_of};
 
 /// What the program uses now, in bytes.
@@ -34,7 +34,7 @@ async fn shops(keeper: Client, piece: String, until: Instant, count: Arc<AtomicU
         count.fetch_add(answers.len() as u64, Relaxed);
         failed += answers.iter().filter(|answer| answer.status >= 500).count() as u64;
     };
-    let photograph = jpeg(320, 240);
+    let image_url = jpeg(320, 240);
     let mut visit = 0_u32;
     // However slow the machine, everything has been done once.
     while Instant::now() < until || visit < 4 {
@@ -62,12 +62,12 @@ async fn shops(keeper: Client, piece: String, until: Instant, count: Arc<AtomicU
             tell(&[&page, &paid, &shopper.get(&order).await]);
         }
         match visit % 30 {
-            1 => tell(&[&shopper.asks_with(&photograph).await]),
+            1 => tell(&[&shopper.asks_with(&image_url).await]),
             2 => tell(&[
                 &keeper.get("/api/admin/today/").await,
                 &keeper.get("/api/admin/orders/").await,
             ]),
-            3 => tell(&[&keeper.uploads(&[&photograph]).await]),
+            3 => tell(&[&keeper.uploads(&[&image_url]).await]),
             _ => {}
         }
     }
@@ -94,7 +94,7 @@ async fn load(keeper: &Client, pieces: &[String], time: Duration) -> (u64, u64) 
 async fn memory_stays_flat_under_load() {
     let _seat = heavy().await;
     let home = Home::new();
-    // As in the image; or glibc keeps what pictures took.
+    // As in the image; or glibc keeps what images took.
     let settings = [
         ("MALLOC_MMAP_THRESHOLD_", "262144"),
         ("MALLOC_ARENA_MAX", "2"),

@@ -15,7 +15,7 @@ use crate::desk::{Browser, OWNER, PASSWORD, code, set_up_second_factor, signed_i
 use crate::generated::filled;
 use crate::generated::shop::Stage;
 use crate::support::forms::{Field, Form};
-use crate::support::pictures::plain_png;
+use crate::support::images::plain_png;
 use crate::support::{Answer, Client, Shop, at_once, card, heavy};
 
 /// Tables that a repeat may touch: they say that somebody was here, or that the form came before.

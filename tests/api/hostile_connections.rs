@@ -171,7 +171,7 @@ async fn bodies_that_never_end_are_given_up() {
         ("POST /api/custom-orders/", form.to_owned(), "--b\r\n", 408),
         ("POST /api/products/", format!("{json}{auth}"), "{", 408),
         (
-            "POST /api/admin/pictures/",
+            "POST /api/admin/images/",
             format!("{form}{auth}"),
             "--b\r\nContent-Disposition: form-data; name=\"image\"; filename=\"a\"\r\n\r\n\u{89}PNG",
             408,

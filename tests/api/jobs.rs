@@ -62,8 +62,7 @@ async fn with_ten_thousand_renditions_and_syncs_waiting_a_refund_and_an_email_st
     shop.sells(&moon).await;
     shop.run_jobs().await;
     let emails = shop.mail().len();
-    shop.floods("image", "render_picture", "picture", 5000)
-        .await;
+    shop.floods("image", "render_image", "image", 5000).await;
     // These are not done at once: each waits for the row of its product.
     sqlx::query(
         "select count(*) from graphile_worker.add_jobs((
@@ -133,7 +132,7 @@ async fn a_backlog_is_worked_off_as_fast_as_the_machine_can() {
         ("money", "send_refund", "refund"),
         ("email", "send_email", "email"),
         ("sync", "sync_product", "product"),
-        ("image", "remove_picture", "storage_key"),
+        ("image", "remove_image", "storage_key"),
     ] {
         shop.floods(lane, job, field, 250).await;
     }
@@ -170,7 +169,7 @@ async fn what_an_earlier_version_queued_is_done_in_the_lane_where_it_belongs() {
     let moon = shop.stocks("Moon", 1).await;
     shop.sells(&moon).await;
     // As it was queued before there were lanes: the emails in the end, in a queue of their own.
-    shop.floods("spirit_beads", "render_picture", "picture", 2000)
+    shop.floods("spirit_beads", "render_image", "image", 2000)
         .await;
     sqlx::query(
         "with old as (

@@ -1,4 +1,4 @@
-//! Photographs: taken in over HTTP, served with their renditions, let go of.
+//! Images: taken in over HTTP, served with their renditions, let go of.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use spirit_beads::auth::Scope;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
-use crate::support::pictures::{
+use crate::support::images::{
     Part, animation, decoded, encoded, form, from_a_telephone, jpeg, plain_png, profiled, scene,
     transparent_png, webp,
 };
@@ -23,40 +23,40 @@ fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_else(|| panic!("no text: {value}"))
 }
 
-/// The first picture of an upload that went well.
+/// The first image of an upload that went well.
 fn first(answer: &Answer) -> Value {
     assert_eq!(answer.status, 201, "{}", answer.text);
     answer.json[0].clone()
 }
 
-/// How many pictures there are in the database, and how many folders in the store.
+/// How many images there are in the database, and how many folders in the store.
 async fn kept(shop: &Shop) -> (i64, usize) {
-    let rows = sqlx::query_scalar("select count(*) from pictures")
+    let rows = sqlx::query_scalar("select count(*) from images")
         .fetch_one(&shop.db)
         .await
-        .expect("the pictures");
-    let folders = std::fs::read_dir(shop.media_folder().join("pictures"));
+        .expect("the images");
+    let folders = std::fs::read_dir(shop.media_folder().join("images"));
     (rows, folders.map_or(0, Iterator::count))
 }
 
 #[tokio::test]
-async fn a_photograph_is_taken_in_and_served_in_every_width() {
+async fn a_image_is_taken_in_and_served_in_every_width() {
     let shop = Shop::open().await;
     let keeper = shop.keeper(&[Scope::Catalog]).await;
-    let picture = first(&keeper.uploads(&[&jpeg(2000, 1500)]).await);
-    let id = text(&picture["id"]);
+    let image = first(&keeper.uploads(&[&jpeg(2000, 1500)]).await);
+    let id = text(&image["id"]);
     assert_eq!(
-        (&picture["width"], &picture["height"]),
+        (&image["width"], &image["height"]),
         (&json!(2000), &json!(1500))
     );
-    assert_eq!(picture["url"], format!("/media/pictures/{id}/1024.jpg"));
+    assert_eq!(image["url"], format!("/media/images/{id}/1024.jpg"));
     assert!(
-        (20..60).contains(&text(&picture["thumbhash"]).len()),
-        "{picture}"
+        (20..60).contains(&text(&image["thumbhash"]).len()),
+        "{image}"
     );
 
-    // Until the renditions are made the picture itself stands in, and nobody keeps it for long.
-    let url = text(&picture["url"]);
+    // Until the renditions are made the image itself stands in, and nobody keeps it for long.
+    let url = text(&image["url"]);
     let before = shop.client.get(url).await;
     assert_eq!(before.status, 200);
     assert_eq!(before.header("cache-control"), "public, max-age=60");
@@ -76,7 +76,7 @@ async fn a_photograph_is_taken_in_and_served_in_every_width() {
         "{top:?} {bottom:?}"
     );
 
-    let sources: Vec<(&str, &str)> = text(&picture["srcset"])
+    let sources: Vec<(&str, &str)> = text(&image["srcset"])
         .split(", ")
         .map(|source| source.split_once(' ').expect("a width"))
         .collect();
@@ -96,7 +96,7 @@ async fn a_photograph_is_taken_in_and_served_in_every_width() {
     }
     let original = shop
         .client
-        .get(&format!("/media/pictures/{id}/original"))
+        .get(&format!("/media/images/{id}/original"))
         .await;
     assert_eq!(original.header("cache-control"), FOR_EVER);
     assert_eq!(original.bytes, before.bytes);
@@ -110,7 +110,7 @@ async fn browsers_ask_for_parts_and_for_what_they_have() {
     std::fs::create_dir_all(shop.media_folder().join("products")).expect("a folder");
     std::fs::write(shop.media_folder().join("products/old.jpg"), jpeg(40, 30)).expect("a file");
     for (path, caching) in [
-        (format!("/media/pictures/{id}/320.webp"), FOR_EVER),
+        (format!("/media/images/{id}/320.webp"), FOR_EVER),
         (
             "/media/products/old.jpg".to_owned(),
             "public, max-age=86400",
@@ -135,7 +135,7 @@ async fn browsers_ask_for_parts_and_for_what_they_have() {
             ("if-none-match", "\"x\", *"),
             ("if-modified-since", whole.header("last-modified")),
         ] {
-            // A picture is known by its tag; its time is that of the object.
+            // An image is known by its tag; its time is that of the object.
             let known = ask(name, value).await;
             assert_eq!((known.status, known.bytes.len()), (304, 0), "{path} {name}");
             assert_eq!(known.header("etag"), tag);
@@ -179,25 +179,22 @@ async fn nothing_of_where_it_was_taken_is_left() {
     let sent = from_a_telephone(&jpeg(80, 60), 6);
     let mut reader = ImageReader::with_format(std::io::Cursor::new(&sent), ImageFormat::Jpeg)
         .into_decoder()
-        .expect("a picture");
+        .expect("an image");
     assert!(
         reader
             .exif_metadata()
             .expect("readable")
             .is_some_and(|exif| exif.len() > 60)
     );
-    let picture = first(&keeper.uploads(&[&sent]).await);
+    let image = first(&keeper.uploads(&[&sent]).await);
     assert_eq!(
-        (&picture["width"], &picture["height"]),
+        (&image["width"], &image["height"]),
         (&json!(60), &json!(80))
     );
     shop.run_jobs().await;
-    let id = text(&picture["id"]);
+    let id = text(&image["id"]);
     for name in ["original", "320.jpg", "320.webp"] {
-        let served = shop
-            .client
-            .get(&format!("/media/pictures/{id}/{name}"))
-            .await;
+        let served = shop.client.get(&format!("/media/images/{id}/{name}")).await;
         assert_eq!(served.status, 200);
         for trace in ["Exif", "GPS", "ns.adobe", "Ann", "film"] {
             assert!(!served.text.contains(trace), "{name}: {trace}");
@@ -205,7 +202,7 @@ async fn nothing_of_where_it_was_taken_is_left() {
         let format = image::guess_format(&served.bytes).expect("a format");
         let mut decoder = ImageReader::with_format(std::io::Cursor::new(&served.bytes), format)
             .into_decoder()
-            .expect("a picture");
+            .expect("an image");
         assert_eq!(decoder.exif_metadata().expect("readable"), None, "{name}");
         // What lay above, the red half, is on the right now.
         let shown = decoded(&served.bytes).to_rgb8();
@@ -224,14 +221,14 @@ async fn every_orientation_comes_out_upright() {
     let keeper = shop.keeper(&[Scope::Catalog]).await;
     for orientation in 1..=8 {
         let sent = from_a_telephone(&jpeg(96, 64), orientation);
-        let picture = first(&keeper.uploads(&[&sent]).await);
+        let image = first(&keeper.uploads(&[&sent]).await);
         let lies = orientation >= 5;
         let expected = if lies { (64, 96) } else { (96, 64) };
         assert_eq!(
-            (&picture["width"], &picture["height"]),
+            (&image["width"], &image["height"]),
             (&json!(expected.0), &json!(expected.1))
         );
-        let shown = decoded(&shop.client.get(text(&picture["url"])).await.bytes).to_rgb8();
+        let shown = decoded(&shop.client.get(text(&image["url"])).await.bytes).to_rgb8();
         // Where the red half, the upper one in the file, has to be. Source: the EXIF standard, tag 0x0112.
         let red = match orientation {
             1 | 2 => (48, 8),
@@ -266,17 +263,17 @@ async fn colours_come_out_as_they_were_meant() {
             .expect("a colour");
         let sent = profiled(colour, profile.encode().expect("a profile"));
         assert!(sent.windows(11).any(|at| at == b"ICC_PROFILE"));
-        let picture = first(&keeper.uploads(&[&sent]).await);
-        let served = shop.client.get(text(&picture["url"])).await;
+        let image = first(&keeper.uploads(&[&sent]).await);
+        let served = shop.client.get(text(&image["url"])).await;
         assert!(!served.text.contains("ICC_PROFILE"));
         let shown = decoded(&served.bytes).to_rgb8()[(30, 30)].0;
         let is_near = shown.iter().zip(meant).all(|(a, b)| a.abs_diff(b) <= 3);
         assert!(is_near, "{shown:?} is not {meant:?}");
     }
-    // A profile that nobody can read is no reason to refuse a photograph.
+    // A profile that nobody can read is no reason to refuse a image.
     let odd = profiled(colour, b"no profile at all".to_vec());
-    let picture = first(&keeper.uploads(&[&odd]).await);
-    let shown = decoded(&shop.client.get(text(&picture["url"])).await.bytes).to_rgb8()[(30, 30)].0;
+    let image = first(&keeper.uploads(&[&odd]).await);
+    let shown = decoded(&shop.client.get(text(&image["url"])).await.bytes).to_rgb8()[(30, 30)].0;
     assert!(
         shown.iter().zip(colour).all(|(a, b)| a.abs_diff(b) <= 3),
         "{shown:?}"
@@ -300,8 +297,8 @@ async fn every_kind_is_taken_and_only_what_is_transparent_stays_so() {
         ),
         ("transparent", transparent_png(60), "image/png"),
     ] {
-        let picture = first(&keeper.uploads(&[&sent]).await);
-        let original = format!("/media/pictures/{}/original", text(&picture["id"]));
+        let image = first(&keeper.uploads(&[&sent]).await);
+        let original = format!("/media/images/{}/original", text(&image["id"]));
         let served = shop.client.get(&original).await;
         assert_eq!(
             (served.status, served.header("content-type")),
@@ -309,7 +306,7 @@ async fn every_kind_is_taken_and_only_what_is_transparent_stays_so() {
             "{what}"
         );
         let shown = decoded(&served.bytes);
-        assert_eq!(json!(shown.width()), picture["width"], "{what}");
+        assert_eq!(json!(shown.width()), image["width"], "{what}");
         match what {
             "gif" => assert!(shown.to_rgb8()[(9, 9)].0[0] > 150, "the first frame"),
             "transparent" => assert_eq!(shown.to_rgba8()[(0, 0)].0[3], 0),
@@ -321,7 +318,7 @@ async fn every_kind_is_taken_and_only_what_is_transparent_stays_so() {
     let id = shop.keeps(&transparent_png(60)).await;
     let jpeg = shop
         .client
-        .get(&format!("/media/pictures/{id}/320.jpg"))
+        .get(&format!("/media/images/{id}/320.jpg"))
         .await;
     assert!(
         decoded(&jpeg.bytes).to_rgb8()[(0, 0)]
@@ -331,26 +328,26 @@ async fn every_kind_is_taken_and_only_what_is_transparent_stays_so() {
     );
     let webp = shop
         .client
-        .get(&format!("/media/pictures/{id}/320.webp"))
+        .get(&format!("/media/images/{id}/320.webp"))
         .await;
     assert_eq!(decoded(&webp.bytes).to_rgba8()[(0, 0)].0[3], 0);
 }
 
 #[tokio::test]
-async fn a_small_picture_is_never_made_larger() {
+async fn a_small_image_is_never_made_larger() {
     let shop = Shop::open().await;
     let keeper = shop.keeper(&[Scope::Catalog]).await;
-    let picture = first(&keeper.uploads(&[&jpeg(480, 600)]).await);
+    let image = first(&keeper.uploads(&[&jpeg(480, 600)]).await);
     shop.run_jobs().await;
-    let id = text(&picture["id"]);
+    let id = text(&image["id"]);
     assert_eq!(
-        picture["srcset"],
-        format!("/media/pictures/{id}/320.webp 320w, /media/pictures/{id}/640.webp 480w")
+        image["srcset"],
+        format!("/media/images/{id}/320.webp 320w, /media/images/{id}/640.webp 480w")
     );
     for (width, shown) in [(320, 320), (640, 480), (1024, 480), (1600, 480)] {
         let answer = shop
             .client
-            .get(&format!("/media/pictures/{id}/{width}.jpg"))
+            .get(&format!("/media/images/{id}/{width}.jpg"))
             .await;
         assert_eq!(answer.header("cache-control"), FOR_EVER);
         assert_eq!(decoded(&answer.bytes).width(), shown, "{width}");
@@ -358,7 +355,7 @@ async fn a_small_picture_is_never_made_larger() {
 }
 
 #[tokio::test]
-async fn the_same_picture_is_kept_once() {
+async fn the_same_image_is_kept_once() {
     let shop = Shop::open().await;
     let keeper = shop.keeper(&[Scope::CustomOrders]).await;
     let (one, other) = (jpeg(90, 60), jpeg(60, 90));
@@ -372,7 +369,7 @@ async fn the_same_picture_is_kept_once() {
         .map(|p| &p["id"])
         .collect();
     assert!(ids[0] == ids[2] && ids[0] != ids[1]);
-    // With other metadata it is the same picture still, and so it is when several send it at once.
+    // With other metadata it is the same image still, and so it is when several send it at once.
     let again = from_a_telephone(&one, 1);
     let sent: [&[u8]; 1] = [&again];
     let answers = tokio::join!(
@@ -385,21 +382,21 @@ async fn the_same_picture_is_kept_once() {
     }
     assert_eq!(kept(&shop).await, (2, 2));
     shop.run_jobs().await;
-    let queued: i64 = sqlx::query_scalar("select count(*) from pictures where rendered_at is null")
+    let queued: i64 = sqlx::query_scalar("select count(*) from images where rendered_at is null")
         .fetch_one(&shop.db)
         .await
-        .expect("the pictures");
+        .expect("the images");
     assert_eq!(queued, 0);
 }
 
 #[tokio::test]
 async fn who_may_not_upload_is_told_before_anything_is_read() {
     let shop = Shop::open().await;
-    let picture = jpeg(9, 9);
-    assert_eq!(shop.client.uploads(&[&picture]).await.status, 401);
+    let image = jpeg(9, 9);
+    assert_eq!(shop.client.uploads(&[&image]).await.status, 401);
     for scope in Scope::ALL {
         let may = [Scope::Catalog, Scope::CustomOrders].contains(&scope);
-        let answer = shop.keeper(&[scope]).await.uploads(&[&picture]).await;
+        let answer = shop.keeper(&[scope]).await.uploads(&[&image]).await;
         assert_eq!(
             answer.status,
             if may { 201 } else { 403 },
@@ -430,7 +427,7 @@ async fn one_bad_file_and_nothing_is_kept() {
     shop.run_jobs().await;
     assert_eq!(
         shop.client
-            .get(&format!("/media/pictures/{known}/320.jpg"))
+            .get(&format!("/media/images/{known}/320.jpg"))
             .await
             .status,
         200
@@ -481,7 +478,7 @@ async fn sizes_and_counts_are_the_settings_business() {
     );
     let answer = keeper
         .send_form(
-            "/api/admin/pictures/",
+            "/api/admin/images/",
             &[Part::text("note", &"x".repeat(1_048_000))],
         )
         .await;
@@ -497,7 +494,7 @@ async fn a_form_that_is_none_is_told_so() {
         let headers = [("content-type", kind)];
         let body = Some(body.to_vec());
         keeper
-            .send(Method::POST, "/api/admin/pictures/", &headers, body)
+            .send(Method::POST, "/api/admin/images/", &headers, body)
             .await
     };
     assert_eq!(send("application/json", b"{}").await.status, 415);
@@ -525,7 +522,7 @@ async fn a_form_that_is_none_is_told_so() {
         );
     }
     // Fields that nobody asked for, files among them, are no fault; nor is a file input that was left empty.
-    let picture = jpeg(9, 9);
+    let image = jpeg(9, 9);
     let odd = [
         Part::text("note", "ü"),
         Part::file("other", b"<html>"),
@@ -534,9 +531,9 @@ async fn a_form_that_is_none_is_told_so() {
             file_name: Some(""),
             content: b"",
         },
-        Part::file("image", &picture),
+        Part::file("image", &image),
     ];
-    let answer = keeper.send_form("/api/admin/pictures/", &odd).await;
+    let answer = keeper.send_form("/api/admin/images/", &odd).await;
     assert_eq!(
         answer.json.as_array().map(Vec::len),
         Some(1),
@@ -550,7 +547,7 @@ async fn a_form_that_is_none_is_told_so() {
     };
     assert_eq!(
         keeper
-            .send_form("/api/admin/pictures/", &[latin])
+            .send_form("/api/admin/images/", &[latin])
             .await
             .faults(),
         ["note"]
@@ -574,7 +571,7 @@ async fn begin_upload(shop: &Shop, size: usize) -> TcpStream {
     let host = shop.address.trim_start_matches("http://");
     let mut line = TcpStream::connect(host).await.expect("a connection");
     let head = format!(
-        "POST /api/admin/pictures/ HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\nauthorization: Bearer {token}\r\n\
+        "POST /api/admin/images/ HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\nauthorization: Bearer {token}\r\n\
          content-type: multipart/form-data; boundary=beads\r\ncontent-length: {size}\r\n\r\n"
     );
     line.write_all(head.as_bytes()).await.expect("sent");
@@ -609,7 +606,7 @@ async fn a_slow_line_may_take_its_time_but_a_silent_one_may_not() {
 }
 
 #[tokio::test]
-async fn a_picture_that_nobody_uses_is_gone_after_a_day() {
+async fn an_image_that_nobody_uses_is_gone_after_a_day() {
     let shop = Shop::open().await;
     let (orphan, used, renewed) = (jpeg(61, 40), jpeg(62, 40), jpeg(63, 40));
     let orphan_id = shop.keeps(&orphan).await;
@@ -620,23 +617,23 @@ async fn a_picture_that_nobody_uses_is_gone_after_a_day() {
     shop.stocks_with("Sunset", 2, json!({"images": [used_id]}))
         .await;
     shop.run_jobs().await;
-    assert_eq!(shop.sweep_pictures().await.pictures, 0, "it is too early");
+    assert_eq!(shop.sweep_images().await.images, 0, "it is too early");
 
     shop.wait(DAY).await;
     shop.keeps(&renewed).await;
-    assert_eq!(shop.sweep_pictures().await.pictures, 1);
+    assert_eq!(shop.sweep_images().await.images, 1);
     shop.run_jobs().await;
     assert_eq!(kept(&shop).await, (2, 2));
     assert_eq!(
         shop.client
-            .get(&format!("/media/pictures/{orphan_id}/320.jpg"))
+            .get(&format!("/media/images/{orphan_id}/320.jpg"))
             .await
             .status,
         404
     );
     assert_eq!(
         shop.client
-            .get(&format!("/media/pictures/{used_id}/320.jpg"))
+            .get(&format!("/media/images/{used_id}/320.jpg"))
             .await
             .status,
         200
@@ -650,7 +647,7 @@ async fn a_picture_that_nobody_uses_is_gone_after_a_day() {
         .await;
     shop.wait(DAY).await;
     assert_eq!(
-        shop.sweep_pictures().await.pictures,
+        shop.sweep_images().await.images,
         1,
         "the one that was renewed"
     );
@@ -658,12 +655,12 @@ async fn a_picture_that_nobody_uses_is_gone_after_a_day() {
         .send_json(Method::PATCH, "/api/products/sunset/", &none)
         .await;
     assert_eq!(
-        shop.sweep_pictures().await.pictures,
+        shop.sweep_images().await.images,
         0,
         "it was in use when it was last looked at"
     );
     shop.wait(DAY).await;
-    assert_eq!(shop.sweep_pictures().await.pictures, 1);
+    assert_eq!(shop.sweep_images().await.images, 1);
     shop.run_jobs().await;
     assert_eq!(kept(&shop).await, (0, 0));
     // It may come again.
@@ -671,7 +668,7 @@ async fn a_picture_that_nobody_uses_is_gone_after_a_day() {
     shop.run_jobs().await;
     assert_eq!(
         shop.client
-            .get(&format!("/media/pictures/{used_id}/320.jpg"))
+            .get(&format!("/media/images/{used_id}/320.jpg"))
             .await
             .status,
         200
@@ -679,7 +676,7 @@ async fn a_picture_that_nobody_uses_is_gone_after_a_day() {
 }
 
 #[tokio::test]
-async fn what_was_sold_keeps_its_picture() {
+async fn what_was_sold_keeps_its_image() {
     let shop = Shop::open().await;
     let id = shop.keeps(&jpeg(62, 40)).await;
     shop.stocks_with("Sunrise", 2, json!({"images": [id]}))
@@ -696,11 +693,11 @@ async fn what_was_sold_keeps_its_picture() {
         .await;
     assert_eq!(patched.status, 200, "{}", patched.text);
     shop.wait(DAY).await;
-    assert_eq!(shop.sweep_pictures().await.pictures, 0);
+    assert_eq!(shop.sweep_images().await.images, 0);
 }
 
 #[tokio::test]
-async fn a_picture_being_put_to_use_is_not_swept() {
+async fn an_image_being_put_to_use_is_not_swept() {
     let shop = Shop::open().await;
     let id = shop.keeps(&jpeg(62, 40)).await;
     shop.stocks("Sunrise", 1).await;
@@ -708,31 +705,31 @@ async fn a_picture_being_put_to_use_is_not_swept() {
     shop.wait(DAY).await;
     // A writer has just looked at it and is about to refer to it.
     let mut writer = shop.db.begin().await.expect("a transaction");
-    let ids = [spirit_beads::ids::PictureId(id.clone())];
+    let ids = [spirit_beads::ids::ImageId(id.clone())];
     let held = spirit_beads::media::hold(&mut writer, &ids)
         .await
-        .expect("a picture");
+        .expect("an image");
     assert_eq!(held.len(), 1);
-    assert_eq!(shop.sweep_pictures().await.pictures, 0);
+    assert_eq!(shop.sweep_images().await.images, 0);
     sqlx::query(
-        "insert into product_pictures (product_id, position, picture_id) values ('sunrise', 0, $1)",
+        "insert into product_images (product_id, position, image_id) values ('sunrise', 0, $1)",
     )
     .bind(&id)
     .execute(&mut *writer)
     .await
     .expect("a use");
     writer.commit().await.expect("a commit");
-    assert_eq!(shop.sweep_pictures().await.pictures, 0);
+    assert_eq!(shop.sweep_images().await.images, 0);
     assert_eq!(kept(&shop).await, (1, 1));
 }
 
 #[tokio::test]
-async fn emails_get_a_picture_as_it_is_at_hand() {
+async fn emails_get_an_image_as_it_is_at_hand() {
     let shop = Shop::open().await;
-    let id = spirit_beads::ids::PictureId(shop.keeps(&jpeg(900, 600)).await);
+    let id = spirit_beads::ids::ImageId(shop.keeps(&jpeg(900, 600)).await);
     let read = async |width| {
         let found = spirit_beads::media::read(&shop.app.media, &shop.db, &id, width).await;
-        let (bytes, kind) = found.expect("the store").expect("a picture");
+        let (bytes, kind) = found.expect("the store").expect("an image");
         (decoded(&bytes).width(), kind)
     };
     assert_eq!(read(640).await, (900, "image/jpeg"));
@@ -740,7 +737,7 @@ async fn emails_get_a_picture_as_it_is_at_hand() {
     assert_eq!(read(640).await, (640, "image/jpeg"));
     assert_eq!(read(700).await, (640, "image/jpeg"));
     assert_eq!(read(5000).await, (900, "image/jpeg"));
-    let none = spirit_beads::ids::PictureId("ab".repeat(32));
+    let none = spirit_beads::ids::ImageId("ab".repeat(32));
     let found = spirit_beads::media::read(&shop.app.media, &shop.db, &none, 640).await;
     assert!(found.expect("the store").is_none());
 }

@@ -1,7 +1,7 @@
 //! JPEG and PNG files as cameras, editors and broken uploads leave them: kept as every browser shows them, or refused,
 //! never kept as something else.
 //!
-//! The files in `tests/data/jpeg` were written by libjpeg 2.1.5 (`make.c` there), all from one picture, which
+//! The files in `tests/data/jpeg` were written by libjpeg 2.1.5 (`make.c` there), all from one image, which
 //! [`drawn`] draws again.
 
 use std::path::Path;
@@ -10,9 +10,7 @@ use image::RgbImage;
 use serde_json::json;
 use spirit_beads::auth::Scope;
 
-use crate::support::pictures::{
-    claiming_png, decoded, exif, jpeg, plain_png, scene, segment, tiff,
-};
+use crate::support::images::{claiming_png, decoded, exif, jpeg, plain_png, scene, segment, tiff};
 use crate::support::{Client, Shop};
 
 /// What the files in `tests/data/jpeg` show: in color, in gray, or printed with black besides.
@@ -43,7 +41,7 @@ fn drawn(name: &str) -> RgbImage {
     })
 }
 
-/// The mean difference of two pictures of one size, per sample.
+/// The mean difference of two images of one size, per sample.
 fn difference(one: &RgbImage, other: &RgbImage) -> f64 {
     assert_eq!(one.dimensions(), other.dimensions());
     let pairs = one.as_raw().iter().zip(other.as_raw());
@@ -59,7 +57,7 @@ async fn kept(shop: &Shop, keeper: &Client, file: &[u8]) -> Option<RgbImage> {
         return None;
     }
     let id = answer.json[0]["id"].as_str().expect("an id");
-    let original = format!("/media/pictures/{id}/original");
+    let original = format!("/media/images/{id}/original");
     Some(decoded(&shop.client.get(&original).await.bytes).to_rgb8())
 }
 

@@ -1,9 +1,9 @@
-//! What villains send as pictures, and where they look for files.
+//! What villains send as images, and where they look for files.
 
 use serde_json::json;
 use spirit_beads::auth::Scope;
 
-use crate::support::pictures::{
+use crate::support::images::{
     Chance, animation, chunk, claiming_gif, claiming_png, claiming_webp, decoded, encoded,
     from_a_telephone, jpeg, plain_png, scene, transparent_png, webp, with_profile,
 };
@@ -26,7 +26,7 @@ async fn a_bomb_is_refused_before_it_is_decoded() {
         let is_told = answer.text.contains("megapixels") || answer.text.contains("damaged");
         assert!(is_told, "{what}: {}", answer.text);
     }
-    // A small picture with a profile that unpacks to a thousand times its size.
+    // A small image with a profile that unpacks to a thousand times its size.
     let bomb = with_profile(&scene(20, 20), vec![0; 100 << 20]);
     assert!(bomb.len() < 1 << 20);
     let answer = keeper.uploads(&[&bomb]).await;
@@ -34,33 +34,33 @@ async fn a_bomb_is_refused_before_it_is_decoded() {
 }
 
 #[tokio::test]
-async fn what_is_no_picture_is_refused_whatever_its_name() {
+async fn what_is_no_image_is_refused_whatever_its_name() {
     let shop = Shop::open().await;
     let keeper = shop.keeper(&[Scope::Catalog]).await;
     let brand = |brand: &[u8; 4]| [b"\0\0\0\x18ftyp", &brand[..], b"\0\0\0\0mif1heic"].concat();
     for (file, told) in [
         (
             b"<svg xmlns=\"http://www.w3.org/2000/svg\"><script>alert(1)</script></svg>".to_vec(),
-            "not a picture",
+            "not an image",
         ),
         (
             b"<!doctype html><script>alert(1)</script>".to_vec(),
-            "not a picture",
+            "not an image",
         ),
         (
             b"BM\x46\0\0\0\0\0\0\0\x36\0\0\0\x28\0\0\0".to_vec(),
-            "not a picture",
+            "not an image",
         ),
-        (b"%PDF-1.7".to_vec(), "not a picture"),
+        (b"%PDF-1.7".to_vec(), "not an image"),
         (
             b"\0\0\0\x18ftypisom\0\0\0\0isomavc1".to_vec(),
-            "not a picture",
+            "not an image",
         ),
         (brand(b"heic"), "HEIC"),
         (brand(b"mif1"), "HEIC"),
         (brand(b"avif"), "AVIF"),
         (b"GIF89a".to_vec(), "damaged"),
-        (b"RIFF".to_vec(), "not a picture"),
+        (b"RIFF".to_vec(), "not an image"),
         (b"RIFF\0\0\0\0WEBP".to_vec(), "damaged"),
         (b"\xff\xd8\xff".to_vec(), "damaged"),
         (b"\x89PNG\r\n\x1a\n<html>".to_vec(), "damaged"),
@@ -75,7 +75,7 @@ async fn what_is_no_picture_is_refused_whatever_its_name() {
 }
 
 #[tokio::test]
-async fn what_hides_in_a_picture_does_not_come_out() {
+async fn what_hides_in_an_image_does_not_come_out() {
     let shop = Shop::open().await;
     let keeper = shop.keeper(&[Scope::Catalog]).await;
     let script = b"<script>alert('beads')</script>";
@@ -92,7 +92,7 @@ async fn what_hides_in_a_picture_does_not_come_out() {
         ]
         .concat(),
         [&gif[..], script].concat(),
-        // An archive at the end of a picture is both.
+        // An archive at the end of an image is both.
         [&png[..], b"PK\x05\x06", &[0; 18], script].concat(),
     ] {
         let answer = keeper.uploads(&[&hidden]).await;
@@ -100,10 +100,7 @@ async fn what_hides_in_a_picture_does_not_come_out() {
         let id = answer.json[0]["id"].as_str().expect("an id");
         shop.run_jobs().await;
         for name in ["original", "320.jpg", "320.webp"] {
-            let served = shop
-                .client
-                .get(&format!("/media/pictures/{id}/{name}"))
-                .await;
+            let served = shop.client.get(&format!("/media/images/{id}/{name}")).await;
             assert!(!served.text.contains("beads"), "{name}");
             assert!(served.header("content-type").starts_with("image/"));
             assert_eq!(served.header("x-content-type-options"), "nosniff");
@@ -112,7 +109,7 @@ async fn what_hides_in_a_picture_does_not_come_out() {
 }
 
 #[tokio::test]
-async fn half_a_picture_is_none() {
+async fn half_an_image_is_none() {
     let shop = Shop::open().await;
     let keeper = shop.keeper(&[Scope::Catalog]).await;
     let with_thumbnail = from_a_telephone(&jpeg(200, 150), 6);
@@ -139,7 +136,7 @@ async fn half_a_picture_is_none() {
 }
 
 #[tokio::test]
-async fn flipped_bytes_are_a_picture_or_a_fault() {
+async fn flipped_bytes_are_an_image_or_a_fault() {
     let _seat = heavy().await;
     let shop = Shop::open().await;
     let keeper = shop.keeper(&[Scope::Catalog]).await;
@@ -153,7 +150,7 @@ async fn flipped_bytes_are_a_picture_or_a_fault() {
         webp(16, 16),
         animation(16, 16),
     ];
-    // Thousands more, without the network, are flipped where the pictures are decoded: `media/intake.rs`.
+    // Thousands more, without the network, are flipped where the images are decoded: `media/intake.rs`.
     for _ in 0..60 {
         let flipped: Vec<Vec<u8>> = (0..10)
             .map(|_| {
@@ -184,10 +181,10 @@ async fn no_path_leaves_the_store() {
     std::fs::write(folder.join("half.png#1"), "secret").expect("a file");
     std::fs::write(folder.join("page.html"), "<script>secret</script>").expect("a file");
     std::fs::write(folder.join("drawing.svg"), "<svg>secret</svg>").expect("a file");
-    let key = std::fs::read_dir(folder.join("pictures"))
+    let key = std::fs::read_dir(folder.join("images"))
         .expect("the store")
         .next()
-        .expect("a picture")
+        .expect("an image")
         .expect("a folder")
         .file_name();
     let key = key.to_str().expect("a name");
@@ -199,41 +196,41 @@ async fn no_path_leaves_the_store() {
         "%2e%2e%2fsecret.png",
         "..%5csecret.png",
         "x/../../secret.png",
-        "pictures/../../secret.png",
+        "images/../../secret.png",
         "./../secret.png",
         "/etc/passwd",
         "%2fetc%2fpasswd",
         "//etc/passwd",
         ".hidden.png",
         "half.png%231",
-        "pictures",
-        "pictures/",
-        "pictures//",
-        "pictures/x",
+        "images",
+        "images/",
+        "images//",
+        "images/x",
         "page.html/x",
         "%00",
         "a%00.png",
         "%ff",
         &long,
-        &format!("pictures/{key}"),
-        &format!("pictures/{key}/original.jpg"),
-        &format!("pictures/{id}"),
-        &format!("pictures/{id}/"),
-        &format!("pictures/{id}/321.jpg"),
-        &format!("pictures/{id}/320.png"),
-        &format!("pictures/{id}/0320.jpg"),
-        &format!("pictures/{id}/original.jpg"),
-        &format!("pictures/{id}/..%2foriginal"),
-        &format!("pictures/{}/320.jpg", id.to_uppercase()),
-        &format!("pictures/{}/320.jpg", "ab".repeat(32)),
-        &format!("pictures/{id}%00/320.jpg"),
+        &format!("images/{key}"),
+        &format!("images/{key}/original.jpg"),
+        &format!("images/{id}"),
+        &format!("images/{id}/"),
+        &format!("images/{id}/321.jpg"),
+        &format!("images/{id}/320.png"),
+        &format!("images/{id}/0320.jpg"),
+        &format!("images/{id}/original.jpg"),
+        &format!("images/{id}/..%2foriginal"),
+        &format!("images/{}/320.jpg", id.to_uppercase()),
+        &format!("images/{}/320.jpg", "ab".repeat(32)),
+        &format!("images/{id}%00/320.jpg"),
     ] {
         let answer = shop.client.get(&format!("/media/{path}")).await;
         assert_eq!(answer.status, 404, "{path}: {}", answer.text);
         assert!(!answer.text.contains("secret"), "{path}");
         assert_eq!(answer.json["code"], json!("not_found"), "{path}");
     }
-    // A file of the old service that is no picture is never a page.
+    // A file of the old service that is no image is never a page.
     for name in ["page.html", "drawing.svg"] {
         let page = shop.client.get(&format!("/media/{name}")).await;
         assert_eq!(
@@ -244,7 +241,7 @@ async fn no_path_leaves_the_store() {
     }
     let served = shop
         .client
-        .get(&format!("/media/pictures/{id}/320.jpg"))
+        .get(&format!("/media/images/{id}/320.jpg"))
         .await;
     assert_eq!(decoded(&served.bytes).width(), 20);
 }

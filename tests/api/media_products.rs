@@ -1,16 +1,16 @@
-//! Pictures of products: written by id, read with their renditions, carried in and out with the catalog.
+//! Images of products: written by id, read with their renditions, carried in and out with the catalog.
 
 use reqwest::Method;
 use serde_json::{Value, json};
 use spirit_beads::auth::Scope;
 use spirit_beads::money::Currency;
-use spirit_beads::products::{self, ImportSummary, TakenPictures};
+use spirit_beads::products::{self, ImportSummary, TakenImages};
 
-use crate::support::pictures::{jpeg, transparent_png};
+use crate::support::images::{jpeg, transparent_png};
 use crate::support::{Answer, Client, Shop};
 
-/// A shop with a keeper and three pictures.
-async fn shop_with_pictures() -> (Shop, Client, [String; 3]) {
+/// A shop with a keeper and three images.
+async fn shop_with_images() -> (Shop, Client, [String; 3]) {
     let shop = Shop::open().await;
     let keeper = shop.keeper(&[Scope::Catalog, Scope::Stock]).await;
     let ids = [
@@ -28,7 +28,7 @@ async fn patch(keeper: &Client, body: Value) -> Answer {
 }
 
 fn card(id: &str) -> Value {
-    json!(format!("/media/pictures/{id}/1024.jpg"))
+    json!(format!("/media/images/{id}/1024.jpg"))
 }
 
 /// What the list shows: primary, secondary, and the ids of all images.
@@ -49,8 +49,8 @@ async fn shown(shop: &Shop) -> (Value, Value, Vec<String>) {
 }
 
 #[tokio::test]
-async fn a_product_shows_its_pictures_wherever_it_is_shown() {
-    let (shop, keeper, [a, b, c]) = shop_with_pictures().await;
+async fn a_product_shows_its_images_wherever_it_is_shown() {
+    let (shop, keeper, [a, b, c]) = shop_with_images().await;
     shop.stocks_with("Sunrise", 1, json!({"images": [a, b, c]}))
         .await;
     let list = shop.client.get("/api/products/").await.json["results"][0].clone();
@@ -68,13 +68,13 @@ async fn a_product_shows_its_pictures_wherever_it_is_shown() {
     let widths = ["320", "640", "1024"];
     let expected: Vec<String> = widths
         .iter()
-        .map(|width| format!("/media/pictures/{a}/{width}.webp {width}w"))
-        .chain([format!("/media/pictures/{a}/1600.webp 1200w")])
+        .map(|width| format!("/media/images/{a}/{width}.webp {width}w"))
+        .chain([format!("/media/images/{a}/1600.webp 1200w")])
         .collect();
     assert_eq!(images[0]["srcset"], expected.join(", "));
     assert_eq!(
         images[1]["srcset"],
-        format!("/media/pictures/{b}/320.webp 300w")
+        format!("/media/images/{b}/320.webp 300w")
     );
     assert!(images.iter().all(|image| {
         image["thumbhash"]
@@ -111,7 +111,7 @@ async fn a_product_shows_its_pictures_wherever_it_is_shown() {
     let url = detail["images"][2]["url"].as_str().expect("an address");
     let path = url.trim_start_matches(&shop.address);
     assert_eq!(shop.client.get(path).await.status, 200);
-    // Stripe gets the picture that cards show.
+    // Stripe gets the image that cards show.
     shop.run_jobs().await;
     let at_stripe = &shop.at_stripe("product").await[0];
     assert_eq!(at_stripe["images"], json!([absolute(&card(&a))]));
@@ -119,7 +119,7 @@ async fn a_product_shows_its_pictures_wherever_it_is_shown() {
 
 #[tokio::test]
 async fn the_list_decides_and_the_two_addresses_follow() {
-    let (shop, keeper, [a, b, c]) = shop_with_pictures().await;
+    let (shop, keeper, [a, b, c]) = shop_with_images().await;
     let elsewhere = "https://cdn.test/x.png";
     shop.stocks_with("Sunrise", 1, json!({"primary_image": "/media/old/a.jpg"}))
         .await;
@@ -139,15 +139,15 @@ async fn the_list_decides_and_the_two_addresses_follow() {
             json!(elsewhere),
             vec![&c],
         ),
-        // The addresses of uploaded pictures, however they are written.
+        // The addresses of uploaded images, however they are written.
         (
-            json!({"primary_image": format!("/media/pictures/{a}/320.webp")}),
+            json!({"primary_image": format!("/media/images/{a}/320.webp")}),
             card(&a),
             json!(elsewhere),
             vec![&a],
         ),
         (
-            json!({"secondary_image": format!("{}/media/pictures/{b}/original", shop.address)}),
+            json!({"secondary_image": format!("{}/media/images/{b}/original", shop.address)}),
             card(&a),
             card(&b),
             vec![&a, &b],
@@ -210,7 +210,7 @@ async fn the_list_decides_and_the_two_addresses_follow() {
 
 #[tokio::test]
 async fn what_was_read_may_be_sent_back() {
-    let (shop, keeper, [a, b, c]) = shop_with_pictures().await;
+    let (shop, keeper, [a, b, c]) = shop_with_images().await;
     shop.stocks_with("Sunrise", 1, json!({"images": [a, b, c]}))
         .await;
     let before = keeper.get("/api/admin/products/sunrise/").await.json;
@@ -226,8 +226,8 @@ async fn what_was_read_may_be_sent_back() {
 }
 
 #[tokio::test]
-async fn a_picture_that_is_not_there_is_a_fault_of_its_place() {
-    let (shop, keeper, [a, ..]) = shop_with_pictures().await;
+async fn an_image_that_is_not_there_is_a_fault_of_its_place() {
+    let (shop, keeper, [a, ..]) = shop_with_images().await;
     shop.stocks("Sunrise", 1).await;
     let unknown = "ab".repeat(32);
     let many: Vec<String> = (0..11).map(|n| format!("{n:064}")).collect();
@@ -246,7 +246,7 @@ async fn a_picture_that_is_not_there_is_a_fault_of_its_place() {
             vec!["primary_image"],
         ),
         (
-            json!({"secondary_image": "/media/pictures/x.jpg"}),
+            json!({"secondary_image": "/media/images/x.jpg"}),
             vec!["secondary_image"],
         ),
     ] {
@@ -262,8 +262,8 @@ async fn a_picture_that_is_not_there_is_a_fault_of_its_place() {
 }
 
 #[tokio::test]
-async fn the_catalog_takes_its_pictures_along() {
-    let (shop, _, [a, b, c]) = shop_with_pictures().await;
+async fn the_catalog_takes_its_images_along() {
+    let (shop, _, [a, b, c]) = shop_with_images().await;
     shop.stocks_with("Sunrise", 1, json!({"images": [a, b, c]}))
         .await;
     shop.stocks_with(
@@ -279,21 +279,21 @@ async fn the_catalog_takes_its_pictures_along() {
     };
     let file = export(&shop).await;
     assert_eq!(file["products"][0]["images"], json!([a, b, c]));
-    let names = products::named_pictures(&file.to_string());
+    let names = products::named_images(&file.to_string());
     let unchanged = ImportSummary {
         unchanged: 2,
         ..ImportSummary::default()
     };
     assert_eq!(shop.imports(&file).await.expect("an import"), unchanged);
 
-    // Another shop: the pictures are as good as new, and no worse.
+    // Another shop: the images are as good as new, and no worse.
     let other = Shop::open().await;
     let Err(refused) = other.imports(&file).await else {
-        panic!("pictures that are not there")
+        panic!("images that are not there")
     };
     assert!(format!("{refused}").contains("images[2]"), "{refused}");
-    let mut pictures = TakenPictures::default();
-    for folder in std::fs::read_dir(shop.media_folder().join("pictures")).expect("the store") {
+    let mut images = TakenImages::default();
+    for folder in std::fs::read_dir(shop.media_folder().join("images")).expect("the store") {
         let folder = folder.expect("a folder").path();
         let id = folder
             .file_name()
@@ -304,18 +304,18 @@ async fn the_catalog_takes_its_pictures_along() {
         let content = ["jpg", "png"]
             .iter()
             .find_map(|kind| std::fs::read(folder.join(format!("original.{kind}"))).ok());
-        let content = content.expect("the picture itself");
-        pictures
+        let content = content.expect("the image itself");
+        images
             .take(&other.app.media, &other.db, &id, &content)
             .await
             .expect("a store");
     }
-    assert_eq!(pictures.count(), 3);
+    assert_eq!(images.count(), 3);
     let mut tx = other.db.begin().await.expect("a transaction");
     let summary = products::import(
         &mut tx,
         &file.to_string(),
-        Some(&pictures),
+        Some(&images),
         Currency::USD,
         "test",
     )
@@ -335,9 +335,9 @@ async fn the_catalog_takes_its_pictures_along() {
 }
 
 #[tokio::test]
-async fn a_file_named_like_a_picture_is_taken_in_like_any_other() {
+async fn a_file_named_like_an_image_is_taken_in_like_any_other() {
     let shop = Shop::open().await;
-    let taken = crate::support::pictures::from_a_telephone(&jpeg(80, 60), 6);
+    let taken = crate::support::images::from_a_telephone(&jpeg(80, 60), 6);
     let id = {
         use sha2::{Digest, Sha256};
         let hash = Sha256::digest(&taken);
@@ -345,8 +345,8 @@ async fn a_file_named_like_a_picture_is_taken_in_like_any_other() {
             .map(|byte| format!("{byte:02x}"))
             .collect::<String>()
     };
-    let mut pictures = TakenPictures::default();
-    pictures
+    let mut images = TakenImages::default();
+    images
         .take(&shop.app.media, &shop.db, &id, &taken)
         .await
         .expect("a store");
@@ -355,7 +355,7 @@ async fn a_file_named_like_a_picture_is_taken_in_like_any_other() {
     products::import(
         &mut tx,
         &file.to_string(),
-        Some(&pictures),
+        Some(&images),
         Currency::USD,
         "test",
     )

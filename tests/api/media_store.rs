@@ -1,4 +1,4 @@
-//! Where pictures lie: a bucket behind real HTTP, and a store that fails.
+//! Where images lie: a bucket behind real HTTP, and a store that fails.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -16,7 +16,7 @@ use tokio::net::TcpListener;
 use uuid::Uuid;
 
 use crate::support::Shop;
-use crate::support::pictures::{decoded, jpeg};
+use crate::support::images::{decoded, jpeg};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60 + 1);
 
@@ -98,7 +98,7 @@ async fn a_bucket_does_all_that_a_folder_does() {
     let shop = bucket.shop().await;
     let id = shop.keeps(&jpeg(700, 500)).await;
     assert_eq!(bucket.objects().len(), 1);
-    let path = format!("/media/pictures/{id}/640.webp");
+    let path = format!("/media/images/{id}/640.webp");
     assert_eq!(
         shop.client.get(&path).await.header("cache-control"),
         "public, max-age=60"
@@ -145,15 +145,15 @@ async fn a_bucket_does_all_that_a_folder_does() {
         assert_eq!(shop.client.get(nothing).await.status, 404, "{nothing}");
     }
 
-    // Refused pictures leave nothing, swept ones are gone.
+    // Refused images leave nothing, swept ones are gone.
     let keeper = shop.keeper(&[Scope::Catalog]).await;
     assert_eq!(
-        keeper.uploads(&[&jpeg(30, 20), b"no picture"]).await.status,
+        keeper.uploads(&[&jpeg(30, 20), b"no image"]).await.status,
         400
     );
     assert_eq!(bucket.objects().len(), 8);
     shop.wait(DAY).await;
-    assert_eq!(shop.sweep_pictures().await.pictures, 1);
+    assert_eq!(shop.sweep_images().await.images, 1);
     shop.run_jobs().await;
     assert_eq!(bucket.objects().len(), 1, "the old one");
     assert_eq!(shop.client.get(&path).await.status, 404);
@@ -179,15 +179,15 @@ async fn a_bucket_out_of_reach_is_an_outage_and_nothing_is_half_done() {
         (answer.status, &answer.json["code"]),
         (503, &json!("media_unavailable"))
     );
-    let rows: i64 = sqlx::query_scalar("select count(*) from pictures")
+    let rows: i64 = sqlx::query_scalar("select count(*) from images")
         .fetch_one(&other.db)
         .await
-        .expect("the pictures");
+        .expect("the images");
     assert_eq!(rows, 0);
     assert_eq!(keeper.uploads(&[&jpeg(70, 50)]).await.status, 201);
     assert_eq!(
         shop.client
-            .get(&format!("/media/pictures/{id}/320.jpg"))
+            .get(&format!("/media/images/{id}/320.jpg"))
             .await
             .status,
         200
@@ -201,7 +201,7 @@ async fn a_full_disk_is_an_outage_and_nothing_is_half_done() {
     let media = shop.media_folder();
     let uploads = shop.app.config.data_dir.join("uploads");
     // A file where a folder has to be: nothing can be written, as when the disk is full.
-    for folder in [media.join("pictures"), uploads] {
+    for folder in [media.join("images"), uploads] {
         let _ = std::fs::remove_dir_all(&folder);
         std::fs::write(&folder, "").expect("a file");
         let answer = keeper.uploads(&[&jpeg(70, 50)]).await;
@@ -215,13 +215,13 @@ async fn a_full_disk_is_an_outage_and_nothing_is_half_done() {
         std::fs::remove_file(&folder).expect("removed");
         std::fs::create_dir_all(&folder).expect("a folder");
     }
-    let rows: i64 = sqlx::query_scalar("select count(*) from pictures")
+    let rows: i64 = sqlx::query_scalar("select count(*) from images")
         .fetch_one(&shop.db)
         .await
-        .expect("the pictures");
+        .expect("the images");
     assert_eq!(rows, 0);
     assert_eq!(
-        std::fs::read_dir(media.join("pictures"))
+        std::fs::read_dir(media.join("images"))
             .expect("the store")
             .count(),
         0
@@ -233,7 +233,7 @@ async fn a_full_disk_is_an_outage_and_nothing_is_half_done() {
 async fn what_a_crash_leaves_behind_is_found() {
     let shop = Shop::open().await;
     shop.keeps(&jpeg(70, 50)).await;
-    let store = shop.media_folder().join("pictures");
+    let store = shop.media_folder().join("images");
     let at = |seconds_ago: u64| {
         let now = chrono::Utc::now().timestamp() as u64;
         uuid::Uuid::new_v7(uuid::Timestamp::from_unix(
@@ -254,63 +254,63 @@ async fn what_a_crash_leaves_behind_is_found() {
         std::fs::write(folder.join(file), "x").expect("a file");
     }
     std::fs::create_dir_all(store.join("of-somebody-else")).expect("a folder");
-    let swept = shop.sweep_pictures().await;
-    assert_eq!((swept.pictures, swept.folders), (0, 2));
+    let swept = shop.sweep_images().await;
+    assert_eq!((swept.images, swept.folders), (0, 2));
     assert!(!old.exists() && !half.exists() && young.exists());
     assert!(store.join("of-somebody-else").exists());
-    assert_eq!(shop.sweep_pictures().await.folders, 0);
+    assert_eq!(shop.sweep_images().await.folders, 0);
 }
 
 #[tokio::test]
 async fn a_job_that_runs_again_or_too_late_harms_nothing() {
     let shop = Shop::open().await;
     let id = shop.keeps(&jpeg(700, 500)).await;
-    let picture = spirit_beads::ids::PictureId(id.clone());
+    let image = spirit_beads::ids::ImageId(id.clone());
     let render = || {
         worker::perform(
             &shop.app,
-            Job::RenderPicture {
-                picture: picture.clone(),
+            Job::RenderImage {
+                image: image.clone(),
             },
         )
     };
     // Killed after some renditions: it begins anew.
     shop.run_jobs().await;
-    sqlx::query("update pictures set rendered_at = null")
+    sqlx::query("update images set rendered_at = null")
         .execute(&shop.db)
         .await
-        .expect("a picture");
+        .expect("an image");
     render().await.expect("renditions");
     render().await.expect("nothing to do");
     assert_eq!(
         shop.client
-            .get(&format!("/media/pictures/{id}/640.jpg"))
+            .get(&format!("/media/images/{id}/640.jpg"))
             .await
             .status,
         200
     );
 
     // Two workers, and two sweeps, at once.
-    sqlx::query("update pictures set rendered_at = null")
+    sqlx::query("update images set rendered_at = null")
         .execute(&shop.db)
         .await
-        .expect("a picture");
+        .expect("an image");
     let (one, other) = tokio::join!(render(), render());
     one.and(other).expect("renditions");
     shop.wait(DAY).await;
-    let (one, other) = tokio::join!(shop.sweep_pictures(), shop.sweep_pictures());
-    assert_eq!(one.pictures + other.pictures, 1);
+    let (one, other) = tokio::join!(shop.sweep_images(), shop.sweep_images());
+    assert_eq!(one.images + other.images, 1);
     // Sent again before its objects are removed: the new ones are others.
     assert_eq!(shop.keeps(&jpeg(700, 500)).await, id);
     shop.run_jobs().await;
     assert_eq!(
         shop.client
-            .get(&format!("/media/pictures/{id}/640.jpg"))
+            .get(&format!("/media/images/{id}/640.jpg"))
             .await
             .status,
         200
     );
-    let folders = std::fs::read_dir(shop.media_folder().join("pictures"))
+    let folders = std::fs::read_dir(shop.media_folder().join("images"))
         .expect("the store")
         .count();
     assert_eq!(folders, 1);

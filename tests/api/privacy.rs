@@ -195,7 +195,7 @@ async fn over_tls_every_answer_keeps_browsers_there() {
     ])
     .await;
     shop.stocks("Sunrise", 1).await;
-    let picture = shop.keeps(&crate::support::pictures::jpeg(40, 30)).await;
+    let image = shop.keeps(&crate::support::images::jpeg(40, 30)).await;
     shop.run_jobs().await;
     for (method, path, status) in [
         (Method::GET, "/api/products/".to_owned(), 200),
@@ -204,11 +204,7 @@ async fn over_tls_every_answer_keeps_browsers_there() {
         (Method::DELETE, "/api/orders/by-session/x/".to_owned(), 405),
         (Method::GET, "/api/admin/orders/".to_owned(), 401),
         (Method::POST, "/api/payments/webhook/".to_owned(), 400),
-        (
-            Method::GET,
-            format!("/media/pictures/{picture}/320.jpg"),
-            200,
-        ),
+        (Method::GET, format!("/media/images/{image}/320.jpg"), 200),
         (Method::GET, "/media/none.jpg".to_owned(), 404),
         (Method::GET, "/admin/sign-in".to_owned(), 200),
         (Method::GET, "/admin/nowhere".to_owned(), 404),

@@ -15,8 +15,8 @@ use tokio::net::TcpStream;
 use tokio::process::{Child, ChildStdout, Command};
 use uuid::Uuid;
 
+use crate::support::images::{FORM, Part, form, jpeg};
 use crate::support::logs::told;
-use crate::support::pictures::{FORM, Part, form, jpeg};
 use crate::support::{
     Client, Mail, SECRET_KEY, Shop, card, form_of, heavy, read_answer, session_of,
 };
@@ -268,15 +268,15 @@ async fn a_newcomer_sells_a_piece_and_the_order_outlives_a_kill() {
     let client = program.client();
     let list = client.get("/api/products/").await.json;
     assert!(list["count"].as_i64().expect("a number") >= 20, "{list}");
-    let picture = client
+    let image = client
         .get(
             list["results"][0]["primary_image"]
                 .as_str()
-                .expect("a picture"),
+                .expect("an image"),
         )
         .await;
-    assert_eq!(picture.status, 200);
-    assert!(picture.header("content-type").starts_with("image/"));
+    assert_eq!(image.status, 200);
+    assert!(image.header("content-type").starts_with("image/"));
     for path in ["/api/docs/", "/sandbox/", "/healthz"] {
         assert_eq!(client.get(path).await.status, 200, "{path}");
     }
@@ -314,7 +314,7 @@ async fn a_newcomer_sells_a_piece_and_the_order_outlives_a_kill() {
     .await;
     let email = Mail::in_folder(&emails).remove(0);
     assert_eq!(email.subject, "Order Confirmation - Spirit Beads");
-    assert_eq!(email.inside.len(), 1, "with the piece's picture");
+    assert_eq!(email.inside.len(), 1, "with the piece's image");
 
     // The owner was made with the shop, and comes in with the password that was shown.
     let (_, line) = program.said.split_once("sign in as ").expect("an owner");
@@ -684,7 +684,7 @@ async fn may_mount() -> Option<&'static [&'static str]> {
 }
 
 #[tokio::test]
-async fn a_disk_that_has_no_byte_left_is_an_outage_of_pictures_alone() {
+async fn a_disk_that_has_no_byte_left_is_an_outage_of_images_alone() {
     let Some(unshare) = may_mount().await else {
         // Past what the test runner keeps to itself of a test that passes.
         let _ = writeln!(
@@ -710,17 +710,17 @@ async fn a_disk_that_has_no_byte_left_is_an_outage_of_pictures_alone() {
     let data = PathBuf::from(format!("/proc/{pid}/root{}", data.display()));
     assert_eq!(keeper.uploads(&[&jpeg(70, 50)]).await.status, 201);
     let has_sizes = async || files_in(&data).len() == 3;
-    until("both sizes of the picture are made", has_sizes).await;
+    until("both sizes of the image are made", has_sizes).await;
     let kept = files_in(&data);
 
-    let photograph = jpeg(640, 480);
-    let size = photograph.len() as u64;
+    let image_url = jpeg(640, 480);
+    let size = image_url.len() as u64;
     // Not a byte is left, or room for a part of the upload.
     for left in [0, size / 2] {
         let filler = fill(&data, left);
         for answer in [
-            keeper.uploads(&[&photograph]).await,
-            keeper.asks_with(&photograph).await,
+            keeper.uploads(&[&image_url]).await,
+            keeper.asks_with(&image_url).await,
         ] {
             let told = (answer.status, &answer.json["code"]);
             assert_eq!(
@@ -737,7 +737,7 @@ async fn a_disk_that_has_no_byte_left_is_an_outage_of_pictures_alone() {
         assert_eq!(files_in(&data), kept, "{left} bytes left");
     }
     let rows: (i64, i64) = sqlx::query_as(
-        "select (select count(*) from pictures), (select count(*) from custom_orders)",
+        "select (select count(*) from images), (select count(*) from custom_orders)",
     )
     .fetch_one(&shop.db)
     .await
@@ -746,7 +746,7 @@ async fn a_disk_that_has_no_byte_left_is_an_outage_of_pictures_alone() {
 
     // Room for the upload, but not for all the sizes that a job makes of it: they are made when there is.
     let filler = fill(&data, size + 4096);
-    assert_eq!(keeper.uploads(&[&photograph]).await.status, 201);
+    assert_eq!(keeper.uploads(&[&image_url]).await.status, 201);
     until("the job fails", async || {
         let failed = "select exists (select from graphile_worker._private_jobs where last_error is not null)";
         sqlx::query_scalar(failed).fetch_one(&shop.db).await.expect("the jobs")
@@ -758,7 +758,7 @@ async fn a_disk_that_has_no_byte_left_is_an_outage_of_pictures_alone() {
         files_in(&data).len() == kept.len() + 5
     })
     .await;
-    assert_eq!(keeper.asks_with(&photograph).await.status, 201);
+    assert_eq!(keeper.asks_with(&image_url).await.status, 201);
     program.terminate().await;
     assert_eq!(program.end().await, Some(0));
 }
@@ -1190,7 +1190,7 @@ async fn memory_stays_flat_under_twenty_uploads_of_seventy_megabytes() {
     let client = program.client().with_token(token.trim());
     let pid = program.child.id().expect("it runs");
     program.settles().await;
-    // Ten files of seven megabytes that begin like pictures: each is stored, read and found to be none.
+    // Ten files of seven megabytes that begin like images: each is stored, read and found to be none.
     let mut file = b"\x89PNG\r\n\x1a\n".to_vec();
     file.resize(7 * 1024 * 1024, 0x55);
     let parts: Vec<Part> = (0..10).map(|_| Part::file("image", &file)).collect();
@@ -1202,7 +1202,7 @@ async fn memory_stays_flat_under_twenty_uploads_of_seventy_megabytes() {
             let (client, body) = (client.clone(), body.clone());
             tokio::spawn(async move {
                 let headers = [("content-type", FORM)];
-                let path = "/api/admin/pictures/";
+                let path = "/api/admin/images/";
                 client.send(Method::POST, path, &headers, Some(body)).await
             })
         })
@@ -1300,7 +1300,7 @@ async fn a_bucket_behind_tls_is_opened_by_the_program_itself() {
 }
 
 #[tokio::test]
-async fn a_catalog_moves_to_another_shop_with_its_pictures() {
+async fn a_catalog_moves_to_another_shop_with_its_images() {
     let (shop, other) = (Shop::open().await, Shop::open().await);
     let id = shop.keeps(&jpeg(700, 500)).await;
     shop.stocks_with("Sunrise", 3, json!({"images": [id]}))
@@ -1308,13 +1308,13 @@ async fn a_catalog_moves_to_another_shop_with_its_pictures() {
     shop.run_jobs().await;
     let (_, file, _) = Beside::new(&shop).run(&["catalog", "export"]).await;
 
-    // With a copy of the media folder the picture is the same, under the same id.
+    // With a copy of the media folder the image is the same, under the same id.
     let beside = Beside::new(&other);
     let path = beside.write("catalog.json", &file);
     let (code, _, said) = beside.run(&["catalog", "import", &path]).await;
     assert_eq!(code, 1);
     assert!(
-        said.contains("products[0].images[0]: There is no such picture."),
+        said.contains("products[0].images[0]: There is no such image."),
         "{said}"
     );
     let folder = shop.media_folder().display().to_string();
@@ -1322,7 +1322,7 @@ async fn a_catalog_moves_to_another_shop_with_its_pictures() {
     let (code, out, said) = beside.run(&import).await;
     assert_eq!(code, 0, "{said}");
     assert!(
-        out.contains("2 pictures taken in.") && out.contains("1 created"),
+        out.contains("2 images taken in.") && out.contains("1 created"),
         "{out}"
     );
     assert_eq!(beside.run(&["catalog", "export"]).await.1, file);
@@ -1341,7 +1341,7 @@ async fn a_catalog_moves_to_another_shop_with_its_pictures() {
         (
             json!(["new/b.jpg"]),
             4700,
-            "images[0]: new/b.jpg: This is not a picture.",
+            "images[0]: new/b.jpg: This is not an image.",
         ),
         (json!(["new/a.jpg"]), 1, "products[0].price: "),
         (json!(["../log.txt"]), 4700, "images[0]: There is no file"),
@@ -1354,10 +1354,10 @@ async fn a_catalog_moves_to_another_shop_with_its_pictures() {
         assert_eq!(code, 1);
         assert!(said.contains(told), "{said}");
     }
-    let kept: i64 = sqlx::query_scalar("select count(*) from pictures")
+    let kept: i64 = sqlx::query_scalar("select count(*) from images")
         .fetch_one(&other.db)
         .await
-        .expect("the pictures");
+        .expect("the images");
     assert_eq!(kept, 1);
     let path = beside.write("new.json", &row(json!(["new/a.jpg"]), 4700).to_string());
     let home = beside.home.dir.display().to_string();

@@ -42,7 +42,7 @@ async fn every_request_we_make_is_one_that_stripe_takes() {
     assert_eq!(back.header("location"), "http://localhost:8080/success");
     assert_eq!(shop.status_of(&paid).await, "paid");
 
-    // Another name and price, and no picture any more.
+    // Another name and price, and no image any more.
     let change = json!({"name": "Sunset", "price": 5200, "primary_image": null});
     let changed = keeper
         .send_json(Method::PATCH, "/api/products/sunrise/", &change)

@@ -128,7 +128,7 @@ async fn the_price_asked_is_ours_even_before_stripe_has_heard_of_it() {
 }
 
 #[tokio::test]
-async fn a_name_and_a_picture_follow() {
+async fn a_name_and_an_image_follow() {
     let (shop, _, keeper) = one_synced_piece().await;
     patch(
         &keeper,

@@ -4,7 +4,7 @@ use reqwest::Method;
 use serde_json::json;
 use spirit_beads::auth::Scope;
 
-use crate::support::pictures::Part;
+use crate::support::images::Part;
 use crate::support::{Shop, card, session_of};
 
 /// As a Mac's file dialog or a dead key may send it, and as it is kept.

@@ -54,7 +54,7 @@ pub async fn keep(world: Arc<World>, mut chance: Chance, name: String) {
                 made += 1;
                 let id = format!("{name}-{made}");
                 if add_piece(&world, &mut chance, &id, 1).await {
-                    photograph(&world, &mut chance, &id).await;
+                    image_url(&world, &mut chance, &id).await;
                 }
             }
             10 => sell_by_hand(&world, &mut chance).await,
@@ -215,14 +215,14 @@ async fn change_stock(world: &World, chance: &mut Chance) {
     }
 }
 
-/// Uploads a photograph, which the media store may have no room for, and hangs it at a piece.
-async fn photograph(world: &World, chance: &mut Chance, piece: &str) {
+/// Uploads a image, which the media store may have no room for, and hangs it at a piece.
+async fn image_url(world: &World, chance: &mut Chance, piece: &str) {
     let mut form = Vec::new();
     form.extend_from_slice(
         b"--storm\r\ncontent-disposition: form-data; name=\"image\"; filename=\"photo.jpg\"\r\n\
           content-type: image/jpeg\r\n\r\n",
     );
-    form.extend_from_slice(&world.photograph);
+    form.extend_from_slice(&world.image_url);
     form.extend_from_slice(b"\r\n--storm--\r\n");
     let headers = [
         (
@@ -231,15 +231,15 @@ async fn photograph(world: &World, chance: &mut Chance, piece: &str) {
         ),
         ("authorization", format!("Bearer {}", world.token)),
     ];
-    let path = "/api/admin/pictures/";
+    let path = "/api/admin/images/";
     let answer = world
         .call(chance, None, Method::POST, path, &headers, Some(form))
         .await;
-    let Some(picture) = answer.filter(|answer| answer.status == 201) else {
+    let Some(image) = answer.filter(|answer| answer.status == 201) else {
         return;
     };
-    world.tally.add("photographs");
-    let body = json!({"images": [picture.json[0]["id"]]});
+    world.tally.add("images");
+    let body = json!({"images": [image.json[0]["id"]]});
     let path = format!("/api/products/{piece}/");
     world.keep(chance, Method::PATCH, &path, Some(&body)).await;
 }

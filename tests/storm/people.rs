@@ -405,7 +405,7 @@ async fn ask(world: &World, chance: &mut Chance, browser: &Browser, email: &str)
              content-type: image/jpeg\r\n\r\n"
         );
         form.extend_from_slice(head.as_bytes());
-        form.extend_from_slice(&world.photograph);
+        form.extend_from_slice(&world.image_url);
         form.extend_from_slice(format!("\r\n--{boundary}--\r\n").as_bytes());
         let kind = format!("multipart/form-data; boundary={boundary}");
         let headers = [("content-type", kind)];

@@ -15,7 +15,7 @@ use super::program::Program;
 use super::webhooks::Webhooks;
 use super::world::{Tally, World};
 use crate::support::database::{self as tests_database, Database as TestDatabase};
-use crate::support::{MailServer, STRIPE_KEY, WEBHOOK_SECRET, pictures};
+use crate::support::{MailServer, STRIPE_KEY, WEBHOOK_SECRET, images};
 
 /// How long a process may take to be there.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -147,7 +147,7 @@ impl Stage {
             stripe: pool().connect_lazy_with(stripe_options),
             shop: pool().connect_lazy_with(database.options()),
             token,
-            photograph: pictures::jpeg(96, 64),
+            image_url: images::jpeg(96, 64),
             tally,
             over: false.into(),
         };

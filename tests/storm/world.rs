@@ -46,7 +46,7 @@ pub struct World {
     /// The shop's database, past the lines that are cut. It is down at times.
     pub shop: PgPool,
     pub token: String,
-    pub photograph: Vec<u8>,
+    pub image_url: Vec<u8>,
     pub tally: Arc<Tally>,
     pub over: AtomicBool,
 }

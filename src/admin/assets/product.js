@@ -1,9 +1,9 @@
-// Products at the desk. All of it works without this script; with it, pictures are dropped, previewed, uploaded with
+// Products at the desk. All of it works without this script; with it, images are dropped, previewed, uploaded with
 // their progress shown and moved about without losing what was typed into the form beside them.
 (() => {
   "use strict";
 
-  const section = () => document.querySelector("[data-pictures]");
+  const section = () => document.querySelector("[data-images]");
 
   function say(text) {
     const status = section()?.querySelector("[data-status]");
@@ -13,15 +13,15 @@
   // The button that was pressed, to be under the finger again.
   let pressed = null;
 
-  // Puts the pictures of a page that was answered in the place of ours.
+  // Puts the images of a page that was answered in the place of ours.
   function take(html) {
     const page = new DOMParser().parseFromString(html, "text/html");
-    const fresh = page.querySelector("[data-pictures]");
+    const fresh = page.querySelector("[data-images]");
     if (!fresh) { location.reload(); return; }
     section().replaceWith(document.importNode(fresh, true));
     prepare();
     if (pressed) {
-      const again = section().querySelector(`[data-picture="${pressed[0]}"] button[value="${pressed[1]}"]:not(:disabled)`);
+      const again = section().querySelector(`[data-image="${pressed[0]}"] button[value="${pressed[1]}"]:not(:disabled)`);
       (again ?? section().querySelector("button:not(:disabled)")).focus();
       pressed = null;
     }
@@ -79,10 +79,10 @@
   let dragged = null;
 
   function prepare() {
-    const pictures = section();
-    if (!pictures) return;
-    pictures.querySelector("[data-drop-hint]").hidden = false;
-    for (const item of pictures.querySelectorAll("[data-picture]")) item.draggable = true;
+    const images = section();
+    if (!images) return;
+    images.querySelector("[data-drop-hint]").hidden = false;
+    for (const item of images.querySelectorAll("[data-image]")) item.draggable = true;
   }
 
   document.addEventListener("change", (event) => {
@@ -101,41 +101,41 @@
     } else if (form.matches("[data-arrange]")) {
       event.preventDefault();
       const what = event.submitter?.value ?? "up";
-      pressed = [form.elements.picture.value, what];
-      arrange(form, [["picture", pressed[0]], ["do", what]]);
+      pressed = [form.elements.image.value, what];
+      arrange(form, [["image", pressed[0]], ["do", what]]);
     }
   });
 
   document.addEventListener("dragstart", (event) => {
-    dragged = event.target.closest?.("[data-picture]") ?? null;
+    dragged = event.target.closest?.("[data-image]") ?? null;
     if (dragged) event.dataTransfer.effectAllowed = "move";
   });
   document.addEventListener("dragend", () => { dragged = null; });
   document.addEventListener("dragover", (event) => {
-    const pictures = event.target.closest?.("[data-pictures]");
-    if (!pictures) return;
+    const images = event.target.closest?.("[data-images]");
+    if (!images) return;
     event.preventDefault();
-    pictures.classList.add("over");
+    images.classList.add("over");
   });
   document.addEventListener("dragleave", (event) => {
-    const pictures = event.target.closest?.("[data-pictures]");
-    if (pictures && !pictures.contains(event.relatedTarget)) pictures.classList.remove("over");
+    const images = event.target.closest?.("[data-images]");
+    if (images && !images.contains(event.relatedTarget)) images.classList.remove("over");
   });
   document.addEventListener("drop", (event) => {
-    const pictures = event.target.closest?.("[data-pictures]");
-    if (!pictures) return;
+    const images = event.target.closest?.("[data-images]");
+    if (!images) return;
     event.preventDefault();
-    pictures.classList.remove("over");
+    images.classList.remove("over");
     if (!dragged) {
       if (event.dataTransfer.files.length) upload(event.dataTransfer.files);
       return;
     }
-    const onto = event.target.closest("[data-picture]");
+    const onto = event.target.closest("[data-image]");
     if (!onto || onto === dragged) return;
-    const items = [...pictures.querySelectorAll("[data-picture]")];
+    const items = [...images.querySelectorAll("[data-image]")];
     const before = items.indexOf(dragged) > items.indexOf(onto);
     onto[before ? "before" : "after"](dragged);
-    const order = [...pictures.querySelectorAll("[data-picture]")].map((item) => ["picture", item.dataset.picture]);
+    const order = [...images.querySelectorAll("[data-image]")].map((item) => ["image", item.dataset.image]);
     arrange(dragged.querySelector("form"), [...order, ["do", "order"]]);
   });
 

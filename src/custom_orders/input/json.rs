@@ -164,7 +164,7 @@ impl<'a> Parser<'a> {
             self.files.surplus += 1;
             return Ok(());
         }
-        let mut file = Err(Refusal::NotAPicture);
+        let mut file = Err(Refusal::NotAImage);
         if self.json.peek()? == ValueType::Object {
             self.json.begin_object()?;
             while self.json.has_next()? {
@@ -185,14 +185,14 @@ impl<'a> Parser<'a> {
     fn address(&mut self) -> Result<super::File> {
         if self.json.peek()? != ValueType::String {
             self.json.skip_value()?;
-            return Ok(Err(Refusal::NotAPicture));
+            return Ok(Err(Refusal::NotAImage));
         }
         let mut text = BufReader::new(self.json.next_string_reader()?);
         let mut head = Vec::new();
         text.by_ref().take(HEAD).read_until(b',', &mut head)?;
         let file = match is_base64(&head) {
             true => decode(self.media, &mut text)?,
-            false => Err(Refusal::NotAPicture),
+            false => Err(Refusal::NotAImage),
         };
         to_the_end(text)?;
         Ok(file)
@@ -217,7 +217,7 @@ fn decode(media: &Media, text: &mut impl Read) -> Result<super::File> {
         let length = match bytes.read(&mut part) {
             Ok(0) => return runtime.block_on(incoming.end()).map_err(Failure::Write),
             Ok(length) => length,
-            Err(error) if is_of_base64(&error) => return Ok(Err(Refusal::NotAPicture)),
+            Err(error) if is_of_base64(&error) => return Ok(Err(Refusal::NotAImage)),
             Err(error) => return Err(error.into()),
         };
         let taken = runtime.block_on(incoming.take(&part[..length]));

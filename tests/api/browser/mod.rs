@@ -1,7 +1,7 @@
 //! The desk in a real browser: Chromium, driven as a shopkeeper would use it, with clicks, keys and dropped files.
 //!
 //! Where Chromium or its driver is missing these tests say so and pass; with `BROWSER_TESTS=required` they fail. With
-//! `BROWSER_SHOTS=FOLDER` they leave a picture of each page there, and what it weighs.
+//! `BROWSER_SHOTS=FOLDER` they leave an image of each page there, and what it weighs.
 
 mod pages;
 mod walks;
@@ -476,14 +476,14 @@ impl Window {
         );
     }
 
-    /// Keeps a picture of the whole page, where pictures are wanted.
+    /// Keeps an image of the whole page, where images are wanted.
     async fn shot(&self, name: &str) {
         let Some(folder) = shots() else { return };
         let size = self
             .asks("return [innerWidth, Math.max(innerHeight, Math.min(document.documentElement.scrollHeight, 3000))];")
             .await;
         let clip = json!({"x": 0, "y": 0, "width": size[0], "height": size[1], "scale": 1});
-        let picture = self
+        let image = self
             .devtools(
                 "Page.captureScreenshot",
                 json!({"captureBeyondViewport": true, "clip": clip}),
@@ -491,7 +491,7 @@ impl Window {
             .await;
         let bytes = {
             use base64::Engine;
-            let text = picture["data"].as_str().expect("a picture");
+            let text = image["data"].as_str().expect("an image");
             base64::engine::general_purpose::STANDARD
                 .decode(text)
                 .expect("base64")
@@ -500,7 +500,7 @@ impl Window {
     }
 }
 
-/// Where pictures of the pages go.
+/// Where images of the pages go.
 fn shots() -> Option<PathBuf> {
     let folder = PathBuf::from(std::env::var_os("BROWSER_SHOTS")?);
     std::fs::create_dir_all(&folder).expect("a folder");

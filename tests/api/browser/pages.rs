@@ -10,7 +10,7 @@ use spirit_beads::auth::Scope;
 
 use super::{Driver, LAPTOP, PHONE, Window, shots};
 use crate::desk::{OWNER, PASSWORD, STAFF, set_up_second_factor, signed_in, staffed};
-use crate::support::pictures::{Part, jpeg};
+use crate::support::images::{Part, jpeg};
 use crate::support::{Shop, card, session_of};
 
 /// It looks for what keeps people out who do not see, hear or move as others do.
@@ -33,12 +33,12 @@ async fn world() -> World {
     let category = json!({"name": "Lighter cases", "description": "Loomed, and sewn by hand."});
     let category = keeper.post("/api/categories/", &category).await;
     assert_eq!(category.status, 201, "{}", category.text);
-    let mut pictures = Vec::new();
+    let mut images = Vec::new();
     for size in [(640, 480), (480, 640)] {
-        pictures.push(shop.keeps(&jpeg(size.0, size.1)).await);
+        images.push(shop.keeps(&jpeg(size.0, size.1)).await);
     }
     let shown = json!({
-        "images": pictures, "category": category.json["id"],
+        "images": images, "category": category.json["id"],
         "description": format!("Red and gold.\n\n{LONG}"),
     });
     let sunrise = shop.stocks_with("Sunrise", 6, shown).await;
@@ -76,14 +76,14 @@ async fn world() -> World {
     assert_eq!(keeper.post("/api/admin/orders/", &sale).await.status, 201);
     session_of(&shop.shopper().check_out(&[("river-braid", 1)]).await);
 
-    // Custom orders: one to answer with photographs, one with a quote to look at, one that is paid and under way.
+    // Custom orders: one to answer with images, one with a quote to look at, one that is paid and under way.
     let wish = jpeg(600, 400);
     let asked = [
         Part::text("name", "Cy Young"),
         Part::text("email", "cy@example.com"),
         Part::text(
             "description",
-            "A case with a raven, please, as on this photograph.",
+            "A case with a raven, please, as on this photo.",
         ),
         Part::text("colors", "Black, silver, a little red"),
         Part::file("images", &wish),

@@ -10,25 +10,25 @@ use thirtyfour::prelude::*;
 
 use super::{Driver, LAPTOP, PHONE, Window};
 use crate::desk::{OWNER, PASSWORD, STAFF, staffed};
-use crate::support::pictures::{Part, jpeg};
+use crate::support::images::{Part, jpeg};
 use crate::support::{Shop, card, session_of};
 
-/// Photographs as files, to be chosen or dropped.
-struct Photographs {
+/// Images as files, to be chosen or dropped.
+struct Images {
     _folder: TempDir,
     files: Vec<PathBuf>,
 }
 
-impl Photographs {
-    fn take(sizes: &[(u32, u32)]) -> Photographs {
+impl Images {
+    fn take(sizes: &[(u32, u32)]) -> Images {
         let folder = TempDir::new().expect("a folder");
         let mut files = Vec::new();
         for (n, (width, height)) in sizes.iter().enumerate() {
-            let file = folder.path().join(format!("photograph-{n}.jpg"));
+            let file = folder.path().join(format!("photo-{n}.jpg"));
             std::fs::write(&file, jpeg(*width, *height)).expect("a file");
             files.push(file);
         }
-        Photographs {
+        Images {
             _folder: folder,
             files,
         }
@@ -91,12 +91,12 @@ async fn a_piece_is_made_sold_shipped_and_paid_back() {
     ann.fills("Pieces on hand", "2").await;
     ann.clicks("Make the product").await;
     ann.sees("Élan Vital is made.").await;
-    // What is half written in the form beside them stays while pictures come.
+    // What is half written in the form beside them stays while images come.
     ann.fills("Description", "Red & gold, with a star").await;
-    let photographs = Photographs::take(&[(500, 400), (400, 500)]);
-    ann.drops("[data-pictures]", &photographs.paths()).await;
-    ann.sees("2 pictures are added.").await;
-    ann.finds("second picture", By::Css("[data-picture]:nth-child(2) img"))
+    let images = Images::take(&[(500, 400), (400, 500)]);
+    ann.drops("[data-images]", &images.paths()).await;
+    ann.sees("2 images are added.").await;
+    ann.finds("second image", By::Css("[data-image]:nth-child(2) img"))
         .await;
     ann.clicks("Save").await;
     ann.sees("Élan Vital is saved.").await;
@@ -131,19 +131,19 @@ async fn a_piece_is_made_sold_shipped_and_paid_back() {
     ann.clicks("Packing slip").await;
     ann.sees("Thank you for your order.").await;
     ann.driver.back().await.expect("a way back");
-    let shipment = Photographs::take(&[(300, 200)]);
+    let shipment = Images::take(&[(300, 200)]);
     ann.fills("Carrier", "USPS").await;
     ann.fills("Tracking number", "9400 1000").await;
-    ann.attaches("Photographs of the shipment", &shipment.paths())
+    ann.attaches("Photos of the shipment", &shipment.paths())
         .await;
     ann.clicks("Mark shipped").await;
     ann.sees("Has it arrived?").await;
     assert_eq!(shop.emails_of("order_shipped").await, 1);
-    let pictures: i64 = sqlx::query_scalar("select count(*) from pictures")
+    let images: i64 = sqlx::query_scalar("select count(*) from images")
         .fetch_one(&shop.db)
         .await
-        .expect("the pictures");
-    assert_eq!(pictures, 3);
+        .expect("the images");
+    assert_eq!(images, 3);
     ann.clicks("Mark delivered").await;
     ann.sees("Delivered").await;
 
@@ -223,17 +223,17 @@ async fn a_custom_order_goes_from_request_to_completed() {
     ben.sees("To make").await;
     ben.clicks("Start making it").await;
     ben.sees("Being made").await;
-    let photographs = Photographs::take(&[(500, 400), (400, 500)]);
+    let images = Images::take(&[(500, 400), (400, 500)]);
     ben.fills("Carrier", "USPS").await;
     ben.fills("Tracking number", "9400 1000").await;
-    ben.attaches("Photographs of the finished piece", &photographs.paths())
+    ben.attaches("Photos of the finished piece", &images.paths())
         .await;
     ben.clicks("Ship it, and tell the customer").await;
     ben.sees("It is on its way. Has it arrived?").await;
     settles(&shop).await;
     ben.driver.refresh().await.expect("the page again");
     let shown = By::Css("section[aria-labelledby=shipment] img");
-    let shown = ben.driver.find_all(shown).await.expect("the pictures");
+    let shown = ben.driver.find_all(shown).await.expect("the images");
     assert_eq!(shown.len(), 2);
     assert_eq!(shop.emails_of("custom_order_shipped").await, 1);
 
@@ -464,10 +464,10 @@ async fn without_scripts_the_desk_works_all_the_same() {
     ben.fills("Price", "49").await;
     ben.clicks("Save").await;
     ben.sees("Sunrise is saved.").await;
-    let photographs = Photographs::take(&[(300, 200)]);
-    ben.attaches("Add pictures", &photographs.paths()).await;
+    let images = Images::take(&[(300, 200)]);
+    ben.attaches("Add images", &images.paths()).await;
     ben.clicks("Upload").await;
-    ben.sees("The picture is added.").await;
+    ben.sees("The image is added.").await;
 
     ben.clicks_at(".thumb a[href='/admin/orders']").await;
     ben.clicks_at("#found a[href='/admin/orders/SB-1001']")

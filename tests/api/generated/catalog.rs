@@ -50,7 +50,7 @@ fn no_file_as_a_catalog_is_a_server_error() {
                 .boxed()
         },
         async |(stage, _), file: String| {
-            products::named_pictures(&file);
+            products::named_images(&file);
             let mut tx = stage.shop.db.begin().await.expect("a transaction");
             match products::import(&mut tx, &file, None, Currency::USD, "test").await {
                 Err(error) => {

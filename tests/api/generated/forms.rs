@@ -11,7 +11,7 @@ use spirit_beads::admin;
 use super::shop::Stage;
 use super::{Request, encoded, filled, shown, text, try_inputs};
 use crate::desk::PASSWORD;
-use crate::support::pictures::{self, FORM, Part};
+use crate::support::images::{self, FORM, Part};
 
 /// A form as it stands on a page: where it goes, its fields, and whether it is sent with files.
 #[derive(Clone, Debug)]
@@ -233,7 +233,7 @@ fn requests(desk: &Desk) -> BoxedStrategy<Request> {
                     name => Part::text(name, text),
                 })
                 .collect();
-            request.body(FORM, pictures::form(&parts))
+            request.body(FORM, images::form(&parts))
         })
     })
     .boxed()

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use spirit_beads::auth::Scope;
 
 use crate::desk::{OWNER, signed_in, staffed};
-use crate::support::pictures::plain_png;
+use crate::support::images::plain_png;
 use crate::support::{Client, Shop, card, delayed, session_of};
 
 /// A shop with something of everything, and who works in it.
@@ -133,10 +133,10 @@ async fn furnish(shop: &Shop, keeper: &Client) {
     }
     shop.stocks_with("Archived", 3, json!({"is_active": false}))
         .await;
-    let picture = shop.keeps(&plain_png(20, 20)).await;
-    let pictures = json!({"pictures": [picture]});
-    let path = "/api/admin/products/sunrise/pictures/";
-    let answer = keeper.post(path, &pictures).await;
+    let image = shop.keeps(&plain_png(20, 20)).await;
+    let images = json!({"images": [image]});
+    let path = "/api/admin/products/sunrise/images/";
+    let answer = keeper.post(path, &images).await;
     assert!(answer.status < 300, "{}", answer.text);
     shop.run_jobs().await;
 
@@ -239,7 +239,7 @@ async fn furnish(shop: &Shop, keeper: &Client) {
         .execute(&shop.db)
         .await
         .expect("an event");
-    for sql in ["sweep", "reconcile", "sweep_pictures"] {
+    for sql in ["sweep", "reconcile", "sweep_images"] {
         sqlx::query("select id from graphile_worker.add_job('spirit_beads', json_build_object('job', $1), run_at := now() + interval '1 hour')")
             .bind(sql)
             .execute(&shop.db)
@@ -263,7 +263,7 @@ async fn named(shop: &Shop) -> Vec<(String, String)> {
          union all select 'users', id::text from users
          union all select 'emails', id::text from emails
          union all select 'tokens', id::text from api_tokens
-         union all select 'pictures', id from pictures
+         union all select 'images', id from images
          union all select 'events', id from stripe_events
          union all select 'jobs', id::text from graphile_worker._private_jobs
          union all select 'by-session', id from stripe_sandbox.objects where object = 'checkout.session'

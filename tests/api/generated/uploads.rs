@@ -1,4 +1,4 @@
-//! Forms with files, and the pictures in them.
+//! Forms with files, and the images in them.
 
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -6,7 +6,7 @@ use reqwest::Method;
 
 use super::shop::Stage;
 use super::{Request, shown, spliced, told, try_inputs};
-use crate::support::pictures::{
+use crate::support::images::{
     FORM, Part, animation, chunk, encoded, form, from_a_telephone, jpeg, plain_png,
     transparent_png, webp,
 };
@@ -15,8 +15,8 @@ use crate::support::{Shop, heavy};
 /// Where forms with files are taken.
 const DOORS: [(&str, &str); 3] = [
     ("/api/custom-orders/", "images"),
-    ("/api/admin/pictures/", "image"),
-    ("/admin/products/sunrise/pictures", "image"),
+    ("/api/admin/images/", "image"),
+    ("/admin/products/sunrise/images", "image"),
 ];
 
 #[test]
@@ -143,7 +143,7 @@ fn forms(stage: &Stage, token: &str) -> BoxedStrategy<Request> {
 }
 
 #[test]
-fn no_bytes_as_a_picture_are_a_server_error() {
+fn no_bytes_as_an_image_are_a_server_error() {
     try_inputs(
         150,
         async || {
@@ -164,12 +164,12 @@ fn no_bytes_as_a_picture_are_a_server_error() {
                 animation(16, 16),
             ];
             // A PNG whose sums are wrong is not looked into.
-            let picture =
+            let image =
                 (spliced(select(samples)), any::<bool>()).prop_map(|(bytes, mend)| match mend {
                     true => with_right_sums(&bytes).unwrap_or(bytes),
                     false => bytes,
                 });
-            proptest::collection::vec(picture, 1..8).boxed()
+            proptest::collection::vec(image, 1..8).boxed()
         },
         async |(_, keeper, _), files: Vec<Vec<u8>>| {
             let files: Vec<&[u8]> = files.iter().map(Vec::as_slice).collect();

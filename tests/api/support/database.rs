@@ -39,7 +39,7 @@ impl Database {
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR"))
             .join("media")
             .join(&name);
-        std::fs::create_dir_all(&folder).expect("a folder for pictures");
+        std::fs::create_dir_all(&folder).expect("a folder for images");
         let data_folder = Path::new(env!("CARGO_TARGET_TMPDIR"))
             .join("data")
             .join(&name);
@@ -74,7 +74,7 @@ impl Database {
         &self.name
     }
 
-    /// Where pictures are.
+    /// Where images are.
     pub fn folder(&self) -> &Path {
         &self.folder
     }

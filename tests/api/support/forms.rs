@@ -2,7 +2,7 @@
 
 use reqwest::Method;
 
-use super::pictures::{self, Part};
+use super::images::{self, Part};
 use super::{Answer, Client};
 
 /// A form of a page that is sent with POST.
@@ -191,11 +191,11 @@ impl Form {
                 .map(|(name, bytes)| Part::file(name, bytes)),
         );
         let headers = [
-            ("content-type", pictures::FORM),
+            ("content-type", images::FORM),
             ("origin", client.address()),
             ("sec-fetch-site", "same-origin"),
         ];
-        let body = Some(pictures::form(&parts));
+        let body = Some(images::form(&parts));
         client
             .send(Method::POST, &self.action, &headers, body)
             .await

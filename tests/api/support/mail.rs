@@ -15,7 +15,7 @@ pub struct Mail {
     pub message_id: String,
     pub text: String,
     pub html: String,
-    /// The pictures that the HTML shows: Content-ID and kind.
+    /// The images that the HTML shows: Content-ID and kind.
     pub inside: Vec<(String, String)>,
     /// The files sent along: name and bytes.
     pub attached: Vec<(String, Vec<u8>)>,

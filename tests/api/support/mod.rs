@@ -3,10 +3,10 @@
 
 pub mod database;
 pub mod forms;
+pub mod images;
 mod lines;
 pub mod logs;
 mod mail;
-pub mod pictures;
 mod pooler;
 mod smtp;
 
@@ -40,7 +40,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, SemaphorePermit, oneshot};
 
-use pictures::Part;
+use images::Part;
 
 pub const WEBHOOK_SECRET: &str = "whsec_0123456789abcdef";
 pub const FORMER_WEBHOOK_SECRET: &str = "whsec_fedcba9876543210";
@@ -248,7 +248,7 @@ impl Shop {
         answer.json["id"].as_str().expect("an id").to_owned()
     }
 
-    /// A visitor asks for a piece, without pictures; returns the request's id.
+    /// A visitor asks for a piece, without images; returns the request's id.
     pub async fn asks_for_a_piece(&self, email: &str) -> String {
         let body = json!({
             "name": "Ann", "email": email, "description": "A case in blue and gold, with a raven.",
@@ -294,7 +294,7 @@ impl Shop {
         Ok(summary)
     }
 
-    /// The folder that the shop's pictures lie in, unless a test put them elsewhere.
+    /// The folder that the shop's images lie in, unless a test put them elsewhere.
     pub fn media_folder(&self) -> PathBuf {
         self.database.folder().join("media")
     }
@@ -318,10 +318,10 @@ impl Shop {
             .await
     }
 
-    /// Takes a picture in and returns its id.
-    pub async fn keeps(&self, picture: &[u8]) -> String {
+    /// Takes an image in and returns its id.
+    pub async fn keeps(&self, image: &[u8]) -> String {
         let keeper = self.keeper(&[Scope::Catalog]).await;
-        let answer = keeper.uploads(&[picture]).await;
+        let answer = keeper.uploads(&[image]).await;
         assert_eq!(answer.status, 201, "{}", answer.text);
         answer.json[0]["id"].as_str().expect("an id").to_owned()
     }
@@ -383,7 +383,7 @@ impl Shop {
             .expect("the queue");
     }
 
-    /// Lets time pass for every checkout, refund, quote, email and picture, and for the keys that Stripe knows: what is counted from now on is this much older.
+    /// Lets time pass for every checkout, refund, quote, email and image, and for the keys that Stripe knows: what is counted from now on is this much older.
     pub async fn wait(&self, time: Duration) {
         let seconds = time.as_secs_f64();
         for sql in [
@@ -393,7 +393,7 @@ impl Shop {
                  expires_at = expires_at - make_interval(secs => $1),
                  hold_until = hold_until - make_interval(secs => $1)",
             "update idempotency_keys set created_at = created_at - make_interval(secs => $1)",
-            "update pictures
+            "update images
              set touched_at = touched_at - make_interval(secs => $1),
                  created_at = created_at - make_interval(secs => $1)",
             "update refunds
@@ -426,7 +426,7 @@ impl Shop {
     }
 
     /// Does what the clock does every hour.
-    pub async fn sweep_pictures(&self) -> media::Swept {
+    pub async fn sweep_images(&self) -> media::Swept {
         media::sweep(&self.app.media, &self.db)
             .await
             .expect("a sweep")
@@ -861,27 +861,27 @@ impl Client {
         .await
     }
 
-    /// Uploads files as pictures, all in one form.
+    /// Uploads files as images, all in one form.
     pub async fn uploads(&self, files: &[&[u8]]) -> Answer {
         let parts: Vec<Part> = files.iter().map(|file| Part::file("image", file)).collect();
-        self.send_form("/api/admin/pictures/", &parts).await
+        self.send_form("/api/admin/images/", &parts).await
     }
 
-    /// Asks for a piece, with a photograph of what it should be like.
-    pub async fn asks_with(&self, photograph: &[u8]) -> Answer {
+    /// Asks for a piece, with a image of what it should be like.
+    pub async fn asks_with(&self, image_url: &[u8]) -> Answer {
         let parts = [
             Part::text("name", "Ann"),
             Part::text("email", "ann@example.com"),
             Part::text("description", "A case in blue, please."),
-            Part::file("images", photograph),
+            Part::file("images", image_url),
         ];
         self.send_form("/api/custom-orders/", &parts).await
     }
 
     /// Sends a form with files.
     pub async fn send_form(&self, path: &str, parts: &[Part<'_>]) -> Answer {
-        let headers = [("content-type", pictures::FORM)];
-        let body = Some(pictures::form(parts));
+        let headers = [("content-type", images::FORM)];
+        let body = Some(images::form(parts));
         self.send(Method::POST, path, &headers, body).await
     }
 

@@ -1,4 +1,4 @@
-//! Uploading photographs over HTTP, for whoever fills the catalog or answers requests for custom pieces.
+//! Uploading images over HTTP, for whoever fills the catalog or answers requests for custom pieces.
 
 use axum::extract::{Request, State};
 use axum::http::{StatusCode, header};
@@ -12,38 +12,38 @@ use crate::app::App;
 use crate::auth::{Admin, Scope};
 use crate::error::{Error, ErrorBody, Fault, Result};
 use crate::extract::Json;
-use crate::ids::PictureId;
-use crate::media::{self, Batch, PictureView};
+use crate::ids::ImageId;
+use crate::media::{self, Batch, ImageView};
 
-/// The field that the pictures come in.
+/// The field that the images come in.
 const FIELD: &str = "image";
 
-/// The pictures' routes, without a slash at their ends.
+/// The images' routes, without a slash at their ends.
 pub fn router() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(upload))
 }
 
-/// A picture that was taken in.
+/// An image that was taken in.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct KeptPicture {
-    pub id: PictureId,
+pub struct KeptImage {
+    pub id: ImageId,
     #[serde(flatten)]
-    pub view: PictureView,
+    pub view: ImageView,
 }
 
-/// A form with pictures.
+/// A form with images.
 #[derive(ToSchema)]
 #[allow(dead_code, reason = "read by the OpenAPI document alone")]
 struct UploadForm {
-    /// A part for each picture: JPEG, PNG, WebP or GIF.
+    /// A part for each image: JPEG, PNG, WebP or GIF.
     #[schema(value_type = Vec<String>, format = Binary, min_items = 1, max_items = 10)]
     image: Vec<String>,
 }
 
-/// Takes pictures in, all or none. What is used nowhere a day later is removed. The same picture has the same id.
-#[utoipa::path(operation_id = "upload_pictures", post, path = "/api/admin/pictures", tag = "pictures", security(("bearer" = [])),
+/// Takes images in, all or none. What is used nowhere a day later is removed. The same image has the same id.
+#[utoipa::path(operation_id = "upload_images", post, path = "/api/admin/images", tag = "images", security(("bearer" = [])),
     request_body(content = UploadForm, content_type = "multipart/form-data"),
-    responses((status = 201, body = Vec<KeptPicture>), UploadFailures))]
+    responses((status = 201, body = Vec<KeptImage>), UploadFailures))]
 async fn upload(State(app): State<App>, admin: Admin, request: Request) -> Result<Response> {
     admin
         .may(Scope::Catalog)
@@ -52,11 +52,11 @@ async fn upload(State(app): State<App>, admin: Admin, request: Request) -> Resul
     let form = media::read_form(&app.media, request, FIELD).await?;
     let limits = app.media.limits();
     if form.surplus > 0 {
-        let sentence = format!("Up to {} pictures at once are allowed.", limits.files);
+        let sentence = format!("Up to {} images at once are allowed.", limits.files);
         return Err(Error::invalid(FIELD, sentence));
     }
     if form.files.is_empty() {
-        return Err(Error::invalid(FIELD, "Send at least one picture."));
+        return Err(Error::invalid(FIELD, "Send at least one image."));
     }
     let mut batch = Batch::begin(&app.media, &app.db, deadline);
     let taking_in = async {
@@ -83,22 +83,22 @@ async fn upload(State(app): State<App>, admin: Admin, request: Request) -> Resul
     let ids = batch.ids();
     batch.done();
     let views = media::find_views(&mut *app.db.acquire().await?, &ids).await?;
-    let pictures: Vec<KeptPicture> = ids
+    let images: Vec<KeptImage> = ids
         .into_iter()
         .filter_map(|id| {
             let view = views.get(&id).cloned()?;
-            Some(KeptPicture { id, view })
+            Some(KeptImage { id, view })
         })
         .collect();
     let headers = [(header::CACHE_CONTROL, "no-store")];
-    Ok((StatusCode::CREATED, headers, Json(pictures)).into_response())
+    Ok((StatusCode::CREATED, headers, Json(images)).into_response())
 }
 
 /// How an upload fails.
 #[derive(utoipa::IntoResponses)]
 #[allow(dead_code, reason = "read by the OpenAPI document alone")]
 enum UploadFailures {
-    /// Malformed, or not pictures: each fault names its file, as `image[1]`.
+    /// Malformed, or not images: each fault names its file, as `image[1]`.
     #[response(status = 400)]
     BadRequest(ErrorBody),
     /// No valid token.
@@ -119,7 +119,7 @@ enum UploadFailures {
     /// The body is not `multipart/form-data`.
     #[response(status = 415)]
     UnsupportedMediaType(ErrorBody),
-    /// `media_unavailable`: the pictures cannot be written right now.
+    /// `media_unavailable`: the images cannot be written right now.
     #[response(status = 503)]
     Unavailable(ErrorBody),
 }

@@ -1,4 +1,4 @@
-//! Pictures to upload: drawn here, with what cameras and villains put into them; and the forms they are sent in.
+//! Images to upload: drawn here, with what cameras and villains put into them; and the forms they are sent in.
 
 use std::io::Cursor;
 
@@ -55,7 +55,7 @@ pub fn form(parts: &[Part<'_>]) -> Vec<u8> {
     body
 }
 
-/// A scene of soft colours with some grain, like a photograph: red above, blue below, lighter to the right.
+/// A scene of soft colours with some grain, like a image: red above, blue below, lighter to the right.
 pub fn scene(width: u32, height: u32) -> RgbImage {
     RgbImage::from_fn(width, height, |x, y| {
         let grain = (x.wrapping_mul(2_654_435_761) ^ y.wrapping_mul(40_503)) >> 7 & 7;
@@ -68,9 +68,9 @@ pub fn scene(width: u32, height: u32) -> RgbImage {
     })
 }
 
-pub fn encoded(picture: &DynamicImage, format: ImageFormat) -> Vec<u8> {
+pub fn encoded(image: &DynamicImage, format: ImageFormat) -> Vec<u8> {
     let mut bytes = Cursor::new(Vec::new());
-    picture.write_to(&mut bytes, format).expect("a picture");
+    image.write_to(&mut bytes, format).expect("an image");
     bytes.into_inner()
 }
 
@@ -119,23 +119,23 @@ pub fn profiled(colour: [u8; 3], profile: Vec<u8>) -> Vec<u8> {
     encoder.set_icc_profile(profile).expect("a profile");
     encoder
         .write_image(&plain, 64, 64, ExtendedColorType::Rgb8)
-        .expect("a picture");
+        .expect("an image");
     bytes
 }
 
 /// A PNG with a colour profile.
-pub fn with_profile(picture: &RgbImage, profile: Vec<u8>) -> Vec<u8> {
+pub fn with_profile(image: &RgbImage, profile: Vec<u8>) -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut encoder = image::codecs::png::PngEncoder::new(&mut bytes);
     encoder.set_icc_profile(profile).expect("a profile");
     encoder
         .write_image(
-            picture,
-            picture.width(),
-            picture.height(),
+            image,
+            image.width(),
+            image.height(),
             ExtendedColorType::Rgb8,
         )
-        .expect("a picture");
+        .expect("an image");
     bytes
 }
 
@@ -145,7 +145,7 @@ pub fn segment(marker: u8, content: &[u8]) -> Vec<u8> {
     [&[0xff, marker], &length.to_be_bytes()[..], content].concat()
 }
 
-/// What stands in a block of EXIF: which side is up, and where the picture was taken.
+/// What stands in a block of EXIF: which side is up, and where the image was taken.
 pub fn tiff(orientation: u16) -> Vec<u8> {
     // TIFF, most significant byte first: a directory of two entries, and one of the place.
     let mut tiff = b"MM\0\x2a\0\0\0\x08".to_vec();
@@ -269,7 +269,7 @@ impl Chance {
     }
 }
 
-/// The picture that was served, as its pixels.
+/// The image that was served, as its pixels.
 pub fn decoded(bytes: &[u8]) -> DynamicImage {
-    image::load_from_memory(bytes).expect("a picture")
+    image::load_from_memory(bytes).expect("an image")
 }

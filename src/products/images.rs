@@ -1,4 +1,4 @@
-//! The pictures that a catalog file names, taken in before its rows are: no file is read inside a transaction.
+//! The images that a catalog file names, taken in before its rows are: no file is read inside a transaction.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,24 +7,24 @@ use serde_json::Value;
 use sqlx::PgPool;
 
 use crate::error::{Error, Result};
-use crate::ids::PictureId;
+use crate::ids::ImageId;
 use crate::media::{self, Kept, Media, Upload};
 
-/// How many pictures are taken in at a time.
+/// How many images are taken in at a time.
 const AT_ONCE: usize = 8;
 
-/// What became of each picture that a catalog file names, by its name there.
+/// What became of each image that a catalog file names, by its name there.
 #[derive(Debug, Default)]
-pub struct TakenPictures {
+pub struct TakenImages {
     taken: BTreeMap<String, Result<Kept, String>>,
 }
 
-impl TakenPictures {
-    /// Takes a picture in under the name that the file has for it. One named by its id is kept as it is, if it is the
+impl TakenImages {
+    /// Takes an image in under the name that the file has for it. One named by its id is kept as it is, if it is the
     /// very same.
     ///
     /// # Errors
-    /// When the store fails. A picture that is refused is a fault of the rows that name it.
+    /// When the store fails. An image that is refused is a fault of the rows that name it.
     pub async fn take(
         &mut self,
         media: &Media,
@@ -37,24 +37,24 @@ impl TakenPictures {
         Ok(())
     }
 
-    /// Takes in pictures that we drew ourselves, several at a time, as they are: their names and contents.
+    /// Takes in images that we drew ourselves, several at a time, as they are: their names and contents.
     ///
     /// # Errors
-    /// As [`TakenPictures::take`].
+    /// As [`TakenImages::take`].
     pub async fn take_drawn(
         media: &Media,
         db: &PgPool,
-        pictures: &[(String, Vec<u8>)],
-    ) -> Result<TakenPictures> {
-        let taken = stream::iter(pictures)
+        images: &[(String, Vec<u8>)],
+    ) -> Result<TakenImages> {
+        let taken = stream::iter(images)
             .map(|(name, content)| async move {
-                let id = Some(PictureId::of(content));
+                let id = Some(ImageId::of(content));
                 Ok::<_, Error>((name.clone(), take(media, db, id, content).await?))
             })
             .buffer_unordered(AT_ONCE)
             .try_collect()
             .await?;
-        Ok(TakenPictures { taken })
+        Ok(TakenImages { taken })
     }
 
     /// How many were taken in.
@@ -68,8 +68,8 @@ impl TakenPictures {
         media::discard(media, db, &kept).await;
     }
 
-    /// The picture of this name: its id, or what is wrong with it. None: there is no such file.
-    pub(super) fn get(&self, name: &str) -> Option<Result<&PictureId, &str>> {
+    /// The image of this name: its id, or what is wrong with it. None: there is no such file.
+    pub(super) fn get(&self, name: &str) -> Option<Result<&ImageId, &str>> {
         let taken = self.taken.get(name)?;
         Some(match taken {
             Ok(kept) => Ok(&kept.id),
@@ -81,7 +81,7 @@ impl TakenPictures {
 async fn take(
     media: &Media,
     db: &PgPool,
-    known_as: Option<PictureId>,
+    known_as: Option<ImageId>,
     content: &[u8],
 ) -> Result<Result<Kept, String>> {
     let taken = match (Upload::from_bytes(media, content).await?, known_as) {
@@ -93,9 +93,9 @@ async fn take(
     Ok(taken.map_err(|refusal| refusal.sentence(&limits)))
 }
 
-/// The names of the pictures in a catalog file, without `/media/`: ids, and paths below the media folder. What cannot
+/// The names of the images in a catalog file, without `/media/`: ids, and paths below the media folder. What cannot
 /// be read names none; the import will say why.
-pub fn named_pictures(text: &str) -> BTreeSet<String> {
+pub fn named_images(text: &str) -> BTreeSet<String> {
     let file: Value = serde_json::from_str(text.trim_start_matches('\u{feff}')).unwrap_or_default();
     let products = file["products"].as_array().map(Vec::as_slice);
     let mut names = BTreeSet::new();
@@ -114,12 +114,12 @@ pub fn named_pictures(text: &str) -> BTreeSet<String> {
     names
 }
 
-/// A picture's name, of a path or an address of ours.
+/// An image's name, of a path or an address of ours.
 pub(super) fn name_of(path: &str) -> &str {
     path.strip_prefix("/media/").unwrap_or(path)
 }
 
-/// The id in a name that is one, or an address of a picture without `/media/`.
-pub fn named_id(name: &str) -> Option<PictureId> {
-    PictureId::parse(name).or_else(|| media::id_of(&format!("/media/{name}")))
+/// The id in a name that is one, or an address of an image without `/media/`.
+pub fn named_id(name: &str) -> Option<ImageId> {
+    ImageId::parse(name).or_else(|| media::id_of(&format!("/media/{name}")))
 }
