@@ -98,7 +98,7 @@ enum Token {
     Create {
         #[arg(long)]
         name: String,
-        /// catalog, stock, orders:read, orders:write, custom_orders, refunds, users, tokens, audit, machine or settings; repeat
+        /// catalog, stock, orders:read, orders:write, custom_orders, refunds, users, tokens, audit, system or settings; repeat
         /// for several
         #[arg(long = "scope", required = true, value_parser = parse_scope)]
         scopes: Vec<Scope>,

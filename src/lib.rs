@@ -8,7 +8,7 @@
 //! - [`admin`]: the shopkeeper's desk: its pages
 //! - [`worker`]: every background job and what it does, on one screen; the clock's jobs
 //! - [`today`]: what needs a hand, and how the shop does
-//! - [`machine`]: the machine room for programs: events, jobs, holds, audit log
+//! - [`system`]: what operators see and do over HTTP: events, jobs, holds, audit log
 //! - [`fulfillment`]: shipping what was bought or made, by the order's door
 //! - [`health`]: how the shop itself is: database, migrations, workers
 //! - [`emails`]: emails as the shopkeeper sees them; sending one, and telling of those that did not arrive
@@ -63,7 +63,7 @@ pub mod ids;
 pub mod images;
 pub mod jobs;
 pub mod limits;
-pub mod machine;
+pub mod system;
 pub mod media;
 pub mod metrics;
 pub mod money;

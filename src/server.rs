@@ -39,8 +39,8 @@ use crate::extract::texts::{Day, IfMatch};
 use crate::extract::{BodyTime, Deadline, Json, Path};
 use crate::idempotency::IdempotencyKey;
 use crate::{
-    admin, auth, custom_orders, emails, fulfillment, health, images, machine, media, metrics,
-    orders, payments, products, reviews, today,
+    admin, auth, custom_orders, emails, fulfillment, health, images, media, metrics,
+    orders, payments, products, reviews, system, today,
 };
 use load::Load;
 
@@ -120,7 +120,7 @@ pub fn router(app: App, pages: Option<Router>) -> Router {
         .merge(emails::router())
         .merge(images::router())
         .merge(today::router())
-        .merge(machine::router())
+        .merge(system::router())
         .merge(auth::router())
         .split_for_parts();
     describe_responses(&mut document);

@@ -42,8 +42,8 @@ pub struct ToDo {
     pub custom_orders_to_look_at: i64,
     /// Open review items, of whatever they are about.
     pub review_items: i64,
-    /// What stumbled in the machine room, for who may look there.
-    pub machine: Option<Stumbled>,
+    /// What stumbled in the system pages, for who may look there.
+    pub system: Option<Stumbled>,
 }
 
 /// What stumbled, and is tried again or was given up.
@@ -78,13 +78,13 @@ pub async fn look(
     conn: &mut PgConnection,
     config: &Config,
     days: i32,
-    with_machine: bool,
+    with_system: bool,
 ) -> Result<Figures> {
     let zone = config.shop_time_zone;
     let low_stock = settings::current(conn, config).await?.low_stock;
     let (to_pack, attention) = orders::count_to_do(conn).await?;
     let (to_answer, to_make, wanting) = custom_orders::count_to_do(conn).await?;
-    let machine = match with_machine {
+    let system = match with_system {
         true => Some(Stumbled {
             events: payments::count_failed_events(conn).await?,
             jobs: jobs::count_failed(conn).await?,
@@ -100,7 +100,7 @@ pub async fn look(
             custom_orders_to_make: to_make,
             custom_orders_to_look_at: wanting,
             review_items: review_items::count_open(conn).await?,
-            machine,
+            system,
         },
         review_items: review_items::list_open(conn, REVIEW_ITEMS).await?,
         today: Utc::now().with_timezone(&zone).date_naive(),
@@ -170,8 +170,8 @@ struct Period {
     takings: Vec<Takings>,
 }
 
-/// What needs a hand, and how the shop does. What stumbled in the machine room is in it for tokens with the scope
-/// `machine`.
+/// What needs a hand, and how the shop does. What stumbled in the system pages is in it for tokens with the scope
+/// `system`.
 #[utoipa::path(
     get,
     operation_id = "today",
@@ -195,9 +195,9 @@ async fn show(State(app): State<App>, admin: Admin, query: Query) -> Result<Json
     }
     let days = i32::try_from(days).map_err(anyhow::Error::from)?;
     let zone = app.config.shop_time_zone;
-    let with_machine = admin.may(Scope::Machine).is_ok();
+    let with_system = admin.may(Scope::System).is_ok();
     let mut conn = app.db.acquire().await?;
-    let found = look(&mut conn, &app.config, days, with_machine).await?;
+    let found = look(&mut conn, &app.config, days, with_system).await?;
     let takings = [1, 7, 30, LONGEST].map(|days| Period {
         days,
         takings: found.takings_since(found.first_of(days)),

@@ -227,8 +227,8 @@ impl Desk {
         self.app.config.shop_currency
     }
 
-    /// For machines.
-    pub fn machine_time(&self, at: &DateTime<Utc>) -> String {
+    /// RFC 3339, for the datetime attribute.
+    pub fn iso_time(&self, at: &DateTime<Utc>) -> String {
         at.to_rfc3339()
     }
 

@@ -14,7 +14,7 @@ mod desk;
 mod fingerprint;
 mod form;
 mod frame;
-mod machine;
+mod system;
 mod once;
 mod order;
 mod orders;
@@ -192,19 +192,19 @@ pub fn doors() -> Vec<Door> {
         page("/admin/settings", Owner, settings::show),
         act("/admin/settings", Owner, settings::change),
 
-        page("/admin/machine", Owner, machine::show),
-        page("/admin/machine/events", Owner, machine::events),
-        page("/admin/machine/events/{id}", Owner, machine::event),
-        act("/admin/machine/events/{id}/run", Owner, machine::run_event),
-        page("/admin/machine/jobs", Owner, machine::list_jobs),
-        act("/admin/machine/jobs/{id}/retry", Owner, machine::retry_job),
-        act("/admin/machine/jobs/{id}/delete", Owner, machine::delete_job),
-        page("/admin/machine/emails", Owner, machine::list_emails),
-        page("/admin/machine/emails/{id}", Owner, machine::email),
-        page("/admin/machine/emails/{id}/page", Owner, machine::email_page),
-        act("/admin/machine/emails/{id}/resend", Owner, machine::resend),
-        page("/admin/machine/holds", Owner, machine::holds),
-        act("/admin/machine/holds/{id}/release", Owner, machine::release_hold),
+        page("/admin/system", Owner, system::show),
+        page("/admin/system/events", Owner, system::events),
+        page("/admin/system/events/{id}", Owner, system::event),
+        act("/admin/system/events/{id}/run", Owner, system::run_event),
+        page("/admin/system/jobs", Owner, system::list_jobs),
+        act("/admin/system/jobs/{id}/retry", Owner, system::retry_job),
+        act("/admin/system/jobs/{id}/delete", Owner, system::delete_job),
+        page("/admin/system/emails", Owner, system::list_emails),
+        page("/admin/system/emails/{id}", Owner, system::email),
+        page("/admin/system/emails/{id}/page", Owner, system::email_page),
+        act("/admin/system/emails/{id}/resend", Owner, system::resend),
+        page("/admin/system/holds", Owner, system::holds),
+        act("/admin/system/holds/{id}/release", Owner, system::release_hold),
     ]
 }
 
@@ -231,7 +231,7 @@ pub const ROOMS: &[Room] = &[
     Room { path: "/admin/tokens", name: "Tokens", access: Access::Owner, icon: "M15 10a5 5 0 11-4.600-5M10.500 9.500L20 4M16 6l2 3" },
     Room { path: "/admin/audit", name: "Audit log", access: Access::Owner, icon: "M6 3h9l4 4v14H6zM9 11h7M9 15h7M9 7h3" },
     Room { path: "/admin/settings", name: "Settings", access: Access::Owner, icon: "M4 7h9M17 7h3M13 5v4M17 5v4M4 17h3M11 17h9M7 15v4M11 15v4" },
-    Room { path: "/admin/machine", name: "Machine room", access: Access::Owner, icon: "M12 15a3 3 0 100-6 3 3 0 000 6zM12 3v3M12 18v3M3 12h3M18 12h3M5.600 5.600l2.100 2.100M16.300 16.300l2.100 2.100M18.400 5.600l-2.100 2.100M7.700 16.300l-2.100 2.100" },
+    Room { path: "/admin/system", name: "System", access: Access::Owner, icon: "M12 15a3 3 0 100-6 3 3 0 000 6zM12 3v3M12 18v3M3 12h3M18 12h3M5.600 5.600l2.100 2.100M16.300 16.300l2.100 2.100M18.400 5.600l-2.100 2.100M7.700 16.300l-2.100 2.100" },
 ];
 
 /// The word that a list is searched for; empty without one.

@@ -106,26 +106,26 @@ pub async fn show(State(app): State<App>, desk: Desk, query: Query) -> Result<Re
         path: Some("/admin/review-items"),
         is_trouble: true,
     });
-    if let Some(stumbled) = found.to_do.machine {
+    if let Some(stumbled) = found.to_do.system {
         to_do.push(ToDo {
             count: stumbled.events,
             words: (
                 "message of Stripe not obeyed",
                 "messages of Stripe not obeyed",
             ),
-            path: Some("/admin/machine/events?state=failed"),
+            path: Some("/admin/system/events?state=failed"),
             is_trouble: true,
         });
         to_do.push(ToDo {
             count: stumbled.jobs,
             words: ("background job failed", "background jobs failed"),
-            path: Some("/admin/machine/jobs?state=failed"),
+            path: Some("/admin/system/jobs?state=failed"),
             is_trouble: true,
         });
         to_do.push(ToDo {
             count: stumbled.emails,
             words: ("email not delivered", "emails not delivered"),
-            path: Some("/admin/machine/emails?state=failed"),
+            path: Some("/admin/system/emails?state=failed"),
             is_trouble: true,
         });
     }

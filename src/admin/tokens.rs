@@ -37,7 +37,7 @@ impl TokensPage<'_> {
             Scope::Users => "look after users who may do no more than the token",
             Scope::Tokens => "make and revoke tokens that may do no more",
             Scope::Audit => "read the audit log",
-            Scope::Machine => "work in the machine room",
+            Scope::System => "see and run what is on the System pages",
             Scope::Settings => "change the shop’s settings",
         };
         Scope::ALL

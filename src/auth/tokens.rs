@@ -43,8 +43,8 @@ pub enum Scope {
     Tokens,
     /// Read the audit log.
     Audit,
-    /// The machine room: Stripe's events, jobs, holds, and how the shop itself is.
-    Machine,
+    /// The system pages: Stripe's events, jobs, holds, and how the shop itself is.
+    System,
     /// What may be set while the shop runs: its name, shipping, quotes, low stock.
     Settings,
 }
@@ -60,7 +60,7 @@ impl Scope {
         Scope::Users,
         Scope::Tokens,
         Scope::Audit,
-        Scope::Machine,
+        Scope::System,
         Scope::Settings,
     ];
 
@@ -75,7 +75,7 @@ impl Scope {
             Scope::Users => "users",
             Scope::Tokens => "tokens",
             Scope::Audit => "audit",
-            Scope::Machine => "machine",
+            Scope::System => "system",
             Scope::Settings => "settings",
         }
     }

@@ -20,7 +20,7 @@ use crate::ids::{SessionId, UserId};
 pub enum Role {
     /// All.
     Owner,
-    /// The shop's daily work: no users, no tokens, no refunds, no machine room.
+    /// The shop's daily work: no users, no tokens, no refunds, no system.
     Staff,
 }
 

@@ -217,44 +217,44 @@ const TWINS: &[(&str, Result<&str, &str>)] = &[
         Ok("POST /api/admin/tokens/{id}/revoke"),
     ),
     ("GET /admin/audit", Ok("GET /api/admin/audit")),
-    ("GET /admin/machine", Ok("GET /api/admin/health")),
-    ("GET /admin/machine/events", Ok("GET /api/admin/events")),
+    ("GET /admin/system", Ok("GET /api/admin/health")),
+    ("GET /admin/system/events", Ok("GET /api/admin/events")),
     (
-        "GET /admin/machine/events/{id}",
+        "GET /admin/system/events/{id}",
         Ok("GET /api/admin/events/{id}"),
     ),
     (
-        "POST /admin/machine/events/{id}/run",
+        "POST /admin/system/events/{id}/run",
         Ok("POST /api/admin/events/{id}/run"),
     ),
     (
-        "GET /admin/machine/jobs",
+        "GET /admin/system/jobs",
         Ok("GET /api/admin/jobs, GET /api/admin/jobs/{id}"),
     ),
     (
-        "POST /admin/machine/jobs/{id}/retry",
+        "POST /admin/system/jobs/{id}/retry",
         Ok("POST /api/admin/jobs/{id}/retry"),
     ),
     (
-        "POST /admin/machine/jobs/{id}/delete",
+        "POST /admin/system/jobs/{id}/delete",
         Ok("DELETE /api/admin/jobs/{id}"),
     ),
-    ("GET /admin/machine/emails", Ok("GET /api/admin/emails")),
+    ("GET /admin/system/emails", Ok("GET /api/admin/emails")),
     (
-        "GET /admin/machine/emails/{id}",
+        "GET /admin/system/emails/{id}",
         Ok("GET /api/admin/emails/{id}"),
     ),
     (
-        "GET /admin/machine/emails/{id}/page",
+        "GET /admin/system/emails/{id}/page",
         Ok("GET /api/admin/emails/{id}"),
     ),
     (
-        "POST /admin/machine/emails/{id}/resend",
+        "POST /admin/system/emails/{id}/resend",
         Ok("POST /api/admin/emails/{id}/resend"),
     ),
-    ("GET /admin/machine/holds", Ok("GET /api/admin/holds")),
+    ("GET /admin/system/holds", Ok("GET /api/admin/holds")),
     (
-        "POST /admin/machine/holds/{id}/release",
+        "POST /admin/system/holds/{id}/release",
         Ok("POST /api/admin/holds/{id}/release"),
     ),
 ];
@@ -338,7 +338,7 @@ async fn act(keeper: &Client, path: &str) -> Answer {
 #[tokio::test]
 async fn a_failed_event_is_found_and_run_again() {
     let shop = Shop::open().await;
-    let keeper = shop.keeper(&[Scope::Machine]).await;
+    let keeper = shop.keeper(&[Scope::System]).await;
     for (id, status, payload) in [
         (
             "evt_odd/1",
@@ -408,7 +408,7 @@ async fn a_failed_event_is_found_and_run_again() {
 #[tokio::test]
 async fn a_failed_job_is_found_retried_and_deleted() {
     let shop = Shop::open().await;
-    let keeper = shop.keeper(&[Scope::Machine]).await;
+    let keeper = shop.keeper(&[Scope::System]).await;
     let piece = shop.stocks("Sunrise", 1).await;
     shop.stripe
         .fail_next("POST /v1/products", Fault::RateLimited, 9);
@@ -491,7 +491,7 @@ async fn a_failed_job_is_found_retried_and_deleted() {
 #[tokio::test]
 async fn a_hold_is_released_and_its_payment_page_ended() {
     let shop = Shop::open().await;
-    let keeper = shop.keeper(&[Scope::Machine]).await;
+    let keeper = shop.keeper(&[Scope::System]).await;
     let piece = shop.stocks("Sunrise", 2).await;
     let session = session_of(&shop.shopper().check_out(&[(&piece, 1)]).await);
     let holds = keeper.get("/api/admin/holds/?search=SB-1001").await.json;
@@ -542,7 +542,7 @@ async fn a_hold_is_released_and_its_payment_page_ended() {
 async fn health_and_the_audit_log_are_read() {
     let shop = Shop::open().await;
     let keeper = shop
-        .keeper(&[Scope::Machine, Scope::Audit, Scope::Catalog])
+        .keeper(&[Scope::System, Scope::Audit, Scope::Catalog])
         .await;
     let health = keeper.get("/api/admin/health/").await.json;
     assert_eq!(
@@ -606,7 +606,7 @@ async fn today_says_what_waits_and_what_came_in() {
     assert_eq!(
         today["to_do"],
         json!({"orders_to_pack": 1, "orders_to_look_at": 0, "custom_orders_to_answer": 1, "custom_orders_to_make": 0,
-               "custom_orders_to_look_at": 0, "review_items": 0, "machine": null})
+               "custom_orders_to_look_at": 0, "review_items": 0, "system": null})
     );
     // A piece of $47 and its shipping.
     for period in today["takings"].as_array().expect("periods") {
@@ -634,9 +634,9 @@ async fn today_says_what_waits_and_what_came_in() {
             ["days"]
         );
     }
-    let whole = shop.keeper(&[Scope::OrdersRead, Scope::Machine]).await;
-    let machine = &whole.get("/api/admin/today/?days=1").await.json["to_do"]["machine"];
-    assert_eq!(machine, &json!({"events": 0, "jobs": 0, "emails": 0}));
+    let whole = shop.keeper(&[Scope::OrdersRead, Scope::System]).await;
+    let system = &whole.get("/api/admin/today/?days=1").await.json["to_do"]["system"];
+    assert_eq!(system, &json!({"events": 0, "jobs": 0, "emails": 0}));
 }
 
 #[tokio::test]

@@ -46,7 +46,7 @@ impl Shop {
     }
 
     async fn clerk(&self) -> Client {
-        self.keeper(&[Scope::OrdersRead, Scope::Machine, Scope::CustomOrders])
+        self.keeper(&[Scope::OrdersRead, Scope::System, Scope::CustomOrders])
             .await
     }
 
@@ -93,7 +93,7 @@ async fn who_waits_is_known_and_told_at_each_turn() {
         assert_eq!(holds["results"][0]["customer_name"], "Jane Shopper");
         assert!(holds["results"][0]["processing_since"].is_string());
         let owner = signed_in(&shop, OWNER).await;
-        for page in ["/admin/orders/SB-1001", "/admin/machine/holds"] {
+        for page in ["/admin/orders/SB-1001", "/admin/system/holds"] {
             let text = owner.get(page).await.text;
             assert!(
                 text.contains("Payment on its way") && text.contains("Jane Shopper"),
@@ -223,10 +223,10 @@ async fn the_owner_releases_a_hold_and_late_money_takes_what_is_there_or_goes_ba
         let keeper = shop.clerk().await;
         if by_page {
             let owner = signed_in(&shop, OWNER).await;
-            let path = "/admin/machine/holds/SB-1001/release";
-            let answer = owner.submit("/admin/machine/holds", path, &[]).await;
+            let path = "/admin/system/holds/SB-1001/release";
+            let answer = owner.submit("/admin/system/holds", path, &[]).await;
             assert_eq!(answer.status, 303, "{}", answer.text);
-            let page = owner.get("/admin/machine/holds").await.text;
+            let page = owner.get("/admin/system/holds").await.text;
             assert!(page.contains("Should the payment still come"), "{page}");
         } else {
             let answer = act(&keeper, &format!("{HOLDS}SB-1001/release/")).await;

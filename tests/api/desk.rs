@@ -1528,7 +1528,7 @@ async fn the_owner_is_told_where_nobody_names_the_country() {
     for (proxies, is_told) in [(",", true), ("127.0.0.0/8", false)] {
         let shop = staffed_with(&[("TRUSTED_PROXIES", proxies)]).await;
         let owner = signed_in(&shop, OWNER).await;
-        let page = owner.get("/admin/machine").await.text;
+        let page = owner.get("/admin/system").await.text;
         assert_eq!(page.contains("default zone"), is_told, "{proxies}");
     }
 }

@@ -61,7 +61,7 @@ async fn today_tells_what_waits_and_what_came_in() {
             .count(),
         90
     );
-    // The machine room is the owner's.
+    // The system pages is the owner's.
     let staff = signed_in(&shop, STAFF).await.get("/admin").await.text;
     assert!(staff.contains("orders to pack") && !staff.contains("Stripe not obeyed"));
 }

@@ -14,7 +14,7 @@ const ALL: [Scope; 4] = [
     Scope::OrdersRead,
     Scope::OrdersWrite,
     Scope::CustomOrders,
-    Scope::Machine,
+    Scope::System,
 ];
 
 /// A shop whose SB-1001 is paid, with its payment.
@@ -547,7 +547,7 @@ async fn an_event_of_the_other_mode_is_kept_and_changes_nothing() {
         .json;
     assert_eq!(items["count"], 1, "one email, however many events");
     let owner = signed_in(&shop, crate::desk::OWNER).await;
-    let page = owner.get("/admin/machine").await.text;
+    let page = owner.get("/admin/system").await.text;
     assert!(page.contains("other mode, not applied"), "{page}");
 
     // What Stripe sends of the right mode counts.

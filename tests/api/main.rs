@@ -21,7 +21,7 @@ mod days;
 mod delayed;
 mod desk;
 mod desk_custom_orders;
-mod desk_machine;
+mod desk_system;
 mod desk_orders;
 mod desk_pages;
 mod desk_products;

@@ -42,7 +42,7 @@ async fn who_may_change_orders_is_told_nothing_that_only_readers_may_know() {
     let reader = shop.keeper(&[Scope::OrdersRead]).await;
     let emails = reader.get("/api/admin/emails/").await.json;
     let email = emails["results"][0]["id"].as_str().expect("an email");
-    let scopes = [Scope::OrdersWrite, Scope::Refunds, Scope::Machine];
+    let scopes = [Scope::OrdersWrite, Scope::Refunds, Scope::System];
     let writer = shop.keeper(&scopes).await;
     let of = |number: &str, what: &str| format!("/api/admin/orders/{number}/{what}/");
     let sale = json!({
@@ -95,14 +95,14 @@ async fn who_sees_holds_does_not_see_whose_they_are() {
         .execute(&shop.db)
         .await
         .expect("a customer");
-    let machine = shop.keeper(&[Scope::Machine]).await;
-    let holds = machine.get("/api/admin/holds/").await;
+    let system = shop.keeper(&[Scope::System]).await;
+    let holds = system.get("/api/admin/holds/").await;
     assert_eq!(holds.json["count"], 1, "{}", holds.text);
     let of = format!("/api/orders/by-session/{session}/");
     let number = shop.client.get(&of).await.json["number"].clone();
     let number = number.as_str().expect("a number");
     let released = format!("/api/admin/holds/{number}/release/");
-    let released = act(&machine, &released, None).await;
+    let released = act(&system, &released, None).await;
     assert_eq!(released.status, 200, "{}", released.text);
     for answer in [holds, released] {
         for personal in PERSONAL {
@@ -177,8 +177,8 @@ async fn old_events_lose_what_they_say_of_people_and_stay_known() {
     let again: Value = serde_json::from_str(payload).expect("JSON");
     assert_eq!(shop.webhook(&again).await.status, 200);
     assert_eq!(events(&shop).await, after);
-    let machine = shop.keeper(&[Scope::Machine]).await;
-    let shown = machine.get(&format!("/api/admin/events/{id}/")).await;
+    let system = shop.keeper(&[Scope::System]).await;
+    let shown = system.get(&format!("/api/admin/events/{id}/")).await;
     assert!(shown.json["redacted_at"].is_string(), "{}", shown.text);
     shop.run_jobs().await;
     sqlx::query("delete from stripe_events where id = 'evt_waits'")

@@ -190,7 +190,7 @@ async fn a_test_key_in_production_is_said_to_the_owner() {
         origin: "https://api.shop.example".to_owned(),
     };
     assert_eq!(browser.sign_in(OWNER, PASSWORD).await.status, 303);
-    let page = browser.get("/admin/machine").await.text;
+    let page = browser.get("/admin/system").await.text;
     assert!(page.contains("STRIPE_SECRET_KEY is a test key"), "{page}");
     serving.abort();
 }

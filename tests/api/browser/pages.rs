@@ -152,13 +152,13 @@ async fn world() -> World {
             "/admin/users/{id}",
             one("select id::text from users where role = 'staff'").await,
         ),
-        ("/admin/machine/events/{id}", "evt_1".to_owned()),
+        ("/admin/system/events/{id}", "evt_1".to_owned()),
         (
-            "/admin/machine/emails/{id}",
+            "/admin/system/emails/{id}",
             one("select id::text from emails order by created_at desc limit 1").await,
         ),
         (
-            "/admin/machine/emails/{id}/page",
+            "/admin/system/emails/{id}/page",
             one("select id::text from emails order by created_at desc limit 1").await,
         ),
     ]);
@@ -191,10 +191,10 @@ const MORE: [(&str, &str); 17] = [
     ("custom orders-all", "/admin/custom-orders?state=all"),
     ("today-90", "/admin?days=90"),
     (
-        "machine-emails-failed",
-        "/admin/machine/emails?state=failed",
+        "system-emails-failed",
+        "/admin/system/emails?state=failed",
     ),
-    ("machine-events-none", "/admin/machine/events?search=nobody"),
+    ("system-events-none", "/admin/system/events?search=nobody"),
 ];
 
 /// What was found wrong, page by page.

@@ -101,7 +101,7 @@ impl Stage {
     }
 
     /// Works the queue off and looks at the books. Whatever came in, no job is left; but for those of a session that is
-    /// paid and says not how much, or by what: a human has to look at it, and the machine room says so.
+    /// paid and says not how much, or by what: a human has to look at it, and the system pages says so.
     pub async fn settles(&self) {
         self.shop.hurry_jobs().await;
         let left = self.shop.run_failing_jobs().await;

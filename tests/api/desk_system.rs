@@ -1,4 +1,4 @@
-//! The machine room: what stumbled is found and run again, by the owner alone.
+//! The system pages: what stumbled is found and run again, by the owner alone.
 
 use serde_json::Value;
 use spirit_beads::stripe::sandbox::Fault;
@@ -6,10 +6,10 @@ use spirit_beads::stripe::sandbox::Fault;
 use crate::desk::{Browser, OWNER, STAFF, signed_in, staffed};
 use crate::support::Shop;
 
-const EVENTS: &str = "/admin/machine/events";
-const JOBS: &str = "/admin/machine/jobs";
-const EMAILS: &str = "/admin/machine/emails";
-const HOLDS: &str = "/admin/machine/holds";
+const EVENTS: &str = "/admin/system/events";
+const JOBS: &str = "/admin/system/jobs";
+const EMAILS: &str = "/admin/system/emails";
+const HOLDS: &str = "/admin/system/holds";
 
 async fn room() -> (Shop, Browser) {
     let shop = staffed().await;
@@ -35,10 +35,10 @@ async fn does(owner: &Browser, on: &str, path: &str) -> String {
 }
 
 #[tokio::test]
-async fn the_machine_room_is_the_owners_and_says_how_the_shop_is() {
+async fn the_system_pages_are_the_owners_and_says_how_the_shop_is() {
     let (shop, owner) = room().await;
     let staff = signed_in(&shop, STAFF).await;
-    for path in ["/admin/machine", EVENTS, JOBS, EMAILS, HOLDS] {
+    for path in ["/admin/system", EVENTS, JOBS, EMAILS, HOLDS] {
         assert_eq!(staff.get(path).await.status, 403, "{path}");
         assert_eq!(owner.get(path).await.status, 200, "{path}");
         for odd in [
@@ -54,8 +54,8 @@ async fn the_machine_room_is_the_owners_and_says_how_the_shop_is() {
             );
         }
     }
-    assert!(!staff.get("/admin").await.text.contains("/admin/machine"));
-    let page = owner.get("/admin/machine").await.text;
+    assert!(!staff.get("/admin").await.text.contains("/admin/system"));
+    let page = owner.get("/admin/system").await.text;
     for part in [
         env!("CARGO_PKG_VERSION"),
         "PostgreSQL ",
@@ -68,15 +68,15 @@ async fn the_machine_room_is_the_owners_and_says_how_the_shop_is() {
         .execute(&shop.db)
         .await
         .expect("a heartbeat");
-    let page = owner.get("/admin/machine").await.text;
+    let page = owner.get("/admin/system").await.text;
     assert!(
         page.contains(">alive</span>") && page.contains(">good</span>"),
         "{page}"
     );
     for path in [
-        "/admin/machine/events/evt_none",
-        "/admin/machine/events/%00",
-        "/admin/machine/emails/1",
+        "/admin/system/events/evt_none",
+        "/admin/system/events/%00",
+        "/admin/system/emails/1",
     ] {
         assert_eq!(owner.get(path).await.status, 404, "{path}");
     }
@@ -95,7 +95,7 @@ async fn a_failed_event_is_found_and_run_again() {
     .expect("an event");
     let today = owner.get("/admin").await.text;
     assert!(
-        today.contains("href=\"/admin/machine/events?state=failed\""),
+        today.contains("href=\"/admin/system/events?state=failed\""),
         "{today}"
     );
     for query in [
@@ -106,7 +106,7 @@ async fn a_failed_event_is_found_and_run_again() {
     ] {
         let list = owner.get(&format!("{EVENTS}?{query}")).await.text;
         assert!(
-            list.contains("/admin/machine/events/evt_odd%2F1"),
+            list.contains("/admin/system/events/evt_odd%2F1"),
             "{query}: {list}"
         );
     }

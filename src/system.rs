@@ -1,4 +1,4 @@
-//! The machine room: what stumbled, and what is done about it. Stripe's events, jobs, holds, the audit log, settings, and
+//! The system pages: what stumbled, and what is done about it. Stripe's events, jobs, holds, the audit log, settings, and
 //! how the shop itself is, for programs; what is done here the desk does by the same functions.
 
 use axum::extract::State;
@@ -131,12 +131,12 @@ struct HealthView {
 #[utoipa::path(
     get,
     path = "/api/admin/health",
-    tag = "machine room",
+    tag = "system",
     security(("bearer" = [])),
     responses((status = 200, body = HealthView), BadRequest, TokenFailures)
 )]
 async fn show_health(State(app): State<App>, admin: Admin) -> Result<Json<HealthView>> {
-    admin.may(Scope::Machine)?;
+    admin.may(Scope::System)?;
     let mut conn = app.db.acquire().await?;
     let health = health::look(&mut conn).await?;
     Ok(Json(HealthView {
@@ -183,7 +183,7 @@ impl EventView {
     get,
     operation_id = "list_stripe_events",
     path = "/api/admin/events",
-    tag = "machine room",
+    tag = "system",
     security(("bearer" = [])),
     params(
         ("state" = Option<String>, Query, description = "`failed`, `received`, `processed`, `ignored` or `wrong_mode` (of Stripe's other mode: kept, and changes nothing)",
@@ -198,7 +198,7 @@ async fn list_events(
     admin: Admin,
     query: Query,
 ) -> Result<Json<EventPage>> {
-    admin.may(Scope::Machine)?;
+    admin.may(Scope::System)?;
     let mut faults = Vec::new();
     let page = query.paging(&mut faults);
     let state = query.one_of("state", &EVENT_STATES, |state| state, &mut faults);
@@ -223,7 +223,7 @@ async fn list_events(
     get,
     operation_id = "find_stripe_event",
     path = "/api/admin/events/{id}",
-    tag = "machine room",
+    tag = "system",
     security(("bearer" = [])),
     params(("id" = String, Path)),
     responses((status = 200, body = EventView), BadRequest, TokenFailures, NotThere)
@@ -233,7 +233,7 @@ async fn find_event(
     admin: Admin,
     Path(id): Path<String>,
 ) -> Result<Json<EventView>> {
-    admin.may(Scope::Machine)?;
+    admin.may(Scope::System)?;
     Ok(Json(
         EventView::read(&mut *app.db.acquire().await?, &id).await?,
     ))
@@ -244,7 +244,7 @@ async fn find_event(
     post,
     operation_id = "run_stripe_event",
     path = "/api/admin/events/{id}/run",
-    tag = "machine room",
+    tag = "system",
     security(("bearer" = [])),
     params(("id" = String, Path)),
     responses((status = 202, body = EventView), BadRequest, TokenFailures, NotThere, NotNow)
@@ -254,7 +254,7 @@ async fn run_event_again(
     admin: Admin,
     Path(id): Path<String>,
 ) -> Result<(StatusCode, Json<EventView>)> {
-    admin.may(Scope::Machine)?;
+    admin.may(Scope::System)?;
     let mut tx = app.db.begin().await?;
     run_event(&mut tx, &admin.actor, &id).await?;
     let view = EventView::read(&mut tx, &id).await?;
@@ -309,7 +309,7 @@ struct JobPage {
 #[utoipa::path(
     get,
     path = "/api/admin/jobs",
-    tag = "machine room",
+    tag = "system",
     security(("bearer" = [])),
     params(
         ("state" = Option<String>, Query, description = "`failed`: only those that failed, given up or not", pattern = "^(failed)?$"),
@@ -319,7 +319,7 @@ struct JobPage {
     responses((status = 200, body = JobPage), BadRequest, TokenFailures)
 )]
 async fn list_jobs(State(app): State<App>, admin: Admin, query: Query) -> Result<Json<JobPage>> {
-    admin.may(Scope::Machine)?;
+    admin.may(Scope::System)?;
     let mut faults = Vec::new();
     let page = query.paging(&mut faults);
     let failed = query.one_of("state", &["failed"], |state| state, &mut faults);
@@ -343,7 +343,7 @@ async fn list_jobs(State(app): State<App>, admin: Admin, query: Query) -> Result
 #[utoipa::path(
     get,
     path = "/api/admin/jobs/{id}",
-    tag = "machine room",
+    tag = "system",
     security(("bearer" = [])),
     params(("id" = i64, Path)),
     responses((status = 200, body = JobView), BadRequest, TokenFailures, NotThere)
@@ -353,7 +353,7 @@ async fn find_job(
     admin: Admin,
     Path(id): Path<i64>,
 ) -> Result<Json<JobView>> {
-    admin.may(Scope::Machine)?;
+    admin.may(Scope::System)?;
     let job = jobs::find(&mut *app.db.acquire().await?, id).await?;
     Ok(Json(job.into()))
 }
@@ -363,7 +363,7 @@ async fn find_job(
     delete,
     operation_id = "delete_job",
     path = "/api/admin/jobs/{id}",
-    tag = "machine room",
+    tag = "system",
     security(("bearer" = [])),
     params(("id" = i64, Path)),
     responses((status = 204), BadRequest, TokenFailures, NotThere, NotNow)
@@ -373,7 +373,7 @@ async fn remove_job(
     admin: Admin,
     Path(id): Path<i64>,
 ) -> Result<StatusCode> {
-    admin.may(Scope::Machine)?;
+    admin.may(Scope::System)?;
     let mut tx = app.db.begin().await?;
     delete_job(&mut tx, &admin.actor, id).await?;
     tx.commit().await?;
@@ -385,7 +385,7 @@ async fn remove_job(
     post,
     operation_id = "retry_job",
     path = "/api/admin/jobs/{id}/retry",
-    tag = "machine room",
+    tag = "system",
     security(("bearer" = [])),
     params(("id" = i64, Path)),
     responses((status = 202, body = JobView), BadRequest, TokenFailures, NotThere, NotNow)
@@ -395,7 +395,7 @@ async fn retry_job_now(
     admin: Admin,
     Path(id): Path<i64>,
 ) -> Result<(StatusCode, Json<JobView>)> {
-    admin.may(Scope::Machine)?;
+    admin.may(Scope::System)?;
     let mut tx = app.db.begin().await?;
     retry_job(&mut tx, &admin.actor, id).await?;
     let job = jobs::find(&mut tx, id).await?;
@@ -423,7 +423,7 @@ struct HoldPage {
 #[utoipa::path(
     get,
     path = "/api/admin/holds",
-    tag = "machine room",
+    tag = "system",
     security(("bearer" = [])),
     params(
         ("search" = Option<String>, Query, description = "The order's number", max_length = 200, pattern = r"^[^\x00]*$"),
@@ -432,7 +432,7 @@ struct HoldPage {
     responses((status = 200, body = HoldPage), BadRequest, TokenFailures)
 )]
 async fn list_holds(State(app): State<App>, admin: Admin, query: Query) -> Result<Json<HoldPage>> {
-    admin.may(Scope::Machine)?;
+    admin.may(Scope::System)?;
     let mut faults = Vec::new();
     let page = query.paging(&mut faults);
     let search = query.search(&mut faults);
@@ -470,7 +470,7 @@ async fn list_holds(State(app): State<App>, admin: Admin, query: Query) -> Resul
 #[utoipa::path(
     post,
     path = "/api/admin/holds/{id}/release",
-    tag = "machine room",
+    tag = "system",
     security(("bearer" = [])),
     params(("id" = String, Path, description = "The order's id, or its number as SB-1042")),
     responses(
@@ -484,7 +484,7 @@ async fn release_hold(
     admin: Admin,
     Path(id): Path<String>,
 ) -> Result<Json<OrderView>> {
-    admin.may(Scope::Machine)?;
+    admin.may(Scope::System)?;
     let id = orders::resolve(&mut *app.db.acquire().await?, &id).await?;
     match payments::release_hold(&app, id, &admin.actor).await? {
         Cancelled::Free(_) | Cancelled::Awaited(_) => {
@@ -516,7 +516,7 @@ struct AuditPage {
     get,
     operation_id = "list_audit_log",
     path = "/api/admin/audit",
-    tag = "machine room",
+    tag = "system",
     security(("bearer" = [])),
     params(
         ("search" = Option<String>, Query, description = "A part of actor, action or object", max_length = 200, pattern = r"^[^\x00]*$"),
@@ -577,7 +577,7 @@ async fn settings_view(app: &App, conn: &mut PgConnection) -> Result<SettingsVie
     get,
     operation_id = "show_settings",
     path = "/api/admin/settings",
-    tag = "machine room",
+    tag = "system",
     security(("bearer" = [])),
     responses(
         (status = 200, body = SettingsView),
@@ -606,7 +606,7 @@ struct NewSettings {
     put,
     operation_id = "choose_settings",
     path = "/api/admin/settings",
-    tag = "machine room",
+    tag = "system",
     security(("bearer" = [])),
     request_body = NewSettings,
     responses(

@@ -1,4 +1,4 @@
-//! The machine room, the owner's: Stripe's events, the queue, emails, holds, and how the shop itself is.
+//! The system pages, the owner's: Stripe's events, the queue, emails, holds, and how the shop itself is.
 
 use askama::Template;
 use axum::extract::State;
@@ -14,15 +14,15 @@ use crate::extract::{Path, Query};
 use crate::health::{self, Health, VERSION};
 use crate::ids::{EmailId, OrderId};
 use crate::jobs::{self, QueuedJob};
-use crate::machine::{self, EVENT_STATES};
+use crate::system::{self, EVENT_STATES};
 use crate::orders::{self, Line, Listed, Order, Shelf};
 use crate::payments::{self, Cancelled, EventRow};
 
 const PAGE: i64 = 40;
 
 #[derive(Template)]
-#[template(path = "machine.html", config = "src/admin/askama.toml")]
-struct MachinePage<'a> {
+#[template(path = "system.html", config = "src/admin/askama.toml")]
+struct SystemPage<'a> {
     desk: &'a Desk,
     health: Health,
     failed_events: i64,
@@ -34,7 +34,7 @@ struct MachinePage<'a> {
     warnings: Vec<String>,
 }
 
-impl MachinePage<'_> {
+impl SystemPage<'_> {
     const VERSION: &'static str = VERSION;
 }
 
@@ -110,7 +110,7 @@ fn kind(state: &str) -> &'static str {
 }
 
 #[derive(Template)]
-#[template(path = "machine_events.html", config = "src/admin/askama.toml")]
+#[template(path = "system_events.html", config = "src/admin/askama.toml")]
 struct EventsPage<'a> {
     desk: &'a Desk,
     shown: Shown,
@@ -122,7 +122,7 @@ impl EventsPage<'_> {
 }
 
 #[derive(Template)]
-#[template(path = "machine_event.html", config = "src/admin/askama.toml")]
+#[template(path = "system_event.html", config = "src/admin/askama.toml")]
 struct EventPage<'a> {
     desk: &'a Desk,
     event: EventRow,
@@ -130,7 +130,7 @@ struct EventPage<'a> {
 }
 
 #[derive(Template)]
-#[template(path = "machine_jobs.html", config = "src/admin/askama.toml")]
+#[template(path = "system_jobs.html", config = "src/admin/askama.toml")]
 struct JobsPage<'a> {
     desk: &'a Desk,
     shown: Shown,
@@ -138,7 +138,7 @@ struct JobsPage<'a> {
 }
 
 #[derive(Template)]
-#[template(path = "machine_emails.html", config = "src/admin/askama.toml")]
+#[template(path = "system_emails.html", config = "src/admin/askama.toml")]
 struct EmailsPage<'a> {
     desk: &'a Desk,
     shown: Shown,
@@ -150,14 +150,14 @@ impl EmailsPage<'_> {
 }
 
 #[derive(Template)]
-#[template(path = "machine_email.html", config = "src/admin/askama.toml")]
+#[template(path = "system_email.html", config = "src/admin/askama.toml")]
 struct EmailPage<'a> {
     desk: &'a Desk,
     view: EmailView,
 }
 
 #[derive(Template)]
-#[template(path = "machine_holds.html", config = "src/admin/askama.toml")]
+#[template(path = "system_holds.html", config = "src/admin/askama.toml")]
 struct HoldsPage<'a> {
     desk: &'a Desk,
     shown: Shown,
@@ -169,10 +169,10 @@ fn words(name: &str) -> String {
     name.replace('_', " ")
 }
 
-/// `GET /admin/machine`
+/// `GET /admin/system`
 pub async fn show(State(app): State<App>, desk: Desk) -> Result<Response> {
     let mut conn = app.db.acquire().await?;
-    desk.show(&MachinePage {
+    desk.show(&SystemPage {
         desk: &desk,
         health: health::look(&mut conn).await?,
         failed_events: payments::count_failed_events(&mut conn).await?,
@@ -184,7 +184,7 @@ pub async fn show(State(app): State<App>, desk: Desk) -> Result<Response> {
     })
 }
 
-/// `GET /admin/machine/events`
+/// `GET /admin/system/events`
 pub async fn events(State(app): State<App>, desk: Desk, query: Query) -> Result<Response> {
     let mut shown = Shown::read(&query, &EVENT_STATES);
     let page = super::page_number(&query);
@@ -193,7 +193,7 @@ pub async fn events(State(app): State<App>, desk: Desk, query: Query) -> Result<
     let mut events =
         payments::list_events(&mut conn, shown.state(), shown.wanted(), PAGE + 1, offset).await?;
     let more = cut(&mut events);
-    shown.turn("/admin/machine/events", page, more);
+    shown.turn("/admin/system/events", page, more);
     desk.show(&EventsPage {
         desk: &desk,
         shown,
@@ -201,9 +201,9 @@ pub async fn events(State(app): State<App>, desk: Desk, query: Query) -> Result<
     })
 }
 
-/// `GET /admin/machine/events/{id}`
+/// `GET /admin/system/events/{id}`
 pub async fn event(State(app): State<App>, desk: Desk, Path(id): Path<String>) -> Result<Response> {
-    let (event, payload) = machine::event(&mut *app.db.acquire().await?, &id).await?;
+    let (event, payload) = system::event(&mut *app.db.acquire().await?, &id).await?;
     // As it came, unless it can be set out more legibly.
     let pretty = serde_json::from_str::<Value>(&payload)
         .and_then(|payload| serde_json::to_string_pretty(&payload));
@@ -214,24 +214,24 @@ pub async fn event(State(app): State<App>, desk: Desk, Path(id): Path<String>) -
     })
 }
 
-/// `POST /admin/machine/events/{id}/run`: a job tries it again at once.
+/// `POST /admin/system/events/{id}/run`: a job tries it again at once.
 pub async fn run_event(
     State(app): State<App>,
     desk: Desk,
     Path(id): Path<String>,
 ) -> Result<Response> {
     let mut tx = app.db.begin().await?;
-    machine::run_event(&mut tx, &desk.actor()?, &id).await?;
+    system::run_event(&mut tx, &desk.actor()?, &id).await?;
     tx.commit().await?;
     let path: String = url::form_urlencoded::byte_serialize(id.as_bytes()).collect();
-    let path = format!("/admin/machine/events/{path}");
+    let path = format!("/admin/system/events/{path}");
     Ok(desk.go_on(
         &path,
         "It runs again in a moment. Load this page again to see how it went.",
     ))
 }
 
-/// `GET /admin/machine/jobs`
+/// `GET /admin/system/jobs`
 pub async fn list_jobs(State(app): State<App>, desk: Desk, query: Query) -> Result<Response> {
     let mut shown = Shown::read(&query, &JOB_STATES);
     let page = super::page_number(&query);
@@ -240,7 +240,7 @@ pub async fn list_jobs(State(app): State<App>, desk: Desk, query: Query) -> Resu
     let offset = (page - 1) * PAGE;
     let mut jobs = jobs::list(&mut conn, failed, shown.wanted(), PAGE + 1, offset).await?;
     let more = cut(&mut jobs);
-    shown.turn("/admin/machine/jobs", page, more);
+    shown.turn("/admin/system/jobs", page, more);
     desk.show(&JobsPage {
         desk: &desk,
         shown,
@@ -248,34 +248,34 @@ pub async fn list_jobs(State(app): State<App>, desk: Desk, query: Query) -> Resu
     })
 }
 
-/// `POST /admin/machine/jobs/{id}/retry`
+/// `POST /admin/system/jobs/{id}/retry`
 pub async fn retry_job(
     State(app): State<App>,
     desk: Desk,
     Path(id): Path<i64>,
 ) -> Result<Response> {
     let mut tx = app.db.begin().await?;
-    machine::retry_job(&mut tx, &desk.actor()?, id).await?;
+    system::retry_job(&mut tx, &desk.actor()?, id).await?;
     tx.commit().await?;
-    Ok(desk.go_on("/admin/machine/jobs", "The job is tried again at once."))
+    Ok(desk.go_on("/admin/system/jobs", "The job is tried again at once."))
 }
 
-/// `POST /admin/machine/jobs/{id}/delete`
+/// `POST /admin/system/jobs/{id}/delete`
 pub async fn delete_job(
     State(app): State<App>,
     desk: Desk,
     Path(id): Path<i64>,
 ) -> Result<Response> {
     let mut tx = app.db.begin().await?;
-    machine::delete_job(&mut tx, &desk.actor()?, id).await?;
+    system::delete_job(&mut tx, &desk.actor()?, id).await?;
     tx.commit().await?;
     Ok(desk.go_on(
-        "/admin/machine/jobs",
+        "/admin/system/jobs",
         "The job is deleted: it will not be done.",
     ))
 }
 
-/// `GET /admin/machine/emails`
+/// `GET /admin/system/emails`
 pub async fn list_emails(State(app): State<App>, desk: Desk, query: Query) -> Result<Response> {
     let mut shown = Shown::read(&query, &EMAIL_STATES);
     let page = super::page_number(&query);
@@ -291,7 +291,7 @@ pub async fn list_emails(State(app): State<App>, desk: Desk, query: Query) -> Re
         ..Filter::default()
     };
     let (emails, count) = emails::browse(&mut conn, &app, &filter).await?;
-    shown.turn("/admin/machine/emails", page, page * PAGE < count);
+    shown.turn("/admin/system/emails", page, page * PAGE < count);
     desk.show(&EmailsPage {
         desk: &desk,
         shown,
@@ -299,7 +299,7 @@ pub async fn list_emails(State(app): State<App>, desk: Desk, query: Query) -> Re
     })
 }
 
-/// `GET /admin/machine/emails/{id}`
+/// `GET /admin/system/emails/{id}`
 pub async fn email(
     State(app): State<App>,
     desk: Desk,
@@ -309,7 +309,7 @@ pub async fn email(
     desk.show(&EmailPage { desk: &desk, view })
 }
 
-/// `GET /admin/machine/emails/{id}/page`: what it says, for a frame.
+/// `GET /admin/system/emails/{id}/page`: what it says, for a frame.
 pub async fn email_page(
     State(app): State<App>,
     desk: Desk,
@@ -320,7 +320,7 @@ pub async fn email_page(
     Ok(desk.show_email(page))
 }
 
-/// `POST /admin/machine/emails/{id}/resend`
+/// `POST /admin/system/emails/{id}/resend`
 pub async fn resend(
     State(app): State<App>,
     desk: Desk,
@@ -330,12 +330,12 @@ pub async fn resend(
     emails::send_again(&mut tx, &desk.actor()?, id).await?;
     tx.commit().await?;
     Ok(desk.go_on(
-        &format!("/admin/machine/emails/{id}"),
+        &format!("/admin/system/emails/{id}"),
         "The email is sent again.",
     ))
 }
 
-/// `GET /admin/machine/holds`: orders that are being paid, and what they hold.
+/// `GET /admin/system/holds`: orders that are being paid, and what they hold.
 pub async fn holds(State(app): State<App>, desk: Desk, query: Query) -> Result<Response> {
     let mut shown = Shown::read(&query, &[]);
     let page = super::page_number(&query);
@@ -344,7 +344,7 @@ pub async fn holds(State(app): State<App>, desk: Desk, query: Query) -> Result<R
     let mut found =
         orders::browse(&mut conn, Shelf::Unpaid, shown.wanted(), PAGE + 1, offset).await?;
     let more = cut(&mut found);
-    shown.turn("/admin/machine/holds", page, more);
+    shown.turn("/admin/system/holds", page, more);
     let mut holds = Vec::new();
     for Listed { order, .. } in found {
         let lines = orders::lines(&mut conn, order.id).await?;
@@ -357,7 +357,7 @@ pub async fn holds(State(app): State<App>, desk: Desk, query: Query) -> Result<R
     })
 }
 
-/// `POST /admin/machine/holds/{id}/release`: ends the payment page and frees the pieces.
+/// `POST /admin/system/holds/{id}/release`: ends the payment page and frees the pieces.
 pub async fn release_hold(
     State(app): State<App>,
     desk: Desk,
@@ -372,5 +372,5 @@ pub async fn release_hold(
         Cancelled::Paid(_) => "The payment was faster: the order stands.",
         Cancelled::Held(_) => "Stripe could not be asked. The pieces stay held; try again later.",
     };
-    Ok(desk.go_on("/admin/machine/holds", said))
+    Ok(desk.go_on("/admin/system/holds", said))
 }
