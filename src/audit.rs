@@ -1,4 +1,4 @@
-//! The audit log: who changed what at the desk, by the API or by a command, when, and how it was before. A change and its entry are
+//! The audit log: who changed what in the admin, by the API or by a command, when, and how it was before. A change and its entry are
 //! one transaction.
 
 use chrono::{DateTime, Utc};
@@ -49,7 +49,7 @@ impl Actor {
         }
     }
 
-    /// Somebody at the desk, in one of their requests.
+    /// Somebody in the admin, in one of their requests.
     pub fn user(id: UserId, email: &str, request_id: Option<String>) -> Actor {
         Actor {
             name: format!("user:{email}"),

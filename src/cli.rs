@@ -52,7 +52,7 @@ enum Command {
     /// Tokens for programs that use the API
     #[command(subcommand)]
     Token(Token),
-    /// Who may sign in to the desk
+    /// Who may sign in to the admin
     #[command(subcommand)]
     Admin(Admin),
     /// Look after the stock

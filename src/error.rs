@@ -273,7 +273,7 @@ impl IntoResponse for Error {
             let seconds = HeaderValue::from(wait.as_secs().max(1));
             headers.insert(header::RETRY_AFTER, seconds);
         }
-        // For the desk, which tells it as a page.
+        // For the admin, which tells it as a page.
         response.extensions_mut().insert(Arc::new(self));
         response
     }

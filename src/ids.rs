@@ -48,11 +48,11 @@ uuid_id!(
     EmailId
 );
 uuid_id!(
-    /// Somebody who may sign in to the desk.
+    /// Somebody who may sign in to the admin.
     UserId
 );
 uuid_id!(
-    /// A browser that is signed in to the desk.
+    /// A browser that is signed in to the admin.
     SessionId
 );
 uuid_id!(

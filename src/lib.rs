@@ -5,7 +5,7 @@
 //! - [`cli`]: the subcommands
 //! - [`shop`]: opening a shop (database, secrets, Stripe or its sandbox) and closing it
 //! - [`server`]: the routers joined, middleware, listening, stopping gracefully
-//! - [`admin`]: the shopkeeper's desk: its pages
+//! - [`admin`]: the shopkeeper's admin: its pages
 //! - [`worker`]: every background job and what it does, on one screen; the clock's jobs
 //! - [`today`]: what needs a hand, and how the shop does
 //! - [`system`]: what operators see and do over HTTP: events, jobs, holds, audit log
@@ -21,7 +21,7 @@
 //! - [`review_items`]: what a person must look at, each in a row of its own
 //! - [`products`]: what is for sale, at what price, how many are left
 //! - [`idempotency`]: the first answer, given again
-//! - [`auth`]: who may come in: users of the desk and their sessions, programs and their tokens
+//! - [`auth`]: who may come in: users of the admin and their sessions, programs and their tokens
 //! - [`limits`]: how much one client may ask for
 //! - [`settings`]: settings that may change while the shop runs
 //! - [`audit`]: who changed what

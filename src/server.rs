@@ -69,7 +69,7 @@ impl utoipa::Modify for BearerToken {
         let scheme = HttpBuilder::new()
             .scheme(HttpAuthScheme::Bearer)
             .description(Some(
-                "A token of the desk, or of `spirit-beads token create`",
+                "A token of the admin, or of `spirit-beads token create`",
             ))
             .build();
         api.components
@@ -125,7 +125,7 @@ pub fn router(app: App, pages: Option<Router>) -> Router {
         .split_for_parts();
     describe_responses(&mut document);
 
-    let desk = admin::router(&app)
+    let context = admin::router(&app)
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
         .layer(from_fn_with_state(load.clone(), load::bound));
     let mut shop = api
@@ -141,7 +141,7 @@ pub fn router(app: App, pages: Option<Router>) -> Router {
         .layer(from_fn_with_state(load, load::bound))
         .layer(cors(&app.config))
         .with_state(app.clone())
-        .merge(desk);
+        .merge(context);
     if let Some(pages) = pages {
         shop = shop.nest("/sandbox", pages);
     }

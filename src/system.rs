@@ -1,5 +1,5 @@
 //! The system pages: what stumbled, and what is done about it. Stripe's events, jobs, holds, the audit log, settings, and
-//! how the shop itself is, for programs; what is done here the desk does by the same functions.
+//! how the shop itself is, for programs; what is done here the admin does by the same functions.
 
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -511,7 +511,7 @@ struct AuditPage {
     results: Vec<Entry>,
 }
 
-/// The audit log, newest first: who changed what at the desk, by a token or by a command.
+/// The audit log, newest first: who changed what in the admin, by a token or by a command.
 #[utoipa::path(
     get,
     operation_id = "list_audit_log",

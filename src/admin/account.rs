@@ -7,7 +7,7 @@ use axum::response::{IntoResponse, Redirect, Response};
 use serde_json::Value;
 use sqlx::PgConnection;
 
-use super::desk::{Desk, SESSION};
+use super::context::{AdminContext, SESSION};
 use super::form::Form;
 use super::sign_in::{ask_password, judged, know_again};
 use crate::app::App;
@@ -21,7 +21,7 @@ const ACCOUNT: &str = "/admin/account";
 #[derive(Template)]
 #[template(path = "account.html", config = "src/admin/askama.toml")]
 struct AccountPage<'a> {
-    desk: &'a Desk,
+    context: &'a AdminContext,
     user: User,
     codes_left: i64,
     sessions: Vec<Session>,
@@ -45,7 +45,7 @@ impl AccountPage<'_> {
 #[derive(Template)]
 #[template(path = "second_factor_set_up.html", config = "src/admin/askama.toml")]
 struct SetUpPage<'a> {
-    desk: &'a Desk,
+    context: &'a AdminContext,
     setup: Setup,
     form: Form,
 }
@@ -53,25 +53,25 @@ struct SetUpPage<'a> {
 #[derive(Template)]
 #[template(path = "recovery_codes.html", config = "src/admin/askama.toml")]
 struct CodesPage<'a> {
-    desk: &'a Desk,
+    context: &'a AdminContext,
     codes: Vec<String>,
     is_new: bool,
 }
 
 /// `GET /admin/account`
-pub async fn show(State(app): State<App>, desk: Desk) -> Result<Response> {
-    account(&app, &desk, "", Form::default()).await
+pub async fn show(State(app): State<App>, context: AdminContext) -> Result<Response> {
+    account(&app, &context, "", Form::default()).await
 }
 
-async fn account(app: &App, desk: &Desk, which: &'static str, form: Form) -> Result<Response> {
-    let keeper = desk.keeper()?;
+async fn account(app: &App, context: &AdminContext, which: &'static str, form: Form) -> Result<Response> {
+    let keeper = context.keeper()?;
     let mut conn = app.db.acquire().await?;
     let user = auth::find_user(&mut conn, keeper.user)
         .await?
         .ok_or(Error::Unauthenticated)?;
     let verdict = form.verdict();
-    let page = desk.show(&AccountPage {
-        desk,
+    let page = context.show(&AccountPage {
+        context,
         user,
         codes_left: auth::recovery_codes_left(&mut conn, keeper.user).await?,
         sessions: auth::list_sessions(&mut conn, keeper.user).await?,
@@ -83,20 +83,20 @@ async fn account(app: &App, desk: &Desk, which: &'static str, form: Form) -> Res
 }
 
 /// `POST /admin/account/password`: the other sessions end, and this one gets a new token.
-pub async fn change_password(State(app): State<App>, desk: Desk, form: Form) -> Result<Response> {
+pub async fn change_password(State(app): State<App>, context: AdminContext, form: Form) -> Result<Response> {
     let changed = async {
-        ask_password(&app, &desk, &form, "current").await?;
+        ask_password(&app, &context, &form, "current").await?;
         let new = form.secret("new");
         if new == form.secret("current") {
             return Err(Error::invalid("new", "is the old one"));
         }
         let hashed = auth::hash_password(&new, "new").await?;
-        let keeper = desk.keeper()?;
+        let keeper = context.keeper()?;
         let mut tx = app.db.begin().await?;
         auth::hold_session(&mut tx, keeper).await?;
         auth::set_password(
             &mut tx,
-            &desk.actor()?,
+            &context.actor()?,
             keeper.user,
             &hashed,
             Some(keeper.session),
@@ -109,130 +109,130 @@ pub async fn change_password(State(app): State<App>, desk: Desk, form: Form) -> 
     match changed.await {
         Ok(token) => {
             let said = "Your password is changed. All other browsers are signed out.";
-            let mut response = desk.go_on(ACCOUNT, said);
-            desk.keep_session(&mut response, &token);
+            let mut response = context.go_on(ACCOUNT, said);
+            context.keep_session(&mut response, &token);
             Ok(response)
         }
-        Err(error) => account(&app, &desk, "password", form.refused(error)?).await,
+        Err(error) => account(&app, &context, "password", form.refused(error)?).await,
     }
 }
 
 /// `POST /admin/account/second-factor`: begins to set one up.
-pub async fn enrol(State(app): State<App>, desk: Desk, form: Form) -> Result<Response> {
-    if let Err(error) = ask_password(&app, &desk, &form, "password").await {
-        return account(&app, &desk, "enrol", form.refused(error)?).await;
+pub async fn enrol(State(app): State<App>, context: AdminContext, form: Form) -> Result<Response> {
+    if let Err(error) = ask_password(&app, &context, &form, "password").await {
+        return account(&app, &context, "enrol", form.refused(error)?).await;
     }
     let mut tx = app.db.begin().await?;
-    auth::hold_session(&mut tx, desk.keeper()?).await?;
-    auth::enrol_second_factor(&mut tx, desk.keeper()?.user).await?;
+    auth::hold_session(&mut tx, context.keeper()?).await?;
+    auth::enrol_second_factor(&mut tx, context.keeper()?.user).await?;
     tx.commit().await?;
     Ok(Redirect::to("/admin/account/second-factor").into_response())
 }
 
 /// `GET /admin/account/second-factor`: what the app on the phone must know, until it has sent a code back.
-pub async fn set_up(State(app): State<App>, desk: Desk) -> Result<Response> {
-    set_up_page(&app, &desk, Form::default()).await
+pub async fn set_up(State(app): State<App>, context: AdminContext) -> Result<Response> {
+    set_up_page(&app, &context, Form::default()).await
 }
 
-async fn set_up_page(app: &App, desk: &Desk, form: Form) -> Result<Response> {
+async fn set_up_page(app: &App, context: &AdminContext, form: Form) -> Result<Response> {
     let mut conn = app.db.acquire().await?;
-    let user = desk.keeper()?.user;
-    let setup = auth::second_factor_setup(&mut conn, &app.signer, user, desk.shop()).await?;
+    let user = context.keeper()?.user;
+    let setup = auth::second_factor_setup(&mut conn, &app.signer, user, context.shop()).await?;
     let Some(setup) = setup else {
         return Ok(Redirect::to(ACCOUNT).into_response());
     };
     let verdict = form.verdict();
-    let page = desk.show(&SetUpPage { desk, setup, form })?;
+    let page = context.show(&SetUpPage { context, setup, form })?;
     Ok(judged(page, verdict))
 }
 
 /// `POST /admin/account/second-factor/confirm`: from here on it counts.
-pub async fn confirm(State(app): State<App>, desk: Desk, form: Form) -> Result<Response> {
+pub async fn confirm(State(app): State<App>, context: AdminContext, form: Form) -> Result<Response> {
     let confirmed = async {
         let mut tx = app.db.begin().await?;
-        auth::hold_session(&mut tx, desk.keeper()?).await?;
-        let (actor, user) = (desk.actor()?, desk.keeper()?.user);
+        auth::hold_session(&mut tx, context.keeper()?).await?;
+        let (actor, user) = (context.actor()?, context.keeper()?.user);
         let codes =
             auth::confirm_second_factor(&mut tx, &app.signer, &actor, user, &form.get("code"))
                 .await?;
         // Whoever is in by the password alone is out.
-        auth::end_all_sessions(&mut tx, user, Some(desk.keeper()?.session)).await?;
+        auth::end_all_sessions(&mut tx, user, Some(context.keeper()?.session)).await?;
         tx.commit().await?;
         Ok(codes)
     };
     match confirmed.await {
         Ok(codes) => {
-            let mut page = desk.show(&CodesPage {
-                desk: &desk,
+            let mut page = context.show(&CodesPage {
+                context: &context,
                 codes,
                 is_new: true,
             })?;
             // A code came from here already.
-            let email = &desk.keeper()?.email;
-            know_again(&app, &desk, &mut page, email, Step::SecondFactor);
+            let email = &context.keeper()?.email;
+            know_again(&app, &context, &mut page, email, Step::SecondFactor);
             Ok(page)
         }
-        Err(error) => set_up_page(&app, &desk, form.refused(error)?).await,
+        Err(error) => set_up_page(&app, &context, form.refused(error)?).await,
     }
 }
 
 /// `POST /admin/account/second-factor/turn-off`
-pub async fn turn_off(State(app): State<App>, desk: Desk, form: Form) -> Result<Response> {
-    if let Err(error) = ask_password(&app, &desk, &form, "password").await {
-        return account(&app, &desk, "turn_off", form.refused(error)?).await;
+pub async fn turn_off(State(app): State<App>, context: AdminContext, form: Form) -> Result<Response> {
+    if let Err(error) = ask_password(&app, &context, &form, "password").await {
+        return account(&app, &context, "turn_off", form.refused(error)?).await;
     }
     let mut tx = app.db.begin().await?;
-    auth::hold_session(&mut tx, desk.keeper()?).await?;
-    auth::turn_off_second_factor(&mut tx, &desk.actor()?, desk.keeper()?.user).await?;
+    auth::hold_session(&mut tx, context.keeper()?).await?;
+    auth::turn_off_second_factor(&mut tx, &context.actor()?, context.keeper()?.user).await?;
     tx.commit().await?;
-    Ok(desk.go_on(ACCOUNT, "The second factor is off."))
+    Ok(context.go_on(ACCOUNT, "The second factor is off."))
 }
 
 /// `POST /admin/account/recovery-codes`: ten new ones; the old ones are worthless.
-pub async fn renew_codes(State(app): State<App>, desk: Desk, form: Form) -> Result<Response> {
-    if let Err(error) = ask_password(&app, &desk, &form, "password").await {
-        return account(&app, &desk, "codes", form.refused(error)?).await;
+pub async fn renew_codes(State(app): State<App>, context: AdminContext, form: Form) -> Result<Response> {
+    if let Err(error) = ask_password(&app, &context, &form, "password").await {
+        return account(&app, &context, "codes", form.refused(error)?).await;
     }
     let mut tx = app.db.begin().await?;
-    auth::hold_session(&mut tx, desk.keeper()?).await?;
-    let codes = auth::renew_recovery_codes(&mut tx, &desk.actor()?, desk.keeper()?.user).await?;
+    auth::hold_session(&mut tx, context.keeper()?).await?;
+    let codes = auth::renew_recovery_codes(&mut tx, &context.actor()?, context.keeper()?.user).await?;
     tx.commit().await?;
-    desk.show(&CodesPage {
-        desk: &desk,
+    context.show(&CodesPage {
+        context: &context,
         codes,
         is_new: false,
     })
 }
 
 /// `POST /admin/account/sessions/end`: one browser is signed out. Safe to repeat.
-pub async fn end_session(State(app): State<App>, desk: Desk, form: Form) -> Result<Response> {
+pub async fn end_session(State(app): State<App>, context: AdminContext, form: Form) -> Result<Response> {
     let id = form.get("session").parse().map(SessionId);
     let id = id.map_err(|_| Error::NotFound("Session"))?;
     let mut tx = app.db.begin().await?;
-    if auth::end_session(&mut tx, desk.keeper()?.user, id).await? {
-        record(&mut tx, &desk, "user.end_session").await?;
+    if auth::end_session(&mut tx, context.keeper()?.user, id).await? {
+        record(&mut tx, &context, "user.end_session").await?;
     }
     tx.commit().await?;
-    Ok(desk.go_on(ACCOUNT, "That browser is signed out."))
+    Ok(context.go_on(ACCOUNT, "That browser is signed out."))
 }
 
 /// `POST /admin/account/sign-out-everywhere`: every session ends, this one too.
-pub async fn sign_out_everywhere(State(app): State<App>, desk: Desk) -> Result<Response> {
+pub async fn sign_out_everywhere(State(app): State<App>, context: AdminContext) -> Result<Response> {
     let mut tx = app.db.begin().await?;
-    auth::end_all_sessions(&mut tx, desk.keeper()?.user, None).await?;
-    record(&mut tx, &desk, "user.sign_out_everywhere").await?;
+    auth::end_all_sessions(&mut tx, context.keeper()?.user, None).await?;
+    record(&mut tx, &context, "user.sign_out_everywhere").await?;
     tx.commit().await?;
-    let mut response = desk.go_on("/admin/sign-in", "You are signed out everywhere.");
-    desk.forget_cookie(&mut response, SESSION);
+    let mut response = context.go_on("/admin/sign-in", "You are signed out everywhere.");
+    context.forget_cookie(&mut response, SESSION);
     Ok(response)
 }
 
 /// Writes down what somebody did to their own sessions.
-async fn record(conn: &mut PgConnection, desk: &Desk, action: &'static str) -> Result<()> {
-    let object = format!("user:{}", desk.keeper()?.email);
+async fn record(conn: &mut PgConnection, context: &AdminContext, action: &'static str) -> Result<()> {
+    let object = format!("user:{}", context.keeper()?.email);
     audit::record(
         conn,
-        &desk.actor()?,
+        &context.actor()?,
         action,
         &object,
         Value::Null,

@@ -11,7 +11,7 @@ use crate::extract::Path;
 
 /// A file that pages link to.
 pub struct Asset {
-    /// `desk.0123456789abcdef.css`
+    /// `context.0123456789abcdef.css`
     name: String,
     content_type: &'static str,
     content: &'static str,
@@ -36,8 +36,8 @@ impl Asset {
 }
 
 pub static STYLE: LazyLock<Asset> = LazyLock::new(|| {
-    let content = include_str!("assets/desk.css");
-    Asset::new("desk", "css", "text/css; charset=utf-8", content)
+    let content = include_str!("assets/admin.css");
+    Asset::new("admin", "css", "text/css; charset=utf-8", content)
 });
 
 /// htmx, see `assets/NOTICE.md`.

@@ -7,7 +7,7 @@ use axum::extract::State;
 use axum::response::Response;
 use serde_json::Value;
 
-use super::desk::Desk;
+use super::context::AdminContext;
 use crate::app::App;
 use crate::audit::{self, Entry};
 use crate::error::Result;
@@ -18,7 +18,7 @@ const PAGE: usize = 50;
 #[derive(Template)]
 #[template(path = "audit_log.html", config = "src/admin/askama.toml")]
 struct AuditPage<'a> {
-    desk: &'a Desk,
+    context: &'a AdminContext,
     search: String,
     entries: Vec<Entry>,
     /// Where the older ones are.
@@ -68,7 +68,7 @@ fn words(value: &Value) -> String {
 }
 
 /// `GET /admin/audit`
-pub async fn list(State(app): State<App>, desk: Desk, query: Query) -> Result<Response> {
+pub async fn list(State(app): State<App>, context: AdminContext, query: Query) -> Result<Response> {
     let search: String = query
         .get("search")
         .unwrap_or_default()
@@ -93,8 +93,8 @@ pub async fn list(State(app): State<App>, desk: Desk, query: Query) -> Result<Re
             .finish();
         format!("/admin/audit?{query}")
     });
-    desk.show(&AuditPage {
-        desk: &desk,
+    context.show(&AuditPage {
+        context: &context,
         search,
         entries,
         older,

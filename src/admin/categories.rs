@@ -6,7 +6,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use serde_json::{Map, Value};
 
-use super::desk::Desk;
+use super::context::AdminContext;
 use super::form::Form;
 use super::sign_in::refused;
 use crate::app::App;
@@ -19,7 +19,7 @@ const HERE: &str = "/admin/categories";
 #[derive(Template)]
 #[template(path = "categories.html", config = "src/admin/askama.toml")]
 struct CategoriesPage<'a> {
-    desk: &'a Desk,
+    context: &'a AdminContext,
     categories: Vec<CountedCategory>,
     /// The form of a new one.
     form: Form,
@@ -42,19 +42,19 @@ impl CategoriesPage<'_> {
 }
 
 /// `GET /admin/categories`
-pub async fn list(State(app): State<App>, desk: Desk) -> Result<Response> {
-    show(&app, &desk, Form::default(), None).await
+pub async fn list(State(app): State<App>, context: AdminContext) -> Result<Response> {
+    show(&app, &context, Form::default(), None).await
 }
 
 async fn show(
     app: &App,
-    desk: &Desk,
+    context: &AdminContext,
     form: Form,
     changed: Option<(i64, Form)>,
 ) -> Result<Response> {
     let faulty = form.is_faulty() || changed.is_some();
-    let page = desk.show(&CategoriesPage {
-        desk,
+    let page = context.show(&CategoriesPage {
+        context,
         categories: keeping::list_categories(&mut *app.db.acquire().await?).await?,
         form,
         refused: changed,
@@ -90,18 +90,18 @@ fn slug_as_fault(error: Error) -> Error {
 }
 
 /// `POST /admin/categories`
-pub async fn create(State(app): State<App>, desk: Desk, form: Form) -> Result<Response> {
+pub async fn create(State(app): State<App>, context: AdminContext, form: Form) -> Result<Response> {
     let made = async {
         let mut tx = app.db.begin().await?;
-        let made = keeping::create_category(&mut tx, &desk.actor()?, read(&form)).await?;
+        let made = keeping::create_category(&mut tx, &context.actor()?, read(&form)).await?;
         tx.commit().await?;
         Ok(made)
     };
     match made.await {
-        Ok(made) => Ok(desk.go_on(HERE, &format!("The category {} is made.", made.name))),
+        Ok(made) => Ok(context.go_on(HERE, &format!("The category {} is made.", made.name))),
         Err(error) => {
             let form = form.refused(slug_as_fault(error))?;
-            show(&app, &desk, form, None).await
+            show(&app, &context, form, None).await
         }
     }
 }
@@ -109,56 +109,56 @@ pub async fn create(State(app): State<App>, desk: Desk, form: Form) -> Result<Re
 /// `POST /admin/categories/{id}`: another name, address or description.
 pub async fn change(
     State(app): State<App>,
-    desk: Desk,
+    context: AdminContext,
     Path(id): Path<i64>,
     form: Form,
 ) -> Result<Response> {
     let changed = async {
         let mut tx = app.db.begin().await?;
-        let changed = keeping::change_category(&mut tx, &desk.actor()?, id, read(&form)).await?;
+        let changed = keeping::change_category(&mut tx, &context.actor()?, id, read(&form)).await?;
         tx.commit().await?;
         Ok(changed)
     };
     match changed.await {
-        Ok(changed) => Ok(desk.go_on(HERE, &format!("The category {} is saved.", changed.name))),
+        Ok(changed) => Ok(context.go_on(HERE, &format!("The category {} is saved.", changed.name))),
         Err(error) => {
             let form = form.refused(slug_as_fault(error))?;
-            show(&app, &desk, Form::default(), Some((id, form))).await
+            show(&app, &context, Form::default(), Some((id, form))).await
         }
     }
 }
 
 /// `POST /admin/categories/{id}/up`: one place up in the list.
-pub async fn move_up(State(app): State<App>, desk: Desk, Path(id): Path<i64>) -> Result<Response> {
-    step(&app, &desk, id, true).await
+pub async fn move_up(State(app): State<App>, context: AdminContext, Path(id): Path<i64>) -> Result<Response> {
+    step(&app, &context, id, true).await
 }
 
 /// `POST /admin/categories/{id}/down`
 pub async fn move_down(
     State(app): State<App>,
-    desk: Desk,
+    context: AdminContext,
     Path(id): Path<i64>,
 ) -> Result<Response> {
-    step(&app, &desk, id, false).await
+    step(&app, &context, id, false).await
 }
 
-async fn step(app: &App, desk: &Desk, id: i64, up: bool) -> Result<Response> {
+async fn step(app: &App, context: &AdminContext, id: i64, up: bool) -> Result<Response> {
     let mut tx = app.db.begin().await?;
-    let moved = keeping::move_category(&mut tx, &desk.actor()?, id, up).await?;
+    let moved = keeping::move_category(&mut tx, &context.actor()?, id, up).await?;
     tx.commit().await?;
     let said = format!(
         "{} is moved {}.",
         moved.name,
         if up { "up" } else { "down" }
     );
-    Ok(desk.go_on(&format!("{HERE}#c{id}"), &said))
+    Ok(context.go_on(&format!("{HERE}#c{id}"), &said))
 }
 
 /// `POST /admin/categories/{id}/delete`: its products stay.
-pub async fn delete(State(app): State<App>, desk: Desk, Path(id): Path<i64>) -> Result<Response> {
+pub async fn delete(State(app): State<App>, context: AdminContext, Path(id): Path<i64>) -> Result<Response> {
     let mut tx = app.db.begin().await?;
-    let gone = keeping::delete_category(&mut tx, &desk.actor()?, id).await?;
+    let gone = keeping::delete_category(&mut tx, &context.actor()?, id).await?;
     tx.commit().await?;
     let said = format!("The category {} is deleted. Its products stay.", gone.name);
-    Ok(desk.go_on(HERE, &said))
+    Ok(context.go_on(HERE, &said))
 }

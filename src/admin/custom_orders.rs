@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use sqlx::PgConnection;
 
-use super::desk::Desk;
+use super::context::AdminContext;
 use super::form::Form;
 use super::order::{REFUND_PLANNED, read_refund};
 use super::refunds::{self, RefundForm};
@@ -45,7 +45,7 @@ const CARRIERS: [&str; 6] = ["USPS", "UPS", "FedEx", "DHL", "Canada Post", "Roya
 #[derive(Template)]
 #[template(path = "custom_orders.html", config = "src/admin/askama.toml")]
 struct CustomOrdersPage<'a> {
-    desk: &'a Desk,
+    context: &'a AdminContext,
     search: String,
     tabs: Vec<Tab>,
     /// The board; nothing while a state or a word is looked for.
@@ -64,7 +64,7 @@ struct Tab {
 #[derive(Template)]
 #[template(path = "custom_order.html", config = "src/admin/askama.toml")]
 struct CustomOrderPage<'a> {
-    desk: &'a Desk,
+    context: &'a AdminContext,
     settings: Settings,
     view: CustomOrderView,
     moves: Moves,
@@ -109,7 +109,7 @@ impl CustomOrderPage<'_> {
 #[derive(Template)]
 #[template(path = "custom_order_approve.html", config = "src/admin/askama.toml")]
 struct ApprovePage<'a> {
-    desk: &'a Desk,
+    context: &'a AdminContext,
     view: CustomOrderView,
     draft: Quote,
     replaces: bool,
@@ -182,7 +182,7 @@ fn address(pairs: &[(&str, &str)]) -> String {
 }
 
 /// `GET /admin/custom-orders`: the board, or a list of one state or of what has a word in it.
-pub async fn list(State(app): State<App>, desk: Desk, query: Query) -> Result<Response> {
+pub async fn list(State(app): State<App>, context: AdminContext, query: Query) -> Result<Response> {
     let search = super::wanted(&query);
     let asked = query.get("state").unwrap_or_default();
     let state = Status::ALL
@@ -226,7 +226,7 @@ pub async fn list(State(app): State<App>, desk: Desk, query: Query) -> Result<Re
     tabs.extend(Status::ALL.map(|each| tab(status(&each).0, each.as_str(), state == Some(each))));
     tabs.push(tab("All", "all", !is_board && state.is_none()));
     let page = CustomOrdersPage {
-        desk: &desk,
+        context: &context,
         tabs,
         board,
         newer: (page > 1).then(|| link(page - 1)),
@@ -234,18 +234,18 @@ pub async fn list(State(app): State<App>, desk: Desk, query: Query) -> Result<Re
         custom_orders,
         search,
     };
-    desk.show(&page)
+    context.show(&page)
 }
 
 /// `GET /admin/custom-orders/{id}`: by id, or by number as `CO-1042`.
-pub async fn show(State(app): State<App>, desk: Desk, Path(id): Path<String>) -> Result<Response> {
-    detail(&app, &desk, &id, "", Form::default()).await
+pub async fn show(State(app): State<App>, context: AdminContext, Path(id): Path<String>) -> Result<Response> {
+    detail(&app, &context, &id, "", Form::default()).await
 }
 
 /// The page of a custom order, perhaps with a form that came back.
 async fn detail(
     app: &App,
-    desk: &Desk,
+    context: &AdminContext,
     id: &str,
     which: &'static str,
     form: Form,
@@ -269,11 +269,11 @@ async fn detail(
         _ => Form::default(),
     };
     let verdict = form.verdict();
-    let page = desk.show(&CustomOrderPage {
+    let page = context.show(&CustomOrderPage {
         refund_forms: refunds::forms(&payments, &sent),
         payments,
         refunds,
-        desk,
+        context,
         settings,
         moves: view.moves(),
         warnings,
@@ -314,27 +314,27 @@ fn zone_word(zone: Zone) -> &'static str {
 /// written down there. Answers by the custom order's page.
 async fn change(
     app: &App,
-    desk: &Desk,
+    context: &AdminContext,
     id: &str,
     action: &'static str,
     said: &str,
     change: impl AsyncFnOnce(&mut PgConnection, CustomOrderId, &str) -> Result<Value>,
 ) -> Result<Response> {
-    let view = custom_orders::change(&app.db, &desk.actor()?, id, action, change).await?;
-    Ok(desk.go_on(&path_of(&view.custom_order), said))
+    let view = custom_orders::change(&app.db, &context.actor()?, id, action, change).await?;
+    Ok(context.go_on(&path_of(&view.custom_order), said))
 }
 
 /// Answers a form that was refused by its page, with what is wrong beside the fields.
 async fn or_again(
     app: &App,
-    desk: &Desk,
+    context: &AdminContext,
     id: &str,
     which: &'static str,
     form: Form,
     done: Result<Response>,
 ) -> Result<Response> {
     match done {
-        Err(error @ Error::Invalid(_)) => detail(app, desk, id, which, form.refused(error)?).await,
+        Err(error @ Error::Invalid(_)) => detail(app, context, id, which, form.refused(error)?).await,
         other => other,
     }
 }
@@ -407,7 +407,7 @@ fn currency(payments: &[PaymentView]) -> &str {
 /// `POST /admin/custom-orders/{id}/refund`: of any payment that has money left.
 pub async fn refund(
     State(app): State<App>,
-    desk: Desk,
+    context: AdminContext,
     Path(id): Path<String>,
     form: Form,
 ) -> Result<Response> {
@@ -418,17 +418,17 @@ pub async fn refund(
             payments::of_subject(&mut conn, RefundSubject::CustomOrder(custom_order)).await?;
         drop(conn);
         let new = read_refund(&form, currency(&payments))?;
-        payments::refund_request(&app, &desk.actor()?, &id, &new).await?;
-        Ok(desk.go_on(&format!("{ROOT}/{id}"), REFUND_PLANNED))
+        payments::refund_request(&app, &context.actor()?, &id, &new).await?;
+        Ok(context.go_on(&format!("{ROOT}/{id}"), REFUND_PLANNED))
     };
     let done = refunding.await;
-    or_again(&app, &desk, &id, "refund", form, done).await
+    or_again(&app, &context, &id, "refund", form, done).await
 }
 
 /// `POST /admin/custom-orders/{id}/quote`: keeps the draft, and goes on to the email.
 pub async fn quote(
     State(app): State<App>,
-    desk: Desk,
+    context: AdminContext,
     Path(id): Path<String>,
     form: Form,
 ) -> Result<Response> {
@@ -437,7 +437,7 @@ pub async fn quote(
         let terms = terms(&settings, &form)?;
         let kept = change(
             &app,
-            &desk,
+            &context,
             &id,
             "custom_order.quote",
             "",
@@ -448,22 +448,22 @@ pub async fn quote(
         );
         kept.await?;
         let said = "The quote is kept. The customer has not heard of it yet.";
-        Ok(desk.go_on(&format!("{ROOT}/{id}/approve"), said))
+        Ok(context.go_on(&format!("{ROOT}/{id}/approve"), said))
     };
     let kept = kept.await;
-    or_again(&app, &desk, &id, "quote", form, kept).await
+    or_again(&app, &context, &id, "quote", form, kept).await
 }
 
 /// `POST /admin/custom-orders/{id}/quote/discard`: throws the draft away.
 pub async fn discard_quote(
     State(app): State<App>,
-    desk: Desk,
+    context: AdminContext,
     Path(id): Path<String>,
 ) -> Result<Response> {
     let said = "The draft is thrown away.";
     change(
         &app,
-        &desk,
+        &context,
         &id,
         "custom_order.discard_quote",
         said,
@@ -484,7 +484,7 @@ fn fingerprint(draft: &Quote) -> String {
 /// `GET /admin/custom-orders/{id}/approve`: the email as the customer will get it, and the button that sends it.
 pub async fn show_approve(
     State(app): State<App>,
-    desk: Desk,
+    context: AdminContext,
     Path(id): Path<String>,
 ) -> Result<Response> {
     let mut conn = app.db.acquire().await?;
@@ -496,11 +496,11 @@ pub async fn show_approve(
     drop(conn);
     let (Some(draft), Some(email)) = (draft, email) else {
         let said = "There is no quote to send: name a price first.";
-        return Ok(desk.go_on(&path_of(&view.custom_order), said));
+        return Ok(context.go_on(&path_of(&view.custom_order), said));
     };
     let (subject, _) = emails::draw(&app, &email).await?;
-    desk.show(&ApprovePage {
-        desk: &desk,
+    context.show(&ApprovePage {
+        context: &context,
         view,
         replaces: moves.replaces,
         subject,
@@ -510,27 +510,27 @@ pub async fn show_approve(
 }
 
 /// `GET /admin/custom-orders/{id}/email`: the email of the draft, for a frame.
-pub async fn email(State(app): State<App>, desk: Desk, Path(id): Path<String>) -> Result<Response> {
+pub async fn email(State(app): State<App>, context: AdminContext, Path(id): Path<String>) -> Result<Response> {
     let mut conn = app.db.acquire().await?;
     let id = custom_orders::resolve(&mut conn, &id).await?;
     let email = custom_orders::preview(&mut conn, &app, id).await?;
     drop(conn);
     let email = email.ok_or(Error::NotFound("Email"))?;
     let (_, page) = emails::draw(&app, &email).await?;
-    Ok(desk.show_email(page))
+    Ok(context.show_email(page))
 }
 
 /// `POST /admin/custom-orders/{id}/approve`: sends the quote that was looked at; in place of one that the customer has, if
 /// there is one.
 pub async fn approve(
     State(app): State<App>,
-    desk: Desk,
+    context: AdminContext,
     Path(id): Path<String>,
     form: Form,
 ) -> Result<Response> {
     let said = "Stripe is asked for the payment link; then the email goes out.";
     let seen = form.get("seen");
-    change(&app, &desk, &id, "custom_order.approve", said, async |conn, id, actor| {
+    change(&app, &context, &id, "custom_order.approve", said, async |conn, id, actor| {
         let view = custom_orders::view(conn, id).await?;
         let draft = view.draft().cloned();
         if let Some(draft) = &draft
@@ -556,14 +556,14 @@ pub async fn approve(
 /// `POST /admin/custom-orders/{id}/withdraw`: takes the quote back.
 pub async fn withdraw(
     State(app): State<App>,
-    desk: Desk,
+    context: AdminContext,
     Path(id): Path<String>,
     form: Form,
 ) -> Result<Response> {
     let said = "The quote is being taken back: its payment link is closed first.";
     let done = change(
         &app,
-        &desk,
+        &context,
         &id,
         "custom_order.withdraw",
         said,
@@ -574,20 +574,20 @@ pub async fn withdraw(
         },
     )
     .await;
-    or_again(&app, &desk, &id, "withdraw", form, done).await
+    or_again(&app, &context, &id, "withdraw", form, done).await
 }
 
 /// `POST /admin/custom-orders/{id}/reject`: turns the custom order down; the customer reads why.
 pub async fn reject(
     State(app): State<App>,
-    desk: Desk,
+    context: AdminContext,
     Path(id): Path<String>,
     form: Form,
 ) -> Result<Response> {
     let said = "The request is declined, and an email tells the customer why.";
     let done = change(
         &app,
-        &desk,
+        &context,
         &id,
         "custom_order.reject",
         said,
@@ -598,15 +598,15 @@ pub async fn reject(
         },
     )
     .await;
-    or_again(&app, &desk, &id, "reject", form, done).await
+    or_again(&app, &context, &id, "reject", form, done).await
 }
 
 /// `POST /admin/custom-orders/{id}/start`: begins the making.
-pub async fn start(State(app): State<App>, desk: Desk, Path(id): Path<String>) -> Result<Response> {
+pub async fn start(State(app): State<App>, context: AdminContext, Path(id): Path<String>) -> Result<Response> {
     let said = "The piece is being made.";
     change(
         &app,
-        &desk,
+        &context,
         &id,
         "custom_order.start",
         said,
@@ -621,13 +621,13 @@ pub async fn start(State(app): State<App>, desk: Desk, Path(id): Path<String>) -
 /// `POST /admin/custom-orders/{id}/complete`: the piece has arrived.
 pub async fn complete(
     State(app): State<App>,
-    desk: Desk,
+    context: AdminContext,
     Path(id): Path<String>,
 ) -> Result<Response> {
     let said = "The custom order is completed.";
     change(
         &app,
-        &desk,
+        &context,
         &id,
         "custom_order.complete",
         said,
@@ -642,14 +642,14 @@ pub async fn complete(
 /// `POST /admin/custom-orders/{id}/note`: adds a line to the timeline.
 pub async fn note(
     State(app): State<App>,
-    desk: Desk,
+    context: AdminContext,
     Path(id): Path<String>,
     form: Form,
 ) -> Result<Response> {
     let said = "The note is kept.";
     let done = change(
         &app,
-        &desk,
+        &context,
         &id,
         "custom_order.note",
         said,
@@ -660,14 +660,14 @@ pub async fn note(
         },
     )
     .await;
-    or_again(&app, &desk, &id, "note", form, done).await
+    or_again(&app, &context, &id, "note", form, done).await
 }
 
 /// `POST /admin/custom-orders/{id}/ship`: an upload with the shipment's facts and images. Images of a form that is
 /// shown again are kept, and come back as fields.
 pub async fn ship(
     State(app): State<App>,
-    desk: Desk,
+    context: AdminContext,
     Path(id): Path<String>,
     custom_order: Request,
 ) -> Result<Response> {
@@ -704,7 +704,7 @@ pub async fn ship(
     let said = "Shipped. An email with the photos is on its way to the customer.";
     let done = change(
         &app,
-        &desk,
+        &context,
         &id,
         "custom_order.ship",
         said,
@@ -734,7 +734,7 @@ pub async fn ship(
                 fault
             });
             let form = form.refused(Error::Invalid(faults.collect()))?;
-            detail(&app, &desk, &id, "ship", form).await
+            detail(&app, &context, &id, "ship", form).await
         }
         Err(error) => {
             batch.take_back().await;

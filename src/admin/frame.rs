@@ -12,7 +12,7 @@ use axum::response::{IntoResponse, Redirect, Response};
 use futures_util::FutureExt;
 use uuid::Uuid;
 
-use super::desk::{self, BROWSER, Desk, IsEmail, SAID, SESSION, VISITOR};
+use super::context::{self, BROWSER, AdminContext, IsEmail, NOTICE, SESSION, VISITOR};
 use super::{Access, csrf, once, sign_in};
 use crate::app::App;
 use crate::auth::{self, Visit};
@@ -32,14 +32,14 @@ const EMAIL_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; img-s
 
 const SIGN_OUT: &str = "/admin/sign-out";
 
-/// Makes the [`Desk`] of a request, and tells what fails in it as a page.
+/// Makes the [`AdminContext`] of a request, and tells what fails in it as a page.
 pub async fn enter(State(app): State<App>, mut request: Request, next: Next) -> Response {
     let is_asset = request.uri().path().starts_with("/assets/");
     let is_shown = request.method() != Method::HEAD;
     let limit = app.config.request_timeout;
-    let nobody = Desk::nobody(&app, &request);
+    let nobody = AdminContext::nobody(&app, &request);
     let arriving = arrive(&app, nobody.clone(), request.headers().clone());
-    let (desk, fresh) = if is_asset {
+    let (context, fresh) = if is_asset {
         // The same for everybody.
         (nobody, None)
     } else {
@@ -49,7 +49,7 @@ pub async fn enter(State(app): State<App>, mut request: Request, next: Next) -> 
             Err(_) => return finish(&nobody, too_long().into_response()),
         }
     };
-    request.extensions_mut().insert(desk.clone());
+    request.extensions_mut().insert(context.clone());
     // A caller who takes longer to say what they want is no outage of ours.
     request.extensions_mut().insert(BodyTime(limit / 2));
     let deadline = Deadline::new(limit);
@@ -61,32 +61,32 @@ pub async fn enter(State(app): State<App>, mut request: Request, next: Next) -> 
         }),
         () = deadline.passed() => too_long().into_response(),
     };
-    let mut response = finish(&desk, response);
+    let mut response = finish(&context, response);
     if !is_asset {
         if let Some(visitor) = fresh {
-            desk.set_cookie(&mut response, VISITOR, &visitor, None);
+            context.set_cookie(&mut response, VISITOR, &visitor, None);
         }
         let pages = response.status() != StatusCode::SEE_OTHER;
-        if desk.said.is_some() && pages && is_shown {
-            desk.forget_cookie(&mut response, SAID);
+        if context.said.is_some() && pages && is_shown {
+            context.forget_cookie(&mut response, NOTICE);
         }
     }
     response
 }
 
 /// Who asks, and how they are known to us: the visitor's cookie is new where there was none.
-async fn arrive(app: &App, mut desk: Desk, headers: HeaderMap) -> Result<(Desk, Option<String>)> {
-    let token = Desk::cookie(app, &headers, SESSION);
+async fn arrive(app: &App, mut context: AdminContext, headers: HeaderMap) -> Result<(AdminContext, Option<String>)> {
+    let token = AdminContext::cookie(app, &headers, SESSION);
     // Whoever is sent to the door sees no page, and asks no question.
-    if token.is_some() || desk.path.starts_with("/admin/sign-in") {
+    if token.is_some() || context.path.starts_with("/admin/sign-in") {
         let mut conn = app.db.acquire().await?;
-        desk.shop = settings::current(&mut conn, &app.config).await?.shop_name;
+        context.shop = settings::current(&mut conn, &app.config).await?.shop_name;
         if let Some(token) = token {
-            desk.keeper = auth::find_session(&mut conn, &token).await?;
+            context.keeper = auth::find_session(&mut conn, &token).await?;
         }
     }
     let mut fresh = None;
-    let whose = match &desk.keeper {
+    let whose = match &context.keeper {
         Some(keeper) => keeper.session.to_string(),
         None => match visitor(app, &headers) {
             Some(visitor) => visitor,
@@ -97,19 +97,19 @@ async fn arrive(app: &App, mut desk: Desk, headers: HeaderMap) -> Result<(Desk, 
             }
         },
     };
-    desk.csrf = csrf::token(&app.signer, &whose);
-    Ok((desk, fresh))
+    context.csrf = csrf::token(&app.signer, &whose);
+    Ok((context, fresh))
 }
 
 /// The name that we gave to a browser in which nobody is signed in.
 fn visitor(app: &App, headers: &HeaderMap) -> Option<String> {
-    let signed = Desk::cookie(app, headers, VISITOR)?;
+    let signed = AdminContext::cookie(app, headers, VISITOR)?;
     app.signer.verify(VISITOR, &signed).map(str::to_owned)
 }
 
-impl Desk {
-    /// The desk of somebody whom we do not know.
-    fn nobody(app: &App, request: &Request) -> Desk {
+impl AdminContext {
+    /// The admin of somebody whom we do not know.
+    fn nobody(app: &App, request: &Request) -> AdminContext {
         let headers = request.headers();
         let text = |name: &HeaderName| {
             let value = headers.get(name).and_then(|value| value.to_str().ok());
@@ -119,17 +119,17 @@ impl Desk {
         let peer = peer.map_or(std::net::Ipv4Addr::UNSPECIFIED.into(), |peer| peer.0.ip());
         let path = request.extensions().get::<OriginalUri>();
         let path = path.and_then(|uri| uri.path_and_query().map(ToString::to_string));
-        Desk {
+        AdminContext {
             keeper: None,
             csrf: String::new(),
             path: path.unwrap_or_default(),
             visit: Visit {
                 address: app.config.client_address(peer, headers).ip(),
                 browser: text(&header::USER_AGENT).chars().take(300).collect(),
-                known: Desk::cookie(app, headers, BROWSER),
+                known: AdminContext::cookie(app, headers, BROWSER),
             },
             shop: app.config.shop_name.clone(),
-            said: desk::said(app, headers),
+            said: context::said(app, headers),
             request_id: headers
                 .get("x-request-id")
                 .and_then(|id| id.to_str().ok())
@@ -142,18 +142,18 @@ impl Desk {
 
 /// Lets in who may come in; and to a change, only who asks for it by a page of ours.
 pub async fn guard(access: Access, request: Request, next: Next) -> Result<Response> {
-    let desk: Desk = request
+    let context: AdminContext = request
         .extensions()
         .get()
         .cloned()
         .ok_or_else(|| anyhow::anyhow!("a page outside of the frame"))?;
-    let app = &desk.app;
+    let app = &context.app;
     if csrf::is_foreign(&app.config, request.method(), request.headers()) {
         return Err(csrf::stale());
     }
-    let denied = denied(access, &desk, &request);
+    let denied = denied(access, &context, &request);
     if request.method() == Method::POST {
-        return change(&desk, denied, request, next).await;
+        return change(&context, denied, request, next).await;
     }
     match denied {
         Some(answer) => answer,
@@ -162,55 +162,55 @@ pub async fn guard(access: Access, request: Request, next: Next) -> Result<Respo
 }
 
 /// The answer to somebody who may not come in here.
-fn denied(access: Access, desk: &Desk, request: &Request) -> Option<Result<Response>> {
-    if access.lets_in(desk.keeper.as_ref()) {
+fn denied(access: Access, context: &AdminContext, request: &Request) -> Option<Result<Response>> {
+    if access.lets_in(context.keeper.as_ref()) {
         return None;
     }
-    let whole = desk.keeper.as_ref().is_some_and(|keeper| !keeper.halfway);
-    let way = match (access, &desk.keeper) {
+    let whole = context.keeper.as_ref().is_some_and(|keeper| !keeper.halfway);
+    let way = match (access, &context.keeper) {
         (Access::Owner, Some(_)) if whole => return Some(Err(owners_only())),
         (Access::Halfway, Some(_)) => super::ROOT.to_owned(),
         (_, Some(_)) => "/admin/second-factor".to_owned(),
-        (_, None) => sign_in_for(request.method(), &desk.path),
+        (_, None) => sign_in_for(request.method(), &context.path),
     };
     Some(Ok(away(request.headers(), &way)))
 }
 
 /// Carries out a change that a page of ours asks for: once, however often its form is sent.
 async fn change(
-    desk: &Desk,
+    context: &AdminContext,
     denied: Option<Result<Response>>,
     request: Request,
     next: Next,
 ) -> Result<Response> {
-    let app = &desk.app;
+    let app = &context.app;
     let visitor = visitor(app, request.headers());
-    let has_session = Desk::cookie(app, request.headers(), SESSION).is_some();
+    let has_session = AdminContext::cookie(app, request.headers(), SESSION).is_some();
     if let Some(denied) = denied {
         // Nothing that a stranger sends is read. A browser whose session has just ended may have ended it itself.
         if !has_session {
             return denied;
         }
-        let Ok((sent, request)) = csrf::read(&app.signer, &desk.path, request).await else {
+        let Ok((sent, request)) = csrf::read(&app.signer, &context.path, request).await else {
             return denied;
         };
-        return once::repeat(desk, sent, request).await?.map_or(denied, Ok);
+        return once::repeat(context, sent, request).await?.map_or(denied, Ok);
     }
-    if desk.keeper.is_none() && desk.path == SIGN_OUT {
+    if context.keeper.is_none() && context.path == SIGN_OUT {
         // Pressed twice, or in a browser that is signed out already.
-        return Ok(desk.go_on("/admin/sign-in", sign_in::SIGNED_OUT));
+        return Ok(context.go_on("/admin/sign-in", sign_in::SIGNED_OUT));
     }
-    let whose = match &desk.keeper {
+    let whose = match &context.keeper {
         Some(keeper) => keeper.session.to_string(),
         // Without the cookie no token can be right.
         None => visitor.ok_or_else(csrf::stale)?,
     };
-    let (sent, request) = csrf::read(&app.signer, &desk.path, request).await?;
+    let (sent, request) = csrf::read(&app.signer, &context.path, request).await?;
     if sent.whose.as_ref() == Some(&whose) {
-        return once::carry_out(desk, sent, request, next).await;
+        return once::carry_out(context, sent, request, next).await;
     }
     // Somebody who has signed in sends the form again that they signed in with.
-    once::repeat(desk, sent, request)
+    once::repeat(context, sent, request)
         .await?
         .ok_or_else(csrf::stale)
 }
@@ -256,11 +256,11 @@ pub async fn method_not_allowed(method: Method) -> Error {
 }
 
 /// Tells an error as a page, and sets the headers of all.
-fn finish(desk: &Desk, response: Response) -> Response {
+fn finish(context: &AdminContext, response: Response) -> Response {
     let told = response.extensions().get::<Arc<Error>>().cloned();
     let mut response = match told {
         Some(error) => {
-            let mut page = tell(desk, &error, response);
+            let mut page = tell(context, &error, response);
             // It is counted by its word, page or not.
             page.extensions_mut().insert(error);
             page
@@ -303,13 +303,13 @@ fn finish(desk: &Desk, response: Response) -> Response {
 #[derive(Template)]
 #[template(path = "error.html", config = "src/admin/askama.toml")]
 struct ErrorPage<'a> {
-    desk: &'a Desk,
+    context: &'a AdminContext,
     title: &'static str,
     text: String,
 }
 
 /// The page of an error. Where not even that can be made, the plain answer stands.
-fn tell(desk: &Desk, error: &Error, plain: Response) -> Response {
+fn tell(context: &AdminContext, error: &Error, plain: Response) -> Response {
     let status = plain.status();
     let (title, text) = match error {
         Error::NotFound(_) => (
@@ -346,8 +346,8 @@ fn tell(desk: &Desk, error: &Error, plain: Response) -> Response {
             "The fault is on our side, and the log has it.".to_owned(),
         ),
     };
-    let page = ErrorPage { desk, title, text };
-    match desk.show(&page) {
+    let page = ErrorPage { context, title, text };
+    match context.show(&page) {
         Ok(mut page) => {
             *page.status_mut() = status;
             for name in [header::RETRY_AFTER, header::ALLOW] {

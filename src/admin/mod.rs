@@ -1,4 +1,4 @@
-//! The shopkeeper's desk: pages made on the server, for a phone or a laptop, that work without JavaScript.
+//! The shopkeeper's admin: pages made on the server, for a phone or a laptop, that work without JavaScript.
 //!
 //! A page is a handler, a template that extends `frame.html`, and a line in [`doors`]; a room of its own also has a line
 //! in [`ROOMS`]. Who may come in is said in the table and checked before the handler runs, and so is the CSRF token of
@@ -10,7 +10,7 @@ mod categories;
 mod chart;
 mod csrf;
 mod custom_orders;
-mod desk;
+mod context;
 mod fingerprint;
 mod form;
 mod frame;
@@ -30,7 +30,7 @@ mod today;
 mod tokens;
 mod users;
 
-pub use desk::Desk;
+pub use context::AdminContext;
 pub use form::Form;
 
 use axum::Router;
@@ -45,7 +45,7 @@ use crate::auth::{Keeper, Role};
 use crate::error::Error;
 use crate::extract::Query;
 
-/// Where the desk lies.
+/// Where the admin lies.
 const ROOT: &str = "/admin";
 
 /// Who may come in at a door.
@@ -72,7 +72,7 @@ impl Access {
     }
 }
 
-/// A way into the desk. There is none that is not in [`doors`].
+/// A way into the admin. There is none that is not in [`doors`].
 pub struct Door {
     pub method: Method,
     pub path: &'static str,
@@ -100,7 +100,7 @@ fn act<T: 'static>(path: &'static str, access: Access, handler: impl Handler<T, 
     }
 }
 
-/// Every door of the desk, who may come in, and what is behind it.
+/// Every door of the admin, who may come in, and what is behind it.
 #[rustfmt::skip]
 pub fn doors() -> Vec<Door> {
     use Access::{Anyone, Halfway, Owner, Staff};
@@ -248,10 +248,10 @@ fn page_number(query: &Query) -> i64 {
         .unwrap_or(1)
 }
 
-/// The desk's pages. They stay outside what the API allows to other origins (CORS), and are not compressed: each holds a
+/// The admin's pages. They stay outside what the API allows to other origins (CORS), and are not compressed: each holds a
 /// CSRF token beside what somebody typed, and the length of the whole would tell of it.
 pub fn router(app: &App) -> Router {
-    let mut desk = Router::new();
+    let mut context = Router::new();
     for door in doors() {
         let below = door
             .path
@@ -261,14 +261,14 @@ pub fn router(app: &App) -> Router {
         let guarded = door.handler.layer(from_fn(move |request, next| {
             frame::guard(door.access, request, next)
         }));
-        desk = desk.route(below, guarded);
+        context = context.route(below, guarded);
     }
-    let desk = desk
+    let context = context
         .fallback(async || Error::NotFound(""))
         .method_not_allowed_fallback(frame::method_not_allowed)
         .layer(from_fn_with_state(app.clone(), frame::enter))
         .with_state(app.clone());
-    Router::new().nest(ROOT, desk)
+    Router::new().nest(ROOT, context)
 }
 
 #[cfg(test)]

@@ -24,7 +24,7 @@ use tracing::{Instrument, Span, warn};
 use uuid::Uuid;
 
 use super::csrf::Sent;
-use super::desk::{Desk, SAID, SESSION, VISITOR, cookie_name};
+use super::context::{AdminContext, NOTICE, SESSION, VISITOR, cookie_name};
 use super::fingerprint::Watched;
 use super::frame::too_long;
 use crate::app::{App, Signer};
@@ -175,22 +175,22 @@ impl Patience {
 ///
 /// # Errors
 /// 409 `already_sent` for a form that was sent before with something else in it, or whose answer is not kept any more.
-pub async fn carry_out(desk: &Desk, sent: Sent, request: Request, next: Next) -> Result<Response> {
+pub async fn carry_out(context: &AdminContext, sent: Sent, request: Request, next: Next) -> Result<Response> {
     let (Some(once), Some(whose)) = (sent.once, &sent.whose) else {
         return Ok(next.run(request).await);
     };
-    let key = Key::new(&desk.app.signer, whose, once);
-    let credential = credential(&desk.app, request.headers());
-    let mut patience = Patience::new(&desk.app);
+    let key = Key::new(&context.app.signer, whose, once);
+    let credential = credential(&context.app, request.headers());
+    let mut patience = Patience::new(&context.app);
     // The attempt that this one waits for.
     let mut awaited = None;
     loop {
-        let mut conn = desk.app.db.acquire().await?;
+        let mut conn = context.app.db.acquire().await?;
         if awaited.is_none()
             && let Some(claim) = submissions::claim(&mut conn, &key.id, &credential).await?
         {
             drop(conn);
-            return run(desk, key, claim, sent, request, next).await;
+            return run(context, key, claim, sent, request, next).await;
         }
         // Nothing where the sweep has forgotten it between the two statements.
         let Some(found) = submissions::find(&mut conn, &key.id).await? else {
@@ -213,12 +213,12 @@ pub async fn carry_out(desk: &Desk, sent: Sent, request: Request, next: Next) ->
         }
         if !may_be_carried_out(&found, &sent) {
             drop(conn);
-            return again(desk, &key, &found, sent, request).await;
+            return again(context, &key, &found, sent, request).await;
         }
         let claim = submissions::reclaim(&mut conn, &key.id, &found, &credential).await?;
         if let Some(claim) = claim {
             drop(conn);
-            return run(desk, key, claim, sent, request, next).await;
+            return run(context, key, claim, sent, request, next).await;
         }
     }
 }
@@ -235,15 +235,15 @@ fn may_be_carried_out(found: &Submission, sent: &Sent) -> bool {
 
 /// The answer of the first time for a browser whose session that answer began, renewed or ended: without it, it would
 /// be sent away. Nothing for any other.
-pub async fn repeat(desk: &Desk, sent: Sent, request: Request) -> Result<Option<Response>> {
+pub async fn repeat(context: &AdminContext, sent: Sent, request: Request) -> Result<Option<Response>> {
     let (Some(once), Some(whose)) = (sent.once, &sent.whose) else {
         return Ok(None);
     };
-    let key = Key::new(&desk.app.signer, whose, once);
-    let credential = credential(&desk.app, request.headers());
-    let mut patience = Patience::new(&desk.app);
+    let key = Key::new(&context.app.signer, whose, once);
+    let credential = credential(&context.app, request.headers());
+    let mut patience = Patience::new(&context.app);
     loop {
-        let found = submissions::find(&mut *desk.app.db.acquire().await?, &key.id).await?;
+        let found = submissions::find(&mut *context.app.db.acquire().await?, &key.id).await?;
         let Some(found) = found else {
             return Ok(None);
         };
@@ -258,13 +258,13 @@ pub async fn repeat(desk: &Desk, sent: Sent, request: Request) -> Result<Option<
         if found.state != State::Done || !is_theirs && *successor != credential {
             return Ok(None);
         }
-        return again(desk, &key, &found, sent, request).await.map(Some);
+        return again(context, &key, &found, sent, request).await.map(Some);
     }
 }
 
 /// The answer of a form that was carried out, if the same was sent.
 async fn again(
-    desk: &Desk,
+    context: &AdminContext,
     key: &Key,
     found: &Submission,
     sent: Sent,
@@ -273,7 +273,7 @@ async fn again(
     let digest = match sent.digest() {
         Some(digest) => Some(digest.to_vec()),
         // An upload: it is read to its end, and let go.
-        None if found.fingerprint.is_some() => read_to_the_end(desk, &sent, request).await?,
+        None if found.fingerprint.is_some() => read_to_the_end(context, &sent, request).await?,
         None => None,
     };
     let is_known = digest.is_some() && found.fingerprint.is_some();
@@ -305,11 +305,11 @@ fn kept(key: &Key, found: &Submission) -> Result<Option<Answer>> {
     Ok(text.and_then(|text| serde_json::from_slice(&text).ok()))
 }
 
-async fn read_to_the_end(desk: &Desk, sent: &Sent, request: Request) -> Result<Option<Vec<u8>>> {
-    let limits = desk.app.media.limits();
+async fn read_to_the_end(context: &AdminContext, sent: &Sent, request: Request) -> Result<Option<Vec<u8>>> {
+    let limits = context.app.media.limits();
     // Somewhat more than any handler takes: what is larger is told by the digest anyway.
     let most = limits.file_bytes * limits.files as u64 + 2 * LARGEST;
-    let Some(mut fingerprint) = sent.fingerprint(&desk.app.signer) else {
+    let Some(mut fingerprint) = sent.fingerprint(&context.app.signer) else {
         return Ok(None);
     };
     let mut parts = std::pin::pin!(arriving(request, most));
@@ -322,18 +322,18 @@ async fn read_to_the_end(desk: &Desk, sent: &Sent, request: Request) -> Result<O
 /// Carries a claimed form out in a task of its own, so that one whose sender has gone away is not left half done and the
 /// next try finds its answer.
 async fn run(
-    desk: &Desk,
+    context: &AdminContext,
     key: Key,
     claim: Claim,
     sent: Sent,
     mut request: Request,
     next: Next,
 ) -> Result<Response> {
-    let mut desk = desk.clone();
-    desk.submission = Some(claim.clone());
-    request.extensions_mut().insert(desk.clone());
+    let mut context = context.clone();
+    context.submission = Some(claim.clone());
+    request.extensions_mut().insert(context.clone());
     let deadline: Option<Deadline> = request.extensions().get().cloned();
-    let (request, watched) = match sent.fingerprint(&desk.app.signer) {
+    let (request, watched) = match sent.fingerprint(&context.app.signer) {
         Some(fingerprint) => {
             let (parts, body) = request.into_parts();
             let (body, watched) = Watched::new(body, fingerprint);
@@ -348,14 +348,14 @@ async fn run(
                 Error::Internal(anyhow::anyhow!("a page panicked")).into_response()
             }),
             () = passed(deadline) => too_long().into_response(),
-            never = renew(&desk.app, &claim) => match never {},
+            never = renew(&context.app, &claim) => match never {},
         };
         let digest = match watched {
             Some(watched) => watched.finish(),
             None => sent.digest().map(<[u8]>::to_vec),
         };
-        let (outcome, response) = outcome(&desk.app, &key, &claim, digest, response).await;
-        if let Err(error) = close(&desk.app, &claim, &outcome).await {
+        let (outcome, response) = outcome(&context.app, &key, &claim, digest, response).await;
+        if let Err(error) = close(&context.app, &claim, &outcome).await {
             // The lease runs out; the mark tells the next try whether anything was changed.
             warn!(%error, "the answer to a form could not be recorded");
         }
@@ -428,13 +428,13 @@ fn session_set(app: &App, headers: &HeaderMap) -> Option<Vec<u8>> {
 }
 
 fn sets_more_than_a_message(app: &App, headers: &HeaderMap) -> bool {
-    let message = cookie_name(app, SAID);
+    let message = cookie_name(app, NOTICE);
     cookies_set(headers).any(|(key, _)| key != message)
 }
 
 /// The keyed hash of the cookie by which we know this browser.
 fn credential(app: &App, headers: &HeaderMap) -> Vec<u8> {
-    let cookie = |name| Desk::cookie(app, headers, name);
+    let cookie = |name| AdminContext::cookie(app, headers, name);
     let value = cookie(SESSION).or_else(|| cookie(VISITOR));
     hashed(app, &value.unwrap_or_default())
 }

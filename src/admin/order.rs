@@ -6,7 +6,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use serde_json::{Value, json};
 
-use super::desk::Desk;
+use super::context::AdminContext;
 use super::form::Form;
 use super::refunds::{self, RefundForm};
 use super::sign_in::refused;
@@ -40,7 +40,7 @@ const IMAGES: &str = "images";
 #[derive(Template)]
 #[template(path = "order.html", config = "src/admin/askama.toml")]
 struct OrderPage<'a> {
-    desk: &'a Desk,
+    context: &'a AdminContext,
     view: OrderView,
     address: Vec<String>,
     /// The reasons not to ship now.
@@ -135,7 +135,7 @@ fn email_state(state: &str) -> (&str, &'static str) {
 /// left in it, pieces and money.
 pub async fn show(
     State(app): State<App>,
-    desk: Desk,
+    context: AdminContext,
     Path(id): Path<String>,
     query: Query,
 ) -> Result<Response> {
@@ -144,10 +144,10 @@ pub async fn show(
         is_whole: query.get("refund") == Some("whole"),
         ..Forms::default()
     };
-    page(&app, &desk, id, forms).await
+    page(&app, &context, id, forms).await
 }
 
-async fn page(app: &App, desk: &Desk, id: OrderId, forms: Forms) -> Result<Response> {
+async fn page(app: &App, context: &AdminContext, id: OrderId, forms: Forms) -> Result<Response> {
     let mut conn = app.db.acquire().await?;
     let view = orders::view(&mut conn, id).await?;
     let (payments, refunds) = payments::of_subject(&mut conn, RefundSubject::Order(id)).await?;
@@ -176,8 +176,8 @@ async fn page(app: &App, desk: &Desk, id: OrderId, forms: Forms) -> Result<Respo
     let returnable = orders::not_returned(&mut conn, id).await?;
     let restock = restock_fields(returnable, &view, &forms.refund, is_whole);
     let faulty = forms.ship.is_faulty() || forms.refund.is_faulty() || forms.note.is_faulty();
-    let shown = desk.show(&OrderPage {
-        desk,
+    let shown = context.show(&OrderPage {
+        context,
         address: view.order.label(),
         warnings,
         view,
@@ -249,7 +249,7 @@ fn by_field(error: Error) -> Error {
 /// `POST /admin/orders/{id}/ship`: an upload, or a plain form without images.
 pub async fn ship(
     State(app): State<App>,
-    desk: Desk,
+    context: AdminContext,
     Path(id): Path<String>,
     custom_order: Request,
 ) -> Result<Response> {
@@ -294,7 +294,7 @@ pub async fn ship(
             }
         }
         let shipment = shipment(&form, &form.get("tracking_number"), images);
-        let shipped = fulfillment::ship_one(&app, desk.actor()?, &id, &shipment).await?;
+        let shipped = fulfillment::ship_one(&app, context.actor()?, &id, &shipment).await?;
         Ok(shipped.order)
     };
     match shipping.await {
@@ -307,7 +307,7 @@ pub async fn ship(
                 ),
                 None => format!("{} is shipped.", order.display_number()),
             };
-            Ok(desk.go_on(&path(&order), &said))
+            Ok(context.go_on(&path(&order), &said))
         }
         Err(error) => {
             batch.take_back().await;
@@ -317,7 +317,7 @@ pub async fn ship(
                 ..Forms::default()
             };
             let id = orders::resolve(&mut *app.db.acquire().await?, &id).await?;
-            page(&app, &desk, id, forms).await
+            page(&app, &context, id, forms).await
         }
     }
 }
@@ -345,24 +345,24 @@ pub fn shipment(form: &Form, number: &str, images: Vec<String>) -> NewShipment {
 /// `POST /admin/orders/{id}/deliver`
 pub async fn deliver(
     State(app): State<App>,
-    desk: Desk,
+    context: AdminContext,
     Path(id): Path<String>,
 ) -> Result<Response> {
-    let order = fulfillment::deliver_one(&app, desk.actor()?, &id)
+    let order = fulfillment::deliver_one(&app, context.actor()?, &id)
         .await?
         .order;
     let said = format!("{} is delivered.", order.display_number());
-    Ok(desk.go_on(&path(&order), &said))
+    Ok(context.go_on(&path(&order), &said))
 }
 
 /// `POST /admin/orders/{id}/note`
 pub async fn note(
     State(app): State<App>,
-    desk: Desk,
+    context: AdminContext,
     Path(id): Path<String>,
     form: Form,
 ) -> Result<Response> {
-    let mut change = Change::begin(&app.db, desk.actor()?, &id).await?;
+    let mut change = Change::begin(&app.db, context.actor()?, &id).await?;
     let order = change.before.clone();
     let text = form.get("text");
     let noted = orders::write_note(&mut change.tx, order.id, &text, &change.actor.name).await;
@@ -372,20 +372,20 @@ pub async fn note(
             note: form.refused(error)?,
             ..Forms::default()
         };
-        return page(&app, &desk, order.id, forms).await;
+        return page(&app, &context, order.id, forms).await;
     }
     change.end("order.note", json!({ "note": text })).await?;
-    Ok(desk.go_on(&path(&order), "The note is kept."))
+    Ok(context.go_on(&path(&order), "The note is kept."))
 }
 
 /// `POST /admin/orders/{id}/resend`: an email of this order, again.
 pub async fn resend(
     State(app): State<App>,
-    desk: Desk,
+    context: AdminContext,
     Path(id): Path<String>,
     form: Form,
 ) -> Result<Response> {
-    let mut change = Change::begin(&app.db, desk.actor()?, &id).await?;
+    let mut change = Change::begin(&app.db, context.actor()?, &id).await?;
     let order = change.before.clone();
     let email = form.get("email").parse().map(EmailId);
     let email = email.map_err(|_| Error::NotFound("Email"))?;
@@ -396,17 +396,17 @@ pub async fn resend(
     change
         .end("order.resend_email", json!({ "email": kind }))
         .await?;
-    Ok(desk.go_on(&path(&order), "The email goes out again."))
+    Ok(context.go_on(&path(&order), "The email goes out again."))
 }
 
 /// `POST /admin/orders/{id}/undo`: of a sale by hand. Goes on to where the sale was made, if that is asked for.
 pub async fn undo(
     State(app): State<App>,
-    desk: Desk,
+    context: AdminContext,
     Path(id): Path<String>,
     form: Form,
 ) -> Result<Response> {
-    let mut change = Change::begin(&app.db, desk.actor()?, &id).await?;
+    let mut change = Change::begin(&app.db, context.actor()?, &id).await?;
     let order = change.before.clone();
     orders::undo_sale(&mut change.tx, order.id, &change.actor.name).await?;
     change.end("order.undo", Value::Null).await?;
@@ -415,19 +415,19 @@ pub async fn undo(
         order.display_number()
     );
     match form.get("back").as_str() {
-        "sell" => Ok(desk.go_on("/admin/sell", &said)),
-        _ => Ok(desk.go_on(&path(&order), &said)),
+        "sell" => Ok(context.go_on("/admin/sell", &said)),
+        _ => Ok(context.go_on(&path(&order), &said)),
     }
 }
 
 /// `POST /admin/orders/{id}/refund`
 pub async fn refund(
     State(app): State<App>,
-    desk: Desk,
+    context: AdminContext,
     Path(id): Path<String>,
     form: Form,
 ) -> Result<Response> {
-    let mut change = Change::begin(&app.db, desk.actor()?, &id).await?;
+    let mut change = Change::begin(&app.db, context.actor()?, &id).await?;
     let order = change.before.clone();
     let refunding = async {
         let new = read_refund(&form, &order.currency)?;
@@ -448,7 +448,7 @@ pub async fn refund(
                 refund: form.refused(by_field(error))?,
                 ..Forms::default()
             };
-            return page(&app, &desk, order.id, forms).await;
+            return page(&app, &context, order.id, forms).await;
         }
     };
     let more = if is_new {
@@ -457,7 +457,7 @@ pub async fn refund(
         Value::Null
     };
     change.end("order.refund", more).await?;
-    Ok(desk.go_on(&path(&order), REFUND_PLANNED))
+    Ok(context.go_on(&path(&order), REFUND_PLANNED))
 }
 
 /// What is said of a refund that was just decided on.
@@ -506,7 +506,7 @@ pub fn read_refund(form: &Form, currency: &str) -> Result<NewRefund> {
 #[derive(Template)]
 #[template(path = "packing_slip.html", config = "src/admin/askama.toml")]
 struct PackingSlip<'a> {
-    desk: &'a Desk,
+    context: &'a AdminContext,
     view: OrderView,
     address: Vec<String>,
 }
@@ -522,14 +522,14 @@ impl PackingSlip<'_> {
 /// `GET /admin/orders/{id}/packing-slip`
 pub async fn packing_slip(
     State(app): State<App>,
-    desk: Desk,
+    context: AdminContext,
     Path(id): Path<String>,
 ) -> Result<Response> {
     let mut conn = app.db.acquire().await?;
     let id = orders::resolve(&mut conn, &id).await?;
     let view = orders::view(&mut conn, id).await?;
-    desk.show(&PackingSlip {
-        desk: &desk,
+    context.show(&PackingSlip {
+        context: &context,
         address: view.order.label(),
         view,
     })

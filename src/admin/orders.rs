@@ -5,7 +5,7 @@ use axum::extract::State;
 use axum::response::Response;
 use chrono::NaiveDate;
 
-use super::desk::Desk;
+use super::context::AdminContext;
 use crate::app::App;
 use crate::error::Result;
 use crate::extract::Query;
@@ -16,7 +16,7 @@ const PAGE: i64 = 30;
 #[derive(Template)]
 #[template(path = "orders.html", config = "src/admin/askama.toml")]
 struct OrdersPage<'a> {
-    desk: &'a Desk,
+    context: &'a AdminContext,
     shelf: Shelf,
     shelves: Vec<Tab>,
     search: String,
@@ -85,7 +85,7 @@ pub fn happened(entry: &TimelineEntry) -> &str {
 }
 
 /// `GET /admin/orders`
-pub async fn list(State(app): State<App>, desk: Desk, query: Query) -> Result<Response> {
+pub async fn list(State(app): State<App>, context: AdminContext, query: Query) -> Result<Response> {
     let search: String = query
         .get("search")
         .unwrap_or_default()
@@ -137,7 +137,7 @@ pub async fn list(State(app): State<App>, desk: Desk, query: Query) -> Result<Re
         },
     };
     let page = OrdersPage {
-        desk: &desk,
+        context: &context,
         shelf,
         shelves: Shelf::ALL.map(tab).into(),
         newer: (page > 1).then(|| link(page - 1)),
@@ -146,5 +146,5 @@ pub async fn list(State(app): State<App>, desk: Desk, query: Query) -> Result<Re
         search,
         export: orders::usual_days(app.config.shop_time_zone),
     };
-    desk.show(&page)
+    context.show(&page)
 }

@@ -6,7 +6,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use serde_json::{Map, Value};
 
-use super::desk::Desk;
+use super::context::AdminContext;
 use super::form::Form;
 use super::sign_in::refused;
 use crate::app::App;
@@ -39,7 +39,7 @@ const FIELDS: [(&str, &str); 8] = [
 #[derive(Template)]
 #[template(path = "products.html", config = "src/admin/askama.toml")]
 struct ProductsPage<'a> {
-    desk: &'a Desk,
+    context: &'a AdminContext,
     wanted: Wanted,
     kinds: Vec<(Kind, &'static str, String)>,
     sorts: Vec<(&'static str, &'static str, bool)>,
@@ -55,7 +55,7 @@ struct ProductsPage<'a> {
 #[derive(Template)]
 #[template(path = "product.html", config = "src/admin/askama.toml")]
 struct ProductPage<'a> {
-    desk: &'a Desk,
+    context: &'a AdminContext,
     /// None: it is about to be made.
     product: Option<Product>,
     form: Form,
@@ -94,12 +94,12 @@ impl ProductPage<'_> {
     }
 
     fn currency(&self) -> Currency {
-        self.desk.currency()
+        self.context.currency()
     }
 
     /// Where Stripe shows the product, or the sandbox in its place.
     fn at_stripe(&self, id: &str) -> String {
-        let key = self.desk.app.config.stripe_secret_key.as_ref();
+        let key = self.context.app.config.stripe_secret_key.as_ref();
         match key.map(|key| key.reveal()) {
             None => "/sandbox/".to_owned(),
             Some(key) if key.contains("_test_") => {
@@ -171,7 +171,7 @@ fn reason(reason: &str) -> &str {
 }
 
 /// `GET /admin/products`
-pub async fn list(State(app): State<App>, desk: Desk, query: Query) -> Result<Response> {
+pub async fn list(State(app): State<App>, context: AdminContext, query: Query) -> Result<Response> {
     let given = |name: &str| query.get(name).unwrap_or_default();
     let kind = Kind::ALL
         .into_iter()
@@ -215,7 +215,7 @@ pub async fn list(State(app): State<App>, desk: Desk, query: Query) -> Result<Re
         format!("/admin/products?{query}")
     };
     let page = ProductsPage {
-        desk: &desk,
+        context: &context,
         kinds: Kind::ALL
             .map(|kind| (kind, words(kind).1, link(kind, 1)))
             .into(),
@@ -232,11 +232,11 @@ pub async fn list(State(app): State<App>, desk: Desk, query: Query) -> Result<Re
             || wanted.lighter_type.is_some(),
         wanted,
     };
-    desk.show(&page)
+    context.show(&page)
 }
 
 /// `POST /admin/products`: archives, restores or syncs all that are checked, all or none.
-pub async fn change_many(State(app): State<App>, desk: Desk, form: Form) -> Result<Response> {
+pub async fn change_many(State(app): State<App>, context: AdminContext, form: Form) -> Result<Response> {
     let back = form.get("back");
     let back = if back == "/admin/products" || back.starts_with("/admin/products?") {
         back.as_str()
@@ -245,11 +245,11 @@ pub async fn change_many(State(app): State<App>, desk: Desk, form: Form) -> Resu
     };
     let ids = form.all("id");
     if ids.is_empty() {
-        return Ok(desk.go_on(back, "Nothing was checked, so nothing was done."));
+        return Ok(context.go_on(back, "Nothing was checked, so nothing was done."));
     }
     let what = Many::parse(&form.get("do")).ok_or_else(|| Error::invalid("do", "is not known"))?;
     let mut tx = app.db.begin().await?;
-    let changed = keeping::change_many(&mut tx, &desk.actor()?, what, &ids).await?;
+    let changed = keeping::change_many(&mut tx, &context.actor()?, what, &ids).await?;
     tx.commit().await?;
     let pieces = match changed.len() {
         1 => "1 product is".to_owned(),
@@ -260,23 +260,23 @@ pub async fn change_many(State(app): State<App>, desk: Desk, form: Form) -> Resu
         Many::Restore => format!("{pieces} on sale again."),
         Many::Sync => format!("{pieces} being sent to Stripe once more."),
     };
-    Ok(desk.go_on(back, &said))
+    Ok(context.go_on(back, &said))
 }
 
 /// `GET /admin/new-product`: beside the products' own addresses, for any text may be a product's id.
-pub async fn show_new(State(app): State<App>, desk: Desk) -> Result<Response> {
+pub async fn show_new(State(app): State<App>, context: AdminContext) -> Result<Response> {
     let form = Form::of(&[
         ("lighter_type", "1"),
         ("weight_ounces", "2.00"),
         ("count", "1"),
     ]);
-    new_page(&app, &desk, form).await
+    new_page(&app, &context, form).await
 }
 
-async fn new_page(app: &App, desk: &Desk, form: Form) -> Result<Response> {
+async fn new_page(app: &App, context: &AdminContext, form: Form) -> Result<Response> {
     let faulty = form.is_faulty();
-    let page = desk.show(&ProductPage {
-        desk,
+    let page = context.show(&ProductPage {
+        context,
         product: None,
         form,
         was: Form::default(),
@@ -292,7 +292,7 @@ async fn new_page(app: &App, desk: &Desk, form: Form) -> Result<Response> {
 }
 
 /// `POST /admin/new-product`
-pub async fn create(State(app): State<App>, desk: Desk, form: Form) -> Result<Response> {
+pub async fn create(State(app): State<App>, context: AdminContext, form: Form) -> Result<Response> {
     let made = async {
         let (mut fields, mut faults) = read(&form, app.config.shop_currency);
         match form.get("count").as_str() {
@@ -305,7 +305,7 @@ pub async fn create(State(app): State<App>, desk: Desk, form: Form) -> Result<Re
             },
         }
         let mut tx = app.db.begin().await?;
-        let made = keeping::create(&mut tx, &desk.actor()?, fields, app.config.shop_currency).await;
+        let made = keeping::create(&mut tx, &context.actor()?, fields, app.config.shop_currency).await;
         let product = with_faults(made, faults)?;
         tx.commit().await?;
         Ok(product)
@@ -313,27 +313,27 @@ pub async fn create(State(app): State<App>, desk: Desk, form: Form) -> Result<Re
     match made.await {
         Ok(product) => {
             let said = format!("{} is made. Its images come next.", product.name);
-            Ok(desk.go_on(&path_to(&product), &said))
+            Ok(context.go_on(&path_to(&product), &said))
         }
-        Err(error) => new_page(&app, &desk, form.refused(error)?).await,
+        Err(error) => new_page(&app, &context, form.refused(error)?).await,
     }
 }
 
 /// `GET /admin/products/{id}`: by id, or by slug.
-pub async fn show(State(app): State<App>, desk: Desk, Path(id): Path<String>) -> Result<Response> {
+pub async fn show(State(app): State<App>, context: AdminContext, Path(id): Path<String>) -> Result<Response> {
     let product = keeping::find(&mut *app.db.acquire().await?, &id).await?;
-    desk.show(&ProductPage::open(&app, &desk, product).await?)
+    context.show(&ProductPage::open(&app, &context, product).await?)
 }
 
 impl<'a> ProductPage<'a> {
     /// The page of a product, as it is.
-    async fn open(app: &App, desk: &'a Desk, product: Product) -> Result<ProductPage<'a>> {
+    async fn open(app: &App, context: &'a AdminContext, product: Product) -> Result<ProductPage<'a>> {
         let mut conn = app.db.acquire().await?;
         let (movement_count, movements) =
             keeping::movements(&mut conn, &product.id, LEDGER).await?;
         let form = form_of(&product);
         Ok(ProductPage {
-            desk,
+            context,
             was: form.clone(),
             form,
             version: product.version,
@@ -352,27 +352,27 @@ impl<'a> ProductPage<'a> {
 /// nothing is saved before it was seen.
 pub async fn change(
     State(app): State<App>,
-    desk: Desk,
+    context: AdminContext,
     Path(id): Path<String>,
     form: Form,
 ) -> Result<Response> {
     let product = keeping::find(&mut *app.db.acquire().await?, &id).await?;
     let version: i64 = form.get("version").parse().unwrap_or_default();
-    let error = match save(&app, &desk, &product, version, &form).await {
-        Ok(saved) => return Ok(is_saved(&desk, &saved)),
+    let error = match save(&app, &context, &product, version, &form).await {
+        Ok(saved) => return Ok(is_saved(&context, &saved)),
         Err(error) => error,
     };
     // As it is now, which may be later than what was refused.
     let product = keeping::find(&mut *app.db.acquire().await?, &id).await?;
-    let mut page = ProductPage::open(&app, &desk, product).await?;
+    let mut page = ProductPage::open(&app, &context, product).await?;
     let status = error.status();
     match error {
         Error::Conflict("version_conflict", _) => {
             page.merge(&form);
             if let Some(product) = page.product.as_ref().filter(|_| page.clashes.is_empty()) {
                 // What changed is none of what this form holds: its images, say.
-                let saved = save(&app, &desk, product, page.version, &form).await?;
-                return Ok(is_saved(&desk, &saved));
+                let saved = save(&app, &context, product, page.version, &form).await?;
+                return Ok(is_saved(&context, &saved));
             }
         }
         other => {
@@ -384,16 +384,16 @@ pub async fn change(
             page.form = form.refused(other)?;
         }
     }
-    Ok(told(desk.show(&page)?, Some(status)))
+    Ok(told(context.show(&page)?, Some(status)))
 }
 
-fn is_saved(desk: &Desk, product: &Product) -> Response {
-    desk.go_on(&path_to(product), &format!("{} is saved.", product.name))
+fn is_saved(context: &AdminContext, product: &Product) -> Response {
+    context.go_on(&path_to(product), &format!("{} is saved.", product.name))
 }
 
 async fn save(
     app: &App,
-    desk: &Desk,
+    context: &AdminContext,
     product: &Product,
     version: i64,
     form: &Form,
@@ -402,7 +402,7 @@ async fn save(
     let mut tx = app.db.begin().await?;
     let saved = keeping::change(
         &mut tx,
-        &desk.actor()?,
+        &context.actor()?,
         &product.id.0,
         version,
         fields,
@@ -462,60 +462,60 @@ impl ProductPage<'_> {
 /// `POST /admin/products/{id}/active`: puts it on sale, or takes it off.
 pub async fn set_active(
     State(app): State<App>,
-    desk: Desk,
+    context: AdminContext,
     Path(id): Path<String>,
     form: Form,
 ) -> Result<Response> {
     let is_active = form.get("active") == "yes";
     let mut tx = app.db.begin().await?;
-    let product = keeping::set_active(&mut tx, &desk.actor()?, &id, is_active, None).await?;
+    let product = keeping::set_active(&mut tx, &context.actor()?, &id, is_active, None).await?;
     tx.commit().await?;
     let said = if is_active {
         format!("{} is on sale.", product.name)
     } else {
         format!("{} is archived: shoppers do not see it.", product.name)
     };
-    Ok(desk.go_on(&path_to(&product), &said))
+    Ok(context.go_on(&path_to(&product), &said))
 }
 
 /// `POST /admin/products/{id}/delete`: for good; what was sold of it stays in its orders.
 pub async fn delete(
     State(app): State<App>,
-    desk: Desk,
+    context: AdminContext,
     Path(id): Path<String>,
 ) -> Result<Response> {
     let mut tx = app.db.begin().await?;
-    let gone = keeping::delete(&mut tx, &desk.actor()?, &id, None).await?;
+    let gone = keeping::delete(&mut tx, &context.actor()?, &id, None).await?;
     tx.commit().await?;
     let said = format!("{} is deleted.", gone.name);
-    Ok(desk.go_on("/admin/products", &said))
+    Ok(context.go_on("/admin/products", &said))
 }
 
 /// `POST /admin/products/{id}/sync`
-pub async fn sync(State(app): State<App>, desk: Desk, Path(id): Path<String>) -> Result<Response> {
+pub async fn sync(State(app): State<App>, context: AdminContext, Path(id): Path<String>) -> Result<Response> {
     let mut tx = app.db.begin().await?;
-    let product = keeping::resync(&mut tx, &desk.actor()?, &id).await?;
+    let product = keeping::resync(&mut tx, &context.actor()?, &id).await?;
     tx.commit().await?;
-    Ok(desk.go_on(&path_to(&product), "It is being sent to Stripe once more."))
+    Ok(context.go_on(&path_to(&product), "It is being sent to Stripe once more."))
 }
 
 /// `POST /admin/products/{id}/duplicate`
 pub async fn duplicate(
     State(app): State<App>,
-    desk: Desk,
+    context: AdminContext,
     Path(id): Path<String>,
 ) -> Result<Response> {
     let mut tx = app.db.begin().await?;
-    let copy = keeping::duplicate(&mut tx, &desk.actor()?, &id).await?;
+    let copy = keeping::duplicate(&mut tx, &context.actor()?, &id).await?;
     tx.commit().await?;
     let said = "This is the copy. It is archived until you put it on sale, and has no pieces yet.";
-    Ok(desk.go_on(&path_to(&copy), said))
+    Ok(context.go_on(&path_to(&copy), said))
 }
 
 /// `POST /admin/products/{id}/stock`: pieces came or went, for a reason.
 pub async fn change_stock(
     State(app): State<App>,
-    desk: Desk,
+    context: AdminContext,
     Path(id): Path<String>,
     form: Form,
 ) -> Result<Response> {
@@ -540,7 +540,7 @@ pub async fn change_stock(
         let fields = fields.map(|(name, value)| (name.to_owned(), value));
         let fields = fields.into_iter().collect();
         let mut tx = app.db.begin().await?;
-        let done = keeping::change_stock(&mut tx, &desk.actor()?, &id, fields).await;
+        let done = keeping::change_stock(&mut tx, &context.actor()?, &id, fields).await;
         let available = match with_faults(done, faults) {
             Err(Error::Conflict("stock_is_held", sentence)) => {
                 Err(Error::invalid("pieces", sentence))
@@ -553,15 +553,15 @@ pub async fn change_stock(
     let changed = changed.await;
     let product = keeping::find(&mut *app.db.acquire().await?, &id).await?;
     match changed {
-        Ok(1) => Ok(desk.go_on(&path_to(&product), "1 piece is available now.")),
-        Ok(n) => Ok(desk.go_on(
+        Ok(1) => Ok(context.go_on(&path_to(&product), "1 piece is available now.")),
+        Ok(n) => Ok(context.go_on(
             &path_to(&product),
             &format!("{n} pieces are available now."),
         )),
         Err(error) => {
-            let mut page = ProductPage::open(&app, &desk, product).await?;
+            let mut page = ProductPage::open(&app, &context, product).await?;
             page.stock_form = form.refused(error)?;
-            Ok(told(desk.show(&page)?, Some(StatusCode::BAD_REQUEST)))
+            Ok(told(context.show(&page)?, Some(StatusCode::BAD_REQUEST)))
         }
     }
 }
@@ -570,7 +570,7 @@ pub async fn change_stock(
 /// other out.
 pub async fn add_images(
     State(app): State<App>,
-    desk: Desk,
+    context: AdminContext,
     Path(id): Path<String>,
     request: Request,
 ) -> Result<Response> {
@@ -608,7 +608,7 @@ pub async fn add_images(
     } else {
         let added = async {
             let mut tx = app.db.begin().await?;
-            let product = keeping::add_images(&mut tx, &desk.actor()?, &id, &ids).await?;
+            let product = keeping::add_images(&mut tx, &context.actor()?, &id, &ids).await?;
             tx.commit().await?;
             Ok(product)
         };
@@ -620,7 +620,7 @@ pub async fn add_images(
                     n => format!("{n} images are added."),
                 };
                 refusals.insert(0, count);
-                return Ok(desk.go_on(
+                return Ok(context.go_on(
                     &format!("{}#images", path_to(&product)),
                     &refusals.join(" "),
                 ));
@@ -638,15 +638,15 @@ pub async fn add_images(
             }
         }
     };
-    let mut page = ProductPage::open(&app, &desk, product).await?;
+    let mut page = ProductPage::open(&app, &context, product).await?;
     page.image_fault = Some(fault);
-    Ok(told(desk.show(&page)?, Some(StatusCode::BAD_REQUEST)))
+    Ok(told(context.show(&page)?, Some(StatusCode::BAD_REQUEST)))
 }
 
 /// `POST /admin/products/{id}/images/arrange`: moves an image, or takes it away.
 pub async fn arrange_images(
     State(app): State<App>,
-    desk: Desk,
+    context: AdminContext,
     Path(id): Path<String>,
     form: Form,
 ) -> Result<Response> {
@@ -665,13 +665,13 @@ pub async fn arrange_images(
         _ => return Err(Error::invalid("do", "is not known")),
     };
     let mut tx = app.db.begin().await?;
-    let product = keeping::move_images(&mut tx, &desk.actor()?, &id, &asked).await?;
+    let product = keeping::move_images(&mut tx, &context.actor()?, &id, &asked).await?;
     tx.commit().await?;
     let said = match asked {
         Move::Remove(_) => "The image is taken away.",
         _ => "The images are in the new order.",
     };
-    Ok(desk.go_on(&format!("{}#images", path_to(&product)), said))
+    Ok(context.go_on(&format!("{}#images", path_to(&product)), said))
 }
 
 /// The form of a product as it is.

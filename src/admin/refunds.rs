@@ -4,7 +4,7 @@
 use axum::extract::State;
 use axum::response::Response;
 
-use super::desk::Desk;
+use super::context::AdminContext;
 use super::form::Form;
 use crate::app::App;
 use crate::custom_orders;
@@ -94,7 +94,7 @@ pub fn can_be_tried(refund: &RefundView) -> bool {
 /// `POST /admin/refunds/{id}/retry`
 pub async fn retry(
     State(app): State<App>,
-    desk: Desk,
+    context: AdminContext,
     Path(id): Path<RefundId>,
 ) -> Result<Response> {
     let mut tx = app.db.begin().await?;
@@ -110,7 +110,7 @@ pub async fn retry(
             format!("/admin/custom-orders/{}", custom_order.display_number())
         }
     };
-    payments::retry_refund(&mut tx, &desk.actor()?, id).await?;
+    payments::retry_refund(&mut tx, &context.actor()?, id).await?;
     tx.commit().await?;
-    Ok(desk.go_on(&path, "Stripe is asked for the refund again."))
+    Ok(context.go_on(&path, "Stripe is asked for the refund again."))
 }

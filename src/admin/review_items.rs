@@ -4,7 +4,7 @@ use askama::Template;
 use axum::extract::State;
 use axum::response::Response;
 
-use super::desk::Desk;
+use super::context::AdminContext;
 use super::form::Form;
 use super::page_number;
 use crate::app::App;
@@ -19,7 +19,7 @@ const PAGE: i64 = 30;
 #[derive(Template)]
 #[template(path = "review_items.html", config = "src/admin/askama.toml")]
 struct ItemsPage<'a> {
-    desk: &'a Desk,
+    context: &'a AdminContext,
     is_open: bool,
     count: i64,
     items: Vec<ReviewItem>,
@@ -28,7 +28,7 @@ struct ItemsPage<'a> {
 }
 
 /// `GET /admin/review-items`: the open ones, or with `?state=resolved` the others.
-pub async fn list(State(app): State<App>, desk: Desk, query: Query) -> Result<Response> {
+pub async fn list(State(app): State<App>, context: AdminContext, query: Query) -> Result<Response> {
     let is_open = query.get("state") != Some("resolved");
     let page = page_number(&query);
     let filter = Filter {
@@ -40,8 +40,8 @@ pub async fn list(State(app): State<App>, desk: Desk, query: Query) -> Result<Re
     let (items, count) = review_items::list(&mut *app.db.acquire().await?, &filter).await?;
     let state = if is_open { "open" } else { "resolved" };
     let link = |page: i64| format!("/admin/review-items?state={state}&page={page}");
-    desk.show(&ItemsPage {
-        desk: &desk,
+    context.show(&ItemsPage {
+        context: &context,
         is_open,
         newer: (page > 1).then(|| link(page - 1)),
         older: (count > page * PAGE).then(|| link(page + 1)),
@@ -53,18 +53,18 @@ pub async fn list(State(app): State<App>, desk: Desk, query: Query) -> Result<Re
 /// `POST /admin/review-items/{id}/resolve`: goes on to what the item belongs to, or back to the list.
 pub async fn resolve(
     State(app): State<App>,
-    desk: Desk,
+    context: AdminContext,
     Path(id): Path<String>,
     form: Form,
 ) -> Result<Response> {
     let id = id.parse().map(ReviewItemId);
     let id = id.map_err(|_| Error::NotFound("ReviewItem"))?;
     let mut tx = app.db.begin().await?;
-    let item = reviews::resolve(&mut tx, &desk.actor()?, id).await?;
+    let item = reviews::resolve(&mut tx, &context.actor()?, id).await?;
     tx.commit().await?;
     let page = match form.get("back").as_str() {
         "list" => "/admin/review-items".to_owned(),
         _ => item.page(),
     };
-    Ok(desk.go_on(&page, "It is resolved."))
+    Ok(context.go_on(&page, "It is resolved."))
 }

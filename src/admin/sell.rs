@@ -5,7 +5,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 
-use super::desk::Desk;
+use super::context::AdminContext;
 use super::form::Form;
 use super::sign_in::refused;
 use crate::app::App;
@@ -24,7 +24,7 @@ const PATH: &str = "/admin/sell";
 #[derive(Template)]
 #[template(path = "sell.html", config = "src/admin/askama.toml")]
 struct SellPage<'a> {
-    desk: &'a Desk,
+    context: &'a AdminContext,
     search: String,
     pieces: Vec<OnHand>,
     chosen: Option<OnHand>,
@@ -52,7 +52,7 @@ impl SellPage<'_> {
 }
 
 /// `GET /admin/sell`
-pub async fn show(State(app): State<App>, desk: Desk, query: Query) -> Result<Response> {
+pub async fn show(State(app): State<App>, context: AdminContext, query: Query) -> Result<Response> {
     let text = |name: &str| -> String {
         let text = query.get(name).unwrap_or_default().trim().replace('\0', "");
         text.chars().take(200).collect()
@@ -62,7 +62,7 @@ pub async fn show(State(app): State<App>, desk: Desk, query: Query) -> Result<Re
         piece: text("piece"),
         sold: text("sold"),
     };
-    page(&app, &desk, asked, Form::default()).await
+    page(&app, &context, asked, Form::default()).await
 }
 
 #[derive(Default)]
@@ -72,7 +72,7 @@ struct Asked {
     sold: String,
 }
 
-async fn page(app: &App, desk: &Desk, asked: Asked, form: Form) -> Result<Response> {
+async fn page(app: &App, context: &AdminContext, asked: Asked, form: Form) -> Result<Response> {
     let mut conn = app.db.acquire().await?;
     let wanted = (!asked.search.is_empty()).then_some(asked.search.as_str());
     let pieces = products::on_hand(&mut conn, None, wanted, PIECES).await?;
@@ -94,8 +94,8 @@ async fn page(app: &App, desk: &Desk, asked: Asked, form: Form) -> Result<Respon
     }
     let faulty = form.is_faulty();
     let sent: Option<OrderId> = form.get("sale").parse().ok().map(OrderId);
-    let shown = desk.show(&SellPage {
-        desk,
+    let shown = context.show(&SellPage {
+        context,
         search: asked.search,
         pieces,
         chosen,
@@ -111,15 +111,15 @@ async fn page(app: &App, desk: &Desk, asked: Asked, form: Form) -> Result<Respon
 }
 
 /// `POST /admin/sell`
-pub async fn submit(State(app): State<App>, desk: Desk, form: Form) -> Result<Response> {
-    match sell(&app, &desk, &form).await {
+pub async fn submit(State(app): State<App>, context: AdminContext, form: Form) -> Result<Response> {
+    match sell(&app, &context, &form).await {
         Ok((order, is_new)) => {
             let number = order.display_number();
             let said = match is_new {
                 true => format!("Sold: {number}."),
                 false => format!("{number} was sold already, once."),
             };
-            Ok(desk.go_on(&format!("{PATH}?sold={number}"), &said))
+            Ok(context.go_on(&format!("{PATH}?sold={number}"), &said))
         }
         Err(error) => {
             let error = match error {
@@ -131,13 +131,13 @@ pub async fn submit(State(app): State<App>, desk: Desk, form: Form) -> Result<Re
                 piece: form.get("piece"),
                 ..Asked::default()
             };
-            page(&app, &desk, asked, form.refused(error)?).await
+            page(&app, &context, asked, form.refused(error)?).await
         }
     }
 }
 
-async fn sell(app: &App, desk: &Desk, form: &Form) -> Result<(Order, bool)> {
-    let actor = desk.actor()?;
+async fn sell(app: &App, context: &AdminContext, form: &Form) -> Result<(Order, bool)> {
+    let actor = context.actor()?;
     let id = form.get("sale").parse().map(OrderId);
     let id = id.map_err(|_| {
         Error::bad_request(

@@ -4,7 +4,7 @@ use askama::Template;
 use axum::extract::State;
 use axum::response::Response;
 
-use super::desk::Desk;
+use super::context::AdminContext;
 use super::form::Form;
 use super::sign_in::judged;
 use crate::app::App;
@@ -27,7 +27,7 @@ const RATE: [&str; 3] = ["price", "min_days", "max_days"];
 #[derive(Template)]
 #[template(path = "settings.html", config = "src/admin/askama.toml")]
 struct SettingsPage<'a> {
-    desk: &'a Desk,
+    context: &'a AdminContext,
     form: Form,
     /// What holds where a field is empty.
     defaults: Form,
@@ -39,11 +39,11 @@ impl SettingsPage<'_> {
 }
 
 /// `GET /admin/settings`
-pub async fn show(State(app): State<App>, desk: Desk) -> Result<Response> {
-    page(&app, &desk, Form::default()).await
+pub async fn show(State(app): State<App>, context: AdminContext) -> Result<Response> {
+    page(&app, &context, Form::default()).await
 }
 
-async fn page(app: &App, desk: &Desk, sent: Form) -> Result<Response> {
+async fn page(app: &App, context: &AdminContext, sent: Form) -> Result<Response> {
     let verdict = sent.verdict();
     let form = if sent.is_sent() {
         sent
@@ -52,8 +52,8 @@ async fn page(app: &App, desk: &Desk, sent: Form) -> Result<Response> {
         fields(version, &choice, app.config.shop_currency)
     };
     let given = Settings::from_config(&app.config);
-    let page = desk.show(&SettingsPage {
-        desk,
+    let page = context.show(&SettingsPage {
+        context,
         form,
         defaults: fields(0, &given.into(), app.config.shop_currency),
         currency: app.config.shop_currency,
@@ -84,19 +84,19 @@ fn fields(version: i32, choice: &Choice, currency: Currency) -> Form {
 }
 
 /// `POST /admin/settings`: what is left empty is as the shop was started.
-pub async fn change(State(app): State<App>, desk: Desk, form: Form) -> Result<Response> {
+pub async fn change(State(app): State<App>, context: AdminContext, form: Form) -> Result<Response> {
     let currency = app.config.shop_currency;
     let changed = async {
         let version = form.get("version").parse().ok();
         let choice = read(&form, currency)?;
         let mut tx = app.db.begin().await?;
-        settings::choose(&mut tx, &desk.actor()?, choice, version, currency).await?;
+        settings::choose(&mut tx, &context.actor()?, choice, version, currency).await?;
         tx.commit().await?;
         Ok(())
     };
     match changed.await {
-        Ok(()) => Ok(desk.go_on(HERE, "The settings are saved. They hold from now on.")),
-        Err(error) => page(&app, &desk, form.refused(as_typed(error, currency))?).await,
+        Ok(()) => Ok(context.go_on(HERE, "The settings are saved. They hold from now on.")),
+        Err(error) => page(&app, &context, form.refused(as_typed(error, currency))?).await,
     }
 }
 
@@ -161,7 +161,7 @@ fn read(form: &Form, currency: Currency) -> Result<Choice> {
     })
 }
 
-/// Says bounds of prices as amounts are typed: nobody at the desk thinks in cents.
+/// Says bounds of prices as amounts are typed: nobody in the admin thinks in cents.
 fn as_typed(error: Error, currency: Currency) -> Error {
     match error {
         Error::Invalid(mut faults) => {

@@ -5,7 +5,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 
-use super::desk::Desk;
+use super::context::AdminContext;
 use super::form::Form;
 use super::order::{self, CARRIERS};
 use super::sign_in::refused;
@@ -18,7 +18,7 @@ use crate::orders::{self, Order, OrderView};
 #[derive(Template)]
 #[template(path = "ship_many.html", config = "src/admin/askama.toml")]
 struct ShipPage<'a> {
-    desk: &'a Desk,
+    context: &'a AdminContext,
     orders: Vec<Order>,
     form: Form,
 }
@@ -28,13 +28,13 @@ impl ShipPage<'_> {
 }
 
 /// `GET /admin/orders/ship?order=SB-1042&order=SB-1043`
-pub async fn show(State(app): State<App>, desk: Desk, query: Query) -> Result<Response> {
+pub async fn show(State(app): State<App>, context: AdminContext, query: Query) -> Result<Response> {
     let chosen = query.0.iter().filter(|(name, _)| name == "order");
     let chosen: Vec<&str> = chosen.map(|(_, number)| number.as_str()).collect();
-    page(&app, &desk, &chosen, Form::default()).await
+    page(&app, &context, &chosen, Form::default()).await
 }
 
-async fn page(app: &App, desk: &Desk, chosen: &[&str], form: Form) -> Result<Response> {
+async fn page(app: &App, context: &AdminContext, chosen: &[&str], form: Form) -> Result<Response> {
     let mut conn = app.db.acquire().await?;
     let mut found: Vec<Order> = Vec::new();
     for number in chosen.iter().take(fulfillment::MOST) {
@@ -47,8 +47,8 @@ async fn page(app: &App, desk: &Desk, chosen: &[&str], form: Form) -> Result<Res
         found.extend(orders::find(&mut conn, id).await?);
     }
     let faulty = form.is_faulty();
-    let shown = desk.show(&ShipPage {
-        desk,
+    let shown = context.show(&ShipPage {
+        context,
         orders: found,
         form,
     })?;
@@ -60,7 +60,7 @@ async fn page(app: &App, desk: &Desk, chosen: &[&str], form: Form) -> Result<Res
 }
 
 /// `POST /admin/orders/ship`: each order is a change of its own; those that could not be shipped are shown again.
-pub async fn submit(State(app): State<App>, desk: Desk, form: Form) -> Result<Response> {
+pub async fn submit(State(app): State<App>, context: AdminContext, form: Form) -> Result<Response> {
     let mut chosen = form.all("order");
     chosen.sort_unstable();
     chosen.dedup();
@@ -70,23 +70,23 @@ pub async fn submit(State(app): State<App>, desk: Desk, form: Form) -> Result<Re
         let shipment = order::shipment(&form, &tracking, Vec::new());
         ((*number).to_owned(), shipment)
     });
-    let outcomes = fulfillment::ship_many(&app, &desk.actor()?, shipments.collect()).await;
+    let outcomes = fulfillment::ship_many(&app, &context.actor()?, shipments.collect()).await;
     let done = Done::new(chosen, outcomes);
     if done.left.is_empty() {
         let said = match &done.shipped[..] {
             [] => "No order was chosen.".to_owned(),
             shipped => format!("{}.", are_shipped(shipped)),
         };
-        return Ok(desk.go_on("/admin/orders", &said));
+        return Ok(context.go_on("/admin/orders", &said));
     }
     let faulty = form.clone().refused(Error::Invalid(done.faults))?;
     let said = match &done.shipped[..] {
         [] => None,
         shipped => Some(format!("{}; the others are below.", are_shipped(shipped))),
     };
-    let mut desk = desk.clone();
-    desk.said.clone_from(&said);
-    match page(&app, &desk, &done.left, faulty).await {
+    let mut context = context.clone();
+    context.said.clone_from(&said);
+    match page(&app, &context, &done.left, faulty).await {
         Ok(page) => Ok(refused(page, done.status, None)),
         // The database may be gone by now: then this is all that can be told.
         Err(_) if done.status.is_server_error() => {

@@ -7,7 +7,7 @@ use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
 
-use super::desk::{BROWSER, Desk, SESSION};
+use super::context::{BROWSER, AdminContext, SESSION};
 use super::form::{Form, Verdict};
 use crate::app::App;
 use crate::auth::{self, SignedIn, Step};
@@ -24,7 +24,7 @@ pub const SIGNED_OUT: &str = "You are signed out.";
 #[derive(Template)]
 #[template(path = "sign_in.html", config = "src/admin/askama.toml")]
 struct SignInPage<'a> {
-    desk: &'a Desk,
+    context: &'a AdminContext,
     form: Form,
     alert: Option<String>,
     next: String,
@@ -33,19 +33,19 @@ struct SignInPage<'a> {
 #[derive(Template)]
 #[template(path = "second_factor.html", config = "src/admin/askama.toml")]
 struct SecondFactorPage<'a> {
-    desk: &'a Desk,
+    context: &'a AdminContext,
     alert: Option<String>,
     next: String,
 }
 
 /// `GET /admin/sign-in`
-pub async fn show(desk: Desk, query: Query) -> Result<Response> {
+pub async fn show(context: AdminContext, query: Query) -> Result<Response> {
     let next = next(query.get("next").unwrap_or_default());
-    if desk.keeper.as_ref().is_some_and(|keeper| !keeper.halfway) {
+    if context.keeper.as_ref().is_some_and(|keeper| !keeper.halfway) {
         return Ok(Redirect::to(&next).into_response());
     }
-    desk.show(&SignInPage {
-        desk: &desk,
+    context.show(&SignInPage {
+        context: &context,
         form: Form::default(),
         alert: None,
         next,
@@ -53,31 +53,31 @@ pub async fn show(desk: Desk, query: Query) -> Result<Response> {
 }
 
 /// `POST /admin/sign-in`: address and password. An address that is nobody's is answered as a wrong password is.
-pub async fn submit(State(app): State<App>, desk: Desk, form: Form) -> Result<Response> {
+pub async fn submit(State(app): State<App>, context: AdminContext, form: Form) -> Result<Response> {
     let (email, password) = (form.get("email"), form.secret("password"));
     let next = next(&form.get("next"));
-    let outcome = auth::sign_in(&app, &email, &password, &desk.visit).await?;
+    let outcome = auth::sign_in(&app, &email, &password, &context.visit).await?;
     let wrong = "That is not the right address and password.";
     let (status, wait, alert) = match outcome {
         SignedIn::Whole(token) => {
-            leave(&app, &desk).await?;
+            leave(&app, &context).await?;
             let mut response = Redirect::to(&next).into_response();
-            desk.keep_session(&mut response, &token);
-            know_again(&app, &desk, &mut response, &email, Step::Password);
+            context.keep_session(&mut response, &token);
+            know_again(&app, &context, &mut response, &email, Step::Password);
             return Ok(response);
         }
         SignedIn::Halfway(token) => {
-            leave(&app, &desk).await?;
+            leave(&app, &context).await?;
             let way = with_next("/admin/second-factor", &next);
             let mut response = Redirect::to(&way).into_response();
-            desk.keep_session(&mut response, &token);
+            context.keep_session(&mut response, &token);
             return Ok(response);
         }
         SignedIn::Wrong => (StatusCode::UNPROCESSABLE_ENTITY, None, wrong.to_owned()),
         SignedIn::Wait(wait) => (StatusCode::TOO_MANY_REQUESTS, Some(wait), too_many(wait)),
     };
-    let page = desk.show(&SignInPage {
-        desk: &desk,
+    let page = context.show(&SignInPage {
+        context: &context,
         form,
         alert: Some(alert),
         next,
@@ -86,16 +86,16 @@ pub async fn submit(State(app): State<App>, desk: Desk, form: Form) -> Result<Re
 }
 
 /// Lets the browser of somebody who has passed a step know itself again.
-pub fn know_again(app: &App, desk: &Desk, response: &mut Response, email: &str, passed: Step) {
+pub fn know_again(app: &App, context: &AdminContext, response: &mut Response, email: &str, passed: Step) {
     let known = auth::known_browser(&app.signer, email, passed);
-    desk.set_cookie(response, BROWSER, &known, Some(KNOWN_FOR));
+    context.set_cookie(response, BROWSER, &known, Some(KNOWN_FOR));
 }
 
 /// `GET /admin/second-factor`
-pub async fn show_second_factor(desk: Desk, query: Query) -> Result<Response> {
+pub async fn show_second_factor(context: AdminContext, query: Query) -> Result<Response> {
     let next = next(query.get("next").unwrap_or_default());
-    desk.show(&SecondFactorPage {
-        desk: &desk,
+    context.show(&SecondFactorPage {
+        context: &context,
         alert: None,
         next,
     })
@@ -104,17 +104,17 @@ pub async fn show_second_factor(desk: Desk, query: Query) -> Result<Response> {
 /// `POST /admin/second-factor`: a code of the app, or a recovery code.
 pub async fn submit_second_factor(
     State(app): State<App>,
-    desk: Desk,
+    context: AdminContext,
     form: Form,
 ) -> Result<Response> {
     let next = next(&form.get("next"));
-    let keeper = desk.keeper()?;
-    let outcome = auth::check_second_factor(&app, keeper, &form.get("code"), &desk.visit).await?;
+    let keeper = context.keeper()?;
+    let outcome = auth::check_second_factor(&app, keeper, &form.get("code"), &context.visit).await?;
     let (status, wait, alert) = match outcome {
         SignedIn::Whole(token) | SignedIn::Halfway(token) => {
             let mut response = Redirect::to(&next).into_response();
-            desk.keep_session(&mut response, &token);
-            know_again(&app, &desk, &mut response, &keeper.email, Step::SecondFactor);
+            context.keep_session(&mut response, &token);
+            know_again(&app, &context, &mut response, &keeper.email, Step::SecondFactor);
             return Ok(response);
         }
         SignedIn::Wrong => (
@@ -128,8 +128,8 @@ pub async fn submit_second_factor(
             too_many(wait),
         ),
     };
-    let page = desk.show(&SecondFactorPage {
-        desk: &desk,
+    let page = context.show(&SecondFactorPage {
+        context: &context,
         alert: Some(alert),
         next,
     })?;
@@ -137,23 +137,23 @@ pub async fn submit_second_factor(
 }
 
 /// `POST /admin/sign-out`: this browser's session ends. Safe to repeat.
-pub async fn sign_out(State(app): State<App>, desk: Desk) -> Result<Response> {
-    leave(&app, &desk).await?;
-    let mut response = desk.go_on("/admin/sign-in", SIGNED_OUT);
-    desk.forget_cookie(&mut response, SESSION);
+pub async fn sign_out(State(app): State<App>, context: AdminContext) -> Result<Response> {
+    leave(&app, &context).await?;
+    let mut response = context.go_on("/admin/sign-in", SIGNED_OUT);
+    context.forget_cookie(&mut response, SESSION);
     Ok(response)
 }
 
 /// Ends the session that the browser came with, if it came with one.
-async fn leave(app: &App, desk: &Desk) -> Result<()> {
-    if let Some(keeper) = &desk.keeper {
+async fn leave(app: &App, context: &AdminContext) -> Result<()> {
+    if let Some(keeper) = &context.keeper {
         let mut conn = app.db.acquire().await?;
         auth::end_session(&mut conn, keeper.user, keeper.session).await?;
     }
     Ok(())
 }
 
-/// What to open after signing in: a page of the desk, never another site.
+/// What to open after signing in: a page of the admin, never another site.
 fn next(path: &str) -> String {
     let is_ours = path == super::ROOT || path.starts_with("/admin/") || path.starts_with("/admin?");
     let is_plain = path.bytes().all(|b| b.is_ascii_graphic() && b != b'\\');
@@ -209,9 +209,9 @@ pub const YOURS: &str = "your_password";
 ///
 /// # Errors
 /// A fault of `field` for a wrong one; 429 after too many.
-pub async fn ask_password(app: &App, desk: &Desk, form: &Form, field: &'static str) -> Result<()> {
-    let keeper = desk.keeper()?;
-    match auth::check_password(app, keeper, &form.secret(field), &desk.visit).await? {
+pub async fn ask_password(app: &App, context: &AdminContext, form: &Form, field: &'static str) -> Result<()> {
+    let keeper = context.keeper()?;
+    match auth::check_password(app, keeper, &form.secret(field), &context.visit).await? {
         Ok(true) => Ok(()),
         Ok(false) => Err(Error::invalid(field, "is not your password")),
         Err(wait) => Err(Error::TooMany(Some(field), wait, too_many(wait))),
@@ -223,7 +223,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn after_signing_in_a_page_of_the_desk_opens_and_no_other() {
+    fn after_signing_in_a_page_of_the_admin_opens_and_no_other() {
         for ours in [
             "/admin",
             "/admin/orders?shelf=all",

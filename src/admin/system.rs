@@ -5,7 +5,7 @@ use axum::extract::State;
 use axum::response::Response;
 use serde_json::Value;
 
-use super::desk::Desk;
+use super::context::AdminContext;
 use crate::app::App;
 use crate::email::{self, EmailRow, Filter};
 use crate::emails::{self, EmailView};
@@ -23,7 +23,7 @@ const PAGE: i64 = 40;
 #[derive(Template)]
 #[template(path = "system.html", config = "src/admin/askama.toml")]
 struct SystemPage<'a> {
-    desk: &'a Desk,
+    context: &'a AdminContext,
     health: Health,
     failed_events: i64,
     wrong_mode_events: i64,
@@ -112,7 +112,7 @@ fn kind(state: &str) -> &'static str {
 #[derive(Template)]
 #[template(path = "system_events.html", config = "src/admin/askama.toml")]
 struct EventsPage<'a> {
-    desk: &'a Desk,
+    context: &'a AdminContext,
     shown: Shown,
     events: Vec<EventRow>,
 }
@@ -124,7 +124,7 @@ impl EventsPage<'_> {
 #[derive(Template)]
 #[template(path = "system_event.html", config = "src/admin/askama.toml")]
 struct EventPage<'a> {
-    desk: &'a Desk,
+    context: &'a AdminContext,
     event: EventRow,
     payload: String,
 }
@@ -132,7 +132,7 @@ struct EventPage<'a> {
 #[derive(Template)]
 #[template(path = "system_jobs.html", config = "src/admin/askama.toml")]
 struct JobsPage<'a> {
-    desk: &'a Desk,
+    context: &'a AdminContext,
     shown: Shown,
     jobs: Vec<QueuedJob>,
 }
@@ -140,7 +140,7 @@ struct JobsPage<'a> {
 #[derive(Template)]
 #[template(path = "system_emails.html", config = "src/admin/askama.toml")]
 struct EmailsPage<'a> {
-    desk: &'a Desk,
+    context: &'a AdminContext,
     shown: Shown,
     emails: Vec<EmailRow>,
 }
@@ -152,14 +152,14 @@ impl EmailsPage<'_> {
 #[derive(Template)]
 #[template(path = "system_email.html", config = "src/admin/askama.toml")]
 struct EmailPage<'a> {
-    desk: &'a Desk,
+    context: &'a AdminContext,
     view: EmailView,
 }
 
 #[derive(Template)]
 #[template(path = "system_holds.html", config = "src/admin/askama.toml")]
 struct HoldsPage<'a> {
-    desk: &'a Desk,
+    context: &'a AdminContext,
     shown: Shown,
     holds: Vec<(Order, Vec<Line>)>,
 }
@@ -170,10 +170,10 @@ fn words(name: &str) -> String {
 }
 
 /// `GET /admin/system`
-pub async fn show(State(app): State<App>, desk: Desk) -> Result<Response> {
+pub async fn show(State(app): State<App>, context: AdminContext) -> Result<Response> {
     let mut conn = app.db.acquire().await?;
-    desk.show(&SystemPage {
-        desk: &desk,
+    context.show(&SystemPage {
+        context: &context,
         health: health::look(&mut conn).await?,
         failed_events: payments::count_failed_events(&mut conn).await?,
         wrong_mode_events: payments::count_wrong_mode_events(&mut conn).await?,
@@ -185,7 +185,7 @@ pub async fn show(State(app): State<App>, desk: Desk) -> Result<Response> {
 }
 
 /// `GET /admin/system/events`
-pub async fn events(State(app): State<App>, desk: Desk, query: Query) -> Result<Response> {
+pub async fn events(State(app): State<App>, context: AdminContext, query: Query) -> Result<Response> {
     let mut shown = Shown::read(&query, &EVENT_STATES);
     let page = super::page_number(&query);
     let mut conn = app.db.acquire().await?;
@@ -194,21 +194,21 @@ pub async fn events(State(app): State<App>, desk: Desk, query: Query) -> Result<
         payments::list_events(&mut conn, shown.state(), shown.wanted(), PAGE + 1, offset).await?;
     let more = cut(&mut events);
     shown.turn("/admin/system/events", page, more);
-    desk.show(&EventsPage {
-        desk: &desk,
+    context.show(&EventsPage {
+        context: &context,
         shown,
         events,
     })
 }
 
 /// `GET /admin/system/events/{id}`
-pub async fn event(State(app): State<App>, desk: Desk, Path(id): Path<String>) -> Result<Response> {
+pub async fn event(State(app): State<App>, context: AdminContext, Path(id): Path<String>) -> Result<Response> {
     let (event, payload) = system::event(&mut *app.db.acquire().await?, &id).await?;
     // As it came, unless it can be set out more legibly.
     let pretty = serde_json::from_str::<Value>(&payload)
         .and_then(|payload| serde_json::to_string_pretty(&payload));
-    desk.show(&EventPage {
-        desk: &desk,
+    context.show(&EventPage {
+        context: &context,
         event,
         payload: pretty.unwrap_or(payload),
     })
@@ -217,22 +217,22 @@ pub async fn event(State(app): State<App>, desk: Desk, Path(id): Path<String>) -
 /// `POST /admin/system/events/{id}/run`: a job tries it again at once.
 pub async fn run_event(
     State(app): State<App>,
-    desk: Desk,
+    context: AdminContext,
     Path(id): Path<String>,
 ) -> Result<Response> {
     let mut tx = app.db.begin().await?;
-    system::run_event(&mut tx, &desk.actor()?, &id).await?;
+    system::run_event(&mut tx, &context.actor()?, &id).await?;
     tx.commit().await?;
     let path: String = url::form_urlencoded::byte_serialize(id.as_bytes()).collect();
     let path = format!("/admin/system/events/{path}");
-    Ok(desk.go_on(
+    Ok(context.go_on(
         &path,
         "It runs again in a moment. Load this page again to see how it went.",
     ))
 }
 
 /// `GET /admin/system/jobs`
-pub async fn list_jobs(State(app): State<App>, desk: Desk, query: Query) -> Result<Response> {
+pub async fn list_jobs(State(app): State<App>, context: AdminContext, query: Query) -> Result<Response> {
     let mut shown = Shown::read(&query, &JOB_STATES);
     let page = super::page_number(&query);
     let mut conn = app.db.acquire().await?;
@@ -241,8 +241,8 @@ pub async fn list_jobs(State(app): State<App>, desk: Desk, query: Query) -> Resu
     let mut jobs = jobs::list(&mut conn, failed, shown.wanted(), PAGE + 1, offset).await?;
     let more = cut(&mut jobs);
     shown.turn("/admin/system/jobs", page, more);
-    desk.show(&JobsPage {
-        desk: &desk,
+    context.show(&JobsPage {
+        context: &context,
         shown,
         jobs,
     })
@@ -251,32 +251,32 @@ pub async fn list_jobs(State(app): State<App>, desk: Desk, query: Query) -> Resu
 /// `POST /admin/system/jobs/{id}/retry`
 pub async fn retry_job(
     State(app): State<App>,
-    desk: Desk,
+    context: AdminContext,
     Path(id): Path<i64>,
 ) -> Result<Response> {
     let mut tx = app.db.begin().await?;
-    system::retry_job(&mut tx, &desk.actor()?, id).await?;
+    system::retry_job(&mut tx, &context.actor()?, id).await?;
     tx.commit().await?;
-    Ok(desk.go_on("/admin/system/jobs", "The job is tried again at once."))
+    Ok(context.go_on("/admin/system/jobs", "The job is tried again at once."))
 }
 
 /// `POST /admin/system/jobs/{id}/delete`
 pub async fn delete_job(
     State(app): State<App>,
-    desk: Desk,
+    context: AdminContext,
     Path(id): Path<i64>,
 ) -> Result<Response> {
     let mut tx = app.db.begin().await?;
-    system::delete_job(&mut tx, &desk.actor()?, id).await?;
+    system::delete_job(&mut tx, &context.actor()?, id).await?;
     tx.commit().await?;
-    Ok(desk.go_on(
+    Ok(context.go_on(
         "/admin/system/jobs",
         "The job is deleted: it will not be done.",
     ))
 }
 
 /// `GET /admin/system/emails`
-pub async fn list_emails(State(app): State<App>, desk: Desk, query: Query) -> Result<Response> {
+pub async fn list_emails(State(app): State<App>, context: AdminContext, query: Query) -> Result<Response> {
     let mut shown = Shown::read(&query, &EMAIL_STATES);
     let page = super::page_number(&query);
     let mut conn = app.db.acquire().await?;
@@ -292,8 +292,8 @@ pub async fn list_emails(State(app): State<App>, desk: Desk, query: Query) -> Re
     };
     let (emails, count) = emails::browse(&mut conn, &app, &filter).await?;
     shown.turn("/admin/system/emails", page, page * PAGE < count);
-    desk.show(&EmailsPage {
-        desk: &desk,
+    context.show(&EmailsPage {
+        context: &context,
         shown,
         emails,
     })
@@ -302,41 +302,41 @@ pub async fn list_emails(State(app): State<App>, desk: Desk, query: Query) -> Re
 /// `GET /admin/system/emails/{id}`
 pub async fn email(
     State(app): State<App>,
-    desk: Desk,
+    context: AdminContext,
     Path(id): Path<EmailId>,
 ) -> Result<Response> {
     let view = emails::view(&app, id).await?;
-    desk.show(&EmailPage { desk: &desk, view })
+    context.show(&EmailPage { context: &context, view })
 }
 
 /// `GET /admin/system/emails/{id}/page`: what it says, for a frame.
 pub async fn email_page(
     State(app): State<App>,
-    desk: Desk,
+    context: AdminContext,
     Path(id): Path<EmailId>,
 ) -> Result<Response> {
     let view = emails::view(&app, id).await?;
     let page = view.html.ok_or(Error::NotFound("Email"))?;
-    Ok(desk.show_email(page))
+    Ok(context.show_email(page))
 }
 
 /// `POST /admin/system/emails/{id}/resend`
 pub async fn resend(
     State(app): State<App>,
-    desk: Desk,
+    context: AdminContext,
     Path(id): Path<EmailId>,
 ) -> Result<Response> {
     let mut tx = app.db.begin().await?;
-    emails::send_again(&mut tx, &desk.actor()?, id).await?;
+    emails::send_again(&mut tx, &context.actor()?, id).await?;
     tx.commit().await?;
-    Ok(desk.go_on(
+    Ok(context.go_on(
         &format!("/admin/system/emails/{id}"),
         "The email is sent again.",
     ))
 }
 
 /// `GET /admin/system/holds`: orders that are being paid, and what they hold.
-pub async fn holds(State(app): State<App>, desk: Desk, query: Query) -> Result<Response> {
+pub async fn holds(State(app): State<App>, context: AdminContext, query: Query) -> Result<Response> {
     let mut shown = Shown::read(&query, &[]);
     let page = super::page_number(&query);
     let mut conn = app.db.acquire().await?;
@@ -350,8 +350,8 @@ pub async fn holds(State(app): State<App>, desk: Desk, query: Query) -> Result<R
         let lines = orders::lines(&mut conn, order.id).await?;
         holds.push((order, lines));
     }
-    desk.show(&HoldsPage {
-        desk: &desk,
+    context.show(&HoldsPage {
+        context: &context,
         shown,
         holds,
     })
@@ -360,11 +360,11 @@ pub async fn holds(State(app): State<App>, desk: Desk, query: Query) -> Result<R
 /// `POST /admin/system/holds/{id}/release`: ends the payment page and frees the pieces.
 pub async fn release_hold(
     State(app): State<App>,
-    desk: Desk,
+    context: AdminContext,
     Path(id): Path<String>,
 ) -> Result<Response> {
     let order: OrderId = orders::resolve(&mut *app.db.acquire().await?, &id).await?;
-    let said = match payments::release_hold(&app, order, &desk.actor()?).await? {
+    let said = match payments::release_hold(&app, order, &context.actor()?).await? {
         Cancelled::Free(_) => "The pieces are free again.",
         Cancelled::Awaited(_) => {
             "The pieces are free again. Should the payment still come, it takes them if they are there, or is refunded."
@@ -372,5 +372,5 @@ pub async fn release_hold(
         Cancelled::Paid(_) => "The payment was faster: the order stands.",
         Cancelled::Held(_) => "Stripe could not be asked. The pieces stay held; try again later.",
     };
-    Ok(desk.go_on("/admin/system/holds", said))
+    Ok(context.go_on("/admin/system/holds", said))
 }

@@ -8,7 +8,7 @@ use axum::response::Response;
 use chrono::{Days, NaiveDate};
 
 use super::chart::{self, Chart};
-use super::desk::Desk;
+use super::context::AdminContext;
 use crate::app::App;
 use crate::error::Result;
 use crate::extract::Query;
@@ -21,7 +21,7 @@ use crate::today;
 #[derive(Template)]
 #[template(path = "today.html", config = "src/admin/askama.toml")]
 struct TodayPage<'a> {
-    desk: &'a Desk,
+    context: &'a AdminContext,
     to_do: Vec<ToDo>,
     /// The most urgent open ones.
     review_items: Vec<ReviewItem>,
@@ -59,13 +59,13 @@ struct Takings {
 }
 
 /// `GET /admin`
-pub async fn show(State(app): State<App>, desk: Desk, query: Query) -> Result<Response> {
+pub async fn show(State(app): State<App>, context: AdminContext, query: Query) -> Result<Response> {
     let days: i32 = match query.get("days") {
         Some("90") => 90,
         _ => 30,
     };
     let mut conn = app.db.acquire().await?;
-    let found = today::look(&mut conn, &app.config, days, desk.is_owner()).await?;
+    let found = today::look(&mut conn, &app.config, days, context.is_owner()).await?;
     let mut to_do = vec![
         ToDo {
             count: found.to_do.orders_to_pack,
@@ -132,7 +132,7 @@ pub async fn show(State(app): State<App>, desk: Desk, query: Query) -> Result<Re
     to_do.retain(|to_do| to_do.count > 0);
 
     let (sales, today) = (found.sales, found.today);
-    let currency = main_currency(&sales).unwrap_or_else(|| desk.currency().code().to_owned());
+    let currency = main_currency(&sales).unwrap_or_else(|| context.currency().code().to_owned());
     let since = |days: u64| today - Days::new(days - 1);
     let first = since(days.unsigned_abs().into());
     let takings = [
@@ -145,7 +145,7 @@ pub async fn show(State(app): State<App>, desk: Desk, query: Query) -> Result<Re
     .into();
     let shown = takings_of(&sales, first, &currency);
     let page = TodayPage {
-        desk: &desk,
+        context: &context,
         to_do,
         review_items: found.review_items,
         days,
@@ -160,7 +160,7 @@ pub async fn show(State(app): State<App>, desk: Desk, query: Query) -> Result<Re
         best_sellers: found.best_sellers,
         running_out: found.running_out,
     };
-    desk.show(&page)
+    context.show(&page)
 }
 
 /// The currency in which most orders were paid.

@@ -5,7 +5,7 @@ use axum::extract::State;
 use axum::response::Response;
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::desk::Desk;
+use super::context::AdminContext;
 use super::form::Form;
 use super::sign_in::{YOURS, ask_password, judged};
 use super::users::ShownOnce;
@@ -19,7 +19,7 @@ const BACK: (&str, &str) = ("/admin/tokens", "Tokens");
 #[derive(Template)]
 #[template(path = "tokens.html", config = "src/admin/askama.toml")]
 struct TokensPage<'a> {
-    desk: &'a Desk,
+    context: &'a AdminContext,
     tokens: Vec<Token>,
     form: Form,
 }
@@ -48,14 +48,14 @@ impl TokensPage<'_> {
 }
 
 /// `GET /admin/tokens`
-pub async fn list(State(app): State<App>, desk: Desk) -> Result<Response> {
-    tokens(&app, &desk, Form::default()).await
+pub async fn list(State(app): State<App>, context: AdminContext) -> Result<Response> {
+    tokens(&app, &context, Form::default()).await
 }
 
-async fn tokens(app: &App, desk: &Desk, form: Form) -> Result<Response> {
+async fn tokens(app: &App, context: &AdminContext, form: Form) -> Result<Response> {
     let verdict = form.verdict();
-    let page = desk.show(&TokensPage {
-        desk,
+    let page = context.show(&TokensPage {
+        context,
         tokens: auth::list_tokens(&mut *app.db.acquire().await?).await?,
         form,
     })?;
@@ -63,9 +63,9 @@ async fn tokens(app: &App, desk: &Desk, form: Form) -> Result<Response> {
 }
 
 /// `POST /admin/tokens`: makes one, shown this once.
-pub async fn create(State(app): State<App>, desk: Desk, form: Form) -> Result<Response> {
+pub async fn create(State(app): State<App>, context: AdminContext, form: Form) -> Result<Response> {
     let made = async {
-        ask_password(&app, &desk, &form, YOURS).await?;
+        ask_password(&app, &context, &form, YOURS).await?;
         let scopes: Option<Vec<Scope>> = form.all("scope").into_iter().map(Scope::parse).collect();
         let scopes = scopes.ok_or_else(|| Error::invalid("scopes", "are not all known"))?;
         let mut tx = app.db.begin().await?;
@@ -74,19 +74,19 @@ pub async fn create(State(app): State<App>, desk: Desk, form: Form) -> Result<Re
             scopes: &scopes,
             expires_at: read_expiry(&form)?,
         };
-        let (_, token) = auth::create_token(&mut tx, &desk.actor()?, &new).await?;
+        let (_, token) = auth::create_token(&mut tx, &context.actor()?, &new).await?;
         tx.commit().await?;
         Ok(token)
     };
     match made.await {
-        Ok(token) => desk.show(&ShownOnce {
-            desk: &desk,
+        Ok(token) => context.show(&ShownOnce {
+            context: &context,
             title: format!("The token {}", form.get("name")),
             text: "It is shown this once. A program sends it as “Authorization: Bearer …”.",
             secret: &token,
             back: BACK,
         }),
-        Err(error) => tokens(&app, &desk, form.refused(error)?).await,
+        Err(error) => tokens(&app, &context, form.refused(error)?).await,
     }
 }
 
@@ -102,11 +102,11 @@ fn read_expiry(form: &Form) -> Result<Option<DateTime<Utc>>> {
 }
 
 /// `POST /admin/tokens/{id}/revoke`: the program that has it is shut out at once. Safe to repeat.
-pub async fn revoke(State(app): State<App>, desk: Desk, Path(id): Path<i64>) -> Result<Response> {
+pub async fn revoke(State(app): State<App>, context: AdminContext, Path(id): Path<i64>) -> Result<Response> {
     let mut tx = app.db.begin().await?;
-    if !auth::revoke_token(&mut tx, &desk.actor()?, id).await? {
+    if !auth::revoke_token(&mut tx, &context.actor()?, id).await? {
         return Err(Error::NotFound("Token"));
     }
     tx.commit().await?;
-    Ok(desk.go_on(BACK.0, "The token is revoked."))
+    Ok(context.go_on(BACK.0, "The token is revoked."))
 }

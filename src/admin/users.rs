@@ -1,11 +1,11 @@
-//! Users: who may sign in to the desk, and as what.
+//! Users: who may sign in to the admin, and as what.
 
 use askama::Template;
 use axum::extract::State;
 use axum::response::Response;
 use uuid::Uuid;
 
-use super::desk::Desk;
+use super::context::AdminContext;
 use super::form::Form;
 use super::sign_in::{YOURS, ask_password, judged};
 use crate::app::App;
@@ -17,7 +17,7 @@ use crate::ids::UserId;
 #[derive(Template)]
 #[template(path = "users.html", config = "src/admin/askama.toml")]
 struct UsersPage<'a> {
-    desk: &'a Desk,
+    context: &'a AdminContext,
     users: Vec<User>,
     me: UserId,
     form: Form,
@@ -26,7 +26,7 @@ struct UsersPage<'a> {
 #[derive(Template)]
 #[template(path = "user.html", config = "src/admin/askama.toml")]
 struct UserPage<'a> {
-    desk: &'a Desk,
+    context: &'a AdminContext,
     user: User,
     is_me: bool,
     /// Those that they made and that work.
@@ -37,7 +37,7 @@ struct UserPage<'a> {
 #[derive(Template)]
 #[template(path = "shown_once.html", config = "src/admin/askama.toml")]
 pub struct ShownOnce<'a> {
-    pub desk: &'a Desk,
+    pub context: &'a AdminContext,
     pub title: String,
     pub text: &'static str,
     pub secret: &'a str,
@@ -50,56 +50,56 @@ const PASS_IT_ON: &str =
     "This is the password. It is shown this once: pass it on by a way that nobody reads along.";
 
 /// `GET /admin/users`
-pub async fn list(State(app): State<App>, desk: Desk) -> Result<Response> {
-    users(&app, &desk, Form::default()).await
+pub async fn list(State(app): State<App>, context: AdminContext) -> Result<Response> {
+    users(&app, &context, Form::default()).await
 }
 
-async fn users(app: &App, desk: &Desk, form: Form) -> Result<Response> {
+async fn users(app: &App, context: &AdminContext, form: Form) -> Result<Response> {
     let verdict = form.verdict();
-    let page = desk.show(&UsersPage {
-        desk,
+    let page = context.show(&UsersPage {
+        context,
         users: auth::list_users(&mut *app.db.acquire().await?).await?,
-        me: desk.keeper()?.user,
+        me: context.keeper()?.user,
         form,
     })?;
     Ok(judged(page, verdict))
 }
 
 /// `POST /admin/users`: makes a user; their password is shown this once.
-pub async fn create(State(app): State<App>, desk: Desk, form: Form) -> Result<Response> {
+pub async fn create(State(app): State<App>, context: AdminContext, form: Form) -> Result<Response> {
     let password = auth::generate_password()?;
     let made = async {
-        ask_password(&app, &desk, &form, YOURS).await?;
+        ask_password(&app, &context, &form, YOURS).await?;
         let role = Role::parse(&form.get("role"))
             .ok_or_else(|| Error::invalid("role", "must be owner or staff"))?;
         let hashed = auth::hash_password(&password, "password").await?;
         let mut tx = app.db.begin().await?;
         let email = form.get("email");
-        let user = auth::create_user(&mut tx, &desk.actor()?, &email, role, &hashed).await?;
+        let user = auth::create_user(&mut tx, &context.actor()?, &email, role, &hashed).await?;
         tx.commit().await?;
         Ok(user)
     };
     match made.await {
-        Ok(user) => desk.show(&ShownOnce {
-            desk: &desk,
+        Ok(user) => context.show(&ShownOnce {
+            context: &context,
             title: format!("{} may sign in", user.email),
             text: PASS_IT_ON,
             secret: password.reveal(),
             back: BACK,
         }),
-        Err(error) => users(&app, &desk, form.refused(error)?).await,
+        Err(error) => users(&app, &context, form.refused(error)?).await,
     }
 }
 
 /// `GET /admin/users/{id}`
-pub async fn show(State(app): State<App>, desk: Desk, Path(id): Path<Uuid>) -> Result<Response> {
+pub async fn show(State(app): State<App>, context: AdminContext, Path(id): Path<Uuid>) -> Result<Response> {
     let mut conn = app.db.acquire().await?;
     let user = auth::find_user(&mut conn, UserId(id))
         .await?
         .ok_or(Error::NotFound("User"))?;
-    let is_me = user.id == desk.keeper()?.user;
-    desk.show(&UserPage {
-        desk: &desk,
+    let is_me = user.id == context.keeper()?.user;
+    context.show(&UserPage {
+        context: &context,
         tokens: auth::list_tokens_of(&mut conn, user.id).await?,
         user,
         is_me,
@@ -109,34 +109,34 @@ pub async fn show(State(app): State<App>, desk: Desk, Path(id): Path<Uuid>) -> R
 /// `POST /admin/users/{id}/role`
 pub async fn set_role(
     State(app): State<App>,
-    desk: Desk,
+    context: AdminContext,
     Path(id): Path<Uuid>,
     form: Form,
 ) -> Result<Response> {
     let role = Role::parse(&form.get("role"))
         .ok_or_else(|| Error::invalid("role", "must be owner or staff"))?;
-    let id = others(&desk, id)?;
-    ask_password(&app, &desk, &form, YOURS).await?;
+    let id = others(&context, id)?;
+    ask_password(&app, &context, &form, YOURS).await?;
     let mut tx = app.db.begin().await?;
-    let user = auth::set_role(&mut tx, &desk.actor()?, id, role).await?;
+    let user = auth::set_role(&mut tx, &context.actor()?, id, role).await?;
     tx.commit().await?;
     let said = format!("{} is {} now.", user.email, role.as_str());
-    Ok(desk.go_on(BACK.0, &said))
+    Ok(context.go_on(BACK.0, &said))
 }
 
 /// `POST /admin/users/{id}/disable`: their sessions end at once, and the tokens that they made if it is asked for.
 pub async fn disable(
     State(app): State<App>,
-    desk: Desk,
+    context: AdminContext,
     Path(id): Path<Uuid>,
     form: Form,
 ) -> Result<Response> {
-    let id = others(&desk, id)?;
+    let id = others(&context, id)?;
     let mut tx = app.db.begin().await?;
-    let user = auth::disable_user(&mut tx, &desk.actor()?, id).await?;
+    let user = auth::disable_user(&mut tx, &context.actor()?, id).await?;
     let (tokens, state) = match form.get("revoke_tokens").as_str() {
         "yes" => (
-            auth::revoke_tokens_of(&mut tx, &desk.actor()?, id).await?,
+            auth::revoke_tokens_of(&mut tx, &context.actor()?, id).await?,
             "revoked",
         ),
         _ => (auth::list_tokens_of(&mut tx, id).await?, "still working"),
@@ -147,42 +147,42 @@ pub async fn disable(
         let names: Vec<&str> = tokens.iter().map(|token| token.name.as_str()).collect();
         said += &format!(" Tokens that they made, {state}: {}.", names.join(", "));
     }
-    Ok(desk.go_on(BACK.0, &said))
+    Ok(context.go_on(BACK.0, &said))
 }
 
 /// `POST /admin/users/{id}/enable`
 pub async fn enable(
     State(app): State<App>,
-    desk: Desk,
+    context: AdminContext,
     Path(id): Path<Uuid>,
     form: Form,
 ) -> Result<Response> {
-    ask_password(&app, &desk, &form, YOURS).await?;
+    ask_password(&app, &context, &form, YOURS).await?;
     let mut tx = app.db.begin().await?;
-    let user = auth::enable_user(&mut tx, &desk.actor()?, UserId(id)).await?;
+    let user = auth::enable_user(&mut tx, &context.actor()?, UserId(id)).await?;
     tx.commit().await?;
-    Ok(desk.go_on(BACK.0, &format!("{} may sign in again.", user.email)))
+    Ok(context.go_on(BACK.0, &format!("{} may sign in again.", user.email)))
 }
 
 /// `POST /admin/users/{id}/password`: a new one, shown this once; their sessions end.
 pub async fn reset_password(
     State(app): State<App>,
-    desk: Desk,
+    context: AdminContext,
     Path(id): Path<Uuid>,
     form: Form,
 ) -> Result<Response> {
-    let id = others(&desk, id)?;
-    ask_password(&app, &desk, &form, YOURS).await?;
+    let id = others(&context, id)?;
+    ask_password(&app, &context, &form, YOURS).await?;
     let password = auth::generate_password()?;
     let hashed = auth::hash_password(&password, "password").await?;
     let mut tx = app.db.begin().await?;
-    auth::set_password(&mut tx, &desk.actor()?, id, &hashed, None).await?;
+    auth::set_password(&mut tx, &context.actor()?, id, &hashed, None).await?;
     let user = auth::find_user(&mut tx, id)
         .await?
         .ok_or(Error::NotFound("User"))?;
     tx.commit().await?;
-    desk.show(&ShownOnce {
-        desk: &desk,
+    context.show(&ShownOnce {
+        context: &context,
         title: format!("A new password for {}", user.email),
         text: PASS_IT_ON,
         secret: password.reveal(),
@@ -193,22 +193,22 @@ pub async fn reset_password(
 /// `POST /admin/users/{id}/second-factor/turn-off`: for who lost phone and recovery codes.
 pub async fn turn_off_second_factor(
     State(app): State<App>,
-    desk: Desk,
+    context: AdminContext,
     Path(id): Path<Uuid>,
     form: Form,
 ) -> Result<Response> {
-    let id = others(&desk, id)?;
-    ask_password(&app, &desk, &form, YOURS).await?;
+    let id = others(&context, id)?;
+    ask_password(&app, &context, &form, YOURS).await?;
     let mut tx = app.db.begin().await?;
-    let user = auth::turn_off_second_factor(&mut tx, &desk.actor()?, id).await?;
+    let user = auth::turn_off_second_factor(&mut tx, &context.actor()?, id).await?;
     tx.commit().await?;
     let said = format!("{} signs in with the password alone now.", user.email);
-    Ok(desk.go_on(BACK.0, &said))
+    Ok(context.go_on(BACK.0, &said))
 }
 
 /// Nobody shuts themselves out by a slip of the thumb, or gets round being asked for their own password.
-fn others(desk: &Desk, id: Uuid) -> Result<UserId> {
-    if desk.keeper()?.user == UserId(id) {
+fn others(context: &AdminContext, id: Uuid) -> Result<UserId> {
+    if context.keeper()?.user == UserId(id) {
         return Err(Error::Conflict(
             "yourself",
             "That is you. Your own account is changed under My account.".to_owned(),

@@ -162,7 +162,7 @@ async fn reached(
     Ok(user)
 }
 
-/// The users of the desk, disabled ones last.
+/// The users of the admin, disabled ones last.
 #[utoipa::path(
     get,
     path = "/api/admin/users",

@@ -1,4 +1,4 @@
-//! Sessions of the desk: a browser holds 256 random bits, we keep their SHA-256.
+//! Sessions of the admin: a browser holds 256 random bits, we keep their SHA-256.
 
 use std::fmt::Write;
 use std::time::Duration;

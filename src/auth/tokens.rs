@@ -37,7 +37,7 @@ pub enum Scope {
     CustomOrders,
     /// Give money back, and take pieces back into stock with it.
     Refunds,
-    /// Look after the users of the desk whose role allows no more than the token.
+    /// Look after the users of the admin whose role allows no more than the token.
     Users,
     /// Make and revoke tokens that may do no more than this one.
     Tokens,

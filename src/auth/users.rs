@@ -1,4 +1,4 @@
-//! Users of the desk. They are never deleted, only disabled: the audit log names them.
+//! Users of the admin. They are never deleted, only disabled: the audit log names them.
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;

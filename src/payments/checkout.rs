@@ -575,7 +575,7 @@ pub async fn cancel(app: &App, order: OrderId) -> Result<Cancelled> {
     end_checkout(app, order, ended, None).await
 }
 
-/// Records how a session ended that the shopper, or somebody at the desk, wanted to end.
+/// Records how a session ended that the shopper, or somebody in the admin, wanted to end.
 async fn end_checkout(
     app: &App,
     order: OrderId,
@@ -629,7 +629,7 @@ async fn end_checkout(
     }
 }
 
-/// Frees what an order holds, as somebody at the desk wants it, with its entry in the audit log.
+/// Frees what an order holds, as somebody in the admin wants it, with its entry in the audit log.
 async fn release_for(
     conn: &mut PgConnection,
     order: OrderId,

@@ -1,4 +1,4 @@
-//! The catalog as the shopkeeper keeps it, at the desk and over HTTP: every change is written into the audit log.
+//! The catalog as the shopkeeper keeps it, in the admin and over HTTP: every change is written into the audit log.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -20,7 +20,7 @@ use crate::error::{Error, Fault, Result};
 use crate::ids::{ImageId, ProductId};
 use crate::money::Currency;
 
-/// Which products the desk lists together.
+/// Which products the admin lists together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     Active,
@@ -44,7 +44,7 @@ impl Kind {
     ];
 }
 
-/// How the desk's list is sorted.
+/// How the admin's list is sorted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sort {
     Name,
@@ -65,7 +65,7 @@ impl Sort {
     ];
 }
 
-/// What the desk looks for.
+/// What the admin looks for.
 #[derive(Clone, Debug)]
 pub struct Wanted {
     pub kind: Kind,
@@ -666,7 +666,7 @@ fn known(id: &str) -> Result<&str> {
     }
 }
 
-/// At the desk a slug that is taken stands beside its field.
+/// At the admin a slug that is taken stands beside its field.
 fn slug_as_fault(error: Error) -> Error {
     match error {
         Error::Conflict("slug_taken", sentence) => {

@@ -304,7 +304,7 @@ fn later_doors() -> Vec<(Method, &'static str, Scope, Value)> {
     ]
 }
 
-/// What the desk does besides.
+/// What the admin does besides.
 #[rustfmt::skip]
 fn twins() -> Vec<(Method, &'static str, Scope, Value)> {
     let (get, post) = (|| Method::GET, || Method::POST);

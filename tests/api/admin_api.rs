@@ -1,4 +1,4 @@
-//! What the desk does, for programs: each of its doors has a twin below `/api/`, with the same effect.
+//! What the admin does, for programs: each of its doors has a twin below `/api/`, with the same effect.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use spirit_beads::stripe::sandbox::Fault;
 use crate::support::images::jpeg;
 use crate::support::{Answer, Client, Shop, card, session_of, zone_at_noon};
 
-/// Each door of the desk, and the calls that do the same; or why there is none.
+/// Each door of the admin, and the calls that do the same; or why there is none.
 const TWINS: &[(&str, Result<&str, &str>)] = &[
     ("GET /admin", Ok("GET /api/admin/today")),
     ("GET /admin/orders", Ok("GET /api/admin/orders")),
@@ -274,7 +274,7 @@ fn is_personal(path: &str) -> bool {
 }
 
 #[tokio::test]
-async fn every_door_of_the_desk_has_a_twin() {
+async fn every_door_of_the_admin_has_a_twin() {
     let shop = Shop::open().await;
     let document = shop.client.get("/api/openapi.json").await.json;
     let twins: BTreeMap<&str, Result<&str, &str>> = TWINS.iter().copied().collect();

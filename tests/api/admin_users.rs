@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use spirit_beads::auth::{Role, Scope};
 
-use crate::desk::{Browser, OWNER, STAFF, signed_in, staffed};
+use crate::pages::{Browser, OWNER, STAFF, signed_in, staffed};
 use crate::support::{Client, Shop};
 
 /// What looks after staff, and no more.

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use spirit_beads::auth::Scope;
 use spirit_beads::stripe::sandbox::Fault;
 
-use crate::desk::{Browser, OWNER, STAFF, signed_in, staffed};
+use crate::pages::{Browser, OWNER, STAFF, signed_in, staffed};
 use crate::support::{Answer, Client, Shop, card, form_of, session_of};
 
 const REFUND: &str = "POST /v1/refunds";
@@ -737,7 +737,7 @@ async fn sends(owner: &Browser, on: &str, path: &str) -> u16 {
 }
 
 #[tokio::test]
-async fn the_desk_refunds_whatever_has_money_left_and_tries_again_what_was_refused() {
+async fn the_admin_refunds_whatever_has_money_left_and_tries_again_what_was_refused() {
     let shop = staffed().await;
     let owner = signed_in(&shop, OWNER).await;
     let staff = signed_in(&shop, STAFF).await;

@@ -5,7 +5,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use spirit_beads::auth::Scope;
 
-use crate::desk::{STAFF, signed_in, staffed};
+use crate::pages::{STAFF, signed_in, staffed};
 use crate::support::{Client, MailServer, Shop, Trouble, card, session_of};
 
 const ALL: [Scope; 3] = [Scope::OrdersRead, Scope::OrdersWrite, Scope::CustomOrders];

@@ -1,9 +1,9 @@
-//! Settings that change while the shop runs: what is saved holds at once, for shoppers, emails and the desk.
+//! Settings that change while the shop runs: what is saved holds at once, for shoppers, emails and the admin.
 
 use serde_json::{Value, json};
 use spirit_beads::auth::Scope;
 
-use crate::desk::{Browser, OWNER, STAFF, audited, signed_in, staffed, staffed_with};
+use crate::pages::{Browser, OWNER, STAFF, audited, signed_in, staffed, staffed_with};
 use crate::support::{Shop, card, session_of};
 
 const HERE: &str = "/admin/settings";
@@ -59,7 +59,7 @@ async fn what_a_shipment_costs_is_what_the_owner_says_now() {
 }
 
 #[tokio::test]
-async fn the_name_is_on_emails_pages_and_the_desk() {
+async fn the_name_is_on_emails_pages_and_the_admin() {
     let shop = staffed().await;
     let owner = signed_in(&shop, OWNER).await;
     saves(&owner, &[("shop_name", "Beads & Sons")]).await;
@@ -214,7 +214,7 @@ async fn two_owners_do_not_overwrite_each_other_and_the_log_has_both() {
 }
 
 #[tokio::test]
-async fn programs_read_and_set_them_as_the_desk_does() {
+async fn programs_read_and_set_them_as_the_admin_does() {
     let shop = Shop::open_with(&[("SHIPPING_US", "500,3,5")]).await;
     let keeper = shop.keeper(&[Scope::Settings]).await;
     let path = "/api/admin/settings/";

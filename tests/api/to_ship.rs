@@ -1,4 +1,4 @@
-//! P1: a unit that went back into stock is not shipped. What is to be shipped is one number per line, at the desk, over
+//! P1: a unit that went back into stock is not shipped. What is to be shipped is one number per line, in the admin, over
 //! the API and on paper; and forms are sent as they were rendered.
 
 use serde_json::{Value, json};
@@ -8,8 +8,8 @@ use spirit_beads::stripe::sandbox::Fault;
 use sqlx::Connection;
 use sqlx::migrate::Migrator;
 
-use crate::desk::{Browser, OWNER, signed_in, staffed};
-use crate::desk_orders::two_sold;
+use crate::pages::{Browser, OWNER, signed_in, staffed};
+use crate::admin_orders::two_sold;
 use crate::support::{Answer, Client, Database, Shop, at_once, card, form_of, session_of};
 
 const ORDER: &str = "/admin/orders/SB-1001";
@@ -80,7 +80,7 @@ async fn pieces(keeper: &Client) -> Vec<[i64; 5]> {
     lines
 }
 
-/// Whether SB-1001 waits to be packed: the list at the desk and that of the API, and both counts, agree.
+/// Whether SB-1001 waits to be packed: the list in the admin and that of the API, and both counts, agree.
 async fn waits(owner: &Browser, keeper: &Client) -> bool {
     let list = owner.get("/admin/orders?shelf=to-pack").await.text;
     let waits = list.contains("value=\"SB-1001\"");

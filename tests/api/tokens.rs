@@ -5,7 +5,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use spirit_beads::auth::{Role, Scope};
 
-use crate::desk::{OWNER, PASSWORD, STAFF, signed_in, staffed};
+use crate::pages::{OWNER, PASSWORD, STAFF, signed_in, staffed};
 use crate::support::{Answer, Client, Shop};
 
 async fn make(keeper: &Client, name: &str, more: Value) -> Answer {
@@ -119,7 +119,7 @@ async fn a_token_ends_when_it_was_told_to() {
 #[tokio::test]
 async fn who_made_a_token_is_listed_and_shutting_them_out_can_take_it_along() {
     let shop = staffed().await;
-    // The owner makes a token at the desk, a program makes another with it.
+    // The owner makes a token in the admin, a program makes another with it.
     let browser = signed_in(&shop, OWNER).await;
     let fields = [
         ("name", "laptop"),
@@ -142,9 +142,9 @@ async fn who_made_a_token_is_listed_and_shutting_them_out_can_take_it_along() {
 
     let all: Vec<Scope> = Role::Owner.scopes().to_vec();
     let keeper = shop.keeper(&all).await;
-    let of_desk = listed(&keeper, "laptop").await;
-    assert_eq!(of_desk["created_by"], format!("user:{OWNER}"));
-    assert!(of_desk["expires_at"].is_string(), "{of_desk}");
+    let of_admin = listed(&keeper, "laptop").await;
+    assert_eq!(of_admin["created_by"], format!("user:{OWNER}"));
+    assert!(of_admin["expires_at"].is_string(), "{of_admin}");
     assert_eq!(listed(&keeper, "robot").await["created_by"], "token:laptop");
     let page = browser.get("/admin/tokens").await.text;
     assert!(page.contains(&format!("by user:{OWNER}")), "{page}");
@@ -195,7 +195,7 @@ async fn who_made_a_token_is_listed_and_shutting_them_out_can_take_it_along() {
 }
 
 #[tokio::test]
-async fn common_passwords_are_refused_at_the_desk() {
+async fn common_passwords_are_refused_at_the_admin() {
     let shop = staffed().await;
     let browser = signed_in(&shop, OWNER).await;
     for common in ["password1234", "Qwertyuiop123!", "SpiritBeads2026"] {

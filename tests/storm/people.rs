@@ -428,7 +428,7 @@ async fn ask(world: &World, chance: &mut Chance, browser: &Browser, email: &str)
     Some(request)
 }
 
-/// Waits for the email with the link, and pays by it, or not. The email's link is what the desk shows.
+/// Waits for the email with the link, and pays by it, or not. The email's link is what the admin shows.
 async fn follow(world: &World, chance: &mut Chance, request: &str, email: &str) {
     let path = format!("/api/admin/custom-orders/{request}/");
     for _ in 0..40 {

@@ -1,4 +1,4 @@
-// Products at the desk. All of it works without this script; with it, images are dropped, previewed, uploaded with
+// Products in the admin. All of it works without this script; with it, images are dropped, previewed, uploaded with
 // their progress shown and moved about without losing what was typed into the form beside them.
 (() => {
   "use strict";

@@ -1,4 +1,4 @@
-//! The desk in a real browser: Chromium, driven as a shopkeeper would use it, with clicks, keys and dropped files.
+//! The admin in a real browser: Chromium, driven as a shopkeeper would use it, with clicks, keys and dropped files.
 //!
 //! Where Chromium or its driver is missing these tests say so and pass; with `BROWSER_TESTS=required` they fail. With
 //! `BROWSER_SHOTS=FOLDER` they leave an image of each page there, and what it weighs.
@@ -23,7 +23,7 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::sync::SemaphorePermit;
 
-use crate::desk::PASSWORD;
+use crate::pages::PASSWORD;
 use crate::support::{Shop, heavy};
 
 /// How long something may take to be seen. Far more than it needs: the machine may be busy.
@@ -174,7 +174,7 @@ impl Driver {
     }
 }
 
-/// A browser's window at the desk.
+/// A browser's window in the admin.
 struct Window {
     driver: Arc<SessionHandle>,
     origin: String,

@@ -1,4 +1,4 @@
-//! Every page of the desk as it is seen: on a phone and a laptop, by day and by night, by everybody.
+//! Every page of the admin as it is seen: on a phone and a laptop, by day and by night, by everybody.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
@@ -9,7 +9,7 @@ use spirit_beads::admin;
 use spirit_beads::auth::Scope;
 
 use super::{Driver, LAPTOP, PHONE, Window, shots};
-use crate::desk::{OWNER, PASSWORD, STAFF, set_up_second_factor, signed_in, staffed};
+use crate::pages::{OWNER, PASSWORD, STAFF, set_up_second_factor, signed_in, staffed};
 use crate::support::images::{Part, jpeg};
 use crate::support::{Shop, card, session_of};
 

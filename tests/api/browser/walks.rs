@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use thirtyfour::prelude::*;
 
 use super::{Driver, LAPTOP, PHONE, Window};
-use crate::desk::{OWNER, PASSWORD, STAFF, staffed};
+use crate::pages::{OWNER, PASSWORD, STAFF, staffed};
 use crate::support::images::{Part, jpeg};
 use crate::support::{Shop, card, session_of};
 
@@ -441,7 +441,7 @@ async fn a_piece_is_sold_with_keys_alone() {
 }
 
 #[tokio::test]
-async fn without_scripts_the_desk_works_all_the_same() {
+async fn without_scripts_the_admin_works_all_the_same() {
     let Some(driver) = Driver::start().await else {
         return;
     };

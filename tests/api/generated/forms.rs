@@ -1,4 +1,4 @@
-//! The desk's forms, with the fields that they have on their pages.
+//! The admin's forms, with the fields that they have on their pages.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -10,7 +10,7 @@ use spirit_beads::admin;
 
 use super::shop::Stage;
 use super::{Request, encoded, filled, shown, text, try_inputs};
-use crate::desk::PASSWORD;
+use crate::pages::PASSWORD;
 use crate::support::images::{self, FORM, Part};
 
 /// A form as it stands on a page: where it goes, its fields, and whether it is sent with files.
@@ -21,7 +21,7 @@ struct Form {
     has_files: bool,
 }
 
-struct Desk {
+struct AdminPages {
     stage: Stage,
     /// The token of the session's forms.
     token: RefCell<String>,
@@ -30,15 +30,15 @@ struct Desk {
 }
 
 #[test]
-fn no_form_of_the_desk_is_a_server_error() {
+fn no_form_of_the_admin_is_a_server_error() {
     try_inputs(
         600,
-        desk,
+        pages,
         requests,
-        async |desk: &Desk, request: Request| {
-            let stage = &desk.stage;
+        async |pages: &AdminPages, request: Request| {
+            let stage = &pages.stage;
             let with = |token: &str| request.clone().with("x-csrf-token", token);
-            let token = desk.token.borrow().clone();
+            let token = pages.token.borrow().clone();
             let mut answer = with(&token).send(&stage.owner).await?;
             let is_out = answer.header("location").starts_with("/admin/sign-in");
             if is_out || [403, 429].contains(&answer.status) {
@@ -46,16 +46,16 @@ fn no_form_of_the_desk_is_a_server_error() {
                 stage.let_in().await;
                 let token = stage.csrf().await;
                 answer = with(&token).send(&stage.owner).await?;
-                desk.token.replace(token);
+                pages.token.replace(token);
             }
             prop_assert_ne!(answer.status, 405);
             shown(&answer)
         },
-        async |desk| desk.stage.settles().await,
+        async |pages| pages.stage.settles().await,
     );
 }
 
-async fn desk() -> Desk {
+async fn pages() -> AdminPages {
     let stage = Stage::open().await;
     let mut forms = BTreeMap::new();
     for door in admin::doors() {
@@ -98,7 +98,7 @@ async fn desk() -> Desk {
     assert!(forms.len() > 50, "{}", forms.len());
     let forms = by_door;
     let token = RefCell::new(stage.csrf().await);
-    Desk {
+    AdminPages {
         stage,
         token,
         forms,
@@ -154,9 +154,9 @@ fn forms_of(page: &str) -> Vec<Form> {
     forms
 }
 
-fn requests(desk: &Desk) -> BoxedStrategy<Request> {
-    let origin = desk.stage.shop.address.clone();
-    let mut words = desk.stage.names.clone();
+fn requests(pages: &AdminPages) -> BoxedStrategy<Request> {
+    let origin = pages.stage.shop.address.clone();
+    let mut words = pages.stage.names.clone();
     words.extend(
         [
             "12.50",
@@ -175,7 +175,7 @@ fn requests(desk: &Desk) -> BoxedStrategy<Request> {
         ]
         .map(str::to_owned),
     );
-    let fields_of_all: Vec<String> = desk
+    let fields_of_all: Vec<String> = pages
         .forms
         .iter()
         .flatten()
@@ -183,7 +183,7 @@ fn requests(desk: &Desk) -> BoxedStrategy<Request> {
         .filter(|name| !["csrf", "once", "your_password"].contains(&name.as_str()))
         .collect();
     // Whoever signs out is let in again, which takes its time: it is enough now and then.
-    let (ends, others): (Vec<_>, Vec<_>) = desk
+    let (ends, others): (Vec<_>, Vec<_>) = pages
         .forms
         .iter()
         .cloned()

@@ -163,7 +163,7 @@ fn told(answer: &Answer) -> Verdict {
     Ok(answer.status)
 }
 
-/// An answer of the desk: no server error, no limit in the way, and a failure is a page.
+/// An answer of the admin: no server error, no limit in the way, and a failure is a page.
 fn shown(answer: &Answer) -> Verdict {
     prop_assert!(answer.status < 500 && answer.status != 429, "{answer:?}");
     if answer.status >= 400 {

@@ -1,4 +1,4 @@
-//! Queries of everything that can be read: the API's, and the desk's pages.
+//! Queries of everything that can be read: the API's, and the admin's pages.
 
 use proptest::prelude::*;
 use proptest::sample::select;

@@ -9,10 +9,10 @@ use super::{Request, Verdict, shown, spliced, text, told, try_inputs};
 
 /// Names of cookies that we set, and others.
 const COOKIES: [&str; 6] = [
-    "desk",
-    "desk_form",
-    "desk_browser",
-    "desk_said",
+    "admin_session",
+    "admin_form",
+    "admin_browser",
+    "admin_notice",
     "sb_checkout",
     "x",
 ];
@@ -38,8 +38,8 @@ async fn secrets() -> Secrets {
     assert_eq!(shopper.check_out(&[("sunrise", 1)]).await.status, 200);
     let mut all = vec![
         stage.keeper.token.clone().expect("a token"),
-        stage.owner.cookie("desk").expect("a session"),
-        stage.owner.cookie("desk_browser").expect("a browser"),
+        stage.owner.cookie(admin_session).expect("a session"),
+        stage.owner.cookie(admin_browser).expect("a browser"),
         shopper.cookie("sb_checkout").expect("a checkout"),
         stage.csrf().await,
     ];

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use spirit_beads::auth::Scope;
 
-use crate::desk::{OWNER, signed_in, staffed};
+use crate::pages::{OWNER, signed_in, staffed};
 use crate::support::images::plain_png;
 use crate::support::{Client, Shop, card, delayed, session_of};
 
@@ -83,7 +83,7 @@ impl Stage {
                 .expect(sql);
         }
         let fresh = signed_in(&self.shop, OWNER).await.client;
-        for name in ["desk", "desk_browser"] {
+        for name in ["admin_session", "admin_browser"] {
             if let Some(value) = fresh.cookie(name) {
                 self.owner.set_cookie(name, &value);
             }
@@ -94,10 +94,10 @@ impl Stage {
     pub async fn csrf(&self) -> String {
         let page = self.owner.get("/admin/account").await.text;
         if page.contains("name=\"csrf\"") {
-            return crate::desk::token_on(&page);
+            return crate::pages::token_on(&page);
         }
         self.let_in().await;
-        crate::desk::token_on(&self.owner.get("/admin/account").await.text)
+        crate::pages::token_on(&self.owner.get("/admin/account").await.text)
     }
 
     /// Works the queue off and looks at the books. Whatever came in, no job is left; but for those of a session that is

@@ -14,7 +14,7 @@ const SECRETS: [&str; 9] = [
     WEBHOOK_SECRET,
     FORMER_WEBHOOK_SECRET,
     super::SECRET_KEY,
-    crate::desk::PASSWORD,
+    crate::pages::PASSWORD,
     "sbt_",
     "Bearer ",
     "1 Main St",

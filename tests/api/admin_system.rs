@@ -3,7 +3,7 @@
 use serde_json::Value;
 use spirit_beads::stripe::sandbox::Fault;
 
-use crate::desk::{Browser, OWNER, STAFF, signed_in, staffed};
+use crate::pages::{Browser, OWNER, STAFF, signed_in, staffed};
 use crate::support::Shop;
 
 const EVENTS: &str = "/admin/system/events";

@@ -1,4 +1,4 @@
-//! The shopkeeper's desk: who gets in, what everybody else is told, and that each change is asked for by our own pages and
+//! The shopkeeper's admin: who gets in, what everybody else is told, and that each change is asked for by our own pages and
 //! written down.
 
 use std::collections::BTreeSet;
@@ -22,7 +22,7 @@ pub const OWNER: &str = "ann@example.com";
 pub const STAFF: &str = "ben@example.com";
 pub const PASSWORD: &str = "correct horse battery";
 
-/// Somebody with a browser that is open at the desk.
+/// Somebody with a browser that is open in the admin.
 #[derive(Clone)]
 pub struct Browser {
     pub client: Client,
@@ -306,7 +306,7 @@ async fn no_door_but_the_first_opens_without_signing_in() {
         // A cookie that somebody made up is no session either.
         let form = (door.method == Method::POST).then_some("csrf=0123&email=x@y&role=owner");
         let headers = [
-            ("cookie", "desk=0123"),
+            ("cookie", "admin_session=0123"),
             ("content-type", "application/x-www-form-urlencoded"),
             ("origin", shop.address.as_str()),
         ];
@@ -469,7 +469,7 @@ async fn pages_are_not_drawn_into_other_sites() {
     ];
     let answer = get(&script).await;
     assert_eq!(answer.status, 403);
-    // The storefront, which may call the API with credentials, may not read the desk.
+    // The storefront, which may call the API with credentials, may not read the admin.
     assert_eq!(answer.header("access-control-allow-origin"), "");
     let asked = owner
         .client
@@ -494,9 +494,9 @@ async fn a_session_is_new_at_each_sign_in_and_its_old_token_is_worthless() {
     let shop = staffed().await;
     let browser = Browser::new(&shop);
     // Planted by somebody who hopes that it will be signed in.
-    browser.client.set_cookie("desk", "planted");
+    browser.client.set_cookie("admin_session", "planted");
     assert_eq!(browser.sign_in(OWNER, PASSWORD).await.status, 303);
-    let first = browser.cookie("desk").expect("a session");
+    let first = browser.cookie("admin_session").expect("a session");
     assert_ne!(first, "planted");
     assert_eq!(first.len(), 64, "256 bits");
     let again = browser
@@ -507,10 +507,10 @@ async fn a_session_is_new_at_each_sign_in_and_its_old_token_is_worthless() {
         )
         .await;
     assert_eq!(again.status, 303);
-    let second = browser.cookie("desk").expect("a session");
+    let second = browser.cookie("admin_session").expect("a session");
     assert_ne!(first, second);
     let with = async |token: &str| {
-        let cookie = format!("desk={token}");
+        let cookie = format!("admin_session={token}");
         shop.client
             .send(
                 Method::GET,
@@ -672,7 +672,7 @@ async fn the_second_factor_is_asked_for_and_each_code_counts_once() {
             );
         }
     }
-    let halfway = browser.cookie("desk").expect("half a session");
+    let halfway = browser.cookie("admin_session").expect("half a session");
     let give = async |browser: &Browser, code: &str| {
         browser
             .submit(
@@ -692,7 +692,7 @@ async fn the_second_factor_is_asked_for_and_each_code_counts_once() {
         "{}",
         answer.text
     );
-    assert_ne!(browser.cookie("desk").expect("a session"), halfway);
+    assert_ne!(browser.cookie("admin_session").expect("a session"), halfway);
     assert_eq!(browser.get("/admin").await.status, 200);
 
     let browser = Browser::new(&shop);
@@ -1175,7 +1175,7 @@ async fn every_page_has_its_headers_and_nothing_inline() {
             }
         }
     }
-    let missing = owner.get("/admin/assets/desk.0000000000000000.css").await;
+    let missing = owner.get("/admin/assets/admin.0000000000000000.css").await;
     assert_eq!(
         (missing.status, missing.header("cache-control")),
         (404, "no-store")
@@ -1197,7 +1197,7 @@ async fn over_https_cookies_are_this_hosts_alone() {
     };
     let answer = browser.sign_in(OWNER, PASSWORD).await;
     assert_eq!(answer.status, 303, "{}", answer.text);
-    assert!(browser.cookie("__Host-desk").is_some());
+    assert!(browser.cookie("__Host-admin_session").is_some());
     let cookies = answer.headers.get_all("set-cookie");
     for cookie in cookies {
         let cookie = cookie.to_str().expect("text");

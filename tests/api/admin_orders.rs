@@ -1,4 +1,4 @@
-//! What is done with orders at the desk: shipping, giving money back, selling by hand, the table for the bookkeeper.
+//! What is done with orders in the admin: shipping, giving money back, selling by hand, the table for the bookkeeper.
 
 use serde_json::{Value, json};
 use spirit_beads::audit::Actor;
@@ -9,7 +9,7 @@ use spirit_beads::stripe::sandbox::Fault;
 use spirit_beads::{orders, reviews};
 use uuid::Uuid;
 
-use crate::desk::{Browser, OWNER, STAFF, audited, signed_in, staffed};
+use crate::pages::{Browser, OWNER, STAFF, audited, signed_in, staffed};
 use crate::support::images::{Part, jpeg};
 use crate::support::{Shop, at_once, card, form_of, session_of};
 

@@ -22,18 +22,18 @@ use crate::money::Currency;
 use crate::submissions::Claim;
 
 /// The names of our cookies. Over HTTPS they bear a prefix, with which browsers take them from this very host only.
-pub const SESSION: &str = "desk";
-pub const VISITOR: &str = "desk_form";
-pub const BROWSER: &str = "desk_browser";
-pub const SAID: &str = "desk_said";
+pub const SESSION: &str = "admin_session";
+pub const VISITOR: &str = "admin_form";
+pub const BROWSER: &str = "admin_browser";
+pub const NOTICE: &str = "admin_notice";
 
 /// Marks an answer that is an email, not a page of ours.
 #[derive(Clone, Copy)]
 pub struct IsEmail;
 
-/// One request to the desk. The frame makes it; a handler takes it as an argument.
+/// One request to the admin. The frame makes it; a handler takes it as an argument.
 #[derive(Clone)]
-pub struct Desk {
+pub struct AdminContext {
     pub app: App,
     /// Who is signed in, perhaps only halfway.
     pub keeper: Option<Keeper>,
@@ -51,16 +51,16 @@ pub struct Desk {
     pub submission: Option<Claim>,
 }
 
-impl<S: Send + Sync> FromRequestParts<S> for Desk {
+impl<S: Send + Sync> FromRequestParts<S> for AdminContext {
     type Rejection = Error;
 
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Desk> {
-        let desk = parts.extensions.get().cloned();
-        Ok(desk.ok_or_else(|| anyhow::anyhow!("a page outside of the frame"))?)
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<AdminContext> {
+        let context = parts.extensions.get().cloned();
+        Ok(context.ok_or_else(|| anyhow::anyhow!("a page outside of the frame"))?)
     }
 }
 
-impl Desk {
+impl AdminContext {
     /// Who is signed in.
     ///
     /// # Errors
@@ -72,7 +72,7 @@ impl Desk {
     /// Who makes the change, for the audit log.
     ///
     /// # Errors
-    /// As [`Desk::keeper`].
+    /// As [`AdminContext::keeper`].
     pub fn actor(&self) -> Result<Actor> {
         let actor = self.keeper()?.actor(self.request_id.clone());
         Ok(actor.carrying_out(self.submission.clone()))
@@ -98,8 +98,8 @@ impl Desk {
     pub fn go_on(&self, path: &str, said: &str) -> Response {
         let mut response = Redirect::to(path).into_response();
         let text = BASE64_URL_SAFE_NO_PAD.encode(said);
-        let signed = self.app.signer.sign(SAID, &text);
-        self.set_cookie(&mut response, SAID, &signed, Some(60));
+        let signed = self.app.signer.sign(NOTICE, &text);
+        self.set_cookie(&mut response, NOTICE, &signed, Some(60));
         response
     }
 
@@ -232,7 +232,7 @@ impl Desk {
         at.to_rfc3339()
     }
 
-    /// An image of ours, if it is one: the desk shows nothing of other hosts.
+    /// An image of ours, if it is one: the admin shows nothing of other hosts.
     pub fn image<'a>(&self, image: &'a Option<String>) -> Option<&'a str> {
         let image = image.as_deref()?;
         image.starts_with('/').then_some(image)
@@ -249,8 +249,8 @@ pub fn cookie_name(app: &App, name: &'static str) -> String {
 
 /// What the last page had to say, if we said it.
 pub fn said(app: &App, headers: &HeaderMap) -> Option<String> {
-    let signed = Desk::cookie(app, headers, SAID)?;
-    let text = app.signer.verify(SAID, &signed)?;
+    let signed = AdminContext::cookie(app, headers, NOTICE)?;
+    let text = app.signer.verify(NOTICE, &signed)?;
     String::from_utf8(BASE64_URL_SAFE_NO_PAD.decode(text).ok()?).ok()
 }
 
@@ -264,8 +264,8 @@ pub fn image_url(view: &ImageView, width: u32) -> String {
 
 /// Where Stripe shows a dispute, or the sandbox in its place. One that an earlier version kept without an id is looked up by
 /// its payment.
-pub fn dispute_at_stripe(desk: &Desk, dispute: &Dispute) -> String {
-    let config = &desk.app.config;
+pub fn dispute_at_stripe(context: &AdminContext, dispute: &Dispute) -> String {
+    let config = &context.app.config;
     let Some(key) = &config.stripe_secret_key else {
         return "/sandbox/".to_owned();
     };

@@ -1,9 +1,9 @@
-//! The desk's pages of custom orders: a piece from the first word to the shipment, by the desk alone.
+//! The admin's pages of custom orders: a piece from the first word to the shipment, by the admin alone.
 
 use serde_json::Value;
 use spirit_beads::stripe::sandbox::Fault;
 
-use crate::desk::{Browser, STAFF, signed_in, staffed};
+use crate::pages::{Browser, STAFF, signed_in, staffed};
 use crate::support::images::{Part, jpeg};
 use crate::support::{Answer, Shop, card};
 
@@ -16,7 +16,7 @@ async fn number(shop: &Shop) -> String {
     format!("CO-{number}")
 }
 
-/// What somebody at the desk does with one request.
+/// What somebody in the admin does with one request.
 struct Bench {
     shop: Shop,
     staff: Browser,
@@ -105,7 +105,7 @@ impl Bench {
 }
 
 #[tokio::test]
-async fn a_piece_goes_from_request_to_completed_by_the_desk_alone() {
+async fn a_piece_goes_from_request_to_completed_by_the_admin_alone() {
     let bench = Bench::open().await;
     let board = bench.staff.get("/admin/custom-orders").await.text;
     assert!(board.contains(&bench.path) && board.contains("A case in blue and gold"));

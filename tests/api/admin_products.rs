@@ -1,10 +1,10 @@
-//! The shopkeeper's desk: products and categories.
+//! The shopkeeper's admin: products and categories.
 
 use serde_json::{Value, json};
 use spirit_beads::ids::ProductId;
 use spirit_beads::products::{self, Reason};
 
-use crate::desk::{Browser, OWNER, STAFF, audited, signed_in, staffed};
+use crate::pages::{Browser, OWNER, STAFF, audited, signed_in, staffed};
 use crate::support::images::jpeg;
 use crate::support::{Answer, Shop};
 

@@ -1,9 +1,9 @@
-//! The desk's pages: what they show of the shop.
+//! The admin's pages: what they show of the shop.
 
 use serde_json::json;
 use spirit_beads::auth::Scope;
 
-use crate::desk::{OWNER, STAFF, signed_in, staffed, staffed_with};
+use crate::pages::{OWNER, STAFF, signed_in, staffed, staffed_with};
 use crate::support::{Shop, card, session_of, zone_at_noon};
 
 /// Sells one piece through the storefront.
