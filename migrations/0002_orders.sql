@@ -58,7 +58,7 @@ create index order_lines_by_product on order_lines (product_id);
 alter table stock_movements
     add constraint stock_movements_order_fkey foreign key (order_id) references orders (id);
 
--- The timeline: each move of an order, and whatever else the shopkeeper should know of it.
+-- The timeline: each move of an order, and whatever else the owner should know of it.
 create table order_events (
     id          bigint primary key generated always as identity,
     order_id    uuid not null references orders (id) on delete cascade,

@@ -76,7 +76,7 @@ create unique index custom_order_quotes_one_draft on custom_order_quotes (custom
 create index custom_order_quotes_unsettled on custom_order_quotes (state, updated_at)
     where state in ('asking', 'live', 'closing');
 
--- The timeline of a request: each move, and whatever else the shopkeeper should know of it.
+-- The timeline of a request: each move, and whatever else the owner should know of it.
 create table custom_order_events (
     id          bigint primary key generated always as identity,
     custom_order_id  uuid not null references custom_orders (id) on delete cascade,

@@ -1,4 +1,4 @@
--- The shopkeeper's desk: who may come in, who is in, who tried, and what was changed.
+-- The owner's desk: who may come in, who is in, who tried, and what was changed.
 
 create table users (
     id            uuid primary key,

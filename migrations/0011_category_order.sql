@@ -1,4 +1,4 @@
--- The shopkeeper's order of the categories: 0 for all until somebody puts them in order, then from 1. (A constant default
+-- The owner's order of the categories: 0 for all until somebody puts them in order, then from 1. (A constant default
 -- rewrites no table, and a version that does not know the column still inserts.)
 
 alter table categories

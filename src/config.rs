@@ -170,9 +170,9 @@ pub struct Config {
     pub shop_name: String,
     /// What products, shipping and custom orders are priced in.
     pub shop_currency: Currency,
-    /// In which the shopkeeper reads times and counts days.
+    /// In which the owner reads times and counts days.
     pub shop_time_zone: chrono_tz::Tz,
-    /// Where the shopkeeper reads mail.
+    /// Where the owner reads mail.
     pub shop_email: String,
     /// How long a quote holds unless it says otherwise.
     pub quote_valid_days: i32,

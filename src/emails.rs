@@ -1,4 +1,4 @@
-//! Emails as the shopkeeper sees them: what was sent to whom, what did not arrive, sending one again. What emails say
+//! Emails as the owner sees them: what was sent to whom, what did not arrive, sending one again. What emails say
 //! and how they travel is left to `email`.
 
 use std::path::Path as FilePath;
@@ -35,7 +35,7 @@ pub fn router() -> OpenApiRouter<App> {
         .routes(routes!(preview_quote))
 }
 
-/// Sends a queued email; the shopkeeper is told of one that cannot be delivered. Safe to repeat.
+/// Sends a queued email; the owner is told of one that cannot be delivered. Safe to repeat.
 ///
 /// # Errors
 /// Only the database's: while the mail server is away, the email waits.

@@ -268,7 +268,7 @@ impl Paging {
     }
 }
 
-/// What the shopkeeper's lists share: paging, a word to look for, a choice among names. A fault names its parameter.
+/// What the owner's lists share: paging, a word to look for, a choice among names. A fault names its parameter.
 impl Query {
     /// `page` from 1, and `page_size` from 1 to 100, 24 unless given.
     pub fn paging(&self, faults: &mut Vec<Fault>) -> Paging {

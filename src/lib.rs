@@ -5,13 +5,13 @@
 //! - [`cli`]: the subcommands
 //! - [`shop`]: opening a shop (database, secrets, Stripe or its sandbox) and closing it
 //! - [`server`]: the routers joined, middleware, listening, stopping gracefully
-//! - [`admin`]: the shopkeeper's admin: its pages
+//! - [`admin`]: the owner's admin: its pages
 //! - [`worker`]: every background job and what it does, on one screen; the clock's jobs
 //! - [`today`]: what needs a hand, and how the shop does
 //! - [`system`]: what operators see and do over HTTP: events, jobs, holds, audit log
 //! - [`fulfillment`]: shipping what was bought or made, by the order's door
 //! - [`health`]: how the shop itself is: database, migrations, workers
-//! - [`emails`]: emails as the shopkeeper sees them; sending one, and telling of those that did not arrive
+//! - [`emails`]: emails as the owner sees them; sending one, and telling of those that did not arrive
 //! - [`payments`]: money coming in: checkout sessions, Stripe's events, refunds
 //! - [`reviews`]: raising and resolving review items where they belong: timelines, audit log, HTTP
 //! - [`custom_orders`]: pieces made to order, from request over quote to shipment

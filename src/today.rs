@@ -32,7 +32,7 @@ const REVIEW_ITEMS: i64 = 10;
 /// The longest time that is looked at, in days.
 pub const LONGEST: i32 = 90;
 
-/// What waits for the shopkeeper.
+/// What waits for the owner.
 #[derive(Clone, Copy, Debug, Serialize, ToSchema)]
 pub struct ToDo {
     pub orders_to_pack: i64,

@@ -64,18 +64,18 @@ pub async fn show(State(app): State<App>, context: AdminContext) -> Result<Respo
 }
 
 async fn account(app: &App, context: &AdminContext, which: &'static str, form: Form) -> Result<Response> {
-    let keeper = context.keeper()?;
+    let current = context.user()?;
     let mut conn = app.db.acquire().await?;
-    let user = auth::find_user(&mut conn, keeper.user)
+    let user = auth::find_user(&mut conn, current.id)
         .await?
         .ok_or(Error::Unauthenticated)?;
     let verdict = form.verdict();
     let page = context.show(&AccountPage {
         context,
         user,
-        codes_left: auth::recovery_codes_left(&mut conn, keeper.user).await?,
-        sessions: auth::list_sessions(&mut conn, keeper.user).await?,
-        this: keeper.session,
+        codes_left: auth::recovery_codes_left(&mut conn, user.id).await?,
+        sessions: auth::list_sessions(&mut conn, user.id).await?,
+        this: current.session,
         refused: which,
         form,
     })?;
@@ -91,18 +91,18 @@ pub async fn change_password(State(app): State<App>, context: AdminContext, form
             return Err(Error::invalid("new", "is the old one"));
         }
         let hashed = auth::hash_password(&new, "new").await?;
-        let keeper = context.keeper()?;
+        let user = context.user()?;
         let mut tx = app.db.begin().await?;
-        auth::hold_session(&mut tx, keeper).await?;
+        auth::hold_session(&mut tx, user).await?;
         auth::set_password(
             &mut tx,
             &context.actor()?,
-            keeper.user,
+            user.id,
             &hashed,
-            Some(keeper.session),
+            Some(user.session),
         )
         .await?;
-        let token = auth::rotate_session(&mut tx, keeper.session).await?;
+        let token = auth::rotate_session(&mut tx, user.session).await?;
         tx.commit().await?;
         Ok(token)
     };
@@ -123,8 +123,8 @@ pub async fn enrol(State(app): State<App>, context: AdminContext, form: Form) ->
         return account(&app, &context, "enrol", form.refused(error)?).await;
     }
     let mut tx = app.db.begin().await?;
-    auth::hold_session(&mut tx, context.keeper()?).await?;
-    auth::enrol_second_factor(&mut tx, context.keeper()?.user).await?;
+    auth::hold_session(&mut tx, context.user()?).await?;
+    auth::enrol_second_factor(&mut tx, context.user()?.user).await?;
     tx.commit().await?;
     Ok(Redirect::to("/admin/account/second-factor").into_response())
 }
@@ -136,7 +136,7 @@ pub async fn set_up(State(app): State<App>, context: AdminContext) -> Result<Res
 
 async fn set_up_page(app: &App, context: &AdminContext, form: Form) -> Result<Response> {
     let mut conn = app.db.acquire().await?;
-    let user = context.keeper()?.user;
+    let user = context.user()?.user;
     let setup = auth::second_factor_setup(&mut conn, &app.signer, user, context.shop()).await?;
     let Some(setup) = setup else {
         return Ok(Redirect::to(ACCOUNT).into_response());
@@ -150,13 +150,13 @@ async fn set_up_page(app: &App, context: &AdminContext, form: Form) -> Result<Re
 pub async fn confirm(State(app): State<App>, context: AdminContext, form: Form) -> Result<Response> {
     let confirmed = async {
         let mut tx = app.db.begin().await?;
-        auth::hold_session(&mut tx, context.keeper()?).await?;
-        let (actor, user) = (context.actor()?, context.keeper()?.user);
+        auth::hold_session(&mut tx, context.user()?).await?;
+        let (actor, user) = (context.actor()?, context.user()?.user);
         let codes =
             auth::confirm_second_factor(&mut tx, &app.signer, &actor, user, &form.get("code"))
                 .await?;
         // Whoever is in by the password alone is out.
-        auth::end_all_sessions(&mut tx, user, Some(context.keeper()?.session)).await?;
+        auth::end_all_sessions(&mut tx, user, Some(context.user()?.session)).await?;
         tx.commit().await?;
         Ok(codes)
     };
@@ -168,7 +168,7 @@ pub async fn confirm(State(app): State<App>, context: AdminContext, form: Form) 
                 is_new: true,
             })?;
             // A code came from here already.
-            let email = &context.keeper()?.email;
+            let email = &context.user()?.email;
             know_again(&app, &context, &mut page, email, Step::SecondFactor);
             Ok(page)
         }
@@ -182,8 +182,8 @@ pub async fn turn_off(State(app): State<App>, context: AdminContext, form: Form)
         return account(&app, &context, "turn_off", form.refused(error)?).await;
     }
     let mut tx = app.db.begin().await?;
-    auth::hold_session(&mut tx, context.keeper()?).await?;
-    auth::turn_off_second_factor(&mut tx, &context.actor()?, context.keeper()?.user).await?;
+    auth::hold_session(&mut tx, context.user()?).await?;
+    auth::turn_off_second_factor(&mut tx, &context.actor()?, context.user()?.user).await?;
     tx.commit().await?;
     Ok(context.go_on(ACCOUNT, "The second factor is off."))
 }
@@ -194,8 +194,8 @@ pub async fn renew_codes(State(app): State<App>, context: AdminContext, form: Fo
         return account(&app, &context, "codes", form.refused(error)?).await;
     }
     let mut tx = app.db.begin().await?;
-    auth::hold_session(&mut tx, context.keeper()?).await?;
-    let codes = auth::renew_recovery_codes(&mut tx, &context.actor()?, context.keeper()?.user).await?;
+    auth::hold_session(&mut tx, context.user()?).await?;
+    let codes = auth::renew_recovery_codes(&mut tx, &context.actor()?, context.user()?.user).await?;
     tx.commit().await?;
     context.show(&CodesPage {
         context: &context,
@@ -209,7 +209,7 @@ pub async fn end_session(State(app): State<App>, context: AdminContext, form: Fo
     let id = form.get("session").parse().map(SessionId);
     let id = id.map_err(|_| Error::NotFound("Session"))?;
     let mut tx = app.db.begin().await?;
-    if auth::end_session(&mut tx, context.keeper()?.user, id).await? {
+    if auth::end_session(&mut tx, context.user()?.user, id).await? {
         record(&mut tx, &context, "user.end_session").await?;
     }
     tx.commit().await?;
@@ -219,7 +219,7 @@ pub async fn end_session(State(app): State<App>, context: AdminContext, form: Fo
 /// `POST /admin/account/sign-out-everywhere`: every session ends, this one too.
 pub async fn sign_out_everywhere(State(app): State<App>, context: AdminContext) -> Result<Response> {
     let mut tx = app.db.begin().await?;
-    auth::end_all_sessions(&mut tx, context.keeper()?.user, None).await?;
+    auth::end_all_sessions(&mut tx, context.user()?.user, None).await?;
     record(&mut tx, &context, "user.sign_out_everywhere").await?;
     tx.commit().await?;
     let mut response = context.go_on("/admin/sign-in", "You are signed out everywhere.");
@@ -229,7 +229,7 @@ pub async fn sign_out_everywhere(State(app): State<App>, context: AdminContext) 
 
 /// Writes down what somebody did to their own sessions.
 async fn record(conn: &mut PgConnection, context: &AdminContext, action: &'static str) -> Result<()> {
-    let object = format!("user:{}", context.keeper()?.email);
+    let object = format!("user:{}", context.user()?.email);
     audit::record(
         conn,
         &context.actor()?,

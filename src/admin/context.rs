@@ -14,7 +14,7 @@ use super::assets::{FORMS, ICON, PRODUCT, SCRIPT, STYLE};
 use super::{ROOMS, Room};
 use crate::app::App;
 use crate::audit::Actor;
-use crate::auth::{Keeper, SessionToken, Visit};
+use crate::auth::{CurrentUser, SessionToken, Visit};
 use crate::disputes::Dispute;
 use crate::error::{Error, Result};
 use crate::media::{self, ImageView};
@@ -36,7 +36,7 @@ pub struct IsEmail;
 pub struct AdminContext {
     pub app: App,
     /// Who is signed in, perhaps only halfway.
-    pub keeper: Option<Keeper>,
+    pub user: Option<CurrentUser>,
     /// The token for forms.
     pub csrf: String,
     /// The path and query that was asked for.
@@ -65,16 +65,16 @@ impl AdminContext {
     ///
     /// # Errors
     /// 401 for nobody; the guard lets nobody come so far.
-    pub fn keeper(&self) -> Result<&Keeper> {
-        self.keeper.as_ref().ok_or(Error::Unauthenticated)
+    pub fn user(&self) -> Result<&CurrentUser> {
+        self.user.as_ref().ok_or(Error::Unauthenticated)
     }
 
     /// Who makes the change, for the audit log.
     ///
     /// # Errors
-    /// As [`AdminContext::keeper`].
+    /// As [`AdminContext::user`].
     pub fn actor(&self) -> Result<Actor> {
-        let actor = self.keeper()?.actor(self.request_id.clone());
+        let actor = self.user()?.actor(self.request_id.clone());
         Ok(actor.carrying_out(self.submission.clone()))
     }
 
@@ -194,15 +194,15 @@ impl AdminContext {
     }
 
     pub fn is_owner(&self) -> bool {
-        self.keeper.as_ref().is_some_and(Keeper::is_owner)
+        self.user.as_ref().is_some_and(CurrentUser::is_owner)
     }
 
     /// The rooms that are open to whoever asks.
     pub fn rooms(&self) -> Vec<&'static Room> {
-        let keeper = self.keeper.as_ref();
+        let user = self.user.as_ref();
         ROOMS
             .iter()
-            .filter(|room| room.access.lets_in(keeper))
+            .filter(|room| room.access.lets_in(user))
             .collect()
     }
 

@@ -114,7 +114,7 @@ struct ApprovePage<'a> {
     draft: Quote,
     replaces: bool,
     subject: String,
-    /// What the shopkeeper saw; another draft has another.
+    /// What the owner saw; another draft has another.
     seen: String,
 }
 

@@ -82,12 +82,12 @@ async fn arrive(app: &App, mut context: AdminContext, headers: HeaderMap) -> Res
         let mut conn = app.db.acquire().await?;
         context.shop = settings::current(&mut conn, &app.config).await?.shop_name;
         if let Some(token) = token {
-            context.keeper = auth::find_session(&mut conn, &token).await?;
+            context.user = auth::find_session(&mut conn, &token).await?;
         }
     }
     let mut fresh = None;
-    let whose = match &context.keeper {
-        Some(keeper) => keeper.session.to_string(),
+    let whose = match &context.user {
+        Some(user) => user.session.to_string(),
         None => match visitor(app, &headers) {
             Some(visitor) => visitor,
             None => {
@@ -120,7 +120,7 @@ impl AdminContext {
         let path = request.extensions().get::<OriginalUri>();
         let path = path.and_then(|uri| uri.path_and_query().map(ToString::to_string));
         AdminContext {
-            keeper: None,
+            user: None,
             csrf: String::new(),
             path: path.unwrap_or_default(),
             visit: Visit {
@@ -163,11 +163,11 @@ pub async fn guard(access: Access, request: Request, next: Next) -> Result<Respo
 
 /// The answer to somebody who may not come in here.
 fn denied(access: Access, context: &AdminContext, request: &Request) -> Option<Result<Response>> {
-    if access.lets_in(context.keeper.as_ref()) {
+    if access.lets_in(context.user.as_ref()) {
         return None;
     }
-    let whole = context.keeper.as_ref().is_some_and(|keeper| !keeper.halfway);
-    let way = match (access, &context.keeper) {
+    let whole = context.user.as_ref().is_some_and(|user| !user.halfway);
+    let way = match (access, &context.user) {
         (Access::Owner, Some(_)) if whole => return Some(Err(owners_only())),
         (Access::Halfway, Some(_)) => super::ROOT.to_owned(),
         (_, Some(_)) => "/admin/second-factor".to_owned(),
@@ -196,12 +196,12 @@ async fn change(
         };
         return once::repeat(context, sent, request).await?.map_or(denied, Ok);
     }
-    if context.keeper.is_none() && context.path == SIGN_OUT {
+    if context.user.is_none() && context.path == SIGN_OUT {
         // Pressed twice, or in a browser that is signed out already.
         return Ok(context.go_on("/admin/sign-in", sign_in::SIGNED_OUT));
     }
-    let whose = match &context.keeper {
-        Some(keeper) => keeper.session.to_string(),
+    let whose = match &context.user {
+        Some(user) => user.session.to_string(),
         // Without the cookie no token can be right.
         None => visitor.ok_or_else(csrf::stale)?,
     };

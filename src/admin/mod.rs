@@ -1,4 +1,4 @@
-//! The shopkeeper's admin: pages made on the server, for a phone or a laptop, that work without JavaScript.
+//! The owner's admin: pages made on the server, for a phone or a laptop, that work without JavaScript.
 //!
 //! A page is a handler, a template that extends `frame.html`, and a line in [`doors`]; a room of its own also has a line
 //! in [`ROOMS`]. Who may come in is said in the table and checked before the handler runs, and so is the CSRF token of
@@ -41,7 +41,7 @@ use axum::routing::{MethodRouter, get, post};
 use tower_http::compression::CompressionLayer;
 
 use crate::app::App;
-use crate::auth::{Keeper, Role};
+use crate::auth::{CurrentUser, Role};
 use crate::error::Error;
 use crate::extract::Query;
 
@@ -61,13 +61,13 @@ pub enum Access {
 }
 
 impl Access {
-    fn lets_in(self, keeper: Option<&Keeper>) -> bool {
-        match (self, keeper) {
+    fn lets_in(self, user: Option<&CurrentUser>) -> bool {
+        match (self, user) {
             (Access::Anyone, _) => true,
             (_, None) => false,
-            (Access::Halfway, Some(keeper)) => keeper.halfway,
-            (Access::Staff, Some(keeper)) => !keeper.halfway,
-            (Access::Owner, Some(keeper)) => !keeper.halfway && keeper.role == Role::Owner,
+            (Access::Halfway, Some(user)) => user.halfway,
+            (Access::Staff, Some(user)) => !user.halfway,
+            (Access::Owner, Some(user)) => !user.halfway && user.role == Role::Owner,
         }
     }
 }

@@ -41,7 +41,7 @@ struct SecondFactorPage<'a> {
 /// `GET /admin/sign-in`
 pub async fn show(context: AdminContext, query: Query) -> Result<Response> {
     let next = next(query.get("next").unwrap_or_default());
-    if context.keeper.as_ref().is_some_and(|keeper| !keeper.halfway) {
+    if context.user.as_ref().is_some_and(|user| !user.halfway) {
         return Ok(Redirect::to(&next).into_response());
     }
     context.show(&SignInPage {
@@ -108,13 +108,13 @@ pub async fn submit_second_factor(
     form: Form,
 ) -> Result<Response> {
     let next = next(&form.get("next"));
-    let keeper = context.keeper()?;
-    let outcome = auth::check_second_factor(&app, keeper, &form.get("code"), &context.visit).await?;
+    let user = context.user()?;
+    let outcome = auth::check_second_factor(&app, user, &form.get("code"), &context.visit).await?;
     let (status, wait, alert) = match outcome {
         SignedIn::Whole(token) | SignedIn::Halfway(token) => {
             let mut response = Redirect::to(&next).into_response();
             context.keep_session(&mut response, &token);
-            know_again(&app, &context, &mut response, &keeper.email, Step::SecondFactor);
+            know_again(&app, &context, &mut response, &user.email, Step::SecondFactor);
             return Ok(response);
         }
         SignedIn::Wrong => (
@@ -146,9 +146,9 @@ pub async fn sign_out(State(app): State<App>, context: AdminContext) -> Result<R
 
 /// Ends the session that the browser came with, if it came with one.
 async fn leave(app: &App, context: &AdminContext) -> Result<()> {
-    if let Some(keeper) = &context.keeper {
+    if let Some(user) = &context.user {
         let mut conn = app.db.acquire().await?;
-        auth::end_session(&mut conn, keeper.user, keeper.session).await?;
+        auth::end_session(&mut conn, user.id, user.session).await?;
     }
     Ok(())
 }
@@ -210,8 +210,8 @@ pub const YOURS: &str = "your_password";
 /// # Errors
 /// A fault of `field` for a wrong one; 429 after too many.
 pub async fn ask_password(app: &App, context: &AdminContext, form: &Form, field: &'static str) -> Result<()> {
-    let keeper = context.keeper()?;
-    match auth::check_password(app, keeper, &form.secret(field), &context.visit).await? {
+    let user = context.user()?;
+    match auth::check_password(app, user, &form.secret(field), &context.visit).await? {
         Ok(true) => Ok(()),
         Ok(false) => Err(Error::invalid(field, "is not your password")),
         Err(wait) => Err(Error::TooMany(Some(field), wait, too_many(wait))),

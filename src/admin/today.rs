@@ -40,7 +40,7 @@ impl TodayPage<'_> {
     const HEIGHT: i64 = chart::HEIGHT;
 }
 
-/// Something that waits for the shopkeeper.
+/// Something that waits for the owner.
 struct ToDo {
     count: i64,
     /// What it is, for one and for several.

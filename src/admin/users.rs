@@ -59,7 +59,7 @@ async fn users(app: &App, context: &AdminContext, form: Form) -> Result<Response
     let page = context.show(&UsersPage {
         context,
         users: auth::list_users(&mut *app.db.acquire().await?).await?,
-        me: context.keeper()?.user,
+        me: context.user()?.user,
         form,
     })?;
     Ok(judged(page, verdict))
@@ -97,7 +97,7 @@ pub async fn show(State(app): State<App>, context: AdminContext, Path(id): Path<
     let user = auth::find_user(&mut conn, UserId(id))
         .await?
         .ok_or(Error::NotFound("User"))?;
-    let is_me = user.id == context.keeper()?.user;
+    let is_me = user.id == context.user()?.user;
     context.show(&UserPage {
         context: &context,
         tokens: auth::list_tokens_of(&mut conn, user.id).await?,
@@ -208,7 +208,7 @@ pub async fn turn_off_second_factor(
 
 /// Nobody shuts themselves out by a slip of the thumb, or gets round being asked for their own password.
 fn others(context: &AdminContext, id: Uuid) -> Result<UserId> {
-    if context.keeper()?.user == UserId(id) {
+    if context.user()?.user == UserId(id) {
         return Err(Error::Conflict(
             "yourself",
             "That is you. Your own account is changed under My account.".to_owned(),

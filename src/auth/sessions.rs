@@ -42,23 +42,23 @@ impl Token {
 
 /// Somebody who is signed in, and by which session.
 #[derive(Clone, Debug, sqlx::FromRow)]
-pub struct Keeper {
+pub struct CurrentUser {
     pub session: SessionId,
-    pub user: UserId,
+    pub id: UserId,
     pub email: String,
     pub role: Role,
     /// The password was right; the second factor is still to come.
     pub halfway: bool,
 }
 
-impl Keeper {
+impl CurrentUser {
     pub fn is_owner(&self) -> bool {
         self.role == Role::Owner
     }
 
     /// As the audit log and the timelines name them, in this request.
     pub fn actor(&self, request_id: Option<String>) -> Actor {
-        Actor::user(self.user, &self.email, request_id)
+        Actor::user(self.id, &self.email, request_id)
     }
 }
 
@@ -97,10 +97,10 @@ pub(super) async fn open(
 }
 
 /// Who holds this token, if its session lives and they may still come in. That they were here is kept by the minute.
-pub async fn find(conn: &mut PgConnection, token: &str) -> Result<Option<Keeper>> {
-    let keeper = sqlx::query_as(
+pub async fn find(conn: &mut PgConnection, token: &str) -> Result<Option<CurrentUser>> {
+    let user = sqlx::query_as(
         "with found as (
-             select s.id as session, s.user_id as user, u.email, u.role, s.halfway, s.seen_at
+             select s.id as session, u.id, u.email, u.role, s.halfway, s.seen_at
              from sessions s
              join users u on u.id = s.user_id
              where s.token_hash = $1
@@ -113,7 +113,7 @@ pub async fn find(conn: &mut PgConnection, token: &str) -> Result<Option<Keeper>
              set seen_at = now()
              where id = (select session from found where seen_at < now() - interval '1 minute')
          )
-         select session, \"user\", email, role, halfway
+         select session, id, email, role, halfway
          from found",
     )
     .bind(sha256(token))
@@ -122,7 +122,7 @@ pub async fn find(conn: &mut PgConnection, token: &str) -> Result<Option<Keeper>
     .bind(HALFWAY_LIMIT.as_secs_f64())
     .fetch_optional(conn)
     .await?;
-    Ok(keeper)
+    Ok(user)
 }
 
 /// A user's living sessions, the last used first.
@@ -160,13 +160,13 @@ pub async fn rotate(conn: &mut PgConnection, id: SessionId) -> Result<Token> {
 ///
 /// # Errors
 /// 401 for a session that is over.
-pub async fn hold(conn: &mut PgConnection, keeper: &Keeper) -> Result<()> {
+pub async fn hold(conn: &mut PgConnection, user: &CurrentUser) -> Result<()> {
     // The user first, as whoever ends their sessions does it.
-    users::lock(conn, keeper.user, false).await?;
+    users::lock(conn, user.id, false).await?;
     let held: Option<SessionId> =
         sqlx::query_scalar("select id from sessions where id = $1 and user_id = $2 for update")
-            .bind(keeper.session)
-            .bind(keeper.user)
+            .bind(user.session)
+            .bind(user.id)
             .fetch_optional(conn)
             .await?;
     held.map(drop).ok_or(Error::Unauthenticated)

@@ -8,7 +8,7 @@ use sqlx::PgConnection;
 use tracing::{info, warn};
 use uuid::Uuid;
 
-use super::sessions::{self, Keeper, Token};
+use super::sessions::{self, CurrentUser, Token};
 use super::throttle::{self, Step, Try};
 use super::{password, second_factor};
 use crate::app::{App, Signer};
@@ -102,31 +102,31 @@ pub async fn sign_in(app: &App, email: &str, password: &Secret, visit: &Visit) -
 /// Only the database's.
 pub async fn check_second_factor(
     app: &App,
-    keeper: &Keeper,
+    user: &CurrentUser,
     code: &str,
     visit: &Visit,
 ) -> Result<SignedIn> {
-    let account = account(&app.signer, &keeper.email);
+    let account = account(&app.signer, &user.email);
     let one = visit.of(app, Step::SecondFactor, &account);
     let attempt = match throttle::admit(&app.db, &one.borrow()).await? {
         Ok(attempt) => attempt,
         Err(wait) => {
-            warn!(user = %keeper.user, "a second factor was put off: there were too many tries");
+            warn!(user = %user.id, "a second factor was put off: there were too many tries");
             return Ok(SignedIn::Wait(wait));
         }
     };
     let mut tx = app.db.begin().await?;
-    if !second_factor::take(&mut tx, &app.signer, keeper.user, code).await? {
+    if !second_factor::take(&mut tx, &app.signer, user.id, code).await? {
         return Ok(SignedIn::Wrong);
     }
     throttle::succeeded(&mut tx, attempt).await?;
-    if !sessions::end(&mut tx, keeper.user, keeper.session).await? {
+    if !sessions::end(&mut tx, user.id, user.session).await? {
         // Signed out meanwhile, as by a new password.
         return Ok(SignedIn::Wrong);
     }
-    let token = sessions::open(&mut tx, keeper.user, false, &one.address, &visit.browser).await?;
+    let token = sessions::open(&mut tx, user.id, false, &one.address, &visit.browser).await?;
     tx.commit().await?;
-    info!(user = %keeper.user, "gave the second factor");
+    info!(user = %user.id, "gave the second factor");
     Ok(SignedIn::Whole(token))
 }
 
@@ -137,18 +137,18 @@ pub async fn check_second_factor(
 /// Only the database's. `Ok(Err(_))`: too many tries, come back after this time.
 pub async fn check_password(
     app: &App,
-    keeper: &Keeper,
+    user: &CurrentUser,
     password: &Secret,
     visit: &Visit,
 ) -> Result<std::result::Result<bool, Duration>> {
-    let account = account(&app.signer, &keeper.email);
+    let account = account(&app.signer, &user.email);
     let one = visit.of(app, Step::Password, &account);
     let attempt = match throttle::admit(&app.db, &one.borrow()).await? {
         Ok(attempt) => attempt,
         Err(wait) => return Ok(Err(wait)),
     };
     let hash = sqlx::query_scalar("select password_hash from users where id = $1")
-        .bind(keeper.user)
+        .bind(user.id)
         .fetch_optional(&app.db)
         .await?;
     let right = password::verify(password, hash).await?;

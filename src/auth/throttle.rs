@@ -2,7 +2,7 @@
 //!
 //! Nobody can lock somebody else out: failures count against the account *and* the place they came from, never against
 //! the account alone. A place is an address or, better, a browser that has signed in to this account before: whoever
-//! shares the shopkeeper's address, or has worn out its limit, does not touch the shopkeeper's own browser.
+//! shares the owner's address, or has worn out its limit, does not touch the owner's own browser.
 //!
 //! What this leaves open, guessing one password from thousands of addresses, is answered by the password: twelve
 //! characters at least, hashed slowly, and the second factor behind it.
@@ -22,7 +22,7 @@ const FREE_TRIES: u32 = 5;
 
 const FIRST_WAIT: Duration = Duration::from_secs(30);
 
-/// The longest wait: four more tries an hour from one place, and the shopkeeper who forgot is not sent home for the day.
+/// The longest wait: four more tries an hour from one place, and the owner who forgot is not sent home for the day.
 const LONGEST_WAIT: Duration = Duration::from_secs(15 * 60);
 
 /// Failures of one address in an hour, whatever the account: one address does not go through a list of accounts.

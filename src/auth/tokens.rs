@@ -22,7 +22,7 @@ use crate::ids::UserId;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Scope {
-    /// Read the catalog as the shopkeeper sees it, and change products and categories.
+    /// Read the catalog as the owner sees it, and change products and categories.
     Catalog,
     /// Change stock.
     Stock,

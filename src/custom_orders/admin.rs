@@ -1,4 +1,4 @@
-//! HTTP of custom orders, for the shopkeeper: reading custom orders and moving them along.
+//! HTTP of custom orders, for the owner: reading custom orders and moving them along.
 //!
 //! What needs Stripe (approving, re-quoting, withdrawing) is planned here and carried out by a job a moment later: the
 //! answer is 202 with the custom order as it stands, and says by the quote's state what is on its way.

@@ -23,7 +23,7 @@ const HANGING: Duration = Duration::from_secs(10 * 60);
 /// Makes the payment link of an approved quote. Safe to repeat: the key derives from custom order and quote.
 ///
 /// # Errors
-/// 503 while Stripe cannot be asked: try again later. A refusal is kept with the quote, where the shopkeeper sees it.
+/// 503 while Stripe cannot be asked: try again later. A refusal is kept with the quote, where the owner sees it.
 pub async fn make_link(app: &App, quote: QuoteId) -> Result<()> {
     let mut conn = app.db.acquire().await?;
     let Some(row) = store::find_quote(&mut conn, quote)

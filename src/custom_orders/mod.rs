@@ -38,11 +38,11 @@ use crate::review_items::OpenItem;
 #[sqlx(type_name = "text", rename_all = "snake_case")]
 #[schema(as = CustomOrderStatus)]
 pub enum Status {
-    /// Waits for the shopkeeper's answer.
+    /// Waits for the owner's answer.
     Pending,
     /// The customer has a quote and may pay it.
     Approved,
-    /// The shopkeeper said no.
+    /// The owner said no.
     Rejected,
     /// The quote lapsed unpaid; another may follow.
     Expired,
@@ -137,7 +137,7 @@ fn serialize_number<S: Serializer>(number: &i64, to: S) -> Result<S::Ok, S::Erro
 #[serde(rename_all = "snake_case")]
 #[sqlx(type_name = "text", rename_all = "snake_case")]
 pub enum QuoteState {
-    /// The shopkeeper's alone; the customer has not heard of it.
+    /// The owner's alone; the customer has not heard of it.
     Draft,
     /// Approved; its link is being asked for.
     Asking,
@@ -173,7 +173,7 @@ pub struct Quote {
     pub amount: Cents,
     pub shipping: Cents,
     pub shipping_zone: Zone,
-    /// What the price covers, in the shopkeeper's words.
+    /// What the price covers, in the owner's words.
     pub covers: String,
     /// How long it holds from its approval on.
     pub valid_days: i32,
@@ -197,7 +197,7 @@ pub struct Quote {
 }
 
 impl Quote {
-    /// What the shopkeeper named: what another quote on the same terms is made of.
+    /// What the owner named: what another quote on the same terms is made of.
     pub fn terms(&self) -> Terms {
         Terms {
             currency: self.currency.clone(),

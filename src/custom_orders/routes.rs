@@ -1,4 +1,4 @@
-//! HTTP of custom orders, for visitors: asking for a piece. What the shopkeeper does is in `admin`, what the customer
+//! HTTP of custom orders, for visitors: asking for a piece. What the owner does is in `admin`, what the customer
 //! sees of it in `page`.
 
 use std::net::SocketAddr;

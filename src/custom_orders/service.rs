@@ -428,7 +428,7 @@ pub async fn preview(
     Ok(Some(email))
 }
 
-/// Records that Stripe would not make a link: the shopkeeper is told. Safe to repeat.
+/// Records that Stripe would not make a link: the owner is told. Safe to repeat.
 pub async fn link_refused(conn: &mut PgConnection, quote: QuoteId, why: &str) -> Result<()> {
     let custom_order = custom_order_of(conn, quote).await?;
     let is_asking = store::find_quote(conn, quote)
@@ -497,7 +497,7 @@ async fn move_on(
     Ok(())
 }
 
-/// Keeps that the link of a quote could not be closed yet. One that Stripe will not close is the shopkeeper's to close.
+/// Keeps that the link of a quote could not be closed yet. One that Stripe will not close is the owner's to close.
 pub async fn not_closed(
     conn: &mut PgConnection,
     quote: QuoteId,
@@ -762,7 +762,7 @@ pub async fn ship(
     Ok(custom_order)
 }
 
-/// Ships the custom order whose order this is, as the shopkeeper ships it by its own door.
+/// Ships the custom order whose order this is, as the owner ships it by its own door.
 ///
 /// # Errors
 /// Faults; 404; 409 `not_shippable`.

@@ -324,7 +324,7 @@ pub async fn add_event(
     Ok(())
 }
 
-/// The terms of a quote, as the shopkeeper names them.
+/// The terms of a quote, as the owner names them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Terms {
     pub currency: String,

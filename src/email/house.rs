@@ -19,7 +19,7 @@ const LOGO_LIMIT: u64 = 1024 * 1024;
 pub struct House {
     pub name: String,
     pub from: Mailbox,
-    /// Where the shopkeeper reads mail.
+    /// Where the owner reads mail.
     pub address: Address,
     /// The storefront.
     pub url: String,

@@ -20,7 +20,7 @@ pub struct Image {
 pub enum ImageRef<'a> {
     /// `/media/…`, as products have them.
     Path(&'a str),
-    /// One that a visitor or the shopkeeper sent in.
+    /// One that a visitor or the owner sent in.
     Kept(&'a ImageId),
 }
 

@@ -249,7 +249,7 @@ pub struct QuoteEmailData {
     pub shipping: Cents,
     pub total: Cents,
     pub currency: String,
-    /// What the price covers, in the shopkeeper's words.
+    /// What the price covers, in the owner's words.
     pub covers: String,
     pub valid_until: DateTime<Utc>,
     pub payment_url: String,
@@ -271,7 +271,7 @@ pub struct ReviewItemEmailData {
     pub page: String,
 }
 
-/// What an email is about: where the shopkeeper is told when it cannot be delivered.
+/// What an email is about: where the owner is told when it cannot be delivered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct About {
     pub order: Option<OrderId>,

@@ -19,7 +19,7 @@ use crate::error::{Error, Result};
 use crate::ids::EmailId;
 use crate::jobs::{self, Job};
 
-/// As an email's recipient: wherever the shopkeeper reads mail when it is sent.
+/// As an email's recipient: wherever the owner reads mail when it is sent.
 pub const SHOP: &str = "shop";
 
 /// How long an attempt keeps others away: longer than any dialogue.
@@ -204,7 +204,7 @@ fn outcome_of_copy(delivered: Result<CopyOutcome, Failure>) -> Outcome {
     }
 }
 
-/// Records what an attempt came to. What the shopkeeper should know is returned: it belongs into the same transaction.
+/// Records what an attempt came to. What the owner should know is returned: it belongs into the same transaction.
 pub async fn record(conn: &mut PgConnection, attempt: &Attempt) -> Result<Option<Trouble>> {
     let Attempt { email, number, .. } = *attempt;
     let wait = wait_after(number);

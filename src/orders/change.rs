@@ -1,4 +1,4 @@
-//! A change of one order by the shopkeeper or a program of theirs, from its beginning to its entry in the audit log.
+//! A change of one order by the owner or a program of theirs, from its beginning to its entry in the audit log.
 
 use serde_json::{Value, json};
 use sqlx::{PgPool, Postgres, Transaction};

@@ -105,7 +105,7 @@ impl Status {
     }
 }
 
-/// An order, as the database has it and the shopkeeper sees it. Amounts are in the currency's smallest unit.
+/// An order, as the database has it and the owner sees it. Amounts are in the currency's smallest unit.
 #[derive(Clone, Debug, Serialize, sqlx::FromRow, ToSchema)]
 pub struct Order {
     pub id: OrderId,

@@ -1,4 +1,4 @@
-//! HTTP of orders, for the shopkeeper: reading them, and recording sales made elsewhere.
+//! HTTP of orders, for the owner: reading them, and recording sales made elsewhere.
 
 use axum::body::Bytes;
 use axum::extract::State;

@@ -536,7 +536,7 @@ pub async fn note(
     store::add_event(conn, id, kind, actor, text).await
 }
 
-/// The shopkeeper's own words on the timeline.
+/// The owner's own words on the timeline.
 ///
 /// # Errors
 /// A fault of `text`; 404 when there is no such order.

@@ -14,7 +14,7 @@ use crate::ids::{ImageId, OrderId};
 use crate::media;
 use crate::review_items::Kind;
 
-/// The shipment of an order, as the shopkeeper describes it.
+/// The shipment of an order, as the owner describes it.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewShipment {

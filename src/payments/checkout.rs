@@ -551,7 +551,7 @@ pub enum Cancelled {
     Awaited(String),
 }
 
-/// Frees what a pending order holds, as the shopkeeper wants it: ends the session, then releases it.
+/// Frees what a pending order holds, as the owner wants it: ends the session, then releases it.
 ///
 /// # Errors
 /// 404 for an order without a checkout; 409 `not_held` for one that holds nothing any more.
@@ -580,17 +580,17 @@ async fn end_checkout(
     app: &App,
     order: OrderId,
     ended: Result<Ended>,
-    keeper: Option<&Actor>,
+    actor: Option<&Actor>,
 ) -> Result<Cancelled> {
     let mut tx = app.db.begin().await?;
     let checkout = store::find_checkout(&mut tx, order)
         .await?
         .ok_or(Error::NotFound("Order"))?;
     let origin = checkout.return_origin;
-    match (ended, keeper) {
-        (Ok(Ended::Unpaid), keeper) => {
-            match keeper {
-                Some(keeper) => release_for(&mut tx, order, keeper, "hold released").await?,
+    match (ended, actor) {
+        (Ok(Ended::Unpaid), actor) => {
+            match actor {
+                Some(actor) => release_for(&mut tx, order, actor, "hold released").await?,
                 None => {
                     let (actor, note) = ("shopper", "went back");
                     orders::release(&mut tx, order, Status::Cancelled, actor, note).await?;
@@ -600,10 +600,10 @@ async fn end_checkout(
             tx.commit().await?;
             Ok(Cancelled::Free(origin))
         }
-        (Ok(Ended::Processing(session)), Some(keeper)) => {
+        (Ok(Ended::Processing(session)), Some(actor)) => {
             events::settle(&mut tx, app, order, &session).await?;
             let note = "hold released; the delayed payment may still come";
-            release_for(&mut tx, order, keeper, note).await?;
+            release_for(&mut tx, order, actor, note).await?;
             tx.commit().await?;
             Ok(Cancelled::Awaited(origin))
         }
@@ -633,16 +633,16 @@ async fn end_checkout(
 async fn release_for(
     conn: &mut PgConnection,
     order: OrderId,
-    keeper: &Actor,
+    actor: &Actor,
     note: &str,
 ) -> Result<()> {
-    let freed = orders::release(conn, order, Status::Cancelled, &keeper.name, note).await?;
+    let freed = orders::release(conn, order, Status::Cancelled, &actor.name, note).await?;
     let (before, after) = (
         json!({"status": "pending"}),
         json!({"status": freed.status}),
     );
     let object = format!("order:{}", freed.display_number());
-    audit::record(conn, keeper, "hold.release", &object, before, after).await
+    audit::record(conn, actor, "hold.release", &object, before, after).await
 }
 
 /// Finds out what became of a checkout whose answer was never heard, ends its session and settles its order. Safe to

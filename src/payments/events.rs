@@ -394,7 +394,7 @@ async fn settle_lost(conn: &mut PgConnection, app: &App, session: &Session) -> R
     Ok(Effect::Processed)
 }
 
-/// The custom order is gone, the money is here: an order is placed that the shopkeeper has to look into.
+/// The custom order is gone, the money is here: an order is placed that the owner has to look into.
 async fn settle_lost_custom_order(
     conn: &mut PgConnection,
     zone: Zone,

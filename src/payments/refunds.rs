@@ -58,7 +58,7 @@ pub enum RefundSubject {
     CustomOrder(CustomOrderId),
 }
 
-/// Money that the shopkeeper gives back.
+/// Money that the owner gives back.
 #[derive(Debug)]
 pub struct NewRefund {
     /// The caller's: a refund that comes twice is one refund.

@@ -356,7 +356,7 @@ pub async fn insert_event(
     Ok(done.rows_affected() == 1)
 }
 
-/// An event as the shopkeeper sees it.
+/// An event as the owner sees it.
 #[derive(Debug, Serialize, sqlx::FromRow, ToSchema)]
 pub struct EventRow {
     /// Stripe's name for it, `evt_…`.

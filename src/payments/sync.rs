@@ -14,7 +14,7 @@ use crate::stripe::{ProductParams, StripeError};
 /// the old one. Safe to repeat: the ids and keys derive from the row.
 ///
 /// # Errors
-/// 503 while Stripe cannot be asked: try again later. A refusal is kept with the product, where the shopkeeper sees it.
+/// 503 while Stripe cannot be asked: try again later. A refusal is kept with the product, where the owner sees it.
 pub async fn sync_product(app: &App, id: &ProductId) -> Result<()> {
     let mut conn = app.db.acquire().await?;
     let Some(row) = products::find_for_sync(&mut conn, id).await? else {

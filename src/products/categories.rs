@@ -14,7 +14,7 @@ use super::fields::CategoryKey;
 use super::input::{self, CategoryInput, Parsed, WholeCategory, Write};
 use super::keeping::{self, CountedCategory};
 use super::listing::{Page, PageRequest};
-use super::routes::{AdminReadFailures, ReadFailures, Reader, Shopkeeper, WriteFailures};
+use super::routes::{AdminReadFailures, ReadFailures, Reader, CatalogAdmin, WriteFailures};
 use super::slugs::{free_slug, is_slug};
 use super::store::present;
 use crate::app::App;
@@ -28,7 +28,7 @@ pub struct Category {
     pub name: String,
     pub slug: String,
     pub description: String,
-    /// Where the shopkeeper put it; all are 0 until somebody puts them in order.
+    /// Where the owner put it; all are 0 until somebody puts them in order.
     pub position: i32,
 }
 
@@ -70,13 +70,13 @@ pub(super) async fn detail(
     responses((status = 201, body = Category), WriteFailures))]
 pub(super) async fn create(
     State(app): State<App>,
-    keeper: Shopkeeper,
+    admin: CatalogAdmin,
     Json(body): Json<Map<String, Value>>,
 ) -> Result<Response> {
     let mut tx = app.db.begin().await?;
-    let category = keeping::create_category(&mut tx, &keeper.actor, body).await?;
+    let category = keeping::create_category(&mut tx, &admin.actor, body).await?;
     tx.commit().await?;
-    let location = format!("{}/api/categories/{}/", keeper.base, category.id);
+    let location = format!("{}/api/categories/{}/", admin.base, category.id);
     Ok((
         StatusCode::CREATED,
         [("location", location)],
@@ -91,11 +91,11 @@ pub(super) async fn create(
     responses((status = 200, body = Category), WriteFailures))]
 pub(super) async fn replace(
     State(app): State<App>,
-    keeper: Shopkeeper,
+    admin: CatalogAdmin,
     Path(id): Path<i64>,
     Json(body): Json<Map<String, Value>>,
 ) -> Result<Json<Category>> {
-    write(app, keeper, id, input::category(body, Write::Replace)).await
+    write(app, admin, id, input::category(body, Write::Replace)).await
 }
 
 /// Changes the fields given.
@@ -104,11 +104,11 @@ pub(super) async fn replace(
     responses((status = 200, body = Category), WriteFailures))]
 pub(super) async fn patch(
     State(app): State<App>,
-    keeper: Shopkeeper,
+    admin: CatalogAdmin,
     Path(id): Path<i64>,
     Json(body): Json<Map<String, Value>>,
 ) -> Result<Json<Category>> {
-    write(app, keeper, id, input::category(body, Write::Patch)).await
+    write(app, admin, id, input::category(body, Write::Patch)).await
 }
 
 /// Deletes a category; its products stay, without one.
@@ -117,16 +117,16 @@ pub(super) async fn patch(
     responses((status = 204), WriteFailures))]
 pub(super) async fn delete(
     State(app): State<App>,
-    keeper: Shopkeeper,
+    admin: CatalogAdmin,
     Path(id): Path<i64>,
 ) -> Result<StatusCode> {
     let mut tx = app.db.begin().await?;
-    keeping::delete_category(&mut tx, &keeper.actor, id).await?;
+    keeping::delete_category(&mut tx, &admin.actor, id).await?;
     tx.commit().await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// All categories in the shopkeeper's order, with how many products are in each.
+/// All categories in the owner's order, with how many products are in each.
 #[derive(Serialize, ToSchema)]
 pub(super) struct CategoryList {
     count: usize,
@@ -143,12 +143,12 @@ impl CategoryList {
     }
 }
 
-/// All categories in the shopkeeper's order. (The shoppers' list is always by name; each says its `position`.)
+/// All categories in the owner's order. (The shoppers' list is always by name; each says its `position`.)
 #[utoipa::path(operation_id = "list_categories_as_admin", get, path = "/api/admin/categories", tag = "categories", security(("bearer" = [])),
     responses((status = 200, body = CategoryList), AdminReadFailures))]
 pub(super) async fn admin_list(
     State(app): State<App>,
-    _: Shopkeeper,
+    _: CatalogAdmin,
 ) -> Result<Json<CategoryList>> {
     CategoryList::read(&mut *app.db.acquire().await?).await
 }
@@ -167,11 +167,11 @@ pub(super) struct CategoryOrder {
     responses((status = 200, body = CategoryList), WriteFailures))]
 pub(super) async fn order(
     State(app): State<App>,
-    keeper: Shopkeeper,
+    admin: CatalogAdmin,
     Json(order): Json<CategoryOrder>,
 ) -> Result<Json<CategoryList>> {
     let mut tx = app.db.begin().await?;
-    keeping::order_categories(&mut tx, &keeper.actor, &order.ids).await?;
+    keeping::order_categories(&mut tx, &admin.actor, &order.ids).await?;
     let list = CategoryList::read(&mut tx).await?;
     tx.commit().await?;
     Ok(list)
@@ -183,10 +183,10 @@ pub(super) async fn order(
     responses((status = 200, body = CategoryList), WriteFailures))]
 pub(super) async fn move_up(
     State(app): State<App>,
-    keeper: Shopkeeper,
+    admin: CatalogAdmin,
     Path(id): Path<i64>,
 ) -> Result<Json<CategoryList>> {
-    step(app, keeper, id, true).await
+    step(app, admin, id, true).await
 }
 
 /// Moves a category one place down; the last stays.
@@ -195,15 +195,15 @@ pub(super) async fn move_up(
     responses((status = 200, body = CategoryList), WriteFailures))]
 pub(super) async fn move_down(
     State(app): State<App>,
-    keeper: Shopkeeper,
+    admin: CatalogAdmin,
     Path(id): Path<i64>,
 ) -> Result<Json<CategoryList>> {
-    step(app, keeper, id, false).await
+    step(app, admin, id, false).await
 }
 
-async fn step(app: App, keeper: Shopkeeper, id: i64, up: bool) -> Result<Json<CategoryList>> {
+async fn step(app: App, admin: CatalogAdmin, id: i64, up: bool) -> Result<Json<CategoryList>> {
     let mut tx = app.db.begin().await?;
-    keeping::move_category(&mut tx, &keeper.actor, id, up).await?;
+    keeping::move_category(&mut tx, &admin.actor, id, up).await?;
     let list = CategoryList::read(&mut tx).await?;
     tx.commit().await?;
     Ok(list)
@@ -222,7 +222,7 @@ pub(super) async fn remove(conn: &mut PgConnection, id: i64) -> Result<()> {
     }
 }
 
-/// All categories in the shopkeeper's order, and how many products, deleted ones apart, are in each.
+/// All categories in the owner's order, and how many products, deleted ones apart, are in each.
 pub(super) async fn select_counted(conn: &mut PgConnection) -> Result<Vec<CountedCategory>> {
     let categories = sqlx::query_as(
         r#"select c.id, c.name, c.slug, c.description, c.position,
@@ -238,7 +238,7 @@ pub(super) async fn select_counted(conn: &mut PgConnection) -> Result<Vec<Counte
     Ok(categories)
 }
 
-/// The ids of all categories in the shopkeeper's order, locked until the transaction ends.
+/// The ids of all categories in the owner's order, locked until the transaction ends.
 pub(super) async fn lock_all(conn: &mut PgConnection) -> Result<Vec<i64>> {
     // Locked by id, as everywhere; a row that was changed while we waited is seen as it is now by the second statement.
     sqlx::query("select id from categories order by id for update")
@@ -271,12 +271,12 @@ pub(super) async fn set_order(conn: &mut PgConnection, ids: &[i64]) -> Result<()
 
 async fn write(
     app: App,
-    keeper: Shopkeeper,
+    admin: CatalogAdmin,
     id: i64,
     input: Parsed<CategoryInput>,
 ) -> Result<Json<Category>> {
     let mut tx = app.db.begin().await?;
-    let category = keeping::change_category_parsed(&mut tx, &keeper.actor, id, input).await?;
+    let category = keeping::change_category_parsed(&mut tx, &admin.actor, id, input).await?;
     tx.commit().await?;
     Ok(Json(category))
 }

@@ -1,4 +1,4 @@
-//! One value of what a shopkeeper sends, taken out of its object and read; `input.rs` says which fields there are.
+//! One value of what an owner sends, taken out of its object and read; `input.rs` says which fields there are.
 //! A reader's error is the fault's message, without the field's name.
 
 use std::ops::RangeInclusive;

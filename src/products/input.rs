@@ -1,4 +1,4 @@
-//! What a shopkeeper sends, read field by field: each fault is noted under its field's name and all are told at once.
+//! What an owner sends, read field by field: each fault is noted under its field's name and all are told at once.
 
 use std::collections::BTreeMap;
 
@@ -85,7 +85,7 @@ pub struct ProductInput {
     pub primary_image: Option<Option<String>>,
     #[schema(value_type = Option<ImageAddress>)]
     pub secondary_image: Option<Option<String>>,
-    /// The shopkeeper's switch.
+    /// The owner's switch.
     #[schema(nullable = false)]
     pub is_sold_out: Option<bool>,
     #[schema(nullable = false)]

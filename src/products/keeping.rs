@@ -1,4 +1,4 @@
-//! The catalog as the shopkeeper keeps it, in the admin and over HTTP: every change is written into the audit log.
+//! The catalog as the owner keeps it, in the admin and over HTTP: every change is written into the audit log.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -516,7 +516,7 @@ pub struct CountedCategory {
     pub archived: i64,
 }
 
-/// All categories, in the shopkeeper's order.
+/// All categories, in the owner's order.
 pub async fn list_categories(conn: &mut PgConnection) -> Result<Vec<CountedCategory>> {
     categories::select_counted(conn).await
 }

@@ -143,7 +143,7 @@ pub fn links(
 /// What the products in a list have in common, and their order.
 #[derive(Debug, Default)]
 pub(super) struct Filter {
-    /// Deleted products are never listed, inactive ones to the shopkeeper only.
+    /// Deleted products are never listed, inactive ones to the owner only.
     pub with_inactive: bool,
     pub lighter_type: Option<i16>,
     pub lighter_types: Option<Vec<i16>>,
@@ -224,7 +224,7 @@ impl Filter {
         filter
     }
 
-    /// Reads the parameters that the shopkeeper may use, too.
+    /// Reads the parameters that the owner may use, too.
     pub fn read_admin(query: &Query, faults: &mut Vec<Fault>) -> Filter {
         let mut filter = Filter::read(query, faults);
         filter.with_inactive = true;

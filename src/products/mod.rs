@@ -59,14 +59,14 @@ pub struct Product {
     /// Images that we keep, in order. The two addresses above are of the first two, unless they lead elsewhere.
     #[sqlx(json)]
     pub images: Vec<Image>,
-    /// The shopkeeper's switch; stock has the other word in it.
+    /// The owner's switch; stock has the other word in it.
     pub is_sold_out: bool,
     pub is_active: bool,
     pub on_hand: i32,
     pub reserved: i32,
     /// Two decimals, as `2.00`.
     pub weight_ounces: String,
-    /// Counts the shopkeeper's edits; sales do not touch it.
+    /// Counts the owner's edits; sales do not touch it.
     pub version: i64,
     pub stripe_product_id: Option<String>,
     pub stripe_price_id: Option<String>,

@@ -1,4 +1,4 @@
-//! The catalog over HTTP: what shoppers read, and what a shopkeeper's token reads and writes.
+//! The catalog over HTTP: what shoppers read, and what an owner's token reads and writes.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -212,26 +212,26 @@ async fn batch(State(app): State<App>, reader: Reader) -> Result<Response> {
     responses((status = 201, body = AdminView), WriteFailures))]
 async fn create(
     State(app): State<App>,
-    keeper: Shopkeeper,
+    admin: CatalogAdmin,
     Json(body): Json<Map<String, Value>>,
 ) -> Result<Response> {
     if body.get("inventory_count").is_some_and(|count| *count != 0) {
-        keeper.admin.may(Scope::Stock)?;
+        admin.token.may(Scope::Stock)?;
     }
     let input = input::product(
         body,
         Write::Create,
-        &keeper.bases(&app),
+        &admin.bases(&app),
         app.config.shop_currency,
     );
     let mut tx = app.db.begin().await?;
-    let product = keeping::create_parsed(&mut tx, &keeper.actor, input).await?;
+    let product = keeping::create_parsed(&mut tx, &admin.actor, input).await?;
     tx.commit().await?;
-    let location = format!("{}/api/products/{}/", keeper.base, path_part(&product.id.0));
+    let location = format!("{}/api/products/{}/", admin.base, path_part(&product.id.0));
     Ok((
         StatusCode::CREATED,
         [(header::LOCATION, location)],
-        keeper.shows(product),
+        admin.shows(product),
     )
         .into_response())
 }
@@ -243,11 +243,11 @@ async fn create(
     responses((status = 200, body = AdminView), WriteFailures))]
 async fn replace(
     State(app): State<App>,
-    keeper: Shopkeeper,
+    admin: CatalogAdmin,
     Path(id): Path<String>,
     Json(body): Json<Map<String, Value>>,
 ) -> Result<Response> {
-    write(app, keeper, &id, body, Write::Replace).await
+    write(app, admin, &id, body, Write::Replace).await
 }
 
 /// Changes the fields given.
@@ -257,29 +257,29 @@ async fn replace(
     responses((status = 200, body = AdminView), WriteFailures))]
 async fn patch(
     State(app): State<App>,
-    keeper: Shopkeeper,
+    admin: CatalogAdmin,
     Path(id): Path<String>,
     Json(body): Json<Map<String, Value>>,
 ) -> Result<Response> {
-    write(app, keeper, &id, body, Write::Patch).await
+    write(app, admin, &id, body, Write::Patch).await
 }
 
 async fn write(
     app: App,
-    keeper: Shopkeeper,
+    admin: CatalogAdmin,
     id: &str,
     body: Map<String, Value>,
     write: Write,
 ) -> Result<Response> {
     // Who states the count they saw means to change it.
     if body.contains_key("expected_inventory_count") {
-        keeper.admin.may(Scope::Stock)?;
+        admin.token.may(Scope::Stock)?;
     }
-    let input = input::product(body, write, &keeper.bases(&app), app.config.shop_currency);
+    let input = input::product(body, write, &admin.bases(&app), app.config.shop_currency);
     let mut tx = app.db.begin().await?;
-    let product = keeping::change_parsed(&mut tx, &keeper.actor, id, input, keeper.version).await?;
+    let product = keeping::change_parsed(&mut tx, &admin.actor, id, input, admin.version).await?;
     tx.commit().await?;
-    Ok(keeper.shows(product))
+    Ok(admin.shows(product))
 }
 
 /// Deletes a product; past orders keep theirs.
@@ -288,11 +288,11 @@ async fn write(
     responses((status = 204), WriteFailures))]
 async fn delete(
     State(app): State<App>,
-    keeper: Shopkeeper,
+    admin: CatalogAdmin,
     Path(id): Path<String>,
 ) -> Result<StatusCode> {
     let mut tx = app.db.begin().await?;
-    keeping::delete(&mut tx, &keeper.actor, &id, keeper.version).await?;
+    keeping::delete(&mut tx, &admin.actor, &id, admin.version).await?;
     tx.commit().await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -303,13 +303,13 @@ async fn delete(
     responses((status = 200, body = AdminView), WriteFailures))]
 async fn archive(
     State(app): State<App>,
-    keeper: Shopkeeper,
+    admin: CatalogAdmin,
     Path(id): Path<String>,
 ) -> Result<Response> {
     let mut tx = app.db.begin().await?;
-    let product = keeping::set_active(&mut tx, &keeper.actor, &id, false, keeper.version).await?;
+    let product = keeping::set_active(&mut tx, &admin.actor, &id, false, admin.version).await?;
     tx.commit().await?;
-    Ok(keeper.shows(product))
+    Ok(admin.shows(product))
 }
 
 /// Puts a product on sale again. Safe to repeat.
@@ -318,13 +318,13 @@ async fn archive(
     responses((status = 200, body = AdminView), WriteFailures))]
 async fn restore(
     State(app): State<App>,
-    keeper: Shopkeeper,
+    admin: CatalogAdmin,
     Path(id): Path<String>,
 ) -> Result<Response> {
     let mut tx = app.db.begin().await?;
-    let product = keeping::set_active(&mut tx, &keeper.actor, &id, true, keeper.version).await?;
+    let product = keeping::set_active(&mut tx, &admin.actor, &id, true, admin.version).await?;
     tx.commit().await?;
-    Ok(keeper.shows(product))
+    Ok(admin.shows(product))
 }
 
 /// Has the product brought in line at Stripe once more.
@@ -333,13 +333,13 @@ async fn restore(
     responses((status = 202, body = AdminView), WriteFailures))]
 async fn sync(
     State(app): State<App>,
-    keeper: Shopkeeper,
+    admin: CatalogAdmin,
     Path(id): Path<String>,
 ) -> Result<Response> {
     let mut tx = app.db.begin().await?;
-    let product = keeping::resync(&mut tx, &keeper.actor, &id).await?;
+    let product = keeping::resync(&mut tx, &admin.actor, &id).await?;
     tx.commit().await?;
-    Ok((StatusCode::ACCEPTED, keeper.shows(product)).into_response())
+    Ok((StatusCode::ACCEPTED, admin.shows(product)).into_response())
 }
 
 /// A product's ledger: every change of its stock, newest first.
@@ -348,14 +348,14 @@ async fn sync(
     responses((status = 200, body = Page<MovementView>), AdminReadFailures))]
 async fn ledger(
     State(app): State<App>,
-    keeper: Stockkeeper,
+    admin: StockAdmin,
     Path(id): Path<String>,
     query: Query,
 ) -> Result<Response> {
     let page = PageRequest::read(&query, PAGE_SIZE);
     let found = store::movements(&mut *app.db.acquire().await?, known_form(&id)?, page).await?;
     let (count, movements) = found.ok_or(Error::NotFound("Product"))?;
-    let address = format!("{}/api/products/{}/stock/", keeper.base, path_part(&id));
+    let address = format!("{}/api/products/{}/stock/", admin.base, path_part(&id));
     Ok(unstored(page.of(count, movements, &address, &query)?))
 }
 
@@ -365,18 +365,18 @@ async fn ledger(
     responses((status = 200, body = StockView), WriteFailures))]
 async fn change_stock(
     State(app): State<App>,
-    keeper: Stockkeeper,
+    admin: StockAdmin,
     Path(id): Path<String>,
     Json(body): Json<Map<String, Value>>,
 ) -> Result<Response> {
     let mut tx = app.db.begin().await?;
     let stock =
-        keeping::change_stock_parsed(&mut tx, &keeper.actor, &id, input::stock(body)).await?;
+        keeping::change_stock_parsed(&mut tx, &admin.actor, &id, input::stock(body)).await?;
     tx.commit().await?;
     Ok(unstored(stock))
 }
 
-/// All products but deleted ones, as the shopkeeper sees them. Filters as for shoppers, and two more.
+/// All products but deleted ones, as the owner sees them. Filters as for shoppers, and two more.
 #[utoipa::path(operation_id = "list_products_as_admin", get, path = "/api/admin/products", tag = "products", security(("bearer" = [])),
     params(
         ("page" = Option<String>, Query), ("page_size" = Option<String>, Query, description = "1 to 100; anything else is 24"),
@@ -390,7 +390,7 @@ async fn change_stock(
             description = "Only those on sale with so many pieces left or fewer, of which there were more", minimum = 0, maximum = 1000),
     ),
     responses((status = 200, body = Page<AdminView>), AdminReadFailures))]
-async fn admin_list(State(app): State<App>, keeper: Shopkeeper, query: Query) -> Result<Response> {
+async fn admin_list(State(app): State<App>, admin: CatalogAdmin, query: Query) -> Result<Response> {
     let mut faults = Vec::new();
     let filter = Filter::read_admin(&query, &mut faults);
     let page = PageRequest::read(&query, PAGE_SIZE);
@@ -402,23 +402,23 @@ async fn admin_list(State(app): State<App>, keeper: Shopkeeper, query: Query) ->
     let views = found
         .rows
         .into_iter()
-        .map(|product| AdminView::new(product, &keeper.base))
+        .map(|product| AdminView::new(product, &admin.base))
         .collect();
-    let address = format!("{}/api/admin/products/", keeper.base);
+    let address = format!("{}/api/admin/products/", admin.base);
     Ok(unstored(page.of(found.total, views, &address, &query)?))
 }
 
-/// One product as the shopkeeper sees it, by id or slug.
+/// One product as the owner sees it, by id or slug.
 #[utoipa::path(operation_id = "get_product_as_admin", get, path = "/api/admin/products/{id}", tag = "products", security(("bearer" = [])),
     params(("id" = String, Path)),
     responses((status = 200, body = AdminView), AdminReadFailures))]
 async fn admin_detail(
     State(app): State<App>,
-    keeper: Shopkeeper,
+    admin: CatalogAdmin,
     Path(id): Path<String>,
 ) -> Result<Response> {
     let product = store::find(&mut *app.db.acquire().await?, known_form(&id)?, true).await?;
-    Ok(keeper.shows(product.ok_or(Error::NotFound("Product"))?))
+    Ok(admin.shows(product.ok_or(Error::NotFound("Product"))?))
 }
 
 /// Several products, and what is done to them.
@@ -445,7 +445,7 @@ struct ManyView {
     responses((status = 200, body = ManyView), WriteFailures))]
 async fn change_many(
     State(app): State<App>,
-    keeper: Shopkeeper,
+    admin: CatalogAdmin,
     Json(many): Json<ManyInput>,
 ) -> Result<Response> {
     let mut faults = Vec::new();
@@ -461,11 +461,11 @@ async fn change_many(
     };
     let ids: Vec<&str> = many.ids.iter().map(String::as_str).collect();
     let mut tx = app.db.begin().await?;
-    let changed = keeping::change_many(&mut tx, &keeper.actor, what, &ids).await?;
+    let changed = keeping::change_many(&mut tx, &admin.actor, what, &ids).await?;
     tx.commit().await?;
     let views = changed.into_iter();
     let results: Vec<AdminView> = views
-        .map(|product| AdminView::new(product, &keeper.base))
+        .map(|product| AdminView::new(product, &admin.base))
         .collect();
     Ok(unstored(ManyView {
         count: results.len(),
@@ -481,14 +481,14 @@ async fn change_many(
         (status = 422, body = ErrorBody, description = "The key was used for another copy")))]
 async fn duplicate(
     State(app): State<App>,
-    keeper: Shopkeeper,
+    admin: CatalogAdmin,
     Path(id): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response> {
     let key = Key::read(
         &headers,
         "duplicate",
-        &Owner::actor(&keeper.actor),
+        &Owner::actor(&admin.actor),
         id.as_bytes(),
     )?;
     let mut tx = app.db.begin().await?;
@@ -497,10 +497,10 @@ async fn duplicate(
     {
         return Ok((StatusCode::CREATED, unstored(answer)).into_response());
     }
-    let copy = keeping::duplicate(&mut tx, &keeper.actor, &id).await?;
-    let location = format!("{}/api/products/{}/", keeper.base, path_part(&copy.id.0));
+    let copy = keeping::duplicate(&mut tx, &admin.actor, &id).await?;
+    let location = format!("{}/api/products/{}/", admin.base, path_part(&copy.id.0));
     if let Some(key) = &key {
-        let view = AdminView::new(copy.clone(), &keeper.base);
+        let view = AdminView::new(copy.clone(), &admin.base);
         let view = serde_json::to_value(view).map_err(anyhow::Error::from)?;
         key.keep(&mut tx, None, Some((201, &view))).await?;
     }
@@ -508,7 +508,7 @@ async fn duplicate(
     Ok((
         StatusCode::CREATED,
         [(header::LOCATION, location)],
-        keeper.shows(copy),
+        admin.shows(copy),
     )
         .into_response())
 }
@@ -552,16 +552,16 @@ impl ImagesInput {
     responses((status = 200, body = AdminView), WriteFailures))]
 async fn add_images(
     State(app): State<App>,
-    keeper: Shopkeeper,
+    admin: CatalogAdmin,
     Path(id): Path<String>,
     Json(input): Json<ImagesInput>,
 ) -> Result<Response> {
     let images = input.check()?;
     let mut tx = app.db.begin().await?;
-    let added = keeping::add_images(&mut tx, &keeper.actor, &id, &images).await;
+    let added = keeping::add_images(&mut tx, &admin.actor, &id, &images).await;
     let product = added.map_err(|error| under("images", error))?;
     tx.commit().await?;
-    Ok(keeper.shows(product))
+    Ok(admin.shows(product))
 }
 
 /// Puts a product's images in order: those named come first, the others follow. Safe to repeat.
@@ -570,7 +570,7 @@ async fn add_images(
     responses((status = 200, body = AdminView), WriteFailures))]
 async fn order_images(
     State(app): State<App>,
-    keeper: Shopkeeper,
+    admin: CatalogAdmin,
     Path(id): Path<String>,
     Json(input): Json<ImagesInput>,
 ) -> Result<Response> {
@@ -590,9 +590,9 @@ async fn order_images(
         return Err(Error::Invalid(faults));
     }
     let asked = Move::Order(images);
-    let product = keeping::move_images(&mut tx, &keeper.actor, &id, &asked).await?;
+    let product = keeping::move_images(&mut tx, &admin.actor, &id, &asked).await?;
     tx.commit().await?;
-    Ok(keeper.shows(product))
+    Ok(admin.shows(product))
 }
 
 /// Takes an image away from a product. Safe to repeat.
@@ -601,10 +601,10 @@ async fn order_images(
     responses((status = 200, body = AdminView), WriteFailures))]
 async fn remove_image(
     State(app): State<App>,
-    keeper: Shopkeeper,
+    admin: CatalogAdmin,
     Path((id, image)): Path<(String, String)>,
 ) -> Result<Response> {
-    move_image(app, keeper, &id, &image, Move::Remove).await
+    move_image(app, admin, &id, &image, Move::Remove).await
 }
 
 /// Moves an image of a product one place up; the first stays.
@@ -613,10 +613,10 @@ async fn remove_image(
     responses((status = 200, body = AdminView), WriteFailures))]
 async fn move_image_up(
     State(app): State<App>,
-    keeper: Shopkeeper,
+    admin: CatalogAdmin,
     Path((id, image)): Path<(String, String)>,
 ) -> Result<Response> {
-    move_image(app, keeper, &id, &image, Move::Up).await
+    move_image(app, admin, &id, &image, Move::Up).await
 }
 
 /// Moves an image of a product one place down; the last stays.
@@ -625,15 +625,15 @@ async fn move_image_up(
     responses((status = 200, body = AdminView), WriteFailures))]
 async fn move_image_down(
     State(app): State<App>,
-    keeper: Shopkeeper,
+    admin: CatalogAdmin,
     Path((id, image)): Path<(String, String)>,
 ) -> Result<Response> {
-    move_image(app, keeper, &id, &image, Move::Down).await
+    move_image(app, admin, &id, &image, Move::Down).await
 }
 
 async fn move_image(
     app: App,
-    keeper: Shopkeeper,
+    admin: CatalogAdmin,
     id: &str,
     image: &str,
     asked: fn(ImageId) -> Move,
@@ -641,9 +641,9 @@ async fn move_image(
     let image = ImageId::parse(image).ok_or(Error::NotFound("Image"))?;
     let mut tx = app.db.begin().await?;
     let asked = asked(image);
-    let product = keeping::move_images(&mut tx, &keeper.actor, id, &asked).await?;
+    let product = keeping::move_images(&mut tx, &admin.actor, id, &asked).await?;
     tx.commit().await?;
-    Ok(keeper.shows(product))
+    Ok(admin.shows(product))
 }
 
 /// Faults under the name that the caller's field has.
@@ -800,19 +800,19 @@ fn names_tag(known: &str, tag: &str) -> bool {
 
 /// A caller whose token has the scope `stock`, or else `catalog`. Extracted before the body, which is nobody else's
 /// business.
-pub(super) struct Keeper<const OF_STOCK: bool> {
+pub(super) struct ProductAdmin<const OF_STOCK: bool> {
     pub actor: Actor,
-    admin: Admin,
+    token: Admin,
     /// Scheme and host of the addresses in the answer.
     pub base: String,
     /// The version that `If-Match` names.
     version: Option<i64>,
 }
 
-pub(super) type Shopkeeper = Keeper<false>;
-pub(super) type Stockkeeper = Keeper<true>;
+pub(super) type CatalogAdmin = ProductAdmin<false>;
+pub(super) type StockAdmin = ProductAdmin<true>;
 
-impl<const OF_STOCK: bool> FromRequestParts<App> for Keeper<OF_STOCK> {
+impl<const OF_STOCK: bool> FromRequestParts<App> for ProductAdmin<OF_STOCK> {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self> {
@@ -822,7 +822,7 @@ impl<const OF_STOCK: bool> FromRequestParts<App> for Keeper<OF_STOCK> {
         } else {
             Scope::Catalog
         })?;
-        Ok(Keeper {
+        Ok(ProductAdmin {
             actor: admin.actor.clone(),
             admin,
             base: base_url(app, parts),
@@ -831,13 +831,13 @@ impl<const OF_STOCK: bool> FromRequestParts<App> for Keeper<OF_STOCK> {
     }
 }
 
-impl<const OF_STOCK: bool> Keeper<OF_STOCK> {
+impl<const OF_STOCK: bool> ProductAdmin<OF_STOCK> {
     /// The addresses under which our own images may come back.
     fn bases<'a>(&'a self, app: &'a App) -> [&'a str; 2] {
         [&self.base, &app.config.public_url]
     }
 
-    /// The product as the shopkeeper sees it. The tag is its version, ready for `If-Match`.
+    /// The product as the owner sees it. The tag is its version, ready for `If-Match`.
     fn shows(&self, product: Product) -> Response {
         let tag = format!("\"{}\"", product.version);
         let view = AdminView::new(product, &self.base);

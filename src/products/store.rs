@@ -350,7 +350,7 @@ fn push_categories(sql: &mut QueryBuilder<Postgres>, categories: &Categories) {
         .push("))");
 }
 
-/// The product with this id, or else with this slug. Inactive ones are the shopkeeper's business.
+/// The product with this id, or else with this slug. Inactive ones are the owner's business.
 pub async fn find(
     conn: &mut PgConnection,
     key: &str,

@@ -131,7 +131,7 @@ pub async fn record_synced(conn: &mut PgConnection, id: &ProductId, version: i64
     Ok(done.rows_affected() > 0)
 }
 
-/// Records why the sync of this version failed, for the shopkeeper to read, and doubts its price.
+/// Records why the sync of this version failed, for the owner to read, and doubts its price.
 pub async fn record_sync_error(
     conn: &mut PgConnection,
     id: &ProductId,

@@ -1,4 +1,4 @@
-//! What goes out: products and categories as shoppers and shopkeepers see them. The order of the keys is that of docs/compatibility.md.
+//! What goes out: products and categories as shoppers and owners see them. The order of the keys is that of docs/compatibility.md.
 
 use chrono::{DateTime, Timelike, Utc};
 use serde::{Serialize, Serializer};
@@ -24,7 +24,7 @@ pub struct ProductEntry {
     /// The category's id.
     pub category: Option<i64>,
     pub category_name: Option<String>,
-    /// Sold out by the shopkeeper's word, or because nothing is available.
+    /// Sold out by the owner's word, or because nothing is available.
     pub is_sold_out: bool,
     /// Pieces available: on hand, less those held for other shoppers.
     pub inventory_count: i32,
@@ -93,7 +93,7 @@ pub struct Availability {
 }
 
 impl Availability {
-    /// From the shopkeeper's switch and what is left for the one who asks.
+    /// From the owner's switch and what is left for the one who asks.
     pub fn new(switched_off: bool, available: i32) -> Availability {
         let is_sold_out = switched_off || available <= 0;
         Availability {
@@ -123,7 +123,7 @@ pub struct ProductDetail {
     /// Absolute.
     pub primary_image: Option<String>,
     pub secondary_image: Option<String>,
-    /// To shoppers: by the shopkeeper's word, or because nothing is available. To the shopkeeper: the switch alone.
+    /// To shoppers: by the owner's word, or because nothing is available. To the owner: the switch alone.
     pub is_sold_out: bool,
     pub is_active: bool,
     /// Pieces available: on hand, less those held for other shoppers.
@@ -174,7 +174,7 @@ impl ProductDetail {
     }
 }
 
-/// One product as the shopkeeper sees it.
+/// One product as the owner sees it.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct AdminView {
     #[serde(flatten)]

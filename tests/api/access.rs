@@ -1,4 +1,4 @@
-//! P7: the public reads what is for sale and writes checkouts and custom orders, nothing else; all other doors need the shopkeeper. And
+//! P7: the public reads what is for sale and writes checkouts and custom orders, nothing else; all other doors need the owner. And
 //! what every answer says to browsers.
 
 use std::collections::BTreeSet;
@@ -377,9 +377,9 @@ const REFUND: &str = "0193a000-0000-7000-8000-000000000003";
 /// A shop with one of everything.
 async fn furnished() -> Shop {
     let shop = Shop::open().await;
-    let keeper = shop.keeper(&Scope::ALL).await;
+    let admin = shop.admin(&Scope::ALL).await;
     assert_eq!(
-        keeper
+        admin
             .post("/api/categories/", &json!({"name": "Suns"}))
             .await
             .status,
@@ -388,7 +388,7 @@ async fn furnished() -> Shop {
     shop.stocks_with("Sunrise", 3, json!({"category": "suns"}))
         .await;
     let sale = json!({"lines": [{"product_id": "sunrise", "quantity": 1}]});
-    assert_eq!(keeper.post("/api/admin/orders/", &sale).await.status, 201);
+    assert_eq!(admin.post("/api/admin/orders/", &sale).await.status, 201);
     shop.asks_for_a_piece("ann@example.com").await;
     sqlx::query(
         "insert into emails (id, cause, kind, recipient, contents, state)
@@ -524,7 +524,7 @@ async fn every_door_but_the_shoppers_needs_a_token() {
 async fn without_a_token_it_is_401_and_nothing_happens() {
     let shop = furnished().await;
     let before = state(&shop).await;
-    let spent = shop.keeper(&Scope::ALL).await;
+    let spent = shop.admin(&Scope::ALL).await;
     let last = "update api_tokens set name = 'spent'
                 where id = (select id from api_tokens order by created_at desc limit 1)";
     sqlx::query(last)
@@ -580,9 +580,9 @@ async fn with_too_little_a_token_it_is_403_and_nothing_happens() {
             .into_iter()
             .filter(|other| *other != scope)
             .collect();
-        let keeper = shop.keeper(&others).await;
+        let admin = shop.admin(&others).await;
         for door in doors().iter().filter(|door| door.2 == scope) {
-            let answer = knock(&keeper, door, &[]).await;
+            let answer = knock(&admin, door, &[]).await;
             let what = format!("{} {}: {}", door.0, door.1, answer.text);
             assert_eq!(
                 (answer.status, &answer.json["code"]),
@@ -601,12 +601,12 @@ async fn with_too_little_a_token_it_is_403_and_nothing_happens() {
     assert_eq!(state(&shop).await, before);
     // The scope asked for is enough by itself, or the doors would be shut for another reason.
     for scope in Scope::ALL {
-        let keeper = shop.keeper(&enough(scope)).await;
+        let admin = shop.admin(&enough(scope)).await;
         for door in doors()
             .iter()
             .filter(|door| door.2 == scope && door.0 != Method::DELETE)
         {
-            let answer = knock(&keeper, door, &[]).await;
+            let answer = knock(&admin, door, &[]).await;
             assert!(
                 // A state that does not allow it is told behind the door only.
                 answer.status < 400
@@ -803,19 +803,19 @@ async fn every_answer_has_the_security_headers_and_a_request_id() {
 async fn stock_is_not_changed_by_a_token_for_the_catalog_alone() {
     let shop = Shop::open().await;
     let piece = shop.stocks("Sunrise", 3).await;
-    let keeper = shop.keeper(&[Scope::Catalog]).await;
+    let admin = shop.admin(&[Scope::Catalog]).await;
     let change = json!({"name": "Dawn", "inventory_count": 9, "expected_inventory_count": 3});
     for answer in [
-        keeper
+        admin
             .send_json(Method::PATCH, "/api/products/sunrise/", &change)
             .await,
-        keeper
+        admin
             .post(
                 "/api/products/",
                 &json!({"name": "Otter", "lighter_type": 1, "price": 4700, "inventory_count": 1}),
             )
             .await,
-        keeper
+        admin
             .post(
                 "/api/products/sunrise/stock/",
                 &json!({"delta": 1, "reason": "received"}),
@@ -853,9 +853,9 @@ async fn no_door_tells_of_customers_but_those_that_are_for_it() {
         .into_iter()
         .filter(|scope| !tells.contains(scope))
     {
-        let keeper = shop.keeper(&[scope]).await;
+        let admin = shop.admin(&[scope]).await;
         for door in doors().iter().filter(|door| door.2 == scope) {
-            let answer = knock(&keeper, door, &[]).await;
+            let answer = knock(&admin, door, &[]).await;
             let text = answer.text.to_lowercase();
             assert!(!text.contains("private"), "{} {}: {text}", door.0, door.1);
             asked += 1;
@@ -863,7 +863,7 @@ async fn no_door_tells_of_customers_but_those_that_are_for_it() {
     }
     assert!(asked > 50, "{asked}");
     // Who may read them is told.
-    let reader = shop.keeper(&[Scope::OrdersRead]).await;
+    let reader = shop.admin(&[Scope::OrdersRead]).await;
     let order = reader.get("/api/admin/orders/SB-1001/").await;
     assert!(order.text.contains("Jane Private"), "{}", order.text);
 }

@@ -323,22 +323,22 @@ async fn ok(answer: Answer) -> Value {
     answer.json
 }
 
-async fn delete(keeper: &Client, path: &str) -> Answer {
-    keeper.send(Method::DELETE, path, &[], None::<String>).await
+async fn delete(admin: &Client, path: &str) -> Answer {
+    admin.send(Method::DELETE, path, &[], None::<String>).await
 }
 
-async fn put(keeper: &Client, path: &str, body: &Value) -> Answer {
-    keeper.send_json(Method::PUT, path, body).await
+async fn put(admin: &Client, path: &str, body: &Value) -> Answer {
+    admin.send_json(Method::PUT, path, body).await
 }
 
-async fn act(keeper: &Client, path: &str) -> Answer {
-    keeper.send(Method::POST, path, &[], None::<String>).await
+async fn act(admin: &Client, path: &str) -> Answer {
+    admin.send(Method::POST, path, &[], None::<String>).await
 }
 
 #[tokio::test]
 async fn a_failed_event_is_found_and_run_again() {
     let shop = Shop::open().await;
-    let keeper = shop.keeper(&[Scope::System]).await;
+    let admin = shop.admin(&[Scope::System]).await;
     for (id, status, payload) in [
         (
             "evt_odd/1",
@@ -362,10 +362,10 @@ async fn a_failed_event_is_found_and_run_again() {
         ("?search=INVOICE&page_size=1&page=2", vec!["evt_odd/1"]),
         ("?search=nothing", vec![]),
     ] {
-        let list = keeper.get(&format!("/api/admin/events/{query}")).await;
+        let list = admin.get(&format!("/api/admin/events/{query}")).await;
         assert_eq!(list.ids(), ids, "{query}");
     }
-    let list = keeper.get("/api/admin/events/?page_size=1").await.json;
+    let list = admin.get("/api/admin/events/?page_size=1").await.json;
     assert_eq!((&list["count"], &list["page_size"]), (&json!(2), &json!(1)));
     for (query, field) in [
         ("state=odd", "state"),
@@ -373,28 +373,28 @@ async fn a_failed_event_is_found_and_run_again() {
         ("page_size=101", "page_size"),
         ("search=%00", "search"),
     ] {
-        let refused = keeper.get(&format!("/api/admin/events/?{query}")).await;
+        let refused = admin.get(&format!("/api/admin/events/?{query}")).await;
         assert_eq!(refused.faults(), [field], "{query}");
     }
     let path = "/api/admin/events/evt_odd%2F1/";
-    let event = keeper.get(path).await.json;
+    let event = admin.get(path).await.json;
     assert_eq!(
         (&event["type"], &event["payload"]["data"]["object"]["id"]),
         (&json!("invoice.paid"), &json!("in"))
     );
     assert_eq!(
-        keeper.get("/api/admin/events/evt_2/").await.json["payload"],
+        admin.get("/api/admin/events/evt_2/").await.json["payload"],
         "no json"
     );
     for path in ["/api/admin/events/none/", "/api/admin/events/%00/"] {
-        assert_eq!(keeper.get(path).await.status, 404);
-        assert_eq!(act(&keeper, &format!("{path}run/")).await.status, 404);
+        assert_eq!(admin.get(path).await.status, 404);
+        assert_eq!(act(&admin, &format!("{path}run/")).await.status, 404);
     }
     let before = forget_log(&shop).await;
-    assert_eq!(act(&keeper, &format!("{path}run/")).await.status, 202);
+    assert_eq!(act(&admin, &format!("{path}run/")).await.status, 202);
     shop.run_jobs().await;
-    assert_eq!(keeper.get(path).await.json["status"], "ignored");
-    let again = act(&keeper, &format!("{path}run/")).await;
+    assert_eq!(admin.get(path).await.json["status"], "ignored");
+    let again = act(&admin, &format!("{path}run/")).await;
     assert_eq!(
         (again.status, &again.json["code"]),
         (409, &json!("event_is_obeyed"))
@@ -408,7 +408,7 @@ async fn a_failed_event_is_found_and_run_again() {
 #[tokio::test]
 async fn a_failed_job_is_found_retried_and_deleted() {
     let shop = Shop::open().await;
-    let keeper = shop.keeper(&[Scope::System]).await;
+    let admin = shop.admin(&[Scope::System]).await;
     let piece = shop.stocks("Sunrise", 1).await;
     shop.stripe
         .fail_next("POST /v1/products", Fault::RateLimited, 9);
@@ -417,7 +417,7 @@ async fn a_failed_job_is_found_retried_and_deleted() {
     assert_eq!(shop.run_failing_jobs().await.len(), 1);
     shop.asks_for_a_piece("ann@example.com").await;
     let before = forget_log(&shop).await;
-    let jobs = keeper.get("/api/admin/jobs/").await.json;
+    let jobs = admin.get("/api/admin/jobs/").await.json;
     assert_eq!(jobs["count"], 3, "{jobs}");
     for (query, count) in [
         ("state=failed", 1),
@@ -426,7 +426,7 @@ async fn a_failed_job_is_found_retried_and_deleted() {
         ("search=send_email&state=failed", 0),
         ("search=100%25", 0),
     ] {
-        let found = keeper.get(&format!("/api/admin/jobs/?{query}")).await.json;
+        let found = admin.get(&format!("/api/admin/jobs/?{query}")).await.json;
         assert_eq!(found["count"], count, "{query}: {found}");
         assert_eq!(
             found["results"].as_array().map(Vec::len),
@@ -435,10 +435,10 @@ async fn a_failed_job_is_found_retried_and_deleted() {
         );
     }
     assert_eq!(
-        keeper.get("/api/admin/jobs/?state=odd").await.faults(),
+        admin.get("/api/admin/jobs/?state=odd").await.faults(),
         ["state"]
     );
-    let failed = &keeper.get("/api/admin/jobs/?state=failed").await.json["results"][0];
+    let failed = &admin.get("/api/admin/jobs/?state=failed").await.json["results"][0];
     assert_eq!(
         (&failed["state"], &failed["payload"]["product"]),
         (&json!("failed"), &json!(piece))
@@ -446,29 +446,29 @@ async fn a_failed_job_is_found_retried_and_deleted() {
     assert!(failed["last_error"].is_string());
     let path = format!("/api/admin/jobs/{}/", failed["id"]);
     shop.stripe.clear_faults();
-    let retried = act(&keeper, &format!("{path}retry/")).await;
+    let retried = act(&admin, &format!("{path}retry/")).await;
     assert_eq!(
         (retried.status, &retried.json["attempts"]),
         (202, &json!(0))
     );
     shop.run_jobs().await;
     for answer in [
-        keeper.get(&path).await,
-        act(&keeper, &format!("{path}retry/")).await,
-        delete(&keeper, &path).await,
+        admin.get(&path).await,
+        act(&admin, &format!("{path}retry/")).await,
+        delete(&admin, &path).await,
     ] {
         assert_eq!(answer.status, 404, "{}", answer.text);
     }
 
     shop.asks_for_a_piece("ben@example.com").await;
-    let id = &keeper.get("/api/admin/jobs/?search=send").await.json["results"][0]["id"];
+    let id = &admin.get("/api/admin/jobs/?search=send").await.json["results"][0]["id"];
     let path = format!("/api/admin/jobs/{id}/");
     let lock = "update graphile_worker._private_jobs set locked_at = now(), locked_by = 'somebody'";
     sqlx::query(lock).execute(&shop.db).await.expect("a lock");
-    assert_eq!(keeper.get(&path).await.json["state"], "running");
+    assert_eq!(admin.get(&path).await.json["state"], "running");
     for answer in [
-        act(&keeper, &format!("{path}retry/")).await,
-        delete(&keeper, &path).await,
+        act(&admin, &format!("{path}retry/")).await,
+        delete(&admin, &path).await,
     ] {
         assert_eq!(
             (answer.status, &answer.json["code"]),
@@ -477,7 +477,7 @@ async fn a_failed_job_is_found_retried_and_deleted() {
     }
     let free = "update graphile_worker._private_jobs set locked_at = null, locked_by = null";
     sqlx::query(free).execute(&shop.db).await.expect("free");
-    assert_eq!(delete(&keeper, &path).await.status, 204);
+    assert_eq!(delete(&admin, &path).await.status, 204);
     shop.run_jobs().await;
     assert_eq!(shop.mail().len(), 3, "one email was not sent");
     let log: Vec<String> = logged(&shop)
@@ -491,10 +491,10 @@ async fn a_failed_job_is_found_retried_and_deleted() {
 #[tokio::test]
 async fn a_hold_is_released_and_its_payment_page_ended() {
     let shop = Shop::open().await;
-    let keeper = shop.keeper(&[Scope::System]).await;
+    let admin = shop.admin(&[Scope::System]).await;
     let piece = shop.stocks("Sunrise", 2).await;
     let session = session_of(&shop.shopper().check_out(&[(&piece, 1)]).await);
-    let holds = keeper.get("/api/admin/holds/?search=SB-1001").await.json;
+    let holds = admin.get("/api/admin/holds/?search=SB-1001").await.json;
     assert_eq!(
         (
             &holds["count"],
@@ -508,32 +508,32 @@ async fn a_hold_is_released_and_its_payment_page_ended() {
         Fault::RateLimited,
         9,
     );
-    assert_eq!(act(&keeper, path).await.status, 503);
+    assert_eq!(act(&admin, path).await.status, 503);
     assert_eq!(shop.stock(&piece).await, (2, 1));
     shop.stripe.clear_faults();
-    assert_eq!(ok(act(&keeper, path).await).await["status"], "cancelled");
+    assert_eq!(ok(act(&admin, path).await).await["status"], "cancelled");
     assert_eq!(shop.stock(&piece).await, (2, 0));
     assert_eq!(shop.session(&session).await["status"], "expired");
-    let again = act(&keeper, path).await;
+    let again = act(&admin, path).await;
     assert_eq!(
         (again.status, &again.json["code"]),
         (409, &json!("not_held"))
     );
     assert_eq!(
-        act(&keeper, "/api/admin/holds/SB-1/release/").await.status,
+        act(&admin, "/api/admin/holds/SB-1/release/").await.status,
         404
     );
 
     // The shopper was faster.
     let session = session_of(&shop.shopper().check_out(&[(&piece, 1)]).await);
     shop.stripe.pay(&session, card()).await.expect("a payment");
-    let late = act(&keeper, "/api/admin/holds/SB-1002/release/").await;
+    let late = act(&admin, "/api/admin/holds/SB-1002/release/").await;
     assert_eq!(
         (late.status, &late.json["code"]),
         (409, &json!("order_is_paid"))
     );
     assert_eq!(shop.statuses().await, ["cancelled", "paid"]);
-    assert_eq!(keeper.get("/api/admin/holds/").await.json["count"], 0);
+    assert_eq!(admin.get("/api/admin/holds/").await.json["count"], 0);
     shop.deliver().await;
     shop.audit().await;
 }
@@ -541,10 +541,10 @@ async fn a_hold_is_released_and_its_payment_page_ended() {
 #[tokio::test]
 async fn health_and_the_audit_log_are_read() {
     let shop = Shop::open().await;
-    let keeper = shop
-        .keeper(&[Scope::System, Scope::Audit, Scope::Catalog])
+    let admin = shop
+        .admin(&[Scope::System, Scope::Audit, Scope::Catalog])
         .await;
-    let health = keeper.get("/api/admin/health/").await.json;
+    let health = admin.get("/api/admin/health/").await.json;
     assert_eq!(
         (&health["is_good"], &health["version"], &health["workers"]),
         (&json!(false), &json!(env!("CARGO_PKG_VERSION")), &json!([]))
@@ -553,15 +553,15 @@ async fn health_and_the_audit_log_are_read() {
         .execute(&shop.db)
         .await
         .expect("a heartbeat");
-    assert_eq!(keeper.get("/api/admin/health/").await.json["is_good"], true);
+    assert_eq!(admin.get("/api/admin/health/").await.json["is_good"], true);
 
     for name in ["Suns", "Moons", "Stars"] {
-        ok(keeper
+        ok(admin
             .post("/api/categories/", &json!({"name": name}))
             .await)
         .await;
     }
-    let log = keeper
+    let log = admin
         .get("/api/admin/audit/?search=CATEGORY.create&page_size=2")
         .await
         .json;
@@ -577,7 +577,7 @@ async fn health_and_the_audit_log_are_read() {
     );
     assert!(first["request_id"].is_string());
     let before = log["results"][1]["id"].as_i64().expect("an id");
-    let older = keeper
+    let older = admin
         .get(&format!(
             "/api/admin/audit/?search=category&before={before}"
         ))
@@ -588,7 +588,7 @@ async fn health_and_the_audit_log_are_read() {
         (&json!(1), &json!("Suns"))
     );
     assert_eq!(
-        keeper.get("/api/admin/audit/?before=x").await.faults(),
+        admin.get("/api/admin/audit/?before=x").await.faults(),
         ["before"]
     );
 }
@@ -601,7 +601,7 @@ async fn today_says_what_waits_and_what_came_in() {
     shop.stripe.pay(&session, card()).await.expect("a payment");
     shop.deliver().await;
     shop.asks_for_a_piece("ann@example.com").await;
-    let plain = shop.keeper(&[Scope::OrdersRead]).await;
+    let plain = shop.admin(&[Scope::OrdersRead]).await;
     let today = plain.get("/api/admin/today/").await.json;
     assert_eq!(
         today["to_do"],
@@ -634,7 +634,7 @@ async fn today_says_what_waits_and_what_came_in() {
             ["days"]
         );
     }
-    let whole = shop.keeper(&[Scope::OrdersRead, Scope::System]).await;
+    let whole = shop.admin(&[Scope::OrdersRead, Scope::System]).await;
     let system = &whole.get("/api/admin/today/?days=1").await.json["to_do"]["system"];
     assert_eq!(system, &json!({"events": 0, "jobs": 0, "emails": 0}));
 }
@@ -642,8 +642,8 @@ async fn today_says_what_waits_and_what_came_in() {
 #[tokio::test]
 async fn orders_are_found_by_day_exported_and_shipped_many_at_once() {
     let shop = Shop::open_with(&[("SHOP_TIME_ZONE", "America/Los_Angeles")]).await;
-    let keeper = shop
-        .keeper(&[Scope::OrdersRead, Scope::OrdersWrite, Scope::Refunds])
+    let admin = shop
+        .admin(&[Scope::OrdersRead, Scope::OrdersWrite, Scope::Refunds])
         .await;
     let piece = shop.stocks("Sunrise", 9).await;
     for name in ["Ann", "=Ben", "Cy"] {
@@ -673,7 +673,7 @@ async fn orders_are_found_by_day_exported_and_shipped_many_at_once() {
         .expect("an order");
     }
     let numbers = async |query: &str| {
-        keeper
+        admin
             .get(&format!("/api/admin/orders/?{query}"))
             .await
             .each("results", "number")
@@ -689,7 +689,7 @@ async fn orders_are_found_by_day_exported_and_shipped_many_at_once() {
         ("attention=perhaps&to=x", vec!["attention", "to"]),
     ] {
         assert_eq!(
-            keeper
+            admin
                 .get(&format!("/api/admin/orders/?{query}"))
                 .await
                 .faults(),
@@ -697,7 +697,7 @@ async fn orders_are_found_by_day_exported_and_shipped_many_at_once() {
             "{query}"
         );
     }
-    let table = keeper
+    let table = admin
         .get("/api/admin/orders.csv?from=2026-07-01&to=2026-07-01")
         .await;
     assert_eq!(table.header("content-type"), "text/csv; charset=utf-8");
@@ -708,11 +708,11 @@ async fn orders_are_found_by_day_exported_and_shipped_many_at_once() {
             && rows[1].contains("\"'=Ben\"")
     );
     assert_eq!(
-        keeper.get("/api/admin/orders.csv?to=x").await.faults(),
+        admin.get("/api/admin/orders.csv?to=x").await.faults(),
         ["to"]
     );
 
-    let slip = keeper
+    let slip = admin
         .get("/api/admin/orders/SB-1001/packing-slip/")
         .await
         .json;
@@ -730,7 +730,7 @@ async fn orders_are_found_by_day_exported_and_shipped_many_at_once() {
         {"order": "SB-1003", "carrier": "UPS", "tracking_number": "1Z"},
     ]});
     let before = forget_log(&shop).await;
-    let shipped = ok(keeper.post(ship, &many).await).await;
+    let shipped = ok(admin.post(ship, &many).await).await;
     assert_eq!(shipped["shipped"], 2, "{shipped}");
     let codes: Vec<&Value> = shipped["results"]
         .as_array()
@@ -757,7 +757,7 @@ async fn orders_are_found_by_day_exported_and_shipped_many_at_once() {
     assert_eq!(shop.emails_of("order_shipped").await, 2);
     assert_eq!(numbers("search=9400").await, ["SB-1001"]);
     // Once more: nothing is shipped twice.
-    let again = ok(keeper.post(ship, &many).await).await;
+    let again = ok(admin.post(ship, &many).await).await;
     assert_eq!(
         (&again["shipped"], &again["results"][0]["code"]),
         (&json!(0), &json!("not_shippable"))
@@ -783,20 +783,20 @@ async fn orders_are_found_by_day_exported_and_shipped_many_at_once() {
             vec!["shipments[0].odd"],
         ),
     ] {
-        assert_eq!(keeper.post(ship, &body).await.faults(), fields, "{body}");
+        assert_eq!(admin.post(ship, &body).await.faults(), fields, "{body}");
     }
 }
 
 #[tokio::test]
 async fn what_an_orders_money_did_is_told() {
     let shop = Shop::open().await;
-    let keeper = shop.keeper(&[Scope::OrdersRead, Scope::Refunds]).await;
+    let admin = shop.admin(&[Scope::OrdersRead, Scope::Refunds]).await;
     let piece = shop.stocks("Sunrise", 3).await;
     let session = session_of(&shop.shopper().check_out(&[(&piece, 2)]).await);
     shop.stripe.pay(&session, card()).await.expect("a payment");
     shop.deliver().await;
     let path = "/api/admin/orders/SB-1001/payments/";
-    let money = keeper.get(path).await.json;
+    let money = admin.get(path).await.json;
     assert_eq!(
         (&money["refundable"], &money["payments"][0]["outcome"]),
         (&json!(9900), &json!("settled"))
@@ -808,13 +808,13 @@ async fn what_an_orders_money_did_is_told() {
     let back = json!({"amount": 4700, "reason": "Broken", "restock": [{"product_id": "sunrise", "quantity": 1}]});
     let before = forget_log(&shop).await;
     assert_eq!(
-        keeper
+        admin
             .post("/api/admin/orders/SB-1001/refund/", &back)
             .await
             .status,
         202
     );
-    let money = keeper.get(path).await.json;
+    let money = admin.get(path).await.json;
     assert_eq!(
         (&money["refundable"], &money["refunds"][0]["state"]),
         (&json!(5200), &json!("planned"))
@@ -826,7 +826,7 @@ async fn what_an_orders_money_did_is_told() {
     );
     for id in ["SB-9999", "00000000-0000-0000-0000-000000000000", "x"] {
         assert_eq!(
-            keeper
+            admin
                 .get(&format!("/api/admin/orders/{id}/payments/"))
                 .await
                 .status,
@@ -838,15 +838,15 @@ async fn what_an_orders_money_did_is_told() {
 #[tokio::test]
 async fn products_are_copied_changed_by_many_and_their_images_moved() {
     let shop = Shop::open().await;
-    let keeper = shop.keeper(&[Scope::Catalog]).await;
+    let admin = shop.admin(&[Scope::Catalog]).await;
     shop.stocks_with("Sunrise", 3, json!({"description": "Red"}))
         .await;
     shop.stocks("Turtle", 9).await;
     let copy = |key: &'static str| {
         let headers = [("idempotency-key", key)];
-        let keeper = keeper.clone();
+        let admin = admin.clone();
         async move {
-            keeper
+            admin
                 .send(
                     Method::POST,
                     "/api/admin/products/sunrise/duplicate/",
@@ -880,7 +880,7 @@ async fn products_are_copied_changed_by_many_and_their_images_moved() {
     assert_ne!(copy("two").await.json["id"], first.json["id"]);
     let path = "/api/admin/products/sunrise/duplicate/";
     let key = [("idempotency-key", "one")];
-    let another = shop.keeper(&[Scope::Catalog]).await;
+    let another = shop.admin(&[Scope::Catalog]).await;
     rename_newest_token(&shop).await;
     let theirs = another.send(Method::POST, path, &key, None::<String>).await;
     assert_eq!(theirs.status, 201, "{}", theirs.text);
@@ -888,7 +888,7 @@ async fn products_are_copied_changed_by_many_and_their_images_moved() {
         theirs.json["id"], first.json["id"],
         "another's key is another"
     );
-    let other = keeper
+    let other = admin
         .send(
             Method::POST,
             "/api/admin/products/turtle/duplicate/",
@@ -898,7 +898,7 @@ async fn products_are_copied_changed_by_many_and_their_images_moved() {
         .await;
     assert_eq!(other.status, 422, "{}", other.text);
     assert_eq!(
-        act(&keeper, "/api/admin/products/none/duplicate/")
+        act(&admin, "/api/admin/products/none/duplicate/")
             .await
             .status,
         404
@@ -906,9 +906,9 @@ async fn products_are_copied_changed_by_many_and_their_images_moved() {
 
     // All or none.
     let many = |action: &str, ids: &[&str]| {
-        let (keeper, body) = (keeper.clone(), json!({"action": action, "ids": ids}));
+        let (admin, body) = (admin.clone(), json!({"action": action, "ids": ids}));
         async move {
-            keeper
+            admin
                 .send_json(Method::PATCH, "/api/admin/products/", &body)
                 .await
         }
@@ -930,25 +930,25 @@ async fn products_are_copied_changed_by_many_and_their_images_moved() {
     assert_eq!(many("sell", &[]).await.faults(), ["action", "ids"]);
 
     assert_eq!(
-        keeper.get("/api/admin/products/?running_out=3").await.ids(),
+        admin.get("/api/admin/products/?running_out=3").await.ids(),
         [] as [Value; 0]
     );
-    let stock = shop.keeper(&[Scope::Stock]).await;
+    let stock = shop.admin(&[Scope::Stock]).await;
     let lost = json!({"delta": -2, "reason": "lost"});
     ok(stock.post("/api/products/sunrise/stock/", &lost).await).await;
     assert_eq!(
-        keeper.get("/api/admin/products/?running_out=2").await.ids(),
+        admin.get("/api/admin/products/?running_out=2").await.ids(),
         ["sunrise"]
     );
     assert_eq!(
-        keeper
+        admin
             .get("/api/admin/products/?is_active=true&ordering=-available")
             .await
             .ids(),
         ["turtle", "sunrise"]
     );
     assert_eq!(
-        keeper.get("/api/admin/products/?running_out=x").await.json["code"],
+        admin.get("/api/admin/products/?running_out=x").await.json["code"],
         "invalid_filter"
     );
 
@@ -967,34 +967,34 @@ async fn products_are_copied_changed_by_many_and_their_images_moved() {
     };
     let before = forget_log(&shop).await;
     for _ in 0..2 {
-        let added = ok(keeper.post(path, &json!({"images": [a, b]})).await).await;
+        let added = ok(admin.post(path, &json!({"images": [a, b]})).await).await;
         assert_eq!(images(added).len(), 2);
     }
-    let order = images(ok(keeper.get("/api/admin/products/sunrise/").await).await);
+    let order = images(ok(admin.get("/api/admin/products/sunrise/").await).await);
     let turned: Vec<Value> = order.iter().rev().cloned().collect();
     assert_eq!(
-        images(ok(put(&keeper, path, &json!({"images": [b]})).await).await),
+        images(ok(put(&admin, path, &json!({"images": [b]})).await).await),
         turned
     );
     assert_eq!(
-        images(ok(act(&keeper, &format!("{path}{a}/up/")).await).await),
+        images(ok(act(&admin, &format!("{path}{a}/up/")).await).await),
         order
     );
     assert_eq!(
-        images(ok(act(&keeper, &format!("{path}{a}/up/")).await).await),
+        images(ok(act(&admin, &format!("{path}{a}/up/")).await).await),
         order,
         "the first stays"
     );
     assert_eq!(
-        images(ok(act(&keeper, &format!("{path}{a}/down/")).await).await),
+        images(ok(act(&admin, &format!("{path}{a}/down/")).await).await),
         turned
     );
     assert_eq!(
-        images(ok(delete(&keeper, &format!("{path}{a}/")).await).await).len(),
+        images(ok(delete(&admin, &format!("{path}{a}/")).await).await).len(),
         1
     );
     assert_eq!(
-        images(ok(delete(&keeper, &format!("{path}{a}/")).await).await).len(),
+        images(ok(delete(&admin, &format!("{path}{a}/")).await).await).len(),
         1,
         "safe to repeat"
     );
@@ -1009,17 +1009,17 @@ async fn products_are_copied_changed_by_many_and_their_images_moved() {
         (json!({"images": ["x", "0".repeat(64)]}), vec!["images[0]"]),
         (json!({"images": ["0".repeat(64)]}), vec!["images"]),
     ] {
-        assert_eq!(keeper.post(path, &body).await.faults(), fields, "{body}");
+        assert_eq!(admin.post(path, &body).await.faults(), fields, "{body}");
     }
     assert_eq!(
-        put(&keeper, path, &json!({"images": [b, a]}))
+        put(&admin, path, &json!({"images": [b, a]}))
             .await
             .faults(),
         ["images[1]"]
     );
-    assert_eq!(delete(&keeper, &format!("{path}x/")).await.status, 404);
+    assert_eq!(delete(&admin, &format!("{path}x/")).await.status, 404);
     assert_eq!(
-        act(&keeper, &format!("/api/admin/products/none/images/{a}/up/"))
+        act(&admin, &format!("/api/admin/products/none/images/{a}/up/"))
             .await
             .status,
         404
@@ -1029,9 +1029,9 @@ async fn products_are_copied_changed_by_many_and_their_images_moved() {
 #[tokio::test]
 async fn categories_have_an_order_and_shoppers_see_them_by_name() {
     let shop = Shop::open().await;
-    let keeper = shop.keeper(&[Scope::Catalog]).await;
+    let admin = shop.admin(&[Scope::Catalog]).await;
     let make = async |name: &str| {
-        ok(keeper
+        ok(admin
             .post("/api/categories/", &json!({"name": name}))
             .await)
         .await["id"]
@@ -1041,7 +1041,7 @@ async fn categories_have_an_order_and_shoppers_see_them_by_name() {
     shop.stocks_with("Sunrise", 3, json!({"category": suns}))
         .await;
     let names = async || {
-        keeper
+        admin
             .get("/api/admin/categories/")
             .await
             .each("results", "name")
@@ -1052,7 +1052,7 @@ async fn categories_have_an_order_and_shoppers_see_them_by_name() {
         "by name, until somebody puts them in order"
     );
     let ordered = ok(put(
-        &keeper,
+        &admin,
         "/api/admin/categories/",
         &json!({"ids": [suns, moons]}),
     )
@@ -1060,9 +1060,9 @@ async fn categories_have_an_order_and_shoppers_see_them_by_name() {
     .await;
     assert_eq!(ordered["results"][0]["name"], "Suns");
     assert_eq!(names().await, ["Suns", "Moons", "Stars"]);
-    ok(act(&keeper, &format!("/api/admin/categories/{stars}/up/")).await).await;
-    ok(act(&keeper, &format!("/api/admin/categories/{suns}/up/")).await).await;
-    ok(act(&keeper, &format!("/api/admin/categories/{suns}/down/")).await).await;
+    ok(act(&admin, &format!("/api/admin/categories/{stars}/up/")).await).await;
+    ok(act(&admin, &format!("/api/admin/categories/{suns}/up/")).await).await;
+    ok(act(&admin, &format!("/api/admin/categories/{suns}/down/")).await).await;
     assert_eq!(names().await, ["Stars", "Suns", "Moons"]);
     make("Ants").await;
     assert_eq!(
@@ -1070,7 +1070,7 @@ async fn categories_have_an_order_and_shoppers_see_them_by_name() {
         ["Stars", "Suns", "Moons", "Ants"],
         "a new one comes last"
     );
-    let list = keeper.get("/api/admin/categories/").await.json;
+    let list = admin.get("/api/admin/categories/").await.json;
     assert_eq!(
         (&list["count"], &list["results"][1]["active_products"]),
         (&json!(4), &json!(1))
@@ -1088,7 +1088,7 @@ async fn categories_have_an_order_and_shoppers_see_them_by_name() {
         .await
         .json;
     assert_eq!(
-        put(&keeper, &format!("/api/categories/{suns}/"), &one)
+        put(&admin, &format!("/api/categories/{suns}/"), &one)
             .await
             .status,
         200
@@ -1100,14 +1100,14 @@ async fn categories_have_an_order_and_shoppers_see_them_by_name() {
         (json!(["x"]), vec!["ids[0]"]),
     ] {
         assert_eq!(
-            put(&keeper, "/api/admin/categories/", &json!({"ids": ids}))
+            put(&admin, "/api/admin/categories/", &json!({"ids": ids}))
                 .await
                 .faults(),
             fields
         );
     }
     assert_eq!(
-        act(&keeper, "/api/admin/categories/99/up/").await.status,
+        act(&admin, "/api/admin/categories/99/up/").await.status,
         404
     );
     // The order goes along with the file.
@@ -1117,9 +1117,9 @@ async fn categories_have_an_order_and_shoppers_see_them_by_name() {
         .expect("a file");
     let other = Shop::open().await;
     other.imports(&file).await.expect("an import");
-    let keeper = other.keeper(&[Scope::Catalog]).await;
+    let admin = other.admin(&[Scope::Catalog]).await;
     assert_eq!(
-        keeper
+        admin
             .get("/api/admin/categories/")
             .await
             .each("results", "name"),
@@ -1130,14 +1130,14 @@ async fn categories_have_an_order_and_shoppers_see_them_by_name() {
 #[tokio::test]
 async fn custom_orders_have_a_board_and_a_draft_is_looked_at_and_thrown_away() {
     let shop = Shop::open().await;
-    let keeper = shop.keeper(&[Scope::CustomOrders]).await;
+    let admin = shop.admin(&[Scope::CustomOrders]).await;
     shop.asks_for_a_piece("ann@example.com").await;
     shop.asks_for_a_piece("ben@example.com").await;
     let path = "/api/admin/custom-orders/CO-1001/";
-    assert_eq!(keeper.get(&format!("{path}email/")).await.status, 404);
+    assert_eq!(admin.get(&format!("{path}email/")).await.status, 404);
     let quote = json!({"amount": 9000, "covers": "A case with a raven"});
-    ok(put(&keeper, &format!("{path}quote/"), &quote).await).await;
-    let email = keeper.get(&format!("{path}email/")).await.json;
+    ok(put(&admin, &format!("{path}quote/"), &quote).await).await;
+    let email = admin.get(&format!("{path}email/")).await.json;
     assert_eq!(
         email["subject"],
         "Your Custom Order Request Has Been Approved!"
@@ -1150,7 +1150,7 @@ async fn custom_orders_have_a_board_and_a_draft_is_looked_at_and_thrown_away() {
     );
     let before = forget_log(&shop).await;
     for _ in 0..2 {
-        let gone = ok(delete(&keeper, &format!("{path}quote/")).await).await;
+        let gone = ok(delete(&admin, &format!("{path}quote/")).await).await;
         assert_eq!(gone["quotes"], json!([]));
     }
     assert_eq!(
@@ -1160,7 +1160,7 @@ async fn custom_orders_have_a_board_and_a_draft_is_looked_at_and_thrown_away() {
             "custom_order:CO-1001".to_owned()
         )]
     );
-    let refused = act(&keeper, &format!("{path}approve/")).await;
+    let refused = act(&admin, &format!("{path}approve/")).await;
     assert_eq!(
         (refused.status, &refused.json["code"]),
         (409, &json!("no_quote"))
@@ -1168,18 +1168,18 @@ async fn custom_orders_have_a_board_and_a_draft_is_looked_at_and_thrown_away() {
 
     // A draft beside a quote that the customer has: only the draft goes, and not while it is to follow.
     assert_eq!(
-        keeper.post(&format!("{path}requote/"), &quote).await.status,
+        admin.post(&format!("{path}requote/"), &quote).await.status,
         202
     );
     shop.run_jobs().await;
     ok(put(
-        &keeper,
+        &admin,
         &format!("{path}quote/"),
         &json!({"amount": 9500, "covers": "More"}),
     )
     .await)
     .await;
-    let left = ok(delete(&keeper, &format!("{path}quote/")).await).await;
+    let left = ok(delete(&admin, &format!("{path}quote/")).await).await;
     assert_eq!(
         (
             left["quotes"].as_array().map(Vec::len),
@@ -1188,17 +1188,17 @@ async fn custom_orders_have_a_board_and_a_draft_is_looked_at_and_thrown_away() {
         (Some(1), &json!("live"))
     );
     assert_eq!(
-        keeper.post(&format!("{path}requote/"), &quote).await.status,
+        admin.post(&format!("{path}requote/"), &quote).await.status,
         202
     );
-    let closing = delete(&keeper, &format!("{path}quote/")).await;
+    let closing = delete(&admin, &format!("{path}quote/")).await;
     assert_eq!(
         (closing.status, &closing.json["code"]),
         (409, &json!("quote_closing"))
     );
     shop.run_jobs().await;
 
-    let board = keeper.get("/api/admin/custom-orders/board/").await.json;
+    let board = admin.get("/api/admin/custom-orders/board/").await.json;
     let figures: Vec<(&str, i64)> = board["columns"]
         .as_array()
         .expect("columns")
@@ -1225,7 +1225,7 @@ async fn custom_orders_have_a_board_and_a_draft_is_looked_at_and_thrown_away() {
         "ben@example.com"
     );
     assert_eq!(
-        delete(&keeper, "/api/admin/custom-orders/CO-9/quote/")
+        delete(&admin, "/api/admin/custom-orders/CO-9/quote/")
             .await
             .status,
         404
@@ -1235,7 +1235,7 @@ async fn custom_orders_have_a_board_and_a_draft_is_looked_at_and_thrown_away() {
 #[tokio::test]
 async fn emails_are_found_by_their_subject_and_resending_is_written_down() {
     let shop = Shop::open_with(&[("SHOP_NAME", "Raven Works")]).await;
-    let keeper = shop.keeper(&[Scope::OrdersRead, Scope::OrdersWrite]).await;
+    let admin = shop.admin(&[Scope::OrdersRead, Scope::OrdersWrite]).await;
     let piece = shop.stocks("Sunrise", 1).await;
     let session = session_of(&shop.shopper().check_out(&[(&piece, 1)]).await);
     shop.stripe.pay(&session, card()).await.expect("a payment");
@@ -1250,20 +1250,20 @@ async fn emails_are_found_by_their_subject_and_resending_is_written_down() {
         ("from+somebody+else", vec![]),
         ("%25", vec![]),
     ] {
-        let found = keeper
+        let found = admin
             .get(&format!("/api/admin/emails/?search={search}"))
             .await;
         assert_eq!(found.each("results", "kind"), kinds, "{search}");
     }
     let email =
-        keeper.get("/api/admin/emails/?search=we+have").await.json["results"][0]["id"].clone();
+        admin.get("/api/admin/emails/?search=we+have").await.json["results"][0]["id"].clone();
     let before = forget_log(&shop).await;
     let path = format!(
         "/api/admin/emails/{}/resend/",
         email.as_str().expect("an id")
     );
-    assert_eq!(act(&keeper, &path).await.status, 202);
-    assert_eq!(act(&keeper, &path).await.status, 409);
+    assert_eq!(act(&admin, &path).await.status, 202);
+    assert_eq!(act(&admin, &path).await.status, 409);
     assert_eq!(
         logged(&shop).await[before..]
             .iter()
@@ -1277,42 +1277,42 @@ async fn emails_are_found_by_their_subject_and_resending_is_written_down() {
 #[tokio::test]
 async fn what_a_token_changes_is_in_the_audit_log() {
     let shop = Shop::open().await;
-    let keeper = shop.keeper(&Scope::ALL).await;
+    let admin = shop.admin(&Scope::ALL).await;
     let piece = shop.stocks("Sunrise", 5).await;
     let session = session_of(&shop.shopper().check_out(&[(&piece, 1)]).await);
     shop.stripe.pay(&session, card()).await.expect("a payment");
     shop.deliver().await;
     let before = forget_log(&shop).await;
     let sale = json!({"lines": [{"product_id": piece, "quantity": 1}], "email": "ann@example.com"});
-    ok(keeper.post("/api/admin/orders/", &sale).await).await;
-    ok(keeper
+    ok(admin.post("/api/admin/orders/", &sale).await).await;
+    ok(admin
         .post("/api/admin/orders/SB-1001/notes/", &json!({"text": "Gift"}))
         .await)
     .await;
-    ok(keeper
+    ok(admin
         .post(
             "/api/admin/orders/SB-1001/ship/",
             &json!({"carrier": "USPS"}),
         )
         .await)
     .await;
-    ok(act(&keeper, "/api/admin/orders/SB-1001/deliver/").await).await;
-    ok(act(&keeper, "/api/admin/orders/SB-1001/deliver/").await).await;
-    ok(act(&keeper, "/api/admin/orders/SB-1002/undo/").await).await;
+    ok(act(&admin, "/api/admin/orders/SB-1001/deliver/").await).await;
+    ok(act(&admin, "/api/admin/orders/SB-1001/deliver/").await).await;
+    ok(act(&admin, "/api/admin/orders/SB-1002/undo/").await).await;
     shop.asks_for_a_piece("ann@example.com").await;
     let request = "/api/admin/custom-orders/CO-1001";
-    ok(keeper
+    ok(admin
         .post(&format!("{request}/notes/"), &json!({"text": "Nice"}))
         .await)
     .await;
-    ok(keeper
+    ok(admin
         .post(
             &format!("{request}/reject/"),
             &json!({"reason": "No beads"}),
         )
         .await)
     .await;
-    ok(keeper
+    ok(admin
         .send_json(
             Method::PATCH,
             "/api/products/sunrise/",
@@ -1320,7 +1320,7 @@ async fn what_a_token_changes_is_in_the_audit_log() {
         )
         .await)
     .await;
-    ok(keeper
+    ok(admin
         .send_json(
             Method::PATCH,
             "/api/products/sunrise/",
@@ -1329,19 +1329,19 @@ async fn what_a_token_changes_is_in_the_audit_log() {
         .await)
     .await;
     let count = json!({"inventory_count": 7, "expected_inventory_count": 4});
-    ok(keeper
+    ok(admin
         .send_json(Method::PATCH, "/api/products/sunrise/", &count)
         .await)
     .await;
-    ok(keeper
+    ok(admin
         .post(
             "/api/products/sunrise/stock/",
             &json!({"delta": 1, "reason": "made"}),
         )
         .await)
     .await;
-    ok(act(&keeper, "/api/products/sunrise/archive/").await).await;
-    ok(delete(&keeper, "/api/products/sunrise/").await).await;
+    ok(act(&admin, "/api/products/sunrise/archive/").await).await;
+    ok(delete(&admin, "/api/products/sunrise/").await).await;
     let log: Vec<String> = logged(&shop)
         .await
         .drain(before..)
@@ -1366,7 +1366,7 @@ async fn what_a_token_changes_is_in_the_audit_log() {
     );
     // A change that is refused leaves nothing there.
     assert_eq!(
-        keeper
+        admin
             .post("/api/admin/orders/SB-1001/notes/", &json!({"text": " "}))
             .await
             .faults(),

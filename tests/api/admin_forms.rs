@@ -324,14 +324,14 @@ async fn two_sales_or_refunds_at_once_with_one_id_are_one_or_the_other() {
         let order = shop.order(&session).await;
         orders.push(order["number"].as_i64().expect("a number"));
     }
-    let keeper = shop.keeper(&Scope::ALL).await;
+    let admin = shop.admin(&Scope::ALL).await;
     let id = Uuid::new_v4();
     let answers = at_once(orders.into_iter().map(|number| {
-        let keeper = keeper.clone();
+        let admin = admin.clone();
         async move {
             let path = format!("/api/admin/orders/SB-{number}/refund/");
             let body = json!({"id": id, "amount": 100});
-            keeper.post(&path, &body).await.status
+            admin.post(&path, &body).await.status
         }
     }))
     .await;

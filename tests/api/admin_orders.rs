@@ -264,13 +264,13 @@ async fn money_is_given_back_in_part_then_whole_and_pieces_return_once() {
 #[tokio::test]
 async fn refunds_at_the_same_time_never_give_back_more_than_was_paid() {
     let (shop, piece, session) = two_sold().await;
-    let keeper = shop.keeper(&[Scope::Refunds]).await;
+    let admin = shop.admin(&[Scope::Refunds]).await;
     let body = json!({"amount": 6000, "restock": [{"product_id": piece, "quantity": 2}]});
     let tasks = (0..4).map(|_| {
-        let (keeper, body) = (keeper.clone(), body.clone());
+        let (admin, body) = (admin.clone(), body.clone());
         async move {
             let path = "/api/admin/orders/SB-1001/refund/";
-            keeper.post(path, &body).await.status
+            admin.post(path, &body).await.status
         }
     });
     let mut answers = at_once(tasks).await;
@@ -285,9 +285,9 @@ async fn refunds_at_the_same_time_never_give_back_more_than_was_paid() {
 #[tokio::test]
 async fn programs_give_money_back_as_well() {
     let (shop, piece, session) = two_sold().await;
-    let keeper = shop.keeper(&[Scope::Refunds]).await;
+    let admin = shop.admin(&[Scope::Refunds]).await;
     let path = "/api/admin/orders/SB-1001/refund/";
-    let refund = async |body: Value| keeper.post(path, &body).await;
+    let refund = async |body: Value| admin.post(path, &body).await;
     for (body, fields) in [
         (json!({"amount": 9901}), vec!["amount"]),
         (json!({"amount": 0}), vec!["amount"]),
@@ -447,8 +447,8 @@ async fn what_was_paid_through_stripe_is_not_undone_by_hand() {
     let staff = signed_in(&shop, STAFF).await;
     let answer = staff.submit(ORDER, &format!("{ORDER}/undo"), &[]).await;
     assert_eq!(answer.status, 409, "{}", answer.text);
-    let keeper = shop.keeper(&[Scope::OrdersWrite, Scope::Refunds]).await;
-    let answer = keeper
+    let admin = shop.admin(&[Scope::OrdersWrite, Scope::Refunds]).await;
+    let answer = admin
         .post("/api/admin/orders/SB-1001/undo/", &json!({}))
         .await;
     assert_eq!(
@@ -458,8 +458,8 @@ async fn what_was_paid_through_stripe_is_not_undone_by_hand() {
     assert_eq!(shop.status_of(&session).await, "paid");
     // Nor is a sale by hand refunded through Stripe.
     let sale = json!({"lines": [{"product_id": "sunrise", "quantity": 1}]});
-    assert_eq!(keeper.post("/api/admin/orders/", &sale).await.status, 201);
-    let answer = keeper
+    assert_eq!(admin.post("/api/admin/orders/", &sale).await.status, 201);
+    let answer = admin
         .post("/api/admin/orders/SB-1002/refund/", &json!({}))
         .await;
     assert_eq!(
@@ -522,13 +522,13 @@ async fn orders_are_exported_by_day_without_formulas() {
     let shop = staffed().await;
     let staff = signed_in(&shop, STAFF).await;
     let piece = shop.stocks("Sunrise", 1200).await;
-    let keeper = shop.keeper(&[Scope::OrdersWrite]).await;
+    let admin = shop.admin(&[Scope::OrdersWrite]).await;
     let sale = json!({
         "lines": [{"product_id": piece, "quantity": 1}],
         "customer_name": "=HYPERLINK(\"http://evil\")",
         "email": "a@example.com",
     });
-    assert_eq!(keeper.post("/api/admin/orders/", &sale).await.status, 201);
+    assert_eq!(admin.post("/api/admin/orders/", &sale).await.status, 201);
     let answer = staff.get("/admin/orders.csv").await;
     assert_eq!(answer.status, 200);
     assert_eq!(answer.header("content-type"), "text/csv; charset=utf-8");
@@ -618,10 +618,10 @@ async fn a_table_has_the_address_in_columns_and_a_row_for_each_line_on_request()
     .execute(&shop.db)
     .await
     .expect("an address");
-    let keeper = shop.keeper(&[Scope::OrdersRead, Scope::Refunds]).await;
+    let admin = shop.admin(&[Scope::OrdersRead, Scope::Refunds]).await;
     let back = json!({"amount": 4700, "restock": [{"product_id": sun, "quantity": 1}]});
     let path = "/api/admin/orders/SB-1001/refund/";
-    assert_eq!(keeper.post(path, &back).await.status, 202);
+    assert_eq!(admin.post(path, &back).await.status, 202);
     shop.settles().await;
 
     let answer = staff.get("/admin/orders.csv").await;
@@ -650,7 +650,7 @@ async fn a_table_has_the_address_in_columns_and_a_row_for_each_line_on_request()
 
     for caller in [
         staff.get("/admin/orders.csv?rows=lines").await,
-        keeper.get("/api/admin/orders.csv?rows=lines").await,
+        admin.get("/api/admin/orders.csv?rows=lines").await,
     ] {
         let table = cells(&caller.text);
         let head = &table[0];
@@ -684,7 +684,7 @@ async fn a_table_has_the_address_in_columns_and_a_row_for_each_line_on_request()
         );
         assert!(table.iter().all(|row| row.len() == head.len()));
     }
-    let odd = keeper.get("/api/admin/orders.csv?rows=all").await;
+    let odd = admin.get("/api/admin/orders.csv?rows=all").await;
     assert_eq!(odd.faults(), ["rows"]);
 }
 

@@ -73,14 +73,14 @@ async fn orders_are_found_by_what_somebody_remembers() {
     let page = staff.get("/admin/orders").await.text;
     assert!(page.contains("Everything is packed."), "{page}");
     let piece = shop.stocks("Sunrise", 40).await;
-    let keeper = shop.keeper(&Scope::ALL).await;
+    let admin = shop.admin(&Scope::ALL).await;
     for n in 0..32 {
         let sale = json!({
             "lines": [{"product_id": piece, "quantity": 1}],
             "customer_name": format!("Customer <{n}>"),
             "email": format!("c{n}@example.com"),
         });
-        assert_eq!(keeper.post("/api/admin/orders/", &sale).await.status, 201);
+        assert_eq!(admin.post("/api/admin/orders/", &sale).await.status, 201);
     }
     // As if the storefront had sold them: they wait to be packed.
     for sql in [

@@ -1,4 +1,4 @@
-//! The shopkeeper's admin: products and categories.
+//! The owner's admin: products and categories.
 
 use serde_json::{Value, json};
 use spirit_beads::ids::ProductId;
@@ -31,9 +31,9 @@ fn with<'a>(
 }
 
 /// Makes a product, and returns where its page is.
-async fn makes(keeper: &Browser, others: &[(&str, &str)]) -> String {
+async fn makes(admin: &Browser, others: &[(&str, &str)]) -> String {
     let new = "/admin/new-product";
-    let made = keeper.submit(new, new, &with(&SUNRISE, others)).await;
+    let made = admin.submit(new, new, &with(&SUNRISE, others)).await;
     assert_eq!(made.status, 303, "{}", made.text);
     made.header("location").to_owned()
 }
@@ -81,13 +81,13 @@ fn plain(text: &str) -> String {
 
 /// Sends the form that was opened, with some fields changed.
 async fn saves(
-    keeper: &Browser,
+    admin: &Browser,
     path: &str,
     form: &[(String, String)],
     changed: &[(&str, &str)],
 ) -> Answer {
     let form: Vec<(&str, &str)> = form.iter().map(|(a, b)| (a.as_str(), b.as_str())).collect();
-    keeper.submit(path, path, &with(&form, changed)).await
+    admin.submit(path, path, &with(&form, changed)).await
 }
 
 async fn actions(shop: &Shop) -> Vec<String> {
@@ -838,9 +838,9 @@ async fn a_deleted_product_stays_in_its_orders_and_gives_its_address_back() {
     let staff = signed_in(&shop, STAFF).await;
     let path = makes(&staff, &[]).await;
     let id = id_of(&path).to_owned();
-    let keeper = shop.keeper(&spirit_beads::auth::Scope::ALL).await;
+    let admin = shop.admin(&spirit_beads::auth::Scope::ALL).await;
     let sale = json!({"lines": [{"product_id": id, "quantity": 1}]});
-    assert_eq!(keeper.post("/api/admin/orders/", &sale).await.status, 201);
+    assert_eq!(admin.post("/api/admin/orders/", &sale).await.status, 201);
     let page = staff.get(&path).await.text;
     assert!(
         page.contains("Delete Sunrise for good") && page.contains("2 of it are still on hand."),

@@ -1,4 +1,4 @@
-//! The shopkeeper's admin: who gets in, what everybody else is told, and that each change is asked for by our own pages and
+//! The owner's admin: who gets in, what everybody else is told, and that each change is asked for by our own pages and
 //! written down.
 
 use std::collections::BTreeSet;

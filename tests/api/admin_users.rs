@@ -13,19 +13,19 @@ fn of_staff() -> Vec<Scope> {
 }
 
 async fn id_of(shop: &Shop, email: &str) -> String {
-    let keeper = shop.keeper(&[Scope::Users]).await;
-    let users = keeper.get("/api/admin/users/").await.json;
+    let admin = shop.admin(&[Scope::Users]).await;
+    let users = admin.get("/api/admin/users/").await.json;
     let mut users = users["results"].as_array().expect("users").iter();
     let found = users.find(|user| user["email"] == email).expect("the user");
     found["id"].as_str().expect("an id").to_owned()
 }
 
-async fn act(keeper: &Client, id: &str, what: &str, body: Option<Value>) -> crate::support::Answer {
+async fn act(admin: &Client, id: &str, what: &str, body: Option<Value>) -> crate::support::Answer {
     let path = format!("/api/admin/users/{id}/{what}/");
     match body {
-        Some(body) => keeper.post(&path, &body).await,
+        Some(body) => admin.post(&path, &body).await,
         None => {
-            keeper
+            admin
                 .send(reqwest::Method::POST, &path, &[], None::<String>)
                 .await
         }
@@ -35,8 +35,8 @@ async fn act(keeper: &Client, id: &str, what: &str, body: Option<Value>) -> crat
 #[tokio::test]
 async fn staff_is_made_shut_out_and_let_in_again() {
     let shop = staffed().await;
-    let keeper = shop.keeper(&of_staff()).await;
-    let made = keeper
+    let admin = shop.admin(&of_staff()).await;
+    let made = admin
         .post(
             "/api/admin/users/",
             &json!({"email": "cy@example.com", "role": "staff"}),
@@ -54,9 +54,9 @@ async fn staff_is_made_shut_out_and_let_in_again() {
     );
     assert_eq!(browser.get("/admin").await.status, 200);
 
-    assert_eq!(act(&keeper, id, "sessions/end", None).await.status, 200);
+    assert_eq!(act(&admin, id, "sessions/end", None).await.status, 200);
     assert_eq!(browser.get("/admin").await.status, 303, "signed out");
-    let reset = act(&keeper, id, "password", None).await.json;
+    let reset = act(&admin, id, "password", None).await.json;
     assert_eq!(
         browser.sign_in("cy@example.com", password).await.status,
         422
@@ -66,7 +66,7 @@ async fn staff_is_made_shut_out_and_let_in_again() {
         browser.sign_in("cy@example.com", password).await.status,
         303
     );
-    let disabled = act(&keeper, id, "disable", None).await;
+    let disabled = act(&admin, id, "disable", None).await;
     assert!(
         disabled.json["disabled_at"].is_string(),
         "{}",
@@ -74,16 +74,16 @@ async fn staff_is_made_shut_out_and_let_in_again() {
     );
     assert_eq!(browser.get("/admin").await.status, 303);
     for _ in 0..2 {
-        let enabled = act(&keeper, id, "enable", None).await;
+        let enabled = act(&admin, id, "enable", None).await;
         assert_eq!(enabled.json["disabled_at"], Value::Null);
     }
     assert_eq!(
-        act(&keeper, id, "second-factor/turn-off", None)
+        act(&admin, id, "second-factor/turn-off", None)
             .await
             .status,
         200
     );
-    let one = keeper.get(&format!("/api/admin/users/{id}/")).await.json;
+    let one = admin.get(&format!("/api/admin/users/{id}/")).await.json;
     assert_eq!(
         (&one["email"], &one["role"]),
         (&json!("cy@example.com"), &json!("staff"))
@@ -99,12 +99,12 @@ async fn staff_is_made_shut_out_and_let_in_again() {
         ),
     ] {
         assert_eq!(
-            keeper.post("/api/admin/users/", &body).await.faults(),
+            admin.post("/api/admin/users/", &body).await.faults(),
             [field]
         );
     }
     for id in ["x", "00000000-0000-0000-0000-000000000000"] {
-        assert_eq!(act(&keeper, id, "disable", None).await.status, 404, "{id}");
+        assert_eq!(act(&admin, id, "disable", None).await.status, 404, "{id}");
     }
     let log: Vec<String> =
         sqlx::query_scalar("select action from audit_log where actor = 'token:test' order by id")
@@ -145,18 +145,18 @@ async fn no_token_reaches_whom_it_could_not_stand_in_for() {
         (&of_staff(), &staff, "owner"),
         (&nearly_all, &staff, "owner"),
     ] {
-        let keeper = shop.keeper(scopes).await;
+        let admin = shop.admin(scopes).await;
         let new = json!({"email": "new@example.com", "role": role});
         let what = format!("{scopes:?} {others} {role}");
         if others != &owner {
             assert_eq!(
-                keeper.post("/api/admin/users/", &new).await.status,
+                admin.post("/api/admin/users/", &new).await.status,
                 403,
                 "{what}"
             );
         }
         assert_eq!(
-            act(&keeper, others, "role", Some(json!({"role": role})))
+            act(&admin, others, "role", Some(json!({"role": role})))
                 .await
                 .status,
             403,
@@ -172,7 +172,7 @@ async fn no_token_reaches_whom_it_could_not_stand_in_for() {
             "second-factor/turn-off",
             "sessions/end",
         ] {
-            let refused = act(&keeper, others, move_, None).await;
+            let refused = act(&admin, others, move_, None).await;
             assert_eq!(
                 (refused.status, &refused.json["code"]),
                 (403, &json!("permission_denied")),
@@ -195,7 +195,7 @@ async fn no_token_reaches_whom_it_could_not_stand_in_for() {
     );
 
     // Who may do all may do this, too; but never leave the shop without an owner.
-    let whole = shop.keeper(&Scope::ALL).await;
+    let whole = shop.admin(&Scope::ALL).await;
     let last = act(&whole, &owner, "role", Some(json!({"role": "staff"}))).await;
     assert_eq!(
         (last.status, &last.json["code"]),
@@ -219,10 +219,10 @@ async fn no_token_reaches_whom_it_could_not_stand_in_for() {
 #[tokio::test]
 async fn a_token_hands_out_only_what_it_has() {
     let shop = Shop::open().await;
-    let keeper = shop.keeper(&[Scope::Tokens, Scope::Stock]).await;
+    let admin = shop.admin(&[Scope::Tokens, Scope::Stock]).await;
     let path = "/api/admin/tokens/";
     for scope in Scope::ALL {
-        let answer = keeper
+        let answer = admin
             .post(
                 path,
                 &json!({"name": scope.as_str(), "scopes": ["stock", scope.as_str()]}),
@@ -249,11 +249,11 @@ async fn a_token_hands_out_only_what_it_has() {
         (json!({"name": " ", "scopes": []}), vec!["name", "scopes"]),
         (json!({"name": "x"}), vec!["body"]),
     ] {
-        let faults = keeper.post(path, &body).await.faults();
+        let faults = admin.post(path, &body).await.faults();
         assert_eq!(faults, fields, "{body}");
     }
 
-    let made = keeper
+    let made = admin
         .post(path, &json!({"name": "heir", "scopes": ["stock", "stock"]}))
         .await;
     assert_eq!(
@@ -265,17 +265,17 @@ async fn a_token_hands_out_only_what_it_has() {
     let heir = shop.client.with_token(text);
     shop.stocks("Sunrise", 1).await;
     assert_eq!(heir.get("/api/products/sunrise/stock/").await.status, 200);
-    let list = keeper.get(path).await;
+    let list = admin.get(path).await;
     assert!(!list.text.contains("sbt_") && list.each("results", "name").contains(&json!("heir")));
     assert_eq!(
-        keeper.get("/api/admin/tokens/?page_size=1").await.json["results"]
+        admin.get("/api/admin/tokens/?page_size=1").await.json["results"]
             .as_array()
             .map(Vec::len),
         Some(1)
     );
     let revoke = format!("{path}{}/revoke/", made.json["id"]);
     for _ in 0..2 {
-        let gone = keeper
+        let gone = admin
             .send(reqwest::Method::POST, &revoke, &[], None::<String>)
             .await;
         assert!(gone.json["revoked_at"].is_string(), "{}", gone.text);
@@ -283,12 +283,12 @@ async fn a_token_hands_out_only_what_it_has() {
     assert_eq!(heir.get("/api/products/sunrise/stock/").await.status, 401);
 
     // One that may do more is beyond its reach.
-    shop.keeper(&[Scope::Refunds]).await;
+    shop.admin(&[Scope::Refunds]).await;
     let strong: i64 = sqlx::query_scalar("select max(id) from api_tokens")
         .fetch_one(&shop.db)
         .await
         .expect("a token");
-    let refused = keeper
+    let refused = admin
         .send(
             reqwest::Method::POST,
             &format!("{path}{strong}/revoke/"),
@@ -297,7 +297,7 @@ async fn a_token_hands_out_only_what_it_has() {
         )
         .await;
     assert_eq!(refused.status, 403, "{}", refused.text);
-    let none = keeper
+    let none = admin
         .send(
             reqwest::Method::POST,
             &format!("{path}9999/revoke/"),

@@ -418,14 +418,14 @@ async fn what_is_answered_is_what_is_described() {
     )
     .await;
     let document = document(&shop).await;
-    let keeper = shop.keeper(&spirit_beads::auth::Scope::ALL).await;
-    keeper
+    let admin = shop.admin(&spirit_beads::auth::Scope::ALL).await;
+    admin
         .post("/api/categories/", &serde_json::json!({"name": "Rain"}))
         .await;
     let request = shop.asks_for_a_piece("ann@example.com").await;
     let quote = serde_json::json!({"amount": 9000, "covers": "A case"});
     let path = format!("/api/admin/custom-orders/{request}/requote/");
-    assert_eq!(keeper.post(&path, &quote).await.status, 202);
+    assert_eq!(admin.post(&path, &quote).await.status, 202);
     shop.run_jobs().await;
     // Something of everything: an order that is paid, a hold, a job, an event, a user.
     let session = session_of(&shop.shopper().check_out(&[("sunrise", 1)]).await);
@@ -433,7 +433,7 @@ async fn what_is_answered_is_what_is_described() {
     shop.deliver().await;
     shop.shopper().check_out(&[("sunrise", 1)]).await;
     let user = serde_json::json!({"email": "ann@example.com", "role": "staff"});
-    assert_eq!(keeper.post("/api/admin/users/", &user).await.status, 201);
+    assert_eq!(admin.post("/api/admin/users/", &user).await.status, 201);
     let customer_s_page = shop.status_page(&request);
     for (template, path) in [
         ("/api/products", "/api/products/"),
@@ -483,7 +483,7 @@ async fn what_is_answered_is_what_is_described() {
         ("/api/admin/tokens", "/api/admin/tokens/"),
         ("/api/admin/users", "/api/admin/users/"),
     ] {
-        let answer = keeper.get(path).await;
+        let answer = admin.get(path).await;
         let described = &document["paths"][template]["get"]["responses"][answer.status.to_string()];
         let schema = &described["content"]["application/json"]["schema"];
         assert!(schema.is_object(), "{path} {}", answer.status);

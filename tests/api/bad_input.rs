@@ -37,7 +37,7 @@ fn assert_told(answer: &Answer, what: &str) {
 #[tokio::test]
 async fn what_is_no_json_is_refused_in_the_old_words() {
     let shop = Shop::open().await;
-    let keeper = shop.keeper(&Scope::ALL).await;
+    let admin = shop.admin(&Scope::ALL).await;
     let deep = |open: &str, close: &str| {
         [open.repeat(100_000), "1".to_owned(), close.repeat(100_000)].concat()
     };
@@ -57,7 +57,7 @@ async fn what_is_no_json_is_refused_in_the_old_words() {
     ];
     for path in [CHECKOUT, SALES, PRODUCTS, "/api/categories/"] {
         for body in &bodies {
-            let answer = keeper
+            let answer = admin
                 .send(Method::POST, path, JSON, Some(body.clone()))
                 .await;
             let shown = String::from_utf8_lossy(&body[..body.len().min(40)]);
@@ -290,7 +290,7 @@ async fn every_faulty_line_is_reported_in_its_place_and_its_words() {
 async fn quantities_are_whole_numbers_from_1_to_999() {
     let shop = Shop::open().await;
     shop.stocks("Sunrise", 2000).await;
-    let keeper = shop.keeper(&[Scope::OrdersWrite]).await;
+    let admin = shop.admin(&[Scope::OrdersWrite]).await;
     let bad = [
         "-1",
         "-999999999999999999999",
@@ -323,7 +323,7 @@ async fn quantities_are_whole_numbers_from_1_to_999() {
 
         let body =
             format!("{{\"lines\":[{{\"product_id\":\"sunrise\",\"quantity\":{quantity}}}]}}");
-        let answer = keeper.send(Method::POST, SALES, JSON, Some(body)).await;
+        let answer = admin.send(Method::POST, SALES, JSON, Some(body)).await;
         assert_eq!(answer.status, 400, "{quantity}: {}", answer.text);
         assert_eq!(
             answer.json["details"][0]["field"], "lines[0].quantity",
@@ -353,7 +353,7 @@ async fn a_faulty_sale_names_each_field() {
         .execute(&shop.db)
         .await
         .expect("a product of before");
-    let keeper = shop.keeper(&[Scope::OrdersWrite]).await;
+    let admin = shop.admin(&[Scope::OrdersWrite]).await;
     let line = json!({"product_id": "sunrise", "quantity": 1});
     let many: Vec<Value> = (0..10_000).map(|_| line.clone()).collect();
     for (body, field) in [
@@ -412,7 +412,7 @@ async fn a_faulty_sale_names_each_field() {
         (json!({"lines": [line], "note": {}}), "note"),
         (json!({"lines": [line], "colour": "red"}), "colour"),
     ] {
-        let answer = keeper.post(SALES, &body).await;
+        let answer = admin.post(SALES, &body).await;
         assert_eq!(answer.status, 400, "{field}: {}", answer.text);
         assert_eq!(answer.json["details"][0]["field"], field, "{}", answer.text);
         assert!(
@@ -423,7 +423,7 @@ async fn a_faulty_sale_names_each_field() {
         );
     }
     let short = json!({"lines": [{"product_id": "sunrise", "quantity": 4}]});
-    let answer = keeper.post(SALES, &short).await;
+    let answer = admin.post(SALES, &short).await;
     assert_eq!(
         (answer.status, &answer.json["code"]),
         (409, &json!("insufficient_inventory"))
@@ -436,8 +436,8 @@ async fn a_faulty_sale_names_each_field() {
 async fn a_faulty_product_names_each_field() {
     let shop = Shop::open().await;
     shop.stocks("Sunrise", 3).await;
-    let keeper = shop.keeper(&Scope::ALL).await;
-    let before = keeper.get("/api/admin/products/sunrise/").await.json;
+    let admin = shop.admin(&Scope::ALL).await;
+    let before = admin.get("/api/admin/products/sunrise/").await.json;
     for (field, values) in [
         (
             "name",
@@ -488,7 +488,7 @@ async fn a_faulty_product_names_each_field() {
         ("colour", vec![json!("red")]),
     ] {
         for value in values {
-            let answer = keeper
+            let answer = admin
                 .send_json(
                     Method::PATCH,
                     "/api/products/sunrise/",
@@ -499,7 +499,7 @@ async fn a_faulty_product_names_each_field() {
             assert_eq!(answer.json["details"][0]["field"], field, "{}", answer.text);
         }
     }
-    let answer = keeper.post(PRODUCTS, &json!({})).await;
+    let answer = admin.post(PRODUCTS, &json!({})).await;
     let fields: Vec<&str> = answer.json["details"]
         .as_array()
         .expect("a list")
@@ -508,14 +508,14 @@ async fn a_faulty_product_names_each_field() {
         .collect();
     assert_eq!(fields, ["name", "lighter_type", "price"]);
     for body in [json!([]), json!(7), json!("sunrise")] {
-        let answer = keeper.post(PRODUCTS, &body).await;
+        let answer = admin.post(PRODUCTS, &body).await;
         assert_eq!(
             (answer.status, &answer.json["details"][0]["field"]),
             (400, &json!("body"))
         );
     }
     assert_eq!(
-        keeper.get("/api/admin/products/sunrise/").await.json,
+        admin.get("/api/admin/products/sunrise/").await.json,
         before
     );
 }
@@ -524,18 +524,18 @@ async fn a_faulty_product_names_each_field() {
 #[tokio::test]
 async fn a_list_is_no_object() {
     let shop = Shop::open().await;
-    let keeper = shop.keeper(&Scope::ALL).await;
+    let admin = shop.admin(&Scope::ALL).await;
     let piece = shop.stocks("Sunrise", 3).await;
     let chosen = json!({"chosen": {"shop_name": "Beads"}});
     let settings = "/api/admin/settings/";
-    let set = async |body: Value| keeper.send_json(Method::PUT, settings, &body).await;
+    let set = async |body: Value| admin.send_json(Method::PUT, settings, &body).await;
     assert_eq!(set(chosen).await.status, 200);
 
     for (answer, field) in [
         (set(json!({"chosen": [null, null]})).await, "chosen"),
         (set(json!([null, {}])).await, "body"),
         (
-            keeper
+            admin
                 .post(SALES, &json!({"lines": [[piece, 1, 500]]}))
                 .await,
             "lines[0]",
@@ -544,7 +544,7 @@ async fn a_list_is_no_object() {
         assert_eq!(answer.status, 400, "{}", answer.text);
         assert_eq!(answer.json["details"][0]["field"], field, "{}", answer.text);
     }
-    let now = keeper.get(settings).await;
+    let now = admin.get(settings).await;
     assert_eq!(now.json["current"]["shop_name"], "Beads", "{}", now.text);
     assert_untouched(&shop).await;
 }
@@ -552,13 +552,13 @@ async fn a_list_is_no_object() {
 #[tokio::test]
 async fn a_body_too_large_is_413() {
     let shop = Shop::open().await;
-    let keeper = shop.keeper(&Scope::ALL).await;
+    let admin = shop.admin(&Scope::ALL).await;
     let body = format!(
         "{{\"items\":[],\"success_url\":\"{}\"}}",
         "x".repeat(1024 * 1024)
     );
     for path in [CHECKOUT, SALES, PRODUCTS] {
-        let answer = keeper
+        let answer = admin
             .send(Method::POST, path, JSON, Some(body.clone()))
             .await;
         assert_eq!(answer.status, 413, "{path}");
@@ -626,7 +626,7 @@ async fn other_methods_are_405_and_say_which_are_allowed() {
 #[tokio::test]
 async fn other_content_types_are_415_in_the_old_words() {
     let shop = Shop::open().await;
-    let keeper = shop.keeper(&Scope::ALL).await;
+    let admin = shop.admin(&Scope::ALL).await;
     let long = format!("text/{}", "x".repeat(500));
     for path in [CHECKOUT, SALES, PRODUCTS] {
         for kind in [
@@ -638,7 +638,7 @@ async fn other_content_types_are_415_in_the_old_words() {
             "",
             long.as_str(),
         ] {
-            let answer = keeper
+            let answer = admin
                 .send(
                     Method::POST,
                     path,
@@ -652,7 +652,7 @@ async fn other_content_types_are_415_in_the_old_words() {
             assert_eq!(answer.json["code"], "unsupported_media_type");
         }
         let charset = [("content-type", "Application/JSON; charset=utf-8")];
-        let answer = keeper
+        let answer = admin
             .send(Method::POST, path, &charset, Some("{\"items\":[]}"))
             .await;
         assert_eq!(answer.status, 400, "{path}: {}", answer.text);
@@ -688,7 +688,7 @@ async fn reads_do_not_look_at_a_body() {
 async fn paths_that_name_nothing_are_404() {
     let shop = Shop::open().await;
     let piece = shop.stocks("Sunrise", 3).await;
-    let keeper = shop.keeper(&Scope::ALL).await;
+    let admin = shop.admin(&Scope::ALL).await;
     let long = "x".repeat(10_000);
     for odd in [
         "%00",
@@ -720,7 +720,7 @@ async fn paths_that_name_nothing_are_404() {
             format!("/media/{odd}"),
             format!("/{odd}"),
         ] {
-            let answer = keeper.get(&path).await;
+            let answer = admin.get(&path).await;
             assert_eq!(answer.status, 404, "{path}: {}", answer.text);
             assert_eq!(answer.json["code"], "not_found", "{path}");
             assert!(answer.json["detail"].is_string(), "{path}");
@@ -731,7 +731,7 @@ async fn paths_that_name_nothing_are_404() {
             (Method::POST, format!("/api/products/{odd}/archive/")),
             (Method::PATCH, format!("/api/categories/{odd}/")),
         ] {
-            let answer = keeper.send_json(method, &path, &json!({})).await;
+            let answer = admin.send_json(method, &path, &json!({})).await;
             assert_eq!(answer.status, 404, "{path}: {}", answer.text);
             assert_told(&answer, &path);
         }
@@ -829,7 +829,7 @@ async fn bytes_that_no_client_sends_are_no_server_error() {
 async fn odd_headers_are_refused_by_name() {
     let shop = Shop::open().await;
     shop.stocks("Sunrise", 3).await;
-    let keeper = shop.keeper(&Scope::ALL).await;
+    let admin = shop.admin(&Scope::ALL).await;
     let long = "k".repeat(256);
     let cart = json!({"items": [{"product_id": "sunrise", "quantity": 1}]}).to_string();
     let sale = json!({"lines": [{"product_id": "sunrise", "quantity": 1}]}).to_string();
@@ -839,7 +839,7 @@ async fn odd_headers_are_refused_by_name() {
                 ("content-type", "application/json"),
                 ("idempotency-key", key),
             ];
-            let answer = keeper
+            let answer = admin
                 .send(Method::POST, path, &headers, Some(body.clone()))
                 .await;
             assert_eq!(answer.status, 400, "{path} {key:?}: {}", answer.text);
@@ -848,7 +848,7 @@ async fn odd_headers_are_refused_by_name() {
     }
     for version in ["", "\"\"", "one", "W/\"1\"", "99999999999999999999"] {
         let headers = [("content-type", "application/json"), ("if-match", version)];
-        let answer = keeper
+        let answer = admin
             .send(
                 Method::PATCH,
                 "/api/products/sunrise/",
@@ -873,7 +873,7 @@ async fn no_route_answers_any_odd_request_with_a_server_error() {
         .execute(&shop.db)
         .await
         .expect("a heartbeat");
-    let keeper = shop.keeper(&Scope::ALL).await;
+    let admin = shop.admin(&Scope::ALL).await;
     let document = shop.client.get("/api/openapi.json").await.json;
     let mut routes: BTreeSet<String> = document["paths"]
         .as_object()
@@ -933,7 +933,7 @@ async fn no_route_answers_any_odd_request_with_a_server_error() {
                     _ => format!("{path}/?page=%FF&ids=%00&page_size=x&search=%27&format=json"),
                 };
                 let body = (at > 0).then_some("{\"a\":[null]}");
-                let answer = keeper.send(verb.clone(), &path, headers, body).await;
+                let answer = admin.send(verb.clone(), &path, headers, body).await;
                 let what = format!("{method} {path} {headers:?}");
                 assert!(answer.status < 500, "{what}: {answer:?}");
                 if !matches!(method, "HEAD" | "OPTIONS") {

@@ -50,8 +50,8 @@ async fn queued(shop: &Shop) -> i64 {
 }
 
 async fn product(shop: &Shop, id: &str) -> Value {
-    let keeper = shop.keeper(&[Scope::Catalog]).await;
-    keeper.get(&format!("/api/admin/products/{id}/")).await.json
+    let admin = shop.admin(&[Scope::Catalog]).await;
+    admin.get(&format!("/api/admin/products/{id}/")).await.json
 }
 
 #[tokio::test]
@@ -107,7 +107,7 @@ async fn a_file_fills_a_shop() {
         (&c["slug"], &c["category"], &c["on_hand"]),
         (&json!("sunset-2"), &json!(3), &json!(0))
     );
-    let stock = shop.keeper(&[Scope::Stock]).await;
+    let stock = shop.admin(&[Scope::Stock]).await;
     let ledger = stock.get("/api/products/a/stock/").await.json;
     assert_eq!(
         (
@@ -123,8 +123,8 @@ async fn a_file_fills_a_shop() {
     shop.audit().await;
 
     // The next category does not meet an imported id.
-    let keeper = shop.keeper(&[Scope::Catalog]).await;
-    let made = keeper
+    let admin = shop.admin(&[Scope::Catalog]).await;
+    let made = admin
         .post("/api/categories/", &json!({"name": "New"}))
         .await;
     assert_eq!(made.json["id"], 51, "{}", made.text);
@@ -397,8 +397,8 @@ async fn an_export_comes_back_as_it_went() {
     )
     .await;
     shop.stocks("Deleted", 2).await;
-    let keeper = shop.keeper(&[Scope::Catalog]).await;
-    keeper
+    let admin = shop.admin(&[Scope::Catalog]).await;
+    admin
         .send(
             Method::DELETE,
             "/api/products/deleted/",
@@ -463,10 +463,10 @@ async fn an_export_comes_back_as_it_went() {
 #[tokio::test]
 async fn a_deleted_product_comes_back_by_its_id() {
     let shop = Shop::open().await;
-    let keeper = shop.keeper(&[Scope::Catalog, Scope::Stock]).await;
+    let admin = shop.admin(&[Scope::Catalog, Scope::Stock]).await;
     for name in ["Sunrise", "Sunset"] {
         shop.stocks(name, 3).await;
-        keeper
+        admin
             .send(
                 Method::DELETE,
                 &format!("/api/products/{}/", name.to_lowercase()),
@@ -606,7 +606,7 @@ async fn five_hundred_products_take_less_than_a_second() {
 #[tokio::test]
 async fn a_name_has_up_to_255_characters_at_every_door() {
     let shop = Shop::open().await;
-    let keeper = shop.keeper(&[Scope::Catalog, Scope::Stock]).await;
+    let admin = shop.admin(&[Scope::Catalog, Scope::Stock]).await;
     // Counted in characters, neither in bytes nor in halves of them.
     let longest = "é🪶".repeat(127) + "x";
     let (own, too_long) = ("y".repeat(201), format!("{longest}x"));
@@ -618,10 +618,10 @@ async fn a_name_has_up_to_255_characters_at_every_door() {
     assert_eq!(faults(&shop, &file).await, ["products[0].name"]);
 
     let body = row("d", json!({"name": longest}));
-    let made = keeper.post("/api/products/", &body).await;
+    let made = admin.post("/api/products/", &body).await;
     assert_eq!(made.status, 201, "{}", made.text);
     let body = json!({"name": too_long});
-    let refused = keeper
+    let refused = admin
         .send_json(Method::PATCH, "/api/products/d/", &body)
         .await;
     assert_eq!(

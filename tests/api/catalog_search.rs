@@ -255,15 +255,15 @@ async fn no_search_is_too_odd() {
 #[tokio::test]
 async fn a_misspelling_finds_what_was_written_a_moment_ago() {
     let shop = searchable().await;
-    let keeper = shop.keeper(&[Scope::Catalog]).await;
+    let admin = shop.admin(&[Scope::Catalog]).await;
     let change = async |path: &str, change: Value| {
-        let answer = keeper.send_json(Method::PATCH, path, &change).await;
+        let answer = admin.send_json(Method::PATCH, path, &change).await;
         assert_eq!(answer.status, 200, "{}", answer.text);
     };
     let product = json!({
         "id": "new", "name": "Tortoise", "lighter_type": 1, "price": 4700, "description": "A shell's back\\slash.",
     });
-    let made = keeper.post("/api/products/", &product).await;
+    let made = admin.post("/api/products/", &product).await;
     assert_eq!(made.status, 201, "{}", made.text);
     assert_eq!(found(&shop, "tortoize").await, ["new"]);
     assert_eq!(found(&shop, "tortoize+shel").await, ["new"]);
@@ -274,7 +274,7 @@ async fn a_misspelling_finds_what_was_written_a_moment_ago() {
     // A category's name is a word of its products.
     change("/api/categories/1/", json!({"name": "Wildflowers"})).await;
     assert_eq!(found(&shop, "wildflwers").await, ["braid"]);
-    let gone = keeper
+    let gone = admin
         .send(Method::DELETE, "/api/products/new/", &[], None::<String>)
         .await;
     assert_eq!(gone.status, 204, "{}", gone.text);

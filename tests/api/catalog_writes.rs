@@ -1,4 +1,4 @@
-//! The catalog as a shopkeeper's program writes it: products, categories, stock, and what Stripe is to hear.
+//! The catalog as an owner's program writes it: products, categories, stock, and what Stripe is to hear.
 
 use std::collections::HashSet;
 
@@ -14,31 +14,31 @@ use spirit_beads::stripe::sandbox::Fault;
 use crate::support::{Answer, Client, Shop, card, session_of};
 
 /// An empty shop, and a program that may do all that is done here.
-async fn shop_and_keeper() -> (Shop, Client) {
+async fn shop_and_admin() -> (Shop, Client) {
     let shop = Shop::open().await;
-    let keeper = shop.keeper(&[Scope::Catalog, Scope::Stock]).await;
-    (shop, keeper)
+    let admin = shop.admin(&[Scope::Catalog, Scope::Stock]).await;
+    (shop, admin)
 }
 
 fn sunrise() -> Value {
     json!({"id": "sunrise", "name": "Sunrise", "lighter_type": 1, "price": 4700})
 }
 
-/// The product as the shopkeeper reads it.
-async fn read(keeper: &Client, id: &str) -> Value {
-    let answer = keeper.get(&format!("/api/admin/products/{id}/")).await;
+/// The product as the owner reads it.
+async fn read(admin: &Client, id: &str) -> Value {
+    let answer = admin.get(&format!("/api/admin/products/{id}/")).await;
     assert_eq!(answer.status, 200, "{}", answer.text);
     answer.json
 }
 
-async fn patch(keeper: &Client, id: &str, body: &Value) -> Answer {
-    keeper
+async fn patch(admin: &Client, id: &str, body: &Value) -> Answer {
+    admin
         .send_json(Method::PATCH, &format!("/api/products/{id}/"), body)
         .await
 }
 
-async fn delete(keeper: &Client, path: &str) -> Answer {
-    keeper.send(Method::DELETE, path, &[], None::<String>).await
+async fn delete(admin: &Client, path: &str) -> Answer {
+    admin.send(Method::DELETE, path, &[], None::<String>).await
 }
 
 fn expect_refused(answer: &Answer, status: u16, code: &str) {
@@ -85,10 +85,10 @@ async fn writes_ask_for_a_token_with_the_scope() {
         .expect("a category");
     let before = shop.client.get("/api/products/sunrise/").await.text;
     let (catalog, stock, orders) = (
-        shop.keeper(&[Scope::Catalog, Scope::OrdersRead, Scope::OrdersWrite])
+        shop.admin(&[Scope::Catalog, Scope::OrdersRead, Scope::OrdersWrite])
             .await,
-        shop.keeper(&[Scope::Stock]).await,
-        shop.keeper(&[Scope::OrdersRead, Scope::OrdersWrite]).await,
+        shop.admin(&[Scope::Stock]).await,
+        shop.admin(&[Scope::OrdersRead, Scope::OrdersWrite]).await,
     );
     for (method, path, scope) in [
         (Method::POST, "/api/products/", Scope::Catalog),
@@ -163,8 +163,8 @@ async fn writes_ask_for_a_token_with_the_scope() {
 
 #[tokio::test]
 async fn a_product_is_created_with_defaults() {
-    let (shop, keeper) = shop_and_keeper().await;
-    let answer = keeper
+    let (shop, admin) = shop_and_admin().await;
+    let answer = admin
         .post(
             "/api/products/",
             &json!({"name": "  Ámber Arrow ", "lighter_type": 2, "price": 50}),
@@ -194,15 +194,15 @@ async fn a_product_is_created_with_defaults() {
             id, created, updated
         )
     );
-    assert_eq!(read(&keeper, id).await, answer.json);
+    assert_eq!(read(&admin, id).await, answer.json);
     let path = answer.header("location").replacen(&shop.address, "", 1);
     assert_eq!(shop.client.get(&path).await.json["name"], "Ámber Arrow");
 }
 
 #[tokio::test]
 async fn a_product_is_created_as_told() {
-    let (shop, keeper) = shop_and_keeper().await;
-    let category = keeper
+    let (shop, admin) = shop_and_admin().await;
+    let category = admin
         .post("/api/categories/", &json!({"name": "Rain Songs"}))
         .await
         .json;
@@ -212,7 +212,7 @@ async fn a_product_is_created_as_told() {
         "primary_image": format!("{}/media/a.png", shop.address), "secondary_image": "https://cdn.test/b.png",
         "weight_ounces": 1.5, "inventory_count": 7,
     });
-    let answer = keeper.post("/api/products/", &body).await;
+    let answer = admin.post("/api/products/", &body).await;
     assert_eq!(answer.status, 201, "{}", answer.text);
     for (field, value) in [
         ("id", json!("a b&c?ü")),
@@ -245,7 +245,7 @@ async fn a_product_is_created_as_told() {
         answer.header("location"),
         format!("{}/api/products/a%20b%26c%3F%C3%BC/", shop.address)
     );
-    let restored = keeper
+    let restored = admin
         .post("/api/products/a%20b%26c%3F%C3%BC/restore/", &json!({}))
         .await;
     assert_eq!(restored.status, 200, "{}", restored.text);
@@ -256,7 +256,7 @@ async fn a_product_is_created_as_told() {
 
 #[tokio::test]
 async fn every_faulty_field_is_named_at_once() {
-    let (shop, keeper) = shop_and_keeper().await;
+    let (shop, admin) = shop_and_admin().await;
     let faulty = json!({
         "id": "a/b", "name": "", "slug": "A b", "lighter_type": "1", "price": 49.5, "currency": "dollars",
         "category": 99, "description": 7, "primary_image": "javascript:x", "secondary_image": "/media/../x",
@@ -282,7 +282,7 @@ async fn every_faulty_field_is_named_at_once() {
         "version",
         "weight_ounces",
     ];
-    let answer = keeper.post("/api/products/", &faulty).await;
+    let answer = admin.post("/api/products/", &faulty).await;
     assert_eq!(answer.faults(), all);
     let details = answer.json["details"].as_array().expect("a list");
     assert!(details.iter().all(|fault| {
@@ -292,11 +292,11 @@ async fn every_faulty_field_is_named_at_once() {
     }));
 
     assert_eq!(
-        keeper.post("/api/products/", &json!({})).await.faults(),
+        admin.post("/api/products/", &json!({})).await.faults(),
         ["lighter_type", "name", "price"]
     );
     assert_eq!(
-        keeper
+        admin
             .post(
                 "/api/categories/",
                 &json!({"slug": "7", "description": null, "id": 3, "x": 1})
@@ -307,7 +307,7 @@ async fn every_faulty_field_is_named_at_once() {
     );
     for body in [json!([]), json!("x"), json!(null)] {
         assert_eq!(
-            keeper.post("/api/products/", &body).await.status,
+            admin.post("/api/products/", &body).await.status,
             400,
             "{body}"
         );
@@ -316,20 +316,20 @@ async fn every_faulty_field_is_named_at_once() {
 
     // The same in a change; an id of the body is only an echo there, and nothing changes if anything is wrong.
     shop.stocks("Sunrise", 1).await;
-    let before = read(&keeper, "sunrise").await;
-    let answer = patch(&keeper, "sunrise", &faulty).await;
+    let before = read(&admin, "sunrise").await;
+    let answer = patch(&admin, "sunrise", &faulty).await;
     let mut expected: Vec<&str> = all.iter().copied().filter(|field| *field != "id").collect();
     expected.insert(5, "expected_inventory_count");
     expected.sort_unstable();
     assert_eq!(answer.faults(), expected);
     let half = json!({"name": "Changed", "price": 1});
-    assert_eq!(patch(&keeper, "sunrise", &half).await.faults(), ["price"]);
-    assert_eq!(read(&keeper, "sunrise").await, before);
+    assert_eq!(patch(&admin, "sunrise", &half).await.faults(), ["price"]);
+    assert_eq!(read(&admin, "sunrise").await, before);
 }
 
 #[tokio::test]
 async fn bounds_are_kept_on_both_sides() {
-    let (_shop, keeper) = shop_and_keeper().await;
+    let (_shop, admin) = shop_and_admin().await;
     let with = |field: &str, value: Value| {
         let mut body = json!({"name": "N", "lighter_type": 1, "price": 100});
         body[field] = value;
@@ -400,7 +400,7 @@ async fn bounds_are_kept_on_both_sides() {
         ),
     ] {
         for value in good {
-            let answer = keeper
+            let answer = admin
                 .post("/api/products/", &with(field, value.clone()))
                 .await;
             assert_eq!(answer.status, 201, "{field} {value}: {}", answer.text);
@@ -413,10 +413,10 @@ async fn bounds_are_kept_on_both_sides() {
                     "%E6%97%A5%E6%9C%AC"
                 }
             );
-            assert_eq!(delete(&keeper, &path).await.status, 204);
+            assert_eq!(delete(&admin, &path).await.status, 204);
         }
         for value in bad {
-            let answer = keeper
+            let answer = admin
                 .post("/api/products/", &with(field, value.clone()))
                 .await;
             assert_eq!(answer.faults(), [field], "{value}");
@@ -426,10 +426,10 @@ async fn bounds_are_kept_on_both_sides() {
 
 #[tokio::test]
 async fn a_change_of_an_old_version_is_refused() {
-    let (shop, keeper) = shop_and_keeper().await;
+    let (shop, admin) = shop_and_admin().await;
     shop.stocks("Sunrise", 3).await;
     let path = "/api/products/sunrise/";
-    let answer = patch(&keeper, "sunrise", &json!({"price": 4800, "version": 1})).await;
+    let answer = patch(&admin, "sunrise", &json!({"price": 4800, "version": 1})).await;
     assert_eq!(
         (answer.status, answer.header("etag")),
         (200, "\"2\""),
@@ -441,26 +441,26 @@ async fn a_change_of_an_old_version_is_refused() {
         (&json!(2), &json!(4800))
     );
     expect_refused(
-        &patch(&keeper, "sunrise", &json!({"price": 1000, "version": 1})).await,
+        &patch(&admin, "sunrise", &json!({"price": 1000, "version": 1})).await,
         409,
         "version_conflict",
     );
     expect_refused(
-        &patch(&keeper, "sunrise", &json!({"price": 1000, "version": 3})).await,
+        &patch(&admin, "sunrise", &json!({"price": 1000, "version": 3})).await,
         409,
         "version_conflict",
     );
     let mut whole = sunrise();
     whole["version"] = json!(1);
     expect_refused(
-        &keeper.send_json(Method::PUT, path, &whole).await,
+        &admin.send_json(Method::PUT, path, &whole).await,
         409,
         "version_conflict",
     );
 
     let matching = async |method: Method, path: &str, tag: &str, body: Value| {
         let headers = [("content-type", "application/json"), ("if-match", tag)];
-        keeper
+        admin
             .send(method, path, &headers, Some(body.to_string()))
             .await
     };
@@ -481,7 +481,7 @@ async fn a_change_of_an_old_version_is_refused() {
             ["If-Match"]
         );
     }
-    assert_eq!(read(&keeper, "sunrise").await["price"], 4800);
+    assert_eq!(read(&admin, "sunrise").await["price"], 4800);
     assert_eq!(
         matching(Method::PATCH, path, "\"2\"", json!({"price": 4900}))
             .await
@@ -498,16 +498,16 @@ async fn a_change_of_an_old_version_is_refused() {
     let session = session_of(&shop.client.check_out(&[("sunrise", 1)]).await);
     shop.stripe.pay(&session, card()).await.expect("a payment");
     shop.deliver().await;
-    assert_eq!(read(&keeper, "sunrise").await["version"], 4);
+    assert_eq!(read(&admin, "sunrise").await["version"], 4);
     let answer = matching(Method::DELETE, path, "\"4\"", json!({})).await;
     assert_eq!((answer.status, answer.text.as_str()), (204, ""));
 
     // Ten edits of one version at once: one is made.
     shop.stocks("Sunset", 1).await;
     let edits = (0..10).map(|n| {
-        let keeper = keeper.clone();
+        let admin = admin.clone();
         async move {
-            patch(&keeper, "sunset", &json!({"price": 5000 + n, "version": 1}))
+            patch(&admin, "sunset", &json!({"price": 5000 + n, "version": 1}))
                 .await
                 .status
         }
@@ -519,30 +519,30 @@ async fn a_change_of_an_old_version_is_refused() {
 
 #[tokio::test]
 async fn a_number_of_pieces_is_never_overwritten_blindly() {
-    let (shop, keeper) = shop_and_keeper().await;
+    let (shop, admin) = shop_and_admin().await;
     shop.stocks("Sunrise", 5).await;
-    let answer = patch(&keeper, "sunrise", &json!({"inventory_count": 9})).await;
+    let answer = patch(&admin, "sunrise", &json!({"inventory_count": 9})).await;
     assert_eq!(answer.faults(), ["expected_inventory_count"]);
     let stale = json!({"inventory_count": 9, "expected_inventory_count": 4, "price": 1000});
     expect_refused(
-        &patch(&keeper, "sunrise", &stale).await,
+        &patch(&admin, "sunrise", &stale).await,
         409,
         "inventory_changed",
     );
-    assert_eq!(read(&keeper, "sunrise").await["price"], 4700);
+    assert_eq!(read(&admin, "sunrise").await["price"], 4700);
 
     // Two are held: three are available, and that is the number meant on both sides.
     shop.shopper().check_out(&[("sunrise", 2)]).await;
     let right = json!({"inventory_count": 4, "expected_inventory_count": 3});
-    let answer = patch(&keeper, "sunrise", &right).await;
+    let answer = patch(&admin, "sunrise", &right).await;
     assert_eq!(answer.status, 200, "{}", answer.text);
     for (field, value) in [("inventory_count", 4), ("on_hand", 6), ("reserved", 2)] {
         assert_eq!(answer.json[field], value, "{field}");
     }
     let none = json!({"inventory_count": 0, "expected_inventory_count": 4});
-    assert_eq!(patch(&keeper, "sunrise", &none).await.json["on_hand"], 2);
+    assert_eq!(patch(&admin, "sunrise", &none).await.json["on_hand"], 2);
     assert_eq!(shop.stock("sunrise").await, (2, 2));
-    let ledger = keeper.get("/api/products/sunrise/stock/").await;
+    let ledger = admin.get("/api/products/sunrise/stock/").await;
     assert_eq!(ledger.each("results", "delta"), [-4, 1, 5]);
     assert_eq!(
         ledger.each("results", "reason"),
@@ -553,8 +553,8 @@ async fn a_number_of_pieces_is_never_overwritten_blindly() {
 
 #[tokio::test]
 async fn what_was_read_can_be_put_back_and_changes_nothing() {
-    let (shop, keeper) = shop_and_keeper().await;
-    keeper
+    let (shop, admin) = shop_and_admin().await;
+    admin
         .post("/api/categories/", &json!({"name": "Rain"}))
         .await;
     let fields = json!({
@@ -564,14 +564,14 @@ async fn what_was_read_can_be_put_back_and_changes_nothing() {
     shop.stocks_with("Sunrise", 5, fields).await;
     shop.run_jobs().await;
     shop.shopper().check_out(&[("sunrise", 2)]).await;
-    let before = read(&keeper, "sunrise").await;
+    let before = read(&admin, "sunrise").await;
     assert_eq!(before["stripe"]["status"], "synced");
     for method in [Method::PUT, Method::PATCH] {
         let mut body = before.clone();
         if method == Method::PATCH {
             body["expected_inventory_count"] = before["inventory_count"].clone();
         }
-        let answer = keeper
+        let answer = admin
             .send_json(method, "/api/products/sunrise/", &body)
             .await;
         assert_eq!(
@@ -580,22 +580,22 @@ async fn what_was_read_can_be_put_back_and_changes_nothing() {
             "{}",
             answer.text
         );
-        assert_eq!(read(&keeper, "sunrise").await, before);
+        assert_eq!(read(&admin, "sunrise").await, before);
     }
     // Nobody sold anything meanwhile, or else what was read is old.
     shop.shopper().check_out(&[("sunrise", 1)]).await;
-    let answer = keeper
+    let answer = admin
         .send_json(Method::PUT, "/api/products/sunrise/", &before)
         .await;
     expect_refused(&answer, 409, "inventory_changed");
     assert_eq!(
-        patch(&keeper, "sunrise", &json!({})).await.json["version"],
+        patch(&admin, "sunrise", &json!({})).await.json["version"],
         1
     );
     // Switched off by hand, it is put back switched off; sold out by stock, it is not switched off for that.
     let none = json!({"inventory_count": 0, "expected_inventory_count": 2});
     assert_eq!(
-        patch(&keeper, "sunrise", &none).await.json["is_sold_out"],
+        patch(&admin, "sunrise", &none).await.json["is_sold_out"],
         false
     );
     assert_eq!(
@@ -607,8 +607,8 @@ async fn what_was_read_can_be_put_back_and_changes_nothing() {
 
 #[tokio::test]
 async fn put_replaces_and_patch_changes_what_is_given() {
-    let (shop, keeper) = shop_and_keeper().await;
-    keeper
+    let (shop, admin) = shop_and_admin().await;
+    admin
         .post("/api/categories/", &json!({"name": "Rain"}))
         .await;
     let fields = json!({
@@ -617,7 +617,7 @@ async fn put_replaces_and_patch_changes_what_is_given() {
     });
     shop.stocks_with("Sunrise", 5, fields).await;
     let patched = patch(
-        &keeper,
+        &admin,
         "sunrise",
         &json!({"name": "Dawn", "primary_image": null}),
     )
@@ -638,7 +638,7 @@ async fn put_replaces_and_patch_changes_what_is_given() {
         )
     );
     let body = json!({"name": "Noon", "lighter_type": 2, "price": 5100});
-    let put = keeper
+    let put = admin
         .send_json(Method::PUT, "/api/products/sunrise/", &body)
         .await
         .json;
@@ -655,22 +655,22 @@ async fn put_replaces_and_patch_changes_what_is_given() {
     ] {
         assert_eq!(put[field], value, "{field}");
     }
-    let missing = keeper
+    let missing = admin
         .send_json(Method::PUT, "/api/products/sunrise/", &json!({"name": "X"}))
         .await;
     assert_eq!(missing.faults(), ["lighter_type", "price"]);
     for path in ["/api/products/nothing/", "/api/products/%00/"] {
         expect_refused(
-            &keeper.send_json(Method::PATCH, path, &json!({})).await,
+            &admin.send_json(Method::PATCH, path, &json!({})).await,
             404,
             "not_found",
         );
         expect_refused(
-            &keeper.send_json(Method::PUT, path, &sunrise()).await,
+            &admin.send_json(Method::PUT, path, &sunrise()).await,
             404,
             "not_found",
         );
-        expect_refused(&delete(&keeper, path).await, 404, "not_found");
+        expect_refused(&delete(&admin, path).await, 404, "not_found");
     }
 }
 
@@ -678,10 +678,10 @@ async fn put_replaces_and_patch_changes_what_is_given() {
 
 #[tokio::test]
 async fn slugs_are_made_from_names_and_unique() {
-    let (shop, keeper) = shop_and_keeper().await;
+    let (shop, admin) = shop_and_admin().await;
     let create = async |name: &str| {
         let body = json!({"name": name, "lighter_type": 1, "price": 100});
-        keeper.post("/api/products/", &body).await.json["slug"].clone()
+        admin.post("/api/products/", &body).await.json["slug"].clone()
     };
     assert_eq!(create("Ámber & Arrow!").await, "amber-arrow");
     assert_eq!(create("amber arrow").await, "amber-arrow-2");
@@ -699,40 +699,40 @@ async fn slugs_are_made_from_names_and_unique() {
 
     let taken = json!({"name": "X", "lighter_type": 1, "price": 100, "slug": "amber"});
     expect_refused(
-        &keeper.post("/api/products/", &taken).await,
+        &admin.post("/api/products/", &taken).await,
         409,
         "slug_taken",
     );
     shop.stocks("Sunrise", 1).await;
     expect_refused(
-        &patch(&keeper, "sunrise", &json!({"slug": "amber"})).await,
+        &patch(&admin, "sunrise", &json!({"slug": "amber"})).await,
         409,
         "slug_taken",
     );
     // A new name does not move the page.
     assert_eq!(
-        patch(&keeper, "sunrise", &json!({"name": "Dawn"}))
+        patch(&admin, "sunrise", &json!({"name": "Dawn"}))
             .await
             .json["slug"],
         "sunrise"
     );
     // An archived product keeps its slug, a deleted one gives it back.
-    keeper
+    admin
         .post("/api/products/sunrise/archive/", &json!({}))
         .await;
     assert_eq!(create("Sunrise").await, "sunrise-2");
-    assert_eq!(delete(&keeper, "/api/products/sunrise/").await.status, 204);
+    assert_eq!(delete(&admin, "/api/products/sunrise/").await.status, 204);
     assert_eq!(create("Sunrise").await, "sunrise");
 }
 
 #[tokio::test]
 async fn twenty_of_one_name_at_once_get_twenty_slugs() {
-    let (shop, keeper) = shop_and_keeper().await;
+    let (shop, admin) = shop_and_admin().await;
     let creations = (0..20).map(|_| {
-        let keeper = keeper.clone();
+        let admin = admin.clone();
         async move {
             let body = json!({"name": "Twin", "lighter_type": 1, "price": 100});
-            keeper.post("/api/products/", &body).await
+            admin.post("/api/products/", &body).await
         }
     });
     let answers = join_all(creations).await;
@@ -746,10 +746,10 @@ async fn twenty_of_one_name_at_once_get_twenty_slugs() {
 
     // Categories have names of their own; these ask for one slug.
     let categories = (0..10).map(|n| {
-        let keeper = keeper.clone();
+        let admin = admin.clone();
         let name = format!("Twin{}", "!".repeat(n));
         async move {
-            let answer = keeper
+            let answer = admin
                 .post("/api/categories/", &json!({"name": name}))
                 .await;
             assert_eq!(answer.status, 201, "{}", answer.text);
@@ -768,9 +768,9 @@ async fn twenty_of_one_name_at_once_get_twenty_slugs() {
 
 #[tokio::test]
 async fn an_archived_product_is_gone_for_shoppers_until_it_is_restored() {
-    let (shop, keeper) = shop_and_keeper().await;
+    let (shop, admin) = shop_and_admin().await;
     shop.stocks("Sunrise", 3).await;
-    let answer = keeper
+    let answer = admin
         .post("/api/products/sunrise/archive/", &json!({}))
         .await;
     assert_eq!(
@@ -781,7 +781,7 @@ async fn an_archived_product_is_gone_for_shoppers_until_it_is_restored() {
         ),
         (200, &json!(false), &json!(2))
     );
-    let again = keeper
+    let again = admin
         .post("/api/products/sunrise/archive/", &json!({}))
         .await;
     assert_eq!(again.json, answer.json);
@@ -807,10 +807,10 @@ async fn an_archived_product_is_gone_for_shoppers_until_it_is_restored() {
     );
     let refused = shop.client.check_out(&[("sunrise", 1)]).await;
     assert_eq!(refused.json["details"][0]["error"], "product_not_active");
-    // The shopkeeper sees it.
-    assert_eq!(read(&keeper, "sunrise").await["is_active"], false);
+    // The owner sees it.
+    assert_eq!(read(&admin, "sunrise").await["is_active"], false);
     assert_eq!(
-        keeper
+        admin
             .get("/api/admin/products/?is_active=false&search=sunrise")
             .await
             .ids(),
@@ -818,7 +818,7 @@ async fn an_archived_product_is_gone_for_shoppers_until_it_is_restored() {
     );
 
     // No body is needed.
-    let restored = keeper
+    let restored = admin
         .send(
             Method::POST,
             "/api/products/sunrise/restore",
@@ -833,39 +833,39 @@ async fn an_archived_product_is_gone_for_shoppers_until_it_is_restored() {
     assert_eq!(shop.client.get("/api/products/sunrise/").await.status, 200);
     for action in ["archive", "restore", "sync"] {
         let path = format!("/api/products/nothing/{action}/");
-        expect_refused(&keeper.post(&path, &json!({})).await, 404, "not_found");
+        expect_refused(&admin.post(&path, &json!({})).await, 404, "not_found");
     }
 }
 
 #[tokio::test]
 async fn what_was_sold_outlives_its_product() {
     let shop = Shop::open().await;
-    let keeper = shop
-        .keeper(&[Scope::Catalog, Scope::Stock, Scope::OrdersRead])
+    let admin = shop
+        .admin(&[Scope::Catalog, Scope::Stock, Scope::OrdersRead])
         .await;
     shop.stocks("Sunrise", 3).await;
     let session = session_of(&shop.client.check_out(&[("sunrise", 2)]).await);
     shop.stripe.pay(&session, card()).await.expect("a payment");
     shop.deliver().await;
-    let orders = keeper.get("/api/admin/orders/").await;
+    let orders = admin.get("/api/admin/orders/").await;
     let path = format!(
         "/api/admin/orders/{}/",
         orders.ids()[0].as_str().expect("an id")
     );
-    let before = keeper.get(&path).await.json;
+    let before = admin.get(&path).await.json;
     assert_eq!(before["lines"][0]["product_id"], "sunrise");
 
     patch(
-        &keeper,
+        &admin,
         "sunrise",
         &json!({"name": "Renamed", "price": 9900}),
     )
     .await;
-    assert_eq!(delete(&keeper, "/api/products/sunrise/").await.status, 204);
-    assert_eq!(keeper.get(&path).await.json, before);
+    assert_eq!(delete(&admin, "/api/products/sunrise/").await.status, 204);
+    assert_eq!(admin.get(&path).await.json, before);
     assert_eq!(shop.client.get("/api/products/sunrise/").await.status, 404);
-    assert_eq!(keeper.get("/api/admin/products/sunrise/").await.status, 404);
-    assert_eq!(keeper.get("/api/admin/products/").await.json["count"], 0);
+    assert_eq!(admin.get("/api/admin/products/sunrise/").await.status, 404);
+    assert_eq!(admin.get("/api/admin/products/").await.json["count"], 0);
     for (method, path) in [
         (Method::DELETE, "/api/products/sunrise/"),
         (Method::PATCH, "/api/products/sunrise/"),
@@ -874,13 +874,13 @@ async fn what_was_sold_outlives_its_product() {
         (Method::GET, "/api/products/sunrise/stock/"),
     ] {
         expect_refused(
-            &keeper.send_json(method, path, &json!({})).await,
+            &admin.send_json(method, path, &json!({})).await,
             404,
             "not_found",
         );
     }
     expect_refused(
-        &keeper.post("/api/products/", &sunrise()).await,
+        &admin.post("/api/products/", &sunrise()).await,
         409,
         "id_taken",
     );
@@ -892,7 +892,7 @@ async fn what_was_sold_outlives_its_product() {
 
 #[tokio::test]
 async fn stock_is_changed_for_a_reason_that_the_ledger_keeps() {
-    let (shop, keeper) = shop_and_keeper().await;
+    let (shop, admin) = shop_and_admin().await;
     shop.stocks("Sunrise", 10).await;
     let path = "/api/products/sunrise/stock/";
     for (delta, reason, on_hand) in [
@@ -904,7 +904,7 @@ async fn stock_is_changed_for_a_reason_that_the_ledger_keeps() {
         (4, "correction", 18),
         (-8, "correction", 10),
     ] {
-        let answer = keeper
+        let answer = admin
             .post(
                 path,
                 &json!({"delta": delta, "reason": reason, "note": "n"}),
@@ -934,23 +934,23 @@ async fn stock_is_changed_for_a_reason_that_the_ledger_keeps() {
             vec!["note"],
         ),
     ] {
-        assert_eq!(keeper.post(path, &body).await.faults(), faults, "{body}");
+        assert_eq!(admin.post(path, &body).await.faults(), faults, "{body}");
     }
     let stale = json!({"delta": 1, "reason": "made", "expected_inventory_count": 9});
-    expect_refused(&keeper.post(path, &stale).await, 409, "inventory_changed");
+    expect_refused(&admin.post(path, &stale).await, 409, "inventory_changed");
     let right = json!({"delta": 1, "reason": "made", "expected_inventory_count": 10});
-    assert_eq!(keeper.post(path, &right).await.json["on_hand"], 11);
+    assert_eq!(admin.post(path, &right).await.json["on_hand"], 11);
 
     // Nine of eleven are held: two may go, not three.
     shop.shopper().check_out(&[("sunrise", 9)]).await;
     expect_refused(
-        &keeper
+        &admin
             .post(path, &json!({"delta": -3, "reason": "lost"}))
             .await,
         409,
         "stock_is_held",
     );
-    let answer = keeper
+    let answer = admin
         .post(path, &json!({"delta": -2, "reason": "lost"}))
         .await;
     assert_eq!(
@@ -958,14 +958,14 @@ async fn stock_is_changed_for_a_reason_that_the_ledger_keeps() {
         r#"{"product_id":"sunrise","on_hand":9,"reserved":9,"inventory_count":0}"#
     );
     expect_refused(
-        &keeper
+        &admin
             .post(path, &json!({"delta": -1, "reason": "lost"}))
             .await,
         409,
         "stock_is_held",
     );
 
-    let ledger = keeper.get(path).await;
+    let ledger = admin.get(path).await;
     assert_eq!(
         ledger.each("results", "delta"),
         [-2, 1, -8, 4, -1, -3, 1, 2, 5, 10]
@@ -981,7 +981,7 @@ async fn stock_is_changed_for_a_reason_that_the_ledger_keeps() {
         .sum();
     assert_eq!(sum, 9);
     // Paged like every list.
-    let last = keeper
+    let last = admin
         .get("/api/products/sunrise/stock/?page_size=4&page=last")
         .await;
     assert_eq!(
@@ -996,32 +996,32 @@ async fn stock_is_changed_for_a_reason_that_the_ledger_keeps() {
         ))
     );
     assert_eq!(
-        keeper.get("/api/products/sunrise/stock/?page=9").await.json["detail"],
+        admin.get("/api/products/sunrise/stock/?page=9").await.json["detail"],
         "Invalid page."
     );
     expect_refused(
-        &keeper.get("/api/products/nothing/stock/").await,
+        &admin.get("/api/products/nothing/stock/").await,
         404,
         "not_found",
     );
     // Stock is no edit, and nothing to tell Stripe.
     queued(&shop).await;
-    keeper
+    admin
         .post(path, &json!({"delta": 1, "reason": "made"}))
         .await;
-    assert_eq!(read(&keeper, "sunrise").await["version"], 1);
+    assert_eq!(read(&admin, "sunrise").await["version"], 1);
     assert!(queued(&shop).await.is_empty());
     shop.audit().await;
 }
 
 #[tokio::test]
 async fn many_hands_change_one_stock() {
-    let (shop, keeper) = shop_and_keeper().await;
+    let (shop, admin) = shop_and_admin().await;
     shop.stocks("Sunrise", 5).await;
     let change = |body: Value| {
-        let keeper = keeper.clone();
+        let admin = admin.clone();
         async move {
-            keeper
+            admin
                 .post("/api/products/sunrise/stock/", &body)
                 .await
                 .status
@@ -1050,8 +1050,8 @@ async fn many_hands_change_one_stock() {
 
 #[tokio::test]
 async fn only_changes_that_matter_to_stripe_are_queued() {
-    let (shop, keeper) = shop_and_keeper().await;
-    keeper
+    let (shop, admin) = shop_and_admin().await;
+    admin
         .post("/api/categories/", &json!({"name": "Rain"}))
         .await;
     shop.stocks("Sunrise", 3).await;
@@ -1082,13 +1082,13 @@ async fn only_changes_that_matter_to_stripe_are_queued() {
             .execute(&shop.db)
             .await
             .expect("a state");
-        let answer = patch(&keeper, "sunrise", &body).await;
+        let answer = patch(&admin, "sunrise", &body).await;
         assert_eq!(answer.status, 200, "{body}: {}", answer.text);
         let status = if matters { "pending" } else { "synced" };
         assert_eq!(answer.json["stripe"]["status"], status, "{body}");
         assert_eq!(queued(&shop).await.len(), usize::from(matters), "{body}");
     }
-    let post = async |path: &str| keeper.post(path, &json!({})).await.status;
+    let post = async |path: &str| admin.post(path, &json!({})).await.status;
     assert_eq!(post("/api/products/sunrise/archive/").await, 200);
     assert_eq!(queued(&shop).await, ["sunrise"]);
     assert_eq!(post("/api/products/sunrise/archive/").await, 200);
@@ -1099,18 +1099,18 @@ async fn only_changes_that_matter_to_stripe_are_queued() {
     assert_eq!(post("/api/products/sunrise/sync/").await, 202);
     assert_eq!(queued(&shop).await, ["sunrise"]);
     // A refused change queues nothing.
-    patch(&keeper, "sunrise", &json!({"name": "X", "version": 99})).await;
+    patch(&admin, "sunrise", &json!({"name": "X", "version": 99})).await;
     assert!(queued(&shop).await.is_empty());
-    delete(&keeper, "/api/products/sunrise/").await;
+    delete(&admin, "/api/products/sunrise/").await;
     assert_eq!(queued(&shop).await, ["sunrise"]);
 }
 
 #[tokio::test]
 async fn the_state_of_the_sync_is_shown() {
-    let (shop, keeper) = shop_and_keeper().await;
+    let (shop, admin) = shop_and_admin().await;
     shop.stocks("Sunrise", 3).await;
     let filtered = async |status: &str| {
-        keeper
+        admin
             .get(&format!("/api/admin/products/?stripe_status={status}"))
             .await
             .ids()
@@ -1121,7 +1121,7 @@ async fn the_state_of_the_sync_is_shown() {
         (1, 0)
     );
     shop.run_jobs().await;
-    let stripe = read(&keeper, "sunrise").await["stripe"].clone();
+    let stripe = read(&admin, "sunrise").await["stripe"].clone();
     assert_eq!(
         (&stripe["status"], &stripe["error"]),
         (&json!("synced"), &json!(null))
@@ -1132,16 +1132,16 @@ async fn the_state_of_the_sync_is_shown() {
         (0, 1)
     );
 
-    // What Stripe refuses, the shopkeeper reads; and can have tried again.
+    // What Stripe refuses, the owner reads; and can have tried again.
     let refusal = Fault::Refused {
         code: "parameter_invalid".to_owned(),
         message: "That amount is not for us".to_owned(),
         param: None,
     };
     shop.stripe.fail_next("POST /v1/prices", refusal, 1);
-    patch(&keeper, "sunrise", &json!({"price": 4800})).await;
+    patch(&admin, "sunrise", &json!({"price": 4800})).await;
     shop.run_jobs().await;
-    let failed = read(&keeper, "sunrise").await["stripe"].clone();
+    let failed = read(&admin, "sunrise").await["stripe"].clone();
     assert_eq!(failed["status"], "error");
     assert!(
         failed["error"]
@@ -1150,25 +1150,25 @@ async fn the_state_of_the_sync_is_shown() {
         "{failed}"
     );
     assert_eq!(filtered("error").await, 1);
-    let answer = keeper.post("/api/products/sunrise/sync/", &json!({})).await;
+    let answer = admin.post("/api/products/sunrise/sync/", &json!({})).await;
     assert_eq!(
         (answer.status, &answer.json["stripe"]["status"]),
         (202, &json!("pending"))
     );
     assert_eq!(answer.json["stripe"]["error"], Value::Null);
     shop.run_jobs().await;
-    let mended = read(&keeper, "sunrise").await["stripe"].clone();
+    let mended = read(&admin, "sunrise").await["stripe"].clone();
     assert_eq!(mended["status"], "synced");
     assert_ne!(mended["price_id"], stripe["price_id"]);
 
-    let unknown = keeper.get("/api/admin/products/?stripe_status=lost").await;
+    let unknown = admin.get("/api/admin/products/?stripe_status=lost").await;
     assert_eq!(unknown.status, 400);
     assert!(unknown.json["stripe_status"][0].is_string());
 }
 
 #[tokio::test]
 async fn an_edit_during_a_sync_does_not_leave_it_pending_for_ever() {
-    let (shop, keeper) = shop_and_keeper().await;
+    let (shop, admin) = shop_and_admin().await;
     shop.stocks("Sunrise", 3).await;
     queued(&shop).await;
     let mut conn = shop.db.acquire().await.expect("a connection");
@@ -1179,7 +1179,7 @@ async fn an_edit_during_a_sync_does_not_leave_it_pending_for_ever() {
             .await
             .expect("a read")
             .expect("the row");
-        assert_eq!(patch(&keeper, "sunrise", &edit).await.status, 200);
+        assert_eq!(patch(&admin, "sunrise", &edit).await.status, 200);
         products::record_stripe_product(&mut conn, &id, "prod_x")
             .await
             .expect("a record");
@@ -1187,7 +1187,7 @@ async fn an_edit_during_a_sync_does_not_leave_it_pending_for_ever() {
             .await
             .expect("a record");
         assert_eq!(
-            read(&keeper, "sunrise").await["stripe"]["product_id"],
+            read(&admin, "sunrise").await["stripe"]["product_id"],
             "prod_x"
         );
         sqlx::query("update products set stripe_product_id = null")
@@ -1196,7 +1196,7 @@ async fn an_edit_during_a_sync_does_not_leave_it_pending_for_ever() {
             .expect("as before");
         shop.run_jobs().await;
         assert_eq!(
-            read(&keeper, "sunrise").await["stripe"]["status"],
+            read(&admin, "sunrise").await["stripe"]["status"],
             "synced",
             "{edit}"
         );
@@ -1204,9 +1204,9 @@ async fn an_edit_during_a_sync_does_not_leave_it_pending_for_ever() {
 }
 
 #[tokio::test]
-async fn the_shopkeepers_list_has_the_shoppers_filters() {
-    let (shop, keeper) = shop_and_keeper().await;
-    keeper
+async fn the_owners_list_has_the_shoppers_filters() {
+    let (shop, admin) = shop_and_admin().await;
+    admin
         .post("/api/categories/", &json!({"name": "Rain"}))
         .await;
     shop.stocks_with("Apple", 1, json!({"category": "rain", "price": 9000}))
@@ -1226,7 +1226,7 @@ async fn the_shopkeepers_list_has_the_shoppers_filters() {
         ("page_size=2&page=last", vec!["cherry"]),
     ] {
         assert_eq!(
-            keeper
+            admin
                 .get(&format!("/api/admin/products/?{query}"))
                 .await
                 .ids(),
@@ -1234,14 +1234,14 @@ async fn the_shopkeepers_list_has_the_shoppers_filters() {
             "{query}"
         );
     }
-    let answer = keeper
+    let answer = admin
         .get("/api/admin/products/?category=99&lighter_type=3")
         .await;
     assert_eq!(
         (answer.status, &answer.json["code"]),
         (400, &json!("invalid_filter"))
     );
-    let page = keeper.get("/api/admin/products/?page_size=1").await;
+    let page = admin.get("/api/admin/products/?page_size=1").await;
     assert_eq!(
         page.json["next"],
         json!(format!(
@@ -1249,7 +1249,7 @@ async fn the_shopkeepers_list_has_the_shoppers_filters() {
             shop.address
         ))
     );
-    assert_eq!(page.json["results"][0], read(&keeper, "apple").await);
+    assert_eq!(page.json["results"][0], read(&admin, "apple").await);
     assert_eq!(page.header("cache-control"), "no-store");
 }
 
@@ -1257,8 +1257,8 @@ async fn the_shopkeepers_list_has_the_shoppers_filters() {
 
 #[tokio::test]
 async fn categories_are_written() {
-    let (shop, keeper) = shop_and_keeper().await;
-    let created = keeper
+    let (shop, admin) = shop_and_admin().await;
+    let created = admin
         .post(
             "/api/categories/",
             &json!({"name": "Rain Songs", "description": "D"}),
@@ -1278,20 +1278,20 @@ async fn categories_are_written() {
         format!("{}{path}", shop.address)
     );
     assert_eq!(shop.client.get(&path).await.json, created.json);
-    let second = keeper
+    let second = admin
         .post("/api/categories/", &json!({"name": "Rain Songs!"}))
         .await
         .json;
     assert_eq!(second["slug"], "rain-songs-2");
     let taken = json!({"name": "X", "slug": "rain-songs"});
     expect_refused(
-        &keeper.post("/api/categories/", &taken).await,
+        &admin.post("/api/categories/", &taken).await,
         409,
         "slug_taken",
     );
     let second_path = format!("/api/categories/{}/", second["id"]);
     expect_refused(
-        &keeper
+        &admin
             .send_json(Method::PATCH, &second_path, &json!({"slug": "rain-songs"}))
             .await,
         409,
@@ -1313,7 +1313,7 @@ async fn categories_are_written() {
         (found("songs").await, found("thunder").await),
         (json!(1), json!(0))
     );
-    let renamed = keeper
+    let renamed = admin
         .send_json(Method::PATCH, &path, &json!({"name": "Thunder"}))
         .await;
     assert_eq!(
@@ -1328,10 +1328,10 @@ async fn categories_are_written() {
         shop.client.get("/api/products/").await.json["results"][0]["category_name"],
         "Thunder"
     );
-    assert_eq!(read(&keeper, "sunrise").await["version"], 1);
+    assert_eq!(read(&admin, "sunrise").await["version"], 1);
     assert!(queued(&shop).await.is_empty());
 
-    let put = keeper
+    let put = admin
         .send_json(Method::PUT, &path, &json!({"name": "Storm"}))
         .await;
     assert_eq!(
@@ -1340,17 +1340,17 @@ async fn categories_are_written() {
             r#"{{"id":{id},"name":"Storm","slug":"rain-songs","description":"","position":0}}"#
         )
     );
-    let back = keeper.send_json(Method::PUT, &path, &put.json).await;
+    let back = admin.send_json(Method::PUT, &path, &put.json).await;
     assert_eq!(back.json, put.json);
     assert_eq!(
-        keeper
+        admin
             .send_json(Method::PUT, &path, &json!({}))
             .await
             .faults(),
         ["name"]
     );
 
-    assert_eq!(delete(&keeper, &path).await.status, 204);
+    assert_eq!(delete(&admin, &path).await.status, 204);
     assert_eq!(shop.client.get(&path).await.status, 404);
     let product = shop.client.get("/api/products/sunrise/").await.json;
     assert_eq!(
@@ -1364,11 +1364,11 @@ async fn categories_are_written() {
         "/api/categories/99999999999999999999/",
     ] {
         expect_refused(
-            &keeper.send_json(Method::PATCH, path, &json!({})).await,
+            &admin.send_json(Method::PATCH, path, &json!({})).await,
             404,
             "not_found",
         );
-        expect_refused(&delete(&keeper, path).await, 404, "not_found");
+        expect_refused(&delete(&admin, path).await, 404, "not_found");
     }
     shop.run_jobs().await;
 }
@@ -1376,9 +1376,9 @@ async fn categories_are_written() {
 #[tokio::test]
 async fn no_two_categories_get_one_name() {
     let shop = Shop::open().await;
-    let keeper = shop.keeper(&[Scope::Catalog]).await;
+    let admin = shop.admin(&[Scope::Catalog]).await;
     let make = async |name: &str| {
-        let made = keeper
+        let made = admin
             .post("/api/categories/", &json!({"name": name}))
             .await;
         let faults = match made.status {
@@ -1404,7 +1404,7 @@ async fn no_two_categories_get_one_name() {
     let patch = async |address: &str, body: &Value| {
         let json = [("content-type", "application/json")];
         let body = body.to_string();
-        keeper.send(Method::PATCH, address, &json, Some(body)).await
+        admin.send(Method::PATCH, address, &json, Some(body)).await
     };
     let rename = json!({"name": "ÉTÉ BLEU"});
     assert_eq!(patch(&address(second), &rename).await.faults(), ["name"]);

@@ -27,12 +27,12 @@ async fn each_currency_is_typed_shown_charged_and_mailed_as_its_people_write_it(
     for (code, price, shown, _, bad) in CURRENCIES {
         let settings = [("SHOP_CURRENCY", code), ("SHIPPING_US", "1000,3,5")];
         let shop = Shop::open_with(&settings).await;
-        let keeper = shop
-            .keeper(&[Scope::Catalog, Scope::Stock, Scope::OrdersRead])
+        let admin = shop
+            .admin(&[Scope::Catalog, Scope::Stock, Scope::OrdersRead])
             .await;
         for amount in bad {
             let body = json!({"name": "Sunrise", "lighter_type": 1, "price": amount});
-            let answer = keeper.post("/api/products/", &body).await;
+            let answer = admin.post("/api/products/", &body).await;
             assert_eq!(answer.status, 400, "{code} {amount}: {}", answer.text);
             assert_eq!(answer.faults(), ["price"], "{code} {amount}");
         }
@@ -65,7 +65,7 @@ async fn each_currency_is_typed_shown_charged_and_mailed_as_its_people_write_it(
         shop.run_jobs().await;
         let mail = shop.mail();
         assert!(mail[0].text.contains(shown), "{code}: {}", mail[0].text);
-        let table = keeper.get("/api/admin/orders.csv").await.text;
+        let table = admin.get("/api/admin/orders.csv").await.text;
         assert!(
             table.contains(&format!(",{},", code.to_uppercase())),
             "{table}"
@@ -84,19 +84,19 @@ async fn sales_quotes_refunds_and_shipping_take_amounts_of_the_currency_alone() 
         Scope::Settings,
         Scope::Refunds,
     ];
-    let keeper = shop.keeper(&scopes).await;
+    let admin = shop.admin(&scopes).await;
     let piece = shop
         .stocks_with("Sunrise", 3, json!({"price": 14_750}))
         .await;
     let sale = |price: i64| json!({"lines": [{"product_id": "sunrise", "quantity": 1, "unit_price": price}]});
-    let refused = keeper.post("/api/admin/orders/", &sale(14_755)).await;
+    let refused = admin.post("/api/admin/orders/", &sale(14_755)).await;
     assert_eq!(
         refused.faults(),
         ["lines[0].unit_price"],
         "{}",
         refused.text
     );
-    let sold = keeper.post("/api/admin/orders/", &sale(14_000)).await;
+    let sold = admin.post("/api/admin/orders/", &sale(14_000)).await;
     assert_eq!(
         (sold.status, &sold.json["currency"]),
         (201, &json!("kwd")),
@@ -112,7 +112,7 @@ async fn sales_quotes_refunds_and_shipping_take_amounts_of_the_currency_alone() 
         (90_000, 500, None),
     ] {
         let body = json!({"amount": amount, "shipping": shipping, "covers": "A case"});
-        let answer = keeper.send_json(Method::PUT, &path, &body).await;
+        let answer = admin.send_json(Method::PUT, &path, &body).await;
         match field {
             Some(field) => assert_eq!(answer.faults(), [field], "{}", answer.text),
             None => assert_eq!(answer.status, 200, "{}", answer.text),
@@ -125,11 +125,11 @@ async fn sales_quotes_refunds_and_shipping_take_amounts_of_the_currency_alone() 
     assert_eq!(quoted, "kwd");
 
     let rate = |price: i64| json!({"chosen": {"shipping_us": {"price": price, "min_days": 1, "max_days": 2}}});
-    let refused = keeper
+    let refused = admin
         .send_json(Method::PUT, "/api/admin/settings/", &rate(1_005))
         .await;
     assert_eq!(refused.faults(), ["shipping_us.price"], "{}", refused.text);
-    let chosen = keeper
+    let chosen = admin
         .send_json(Method::PUT, "/api/admin/settings/", &rate(1_000))
         .await;
     assert_eq!(chosen.status, 200, "{}", chosen.text);
@@ -143,7 +143,7 @@ async fn sales_quotes_refunds_and_shipping_take_amounts_of_the_currency_alone() 
         .await
         .expect("the order");
     let path = format!("/api/admin/orders/SB-{order}/refund/");
-    let refused = keeper.post(&path, &json!({"amount": 1_005})).await;
+    let refused = admin.post(&path, &json!({"amount": 1_005})).await;
     assert_eq!(refused.faults(), ["amount"], "{}", refused.text);
     shop.audit().await;
 }
@@ -151,7 +151,7 @@ async fn sales_quotes_refunds_and_shipping_take_amounts_of_the_currency_alone() 
 #[tokio::test]
 async fn another_currency_is_refused_at_every_door_by_name() {
     let shop = Shop::open_with(&[("SHOP_CURRENCY", "eur")]).await;
-    let keeper = shop.keeper(&[Scope::Catalog, Scope::Stock]).await;
+    let admin = shop.admin(&[Scope::Catalog, Scope::Stock]).await;
     shop.stocks("Sunrise", 1).await;
     let whole = json!({"name": "Sunset", "lighter_type": 1, "price": 4700, "currency": "usd"});
     for (method, path, body) in [
@@ -173,7 +173,7 @@ async fn another_currency_is_refused_at_every_door_by_name() {
             json!({"currency": null}),
         ),
     ] {
-        let answer = keeper.send_json(method, path, &body).await;
+        let answer = admin.send_json(method, path, &body).await;
         assert_eq!(
             (answer.status, answer.faults()),
             (400, vec!["currency".to_owned()]),
@@ -186,7 +186,7 @@ async fn another_currency_is_refused_at_every_door_by_name() {
         Err(Error::Invalid(faults)) => assert_eq!(faults[0].field, "products[0].currency"),
         other => panic!("{other:?}"),
     }
-    let fine = keeper
+    let fine = admin
         .send_json(
             Method::PATCH,
             "/api/products/sunrise/",

@@ -13,19 +13,19 @@ use crate::support::{Answer, Client, Shop, at_once, card, delayed};
 const LINKS: &str = "POST /v1/payment_links";
 const CLOSING: &str = "POST /v1/payment_links/{id}";
 
-/// A shop with one request in it, and its keeper.
+/// A shop with one request in it, and its user.
 struct Workshop {
     shop: Shop,
-    keeper: Client,
+    admin: Client,
     id: String,
 }
 
 impl Workshop {
     async fn open() -> Workshop {
         let shop = Shop::open().await;
-        let keeper = shop.keeper(&[Scope::CustomOrders]).await;
+        let admin = shop.admin(&[Scope::CustomOrders]).await;
         let id = shop.asks_for_a_piece("ann@example.com").await;
-        Workshop { shop, keeper, id }
+        Workshop { shop, admin, id }
     }
 
     /// A workshop whose request is quoted for 90 dollars and 5 for the shipment, and approved. Returns the link, too.
@@ -47,7 +47,7 @@ impl Workshop {
     }
 
     async fn view(&self) -> Value {
-        let answer = self.keeper.get(&self.path("")).await;
+        let answer = self.admin.get(&self.path("")).await;
         assert_eq!(answer.status, 200, "{}", answer.text);
         answer.json
     }
@@ -61,17 +61,17 @@ impl Workshop {
     }
 
     async fn post(&self, what: &str) -> Answer {
-        self.keeper
+        self.admin
             .send(Method::POST, &self.path(what), &[], None::<String>)
             .await
     }
 
     async fn post_with(&self, what: &str, body: &Value) -> Answer {
-        self.keeper.post(&self.path(what), body).await
+        self.admin.post(&self.path(what), body).await
     }
 
     async fn put(&self, what: &str, body: &Value) -> Answer {
-        self.keeper
+        self.admin
             .send_json(Method::PUT, &self.path(what), body)
             .await
     }
@@ -214,9 +214,9 @@ async fn fifty_approvals_at_once_make_one_link_and_one_email() {
     assert_eq!(workshop.put("quote", &quote(9000)).await.status, 200);
     let path = workshop.path("approve");
     let answers = at_once((0..50).map(|_| {
-        let (keeper, path) = (workshop.keeper.clone(), path.clone());
+        let (admin, path) = (workshop.admin.clone(), path.clone());
         async move {
-            keeper
+            admin
                 .send(Method::POST, &path, &[], None::<String>)
                 .await
                 .status
@@ -682,7 +682,7 @@ async fn a_second_payment_is_impossible_or_given_back() {
             .expect("the refunds");
     assert_eq!(planned, [("pi_second".to_owned(), 9500)]);
     assert_eq!(workshop.shop.statuses().await, ["paid"]);
-    // Stripe does not know this payment, so the refund fails: the shopkeeper is told where they look.
+    // Stripe does not know this payment, so the refund fails: the owner is told where they look.
     workshop.shop.run_jobs().await;
     assert!(text(&workshop.view().await["attention"]).contains("by hand"));
 }
@@ -850,12 +850,12 @@ async fn a_refund_in_full_ends_a_piece_wherever_it_stands() {
             let answer = workshop.post_with(step, &body).await;
             assert_eq!(answer.status, 200, "{step}: {}", answer.text);
         }
-        let keeper = shop
-            .keeper(&[Scope::Refunds, Scope::CustomOrders, Scope::OrdersRead])
+        let admin = shop
+            .admin(&[Scope::Refunds, Scope::CustomOrders, Scope::OrdersRead])
             .await;
         let order = text(&workshop.view().await["order"]["number"]);
         let path = format!("/api/admin/orders/{order}/refund/");
-        assert_eq!(keeper.post(&path, &json!({})).await.status, 202);
+        assert_eq!(admin.post(&path, &json!({})).await.status, 202);
         // Planned, and Stripe has not heard of it: nothing is begun or sent.
         if done < 2 {
             let shipment = json!({"carrier": "USPS"});
@@ -872,11 +872,11 @@ async fn a_refund_in_full_ends_a_piece_wherever_it_stands() {
         shop.deliver().await;
         shop.run_jobs().await;
         assert_eq!(workshop.status().await, "refunded", "after {done} steps");
-        let board = keeper.get("/api/admin/custom-orders/board/").await.json;
+        let board = admin.get("/api/admin/custom-orders/board/").await.json;
         let columns = board["columns"].as_array().expect("columns").iter();
         let going_on: i64 = columns.filter_map(|column| column["count"].as_i64()).sum();
         assert_eq!(going_on, 0, "{board}");
-        let today = keeper.get("/api/admin/today/").await.json;
+        let today = admin.get("/api/admin/today/").await.json;
         assert_eq!(today["to_do"]["custom_orders_to_make"], 0);
         assert_eq!(today["to_do"]["orders_to_pack"], 0);
         let page = shop.client.get(&shop.status_page(&workshop.id)).await.json;
@@ -927,24 +927,24 @@ async fn shipping_the_order_ships_the_request() {
     workshop.shop.deliver().await;
     workshop.shop.run_jobs().await;
     let order = text(&workshop.view().await["order"]["number"]);
-    let keeper = workshop
+    let admin = workshop
         .shop
-        .keeper(&[Scope::OrdersRead, Scope::OrdersWrite])
+        .admin(&[Scope::OrdersRead, Scope::OrdersWrite])
         .await;
     let missing = json!({"carrier": "USPS", "images": ["0".repeat(64)]});
     let path = format!("/api/admin/orders/{order}/ship/");
-    assert_eq!(keeper.post(&path, &missing).await.faults(), ["images[0]"]);
+    assert_eq!(admin.post(&path, &missing).await.faults(), ["images[0]"]);
     assert_eq!(workshop.status().await, "paid");
 
-    let shipped = keeper.post(&path, &json!({"carrier": "USPS"})).await;
+    let shipped = admin.post(&path, &json!({"carrier": "USPS"})).await;
     assert_eq!(shipped.status, 200, "{}", shipped.text);
     assert_eq!(shipped.json["status"], "shipped");
     assert_eq!(workshop.status().await, "shipped");
     assert_eq!(
-        keeper.post(&path, &json!({"carrier": "USPS"})).await.status,
+        admin.post(&path, &json!({"carrier": "USPS"})).await.status,
         409
     );
-    let delivered = keeper
+    let delivered = admin
         .post(&format!("/api/admin/orders/{order}/deliver/"), &json!({}))
         .await;
     assert_eq!(delivered.json["status"], "delivered");
@@ -991,7 +991,7 @@ async fn only_the_drawn_moves_are_made() {
 }
 
 #[tokio::test]
-async fn a_draft_is_the_shopkeeper_s_alone_until_it_is_approved() {
+async fn a_draft_is_the_owner_s_alone_until_it_is_approved() {
     let workshop = Workshop::open().await;
     assert_eq!(workshop.put("quote", &quote(9000)).await.status, 200);
     assert_eq!(
@@ -1101,11 +1101,11 @@ async fn requests_are_found_by_state_number_and_words() {
     let shop = &workshop.shop;
     let other = shop.asks_for_a_piece("bob_x@example.org").await;
     let list = |query: &str| {
-        let (keeper, path) = (
-            workshop.keeper.clone(),
+        let (admin, path) = (
+            workshop.admin.clone(),
             format!("/api/admin/custom-orders/?{query}"),
         );
-        async move { keeper.get(&path).await }
+        async move { admin.get(&path).await }
     };
     assert_eq!(list("").await.ids(), [json!(other), json!(workshop.id)]);
     assert_eq!(list("page_size=1&page=2").await.ids(), [json!(workshop.id)]);
@@ -1127,7 +1127,7 @@ async fn requests_are_found_by_state_number_and_words() {
     );
 
     let by_number = workshop
-        .keeper
+        .admin
         .get(&format!("/api/admin/custom-orders/{number}/"))
         .await;
     assert_eq!(by_number.json["id"], workshop.id.as_str());
@@ -1139,9 +1139,9 @@ async fn requests_are_found_by_state_number_and_words() {
         "00000000-0000-0000-0000-000000000000",
     ] {
         let path = format!("/api/admin/custom-orders/{unknown}/");
-        assert_eq!(workshop.keeper.get(&path).await.status, 404, "{unknown}");
+        assert_eq!(workshop.admin.get(&path).await.status, 404, "{unknown}");
         let note = workshop
-            .keeper
+            .admin
             .post(&format!("{path}notes/"), &json!({"text": "x"}))
             .await;
         assert_eq!(note.status, 404, "{unknown}");
@@ -1157,7 +1157,7 @@ async fn only_a_token_for_custom_orders_opens_them() {
         Scope::OrdersRead,
         Scope::OrdersWrite,
     ];
-    let other = workshop.shop.keeper(&others).await;
+    let other = workshop.shop.admin(&others).await;
     for (method, tail, body) in [
         (Method::GET, "", None),
         (Method::POST, "notes", Some(json!({"text": "x"}))),
@@ -1287,7 +1287,7 @@ async fn what_was_planned_happens_though_a_delayed_payment_fails_meanwhile() {
     let (workshop, link) = Workshop::quoted().await;
     let session = workshop.pays(&link, delayed()).await;
     let reason = json!({"reason": "The beads are gone."});
-    // The shopkeeper withdraws before Stripe has told of the delayed payment, and it fails before the link is closed.
+    // The owner withdraws before Stripe has told of the delayed payment, and it fails before the link is closed.
     assert_eq!(workshop.post_with("withdraw", &reason).await.status, 202);
     let settled = workshop.shop.stripe.settle_delayed(&session, false).await;
     settled.expect("a decision");
@@ -1323,7 +1323,7 @@ async fn a_page_that_cannot_be_ended_keeps_its_quote_until_it_can() {
 }
 
 #[tokio::test]
-async fn a_link_that_stripe_will_not_close_is_shown_to_the_shopkeeper_once() {
+async fn a_link_that_stripe_will_not_close_is_shown_to_the_owner_once() {
     let (workshop, _) = Workshop::quoted().await;
     assert_eq!(workshop.post_with("withdraw", &json!({})).await.status, 202);
     for _ in 0..3 {

@@ -61,9 +61,9 @@ fn data_address(bytes: &[u8]) -> String {
 
 async fn view(shop: &Shop, answer: &Answer) -> Value {
     assert_eq!(answer.status, 201, "{}", answer.text);
-    let keeper = shop.keeper(&[Scope::CustomOrders]).await;
+    let admin = shop.admin(&[Scope::CustomOrders]).await;
     let id = answer.json["request_id"].as_str().expect("an id");
-    keeper
+    admin
         .get(&format!("/api/admin/custom-orders/{id}/"))
         .await
         .json

@@ -422,9 +422,9 @@ async fn a_fail_over_to_a_standby_loses_nothing_and_is_over_with_the_promotion()
         .await
         .expect("a token");
     drop(conn);
-    let keeper = shop.client.with_token(&token);
+    let admin = shop.client.with_token(&token);
     let body = json!({"id": "sunrise", "name": "Sunrise", "lighter_type": 1, "price": 4700, "inventory_count": 9});
-    assert_eq!(keeper.post("/api/products/", &body).await.status, 201);
+    assert_eq!(admin.post("/api/products/", &body).await.status, 201);
     session_of(&shop.shopper().check_out(&[("sunrise", 1)]).await);
     let left = async |client: &Client| {
         client.get("/api/products/sunrise/").await.json["inventory_count"].clone()

@@ -25,16 +25,16 @@ async fn timestamp(shop: &Shop, sql: &'static str) -> DateTime<Utc> {
 
 /// Quotes for a new custom order, for so many days, and approves. Returns its id.
 async fn quoted(shop: &Shop, days: i32) -> String {
-    let keeper = shop.keeper(&[Scope::CustomOrders]).await;
+    let admin = shop.admin(&[Scope::CustomOrders]).await;
     let id = shop.asks_for_a_piece("ann@example.com").await;
     let path = format!("/api/admin/custom-orders/{id}");
     let quote = json!({"amount": 9000, "covers": "A case", "valid_days": days});
-    let answer = keeper
+    let answer = admin
         .send_json(Method::PUT, &format!("{path}/quote/"), &quote)
         .await;
     assert_eq!(answer.status, 200, "{}", answer.text);
     let approve = format!("{path}/approve/");
-    let answer = keeper
+    let answer = admin
         .send(Method::POST, &approve, &[], None::<String>)
         .await;
     assert_eq!(answer.status, 202, "{}", answer.text);
@@ -57,8 +57,8 @@ async fn an_order_was_paid_on_the_shops_day_in_every_email_and_table() {
         let mail = shop.mail();
         let said = format!("Paid: {}", spelled(day));
         assert!(mail[0].text.contains(&said), "{name}: {}", mail[0].text);
-        let keeper = shop.keeper(&[Scope::OrdersRead]).await;
-        let table = keeper
+        let admin = shop.admin(&[Scope::OrdersRead]).await;
+        let table = admin
             .get(&format!("/api/admin/orders.csv?from={day}&to={day}"))
             .await;
         assert!(table.text.contains(&format!(",{day} ")), "{}", table.text);
@@ -114,7 +114,7 @@ async fn a_quote_lapses_when_its_day_is_over_in_the_shop_and_not_before() {
         let zone: Tz = name.parse().expect("a zone");
         let shop = Shop::open_with(&[("SHOP_TIME_ZONE", name)]).await;
         let id = quoted(&shop, 1).await;
-        let keeper = shop.keeper(&[Scope::CustomOrders]).await;
+        let admin = shop.admin(&[Scope::CustomOrders]).await;
         // An earlier version let it end in the midst of a day: the day still holds to its end.
         let today = calendar::start_of(calendar::day(Utc::now(), zone), zone);
         for (until, status) in [
@@ -128,7 +128,7 @@ async fn a_quote_lapses_when_its_day_is_over_in_the_shop_and_not_before() {
                 .expect("another time");
             shop.sweep_all().await;
             shop.run_jobs().await;
-            let view = keeper.get(&format!("/api/admin/custom-orders/{id}/")).await;
+            let view = admin.get(&format!("/api/admin/custom-orders/{id}/")).await;
             assert_eq!(view.json["status"], status, "{name}");
         }
     }

@@ -46,7 +46,7 @@ impl Shop {
     }
 
     async fn clerk(&self) -> Client {
-        self.keeper(&[Scope::OrdersRead, Scope::System, Scope::CustomOrders])
+        self.admin(&[Scope::OrdersRead, Scope::System, Scope::CustomOrders])
             .await
     }
 
@@ -63,16 +63,16 @@ impl Shop {
     }
 }
 
-async fn act(keeper: &Client, path: &str) -> Answer {
-    keeper.send(Method::POST, path, &[], None::<String>).await
+async fn act(admin: &Client, path: &str) -> Answer {
+    admin.send(Method::POST, path, &[], None::<String>).await
 }
 
 #[tokio::test]
 async fn who_waits_is_known_and_told_at_each_turn() {
     for succeeds in [true, false] {
         let (shop, piece, session) = one_on_its_way().await;
-        let keeper = shop.clerk().await;
-        let order = keeper.get(ORDER).await.json;
+        let admin = shop.clerk().await;
+        let order = admin.get(ORDER).await.json;
         assert_eq!(order["status"], "pending");
         for (name, value) in [
             ("email", json!("jane@example.com")),
@@ -89,7 +89,7 @@ async fn who_waits_is_known_and_told_at_each_turn() {
             (&public["status"], &public["is_processing"]),
             (&json!("pending"), &json!(true))
         );
-        let holds = keeper.get(HOLDS).await.json;
+        let holds = admin.get(HOLDS).await.json;
         assert_eq!(holds["results"][0]["customer_name"], "Jane Shopper");
         assert!(holds["results"][0]["processing_since"].is_string());
         let owner = signed_in(&shop, OWNER).await;
@@ -112,7 +112,7 @@ async fn who_waits_is_known_and_told_at_each_turn() {
         shop.sweep_all().await;
         shop.reconcile().await;
         shop.decides(&session, succeeds).await;
-        let order = keeper.get(ORDER).await.json;
+        let order = admin.get(ORDER).await.json;
         assert_eq!(order["processing_since"], Value::Null);
         assert_eq!(order["customer_name"], "Jane Shopper");
         let public = shop.client.get(&by_session).await.json;
@@ -220,7 +220,7 @@ async fn the_owner_releases_a_hold_and_late_money_takes_what_is_there_or_goes_ba
         (false, false, false),
     ] {
         let (shop, piece, session) = one_on_its_way().await;
-        let keeper = shop.clerk().await;
+        let admin = shop.clerk().await;
         if by_page {
             let owner = signed_in(&shop, OWNER).await;
             let path = "/admin/system/holds/SB-1001/release";
@@ -229,7 +229,7 @@ async fn the_owner_releases_a_hold_and_late_money_takes_what_is_there_or_goes_ba
             let page = owner.get("/admin/system/holds").await.text;
             assert!(page.contains("Should the payment still come"), "{page}");
         } else {
-            let answer = act(&keeper, &format!("{HOLDS}SB-1001/release/")).await;
+            let answer = act(&admin, &format!("{HOLDS}SB-1001/release/")).await;
             assert_eq!(
                 (answer.status, &answer.json["status"]),
                 (200, &json!("cancelled")),
@@ -238,7 +238,7 @@ async fn the_owner_releases_a_hold_and_late_money_takes_what_is_there_or_goes_ba
             );
         }
         assert_eq!(shop.stock(&piece).await, (1, 0));
-        let again = act(&keeper, &format!("{HOLDS}SB-1001/release/")).await;
+        let again = act(&admin, &format!("{HOLDS}SB-1001/release/")).await;
         assert_eq!(
             (again.status, &again.json["code"]),
             (409, &json!("not_held"))
@@ -357,15 +357,15 @@ async fn delayed_payments_hold_so_many_pieces_in_all_and_the_others_are_late_mon
 async fn the_customer_of_a_custom_order_is_told_as_well() {
     for succeeds in [true, false] {
         let shop = Shop::open().await;
-        let keeper = shop.clerk().await;
+        let admin = shop.clerk().await;
         shop.asks_for_a_piece("ann@example.com").await;
         let custom = "/api/admin/custom-orders/CO-1001/";
         let quote =
             json!({"amount": 9000, "covers": "A case.", "shipping_zone": "us", "shipping": 500});
-        let quoted = keeper.post(&format!("{custom}requote/"), &quote).await;
+        let quoted = admin.post(&format!("{custom}requote/"), &quote).await;
         assert!(quoted.status < 300, "{}", quoted.text);
         shop.run_jobs().await;
-        let view = keeper.get(custom).await.json;
+        let view = admin.get(custom).await.json;
         let link = view["quotes"][0]["payment_link_id"]
             .as_str()
             .expect("a link");
@@ -376,7 +376,7 @@ async fn the_customer_of_a_custom_order_is_told_as_well() {
             .expect("a payment");
         shop.deliver().await;
         shop.run_jobs().await;
-        let view = keeper.get(custom).await.json;
+        let view = admin.get(custom).await.json;
         assert_eq!(
             (&view["status"], &view["quotes"][0]["paying"]),
             (&json!("approved"), &json!(true))
@@ -394,7 +394,7 @@ async fn the_customer_of_a_custom_order_is_told_as_well() {
         event["id"] = json!("evt_again");
         assert_eq!(shop.webhook(&event).await.status, 200);
         shop.run_jobs().await;
-        let view = keeper.get(custom).await.json;
+        let view = admin.get(custom).await.json;
         let (subjects, text) = shop.told("ann@example.com");
         assert_eq!(
             subjects

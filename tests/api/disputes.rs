@@ -73,7 +73,7 @@ fn kinds(order: &Value) -> Vec<&str> {
 async fn a_second_dispute_of_one_payment_is_shown_as_what_it_is() {
     for first_end in ["warning_closed", "won"] {
         let (shop, payment) = paid().await;
-        let keeper = shop.keeper(&ALL).await;
+        let admin = shop.admin(&ALL).await;
         let t = 1_796_000_000;
         let opened = match first_end {
             "won" => "needs_response",
@@ -85,13 +85,13 @@ async fn a_second_dispute_of_one_payment_is_shown_as_what_it_is() {
         shop.takes(event(1, "created", "dp_first", opened, 0)).await;
         shop.takes(event(2, "closed", "dp_first", first_end, 1))
             .await;
-        let order = order_of(&keeper).await;
+        let order = order_of(&admin).await;
         assert_eq!(order["dispute"], first_end);
         assert_eq!(kinds(&order), [] as [&str; 0], "it went away by itself");
 
         shop.takes(event(3, "created", "dp_second", "needs_response", 20))
             .await;
-        let order = order_of(&keeper).await;
+        let order = order_of(&admin).await;
         assert_eq!(order["dispute"], "needs_response");
         assert!(order["attention"].is_string());
         assert_eq!(kinds(&order), ["dispute"]);
@@ -100,7 +100,7 @@ async fn a_second_dispute_of_one_payment_is_shown_as_what_it_is() {
 
         shop.takes(event(4, "closed", "dp_second", "lost", 60))
             .await;
-        let after = order_of(&keeper).await;
+        let after = order_of(&admin).await;
         assert_eq!(after["dispute"], "lost");
         assert_eq!(kinds(&after), [] as [&str; 0]);
         let states: Vec<&str> = after["disputes"]
@@ -113,17 +113,17 @@ async fn a_second_dispute_of_one_payment_is_shown_as_what_it_is() {
 
         // Late reports of the first change nothing.
         shop.takes(event(5, "updated", "dp_first", opened, 0)).await;
-        let mut late = order_of(&keeper).await;
+        let mut late = order_of(&admin).await;
         late["timeline"] = after["timeline"].clone();
         assert_eq!(late, after);
         shop.takes(event(6, "closed", "dp_first", first_end, 61))
             .await;
-        let later = order_of(&keeper).await;
+        let later = order_of(&admin).await;
         assert_eq!(
             (&later["dispute"], &later["timeline"]),
             (&json!("lost"), &after["timeline"])
         );
-        let resolved = keeper
+        let resolved = admin
             .get("/api/admin/review-items/?state=resolved")
             .await
             .json;
@@ -169,8 +169,8 @@ async fn a_course_told_in_any_order_ends_the_same() {
                 ("won".to_owned(), Some("reinstated".to_owned())),
                 "{label}"
             );
-            let keeper = shop.keeper(&ALL).await;
-            let order = order_of(&keeper).await;
+            let admin = shop.admin(&ALL).await;
+            let order = order_of(&admin).await;
             assert_eq!(
                 (order["dispute"].as_str(), kinds(&order)),
                 (Some("won"), vec![]),
@@ -183,7 +183,7 @@ async fn a_course_told_in_any_order_ends_the_same() {
 #[tokio::test]
 async fn an_inquiry_that_becomes_a_dispute_is_a_trouble_of_its_own_with_its_deadline() {
     let (shop, payment) = paid().await;
-    let keeper = shop.keeper(&ALL).await;
+    let admin = shop.admin(&ALL).await;
     let inquiry = NewDispute {
         is_inquiry: true,
         reason: "unrecognized".to_owned(),
@@ -193,7 +193,7 @@ async fn an_inquiry_that_becomes_a_dispute_is_a_trouble_of_its_own_with_its_dead
         .await
         .expect("an inquiry");
     shop.deliver().await;
-    let order = order_of(&keeper).await;
+    let order = order_of(&admin).await;
     assert_eq!(
         (order["dispute"].as_str(), kinds(&order)),
         (Some("warning_needs_response"), vec!["inquiry"])
@@ -210,7 +210,7 @@ async fn an_inquiry_that_becomes_a_dispute_is_a_trouble_of_its_own_with_its_dead
         .await
         .expect("a dispute");
     shop.deliver().await;
-    let order = order_of(&keeper).await;
+    let order = order_of(&admin).await;
     assert_eq!(
         (order["dispute"].as_str(), kinds(&order)),
         (Some("needs_response"), vec!["dispute"])
@@ -222,7 +222,7 @@ async fn an_inquiry_that_becomes_a_dispute_is_a_trouble_of_its_own_with_its_dead
         .await
         .expect("an answer");
     shop.deliver().await;
-    assert_eq!(order_of(&keeper).await["dispute"], "under_review");
+    assert_eq!(order_of(&admin).await["dispute"], "under_review");
     shop.run_jobs().await;
     assert_eq!(shop.emails_of("review_item").await, 2);
     assert!(
@@ -237,12 +237,12 @@ async fn an_inquiry_that_becomes_a_dispute_is_a_trouble_of_its_own_with_its_dead
 #[tokio::test]
 async fn what_is_disputed_is_shipped_only_when_that_is_confirmed() {
     let (shop, payment) = paid().await;
-    let keeper = shop.keeper(&ALL).await;
+    let admin = shop.admin(&ALL).await;
     shop.stripe.dispute(&payment).await.expect("a dispute");
     shop.deliver().await;
 
     let shipment = json!({"carrier": "USPS"});
-    let refused = keeper
+    let refused = admin
         .post("/api/admin/orders/SB-1001/ship/", &shipment)
         .await;
     assert_eq!(
@@ -250,7 +250,7 @@ async fn what_is_disputed_is_shipped_only_when_that_is_confirmed() {
         (409, Some("confirm_shipping"))
     );
     let many = json!({"shipments": [{"order": "SB-1001", "carrier": "USPS"}]});
-    let many = keeper.post("/api/admin/orders/ship/", &many).await.json;
+    let many = admin.post("/api/admin/orders/ship/", &many).await.json;
     assert_eq!(many["results"][0]["code"], "confirm_shipping");
     assert!(
         many["results"][0]["error"]
@@ -294,7 +294,7 @@ async fn what_is_disputed_is_shipped_only_when_that_is_confirmed() {
     let shipped = staff.submit("/admin/orders/SB-1001", path, &ticked).await;
     assert_eq!(shipped.status, 303, "{}", shipped.text);
     assert_eq!(shop.statuses().await, ["shipped"]);
-    let told = order_of(&keeper).await["timeline"].to_string();
+    let told = order_of(&admin).await["timeline"].to_string();
     assert!(
         told.contains("confirmed although the bank disputes"),
         "{told}"
@@ -313,7 +313,7 @@ async fn disputes_heard_of_before_the_payment_find_their_order() {
         .await
         .expect("a warning");
     shop.stripe.dispute(&payment).await.expect("a dispute");
-    let keeper = shop.keeper(&ALL).await;
+    let admin = shop.admin(&ALL).await;
     for event in shop
         .stripe
         .events()
@@ -324,7 +324,7 @@ async fn disputes_heard_of_before_the_payment_find_their_order() {
     {
         shop.takes(event).await;
     }
-    let order = order_of(&keeper).await;
+    let order = order_of(&admin).await;
     assert_eq!(order["dispute"], "needs_response");
     assert_eq!(kinds(&order), ["dispute", "fraud_warning"]);
     // Another's payment is the shop's to look at, too.
@@ -337,7 +337,7 @@ async fn disputes_heard_of_before_the_payment_find_their_order() {
         1_796_000_000,
     ))
     .await;
-    let items = keeper.get("/api/admin/review-items/").await.json;
+    let items = admin.get("/api/admin/review-items/").await.json;
     let other = items["results"]
         .as_array()
         .expect("items")
@@ -354,15 +354,15 @@ async fn disputes_heard_of_before_the_payment_find_their_order() {
 #[tokio::test]
 async fn disputes_of_custom_orders_and_of_refused_payments_are_shown_there() {
     let shop = Shop::open().await;
-    let keeper = shop.keeper(&ALL).await;
+    let admin = shop.admin(&ALL).await;
     shop.asks_for_a_piece("ann@example.com").await;
     let quote = json!({"amount": 14_500, "covers": "A case."});
-    let quoted = keeper
+    let quoted = admin
         .post("/api/admin/custom-orders/CO-1001/requote/", &quote)
         .await;
     assert!(quoted.status < 300, "{}", quoted.text);
     shop.run_jobs().await;
-    let view = keeper.get("/api/admin/custom-orders/CO-1001/").await.json;
+    let view = admin.get("/api/admin/custom-orders/CO-1001/").await.json;
     let link = view["quotes"][0]["payment_link_id"]
         .as_str()
         .expect("a link");
@@ -374,18 +374,18 @@ async fn disputes_of_custom_orders_and_of_refused_payments_are_shown_there() {
         .await
         .expect("a dispute");
     shop.deliver().await;
-    let view = keeper.get("/api/admin/custom-orders/CO-1001/").await.json;
+    let view = admin.get("/api/admin/custom-orders/CO-1001/").await.json;
     assert_eq!(kinds(&view), ["dispute"]);
     assert_eq!(view["disputes"][0]["state"], "needs_response");
     assert!(view["timeline"].to_string().contains("The bank disputes"));
     let path = "/api/admin/custom-orders/CO-1001/ship/";
-    let refused = keeper.post(path, &json!({"carrier": "USPS"})).await;
+    let refused = admin.post(path, &json!({"carrier": "USPS"})).await;
     assert_eq!(
         (refused.status, refused.json["code"].as_str()),
         (409, Some("confirm_shipping"))
     );
     let confirmed = json!({"carrier": "USPS", "ship_anyway": true});
-    assert_eq!(keeper.post(path, &confirmed).await.status, 200);
+    assert_eq!(admin.post(path, &confirmed).await.status, 200);
 
     // A payment that came too late is refused, and then disputed.
     let piece = shop.stocks("Sunrise", 1).await;
@@ -401,7 +401,7 @@ async fn disputes_of_custom_orders_and_of_refused_payments_are_shown_there() {
     let payment = shop.payment_of(&late).await;
     shop.stripe.dispute(&payment).await.expect("a dispute");
     shop.deliver().await;
-    let order = keeper.get("/api/admin/orders/SB-1002/").await.json;
+    let order = admin.get("/api/admin/orders/SB-1002/").await.json;
     assert_eq!(
         (order["status"].as_str(), order["dispute"].as_str()),
         (Some("failed"), Some("needs_response"))
@@ -412,7 +412,7 @@ async fn disputes_of_custom_orders_and_of_refused_payments_are_shown_there() {
 #[tokio::test]
 async fn a_fraud_warning_and_a_review_say_not_to_ship_yet() {
     let (shop, payment) = paid().await;
-    let keeper = shop.keeper(&ALL).await;
+    let admin = shop.admin(&ALL).await;
     shop.stripe
         .warn_of_fraud(&payment)
         .await
@@ -420,7 +420,7 @@ async fn a_fraud_warning_and_a_review_say_not_to_ship_yet() {
     shop.stripe.open_review(&payment).await.expect("a review");
     shop.deliver().await;
     shop.takes_all().await;
-    let order = order_of(&keeper).await;
+    let order = order_of(&admin).await;
     assert_eq!(kinds(&order), ["fraud_warning", "payment_review"]);
     shop.run_jobs().await;
     assert!(
@@ -431,7 +431,7 @@ async fn a_fraud_warning_and_a_review_say_not_to_ship_yet() {
     let shipment = json!({"carrier": "USPS"});
     let ship = "/api/admin/orders/SB-1001/ship/";
     assert_eq!(
-        keeper.post(ship, &shipment).await.json["code"],
+        admin.post(ship, &shipment).await.json["code"],
         "confirm_shipping"
     );
 
@@ -440,7 +440,7 @@ async fn a_fraud_warning_and_a_review_say_not_to_ship_yet() {
         .await
         .expect("an approval");
     shop.deliver().await;
-    let order = order_of(&keeper).await;
+    let order = order_of(&admin).await;
     assert_eq!(
         kinds(&order),
         ["fraud_warning"],
@@ -448,9 +448,9 @@ async fn a_fraud_warning_and_a_review_say_not_to_ship_yet() {
     );
     let warning = order["review_items"][0]["id"].as_str().expect("an id");
     let resolve = format!("/api/admin/review-items/{warning}/resolve/");
-    assert_eq!(keeper.post(&resolve, &Value::Null).await.status, 200);
+    assert_eq!(admin.post(&resolve, &Value::Null).await.status, 200);
     assert_eq!(
-        keeper.post(ship, &shipment).await.status,
+        admin.post(ship, &shipment).await.status,
         200,
         "a person has looked"
     );
@@ -474,8 +474,8 @@ async fn a_review_whose_end_is_heard_first_raises_nothing() {
     {
         shop.takes(event).await;
     }
-    let keeper = shop.keeper(&ALL).await;
-    assert_eq!(kinds(&order_of(&keeper).await), [] as [&str; 0]);
+    let admin = shop.admin(&ALL).await;
+    assert_eq!(kinds(&order_of(&admin).await), [] as [&str; 0]);
     shop.run_jobs().await;
     assert_eq!(shop.emails_of("review_item").await, 0);
 }
@@ -490,8 +490,8 @@ async fn a_paid_order_without_an_address_is_a_review_item() {
     event["data"]["object"]["collected_information"] = Value::Null;
     event["data"]["object"]["shipping_details"] = Value::Null;
     shop.takes(event).await;
-    let keeper = shop.keeper(&ALL).await;
-    let order = order_of(&keeper).await;
+    let admin = shop.admin(&ALL).await;
+    let order = order_of(&admin).await;
     assert_eq!(
         (order["status"].as_str(), kinds(&order)),
         (Some("paid"), vec!["address_missing"])
@@ -499,7 +499,7 @@ async fn a_paid_order_without_an_address_is_a_review_item() {
     shop.wait(Duration::from_secs(3 * 86_400)).await;
     shop.sweep_all().await;
     assert_eq!(
-        kinds(&order_of(&keeper).await),
+        kinds(&order_of(&admin).await),
         ["address_missing"],
         "resolved by itself only"
     );
@@ -507,7 +507,7 @@ async fn a_paid_order_without_an_address_is_a_review_item() {
     let other = session_of(&shop.shopper().check_out(&[(&piece, 1)]).await);
     shop.stripe.pay(&other, card()).await.expect("a payment");
     shop.deliver().await;
-    let order = keeper.get("/api/admin/orders/SB-1002/").await.json;
+    let order = admin.get("/api/admin/orders/SB-1002/").await.json;
     assert_eq!(kinds(&order), [] as [&str; 0]);
 }
 
@@ -529,8 +529,8 @@ async fn an_event_of_the_other_mode_is_kept_and_changes_nothing() {
         ["pending"],
         "money of another mode is none here"
     );
-    let keeper = shop.keeper(&ALL).await;
-    let events = keeper.get("/api/admin/events/?state=wrong_mode").await.json;
+    let admin = shop.admin(&ALL).await;
+    let events = admin.get("/api/admin/events/?state=wrong_mode").await.json;
     assert_eq!(events["count"], 1);
     assert!(
         events["results"][0]["last_error"]
@@ -538,10 +538,10 @@ async fn an_event_of_the_other_mode_is_kept_and_changes_nothing() {
             .is_some_and(|why| why.contains("live mode"))
     );
     assert_eq!(
-        keeper.get("/api/admin/health/").await.json["wrong_mode_events"],
+        admin.get("/api/admin/health/").await.json["wrong_mode_events"],
         1
     );
-    let items = keeper
+    let items = admin
         .get("/api/admin/review-items/?kind=wrong_mode")
         .await
         .json;

@@ -161,9 +161,9 @@ async fn a_paid_order_is_confirmed_with_its_image_and_its_whole_total() {
     image
         .save(shop.media_folder().join("sunrise.png"))
         .expect("an image");
-    let keeper = shop.keeper(&[Scope::Catalog]).await;
+    let admin = shop.admin(&[Scope::Catalog]).await;
     let path = json!({"name": "Infinite Path"});
-    let category = keeper.post("/api/categories/", &path).await.json["id"].clone();
+    let category = admin.post("/api/categories/", &path).await.json["id"].clone();
     let fields = json!({"category": category, "primary_image": "/media/sunrise.png"});
     let piece = shop.stocks_with("Sunrise <1>", 2, fields).await;
     let session = session_of(&shop.client.check_out(&[(&piece, 2)]).await);
@@ -555,7 +555,7 @@ async fn a_mail_server_away_for_an_hour_delays_emails_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn an_email_that_is_refused_for_good_is_given_up_and_the_shopkeeper_told() {
+async fn an_email_that_is_refused_for_good_is_given_up_and_the_owner_told() {
     for trouble in [Trouble::Recipient(550, "jane@example.com"), Trouble::Spam] {
         let server = MailServer::start().await;
         let shop = shop_at(&server).await;
@@ -568,10 +568,10 @@ async fn an_email_that_is_refused_for_good_is_given_up_and_the_shopkeeper_told()
         assert_eq!(order["status"], "paid");
         let attention = order["attention"]
             .as_str()
-            .expect("a word to the shopkeeper");
+            .expect("a word to the owner");
         assert!(attention.contains("order confirmation") && attention.contains(&said));
-        let keeper = shop.keeper(&[Scope::OrdersRead]).await;
-        let order = keeper.get("/api/admin/orders/SB-1001/").await.json;
+        let admin = shop.admin(&[Scope::OrdersRead]).await;
+        let order = admin.get("/api/admin/orders/SB-1001/").await.json;
         let last = order["timeline"]
             .as_array()
             .and_then(|all| all.last())
@@ -602,9 +602,9 @@ async fn a_request_says_so_when_its_customer_cannot_be_reached() {
     let custom_order = shop.asks_for_a_piece("nobody@example.com").await;
     server.misbehave(Trouble::Recipient(550, "nobody@example.com"));
     shop.run_jobs().await;
-    let keeper = shop.keeper(&[Scope::CustomOrders]).await;
+    let admin = shop.admin(&[Scope::CustomOrders]).await;
     let path = format!("/api/admin/custom-orders/{custom_order}/");
-    let custom_order = keeper.get(&path).await.json;
+    let custom_order = admin.get(&path).await.json;
     let attention = custom_order["attention"].as_str().expect("a word");
     assert!(attention.contains("request received"), "{attention}");
     assert!(attention.contains("nobody@example.com"), "{attention}");
@@ -634,7 +634,7 @@ async fn a_refused_copy_does_not_keep_the_email_from_its_reader() {
     let order = shop.order(&session).await;
     let attention = order["attention"]
         .as_str()
-        .expect("a word to the shopkeeper");
+        .expect("a word to the owner");
     assert!(attention.contains("copy refused"), "{attention}");
 }
 
@@ -858,7 +858,7 @@ async fn an_email_whose_job_was_lost_is_found_by_the_sweep() {
 }
 
 #[tokio::test]
-async fn after_days_of_trying_an_email_is_given_up_and_the_shopkeeper_told() {
+async fn after_days_of_trying_an_email_is_given_up_and_the_owner_told() {
     let server = MailServer::start().await;
     let shop = shop_at(&server).await;
     let session = shop.sells_one("Sunrise").await;
@@ -1247,14 +1247,14 @@ async fn an_email_queued_before_an_upgrade_is_read_or_given_up_but_never_stuck()
     shop.run_jobs().await;
     assert_eq!(shop.email().await.0, "failed");
     assert!(shop.order(&session).await["attention"].is_string());
-    let keeper = shop.keeper(&[Scope::OrdersRead]).await;
+    let admin = shop.admin(&[Scope::OrdersRead]).await;
     let id = id_of(&shop.emails().await[0]);
-    let answer = keeper.get(&format!("/api/admin/emails/{id}/")).await;
+    let answer = admin.get(&format!("/api/admin/emails/{id}/")).await;
     assert_eq!((answer.status, &answer.json["html"]), (200, &Value::Null));
 }
 
 #[tokio::test]
-async fn the_shopkeeper_finds_emails_and_reads_them() {
+async fn the_owner_finds_emails_and_reads_them() {
     let shop = Shop::open_with(&[("SHOP_EMAIL", "keeper@beads.example")]).await;
     let session = shop.sells_one("Sunrise").await;
     shop.sells_one("Moonrise").await;
@@ -1263,9 +1263,9 @@ async fn the_shopkeeper_finds_emails_and_reads_them() {
     shop.queues(&sample("new_custom_order"), email::SHOP, &session)
         .await;
     shop.run_jobs().await;
-    let keeper = shop.keeper(&[Scope::OrdersRead]).await;
+    let admin = shop.admin(&[Scope::OrdersRead]).await;
     let list = async |query: &str| {
-        let answer = keeper.get(&format!("/api/admin/emails/?{query}")).await;
+        let answer = admin.get(&format!("/api/admin/emails/?{query}")).await;
         assert_eq!(answer.status, 200, "{}", answer.text);
         answer
     };
@@ -1305,13 +1305,13 @@ async fn the_shopkeeper_finds_emails_and_reads_them() {
         "order=SB-9",
         "kind=%00",
     ] {
-        let answer = keeper.get(&format!("/api/admin/emails/?{query}")).await;
+        let answer = admin.get(&format!("/api/admin/emails/?{query}")).await;
         assert_eq!(answer.status, 400, "{query}: {}", answer.text);
     }
 
     let failed = list("state=failed").await.json["results"][0].clone();
     let path = format!("/api/admin/emails/{}/", id_of(&failed));
-    let email = keeper.get(&path).await.json;
+    let email = admin.get(&path).await.json;
     assert_eq!(email["attempts"], 1);
     assert!(
         email["last_error"]
@@ -1334,10 +1334,10 @@ async fn the_shopkeeper_finds_emails_and_reads_them() {
         "/api/admin/emails/7/".to_owned(),
         format!("/api/admin/emails/{}/", Uuid::new_v4()),
     ] {
-        assert_eq!(keeper.get(&path).await.status, 404);
+        assert_eq!(admin.get(&path).await.status, 404);
     }
     assert_eq!(shop.client.get("/api/admin/emails/").await.status, 401);
-    let other = shop.keeper(&[Scope::Catalog]).await;
+    let other = shop.admin(&[Scope::Catalog]).await;
     assert_eq!(other.get("/api/admin/emails/").await.status, 403);
     assert_eq!(other.get(&path).await.status, 403);
 }
@@ -1351,10 +1351,10 @@ async fn an_email_is_sent_again_on_purpose_as_an_email_of_its_own() {
         "/api/admin/emails/{}/resend/",
         id_of(&shop.emails().await[0])
     );
-    let reader = shop.keeper(&[Scope::OrdersRead]).await;
-    let keeper = shop.keeper(&[Scope::OrdersWrite]).await;
+    let reader = shop.admin(&[Scope::OrdersRead]).await;
+    let admin = shop.admin(&[Scope::OrdersWrite]).await;
     assert_eq!(reader.post(&path, &json!({})).await.status, 403);
-    let early = keeper.post(&path, &json!({})).await;
+    let early = admin.post(&path, &json!({})).await;
     assert_eq!(
         (early.status, &early.json["code"]),
         (409, &json!("email_on_its_way"))
@@ -1364,7 +1364,7 @@ async fn an_email_is_sent_again_on_purpose_as_an_email_of_its_own() {
     assert_eq!(shop.email().await.0, "failed");
     server.mend();
     for _ in 0..2 {
-        let answer = keeper.post(&path, &json!({})).await;
+        let answer = admin.post(&path, &json!({})).await;
         assert_eq!(
             (answer.status, &answer.json["state"]),
             (202, &json!("queued")),
@@ -1384,7 +1384,7 @@ async fn an_email_is_sent_again_on_purpose_as_an_email_of_its_own() {
     assert!(mail[0].message_id.contains(".2@") && mail[1].message_id.contains(".3@"));
     assert_eq!(shop.status_of(&session).await, "paid");
     let missing = format!("/api/admin/emails/{}/resend/", Uuid::new_v4());
-    assert_eq!(keeper.post(&missing, &json!({})).await.status, 404);
+    assert_eq!(admin.post(&missing, &json!({})).await.status, 404);
 }
 
 #[tokio::test]

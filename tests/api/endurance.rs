@@ -27,8 +27,8 @@ fn memory(program: &Program) -> u64 {
 }
 
 /// A shopper who looks around, searches, buys or goes back, and at times has a wish, again and again; between two of them
-/// the shopkeeper looks after the shop. Returns how often they got no answer to use.
-async fn shops(keeper: Client, piece: String, until: Instant, count: Arc<AtomicU64>) -> u64 {
+/// the owner looks after the shop. Returns how often they got no answer to use.
+async fn shops(admin: Client, piece: String, until: Instant, count: Arc<AtomicU64>) -> u64 {
     let mut failed = 0;
     let mut tell = |answers: &[&Answer]| {
         count.fetch_add(answers.len() as u64, Relaxed);
@@ -39,7 +39,7 @@ async fn shops(keeper: Client, piece: String, until: Instant, count: Arc<AtomicU
     // However slow the machine, everything has been done once.
     while Instant::now() < until || visit < 4 {
         visit += 1;
-        let shopper = keeper.with_cookies();
+        let shopper = admin.with_cookies();
         for path in [
             "/api/products/",
             "/api/products/?search=star",
@@ -64,23 +64,23 @@ async fn shops(keeper: Client, piece: String, until: Instant, count: Arc<AtomicU
         match visit % 30 {
             1 => tell(&[&shopper.asks_with(&image_url).await]),
             2 => tell(&[
-                &keeper.get("/api/admin/today/").await,
-                &keeper.get("/api/admin/orders/").await,
+                &admin.get("/api/admin/today/").await,
+                &admin.get("/api/admin/orders/").await,
             ]),
-            3 => tell(&[&keeper.uploads(&[&image_url]).await]),
+            3 => tell(&[&admin.uploads(&[&image_url]).await]),
             _ => {}
         }
     }
     failed
 }
 
-async fn load(keeper: &Client, pieces: &[String], time: Duration) -> (u64, u64) {
+async fn load(admin: &Client, pieces: &[String], time: Duration) -> (u64, u64) {
     let count = Arc::new(AtomicU64::new(0));
     let until = Instant::now() + time;
     let shoppers: Vec<_> = (0..8)
         .map(|number| {
             let piece = pieces[number % pieces.len()].clone();
-            tokio::spawn(shops(keeper.clone(), piece, until, count.clone()))
+            tokio::spawn(shops(admin.clone(), piece, until, count.clone()))
         })
         .collect();
     let mut failed = 0;
@@ -106,9 +106,9 @@ async fn memory_stays_flat_under_load() {
     }
     let (code, token, said) = home.run(&making, &settings).await;
     assert_eq!(code, 0, "{said}");
-    let keeper = Client::to(&program.address).with_token(token.trim());
+    let admin = Client::to(&program.address).with_token(token.trim());
     // Some pieces of which there are many.
-    let list = keeper.get("/api/products/").await.json;
+    let list = admin.get("/api/products/").await.json;
     let all = list["results"].as_array().expect("pieces").iter();
     let pieces: Vec<String> = all
         .filter(|piece| piece["inventory_count"] != 0)
@@ -118,19 +118,19 @@ async fn memory_stays_flat_under_load() {
     for piece in &pieces {
         let path = format!("/api/products/{piece}/stock/");
         let made = json!({"delta": 900_000, "reason": "made"});
-        let made = keeper.post(&path, &made).await;
+        let made = admin.post(&path, &made).await;
         assert_eq!(made.status, 200, "{}", made.text);
     }
     let asked = std::env::var("LOAD_SECONDS").ok();
     let seconds: u64 = asked.map_or(4, |text| text.parse().expect("a number of seconds"));
     // Warm: all has been done once, over an hour also what the clock does each five minutes.
-    load(&keeper, &pieces, Duration::from_secs(seconds.div_ceil(6))).await;
+    load(&admin, &pieces, Duration::from_secs(seconds.div_ceil(6))).await;
     let before = memory(&program);
     println!("warm: {} MiB", before >> 20);
     let end = Instant::now() + Duration::from_secs(seconds);
     while Instant::now() < end {
         let left = end.saturating_duration_since(Instant::now());
-        let (count, failed) = load(&keeper, &pieces, left.min(Duration::from_secs(60))).await;
+        let (count, failed) = load(&admin, &pieces, left.min(Duration::from_secs(60))).await;
         println!(
             "{count} requests, {failed} failed: {} MiB",
             memory(&program) >> 20

@@ -174,9 +174,9 @@ fn leads_to(form: &Form, route: &str) -> bool {
 
 /// What is not there yet, by the API and behind its back.
 async fn furnish(stage: &Stage) {
-    let (shop, keeper) = (&stage.shop, &stage.keeper);
+    let (shop, admin) = (&stage.shop, &stage.admin);
     let post = async |path: &str, body: Value| {
-        let answer = keeper.post(path, &body).await;
+        let answer = admin.post(path, &body).await;
         assert!(answer.status < 300, "{path}: {}", answer.text);
     };
     let shipment = json!({"carrier": "USPS", "tracking_number": "9400"});
@@ -201,7 +201,7 @@ async fn furnish(stage: &Stage) {
         let request = shop.asks_for_a_piece("dora@example.com").await;
         let path = |what: &str| format!("/api/admin/custom-orders/{request}/{what}/");
         let quote = json!({"amount": 9000, "covers": "A case"});
-        let answer = keeper.send_json(Method::PUT, &path("quote"), &quote).await;
+        let answer = admin.send_json(Method::PUT, &path("quote"), &quote).await;
         assert!(answer.status < 300, "{}", answer.text);
         post(&path("approve"), Value::Null).await;
         shop.run_failing_jobs().await;

@@ -453,9 +453,9 @@ async fn a_job_that_was_replaced_while_its_worker_died_is_let_go() {
         "update graphile_worker._private_jobs set locked_by = 'a worker', locked_at = now(), attempts = 1",
     );
     begun.execute(&shop.db).await.expect("the queue");
-    let keeper = shop.keeper(&[Scope::Catalog]).await;
+    let admin = shop.admin(&[Scope::Catalog]).await;
     let path = format!("/api/products/{piece}/");
-    let dearer = keeper
+    let dearer = admin
         .send_json(Method::PATCH, &path, &json!({"price": 5200}))
         .await;
     assert_eq!(dearer.status, 200, "{}", dearer.text);

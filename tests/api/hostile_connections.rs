@@ -144,7 +144,7 @@ async fn heads_that_are_too_large_are_refused() {
 #[tokio::test]
 async fn bodies_that_never_end_are_given_up() {
     let shop = hasty().await;
-    let token = shop.keeper(&[Scope::Catalog]).await.token.expect("a token");
+    let token = shop.admin(&[Scope::Catalog]).await.token.expect("a token");
     let auth = format!("authorization: Bearer {token}\r\n");
     let json = "content-type: application/json\r\n";
     let form = "content-type: multipart/form-data; boundary=b\r\n";

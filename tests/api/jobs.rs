@@ -90,8 +90,8 @@ async fn with_ten_thousand_renditions_and_syncs_waiting_a_refund_and_an_email_st
     })
     .await;
 
-    let keeper = shop.keeper(&[Scope::Refunds]).await;
-    let asked = keeper
+    let admin = shop.admin(&[Scope::Refunds]).await;
+    let asked = admin
         .post("/api/admin/orders/SB-1001/refund/", &json!({"amount": 500}))
         .await;
     assert_eq!(asked.status, 202, "{}", asked.text);

@@ -42,8 +42,8 @@ async fn kept(shop: &Shop) -> (i64, usize) {
 #[tokio::test]
 async fn a_image_is_taken_in_and_served_in_every_width() {
     let shop = Shop::open().await;
-    let keeper = shop.keeper(&[Scope::Catalog]).await;
-    let image = first(&keeper.uploads(&[&jpeg(2000, 1500)]).await);
+    let admin = shop.admin(&[Scope::Catalog]).await;
+    let image = first(&admin.uploads(&[&jpeg(2000, 1500)]).await);
     let id = text(&image["id"]);
     assert_eq!(
         (&image["width"], &image["height"]),
@@ -174,7 +174,7 @@ async fn browsers_ask_for_parts_and_for_what_they_have() {
 #[tokio::test]
 async fn nothing_of_where_it_was_taken_is_left() {
     let shop = Shop::open().await;
-    let keeper = shop.keeper(&[Scope::Catalog]).await;
+    let admin = shop.admin(&[Scope::Catalog]).await;
     // Lying on its right side, as a telephone held upright has it.
     let sent = from_a_telephone(&jpeg(80, 60), 6);
     let mut reader = ImageReader::with_format(std::io::Cursor::new(&sent), ImageFormat::Jpeg)
@@ -186,7 +186,7 @@ async fn nothing_of_where_it_was_taken_is_left() {
             .expect("readable")
             .is_some_and(|exif| exif.len() > 60)
     );
-    let image = first(&keeper.uploads(&[&sent]).await);
+    let image = first(&admin.uploads(&[&sent]).await);
     assert_eq!(
         (&image["width"], &image["height"]),
         (&json!(60), &json!(80))
@@ -218,10 +218,10 @@ async fn nothing_of_where_it_was_taken_is_left() {
 #[tokio::test]
 async fn every_orientation_comes_out_upright() {
     let shop = Shop::open().await;
-    let keeper = shop.keeper(&[Scope::Catalog]).await;
+    let admin = shop.admin(&[Scope::Catalog]).await;
     for orientation in 1..=8 {
         let sent = from_a_telephone(&jpeg(96, 64), orientation);
-        let image = first(&keeper.uploads(&[&sent]).await);
+        let image = first(&admin.uploads(&[&sent]).await);
         let lies = orientation >= 5;
         let expected = if lies { (64, 96) } else { (96, 64) };
         assert_eq!(
@@ -243,7 +243,7 @@ async fn every_orientation_comes_out_upright() {
 #[tokio::test]
 async fn colours_come_out_as_they_were_meant() {
     let shop = Shop::open().await;
-    let keeper = shop.keeper(&[Scope::Catalog]).await;
+    let admin = shop.admin(&[Scope::Catalog]).await;
     let colour = [200, 100, 50];
     for profile in [
         ColorProfile::new_display_p3(),
@@ -263,7 +263,7 @@ async fn colours_come_out_as_they_were_meant() {
             .expect("a colour");
         let sent = profiled(colour, profile.encode().expect("a profile"));
         assert!(sent.windows(11).any(|at| at == b"ICC_PROFILE"));
-        let image = first(&keeper.uploads(&[&sent]).await);
+        let image = first(&admin.uploads(&[&sent]).await);
         let served = shop.client.get(text(&image["url"])).await;
         assert!(!served.text.contains("ICC_PROFILE"));
         let shown = decoded(&served.bytes).to_rgb8()[(30, 30)].0;
@@ -272,7 +272,7 @@ async fn colours_come_out_as_they_were_meant() {
     }
     // A profile that nobody can read is no reason to refuse a image.
     let odd = profiled(colour, b"no profile at all".to_vec());
-    let image = first(&keeper.uploads(&[&odd]).await);
+    let image = first(&admin.uploads(&[&odd]).await);
     let shown = decoded(&shop.client.get(text(&image["url"])).await.bytes).to_rgb8()[(30, 30)].0;
     assert!(
         shown.iter().zip(colour).all(|(a, b)| a.abs_diff(b) <= 3),
@@ -283,7 +283,7 @@ async fn colours_come_out_as_they_were_meant() {
 #[tokio::test]
 async fn every_kind_is_taken_and_only_what_is_transparent_stays_so() {
     let shop = Shop::open().await;
-    let keeper = shop.keeper(&[Scope::Catalog]).await;
+    let admin = shop.admin(&[Scope::Catalog]).await;
     let grey = image::DynamicImage::from(scene(50, 40)).into_luma16();
     for (what, sent, format) in [
         ("jpeg", jpeg(50, 40), "image/jpeg"),
@@ -297,7 +297,7 @@ async fn every_kind_is_taken_and_only_what_is_transparent_stays_so() {
         ),
         ("transparent", transparent_png(60), "image/png"),
     ] {
-        let image = first(&keeper.uploads(&[&sent]).await);
+        let image = first(&admin.uploads(&[&sent]).await);
         let original = format!("/media/images/{}/original", text(&image["id"]));
         let served = shop.client.get(&original).await;
         assert_eq!(
@@ -336,8 +336,8 @@ async fn every_kind_is_taken_and_only_what_is_transparent_stays_so() {
 #[tokio::test]
 async fn a_small_image_is_never_made_larger() {
     let shop = Shop::open().await;
-    let keeper = shop.keeper(&[Scope::Catalog]).await;
-    let image = first(&keeper.uploads(&[&jpeg(480, 600)]).await);
+    let admin = shop.admin(&[Scope::Catalog]).await;
+    let image = first(&admin.uploads(&[&jpeg(480, 600)]).await);
     shop.run_jobs().await;
     let id = text(&image["id"]);
     assert_eq!(
@@ -357,9 +357,9 @@ async fn a_small_image_is_never_made_larger() {
 #[tokio::test]
 async fn the_same_image_is_kept_once() {
     let shop = Shop::open().await;
-    let keeper = shop.keeper(&[Scope::CustomOrders]).await;
+    let admin = shop.admin(&[Scope::CustomOrders]).await;
     let (one, other) = (jpeg(90, 60), jpeg(60, 90));
-    let answer = keeper.uploads(&[&one, &other, &one]).await;
+    let answer = admin.uploads(&[&one, &other, &one]).await;
     assert_eq!(answer.status, 201, "{}", answer.text);
     let ids: Vec<&Value> = answer
         .json
@@ -373,9 +373,9 @@ async fn the_same_image_is_kept_once() {
     let again = from_a_telephone(&one, 1);
     let sent: [&[u8]; 1] = [&again];
     let answers = tokio::join!(
-        keeper.uploads(&sent),
-        keeper.uploads(&sent),
-        keeper.uploads(&sent)
+        admin.uploads(&sent),
+        admin.uploads(&sent),
+        admin.uploads(&sent)
     );
     for answer in [answers.0, answers.1, answers.2] {
         assert_eq!(&first(&answer)["id"], ids[0]);
@@ -396,7 +396,7 @@ async fn who_may_not_upload_is_told_before_anything_is_read() {
     assert_eq!(shop.client.uploads(&[&image]).await.status, 401);
     for scope in Scope::ALL {
         let may = [Scope::Catalog, Scope::CustomOrders].contains(&scope);
-        let answer = shop.keeper(&[scope]).await.uploads(&[&image]).await;
+        let answer = shop.admin(&[scope]).await.uploads(&[&image]).await;
         assert_eq!(
             answer.status,
             if may { 201 } else { 403 },
@@ -409,11 +409,11 @@ async fn who_may_not_upload_is_told_before_anything_is_read() {
 #[tokio::test]
 async fn one_bad_file_and_nothing_is_kept() {
     let shop = Shop::open().await;
-    let keeper = shop.keeper(&[Scope::Catalog]).await;
+    let admin = shop.admin(&[Scope::Catalog]).await;
     let known = shop.keeps(&jpeg(70, 50)).await;
     shop.run_jobs().await;
     let good = jpeg(50, 70);
-    let answer = keeper
+    let answer = admin
         .uploads(&[&good, b"<svg/>", &jpeg(70, 50), b""])
         .await;
     assert_eq!(answer.faults(), ["image[1]", "image[3]"]);
@@ -433,12 +433,12 @@ async fn one_bad_file_and_nothing_is_kept() {
         200
     );
 
-    assert_eq!(keeper.uploads(&[]).await.faults(), ["image"]);
+    assert_eq!(admin.uploads(&[]).await.faults(), ["image"]);
     let many: Vec<&[u8]> = (0..11).map(|_| good.as_slice()).collect();
-    let answer = keeper.uploads(&many).await;
+    let answer = admin.uploads(&many).await;
     assert_eq!(answer.faults(), ["image"]);
     assert!(answer.text.contains("Up to 10"), "{}", answer.text);
-    assert_eq!(keeper.uploads(&many[..10]).await.status, 201);
+    assert_eq!(admin.uploads(&many[..10]).await.status, 201);
 }
 
 #[tokio::test]
@@ -449,34 +449,34 @@ async fn sizes_and_counts_are_the_settings_business() {
         ("UPLOAD_MAX_MEGAPIXELS", "1"),
     ];
     let shop = Shop::open_with(&settings).await;
-    let keeper = shop.keeper(&[Scope::Catalog]).await;
+    let admin = shop.admin(&[Scope::Catalog]).await;
     let mut exact = jpeg(90, 60);
     exact.resize(20_000, 0);
-    assert_eq!(keeper.uploads(&[&exact]).await.status, 201);
+    assert_eq!(admin.uploads(&[&exact]).await.status, 201);
     exact.push(0);
-    let answer = keeper.uploads(&[&jpeg(9, 9), &exact]).await;
+    let answer = admin.uploads(&[&jpeg(9, 9), &exact]).await;
     assert_eq!(answer.faults(), ["image[1]"]);
     assert!(answer.text.contains("larger than 0.0"), "{}", answer.text);
     assert_eq!(
-        keeper
+        admin
             .uploads(&[&jpeg(9, 9), &jpeg(9, 9), &jpeg(9, 9)])
             .await
             .faults(),
         ["image"]
     );
     let grey = image::GrayImage::new(1001, 1000);
-    let answer = keeper
+    let answer = admin
         .uploads(&[&encoded(&grey.into(), ImageFormat::Png)])
         .await;
     assert!(answer.text.contains("1 megapixels"), "{}", answer.text);
     // All files together, and a megabyte for the rest.
     let flood = vec![0; 1_100_000];
-    let answer = keeper.uploads(&[&flood]).await;
+    let answer = admin.uploads(&[&flood]).await;
     assert_eq!(
         (answer.status, &answer.json["code"]),
         (413, &json!("payload_too_large"))
     );
-    let answer = keeper
+    let answer = admin
         .send_form(
             "/api/admin/images/",
             &[Part::text("note", &"x".repeat(1_048_000))],
@@ -488,12 +488,12 @@ async fn sizes_and_counts_are_the_settings_business() {
 #[tokio::test]
 async fn a_form_that_is_none_is_told_so() {
     let shop = Shop::open().await;
-    let keeper = shop.keeper(&[Scope::Catalog]).await;
+    let admin = shop.admin(&[Scope::Catalog]).await;
     let whole = form(&[Part::file("image", &jpeg(9, 9))]);
     let send = async |kind: &str, body: &[u8]| {
         let headers = [("content-type", kind)];
         let body = Some(body.to_vec());
-        keeper
+        admin
             .send(Method::POST, "/api/admin/images/", &headers, body)
             .await
     };
@@ -533,7 +533,7 @@ async fn a_form_that_is_none_is_told_so() {
         },
         Part::file("image", &image),
     ];
-    let answer = keeper.send_form("/api/admin/images/", &odd).await;
+    let answer = admin.send_form("/api/admin/images/", &odd).await;
     assert_eq!(
         answer.json.as_array().map(Vec::len),
         Some(1),
@@ -546,7 +546,7 @@ async fn a_form_that_is_none_is_told_so() {
         content: b"\xfc",
     };
     assert_eq!(
-        keeper
+        admin
             .send_form("/api/admin/images/", &[latin])
             .await
             .faults(),
@@ -640,9 +640,9 @@ async fn an_image_that_nobody_uses_is_gone_after_a_day() {
     );
 
     // Two products share it: it stays as long as one of them has it.
-    let keeper = shop.keeper(&[Scope::Catalog]).await;
+    let admin = shop.admin(&[Scope::Catalog]).await;
     let none = json!({"images": []});
-    keeper
+    admin
         .send_json(Method::PATCH, "/api/products/sunrise/", &none)
         .await;
     shop.wait(DAY).await;
@@ -651,7 +651,7 @@ async fn an_image_that_nobody_uses_is_gone_after_a_day() {
         1,
         "the one that was renewed"
     );
-    keeper
+    admin
         .send_json(Method::PATCH, "/api/products/sunset/", &none)
         .await;
     assert_eq!(
@@ -683,8 +683,8 @@ async fn what_was_sold_keeps_its_image() {
         .await;
     shop.run_jobs().await;
     shop.client.check_out(&[("sunrise", 1)]).await;
-    let keeper = shop.keeper(&[Scope::Catalog]).await;
-    let patched = keeper
+    let admin = shop.admin(&[Scope::Catalog]).await;
+    let patched = admin
         .send_json(
             Method::PATCH,
             "/api/products/sunrise/",

@@ -50,8 +50,8 @@ fn difference(one: &RgbImage, other: &RgbImage) -> f64 {
 }
 
 /// Uploads a file and reads what was kept of it. None: it was refused, with words.
-async fn kept(shop: &Shop, keeper: &Client, file: &[u8]) -> Option<RgbImage> {
-    let answer = keeper.uploads(&[file]).await;
+async fn kept(shop: &Shop, admin: &Client, file: &[u8]) -> Option<RgbImage> {
+    let answer = admin.uploads(&[file]).await;
     if answer.status != 201 {
         assert_eq!(answer.faults(), ["image[0]"], "{}", answer.text);
         return None;
@@ -64,7 +64,7 @@ async fn kept(shop: &Shop, keeper: &Client, file: &[u8]) -> Option<RgbImage> {
 #[tokio::test]
 async fn jpegs_of_every_make_look_as_they_were_drawn() {
     let shop = Shop::open().await;
-    let keeper = shop.keeper(&[Scope::Catalog]).await;
+    let admin = shop.admin(&[Scope::Catalog]).await;
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/jpeg");
     let mut seen = 0;
     for entry in std::fs::read_dir(folder).expect("the files") {
@@ -75,7 +75,7 @@ async fn jpegs_of_every_make_look_as_they_were_drawn() {
         let name = path.file_stem().and_then(|name| name.to_str());
         let name = name.expect("a name");
         let file = std::fs::read(&path).expect("a readable file");
-        let shown = kept(&shop, &keeper, &file).await;
+        let shown = kept(&shop, &admin, &file).await;
         seen += 1;
         if name.starts_with("refused") {
             assert_eq!(shown, None, "{name}");
@@ -91,11 +91,11 @@ async fn jpegs_of_every_make_look_as_they_were_drawn() {
 #[tokio::test]
 async fn pixels_that_did_not_arrive_are_never_made_up() {
     let shop = Shop::open().await;
-    let keeper = shop.keeper(&[Scope::Catalog]).await;
+    let admin = shop.admin(&[Scope::Catalog]).await;
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/jpeg");
     // It has a few zeros, whose end is in order, for three thousand pixels.
     let claim = claiming_png(64, 48, 8, 2);
-    assert_eq!(kept(&shop, &keeper, &claim).await, None);
+    assert_eq!(kept(&shop, &admin, &claim).await, None);
     for name in ["420", "420-progressive", "420-scans-apart", "420-restarts"] {
         let file = std::fs::read(folder.join(name).with_extension("jpg")).expect("a file");
         for tenths in 3..=9 {
@@ -103,7 +103,7 @@ async fn pixels_that_did_not_arrive_are_never_made_up() {
             let half = &file[..file.len() * tenths / 10];
             let ended = [half, &[0xff, 0xd9]].concat();
             for half in [half, &ended] {
-                let shown = kept(&shop, &keeper, half).await;
+                let shown = kept(&shop, &admin, half).await;
                 assert_eq!(shown, None, "{name}, {tenths} tenths");
             }
         }
@@ -113,7 +113,7 @@ async fn pixels_that_did_not_arrive_are_never_made_up() {
 #[tokio::test]
 async fn the_first_exif_says_which_side_is_up() {
     let shop = Shop::open().await;
-    let keeper = shop.keeper(&[Scope::Catalog]).await;
+    let admin = shop.admin(&[Scope::Catalog]).await;
     let jpeg = jpeg(240, 160);
     let with = |segments: &[Vec<u8>]| [&jpeg[..2], &segments.concat(), &jpeg[2..]].concat();
     // A maker's note makes it longer than a segment may be.
@@ -130,7 +130,7 @@ async fn the_first_exif_says_which_side_is_up() {
             ]),
         ),
     ] {
-        let answer = keeper.uploads(&[&file]).await;
+        let answer = admin.uploads(&[&file]).await;
         assert_eq!(answer.status, 201, "{what}: {}", answer.text);
         let size = (&answer.json[0]["width"], &answer.json[0]["height"]);
         assert_eq!(size, (&json!(160), &json!(240)), "{what}");
@@ -140,7 +140,7 @@ async fn the_first_exif_says_which_side_is_up() {
 #[tokio::test]
 async fn what_surrounds_the_pixels_may_be_as_it_likes() {
     let shop = Shop::open().await;
-    let keeper = shop.keeper(&[Scope::Catalog]).await;
+    let admin = shop.admin(&[Scope::Catalog]).await;
     let (jpeg, png) = (jpeg(64, 48), plain_png(64, 48));
     let drawn = scene(64, 48);
     let scan = jpeg.windows(2).position(|pair| pair == [0xff, 0xda]);
@@ -192,7 +192,7 @@ async fn what_surrounds_the_pixels_may_be_as_it_likes() {
             [&png[..], b"stray bytes"].concat(),
         ),
     ] {
-        let shown = kept(&shop, &keeper, &file).await;
+        let shown = kept(&shop, &admin, &file).await;
         let shown = shown.unwrap_or_else(|| panic!("{what}: refused"));
         let difference = difference(&shown, &drawn);
         assert!(difference < 5.0, "{what}: {difference}");
@@ -202,7 +202,7 @@ async fn what_surrounds_the_pixels_may_be_as_it_likes() {
 #[tokio::test]
 async fn a_refused_kind_is_called_by_its_name_and_the_sentence_helps() {
     let shop = Shop::open().await;
-    let keeper = shop.keeper(&[Scope::Catalog]).await;
+    let admin = shop.admin(&[Scope::Catalog]).await;
     let brands = |major: &[u8; 4], others: &[u8]| {
         [b"\0\0\0\x20ftyp", &major[..], b"\0\0\0\0", others, &[0; 60]].concat()
     };
@@ -217,7 +217,7 @@ async fn a_refused_kind_is_called_by_its_name_and_the_sentence_helps() {
         (brands(b"avif", b"mif1"), "AVIF", "choose JPEG"),
         (brands(b"mif1", b"miaf"), "HEIF", "choose JPEG"),
     ] {
-        let answer = keeper.uploads(&[&file]).await;
+        let answer = admin.uploads(&[&file]).await;
         assert_eq!(answer.faults(), ["image[0]"]);
         assert!(answer.text.contains(name), "{name}: {}", answer.text);
         assert!(answer.text.contains(helps), "{helps}: {}", answer.text);

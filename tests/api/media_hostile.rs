@@ -12,7 +12,7 @@ use crate::support::{Shop, heavy};
 #[tokio::test]
 async fn a_bomb_is_refused_before_it_is_decoded() {
     let shop = Shop::open().await;
-    let keeper = shop.keeper(&[Scope::Catalog]).await;
+    let admin = shop.admin(&[Scope::Catalog]).await;
     for (what, bomb) in [
         ("png", claiming_png(30_000, 30_000, 8, 2)),
         ("png, one bit", claiming_png(30_000, 30_000, 1, 0)),
@@ -21,7 +21,7 @@ async fn a_bomb_is_refused_before_it_is_decoded() {
         ("gif", claiming_gif(65_535, 65_535)),
         ("webp", claiming_webp(16_384, 16_384)),
     ] {
-        let answer = keeper.uploads(&[&bomb]).await;
+        let answer = admin.uploads(&[&bomb]).await;
         assert_eq!(answer.faults(), ["image[0]"], "{what}");
         let is_told = answer.text.contains("megapixels") || answer.text.contains("damaged");
         assert!(is_told, "{what}: {}", answer.text);
@@ -29,14 +29,14 @@ async fn a_bomb_is_refused_before_it_is_decoded() {
     // A small image with a profile that unpacks to a thousand times its size.
     let bomb = with_profile(&scene(20, 20), vec![0; 100 << 20]);
     assert!(bomb.len() < 1 << 20);
-    let answer = keeper.uploads(&[&bomb]).await;
+    let answer = admin.uploads(&[&bomb]).await;
     assert!([201, 400].contains(&answer.status), "{}", answer.text);
 }
 
 #[tokio::test]
 async fn what_is_no_image_is_refused_whatever_its_name() {
     let shop = Shop::open().await;
-    let keeper = shop.keeper(&[Scope::Catalog]).await;
+    let admin = shop.admin(&[Scope::Catalog]).await;
     let brand = |brand: &[u8; 4]| [b"\0\0\0\x18ftyp", &brand[..], b"\0\0\0\0mif1heic"].concat();
     for (file, told) in [
         (
@@ -68,7 +68,7 @@ async fn what_is_no_image_is_refused_whatever_its_name() {
         (b"GIF89a<script>alert(1)</script>".to_vec(), "megapixels"),
         (claiming_png(0, 10, 8, 2), "damaged"),
     ] {
-        let answer = keeper.uploads(&[&file]).await;
+        let answer = admin.uploads(&[&file]).await;
         assert_eq!(answer.faults(), ["image[0]"], "{told}");
         assert!(answer.text.contains(told), "{told}: {}", answer.text);
     }
@@ -77,7 +77,7 @@ async fn what_is_no_image_is_refused_whatever_its_name() {
 #[tokio::test]
 async fn what_hides_in_an_image_does_not_come_out() {
     let shop = Shop::open().await;
-    let keeper = shop.keeper(&[Scope::Catalog]).await;
+    let admin = shop.admin(&[Scope::Catalog]).await;
     let script = b"<script>alert('beads')</script>";
     let (jpeg, png, gif) = (jpeg(40, 30), plain_png(41, 30), animation(42, 30));
     let comment = [&[0xff, 0xfe, 0, script.len() as u8 + 2], &script[..]].concat();
@@ -95,7 +95,7 @@ async fn what_hides_in_an_image_does_not_come_out() {
         // An archive at the end of an image is both.
         [&png[..], b"PK\x05\x06", &[0; 18], script].concat(),
     ] {
-        let answer = keeper.uploads(&[&hidden]).await;
+        let answer = admin.uploads(&[&hidden]).await;
         assert_eq!(answer.status, 201, "{}", answer.text);
         let id = answer.json[0]["id"].as_str().expect("an id");
         shop.run_jobs().await;
@@ -111,7 +111,7 @@ async fn what_hides_in_an_image_does_not_come_out() {
 #[tokio::test]
 async fn half_an_image_is_none() {
     let shop = Shop::open().await;
-    let keeper = shop.keeper(&[Scope::Catalog]).await;
+    let admin = shop.admin(&[Scope::Catalog]).await;
     let with_thumbnail = from_a_telephone(&jpeg(200, 150), 6);
     for (what, whole) in [
         ("jpeg", jpeg(200, 150)),
@@ -125,13 +125,13 @@ async fn half_an_image_is_none() {
     ] {
         for tenths in [1, 3, 5, 7, 9] {
             let half = &whole[..whole.len() * tenths / 10];
-            let answer = keeper.uploads(&[half]).await;
+            let answer = admin.uploads(&[half]).await;
             assert_eq!(answer.faults(), ["image[0]"], "{what} {tenths}");
         }
     }
     // Of an animation the first frame is all that counts.
     let gif = animation(200, 150);
-    let answer = keeper.uploads(&[&gif[..gif.len() / 10]]).await;
+    let answer = admin.uploads(&[&gif[..gif.len() / 10]]).await;
     assert_eq!(answer.faults(), ["image[0]"]);
 }
 
@@ -139,7 +139,7 @@ async fn half_an_image_is_none() {
 async fn flipped_bytes_are_an_image_or_a_fault() {
     let _seat = heavy().await;
     let shop = Shop::open().await;
-    let keeper = shop.keeper(&[Scope::Catalog]).await;
+    let admin = shop.admin(&[Scope::Catalog]).await;
     let mut chance = Chance(1);
     let tiny = image::DynamicImage::new(8, 8, image::ColorType::Rgba8);
     let samples = [
@@ -163,7 +163,7 @@ async fn flipped_bytes_are_an_image_or_a_fault() {
             })
             .collect();
         let files: Vec<&[u8]> = flipped.iter().map(Vec::as_slice).collect();
-        let answer = keeper.uploads(&files).await;
+        let answer = admin.uploads(&files).await;
         assert!([201, 400].contains(&answer.status), "{}", answer.text);
     }
     let left = shop.run_failing_jobs().await;

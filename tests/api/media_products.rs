@@ -9,20 +9,20 @@ use spirit_beads::products::{self, ImportSummary, TakenImages};
 use crate::support::images::{jpeg, transparent_png};
 use crate::support::{Answer, Client, Shop};
 
-/// A shop with a keeper and three images.
+/// A shop with a user and three images.
 async fn shop_with_images() -> (Shop, Client, [String; 3]) {
     let shop = Shop::open().await;
-    let keeper = shop.keeper(&[Scope::Catalog, Scope::Stock]).await;
+    let admin = shop.admin(&[Scope::Catalog, Scope::Stock]).await;
     let ids = [
         shop.keeps(&jpeg(1200, 900)).await,
         shop.keeps(&jpeg(300, 200)).await,
         shop.keeps(&transparent_png(80)).await,
     ];
-    (shop, keeper, ids)
+    (shop, admin, ids)
 }
 
-async fn patch(keeper: &Client, body: Value) -> Answer {
-    keeper
+async fn patch(admin: &Client, body: Value) -> Answer {
+    admin
         .send_json(Method::PATCH, "/api/products/sunrise/", &body)
         .await
 }
@@ -50,7 +50,7 @@ async fn shown(shop: &Shop) -> (Value, Value, Vec<String>) {
 
 #[tokio::test]
 async fn a_product_shows_its_images_wherever_it_is_shown() {
-    let (shop, keeper, [a, b, c]) = shop_with_images().await;
+    let (shop, admin, [a, b, c]) = shop_with_images().await;
     shop.stocks_with("Sunrise", 1, json!({"images": [a, b, c]}))
         .await;
     let list = shop.client.get("/api/products/").await.json["results"][0].clone();
@@ -106,7 +106,7 @@ async fn a_product_shows_its_images_wherever_it_is_shown() {
             .all(|source| source.starts_with(&shop.address)),
         "{srcset}"
     );
-    let admin = keeper.get("/api/admin/products/sunrise/").await.json;
+    let admin = admin.get("/api/admin/products/sunrise/").await.json;
     assert_eq!(admin["images"], detail["images"]);
     let url = detail["images"][2]["url"].as_str().expect("an address");
     let path = url.trim_start_matches(&shop.address);
@@ -119,7 +119,7 @@ async fn a_product_shows_its_images_wherever_it_is_shown() {
 
 #[tokio::test]
 async fn the_list_decides_and_the_two_addresses_follow() {
-    let (shop, keeper, [a, b, c]) = shop_with_images().await;
+    let (shop, admin, [a, b, c]) = shop_with_images().await;
     let elsewhere = "https://cdn.test/x.png";
     shop.stocks_with("Sunrise", 1, json!({"primary_image": "/media/old/a.jpg"}))
         .await;
@@ -184,7 +184,7 @@ async fn the_list_decides_and_the_two_addresses_follow() {
         ),
         (json!({"images": []}), Value::Null, Value::Null, vec![]),
     ] {
-        let answer = patch(&keeper, change.clone()).await;
+        let answer = patch(&admin, change.clone()).await;
         assert_eq!(answer.status, 200, "{change}: {}", answer.text);
         let images: Vec<String> = images.into_iter().cloned().collect();
         assert_eq!(shown(&shop).await, (primary, secondary, images), "{change}");
@@ -196,7 +196,7 @@ async fn the_list_decides_and_the_two_addresses_follow() {
         for (key, value) in extra.as_object().expect("an object") {
             body[key] = value.clone();
         }
-        let answer = keeper
+        let answer = admin
             .send_json(Method::PUT, "/api/products/sunrise/", &body)
             .await;
         assert_eq!(answer.status, 200, "{}", answer.text);
@@ -210,24 +210,24 @@ async fn the_list_decides_and_the_two_addresses_follow() {
 
 #[tokio::test]
 async fn what_was_read_may_be_sent_back() {
-    let (shop, keeper, [a, b, c]) = shop_with_images().await;
+    let (shop, admin, [a, b, c]) = shop_with_images().await;
     shop.stocks_with("Sunrise", 1, json!({"images": [a, b, c]}))
         .await;
-    let before = keeper.get("/api/admin/products/sunrise/").await.json;
-    let answer = keeper
+    let before = admin.get("/api/admin/products/sunrise/").await.json;
+    let answer = admin
         .send_json(Method::PUT, "/api/products/sunrise/", &before)
         .await;
     assert_eq!(answer.status, 200, "{}", answer.text);
     assert_eq!(answer.json, before);
     let images = [&before["images"][1], &json!({"id": a}), &json!(card(&c))];
-    let answer = patch(&keeper, json!({"images": images})).await;
+    let answer = patch(&admin, json!({"images": images})).await;
     assert_eq!(answer.status, 200, "{}", answer.text);
     assert_eq!(shown(&shop).await.2, [b, a, c]);
 }
 
 #[tokio::test]
 async fn an_image_that_is_not_there_is_a_fault_of_its_place() {
-    let (shop, keeper, [a, ..]) = shop_with_images().await;
+    let (shop, admin, [a, ..]) = shop_with_images().await;
     shop.stocks("Sunrise", 1).await;
     let unknown = "ab".repeat(32);
     let many: Vec<String> = (0..11).map(|n| format!("{n:064}")).collect();
@@ -250,12 +250,12 @@ async fn an_image_that_is_not_there_is_a_fault_of_its_place() {
             vec!["secondary_image"],
         ),
     ] {
-        let answer = patch(&keeper, change.clone()).await;
+        let answer = patch(&admin, change.clone()).await;
         assert_eq!(answer.faults(), faults, "{change}");
     }
     let new = json!({"name": "Moon", "lighter_type": 1, "price": 4700, "images": [unknown]});
     assert_eq!(
-        keeper.post("/api/products/", &new).await.faults(),
+        admin.post("/api/products/", &new).await.faults(),
         ["images[0]"]
     );
     assert_eq!(shown(&shop).await, (Value::Null, Value::Null, vec![]));

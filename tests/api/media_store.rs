@@ -146,9 +146,9 @@ async fn a_bucket_does_all_that_a_folder_does() {
     }
 
     // Refused images leave nothing, swept ones are gone.
-    let keeper = shop.keeper(&[Scope::Catalog]).await;
+    let admin = shop.admin(&[Scope::Catalog]).await;
     assert_eq!(
-        keeper.uploads(&[&jpeg(30, 20), b"no image"]).await.status,
+        admin.uploads(&[&jpeg(30, 20), b"no image"]).await.status,
         400
     );
     assert_eq!(bucket.objects().len(), 8);
@@ -164,7 +164,7 @@ async fn a_bucket_out_of_reach_is_an_outage_and_nothing_is_half_done() {
     let bucket = Bucket::open().await;
     let shop = bucket.shop().await;
     let id = shop.keeps(&jpeg(70, 50)).await;
-    let keeper = shop.keeper(&[Scope::Catalog]).await;
+    let admin = shop.admin(&[Scope::Catalog]).await;
     // The key is no longer good.
     let other = Shop::open_with(&[
         ("MEDIA_URL", "s3://beads/shop/one"),
@@ -173,8 +173,8 @@ async fn a_bucket_out_of_reach_is_an_outage_and_nothing_is_half_done() {
         ("AWS_SECRET_ACCESS_KEY", "another"),
     ])
     .await;
-    let other_keeper = other.keeper(&[Scope::Catalog]).await;
-    let answer = other_keeper.uploads(&[&jpeg(71, 50)]).await;
+    let other_admin = other.admin(&[Scope::Catalog]).await;
+    let answer = other_admin.uploads(&[&jpeg(71, 50)]).await;
     assert_eq!(
         (answer.status, &answer.json["code"]),
         (503, &json!("media_unavailable"))
@@ -184,7 +184,7 @@ async fn a_bucket_out_of_reach_is_an_outage_and_nothing_is_half_done() {
         .await
         .expect("the images");
     assert_eq!(rows, 0);
-    assert_eq!(keeper.uploads(&[&jpeg(70, 50)]).await.status, 201);
+    assert_eq!(admin.uploads(&[&jpeg(70, 50)]).await.status, 201);
     assert_eq!(
         shop.client
             .get(&format!("/media/images/{id}/320.jpg"))
@@ -197,14 +197,14 @@ async fn a_bucket_out_of_reach_is_an_outage_and_nothing_is_half_done() {
 #[tokio::test]
 async fn a_full_disk_is_an_outage_and_nothing_is_half_done() {
     let shop = Shop::open().await;
-    let keeper = shop.keeper(&[Scope::Catalog]).await;
+    let admin = shop.admin(&[Scope::Catalog]).await;
     let media = shop.media_folder();
     let uploads = shop.app.config.data_dir.join("uploads");
     // A file where a folder has to be: nothing can be written, as when the disk is full.
     for folder in [media.join("images"), uploads] {
         let _ = std::fs::remove_dir_all(&folder);
         std::fs::write(&folder, "").expect("a file");
-        let answer = keeper.uploads(&[&jpeg(70, 50)]).await;
+        let answer = admin.uploads(&[&jpeg(70, 50)]).await;
         assert_eq!(
             (answer.status, &answer.json["code"]),
             (503, &json!("media_unavailable")),
@@ -226,7 +226,7 @@ async fn a_full_disk_is_an_outage_and_nothing_is_half_done() {
             .count(),
         0
     );
-    assert_eq!(keeper.uploads(&[&jpeg(70, 50)]).await.status, 201);
+    assert_eq!(admin.uploads(&[&jpeg(70, 50)]).await.status, 201);
 }
 
 #[tokio::test]

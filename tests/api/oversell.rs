@@ -187,13 +187,13 @@ async fn one_sold_out_line_leaves_the_others_on_the_shelf() {
 }
 
 /// A sale at the market stall of one piece.
-async fn sell(keeper: &Client, key: &str, piece: &str) -> Answer {
+async fn sell(admin: &Client, key: &str, piece: &str) -> Answer {
     let body = json!({"lines": [{"product_id": piece, "quantity": 1}], "note": "market"});
     let headers = [
         ("content-type", "application/json"),
         ("idempotency-key", key),
     ];
-    keeper
+    admin
         .send(
             Method::POST,
             "/api/admin/orders/",
@@ -207,13 +207,13 @@ async fn sell(keeper: &Client, key: &str, piece: &str) -> Answer {
 async fn the_last_piece_goes_to_the_stall_or_to_a_shopper_never_to_both() {
     let shop = Shop::open_with(&[PATIENT]).await;
     let piece = shop.stocks("Sunrise", 1).await;
-    let keeper = shop.keeper(&[Scope::OrdersWrite]).await;
+    let admin = shop.admin(&[Scope::OrdersWrite]).await;
     let callers = (0..24).map(|n| {
-        let (shopper, keeper, piece) = (shop.client.clone(), keeper.clone(), piece.clone());
+        let (shopper, admin, piece) = (shop.client.clone(), admin.clone(), piece.clone());
         async move {
             match n % 2 {
                 0 => shopper.check_out(&[(&piece, 1)]).await.status,
-                _ => sell(&keeper, &n.to_string(), &piece).await.status,
+                _ => sell(&admin, &n.to_string(), &piece).await.status,
             }
         }
     });
@@ -233,10 +233,10 @@ async fn the_last_piece_goes_to_the_stall_or_to_a_shopper_never_to_both() {
 async fn a_sale_at_the_stall_sent_twice_is_one_sale() {
     let shop = Shop::open().await;
     let piece = shop.stocks("Sunrise", 5).await;
-    let keeper = shop.keeper(&[Scope::OrdersWrite]).await;
+    let admin = shop.admin(&[Scope::OrdersWrite]).await;
     let callers = (0..8).map(|_| {
-        let (keeper, piece) = (keeper.clone(), piece.clone());
-        async move { sell(&keeper, "stall-1", &piece).await }
+        let (admin, piece) = (admin.clone(), piece.clone());
+        async move { sell(&admin, "stall-1", &piece).await }
     });
     let answers = at_once(callers).await;
     for answer in &answers {
@@ -246,7 +246,7 @@ async fn a_sale_at_the_stall_sent_twice_is_one_sale() {
     assert_eq!(shop.stock(&piece).await, (4, 0));
     assert_eq!(shop.statuses().await, ["delivered"]);
     let other = shop.stocks("Sunset", 5).await;
-    assert_eq!(sell(&keeper, "stall-1", &other).await.status, 422);
+    assert_eq!(sell(&admin, "stall-1", &other).await.status, 422);
     shop.audit().await;
 }
 
@@ -255,8 +255,8 @@ async fn what_a_shopper_holds_is_not_sold_at_the_stall() {
     let shop = Shop::open().await;
     let piece = shop.stocks("Sunrise", 1).await;
     session_of(&shop.client.check_out(&[(&piece, 1)]).await);
-    let keeper = shop.keeper(&[Scope::OrdersWrite]).await;
-    let answer = sell(&keeper, "stall-1", &piece).await;
+    let admin = shop.admin(&[Scope::OrdersWrite]).await;
+    let answer = sell(&admin, "stall-1", &piece).await;
     assert_eq!(answer.status, 409);
     assert_eq!(answer.json["code"], "insufficient_inventory");
     shop.audit().await;

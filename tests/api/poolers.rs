@@ -69,7 +69,7 @@ async fn a_shop_sells_through_a_pooler_that_changes_the_session_with_every_trans
     trade(&shop).await;
     // Everything that an admin looks at, twice: the second time each statement is one that was prepared before.
     let scopes: Vec<_> = spirit_beads::auth::Scope::ALL.into_iter().collect();
-    let admin = shop.keeper(&scopes).await;
+    let admin = shop.admin(&scopes).await;
     for _ in 0..2 {
         for path in [
             "/api/admin/products/?search=sun",

@@ -39,11 +39,11 @@ async fn who_may_change_orders_is_told_nothing_that_only_readers_may_know() {
     let piece = shop.stocks("Sunrise", 9).await;
     let (number, held) = (paid(&shop, &piece).await, paid(&shop, &piece).await);
     shop.run_jobs().await;
-    let reader = shop.keeper(&[Scope::OrdersRead]).await;
+    let reader = shop.admin(&[Scope::OrdersRead]).await;
     let emails = reader.get("/api/admin/emails/").await.json;
     let email = emails["results"][0]["id"].as_str().expect("an email");
     let scopes = [Scope::OrdersWrite, Scope::Refunds, Scope::System];
-    let writer = shop.keeper(&scopes).await;
+    let writer = shop.admin(&scopes).await;
     let of = |number: &str, what: &str| format!("/api/admin/orders/{number}/{what}/");
     let sale = json!({
         "lines": [{"product_id": piece, "quantity": 1}],
@@ -76,7 +76,7 @@ async fn who_may_change_orders_is_told_nothing_that_only_readers_may_know() {
     }
     assert_eq!(answers[4].json["status"], "delivered");
     // Who may read is told all of it, by the same addresses.
-    let both = shop.keeper(&[Scope::OrdersRead, Scope::OrdersWrite]).await;
+    let both = shop.admin(&[Scope::OrdersRead, Scope::OrdersWrite]).await;
     let told = act(&both, &of(&number, "deliver"), None).await;
     assert_eq!(told.json["email"], "jane@example.com");
     for personal in ["Jane Shopper", "rings twice", "1Z999"] {
@@ -95,7 +95,7 @@ async fn who_sees_holds_does_not_see_whose_they_are() {
         .execute(&shop.db)
         .await
         .expect("a customer");
-    let system = shop.keeper(&[Scope::System]).await;
+    let system = shop.admin(&[Scope::System]).await;
     let holds = system.get("/api/admin/holds/").await;
     assert_eq!(holds.json["count"], 1, "{}", holds.text);
     let of = format!("/api/orders/by-session/{session}/");
@@ -177,7 +177,7 @@ async fn old_events_lose_what_they_say_of_people_and_stay_known() {
     let again: Value = serde_json::from_str(payload).expect("JSON");
     assert_eq!(shop.webhook(&again).await.status, 200);
     assert_eq!(events(&shop).await, after);
-    let system = shop.keeper(&[Scope::System]).await;
+    let system = shop.admin(&[Scope::System]).await;
     let shown = system.get(&format!("/api/admin/events/{id}/")).await;
     assert!(shown.json["redacted_at"].is_string(), "{}", shown.text);
     shop.run_jobs().await;

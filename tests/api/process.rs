@@ -319,7 +319,7 @@ async fn a_newcomer_sells_a_piece_and_the_order_outlives_a_kill() {
     // The owner was made with the shop, and comes in with the password that was shown.
     let (_, line) = program.said.split_once("sign in as ").expect("an owner");
     let mut words = line.split_whitespace();
-    let (keeper, password) = (words.next().expect("a name"), words.nth(1).expect("one"));
+    let (admin, password) = (words.next().expect("a name"), words.nth(1).expect("one"));
     assert!(
         program
             .said
@@ -329,7 +329,7 @@ async fn a_newcomer_sells_a_piece_and_the_order_outlives_a_kill() {
     let (action, mut fields) = form_of(&browser.get("/admin/sign-in/").await.text);
     for (name, value) in &mut fields {
         match name.as_str() {
-            "email" => *value = keeper.to_owned(),
+            "email" => *value = admin.to_owned(),
             "password" => *value = password.to_owned(),
             _ => {}
         }
@@ -343,7 +343,7 @@ async fn a_newcomer_sells_a_piece_and_the_order_outlives_a_kill() {
     );
     let password = password.to_owned();
 
-    // A token for the shopkeeper's programs, made beside the running shop.
+    // A token for the owner's programs, made beside the running shop.
     let making = [
         "token",
         "create",
@@ -695,11 +695,11 @@ async fn a_disk_that_has_no_byte_left_is_an_outage_of_images_alone() {
     };
     let shop = Shop::open().await;
     shop.stocks("Sunrise", 9).await;
-    let keeper = shop.keeper(&[Scope::Catalog]).await;
+    let admin = shop.admin(&[Scope::Catalog]).await;
     let mut beside = Beside::new(&shop);
     beside.home.small_disk = Some(("2m", unshare));
     let program = beside.home.start_with(&beside.settings(), "Metrics ").await;
-    let keeper = Client::to(&program.address).with_token(&keeper.token.expect("a token"));
+    let admin = Client::to(&program.address).with_token(&admin.token.expect("a token"));
     let pid = program.child.id().expect("it runs");
     let data = beside
         .home
@@ -708,7 +708,7 @@ async fn a_disk_that_has_no_byte_left_is_an_outage_of_images_alone() {
         .expect("a folder")
         .join("data");
     let data = PathBuf::from(format!("/proc/{pid}/root{}", data.display()));
-    assert_eq!(keeper.uploads(&[&jpeg(70, 50)]).await.status, 201);
+    assert_eq!(admin.uploads(&[&jpeg(70, 50)]).await.status, 201);
     let has_sizes = async || files_in(&data).len() == 3;
     until("both sizes of the image are made", has_sizes).await;
     let kept = files_in(&data);
@@ -719,8 +719,8 @@ async fn a_disk_that_has_no_byte_left_is_an_outage_of_images_alone() {
     for left in [0, size / 2] {
         let filler = fill(&data, left);
         for answer in [
-            keeper.uploads(&[&image_url]).await,
-            keeper.asks_with(&image_url).await,
+            admin.uploads(&[&image_url]).await,
+            admin.asks_with(&image_url).await,
         ] {
             let told = (answer.status, &answer.json["code"]);
             assert_eq!(
@@ -731,7 +731,7 @@ async fn a_disk_that_has_no_byte_left_is_an_outage_of_images_alone() {
             );
             assert!(!answer.header("retry-after").is_empty());
         }
-        let bought = keeper.check_out(&[("sunrise", 1)]).await;
+        let bought = admin.check_out(&[("sunrise", 1)]).await;
         assert_eq!(bought.status, 200, "{}", bought.text);
         std::fs::remove_file(filler).expect("removed");
         assert_eq!(files_in(&data), kept, "{left} bytes left");
@@ -746,7 +746,7 @@ async fn a_disk_that_has_no_byte_left_is_an_outage_of_images_alone() {
 
     // Room for the upload, but not for all the sizes that a job makes of it: they are made when there is.
     let filler = fill(&data, size + 4096);
-    assert_eq!(keeper.uploads(&[&image_url]).await.status, 201);
+    assert_eq!(admin.uploads(&[&image_url]).await.status, 201);
     until("the job fails", async || {
         let failed = "select exists (select from graphile_worker._private_jobs where last_error is not null)";
         sqlx::query_scalar(failed).fetch_one(&shop.db).await.expect("the jobs")
@@ -758,7 +758,7 @@ async fn a_disk_that_has_no_byte_left_is_an_outage_of_images_alone() {
         files_in(&data).len() == kept.len() + 5
     })
     .await;
-    assert_eq!(keeper.asks_with(&image_url).await.status, 201);
+    assert_eq!(admin.asks_with(&image_url).await.status, 201);
     program.terminate().await;
     assert_eq!(program.end().await, Some(0));
 }
@@ -987,9 +987,9 @@ async fn users_are_made_and_shut_out_by_commands() {
 #[tokio::test]
 async fn the_catalog_goes_out_and_in_unchanged_and_a_bad_file_changes_nothing() {
     let shop = Shop::open().await;
-    let keeper = shop.keeper(&Scope::ALL).await;
+    let admin = shop.admin(&Scope::ALL).await;
     assert_eq!(
-        keeper
+        admin
             .post("/api/categories/", &json!({"name": "Suns"}))
             .await
             .status,
@@ -1003,7 +1003,7 @@ async fn the_catalog_goes_out_and_in_unchanged_and_a_bad_file_changes_nothing() 
     .await;
     shop.stocks("Turtle", 1).await;
     let beside = Beside::new(&shop);
-    let before = keeper.get("/api/admin/products/").await.json;
+    let before = admin.get("/api/admin/products/").await.json;
     let (code, file, said) = beside.run(&["catalog", "export"]).await;
     assert_eq!(code, 0, "{said}");
     let path = beside.write("catalog.json", &file);
@@ -1013,7 +1013,7 @@ async fn the_catalog_goes_out_and_in_unchanged_and_a_bad_file_changes_nothing() 
         said.contains("0 created, 0 updated") && said.contains("Unchanged: 3."),
         "{said}"
     );
-    assert_eq!(keeper.get("/api/admin/products/").await.json, before);
+    assert_eq!(admin.get("/api/admin/products/").await.json, before);
     assert_eq!(beside.run(&["catalog", "export"]).await.1, file);
 
     let mut bad: Value = serde_json::from_str(&file).expect("JSON");
@@ -1053,7 +1053,7 @@ async fn the_catalog_goes_out_and_in_unchanged_and_a_bad_file_changes_nothing() 
         said.contains("products[0].primary_image: There is no file a.png"),
         "{said}"
     );
-    assert_eq!(keeper.get("/api/admin/products/").await.json, before);
+    assert_eq!(admin.get("/api/admin/products/").await.json, before);
 
     let (code, said, _) = beside.run(&["stock", "check"]).await;
     assert_eq!(code, 0, "{said}");
@@ -1084,8 +1084,8 @@ async fn stripe_is_brought_in_line_and_asked_and_a_worker_works() {
         (0, "2 of 2 products brought in line.\n"),
         "{told}"
     );
-    let keeper = shop.keeper(&[Scope::Catalog]).await;
-    let view = keeper.get("/api/admin/products/sunrise/").await.json;
+    let admin = shop.admin(&[Scope::Catalog]).await;
+    let view = admin.get("/api/admin/products/sunrise/").await.json;
     assert_eq!(view["stripe"]["status"], "synced");
     assert_eq!(
         beside.run(&["stripe", "sync"]).await.1,
@@ -1150,7 +1150,7 @@ async fn stripe_is_brought_in_line_and_asked_and_a_worker_works() {
     .await;
     shop.stocks("Otter", 1).await;
     until("the worker goes on", async || {
-        let view = keeper.get("/api/admin/products/otter/").await.json;
+        let view = admin.get("/api/admin/products/otter/").await.json;
         view["stripe"]["status"] == "synced"
     })
     .await;

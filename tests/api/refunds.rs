@@ -19,8 +19,8 @@ const ORDER: &str = "/api/admin/orders/SB-1001/";
 async fn one_sold() -> (Shop, String, Client) {
     let shop = Shop::open().await;
     let session = shop.sells_only("Sunrise").await;
-    let keeper = shop.refunder().await;
-    (shop, session, keeper)
+    let admin = shop.refunder().await;
+    (shop, session, admin)
 }
 
 fn refused(code: &str) -> Fault {
@@ -33,7 +33,7 @@ fn refused(code: &str) -> Fault {
 
 impl Shop {
     async fn refunder(&self) -> Client {
-        self.keeper(&[
+        self.admin(&[
             Scope::OrdersRead,
             Scope::OrdersWrite,
             Scope::CustomOrders,
@@ -78,13 +78,13 @@ impl Shop {
     }
 }
 
-async fn act(keeper: &Client, path: &str) -> Answer {
-    keeper.send(Method::POST, path, &[], None::<String>).await
+async fn act(admin: &Client, path: &str) -> Answer {
+    admin.send(Method::POST, path, &[], None::<String>).await
 }
 
 /// What the timeline says of refunds.
-async fn told(keeper: &Client, path: &str) -> Vec<(String, String)> {
-    let view = keeper.get(path).await.json;
+async fn told(admin: &Client, path: &str) -> Vec<(String, String)> {
+    let view = admin.get(path).await.json;
     let entries = view["timeline"].as_array().expect("a timeline").iter();
     entries
         .filter(|entry| entry["kind"] == "refund")
@@ -95,13 +95,13 @@ async fn told(keeper: &Client, path: &str) -> Vec<(String, String)> {
         .collect()
 }
 
-async fn money(keeper: &Client) -> Value {
-    keeper.get(&format!("{ORDER}payments/")).await.json
+async fn money(admin: &Client) -> Value {
+    admin.get(&format!("{ORDER}payments/")).await.json
 }
 
 #[tokio::test]
 async fn a_refund_that_stripe_does_not_take_now_stays_planned_until_it_does() {
-    let (shop, session, keeper) = one_sold().await;
+    let (shop, session, admin) = one_sold().await;
     let faults = [
         (Fault::CardError402, "402"),
         (Fault::RateLimited, "429"),
@@ -114,7 +114,7 @@ async fn a_refund_that_stripe_does_not_take_now_stays_planned_until_it_does() {
     for (made, (fault, why)) in faults.into_iter().enumerate() {
         shop.stripe.fail_next(REFUND, fault, 100);
         let body = json!({"amount": 500, "reason": format!("round {made}")});
-        let asked = keeper.post(&format!("{ORDER}refund/"), &body).await;
+        let asked = admin.post(&format!("{ORDER}refund/"), &body).await;
         assert_eq!(asked.status, 202, "{}", asked.text);
         for _ in 0..3 {
             let left = shop.run_failing_jobs().await;
@@ -122,7 +122,7 @@ async fn a_refund_that_stripe_does_not_take_now_stays_planned_until_it_does() {
             assert_eq!(left[0].0["job"], "send_refund");
             shop.hurry_jobs().await;
         }
-        let refund = money(&keeper).await["refunds"][made].clone();
+        let refund = money(&admin).await["refunds"][made].clone();
         assert_eq!(refund["state"], "planned", "{why}: {refund}");
         assert_eq!(refund["attempts"], 3);
         assert!(refund["next_try_at"].is_string(), "{refund}");
@@ -135,22 +135,22 @@ async fn a_refund_that_stripe_does_not_take_now_stays_planned_until_it_does() {
         );
         shop.stripe.clear_faults();
         shop.hears().await;
-        let refund = money(&keeper).await["refunds"][made].clone();
+        let refund = money(&admin).await["refunds"][made].clone();
         assert_eq!(refund["state"], "succeeded", "{why}: {refund}");
         assert_eq!(refund["last_error"], Value::Null);
         assert_eq!(shop.at_stripe("refund").await.len(), made + 1, "{why}");
     }
     assert_eq!(shop.order(&session).await["refunded"], 3500);
-    assert_eq!(told(&keeper, ORDER).await.len(), 7);
+    assert_eq!(told(&admin, ORDER).await.len(), 7);
     assert_eq!(shop.emails_of("order_refunded").await, 7);
     shop.audit().await;
 }
 
 #[tokio::test]
 async fn a_refund_that_fails_for_long_is_shown_once_and_tried_on() {
-    let (shop, session, keeper) = one_sold().await;
+    let (shop, session, admin) = one_sold().await;
     shop.stripe.fail_next(REFUND, Fault::CardError402, 100);
-    keeper.post(&format!("{ORDER}refund/"), &json!({})).await;
+    admin.post(&format!("{ORDER}refund/"), &json!({})).await;
     shop.run_failing_jobs().await;
     assert_eq!(shop.attention(&session).await, "");
     shop.wait(2 * HOUR).await;
@@ -208,39 +208,39 @@ async fn a_refusal_that_is_final_is_shown_and_can_be_tried_again_once() {
         "charge_already_refunded",
         "resource_missing",
     ] {
-        let (shop, session, keeper) = one_sold().await;
+        let (shop, session, admin) = one_sold().await;
         shop.stripe.fail_next(REFUND, refused(code), 1);
-        keeper
+        admin
             .post(&format!("{ORDER}refund/"), &json!({"amount": 2000}))
             .await;
         shop.run_jobs().await;
-        let refund = money(&keeper).await["refunds"][0].clone();
+        let refund = money(&admin).await["refunds"][0].clone();
         assert_eq!(
             (&refund["state"], &refund["is_retryable"]),
             (&json!("failed"), &json!(true))
         );
         let why = shop.attention(&session).await;
         assert!(why.contains("$20.00") && why.contains(code), "{why}");
-        assert_eq!(money(&keeper).await["refundable"], 5200);
+        assert_eq!(money(&admin).await["refundable"], 5200);
 
         let path = format!(
             "/api/admin/refunds/{}/retry/",
             refund["id"].as_str().expect("an id")
         );
-        let again = act(&keeper, &path).await;
+        let again = act(&admin, &path).await;
         assert_eq!(again.status, 202, "{}", again.text);
         assert_ne!(again.json["id"], refund["id"]);
         assert_eq!(
-            act(&keeper, &path).await.json["id"],
+            act(&admin, &path).await.json["id"],
             again.json["id"],
             "twice is once"
         );
         shop.hears().await;
-        assert_eq!(act(&keeper, &path).await.json["id"], again.json["id"]);
+        assert_eq!(act(&admin, &path).await.json["id"], again.json["id"]);
         assert_eq!(shop.at_stripe("refund").await.len(), 1);
         assert_eq!(shop.order(&session).await["refunded"], 2000);
         let id = again.json["id"].as_str().expect("an id");
-        let made = act(&keeper, &format!("/api/admin/refunds/{id}/retry/")).await;
+        let made = act(&admin, &format!("/api/admin/refunds/{id}/retry/")).await;
         assert_eq!(
             (made.status, &made.json["code"]),
             (409, &json!("refund_is_made"))
@@ -248,22 +248,22 @@ async fn a_refusal_that_is_final_is_shown_and_can_be_tried_again_once() {
         assert_eq!(shop.refund_keys().len(), 2, "a key of its own");
         shop.audit().await;
     }
-    let (_shop, _, keeper) = one_sold().await;
+    let (_shop, _, admin) = one_sold().await;
     let nobody = "/api/admin/refunds/0193a000-0000-7000-8000-00000000000b/retry/";
-    assert_eq!(act(&keeper, nobody).await.status, 404);
+    assert_eq!(act(&admin, nobody).await.status, 404);
 }
 
 #[tokio::test]
 async fn a_refund_that_waits_is_tried_at_once_on_demand() {
-    let (shop, session, keeper) = one_sold().await;
+    let (shop, session, admin) = one_sold().await;
     shop.stripe.fail_next(REFUND, Fault::RateLimited, 3);
-    keeper.post(&format!("{ORDER}refund/"), &json!({})).await;
+    admin.post(&format!("{ORDER}refund/"), &json!({})).await;
     assert_eq!(shop.run_failing_jobs().await.len(), 1);
-    let id = money(&keeper).await["refunds"][0]["id"]
+    let id = money(&admin).await["refunds"][0]["id"]
         .as_str()
         .expect("an id")
         .to_owned();
-    let asked = act(&keeper, &format!("/api/admin/refunds/{id}/retry/")).await;
+    let asked = act(&admin, &format!("/api/admin/refunds/{id}/retry/")).await;
     assert_eq!(
         (asked.status, asked.json["id"].as_str()),
         (202, Some(id.as_str()))
@@ -281,9 +281,9 @@ async fn a_refund_that_waits_is_tried_at_once_on_demand() {
 async fn what_is_due_is_counted_again_when_it_is_sent() {
     for (elsewhere, made, refunds) in [(Some(1200), Some(4000), 2), (None, None, 1)] {
         for is_down_first in [false, true] {
-            let (shop, session, keeper) = one_sold().await;
+            let (shop, session, admin) = one_sold().await;
             let payment = shop.payment_of(&session).await;
-            keeper
+            admin
                 .post(
                     &format!("{ORDER}refund/"),
                     &json!({"reason": "Lost in the mail"}),
@@ -309,11 +309,11 @@ async fn what_is_due_is_counted_again_when_it_is_sent() {
                 assert_eq!(keys.len(), 2, "another amount has another key: {keys:?}");
             }
             shop.hears().await;
-            let refund = money(&keeper).await["refunds"][0].clone();
+            let refund = money(&admin).await["refunds"][0].clone();
             assert_eq!(refund["state"], "succeeded");
             assert_eq!(shop.status_of(&session).await, "refunded");
             assert_eq!(shop.order(&session).await["refunded"], 5200);
-            let told = told(&keeper, ORDER).await;
+            let told = told(&admin, ORDER).await;
             let lines: Vec<&str> = told.iter().map(|(_, line)| line.as_str()).collect();
             let expected: &[&str] = match made {
                 Some(_) => &[
@@ -337,28 +337,28 @@ async fn what_is_due_is_counted_again_when_it_is_sent() {
 
 #[tokio::test]
 async fn a_refund_is_one_line_in_money_and_words() {
-    let (shop, _, keeper) = one_sold().await;
+    let (shop, _, admin) = one_sold().await;
     let restock = json!([{"product_id": "sunrise", "quantity": 1}]);
     let body = json!({"amount": 2000, "reason": "a bead came loose", "restock": restock});
     assert_eq!(
-        keeper.post(&format!("{ORDER}refund/"), &body).await.status,
+        admin.post(&format!("{ORDER}refund/"), &body).await.status,
         202
     );
     assert!(
-        told(&keeper, ORDER).await.is_empty(),
+        told(&admin, ORDER).await.is_empty(),
         "nothing is refunded yet"
     );
     shop.hears().await;
     shop.reconcile().await;
     shop.hears().await;
     assert_eq!(
-        told(&keeper, ORDER).await,
+        told(&admin, ORDER).await,
         [(
             "token:test".to_owned(),
             "Refunded $20.00: a bead came loose. 1 piece back in stock.".to_owned()
         )]
     );
-    let view = keeper.get(ORDER).await.text;
+    let view = admin.get(ORDER).await.text;
     assert!(
         !view.contains("is being given back") && !view.contains("2000 given back"),
         "{view}"
@@ -389,7 +389,7 @@ async fn a_failed_refund_and_a_newer_one_are_told_apart_in_any_order() {
         &["charge.refunded", "refund.updated"],
     ];
     let shop = Shop::open().await;
-    let keeper = shop.refunder().await;
+    let admin = shop.refunder().await;
     let mut known = 0;
     let mut orders = 0;
     for account in accounts {
@@ -429,7 +429,7 @@ async fn a_failed_refund_and_a_newer_one_are_told_apart_in_any_order() {
                 "/api/admin/orders/{}/",
                 order["id"].as_str().expect("an id")
             );
-            let lines = told(&keeper, &path).await;
+            let lines = told(&admin, &path).await;
             let emails: i64 = sqlx::query_scalar(
                 "select count(*) from emails where kind = 'order_refunded' and order_id = $1::uuid",
             )
@@ -458,7 +458,7 @@ async fn a_failed_refund_and_a_newer_one_are_told_apart_in_any_order() {
                 (&again["status"], &again["refunded"]),
                 (&json!("refunded"), &json!(5200))
             );
-            assert_eq!(told(&keeper, &path).await, lines);
+            assert_eq!(told(&admin, &path).await, lines);
         }
     }
     shop.audit().await;
@@ -466,9 +466,9 @@ async fn a_failed_refund_and_a_newer_one_are_told_apart_in_any_order() {
 
 #[tokio::test]
 async fn an_order_whose_refund_in_full_failed_is_paid_again_and_the_second_refund_is_told_too() {
-    let (shop, session, keeper) = one_sold().await;
+    let (shop, session, admin) = one_sold().await;
     let refund = json!({"reason": "Broken"});
-    keeper.post(&format!("{ORDER}refund/"), &refund).await;
+    admin.post(&format!("{ORDER}refund/"), &refund).await;
     shop.hears().await;
     assert_eq!(shop.status_of(&session).await, "refunded");
     let made = shop.at_stripe("refund").await.remove(0);
@@ -491,12 +491,12 @@ async fn an_order_whose_refund_in_full_failed_is_paid_again_and_the_second_refun
         .expect("the timeline");
     assert_eq!(shown, 1, "Stripe says it under three names");
 
-    let id = money(&keeper).await["refunds"][0]["id"]
+    let id = money(&admin).await["refunds"][0]["id"]
         .as_str()
         .expect("an id")
         .to_owned();
     assert_eq!(
-        act(&keeper, &format!("/api/admin/refunds/{id}/retry/"))
+        act(&admin, &format!("/api/admin/refunds/{id}/retry/"))
             .await
             .status,
         202
@@ -508,7 +508,7 @@ async fn an_order_whose_refund_in_full_failed_is_paid_again_and_the_second_refun
         (&json!("refunded"), &json!(5200))
     );
     assert_eq!(shop.emails_of("order_refunded").await, 2);
-    let lines: Vec<String> = told(&keeper, ORDER)
+    let lines: Vec<String> = told(&admin, ORDER)
         .await
         .into_iter()
         .map(|(_, line)| line)
@@ -547,7 +547,7 @@ async fn a_failure_that_is_heard_of_before_its_payment_is_shown_with_it() {
 #[tokio::test]
 async fn money_that_was_refused_can_be_refunded_again_when_its_refund_failed() {
     let shop = Shop::open().await;
-    let keeper = shop.refunder().await;
+    let admin = shop.refunder().await;
     let piece = shop.stocks("Sunrise", 1).await;
     let late = session_of(&shop.client.check_out(&[(&piece, 1)]).await);
     let mut event = json!({"id": "evt_early", "object": "event", "type": "checkout.session.expired", "created": 1});
@@ -564,7 +564,7 @@ async fn money_that_was_refused_can_be_refunded_again_when_its_refund_failed() {
         .expect("a failure");
     shop.hears().await;
     assert!(shop.attention(&late).await.contains("failed"));
-    let money = keeper.get(&format!("{ORDER}payments/")).await.json;
+    let money = admin.get(&format!("{ORDER}payments/")).await.json;
     assert_eq!(money["payments"][0]["refundable"], 5200, "{money}");
 
     // In part by its name, then what is left without.
@@ -574,7 +574,7 @@ async fn money_that_was_refused_can_be_refunded_again_when_its_refund_failed() {
         (json!({"restock": restock}), "restock"),
         (json!({"amount": 5201}), "amount"),
     ] {
-        let answer = keeper.post(&format!("{ORDER}refund/"), &body).await;
+        let answer = admin.post(&format!("{ORDER}refund/"), &body).await;
         assert_eq!(
             (answer.status, answer.faults()),
             (400, vec![field.to_owned()]),
@@ -582,10 +582,10 @@ async fn money_that_was_refused_can_be_refunded_again_when_its_refund_failed() {
         );
     }
     for body in [json!({"payment_id": payment, "amount": 1200}), json!({})] {
-        let answer = keeper.post(&format!("{ORDER}refund/"), &body).await;
+        let answer = admin.post(&format!("{ORDER}refund/"), &body).await;
         assert_eq!(answer.status, 202, "{}", answer.text);
     }
-    let answer = keeper.post(&format!("{ORDER}refund/"), &json!({})).await;
+    let answer = admin.post(&format!("{ORDER}refund/"), &json!({})).await;
     assert_eq!(
         (answer.status, &answer.json["code"]),
         (409, &json!("nothing_left"))
@@ -611,15 +611,15 @@ async fn money_that_was_refused_can_be_refunded_again_when_its_refund_failed() {
 #[tokio::test]
 async fn a_payment_on_a_dead_link_is_refunded_from_its_custom_order() {
     let shop = Shop::open().await;
-    let keeper = shop.refunder().await;
+    let admin = shop.refunder().await;
     shop.asks_for_a_piece("ann@example.com").await;
     let custom = "/api/admin/custom-orders/CO-1001/";
     let quote =
         json!({"amount": 9000, "covers": "A case.", "shipping_zone": "us", "shipping": 500});
-    let quoted = keeper.post(&format!("{custom}requote/"), &quote).await;
+    let quoted = admin.post(&format!("{custom}requote/"), &quote).await;
     assert!(quoted.status < 300, "{}", quoted.text);
     shop.run_jobs().await;
-    let view = keeper.get(custom).await.json;
+    let view = admin.get(custom).await.json;
     let link = view["quotes"][0]["payment_link_id"]
         .as_str()
         .expect("a link");
@@ -633,7 +633,7 @@ async fn a_payment_on_a_dead_link_is_refunded_from_its_custom_order() {
     }
     shop.stripe.fail_next(REFUND, refused("charge_disputed"), 1);
     shop.hears().await;
-    let money = keeper.get(&format!("{custom}payments/")).await.json;
+    let money = admin.get(&format!("{custom}payments/")).await.json;
     assert_eq!(
         (&money["refundable"], &money["refunds"][0]["state"]),
         (&json!(9500), &json!("failed")),
@@ -642,15 +642,15 @@ async fn a_payment_on_a_dead_link_is_refunded_from_its_custom_order() {
     let body =
         json!({"id": "0193a000-0000-7000-8000-00000000000b", "amount": 1000, "reason": "Sorry"});
     for _ in 0..2 {
-        let answer = keeper.post(&format!("{custom}refund/"), &body).await;
+        let answer = admin.post(&format!("{custom}refund/"), &body).await;
         assert_eq!(answer.status, 202, "{}", answer.text);
     }
     let other = json!({"id": body["id"], "amount": 1001});
-    let differs = keeper.post(&format!("{custom}refund/"), &other).await;
+    let differs = admin.post(&format!("{custom}refund/"), &other).await;
     assert_eq!(differs.json["code"], "refund_differs");
     shop.hears().await;
     assert_eq!(
-        told(&keeper, custom).await,
+        told(&admin, custom).await,
         [(
             "token:test".to_owned(),
             "Refunded $10.00: Sorry.".to_owned()
@@ -658,18 +658,18 @@ async fn a_payment_on_a_dead_link_is_refunded_from_its_custom_order() {
     );
     let id = money["refunds"][0]["id"].as_str().expect("an id");
     assert_eq!(
-        act(&keeper, &format!("/api/admin/refunds/{id}/retry/"))
+        act(&admin, &format!("/api/admin/refunds/{id}/retry/"))
             .await
             .status,
         202
     );
     shop.hears().await;
-    let money = keeper.get(&format!("{custom}payments/")).await.json;
+    let money = admin.get(&format!("{custom}payments/")).await.json;
     assert_eq!(money["refundable"], 0);
     assert_eq!(shop.at_stripe("refund").await.len(), 2);
     shop.audit().await;
     assert_eq!(
-        keeper
+        admin
             .get("/api/admin/custom-orders/CO-9/payments/")
             .await
             .status,
@@ -768,13 +768,13 @@ async fn the_admin_refunds_whatever_has_money_left_and_tries_again_what_was_refu
 
     // A custom order whose payment came too late, and whose refund was refused for good.
     shop.asks_for_a_piece("ann@example.com").await;
-    let keeper = shop.refunder().await;
+    let admin = shop.refunder().await;
     let quote =
         json!({"amount": 9000, "covers": "A case.", "shipping_zone": "us", "shipping": 500});
     let requote = "/api/admin/custom-orders/CO-1001/requote/";
-    assert!(keeper.post(requote, &quote).await.status < 300);
+    assert!(admin.post(requote, &quote).await.status < 300);
     shop.run_jobs().await;
-    let view = keeper.get("/api/admin/custom-orders/CO-1001/").await.json;
+    let view = admin.get("/api/admin/custom-orders/CO-1001/").await.json;
     let link = view["quotes"][0]["payment_link_id"]
         .as_str()
         .expect("a link");

@@ -96,7 +96,7 @@ async fn fate(conn: &mut PgConnection, payment: &str) -> (String, String, String
 #[tokio::test]
 async fn a_dump_that_is_an_hour_old_heals_itself_from_stripe() {
     let shop = Shop::open().await;
-    let keeper = shop.keeper(&Scope::ALL).await;
+    let admin = shop.admin(&Scope::ALL).await;
     let sunrise = shop.stocks("Sunrise", 9).await;
     let turtle = shop.stocks("Turtle", 1).await;
     let moon = shop.stocks("Moon", 1).await;
@@ -134,12 +134,12 @@ async fn a_dump_that_is_an_hour_old_heals_itself_from_stripe() {
     drop(conn);
     let given_back = buys(&sunrise, 1).await;
     let returned = pays(&given_back).await;
-    let orders = keeper.get("/api/admin/orders/").await.json;
+    let orders = admin.get("/api/admin/orders/").await.json;
     let newest = orders["results"][0]["id"]
         .as_str()
         .expect("an order")
         .to_owned();
-    let refund = keeper
+    let refund = admin
         .post(
             &format!("/api/admin/orders/{newest}/refund/"),
             &json!({"reason": "changed their mind"}),
@@ -153,11 +153,11 @@ async fn a_dump_that_is_an_hour_old_heals_itself_from_stripe() {
     let request = shop.asks_for_a_piece("ann@example.com").await;
     let path = format!("/api/admin/custom-orders/{request}");
     let quote = json!({"amount": 9000, "covers": "A case"});
-    let quoted = keeper
+    let quoted = admin
         .send_json(Method::PUT, &format!("{path}/quote/"), &quote)
         .await;
     assert_eq!(quoted.status, 200, "{}", quoted.text);
-    keeper
+    admin
         .send(
             Method::POST,
             &format!("{path}/approve/"),

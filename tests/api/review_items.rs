@@ -55,8 +55,8 @@ fn kinds(items: &[Value]) -> Vec<&str> {
 #[tokio::test]
 async fn a_later_trouble_overwrites_no_earlier_one_and_each_is_resolved_by_itself() {
     let shop = Shop::with_two_troubles().await;
-    let keeper = shop.keeper(&ALL).await;
-    let items = shop.open_items(&keeper).await;
+    let admin = shop.admin(&ALL).await;
+    let items = shop.open_items(&admin).await;
     let email = items
         .iter()
         .find(|item| item["kind"] == "email_undelivered");
@@ -64,11 +64,11 @@ async fn a_later_trouble_overwrites_no_earlier_one_and_each_is_resolved_by_itsel
     assert_eq!(email["order_number"], "SB-1001");
     assert!(kinds(&items).contains(&"refund_failed"), "{items:#?}");
 
-    let order = keeper.get("/api/admin/orders/SB-1001/").await.json;
+    let order = admin.get("/api/admin/orders/SB-1001/").await.json;
     let shown = order["review_items"].as_array().expect("items");
     assert_eq!(shown.len(), items.len());
     assert_eq!(order["attention"], shown[0]["text"], "as clients know it");
-    let listed = keeper.get("/api/admin/orders/?attention=true").await.json;
+    let listed = admin.get("/api/admin/orders/?attention=true").await.json;
     assert_eq!(listed["results"][0]["review_items"], order["review_items"]);
 
     // The owner and staff see both, on the order's page, on Today and on a page of their own.
@@ -87,7 +87,7 @@ async fn a_later_trouble_overwrites_no_earlier_one_and_each_is_resolved_by_itsel
     }
 
     // One call that means them all does nothing: each is resolved by itself.
-    let both = keeper
+    let both = admin
         .post("/api/admin/orders/SB-1001/resolve/", &Value::Null)
         .await;
     assert_eq!(
@@ -99,11 +99,11 @@ async fn a_later_trouble_overwrites_no_earlier_one_and_each_is_resolved_by_itsel
         email["id"].as_str().expect("an id")
     );
     for _ in 0..2 {
-        let resolved = keeper.post(&path, &Value::Null).await;
+        let resolved = admin.post(&path, &Value::Null).await;
         assert_eq!(resolved.status, 200, "{}", resolved.text);
         assert_eq!(resolved.json["resolved_by"], "token:test");
     }
-    let left = shop.open_items(&keeper).await;
+    let left = shop.open_items(&admin).await;
     assert_eq!(left.len(), items.len() - 1);
     assert!(!kinds(&left).contains(&"email_undelivered"));
     let entries: i64 = sqlx::query_scalar(
@@ -122,8 +122,8 @@ async fn raising_emails_the_owner_once_and_says_where_to_look() {
         assert_eq!(shop.webhook(&event).await.status, 200);
     }
     shop.run_jobs().await;
-    let keeper = shop.keeper(&ALL).await;
-    let items = shop.open_items(&keeper).await;
+    let admin = shop.admin(&ALL).await;
+    let items = shop.open_items(&admin).await;
     let mails: Vec<_> = shop
         .mail()
         .into_iter()
@@ -162,14 +162,14 @@ async fn an_item_goes_away_by_itself_when_its_cause_does() {
     shop.deliver().await;
     server.misbehave(Trouble::Recipient(550, "jane@example.com"));
     shop.run_jobs().await;
-    let keeper = shop.keeper(&ALL).await;
+    let admin = shop.admin(&ALL).await;
     assert_eq!(
-        kinds(&shop.open_items(&keeper).await),
+        kinds(&shop.open_items(&admin).await),
         ["email_undelivered"]
     );
 
     server.mend();
-    let emails = keeper
+    let emails = admin
         .get("/api/admin/emails/?kind=order_confirmation")
         .await
         .json;
@@ -178,10 +178,10 @@ async fn an_item_goes_away_by_itself_when_its_cause_does() {
         .expect("an id")
         .to_owned();
     let again = format!("/api/admin/emails/{email}/resend/");
-    assert_eq!(keeper.post(&again, &Value::Null).await.status, 202);
+    assert_eq!(admin.post(&again, &Value::Null).await.status, 202);
     shop.run_jobs().await;
-    assert!(shop.open_items(&keeper).await.is_empty());
-    let resolved = keeper
+    assert!(shop.open_items(&admin).await.is_empty());
+    let resolved = admin
         .get("/api/admin/review-items/?state=resolved")
         .await
         .json;
@@ -189,10 +189,10 @@ async fn an_item_goes_away_by_itself_when_its_cause_does() {
 
     // It is another trouble when it happens again, and not one less.
     server.misbehave(Trouble::Recipient(550, "jane@example.com"));
-    assert_eq!(keeper.post(&again, &Value::Null).await.status, 202);
+    assert_eq!(admin.post(&again, &Value::Null).await.status, 202);
     shop.run_jobs().await;
     assert_eq!(
-        kinds(&shop.open_items(&keeper).await),
+        kinds(&shop.open_items(&admin).await),
         ["email_undelivered"]
     );
 }
@@ -211,8 +211,8 @@ async fn an_email_to_the_owner_that_cannot_arrive_causes_no_other() {
     server.misbehave(Trouble::Spam);
     shop.asks_for_a_piece("ann@example.com").await;
     shop.run_jobs().await;
-    let keeper = shop.keeper(&ALL).await;
-    let items = shop.open_items(&keeper).await;
+    let admin = shop.admin(&ALL).await;
+    let items = shop.open_items(&admin).await;
     assert_eq!(
         kinds(&items),
         [
@@ -228,7 +228,7 @@ async fn an_email_to_the_owner_that_cannot_arrive_causes_no_other() {
 #[tokio::test]
 async fn what_the_previous_version_writes_while_both_serve_becomes_an_item() {
     let shop = Shop::open().await;
-    let keeper = shop.keeper(&ALL).await;
+    let admin = shop.admin(&ALL).await;
     let request = shop.asks_for_a_piece("ann@example.com").await;
     let says = async |text: Option<&str>| {
         sqlx::query("update custom_orders set attention = $1")
@@ -240,11 +240,11 @@ async fn what_the_previous_version_writes_while_both_serve_becomes_an_item() {
     says(Some("Stripe refused")).await;
     says(Some("Stripe refused")).await;
     let path = format!("/api/admin/custom-orders/{request}/");
-    let view = keeper.get(&path).await.json;
+    let view = admin.get(&path).await.json;
     assert_eq!(view["attention"], "Stripe refused");
     assert_eq!(view["review_items"].as_array().map(Vec::len), Some(1));
     says(None).await;
-    assert_eq!(keeper.get(&path).await.json["review_items"], json!([]));
+    assert_eq!(admin.get(&path).await.json["review_items"], json!([]));
 }
 
 #[tokio::test]
@@ -255,9 +255,9 @@ async fn items_of_custom_orders_need_their_scope() {
         .execute(&shop.db)
         .await
         .expect("a trouble");
-    let reader = shop.keeper(&[Scope::OrdersRead, Scope::OrdersWrite]).await;
+    let reader = shop.admin(&[Scope::OrdersRead, Scope::OrdersWrite]).await;
     assert!(shop.open_items(&reader).await.is_empty());
-    let maker = shop.keeper(&[Scope::CustomOrders]).await;
+    let maker = shop.admin(&[Scope::CustomOrders]).await;
     let refused = maker.get("/api/admin/review-items/").await;
     assert_eq!(refused.status, 403);
     let view = maker.get("/api/admin/custom-orders/CO-1001/").await.json;

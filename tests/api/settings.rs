@@ -104,9 +104,9 @@ async fn quotes_and_low_stock_follow() {
     saves(&owner, &fields).await;
     // Of 4 there never were more than 4: raise the stock, then lower it.
     for delta in [2, -2] {
-        let keeper = shop.keeper(&[Scope::Stock]).await;
+        let admin = shop.admin(&[Scope::Stock]).await;
         let body = json!({"delta": delta, "reason": "correction"});
-        let answer = keeper
+        let answer = admin
             .post(&format!("/api/products/{few}/stock/"), &body)
             .await;
         assert!(answer.status < 300, "{}", answer.text);
@@ -115,10 +115,10 @@ async fn quotes_and_low_stock_follow() {
     assert!(page.contains("Tidewalk"), "{page}");
 
     let request = shop.asks_for_a_piece("ann@example.com").await;
-    let keeper = shop.keeper(&[Scope::CustomOrders]).await;
+    let admin = shop.admin(&[Scope::CustomOrders]).await;
     let quote = json!({"amount": 14500, "covers": "A case", "shipping_zone": "international"});
     let path = format!("/api/admin/custom-orders/{request}/quote/");
-    let answer = keeper.send_json(reqwest::Method::PUT, &path, &quote).await;
+    let answer = admin.send_json(reqwest::Method::PUT, &path, &quote).await;
     let drafted = &answer.json["quotes"][0];
     assert_eq!(
         (&drafted["valid_days"], &drafted["shipping"]),
@@ -216,9 +216,9 @@ async fn two_owners_do_not_overwrite_each_other_and_the_log_has_both() {
 #[tokio::test]
 async fn programs_read_and_set_them_as_the_admin_does() {
     let shop = Shop::open_with(&[("SHIPPING_US", "500,3,5")]).await;
-    let keeper = shop.keeper(&[Scope::Settings]).await;
+    let admin = shop.admin(&[Scope::Settings]).await;
     let path = "/api/admin/settings/";
-    let found = keeper.get(path).await.json;
+    let found = admin.get(path).await.json;
     assert_eq!(
         (
             &found["version"],
@@ -232,7 +232,7 @@ async fn programs_read_and_set_them_as_the_admin_does() {
         ),
         "{found}"
     );
-    let put = async |body: Value| keeper.send_json(reqwest::Method::PUT, path, &body).await;
+    let put = async |body: Value| admin.send_json(reqwest::Method::PUT, path, &body).await;
     let rate = json!({"price": 625, "min_days": 2, "max_days": 4});
     let set = put(json!({"version": 0, "chosen": {"shipping_us": rate}})).await;
     assert_eq!(

@@ -142,8 +142,8 @@ async fn a_refund_whose_answer_was_lost_for_longer_than_stripe_knows_its_key_is_
     shop.stripe.pay(&session, card()).await.expect("a payment");
     shop.deliver().await;
     shop.run_jobs().await;
-    let keeper = shop.keeper(&[Scope::Refunds]).await;
-    let asked = keeper
+    let admin = shop.admin(&[Scope::Refunds]).await;
+    let asked = admin
         .post("/api/admin/orders/SB-1001/refund/", &json!({"amount": 500}))
         .await;
     assert_eq!(asked.status, 202, "{}", asked.text);
@@ -180,7 +180,7 @@ async fn a_refund_whose_job_was_lost_is_sent_by_the_sweep() {
 }
 
 #[tokio::test]
-async fn a_refund_that_stripe_refuses_for_good_is_shown_to_the_shopkeeper() {
+async fn a_refund_that_stripe_refuses_for_good_is_shown_to_the_owner() {
     let (shop, _, session) = late_money_without_stock().await;
     let refused = Fault::Refused {
         code: "charge_disputed".to_owned(),
@@ -377,7 +377,7 @@ async fn a_declined_card_leaves_the_page_open_for_another() {
 }
 
 #[tokio::test]
-async fn refunds_by_the_shopkeeper_add_up_on_the_order() {
+async fn refunds_by_the_owner_add_up_on_the_order() {
     let (shop, piece, session) = one_piece_paid().await;
     let payment = shop.payment_of(&session).await;
     shop.stripe
@@ -500,10 +500,10 @@ async fn disputes_are_shown_with_the_order_whatever_comes_first() {
     shop.audit().await;
 }
 
-/// A change by the shopkeeper.
-async fn keeper_sends(shop: &Shop, method: Method, path: &str, body: Value) -> Answer {
-    let keeper = shop.keeper(&[Scope::Catalog, Scope::Stock]).await;
-    keeper.send_json(method, path, &body).await
+/// A change by the owner.
+async fn admin_sends(shop: &Shop, method: Method, path: &str, body: Value) -> Answer {
+    let admin = shop.admin(&[Scope::Catalog, Scope::Stock]).await;
+    admin.send_json(method, path, &body).await
 }
 
 #[tokio::test]
@@ -524,7 +524,7 @@ async fn what_changes_between_cart_and_payment_does_not_touch_the_order() {
         let piece = name.to_lowercase();
         let session = session_of(&shop.client.check_out(&[(&piece, 1)]).await);
         let path = format!("/api/products/{piece}/{path}");
-        let answer = keeper_sends(&shop, method, &path, body).await;
+        let answer = admin_sends(&shop, method, &path, body).await;
         assert!(answer.status < 300, "{}", answer.text);
         sessions.push((piece, session));
     }
@@ -549,7 +549,7 @@ async fn what_changes_between_cart_and_payment_does_not_touch_the_order() {
 async fn late_money_for_a_deleted_product_is_given_back() {
     let (shop, piece, session) = one_piece_held().await;
     release_too_early(&shop, &session).await;
-    let answer = keeper_sends(&shop, Method::DELETE, "/api/products/sunrise/", json!({})).await;
+    let answer = admin_sends(&shop, Method::DELETE, "/api/products/sunrise/", json!({})).await;
     assert_eq!(answer.status, 204);
     shop.stripe.pay(&session, card()).await.expect("a payment");
     shop.deliver().await;
@@ -565,13 +565,13 @@ async fn a_stock_correction_stops_at_what_is_held() {
     let session = session_of(&shop.client.check_out(&[(&piece, 2)]).await);
     let stock = "/api/products/sunrise/stock/";
     let lost = |delta: i32| json!({"delta": delta, "reason": "lost"});
-    let answer = keeper_sends(&shop, Method::POST, stock, lost(-2)).await;
+    let answer = admin_sends(&shop, Method::POST, stock, lost(-2)).await;
     assert_eq!(
         (answer.status, answer.json["code"].as_str()),
         (409, Some("stock_is_held"))
     );
     assert_eq!(shop.stock(&piece).await, (3, 2));
-    let answer = keeper_sends(&shop, Method::POST, stock, lost(-1)).await;
+    let answer = admin_sends(&shop, Method::POST, stock, lost(-1)).await;
     assert_eq!(answer.status, 200, "{}", answer.text);
     shop.stripe.pay(&session, card()).await.expect("a payment");
     shop.deliver().await;
@@ -586,15 +586,15 @@ async fn what_is_no_longer_for_sale_is_named_at_the_checkout() {
     for name in ["Archived", "Deleted", "Switched"] {
         shop.stocks(name, 5).await;
     }
-    keeper_sends(
+    admin_sends(
         &shop,
         Method::POST,
         "/api/products/archived/archive/",
         json!({}),
     )
     .await;
-    keeper_sends(&shop, Method::DELETE, "/api/products/deleted/", json!({})).await;
-    keeper_sends(
+    admin_sends(&shop, Method::DELETE, "/api/products/deleted/", json!({})).await;
+    admin_sends(
         &shop,
         Method::PATCH,
         "/api/products/switched/",
@@ -611,7 +611,7 @@ async fn what_is_no_longer_for_sale_is_named_at_the_checkout() {
 }
 
 #[tokio::test]
-async fn an_order_keeps_who_paid_and_where_it_goes_and_tells_it_to_the_shopkeeper_alone() {
+async fn an_order_keeps_who_paid_and_where_it_goes_and_tells_it_to_the_owner_alone() {
     let (shop, _, session) = one_piece_paid().await;
     let order = shop.order(&session).await;
     assert_eq!(order["email"], "jane@example.com");
@@ -629,8 +629,8 @@ async fn an_order_keeps_who_paid_and_where_it_goes_and_tells_it_to_the_shopkeepe
         shop.client.get("/api/admin/orders/SB-1001/").await.status,
         401
     );
-    let keeper = shop.keeper(&[Scope::OrdersRead]).await;
-    let whole = keeper.get("/api/admin/orders/SB-1001/").await.json;
+    let admin = shop.admin(&[Scope::OrdersRead]).await;
+    let whole = admin.get("/api/admin/orders/SB-1001/").await.json;
     assert_eq!(whole["email"], "jane@example.com");
     let moves: Vec<&Value> = whole["timeline"]
         .as_array()

@@ -644,10 +644,10 @@ async fn a_key_gets_the_faults_of_its_cart_again() {
     let shop = Shop::open().await;
     let piece = shop.stocks("Sunrise", 1).await;
     let first = shop.client.check_out_once("k1", &[(&piece, 2)]).await;
-    let keeper = shop.keeper(&[Scope::Stock]).await;
+    let admin = shop.admin(&[Scope::Stock]).await;
     let more = json!({"delta": 5, "reason": "made"});
     assert_eq!(
-        keeper
+        admin
             .post("/api/products/sunrise/stock/", &more)
             .await
             .status,

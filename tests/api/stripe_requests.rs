@@ -24,7 +24,7 @@ static SCHEMAS: LazyLock<Value> = LazyLock::new(|| {
 #[tokio::test]
 async fn every_request_we_make_is_one_that_stripe_takes() {
     let shop = Shop::open().await;
-    let keeper = shop.keeper(&Scope::ALL).await;
+    let admin = shop.admin(&Scope::ALL).await;
     let pictured =
         json!({"primary_image": "/media/products/sunrise.png", "description": "Glass beads."});
     let piece = shop.stocks_with("Sunrise", 4, pictured).await;
@@ -44,14 +44,14 @@ async fn every_request_we_make_is_one_that_stripe_takes() {
 
     // Another name and price, and no image any more.
     let change = json!({"name": "Sunset", "price": 5200, "primary_image": null});
-    let changed = keeper
+    let changed = admin
         .send_json(Method::PATCH, "/api/products/sunrise/", &change)
         .await;
     assert_eq!(changed.status, 200, "{}", changed.text);
     shop.run_jobs().await;
     let known = at_stripe(
         &shop,
-        &keeper.get("/api/admin/products/sunrise/").await.json["stripe"]["product_id"],
+        &admin.get("/api/admin/products/sunrise/").await.json["stripe"]["product_id"],
     )
     .await;
     assert_eq!(
@@ -67,13 +67,13 @@ async fn every_request_we_make_is_one_that_stripe_takes() {
     });
     assert_eq!(shop.webhook(&expired).await.status, 200);
     let sale = json!({"lines": [{"product_id": other, "quantity": 1}]});
-    assert_eq!(keeper.post("/api/admin/orders/", &sale).await.status, 201);
+    assert_eq!(admin.post("/api/admin/orders/", &sale).await.status, 201);
     shop.stripe.pay(&late, card()).await.expect("a payment");
     shop.deliver().await;
     shop.run_jobs().await;
 
     // A catalog of the old service names a price of which we do not know the amount.
-    let stripe = keeper.get("/api/admin/products/sunrise/").await.json["stripe"].clone();
+    let stripe = admin.get("/api/admin/products/sunrise/").await.json["stripe"].clone();
     let file = json!({"products": [{
         "id": "imported", "name": "Imported", "lighter_type": 1, "price": 5200,
         "stripe_product_id": stripe["product_id"], "stripe_price_id": stripe["price_id"],
@@ -87,7 +87,7 @@ async fn every_request_we_make_is_one_that_stripe_takes() {
 
     // Taken off sale.
     assert_eq!(
-        keeper
+        admin
             .post("/api/products/turtle/archive/", &json!({}))
             .await
             .status,
@@ -96,7 +96,7 @@ async fn every_request_we_make_is_one_that_stripe_takes() {
     shop.run_jobs().await;
     let known = at_stripe(
         &shop,
-        &keeper.get("/api/admin/products/turtle/").await.json["stripe"]["product_id"],
+        &admin.get("/api/admin/products/turtle/").await.json["stripe"]["product_id"],
     )
     .await;
     assert_eq!(known["active"], false);

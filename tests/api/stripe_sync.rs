@@ -11,18 +11,18 @@ use crate::support::{Client, Shop, card, session_of};
 
 const SUNRISE: &str = "/api/products/sunrise/";
 
-/// A shop with one piece of which Stripe has heard, and its keeper.
+/// A shop with one piece of which Stripe has heard, and its user.
 async fn one_synced_piece() -> (Shop, String, Client) {
     let shop = Shop::open().await;
     let piece = shop.stocks("Sunrise", 5).await;
     shop.run_jobs().await;
-    let keeper = shop.keeper(&[Scope::Catalog]).await;
-    (shop, piece, keeper)
+    let admin = shop.admin(&[Scope::Catalog]).await;
+    (shop, piece, admin)
 }
 
-/// How the shopkeeper sees the sync.
-async fn view(keeper: &Client) -> Value {
-    let answer = keeper.get("/api/admin/products/sunrise/").await;
+/// How the owner sees the sync.
+async fn view(admin: &Client) -> Value {
+    let answer = admin.get("/api/admin/products/sunrise/").await;
     answer.json["stripe"].clone()
 }
 
@@ -53,21 +53,21 @@ async fn list_of(shop: &Shop, id: &str) -> (Value, Vec<(i64, bool)>) {
     (product, prices)
 }
 
-async fn patch(keeper: &Client, body: Value) {
-    let answer = keeper.send_json(Method::PATCH, SUNRISE, &body).await;
+async fn patch(admin: &Client, body: Value) {
+    let answer = admin.send_json(Method::PATCH, SUNRISE, &body).await;
     assert_eq!(answer.status, 200, "{}", answer.text);
 }
 
 #[tokio::test]
 async fn a_new_product_gets_a_product_and_a_price() {
-    let (shop, _, keeper) = one_synced_piece().await;
+    let (shop, _, admin) = one_synced_piece().await;
     let (product, prices) = list(&shop).await;
     assert_eq!(prices, [(4700, true)]);
     assert_eq!(
         (&product["name"], &product["active"]),
         (&json!("Sunrise"), &json!(true))
     );
-    let view = view(&keeper).await;
+    let view = view(&admin).await;
     assert_eq!(view["status"], "synced");
     assert_eq!(view["product_id"], product["id"]);
     assert_eq!(view["price_id"], product["default_price"]);
@@ -75,20 +75,20 @@ async fn a_new_product_gets_a_product_and_a_price() {
 
 #[tokio::test]
 async fn a_new_price_becomes_the_default_and_the_old_one_is_archived() {
-    let (shop, _, keeper) = one_synced_piece().await;
-    patch(&keeper, json!({"price": 5900})).await;
-    assert_eq!(view(&keeper).await["status"], "pending");
+    let (shop, _, admin) = one_synced_piece().await;
+    patch(&admin, json!({"price": 5900})).await;
+    assert_eq!(view(&admin).await["status"], "pending");
     shop.run_jobs().await;
     let (product, prices) = list(&shop).await;
     assert_eq!(prices, [(4700, false), (5900, true)]);
-    assert_eq!(view(&keeper).await["price_id"], product["default_price"]);
-    assert_eq!(view(&keeper).await["status"], "synced");
+    assert_eq!(view(&admin).await["price_id"], product["default_price"]);
+    assert_eq!(view(&admin).await["status"], "synced");
     // There and back again, with and without Stripe hearing of what lay between.
-    patch(&keeper, json!({"price": 4700})).await;
-    patch(&keeper, json!({"price": 5900})).await;
+    patch(&admin, json!({"price": 4700})).await;
+    patch(&admin, json!({"price": 5900})).await;
     shop.run_jobs().await;
     assert_eq!(list(&shop).await.1, [(4700, false), (5900, true)]);
-    patch(&keeper, json!({"price": 4700})).await;
+    patch(&admin, json!({"price": 4700})).await;
     shop.run_jobs().await;
     let (_, prices) = list(&shop).await;
     let active: Vec<_> = prices.iter().filter(|(_, active)| *active).collect();
@@ -97,7 +97,7 @@ async fn a_new_price_becomes_the_default_and_the_old_one_is_archived() {
 
 #[tokio::test]
 async fn the_price_asked_is_ours_even_before_stripe_has_heard_of_it() {
-    let (shop, piece, keeper) = one_synced_piece().await;
+    let (shop, piece, admin) = one_synced_piece().await;
     let total = async |price: i64| {
         let session = session_of(&shop.client.check_out(&[(&piece, 1)]).await);
         assert_eq!(shop.session(&session).await["amount_total"], price + 500);
@@ -115,7 +115,7 @@ async fn the_price_asked_is_ours_even_before_stripe_has_heard_of_it() {
     };
     total(4700).await;
     assert!(line(), "Stripe's own price is used");
-    patch(&keeper, json!({"price": 5900})).await;
+    patch(&admin, json!({"price": 5900})).await;
     let session = total(5900).await;
     assert!(!line(), "no price of Stripe's is used");
     shop.run_jobs().await;
@@ -129,9 +129,9 @@ async fn the_price_asked_is_ours_even_before_stripe_has_heard_of_it() {
 
 #[tokio::test]
 async fn a_name_and_an_image_follow() {
-    let (shop, _, keeper) = one_synced_piece().await;
+    let (shop, _, admin) = one_synced_piece().await;
     patch(
-        &keeper,
+        &admin,
         json!({"name": "Sunset", "primary_image": "https://img.example/a.png"}),
     )
     .await;
@@ -140,23 +140,23 @@ async fn a_name_and_an_image_follow() {
     assert_eq!(product["name"], "Sunset");
     assert_eq!(product["images"], json!(["https://img.example/a.png"]));
     assert_eq!(prices, [(4700, true)]);
-    patch(&keeper, json!({"primary_image": null})).await;
+    patch(&admin, json!({"primary_image": null})).await;
     shop.run_jobs().await;
     assert_eq!(list(&shop).await.0["images"], json!([]));
 }
 
 #[tokio::test]
 async fn what_is_not_for_sale_is_not_for_sale_at_stripe() {
-    let (shop, _, keeper) = one_synced_piece().await;
+    let (shop, _, admin) = one_synced_piece().await;
     let archive = format!("{SUNRISE}archive/");
-    assert_eq!(keeper.post(&archive, &json!({})).await.status, 200);
+    assert_eq!(admin.post(&archive, &json!({})).await.status, 200);
     shop.run_jobs().await;
     assert_eq!(list(&shop).await.0["active"], false);
     let restore = format!("{SUNRISE}restore/");
-    assert_eq!(keeper.post(&restore, &json!({})).await.status, 200);
+    assert_eq!(admin.post(&restore, &json!({})).await.status, 200);
     shop.run_jobs().await;
     assert_eq!(list(&shop).await.0["active"], true);
-    let deleted = keeper.send_json(Method::DELETE, SUNRISE, &json!({})).await;
+    let deleted = admin.send_json(Method::DELETE, SUNRISE, &json!({})).await;
     assert_eq!(deleted.status, 204);
     shop.run_jobs().await;
     assert_eq!(list(&shop).await.0["active"], false);
@@ -166,7 +166,7 @@ async fn what_is_not_for_sale_is_not_for_sale_at_stripe() {
 async fn a_refusal_is_shown_and_can_be_tried_again() {
     let shop = Shop::open().await;
     let piece = shop.stocks("Sunrise", 5).await;
-    let keeper = shop.keeper(&[Scope::Catalog]).await;
+    let admin = shop.admin(&[Scope::Catalog]).await;
     let refused = Fault::Refused {
         code: "parameter_invalid".to_owned(),
         message: "Invalid name".to_owned(),
@@ -174,7 +174,7 @@ async fn a_refusal_is_shown_and_can_be_tried_again() {
     };
     shop.stripe.fail_next("POST /v1/products", refused, 1);
     shop.run_jobs().await;
-    let shown = view(&keeper).await;
+    let shown = view(&admin).await;
     assert_eq!(shown["status"], "error");
     assert!(
         shown["error"]
@@ -183,10 +183,10 @@ async fn a_refusal_is_shown_and_can_be_tried_again() {
     );
     // A sale is not lost to it.
     session_of(&shop.client.check_out(&[(&piece, 1)]).await);
-    let again = keeper.post(&format!("{SUNRISE}sync/"), &json!({})).await;
+    let again = admin.post(&format!("{SUNRISE}sync/"), &json!({})).await;
     assert_eq!(again.status, 202);
     shop.run_jobs().await;
-    let shown = view(&keeper).await;
+    let shown = view(&admin).await;
     assert_eq!(
         (&shown["status"], &shown["error"]),
         (&json!("synced"), &Value::Null)
@@ -218,8 +218,8 @@ async fn an_outage_at_any_step_ends_in_one_product_and_one_price() {
 
 #[tokio::test]
 async fn an_outage_while_a_price_is_archived_is_made_up_for() {
-    let (shop, _, keeper) = one_synced_piece().await;
-    patch(&keeper, json!({"price": 5900})).await;
+    let (shop, _, admin) = one_synced_piece().await;
+    patch(&admin, json!({"price": 5900})).await;
     shop.stripe
         .fail_next("POST /v1/prices/{id}", Fault::BadGateway, 3);
     assert_eq!(shop.run_failing_jobs().await.len(), 1);
@@ -244,15 +244,15 @@ async fn import(shop: &Shop, product: &Value, price: &Value) {
 
 #[tokio::test]
 async fn imported_ids_are_believed_when_stripe_confirms_them() {
-    let (shop, piece, keeper) = one_synced_piece().await;
-    let before = view(&keeper).await;
+    let (shop, piece, admin) = one_synced_piece().await;
+    let before = view(&admin).await;
     import(&shop, &before["product_id"], &before["price_id"]).await;
     // Until then the price is told, not named.
     let session = session_of(&shop.client.check_out(&[(&piece, 1)]).await);
     assert_eq!(shop.session(&session).await["amount_total"], 5200);
-    keeper.post(&format!("{SUNRISE}sync/"), &json!({})).await;
+    admin.post(&format!("{SUNRISE}sync/"), &json!({})).await;
     shop.run_jobs().await;
-    let after = view(&keeper).await;
+    let after = view(&admin).await;
     assert_eq!(after["status"], "synced");
     assert_eq!(after["price_id"], before["price_id"]);
     assert_eq!(list(&shop).await.1, [(4700, true)]);
@@ -260,28 +260,28 @@ async fn imported_ids_are_believed_when_stripe_confirms_them() {
 
 #[tokio::test]
 async fn an_imported_price_that_is_not_ours_is_replaced() {
-    let (shop, piece, keeper) = one_synced_piece().await;
-    let before = view(&keeper).await;
+    let (shop, piece, admin) = one_synced_piece().await;
+    let before = view(&admin).await;
     import(&shop, &before["product_id"], &before["price_id"]).await;
-    patch(&keeper, json!({"price": 5900})).await;
+    patch(&admin, json!({"price": 5900})).await;
     shop.run_jobs().await;
-    assert_eq!(view(&keeper).await["status"], "synced");
+    assert_eq!(view(&admin).await["status"], "synced");
     assert_eq!(list(&shop).await.1, [(4700, false), (5900, true)]);
     import(&shop, &before["product_id"], &json!("price_unheard_of")).await;
-    keeper.post(&format!("{SUNRISE}sync/"), &json!({})).await;
+    admin.post(&format!("{SUNRISE}sync/"), &json!({})).await;
     shop.run_jobs().await;
-    assert_eq!(view(&keeper).await["status"], "synced");
+    assert_eq!(view(&admin).await["status"], "synced");
     let session = session_of(&shop.client.check_out(&[(&piece, 1)]).await);
     assert_eq!(shop.session(&session).await["amount_total"], 6400);
 }
 
 #[tokio::test]
 async fn an_imported_product_that_stripe_does_not_know_is_made_anew() {
-    let (shop, piece, keeper) = one_synced_piece().await;
+    let (shop, piece, admin) = one_synced_piece().await;
     import(&shop, &json!("prod_unheard_of"), &json!("price_unheard_of")).await;
-    keeper.post(&format!("{SUNRISE}sync/"), &json!({})).await;
+    admin.post(&format!("{SUNRISE}sync/"), &json!({})).await;
     shop.run_jobs().await;
-    let shown = view(&keeper).await;
+    let shown = view(&admin).await;
     assert_eq!(shown["status"], "synced");
     assert!(
         shown["product_id"]
@@ -300,8 +300,8 @@ async fn an_imported_product_that_stripe_does_not_know_is_made_anew() {
 /// Such an id would make an address that cannot be sent, or that of something else.
 #[tokio::test]
 async fn an_id_that_none_can_be_is_told_and_not_tried_for_ever() {
-    let (shop, piece, keeper) = one_synced_piece().await;
-    let before = view(&keeper).await;
+    let (shop, piece, admin) = one_synced_piece().await;
+    let before = view(&admin).await;
     let asked = shop.stripe.requests().len();
     for id in [
         "prod 1",
@@ -312,9 +312,9 @@ async fn an_id_that_none_can_be_is_told_and_not_tried_for_ever() {
         "",
     ] {
         import(&shop, &json!(id), &before["price_id"]).await;
-        keeper.post(&format!("{SUNRISE}sync/"), &json!({})).await;
+        admin.post(&format!("{SUNRISE}sync/"), &json!({})).await;
         shop.run_jobs().await;
-        let shown = view(&keeper).await;
+        let shown = view(&admin).await;
         assert_eq!(shown["status"], "error", "{id}");
         let error = shown["error"].as_str().expect("a reason");
         assert!(error.contains("an id has characters"), "{error}");
@@ -327,8 +327,8 @@ async fn an_id_that_none_can_be_is_told_and_not_tried_for_ever() {
 /// A price archived in Stripe's dashboard, or another account's: the sale goes on by its amount, the sync mends the rest.
 #[tokio::test]
 async fn a_price_that_stripe_would_not_have_loses_no_sale() {
-    let (shop, piece, keeper) = one_synced_piece().await;
-    let before = view(&keeper).await;
+    let (shop, piece, admin) = one_synced_piece().await;
+    let before = view(&admin).await;
     sqlx::query("update products set stripe_price_id = 'price_of_another_account'")
         .execute(&shop.db)
         .await
@@ -337,7 +337,7 @@ async fn a_price_that_stripe_would_not_have_loses_no_sale() {
     assert_eq!(shop.session(&session).await["amount_total"], 5200);
     assert_eq!(shop.statuses().await, ["failed", "pending"]);
     shop.run_jobs().await;
-    let after = view(&keeper).await;
+    let after = view(&admin).await;
     assert_eq!(after["status"], "synced");
     assert_eq!(after["product_id"], before["product_id"]);
     assert_ne!(after["price_id"], "price_of_another_account");
@@ -346,17 +346,17 @@ async fn a_price_that_stripe_would_not_have_loses_no_sale() {
 
 #[tokio::test]
 async fn a_sync_that_was_overtaken_does_not_undo_the_newer_one() {
-    let (shop, _, keeper) = one_synced_piece().await;
-    patch(&keeper, json!({"price": 5900})).await;
+    let (shop, _, admin) = one_synced_piece().await;
+    patch(&admin, json!({"price": 5900})).await;
     let mut conn = shop.db.acquire().await.expect("a connection");
     let id = ProductId("sunrise".to_owned());
     let old = products::find_for_sync(&mut conn, &id)
         .await
         .expect("a read")
         .expect("the row");
-    patch(&keeper, json!({"price": 6900})).await;
+    patch(&admin, json!({"price": 6900})).await;
     shop.run_jobs().await;
-    let newer = view(&keeper).await;
+    let newer = view(&admin).await;
     // The overtaken run made its price in between, and ends now.
     products::record_price(&mut conn, &old, "price_of_the_old_run")
         .await
@@ -369,7 +369,7 @@ async fn a_sync_that_was_overtaken_does_not_undo_the_newer_one() {
     products::record_sync_error(&mut conn, &id, old.version, "old news")
         .await
         .expect("a record");
-    assert_eq!(view(&keeper).await, newer);
+    assert_eq!(view(&admin).await, newer);
     let row = products::find_for_sync(&mut conn, &id)
         .await
         .expect("a read")
@@ -379,8 +379,8 @@ async fn a_sync_that_was_overtaken_does_not_undo_the_newer_one() {
 
 #[tokio::test]
 async fn a_price_changed_while_the_sync_runs_is_synced_after_it() {
-    let (shop, _, keeper) = one_synced_piece().await;
-    patch(&keeper, json!({"price": 5900})).await;
+    let (shop, _, admin) = one_synced_piece().await;
+    patch(&admin, json!({"price": 5900})).await;
     shop.stripe.fail_next(
         "POST /v1/prices",
         Fault::Slow(std::time::Duration::from_millis(300)),
@@ -397,11 +397,11 @@ async fn a_price_changed_while_the_sync_runs_is_synced_after_it() {
         {
             tokio::task::yield_now().await;
         }
-        patch(&keeper, json!({"price": 6900})).await;
+        patch(&admin, json!({"price": 6900})).await;
     };
     tokio::join!(shop.run_failing_jobs(), changing);
     shop.run_jobs().await;
-    let shown = view(&keeper).await;
+    let shown = view(&admin).await;
     assert_eq!(shown["status"], "synced");
     let (product, prices) = list(&shop).await;
     assert_eq!(prices, [(4700, false), (5900, false), (6900, true)]);

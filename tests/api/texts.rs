@@ -21,8 +21,8 @@ async fn kept(shop: &Shop, sql: &'static str) -> String {
 #[tokio::test]
 async fn text_is_composed_at_every_door() {
     let shop = Shop::open().await;
-    let keeper = shop
-        .keeper(&[
+    let admin = shop
+        .admin(&[
             Scope::Catalog,
             Scope::Stock,
             Scope::OrdersRead,
@@ -36,7 +36,7 @@ async fn text_is_composed_at_every_door() {
     // As programs in Python write it.
     let escaped = r#"{"name": "\u0041me\u0301lie"}"#;
     let headers = [("content-type", "application/json")];
-    let answer = keeper
+    let answer = admin
         .send(
             Method::PATCH,
             "/api/products/plain/",
@@ -55,7 +55,7 @@ async fn text_is_composed_at_every_door() {
         WHOLE
     );
     let sale = json!({"lines": [{"product_id": "plain", "quantity": 1}], "customer_name": APART});
-    let sold = keeper.post("/api/admin/orders/", &sale).await;
+    let sold = admin.post("/api/admin/orders/", &sale).await;
     assert_eq!(sold.json["customer_name"], WHOLE, "{}", sold.text);
 
     let asked =
@@ -83,8 +83,8 @@ async fn text_is_composed_at_every_door() {
 #[tokio::test]
 async fn a_name_is_found_without_its_accents_in_the_shop_and_in_the_admin() {
     let shop = Shop::open().await;
-    let keeper = shop
-        .keeper(&[
+    let admin = shop
+        .admin(&[
             Scope::Catalog,
             Scope::OrdersRead,
             Scope::OrdersWrite,
@@ -104,7 +104,7 @@ async fn a_name_is_found_without_its_accents_in_the_shop_and_in_the_admin() {
         shop.stocks_with(name, 5, json!({"id": name.to_lowercase()}))
             .await;
         let sale = json!({"lines": [{"product_id": name.to_lowercase(), "quantity": 1}], "customer_name": name});
-        assert_eq!(keeper.post("/api/admin/orders/", &sale).await.status, 201);
+        assert_eq!(admin.post("/api/admin/orders/", &sale).await.status, 201);
         let asked =
             json!({"name": name, "email": "a@b.example", "description": "A case for me, please."});
         assert_eq!(
@@ -115,9 +115,9 @@ async fn a_name_is_found_without_its_accents_in_the_shop_and_in_the_admin() {
             let query: String = url::form_urlencoded::byte_serialize(typed.as_bytes()).collect();
             for (client, path) in [
                 (&shop.client, "/api/products/"),
-                (&keeper, "/api/admin/products/"),
-                (&keeper, "/api/admin/orders/"),
-                (&keeper, "/api/admin/custom-orders/"),
+                (&admin, "/api/admin/products/"),
+                (&admin, "/api/admin/orders/"),
+                (&admin, "/api/admin/custom-orders/"),
             ] {
                 let found = client.get(&format!("{path}?search={query}")).await;
                 assert_eq!(found.json["count"], 1, "{path} {typed}: {}", found.text);

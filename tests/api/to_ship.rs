@@ -46,7 +46,7 @@ async fn sends(browser: &Browser, on: &str, action: &str, changed: &[(&str, &str
 }
 
 async fn program(shop: &Shop) -> Client {
-    shop.keeper(&[
+    shop.admin(&[
         Scope::OrdersRead,
         Scope::OrdersWrite,
         Scope::Refunds,
@@ -56,18 +56,18 @@ async fn program(shop: &Shop) -> Client {
     .await
 }
 
-async fn refund(keeper: &Client, body: &Value) -> Answer {
-    keeper.post(&format!("{API}/refund/"), body).await
+async fn refund(admin: &Client, body: &Value) -> Answer {
+    admin.post(&format!("{API}/refund/"), body).await
 }
 
-async fn ship(keeper: &Client) -> Answer {
+async fn ship(admin: &Client) -> Answer {
     let shipment = json!({"carrier": "USPS"});
-    keeper.post(&format!("{API}/ship/"), &shipment).await
+    admin.post(&format!("{API}/ship/"), &shipment).await
 }
 
 /// Sold, to ship, back unshipped, shipped and back since, of each line.
-async fn pieces(keeper: &Client) -> Vec<[i64; 5]> {
-    let order = keeper.get(&format!("{API}/")).await.json;
+async fn pieces(admin: &Client) -> Vec<[i64; 5]> {
+    let order = admin.get(&format!("{API}/")).await.json;
     let lines = order["lines"].as_array().expect("lines");
     let number = |line: &Value, name: &str| line[name].as_i64().expect("a number");
     let names = ["quantity", "to_ship", "restocked", "shipped", "returned"];
@@ -81,18 +81,18 @@ async fn pieces(keeper: &Client) -> Vec<[i64; 5]> {
 }
 
 /// Whether SB-1001 waits to be packed: the list in the admin and that of the API, and both counts, agree.
-async fn waits(owner: &Browser, keeper: &Client) -> bool {
+async fn waits(owner: &Browser, admin: &Client) -> bool {
     let list = owner.get("/admin/orders?shelf=to-pack").await.text;
     let waits = list.contains("value=\"SB-1001\"");
     assert_eq!(
         list.contains("To pack <span class=\"count\">1</span>"),
         waits
     );
-    let found = keeper.get("/api/admin/orders/?to_pack=true").await.json;
+    let found = admin.get("/api/admin/orders/?to_pack=true").await.json;
     assert_eq!(found["count"], i64::from(waits), "{found}");
-    let others = keeper.get("/api/admin/orders/?to_pack=false").await.json;
+    let others = admin.get("/api/admin/orders/?to_pack=false").await.json;
     assert_eq!(others["count"], i64::from(!waits), "{others}");
-    let today = keeper.get("/api/admin/today/").await.json;
+    let today = admin.get("/api/admin/today/").await.json;
     assert_eq!(today["to_do"]["orders_to_pack"], i64::from(waits));
     let page = owner.get("/admin").await.text;
     assert_eq!(page.contains("order to pack"), waits, "{page}");
@@ -100,8 +100,8 @@ async fn waits(owner: &Browser, keeper: &Client) -> bool {
 }
 
 /// Tries to ship SB-1001 by every door; each refuses with 409, this code and these words.
-async fn is_refused(owner: &Browser, keeper: &Client, code: &str, words: &str) {
-    let answer = ship(keeper).await;
+async fn is_refused(owner: &Browser, admin: &Client, code: &str, words: &str) {
+    let answer = ship(admin).await;
     assert_eq!(
         (answer.status, &answer.json["code"]),
         (409, &json!(code)),
@@ -110,7 +110,7 @@ async fn is_refused(owner: &Browser, keeper: &Client, code: &str, words: &str) {
     );
     assert!(answer.text.contains(words), "{}", answer.text);
     let many = json!({"shipments": [{"order": "SB-1001", "carrier": "USPS"}]});
-    let answer = keeper.post("/api/admin/orders/ship/", &many).await;
+    let answer = admin.post("/api/admin/orders/ship/", &many).await;
     assert_eq!(answer.json["shipped"], 0);
     assert_eq!(answer.json["results"][0]["code"], code, "{}", answer.text);
     let by_hand = owner
@@ -128,7 +128,7 @@ async fn is_refused(owner: &Browser, keeper: &Client, code: &str, words: &str) {
 async fn a_refund_of_part_of_the_money_restocks_nothing_unless_somebody_says_so() {
     let (shop, piece, session) = two_sold().await;
     let owner = signed_in(&shop, OWNER).await;
-    let keeper = program(&shop).await;
+    let admin = program(&shop).await;
     let form = form_to(&owner.get(ORDER).await.text, REFUND);
     assert!(form.contains(&("amount".to_owned(), "99.00".to_owned())));
     assert!(form.contains(&(format!("restock.{piece}"), "0".to_owned())));
@@ -138,14 +138,14 @@ async fn a_refund_of_part_of_the_money_restocks_nothing_unless_somebody_says_so(
     shop.settles().await;
     assert_eq!(shop.stock(&piece).await, (1, 0), "nothing is on sale again");
     assert_eq!(shop.order(&session).await["refunded"], 500);
-    assert_eq!(pieces(&keeper).await, [[2, 2, 0, 0, 0]]);
-    assert!(waits(&owner, &keeper).await);
+    assert_eq!(pieces(&admin).await, [[2, 2, 0, 0, 0]]);
+    assert!(waits(&owner, &admin).await);
     // The form of a shipment, as it was rendered but for the carrier.
     let shipping = format!("{ORDER}/ship");
     let answer = sends(&owner, ORDER, &shipping, &[("carrier", "USPS")]).await;
     assert_eq!(answer.status, 303, "{}", answer.text);
-    assert_eq!(pieces(&keeper).await, [[2, 0, 0, 2, 0]]);
-    assert!(!waits(&owner, &keeper).await);
+    assert_eq!(pieces(&admin).await, [[2, 0, 0, 2, 0]]);
+    assert!(!waits(&owner, &admin).await);
     // What was shipped is not offered to go back by itself.
     let page = owner.get(&format!("{ORDER}?refund=whole")).await.text;
     assert!(form_to(&page, REFUND).contains(&(format!("restock.{piece}"), "0".to_owned())));
@@ -156,7 +156,7 @@ async fn a_refund_of_part_of_the_money_restocks_nothing_unless_somebody_says_so(
 async fn all_that_is_left_is_offered_with_its_pieces_and_is_not_cut_short() {
     let (shop, piece, session) = two_sold().await;
     let owner = signed_in(&shop, OWNER).await;
-    let keeper = program(&shop).await;
+    let admin = program(&shop).await;
     let link = "/admin/orders/SB-1001?refund=whole#refund";
     assert!(
         owner
@@ -180,37 +180,37 @@ async fn all_that_is_left_is_offered_with_its_pieces_and_is_not_cut_short() {
     assert_eq!(answer.status, 303, "{}", answer.text);
     assert_eq!(shop.stock(&piece).await, (3, 0));
     // Before Stripe has heard of it.
-    assert!(!waits(&owner, &keeper).await);
-    is_refused(&owner, &keeper, "refunded_in_full", "cannot be shipped").await;
+    assert!(!waits(&owner, &admin).await);
+    is_refused(&owner, &admin, "refunded_in_full", "cannot be shipped").await;
     shop.settles().await;
     assert_eq!(shop.status_of(&session).await, "refunded");
-    assert_eq!(pieces(&keeper).await, [[2, 0, 2, 0, 0]]);
-    is_refused(&owner, &keeper, "not_shippable", "is refunded").await;
+    assert_eq!(pieces(&admin).await, [[2, 0, 2, 0, 0]]);
+    is_refused(&owner, &admin, "not_shippable", "is refunded").await;
 }
 
 #[tokio::test]
 async fn of_two_pieces_with_one_back_in_stock_the_other_alone_is_shipped() {
     let (shop, piece, session) = two_sold().await;
     let owner = signed_in(&shop, OWNER).await;
-    let keeper = program(&shop).await;
+    let admin = program(&shop).await;
     let one = json!({"amount": 4700, "restock": [{"product_id": piece, "quantity": 1}]});
-    assert_eq!(refund(&keeper, &one).await.status, 202);
+    assert_eq!(refund(&admin, &one).await.status, 202);
     shop.settles().await;
     assert_eq!(shop.stock(&piece).await, (2, 0));
-    assert_eq!(pieces(&keeper).await, [[2, 1, 1, 0, 0]]);
-    assert!(waits(&owner, &keeper).await);
+    assert_eq!(pieces(&admin).await, [[2, 1, 1, 0, 0]]);
+    assert!(waits(&owner, &admin).await);
 
     let slip = format!("{ORDER}/packing-slip");
     let paper = owner.get(&slip).await.text;
     assert!(paper.contains("<td>Sunrise</td><td>1</td>"), "{paper}");
-    let paper = keeper.get(&format!("{API}/packing-slip/")).await.json;
+    let paper = admin.get(&format!("{API}/packing-slip/")).await.json;
     assert_eq!(paper["lines"], json!([{"name": "Sunrise", "quantity": 1}]));
     let page = owner.get(ORDER).await.text;
     assert!(page.contains("1 back in stock, 1 to ship"), "{page}");
 
-    assert_eq!(ship(&keeper).await.status, 200);
+    assert_eq!(ship(&admin).await.status, 200);
     shop.settles().await;
-    assert_eq!(pieces(&keeper).await, [[2, 0, 1, 1, 0]]);
+    assert_eq!(pieces(&admin).await, [[2, 0, 1, 1, 0]]);
     let mail = shop.mail();
     let told = mail
         .iter()
@@ -231,12 +231,12 @@ async fn of_two_pieces_with_one_back_in_stock_the_other_alone_is_shipped() {
 
     // The shipped one comes back as well; a third does not.
     let two = json!({"restock": [{"product_id": piece, "quantity": 2}]});
-    assert_eq!(refund(&keeper, &two).await.faults(), ["restock[0]"]);
+    assert_eq!(refund(&admin, &two).await.faults(), ["restock[0]"]);
     let rest = json!({"restock": [{"product_id": piece, "quantity": 1}]});
-    assert_eq!(refund(&keeper, &rest).await.status, 202);
+    assert_eq!(refund(&admin, &rest).await.status, 202);
     shop.settles().await;
     assert_eq!(shop.status_of(&session).await, "refunded");
-    assert_eq!(pieces(&keeper).await, [[2, 0, 1, 1, 1]]);
+    assert_eq!(pieces(&admin).await, [[2, 0, 1, 1, 1]]);
     assert_eq!(shop.stock(&piece).await, (3, 0));
 }
 
@@ -244,13 +244,13 @@ async fn of_two_pieces_with_one_back_in_stock_the_other_alone_is_shipped() {
 async fn an_order_whose_pieces_are_all_back_is_shipped_by_nobody() {
     let (shop, piece, session) = two_sold().await;
     let owner = signed_in(&shop, OWNER).await;
-    let keeper = program(&shop).await;
+    let admin = program(&shop).await;
     let back = json!({"amount": 500, "restock": [{"product_id": piece, "quantity": 2}]});
-    assert_eq!(refund(&keeper, &back).await.status, 202);
+    assert_eq!(refund(&admin, &back).await.status, 202);
     shop.settles().await;
     assert_eq!(shop.status_of(&session).await, "paid");
-    assert!(!waits(&owner, &keeper).await);
-    is_refused(&owner, &keeper, "nothing_to_ship", "went back into stock").await;
+    assert!(!waits(&owner, &admin).await);
+    is_refused(&owner, &admin, "nothing_to_ship", "went back into stock").await;
     let page = owner.get(ORDER).await.text;
     assert!(
         page.contains("all of its pieces went back into stock") && !page.contains("Mark shipped")
@@ -263,11 +263,11 @@ async fn an_order_whose_pieces_are_all_back_is_shipped_by_nobody() {
     shop.settles().await;
     assert_eq!(shop.statuses().await, ["paid", "paid"]);
     let shipment = json!({"carrier": "USPS"});
-    let shipped = keeper
+    let shipped = admin
         .post("/api/admin/orders/SB-1002/ship/", &shipment)
         .await;
     assert_eq!(shipped.status, 200, "{}", shipped.text);
-    let best = keeper.get("/api/admin/today/").await.json["best_sellers"].clone();
+    let best = admin.get("/api/admin/today/").await.json["best_sellers"].clone();
     assert_eq!(best[0]["pieces"], 3, "what went back was not sold");
     shop.settles().await;
 }
@@ -276,17 +276,17 @@ async fn an_order_whose_pieces_are_all_back_is_shipped_by_nobody() {
 async fn two_refunds_that_make_up_the_whole_stop_the_shipment_before_stripe_has_heard() {
     let (shop, piece, session) = two_sold().await;
     let owner = signed_in(&shop, OWNER).await;
-    let keeper = program(&shop).await;
+    let admin = program(&shop).await;
     shop.stripe.fail_next(AT_STRIPE, Fault::Drop, 100);
     let half = json!({"amount": 4950, "restock": [{"product_id": piece, "quantity": 1}]});
-    assert_eq!(refund(&keeper, &half).await.status, 202);
-    assert!(waits(&owner, &keeper).await);
-    assert_eq!(pieces(&keeper).await, [[2, 1, 1, 0, 0]]);
-    assert_eq!(refund(&keeper, &json!({})).await.status, 202);
+    assert_eq!(refund(&admin, &half).await.status, 202);
+    assert!(waits(&owner, &admin).await);
+    assert_eq!(pieces(&admin).await, [[2, 1, 1, 0, 0]]);
+    assert_eq!(refund(&admin, &json!({})).await.status, 202);
     assert_eq!(shop.run_failing_jobs().await.len(), 2);
-    assert!(!waits(&owner, &keeper).await);
-    assert_eq!(pieces(&keeper).await, [[2, 0, 1, 0, 0]]);
-    is_refused(&owner, &keeper, "refunded_in_full", "is under way").await;
+    assert!(!waits(&owner, &admin).await);
+    assert_eq!(pieces(&admin).await, [[2, 0, 1, 0, 0]]);
+    is_refused(&owner, &admin, "refunded_in_full", "is under way").await;
     assert!(owner.get(ORDER).await.text.contains("Do not ship it"));
     shop.stripe.clear_faults();
     shop.hurry_jobs().await;
@@ -297,9 +297,9 @@ async fn two_refunds_that_make_up_the_whole_stop_the_shipment_before_stripe_has_
 #[tokio::test]
 async fn a_refund_that_fails_for_good_after_its_pieces_went_back_is_flagged() {
     let (shop, piece, session) = two_sold().await;
-    let keeper = program(&shop).await;
+    let admin = program(&shop).await;
     let back = json!({"amount": 4700, "restock": [{"product_id": piece, "quantity": 1}]});
-    assert_eq!(refund(&keeper, &back).await.status, 202);
+    assert_eq!(refund(&admin, &back).await.status, 202);
     shop.settles().await;
     let made = shop.at_stripe("refund").await.remove(0);
     let made = made["id"].as_str().expect("an id");
@@ -312,24 +312,24 @@ async fn a_refund_that_fails_for_good_after_its_pieces_went_back_is_flagged() {
         "{flagged}"
     );
     // It is gone from the shipment all the same: somebody else may have it by now.
-    assert_eq!(pieces(&keeper).await, [[2, 1, 1, 0, 0]]);
-    assert_eq!(ship(&keeper).await.status, 200);
-    assert_eq!(pieces(&keeper).await, [[2, 0, 1, 1, 0]]);
+    assert_eq!(pieces(&admin).await, [[2, 1, 1, 0, 0]]);
+    assert_eq!(ship(&admin).await.status, 200);
+    assert_eq!(pieces(&admin).await, [[2, 0, 1, 1, 0]]);
 }
 
 #[tokio::test]
 async fn a_refund_in_full_that_fails_lets_the_shipment_go() {
     let (shop, _, session) = two_sold().await;
     let owner = signed_in(&shop, OWNER).await;
-    let keeper = program(&shop).await;
-    assert_eq!(refund(&keeper, &json!({})).await.status, 202);
-    is_refused(&owner, &keeper, "refunded_in_full", "is under way").await;
+    let admin = program(&shop).await;
+    assert_eq!(refund(&admin, &json!({})).await.status, 202);
+    is_refused(&owner, &admin, "refunded_in_full", "is under way").await;
     sqlx::query("update refunds set state = 'failed'")
         .execute(&shop.db)
         .await
         .expect("a final no");
-    assert!(waits(&owner, &keeper).await);
-    assert_eq!(ship(&keeper).await.status, 200);
+    assert!(waits(&owner, &admin).await);
+    assert_eq!(ship(&admin).await.status, 200);
     assert_eq!(shop.status_of(&session).await, "shipped");
     shop.run_jobs().await;
 }
@@ -338,20 +338,20 @@ async fn a_refund_in_full_that_fails_lets_the_shipment_go() {
 async fn races(quantity: i64, body: impl Fn(&str) -> Value) {
     for _ in 0..6 {
         let (shop, piece, _) = two_sold().await;
-        let keeper = program(&shop).await;
+        let admin = program(&shop).await;
         let body = body(&piece);
         let calls = [true, false].map(|is_refund| {
-            let (keeper, body) = (keeper.clone(), body.clone());
+            let (admin, body) = (admin.clone(), body.clone());
             async move {
                 match is_refund {
-                    true => refund(&keeper, &body).await.status,
-                    false => ship(&keeper).await.status,
+                    true => refund(&admin, &body).await.status,
+                    false => ship(&admin).await.status,
                 }
             }
         });
         let answers = at_once(calls).await;
         assert_eq!(answers[0], 202);
-        let line = pieces(&keeper).await[0];
+        let line = pieces(&admin).await[0];
         let [_, _, restocked, shipped, returned] = line;
         match (answers[1], restocked) {
             // The refund came first.
@@ -387,9 +387,9 @@ async fn a_refund_of_one_piece_and_a_shipment_at_once_never_have_the_same_piece(
 #[tokio::test]
 async fn a_returned_piece_of_a_deleted_product_is_in_the_catalog_again_archived() {
     let (shop, piece, _) = two_sold().await;
-    let keeper = program(&shop).await;
+    let admin = program(&shop).await;
     let product = format!("/api/products/{piece}/");
-    let gone = keeper
+    let gone = admin
         .send_json(reqwest::Method::DELETE, &product, &json!({}))
         .await;
     assert_eq!(gone.status, 204, "{}", gone.text);
@@ -397,22 +397,22 @@ async fn a_returned_piece_of_a_deleted_product_is_in_the_catalog_again_archived(
     shop.stocks_with("Sunset", 1, json!({"slug": "sunrise"}))
         .await;
     let back = json!({"amount": 4700, "restock": [{"product_id": piece, "quantity": 1}]});
-    assert_eq!(refund(&keeper, &back).await.status, 202);
+    assert_eq!(refund(&admin, &back).await.status, 202);
     shop.settles().await;
     assert_eq!(shop.stock(&piece).await, (2, 0));
     let path = format!("/api/admin/products/?search={piece}&page_size=100");
-    let found = keeper.get(&path).await.json;
+    let found = admin.get(&path).await.json;
     let found = found["results"].as_array().expect("products").iter();
     let found: Vec<&Value> = found.filter(|product| product["id"] == piece).collect();
     assert_eq!(found.len(), 1, "it can be found");
     assert_eq!(found[0]["is_active"], false, "and is not on sale");
     assert_ne!(found[0]["slug"], "sunrise");
-    let order = keeper.get(&format!("{API}/")).await.json;
+    let order = admin.get(&format!("{API}/")).await.json;
     let told = order["timeline"].to_string();
     assert!(told.contains("Sunrise had been deleted"), "{told}");
     // The second one finds it there.
     let rest = json!({"restock": [{"product_id": piece, "quantity": 1}]});
-    assert_eq!(refund(&keeper, &rest).await.status, 202);
+    assert_eq!(refund(&admin, &rest).await.status, 202);
     shop.settles().await;
     assert_eq!(shop.stock(&piece).await, (3, 0));
 }
@@ -420,17 +420,17 @@ async fn a_returned_piece_of_a_deleted_product_is_in_the_catalog_again_archived(
 #[tokio::test]
 async fn an_undone_sale_of_a_deleted_product_brings_it_back_as_well() {
     let shop = staffed().await;
-    let keeper = program(&shop).await;
+    let admin = program(&shop).await;
     let piece = shop.stocks("Sunrise", 1).await;
     let sale = json!({"lines": [{"product_id": piece, "quantity": 1}]});
-    assert_eq!(keeper.post("/api/admin/orders/", &sale).await.status, 201);
+    assert_eq!(admin.post("/api/admin/orders/", &sale).await.status, 201);
     let product = format!("/api/products/{piece}/");
-    keeper
+    admin
         .send_json(reqwest::Method::DELETE, &product, &json!({}))
         .await;
-    let undone = keeper.post(&format!("{API}/undo/"), &json!({})).await;
+    let undone = admin.post(&format!("{API}/undo/"), &json!({})).await;
     assert_eq!(undone.status, 200, "{}", undone.text);
-    let found = keeper.get("/api/admin/products/?search=sunrise").await.json;
+    let found = admin.get("/api/admin/products/?search=sunrise").await.json;
     assert_eq!(found["count"], 1, "{found}");
     assert_eq!(found["results"][0]["slug"], "sunrise", "its own again");
     shop.settles().await;
@@ -439,11 +439,11 @@ async fn an_undone_sale_of_a_deleted_product_brings_it_back_as_well() {
 #[tokio::test]
 async fn what_never_took_stock_has_nothing_to_give_back() {
     let shop = staffed().await;
-    let keeper = program(&shop).await;
+    let admin = program(&shop).await;
     let piece = shop.stocks("Sunrise", 2).await;
     let returnable = async |number: &str| {
         let path = format!("/api/admin/orders/{number}/payments/");
-        keeper.get(&path).await.json["returnable"].clone()
+        admin.get(&path).await.json["returnable"].clone()
     };
     // Being paid; then its time is over, and what comes late finds the pieces sold.
     let late = session_of(&shop.shopper().check_out(&[(&piece, 2)]).await);
@@ -456,7 +456,7 @@ async fn what_never_took_stock_has_nothing_to_give_back() {
         sqlx::query(sql).execute(&shop.db).await.expect("a change");
     }
     let sale = json!({"lines": [{"product_id": piece, "quantity": 2}]});
-    assert_eq!(keeper.post("/api/admin/orders/", &sale).await.status, 201);
+    assert_eq!(admin.post("/api/admin/orders/", &sale).await.status, 201);
     shop.settles().await;
     assert_eq!(shop.statuses().await, ["expired", "delivered"]);
     assert_eq!(returnable("SB-1001").await, json!([]), "refused");
@@ -470,18 +470,18 @@ async fn what_never_took_stock_has_nothing_to_give_back() {
 async fn an_in_person_sale_is_delivered_at_once_and_waits_for_nobody() {
     let shop = staffed().await;
     let owner = signed_in(&shop, OWNER).await;
-    let keeper = program(&shop).await;
+    let admin = program(&shop).await;
     let piece = shop.stocks("Sunrise", 2).await;
     let sale = json!({"lines": [{"product_id": piece, "quantity": 1}]});
-    let sold = keeper.post("/api/admin/orders/", &sale).await;
+    let sold = admin.post("/api/admin/orders/", &sale).await;
     assert_eq!(sold.status, 201, "{}", sold.text);
     assert_eq!(sold.json["status"], "delivered");
-    assert_eq!(pieces(&keeper).await, [[1, 0, 0, 1, 0]]);
-    assert!(!waits(&owner, &keeper).await);
-    is_refused(&owner, &keeper, "not_shippable", "is delivered").await;
-    let undone = keeper.post(&format!("{API}/undo/"), &json!({})).await;
+    assert_eq!(pieces(&admin).await, [[1, 0, 0, 1, 0]]);
+    assert!(!waits(&owner, &admin).await);
+    is_refused(&owner, &admin, "not_shippable", "is delivered").await;
+    let undone = admin.post(&format!("{API}/undo/"), &json!({})).await;
     assert_eq!(undone.json["status"], "refunded", "{}", undone.text);
-    assert_eq!(pieces(&keeper).await, [[1, 0, 0, 1, 1]]);
+    assert_eq!(pieces(&admin).await, [[1, 0, 0, 1, 1]]);
     assert_eq!(shop.stock(&piece).await, (2, 0));
     shop.settles().await;
 }
@@ -511,8 +511,8 @@ async fn three_of_which_one_fails(code: &str) -> (Shop, Browser, Client) {
         .await
         .expect("a trigger");
     let owner = signed_in(&shop, OWNER).await;
-    let keeper = program(&shop).await;
-    (shop, owner, keeper)
+    let admin = program(&shop).await;
+    (shop, owner, admin)
 }
 
 #[tokio::test]
@@ -536,7 +536,7 @@ async fn shipping_many_that_fails_midway_says_which_were_shipped() {
     shop.settles().await;
 
     // An outage ends it: the rest is not tried.
-    let (shop, owner, keeper) = three_of_which_one_fails("57P03").await;
+    let (shop, owner, admin) = three_of_which_one_fails("57P03").await;
     let answer = sends(&owner, on, "/admin/orders/ship", &[("carrier", "USPS")]).await;
     assert_eq!(answer.status, 503, "{}", answer.text);
     assert!(
@@ -553,7 +553,7 @@ async fn shipping_many_that_fails_midway_says_which_were_shipped() {
         {"order": "SB-1002", "carrier": "USPS"},
         {"order": "SB-1001", "carrier": "USPS"},
     ]});
-    let answer = keeper.post("/api/admin/orders/ship/", &many).await;
+    let answer = admin.post("/api/admin/orders/ship/", &many).await;
     assert_eq!(
         (answer.status, &answer.json["shipped"]),
         (200, &json!(1)),
@@ -572,7 +572,7 @@ async fn shipping_many_that_fails_midway_says_which_were_shipped() {
     // Where none was shipped, the whole call failed.
     let one = json!({"shipments": [{"order": "SB-1002", "carrier": "USPS"}]});
     assert_eq!(
-        keeper.post("/api/admin/orders/ship/", &one).await.status,
+        admin.post("/api/admin/orders/ship/", &one).await.status,
         503
     );
     shop.settles().await;

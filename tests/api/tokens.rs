@@ -8,12 +8,12 @@ use spirit_beads::auth::{Role, Scope};
 use crate::pages::{OWNER, PASSWORD, STAFF, signed_in, staffed};
 use crate::support::{Answer, Client, Shop};
 
-async fn make(keeper: &Client, name: &str, more: Value) -> Answer {
+async fn make(admin: &Client, name: &str, more: Value) -> Answer {
     let mut body = json!({"name": name, "scopes": ["tokens"]});
     for (key, value) in more.as_object().into_iter().flatten() {
         body[key] = value.clone();
     }
-    keeper.post("/api/admin/tokens/", &body).await
+    admin.post("/api/admin/tokens/", &body).await
 }
 
 /// A client with the token of this answer.
@@ -22,8 +22,8 @@ fn with(client: &Client, made: &Answer) -> Client {
     client.clone().with_token(token)
 }
 
-async fn listed(keeper: &Client, name: &str) -> Value {
-    let list = keeper.get("/api/admin/tokens/?page_size=100").await.json;
+async fn listed(admin: &Client, name: &str) -> Value {
+    let list = admin.get("/api/admin/tokens/?page_size=100").await.json;
     let mut tokens = list["results"].as_array().expect("tokens").iter();
     let token = tokens.find(|token| token["name"] == name);
     token.expect("the token").clone()
@@ -32,22 +32,22 @@ async fn listed(keeper: &Client, name: &str) -> Value {
 #[tokio::test]
 async fn two_living_tokens_never_share_a_name() {
     let shop = Shop::open().await;
-    let keeper = shop.keeper(&[Scope::Tokens]).await;
-    let first = make(&keeper, "Laptop", Value::Null).await;
+    let admin = shop.admin(&[Scope::Tokens]).await;
+    let first = make(&admin, "Laptop", Value::Null).await;
     assert_eq!(first.status, 201, "{}", first.text);
     for name in ["Laptop", "laptop", " LAPTOP "] {
         assert_eq!(
-            make(&keeper, name, Value::Null).await.faults(),
+            make(&admin, name, Value::Null).await.faults(),
             ["name"],
             "{name}"
         );
     }
     // One of an older version counts as well.
-    assert_eq!(make(&keeper, "Test", Value::Null).await.faults(), ["name"]);
+    assert_eq!(make(&admin, "Test", Value::Null).await.faults(), ["name"]);
     // Of two at once one gets it.
     let both = tokio::join!(
-        make(&keeper, "Phone", Value::Null),
-        make(&keeper, "phone", Value::Null)
+        make(&admin, "Phone", Value::Null),
+        make(&admin, "phone", Value::Null)
     );
     let mut statuses = [both.0.status, both.1.status];
     statuses.sort_unstable();
@@ -55,11 +55,11 @@ async fn two_living_tokens_never_share_a_name() {
     // What is revoked has no name to lose.
     let id = first.json["id"].as_i64().expect("an id");
     let revoke = format!("/api/admin/tokens/{id}/revoke/");
-    let revoked = keeper
+    let revoked = admin
         .send(Method::POST, &revoke, &[], None::<String>)
         .await;
     assert_eq!(revoked.status, 200, "{}", revoked.text);
-    let second = make(&keeper, "laptop", Value::Null).await;
+    let second = make(&admin, "laptop", Value::Null).await;
     assert_eq!(second.status, 201, "{}", second.text);
     // The log tells by their ids which of them did what.
     make(&with(&shop.client, &second), "made by it", Value::Null).await;
@@ -70,7 +70,7 @@ async fn two_living_tokens_never_share_a_name() {
             .expect("an entry");
     let second = second.json["id"].as_i64();
     assert_eq!(by, ("token:laptop".to_owned(), second));
-    let reader = shop.keeper(&[Scope::Audit]).await;
+    let reader = shop.admin(&[Scope::Audit]).await;
     let log = reader.get("/api/admin/audit/?search=made+by+it").await;
     assert_eq!(
         log.json["results"][0]["token_id"].as_i64(),
@@ -83,13 +83,13 @@ async fn two_living_tokens_never_share_a_name() {
 #[tokio::test]
 async fn a_token_ends_when_it_was_told_to() {
     let shop = Shop::open().await;
-    let keeper = shop.keeper(&[Scope::Tokens]).await;
+    let admin = shop.admin(&[Scope::Tokens]).await;
     for past in ["2020-01-01T00:00:00Z", "soon"] {
-        let made = make(&keeper, "late", json!({"expires_at": past})).await;
+        let made = make(&admin, "late", json!({"expires_at": past})).await;
         assert_eq!(made.faults(), ["expires_at"], "{past}");
     }
     let end = Utc::now() + TimeDelta::days(30);
-    let made = make(&keeper, "visitor", json!({"expires_at": end})).await;
+    let made = make(&admin, "visitor", json!({"expires_at": end})).await;
     assert_eq!(made.status, 201, "{}", made.text);
     let told: DateTime<Utc> = made.json["expires_at"]
         .as_str()
@@ -104,7 +104,7 @@ async fn a_token_ends_when_it_was_told_to() {
         .expect("its end");
     assert_eq!(visitor.get("/api/admin/tokens/").await.status, 401);
     // Its name is free again, and the former one is still listed.
-    let again = make(&keeper, "visitor", Value::Null).await;
+    let again = make(&admin, "visitor", Value::Null).await;
     assert_eq!(again.status, 201, "{}", again.text);
     assert_eq!(again.json["expires_at"], Value::Null);
     assert_eq!(
@@ -141,16 +141,16 @@ async fn who_made_a_token_is_listed_and_shutting_them_out_can_take_it_along() {
     let robot = with(&shop.client, &robot);
 
     let all: Vec<Scope> = Role::Owner.scopes().to_vec();
-    let keeper = shop.keeper(&all).await;
-    let of_admin = listed(&keeper, "laptop").await;
+    let admin = shop.admin(&all).await;
+    let of_admin = listed(&admin, "laptop").await;
     assert_eq!(of_admin["created_by"], format!("user:{OWNER}"));
     assert!(of_admin["expires_at"].is_string(), "{of_admin}");
-    assert_eq!(listed(&keeper, "robot").await["created_by"], "token:laptop");
+    assert_eq!(listed(&admin, "robot").await["created_by"], "token:laptop");
     let page = browser.get("/admin/tokens").await.text;
     assert!(page.contains(&format!("by user:{OWNER}")), "{page}");
 
     // Another owner shuts the first one out.
-    let users = keeper.get("/api/admin/users/").await.json;
+    let users = admin.get("/api/admin/users/").await.json;
     let id = |email: &str| {
         let mut users = users["results"].as_array().expect("users").iter();
         let user = users.find(|user| user["email"] == email).expect("the user");
@@ -158,7 +158,7 @@ async fn who_made_a_token_is_listed_and_shutting_them_out_can_take_it_along() {
     };
     let owner = json!({"role": "owner"});
     let path = format!("/api/admin/users/{}/role/", id(STAFF));
-    assert_eq!(keeper.post(&path, &owner).await.status, 200);
+    assert_eq!(admin.post(&path, &owner).await.status, 200);
     let other = signed_in(&shop, STAFF).await;
     let page = other.get(&format!("/admin/users/{}", id(OWNER))).await.text;
     assert!(
@@ -166,7 +166,7 @@ async fn who_made_a_token_is_listed_and_shutting_them_out_can_take_it_along() {
         "{page}"
     );
     let disable = format!("/api/admin/users/{}/disable/", id(OWNER));
-    let told = keeper
+    let told = admin
         .send(Method::POST, &disable, &[], None::<String>)
         .await;
     let names = |answer: &Answer| -> Vec<Value> {
@@ -178,14 +178,14 @@ async fn who_made_a_token_is_listed_and_shutting_them_out_can_take_it_along() {
     // A token that may not revoke them revokes none.
     let mut fewer = all.clone();
     fewer.retain(|scope| *scope != Scope::Tokens);
-    let weaker = shop.keeper(&fewer).await;
+    let weaker = shop.admin(&fewer).await;
     let with_tokens = format!("{disable}?revoke_tokens=true");
     let refused = weaker
         .send(Method::POST, &with_tokens, &[], None::<String>)
         .await;
     assert_eq!(refused.status, 403, "{}", refused.text);
     assert_eq!(laptop.get("/api/admin/tokens/").await.status, 200);
-    let revoked = keeper
+    let revoked = admin
         .send(Method::POST, &with_tokens, &[], None::<String>)
         .await;
     assert_eq!(names(&revoked), Vec::<Value>::new(), "{}", revoked.text);

@@ -373,8 +373,8 @@ async fn settle(shop: &Shop) {
         shop.stocks(name, count).await;
     }
     shop.run_jobs().await;
-    let keeper = shop
-        .keeper(&[
+    let admin = shop
+        .admin(&[
             Scope::OrdersRead,
             Scope::OrdersWrite,
             Scope::Refunds,
@@ -388,38 +388,38 @@ async fn settle(shop: &Shop) {
     }
     let abandoned = session_of(&shop.shopper().check_out(&[("coral", 1)]).await);
     shop.stripe.expire(&abandoned).await.expect("an end");
-    does(&keeper, "orders/SB-1001/ship", json!({"carrier": "USPS"})).await;
-    does(&keeper, "orders/SB-1001/deliver", json!({})).await;
+    does(&admin, "orders/SB-1001/ship", json!({"carrier": "USPS"})).await;
+    does(&admin, "orders/SB-1001/deliver", json!({})).await;
     let restock = json!([{"product_id": "birch", "quantity": 1}]);
     does(
-        &keeper,
+        &admin,
         "orders/SB-1002/refund",
         json!({"restock": restock}),
     )
     .await;
-    does(&keeper, "orders/SB-1003/refund", json!({"amount": 500})).await;
+    does(&admin, "orders/SB-1003/refund", json!({"amount": 500})).await;
     shop.run_jobs().await;
     shop.deliver().await;
 
     shop.asks_for_a_piece("ann@example.com").await;
     let quote = json!({"amount": 14_500, "covers": "A case."});
-    does(&keeper, "custom-orders/CO-1001/requote", quote).await;
+    does(&admin, "custom-orders/CO-1001/requote", quote).await;
     shop.run_jobs().await;
-    let request = keeper.get("/api/admin/custom-orders/CO-1001/").await.json;
+    let request = admin.get("/api/admin/custom-orders/CO-1001/").await.json;
     let link = request["quotes"][0]["payment_link_id"]
         .as_str()
         .expect("a link");
     let session = shop.stripe.open_link(link).await.expect("a page");
     shop.stripe.pay(&session, card()).await.expect("a payment");
     shop.deliver().await;
-    does(&keeper, "custom-orders/CO-1001/start", json!({})).await;
+    does(&admin, "custom-orders/CO-1001/start", json!({})).await;
     does(
-        &keeper,
+        &admin,
         "custom-orders/CO-1001/ship",
         json!({"carrier": "USPS"}),
     )
     .await;
-    does(&keeper, "custom-orders/CO-1001/complete", json!({})).await;
+    does(&admin, "custom-orders/CO-1001/complete", json!({})).await;
     let payment = shop.payment_of(&session).await;
     let warned = shop.stripe.warn_of_fraud(&payment).await;
     warned.expect("a warning");
@@ -436,7 +436,7 @@ async fn settle(shop: &Shop) {
     shop.run_jobs().await;
 }
 
-async fn does(keeper: &Client, what: &str, body: serde_json::Value) {
-    let answer = keeper.post(&format!("/api/admin/{what}/"), &body).await;
+async fn does(admin: &Client, what: &str, body: serde_json::Value) {
+    let answer = admin.post(&format!("/api/admin/{what}/"), &body).await;
     assert!(answer.status < 300, "{what}: {}", answer.text);
 }

@@ -1,5 +1,5 @@
 //! The storm: several servers and workers, one PostgreSQL, Stripe as a process of its own, shoppers, customers, their banks
-//! and a shopkeeper; and everything breaks. Once it has settled, the auditor compares the books: P1 to P6 hold.
+//! and an owner; and everything breaks. Once it has settled, the auditor compares the books: P1 to P6 hold.
 //!
 //! All decisions come from one seed, printed at the start and with each finding. The same seed makes the same decisions
 //! again; which process is in the middle of what at that moment is the machine's affair.
@@ -13,7 +13,7 @@ mod blind;
 mod chance;
 mod clock;
 mod database;
-mod keeper;
+mod admin;
 mod people;
 mod program;
 mod stage;
@@ -75,7 +75,7 @@ async fn storm(minutes: f64) {
     eprintln!("storm: {minutes} minutes, STORM_SEED={seed}");
     let stage = Arc::new(Stage::build(seed).await);
     let world = stage.world.clone();
-    keeper::open_shop(&world, &mut Chance::of(seed, "the first pieces")).await;
+    admin::open_shop(&world, &mut Chance::of(seed, "the first pieces")).await;
 
     let watch = tokio::spawn(weather::restart_what_ended(stage.clone()));
     let mut actors = Vec::new();
@@ -89,9 +89,9 @@ async fn storm(minutes: f64) {
     }
     let chance = Chance::of(seed, "latecomer");
     actors.push(tokio::spawn(people::come_late(world.clone(), chance)));
-    for name in ["keeper", "helper"] {
+    for name in ["admin", "helper"] {
         let chance = Chance::of(seed, name);
-        actors.push(tokio::spawn(keeper::keep(
+        actors.push(tokio::spawn(admin::keep(
             world.clone(),
             chance,
             name.to_owned(),

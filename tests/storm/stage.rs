@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::chance::Chance;
 use super::database::{Database, Lines};
-use super::keeper;
+use super::admin;
 use super::program::Program;
 use super::webhooks::Webhooks;
 use super::world::{Tally, World};
@@ -127,7 +127,7 @@ impl Stage {
         }
         programs[0].run(&["migrate"]).await;
         let mut arguments = vec!["token", "create", "--name", "storm"];
-        arguments.extend(keeper::SCOPES.iter().flat_map(|scope| ["--scope", scope]));
+        arguments.extend(admin::SCOPES.iter().flat_map(|scope| ["--scope", scope]));
         let token = programs[0].run(&arguments).await.trim().to_owned();
         for program in &programs {
             program.keep_running().await;

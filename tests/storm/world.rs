@@ -160,7 +160,7 @@ impl World {
             .await
     }
 
-    /// Calls as the shopkeeper's program.
+    /// Calls as the owner's program.
     pub async fn keep(
         &self,
         chance: &mut Chance,

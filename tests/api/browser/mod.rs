@@ -1,4 +1,4 @@
-//! The admin in a real browser: Chromium, driven as a shopkeeper would use it, with clicks, keys and dropped files.
+//! The admin in a real browser: Chromium, driven as an owner would use it, with clicks, keys and dropped files.
 //!
 //! Where Chromium or its driver is missing these tests say so and pass; with `BROWSER_TESTS=required` they fail. With
 //! `BROWSER_SHOTS=FOLDER` they leave an image of each page there, and what it weighs.

@@ -29,9 +29,9 @@ struct World {
 
 async fn world() -> World {
     let shop = staffed().await;
-    let keeper = shop.keeper(&Scope::ALL).await;
+    let admin = shop.admin(&Scope::ALL).await;
     let category = json!({"name": "Lighter cases", "description": "Loomed, and sewn by hand."});
-    let category = keeper.post("/api/categories/", &category).await;
+    let category = admin.post("/api/categories/", &category).await;
     assert_eq!(category.status, 201, "{}", category.text);
     let mut images = Vec::new();
     for size in [(640, 480), (480, 640)] {
@@ -63,17 +63,17 @@ async fn world() -> World {
     shop.deliver().await;
     shop.run_jobs().await;
     let shipment = json!({"carrier": "USPS", "tracking_number": "9400 1000 0000 0000 0000 00"});
-    let shipped = keeper
+    let shipped = admin
         .post("/api/admin/orders/SB-1002/ship/", &shipment)
         .await;
     assert_eq!(shipped.status, 200, "{}", shipped.text);
     let refund = json!({"amount": 500, "reason": "Late"});
-    let refunded = keeper
+    let refunded = admin
         .post("/api/admin/orders/SB-1002/refund/", &refund)
         .await;
     assert_eq!(refunded.status, 202, "{}", refunded.text);
     let sale = json!({"lines": [{"product_id": sunrise, "quantity": 1}], "customer_name": LONG});
-    assert_eq!(keeper.post("/api/admin/orders/", &sale).await.status, 201);
+    assert_eq!(admin.post("/api/admin/orders/", &sale).await.status, 201);
     session_of(&shop.shopper().check_out(&[("river-braid", 1)]).await);
 
     // Custom orders: one to answer with images, one with a quote to look at, one that is paid and under way.
@@ -95,11 +95,11 @@ async fn world() -> World {
     let quote = json!({"amount": 14500, "covers": "A Classic case, loomed"});
     for number in ["CO-1002", "CO-1003"] {
         let path = format!("/api/admin/custom-orders/{number}/quote/");
-        let quoted = keeper.send_json(Method::PUT, &path, &quote).await;
+        let quoted = admin.send_json(Method::PUT, &path, &quote).await;
         assert_eq!(quoted.status, 200, "{}", quoted.text);
     }
     let approve = "/api/admin/custom-orders/CO-1003/approve/";
-    let approved = keeper.post(approve, &json!({})).await;
+    let approved = admin.post(approve, &json!({})).await;
     assert!(approved.status < 300, "{}", approved.text);
     shop.run_jobs().await;
     let link: String =

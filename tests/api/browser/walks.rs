@@ -1,4 +1,4 @@
-//! What a shopkeeper does in a day, from the first click to the last.
+//! What an owner does in a day, from the first click to the last.
 
 use std::path::PathBuf;
 
@@ -248,7 +248,7 @@ async fn a_custom_order_goes_from_request_to_completed() {
 }
 
 #[tokio::test]
-async fn two_shopkeepers_edit_one_product_and_nothing_is_lost() {
+async fn two_owners_edit_one_product_and_nothing_is_lost() {
     let Some(driver) = Driver::start().await else {
         return;
     };

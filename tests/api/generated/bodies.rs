@@ -52,11 +52,11 @@ fn no_json_to_a_door_of_the_api_is_a_server_error() {
         Stage::open_with_document,
         |(stage, document)| requests(stage, document),
         async |(stage, _), request: Request| {
-            let mut answer = request.send(&stage.keeper).await?;
+            let mut answer = request.send(&stage.admin).await?;
             if answer.status == 401 {
                 // It has revoked itself; the next has a token of its own.
-                let keeper = stage.shop.keeper(&Scope::ALL).await;
-                answer = request.send(&keeper).await?;
+                let admin = stage.shop.admin(&Scope::ALL).await;
+                answer = request.send(&admin).await?;
                 prop_assert_ne!(answer.status, 401);
             }
             told(&answer)

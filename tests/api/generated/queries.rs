@@ -47,7 +47,7 @@ fn no_query_is_a_server_error() {
                 prop_assert_ne!(answer.header("location"), "/admin/sign-in");
                 return shown(&answer);
             }
-            told(&request.send(&stage.keeper).await?)
+            told(&request.send(&stage.admin).await?)
         },
         async |(stage, _)| stage.settles().await,
     );

@@ -11,7 +11,7 @@ use crate::support::{Client, Shop, card, delayed, session_of};
 pub struct Stage {
     pub shop: Shop,
     /// A program that may do all.
-    pub keeper: Client,
+    pub admin: Client,
     /// The owner's browser.
     pub owner: Client,
     /// The names of all there is: products, orders, sessions, payments, links, requests, jobs, users.
@@ -30,8 +30,8 @@ impl Stage {
 
     pub async fn open() -> Stage {
         let shop = staffed().await;
-        let keeper = shop.keeper(&Scope::ALL).await;
-        furnish(&shop, &keeper).await;
+        let admin = shop.admin(&Scope::ALL).await;
+        furnish(&shop, &admin).await;
         let owner = signed_in(&shop, OWNER).await.client;
         let named = named(&shop).await;
         let names = named.iter().map(|(_, name)| name.clone()).collect();
@@ -42,7 +42,7 @@ impl Stage {
             .expect("the owner");
         Stage {
             shop,
-            keeper,
+            admin,
             owner,
             names,
             named,
@@ -119,9 +119,9 @@ pub fn is_for_humans(error: &str) -> bool {
     error.contains("a paid session without a")
 }
 
-async fn furnish(shop: &Shop, keeper: &Client) {
+async fn furnish(shop: &Shop, admin: &Client) {
     for name in ["Suns", "Moons"] {
-        let answer = keeper
+        let answer = admin
             .post("/api/categories/", &json!({"name": name}))
             .await;
         assert_eq!(answer.status, 201, "{}", answer.text);
@@ -136,7 +136,7 @@ async fn furnish(shop: &Shop, keeper: &Client) {
     let image = shop.keeps(&plain_png(20, 20)).await;
     let images = json!({"images": [image]});
     let path = "/api/admin/products/sunrise/images/";
-    let answer = keeper.post(path, &images).await;
+    let answer = admin.post(path, &images).await;
     assert!(answer.status < 300, "{}", answer.text);
     shop.run_jobs().await;
 
@@ -207,7 +207,7 @@ async fn furnish(shop: &Shop, keeper: &Client) {
         .expect("an approval");
     let sale =
         json!({"lines": [{"product_id": "sunrise", "quantity": 2}], "email": "cat@example.com"});
-    assert_eq!(keeper.post("/api/admin/orders/", &sale).await.status, 201);
+    assert_eq!(admin.post("/api/admin/orders/", &sale).await.status, 201);
 
     // Requests: new, quoted, approved, paid.
     for steps in 0..4 {
@@ -215,13 +215,13 @@ async fn furnish(shop: &Shop, keeper: &Client) {
         let path = |what: &str| format!("/api/admin/custom-orders/{request}/{what}/");
         let quote = json!({"amount": 9000, "covers": "A case"});
         if steps > 0 {
-            let answer = keeper
+            let answer = admin
                 .send_json(reqwest::Method::PUT, &path("quote"), &quote)
                 .await;
             assert!(answer.status < 300, "{}", answer.text);
         }
         if steps > 1 {
-            let answer = keeper.post(&path("approve"), &Value::Null).await;
+            let answer = admin.post(&path("approve"), &Value::Null).await;
             assert!(answer.status < 300, "{}", answer.text);
             shop.run_jobs().await;
         }

@@ -33,7 +33,7 @@ fn no_form_with_files_is_a_server_error() {
             if request.path.starts_with("/admin") {
                 return shown(&request.send(&stage.owner).await?);
             }
-            told(&request.send(&stage.keeper).await?)
+            told(&request.send(&stage.admin).await?)
         },
         async |(stage, _)| stage.settles().await,
     );
@@ -149,8 +149,8 @@ fn no_bytes_as_an_image_are_a_server_error() {
         async || {
             let seat = heavy().await;
             let shop = Shop::open().await;
-            let keeper = shop.keeper(&[spirit_beads::auth::Scope::Catalog]).await;
-            (shop, keeper, seat)
+            let admin = shop.admin(&[spirit_beads::auth::Scope::Catalog]).await;
+            (shop, admin, seat)
         },
         |_| {
             let tiny = image::DynamicImage::new(8, 8, image::ColorType::Rgba16);
@@ -171,9 +171,9 @@ fn no_bytes_as_an_image_are_a_server_error() {
                 });
             proptest::collection::vec(image, 1..8).boxed()
         },
-        async |(_, keeper, _), files: Vec<Vec<u8>>| {
+        async |(_, admin, _), files: Vec<Vec<u8>>| {
             let files: Vec<&[u8]> = files.iter().map(Vec::as_slice).collect();
-            let answer = keeper.uploads(&files).await;
+            let answer = admin.uploads(&files).await;
             prop_assert!([201, 400].contains(&answer.status), "{answer:?}");
             told(&answer)
         },

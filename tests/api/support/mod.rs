@@ -210,7 +210,7 @@ impl Shop {
     }
 
     /// A program with a token that has these scopes.
-    pub async fn keeper(&self, scopes: &[Scope]) -> Client {
+    pub async fn admin(&self, scopes: &[Scope]) -> Client {
         let mut conn = self.db.acquire().await.expect("a connection");
         // As an older version wrote them: several may have one name.
         let token = format!("sbt_{}", uuid::Uuid::new_v4().simple());
@@ -242,8 +242,8 @@ impl Shop {
         for (key, value) in fields.as_object().expect("an object") {
             body[key] = value.clone();
         }
-        let keeper = self.keeper(&[Scope::Catalog, Scope::Stock]).await;
-        let answer = keeper.post("/api/products/", &body).await;
+        let admin = self.admin(&[Scope::Catalog, Scope::Stock]).await;
+        let answer = admin.post("/api/products/", &body).await;
         assert_eq!(answer.status, 201, "{}", answer.text);
         answer.json["id"].as_str().expect("an id").to_owned()
     }
@@ -320,8 +320,8 @@ impl Shop {
 
     /// Takes an image in and returns its id.
     pub async fn keeps(&self, image: &[u8]) -> String {
-        let keeper = self.keeper(&[Scope::Catalog]).await;
-        let answer = keeper.uploads(&[image]).await;
+        let admin = self.admin(&[Scope::Catalog]).await;
+        let answer = admin.uploads(&[image]).await;
         assert_eq!(answer.status, 201, "{}", answer.text);
         answer.json[0]["id"].as_str().expect("an id").to_owned()
     }

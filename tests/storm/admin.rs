@@ -1,4 +1,4 @@
-//! The shopkeeper, through the API with a token: prices, stock, shelves, shipments, refunds and quotes; often twice, and
+//! The owner, through the API with a token: prices, stock, shelves, shipments, refunds and quotes; often twice, and
 //! often at the moment when somebody buys.
 
 use std::sync::Arc;
