@@ -20,7 +20,7 @@ create table checkouts (
 create index checkouts_unsettled on checkouts (state, hold_until)
     where state in ('asking', 'open', 'unknown', 'processing');
 
--- The inbox: an event is stored under its id before it is obeyed. The payload is text, as Stripe sent it:
+-- The inbox: an event is stored under its id before it is processed. The payload is text, as Stripe sent it:
 -- jsonb refuses some strings that JSON allows, and a verified event is never refused.
 create table stripe_events (
     id           text primary key,

@@ -135,7 +135,7 @@ const FIGURES: [(&str, &str, Option<&str>); 19] = [
     ("holds", "Pending orders, which hold pieces", None),
     ("hold_oldest_seconds", "Age of the oldest pending order", None),
     ("holds_overdue", "Checkouts whose time has run out, and that are not settled", None),
-    ("stripe_events_unprocessed", "Stored events that are not obeyed (yet)", Some("state")),
+    ("stripe_events_unprocessed", "Stored events that are not processed (yet)", Some("state")),
     ("stripe_event_oldest_seconds", "Age of the oldest of them", None),
     ("emails", "Emails that are not sent (yet)", Some("state")),
     ("email_oldest_seconds", "Age of the oldest email that is still to be sent", None),

@@ -76,7 +76,7 @@ impl Lane {
 pub enum Job {
     /// Bring Stripe's product and price in line with our row.
     SyncProduct { product: ProductId },
-    /// Obey a stored Stripe event that failed before.
+    /// Process a stored Stripe event that failed before.
     ProcessEvent { event: String },
     /// Find out what became of a Checkout Session that we asked for without hearing the answer, and end it.
     SettleCheckout { order: OrderId },

@@ -42,10 +42,10 @@ pub fn router() -> OpenApiRouter<App> {
 /// The states of an event.
 pub const EVENT_STATES: [&str; 5] = ["failed", "received", "processed", "ignored", "wrong_mode"];
 
-/// Has a stored event that was not obeyed tried again at once.
+/// Has a stored event that was not processed tried again at once.
 ///
 /// # Errors
-/// 404; 409 `event_is_obeyed` for one that there is nothing more to do about.
+/// 404; 409 `event_already_processed` for one that there is nothing more to do about.
 pub async fn run_event(conn: &mut PgConnection, actor: &Actor, id: &str) -> Result<()> {
     if id.contains('\0') {
         return Err(Error::NotFound("Event"));
@@ -104,7 +104,7 @@ pub async fn event(conn: &mut PgConnection, id: &str) -> Result<(EventRow, Strin
 #[derive(utoipa::IntoResponses)]
 #[allow(dead_code, reason = "read by the OpenAPI document alone")]
 enum NotNow {
-    /// As it stands it cannot be done: `event_is_obeyed`, `job_is_running`, `not_held`, `order_is_paid`.
+    /// As it stands it cannot be done: `event_already_processed`, `job_is_running`, `not_held`, `order_is_paid`.
     #[response(status = 409)]
     Conflict(ErrorBody),
 }
@@ -239,7 +239,7 @@ async fn find_event(
     ))
 }
 
-/// Has an event that was not obeyed tried again at once, by a job.
+/// Has an event that was not processed tried again at once, by a job.
 #[utoipa::path(
     post,
     operation_id = "run_stripe_event",

@@ -49,7 +49,7 @@ pub struct ToDo {
 /// What stumbled, and is tried again or was given up.
 #[derive(Clone, Copy, Debug, Serialize, ToSchema)]
 pub struct Stumbled {
-    /// Messages of Stripe that were not obeyed.
+    /// Messages of Stripe that were not processed.
     pub events: i64,
     pub jobs: i64,
     /// Emails that were not delivered.

@@ -78,7 +78,7 @@ async fn carry_out(app: &App, job: Job) -> Result<(), Error> {
         }
         Job::Reconcile => {
             let done = payments::reconcile(app, &|_, _| {}).await?;
-            if done.obeyed + done.failed + done.settled > 0 || !done.unstored.is_empty() {
+            if done.processed + done.failed + done.settled > 0 || !done.unstored.is_empty() {
                 info!(%done, "reconciled");
             }
             Ok(())

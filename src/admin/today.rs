@@ -110,8 +110,8 @@ pub async fn show(State(app): State<App>, context: AdminContext, query: Query) -
         to_do.push(ToDo {
             count: stumbled.events,
             words: (
-                "message of Stripe not obeyed",
-                "messages of Stripe not obeyed",
+                "message of Stripe not processed",
+                "messages of Stripe not processed",
             ),
             path: Some("/admin/system/events?state=failed"),
             is_trouble: true,

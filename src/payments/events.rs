@@ -1,6 +1,6 @@
-//! Stripe's events: stored before they are obeyed, obeyed once (P3), whatever their order.
+//! Stripe's events: stored before they are processed, processed once (P3), whatever their order.
 //!
-//! Storing and obeying is one transaction. When obeying fails, only that part is rolled back: the event stays, shown as
+//! Storing and processing is one transaction. When processing fails, only that part is rolled back: the event stays, shown as
 //! failed, and a job tries again.
 
 use anyhow::Context;
@@ -87,7 +87,7 @@ pub enum Effect {
     Processed,
     /// Not for us: another type, or another shop's session.
     Ignored,
-    /// It was obeyed before.
+    /// It was processed before.
     Repeated,
 }
 
@@ -101,12 +101,12 @@ impl Effect {
     }
 }
 
-/// Stores an event and obeys it. Safe to repeat, and to run many times at once.
+/// Stores an event and processes it. Safe to repeat, and to run many times at once.
 ///
 /// # Errors
-/// 503 when it could not be obeyed now. Unless the database was lost, it is stored and will be tried again.
+/// 503 when it could not be processed now. Unless the database was lost, it is stored and will be tried again.
 pub async fn receive(app: &App, event: &Event<'_>, source: &'static str) -> Result<Effect> {
-    match store_and_obey(app, event, source).await {
+    match store_and_process(app, event, source).await {
         Ok(effect) => Ok(effect),
         Err(error @ Error::Unavailable(..)) => Err(error),
         Err(error) => {
@@ -118,7 +118,7 @@ pub async fn receive(app: &App, event: &Event<'_>, source: &'static str) -> Resu
     }
 }
 
-/// Keeps an event that could not be stored and obeyed in one go, as failed. Its payload is written in ASCII, which a
+/// Keeps an event that could not be stored and processed in one go, as failed. Its payload is written in ASCII, which a
 /// database of any encoding takes; it says the same.
 async fn keep(app: &App, event: &Event<'_>, source: &'static str, why: &Error) -> Result<()> {
     let mut tx = app.db.begin().await.map_err(lost_event)?;
@@ -158,7 +158,7 @@ fn ascii(text: &str) -> String {
     escaped
 }
 
-async fn store_and_obey(app: &App, event: &Event<'_>, source: &'static str) -> Result<Effect> {
+async fn store_and_process(app: &App, event: &Event<'_>, source: &'static str) -> Result<Effect> {
     let mut tx = app.db.begin().await?;
     store::insert_event(
         &mut tx,
@@ -169,7 +169,7 @@ async fn store_and_obey(app: &App, event: &Event<'_>, source: &'static str) -> R
         event.payload,
     )
     .await?;
-    let result = obey_once(&mut tx, app, &event.id).await?;
+    let result = process_once(&mut tx, app, &event.id).await?;
     if result.is_err() {
         let again = Job::ProcessEvent {
             event: event.id.clone(),
@@ -182,28 +182,28 @@ async fn store_and_obey(app: &App, event: &Event<'_>, source: &'static str) -> R
     result.map_err(|error| Error::Unavailable("event_not_processed", error))
 }
 
-/// Obeys a stored event that failed before. Safe to repeat. Queues nothing: its callers come again by themselves.
+/// Processes a stored event that failed before. Safe to repeat. Queues nothing: its callers come again by themselves.
 ///
 /// # Errors
-/// 503 when it could not be obeyed this time either.
+/// 503 when it could not be processed this time either.
 pub async fn process_stored(app: &App, id: &str) -> Result<Effect> {
     let mut tx = app.db.begin().await?;
-    let result = obey_once(&mut tx, app, id).await?;
+    let result = process_once(&mut tx, app, id).await?;
     tx.commit().await?;
     result.map_err(|error| Error::Unavailable("event_not_processed", error))
 }
 
-/// Queues a stored event that was not obeyed, to be tried at once. Returns how it stood.
+/// Queues a stored event that was not processed, to be tried at once. Returns how it stood.
 ///
 /// # Errors
-/// 404; 409 `event_is_obeyed` for one that there is nothing more to do about.
+/// 404; 409 `event_already_processed` for one that there is nothing more to do about.
 pub async fn run_again(conn: &mut PgConnection, id: &str) -> Result<String> {
     let stored = store::lock_event(conn, id)
         .await?
         .ok_or(Error::NotFound("Event"))?;
     if matches!(stored.status.as_str(), "processed" | "ignored") {
         return Err(Error::Conflict(
-            "event_is_obeyed",
+            "event_already_processed",
             "There is nothing more to do about this event: an event takes effect once.".to_owned(),
         ));
     }
@@ -214,8 +214,8 @@ pub async fn run_again(conn: &mut PgConnection, id: &str) -> Result<String> {
     Ok(stored.status)
 }
 
-/// Obeys a stored event under its lock, inside a savepoint. The inner error is the event's, the outer the database's.
-async fn obey_once(
+/// Processes a stored event under its lock, inside a savepoint. The inner error is the event's, the outer the database's.
+async fn process_once(
     conn: &mut PgConnection,
     app: &App,
     id: &str,
@@ -242,7 +242,7 @@ async fn obey_once(
         return Ok(Ok(Effect::Ignored));
     }
     let mut attempt = conn.begin().await?;
-    match obey(&mut attempt, app, &event).await {
+    match process(&mut attempt, app, &event).await {
         Ok(effect) => {
             attempt.commit().await?;
             let status = if effect == Effect::Ignored {
@@ -273,7 +273,7 @@ fn wrong_mode(app: &App, event: &Event<'_>) -> Option<&'static str> {
     })
 }
 
-async fn obey(conn: &mut PgConnection, app: &App, event: &Event<'_>) -> Result<Effect> {
+async fn process(conn: &mut PgConnection, app: &App, event: &Event<'_>) -> Result<Effect> {
     let object = &event.json["data"]["object"];
     match event.kind.as_str() {
         "checkout.session.completed" | "checkout.session.async_payment_succeeded" => {

@@ -93,9 +93,9 @@ pub struct Reconciled {
     pub unstored: Vec<String>,
     /// Events that Stripe listed.
     pub listed: u32,
-    /// Events that had not reached us and are obeyed now.
-    pub obeyed: u32,
-    /// Events that are stored and could not be obeyed, now or before; they are tried again.
+    /// Events that had not reached us and are processed now.
+    pub processed: u32,
+    /// Events that are stored and could not be processed, now or before; they are tried again.
     pub failed: u32,
     /// Pending orders whose session had ended.
     pub settled: u32,
@@ -107,8 +107,8 @@ impl fmt::Display for Reconciled {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} events listed, {} obeyed, {} failed; {} orders settled, {} waiting",
-            self.listed, self.obeyed, self.failed, self.settled, self.waiting
+            "{} events listed, {} processed, {} failed; {} orders settled, {} waiting",
+            self.listed, self.processed, self.failed, self.settled, self.waiting
         )?;
         if !self.unstored.is_empty() {
             write!(
@@ -133,7 +133,7 @@ fn id_of(event: &Value) -> Option<&str> {
     event["id"].as_str()
 }
 
-/// Those of a page that we do not have, or have not obeyed.
+/// Those of a page that we do not have, or have not processed.
 async fn missed(app: &App, page: EventPage) -> Result<Vec<Value>> {
     let ids: Vec<&str> = page.events.iter().filter_map(id_of).collect();
     let mut conn = app.db.acquire().await?;
@@ -143,18 +143,18 @@ async fn missed(app: &App, page: EventPage) -> Result<Vec<Value>> {
     Ok(events)
 }
 
-/// Obeys one event. One that fails keeps no other away: stored, it is shown, counted, and tried again; else it is named.
+/// Processes one event. One that fails keeps no other away: stored, it is shown, counted, and tried again; else it is named.
 ///
 /// # Errors
 /// Only where the database is gone, and every other event would fail as well.
-async fn obey(app: &App, event: &Value, done: &mut Reconciled) -> Result<()> {
+async fn process(app: &App, event: &Value, done: &mut Reconciled) -> Result<()> {
     let payload = event.to_string();
     let received = match events::Event::read(&payload) {
         Ok(event) => events::receive(app, &event, "reconcile").await,
         Err(error) => Err(error),
     };
     match received {
-        Ok(_) => done.obeyed += 1,
+        Ok(_) => done.processed += 1,
         Err(Error::Unavailable("event_not_processed", _)) => {}
         Err(error)
             if error
@@ -172,12 +172,12 @@ async fn obey(app: &App, event: &Value, done: &mut Reconciled) -> Result<()> {
     Ok(())
 }
 
-/// Fetches the events since the last ones seen, obeys those that did not reach us, oldest first, tries failed ones
+/// Fetches the events since the last ones seen, processes those that did not reach us, oldest first, tries failed ones
 /// again, settles pending orders whose session ended, and queues product syncs that have stalled. Safe to repeat, and to run twice at once. `progress` hears of
 /// each event: how many are done, of how many.
 ///
 /// # Errors
-/// 503 while Stripe cannot be asked; what was obeyed until then stays so.
+/// 503 while Stripe cannot be asked; what was processed until then stays so.
 pub async fn reconcile(app: &App, progress: &(dyn Fn(u64, u64) + Sync)) -> Result<Reconciled> {
     let mut done = Reconciled::default();
     let started = Utc::now();
@@ -188,7 +188,7 @@ pub async fn reconcile(app: &App, progress: &(dyn Fn(u64, u64) + Sync)) -> Resul
     };
     drop(conn);
 
-    // Stripe lists the newest first, and the oldest are obeyed first. Of older pages, which may be many after days of
+    // Stripe lists the newest first, and the oldest are processed first. Of older pages, which may be many after days of
     // silence, only where they begin is kept in memory.
     let mut newest = Vec::new();
     let mut older = Vec::new();
@@ -218,7 +218,7 @@ pub async fn reconcile(app: &App, progress: &(dyn Fn(u64, u64) + Sync)) -> Resul
             None => std::mem::take(&mut newest),
         };
         for event in events.iter().rev() {
-            obey(app, event, &mut done).await?;
+            process(app, event, &mut done).await?;
             at += 1;
             progress(at, all);
         }
@@ -233,7 +233,7 @@ pub async fn reconcile(app: &App, progress: &(dyn Fn(u64, u64) + Sync)) -> Resul
     drop(conn);
     for id in failed {
         match events::process_stored(app, &id).await {
-            Ok(_) => done.obeyed += 1,
+            Ok(_) => done.processed += 1,
             Err(error) => warn!(event = id, %error, "an event fails still"),
         }
     }

@@ -263,7 +263,7 @@ pub async fn own_hold(
     next.run(request).await
 }
 
-/// Stripe's webhook: the raw body is checked against the signature, stored, obeyed, acknowledged.
+/// Stripe's webhook: the raw body is checked against the signature, stored, processed, acknowledged.
 #[utoipa::path(
     post,
     path = "/api/payments/webhook",
@@ -271,9 +271,9 @@ pub async fn own_hold(
     params(("Stripe-Signature" = String, Header, description = "t=…,v1=…")),
     request_body(content = String, description = "An event, as Stripe sends it", content_type = "application/json"),
     responses(
-        (status = 200, description = "Stored and obeyed, now or before"),
+        (status = 200, description = "Stored and processed, now or before"),
         (status = 400, body = ErrorBody, description = "Not signed by us knowing the secret, or no event"),
-        (status = 503, body = ErrorBody, description = "Not obeyed; send it again"),
+        (status = 503, body = ErrorBody, description = "Not processed; send it again"),
     )
 )]
 async fn webhook(

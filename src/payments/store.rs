@@ -306,7 +306,7 @@ pub async fn postpone(conn: &mut PgConnection, order: OrderId, error: &str) -> R
     Ok(())
 }
 
-/// How many stored events have not been obeyed.
+/// How many stored events have not been processed.
 pub async fn count_failed_events(conn: &mut PgConnection) -> Result<i64> {
     let count = sqlx::query_scalar(
         "select count(*) from stripe_events where status in ('received', 'failed')",
@@ -476,7 +476,7 @@ pub async fn finish_event(
     Ok(())
 }
 
-/// Which of these events we have obeyed (or set aside) already.
+/// Which of these events we have processed (or set aside) already.
 pub async fn list_finished(conn: &mut PgConnection, ids: &[&str]) -> Result<Vec<String>> {
     let known = sqlx::query_scalar(
         "select id from stripe_events where id = any($1) and status in ('processed', 'ignored')",
@@ -615,7 +615,7 @@ pub async fn move_cursor(conn: &mut PgConnection, until: DateTime<Utc>) -> Resul
     Ok(())
 }
 
-/// Events that were stored and could not be obeyed, oldest first.
+/// Events that were stored and could not be processed, oldest first.
 pub async fn list_failed_events(conn: &mut PgConnection) -> Result<Vec<String>> {
     let ids = sqlx::query_scalar("select id from stripe_events where status in ('received', 'failed') order by received_at limit 500")
         .fetch_all(conn)

@@ -397,7 +397,7 @@ async fn a_failed_event_is_found_and_run_again() {
     let again = act(&admin, &format!("{path}run/")).await;
     assert_eq!(
         (again.status, &again.json["code"]),
-        (409, &json!("event_is_obeyed"))
+        (409, &json!("event_already_processed"))
     );
     assert_eq!(
         logged(&shop).await[before..],

@@ -41,7 +41,7 @@ async fn today_tells_what_waits_and_what_came_in() {
     for part in [
         "<strong>3</strong> orders to pack",
         "<strong>1</strong> order to look at",
-        "<strong>1</strong> message of Stripe not obeyed",
+        "<strong>1</strong> message of Stripe not processed",
         // Three pieces of $47 and their shipping.
         "<span class=\"amount\">$156.00</span>",
         "$156.00, 3 orders</title>",
@@ -63,7 +63,7 @@ async fn today_tells_what_waits_and_what_came_in() {
     );
     // The system pages is the owner's.
     let staff = signed_in(&shop, STAFF).await.get("/admin").await.text;
-    assert!(staff.contains("orders to pack") && !staff.contains("Stripe not obeyed"));
+    assert!(staff.contains("orders to pack") && !staff.contains("Stripe not processed"));
 }
 
 #[tokio::test]

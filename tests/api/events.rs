@@ -120,7 +120,7 @@ async fn one_payment_in_many_events_takes_effect_once() {
     shop.audit().await;
 }
 
-/// (status, attempts, last error) of the one event that failed or was obeyed after it had failed.
+/// (status, attempts, last error) of the one event that failed or was processed after it had failed.
 async fn kept(shop: &Shop, event: &Value) -> (String, i32, Option<String>) {
     sqlx::query_as("select status, attempts, last_error from stripe_events where id = $1")
         .bind(event["id"].as_str())
@@ -129,7 +129,7 @@ async fn kept(shop: &Shop, event: &Value) -> (String, i32, Option<String>) {
         .expect("the event is kept")
 }
 
-/// A paid session whose event cannot be obeyed, because the order's table is broken.
+/// A paid session whose event cannot be processed, because the order's table is broken.
 async fn a_failing_event() -> (Shop, String, Value) {
     let shop = Shop::open().await;
     let piece = shop.stocks("Sunrise", 1).await;
@@ -166,7 +166,7 @@ async fn mend(shop: &Shop) {
         .expect("a mended table");
 }
 
-async fn assert_obeyed(shop: &Shop, session: &str, event: &Value) {
+async fn assert_processed(shop: &Shop, session: &str, event: &Value) {
     assert_eq!(kept(shop, event).await.0, "processed");
     assert_eq!(kept(shop, event).await.2, None);
     assert_eq!(shop.status_of(session).await, "paid");
@@ -178,7 +178,7 @@ async fn assert_obeyed(shop: &Shop, session: &str, event: &Value) {
 }
 
 #[tokio::test]
-async fn an_event_that_failed_is_obeyed_by_a_job() {
+async fn an_event_that_failed_is_processed_by_a_job() {
     let (shop, session, event) = a_failing_event().await;
     for attempts in [2, 3] {
         assert_eq!(shop.run_failing_jobs().await.len(), 1);
@@ -188,26 +188,26 @@ async fn an_event_that_failed_is_obeyed_by_a_job() {
     mend(&shop).await;
     shop.hurry_jobs().await;
     shop.run_jobs().await;
-    assert_obeyed(&shop, &session, &event).await;
+    assert_processed(&shop, &session, &event).await;
 }
 
 #[tokio::test]
-async fn an_event_that_failed_is_obeyed_when_stripe_sends_it_again() {
+async fn an_event_that_failed_is_processed_when_stripe_sends_it_again() {
     let (shop, session, event) = a_failing_event().await;
     assert_eq!(shop.webhook(&event).await.status, 503);
     mend(&shop).await;
     shop.hurry_webhooks().await;
     shop.deliver().await;
-    assert_obeyed(&shop, &session, &event).await;
+    assert_processed(&shop, &session, &event).await;
 }
 
 #[tokio::test]
-async fn an_event_that_failed_is_obeyed_by_reconciliation() {
+async fn an_event_that_failed_is_processed_by_reconciliation() {
     let (shop, session, event) = a_failing_event().await;
     assert!(shop.reconcile().await.failed > 0);
     mend(&shop).await;
-    assert!(shop.reconcile().await.obeyed > 0);
-    assert_obeyed(&shop, &session, &event).await;
+    assert!(shop.reconcile().await.processed > 0);
+    assert_processed(&shop, &session, &event).await;
 }
 
 #[tokio::test]

@@ -1097,7 +1097,7 @@ async fn stripe_is_brought_in_line_and_asked_and_a_worker_works() {
     shop.stripe.pay(&session, card()).await.expect("a payment");
     let (code, said, told) = beside.run(&["stripe", "reconcile"]).await;
     assert_eq!(code, 0, "{told}");
-    assert!(said.contains("1 obeyed, 0 failed"), "{said}");
+    assert!(said.contains("1 processed, 0 failed"), "{said}");
     assert_eq!(shop.status_of(&session).await, "paid");
     assert_eq!(shop.stock(&piece).await, (1, 0));
 

@@ -156,16 +156,16 @@ async fn a_payment_that_no_webhook_told_of_is_found() {
     let session = session_of(&shop.client.check_out(&[(&piece, 1)]).await);
     shop.stripe.pay(&session, card()).await.expect("a payment");
     let done = shop.reconcile().await;
-    assert_eq!((done.obeyed, done.failed), (1, 0));
+    assert_eq!((done.processed, done.failed), (1, 0));
     assert_eq!(shop.status_of(&session).await, "paid");
-    assert_eq!(shop.reconcile().await.obeyed, 0, "once");
+    assert_eq!(shop.reconcile().await.processed, 0, "once");
     shop.deliver().await;
     assert_eq!(shop.stock(&piece).await, (0, 0));
     shop.audit().await;
 }
 
 #[tokio::test]
-async fn two_reconciliations_at_once_obey_each_event_once() {
+async fn two_reconciliations_at_once_process_each_event_once() {
     let shop = Shop::open().await;
     let piece = shop.stocks("Sunrise", 9).await;
     for _ in 0..4 {
@@ -189,13 +189,13 @@ async fn a_reconciliation_that_stripe_interrupts_loses_nothing() {
     let failed = spirit_beads::payments::reconcile(&shop.app, &|_, _| {}).await;
     assert!(failed.is_err());
     shop.stripe.clear_faults();
-    assert_eq!(shop.reconcile().await.obeyed, 1);
+    assert_eq!(shop.reconcile().await.processed, 1);
     assert_eq!(shop.status_of(&session).await, "paid");
     shop.audit().await;
 }
 
 #[tokio::test]
-async fn more_events_than_fit_a_page_are_all_obeyed_the_oldest_first() {
+async fn more_events_than_fit_a_page_are_all_processed_the_oldest_first() {
     let shop = Shop::open().await;
     let piece = shop.stocks("Sunrise", 9).await;
     let session = session_of(&shop.client.check_out(&[(&piece, 1)]).await);
@@ -213,7 +213,7 @@ async fn more_events_than_fit_a_page_are_all_obeyed_the_oldest_first() {
     .await
     .expect("other events");
     let done = shop.reconcile().await;
-    assert_eq!((done.listed, done.obeyed), (231, 231));
+    assert_eq!((done.listed, done.processed), (231, 231));
     assert_eq!(shop.status_of(&session).await, "paid");
     let kept: Vec<String> = sqlx::query_scalar("select id from stripe_events order by received_at")
         .fetch_all(&shop.db)
@@ -222,7 +222,7 @@ async fn more_events_than_fit_a_page_are_all_obeyed_the_oldest_first() {
     let oldest_first: Vec<String> = (1..=230).map(|n| format!("evt_filler_{n}")).collect();
     assert_eq!(kept[1..], oldest_first);
     let again = shop.reconcile().await;
-    assert_eq!((again.obeyed, again.failed), (0, 0));
+    assert_eq!((again.processed, again.failed), (0, 0));
     shop.audit().await;
 }
 

@@ -265,7 +265,7 @@ async fn a_dump_that_is_an_hour_old_heals_itself_from_stripe() {
     assert_eq!(code, 0, "{said}{told}");
     assert_eq!(fate(&mut conn, &opened).await.1, "paid");
     let again = beside.run(&["stripe", "reconcile"]).await.1;
-    assert!(again.contains(" 0 obeyed, 0 failed"), "{again}");
+    assert!(again.contains(" 0 processed, 0 failed"), "{again}");
     assert_eq!(beside.run(&["stock", "check"]).await.0, 0);
 
     // The refund that was decided on is sent by the worker.

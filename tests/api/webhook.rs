@@ -322,7 +322,7 @@ async fn a_value_that_the_database_cannot_hold_is_our_fault_and_the_event_is_kep
     );
     let kept: Value = serde_json::from_str(payload).expect("JSON");
     assert_eq!(kept, event, "it says the same");
-    // What is kept is obeyed once it can be.
+    // What is kept is processed once it can be.
     shop.reconcile().await;
     assert_eq!(shop.status_of(&session).await, "paid");
     assert_eq!(shop.order(&session).await["customer_name"], "山田太郎 🐦");

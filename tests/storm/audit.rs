@@ -1091,7 +1091,7 @@ async fn check_items(
     Ok(())
 }
 
-/// P3: each event that we told Stripe we have is kept, once; each that changes something here was obeyed, however it came;
+/// P3: each event that we told Stripe we have is kept, once; each that changes something here was processed, however it came;
 /// none is unknown to Stripe.
 async fn check_events(
     shop: &mut PgConnection,
@@ -1123,7 +1123,7 @@ async fn check_events(
             ["ignored"] if !matters => {}
             [] if !matters && !acknowledged => {}
             [] | ["ignored"] => report.broken("P3", "event lost", where_),
-            [status] => report.broken("P3", "event not obeyed", format!("{where_} is {status}")),
+            [status] => report.broken("P3", "event not processed", format!("{where_} is {status}")),
             _ => report.broken("P3", "event kept twice", where_),
         }
     }

@@ -240,7 +240,7 @@ const BREACHES: [Breach; 54] = [
     ours(
         "update stripe_events set status = 'failed'
          where id = (select min(id) from stripe_events where type = 'checkout.session.completed')",
-        &["event not obeyed"],
+        &["event not processed"],
     ),
     ours(
         "alter table stripe_events drop constraint stripe_events_pkey;
