@@ -27,12 +27,12 @@ create table recovery_codes (
     primary key (user_id, hash)
 );
 
--- A browser that gave the password; `halfway` until it gave the second factor, too. Ended ones are deleted.
+-- A browser that gave the password; `mfa_pending` until it gave the second factor, too. Ended ones are deleted.
 create table sessions (
     id         uuid primary key,
     user_id    uuid not null references users (id) on delete cascade,
     token_hash bytea not null,
-    halfway    boolean not null,
+    mfa_pending    boolean not null,
     address    text not null,
     browser    text not null default '',
     created_at timestamptz not null default now(),

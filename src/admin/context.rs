@@ -35,7 +35,7 @@ pub struct IsEmail;
 #[derive(Clone)]
 pub struct AdminContext {
     pub app: App,
-    /// Who is signed in, perhaps only halfway.
+    /// Who is signed in, perhaps with the second factor still to come.
     pub user: Option<CurrentUser>,
     /// The token for forms.
     pub csrf: String,

@@ -166,10 +166,10 @@ fn denied(access: Access, context: &AdminContext, request: &Request) -> Option<R
     if access.lets_in(context.user.as_ref()) {
         return None;
     }
-    let whole = context.user.as_ref().is_some_and(|user| !user.halfway);
+    let whole = context.user.as_ref().is_some_and(|user| !user.mfa_pending);
     let way = match (access, &context.user) {
         (Access::Owner, Some(_)) if whole => return Some(Err(owners_only())),
-        (Access::Halfway, Some(_)) => super::ROOT.to_owned(),
+        (Access::MfaPending, Some(_)) => super::ROOT.to_owned(),
         (_, Some(_)) => "/admin/second-factor".to_owned(),
         (_, None) => sign_in_for(request.method(), &context.path),
     };

@@ -54,7 +54,7 @@ pub enum Access {
     /// Whoever comes.
     Anyone,
     /// Who gave the password, and has yet to give the second factor.
-    Halfway,
+    MfaPending,
     /// Everybody who is signed in.
     Staff,
     Owner,
@@ -65,9 +65,9 @@ impl Access {
         match (self, user) {
             (Access::Anyone, _) => true,
             (_, None) => false,
-            (Access::Halfway, Some(user)) => user.halfway,
-            (Access::Staff, Some(user)) => !user.halfway,
-            (Access::Owner, Some(user)) => !user.halfway && user.role == Role::Owner,
+            (Access::MfaPending, Some(user)) => user.mfa_pending,
+            (Access::Staff, Some(user)) => !user.mfa_pending,
+            (Access::Owner, Some(user)) => !user.mfa_pending && user.role == Role::Owner,
         }
     }
 }

@@ -41,7 +41,7 @@ struct SecondFactorPage<'a> {
 /// `GET /admin/sign-in`
 pub async fn show(context: AdminContext, query: Query) -> Result<Response> {
     let next = next(query.get("next").unwrap_or_default());
-    if context.user.as_ref().is_some_and(|user| !user.halfway) {
+    if context.user.as_ref().is_some_and(|user| !user.mfa_pending) {
         return Ok(Redirect::to(&next).into_response());
     }
     context.show(&SignInPage {

@@ -1,6 +1,6 @@
 //! Who may come in: users of the admin (password, second factor, sessions) and programs (tokens).
 //!
-//! Signing in takes two steps. The password opens a session halfway; the second factor, where there is one, opens it
+//! Signing in takes two steps. The password opens a session (`mfa_pending`); the second factor, where there is one, opens it
 //! whole. Each step makes a token of its own, so nobody can plant a session before somebody signs in (fixation).
 mod password;
 mod routes;

@@ -220,8 +220,8 @@ pub async fn turn_off(conn: &mut PgConnection, actor: &Actor, user: UserId) -> R
         "with gone as (
              delete from recovery_codes where user_id = $1
          ),
-         halfway as (
-             delete from sessions where user_id = $1 and halfway
+         mfa_pending as (
+             delete from sessions where user_id = $1 and mfa_pending
          )
          update users
          set factor_key = null, factor_since = null

@@ -21,7 +21,7 @@ pub const IDLE_LIMIT: Duration = Duration::from_secs(12 * 60 * 60);
 pub const ABSOLUTE_LIMIT: Duration = Duration::from_secs(14 * 24 * 60 * 60);
 
 /// How long the second factor may take after the password: time to find the phone.
-pub(super) const HALFWAY_LIMIT: Duration = Duration::from_secs(10 * 60);
+pub(super) const MFA_PENDING_LIMIT: Duration = Duration::from_secs(10 * 60);
 
 /// What a browser's cookie holds.
 pub struct Token(String);
@@ -48,7 +48,7 @@ pub struct CurrentUser {
     pub email: String,
     pub role: Role,
     /// The password was right; the second factor is still to come.
-    pub halfway: bool,
+    pub mfa_pending: bool,
 }
 
 impl CurrentUser {
@@ -76,19 +76,19 @@ pub struct Session {
 pub(super) async fn open(
     conn: &mut PgConnection,
     user: UserId,
-    halfway: bool,
+    mfa_pending: bool,
     address: &str,
     browser: &str,
 ) -> Result<Token> {
     let token = Token::new()?;
     sqlx::query(
-        "insert into sessions (id, user_id, token_hash, halfway, address, browser)
+        "insert into sessions (id, user_id, token_hash, mfa_pending, address, browser)
          values ($1, $2, $3, $4, $5, $6)",
     )
     .bind(SessionId::new())
     .bind(user)
     .bind(sha256(token.reveal()))
-    .bind(halfway)
+    .bind(mfa_pending)
     .bind(address)
     .bind(browser)
     .execute(conn)
@@ -100,26 +100,26 @@ pub(super) async fn open(
 pub async fn find(conn: &mut PgConnection, token: &str) -> Result<Option<CurrentUser>> {
     let user = sqlx::query_as(
         "with found as (
-             select s.id as session, u.id, u.email, u.role, s.halfway, s.seen_at
+             select s.id as session, u.id, u.email, u.role, s.mfa_pending, s.seen_at
              from sessions s
              join users u on u.id = s.user_id
              where s.token_hash = $1
                and u.disabled_at is null
                and s.seen_at > now() - make_interval(secs => $2)
-               and s.created_at > now() - make_interval(secs => case when s.halfway then $4 else $3 end)
+               and s.created_at > now() - make_interval(secs => case when s.mfa_pending then $4 else $3 end)
          ),
          seen as (
              update sessions
              set seen_at = now()
              where id = (select session from found where seen_at < now() - interval '1 minute')
          )
-         select session, id, email, role, halfway
+         select session, id, email, role, mfa_pending
          from found",
     )
     .bind(sha256(token))
     .bind(IDLE_LIMIT.as_secs_f64())
     .bind(ABSOLUTE_LIMIT.as_secs_f64())
-    .bind(HALFWAY_LIMIT.as_secs_f64())
+    .bind(MFA_PENDING_LIMIT.as_secs_f64())
     .fetch_optional(conn)
     .await?;
     Ok(user)
@@ -131,7 +131,7 @@ pub async fn list(conn: &mut PgConnection, user: UserId) -> Result<Vec<Session>>
         "select id, address, browser, created_at, seen_at
          from sessions
          where user_id = $1
-           and not halfway
+           and not mfa_pending
            and seen_at > now() - make_interval(secs => $2)
            and created_at > now() - make_interval(secs => $3)
          order by seen_at desc, id desc",

@@ -70,7 +70,7 @@ pub async fn sign_in(app: &App, email: &str, password: &Secret, visit: &Visit) -
 
     let mut tx = app.db.begin().await?;
     // Somebody may have been shut out, or their password changed, while it was checked.
-    let halfway: Option<bool> = sqlx::query_scalar(
+    let mfa_pending: Option<bool> = sqlx::query_scalar(
         "select factor_since is not null
          from users
          where id = $1
@@ -82,21 +82,21 @@ pub async fn sign_in(app: &App, email: &str, password: &Secret, visit: &Visit) -
     .bind(hash)
     .fetch_optional(&mut *tx)
     .await?;
-    let Some(halfway) = halfway else {
+    let Some(mfa_pending) = mfa_pending else {
         return Ok(SignedIn::Wrong);
     };
     throttle::succeeded(&mut tx, attempt).await?;
-    let token = sessions::open(&mut tx, user, halfway, &one.address, &visit.browser).await?;
+    let token = sessions::open(&mut tx, user, mfa_pending, &one.address, &visit.browser).await?;
     tx.commit().await?;
-    info!(%user, halfway, "signed in");
-    Ok(if halfway {
+    info!(%user, mfa_pending, "signed in");
+    Ok(if mfa_pending {
         SignedIn::Halfway(token)
     } else {
         SignedIn::Whole(token)
     })
 }
 
-/// Tries the second factor of somebody who is halfway in. Their session gives way to a new one, under a new token.
+/// Tries the second factor of somebody whose second factor is pending. Their session gives way to a new one, under a new token.
 ///
 /// # Errors
 /// Only the database's.

@@ -400,7 +400,7 @@ async fn a_change_without_our_own_forms_token_changes_nothing() {
         for token in ["", "junk", &stale, &foreign, &visitors, &format!("{good}0")] {
             let answer = owner.send(&path, token, &fields, &[]).await;
             let shut =
-                answer.status == 403 || answer.status == 303 && door.access == Access::Halfway;
+                answer.status == 403 || answer.status == 303 && door.access == Access::MfaPending;
             assert!(shut, "{path} {token}: {} {}", answer.status, answer.text);
         }
         for headers in [
@@ -672,7 +672,7 @@ async fn the_second_factor_is_asked_for_and_each_code_counts_once() {
             );
         }
     }
-    let halfway = browser.cookie("admin_session").expect("half a session");
+    let mfa_pending = browser.cookie("admin_session").expect("half a session");
     let give = async |browser: &Browser, code: &str| {
         browser
             .submit(
@@ -692,7 +692,7 @@ async fn the_second_factor_is_asked_for_and_each_code_counts_once() {
         "{}",
         answer.text
     );
-    assert_ne!(browser.cookie("admin_session").expect("a session"), halfway);
+    assert_ne!(browser.cookie("admin_session").expect("a session"), mfa_pending);
     assert_eq!(browser.get("/admin").await.status, 200);
 
     let browser = Browser::new(&shop);
@@ -800,7 +800,7 @@ async fn half_a_session_ends_after_ten_minutes() {
     let path = "/admin/second-factor";
     let age = async |minutes: f64| {
         sqlx::query(
-            "update sessions set created_at = now() - make_interval(mins => $1::int) where halfway",
+            "update sessions set created_at = now() - make_interval(mins => $1::int) where mfa_pending",
         )
         .bind(minutes)
         .execute(&shop.db)

@@ -98,10 +98,10 @@ impl World {
             }
             "/admin/second-factor" => {
                 let secret = second_factor().await;
-                let halfway = signed_in_halfway(shop).await;
-                let page = halfway.get(route).await.text;
+                let mfa_pending = signed_in_with_mfa_pending(shop).await;
+                let page = mfa_pending.get(route).await.text;
                 let code = code(shop, &secret, 1).await;
-                Some((halfway, Form::to(&page, route).with(&[("code", &code)])))
+                Some((mfa_pending, Form::to(&page, route).with(&[("code", &code)])))
             }
             "/admin/account/second-factor/confirm" => {
                 let page = owner.get("/admin/account").await.text;
@@ -234,7 +234,7 @@ async fn furnish(stage: &Stage) {
 }
 
 /// A browser in which the owner has given the password, and not yet a code.
-async fn signed_in_halfway(shop: &Shop) -> Client {
+async fn signed_in_with_mfa_pending(shop: &Shop) -> Client {
     let client = shop.shopper();
     let page = client.get("/admin/sign-in").await.text;
     let form = Form::to(&page, "/admin/sign-in").with(&[("email", OWNER), ("password", PASSWORD)]);

@@ -345,7 +345,7 @@ async fn every_page(width: u32) {
 
     let mut seen = BTreeSet::new();
     for door in admin::doors() {
-        // The first is no page, the second a file, and the third is for who is halfway in.
+        // The first is no page, the second a file, and the third is for who is not wholly signed in.
         let elsewhere = [
             "/admin/assets/{name}",
             "/admin/orders.csv",
