@@ -39,8 +39,8 @@ use crate::extract::texts::{Day, IfMatch};
 use crate::extract::{BodyTime, Deadline, Json, Path};
 use crate::idempotency::IdempotencyKey;
 use crate::{
-    admin, auth, custom_orders, emails, fulfillment, health, images, media, metrics,
-    orders, payments, products, reviews, system, today,
+    admin, auth, custom_orders, emails, fulfillment, health, images, media, metrics, orders,
+    payments, products, reviews, system, today,
 };
 use load::Load;
 

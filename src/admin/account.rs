@@ -63,7 +63,12 @@ pub async fn show(State(app): State<App>, context: AdminContext) -> Result<Respo
     account(&app, &context, "", Form::default()).await
 }
 
-async fn account(app: &App, context: &AdminContext, which: &'static str, form: Form) -> Result<Response> {
+async fn account(
+    app: &App,
+    context: &AdminContext,
+    which: &'static str,
+    form: Form,
+) -> Result<Response> {
     let current = context.user()?;
     let mut conn = app.db.acquire().await?;
     let user = auth::find_user(&mut conn, current.id)
@@ -83,7 +88,11 @@ async fn account(app: &App, context: &AdminContext, which: &'static str, form: F
 }
 
 /// `POST /admin/account/password`: the other sessions end, and this one gets a new token.
-pub async fn change_password(State(app): State<App>, context: AdminContext, form: Form) -> Result<Response> {
+pub async fn change_password(
+    State(app): State<App>,
+    context: AdminContext,
+    form: Form,
+) -> Result<Response> {
     let changed = async {
         ask_password(&app, &context, &form, "current").await?;
         let new = form.secret("new");
@@ -142,12 +151,20 @@ async fn set_up_page(app: &App, context: &AdminContext, form: Form) -> Result<Re
         return Ok(Redirect::to(ACCOUNT).into_response());
     };
     let verdict = form.verdict();
-    let page = context.show(&SetUpPage { context, setup, form })?;
+    let page = context.show(&SetUpPage {
+        context,
+        setup,
+        form,
+    })?;
     Ok(judged(page, verdict))
 }
 
 /// `POST /admin/account/second-factor/confirm`: from here on it counts.
-pub async fn confirm(State(app): State<App>, context: AdminContext, form: Form) -> Result<Response> {
+pub async fn confirm(
+    State(app): State<App>,
+    context: AdminContext,
+    form: Form,
+) -> Result<Response> {
     let confirmed = async {
         let mut tx = app.db.begin().await?;
         auth::hold_session(&mut tx, context.user()?).await?;
@@ -177,7 +194,11 @@ pub async fn confirm(State(app): State<App>, context: AdminContext, form: Form) 
 }
 
 /// `POST /admin/account/second-factor/turn-off`
-pub async fn turn_off(State(app): State<App>, context: AdminContext, form: Form) -> Result<Response> {
+pub async fn turn_off(
+    State(app): State<App>,
+    context: AdminContext,
+    form: Form,
+) -> Result<Response> {
     if let Err(error) = ask_password(&app, &context, &form, "password").await {
         return account(&app, &context, "turn_off", form.refused(error)?).await;
     }
@@ -189,13 +210,18 @@ pub async fn turn_off(State(app): State<App>, context: AdminContext, form: Form)
 }
 
 /// `POST /admin/account/recovery-codes`: ten new ones; the old ones are worthless.
-pub async fn renew_codes(State(app): State<App>, context: AdminContext, form: Form) -> Result<Response> {
+pub async fn renew_codes(
+    State(app): State<App>,
+    context: AdminContext,
+    form: Form,
+) -> Result<Response> {
     if let Err(error) = ask_password(&app, &context, &form, "password").await {
         return account(&app, &context, "codes", form.refused(error)?).await;
     }
     let mut tx = app.db.begin().await?;
     auth::hold_session(&mut tx, context.user()?).await?;
-    let codes = auth::renew_recovery_codes(&mut tx, &context.actor()?, context.user()?.user).await?;
+    let codes =
+        auth::renew_recovery_codes(&mut tx, &context.actor()?, context.user()?.user).await?;
     tx.commit().await?;
     context.show(&CodesPage {
         context: &context,
@@ -205,7 +231,11 @@ pub async fn renew_codes(State(app): State<App>, context: AdminContext, form: Fo
 }
 
 /// `POST /admin/account/sessions/end`: one browser is signed out. Safe to repeat.
-pub async fn end_session(State(app): State<App>, context: AdminContext, form: Form) -> Result<Response> {
+pub async fn end_session(
+    State(app): State<App>,
+    context: AdminContext,
+    form: Form,
+) -> Result<Response> {
     let id = form.get("session").parse().map(SessionId);
     let id = id.map_err(|_| Error::NotFound("Session"))?;
     let mut tx = app.db.begin().await?;
@@ -217,7 +247,10 @@ pub async fn end_session(State(app): State<App>, context: AdminContext, form: Fo
 }
 
 /// `POST /admin/account/sign-out-everywhere`: every session ends, this one too.
-pub async fn sign_out_everywhere(State(app): State<App>, context: AdminContext) -> Result<Response> {
+pub async fn sign_out_everywhere(
+    State(app): State<App>,
+    context: AdminContext,
+) -> Result<Response> {
     let mut tx = app.db.begin().await?;
     auth::end_all_sessions(&mut tx, context.user()?.user, None).await?;
     record(&mut tx, &context, "user.sign_out_everywhere").await?;
@@ -228,7 +261,11 @@ pub async fn sign_out_everywhere(State(app): State<App>, context: AdminContext) 
 }
 
 /// Writes down what somebody did to their own sessions.
-async fn record(conn: &mut PgConnection, context: &AdminContext, action: &'static str) -> Result<()> {
+async fn record(
+    conn: &mut PgConnection,
+    context: &AdminContext,
+    action: &'static str,
+) -> Result<()> {
     let object = format!("user:{}", context.user()?.email);
     audit::record(
         conn,

@@ -129,7 +129,11 @@ pub async fn change(
 }
 
 /// `POST /admin/categories/{id}/up`: one place up in the list.
-pub async fn move_up(State(app): State<App>, context: AdminContext, Path(id): Path<i64>) -> Result<Response> {
+pub async fn move_up(
+    State(app): State<App>,
+    context: AdminContext,
+    Path(id): Path<i64>,
+) -> Result<Response> {
     step(&app, &context, id, true).await
 }
 
@@ -155,7 +159,11 @@ async fn step(app: &App, context: &AdminContext, id: i64, up: bool) -> Result<Re
 }
 
 /// `POST /admin/categories/{id}/delete`: its products stay.
-pub async fn delete(State(app): State<App>, context: AdminContext, Path(id): Path<i64>) -> Result<Response> {
+pub async fn delete(
+    State(app): State<App>,
+    context: AdminContext,
+    Path(id): Path<i64>,
+) -> Result<Response> {
     let mut tx = app.db.begin().await?;
     let gone = keeping::delete_category(&mut tx, &context.actor()?, id).await?;
     tx.commit().await?;

@@ -11,7 +11,7 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::assets::{FORMS, ICON, PRODUCT, SCRIPT, STYLE};
-use super::{ROOMS, Room};
+use super::{NAVIGATION, NavItem};
 use crate::app::App;
 use crate::audit::Actor;
 use crate::auth::{CurrentUser, SessionToken, Visit};
@@ -197,22 +197,22 @@ impl AdminContext {
         self.user.as_ref().is_some_and(CurrentUser::is_owner)
     }
 
-    /// The rooms that are open to whoever asks.
-    pub fn rooms(&self) -> Vec<&'static Room> {
+    /// The pages that the user may open.
+    pub fn navigation(&self) -> Vec<&'static NavItem> {
         let user = self.user.as_ref();
-        ROOMS
+        NAVIGATION
             .iter()
-            .filter(|room| room.access.lets_in(user))
+            .filter(|item| item.access.allows(user))
             .collect()
     }
 
-    /// Whether the page lies in this room.
-    pub fn is_in(&self, room: &Room) -> bool {
+    /// Whether the page belongs to this item.
+    pub fn is_in(&self, item: &NavItem) -> bool {
         let path = self.path.split('?').next().unwrap_or_default();
-        path == room.path
-            || room.path != super::ROOT
+        path == item.path
+            || item.path != super::ROOT
                 && path
-                    .strip_prefix(room.path)
+                    .strip_prefix(item.path)
                     .is_some_and(|rest| rest.starts_with('/'))
     }
 

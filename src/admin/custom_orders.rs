@@ -238,7 +238,11 @@ pub async fn list(State(app): State<App>, context: AdminContext, query: Query) -
 }
 
 /// `GET /admin/custom-orders/{id}`: by id, or by number as `CO-1042`.
-pub async fn show(State(app): State<App>, context: AdminContext, Path(id): Path<String>) -> Result<Response> {
+pub async fn show(
+    State(app): State<App>,
+    context: AdminContext,
+    Path(id): Path<String>,
+) -> Result<Response> {
     detail(&app, &context, &id, "", Form::default()).await
 }
 
@@ -334,7 +338,9 @@ async fn or_again(
     done: Result<Response>,
 ) -> Result<Response> {
     match done {
-        Err(error @ Error::Invalid(_)) => detail(app, context, id, which, form.refused(error)?).await,
+        Err(error @ Error::Invalid(_)) => {
+            detail(app, context, id, which, form.refused(error)?).await
+        }
         other => other,
     }
 }
@@ -510,7 +516,11 @@ pub async fn show_approve(
 }
 
 /// `GET /admin/custom-orders/{id}/email`: the email of the draft, for a frame.
-pub async fn email(State(app): State<App>, context: AdminContext, Path(id): Path<String>) -> Result<Response> {
+pub async fn email(
+    State(app): State<App>,
+    context: AdminContext,
+    Path(id): Path<String>,
+) -> Result<Response> {
     let mut conn = app.db.acquire().await?;
     let id = custom_orders::resolve(&mut conn, &id).await?;
     let email = custom_orders::preview(&mut conn, &app, id).await?;
@@ -602,7 +612,11 @@ pub async fn reject(
 }
 
 /// `POST /admin/custom-orders/{id}/start`: begins the making.
-pub async fn start(State(app): State<App>, context: AdminContext, Path(id): Path<String>) -> Result<Response> {
+pub async fn start(
+    State(app): State<App>,
+    context: AdminContext,
+    Path(id): Path<String>,
+) -> Result<Response> {
     let said = "The piece is being made.";
     change(
         &app,

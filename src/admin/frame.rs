@@ -12,7 +12,7 @@ use axum::response::{IntoResponse, Redirect, Response};
 use futures_util::FutureExt;
 use uuid::Uuid;
 
-use super::context::{self, BROWSER, AdminContext, IsEmail, NOTICE, SESSION, VISITOR};
+use super::context::{self, AdminContext, BROWSER, IsEmail, NOTICE, SESSION, VISITOR};
 use super::{Access, csrf, once, sign_in};
 use crate::app::App;
 use crate::auth::{self, Visit};
@@ -75,9 +75,13 @@ pub async fn enter(State(app): State<App>, mut request: Request, next: Next) -> 
 }
 
 /// Who asks, and how they are known to us: the visitor's cookie is new where there was none.
-async fn arrive(app: &App, mut context: AdminContext, headers: HeaderMap) -> Result<(AdminContext, Option<String>)> {
+async fn arrive(
+    app: &App,
+    mut context: AdminContext,
+    headers: HeaderMap,
+) -> Result<(AdminContext, Option<String>)> {
     let token = AdminContext::cookie(app, &headers, SESSION);
-    // Whoever is sent to the door sees no page, and asks no question.
+    // Whoever is sent to sign-in sees no page, and asks no question.
     if token.is_some() || context.path.starts_with("/admin/sign-in") {
         let mut conn = app.db.acquire().await?;
         context.shop = settings::current(&mut conn, &app.config).await?.shop_name;
@@ -163,7 +167,7 @@ pub async fn guard(access: Access, request: Request, next: Next) -> Result<Respo
 
 /// The answer to somebody who may not come in here.
 fn denied(access: Access, context: &AdminContext, request: &Request) -> Option<Result<Response>> {
-    if access.lets_in(context.user.as_ref()) {
+    if access.allows(context.user.as_ref()) {
         return None;
     }
     let whole = context.user.as_ref().is_some_and(|user| !user.mfa_pending);
@@ -194,7 +198,9 @@ async fn change(
         let Ok((sent, request)) = csrf::read(&app.signer, &context.path, request).await else {
             return denied;
         };
-        return once::repeat(context, sent, request).await?.map_or(denied, Ok);
+        return once::repeat(context, sent, request)
+            .await?
+            .map_or(denied, Ok);
     }
     if context.user.is_none() && context.path == SIGN_OUT {
         // Pressed twice, or in a browser that is signed out already.
@@ -239,7 +245,7 @@ fn owners_only() -> Error {
     Error::Refused(
         StatusCode::FORBIDDEN,
         "owners_only",
-        "This room is the owner's.".to_owned(),
+        "This page is for owners.".to_owned(),
     )
 }
 
@@ -346,7 +352,11 @@ fn tell(context: &AdminContext, error: &Error, plain: Response) -> Response {
             "The fault is on our side, and the log has it.".to_owned(),
         ),
     };
-    let page = ErrorPage { context, title, text };
+    let page = ErrorPage {
+        context,
+        title,
+        text,
+    };
     match context.show(&page) {
         Ok(mut page) => {
             *page.status_mut() = status;

@@ -1,20 +1,19 @@
 //! The owner's admin: pages made on the server, for a phone or a laptop, that work without JavaScript.
 //!
-//! A page is a handler, a template that extends `frame.html`, and a line in [`doors`]; a room of its own also has a line
-//! in [`ROOMS`]. Who may come in is said in the table and checked before the handler runs, and so is the CSRF token of
+//! A page is a handler, a template that extends `frame.html`, and a line in [`routes`]; a page in the navigation also has a line
+//! in [`NAVIGATION`]. Who may come in is said in the table and checked before the handler runs, and so is the CSRF token of
 //! every form. Handlers fail with our ordinary [`Error`]; the frame tells it as a page.
 mod account;
 mod assets;
 mod audit_log;
 mod categories;
 mod chart;
+mod context;
 mod csrf;
 mod custom_orders;
-mod context;
 mod fingerprint;
 mod form;
 mod frame;
-mod system;
 mod once;
 mod order;
 mod orders;
@@ -26,6 +25,7 @@ mod sell;
 mod settings;
 mod ship_many;
 mod sign_in;
+mod system;
 mod today;
 mod tokens;
 mod users;
@@ -48,7 +48,7 @@ use crate::extract::Query;
 /// Where the admin lies.
 const ROOT: &str = "/admin";
 
-/// Who may come in at a door.
+/// Who may use a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
     /// Whoever comes.
@@ -61,7 +61,7 @@ pub enum Access {
 }
 
 impl Access {
-    fn lets_in(self, user: Option<&CurrentUser>) -> bool {
+    fn allows(self, user: Option<&CurrentUser>) -> bool {
         match (self, user) {
             (Access::Anyone, _) => true,
             (_, None) => false,
@@ -72,8 +72,8 @@ impl Access {
     }
 }
 
-/// A way into the admin. There is none that is not in [`doors`].
-pub struct Door {
+/// A way into the admin. There is none that is not in [`routes`].
+pub struct AdminRoute {
     pub method: Method,
     pub path: &'static str,
     pub access: Access,
@@ -81,8 +81,12 @@ pub struct Door {
 }
 
 /// A page.
-fn page<T: 'static>(path: &'static str, access: Access, handler: impl Handler<T, App>) -> Door {
-    Door {
+fn page<T: 'static>(
+    path: &'static str,
+    access: Access,
+    handler: impl Handler<T, App>,
+) -> AdminRoute {
+    AdminRoute {
         method: Method::GET,
         path,
         access,
@@ -91,8 +95,12 @@ fn page<T: 'static>(path: &'static str, access: Access, handler: impl Handler<T,
 }
 
 /// A change, made by a form.
-fn act<T: 'static>(path: &'static str, access: Access, handler: impl Handler<T, App>) -> Door {
-    Door {
+fn act<T: 'static>(
+    path: &'static str,
+    access: Access,
+    handler: impl Handler<T, App>,
+) -> AdminRoute {
+    AdminRoute {
         method: Method::POST,
         path,
         access,
@@ -100,16 +108,16 @@ fn act<T: 'static>(path: &'static str, access: Access, handler: impl Handler<T, 
     }
 }
 
-/// Every door of the admin, who may come in, and what is behind it.
+/// Every route of the admin, who may use it, and its handler.
 #[rustfmt::skip]
-pub fn doors() -> Vec<Door> {
-    use Access::{Anyone, Halfway, Owner, Staff};
+pub fn routes() -> Vec<AdminRoute> {
+    use Access::{Anyone, MfaPending, Owner, Staff};
     vec![
         page("/admin/assets/{name}", Anyone, assets::serve.layer(CompressionLayer::new())),
         page("/admin/sign-in", Anyone, sign_in::show),
         act("/admin/sign-in", Anyone, sign_in::submit),
-        page("/admin/second-factor", Halfway, sign_in::show_second_factor),
-        act("/admin/second-factor", Halfway, sign_in::submit_second_factor),
+        page("/admin/second-factor", MfaPending, sign_in::show_second_factor),
+        act("/admin/second-factor", MfaPending, sign_in::submit_second_factor),
         act("/admin/sign-out", Anyone, sign_in::sign_out),
 
         page("/admin", Staff, today::show),
@@ -209,7 +217,7 @@ pub fn doors() -> Vec<Door> {
 }
 
 /// A place in the navigation.
-pub struct Room {
+pub struct NavItem {
     pub path: &'static str,
     pub name: &'static str,
     /// Lines in a square of 24 by 24.
@@ -219,19 +227,19 @@ pub struct Room {
 
 /// The navigation, in its order. A phone has the first three at the thumb, the others behind a menu.
 #[rustfmt::skip]
-pub const ROOMS: &[Room] = &[
-    Room { path: "/admin", name: "Today", access: Access::Staff, icon: "M4 11l8-7 8 7v9h-5v-6h-6v6H4z" },
-    Room { path: "/admin/orders", name: "Orders", access: Access::Staff, icon: "M4 8l8-4 8 4v8l-8 4-8-4zM4 8l8 4 8-4M12 12v8" },
-    Room { path: "/admin/sell", name: "Sell", access: Access::Staff, icon: "M3 12V4h8l10 10-8 8zM7.500 8h.010" },
-    Room { path: "/admin/products", name: "Products", access: Access::Staff, icon: "M4 12V4h8l8 8-8 8zM8.500 8.500h.01" },
-    Room { path: "/admin/categories", name: "Categories", access: Access::Staff, icon: "M4 4h7v7H4zM13 4h7v7h-7zM4 13h7v7H4zM13 13h7v7h-7z" },
-    Room { path: "/admin/custom-orders", name: "Custom orders", access: Access::Staff, icon: "M12 20l-8-9 3-6h10l3 6zM4 11h16M9 11l3 9 3-9-3-6z" },
-    Room { path: "/admin/account", name: "My account", access: Access::Staff, icon: "M12 12a4 4 0 100-8 4 4 0 000 8zM4 21c0-4 4-6 8-6s8 2 8 6" },
-    Room { path: "/admin/users", name: "Users", access: Access::Owner, icon: "M9 11a3.5 3.5 0 100-7 3.5 3.5 0 000 7zM2 20c0-4 3-6 7-6s7 2 7 6M16 4.5a3.5 3.5 0 010 6.5M18 14.5c2.500.8 4 2.600 4 5.500" },
-    Room { path: "/admin/tokens", name: "Tokens", access: Access::Owner, icon: "M15 10a5 5 0 11-4.600-5M10.500 9.500L20 4M16 6l2 3" },
-    Room { path: "/admin/audit", name: "Audit log", access: Access::Owner, icon: "M6 3h9l4 4v14H6zM9 11h7M9 15h7M9 7h3" },
-    Room { path: "/admin/settings", name: "Settings", access: Access::Owner, icon: "M4 7h9M17 7h3M13 5v4M17 5v4M4 17h3M11 17h9M7 15v4M11 15v4" },
-    Room { path: "/admin/system", name: "System", access: Access::Owner, icon: "M12 15a3 3 0 100-6 3 3 0 000 6zM12 3v3M12 18v3M3 12h3M18 12h3M5.600 5.600l2.100 2.100M16.300 16.300l2.100 2.100M18.400 5.600l-2.100 2.100M7.700 16.300l-2.100 2.100" },
+pub const NAVIGATION: &[NavItem] = &[
+    NavItem { path: "/admin", name: "Today", access: Access::Staff, icon: "M4 11l8-7 8 7v9h-5v-6h-6v6H4z" },
+    NavItem { path: "/admin/orders", name: "Orders", access: Access::Staff, icon: "M4 8l8-4 8 4v8l-8 4-8-4zM4 8l8 4 8-4M12 12v8" },
+    NavItem { path: "/admin/sell", name: "Sell", access: Access::Staff, icon: "M3 12V4h8l10 10-8 8zM7.500 8h.010" },
+    NavItem { path: "/admin/products", name: "Products", access: Access::Staff, icon: "M4 12V4h8l8 8-8 8zM8.500 8.500h.01" },
+    NavItem { path: "/admin/categories", name: "Categories", access: Access::Staff, icon: "M4 4h7v7H4zM13 4h7v7h-7zM4 13h7v7H4zM13 13h7v7h-7z" },
+    NavItem { path: "/admin/custom-orders", name: "Custom orders", access: Access::Staff, icon: "M12 20l-8-9 3-6h10l3 6zM4 11h16M9 11l3 9 3-9-3-6z" },
+    NavItem { path: "/admin/account", name: "My account", access: Access::Staff, icon: "M12 12a4 4 0 100-8 4 4 0 000 8zM4 21c0-4 4-6 8-6s8 2 8 6" },
+    NavItem { path: "/admin/users", name: "Users", access: Access::Owner, icon: "M9 11a3.5 3.5 0 100-7 3.5 3.5 0 000 7zM2 20c0-4 3-6 7-6s7 2 7 6M16 4.5a3.5 3.5 0 010 6.5M18 14.5c2.500.8 4 2.600 4 5.500" },
+    NavItem { path: "/admin/tokens", name: "Tokens", access: Access::Owner, icon: "M15 10a5 5 0 11-4.600-5M10.500 9.500L20 4M16 6l2 3" },
+    NavItem { path: "/admin/audit", name: "Audit log", access: Access::Owner, icon: "M6 3h9l4 4v14H6zM9 11h7M9 15h7M9 7h3" },
+    NavItem { path: "/admin/settings", name: "Settings", access: Access::Owner, icon: "M4 7h9M17 7h3M13 5v4M17 5v4M4 17h3M11 17h9M7 15v4M11 15v4" },
+    NavItem { path: "/admin/system", name: "System", access: Access::Owner, icon: "M12 15a3 3 0 100-6 3 3 0 000 6zM12 3v3M12 18v3M3 12h3M18 12h3M5.600 5.600l2.100 2.100M16.300 16.300l2.100 2.100M18.400 5.600l-2.100 2.100M7.700 16.300l-2.100 2.100" },
 ];
 
 /// The word that a list is searched for; empty without one.
@@ -252,14 +260,14 @@ fn page_number(query: &Query) -> i64 {
 /// CSRF token beside what somebody typed, and the length of the whole would tell of it.
 pub fn router(app: &App) -> Router {
     let mut context = Router::new();
-    for door in doors() {
-        let below = door
+    for route in routes() {
+        let below = route
             .path
             .strip_prefix(ROOT)
             .expect("all lie below the root");
         let below = if below.is_empty() { "/" } else { below };
-        let guarded = door.handler.layer(from_fn(move |request, next| {
-            frame::guard(door.access, request, next)
+        let guarded = route.handler.layer(from_fn(move |request, next| {
+            frame::guard(route.access, request, next)
         }));
         context = context.route(below, guarded);
     }
@@ -277,12 +285,12 @@ mod tests {
 
     #[test]
     fn every_room_has_a_door_with_the_same_lock() {
-        let doors = doors();
-        for room in ROOMS {
-            let door = doors
+        let routes = routes();
+        for item in NAVIGATION {
+            let route = routes
                 .iter()
-                .find(|door| door.path == room.path && door.method == Method::GET);
-            assert_eq!(door.expect(room.path).access, room.access, "{}", room.path);
+                .find(|route| route.path == item.path && route.method == Method::GET);
+            assert_eq!(route.expect(item.path).access, item.access, "{}", item.path);
         }
     }
 }

@@ -23,8 +23,8 @@ use tokio::time::Instant;
 use tracing::{Instrument, Span, warn};
 use uuid::Uuid;
 
-use super::csrf::Sent;
 use super::context::{AdminContext, NOTICE, SESSION, VISITOR, cookie_name};
+use super::csrf::Sent;
 use super::fingerprint::Watched;
 use super::frame::too_long;
 use crate::app::{App, Signer};
@@ -175,7 +175,12 @@ impl Patience {
 ///
 /// # Errors
 /// 409 `already_sent` for a form that was sent before with something else in it, or whose answer is not kept any more.
-pub async fn carry_out(context: &AdminContext, sent: Sent, request: Request, next: Next) -> Result<Response> {
+pub async fn carry_out(
+    context: &AdminContext,
+    sent: Sent,
+    request: Request,
+    next: Next,
+) -> Result<Response> {
     let (Some(once), Some(whose)) = (sent.once, &sent.whose) else {
         return Ok(next.run(request).await);
     };
@@ -235,7 +240,11 @@ fn may_be_carried_out(found: &Submission, sent: &Sent) -> bool {
 
 /// The answer of the first time for a browser whose session that answer began, renewed or ended: without it, it would
 /// be sent away. Nothing for any other.
-pub async fn repeat(context: &AdminContext, sent: Sent, request: Request) -> Result<Option<Response>> {
+pub async fn repeat(
+    context: &AdminContext,
+    sent: Sent,
+    request: Request,
+) -> Result<Option<Response>> {
     let (Some(once), Some(whose)) = (sent.once, &sent.whose) else {
         return Ok(None);
     };
@@ -305,7 +314,11 @@ fn kept(key: &Key, found: &Submission) -> Result<Option<Answer>> {
     Ok(text.and_then(|text| serde_json::from_slice(&text).ok()))
 }
 
-async fn read_to_the_end(context: &AdminContext, sent: &Sent, request: Request) -> Result<Option<Vec<u8>>> {
+async fn read_to_the_end(
+    context: &AdminContext,
+    sent: &Sent,
+    request: Request,
+) -> Result<Option<Vec<u8>>> {
     let limits = context.app.media.limits();
     // Somewhat more than any handler takes: what is larger is told by the digest anyway.
     let most = limits.file_bytes * limits.files as u64 + 2 * LARGEST;

@@ -11,6 +11,10 @@ use crate::orders;
 
 /// `GET /admin/orders.csv?from=2026-11-01&to=2026-11-30`: both days are in it, by the shop's clock. With `rows=lines`, each
 /// line of an order has a row.
-pub async fn download(State(app): State<App>, _context: AdminContext, query: Query) -> Result<Response> {
+pub async fn download(
+    State(app): State<App>,
+    _context: AdminContext,
+    query: Query,
+) -> Result<Response> {
     orders::export(app, &query)
 }

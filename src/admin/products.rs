@@ -236,7 +236,11 @@ pub async fn list(State(app): State<App>, context: AdminContext, query: Query) -
 }
 
 /// `POST /admin/products`: archives, restores or syncs all that are checked, all or none.
-pub async fn change_many(State(app): State<App>, context: AdminContext, form: Form) -> Result<Response> {
+pub async fn change_many(
+    State(app): State<App>,
+    context: AdminContext,
+    form: Form,
+) -> Result<Response> {
     let back = form.get("back");
     let back = if back == "/admin/products" || back.starts_with("/admin/products?") {
         back.as_str()
@@ -305,7 +309,8 @@ pub async fn create(State(app): State<App>, context: AdminContext, form: Form) -
             },
         }
         let mut tx = app.db.begin().await?;
-        let made = keeping::create(&mut tx, &context.actor()?, fields, app.config.shop_currency).await;
+        let made =
+            keeping::create(&mut tx, &context.actor()?, fields, app.config.shop_currency).await;
         let product = with_faults(made, faults)?;
         tx.commit().await?;
         Ok(product)
@@ -320,14 +325,22 @@ pub async fn create(State(app): State<App>, context: AdminContext, form: Form) -
 }
 
 /// `GET /admin/products/{id}`: by id, or by slug.
-pub async fn show(State(app): State<App>, context: AdminContext, Path(id): Path<String>) -> Result<Response> {
+pub async fn show(
+    State(app): State<App>,
+    context: AdminContext,
+    Path(id): Path<String>,
+) -> Result<Response> {
     let product = keeping::find(&mut *app.db.acquire().await?, &id).await?;
     context.show(&ProductPage::open(&app, &context, product).await?)
 }
 
 impl<'a> ProductPage<'a> {
     /// The page of a product, as it is.
-    async fn open(app: &App, context: &'a AdminContext, product: Product) -> Result<ProductPage<'a>> {
+    async fn open(
+        app: &App,
+        context: &'a AdminContext,
+        product: Product,
+    ) -> Result<ProductPage<'a>> {
         let mut conn = app.db.acquire().await?;
         let (movement_count, movements) =
             keeping::movements(&mut conn, &product.id, LEDGER).await?;
@@ -492,7 +505,11 @@ pub async fn delete(
 }
 
 /// `POST /admin/products/{id}/sync`
-pub async fn sync(State(app): State<App>, context: AdminContext, Path(id): Path<String>) -> Result<Response> {
+pub async fn sync(
+    State(app): State<App>,
+    context: AdminContext,
+    Path(id): Path<String>,
+) -> Result<Response> {
     let mut tx = app.db.begin().await?;
     let product = keeping::resync(&mut tx, &context.actor()?, &id).await?;
     tx.commit().await?;

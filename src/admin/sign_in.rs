@@ -1,4 +1,4 @@
-//! At the door: password, second factor, and out again.
+//! Signing in and out: password, second factor.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
 
-use super::context::{BROWSER, AdminContext, SESSION};
+use super::context::{AdminContext, BROWSER, SESSION};
 use super::form::{Form, Verdict};
 use crate::app::App;
 use crate::auth::{self, SignedIn, Step};
@@ -66,7 +66,7 @@ pub async fn submit(State(app): State<App>, context: AdminContext, form: Form) -
             know_again(&app, &context, &mut response, &email, Step::Password);
             return Ok(response);
         }
-        SignedIn::Halfway(token) => {
+        SignedIn::MfaPending(token) => {
             leave(&app, &context).await?;
             let way = with_next("/admin/second-factor", &next);
             let mut response = Redirect::to(&way).into_response();
@@ -86,7 +86,13 @@ pub async fn submit(State(app): State<App>, context: AdminContext, form: Form) -
 }
 
 /// Lets the browser of somebody who has passed a step know itself again.
-pub fn know_again(app: &App, context: &AdminContext, response: &mut Response, email: &str, passed: Step) {
+pub fn know_again(
+    app: &App,
+    context: &AdminContext,
+    response: &mut Response,
+    email: &str,
+    passed: Step,
+) {
     let known = auth::known_browser(&app.signer, email, passed);
     context.set_cookie(response, BROWSER, &known, Some(KNOWN_FOR));
 }
@@ -111,7 +117,7 @@ pub async fn submit_second_factor(
     let user = context.user()?;
     let outcome = auth::check_second_factor(&app, user, &form.get("code"), &context.visit).await?;
     let (status, wait, alert) = match outcome {
-        SignedIn::Whole(token) | SignedIn::Halfway(token) => {
+        SignedIn::Whole(token) | SignedIn::MfaPending(token) => {
             let mut response = Redirect::to(&next).into_response();
             context.keep_session(&mut response, &token);
             know_again(&app, &context, &mut response, &user.email, Step::SecondFactor);
@@ -157,7 +163,7 @@ async fn leave(app: &App, context: &AdminContext) -> Result<()> {
 fn next(path: &str) -> String {
     let is_ours = path == super::ROOT || path.starts_with("/admin/") || path.starts_with("/admin?");
     let is_plain = path.bytes().all(|b| b.is_ascii_graphic() && b != b'\\');
-    // Coming back to the door would be going round in circles.
+    // Coming back to sign-in would be going round in circles.
     let is_door = path.starts_with("/admin/sign-") || path.starts_with("/admin/second-factor");
     if is_ours && is_plain && !is_door {
         path.to_owned()
@@ -209,7 +215,12 @@ pub const YOURS: &str = "your_password";
 ///
 /// # Errors
 /// A fault of `field` for a wrong one; 429 after too many.
-pub async fn ask_password(app: &App, context: &AdminContext, form: &Form, field: &'static str) -> Result<()> {
+pub async fn ask_password(
+    app: &App,
+    context: &AdminContext,
+    form: &Form,
+    field: &'static str,
+) -> Result<()> {
     let user = context.user()?;
     match auth::check_password(app, user, &form.secret(field), &context.visit).await? {
         Ok(true) => Ok(()),

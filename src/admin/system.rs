@@ -14,9 +14,9 @@ use crate::extract::{Path, Query};
 use crate::health::{self, Health, VERSION};
 use crate::ids::{EmailId, OrderId};
 use crate::jobs::{self, QueuedJob};
-use crate::system::{self, EVENT_STATES};
 use crate::orders::{self, Line, Listed, Order, Shelf};
 use crate::payments::{self, Cancelled, EventRow};
+use crate::system::{self, EVENT_STATES};
 
 const PAGE: i64 = 40;
 
@@ -38,7 +38,7 @@ impl SystemPage<'_> {
     const VERSION: &'static str = VERSION;
 }
 
-/// What the lists of this room have above them, and below.
+/// Data above and below the lists of the System pages.
 struct Shown {
     search: String,
     state: String,
@@ -185,7 +185,11 @@ pub async fn show(State(app): State<App>, context: AdminContext) -> Result<Respo
 }
 
 /// `GET /admin/system/events`
-pub async fn events(State(app): State<App>, context: AdminContext, query: Query) -> Result<Response> {
+pub async fn events(
+    State(app): State<App>,
+    context: AdminContext,
+    query: Query,
+) -> Result<Response> {
     let mut shown = Shown::read(&query, &EVENT_STATES);
     let page = super::page_number(&query);
     let mut conn = app.db.acquire().await?;
@@ -202,7 +206,11 @@ pub async fn events(State(app): State<App>, context: AdminContext, query: Query)
 }
 
 /// `GET /admin/system/events/{id}`
-pub async fn event(State(app): State<App>, context: AdminContext, Path(id): Path<String>) -> Result<Response> {
+pub async fn event(
+    State(app): State<App>,
+    context: AdminContext,
+    Path(id): Path<String>,
+) -> Result<Response> {
     let (event, payload) = system::event(&mut *app.db.acquire().await?, &id).await?;
     // As it came, unless it can be set out more legibly.
     let pretty = serde_json::from_str::<Value>(&payload)
@@ -232,7 +240,11 @@ pub async fn run_event(
 }
 
 /// `GET /admin/system/jobs`
-pub async fn list_jobs(State(app): State<App>, context: AdminContext, query: Query) -> Result<Response> {
+pub async fn list_jobs(
+    State(app): State<App>,
+    context: AdminContext,
+    query: Query,
+) -> Result<Response> {
     let mut shown = Shown::read(&query, &JOB_STATES);
     let page = super::page_number(&query);
     let mut conn = app.db.acquire().await?;
@@ -276,7 +288,11 @@ pub async fn delete_job(
 }
 
 /// `GET /admin/system/emails`
-pub async fn list_emails(State(app): State<App>, context: AdminContext, query: Query) -> Result<Response> {
+pub async fn list_emails(
+    State(app): State<App>,
+    context: AdminContext,
+    query: Query,
+) -> Result<Response> {
     let mut shown = Shown::read(&query, &EMAIL_STATES);
     let page = super::page_number(&query);
     let mut conn = app.db.acquire().await?;
@@ -306,7 +322,10 @@ pub async fn email(
     Path(id): Path<EmailId>,
 ) -> Result<Response> {
     let view = emails::view(&app, id).await?;
-    context.show(&EmailPage { context: &context, view })
+    context.show(&EmailPage {
+        context: &context,
+        view,
+    })
 }
 
 /// `GET /admin/system/emails/{id}/page`: what it says, for a frame.
@@ -336,7 +355,11 @@ pub async fn resend(
 }
 
 /// `GET /admin/system/holds`: orders that are being paid, and what they hold.
-pub async fn holds(State(app): State<App>, context: AdminContext, query: Query) -> Result<Response> {
+pub async fn holds(
+    State(app): State<App>,
+    context: AdminContext,
+    query: Query,
+) -> Result<Response> {
     let mut shown = Shown::read(&query, &[]);
     let page = super::page_number(&query);
     let mut conn = app.db.acquire().await?;

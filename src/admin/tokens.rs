@@ -102,7 +102,11 @@ fn read_expiry(form: &Form) -> Result<Option<DateTime<Utc>>> {
 }
 
 /// `POST /admin/tokens/{id}/revoke`: the program that has it is shut out at once. Safe to repeat.
-pub async fn revoke(State(app): State<App>, context: AdminContext, Path(id): Path<i64>) -> Result<Response> {
+pub async fn revoke(
+    State(app): State<App>,
+    context: AdminContext,
+    Path(id): Path<i64>,
+) -> Result<Response> {
     let mut tx = app.db.begin().await?;
     if !auth::revoke_token(&mut tx, &context.actor()?, id).await? {
         return Err(Error::NotFound("Token"));

@@ -92,7 +92,11 @@ pub async fn create(State(app): State<App>, context: AdminContext, form: Form) -
 }
 
 /// `GET /admin/users/{id}`
-pub async fn show(State(app): State<App>, context: AdminContext, Path(id): Path<Uuid>) -> Result<Response> {
+pub async fn show(
+    State(app): State<App>,
+    context: AdminContext,
+    Path(id): Path<Uuid>,
+) -> Result<Response> {
     let mut conn = app.db.acquire().await?;
     let user = auth::find_user(&mut conn, UserId(id))
         .await?

@@ -18,7 +18,7 @@ pub use second_factor::{
     renew_recovery_codes, setup as second_factor_setup, turn_off as turn_off_second_factor,
 };
 pub use sessions::{
-    ABSOLUTE_LIMIT, IDLE_LIMIT, CurrentUser, Session, Token as SessionToken, end as end_session,
+    ABSOLUTE_LIMIT, CurrentUser, IDLE_LIMIT, Session, Token as SessionToken, end as end_session,
     end_all as end_all_sessions, find as find_session, hold as hold_session, list as list_sessions,
     rotate as rotate_session,
 };

@@ -32,7 +32,7 @@ pub enum SignedIn {
     /// Come in; the browser keeps the token.
     Whole(Token),
     /// The second factor is still to come; the browser keeps the token until then.
-    Halfway(Token),
+    MfaPending(Token),
     /// No such account, or another password or code.
     Wrong,
     /// Too many tries: come back after this time.
@@ -90,7 +90,7 @@ pub async fn sign_in(app: &App, email: &str, password: &Secret, visit: &Visit) -
     tx.commit().await?;
     info!(%user, mfa_pending, "signed in");
     Ok(if mfa_pending {
-        SignedIn::Halfway(token)
+        SignedIn::MfaPending(token)
     } else {
         SignedIn::Whole(token)
     })

@@ -14,7 +14,7 @@ use super::fields::CategoryKey;
 use super::input::{self, CategoryInput, Parsed, WholeCategory, Write};
 use super::keeping::{self, CountedCategory};
 use super::listing::{Page, PageRequest};
-use super::routes::{AdminReadFailures, ReadFailures, Reader, CatalogAdmin, WriteFailures};
+use super::routes::{AdminReadFailures, CatalogAdmin, ReadFailures, Reader, WriteFailures};
 use super::slugs::{free_slug, is_slug};
 use super::store::present;
 use crate::app::App;

@@ -1,4 +1,4 @@
-//! P7: the public reads what is for sale and writes checkouts and custom orders, nothing else; all other doors need the owner. And
+//! P7: the public reads what is for sale and writes checkouts and custom orders, nothing else; all other routes need the owner. And
 //! what every answer says to browsers.
 
 use std::collections::BTreeSet;
@@ -10,8 +10,8 @@ use spirit_beads::auth::{self, Role, Scope};
 
 use crate::support::{Answer, Client, Shop};
 
-/// Every door that needs a token, the scope it asks for, and a body that would have an effect.
-pub fn doors() -> Vec<(Method, &'static str, Scope, Value)> {
+/// Every route that needs a token, the scope it asks for, and a body that would have an effect.
+pub fn routes() -> Vec<(Method, &'static str, Scope, Value)> {
     let product = json!({"id": "new", "name": "New", "lighter_type": 1, "price": 4700});
     let replaced = json!({"name": "Other", "lighter_type": 2, "price": 9900});
     let sale = json!({"lines": [{"product_id": "sunrise", "quantity": 1}]});
@@ -130,13 +130,13 @@ pub fn doors() -> Vec<(Method, &'static str, Scope, Value)> {
         ),
     ]
     .into_iter()
-    .chain(later_doors())
+    .chain(later_routes())
     .chain(twins())
     .collect()
 }
 
 /// What is done with orders and requests once they are there.
-fn later_doors() -> Vec<(Method, &'static str, Scope, Value)> {
+fn later_routes() -> Vec<(Method, &'static str, Scope, Value)> {
     let (get, post) = (Method::GET, Method::POST);
     let write = Scope::OrdersWrite;
     let custom = Scope::CustomOrders;
@@ -356,7 +356,7 @@ fn twins() -> Vec<(Method, &'static str, Scope, Value)> {
     ]
 }
 
-/// What opens the doors of a scope: the scope itself; for users, all that the one they are about may do.
+/// What opens the routes of a scope: the scope itself; for users, all that the one they are about may do.
 fn enough(scope: Scope) -> Vec<Scope> {
     match scope {
         Scope::Users => Role::Staff
@@ -440,18 +440,18 @@ fn path_of(route: &str) -> String {
 
 async fn knock(
     client: &Client,
-    door: &(Method, &str, Scope, Value),
+    route: &(Method, &str, Scope, Value),
     headers: &[(&str, &str)],
 ) -> Answer {
     let mut all = vec![("content-type", "application/json")];
     all.extend(headers);
-    let body = (!door.3.is_null()).then(|| door.3.to_string());
+    let body = (!route.3.is_null()).then(|| route.3.to_string());
     client
-        .send(door.0.clone(), &path_of(door.1), &all, body)
+        .send(route.0.clone(), &path_of(route.1), &all, body)
         .await
 }
 
-/// All that a door could change.
+/// All that a route could change.
 async fn state(shop: &Shop) -> Value {
     sqlx::query_scalar(
         "select jsonb_build_array(
@@ -478,7 +478,7 @@ async fn state(shop: &Shop) -> Value {
 }
 
 #[tokio::test]
-async fn every_door_but_the_shoppers_needs_a_token() {
+async fn every_route_but_the_shoppers_needs_a_token() {
     let shop = Shop::open().await;
     let document = shop.client.get("/api/openapi.json").await.json;
     let mut open = BTreeSet::new();
@@ -493,13 +493,13 @@ async fn every_door_but_the_shoppers_needs_a_token() {
             }
         }
     }
-    let doors: BTreeSet<String> = doors()
+    let routes: BTreeSet<String> = routes()
         .iter()
-        .map(|door| format!("{} {}", door.0, door.1))
+        .map(|route| format!("{} {}", route.0, route.1))
         .collect();
     // Two scopes open this one, and it takes forms: `media.rs` knocks there.
     assert!(locked.remove("POST /api/admin/images"));
-    assert_eq!(locked, doors);
+    assert_eq!(locked, routes);
     assert_eq!(
         open.iter().map(String::as_str).collect::<Vec<_>>(),
         [
@@ -545,7 +545,7 @@ async fn without_a_token_it_is_401_and_nothing_happens() {
             .expect("revoked")
     );
     let never = "sbt_00000000000000000000000000000000";
-    for door in doors() {
+    for route in routes() {
         for (client, headers) in [
             (&shop.client, vec![]),
             (&shop.client, vec![("authorization", "")]),
@@ -557,8 +557,8 @@ async fn without_a_token_it_is_401_and_nothing_happens() {
             (&shop.client.with_token(never), vec![]),
             (&spent, vec![]),
         ] {
-            let answer = knock(client, &door, &headers).await;
-            let what = format!("{} {} {headers:?}: {}", door.0, door.1, answer.text);
+            let answer = knock(client, &route, &headers).await;
+            let what = format!("{} {} {headers:?}: {}", route.0, route.1, answer.text);
             assert_eq!(answer.status, 401, "{what}");
             assert_eq!(answer.json["code"], "not_authenticated", "{what}");
             assert_eq!(
@@ -581,9 +581,9 @@ async fn with_too_little_a_token_it_is_403_and_nothing_happens() {
             .filter(|other| *other != scope)
             .collect();
         let admin = shop.admin(&others).await;
-        for door in doors().iter().filter(|door| door.2 == scope) {
-            let answer = knock(&admin, door, &[]).await;
-            let what = format!("{} {}: {}", door.0, door.1, answer.text);
+        for route in routes().iter().filter(|route| route.2 == scope) {
+            let answer = knock(&admin, route, &[]).await;
+            let what = format!("{} {}: {}", route.0, route.1, answer.text);
             assert_eq!(
                 (answer.status, &answer.json["code"]),
                 (403, &json!("permission_denied")),
@@ -599,22 +599,22 @@ async fn with_too_little_a_token_it_is_403_and_nothing_happens() {
         }
     }
     assert_eq!(state(&shop).await, before);
-    // The scope asked for is enough by itself, or the doors would be shut for another reason.
+    // The scope asked for is enough by itself, or the routes would be shut for another reason.
     for scope in Scope::ALL {
         let admin = shop.admin(&enough(scope)).await;
-        for door in doors()
+        for route in routes()
             .iter()
-            .filter(|door| door.2 == scope && door.0 != Method::DELETE)
+            .filter(|route| route.2 == scope && route.0 != Method::DELETE)
         {
-            let answer = knock(&admin, door, &[]).await;
+            let answer = knock(&admin, route, &[]).await;
             assert!(
-                // A state that does not allow it is told behind the door only.
+                // A state that does not allow it is told behind the route only.
                 answer.status < 400
                     || answer.status == 409
-                    || answer.status == 400 && door.1 == "/api/products/{id}",
+                    || answer.status == 400 && route.1 == "/api/products/{id}",
                 "{} {}: {}",
-                door.0,
-                door.1,
+                route.0,
+                route.1,
                 answer.text
             );
         }
@@ -834,7 +834,7 @@ async fn stock_is_not_changed_by_a_token_for_the_catalog_alone() {
 }
 
 #[tokio::test]
-async fn no_door_tells_of_customers_but_those_that_are_for_it() {
+async fn no_route_tells_of_customers_but_those_that_are_for_it() {
     let shop = furnished().await;
     for sql in [
         "update orders set email = 'jane@private.example', customer_name = 'Jane Private', phone = '1 private',
@@ -854,10 +854,10 @@ async fn no_door_tells_of_customers_but_those_that_are_for_it() {
         .filter(|scope| !tells.contains(scope))
     {
         let admin = shop.admin(&[scope]).await;
-        for door in doors().iter().filter(|door| door.2 == scope) {
-            let answer = knock(&admin, door, &[]).await;
+        for route in routes().iter().filter(|route| route.2 == scope) {
+            let answer = knock(&admin, route, &[]).await;
             let text = answer.text.to_lowercase();
-            assert!(!text.contains("private"), "{} {}: {text}", door.0, door.1);
+            assert!(!text.contains("private"), "{} {}: {text}", route.0, route.1);
             asked += 1;
         }
     }

@@ -1,4 +1,4 @@
-//! What the admin does, for programs: each of its doors has a twin below `/api/`, with the same effect.
+//! What the admin does, for programs: each of its routes has a twin below `/api/`, with the same effect.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use spirit_beads::stripe::sandbox::Fault;
 use crate::support::images::jpeg;
 use crate::support::{Answer, Client, Shop, card, session_of, zone_at_noon};
 
-/// Each door of the admin, and the calls that do the same; or why there is none.
+/// Each route of the admin, and the calls that do the same; or why there is none.
 const TWINS: &[(&str, Result<&str, &str>)] = &[
     ("GET /admin", Ok("GET /api/admin/today")),
     ("GET /admin/orders", Ok("GET /api/admin/orders")),
@@ -274,13 +274,13 @@ fn is_personal(path: &str) -> bool {
 }
 
 #[tokio::test]
-async fn every_door_of_the_admin_has_a_twin() {
+async fn every_admin_page_has_a_call_of_the_api() {
     let shop = Shop::open().await;
     let document = shop.client.get("/api/openapi.json").await.json;
     let twins: BTreeMap<&str, Result<&str, &str>> = TWINS.iter().copied().collect();
-    for door in admin::doors() {
-        let name = format!("{} {}", door.method, door.path);
-        if is_personal(door.path) {
+    for route in admin::routes() {
+        let name = format!("{} {}", route.method, route.path);
+        if is_personal(route.path) {
             continue;
         }
         let twin = twins.get(name.as_str());
@@ -296,9 +296,9 @@ async fn every_door_of_the_admin_has_a_twin() {
     }
     assert_eq!(
         TWINS.len(),
-        admin::doors()
+        admin::routes()
             .iter()
-            .filter(|door| !is_personal(door.path))
+            .filter(|route| !is_personal(route.path))
             .count(),
         "a twin of a door that is gone"
     );
@@ -556,10 +556,7 @@ async fn health_and_the_audit_log_are_read() {
     assert_eq!(admin.get("/api/admin/health/").await.json["is_good"], true);
 
     for name in ["Suns", "Moons", "Stars"] {
-        ok(admin
-            .post("/api/categories/", &json!({"name": name}))
-            .await)
-        .await;
+        ok(admin.post("/api/categories/", &json!({"name": name})).await).await;
     }
     let log = admin
         .get("/api/admin/audit/?search=CATEGORY.create&page_size=2")
@@ -1012,9 +1009,7 @@ async fn products_are_copied_changed_by_many_and_their_images_moved() {
         assert_eq!(admin.post(path, &body).await.faults(), fields, "{body}");
     }
     assert_eq!(
-        put(&admin, path, &json!({"images": [b, a]}))
-            .await
-            .faults(),
+        put(&admin, path, &json!({"images": [b, a]})).await.faults(),
         ["images[1]"]
     );
     assert_eq!(delete(&admin, &format!("{path}x/")).await.status, 404);
@@ -1031,11 +1026,7 @@ async fn categories_have_an_order_and_shoppers_see_them_by_name() {
     let shop = Shop::open().await;
     let admin = shop.admin(&[Scope::Catalog]).await;
     let make = async |name: &str| {
-        ok(admin
-            .post("/api/categories/", &json!({"name": name}))
-            .await)
-        .await["id"]
-            .clone()
+        ok(admin.post("/api/categories/", &json!({"name": name})).await).await["id"].clone()
     };
     let (suns, moons, stars) = (make("Suns").await, make("Moons").await, make("Stars").await);
     shop.stocks_with("Sunrise", 3, json!({"category": suns}))

@@ -3,7 +3,7 @@
 use serde_json::Value;
 use spirit_beads::stripe::sandbox::Fault;
 
-use crate::pages::{Browser, STAFF, signed_in, staffed};
+use crate::admin_sign_in::{Browser, STAFF, signed_in, staffed};
 use crate::support::images::{Part, jpeg};
 use crate::support::{Answer, Shop, card};
 

@@ -6,7 +6,7 @@ use spirit_beads::auth::Scope;
 use spirit_beads::submissions;
 use uuid::Uuid;
 
-use crate::pages::{OWNER, PASSWORD, audited, signed_in, staffed};
+use crate::admin_sign_in::{OWNER, PASSWORD, audited, signed_in, staffed};
 use crate::support::forms::Form;
 use crate::support::{Answer, Client, Shop, at_once, card, session_of};
 

@@ -9,7 +9,7 @@ use spirit_beads::stripe::sandbox::Fault;
 use spirit_beads::{orders, reviews};
 use uuid::Uuid;
 
-use crate::pages::{Browser, OWNER, STAFF, audited, signed_in, staffed};
+use crate::admin_sign_in::{Browser, OWNER, STAFF, audited, signed_in, staffed};
 use crate::support::images::{Part, jpeg};
 use crate::support::{Shop, at_once, card, form_of, session_of};
 

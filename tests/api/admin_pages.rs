@@ -3,7 +3,7 @@
 use serde_json::json;
 use spirit_beads::auth::Scope;
 
-use crate::pages::{OWNER, STAFF, signed_in, staffed, staffed_with};
+use crate::admin_sign_in::{OWNER, STAFF, signed_in, staffed, staffed_with};
 use crate::support::{Shop, card, session_of, zone_at_noon};
 
 /// Sells one piece through the storefront.

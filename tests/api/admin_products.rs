@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use spirit_beads::ids::ProductId;
 use spirit_beads::products::{self, Reason};
 
-use crate::pages::{Browser, OWNER, STAFF, audited, signed_in, staffed};
+use crate::admin_sign_in::{Browser, OWNER, STAFF, audited, signed_in, staffed};
 use crate::support::images::jpeg;
 use crate::support::{Answer, Shop};
 

@@ -8,7 +8,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use reqwest::Method;
 use serde_json::{Value, json};
 use sha1::Sha1;
-use spirit_beads::admin::{self, Access, Door};
+use spirit_beads::admin::{self, Access, AdminRoute};
 use spirit_beads::audit::Actor;
 use spirit_beads::auth::{self, Role};
 use spirit_beads::config::Secret;
@@ -48,7 +48,7 @@ impl Browser {
         // What an owner is asked for before what would outlive their session.
         if ["/admin/users", "/admin/tokens"]
             .iter()
-            .any(|room| path.starts_with(room))
+            .any(|item| path.starts_with(item))
         {
             fields.push(("your_password", PASSWORD));
         }
@@ -166,9 +166,9 @@ pub async fn user_id(shop: &Shop, email: &str) -> String {
     id.to_string()
 }
 
-/// A path that a door opens to.
-async fn path_of(shop: &Shop, door: &Door) -> String {
-    let id = match door.path {
+/// A path that a route opens to.
+async fn path_of(shop: &Shop, route: &AdminRoute) -> String {
+    let id = match route.path {
         path if path.contains("/users/") => user_id(shop, STAFF).await,
         path if path.contains("/orders/") => "SB-1001".to_owned(),
         _ => "1".to_owned(),
@@ -176,10 +176,10 @@ async fn path_of(shop: &Shop, door: &Door) -> String {
     let page = shop.client.get("/admin/sign-in").await.text;
     let (_, asset) = page.split_once("/admin/assets/").expect("an asset");
     let asset = asset.split('"').next().expect("its end");
-    door.path.replace("{id}", &id).replace("{name}", asset)
+    route.path.replace("{id}", &id).replace("{name}", asset)
 }
 
-/// All that a door could change.
+/// All that a route could change.
 async fn state(shop: &Shop) -> Value {
     sqlx::query_scalar(
         "select jsonb_build_array(
@@ -277,14 +277,14 @@ pub async fn set_up_second_factor(shop: &Shop, browser: &Browser) -> (String, St
 }
 
 #[tokio::test]
-async fn no_door_but_the_first_opens_without_signing_in() {
+async fn no_page_but_sign_in_opens_without_signing_in() {
     let shop = staffed().await;
     let before = state(&shop).await;
     let stranger = Browser::new(&shop);
     let mut open = BTreeSet::new();
-    for door in admin::doors() {
-        let path = path_of(&shop, &door).await;
-        let answer = if door.method == Method::GET {
+    for route in admin::routes() {
+        let path = path_of(&shop, &route).await;
+        let answer = if route.method == Method::GET {
             stranger.get(&path).await
         } else {
             stranger
@@ -295,16 +295,16 @@ async fn no_door_but_the_first_opens_without_signing_in() {
                 )
                 .await
         };
-        let what = format!("{} {}: {}", door.method, door.path, answer.text);
-        if door.access == Access::Anyone {
-            open.insert(format!("{} {}", door.method, door.path));
+        let what = format!("{} {}: {}", route.method, route.path, answer.text);
+        if route.access == Access::Anyone {
+            open.insert(format!("{} {}", route.method, route.path));
             continue;
         }
         assert_eq!(answer.status, 303, "{what}");
         let to = answer.header("location");
         assert!(to.starts_with("/admin/sign-in"), "{to}: {what}");
         // A cookie that somebody made up is no session either.
-        let form = (door.method == Method::POST).then_some("csrf=0123&email=x@y&role=owner");
+        let form = (route.method == Method::POST).then_some("csrf=0123&email=x@y&role=owner");
         let headers = [
             ("cookie", "admin_session=0123"),
             ("content-type", "application/x-www-form-urlencoded"),
@@ -313,7 +313,7 @@ async fn no_door_but_the_first_opens_without_signing_in() {
         let invented = shop
             .client
             .send(
-                door.method.clone(),
+                route.method.clone(),
                 &path,
                 &headers,
                 form.map(str::to_owned),
@@ -334,16 +334,16 @@ async fn no_door_but_the_first_opens_without_signing_in() {
 }
 
 #[tokio::test]
-async fn staff_is_kept_out_of_the_owners_rooms() {
+async fn staff_is_kept_out_of_the_owners_pages() {
     let shop = staffed().await;
     let staff = signed_in(&shop, STAFF).await;
     let before = state(&shop).await;
-    for door in admin::doors() {
-        if door.access != Access::Owner {
+    for route in admin::routes() {
+        if route.access != Access::Owner {
             continue;
         }
-        let path = path_of(&shop, &door).await;
-        let answer = if door.method == Method::GET {
+        let path = path_of(&shop, &route).await;
+        let answer = if route.method == Method::GET {
             staff.get(&path).await
         } else {
             staff
@@ -354,10 +354,10 @@ async fn staff_is_kept_out_of_the_owners_rooms() {
                 )
                 .await
         };
-        assert_eq!(answer.status, 403, "{} {path}", door.method);
+        assert_eq!(answer.status, 403, "{} {path}", route.method);
         assert!(
-            answer.text.contains("This room is the owner’s.")
-                || answer.text.contains("This room is the owner&#39;s."),
+            answer.text.contains("This page is for owners.")
+                || answer.text.contains("This page is for owners."),
             "{}",
             answer.text
         );
@@ -386,11 +386,11 @@ async fn a_change_without_our_own_forms_token_changes_nothing() {
     assert_eq!(again.status, 303, "{}", again.text);
     let good = token_on(&owner.get("/admin/account").await.text);
     let before = state(&shop).await;
-    for door in admin::doors() {
-        if door.method == Method::GET {
+    for route in admin::routes() {
+        if route.method == Method::GET {
             continue;
         }
-        let path = path_of(&shop, &door).await;
+        let path = path_of(&shop, &route).await;
         let fields = [
             ("email", "new@example.com"),
             ("role", "staff"),
@@ -400,7 +400,7 @@ async fn a_change_without_our_own_forms_token_changes_nothing() {
         for token in ["", "junk", &stale, &foreign, &visitors, &format!("{good}0")] {
             let answer = owner.send(&path, token, &fields, &[]).await;
             let shut =
-                answer.status == 403 || answer.status == 303 && door.access == Access::MfaPending;
+                answer.status == 403 || answer.status == 303 && route.access == Access::MfaPending;
             assert!(shut, "{path} {token}: {} {}", answer.status, answer.text);
         }
         for headers in [
@@ -661,14 +661,14 @@ async fn the_second_factor_is_asked_for_and_each_code_counts_once() {
     let answer = browser.sign_in(OWNER, PASSWORD).await;
     assert_eq!(answer.header("location"), "/admin/second-factor");
     // Halfway is not in.
-    for door in admin::doors() {
-        if matches!(door.access, Access::Staff | Access::Owner) && door.method == Method::GET {
-            let answer = browser.get(&path_of(&shop, &door).await).await;
+    for route in admin::routes() {
+        if matches!(route.access, Access::Staff | Access::Owner) && route.method == Method::GET {
+            let answer = browser.get(&path_of(&shop, &route).await).await;
             assert_eq!(
                 (answer.status, answer.header("location")),
                 (303, "/admin/second-factor"),
                 "{}",
-                door.path
+                route.path
             );
         }
     }
@@ -692,7 +692,10 @@ async fn the_second_factor_is_asked_for_and_each_code_counts_once() {
         "{}",
         answer.text
     );
-    assert_ne!(browser.cookie("admin_session").expect("a session"), mfa_pending);
+    assert_ne!(
+        browser.cookie("admin_session").expect("a session"),
+        mfa_pending
+    );
     assert_eq!(browser.get("/admin").await.status, 200);
 
     let browser = Browser::new(&shop);
@@ -827,7 +830,7 @@ async fn half_a_session_ends_after_ten_minutes() {
 }
 
 #[tokio::test]
-async fn signing_out_twice_ends_at_the_door() {
+async fn signing_out_twice_ends_at_sign_in() {
     let shop = staffed().await;
     let owner = signed_in(&shop, OWNER).await;
     let token = token_on(&owner.get("/admin").await.text);
@@ -1112,11 +1115,11 @@ async fn every_page_has_its_headers_and_nothing_inline() {
     let shop = staffed().await;
     let owner = signed_in(&shop, OWNER).await;
     let mut pages = vec!["/admin/nothing".to_owned(), "/admin/sign-in".to_owned()];
-    for door in admin::doors()
+    for route in admin::routes()
         .iter()
-        .filter(|door| door.method == Method::GET)
+        .filter(|route| route.method == Method::GET)
     {
-        pages.push(path_of(&shop, door).await);
+        pages.push(path_of(&shop, route).await);
     }
     let stranger = Browser::new(&shop);
     for path in pages {
@@ -1216,9 +1219,9 @@ async fn after_signing_in_the_page_that_was_asked_for_opens() {
     let shop = staffed().await;
     let browser = Browser::new(&shop);
     let answer = browser.get("/admin/orders?shelf=all").await;
-    let door = answer.header("location").to_owned();
-    assert_eq!(door, "/admin/sign-in?next=%2Fadmin%2Forders%3Fshelf%3Dall");
-    let (action, mut fields) = form_of(&browser.get(&door).await.text);
+    let route = answer.header("location").to_owned();
+    assert_eq!(route, "/admin/sign-in?next=%2Fadmin%2Forders%3Fshelf%3Dall");
+    let (action, mut fields) = form_of(&browser.get(&route).await.text);
     for (name, value) in &mut fields {
         match name.as_str() {
             "email" => *value = OWNER.to_owned(),

@@ -3,7 +3,7 @@
 use serde_json::Value;
 use spirit_beads::stripe::sandbox::Fault;
 
-use crate::pages::{Browser, OWNER, STAFF, signed_in, staffed};
+use crate::admin_sign_in::{Browser, OWNER, STAFF, signed_in, staffed};
 use crate::support::Shop;
 
 const EVENTS: &str = "/admin/system/events";
@@ -11,7 +11,7 @@ const JOBS: &str = "/admin/system/jobs";
 const EMAILS: &str = "/admin/system/emails";
 const HOLDS: &str = "/admin/system/holds";
 
-async fn room() -> (Shop, Browser) {
+async fn system_pages() -> (Shop, Browser) {
     let shop = staffed().await;
     let owner = signed_in(&shop, OWNER).await;
     (shop, owner)
@@ -36,7 +36,7 @@ async fn does(owner: &Browser, on: &str, path: &str) -> String {
 
 #[tokio::test]
 async fn the_system_pages_are_the_owners_and_says_how_the_shop_is() {
-    let (shop, owner) = room().await;
+    let (shop, owner) = system_pages().await;
     let staff = signed_in(&shop, STAFF).await;
     for path in ["/admin/system", EVENTS, JOBS, EMAILS, HOLDS] {
         assert_eq!(staff.get(path).await.status, 403, "{path}");
@@ -84,7 +84,7 @@ async fn the_system_pages_are_the_owners_and_says_how_the_shop_is() {
 
 #[tokio::test]
 async fn a_failed_event_is_found_and_run_again() {
-    let (shop, owner) = room().await;
+    let (shop, owner) = system_pages().await;
     sqlx::query(
         "insert into stripe_events (id, type, status, source, payload, attempts, last_error)
          values ('evt_odd/1', 'invoice.paid', 'failed', 'webhook',
@@ -141,7 +141,7 @@ async fn a_failed_event_is_found_and_run_again() {
 
 #[tokio::test]
 async fn a_failed_job_is_retried_and_another_deleted() {
-    let (shop, owner) = room().await;
+    let (shop, owner) = system_pages().await;
     let piece = shop.stocks("Sunrise", 1).await;
     shop.stripe
         .fail_next("POST /v1/products", Fault::RateLimited, 9);
@@ -214,7 +214,7 @@ async fn a_failed_job_is_retried_and_another_deleted() {
 
 #[tokio::test]
 async fn an_email_is_looked_at_and_sent_again() {
-    let (shop, owner) = room().await;
+    let (shop, owner) = system_pages().await;
     shop.asks_for_a_piece("cy@example.com").await;
     shop.run_jobs().await;
     sqlx::query("update emails set state = 'failed', sent_at = null, last_error = 'no such box' where kind = 'custom_order_received'")
@@ -273,7 +273,7 @@ async fn an_email_is_looked_at_and_sent_again() {
 
 #[tokio::test]
 async fn a_hold_is_released_and_its_payment_page_ended() {
-    let (shop, owner) = room().await;
+    let (shop, owner) = system_pages().await;
     assert!(owner.get(HOLDS).await.text.contains("Nothing is held"));
     let piece = shop.stocks("Sunrise", 1).await;
     let answer = shop.shopper().check_out(&[(&piece, 1)]).await;

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use spirit_beads::auth::{Role, Scope};
 
-use crate::pages::{Browser, OWNER, STAFF, signed_in, staffed};
+use crate::admin_sign_in::{Browser, OWNER, STAFF, signed_in, staffed};
 use crate::support::{Client, Shop};
 
 /// What looks after staff, and no more.
@@ -78,9 +78,7 @@ async fn staff_is_made_shut_out_and_let_in_again() {
         assert_eq!(enabled.json["disabled_at"], Value::Null);
     }
     assert_eq!(
-        act(&admin, id, "second-factor/turn-off", None)
-            .await
-            .status,
+        act(&admin, id, "second-factor/turn-off", None).await.status,
         200
     );
     let one = admin.get(&format!("/api/admin/users/{id}/")).await.json;

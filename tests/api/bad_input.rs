@@ -514,10 +514,7 @@ async fn a_faulty_product_names_each_field() {
             (400, &json!("body"))
         );
     }
-    assert_eq!(
-        admin.get("/api/admin/products/sunrise/").await.json,
-        before
-    );
+    assert_eq!(admin.get("/api/admin/products/sunrise/").await.json, before);
 }
 
 /// Left to itself, serde reads an object's fields from a list by their places.

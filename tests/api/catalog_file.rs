@@ -604,7 +604,7 @@ async fn five_hundred_products_take_less_than_a_second() {
 }
 
 #[tokio::test]
-async fn a_name_has_up_to_255_characters_at_every_door() {
+async fn a_name_has_up_to_255_characters_everywhere() {
     let shop = Shop::open().await;
     let admin = shop.admin(&[Scope::Catalog, Scope::Stock]).await;
     // Counted in characters, neither in bytes nor in halves of them.

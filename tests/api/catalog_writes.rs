@@ -749,9 +749,7 @@ async fn twenty_of_one_name_at_once_get_twenty_slugs() {
         let admin = admin.clone();
         let name = format!("Twin{}", "!".repeat(n));
         async move {
-            let answer = admin
-                .post("/api/categories/", &json!({"name": name}))
-                .await;
+            let answer = admin.post("/api/categories/", &json!({"name": name})).await;
             assert_eq!(answer.status, 201, "{}", answer.text);
             answer.json["slug"].clone()
         }
@@ -1378,9 +1376,7 @@ async fn no_two_categories_get_one_name() {
     let shop = Shop::open().await;
     let admin = shop.admin(&[Scope::Catalog]).await;
     let make = async |name: &str| {
-        let made = admin
-            .post("/api/categories/", &json!({"name": name}))
-            .await;
+        let made = admin.post("/api/categories/", &json!({"name": name})).await;
         let faults = match made.status {
             201 => Vec::new(),
             _ => made.faults(),

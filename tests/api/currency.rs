@@ -1,4 +1,4 @@
-//! One currency in a shop, and amounts of it that Stripe takes: whatever it is, and at every door.
+//! One currency in a shop, and amounts of it that Stripe takes: whatever it is, and at every route.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -149,7 +149,7 @@ async fn sales_quotes_refunds_and_shipping_take_amounts_of_the_currency_alone() 
 }
 
 #[tokio::test]
-async fn another_currency_is_refused_at_every_door_by_name() {
+async fn another_currency_is_refused_at_every_route_by_name() {
     let shop = Shop::open_with(&[("SHOP_CURRENCY", "eur")]).await;
     let admin = shop.admin(&[Scope::Catalog, Scope::Stock]).await;
     shop.stocks("Sunrise", 1).await;

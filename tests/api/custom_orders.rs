@@ -341,7 +341,7 @@ async fn a_refusal_that_is_sent_twice_is_written_down_once() {
             .await;
         assert_eq!(answer.status, 200, "{}", answer.text);
     }
-    let log = crate::pages::audited(&workshop.shop).await;
+    let log = crate::admin_sign_in::audited(&workshop.shop).await;
     let reasons: Vec<_> = log
         .iter()
         .filter(|entry| entry.1 == "custom_order.reject")

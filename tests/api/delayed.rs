@@ -6,7 +6,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use spirit_beads::auth::Scope;
 
-use crate::pages::{OWNER, signed_in, staffed};
+use crate::admin_sign_in::{OWNER, signed_in, staffed};
 use crate::support::{Answer, Client, Shop, card, delayed, session_of};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);

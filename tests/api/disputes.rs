@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use spirit_beads::auth::Scope;
 use spirit_beads::stripe::sandbox::NewDispute;
 
-use crate::pages::{STAFF, signed_in, staffed};
+use crate::admin_sign_in::{STAFF, signed_in, staffed};
 use crate::support::{Client, Shop, card, session_of};
 
 const DAY: i64 = 86_400;
@@ -546,7 +546,7 @@ async fn an_event_of_the_other_mode_is_kept_and_changes_nothing() {
         .await
         .json;
     assert_eq!(items["count"], 1, "one email, however many events");
-    let owner = signed_in(&shop, crate::pages::OWNER).await;
+    let owner = signed_in(&shop, crate::admin_sign_in::OWNER).await;
     let page = owner.get("/admin/system").await.text;
     assert!(page.contains("other mode, not applied"), "{page}");
 

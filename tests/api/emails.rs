@@ -566,9 +566,7 @@ async fn an_email_that_is_refused_for_good_is_given_up_and_the_owner_told() {
         assert_eq!((state.as_str(), attempts), ("failed", 1), "{trouble:?}");
         let order = shop.order(&session).await;
         assert_eq!(order["status"], "paid");
-        let attention = order["attention"]
-            .as_str()
-            .expect("a word to the owner");
+        let attention = order["attention"].as_str().expect("a word to the owner");
         assert!(attention.contains("order confirmation") && attention.contains(&said));
         let admin = shop.admin(&[Scope::OrdersRead]).await;
         let order = admin.get("/api/admin/orders/SB-1001/").await.json;
@@ -632,9 +630,7 @@ async fn a_refused_copy_does_not_keep_the_email_from_its_reader() {
     assert_eq!(received[0].recipients, ["jane@example.com"]);
     assert_eq!(shop.email().await.0, "sent");
     let order = shop.order(&session).await;
-    let attention = order["attention"]
-        .as_str()
-        .expect("a word to the owner");
+    let attention = order["attention"].as_str().expect("a word to the owner");
     assert!(attention.contains("copy refused"), "{attention}");
 }
 

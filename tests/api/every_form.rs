@@ -11,9 +11,9 @@ use serde_json::{Value, json};
 use spirit_beads::admin;
 use sqlx::AssertSqlSafe;
 
-use crate::pages::{Browser, OWNER, PASSWORD, code, set_up_second_factor, signed_in};
 use crate::generated::filled;
 use crate::generated::shop::Stage;
+use crate::admin_sign_in::{Browser, OWNER, PASSWORD, code, set_up_second_factor, signed_in};
 use crate::support::forms::{Field, Form};
 use crate::support::images::plain_png;
 use crate::support::{Answer, Client, Shop, at_once, card, heavy};
@@ -131,10 +131,10 @@ impl World {
             let pairs = page.split('/').zip(route.split('/'));
             pairs.take_while(|(one, other)| one == other).count()
         };
-        let mut pages: Vec<&str> = admin::doors()
+        let mut pages: Vec<&str> = admin::routes()
             .iter()
-            .filter(|door| door.method == Method::GET && !door.path.contains("assets"))
-            .map(|door| door.path)
+            .filter(|route| route.method == Method::GET && !route.path.contains("assets"))
+            .map(|route| route.path)
             .collect();
         pages.sort_by_key(|page| std::cmp::Reverse(alike(page)));
         for page in pages {
@@ -166,7 +166,7 @@ fn leads_to(form: &Form, route: &str) -> bool {
     let is_as_long = route.split('/').count() == path.split('/').count();
     let mut parts = route.split('/').zip(path.split('/'));
     // Such as `/admin/orders/ship`, which is no order.
-    let is_exact = admin::doors().iter().any(|door| door.path == path);
+    let is_exact = admin::routes().iter().any(|route| route.path == path);
     is_as_long
         && (!is_exact || route == path)
         && parts.all(|(part, given)| part.starts_with('{') || part == given)
@@ -396,9 +396,9 @@ async fn tried_as_it_is(world: &World, route: &str, is_touched: bool) -> Result<
 }
 
 fn routes() -> Vec<&'static str> {
-    let doors = admin::doors();
-    let posts = doors.iter().filter(|door| door.method == Method::POST);
-    posts.map(|door| door.path).collect()
+    let routes = admin::routes();
+    let posts = routes.iter().filter(|route| route.method == Method::POST);
+    posts.map(|route| route.path).collect()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -2,7 +2,13 @@
 
 mod access;
 mod admin_api;
+mod admin_custom_orders;
 mod admin_forms;
+mod admin_orders;
+mod admin_pages;
+mod admin_products;
+mod admin_sign_in;
+mod admin_system;
 mod admin_users;
 mod alive;
 mod api_document;
@@ -19,12 +25,6 @@ mod database_checks;
 mod database_outages;
 mod days;
 mod delayed;
-mod pages;
-mod admin_custom_orders;
-mod admin_system;
-mod admin_orders;
-mod admin_pages;
-mod admin_products;
 mod disputes;
 mod emails;
 mod endurance;

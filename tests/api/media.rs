@@ -413,9 +413,7 @@ async fn one_bad_file_and_nothing_is_kept() {
     let known = shop.keeps(&jpeg(70, 50)).await;
     shop.run_jobs().await;
     let good = jpeg(50, 70);
-    let answer = admin
-        .uploads(&[&good, b"<svg/>", &jpeg(70, 50), b""])
-        .await;
+    let answer = admin.uploads(&[&good, b"<svg/>", &jpeg(70, 50), b""]).await;
     assert_eq!(answer.faults(), ["image[1]", "image[3]"]);
     assert!(
         answer.json["details"][0]["message"]

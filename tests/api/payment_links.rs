@@ -395,7 +395,7 @@ async fn a_links_page_leads_to_the_payment_and_back_to_the_shop() {
     let link = shop.app.stripe.create_payment_link(&new).await;
     let link = link.expect("a link");
     let path = link.url.trim_start_matches(&shop.address);
-    let mut doors = Vec::new();
+    let mut routes = Vec::new();
     for _ in 0..2 {
         let page = shopper.get(path).await;
         assert_eq!(page.status, 303);
@@ -407,9 +407,9 @@ async fn a_links_page_leads_to_the_payment_and_back_to_the_shop() {
         assert!(!page.text.contains("<b>turtles") && !page.text.contains("<script"));
         let (action, mut fields) = form_of(&page.text);
         fields.push(("how".to_owned(), "card".to_owned()));
-        doors.push((action, fields));
+        routes.push((action, fields));
     }
-    let (action, fields) = &doors[0];
+    let (action, fields) = &routes[0];
     let paid = shopper.submit(action, fields).await;
     let session = action.rsplit('/').next().expect("an id");
     assert_eq!(
@@ -417,7 +417,7 @@ async fn a_links_page_leads_to_the_payment_and_back_to_the_shop() {
         (303, format!("{RETURN}?session={session}").as_str())
     );
 
-    let (action, fields) = &doors[1];
+    let (action, fields) = &routes[1];
     let late = shopper.submit(action, fields).await;
     assert_eq!(late.status, 410);
     assert!(late.text.contains("paid for already"), "{}", late.text);

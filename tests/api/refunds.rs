@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use spirit_beads::auth::Scope;
 use spirit_beads::stripe::sandbox::Fault;
 
-use crate::pages::{Browser, OWNER, STAFF, signed_in, staffed};
+use crate::admin_sign_in::{Browser, OWNER, STAFF, signed_in, staffed};
 use crate::support::{Answer, Client, Shop, card, form_of, session_of};
 
 const REFUND: &str = "POST /v1/refunds";

@@ -5,7 +5,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use spirit_beads::auth::Scope;
 
-use crate::pages::{STAFF, signed_in, staffed};
+use crate::admin_sign_in::{STAFF, signed_in, staffed};
 use crate::support::{Client, MailServer, Shop, Trouble, card, session_of};
 
 const ALL: [Scope; 3] = [Scope::OrdersRead, Scope::OrdersWrite, Scope::CustomOrders];
@@ -163,10 +163,7 @@ async fn an_item_goes_away_by_itself_when_its_cause_does() {
     server.misbehave(Trouble::Recipient(550, "jane@example.com"));
     shop.run_jobs().await;
     let admin = shop.admin(&ALL).await;
-    assert_eq!(
-        kinds(&shop.open_items(&admin).await),
-        ["email_undelivered"]
-    );
+    assert_eq!(kinds(&shop.open_items(&admin).await), ["email_undelivered"]);
 
     server.mend();
     let emails = admin
@@ -191,10 +188,7 @@ async fn an_item_goes_away_by_itself_when_its_cause_does() {
     server.misbehave(Trouble::Recipient(550, "jane@example.com"));
     assert_eq!(admin.post(&again, &Value::Null).await.status, 202);
     shop.run_jobs().await;
-    assert_eq!(
-        kinds(&shop.open_items(&admin).await),
-        ["email_undelivered"]
-    );
+    assert_eq!(kinds(&shop.open_items(&admin).await), ["email_undelivered"]);
 }
 
 #[tokio::test]

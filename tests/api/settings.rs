@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use spirit_beads::auth::Scope;
 
-use crate::pages::{Browser, OWNER, STAFF, audited, signed_in, staffed, staffed_with};
+use crate::admin_sign_in::{Browser, OWNER, STAFF, audited, signed_in, staffed, staffed_with};
 use crate::support::{Shop, card, session_of};
 
 const HERE: &str = "/admin/settings";
@@ -64,8 +64,8 @@ async fn the_name_is_on_emails_pages_and_the_admin() {
     let owner = signed_in(&shop, OWNER).await;
     saves(&owner, &[("shop_name", "Beads & Sons")]).await;
     assert!(owner.get("/admin").await.text.contains("Beads &#38; Sons"));
-    let door = shop.shopper().get("/admin/sign-in").await.text;
-    assert!(door.contains("Beads &#38; Sons"), "{door}");
+    let route = shop.shopper().get("/admin/sign-in").await.text;
+    assert!(route.contains("Beads &#38; Sons"), "{route}");
 
     let request = shop.asks_for_a_piece("ann@example.com").await;
     shop.run_jobs().await;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use spirit_beads::server;
 use tokio::net::TcpListener;
 
-use crate::pages::{Browser, OWNER, PASSWORD, staffed};
+use crate::admin_sign_in::{Browser, OWNER, PASSWORD, staffed};
 use crate::process::{Home, until};
 use crate::support::{Client, Shop};
 

@@ -1,4 +1,4 @@
-//! Text that looks the same is the same: composed at every door, and found however it is accented.
+//! Text that looks the same is the same: composed at every route, and found however it is accented.
 
 use reqwest::Method;
 use serde_json::json;
@@ -19,7 +19,7 @@ async fn kept(shop: &Shop, sql: &'static str) -> String {
 }
 
 #[tokio::test]
-async fn text_is_composed_at_every_door() {
+async fn text_is_composed_everywhere() {
     let shop = Shop::open().await;
     let admin = shop
         .admin(&[

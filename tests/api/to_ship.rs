@@ -8,8 +8,8 @@ use spirit_beads::stripe::sandbox::Fault;
 use sqlx::Connection;
 use sqlx::migrate::Migrator;
 
-use crate::pages::{Browser, OWNER, signed_in, staffed};
 use crate::admin_orders::two_sold;
+use crate::admin_sign_in::{Browser, OWNER, signed_in, staffed};
 use crate::support::{Answer, Client, Database, Shop, at_once, card, form_of, session_of};
 
 const ORDER: &str = "/admin/orders/SB-1001";
@@ -99,7 +99,7 @@ async fn waits(owner: &Browser, admin: &Client) -> bool {
     waits
 }
 
-/// Tries to ship SB-1001 by every door; each refuses with 409, this code and these words.
+/// Tries to ship SB-1001 by every route; each refuses with 409, this code and these words.
 async fn is_refused(owner: &Browser, admin: &Client, code: &str, words: &str) {
     let answer = ship(admin).await;
     assert_eq!(

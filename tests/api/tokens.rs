@@ -5,7 +5,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use spirit_beads::auth::{Role, Scope};
 
-use crate::pages::{OWNER, PASSWORD, STAFF, signed_in, staffed};
+use crate::admin_sign_in::{OWNER, PASSWORD, STAFF, signed_in, staffed};
 use crate::support::{Answer, Client, Shop};
 
 async fn make(admin: &Client, name: &str, more: Value) -> Answer {
@@ -55,9 +55,7 @@ async fn two_living_tokens_never_share_a_name() {
     // What is revoked has no name to lose.
     let id = first.json["id"].as_i64().expect("an id");
     let revoke = format!("/api/admin/tokens/{id}/revoke/");
-    let revoked = admin
-        .send(Method::POST, &revoke, &[], None::<String>)
-        .await;
+    let revoked = admin.send(Method::POST, &revoke, &[], None::<String>).await;
     assert_eq!(revoked.status, 200, "{}", revoked.text);
     let second = make(&admin, "laptop", Value::Null).await;
     assert_eq!(second.status, 201, "{}", second.text);

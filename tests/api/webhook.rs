@@ -1,4 +1,4 @@
-//! The webhook's door: whom it believes, what it keeps, what it answers.
+//! The webhook's route: whom it believes, what it keeps, what it answers.
 
 use reqwest::Method;
 use serde_json::{Value, json};

@@ -391,12 +391,7 @@ async fn settle(shop: &Shop) {
     does(&admin, "orders/SB-1001/ship", json!({"carrier": "USPS"})).await;
     does(&admin, "orders/SB-1001/deliver", json!({})).await;
     let restock = json!([{"product_id": "birch", "quantity": 1}]);
-    does(
-        &admin,
-        "orders/SB-1002/refund",
-        json!({"restock": restock}),
-    )
-    .await;
+    does(&admin, "orders/SB-1002/refund", json!({"restock": restock})).await;
     does(&admin, "orders/SB-1003/refund", json!({"amount": 500})).await;
     shop.run_jobs().await;
     shop.deliver().await;

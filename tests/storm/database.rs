@@ -109,7 +109,7 @@ impl Database {
     }
 }
 
-/// A door to the database on TCP whose lines can be cut all at once, in the middle of a word.
+/// An address to the database on TCP whose lines can be cut all at once, in the middle of a word.
 pub struct Lines {
     pub port: u16,
     cut: broadcast::Sender<()>,

@@ -7,13 +7,13 @@
 //! `cargo test` runs one of a minute. Others: `STORM_MINUTES=30 STORM_SEED=7 cargo test --test api storm::long --
 //! --ignored --nocapture`; `STORM_MINUTES` and `STORM_SEED` go for the short one, too.
 
+mod admin;
 mod audit;
 mod banks;
 mod blind;
 mod chance;
 mod clock;
 mod database;
-mod admin;
 mod people;
 mod program;
 mod stage;

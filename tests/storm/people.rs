@@ -280,8 +280,8 @@ impl Shopper<'_> {
             return;
         };
         self.world.tally.add("slow lines");
-        let door = chance.pick(&self.world.doors).clone();
-        let host = door.trim_start_matches("http://").to_owned();
+        let address = chance.pick(&self.world.addresses).clone();
+        let host = address.trim_start_matches("http://").to_owned();
         let body = cart.to_string();
         let request = format!(
             "POST /api/payments/create-checkout-session/ HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\

@@ -8,9 +8,9 @@ use std::time::Duration;
 use sqlx::postgres::PgPoolOptions;
 use tokio::time::Instant;
 
+use super::admin;
 use super::chance::Chance;
 use super::database::{Database, Lines};
-use super::admin;
 use super::program::Program;
 use super::webhooks::Webhooks;
 use super::world::{Tally, World};
@@ -64,12 +64,12 @@ impl Stage {
             .expect("a client");
 
         let ports = free_ports(SERVERS + 1, seed);
-        let doors: Vec<String> = ports[1..]
+        let addresses: Vec<String> = ports[1..]
             .iter()
             .map(|port| format!("http://127.0.0.1:{port}"))
             .collect();
         let webhooks = Webhooks::open(
-            doors.clone(),
+            addresses.clone(),
             http.clone(),
             Chance::of(seed, "webhooks"),
             tally.clone(),
@@ -81,7 +81,7 @@ impl Stage {
         let stripe = stripe(&stripe_database, ports[0], &webhooks.address, &folder);
         stripe.keep_running().await;
 
-        let settings = |door: &str| -> Vec<(String, String)> {
+        let settings = |address: &str| -> Vec<(String, String)> {
             [
                 (
                     "DATABASE_URL",
@@ -94,7 +94,10 @@ impl Stage {
                 ("DATA_DIR", folder.join("data").display().to_string()),
                 ("MEDIA_URL", media.display().to_string()),
                 ("SECRET_KEY", "0123456789abcdef0123456789abcdef".to_owned()),
-                ("BIND_ADDR", door.trim_start_matches("http://").to_owned()),
+                (
+                    "BIND_ADDR",
+                    address.trim_start_matches("http://").to_owned(),
+                ),
                 ("PUBLIC_URL", "http://shop.test".to_owned()),
                 ("STRIPE_SECRET_KEY", STRIPE_KEY.to_owned()),
                 ("STRIPE_WEBHOOK_SECRET", WEBHOOK_SECRET.to_owned()),
@@ -107,12 +110,12 @@ impl Stage {
             .into()
         };
         let mut programs = Vec::new();
-        for (at, door) in doors.iter().enumerate() {
+        for (at, address) in addresses.iter().enumerate() {
             let name = format!("server-{at}");
             programs.push(Program::new(
                 &name,
                 &["serve"],
-                settings(door),
+                settings(address),
                 folder.clone(),
             ));
         }
@@ -121,7 +124,7 @@ impl Stage {
             programs.push(Program::new(
                 &name,
                 &["work"],
-                settings(&doors[0]),
+                settings(&addresses[0]),
                 folder.clone(),
             ));
         }
@@ -140,7 +143,7 @@ impl Stage {
         };
         let stripe_options = tests_database::options(stripe_database.name());
         let world = World {
-            doors,
+            addresses,
             http,
             stripe_url,
             stripe_key: STRIPE_KEY.to_owned(),
@@ -172,7 +175,10 @@ impl Stage {
     pub async fn is_up(&self) {
         let world = &self.world;
         let began = Instant::now();
-        let pages = world.doors.iter().map(|door| format!("{door}/readyz"));
+        let pages = world
+            .addresses
+            .iter()
+            .map(|address| format!("{address}/readyz"));
         for page in pages.chain([format!("{}/sandbox/", world.stripe_url)]) {
             loop {
                 let answer = world.http.get(&page).send().await;
@@ -187,8 +193,13 @@ impl Stage {
 
     /// Whether all servers answer.
     pub async fn answers(&self) -> bool {
-        for door in &self.world.doors {
-            let answer = self.world.http.get(format!("{door}/readyz")).send().await;
+        for address in &self.world.addresses {
+            let answer = self
+                .world
+                .http
+                .get(format!("{address}/readyz"))
+                .send()
+                .await;
             if !answer.is_ok_and(|answer| answer.status().is_success()) {
                 return false;
             }

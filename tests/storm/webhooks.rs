@@ -39,7 +39,7 @@ const WAYS: [Way; 5] = [
     Way::Shuffled,
 ];
 
-/// A door that Stripe's events are posted to.
+/// An address that Stripe's events are posted to.
 pub struct Webhooks {
     pub address: String,
     state: Arc<Inner>,
@@ -48,7 +48,7 @@ pub struct Webhooks {
 
 struct Inner {
     way: AtomicU8,
-    doors: Vec<String>,
+    addresses: Vec<String>,
     http: reqwest::Client,
     chance: Mutex<Chance>,
     tally: Arc<Tally>,
@@ -56,7 +56,7 @@ struct Inner {
 
 impl Webhooks {
     pub async fn open(
-        doors: Vec<String>,
+        addresses: Vec<String>,
         http: reqwest::Client,
         chance: Chance,
         tally: Arc<Tally>,
@@ -65,7 +65,7 @@ impl Webhooks {
         let address = listener.local_addr().expect("a bound listener");
         let state = Arc::new(Inner {
             way: AtomicU8::new(Way::Straight as u8),
-            doors,
+            addresses,
             http,
             chance: Mutex::new(chance),
             tally,
@@ -103,8 +103,8 @@ async fn pass(State(state): State<Arc<Inner>>, headers: HeaderMap, body: Bytes) 
         .to_owned();
     let (first, second, holds_back) = {
         let mut chance = state.chance.lock().expect("no panic");
-        let first = chance.pick(&state.doors).clone();
-        let second = chance.pick(&state.doors).clone();
+        let first = chance.pick(&state.addresses).clone();
+        let second = chance.pick(&state.addresses).clone();
         (first, second, chance.one_in(2))
     };
     match way {
@@ -131,10 +131,10 @@ async fn pass(State(state): State<Arc<Inner>>, headers: HeaderMap, body: Bytes) 
 }
 
 impl Inner {
-    async fn post(&self, door: &str, signature: &str, body: Bytes) -> StatusCode {
+    async fn post(&self, address: &str, signature: &str, body: Bytes) -> StatusCode {
         let sent = self
             .http
-            .post(format!("{door}/api/payments/webhook/"))
+            .post(format!("{address}/api/payments/webhook/"))
             .header("stripe-signature", signature)
             .header("content-type", "application/json")
             .body(body)

@@ -1,4 +1,4 @@
-//! What all actors of the storm share: the shop's doors, Stripe's, and what is counted.
+//! What all actors of the storm share: the shop's addresses, Stripe's, and what is counted.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -37,7 +37,7 @@ impl Tally {
 
 pub struct World {
     /// `http://127.0.0.1:PORT` of each server.
-    pub doors: Vec<String>,
+    pub addresses: Vec<String>,
     pub http: reqwest::Client,
     pub stripe_url: String,
     pub stripe_key: String,
@@ -98,8 +98,8 @@ impl World {
         headers: &[(&str, String)],
         body: Option<Vec<u8>>,
     ) -> Option<Answer> {
-        let door = chance.pick(&self.doors);
-        let mut request = self.http.request(method, format!("{door}{path}"));
+        let address = chance.pick(&self.addresses);
+        let mut request = self.http.request(method, format!("{address}{path}"));
         for (name, value) in headers {
             request = request.header(*name, value);
         }

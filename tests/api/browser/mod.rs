@@ -23,7 +23,7 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::sync::SemaphorePermit;
 
-use crate::pages::PASSWORD;
+use crate::admin_sign_in::PASSWORD;
 use crate::support::{Shop, heavy};
 
 /// How long something may take to be seen. Far more than it needs: the machine may be busy.

@@ -9,7 +9,7 @@ use spirit_beads::admin;
 use spirit_beads::auth::Scope;
 
 use super::{Driver, LAPTOP, PHONE, Window, shots};
-use crate::pages::{OWNER, PASSWORD, STAFF, set_up_second_factor, signed_in, staffed};
+use crate::admin_sign_in::{OWNER, PASSWORD, STAFF, set_up_second_factor, signed_in, staffed};
 use crate::support::images::{Part, jpeg};
 use crate::support::{Shop, card, session_of};
 
@@ -22,7 +22,7 @@ const LONG: &str = "Wiigwaasi-Makakoons-Ininaatigoowiigwaam-Giizhigong-Anangoog"
 /// A shop in which every page has something to show, and addresses of its pages.
 struct World {
     shop: Shop,
-    /// What `{id}` stands for, by the door.
+    /// What `{id}` stands for, by the route.
     ids: BTreeMap<&'static str, String>,
     customers_page: String,
 }
@@ -170,7 +170,7 @@ async fn world() -> World {
     }
 }
 
-/// Pages whose door is not all there is to see.
+/// Pages whose route is not all there is to see.
 const MORE: [(&str, &str); 17] = [
     ("order-shipped", "/admin/orders/SB-1002"),
     ("order-by-hand", "/admin/orders/SB-1003"),
@@ -190,10 +190,7 @@ const MORE: [(&str, &str); 17] = [
     ("custom order-quoted", "/admin/custom-orders/CO-1002"),
     ("custom orders-all", "/admin/custom-orders?state=all"),
     ("today-90", "/admin?days=90"),
-    (
-        "system-emails-failed",
-        "/admin/system/emails?state=failed",
-    ),
+    ("system-emails-failed", "/admin/system/emails?state=failed"),
     ("system-events-none", "/admin/system/events?search=nobody"),
 ];
 
@@ -344,26 +341,26 @@ async fn every_page(width: u32) {
     window.sees("Set up a second factor").await;
 
     let mut seen = BTreeSet::new();
-    for door in admin::doors() {
+    for route in admin::routes() {
         // The first is no page, the second a file, and the third is for who is not wholly signed in.
         let elsewhere = [
             "/admin/assets/{name}",
             "/admin/orders.csv",
             "/admin/second-factor",
         ];
-        if door.method != Method::GET
-            || elsewhere.contains(&door.path)
-            || door.path == "/admin/sign-in"
+        if route.method != Method::GET
+            || elsewhere.contains(&route.path)
+            || route.path == "/admin/sign-in"
         {
             continue;
         }
-        let path = match ids.get(door.path) {
-            Some(id) => door.path.replace("{id}", id),
-            None => door.path.to_owned(),
+        let path = match ids.get(route.path) {
+            Some(id) => route.path.replace("{id}", id),
+            None => route.path.to_owned(),
         };
         assert!(!path.contains('{'), "nothing to show behind {path}");
-        inspection.visits(&name_of(door.path), &path, 200).await;
-        seen.insert(door.path);
+        inspection.visits(&name_of(route.path), &path, 200).await;
+        seen.insert(route.path);
     }
     assert!(ids.keys().all(|path| seen.contains(path)), "{seen:?}");
     for (name, path) in MORE {

@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use thirtyfour::prelude::*;
 
 use super::{Driver, LAPTOP, PHONE, Window};
-use crate::pages::{OWNER, PASSWORD, STAFF, staffed};
+use crate::admin_sign_in::{OWNER, PASSWORD, STAFF, staffed};
 use crate::support::images::{Part, jpeg};
 use crate::support::{Shop, card, session_of};
 
@@ -293,7 +293,7 @@ async fn two_owners_edit_one_product_and_nothing_is_lost() {
 }
 
 #[tokio::test]
-async fn staff_sees_no_way_into_the_owners_rooms() {
+async fn staff_sees_no_way_into_the_owners_pages() {
     let Some(driver) = Driver::start().await else {
         return;
     };
@@ -305,10 +305,10 @@ async fn staff_sees_no_way_into_the_owners_rooms() {
     shop.run_jobs().await;
     let ben = driver.opens(&shop, LAPTOP).await;
     ben.signs_in(STAFF).await;
-    let doors = admin::doors();
-    let owners: Vec<_> = doors
+    let routes = admin::routes();
+    let owners: Vec<_> = routes
         .iter()
-        .filter(|door| door.access == Access::Owner)
+        .filter(|route| route.access == Access::Owner)
         .collect();
     for path in [
         "/admin",
@@ -329,26 +329,26 @@ async fn staff_sees_no_way_into_the_owners_rooms() {
             .await;
         for way in ways.as_array().expect("ways") {
             let way = way.as_str().expect("a way");
-            let locked = owners.iter().find(|door| opens(door.path, way));
+            let locked = owners.iter().find(|route| opens(route.path, way));
             assert!(locked.is_none(), "{path} leads staff to {way}");
         }
     }
     ben.goes_to("/admin/orders/SB-1001").await;
     assert!(ben.shows("The owner can give money back.").await);
     ben.heard_nothing_bad().await;
-    for door in owners.iter().filter(|door| door.method == Method::GET) {
-        ben.goes_to(&door.path.replace("{id}", "1")).await;
+    for route in owners.iter().filter(|route| route.method == Method::GET) {
+        ben.goes_to(&route.path.replace("{id}", "1")).await;
         ben.sees("This room is the owner's.").await;
-        assert_eq!(ben.heard().await.documents, [403], "{}", door.path);
+        assert_eq!(ben.heard().await.documents, [403], "{}", route.path);
     }
 }
 
-/// Whether a door of this path is where a link leads.
-fn opens(door: &str, way: &str) -> bool {
+/// Whether a route of this path is where a link leads.
+fn opens(route: &str, way: &str) -> bool {
     let way = way.split(['?', '#']).next().unwrap_or_default();
-    let (door, way) = (door.split('/'), way.split('/'));
-    door.clone().count() == way.clone().count()
-        && door
+    let (route, way) = (route.split('/'), way.split('/'));
+    route.clone().count() == way.clone().count()
+        && route
             .zip(way)
             .all(|(part, other)| part.starts_with('{') || part == other)
 }

@@ -46,7 +46,7 @@ fn no_json_as_a_cart_is_a_server_error() {
 }
 
 #[test]
-fn no_json_to_a_door_of_the_api_is_a_server_error() {
+fn no_json_to_a_route_of_the_api_is_a_server_error() {
     try_inputs(
         600,
         Stage::open_with_document,
@@ -68,7 +68,7 @@ fn no_json_to_a_door_of_the_api_is_a_server_error() {
 /// Every write of the document, with a body as described, parts of it changed, or no JSON at all.
 fn requests(stage: &Stage, document: &Value) -> BoxedStrategy<Request> {
     let mut words = stage.names.clone();
-    let doors = access::doors();
+    let routes = access::routes();
     let mut writes = Vec::new();
     for (path, item) in document["paths"].as_object().expect("paths") {
         for (method, operation) in item.as_object().expect("methods") {
@@ -79,8 +79,10 @@ fn requests(stage: &Stage, document: &Value) -> BoxedStrategy<Request> {
             let schema = &operation["requestBody"]["content"]["application/json"]["schema"];
             let described = example(document, schema, 0);
             // What would have an effect, and with all that may be said besides.
-            let door = doors.iter().find(|door| door.0 == method && door.1 == path);
-            let effective = door.map_or(Value::Null, |door| door.3.clone());
+            let route = routes
+                .iter()
+                .find(|route| route.0 == method && route.1 == path);
+            let effective = route.map_or(Value::Null, |route| route.3.clone());
             let mut full = described.clone();
             if let (Some(full), Some(part)) = (full.as_object_mut(), effective.as_object()) {
                 full.extend(part.clone());

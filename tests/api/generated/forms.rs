@@ -25,7 +25,7 @@ struct AdminPages {
     stage: Stage,
     /// The token of the session's forms.
     token: RefCell<String>,
-    /// Of each door the forms that lead to it.
+    /// Of each route the forms that lead to it.
     forms: Vec<Vec<Form>>,
 }
 
@@ -58,37 +58,39 @@ fn no_form_of_the_admin_is_a_server_error() {
 async fn pages() -> AdminPages {
     let stage = Stage::open().await;
     let mut forms = BTreeMap::new();
-    for door in admin::doors() {
-        if door.method != Method::GET || door.path.contains("assets") {
+    for route in admin::routes() {
+        if route.method != Method::GET || route.path.contains("assets") {
             continue;
         }
-        for name in stage.names_for(door.path).iter().take(16) {
-            let page = stage.owner.get(&filled(door.path, name)).await;
+        for name in stage.names_for(route.path).iter().take(16) {
+            let page = stage.owner.get(&filled(route.path, name)).await;
             if page.status == 200 {
                 let found = forms_of(&page.text).into_iter();
                 forms.extend(found.map(|form| (form.action.clone(), form)));
             }
-            if !door.path.contains('{') {
+            if !route.path.contains('{') {
                 break;
             }
         }
     }
-    let is_to = |door: &str, action: &str| {
-        let parts = || door.split('/').zip(action.split('/'));
-        let is_as_long = door.split('/').count() == action.split('/').count();
+    let is_to = |route: &str, action: &str| {
+        let parts = || route.split('/').zip(action.split('/'));
+        let is_as_long = route.split('/').count() == action.split('/').count();
         is_as_long && parts().all(|(part, given)| part.starts_with('{') || part == given)
     };
     let mut by_door = Vec::new();
-    for door in admin::doors() {
-        if door.method != Method::POST {
+    for route in admin::routes() {
+        if route.method != Method::POST {
             continue;
         }
-        let found = forms.values().filter(|form| is_to(door.path, &form.action));
+        let found = forms
+            .values()
+            .filter(|form| is_to(route.path, &form.action));
         let mut found: Vec<Form> = found.cloned().collect();
         if found.is_empty() {
             // Its form comes only later, or in a page's other state: it is sent what others have.
-            found.extend(stage.names_for(door.path).iter().map(|name| Form {
-                action: filled(door.path, name),
+            found.extend(stage.names_for(route.path).iter().map(|name| Form {
+                action: filled(route.path, name),
                 fields: Vec::new(),
                 has_files: false,
             }));

@@ -1,4 +1,4 @@
-//! Generated input for every door: thousands of bodies, queries, forms, files, cookies and events that nobody would write.
+//! Generated input for every route: thousands of bodies, queries, forms, files, cookies and events that nobody would write.
 //! None is a server error, each failure is told, and the books hold afterwards.
 //!
 //! Each test tries a bounded number of inputs, or with `INPUTS_SECONDS` as many as that time allows, on a new shop and

@@ -54,10 +54,10 @@ fn no_query_is_a_server_error() {
 }
 
 fn requests(stage: &Stage, document: &Value) -> BoxedStrategy<Request> {
-    let mut routes: Vec<String> = admin::doors()
+    let mut routes: Vec<String> = admin::routes()
         .iter()
-        .filter(|door| door.method == Method::GET)
-        .map(|door| door.path.to_owned())
+        .filter(|route| route.method == Method::GET)
+        .map(|route| route.path.to_owned())
         .collect();
     let mut names: Vec<String> = NAMES.map(str::to_owned).to_vec();
     for (path, item) in document["paths"].as_object().expect("paths") {

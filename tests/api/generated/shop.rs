@@ -53,8 +53,8 @@ impl Stage {
     /// The names of what is in the room that a route is about; for a room that is empty, of everything.
     pub fn names_for(&self, route: &str) -> Vec<String> {
         let route = route.replace("custom_orders", "custom-orders");
-        let is_there = |room: &str| route.contains(&format!("/{room}/"));
-        let named = self.named.iter().filter(|(room, _)| is_there(room));
+        let is_there = |item: &str| route.contains(&format!("/{item}/"));
+        let named = self.named.iter().filter(|(item, _)| is_there(item));
         let names: Vec<String> = named.map(|(_, name)| name.clone()).collect();
         match names.is_empty() {
             true => self.names.clone(),
@@ -121,9 +121,7 @@ pub fn is_for_humans(error: &str) -> bool {
 
 async fn furnish(shop: &Shop, admin: &Client) {
     for name in ["Suns", "Moons"] {
-        let answer = admin
-            .post("/api/categories/", &json!({"name": name}))
-            .await;
+        let answer = admin.post("/api/categories/", &json!({"name": name})).await;
         assert_eq!(answer.status, 201, "{}", answer.text);
     }
     shop.stocks_with("Sunrise", 1000, json!({"category": "suns"}))
