@@ -20,7 +20,7 @@ use crate::app::App;
 use crate::audit::Actor;
 use crate::auth::{self, Role, Scope};
 use crate::config::{Config, LogFormat, Secret};
-use crate::error::{Error, Fault};
+use crate::error::{Error, FieldError};
 use crate::shop::Shop;
 use crate::{emails, payments, products, server, shop, worker};
 
@@ -192,9 +192,9 @@ pub fn run() -> ExitCode {
     let cli = Cli::parse();
     let config = match Config::from_environment() {
         Ok(config) => config,
-        Err(faults) => {
+        Err(field_errors) => {
             eprintln!("The settings are not complete:");
-            print_faults(&faults);
+            print_field_errors(&field_errors);
             eprintln!("See .env.example for all of them.");
             return ExitCode::from(2);
         }
@@ -214,7 +214,7 @@ pub fn run() -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             match error.downcast_ref::<Error>() {
-                Some(Error::Invalid(faults)) => print_faults(faults),
+                Some(Error::Invalid(field_errors)) => print_field_errors(field_errors),
                 _ => eprintln!("error: {error:#}"),
             }
             ExitCode::FAILURE
@@ -224,9 +224,9 @@ pub fn run() -> ExitCode {
     code
 }
 
-fn print_faults(faults: &[Fault]) {
-    for fault in faults {
-        eprintln!("  {}: {}", fault.field, fault.message);
+fn print_field_errors(field_errors: &[FieldError]) {
+    for field_error in field_errors {
+        eprintln!("  {}: {}", field_error.field, field_error.message);
     }
 }
 

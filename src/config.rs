@@ -22,7 +22,7 @@ use axum::http::HeaderName;
 use ipnet::IpNet;
 use lettre::message::Mailbox;
 
-use crate::error::Fault;
+use crate::error::FieldError;
 use crate::money::{Cents, Currency};
 
 /// Where the shop runs: `development` starts with no configuration, `production` refuses to start half configured.
@@ -201,7 +201,7 @@ pub struct Config {
     pub log_format: LogFormat,
     pub log_filter: String,
     /// Names that look like settings and are none; in production they end the start.
-    pub unknown_settings: Vec<Fault>,
+    pub unknown_settings: Vec<FieldError>,
 }
 
 impl Config {
@@ -209,7 +209,7 @@ impl Config {
     ///
     /// # Errors
     /// Every missing, unreadable or unsafe setting, at once; in production every unknown one, too.
-    pub fn from_environment() -> Result<Config, Vec<Fault>> {
+    pub fn from_environment() -> Result<Config, Vec<FieldError>> {
         let environment: Vec<(OsString, OsString)> = std::env::vars_os().collect();
         let file = env_file::load(Path::new(".env"))?;
         combine(&file, &environment)
@@ -219,7 +219,7 @@ impl Config {
     ///
     /// # Errors
     /// As [`Config::from_environment`].
-    pub fn read(lookup: impl Fn(&str) -> Option<String>) -> Result<Config, Vec<Fault>> {
+    pub fn read(lookup: impl Fn(&str) -> Option<String>) -> Result<Config, Vec<FieldError>> {
         read(&mut Reader::new(&lookup))
     }
 
@@ -247,8 +247,8 @@ impl Config {
             );
         }
         warnings.extend(self.proxy_warning().map(str::to_owned));
-        for fault in &self.unknown_settings {
-            warnings.push(format!("{} {}", fault.field, fault.message));
+        for field_error in &self.unknown_settings {
+            warnings.push(format!("{} {}", field_error.field, field_error.message));
         }
         warnings
     }
@@ -299,7 +299,7 @@ impl Config {
 fn combine(
     file: &[env_file::Entry],
     environment: &[(OsString, OsString)],
-) -> Result<Config, Vec<Fault>> {
+) -> Result<Config, Vec<FieldError>> {
     let given = |name: &str| environment.iter().find(|(known, _)| known == name);
     let written = |name: &str| file.iter().find(|entry| entry.name == name);
     let lookup = |name: &str| match given(name) {
@@ -310,28 +310,29 @@ fn combine(
     let result = read(&mut reader);
     let names = environment.iter().filter_map(|(name, _)| name.to_str());
     let unknown = names::unknown(&reader.names, file, names);
-    let mut faults = Vec::new();
+    let mut field_errors = Vec::new();
     for name in &reader.names {
         if given(name).is_some_and(|(_, value)| value.to_str().is_none()) {
-            faults.push(Fault::new(*name, "is not UTF-8 text"));
+            field_errors.push(FieldError::new(*name, "is not UTF-8 text"));
         }
     }
     let is_production = lookup("APP_ENV").is_some_and(|text| text.trim() == "production");
     if is_production {
-        faults.extend(unknown.iter().cloned());
+        field_errors.extend(unknown.iter().cloned());
     }
     let mut config = match result {
-        Ok(config) if faults.is_empty() => config,
-        Ok(_) => return Err(faults),
+        Ok(config) if field_errors.is_empty() => config,
+        Ok(_) => return Err(field_errors),
         Err(more) => {
-            faults.extend(more.into_iter().map(|mut fault| {
-                let place = written(&fault.field).filter(|_| given(&fault.field).is_none());
+            field_errors.extend(more.into_iter().map(|mut field_error| {
+                let place =
+                    written(&field_error.field).filter(|_| given(&field_error.field).is_none());
                 if let Some(entry) = place {
-                    fault.message += &format!(" (line {} of .env)", entry.line);
+                    field_error.message += &format!(" (line {} of .env)", entry.line);
                 }
-                fault
+                field_error
             }));
-            return Err(faults);
+            return Err(field_errors);
         }
     };
     config.unknown_settings = unknown;
@@ -342,12 +343,12 @@ fn combine(
 const MIN_WEBHOOK_SECRET: usize = 20;
 const MIN_STRIPE_KEY: usize = 20;
 
-fn read(reader: &mut Reader<'_>) -> Result<Config, Vec<Fault>> {
+fn read(reader: &mut Reader<'_>) -> Result<Config, Vec<FieldError>> {
     let environment = match reader.text("APP_ENV").as_deref() {
         None | Some("development") => Environment::Development,
         Some("production") => Environment::Production,
         Some(_) => {
-            reader.fault("APP_ENV", "must be development or production");
+            reader.field_error("APP_ENV", "must be development or production");
             Environment::Development
         }
     };
@@ -387,7 +388,7 @@ fn read(reader: &mut Reader<'_>) -> Result<Config, Vec<Fault>> {
             ("SHOP_EMAIL", shop_email.is_none()),
         ] {
             if missing {
-                reader.fault(name, "is required in production");
+                reader.field_error(name, "is required in production");
             }
         }
         for (name, address) in [("PUBLIC_URL", &public_url), ("FRONTEND_URL", &frontend_url)] {
@@ -395,14 +396,14 @@ fn read(reader: &mut Reader<'_>) -> Result<Config, Vec<Fault>> {
                 .as_deref()
                 .is_some_and(|url| !url.starts_with("https://"))
             {
-                reader.fault(name, "must begin with https:// in production");
+                reader.field_error(name, "must begin with https:// in production");
             }
         }
         if stripe_key
             .as_deref()
             .is_some_and(|key| !["sk_", "rk_"].iter().any(|p| key.starts_with(p)))
         {
-            reader.fault(
+            reader.field_error(
                 "STRIPE_SECRET_KEY",
                 "is not a Stripe secret key (sk_… or rk_…)",
             );
@@ -410,7 +411,7 @@ fn read(reader: &mut Reader<'_>) -> Result<Config, Vec<Fault>> {
             .as_deref()
             .is_some_and(|key| key.len() < MIN_STRIPE_KEY)
         {
-            reader.fault(
+            reader.field_error(
                 "STRIPE_SECRET_KEY",
                 &format!("is too short: Stripe's keys have at least {MIN_STRIPE_KEY} characters"),
             );
@@ -419,11 +420,11 @@ fn read(reader: &mut Reader<'_>) -> Result<Config, Vec<Fault>> {
             .as_deref()
             .is_some_and(|url| !url.starts_with("https://"))
         {
-            reader.fault("STRIPE_API_URL", "must begin with https:// in production");
+            reader.field_error("STRIPE_API_URL", "must begin with https:// in production");
         }
     }
     if secret_key.as_deref().is_some_and(weak) {
-        reader.fault(
+        reader.field_error(
             "SECRET_KEY",
             "is weak: use at least 32 random characters, as from `openssl rand -hex 32`",
         );
@@ -432,7 +433,7 @@ fn read(reader: &mut Reader<'_>) -> Result<Config, Vec<Fault>> {
         .iter()
         .any(|secret| !secret.starts_with("whsec_"))
     {
-        reader.fault(
+        reader.field_error(
             "STRIPE_WEBHOOK_SECRET",
             "must be a comma list of Stripe signing secrets (whsec_…)",
         );
@@ -440,7 +441,7 @@ fn read(reader: &mut Reader<'_>) -> Result<Config, Vec<Fault>> {
         .iter()
         .any(|secret| secret.len() < MIN_WEBHOOK_SECRET)
     {
-        reader.fault(
+        reader.field_error(
             "STRIPE_WEBHOOK_SECRET",
             &format!(
                 "is too short: a signing secret has at least {MIN_WEBHOOK_SECRET} characters, whsec_ included. Copy it \
@@ -449,7 +450,7 @@ fn read(reader: &mut Reader<'_>) -> Result<Config, Vec<Fault>> {
         );
     }
     if stripe_key.is_some() && webhook_secrets.is_empty() && !production {
-        reader.fault(
+        reader.field_error(
             "STRIPE_WEBHOOK_SECRET",
             "is required with STRIPE_SECRET_KEY",
         );
@@ -459,7 +460,7 @@ fn read(reader: &mut Reader<'_>) -> Result<Config, Vec<Fault>> {
     for origin in origins {
         match origin_of(&origin) {
             Some(parsed) if parsed == origin => cors_allowed_origins.push(parsed),
-            _ => reader.fault(
+            _ => reader.field_error(
                 "CORS_ALLOWED_ORIGINS",
                 "must be a comma list of origins, as https://shop.example",
             ),
@@ -489,7 +490,7 @@ fn read(reader: &mut Reader<'_>) -> Result<Config, Vec<Fault>> {
     let mut trusted_proxies = Vec::new();
     for entry in reader.list("TRUSTED_PROXIES") {
         match IpNet::from_str(&entry).or_else(|_| IpAddr::from_str(&entry).map(IpNet::from)) {
-            Ok(net) if production && is_nearly_everybody(&net) => reader.fault(
+            Ok(net) if production && is_nearly_everybody(&net) => reader.field_error(
                 "TRUSTED_PROXIES",
                 &format!(
                     "{entry} trusts nearly every address, so any visitor could claim to be any other: name the \
@@ -497,7 +498,7 @@ fn read(reader: &mut Reader<'_>) -> Result<Config, Vec<Fault>> {
                 ),
             ),
             Ok(net) => trusted_proxies.push(net),
-            Err(_) => reader.fault(
+            Err(_) => reader.field_error(
                 "TRUSTED_PROXIES",
                 "must be a comma list of addresses or networks, as 10.0.0.0/8",
             ),
@@ -513,12 +514,12 @@ fn read(reader: &mut Reader<'_>) -> Result<Config, Vec<Fault>> {
 
     let shop_email = shop_email.unwrap_or_else(|| "shop@localhost".to_owned());
     if shop_email.parse::<lettre::Address>().is_err() {
-        reader.fault("SHOP_EMAIL", "must be an email address");
+        reader.field_error("SHOP_EMAIL", "must be an email address");
     }
     let mail_from = match mail_from.map(|text| text.parse()) {
         Some(Ok(from)) => from,
         Some(Err(_)) => {
-            reader.fault(
+            reader.field_error(
                 "MAIL_FROM",
                 "must be an email address, as Spirit Beads <shop@example.com>",
             );
@@ -607,7 +608,7 @@ fn read(reader: &mut Reader<'_>) -> Result<Config, Vec<Fault>> {
             None | Some("human") => LogFormat::Human,
             Some("json") => LogFormat::Json,
             Some(_) => {
-                reader.fault("LOG_FORMAT", "must be human or json");
+                reader.field_error("LOG_FORMAT", "must be human or json");
                 LogFormat::Human
             }
         },
@@ -617,24 +618,24 @@ fn read(reader: &mut Reader<'_>) -> Result<Config, Vec<Fault>> {
         unknown_settings: Vec::new(),
     };
     if !(1..=365).contains(&config.quote_valid_days) {
-        reader.fault("QUOTE_VALID_DAYS", "must be from 1 to 365 days");
+        reader.field_error("QUOTE_VALID_DAYS", "must be from 1 to 365 days");
     }
     if config.database_max_connections < FEWEST_DATABASE_CONNECTIONS {
-        reader.fault(
+        reader.field_error(
             "DATABASE_MAX_CONNECTIONS",
             "must be at least 8: requests, webhooks, health and the worker have some each",
         );
     }
     if config.database_direct_url.is_some() && config.database_url.is_none() {
-        reader.fault(
+        reader.field_error(
             "DATABASE_DIRECT_URL",
             "needs DATABASE_URL, the address of the pooler before it",
         );
     }
-    if reader.faults.is_empty() {
+    if reader.field_errors.is_empty() {
         Ok(config)
     } else {
-        Err(std::mem::take(&mut reader.faults))
+        Err(std::mem::take(&mut reader.field_errors))
     }
 }
 
@@ -675,7 +676,7 @@ pub fn origin_of(url: &str) -> Option<String> {
 /// Reads settings by name and gathers what is wrong with them. An empty value counts as not given.
 struct Reader<'a> {
     lookup: &'a dyn Fn(&str) -> Option<String>,
-    faults: Vec<Fault>,
+    field_errors: Vec<FieldError>,
     names: BTreeSet<&'static str>,
 }
 
@@ -683,7 +684,7 @@ impl<'a> Reader<'a> {
     fn new(lookup: &'a dyn Fn(&str) -> Option<String>) -> Reader<'a> {
         Reader {
             lookup,
-            faults: Vec::new(),
+            field_errors: Vec::new(),
             names: BTreeSet::new(),
         }
     }
@@ -698,8 +699,8 @@ impl<'a> Reader<'a> {
         self.text(name).is_some()
     }
 
-    fn fault(&mut self, name: &'static str, message: &str) {
-        self.faults.push(Fault::new(name, message));
+    fn field_error(&mut self, name: &'static str, message: &str) {
+        self.field_errors.push(FieldError::new(name, message));
     }
 
     fn list(&mut self, name: &'static str) -> Vec<String> {
@@ -716,7 +717,7 @@ impl<'a> Reader<'a> {
             None => default,
             Some(Ok(value)) => value,
             Some(Err(_)) => {
-                self.fault(name, hint);
+                self.field_error(name, hint);
                 default
             }
         }
@@ -725,7 +726,7 @@ impl<'a> Reader<'a> {
     fn address(&mut self, name: &'static str) -> Option<SocketAddr> {
         let address = self.text(name)?.parse().ok();
         if address.is_none() {
-            self.fault(name, "must be an address and a port, as 127.0.0.1:9090");
+            self.field_error(name, "must be an address and a port, as 127.0.0.1:9090");
         }
         address
     }
@@ -733,10 +734,10 @@ impl<'a> Reader<'a> {
     fn seconds(&mut self, name: &'static str, default: u64) -> Duration {
         let seconds = self.parsed(name, default, "must be a whole number of seconds");
         if seconds == 0 {
-            self.fault(name, "must be at least 1 second");
+            self.field_error(name, "must be at least 1 second");
         }
         if seconds > 60 {
-            self.fault(name, "must be at most 60 seconds");
+            self.field_error(name, "must be at most 60 seconds");
         }
         Duration::from_secs(seconds)
     }
@@ -745,7 +746,7 @@ impl<'a> Reader<'a> {
     fn counted(&mut self, name: &'static str, default: u64, most: u64) -> u64 {
         let number = self.parsed(name, default, "must be a whole number");
         if !(1..=most).contains(&number) {
-            self.fault(name, &format!("must be from 1 to {most}"));
+            self.field_error(name, &format!("must be from 1 to {most}"));
             return default;
         }
         number
@@ -764,14 +765,14 @@ impl<'a> Reader<'a> {
                 None => return MediaStore::Folder(PathBuf::from(location)),
                 Some(("s3", bucket)) => bucket,
                 Some(_) => {
-                    self.fault("MEDIA_URL", "must be a folder or s3://bucket");
+                    self.field_error("MEDIA_URL", "must be a folder or s3://bucket");
                     return MediaStore::Folder(PathBuf::new());
                 }
             },
         };
         let (name, prefix) = folder.split_once('/').unwrap_or((folder, ""));
         if name.is_empty() {
-            self.fault("MEDIA_URL", "must name a bucket, as s3://bucket/prefix");
+            self.field_error("MEDIA_URL", "must name a bucket, as s3://bucket/prefix");
         }
         let is_exposed = |endpoint: &str| {
             endpoint.starts_with("http://")
@@ -783,14 +784,14 @@ impl<'a> Reader<'a> {
                 })
         };
         if endpoint.as_deref().is_some_and(is_exposed) {
-            self.fault(
+            self.field_error(
                 "AWS_ENDPOINT_URL",
                 "must begin with https://, except on this machine",
             );
         }
         let [access_key_id, secret_access_key] = keys.map(|(name, key)| {
             if key.is_none() {
-                self.fault(name, "is required with a bucket in MEDIA_URL");
+                self.field_error(name, "is required with a bucket in MEDIA_URL");
             }
             Secret::new(key.unwrap_or_default())
         });
@@ -807,7 +808,7 @@ impl<'a> Reader<'a> {
     fn url(&mut self, name: &'static str) -> Option<String> {
         let url = self.text(name)?.trim_end_matches('/').to_owned();
         if origin_of(&url).is_none() {
-            self.fault(name, "must be an http or https address");
+            self.field_error(name, "must be an http or https address");
         }
         Some(url)
     }
@@ -816,12 +817,12 @@ impl<'a> Reader<'a> {
         let server = match self.text(name)?.parse::<SmtpServer>() {
             Ok(server) => server,
             Err(why) => {
-                self.fault(name, why);
+                self.field_error(name, why);
                 return None;
             }
         };
         if production && server.shows_password() {
-            self.fault(
+            self.field_error(
                 name,
                 "sends the password readable: use smtps:// or ?tls=required",
             );
@@ -852,7 +853,7 @@ impl<'a> Reader<'a> {
                 if 1 <= least && least <= most && most <= 365 =>
             {
                 if let Err(wrong) = currency.check_part(Cents(price.into())) {
-                    self.fault(name, &format!("has a price that {wrong} in {currency}"));
+                    self.field_error(name, &format!("has a price that {wrong} in {currency}"));
                 }
                 ShippingRate {
                     price: Cents(i64::from(price)),
@@ -860,7 +861,7 @@ impl<'a> Reader<'a> {
                 }
             }
             _ => {
-                self.fault(name, "must be cents,least days,most days, as 500,3,5");
+                self.field_error(name, "must be cents,least days,most days, as 500,3,5");
                 default
             }
         }
@@ -871,7 +872,7 @@ impl<'a> Reader<'a> {
 mod tests {
     use super::*;
 
-    fn config(settings: &[(&str, &str)]) -> Result<Config, Vec<Fault>> {
+    fn config(settings: &[(&str, &str)]) -> Result<Config, Vec<FieldError>> {
         Config::read(|name| {
             let found = settings.iter().find(|(key, _)| *key == name)?;
             Some(found.1.to_owned())
@@ -889,14 +890,17 @@ mod tests {
 
     #[test]
     fn production_names_everything_missing_or_unsafe_at_once() {
-        let faults = config(&[
+        let field_errors = config(&[
             ("APP_ENV", "production"),
             ("SECRET_KEY", "short"),
             ("PUBLIC_URL", "http://shop.example"),
             ("STRIPE_API_URL", "http://127.0.0.1:1"),
         ])
         .expect_err("half configured");
-        let names: BTreeSet<&str> = faults.iter().map(|fault| fault.field.as_str()).collect();
+        let names: BTreeSet<&str> = field_errors
+            .iter()
+            .map(|field_error| field_error.field.as_str())
+            .collect();
         assert_eq!(
             names,
             BTreeSet::from([
@@ -957,8 +961,8 @@ mod tests {
             ("SMTP_URL", "smtp://mail.example?tls=maybe"),
             ("SMTP_TIMEOUT_SECONDS", "0"),
         ] {
-            let faults = config(&[(name, value)]).expect_err(value);
-            assert_eq!(faults[0].field, name, "{value}");
+            let field_errors = config(&[(name, value)]).expect_err(value);
+            assert_eq!(field_errors[0].field, name, "{value}");
         }
         assert_eq!(
             Color::from_str("#A23b2a").map(|c| c.to_string()),
@@ -976,8 +980,11 @@ mod tests {
             ("smtp://u:p@localhost", true),
             ("smtp://mail.example", true),
         ] {
-            let faults = config(&[("APP_ENV", "production"), ("SMTP_URL", url)]).expect_err("half");
-            let said = faults.iter().any(|fault| fault.field == "SMTP_URL");
+            let field_errors =
+                config(&[("APP_ENV", "production"), ("SMTP_URL", url)]).expect_err("half");
+            let said = field_errors
+                .iter()
+                .any(|field_error| field_error.field == "SMTP_URL");
             assert_eq!(said, !safe, "{url}");
         }
     }
@@ -1028,15 +1035,15 @@ mod tests {
         assert!(settings.len() > 40, "{}", settings.len());
         for line in settings.iter().copied().map(Some).chain([None]) {
             let text = uncommented(line);
-            let file =
-                env_file::parse(text.as_bytes()).unwrap_or_else(|faults| panic!("{faults:?}"));
+            let file = env_file::parse(text.as_bytes())
+                .unwrap_or_else(|field_errors| panic!("{field_errors:?}"));
             assert_eq!(file.len(), line.map_or(settings.len(), |_| 1));
             for entry in &file {
                 let written = format!("{}={}", entry.name, entry.value);
                 assert!(text.lines().any(|line| line == written), "{written}");
             }
-            let config =
-                combine(&file, &[]).unwrap_or_else(|faults| panic!("{line:?}: {faults:?}"));
+            let config = combine(&file, &[])
+                .unwrap_or_else(|field_errors| panic!("{line:?}: {field_errors:?}"));
             assert_eq!(config.unknown_settings, []);
         }
         let file = env_file::parse(uncommented(None).as_bytes()).expect("readable");
@@ -1066,11 +1073,11 @@ mod tests {
                 .collect();
             match combine(&file, &given) {
                 Ok(config) => config.unknown_settings,
-                Err(faults) => faults,
+                Err(field_errors) => field_errors,
             }
             .into_iter()
-            .filter(|fault| fault.message.contains("is not a setting"))
-            .map(|fault| format!("{} {}", fault.field, fault.message))
+            .filter(|field_error| field_error.message.contains("is not a setting"))
+            .map(|field_error| format!("{} {}", field_error.field, field_error.message))
             .collect()
         };
         let of_file = [
@@ -1096,8 +1103,10 @@ mod tests {
             ("10.0.0.0/8, 172.16.0.0/12, fc00::/7, ::1", false),
         ] {
             let settings = [("APP_ENV", "production"), ("TRUSTED_PROXIES", networks)];
-            let faults = config(&settings).expect_err("half configured");
-            let told = faults.iter().any(|fault| fault.field == "TRUSTED_PROXIES");
+            let field_errors = config(&settings).expect_err("half configured");
+            let told = field_errors
+                .iter()
+                .any(|field_error| field_error.field == "TRUSTED_PROXIES");
             assert_eq!(told, is_refused, "{networks}");
         }
         assert!(config(&[("TRUSTED_PROXIES", "0.0.0.0/0")]).is_ok());
@@ -1120,9 +1129,11 @@ mod tests {
             ("STRIPE_WEBHOOK_SECRET", "secret", "whsec_…"),
         ] {
             let settings = [("APP_ENV", "production"), (name, value)];
-            let faults = config(&settings).expect_err("half configured");
-            let fault = faults.iter().find(|fault| fault.field == name);
-            let message = &fault.expect("a fault").message;
+            let field_errors = config(&settings).expect_err("half configured");
+            let field_error = field_errors
+                .iter()
+                .find(|field_error| field_error.field == name);
+            let message = &field_error.expect("a fault").message;
             assert!(message.contains(told), "{name}: {message}");
         }
     }

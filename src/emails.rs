@@ -21,7 +21,7 @@ use crate::email::{
     self, Addressed, Email, EmailRow, Filter, House, Image, ImageRef, Images, SHOP, Subjects,
     TroubleKind, samples,
 };
-use crate::error::{Error, ErrorBody, Fault, Result};
+use crate::error::{Error, ErrorBody, FieldError, Result};
 use crate::extract::{Json, Paging, Path, Query};
 use crate::ids::EmailId;
 use crate::review_items::{Kind, NewItem, Subject};
@@ -210,26 +210,26 @@ impl EmailView {
 )]
 async fn list(State(app): State<App>, admin: Admin, query: Query) -> Result<Json<EmailPage>> {
     admin.may(Scope::OrdersRead)?;
-    let mut faults = Vec::new();
-    let page = query.paging(&mut faults);
+    let mut field_errors = Vec::new();
+    let page = query.paging(&mut field_errors);
     let mut text = |name: &'static str| {
         let text = query.get(name)?.trim().to_owned();
         if text.contains('\0') || text.chars().count() > 254 {
-            faults.push(Fault::new(name, "must have at most 254 characters"));
+            field_errors.push(FieldError::new(name, "must have at most 254 characters"));
             return None;
         }
         (!text.is_empty()).then_some(text)
     };
     let (state, kind) = (text("state"), text("kind"));
     let (order, recipient) = (text("order"), text("recipient"));
-    let search = query.search(&mut faults);
+    let search = query.search(&mut field_errors);
     if let Some(state) = &state
         && !["queued", "sending", "sent", "failed"].contains(&state.as_str())
     {
-        faults.push(Fault::new("state", "is no state of an email"));
+        field_errors.push(FieldError::new("state", "is no state of an email"));
     }
-    if !faults.is_empty() {
-        return Err(Error::Invalid(faults));
+    if !field_errors.is_empty() {
+        return Err(Error::Invalid(field_errors));
     }
     let mut conn = app.db.acquire().await?;
     let order = match order {

@@ -1,8 +1,8 @@
 //! What can go wrong, and the one JSON shape in which we say so.
 //!
 //! Every failure has `error` and `detail` (the same sentence for people; the storefront reads the first, clients of
-//! the old service the second) and `code`, a stable word for programs. `details` holds one entry per faulty field or
-//! cart line. Two old shapes keep their form and gain the `code`: a faulty cart, and the field map of the filters.
+//! the old service the second) and `code`, a stable word for programs. `details` holds one entry per wrong field or
+//! cart line. Two old shapes keep their form and gain the `code`: a wrong cart, and the field map of the filters.
 
 pub mod answers;
 mod database;
@@ -23,16 +23,16 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// One thing wrong with one field of a request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
-pub struct Fault {
+pub struct FieldError {
     /// The field's name, dotted where nested: `products[3].price`.
     pub field: String,
     /// What is wrong with it, as a sentence.
     pub message: String,
 }
 
-impl Fault {
-    pub fn new(field: impl Into<String>, message: impl Into<String>) -> Fault {
-        Fault {
+impl FieldError {
+    pub fn new(field: impl Into<String>, message: impl Into<String>) -> FieldError {
+        FieldError {
             field: field.into(),
             message: message.into(),
         }
@@ -41,7 +41,7 @@ impl Fault {
 
 /// One line of a cart that cannot be bought, in the storefront's form.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
-pub struct LineFault {
+pub struct LineError {
     /// The id as it was sent: a number stays a number.
     pub product_id: Value,
     /// `invalid_item_data`, `product_not_found`, `product_not_active`, `product_sold_out` or `insufficient_inventory`.
@@ -59,9 +59,9 @@ pub struct ErrorBody {
     pub detail: String,
     /// A stable word for programs.
     pub code: String,
-    /// One entry per faulty field.
+    /// One entry per wrong field.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub details: Vec<Fault>,
+    pub details: Vec<FieldError>,
 }
 
 /// What went wrong, sorted by what the caller can do about it.
@@ -70,15 +70,15 @@ pub enum Error {
     /// 404: no such thing, or not yours to see. The word names the kind, as in `No Product matches the given query.`
     #[error("no such {0}")]
     NotFound(&'static str),
-    /// 400: each fault names its field.
+    /// 400: each field error names its field.
     #[error("invalid input: {0:?}")]
-    Invalid(Vec<Fault>),
+    Invalid(Vec<FieldError>),
     /// 400 in the old service's form for filters: a map from field to sentences.
     #[error("invalid filters: {0:?}")]
-    Filters(Vec<Fault>),
-    /// 400 in the storefront's form: each faulty line of a cart, or none where the cart is empty.
+    Filters(Vec<FieldError>),
+    /// 400 in the storefront's form: each wrong line of a cart, or none where the cart is empty.
     #[error("the cart cannot be bought: {0:?}")]
-    Cart(Vec<LineFault>),
+    Cart(Vec<LineError>),
     /// Any other 4xx: its status, its code and a sentence.
     #[error("{1}: {2}")]
     Refused(StatusCode, &'static str, String),
@@ -91,7 +91,7 @@ pub enum Error {
     /// 409: the state of things forbids it: sold out, changed meanwhile, already shipped.
     #[error("{0}: {1}")]
     Conflict(&'static str, String),
-    /// 429: too much of this from there; how long to wait, and a sentence. With a field where it is one's fault.
+    /// 429: too much of this from there; how long to wait, and a sentence. With a field where it is one's field error.
     #[error("too many: {2}")]
     TooMany(Option<&'static str>, Duration, String),
     /// 503: more was asked at once than we answer; a moment later it goes better. Nothing of it is logged: there are many.
@@ -109,9 +109,9 @@ pub enum Error {
 }
 
 impl Error {
-    /// A fault of one field.
+    /// A field error of one field.
     pub fn invalid(field: impl Into<String>, message: impl Into<String>) -> Error {
-        Error::Invalid(vec![Fault::new(field, message)])
+        Error::Invalid(vec![FieldError::new(field, message)])
     }
 
     /// 400 with a code of its own.
@@ -162,28 +162,28 @@ impl Error {
             Error::NotFound(what) => {
                 plain("not_found", &format!("No {what} matches the given query."))
             }
-            Error::Invalid(faults) => {
-                let sentence = match faults.first() {
-                    Some(fault) => format!("{}: {}", fault.field, fault.message),
+            Error::Invalid(field_errors) => {
+                let sentence = match field_errors.first() {
+                    Some(field_error) => format!("{}: {}", field_error.field, field_error.message),
                     None => "The request is not valid.".to_owned(),
                 };
                 let mut body = plain("invalid", &sentence);
-                body["details"] = json!(faults);
+                body["details"] = json!(field_errors);
                 body
             }
-            Error::Filters(faults) => {
+            Error::Filters(field_errors) => {
                 let mut body = json!({"code": "invalid_filter"});
-                for fault in faults {
-                    body[&fault.field] = json!([fault.message]);
+                for field_error in field_errors {
+                    body[&field_error.field] = json!([field_error.message]);
                 }
                 body
             }
-            Error::Cart(faults) => json!({
+            Error::Cart(field_errors) => json!({
                 "error": "Validation failed",
-                "message": if faults.is_empty() { "No items provided" }
+                "message": if field_errors.is_empty() { "No items provided" }
                     else { "Some items in your cart are no longer available" },
-                "details": faults,
-                "code": if faults.is_empty() { "no_items" } else { "cart_not_available" },
+                "details": field_errors,
+                "code": if field_errors.is_empty() { "no_items" } else { "cart_not_available" },
             }),
             Error::Unauthenticated => plain(
                 "not_authenticated",

@@ -18,7 +18,7 @@ use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 use utoipa::IntoParams;
 
-use crate::error::{Error, Fault};
+use crate::error::{Error, FieldError};
 use crate::unicode;
 use objects::Objects;
 
@@ -61,7 +61,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
             let field = error.path().to_string();
             let inner = error.into_inner();
             match inner.classify() {
-                serde_json::error::Category::Data => Error::Invalid(vec![Fault::new(
+                serde_json::error::Category::Data => Error::Invalid(vec![FieldError::new(
                     if field == "." {
                         "body".to_owned()
                     } else {
@@ -233,14 +233,20 @@ impl Query {
             .map(|(_, value)| value.as_str())
     }
 
-    /// The whole number from 1 to `most` of a parameter, `default` without one; a fault for anything else.
-    pub fn whole(&self, name: &str, default: i64, most: i64, faults: &mut Vec<Fault>) -> i64 {
+    /// The whole number from 1 to `most` of a parameter, `default` without one; a field error for anything else.
+    pub fn whole(
+        &self,
+        name: &str,
+        default: i64,
+        most: i64,
+        field_errors: &mut Vec<FieldError>,
+    ) -> i64 {
         let number = match self.get(name) {
             None | Some("") => return default,
             Some(text) => text.parse().ok().filter(|n| (1..=most).contains(n)),
         };
         number.unwrap_or_else(|| {
-            faults.push(Fault::new(
+            field_errors.push(FieldError::new(
                 name,
                 format!("must be a whole number from 1 to {most}"),
             ));
@@ -268,24 +274,27 @@ impl Paging {
     }
 }
 
-/// What the owner's lists share: paging, a word to look for, a choice among names. A fault names its parameter.
+/// What the owner's lists share: paging, a word to look for, a choice among names. A field error names its parameter.
 impl Query {
     /// `page` from 1, and `page_size` from 1 to 100, 24 unless given.
-    pub fn paging(&self, faults: &mut Vec<Fault>) -> Paging {
+    pub fn paging(&self, field_errors: &mut Vec<FieldError>) -> Paging {
         Paging {
-            number: self.whole("page", 1, 1_000_000, faults),
-            size: self.whole("page_size", 24, 100, faults),
+            number: self.whole("page", 1, 1_000_000, field_errors),
+            size: self.whole("page_size", 24, 100, field_errors),
         }
     }
 
     /// `search`, without the space around it; nothing where it is empty.
-    pub fn search(&self, faults: &mut Vec<Fault>) -> Option<String> {
+    pub fn search(&self, field_errors: &mut Vec<FieldError>) -> Option<String> {
         let text = self
             .get("search")
             .map(str::trim)
             .filter(|text| !text.is_empty())?;
         if text.contains('\0') || text.chars().count() > 200 {
-            faults.push(Fault::new("search", "must have at most 200 characters"));
+            field_errors.push(FieldError::new(
+                "search",
+                "must have at most 200 characters",
+            ));
         }
         Some(unicode::nfc(text).into_owned())
     }
@@ -296,13 +305,13 @@ impl Query {
         name: &str,
         all: &[T],
         name_of: fn(T) -> &'static str,
-        faults: &mut Vec<Fault>,
+        field_errors: &mut Vec<FieldError>,
     ) -> Option<T> {
         let text = self.get(name).filter(|text| !text.is_empty())?;
         let found = all.iter().copied().find(|value| name_of(*value) == text);
         if found.is_none() {
             let names: Vec<&str> = all.iter().map(|value| name_of(*value)).collect();
-            faults.push(Fault::new(
+            field_errors.push(FieldError::new(
                 name,
                 format!("must be one of {}", names.join(", ")),
             ));

@@ -17,7 +17,7 @@ use crate::audit::Actor;
 use crate::auth::{Admin, Scope};
 use crate::custom_orders;
 use crate::email::{self, About, Email};
-use crate::error::{Error, ErrorBody, Fault, Result};
+use crate::error::{Error, ErrorBody, FieldError, Result};
 use crate::extract::{Json, Path};
 use crate::ids::OrderId;
 use crate::orders::{self, Change, NewShipment, Order, OrderView};
@@ -158,8 +158,8 @@ struct Shipped {
     /// Why not: as the code and the sentence of a failure.
     code: Option<String>,
     error: Option<String>,
-    /// One entry per faulty field of the shipment.
-    details: Vec<Fault>,
+    /// One entry per wrong field of the shipment.
+    details: Vec<FieldError>,
 }
 
 impl Shipped {
@@ -181,7 +181,7 @@ impl Shipped {
             code: text("code"),
             error: text("error"),
             details: match error {
-                Error::Invalid(faults) => faults,
+                Error::Invalid(field_errors) => field_errors,
                 _ => Vec::new(),
             },
         }
@@ -218,15 +218,15 @@ async fn ship_orders(
         return Err(Error::invalid("shipments", message));
     }
     let mut named = HashSet::new();
-    let faults: Vec<Fault> = many
+    let field_errors: Vec<FieldError> = many
         .shipments
         .iter()
         .enumerate()
         .filter(|(_, shipment)| !named.insert(&shipment.order))
-        .map(|(at, _)| Fault::new(format!("shipments[{at}].order"), "is named twice"))
+        .map(|(at, _)| FieldError::new(format!("shipments[{at}].order"), "is named twice"))
         .collect();
-    if !faults.is_empty() {
-        return Err(Error::Invalid(faults));
+    if !field_errors.is_empty() {
+        return Err(Error::Invalid(field_errors));
     }
     let shipments: Vec<(String, NewShipment)> = many
         .shipments
@@ -268,7 +268,7 @@ async fn ship_orders(
 /// Ships a paid order and tells the customer; the order of a custom order ships that, too.
 ///
 /// # Errors
-/// Faults; 404; 409 for an order that is not paid, shipped already, or of which nothing is to be shipped.
+/// Field errors; 404; 409 for an order that is not paid, shipped already, or of which nothing is to be shipped.
 pub async fn ship(
     conn: &mut PgConnection,
     app: &App,

@@ -10,7 +10,7 @@ use utoipa_axum::routes;
 
 use crate::app::App;
 use crate::auth::{Admin, Scope};
-use crate::error::{Error, ErrorBody, Fault, Result};
+use crate::error::{Error, ErrorBody, FieldError, Result};
 use crate::extract::Json;
 use crate::ids::ImageId;
 use crate::media::{self, Batch, ImageView};
@@ -60,7 +60,7 @@ async fn upload(State(app): State<App>, admin: Admin, request: Request) -> Resul
     }
     let mut batch = Batch::begin(&app.media, &app.db, deadline);
     let taking_in = async {
-        let mut faults = Vec::new();
+        let mut field_errors = Vec::new();
         for (index, file) in form.files.into_iter().enumerate() {
             let taken = match file {
                 Ok(file) => batch.keep(file).await?,
@@ -68,12 +68,12 @@ async fn upload(State(app): State<App>, admin: Admin, request: Request) -> Resul
             };
             if let Err(refusal) = taken {
                 let field = format!("{FIELD}[{index}]");
-                faults.push(Fault::new(field, refusal.sentence(&limits)));
+                field_errors.push(FieldError::new(field, refusal.sentence(&limits)));
             }
         }
-        match faults.is_empty() {
+        match field_errors.is_empty() {
             true => Ok(()),
-            false => Err(Error::Invalid(faults)),
+            false => Err(Error::Invalid(field_errors)),
         }
     };
     if let Err(error) = taking_in.await {
@@ -98,7 +98,7 @@ async fn upload(State(app): State<App>, admin: Admin, request: Request) -> Resul
 #[derive(utoipa::IntoResponses)]
 #[allow(dead_code, reason = "read by the OpenAPI document alone")]
 enum UploadFailures {
-    /// Malformed, or not images: each fault names its file, as `image[1]`.
+    /// Malformed, or not images: each field error names its file, as `image[1]`.
     #[response(status = 400)]
     BadRequest(ErrorBody),
     /// No valid token.

@@ -154,13 +154,13 @@ struct ReviewItemPage {
 )]
 async fn list(State(app): State<App>, admin: Admin, query: Query) -> Result<Json<ReviewItemPage>> {
     admin.may(Scope::OrdersRead)?;
-    let mut faults = Vec::new();
-    let page = query.paging(&mut faults);
+    let mut field_errors = Vec::new();
+    let page = query.paging(&mut field_errors);
     let states = ["open", "resolved", "all"];
-    let state = query.one_of("state", &states, |state| state, &mut faults);
-    let kind = query.one_of("kind", &Kind::ALL, Kind::as_str, &mut faults);
-    if !faults.is_empty() {
-        return Err(Error::Invalid(faults));
+    let state = query.one_of("state", &states, |state| state, &mut field_errors);
+    let kind = query.one_of("kind", &Kind::ALL, Kind::as_str, &mut field_errors);
+    if !field_errors.is_empty() {
+        return Err(Error::Invalid(field_errors));
     }
     let filter = Filter {
         is_open: match state {

@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 
 use crate::audit::{self, Actor};
 use crate::config::{Config, ShippingRate};
-use crate::error::{Error, Fault, Result};
+use crate::error::{Error, FieldError, Result};
 use crate::extract::texts::ShortLine;
 use crate::money::{Cents, Currency};
 
@@ -217,7 +217,7 @@ pub async fn chosen(conn: &mut PgConnection) -> Result<(i32, Choice)> {
 /// repeat.
 ///
 /// # Errors
-/// Faults of its fields; 409 `version_conflict` when `version` is given and somebody has changed them since.
+/// Field errors of its fields; 409 `version_conflict` when `version` is given and somebody has changed them since.
 pub async fn choose(
     conn: &mut PgConnection,
     actor: &Actor,
@@ -259,24 +259,33 @@ pub async fn choose(
 }
 
 fn checked(mut choice: Choice, currency: Currency) -> Result<Choice> {
-    let mut faults = Vec::new();
+    let mut field_errors = Vec::new();
     if let Some(name) = &mut choice.shop_name {
         *name = name.trim().to_owned();
         if !(1..=100).contains(&name.chars().count()) || name.contains(char::is_control) {
-            faults.push(Fault::new("shop_name", "must have 1 to 100 characters"));
+            field_errors.push(FieldError::new(
+                "shop_name",
+                "must have 1 to 100 characters",
+            ));
         }
     }
     if choice
         .quote_valid_days
         .is_some_and(|days| !(1..=365).contains(&days))
     {
-        faults.push(Fault::new("quote_valid_days", "must be from 1 to 365 days"));
+        field_errors.push(FieldError::new(
+            "quote_valid_days",
+            "must be from 1 to 365 days",
+        ));
     }
     if choice
         .low_stock
         .is_some_and(|line| !(0..=1000).contains(&line))
     {
-        faults.push(Fault::new("low_stock", "must be from 0 to 1000 pieces"));
+        field_errors.push(FieldError::new(
+            "low_stock",
+            "must be from 0 to 1000 pieces",
+        ));
     }
     for (zone, rate) in [
         ("shipping_us", choice.shipping_us),
@@ -285,24 +294,27 @@ fn checked(mut choice: Choice, currency: Currency) -> Result<Choice> {
     ] {
         let Some(rate) = rate else { continue };
         if let Err(wrong) = currency.check_part(rate.price) {
-            faults.push(Fault::new(format!("{zone}.price"), wrong));
+            field_errors.push(FieldError::new(format!("{zone}.price"), wrong));
         }
         if !(1..=365).contains(&rate.min_days) {
             let field = format!("{zone}.min_days");
-            faults.push(Fault::new(field, "must be from 1 to 365 business days"));
+            field_errors.push(FieldError::new(
+                field,
+                "must be from 1 to 365 business days",
+            ));
         }
         if !(rate.min_days..=365).contains(&rate.max_days) {
             let field = format!("{zone}.max_days");
-            faults.push(Fault::new(
+            field_errors.push(FieldError::new(
                 field,
                 "must be at least the least days, and at most 365",
             ));
         }
     }
-    if faults.is_empty() {
+    if field_errors.is_empty() {
         Ok(choice)
     } else {
-        Err(Error::Invalid(faults))
+        Err(Error::Invalid(field_errors))
     }
 }
 

@@ -199,12 +199,12 @@ async fn list_events(
     query: Query,
 ) -> Result<Json<EventPage>> {
     admin.may(Scope::System)?;
-    let mut faults = Vec::new();
-    let page = query.paging(&mut faults);
-    let state = query.one_of("state", &EVENT_STATES, |state| state, &mut faults);
-    let search = query.search(&mut faults);
-    if !faults.is_empty() {
-        return Err(Error::Invalid(faults));
+    let mut field_errors = Vec::new();
+    let page = query.paging(&mut field_errors);
+    let state = query.one_of("state", &EVENT_STATES, |state| state, &mut field_errors);
+    let search = query.search(&mut field_errors);
+    if !field_errors.is_empty() {
+        return Err(Error::Invalid(field_errors));
     }
     let search = search.as_deref();
     let mut conn = app.db.acquire().await?;
@@ -320,12 +320,12 @@ struct JobPage {
 )]
 async fn list_jobs(State(app): State<App>, admin: Admin, query: Query) -> Result<Json<JobPage>> {
     admin.may(Scope::System)?;
-    let mut faults = Vec::new();
-    let page = query.paging(&mut faults);
-    let failed = query.one_of("state", &["failed"], |state| state, &mut faults);
-    let search = query.search(&mut faults);
-    if !faults.is_empty() {
-        return Err(Error::Invalid(faults));
+    let mut field_errors = Vec::new();
+    let page = query.paging(&mut field_errors);
+    let failed = query.one_of("state", &["failed"], |state| state, &mut field_errors);
+    let search = query.search(&mut field_errors);
+    if !field_errors.is_empty() {
+        return Err(Error::Invalid(field_errors));
     }
     let (failed, search) = (failed.is_some(), search.as_deref());
     let mut conn = app.db.acquire().await?;
@@ -433,11 +433,11 @@ struct HoldPage {
 )]
 async fn list_holds(State(app): State<App>, admin: Admin, query: Query) -> Result<Json<HoldPage>> {
     admin.may(Scope::System)?;
-    let mut faults = Vec::new();
-    let page = query.paging(&mut faults);
-    let search = query.search(&mut faults);
-    if !faults.is_empty() {
-        return Err(Error::Invalid(faults));
+    let mut field_errors = Vec::new();
+    let page = query.paging(&mut field_errors);
+    let search = query.search(&mut field_errors);
+    if !field_errors.is_empty() {
+        return Err(Error::Invalid(field_errors));
     }
     let filter = orders::Filter {
         status: Some(Status::Pending),
@@ -531,13 +531,13 @@ async fn list_audit_log(
     query: Query,
 ) -> Result<Json<AuditPage>> {
     admin.may(Scope::Audit)?;
-    let mut faults = Vec::new();
-    let page = query.paging(&mut faults);
-    let search = query.search(&mut faults);
+    let mut field_errors = Vec::new();
+    let page = query.paging(&mut field_errors);
+    let search = query.search(&mut field_errors);
     let before = query.get("before").filter(|id| !id.is_empty());
-    let before = before.map(|_| query.whole("before", 1, i64::MAX, &mut faults));
-    if !faults.is_empty() {
-        return Err(Error::Invalid(faults));
+    let before = before.map(|_| query.whole("before", 1, i64::MAX, &mut field_errors));
+    if !field_errors.is_empty() {
+        return Err(Error::Invalid(field_errors));
     }
     let search = search.as_deref();
     let mut conn = app.db.acquire().await?;

@@ -11,7 +11,7 @@ use utoipa_axum::routes;
 use crate::app::App;
 use crate::auth::{Admin, Scope};
 use crate::config::Config;
-use crate::error::{Error, ErrorBody, Fault, Result};
+use crate::error::{Error, ErrorBody, FieldError, Result};
 use crate::extract::{Json, Query};
 use crate::money::Cents;
 use crate::orders::{self, BestSeller, Sales};
@@ -188,10 +188,10 @@ struct Period {
 )]
 async fn show(State(app): State<App>, admin: Admin, query: Query) -> Result<Json<TodayView>> {
     admin.may(Scope::OrdersRead)?;
-    let mut faults: Vec<Fault> = Vec::new();
-    let days = query.whole("days", 30, LONGEST.into(), &mut faults);
-    if !faults.is_empty() {
-        return Err(Error::Invalid(faults));
+    let mut field_errors: Vec<FieldError> = Vec::new();
+    let days = query.whole("days", 30, LONGEST.into(), &mut field_errors);
+    if !field_errors.is_empty() {
+        return Err(Error::Invalid(field_errors));
     }
     let days = i32::try_from(days).map_err(anyhow::Error::from)?;
     let zone = app.config.shop_time_zone;

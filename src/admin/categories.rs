@@ -52,7 +52,7 @@ async fn show(
     form: Form,
     changed: Option<(i64, Form)>,
 ) -> Result<Response> {
-    let faulty = form.is_faulty() || changed.is_some();
+    let faulty = form.has_errors() || changed.is_some();
     let page = context.show(&CategoriesPage {
         context,
         categories: keeping::list_categories(&mut *app.db.acquire().await?).await?,
@@ -82,7 +82,7 @@ fn read(form: &Form) -> Map<String, Value> {
 }
 
 /// An address that another category has stands beside its field.
-fn slug_as_fault(error: Error) -> Error {
+fn slug_as_field_error(error: Error) -> Error {
     match error {
         Error::Conflict("slug_taken", sentence) => Error::invalid("slug", sentence),
         other => other,
@@ -100,7 +100,7 @@ pub async fn create(State(app): State<App>, context: AdminContext, form: Form) -
     match made.await {
         Ok(made) => Ok(context.go_on(HERE, &format!("The category {} is made.", made.name))),
         Err(error) => {
-            let form = form.refused(slug_as_fault(error))?;
+            let form = form.refused(slug_as_field_error(error))?;
             show(&app, &context, form, None).await
         }
     }
@@ -122,7 +122,7 @@ pub async fn change(
     match changed.await {
         Ok(changed) => Ok(context.go_on(HERE, &format!("The category {} is saved.", changed.name))),
         Err(error) => {
-            let form = form.refused(slug_as_fault(error))?;
+            let form = form.refused(slug_as_field_error(error))?;
             show(&app, &context, Form::default(), Some((id, form))).await
         }
     }

@@ -18,7 +18,7 @@ use crate::custom_orders::{
     Terms, TimelineEntry,
 };
 use crate::emails;
-use crate::error::{Error, Fault, Result};
+use crate::error::{Error, FieldError, Result};
 use crate::extract::{Path, Query};
 use crate::ids::CustomOrderId;
 use crate::media::{self, Batch};
@@ -347,7 +347,7 @@ async fn or_again(
 
 /// The terms that somebody typed.
 fn terms(settings: &Settings, form: &Form) -> Result<Terms> {
-    let mut faults = Vec::new();
+    let mut field_errors = Vec::new();
     let currency = settings.currency;
     let mut money = |name: &'static str| {
         let typed = form.get(name);
@@ -355,7 +355,7 @@ fn terms(settings: &Settings, form: &Form) -> Result<Terms> {
         if amount.is_none() {
             let example = currency.example();
             let message = format!("must be an amount in {}, as {example}", currency.in_words());
-            faults.push(Fault::new(name, message));
+            field_errors.push(FieldError::new(name, message));
         }
         amount.map_or(0, |amount| amount.0)
     };
@@ -364,11 +364,11 @@ fn terms(settings: &Settings, form: &Form) -> Result<Terms> {
     let asked = form.get("zone");
     let zone = ZONES.iter().find(|(_, word, _)| *word == asked);
     if zone.is_none() {
-        faults.push(Fault::new("zone", "must be one of those in the list"));
+        field_errors.push(FieldError::new("zone", "must be one of those in the list"));
     }
     let valid_days = form.get("valid_days").parse().ok();
     if valid_days.is_none() {
-        faults.push(Fault::new("valid_days", "must be from 1 to 365 days"));
+        field_errors.push(FieldError::new("valid_days", "must be from 1 to 365 days"));
     }
     let new = NewQuote {
         amount,
@@ -378,26 +378,31 @@ fn terms(settings: &Settings, form: &Form) -> Result<Terms> {
         valid_days,
     };
     match new.check(settings) {
-        Ok(terms) if faults.is_empty() => Ok(terms),
-        Ok(_) => Err(Error::Invalid(faults)),
+        Ok(terms) if field_errors.is_empty() => Ok(terms),
+        Ok(_) => Err(Error::Invalid(field_errors)),
         Err(Error::Invalid(more)) => {
-            for mut fault in more {
+            for mut field_error in more {
                 // Ours comes first; and nobody here thinks in cents.
-                match fault.field.as_str() {
+                match field_error.field.as_str() {
                     "amount" => {
-                        fault.message = format!("must be from {}", currency.charges_in_words());
+                        field_error.message =
+                            format!("must be from {}", currency.charges_in_words());
                     }
                     "shipping" => {
                         let most = Cents(*currency.charges().end()).in_currency(currency.code());
-                        fault.message = format!("must be at most {most} together with the price");
+                        field_error.message =
+                            format!("must be at most {most} together with the price");
                     }
                     _ => {}
                 }
-                if faults.iter().all(|known| known.field != fault.field) {
-                    faults.push(fault);
+                if field_errors
+                    .iter()
+                    .all(|known| known.field != field_error.field)
+                {
+                    field_errors.push(field_error);
                 }
             }
-            Err(Error::Invalid(faults))
+            Err(Error::Invalid(field_errors))
         }
         Err(other) => Err(other),
     }
@@ -689,9 +694,9 @@ pub async fn ship(
     let read = media::read_form(&app.media, custom_order, "images").await?;
     let mut form = Form::of_pairs(read.fields.into_iter());
     let mut batch = Batch::begin(&app.media, &app.db, deadline);
-    let mut faults = Vec::new();
+    let mut field_errors = Vec::new();
     if read.surplus > 0 {
-        faults.push(Fault::new("images", "must be at most 10"));
+        field_errors.push(FieldError::new("images", "must be at most 10"));
     }
     for upload in read.files {
         let kept = match upload {
@@ -701,7 +706,10 @@ pub async fn ship(
         if let Err(refusal) = kept {
             let why = refusal.sentence(&app.media.limits());
             let why = why.trim_end_matches('.');
-            faults.push(Fault::new("images", format!("were not all taken: {why}")));
+            field_errors.push(FieldError::new(
+                "images",
+                format!("were not all taken: {why}"),
+            ));
         }
     }
     for image in batch.ids() {
@@ -723,8 +731,8 @@ pub async fn ship(
         "custom_order.ship",
         said,
         async |conn, id, actor| {
-            if !faults.is_empty() {
-                return Err(Error::Invalid(faults));
+            if !field_errors.is_empty() {
+                return Err(Error::Invalid(field_errors));
             }
             custom_orders::ship(conn, &app, id, &shipment, actor)
                 .await
@@ -738,16 +746,16 @@ pub async fn ship(
     )
     .await;
     match done {
-        Err(Error::Invalid(faults)) => {
+        Err(Error::Invalid(field_errors)) => {
             // They are in the form that is shown again; if it never comes back, the sweep takes them tomorrow.
             batch.done();
-            let faults = faults.into_iter().map(|mut fault| {
-                if fault.field.starts_with("images") {
-                    fault.field = "images".to_owned();
+            let field_errors = field_errors.into_iter().map(|mut field_error| {
+                if field_error.field.starts_with("images") {
+                    field_error.field = "images".to_owned();
                 }
-                fault
+                field_error
             });
-            let form = form.refused(Error::Invalid(faults.collect()))?;
+            let form = form.refused(Error::Invalid(field_errors.collect()))?;
             detail(&app, &context, &id, "ship", form).await
         }
         Err(error) => {

@@ -6,15 +6,15 @@ use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 
 use crate::config::Secret;
-use crate::error::{Error, Fault};
+use crate::error::{Error, FieldError};
 use crate::unicode;
 
-/// A form's fields. A page shows one again with its faults beside the fields, so that nothing typed is lost; the default
+/// A form's fields. A page shows one again with its field errors beside the fields, so that nothing typed is lost; the default
 /// is an empty one.
 #[derive(Clone, Debug, Default)]
 pub struct Form {
     fields: Vec<(String, String)>,
-    faults: Vec<Fault>,
+    field_errors: Vec<FieldError>,
     /// It may be sent again after this time.
     wait: Option<Duration>,
 }
@@ -23,7 +23,7 @@ pub struct Form {
 #[derive(Clone, Copy)]
 pub enum Verdict {
     Good,
-    Faulty,
+    Invalid,
     /// It may be sent again after this time.
     TooSoon(Duration),
 }
@@ -94,19 +94,22 @@ impl Form {
     }
 
     /// What is wrong with a field.
-    pub fn fault(&self, name: &str) -> Option<&str> {
-        let fault = self.faults.iter().find(|fault| fault.field == name)?;
-        Some(&fault.message)
+    pub fn field_error(&self, name: &str) -> Option<&str> {
+        let field_error = self
+            .field_errors
+            .iter()
+            .find(|field_error| field_error.field == name)?;
+        Some(&field_error.message)
     }
 
-    pub fn is_faulty(&self) -> bool {
-        !self.faults.is_empty()
+    pub fn has_errors(&self) -> bool {
+        !self.field_errors.is_empty()
     }
 
     pub fn verdict(&self) -> Verdict {
         match self.wait {
             Some(wait) => Verdict::TooSoon(wait),
-            None if self.is_faulty() => Verdict::Faulty,
+            None if self.has_errors() => Verdict::Invalid,
             None => Verdict::Good,
         }
     }
@@ -114,15 +117,15 @@ impl Form {
     /// The same form with what is wrong with it.
     ///
     /// # Errors
-    /// Gives back what is no fault of a field.
+    /// Gives back what is no field error of a field.
     pub fn refused(mut self, error: Error) -> Result<Form, Error> {
         match error {
-            Error::Invalid(faults) => {
-                self.faults = faults;
+            Error::Invalid(field_errors) => {
+                self.field_errors = field_errors;
                 Ok(self)
             }
             Error::TooMany(Some(field), wait, sentence) => {
-                self.faults = vec![Fault::new(field, sentence)];
+                self.field_errors = vec![FieldError::new(field, sentence)];
                 self.wait = Some(wait);
                 Ok(self)
             }

@@ -322,12 +322,12 @@ fn tell(context: &AdminContext, error: &Error, plain: Response) -> Response {
             "There is no such page",
             "It may have been moved, or the address is not right.".to_owned(),
         ),
-        Error::Invalid(faults) => {
-            let faults: Vec<String> = faults
+        Error::Invalid(field_errors) => {
+            let field_errors: Vec<String> = field_errors
                 .iter()
-                .map(|fault| format!("{} {}.", fault.field, fault.message))
+                .map(|field_error| format!("{} {}.", field_error.field, field_error.message))
                 .collect();
-            ("That was not right", faults.join(" "))
+            ("That was not right", field_errors.join(" "))
         }
         Error::Refused(StatusCode::FORBIDDEN, _, sentence) => ("Not allowed", sentence.clone()),
         Error::Refused(_, _, sentence) => ("That did not work", sentence.clone()),

@@ -416,7 +416,7 @@ async fn outcome(
         .and_then(|answer| serde_json::to_vec(&answer).ok())
         .and_then(|text| key.encrypt(claim.attempt(), text).ok());
     let outcome = Outcome {
-        // A page that marked no change is a question, a preview or a form with its faults: it may be sent again.
+        // A page that marked no change is a question, a preview or a form with its field errors: it may be sent again.
         is_final: is_redirect,
         fingerprint,
         successor,

@@ -13,7 +13,7 @@ use super::sign_in::refused;
 use crate::app::App;
 use crate::custom_orders::{self, CustomOrder};
 use crate::email::{self, EmailRow, Filter, SHOP};
-use crate::error::{Error, Fault, Result};
+use crate::error::{Error, FieldError, Result};
 use crate::extract::{Path, Query};
 use crate::fulfillment;
 use crate::ids::{EmailId, OrderId, ProductId, RefundId};
@@ -175,7 +175,7 @@ async fn page(app: &App, context: &AdminContext, id: OrderId, forms: Forms) -> R
     };
     let returnable = orders::not_returned(&mut conn, id).await?;
     let restock = restock_fields(returnable, &view, &forms.refund, is_whole);
-    let faulty = forms.ship.is_faulty() || forms.refund.is_faulty() || forms.note.is_faulty();
+    let faulty = forms.ship.has_errors() || forms.refund.has_errors() || forms.note.has_errors();
     let shown = context.show(&OrderPage {
         context,
         address: view.order.label(),
@@ -228,17 +228,17 @@ fn path(order: &Order) -> String {
     format!("/admin/orders/{}", order.display_number())
 }
 
-/// Faults by the field that shows them: those of `images[1]` at `images`.
+/// Field errors by the field that shows them: those of `images[1]` at `images`.
 fn by_field(error: Error) -> Error {
     match error {
-        Error::Invalid(faults) => Error::Invalid(
-            faults
+        Error::Invalid(field_errors) => Error::Invalid(
+            field_errors
                 .into_iter()
-                .map(|mut fault| {
-                    if let Some(end) = fault.field.find('[') {
-                        fault.field.truncate(end);
+                .map(|mut field_error| {
+                    if let Some(end) = field_error.field.find('[') {
+                        field_error.field.truncate(end);
                     }
-                    fault
+                    field_error
                 })
                 .collect(),
         ),
@@ -269,10 +269,10 @@ pub async fn ship(
     let mut batch = Batch::begin(&app.media, &app.db, deadline);
     let shipping = async {
         let limits = app.media.limits();
-        let mut faults = Vec::new();
+        let mut field_errors = Vec::new();
         if surplus > 0 {
             let most = format!("are too many: {} at most", limits.files);
-            faults.push(Fault::new(IMAGES, most));
+            field_errors.push(FieldError::new(IMAGES, most));
         }
         for file in files {
             let taken = match file {
@@ -280,11 +280,11 @@ pub async fn ship(
                 Err(refusal) => Err(refusal),
             };
             if let Err(refusal) = taken {
-                faults.push(Fault::new(IMAGES, refusal.sentence(&limits)));
+                field_errors.push(FieldError::new(IMAGES, refusal.sentence(&limits)));
             }
         }
-        if !faults.is_empty() {
-            return Err(Error::Invalid(faults));
+        if !field_errors.is_empty() {
+            return Err(Error::Invalid(field_errors));
         }
         let mut images: Vec<String> = Vec::new();
         for id in batch.ids() {
@@ -322,7 +322,7 @@ pub async fn ship(
     }
 }
 
-/// The refusal to ship what a bank or Stripe warns of, as a fault of the box that confirms it.
+/// The refusal to ship what a bank or Stripe warns of, as a field error of the box that confirms it.
 pub fn to_confirm(error: Error) -> Error {
     match error {
         Error::Conflict(orders::CONFIRM_SHIPPING, why) => Error::invalid("ship_anyway", why),
@@ -466,7 +466,7 @@ pub const REFUND_PLANNED: &str =
 
 /// The refund that a form asks for.
 pub fn read_refund(form: &Form, currency: &str) -> Result<NewRefund> {
-    let mut faults = Vec::new();
+    let mut field_errors = Vec::new();
     let id = form.get("refund").parse().map(RefundId);
     let id = id.map_err(|_| {
         Error::bad_request(
@@ -477,7 +477,7 @@ pub fn read_refund(form: &Form, currency: &str) -> Result<NewRefund> {
     let amount = Cents::parse(&form.get("amount"), currency);
     if amount.is_none() {
         let message = format!("must be an amount such as {}", Cents(4750).plain(currency));
-        faults.push(Fault::new("amount", message));
+        field_errors.push(FieldError::new("amount", message));
     }
     let mut restock = Vec::new();
     for (name, quantity) in form.starting_with("restock.") {
@@ -485,12 +485,12 @@ pub fn read_refund(form: &Form, currency: &str) -> Result<NewRefund> {
             (_, "" | "0") => {}
             (Some(id), quantity) => match quantity.parse::<i32>() {
                 Ok(quantity) if (1..=999).contains(&quantity) => restock.push((id, quantity)),
-                _ => faults.push(Fault::new("restock", "takes whole numbers")),
+                _ => field_errors.push(FieldError::new("restock", "takes whole numbers")),
             },
-            (None, _) => faults.push(Fault::new("restock", "names no product")),
+            (None, _) => field_errors.push(FieldError::new("restock", "names no product")),
         }
     }
-    match (amount, faults.is_empty()) {
+    match (amount, field_errors.is_empty()) {
         (Some(amount), true) => Ok(NewRefund {
             id,
             payment: Some(form.get("payment_id")).filter(|payment| !payment.is_empty()),
@@ -499,7 +499,7 @@ pub fn read_refund(form: &Form, currency: &str) -> Result<NewRefund> {
             restock,
             is_whole: form.has("whole", "yes"),
         }),
-        _ => Err(Error::Invalid(faults)),
+        _ => Err(Error::Invalid(field_errors)),
     }
 }
 

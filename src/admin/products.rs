@@ -10,7 +10,7 @@ use super::context::AdminContext;
 use super::form::Form;
 use super::sign_in::refused;
 use crate::app::App;
-use crate::error::{Error, Fault, Result};
+use crate::error::{Error, FieldError, Result};
 use crate::extract::{Path, Query};
 use crate::ids::ImageId;
 use crate::media::{self, Batch};
@@ -65,7 +65,7 @@ struct ProductPage<'a> {
     /// What somebody else changed meanwhile.
     clashes: Vec<Clash>,
     stock_form: Form,
-    image_fault: Option<String>,
+    image_error: Option<String>,
     categories: Vec<CountedCategory>,
     movements: Vec<MovementView>,
     movement_count: i64,
@@ -278,7 +278,7 @@ pub async fn show_new(State(app): State<App>, context: AdminContext) -> Result<R
 }
 
 async fn new_page(app: &App, context: &AdminContext, form: Form) -> Result<Response> {
-    let faulty = form.is_faulty();
+    let faulty = form.has_errors();
     let page = context.show(&ProductPage {
         context,
         product: None,
@@ -287,7 +287,7 @@ async fn new_page(app: &App, context: &AdminContext, form: Form) -> Result<Respo
         version: 0,
         clashes: Vec::new(),
         stock_form: Form::default(),
-        image_fault: None,
+        image_error: None,
         categories: keeping::list_categories(&mut *app.db.acquire().await?).await?,
         movements: Vec::new(),
         movement_count: 0,
@@ -298,20 +298,22 @@ async fn new_page(app: &App, context: &AdminContext, form: Form) -> Result<Respo
 /// `POST /admin/new-product`
 pub async fn create(State(app): State<App>, context: AdminContext, form: Form) -> Result<Response> {
     let made = async {
-        let (mut fields, mut faults) = read(&form, app.config.shop_currency);
+        let (mut fields, mut field_errors) = read(&form, app.config.shop_currency);
         match form.get("count").as_str() {
             "" => {}
             count => match count.parse::<i64>() {
                 Ok(count) => {
                     fields.insert("inventory_count".to_owned(), count.into());
                 }
-                Err(_) => faults.push(Fault::new("count", "Must be a whole number, like 3.")),
+                Err(_) => {
+                    field_errors.push(FieldError::new("count", "Must be a whole number, like 3."))
+                }
             },
         }
         let mut tx = app.db.begin().await?;
         let made =
             keeping::create(&mut tx, &context.actor()?, fields, app.config.shop_currency).await;
-        let product = with_faults(made, faults)?;
+        let product = with_field_errors(made, field_errors)?;
         tx.commit().await?;
         Ok(product)
     };
@@ -353,7 +355,7 @@ impl<'a> ProductPage<'a> {
             product: Some(product),
             clashes: Vec::new(),
             stock_form: Form::default(),
-            image_fault: None,
+            image_error: None,
             categories: keeping::list_categories(&mut conn).await?,
             movements,
             movement_count,
@@ -411,7 +413,7 @@ async fn save(
     version: i64,
     form: &Form,
 ) -> Result<Product> {
-    let (fields, faults) = read(form, app.config.shop_currency);
+    let (fields, field_errors) = read(form, app.config.shop_currency);
     let mut tx = app.db.begin().await?;
     let saved = keeping::change(
         &mut tx,
@@ -422,7 +424,7 @@ async fn save(
         app.config.shop_currency,
     )
     .await;
-    let product = with_faults(saved, faults)?;
+    let product = with_field_errors(saved, field_errors)?;
     tx.commit().await?;
     Ok(product)
 }
@@ -545,9 +547,12 @@ pub async fn change_stock(
         };
         let pieces: Option<i64> = form.get("pieces").parse().ok();
         let pieces = pieces.filter(|pieces| (1..=1_000_000).contains(pieces));
-        let mut faults = Vec::new();
+        let mut field_errors = Vec::new();
         if pieces.is_none() {
-            faults.push(Fault::new("pieces", "Must be a whole number from 1 on."));
+            field_errors.push(FieldError::new(
+                "pieces",
+                "Must be a whole number from 1 on.",
+            ));
         }
         let fields = [
             ("delta", Value::from(sign * pieces.unwrap_or(1))),
@@ -558,7 +563,7 @@ pub async fn change_stock(
         let fields = fields.into_iter().collect();
         let mut tx = app.db.begin().await?;
         let done = keeping::change_stock(&mut tx, &context.actor()?, &id, fields).await;
-        let available = match with_faults(done, faults) {
+        let available = match with_field_errors(done, field_errors) {
             Err(Error::Conflict("stock_is_held", sentence)) => {
                 Err(Error::invalid("pieces", sentence))
             }
@@ -617,7 +622,7 @@ pub async fn add_images(
         ));
     }
     let ids = batch.ids();
-    let fault = if ids.is_empty() {
+    let field_error = if ids.is_empty() {
         match refusals.is_empty() {
             true => "Choose at least one image.".to_owned(),
             false => refusals.join(" "),
@@ -645,10 +650,12 @@ pub async fn add_images(
             Err(error) => {
                 batch.take_back().await;
                 match error {
-                    Error::Invalid(faults) => {
-                        let faults: Vec<String> =
-                            faults.into_iter().map(|fault| fault.message).collect();
-                        faults.join(" ")
+                    Error::Invalid(field_errors) => {
+                        let field_errors: Vec<String> = field_errors
+                            .into_iter()
+                            .map(|field_error| field_error.message)
+                            .collect();
+                        field_errors.join(" ")
                     }
                     other => return Err(other),
                 }
@@ -656,7 +663,7 @@ pub async fn add_images(
         }
     };
     let mut page = ProductPage::open(&app, &context, product).await?;
-    page.image_fault = Some(fault);
+    page.image_error = Some(field_error);
     Ok(told(context.show(&page)?, Some(StatusCode::BAD_REQUEST)))
 }
 
@@ -708,9 +715,9 @@ fn form_of(product: &Product) -> Form {
 }
 
 /// The API's fields of a form, and what is wrong with those that people write in another way.
-fn read(form: &Form, currency: Currency) -> (Map<String, Value>, Vec<Fault>) {
+fn read(form: &Form, currency: Currency) -> (Map<String, Value>, Vec<FieldError>) {
     let mut fields = Map::new();
-    let mut faults = Vec::new();
+    let mut field_errors = Vec::new();
     let is_new = form.get("version").is_empty();
     for field in ["name", "slug", "weight_ounces", "description"] {
         let text = unix(form.get(field));
@@ -733,28 +740,28 @@ fn read(form: &Form, currency: Currency) -> (Map<String, Value>, Vec<Fault>) {
         }
         Some(_) => {
             let bounds = currency.charges_in_words();
-            faults.push(Fault::new("price", format!("Must be from {bounds}.")));
+            field_errors.push(FieldError::new("price", format!("Must be from {bounds}.")));
         }
         None => {
             let example = currency.example();
-            faults.push(Fault::new(
+            field_errors.push(FieldError::new(
                 "price",
                 format!("Must be an amount like {example}."),
             ));
         }
     }
-    (fields, faults)
+    (fields, field_errors)
 }
 
 /// What was done, unless something was wrong with the form besides. The caller commits nothing then.
-fn with_faults<T>(done: Result<T>, mut faults: Vec<Fault>) -> Result<T> {
-    if faults.is_empty() {
+fn with_field_errors<T>(done: Result<T>, mut field_errors: Vec<FieldError>) -> Result<T> {
+    if field_errors.is_empty() {
         return done;
     }
     if let Err(Error::Invalid(others)) = done {
-        faults.extend(others);
+        field_errors.extend(others);
     }
-    Err(Error::Invalid(faults))
+    Err(Error::Invalid(field_errors))
 }
 
 /// Browsers send line breaks as two characters.

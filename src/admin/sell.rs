@@ -9,7 +9,7 @@ use super::context::AdminContext;
 use super::form::Form;
 use super::sign_in::refused;
 use crate::app::App;
-use crate::error::{Error, Fault, Result};
+use crate::error::{Error, FieldError, Result};
 use crate::extract::Query;
 use crate::ids::{OrderId, ProductId};
 use crate::money::Cents;
@@ -92,7 +92,7 @@ async fn page(app: &App, context: &AdminContext, asked: Asked, form: Form) -> Re
     {
         sold = Some((order, orders::lines(&mut conn, id).await?));
     }
-    let faulty = form.is_faulty();
+    let faulty = form.has_errors();
     let sent: Option<OrderId> = form.get("sale").parse().ok().map(OrderId);
     let shown = context.show(&SellPage {
         context,
@@ -154,12 +154,12 @@ async fn sell(app: &App, context: &AdminContext, form: &Form) -> Result<(Order, 
     let locked = locked
         .get(&piece)
         .ok_or_else(|| Error::invalid("piece", "is not there any more"))?;
-    let mut faults = Vec::new();
+    let mut field_errors = Vec::new();
     let quantity = form.get("quantity").parse::<i32>().ok();
     let quantity = quantity.filter(|quantity| (1..=999).contains(quantity));
     if quantity.is_none() {
         let message = "must be a whole number from 1 to 999";
-        faults.push(Fault::new("quantity", message));
+        field_errors.push(FieldError::new("quantity", message));
     }
     let price = Cents::parse(&form.get("price"), &locked.currency);
     let price = price.filter(|price| price.0 <= 99_999_999);
@@ -168,14 +168,14 @@ async fn sell(app: &App, context: &AdminContext, form: &Form) -> Result<(Order, 
             "must be an amount such as {}",
             locked.price.plain(&locked.currency)
         );
-        faults.push(Fault::new("price", message));
+        field_errors.push(FieldError::new("price", message));
     }
     let note = form.get("note");
     if note.chars().count() > 200 {
-        faults.push(Fault::new("note", "must have at most 200 characters"));
+        field_errors.push(FieldError::new("note", "must have at most 200 characters"));
     }
-    let (Some(quantity), Some(price), true) = (quantity, price, faults.is_empty()) else {
-        return Err(Error::Invalid(faults));
+    let (Some(quantity), Some(price), true) = (quantity, price, field_errors.is_empty()) else {
+        return Err(Error::Invalid(field_errors));
     };
     let sale = Sale {
         id: Some(id),

@@ -8,7 +8,7 @@ use super::context::AdminContext;
 use super::form::Form;
 use super::sign_in::judged;
 use crate::app::App;
-use crate::error::{Error, Fault, Result};
+use crate::error::{Error, FieldError, Result};
 use crate::money::{Cents, Currency};
 use crate::settings::{self, Choice, Rate, Settings};
 
@@ -101,12 +101,12 @@ pub async fn change(State(app): State<App>, context: AdminContext, form: Form) -
 }
 
 fn read(form: &Form, currency: Currency) -> Result<Choice> {
-    let mut faults = Vec::new();
+    let mut field_errors = Vec::new();
     let mut number = |field: &str| -> Option<i32> {
         let typed = form.get(field);
         let number = typed.parse().ok();
         if number.is_none() && !typed.is_empty() {
-            faults.push(Fault::new(field, "must be a whole number"));
+            field_errors.push(FieldError::new(field, "must be a whole number"));
         }
         number
     };
@@ -141,14 +141,14 @@ fn read(form: &Form, currency: Currency) -> Result<Choice> {
         let sentences = [price.as_str(), days, days];
         for ((name, right), sentence) in names.into_iter().zip(right).zip(sentences) {
             if !right {
-                faults.push(Fault::new(name, sentence));
+                field_errors.push(FieldError::new(name, sentence));
             }
         }
         None
     };
     let [us, north_america, international] = ZONES.map(|(zone, _)| rate(zone));
-    if !faults.is_empty() {
-        return Err(Error::Invalid(faults));
+    if !field_errors.is_empty() {
+        return Err(Error::Invalid(field_errors));
     }
     let name = form.get("shop_name");
     Ok(Choice {
@@ -164,15 +164,15 @@ fn read(form: &Form, currency: Currency) -> Result<Choice> {
 /// Says bounds of prices as amounts are typed: nobody in the admin thinks in cents.
 fn as_typed(error: Error, currency: Currency) -> Error {
     match error {
-        Error::Invalid(mut faults) => {
+        Error::Invalid(mut field_errors) => {
             let none = if currency == Currency::USD { "$0" } else { "0" };
             let most = Cents(*currency.charges().end()).in_currency(currency.code());
-            for fault in &mut faults {
-                if fault.field.ends_with(".price") {
-                    fault.message = format!("must be from {none} to {most}");
+            for field_error in &mut field_errors {
+                if field_error.field.ends_with(".price") {
+                    field_error.message = format!("must be from {none} to {most}");
                 }
             }
-            Error::Invalid(faults)
+            Error::Invalid(field_errors)
         }
         other => other,
     }

@@ -10,7 +10,7 @@ use super::form::Form;
 use super::order::{self, CARRIERS};
 use super::sign_in::refused;
 use crate::app::App;
-use crate::error::{Error, Fault, Result};
+use crate::error::{Error, FieldError, Result};
 use crate::extract::Query;
 use crate::fulfillment;
 use crate::orders::{self, Order, OrderView};
@@ -46,7 +46,7 @@ async fn page(app: &App, context: &AdminContext, chosen: &[&str], form: Form) ->
         }
         found.extend(orders::find(&mut conn, id).await?);
     }
-    let faulty = form.is_faulty();
+    let faulty = form.has_errors();
     let shown = context.show(&ShipPage {
         context,
         orders: found,
@@ -79,7 +79,7 @@ pub async fn submit(State(app): State<App>, context: AdminContext, form: Form) -
         };
         return Ok(context.go_on("/admin/orders", &said));
     }
-    let faulty = form.clone().refused(Error::Invalid(done.faults))?;
+    let faulty = form.clone().refused(Error::Invalid(done.field_errors))?;
     let said = match &done.shipped[..] {
         [] => None,
         shipped => Some(format!("{}; the others are below.", are_shipped(shipped))),
@@ -113,7 +113,7 @@ struct Done<'a> {
     shipped: Vec<&'a str>,
     left: Vec<&'a str>,
     /// What is wrong with those that are left, by the field that shows it.
-    faults: Vec<Fault>,
+    field_errors: Vec<FieldError>,
     /// The worst of it.
     status: StatusCode,
 }
@@ -123,7 +123,7 @@ impl<'a> Done<'a> {
         let mut done = Done {
             shipped: Vec::new(),
             left: Vec::new(),
-            faults: Vec::new(),
+            field_errors: Vec::new(),
             status: StatusCode::BAD_REQUEST,
         };
         for (number, outcome) in chosen.into_iter().zip(outcomes) {
@@ -142,20 +142,23 @@ impl<'a> Done<'a> {
         self.status = self.status.max(error.status());
         let tracking = format!("tracking.{number}");
         match error {
-            Error::Invalid(faults) => self.faults.extend(faults.into_iter().map(|mut fault| {
-                if fault.field != "carrier" {
-                    fault.field.clone_from(&tracking);
-                }
-                fault
-            })),
-            Error::Conflict(_, why) => self.faults.push(Fault::new(tracking, why)),
+            Error::Invalid(field_errors) => {
+                self.field_errors
+                    .extend(field_errors.into_iter().map(|mut field_error| {
+                        if field_error.field != "carrier" {
+                            field_error.field.clone_from(&tracking);
+                        }
+                        field_error
+                    }))
+            }
+            Error::Conflict(_, why) => self.field_errors.push(FieldError::new(tracking, why)),
             Error::Unavailable("not_tried", _) => {
-                self.faults
-                    .push(Fault::new(tracking, "Not tried yet: ship it again."));
+                self.field_errors
+                    .push(FieldError::new(tracking, "Not tried yet: ship it again."));
             }
             _ => {
                 let why = "Not shipped: something went wrong on our side. Try again in a moment.";
-                self.faults.push(Fault::new(tracking, why));
+                self.field_errors.push(FieldError::new(tracking, why));
             }
         }
     }

@@ -192,7 +192,7 @@ pub fn too_many(wait: Duration) -> String {
 pub fn judged(page: Response, verdict: Verdict) -> Response {
     match verdict {
         Verdict::Good => page,
-        Verdict::Faulty => refused(page, StatusCode::BAD_REQUEST, None),
+        Verdict::Invalid => refused(page, StatusCode::BAD_REQUEST, None),
         Verdict::TooSoon(wait) => refused(page, StatusCode::TOO_MANY_REQUESTS, Some(wait)),
     }
 }
@@ -214,7 +214,7 @@ pub const YOURS: &str = "your_password";
 /// Asks somebody who is in for their password again.
 ///
 /// # Errors
-/// A fault of `field` for a wrong one; 429 after too many.
+/// A field error of `field` for a wrong one; 429 after too many.
 pub async fn ask_password(
     app: &App,
     context: &AdminContext,

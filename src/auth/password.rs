@@ -31,10 +31,10 @@ pub struct Hashed(pub(super) String);
 /// Hashes a new password.
 ///
 /// # Errors
-/// A fault of `field` for one that is too short, too long, or too simple.
+/// A field error of `field` for one that is too short, too long, or too simple.
 pub async fn hash(password: &Secret, field: &'static str) -> Result<Hashed> {
-    if let Some(fault) = fault(password.reveal()) {
-        return Err(Error::invalid(field, fault));
+    if let Some(field_error) = field_error(password.reveal()) {
+        return Err(Error::invalid(field, field_error));
     }
     let password = password.clone();
     let judged = password.clone();
@@ -82,7 +82,7 @@ pub fn generate() -> Result<Secret> {
     Ok(Secret::new(text))
 }
 
-fn fault(password: &str) -> Option<&'static str> {
+fn field_error(password: &str) -> Option<&'static str> {
     let length = password.chars().count();
     if length < *LENGTH.start() {
         return Some("must have at least 12 characters: a few words do well");
@@ -152,11 +152,11 @@ mod tests {
 
     #[test]
     fn passwords_are_long_and_not_of_one_letter() {
-        assert!(fault("short").is_some());
-        assert!(fault("aaaaaaaaaaaaaaaa").is_some());
-        assert!(fault(&"abcdef".repeat(40)).is_some());
-        assert_eq!(fault("correct horse battery"), None);
-        assert_eq!(fault("ein schönes Paßwort"), None);
+        assert!(field_error("short").is_some());
+        assert!(field_error("aaaaaaaaaaaaaaaa").is_some());
+        assert!(field_error(&"abcdef".repeat(40)).is_some());
+        assert_eq!(field_error("correct horse battery"), None);
+        assert_eq!(field_error("ein schönes Paßwort"), None);
     }
 
     #[tokio::test]
@@ -176,10 +176,10 @@ mod tests {
             "asdfghjklqwertyuiop",
         ] {
             let refused = hash(&Secret::new(common), "new").await;
-            let Err(Error::Invalid(faults)) = refused else {
+            let Err(Error::Invalid(field_errors)) = refused else {
                 panic!("{common} is taken");
             };
-            assert_eq!(faults[0].field, "new", "{common}");
+            assert_eq!(field_errors[0].field, "new", "{common}");
         }
         for good in [
             "correct horse battery",

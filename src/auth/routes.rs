@@ -20,7 +20,7 @@ use super::users::{self, Role, User};
 use super::{password, second_factor};
 use crate::app::App;
 use crate::error::answers::{BadRequest, BodyFailures, NotThere, TokenFailures};
-use crate::error::{Error, ErrorBody, Fault, Result};
+use crate::error::{Error, ErrorBody, FieldError, Result};
 use crate::extract::texts::ShortLine;
 use crate::extract::{Json, Paging, Path, Query};
 use crate::ids::UserId;
@@ -122,10 +122,10 @@ enum LastOwner {
 
 /// The part of a whole list that is asked for, with number and size of the page.
 fn part<T>(all: Vec<T>, query: &Query) -> Result<(usize, i64, i64, Vec<T>)> {
-    let mut faults = Vec::new();
-    let page = query.paging(&mut faults);
-    if !faults.is_empty() {
-        return Err(Error::Invalid(faults));
+    let mut field_errors = Vec::new();
+    let page = query.paging(&mut field_errors);
+    if !field_errors.is_empty() {
+        return Err(Error::Invalid(field_errors));
     }
     let (skip, take) = (
         usize::try_from(page.offset()).unwrap_or(usize::MAX),
@@ -280,11 +280,11 @@ async fn disable_user(
     query: Query,
 ) -> Result<Json<DisabledUser>> {
     admin.may(Scope::Users)?;
-    let mut faults = Vec::new();
+    let mut field_errors = Vec::new();
     let word = |value| if value { "true" } else { "false" };
-    let revoke = query.one_of("revoke_tokens", &[true, false], word, &mut faults);
-    if !faults.is_empty() {
-        return Err(Error::Invalid(faults));
+    let revoke = query.one_of("revoke_tokens", &[true, false], word, &mut field_errors);
+    if !field_errors.is_empty() {
+        return Err(Error::Invalid(field_errors));
     }
     let mut tx = app.db.begin().await?;
     reached(&mut tx, &admin, id, true).await?;
@@ -445,17 +445,17 @@ async fn create_token(
     Json(new): Json<NewToken>,
 ) -> Result<Response> {
     admin.may(Scope::Tokens)?;
-    let mut faults = Vec::new();
+    let mut field_errors = Vec::new();
     let mut scopes = Vec::new();
     for (at, name) in new.scopes.iter().enumerate() {
         match Scope::parse(name) {
             Some(scope) if scopes.contains(&scope) => {}
             Some(scope) => scopes.push(scope),
-            None => faults.push(Fault::new(format!("scopes[{at}]"), "is no scope")),
+            None => field_errors.push(FieldError::new(format!("scopes[{at}]"), "is no scope")),
         }
     }
-    if !faults.is_empty() {
-        return Err(Error::Invalid(faults));
+    if !field_errors.is_empty() {
+        return Err(Error::Invalid(field_errors));
     }
     admin.reaches(&scopes)?;
     let mut tx = app.db.begin().await?;

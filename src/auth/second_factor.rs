@@ -125,7 +125,7 @@ pub async fn setup(
 /// this once.
 ///
 /// # Errors
-/// A fault of `code` for a wrong one; 409 where nothing is being set up.
+/// A field error of `code` for a wrong one; 409 where nothing is being set up.
 pub async fn confirm(
     conn: &mut PgConnection,
     signer: &Signer,

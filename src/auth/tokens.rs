@@ -15,7 +15,7 @@ use utoipa::ToSchema;
 use super::{random, sha256};
 use crate::app::App;
 use crate::audit::{self, Actor};
-use crate::error::{Error, Fault, Result};
+use crate::error::{Error, FieldError, Result};
 use crate::ids::UserId;
 
 /// What a token may do.
@@ -227,7 +227,7 @@ impl Token {
 /// Makes a token and returns it with its text, which is kept nowhere.
 ///
 /// # Errors
-/// A fault for a name of the wrong length or that a living token has, without any scope, or for a time that is over.
+/// A field error for a name of the wrong length or that a living token has, without any scope, or for a time that is over.
 pub async fn create_token(
     conn: &mut PgConnection,
     actor: &Actor,
@@ -274,27 +274,27 @@ pub async fn create_token(
 }
 
 fn check(new: &NewToken<'_>) -> Result<()> {
-    let mut faults = Vec::new();
+    let mut field_errors = Vec::new();
     let name = new.name;
     if name.trim().is_empty() || name.chars().count() > 100 || name.contains(char::is_control) {
-        faults.push(Fault::new("name", "must have 1 to 100 characters"));
+        field_errors.push(FieldError::new("name", "must have 1 to 100 characters"));
     }
     if new.scopes.is_empty() {
-        faults.push(Fault::new("scopes", "name at least one scope"));
+        field_errors.push(FieldError::new("scopes", "name at least one scope"));
     }
     if new.expires_at.is_some_and(|at| at <= Utc::now()) {
-        faults.push(Fault::new("expires_at", "must be in the future"));
+        field_errors.push(FieldError::new("expires_at", "must be in the future"));
     }
-    match faults.is_empty() {
+    match field_errors.is_empty() {
         true => Ok(()),
-        false => Err(Error::Invalid(faults)),
+        false => Err(Error::Invalid(field_errors)),
     }
 }
 
 /// Frees a name from tokens that have expired.
 ///
 /// # Errors
-/// A fault of `name` where a living token has it, one of an older version too.
+/// A field error of `name` where a living token has it, one of an older version too.
 async fn free_name(conn: &mut PgConnection, name_key: &str) -> Result<()> {
     sqlx::query(
         "update api_tokens

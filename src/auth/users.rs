@@ -89,7 +89,7 @@ macro_rules! columns {
 /// Makes a user.
 ///
 /// # Errors
-/// A fault of `email` for what is none, or somebody's already.
+/// A field error of `email` for what is none, or somebody's already.
 pub async fn create(
     conn: &mut PgConnection,
     actor: &Actor,

@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use crate::error::Fault;
+use crate::error::FieldError;
 
 /// A line `NAME=value`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,10 +20,10 @@ pub(super) struct Entry {
 ///
 /// # Errors
 /// Every line that cannot be read as it is written.
-pub(super) fn load(path: &Path) -> Result<Vec<Entry>, Vec<Fault>> {
+pub(super) fn load(path: &Path) -> Result<Vec<Entry>, Vec<FieldError>> {
     let unreadable = |error: &dyn std::fmt::Display| {
         let message = format!("cannot be read: {error}");
-        vec![Fault::new(path.display().to_string(), message)]
+        vec![FieldError::new(path.display().to_string(), message)]
     };
     let bytes = match std::fs::read(path) {
         Ok(bytes) => bytes,
@@ -39,14 +39,14 @@ pub(super) fn load(path: &Path) -> Result<Vec<Entry>, Vec<Fault>> {
 /// Reads all lines.
 ///
 /// # Errors
-/// Each faulty line, by the name of its setting where it has one.
-pub(super) fn parse(bytes: &[u8]) -> Result<Vec<Entry>, Vec<Fault>> {
+/// Each wrong line, by the name of its setting where it has one.
+pub(super) fn parse(bytes: &[u8]) -> Result<Vec<Entry>, Vec<FieldError>> {
     let mut entries: Vec<Entry> = Vec::new();
-    let mut faults = Vec::new();
+    let mut field_errors = Vec::new();
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     for (line, bytes) in (1..).zip(bytes.split(|byte| *byte == b'\n')) {
         let Ok(text) = std::str::from_utf8(bytes) else {
-            faults.push(fault(
+            field_errors.push(field_error(
                 &name_in(&String::from_utf8_lossy(bytes)),
                 line,
                 NOT_UTF8,
@@ -58,24 +58,24 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Vec<Entry>, Vec<Fault>> {
             Ok(Some((name, value))) => {
                 if let Some(first) = entries.iter().find(|entry| entry.name == name) {
                     let message = format!("is set on line {}, too: keep one of them", first.line);
-                    faults.push(fault(&name, line, &message));
+                    field_errors.push(field_error(&name, line, &message));
                 }
                 entries.push(Entry { name, value, line });
             }
-            Err(message) => faults.push(fault(&name_in(text), line, message)),
+            Err(message) => field_errors.push(field_error(&name_in(text), line, message)),
         }
     }
-    if faults.is_empty() {
+    if field_errors.is_empty() {
         Ok(entries)
     } else {
-        Err(faults)
+        Err(field_errors)
     }
 }
 
 const NOT_UTF8: &str = "is not UTF-8 text: save the file as UTF-8";
 
-fn fault(name: &str, line: usize, message: &str) -> Fault {
-    Fault::new(name, format!("{message} (line {line} of .env)"))
+fn field_error(name: &str, line: usize, message: &str) -> FieldError {
+    FieldError::new(name, format!("{message} (line {line} of .env)"))
 }
 
 /// What stands before the `=` of a line, to name it by.
@@ -191,7 +191,10 @@ mod tests {
     fn value(text: &str) -> Result<String, String> {
         match parse(format!("A={text}\n").as_bytes()) {
             Ok(entries) => Ok(entries[0].value.clone()),
-            Err(faults) => Err(format!("{}: {}", faults[0].field, faults[0].message)),
+            Err(field_errors) => Err(format!(
+                "{}: {}",
+                field_errors[0].field, field_errors[0].message
+            )),
         }
     }
 
@@ -261,14 +264,14 @@ mod tests {
             ("A B=1", ".env: has a line whose name"),
             ("A=1\nB=2\nA=1", "A: is set on line 1, too"),
         ] {
-            let faults = parse(text.as_bytes()).expect_err(text);
-            let said = format!("{}: {}", faults[0].field, faults[0].message);
+            let field_errors = parse(text.as_bytes()).expect_err(text);
+            let said = format!("{}: {}", field_errors[0].field, field_errors[0].message);
             assert!(said.starts_with(told), "{text}: {said}");
             let line = format!("(line {} of .env)", text.lines().count());
             assert!(said.ends_with(&line), "{text}: {said}");
         }
-        let faults = parse(b"A=caf\xe9").expect_err("no UTF-8");
-        assert_eq!(faults[0].field, "A");
+        let field_errors = parse(b"A=caf\xe9").expect_err("no UTF-8");
+        assert_eq!(field_errors[0].field, "A");
     }
 
     #[test]

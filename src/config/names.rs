@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::env_file::Entry;
-use crate::error::Fault;
+use crate::error::FieldError;
 
 /// Names in `.env` that are meant for the libraries within us, not for us.
 const OF_OTHERS: [&str; 12] = [
@@ -43,7 +43,7 @@ pub(super) fn unknown<'a>(
     known: &BTreeSet<&'static str>,
     file: &[Entry],
     environment: impl Iterator<Item = &'a str>,
-) -> Vec<Fault> {
+) -> Vec<FieldError> {
     let is_unknown = |name: &str| !known.contains(name);
     let in_file = file
         .iter()
@@ -51,21 +51,21 @@ pub(super) fn unknown<'a>(
         .filter(|entry| !OF_OTHERS.contains(&entry.name.to_ascii_uppercase().as_str()))
         .map(|entry| {
             let place = format!(" (line {} of .env)", entry.line);
-            fault(known, &entry.name, &place)
+            field_error(known, &entry.name, &place)
         });
     let in_environment = environment
         .filter(|name| is_unknown(name) && looks_like_ours(known, name))
         .filter(|name| file.iter().all(|entry| entry.name != **name))
-        .map(|name| fault(known, name, ""));
+        .map(|name| field_error(known, name, ""));
     in_file.chain(in_environment).collect()
 }
 
-fn fault(known: &BTreeSet<&'static str>, name: &str, place: &str) -> Fault {
+fn field_error(known: &BTreeSet<&'static str>, name: &str, place: &str) -> FieldError {
     let meant = match nearest(known, name) {
         Some(meant) => format!("is not a setting; did you mean {meant}?"),
         None => "is not a setting".to_owned(),
     };
-    Fault::new(name, format!("{meant}{place}"))
+    FieldError::new(name, format!("{meant}{place}"))
 }
 
 fn looks_like_ours(known: &BTreeSet<&'static str>, name: &str) -> bool {
@@ -114,7 +114,7 @@ mod tests {
         let told = |names: &[&str]| -> Vec<String> {
             unknown(&known, &[], names.iter().copied())
                 .into_iter()
-                .map(|fault| format!("{} {}", fault.field, fault.message))
+                .map(|field_error| format!("{} {}", field_error.field, field_error.message))
                 .collect()
         };
         assert_eq!(

@@ -19,7 +19,7 @@ use crate::audit::{self, Actor};
 use crate::auth::{Admin, Scope};
 use crate::disputes::{self, Dispute};
 use crate::error::answers::{BadRequest, BodyFailures, NotThere, TokenFailures};
-use crate::error::{Error, ErrorBody, Fault, Result};
+use crate::error::{Error, ErrorBody, FieldError, Result};
 use crate::extract::texts::Prose;
 use crate::extract::{Json, Paging, Path, Query};
 use crate::ids::CustomOrderId;
@@ -146,12 +146,12 @@ struct CustomOrderPage {
 )]
 async fn list(State(app): State<App>, admin: Admin, query: Query) -> Result<Json<CustomOrderPage>> {
     admin.may(Scope::CustomOrders)?;
-    let mut faults = Vec::new();
-    let page = query.paging(&mut faults);
-    let status = query.one_of("status", &Status::ALL, Status::as_str, &mut faults);
-    let search = query.search(&mut faults);
-    if !faults.is_empty() {
-        return Err(Error::Invalid(faults));
+    let mut field_errors = Vec::new();
+    let page = query.paging(&mut field_errors);
+    let status = query.one_of("status", &Status::ALL, Status::as_str, &mut field_errors);
+    let search = query.search(&mut field_errors);
+    if !field_errors.is_empty() {
+        return Err(Error::Invalid(field_errors));
     }
     let filter = store::Filter {
         status,
@@ -445,20 +445,20 @@ impl NewQuote {
     /// The terms, with the settings' where none were given.
     ///
     /// # Errors
-    /// Faults of its fields.
+    /// Field errors of its fields.
     pub fn check(self, settings: &Settings) -> Result<Terms> {
-        let mut faults = Vec::new();
+        let mut field_errors = Vec::new();
         let zone = self.shipping_zone.unwrap_or(Zone::Us);
         let shipping = self.shipping.unwrap_or_else(|| zone.rate(settings).price.0);
         let currency = settings.currency;
         let most = *currency.charges().end();
         if let Err(wrong) = currency.check_charge(Cents(self.amount)) {
-            faults.push(Fault::new("amount", wrong));
+            field_errors.push(FieldError::new("amount", wrong));
         }
         if currency.check_part(Cents(shipping)).is_err()
             || self.amount.saturating_add(shipping) > most
         {
-            faults.push(Fault::new(
+            field_errors.push(FieldError::new(
                 "shipping",
                 format!(
                     "must not be negative, a multiple of {}, and at most {most} together with the amount",
@@ -468,11 +468,11 @@ impl NewQuote {
         }
         let valid_days = self.valid_days.unwrap_or(settings.quote_valid_days);
         if !(1..=365).contains(&valid_days) {
-            faults.push(Fault::new("valid_days", "must be from 1 to 365 days"));
+            field_errors.push(FieldError::new("valid_days", "must be from 1 to 365 days"));
         }
-        let covers = prose("covers", &self.covers, 1, &mut faults);
-        if !faults.is_empty() {
-            return Err(Error::Invalid(faults));
+        let covers = prose("covers", &self.covers, 1, &mut field_errors);
+        if !field_errors.is_empty() {
+            return Err(Error::Invalid(field_errors));
         }
         Ok(Terms {
             currency: currency.code().to_owned(),
@@ -486,11 +486,11 @@ impl NewQuote {
 }
 
 /// A text of some lines that people read, without the space around it.
-fn prose(field: &str, text: &str, least: usize, faults: &mut Vec<Fault>) -> String {
+fn prose(field: &str, text: &str, least: usize, field_errors: &mut Vec<FieldError>) -> String {
     let text = text.replace("\r\n", "\n").trim().to_owned();
     let is_odd = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
     if !(least..=2000).contains(&text.chars().count()) || text.contains(is_odd) {
-        faults.push(Fault::new(
+        field_errors.push(FieldError::new(
             field,
             format!("must have {least} to 2000 characters"),
         ));
@@ -501,14 +501,14 @@ fn prose(field: &str, text: &str, least: usize, faults: &mut Vec<Fault>) -> Stri
 /// A text of some lines, as people read it.
 ///
 /// # Errors
-/// A fault of the field: it has fewer characters than `least`, more than 2000, or such as nobody can read.
+/// A field error of the field: it has fewer characters than `least`, more than 2000, or such as nobody can read.
 pub fn check_prose(field: &str, text: &str, least: usize) -> Result<String> {
-    let mut faults = Vec::new();
-    let text = prose(field, text, least, &mut faults);
-    if faults.is_empty() {
+    let mut field_errors = Vec::new();
+    let text = prose(field, text, least, &mut field_errors);
+    if field_errors.is_empty() {
         Ok(text)
     } else {
-        Err(Error::Invalid(faults))
+        Err(Error::Invalid(field_errors))
     }
 }
 

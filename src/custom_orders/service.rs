@@ -727,7 +727,7 @@ pub async fn start_production(
 /// said to be in production passes through it.
 ///
 /// # Errors
-/// Faults; 404; 409 `not_shippable`.
+/// Field errors; 404; 409 `not_shippable`.
 pub async fn ship(
     conn: &mut PgConnection,
     app: &App,
@@ -765,7 +765,7 @@ pub async fn ship(
 /// Ships the custom order whose order this is, as the owner ships it by its own door.
 ///
 /// # Errors
-/// Faults; 404; 409 `not_shippable`.
+/// Field errors; 404; 409 `not_shippable`.
 pub async fn ship_of(
     conn: &mut PgConnection,
     app: &App,

@@ -14,29 +14,29 @@ const OLDEST_SERVER: i32 = 150_000;
 /// # Errors
 /// Everything that is not as needed, in words.
 pub(super) async fn server(conn: &mut PgConnection) -> Result<()> {
-    let mut faults = Vec::new();
+    let mut field_errors = Vec::new();
     let version: i32 = setting(conn, "server_version_num").await?.parse()?;
     if version < OLDEST_SERVER {
         let version = setting(conn, "server_version").await?;
-        faults.push(format!(
+        field_errors.push(format!(
             "this is PostgreSQL {version}: 15 or newer is needed"
         ));
     }
     let encoding = setting(conn, "server_encoding").await?;
     if encoding != "UTF8" {
-        faults.push(format!(
+        field_errors.push(format!(
             "its encoding (server_encoding) is {encoding}, in which not every customer's name can be stored: make a new \
              database with `createdb --encoding=UTF8 --template=template0 NAME`, and move the data with pg_dump and \
              pg_restore"
         ));
     }
     if liveness::read_only(conn).await? {
-        faults.push(
+        field_errors.push(
             "it takes no changes: the server is a standby, or default_transaction_read_only is on"
                 .to_owned(),
         );
     }
-    refuse(faults)
+    refuse(field_errors)
 }
 
 /// Checks that the role may do what migrations do.
@@ -54,13 +54,13 @@ pub(super) async fn owner(conn: &mut PgConnection) -> Result<()> {
              search_path name that"
         );
     };
-    let mut faults = Vec::new();
+    let mut field_errors = Vec::new();
     let may_create: bool = sqlx::query_scalar("select has_schema_privilege($1, 'create')")
         .bind(&schema)
         .fetch_one(&mut *conn)
         .await?;
     if !may_create {
-        faults.push(format!(
+        field_errors.push(format!(
             "the role {role} may not create tables: `grant usage, create on schema {schema} to {role}`"
         ));
     }
@@ -75,7 +75,7 @@ pub(super) async fn owner(conn: &mut PgConnection) -> Result<()> {
     .fetch_one(&mut *conn)
     .await?;
     if !is_complete && !may_create {
-        faults.push(format!(
+        field_errors.push(format!(
             "the role {role} may not create schemas and extensions: `grant create on database {database} to {role}`"
         ));
     }
@@ -93,13 +93,13 @@ pub(super) async fn owner(conn: &mut PgConnection) -> Result<()> {
         .fetch_all(conn)
         .await?;
         if !others.is_empty() {
-            faults.push(format!(
+            field_errors.push(format!(
                 "the role {role} does not own these tables, and migrations change them: {}",
                 others.join(", ")
             ));
         }
     }
-    refuse(faults)
+    refuse(field_errors)
 }
 
 /// The extensions that migrations make. Each is one that the owner of a database may make.
@@ -181,7 +181,7 @@ pub(super) async fn server_role(conn: &mut PgConnection) -> Result<()> {
     )
     .fetch_all(&mut *conn)
     .await?;
-    let mut faults: Vec<String> = refused
+    let mut field_errors: Vec<String> = refused
         .into_iter()
         .map(|(schema, tables)| {
             format!(
@@ -195,11 +195,11 @@ pub(super) async fn server_role(conn: &mut PgConnection) -> Result<()> {
             .fetch_one(conn)
             .await?;
     if !may_queue {
-        faults.push(format!(
+        field_errors.push(format!(
             "the role {role} may not use the job queue: `grant usage on schema graphile_worker to {role}`"
         ));
     }
-    refuse(faults)
+    refuse(field_errors)
 }
 
 /// Checks that the server lets us have so many connections.
@@ -214,7 +214,7 @@ pub(super) async fn connections(conn: &mut PgConnection, total: u32) -> Result<(
     )
     .fetch_one(conn)
     .await?;
-    let mut faults = Vec::new();
+    let mut field_errors = Vec::new();
     for (limit, whose) in [
         (server, "the server (max_connections)"),
         (database, "the database (connection limit)"),
@@ -222,13 +222,13 @@ pub(super) async fn connections(conn: &mut PgConnection, total: u32) -> Result<(
     ] {
         // -1 is no limit.
         if u32::try_from(limit).is_ok_and(|limit| limit < total) {
-            faults.push(format!(
+            field_errors.push(format!(
                 "{whose} allows {limit} connections, and DATABASE_MAX_CONNECTIONS is {total}: raise the one or lower the \
                  other"
             ));
         }
     }
-    refuse(faults)
+    refuse(field_errors)
 }
 
 /// Checks that both addresses lead to one database: a lock that is taken on one is seen on the other.
@@ -256,11 +256,11 @@ pub(super) async fn same_database(
 }
 
 /// Fails with all of these at once.
-fn refuse(faults: Vec<String>) -> Result<()> {
+fn refuse(field_errors: Vec<String>) -> Result<()> {
     ensure!(
-        faults.is_empty(),
+        field_errors.is_empty(),
         "the database cannot be used:\n  {}",
-        faults.join("\n  ")
+        field_errors.join("\n  ")
     );
     Ok(())
 }

@@ -73,7 +73,7 @@ struct Text<'a> {
 /// Writes an email. `id` makes the names of its parts unique.
 ///
 /// # Errors
-/// When an image's store cannot be asked now; else only for a fault of the templates.
+/// When an image's store cannot be asked now; else only for a field error of the templates.
 pub async fn compose(
     email: &Email,
     house: &House,
@@ -241,7 +241,7 @@ impl Composed {
     /// The message as it goes over the wire.
     ///
     /// # Errors
-    /// Only for a fault of ours: what an email says was made fit for a message before.
+    /// Only for a field error of ours: what an email says was made fit for a message before.
     pub fn message(self, house: &House, addressed: Addressed<'_>) -> anyhow::Result<Vec<u8>> {
         let mut message = Message::builder()
             .date(SystemTime::now())

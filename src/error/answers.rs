@@ -9,7 +9,7 @@ use utoipa::{IntoResponses, ToSchema};
 
 use super::ErrorBody;
 
-/// A list that is asked for with a faulty parameter: as every failure, or for filters in the old service's form.
+/// A list that is asked for with a wrong parameter: as every failure, or for filters in the old service's form.
 #[derive(Serialize, ToSchema)]
 #[serde(untagged)]
 pub enum ListError {
@@ -17,7 +17,7 @@ pub enum ListError {
     Filters(FilterError),
 }
 
-/// Each faulty filter is a key, with its sentences.
+/// Each wrong filter is a key, with its sentences.
 #[derive(Serialize, ToSchema)]
 pub struct FilterError {
     /// `invalid_filter`
@@ -28,7 +28,7 @@ pub struct FilterError {
 
 #[derive(IntoResponses)]
 pub enum BadRequest {
-    /// Not JSON, or not valid: each fault names its field or parameter.
+    /// Not JSON, or not valid: each field error names its field or parameter.
     #[response(status = 400)]
     BadRequest(ErrorBody),
 }

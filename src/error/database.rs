@@ -14,7 +14,7 @@ pub enum DatabaseFailure {
     ConnectionLost,
     /// The server takes no changes: it was demoted, or told so. A session may keep that beyond the end of the trouble.
     ReadOnly,
-    /// A fault of this program.
+    /// A field error of this program.
     Bug,
 }
 

@@ -11,7 +11,7 @@ use tokio::io::{AsyncWriteExt, BufWriter};
 use super::Media;
 use super::intake::{self, HEAD_BYTES, Refusal};
 use super::objects::unavailable;
-use crate::error::{Error, Fault, Result};
+use crate::error::{Error, FieldError, Result};
 use crate::extract::{arriving, too_large};
 
 /// What a form may have besides its files, in bytes: texts, the names of fields, boundaries.
@@ -154,7 +154,7 @@ pub async fn read_form(media: &Media, request: Request, files_field: &str) -> Re
                     text.extend_from_slice(&part);
                 }
                 let text = String::from_utf8(text)
-                    .map_err(|_| Error::Invalid(vec![Fault::new(&name, "Must be UTF-8.")]))?;
+                    .map_err(|_| Error::Invalid(vec![FieldError::new(&name, "Must be UTF-8.")]))?;
                 form.fields.push((name, text));
             }
             Some(file_name) if name == files_field && !file_name.is_empty() => {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use crate::error::{Error, LineFault, Result};
+use crate::error::{Error, LineError, Result};
 use crate::ids::ProductId;
 use crate::money::Currency;
 use crate::products;
@@ -24,11 +24,11 @@ pub struct Cart {
 struct CartLine {
     /// The id as sent, for the answer.
     sent_id: Value,
-    wanted: std::result::Result<(ProductId, i32), LineFault>,
+    wanted: std::result::Result<(ProductId, i32), LineError>,
 }
 
 impl Cart {
-    /// Reads `{"items": [{"product_id": …, "quantity": …}, …]}`. A faulty line is kept and reported by [`Cart::check`]
+    /// Reads `{"items": [{"product_id": …, "quantity": …}, …]}`. A wrong line is kept and reported by [`Cart::check`]
     /// together with those that the stock refuses.
     ///
     /// # Errors
@@ -80,16 +80,16 @@ impl Cart {
         &self,
         locks: &BTreeMap<ProductId, products::Lock>,
         currency: Currency,
-    ) -> Vec<LineFault> {
+    ) -> Vec<LineError> {
         let wanted = self.wanted();
         self.lines
             .iter()
             .filter_map(|line| {
                 let (error, message) = match &line.wanted {
-                    Err(fault) => return Some(fault.clone()),
+                    Err(field_error) => return Some(field_error.clone()),
                     Ok((id, _)) => judge(locks.get(id), wanted[id], currency)?,
                 };
-                Some(LineFault {
+                Some(LineError {
                     product_id: line.sent_id.clone(),
                     error,
                     message,
@@ -107,7 +107,7 @@ fn judge(
     currency: Currency,
 ) -> Option<(&'static str, String)> {
     const GONE: &str = "This product is no longer available";
-    let fault = match lock {
+    let field_error = match lock {
         None => ("product_not_found", GONE.to_owned()),
         Some(lock) if lock.is_deleted => ("product_not_found", GONE.to_owned()),
         Some(lock) if !lock.is_active => ("product_not_active", GONE.to_owned()),
@@ -128,7 +128,7 @@ fn judge(
         ),
         Some(_) => return None,
     };
-    Some(fault)
+    Some(field_error)
 }
 
 fn read_line(item: &Value) -> CartLine {
@@ -146,7 +146,7 @@ fn read_line(item: &Value) -> CartLine {
         _ => Value::from("unknown"),
     };
     let invalid = |message: &str| {
-        Err(LineFault {
+        Err(LineError {
             product_id: sent_id.clone(),
             error: "invalid_item_data",
             message: message.to_owned(),
@@ -166,7 +166,7 @@ fn read_line(item: &Value) -> CartLine {
             (Some(text), Some(quantity)) => match ProductId::parse(&text) {
                 Some(id) => Ok((id, quantity)),
                 // No product can have such an id.
-                None => Err(LineFault {
+                None => Err(LineError {
                     product_id: sent_id.clone(),
                     error: "product_not_found",
                     message: "This product is no longer available".to_owned(),
@@ -215,11 +215,11 @@ mod tests {
             .collect()
     }
 
-    fn faults(items: Value, stock: &[(&str, i32)]) -> Vec<(Value, &'static str)> {
+    fn field_errors(items: Value, stock: &[(&str, i32)]) -> Vec<(Value, &'static str)> {
         let cart = Cart::read(&json!({ "items": items })).expect("a list");
         cart.check(&locks(stock), Currency::USD)
             .into_iter()
-            .map(|fault| (fault.product_id, fault.error))
+            .map(|field_error| (field_error.product_id, field_error.error))
             .collect()
     }
 
@@ -234,7 +234,7 @@ mod tests {
             json!(1),
         ] {
             assert!(
-                matches!(Cart::read(&body), Err(Error::Cart(faults)) if faults.is_empty()),
+                matches!(Cart::read(&body), Err(Error::Cart(field_errors)) if field_errors.is_empty()),
                 "{body}"
             );
         }
@@ -272,7 +272,7 @@ mod tests {
         ] {
             let items = json!([{"product_id": "a", "quantity": bad}]);
             assert_eq!(
-                faults(items, &[("a", 5)]),
+                field_errors(items, &[("a", 5)]),
                 [(json!("a"), "invalid_item_data")],
                 "{bad}"
             );
@@ -282,18 +282,18 @@ mod tests {
             json!({"product_id": "a", "quantity": 0}),
         ] {
             assert_eq!(
-                faults(json!([missing]), &[("a", 5)]),
+                field_errors(json!([missing]), &[("a", 5)]),
                 [(json!("a"), "invalid_item_data")]
             );
         }
         assert_eq!(
-            faults(json!([{"product_id": "a", "quantity": 2.0}]), &[("a", 5)]),
+            field_errors(json!([{"product_id": "a", "quantity": 2.0}]), &[("a", 5)]),
             []
         );
     }
 
     #[test]
-    fn every_faulty_line_is_reported_in_its_place() {
+    fn every_wrong_line_is_reported_in_its_place() {
         let items = json!([
             {"product_id": "gone", "quantity": 1},
             {"product_id": "a", "quantity": 1},
@@ -304,7 +304,7 @@ mod tests {
             {"product_id": "a\u{0}", "quantity": 1},
         ]);
         assert_eq!(
-            faults(items, &[("a", 1), ("empty", 0)]),
+            field_errors(items, &[("a", 1), ("empty", 0)]),
             [
                 (json!("gone"), "product_not_found"),
                 (json!("unknown"), "invalid_item_data"),
@@ -320,11 +320,11 @@ mod tests {
     fn two_lines_of_one_product_count_together() {
         let items = json!([{"product_id": "a", "quantity": 2}, {"product_id": "a", "quantity": 2}]);
         let cart = Cart::read(&json!({ "items": items })).expect("a list");
-        let faults = cart.check(&locks(&[("a", 3)]), Currency::USD);
-        assert_eq!(faults.len(), 2);
-        assert_eq!(faults[0].error, "insufficient_inventory");
+        let field_errors = cart.check(&locks(&[("a", 3)]), Currency::USD);
+        assert_eq!(field_errors.len(), 2);
+        assert_eq!(field_errors[0].error, "insufficient_inventory");
         assert_eq!(
-            faults[0].message,
+            field_errors[0].message,
             "Only 3 items available, but you requested 4"
         );
         assert!(cart.check(&locks(&[("a", 4)]), Currency::USD).is_empty());

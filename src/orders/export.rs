@@ -12,7 +12,7 @@ use super::store::{self, Entry, EntryLine};
 use crate::address::Address;
 use crate::app::App;
 use crate::calendar;
-use crate::error::{Error, Fault, Result};
+use crate::error::{Error, FieldError, Result};
 use crate::extract::Query;
 use crate::ids::OrderId;
 
@@ -65,10 +65,10 @@ pub fn usual_days(zone: Tz) -> (NaiveDate, NaiveDate) {
     (today - Days::new(29), today)
 }
 
-/// The days that `from` and `to` name, by the shop's clock; nothing where there is none. A fault names its parameter.
+/// The days that `from` and `to` name, by the shop's clock; nothing where there is none. A field error names its parameter.
 pub(super) fn read_days(
     query: &Query,
-    faults: &mut Vec<Fault>,
+    field_errors: &mut Vec<FieldError>,
 ) -> (Option<NaiveDate>, Option<NaiveDate>) {
     let mut day = |name: &str| {
         let text = query
@@ -78,7 +78,7 @@ pub(super) fn read_days(
         let day = NaiveDate::parse_from_str(text, "%Y-%m-%d").ok();
         let day = day.filter(|day| text.len() == 10 && day.year() >= 1970);
         if day.is_none() {
-            faults.push(Fault::new(name, "must be a day such as 2026-11-24"));
+            field_errors.push(FieldError::new(name, "must be a day such as 2026-11-24"));
         }
         day
     };
@@ -86,7 +86,7 @@ pub(super) fn read_days(
     if let (Some(from), Some(to)) = (from, to)
         && from > to
     {
-        faults.push(Fault::new("to", "must not be before the first day"));
+        field_errors.push(FieldError::new("to", "must not be before the first day"));
     }
     (from, to)
 }
@@ -95,20 +95,20 @@ pub(super) fn read_days(
 /// are named. With `rows=lines`, each of their lines has a row.
 ///
 /// # Errors
-/// Faults of `from`, `to` and `rows`.
+/// Field errors of `from`, `to` and `rows`.
 pub fn export(app: App, query: &Query) -> Result<Response> {
     let zone = app.config.shop_time_zone;
     let (first, last) = usual_days(zone);
-    let mut faults = Vec::new();
-    let (from, to) = read_days(query, &mut faults);
-    let rows = query.one_of("rows", &Rows::ALL, Rows::as_str, &mut faults);
+    let mut field_errors = Vec::new();
+    let (from, to) = read_days(query, &mut field_errors);
+    let rows = query.one_of("rows", &Rows::ALL, Rows::as_str, &mut field_errors);
     let kind = rows.unwrap_or(Rows::Orders);
     let (from, to) = (from.unwrap_or(first), to.unwrap_or(last));
-    if faults.is_empty() && from > to {
-        faults.push(Fault::new("to", "must not be before the first day"));
+    if field_errors.is_empty() && from > to {
+        field_errors.push(FieldError::new("to", "must not be before the first day"));
     }
-    if !faults.is_empty() {
-        return Err(Error::Invalid(faults));
+    if !field_errors.is_empty() {
+        return Err(Error::Invalid(field_errors));
     }
     let (begin, end) = (
         calendar::start_of(from, zone),

@@ -19,7 +19,7 @@ use crate::auth::{Admin, Scope};
 use crate::calendar;
 use crate::disputes::{self, Dispute};
 use crate::email;
-use crate::error::{Error, ErrorBody, Fault, Result};
+use crate::error::{Error, ErrorBody, FieldError, Result};
 use crate::extract::texts::Day;
 use crate::extract::{Json, Paging, Path, Query};
 use crate::idempotency::{IdempotencyKey, Key, Known, Owner};
@@ -98,16 +98,16 @@ struct OrderPage {
 )]
 async fn list(State(app): State<App>, admin: Admin, query: Query) -> Result<Json<OrderPage>> {
     admin.may(Scope::OrdersRead)?;
-    let mut faults = Vec::new();
-    let page = query.paging(&mut faults);
-    let status = query.one_of("status", &Status::ALL, Status::as_str, &mut faults);
-    let search = query.search(&mut faults);
-    let (from, to) = export::read_days(&query, &mut faults);
+    let mut field_errors = Vec::new();
+    let page = query.paging(&mut field_errors);
+    let status = query.one_of("status", &Status::ALL, Status::as_str, &mut field_errors);
+    let search = query.search(&mut field_errors);
+    let (from, to) = export::read_days(&query, &mut field_errors);
     let flag = |value| if value { "true" } else { "false" };
-    let attention = query.one_of("attention", &[true, false], flag, &mut faults);
-    let to_pack = query.one_of("to_pack", &[true, false], flag, &mut faults);
-    if !faults.is_empty() {
-        return Err(Error::Invalid(faults));
+    let attention = query.one_of("attention", &[true, false], flag, &mut field_errors);
+    let to_pack = query.one_of("to_pack", &[true, false], flag, &mut field_errors);
+    if !field_errors.is_empty() {
+        return Err(Error::Invalid(field_errors));
     }
     let zone = app.config.shop_time_zone;
     let filter = store::Filter {
@@ -368,14 +368,14 @@ struct NewSaleLine {
 
 impl NewSale {
     fn check(self) -> Result<Sale> {
-        let mut faults = Vec::new();
+        let mut field_errors = Vec::new();
         if self.lines.is_empty() || self.lines.len() > 100 {
-            faults.push(Fault::new("lines", "must have 1 to 100 lines"));
+            field_errors.push(FieldError::new("lines", "must have 1 to 100 lines"));
         }
         let mut lines = Vec::new();
         for (at, line) in self.lines.into_iter().enumerate() {
             if !(1..=999).contains(&line.quantity) {
-                faults.push(Fault::new(
+                field_errors.push(FieldError::new(
                     format!("lines[{at}].quantity"),
                     "must be a whole number from 1 to 999",
                 ));
@@ -384,14 +384,14 @@ impl NewSale {
                 .unit_price
                 .is_some_and(|price| !(0..=99_999_999).contains(&price))
             {
-                faults.push(Fault::new(
+                field_errors.push(FieldError::new(
                     format!("lines[{at}].unit_price"),
                     "must be from 0 to 99999999",
                 ));
             }
             match ProductId::parse(&line.product_id) {
                 Some(id) => lines.push((id, line.quantity, line.unit_price.map(Cents))),
-                None => faults.push(Fault::new(
+                None => field_errors.push(FieldError::new(
                     format!("lines[{at}].product_id"),
                     "is no product's id",
                 )),
@@ -405,7 +405,7 @@ impl NewSale {
                 .as_deref()
                 .is_some_and(|value| value.chars().count() > most || value.contains('\0'))
             {
-                faults.push(Fault::new(
+                field_errors.push(FieldError::new(
                     name,
                     format!("must have at most {most} characters"),
                 ));
@@ -419,9 +419,9 @@ impl NewSale {
             .as_deref()
             .is_some_and(|email| email::parse_address(email).is_none())
         {
-            faults.push(Fault::new("email", "is no email address"));
+            field_errors.push(FieldError::new("email", "is no email address"));
         }
-        if faults.is_empty() {
+        if field_errors.is_empty() {
             Ok(Sale {
                 id: None,
                 lines,
@@ -430,7 +430,7 @@ impl NewSale {
                 note,
             })
         } else {
-            Err(Error::Invalid(faults))
+            Err(Error::Invalid(field_errors))
         }
     }
 }

@@ -12,7 +12,7 @@ use super::{Line, Order, Status, store};
 use crate::address::Address;
 use crate::audit::{self, Actor};
 use crate::email::{LineEmailData, OrderEmailData};
-use crate::error::{Error, Fault, LineFault, Result};
+use crate::error::{Error, FieldError, LineError, Result};
 use crate::ids::{OrderId, ProductId};
 use crate::money::{Cents, Currency};
 use crate::products;
@@ -39,7 +39,7 @@ pub async fn check(
     cart: &Cart,
     currency: Currency,
     replaces: Option<OrderId>,
-) -> Result<Vec<LineFault>> {
+) -> Result<Vec<LineError>> {
     let replaced = match replaces {
         Some(id) => store::lock(conn, id)
             .await?
@@ -61,7 +61,7 @@ pub async fn check(
 /// Places a pending order and holds its pieces, after letting go of those of the order that it replaces (if that is
 /// still pending). Two carts with the same pieces wait for each other; the second sees what the first left.
 ///
-/// Returns the faulty lines when the cart cannot be bought: then nothing is placed, but the replaced order is
+/// Returns the wrong lines when the cart cannot be bought: then nothing is placed, but the replaced order is
 /// released all the same. The caller commits either way.
 ///
 /// # Errors
@@ -71,7 +71,7 @@ pub async fn place(
     cart: &Cart,
     terms: CheckoutTerms,
     replaces: Option<OrderId>,
-) -> Result<std::result::Result<Placed, Vec<LineFault>>> {
+) -> Result<std::result::Result<Placed, Vec<LineError>>> {
     let replaced = match replaces {
         Some(id) => store::lock(conn, id)
             .await?
@@ -97,9 +97,9 @@ pub async fn place(
         }
     }
 
-    let faults = cart.check(&locks, terms.currency);
-    if !faults.is_empty() {
-        return Ok(Err(faults));
+    let field_errors = cart.check(&locks, terms.currency);
+    if !field_errors.is_empty() {
+        return Ok(Err(field_errors));
     }
     let lines: Vec<store::PlacedLine> = wanted
         .iter()
@@ -539,7 +539,7 @@ pub async fn note(
 /// The owner's own words on the timeline.
 ///
 /// # Errors
-/// A fault of `text`; 404 when there is no such order.
+/// A field error of `text`; 404 when there is no such order.
 pub async fn write_note(
     conn: &mut PgConnection,
     id: OrderId,
@@ -573,7 +573,7 @@ pub async fn take_back(
     lock_lines(conn, order).await?;
     let sold = store::quantities(conn, order).await?;
     let returnable = store::not_returned(conn, order).await?;
-    let mut faults = Vec::new();
+    let mut field_errors = Vec::new();
     for (at, (id, quantity)) in pieces.iter().enumerate() {
         let left = returnable.iter().find(|(known, _)| known == id);
         let left = left.map_or(0, |(_, left)| *left);
@@ -588,10 +588,10 @@ pub async fn take_back(
         } else {
             continue;
         };
-        faults.push(Fault::new(format!("restock[{at}]"), problem));
+        field_errors.push(FieldError::new(format!("restock[{at}]"), problem));
     }
-    if !faults.is_empty() {
-        return Err(Error::Invalid(faults));
+    if !field_errors.is_empty() {
+        return Err(Error::Invalid(field_errors));
     }
     put_back(conn, order, pieces, actor).await
 }

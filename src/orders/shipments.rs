@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 use super::{Order, Status, store};
 use crate::disputes;
 use crate::email::ShipmentEmailData;
-use crate::error::{Error, Fault, Result};
+use crate::error::{Error, FieldError, Result};
 use crate::extract::texts::ShortLine;
 use crate::ids::{ImageId, OrderId};
 use crate::media;
@@ -99,13 +99,13 @@ struct Checked {
 impl NewShipment {
     /// Checks what was sent; a tracking page is found for a carrier that we know.
     fn check(&self) -> Result<Checked> {
-        let mut faults = Vec::new();
+        let mut field_errors = Vec::new();
         let carrier = self.carrier.trim().to_owned();
         if carrier.is_empty()
             || carrier.chars().count() > 100
             || carrier.chars().any(char::is_control)
         {
-            faults.push(Fault::new(
+            field_errors.push(FieldError::new(
                 "carrier",
                 "must have 1 to 100 characters, on one line",
             ));
@@ -124,7 +124,7 @@ impl NewShipment {
                     .all(|b| b.is_ascii_alphanumeric() || b == b' ' || b == b'-')
         };
         if number.as_deref().is_some_and(|number| !is_plain(number)) {
-            faults.push(Fault::new(
+            field_errors.push(FieldError::new(
                 "tracking_number",
                 "must have at most 100 letters, digits, spaces and hyphens",
             ));
@@ -140,7 +140,7 @@ impl NewShipment {
             Some(text) => {
                 let url = address(text);
                 if url.is_none() {
-                    faults.push(Fault::new(
+                    field_errors.push(FieldError::new(
                         "tracking_url",
                         "must be an http or https address",
                     ));
@@ -155,16 +155,18 @@ impl NewShipment {
             Some(format!("{page}{digits}"))
         });
         if self.images.len() > 10 {
-            faults.push(Fault::new("images", "must have at most 10 images"));
+            field_errors.push(FieldError::new("images", "must have at most 10 images"));
         }
         let mut images = Vec::new();
         for (at, id) in self.images.iter().enumerate() {
             match ImageId::parse(id) {
                 Some(id) => images.push(id),
-                None => faults.push(Fault::new(format!("images[{at}]"), "is no image's id")),
+                None => {
+                    field_errors.push(FieldError::new(format!("images[{at}]"), "is no image's id"))
+                }
             }
         }
-        if faults.is_empty() {
+        if field_errors.is_empty() {
             Ok(Checked {
                 carrier,
                 number,
@@ -172,7 +174,7 @@ impl NewShipment {
                 images,
             })
         } else {
-            Err(Error::Invalid(faults))
+            Err(Error::Invalid(field_errors))
         }
     }
 }
@@ -209,7 +211,7 @@ pub async fn shipping_warnings(conn: &mut PgConnection, order: &Order) -> Result
 /// custom order has another one.
 ///
 /// # Errors
-/// Faults; 404; 409 `not_shippable`, `refunded_in_full` or `nothing_to_ship`, as `check_shippable` says, or
+/// Field errors; 404; 409 `not_shippable`, `refunded_in_full` or `nothing_to_ship`, as `check_shippable` says, or
 /// `confirm_shipping` where something warns of its payment.
 pub async fn ship(
     conn: &mut PgConnection,

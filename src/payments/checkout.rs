@@ -52,7 +52,7 @@ pub struct Request {
 /// Holds the pieces, gets a payment page for them and answers its address.
 ///
 /// # Errors
-/// `Cart` with every faulty line; 429 for who holds too much unpaid; 400 `payment_setup_error` when Stripe refuses; 503 `payment_unavailable` when it cannot
+/// `Cart` with every wrong line; 429 for who holds too much unpaid; 400 `payment_setup_error` when Stripe refuses; 503 `payment_unavailable` when it cannot
 /// be reached. In each case nothing is held.
 pub async fn check_out(app: &App, request: Request) -> Result<Answer> {
     if let Some(answer) = first_answer(app, &request).await? {
@@ -132,11 +132,12 @@ async fn check_cart(app: &App, request: &Request, former: OrderId) -> Result<boo
         Some(error) => error,
         None => {
             let currency = app.config.shop_currency;
-            let faults = orders::check(&mut tx, &request.cart, currency, Some(former)).await?;
-            if faults.is_empty() {
+            let field_errors =
+                orders::check(&mut tx, &request.cart, currency, Some(former)).await?;
+            if field_errors.is_empty() {
                 return Ok(true);
             }
-            Error::Cart(faults)
+            Error::Cart(field_errors)
         }
     };
     // Read last: a successor that was in the way above is seen here.

@@ -110,7 +110,7 @@ pub async fn receive(app: &App, event: &Event<'_>, source: &'static str) -> Resu
         Ok(effect) => Ok(effect),
         Err(error @ Error::Unavailable(..)) => Err(error),
         Err(error) => {
-            // Whatever the event says, the fault is ours: a 4xx would tell Stripe that it need not come again.
+            // Whatever the event says, the field error is ours: a 4xx would tell Stripe that it need not come again.
             warn!(event = event.id, kind = event.kind, %error, "event could not be stored as it came");
             keep(app, event, source, &error).await?;
             Err(Error::Unavailable("event_not_processed", error.into()))

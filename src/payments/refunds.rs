@@ -92,7 +92,7 @@ impl NewRefund {
 /// that was planned before stands, and the answer is false.
 ///
 /// # Errors
-/// 404; faults of `payment_id`, `amount`, `reason` and `restock`; 409 `not_refundable` where nothing was paid,
+/// 404; field errors of `payment_id`, `amount`, `reason` and `restock`; 409 `not_refundable` where nothing was paid,
 /// `nothing_left` where all of it is given back or planned to be, `refund_differs` where this refund's id was used for
 /// another order or amount.
 pub async fn refund(

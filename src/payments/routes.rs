@@ -27,7 +27,7 @@ use super::{HOLD_MARGIN, SESSION_LIFETIME, events, navigation, store};
 use crate::app::App;
 use crate::auth::{Admin, Scope};
 use crate::config::origin_of;
-use crate::error::{Error, ErrorBody, LineFault, Result};
+use crate::error::{Error, ErrorBody, LineError, Result};
 use crate::extract::{self, Json, Path};
 use crate::idempotency::{IdempotencyKey, Key, Owner};
 use crate::ids::{OrderId, ProductId, RefundId};
@@ -87,7 +87,7 @@ struct CheckoutAnswer {
     checkout_url: String,
 }
 
-/// A cart that cannot be bought, in the storefront's form; any other fault as every failure.
+/// A cart that cannot be bought, in the storefront's form; any other field error as every failure.
 #[derive(Serialize, ToSchema)]
 #[serde(untagged)]
 #[allow(dead_code, reason = "describes the answer for the API document")]
@@ -101,7 +101,7 @@ enum CheckoutError {
 struct CartError {
     error: String,
     message: String,
-    details: Vec<LineFault>,
+    details: Vec<LineError>,
     code: String,
 }
 

@@ -17,7 +17,7 @@ use super::slugs::free_slug;
 use super::store::{images_column, product_columns};
 use super::views::serialize_time;
 use super::{Product, Reason, stock};
-use crate::error::{Error, Fault, Result};
+use crate::error::{Error, FieldError, Result};
 use crate::ids::{ImageId, ProductId};
 use crate::jobs;
 use crate::media::{self, CARD_WIDTH, Image};
@@ -59,7 +59,7 @@ struct Wanted {
 /// has to be among them or, by its id, in this shop; without, paths are left as they are.
 ///
 /// # Errors
-/// A fault for each bad field, under the row's index: `products[3].price`.
+/// A field error for each bad field, under the row's index: `products[3].price`.
 pub async fn import(
     conn: &mut PgConnection,
     text: &str,
@@ -67,24 +67,31 @@ pub async fn import(
     currency: Currency,
     actor: &str,
 ) -> Result<ImportSummary> {
-    let mut faults = Vec::new();
-    let (categories, products) = parse(text, images, currency, &mut faults)?;
+    let mut field_errors = Vec::new();
+    let (categories, products) = parse(text, images, currency, &mut field_errors)?;
     let mut summary = ImportSummary::default();
 
     // Products are locked before categories and in id order, as everywhere.
     let known = lock_products(conn, &categories, &products).await?;
     let known_categories = lock_categories(conn).await?;
-    let categories = merge_categories(categories, &known_categories, &mut faults);
+    let categories = merge_categories(categories, &known_categories, &mut field_errors);
     let category_ids: HashSet<i64> = categories
         .iter()
         .chain(&known_categories)
         .map(|category| category.id)
         .collect();
     let taken = other_slugs(conn, &products).await?;
-    let images = hold_images(conn, &products, &mut faults).await?;
-    let wanted = merge_products(products, known, &category_ids, &taken, &images, &mut faults);
-    if !faults.is_empty() {
-        return Err(Error::Invalid(faults));
+    let images = hold_images(conn, &products, &mut field_errors).await?;
+    let wanted = merge_products(
+        products,
+        known,
+        &category_ids,
+        &taken,
+        &images,
+        &mut field_errors,
+    );
+    if !field_errors.is_empty() {
+        return Err(Error::Invalid(field_errors));
     }
 
     let before: HashMap<i64, &Category> = known_categories.iter().map(|c| (c.id, c)).collect();
@@ -187,7 +194,7 @@ fn exported(product: &Product) -> Value {
     })
 }
 
-/// The good rows of the file, each with what its faults begin with: `products[3].`
+/// The good rows of the file, each with what its field errors begin with: `products[3].`
 type FileRows = (Vec<Row<(i64, CategoryInput)>>, Vec<Row<FileProduct>>);
 type Row<T> = (String, T);
 
@@ -196,7 +203,7 @@ fn parse(
     text: &str,
     images: Option<&TakenImages>,
     currency: Currency,
-    faults: &mut Vec<Fault>,
+    field_errors: &mut Vec<FieldError>,
 ) -> Result<FileRows> {
     let text = unicode::nfc_json(text.trim_start_matches('\u{feff}'));
     let file: Value = serde_json::from_str(&text)
@@ -212,7 +219,7 @@ fn parse(
             None => Vec::new(),
             Some(Value::Array(items)) => items,
             Some(_) => {
-                faults.push(Fault::new(name, "Must be a list."));
+                field_errors.push(FieldError::new(name, "Must be a list."));
                 Vec::new()
             }
         };
@@ -220,38 +227,41 @@ fn parse(
         for (index, item) in items.into_iter().enumerate() {
             match item {
                 Value::Object(object) => objects.push((format!("{name}[{index}]."), object)),
-                _ => faults.push(Fault::new(format!("{name}[{index}]"), "Must be an object.")),
+                _ => field_errors.push(FieldError::new(
+                    format!("{name}[{index}]"),
+                    "Must be an object.",
+                )),
             }
         }
         objects
     };
     let (categories, products) = (rows("categories"), rows("products"));
     for unknown in file.keys() {
-        faults.push(Fault::new(unknown, "There is no such field."));
+        field_errors.push(FieldError::new(unknown, "There is no such field."));
     }
 
     let mut seen = HashMap::new();
     let categories = keep(
         categories,
-        faults,
+        field_errors,
         input::file_category,
-        |prefix, (id, _): &mut (i64, CategoryInput), faults| {
+        |prefix, (id, _): &mut (i64, CategoryInput), field_errors| {
             // Zero is an id that could not be read.
             if *id != 0 {
-                note_repeat(&mut seen, *id, prefix, "id", faults);
+                note_repeat(&mut seen, *id, prefix, "id", field_errors);
             }
         },
     );
     let mut seen = HashMap::new();
     let products = keep(
         products,
-        faults,
+        field_errors,
         |row, prefix| input::file_product(row, prefix, currency),
-        |prefix, row: &mut FileProduct, faults| {
+        |prefix, row: &mut FileProduct, field_errors| {
             if let Some(id) = &row.input.id {
-                note_repeat(&mut seen, id.clone(), prefix, "id", faults);
+                note_repeat(&mut seen, id.clone(), prefix, "id", field_errors);
             }
-            resolve_images(row, images, prefix, faults);
+            resolve_images(row, images, prefix, field_errors);
         },
     );
     Ok((categories, products))
@@ -262,22 +272,24 @@ fn resolve_images(
     row: &mut FileProduct,
     images: Option<&TakenImages>,
     prefix: &str,
-    faults: &mut Vec<Fault>,
+    field_errors: &mut Vec<FieldError>,
 ) {
     let mut resolve = |field: String, name: &str| -> Option<ImageId> {
         let name = name_of(name);
         match (images.and_then(|images| images.get(name)), named_id(name)) {
             (Some(Ok(id)), _) => return Some(id.clone()),
             (Some(Err(sentence)), _) => {
-                faults.push(Fault::new(field, format!("{name}: {sentence}")))
+                field_errors.push(FieldError::new(field, format!("{name}: {sentence}")))
             }
             // Perhaps the shop has it.
             (None, Some(id)) => return Some(id),
-            (None, None) if images.is_some() => faults.push(Fault::new(
+            (None, None) if images.is_some() => field_errors.push(FieldError::new(
                 field,
                 format!("There is no file {name} in the media folder."),
             )),
-            (None, None) => faults.push(Fault::new(field, "Must be the id of an image.")),
+            (None, None) => {
+                field_errors.push(FieldError::new(field, "Must be the id of an image."))
+            }
         }
         None
     };
@@ -316,11 +328,11 @@ fn resolve_images(
     }
 }
 
-/// The images of ours that the rows name; those that the shop does not have are faults.
+/// The images of ours that the rows name; those that the shop does not have are field errors.
 async fn hold_images(
     conn: &mut PgConnection,
     products: &[Row<FileProduct>],
-    faults: &mut Vec<Fault>,
+    field_errors: &mut Vec<FieldError>,
 ) -> Result<BTreeMap<ImageId, Image>> {
     let ids: Vec<ImageId> = products
         .iter()
@@ -331,31 +343,31 @@ async fn hold_images(
     }
     let held = media::hold(conn, &ids).await?;
     for (prefix, row) in products {
-        for fault in row.input.unknown_images(&held) {
-            faults.push(Fault::new(
-                format!("{prefix}{}", fault.field),
-                fault.message,
+        for field_error in row.input.unknown_images(&held) {
+            field_errors.push(FieldError::new(
+                format!("{prefix}{}", field_error.field),
+                field_error.message,
             ));
         }
     }
     Ok(held)
 }
 
-/// Reads each row and has it checked; faulty rows are dropped, for the import will not happen.
+/// Reads each row and has it checked; wrong rows are dropped, for the import will not happen.
 fn keep<T>(
     rows: Vec<(String, Map<String, Value>)>,
-    faults: &mut Vec<Fault>,
+    field_errors: &mut Vec<FieldError>,
     read: impl Fn(Map<String, Value>, String) -> Parsed<T>,
-    mut check: impl FnMut(&str, &mut T, &mut Vec<Fault>),
+    mut check: impl FnMut(&str, &mut T, &mut Vec<FieldError>),
 ) -> Vec<Row<T>> {
     let mut kept = Vec::with_capacity(rows.len());
     for (prefix, row) in rows {
         let mut parsed = read(row, prefix.clone());
-        check(&prefix, &mut parsed.value, faults);
-        if parsed.faults.is_empty() {
+        check(&prefix, &mut parsed.value, field_errors);
+        if parsed.field_errors.is_empty() {
             kept.push((prefix, parsed.value));
         } else {
-            faults.extend(parsed.faults);
+            field_errors.extend(parsed.field_errors);
         }
     }
     kept
@@ -367,21 +379,21 @@ fn note_repeat<T: Eq + std::hash::Hash>(
     value: T,
     prefix: &str,
     field: &str,
-    faults: &mut Vec<Fault>,
+    field_errors: &mut Vec<FieldError>,
 ) {
     if let Some(first) = seen.get(&value) {
         let message = format!("{} has the same.", first.trim_end_matches('.'));
-        faults.push(Fault::new(format!("{prefix}{field}"), message));
+        field_errors.push(FieldError::new(format!("{prefix}{field}"), message));
     } else {
         seen.insert(value, prefix.to_owned());
     }
 }
 
-/// A fault for each category that would get the name of another. One that has its name for long keeps it.
+/// A field error for each category that would get the name of another. One that has its name for long keeps it.
 fn note_repeated_names(
     rows: &[Row<(i64, CategoryInput)>],
     known: &[Category],
-    faults: &mut Vec<Fault>,
+    field_errors: &mut Vec<FieldError>,
 ) {
     let named: HashSet<i64> = rows.iter().map(|(_, (id, _))| *id).collect();
     let mut names: HashMap<String, String> = known
@@ -407,7 +419,7 @@ fn note_repeated_names(
         names.insert(name_key(name), prefix.clone());
     }
     for (prefix, _, name) in new {
-        note_repeat(&mut names, name_key(name), prefix, "name", faults);
+        note_repeat(&mut names, name_key(name), prefix, "name", field_errors);
     }
 }
 
@@ -415,7 +427,7 @@ fn note_repeated_names(
 fn merge_categories(
     rows: Vec<Row<(i64, CategoryInput)>>,
     known: &[Category],
-    faults: &mut Vec<Fault>,
+    field_errors: &mut Vec<FieldError>,
 ) -> Vec<Category> {
     let before: HashMap<i64, &Category> = known.iter().map(|c| (c.id, c)).collect();
     let named: HashSet<i64> = rows.iter().map(|(_, (id, _))| *id).collect();
@@ -425,7 +437,7 @@ fn merge_categories(
     let mut slugs: HashMap<String, String> = others
         .map(|category| (category.slug.clone(), format!("Category {}", category.id)))
         .collect();
-    note_repeated_names(&rows, known, faults);
+    note_repeated_names(&rows, known, field_errors);
     let mut categories = Vec::with_capacity(rows.len());
     for (prefix, (id, row)) in rows {
         let kept = before.get(&id).map(|category| category.position);
@@ -433,7 +445,7 @@ fn merge_categories(
         let kept = before.get(&id).map(|category| category.slug.clone());
         let slug = row.slug.or(kept).unwrap_or_default();
         if !slug.is_empty() {
-            note_repeat(&mut slugs, slug.clone(), &prefix, "slug", faults);
+            note_repeat(&mut slugs, slug.clone(), &prefix, "slug", field_errors);
         }
         categories.push(Category {
             id,
@@ -460,7 +472,7 @@ fn merge_products(
     categories: &HashSet<i64>,
     taken: &[String],
     images: &BTreeMap<ImageId, Image>,
-    faults: &mut Vec<Fault>,
+    field_errors: &mut Vec<FieldError>,
 ) -> Vec<Wanted> {
     let mut slugs: HashMap<String, String> = taken
         .iter()
@@ -486,7 +498,7 @@ fn merge_products(
             .flatten()
             .is_some_and(|id| !categories.contains(&id))
         {
-            faults.push(Fault::new(
+            field_errors.push(FieldError::new(
                 format!("{prefix}category_id"),
                 "There is no such category.",
             ));
@@ -498,7 +510,13 @@ fn merge_products(
         row.input
             .apply(Some(category_id.flatten()), images, &mut product);
         if !product.slug.is_empty() {
-            note_repeat(&mut slugs, product.slug.clone(), &prefix, "slug", faults);
+            note_repeat(
+                &mut slugs,
+                product.slug.clone(),
+                &prefix,
+                "slug",
+                field_errors,
+            );
         }
         if !is_verified {
             product.stripe_product_id = row.stripe_product_id.or(product.stripe_product_id);

@@ -1,12 +1,12 @@
 //! One value of what an owner sends, taken out of its object and read; `input.rs` says which fields there are.
-//! A reader's error is the fault's message, without the field's name.
+//! A reader's error is the field error's message, without the field's name.
 
 use std::ops::RangeInclusive;
 
 use serde_json::{Map, Value};
 
 use super::slugs::is_slug;
-use crate::error::Fault;
+use crate::error::FieldError;
 use crate::ids::{ImageId, ProductId};
 use crate::media;
 use crate::money::{Cents, Currency};
@@ -16,7 +16,7 @@ use crate::stripe;
 pub(super) struct Fields {
     object: Map<String, Value>,
     prefix: String,
-    faults: Vec<Fault>,
+    field_errors: Vec<FieldError>,
 }
 
 impl Fields {
@@ -24,34 +24,34 @@ impl Fields {
         Fields {
             object,
             prefix: prefix.into(),
-            faults: Vec::new(),
+            field_errors: Vec::new(),
         }
     }
 
     /// Nothing was wrong so far.
     pub fn is_sound(&self) -> bool {
-        self.faults.is_empty()
+        self.field_errors.is_empty()
     }
 
     pub fn has(&self, field: &str) -> bool {
         self.object.contains_key(field)
     }
 
-    pub fn fault(&mut self, field: &str, message: impl Into<String>) {
-        self.faults
-            .push(Fault::new(format!("{}{field}", self.prefix), message));
+    pub fn field_error(&mut self, field: &str, message: impl Into<String>) {
+        self.field_errors
+            .push(FieldError::new(format!("{}{field}", self.prefix), message));
     }
 
     /// Notes those of the fields that are missing; call it before they are read.
     pub fn require(&mut self, names: &[&str]) {
         for name in names {
             if !self.has(name) {
-                self.fault(name, "This field is required.");
+                self.field_error(name, "This field is required.");
             }
         }
     }
 
-    /// Takes a field out. Nothing if it is missing or faulty; a fault has been noted.
+    /// Takes a field out. Nothing if it is missing or wrong; a field error has been noted.
     pub fn read<T>(
         &mut self,
         field: &str,
@@ -60,14 +60,14 @@ impl Fields {
         match parse(self.object.remove(field)?) {
             Ok(value) => Some(value),
             Err(message) => {
-                self.fault(field, message);
+                self.field_error(field, message);
                 None
             }
         }
     }
 
-    /// All faults, those of unknown fields, too.
-    pub fn finish(mut self, ignored: &[&str]) -> Vec<Fault> {
+    /// All field errors, those of unknown fields, too.
+    pub fn finish(mut self, ignored: &[&str]) -> Vec<FieldError> {
         let unknown: Vec<String> = self
             .object
             .keys()
@@ -75,9 +75,9 @@ impl Fields {
             .map(|key| key.chars().take(100).collect())
             .collect();
         for key in unknown {
-            self.fault(&key, "There is no such field.");
+            self.field_error(&key, "There is no such field.");
         }
-        self.faults
+        self.field_errors
     }
 }
 

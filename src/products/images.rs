@@ -24,7 +24,7 @@ impl TakenImages {
     /// very same.
     ///
     /// # Errors
-    /// When the store fails. An image that is refused is a fault of the rows that name it.
+    /// When the store fails. An image that is refused is a field error of the rows that name it.
     pub async fn take(
         &mut self,
         media: &Media,

@@ -1,4 +1,4 @@
-//! What an owner sends, read field by field: each fault is noted under its field's name and all are told at once.
+//! What an owner sends, read field by field: each field error is noted under its field's name and all are told at once.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ use super::fields::{
     CategoryKey, Fields, category_key, flag, image, image_id, line, or_null, price, product_id,
     slug, stripe_id, text, weight, whole,
 };
-use crate::error::{Error, Fault, Result};
+use crate::error::{Error, FieldError, Result};
 use crate::ids::{ImageId, ProductId};
 use crate::media::{self, CARD_WIDTH, Image};
 use crate::money::{Cents, Currency};
@@ -22,17 +22,17 @@ use crate::money::{Cents, Currency};
 #[derive(Debug)]
 pub(super) struct Parsed<T> {
     pub value: T,
-    pub faults: Vec<Fault>,
+    pub field_errors: Vec<FieldError>,
 }
 
 impl<T> Parsed<T> {
     /// # Errors
-    /// The faults, if there are any.
+    /// The field errors, if there are any.
     pub fn whole(self) -> Result<T> {
-        if self.faults.is_empty() {
+        if self.field_errors.is_empty() {
             Ok(self.value)
         } else {
-            Err(Error::Invalid(self.faults))
+            Err(Error::Invalid(self.field_errors))
         }
     }
 }
@@ -289,7 +289,7 @@ pub(super) fn product(
         && fields.has("inventory_count")
         && !fields.has("expected_inventory_count")
     {
-        fields.fault(
+        fields.field_error(
             "expected_inventory_count",
             "Say which inventory_count you saw, or change stock through its own endpoint.",
         );
@@ -305,7 +305,7 @@ pub(super) fn product(
     }
     Parsed {
         value: input,
-        faults: fields.finish(&READ_ONLY),
+        field_errors: fields.finish(&READ_ONLY),
     }
 }
 
@@ -315,7 +315,7 @@ pub(super) fn category(body: Map<String, Value>, write: Write) -> Parsed<Categor
     let value = category_fields(&mut fields, write);
     Parsed {
         value,
-        faults: fields.finish(&["id", "position"]),
+        field_errors: fields.finish(&["id", "position"]),
     }
 }
 
@@ -348,19 +348,19 @@ pub(super) fn stock(body: Map<String, Value>) -> Parsed<StockInput> {
     };
     if fields.is_sound() {
         match (input.reason, input.delta) {
-            (_, 0) => fields.fault("delta", "Must not be zero."),
+            (_, 0) => fields.field_error("delta", "Must not be zero."),
             (Some(Reason::Received | Reason::Made | Reason::Returned), ..0) => {
-                fields.fault("delta", "Must be positive for this reason.");
+                fields.field_error("delta", "Must be positive for this reason.");
             }
             (Some(Reason::Damaged | Reason::Lost), 1..) => {
-                fields.fault("delta", "Must be negative for this reason.");
+                fields.field_error("delta", "Must be negative for this reason.");
             }
             _ => {}
         }
     }
     Parsed {
         value: input,
-        faults: fields.finish(&[]),
+        field_errors: fields.finish(&[]),
     }
 }
 
@@ -403,7 +403,7 @@ pub(super) fn file_product(
     };
     Parsed {
         value: row,
-        faults: fields.finish(&READ_ONLY),
+        field_errors: fields.finish(&READ_ONLY),
     }
 }
 
@@ -421,7 +421,7 @@ pub(super) fn file_category(
     input.position = position.map(|position| position as i32);
     Parsed {
         value: (id.unwrap_or_default(), input),
-        faults: fields.finish(&[]),
+        field_errors: fields.finish(&[]),
     }
 }
 
@@ -431,11 +431,11 @@ impl ProductInput {
         self.images().map(|(_, id)| id).collect()
     }
 
-    /// Faults for those of its images that are not `known`, under the names of their fields.
-    pub fn unknown_images(&self, known: &BTreeMap<ImageId, Image>) -> Vec<Fault> {
+    /// Field errors for those of its images that are not `known`, under the names of their fields.
+    pub fn unknown_images(&self, known: &BTreeMap<ImageId, Image>) -> Vec<FieldError> {
         self.images()
             .filter(|(_, id)| !known.contains_key(id))
-            .map(|(field, _)| Fault::new(field, "There is no such image."))
+            .map(|(field, _)| FieldError::new(field, "There is no such image."))
             .collect()
     }
 
@@ -593,13 +593,13 @@ fn read_images<T: PartialEq>(
         let parsed = parse(item);
         match parsed {
             Ok(image) if images.contains(&image) => {
-                fields.fault(
+                fields.field_error(
                     &format!("images[{index}]"),
                     "This image is in the list already.",
                 );
             }
             Ok(image) => images.push(image),
-            Err(message) => fields.fault(&format!("images[{index}]"), message),
+            Err(message) => fields.field_error(&format!("images[{index}]"), message),
         }
     }
     Some(images)
@@ -650,16 +650,16 @@ mod tests {
 
     fn faulty(body: Value, write: Write) -> Vec<String> {
         let mut fields: Vec<String> = read(body, write)
-            .faults
+            .field_errors
             .into_iter()
-            .map(|fault| fault.field)
+            .map(|field_error| field_error.field)
             .collect();
         fields.sort();
         fields
     }
 
     #[test]
-    fn all_faults_are_told_at_once() {
+    fn all_field_errors_are_reported_at_once() {
         let body = json!({
             "id": "a/b", "name": " ", "slug": "A b", "lighter_type": 3, "price": 49, "currency": "USD",
             "category": "Ünknown", "description": "a\0b", "primary_image": "/media/../etc/passwd",
@@ -697,7 +697,7 @@ mod tests {
     #[test]
     fn null_and_missing_differ_where_null_is_a_value() {
         let patch = read(json!({"category": null, "primary_image": ""}), Write::Patch);
-        assert!(patch.faults.is_empty());
+        assert!(patch.field_errors.is_empty());
         assert_eq!(patch.value.category, Some(None));
         assert_eq!(patch.value.primary_image, Some(None));
         assert_eq!(patch.value.secondary_image, None);
@@ -710,7 +710,7 @@ mod tests {
         let seen = json!({"inventory_count": 3, "expected_inventory_count": 1});
         assert!(faulty(seen, Write::Patch).is_empty());
         let stock = |body: Value| match body {
-            Value::Object(body) => stock(body).faults.len(),
+            Value::Object(body) => stock(body).field_errors.len(),
             _ => 0,
         };
         assert_eq!(stock(json!({"delta": -1, "reason": "lost"})), 0);
@@ -724,7 +724,7 @@ mod tests {
         let got = json!({"id": "x", "stripe": {}, "on_hand": 1, "created_at": "", "name": "N",
             "primary_image": "http://shop/media/a.png"});
         let patch = read(got, Write::Patch);
-        assert!(patch.faults.is_empty());
+        assert!(patch.field_errors.is_empty());
         assert_eq!(
             patch.value.primary_image,
             Some(Some("/media/a.png".to_owned()))

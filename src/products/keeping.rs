@@ -16,7 +16,7 @@ use super::listing::{Categories, Filter, PageRequest, search};
 use super::views::{MovementView, StockView, lighter_type_display};
 use super::{Product, service, slugs, store};
 use crate::audit::{self, Actor};
-use crate::error::{Error, Fault, Result};
+use crate::error::{Error, FieldError, Result};
 use crate::ids::{ImageId, ProductId};
 use crate::money::Currency;
 
@@ -139,7 +139,7 @@ pub async fn movements(
 /// Adds a product; the fields are the API's.
 ///
 /// # Errors
-/// Faults.
+/// Field errors.
 pub async fn create(
     conn: &mut PgConnection,
     actor: &Actor,
@@ -149,13 +149,13 @@ pub async fn create(
     let parsed = input::product(fields, Write::Create, &[], currency);
     create_parsed(conn, actor, parsed)
         .await
-        .map_err(slug_as_fault)
+        .map_err(slug_as_field_error)
 }
 
 /// Adds a product.
 ///
 /// # Errors
-/// Faults; 409 `id_taken` or `slug_taken`.
+/// Field errors; 409 `id_taken` or `slug_taken`.
 pub(super) async fn create_parsed(
     conn: &mut PgConnection,
     actor: &Actor,
@@ -178,7 +178,7 @@ pub(super) async fn create_parsed(
 /// Changes the fields given, which are the API's; an empty `slug` is made from the name once more.
 ///
 /// # Errors
-/// Faults; 404; 409 `version_conflict` when the product is not the version seen any more.
+/// Field errors; 404; 409 `version_conflict` when the product is not the version seen any more.
 pub async fn change(
     conn: &mut PgConnection,
     actor: &Actor,
@@ -201,13 +201,13 @@ pub async fn change(
     let parsed = input::product(fields, Write::Patch, &[], currency);
     change_parsed(conn, actor, &before.id.0, parsed, Some(version))
         .await
-        .map_err(slug_as_fault)
+        .map_err(slug_as_field_error)
 }
 
 /// Changes a product, and its stock where the caller says what they saw.
 ///
 /// # Errors
-/// Faults; 404; 409 `version_conflict`, `inventory_changed`, `stock_is_held` or `slug_taken`.
+/// Field errors; 404; 409 `version_conflict`, `inventory_changed`, `stock_is_held` or `slug_taken`.
 pub(super) async fn change_parsed(
     conn: &mut PgConnection,
     actor: &Actor,
@@ -371,8 +371,16 @@ pub async fn duplicate(conn: &mut PgConnection, actor: &Actor, id: &str) -> Resu
         is_whole: true,
         ..ProductInput::default()
     };
-    let faults = Vec::new();
-    let copy = service::create(conn, Parsed { value, faults }, &actor.name).await?;
+    let field_errors = Vec::new();
+    let copy = service::create(
+        conn,
+        Parsed {
+            value,
+            field_errors,
+        },
+        &actor.name,
+    )
+    .await?;
     let after = Value::Object(audit_snapshot(&copy));
     let before = json!({"copy_of": original.id});
     written(conn, actor, "product.duplicate", &copy.id, before, after).await?;
@@ -382,7 +390,7 @@ pub async fn duplicate(conn: &mut PgConnection, actor: &Actor, id: &str) -> Resu
 /// Adds images at the end of a product's; one that it has is not added again.
 ///
 /// # Errors
-/// A fault of `image` for more than a product may have; 404.
+/// A field error of `image` for more than a product may have; 404.
 pub async fn add_images(
     conn: &mut PgConnection,
     actor: &Actor,
@@ -456,8 +464,11 @@ async fn arrange(
         images: Some(ids),
         ..ProductInput::default()
     };
-    let faults = Vec::new();
-    let parsed = Parsed { value, faults };
+    let field_errors = Vec::new();
+    let parsed = Parsed {
+        value,
+        field_errors,
+    };
     let after = service::change(conn, &before.id.0, parsed, None, &actor.name).await?;
     written_change(conn, actor, "product.images", &before, &after).await?;
     Ok(after)
@@ -466,7 +477,7 @@ async fn arrange(
 /// Changes a product's stock; the fields are the API's `delta`, `reason` and `note`. Returns what is available then.
 ///
 /// # Errors
-/// Faults; 404; 409 `stock_is_held`.
+/// Field errors; 404; 409 `stock_is_held`.
 pub async fn change_stock(
     conn: &mut PgConnection,
     actor: &Actor,
@@ -480,7 +491,7 @@ pub async fn change_stock(
 /// Changes a product's stock for a reason.
 ///
 /// # Errors
-/// Faults; 404; 409 `inventory_changed` or `stock_is_held`.
+/// Field errors; 404; 409 `inventory_changed` or `stock_is_held`.
 pub(super) async fn change_stock_parsed(
     conn: &mut PgConnection,
     actor: &Actor,
@@ -524,7 +535,7 @@ pub async fn list_categories(conn: &mut PgConnection) -> Result<Vec<CountedCateg
 /// Adds a category; the fields are the API's.
 ///
 /// # Errors
-/// Faults.
+/// Field errors.
 pub async fn create_category(
     conn: &mut PgConnection,
     actor: &Actor,
@@ -541,7 +552,7 @@ pub async fn create_category(
 /// Changes a category's fields, which are the API's.
 ///
 /// # Errors
-/// Faults; 404; 409 `slug_taken`.
+/// Field errors; 404; 409 `slug_taken`.
 pub async fn change_category(
     conn: &mut PgConnection,
     actor: &Actor,
@@ -586,20 +597,20 @@ pub async fn delete_category(conn: &mut PgConnection, actor: &Actor, id: i64) ->
 /// Puts the categories named first, in this order; the others follow as they were. Safe to repeat.
 ///
 /// # Errors
-/// A fault of `ids` for one that is not there, or named twice.
+/// A field error of `ids` for one that is not there, or named twice.
 pub async fn order_categories(conn: &mut PgConnection, actor: &Actor, ids: &[i64]) -> Result<()> {
     let before = categories::lock_all(conn).await?;
-    let mut faults = Vec::new();
+    let mut field_errors = Vec::new();
     for (at, id) in ids.iter().enumerate() {
         let problem = match before.contains(id) {
             false => "There is no such category.",
             true if ids[..at].contains(id) => "Is named twice.",
             true => continue,
         };
-        faults.push(Fault::new(format!("ids[{at}]"), problem));
+        field_errors.push(FieldError::new(format!("ids[{at}]"), problem));
     }
-    if !faults.is_empty() {
-        return Err(Error::Invalid(faults));
+    if !field_errors.is_empty() {
+        return Err(Error::Invalid(field_errors));
     }
     let mut after = before.clone();
     after.sort_by_key(|id| {
@@ -667,10 +678,10 @@ fn known(id: &str) -> Result<&str> {
 }
 
 /// At the admin a slug that is taken stands beside its field.
-fn slug_as_fault(error: Error) -> Error {
+fn slug_as_field_error(error: Error) -> Error {
     match error {
         Error::Conflict("slug_taken", sentence) => {
-            Error::Invalid(vec![Fault::new("slug", sentence)])
+            Error::Invalid(vec![FieldError::new("slug", sentence)])
         }
         other => other,
     }

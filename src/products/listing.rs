@@ -4,7 +4,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::slugs::is_slug;
-use crate::error::{Error, Fault, Result};
+use crate::error::{Error, FieldError, Result};
 use crate::extract::Query;
 use crate::unicode;
 
@@ -175,7 +175,7 @@ const UNKNOWN_CATEGORY: &str =
 
 impl Filter {
     /// Reads the parameters that shoppers may use. What is wrong is noted; whether the categories exist is known later.
-    pub fn read(query: &Query, faults: &mut Vec<Fault>) -> Filter {
+    pub fn read(query: &Query, field_errors: &mut Vec<FieldError>) -> Filter {
         let given = |name| query.get(name).filter(|value| !value.is_empty());
         let mut filter = Filter {
             is_sold_out: query.get("is_sold_out").and_then(switch),
@@ -187,7 +187,7 @@ impl Filter {
             "1" => Some(1),
             "2" => Some(2),
             other => {
-                faults.push(unknown_choice("lighter_type", other));
+                field_errors.push(unknown_choice("lighter_type", other));
                 None
             }
         });
@@ -201,7 +201,7 @@ impl Filter {
                         .collect(),
                 ),
                 _ => {
-                    faults.push(Fault::new("lighter_type__in", "Enter a number."));
+                    field_errors.push(FieldError::new("lighter_type__in", "Enter a number."));
                     None
                 }
             }
@@ -209,14 +209,14 @@ impl Filter {
         filter.category = given("category").and_then(|value| {
             let found = categories([value.trim()].into_iter());
             if found.is_none() {
-                faults.push(Fault::new("category", UNKNOWN_CATEGORY));
+                field_errors.push(FieldError::new("category", UNKNOWN_CATEGORY));
             }
             found
         });
         filter.categories = given("category__in").and_then(|value| {
             let found = categories(list(value));
             if found.is_none() {
-                faults.push(Fault::new("category__in", UNKNOWN_CATEGORY));
+                field_errors.push(FieldError::new("category__in", UNKNOWN_CATEGORY));
             }
             found
         });
@@ -225,8 +225,8 @@ impl Filter {
     }
 
     /// Reads the parameters that the owner may use, too.
-    pub fn read_admin(query: &Query, faults: &mut Vec<Fault>) -> Filter {
-        let mut filter = Filter::read(query, faults);
+    pub fn read_admin(query: &Query, field_errors: &mut Vec<FieldError>) -> Filter {
+        let mut filter = Filter::read(query, field_errors);
         filter.with_inactive = true;
         filter.running_out = query
             .get("running_out")
@@ -234,7 +234,10 @@ impl Filter {
             .and_then(|value| {
                 let number = value.parse().ok().filter(|n| (0..=1000).contains(n));
                 if number.is_none() {
-                    faults.push(Fault::new("running_out", "Enter a number from 0 to 1000."));
+                    field_errors.push(FieldError::new(
+                        "running_out",
+                        "Enter a number from 0 to 1000.",
+                    ));
                 }
                 number
             });
@@ -252,30 +255,30 @@ impl Filter {
                 if ["synced", "pending", "error"].contains(&value) {
                     return Some(value.to_owned());
                 }
-                faults.push(unknown_choice("stripe_status", value));
+                field_errors.push(unknown_choice("stripe_status", value));
                 None
             });
         filter
     }
 
     /// Notes the categories that turned out not to exist.
-    pub fn judge(&self, category: i64, categories: i64, faults: &mut Vec<Fault>) {
+    pub fn judge(&self, category: i64, categories: i64, field_errors: &mut Vec<FieldError>) {
         if self.category.as_ref().is_some_and(|c| c.count != category) {
-            faults.push(Fault::new("category", UNKNOWN_CATEGORY));
+            field_errors.push(FieldError::new("category", UNKNOWN_CATEGORY));
         }
         if self
             .categories
             .as_ref()
             .is_some_and(|c| c.count != categories)
         {
-            faults.push(Fault::new("category__in", UNKNOWN_CATEGORY));
+            field_errors.push(FieldError::new("category__in", UNKNOWN_CATEGORY));
         }
     }
 }
 
-fn unknown_choice(field: &str, value: &str) -> Fault {
+fn unknown_choice(field: &str, value: &str) -> FieldError {
     let sentence = format!("Select a valid choice. {value} is not one of the available choices.");
-    Fault::new(field, sentence)
+    FieldError::new(field, sentence)
 }
 
 /// The words searched for. A minus stays only where it can exclude something: PostgreSQL keeps those that wait for
@@ -431,10 +434,13 @@ mod tests {
 
     #[test]
     fn bad_filters_are_told_together() {
-        let mut faults = Vec::new();
+        let mut field_errors = Vec::new();
         let asked = query("lighter_type=3&category=%00&lighter_type__in=1,x&is_sold_out=maybe");
-        let filter = Filter::read(&asked, &mut faults);
-        let fields: Vec<&str> = faults.iter().map(|fault| fault.field.as_str()).collect();
+        let filter = Filter::read(&asked, &mut field_errors);
+        let fields: Vec<&str> = field_errors
+            .iter()
+            .map(|field_error| field_error.field.as_str())
+            .collect();
         assert_eq!(fields, ["lighter_type", "lighter_type__in", "category"]);
         assert_eq!(filter.is_sold_out, None);
 

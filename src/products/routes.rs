@@ -29,7 +29,7 @@ use crate::app::App;
 use crate::audit::Actor;
 use crate::auth::{Admin, Scope};
 use crate::error::answers::ListError;
-use crate::error::{DatabaseFailure, Error, ErrorBody, Fault, Result};
+use crate::error::{DatabaseFailure, Error, ErrorBody, FieldError, Result};
 use crate::extract::texts::IfMatch;
 use crate::extract::{Json, Path, Query};
 use crate::idempotency::{IdempotencyKey, Key, Known, Owner};
@@ -84,17 +84,17 @@ const MAX_BATCH: usize = 100;
     ),
     responses((status = 200, body = Page<ProductEntry>), ReadFailures))]
 async fn list(State(app): State<App>, reader: Reader) -> Result<Response> {
-    let mut faults = Vec::new();
-    let filter = Filter::read(&reader.query, &mut faults);
+    let mut field_errors = Vec::new();
+    let filter = Filter::read(&reader.query, &mut field_errors);
     let page = PageRequest::read(&reader.query, PAGE_SIZE);
     let found = if filter.search.is_some() {
         search(&app, &filter, page).await?
     } else {
         store::list(&mut *app.db.acquire().await?, &filter, page).await?
     };
-    filter.judge(found.category, found.categories, &mut faults);
-    if !faults.is_empty() {
-        return Err(Error::Filters(faults));
+    filter.judge(found.category, found.categories, &mut field_errors);
+    if !field_errors.is_empty() {
+        return Err(Error::Filters(field_errors));
     }
     let entries = found
         .rows
@@ -391,13 +391,13 @@ async fn change_stock(
     ),
     responses((status = 200, body = Page<AdminView>), AdminReadFailures))]
 async fn admin_list(State(app): State<App>, admin: CatalogAdmin, query: Query) -> Result<Response> {
-    let mut faults = Vec::new();
-    let filter = Filter::read_admin(&query, &mut faults);
+    let mut field_errors = Vec::new();
+    let filter = Filter::read_admin(&query, &mut field_errors);
     let page = PageRequest::read(&query, PAGE_SIZE);
     let found = store::list_whole(&mut *app.db.acquire().await?, &filter, page).await?;
-    filter.judge(found.category, found.categories, &mut faults);
-    if !faults.is_empty() {
-        return Err(Error::Filters(faults));
+    filter.judge(found.category, found.categories, &mut field_errors);
+    if !field_errors.is_empty() {
+        return Err(Error::Filters(field_errors));
     }
     let views = found
         .rows
@@ -448,16 +448,19 @@ async fn change_many(
     admin: CatalogAdmin,
     Json(many): Json<ManyInput>,
 ) -> Result<Response> {
-    let mut faults = Vec::new();
+    let mut field_errors = Vec::new();
     let what = Many::parse(&many.action);
     if what.is_none() {
-        faults.push(Fault::new("action", "Must be archive, restore or sync."));
+        field_errors.push(FieldError::new(
+            "action",
+            "Must be archive, restore or sync.",
+        ));
     }
     if many.ids.is_empty() || many.ids.len() > MAX_BATCH {
-        faults.push(Fault::new("ids", "Must have 1 to 100 entries."));
+        field_errors.push(FieldError::new("ids", "Must have 1 to 100 entries."));
     }
-    let (Some(what), true) = (what, faults.is_empty()) else {
-        return Err(Error::Invalid(faults));
+    let (Some(what), true) = (what, field_errors.is_empty()) else {
+        return Err(Error::Invalid(field_errors));
     };
     let ids: Vec<&str> = many.ids.iter().map(String::as_str).collect();
     let mut tx = app.db.begin().await?;
@@ -524,24 +527,24 @@ struct ImagesInput {
 
 impl ImagesInput {
     fn check(&self) -> Result<Vec<ImageId>> {
-        let mut faults = Vec::new();
+        let mut field_errors = Vec::new();
         if self.images.is_empty() || self.images.len() > MAX_IMAGES {
-            faults.push(Fault::new("images", "Must have 1 to 10 entries."));
+            field_errors.push(FieldError::new("images", "Must have 1 to 10 entries."));
         }
         let mut ids = Vec::new();
         for (at, text) in self.images.iter().enumerate().take(MAX_IMAGES) {
             match ImageId::parse(text) {
                 Some(id) => ids.push(id),
-                None => faults.push(Fault::new(
+                None => field_errors.push(FieldError::new(
                     format!("images[{at}]"),
                     "Must be the id of an uploaded image.",
                 )),
             }
         }
-        if faults.is_empty() {
+        if field_errors.is_empty() {
             Ok(ids)
         } else {
-            Err(Error::Invalid(faults))
+            Err(Error::Invalid(field_errors))
         }
     }
 }
@@ -577,17 +580,17 @@ async fn order_images(
     let images = input.check()?;
     let mut tx = app.db.begin().await?;
     let product = keeping::find(&mut tx, &id).await?;
-    let faults: Vec<Fault> = images
+    let field_errors: Vec<FieldError> = images
         .iter()
         .enumerate()
         .filter(|(_, image)| product.images.iter().all(|image| image.id != **image))
         .map(|(at, _)| {
             let sentence = "The product has no such image.";
-            Fault::new(format!("images[{at}]"), sentence)
+            FieldError::new(format!("images[{at}]"), sentence)
         })
         .collect();
-    if !faults.is_empty() {
-        return Err(Error::Invalid(faults));
+    if !field_errors.is_empty() {
+        return Err(Error::Invalid(field_errors));
     }
     let asked = Move::Order(images);
     let product = keeping::move_images(&mut tx, &admin.actor, &id, &asked).await?;
@@ -646,13 +649,13 @@ async fn move_image(
     Ok(admin.shows(product))
 }
 
-/// Faults under the name that the caller's field has.
+/// Field errors under the name that the caller's field has.
 fn under(field: &str, error: Error) -> Error {
     match error {
-        Error::Invalid(faults) => Error::Invalid(
-            faults
+        Error::Invalid(field_errors) => Error::Invalid(
+            field_errors
                 .into_iter()
-                .map(|fault| Fault::new(field, fault.message))
+                .map(|field_error| FieldError::new(field, field_error.message))
                 .collect(),
         ),
         other => other,
@@ -702,7 +705,7 @@ pub(super) enum AdminReadFailures {
 #[derive(utoipa::IntoResponses)]
 #[allow(dead_code, reason = "read by the OpenAPI document alone")]
 pub(super) enum WriteFailures {
-    /// Not JSON, or faulty: each fault names its field.
+    /// Not JSON, or wrong: each field error names its field.
     #[response(status = 400)]
     BadRequest(ErrorBody),
     /// No valid token.

@@ -11,7 +11,7 @@ use super::input::{Parsed, ProductInput, StockInput};
 use super::slugs::{self, free_slug};
 use super::views::StockView;
 use super::{Product, Reason, stock, store, sync};
-use crate::error::{Error, Fault, Result};
+use crate::error::{Error, FieldError, Result};
 use crate::ids::{ImageId, OrderId, ProductId};
 use crate::jobs::{self, Job};
 use crate::media::{self, Image};
@@ -20,7 +20,7 @@ use crate::money::Cents;
 /// Adds a product, with its first stock, and has it announced to Stripe.
 ///
 /// # Errors
-/// Faults; 409 `id_taken` (also by a deleted product) or `slug_taken`.
+/// Field errors; 409 `id_taken` (also by a deleted product) or `slug_taken`.
 pub async fn create(
     conn: &mut PgConnection,
     mut parsed: Parsed<ProductInput>,
@@ -68,7 +68,7 @@ pub async fn create(
 /// Changes a product's fields, and its stock where the caller says what they saw.
 ///
 /// # Errors
-/// Faults; 404; 409 `version_conflict`, `inventory_changed`, `stock_is_held` or `slug_taken`.
+/// Field errors; 404; 409 `version_conflict`, `inventory_changed`, `stock_is_held` or `slug_taken`.
 pub async fn change(
     conn: &mut PgConnection,
     id: &str,
@@ -171,7 +171,7 @@ pub async fn resync(conn: &mut PgConnection, id: &str) -> Result<Product> {
 /// Changes a product's stock for a reason, which the ledger keeps.
 ///
 /// # Errors
-/// Faults; 404; 409 `inventory_changed` or `stock_is_held`.
+/// Field errors; 404; 409 `inventory_changed` or `stock_is_held`.
 pub async fn change_stock(
     conn: &mut PgConnection,
     id: &str,
@@ -275,7 +275,7 @@ async fn refreshed(conn: &mut PgConnection, id: &ProductId) -> Result<Product> {
     product.ok_or_else(|| anyhow::anyhow!("product {id} is gone").into())
 }
 
-/// The id of the category named; one that does not exist is a fault.
+/// The id of the category named; one that does not exist is a field error.
 async fn resolve_category(
     conn: &mut PgConnection,
     parsed: &mut Parsed<ProductInput>,
@@ -288,13 +288,13 @@ async fn resolve_category(
     let id = store::category_id(conn, key).await?;
     if id.is_none() {
         parsed
-            .faults
-            .push(Fault::new("category", "There is no such category."));
+            .field_errors
+            .push(FieldError::new("category", "There is no such category."));
     }
     Ok(Some(id))
 }
 
-/// The images named, held until the transaction ends; those that do not exist are faults.
+/// The images named, held until the transaction ends; those that do not exist are field errors.
 async fn hold_images(
     conn: &mut PgConnection,
     parsed: &mut Parsed<ProductInput>,
@@ -304,7 +304,9 @@ async fn hold_images(
         return Ok(BTreeMap::new());
     }
     let held = media::hold(conn, &ids).await?;
-    parsed.faults.extend(parsed.value.unknown_images(&held));
+    parsed
+        .field_errors
+        .extend(parsed.value.unknown_images(&held));
     Ok(held)
 }
 

@@ -374,7 +374,7 @@ async fn a_failed_event_is_found_and_run_again() {
         ("search=%00", "search"),
     ] {
         let refused = admin.get(&format!("/api/admin/events/?{query}")).await;
-        assert_eq!(refused.faults(), [field], "{query}");
+        assert_eq!(refused.field_errors(), [field], "{query}");
     }
     let path = "/api/admin/events/evt_odd%2F1/";
     let event = admin.get(path).await.json;
@@ -435,7 +435,7 @@ async fn a_failed_job_is_found_retried_and_deleted() {
         );
     }
     assert_eq!(
-        admin.get("/api/admin/jobs/?state=odd").await.faults(),
+        admin.get("/api/admin/jobs/?state=odd").await.field_errors(),
         ["state"]
     );
     let failed = &admin.get("/api/admin/jobs/?state=failed").await.json["results"][0];
@@ -585,7 +585,7 @@ async fn health_and_the_audit_log_are_read() {
         (&json!(1), &json!("Suns"))
     );
     assert_eq!(
-        admin.get("/api/admin/audit/?before=x").await.faults(),
+        admin.get("/api/admin/audit/?before=x").await.field_errors(),
         ["before"]
     );
 }
@@ -627,7 +627,7 @@ async fn today_says_what_waits_and_what_came_in() {
             plain
                 .get(&format!("/api/admin/today/?days={days}"))
                 .await
-                .faults(),
+                .field_errors(),
             ["days"]
         );
     }
@@ -689,7 +689,7 @@ async fn orders_are_found_by_day_exported_and_shipped_many_at_once() {
             admin
                 .get(&format!("/api/admin/orders/?{query}"))
                 .await
-                .faults(),
+                .field_errors(),
             fields,
             "{query}"
         );
@@ -705,7 +705,7 @@ async fn orders_are_found_by_day_exported_and_shipped_many_at_once() {
             && rows[1].contains("\"'=Ben\"")
     );
     assert_eq!(
-        admin.get("/api/admin/orders.csv?to=x").await.faults(),
+        admin.get("/api/admin/orders.csv?to=x").await.field_errors(),
         ["to"]
     );
 
@@ -780,7 +780,11 @@ async fn orders_are_found_by_day_exported_and_shipped_many_at_once() {
             vec!["shipments[0].odd"],
         ),
     ] {
-        assert_eq!(admin.post(ship, &body).await.faults(), fields, "{body}");
+        assert_eq!(
+            admin.post(ship, &body).await.field_errors(),
+            fields,
+            "{body}"
+        );
     }
 }
 
@@ -924,7 +928,7 @@ async fn products_are_copied_changed_by_many_and_their_images_moved() {
         ok(many("sync", &["turtle"]).await).await["results"][0]["stripe"]["status"],
         "pending"
     );
-    assert_eq!(many("sell", &[]).await.faults(), ["action", "ids"]);
+    assert_eq!(many("sell", &[]).await.field_errors(), ["action", "ids"]);
 
     assert_eq!(
         admin.get("/api/admin/products/?running_out=3").await.ids(),
@@ -1006,10 +1010,16 @@ async fn products_are_copied_changed_by_many_and_their_images_moved() {
         (json!({"images": ["x", "0".repeat(64)]}), vec!["images[0]"]),
         (json!({"images": ["0".repeat(64)]}), vec!["images"]),
     ] {
-        assert_eq!(admin.post(path, &body).await.faults(), fields, "{body}");
+        assert_eq!(
+            admin.post(path, &body).await.field_errors(),
+            fields,
+            "{body}"
+        );
     }
     assert_eq!(
-        put(&admin, path, &json!({"images": [b, a]})).await.faults(),
+        put(&admin, path, &json!({"images": [b, a]}))
+            .await
+            .field_errors(),
         ["images[1]"]
     );
     assert_eq!(delete(&admin, &format!("{path}x/")).await.status, 404);
@@ -1093,7 +1103,7 @@ async fn categories_have_an_order_and_shoppers_see_them_by_name() {
         assert_eq!(
             put(&admin, "/api/admin/categories/", &json!({"ids": ids}))
                 .await
-                .faults(),
+                .field_errors(),
             fields
         );
     }
@@ -1360,7 +1370,7 @@ async fn what_a_token_changes_is_in_the_audit_log() {
         admin
             .post("/api/admin/orders/SB-1001/notes/", &json!({"text": " "}))
             .await
-            .faults(),
+            .field_errors(),
         ["text"]
     );
     assert_eq!(logged(&shop).await.len(), before + log.len());

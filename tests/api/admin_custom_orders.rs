@@ -245,7 +245,7 @@ async fn a_piece_goes_from_request_to_completed_by_the_admin_alone() {
 #[tokio::test]
 async fn a_price_is_read_to_the_cent_and_nothing_typed_is_lost() {
     let bench = Bench::open().await;
-    for (amount, shipping, days, fault) in [
+    for (amount, shipping, days, error) in [
         ("", "", "10", "Price must be an amount in dollars"),
         ("12,5", "", "10", "Price must be an amount in dollars"),
         ("0.49", "", "10", "Price must be from $0.50"),
@@ -264,7 +264,7 @@ async fn a_price_is_read_to_the_cent_and_nothing_typed_is_lost() {
         ];
         let refused = bench.act("quote", &fields).await;
         assert_eq!(refused.status, 400, "{amount} {shipping} {days}");
-        assert!(refused.text.contains(fault), "{fault}: {}", refused.text);
+        assert!(refused.text.contains(error), "{error}: {}", refused.text);
         assert!(
             refused.text.contains("Typed &#60;once&#62;</textarea>"),
             "{}",

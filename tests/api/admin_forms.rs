@@ -70,7 +70,7 @@ async fn a_form_that_was_done_and_comes_with_something_else_in_it_is_refused() {
 }
 
 #[tokio::test]
-async fn a_form_with_faults_is_corrected_and_sent_again() {
+async fn a_form_with_field_errors_is_corrected_and_sent_again() {
     let shop = staffed().await;
     let owner = signed_in(&shop, OWNER).await.client;
     let faulty = new_product(&owner).await.with(&[("price", "much")]);

@@ -86,7 +86,7 @@ async fn an_order_is_packed_shipped_with_an_image_and_delivered() {
     ];
     let answer = staff.submit_parts(ORDER, &ship, &parts).await;
     assert_eq!(answer.status, 400, "{}", answer.text);
-    assert!(answer.text.contains("id=\"ship-tracking_number-fault\""));
+    assert!(answer.text.contains("id=\"ship-tracking_number-error\""));
     assert!(
         answer.text.contains("value=\"94&#60;00\""),
         "{}",
@@ -155,7 +155,7 @@ async fn notes_are_kept_attention_is_seen_to_and_emails_go_again() {
     for text in ["", "  ", &long] {
         let answer = staff.submit(ORDER, &note, &[("text", text)]).await;
         assert_eq!(answer.status, 400);
-        assert!(answer.text.contains("id=\"note-text-fault\""));
+        assert!(answer.text.contains("id=\"note-text-error\""));
     }
     let answer = staff
         .submit(ORDER, &note, &[("text", "Gift wrap <3")])
@@ -207,12 +207,12 @@ async fn money_is_given_back_in_part_then_whole_and_pieces_return_once() {
 
     // More than was paid, nothing, junk, and more pieces than were sold: told beside the field.
     for (amount, restock, field) in [
-        ("99.01", "0", "refund-amount-fault"),
-        ("0", "0", "refund-amount-fault"),
-        ("many", "0", "refund-amount-fault"),
-        ("10", "3", "restock-fault"),
-        ("10", "-1", "restock-fault"),
-        ("10", "x", "restock-fault"),
+        ("99.01", "0", "refund-amount-error"),
+        ("0", "0", "refund-amount-error"),
+        ("many", "0", "refund-amount-error"),
+        ("10", "3", "restock-error"),
+        ("10", "-1", "restock-error"),
+        ("10", "x", "restock-error"),
     ] {
         let fields = [
             ("refund", id.as_str()),
@@ -304,7 +304,7 @@ async fn programs_give_money_back_as_well() {
     ] {
         let answer = refund(body.clone()).await;
         assert_eq!(
-            (answer.status, answer.faults()),
+            (answer.status, answer.field_errors()),
             (400, fields.iter().map(|f| (*f).to_owned()).collect()),
             "{body}"
         );
@@ -415,7 +415,7 @@ async fn a_piece_is_sold_by_hand_with_two_taps_and_undone_with_one() {
     shop.audit().await;
 
     // More than there is, and what is no number: told on the page, and what was typed is there still.
-    for (quantity, price, fault) in [
+    for (quantity, price, error) in [
         ("3", "40", "Only 2 of Sunrise available"),
         ("0", "40", "must be a whole number"),
         ("1", "-4", "must be an amount such as 47.00"),
@@ -429,7 +429,7 @@ async fn a_piece_is_sold_by_hand_with_two_taps_and_undone_with_one() {
         ];
         let answer = staff.submit("/admin/sell", "/admin/sell", &sale).await;
         assert_eq!(answer.status, 400, "{}", answer.text);
-        assert!(answer.text.contains(fault), "{fault}: {}", answer.text);
+        assert!(answer.text.contains(error), "{error}: {}", answer.text);
         assert!(answer.text.contains(&format!("value=\"{price}\"")));
     }
     let gone = [
@@ -498,7 +498,7 @@ async fn several_orders_are_shipped_at_once() {
         "SB-1001 is shipped; the others are below.",
         "value=\"SB-1002\"",
         "value=\"bad!\"",
-        "tracking.SB-1002-fault",
+        "tracking.SB-1002-error",
     ] {
         assert!(answer.text.contains(part), "{part}: {}", answer.text);
     }
@@ -685,7 +685,7 @@ async fn a_table_has_the_address_in_columns_and_a_row_for_each_line_on_request()
         assert!(table.iter().all(|row| row.len() == head.len()));
     }
     let odd = admin.get("/api/admin/orders.csv?rows=all").await;
-    assert_eq!(odd.faults(), ["rows"]);
+    assert_eq!(odd.field_errors(), ["rows"]);
 }
 
 #[tokio::test]

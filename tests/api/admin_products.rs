@@ -239,7 +239,7 @@ async fn a_product_with_two_images_is_in_the_shop_and_at_stripe() {
 }
 
 #[tokio::test]
-async fn what_was_typed_stays_beside_its_faults() {
+async fn what_was_typed_stays_beside_its_errors() {
     let shop = staffed().await;
     let staff = signed_in(&shop, STAFF).await;
     let new = "/admin/new-product";
@@ -270,9 +270,9 @@ async fn what_was_typed_stays_beside_its_faults() {
             "value=\"heavy\"",
             "Red &#60;and&#62; gold</textarea>",
             "<option value=\"2\" selected>",
-            "<div id=\"price-about\">\n<p class=\"fault\">Must be",
-            "<p class=\"fault\">Must be a number",
-            "<p class=\"fault\">Must be a whole number from 0",
+            "<div id=\"price-about\">\n<p class=\"error\">Must be",
+            "<p class=\"error\">Must be a number",
+            "<p class=\"error\">Must be a whole number from 0",
         ] {
             assert!(page.contains(part), "{price}: {part}: {page}");
         }
@@ -452,7 +452,7 @@ async fn stock_comes_and_goes_for_a_reason() {
     ] {
         assert!(page.contains(part), "{part}: {page}");
     }
-    for (reason, pieces, fault) in [
+    for (reason, pieces, error) in [
         ("lost", "7", "The stock cannot go below"),
         ("made", "x", "Must be a whole number from 1 on."),
         ("made", "-1", "Must be a whole number from 1 on."),
@@ -467,7 +467,7 @@ async fn stock_comes_and_goes_for_a_reason() {
             .await;
         assert_eq!(answer.status, 400, "{reason}");
         assert!(
-            answer.text.contains(fault) && answer.text.contains("value=\"kept\""),
+            answer.text.contains(error) && answer.text.contains("value=\"kept\""),
             "{}",
             answer.text
         );
@@ -801,14 +801,14 @@ async fn categories_are_put_in_order_by_two_buttons_and_change_their_address() {
 
     let one = format!("{here}/{id}");
     let address = |slug| [("name", "Suns"), ("slug", slug), ("description", "")];
-    for (slug, fault) in [
+    for (slug, error) in [
         ("moons", "Another category has the slug moons."),
         ("No way", "Must be lower-case letters"),
     ] {
         let refused = staff.submit(here, &one, &address(slug)).await;
         assert_eq!(refused.status, 400);
         assert!(
-            refused.text.contains(fault) && refused.text.contains(&format!("value=\"{slug}\"")),
+            refused.text.contains(error) && refused.text.contains(&format!("value=\"{slug}\"")),
             "{}",
             refused.text
         );

@@ -97,7 +97,7 @@ async fn staff_is_made_shut_out_and_let_in_again() {
         ),
     ] {
         assert_eq!(
-            admin.post("/api/admin/users/", &body).await.faults(),
+            admin.post("/api/admin/users/", &body).await.field_errors(),
             [field]
         );
     }
@@ -247,8 +247,8 @@ async fn a_token_hands_out_only_what_it_has() {
         (json!({"name": " ", "scopes": []}), vec!["name", "scopes"]),
         (json!({"name": "x"}), vec!["body"]),
     ] {
-        let faults = admin.post(path, &body).await.faults();
-        assert_eq!(faults, fields, "{body}");
+        let errors = admin.post(path, &body).await.field_errors();
+        assert_eq!(errors, fields, "{body}");
     }
 
     let made = admin

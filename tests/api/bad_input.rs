@@ -141,7 +141,7 @@ async fn a_body_that_is_no_cart_names_its_field() {
 }
 
 #[tokio::test]
-async fn every_faulty_line_is_reported_in_its_place_and_its_words() {
+async fn every_invalid_line_is_reported_in_its_place_and_its_words() {
     let shop = Shop::open().await;
     shop.stocks("Sunrise", 3).await;
     shop.stocks("Good", 9).await;
@@ -345,7 +345,7 @@ async fn quantities_are_whole_numbers_from_1_to_999() {
 }
 
 #[tokio::test]
-async fn a_faulty_sale_names_each_field() {
+async fn an_invalid_sale_names_each_field() {
     let shop = Shop::open().await;
     shop.stocks("Sunrise", 3).await;
     shop.stocks("Euro", 3).await;
@@ -433,7 +433,7 @@ async fn a_faulty_sale_names_each_field() {
 }
 
 #[tokio::test]
-async fn a_faulty_product_names_each_field() {
+async fn an_invalid_product_names_each_field() {
     let shop = Shop::open().await;
     shop.stocks("Sunrise", 3).await;
     let admin = shop.admin(&Scope::ALL).await;
@@ -504,7 +504,7 @@ async fn a_faulty_product_names_each_field() {
         .as_array()
         .expect("a list")
         .iter()
-        .filter_map(|fault| fault["field"].as_str())
+        .filter_map(|error| error["field"].as_str())
         .collect();
     assert_eq!(fields, ["name", "lighter_type", "price"]);
     for body in [json!([]), json!(7), json!("sunrise")] {

@@ -27,14 +27,14 @@ async fn export(shop: &Shop) -> Value {
 }
 
 /// The fields that a refused file is told of, sorted.
-async fn faults(shop: &Shop, file: &Value) -> Vec<String> {
+async fn field_errors(shop: &Shop, file: &Value) -> Vec<String> {
     match shop.imports(file).await {
-        Err(Error::Invalid(faults)) => {
+        Err(Error::Invalid(errors)) => {
             assert!(
-                faults.iter().all(|fault| fault.message.ends_with('.')),
-                "{faults:?}"
+                errors.iter().all(|error| error.message.ends_with('.')),
+                "{errors:?}"
             );
-            let mut fields: Vec<String> = faults.into_iter().map(|fault| fault.field).collect();
+            let mut fields: Vec<String> = errors.into_iter().map(|error| error.field).collect();
             fields.sort();
             fields
         }
@@ -245,7 +245,7 @@ async fn every_bad_row_is_named_and_then_none_is_written() {
         "orders": [],
     });
     assert_eq!(
-        faults(&shop, &file).await,
+        errors(&shop, &file).await,
         [
             "categories[1].id",
             "categories[2].id",
@@ -286,10 +286,10 @@ async fn every_bad_row_is_named_and_then_none_is_written() {
     assert_eq!(queued(&shop).await, 1);
     // What is no such file at all.
     for file in [json!([]), json!("x"), json!(null)] {
-        assert_eq!(faults(&shop, &file).await, ["file"]);
+        assert_eq!(errors(&shop, &file).await, ["file"]);
     }
     assert_eq!(
-        faults(&shop, &json!({"products": {}, "categories": "x"})).await,
+        errors(&shop, &json!({"products": {}, "categories": "x"})).await,
         ["categories", "products"]
     );
     let mut conn = shop.db.acquire().await.expect("a connection");
@@ -331,10 +331,10 @@ async fn images_have_to_be_there() {
         "test",
     )
     .await;
-    let Err(Error::Invalid(faults)) = refused else {
+    let Err(Error::Invalid(errors)) = refused else {
         panic!("{refused:?}")
     };
-    let fields: Vec<&str> = faults.iter().map(|fault| fault.field.as_str()).collect();
+    let fields: Vec<&str> = errors.iter().map(|error| error.field.as_str()).collect();
     assert_eq!(
         fields,
         [
@@ -346,8 +346,8 @@ async fn images_have_to_be_there() {
             "products[5].images[1]",
         ]
     );
-    assert!(faults[0].message.contains("demo/b.png"));
-    assert!(faults[4].message.contains("not an image"));
+    assert!(errors[0].message.contains("demo/b.png"));
+    assert!(errors[4].message.contains("not an image"));
     assert_eq!(shop.client.get("/api/products/").await.json["count"], 0);
 }
 
@@ -615,7 +615,7 @@ async fn a_name_has_up_to_255_characters_everywhere() {
     ]});
     shop.imports(&file).await.expect("an import");
     let file = json!({"products": [row("c", json!({"name": too_long}))]});
-    assert_eq!(faults(&shop, &file).await, ["products[0].name"]);
+    assert_eq!(errors(&shop, &file).await, ["products[0].name"]);
 
     let body = row("d", json!({"name": longest}));
     let made = admin.post("/api/products/", &body).await;
@@ -625,7 +625,7 @@ async fn a_name_has_up_to_255_characters_everywhere() {
         .send_json(Method::PATCH, "/api/products/d/", &body)
         .await;
     assert_eq!(
-        (refused.status, refused.faults()),
+        (refused.status, refused.field_errors()),
         (400, vec!["name".to_owned()])
     );
 

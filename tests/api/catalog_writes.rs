@@ -255,7 +255,7 @@ async fn a_product_is_created_as_told() {
 }
 
 #[tokio::test]
-async fn every_faulty_field_is_named_at_once() {
+async fn every_invalid_field_is_named_at_once() {
     let (shop, admin) = shop_and_admin().await;
     let faulty = json!({
         "id": "a/b", "name": "", "slug": "A b", "lighter_type": "1", "price": 49.5, "currency": "dollars",
@@ -283,16 +283,19 @@ async fn every_faulty_field_is_named_at_once() {
         "weight_ounces",
     ];
     let answer = admin.post("/api/products/", &faulty).await;
-    assert_eq!(answer.faults(), all);
+    assert_eq!(answer.field_errors(), all);
     let details = answer.json["details"].as_array().expect("a list");
-    assert!(details.iter().all(|fault| {
-        fault["message"]
+    assert!(details.iter().all(|error| {
+        error["message"]
             .as_str()
             .is_some_and(|text| text.ends_with('.'))
     }));
 
     assert_eq!(
-        admin.post("/api/products/", &json!({})).await.faults(),
+        admin
+            .post("/api/products/", &json!({}))
+            .await
+            .field_errors(),
         ["lighter_type", "name", "price"]
     );
     assert_eq!(
@@ -302,7 +305,7 @@ async fn every_faulty_field_is_named_at_once() {
                 &json!({"slug": "7", "description": null, "id": 3, "x": 1})
             )
             .await
-            .faults(),
+            .field_errors(),
         ["description", "name", "slug", "x"]
     );
     for body in [json!([]), json!("x"), json!(null)] {
@@ -321,9 +324,12 @@ async fn every_faulty_field_is_named_at_once() {
     let mut expected: Vec<&str> = all.iter().copied().filter(|field| *field != "id").collect();
     expected.insert(5, "expected_inventory_count");
     expected.sort_unstable();
-    assert_eq!(answer.faults(), expected);
+    assert_eq!(answer.field_errors(), expected);
     let half = json!({"name": "Changed", "price": 1});
-    assert_eq!(patch(&admin, "sunrise", &half).await.faults(), ["price"]);
+    assert_eq!(
+        patch(&admin, "sunrise", &half).await.field_errors(),
+        ["price"]
+    );
     assert_eq!(read(&admin, "sunrise").await, before);
 }
 
@@ -419,7 +425,7 @@ async fn bounds_are_kept_on_both_sides() {
             let answer = admin
                 .post("/api/products/", &with(field, value.clone()))
                 .await;
-            assert_eq!(answer.faults(), [field], "{value}");
+            assert_eq!(answer.field_errors(), [field], "{value}");
         }
     }
 }
@@ -477,7 +483,7 @@ async fn a_change_of_an_old_version_is_refused() {
             "version_conflict",
         );
         assert_eq!(
-            matching(method, path, "W/\"x\"", body).await.faults(),
+            matching(method, path, "W/\"x\"", body).await.field_errors(),
             ["If-Match"]
         );
     }
@@ -522,7 +528,7 @@ async fn a_number_of_pieces_is_never_overwritten_blindly() {
     let (shop, admin) = shop_and_admin().await;
     shop.stocks("Sunrise", 5).await;
     let answer = patch(&admin, "sunrise", &json!({"inventory_count": 9})).await;
-    assert_eq!(answer.faults(), ["expected_inventory_count"]);
+    assert_eq!(answer.field_errors(), ["expected_inventory_count"]);
     let stale = json!({"inventory_count": 9, "expected_inventory_count": 4, "price": 1000});
     expect_refused(
         &patch(&admin, "sunrise", &stale).await,
@@ -658,7 +664,7 @@ async fn put_replaces_and_patch_changes_what_is_given() {
     let missing = admin
         .send_json(Method::PUT, "/api/products/sunrise/", &json!({"name": "X"}))
         .await;
-    assert_eq!(missing.faults(), ["lighter_type", "price"]);
+    assert_eq!(missing.field_errors(), ["lighter_type", "price"]);
     for path in ["/api/products/nothing/", "/api/products/%00/"] {
         expect_refused(
             &admin.send_json(Method::PATCH, path, &json!({})).await,
@@ -915,7 +921,7 @@ async fn stock_is_changed_for_a_reason_that_the_ledger_keeps() {
         assert_eq!(answer.text, expected);
         assert_eq!(answer.header("cache-control"), "no-store");
     }
-    for (body, faults) in [
+    for (body, errors) in [
         (json!({}), vec!["delta", "reason"]),
         (json!({"delta": 0, "reason": "made"}), vec!["delta"]),
         (json!({"delta": -1, "reason": "made"}), vec!["delta"]),
@@ -932,7 +938,11 @@ async fn stock_is_changed_for_a_reason_that_the_ledger_keeps() {
             vec!["note"],
         ),
     ] {
-        assert_eq!(admin.post(path, &body).await.faults(), faults, "{body}");
+        assert_eq!(
+            admin.post(path, &body).await.field_errors(),
+            errors,
+            "{body}"
+        );
     }
     let stale = json!({"delta": 1, "reason": "made", "expected_inventory_count": 9});
     expect_refused(&admin.post(path, &stale).await, 409, "inventory_changed");
@@ -1344,7 +1354,7 @@ async fn categories_are_written() {
         admin
             .send_json(Method::PUT, &path, &json!({}))
             .await
-            .faults(),
+            .field_errors(),
         ["name"]
     );
 
@@ -1377,11 +1387,11 @@ async fn no_two_categories_get_one_name() {
     let admin = shop.admin(&[Scope::Catalog]).await;
     let make = async |name: &str| {
         let made = admin.post("/api/categories/", &json!({"name": name})).await;
-        let faults = match made.status {
+        let errors = match made.status {
             201 => Vec::new(),
-            _ => made.faults(),
+            _ => made.field_errors(),
         };
-        (made.status, faults, made.json["id"].as_i64())
+        (made.status, errors, made.json["id"].as_i64())
     };
     let (status, _, first) = make("Été  Bleu").await;
     assert_eq!(status, 201);
@@ -1392,8 +1402,8 @@ async fn no_two_categories_get_one_name() {
         "E\u{301}te\u{301} bleu",
         " Été Bleu ",
     ] {
-        let (status, faults, _) = make(same).await;
-        assert_eq!((status, faults), (400, vec!["name".to_owned()]), "{same}");
+        let (status, errors, _) = make(same).await;
+        assert_eq!((status, errors), (400, vec!["name".to_owned()]), "{same}");
     }
     let (_, _, second) = make("Hiver").await;
     let address = |id: Option<i64>| format!("/api/categories/{}/", id.expect("an id"));
@@ -1403,7 +1413,10 @@ async fn no_two_categories_get_one_name() {
         admin.send(Method::PATCH, address, &json, Some(body)).await
     };
     let rename = json!({"name": "ÉTÉ BLEU"});
-    assert_eq!(patch(&address(second), &rename).await.faults(), ["name"]);
+    assert_eq!(
+        patch(&address(second), &rename).await.field_errors(),
+        ["name"]
+    );
     // Its own name it may write otherwise.
     let renamed = patch(&address(first), &rename).await;
     assert_eq!(renamed.status, 200, "{}", renamed.text);
@@ -1447,10 +1460,10 @@ async fn no_two_categories_get_one_name() {
     let refused =
         spirit_beads::products::import(&mut conn, &file.to_string(), None, Currency::USD, "test")
             .await;
-    let Err(spirit_beads::error::Error::Invalid(faults)) = refused else {
+    let Err(spirit_beads::error::Error::Invalid(errors)) = refused else {
         panic!("{refused:?}");
     };
-    let fields: Vec<String> = faults.into_iter().map(|fault| fault.field).collect();
+    let fields: Vec<String> = errors.into_iter().map(|error| error.field).collect();
     assert_eq!(
         fields,
         [

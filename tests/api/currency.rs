@@ -34,7 +34,7 @@ async fn each_currency_is_typed_shown_charged_and_mailed_as_its_people_write_it(
             let body = json!({"name": "Sunrise", "lighter_type": 1, "price": amount});
             let answer = admin.post("/api/products/", &body).await;
             assert_eq!(answer.status, 400, "{code} {amount}: {}", answer.text);
-            assert_eq!(answer.faults(), ["price"], "{code} {amount}");
+            assert_eq!(answer.field_errors(), ["price"], "{code} {amount}");
         }
         let piece = shop
             .stocks_with("Sunrise", 1, json!({"price": price}))
@@ -91,7 +91,7 @@ async fn sales_quotes_refunds_and_shipping_take_amounts_of_the_currency_alone() 
     let sale = |price: i64| json!({"lines": [{"product_id": "sunrise", "quantity": 1, "unit_price": price}]});
     let refused = admin.post("/api/admin/orders/", &sale(14_755)).await;
     assert_eq!(
-        refused.faults(),
+        refused.field_errors(),
         ["lines[0].unit_price"],
         "{}",
         refused.text
@@ -114,7 +114,7 @@ async fn sales_quotes_refunds_and_shipping_take_amounts_of_the_currency_alone() 
         let body = json!({"amount": amount, "shipping": shipping, "covers": "A case"});
         let answer = admin.send_json(Method::PUT, &path, &body).await;
         match field {
-            Some(field) => assert_eq!(answer.faults(), [field], "{}", answer.text),
+            Some(field) => assert_eq!(answer.field_errors(), [field], "{}", answer.text),
             None => assert_eq!(answer.status, 200, "{}", answer.text),
         }
     }
@@ -128,7 +128,12 @@ async fn sales_quotes_refunds_and_shipping_take_amounts_of_the_currency_alone() 
     let refused = admin
         .send_json(Method::PUT, "/api/admin/settings/", &rate(1_005))
         .await;
-    assert_eq!(refused.faults(), ["shipping_us.price"], "{}", refused.text);
+    assert_eq!(
+        refused.field_errors(),
+        ["shipping_us.price"],
+        "{}",
+        refused.text
+    );
     let chosen = admin
         .send_json(Method::PUT, "/api/admin/settings/", &rate(1_000))
         .await;
@@ -144,7 +149,7 @@ async fn sales_quotes_refunds_and_shipping_take_amounts_of_the_currency_alone() 
         .expect("the order");
     let path = format!("/api/admin/orders/SB-{order}/refund/");
     let refused = admin.post(&path, &json!({"amount": 1_005})).await;
-    assert_eq!(refused.faults(), ["amount"], "{}", refused.text);
+    assert_eq!(refused.field_errors(), ["amount"], "{}", refused.text);
     shop.audit().await;
 }
 
@@ -175,7 +180,7 @@ async fn another_currency_is_refused_at_every_route_by_name() {
     ] {
         let answer = admin.send_json(method, path, &body).await;
         assert_eq!(
-            (answer.status, answer.faults()),
+            (answer.status, answer.field_errors()),
             (400, vec!["currency".to_owned()]),
             "{path} {body}"
         );
@@ -183,7 +188,7 @@ async fn another_currency_is_refused_at_every_route_by_name() {
     let mut row = whole;
     row["id"] = json!("sunset");
     match shop.imports(&json!({"products": [row]})).await {
-        Err(Error::Invalid(faults)) => assert_eq!(faults[0].field, "products[0].currency"),
+        Err(Error::Invalid(errors)) => assert_eq!(errors[0].field, "products[0].currency"),
         other => panic!("{other:?}"),
     }
     let fine = admin
@@ -200,7 +205,7 @@ async fn another_currency_is_refused_at_every_route_by_name() {
         .await
         .expect("a product of before");
     let cart = shop.client.check_out(&[("sunrise", 1)]).await;
-    assert_eq!(cart.line_faults(), ["currency_mismatch"], "{}", cart.text);
+    assert_eq!(cart.line_errors(), ["currency_mismatch"], "{}", cart.text);
 }
 
 /// Starts the program on this database until it ends or serves; returns what it said.

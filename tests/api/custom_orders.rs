@@ -475,7 +475,7 @@ async fn a_quote_is_not_replaced_while_stripe_cannot_close_its_link() {
     assert_eq!(current(&view)["payment_link_id"], old.as_str());
     assert_eq!(current(&view)["state"], "closing");
     let changed = workshop.put("quote", &quote(1)).await;
-    assert_eq!(changed.faults(), ["amount"]);
+    assert_eq!(changed.field_errors(), ["amount"]);
     let changed = workshop.put("quote", &quote(1000)).await;
     assert_eq!(changed.json["code"], "quote_closing");
     for what in ["requote", "withdraw", "approve"] {
@@ -933,7 +933,10 @@ async fn shipping_the_order_ships_the_request() {
         .await;
     let missing = json!({"carrier": "USPS", "images": ["0".repeat(64)]});
     let path = format!("/api/admin/orders/{order}/ship/");
-    assert_eq!(admin.post(&path, &missing).await.faults(), ["images[0]"]);
+    assert_eq!(
+        admin.post(&path, &missing).await.field_errors(),
+        ["images[0]"]
+    );
     assert_eq!(workshop.status().await, "paid");
 
     let shipped = admin.post(&path, &json!({"carrier": "USPS"})).await;
@@ -1023,7 +1026,7 @@ async fn a_draft_is_the_owner_s_alone_until_it_is_approved() {
 }
 
 #[tokio::test]
-async fn a_quote_is_checked_and_each_fault_names_its_field() {
+async fn a_quote_is_checked_and_each_error_names_its_field() {
     let workshop = Workshop::open().await;
     for (body, fields) in [
         (json!({"amount": 49, "covers": "x"}), vec!["amount"]),
@@ -1064,7 +1067,7 @@ async fn a_quote_is_checked_and_each_fault_names_its_field() {
         ),
     ] {
         assert_eq!(
-            workshop.put("quote", &body).await.faults(),
+            workshop.put("quote", &body).await.field_errors(),
             fields,
             "{body}"
         );
@@ -1083,14 +1086,14 @@ async fn a_quote_is_checked_and_each_fault_names_its_field() {
         workshop
             .post_with("notes", &json!({"text": ""}))
             .await
-            .faults(),
+            .field_errors(),
         ["text"]
     );
     assert_eq!(
         workshop
             .post_with("reject", &json!({"reason": ""}))
             .await
-            .faults(),
+            .field_errors(),
         ["reason"]
     );
 }
@@ -1121,7 +1124,7 @@ async fn requests_are_found_by_state_number_and_words() {
     assert_eq!(
         list("status=odd&page=0&page_size=101&search=%00")
             .await
-            .faults()
+            .field_errors()
             .len(),
         4
     );

@@ -11,9 +11,9 @@ use serde_json::{Value, json};
 use spirit_beads::admin;
 use sqlx::AssertSqlSafe;
 
+use crate::admin_sign_in::{Browser, OWNER, PASSWORD, code, set_up_second_factor, signed_in};
 use crate::generated::filled;
 use crate::generated::shop::Stage;
-use crate::admin_sign_in::{Browser, OWNER, PASSWORD, code, set_up_second_factor, signed_in};
 use crate::support::forms::{Field, Form};
 use crate::support::images::plain_png;
 use crate::support::{Answer, Client, Shop, at_once, card, heavy};

@@ -414,7 +414,7 @@ async fn one_bad_file_and_nothing_is_kept() {
     shop.run_jobs().await;
     let good = jpeg(50, 70);
     let answer = admin.uploads(&[&good, b"<svg/>", &jpeg(70, 50), b""]).await;
-    assert_eq!(answer.faults(), ["image[1]", "image[3]"]);
+    assert_eq!(answer.field_errors(), ["image[1]", "image[3]"]);
     assert!(
         answer.json["details"][0]["message"]
             .as_str()
@@ -431,10 +431,10 @@ async fn one_bad_file_and_nothing_is_kept() {
         200
     );
 
-    assert_eq!(admin.uploads(&[]).await.faults(), ["image"]);
+    assert_eq!(admin.uploads(&[]).await.field_errors(), ["image"]);
     let many: Vec<&[u8]> = (0..11).map(|_| good.as_slice()).collect();
     let answer = admin.uploads(&many).await;
-    assert_eq!(answer.faults(), ["image"]);
+    assert_eq!(answer.field_errors(), ["image"]);
     assert!(answer.text.contains("Up to 10"), "{}", answer.text);
     assert_eq!(admin.uploads(&many[..10]).await.status, 201);
 }
@@ -453,13 +453,13 @@ async fn sizes_and_counts_are_the_settings_business() {
     assert_eq!(admin.uploads(&[&exact]).await.status, 201);
     exact.push(0);
     let answer = admin.uploads(&[&jpeg(9, 9), &exact]).await;
-    assert_eq!(answer.faults(), ["image[1]"]);
+    assert_eq!(answer.field_errors(), ["image[1]"]);
     assert!(answer.text.contains("larger than 0.0"), "{}", answer.text);
     assert_eq!(
         admin
             .uploads(&[&jpeg(9, 9), &jpeg(9, 9), &jpeg(9, 9)])
             .await
-            .faults(),
+            .field_errors(),
         ["image"]
     );
     let grey = image::GrayImage::new(1001, 1000);
@@ -480,7 +480,7 @@ async fn sizes_and_counts_are_the_settings_business() {
             &[Part::text("note", &"x".repeat(1_048_000))],
         )
         .await;
-    assert_eq!(answer.faults(), ["image"]);
+    assert_eq!(answer.field_errors(), ["image"]);
 }
 
 #[tokio::test]
@@ -547,7 +547,7 @@ async fn a_form_that_is_none_is_told_so() {
         admin
             .send_form("/api/admin/images/", &[latin])
             .await
-            .faults(),
+            .field_errors(),
         ["note"]
     );
 }

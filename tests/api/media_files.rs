@@ -53,7 +53,7 @@ fn difference(one: &RgbImage, other: &RgbImage) -> f64 {
 async fn kept(shop: &Shop, admin: &Client, file: &[u8]) -> Option<RgbImage> {
     let answer = admin.uploads(&[file]).await;
     if answer.status != 201 {
-        assert_eq!(answer.faults(), ["image[0]"], "{}", answer.text);
+        assert_eq!(answer.field_errors(), ["image[0]"], "{}", answer.text);
         return None;
     }
     let id = answer.json[0]["id"].as_str().expect("an id");
@@ -218,7 +218,7 @@ async fn a_refused_kind_is_called_by_its_name_and_the_sentence_helps() {
         (brands(b"mif1", b"miaf"), "HEIF", "choose JPEG"),
     ] {
         let answer = admin.uploads(&[&file]).await;
-        assert_eq!(answer.faults(), ["image[0]"]);
+        assert_eq!(answer.field_errors(), ["image[0]"]);
         assert!(answer.text.contains(name), "{name}: {}", answer.text);
         assert!(answer.text.contains(helps), "{helps}: {}", answer.text);
         let other = if name == "HEIC" { "AVIF" } else { "HEIC" };

@@ -22,7 +22,7 @@ async fn a_bomb_is_refused_before_it_is_decoded() {
         ("webp", claiming_webp(16_384, 16_384)),
     ] {
         let answer = admin.uploads(&[&bomb]).await;
-        assert_eq!(answer.faults(), ["image[0]"], "{what}");
+        assert_eq!(answer.field_errors(), ["image[0]"], "{what}");
         let is_told = answer.text.contains("megapixels") || answer.text.contains("damaged");
         assert!(is_told, "{what}: {}", answer.text);
     }
@@ -69,7 +69,7 @@ async fn what_is_no_image_is_refused_whatever_its_name() {
         (claiming_png(0, 10, 8, 2), "damaged"),
     ] {
         let answer = admin.uploads(&[&file]).await;
-        assert_eq!(answer.faults(), ["image[0]"], "{told}");
+        assert_eq!(answer.field_errors(), ["image[0]"], "{told}");
         assert!(answer.text.contains(told), "{told}: {}", answer.text);
     }
 }
@@ -126,17 +126,17 @@ async fn half_an_image_is_none() {
         for tenths in [1, 3, 5, 7, 9] {
             let half = &whole[..whole.len() * tenths / 10];
             let answer = admin.uploads(&[half]).await;
-            assert_eq!(answer.faults(), ["image[0]"], "{what} {tenths}");
+            assert_eq!(answer.field_errors(), ["image[0]"], "{what} {tenths}");
         }
     }
     // Of an animation the first frame is all that counts.
     let gif = animation(200, 150);
     let answer = admin.uploads(&[&gif[..gif.len() / 10]]).await;
-    assert_eq!(answer.faults(), ["image[0]"]);
+    assert_eq!(answer.field_errors(), ["image[0]"]);
 }
 
 #[tokio::test]
-async fn flipped_bytes_are_an_image_or_a_fault() {
+async fn flipped_bytes_are_an_image_or_an_error() {
     let _seat = heavy().await;
     let shop = Shop::open().await;
     let admin = shop.admin(&[Scope::Catalog]).await;

@@ -226,12 +226,12 @@ async fn what_was_read_may_be_sent_back() {
 }
 
 #[tokio::test]
-async fn an_image_that_is_not_there_is_a_fault_of_its_place() {
+async fn an_image_that_is_not_there_is_an_error_of_its_place() {
     let (shop, admin, [a, ..]) = shop_with_images().await;
     shop.stocks("Sunrise", 1).await;
     let unknown = "ab".repeat(32);
     let many: Vec<String> = (0..11).map(|n| format!("{n:064}")).collect();
-    for (change, faults) in [
+    for (change, errors) in [
         (json!({"images": [a, unknown]}), vec!["images[1]"]),
         (
             json!({"images": [unknown, a, "x", 7, {}]}),
@@ -251,11 +251,11 @@ async fn an_image_that_is_not_there_is_a_fault_of_its_place() {
         ),
     ] {
         let answer = patch(&admin, change.clone()).await;
-        assert_eq!(answer.faults(), faults, "{change}");
+        assert_eq!(answer.field_errors(), errors, "{change}");
     }
     let new = json!({"name": "Moon", "lighter_type": 1, "price": 4700, "images": [unknown]});
     assert_eq!(
-        admin.post("/api/products/", &new).await.faults(),
+        admin.post("/api/products/", &new).await.field_errors(),
         ["images[0]"]
     );
     assert_eq!(shown(&shop).await, (Value::Null, Value::Null, vec![]));

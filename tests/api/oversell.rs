@@ -34,7 +34,7 @@ async fn of_two_hundred_shoppers_at_once_one_gets_the_piece() {
 
     assert_eq!((won.len(), lost.len()), (1, 199));
     for answer in &lost {
-        assert_eq!(answer.line_faults(), ["product_sold_out"]);
+        assert_eq!(answer.line_errors(), ["product_sold_out"]);
     }
     assert_eq!(shop.stock(&piece).await, (1, 1));
     shop.stripe
@@ -71,9 +71,9 @@ fn random_cart(dice: &mut Dice) -> Vec<(&'static str, i32)> {
 async fn assert_fair(shop: &Shop, answers: &[Answer]) {
     for answer in answers {
         if answer.status != 200 {
-            for fault in answer.line_faults() {
+            for error in answer.line_errors() {
                 let fair = ["product_sold_out", "insufficient_inventory"];
-                assert!(fair.contains(&fault), "{}", answer.text);
+                assert!(fair.contains(&error), "{}", answer.text);
             }
         }
     }
@@ -154,7 +154,7 @@ async fn two_lines_of_one_product_count_together() {
     let piece = shop.stocks("Sunrise", 3).await;
     let answer = shop.client.check_out(&[(&piece, 2), (&piece, 2)]).await;
     assert_eq!(
-        answer.line_faults(),
+        answer.line_errors(),
         ["insufficient_inventory", "insufficient_inventory"]
     );
     let message = "Only 3 items available, but you requested 4";
@@ -179,7 +179,7 @@ async fn one_sold_out_line_leaves_the_others_on_the_shelf() {
     let cart = [(piece.as_str(), 1), (gone.as_str(), 1), ("nothing", 1)];
     let answer = shop.client.check_out(&cart).await;
     assert_eq!(
-        answer.line_faults(),
+        answer.line_errors(),
         ["product_sold_out", "product_not_found"]
     );
     assert_eq!(shop.stock(&piece).await, (1, 0));

@@ -1209,7 +1209,7 @@ async fn memory_stays_flat_under_twenty_uploads_of_seventy_megabytes() {
         .collect();
     for upload in uploads {
         let answer = upload.await.expect("an upload");
-        assert_eq!(answer.faults().len(), 10, "{}", answer.text);
+        assert_eq!(answer.field_errors().len(), 10, "{}", answer.text);
     }
     let grown = peak_memory(pid).saturating_sub(before);
     println!("20 uploads of 70 MiB: {} MiB more", grown >> 20);

@@ -576,7 +576,7 @@ async fn money_that_was_refused_can_be_refunded_again_when_its_refund_failed() {
     ] {
         let answer = admin.post(&format!("{ORDER}refund/"), &body).await;
         assert_eq!(
-            (answer.status, answer.faults()),
+            (answer.status, answer.field_errors()),
             (400, vec![field.to_owned()]),
             "{body}"
         );

@@ -261,7 +261,7 @@ async fn programs_read_and_set_them_as_the_admin_does() {
     ] {
         let refused = put(json!({"chosen": chosen})).await;
         assert_eq!(refused.status, 400, "{}", refused.text);
-        assert_eq!(refused.faults(), [field], "{}", refused.text);
+        assert_eq!(refused.field_errors(), [field], "{}", refused.text);
     }
     for odd in [
         json!({}),

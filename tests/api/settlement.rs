@@ -607,7 +607,7 @@ async fn what_is_no_longer_for_sale_is_named_at_the_checkout() {
         "product_not_found",
         "product_sold_out",
     ];
-    assert_eq!(shop.client.check_out(&cart).await.line_faults(), faults);
+    assert_eq!(shop.client.check_out(&cart).await.line_errors(), faults);
 }
 
 #[tokio::test]

@@ -53,7 +53,7 @@ async fn a_changed_cart_that_cannot_be_bought_leaves_the_first_to_be_paid() {
     let shopper = shop.shopper();
     let first = session_of(&shopper.check_out(&[(&piece, 1)]).await);
     let answer = shopper.check_out(&[(&piece, 1), (&gone, 1)]).await;
-    assert_eq!(answer.line_faults(), ["product_sold_out"]);
+    assert_eq!(answer.line_errors(), ["product_sold_out"]);
     assert_eq!(shop.status_of(&first).await, "pending");
     assert_eq!(shop.stock(&piece).await, (1, 1));
     shop.stripe.pay(&first, card()).await.expect("a payment");
@@ -86,7 +86,7 @@ async fn a_first_checkout_whose_money_is_on_its_way_keeps_its_pieces() {
     let first = session_of(&shopper.check_out(&[(&piece, 1)]).await);
     shop.stripe.pay(&first, delayed()).await.expect("a payment");
     let answer = shopper.check_out(&[(&piece, 1)]).await;
-    assert_eq!(answer.line_faults(), ["product_sold_out"]);
+    assert_eq!(answer.line_errors(), ["product_sold_out"]);
     assert_eq!(shop.status_of(&first).await, "pending");
     shop.stripe
         .settle_delayed(&first, true)
@@ -153,7 +153,7 @@ async fn a_forged_cookie_supersedes_nothing() {
         let cookie = format!("sb_checkout={forged}");
         let headers = [("cookie", cookie.as_str())];
         let answer = shop.client.check_out_with(&[(&piece, 1)], &headers).await;
-        assert_eq!(answer.line_faults(), ["product_sold_out"]);
+        assert_eq!(answer.line_errors(), ["product_sold_out"]);
         let seen = shop
             .client
             .send(
@@ -347,22 +347,22 @@ async fn two_tabs_at_once_are_not_told_that_their_own_piece_is_sold_out() {
 }
 
 #[tokio::test]
-async fn a_cart_with_a_faulty_line_leaves_the_former_payment_page_alone() {
+async fn a_cart_with_an_invalid_line_leaves_the_former_payment_page_alone() {
     let shop = Shop::open().await;
     let piece = shop.stocks("Sunrise", 2).await;
     shop.stocks("Empty", 0).await;
     let shopper = shop.shopper();
     let first = session_of(&shopper.check_out(&[(&piece, 1)]).await);
-    for (cart, fault) in [
+    for (cart, error) in [
         (&[("sunrise", 1), ("empty", 1)][..], "product_sold_out"),
         (&[("sunrise", 1), ("gone", 1)], "product_not_found"),
         (&[("sunrise", 3)], "insufficient_inventory"),
     ] {
         let answer = shopper.check_out(cart).await;
         assert_eq!(answer.status, 400, "{}", answer.text);
-        assert_eq!(answer.line_faults(), [fault]);
-        let once = shopper.check_out_once(fault, cart).await;
-        assert_eq!(once.line_faults(), [fault]);
+        assert_eq!(answer.line_errors(), [error]);
+        let once = shopper.check_out_once(error, cart).await;
+        assert_eq!(once.line_errors(), [error]);
         assert_eq!(shop.session(&first).await["status"], "open");
         assert_eq!(shop.status_of(&first).await, "pending");
         assert_eq!(shop.stock(&piece).await, (2, 1));
@@ -640,7 +640,7 @@ async fn a_key_whose_shop_died_gets_the_session_that_was_asked_for() {
 }
 
 #[tokio::test]
-async fn a_key_gets_the_faults_of_its_cart_again() {
+async fn a_key_gets_the_errors_of_its_cart_again() {
     let shop = Shop::open().await;
     let piece = shop.stocks("Sunrise", 1).await;
     let first = shop.client.check_out_once("k1", &[(&piece, 2)]).await;
@@ -654,7 +654,7 @@ async fn a_key_gets_the_faults_of_its_cart_again() {
         200
     );
     let again = shop.client.check_out_once("k1", &[(&piece, 2)]).await;
-    assert_eq!(again.line_faults(), ["insufficient_inventory"]);
+    assert_eq!(again.line_errors(), ["insufficient_inventory"]);
     assert_eq!(first.json, again.json);
     session_of(&shop.client.check_out_once("k2", &[(&piece, 2)]).await);
     shop.wait(25 * 60 * MINUTE).await;

@@ -224,10 +224,10 @@ fn faults_of(request: &Request) -> Vec<String> {
     let Some(version) = &request.stripe_version else {
         return vec!["no Stripe-Version".to_owned()];
     };
-    faults(&request.operation, version, &request.params)
+    errors(&request.operation, version, &request.params)
 }
 
-fn faults(operation: &str, version: &str, params: &[(String, String)]) -> Vec<String> {
+fn field_errors(operation: &str, version: &str, params: &[(String, String)]) -> Vec<String> {
     // Dates compare as texts; the name behind them counts for nothing.
     let date = |text: &str| text.chars().take(10).collect::<String>();
     let versions = SCHEMAS["operations"][operation].as_array();
@@ -239,14 +239,14 @@ fn faults(operation: &str, version: &str, params: &[(String, String)]) -> Vec<St
     let Some(schema) = schema else {
         return vec![format!("{operation} is none of version {version}")];
     };
-    let mut faults = Vec::new();
-    let tree = tree(params, &mut faults);
-    check(&schema["schema"], &tree, "", &mut faults);
-    faults
+    let mut errors = Vec::new();
+    let tree = tree(params, &mut errors);
+    check(&schema["schema"], &tree, "", &mut errors);
+    errors
 }
 
 /// `a[b][0]=c` as `{"a": {"b": {"0": "c"}}}`.
-fn tree(params: &[(String, String)], faults: &mut Vec<String>) -> Value {
+fn tree(params: &[(String, String)], errors: &mut Vec<String>) -> Value {
     let mut root = json!({});
     for (name, text) in params {
         let parts: Vec<&str> = name
@@ -254,7 +254,7 @@ fn tree(params: &[(String, String)], faults: &mut Vec<String>) -> Value {
             .map(|part| part.trim_end_matches(']'))
             .collect();
         if !plant(&mut root, &parts, text) {
-            faults.push(format!("{name}: given twice"));
+            errors.push(format!("{name}: given twice"));
         }
     }
     root
@@ -278,7 +278,7 @@ fn plant(node: &mut Value, parts: &[&str], text: &str) -> bool {
     plant(object.entry(key).or_insert_with(|| json!({})), rest, text)
 }
 
-fn check(schema: &Value, value: &Value, name: &str, faults: &mut Vec<String>) {
+fn check(schema: &Value, value: &Value, name: &str, errors: &mut Vec<String>) {
     if let Some(choices) = schema["anyOf"].as_array() {
         let fits = choices.iter().any(|choice| {
             let mut wrong = Vec::new();
@@ -286,7 +286,7 @@ fn check(schema: &Value, value: &Value, name: &str, faults: &mut Vec<String>) {
             wrong.is_empty()
         });
         if !fits {
-            faults.push(format!("{name}: fits none of its types"));
+            errors.push(format!("{name}: fits none of its types"));
         }
         return;
     }
@@ -301,14 +301,14 @@ fn check(schema: &Value, value: &Value, name: &str, faults: &mut Vec<String>) {
     match (kind, value) {
         (_, Value::String(text)) if text.is_empty() => {
             if schema["empty"] != true {
-                faults.push(format!("{name}: empty"));
+                errors.push(format!("{name}: empty"));
             }
         }
         ("object", Value::Object(given)) => {
             for (key, value) in given {
                 match schema["properties"].get(key) {
-                    Some(schema) => check(schema, value, &inside(key), faults),
-                    None => faults.push(format!("{}: unknown", inside(key))),
+                    Some(schema) => check(schema, value, &inside(key), errors),
+                    None => errors.push(format!("{}: unknown", inside(key))),
                 }
             }
             for key in schema["required"]
@@ -318,38 +318,38 @@ fn check(schema: &Value, value: &Value, name: &str, faults: &mut Vec<String>) {
                 .filter_map(Value::as_str)
             {
                 if !given.contains_key(key) {
-                    faults.push(format!("{}: missing", inside(key)));
+                    errors.push(format!("{}: missing", inside(key)));
                 }
             }
         }
         ("map", Value::Object(given)) => {
             for (key, value) in given {
-                check(&schema["values"], value, &inside(key), faults);
+                check(&schema["values"], value, &inside(key), errors);
                 let text = value.as_str().unwrap_or_default();
                 if key.chars().count() > 40 || text.chars().count() > 500 {
-                    faults.push(format!("{}: too long for metadata", inside(key)));
+                    errors.push(format!("{}: too long for metadata", inside(key)));
                 }
             }
             if given.len() > 50 {
-                faults.push(format!("{name}: too many keys"));
+                errors.push(format!("{name}: too many keys"));
             }
         }
         ("array", Value::Object(given)) => {
             for index in 0..given.len() {
                 match given.get(&index.to_string()) {
                     Some(value) => {
-                        check(&schema["items"], value, &inside(&index.to_string()), faults)
+                        check(&schema["items"], value, &inside(&index.to_string()), errors)
                     }
-                    None => faults.push(format!("{}: missing", inside(&index.to_string()))),
+                    None => errors.push(format!("{}: missing", inside(&index.to_string()))),
                 }
             }
         }
         (_, Value::String(text)) => {
             if let Some(why) = scalar_fault(schema, kind, text) {
-                faults.push(format!("{name}: {why}"));
+                errors.push(format!("{name}: {why}"));
             }
         }
-        _ => faults.push(format!("{name}: not of type {kind}")),
+        _ => errors.push(format!("{name}: not of type {kind}")),
     }
 }
 
@@ -388,11 +388,11 @@ mod checker {
             .iter()
             .map(|(a, b)| ((*a).to_owned(), (*b).to_owned()))
             .collect();
-        faults(operation, "2026-10-28.endive", &params)
+        errors(operation, "2026-10-28.endive", &params)
     }
 
     #[test]
-    fn what_is_right_has_no_fault() {
+    fn what_is_right_has_no_error() {
         let session = [
             ("mode", "payment"),
             ("line_items[0][price]", "price_1"),
@@ -501,7 +501,7 @@ mod checker {
     fn the_schema_is_that_of_the_version() {
         let newest = SCHEMAS["operations"][SESSIONS].as_array().expect("a list");
         assert!(newest.len() > 1);
-        let none = |version: &str| faults(SESSIONS, version, &[]);
+        let none = |version: &str| errors(SESSIONS, version, &[]);
         assert_eq!(none("2023-08-16"), [""; 0]);
         assert_eq!(
             none("2030-01-01.x"),

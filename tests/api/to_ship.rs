@@ -172,7 +172,7 @@ async fn all_that_is_left_is_offered_with_its_pieces_and_is_not_cut_short() {
 
     let answer = sends(&owner, on, REFUND, &[("amount", "5.00")]).await;
     assert_eq!(answer.status, 400, "{}", answer.text);
-    assert!(answer.text.contains("id=\"refund-amount-fault\""));
+    assert!(answer.text.contains("id=\"refund-amount-error\""));
     assert_eq!(shop.stock(&piece).await, (1, 0));
     assert_eq!(shop.count("select count(*) from refunds").await, 0);
 
@@ -231,7 +231,7 @@ async fn of_two_pieces_with_one_back_in_stock_the_other_alone_is_shipped() {
 
     // The shipped one comes back as well; a third does not.
     let two = json!({"restock": [{"product_id": piece, "quantity": 2}]});
-    assert_eq!(refund(&admin, &two).await.faults(), ["restock[0]"]);
+    assert_eq!(refund(&admin, &two).await.field_errors(), ["restock[0]"]);
     let rest = json!({"restock": [{"product_id": piece, "quantity": 1}]});
     assert_eq!(refund(&admin, &rest).await.status, 202);
     shop.settles().await;

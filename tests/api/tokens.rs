@@ -37,13 +37,16 @@ async fn two_living_tokens_never_share_a_name() {
     assert_eq!(first.status, 201, "{}", first.text);
     for name in ["Laptop", "laptop", " LAPTOP "] {
         assert_eq!(
-            make(&admin, name, Value::Null).await.faults(),
+            make(&admin, name, Value::Null).await.field_errors(),
             ["name"],
             "{name}"
         );
     }
     // One of an older version counts as well.
-    assert_eq!(make(&admin, "Test", Value::Null).await.faults(), ["name"]);
+    assert_eq!(
+        make(&admin, "Test", Value::Null).await.field_errors(),
+        ["name"]
+    );
     // Of two at once one gets it.
     let both = tokio::join!(
         make(&admin, "Phone", Value::Null),
@@ -84,7 +87,7 @@ async fn a_token_ends_when_it_was_told_to() {
     let admin = shop.admin(&[Scope::Tokens]).await;
     for past in ["2020-01-01T00:00:00Z", "soon"] {
         let made = make(&admin, "late", json!({"expires_at": past})).await;
-        assert_eq!(made.faults(), ["expires_at"], "{past}");
+        assert_eq!(made.field_errors(), ["expires_at"], "{past}");
     }
     let end = Utc::now() + TimeDelta::days(30);
     let made = make(&admin, "visitor", json!({"expires_at": end})).await;

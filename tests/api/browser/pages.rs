@@ -198,7 +198,7 @@ const MORE: [(&str, &str); 17] = [
 struct Inspection<'a> {
     window: &'a Window,
     width: u32,
-    faults: Vec<String>,
+    errors: Vec<String>,
 }
 
 impl Inspection<'_> {
@@ -209,11 +209,11 @@ impl Inspection<'_> {
         let heard = self.window.heard().await;
         if heard.documents.first() != Some(&status) || self.window.path().await != path {
             let at = self.window.path().await;
-            self.faults
+            self.errors
                 .push(format!("{path} is {:?} at {at}", heard.documents));
         }
         if status < 400 {
-            self.faults
+            self.errors
                 .extend(heard.bad().iter().map(|bad| format!("{path}: {bad}")));
         }
         if let Some(folder) = shots() {
@@ -233,7 +233,7 @@ impl Inspection<'_> {
         self.looks(name).await;
         let late = self.window.heard().await.bad();
         if status < 400 {
-            self.faults
+            self.errors
                 .extend(late.iter().map(|bad| format!("{path}: {bad}")));
         }
     }
@@ -257,7 +257,7 @@ impl Inspection<'_> {
                 .asks("return document.documentElement.scrollWidth;")
                 .await;
             if wide.as_u64() > Some(u64::from(self.width)) {
-                self.faults.push(format!("{view} is {wide} wide"));
+                self.errors.push(format!("{view} is {wide} wide"));
             }
             // An email stands in a sandbox in which nothing runs, axe as little as an email's own script.
             if sandboxed {
@@ -265,7 +265,7 @@ impl Inspection<'_> {
             }
             let found = serious(self.window, dark).await;
             let found = found.iter().map(|found| format!("{view}: {found}"));
-            self.faults.extend(found);
+            self.errors.extend(found);
         }
         self.window.is_dark(false).await;
     }
@@ -313,7 +313,7 @@ async fn every_page(width: u32) {
     let mut inspection = Inspection {
         window: &window,
         width,
-        faults: Vec::new(),
+        errors: Vec::new(),
     };
     inspection.visits("sign-in", "/admin/sign-in", 200).await;
     // Were something amiss, it would be found.
@@ -403,12 +403,12 @@ async fn every_page(width: u32) {
         .visits("second-factor", "/admin/second-factor", 200)
         .await;
 
-    let faults: BTreeSet<String> = inspection.faults.into_iter().collect();
+    let errors: BTreeSet<String> = inspection.errors.into_iter().collect();
     assert!(
-        faults.is_empty(),
+        errors.is_empty(),
         "{} findings:\n{}",
-        faults.len(),
-        faults.into_iter().collect::<Vec<_>>().join("\n")
+        errors.len(),
+        errors.into_iter().collect::<Vec<_>>().join("\n")
     );
 }
 

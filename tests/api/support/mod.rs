@@ -708,7 +708,7 @@ pub struct Answer {
 
 impl Answer {
     /// What is wrong with each line of a refused cart.
-    pub fn line_faults(&self) -> Vec<&str> {
+    pub fn line_errors(&self) -> Vec<&str> {
         assert_eq!(self.status, 400, "{}", self.text);
         let details = self.json["details"].as_array().expect("faulty lines");
         details
@@ -731,7 +731,7 @@ impl Answer {
     }
 
     /// The fields that a refused write complains of, sorted.
-    pub fn faults(&self) -> Vec<String> {
+    pub fn field_errors(&self) -> Vec<String> {
         assert_eq!(self.status, 400, "{}", self.text);
         assert_eq!(self.json["code"], "invalid", "{}", self.text);
         let mut fields: Vec<String> = self
