@@ -78,8 +78,8 @@ async fn account(
     let page = context.show(&AccountPage {
         context,
         user,
-        codes_left: auth::recovery_codes_left(&mut conn, user.id).await?,
-        sessions: auth::list_sessions(&mut conn, user.id).await?,
+        codes_left: auth::recovery_codes_left(&mut conn, current.id).await?,
+        sessions: auth::list_sessions(&mut conn, current.id).await?,
         this: current.session,
         refused: which,
         form,
@@ -133,7 +133,7 @@ pub async fn enrol(State(app): State<App>, context: AdminContext, form: Form) ->
     }
     let mut tx = app.db.begin().await?;
     auth::hold_session(&mut tx, context.user()?).await?;
-    auth::enrol_second_factor(&mut tx, context.user()?.user).await?;
+    auth::enrol_second_factor(&mut tx, context.user()?.id).await?;
     tx.commit().await?;
     Ok(Redirect::to("/admin/account/second-factor").into_response())
 }
@@ -145,7 +145,7 @@ pub async fn set_up(State(app): State<App>, context: AdminContext) -> Result<Res
 
 async fn set_up_page(app: &App, context: &AdminContext, form: Form) -> Result<Response> {
     let mut conn = app.db.acquire().await?;
-    let user = context.user()?.user;
+    let user = context.user()?.id;
     let setup = auth::second_factor_setup(&mut conn, &app.signer, user, context.shop()).await?;
     let Some(setup) = setup else {
         return Ok(Redirect::to(ACCOUNT).into_response());
@@ -168,7 +168,7 @@ pub async fn confirm(
     let confirmed = async {
         let mut tx = app.db.begin().await?;
         auth::hold_session(&mut tx, context.user()?).await?;
-        let (actor, user) = (context.actor()?, context.user()?.user);
+        let (actor, user) = (context.actor()?, context.user()?.id);
         let codes =
             auth::confirm_second_factor(&mut tx, &app.signer, &actor, user, &form.get("code"))
                 .await?;
@@ -204,7 +204,7 @@ pub async fn turn_off(
     }
     let mut tx = app.db.begin().await?;
     auth::hold_session(&mut tx, context.user()?).await?;
-    auth::turn_off_second_factor(&mut tx, &context.actor()?, context.user()?.user).await?;
+    auth::turn_off_second_factor(&mut tx, &context.actor()?, context.user()?.id).await?;
     tx.commit().await?;
     Ok(context.go_on(ACCOUNT, "The second factor is off."))
 }
@@ -220,8 +220,7 @@ pub async fn renew_codes(
     }
     let mut tx = app.db.begin().await?;
     auth::hold_session(&mut tx, context.user()?).await?;
-    let codes =
-        auth::renew_recovery_codes(&mut tx, &context.actor()?, context.user()?.user).await?;
+    let codes = auth::renew_recovery_codes(&mut tx, &context.actor()?, context.user()?.id).await?;
     tx.commit().await?;
     context.show(&CodesPage {
         context: &context,
@@ -239,7 +238,7 @@ pub async fn end_session(
     let id = form.get("session").parse().map(SessionId);
     let id = id.map_err(|_| Error::NotFound("Session"))?;
     let mut tx = app.db.begin().await?;
-    if auth::end_session(&mut tx, context.user()?.user, id).await? {
+    if auth::end_session(&mut tx, context.user()?.id, id).await? {
         record(&mut tx, &context, "user.end_session").await?;
     }
     tx.commit().await?;
@@ -252,7 +251,7 @@ pub async fn sign_out_everywhere(
     context: AdminContext,
 ) -> Result<Response> {
     let mut tx = app.db.begin().await?;
-    auth::end_all_sessions(&mut tx, context.user()?.user, None).await?;
+    auth::end_all_sessions(&mut tx, context.user()?.id, None).await?;
     record(&mut tx, &context, "user.sign_out_everywhere").await?;
     tx.commit().await?;
     let mut response = context.go_on("/admin/sign-in", "You are signed out everywhere.");

@@ -59,7 +59,7 @@ async fn users(app: &App, context: &AdminContext, form: Form) -> Result<Response
     let page = context.show(&UsersPage {
         context,
         users: auth::list_users(&mut *app.db.acquire().await?).await?,
-        me: context.user()?.user,
+        me: context.user()?.id,
         form,
     })?;
     Ok(judged(page, verdict))
@@ -101,7 +101,7 @@ pub async fn show(
     let user = auth::find_user(&mut conn, UserId(id))
         .await?
         .ok_or(Error::NotFound("User"))?;
-    let is_me = user.id == context.user()?.user;
+    let is_me = user.id == context.user()?.id;
     context.show(&UserPage {
         context: &context,
         tokens: auth::list_tokens_of(&mut conn, user.id).await?,
@@ -212,7 +212,7 @@ pub async fn turn_off_second_factor(
 
 /// Nobody shuts themselves out by a slip of the thumb, or gets round being asked for their own password.
 fn others(context: &AdminContext, id: Uuid) -> Result<UserId> {
-    if context.user()?.user == UserId(id) {
+    if context.user()?.id == UserId(id) {
         return Err(Error::Conflict(
             "yourself",
             "That is you. Your own account is changed under My account.".to_owned(),

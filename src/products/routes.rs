@@ -583,7 +583,7 @@ async fn order_images(
     let field_errors: Vec<FieldError> = images
         .iter()
         .enumerate()
-        .filter(|(_, image)| product.images.iter().all(|image| image.id != **image))
+        .filter(|(_, image)| product.images.iter().all(|kept| kept.id != **image))
         .map(|(at, _)| {
             let sentence = "The product has no such image.";
             FieldError::new(format!("images[{at}]"), sentence)
@@ -827,7 +827,7 @@ impl<const OF_STOCK: bool> FromRequestParts<App> for ProductAdmin<OF_STOCK> {
         })?;
         Ok(ProductAdmin {
             actor: admin.actor.clone(),
-            admin,
+            token: admin,
             base: base_url(app, parts),
             version: expected_version(&parts.headers)?,
         })

@@ -181,13 +181,13 @@ async fn a_password_changed_with_two_taps_leaves_nobody_signed_out() {
     let shop = staffed().await;
     let owner = signed_in(&shop, OWNER).await.client;
     // The browser that gave up on the first answer, and so has the old cookie.
-    let stopped = owner.cookie(admin_session).expect("a session");
+    let stopped = owner.cookie("admin_session").expect("a session");
     let page = owner.get("/admin/account").await.text;
     let form = Form::to(&page, "/admin/account/password")
         .with(&[("current", PASSWORD), ("new", "another fine password 7")]);
     assert_eq!(form.send(&owner).await.status, 303);
     assert_eq!(owner.get("/admin").await.status, 200);
-    owner.set_cookie(admin_session, &stopped);
+    owner.set_cookie("admin_session", &stopped);
     assert_eq!(owner.get("/admin").await.status, 303, "it is worthless");
     let again = form.send(&owner).await;
     assert_eq!(
@@ -197,7 +197,7 @@ async fn a_password_changed_with_two_taps_leaves_nobody_signed_out() {
     assert_eq!(owner.get("/admin").await.status, 200);
     // To a third browser it says nothing.
     let other = shop.shopper();
-    other.set_cookie(admin_session, "somebody else's");
+    other.set_cookie("admin_session", "somebody else's");
     assert_eq!(form.send(&other).await.header("location"), "/admin/sign-in");
 }
 

@@ -27,7 +27,7 @@ async fn export(shop: &Shop) -> Value {
 }
 
 /// The fields that a refused file is told of, sorted.
-async fn field_errors(shop: &Shop, file: &Value) -> Vec<String> {
+async fn errors(shop: &Shop, file: &Value) -> Vec<String> {
     match shop.imports(file).await {
         Err(Error::Invalid(errors)) => {
             assert!(

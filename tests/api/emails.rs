@@ -117,9 +117,9 @@ fn house(settings: &[(&str, &str)]) -> House {
 }
 
 /// Every image is this one, and no product has an image.
-struct Image(Vec<u8>);
+struct OneImage(Vec<u8>);
 
-impl Images for Image {
+impl Images for OneImage {
     async fn read(&self, image: ImageRef<'_>, _: u32) -> anyhow::Result<Option<Image>> {
         Ok(match image {
             ImageRef::Kept(_) => Some(Image {
@@ -138,7 +138,7 @@ fn sample(kind: &str) -> Email {
 
 /// An email as it arrives, with every image 100 bytes long.
 async fn arrived(email: &Email, house: &House) -> Mail {
-    let composed = email::compose(email, house, &Image(vec![7; 100]), "id").await;
+    let composed = email::compose(email, house, &OneImage(vec![7; 100]), "id").await;
     let addressed = Addressed {
         to: email::parse_address("ann@example.com").expect("an address"),
         copy: None,
@@ -1113,7 +1113,7 @@ async fn an_email_stays_within_its_size_and_says_what_it_left_out() {
         custom_order,
         email,
     };
-    let images = Image(vec![7; 4 * 1024 * 1024]);
+    let images = OneImage(vec![7; 4 * 1024 * 1024]);
     let composed = email::compose(&email, &house(&[]), &images, "id").await;
     let text = composed.expect("an email").text.replace('\n', " ");
     assert!(text.contains("Attached: 3 photos."), "{text}");

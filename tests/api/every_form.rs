@@ -44,7 +44,7 @@ struct Scene {
 impl World {
     async fn open() -> World {
         let mut stage = Stage::open().await;
-        let session = stage.owner.cookie(admin_session).expect("a session");
+        let session = stage.owner.cookie("admin_session").expect("a session");
         furnish(&stage).await;
         stage.name_all().await;
         let to_ship: i64 = sqlx::query_scalar(
@@ -65,7 +65,7 @@ impl World {
     async fn scene(&self, route: &str) -> Option<Scene> {
         let shop = self.stage.shop.copy().await;
         let client = shop.shopper();
-        client.set_cookie(admin_session, &self.session);
+        client.set_cookie("admin_session", &self.session);
         let (client, mut form) = self.form_of(route, &shop, client).await?;
         for field in &mut form.fields {
             complete(field);

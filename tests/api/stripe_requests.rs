@@ -227,7 +227,7 @@ fn faults_of(request: &Request) -> Vec<String> {
     errors(&request.operation, version, &request.params)
 }
 
-fn field_errors(operation: &str, version: &str, params: &[(String, String)]) -> Vec<String> {
+fn errors(operation: &str, version: &str, params: &[(String, String)]) -> Vec<String> {
     // Dates compare as texts; the name behind them counts for nothing.
     let date = |text: &str| text.chars().take(10).collect::<String>();
     let versions = SCHEMAS["operations"][operation].as_array();

@@ -10,7 +10,7 @@ use spirit_beads::admin;
 
 use super::shop::Stage;
 use super::{Request, encoded, filled, shown, text, try_inputs};
-use crate::pages::PASSWORD;
+use crate::admin_sign_in::PASSWORD;
 use crate::support::images::{self, FORM, Part};
 
 /// A form as it stands on a page: where it goes, its fields, and whether it is sent with files.

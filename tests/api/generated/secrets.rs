@@ -38,8 +38,8 @@ async fn secrets() -> Secrets {
     assert_eq!(shopper.check_out(&[("sunrise", 1)]).await.status, 200);
     let mut all = vec![
         stage.admin.token.clone().expect("a token"),
-        stage.owner.cookie(admin_session).expect("a session"),
-        stage.owner.cookie(admin_browser).expect("a browser"),
+        stage.owner.cookie("admin_session").expect("a session"),
+        stage.owner.cookie("admin_browser").expect("a browser"),
         shopper.cookie("sb_checkout").expect("a checkout"),
         stage.csrf().await,
     ];

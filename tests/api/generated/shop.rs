@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use spirit_beads::auth::Scope;
 
-use crate::pages::{OWNER, signed_in, staffed};
+use crate::admin_sign_in::{OWNER, signed_in, staffed};
 use crate::support::images::plain_png;
 use crate::support::{Client, Shop, card, delayed, session_of};
 
@@ -94,10 +94,10 @@ impl Stage {
     pub async fn csrf(&self) -> String {
         let page = self.owner.get("/admin/account").await.text;
         if page.contains("name=\"csrf\"") {
-            return crate::pages::token_on(&page);
+            return crate::admin_sign_in::token_on(&page);
         }
         self.let_in().await;
-        crate::pages::token_on(&self.owner.get("/admin/account").await.text)
+        crate::admin_sign_in::token_on(&self.owner.get("/admin/account").await.text)
     }
 
     /// Works the queue off and looks at the books. Whatever came in, no job is left; but for those of a session that is

@@ -14,7 +14,7 @@ const SECRETS: [&str; 9] = [
     WEBHOOK_SECRET,
     FORMER_WEBHOOK_SECRET,
     super::SECRET_KEY,
-    crate::pages::PASSWORD,
+    crate::admin_sign_in::PASSWORD,
     "sbt_",
     "Bearer ",
     "1 Main St",
