@@ -26,6 +26,7 @@ mod desk_orders;
 mod desk_pages;
 mod desk_products;
 mod disputes;
+mod docs;
 mod endurance;
 mod events;
 mod every_form;
