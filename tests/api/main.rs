@@ -26,6 +26,7 @@ mod database_outages;
 mod days;
 mod delayed;
 mod disputes;
+mod docs;
 mod emails;
 mod endurance;
 mod events;

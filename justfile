@@ -1,0 +1,56 @@
+# Daily commands: `cargo install just`, then `just`. No build and no test depends on this file; `.ci/run` runs the same commands.
+
+# List the recipes
+default:
+    @just --list --unsorted
+
+# Run a whole shop: own PostgreSQL, Stripe sandbox, demo catalog
+run *arguments:
+    cargo run -- {{ arguments }}
+
+# Run the tests, without the slow ones below
+test *arguments:
+    cargo test {{ arguments }} -- --skip storm:: --skip generated:: --skip browser::
+
+# Break everything while people buy, then compare the books
+chaos *arguments:
+    cargo test --test api storm:: -- {{ arguments }}
+
+# Feed the shop input that nobody would write
+fuzz *arguments:
+    cargo test --test api generated:: -- {{ arguments }}
+
+# Walk the admin in a headless Chromium
+browser *arguments:
+    BROWSER_TESTS=required cargo test --test api browser:: -- {{ arguments }}
+
+# Measure: more requests than can be served, then memory under load
+bench seconds="10":
+    RUSH_SECONDS={{ seconds }} cargo test --test api rush -- --nocapture
+    LOAD_SECONDS={{ seconds }} cargo test --test api memory_stays_flat -- --nocapture
+
+# Attack the API by its own document
+schemathesis: build
+    STEADY=1 .ci/schemathesis
+
+# Check format, lints and the licenses of dependencies
+lint:
+    cargo fmt --check
+    cargo clippy --locked --all-targets -- -D warnings
+    cargo deny --config .ci/deny.toml check licenses bans sources
+
+# Build the documentation of the code
+doc:
+    RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
+
+# Take the README's screenshots anew
+screenshots: build
+    .ci/screenshots
+
+# All that CI checks
+ci:
+    .ci/run
+
+[private]
+build:
+    cargo build --locked
