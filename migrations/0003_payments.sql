@@ -40,7 +40,7 @@ create index stripe_events_failed on stripe_events (received_at) where status in
 
 -- How far reconciliation has read Stripe's events.
 create table stripe_cursor (
-    only_row   boolean primary key default true check (only_row),
+    singleton   boolean primary key default true check (singleton),
     read_until timestamptz not null
 );
 

@@ -27,5 +27,5 @@ create index idempotency_keys_by_created_at on idempotency_keys (created_at);
 
 create table worker_heartbeats (
     worker  uuid primary key,
-    seen_at timestamptz not null default now()
+    last_seen_at timestamptz not null default now()
 );

@@ -13,14 +13,14 @@ create table images (
     -- Null until its renditions are made.
     rendered_at timestamptz,
     -- When it was last uploaded, or seen in use. What nobody uses a day later is swept.
-    touched_at  timestamptz not null default now(),
+    last_used_at  timestamptz not null default now(),
     created_at  timestamptz not null default now(),
     constraint images_id_is_a_hash check (id ~ '^[0-9a-f]{64}$'),
     constraint images_storage_key_key unique (storage_key),
     constraint images_format_known check (format in ('jpeg', 'png')),
     constraint images_has_content check (size_bytes > 0 and width > 0 and height > 0)
 );
-create index images_by_touched_at on images (touched_at);
+create index images_by_last_used_at on images (last_used_at);
 
 -- Deletes an image unless something refers to it, which the foreign keys know, whatever tables there are.
 create function delete_unused_image(image text) returns boolean language plpgsql as $$

@@ -33,8 +33,8 @@ create table custom_order_images (
 );
 create index custom_order_images_by_image on custom_order_images (image_id);
 
--- A price named for a request, and the payment link made of it. `call` is the whole call to Stripe, kept so that
--- asking again is the same call; `next_move` is what happens to the request once the link is closed.
+-- A price named for a request, and the payment link made of it. `stripe_request` is the whole call to Stripe, kept so that
+-- asking again is the same call; `pending_action` is what happens to the request once the link is closed.
 create table custom_order_quotes (
     id            uuid primary key,
     custom_order_id    uuid not null references custom_orders (id) on delete cascade,
@@ -43,16 +43,16 @@ create table custom_order_quotes (
     amount        bigint not null,
     shipping      bigint not null,
     shipping_zone text not null,
-    covers        text not null,
+    description        text not null,
     valid_days    integer not null,
     valid_until   timestamptz,
-    call          jsonb,
-    tries         integer not null default 0,
+    stripe_request         jsonb,
+    attempts         integer not null default 0,
     link_id       text,
     link_url      text,
     -- A delayed payment is on its way: the quote neither lapses nor is replaced meanwhile.
-    paying        boolean not null default false,
-    next_move     jsonb,
+    payment_in_progress        boolean not null default false,
+    pending_action     jsonb,
     last_error    text,
     actor         text not null,
     created_at    timestamptz not null default now(),
@@ -63,7 +63,7 @@ create table custom_order_quotes (
     constraint custom_order_quotes_zone_known check (shipping_zone in ('us', 'north_america', 'international')),
     constraint custom_order_quotes_amount_positive check (amount >= 50 and shipping >= 0 and amount + shipping <= 99999999),
     constraint custom_order_quotes_valid_days_positive check (valid_days between 1 and 365),
-    constraint custom_order_quotes_asked_has_call check ((state in ('draft')) = (call is null)),
+    constraint custom_order_quotes_asked_has_stripe_request check ((state in ('draft')) = (stripe_request is null)),
     -- One that is paid before the answer that made its link has reached us has neither.
     constraint custom_order_quotes_live_has_link check
         (state not in ('live', 'closing') or (link_id is not null and valid_until is not null))

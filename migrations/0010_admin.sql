@@ -36,11 +36,11 @@ create table sessions (
     address    text not null,
     browser    text not null default '',
     created_at timestamptz not null default now(),
-    seen_at    timestamptz not null default now(),
+    last_seen_at    timestamptz not null default now(),
     constraint sessions_token_hash_key unique (token_hash)
 );
 create index sessions_by_user on sessions (user_id);
-create index sessions_by_seen_at on sessions (seen_at);
+create index sessions_by_last_seen_at on sessions (last_seen_at);
 
 -- Who tried to get in. The account is a hash: people type passwords into the wrong field.
 create table sign_in_attempts (
@@ -61,7 +61,7 @@ create index sign_in_attempts_by_tried_at on sign_in_attempts (tried_at);
 -- Every change that somebody made at the desk or by a command: written with the change, and never rewritten.
 create table audit_log (
     id         bigint primary key generated always as identity,
-    made_at    timestamptz not null default now(),
+    created_at    timestamptz not null default now(),
     actor      text not null,
     user_id    uuid references users (id),
     action     text not null,

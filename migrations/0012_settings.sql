@@ -1,7 +1,7 @@
 -- What the owner may set while the shop runs. Null: what the environment says.
 
 create table settings (
-    one_row          boolean primary key default true,
+    singleton          boolean primary key default true,
     version          integer not null default 0,
     shop_name        text,
     quote_valid_days integer,
@@ -11,7 +11,7 @@ create table settings (
     shipping_us            bigint[],
     shipping_north_america bigint[],
     shipping_international bigint[],
-    constraint settings_one_row check (one_row),
+    constraint settings_one_row check (singleton),
     constraint settings_shop_name_length check (char_length(shop_name) between 1 and 100),
     constraint settings_quote_valid_days_range check (quote_valid_days between 1 and 365),
     constraint settings_low_stock_range check (low_stock between 0 and 1000),

@@ -1,6 +1,6 @@
 -- How much each client asked for lately. A client is a keyed hash of its address, and forgotten after a day.
 
-create table client_actions (
+create table rate_limit_counters (
     client bytea not null,
     action text not null,
     -- The beginning of the hour that is counted.
@@ -8,7 +8,7 @@ create table client_actions (
     count    bigint not null,
     primary key (client, action, began_at)
 );
-create index client_actions_by_began_at on client_actions (began_at);
+create index client_actions_by_began_at on rate_limit_counters (began_at);
 
 -- Whose hold it is. Null: nobody's whom we count.
 alter table checkouts add column client bytea;

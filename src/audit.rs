@@ -130,7 +130,7 @@ fn without_secrets(mut snapshot: Value) -> Option<Value> {
 #[derive(Debug, Serialize, sqlx::FromRow, ToSchema)]
 pub struct Entry {
     pub id: i64,
-    pub made_at: DateTime<Utc>,
+    pub created_at: DateTime<Utc>,
     /// `user:ann@example.com`, `token:laptop` or `console`.
     pub actor: String,
     /// The id of the token, where one did it: names are used again.
@@ -157,7 +157,7 @@ pub async fn list(
     // Behind a pooler only a transaction keeps a statement without a name and its values together.
     let mut tx = conn.begin().await?;
     let entries = sqlx::query_as(
-        "select id, made_at, actor, token_id, action, object, before, after, request_id
+        "select id, created_at, actor, token_id, action, object, before, after, request_id
          from audit_log
          where ($1::bigint is null or id < $1)
            and ($2::text is null

@@ -31,7 +31,7 @@ pub struct Health {
 /// A worker, and when it was heard of last.
 #[derive(Debug, Serialize, sqlx::FromRow, ToSchema)]
 pub struct Heartbeat {
-    pub seen_at: DateTime<Utc>,
+    pub last_seen_at: DateTime<Utc>,
     /// Within the last half minute.
     pub is_alive: bool,
 }
@@ -61,9 +61,9 @@ pub async fn look(conn: &mut PgConnection) -> Result<Health> {
     .fetch_one(&mut *conn)
     .await?;
     let workers = sqlx::query_as(
-        "select seen_at, seen_at > now() - interval '30 seconds' as is_alive
+        "select last_seen_at, last_seen_at > now() - interval '30 seconds' as is_alive
          from worker_heartbeats
-         order by seen_at desc",
+         order by last_seen_at desc",
     )
     .fetch_all(conn)
     .await?;
@@ -117,7 +117,7 @@ pub async fn readiness(pools: &Pools) -> Readiness {
 async fn ask_readiness(db: &PgPool) -> Result<(i64, bool, bool), sqlx::Error> {
     sqlx::query_as(
         "select (select count(*) from _sqlx_migrations where success),
-                exists (select from worker_heartbeats where seen_at > now() - interval '30 seconds'),
+                exists (select from worker_heartbeats where last_seen_at > now() - interval '30 seconds'),
                 pg_is_in_recovery() or current_setting('transaction_read_only')::boolean",
     )
     .fetch_one(db)
@@ -300,7 +300,7 @@ async fn read_figures(conn: &mut PgConnection) -> Result<Vec<Figure>> {
              group by known.state
              union all
              select 'workers_alive', null, count(*) from worker_heartbeats
-             where seen_at > now() - interval '30 seconds'
+             where last_seen_at > now() - interval '30 seconds'
              union all
              select 'database_size_bytes', null, pg_database_size(current_database())
          ) as figures",

@@ -7,7 +7,7 @@
 //! - [`server`]: the routers joined, middleware, listening, stopping gracefully
 //! - [`admin`]: the owner's admin: its pages
 //! - [`worker`]: every background job and what it does, on one screen; the clock's jobs
-//! - [`today`]: what needs a hand, and how the shop does
+//! - [`reports`]: what needs a hand, and how the shop does
 //! - [`system`]: what operators see and do over HTTP: events, jobs, holds, audit log
 //! - [`fulfillment`]: shipping what was bought or made, by the order's door
 //! - [`health`]: how the shop itself is: database, migrations, workers
@@ -22,7 +22,7 @@
 //! - [`products`]: what is for sale, at what price, how many are left
 //! - [`idempotency`]: the first answer, given again
 //! - [`auth`]: who may come in: users of the admin and their sessions, programs and their tokens
-//! - [`limits`]: how much one client may ask for
+//! - [`rate_limit`]: how much one client may ask for
 //! - [`settings`]: settings that may change while the shop runs
 //! - [`audit`]: who changed what
 //! - [`submissions`]: forms that were sent, and take effect once
@@ -62,7 +62,7 @@ pub mod idempotency;
 pub mod ids;
 pub mod images;
 pub mod jobs;
-pub mod limits;
+pub mod rate_limit;
 pub mod media;
 pub mod metrics;
 pub mod money;
@@ -77,6 +77,6 @@ pub mod shop;
 pub mod stripe;
 pub mod submissions;
 pub mod system;
-pub mod today;
+pub mod reports;
 pub mod unicode;
 pub mod worker;

@@ -40,7 +40,7 @@ use crate::extract::{BodyTime, Deadline, Json, Path};
 use crate::idempotency::IdempotencyKey;
 use crate::{
     admin, auth, custom_orders, emails, fulfillment, health, images, media, metrics, orders,
-    payments, products, reviews, system, today,
+    payments, products, reviews, system, reports,
 };
 use load::Load;
 
@@ -119,7 +119,7 @@ pub fn router(app: App, pages: Option<Router>) -> Router {
         .merge(payments::router())
         .merge(emails::router())
         .merge(images::router())
-        .merge(today::router())
+        .merge(reports::router())
         .merge(system::router())
         .merge(auth::router())
         .split_for_parts();

@@ -19,7 +19,7 @@ use crate::app::App;
 use crate::auth;
 use crate::error::Error;
 use crate::jobs::{self, Job, Lane};
-use crate::{custom_orders, emails, limits, media, payments, submissions};
+use crate::{custom_orders, emails, media, rate_limit, payments, submissions};
 use wakes::{LaneDatabase, Wakes};
 
 /// How often a worker says that it is alive; `/readyz` looks for a heartbeat of the last half minute.
@@ -62,7 +62,7 @@ async fn carry_out(app: &App, job: Job) -> Result<(), Error> {
             custom_orders::sweep(app).await?;
             emails::sweep(app).await?;
             let mut conn = app.db.acquire().await?;
-            limits::sweep(&mut conn).await?;
+            rate_limit::sweep(&mut conn).await?;
             submissions::sweep(&mut conn).await?;
             jobs::forget_replaced(&mut conn).await?;
             auth::sweep(&mut conn).await
@@ -289,12 +289,12 @@ async fn heartbeat(app: &App, id: Uuid) -> Result<(), Error> {
     sqlx::query(
         "with gone as (
              delete from worker_heartbeats
-             where seen_at < now() - interval '1 hour'
+             where last_seen_at < now() - interval '1 hour'
          )
          insert into worker_heartbeats (worker)
          values ($1)
          on conflict (worker) do update
-         set seen_at = now()",
+         set last_seen_at = now()",
     )
     .bind(id)
     .execute(&app.pools.health)

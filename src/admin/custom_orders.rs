@@ -301,7 +301,7 @@ fn suggested(settings: &Settings, view: &CustomOrderView) -> Form {
     );
     if let Some(quote) = before {
         form.set("amount", quote.amount.plain(&quote.currency));
-        form.set("covers", quote.covers.clone());
+        form.set("description", quote.description.clone());
         if quote.shipping != quote.shipping_zone.rate(settings).price {
             form.set("shipping", quote.shipping.plain(&quote.currency));
         }
@@ -372,7 +372,7 @@ fn terms(settings: &Settings, form: &Form) -> Result<Terms> {
     }
     let new = NewQuote {
         amount,
-        covers: form.get("covers"),
+        description: form.get("description"),
         shipping_zone: zone.map(|(zone, _, _)| *zone),
         shipping,
         valid_days,
@@ -454,7 +454,7 @@ pub async fn quote(
             "",
             async |conn, id, actor| {
                 let quote = custom_orders::quote(conn, id, &terms, actor).await?;
-                Ok(json!({"covers": quote.covers, "valid_days": quote.valid_days}))
+                Ok(json!({"description": quote.description, "valid_days": quote.valid_days}))
             },
         );
         kept.await?;

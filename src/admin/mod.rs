@@ -26,7 +26,7 @@ mod settings;
 mod ship_many;
 mod sign_in;
 mod system;
-mod today;
+mod dashboard;
 mod tokens;
 mod users;
 
@@ -120,7 +120,7 @@ pub fn routes() -> Vec<AdminRoute> {
         act("/admin/second-factor", MfaPending, sign_in::submit_second_factor),
         act("/admin/sign-out", Anyone, sign_in::sign_out),
 
-        page("/admin", Staff, today::show),
+        page("/admin", Staff, dashboard::show),
         page("/admin/orders", Staff, orders::list),
         page("/admin/orders.csv", Staff, orders_csv::download),
         page("/admin/orders/ship", Staff, ship_many::show),

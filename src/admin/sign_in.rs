@@ -13,7 +13,7 @@ use crate::app::App;
 use crate::auth::{self, SignedIn, Step};
 use crate::error::{Error, Result};
 use crate::extract::Query;
-use crate::limits;
+use crate::rate_limit;
 
 /// How long we know a browser again, in seconds: a year. It opens nothing, so it may last.
 const KNOWN_FOR: i64 = 365 * 24 * 60 * 60;
@@ -184,7 +184,7 @@ fn with_next(path: &str, next: &str) -> String {
 pub fn too_many(wait: Duration) -> String {
     format!(
         "Too many tries. Wait {}, then try again.",
-        limits::in_words(wait)
+        rate_limit::in_words(wait)
     )
 }
 

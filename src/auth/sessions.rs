@@ -69,7 +69,7 @@ pub struct Session {
     pub address: String,
     pub browser: String,
     pub created_at: DateTime<Utc>,
-    pub seen_at: DateTime<Utc>,
+    pub last_seen_at: DateTime<Utc>,
 }
 
 /// Opens a session, under a new token always.
@@ -100,18 +100,18 @@ pub(super) async fn open(
 pub async fn find(conn: &mut PgConnection, token: &str) -> Result<Option<CurrentUser>> {
     let user = sqlx::query_as(
         "with found as (
-             select s.id as session, u.id, u.email, u.role, s.mfa_pending, s.seen_at
+             select s.id as session, u.id, u.email, u.role, s.mfa_pending, s.last_seen_at
              from sessions s
              join users u on u.id = s.user_id
              where s.token_hash = $1
                and u.disabled_at is null
-               and s.seen_at > now() - make_interval(secs => $2)
+               and s.last_seen_at > now() - make_interval(secs => $2)
                and s.created_at > now() - make_interval(secs => case when s.mfa_pending then $4 else $3 end)
          ),
          seen as (
              update sessions
-             set seen_at = now()
-             where id = (select session from found where seen_at < now() - interval '1 minute')
+             set last_seen_at = now()
+             where id = (select session from found where last_seen_at < now() - interval '1 minute')
          )
          select session, id, email, role, mfa_pending
          from found",
@@ -128,13 +128,13 @@ pub async fn find(conn: &mut PgConnection, token: &str) -> Result<Option<Current
 /// A user's living sessions, the last used first.
 pub async fn list(conn: &mut PgConnection, user: UserId) -> Result<Vec<Session>> {
     let sessions = sqlx::query_as(
-        "select id, address, browser, created_at, seen_at
+        "select id, address, browser, created_at, last_seen_at
          from sessions
          where user_id = $1
            and not mfa_pending
-           and seen_at > now() - make_interval(secs => $2)
+           and last_seen_at > now() - make_interval(secs => $2)
            and created_at > now() - make_interval(secs => $3)
-         order by seen_at desc, id desc",
+         order by last_seen_at desc, id desc",
     )
     .bind(user)
     .bind(IDLE_LIMIT.as_secs_f64())
@@ -196,7 +196,7 @@ pub async fn end_all(conn: &mut PgConnection, user: UserId, keep: Option<Session
 pub(super) async fn forget_old(conn: &mut PgConnection) -> Result<()> {
     sqlx::query(
         "delete from sessions
-         where seen_at < now() - make_interval(secs => $1)
+         where last_seen_at < now() - make_interval(secs => $1)
             or created_at < now() - make_interval(secs => $2)",
     )
     .bind(IDLE_LIMIT.as_secs_f64())

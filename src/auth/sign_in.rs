@@ -15,7 +15,7 @@ use crate::app::{App, Signer};
 use crate::config::Secret;
 use crate::error::Result;
 use crate::ids::UserId;
-use crate::limits;
+use crate::rate_limit;
 
 /// Where somebody tries to get in from.
 #[derive(Clone)]
@@ -195,7 +195,7 @@ impl Visit {
         Counted {
             step,
             account,
-            address: limits::place(self.address),
+            address: rate_limit::place(self.address),
             browser,
         }
     }

@@ -58,7 +58,7 @@ pub struct Try<'a> {
 
 /// Lets somebody try, or says how long to wait. The try is written down as failed before it is made: tries at the same
 /// moment see one another.
-pub async fn admit(db: &PgPool, one: &Try<'_>) -> Result<std::result::Result<i64, Duration>> {
+pub async fn check(db: &PgPool, one: &Try<'_>) -> Result<std::result::Result<i64, Duration>> {
     let mut tx = db.begin().await?;
     // Accounts before addresses, everywhere.
     sqlx::query(

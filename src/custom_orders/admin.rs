@@ -81,7 +81,7 @@ impl CustomOrderView {
         let current = self.current();
         let is_in = |state| current.is_some_and(|quote| quote.state == state);
         let is_replaceable = status == Status::Approved
-            && current.is_some_and(|quote| quote.state == QuoteState::Live && !quote.paying);
+            && current.is_some_and(|quote| quote.state == QuoteState::Live && !quote.payment_in_progress);
         let is_open = matches!(status, Status::Pending | Status::Expired) && current.is_none();
         let quote = is_open || is_replaceable;
         let order = self.order.as_ref().map(|order| order.status);
@@ -430,7 +430,7 @@ pub struct NewQuote {
     pub amount: i64,
     /// What the price covers. The customer reads it.
     #[schema(value_type = Prose)]
-    pub covers: String,
+    pub description: String,
     /// Where the shipment goes; `us` unless given.
     pub shipping_zone: Option<Zone>,
     /// For the shipment, in the same unit; what the zone costs unless given.
@@ -470,7 +470,7 @@ impl NewQuote {
         if !(1..=365).contains(&valid_days) {
             field_errors.push(FieldError::new("valid_days", "must be from 1 to 365 days"));
         }
-        let covers = prose("covers", &self.covers, 1, &mut field_errors);
+        let description = prose("description", &self.description, 1, &mut field_errors);
         if !field_errors.is_empty() {
             return Err(Error::Invalid(field_errors));
         }
@@ -479,7 +479,7 @@ impl NewQuote {
             amount: Cents(self.amount),
             shipping: Cents(shipping),
             shipping_zone: zone,
-            covers,
+            description,
             valid_days,
         })
     }
@@ -576,7 +576,7 @@ async fn quote(
         "custom_order.quote",
         async |conn, id, actor| {
             let quote = service::quote(conn, id, &terms, actor).await?;
-            Ok(json!({"covers": quote.covers, "valid_days": quote.valid_days}))
+            Ok(json!({"description": quote.description, "valid_days": quote.valid_days}))
         },
     )
     .await
@@ -642,7 +642,7 @@ async fn requote(
         "custom_order.requote",
         async |conn, id, actor| {
             service::requote(conn, &app, id, &terms, actor).await?;
-            Ok(json!({"covers": terms.covers, "valid_days": terms.valid_days}))
+            Ok(json!({"description": terms.description, "valid_days": terms.valid_days}))
         },
     )
     .await

@@ -15,7 +15,7 @@ use crate::stripe::{self, NewPaymentLink, PaymentLink, StripeError};
 
 /// After so many answers that told us nothing, and with no link to be found, another idempotency key is used: Stripe
 /// repeats a failure under one key for a day.
-const TRIES_PER_KEY: i32 = 3;
+const ATTEMPTS_PER_KEY: i32 = 3;
 
 /// How long a link may be in the making or closing before the sweep queues its job again.
 const HANGING: Duration = Duration::from_secs(10 * 60);
@@ -32,7 +32,7 @@ pub async fn make_link(app: &App, quote: QuoteId) -> Result<()> {
     else {
         return Ok(());
     };
-    let Some(call) = store::find_call(&mut conn, quote).await? else {
+    let Some(call) = store::find_stripe_request(&mut conn, quote).await? else {
         return Ok(());
     };
     drop(conn);
@@ -65,7 +65,7 @@ pub async fn make_link(app: &App, quote: QuoteId) -> Result<()> {
             Ok(())
         }
         Err(error) => {
-            let next = is_there_none && row.tries + 1 >= TRIES_PER_KEY;
+            let next = is_there_none && row.attempts + 1 >= ATTEMPTS_PER_KEY;
             let next = next.then(|| NewPaymentLink {
                 key: format!(
                     "quote-{}-{quote}-{}",

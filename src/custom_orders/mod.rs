@@ -174,7 +174,7 @@ pub struct Quote {
     pub shipping: Cents,
     pub shipping_zone: Zone,
     /// What the price covers, in the owner's words.
-    pub covers: String,
+    pub description: String,
     /// How long it holds from its approval on.
     pub valid_days: i32,
     pub valid_until: Option<DateTime<Utc>>,
@@ -183,7 +183,7 @@ pub struct Quote {
     #[serde(rename = "payment_url")]
     pub link_url: Option<String>,
     /// A delayed payment is on its way.
-    pub paying: bool,
+    pub payment_in_progress: bool,
     /// Why its link could not be made or closed yet, if so.
     pub last_error: Option<String>,
     pub created_at: DateTime<Utc>,
@@ -191,9 +191,9 @@ pub struct Quote {
     #[serde(skip)]
     pub asked_at: Option<DateTime<Utc>>,
     #[serde(skip)]
-    pub next_move: Option<sqlx::types::Json<NextMove>>,
+    pub pending_action: Option<sqlx::types::Json<PendingAction>>,
     #[serde(skip)]
-    pub tries: i32,
+    pub attempts: i32,
 }
 
 impl Quote {
@@ -204,7 +204,7 @@ impl Quote {
             amount: self.amount,
             shipping: self.shipping,
             shipping_zone: self.shipping_zone,
-            covers: self.covers.clone(),
+            description: self.description.clone(),
             valid_days: self.valid_days,
         }
     }
@@ -220,7 +220,7 @@ impl Quote {
 /// What happens to a custom order once the link of its quote is closed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "move", rename_all = "snake_case")]
-pub enum NextMove {
+pub enum PendingAction {
     /// The draft takes its place.
     Requote { actor: String },
     /// The quote is taken back; another may follow.

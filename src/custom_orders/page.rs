@@ -66,7 +66,7 @@ struct QuoteView {
     amount: Cents,
     shipping: Cents,
     total: Cents,
-    covers: String,
+    description: String,
     /// The last instant of the last day on which it can be paid.
     valid_until: Option<DateTime<Utc>>,
     /// Where to pay, while it can be paid.
@@ -75,13 +75,13 @@ struct QuoteView {
 
 impl QuoteView {
     fn new(quote: Quote) -> QuoteView {
-        let can_be_paid = quote.state == QuoteState::Live && !quote.paying;
+        let can_be_paid = quote.state == QuoteState::Live && !quote.payment_in_progress;
         QuoteView {
             total: quote.total(),
             amount: quote.amount,
             shipping: quote.shipping,
             currency: quote.currency,
-            covers: quote.covers,
+            description: quote.description,
             valid_until: quote.valid_until,
             payment_url: quote.link_url.filter(|_| can_be_paid),
         }
@@ -231,7 +231,7 @@ dd { margin: 0; text-align: right; font-variant-numeric: tabular-nums; }
 .total { font-weight: 700; }
 a { color: var(--accent); }
 a.button { display: block; text-align: center; background: var(--accent); color: var(--card); text-decoration: none; font-weight: 600; padding: 12px; border-radius: 10px; }
-.covers { white-space: pre-line; }
+.description { white-space: pre-line; }
 img { display: block; width: 100%; height: auto; border-radius: 8px; margin-top: 12px; }
 </style>
 </head>
@@ -245,7 +245,7 @@ img { display: block; width: 100%; height: auto; border-radius: 8px; margin-top:
 {% if let Some(quote) = view.quote %}
 <section>
 <h2>{% if view.order_number.is_some() %}Your piece{% else %}Your quote{% endif %}</h2>
-<p class="covers">{{ quote.covers }}</p>
+<p class="description">{{ quote.description }}</p>
 <dl>
 <dt>The piece</dt><dd>{{ quote.amount.in_currency(quote.currency) }}</dd>
 <dt>Shipping</dt><dd>{{ quote.shipping.in_currency(quote.currency) }}</dd>

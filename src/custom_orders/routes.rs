@@ -17,7 +17,7 @@ use crate::error::{ErrorBody, Result};
 use crate::extract::Json;
 use crate::extract::texts::ShortLine;
 use crate::ids::CustomOrderId;
-use crate::limits::{Action, Client};
+use crate::rate_limit::{Action, Client};
 use crate::media::Batch;
 
 pub fn router() -> OpenApiRouter<App> {
@@ -125,7 +125,7 @@ async fn submit(
 ) -> Result<Response> {
     // Before the body is read: it may be large.
     let client = Client::of(&app, peer.ip(), request.headers());
-    client.admit(&app, Action::CustomOrder).await?;
+    client.check(&app, Action::CustomOrder).await?;
     let deadline = request.extensions().get().cloned();
     let (mut new, uploads) = input::read(&app, request).await?;
     let mut images = Batch::begin(&app.media, &app.db, deadline);

@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 use sqlx::PgConnection;
 
 use super::store::{self, Terms};
-use super::{CustomOrder, NewCustomOrder, NextMove, Quote, QuoteState, Status, page};
+use super::{CustomOrder, NewCustomOrder, PendingAction, Quote, QuoteState, Status, page};
 use crate::app::App;
 use crate::calendar;
 use crate::email::{
@@ -161,7 +161,7 @@ async fn ask(
         signature: Some(app.signer.sign("quote", &draft.id.to_string())),
         currency: draft.currency.clone(),
         name: format!("Custom piece {}", custom_order.display_number()),
-        description: Some(draft.covers.clone()),
+        description: Some(draft.description.clone()),
         amount: draft.amount,
         shipping_name: draft.shipping_zone.title().to_owned(),
         shipping: draft.shipping,
@@ -191,7 +191,7 @@ pub async fn requote(
         Some(current) if current.state == QuoteState::Live => {
             check_not_paying(&custom_order, &current)?;
             quote(conn, id, terms, actor).await?;
-            let next = NextMove::Requote {
+            let next = PendingAction::Requote {
                 actor: actor.to_owned(),
             };
             close(conn, &current, &next).await
@@ -225,7 +225,7 @@ pub async fn reject(
         }
         (Status::Rejected, _) => Ok(()),
         (Status::Pending | Status::Approved, Some(current)) => {
-            let next = NextMove::Reject {
+            let next = PendingAction::Reject {
                 actor: actor.to_owned(),
                 reason: reason.to_owned(),
             };
@@ -254,7 +254,7 @@ pub async fn withdraw(
     let custom_order = locked(conn, id).await?;
     match (custom_order.status, store::find_current(conn, id).await?) {
         (Status::Pending | Status::Approved, Some(current)) => {
-            let next = NextMove::Withdraw {
+            let next = PendingAction::Withdraw {
                 actor: actor.to_owned(),
                 reason: reason.to_owned(),
             };
@@ -274,7 +274,7 @@ async fn close_then(
     conn: &mut PgConnection,
     custom_order: &CustomOrder,
     current: &Quote,
-    next: &NextMove,
+    next: &PendingAction,
 ) -> Result<()> {
     match current.state {
         QuoteState::Asking => return Err(asking(custom_order)),
@@ -327,7 +327,7 @@ async fn set_rejected(
 }
 
 /// Plans the closing of a live quote's link.
-async fn close(conn: &mut PgConnection, quote: &Quote, next: &NextMove) -> Result<()> {
+async fn close(conn: &mut PgConnection, quote: &Quote, next: &PendingAction) -> Result<()> {
     store::set_quote_state(conn, quote.id, QuoteState::Closing, Some(next), None).await?;
     jobs::enqueue(conn, &Job::CloseLink { quote: quote.id }).await
 }
@@ -336,8 +336,8 @@ async fn close(conn: &mut PgConnection, quote: &Quote, next: &NextMove) -> Resul
 pub async fn lapse(conn: &mut PgConnection, id: CustomOrderId, quote: QuoteId) -> Result<()> {
     locked(conn, id).await?;
     match store::find_quote(conn, quote).await? {
-        Some(quote) if quote.state == QuoteState::Live && !quote.paying => {
-            close(conn, &quote, &NextMove::Lapse).await
+        Some(quote) if quote.state == QuoteState::Live && !quote.payment_in_progress => {
+            close(conn, &quote, &PendingAction::Lapse).await
         }
         _ => Ok(()),
     }
@@ -392,7 +392,7 @@ async fn approval(
             shipping: quote.shipping,
             total: quote.total(),
             currency: quote.currency.clone(),
-            covers: quote.covers.clone(),
+            description: quote.description.clone(),
             valid_until,
             payment_url: payment_url.to_owned(),
         },
@@ -459,7 +459,7 @@ pub async fn link_closed(conn: &mut PgConnection, app: &App, quote: QuoteId) -> 
     };
     store::set_quote_state(conn, quote.id, QuoteState::Closed, None, None).await?;
     settle_not_closed(conn, quote.id).await?;
-    let next = quote.next_move.as_ref().map(|next| next.0.clone());
+    let next = quote.pending_action.as_ref().map(|next| next.0.clone());
     move_on(conn, app, &custom_order, quote.id, next).await
 }
 
@@ -469,25 +469,25 @@ async fn move_on(
     app: &App,
     custom_order: &CustomOrder,
     quote: QuoteId,
-    next: Option<NextMove>,
+    next: Option<PendingAction>,
 ) -> Result<()> {
     match next {
-        Some(NextMove::Withdraw { actor, reason }) => {
+        Some(PendingAction::Withdraw { actor, reason }) => {
             set_withdrawn(conn, app, custom_order, quote, &reason, &actor).await?;
         }
-        Some(NextMove::Reject { actor, reason }) => {
+        Some(PendingAction::Reject { actor, reason }) => {
             let note = "the quote was taken back";
             let custom_order =
                 store::set_status(conn, custom_order, Status::Pending, None, &actor, note).await?;
             set_rejected(conn, app, &custom_order, &reason, &actor).await?;
         }
-        Some(NextMove::Requote { actor }) => {
+        Some(PendingAction::Requote { actor }) => {
             if let Some(draft) = store::find_draft(conn, custom_order.id).await? {
                 return ask(conn, app, custom_order, &draft, &actor).await;
             }
             expire(conn, custom_order, "the quote was closed").await?;
         }
-        Some(NextMove::Lapse) => {
+        Some(PendingAction::Lapse) => {
             expire(conn, custom_order, "the quote lapsed").await?;
         }
         None => {
@@ -538,7 +538,7 @@ pub async fn paid_while_closing(conn: &mut PgConnection, quote: QuoteId) -> Resu
         return Ok(());
     }
     store::set_quote_state(conn, quote, QuoteState::Live, None, None).await?;
-    store::set_paying(conn, quote, true).await?;
+    store::set_payment_in_progress(conn, quote, true).await?;
     let why = "the quote stays: somebody paid, or is paying, before its link could be closed";
     let cause = format!("paid_while_closing:{quote}");
     let item = NewItem::new(Kind::PaidWhileClosing, cause, why);
@@ -640,10 +640,10 @@ pub async fn delayed_payment_began(
 ) -> Result<()> {
     let custom_order = custom_order_of(conn, quote).await?;
     let current = store::find_quote(conn, quote).await?;
-    let Some(current) = current.filter(|quote| quote.state.is_open() && !quote.paying) else {
+    let Some(current) = current.filter(|quote| quote.state.is_open() && !quote.payment_in_progress) else {
         return Ok(());
     };
-    store::set_paying(conn, quote, true).await?;
+    store::set_payment_in_progress(conn, quote, true).await?;
     let email = Email::PaymentProcessing {
         payment: delayed(app, &custom_order, &current),
     };
@@ -688,7 +688,7 @@ async fn close_unpaid(
     let cause = format!("{}:{}", kind.as_str(), quote.id);
     flag(conn, custom_order.id, &NewItem::new(kind, cause, why)).await?;
     if custom_order.status == Status::Approved {
-        let next = quote.next_move.as_ref().map(|next| next.0.clone());
+        let next = quote.pending_action.as_ref().map(|next| next.0.clone());
         move_on(conn, app, custom_order, quote.id, next).await?;
     }
     Ok(())
@@ -937,7 +937,7 @@ async fn custom_order_of(conn: &mut PgConnection, quote: QuoteId) -> Result<Cust
 }
 
 fn check_not_paying(custom_order: &CustomOrder, quote: &Quote) -> Result<()> {
-    if quote.paying {
+    if quote.payment_in_progress {
         let why = "is being paid: wait until the payment has come in or failed";
         return Err(refused("payment_in_progress", custom_order, why));
     }

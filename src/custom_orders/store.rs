@@ -7,7 +7,7 @@ use chrono_tz::Tz;
 use sqlx::PgConnection;
 use sqlx::types::Json;
 
-use super::{CustomOrder, NewCustomOrder, NextMove, Quote, QuoteState, Status, TimelineEntry};
+use super::{CustomOrder, NewCustomOrder, PendingAction, Quote, QuoteState, Status, TimelineEntry};
 use crate::db;
 use crate::error::Result;
 use crate::ids::{CustomOrderId, ImageId, OrderId, QuoteId};
@@ -30,8 +30,8 @@ macro_rules! columns {
 /// Every column of a quote, in one place.
 macro_rules! quote_columns {
     () => {
-        "id, custom_order_id, state, currency, amount, shipping, shipping_zone, covers, valid_days, valid_until, link_id,
-         link_url, paying, last_error, created_at, asked_at, next_move, tries"
+        "id, custom_order_id, state, currency, amount, shipping, shipping_zone, description, valid_days, valid_until, link_id,
+         link_url, payment_in_progress, last_error, created_at, asked_at, pending_action, attempts"
     };
 }
 
@@ -331,7 +331,7 @@ pub struct Terms {
     pub amount: Cents,
     pub shipping: Cents,
     pub shipping_zone: Zone,
-    pub covers: String,
+    pub description: String,
     pub valid_days: i32,
 }
 
@@ -343,12 +343,12 @@ pub async fn save_draft(
     actor: &str,
 ) -> Result<Quote> {
     let quote = sqlx::query_as(concat!(
-        "insert into custom_order_quotes (id, custom_order_id, currency, amount, shipping, shipping_zone, covers,
+        "insert into custom_order_quotes (id, custom_order_id, currency, amount, shipping, shipping_zone, description,
                                           valid_days, actor)
          values ($1, $2, $3, $4, $5, $6, $7, $8, $9)
          on conflict (custom_order_id) where state = 'draft' do update
          set currency = excluded.currency, amount = excluded.amount, shipping = excluded.shipping,
-             shipping_zone = excluded.shipping_zone, covers = excluded.covers, valid_days = excluded.valid_days,
+             shipping_zone = excluded.shipping_zone, description = excluded.description, valid_days = excluded.valid_days,
              actor = excluded.actor, updated_at = now()
          returning ",
         quote_columns!(),
@@ -359,7 +359,7 @@ pub async fn save_draft(
     .bind(terms.amount)
     .bind(terms.shipping)
     .bind(terms.shipping_zone)
-    .bind(&terms.covers)
+    .bind(&terms.description)
     .bind(terms.valid_days)
     .bind(actor)
     .fetch_one(conn)
@@ -469,9 +469,9 @@ pub async fn find_quote_of_link(conn: &mut PgConnection, link: &str) -> Result<O
 }
 
 /// The call by which the link of a quote is asked for.
-pub async fn find_call(conn: &mut PgConnection, id: QuoteId) -> Result<Option<NewPaymentLink>> {
+pub async fn find_stripe_request(conn: &mut PgConnection, id: QuoteId) -> Result<Option<NewPaymentLink>> {
     let call: Option<Option<Json<NewPaymentLink>>> =
-        sqlx::query_scalar("select call from custom_order_quotes where id = $1")
+        sqlx::query_scalar("select stripe_request from custom_order_quotes where id = $1")
             .bind(id)
             .fetch_optional(conn)
             .await?;
@@ -482,7 +482,7 @@ pub async fn find_call(conn: &mut PgConnection, id: QuoteId) -> Result<Option<Ne
 pub async fn set_asking(conn: &mut PgConnection, call: &NewPaymentLink) -> Result<()> {
     sqlx::query(
         "update custom_order_quotes
-         set state = 'asking', call = $2, asked_at = now(), last_error = null, updated_at = now()
+         set state = 'asking', stripe_request = $2, asked_at = now(), last_error = null, updated_at = now()
          where id = $1
            and state = 'draft'",
     )
@@ -502,8 +502,8 @@ pub async fn record_failure(
 ) -> Result<()> {
     sqlx::query(
         "update custom_order_quotes
-         set last_error = $2, call = coalesce($3, call), updated_at = now(),
-             tries = case when $3 is null then tries + 1 else 0 end,
+         set last_error = $2, stripe_request = coalesce($3, stripe_request), updated_at = now(),
+             attempts = case when $3 is null then attempts + 1 else 0 end,
              asked_at = case when $3 is null then asked_at else now() end
          where id = $1
            and state in ('asking', 'closing')",
@@ -547,17 +547,17 @@ pub async fn set_quote_state(
     conn: &mut PgConnection,
     id: QuoteId,
     state: QuoteState,
-    next_move: Option<&NextMove>,
+    pending_action: Option<&PendingAction>,
     error: Option<&str>,
 ) -> Result<()> {
     sqlx::query(
         "update custom_order_quotes
-         set state = $2, next_move = $3, last_error = $4, paying = paying and $2 = 'live', updated_at = now()
+         set state = $2, pending_action = $3, last_error = $4, payment_in_progress = payment_in_progress and $2 = 'live', updated_at = now()
          where id = $1",
     )
     .bind(id)
     .bind(state)
-    .bind(next_move.map(Json))
+    .bind(pending_action.map(Json))
     .bind(error)
     .execute(conn)
     .await?;
@@ -565,10 +565,10 @@ pub async fn set_quote_state(
 }
 
 /// Keeps whether a delayed payment is on its way.
-pub async fn set_paying(conn: &mut PgConnection, id: QuoteId, paying: bool) -> Result<()> {
-    sqlx::query("update custom_order_quotes set paying = $2, updated_at = now() where id = $1")
+pub async fn set_payment_in_progress(conn: &mut PgConnection, id: QuoteId, payment_in_progress: bool) -> Result<()> {
+    sqlx::query("update custom_order_quotes set payment_in_progress = $2, updated_at = now() where id = $1")
         .bind(id)
-        .bind(paying)
+        .bind(payment_in_progress)
         .execute(conn)
         .await?;
     Ok(())
@@ -584,7 +584,7 @@ pub async fn list_lapsed(
         "select custom_order_id, id
          from custom_order_quotes
          where state = 'live'
-           and not paying
+           and not payment_in_progress
            and valid_until < now()
            and (date_trunc('day', valid_until at time zone $1) + interval '1 day') at time zone $1 <= now()
          order by valid_until

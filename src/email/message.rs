@@ -250,7 +250,7 @@ pub struct QuoteEmailData {
     pub total: Cents,
     pub currency: String,
     /// What the price covers, in the owner's words.
-    pub covers: String,
+    pub description: String,
     pub valid_until: DateTime<Utc>,
     pub payment_url: String,
 }

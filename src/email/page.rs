@@ -490,10 +490,10 @@ fn custom_order_approved(
                 .to_owned(),
         ),
     ];
-    if !quote.covers.trim().is_empty() {
+    if !quote.description.trim().is_empty() {
         blocks.push(Block::Quote {
             title: "What the price covers",
-            text: quote.covers.clone(),
+            text: quote.description.clone(),
         });
     }
     blocks.push(Block::Sum(sums));

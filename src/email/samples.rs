@@ -91,7 +91,7 @@ pub fn emails() -> Vec<(&'static str, Email)> {
                     shipping: Cents(500),
                     total: Cents(15_000),
                     currency: "usd".to_owned(),
-                    covers: "A Classic BIC case in turquoise, coral and gold, after your drawing.\nAbout 1,900 glass \
+                    description: "A Classic BIC case in turquoise, coral and gold, after your drawing.\nAbout 1,900 glass \
                              beads, two to three weeks of work."
                         .to_owned(),
                     valid_until: day(12, 8),

@@ -97,7 +97,7 @@ pub(super) async fn row(conn: &mut PgConnection, id: &ImageId) -> Result<Option<
 
 /// Gives an image that we keep another day. False: we do not keep it.
 pub(super) async fn touch(conn: &mut PgConnection, id: &ImageId) -> Result<bool> {
-    let done = sqlx::query("update images set touched_at = clock_timestamp() where id = $1")
+    let done = sqlx::query("update images set last_used_at = clock_timestamp() where id = $1")
         .bind(id)
         .execute(conn)
         .await?;
@@ -115,7 +115,7 @@ pub(super) async fn insert(
         "insert into images (id, storage_key, format, size_bytes, width, height, thumbhash)
          values ($1, $2, $3, $4, $5, $6, $7)
          on conflict (id) do update
-         set touched_at = clock_timestamp()
+         set last_used_at = clock_timestamp()
          returning storage_key",
     )
     .bind(&image.id)
@@ -152,7 +152,7 @@ pub(super) async fn delete_new(conn: &mut PgConnection, ids: &[ImageId]) -> Resu
              select id, storage_key
              from images
              where id = any($1)
-               and touched_at = created_at
+               and last_used_at = created_at
              order by id
              for update
          )
@@ -176,8 +176,8 @@ pub(super) async fn delete_unused(
         "with old as materialized (
              select id, storage_key
              from images
-             where touched_at < now() - interval '1 day'
-             order by touched_at
+             where last_used_at < now() - interval '1 day'
+             order by last_used_at
              limit $1
              for update skip locked
          )
@@ -190,7 +190,7 @@ pub(super) async fn delete_unused(
     let looked_at = found.len();
     let (deleted, used): (Vec<_>, Vec<_>) = found.into_iter().partition(|(.., gone)| *gone);
     let used: Vec<ImageId> = used.into_iter().map(|(id, ..)| id).collect();
-    sqlx::query("update images set touched_at = now() where id = any($1)")
+    sqlx::query("update images set last_used_at = now() where id = any($1)")
         .bind(used)
         .execute(conn)
         .await?;

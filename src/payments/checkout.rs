@@ -17,7 +17,7 @@ use crate::error::{Error, Result};
 use crate::idempotency::{Key, Known};
 use crate::ids::{OrderId, ProductId};
 use crate::jobs::{self, Job};
-use crate::limits::{self, Client};
+use crate::rate_limit::{self, Client};
 use crate::orders::{self, Cart, CheckoutTerms, Placed, Status, Zone};
 use crate::products;
 use crate::settings::{self, Settings};
@@ -194,7 +194,7 @@ async fn place_and_ask(
             return Ok(answer);
         }
     };
-    request.client.queue_up(&mut tx).await?;
+    request.client.serialize_for_client(&mut tx).await?;
     if let Some(former) = former {
         orders::lock(&mut tx, former).await?;
         if store::is_replaced(&mut tx, former).await? {
@@ -302,7 +302,7 @@ async fn too_much_held(
         format!(
             "{held} pieces are held for you already that are not paid. Pay for them, go back from their payment page, \
              or try again in {}.",
-            limits::in_words(wait)
+            rate_limit::in_words(wait)
         ),
     )))
 }

@@ -31,7 +31,7 @@ use crate::error::{Error, ErrorBody, LineError, Result};
 use crate::extract::{self, Json, Path};
 use crate::idempotency::{IdempotencyKey, Key, Owner};
 use crate::ids::{OrderId, ProductId, RefundId};
-use crate::limits::{self, Action, Client};
+use crate::rate_limit::{self, Action, Client};
 use crate::money::Cents;
 use crate::orders::{self, Cart, Change, OrderView, Status, Zone};
 use crate::products::OwnHold;
@@ -134,14 +134,14 @@ async fn create_checkout_session(
     request: Request,
 ) -> Result<Response> {
     let client = Client::of(&app, peer.ip(), &headers);
-    client.admit(&app, Action::Checkout).await?;
+    client.check(&app, Action::Checkout).await?;
     let body = read_cart_body(request, &app).await?;
     let return_origin = return_origin(&app, &headers);
     let asked = format!("{return_origin} {body}");
     let supersedes = pending_order(&app, &jar);
     let owner = match supersedes {
         Some(order) => Owner::shopper(order),
-        None => Owner::address(&limits::address_of(&app, peer.ip(), &headers)),
+        None => Owner::address(&rate_limit::address_of(&app, peer.ip(), &headers)),
     };
     let request = checkout::Request {
         key: Key::read(&headers, "checkout", &owner, asked.as_bytes())?,

@@ -606,7 +606,7 @@ pub async fn move_cursor(conn: &mut PgConnection, until: DateTime<Utc>) -> Resul
     sqlx::query(
         "insert into stripe_cursor (read_until)
          values ($1)
-         on conflict (only_row) do update
+         on conflict (singleton) do update
          set read_until = greatest(stripe_cursor.read_until, excluded.read_until)",
     )
     .bind(until)

@@ -298,7 +298,7 @@ pub async fn running_out(
          where p.is_active
            and not p.is_sold_out
            and p.on_hand - p.reserved <= $1
-           and p.most_on_hand > $1
+           and p.peak_on_hand > $1
          order by available, p.name, p.id
          limit $2",
     )

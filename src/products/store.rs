@@ -333,7 +333,7 @@ fn push_conditions(sql: &mut QueryBuilder<Postgres>, filter: &Filter) {
     if let Some(line) = filter.running_out {
         sql.push(" and p.is_active and not p.is_sold_out and p.on_hand - p.reserved <= ")
             .push_bind(line)
-            .push(" and p.most_on_hand > ")
+            .push(" and p.peak_on_hand > ")
             .push_bind(line);
     }
     if let Some(status) = &filter.stripe_status {

@@ -141,7 +141,7 @@ fn later_routes() -> Vec<(Method, &'static str, Scope, Value)> {
     let write = Scope::OrdersWrite;
     let custom = Scope::CustomOrders;
     let shipment = json!({"carrier": "USPS"});
-    let quote = json!({"amount": 9000, "covers": "A case"});
+    let quote = json!({"amount": 9000, "description": "A case"});
     let reason = json!({"reason": "No beads"});
     vec![
         (
@@ -311,7 +311,7 @@ fn twins() -> Vec<(Method, &'static str, Scope, Value)> {
     let nothing = Value::Null;
     let images = json!({"images": [IMAGE]});
     vec![
-        (get(), "/api/admin/today", Scope::OrdersRead, nothing.clone()),
+        (get(), "/api/admin/dashboard", Scope::OrdersRead, nothing.clone()),
         (get(), "/api/admin/orders.csv", Scope::OrdersRead, nothing.clone()),
         (get(), "/api/admin/orders/{id}/packing-slip", Scope::OrdersRead, nothing.clone()),
         (get(), "/api/admin/orders/{id}/payments", Scope::OrdersRead, nothing.clone()),

@@ -13,7 +13,7 @@ use crate::support::{Answer, Client, Shop, card, session_of, zone_at_noon};
 
 /// Each route of the admin, and the calls that do the same; or why there is none.
 const TWINS: &[(&str, Result<&str, &str>)] = &[
-    ("GET /admin", Ok("GET /api/admin/today")),
+    ("GET /admin", Ok("GET /api/admin/dashboard")),
     ("GET /admin/orders", Ok("GET /api/admin/orders")),
     ("GET /admin/orders.csv", Ok("GET /api/admin/orders.csv")),
     ("GET /admin/orders/ship", Err(FORM)),
@@ -599,7 +599,7 @@ async fn today_says_what_waits_and_what_came_in() {
     shop.deliver().await;
     shop.asks_for_a_piece("ann@example.com").await;
     let plain = shop.admin(&[Scope::OrdersRead]).await;
-    let today = plain.get("/api/admin/today/").await.json;
+    let today = plain.get("/api/admin/dashboard/").await.json;
     assert_eq!(
         today["to_do"],
         json!({"orders_to_pack": 1, "orders_to_look_at": 0, "custom_orders_to_answer": 1, "custom_orders_to_make": 0,
@@ -625,14 +625,14 @@ async fn today_says_what_waits_and_what_came_in() {
     for days in ["0", "91", "x"] {
         assert_eq!(
             plain
-                .get(&format!("/api/admin/today/?days={days}"))
+                .get(&format!("/api/admin/dashboard/?days={days}"))
                 .await
                 .field_errors(),
             ["days"]
         );
     }
     let whole = shop.admin(&[Scope::OrdersRead, Scope::System]).await;
-    let system = &whole.get("/api/admin/today/?days=1").await.json["to_do"]["system"];
+    let system = &whole.get("/api/admin/dashboard/?days=1").await.json["to_do"]["system"];
     assert_eq!(system, &json!({"events": 0, "jobs": 0, "emails": 0}));
 }
 
@@ -1136,7 +1136,7 @@ async fn custom_orders_have_a_board_and_a_draft_is_looked_at_and_thrown_away() {
     shop.asks_for_a_piece("ben@example.com").await;
     let path = "/api/admin/custom-orders/CO-1001/";
     assert_eq!(admin.get(&format!("{path}email/")).await.status, 404);
-    let quote = json!({"amount": 9000, "covers": "A case with a raven"});
+    let quote = json!({"amount": 9000, "description": "A case with a raven"});
     ok(put(&admin, &format!("{path}quote/"), &quote).await).await;
     let email = admin.get(&format!("{path}email/")).await.json;
     assert_eq!(
@@ -1176,7 +1176,7 @@ async fn custom_orders_have_a_board_and_a_draft_is_looked_at_and_thrown_away() {
     ok(put(
         &admin,
         &format!("{path}quote/"),
-        &json!({"amount": 9500, "covers": "More"}),
+        &json!({"amount": 9500, "description": "More"}),
     )
     .await)
     .await;

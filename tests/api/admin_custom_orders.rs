@@ -55,7 +55,7 @@ impl Bench {
     async fn quotes(&self, amount: &str) -> String {
         let fields = [
             ("amount", amount),
-            ("covers", "One Classic case <blue>, loomed"),
+            ("description", "One Classic case <blue>, loomed"),
             ("zone", "us"),
             ("shipping", ""),
             ("valid_days", "10"),
@@ -257,7 +257,7 @@ async fn a_price_is_read_to_the_cent_and_nothing_typed_is_lost() {
     ] {
         let fields = [
             ("amount", amount),
-            ("covers", "Typed <once>"),
+            ("description", "Typed <once>"),
             ("zone", "international"),
             ("shipping", shipping),
             ("valid_days", days),

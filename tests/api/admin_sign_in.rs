@@ -619,15 +619,15 @@ async fn sessions_end_by_themselves() {
         browser.get("/admin").await.status
     };
     assert_eq!(
-        age("update sessions set seen_at = now() - interval '11 hours 59 minutes'").await,
+        age("update sessions set last_seen_at = now() - interval '11 hours 59 minutes'").await,
         200
     );
     assert_eq!(
-        age("update sessions set seen_at = now() - interval '12 hours 1 minute'").await,
+        age("update sessions set last_seen_at = now() - interval '12 hours 1 minute'").await,
         303
     );
     assert_eq!(
-        age("update sessions set seen_at = now(), created_at = now() - interval '13 days'").await,
+        age("update sessions set last_seen_at = now(), created_at = now() - interval '13 days'").await,
         200
     );
     assert_eq!(

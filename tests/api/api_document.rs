@@ -66,7 +66,7 @@ const ROUTES: [(&str, &[&str]); 84] = [
     ("/api/admin/review-items/{id}", &["get"]),
     ("/api/admin/review-items/{id}/resolve", &["post"]),
     ("/api/admin/settings", &["get", "put"]),
-    ("/api/admin/today", &["get"]),
+    ("/api/admin/dashboard", &["get"]),
     ("/api/admin/tokens", &["get", "post"]),
     ("/api/admin/tokens/{id}/revoke", &["post"]),
     ("/api/admin/users", &["get", "post"]),
@@ -423,7 +423,7 @@ async fn what_is_answered_is_what_is_described() {
         .post("/api/categories/", &serde_json::json!({"name": "Rain"}))
         .await;
     let request = shop.asks_for_a_piece("ann@example.com").await;
-    let quote = serde_json::json!({"amount": 9000, "covers": "A case"});
+    let quote = serde_json::json!({"amount": 9000, "description": "A case"});
     let path = format!("/api/admin/custom-orders/{request}/requote/");
     assert_eq!(admin.post(&path, &quote).await.status, 202);
     shop.run_jobs().await;
@@ -471,7 +471,7 @@ async fn what_is_answered_is_what_is_described() {
             "/api/admin/orders/{id}/packing-slip",
             "/api/admin/orders/SB-1001/packing-slip/",
         ),
-        ("/api/admin/today", "/api/admin/today/"),
+        ("/api/admin/dashboard", "/api/admin/dashboard/"),
         ("/api/admin/categories", "/api/admin/categories/"),
         ("/api/admin/health", "/api/admin/health/"),
         ("/api/admin/events", "/api/admin/events/"),

@@ -864,7 +864,7 @@ async fn no_route_answers_any_odd_request_with_a_server_error() {
     let shop = Shop::open().await;
     shop.stocks("Sunrise", 3).await;
     // It lives as long as the test, however many routes there are.
-    let heartbeat = "insert into worker_heartbeats (worker, seen_at)
+    let heartbeat = "insert into worker_heartbeats (worker, last_seen_at)
                      values (gen_random_uuid(), now() + interval '1 hour')";
     sqlx::query(heartbeat)
         .execute(&shop.db)

@@ -111,7 +111,7 @@ async fn sales_quotes_refunds_and_shipping_take_amounts_of_the_currency_alone() 
         (90_000, 505, Some("shipping")),
         (90_000, 500, None),
     ] {
-        let body = json!({"amount": amount, "shipping": shipping, "covers": "A case"});
+        let body = json!({"amount": amount, "shipping": shipping, "description": "A case"});
         let answer = admin.send_json(Method::PUT, &path, &body).await;
         match field {
             Some(field) => assert_eq!(answer.field_errors(), [field], "{}", answer.text),

@@ -122,7 +122,7 @@ impl Workshop {
 }
 
 fn quote(amount: i64) -> Value {
-    json!({"amount": amount, "covers": "One Classic case, loomed, blue and gold"})
+    json!({"amount": amount, "description": "One Classic case, loomed, blue and gold"})
 }
 
 fn text(value: &Value) -> String {
@@ -876,7 +876,7 @@ async fn a_refund_in_full_ends_a_piece_wherever_it_stands() {
         let columns = board["columns"].as_array().expect("columns").iter();
         let going_on: i64 = columns.filter_map(|column| column["count"].as_i64()).sum();
         assert_eq!(going_on, 0, "{board}");
-        let today = admin.get("/api/admin/today/").await.json;
+        let today = admin.get("/api/admin/dashboard/").await.json;
         assert_eq!(today["to_do"]["custom_orders_to_make"], 0);
         assert_eq!(today["to_do"]["orders_to_pack"], 0);
         let page = shop.client.get(&shop.status_page(&workshop.id)).await.json;
@@ -1029,41 +1029,41 @@ async fn a_draft_is_the_owner_s_alone_until_it_is_approved() {
 async fn a_quote_is_checked_and_each_error_names_its_field() {
     let workshop = Workshop::open().await;
     for (body, fields) in [
-        (json!({"amount": 49, "covers": "x"}), vec!["amount"]),
+        (json!({"amount": 49, "description": "x"}), vec!["amount"]),
         (
-            json!({"amount": 100_000_000, "covers": "x"}),
+            json!({"amount": 100_000_000, "description": "x"}),
             vec!["amount", "shipping"],
         ),
         (
-            json!({"amount": 99_999_999, "covers": "x"}),
+            json!({"amount": 99_999_999, "description": "x"}),
             vec!["shipping"],
         ),
-        (json!({"amount": 5000, "covers": " "}), vec!["covers"]),
-        (json!({"amount": 5000, "covers": "x\u{0}"}), vec!["covers"]),
+        (json!({"amount": 5000, "description": " "}), vec!["description"]),
+        (json!({"amount": 5000, "description": "x\u{0}"}), vec!["description"]),
         (
-            json!({"amount": 5000, "covers": "x".repeat(2001)}),
-            vec!["covers"],
+            json!({"amount": 5000, "description": "x".repeat(2001)}),
+            vec!["description"],
         ),
         (
-            json!({"amount": 5000, "covers": "x", "shipping": -1}),
+            json!({"amount": 5000, "description": "x", "shipping": -1}),
             vec!["shipping"],
         ),
         (
-            json!({"amount": 5000, "covers": "x", "valid_days": 0}),
+            json!({"amount": 5000, "description": "x", "valid_days": 0}),
             vec!["valid_days"],
         ),
         (
-            json!({"amount": 5000, "covers": "x", "valid_days": 366}),
+            json!({"amount": 5000, "description": "x", "valid_days": 366}),
             vec!["valid_days"],
         ),
-        (json!({"amount": "5000", "covers": "x"}), vec!["amount"]),
+        (json!({"amount": "5000", "description": "x"}), vec!["amount"]),
         (
-            json!({"amount": 5000, "covers": "x", "shipping_zone": "mars"}),
+            json!({"amount": 5000, "description": "x", "shipping_zone": "mars"}),
             vec!["shipping_zone"],
         ),
         (
-            json!({"amount": 1, "covers": "", "valid_days": -1}),
-            vec!["amount", "covers", "valid_days"],
+            json!({"amount": 1, "description": "", "valid_days": -1}),
+            vec!["amount", "description", "valid_days"],
         ),
     ] {
         assert_eq!(
@@ -1073,7 +1073,7 @@ async fn a_quote_is_checked_and_each_error_names_its_field() {
         );
     }
     let zone =
-        json!({"amount": 5000, "covers": "x", "shipping_zone": "international", "valid_days": 30});
+        json!({"amount": 5000, "description": "x", "shipping_zone": "international", "valid_days": 30});
     let quoted = workshop.put("quote", &zone).await;
     assert_eq!(quoted.json["quotes"][0]["shipping"], 2000);
     let shipment = json!({"carrier": "", "tracking_number": "a<b", "tracking_url": "javascript:alert(1)", "images": ["x"]});

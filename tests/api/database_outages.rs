@@ -240,7 +240,7 @@ async fn lines_that_a_firewall_has_forgotten_are_given_up_together() {
 
         // The worker's own lines come back, too: it says that it lives, and does what is to be done.
         until("the worker is heard of again", async || {
-            sqlx::query_scalar("select exists (select from worker_heartbeats where seen_at > $1)")
+            sqlx::query_scalar("select exists (select from worker_heartbeats where last_seen_at > $1)")
                 .bind(forgotten)
                 .fetch_one(&shop.db)
                 .await

@@ -28,7 +28,7 @@ async fn quoted(shop: &Shop, days: i32) -> String {
     let admin = shop.admin(&[Scope::CustomOrders]).await;
     let id = shop.asks_for_a_piece("ann@example.com").await;
     let path = format!("/api/admin/custom-orders/{id}");
-    let quote = json!({"amount": 9000, "covers": "A case", "valid_days": days});
+    let quote = json!({"amount": 9000, "description": "A case", "valid_days": days});
     let answer = admin
         .send_json(Method::PUT, &format!("{path}/quote/"), &quote)
         .await;

@@ -361,7 +361,7 @@ async fn the_customer_of_a_custom_order_is_told_as_well() {
         shop.asks_for_a_piece("ann@example.com").await;
         let custom = "/api/admin/custom-orders/CO-1001/";
         let quote =
-            json!({"amount": 9000, "covers": "A case.", "shipping_zone": "us", "shipping": 500});
+            json!({"amount": 9000, "description": "A case.", "shipping_zone": "us", "shipping": 500});
         let quoted = admin.post(&format!("{custom}requote/"), &quote).await;
         assert!(quoted.status < 300, "{}", quoted.text);
         shop.run_jobs().await;
@@ -378,7 +378,7 @@ async fn the_customer_of_a_custom_order_is_told_as_well() {
         shop.run_jobs().await;
         let view = admin.get(custom).await.json;
         assert_eq!(
-            (&view["status"], &view["quotes"][0]["paying"]),
+            (&view["status"], &view["quotes"][0]["payment_in_progress"]),
             (&json!("approved"), &json!(true))
         );
         let on_its_way = "Your Payment Is on Its Way - Spirit Beads".to_owned();

@@ -356,7 +356,7 @@ async fn disputes_of_custom_orders_and_of_refused_payments_are_shown_there() {
     let shop = Shop::open().await;
     let admin = shop.admin(&ALL).await;
     shop.asks_for_a_piece("ann@example.com").await;
-    let quote = json!({"amount": 14_500, "covers": "A case."});
+    let quote = json!({"amount": 14_500, "description": "A case."});
     let quoted = admin
         .post("/api/admin/custom-orders/CO-1001/requote/", &quote)
         .await;

@@ -64,7 +64,7 @@ async fn shops(admin: Client, piece: String, until: Instant, count: Arc<AtomicU6
         match visit % 30 {
             1 => tell(&[&shopper.asks_with(&image_url).await]),
             2 => tell(&[
-                &admin.get("/api/admin/today/").await,
+                &admin.get("/api/admin/dashboard/").await,
                 &admin.get("/api/admin/orders/").await,
             ]),
             3 => tell(&[&admin.uploads(&[&image_url]).await]),

@@ -200,7 +200,7 @@ async fn furnish(stage: &Stage) {
     for steps in 1..3 {
         let request = shop.asks_for_a_piece("dora@example.com").await;
         let path = |what: &str| format!("/api/admin/custom-orders/{request}/{what}/");
-        let quote = json!({"amount": 9000, "covers": "A case"});
+        let quote = json!({"amount": 9000, "description": "A case"});
         let answer = admin.send_json(Method::PUT, &path("quote"), &quote).await;
         assert!(answer.status < 300, "{}", answer.text);
         post(&path("approve"), Value::Null).await;
@@ -276,7 +276,7 @@ async fn state(shop: &Shop) -> BTreeMap<String, (i64, String)> {
         // The names are PostgreSQL's own.
         let sql = format!(
             "select count(*), coalesce(md5(string_agg(hash, '' order by hash)), '')
-             from (select md5((to_jsonb(t) - 'seen_at')::text) as hash from {table} t) hashes"
+             from (select md5((to_jsonb(t) - 'last_seen_at')::text) as hash from {table} t) hashes"
         );
         let found = sqlx::query_as(AssertSqlSafe(sql)).fetch_one(&shop.db).await;
         state.insert(table, found.expect("the rows"));

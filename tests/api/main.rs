@@ -35,7 +35,7 @@ mod faults;
 mod generated;
 mod hostile_connections;
 mod jobs;
-mod limits;
+mod rate_limits;
 mod media;
 mod media_files;
 mod media_hostile;

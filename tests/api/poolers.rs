@@ -79,7 +79,7 @@ async fn a_shop_sells_through_a_pooler_that_changes_the_session_with_every_trans
             "/api/admin/audit/?search=product",
             "/api/admin/jobs/",
             "/api/admin/custom-orders/",
-            "/api/admin/today/",
+            "/api/admin/dashboard/",
             "/api/admin/health/",
         ] {
             let answer = admin.get(path).await;

@@ -615,7 +615,7 @@ async fn a_payment_on_a_dead_link_is_refunded_from_its_custom_order() {
     shop.asks_for_a_piece("ann@example.com").await;
     let custom = "/api/admin/custom-orders/CO-1001/";
     let quote =
-        json!({"amount": 9000, "covers": "A case.", "shipping_zone": "us", "shipping": 500});
+        json!({"amount": 9000, "description": "A case.", "shipping_zone": "us", "shipping": 500});
     let quoted = admin.post(&format!("{custom}requote/"), &quote).await;
     assert!(quoted.status < 300, "{}", quoted.text);
     shop.run_jobs().await;
@@ -770,7 +770,7 @@ async fn the_admin_refunds_whatever_has_money_left_and_tries_again_what_was_refu
     shop.asks_for_a_piece("ann@example.com").await;
     let admin = shop.refunder().await;
     let quote =
-        json!({"amount": 9000, "covers": "A case.", "shipping_zone": "us", "shipping": 500});
+        json!({"amount": 9000, "description": "A case.", "shipping_zone": "us", "shipping": 500});
     let requote = "/api/admin/custom-orders/CO-1001/requote/";
     assert!(admin.post(requote, &quote).await.status < 300);
     shop.run_jobs().await;

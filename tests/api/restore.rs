@@ -152,7 +152,7 @@ async fn a_dump_that_is_an_hour_old_heals_itself_from_stripe() {
     let unknown = pays(&buys(&late, 1).await).await;
     let request = shop.asks_for_a_piece("ann@example.com").await;
     let path = format!("/api/admin/custom-orders/{request}");
-    let quote = json!({"amount": 9000, "covers": "A case"});
+    let quote = json!({"amount": 9000, "description": "A case"});
     let quoted = admin
         .send_json(Method::PUT, &format!("{path}/quote/"), &quote)
         .await;

@@ -22,7 +22,7 @@ fn tests_that_run() -> BTreeSet<String> {
     &list(&[]) - &list(&["--ignored"])
 }
 
-/// The tests that a text names, as `api/limits.rs::a_bot_does_not_empty_the_shelves`, by the names that they have in the
+/// The tests that a text names, as `api/rate_limits.rs::a_bot_does_not_empty_the_shelves`, by the names that they have in the
 /// program.
 fn named(text: &str) -> Vec<String> {
     let guards = text.split('`').filter_map(|word| word.split_once(".rs::"));

@@ -116,7 +116,7 @@ async fn quotes_and_low_stock_follow() {
 
     let request = shop.asks_for_a_piece("ann@example.com").await;
     let admin = shop.admin(&[Scope::CustomOrders]).await;
-    let quote = json!({"amount": 14500, "covers": "A case", "shipping_zone": "international"});
+    let quote = json!({"amount": 14500, "description": "A case", "shipping_zone": "international"});
     let path = format!("/api/admin/custom-orders/{request}/quote/");
     let answer = admin.send_json(reqwest::Method::PUT, &path, &quote).await;
     let drafted = &answer.json["quotes"][0];

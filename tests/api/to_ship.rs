@@ -92,7 +92,7 @@ async fn waits(owner: &Browser, admin: &Client) -> bool {
     assert_eq!(found["count"], i64::from(waits), "{found}");
     let others = admin.get("/api/admin/orders/?to_pack=false").await.json;
     assert_eq!(others["count"], i64::from(!waits), "{others}");
-    let today = admin.get("/api/admin/today/").await.json;
+    let today = admin.get("/api/admin/dashboard/").await.json;
     assert_eq!(today["to_do"]["orders_to_pack"], i64::from(waits));
     let page = owner.get("/admin").await.text;
     assert_eq!(page.contains("order to pack"), waits, "{page}");
@@ -267,7 +267,7 @@ async fn an_order_whose_pieces_are_all_back_is_shipped_by_nobody() {
         .post("/api/admin/orders/SB-1002/ship/", &shipment)
         .await;
     assert_eq!(shipped.status, 200, "{}", shipped.text);
-    let best = admin.get("/api/admin/today/").await.json["best_sellers"].clone();
+    let best = admin.get("/api/admin/dashboard/").await.json["best_sellers"].clone();
     assert_eq!(best[0]["pieces"], 3, "what went back was not sold");
     shop.settles().await;
 }

@@ -301,7 +301,7 @@ async fn custom_order(world: &World, chance: &mut Chance) {
     let request = chance.pick(requests);
     let base = format!("/api/admin/custom-orders/{}", text(&request["number"]));
     let quote = json!({
-        "amount": 4000 + chance.below(200) * 50, "covers": "A case, as you wished.", "valid_days": 1 + chance.below(3),
+        "amount": 4000 + chance.below(200) * 50, "description": "A case, as you wished.", "valid_days": 1 + chance.below(3),
     });
     let reason = json!({"reason": "I cannot make it now."});
     let shipment = json!({

@@ -397,7 +397,7 @@ async fn settle(shop: &Shop) {
     shop.deliver().await;
 
     shop.asks_for_a_piece("ann@example.com").await;
-    let quote = json!({"amount": 14_500, "covers": "A case."});
+    let quote = json!({"amount": 14_500, "description": "A case."});
     does(&admin, "custom-orders/CO-1001/requote", quote).await;
     shop.run_jobs().await;
     let request = admin.get("/api/admin/custom-orders/CO-1001/").await.json;

@@ -92,7 +92,7 @@ async fn world() -> World {
         let answer = shop.client.send_form("/api/custom-orders/", &asked).await;
         assert_eq!(answer.status, 201, "{}", answer.text);
     }
-    let quote = json!({"amount": 14500, "covers": "A Classic case, loomed"});
+    let quote = json!({"amount": 14500, "description": "A Classic case, loomed"});
     for number in ["CO-1002", "CO-1003"] {
         let path = format!("/api/admin/custom-orders/{number}/quote/");
         let quoted = admin.send_json(Method::PUT, &path, &quote).await;

@@ -211,7 +211,7 @@ async fn furnish(shop: &Shop, admin: &Client) {
     for steps in 0..4 {
         let request = shop.asks_for_a_piece("dora@example.com").await;
         let path = |what: &str| format!("/api/admin/custom-orders/{request}/{what}/");
-        let quote = json!({"amount": 9000, "covers": "A case"});
+        let quote = json!({"amount": 9000, "description": "A case"});
         if steps > 0 {
             let answer = admin
                 .send_json(reqwest::Method::PUT, &path("quote"), &quote)

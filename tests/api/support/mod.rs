@@ -394,7 +394,7 @@ impl Shop {
                  hold_until = hold_until - make_interval(secs => $1)",
             "update idempotency_keys set created_at = created_at - make_interval(secs => $1)",
             "update images
-             set touched_at = touched_at - make_interval(secs => $1),
+             set last_used_at = last_used_at - make_interval(secs => $1),
                  created_at = created_at - make_interval(secs => $1)",
             "update refunds
              set created_at = created_at - make_interval(secs => $1),

@@ -57,7 +57,7 @@ impl Client {
     ///
     /// # Errors
     /// 429 with the time until the next hour begins.
-    pub async fn admit(&self, app: &App, action: Action) -> Result<()> {
+    pub async fn check(&self, app: &App, action: Action) -> Result<()> {
         let Some(hash) = self.hash() else {
             return Ok(());
         };
@@ -67,10 +67,10 @@ impl Client {
             Action::CustomOrder => limits.custom_orders_per_hour,
         };
         let (count, wait): (i64, f64) = sqlx::query_as(
-            "insert into client_actions (client, action, began_at, count)
+            "insert into rate_limit_counters (client, action, began_at, count)
              values ($1, $2, date_trunc('hour', now()), 1)
              on conflict (client, action, began_at) do update
-             set count = client_actions.count + 1
+             set count = rate_limit_counters.count + 1
              returning count, extract(epoch from began_at + interval '1 hour' - now())::float8",
         )
         .bind(hash)
@@ -94,7 +94,7 @@ impl Client {
 
     /// Lets this client's checkouts follow one another until the transaction ends, so that each counts what the ones
     /// before it hold. Taken before every other lock but the key's.
-    pub async fn queue_up(&self, conn: &mut PgConnection) -> Result<()> {
+    pub async fn serialize_for_client(&self, conn: &mut PgConnection) -> Result<()> {
         if let Some(hash) = self.hash() {
             sqlx::query(
                 "select pg_advisory_xact_lock(hashtextextended('client ' || encode($1, 'hex'), 0))",
@@ -123,7 +123,7 @@ fn hashed(app: &App, place: &str) -> Vec<u8> {
 
 /// Forgets what no limit looks at any more. Safe to repeat.
 pub async fn sweep(conn: &mut PgConnection) -> Result<()> {
-    sqlx::query("delete from client_actions where began_at < now() - interval '1 day'")
+    sqlx::query("delete from rate_limit_counters where began_at < now() - interval '1 day'")
         .execute(conn)
         .await?;
     Ok(())

@@ -242,7 +242,7 @@ async fn checkouts_and_custom_orders_are_counted_by_the_hour() {
 
     // An address is a hash, and forgotten after a day.
     let kept: Vec<(Vec<u8>, Value)> =
-        sqlx::query_as("select client, to_jsonb(client_actions) from client_actions")
+        sqlx::query_as("select client, to_jsonb(rate_limit_counters) from rate_limit_counters")
             .fetch_all(&shop.db)
             .await
             .expect("the counts");
@@ -250,12 +250,12 @@ async fn checkouts_and_custom_orders_are_counted_by_the_hour() {
         kept.iter()
             .all(|(hash, row)| hash.len() == 16 && !row.to_string().contains(BOT))
     );
-    sqlx::query("update client_actions set began_at = began_at - interval '25 hours'")
+    sqlx::query("update rate_limit_counters set began_at = began_at - interval '25 hours'")
         .execute(&shop.db)
         .await
         .expect("a day");
     shop.sweep_all().await;
-    let left: i64 = sqlx::query_scalar("select count(*) from client_actions")
+    let left: i64 = sqlx::query_scalar("select count(*) from rate_limit_counters")
         .fetch_one(&shop.db)
         .await
         .expect("the counts");

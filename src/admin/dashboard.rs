@@ -16,10 +16,10 @@ use crate::money::Cents;
 use crate::orders::{BestSeller, Sales};
 use crate::products::RunningOut;
 use crate::review_items::ReviewItem;
-use crate::today;
+use crate::reports;
 
 #[derive(Template)]
-#[template(path = "today.html", config = "src/admin/askama.toml")]
+#[template(path = "dashboard.html", config = "src/admin/askama.toml")]
 struct TodayPage<'a> {
     context: &'a AdminContext,
     to_do: Vec<ToDo>,
@@ -65,7 +65,7 @@ pub async fn show(State(app): State<App>, context: AdminContext, query: Query) -
         _ => 30,
     };
     let mut conn = app.db.acquire().await?;
-    let found = today::look(&mut conn, &app.config, days, context.is_owner()).await?;
+    let found = reports::look(&mut conn, &app.config, days, context.is_owner()).await?;
     let mut to_do = vec![
         ToDo {
             count: found.to_do.orders_to_pack,
@@ -150,7 +150,7 @@ pub async fn show(State(app): State<App>, context: AdminContext, query: Query) -
         review_items: found.review_items,
         days,
         takings,
-        chart: draw(&sales, first, today, &currency),
+        chart: draw(&sales, first, reports, &currency),
         first_day: first.format("%-d %b").to_string(),
         last_day: today.format("%-d %b").to_string(),
         summary: format!(

@@ -1,11 +1,11 @@
 -- The most pieces of a product that there ever were: one of which there was only one does not run out, it is sold.
 -- Rows from before have theirs with the next migration, which holds up nobody.
 
-alter table products add column most_on_hand integer not null default 0;
+alter table products add column peak_on_hand integer not null default 0;
 
 create function products_keep_most_on_hand() returns trigger language plpgsql as $$
 begin
-    new.most_on_hand := greatest(new.most_on_hand, new.on_hand);
+    new.peak_on_hand := greatest(new.peak_on_hand, new.on_hand);
     return new;
 end $$;
 

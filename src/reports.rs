@@ -174,9 +174,9 @@ struct Period {
 /// `system`.
 #[utoipa::path(
     get,
-    operation_id = "today",
-    path = "/api/admin/today",
-    tag = "today",
+    operation_id = "dashboard",
+    path = "/api/admin/dashboard",
+    tag = "reports",
     security(("bearer" = [])),
     params(("days" = Option<i32>, Query, description = "1 to 90, 30 unless given", minimum = 1, maximum = 90)),
     responses(
