@@ -21,7 +21,7 @@ use crate::audit::Actor;
 use crate::auth::{self, Role, Scope};
 use crate::config::{Config, LogFormat, Secret};
 use crate::error::{Error, FieldError};
-use crate::shop::Shop;
+use crate::startup::Shop;
 use crate::{emails, payments, products, server, shop, worker};
 
 /// The back end of the Spirit Beads shop. Without a subcommand: serve.

@@ -18,8 +18,8 @@ use crate::audit::{self, Actor};
 use crate::auth::{Admin, Scope};
 use crate::config::Config;
 use crate::email::{
-    self, Addressed, Email, EmailRow, Filter, House, Image, ImageRef, Images, SHOP, Subjects,
-    TroubleKind, samples,
+    self, Addressed, Branding, Email, EmailRow, Filter, Image, ImageRef, Images, SHOP, Subjects,
+    TroubleKind, preview,
 };
 use crate::error::{Error, ErrorBody, FieldError, Result};
 use crate::extract::{Json, Paging, Path, Query};
@@ -40,8 +40,8 @@ pub fn router() -> OpenApiRouter<App> {
 /// # Errors
 /// Only the database's: while the mail server is away, the email waits.
 pub async fn send(app: &App, id: EmailId) -> Result<()> {
-    let house = house(app).await?;
-    let attempt = email::attempt(&app.db, &app.mailer, &house, &ShopImages(app), id).await?;
+    let branding = branding(app).await?;
+    let attempt = email::attempt(&app.db, &app.mailer, &branding, &ShopImages(app), id).await?;
     let Some(attempt) = attempt else {
         return Ok(());
     };
@@ -107,13 +107,13 @@ impl Images for ShopImages<'_> {
 /// # Errors
 /// When the folder cannot be written, or the settings' logo not be read.
 pub async fn preview(config: &Config, folder: &FilePath) -> anyhow::Result<usize> {
-    let house = House::new(config)?;
+    let branding = Branding::new(config)?;
     let drawn = tokio::task::spawn_blocking(products::demo::images).await??;
-    let samples = samples::emails();
+    let preview = preview::emails();
     std::fs::create_dir_all(folder)
         .with_context(|| format!("making the folder {}", folder.display()))?;
-    for (name, email) in &samples {
-        let composed = email::compose(email, &house, &DemoImages(&drawn), name).await?;
+    for (name, email) in &preview {
+        let composed = email::render(email, &branding, &DemoImages(&drawn), name).await?;
         let write = |end: &str, bytes: &[u8]| {
             let path = folder.join(format!("{name}.{end}"));
             std::fs::write(&path, bytes).with_context(|| format!("writing {}", path.display()))
@@ -122,14 +122,14 @@ pub async fn preview(config: &Config, folder: &FilePath) -> anyhow::Result<usize
         write("txt", composed.text.as_bytes())?;
         let reply_to = email.answers_to().and_then(email::parse_address);
         let addressed = Addressed {
-            to: house.address.clone(),
+            to: branding.address.clone(),
             copy: None,
-            reply_to: Some(reply_to.unwrap_or_else(|| house.address.clone())),
-            message_id: &format!("<{name}.sample@{}>", house.domain()),
+            reply_to: Some(reply_to.unwrap_or_else(|| branding.address.clone())),
+            message_id: &format!("<{name}.sample@{}>", branding.domain()),
         };
-        write("eml", &composed.message(&house, addressed)?)?;
+        write("eml", &composed.message(&branding, addressed)?)?;
     }
-    Ok(samples.len())
+    Ok(preview.len())
 }
 
 /// The demo catalog's images, by their paths. Its close-ups stand for images.
@@ -139,7 +139,7 @@ impl Images for DemoImages<'_> {
     async fn read(&self, image: ImageRef<'_>, _width: u32) -> anyhow::Result<Option<Image>> {
         let path = match image {
             ImageRef::Path(path) => path.trim_start_matches("/media/"),
-            ImageRef::Kept(id) if *id == samples::images()[0] => "demo/tidewalk-b.png",
+            ImageRef::Kept(id) if *id == preview::images()[0] => "demo/tidewalk-b.png",
             ImageRef::Kept(_) => "demo/river-braid-b.png",
         };
         let drawn = self.0.iter().find(|(drawn, _)| drawn == path);
@@ -261,7 +261,7 @@ async fn list(State(app): State<App>, admin: Admin, query: Query) -> Result<Json
 
 /// What a search for this word looks for.
 pub fn subjects(app: &App, word: String) -> (String, Subjects) {
-    let subjects = Subjects::with(&word, app.mailer.house());
+    let subjects = Subjects::with(&word, app.mailer.branding());
     (word, subjects)
 }
 
@@ -284,16 +284,16 @@ pub async fn browse(
 /// # Errors
 /// When it cannot be written, which is a bug.
 pub async fn draw(app: &App, email: &Email) -> Result<(String, String)> {
-    let house = house(app).await?;
-    let composed = email::compose(email, &house, &ShopImages(app), "preview").await?;
+    let branding = branding(app).await?;
+    let composed = email::render(email, &branding, &ShopImages(app), "preview").await?;
     let page = composed.standalone();
     Ok((composed.subject, page))
 }
 
 /// The shop as its emails show it now.
-async fn house(app: &App) -> Result<House> {
+async fn branding(app: &App) -> Result<Branding> {
     let settings = settings::current(&mut *app.db.acquire().await?, &app.config).await?;
-    Ok(app.mailer.house().named(&settings.shop_name))
+    Ok(app.mailer.branding().named(&settings.shop_name))
 }
 
 /// An email to the shop shows the shop's address.
@@ -337,10 +337,10 @@ async fn find(
 pub async fn view(app: &App, id: EmailId) -> Result<EmailView> {
     let found = email::find(&mut *app.db.acquire().await?, id).await?;
     let source = found.ok_or(Error::NotFound("Email"))?;
-    let house = house(app).await?;
-    let shown = email::show(&house, &ShopImages(app), &source).await;
+    let branding = branding(app).await?;
+    let shown = email::show(&branding, &ShopImages(app), &source).await;
     Ok(EmailView {
-        message_id: email::message_id(&source, &house),
+        message_id: email::message_id(&source, &branding),
         subject: shown.as_ref().map(|shown| shown.subject.clone()),
         html: shown.as_ref().map(|shown| shown.standalone()),
         text: shown.map(|shown| shown.text),

@@ -3,7 +3,7 @@
 //! A module imports only from modules below it:
 //!
 //! - [`cli`]: the subcommands
-//! - [`shop`]: opening a shop (database, secrets, Stripe or its sandbox) and closing it
+//! - [`startup`]: opening a shop (database, secrets, Stripe or its sandbox) and closing it
 //! - [`server`]: the routers joined, middleware, listening, stopping gracefully
 //! - [`admin`]: the owner's admin: its pages
 //! - [`worker`]: every background job and what it does, on one screen; the clock's jobs
@@ -62,21 +62,21 @@ pub mod idempotency;
 pub mod ids;
 pub mod images;
 pub mod jobs;
-pub mod rate_limit;
 pub mod media;
 pub mod metrics;
 pub mod money;
 pub mod orders;
 pub mod payments;
 pub mod products;
+pub mod rate_limit;
+pub mod reports;
 pub mod review_items;
 pub mod reviews;
 pub mod server;
 pub mod settings;
-pub mod shop;
+pub mod startup;
 pub mod stripe;
 pub mod submissions;
 pub mod system;
-pub mod reports;
 pub mod unicode;
 pub mod worker;

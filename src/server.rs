@@ -1,6 +1,6 @@
 //! The routers joined, and the middleware. What lies beneath: connections, and how much is done at once.
 mod connections;
-mod load;
+mod load_shedding;
 
 pub use connections::serve;
 
@@ -40,9 +40,9 @@ use crate::extract::{BodyTime, Deadline, Json, Path};
 use crate::idempotency::IdempotencyKey;
 use crate::{
     admin, auth, custom_orders, emails, fulfillment, health, images, media, metrics, orders,
-    payments, products, reviews, system, reports,
+    payments, products, reports, reviews, system,
 };
-use load::Load;
+use load_shedding::LoadLimiter;
 
 /// What the API's page may do: show itself, and call this shop. Its script styles what it draws.
 const DOCS_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; \
@@ -104,9 +104,9 @@ fn describe_responses(document: &mut utoipa::openapi::OpenApi) {
 
 /// The whole HTTP side of the shop. `pages` are the sandbox's, where there is one.
 pub fn router(app: App, pages: Option<Router>) -> Router {
-    let load = Load::new(
+    let load = LoadLimiter::new(
         app.config.max_requests_in_flight,
-        load::BODY_MEMORY,
+        load_shedding::BODY_MEMORY,
         app.metrics.clone(),
     );
     let catalog = products::router().layer(from_fn_with_state(app.clone(), payments::own_hold));
@@ -127,7 +127,7 @@ pub fn router(app: App, pages: Option<Router>) -> Router {
 
     let context = admin::router(&app)
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
-        .layer(from_fn_with_state(load.clone(), load::bound));
+        .layer(from_fn_with_state(load.clone(), load_shedding::bound));
     let mut shop = api
         .route("/healthz", get(async || Json(json!({"status": "up"}))))
         .route("/readyz", get(ready))
@@ -138,7 +138,7 @@ pub fn router(app: App, pages: Option<Router>) -> Router {
         .layer(CompressionLayer::new())
         .layer(from_fn_with_state(app.clone(), time_out))
         // Inside of what browsers are told: the storefront must be able to read that it should come back.
-        .layer(from_fn_with_state(load, load::bound))
+        .layer(from_fn_with_state(load, load_shedding::bound))
         .layer(cors(&app.config))
         .with_state(app.clone())
         .merge(context);

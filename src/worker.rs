@@ -19,7 +19,7 @@ use crate::app::App;
 use crate::auth;
 use crate::error::Error;
 use crate::jobs::{self, Job, Lane};
-use crate::{custom_orders, emails, media, rate_limit, payments, submissions};
+use crate::{custom_orders, emails, media, payments, rate_limit, submissions};
 use wakes::{LaneDatabase, Wakes};
 
 /// How often a worker says that it is alive; `/readyz` looks for a heartbeat of the last half minute.

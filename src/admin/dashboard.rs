@@ -15,8 +15,8 @@ use crate::extract::Query;
 use crate::money::Cents;
 use crate::orders::{BestSeller, Sales};
 use crate::products::RunningOut;
-use crate::review_items::ReviewItem;
 use crate::reports;
+use crate::review_items::ReviewItem;
 
 #[derive(Template)]
 #[template(path = "dashboard.html", config = "src/admin/askama.toml")]

@@ -11,6 +11,7 @@ mod chart;
 mod context;
 mod csrf;
 mod custom_orders;
+mod dashboard;
 mod fingerprint;
 mod form;
 mod frame;
@@ -26,7 +27,6 @@ mod settings;
 mod ship_many;
 mod sign_in;
 mod system;
-mod dashboard;
 mod tokens;
 mod users;
 

@@ -81,7 +81,8 @@ impl CustomOrderView {
         let current = self.current();
         let is_in = |state| current.is_some_and(|quote| quote.state == state);
         let is_replaceable = status == Status::Approved
-            && current.is_some_and(|quote| quote.state == QuoteState::Live && !quote.payment_in_progress);
+            && current
+                .is_some_and(|quote| quote.state == QuoteState::Live && !quote.payment_in_progress);
         let is_open = matches!(status, Status::Pending | Status::Expired) && current.is_none();
         let quote = is_open || is_replaceable;
         let order = self.order.as_ref().map(|order| order.status);

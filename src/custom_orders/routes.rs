@@ -17,8 +17,8 @@ use crate::error::{ErrorBody, Result};
 use crate::extract::Json;
 use crate::extract::texts::ShortLine;
 use crate::ids::CustomOrderId;
-use crate::rate_limit::{Action, Client};
 use crate::media::Batch;
+use crate::rate_limit::{Action, Client};
 
 pub fn router() -> OpenApiRouter<App> {
     OpenApiRouter::new()

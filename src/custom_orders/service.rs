@@ -640,7 +640,8 @@ pub async fn delayed_payment_began(
 ) -> Result<()> {
     let custom_order = custom_order_of(conn, quote).await?;
     let current = store::find_quote(conn, quote).await?;
-    let Some(current) = current.filter(|quote| quote.state.is_open() && !quote.payment_in_progress) else {
+    let Some(current) = current.filter(|quote| quote.state.is_open() && !quote.payment_in_progress)
+    else {
         return Ok(());
     };
     store::set_payment_in_progress(conn, quote, true).await?;

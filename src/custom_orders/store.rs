@@ -469,7 +469,10 @@ pub async fn find_quote_of_link(conn: &mut PgConnection, link: &str) -> Result<O
 }
 
 /// The call by which the link of a quote is asked for.
-pub async fn find_stripe_request(conn: &mut PgConnection, id: QuoteId) -> Result<Option<NewPaymentLink>> {
+pub async fn find_stripe_request(
+    conn: &mut PgConnection,
+    id: QuoteId,
+) -> Result<Option<NewPaymentLink>> {
     let call: Option<Option<Json<NewPaymentLink>>> =
         sqlx::query_scalar("select stripe_request from custom_order_quotes where id = $1")
             .bind(id)
@@ -565,12 +568,18 @@ pub async fn set_quote_state(
 }
 
 /// Keeps whether a delayed payment is on its way.
-pub async fn set_payment_in_progress(conn: &mut PgConnection, id: QuoteId, payment_in_progress: bool) -> Result<()> {
-    sqlx::query("update custom_order_quotes set payment_in_progress = $2, updated_at = now() where id = $1")
-        .bind(id)
-        .bind(payment_in_progress)
-        .execute(conn)
-        .await?;
+pub async fn set_payment_in_progress(
+    conn: &mut PgConnection,
+    id: QuoteId,
+    payment_in_progress: bool,
+) -> Result<()> {
+    sqlx::query(
+        "update custom_order_quotes set payment_in_progress = $2, updated_at = now() where id = $1",
+    )
+    .bind(id)
+    .bind(payment_in_progress)
+    .execute(conn)
+    .await?;
     Ok(())
 }
 

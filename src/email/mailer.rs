@@ -7,7 +7,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use lettre::Address;
 
-use super::house::House;
+use super::branding::Branding;
 use super::smtp::{CopyOutcome, Failure, Smtp};
 use crate::config::Config;
 
@@ -16,7 +16,7 @@ use crate::config::Config;
 pub struct Mailer(Arc<Inner>);
 
 struct Inner {
-    house: House,
+    branding: Branding,
     way: Way,
 }
 
@@ -42,13 +42,13 @@ impl Mailer {
             Some(server) => Way::Smtp(Box::new(Smtp::new(server.clone(), config)?)),
             None => Way::Folder(config.data_dir.join("mail")),
         };
-        let house = House::new(config)?;
-        Ok(Mailer(Arc::new(Inner { house, way })))
+        let branding = Branding::new(config)?;
+        Ok(Mailer(Arc::new(Inner { branding, way })))
     }
 
     /// The shop as its emails show it.
-    pub fn house(&self) -> &House {
-        &self.0.house
+    pub fn branding(&self) -> &Branding {
+        &self.0.branding
     }
 
     /// Hands an email over, with what became of the copy.
@@ -58,7 +58,7 @@ impl Mailer {
     pub(super) async fn deliver(&self, email: Envelope<'_>) -> Result<CopyOutcome, Failure> {
         match &self.0.way {
             Way::Smtp(smtp) => {
-                let from = &self.0.house.from.email;
+                let from = &self.0.branding.from.email;
                 smtp.deliver(from, email.to, email.copy, email.message)
                     .await
             }

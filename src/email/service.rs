@@ -8,11 +8,11 @@ use sha2::{Digest, Sha256};
 use sqlx::{PgConnection, PgPool};
 use tracing::{info, warn};
 
-use super::compose::{Addressed, Composed, compose};
-use super::house::{House, parse_address};
+use super::branding::{Branding, parse_address};
 use super::images::Images;
 use super::mailer::{Envelope, Mailer};
 use super::message::{About, Email};
+use super::render::{Addressed, Composed, render};
 use super::smtp::{self, CopyOutcome, Failure};
 use super::store::{self, Begun, Source};
 use crate::error::{Error, Result};
@@ -93,7 +93,7 @@ impl Attempt {
 pub async fn attempt(
     db: &PgPool,
     mailer: &Mailer,
-    house: &House,
+    branding: &Branding,
     images: &impl Images,
     id: EmailId,
 ) -> Result<Option<Attempt>> {
@@ -117,7 +117,7 @@ pub async fn attempt(
             false => Outcome::GivenUp(why),
         }
     } else {
-        deliver(mailer, house, images, &begun).await
+        deliver(mailer, branding, images, &begun).await
     };
     Ok(Some(Attempt {
         email: id,
@@ -132,13 +132,21 @@ pub async fn attempt(
     }))
 }
 
-async fn deliver(mailer: &Mailer, house: &House, images: &impl Images, begun: &Begun) -> Outcome {
+async fn deliver(
+    mailer: &Mailer,
+    branding: &Branding,
+    images: &impl Images,
+    begun: &Begun,
+) -> Outcome {
     let source = &begun.source;
     let row = &source.row;
-    let Some(to) = address(&row.recipient, house) else {
+    let Some(to) = address(&row.recipient, branding) else {
         return Outcome::GivenUp("it is no address that an email can be sent to".to_owned());
     };
-    let copy = row.copy_to.as_deref().and_then(|copy| address(copy, house));
+    let copy = row
+        .copy_to
+        .as_deref()
+        .and_then(|copy| address(copy, branding));
     let copy = copy.filter(|copy| *copy != to);
     let Ok(email) = serde_json::from_value::<Email>(source.contents.clone()) else {
         return Outcome::GivenUp("what it says cannot be read any more".to_owned());
@@ -146,17 +154,17 @@ async fn deliver(mailer: &Mailer, house: &House, images: &impl Images, begun: &B
     // Answers go to the shop, unless the email is from there already.
     let reply_to = match email.answers_to() {
         Some(customer) => parse_address(customer),
-        None => Some(house.address.clone()).filter(|shop| *shop != house.from.email),
+        None => Some(branding.address.clone()).filter(|shop| *shop != branding.from.email),
     };
-    let id = message_id(source, house);
+    let id = message_id(source, branding);
     let addressed = Addressed {
         to: to.clone(),
         copy: copy.clone(),
         reply_to,
         message_id: &id,
     };
-    let message = match compose(&email, house, images, &part_id(source)).await {
-        Ok(composed) => composed.message(house, addressed),
+    let message = match render(&email, branding, images, &part_id(source)).await {
+        Ok(composed) => composed.message(branding, addressed),
         Err(error) => Err(error),
     };
     let message = match message {
@@ -279,14 +287,16 @@ pub async fn sweep(conn: &mut PgConnection) -> Result<()> {
 }
 
 /// An email as people read it. None where what it says cannot be read any more.
-pub async fn show(house: &House, images: &impl Images, source: &Source) -> Option<Composed> {
+pub async fn show(branding: &Branding, images: &impl Images, source: &Source) -> Option<Composed> {
     let email = serde_json::from_value(source.contents.clone()).ok()?;
-    compose(&email, house, images, &part_id(source)).await.ok()
+    render(&email, branding, images, &part_id(source))
+        .await
+        .ok()
 }
 
 /// `<kind.hash@domain>`: the same for every attempt.
-pub fn message_id(source: &Source, house: &House) -> String {
-    format!("<{}@{}>", part_id(source), house.domain())
+pub fn message_id(source: &Source, branding: &Branding) -> String {
+    format!("<{}@{}>", part_id(source), branding.domain())
 }
 
 /// What makes an email's ids its own.
@@ -302,9 +312,9 @@ fn part_id(source: &Source) -> String {
     }
 }
 
-fn address(text: &str, house: &House) -> Option<Address> {
+fn address(text: &str, branding: &Branding) -> Option<Address> {
     match text {
-        SHOP => Some(house.address.clone()),
+        SHOP => Some(branding.address.clone()),
         text => parse_address(text),
     }
 }

@@ -9,8 +9,8 @@ use sqlx::types::Json;
 use sqlx::{Connection, PgConnection};
 use utoipa::ToSchema;
 
+use super::content::Subjects;
 use super::message::{About, Email};
-use super::page::Subjects;
 use crate::error::Result;
 use crate::ids::{CustomOrderId, EmailId, OrderId};
 use crate::jobs::{self, Job};

@@ -17,9 +17,9 @@ use crate::error::{Error, Result};
 use crate::idempotency::{Key, Known};
 use crate::ids::{OrderId, ProductId};
 use crate::jobs::{self, Job};
-use crate::rate_limit::{self, Client};
 use crate::orders::{self, Cart, CheckoutTerms, Placed, Status, Zone};
 use crate::products;
+use crate::rate_limit::{self, Client};
 use crate::settings::{self, Settings};
 use crate::stripe::{NewSession, Session, SessionLine, ShippingOption, StripeError};
 

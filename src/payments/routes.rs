@@ -31,10 +31,10 @@ use crate::error::{Error, ErrorBody, LineError, Result};
 use crate::extract::{self, Json, Path};
 use crate::idempotency::{IdempotencyKey, Key, Owner};
 use crate::ids::{OrderId, ProductId, RefundId};
-use crate::rate_limit::{self, Action, Client};
 use crate::money::Cents;
 use crate::orders::{self, Cart, Change, OrderView, Status, Zone};
 use crate::products::OwnHold;
+use crate::rate_limit::{self, Action, Client};
 use crate::stripe;
 
 /// Names the shopper's pending order. Host-only, unreadable for scripts, signed.

@@ -627,7 +627,8 @@ async fn sessions_end_by_themselves() {
         303
     );
     assert_eq!(
-        age("update sessions set last_seen_at = now(), created_at = now() - interval '13 days'").await,
+        age("update sessions set last_seen_at = now(), created_at = now() - interval '13 days'")
+            .await,
         200
     );
     assert_eq!(

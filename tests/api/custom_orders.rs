@@ -1038,8 +1038,14 @@ async fn a_quote_is_checked_and_each_error_names_its_field() {
             json!({"amount": 99_999_999, "description": "x"}),
             vec!["shipping"],
         ),
-        (json!({"amount": 5000, "description": " "}), vec!["description"]),
-        (json!({"amount": 5000, "description": "x\u{0}"}), vec!["description"]),
+        (
+            json!({"amount": 5000, "description": " "}),
+            vec!["description"],
+        ),
+        (
+            json!({"amount": 5000, "description": "x\u{0}"}),
+            vec!["description"],
+        ),
         (
             json!({"amount": 5000, "description": "x".repeat(2001)}),
             vec!["description"],
@@ -1056,7 +1062,10 @@ async fn a_quote_is_checked_and_each_error_names_its_field() {
             json!({"amount": 5000, "description": "x", "valid_days": 366}),
             vec!["valid_days"],
         ),
-        (json!({"amount": "5000", "description": "x"}), vec!["amount"]),
+        (
+            json!({"amount": "5000", "description": "x"}),
+            vec!["amount"],
+        ),
         (
             json!({"amount": 5000, "description": "x", "shipping_zone": "mars"}),
             vec!["shipping_zone"],
@@ -1072,8 +1081,7 @@ async fn a_quote_is_checked_and_each_error_names_its_field() {
             "{body}"
         );
     }
-    let zone =
-        json!({"amount": 5000, "description": "x", "shipping_zone": "international", "valid_days": 30});
+    let zone = json!({"amount": 5000, "description": "x", "shipping_zone": "international", "valid_days": 30});
     let quoted = workshop.put("quote", &zone).await;
     assert_eq!(quoted.json["quotes"][0]["shipping"], 2000);
     let shipment = json!({"carrier": "", "tracking_number": "a<b", "tracking_url": "javascript:alert(1)", "images": ["x"]});

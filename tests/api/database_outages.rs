@@ -240,11 +240,13 @@ async fn lines_that_a_firewall_has_forgotten_are_given_up_together() {
 
         // The worker's own lines come back, too: it says that it lives, and does what is to be done.
         until("the worker is heard of again", async || {
-            sqlx::query_scalar("select exists (select from worker_heartbeats where last_seen_at > $1)")
-                .bind(forgotten)
-                .fetch_one(&shop.db)
-                .await
-                .expect("the heartbeats")
+            sqlx::query_scalar(
+                "select exists (select from worker_heartbeats where last_seen_at > $1)",
+            )
+            .bind(forgotten)
+            .fetch_one(&shop.db)
+            .await
+            .expect("the heartbeats")
         })
         .await;
         until("its jobs are done", async || due_jobs(&shop).await == 0).await;

@@ -360,8 +360,7 @@ async fn the_customer_of_a_custom_order_is_told_as_well() {
         let admin = shop.clerk().await;
         shop.asks_for_a_piece("ann@example.com").await;
         let custom = "/api/admin/custom-orders/CO-1001/";
-        let quote =
-            json!({"amount": 9000, "description": "A case.", "shipping_zone": "us", "shipping": 500});
+        let quote = json!({"amount": 9000, "description": "A case.", "shipping_zone": "us", "shipping": 500});
         let quoted = admin.post(&format!("{custom}requote/"), &quote).await;
         assert!(quoted.status < 300, "{}", quoted.text);
         shop.run_jobs().await;

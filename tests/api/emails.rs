@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use spirit_beads::auth::Scope;
 use spirit_beads::config::Config;
 use spirit_beads::email::{
-    self, About, Addressed, CustomOrderEmailData, Email, House, Image, ImageRef, Images, samples,
+    self, About, Addressed, Branding, CustomOrderEmailData, Email, Image, ImageRef, Images, preview,
 };
 use spirit_beads::ids::{EmailId, ImageId};
 use spirit_beads::jobs::Job;
@@ -110,10 +110,10 @@ async fn shop_with(server: &MailServer, more: &[(&str, &str)]) -> Shop {
     Shop::open_with(&settings).await
 }
 
-fn house(settings: &[(&str, &str)]) -> House {
+fn branding(settings: &[(&str, &str)]) -> Branding {
     let settings: HashMap<&str, &str> = settings.iter().copied().collect();
     let config = Config::read(|name| settings.get(name).map(|value| (*value).to_owned()));
-    House::new(&config.expect("valid settings")).expect("a house")
+    Branding::new(&config.expect("valid settings")).expect("a house")
 }
 
 /// Every image is this one, and no product has an image.
@@ -132,20 +132,20 @@ impl Images for OneImage {
 }
 
 fn sample(kind: &str) -> Email {
-    let mut samples = samples::emails().into_iter();
-    samples.find(|(name, _)| *name == kind).expect("a sample").1
+    let mut preview = preview::emails().into_iter();
+    preview.find(|(name, _)| *name == kind).expect("a sample").1
 }
 
 /// An email as it arrives, with every image 100 bytes long.
-async fn arrived(email: &Email, house: &House) -> Mail {
-    let composed = email::compose(email, house, &OneImage(vec![7; 100]), "id").await;
+async fn arrived(email: &Email, branding: &Branding) -> Mail {
+    let composed = email::render(email, branding, &OneImage(vec![7; 100]), "id").await;
     let addressed = Addressed {
         to: email::parse_address("ann@example.com").expect("an address"),
         copy: None,
         reply_to: None,
         message_id: "<id@beads.example>",
     };
-    let message = composed.expect("an email").message(house, addressed);
+    let message = composed.expect("an email").message(branding, addressed);
     Mail::read(&message.expect("a message"))
 }
 
@@ -406,13 +406,13 @@ async fn every_email_arrives_whole_by_every_kind_of_line() {
         let ca_file = server.ca_file.display().to_string();
         let shop = shop_with(&server, &[("SMTP_URL", &url), ("SMTP_CA_FILE", &ca_file)]).await;
         let session = shop.sells_one("Sunrise").await;
-        for (_, email) in samples::emails() {
+        for (_, email) in preview::emails() {
             shop.queues(&email, "ann@example.com", &session).await;
         }
         shop.run_jobs().await;
 
         let received = server.received();
-        assert_eq!(received.len(), 1 + samples::emails().len(), "{safety:?}");
+        assert_eq!(received.len(), 1 + preview::emails().len(), "{safety:?}");
         let mut ids: Vec<String> = Vec::new();
         for email in &received {
             assert_eq!(email.from, "hello@beads.example");
@@ -1077,8 +1077,8 @@ async fn a_request_is_told_to_the_shop_with_its_images_and_answered_to_the_visit
     assert_eq!(mail.to, ["keeper@beads.example"]);
     assert_eq!(mail.reply_to, ["maya.tallchief@example.com"]);
 
-    let house = house(&[]);
-    let mail = arrived(&sample("new_custom_order"), &house).await;
+    let branding = branding(&[]);
+    let mail = arrived(&sample("new_custom_order"), &branding).await;
     assert_eq!(mail.subject, "New Custom Order Request from Maya Tallchief");
     let names: Vec<&str> = mail
         .attached
@@ -1114,7 +1114,7 @@ async fn an_email_stays_within_its_size_and_says_what_it_left_out() {
         email,
     };
     let images = OneImage(vec![7; 4 * 1024 * 1024]);
-    let composed = email::compose(&email, &house(&[]), &images, "id").await;
+    let composed = email::render(&email, &branding(&[]), &images, "id").await;
     let text = composed.expect("an email").text.replace('\n', " ");
     assert!(text.contains("Attached: 3 photos."), "{text}");
     assert!(text.contains("could not be read: 7 photos."), "{text}");
@@ -1127,13 +1127,13 @@ async fn emails_wear_the_shops_name_colour_and_logo() {
     let image = image::RgbImage::from_pixel(4, 4, image::Rgb([1, 2, 3]));
     image.save(&logo).expect("a logo");
     let path = logo.display().to_string();
-    let house = house(&[
+    let branding = branding(&[
         ("SHOP_NAME", "Łuna \"Beads\" <&>"),
         ("SHOP_COLOR", "#FFDD00"),
         ("SHOP_LOGO", &path),
         ("FRONTEND_URL", "https://luna.example"),
     ]);
-    let mail = arrived(&sample("custom_order_approved"), &house).await;
+    let mail = arrived(&sample("custom_order_approved"), &branding).await;
     assert!(mail.from.starts_with("Łuna \"Beads\" <&>"), "{}", mail.from);
     let button = "background-color:#ffdd00;border-radius:9px\"><a href=";
     assert!(mail.html.contains(button));
@@ -1149,7 +1149,7 @@ async fn emails_wear_the_shops_name_colour_and_logo() {
     assert!(mail.html.contains(&format!("src=\"cid:{id}\"")));
     std::fs::remove_file(&logo).expect("our file");
     let wrong = Config::read(|name| (name == "SHOP_LOGO").then(|| path.clone()));
-    let error = House::new(&wrong.expect("valid settings")).expect_err("no file");
+    let error = Branding::new(&wrong.expect("valid settings")).expect_err("no file");
     assert!(format!("{error:#}").contains("SHOP_LOGO"), "{error:#}");
 }
 
@@ -1169,7 +1169,7 @@ async fn links_lead_to_web_pages_only() {
             panic!("a shipment");
         };
         shipment.tracking_url = Some(url.to_owned());
-        let mail = arrived(&Email::OrderShipped { order, shipment }, &house(&[])).await;
+        let mail = arrived(&Email::OrderShipped { order, shipment }, &branding(&[])).await;
         assert_eq!(mail.text.contains("Follow the shipment"), leads, "{url}");
         assert!(!mail.html.contains("javascript") && !mail.html.contains("b=\"2\""));
     }
@@ -1177,7 +1177,7 @@ async fn links_lead_to_web_pages_only() {
 
 #[tokio::test]
 async fn the_texts_of_emails_about_custom_orders_say_what_their_reader_needs() {
-    let house = house(&[]);
+    let branding = branding(&[]);
     for (kind, subject, words) in [
         (
             "custom_order_approved",
@@ -1219,7 +1219,7 @@ async fn the_texts_of_emails_about_custom_orders_say_what_their_reader_needs() {
             ],
         ),
     ] {
-        let mail = arrived(&sample(kind), &house).await;
+        let mail = arrived(&sample(kind), &branding).await;
         assert_eq!(mail.subject, subject);
         for words in words {
             assert!(mail.text.contains(words), "{kind}, {words}: {}", mail.text);
@@ -1444,7 +1444,7 @@ async fn a_customers_emails_are_sent_in_their_order_and_another_customers_beside
     shop.run_jobs().await;
     let before = server.connections();
     server.misbehave(Trouble::HoldBeforeReply);
-    let (_, email) = samples::emails().remove(0);
+    let (_, email) = preview::emails().remove(0);
     for recipient in ["ann@example.com", "ann@example.com", "bob@example.com"] {
         shop.queues(&email, recipient, &session).await;
     }

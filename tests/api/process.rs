@@ -9,7 +9,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use spirit_beads::auth::Scope;
-use spirit_beads::email::samples;
+use spirit_beads::email::preview;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::net::TcpStream;
 use tokio::process::{Child, ChildStdout, Command};
@@ -545,8 +545,8 @@ async fn every_email_can_be_looked_at_without_a_database() {
         )
         .await;
     assert_eq!(code, 0, "{said}");
-    let samples = samples::emails().len();
-    assert!(out.starts_with(&format!("{samples} emails")), "{out}");
+    let preview = preview::emails().len();
+    assert!(out.starts_with(&format!("{preview} emails")), "{out}");
     assert!(!home.dir.join("data").exists());
     let mut emails = 0;
     for entry in std::fs::read_dir(home.dir.join("emails")).expect("a folder") {
@@ -570,7 +570,7 @@ async fn every_email_can_be_looked_at_without_a_database() {
             end => panic!("{end:?}"),
         }
     }
-    assert_eq!(emails, samples);
+    assert_eq!(emails, preview);
 }
 
 /// The program's settings on a shop's database and Stripe.

@@ -1,11 +1,10 @@
-//! How much is done at once: beyond that a request waits for its turn, and is sent away with 503 if that does not come
-//! soon, so that those let in are answered in good time. Stripe's webhooks and the questions of health are always let in.
+//! Limits concurrent requests. Excess requests queue for up to one second and are then rejected with 503.
 //!
-//! They wait, and are not sent away at once: a rush that is over in a second is served whole, and who tries again as soon
-//! as they are refused does so once a second, not as often as a refusal can be written.
+//! Queueing serves a short rush whole, and a client that tries again as soon as it is refused does so once a second, not
+//! as often as a refusal can be written.
 //!
-//! A request counts while we work on it. One whose body is still on its way does not: else a handful of slow senders
-//! could keep everybody out. What their bodies take of the memory is bounded by itself.
+//! A request counts while the shop works on it, not while its body is still arriving: else a handful of slow senders
+//! could keep everybody out. The memory of bodies has bounds of its own.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -26,11 +25,11 @@ use crate::error::Error;
 use crate::extract::Gathered;
 use crate::metrics::Metrics;
 
-/// Never sent away: a webhook is money, and who asks for our health must not be told of our load.
-const FIRST: [&str; 3] = ["/api/payments/webhook", "/healthz", "/readyz"];
+/// Exempt from load shedding: dropping a webhook can lose a payment, and health checks must not fail under load.
+const EXEMPT_ROUTES: [&str; 3] = ["/api/payments/webhook", "/healthz", "/readyz"];
 
-/// How long a request waits for its turn.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// Longest time that a request queues.
+const QUEUE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The bytes of bodies that may be in memory at once. Those that are taken part by part do not count: they go to disk.
 #[derive(Clone, Copy)]
@@ -56,43 +55,43 @@ const SMALL: usize = 16 * 1024;
 
 /// What is going on at the moment. Cheap to clone.
 #[derive(Clone)]
-pub struct Load(Arc<Counts>);
+pub struct LoadLimiter(Arc<Counts>);
 
 struct Counts {
     /// Free places, in the order of those who ask for one.
     places: Semaphore,
     /// Places that were taken though none was free: by requests let in long ago, whose bodies went on.
-    owed: AtomicUsize,
+    overcommitted: AtomicUsize,
     small: Pool,
     large: Pool,
     webhooks: Pool,
     metrics: Metrics,
     began: Instant,
     /// The second in which the log was told last, since `began`, and how many were sent away since.
-    told: AtomicU64,
-    untold: AtomicU64,
+    last_logged: AtomicU64,
+    suppressed: AtomicU64,
 }
 
-impl Load {
+impl LoadLimiter {
     /// Up to so many requests at once, and so much of their bodies.
-    pub fn new(most: usize, memory: BodyMemory, metrics: Metrics) -> Load {
-        Load(Arc::new(Counts {
+    pub fn new(most: usize, memory: BodyMemory, metrics: Metrics) -> LoadLimiter {
+        LoadLimiter(Arc::new(Counts {
             places: Semaphore::new(most),
-            owed: AtomicUsize::new(0),
+            overcommitted: AtomicUsize::new(0),
             small: Pool::new(memory.small),
             large: Pool::new(memory.large),
             webhooks: Pool::new(memory.webhooks),
             metrics,
             began: Instant::now(),
-            told: AtomicU64::new(u64::MAX),
-            untold: AtomicU64::new(0),
+            last_logged: AtomicU64::new(u64::MAX),
+            suppressed: AtomicU64::new(0),
         }))
     }
 
     /// Waits for a place; nothing where none became free in time.
-    async fn enter(&self, is_first: bool) -> Option<Arc<Place>> {
-        if !is_first {
-            timeout(PATIENCE, self.0.places.acquire())
+    async fn enter(&self, is_exempt: bool) -> Option<Arc<Place>> {
+        if !is_exempt {
+            timeout(QUEUE_TIMEOUT, self.0.places.acquire())
                 .await
                 .ok()?
                 .ok()?
@@ -101,7 +100,7 @@ impl Load {
         self.0.metrics.begun();
         Some(Arc::new(Place {
             load: self.clone(),
-            is_first,
+            is_exempt,
             gathered: Gathered::new(),
             waits: AtomicBool::new(false),
             bytes: AtomicUsize::new(0),
@@ -110,12 +109,12 @@ impl Load {
     }
 
     /// A place is taken whether one is free or not.
-    fn add(&self, is_first: bool) {
-        if !is_first {
+    fn add(&self, is_exempt: bool) {
+        if !is_exempt {
             match self.0.places.try_acquire() {
                 Ok(place) => place.forget(),
                 Err(_) => {
-                    self.0.owed.fetch_add(1, Relaxed);
+                    self.0.overcommitted.fetch_add(1, Relaxed);
                 }
             }
         }
@@ -123,10 +122,15 @@ impl Load {
     }
 
     /// A place is free again, unless it is owed.
-    fn remove(&self, is_first: bool) {
-        if !is_first {
-            let pay = |owed: usize| owed.checked_sub(1);
-            if self.0.owed.fetch_update(Relaxed, Relaxed, pay).is_err() {
+    fn remove(&self, is_exempt: bool) {
+        if !is_exempt {
+            let pay = |overcommitted: usize| overcommitted.checked_sub(1);
+            if self
+                .0
+                .overcommitted
+                .fetch_update(Relaxed, Relaxed, pay)
+                .is_err()
+            {
                 self.0.places.add_permits(1);
             }
         }
@@ -136,10 +140,10 @@ impl Load {
     /// Sends a request away. The log is told once a second at most: it must not be what a flood fills the disk with.
     fn shed(&self) -> Response {
         self.0.metrics.shed();
-        self.0.untold.fetch_add(1, Relaxed);
+        self.0.suppressed.fetch_add(1, Relaxed);
         let now = self.0.began.elapsed().as_secs();
-        if self.0.told.swap(now, Relaxed) != now {
-            let requests = self.0.untold.swap(0, Relaxed);
+        if self.0.last_logged.swap(now, Relaxed) != now {
+            let requests = self.0.suppressed.swap(0, Relaxed);
             tracing::warn!(requests, "sent away: too much is asked at once");
         }
         Error::Overloaded.into_response()
@@ -148,8 +152,8 @@ impl Load {
 
 /// A request that was let in, until it is answered.
 struct Place {
-    load: Load,
-    is_first: bool,
+    load: LoadLimiter,
+    is_exempt: bool,
     gathered: Gathered,
     /// Its body is on the way, and it is not counted.
     waits: AtomicBool,
@@ -160,13 +164,13 @@ struct Place {
 impl Place {
     fn wait(&self) {
         if !self.waits.swap(true, Relaxed) {
-            self.load.remove(self.is_first);
+            self.load.remove(self.is_exempt);
         }
     }
 
     fn go_on(&self) {
         if self.waits.swap(false, Relaxed) {
-            self.load.add(self.is_first);
+            self.load.add(self.is_exempt);
         }
     }
 
@@ -178,7 +182,7 @@ impl Place {
         let before = self.bytes.fetch_add(bytes, Relaxed);
         let after = before + bytes;
         let counts = &self.load.0;
-        if self.is_first {
+        if self.is_exempt {
             return counts.webhooks.take(bytes);
         }
         let large = |size: usize| size.saturating_sub(SMALL);
@@ -189,7 +193,7 @@ impl Place {
 
     fn give_back(&self, bytes: usize) {
         let counts = &self.load.0;
-        if self.is_first {
+        if self.is_exempt {
             counts.webhooks.give_back(bytes);
             return;
         }
@@ -228,7 +232,7 @@ impl Drop for Place {
         let bytes = *self.bytes.get_mut();
         self.give_back(bytes);
         if !*self.waits.get_mut() {
-            self.load.remove(self.is_first);
+            self.load.remove(self.is_exempt);
         }
     }
 }
@@ -280,10 +284,10 @@ impl Drop for Arriving {
 }
 
 /// Lets a request in, or sends it away with 503 when there is no place for it in time.
-pub async fn bound(State(load): State<Load>, request: Request, next: Next) -> Response {
+pub async fn bound(State(load): State<LoadLimiter>, request: Request, next: Next) -> Response {
     let route = request.extensions().get::<MatchedPath>();
-    let is_first = route.is_some_and(|route| FIRST.contains(&route.as_str()));
-    let Some(place) = load.enter(is_first).await else {
+    let is_exempt = route.is_some_and(|route| EXEMPT_ROUTES.contains(&route.as_str()));
+    let Some(place) = load.enter(is_exempt).await else {
         return load.shed();
     };
     let mut request = request;
@@ -312,17 +316,17 @@ mod tests {
     use super::*;
     use crate::extract::arriving;
 
-    const WEBHOOK: &str = FIRST[0];
+    const WEBHOOK: &str = EXEMPT_ROUTES[0];
     const OTHER: &str = "/other";
     const FILES: &str = "/files";
 
-    fn load(most: usize) -> Load {
+    fn load(most: usize) -> LoadLimiter {
         let memory = BodyMemory {
             small: 2 * SMALL,
             large: 1000,
             webhooks: 1000,
         };
-        Load::new(most, memory, Metrics::default())
+        LoadLimiter::new(most, memory, Metrics::default())
     }
 
     fn router() -> Router {
@@ -376,7 +380,7 @@ mod tests {
         let second = enter().await.expect("a place");
         let began = Instant::now();
         assert!(enter().await.is_none());
-        assert!(began.elapsed() >= PATIENCE);
+        assert!(began.elapsed() >= QUEUE_TIMEOUT);
         assert!(load.enter(true).await.is_some(), "webhooks come first");
 
         // Whose body is on its way lends its place, and takes one again when the body goes on.
@@ -396,7 +400,7 @@ mod tests {
 
     /// Sends most of a body, whose rest never comes; returns once that much is there.
     async fn stalls(router: &Router, path: &'static str, size: usize) -> JoinHandle<StatusCode> {
-        let (tell, told) = tokio::sync::oneshot::channel();
+        let (tell, last_logged) = tokio::sync::oneshot::channel();
         let part = Ok::<_, std::io::Error>(Bytes::from(vec![0; size]));
         let begun = stream::once(async move { part }).chain(stream::once(async move {
             let _ = tell.send(());
@@ -405,7 +409,7 @@ mod tests {
         let router = router.clone();
         let slow =
             tokio::spawn(async move { sends(&router, path, Body::from_stream(begun)).await });
-        told.await.expect("so many bytes are there");
+        last_logged.await.expect("so many bytes are there");
         slow
     }
 

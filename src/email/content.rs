@@ -2,7 +2,7 @@
 
 use chrono_tz::Tz;
 
-use super::house::{House, one_line};
+use super::branding::{Branding, one_line};
 use super::message::{
     CustomOrderEmailData, DelayedPaymentEmailData, Email, Holds, OrderEmailData, QuoteEmailData,
     Refusal, RefusalEmailData, ReviewItemEmailData, ShipmentEmailData,
@@ -92,12 +92,12 @@ pub struct Subjects {
 
 impl Subjects {
     /// The subjects with this word in them, as the shop writes them now.
-    pub fn with(word: &str, house: &House) -> Subjects {
+    pub fn with(word: &str, branding: &Branding) -> Subjects {
         let word = word.to_lowercase();
-        let kinds = super::samples::emails()
+        let kinds = super::preview::emails()
             .into_iter()
             .filter(|(_, email)| {
-                let subject = Page::new(email, house, &Shown::default()).subject;
+                let subject = Page::new(email, branding, &Shown::default()).subject;
                 let varies = matches!(
                     email,
                     Email::CouldNotFulfillNotice { .. }
@@ -119,11 +119,13 @@ impl Subjects {
 
 impl Page {
     /// Writes an email.
-    pub fn new(email: &Email, house: &House, shown: &Shown) -> Page {
-        let shop = &house.name;
+    pub fn new(email: &Email, branding: &Branding, shown: &Shown) -> Page {
+        let shop = &branding.name;
         match email {
-            Email::OrderConfirmation { order } => order_confirmation(order, house, shown),
-            Email::OrderShipped { order, shipment } => order_shipped(order, shipment, house, shown),
+            Email::OrderConfirmation { order } => order_confirmation(order, branding, shown),
+            Email::OrderShipped { order, shipment } => {
+                order_shipped(order, shipment, branding, shown)
+            }
             Email::OrderRefunded {
                 order,
                 amount,
@@ -143,11 +145,11 @@ impl Page {
             Email::CustomOrderApproved {
                 custom_order,
                 quote,
-            } => custom_order_approved(custom_order, quote, house),
+            } => custom_order_approved(custom_order, quote, branding),
             Email::PaymentReceived {
                 custom_order,
                 order,
-            } => payment_received(custom_order, order, house),
+            } => payment_received(custom_order, order, branding),
             Email::QuoteWithdrawn {
                 custom_order,
                 reason,
@@ -160,14 +162,14 @@ impl Page {
                 custom_order,
                 order,
                 shipment,
-            } => custom_order_shipped(custom_order, order, shipment, house, shown),
-            Email::ReviewItem { item } => review_item(item, house),
+            } => custom_order_shipped(custom_order, order, shipment, branding, shown),
+            Email::ReviewItem { item } => review_item(item, branding),
         }
     }
 }
 
-fn order_confirmation(order: &OrderEmailData, house: &House, shown: &Shown) -> Page {
-    let shop = &house.name;
+fn order_confirmation(order: &OrderEmailData, branding: &Branding, shown: &Shown) -> Page {
+    let shop = &branding.name;
     let total = order.total.in_currency(&order.currency);
     let mut blocks = vec![
         greeting(order.customer_name.as_deref()),
@@ -176,7 +178,7 @@ fn order_confirmation(order: &OrderEmailData, house: &House, shown: &Shown) -> P
              it is on its way."
                 .to_owned(),
         ),
-        Block::Details(order_facts(order, house.zone)),
+        Block::Details(order_facts(order, branding.zone)),
         Block::Lines(lines(order, shown)),
         sum(order),
     ];
@@ -193,10 +195,10 @@ fn order_confirmation(order: &OrderEmailData, house: &House, shown: &Shown) -> P
 fn order_shipped(
     order: &OrderEmailData,
     shipment: &ShipmentEmailData,
-    house: &House,
+    branding: &Branding,
     shown: &Shown,
 ) -> Page {
-    let shop = &house.name;
+    let shop = &branding.name;
     let mut blocks = vec![
         greeting(order.customer_name.as_deref()),
         Block::Text(format!(
@@ -204,7 +206,7 @@ fn order_shipped(
             order.number
         )),
     ];
-    blocks.extend(shipment_blocks(shipment, house.zone, shown));
+    blocks.extend(shipment_blocks(shipment, branding.zone, shown));
     blocks.push(Block::Lines(lines(order, shown)));
     blocks.extend(address(order));
     Page {
@@ -473,9 +475,9 @@ fn custom_order_received(custom_order: &CustomOrderEmailData, shop: &str) -> Pag
 fn custom_order_approved(
     custom_order: &CustomOrderEmailData,
     quote: &QuoteEmailData,
-    house: &House,
+    branding: &Branding,
 ) -> Page {
-    let until = calendar::date(quote.valid_until, house.zone);
+    let until = calendar::date(quote.valid_until, branding.zone);
     let money = |amount: Cents| amount.in_currency(&quote.currency);
     let mut sums = vec![("Your piece", money(quote.amount))];
     if quote.shipping > Cents::ZERO {
@@ -517,7 +519,7 @@ fn custom_order_approved(
 fn payment_received(
     custom_order: &CustomOrderEmailData,
     order: &OrderEmailData,
-    house: &House,
+    branding: &Branding,
 ) -> Page {
     let mut blocks = vec![
         greeting(Some(&custom_order.customer_name)),
@@ -526,7 +528,7 @@ fn payment_received(
              when it is on its way."
                 .to_owned(),
         ),
-        Block::Details(order_facts(order, house.zone)),
+        Block::Details(order_facts(order, branding.zone)),
         sum(order),
     ];
     blocks.extend(address(order));
@@ -604,15 +606,15 @@ fn custom_order_shipped(
     custom_order: &CustomOrderEmailData,
     order: &OrderEmailData,
     shipment: &ShipmentEmailData,
-    house: &House,
+    branding: &Branding,
     shown: &Shown,
 ) -> Page {
-    let shop = &house.name;
+    let shop = &branding.name;
     let mut blocks = vec![
         greeting(Some(&custom_order.customer_name)),
         Block::Text("Your piece is finished, and on its way to you.".to_owned()),
     ];
-    blocks.extend(shipment_blocks(shipment, house.zone, shown));
+    blocks.extend(shipment_blocks(shipment, branding.zone, shown));
     blocks.extend(address(order));
     blocks.extend(your_request(custom_order));
     Page {
@@ -624,19 +626,19 @@ fn custom_order_shipped(
     }
 }
 
-fn review_item(item: &ReviewItemEmailData, house: &House) -> Page {
+fn review_item(item: &ReviewItemEmailData, branding: &Branding) -> Page {
     let mut details = Vec::new();
     details.extend(item.about.clone().map(|about| ("For", about)));
     details.extend(
         item.deadline
-            .map(|at| ("Deadline", calendar::date(at, house.zone))),
+            .map(|at| ("Deadline", calendar::date(at, branding.zone))),
     );
     let mut blocks = vec![Block::Text(one_line(&item.text, 1000))];
     if !details.is_empty() {
         blocks.push(Block::Details(details));
     }
     blocks.push(Block::Text(item.advice.clone()));
-    let page = format!("{}{}", house.admin_url, item.page);
+    let page = format!("{}{}", branding.admin_url, item.page);
     blocks.extend(button("Open it in the admin".to_owned(), Some(&page)));
     Page {
         subject: format!("{PLEASE_REVIEW}{}", one_line(&item.headline, 100)),

@@ -16,7 +16,7 @@ const LOGO_LIMIT: u64 = 1024 * 1024;
 
 /// Who an email is from, and the dress it wears.
 #[derive(Clone, Debug)]
-pub struct House {
+pub struct Branding {
     pub name: String,
     pub from: Mailbox,
     /// Where the owner reads mail.
@@ -39,13 +39,13 @@ pub enum Logo {
     Elsewhere(String),
 }
 
-impl House {
+impl Branding {
     /// # Errors
     /// When an address is none, or the logo's file cannot be read.
-    pub fn new(config: &Config) -> anyhow::Result<House> {
+    pub fn new(config: &Config) -> anyhow::Result<Branding> {
         let from = &config.mail_from;
         let name = one_line(&config.shop_name, 100);
-        Ok(House {
+        Ok(Branding {
             from: Mailbox::new(
                 Some(from.name.clone().unwrap_or_else(|| name.clone())),
                 parse_address(from.email.as_ref()).context("MAIL_FROM is no address")?,
@@ -61,15 +61,15 @@ impl House {
     }
 
     /// The same house under the name that the owner gave it meanwhile.
-    pub fn named(&self, name: &str) -> House {
+    pub fn named(&self, name: &str) -> Branding {
         let name = one_line(name, 100);
-        let mut house = self.clone();
+        let mut branding = self.clone();
         // A name that MAIL_FROM has of its own stays.
-        if house.from.name.as_ref() == Some(&house.name) {
-            house.from.name = Some(name.clone());
+        if branding.from.name.as_ref() == Some(&branding.name) {
+            branding.from.name = Some(name.clone());
         }
-        house.name = name;
-        house
+        branding.name = name;
+        branding
     }
 
     /// Black or white: what can be read on the shop's colour.

@@ -10,10 +10,10 @@ use lettre::Address;
 use lettre::message::header::{ContentType, Header, HeaderName, HeaderValue};
 use lettre::message::{Attachment, Mailbox, Message, MultiPart, SinglePart};
 
-use super::house::{House, Logo, one_line};
+use super::branding::{Branding, Logo, one_line};
+use super::content::{Block, Page, Shown};
 use super::images::{Image, ImageRef, Images, square};
 use super::message::Email;
-use super::page::{Block, Page, Shown};
 
 /// The most bytes of images in one email, before they are encoded: with what that adds, an email stays below the
 /// 25 MB that mail servers take.
@@ -74,41 +74,41 @@ struct Text<'a> {
 ///
 /// # Errors
 /// When an image's store cannot be asked now; else only for a field error of the templates.
-pub async fn compose(
+pub async fn render(
     email: &Email,
-    house: &House,
+    branding: &Branding,
     images: &impl Images,
     id: &str,
 ) -> anyhow::Result<Composed> {
     let mut parts = Parts {
-        id: format!("{id}@{}", house.domain()),
+        id: format!("{id}@{}", branding.domain()),
         inside: Vec::new(),
         attached: Vec::new(),
         bytes: 0,
     };
-    let logo = match &house.logo {
+    let logo = match &branding.logo {
         Some(Logo::Inside(image)) => parts.show(image.clone()),
         Some(Logo::Elsewhere(url)) => Some(url.clone()),
         None => None,
     };
     let shown = read_images(email, images, &mut parts).await?;
-    let page = Page::new(email, house, &shown);
+    let page = Page::new(email, branding, &shown);
     let html = Html {
         page: &page,
-        shop: &house.name,
-        url: &house.url,
+        shop: &branding.name,
+        url: &branding.url,
         logo,
-        color: house.color.to_string(),
-        on_color: house.on_color(),
-        beads: beads(house),
+        color: branding.color.to_string(),
+        on_color: branding.on_color(),
+        beads: beads(branding),
         pictured: shown.lines.iter().any(Option::is_some),
         sans: "font-family:-apple-system,BlinkMacSystemFont,'Segoe UI',Roboto,Helvetica,Arial,sans-serif",
         serif: "font-family:Georgia,'Times New Roman',Times,serif",
     };
     let text = Text {
         page: &page,
-        shop: &house.name,
-        url: &house.url,
+        shop: &branding.name,
+        url: &branding.url,
     };
     Ok(Composed {
         subject: one_line(&page.subject, 200),
@@ -197,10 +197,10 @@ async fn show_line(
 }
 
 /// A string of beads: the shop's colour, deepened and lightened in turn.
-fn beads(house: &House) -> Vec<String> {
+fn beads(branding: &Branding) -> Vec<String> {
     let blend = |with: u8, share: u32| {
         let part = |own: u8| (u32::from(own) * (100 - share) + u32::from(with) * share) / 100;
-        let [red, green, blue] = house.color.0.map(part);
+        let [red, green, blue] = branding.color.0.map(part);
         format!("#{red:02x}{green:02x}{blue:02x}")
     };
     let string = [blend(0, 0), blend(255, 35), blend(0, 35), blend(255, 70)];
@@ -242,10 +242,10 @@ impl Composed {
     ///
     /// # Errors
     /// Only for a field error of ours: what an email says was made fit for a message before.
-    pub fn message(self, house: &House, addressed: Addressed<'_>) -> anyhow::Result<Vec<u8>> {
+    pub fn message(self, branding: &Branding, addressed: Addressed<'_>) -> anyhow::Result<Vec<u8>> {
         let mut message = Message::builder()
             .date(SystemTime::now())
-            .from(house.from.clone())
+            .from(branding.from.clone())
             .to(Mailbox::new(None, addressed.to))
             .subject(self.subject)
             .message_id(Some(addressed.message_id.to_owned()))
