@@ -22,7 +22,7 @@ use crate::auth::{self, Role, Scope};
 use crate::config::{Config, LogFormat, Secret};
 use crate::error::{Error, FieldError};
 use crate::startup::Shop;
-use crate::{emails, payments, products, server, shop, worker};
+use crate::{emails, payments, products, server, startup, worker};
 
 /// The back end of the Spirit Beads shop. Without a subcommand: serve.
 #[derive(Parser)]
@@ -253,7 +253,7 @@ async fn dispatch(command: Command, config: Config) -> anyhow::Result<ExitCode> 
             let metrics = bind_metrics(&config).await?;
             let shop = Shop::open(config).await?;
             shop.check_currency().await?;
-            let told_to_stop = shop::interrupted();
+            let told_to_stop = startup::interrupted();
             println!("Working off jobs.");
             let telling = tell_metrics(metrics, &shop.app);
             worker::run(shop.app.clone(), told_to_stop).await;
@@ -276,7 +276,7 @@ async fn dispatch(command: Command, config: Config) -> anyhow::Result<ExitCode> 
         }
         Command::Stripe(command) => return stripe(command, config).await,
         Command::Sandbox { bind, webhook_url } => {
-            shop::serve_sandbox(config, bind, webhook_url).await?;
+            startup::serve_sandbox(config, bind, webhook_url).await?;
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -303,7 +303,7 @@ async fn serve(mut config: Config) -> anyhow::Result<()> {
     }
     let pages = shop.open_sandbox();
     let owner = shop.add_first_owner().await?;
-    let told_to_stop = shop::interrupted();
+    let told_to_stop = startup::interrupted();
     let url = &shop.app.config.public_url;
     println!("Shop API   {url}/api/products/");
     println!("API docs   {url}/api/docs/");

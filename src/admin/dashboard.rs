@@ -150,7 +150,7 @@ pub async fn show(State(app): State<App>, context: AdminContext, query: Query) -
         review_items: found.review_items,
         days,
         takings,
-        chart: draw(&sales, first, reports, &currency),
+        chart: draw(&sales, first, today, &currency),
         first_day: first.format("%-d %b").to_string(),
         last_day: today.format("%-d %b").to_string(),
         summary: format!(

@@ -46,7 +46,7 @@ pub enum SignedIn {
 pub async fn sign_in(app: &App, email: &str, password: &Secret, visit: &Visit) -> Result<SignedIn> {
     let account = account(&app.signer, email);
     let one = visit.of(app, Step::Password, &account);
-    let attempt = match throttle::admit(&app.db, &one.borrow()).await? {
+    let attempt = match throttle::check(&app.db, &one.borrow()).await? {
         Ok(attempt) => attempt,
         Err(wait) => {
             warn!("a try to sign in was put off: there were too many");
@@ -108,7 +108,7 @@ pub async fn check_second_factor(
 ) -> Result<SignedIn> {
     let account = account(&app.signer, &user.email);
     let one = visit.of(app, Step::SecondFactor, &account);
-    let attempt = match throttle::admit(&app.db, &one.borrow()).await? {
+    let attempt = match throttle::check(&app.db, &one.borrow()).await? {
         Ok(attempt) => attempt,
         Err(wait) => {
             warn!(user = %user.id, "a second factor was put off: there were too many tries");
@@ -143,7 +143,7 @@ pub async fn check_password(
 ) -> Result<std::result::Result<bool, Duration>> {
     let account = account(&app.signer, &user.email);
     let one = visit.of(app, Step::Password, &account);
-    let attempt = match throttle::admit(&app.db, &one.borrow()).await? {
+    let attempt = match throttle::check(&app.db, &one.borrow()).await? {
         Ok(attempt) => attempt,
         Err(wait) => return Ok(Err(wait)),
     };
