@@ -604,7 +604,7 @@ async fn a_request_says_so_when_its_customer_cannot_be_reached() {
     let path = format!("/api/admin/custom-orders/{custom_order}/");
     let custom_order = admin.get(&path).await.json;
     let attention = custom_order["attention"].as_str().expect("a word");
-    assert!(attention.contains("request received"), "{attention}");
+    assert!(attention.contains("custom order received"), "{attention}");
     assert!(attention.contains("nobody@example.com"), "{attention}");
     let recipients: Vec<_> = server
         .received()

@@ -338,7 +338,7 @@ async fn staff_sees_no_way_into_the_owners_pages() {
     ben.heard_nothing_bad().await;
     for route in owners.iter().filter(|route| route.method == Method::GET) {
         ben.goes_to(&route.path.replace("{id}", "1")).await;
-        ben.sees("This room is the owner's.").await;
+        ben.sees("This page is for owners.").await;
         assert_eq!(ben.heard().await.documents, [403], "{}", route.path);
     }
 }
