@@ -223,11 +223,13 @@ async fn list(State(app): State<App>, admin: Admin, query: Query) -> Result<Json
     let (state, kind) = (text("state"), text("kind"));
     let (order, recipient) = (text("order"), text("recipient"));
     let search = query.search(&mut field_errors);
-    if let Some(state) = &state
-        && !["queued", "sending", "sent", "failed"].contains(&state.as_str())
-    {
-        field_errors.push(FieldError::new("state", "is no state of an email"));
-    }
+    let state = state.and_then(|text| {
+        let state = email::State::parse(&text);
+        if state.is_none() {
+            field_errors.push(FieldError::new("state", "is no state of an email"));
+        }
+        state
+    });
     if !field_errors.is_empty() {
         return Err(Error::Invalid(field_errors));
     }
@@ -399,7 +401,7 @@ pub async fn send_again(conn: &mut PgConnection, actor: &Actor, id: EmailId) -> 
         "email.resend",
         &format!("email:{id}"),
         json!({"kind": before.kind, "state": before.state}),
-        json!({"kind": before.kind, "state": "queued"}),
+        json!({"kind": before.kind, "state": email::State::Queued}),
     )
     .await
 }

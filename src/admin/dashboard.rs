@@ -76,7 +76,7 @@ pub async fn show(State(app): State<App>, context: AdminContext, query: Query) -
         ToDo {
             count: found.to_do.orders_to_look_at,
             words: ("order to look at", "orders to look at"),
-            path: Some("/admin/orders?shelf=attention"),
+            path: Some("/admin/orders?tab=review"),
             is_trouble: true,
         },
     ];

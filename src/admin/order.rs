@@ -108,7 +108,7 @@ impl OrderPage<'_> {
 
     /// A sale by hand that can be undone.
     fn may_undo(&self) -> bool {
-        self.view.order.channel == "manual" && self.view.order.status.may_become(Status::Refunded)
+        self.view.order.is_manual() && self.view.order.status.may_become(Status::Refunded)
     }
 }
 
@@ -122,12 +122,11 @@ fn email_name(kind: &str) -> String {
 }
 
 /// An email's state, with what its badge is coloured by.
-fn email_state(state: &str) -> (&str, &'static str) {
+fn email_state(state: email::State) -> (&'static str, &'static str) {
     match state {
-        "sent" => ("sent", "good"),
-        "failed" => ("failed", "bad"),
-        "queued" | "sending" => ("on its way", "due"),
-        other => (other, "quiet"),
+        email::State::Sent => ("sent", "good"),
+        email::State::Failed => ("failed", "bad"),
+        email::State::Queued | email::State::Sending => ("on its way", "due"),
     }
 }
 

@@ -9,7 +9,7 @@ use super::context::AdminContext;
 use crate::app::App;
 use crate::error::Result;
 use crate::extract::Query;
-use crate::orders::{self, Listed, Order, Shelf, Status, TimelineEntry};
+use crate::orders::{self, Listed, Order, OrderTab, Status, TimelineEntry};
 
 const PAGE: i64 = 30;
 
@@ -17,8 +17,8 @@ const PAGE: i64 = 30;
 #[template(path = "orders.html", config = "src/admin/askama.toml")]
 struct OrdersPage<'a> {
     context: &'a AdminContext,
-    shelf: Shelf,
-    shelves: Vec<Tab>,
+    tab: OrderTab,
+    tabs: Vec<Tab>,
     search: String,
     orders: Vec<Listed>,
     newer: Option<String>,
@@ -27,25 +27,25 @@ struct OrdersPage<'a> {
     export: (NaiveDate, NaiveDate),
 }
 
-/// A shelf, and how many orders wait there.
+/// A tab, and how many orders wait there.
 struct Tab {
-    shelf: Shelf,
+    tab: OrderTab,
     word: &'static str,
     name: &'static str,
     waiting: i64,
 }
 
-/// A shelf as addresses and tabs have it.
-fn words(shelf: Shelf) -> (&'static str, &'static str) {
-    match shelf {
-        Shelf::ToPack => ("to-pack", "To pack"),
-        Shelf::Attention => ("attention", "To look at"),
-        Shelf::Shipped => ("shipped", "Shipped"),
-        Shelf::Delivered => ("delivered", "Delivered"),
-        Shelf::Refunded => ("refunded", "Refunded"),
-        Shelf::Unpaid => ("unpaid", "Being paid"),
-        Shelf::Closed => ("closed", "Not paid"),
-        Shelf::All => ("all", "All"),
+/// A tab as addresses and tabs have it.
+fn words(tab: OrderTab) -> (&'static str, &'static str) {
+    match tab {
+        OrderTab::ToPack => ("to-pack", "To pack"),
+        OrderTab::Review => ("review", "To review"),
+        OrderTab::Shipped => ("shipped", "Shipped"),
+        OrderTab::Delivered => ("delivered", "Delivered"),
+        OrderTab::Refunded => ("refunded", "Refunded"),
+        OrderTab::Unpaid => ("unpaid", "Being paid"),
+        OrderTab::Closed => ("closed", "Not paid"),
+        OrderTab::All => ("all", "All"),
     }
 }
 
@@ -94,15 +94,15 @@ pub async fn list(State(app): State<App>, context: AdminContext, query: Query) -
         .chars()
         .take(200)
         .collect();
-    let asked = query.get("shelf").unwrap_or_default();
-    let shelf = Shelf::ALL
+    let asked = query.get("tab").unwrap_or_default();
+    let tab = OrderTab::ALL
         .into_iter()
-        .find(|shelf| words(*shelf).0 == asked)
+        .find(|tab| words(*tab).0 == asked)
         // Who searches does not know where it stands.
         .unwrap_or(if search.is_empty() {
-            Shelf::ToPack
+            OrderTab::ToPack
         } else {
-            Shelf::All
+            OrderTab::All
         });
     let page = query
         .get("page")
@@ -110,14 +110,14 @@ pub async fn list(State(app): State<App>, context: AdminContext, query: Query) -
         .filter(|page| (1..=100_000).contains(page))
         .unwrap_or(1);
     let mut conn = app.db.acquire().await?;
-    let (to_pack, attention) = orders::count_to_do(&mut conn).await?;
+    let (to_pack, to_review) = orders::count_to_do(&mut conn).await?;
     let wanted = (!search.is_empty()).then_some(search.as_str());
-    let mut found = orders::browse(&mut conn, shelf, wanted, PAGE + 1, (page - 1) * PAGE).await?;
+    let mut found = orders::browse(&mut conn, tab, wanted, PAGE + 1, (page - 1) * PAGE).await?;
     let more = found.len() as i64 > PAGE;
     found.truncate(usize::try_from(PAGE).expect("a small number"));
     let link = |page: i64| {
         let pairs = [
-            ("shelf", words(shelf).0),
+            ("tab", words(tab).0),
             ("search", &search),
             ("page", &page.to_string()),
         ];
@@ -126,20 +126,20 @@ pub async fn list(State(app): State<App>, context: AdminContext, query: Query) -
             .finish();
         format!("/admin/orders?{query}")
     };
-    let tab = |shelf| Tab {
-        shelf,
-        word: words(shelf).0,
-        name: words(shelf).1,
-        waiting: match shelf {
-            Shelf::ToPack => to_pack,
-            Shelf::Attention => attention,
+    let counted = |tab| Tab {
+        tab,
+        word: words(tab).0,
+        name: words(tab).1,
+        waiting: match tab {
+            OrderTab::ToPack => to_pack,
+            OrderTab::Review => to_review,
             _ => 0,
         },
     };
     let page = OrdersPage {
         context: &context,
-        shelf,
-        shelves: Shelf::ALL.map(tab).into(),
+        tab,
+        tabs: OrderTab::ALL.map(counted).into(),
         newer: (page > 1).then(|| link(page - 1)),
         older: more.then(|| link(page + 1)),
         orders: found,

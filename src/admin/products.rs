@@ -15,8 +15,10 @@ use crate::extract::{Path, Query};
 use crate::ids::ImageId;
 use crate::media::{self, Batch};
 use crate::money::{Cents, Currency};
-use crate::products::keeping::{self, CountedCategory, Kind, Many, Move, Sort, Wanted};
-use crate::products::{MovementView, Product, lighter_type_display};
+use crate::products::keeping::{
+    self, BulkAction, CountedCategory, ImageMove, ProductQuery, ProductSort, ProductTab,
+};
+use crate::products::{MovementView, Product, SyncStatus, lighter_type_display};
 use crate::settings;
 
 const PAGE: i64 = 30;
@@ -40,8 +42,8 @@ const FIELDS: [(&str, &str); 8] = [
 #[template(path = "products.html", config = "src/admin/askama.toml")]
 struct ProductsPage<'a> {
     context: &'a AdminContext,
-    wanted: Wanted,
-    kinds: Vec<(Kind, &'static str, String)>,
+    wanted: ProductQuery,
+    kinds: Vec<(ProductTab, &'static str, String)>,
     sorts: Vec<(&'static str, &'static str, bool)>,
     categories: Vec<CountedCategory>,
     products: Vec<Product>,
@@ -117,33 +119,33 @@ pub fn path_to(product: &Product) -> String {
 }
 
 /// A kind as addresses and tabs have it.
-fn words(kind: Kind) -> (&'static str, &'static str) {
+fn words(kind: ProductTab) -> (&'static str, &'static str) {
     match kind {
-        Kind::Active => ("on-sale", "On sale"),
-        Kind::Archived => ("archived", "Archived"),
-        Kind::SoldOut => ("sold-out", "Sold out"),
-        Kind::RunningOut => ("running-out", "Running out"),
-        Kind::Failed => ("stripe", "Stripe trouble"),
-        Kind::All => ("all", "All"),
+        ProductTab::Active => ("on-sale", "On sale"),
+        ProductTab::Archived => ("archived", "Archived"),
+        ProductTab::SoldOut => ("sold-out", "Sold out"),
+        ProductTab::RunningOut => ("running-out", "Running out"),
+        ProductTab::Failed => ("stripe", "Stripe trouble"),
+        ProductTab::All => ("all", "All"),
     }
 }
 
-fn sort_words(sort: Sort) -> (&'static str, &'static str) {
+fn sort_words(sort: ProductSort) -> (&'static str, &'static str) {
     match sort {
-        Sort::Name => ("name", "Name"),
-        Sort::Newest => ("newest", "Newest first"),
-        Sort::Cheapest => ("cheapest", "Lowest price first"),
-        Sort::Dearest => ("dearest", "Highest price first"),
-        Sort::Stock => ("stock", "Fewest left first"),
+        ProductSort::Name => ("name", "Name"),
+        ProductSort::Newest => ("newest", "Newest first"),
+        ProductSort::Cheapest => ("cheapest", "Lowest price first"),
+        ProductSort::Dearest => ("dearest", "Highest price first"),
+        ProductSort::Stock => ("stock", "Fewest left first"),
     }
 }
 
 /// Stripe's state of a product as people read it, with what badges are coloured by.
 fn stripe(product: &Product) -> (&'static str, &'static str) {
-    match product.stripe_status.as_str() {
-        "synced" => ("At Stripe", "good"),
-        "error" => ("Stripe: failed", "bad"),
-        _ => ("Stripe: waiting", "due"),
+    match product.stripe_status {
+        SyncStatus::Synced => ("At Stripe", "good"),
+        SyncStatus::Error => ("Stripe: failed", "bad"),
+        SyncStatus::Pending => ("Stripe: waiting", "due"),
     }
 }
 
@@ -173,16 +175,16 @@ fn reason(reason: &str) -> &str {
 /// `GET /admin/products`
 pub async fn list(State(app): State<App>, context: AdminContext, query: Query) -> Result<Response> {
     let given = |name: &str| query.get(name).unwrap_or_default();
-    let kind = Kind::ALL
+    let kind = ProductTab::ALL
         .into_iter()
         .find(|kind| words(*kind).0 == given("show"));
-    let sort = Sort::ALL
+    let sort = ProductSort::ALL
         .into_iter()
         .find(|sort| sort_words(*sort).0 == given("sort"));
     let search: String = given("search").trim().chars().take(200).collect();
     let mut conn = app.db.acquire().await?;
-    let wanted = Wanted {
-        kind: kind.unwrap_or(Kind::Active),
+    let wanted = ProductQuery {
+        kind: kind.unwrap_or(ProductTab::Active),
         sort,
         search: search.replace('\0', ""),
         category: given("category").parse().ok(),
@@ -196,7 +198,7 @@ pub async fn list(State(app): State<App>, context: AdminContext, query: Query) -
         page_size: PAGE,
     };
     let (total, products) = keeping::browse(&mut conn, &wanted).await?;
-    let link = |kind: Kind, page: i64| {
+    let link = |kind: ProductTab, page: i64| {
         let number = |n: Option<i64>| n.map(|n| n.to_string()).unwrap_or_default();
         let pairs = [
             ("show", words(kind).0.to_owned()),
@@ -216,10 +218,10 @@ pub async fn list(State(app): State<App>, context: AdminContext, query: Query) -
     };
     let page = ProductsPage {
         context: &context,
-        kinds: Kind::ALL
+        kinds: ProductTab::ALL
             .map(|kind| (kind, words(kind).1, link(kind, 1)))
             .into(),
-        sorts: Sort::ALL
+        sorts: ProductSort::ALL
             .map(|one| (sort_words(one).0, sort_words(one).1, sort == Some(one)))
             .into(),
         categories: keeping::list_categories(&mut conn).await?,
@@ -251,7 +253,8 @@ pub async fn change_many(
     if ids.is_empty() {
         return Ok(context.go_on(back, "Nothing was checked, so nothing was done."));
     }
-    let what = Many::parse(&form.get("do")).ok_or_else(|| Error::invalid("do", "is not known"))?;
+    let what =
+        BulkAction::parse(&form.get("do")).ok_or_else(|| Error::invalid("do", "is not known"))?;
     let mut tx = app.db.begin().await?;
     let changed = keeping::change_many(&mut tx, &context.actor()?, what, &ids).await?;
     tx.commit().await?;
@@ -260,9 +263,9 @@ pub async fn change_many(
         n => format!("{n} products are"),
     };
     let said = match what {
-        Many::Archive => format!("{pieces} archived."),
-        Many::Restore => format!("{pieces} on sale again."),
-        Many::Sync => format!("{pieces} being sent to Stripe once more."),
+        BulkAction::Archive => format!("{pieces} archived."),
+        BulkAction::Restore => format!("{pieces} on sale again."),
+        BulkAction::Sync => format!("{pieces} being sent to Stripe once more."),
     };
     Ok(context.go_on(back, &said))
 }
@@ -679,12 +682,12 @@ pub async fn arrange_images(
     let action = form.get("do");
     let asked = match (action.as_str(), images.pop()) {
         (_, None) => return Err(Error::invalid("image", "is not known")),
-        ("up", Some(image)) => Move::Up(image),
-        ("down", Some(image)) => Move::Down(image),
-        ("remove", Some(image)) => Move::Remove(image),
+        ("up", Some(image)) => ImageMove::Up(image),
+        ("down", Some(image)) => ImageMove::Down(image),
+        ("remove", Some(image)) => ImageMove::Remove(image),
         ("order", Some(last)) => {
             images.push(last);
-            Move::Order(images)
+            ImageMove::Order(images)
         }
         _ => return Err(Error::invalid("do", "is not known")),
     };
@@ -692,7 +695,7 @@ pub async fn arrange_images(
     let product = keeping::move_images(&mut tx, &context.actor()?, &id, &asked).await?;
     tx.commit().await?;
     let said = match asked {
-        Move::Remove(_) => "The image is taken away.",
+        ImageMove::Remove(_) => "The image is taken away.",
         _ => "The images are in the new order.",
     };
     Ok(context.go_on(&format!("{}#images", path_to(&product)), said))

@@ -87,7 +87,7 @@ async fn page(app: &App, context: &AdminContext, asked: Asked, form: Form) -> Re
     if !asked.sold.is_empty()
         && let Ok(id) = orders::resolve(&mut conn, &asked.sold).await
         && let Some(order) = orders::find(&mut conn, id).await?
-        && order.channel == "manual"
+        && order.is_manual()
         && order.status == orders::Status::Delivered
     {
         sold = Some((order, orders::lines(&mut conn, id).await?));

@@ -237,7 +237,7 @@ mod tests {
     fn after_signing_in_a_page_of_the_admin_opens_and_no_other() {
         for ours in [
             "/admin",
-            "/admin/orders?shelf=all",
+            "/admin/orders?tab=all",
             "/admin/orders/SB-1001",
             "/admin?days=90",
         ] {

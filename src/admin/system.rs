@@ -14,7 +14,7 @@ use crate::extract::{Path, Query};
 use crate::health::{self, Health, VERSION};
 use crate::ids::{EmailId, OrderId};
 use crate::jobs::{self, QueuedJob};
-use crate::orders::{self, Line, Listed, Order, Shelf};
+use crate::orders::{self, Line, Listed, Order, OrderTab};
 use crate::payments::{self, Cancelled, EventRow};
 use crate::system::{self, EVENT_STATES};
 
@@ -297,7 +297,7 @@ pub async fn list_emails(
     let page = super::page_number(&query);
     let mut conn = app.db.acquire().await?;
     let filter = Filter {
-        state: shown.state().map(str::to_owned),
+        state: shown.state().and_then(email::State::parse),
         search: shown
             .wanted()
             .map(|word| emails::subjects(&app, word.to_owned())),
@@ -364,8 +364,14 @@ pub async fn holds(
     let page = super::page_number(&query);
     let mut conn = app.db.acquire().await?;
     let offset = (page - 1) * PAGE;
-    let mut found =
-        orders::browse(&mut conn, Shelf::Unpaid, shown.wanted(), PAGE + 1, offset).await?;
+    let mut found = orders::browse(
+        &mut conn,
+        OrderTab::Unpaid,
+        shown.wanted(),
+        PAGE + 1,
+        offset,
+    )
+    .await?;
     let more = cut(&mut found);
     shown.turn("/admin/system/holds", page, more);
     let mut holds = Vec::new();

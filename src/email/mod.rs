@@ -27,4 +27,4 @@ pub use render::{Addressed, Composed, render};
 pub use service::{
     Attempt, SHOP, Trouble, TroubleKind, attempt, message_id, record, resend, show, sweep,
 };
-pub use store::{EmailRow, Filter, Source, count_failed, find, list, queue};
+pub use store::{EmailRow, Filter, Source, State, count_failed, find, list, queue};

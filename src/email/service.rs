@@ -14,7 +14,7 @@ use super::mailer::{Envelope, Mailer};
 use super::message::{About, Email};
 use super::render::{Addressed, Composed, render};
 use super::smtp::{self, CopyOutcome, Failure};
-use super::store::{self, Begun, Source};
+use super::store::{self, Begun, Source, State};
 use crate::error::{Error, Result};
 use crate::ids::EmailId;
 use crate::jobs::{self, Job};
@@ -217,13 +217,13 @@ pub async fn record(conn: &mut PgConnection, attempt: &Attempt) -> Result<Option
     let Attempt { email, number, .. } = *attempt;
     let wait = wait_after(number);
     let (state, error) = match &attempt.outcome {
-        Outcome::Sent(not_copied) => ("sent", not_copied.as_deref()),
-        Outcome::CopyDeferred(why) | Outcome::Deferred(why) => ("queued", Some(why.as_str())),
-        Outcome::GivenUp(why) => ("failed", Some(why.as_str())),
+        Outcome::Sent(not_copied) => (State::Sent, not_copied.as_deref()),
+        Outcome::CopyDeferred(why) | Outcome::Deferred(why) => (State::Queued, Some(why.as_str())),
+        Outcome::GivenUp(why) => (State::Failed, Some(why.as_str())),
     };
     let copy_only = matches!(attempt.outcome, Outcome::CopyDeferred(_));
     if !store::end(conn, email, number, state, error, wait, copy_only).await? {
-        warn!(%email, attempt = number, state, "an attempt ended after its time");
+        warn!(%email, attempt = number, state = state.as_str(), "an attempt ended after its time");
         return Ok(None);
     }
     let kind = attempt.kind.replace('_', " ");

@@ -57,6 +57,52 @@ macro_rules! columns {
     };
 }
 
+/// Where an email stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, sqlx::Type, ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[sqlx(type_name = "text", rename_all = "snake_case")]
+#[schema(as = EmailState)]
+pub enum State {
+    /// A job sends it when it is due.
+    Queued,
+    /// An attempt is under way, or ended without a word: then it is tried again.
+    Sending,
+    Sent,
+    /// Given up; sent again only on purpose.
+    Failed,
+}
+
+impl State {
+    pub const ALL: [State; 4] = [State::Failed, State::Queued, State::Sending, State::Sent];
+
+    /// The legal moves, and no others.
+    pub fn may_become(self, next: State) -> bool {
+        use State::*;
+        matches!(
+            (self, next),
+            (Queued, Sending) | (Sending, Queued | Sent | Failed) | (Sent | Failed, Queued)
+        )
+    }
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            State::Queued => "queued",
+            State::Sending => "sending",
+            State::Sent => "sent",
+            State::Failed => "failed",
+        }
+    }
+
+    pub fn parse(text: &str) -> Option<State> {
+        State::ALL.into_iter().find(|state| state.as_str() == text)
+    }
+
+    /// Nothing more happens by itself.
+    pub fn is_over(self) -> bool {
+        matches!(self, State::Sent | State::Failed)
+    }
+}
+
 /// An email, without what it says.
 #[derive(Clone, Debug, Serialize, sqlx::FromRow, ToSchema)]
 pub struct EmailRow {
@@ -67,8 +113,7 @@ pub struct EmailRow {
     pub copy_to: Option<String>,
     pub order_id: Option<OrderId>,
     pub custom_order_id: Option<CustomOrderId>,
-    /// `queued`, `sending`, `sent` or `failed`.
-    pub state: String,
+    pub state: State,
     /// How often it was tried to send it.
     pub attempts: i32,
     /// How often it was sent again on purpose.
@@ -91,7 +136,7 @@ pub struct Source {
 
 #[derive(Default)]
 pub struct Filter {
-    pub state: Option<String>,
+    pub state: Option<State>,
     pub kind: Option<String>,
     pub order: Option<OrderId>,
     /// A part of the address that it goes to, or is copied to.
@@ -151,7 +196,7 @@ pub async fn list(conn: &mut PgConnection, filter: &Filter) -> Result<(Vec<Email
     ))
     // Planned for what is asked: each filter that is not is left out.
     .persistent(false)
-    .bind(&filter.state)
+    .bind(filter.state)
     .bind(&filter.kind)
     .bind(filter.order)
     .bind(&filter.recipient)
@@ -267,7 +312,7 @@ pub async fn end(
     conn: &mut PgConnection,
     id: EmailId,
     attempt: i32,
-    state: &str,
+    state: State,
     error: Option<&str>,
     next: Duration,
     copy_only: bool,
@@ -326,4 +371,32 @@ pub async fn list_stranded(
     .fetch_all(conn)
     .await?;
     Ok(emails)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::State;
+
+    #[test]
+    fn an_email_goes_along_the_drawn_arrows_only() {
+        // From docs/guarantees.md: queued → sending → sent | failed | queued again; sent and failed → queued on purpose.
+        let drawn = [
+            (State::Queued, State::Sending),
+            (State::Sending, State::Sent),
+            (State::Sending, State::Failed),
+            (State::Sending, State::Queued),
+            (State::Sent, State::Queued),
+            (State::Failed, State::Queued),
+        ];
+        for from in State::ALL {
+            for to in State::ALL {
+                assert_eq!(
+                    from.may_become(to),
+                    drawn.contains(&(from, to)),
+                    "{from:?} → {to:?}"
+                );
+            }
+            assert_eq!(State::parse(from.as_str()), Some(from));
+        }
+    }
 }

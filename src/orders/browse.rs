@@ -9,11 +9,11 @@ use crate::review_items;
 
 /// Orders by what is to be done with them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Shelf {
+pub enum OrderTab {
     #[default]
     ToPack,
     /// Something about them wants to be looked at.
-    Attention,
+    Review,
     Shipped,
     Delivered,
     Refunded,
@@ -24,29 +24,29 @@ pub enum Shelf {
     All,
 }
 
-impl Shelf {
-    pub const ALL: [Shelf; 8] = [
-        Shelf::ToPack,
-        Shelf::Attention,
-        Shelf::Shipped,
-        Shelf::Delivered,
-        Shelf::Refunded,
-        Shelf::Unpaid,
-        Shelf::Closed,
-        Shelf::All,
+impl OrderTab {
+    pub const ALL: [OrderTab; 8] = [
+        OrderTab::ToPack,
+        OrderTab::Review,
+        OrderTab::Shipped,
+        OrderTab::Delivered,
+        OrderTab::Refunded,
+        OrderTab::Unpaid,
+        OrderTab::Closed,
+        OrderTab::All,
     ];
 
     /// Its states; none where any will do.
     fn statuses(self) -> Option<Vec<&'static str>> {
         let statuses: &[Status] = match self {
             // Not all of these are to be packed: see `to_pack!`.
-            Shelf::ToPack => &[Status::Paid],
-            Shelf::Shipped => &[Status::Shipped],
-            Shelf::Delivered => &[Status::Delivered],
-            Shelf::Refunded => &[Status::Refunded],
-            Shelf::Unpaid => &[Status::Pending],
-            Shelf::Closed => &[Status::Expired, Status::Cancelled, Status::Failed],
-            Shelf::Attention | Shelf::All => return None,
+            OrderTab::ToPack => &[Status::Paid],
+            OrderTab::Shipped => &[Status::Shipped],
+            OrderTab::Delivered => &[Status::Delivered],
+            OrderTab::Refunded => &[Status::Refunded],
+            OrderTab::Unpaid => &[Status::Pending],
+            OrderTab::Closed => &[Status::Expired, Status::Cancelled, Status::Failed],
+            OrderTab::Review | OrderTab::All => return None,
         };
         Some(statuses.iter().map(|status| status.as_str()).collect())
     }
@@ -89,30 +89,30 @@ macro_rules! page {
     };
 }
 
-/// Orders of a shelf: those to pack the oldest first, because they have waited longest, all others the newest first. A
+/// Orders of a tab: those to pack the oldest first, because they have waited longest, all others the newest first. A
 /// search finds a number, a tracking number, or a part of name or email address.
 pub async fn browse(
     conn: &mut PgConnection,
-    shelf: Shelf,
+    tab: OrderTab,
     search: Option<&str>,
     limit: i64,
     offset: i64,
 ) -> Result<Vec<Listed>> {
-    let sql = match shelf {
-        Shelf::ToPack => page!("created_at, id"),
+    let sql = match tab {
+        OrderTab::ToPack => page!("created_at, id"),
         _ => page!("created_at desc, id desc"),
     };
     // Behind a pooler only a transaction keeps a statement without a name and its values together.
     let mut tx = conn.begin().await?;
     let orders = sqlx::query_as(sql)
         .persistent(false)
-        .bind(shelf.statuses())
-        .bind(shelf == Shelf::Attention)
+        .bind(tab.statuses())
+        .bind(tab == OrderTab::Review)
         .bind(search.map(pattern))
         .bind(search.and_then(number))
         .bind(limit)
         .bind(offset)
-        .bind(shelf == Shelf::ToPack)
+        .bind(tab == OrderTab::ToPack)
         .fetch_all(&mut *tx)
         .await?;
     Ok(orders)

@@ -187,7 +187,7 @@ fn row(entry: &Entry, zone: Tz, pieces: Vec<String>, with_sums: bool) -> String 
         order.display_number(),
         paid.unwrap_or_default(),
         order.status.as_str().to_owned(),
-        order.channel.clone(),
+        order.channel.as_str().to_owned(),
         order.currency.to_uppercase(),
     ];
     cells.extend(pieces);

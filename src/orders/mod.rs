@@ -10,7 +10,7 @@ mod shipments;
 mod shipping;
 mod store;
 
-pub use browse::{Listed, Shelf, browse, count_to_do};
+pub use browse::{Listed, OrderTab, browse, count_to_do};
 pub use cart::Cart;
 pub use change::Change;
 pub use export::{export, usual_days};
@@ -38,6 +38,28 @@ use crate::address::Address;
 use crate::ids::{OrderId, ProductId};
 use crate::money::Cents;
 use crate::review_items::OpenItem;
+
+/// How an order came about. No order changes its channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, sqlx::Type, ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[sqlx(type_name = "text", rename_all = "snake_case")]
+pub enum Channel {
+    Storefront,
+    /// A sale made elsewhere, entered by hand.
+    Manual,
+    /// A piece made to order.
+    CustomOrder,
+}
+
+impl Channel {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Channel::Storefront => "storefront",
+            Channel::Manual => "manual",
+            Channel::CustomOrder => "custom_order",
+        }
+    }
+}
 
 /// Where an order stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, sqlx::Type, ToSchema)]
@@ -114,8 +136,7 @@ pub struct Order {
     #[schema(value_type = String)]
     pub number: i64,
     pub status: Status,
-    /// `storefront`, `manual` for a sale made elsewhere, `custom_order` for a piece made to order.
-    pub channel: String,
+    pub channel: Channel,
     pub is_custom_order: bool,
     pub currency: String,
     pub subtotal: Cents,
@@ -145,6 +166,11 @@ pub struct Order {
 }
 
 impl Order {
+    /// Whether it is a sale entered by hand: paid elsewhere, and undone in place of being refunded.
+    pub fn is_manual(&self) -> bool {
+        self.channel == Channel::Manual
+    }
+
     /// The money is on its way, and the pieces are held for it.
     pub fn is_processing(&self) -> bool {
         self.status == Status::Pending && self.processing_since.is_some()

@@ -8,7 +8,7 @@ use sqlx::PgConnection;
 
 use super::cart::Cart;
 use super::shipping::Zone;
-use super::{Line, Order, Status, store};
+use super::{Channel, Line, Order, Status, store};
 use crate::address::Address;
 use crate::audit::{self, Actor};
 use crate::email::{LineEmailData, OrderEmailData};
@@ -121,7 +121,7 @@ pub async fn place(
     let new = store::NewOrder {
         id: OrderId::new(),
         status: Status::Pending,
-        channel: "storefront",
+        channel: Channel::Storefront,
         currency: terms.currency.code(),
         subtotal,
         shipping: terms.shipping,
@@ -224,7 +224,7 @@ async fn insert_lost(conn: &mut PgConnection, lost: &Lost<'_>, lines: &[Line]) -
     let new = store::NewOrder {
         id: lost.id,
         status: Status::Expired,
-        channel: "storefront",
+        channel: Channel::Storefront,
         currency: lost.currency,
         subtotal,
         shipping: lost.shipping,
@@ -405,7 +405,7 @@ pub async fn place_custom_order(
     let new = store::NewOrder {
         id: OrderId::new(),
         status: Status::Pending,
-        channel: "custom_order",
+        channel: Channel::CustomOrder,
         currency: custom_order.currency,
         subtotal,
         shipping: custom_order.shipping,
@@ -621,7 +621,7 @@ pub async fn undo_sale(conn: &mut PgConnection, id: OrderId, actor: &str) -> Res
     let order = store::lock(conn, id)
         .await?
         .ok_or(Error::NotFound("Order"))?;
-    if order.channel != "manual" {
+    if !order.is_manual() {
         return Err(Error::Conflict(
             "not_by_hand",
             format!(
@@ -694,7 +694,7 @@ pub async fn sell(
         && let Some(order) = store::find(conn, id).await?
     {
         let known = store::lines(conn, id).await?;
-        return match order.channel == "manual" && sale.is_of(&known) {
+        return match order.is_manual() && sale.is_of(&known) {
             true => Ok(order),
             false => Err(Error::Conflict(
                 "sale_differs",
@@ -749,7 +749,7 @@ pub async fn sell(
     let new = store::NewOrder {
         id: sale.id.unwrap_or_else(OrderId::new),
         status: Status::Delivered,
-        channel: "manual",
+        channel: Channel::Manual,
         currency: currency.code(),
         subtotal,
         shipping: Cents::ZERO,

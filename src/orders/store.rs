@@ -5,7 +5,7 @@ use sqlx::{Connection, PgConnection};
 
 use super::service::Receipt;
 use super::shipping::Zone;
-use super::{Line, Order, OrderLine, Shipment, Status, TimelineEntry};
+use super::{Channel, Line, Order, OrderLine, Shipment, Status, TimelineEntry};
 use crate::db;
 use crate::error::Result;
 use crate::ids::{OrderId, ProductId};
@@ -65,7 +65,7 @@ pub struct PlacedLine {
 pub struct NewOrder<'a> {
     pub id: OrderId,
     pub status: Status,
-    pub channel: &'a str,
+    pub channel: Channel,
     pub currency: &'a str,
     pub subtotal: Cents,
     pub shipping: Cents,

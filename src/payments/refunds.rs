@@ -269,7 +269,7 @@ impl Paid {
             RefundSubject::Order(id) => {
                 let order = orders::find(conn, id).await?;
                 let order = order.ok_or(Error::NotFound("Order"))?;
-                (order.display_number(), order.channel == "manual")
+                (order.display_number(), order.is_manual())
             }
             RefundSubject::CustomOrder(id) => {
                 let custom_order = custom_orders::find(conn, id).await?;

@@ -16,7 +16,7 @@ use super::input::{self, CategoryInput, FileProduct, Parsed};
 use super::slugs::free_slug;
 use super::store::{images_column, product_columns};
 use super::views::serialize_time;
-use super::{Product, Reason, stock};
+use super::{Product, Reason, SyncStatus, stock};
 use crate::error::{Error, FieldError, Result};
 use crate::ids::{ImageId, ProductId};
 use crate::jobs;
@@ -527,7 +527,7 @@ fn merge_products(
         let is_changed = is_new || revives || product != before;
         let for_stripe = is_changed && (revives || product.concerns_stripe(&before));
         if for_stripe {
-            product.stripe_status = "pending".to_owned();
+            product.stripe_status = SyncStatus::Pending;
             product.stripe_error = None;
         }
         wanted.push(Wanted {

@@ -14,7 +14,7 @@ use super::input::{
 };
 use super::listing::{Categories, Filter, PageRequest, search};
 use super::views::{MovementView, StockView, lighter_type_display};
-use super::{Product, service, slugs, store};
+use super::{Product, SyncStatus, service, slugs, store};
 use crate::audit::{self, Actor};
 use crate::error::{Error, FieldError, Result};
 use crate::ids::{ImageId, ProductId};
@@ -22,7 +22,7 @@ use crate::money::Currency;
 
 /// Which products the admin lists together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum ProductTab {
     Active,
     Archived,
     SoldOut,
@@ -33,20 +33,20 @@ pub enum Kind {
     All,
 }
 
-impl Kind {
-    pub const ALL: [Kind; 6] = [
-        Kind::Active,
-        Kind::RunningOut,
-        Kind::SoldOut,
-        Kind::Archived,
-        Kind::Failed,
-        Kind::All,
+impl ProductTab {
+    pub const ALL: [ProductTab; 6] = [
+        ProductTab::Active,
+        ProductTab::RunningOut,
+        ProductTab::SoldOut,
+        ProductTab::Archived,
+        ProductTab::Failed,
+        ProductTab::All,
     ];
 }
 
 /// How the admin's list is sorted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sort {
+pub enum ProductSort {
     Name,
     Newest,
     Cheapest,
@@ -55,21 +55,21 @@ pub enum Sort {
     Stock,
 }
 
-impl Sort {
-    pub const ALL: [Sort; 5] = [
-        Sort::Name,
-        Sort::Newest,
-        Sort::Cheapest,
-        Sort::Dearest,
-        Sort::Stock,
+impl ProductSort {
+    pub const ALL: [ProductSort; 5] = [
+        ProductSort::Name,
+        ProductSort::Newest,
+        ProductSort::Cheapest,
+        ProductSort::Dearest,
+        ProductSort::Stock,
     ];
 }
 
 /// What the admin looks for.
 #[derive(Clone, Debug)]
-pub struct Wanted {
-    pub kind: Kind,
-    pub sort: Option<Sort>,
+pub struct ProductQuery {
+    pub kind: ProductTab,
+    pub sort: Option<ProductSort>,
     pub search: String,
     pub category: Option<i64>,
     pub lighter_type: Option<i16>,
@@ -81,7 +81,7 @@ pub struct Wanted {
 }
 
 /// A page of products, and how many there are on all pages.
-pub async fn browse(conn: &mut PgConnection, wanted: &Wanted) -> Result<(i64, Vec<Product>)> {
+pub async fn browse(conn: &mut PgConnection, wanted: &ProductQuery) -> Result<(i64, Vec<Product>)> {
     let mut filter = Filter {
         with_inactive: true,
         lighter_type: wanted.lighter_type,
@@ -93,21 +93,21 @@ pub async fn browse(conn: &mut PgConnection, wanted: &Wanted) -> Result<(i64, Ve
         search: search(&wanted.search),
         ordering: match wanted.sort {
             None => Vec::new(),
-            Some(Sort::Name) => vec!["p.name", "p.id"],
-            Some(Sort::Newest) => vec!["p.created_at desc", "p.id desc"],
-            Some(Sort::Cheapest) => vec!["p.price", "p.id"],
-            Some(Sort::Dearest) => vec!["p.price desc", "p.id desc"],
-            Some(Sort::Stock) => vec!["p.on_hand - p.reserved", "p.name", "p.id"],
+            Some(ProductSort::Name) => vec!["p.name", "p.id"],
+            Some(ProductSort::Newest) => vec!["p.created_at desc", "p.id desc"],
+            Some(ProductSort::Cheapest) => vec!["p.price", "p.id"],
+            Some(ProductSort::Dearest) => vec!["p.price desc", "p.id desc"],
+            Some(ProductSort::Stock) => vec!["p.on_hand - p.reserved", "p.name", "p.id"],
         },
         ..Filter::default()
     };
     match wanted.kind {
-        Kind::Active => filter.is_active = Some(true),
-        Kind::Archived => filter.is_active = Some(false),
-        Kind::SoldOut => (filter.is_active, filter.is_sold_out) = (Some(true), Some(true)),
-        Kind::RunningOut => filter.running_out = Some(wanted.low_stock),
-        Kind::Failed => filter.stripe_status = Some("error".to_owned()),
-        Kind::All => {}
+        ProductTab::Active => filter.is_active = Some(true),
+        ProductTab::Archived => filter.is_active = Some(false),
+        ProductTab::SoldOut => (filter.is_active, filter.is_sold_out) = (Some(true), Some(true)),
+        ProductTab::RunningOut => filter.running_out = Some(wanted.low_stock),
+        ProductTab::Failed => filter.stripe_status = Some(SyncStatus::Error),
+        ProductTab::All => {}
     }
     let page = PageRequest::at(wanted.page, wanted.page_size);
     let found = store::list_whole(conn, &filter, page).await?;
@@ -297,25 +297,27 @@ pub async fn resync(conn: &mut PgConnection, actor: &Actor, id: &str) -> Result<
 
 /// What is done to several products at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Many {
+pub enum BulkAction {
     Archive,
     Restore,
     Sync,
 }
 
-impl Many {
-    pub const ALL: [Many; 3] = [Many::Archive, Many::Restore, Many::Sync];
+impl BulkAction {
+    pub const ALL: [BulkAction; 3] = [BulkAction::Archive, BulkAction::Restore, BulkAction::Sync];
 
     pub fn as_str(self) -> &'static str {
         match self {
-            Many::Archive => "archive",
-            Many::Restore => "restore",
-            Many::Sync => "sync",
+            BulkAction::Archive => "archive",
+            BulkAction::Restore => "restore",
+            BulkAction::Sync => "sync",
         }
     }
 
-    pub fn parse(text: &str) -> Option<Many> {
-        Many::ALL.into_iter().find(|many| many.as_str() == text)
+    pub fn parse(text: &str) -> Option<BulkAction> {
+        BulkAction::ALL
+            .into_iter()
+            .find(|many| many.as_str() == text)
     }
 }
 
@@ -326,7 +328,7 @@ impl Many {
 pub async fn change_many(
     conn: &mut PgConnection,
     actor: &Actor,
-    what: Many,
+    what: BulkAction,
     ids: &[&str],
 ) -> Result<Vec<Product>> {
     let mut named = Vec::with_capacity(ids.len());
@@ -339,9 +341,9 @@ pub async fn change_many(
     let mut changed = Vec::with_capacity(named.len());
     for ProductId(id) in &named {
         changed.push(match what {
-            Many::Archive => set_active(conn, actor, id, false, None).await?,
-            Many::Restore => set_active(conn, actor, id, true, None).await?,
-            Many::Sync => resync(conn, actor, id).await?,
+            BulkAction::Archive => set_active(conn, actor, id, false, None).await?,
+            BulkAction::Restore => set_active(conn, actor, id, true, None).await?,
+            BulkAction::Sync => resync(conn, actor, id).await?,
         });
     }
     Ok(changed)
@@ -413,7 +415,7 @@ pub async fn add_images(
 
 /// What is to become of an image of a product.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Move {
+pub enum ImageMove {
     Up(ImageId),
     Down(ImageId),
     Remove(ImageId),
@@ -429,24 +431,24 @@ pub async fn move_images(
     conn: &mut PgConnection,
     actor: &Actor,
     id: &str,
-    asked: &Move,
+    asked: &ImageMove,
 ) -> Result<Product> {
     let before = locked(conn, id).await?;
     let mut ids: Vec<ImageId> = before.images.iter().map(|image| image.id.clone()).collect();
     let place = |id: &ImageId| ids.iter().position(|other| other == id);
     match asked {
-        Move::Up(id) => {
+        ImageMove::Up(id) => {
             if let Some(at) = place(id).filter(|at| *at > 0) {
                 ids.swap(at - 1, at);
             }
         }
-        Move::Down(id) => {
+        ImageMove::Down(id) => {
             if let Some(at) = place(id).filter(|at| at + 1 < ids.len()) {
                 ids.swap(at, at + 1);
             }
         }
-        Move::Remove(id) => ids.retain(|other| other != id),
-        Move::Order(order) => {
+        ImageMove::Remove(id) => ids.retain(|other| other != id),
+        ImageMove::Order(order) => {
             let last = order.len();
             ids.sort_by_key(|id| order.iter().position(|other| other == id).unwrap_or(last));
         }

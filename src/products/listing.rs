@@ -3,6 +3,7 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::SyncStatus;
 use super::slugs::is_slug;
 use crate::error::{Error, FieldError, Result};
 use crate::extract::Query;
@@ -151,7 +152,7 @@ pub(super) struct Filter {
     pub categories: Option<Categories>,
     pub is_sold_out: Option<bool>,
     pub is_active: Option<bool>,
-    pub stripe_status: Option<String>,
+    pub stripe_status: Option<SyncStatus>,
     /// On sale, with so many pieces left or fewer, of which there were more.
     pub running_out: Option<i32>,
     pub search: Option<String>,
@@ -252,11 +253,11 @@ impl Filter {
             .get("stripe_status")
             .filter(|value| !value.is_empty())
             .and_then(|value| {
-                if ["synced", "pending", "error"].contains(&value) {
-                    return Some(value.to_owned());
+                let status = SyncStatus::parse(value);
+                if status.is_none() {
+                    field_errors.push(unknown_choice("stripe_status", value));
                 }
-                field_errors.push(unknown_choice("stripe_status", value));
-                None
+                status
             });
         filter
     }

@@ -36,6 +36,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
+use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::ids::ProductId;
 use crate::media::Image;
@@ -70,13 +72,54 @@ pub struct Product {
     pub version: i64,
     pub stripe_product_id: Option<String>,
     pub stripe_price_id: Option<String>,
-    pub stripe_status: String,
+    pub stripe_status: SyncStatus,
     pub stripe_error: Option<String>,
     pub created_at: DateTime<Utc>,
     pub updated_at: DateTime<Utc>,
 }
 
+/// What Stripe has of a product.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, sqlx::Type, ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[sqlx(type_name = "text", rename_all = "snake_case")]
+pub enum SyncStatus {
+    /// A change is still to be sent.
+    Pending,
+    /// Stripe has it as it is here.
+    Synced,
+    /// Stripe refused it; a change or a person's word tries again.
+    Error,
+}
+
+impl SyncStatus {
+    pub const ALL: [SyncStatus; 3] = [SyncStatus::Pending, SyncStatus::Synced, SyncStatus::Error];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            SyncStatus::Pending => "pending",
+            SyncStatus::Synced => "synced",
+            SyncStatus::Error => "error",
+        }
+    }
+
+    pub fn parse(text: &str) -> Option<SyncStatus> {
+        SyncStatus::ALL
+            .into_iter()
+            .find(|status| status.as_str() == text)
+    }
+}
+
 impl Product {
+    /// Stripe has it as it is here.
+    pub fn is_synced(&self) -> bool {
+        self.stripe_status == SyncStatus::Synced
+    }
+
+    /// Stripe refused the last change.
+    pub fn is_refused_by_stripe(&self) -> bool {
+        self.stripe_status == SyncStatus::Error
+    }
+
     /// What is neither sold nor held.
     pub fn available(&self) -> i32 {
         self.on_hand - self.reserved
@@ -96,7 +139,7 @@ impl Product {
                 &product.stripe_price_id,
             )
         }
-        before.stripe_status == "pending" || told(self) != told(before)
+        before.stripe_status == SyncStatus::Pending || told(self) != told(before)
     }
 }
 

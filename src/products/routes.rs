@@ -17,7 +17,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::input::{self, MAX_IMAGES, ProductInput, StockInput, WholeProduct, Write};
-use super::keeping::{self, Many, Move};
+use super::keeping::{self, BulkAction, ImageMove};
 use super::listing::{Filter, Page, PageRequest};
 use super::store::Found;
 use super::views::{
@@ -449,7 +449,7 @@ async fn change_many(
     Json(many): Json<ManyInput>,
 ) -> Result<Response> {
     let mut field_errors = Vec::new();
-    let what = Many::parse(&many.action);
+    let what = BulkAction::parse(&many.action);
     if what.is_none() {
         field_errors.push(FieldError::new(
             "action",
@@ -592,7 +592,7 @@ async fn order_images(
     if !field_errors.is_empty() {
         return Err(Error::Invalid(field_errors));
     }
-    let asked = Move::Order(images);
+    let asked = ImageMove::Order(images);
     let product = keeping::move_images(&mut tx, &admin.actor, &id, &asked).await?;
     tx.commit().await?;
     Ok(admin.shows(product))
@@ -607,7 +607,7 @@ async fn remove_image(
     admin: CatalogAdmin,
     Path((id, image)): Path<(String, String)>,
 ) -> Result<Response> {
-    move_image(app, admin, &id, &image, Move::Remove).await
+    move_image(app, admin, &id, &image, ImageMove::Remove).await
 }
 
 /// Moves an image of a product one place up; the first stays.
@@ -619,7 +619,7 @@ async fn move_image_up(
     admin: CatalogAdmin,
     Path((id, image)): Path<(String, String)>,
 ) -> Result<Response> {
-    move_image(app, admin, &id, &image, Move::Up).await
+    move_image(app, admin, &id, &image, ImageMove::Up).await
 }
 
 /// Moves an image of a product one place down; the last stays.
@@ -631,7 +631,7 @@ async fn move_image_down(
     admin: CatalogAdmin,
     Path((id, image)): Path<(String, String)>,
 ) -> Result<Response> {
-    move_image(app, admin, &id, &image, Move::Down).await
+    move_image(app, admin, &id, &image, ImageMove::Down).await
 }
 
 async fn move_image(
@@ -639,7 +639,7 @@ async fn move_image(
     admin: CatalogAdmin,
     id: &str,
     image: &str,
-    asked: fn(ImageId) -> Move,
+    asked: fn(ImageId) -> ImageMove,
 ) -> Result<Response> {
     let image = ImageId::parse(image).ok_or(Error::NotFound("Image"))?;
     let mut tx = app.db.begin().await?;

@@ -10,7 +10,7 @@ use super::fields::CategoryKey;
 use super::input::{Parsed, ProductInput, StockInput};
 use super::slugs::{self, free_slug};
 use super::views::StockView;
-use super::{Product, Reason, stock, store, sync};
+use super::{Product, Reason, SyncStatus, stock, store, sync};
 use crate::error::{Error, FieldError, Result};
 use crate::ids::{ImageId, OrderId, ProductId};
 use crate::jobs::{self, Job};
@@ -219,7 +219,7 @@ impl Product {
             version: 1,
             stripe_product_id: None,
             stripe_price_id: None,
-            stripe_status: "pending".to_owned(),
+            stripe_status: SyncStatus::Pending,
             stripe_error: None,
             created_at: now,
             updated_at: now,

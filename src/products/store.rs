@@ -336,9 +336,8 @@ fn push_conditions(sql: &mut QueryBuilder<Postgres>, filter: &Filter) {
             .push(" and p.peak_on_hand > ")
             .push_bind(line);
     }
-    if let Some(status) = &filter.stripe_status {
-        sql.push(" and p.stripe_status = ")
-            .push_bind(status.clone());
+    if let Some(status) = filter.stripe_status {
+        sql.push(" and p.stripe_status = ").push_bind(status);
     }
 }
 

@@ -4,7 +4,7 @@ use chrono::{DateTime, Timelike, Utc};
 use serde::{Serialize, Serializer};
 use utoipa::ToSchema;
 
-use super::{OwnHold, Product};
+use super::{OwnHold, Product, SyncStatus};
 use crate::ids::{OrderId, ProductId};
 use crate::media::{Image, ImageView};
 use crate::money::Cents;
@@ -190,8 +190,7 @@ pub struct AdminView {
 /// What Stripe has of the product.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct StripeView {
-    /// `synced`, `pending` or `error`.
-    pub status: String,
+    pub status: SyncStatus,
     pub error: Option<String>,
     pub product_id: Option<String>,
     pub price_id: Option<String>,
@@ -201,7 +200,7 @@ impl AdminView {
     pub fn new(mut product: Product, base: &str) -> AdminView {
         let is_sold_out = product.is_sold_out;
         let stripe = StripeView {
-            status: std::mem::take(&mut product.stripe_status),
+            status: product.stripe_status,
             error: product.stripe_error.take(),
             product_id: product.stripe_product_id.take(),
             price_id: product.stripe_price_id.take(),

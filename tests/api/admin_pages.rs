@@ -95,17 +95,17 @@ async fn orders_are_found_by_what_somebody_remembers() {
             .map(|rest| rest[..4].to_owned())
             .collect()
     };
-    let first = staff.get("/admin/orders?shelf=all").await.text;
+    let first = staff.get("/admin/orders?tab=all").await.text;
     assert_eq!(
         (numbers(&first).len(), numbers(&first)[0].as_str()),
         (30, "1032")
     );
     assert!(first.contains("Customer &#60;31&#62;"), "{first}");
     assert!(
-        first.contains("/admin/orders?shelf=all&#38;page=2"),
+        first.contains("/admin/orders?tab=all&#38;page=2"),
         "{first}"
     );
-    let second = staff.get("/admin/orders?shelf=all&page=2").await.text;
+    let second = staff.get("/admin/orders?tab=all&page=2").await.text;
     assert_eq!(numbers(&second), ["1002", "1001"]);
     for (search, found) in [
         ("SB-1007", vec!["1007"]),
@@ -125,7 +125,7 @@ async fn orders_are_found_by_what_somebody_remembers() {
     for odd in [
         "page=-1",
         "page=x",
-        "shelf=none",
+        "tab=none",
         "search=%00%FF",
         "page=99999999999999999999",
     ] {
@@ -136,7 +136,7 @@ async fn orders_are_found_by_what_somebody_remembers() {
         );
     }
     // Those to pack come with the longest waiting first.
-    let page = staff.get("/admin/orders?shelf=to-pack").await.text;
+    let page = staff.get("/admin/orders?tab=to-pack").await.text;
     assert_eq!(numbers(&page)[0], "1001");
     for shelf in [
         "attention",
@@ -146,10 +146,7 @@ async fn orders_are_found_by_what_somebody_remembers() {
         "unpaid",
         "closed",
     ] {
-        let page = staff
-            .get(&format!("/admin/orders?shelf={shelf}"))
-            .await
-            .text;
+        let page = staff.get(&format!("/admin/orders?tab={shelf}")).await.text;
         assert_eq!(numbers(&page), [] as [&str; 0], "{shelf}");
     }
 }

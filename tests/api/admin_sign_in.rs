@@ -1219,9 +1219,9 @@ async fn over_https_cookies_are_this_hosts_alone() {
 async fn after_signing_in_the_page_that_was_asked_for_opens() {
     let shop = staffed().await;
     let browser = Browser::new(&shop);
-    let answer = browser.get("/admin/orders?shelf=all").await;
+    let answer = browser.get("/admin/orders?tab=all").await;
     let route = answer.header("location").to_owned();
-    assert_eq!(route, "/admin/sign-in?next=%2Fadmin%2Forders%3Fshelf%3Dall");
+    assert_eq!(route, "/admin/sign-in?next=%2Fadmin%2Forders%3Ftab%3Dall");
     let (action, mut fields) = form_of(&browser.get(&route).await.text);
     for (name, value) in &mut fields {
         match name.as_str() {
@@ -1242,7 +1242,7 @@ async fn after_signing_in_the_page_that_was_asked_for_opens() {
     let answer = browser.send(&action, token, &fields, &[]).await;
     assert_eq!(
         (answer.status, answer.header("location")),
-        (303, "/admin/orders?shelf=all")
+        (303, "/admin/orders?tab=all")
     );
     // Over htmx the whole page goes there, not a part of it.
     let part = shop

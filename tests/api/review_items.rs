@@ -77,7 +77,7 @@ async fn a_later_trouble_overwrites_no_earlier_one_and_each_is_resolved_by_itsel
         "/admin/orders/SB-1001",
         "/admin",
         "/admin/review-items",
-        "/admin/orders?shelf=attention",
+        "/admin/orders?tab=review",
     ] {
         let page = staff.get(page).await.text;
         for item in &items {

@@ -82,7 +82,7 @@ async fn pieces(admin: &Client) -> Vec<[i64; 5]> {
 
 /// Whether SB-1001 waits to be packed: the list in the admin and that of the API, and both counts, agree.
 async fn waits(owner: &Browser, admin: &Client) -> bool {
-    let list = owner.get("/admin/orders?shelf=to-pack").await.text;
+    let list = owner.get("/admin/orders?tab=to-pack").await.text;
     let waits = list.contains("value=\"SB-1001\"");
     assert_eq!(
         list.contains("To pack <span class=\"count\">1</span>"),

@@ -174,7 +174,7 @@ async fn world() -> World {
 const MORE: [(&str, &str); 17] = [
     ("order-shipped", "/admin/orders/SB-1002"),
     ("order-by-hand", "/admin/orders/SB-1003"),
-    ("orders-all", "/admin/orders?shelf=all"),
+    ("orders-all", "/admin/orders?tab=all"),
     ("orders-none", "/admin/orders?search=nobody"),
     (
         "orders-ship-two",

@@ -312,7 +312,7 @@ async fn staff_sees_no_way_into_the_owners_pages() {
         .collect();
     for path in [
         "/admin",
-        "/admin/orders?shelf=all",
+        "/admin/orders?tab=all",
         "/admin/orders/SB-1001",
         "/admin/products",
         "/admin/products/sunrise",

@@ -14,7 +14,7 @@ const NAMES: [&str; 22] = [
     "page",
     "page_size",
     "search",
-    "shelf",
+    "tab",
     "days",
     "ids",
     "ordering",
