@@ -108,7 +108,7 @@ impl Pictures for ShopPictures<'_> {
 /// When the folder cannot be written, or the settings' logo not be read.
 pub async fn preview(config: &Config, folder: &FilePath) -> anyhow::Result<usize> {
     let house = House::new(config)?;
-    let drawn = tokio::task::spawn_blocking(products::demo::pictures).await??;
+    let drawn = tokio::task::spawn_blocking(products::demo::pictures).await?;
     let samples = samples::letters();
     std::fs::create_dir_all(folder)
         .with_context(|| format!("making the folder {}", folder.display()))?;

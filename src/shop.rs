@@ -123,11 +123,11 @@ impl Shop {
         {
             return Ok(false);
         }
-        let drawn = tokio::task::spawn_blocking(products::demo::pictures).await??;
+        let drawn = tokio::task::spawn_blocking(products::demo::pictures).await?;
         let pictures = TakenPictures::take_drawn(&self.app.media, &self.app.db, &drawn).await?;
         let mut tx = self.app.db.begin().await?;
         let currency = self.app.config.shop_currency;
-        let catalogue = products::demo::catalogue(currency)?;
+        let catalogue = products::demo::catalogue(currency);
         products::import(&mut tx, &catalogue, Some(&pictures), currency, "demo").await?;
         tx.commit().await?;
         Ok(true)

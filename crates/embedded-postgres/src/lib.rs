@@ -69,8 +69,8 @@ use home::{Home, acquire};
 pub struct Settings {
     /// The folder of the cluster. It is created if it is missing.
     pub dir: PathBuf,
-    /// The name for what the cluster puts elsewhere: its folder below `/var/lib` and its socket's
-    /// below `/tmp`. ASCII letters, digits, `-` and `_`.
+    /// The name for what lies elsewhere: a folder below `/var/lib`, and one below `/tmp` for the socket
+    /// of a long path. ASCII letters, digits, `-` and `_`.
     pub app_name: String,
     /// The superuser, fixed when the data folder is made.
     pub superuser: String,
