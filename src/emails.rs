@@ -108,11 +108,11 @@ impl Images for ShopImages<'_> {
 /// When the folder cannot be written, or the settings' logo not be read.
 pub async fn preview(config: &Config, folder: &FilePath) -> anyhow::Result<usize> {
     let branding = Branding::new(config)?;
-    let drawn = tokio::task::spawn_blocking(products::demo::images).await??;
-    let preview = preview::emails();
+    let drawn = tokio::task::spawn_blocking(products::demo::images).await?;
+    let samples = preview::emails();
     std::fs::create_dir_all(folder)
         .with_context(|| format!("making the folder {}", folder.display()))?;
-    for (name, email) in &preview {
+    for (name, email) in &samples {
         let composed = email::render(email, &branding, &DemoImages(&drawn), name).await?;
         let write = |end: &str, bytes: &[u8]| {
             let path = folder.join(format!("{name}.{end}"));
@@ -129,7 +129,7 @@ pub async fn preview(config: &Config, folder: &FilePath) -> anyhow::Result<usize
         };
         write("eml", &composed.message(&branding, addressed)?)?;
     }
-    Ok(preview.len())
+    Ok(samples.len())
 }
 
 /// The demo catalog's images, by their paths. Its close-ups stand for images.

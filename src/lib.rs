@@ -33,13 +33,12 @@
 //! - [`extract`]: Json, Query and Path that fail as our `Error`; bodies as they arrive
 //! - [`jobs`]: the outbox
 //! - [`stripe`]: everything we ask of Stripe, and its stand-in
-//! - [`db`]: pool, migrations, our own PostgreSQL for development and tests
+//! - [`db`]: pools and migrations
 //! - [`config`]: every setting, read once at start
 //! - [`error`]: what can go wrong, and the one JSON shape of a failure
 //! - [`calendar`]: days as the shop counts them
 //! - [`unicode`]: text in one form
 //! - [`address`], [`ids`], [`money`]: values that cannot be confused
-#![forbid(unsafe_code)]
 
 pub mod address;
 pub mod admin;

@@ -3,11 +3,12 @@
 use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context;
 use axum::Router;
+use embedded_postgres::Cluster;
 use sqlx::PgPool;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use tokio::net::TcpListener;
@@ -21,7 +22,7 @@ use crate::app::App;
 use crate::auth;
 use crate::config::{Config, Secret};
 use crate::custom_orders;
-use crate::db::{self, Pools, embedded};
+use crate::db::{self, Pools};
 use crate::products::{self, TakenImages};
 use crate::settings;
 use crate::stripe::Stripe;
@@ -36,7 +37,7 @@ const CLOSING: Duration = Duration::from_secs(5);
 /// An open shop. Close it: what it started, it stops.
 pub struct Shop {
     pub app: App,
-    cluster: Option<embedded::Cluster>,
+    cluster: Option<Cluster>,
     sandbox: Option<RunningSandbox>,
 }
 
@@ -122,11 +123,11 @@ impl Shop {
         {
             return Ok(false);
         }
-        let drawn = tokio::task::spawn_blocking(products::demo::images).await??;
+        let drawn = tokio::task::spawn_blocking(products::demo::images).await?;
         let images = TakenImages::take_drawn(&self.app.media, &self.app.db, &drawn).await?;
         let mut tx = self.app.db.begin().await?;
         let currency = self.app.config.shop_currency;
-        let catalog = products::demo::catalog(currency)?;
+        let catalog = products::demo::catalog(currency);
         products::import(&mut tx, &catalog, Some(&images), currency, "demo").await?;
         tx.commit().await?;
         Ok(true)
@@ -173,14 +174,14 @@ impl Shop {
         // A line that somebody still holds is cut by the end of the process.
         let _ = tokio::time::timeout(CLOSING, self.app.pools.close()).await;
         match self.cluster {
-            Some(cluster) => cluster.stop().await,
+            Some(cluster) => Ok(cluster.stop().await?),
             None => Ok(()),
         }
     }
 }
 
 /// Opens the database that the settings name, or our own.
-async fn open_database(config: &Config) -> anyhow::Result<(Pools, Option<embedded::Cluster>)> {
+async fn open_database(config: &Config) -> anyhow::Result<(Pools, Option<Cluster>)> {
     let (cluster, pooled, direct) = find_database(config).await?;
     let pools = db::open(pooled, direct, config.database_max_connections).await?;
     Ok((pools, cluster))
@@ -189,11 +190,7 @@ async fn open_database(config: &Config) -> anyhow::Result<(Pools, Option<embedde
 /// The cluster that we started, if there is one; the address of the database, and the one past a pooler.
 async fn find_database(
     config: &Config,
-) -> anyhow::Result<(
-    Option<embedded::Cluster>,
-    PgConnectOptions,
-    Option<PgConnectOptions>,
-)> {
+) -> anyhow::Result<(Option<Cluster>, PgConnectOptions, Option<PgConnectOptions>)> {
     if let Some(url) = &config.database_url {
         let direct = config.database_direct_url.as_ref();
         let direct = direct.map(|url| db::parse_url(url.reveal(), "DATABASE_DIRECT_URL"));
@@ -203,15 +200,31 @@ async fn find_database(
             direct.transpose()?,
         ));
     }
-    let cluster = embedded::Cluster::start(embedded::Settings {
-        dir: config.data_dir.join("postgres"),
-        durable: true,
-        linger: Duration::ZERO,
-        max_connections: 100,
-    })
-    .await?;
+    let cluster = start_postgres(config.data_dir.join("postgres")).await?;
     let options = cluster.connect_options("postgres");
     Ok((Some(cluster), options, None))
+}
+
+/// Starts the embedded PostgreSQL, and logs its folder if that is not the configured one.
+async fn start_postgres(dir: PathBuf) -> anyhow::Result<Cluster> {
+    let cluster = match Cluster::start(db::embedded_settings(dir.clone())).await {
+        Ok(cluster) => cluster,
+        Err(embedded_postgres::Error::ForeignOwner(data)) => anyhow::bail!(
+            "{} belongs to another user: run as that user, or move DATA_DIR",
+            data.display()
+        ),
+        Err(error) => return Err(error.into()),
+    };
+    let dir = dir.canonicalize()?;
+    if cluster.dir() != dir {
+        tracing::info!(
+            "PostgreSQL does not run as root, and the user it runs as cannot enter {}: the \
+             data is in {} instead (DATA_DIR moves it)",
+            dir.display(),
+            cluster.dir().display()
+        );
+    }
+    Ok(cluster)
 }
 
 /// Starts the sandbox's API on a free port of its own.
@@ -311,7 +324,7 @@ pub async fn serve_sandbox(
     }
     db.close().await;
     match cluster {
-        Some(cluster) => cluster.stop().await,
+        Some(cluster) => Ok(cluster.stop().await?),
         None => Ok(()),
     }
 }

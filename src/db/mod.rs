@@ -1,6 +1,5 @@
 //! The pools, what is asked of a database at the start, and the migrations.
 mod checks;
-pub mod embedded;
 mod liveness;
 mod pools;
 mod queue;
@@ -11,6 +10,7 @@ pub use pools::Pools;
 pub use queue::Listener;
 pub use route::Route;
 
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -25,6 +25,15 @@ use crate::unicode;
 
 /// Our migrations: forward only, one subject each.
 pub static MIGRATOR: Migrator = sqlx::migrate!();
+
+/// The shop's private PostgreSQL in a folder, where no other is configured.
+pub fn embedded_settings(dir: PathBuf) -> embedded_postgres::Settings {
+    embedded_postgres::Settings {
+        app_name: "spirit-beads".to_owned(),
+        superuser: "spirit_beads".to_owned(),
+        ..embedded_postgres::Settings::new(dir)
+    }
+}
 
 /// Where an address of a database points. `name` is the setting that holds it.
 ///

@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
+use embedded_postgres::{Cluster, Settings};
 use serde_json::{Value, json};
-use spirit_beads::db::embedded::{Cluster, Settings};
+use spirit_beads::db;
 use spirit_beads::worker;
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use tokio::process::{Child, Command};
@@ -283,10 +284,8 @@ impl Pair {
         let dir = PathBuf::from(env!("CARGO_TARGET_TMPDIR"))
             .join(format!("pair-{}", Uuid::new_v4().simple()));
         let primary = Cluster::start(Settings {
-            dir,
-            durable: true,
-            linger: Duration::ZERO,
             max_connections: 60,
+            ..db::embedded_settings(dir)
         })
         .await
         .expect("a primary");

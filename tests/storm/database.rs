@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use spirit_beads::db::embedded::{Cluster, Settings};
+use embedded_postgres::{Cluster, Settings};
+use spirit_beads::db;
 use sqlx::Connection;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use tokio::net::{TcpListener, UnixStream};
@@ -22,10 +23,8 @@ pub struct Database {
 impl Database {
     pub async fn start(dir: &Path) -> Database {
         let settings = Settings {
-            dir: dir.to_owned(),
-            durable: true,
-            linger: Duration::ZERO,
             max_connections: 200,
+            ..db::embedded_settings(dir.to_owned())
         };
         let cluster = Cluster::start(settings.clone()).await.expect("PostgreSQL");
         let options = cluster.connect_options("postgres");

@@ -283,3 +283,18 @@ fn the_events_that_an_endpoint_is_made_for_are_those_that_are_handled() {
     let handled = table.expect("the table of events").split('"');
     assert_eq!(listed, handled.skip(1).step_by(2).collect());
 }
+
+#[test]
+fn every_check_of_the_justfile_is_one_of_ci() {
+    let ci = text_of(".ci/run");
+    let checks = ["cargo fmt", "cargo clippy", "cargo doc"];
+    let recipes = text_of("justfile");
+    let lines = recipes.lines().map(str::trim);
+    let lines: Vec<&str> = lines
+        .filter(|line| checks.iter().any(|check| line.contains(check)))
+        .collect();
+    assert_eq!(lines.len(), checks.len(), "{lines:?}");
+    for line in lines {
+        assert!(ci.lines().any(|step| step == line), "{line}");
+    }
+}

@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use embedded_postgres::{Cluster, Settings};
 use sha2::{Digest, Sha256};
-use spirit_beads::db::{self, Pools, Route, embedded};
+use spirit_beads::db::{self, Pools, Route};
 use spirit_beads::stripe::sandbox::{self, Sandbox};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool};
@@ -135,19 +136,19 @@ async fn admin() -> PgConnection {
 }
 
 /// One cluster for all test processes. It outlives the last of them by a few seconds and is stopped by its watchdog.
-fn cluster() -> &'static embedded::Cluster {
-    static CLUSTER: OnceLock<embedded::Cluster> = OnceLock::new();
+fn cluster() -> &'static Cluster {
+    static CLUSTER: OnceLock<Cluster> = OnceLock::new();
     CLUSTER.get_or_init(|| {
         let starting = std::thread::spawn(|| {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
                 .build()
                 .expect("a runtime");
-            runtime.block_on(embedded::Cluster::start(embedded::Settings {
-                dir: Path::new(env!("CARGO_TARGET_TMPDIR")).join("postgres"),
+            runtime.block_on(Cluster::start(Settings {
                 durable: false,
                 linger: Duration::from_secs(5),
                 max_connections: 300,
+                ..db::embedded_settings(Path::new(env!("CARGO_TARGET_TMPDIR")).join("postgres"))
             }))
         });
         starting

@@ -1,27 +1,27 @@
-//! The loom: draws a piece of beadwork, on its lighter or near to, from six colours and a motif.
-use anyhow::Result;
-use image::{ExtendedColorType, ImageEncoder, codecs::png};
+//! The drawing: beadwork on a lighter or from near, made of six colors and a motif.
+
+use crate::motifs::noise;
 
 const WIDTH: usize = 480;
 const HEIGHT: usize = 600;
 
-// Where each material's shades, dark to light, begin in a picture's palette, and how many there are.
+// Each material's shades, dark to light: where they begin in an image's palette, and their number.
 const BACKDROP: (usize, usize) = (0, 72);
 const METAL: (usize, usize) = (72, 20);
 const PLASTIC: (usize, usize) = (92, 16);
 const GLASS: usize = 108;
-/// The shades of each colour of bead: those of the glass itself, then those of its glint, running on to white.
+/// The shades of each color of bead: those of the glass, then those of its glint, up to white.
 const SHADES: (usize, usize) = (19, 5);
 
-/// All of a picture that is the same for every piece: the setting, and columns of beads waiting for colours.
-pub struct Scene {
+/// The part of an image that all products share: the setting, and columns of beads without color.
+pub(crate) struct Scene {
     setting: Vec<u8>,
     columns: Vec<Column>,
     rows: usize,
     bordered: bool,
 }
 
-/// One column: where it hangs, and its bead in every colour, cut in two slightly different ways.
+/// A column of beads: its position, and its bead in every color and in two slightly different cuts.
 struct Column {
     left: usize,
     top: usize,
@@ -30,9 +30,10 @@ struct Column {
 }
 
 impl Scene {
-    /// A lighter in its case, on a plain background; the case is `rows` beads tall.
-    pub fn case(rows: usize) -> Self {
-        // The case is round, so its outer columns turn away from us: they narrow, and lose the light.
+    /// A lighter in its case, on a plain background. The case is `rows` beads tall.
+    pub(crate) fn case(rows: usize) -> Self {
+        // The case is round: its outer columns turn away from the viewer, so they are narrow and dark.
+        // Each bead: its width, and the shadow over it.
         #[rustfmt::skip]
         const BEADS: [(usize, f32); 17] = [
             (8, 0.2), (10, 0.1), (11, 0.0), (12, 0.0), (13, 0.0), (13, 0.0), (13, 0.0), (13, 0.0), (13, 0.0),
@@ -42,7 +43,7 @@ impl Scene {
         let (tall, mut left) = (rows * 11, (WIDTH - wide) / 2);
         let top = 330 - tall / 2;
         let column = |(i, &(width, shadow)): (usize, &(usize, f32))| {
-            // Seen from a little above, every row dips towards us in the middle.
+            // Seen from a little above, every row dips toward the viewer in the middle.
             let dip = 7.5 * (1.0 - ((i as f32 - 8.0) / 8.5).powi(2)).sqrt();
             left += width;
             Column {
@@ -61,8 +62,8 @@ impl Scene {
         }
     }
 
-    /// The beadwork alone, filling the picture, near enough to see the thread.
-    pub fn close_up() -> Self {
+    /// The beadwork alone, filling the image, near enough to see the thread.
+    pub(crate) fn close_up() -> Self {
         let column = |i: usize| Column {
             left: i * 32,
             top: 0,
@@ -77,10 +78,10 @@ impl Scene {
         }
     }
 
-    /// Beads a piece into the scene, and encodes the picture as a PNG of 480 by 600.
+    /// Draws a product into the scene, as a PNG of 480 by 600.
     ///
-    /// The motif is asked for the colour (0 to 5) of the bead so many columns and rows from the middle.
-    pub fn draw(&self, colours: &[u32; 6], motif: impl Fn(i32, i32) -> usize) -> Result<Vec<u8>> {
+    /// The motif gets columns and rows from the middle, and returns a bead's color (0 to 5).
+    pub(crate) fn draw(&self, colors: &[u32; 6], motif: impl Fn(i32, i32) -> usize) -> Vec<u8> {
         let mut pixels = self.setting.clone();
         for (i, column) in self.columns.iter().enumerate() {
             let mut start = column.top * WIDTH + column.left;
@@ -89,23 +90,23 @@ impl Scene {
                     i as i32 - self.columns.len() as i32 / 2,
                     row as i32 - self.rows as i32 / 2,
                 );
-                let colour = match row.min(self.rows - 1 - row) {
+                let color = match row.min(self.rows - 1 - row) {
                     0 | 2 if self.bordered => 5,
                     1 if self.bordered => i % 2,
                     _ => motif(x, y),
                 };
                 let cut = usize::from(noise(0, x, y).is_multiple_of(6));
-                for line in column.cuts[cut][colour].chunks_exact(column.width) {
+                for line in column.cuts[cut][color].chunks_exact(column.width) {
                     pixels[start..start + column.width].copy_from_slice(line);
                     start += WIDTH;
                 }
             }
         }
-        encode(&pixels, &palette(colours))
+        encode(&pixels, palette(colors))
     }
 }
 
-/// Shapes and lights a glass bead in every colour, with a `shadow` (0 to 1) over it: a good cut, and a worse one.
+/// Draws a glass bead in every color, with a `shadow` (0 to 1) over it: a good cut and a worse one.
 fn cuts(width: usize, height: usize, shadow: f32) -> [Vec<Vec<u8>>; 2] {
     [0.0, 0.07].map(|flaw| {
         let shade = |i: usize| {
@@ -116,8 +117,8 @@ fn cuts(width: usize, height: usize, shadow: f32) -> [Vec<Vec<u8>>; 2] {
                 if u.powi(4) + v.abs().powi(3) > 1.0 {
                     return 0.0;
                 }
-                // A bead is a short tube lying across the thread: it turns from the light at its ends and below,
-                // but some light comes through the glass and out at the foot.
+                // A bead is a short tube across the thread. Its ends and its lower side turn away from the
+                // light, but some light passes through the glass and leaves at the foot.
                 let facing = (1.0 - 0.75 * v * v - 0.2 * u.powi(4)).max(0.0).sqrt();
                 let through = 0.2 * (-((v - 0.62) / 0.25).powi(2) - (u / 0.7).powi(2)).exp();
                 let body = 0.18 + 0.72 * facing - 0.26 * v - 0.06 * u + through - flaw;
@@ -128,14 +129,14 @@ fn cuts(width: usize, height: usize, shadow: f32) -> [Vec<Vec<u8>>; 2] {
             (lights.iter().sum::<f32>() / 4.0) as usize
         };
         let shades: Vec<usize> = (0..width * height).map(shade).collect();
-        let place = |colour, shade| (GLASS + colour * (SHADES.0 + SHADES.1) + shade) as u8;
+        let position = |color, shade| (GLASS + color * (SHADES.0 + SHADES.1) + shade) as u8;
         (0..6)
-            .map(|colour| shades.iter().map(|&shade| place(colour, shade)).collect())
+            .map(|color| shades.iter().map(|&shade| position(color, shade)).collect())
             .collect()
     })
 }
 
-/// The background, the lighter's shadow on it, and what shows of the lighter above its case.
+/// Draws the background, the lighter's shadow on it, and the part of the lighter above its case.
 fn setting(wide: f32, top: f32, tall: f32) -> Vec<u8> {
     let left = (WIDTH as f32 - wide) / 2.0;
     let (right, bottom) = (left + wide, top + tall);
@@ -172,7 +173,8 @@ fn setting(wide: f32, top: f32, tall: f32) -> Vec<u8> {
             if distance < -1.2 {
                 pixel = shade(material, light);
             } else if distance < 0.6 {
-                // The palette blends no two materials, so an outline is a dark line that melts into the background.
+                // The palette has no blends of two materials, so an outline is a dark line that fades into
+                // the background.
                 let behind = if pixel < BACKDROP.1 as f32 {
                     pixel
                 } else {
@@ -220,7 +222,7 @@ fn setting(wide: f32, top: f32, tall: f32) -> Vec<u8> {
     (0..WIDTH * HEIGHT).map(draw).collect()
 }
 
-/// How far a point lies outside a rounded rectangle; negative inside it.
+/// The distance of a point from a rounded rectangle, negative inside it.
 fn outside(
     x: f32,
     y: f32,
@@ -233,34 +235,27 @@ fn outside(
     dx.max(0.0).hypot(dy.max(0.0)) + dx.max(dy).min(0.0) - radius
 }
 
-/// Scrambles a place on the grid into a number that looks like chance but never changes.
-pub fn noise(salt: u32, x: i32, y: i32) -> u32 {
-    let mixed = salt ^ (x as u32).wrapping_mul(0x9e37_79b1) ^ (y as u32).wrapping_mul(0x85eb_ca77);
-    let mixed = (mixed ^ (mixed >> 15)).wrapping_mul(0x2c1b_3c6d);
-    (mixed ^ (mixed >> 12)).wrapping_mul(0x297a_2d39) >> 8
-}
-
-/// The colours of one picture: red, green and blue in turn, laid out as the constants above say.
-fn palette(colours: &[u32; 6]) -> Vec<u8> {
+/// The palette of an image, three bytes for each color, laid out as the constants above say.
+fn palette(colors: &[u32; 6]) -> Vec<u8> {
     let rgb = |hex: u32| [(hex >> 16) as u8, (hex >> 8) as u8, hex as u8].map(f32::from);
     let mix =
         |from: [f32; 3], to: [f32; 3], t: f32| [0, 1, 2].map(|i| from[i] + (to[i] - from[i]) * t);
     let steps = |count: usize| (0..count).map(move |i| i as f32 / (count - 1) as f32);
-    let (black, white, plastic) = ([16.0, 13.0, 12.0], [255.0; 3], rgb(colours[1]));
+    let (black, white, plastic) = ([16.0, 13.0, 12.0], [255.0; 3], rgb(colors[1]));
     let mut palette = Vec::new();
-    // The steps shrink towards the light end, where the eye would catch a band.
+    // The steps shrink toward the light end, where the eye would see a band.
     palette.extend(steps(BACKDROP.1).map(|t| mix(rgb(0x2b2521), rgb(0xf6f1e9), t * (2.0 - t))));
     palette.extend(steps(METAL.1).map(|t| mix(rgb(0x22242a), rgb(0xf7f8fa), t.powf(1.2))));
     palette.extend(
         steps(PLASTIC.1).map(|t| mix(mix(black, plastic, 0.4), mix(plastic, white, 0.4), t)),
     );
-    for colour in colours.map(rgb) {
-        palette.extend(steps(SHADES.0).map(|t| mix(black, colour, 0.04 + 1.04 * t.sqrt())));
+    for color in colors.map(rgb) {
+        palette.extend(steps(SHADES.0).map(|t| mix(black, color, 0.04 + 1.04 * t.sqrt())));
         palette.extend(
             steps(SHADES.1 + 2)
                 .skip(1)
                 .take(SHADES.1)
-                .map(|t| mix(colour, white, t)),
+                .map(|t| mix(color, white, t)),
         );
     }
     palette
@@ -270,44 +265,21 @@ fn palette(colours: &[u32; 6]) -> Vec<u8> {
         .collect()
 }
 
-/// Encodes pixels that are places in a palette.
-///
-/// `image` writes no indexed PNG, and full colour is three times the bytes to compress. So it writes a grey one here,
-/// and we change the header to say the greys are indices, then put the palette behind it.
-/// Source: <https://www.w3.org/TR/png-3/#11PLTE>
-fn encode(pixels: &[u8], palette: &[u8]) -> Result<Vec<u8>> {
-    let mut grey = Vec::new();
-    png::PngEncoder::new_with_quality(
-        &mut grey,
-        png::CompressionType::Level(2),
-        png::FilterType::NoFilter,
-    )
-    .write_image(pixels, WIDTH as u32, HEIGHT as u32, ExtendedColorType::L8)?;
-    // The signature is 8 bytes; the header's length and name, 8; its fields, 13; its checksum, 4.
-    let mut indexed = grey[..8].to_vec();
-    let mut header = grey[16..29].to_vec();
-    header[9] = 3; // The colour type: 0 is grey, 3 is indexed.
-    for (name, data) in [(b"IHDR", header.as_slice()), (b"PLTE", palette)] {
-        indexed.extend((data.len() as u32).to_be_bytes());
-        let start = indexed.len();
-        indexed.extend(name);
-        indexed.extend(data);
-        indexed.extend(checksum(&indexed[start..]).to_be_bytes());
-    }
-    indexed.extend(&grey[33..]);
-    Ok(indexed)
-}
-
-/// The CRC-32 that closes each part of a PNG.
-fn checksum(bytes: &[u8]) -> u32 {
-    let shift = |crc: u32, _| {
-        if crc & 1 == 1 {
-            (crc >> 1) ^ 0xedb8_8320
-        } else {
-            crc >> 1
-        }
-    };
-    !bytes
-        .iter()
-        .fold(!0, |crc, &byte| (0..8).fold(crc ^ u32::from(byte), shift))
+/// Encodes pixels that are positions in a palette. Full color would be three times the bytes to
+/// compress.
+fn encode(pixels: &[u8], palette: Vec<u8>) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut encoder = png::Encoder::new(&mut bytes, WIDTH as u32, HEIGHT as u32);
+    encoder.set_color(png::ColorType::Indexed);
+    encoder.set_palette(palette);
+    encoder.set_filter(png::Filter::NoFilter);
+    encoder.set_deflate_compression(png::DeflateCompression::Level(2));
+    encoder
+        .write_header()
+        .and_then(|mut image| {
+            image.write_image_data(pixels)?;
+            image.finish()
+        })
+        .expect("memory takes every byte, and a scene has as many pixels as the header says");
+    bytes
 }
