@@ -27,7 +27,7 @@ VOLUME /var/lib/spirit-beads
 EXPOSE 8000
 # A graceful stop answers what is in flight; give it its 20 seconds.
 STOPSIGNAL SIGTERM
-# Of a container that serves; one with the command `work` listens nowhere: start that with --no-healthcheck.
+# Of a container that serves; one with the command `worker` listens nowhere: start that with --no-healthcheck.
 HEALTHCHECK --interval=30s --timeout=5s --start-period=60s --retries=3 CMD ["spirit-beads", "health"]
 ENTRYPOINT ["spirit-beads"]
 CMD ["serve"]

@@ -37,7 +37,7 @@ enum Command {
     /// Answer requests and work off jobs (the default)
     Serve,
     /// Work off jobs only
-    Work,
+    Worker,
     /// Ask the server at BIND_ADDR whether it is up; exit code 1 if not
     Health {
         /// Ask whether it is ready, too: the database, migrations and a living worker
@@ -249,7 +249,7 @@ fn start_logging(config: &Config) {
 async fn dispatch(command: Command, config: Config) -> anyhow::Result<ExitCode> {
     match command {
         Command::Serve => serve(config).await?,
-        Command::Work => {
+        Command::Worker => {
             let metrics = bind_metrics(&config).await?;
             let shop = Shop::open(config).await?;
             shop.check_currency().await?;

@@ -250,7 +250,7 @@ async fn a_shop_with_prices_in_another_currency_does_not_start_and_says_what_to_
     .execute(&db)
     .await
     .expect("products");
-    for command in ["serve", "work"] {
+    for command in ["serve", "worker"] {
         let (fine, said) = started(&database, "jpy", &[command]);
         assert!(!fine, "{said}");
         for part in [

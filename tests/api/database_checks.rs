@@ -45,7 +45,7 @@ async fn assert_refused(settings: &[(&str, &str)], words: &[&str]) {
     for command in [
         vec![],
         vec!["migrate"],
-        vec!["work"],
+        vec!["worker"],
         vec!["token", "list"],
         vec!["stock", "check"],
     ] {

@@ -104,7 +104,7 @@ async fn shop_with(server: &MailServer, more: &[(&str, &str)]) -> Shop {
         ("SMTP_URL", url.as_str()),
         ("SMTP_TIMEOUT_SECONDS", "1"),
         ("MAIL_FROM", "Spirit Beads <hello@beads.example>"),
-        ("SHOP_EMAIL", "keeper@beads.example"),
+        ("SHOP_EMAIL", "owner@beads.example"),
     ];
     settings.extend_from_slice(more);
     Shop::open_with(&settings).await
@@ -153,7 +153,7 @@ async fn arrived(email: &Email, branding: &Branding) -> Mail {
 async fn a_paid_order_is_confirmed_with_its_image_and_its_whole_total() {
     let shop = Shop::open_with(&[
         ("MAIL_FROM", "hello@beads.example"),
-        ("SHOP_EMAIL", "keeper@beads.example"),
+        ("SHOP_EMAIL", "owner@beads.example"),
         ("SHOP_NAME", "Bead & Thread"),
     ])
     .await;
@@ -175,8 +175,8 @@ async fn a_paid_order_is_confirmed_with_its_image_and_its_whole_total() {
     assert_eq!(mail.subject, "Order Confirmation - Bead & Thread");
     assert_eq!(mail.from, "Bead & Thread <hello@beads.example>");
     assert_eq!(mail.to, ["jane@example.com"]);
-    assert_eq!(mail.copies, ["keeper@beads.example"]);
-    assert_eq!(mail.reply_to, ["keeper@beads.example"]);
+    assert_eq!(mail.copies, ["owner@beads.example"]);
+    assert_eq!(mail.reply_to, ["owner@beads.example"]);
     let paid: chrono::DateTime<chrono::Utc> = sqlx::query_scalar("select paid_at from orders")
         .fetch_one(&shop.db)
         .await
@@ -427,11 +427,7 @@ async fn every_email_arrives_whole_by_every_kind_of_line() {
             .collect();
         to.sort();
         to.dedup();
-        let all = [
-            "ann@example.com",
-            "jane@example.com",
-            "keeper@beads.example",
-        ];
+        let all = ["ann@example.com", "jane@example.com", "owner@beads.example"];
         assert_eq!(to, all);
         ids.sort();
         ids.dedup();
@@ -587,7 +583,7 @@ async fn an_email_that_is_refused_for_good_is_given_up_and_the_owner_told() {
         assert!(
             received
                 .iter()
-                .all(|email| email.recipients == ["keeper@beads.example"]),
+                .all(|email| email.recipients == ["owner@beads.example"]),
             "only the owner hears of it: {trouble:?}"
         );
     }
@@ -613,7 +609,7 @@ async fn a_request_says_so_when_its_customer_cannot_be_reached() {
         .collect();
     assert_eq!(
         recipients,
-        [["keeper@beads.example"], ["keeper@beads.example"]],
+        [["owner@beads.example"], ["owner@beads.example"]],
         "the shop has its own email, and one about this"
     );
 }
@@ -623,7 +619,7 @@ async fn a_refused_copy_does_not_keep_the_email_from_its_reader() {
     let server = MailServer::start().await;
     let shop = shop_at(&server).await;
     let session = shop.sells_one("Sunrise").await;
-    server.misbehave(Trouble::Recipient(550, "keeper@beads.example"));
+    server.misbehave(Trouble::Recipient(550, "owner@beads.example"));
     shop.run_jobs().await;
     let received = server.received();
     assert_eq!(received.len(), 1);
@@ -639,7 +635,7 @@ async fn a_copy_that_was_put_off_is_sent_again_to_its_reader_alone() {
     let server = MailServer::start().await;
     let shop = shop_at(&server).await;
     let session = shop.sells_one("Sunrise").await;
-    server.misbehave(Trouble::Recipient(452, "keeper@beads.example"));
+    server.misbehave(Trouble::Recipient(452, "owner@beads.example"));
     for attempt in 1..=3 {
         shop.run_failing_jobs().await;
         assert_eq!(server.received().len(), 1, "the customer has it once");
@@ -652,7 +648,7 @@ async fn a_copy_that_was_put_off_is_sent_again_to_its_reader_alone() {
     shop.run_jobs().await;
     let received = server.received();
     let readers: Vec<&[String]> = received.iter().map(|one| &one.recipients[..]).collect();
-    assert_eq!(readers, [["jane@example.com"], ["keeper@beads.example"]]);
+    assert_eq!(readers, [["jane@example.com"], ["owner@beads.example"]]);
     assert_eq!(
         received[0].mail().message_id,
         received[1].mail().message_id,
@@ -669,7 +665,7 @@ async fn a_copy_that_was_put_off_is_sent_again_to_its_reader_alone() {
     shop.run_jobs().await;
     assert_eq!(
         server.received()[2].recipients,
-        ["jane@example.com", "keeper@beads.example"]
+        ["jane@example.com", "owner@beads.example"]
     );
 }
 
@@ -678,7 +674,7 @@ async fn a_copy_that_is_put_off_for_days_is_given_up_and_the_email_stays_sent() 
     let server = MailServer::start().await;
     let shop = shop_at(&server).await;
     let session = shop.sells_one("Sunrise").await;
-    server.misbehave(Trouble::Recipient(452, "keeper@beads.example"));
+    server.misbehave(Trouble::Recipient(452, "owner@beads.example"));
     shop.run_failing_jobs().await;
     shop.wait(5 * 24 * HOUR).await;
     shop.hurry_jobs().await;
@@ -918,7 +914,7 @@ async fn an_email_to_what_is_no_address_is_given_up_unsent() {
     let received = server.received();
     assert_eq!(received.len(), 1 + 8);
     for email in &received[1..] {
-        assert_eq!(email.recipients, ["keeper@beads.example"]);
+        assert_eq!(email.recipients, ["owner@beads.example"]);
     }
 }
 
@@ -958,18 +954,18 @@ async fn nothing_that_a_visitor_types_becomes_a_header_or_a_command() {
             },
             email: email.clone(),
         };
-        shop.queues(&email, "keeper@beads.example", &session).await;
+        shop.queues(&email, "owner@beads.example", &session).await;
         let wrong = Email::NewCustomOrder {
             custom_order: custom_order.clone(),
             email: attack.to_owned(),
         };
-        shop.queues(&wrong, "keeper@beads.example", &session).await;
+        shop.queues(&wrong, "owner@beads.example", &session).await;
     }
     shop.run_jobs().await;
     let received = server.received();
     assert_eq!(received.len(), 1 + 2 * attacks.len());
     for email in &received[1..] {
-        assert_eq!(email.recipients, ["keeper@beads.example"]);
+        assert_eq!(email.recipients, ["owner@beads.example"]);
         let mail = email.mail();
         let allowed = [
             "auto-submitted",
@@ -1074,7 +1070,7 @@ async fn a_request_is_told_to_the_shop_with_its_images_and_answered_to_the_visit
         .await;
     shop.run_jobs().await;
     let mail = server.received().pop().expect("an email").mail();
-    assert_eq!(mail.to, ["keeper@beads.example"]);
+    assert_eq!(mail.to, ["owner@beads.example"]);
     assert_eq!(mail.reply_to, ["maya.tallchief@example.com"]);
 
     let branding = branding(&[]);
@@ -1251,7 +1247,7 @@ async fn an_email_queued_before_an_upgrade_is_read_or_given_up_but_never_stuck()
 
 #[tokio::test]
 async fn the_owner_finds_emails_and_reads_them() {
-    let shop = Shop::open_with(&[("SHOP_EMAIL", "keeper@beads.example")]).await;
+    let shop = Shop::open_with(&[("SHOP_EMAIL", "owner@beads.example")]).await;
     let session = shop.sells_one("Sunrise").await;
     shop.sells_one("Moonrise").await;
     shop.queues(&sample("order_shipped"), "nowhere", &session)
@@ -1278,14 +1274,14 @@ async fn the_owner_finds_emails_and_reads_them() {
         "order_confirmation",
     ];
     assert_eq!(all.each("results", "kind"), kinds);
-    assert_eq!(all.each("results", "recipient")[0], "keeper@beads.example");
+    assert_eq!(all.each("results", "recipient")[0], "owner@beads.example");
     for (query, count) in [
         ("state=failed", 1),
         ("state=sent&kind=order_confirmation", 2),
         ("order=SB-1001", 4),
         ("order=SB-1002&state=sent", 1),
         ("recipient=JANE@", 2),
-        ("recipient=keeper%40beads", 4),
+        ("recipient=owner%40beads", 4),
         ("search=not+delivered", 1),
         ("recipient=100%25", 0),
         ("kind=nothing", 0),

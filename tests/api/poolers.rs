@@ -113,7 +113,7 @@ async fn sells_a_piece(settings: &[(&str, &str)]) {
     let program = home.start_with(settings, "Sandbox ").await;
     let client = crate::support::Client::to(&program.address).with_cookies();
     let making = [
-        "token", "create", "--name", "keeper", "--scope", "catalog", "--scope", "stock",
+        "token", "create", "--name", "laptop", "--scope", "catalog", "--scope", "stock",
     ];
     let (code, token, told) = home.run(&making, settings).await;
     assert_eq!(code, 0, "{told}");

@@ -348,7 +348,7 @@ async fn a_newcomer_sells_a_piece_and_the_order_outlives_a_kill() {
         "token",
         "create",
         "--name",
-        "keeper",
+        "laptop",
         "--scope",
         "orders:read",
     ];
@@ -444,7 +444,7 @@ async fn copies_share_a_folder_or_keep_apart() {
     let (home, elsewhere) = (Home::new(), Home::new());
     let (first, other) = tokio::join!(home.start(), elsewhere.start());
     let second = home.start().await;
-    let making = ["token", "create", "--name", "keeper", "--scope", "catalog"];
+    let making = ["token", "create", "--name", "laptop", "--scope", "catalog"];
     let (code, token, said) = home.run(&making, &[]).await;
     assert_eq!(code, 0, "{said}");
     let product = json!({"id": "mine", "name": "Mine", "lighter_type": 1, "price": 4700});
@@ -1110,7 +1110,7 @@ async fn stripe_is_brought_in_line_and_asked_and_a_worker_works() {
     );
     assert_eq!(shop.client.get("/healthz").await.status, 200);
     let settings = beside.settings();
-    let mut worker = beside.home.command(&["work"], &settings);
+    let mut worker = beside.home.command(&["worker"], &settings);
     let mut worker = worker
         .stdout(Stdio::null())
         .stderr(Stdio::null())

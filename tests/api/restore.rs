@@ -270,7 +270,7 @@ async fn a_dump_that_is_an_hour_old_heals_itself_from_stripe() {
 
     // The refund that was decided on is sent by the worker.
     let settings = beside.settings();
-    let mut working = beside.home.command(&["work"], &settings);
+    let mut working = beside.home.command(&["worker"], &settings);
     let mut worker = working
         .stdout(Stdio::null())
         .stderr(Stdio::null())

@@ -153,7 +153,7 @@ async fn an_item_goes_away_by_itself_when_its_cause_does() {
         ("SMTP_URL", url.as_str()),
         ("SMTP_TIMEOUT_SECONDS", "1"),
         ("MAIL_FROM", "hello@beads.example"),
-        ("SHOP_EMAIL", "keeper@beads.example"),
+        ("SHOP_EMAIL", "owner@beads.example"),
     ])
     .await;
     let piece = shop.stocks("Sunrise", 1).await;
@@ -199,7 +199,7 @@ async fn an_email_to_the_owner_that_cannot_arrive_causes_no_other() {
         ("SMTP_URL", url.as_str()),
         ("SMTP_TIMEOUT_SECONDS", "1"),
         ("MAIL_FROM", "hello@beads.example"),
-        ("SHOP_EMAIL", "keeper@beads.example"),
+        ("SHOP_EMAIL", "owner@beads.example"),
     ])
     .await;
     server.misbehave(Trouble::Spam);

@@ -123,7 +123,7 @@ impl Stage {
             let name = format!("worker-{at}");
             programs.push(Program::new(
                 &name,
-                &["work"],
+                &["worker"],
                 settings(&addresses[0]),
                 folder.clone(),
             ));
