@@ -77,7 +77,7 @@ impl ImageId {
     /// The id of the image that is kept as these bytes.
     pub fn of(content: &[u8]) -> ImageId {
         let hash = Sha256::digest(content);
-        ImageId(hash.iter().map(|byte| format!("{byte:02x}")).collect())
+        ImageId(hex::encode(hash))
     }
 
     /// The id, if the text can be one; whether we keep such an image is another question.

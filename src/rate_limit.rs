@@ -114,7 +114,7 @@ pub fn address_of(app: &App, peer: IpAddr, headers: &HeaderMap) -> String {
         ClientAddress::Unreadable { .. } => UNREADABLE.to_owned(),
     };
     let hash = hashed(app, &place);
-    hash.iter().map(|byte| format!("{byte:02x}")).collect()
+    hex::encode(hash)
 }
 
 fn hashed(app: &App, place: &str) -> Vec<u8> {

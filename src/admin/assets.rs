@@ -19,10 +19,7 @@ pub struct Asset {
 
 impl Asset {
     fn new(name: &str, ending: &str, content_type: &'static str, content: &'static str) -> Asset {
-        let hash: String = Sha256::digest(content)[..8]
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
+        let hash = hex::encode(&Sha256::digest(content)[..8]);
         Asset {
             name: format!("{name}.{hash}.{ending}"),
             content_type,

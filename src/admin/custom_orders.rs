@@ -489,7 +489,7 @@ pub async fn discard_quote(
 /// What tells one draft from another.
 fn fingerprint(draft: &Quote) -> String {
     let hash = Sha256::digest(format!("{} {:?}", draft.id, draft.terms()));
-    hash[..8].iter().map(|byte| format!("{byte:02x}")).collect()
+    hex::encode(&hash[..8])
 }
 
 /// `GET /admin/custom-orders/{id}/approve`: the email as the customer will get it, and the button that sends it.

@@ -72,7 +72,7 @@ impl Fingerprint {
             return None;
         }
         let hash = self.hash.finalize();
-        let hex: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+        let hex = hex::encode(hash);
         let keyed = self.signer.derive("form", &format!("{} {hex}", self.path));
         Some(keyed.to_vec())
     }

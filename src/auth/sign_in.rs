@@ -162,7 +162,7 @@ pub async fn check_password(
 /// do not count against it. It is good for the steps that its owner has passed: one that a password earned does not
 /// help whoever guesses second factors.
 pub fn known_browser(signer: &Signer, email: &str, passed: Step) -> String {
-    let account = hex(&account(signer, email));
+    let account = hex::encode(account(signer, email));
     let passed = match passed {
         Step::Password => "password",
         Step::SecondFactor => "factor",
@@ -189,7 +189,7 @@ impl Visit {
                 let (whose, rest) = value.split_once('.')?;
                 let (passed, browser) = rest.split_once('.')?;
                 let is_enough = step == Step::Password || passed == "factor";
-                (whose == hex(account) && is_enough).then_some(browser)
+                (whose == hex::encode(account) && is_enough).then_some(browser)
             })
             .and_then(|browser| browser.parse().ok());
         Counted {
@@ -228,8 +228,4 @@ fn account(signer: &Signer, email: &str) -> Vec<u8> {
 /// An account's name as it is counted and looked for: in one way only, or each way of writing it had tries of its own.
 fn named(email: &str) -> String {
     email.trim().to_lowercase()
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -237,9 +237,7 @@ pub async fn create_token(
     let name = new.name.trim();
     let name_key = name.to_lowercase();
     free_name(conn, &name_key).await?;
-    let token = random::<32>()?
-        .iter()
-        .fold("sbt_".to_owned(), |text, byte| format!("{text}{byte:02x}"));
+    let token = format!("sbt_{}", hex::encode(random::<32>()?));
     let scopes: Vec<&str> = new.scopes.iter().map(|scope| scope.as_str()).collect();
     let made = sqlx::query_as(concat!(
         "insert into api_tokens

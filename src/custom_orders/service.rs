@@ -854,7 +854,7 @@ async fn settle_not_closed(conn: &mut PgConnection, quote: QuoteId) -> Result<()
 /// A short name for a text of any length.
 fn digest(text: &str) -> String {
     let hash = Sha256::digest(text.as_bytes());
-    hash[..8].iter().map(|byte| format!("{byte:02x}")).collect()
+    hex::encode(&hash[..8])
 }
 
 /// Adds a line to the timeline.

@@ -302,10 +302,7 @@ pub fn message_id(source: &Source, branding: &Branding) -> String {
 /// What makes an email's ids its own.
 fn part_id(source: &Source) -> String {
     let hash = Sha256::digest(source.cause.as_bytes());
-    let hash: String = hash[..12]
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let hash = hex::encode(&hash[..12]);
     match source.row.resends {
         0 => format!("{}.{hash}", source.row.kind),
         again => format!("{}.{hash}.{}", source.row.kind, again + 1),

@@ -134,10 +134,7 @@ async fn save_product(app: &App, row: &products::SyncRow) -> std::result::Result
             let params = params(&own_id);
             // The key stands for this content: after a change another call is another key.
             let content = Sha256::digest(format!("{params:?}").as_bytes());
-            let digest: String = content[..8]
-                .iter()
-                .map(|byte| format!("{byte:02x}"))
-                .collect();
+            let digest = hex::encode(&content[..8]);
             app.stripe
                 .create_product(&params, &format!("product-{own_id}-{digest}"))
                 .await?;

@@ -41,6 +41,7 @@ mod media_hostile;
 mod media_products;
 mod media_store;
 mod migrations;
+mod modules;
 mod oversell;
 mod payment_links;
 mod poolers;
