@@ -139,7 +139,7 @@ async fn orders_are_found_by_what_somebody_remembers() {
     let page = staff.get("/admin/orders?tab=to-pack").await.text;
     assert_eq!(numbers(&page)[0], "1001");
     for shelf in [
-        "attention",
+        "review",
         "shipped",
         "delivered",
         "refunded",
