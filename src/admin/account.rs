@@ -1,4 +1,4 @@
-//! My account: password, second factor, and where I am signed in.
+//! The user's own account: password, second factor, and signed-in browsers.
 
 use askama::Template;
 use axum::extract::State;
@@ -26,13 +26,13 @@ struct AccountPage<'a> {
     codes_left: i64,
     sessions: Vec<Session>,
     this: SessionId,
-    /// Which form of the page this belongs to, if it was refused.
+    /// Name of the form on the page that was refused, or empty.
     refused: &'static str,
     form: Form,
 }
 
 impl AccountPage<'_> {
-    /// What one of the page's forms shows: nothing, unless it is the one that was refused.
+    /// Returns the submitted form if it is the one that was refused, otherwise an empty form.
     fn form_of(&self, which: &str) -> Form {
         if self.refused == which {
             self.form.clone()
@@ -87,7 +87,7 @@ async fn account(
     Ok(judged(page, verdict))
 }
 
-/// `POST /admin/account/password`: the other sessions end, and this one gets a new token.
+/// `POST /admin/account/password`: ends the other sessions and gives this one a new token.
 pub async fn change_password(
     State(app): State<App>,
     context: AdminContext,
@@ -126,7 +126,7 @@ pub async fn change_password(
     }
 }
 
-/// `POST /admin/account/second-factor`: begins to set one up.
+/// `POST /admin/account/second-factor`: starts setting up a second factor.
 pub async fn enrol(State(app): State<App>, context: AdminContext, form: Form) -> Result<Response> {
     if let Err(error) = ask_password(&app, &context, &form, "password").await {
         return account(&app, &context, "enrol", form.refused(error)?).await;
@@ -138,7 +138,7 @@ pub async fn enrol(State(app): State<App>, context: AdminContext, form: Form) ->
     Ok(Redirect::to("/admin/account/second-factor").into_response())
 }
 
-/// `GET /admin/account/second-factor`: what the app on the phone must know, until it has sent a code back.
+/// `GET /admin/account/second-factor`: shows the secret for the authenticator app, until a code confirms it.
 pub async fn set_up(State(app): State<App>, context: AdminContext) -> Result<Response> {
     set_up_page(&app, &context, Form::default()).await
 }
@@ -159,7 +159,7 @@ async fn set_up_page(app: &App, context: &AdminContext, form: Form) -> Result<Re
     Ok(judged(page, verdict))
 }
 
-/// `POST /admin/account/second-factor/confirm`: from here on it counts.
+/// `POST /admin/account/second-factor/confirm`: turns the second factor on.
 pub async fn confirm(
     State(app): State<App>,
     context: AdminContext,
@@ -172,7 +172,7 @@ pub async fn confirm(
         let codes =
             auth::confirm_second_factor(&mut tx, &app.signer, &actor, user, &form.get("code"))
                 .await?;
-        // Whoever is in by the password alone is out.
+        // Ends sessions that were signed in with the password alone.
         auth::end_all_sessions(&mut tx, user, Some(context.user()?.session)).await?;
         tx.commit().await?;
         Ok(codes)
@@ -184,7 +184,7 @@ pub async fn confirm(
                 codes,
                 is_new: true,
             })?;
-            // A code came from here already.
+            // This browser has just proved the second factor with a valid code.
             let email = &context.user()?.email;
             know_again(&app, &context, &mut page, email, Step::SecondFactor);
             Ok(page)
@@ -209,7 +209,7 @@ pub async fn turn_off(
     Ok(context.go_on(ACCOUNT, "The second factor is off."))
 }
 
-/// `POST /admin/account/recovery-codes`: ten new ones; the old ones are worthless.
+/// `POST /admin/account/recovery-codes`: issues ten new codes and invalidates the old ones.
 pub async fn renew_codes(
     State(app): State<App>,
     context: AdminContext,
@@ -229,7 +229,7 @@ pub async fn renew_codes(
     })
 }
 
-/// `POST /admin/account/sessions/end`: one browser is signed out. Safe to repeat.
+/// `POST /admin/account/sessions/end`: signs one browser out. Safe to repeat.
 pub async fn end_session(
     State(app): State<App>,
     context: AdminContext,
@@ -245,7 +245,7 @@ pub async fn end_session(
     Ok(context.go_on(ACCOUNT, "That browser is signed out."))
 }
 
-/// `POST /admin/account/sign-out-everywhere`: every session ends, this one too.
+/// `POST /admin/account/sign-out-everywhere`: ends every session of the user, including this one.
 pub async fn sign_out_everywhere(
     State(app): State<App>,
     context: AdminContext,
@@ -259,7 +259,7 @@ pub async fn sign_out_everywhere(
     Ok(response)
 }
 
-/// Writes down what somebody did to their own sessions.
+/// Records in the audit log a change that a user made to their own sessions.
 async fn record(
     conn: &mut PgConnection,
     context: &AdminContext,
@@ -277,9 +277,10 @@ async fn record(
     .await
 }
 
-/// What a browser calls itself, in two words; all of it where we do not know them.
+/// Names the browser and its system from a user agent, such as `Firefox on macOS`; unknown agents are cut to 60
+/// characters.
 fn browser_name(browser: &str) -> String {
-    // The order counts: nearly all of them claim to be Safari, and most to be Chrome.
+    // The order matters: nearly all browsers claim to be Safari, and most claim to be Chrome.
     let program = [
         ("Firefox/", "Firefox"),
         ("Edg/", "Edge"),

@@ -1,4 +1,4 @@
-//! The stylesheet and the script. Their names carry a hash of their content, so browsers keep them for ever.
+//! Stylesheet, scripts and icon. Each name contains a hash of the content, so browsers may cache the file indefinitely.
 
 use std::sync::LazyLock;
 
@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use crate::error::{Error, Result};
 use crate::extract::Path;
 
-/// A file that pages link to.
+/// A static file linked from pages.
 pub struct Asset {
     /// `context.0123456789abcdef.css`
     name: String,
@@ -43,13 +43,14 @@ pub static SCRIPT: LazyLock<Asset> = LazyLock::new(|| {
     Asset::new("htmx", "js", "text/javascript; charset=utf-8", content)
 });
 
-/// Images of a product by drag and drop, its address while its name is typed. The pages work without it.
+/// Product page script: image upload by drag and drop, and the slug suggested while the name is typed. Pages work
+/// without it.
 pub static PRODUCT: LazyLock<Asset> = LazyLock::new(|| {
     let content = include_str!("assets/product.js");
     Asset::new("product", "js", "text/javascript; charset=utf-8", content)
 });
 
-/// Buttons that are off while their form is on its way. The pages work without it.
+/// Disables the buttons of a form while it is being sent. Pages work without it.
 pub static FORMS: LazyLock<Asset> = LazyLock::new(|| {
     let content = include_str!("assets/forms.js");
     Asset::new("forms", "js", "text/javascript; charset=utf-8", content)

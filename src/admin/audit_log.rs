@@ -1,4 +1,4 @@
-//! The audit log, as the owner reads it.
+//! The audit log page, for owners.
 
 use std::collections::BTreeSet;
 
@@ -21,11 +21,11 @@ struct AuditPage<'a> {
     context: &'a AdminContext,
     search: String,
     entries: Vec<Entry>,
-    /// Where the older ones are.
+    /// Link to the next page of older entries.
     older: Option<String>,
 }
 
-/// A field that an entry speaks of, before and after.
+/// A field of an audit entry, before and after the change.
 struct Change {
     field: String,
     before: Option<String>,
@@ -33,7 +33,7 @@ struct Change {
 }
 
 impl AuditPage<'_> {
-    /// What differs. Of what is new or gone, all.
+    /// Returns the fields that differ; for a created or deleted object, all fields.
     fn changes(&self, entry: &Entry) -> Vec<Change> {
         let fields = |snapshot: &Option<Value>| match snapshot {
             Some(Value::Object(fields)) => fields.keys().cloned().collect(),
@@ -55,7 +55,7 @@ impl AuditPage<'_> {
     }
 }
 
-/// A fact as people read it.
+/// Formats a JSON value for people.
 fn words(value: &Value) -> String {
     match value {
         Value::Null => "—".to_owned(),

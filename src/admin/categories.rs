@@ -1,4 +1,4 @@
-//! Categories: how the catalog is sorted.
+//! The categories page.
 
 use askama::Template;
 use axum::extract::State;
@@ -21,14 +21,14 @@ const HERE: &str = "/admin/categories";
 struct CategoriesPage<'a> {
     context: &'a AdminContext,
     categories: Vec<CountedCategory>,
-    /// The form of a new one.
+    /// Form for a new category.
     form: Form,
-    /// The one whose form was refused, with its form.
+    /// Id and form of the category whose change was refused.
     refused: Option<(i64, Form)>,
 }
 
 impl CategoriesPage<'_> {
-    /// The form of a category: as it was sent, if it was refused.
+    /// Returns a category's form, with the submitted values if it was refused.
     fn form_of(&self, one: &CountedCategory) -> Form {
         match &self.refused {
             Some((id, form)) if *id == one.category.id => form.clone(),
@@ -66,7 +66,8 @@ async fn show(
     })
 }
 
-/// The API's fields of a form. An address that is left empty is made from the name, or stays as it is.
+/// Maps the form to the API's fields. Without a slug, a new category gets one from its name and an existing one keeps
+/// its own.
 fn read(form: &Form) -> Map<String, Value> {
     let description = form.get("description").replace("\r\n", "\n");
     let fields = [
@@ -81,7 +82,7 @@ fn read(form: &Form) -> Map<String, Value> {
         .collect()
 }
 
-/// An address that another category has stands beside its field.
+/// Shows a slug that another category uses as an error beside the field.
 fn slug_as_field_error(error: Error) -> Error {
     match error {
         Error::Conflict("slug_taken", sentence) => Error::invalid("slug", sentence),
@@ -106,7 +107,7 @@ pub async fn create(State(app): State<App>, context: AdminContext, form: Form) -
     }
 }
 
-/// `POST /admin/categories/{id}`: another name, address or description.
+/// `POST /admin/categories/{id}`: changes the name, slug or description.
 pub async fn change(
     State(app): State<App>,
     context: AdminContext,
@@ -128,7 +129,7 @@ pub async fn change(
     }
 }
 
-/// `POST /admin/categories/{id}/up`: one place up in the list.
+/// `POST /admin/categories/{id}/up`: moves the category up one place.
 pub async fn move_up(
     State(app): State<App>,
     context: AdminContext,
@@ -158,7 +159,7 @@ async fn step(app: &App, context: &AdminContext, id: i64, up: bool) -> Result<Re
     Ok(context.go_on(&format!("{HERE}#c{id}"), &said))
 }
 
-/// `POST /admin/categories/{id}/delete`: its products stay.
+/// `POST /admin/categories/{id}/delete`: deletes the category, but not its products.
 pub async fn delete(
     State(app): State<App>,
     context: AdminContext,

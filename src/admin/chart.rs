@@ -1,9 +1,9 @@
-//! A chart of bars, as an SVG inside the page.
+//! A bar chart, drawn as an inline SVG.
 
-/// What a chart shows: the height and the words of each bar.
+/// The bars of a chart, with their heights and titles.
 pub struct Chart {
     pub bars: Vec<Bar>,
-    /// Of the drawing; the page stretches it.
+    /// Width of the drawing; the page stretches it.
     pub width: i64,
 }
 
@@ -16,15 +16,15 @@ pub struct Bar {
     pub title: String,
 }
 
-/// The height of every chart's drawing.
+/// Height of every chart's drawing.
 pub const HEIGHT: i64 = 100;
 
-/// Units from one bar to the next, and how many of them are the gap.
+/// Distance between the starts of two bars, in units of the drawing. [`GAP`] of them stay empty.
 const STEP: i64 = 10;
 const GAP: i64 = 2;
 
 impl Chart {
-    /// Bars as high as their values, the highest as high as the chart. What is not nothing is seen.
+    /// Scales the values so that the highest bar fills the chart. Every positive value stays visible.
     pub fn new(values: impl IntoIterator<Item = (i64, String)>) -> Chart {
         let values: Vec<(i64, String)> = values.into_iter().collect();
         let most = values.iter().map(|(value, _)| *value).max().unwrap_or(0);

@@ -1,4 +1,4 @@
-//! What every page has at hand: who asks, the shop, and how things are written here.
+//! The context of an admin request: the user, the shop, and formatting for templates.
 
 use askama::Template;
 use axum::extract::FromRequestParts;
@@ -21,33 +21,33 @@ use crate::media::{self, ImageView};
 use crate::money::Currency;
 use crate::submissions::Claim;
 
-/// The names of our cookies. Over HTTPS they bear a prefix, with which browsers take them from this very host only.
+/// Names of the admin's cookies. Over HTTPS they get the prefix `__Host-`, so browsers accept them from this host only.
 pub const SESSION: &str = "admin_session";
 pub const VISITOR: &str = "admin_form";
 pub const BROWSER: &str = "admin_browser";
 pub const NOTICE: &str = "admin_notice";
 
-/// Marks an answer that is an email, not a page of ours.
+/// Marks a response as an email to show in a frame, rather than a page of the admin.
 #[derive(Clone, Copy)]
 pub struct IsEmail;
 
-/// One request to the admin. The frame makes it; a handler takes it as an argument.
+/// Context of one request to the admin. The frame creates it; handlers extract it.
 #[derive(Clone)]
 pub struct AdminContext {
     pub app: App,
-    /// Who is signed in, perhaps with the second factor still to come.
+    /// The signed-in user; the second factor may still be pending.
     pub user: Option<CurrentUser>,
-    /// The token for forms.
+    /// The CSRF token for forms.
     pub csrf: String,
-    /// The path and query that was asked for.
+    /// The requested path and query.
     pub path: String,
     pub visit: Visit,
     /// The shop's name.
     pub shop: String,
-    /// What the page before has to say: `Ann is shut out.`
+    /// Message from the previous page, such as `Ann is shut out.`
     pub said: Option<String>,
     pub request_id: Option<String>,
-    /// The right to carry out the form that was sent, if one was.
+    /// Permission to process the submitted form once, if there is one.
     pub submission: Option<Claim>,
 }
 
@@ -61,15 +61,15 @@ impl<S: Send + Sync> FromRequestParts<S> for AdminContext {
 }
 
 impl AdminContext {
-    /// Who is signed in.
+    /// Returns the signed-in user.
     ///
     /// # Errors
-    /// 401 for nobody; the guard lets nobody come so far.
+    /// 401 without a user. Routes that call this are guarded, so it does not happen there.
     pub fn user(&self) -> Result<&CurrentUser> {
         self.user.as_ref().ok_or(Error::Unauthenticated)
     }
 
-    /// Who makes the change, for the audit log.
+    /// Returns the actor to record in the audit log.
     ///
     /// # Errors
     /// As [`AdminContext::user`].
@@ -78,23 +78,23 @@ impl AdminContext {
         Ok(actor.carrying_out(self.submission.clone()))
     }
 
-    /// Answers with a page.
+    /// Renders a page.
     ///
     /// # Errors
-    /// When the template fails, which is a bug.
+    /// Only if the template fails to render, which is a bug.
     pub fn show(&self, page: &impl Template) -> Result<Response> {
         let page = page.render().map_err(anyhow::Error::from)?;
         Ok(Html(page).into_response())
     }
 
-    /// Answers with an email as its reader sees it, to be shown in a frame of a page of ours.
+    /// Responds with an email as its reader sees it, to be shown in a frame of an admin page.
     pub fn show_email(&self, email: String) -> Response {
         let mut response = Html(email).into_response();
         response.extensions_mut().insert(IsEmail);
         response
     }
 
-    /// Goes on to another page after a change, which then says what was done.
+    /// Redirects to another page after a change. That page shows `said`.
     pub fn go_on(&self, path: &str, said: &str) -> Response {
         let mut response = Redirect::to(path).into_response();
         let text = BASE64_URL_SAFE_NO_PAD.encode(said);
@@ -103,13 +103,13 @@ impl AdminContext {
         response
     }
 
-    /// Lets the browser keep the token of a session.
+    /// Sets the session cookie and removes the visitor cookie.
     pub fn keep_session(&self, response: &mut Response, token: &SessionToken) {
         self.set_cookie(response, SESSION, token.reveal(), None);
         self.forget_cookie(response, VISITOR);
     }
 
-    /// Lets the browser keep a value, out of reach of scripts: for so many seconds, or until it is closed.
+    /// Sets a cookie that scripts cannot read. Without `seconds`, the browser drops it when it closes.
     pub fn set_cookie(
         &self,
         response: &mut Response,
@@ -137,7 +137,7 @@ impl AdminContext {
         self.set_cookie(response, name, "", Some(0));
     }
 
-    /// The value of a cookie of ours.
+    /// Reads one of the admin's cookies.
     pub fn cookie(app: &App, headers: &HeaderMap, name: &'static str) -> Option<String> {
         let name = cookie_name(app, name);
         let lines = headers.get_all(header::COOKIE).iter();
@@ -150,9 +150,9 @@ impl AdminContext {
         found.map(|(_, value)| value.to_owned())
     }
 
-    // What templates ask.
+    // Helpers for templates.
 
-    /// A new once-id: every form that is rendered has its own.
+    /// Returns a new once-id. Every rendered form has its own.
     pub fn once(&self) -> Uuid {
         Uuid::new_v4()
     }
@@ -181,7 +181,7 @@ impl AdminContext {
         ICON.path()
     }
 
-    /// Where Stripe shows a payment, or the sandbox in its place.
+    /// URL of a payment at Stripe, or of the sandbox.
     pub fn at_stripe(&self, payment: &str) -> String {
         let key = self.app.config.stripe_secret_key.as_ref();
         match key.map(|key| key.reveal()) {
@@ -197,7 +197,7 @@ impl AdminContext {
         self.user.as_ref().is_some_and(CurrentUser::is_owner)
     }
 
-    /// The pages that the user may open.
+    /// Returns the navigation items that the user may open.
     pub fn navigation(&self) -> Vec<&'static NavItem> {
         let user = self.user.as_ref();
         NAVIGATION
@@ -206,7 +206,7 @@ impl AdminContext {
             .collect()
     }
 
-    /// Whether the page belongs to this item.
+    /// Reports whether the current page belongs to `item`.
     pub fn is_in(&self, item: &NavItem) -> bool {
         let path = self.path.split('?').next().unwrap_or_default();
         path == item.path
@@ -216,23 +216,23 @@ impl AdminContext {
                     .is_some_and(|rest| rest.starts_with('/'))
     }
 
-    /// `24 Nov 2026, 10:15`, by the shop's clock.
+    /// Formats a time in the shop's time zone: `24 Nov 2026, 10:15`.
     pub fn time(&self, at: &DateTime<Utc>) -> String {
         let local = at.with_timezone(&self.app.config.shop_time_zone);
         local.format("%-d %b %Y, %H:%M").to_string()
     }
 
-    /// What the shop's prices are in.
+    /// Currency of the shop's prices.
     pub fn currency(&self) -> Currency {
         self.app.config.shop_currency
     }
 
-    /// RFC 3339, for the datetime attribute.
+    /// Formats a time as RFC 3339, for the `datetime` attribute.
     pub fn iso_time(&self, at: &DateTime<Utc>) -> String {
         at.to_rfc3339()
     }
 
-    /// An image of ours, if it is one: the admin shows nothing of other hosts.
+    /// Returns the image's URL if this shop hosts it. The admin shows no images from other hosts.
     pub fn image<'a>(&self, image: &'a Option<String>) -> Option<&'a str> {
         let image = image.as_deref()?;
         image.starts_with('/').then_some(image)
@@ -247,14 +247,14 @@ pub fn cookie_name(app: &App, name: &'static str) -> String {
     }
 }
 
-/// What the last page had to say, if we said it.
+/// Reads the message of the previous page, if its signature is valid.
 pub fn said(app: &App, headers: &HeaderMap) -> Option<String> {
     let signed = AdminContext::cookie(app, headers, NOTICE)?;
     let text = app.signer.verify(NOTICE, &signed)?;
     String::from_utf8(BASE64_URL_SAFE_NO_PAD.decode(text).ok()?).ok()
 }
 
-/// An image of ours this wide.
+/// URL of an image at the given width. Images on other hosts keep their URL.
 pub fn image_url(view: &ImageView, width: u32) -> String {
     match media::id_of(&view.url) {
         Some(id) => media::url(&id, width),
@@ -262,8 +262,8 @@ pub fn image_url(view: &ImageView, width: u32) -> String {
     }
 }
 
-/// Where Stripe shows a dispute, or the sandbox in its place. One that an earlier version kept without an id is looked up by
-/// its payment.
+/// URL of a dispute at Stripe, or of the sandbox. A dispute that an earlier version stored without an id is looked up
+/// by its payment.
 pub fn dispute_at_stripe(context: &AdminContext, dispute: &Dispute) -> String {
     let config = &context.app.config;
     let Some(key) = &config.stripe_secret_key else {

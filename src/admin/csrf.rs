@@ -1,4 +1,4 @@
-//! That a change was asked for by our own page: its token, and where the browser says that it comes from.
+//! CSRF protection: form tokens and the browser's origin headers.
 
 use axum::body::Body;
 use axum::extract::Request;
@@ -15,20 +15,20 @@ use crate::config::{Config, origin_of};
 use crate::error::{Error, Result};
 use crate::extract;
 
-/// The field, and the header that htmx sends, in which the token comes.
+/// Form field with the token, and the header that htmx sends instead.
 const FIELD: &str = "csrf";
 const HEADER: &str = "x-csrf-token";
 
-/// How far into an upload we look for token and once-id, in bytes: they are the first fields.
+/// Bytes of an upload that are searched for the token and the once-id, which are its first fields.
 const PEEK: usize = 2048;
 
-/// The token of whoever is named: a session, or a visitor who is about to sign in.
+/// Signs the form token of a session or of a visitor who is about to sign in.
 pub fn token(signer: &Signer, whose: &str) -> String {
     signer.sign("csrf", whose)
 }
 
-/// Whether a browser says that another site is behind this request. A page may be opened from anywhere; nothing else may
-/// be asked for from anywhere but our own pages.
+/// Reports whether the browser says that another site caused this request. Other sites may link to a page; every other
+/// request must come from the admin itself.
 pub fn is_foreign(config: &Config, method: &Method, headers: &HeaderMap) -> bool {
     let header = |name: &str| headers.get(name).map(|value| value.as_bytes());
     let reads = method == Method::GET || method == Method::HEAD;
@@ -38,7 +38,7 @@ pub fn is_foreign(config: &Config, method: &Method, headers: &HeaderMap) -> bool
         Some(b"same-origin") => {}
         Some(b"none") if reads => {}
         Some(_) => return !(reads && opens),
-        // A program, or a browser of before 2023.
+        // Not a browser, or one from before 2023.
         None => {}
     }
     if reads {
@@ -48,7 +48,7 @@ pub fn is_foreign(config: &Config, method: &Method, headers: &HeaderMap) -> bool
         .get(header::HOST)
         .and_then(|host| host.to_str().ok())
         .unwrap_or_default();
-    // In development we may be called by another of the machine's names than our settings have.
+    // In development, the machine may be reached under another name than the one in `PUBLIC_URL`.
     let is_ours = |origin: &str| {
         Some(origin) == origin_of(&config.public_url).as_deref()
             || !config.is_production()
@@ -58,14 +58,14 @@ pub fn is_foreign(config: &Config, method: &Method, headers: &HeaderMap) -> bool
     };
     match headers.get(header::ORIGIN) {
         Some(origin) => !origin.to_str().is_ok_and(is_ours),
-        // A browser that says neither is none that we know how to trust.
+        // A browser that sends neither header cannot be trusted.
         None => header("sec-fetch-site").is_none(),
     }
 }
 
-/// What a form says of itself.
+/// The token, the once-id and the content of a submitted form.
 pub struct Sent {
-    /// The session or visitor that its page was rendered for; nothing without a token that we signed.
+    /// Session or visitor that the page was rendered for; `None` without a valid token.
     pub whose: Option<String>,
     /// The form's once-id.
     pub once: Option<Uuid>,
@@ -73,14 +73,14 @@ pub struct Sent {
 }
 
 enum Content {
-    /// A form that was read, by its fingerprint.
+    /// A form that has been read; the value is its fingerprint.
     Read(Vec<u8>),
     /// An upload that the handler will read.
     Upload { path: String, boundary: String },
 }
 
 impl Sent {
-    /// The fingerprint of what was sent, as far as it was read.
+    /// Returns the fingerprint of a form that has been read; `None` for an upload.
     pub fn digest(&self) -> Option<&[u8]> {
         match &self.content {
             Content::Read(digest) => Some(digest),
@@ -88,7 +88,7 @@ impl Sent {
         }
     }
 
-    /// A fingerprint for an upload that is still to be read.
+    /// Starts a fingerprint for an upload that is still to be read.
     pub fn fingerprint(&self, signer: &Signer) -> Option<Fingerprint> {
         match &self.content {
             Content::Read(_) => None,
@@ -99,11 +99,11 @@ impl Sent {
     }
 }
 
-/// Reads a change's form, its token and its once-id. A plain form is left in the request as a [`Form`]; an upload, which
-/// begins with these two fields unless the token is in the header, is left for the handler to read.
+/// Reads a form's token and once-id. A plain form is left in the request as a [`Form`]. An upload is left for the
+/// handler to read; it begins with these two fields, unless the token is in the header.
 ///
 /// # Errors
-/// 403 for a once-id that is none; 413, 408 and 400 as every body.
+/// 403 for an invalid once-id; 413, 408 and 400 as for every body.
 pub async fn read(signer: &Signer, path: &str, request: Request) -> Result<(Sent, Request)> {
     let kind = request
         .headers()
@@ -124,7 +124,7 @@ pub async fn read(signer: &Signer, path: &str, request: Request) -> Result<(Sent
         "application/x-www-form-urlencoded" => {
             let (parts, body) = request.into_parts();
             let mut read = Request::new(body);
-            // The limits of the body are among them.
+            // The extensions contain the limits of the body.
             *read.extensions_mut() = parts.extensions.clone();
             let body = extract::body(read, &()).await?;
             fingerprint.update(&body);
@@ -166,7 +166,7 @@ pub async fn read(signer: &Signer, path: &str, request: Request) -> Result<(Sent
     Ok((sent, request))
 }
 
-/// What is said to who comes with a token that is not theirs, or with none.
+/// The error for a missing token, or for the token of somebody else.
 pub fn stale() -> Error {
     Error::Refused(
         axum::http::StatusCode::FORBIDDEN,
@@ -177,7 +177,7 @@ pub fn stale() -> Error {
     )
 }
 
-/// The beginning of a body, and the whole of it again.
+/// Reads the beginning of a body. Returns it with an equivalent of the whole body.
 async fn peek(body: Body) -> (Vec<u8>, Body) {
     let mut rest = body.into_data_stream();
     let (mut start, mut read) = (Vec::new(), Vec::new());
@@ -198,7 +198,7 @@ async fn peek(body: Body) -> (Vec<u8>, Body) {
     (start, Body::from_stream(stream::iter(read).chain(rest)))
 }
 
-/// The value of the first field in this piece of an upload, if it has this name, and what follows it.
+/// Returns the value of the first field in this part of an upload if it has this name, and the rest after the value.
 fn field_at<'a>(start: &'a str, name: &str) -> Option<(&'a str, &'a str)> {
     let (head, rest) = start.split_once("\r\n\r\n")?;
     let found = rest.split_once("\r\n")?;

@@ -1,4 +1,4 @@
-//! Custom orders: custom orders for pieces, from the first word to the shipment.
+//! Custom orders: the board, the quote, and the shipment.
 
 use askama::Template;
 use axum::extract::{Request, State};
@@ -29,17 +29,17 @@ use crate::settings::{self, Settings};
 
 const PAGE: i64 = 30;
 
-/// Where the list lies.
+/// Path of the list.
 const ROOT: &str = "/admin/custom-orders";
 
-/// The zones of a quote, with what people call them.
+/// Zones of a quote, with their names for people.
 const ZONES: [(Zone, &str, &str); 3] = [
     (Zone::Us, "us", "United States"),
     (Zone::NorthAmerica, "north_america", "Canada and Mexico"),
     (Zone::International, "international", "Elsewhere"),
 ];
 
-/// The carriers that are offered; another may be typed.
+/// Suggested carriers. The form accepts any other name.
 const CARRIERS: [&str; 6] = ["USPS", "UPS", "FedEx", "DHL", "Canada Post", "Royal Mail"];
 
 #[derive(Template)]
@@ -48,7 +48,7 @@ struct CustomOrdersPage<'a> {
     context: &'a AdminContext,
     search: String,
     tabs: Vec<Tab>,
-    /// The board; nothing while a state or a word is looked for.
+    /// The board; `None` while the list is filtered by state or search.
     board: Option<Vec<Column>>,
     custom_orders: Vec<CustomOrder>,
     newer: Option<String>,
@@ -68,9 +68,9 @@ struct CustomOrderPage<'a> {
     settings: Settings,
     view: CustomOrderView,
     moves: Moves,
-    /// The reasons not to ship now.
+    /// Reasons not to ship now.
     warnings: Vec<String>,
-    /// The form that came back, by its name; the others are empty.
+    /// Name of the form that was refused; the other forms are empty.
     which: &'static str,
     form: Form,
     quote: Form,
@@ -86,7 +86,7 @@ impl CustomOrderPage<'_> {
         currency(&self.payments)
     }
 
-    /// A form of the page: as it came back, or empty.
+    /// Returns a form of the page: with the submitted values if it was refused, otherwise as it first appears.
     fn form(&self, which: &str) -> Form {
         match which {
             "quote" => self.quote.clone(),
@@ -95,7 +95,7 @@ impl CustomOrderPage<'_> {
         }
     }
 
-    /// The zones with what a shipment into each costs.
+    /// Returns the zones, each with its shipping price.
     fn zones(&self) -> Vec<(&'static str, &'static str, String)> {
         ZONES
             .map(|(zone, word, name)| {
@@ -114,11 +114,11 @@ struct ApprovePage<'a> {
     draft: Quote,
     replaces: bool,
     subject: String,
-    /// What the owner saw; another draft has another.
+    /// Fingerprint of the draft that the owner sees. It changes with the draft.
     seen: String,
 }
 
-/// A state as people read it, with what badges are coloured by.
+/// Label and badge color of a state.
 fn status(status: &Status) -> (&'static str, &'static str) {
     match status {
         Status::Pending => ("To answer", "due"),
@@ -133,7 +133,7 @@ fn status(status: &Status) -> (&'static str, &'static str) {
     }
 }
 
-/// The state of a quote as people read it.
+/// Label and badge color of a quote's state.
 fn quote_state(state: &QuoteState) -> (&'static str, &'static str) {
     match state {
         QuoteState::Draft => ("draft", "due"),
@@ -146,7 +146,7 @@ fn quote_state(state: &QuoteState) -> (&'static str, &'static str) {
     }
 }
 
-/// An entry of the timeline as people read it.
+/// Label of a timeline entry.
 fn happened(entry: &TimelineEntry) -> &str {
     match (entry.kind.as_str(), entry.to_status) {
         ("submitted", _) => "Asked for",
@@ -158,7 +158,7 @@ fn happened(entry: &TimelineEntry) -> &str {
     }
 }
 
-/// The beginning of a text, for a card.
+/// Shortens a text for a card.
 fn beginning(text: &str) -> String {
     let mut start: String = text.chars().take(110).collect();
     if start.len() < text.len() {
@@ -181,7 +181,7 @@ fn address(pairs: &[(&str, &str)]) -> String {
     }
 }
 
-/// `GET /admin/custom-orders`: the board, or a list of one state or of what has a word in it.
+/// `GET /admin/custom-orders`: the board, or a list filtered by state or search.
 pub async fn list(State(app): State<App>, context: AdminContext, query: Query) -> Result<Response> {
     let search = super::wanted(&query);
     let asked = query.get("state").unwrap_or_default();
@@ -237,7 +237,7 @@ pub async fn list(State(app): State<App>, context: AdminContext, query: Query) -
     context.show(&page)
 }
 
-/// `GET /admin/custom-orders/{id}`: by id, or by number as `CO-1042`.
+/// `GET /admin/custom-orders/{id}`: accepts an id, or a number such as `CO-1042`.
 pub async fn show(
     State(app): State<App>,
     context: AdminContext,
@@ -246,7 +246,7 @@ pub async fn show(
     detail(&app, &context, &id, "", Form::default()).await
 }
 
-/// The page of a custom order, perhaps with a form that came back.
+/// Renders the page of a custom order, with the form that was refused if there is one.
 async fn detail(
     app: &App,
     context: &AdminContext,
@@ -289,7 +289,7 @@ async fn detail(
     Ok(judged(page, verdict))
 }
 
-/// What the form of a quote begins with: the draft, or else the last quote.
+/// Prefills the quote form from the draft, or else from the last quote.
 fn suggested(settings: &Settings, view: &CustomOrderView) -> Form {
     let mut form = Form::default();
     let before = view.draft().or(view.quotes.last());
@@ -314,8 +314,8 @@ fn zone_word(zone: Zone) -> &'static str {
     found.map_or("us", |(_, word, _)| word)
 }
 
-/// One change of a custom order in one transaction, with its entry in the audit log. The change returns what else is to be
-/// written down there. Answers by the custom order's page.
+/// Makes one change to a custom order in one transaction, with its audit entry, and redirects to the custom order's
+/// page. The closure makes the change and returns details for the audit entry.
 async fn change(
     app: &App,
     context: &AdminContext,
@@ -328,7 +328,7 @@ async fn change(
     Ok(context.go_on(&path_of(&view.custom_order), said))
 }
 
-/// Answers a form that was refused by its page, with what is wrong beside the fields.
+/// Shows a refused form again, with its errors beside the fields.
 async fn or_again(
     app: &App,
     context: &AdminContext,
@@ -345,7 +345,7 @@ async fn or_again(
     }
 }
 
-/// The terms that somebody typed.
+/// Parses the quote form.
 fn terms(settings: &Settings, form: &Form) -> Result<Terms> {
     let mut field_errors = Vec::new();
     let currency = settings.currency;
@@ -382,7 +382,8 @@ fn terms(settings: &Settings, form: &Form) -> Result<Terms> {
         Ok(_) => Err(Error::Invalid(field_errors)),
         Err(Error::Invalid(more)) => {
             for mut field_error in more {
-                // Ours comes first; and nobody here thinks in cents.
+                // Our own error for the amount comes first. The API's messages are in cents, which the form does not
+                // use.
                 match field_error.field.as_str() {
                     "amount" => {
                         field_error.message =
@@ -408,14 +409,14 @@ fn terms(settings: &Settings, form: &Form) -> Result<Terms> {
     }
 }
 
-/// What a custom order is paid in.
+/// Currency in which a custom order is paid.
 fn currency(payments: &[PaymentView]) -> &str {
     payments
         .first()
         .map_or("usd", |payment| payment.currency.as_str())
 }
 
-/// `POST /admin/custom-orders/{id}/refund`: of any payment that has money left.
+/// `POST /admin/custom-orders/{id}/refund`: refunds any payment that has money left.
 pub async fn refund(
     State(app): State<App>,
     context: AdminContext,
@@ -436,7 +437,7 @@ pub async fn refund(
     or_again(&app, &context, &id, "refund", form, done).await
 }
 
-/// `POST /admin/custom-orders/{id}/quote`: keeps the draft, and goes on to the email.
+/// `POST /admin/custom-orders/{id}/quote`: saves the draft and goes on to the preview of the email.
 pub async fn quote(
     State(app): State<App>,
     context: AdminContext,
@@ -465,7 +466,7 @@ pub async fn quote(
     or_again(&app, &context, &id, "quote", form, kept).await
 }
 
-/// `POST /admin/custom-orders/{id}/quote/discard`: throws the draft away.
+/// `POST /admin/custom-orders/{id}/quote/discard`: deletes the draft.
 pub async fn discard_quote(
     State(app): State<App>,
     context: AdminContext,
@@ -486,13 +487,13 @@ pub async fn discard_quote(
     .await
 }
 
-/// What tells one draft from another.
+/// Identifies the content of a draft, to detect changes between preview and approval.
 fn fingerprint(draft: &Quote) -> String {
     let hash = Sha256::digest(format!("{} {:?}", draft.id, draft.terms()));
     hex::encode(&hash[..8])
 }
 
-/// `GET /admin/custom-orders/{id}/approve`: the email as the customer will get it, and the button that sends it.
+/// `GET /admin/custom-orders/{id}/approve`: previews the email to the customer, with the button that sends it.
 pub async fn show_approve(
     State(app): State<App>,
     context: AdminContext,
@@ -520,7 +521,7 @@ pub async fn show_approve(
     })
 }
 
-/// `GET /admin/custom-orders/{id}/email`: the email of the draft, for a frame.
+/// `GET /admin/custom-orders/{id}/email`: the email of the draft, to be shown in a frame.
 pub async fn email(
     State(app): State<App>,
     context: AdminContext,
@@ -535,8 +536,8 @@ pub async fn email(
     Ok(context.show_email(page))
 }
 
-/// `POST /admin/custom-orders/{id}/approve`: sends the quote that was looked at; in place of one that the customer has, if
-/// there is one.
+/// `POST /admin/custom-orders/{id}/approve`: sends the quote that was previewed. It replaces the customer's current
+/// quote, if there is one.
 pub async fn approve(
     State(app): State<App>,
     context: AdminContext,
@@ -568,7 +569,7 @@ pub async fn approve(
     .await
 }
 
-/// `POST /admin/custom-orders/{id}/withdraw`: takes the quote back.
+/// `POST /admin/custom-orders/{id}/withdraw`: withdraws the quote.
 pub async fn withdraw(
     State(app): State<App>,
     context: AdminContext,
@@ -592,7 +593,7 @@ pub async fn withdraw(
     or_again(&app, &context, &id, "withdraw", form, done).await
 }
 
-/// `POST /admin/custom-orders/{id}/reject`: turns the custom order down; the customer reads why.
+/// `POST /admin/custom-orders/{id}/reject`: rejects the custom order; the customer gets the reason by email.
 pub async fn reject(
     State(app): State<App>,
     context: AdminContext,
@@ -616,7 +617,7 @@ pub async fn reject(
     or_again(&app, &context, &id, "reject", form, done).await
 }
 
-/// `POST /admin/custom-orders/{id}/start`: begins the making.
+/// `POST /admin/custom-orders/{id}/start`: marks the piece as being made.
 pub async fn start(
     State(app): State<App>,
     context: AdminContext,
@@ -637,7 +638,7 @@ pub async fn start(
     .await
 }
 
-/// `POST /admin/custom-orders/{id}/complete`: the piece has arrived.
+/// `POST /admin/custom-orders/{id}/complete`: marks the piece as arrived.
 pub async fn complete(
     State(app): State<App>,
     context: AdminContext,
@@ -658,7 +659,7 @@ pub async fn complete(
     .await
 }
 
-/// `POST /admin/custom-orders/{id}/note`: adds a line to the timeline.
+/// `POST /admin/custom-orders/{id}/note`: adds a note to the timeline.
 pub async fn note(
     State(app): State<App>,
     context: AdminContext,
@@ -682,8 +683,8 @@ pub async fn note(
     or_again(&app, &context, &id, "note", form, done).await
 }
 
-/// `POST /admin/custom-orders/{id}/ship`: an upload with the shipment's facts and images. Images of a form that is
-/// shown again are kept, and come back as fields.
+/// `POST /admin/custom-orders/{id}/ship`: accepts an upload with the shipment's fields and images. If the form is
+/// refused, its images are kept and come back as fields.
 pub async fn ship(
     State(app): State<App>,
     context: AdminContext,
@@ -747,7 +748,8 @@ pub async fn ship(
     .await;
     match done {
         Err(Error::Invalid(field_errors)) => {
-            // They are in the form that is shown again; if it never comes back, the sweep takes them tomorrow.
+            // The form that is shown again refers to these images. If it is never sent, the sweep deletes them a day
+            // later.
             batch.done();
             let field_errors = field_errors.into_iter().map(|mut field_error| {
                 if field_error.field.starts_with("images") {

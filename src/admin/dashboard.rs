@@ -1,4 +1,4 @@
-//! Today: what needs a hand, and how the shop does.
+//! The dashboard: open tasks and sales figures.
 
 use std::collections::BTreeMap;
 
@@ -23,14 +23,14 @@ use crate::review_items::ReviewItem;
 struct TodayPage<'a> {
     context: &'a AdminContext,
     to_do: Vec<ToDo>,
-    /// The most urgent open ones.
+    /// The most urgent open review items.
     review_items: Vec<ReviewItem>,
     days: i32,
     takings: Vec<Takings>,
     chart: Chart,
     first_day: String,
     last_day: String,
-    /// The chart in words.
+    /// Text alternative of the chart.
     summary: String,
     best_sellers: Vec<BestSeller>,
     running_out: Vec<RunningOut>,
@@ -40,20 +40,20 @@ impl TodayPage<'_> {
     const HEIGHT: i64 = chart::HEIGHT;
 }
 
-/// Something that waits for the owner.
+/// Tasks of one kind that are waiting for the owner.
 struct ToDo {
     count: i64,
-    /// What it is, for one and for several.
+    /// Label of the task, singular and plural.
     words: (&'static str, &'static str),
-    /// Where it is done, if there is such a page.
+    /// Page for the task, if there is one.
     path: Option<&'static str>,
     is_trouble: bool,
 }
 
-/// What came in during a time.
+/// Revenue of a period.
 struct Takings {
     name: &'static str,
-    /// In each currency, the most important first; nothing is `$0.00`.
+    /// Amount in each currency, the most important first. Without sales, `$0.00`.
     amounts: Vec<String>,
     orders: i64,
 }
@@ -163,7 +163,7 @@ pub async fn show(State(app): State<App>, context: AdminContext, query: Query) -
     context.show(&page)
 }
 
-/// The currency in which most orders were paid.
+/// Returns the currency with the most paid orders.
 fn main_currency(sales: &[Sales]) -> Option<String> {
     let mut orders: BTreeMap<&str, i64> = BTreeMap::new();
     for day in sales {

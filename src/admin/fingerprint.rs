@@ -1,4 +1,4 @@
-//! A keyed hash of what a form sends, taken while it streams.
+//! A keyed hash of a form's content, computed while the body streams.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -9,25 +9,25 @@ use sha2::{Digest, Sha256};
 
 use crate::app::Signer;
 
-/// How much follows the last boundary of an upload: two hyphens and the end of the line.
+/// Bytes after the last boundary of an upload: two hyphens and the end of the line.
 const CLOSING: usize = 4;
 
-/// A hash of a form, without the boundary of an upload: browsers choose another each time.
+/// A hash of a form that ignores the boundary of an upload: browsers choose a new one each time.
 pub struct Fingerprint {
     signer: Signer,
-    /// Where the form goes.
+    /// Path that the form is sent to.
     path: String,
-    /// What stands between the parts of an upload.
+    /// Separator between the parts of an upload; empty for a plain form.
     boundary: Vec<u8>,
     hash: Sha256,
-    /// The end of what came so far: a boundary may have begun in it.
+    /// Last bytes received so far, in which a boundary may have begun.
     tail: Vec<u8>,
-    /// Whether nothing but the tail came after the last boundary.
+    /// Set while only the tail has arrived since the last boundary.
     is_at_boundary: bool,
 }
 
 impl Fingerprint {
-    /// Begins the fingerprint of a form that goes to this path; an upload's has a boundary.
+    /// Starts the fingerprint of a form that is sent to `path`; an upload has a boundary.
     pub fn new(signer: &Signer, path: &str, boundary: Option<&str>) -> Fingerprint {
         Fingerprint {
             signer: signer.clone(),
@@ -39,7 +39,7 @@ impl Fingerprint {
         }
     }
 
-    /// Takes the next part of the body.
+    /// Adds the next part of the body.
     pub fn update(&mut self, part: &[u8]) {
         if self.boundary.is_empty() {
             self.hash.update(part);
@@ -50,7 +50,7 @@ impl Fingerprint {
         let mut rest = bytes.as_slice();
         while let Some(at) = memmem::find(rest, &self.boundary) {
             self.hash.update(&rest[..at]);
-            // Two texts must not become the same by moving what lies between them.
+            // Mark each boundary, so that moving content between parts changes the hash.
             self.hash.update(b"\0--\0");
             rest = &rest[at + self.boundary.len()..];
             self.is_at_boundary = true;
@@ -64,9 +64,9 @@ impl Fingerprint {
         self.tail = tail.to_vec();
     }
 
-    /// The fingerprint; nothing of an upload whose end was not read.
+    /// Returns the fingerprint; `None` for an upload that was not read to its end.
     pub fn finish(self) -> Option<Vec<u8>> {
-        // Whoever reads an upload stops at the last boundary, and may leave the end of that line unread.
+        // Upload parsers stop at the last boundary and may leave the end of that line unread.
         let is_whole = self.is_at_boundary && self.tail.starts_with(b"--");
         if !self.boundary.is_empty() && !is_whole {
             return None;
@@ -78,11 +78,11 @@ impl Fingerprint {
     }
 }
 
-/// The fingerprint of a body that somebody else reads.
+/// The fingerprint of a body that another reader consumes.
 pub struct Watched(Arc<Mutex<Option<Fingerprint>>>);
 
 impl Watched {
-    /// The same body, and the fingerprint that grows as it is read.
+    /// Wraps a body so that its fingerprint is computed as it is read.
     pub fn new(body: Body, fingerprint: Fingerprint) -> (Body, Watched) {
         let shared = Arc::new(Mutex::new(Some(fingerprint)));
         let watched = Watched(shared.clone());
@@ -95,7 +95,7 @@ impl Watched {
         (Body::from_stream(body), watched)
     }
 
-    /// The fingerprint of what was read; nothing when the end was not.
+    /// Returns the fingerprint of the body; `None` if it was not read to its end.
     pub fn finish(self) -> Option<Vec<u8>> {
         let fingerprint = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
         fingerprint.and_then(Fingerprint::finish)

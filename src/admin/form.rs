@@ -1,4 +1,4 @@
-//! What a form holds: as it was sent, and what is wrong with it.
+//! A submitted form and its validation errors.
 
 use std::time::Duration;
 
@@ -9,22 +9,22 @@ use crate::config::Secret;
 use crate::error::{Error, FieldError};
 use crate::unicode;
 
-/// A form's fields. A page shows one again with its field errors beside the fields, so that nothing typed is lost; the default
-/// is an empty one.
+/// The fields of a form. A refused form is shown again with its errors beside the fields, so nothing that was typed is
+/// lost. The default is an empty form.
 #[derive(Clone, Debug, Default)]
 pub struct Form {
     fields: Vec<(String, String)>,
     field_errors: Vec<FieldError>,
-    /// It may be sent again after this time.
+    /// Time to wait before the form may be sent again.
     wait: Option<Duration>,
 }
 
-/// What came of a form that a page shows again.
+/// Outcome of a form that is shown again.
 #[derive(Clone, Copy)]
 pub enum Verdict {
     Good,
     Invalid,
-    /// It may be sent again after this time.
+    /// The form may be sent again after this time.
     TooSoon(Duration),
 }
 
@@ -39,7 +39,7 @@ impl Form {
         }
     }
 
-    /// A form with these fields, as a page first shows it.
+    /// Creates a form with the given fields, for the first display of a page.
     pub fn of(fields: &[(&str, &str)]) -> Form {
         Form::of_pairs(
             fields
@@ -55,45 +55,46 @@ impl Form {
         }
     }
 
-    /// Sets a field, as for a form that begins with what is known.
+    /// Sets a field, to prefill a form.
     pub fn set(&mut self, name: &str, value: impl Into<String>) {
         self.fields.push((name.to_owned(), value.into()));
     }
 
-    /// Whether it was sent at all: an empty one is a page's first.
+    /// Reports whether the form was submitted. An empty form is the first one of a page.
     pub fn is_sent(&self) -> bool {
         !self.fields.is_empty()
     }
 
-    /// A field without blanks around it, and without what no text in PostgreSQL may hold; empty where it was not sent.
+    /// Returns a field without surrounding whitespace and without NUL characters, which PostgreSQL text cannot contain.
+    /// Missing fields are empty.
     pub fn get(&self, name: &str) -> String {
         self.raw(name).trim().replace('\0', "")
     }
 
-    /// A password: not a blank of it is taken away.
+    /// Returns a password exactly as typed: whitespace may be a part of it.
     pub fn secret(&self, name: &str) -> Secret {
         Secret::new(self.raw(name))
     }
 
-    /// Every value of a field that may come more than once, as checkboxes do.
+    /// Returns every value of a field that may repeat, such as checkboxes.
     pub fn all(&self, name: &str) -> Vec<&str> {
         let fields = self.fields.iter().filter(|(key, _)| key == name);
         fields.map(|(_, value)| value.as_str()).collect()
     }
 
-    /// The fields whose name begins so, with the rest of their names: `restock.sunrise` as `sunrise`.
+    /// Returns the fields whose names start with `start`, without that prefix: `restock.sunrise` becomes `sunrise`.
     pub fn starting_with<'a>(&'a self, start: &str) -> Vec<(&'a str, &'a str)> {
         let fields = self.fields.iter();
         let named = fields.filter_map(|(name, value)| Some((name.strip_prefix(start)?, value)));
         named.map(|(name, value)| (name, value.as_str())).collect()
     }
 
-    /// Whether a field has this value: for what is checked or chosen.
+    /// Reports whether a field has this value, for checkboxes and selects.
     pub fn has(&self, name: &str, value: &str) -> bool {
         self.all(name).contains(&value)
     }
 
-    /// What is wrong with a field.
+    /// Returns the error of a field.
     pub fn field_error(&self, name: &str) -> Option<&str> {
         let field_error = self
             .field_errors
@@ -114,10 +115,10 @@ impl Form {
         }
     }
 
-    /// The same form with what is wrong with it.
+    /// Attaches the errors to the form, to show it again.
     ///
     /// # Errors
-    /// Gives back what is no field error of a field.
+    /// Returns `error` itself if it does not belong to the form.
     pub fn refused(mut self, error: Error) -> Result<Form, Error> {
         match error {
             Error::Invalid(field_errors) => {
@@ -139,7 +140,7 @@ impl Form {
     }
 }
 
-/// A field whose text is in the composed form.
+/// Normalizes a text field to NFC. Passwords stay as typed.
 fn composed(name: String, value: String) -> (String, String) {
     match unicode::is_text(&name) && !name.contains("password") {
         true => (name, unicode::nfc(&value).into_owned()),
@@ -150,7 +151,7 @@ fn composed(name: String, value: String) -> (String, String) {
 impl<S: Send + Sync> FromRequestParts<S> for Form {
     type Rejection = std::convert::Infallible;
 
-    /// The guard has read it, because the CSRF token is in it.
+    // The guard has parsed the form already, because it contains the CSRF token.
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Form, Self::Rejection> {
         Ok(parts.extensions.get().cloned().unwrap_or_default())
     }

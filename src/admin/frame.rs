@@ -1,4 +1,4 @@
-//! What lies around every page: who asks, who may, the headers, and errors told as pages.
+//! Middleware of every admin page: session, access, headers, and error pages.
 
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
@@ -20,19 +20,19 @@ use crate::error::{Error, Result};
 use crate::extract::{BodyTime, Deadline};
 use crate::settings;
 
-/// What a page may do: nothing but show itself, our style, our script and our images, and send forms back to us.
+/// Content security policy of pages: own styles, scripts and images only, and forms to this site only.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; \
                       connect-src 'self'; form-action 'self'; base-uri 'none'; frame-src 'self'; \
                       frame-ancestors 'none'";
 
-/// What an email may do that is shown inside a page: nothing but look as it does. It has no origin, sends nothing and
-/// fetches nothing; its images are in it.
+/// Content security policy of an email shown in a page. The email has no origin, sends nothing and fetches nothing; its
+/// images are embedded.
 const EMAIL_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; form-action 'none'; \
                              base-uri 'none'; frame-ancestors 'self'; sandbox";
 
 const SIGN_OUT: &str = "/admin/sign-out";
 
-/// Makes the [`AdminContext`] of a request, and tells what fails in it as a page.
+/// Creates the [`AdminContext`] of a request and shows errors as pages.
 pub async fn enter(State(app): State<App>, mut request: Request, next: Next) -> Response {
     let is_asset = request.uri().path().starts_with("/assets/");
     let is_shown = request.method() != Method::HEAD;
@@ -40,7 +40,7 @@ pub async fn enter(State(app): State<App>, mut request: Request, next: Next) -> 
     let nobody = AdminContext::nobody(&app, &request);
     let arriving = arrive(&app, nobody.clone(), request.headers().clone());
     let (context, fresh) = if is_asset {
-        // The same for everybody.
+        // Assets are the same for everybody and need no session.
         (nobody, None)
     } else {
         match tokio::time::timeout(limit, arriving).await {
@@ -50,7 +50,7 @@ pub async fn enter(State(app): State<App>, mut request: Request, next: Next) -> 
         }
     };
     request.extensions_mut().insert(context.clone());
-    // A caller who takes longer to say what they want is no outage of ours.
+    // A slow sender must not count as an outage of the shop: reading the body times out first.
     request.extensions_mut().insert(BodyTime(limit / 2));
     let deadline = Deadline::new(limit);
     request.extensions_mut().insert(deadline.clone());
@@ -74,14 +74,14 @@ pub async fn enter(State(app): State<App>, mut request: Request, next: Next) -> 
     response
 }
 
-/// Who asks, and how they are known to us: the visitor's cookie is new where there was none.
+/// Identifies the user by the session cookie. Without a visitor cookie, a new one is returned to be set.
 async fn arrive(
     app: &App,
     mut context: AdminContext,
     headers: HeaderMap,
 ) -> Result<(AdminContext, Option<String>)> {
     let token = AdminContext::cookie(app, &headers, SESSION);
-    // Whoever is sent to sign-in sees no page, and asks no question.
+    // Requests that are redirected to sign-in render no page, so they need no query.
     if token.is_some() || context.path.starts_with("/admin/sign-in") {
         let mut conn = app.db.acquire().await?;
         context.shop = settings::current(&mut conn, &app.config).await?.shop_name;
@@ -105,14 +105,14 @@ async fn arrive(
     Ok((context, fresh))
 }
 
-/// The name that we gave to a browser in which nobody is signed in.
+/// Returns the signed id of a browser without a session.
 fn visitor(app: &App, headers: &HeaderMap) -> Option<String> {
     let signed = AdminContext::cookie(app, headers, VISITOR)?;
     app.signer.verify(VISITOR, &signed).map(str::to_owned)
 }
 
 impl AdminContext {
-    /// The admin of somebody whom we do not know.
+    /// Creates a context without a user.
     fn nobody(app: &App, request: &Request) -> AdminContext {
         let headers = request.headers();
         let text = |name: &HeaderName| {
@@ -144,7 +144,7 @@ impl AdminContext {
     }
 }
 
-/// Lets in who may come in; and to a change, only who asks for it by a page of ours.
+/// Checks access to a route. Changes also need a form of the admin with a valid token.
 pub async fn guard(access: Access, request: Request, next: Next) -> Result<Response> {
     let context: AdminContext = request
         .extensions()
@@ -165,7 +165,7 @@ pub async fn guard(access: Access, request: Request, next: Next) -> Result<Respo
     }
 }
 
-/// The answer to somebody who may not come in here.
+/// Returns the response for a user without access, or `None` if access is allowed.
 fn denied(access: Access, context: &AdminContext, request: &Request) -> Option<Result<Response>> {
     if access.allows(context.user.as_ref()) {
         return None;
@@ -180,7 +180,7 @@ fn denied(access: Access, context: &AdminContext, request: &Request) -> Option<R
     Some(Ok(away(request.headers(), &way)))
 }
 
-/// Carries out a change that a page of ours asks for: once, however often its form is sent.
+/// Processes a form of the admin once, however often it is sent.
 async fn change(
     context: &AdminContext,
     denied: Option<Result<Response>>,
@@ -191,7 +191,7 @@ async fn change(
     let visitor = visitor(app, request.headers());
     let has_session = AdminContext::cookie(app, request.headers(), SESSION).is_some();
     if let Some(denied) = denied {
-        // Nothing that a stranger sends is read. A browser whose session has just ended may have ended it itself.
+        // Read no body from strangers. A browser whose session has just ended may have ended it with this very form.
         if !has_session {
             return denied;
         }
@@ -203,25 +203,25 @@ async fn change(
             .map_or(denied, Ok);
     }
     if context.user.is_none() && context.path == SIGN_OUT {
-        // Pressed twice, or in a browser that is signed out already.
+        // Pressed twice, or in a browser that is already signed out.
         return Ok(context.go_on("/admin/sign-in", sign_in::SIGNED_OUT));
     }
     let whose = match &context.user {
         Some(user) => user.session.to_string(),
-        // Without the cookie no token can be right.
+        // Without the visitor cookie, no token can be valid.
         None => visitor.ok_or_else(csrf::stale)?,
     };
     let (sent, request) = csrf::read(&app.signer, &context.path, request).await?;
     if sent.whose.as_ref() == Some(&whose) {
         return once::carry_out(context, sent, request, next).await;
     }
-    // Somebody who has signed in sends the form again that they signed in with.
+    // A user who has just signed in may send the sign-in form again.
     once::repeat(context, sent, request)
         .await?
         .ok_or_else(csrf::stale)
 }
 
-/// Where to sign in, and what to open then.
+/// Path of the sign-in page that leads back to `path` after a GET.
 fn sign_in_for(method: &Method, path: &str) -> String {
     if *method == Method::GET && path != super::ROOT {
         let path: String = url::form_urlencoded::byte_serialize(path.as_bytes()).collect();
@@ -231,7 +231,7 @@ fn sign_in_for(method: &Method, path: &str) -> String {
     }
 }
 
-/// Sends the browser to another page: the whole of it, even where htmx asked for a part.
+/// Redirects the whole page, even if htmx asked for a part of it.
 fn away(headers: &HeaderMap, path: &str) -> Response {
     if headers.contains_key("hx-request") {
         let path = HeaderValue::from_str(path).unwrap_or(HeaderValue::from_static("/admin"));
@@ -261,13 +261,13 @@ pub async fn method_not_allowed(method: Method) -> Error {
     )
 }
 
-/// Tells an error as a page, and sets the headers of all.
+/// Renders errors as pages and sets the headers of every response.
 fn finish(context: &AdminContext, response: Response) -> Response {
     let told = response.extensions().get::<Arc<Error>>().cloned();
     let mut response = match told {
         Some(error) => {
             let mut page = tell(context, &error, response);
-            // It is counted by its word, page or not.
+            // The metrics count the error by its code, even when it is shown as a page.
             page.extensions_mut().insert(error);
             page
         }
@@ -282,7 +282,7 @@ fn finish(context: &AdminContext, response: Response) -> Response {
         (header::CONTENT_SECURITY_POLICY, policy),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (header::X_FRAME_OPTIONS, framing),
-        // A form of a page without referrer says that it comes from nowhere.
+        // With `no-referrer`, forms would send `Origin: null`.
         (header::REFERRER_POLICY, "same-origin"),
         (
             HeaderName::from_static("permissions-policy"),
@@ -314,7 +314,7 @@ struct ErrorPage<'a> {
     text: String,
 }
 
-/// The page of an error. Where not even that can be made, the plain answer stands.
+/// Renders an error page. If that fails too, the plain response is kept.
 fn tell(context: &AdminContext, error: &Error, plain: Response) -> Response {
     let status = plain.status();
     let (title, text) = match error {

@@ -1,8 +1,9 @@
-//! The owner's admin: pages made on the server, for a phone or a laptop, that work without JavaScript.
+//! The admin: server-rendered pages for a phone or a laptop that work without JavaScript.
 //!
-//! A page is a handler, a template that extends `frame.html`, and a line in [`routes`]; a page in the navigation also has a line
-//! in [`NAVIGATION`]. Who may come in is said in the table and checked before the handler runs, and so is the CSRF token of
-//! every form. Handlers fail with our ordinary [`Error`]; the frame tells it as a page.
+//! A page consists of a handler, a template that extends `frame.html`, and a line in [`routes`]; a page in the
+//! navigation also has a line in [`NAVIGATION`]. The table sets the access of each route. The frame checks the access
+//! and the CSRF token of every form before the handler runs. Handlers return the ordinary [`Error`], which the frame
+//! renders as a page.
 mod account;
 mod assets;
 mod audit_log;
@@ -45,17 +46,17 @@ use crate::auth::{CurrentUser, Role};
 use crate::error::Error;
 use crate::extract::Query;
 
-/// Where the admin lies.
+/// Path of the admin.
 const ROOT: &str = "/admin";
 
-/// Who may use a route.
+/// Required access of a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
-    /// Whoever comes.
+    /// Anyone, signed in or not.
     Anyone,
-    /// Who gave the password, and has yet to give the second factor.
+    /// A user who has passed the password step and still needs the second factor.
     MfaPending,
-    /// Everybody who is signed in.
+    /// Every signed-in user.
     Staff,
     Owner,
 }
@@ -72,7 +73,7 @@ impl Access {
     }
 }
 
-/// A way into the admin. There is none that is not in [`routes`].
+/// A route of the admin. All of them are listed in [`routes`].
 pub struct AdminRoute {
     pub method: Method,
     pub path: &'static str,
@@ -80,7 +81,7 @@ pub struct AdminRoute {
     handler: MethodRouter<App>,
 }
 
-/// A page.
+/// Defines a page (GET).
 fn page<T: 'static>(
     path: &'static str,
     access: Access,
@@ -94,7 +95,7 @@ fn page<T: 'static>(
     }
 }
 
-/// A change, made by a form.
+/// Defines a change made by a form (POST).
 fn act<T: 'static>(
     path: &'static str,
     access: Access,
@@ -108,7 +109,7 @@ fn act<T: 'static>(
     }
 }
 
-/// Every route of the admin, who may use it, and its handler.
+/// Every route of the admin, with its required access and its handler.
 #[rustfmt::skip]
 pub fn routes() -> Vec<AdminRoute> {
     use Access::{Anyone, MfaPending, Owner, Staff};
@@ -216,16 +217,16 @@ pub fn routes() -> Vec<AdminRoute> {
     ]
 }
 
-/// A place in the navigation.
+/// An item of the navigation.
 pub struct NavItem {
     pub path: &'static str,
     pub name: &'static str,
-    /// Lines in a square of 24 by 24.
+    /// SVG path in a square of 24 by 24.
     pub icon: &'static str,
     pub access: Access,
 }
 
-/// The navigation, in its order. A phone has the first three at the thumb, the others behind a menu.
+/// The navigation in display order. Phones show the first three at the bottom and the others in a menu.
 #[rustfmt::skip]
 pub const NAVIGATION: &[NavItem] = &[
     NavItem { path: "/admin", name: "Today", access: Access::Staff, icon: "M4 11l8-7 8 7v9h-5v-6h-6v6H4z" },
@@ -242,13 +243,13 @@ pub const NAVIGATION: &[NavItem] = &[
     NavItem { path: "/admin/system", name: "System", access: Access::Owner, icon: "M12 15a3 3 0 100-6 3 3 0 000 6zM12 3v3M12 18v3M3 12h3M18 12h3M5.600 5.600l2.100 2.100M16.300 16.300l2.100 2.100M18.400 5.600l-2.100 2.100M7.700 16.300l-2.100 2.100" },
 ];
 
-/// The word that a list is searched for; empty without one.
+/// Returns the search text of a list, or an empty string.
 fn wanted(query: &Query) -> String {
     let word = query.get("search").unwrap_or_default().trim();
     word.replace('\0', "").chars().take(200).collect()
 }
 
-/// Which page of a list is asked for, from 1 on.
+/// Returns the requested page of a list, starting at 1.
 fn page_number(query: &Query) -> i64 {
     let asked = query.get("page").and_then(|page| page.parse().ok());
     asked
@@ -256,8 +257,10 @@ fn page_number(query: &Query) -> i64 {
         .unwrap_or(1)
 }
 
-/// The admin's pages. They stay outside what the API allows to other origins (CORS), and are not compressed: each holds a
-/// CSRF token beside what somebody typed, and the length of the whole would tell of it.
+/// Builds the router of the admin. It is outside the API's CORS rules.
+///
+/// Pages are not compressed: they contain both a CSRF token and user input, so the compressed length could reveal the
+/// token.
 pub fn router(app: &App) -> Router {
     let mut context = Router::new();
     for route in routes() {

@@ -1,8 +1,8 @@
-//! Forms that take effect once: a double tap, a repeat over a slow line, or "back" and "send" again has the effect and
-//! the answer of the first.
+//! Idempotent forms: a double tap, a retry on a slow connection, or "back" and "send" again returns the first response
+//! without a second effect.
 //!
-//! Every form carries a random once-id beside its CSRF token. What is kept of a submission is bound to the session that
-//! the form was rendered for, and encrypted under a key that takes the once-id itself: the database does not have it.
+//! Every form has a random once-id beside its CSRF token. The stored submission belongs to the session that the form
+//! was rendered for. The response is encrypted under a key derived from the once-id, which the database does not store.
 
 use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
@@ -32,22 +32,22 @@ use crate::error::{Error, Result};
 use crate::extract::{Deadline, arriving};
 use crate::submissions::{self, Claim, Outcome, RENEWAL, State, Submission};
 
-/// The field in which a form's once-id comes.
+/// Form field with the once-id.
 pub const FIELD: &str = "once";
 
-/// How long an answer is kept that shows a secret, or signs in.
+/// Retention of a response that shows a secret or signs a user in.
 const SECRETS_KEPT: Duration = Duration::from_secs(10 * 60);
 
-/// How long any other answer is kept.
+/// Retention of any other response.
 const KEPT: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// The largest answer that is kept, in bytes.
+/// Size limit of a stored response, in bytes.
 const LARGEST: u64 = 1024 * 1024;
 
-/// The first and the longest pause between two looks at a submission that is being carried out.
+/// First and longest pause between two checks of a submission that is still running.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(200));
 
-/// A form as it was rendered: its once-id, and the session or visitor that it was rendered for.
+/// The once-id of a form and the session or visitor that it was rendered for.
 struct Key {
     id: Vec<u8>,
     secret: String,
@@ -64,7 +64,7 @@ impl Key {
         }
     }
 
-    /// The cipher of one attempt's answer. It encrypts one message only, so the nonce may be constant.
+    /// Returns the cipher of one attempt's response. Each key encrypts one message only, so the nonce may be constant.
     fn cipher(&self, attempt: Uuid) -> Result<(LessSafeKey, Nonce)> {
         let key = self
             .signer
@@ -81,7 +81,7 @@ impl Key {
         Ok(text)
     }
 
-    /// The text, unless it was encrypted under another `SECRET_KEY`.
+    /// Decrypts a response; `None` if it was encrypted under another `SECRET_KEY`.
     fn decrypt(&self, attempt: Uuid, mut sealed: Vec<u8>) -> Result<Option<Vec<u8>>> {
         let (key, nonce) = self.cipher(attempt)?;
         let text = key.open_in_place(nonce, Aad::empty(), &mut sealed);
@@ -89,7 +89,7 @@ impl Key {
     }
 }
 
-/// An answer as it is kept.
+/// A stored response.
 #[derive(Serialize, Deserialize)]
 struct Answer {
     status: u16,
@@ -98,7 +98,8 @@ struct Answer {
 }
 
 impl Answer {
-    /// The answer to keep, and the same response again. Errors are not kept: whoever sends the form again is told anew.
+    /// Returns the response to store, and an equal response to send. Errors are not stored, so a retry is evaluated
+    /// again.
     async fn of(response: Response) -> (Option<Answer>, Response) {
         let is_small = |body: &Body| body.size_hint().upper().is_some_and(|size| size <= LARGEST);
         if response.extensions().get::<Arc<Error>>().is_some() || !is_small(response.body()) {
@@ -138,7 +139,7 @@ impl Answer {
     }
 }
 
-/// Waits for a submission that somebody else carries out.
+/// Waits for a submission that another request is processing.
 struct Patience {
     ends: Instant,
     pause: Duration,
@@ -147,16 +148,16 @@ struct Patience {
 impl Patience {
     fn new(app: &App) -> Patience {
         Patience {
-            // Somewhat less than any request has.
+            // Shorter than the timeout of the request.
             ends: Instant::now() + app.config.request_timeout * 3 / 4,
             pause: PAUSES.0,
         }
     }
 
-    /// Waits until it is time for another look.
+    /// Pauses before the next check.
     ///
     /// # Errors
-    /// 409 `already_sent` after too long.
+    /// 409 `already_sent` when the total wait is over.
     async fn wait(&mut self) -> Result<()> {
         if Instant::now() > self.ends {
             return Err(already_sent(
@@ -170,11 +171,11 @@ impl Patience {
     }
 }
 
-/// Carries a form out, or gives the answer of the first time again. Of two at once the second waits for the first. A
-/// form without a once-id, as a page of the previous version has it, is carried out each time.
+/// Processes a form, or returns the stored response of an earlier submission. Of two simultaneous submissions, the
+/// second waits for the first. A form without a once-id, as rendered by the previous version, is processed each time.
 ///
 /// # Errors
-/// 409 `already_sent` for a form that was sent before with something else in it, or whose answer is not kept any more.
+/// 409 `already_sent` if the form was submitted before with other content, or if its response is no longer stored.
 pub async fn carry_out(
     context: &AdminContext,
     sent: Sent,
@@ -187,7 +188,7 @@ pub async fn carry_out(
     let key = Key::new(&context.app.signer, whose, once);
     let credential = credential(&context.app, request.headers());
     let mut patience = Patience::new(&context.app);
-    // The attempt that this one waits for.
+    // The attempt that this request is waiting for.
     let mut awaited = None;
     loop {
         let mut conn = context.app.db.acquire().await?;
@@ -197,7 +198,7 @@ pub async fn carry_out(
             drop(conn);
             return run(context, key, claim, sent, request, next).await;
         }
-        // Nothing where the sweep has forgotten it between the two statements.
+        // The sweep may delete the row between the two statements.
         let Some(found) = submissions::find(&mut conn, &key.id).await? else {
             awaited = None;
             continue;
@@ -228,18 +229,18 @@ pub async fn carry_out(
     }
 }
 
-/// Whether a form that was sent before is carried out (again).
+/// Reports whether a form that was submitted before may be processed again.
 fn may_be_carried_out(found: &Submission, sent: &Sent) -> bool {
     match found.state {
         _ if found.took_effect => false,
         State::Running | State::Failed => true,
-        // It changed nothing: what was sent with something else in it is not a repeat.
+        // It changed nothing, so other content under the same once-id is not a repeat.
         State::Done => sent.digest().is_some() && !is_same(found, sent.digest()),
     }
 }
 
-/// The answer of the first time for a browser whose session that answer began, renewed or ended: without it, it would
-/// be sent away. Nothing for any other.
+/// Returns the stored response to a browser whose session was started, renewed or ended by that response. Without this,
+/// the retry would be redirected to sign-in. Returns `None` for any other browser.
 pub async fn repeat(
     context: &AdminContext,
     sent: Sent,
@@ -271,7 +272,7 @@ pub async fn repeat(
     }
 }
 
-/// The answer of a form that was carried out, if the same was sent.
+/// Returns the stored response if the same content was sent.
 async fn again(
     context: &AdminContext,
     key: &Key,
@@ -281,7 +282,7 @@ async fn again(
 ) -> Result<Response> {
     let digest = match sent.digest() {
         Some(digest) => Some(digest.to_vec()),
-        // An upload: it is read to its end, and let go.
+        // Hashing an upload requires reading it to the end; its content is then discarded.
         None if found.fingerprint.is_some() => read_to_the_end(context, &sent, request).await?,
         None => None,
     };
@@ -301,7 +302,7 @@ async fn again(
     }
 }
 
-/// Whether this was sent before.
+/// Reports whether the same content was submitted before.
 fn is_same(found: &Submission, digest: Option<&[u8]>) -> bool {
     digest.is_some() && found.fingerprint.as_deref() == digest
 }
@@ -320,7 +321,7 @@ async fn read_to_the_end(
     request: Request,
 ) -> Result<Option<Vec<u8>>> {
     let limits = context.app.media.limits();
-    // Somewhat more than any handler takes: what is larger is told by the digest anyway.
+    // Slightly above the limit of any handler, so every upload that one accepts can be compared.
     let most = limits.file_bytes * limits.files as u64 + 2 * LARGEST;
     let Some(mut fingerprint) = sent.fingerprint(&context.app.signer) else {
         return Ok(None);
@@ -332,8 +333,8 @@ async fn read_to_the_end(
     Ok(fingerprint.finish())
 }
 
-/// Carries a claimed form out in a task of its own, so that one whose sender has gone away is not left half done and the
-/// next try finds its answer.
+/// Processes a claimed form in its own task. A client that disconnects does not interrupt it, and a retry finds its
+/// response.
 async fn run(
     context: &AdminContext,
     key: Key,
@@ -369,7 +370,7 @@ async fn run(
         };
         let (outcome, response) = outcome(&context.app, &key, &claim, digest, response).await;
         if let Err(error) = close(&context.app, &claim, &outcome).await {
-            // The lease runs out; the mark tells the next try whether anything was changed.
+            // The lease will expire; the mark then tells the next attempt whether anything was changed.
             warn!(%error, "the answer to a form could not be recorded");
         }
         response
@@ -385,7 +386,7 @@ async fn passed(deadline: Option<Deadline>) {
     }
 }
 
-/// Renews the lease of a form for as long as it is carried out.
+/// Renews the lease while the form is being processed.
 async fn renew(app: &App, claim: &Claim) -> Infallible {
     loop {
         tokio::time::sleep(RENEWAL).await;
@@ -400,7 +401,7 @@ async fn close(app: &App, claim: &Claim, outcome: &Outcome) -> Result<()> {
     claim.close(&mut *app.db.acquire().await?, outcome).await
 }
 
-/// What is recorded of a response, and the response again.
+/// Returns the outcome to record, and the response to send.
 async fn outcome(
     app: &App,
     key: &Key,
@@ -416,7 +417,7 @@ async fn outcome(
         .and_then(|answer| serde_json::to_vec(&answer).ok())
         .and_then(|text| key.encrypt(claim.attempt(), text).ok());
     let outcome = Outcome {
-        // A page that marked no change is a question, a preview or a form with its field errors: it may be sent again.
+        // A page without a mark changed nothing: a question, a preview, or a refused form. It may be sent again.
         is_final: is_redirect,
         fingerprint,
         successor,
@@ -426,13 +427,13 @@ async fn outcome(
     (outcome, response)
 }
 
-/// The cookies that a response sets, by name.
+/// Returns the cookies that a response sets, by name.
 fn cookies_set(headers: &HeaderMap) -> impl Iterator<Item = (&str, &str)> {
     let lines = headers.get_all(header::SET_COOKIE).iter();
     lines.filter_map(|line| line.to_str().ok()?.split(';').next()?.split_once('='))
 }
 
-/// The keyed hash of the session's cookie that a response sets or takes away.
+/// Returns the keyed hash of the session cookie that a response sets or removes.
 fn session_set(app: &App, headers: &HeaderMap) -> Option<Vec<u8>> {
     let name = cookie_name(app, SESSION);
     let mut set = cookies_set(headers);
@@ -445,7 +446,7 @@ fn sets_more_than_a_message(app: &App, headers: &HeaderMap) -> bool {
     cookies_set(headers).any(|(key, _)| key != message)
 }
 
-/// The keyed hash of the cookie by which we know this browser.
+/// Returns the keyed hash of the cookie that identifies this browser.
 fn credential(app: &App, headers: &HeaderMap) -> Vec<u8> {
     let cookie = |name| AdminContext::cookie(app, headers, name);
     let value = cookie(SESSION).or_else(|| cookie(VISITOR));
@@ -456,7 +457,7 @@ fn hashed(app: &App, cookie: &str) -> Vec<u8> {
     app.signer.derive("form credential", cookie).to_vec()
 }
 
-/// The code of what is told to whoever sends a form again that is done, where its answer cannot be given.
+/// Error code for a form that was already processed and whose response cannot be returned.
 pub const ALREADY_SENT: &str = "already_sent";
 
 fn already_sent(sentence: &str) -> Error {

@@ -1,4 +1,4 @@
-//! One order: all that is known of it, and all that is done with it.
+//! The page of one order, and the changes made there.
 
 use askama::Template;
 use axum::extract::{Request, State};
@@ -22,7 +22,7 @@ use crate::money::Cents;
 use crate::orders::{self, Change, NewShipment, Order, OrderLine, OrderView, Status};
 use crate::payments::{self, NewRefund, PaymentView, RefundSubject, RefundView};
 
-/// Carriers to choose from; others may be typed.
+/// Suggested carriers. The form accepts any other name.
 pub const CARRIERS: [&str; 8] = [
     "USPS",
     "UPS",
@@ -34,7 +34,7 @@ pub const CARRIERS: [&str; 8] = [
     "Australia Post",
 ];
 
-/// The field that images of a shipment come in.
+/// Form field with images of the shipment.
 const IMAGES: &str = "images";
 
 #[derive(Template)]
@@ -43,23 +43,23 @@ struct OrderPage<'a> {
     context: &'a AdminContext,
     view: OrderView,
     address: Vec<String>,
-    /// The reasons not to ship now.
+    /// Reasons not to ship now.
     warnings: Vec<String>,
     payments: Vec<PaymentView>,
     refunds: Vec<RefundView>,
     emails: Vec<EmailRow>,
-    /// Of the shipment.
+    /// Images of the shipment.
     images: Vec<ImageView>,
     refund_forms: Vec<RefundForm>,
     restock: Vec<Restock>,
-    /// The form refunds all that is left and puts back what was not shipped.
+    /// The form refunds all remaining money and restocks everything that was not shipped.
     is_whole: bool,
-    /// The order by which a custom order is shipped.
+    /// The custom order that this order ships, if any.
     custom_order: Option<CustomOrder>,
     forms: Forms,
 }
 
-/// A piece that may go back into stock.
+/// An order line whose pieces may be restocked.
 struct Restock {
     field: String,
     name: String,
@@ -67,13 +67,13 @@ struct Restock {
     value: String,
 }
 
-/// The forms of the page, as they were sent.
+/// The forms of the page, as submitted.
 #[derive(Default)]
 struct Forms {
     ship: Form,
     refund: Form,
     note: Form,
-    /// The refund's form is to have all that is left in it.
+    /// Prefill the refund form with all remaining money.
     is_whole: bool,
 }
 
@@ -84,7 +84,7 @@ impl OrderPage<'_> {
         self.view.to_ship > 0 && !self.view.order.is_custom_order
     }
 
-    /// Why a paid order cannot be shipped.
+    /// Explains why a paid order cannot be shipped.
     fn why_not_shipped(&self) -> &'static str {
         let lines = &self.view.lines;
         let is_all_back = lines
@@ -96,7 +96,7 @@ impl OrderPage<'_> {
         }
     }
 
-    /// Whether all that is left may be refunded with the pieces going back.
+    /// Reports whether the page offers to refund everything and restock the pieces.
     fn may_put_all_back(&self) -> bool {
         !self.is_whole
             && self
@@ -106,13 +106,13 @@ impl OrderPage<'_> {
                 .any(|line| line.sold.product_id.is_some() && line.to_ship > 0)
     }
 
-    /// A sale by hand that can be undone.
+    /// Reports whether this is a manual sale that can be undone.
     fn may_undo(&self) -> bool {
         self.view.order.is_manual() && self.view.order.status.may_become(Status::Refunded)
     }
 }
 
-/// What an email is, as people say it.
+/// Label of an email kind.
 fn email_name(kind: &str) -> String {
     let words = kind.replace('_', " ");
     let mut chars = words.chars();
@@ -121,7 +121,7 @@ fn email_name(kind: &str) -> String {
     })
 }
 
-/// An email's state, with what its badge is coloured by.
+/// Label and badge color of an email's state.
 fn email_state(state: email::State) -> (&'static str, &'static str) {
     match state {
         email::State::Sent => ("sent", "good"),
@@ -130,8 +130,8 @@ fn email_state(state: email::State) -> (&'static str, &'static str) {
     }
 }
 
-/// `GET /admin/orders/{id}`: by id, or by number as `SB-1042`. With `?refund=whole` the refund's form has all that is
-/// left in it, pieces and money.
+/// `GET /admin/orders/{id}`: accepts an id, or a number such as `SB-1042`. With `?refund=whole`, the refund form is
+/// prefilled with all remaining pieces and money.
 pub async fn show(
     State(app): State<App>,
     context: AdminContext,
@@ -197,8 +197,8 @@ async fn page(app: &App, context: &AdminContext, id: OrderId, forms: Forms) -> R
     })
 }
 
-/// The pieces that may go back into stock. None are said to: a refund of part of the money takes nothing out of the box.
-/// Where all of it is refunded, those that were not shipped are.
+/// Returns the lines that may be restocked, with the prefilled quantities. They are 0 by default, because a partial
+/// refund usually returns no pieces. A full refund restocks the pieces that were not shipped.
 fn restock_fields(
     returnable: Vec<(ProductId, i32)>,
     view: &OrderView,
@@ -227,7 +227,7 @@ fn path(order: &Order) -> String {
     format!("/admin/orders/{}", order.display_number())
 }
 
-/// Field errors by the field that shows them: those of `images[1]` at `images`.
+/// Moves errors of `images[1]` and the like to the field `images`, which shows them.
 fn by_field(error: Error) -> Error {
     match error {
         Error::Invalid(field_errors) => Error::Invalid(
@@ -245,7 +245,7 @@ fn by_field(error: Error) -> Error {
     }
 }
 
-/// `POST /admin/orders/{id}/ship`: an upload, or a plain form without images.
+/// `POST /admin/orders/{id}/ship`: accepts an upload, or a plain form without images.
 pub async fn ship(
     State(app): State<App>,
     context: AdminContext,
@@ -287,7 +287,7 @@ pub async fn ship(
         }
         let mut images: Vec<String> = Vec::new();
         for id in batch.ids() {
-            // The same image chosen twice is one.
+            // An image that was chosen twice counts once.
             if !images.contains(&id.0) {
                 images.push(id.0);
             }
@@ -321,7 +321,7 @@ pub async fn ship(
     }
 }
 
-/// The refusal to ship what a bank or Stripe warns of, as a field error of the box that confirms it.
+/// Shows a refusal to ship (a warning by a bank or Stripe) as an error of the checkbox that confirms it.
 pub fn to_confirm(error: Error) -> Error {
     match error {
         Error::Conflict(orders::CONFIRM_SHIPPING, why) => Error::invalid("ship_anyway", why),
@@ -329,7 +329,7 @@ pub fn to_confirm(error: Error) -> Error {
     }
 }
 
-/// The shipment that a form describes.
+/// Builds the shipment that a form describes.
 pub fn shipment(form: &Form, number: &str, images: Vec<String>) -> NewShipment {
     let given = |text: String| (!text.is_empty()).then_some(text);
     NewShipment {
@@ -377,7 +377,7 @@ pub async fn note(
     Ok(context.go_on(&path(&order), "The note is kept."))
 }
 
-/// `POST /admin/orders/{id}/resend`: an email of this order, again.
+/// `POST /admin/orders/{id}/resend`: sends an email of this order again.
 pub async fn resend(
     State(app): State<App>,
     context: AdminContext,
@@ -398,7 +398,7 @@ pub async fn resend(
     Ok(context.go_on(&path(&order), "The email goes out again."))
 }
 
-/// `POST /admin/orders/{id}/undo`: of a sale by hand. Goes on to where the sale was made, if that is asked for.
+/// `POST /admin/orders/{id}/undo`: undoes a manual sale. Redirects to the sell page if the form asks for it.
 pub async fn undo(
     State(app): State<App>,
     context: AdminContext,
@@ -459,11 +459,11 @@ pub async fn refund(
     Ok(context.go_on(&path(&order), REFUND_PLANNED))
 }
 
-/// What is said of a refund that was just decided on.
+/// Message after a refund was created.
 pub const REFUND_PLANNED: &str =
     "The refund is planned. Stripe is asked for it now, and again until it takes it.";
 
-/// The refund that a form asks for.
+/// Parses a refund form.
 pub fn read_refund(form: &Form, currency: &str) -> Result<NewRefund> {
     let mut field_errors = Vec::new();
     let id = form.get("refund").parse().map(RefundId);
@@ -511,7 +511,7 @@ struct PackingSlip<'a> {
 }
 
 impl PackingSlip<'_> {
-    /// What goes into the box, or went.
+    /// Returns the lines that go, or went, into the box.
     fn packed(&self) -> Vec<&OrderLine> {
         let lines = self.view.lines.iter();
         lines.filter(|line| line.packed() > 0).collect()

@@ -1,4 +1,4 @@
-//! Orders: looking through them.
+//! The list of orders.
 
 use askama::Template;
 use axum::extract::State;
@@ -23,11 +23,11 @@ struct OrdersPage<'a> {
     orders: Vec<Listed>,
     newer: Option<String>,
     older: Option<String>,
-    /// The first days that the export is offered for.
+    /// Default date range of the export.
     export: (NaiveDate, NaiveDate),
 }
 
-/// A tab, and how many orders wait there.
+/// A tab of the list and its number of waiting orders.
 struct Tab {
     tab: OrderTab,
     word: &'static str,
@@ -35,7 +35,7 @@ struct Tab {
     waiting: i64,
 }
 
-/// A tab as addresses and tabs have it.
+/// URL value and label of a tab.
 fn words(tab: OrderTab) -> (&'static str, &'static str) {
     match tab {
         OrderTab::ToPack => ("to-pack", "To pack"),
@@ -49,7 +49,7 @@ fn words(tab: OrderTab) -> (&'static str, &'static str) {
     }
 }
 
-/// A status as people read it, with what badges are coloured by.
+/// Label and badge color of a status.
 pub fn status(status: &Status) -> (&'static str, &'static str) {
     match status {
         Status::Pending => ("Being paid", "quiet"),
@@ -63,7 +63,7 @@ pub fn status(status: &Status) -> (&'static str, &'static str) {
     }
 }
 
-/// The badge of an order: its status, or that it waits to be packed.
+/// Badge of an order: its status, or that it is waiting to be packed.
 pub fn badge(order: &Order, is_to_pack: bool) -> (&'static str, &'static str) {
     match is_to_pack {
         true => ("To pack", "due"),
@@ -71,7 +71,7 @@ pub fn badge(order: &Order, is_to_pack: bool) -> (&'static str, &'static str) {
     }
 }
 
-/// An entry of the timeline as people read it.
+/// Label of a timeline entry.
 pub fn happened(entry: &TimelineEntry) -> &str {
     match (entry.kind.as_str(), entry.to_status) {
         ("placed", _) => "Placed",
@@ -98,7 +98,7 @@ pub async fn list(State(app): State<App>, context: AdminContext, query: Query) -
     let tab = OrderTab::ALL
         .into_iter()
         .find(|tab| words(*tab).0 == asked)
-        // Who searches does not know where it stands.
+        // A search covers all orders: the status of the match is usually unknown.
         .unwrap_or(if search.is_empty() {
             OrderTab::ToPack
         } else {

@@ -1,4 +1,4 @@
-//! Orders as a table for bookkeepers.
+//! CSV export of orders for bookkeeping.
 
 use axum::extract::State;
 use axum::response::Response;
@@ -9,8 +9,8 @@ use crate::error::Result;
 use crate::extract::Query;
 use crate::orders;
 
-/// `GET /admin/orders.csv?from=2026-11-01&to=2026-11-30`: both days are in it, by the shop's clock. With `rows=lines`, each
-/// line of an order has a row.
+/// `GET /admin/orders.csv?from=2026-11-01&to=2026-11-30`: includes both days, in the shop's time zone. With
+/// `rows=lines`, each order line has its own row.
 pub async fn download(
     State(app): State<App>,
     _context: AdminContext,

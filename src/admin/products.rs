@@ -1,4 +1,4 @@
-//! Products: the list, and the page of one, where all about it is changed.
+//! The list of products, and the page that edits one product.
 
 use askama::Template;
 use axum::extract::{Request, State};
@@ -23,7 +23,7 @@ use crate::settings;
 
 const PAGE: i64 = 30;
 
-/// So many of a product's latest changes of stock are shown.
+/// Number of stock movements shown on a product's page.
 const LEDGER: i64 = 50;
 
 /// The fields of the form, with their labels.
@@ -50,7 +50,7 @@ struct ProductsPage<'a> {
     total: i64,
     newer: Option<String>,
     older: Option<String>,
-    /// Whether something narrows the list down besides its kind.
+    /// Set if a filter other than the tab is active.
     narrowed: bool,
 }
 
@@ -58,13 +58,13 @@ struct ProductsPage<'a> {
 #[template(path = "product.html", config = "src/admin/askama.toml")]
 struct ProductPage<'a> {
     context: &'a AdminContext,
-    /// None: it is about to be made.
+    /// `None` on the page for a new product.
     product: Option<Product>,
     form: Form,
-    /// How the fields were when the form was opened.
+    /// Field values when the form was opened.
     was: Form,
     version: i64,
-    /// What somebody else changed meanwhile.
+    /// Fields that somebody else changed in the meantime.
     clashes: Vec<Clash>,
     stock_form: Form,
     image_error: Option<String>,
@@ -73,13 +73,13 @@ struct ProductPage<'a> {
     movement_count: i64,
 }
 
-/// A field that somebody else changed while we had the form open.
+/// A field that somebody else changed while the form was open.
 struct Clash {
     field: &'static str,
     label: &'static str,
     was: String,
     theirs: String,
-    /// What was typed here, where it is something else: it stays in the form.
+    /// The value typed here, if it differs. It stays in the form.
     yours: Option<String>,
 }
 
@@ -89,7 +89,7 @@ impl ProductPage<'_> {
         product.map_or("A new product", |product| &product.name)
     }
 
-    /// What somebody else wrote into a field meanwhile.
+    /// Returns the value that somebody else saved for a field in the meantime.
     fn theirs(&self, field: &str) -> Option<&str> {
         let clash = self.clashes.iter().find(|clash| clash.field == field)?;
         Some(&clash.theirs)
@@ -99,7 +99,7 @@ impl ProductPage<'_> {
         self.context.currency()
     }
 
-    /// Where Stripe shows the product, or the sandbox in its place.
+    /// URL of the product at Stripe, or of the sandbox.
     fn at_stripe(&self, id: &str) -> String {
         let key = self.context.app.config.stripe_secret_key.as_ref();
         match key.map(|key| key.reveal()) {
@@ -118,7 +118,7 @@ pub fn path_to(product: &Product) -> String {
     format!("/admin/products/{}", id.replace('+', "%20"))
 }
 
-/// A kind as addresses and tabs have it.
+/// URL value and label of a tab.
 fn words(kind: ProductTab) -> (&'static str, &'static str) {
     match kind {
         ProductTab::Active => ("on-sale", "On sale"),
@@ -140,7 +140,7 @@ fn sort_words(sort: ProductSort) -> (&'static str, &'static str) {
     }
 }
 
-/// Stripe's state of a product as people read it, with what badges are coloured by.
+/// Label and badge color of a product's sync status.
 fn stripe(product: &Product) -> (&'static str, &'static str) {
     match product.stripe_status {
         SyncStatus::Synced => ("At Stripe", "good"),
@@ -149,7 +149,7 @@ fn stripe(product: &Product) -> (&'static str, &'static str) {
     }
 }
 
-/// An image for a list: a small one of ours where there is one.
+/// Image for a list: a small rendition if this shop hosts the image.
 fn image(product: &Product) -> Option<String> {
     match product.images.first() {
         Some(image) => Some(media::url(&image.id, 320)),
@@ -237,7 +237,7 @@ pub async fn list(State(app): State<App>, context: AdminContext, query: Query) -
     context.show(&page)
 }
 
-/// `POST /admin/products`: archives, restores or syncs all that are checked, all or none.
+/// `POST /admin/products`: archives, restores or syncs all selected products, or none of them.
 pub async fn change_many(
     State(app): State<App>,
     context: AdminContext,
@@ -270,7 +270,7 @@ pub async fn change_many(
     Ok(context.go_on(back, &said))
 }
 
-/// `GET /admin/new-product`: beside the products' own addresses, for any text may be a product's id.
+/// `GET /admin/new-product`: not below `/admin/products/`, because a product's id may be any text.
 pub async fn show_new(State(app): State<App>, context: AdminContext) -> Result<Response> {
     let form = Form::of(&[
         ("lighter_type", "1"),
@@ -329,7 +329,7 @@ pub async fn create(State(app): State<App>, context: AdminContext, form: Form) -
     }
 }
 
-/// `GET /admin/products/{id}`: by id, or by slug.
+/// `GET /admin/products/{id}`: accepts an id or a slug.
 pub async fn show(
     State(app): State<App>,
     context: AdminContext,
@@ -340,7 +340,7 @@ pub async fn show(
 }
 
 impl<'a> ProductPage<'a> {
-    /// The page of a product, as it is.
+    /// Loads the page of a product with its current values.
     async fn open(
         app: &App,
         context: &'a AdminContext,
@@ -366,8 +366,8 @@ impl<'a> ProductPage<'a> {
     }
 }
 
-/// `POST /admin/products/{id}`: changes what the form changed. What somebody else has changed meanwhile is shown, and
-/// nothing is saved before it was seen.
+/// `POST /admin/products/{id}`: saves the fields that the form changed. If somebody else changed some of the same
+/// fields, the page shows their values and saves nothing.
 pub async fn change(
     State(app): State<App>,
     context: AdminContext,
@@ -380,7 +380,7 @@ pub async fn change(
         Ok(saved) => return Ok(is_saved(&context, &saved)),
         Err(error) => error,
     };
-    // As it is now, which may be later than what was refused.
+    // The current state, which may be newer than the one that caused the conflict.
     let product = keeping::find(&mut *app.db.acquire().await?, &id).await?;
     let mut page = ProductPage::open(&app, &context, product).await?;
     let status = error.status();
@@ -388,7 +388,7 @@ pub async fn change(
         Error::Conflict("version_conflict", _) => {
             page.merge(&form);
             if let Some(product) = page.product.as_ref().filter(|_| page.clashes.is_empty()) {
-                // What changed is none of what this form holds: its images, say.
+                // The concurrent change touched no field of this form; it may have changed the images.
                 let saved = save(&app, &context, product, page.version, &form).await?;
                 return Ok(is_saved(&context, &saved));
             }
@@ -433,8 +433,8 @@ async fn save(
 }
 
 impl ProductPage<'_> {
-    /// Puts what was typed over what somebody else saved meanwhile. A field that only they changed takes their value; where
-    /// both did, ours stays in the field, and theirs stands beside it. Nothing is saved by that.
+    /// Merges the typed values with what somebody else saved in the meantime. A field that only they changed takes
+    /// their value. If both changed it, the typed value stays and theirs is shown beside it. Saves nothing.
     fn merge(&mut self, typed: &Form) {
         let theirs = std::mem::take(&mut self.form);
         let mut merged = Vec::new();
@@ -458,7 +458,7 @@ impl ProductPage<'_> {
         self.was = theirs;
     }
 
-    /// A value as people read it.
+    /// Formats a field's value for people.
     fn shown(&self, field: &str, value: &str) -> String {
         let category = || {
             let mut all = self.categories.iter();
@@ -477,7 +477,7 @@ impl ProductPage<'_> {
     }
 }
 
-/// `POST /admin/products/{id}/active`: puts it on sale, or takes it off.
+/// `POST /admin/products/{id}/active`: puts the product on sale or archives it.
 pub async fn set_active(
     State(app): State<App>,
     context: AdminContext,
@@ -496,7 +496,7 @@ pub async fn set_active(
     Ok(context.go_on(&path_to(&product), &said))
 }
 
-/// `POST /admin/products/{id}/delete`: for good; what was sold of it stays in its orders.
+/// `POST /admin/products/{id}/delete`: deletes the product permanently. Orders keep their lines.
 pub async fn delete(
     State(app): State<App>,
     context: AdminContext,
@@ -534,7 +534,7 @@ pub async fn duplicate(
     Ok(context.go_on(&path_to(&copy), said))
 }
 
-/// `POST /admin/products/{id}/stock`: pieces came or went, for a reason.
+/// `POST /admin/products/{id}/stock`: changes the stock, with a reason.
 pub async fn change_stock(
     State(app): State<App>,
     context: AdminContext,
@@ -591,8 +591,7 @@ pub async fn change_stock(
     }
 }
 
-/// `POST /admin/products/{id}/images`: takes images in, at the end. Those that cannot be read are told, and keep no
-/// other out.
+/// `POST /admin/products/{id}/images`: appends images. Unreadable files are reported and don't affect the others.
 pub async fn add_images(
     State(app): State<App>,
     context: AdminContext,
@@ -670,7 +669,7 @@ pub async fn add_images(
     Ok(told(context.show(&page)?, Some(StatusCode::BAD_REQUEST)))
 }
 
-/// `POST /admin/products/{id}/images/arrange`: moves an image, or takes it away.
+/// `POST /admin/products/{id}/images/arrange`: moves or removes an image.
 pub async fn arrange_images(
     State(app): State<App>,
     context: AdminContext,
@@ -701,7 +700,7 @@ pub async fn arrange_images(
     Ok(context.go_on(&format!("{}#images", path_to(&product)), said))
 }
 
-/// The form of a product as it is.
+/// Creates the form with a product's current values.
 fn form_of(product: &Product) -> Form {
     let category = product.category_id.map(|id| id.to_string());
     let sold_out = if product.is_sold_out { "yes" } else { "" };
@@ -717,7 +716,7 @@ fn form_of(product: &Product) -> Form {
     ])
 }
 
-/// The API's fields of a form, and what is wrong with those that people write in another way.
+/// Maps the form to the API's fields. Returns errors for fields that the form writes differently than the API.
 fn read(form: &Form, currency: Currency) -> (Map<String, Value>, Vec<FieldError>) {
     let mut fields = Map::new();
     let mut field_errors = Vec::new();
@@ -756,7 +755,7 @@ fn read(form: &Form, currency: Currency) -> (Map<String, Value>, Vec<FieldError>
     (fields, field_errors)
 }
 
-/// What was done, unless something was wrong with the form besides. The caller commits nothing then.
+/// Combines the result with errors found in the form. With errors, the result is `Err`, and the caller does not commit.
 fn with_field_errors<T>(done: Result<T>, mut field_errors: Vec<FieldError>) -> Result<T> {
     if field_errors.is_empty() {
         return done;
@@ -767,7 +766,7 @@ fn with_field_errors<T>(done: Result<T>, mut field_errors: Vec<FieldError>) -> R
     Err(Error::Invalid(field_errors))
 }
 
-/// Browsers send line breaks as two characters.
+/// Converts the CRLF line breaks that browsers send.
 fn unix(text: String) -> String {
     text.replace("\r\n", "\n")
 }

@@ -1,5 +1,5 @@
-//! Giving money back, on the pages of orders and custom orders: a form for each payment that has money left, and another try
-//! for each refund that Stripe did not take.
+//! Refund forms on the pages of orders and custom orders: one for each payment with money left, and a retry button for
+//! each refund that Stripe has not accepted.
 
 use axum::extract::State;
 use axum::response::Response;
@@ -17,20 +17,20 @@ use crate::payments::{self, PaymentView, RefundState, RefundSubject, RefundView}
 
 /// The form that refunds one payment.
 pub struct RefundForm {
-    /// What the ids of its fields begin with.
+    /// Prefix of the ids of the form's fields.
     pub prefix: String,
     pub title: String,
     pub payment: String,
-    /// Sent twice, it is one refund.
+    /// Id of the new refund: submitting the form twice creates one refund.
     pub id: RefundId,
     pub amount: String,
-    /// As it was sent.
+    /// The form as submitted.
     pub form: Form,
-    /// Pieces were sold for the payment, and may come back.
+    /// Set if the payment is for pieces that may be restocked.
     pub takes_pieces: bool,
 }
 
-/// A form for each payment that has money left. What was sent stands in the one that it was sent by.
+/// Returns a form for each payment that has money left. Submitted values appear in the form of the payment they name.
 pub fn forms(payments: &[PaymentView], sent: &Form) -> Vec<RefundForm> {
     let open: Vec<&PaymentView> = payments
         .iter()
@@ -75,7 +75,7 @@ pub fn forms(payments: &[PaymentView], sent: &Form) -> Vec<RefundForm> {
     open.iter().enumerate().map(form).collect()
 }
 
-/// A refund's state, with what its badge is coloured by.
+/// Label and badge color of a refund's state.
 pub fn state(refund: &RefundView) -> (&'static str, &'static str) {
     match refund.state {
         RefundState::Planned if refund.last_error.is_some() => ("not taken yet", "bad"),
@@ -86,7 +86,7 @@ pub fn state(refund: &RefundView) -> (&'static str, &'static str) {
     }
 }
 
-/// Whether there is something to try again.
+/// Reports whether the refund may be retried.
 pub fn can_be_tried(refund: &RefundView) -> bool {
     refund.is_retryable || refund.state == RefundState::Planned && refund.last_error.is_some()
 }

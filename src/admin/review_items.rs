@@ -1,4 +1,4 @@
-//! Review items: all that needs a person, with a button that resolves each by itself.
+//! Review items: events that need a person, each with a button that resolves it.
 
 use askama::Template;
 use axum::extract::State;
@@ -27,7 +27,7 @@ struct ItemsPage<'a> {
     older: Option<String>,
 }
 
-/// `GET /admin/review-items`: the open ones, or with `?state=resolved` the others.
+/// `GET /admin/review-items`: lists open items, or with `?state=resolved` the resolved ones.
 pub async fn list(State(app): State<App>, context: AdminContext, query: Query) -> Result<Response> {
     let is_open = query.get("state") != Some("resolved");
     let page = page_number(&query);
@@ -50,7 +50,7 @@ pub async fn list(State(app): State<App>, context: AdminContext, query: Query) -
     })
 }
 
-/// `POST /admin/review-items/{id}/resolve`: goes on to what the item belongs to, or back to the list.
+/// `POST /admin/review-items/{id}/resolve`: redirects to the page of the item's subject, or back to the list.
 pub async fn resolve(
     State(app): State<App>,
     context: AdminContext,

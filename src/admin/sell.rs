@@ -1,4 +1,4 @@
-//! Selling by hand: the market stall. Find a piece, tap it, tap again: it is sold.
+//! Manual sales, for example at a market stall: choose a piece and sell it with a second tap.
 
 use askama::Template;
 use axum::extract::State;
@@ -16,7 +16,7 @@ use crate::money::Cents;
 use crate::orders::{self, Line, Order, Sale};
 use crate::products::{self, OnHand};
 
-/// How many pieces the grid shows; a search finds the others.
+/// Number of pieces in the grid; the search finds the others.
 const PIECES: i64 = 60;
 
 const PATH: &str = "/admin/sell";
@@ -28,9 +28,9 @@ struct SellPage<'a> {
     search: String,
     pieces: Vec<OnHand>,
     chosen: Option<OnHand>,
-    /// The order that the form makes: sent twice, it is one.
+    /// Id of the new order: submitting the form twice creates one order.
     sale: OrderId,
-    /// What was sold just now.
+    /// The sale that was just made.
     sold: Option<(Order, Vec<Line>)>,
     form: Form,
 }
@@ -123,7 +123,7 @@ pub async fn submit(State(app): State<App>, context: AdminContext, form: Form) -
         }
         Err(error) => {
             let error = match error {
-                // Somebody was faster: it is told beside the number.
+                // Somebody else bought the piece first: show it beside the quantity.
                 Error::Conflict("insufficient_inventory", why) => Error::invalid("quantity", why),
                 other => other,
             };
@@ -148,7 +148,7 @@ async fn sell(app: &App, context: &AdminContext, form: &Form) -> Result<(Order, 
     let mut tx = app.db.begin().await?;
     let piece = ProductId::parse(&form.get("piece"));
     let piece = piece.ok_or_else(|| Error::invalid("piece", "is no product's id"))?;
-    // A second tap finds the piece gone, and the sale made.
+    // After a double tap, the piece is gone but the sale exists.
     let is_new = orders::find(&mut tx, id).await?.is_none();
     let locked = products::lock(&mut tx, std::slice::from_ref(&piece)).await?;
     let locked = locked

@@ -1,4 +1,4 @@
-//! What the owner may set while the shop runs.
+//! The settings page, for owners.
 
 use askama::Template;
 use axum::extract::State;
@@ -14,14 +14,14 @@ use crate::settings::{self, Choice, Rate, Settings};
 
 const HERE: &str = "/admin/settings";
 
-/// The zones with their fields' names.
+/// Shipping zones: field prefix and label.
 const ZONES: [(&str, &str); 3] = [
     ("shipping_us", "USA"),
     ("shipping_north_america", "Canada and Mexico"),
     ("shipping_international", "Everywhere else"),
 ];
 
-/// The fields of a zone.
+/// Fields of a shipping zone.
 const RATE: [&str; 3] = ["price", "min_days", "max_days"];
 
 #[derive(Template)]
@@ -29,7 +29,7 @@ const RATE: [&str; 3] = ["price", "min_days", "max_days"];
 struct SettingsPage<'a> {
     context: &'a AdminContext,
     form: Form,
-    /// What holds where a field is empty.
+    /// Values that apply where a field is empty.
     defaults: Form,
     currency: Currency,
 }
@@ -61,7 +61,7 @@ async fn page(app: &App, context: &AdminContext, sent: Form) -> Result<Response>
     Ok(judged(page, verdict))
 }
 
-/// The form of a choice. What is not chosen is empty.
+/// Creates the form of the current choice. Unset values are empty.
 fn fields(version: i32, choice: &Choice, currency: Currency) -> Form {
     let mut form = Form::default();
     form.set("version", version.to_string());
@@ -83,7 +83,7 @@ fn fields(version: i32, choice: &Choice, currency: Currency) -> Form {
     form
 }
 
-/// `POST /admin/settings`: what is left empty is as the shop was started.
+/// `POST /admin/settings`: saves the settings. Empty fields fall back to the server's configuration.
 pub async fn change(State(app): State<App>, context: AdminContext, form: Form) -> Result<Response> {
     let currency = app.config.shop_currency;
     let changed = async {
@@ -161,7 +161,7 @@ fn read(form: &Form, currency: Currency) -> Result<Choice> {
     })
 }
 
-/// Says bounds of prices as amounts are typed: nobody in the admin thinks in cents.
+/// Rewrites errors about prices in the currency's notation: the API's messages are in cents.
 fn as_typed(error: Error, currency: Currency) -> Error {
     match error {
         Error::Invalid(mut field_errors) => {

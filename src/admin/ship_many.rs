@@ -1,4 +1,4 @@
-//! Several orders shipped at once: one carrier, a tracking number each.
+//! Ships several orders at once: one carrier, a tracking number for each.
 
 use askama::Template;
 use axum::extract::State;
@@ -59,7 +59,8 @@ async fn page(app: &App, context: &AdminContext, chosen: &[&str], form: Form) ->
     })
 }
 
-/// `POST /admin/orders/ship`: each order is a change of its own; those that could not be shipped are shown again.
+/// `POST /admin/orders/ship`: ships each order in its own transaction. Orders that could not be shipped are shown
+/// again.
 pub async fn submit(State(app): State<App>, context: AdminContext, form: Form) -> Result<Response> {
     let mut chosen = form.all("order");
     chosen.sort_unstable();
@@ -88,7 +89,7 @@ pub async fn submit(State(app): State<App>, context: AdminContext, form: Form) -
     context.said.clone_from(&said);
     match page(&app, &context, &done.left, faulty).await {
         Ok(page) => Ok(refused(page, done.status, None)),
-        // The database may be gone by now: then this is all that can be told.
+        // The database may be unreachable by now, so the error itself must list what was shipped.
         Err(_) if done.status.is_server_error() => {
             let shipped = said.unwrap_or_else(|| "None of the orders is shipped.".to_owned());
             let left = done.left.join(", ");
@@ -108,13 +109,13 @@ fn are_shipped(numbers: &[&str]) -> String {
     }
 }
 
-/// What came of several orders.
+/// Outcome of shipping several orders.
 struct Done<'a> {
     shipped: Vec<&'a str>,
     left: Vec<&'a str>,
-    /// What is wrong with those that are left, by the field that shows it.
+    /// Errors of the remaining orders, by the field that shows them.
     field_errors: Vec<FieldError>,
-    /// The worst of it.
+    /// Status of the most serious error.
     status: StatusCode,
 }
 
@@ -129,7 +130,7 @@ impl<'a> Done<'a> {
         for (number, outcome) in chosen.into_iter().zip(outcomes) {
             match outcome {
                 Ok(_) => done.shipped.push(number),
-                // Nobody can choose an order that is not there.
+                // The form lists existing orders only.
                 Err(Error::NotFound(_)) => {}
                 Err(error) => done.refuse(number, error),
             }

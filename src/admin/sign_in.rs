@@ -1,4 +1,4 @@
-//! Signing in and out: password, second factor.
+//! Sign-in with password and second factor, and sign-out.
 
 use std::time::Duration;
 
@@ -15,10 +15,10 @@ use crate::error::{Error, Result};
 use crate::extract::Query;
 use crate::rate_limit;
 
-/// How long we know a browser again, in seconds: a year. It opens nothing, so it may last.
+/// Lifetime of the cookie that recognizes a browser, in seconds: one year. The cookie grants no access, so it may last.
 const KNOWN_FOR: i64 = 365 * 24 * 60 * 60;
 
-/// What somebody is told who has signed out.
+/// Message after signing out.
 pub const SIGNED_OUT: &str = "You are signed out.";
 
 #[derive(Template)]
@@ -52,7 +52,7 @@ pub async fn show(context: AdminContext, query: Query) -> Result<Response> {
     })
 }
 
-/// `POST /admin/sign-in`: address and password. An address that is nobody's is answered as a wrong password is.
+/// `POST /admin/sign-in`: checks the password. An unknown email address gets the same answer as a wrong password.
 pub async fn submit(State(app): State<App>, context: AdminContext, form: Form) -> Result<Response> {
     let (email, password) = (form.get("email"), form.secret("password"));
     let next = next(&form.get("next"));
@@ -85,7 +85,7 @@ pub async fn submit(State(app): State<App>, context: AdminContext, form: Form) -
     Ok(refused(page, status, wait))
 }
 
-/// Lets the browser of somebody who has passed a step know itself again.
+/// Sets the cookie that recognizes the browser of a user who has passed a step.
 pub fn know_again(
     app: &App,
     context: &AdminContext,
@@ -107,7 +107,7 @@ pub async fn show_second_factor(context: AdminContext, query: Query) -> Result<R
     })
 }
 
-/// `POST /admin/second-factor`: a code of the app, or a recovery code.
+/// `POST /admin/second-factor`: accepts a code of the authenticator app, or a recovery code.
 pub async fn submit_second_factor(
     State(app): State<App>,
     context: AdminContext,
@@ -142,7 +142,7 @@ pub async fn submit_second_factor(
     Ok(refused(page, status, wait))
 }
 
-/// `POST /admin/sign-out`: this browser's session ends. Safe to repeat.
+/// `POST /admin/sign-out`: ends the session of this browser. Safe to repeat.
 pub async fn sign_out(State(app): State<App>, context: AdminContext) -> Result<Response> {
     leave(&app, &context).await?;
     let mut response = context.go_on("/admin/sign-in", SIGNED_OUT);
@@ -150,7 +150,7 @@ pub async fn sign_out(State(app): State<App>, context: AdminContext) -> Result<R
     Ok(response)
 }
 
-/// Ends the session that the browser came with, if it came with one.
+/// Ends the session of the browser, if it has one.
 async fn leave(app: &App, context: &AdminContext) -> Result<()> {
     if let Some(user) = &context.user {
         let mut conn = app.db.acquire().await?;
@@ -159,11 +159,11 @@ async fn leave(app: &App, context: &AdminContext) -> Result<()> {
     Ok(())
 }
 
-/// What to open after signing in: a page of the admin, never another site.
+/// Returns the page to open after signing in. Only pages of the admin are allowed, never another site.
 fn next(path: &str) -> String {
     let is_ours = path == super::ROOT || path.starts_with("/admin/") || path.starts_with("/admin?");
     let is_plain = path.bytes().all(|b| b.is_ascii_graphic() && b != b'\\');
-    // Coming back to sign-in would be going round in circles.
+    // Leading back to sign-in would be a loop.
     let is_door = path.starts_with("/admin/sign-") || path.starts_with("/admin/second-factor");
     if is_ours && is_plain && !is_door {
         path.to_owned()
@@ -180,7 +180,7 @@ fn with_next(path: &str, next: &str) -> String {
     format!("{path}?next={next}")
 }
 
-/// What who tried too often is told, here and wherever else a password is asked for.
+/// Message after too many attempts at a password or a code.
 pub fn too_many(wait: Duration) -> String {
     format!(
         "Too many tries. Wait {}, then try again.",
@@ -188,7 +188,7 @@ pub fn too_many(wait: Duration) -> String {
     )
 }
 
-/// A page with a form, under the status that tells what is wrong with it.
+/// Sets the status of a page with a form according to its verdict.
 pub fn judged(page: Response, verdict: Verdict) -> Response {
     match verdict {
         Verdict::Good => page,
@@ -197,7 +197,7 @@ pub fn judged(page: Response, verdict: Verdict) -> Response {
     }
 }
 
-/// The same page with a status that says no.
+/// Sets an error status on a page.
 pub fn refused(mut page: Response, status: StatusCode, wait: Option<Duration>) -> Response {
     *page.status_mut() = status;
     if let Some(wait) = wait {
@@ -207,14 +207,14 @@ pub fn refused(mut page: Response, status: StatusCode, wait: Option<Duration>) -
     page
 }
 
-/// The field in which an owner gives their own password again, before what would outlive their session: a borrowed
-/// browser must not make users or tokens.
+/// Field in which owners repeat their own password before they create users or tokens. These outlive the session, so a
+/// borrowed browser must not be able to create them.
 pub const YOURS: &str = "your_password";
 
-/// Asks somebody who is in for their password again.
+/// Asks a signed-in user for their password again.
 ///
 /// # Errors
-/// A field error of `field` for a wrong one; 429 after too many.
+/// An error of `field` for a wrong password; 429 after too many attempts.
 pub async fn ask_password(
     app: &App,
     context: &AdminContext,

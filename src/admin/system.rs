@@ -1,4 +1,4 @@
-//! The system pages, the owner's: Stripe's events, the queue, emails, holds, and how the shop itself is.
+//! The system pages, for owners: Stripe events, jobs, emails, stock holds, and health.
 
 use askama::Template;
 use axum::extract::State;
@@ -30,7 +30,7 @@ struct SystemPage<'a> {
     failed_jobs: i64,
     waiting_jobs: i64,
     failed_emails: i64,
-    /// What the settings say that is hardly meant.
+    /// Warnings about questionable settings.
     warnings: Vec<String>,
 }
 
@@ -38,7 +38,7 @@ impl SystemPage<'_> {
     const VERSION: &'static str = VERSION;
 }
 
-/// Data above and below the lists of the System pages.
+/// Search, filter and paging of a list.
 struct Shown {
     search: String,
     state: String,
@@ -47,7 +47,7 @@ struct Shown {
 }
 
 impl Shown {
-    /// What the query asks for; `states` are those that there are.
+    /// Reads the query. `states` lists the valid states.
     fn read(query: &Query, states: &[&str]) -> Shown {
         let state = query.get("state").unwrap_or_default();
         Shown {
@@ -61,7 +61,7 @@ impl Shown {
         }
     }
 
-    /// Adds the way to the pages before and after.
+    /// Adds the links to the previous and next pages.
     fn turn(&mut self, path: &str, page: i64, more: bool) {
         let link = |page: i64| {
             let page = page.to_string();
@@ -89,7 +89,7 @@ impl Shown {
     }
 }
 
-/// Cuts a list that was asked for one longer than a page. Whether there is more.
+/// Truncates a list that was fetched with one extra row. Returns whether there is another page.
 fn cut<T>(list: &mut Vec<T>) -> bool {
     let more = list.len() as i64 > PAGE;
     list.truncate(usize::try_from(PAGE).expect("a small number"));
@@ -99,7 +99,7 @@ fn cut<T>(list: &mut Vec<T>) -> bool {
 const JOB_STATES: [&str; 1] = ["failed"];
 const EMAIL_STATES: [&str; 4] = ["failed", "queued", "sending", "sent"];
 
-/// The colour of a state's badge.
+/// Badge color of a state.
 fn kind(state: &str) -> &'static str {
     match state {
         "failed" | "wrong_mode" => "bad",
@@ -164,7 +164,7 @@ struct HoldsPage<'a> {
     holds: Vec<(Order, Vec<Line>)>,
 }
 
-/// A job or an email as people read it: `send email`.
+/// Formats a job's or an email's name for people: `send email`.
 fn words(name: &str) -> String {
     name.replace('_', " ")
 }
@@ -212,7 +212,7 @@ pub async fn event(
     Path(id): Path<String>,
 ) -> Result<Response> {
     let (event, payload) = system::event(&mut *app.db.acquire().await?, &id).await?;
-    // As it came, unless it can be set out more legibly.
+    // Show the original text if it is not valid JSON.
     let pretty = serde_json::from_str::<Value>(&payload)
         .and_then(|payload| serde_json::to_string_pretty(&payload));
     context.show(&EventPage {
@@ -222,7 +222,7 @@ pub async fn event(
     })
 }
 
-/// `POST /admin/system/events/{id}/run`: a job tries it again at once.
+/// `POST /admin/system/events/{id}/run`: schedules the event to be processed again immediately.
 pub async fn run_event(
     State(app): State<App>,
     context: AdminContext,
@@ -328,7 +328,7 @@ pub async fn email(
     })
 }
 
-/// `GET /admin/system/emails/{id}/page`: what it says, for a frame.
+/// `GET /admin/system/emails/{id}/page`: the content of the email, to be shown in a frame.
 pub async fn email_page(
     State(app): State<App>,
     context: AdminContext,
@@ -354,7 +354,7 @@ pub async fn resend(
     ))
 }
 
-/// `GET /admin/system/holds`: orders that are being paid, and what they hold.
+/// `GET /admin/system/holds`: pending orders and the pieces that they hold.
 pub async fn holds(
     State(app): State<App>,
     context: AdminContext,
@@ -386,7 +386,7 @@ pub async fn holds(
     })
 }
 
-/// `POST /admin/system/holds/{id}/release`: ends the payment page and frees the pieces.
+/// `POST /admin/system/holds/{id}/release`: expires the payment page and releases the pieces.
 pub async fn release_hold(
     State(app): State<App>,
     context: AdminContext,

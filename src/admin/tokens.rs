@@ -1,4 +1,4 @@
-//! Tokens: what programs show to use the API.
+//! API tokens for programs.
 
 use askama::Template;
 use axum::extract::State;
@@ -25,7 +25,7 @@ struct TokensPage<'a> {
 }
 
 impl TokensPage<'_> {
-    /// Each scope, and what it lets a program do.
+    /// Returns each scope with a description of its permissions.
     fn scopes(&self) -> Vec<(&'static str, &'static str)> {
         let what = |scope| match scope {
             Scope::Catalog => "see and change products and categories",
@@ -62,7 +62,7 @@ async fn tokens(app: &App, context: &AdminContext, form: Form) -> Result<Respons
     Ok(judged(page, verdict))
 }
 
-/// `POST /admin/tokens`: makes one, shown this once.
+/// `POST /admin/tokens`: creates a token, which is shown only once.
 pub async fn create(State(app): State<App>, context: AdminContext, form: Form) -> Result<Response> {
     let made = async {
         ask_password(&app, &context, &form, YOURS).await?;
@@ -90,7 +90,7 @@ pub async fn create(State(app): State<App>, context: AdminContext, form: Form) -
     }
 }
 
-/// The end of a token, from the days that it should hold; None where the field is empty.
+/// Computes the expiry from a number of days; `None` if the field is empty.
 fn read_expiry(form: &Form) -> Result<Option<DateTime<Utc>>> {
     let days = form.get("days");
     if days.is_empty() {
@@ -101,7 +101,7 @@ fn read_expiry(form: &Form) -> Result<Option<DateTime<Utc>>> {
     Ok(Some(Utc::now() + TimeDelta::days(days)))
 }
 
-/// `POST /admin/tokens/{id}/revoke`: the program that has it is shut out at once. Safe to repeat.
+/// `POST /admin/tokens/{id}/revoke`: revokes a token with immediate effect. Safe to repeat.
 pub async fn revoke(
     State(app): State<App>,
     context: AdminContext,

@@ -1,4 +1,4 @@
-//! Users: who may sign in to the admin, and as what.
+//! User accounts of the admin and their roles.
 
 use askama::Template;
 use axum::extract::State;
@@ -29,11 +29,11 @@ struct UserPage<'a> {
     context: &'a AdminContext,
     user: User,
     is_me: bool,
-    /// Those that they made and that work.
+    /// Active tokens that the user created.
     tokens: Vec<Token>,
 }
 
-/// What is shown once, because we keep only its hash.
+/// A secret that is shown only once, because the database stores only its hash.
 #[derive(Template)]
 #[template(path = "shown_once.html", config = "src/admin/askama.toml")]
 pub struct ShownOnce<'a> {
@@ -41,7 +41,7 @@ pub struct ShownOnce<'a> {
     pub title: String,
     pub text: &'static str,
     pub secret: &'a str,
-    /// The page to go on to, and its name.
+    /// Path and name of the page to go on to.
     pub back: (&'static str, &'static str),
 }
 
@@ -65,7 +65,7 @@ async fn users(app: &App, context: &AdminContext, form: Form) -> Result<Response
     Ok(judged(page, verdict))
 }
 
-/// `POST /admin/users`: makes a user; their password is shown this once.
+/// `POST /admin/users`: creates a user and shows the password once.
 pub async fn create(State(app): State<App>, context: AdminContext, form: Form) -> Result<Response> {
     let password = auth::generate_password()?;
     let made = async {
@@ -128,7 +128,7 @@ pub async fn set_role(
     Ok(context.go_on(BACK.0, &said))
 }
 
-/// `POST /admin/users/{id}/disable`: their sessions end at once, and the tokens that they made if it is asked for.
+/// `POST /admin/users/{id}/disable`: ends the user's sessions immediately and, if requested, revokes the user's tokens.
 pub async fn disable(
     State(app): State<App>,
     context: AdminContext,
@@ -168,7 +168,7 @@ pub async fn enable(
     Ok(context.go_on(BACK.0, &format!("{} may sign in again.", user.email)))
 }
 
-/// `POST /admin/users/{id}/password`: a new one, shown this once; their sessions end.
+/// `POST /admin/users/{id}/password`: sets a new password, shown once, and ends the user's sessions.
 pub async fn reset_password(
     State(app): State<App>,
     context: AdminContext,
@@ -194,7 +194,7 @@ pub async fn reset_password(
     })
 }
 
-/// `POST /admin/users/{id}/second-factor/turn-off`: for who lost phone and recovery codes.
+/// `POST /admin/users/{id}/second-factor/turn-off`: helps a user who has lost both the phone and the recovery codes.
 pub async fn turn_off_second_factor(
     State(app): State<App>,
     context: AdminContext,
@@ -210,7 +210,8 @@ pub async fn turn_off_second_factor(
     Ok(context.go_on(BACK.0, &said))
 }
 
-/// Nobody shuts themselves out by a slip of the thumb, or gets round being asked for their own password.
+/// Rejects changes to the user's own account. They could lock the user out by accident, or skip the prompt for the
+/// current password.
 fn others(context: &AdminContext, id: Uuid) -> Result<UserId> {
     if context.user()?.id == UserId(id) {
         return Err(Error::Conflict(
