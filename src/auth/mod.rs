@@ -1,7 +1,7 @@
-//! Who may come in: users of the admin (password, second factor, sessions) and programs (tokens).
+//! Authentication: admin users (password, second factor, sessions) and API tokens.
 //!
-//! Signing in takes two steps. The password opens a session (`mfa_pending`); the second factor, where there is one, opens it
-//! whole. Each step makes a token of its own, so nobody can plant a session before somebody signs in (fixation).
+//! Sign-in takes two steps. The password opens a session marked `mfa_pending`; the second factor, if enabled, completes
+//! it. Each step issues a new session token, which prevents session fixation.
 mod password;
 mod routes;
 mod second_factor;

@@ -1,4 +1,4 @@
-//! Passwords: hashed slowly (Argon2id), off the threads that answer requests, a few at a time.
+//! Passwords: hashed with Argon2id, off the threads that serve requests, two at a time.
 
 use argon2::password_hash::phc::PasswordHash;
 use argon2::password_hash::{PasswordHasher, PasswordVerifier};
@@ -9,29 +9,28 @@ use super::random;
 use crate::config::Secret;
 use crate::error::{Error, Result};
 
-/// Memory in KiB, passes and lanes: OWASP's first choice for Argon2id where memory is short.
+/// Memory in KiB, iterations and parallelism: OWASP's first choice for Argon2id with little memory.
 ///
 /// Source: <https://cheatsheetseries.owasp.org/cheatsheets/Password_Storage_Cheat_Sheet.html#argon2id>
 const COST: (u32, u32, u32) = (19 * 1024, 2, 1);
 
-/// Hashes at a time, each 19 MiB: a crowd at the door waits in line instead of taking the machine's memory.
+/// Limits concurrent hashes, each of which takes 19 MiB: a burst of sign-ins queues instead of exhausting memory.
 static HASHING: Semaphore = Semaphore::const_new(2);
 
-/// What stands in for an unknown account's hash. No password has it (it is all zeros), yet finding that out takes as
-/// long as for any other.
+/// Hash for unknown accounts. It is all zeros, so no password matches it, but the check takes as long as any other.
 const NOBODY: &str = "$argon2id$v=19$m=19456,t=2,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
 
-/// Passwords are measured in characters. The least is what NIST asks for where a password may stand alone, less three: a
-/// second factor is offered, and tries are counted. The most keeps a try cheap to read.
+/// Password length in characters. The minimum is NIST's minimum for a password without a second factor, less three,
+/// because a second factor is offered and attempts are throttled. The maximum keeps an attempt cheap to read.
 const LENGTH: std::ops::RangeInclusive<usize> = 12..=200;
 
-/// A password as it is kept.
+/// A hashed password.
 pub struct Hashed(pub(super) String);
 
 /// Hashes a new password.
 ///
 /// # Errors
-/// A field error of `field` for one that is too short, too long, or too simple.
+/// A field error of `field` for a password that is too short, too long, or too simple.
 pub async fn hash(password: &Secret, field: &'static str) -> Result<Hashed> {
     if let Some(field_error) = field_error(password.reveal()) {
         return Err(Error::invalid(field, field_error));
@@ -54,7 +53,7 @@ pub async fn hash(password: &Secret, field: &'static str) -> Result<Hashed> {
     Ok(Hashed(hash))
 }
 
-/// Whether this is the password; without a hash it never is, and takes the same time.
+/// Verifies a password. Without a hash it returns false after the same time.
 pub(super) async fn verify(password: &Secret, hash: Option<String>) -> Result<bool> {
     let password = password.clone();
     slowly(move || {
@@ -68,9 +67,9 @@ pub(super) async fn verify(password: &Secret, hash: Option<String>) -> Result<bo
     .await
 }
 
-/// A password that nobody guesses (100 bits), in groups that can be read aloud.
+/// Generates a random password (100 bits) in groups that are easy to read aloud.
 pub fn generate() -> Result<Secret> {
-    // Twenty of 32 letters and digits that are not taken for one another.
+    // Twenty characters from 32 letters and digits that are hard to confuse.
     const EMAILS: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
     let mut text = String::new();
     for (at, byte) in random::<20>()?.into_iter().enumerate() {
@@ -96,7 +95,7 @@ fn field_error(password: &str) -> Option<&'static str> {
     (different.len() < 5).then_some("is too simple: use more different characters")
 }
 
-/// Words that everybody tries here first.
+/// Words that an attacker tries first at this shop.
 const OF_THIS_SHOP: [&str; 6] = [
     "spirit",
     "beads",
@@ -106,8 +105,8 @@ const OF_THIS_SHOP: [&str; 6] = [
     "owner",
 ];
 
-/// Returns true for a password that is common, or made of common words, names, dates and keys next to each other: one
-/// that falls within 100 million guesses.
+/// Returns true for a password that falls within 100 million guesses: a common one, or a combination of common words,
+/// names, dates and keyboard patterns.
 fn is_guessed_soon(password: &str) -> bool {
     zxcvbn::zxcvbn(password, &OF_THIS_SHOP).score() < zxcvbn::Score::Three
 }
@@ -121,7 +120,7 @@ fn argon2() -> Argon2<'static> {
 async fn slowly<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
     let permit = HASHING.acquire().await.expect("it is never closed");
     let done = tokio::task::spawn_blocking(move || {
-        // Held until the work is done, even if whoever asked has gone away.
+        // Held until the work is done, even after the caller has disconnected.
         let _permit = permit;
         work()
     });

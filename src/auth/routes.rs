@@ -1,9 +1,9 @@
-//! HTTP of users and tokens, for programs.
+//! Admin API of users and tokens.
 //!
-//! A token has what an owner gave it, and never more. Were `users` enough to make an owner, or `tokens` to make any
-//! token, each would be all scopes in one: so a token reaches only whom it could stand in for, users whose role allows
-//! no more than its scopes and tokens with no other scopes than its own. What a token made stays when it is revoked; the
-//! audit log says what that was.
+//! A token never exceeds the rights that an owner gave it. If the scope `users` could create an owner, or `tokens`
+//! could create any token, either scope would amount to all of them. So a token can manage only users whose role allows
+//! no more than its own scopes, and tokens without other scopes than its own. Tokens and users that a token created
+//! stay when it is revoked; the audit log lists them.
 
 use axum::extract::State;
 use axum::http::{StatusCode, header};
@@ -47,7 +47,7 @@ struct UserPage {
     results: Vec<User>,
 }
 
-/// A user with their new password, which is shown this once.
+/// A user with a new password, which is shown only once.
 #[derive(Serialize, ToSchema)]
 struct UserWithPassword {
     #[serde(flatten)]
@@ -88,23 +88,23 @@ struct TokenPage {
 struct NewToken {
     #[schema(value_type = ShortLine)]
     name: String,
-    /// At least one, and none that the caller lacks.
+    /// At least one, and only scopes of the caller's own token.
     #[schema(value_type = Vec<Scope>, min_items = 1)]
     scopes: Vec<String>,
-    /// When it ends, in the future; never unless given.
+    /// End of validity, in the future; unlimited unless given.
     expires_at: Option<DateTime<Utc>>,
 }
 
-/// A user who was shut out, and what they left behind.
+/// A disabled user, and the tokens that still work.
 #[derive(Serialize, ToSchema)]
 struct DisabledUser {
     #[serde(flatten)]
     user: User,
-    /// Tokens that they made, or that were made with those, and that work on: nothing once they are revoked.
+    /// Active tokens created by the user or, in turn, by those tokens. Empty after `revoke_tokens`.
     living_tokens: Vec<Token>,
 }
 
-/// A token with its text, which is shown this once.
+/// A token with its text, which is shown only once.
 #[derive(Serialize, ToSchema)]
 struct MadeToken {
     #[serde(flatten)]
@@ -115,12 +115,12 @@ struct MadeToken {
 #[derive(utoipa::IntoResponses)]
 #[allow(dead_code, reason = "read by the OpenAPI document alone")]
 enum LastOwner {
-    /// `last_owner`: the shop would be left without one.
+    /// `last_owner`: the shop would be left without an owner.
     #[response(status = 409)]
     Conflict(ErrorBody),
 }
 
-/// The part of a whole list that is asked for, with number and size of the page.
+/// The requested page of a list, with its number and size.
 fn part<T>(all: Vec<T>, query: &Query) -> Result<(usize, i64, i64, Vec<T>)> {
     let mut field_errors = Vec::new();
     let page = query.paging(&mut field_errors);
@@ -136,7 +136,7 @@ fn part<T>(all: Vec<T>, query: &Query) -> Result<(usize, i64, i64, Vec<T>)> {
     Ok((count, page.number, page.size, results))
 }
 
-/// JSON that nobody keeps.
+/// A JSON response that must not be cached.
 fn unstored<T: Serialize>(status: StatusCode, view: T) -> Response {
     let headers = [(header::CACHE_CONTROL, "no-store")];
     (status, headers, Json(view)).into_response()
@@ -146,14 +146,14 @@ fn role(text: &str) -> Result<Role> {
     Role::parse(text).ok_or_else(|| Error::invalid("role", "must be owner or staff"))
 }
 
-/// A user whom the token reaches, locked; with all owners where there may be one less.
+/// Locks a user that the caller's token may manage, and all owners if the change may remove one.
 async fn reached(
     conn: &mut PgConnection,
     admin: &Admin,
     id: UserId,
     may_leave_owners: bool,
 ) -> Result<User> {
-    // Rights come first: a token that lacks them does not hear who is the last owner.
+    // Check the token's rights first: a token without them must not learn who the last owner is.
     let found = users::find(conn, id).await?;
     let found = found.ok_or(Error::NotFound("User"))?;
     admin.reaches(found.role.scopes())?;
@@ -162,7 +162,7 @@ async fn reached(
     Ok(user)
 }
 
-/// The users of the admin, disabled ones last.
+/// Lists admin users, disabled users last.
 #[utoipa::path(
     get,
     path = "/api/admin/users",
@@ -185,7 +185,7 @@ async fn list_users(State(app): State<App>, admin: Admin, query: Query) -> Resul
     }))
 }
 
-/// Makes a user. The caller's token needs the scopes of all that the role allows; the password is shown this once.
+/// Creates a user. The caller's token needs every scope that the role allows. The password is shown only once.
 #[utoipa::path(
     post,
     path = "/api/admin/users",
@@ -214,7 +214,7 @@ async fn create_user(
     Ok(unstored(StatusCode::CREATED, view))
 }
 
-/// One user.
+/// Returns one user.
 #[utoipa::path(
     get,
     path = "/api/admin/users/{id}",
@@ -233,7 +233,7 @@ async fn find_user(
     Ok(Json(user.ok_or(Error::NotFound("User"))?))
 }
 
-/// Gives a user another role. The caller's token needs the scopes of the old role and of the new one. Safe to repeat.
+/// Changes a user's role. The caller's token needs the scopes of the old and the new role. Safe to repeat.
 #[utoipa::path(
     post,
     operation_id = "set_user_role",
@@ -260,8 +260,8 @@ async fn set_role(
     Ok(Json(user))
 }
 
-/// Shuts a user out at once: no sign-in, and every session of theirs ends. The tokens that they made work on, and are
-/// named in the answer; `revoke_tokens` ends them, too, for a caller with the scope `tokens`. Safe to repeat.
+/// Disables a user at once: sign-in is refused, and all sessions end. Tokens created by the user keep working and are
+/// listed in the answer; `revoke_tokens` revokes them, if the caller's token has the scope `tokens`. Safe to repeat.
 #[utoipa::path(
     post,
     path = "/api/admin/users/{id}/disable",
@@ -305,7 +305,7 @@ async fn disable_user(
     }))
 }
 
-/// Lets a disabled user in again. Safe to repeat.
+/// Enables a disabled user. Safe to repeat.
 #[utoipa::path(
     post,
     path = "/api/admin/users/{id}/enable",
@@ -327,7 +327,7 @@ async fn enable_user(
     Ok(Json(user))
 }
 
-/// Gives a user a new password, shown this once; every session of theirs ends.
+/// Resets a user's password. The new one is shown only once, and all sessions end.
 #[utoipa::path(
     post,
     operation_id = "reset_user_password",
@@ -356,7 +356,7 @@ async fn reset_password(
     Ok(unstored(StatusCode::OK, view))
 }
 
-/// Turns a user's second factor off, for who lost phone and recovery codes. Safe to repeat.
+/// Turns off a user's second factor, for a user without phone and recovery codes. Safe to repeat.
 #[utoipa::path(
     post,
     operation_id = "turn_off_user_second_factor",
@@ -403,7 +403,7 @@ async fn end_sessions(
     Ok(Json(user))
 }
 
-/// All tokens, revoked ones too, newest first; their texts are known to nobody.
+/// Lists all tokens, revoked ones included, newest first. Their texts are not stored.
 #[utoipa::path(
     get,
     path = "/api/admin/tokens",
@@ -430,7 +430,7 @@ async fn list_tokens(
     }))
 }
 
-/// Makes a token with scopes that the caller's own has, and no others; its text is shown this once.
+/// Creates a token with scopes of the caller's own token only. Its text is shown only once.
 #[utoipa::path(
     post,
     path = "/api/admin/tokens",
@@ -469,7 +469,7 @@ async fn create_token(
     Ok(unstored(StatusCode::CREATED, MadeToken { made, token }))
 }
 
-/// Takes the rights of a token away that has no scopes that the caller's own lacks. Safe to repeat.
+/// Revokes a token whose scopes are all among those of the caller's own token. Safe to repeat.
 #[utoipa::path(
     post,
     path = "/api/admin/tokens/{id}/revoke",

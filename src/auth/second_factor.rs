@@ -1,6 +1,7 @@
-//! The second factor: codes of an app on the phone (TOTP, RFC 6238), and recovery codes for when the phone is gone.
+//! The second factor: codes of an authenticator app (TOTP, RFC 6238), and recovery codes for a lost phone.
 //!
-//! A secret is derived of a key in the database and `SECRET_KEY`: who gets hold of the database alone has no codes.
+//! A TOTP secret is derived from a key in the database and from `SECRET_KEY`, so a leaked database alone yields no
+//! codes.
 
 use std::time::Duration;
 
@@ -18,35 +19,36 @@ use crate::audit::{self, Actor};
 use crate::error::{Error, Result};
 use crate::ids::UserId;
 
-/// Seconds for which a code is shown.
+/// Seconds for which a code is valid.
 const PERIOD: i64 = 30;
 
-/// A code of the period before or after is taken, too: clocks differ, and typing takes time.
+/// Number of periods before and after the current one whose codes are accepted, because clocks differ and typing takes
+/// time.
 const TOLERANCE: i64 = 1;
 
-/// How long a set-up that was begun may be finished: the password that it asked for is not good for ever.
+/// Time to finish a set-up. It is limited because the set-up asked for the password, and that proof should not last.
 const SET_UP_TIME: Duration = Duration::from_secs(10 * 60);
 
 const RECOVERY_CODES: usize = 10;
 
-/// RFC 4648, as in secrets that are typed into an app.
+/// RFC 4648, the alphabet of secrets typed into an app.
 const BASE32: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
 
-/// What an app on the phone must know. Shown until the first code has come back, then never again.
+/// Set-up data for an authenticator app. Shown until the first code is confirmed, then never again.
 pub struct Setup {
-    /// In groups of four, for typing.
+    /// The secret in groups of four characters, for typing.
     pub secret: String,
-    /// What the QR code holds.
+    /// Content of the QR code, an `otpauth:` address.
     pub address: String,
-    /// The QR code: how many modules wide, and its dark ones as the path of an SVG with one unit each.
+    /// The QR code: its width in modules, and its dark modules as an SVG path with one unit per module.
     pub qr_size: i32,
     pub qr_path: String,
 }
 
-/// Begins the set-up anew, under a new secret. A factor that counts already stays as it is.
+/// Begins a set-up with a new secret. A confirmed factor stays as it is.
 ///
 /// # Errors
-/// 409 where there is a second factor.
+/// 409 when a second factor is enabled.
 pub async fn enrol(conn: &mut PgConnection, user: UserId) -> Result<()> {
     let begun = sqlx::query(
         "update users
@@ -67,7 +69,7 @@ pub async fn enrol(conn: &mut PgConnection, user: UserId) -> Result<()> {
     Ok(())
 }
 
-/// The set-up that was begun and not confirmed, if there is one.
+/// Returns the set-up in progress, if any.
 pub async fn setup(
     conn: &mut PgConnection,
     signer: &Signer,
@@ -95,7 +97,7 @@ pub async fn setup(
             .collect::<String>()
             .replace('+', "%20")
     };
-    // A QR code has room for so much.
+    // Keeps the address short enough for the QR code.
     let cut = |text: &str| -> String { text.chars().take(60).collect() };
     let (shop, email) = (escaped(&cut(shop)), escaped(&cut(&email)));
     let address = format!("otpauth://totp/{shop}:{email}?secret={secret}&issuer={shop}");
@@ -121,11 +123,10 @@ pub async fn setup(
     }))
 }
 
-/// From here on the second factor counts, because a first code came back. Returns the recovery codes, which are known
-/// this once.
+/// Enables the second factor after a correct first code. Returns the recovery codes, which are shown only once.
 ///
 /// # Errors
-/// A field error of `code` for a wrong one; 409 where nothing is being set up.
+/// A field error of `code` for a wrong code; 409 when no set-up is in progress.
 pub async fn confirm(
     conn: &mut PgConnection,
     signer: &Signer,
@@ -161,7 +162,8 @@ pub async fn confirm(
     new_recovery_codes(conn, user).await
 }
 
-/// Takes a code of the app, or a recovery code, each once. False where the user has no such factor, or for another code.
+/// Accepts a code of the app or a recovery code, each only once. Returns false for any other code, or when the user has
+/// no such factor.
 pub(super) async fn take(
     conn: &mut PgConnection,
     signer: &Signer,
@@ -210,10 +212,10 @@ pub(super) async fn take(
     Ok(true)
 }
 
-/// Turns the second factor off, and its recovery codes with it. Safe to repeat.
+/// Turns off the second factor and deletes its recovery codes. Safe to repeat.
 ///
 /// # Errors
-/// 404 for nobody.
+/// 404 when there is no such user.
 pub async fn turn_off(conn: &mut PgConnection, actor: &Actor, user: UserId) -> Result<User> {
     let before = users::lock(conn, user, false).await?;
     sqlx::query(
@@ -236,10 +238,10 @@ pub async fn turn_off(conn: &mut PgConnection, actor: &Actor, user: UserId) -> R
     Ok(before)
 }
 
-/// Ten new recovery codes; the old ones are worthless.
+/// Replaces the recovery codes by ten new ones.
 ///
 /// # Errors
-/// 409 where there is no second factor to recover.
+/// 409 when no second factor is enabled.
 pub async fn renew_recovery_codes(
     conn: &mut PgConnection,
     actor: &Actor,
@@ -277,7 +279,7 @@ pub async fn recovery_codes_left(conn: &mut PgConnection, user: UserId) -> Resul
 async fn new_recovery_codes(conn: &mut PgConnection, user: UserId) -> Result<Vec<String>> {
     let mut codes = Vec::new();
     for _ in 0..RECOVERY_CODES {
-        // 80 bits: guessing is hopeless, so a quick hash is enough.
+        // 80 bits cannot be guessed, so a fast hash is enough.
         let text = base32(&random::<10>()?).to_lowercase();
         let groups: Vec<&str> = (0..text.len())
             .step_by(4)
@@ -302,7 +304,7 @@ async fn new_recovery_codes(conn: &mut PgConnection, user: UserId) -> Result<Vec
     Ok(codes)
 }
 
-/// The key, the step of the last code taken, and the time in seconds.
+/// The key, the step of the last accepted code, and the time in seconds.
 async fn factor(conn: &mut PgConnection, user: UserId) -> Result<(Option<Uuid>, i64, i64)> {
     let found = sqlx::query_as(
         "select factor_key, factor_step, floor(extract(epoch from clock_timestamp()))::bigint
@@ -322,7 +324,7 @@ fn secret(signer: &Signer, key: Uuid) -> [u8; 20] {
     secret
 }
 
-/// The step whose code this is, if it is near enough and later than the last one taken.
+/// Finds the step of this code, if it is within the tolerance and later than the last accepted one.
 fn matching(secret: &[u8], code: &str, now: i64, last: i64) -> Option<i64> {
     let current = now / PERIOD;
     (current - TOLERANCE..=current + TOLERANCE)
@@ -330,6 +332,8 @@ fn matching(secret: &[u8], code: &str, now: i64, last: i64) -> Option<i64> {
         .find(|step| code_at(secret, *step) == code)
 }
 
+/// Computes the code of a step.
+///
 /// Source: <https://www.rfc-editor.org/rfc/rfc4226#section-5.3>
 fn code_at(secret: &[u8], step: i64) -> String {
     let mut mac = Hmac::<Sha1>::new_from_slice(secret).expect("HMAC takes keys of any length");
@@ -354,12 +358,12 @@ fn base32(bytes: &[u8]) -> String {
     text
 }
 
-/// A code of the app as it may be typed: `123 456`.
+/// Strips whitespace from a code of the app, typed as `123 456`.
 fn digits(code: &str) -> String {
     code.chars().filter(|c| !c.is_whitespace()).collect()
 }
 
-/// A recovery code without what is there for the eye.
+/// Normalizes a recovery code: drops separators.
 fn plain(code: &str) -> String {
     code.chars()
         .filter(char::is_ascii_alphanumeric)

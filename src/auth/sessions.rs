@@ -1,4 +1,4 @@
-//! Sessions of the admin: a browser holds 256 random bits, we keep their SHA-256.
+//! Sessions of admin users. The browser holds 256 random bits; the database stores their SHA-256.
 
 use std::time::Duration;
 
@@ -11,18 +11,18 @@ use crate::audit::Actor;
 use crate::error::{Error, Result};
 use crate::ids::{SessionId, UserId};
 
-/// A session that nobody used for so long ends: a working day with its evening fits in, a phone left at the market does
-/// not stay open for a week.
+/// Idle time after which a session ends. It covers a working day and its evening, but a phone left at the market does
+/// not stay signed in for a week.
 pub const IDLE_LIMIT: Duration = Duration::from_secs(12 * 60 * 60);
 
-/// However much it is used, a session ends after so long: whoever took it over unseen loses it, too, and the password
-/// is not forgotten.
+/// Age after which a session ends even when in use. It also ends a session that was taken over unnoticed, and makes
+/// users practice their password.
 pub const ABSOLUTE_LIMIT: Duration = Duration::from_secs(14 * 24 * 60 * 60);
 
-/// How long the second factor may take after the password: time to find the phone.
+/// Time for the second factor after the password: long enough to find the phone.
 pub(super) const MFA_PENDING_LIMIT: Duration = Duration::from_secs(10 * 60);
 
-/// What a browser's cookie holds.
+/// The secret in a browser's session cookie.
 pub struct Token(String);
 
 impl Token {
@@ -35,14 +35,14 @@ impl Token {
     }
 }
 
-/// Somebody who is signed in, and by which session.
+/// A signed-in user with their session.
 #[derive(Clone, Debug, sqlx::FromRow)]
 pub struct CurrentUser {
     pub session: SessionId,
     pub id: UserId,
     pub email: String,
     pub role: Role,
-    /// The password was right; the second factor is still to come.
+    /// The password was correct; the second factor is still missing.
     pub mfa_pending: bool,
 }
 
@@ -51,13 +51,13 @@ impl CurrentUser {
         self.role == Role::Owner
     }
 
-    /// As the audit log and the timelines name them, in this request.
+    /// The actor for the audit log and timelines in this request.
     pub fn actor(&self, request_id: Option<String>) -> Actor {
         Actor::user(self.id, &self.email, request_id)
     }
 }
 
-/// A session as its user sees it.
+/// A session as shown to its user.
 #[derive(Debug, sqlx::FromRow)]
 pub struct Session {
     pub id: SessionId,
@@ -67,7 +67,7 @@ pub struct Session {
     pub last_seen_at: DateTime<Utc>,
 }
 
-/// Opens a session, under a new token always.
+/// Opens a session, always with a new token.
 pub(super) async fn open(
     conn: &mut PgConnection,
     user: UserId,
@@ -91,7 +91,8 @@ pub(super) async fn open(
     Ok(token)
 }
 
-/// Who holds this token, if its session lives and they may still come in. That they were here is kept by the minute.
+/// Finds the user of an active session by its token. Returns `None` for disabled users. The last-seen time is updated
+/// at most once a minute.
 pub async fn find(conn: &mut PgConnection, token: &str) -> Result<Option<CurrentUser>> {
     let user = sqlx::query_as(
         "with found as (
@@ -120,7 +121,7 @@ pub async fn find(conn: &mut PgConnection, token: &str) -> Result<Option<Current
     Ok(user)
 }
 
-/// A user's living sessions, the last used first.
+/// Lists a user's active sessions, most recently used first.
 pub async fn list(conn: &mut PgConnection, user: UserId) -> Result<Vec<Session>> {
     let sessions = sqlx::query_as(
         "select id, address, browser, created_at, last_seen_at
@@ -139,7 +140,7 @@ pub async fn list(conn: &mut PgConnection, user: UserId) -> Result<Vec<Session>>
     Ok(sessions)
 }
 
-/// Gives a session a new token: the old one is worthless from now on.
+/// Replaces the token of a session; the old token is invalid from now on.
 pub async fn rotate(conn: &mut PgConnection, id: SessionId) -> Result<Token> {
     let token = Token::new()?;
     sqlx::query("update sessions set token_hash = $2 where id = $1")
@@ -150,13 +151,13 @@ pub async fn rotate(conn: &mut PgConnection, id: SessionId) -> Result<Token> {
     Ok(token)
 }
 
-/// Holds the session of who changes their own account, until the transaction ends: one that was ended while the request
-/// was under way, as by somebody who gave them a new password, changes nothing any more.
+/// Locks the session of a user who changes their own account, until the transaction ends. A session that was ended
+/// during the request, for example by a password reset, can then change nothing.
 ///
 /// # Errors
-/// 401 for a session that is over.
+/// 401 when the session has ended.
 pub async fn hold(conn: &mut PgConnection, user: &CurrentUser) -> Result<()> {
-    // The user first, as whoever ends their sessions does it.
+    // Lock the user first, in the order used by every function that ends sessions.
     users::lock(conn, user.id, false).await?;
     let held: Option<SessionId> =
         sqlx::query_scalar("select id from sessions where id = $1 and user_id = $2 for update")
@@ -167,7 +168,7 @@ pub async fn hold(conn: &mut PgConnection, user: &CurrentUser) -> Result<()> {
     held.map(drop).ok_or(Error::Unauthenticated)
 }
 
-/// Ends one session of a user. False: it was over already.
+/// Ends one session of a user. Returns false when it had already ended.
 pub async fn end(conn: &mut PgConnection, user: UserId, id: SessionId) -> Result<bool> {
     let done = sqlx::query("delete from sessions where id = $1 and user_id = $2")
         .bind(id)
@@ -177,7 +178,7 @@ pub async fn end(conn: &mut PgConnection, user: UserId, id: SessionId) -> Result
     Ok(done.rows_affected() == 1)
 }
 
-/// Ends every session of a user, but for the one to keep. Safe to repeat.
+/// Ends all sessions of a user except the one to keep. Safe to repeat.
 pub async fn end_all(conn: &mut PgConnection, user: UserId, keep: Option<SessionId>) -> Result<()> {
     sqlx::query("delete from sessions where user_id = $1 and id is distinct from $2")
         .bind(user)
@@ -187,7 +188,7 @@ pub async fn end_all(conn: &mut PgConnection, user: UserId, keep: Option<Session
     Ok(())
 }
 
-/// Forgets the sessions that ran out.
+/// Deletes expired sessions.
 pub(super) async fn forget_old(conn: &mut PgConnection) -> Result<()> {
     sqlx::query(
         "delete from sessions

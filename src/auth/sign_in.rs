@@ -1,5 +1,5 @@
-//! Signing in: the password, then the second factor. Unknown and known accounts take the same way, get the same answer
-//! and take the same time.
+//! Sign-in: password, then second factor. Unknown accounts take the same path as known ones, with the same answer in
+//! the same time.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -17,32 +17,32 @@ use crate::error::Result;
 use crate::ids::UserId;
 use crate::rate_limit;
 
-/// Where somebody tries to get in from.
+/// Origin of a sign-in attempt.
 #[derive(Clone)]
 pub struct Visit {
     pub address: IpAddr,
-    /// What the browser calls itself, for the list of sessions.
+    /// User agent, for the list of sessions.
     pub browser: String,
-    /// The cookie of a browser that has signed in before, as [`known_browser`] made it.
+    /// The cookie of a browser that has signed in before, made by [`known_browser`].
     pub known: Option<String>,
 }
 
-/// What came of a try.
+/// Outcome of an attempt.
 pub enum SignedIn {
-    /// Come in; the browser keeps the token.
+    /// Signed in; the browser stores the token.
     Whole(Token),
-    /// The second factor is still to come; the browser keeps the token until then.
+    /// The second factor is still missing; the browser stores the token until then.
     MfaPending(Token),
-    /// No such account, or another password or code.
+    /// Unknown account, or wrong password or code.
     Wrong,
-    /// Too many tries: come back after this time.
+    /// Too many attempts; the next one is allowed after this time.
     Wait(Duration),
 }
 
-/// Tries an address and a password.
+/// Checks an email address and a password.
 ///
 /// # Errors
-/// Only the database's.
+/// Database errors only.
 pub async fn sign_in(app: &App, email: &str, password: &Secret, visit: &Visit) -> Result<SignedIn> {
     let account = account(&app.signer, email);
     let one = visit.of(app, Step::Password, &account);
@@ -69,7 +69,7 @@ pub async fn sign_in(app: &App, email: &str, password: &Secret, visit: &Visit) -
     };
 
     let mut tx = app.db.begin().await?;
-    // Somebody may have been shut out, or their password changed, while it was checked.
+    // The user may have been disabled, or the password changed, during the check.
     let mfa_pending: Option<bool> = sqlx::query_scalar(
         "select factor_since is not null
          from users
@@ -96,10 +96,10 @@ pub async fn sign_in(app: &App, email: &str, password: &Secret, visit: &Visit) -
     })
 }
 
-/// Tries the second factor of somebody whose second factor is pending. Their session gives way to a new one, under a new token.
+/// Checks the second factor of a session in `mfa_pending`, and replaces the session by a new one with a new token.
 ///
 /// # Errors
-/// Only the database's.
+/// Database errors only.
 pub async fn check_second_factor(
     app: &App,
     user: &CurrentUser,
@@ -121,7 +121,7 @@ pub async fn check_second_factor(
     }
     throttle::succeeded(&mut tx, attempt).await?;
     if !sessions::end(&mut tx, user.id, user.session).await? {
-        // Signed out meanwhile, as by a new password.
+        // The session ended in the meantime, for example by a password reset.
         return Ok(SignedIn::Wrong);
     }
     let token = sessions::open(&mut tx, user.id, false, &one.address, &visit.browser).await?;
@@ -130,11 +130,11 @@ pub async fn check_second_factor(
     Ok(SignedIn::Whole(token))
 }
 
-/// Asks somebody who is in for their password again, before something that a borrowed browser must not do. The tries
-/// are counted with those at the door.
+/// Asks a signed-in user for their password again, before an action that a borrowed browser must not perform. These
+/// attempts count like those of sign-in.
 ///
 /// # Errors
-/// Only the database's. `Ok(Err(_))`: too many tries, come back after this time.
+/// Database errors only. `Ok(Err(_))`: too many attempts; the next one is allowed after this time.
 pub async fn check_password(
     app: &App,
     user: &CurrentUser,
@@ -158,9 +158,9 @@ pub async fn check_password(
     Ok(Ok(right))
 }
 
-/// The value of a cookie by which we know this browser again when somebody signs in to this account: others' failures
-/// do not count against it. It is good for the steps that its owner has passed: one that a password earned does not
-/// help whoever guesses second factors.
+/// Value of the cookie that marks a browser as known to an account, so that other people's failures do not count
+/// against it. It is valid only for the steps passed: a cookie earned by a password does not help to guess second
+/// factors.
 pub fn known_browser(signer: &Signer, email: &str, passed: Step) -> String {
     let account = hex::encode(account(signer, email));
     let passed = match passed {
@@ -171,10 +171,10 @@ pub fn known_browser(signer: &Signer, email: &str, passed: Step) -> String {
     signer.sign("browser", &format!("{account}.{passed}.{browser}"))
 }
 
-/// Forgets tries and sessions that nothing looks at any more. Safe to repeat.
+/// Deletes expired attempts and sessions. Safe to repeat.
 ///
 /// # Errors
-/// Only the database's.
+/// Database errors only.
 pub async fn sweep(conn: &mut PgConnection) -> Result<()> {
     throttle::forget_old(conn).await?;
     sessions::forget_old(conn).await
@@ -201,7 +201,7 @@ impl Visit {
     }
 }
 
-/// A try as it is counted.
+/// An attempt, in the form that the throttle counts.
 struct Counted<'a> {
     step: Step,
     account: &'a [u8],
@@ -220,12 +220,12 @@ impl Counted<'_> {
     }
 }
 
-/// What stands for an account where tries are counted. Nobody can tell from it what was typed: it may be a password.
+/// Key of an account in the counters. It is keyed and hashed, because a user may type a password into the email field.
 fn account(signer: &Signer, email: &str) -> Vec<u8> {
     signer.derive("account", &named(email)).to_vec()
 }
 
-/// An account's name as it is counted and looked for: in one way only, or each way of writing it had tries of its own.
+/// Normalizes an account name. Otherwise each spelling would have attempts of its own.
 fn named(email: &str) -> String {
     email.trim().to_lowercase()
 }

@@ -1,14 +1,14 @@
-//! How often somebody may try to get in. Counted in PostgreSQL, because the shop may run as many processes.
+//! Throttles sign-in attempts. The counters are in PostgreSQL, because the shop may run as many processes.
 //!
-//! Nobody can lock somebody else out: failures count against the account *and* the place they came from, never against
-//! the account alone. A place is an address or, better, a browser that has signed in to this account before: whoever
-//! shares the owner's address, or has worn out its limit, does not touch the owner's own browser.
+//! Nobody can lock out another account: failures count against an account *and* the place they came from, never against
+//! the account alone. A place is an address or, better, a browser that has signed in to this account before. Sharing
+//! the owner's address, or exhausting its limit, does not affect the owner's own browser.
 //!
-//! What this leaves open, guessing one password from thousands of addresses, is answered by the password: twelve
-//! characters at least, hashed slowly, and the second factor behind it.
+//! This leaves guessing one password from thousands of addresses. The password itself counters that: at least twelve
+//! characters, a slow hash, and the second factor.
 //!
-//! The one limit on an account alone is on second factors, which are short. Only who has the password comes that far,
-//! and known places stay free of it.
+//! The only limit on an account alone is on second factors, because their codes are short. An attacker needs the
+//! password to reach it, and known places are exempt.
 
 use std::time::Duration;
 
@@ -17,28 +17,29 @@ use uuid::Uuid;
 
 use crate::error::Result;
 
-/// So many failures in a row are a bad memory; from then on each doubles the wait.
+/// Failed attempts allowed before exponential back-off starts.
 const FREE_TRIES: u32 = 5;
 
 const FIRST_WAIT: Duration = Duration::from_secs(30);
 
-/// The longest wait: four more tries an hour from one place, and the owner who forgot is not sent home for the day.
+/// Upper bound of the back-off. It leaves four attempts an hour from one place, and does not keep an owner who forgot
+/// the password out for the day.
 const LONGEST_WAIT: Duration = Duration::from_secs(15 * 60);
 
-/// Failures of one address in an hour, whatever the account: one address does not go through a list of accounts.
+/// Failures of one address per hour, for all accounts, so that one address cannot go through a list of accounts.
 const PER_ADDRESS: i64 = 50;
 
-/// Failed second factors of one account in an hour, from wherever: of a million codes three are right at a time, so
-/// that a year of guessing with a known password and any number of addresses finds one less than once.
+/// Failed second factors of one account per hour, from all addresses. Three of a million codes are valid at a time, so
+/// a year of guesses with a known password and any number of addresses finds less than one on average.
 const PER_ACCOUNT: i64 = 30;
 
-/// How long a success makes an address a known one.
+/// Time for which a successful sign-in makes an address known.
 const KNOWN: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
-/// How long a failure is remembered.
+/// Time for which failures count.
 const MEMORY: Duration = Duration::from_secs(60 * 60);
 
-/// What is tried.
+/// The step of an attempt.
 #[derive(Clone, Copy, PartialEq, Eq, sqlx::Type)]
 #[sqlx(type_name = "text", rename_all = "snake_case")]
 pub enum Step {
@@ -46,21 +47,21 @@ pub enum Step {
     SecondFactor,
 }
 
-/// Who tries what, from where.
+/// An attempt.
 pub struct Try<'a> {
     pub step: Step,
-    /// The hash of the account's name, whether there is such an account or not.
+    /// Hash of the account's name, whether or not the account exists.
     pub account: &'a [u8],
     pub address: &'a str,
     /// A browser that has signed in to this account before.
     pub browser: Option<Uuid>,
 }
 
-/// Lets somebody try, or says how long to wait. The try is written down as failed before it is made: tries at the same
-/// moment see one another.
+/// Allows an attempt, or returns the time to wait. The attempt is recorded as failed before it is made, so that
+/// concurrent attempts see one another.
 pub async fn check(db: &PgPool, one: &Try<'_>) -> Result<std::result::Result<i64, Duration>> {
     let mut tx = db.begin().await?;
-    // Accounts before addresses, everywhere.
+    // Lock order: accounts before addresses.
     sqlx::query(
         "select pg_advisory_xact_lock(hashtextextended('account ' || encode($1, 'hex'), 0)),
                 pg_advisory_xact_lock(hashtextextended('address ' || $2, 0))",
@@ -87,7 +88,7 @@ pub async fn check(db: &PgPool, one: &Try<'_>) -> Result<std::result::Result<i64
     Ok(Ok(id))
 }
 
-/// The try came through.
+/// Marks an attempt as successful.
 pub async fn succeeded(conn: &mut PgConnection, id: i64) -> Result<()> {
     sqlx::query("update sign_in_attempts set succeeded = true where id = $1")
         .bind(id)
@@ -96,7 +97,7 @@ pub async fn succeeded(conn: &mut PgConnection, id: i64) -> Result<()> {
     Ok(())
 }
 
-/// Forgets what no limit looks at any more.
+/// Deletes attempts that no limit considers any more.
 pub async fn forget_old(conn: &mut PgConnection) -> Result<()> {
     sqlx::query(
         "delete from sign_in_attempts
@@ -109,16 +110,16 @@ pub async fn forget_old(conn: &mut PgConnection) -> Result<()> {
     Ok(())
 }
 
-/// What stands against a try. Times are seconds.
+/// Counters for an attempt. Times are in seconds.
 #[derive(sqlx::FromRow)]
 struct Count {
-    /// Failures in a row for this account at this place, and how long ago the last one was.
+    /// Consecutive failures for this account from this place, and the time since the last one.
     failures: i64,
     since_last: f64,
-    /// How long until the address, and the account, have fewer failures than their limits; below zero: they have.
+    /// Time until the address, and the account, are below their limits; negative when they already are.
     address_wait: f64,
     account_wait: f64,
-    /// The account was signed in to from this address before, or by this browser.
+    /// This address or this browser has signed in to the account before.
     known: bool,
 }
 
@@ -142,7 +143,7 @@ impl Count {
 }
 
 async fn count(conn: &mut PgConnection, one: &Try<'_>) -> Result<Count> {
-    // `clock_timestamp`: the transaction may have waited for others, whose tries are counted here.
+    // `clock_timestamp`, because the transaction may have waited for other attempts, which count here.
     let count = sqlx::query_as(
         "with here as (
              select succeeded, tried_at

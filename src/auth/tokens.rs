@@ -1,7 +1,7 @@
-//! API tokens, their scopes, and the [`Admin`] extractor that asks for one.
+//! API tokens, their scopes, and the [`Admin`] extractor that requires one.
 //!
-//! A token is 256 random bits, shown once; we keep its SHA-256. (A slow hash protects guessable passwords; there is
-//! nothing to guess here.)
+//! A token is 256 random bits, shown once; the database stores their SHA-256. (A slow hash protects guessable
+//! passwords; a token cannot be guessed.)
 
 use axum::extract::FromRequestParts;
 use axum::http::header;
@@ -18,7 +18,7 @@ use crate::audit::{self, Actor};
 use crate::error::{Error, FieldError, Result};
 use crate::ids::UserId;
 
-/// What a token may do.
+/// A permission of a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Scope {
@@ -29,23 +29,23 @@ pub enum Scope {
     /// Read orders, and every email.
     #[serde(rename = "orders:read")]
     OrdersRead,
-    /// Record sales, ship orders (a custom order's ships its request), send emails again. Without `orders:read` the
-    /// answers say nothing of the customer.
+    /// Record sales, ship orders (for a custom order, its order), send emails again. Without `orders:read` the answers
+    /// omit the customer.
     #[serde(rename = "orders:write")]
     OrdersWrite,
-    /// Read custom orders with the orders they became, and move them along.
+    /// Read and process custom orders, including their orders.
     CustomOrders,
-    /// Give money back, and take pieces back into stock with it.
+    /// Refund payments, and return pieces to stock with the refund.
     Refunds,
-    /// Look after the users of the admin whose role allows no more than the token.
+    /// Manage admin users whose role allows no more than the token.
     Users,
-    /// Make and revoke tokens that may do no more than this one.
+    /// Create and revoke tokens that may do no more than this one.
     Tokens,
     /// Read the audit log.
     Audit,
-    /// The system pages: Stripe's events, jobs, holds, and how the shop itself is.
+    /// Operate the system: Stripe events, jobs, holds and health.
     System,
-    /// What may be set while the shop runs: its name, shipping, quotes, low stock.
+    /// Change the settings of the running shop: name, shipping, quotes, low stock.
     Settings,
 }
 
@@ -85,20 +85,22 @@ impl Scope {
     }
 }
 
-/// A caller who showed a valid token (`Authorization: Bearer sbt_…`).
+/// A caller with a valid token (`Authorization: Bearer sbt_…`).
 ///
 /// # Errors
-/// 401 without one, or with one that is unknown, revoked or expired.
+/// 401 without a token, or with one that is unknown, revoked or expired.
 #[derive(Clone, Debug)]
 pub struct Admin {
-    /// Who it is: for timelines and the ledger by its name, `token:NAME`.
+    /// Its name in timelines and the stock ledger is `token:NAME`.
     pub actor: Actor,
     scopes: Vec<String>,
 }
 
 impl Admin {
+    /// Requires a scope.
+    ///
     /// # Errors
-    /// 403 where the token lacks the scope.
+    /// 403 when the token lacks the scope.
     pub fn may(&self, scope: Scope) -> Result<()> {
         if self.scopes.iter().any(|held| held == scope.as_str()) {
             Ok(())
@@ -107,11 +109,11 @@ impl Admin {
         }
     }
 
-    /// Whether the token holds all of these scopes. Nobody makes, changes or shuts out, by a token, who may do more than
-    /// it: so no token widens its own rights, by others' hands neither.
+    /// Requires all of these scopes. A token can't create, change or disable a user or token with more privileges than
+    /// its own, neither directly nor through another user or token.
     ///
     /// # Errors
-    /// 403 naming the first scope that it lacks.
+    /// 403 naming the first missing scope.
     pub fn reaches(&self, scopes: &[Scope]) -> Result<()> {
         scopes.iter().try_for_each(|scope| self.may(*scope))
     }
@@ -130,7 +132,7 @@ impl FromRequestParts<App> for Admin {
             .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
             .map(|(_, token)| token.trim())
             .ok_or(Error::Unauthenticated)?;
-        // The time of use is kept by the minute: a busy program does not write a row for each call.
+        // The time of use is stored by the minute, so that a busy program does not write a row for each call.
         let found: Option<(i64, String, Vec<String>)> = sqlx::query_as(
             "with used as (
                  update api_tokens
@@ -162,29 +164,29 @@ impl FromRequestParts<App> for Admin {
     }
 }
 
-/// A token as it is listed; its text is not known any more.
+/// A token in the list; its text is not stored.
 #[derive(Debug, Serialize, sqlx::FromRow, ToSchema)]
 pub struct Token {
     pub id: i64,
     pub name: String,
     pub scopes: Vec<String>,
     pub created_at: DateTime<Utc>,
-    /// Who made it: `user:ann@example.com`, `token:laptop` or `console`. Null for one of an older version.
+    /// Its creator: `user:ann@example.com`, `token:laptop` or `console`. Null for a token of an older version.
     pub created_by: Option<String>,
     pub last_used_at: Option<DateTime<Utc>>,
-    /// From then on it is refused. Null: it holds until it is revoked.
+    /// End of validity. Null: valid until revoked.
     pub expires_at: Option<DateTime<Utc>>,
     pub revoked_at: Option<DateTime<Utc>>,
 }
 
-/// The columns of a [`Token`], in one place.
+/// All columns of a [`Token`].
 macro_rules! columns {
     () => {
         "id, name, scopes, created_at, created_by, last_used_at, expires_at, revoked_at"
     };
 }
 
-/// A token to be made.
+/// Data of a new token.
 #[derive(Clone, Copy, Debug)]
 pub struct NewToken<'a> {
     pub name: &'a str,
@@ -193,7 +195,7 @@ pub struct NewToken<'a> {
 }
 
 impl Token {
-    /// Returns true while a program may use it.
+    /// Returns true while the token is valid.
     pub fn is_living(&self) -> bool {
         self.revoked_at.is_none() && !self.is_expired()
     }
@@ -202,7 +204,7 @@ impl Token {
         self.expires_at.is_some_and(|at| at <= Utc::now())
     }
 
-    /// What it may do; a scope of another version of the shop counts for nothing.
+    /// Its known scopes; scopes of other versions of the shop are ignored.
     pub fn known_scopes(&self) -> Vec<Scope> {
         self.scopes
             .iter()
@@ -224,10 +226,10 @@ impl Token {
     }
 }
 
-/// Makes a token and returns it with its text, which is kept nowhere.
+/// Creates a token and returns it with its text, which is not stored.
 ///
 /// # Errors
-/// A field error for a name of the wrong length or that a living token has, without any scope, or for a time that is over.
+/// A field error for a name of the wrong length or of an active token, for no scopes, or for a time in the past.
 pub async fn create_token(
     conn: &mut PgConnection,
     actor: &Actor,
@@ -289,10 +291,10 @@ fn check(new: &NewToken<'_>) -> Result<()> {
     }
 }
 
-/// Frees a name from tokens that have expired.
+/// Frees a name from expired tokens.
 ///
 /// # Errors
-/// A field error of `name` where a living token has it, one of an older version too.
+/// A field error of `name` when an active token has it, even one of an older version.
 async fn free_name(conn: &mut PgConnection, name_key: &str) -> Result<()> {
     sqlx::query(
         "update api_tokens
@@ -324,7 +326,7 @@ fn name_taken() -> Error {
     )
 }
 
-/// The living tokens that a user made, and those that were made with them, and so on; newest first.
+/// Lists the active tokens created by a user, by those tokens, and so on; newest first.
 pub async fn list_tokens_of(conn: &mut PgConnection, user: UserId) -> Result<Vec<Token>> {
     let tokens = sqlx::query_as(concat!(
         "with recursive made as (
@@ -351,7 +353,7 @@ pub async fn list_tokens_of(conn: &mut PgConnection, user: UserId) -> Result<Vec
     Ok(tokens)
 }
 
-/// Revokes the living tokens that a user made. Safe to repeat. Returns them.
+/// Revokes and returns the active tokens of a user. Safe to repeat.
 pub async fn revoke_tokens_of(
     conn: &mut PgConnection,
     actor: &Actor,
@@ -364,7 +366,7 @@ pub async fn revoke_tokens_of(
     Ok(tokens)
 }
 
-/// All tokens, revoked ones too, newest first.
+/// Lists all tokens, revoked ones included, newest first.
 pub async fn list_tokens(conn: &mut PgConnection) -> Result<Vec<Token>> {
     let tokens = sqlx::query_as(concat!(
         "select ",
@@ -378,7 +380,7 @@ pub async fn list_tokens(conn: &mut PgConnection) -> Result<Vec<Token>> {
     Ok(tokens)
 }
 
-/// A token, locked until the transaction ends.
+/// Loads a token and locks it until the transaction ends.
 pub(super) async fn lock(conn: &mut PgConnection, id: i64) -> Result<Option<Token>> {
     let token = sqlx::query_as(concat!(
         "select ",
@@ -394,7 +396,7 @@ pub(super) async fn lock(conn: &mut PgConnection, id: i64) -> Result<Option<Toke
     Ok(token)
 }
 
-/// Takes a token's rights away at once. Safe to repeat. False: there is no such token.
+/// Revokes a token at once. Safe to repeat. Returns false when there is no such token.
 pub async fn revoke_token(conn: &mut PgConnection, actor: &Actor, id: i64) -> Result<bool> {
     let Some(before) = lock(conn, id).await? else {
         return Ok(false);

@@ -1,4 +1,4 @@
-//! Users of the admin. They are never deleted, only disabled: the audit log names them.
+//! Users of the admin. They are disabled, never deleted, because the audit log names them.
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -13,14 +13,14 @@ use crate::audit::{self, Actor};
 use crate::error::{Error, Result};
 use crate::ids::{SessionId, UserId};
 
-/// What a user may do.
+/// Role of a user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, sqlx::Type, ToSchema)]
 #[serde(rename_all = "snake_case")]
 #[sqlx(type_name = "text", rename_all = "snake_case")]
 pub enum Role {
-    /// All.
+    /// All permissions.
     Owner,
-    /// The shop's daily work: no users, no tokens, no refunds, no system.
+    /// The shop's daily work: no users, tokens, refunds or system.
     Staff,
 }
 
@@ -34,7 +34,7 @@ impl Role {
         }
     }
 
-    /// What a token may do that may do as much.
+    /// Scopes that a token needs for the same permissions.
     pub fn scopes(self) -> &'static [Scope] {
         match self {
             Role::Owner => &Scope::ALL,
@@ -53,7 +53,7 @@ impl Role {
     }
 }
 
-/// A user, without what is secret of them.
+/// A user, without secrets.
 #[derive(Clone, Debug, Serialize, sqlx::FromRow, ToSchema)]
 pub struct User {
     pub id: UserId,
@@ -79,17 +79,17 @@ impl User {
     }
 }
 
-/// The columns of a [`User`], in one place.
+/// All columns of a [`User`].
 macro_rules! columns {
     () => {
         "id, email, role, factor_since is not null as has_second_factor, created_at, disabled_at"
     };
 }
 
-/// Makes a user.
+/// Creates a user.
 ///
 /// # Errors
-/// A field error of `email` for what is none, or somebody's already.
+/// A field error of `email` for a malformed address, or one that another user has.
 pub async fn create(
     conn: &mut PgConnection,
     actor: &Actor,
@@ -127,13 +127,13 @@ pub async fn create(
     Ok(user)
 }
 
-/// Makes the first owner. Nothing where there is any user already; of two processes at once, one makes it.
+/// Creates the first owner. Returns `None` when any user exists; of two concurrent processes, one creates it.
 pub async fn create_first_owner(
     conn: &mut PgConnection,
     email: &str,
     password: &Hashed,
 ) -> Result<Option<User>> {
-    // Waits for whoever is about to make one, and then sees it.
+    // Waits for a concurrent transaction that creates a user, and then sees that user.
     sqlx::query("lock table users in share row exclusive mode")
         .execute(&mut *conn)
         .await?;
@@ -144,7 +144,7 @@ pub async fn create_first_owner(
     Ok(Some(user))
 }
 
-/// True once somebody may sign in, or might.
+/// Returns true when any user exists.
 pub async fn any(conn: &mut PgConnection) -> Result<bool> {
     Ok(sqlx::query_scalar("select exists (select from users)")
         .fetch_one(conn)
@@ -160,7 +160,7 @@ fn is_address(email: &str) -> bool {
         && !email.chars().any(|c| c.is_whitespace() || c.is_control())
 }
 
-/// All users, disabled ones too, by name.
+/// Lists all users by email address, disabled users included.
 pub async fn list(conn: &mut PgConnection) -> Result<Vec<User>> {
     let users = sqlx::query_as(concat!(
         "select ",
@@ -188,7 +188,7 @@ pub async fn find(conn: &mut PgConnection, id: UserId) -> Result<Option<User>> {
     Ok(user)
 }
 
-/// The user with this address, written in any case.
+/// Finds a user by email address, ignoring case.
 pub async fn find_by_email(conn: &mut PgConnection, email: &str) -> Result<Option<User>> {
     let user = sqlx::query_as(concat!(
         "select ",
@@ -203,10 +203,10 @@ pub async fn find_by_email(conn: &mut PgConnection, email: &str) -> Result<Optio
     Ok(user)
 }
 
-/// Gives a user another role. Safe to repeat.
+/// Changes a user's role. Safe to repeat.
 ///
 /// # Errors
-/// 404 for nobody; 409 where the shop would be left without an owner.
+/// 404 when there is no such user; 409 when the shop would be left without an owner.
 pub async fn set_role(
     conn: &mut PgConnection,
     actor: &Actor,
@@ -232,10 +232,10 @@ pub async fn set_role(
     Ok(after)
 }
 
-/// Shuts a user out at once: no sign-in, and every session of theirs ends. Safe to repeat.
+/// Disables a user at once: sign-in is refused, and all sessions end. Safe to repeat.
 ///
 /// # Errors
-/// 404 for nobody; 409 where the shop would be left without an owner.
+/// 404 when there is no such user; 409 when the shop would be left without an owner.
 pub async fn disable(conn: &mut PgConnection, actor: &Actor, id: UserId) -> Result<User> {
     let before = lock(conn, id, true).await?;
     if before.disabled_at.is_some() {
@@ -256,10 +256,10 @@ pub async fn disable(conn: &mut PgConnection, actor: &Actor, id: UserId) -> Resu
     Ok(after)
 }
 
-/// Lets a disabled user in again. Safe to repeat.
+/// Enables a disabled user. Safe to repeat.
 ///
 /// # Errors
-/// 404 for nobody.
+/// 404 when there is no such user.
 pub async fn enable(conn: &mut PgConnection, actor: &Actor, id: UserId) -> Result<User> {
     let before = lock(conn, id, false).await?;
     if before.disabled_at.is_none() {
@@ -279,11 +279,10 @@ pub async fn enable(conn: &mut PgConnection, actor: &Actor, id: UserId) -> Resul
     Ok(after)
 }
 
-/// Gives a user a new password. Every session of theirs ends, but the one that is kept: that of whoever changes their
-/// own.
+/// Sets a user's password and ends all sessions except `keep`, the session of a user who changes their own password.
 ///
 /// # Errors
-/// 404 for nobody.
+/// 404 when there is no such user.
 pub async fn set_password(
     conn: &mut PgConnection,
     actor: &Actor,
@@ -313,7 +312,7 @@ pub async fn set_password(
 /// Signs a user out everywhere. Safe to repeat.
 ///
 /// # Errors
-/// 404 for nobody.
+/// 404 when there is no such user.
 pub async fn end_sessions(conn: &mut PgConnection, actor: &Actor, id: UserId) -> Result<User> {
     let user = lock(conn, id, false).await?;
     sessions::end_all(conn, id, None).await?;
@@ -330,7 +329,7 @@ pub async fn end_sessions(conn: &mut PgConnection, actor: &Actor, id: UserId) ->
     Ok(user)
 }
 
-/// Locks a user; and where they may stop being an owner all owners, in id order, one of whom must be left.
+/// Locks a user. If the change may remove an owner, locks all owners in id order and requires that one remains.
 pub(super) async fn lock(
     conn: &mut PgConnection,
     id: UserId,
@@ -387,7 +386,7 @@ async fn record(
     .await
 }
 
-/// Writes down that a user's second factor was set up, renewed or turned off.
+/// Writes an audit entry when a user's second factor is set up, renewed or turned off.
 pub(super) async fn record_factor(
     conn: &mut PgConnection,
     actor: &Actor,

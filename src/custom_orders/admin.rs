@@ -1,7 +1,7 @@
-//! HTTP of custom orders, for the owner: reading custom orders and moving them along.
+//! Admin API of custom orders.
 //!
-//! What needs Stripe (approving, re-quoting, withdrawing) is planned here and carried out by a job a moment later: the
-//! answer is 202 with the custom order as it stands, and says by the quote's state what is on its way.
+//! Changes that need Stripe (approving, re-quoting, withdrawing) are only planned here; a job carries them out a moment
+//! later. The answer is 202 with the current custom order, whose quote state shows the pending change.
 
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -44,38 +44,38 @@ pub fn router() -> OpenApiRouter<App> {
         .routes(routes!(complete))
 }
 
-/// A custom order with all that belongs to it.
+/// A custom order with everything shown beside it.
 #[derive(Serialize, ToSchema)]
 pub struct CustomOrderView {
     #[serde(flatten)]
     pub custom_order: CustomOrder,
-    /// The visitor's images.
+    /// The customer's images.
     pub images: Vec<ImageView>,
-    /// Oldest first; the one that counts is `asking`, `live`, `closing` or `paid`.
+    /// Oldest first. The current one is `asking`, `live`, `closing` or `paid`.
     pub quotes: Vec<Quote>,
     pub order: Option<Order>,
-    /// Of all payments that came in for it, oldest first.
+    /// Disputes of all its payments, oldest first.
     pub disputes: Vec<Dispute>,
     pub shipment: Option<Shipment>,
-    /// The shipment's images: the finished piece.
+    /// Images of the shipment: the finished piece.
     pub shipment_images: Vec<ImageView>,
     pub timeline: Vec<TimelineEntry>,
 }
 
 impl CustomOrderView {
-    /// The quote that is being asked for, can be paid, or was.
+    /// Returns the current quote: being asked for, payable, or paid.
     pub fn current(&self) -> Option<&Quote> {
         let counts = |quote: &&Quote| quote.state.is_open() || quote.state == QuoteState::Paid;
         self.quotes.iter().find(counts)
     }
 
-    /// The quote that the customer has not heard of.
+    /// Returns the draft, which the customer has not received.
     pub fn draft(&self) -> Option<&Quote> {
         let mut quotes = self.quotes.iter();
         quotes.find(|quote| quote.state == QuoteState::Draft)
     }
 
-    /// What may be done to the custom order as it stands. The changes themselves check again, under its lock.
+    /// Lists the allowed actions. Each action checks again under the custom order's lock.
     pub fn moves(&self) -> Moves {
         let status = self.custom_order.status;
         let current = self.current();
@@ -101,15 +101,15 @@ impl CustomOrderView {
     }
 }
 
-/// What may be done to a custom order.
+/// Actions that a custom order allows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Moves {
-    /// Nothing, for a moment: a job is asking Stripe.
+    /// No action for a moment: a job is calling Stripe.
     pub waits: bool,
     pub quote: bool,
-    /// There is a draft that may be sent.
+    /// There is a draft to send.
     pub approve: bool,
-    /// A draft that is sent takes the place of the quote that the customer has.
+    /// Sending the draft replaces the customer's current quote.
     pub replaces: bool,
     pub withdraw: bool,
     pub reject: bool,
@@ -126,7 +126,7 @@ struct CustomOrderPage {
     results: Vec<CustomOrder>,
 }
 
-/// Requests, newest first.
+/// Lists custom orders, newest first.
 #[utoipa::path(
     get,
     operation_id = "list_custom_orders",
@@ -169,27 +169,27 @@ async fn list(State(app): State<App>, admin: Admin, query: Query) -> Result<Json
     }))
 }
 
-/// What is going on, in columns.
+/// The board: custom orders in progress, by status.
 #[derive(Serialize, ToSchema)]
 struct BoardView {
-    /// From the first word to the shipment.
+    /// From the request to the shipment.
     columns: Vec<Column>,
-    /// Custom orders with open review items, in whatever state.
+    /// Number of custom orders with open review items, in any status.
     attention: i64,
 }
 
-/// The custom orders in one state.
+/// The custom orders in one status.
 #[derive(Serialize, ToSchema)]
 pub struct Column {
     pub status: Status,
-    /// How many there are.
+    /// Number of custom orders in this status.
     pub count: i64,
     /// The newest of them.
     #[serde(rename = "results")]
     pub cards: Vec<CustomOrder>,
 }
 
-/// The columns of the board.
+/// Columns of the board.
 const COLUMNS: [Status; 5] = [
     Status::Pending,
     Status::Approved,
@@ -198,10 +198,10 @@ const COLUMNS: [Status; 5] = [
     Status::Shipped,
 ];
 
-/// How many cards a column of the board has.
+/// Cards in a column of the board.
 const CARDS: i64 = 12;
 
-/// What is going on: of each state that is not the end, how many custom orders there are, and the newest.
+/// Loads the board's columns: for each status that is not final, the number of custom orders and the newest of them.
 pub async fn columns(conn: &mut PgConnection) -> Result<Vec<Column>> {
     let mut columns = Vec::new();
     for status in COLUMNS {
@@ -221,7 +221,7 @@ pub async fn columns(conn: &mut PgConnection) -> Result<Vec<Column>> {
     Ok(columns)
 }
 
-/// The board: what is going on, in columns of up to twelve custom orders.
+/// Returns the board: custom orders in progress, in columns of up to twelve.
 #[utoipa::path(
     get,
     operation_id = "custom_orders_board",
@@ -244,7 +244,7 @@ async fn board(State(app): State<App>, admin: Admin) -> Result<Json<BoardView>> 
     }))
 }
 
-/// One custom order, by id or by number (`CO-1042`), with its timeline.
+/// Returns one custom order, by id or by number (`CO-1042`), with its timeline.
 #[utoipa::path(
     get,
     operation_id = "find_custom_order",
@@ -268,20 +268,20 @@ async fn find(
     Ok(Json(view(&mut conn, id).await?))
 }
 
-/// The custom order that somebody names: by its id, or its number as `CO-1042`.
+/// Resolves a custom order's id or number (`CO-1042`).
 ///
 /// # Errors
-/// 404 for what is neither an id nor a number of ours.
+/// 404 when there is no such custom order.
 pub async fn resolve(conn: &mut PgConnection, id: &str) -> Result<CustomOrderId> {
     store::find_id(conn, id)
         .await?
         .ok_or(Error::NotFound("CustomOrder"))
 }
 
-/// A custom order with all that belongs to it.
+/// Loads a custom order with everything shown beside it.
 ///
 /// # Errors
-/// 404 when there is none.
+/// 404 when there is no such custom order.
 pub async fn view(conn: &mut PgConnection, id: CustomOrderId) -> Result<CustomOrderView> {
     let custom_order = store::find(conn, id)
         .await?
@@ -310,22 +310,22 @@ pub async fn view(conn: &mut PgConnection, id: CustomOrderId) -> Result<CustomOr
     })
 }
 
-/// The answer to a change: 200 when all is done, 202 while a job has yet to ask Stripe.
+/// Answer to a change: 200 when it is complete, 202 while a job has yet to call Stripe.
 type Changed = (StatusCode, Json<CustomOrderView>);
 
 #[derive(utoipa::IntoResponses)]
 #[allow(dead_code, reason = "read by the OpenAPI document alone")]
 enum NotAllowed {
-    /// The state of the custom order does not allow it.
+    /// The custom order's status does not allow it.
     #[response(status = 409)]
     Conflict(ErrorBody),
 }
 
-/// One change of a custom order in one transaction, with its entry in the audit log; and the custom order as it then stands. The
-/// change is given the actor's name, and returns what else is to be written down.
+/// Makes one change of a custom order in one transaction with its audit entry, and returns the custom order after it.
+/// `change` gets the actor's name, and returns further facts for the audit entry.
 ///
 /// # Errors
-/// 404; and the change's own.
+/// 404; and those of `change`.
 pub async fn change(
     db: &PgPool,
     actor: &Actor,
@@ -335,7 +335,7 @@ pub async fn change(
 ) -> Result<CustomOrderView> {
     let mut tx = db.begin().await?;
     let id = resolve(&mut tx, id).await?;
-    // Of two at once, the second compares with what the first left.
+    // The second of two concurrent changes waits here, and compares with the result of the first.
     let custom_order = store::lock(&mut tx, id)
         .await?
         .ok_or(Error::NotFound("CustomOrder"))?;
@@ -344,7 +344,7 @@ pub async fn change(
     let more = change(&mut tx, id, &actor.name).await?;
     let view = view(&mut tx, id).await?;
     let mut after = audit_snapshot(&view.custom_order, &view.quotes);
-    // A repeat does nothing, and is not written down again.
+    // A repeated change has no effect and gets no second audit entry.
     if before != after || view.timeline.len() > told {
         if let (Value::Object(after), Value::Object(more)) = (&mut after, more) {
             after.extend(more);
@@ -356,7 +356,7 @@ pub async fn change(
     Ok(view)
 }
 
-/// The facts that a change is about.
+/// State of a custom order for the audit log.
 fn audit_snapshot(custom_order: &CustomOrder, quotes: &[Quote]) -> Value {
     let quotes: Vec<Value> = quotes
         .iter()
@@ -371,7 +371,7 @@ fn audit_snapshot(custom_order: &CustomOrder, quotes: &[Quote]) -> Value {
     })
 }
 
-/// As [`change`], for a program.
+/// Makes a [`change`] for an API token.
 async fn changed(
     app: &App,
     admin: &Admin,
@@ -393,7 +393,7 @@ async fn changed(
     Ok((status, Json(view)))
 }
 
-/// A line for the timeline.
+/// A note for the timeline.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct NewNote {
@@ -401,18 +401,18 @@ struct NewNote {
     text: String,
 }
 
-/// A reason, told to the customer.
+/// A reason, sent to the customer.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = RefusalReason)]
 struct Reason {
-    /// Up to 2000 characters, told to the customer.
+    /// Up to 2000 characters, sent to the customer.
     #[serde(default)]
     #[schema(max_length = 2000, pattern = r"^[^\x00-\x08\x0b-\x1f\x7f-\x9f]*$")]
     reason: String,
 }
 
-/// Why a custom order is turned down, told to the customer.
+/// The reason for a rejection, sent to the customer.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct Rejection {
@@ -421,29 +421,29 @@ struct Rejection {
     reason: String,
 }
 
-/// A price for a piece.
+/// A quote for a piece.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewQuote {
-    /// For the piece, in the smallest unit of the shop's currency: with shipping what Stripe charges of it, of US dollars 50
-    /// to 99999999.
+    /// Price of the piece, in the smallest unit of the shop's currency. Together with shipping it must be an amount
+    /// that Stripe charges: in US dollars, 50 to 99999999.
     #[schema(minimum = 50, maximum = 99_999_999)]
     pub amount: i64,
-    /// What the price covers. The customer reads it.
+    /// Description of the quoted piece, shown to the customer.
     #[schema(value_type = Prose)]
     pub description: String,
-    /// Where the shipment goes; `us` unless given.
+    /// Destination zone; `us` unless given.
     pub shipping_zone: Option<Zone>,
-    /// For the shipment, in the same unit; what the zone costs unless given.
+    /// Price of shipping, in the same unit; the zone's price unless given.
     #[schema(minimum = 0, maximum = 99_999_999)]
     pub shipping: Option<i64>,
-    /// How long it holds from its approval on; as the settings say unless given.
+    /// Validity in days from approval; the default is a setting.
     #[schema(minimum = 1, maximum = 365)]
     pub valid_days: Option<i32>,
 }
 
 impl NewQuote {
-    /// The terms, with the settings' where none were given.
+    /// Validates the terms and fills in defaults from the settings.
     ///
     /// # Errors
     /// Field errors of its fields.
@@ -486,7 +486,7 @@ impl NewQuote {
     }
 }
 
-/// A text of some lines that people read, without the space around it.
+/// Validates and trims a text of several lines.
 fn prose(field: &str, text: &str, least: usize, field_errors: &mut Vec<FieldError>) -> String {
     let text = text.replace("\r\n", "\n").trim().to_owned();
     let is_odd = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
@@ -499,10 +499,10 @@ fn prose(field: &str, text: &str, least: usize, field_errors: &mut Vec<FieldErro
     text
 }
 
-/// A text of some lines, as people read it.
+/// Validates and trims a text of several lines.
 ///
 /// # Errors
-/// A field error of the field: it has fewer characters than `least`, more than 2000, or such as nobody can read.
+/// A field error for fewer characters than `least`, more than 2000, or control characters.
 pub fn check_prose(field: &str, text: &str, least: usize) -> Result<String> {
     let mut field_errors = Vec::new();
     let text = prose(field, text, least, &mut field_errors);
@@ -548,7 +548,7 @@ async fn add_note(
     .await
 }
 
-/// Keeps the draft of a quote; the customer hears of it when it is approved.
+/// Saves the draft of a quote. The customer gets it on approval.
 #[utoipa::path(
     put,
     operation_id = "draft_quote",
@@ -583,7 +583,7 @@ async fn quote(
     .await
 }
 
-/// Throws the draft of a quote away. What the customer has stays. Safe to repeat.
+/// Discards the draft of a quote. The customer's current quote stays. Safe to repeat.
 #[utoipa::path(
     delete,
     operation_id = "discard_quote",
@@ -614,7 +614,7 @@ async fn discard_quote(
     .await
 }
 
-/// Replaces a quote that the customer has: the old payment link is closed, then a new one is made and sent.
+/// Replaces the customer's current quote: closes the old payment link, then creates and sends a new one.
 #[utoipa::path(
     post,
     operation_id = "replace_quote",
@@ -649,7 +649,8 @@ async fn requote(
     .await
 }
 
-/// Approves a custom order with the quote drafted for it: its payment link is made and sent to the customer. Safe to repeat.
+/// Approves a custom order with its drafted quote: creates the payment link and sends it to the customer. Safe to
+/// repeat.
 #[utoipa::path(
     post,
     operation_id = "approve_custom_order",
@@ -677,8 +678,8 @@ async fn approve(State(app): State<App>, admin: Admin, Path(id): Path<String>) -
     .await
 }
 
-/// Takes a quote back: its payment link is closed, then the custom order is `pending` again and the customer gets an email.
-/// Safe to repeat.
+/// Withdraws a quote: closes its payment link, sets the custom order back to `pending`, and emails the customer. Safe
+/// to repeat.
 #[utoipa::path(
     post,
     operation_id = "withdraw_quote",
@@ -713,7 +714,7 @@ async fn withdraw(
     .await
 }
 
-/// Turns a custom order down. The payment link of one that has a quote is closed first. Safe to repeat.
+/// Rejects a custom order. A quote's payment link is closed first. Safe to repeat.
 #[utoipa::path(
     post,
     operation_id = "reject_custom_order",
@@ -748,7 +749,7 @@ async fn reject(
     .await
 }
 
-/// Begins the making of a paid piece. Safe to repeat.
+/// Starts production of a paid piece. Safe to repeat.
 #[utoipa::path(
     post,
     operation_id = "start_production",
@@ -775,7 +776,7 @@ async fn start(State(app): State<App>, admin: Admin, Path(id): Path<String>) -> 
     .await
 }
 
-/// Ships the finished piece: shipment, order and custom order in one, with an email that shows it.
+/// Ships the finished piece: records the shipment, updates order and custom order, and emails the customer.
 #[utoipa::path(
     post,
     operation_id = "ship_custom_order",
@@ -802,7 +803,7 @@ async fn ship(
     .await
 }
 
-/// The piece has arrived: completes the custom order and its order. Safe to repeat.
+/// Completes the custom order and its order after delivery. Safe to repeat.
 #[utoipa::path(
     post,
     operation_id = "complete_custom_order",

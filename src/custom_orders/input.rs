@@ -1,5 +1,5 @@
-//! A visitor's request as it comes in: the storefront's form, or JSON with the images inside. Every check has the
-//! sentence of docs/compatibility.md, part A9, where that has one.
+//! Reads a visitor's custom order: the storefront's form, or JSON with embedded images. Error sentences follow
+//! docs/compatibility.md, part A9, where it has one.
 
 mod json;
 
@@ -21,31 +21,31 @@ use crate::extract::arriving;
 use crate::media::{self, Refusal, Upload};
 use crate::unicode;
 
-/// The longest texts, in UTF-16 units, as the storefront's form counts them.
+/// Length limits in UTF-16 units, as the storefront's form counts.
 const NAME: usize = 100;
 const EMAIL: usize = 255;
 const DESCRIPTION: std::ops::RangeInclusive<usize> = 10..=1000;
 const COLORS: usize = 200;
 
-/// The longest text of any field that is looked at, in bytes.
+/// Size limit of any inspected text field, in bytes.
 const LONGEST: usize = 64 * 1024;
 
-/// A file as it came in, or why it is none of ours.
+/// An uploaded file, or the reason for its rejection.
 type File = std::result::Result<Upload, Refusal>;
 
-/// The files of a request, up to as many as are allowed, and how many came on top.
+/// The files of a request up to the allowed number, and the number of files beyond it.
 #[derive(Default)]
 struct Files {
     taken: Vec<File>,
     surplus: usize,
-    /// Something else stands in their place.
+    /// The JSON field is not a list.
     are_no_list: bool,
 }
 
-/// Reads and checks a request. The images are on disk, and gone from there when they are dropped.
+/// Reads and checks a request. The images are temporary files, deleted when dropped.
 ///
 /// # Errors
-/// 400 with the first thing wrong, fields before images; 408 and 413 for a body that does not arrive or is too large.
+/// 400 with the first problem, fields before images; 408 and 413 for a body that does not arrive or is too large.
 pub async fn read(app: &App, request: Request) -> Result<(NewCustomOrder, Vec<Upload>)> {
     let media_type = request
         .headers()
@@ -68,7 +68,7 @@ pub async fn read(app: &App, request: Request) -> Result<(NewCustomOrder, Vec<Up
             )
         }
         "application/x-www-form-urlencoded" => return Err(invalid_json()),
-        // The old service reads all else as JSON, whatever it is called.
+        // The old service reads any other media type as JSON.
         _ => read_json(app, request).await?,
     };
     let new = fields.check()?;
@@ -91,7 +91,7 @@ pub async fn read(app: &App, request: Request) -> Result<(NewCustomOrder, Vec<Up
     Ok((new, uploads))
 }
 
-/// Why the image at this place (from 0) is refused, in the storefront's words.
+/// The error for the image at this index, in the storefront's words.
 pub fn refused(at: usize, refusal: Refusal, app: &App) -> Error {
     let number = at + 1;
     let limits = app.media.limits();
@@ -115,19 +115,19 @@ pub fn refused(at: usize, refusal: Refusal, app: &App) -> Error {
     Error::bad_request(code, sentence)
 }
 
-/// What stands where a text should be.
+/// The value of a text field.
 #[derive(Debug)]
 enum Text {
     Given(String),
-    /// Longer by far than any field may be; it is not kept.
+    /// Exceeds every field's limit; the text is discarded.
     TooLong,
-    /// Null: as if it were not there.
+    /// Null, which counts as absent.
     Missing,
-    /// Another kind of JSON, which is not kept.
+    /// Another JSON type; the value is discarded.
     Other,
 }
 
-/// The texts of a request, as sent.
+/// The text fields of a request, as sent.
 #[derive(Debug, Default)]
 struct Fields {
     name: Option<Text>,
@@ -137,7 +137,7 @@ struct Fields {
 }
 
 impl Fields {
-    /// Of two fields with one name the last counts.
+    /// Collects form fields. The last of several fields with one name wins.
     fn of_form(pairs: Vec<(String, String)>) -> Fields {
         let mut fields = Fields::default();
         for (name, value) in pairs {
@@ -192,7 +192,7 @@ impl Fields {
                 "Name must be on one line",
             ));
         }
-        // Counted as it was sent, and then kept in the composed form, which may be longer.
+        // The length is checked on the text as sent; the stored composed form may be longer.
         let composed = |text: String| unicode::nfc(&text).into_owned();
         Ok(NewCustomOrder {
             name: composed(name),
@@ -204,7 +204,7 @@ impl Fields {
     }
 }
 
-/// A text that has to be there.
+/// Requires a text.
 fn required(field: &str, value: Option<Text>) -> Result<String> {
     let missing =
         || Error::bad_request("missing_field", format!("Missing required field: {field}"));
@@ -213,7 +213,7 @@ fn required(field: &str, value: Option<Text>) -> Result<String> {
         .ok_or_else(missing)
 }
 
-/// A text without the space around it. A form's line ends come as CR LF; they are counted and kept as one character.
+/// Trims a text. CR LF, the line end of forms, counts and is stored as one character.
 fn text(field: &str, value: Option<Text>) -> Result<Option<String>> {
     let text = match value {
         None | Some(Text::Missing) => return Ok(None),
@@ -245,7 +245,7 @@ fn length(text: &str) -> usize {
     text.encode_utf16().count()
 }
 
-/// An address that an email can be sent to, with a dot in its domain as the old service asks.
+/// Checks for a deliverable address with a dot in its domain, as the old service requires.
 fn is_email(text: &str) -> bool {
     let Some((_, domain)) = text.rsplit_once('@') else {
         return false;
@@ -258,12 +258,12 @@ fn invalid_json() -> Error {
     Error::bad_request("parse_error", "Invalid JSON")
 }
 
-/// How many JSON bodies are taken apart at a time: each keeps a core busy.
+/// Limits concurrent parsing of JSON bodies, each of which occupies a core.
 static JSON_READERS: Semaphore = Semaphore::const_new(2);
 
-/// Reads the JSON variant: the body goes to disk first, and the images go there again one by one as they are decoded.
+/// Reads the JSON variant. The body is spooled to disk first, and each image is decoded into a file of its own.
 async fn read_json(app: &App, request: Request) -> Result<(Fields, Files)> {
-    // Base64 makes four bytes of three; the texts are small.
+    // Base64 turns three bytes into four; the texts are small.
     let limits = app.media.limits();
     let most = limits.file_bytes * (limits.files as u64 + 1) / 3 * 4 + 65_536;
     let file = app.media.temporary_file()?;
@@ -324,7 +324,7 @@ mod tests {
             check(&[("description", &format!("{thousand}c"))]),
             Err("Description must be at most 1000 characters".to_owned())
         );
-        // Two UTF-16 units each, as JavaScript has it.
+        // An emoji counts as two UTF-16 units, as in JavaScript.
         assert!(check(&[("name", &"😀".repeat(50))]).is_ok());
         assert!(check(&[("name", &"😀".repeat(51))]).is_err());
         assert!(check(&[("description", "  short   ")]).is_err());

@@ -1,5 +1,5 @@
-//! The payment links of quotes at Stripe, made and closed by jobs in three beats with no network inside a transaction
-//! (P4): the change plans it, the job asks Stripe, the outcome is recorded.
+//! Payment links of quotes, created and closed by jobs in three steps without network inside a transaction (P4): the
+//! change plans the call, the job calls Stripe, the outcome is recorded.
 
 use std::time::Duration;
 
@@ -13,17 +13,17 @@ use crate::ids::QuoteId;
 use crate::jobs::{self, Job};
 use crate::stripe::{self, NewPaymentLink, PaymentLink, StripeError};
 
-/// After so many answers that told us nothing, and with no link to be found, another idempotency key is used: Stripe
-/// repeats a failure under one key for a day.
+/// Unclear answers after which a new idempotency key is used, if no link can be found. Stripe repeats a failure under
+/// one key for a day.
 const ATTEMPTS_PER_KEY: i32 = 3;
 
-/// How long a link may be in the making or closing before the sweep queues its job again.
+/// Time after which the sweep queues the job of an unfinished link again.
 const HANGING: Duration = Duration::from_secs(10 * 60);
 
-/// Makes the payment link of an approved quote. Safe to repeat: the key derives from custom order and quote.
+/// Creates the payment link of an approved quote. Safe to repeat: the key derives from custom order and quote.
 ///
 /// # Errors
-/// 503 while Stripe cannot be asked: try again later. A refusal is kept with the quote, where the owner sees it.
+/// 503 while Stripe is unavailable: retry later. A refusal is stored with the quote and shown to the owner.
 pub async fn make_link(app: &App, quote: QuoteId) -> Result<()> {
     let mut conn = app.db.acquire().await?;
     let Some(row) = store::find_quote(&mut conn, quote)
@@ -38,7 +38,7 @@ pub async fn make_link(app: &App, quote: QuoteId) -> Result<()> {
     drop(conn);
     let mut is_there_none = false;
     let made = match ask(app, &row, &call).await {
-        // It may have been made all the same.
+        // The link may have been created in spite of the failure.
         Err(StripeError::Unknown(why)) => match app.stripe.find_payment_link(quote).await {
             Ok(Some(link)) => Ok(link),
             Ok(None) => {
@@ -81,7 +81,7 @@ pub async fn make_link(app: &App, quote: QuoteId) -> Result<()> {
     }
 }
 
-/// Asks for a link, or finds the one that was made when its answer was lost long ago.
+/// Requests a link, or finds the link of an earlier request whose answer was lost.
 async fn ask(
     app: &App,
     quote: &Quote,
@@ -95,11 +95,11 @@ async fn ask(
     app.stripe.create_payment_link(call).await
 }
 
-/// Closes the payment link of a quote and all of its open pages, then carries out what was planned for that time. When
-/// somebody has paid by it meanwhile, the payment stands. Safe to repeat.
+/// Closes the payment link of a quote and all its open pages, then carries out the action planned for that time. If
+/// someone paid through it in the meantime, the payment stands. Safe to repeat.
 ///
 /// # Errors
-/// 503 while Stripe cannot be asked: try again later.
+/// 503 while Stripe is unavailable: retry later.
 pub async fn close_link(app: &App, quote: QuoteId) -> Result<()> {
     let mut conn = app.db.acquire().await?;
     let link = store::find_quote(&mut conn, quote)
@@ -130,11 +130,12 @@ pub async fn close_link(app: &App, quote: QuoteId) -> Result<()> {
     Ok(())
 }
 
-/// Deactivates a link, so that it opens no more pages, and ends those that are open. True: one of them was completed.
+/// Deactivates a link, so that it opens no more pages, and expires its open sessions. Returns true when one of them was
+/// completed.
 async fn close_at_stripe(app: &App, link: &str) -> Result<bool, StripeError> {
     match app.stripe.deactivate_payment_link(link).await {
         Ok(()) => {}
-        // Another account's: nobody can pay by it here.
+        // The link belongs to another account, so nobody can pay through it here.
         Err(error) if error.is_missing() => return Ok(false),
         Err(error) => return Err(error),
     }
@@ -147,7 +148,7 @@ async fn close_at_stripe(app: &App, link: &str) -> Result<bool, StripeError> {
         match ended.status.as_str() {
             "complete" => completed = true,
             "expired" => {}
-            // Somebody is paying at this moment: how it ends is known when we come again.
+            // A payment is in progress; the next attempt sees its outcome.
             status => {
                 return Err(StripeError::Unknown(format!(
                     "session {} is {status}",
@@ -159,10 +160,11 @@ async fn close_at_stripe(app: &App, link: &str) -> Result<bool, StripeError> {
     Ok(completed)
 }
 
-/// Lets quotes lapse whose time is over, ends what was refunded, and queues again what hangs. Safe to repeat, and to run twice at once.
+/// Closes lapsed quotes, ends refunded custom orders, and queues stuck jobs again. Safe to repeat, and to run
+/// concurrently.
 ///
 /// # Errors
-/// Only the database's.
+/// Database errors only.
 pub async fn sweep(app: &App) -> Result<()> {
     let mut conn = app.db.acquire().await?;
     let lapsed = store::list_lapsed(&mut conn, app.config.shop_time_zone).await?;

@@ -1,5 +1,5 @@
-//! Custom orders: pieces made to order, from the custom order over the quote to the shipment. The money of a quote comes in
-//! through `payments`, as a payment link's; what was paid is an order like any other.
+//! Custom orders: pieces made on request, from the request through quote and payment to delivery. A quote is paid
+//! through a payment link and `payments`; a paid custom order has an ordinary order.
 mod admin;
 mod input;
 mod links;
@@ -32,7 +32,7 @@ use crate::money::Cents;
 use crate::orders::Zone;
 use crate::review_items::OpenItem;
 
-/// Where a custom order stands.
+/// State of a custom order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, sqlx::Type, ToSchema)]
 #[serde(rename_all = "snake_case")]
 #[sqlx(type_name = "text", rename_all = "snake_case")]
@@ -40,17 +40,17 @@ use crate::review_items::OpenItem;
 pub enum Status {
     /// Waits for the owner's answer.
     Pending,
-    /// The customer has a quote and may pay it.
+    /// The customer has a payable quote.
     Approved,
-    /// The owner said no.
+    /// Rejected by the owner.
     Rejected,
-    /// The quote lapsed unpaid; another may follow.
+    /// The quote lapsed unpaid; another one may follow.
     Expired,
     Paid,
     InProduction,
     Shipped,
     Completed,
-    /// Paid once, refunded in full: it is over, wherever it stood.
+    /// Fully refunded after payment. Final.
     Refunded,
 }
 
@@ -67,7 +67,7 @@ impl Status {
         Status::Refunded,
     ];
 
-    /// The legal moves (P6), and no others.
+    /// Legal transitions (P6).
     pub fn may_become(self, next: Status) -> bool {
         use Status::*;
         matches!(
@@ -97,11 +97,11 @@ impl Status {
     }
 }
 
-/// A custom order for a piece, as the database has it.
+/// A custom order, as stored.
 #[derive(Clone, Debug, Serialize, sqlx::FromRow, ToSchema)]
 pub struct CustomOrder {
     pub id: CustomOrderId,
-    /// 1042, shown as `CO-1042`.
+    /// `1042` in the database, `CO-1042` in JSON.
     #[serde(serialize_with = "serialize_number")]
     #[schema(value_type = String)]
     pub number: i64,
@@ -110,19 +110,19 @@ pub struct CustomOrder {
     pub email: String,
     pub description: String,
     pub colors: Option<String>,
-    /// The text of the most urgent open review item, if there is one.
+    /// The text of the most urgent open review item, if any.
     pub attention: Option<String>,
     /// All open review items, its order's included, the most urgent first.
     #[sqlx(json)]
     pub review_items: Vec<OpenItem>,
-    /// The order that the payment made.
+    /// The order created by its payment.
     pub order_id: Option<OrderId>,
     pub created_at: DateTime<Utc>,
     pub updated_at: DateTime<Utc>,
 }
 
 impl CustomOrder {
-    /// The number as people say it: `CO-1042`.
+    /// The number as people write it: `CO-1042`.
     pub fn display_number(&self) -> String {
         format!("CO-{}", self.number)
     }
@@ -132,28 +132,28 @@ fn serialize_number<S: Serializer>(number: &i64, to: S) -> Result<S::Ok, S::Erro
     to.collect_str(&format_args!("CO-{number}"))
 }
 
-/// Where a quote and its payment link stand.
+/// State of a quote and its payment link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, sqlx::Type, ToSchema)]
 #[serde(rename_all = "snake_case")]
 #[sqlx(type_name = "text", rename_all = "snake_case")]
 pub enum QuoteState {
-    /// The owner's alone; the customer has not heard of it.
+    /// Visible to the owner only.
     Draft,
-    /// Approved; its link is being asked for.
+    /// Approved; its link is being requested.
     Asking,
-    /// Stripe would not have it.
+    /// Stripe refused the link.
     Refused,
     /// The customer has the link.
     Live,
     /// The link is being deactivated.
     Closing,
-    /// Nobody can pay it any more.
+    /// No longer payable.
     Closed,
     Paid,
 }
 
 impl QuoteState {
-    /// Whether this is the quote that a payment may still settle.
+    /// Returns true while a payment can still settle this quote.
     pub fn is_open(self) -> bool {
         matches!(
             self,
@@ -162,7 +162,7 @@ impl QuoteState {
     }
 }
 
-/// A price named for a custom order. Amounts are in the currency's smallest unit.
+/// A price quoted for a custom order. Amounts are in the currency's smallest unit.
 #[derive(Clone, Debug, Serialize, sqlx::FromRow, ToSchema)]
 pub struct Quote {
     pub id: QuoteId,
@@ -173,21 +173,22 @@ pub struct Quote {
     pub amount: Cents,
     pub shipping: Cents,
     pub shipping_zone: Zone,
-    /// What the price covers, in the owner's words.
+    /// Description of the quoted piece, by the owner.
     pub description: String,
-    /// How long it holds from its approval on.
+    /// Validity in days from approval.
     pub valid_days: i32,
     pub valid_until: Option<DateTime<Utc>>,
     #[serde(rename = "payment_link_id")]
     pub link_id: Option<String>,
     #[serde(rename = "payment_url")]
     pub link_url: Option<String>,
-    /// A delayed payment is on its way.
+    /// A delayed payment is in progress.
     pub payment_in_progress: bool,
-    /// Why its link could not be made or closed yet, if so.
+    /// Last failure to create or close its link.
     pub last_error: Option<String>,
     pub created_at: DateTime<Utc>,
-    /// When the call for its link got the key that it has. None: by an earlier version, and no earlier than the quote.
+    /// Time at which the request for its link got its idempotency key. `None` for a quote of an earlier version; the
+    /// key is not older than the quote then.
     #[serde(skip)]
     pub asked_at: Option<DateTime<Utc>>,
     #[serde(skip)]
@@ -197,7 +198,7 @@ pub struct Quote {
 }
 
 impl Quote {
-    /// What the owner named: what another quote on the same terms is made of.
+    /// Terms of the quote, for another quote on the same terms.
     pub fn terms(&self) -> Terms {
         Terms {
             currency: self.currency.clone(),
@@ -209,7 +210,7 @@ impl Quote {
         }
     }
 
-    /// What the customer pays: the piece and its shipment.
+    /// Price of the piece and its shipping.
     pub fn total(&self) -> Cents {
         self.amount
             .plus(self.shipping)
@@ -217,17 +218,17 @@ impl Quote {
     }
 }
 
-/// What happens to a custom order once the link of its quote is closed.
+/// Action planned for the time when the quote's link is closed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "move", rename_all = "snake_case")]
 pub enum PendingAction {
-    /// The draft takes its place.
+    /// Approve the draft in its place.
     Requote { actor: String },
-    /// The quote is taken back; another may follow.
+    /// Withdraw the quote; another one may follow.
     Withdraw { actor: String, reason: String },
-    /// The custom order is turned down.
+    /// Reject the custom order.
     Reject { actor: String, reason: String },
-    /// Its time is over.
+    /// Mark the quote as lapsed.
     Lapse,
 }
 
@@ -245,7 +246,7 @@ pub struct TimelineEntry {
     pub created_at: DateTime<Utc>,
 }
 
-/// What a visitor asks for, checked.
+/// A visitor's validated request for a piece.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NewCustomOrder {
     pub name: String,

@@ -1,5 +1,5 @@
-//! The customer's own page: where their custom order stands, what was quoted, where the shipment is. Its address is signed,
-//! travels in emails only, and tells nothing of anybody else's.
+//! The customer's status page: state, quote and shipment of one custom order. Its address is signed and travels in
+//! emails only; it reveals nothing about other custom orders.
 
 use askama::Template;
 use axum::extract::State;
@@ -22,15 +22,15 @@ use crate::money::Cents;
 use crate::orders::{self, Shipment};
 use crate::settings;
 
-/// The address at which emails and orders show an image.
+/// Address of an image in emails and orders.
 pub fn image(id: &ImageId) -> String {
     media::url(id, 1024)
 }
 
-/// What the token in the address is signed for.
+/// Purpose of the signature in the address.
 const PURPOSE: &str = "custom_order";
 
-/// The address of the customer's page. Who knows it may see the custom order's state, and nothing else.
+/// Address of the customer's page. It grants access to the state of this custom order and nothing else.
 pub fn address(app: &App, id: CustomOrderId) -> String {
     let signed = app.signer.sign(PURPOSE, &id.to_string());
     let token = signed.rsplit('.').next().unwrap_or_default();
@@ -40,7 +40,7 @@ pub fn address(app: &App, id: CustomOrderId) -> String {
     )
 }
 
-/// A custom order as its customer sees it.
+/// A custom order as shown to its customer.
 #[derive(Serialize, ToSchema)]
 pub struct StatusView {
     id: CustomOrderId,
@@ -50,16 +50,16 @@ pub struct StatusView {
     /// The state as a sentence.
     message: &'static str,
     created_at: DateTime<Utc>,
-    /// The quote that counts, if there is one.
+    /// The current quote, if any.
     quote: Option<QuoteView>,
-    /// `SB-1042`, once it is paid.
+    /// `SB-1042`, once paid.
     order_number: Option<String>,
     shipment: Option<Shipment>,
-    /// The finished piece.
+    /// Images of the finished piece.
     images: Vec<ImageView>,
 }
 
-/// A quote as its customer sees it. Amounts are in the currency's smallest unit.
+/// A quote as shown to its customer. Amounts are in the currency's smallest unit.
 #[derive(Serialize, ToSchema)]
 struct QuoteView {
     currency: String,
@@ -67,9 +67,9 @@ struct QuoteView {
     shipping: Cents,
     total: Cents,
     description: String,
-    /// The last instant of the last day on which it can be paid.
+    /// The last instant of the last day on which it is payable.
     valid_until: Option<DateTime<Utc>>,
-    /// Where to pay, while it can be paid.
+    /// Payment page, while the quote is payable.
     payment_url: Option<String>,
 }
 
@@ -88,7 +88,8 @@ impl QuoteView {
     }
 }
 
-/// How a custom order stands, for the customer who has its address from an email: a page for browsers, JSON for programs.
+/// Shows the state of a custom order to the customer, whose email has the address: a page for browsers, JSON for
+/// programs.
 #[utoipa::path(
     get,
     operation_id = "custom_order_status",
@@ -282,7 +283,7 @@ impl Page<'_> {
         calendar::date(*at, self.zone)
     }
 
-    /// The steps of a piece, and which it has reached.
+    /// Progress steps, each with whether the piece has reached it.
     fn steps(&self) -> [(&'static str, bool); 5] {
         let reached = match self.view.status {
             Status::Pending | Status::Rejected | Status::Expired | Status::Refunded => 1,

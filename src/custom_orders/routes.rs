@@ -1,5 +1,4 @@
-//! HTTP of custom orders, for visitors: asking for a piece. What the owner does is in `admin`, what the customer
-//! sees of it in `page`.
+//! Public API of custom orders: requests for a piece. The owner's API is in `admin`, the customer's page in `page`.
 
 use std::net::SocketAddr;
 
@@ -25,14 +24,14 @@ pub fn router() -> OpenApiRouter<App> {
         .merge(
             OpenApiRouter::new()
                 .routes(routes!(submit))
-                // The reader of the body has limits of its own, file by file.
+                // The body reader has limits of its own for each file.
                 .layer(DefaultBodyLimit::disable()),
         )
         .routes(routes!(page::status))
         .merge(admin::router())
 }
 
-/// Where emails go: up to 255 characters.
+/// Email address of the customer: up to 255 characters.
 #[derive(ToSchema)]
 #[schema(
     max_length = 255,
@@ -41,7 +40,7 @@ pub fn router() -> OpenApiRouter<App> {
 #[allow(dead_code, reason = "read by the API document alone")]
 struct VisitorAddress(String);
 
-/// What is wished for: 10 to 1000 characters without the space around it; a line end counts as one.
+/// Description of the piece: 10 to 1000 characters without surrounding whitespace. A line end counts as one character.
 #[derive(ToSchema)]
 #[schema(
     pattern = r"^[^\s\x00-\x1f\x7f-\x9f][^\x00-\x08\x0b-\x1f\x7f-\x9f]{8,998}[^\s\x00-\x1f\x7f-\x9f]$"
@@ -49,7 +48,7 @@ struct VisitorAddress(String);
 #[allow(dead_code, reason = "as above")]
 struct Wish(String);
 
-/// What the storefront's form sends; the JSON variant has the same fields, with images as base64 `data:` addresses.
+/// The storefront's form. The JSON variant has the same fields, with images as base64 `data:` addresses.
 #[derive(ToSchema)]
 #[allow(
     dead_code,
@@ -74,7 +73,7 @@ struct SubmittedForm {
     images: Vec<Vec<u8>>,
 }
 
-/// The JSON variant. A remote address among the images is refused: we fetch nothing.
+/// The JSON variant. Remote image addresses are rejected: the server fetches nothing.
 #[derive(ToSchema)]
 #[allow(dead_code, reason = "as above")]
 struct SubmittedJson {
@@ -99,7 +98,7 @@ struct Submitted {
     request_id: CustomOrderId,
 }
 
-/// A visitor describes a piece they would like made, with up to ten images.
+/// Requests a custom order, with a description and up to ten images.
 #[utoipa::path(
     post,
     operation_id = "request_custom_order",
@@ -123,7 +122,7 @@ async fn submit(
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     request: Request,
 ) -> Result<Response> {
-    // Before the body is read: it may be large.
+    // Checked before reading the body, which may be large.
     let client = Client::of(&app, peer.ip(), request.headers());
     client.check(&app, Action::CustomOrder).await?;
     let deadline = request.extensions().get().cloned();

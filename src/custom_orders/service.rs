@@ -1,5 +1,5 @@
-//! The changes of a custom order and the rules that allow them. Locks are taken in one sequence everywhere: the custom order's
-//! row (which guards its quotes), then its order.
+//! Changes of custom orders and their rules. Lock order: the custom order's row, which also guards its quotes, then its
+//! order.
 
 use chrono::{DateTime, Utc};
 use sha2::{Digest, Sha256};
@@ -20,10 +20,10 @@ use crate::orders::{self, CustomOrderPurchase, Line, NewShipment, Order, Receipt
 use crate::review_items::{self, Kind, NewItem};
 use crate::stripe::{NewPaymentLink, StripeError};
 
-/// Takes a visitor's custom order in, and queues an email to the shop and one to the customer.
+/// Records a visitor's request, and queues an email to the shop and one to the customer.
 ///
 /// # Errors
-/// Only the database's.
+/// Database errors only.
 pub async fn submit(
     conn: &mut PgConnection,
     app: &App,
@@ -50,7 +50,7 @@ pub async fn submit(
     Ok(custom_order)
 }
 
-/// Keeps the draft of a quote, which the customer hears of when it is approved.
+/// Saves the draft of a quote; the customer gets it on approval.
 ///
 /// # Errors
 /// 404; 409 `not_quotable` once the custom order is paid or rejected.
@@ -73,7 +73,7 @@ pub async fn quote(
     }
     let current = store::find_current(conn, id).await?;
     if current.is_some_and(|quote| quote.state == QuoteState::Closing) {
-        // The draft may be what is to follow: it stays as it was decided.
+        // The draft may be planned as the next quote, so it must not change.
         return Err(closing(&custom_order));
     }
     let quote = store::save_draft(conn, id, terms, actor).await?;
@@ -87,10 +87,10 @@ pub async fn quote(
     Ok(quote)
 }
 
-/// Throws the draft of a quote away; what the customer has stays. Safe to repeat.
+/// Discards the draft of a quote; the customer's current quote stays. Safe to repeat.
 ///
 /// # Errors
-/// 404; 409 `quote_closing` while the draft may be what is to follow.
+/// 404; 409 `quote_closing` while the draft may be planned as the next quote.
 pub async fn discard_draft(conn: &mut PgConnection, id: CustomOrderId, actor: &str) -> Result<()> {
     let custom_order = locked(conn, id).await?;
     let current = store::find_current(conn, id).await?;
@@ -103,8 +103,8 @@ pub async fn discard_draft(conn: &mut PgConnection, id: CustomOrderId, actor: &s
     Ok(())
 }
 
-/// Approves a custom order with the quote that was drafted for it: a job makes the payment link and sends the email. Safe
-/// to repeat, and to call many times at once: there is one link.
+/// Approves a custom order with its drafted quote: a job creates the payment link and sends the email. Safe to repeat
+/// and to call concurrently: only one link is created.
 ///
 /// # Errors
 /// 404; 409 `no_quote`, `quote_closing`, `quote_is_live` (there is another draft) or `not_approvable`.
@@ -174,11 +174,11 @@ async fn ask(
     store::add_event(conn, custom_order.id, "quote", actor, "approved").await
 }
 
-/// Replaces the quote of a custom order by another: the old link is closed first, then the new one is made. Where there is
-/// no link yet, this is quoting and approving in one.
+/// Replaces the quote of a custom order: the old link is closed first, then a new one is created. Without a link, this
+/// quotes and approves in one step.
 ///
 /// # Errors
-/// As [`quote`] and [`approve`]; 409 `payment_in_progress` while a delayed payment is on its way.
+/// As [`quote`] and [`approve`]; 409 `payment_in_progress` while a delayed payment is in progress.
 pub async fn requote(
     conn: &mut PgConnection,
     app: &App,
@@ -205,8 +205,8 @@ pub async fn requote(
     }
 }
 
-/// Turns a custom order down; the link of a quote that the customer has is closed first. The customer gets an email with the
-/// reason. Safe to repeat.
+/// Rejects a custom order and emails the customer the reason. The link of the current quote is closed first. Safe to
+/// repeat.
 ///
 /// # Errors
 /// As [`withdraw`]; 409 `not_rejectable`.
@@ -239,12 +239,12 @@ pub async fn reject(
     }
 }
 
-/// Takes a quote back: its link is closed first, then the custom order waits for another quote, and an email tells the
-/// customer. Safe to repeat.
+/// Withdraws a quote: its link is closed first, then the custom order waits for another quote, and the customer gets an
+/// email. Safe to repeat.
 ///
 /// # Errors
 /// 404; 409 `not_withdrawable` without a quote that the customer has, `quote_asking`, `quote_closing`, or
-/// `payment_in_progress` while a delayed payment is on its way.
+/// `payment_in_progress` while a delayed payment is in progress.
 pub async fn withdraw(
     conn: &mut PgConnection,
     id: CustomOrderId,
@@ -269,7 +269,7 @@ pub async fn withdraw(
     }
 }
 
-/// Plans the closing of the quote that the customer has, and what follows.
+/// Plans the closing of the customer's current quote, and the action after it.
 async fn close_then(
     conn: &mut PgConnection,
     custom_order: &CustomOrder,
@@ -285,7 +285,7 @@ async fn close_then(
     close(conn, current, next).await
 }
 
-/// Lets a custom order whose quote was taken back wait for another, and tells the customer.
+/// Sets a custom order with a withdrawn quote back to waiting for a quote, and emails the customer.
 async fn set_withdrawn(
     conn: &mut PgConnection,
     app: &App,
@@ -332,7 +332,7 @@ async fn close(conn: &mut PgConnection, quote: &Quote, next: &PendingAction) -> 
     jobs::enqueue(conn, &Job::CloseLink { quote: quote.id }).await
 }
 
-/// Plans the closing of a quote whose time is over. Safe to repeat.
+/// Plans the closing of a lapsed quote. Safe to repeat.
 pub async fn lapse(conn: &mut PgConnection, id: CustomOrderId, quote: QuoteId) -> Result<()> {
     locked(conn, id).await?;
     match store::find_quote(conn, quote).await? {
@@ -343,14 +343,14 @@ pub async fn lapse(conn: &mut PgConnection, id: CustomOrderId, quote: QuoteId) -
     }
 }
 
-/// The end of the last day on which a quote can be paid, were its link made now.
+/// End of the last day on which a quote is payable, if its link were created now.
 fn valid_until(app: &App, quote: &Quote) -> DateTime<Utc> {
     let days = quote.valid_days.unsigned_abs();
     calendar::end_of_day(Utc::now(), days, app.config.shop_time_zone)
 }
 
-/// Records the link that Stripe made for a quote: the custom order is approved and the customer hears of it. Safe to repeat:
-/// the first link stands.
+/// Records the link that Stripe created for a quote, approves the custom order and emails the customer. Safe to repeat:
+/// the first link is kept.
 pub async fn link_made(
     conn: &mut PgConnection,
     app: &App,
@@ -399,8 +399,8 @@ async fn approval(
     })
 }
 
-/// The email that goes out once the draft is approved, as it would be now; its link leads nowhere yet. None: there is
-/// no draft.
+/// Previews the email that approving the draft would send; its payment link is a placeholder. Returns `None` without a
+/// draft.
 ///
 /// # Errors
 /// 404 when there is no such custom order.
@@ -428,7 +428,7 @@ pub async fn preview(
     Ok(Some(email))
 }
 
-/// Records that Stripe would not make a link: the owner is told. Safe to repeat.
+/// Records that Stripe refused to create a link, and notifies the owner. Safe to repeat.
 pub async fn link_refused(conn: &mut PgConnection, quote: QuoteId, why: &str) -> Result<()> {
     let custom_order = custom_order_of(conn, quote).await?;
     let is_asking = store::find_quote(conn, quote)
@@ -439,7 +439,7 @@ pub async fn link_refused(conn: &mut PgConnection, quote: QuoteId, why: &str) ->
     }
     store::set_quote_state(conn, quote, QuoteState::Refused, None, Some(why)).await?;
     if custom_order.status == Status::Approved {
-        // Its former quote is closed, and this one did not come about.
+        // The previous quote is closed, and this one failed.
         store::set_status(conn, &custom_order, Status::Expired, None, "stripe", "").await?;
     }
     let told = format!("Stripe refused the payment link: {why}");
@@ -448,7 +448,7 @@ pub async fn link_refused(conn: &mut PgConnection, quote: QuoteId, why: &str) ->
     flag(conn, custom_order.id, &item).await
 }
 
-/// Carries out what was planned for the time after a quote's link is closed: nobody can pay it any more. Safe to repeat.
+/// Carries out the action planned for a quote whose link is now closed and can no longer be paid. Safe to repeat.
 pub async fn link_closed(conn: &mut PgConnection, app: &App, quote: QuoteId) -> Result<()> {
     let custom_order = custom_order_of(conn, quote).await?;
     let quote = store::find_quote(conn, quote)
@@ -463,7 +463,7 @@ pub async fn link_closed(conn: &mut PgConnection, app: &App, quote: QuoteId) -> 
     move_on(conn, app, &custom_order, quote.id, next).await
 }
 
-/// What was planned for the time after a quote was closed; without a plan, the custom order waits for another quote.
+/// Carries out the action planned for a closed quote. Without one, the custom order waits for another quote.
 async fn move_on(
     conn: &mut PgConnection,
     app: &App,
@@ -497,7 +497,7 @@ async fn move_on(
     Ok(())
 }
 
-/// Keeps that the link of a quote could not be closed yet. One that Stripe will not close is the owner's to close.
+/// Records a failed attempt to close a quote's link. If Stripe refuses to close it, the owner must.
 pub async fn not_closed(
     conn: &mut PgConnection,
     quote: QuoteId,
@@ -527,7 +527,7 @@ async fn expire(
     store::set_status(conn, custom_order, Status::Expired, None, "clock", note).await
 }
 
-/// Records that a link could not be closed because somebody has paid by it, or is about to: what was planned is
+/// Records that a link was not closed because a payment through it succeeded or is in progress. The planned action is
 /// dropped, and the payment decides. Safe to repeat.
 pub async fn paid_while_closing(conn: &mut PgConnection, quote: QuoteId) -> Result<()> {
     let custom_order = custom_order_of(conn, quote).await?;
@@ -545,16 +545,16 @@ pub async fn paid_while_closing(conn: &mut PgConnection, quote: QuoteId) -> Resu
     flag(conn, custom_order.id, &item).await
 }
 
-/// What the payment of a quote came to.
+/// Outcome of a payment for a quote.
 pub enum Paid {
     /// The quote is paid; this is its order.
     Settled(Order),
-    /// The payment must be given back in full.
+    /// The payment must be refunded in full.
     Refused(CustomOrder, Refusal),
 }
 
-/// Settles a quote: makes its order, moves the custom order to `paid` and queues the email. Whether *this* payment was seen
-/// before is the caller's to know.
+/// Settles a quote: creates its order, moves the custom order to `paid` and queues the email. The caller must make sure
+/// that this payment was not applied before.
 ///
 /// # Errors
 /// 404 when there is no such quote.
@@ -605,7 +605,7 @@ pub async fn pay(
     let custom_order = if custom_order.status == Status::Approved {
         custom_order
     } else {
-        // Paid before the answer that made its link had reached us.
+        // The payment arrived before the answer with the link.
         store::set_status(conn, &custom_order, Status::Approved, None, "stripe", "").await?
     };
     let note = format!("{}, {}", order.display_number(), receipt.note);
@@ -631,8 +631,8 @@ pub async fn pay(
     Ok(Paid::Settled(order))
 }
 
-/// A delayed payment of a quote is on its way: until it is decided the quote neither lapses nor is replaced. Safe to
-/// repeat.
+/// Records that a delayed payment of a quote began. Until its outcome is known, the quote neither lapses nor is
+/// replaced. Safe to repeat.
 pub async fn delayed_payment_began(
     conn: &mut PgConnection,
     app: &App,
@@ -653,8 +653,8 @@ pub async fn delayed_payment_began(
     store::add_event(conn, custom_order.id, "payment", "stripe", note).await
 }
 
-/// The delayed payment of a quote failed. Its link took one payment and takes no other: another quote has to follow.
-/// Safe to repeat.
+/// Records that the delayed payment of a quote failed. Its link accepts only one payment, so another quote has to
+/// follow. Safe to repeat.
 pub async fn delayed_payment_failed(
     conn: &mut PgConnection,
     app: &App,
@@ -675,8 +675,7 @@ pub async fn delayed_payment_failed(
     }
 }
 
-/// Closes a quote whose link is used up without a payment that counts. What was planned for after its closing happens
-/// now.
+/// Closes a quote whose link is used up without a valid payment, and carries out the action planned for its closing.
 async fn close_unpaid(
     conn: &mut PgConnection,
     app: &App,
@@ -695,7 +694,7 @@ async fn close_unpaid(
     Ok(())
 }
 
-/// Begins the making of a paid piece. Safe to repeat.
+/// Starts production of a paid piece. Safe to repeat.
 ///
 /// # Errors
 /// 404; 409 `not_paid`, or `refunded_in_full` while a refund of all of its money is under way.
@@ -724,8 +723,8 @@ pub async fn start_production(
     }
 }
 
-/// Ships a piece: its order, its shipment and the custom order in one, with an email that shows the piece. One that was never
-/// said to be in production passes through it.
+/// Ships a piece: updates order, shipment and custom order together, and emails the customer its images. A custom order
+/// that was never marked as in production passes through that status.
 ///
 /// # Errors
 /// Field errors; 404; 409 `not_shippable`.
@@ -763,7 +762,7 @@ pub async fn ship(
     Ok(custom_order)
 }
 
-/// Ships the custom order whose order this is, as the owner ships it by its own door.
+/// Ships the custom order behind this order, when the owner ships the order.
 ///
 /// # Errors
 /// Field errors; 404; 409 `not_shippable`.
@@ -780,7 +779,7 @@ pub async fn ship_of(
     ship(conn, app, id, shipment, actor).await
 }
 
-/// The piece has arrived: completes the custom order and its order. Safe to repeat.
+/// Completes the custom order and its order after delivery. Safe to repeat.
 ///
 /// # Errors
 /// 404; 409 `not_shipped`.
@@ -800,8 +799,8 @@ pub async fn complete(
     }
 }
 
-/// The money of a paid piece was refunded in full: it is over, wherever it stood. The customer hears of the money, as of
-/// every order's. Safe to repeat.
+/// Moves a fully refunded custom order to its final status, whatever its progress. The refund's email is that of any
+/// order. Safe to repeat.
 ///
 /// # Errors
 /// 404 when there is no such custom order.
@@ -814,7 +813,7 @@ pub async fn set_refunded(conn: &mut PgConnection, id: CustomOrderId, actor: &st
     Ok(())
 }
 
-/// Completes the custom order whose order this is. Safe to repeat.
+/// Completes the custom order behind this order. Safe to repeat.
 ///
 /// # Errors
 /// 404; 409 `not_shipped`.
@@ -829,8 +828,8 @@ pub async fn deliver_of(
     complete(conn, id, actor).await
 }
 
-/// Flags a custom order for review because of what Stripe told, and says why on its timeline. Safe to repeat: the same
-/// cause raises one item.
+/// Flags a custom order for review because of a Stripe event, and adds the reason to its timeline. Safe to repeat: the
+/// same cause raises one item.
 pub async fn flag(conn: &mut PgConnection, id: CustomOrderId, item: &NewItem) -> Result<()> {
     match review_items::raise(conn, id.into(), item).await? {
         Some(_) => store::add_event(conn, id, "note", "stripe", &item.text).await,
@@ -838,7 +837,7 @@ pub async fn flag(conn: &mut PgConnection, id: CustomOrderId, item: &NewItem) ->
     }
 }
 
-/// Resolves the items of a quote's payment link that could not be closed: nobody can pay by it any more.
+/// Resolves the review items about closing a quote's payment link, because the link is closed now.
 async fn settle_not_closed(conn: &mut PgConnection, quote: QuoteId) -> Result<()> {
     let source = format!("payment_link:{quote}:not_closed");
     let result = "the payment link is closed";
@@ -851,13 +850,13 @@ async fn settle_not_closed(conn: &mut PgConnection, quote: QuoteId) -> Result<()
     Ok(())
 }
 
-/// A short name for a text of any length.
+/// Short digest of a text of any length.
 fn digest(text: &str) -> String {
     let hash = Sha256::digest(text.as_bytes());
     hex::encode(&hash[..8])
 }
 
-/// Adds a line to the timeline.
+/// Adds an entry to the timeline.
 ///
 /// # Errors
 /// 404 when there is no such custom order.
@@ -872,8 +871,7 @@ pub async fn note(
     store::add_event(conn, id, kind, actor, text).await
 }
 
-/// Locks the custom order whose payment made this order, for who is about to change the order: the custom order's lock comes
-/// first. None: it is no custom order's.
+/// Locks the custom order behind `order`, if any. Call it before locking the order (see lock order).
 pub async fn lock_of(conn: &mut PgConnection, order: OrderId) -> Result<Option<CustomOrder>> {
     match store::find_id_by_order(conn, order).await? {
         Some(id) => store::lock(conn, id).await,
@@ -881,7 +879,7 @@ pub async fn lock_of(conn: &mut PgConnection, order: OrderId) -> Result<Option<C
     }
 }
 
-/// The delayed payment of a quote as emails show it.
+/// Email data of a quote's delayed payment.
 fn delayed(app: &App, custom_order: &CustomOrder, quote: &Quote) -> DelayedPaymentEmailData {
     DelayedPaymentEmailData {
         about: custom_order.display_number(),
@@ -893,7 +891,7 @@ fn delayed(app: &App, custom_order: &CustomOrder, quote: &Quote) -> DelayedPayme
     }
 }
 
-/// A custom order as emails show it.
+/// Email data of a custom order.
 async fn email_data(
     conn: &mut PgConnection,
     app: &App,

@@ -1,4 +1,4 @@
-//! SQL of custom orders, and nothing else.
+//! SQL of custom orders.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::money::{Cents, Currency};
 use crate::orders::Zone;
 use crate::stripe::NewPaymentLink;
 
-/// Every column of a custom order, in one place.
+/// All columns of a custom order.
 macro_rules! columns {
     () => {
         concat!(
@@ -27,7 +27,7 @@ macro_rules! columns {
     };
 }
 
-/// Every column of a quote, in one place.
+/// All columns of a quote.
 macro_rules! quote_columns {
     () => {
         "id, custom_order_id, state, currency, amount, shipping, shipping_zone, description, valid_days, valid_until, link_id,
@@ -35,7 +35,7 @@ macro_rules! quote_columns {
     };
 }
 
-/// Inserts a custom order with its images and the first entry of its timeline, in one round trip.
+/// Inserts a custom order with its images and its first timeline entry in one round trip.
 pub async fn insert(conn: &mut PgConnection, new: &NewCustomOrder) -> Result<CustomOrder> {
     let custom_order = sqlx::query_as(concat!(
         "with made as (
@@ -98,7 +98,7 @@ pub async fn find(conn: &mut PgConnection, id: CustomOrderId) -> Result<Option<C
     Ok(custom_order)
 }
 
-/// The custom order that a text means: an id, which is taken as it is, or a number as `CO-1042`.
+/// Finds a custom order's id from an id or a number such as `CO-1042`. An id is not looked up.
 pub async fn find_id(conn: &mut PgConnection, text: &str) -> Result<Option<CustomOrderId>> {
     if let Ok(id) = text.parse() {
         return Ok(Some(CustomOrderId(id)));
@@ -116,7 +116,7 @@ pub async fn find_id(conn: &mut PgConnection, text: &str) -> Result<Option<Custo
     Ok(id)
 }
 
-/// The custom order whose payment made this order.
+/// Finds the id of the custom order behind an order.
 pub async fn find_id_by_order(
     conn: &mut PgConnection,
     order: OrderId,
@@ -128,7 +128,7 @@ pub async fn find_id_by_order(
     Ok(id)
 }
 
-/// The custom order whose payment made this order.
+/// Finds the custom order behind an order.
 pub async fn find_by_order(conn: &mut PgConnection, order: OrderId) -> Result<Option<CustomOrder>> {
     let custom_order = sqlx::query_as(concat!(
         "select ",
@@ -143,7 +143,7 @@ pub async fn find_by_order(conn: &mut PgConnection, order: OrderId) -> Result<Op
     Ok(custom_order)
 }
 
-/// Requests that are not refunded although their order is: moved on by a version that knew no such state.
+/// Custom orders whose order is refunded but that are not: a version without this status moved them on.
 pub async fn list_refunded(conn: &mut PgConnection) -> Result<Vec<CustomOrderId>> {
     let custom_orders = sqlx::query_scalar(
         "select c.id
@@ -159,7 +159,7 @@ pub async fn list_refunded(conn: &mut PgConnection) -> Result<Vec<CustomOrderId>
     Ok(custom_orders)
 }
 
-/// Whether the customer had a quote that nobody can pay any more.
+/// Returns true when the customer had a quote that is no longer payable.
 pub async fn has_closed_quote(
     conn: &mut PgConnection,
     custom_order: CustomOrderId,
@@ -185,7 +185,7 @@ pub struct Filter {
     pub offset: i64,
 }
 
-/// One page of custom orders, newest first, and how many there are in all.
+/// Returns one page of custom orders, newest first, and the total count.
 pub async fn list(conn: &mut PgConnection, filter: &Filter) -> Result<(Vec<CustomOrder>, i64)> {
     #[derive(sqlx::FromRow)]
     struct Row {
@@ -223,8 +223,8 @@ pub async fn list(conn: &mut PgConnection, filter: &Filter) -> Result<(Vec<Custo
     Ok((rows.into_iter().map(|row| row.custom_order).collect(), all))
 }
 
-/// How many custom orders wait for an answer, how many paid pieces for their making, and how many custom orders want to be looked
-/// at.
+/// Counts custom orders waiting for an answer, paid pieces waiting for production, and custom orders with open review
+/// items.
 pub async fn count_to_do(conn: &mut PgConnection) -> Result<(i64, i64, i64)> {
     let counts = sqlx::query_as(
         "select (select count(*) from custom_orders where status = 'pending'),
@@ -240,7 +240,7 @@ pub async fn count_to_do(conn: &mut PgConnection) -> Result<(i64, i64, i64)> {
     Ok(counts)
 }
 
-/// The images that came with a custom order, in their order.
+/// Images sent with a custom order, in order.
 pub async fn images(conn: &mut PgConnection, id: CustomOrderId) -> Result<Vec<ImageId>> {
     let images = sqlx::query_scalar(
         "select image_id
@@ -267,7 +267,7 @@ pub async fn timeline(conn: &mut PgConnection, id: CustomOrderId) -> Result<Vec<
     Ok(entries)
 }
 
-/// Moves a custom order that the caller has locked, and writes the move on its timeline. An illegal move is a bug.
+/// Moves a locked custom order to another status, and writes the move to its timeline. An illegal move is a bug.
 pub async fn set_status(
     conn: &mut PgConnection,
     custom_order: &CustomOrder,
@@ -324,7 +324,7 @@ pub async fn add_event(
     Ok(())
 }
 
-/// The terms of a quote, as the owner names them.
+/// Terms of a quote, as set by the owner.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Terms {
     pub currency: String,
@@ -335,7 +335,7 @@ pub struct Terms {
     pub valid_days: i32,
 }
 
-/// Keeps the draft of a custom order's next quote, in place of an earlier one. The caller has locked the custom order.
+/// Saves the draft of a custom order's next quote, replacing an earlier draft. The caller has locked the custom order.
 pub async fn save_draft(
     conn: &mut PgConnection,
     custom_order: CustomOrderId,
@@ -367,7 +367,7 @@ pub async fn save_draft(
     Ok(quote)
 }
 
-/// Every quote of a custom order, oldest first.
+/// All quotes of a custom order, oldest first.
 pub async fn quotes(conn: &mut PgConnection, custom_order: CustomOrderId) -> Result<Vec<Quote>> {
     let quotes = sqlx::query_as(concat!(
         "select ",
@@ -402,7 +402,7 @@ pub async fn find_draft(
     Ok(quote)
 }
 
-/// Deletes the draft of a custom order's next quote. False: there is none.
+/// Deletes the draft of a custom order's next quote. Returns false when there is none.
 pub async fn delete_draft(conn: &mut PgConnection, custom_order: CustomOrderId) -> Result<bool> {
     let done = sqlx::query(
         "delete from custom_order_quotes where custom_order_id = $1 and state = 'draft'",
@@ -413,7 +413,7 @@ pub async fn delete_draft(conn: &mut PgConnection, custom_order: CustomOrderId) 
     Ok(done.rows_affected() > 0)
 }
 
-/// The quote of a custom order that is being asked for, can be paid, or was: there is at most one.
+/// The current quote of a custom order: being requested, payable, or paid. There is at most one.
 pub async fn find_current(
     conn: &mut PgConnection,
     custom_order: CustomOrderId,
@@ -459,7 +459,7 @@ pub async fn find_quote_request(
     Ok(custom_order)
 }
 
-/// The quote whose payment link this is.
+/// Finds the quote of a payment link.
 pub async fn find_quote_of_link(conn: &mut PgConnection, link: &str) -> Result<Option<QuoteId>> {
     let quote = sqlx::query_scalar("select id from custom_order_quotes where link_id = $1")
         .bind(link)
@@ -468,7 +468,7 @@ pub async fn find_quote_of_link(conn: &mut PgConnection, link: &str) -> Result<O
     Ok(quote)
 }
 
-/// The call by which the link of a quote is asked for.
+/// The stored request for a quote's payment link.
 pub async fn find_stripe_request(
     conn: &mut PgConnection,
     id: QuoteId,
@@ -481,7 +481,7 @@ pub async fn find_stripe_request(
     Ok(call.flatten().map(|Json(call)| call))
 }
 
-/// Moves a draft to the asking, with the whole call that is about to be made.
+/// Moves a draft to `asking`, and stores the complete request about to be made.
 pub async fn set_asking(conn: &mut PgConnection, call: &NewPaymentLink) -> Result<()> {
     sqlx::query(
         "update custom_order_quotes
@@ -496,7 +496,8 @@ pub async fn set_asking(conn: &mut PgConnection, call: &NewPaymentLink) -> Resul
     Ok(())
 }
 
-/// Keeps that a try to reach Stripe failed, while it matters. With `call`, the next try is this one.
+/// Records a failed attempt to reach Stripe, while its outcome matters. With `call`, the next attempt uses that
+/// request.
 pub async fn record_failure(
     conn: &mut PgConnection,
     id: QuoteId,
@@ -519,7 +520,7 @@ pub async fn record_failure(
     Ok(())
 }
 
-/// Records the link of a quote in the asking; its time runs from now on.
+/// Records the link of a quote in `asking`; its validity starts now.
 pub async fn set_live(
     conn: &mut PgConnection,
     id: QuoteId,
@@ -545,7 +546,7 @@ pub async fn set_live(
     Ok(quote)
 }
 
-/// Moves a quote on, and keeps what is to happen once its link is closed.
+/// Moves a quote to another state, and stores the action planned for the closing of its link.
 pub async fn set_quote_state(
     conn: &mut PgConnection,
     id: QuoteId,
@@ -567,7 +568,7 @@ pub async fn set_quote_state(
     Ok(())
 }
 
-/// Keeps whether a delayed payment is on its way.
+/// Records whether a delayed payment is in progress.
 pub async fn set_payment_in_progress(
     conn: &mut PgConnection,
     id: QuoteId,
@@ -583,8 +584,8 @@ pub async fn set_payment_in_progress(
     Ok(())
 }
 
-/// Quotes whose last day is over in the shop's time zone, and that nobody is paying. The day counts, not the hour: quotes
-/// of earlier versions end at any hour of theirs, and the zone may have been set anew.
+/// Quotes past their last day in the shop's time zone, without a payment in progress. The day counts, not the hour:
+/// quotes of earlier versions end at any hour, and the zone may have changed since.
 pub async fn list_lapsed(
     conn: &mut PgConnection,
     zone: Tz,
@@ -605,7 +606,7 @@ pub async fn list_lapsed(
     Ok(quotes)
 }
 
-/// Quotes whose link has been in the making or closing for longer than this, with nothing heard of it.
+/// Quotes whose link has been in creation or closing for longer than this without news.
 pub async fn list_hanging(
     conn: &mut PgConnection,
     longer_than: Duration,
@@ -624,7 +625,7 @@ pub async fn list_hanging(
     Ok(quotes)
 }
 
-/// Quotes in another currency than this that can still be approved or paid, in words for each currency.
+/// Describes, for each other currency, the quotes that can still be approved or paid.
 pub async fn foreign_quotes(conn: &mut PgConnection, currency: Currency) -> Result<Vec<String>> {
     let found: Vec<(String, i64)> = sqlx::query_as(
         "select currency, count(*)

@@ -1,4 +1,4 @@
-//! SQL for who looks through the orders: by what is to be done with them, and by what they remember of one.
+//! Queries behind the order tabs and the order search.
 
 use sqlx::{Connection, PgConnection};
 
@@ -7,19 +7,19 @@ use super::{Order, Status};
 use crate::error::Result;
 use crate::review_items;
 
-/// Orders by what is to be done with them.
+/// Tabs of the order list: orders grouped by their next task.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OrderTab {
     #[default]
     ToPack,
-    /// Something about them wants to be looked at.
+    /// Orders with open review items.
     Review,
     Shipped,
     Delivered,
     Refunded,
     /// The shopper is paying.
     Unpaid,
-    /// No money came, and the hold is gone.
+    /// Orders whose hold was released without a payment.
     Closed,
     All,
 }
@@ -36,7 +36,7 @@ impl OrderTab {
         OrderTab::All,
     ];
 
-    /// Its states; none where any will do.
+    /// Statuses of the tab's orders; `None` accepts every status.
     fn statuses(self) -> Option<Vec<&'static str>> {
         let statuses: &[Status] = match self {
             // Not all of these are to be packed: see `to_pack!`.
@@ -52,16 +52,16 @@ impl OrderTab {
     }
 }
 
-/// An order of a list.
+/// An order in a list.
 #[derive(Debug, sqlx::FromRow)]
 pub struct Listed {
     #[sqlx(flatten)]
     pub order: Order,
-    /// It waits to be packed.
+    /// The order waits to be packed.
     pub is_to_pack: bool,
 }
 
-/// A page of orders in this order, which an index has.
+/// Selects one page in the given sort order; every order used has an index.
 macro_rules! page {
     ($order:literal) => {
         concat!(
@@ -89,8 +89,8 @@ macro_rules! page {
     };
 }
 
-/// Orders of a tab: those to pack the oldest first, because they have waited longest, all others the newest first. A
-/// search finds a number, a tracking number, or a part of name or email address.
+/// Lists the orders of a tab. Orders to pack come oldest first, because they have waited longest; all other tabs come
+/// newest first. A search matches an order number, a tracking number, or a part of a name or email address.
 pub async fn browse(
     conn: &mut PgConnection,
     tab: OrderTab,
@@ -118,7 +118,7 @@ pub async fn browse(
     Ok(orders)
 }
 
-/// How many orders are to be packed, and how many have open review items.
+/// Counts the orders to pack, and the orders with open review items.
 pub async fn count_to_do(conn: &mut PgConnection) -> Result<(i64, i64)> {
     let to_pack = sqlx::query_scalar(concat!("select count(*) from orders where ", to_pack!()))
         .fetch_one(&mut *conn)

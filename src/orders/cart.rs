@@ -1,4 +1,4 @@
-//! A cart as the storefront sends it: which lines can be bought, and what is wrong with the others.
+//! Carts as the storefront sends them: reads the lines and reports every line that cannot be bought.
 
 use std::collections::BTreeMap;
 
@@ -9,12 +9,12 @@ use crate::ids::ProductId;
 use crate::money::Currency;
 use crate::products;
 
-/// The most lines we look at, and the most different products: Stripe takes 100 lines in one session.
+/// Upper bounds of a cart. Stripe accepts 100 lines in one session.
 const MOST_LINES: usize = 1000;
 const MOST_PRODUCTS: usize = 100;
 const MOST_PIECES: i64 = 999;
 
-/// The lines of a cart in the order they came.
+/// The lines of a cart in the order received.
 #[derive(Debug)]
 pub struct Cart {
     lines: Vec<CartLine>,
@@ -22,17 +22,17 @@ pub struct Cart {
 
 #[derive(Debug)]
 struct CartLine {
-    /// The id as sent, for the answer.
+    /// The id as received; the answer repeats it.
     sent_id: Value,
     wanted: std::result::Result<(ProductId, i32), LineError>,
 }
 
 impl Cart {
-    /// Reads `{"items": [{"product_id": …, "quantity": …}, …]}`. A wrong line is kept and reported by [`Cart::check`]
-    /// together with those that the stock refuses.
+    /// Reads `{"items": [{"product_id": …, "quantity": …}, …]}`. A malformed line is kept, so that [`Cart::check`]
+    /// reports it together with the lines that lack stock.
     ///
     /// # Errors
-    /// `Cart` without lines when there are none; 400 naming `items` when it is not a list, or too long a one.
+    /// `Cart` without lines when there are none; 400 naming `items` when it is not a list, or is too long.
     pub fn read(body: &Value) -> Result<Cart> {
         let items = match &body["items"] {
             Value::Array(items) => items,
@@ -66,7 +66,7 @@ impl Cart {
         Ok(cart)
     }
 
-    /// How many pieces of each product are wanted, in id order; two lines of one product count together.
+    /// Quantity wanted of each product, in id order. Lines that name the same product are added up.
     pub fn wanted(&self) -> BTreeMap<ProductId, i32> {
         let mut wanted = BTreeMap::new();
         for (id, quantity) in self.lines.iter().flat_map(|line| &line.wanted) {
@@ -75,7 +75,7 @@ impl Cart {
         wanted
     }
 
-    /// Every line that cannot be bought, in the order of the cart, judged by the locked products.
+    /// Returns every line that cannot be bought, in cart order, judged by the locked products.
     pub fn check(
         &self,
         locks: &BTreeMap<ProductId, products::Lock>,
@@ -99,8 +99,8 @@ impl Cart {
     }
 }
 
-/// What stands against buying `quantity` pieces, if anything. The storefront offers to adjust the quantity to the first
-/// number in the sentence.
+/// Returns the error for buying `quantity` pieces, if any. The storefront offers the first number in the sentence as
+/// the adjusted quantity.
 fn judge(
     lock: Option<&products::Lock>,
     quantity: i32,
@@ -177,11 +177,11 @@ fn read_line(item: &Value) -> CartLine {
     CartLine { sent_id, wanted }
 }
 
-/// A whole number from 1 to 999, sent as a number.
+/// Reads a whole number from 1 to 999. Numbers in strings are rejected.
 fn whole(value: &Value) -> Option<i32> {
     let number = value.as_i64().or_else(|| {
         let float = value.as_f64()?;
-        // A number such as 2.0 is whole; those beyond the range are refused below, whatever the cast makes of them.
+        // 2.0 counts as whole. The range check below rejects out-of-range values, whatever the cast makes of them.
         (float.fract() == 0.0 && float.abs() < 1e9).then_some(float as i64)
     })?;
     (1..=MOST_PIECES)

@@ -1,4 +1,4 @@
-//! A change of one order by the owner or a program of theirs, from its beginning to its entry in the audit log.
+//! One change of one order by the owner or an API token, from its beginning to its audit entry.
 
 use serde_json::{Value, json};
 use sqlx::{PgPool, Postgres, Transaction};
@@ -8,21 +8,21 @@ use super::{Order, store};
 use crate::audit::{self, Actor};
 use crate::error::{Error, Result};
 
-/// A change under way. Dropped without [`Change::end`], nothing was done.
+/// A change in progress. Dropping it without [`Change::end`] rolls it back.
 pub struct Change {
-    /// What is done goes through it.
+    /// The transaction of the change.
     pub tx: Transaction<'static, Postgres>,
-    /// Who does it.
+    /// The user or token that makes the change.
     pub actor: Actor,
-    /// The order as it was found. It is not locked: some changes lock its payment first.
+    /// The order before the change. It is not locked, because some changes lock its payment first.
     pub before: Order,
 }
 
 impl Change {
-    /// Begins a change of the order that an id or a number names.
+    /// Begins a change of the order with this id or number.
     ///
     /// # Errors
-    /// 404 for an order that is not there.
+    /// 404 when there is no such order.
     pub async fn begin(db: &PgPool, actor: Actor, id: &str) -> Result<Change> {
         let mut tx = db.begin().await?;
         let id = resolve(&mut tx, id).await?;
@@ -32,14 +32,15 @@ impl Change {
         Ok(Change { tx, actor, before })
     }
 
-    /// Writes down what was done, unless nothing was, and commits it. `more` is what the order itself does not show.
+    /// Writes the audit entry, unless nothing changed, and commits. `more` holds facts that the order itself does not
+    /// show.
     ///
     /// # Errors
-    /// Only the database's; then nothing was done.
+    /// Database errors only; nothing is changed then.
     pub async fn end(mut self, action: &'static str, more: Value) -> Result<OrderView> {
         let view = view(&mut self.tx, self.before.id).await?;
         let mut after = audit_snapshot(&view.order);
-        // What others did to it since it was found is theirs.
+        // Changes that others committed since `begin` do not belong in this entry.
         let before = match store::is_changed_here(&mut self.tx, self.before.id).await? {
             true => audit_snapshot(&self.before),
             false => after.clone(),

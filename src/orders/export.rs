@@ -1,4 +1,4 @@
-//! Orders by the days on which they were paid; and as a table for bookkeepers, row by row as the database gives them.
+//! Export of paid orders as CSV for bookkeeping, streamed row by row from the database.
 
 use axum::body::Body;
 use axum::http::header;
@@ -16,19 +16,20 @@ use crate::error::{Error, FieldError, Result};
 use crate::extract::Query;
 use crate::ids::OrderId;
 
-/// How many rows are read at a time.
+/// Rows read per query.
 const ROWS: i64 = 500;
 
-/// Tells Excel that the file is UTF-8: opened by a double click it takes it for the code page of the machine otherwise.
+/// Marks the file as UTF-8 for Excel, which otherwise opens a double-clicked file in the machine's code page.
 ///
-/// Source: <https://support.microsoft.com/en-us/office/opening-csv-utf-8-files-correctly-in-excel-8a935af5-3416-4edd-ba7e-3dfd2bc4a032>
+/// Source:
+/// <https://support.microsoft.com/en-us/office/opening-csv-utf-8-files-correctly-in-excel-8a935af5-3416-4edd-ba7e-3dfd2bc4a032>
 const BYTE_ORDER_MARK: &str = "\u{feff}";
 
-/// What has a row of its own.
+/// Granularity of the export.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Rows {
     Orders,
-    /// Lines of orders. The sums of an order stand in the first of its rows alone, so that a column can be summed up.
+    /// One row per order line. Only the first row of an order has its totals, so that a column can be summed.
     Lines,
 }
 
@@ -42,7 +43,7 @@ impl Rows {
         }
     }
 
-    /// The columns that tell what was bought.
+    /// Header of the columns that describe the pieces.
     fn pieces(self) -> &'static str {
         match self {
             Rows::Orders => "pieces",
@@ -59,13 +60,13 @@ impl Rows {
     }
 }
 
-/// The days that are offered first: the last thirty.
+/// Default date range: the last thirty days.
 pub fn usual_days(zone: Tz) -> (NaiveDate, NaiveDate) {
     let today = Utc::now().with_timezone(&zone).date_naive();
     (today - Days::new(29), today)
 }
 
-/// The days that `from` and `to` name, by the shop's clock; nothing where there is none. A field error names its parameter.
+/// Reads `from` and `to` as days in the shop's time zone. A malformed day adds a field error for its parameter.
 pub(super) fn read_days(
     query: &Query,
     field_errors: &mut Vec<FieldError>,
@@ -91,8 +92,8 @@ pub(super) fn read_days(
     (from, to)
 }
 
-/// The orders that were paid on the days from `from` to `to`, both included, as CSV; of the last thirty days where none
-/// are named. With `rows=lines`, each of their lines has a row.
+/// Exports the orders paid from `from` to `to`, both days included, as CSV. The default is the last thirty days. With
+/// `rows=lines`, each order line has a row.
 ///
 /// # Errors
 /// Field errors of `from`, `to` and `rows`.
@@ -151,7 +152,7 @@ pub fn export(app: App, query: &Query) -> Result<Response> {
     Ok((headers, Body::from_stream(rows)).into_response())
 }
 
-/// A row for each line of an order.
+/// One row per line of the order.
 fn rows_of_lines(entry: &Entry, zone: Tz, lines: &[EntryLine]) -> String {
     let lines = lines.iter().filter(|line| line.order_id == entry.order.id);
     let rows = lines.enumerate().map(|(at, line)| {
@@ -168,7 +169,7 @@ fn rows_of_lines(entry: &Entry, zone: Tz, lines: &[EntryLine]) -> String {
     rows.collect()
 }
 
-/// A row of an order with these cells for its pieces.
+/// Formats one CSV row with the given piece columns.
 fn row(entry: &Entry, zone: Tz, pieces: Vec<String>, with_sums: bool) -> String {
     let order: &Order = &entry.order;
     let money = |cents: crate::money::Cents| match with_sums {
@@ -219,11 +220,11 @@ fn row(entry: &Entry, zone: Tz, pieces: Vec<String>, with_sums: bool) -> String 
     cells.join(",") + "\r\n"
 }
 
-/// A cell that a spreadsheet takes for text, whatever a customer wrote into it.
+/// Escapes a cell so that spreadsheets read it as text: a customer's text must not become a formula.
 ///
 /// Source: <https://owasp.org/www-community/attacks/CSV_Injection>
 fn cell(text: &str) -> String {
-    // The wide ones begin a formula in East Asian versions of Excel.
+    // East Asian versions of Excel also accept the full-width characters as the start of a formula.
     let starts = ['=', '+', '-', '@', '\t', '\r', '\n', '＝', '＋', '－', '＠'];
     let guard = if text.starts_with(starts) { "'" } else { "" };
     if guard.is_empty() && !text.contains([',', '"', '\r', '\n']) {

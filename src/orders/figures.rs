@@ -1,4 +1,4 @@
-//! SQL of what was sold: by day and by piece. Money counts on the day it came in, less what was given back since.
+//! Sales figures by day and by product. Revenue counts on the day of payment, less later refunds.
 
 use chrono::NaiveDate;
 use chrono_tz::Tz;
@@ -19,8 +19,7 @@ pub struct Sales {
     pub takings: Cents,
 }
 
-/// The sales of the last so many days, today included, as the clocks of this zone count them. Days without any are left
-/// out.
+/// Sales of the last `days` days, today included, in the given time zone. Days without sales are left out.
 pub async fn sales_by_day(conn: &mut PgConnection, zone: Tz, days: i32) -> Result<Vec<Sales>> {
     let sales = sqlx::query_as(
         "select (paid_at at time zone $1)::date as day, currency, count(*) as orders,
@@ -37,7 +36,7 @@ pub async fn sales_by_day(conn: &mut PgConnection, zone: Tz, days: i32) -> Resul
     Ok(sales)
 }
 
-/// What sold well.
+/// A best-selling product.
 #[derive(Clone, Debug, Serialize, sqlx::FromRow, ToSchema)]
 pub struct BestSeller {
     pub product_id: ProductId,
@@ -46,8 +45,8 @@ pub struct BestSeller {
     pub pieces: i64,
 }
 
-/// The products of which most pieces were sold in the last so many days, in orders that were not given back in full. What
-/// went back into stock was not sold.
+/// Products with the most pieces sold in the last `days` days. Fully refunded orders and pieces returned to stock do
+/// not count.
 pub async fn best_sellers(
     conn: &mut PgConnection,
     days: i32,

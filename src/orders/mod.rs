@@ -1,4 +1,4 @@
-//! Orders: what was bought, for how much, and where it went. How the money comes in is left to `payments`.
+//! Orders: lines, prices, shipping and status. `payments` handles the money.
 mod browse;
 mod cart;
 mod change;
@@ -39,7 +39,7 @@ use crate::ids::{OrderId, ProductId};
 use crate::money::Cents;
 use crate::review_items::OpenItem;
 
-/// How an order came about. No order changes its channel.
+/// Origin of an order. It never changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, sqlx::Type, ToSchema)]
 #[serde(rename_all = "snake_case")]
 #[sqlx(type_name = "text", rename_all = "snake_case")]
@@ -61,7 +61,7 @@ impl Channel {
     }
 }
 
-/// Where an order stands.
+/// State of an order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, sqlx::Type, ToSchema)]
 #[serde(rename_all = "snake_case")]
 #[sqlx(type_name = "text", rename_all = "snake_case")]
@@ -71,11 +71,11 @@ pub enum Status {
     Paid,
     Shipped,
     Delivered,
-    /// Paid once, given back in full.
+    /// Fully refunded after payment.
     Refunded,
     /// The hold ran out unpaid.
     Expired,
-    /// The shopper went back, or checked out again.
+    /// The shopper went back from the payment page, or checked out again.
     Cancelled,
     /// Stripe refused the session, or the payment failed.
     Failed,
@@ -93,8 +93,8 @@ impl Status {
         Status::Failed,
     ];
 
-    /// The legal moves (P6), and no others. A released order becomes paid only by late money that found its pieces
-    /// still there; a refunded one goes back to where it was only when a bank sends the refund back.
+    /// Legal transitions (P6). A released order becomes paid only when a late payment finds its pieces still in stock.
+    /// A refunded order returns to its former status only when the bank reverses the refund.
     pub fn may_become(self, next: Status) -> bool {
         use Status::*;
         matches!(
@@ -121,17 +121,17 @@ impl Status {
         }
     }
 
-    /// The hold is gone and no money has come.
+    /// The hold was released without a payment.
     pub fn is_released(self) -> bool {
         matches!(self, Status::Expired | Status::Cancelled | Status::Failed)
     }
 }
 
-/// An order, as the database has it and the owner sees it. Amounts are in the currency's smallest unit.
+/// An order, as stored and as shown to the owner. Amounts are in the currency's smallest unit.
 #[derive(Clone, Debug, Serialize, sqlx::FromRow, ToSchema)]
 pub struct Order {
     pub id: OrderId,
-    /// 1042, shown as `SB-1042`.
+    /// `1042` in the database, `SB-1042` in JSON.
     #[serde(serialize_with = "serialize_number")]
     #[schema(value_type = String)]
     pub number: i64,
@@ -150,38 +150,38 @@ pub struct Order {
     pub shipping_name: Option<String>,
     pub shipping_address: Option<Value>,
     pub shipping_zone: Option<Zone>,
-    /// The address paid for lies outside the zone whose price was paid.
+    /// The paid address is outside the zone that was charged.
     pub outside_zone: bool,
-    /// The text of the most urgent open review item, if there is one.
+    /// The text of the most urgent open review item, if any.
     pub attention: Option<String>,
     /// All open review items, the most urgent first.
     #[sqlx(json)]
     pub review_items: Vec<OpenItem>,
-    /// The most pressing state of its disputes, in Stripe's word, if there are any.
+    /// The most urgent state of its disputes, in Stripe's terms, if any.
     pub dispute: Option<String>,
     pub created_at: DateTime<Utc>,
     pub paid_at: Option<DateTime<Utc>>,
-    /// Since when a delayed payment is on its way, as by bank debit: days may pass until it has come in or failed.
+    /// Start of a pending delayed payment, such as a bank debit. It can take days to succeed or fail.
     pub processing_since: Option<DateTime<Utc>>,
 }
 
 impl Order {
-    /// Whether it is a sale entered by hand: paid elsewhere, and undone in place of being refunded.
+    /// Recorded by hand: paid elsewhere, so it is undone instead of refunded.
     pub fn is_manual(&self) -> bool {
         self.channel == Channel::Manual
     }
 
-    /// The money is on its way, and the pieces are held for it.
+    /// A delayed payment is in progress, and the pieces are held for it.
     pub fn is_processing(&self) -> bool {
         self.status == Status::Pending && self.processing_since.is_some()
     }
 
-    /// The number as people say it: `SB-1042`.
+    /// The number as people write it: `SB-1042`.
     pub fn display_number(&self) -> String {
         format!("SB-{}", self.number)
     }
 
-    /// Takes away who bought, and what says something about them.
+    /// Removes the customer's data and everything derived from it.
     pub fn withhold_customer(&mut self) {
         self.email = None;
         self.customer_name = None;
@@ -192,11 +192,11 @@ impl Order {
         self.review_items.clear();
     }
 
-    /// The lines of its address label; none without an address.
+    /// Lines of the address label; empty without an address.
     pub fn label(&self) -> Vec<String> {
         let kept = self.shipping_address.clone();
         let kept: Option<Address> = kept.and_then(|kept| serde_json::from_value(kept).ok());
-        // A name alone is no address.
+        // A name without an address makes no label.
         let Some(kept) = kept else {
             return Vec::new();
         };
@@ -209,10 +209,10 @@ fn serialize_number<S: Serializer>(number: &i64, to: S) -> Result<S::Ok, S::Erro
     to.collect_str(&format_args!("SB-{number}"))
 }
 
-/// A line of an order: a snapshot that does not follow the product.
+/// A line of an order: a snapshot that does not follow later changes of the product.
 #[derive(Clone, Debug, Serialize, sqlx::FromRow, ToSchema)]
 pub struct Line {
-    /// Nothing for a piece made to order.
+    /// `None` for a custom order.
     pub product_id: Option<ProductId>,
     pub name: String,
     pub image: Option<String>,
@@ -220,30 +220,30 @@ pub struct Line {
     pub quantity: i32,
 }
 
-/// A line of an order, and where its pieces are.
+/// An order line with its fulfillment and stock counts.
 #[derive(Clone, Debug, Serialize, sqlx::FromRow, ToSchema)]
 pub struct OrderLine {
     #[serde(flatten)]
     #[sqlx(flatten)]
     pub sold: Line,
-    /// Pieces that are to be shipped: sold, and neither back in stock nor shipped. None of an order that is not paid, or
-    /// whose money is refunded in full or about to be.
+    /// Pieces still to ship: sold, not shipped and not back in stock. Zero unless the order is paid, and zero once a
+    /// full refund is made or planned.
     pub to_ship: i32,
-    /// Pieces that went back into stock without being shipped.
+    /// Pieces returned to stock before shipping.
     pub restocked: i32,
-    /// Pieces that were shipped, or handed over at the sale.
+    /// Pieces shipped, or handed over at the sale.
     pub shipped: i32,
-    /// Pieces that were shipped and are back in stock since.
+    /// Pieces shipped and later returned to stock.
     pub returned: i32,
 }
 
 impl OrderLine {
-    /// Pieces that go, or went, into the box.
+    /// Pieces on the packing slip, before and after shipping.
     pub fn packed(&self) -> i32 {
         self.to_ship + self.shipped
     }
 
-    /// Pieces that are back in stock.
+    /// Pieces returned to stock.
     pub fn back_in_stock(&self) -> i32 {
         self.restocked + self.returned
     }

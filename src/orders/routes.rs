@@ -1,4 +1,4 @@
-//! HTTP of orders, for the owner: reading them, and recording sales made elsewhere.
+//! Admin API of orders: listing, export, notes, and sales made elsewhere.
 
 use axum::body::Bytes;
 use axum::extract::State;
@@ -36,25 +36,25 @@ pub fn router() -> OpenApiRouter<App> {
         .routes(routes!(undo))
 }
 
-/// An order with its lines and its timeline. Changes answer a token without `orders:read` as if there were no customer,
-/// shipment or timeline.
+/// An order with its lines and timeline. A token that may change orders but lacks `orders:read` gets it without
+/// customer, shipment and timeline.
 #[derive(Serialize, ToSchema)]
 pub struct OrderView {
     #[serde(flatten)]
     pub order: Order,
     pub lines: Vec<OrderLine>,
-    /// Pieces that are to be shipped, of all lines.
+    /// Pieces still to ship, over all lines.
     pub to_ship: i32,
-    /// Of all payments that came in for it, oldest first.
+    /// Disputes of all its payments, oldest first.
     pub disputes: Vec<Dispute>,
-    /// Once it is shipped.
+    /// `None` until the order is shipped.
     pub shipment: Option<Shipment>,
     pub timeline: Vec<TimelineEntry>,
 }
 
 impl OrderView {
-    /// Withholds the customer from a token that may change orders and not read them: name, email, phone, address,
-    /// the tracking, and the timeline, whose notes are about people.
+    /// Withholds the customer's data from a token without `orders:read`: name, email, phone, address, tracking, and the
+    /// timeline, whose notes concern people.
     pub fn shown_to(mut self, admin: &Admin) -> OrderView {
         if admin.may(Scope::OrdersRead).is_ok() {
             return self;
@@ -74,7 +74,7 @@ struct OrderPage {
     results: Vec<Order>,
 }
 
-/// Orders, newest first.
+/// Lists orders, newest first.
 #[utoipa::path(
     get,
     path = "/api/admin/orders",
@@ -129,8 +129,8 @@ async fn list(State(app): State<App>, admin: Admin, query: Query) -> Result<Json
     }))
 }
 
-/// The orders paid on some days as a table for bookkeepers (CSV, UTF-8 with a byte order mark, so that Excel opens it
-/// right). No cell of it is a formula to a spreadsheet.
+/// Exports the orders paid in a range of days for bookkeeping (CSV, UTF-8 with a byte order mark for Excel). No cell is
+/// read as a formula.
 #[utoipa::path(
     get,
     operation_id = "export_orders",
@@ -154,13 +154,13 @@ async fn download(State(app): State<App>, admin: Admin, query: Query) -> Result<
     export::export(app, &query)
 }
 
-/// What goes into a shipment, and where to.
+/// The contents and the address of a shipment.
 #[derive(Serialize, ToSchema)]
 struct PackingSlip {
     /// `SB-1042`.
     number: String,
     created_at: DateTime<Utc>,
-    /// The lines of the label; none where no address was given.
+    /// Lines of the address label; empty without an address.
     address: Vec<String>,
     lines: Vec<PackedLine>,
 }
@@ -171,7 +171,7 @@ struct PackedLine {
     quantity: i32,
 }
 
-/// What a packing slip says: what is to be shipped, or was; no prices.
+/// Returns the packing slip: the pieces to ship or shipped, without prices.
 #[utoipa::path(
     get,
     operation_id = "packing_slip",
@@ -208,7 +208,7 @@ async fn packing_slip(
     }))
 }
 
-/// One order, by id or by number (`SB-1042`).
+/// Returns one order, by id or by number (`SB-1042`).
 #[utoipa::path(
     get,
     path = "/api/admin/orders/{id}",
@@ -233,7 +233,7 @@ async fn find(
     Ok(Json(view(&mut conn, id).await?))
 }
 
-/// A line for an order's timeline.
+/// A note for an order's timeline.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct NewOrderNote {
@@ -280,7 +280,7 @@ async fn add_note(
     Ok(Json(view.shown_to(&admin)))
 }
 
-/// Undoes a sale made by hand: it is refunded, and its pieces are in stock again. Safe to repeat.
+/// Undoes a sale recorded by hand: marks it refunded and returns its pieces to stock. Safe to repeat.
 #[utoipa::path(
     post,
     operation_id = "undo_sale",
@@ -308,17 +308,17 @@ async fn undo(
     Ok(Json(view.shown_to(&admin)))
 }
 
-/// The order that an id or a number (`SB-1042`) names.
+/// Resolves an order's id or number (`SB-1042`).
 ///
 /// # Errors
-/// 404 for what is neither.
+/// 404 when there is no such order.
 pub async fn resolve(conn: &mut PgConnection, id: &str) -> Result<OrderId> {
     store::find_id(conn, id)
         .await?
         .ok_or(Error::NotFound("Order"))
 }
 
-/// An order with all that belongs to it.
+/// Loads an order with everything shown beside it.
 ///
 /// # Errors
 /// 404 when there is no such order.
@@ -341,14 +341,14 @@ pub async fn view(conn: &mut PgConnection, id: OrderId) -> Result<OrderView> {
 #[derive(Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct NewSale {
-    /// 1 to 100 lines, each of another product.
+    /// 1 to 100 lines, each for a different product.
     #[schema(min_items = 1, max_items = 100)]
     lines: Vec<NewSaleLine>,
     #[schema(max_length = 254, pattern = r"^([^\x00]*@[^\x00]*|\s*)$")]
     email: Option<String>,
     #[schema(max_length = 200, pattern = r"^[^\x00]*$")]
     customer_name: Option<String>,
-    /// For the timeline: where, how it was paid.
+    /// Note for the timeline, such as the place and the means of payment.
     #[serde(default)]
     #[schema(max_length = 2000, pattern = r"^[^\x00]*$")]
     note: String,
@@ -361,7 +361,7 @@ struct NewSaleLine {
     product_id: String,
     #[schema(minimum = 1, maximum = 999)]
     quantity: i32,
-    /// The price of one piece, where it was not the product's.
+    /// Price of one piece; the product's price unless given.
     #[schema(minimum = 0, maximum = 99_999_999)]
     unit_price: Option<i64>,
 }
@@ -435,8 +435,8 @@ impl NewSale {
     }
 }
 
-/// Records a sale made elsewhere: a paid order without Stripe, whose stock is taken under the same lock. It was handed
-/// over, so it is delivered at once.
+/// Records a sale made elsewhere: a paid order without Stripe, whose stock is taken under the same lock. The pieces
+/// were handed over, so the order is delivered at once.
 #[utoipa::path(
     post,
     path = "/api/admin/orders",

@@ -1,5 +1,4 @@
-//! The changes of an order and the rules that allow them. Locks are taken in one sequence everywhere: the order's row,
-//! then its products in id order.
+//! Changes of orders and their rules. Lock order: the order's row, then its products in id order.
 
 use std::collections::BTreeMap;
 
@@ -18,13 +17,13 @@ use crate::money::{Cents, Currency};
 use crate::products;
 use crate::review_items::{self, Kind, NewItem};
 
-/// An order just placed, with what Stripe must be told of each line.
+/// A newly placed order with the line data that Stripe needs.
 pub struct Placed {
     pub order: Order,
     pub lines: Vec<store::PlacedLine>,
 }
 
-/// The terms that every line of a checkout shares.
+/// Terms shared by all lines of a checkout.
 #[derive(Clone, Copy, Debug)]
 pub struct CheckoutTerms {
     pub currency: Currency,
@@ -32,8 +31,8 @@ pub struct CheckoutTerms {
     pub shipping: Cents,
 }
 
-/// Returns what stands against buying a cart, where the pieces of the order that it would replace count as free. Nothing
-/// is changed.
+/// Checks a cart without changing anything and returns the lines that cannot be bought. Pieces held by the order that
+/// it would replace count as available.
 pub async fn check(
     conn: &mut PgConnection,
     cart: &Cart,
@@ -58,14 +57,14 @@ pub async fn check(
     Ok(cart.check(&locks, currency))
 }
 
-/// Places a pending order and holds its pieces, after letting go of those of the order that it replaces (if that is
-/// still pending). Two carts with the same pieces wait for each other; the second sees what the first left.
+/// Places a pending order and holds its pieces, after releasing the pieces of the order that it replaces, if that order
+/// is still pending. Concurrent carts with the same pieces wait for each other; the second sees the remaining stock.
 ///
-/// Returns the wrong lines when the cart cannot be bought: then nothing is placed, but the replaced order is
-/// released all the same. The caller commits either way.
+/// Returns the wrong lines when the cart cannot be bought. No order is placed then, but the replaced order is released
+/// all the same. The caller commits either way.
 ///
 /// # Errors
-/// 400 where the sum does not fit any amount.
+/// 400 when the sum exceeds the largest amount.
 pub async fn place(
     conn: &mut PgConnection,
     cart: &Cart,
@@ -138,8 +137,8 @@ pub async fn place(
     Ok(Ok(Placed { order, lines }))
 }
 
-/// Lets go of a pending order's pieces and closes it. Safe to repeat: an order that is not pending any more is
-/// returned as it stands.
+/// Releases the pieces of a pending order and closes it. Safe to repeat: an order that is no longer pending is returned
+/// unchanged.
 ///
 /// # Errors
 /// 404 when there is no such order.
@@ -161,23 +160,23 @@ pub async fn release(
     store::set_status(conn, &order, into, actor, note).await
 }
 
-/// An order that we have lost, as its payment tells of it.
+/// An order missing from the database, as described by its payment.
 pub struct Lost<'a> {
     pub id: OrderId,
-    /// The number under which the shopper knows it.
+    /// The number known to the shopper.
     pub number: Option<i64>,
     pub currency: &'a str,
     pub shipping: Cents,
     pub zone: Option<Zone>,
-    /// Product, quantity, price of one.
+    /// Product, quantity and unit price.
     pub pieces: Vec<(ProductId, i32, Cents)>,
 }
 
-/// Writes a lost order anew, as one that was released: whether its pieces are still there, [`pay`] finds out. None, with
-/// nothing written, where we do not know all of its pieces.
+/// Recreates a lost order as a released order; [`pay`] then checks whether its pieces are still in stock. Returns
+/// `None`, and writes nothing, when one of its products is unknown.
 ///
 /// # Errors
-/// 400 where the sum does not fit any amount.
+/// 400 when the sum exceeds the largest amount.
 pub async fn rebuild(conn: &mut PgConnection, lost: &Lost<'_>) -> Result<Option<Order>> {
     let ids: Vec<ProductId> = lost.pieces.iter().map(|(id, ..)| id.clone()).collect();
     let locks = products::lock(conn, &ids).await?;
@@ -200,7 +199,7 @@ pub async fn rebuild(conn: &mut PgConnection, lost: &Lost<'_>) -> Result<Option<
     insert_lost(conn, lost, &lines).await.map(Some)
 }
 
-/// Writes a lost order anew of which we only know what was paid: it names no product.
+/// Recreates a lost order from the paid amount alone; its line names no product.
 ///
 /// # Errors
 /// As [`rebuild`].
@@ -242,7 +241,7 @@ async fn insert_lost(conn: &mut PgConnection, lost: &Lost<'_>, lines: &[Line]) -
     }
 }
 
-/// What a payment tells us of its order.
+/// Payment data for an order.
 #[derive(Clone, Debug, Default)]
 pub struct Receipt {
     pub total: Cents,
@@ -255,27 +254,27 @@ pub struct Receipt {
     pub shipping_address: Option<Value>,
     /// ISO 3166, two letters.
     pub shipping_country: Option<String>,
-    /// For the timeline: which payment it was.
+    /// Note for the timeline that identifies the payment.
     pub note: String,
-    /// Another rate than the order was priced with, which was offered and chosen: the zone and its price.
+    /// The zone and price of another shipping rate, when the shopper chose one.
     pub chosen_shipping: Option<(Zone, Cents)>,
 }
 
-/// What a payment did to its order.
+/// Effect of a payment on its order.
 #[derive(Debug)]
 pub enum Outcome {
     /// The order is paid and its stock is taken.
     Paid(Order),
-    /// Somebody else has bought the pieces meanwhile: the payment must be given back.
+    /// The pieces were sold to someone else in the meantime: the payment must be refunded.
     OutOfStock(Order),
-    /// It was paid already: this second payment must be given back.
+    /// The order was already paid: this second payment must be refunded.
     AlreadyPaid(Order),
-    /// The amount or the currency is not the order's: the payment must be given back.
+    /// The amount or currency differs from the order's: the payment must be refunded.
     Mismatch(Order),
 }
 
-/// Settles an order: takes the stock, keeps what the payment tells, moves it to `paid`. An order whose hold is gone
-/// gets its pieces again if they are still there. Whether *this* payment was seen before is the caller's to know.
+/// Settles an order: takes the stock, stores the payment data, and moves it to `paid`. An order whose hold was released
+/// gets its pieces back if they are still in stock. The caller must make sure that this payment was not applied before.
 ///
 /// # Errors
 /// 404 when there is no such order.
@@ -341,7 +340,7 @@ pub async fn pay(conn: &mut PgConnection, id: OrderId, receipt: &Receipt) -> Res
     Ok(Outcome::Paid(order))
 }
 
-/// Whether an order can be sent to its address: a country alone, as some wallets tell it, is none.
+/// Checks for a shippable address. Some wallets send a country alone, which is not enough.
 fn has_address(order: &Order) -> bool {
     let address = order.shipping_address.clone();
     let address: Option<Address> = address.and_then(|kept| serde_json::from_value(kept).ok());
@@ -350,7 +349,8 @@ fn has_address(order: &Order) -> bool {
         .is_some_and(|line| !line.trim().is_empty())
 }
 
-/// Keeps who pays a pending order by a delayed method. None where that is known already, or the order is not pending.
+/// Stores the customer of a pending order whose delayed payment began. Returns `None` when the payment is already
+/// recorded or the order is not pending.
 ///
 /// # Errors
 /// 404 when there is no such order.
@@ -371,10 +371,10 @@ pub async fn begin_processing(
         .map(Some)
 }
 
-/// Keeps who wanted to pay a locked order by a delayed method that failed.
+/// Stores the customer of a locked order whose delayed payment failed.
 ///
 /// # Errors
-/// Only the database's.
+/// Database errors only.
 pub async fn end_processing(
     conn: &mut PgConnection,
     id: OrderId,
@@ -383,7 +383,7 @@ pub async fn end_processing(
     store::set_processing(conn, id, customer, false).await
 }
 
-/// A piece made to order, as its order shows it.
+/// A custom order, in the form that its order needs.
 pub struct CustomOrderPurchase<'a> {
     pub line: Line,
     pub currency: &'a str,
@@ -391,11 +391,11 @@ pub struct CustomOrderPurchase<'a> {
     pub zone: Zone,
 }
 
-/// Places the order of a custom order that was just paid: it takes no stock. The caller has compared the amounts, and
-/// knows that this payment was not seen before.
+/// Places the order of a newly paid custom order; it takes no stock. The caller has compared the amounts and made sure
+/// that this payment was not applied before.
 ///
 /// # Errors
-/// 400 where the sum does not fit any amount; a receipt over another amount is a bug.
+/// 400 when the sum exceeds the largest amount. A receipt over another amount is a bug.
 pub async fn place_custom_order(
     conn: &mut PgConnection,
     custom_order: &CustomOrderPurchase<'_>,
@@ -423,8 +423,8 @@ pub async fn place_custom_order(
     }
 }
 
-/// Keeps how much of an order was refunded in all, moves it to `refunded` when that is everything, and back to where it
-/// was when a bank has sent some of that back. Safe to repeat. Who tells of the refunds does so one by one.
+/// Records the total refunded. Moves the order to `refunded` when the whole amount is refunded, and back to its former
+/// status when a bank reverses a refund. Safe to repeat. The caller writes the timeline entries of the single refunds.
 ///
 /// # Errors
 /// 404 when there is no such order.
@@ -449,7 +449,7 @@ pub async fn record_refund(conn: &mut PgConnection, id: OrderId, refunded: Cents
     Ok(order)
 }
 
-/// Keeps the most pressing state of an order's disputes, in Stripe's word. Safe to repeat.
+/// Records the most urgent state of an order's disputes, in Stripe's terms. Safe to repeat.
 ///
 /// # Errors
 /// 404 when there is no such order.
@@ -467,8 +467,8 @@ pub async fn record_dispute(
     store::set_dispute(conn, id, state).await
 }
 
-/// Flags an order for review because of what Stripe told, and says why on its timeline. Safe to repeat: the same cause
-/// raises one item.
+/// Flags an order for review because of a Stripe event, and adds the reason to its timeline. Safe to repeat: the same
+/// cause raises one item.
 pub async fn flag(conn: &mut PgConnection, id: OrderId, item: &NewItem) -> Result<()> {
     match review_items::raise(conn, id.into(), item).await? {
         Some(_) => store::add_event(conn, id, "note", "stripe", &item.text).await,
@@ -476,13 +476,13 @@ pub async fn flag(conn: &mut PgConnection, id: OrderId, item: &NewItem) -> Resul
     }
 }
 
-/// An order as emails show it: as it is now, for an email is written down when it is caused.
+/// Data of an order for its emails: a snapshot, because an email is composed when its cause happens.
 pub async fn email_data(conn: &mut PgConnection, order: &Order) -> Result<OrderEmailData> {
     let lines = store::lines(conn, order.id).await?;
     facts_of(conn, order, lines).await
 }
 
-/// As [`email_data`], with no other pieces than those that were shipped.
+/// Like [`email_data`], with the shipped pieces only.
 pub async fn shipped_email_data(conn: &mut PgConnection, order: &Order) -> Result<OrderEmailData> {
     let lines = store::order_lines(conn, order.id).await?;
     let shipped = lines.into_iter().filter(|line| line.shipped > 0);
@@ -525,7 +525,7 @@ async fn facts_of(
     })
 }
 
-/// Adds a line to the timeline.
+/// Adds an entry to the timeline.
 pub async fn note(
     conn: &mut PgConnection,
     id: OrderId,
@@ -536,7 +536,7 @@ pub async fn note(
     store::add_event(conn, id, kind, actor, text).await
 }
 
-/// The owner's own words on the timeline.
+/// Adds the owner's note to the timeline.
 ///
 /// # Errors
 /// A field error of `text`; 404 when there is no such order.
@@ -556,11 +556,11 @@ pub async fn write_note(
     store::add_event(conn, id, "note", actor, text).await
 }
 
-/// Takes pieces of a locked order back into stock: at most what was sold less what came back already. The schema counts
-/// them at their lines: they are not to be shipped any more.
+/// Returns pieces of a locked order to stock, at most as many as were sold and not yet returned. A trigger counts them
+/// at their lines, so that they no longer need shipping.
 ///
 /// # Errors
-/// 400 naming the line of `restock` that asks for more, or for what is not in the order.
+/// 400 naming the line of `restock` that asks for too many, or for a product that is not in the order.
 pub async fn take_back(
     conn: &mut PgConnection,
     order: OrderId,
@@ -596,7 +596,7 @@ pub async fn take_back(
     put_back(conn, order, pieces, actor).await
 }
 
-/// Puts pieces of an order back into stock, and says at the order which products that brought back into the catalog.
+/// Returns pieces of an order to stock, and notes on the timeline which products are listed in the catalog again.
 async fn put_back(
     conn: &mut PgConnection,
     order: OrderId,
@@ -612,8 +612,8 @@ async fn put_back(
     Ok(())
 }
 
-/// Undoes a sale made by hand: the money was handed back, and the pieces are in stock again. Safe to repeat: a sale
-/// that was undone is returned as it stands.
+/// Undoes a sale recorded by hand: marks it refunded, because the money was returned in person, and returns its pieces
+/// to stock. Safe to repeat: an undone sale is returned unchanged.
 ///
 /// # Errors
 /// 404; 409 `not_by_hand` for an order that was paid through Stripe.
@@ -645,9 +645,9 @@ pub async fn undo_sale(conn: &mut PgConnection, id: OrderId, actor: &str) -> Res
 
 /// A sale made elsewhere, such as at a market stall.
 pub struct Sale {
-    /// The order's id, where the caller may come twice with one sale.
+    /// The order's id, for callers that may repeat a sale.
     pub id: Option<OrderId>,
-    /// Pieces, and the price of one where it is not the product's.
+    /// Product, quantity, and the unit price where it differs from the product's.
     pub lines: Vec<(ProductId, i32, Option<Cents>)>,
     pub email: Option<String>,
     pub customer_name: Option<String>,
@@ -655,7 +655,7 @@ pub struct Sale {
 }
 
 impl Sale {
-    /// Whether these are the lines that it asks for.
+    /// Checks that the order's lines match this sale.
     pub fn is_of(&self, lines: &[Line]) -> bool {
         let mut pairs = self.lines.iter().zip(lines);
         self.lines.len() == lines.len()
@@ -667,13 +667,13 @@ impl Sale {
     }
 }
 
-/// Records a sale made elsewhere: a paid order without Stripe, whose stock is taken under the same lock. Its pieces were
-/// handed over, so it is delivered at once. What is archived or switched to sold out may be sold by hand; what a shopper holds may not. A sale that came with this id
-/// before is returned as it stands.
+/// Records a sale made elsewhere: a paid order without Stripe, whose stock is taken under the same lock. The pieces
+/// were handed over, so the order is delivered at once. Archived and sold-out products can be sold by hand; pieces held
+/// by shoppers cannot. A repeated sale with the same id returns the existing order.
 ///
 /// # Errors
-/// 400 naming the line for a product that does not exist or another currency; 409 `insufficient_inventory`, or
-/// `sale_differs` where this sale's id was used for something else.
+/// 400 naming the line for a product that does not exist or has another currency; 409 `insufficient_inventory`, or
+/// `sale_differs` when the id belongs to a different sale.
 pub async fn sell(
     conn: &mut PgConnection,
     sale: &Sale,
@@ -689,7 +689,7 @@ pub async fn sell(
     }
     let ids: Vec<ProductId> = wanted.keys().cloned().collect();
     let locks = products::lock(conn, &ids).await?;
-    // Of two at once with one id, the second has waited here.
+    // The second of two concurrent sales with one id waits for the first above, and finds its order here.
     if let Some(id) = sale.id
         && let Some(order) = store::find(conn, id).await?
     {

@@ -1,4 +1,4 @@
-//! Shipments: what was sent, by whom it is carried, and where to follow it.
+//! Shipments: contents, carrier and tracking.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -14,30 +14,30 @@ use crate::ids::{ImageId, OrderId};
 use crate::media;
 use crate::review_items::Kind;
 
-/// The shipment of an order, as the owner describes it.
+/// The shipment of an order, as entered by the owner.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewShipment {
-    /// Who carries it, as `USPS`.
+    /// Carrier, such as `USPS`.
     #[schema(value_type = ShortLine)]
     pub carrier: String,
     /// Up to 100 letters, digits, spaces and hyphens.
     #[schema(max_length = 100, pattern = "^[A-Za-z0-9 -]*$")]
     pub tracking_number: Option<String>,
-    /// Where to follow it, an http or https address; known for the usual carriers.
+    /// Tracking page, an http or https address. Derived from the number for common carriers.
     #[schema(max_length = 2000, pattern = r"^(\s*|\s*https?://[^\s/].*)$")]
     pub tracking_url: Option<String>,
-    /// Ids of kept images, of the shipment or the finished piece: up to 10.
+    /// Ids of uploaded images of the shipment or the finished piece: up to 10.
     #[serde(default)]
     #[schema(value_type = Vec<ImageId>, required = false, max_items = 10)]
     pub images: Vec<String>,
-    /// Ships it although a bank or Stripe warns of its payment: an open dispute, a fraud warning, a review.
+    /// Ships in spite of warnings about its payment: an open dispute, a fraud warning, or a review.
     #[serde(default)]
     #[schema(required = false)]
     pub ship_anyway: bool,
 }
 
-/// A shipment on its way.
+/// A shipped package.
 #[derive(Clone, Debug, PartialEq, Serialize, sqlx::FromRow, ToSchema)]
 pub struct Shipment {
     pub carrier: String,
@@ -49,7 +49,7 @@ pub struct Shipment {
 }
 
 impl Shipment {
-    /// The shipment as emails show it.
+    /// Data of the shipment for emails.
     pub fn email_data(&self) -> ShipmentEmailData {
         ShipmentEmailData {
             carrier: Some(self.carrier.clone()),
@@ -61,7 +61,7 @@ impl Shipment {
     }
 }
 
-/// Pages on which the usual carriers show a shipment; its number comes at the end.
+/// Tracking pages of common carriers; the tracking number is appended.
 const TRACKING_PAGES: [(&str, &str); 8] = [
     (
         "usps",
@@ -88,7 +88,7 @@ const TRACKING_PAGES: [(&str, &str); 8] = [
     ),
 ];
 
-/// A shipment whose every field was looked at.
+/// A shipment with validated fields.
 struct Checked {
     carrier: String,
     number: Option<String>,
@@ -97,7 +97,7 @@ struct Checked {
 }
 
 impl NewShipment {
-    /// Checks what was sent; a tracking page is found for a carrier that we know.
+    /// Validates the fields, and derives the tracking page for known carriers.
     fn check(&self) -> Result<Checked> {
         let mut field_errors = Vec::new();
         let carrier = self.carrier.trim().to_owned();
@@ -130,7 +130,7 @@ impl NewShipment {
             ));
         }
         let url = given(&self.tracking_url);
-        // As the parser writes it: without what it passed over.
+        // Stores the address in the parser's normalized form, without the characters that the parser skips.
         let address = |text: &str| {
             let url = url::Url::parse(text).ok().filter(|_| text.len() <= 2000)?;
             matches!(url.scheme(), "http" | "https").then(|| String::from(url))
@@ -179,10 +179,10 @@ impl NewShipment {
     }
 }
 
-/// The code of the refusal to ship what a bank or Stripe warns of, until that is confirmed.
+/// Code of the refusal to ship while a bank or Stripe warns about the payment, until the user confirms.
 pub const CONFIRM_SHIPPING: &str = "confirm_shipping";
 
-/// The reasons not to ship an order now, in words: its open disputes, fraud warnings and payment reviews.
+/// Reasons not to ship an order yet, as sentences: open disputes, fraud warnings and payment reviews.
 pub async fn shipping_warnings(conn: &mut PgConnection, order: &Order) -> Result<Vec<String>> {
     let disputes = disputes::list_of_order(conn, order.id).await?;
     let mut warnings: Vec<String> = disputes
@@ -207,8 +207,8 @@ pub async fn shipping_warnings(conn: &mut PgConnection, order: &Order) -> Result
     Ok(warnings)
 }
 
-/// Marks a paid order as shipped and keeps its shipment, with what of it is to be shipped. Emails are the caller's: a
-/// custom order has another one.
+/// Marks a paid order as shipped, and stores its shipment and the pieces in it. The caller queues the email, because
+/// custom orders have a different one.
 ///
 /// # Errors
 /// Field errors; 404; 409 `not_shippable`, `refunded_in_full` or `nothing_to_ship`, as `check_shippable` says, or
@@ -272,11 +272,11 @@ pub async fn ship(
     ))
 }
 
-/// Sees that there is something to ship of an order that the caller has locked, as refunds lock it.
+/// Checks that a locked order has something to ship. Refunds take the same lock.
 ///
 /// # Errors
-/// 409 `not_shippable` for an order that is not paid, or shipped already; `refunded_in_full` where all of its money is
-/// refunded or about to be; `nothing_to_ship` where all of its pieces are back in stock.
+/// 409 `not_shippable` for an order that is not paid, or shipped already; `refunded_in_full` when a full refund is made
+/// or planned; `nothing_to_ship` when all its pieces are back in stock.
 pub async fn check_shippable(conn: &mut PgConnection, order: &Order) -> Result<()> {
     let number = order.display_number();
     let refused = |code, why| Err(Error::Conflict(code, why));

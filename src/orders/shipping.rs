@@ -1,4 +1,4 @@
-//! Shipping zones and what sending a shipment into them costs.
+//! Shipping zones and their prices.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 use crate::settings::{Rate, Settings};
 use crate::stripe;
 
-/// A shipping zone: one price each.
+/// A shipping zone. Each has one price.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, sqlx::Type, ToSchema)]
 #[serde(rename_all = "snake_case")]
 #[sqlx(type_name = "text", rename_all = "snake_case")]
@@ -19,10 +19,10 @@ pub enum Zone {
 impl Zone {
     pub const ALL: [Zone; 3] = [Zone::Us, Zone::NorthAmerica, Zone::International];
 
-    /// The zone that shoppers are priced for whose country nobody names.
+    /// Zone for shoppers whose country is unknown.
     pub const DEFAULT: Zone = Zone::Us;
 
-    /// The countries of the zone that we send to (ISO 3166).
+    /// Countries of the zone that the shop ships to (ISO 3166).
     pub fn countries(self) -> Vec<String> {
         stripe::COUNTRIES
             .into_iter()
@@ -31,8 +31,8 @@ impl Zone {
             .collect()
     }
 
-    /// The zone of a country (ISO 3166, two letters, any case). Nothing for what is no country's code, such as
-    /// Cloudflare's `XX` (unknown) and `T1` (Tor).
+    /// Zone of a country (ISO 3166, two letters, any case). `None` for anything else, such as Cloudflare's `XX`
+    /// (unknown) and `T1` (Tor).
     pub fn of_country(code: &str) -> Option<Zone> {
         let code = code.trim().to_ascii_uppercase();
         match code.as_str() {
@@ -46,7 +46,7 @@ impl Zone {
         }
     }
 
-    /// What the shopper reads on the payment page.
+    /// Label of the shipping line on the payment page.
     pub fn title(self) -> &'static str {
         match self {
             Zone::Us => "USA Shipping",
@@ -55,7 +55,7 @@ impl Zone {
         }
     }
 
-    /// What the shopper reads where the zones stand beside each other to choose from.
+    /// Label where the shopper chooses between the zones.
     pub fn choice(self) -> &'static str {
         match self {
             Zone::Us => "USA Shipping",
@@ -64,7 +64,7 @@ impl Zone {
         }
     }
 
-    /// The zone's name in a call to Stripe that we keep.
+    /// Name of the zone in stored Stripe requests.
     pub fn code(self) -> &'static str {
         match self {
             Zone::Us => "us",

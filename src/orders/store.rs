@@ -1,4 +1,4 @@
-//! SQL of orders, and nothing else.
+//! SQL of orders.
 
 use chrono::{DateTime, Utc};
 use sqlx::{Connection, PgConnection};
@@ -11,7 +11,7 @@ use crate::error::Result;
 use crate::ids::{OrderId, ProductId};
 use crate::money::Cents;
 
-/// Every column of an order, in one place.
+/// All columns of an order.
 macro_rules! columns {
     () => {
         concat!(
@@ -24,8 +24,8 @@ macro_rules! columns {
 }
 pub(super) use columns;
 
-/// Whether all the money of a row of `orders` was refunded, or is about to be: what Stripe has told of, with what it has
-/// not taken yet.
+/// Condition on a row of `orders`: a full refund is made or planned. Counts the refunds reported by Stripe and those
+/// not yet sent to it.
 macro_rules! refunded_in_full {
     () => {
         "(orders.total > 0 and orders.total <= (
@@ -38,8 +38,8 @@ macro_rules! refunded_in_full {
 }
 pub(super) use refunded_in_full;
 
-/// Whether a row of `orders` waits to be packed. In-person sales are handed over at once, and custom orders are shipped
-/// from their own page.
+/// Condition on a row of `orders`: it waits to be packed. In-person sales are handed over at once, and custom orders
+/// are shipped from their own page.
 macro_rules! to_pack {
     () => {
         concat!(
@@ -55,7 +55,7 @@ macro_rules! to_pack {
 }
 pub(super) use to_pack;
 
-/// A line being placed, and the Stripe price to charge by, if it has one.
+/// A line of a new order, with its Stripe price if it has one.
 #[derive(Clone, Debug)]
 pub struct PlacedLine {
     pub line: Line,
@@ -77,7 +77,7 @@ pub struct NewOrder<'a> {
     pub note: &'a str,
 }
 
-/// Waits for whoever else makes an order with this id. It is the caller's choice, so two may at once.
+/// Serializes the creation of orders with this id. Callers choose the id, so two may create it at once.
 pub async fn lock_new(conn: &mut PgConnection, id: OrderId) -> Result<()> {
     sqlx::query("select pg_advisory_xact_lock(hashtextextended('order ' || $1::text, 0))")
         .bind(id)
@@ -86,7 +86,7 @@ pub async fn lock_new(conn: &mut PgConnection, id: OrderId) -> Result<()> {
     Ok(())
 }
 
-/// Inserts an order with its lines and the first entry of its timeline, in one round trip.
+/// Inserts an order with its lines and its first timeline entry in one round trip.
 pub async fn insert<'a>(
     conn: &mut PgConnection,
     new: &NewOrder<'_>,
@@ -179,7 +179,7 @@ pub async fn find(conn: &mut PgConnection, id: OrderId) -> Result<Option<Order>>
     Ok(order)
 }
 
-/// The order that a text means: an id, which is taken as it is, or a number as `SB-1042`.
+/// Finds an order's id from an id or a number such as `SB-1042`. An id is not looked up.
 pub async fn find_id(conn: &mut PgConnection, text: &str) -> Result<Option<OrderId>> {
     if let Ok(id) = text.parse() {
         return Ok(Some(OrderId(id)));
@@ -202,18 +202,18 @@ pub struct Filter {
     pub status: Option<Status>,
     /// An order number, a tracking number, or a part of name or email address.
     pub search: Option<String>,
-    /// Paid from this moment on, and before that one.
+    /// Start (included) and end (excluded) of the payment time.
     pub paid_from: Option<DateTime<Utc>>,
     pub paid_until: Option<DateTime<Utc>>,
-    /// Whether something about them wants to be looked at.
+    /// Orders with, or without, open review items.
     pub attention: Option<bool>,
-    /// Whether they wait to be packed.
+    /// Orders that wait to be packed, or do not.
     pub to_pack: Option<bool>,
     pub limit: i64,
     pub offset: i64,
 }
 
-/// An order as a line of a table: for bookkeepers.
+/// An order with its pieces and shipment, for a row of the export.
 #[derive(Debug, sqlx::FromRow)]
 pub struct Entry {
     #[sqlx(flatten)]
@@ -224,7 +224,7 @@ pub struct Entry {
     pub tracking_number: Option<String>,
 }
 
-/// Up to so many orders that were paid from one moment on and before another, oldest first, after the one named.
+/// Lists up to `limit` orders paid in a time range (start included, end excluded), oldest first, after the given one.
 pub async fn list_paid(
     conn: &mut PgConnection,
     from: DateTime<Utc>,
@@ -258,7 +258,7 @@ pub async fn list_paid(
     Ok(entries)
 }
 
-/// A line of an order as a line of a table.
+/// A line of an order, for a row of the export.
 #[derive(Debug, sqlx::FromRow)]
 pub struct EntryLine {
     pub order_id: OrderId,
@@ -269,7 +269,7 @@ pub struct EntryLine {
     pub back_in_stock: i32,
 }
 
-/// The lines of these orders, in the order they were placed.
+/// The lines of these orders, in the order placed.
 pub async fn list_lines(conn: &mut PgConnection, entries: &[Entry]) -> Result<Vec<EntryLine>> {
     let ids: Vec<OrderId> = entries.iter().map(|entry| entry.order.id).collect();
     let lines = sqlx::query_as(
@@ -284,9 +284,9 @@ pub async fn list_lines(conn: &mut PgConnection, entries: &[Entry]) -> Result<Ve
     Ok(lines)
 }
 
-/// The condition that a search finds an order by: no search, or a part of email or names (as their index has them), or the
-/// number, or a part of a tracking number. It is planned for each search anew: a rare word is looked up, and for a
-/// frequent one a few orders are looked through.
+/// Condition of an order search: empty, or a part of email or names (in the form that their index has), or the number,
+/// or a part of a tracking number. The statement is planned anew for each search, because a rare word is best looked up
+/// in the index and a frequent one is found sooner by scanning a few orders.
 macro_rules! matches {
     ($pattern:literal, $number:literal) => {
         concat!(
@@ -310,7 +310,8 @@ macro_rules! matches {
 }
 pub(super) use matches;
 
-/// The pattern of a search. Of less than three emails nothing is found within words: only where one begins.
+/// Pattern of a search. Trigrams cannot index fewer than three characters within words, so such a search matches only
+/// the beginnings of words.
 pub(super) fn pattern(search: &str) -> String {
     let within = db::like(search);
     match search.trim().chars().count() {
@@ -319,7 +320,7 @@ pub(super) fn pattern(search: &str) -> String {
     }
 }
 
-/// One page of orders, newest first, and how many there are in all.
+/// Returns one page of orders, newest first, and the total count.
 pub async fn list(conn: &mut PgConnection, filter: &Filter) -> Result<(Vec<Order>, i64)> {
     #[derive(sqlx::FromRow)]
     struct Row {
@@ -328,7 +329,7 @@ pub async fn list(conn: &mut PgConnection, filter: &Filter) -> Result<(Vec<Order
         all: i64,
     }
     let number = filter.search.as_deref().and_then(number);
-    // Behind a pooler only a transaction keeps a statement without a name and its values together.
+    // Behind a pooler, only a transaction keeps an unnamed statement and its values together.
     let mut tx = conn.begin().await?;
     let rows: Vec<Row> = sqlx::query_as(concat!(
         "select ",
@@ -367,7 +368,7 @@ pub async fn list(conn: &mut PgConnection, filter: &Filter) -> Result<(Vec<Order
     Ok((rows.into_iter().map(|row| row.order).collect(), all))
 }
 
-/// The number that a search may mean, `1042` or `SB-1042`.
+/// The order number in a search for `1042` or `SB-1042`.
 pub(super) fn number(search: &str) -> Option<i64> {
     let digits = search
         .trim()
@@ -377,7 +378,7 @@ pub(super) fn number(search: &str) -> Option<i64> {
     digits.parse().ok()
 }
 
-/// The lines of an order, in the order they were placed.
+/// The lines of an order, in the order placed.
 pub async fn lines(conn: &mut PgConnection, id: OrderId) -> Result<Vec<Line>> {
     let lines = sqlx::query_as(
         "select product_id, name, image, unit_price, quantity
@@ -391,7 +392,7 @@ pub async fn lines(conn: &mut PgConnection, id: OrderId) -> Result<Vec<Line>> {
     Ok(lines)
 }
 
-/// The lines of an order with where their pieces are, in the order they were placed.
+/// The lines of an order with their fulfillment and stock counts, in the order placed.
 pub async fn order_lines(conn: &mut PgConnection, id: OrderId) -> Result<Vec<OrderLine>> {
     let lines = sqlx::query_as(concat!(
         "select l.product_id, l.name, l.image, l.unit_price, l.quantity, l.restocked, l.shipped, l.returned,
@@ -411,7 +412,7 @@ pub async fn order_lines(conn: &mut PgConnection, id: OrderId) -> Result<Vec<Ord
     Ok(lines)
 }
 
-/// Whether all the money of an order was refunded, or is about to be.
+/// Returns true when a full refund of the order is made or planned.
 pub async fn is_refunded_in_full(conn: &mut PgConnection, id: OrderId) -> Result<bool> {
     let is_refunded = sqlx::query_scalar(concat!(
         "select ",
@@ -424,8 +425,7 @@ pub async fn is_refunded_in_full(conn: &mut PgConnection, id: OrderId) -> Result
     Ok(is_refunded)
 }
 
-/// What of each line can come back into stock, in id order: sold, and not back yet. Nothing of an order that never took
-/// stock.
+/// Pieces of each line that can still return to stock, in id order. Empty for an order that never took stock.
 pub async fn not_returned(conn: &mut PgConnection, id: OrderId) -> Result<Vec<(ProductId, i32)>> {
     let lines = sqlx::query_as(
         "select l.product_id, l.quantity - l.restocked - l.returned
@@ -458,7 +458,7 @@ pub async fn quantities(conn: &mut PgConnection, id: OrderId) -> Result<Vec<(Pro
     Ok(lines)
 }
 
-/// What a pending order holds; nothing when it is not pending any more.
+/// Pieces held by a pending order; empty when it is no longer pending.
 pub async fn held_lines(conn: &mut PgConnection, id: OrderId) -> Result<Vec<(ProductId, i32)>> {
     let lines = sqlx::query_as(
         "select l.product_id, l.quantity
@@ -487,7 +487,7 @@ pub async fn timeline(conn: &mut PgConnection, id: OrderId) -> Result<Vec<Timeli
     Ok(entries)
 }
 
-/// Moves an order that the caller has locked, and writes the move on its timeline. An illegal move is a bug.
+/// Moves a locked order to another status, and writes the move to its timeline. An illegal move is a bug.
 pub async fn set_status(
     conn: &mut PgConnection,
     order: &Order,
@@ -518,7 +518,7 @@ pub async fn set_status(
     Ok(order)
 }
 
-/// Prices a locked order, not paid yet, with the shipping that its shopper chose.
+/// Prices a locked, unpaid order with the shipping rate that its shopper chose.
 pub async fn choose_shipping(
     conn: &mut PgConnection,
     order: &Order,
@@ -540,7 +540,7 @@ pub async fn choose_shipping(
     Ok(order)
 }
 
-/// Moves a locked order to `paid` with all that its payment told.
+/// Moves a locked order to `paid` and stores the payment data.
 pub async fn set_paid(
     conn: &mut PgConnection,
     order: &Order,
@@ -578,8 +578,8 @@ pub async fn set_paid(
     Ok(order)
 }
 
-/// Keeps who pays a locked order whose money is not here yet: what is known of them already stays. `is_processing`: the money
-/// is on its way.
+/// Stores the customer of a locked order that is not yet paid; values already stored are kept. `is_processing`: a
+/// delayed payment is in progress.
 pub async fn set_processing(
     conn: &mut PgConnection,
     id: OrderId,
@@ -634,7 +634,7 @@ pub async fn set_refunded(
     Ok(order)
 }
 
-/// Where a refunded order stood before.
+/// Status of a refunded order before its refund.
 pub async fn status_before_refund(conn: &mut PgConnection, id: OrderId) -> Result<Status> {
     let status = sqlx::query_scalar(
         "select from_status
@@ -676,7 +676,7 @@ pub async fn add_event(
     Ok(())
 }
 
-/// Whether this transaction has written the order's row.
+/// Returns true when this transaction has written the order's row.
 pub async fn is_changed_here(conn: &mut PgConnection, id: OrderId) -> Result<bool> {
     let is_changed = sqlx::query_scalar(
         "select xmin = pg_current_xact_id_if_assigned()::xid is true from orders where id = $1",
@@ -687,9 +687,9 @@ pub async fn is_changed_here(conn: &mut PgConnection, id: OrderId) -> Result<boo
     Ok(is_changed)
 }
 
-/// Gives an order the number that it had before, unless another has it by now; new orders get higher ones.
+/// Restores an order's former number, unless another order has it by now. New orders get higher numbers.
 pub async fn renumber(conn: &mut PgConnection, id: OrderId, number: i64) -> Result<Order> {
-    // Only forward: others may take numbers at the same moment.
+    // Moves the sequence only forward: other transactions may take numbers at the same time.
     sqlx::query("select setval('order_number', $1) from order_number where last_value < $1")
         .bind(number)
         .execute(&mut *conn)
@@ -708,7 +708,7 @@ pub async fn renumber(conn: &mut PgConnection, id: OrderId, number: i64) -> Resu
     Ok(order)
 }
 
-/// Keeps the shipment of an order with its images; answers when it was shipped: now.
+/// Stores the shipment of an order with its images, and returns the time of shipping.
 pub async fn insert_shipment(
     conn: &mut PgConnection,
     id: OrderId,
@@ -734,7 +734,7 @@ pub async fn insert_shipment(
     Ok(shipped_at)
 }
 
-/// The shipment of an order, once it is shipped.
+/// The shipment of an order, if shipped.
 pub async fn find_shipment(conn: &mut PgConnection, id: OrderId) -> Result<Option<Shipment>> {
     let shipment = sqlx::query_as(
         "select carrier, tracking_number, tracking_url, shipped_at,

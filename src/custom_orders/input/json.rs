@@ -1,5 +1,5 @@
-//! The JSON variant of a request, taken apart as it is read: of a text no more is kept than its field may have, and an
-//! image goes to disk as it is decoded. Memory does not grow with the body.
+//! Streaming parser of the JSON variant. It keeps no more of a text than the field's limit, and decodes images straight
+//! to disk, so memory does not grow with the body.
 
 use std::cell::Cell;
 use std::fs::File;
@@ -15,21 +15,21 @@ use super::{Fields, Files, LONGEST, Text};
 use crate::error::Error;
 use crate::media::{Incoming, Media, Refusal};
 
-/// The most bytes that the name of a field may take. The reader holds names whole.
+/// Size limit of field names in bytes. The reader buffers names whole.
 const NAME: u64 = 1024 * 1024;
 
-/// The most bytes before the comma of a `data:` address.
+/// Size limit of a `data:` address before its comma, in bytes.
 const HEAD: u64 = 1024;
 
-/// The bytes of an image that are decoded at a time.
+/// Bytes of an image decoded at a time.
 const PART: usize = 64 * 1024;
 
-/// Why a body cannot be read.
+/// Failures of reading a body.
 pub enum Failure {
     Malformed,
-    /// The file in which the body lies.
+    /// Reading the spooled body failed.
     Disk(io::Error),
-    /// An image cannot be written.
+    /// Writing an image failed.
     Write(Error),
 }
 
@@ -53,7 +53,7 @@ impl From<ReaderError> for Failure {
 
 type Result<T, E = Failure> = std::result::Result<T, E>;
 
-/// A request that is read from a file. It blocks.
+/// Parser of a request in a file. Blocks.
 pub struct Parser<'a> {
     media: &'a Media,
     json: JsonStreamReader<Bounded>,
@@ -71,7 +71,7 @@ impl<'a> Parser<'a> {
         };
         let settings = ReaderSettings {
             track_path: false,
-            // No number is looked at.
+            // Numbers are skipped, so their size does not matter.
             restrict_number_values: false,
             ..ReaderSettings::default()
         };
@@ -84,7 +84,7 @@ impl<'a> Parser<'a> {
         }
     }
 
-    /// The texts and images of the object that the file holds. Of two fields with one name the last counts.
+    /// Reads the texts and images of the object in the file. The last of several fields with one name wins.
     pub fn read(mut self) -> Result<(Fields, Files)> {
         if self.json.peek()? != ValueType::Object {
             return Err(Failure::Malformed);
@@ -112,7 +112,7 @@ impl<'a> Parser<'a> {
         Ok(name)
     }
 
-    /// A text, or word that it is none. Nothing of other things is kept, however much of them there is.
+    /// Reads a text. Other JSON types are skipped without buffering.
     fn text(&mut self) -> Result<Text> {
         match self.json.peek()? {
             ValueType::String => {}
@@ -137,7 +137,7 @@ impl<'a> Parser<'a> {
         Ok(Text::Given(text))
     }
 
-    /// The list of images; null is none.
+    /// Reads the list of images; null counts as an empty list.
     fn images(&mut self) -> Result<()> {
         self.files = Files::default();
         match self.json.peek()? {
@@ -157,7 +157,7 @@ impl<'a> Parser<'a> {
         Ok(())
     }
 
-    /// One image: a text, or an object with the text as `preview`.
+    /// Reads one image: a text, or an object with the text as `preview`.
     fn image(&mut self) -> Result<()> {
         if self.files.taken.len() >= self.media.limits().files {
             self.json.skip_value()?;
@@ -181,7 +181,8 @@ impl<'a> Parser<'a> {
         Ok(())
     }
 
-    /// The image in a `data:` address. Anything else, such as a path or a remote address, is none: nothing is fetched.
+    /// Decodes the image in a `data:` address. Anything else, such as a path or a remote address, is rejected: nothing
+    /// is fetched.
     fn address(&mut self) -> Result<super::File> {
         if self.json.peek()? != ValueType::String {
             self.json.skip_value()?;
@@ -199,7 +200,7 @@ impl<'a> Parser<'a> {
     }
 }
 
-/// Whether an address begins as one whose content is base64.
+/// Returns true for the head of an address with base64 content.
 fn is_base64(head: &[u8]) -> bool {
     std::str::from_utf8(head)
         .ok()
@@ -231,12 +232,12 @@ fn is_of_base64(error: &io::Error) -> bool {
         .is_some_and(|cause| cause.is::<base64::DecodeError>())
 }
 
-/// Reads what is left: the next value comes after it.
+/// Drains the reader, so that the next value can be parsed.
 fn to_the_end(mut reader: impl Read) -> io::Result<()> {
     io::copy(&mut reader, &mut io::sink()).map(drop)
 }
 
-/// A file of which so much may be read yet.
+/// A file with a byte limit.
 struct Bounded {
     file: BufReader<File>,
     room: Rc<Cell<u64>>,
