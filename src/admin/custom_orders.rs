@@ -39,9 +39,6 @@ const ZONES: [(Zone, &str, &str); 3] = [
     (Zone::International, "international", "Elsewhere"),
 ];
 
-/// Suggested carriers. The form accepts any other name.
-const CARRIERS: [&str; 6] = ["USPS", "UPS", "FedEx", "DHL", "Canada Post", "Royal Mail"];
-
 #[derive(Template)]
 #[template(path = "custom_orders.html", config = "src/admin/askama.toml")]
 struct CustomOrdersPage<'a> {
@@ -80,8 +77,6 @@ struct CustomOrderPage<'a> {
 }
 
 impl CustomOrderPage<'_> {
-    const CARRIERS: [&'static str; 6] = CARRIERS;
-
     fn currency(&self) -> &str {
         currency(&self.payments)
     }

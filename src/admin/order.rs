@@ -22,18 +22,6 @@ use crate::money::Cents;
 use crate::orders::{self, Change, NewShipment, Order, OrderLine, OrderView, Status};
 use crate::payments::{self, NewRefund, PaymentView, RefundSubject, RefundView};
 
-/// Suggested carriers. The form accepts any other name.
-pub const CARRIERS: [&str; 8] = [
-    "USPS",
-    "UPS",
-    "FedEx",
-    "DHL",
-    "Canada Post",
-    "Purolator",
-    "Royal Mail",
-    "Australia Post",
-];
-
 /// Form field with images of the shipment.
 const IMAGES: &str = "images";
 
@@ -78,8 +66,6 @@ struct Forms {
 }
 
 impl OrderPage<'_> {
-    const CARRIERS: [&'static str; 8] = CARRIERS;
-
     fn is_to_pack(&self) -> bool {
         self.view.to_ship > 0 && !self.view.order.is_custom_order
     }

@@ -7,7 +7,7 @@ use axum::response::Response;
 
 use super::context::AdminContext;
 use super::form::Form;
-use super::order::{self, CARRIERS};
+use super::order;
 use super::sign_in::refused;
 use crate::app::App;
 use crate::error::{Error, FieldError, Result};
@@ -21,10 +21,6 @@ struct ShipPage<'a> {
     context: &'a AdminContext,
     orders: Vec<Order>,
     form: Form,
-}
-
-impl ShipPage<'_> {
-    const CARRIERS: [&'static str; 8] = CARRIERS;
 }
 
 /// `GET /admin/orders/ship?order=SB-1042&order=SB-1043`

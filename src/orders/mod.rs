@@ -22,7 +22,9 @@ pub use service::{
     rebuild_unknown, record_dispute, record_refund, release, sell, shipped_email_data, take_back,
     undo_sale, write_note,
 };
-pub use shipments::{CONFIRM_SHIPPING, NewShipment, Shipment, deliver, ship, shipping_warnings};
+pub use shipments::{
+    CARRIERS, CONFIRM_SHIPPING, Carrier, NewShipment, Shipment, deliver, ship, shipping_warnings,
+};
 pub use shipping::Zone;
 pub use store::{
     Filter, PlacedLine, find, find_id, find_shipment, held_lines, is_refunded_in_full, lines, list,

@@ -61,31 +61,47 @@ impl Shipment {
     }
 }
 
-/// Tracking pages of common carriers; the tracking number is appended.
-const TRACKING_PAGES: [(&str, &str); 8] = [
-    (
-        "usps",
-        "https://tools.usps.com/go/TrackConfirmAction?tLabels=",
-    ),
-    ("ups", "https://www.ups.com/track?tracknum="),
-    ("fedex", "https://www.fedex.com/fedextrack/?trknbr="),
-    ("dhl", "https://www.dhl.com/en/express/tracking.html?AWB="),
-    (
-        "canada post",
-        "https://www.canadapost-postescanada.ca/track-reperage/en#/search?searchFor=",
-    ),
-    (
-        "royal mail",
-        "https://www.royalmail.com/track-your-item#/tracking-results/",
-    ),
-    (
-        "australia post",
-        "https://auspost.com.au/mypost/track/#/details/",
-    ),
-    (
-        "purolator",
-        "https://www.purolator.com/en/shipping/tracker?pin=",
-    ),
+/// A carrier that forms suggest. They take any other name as well.
+pub struct Carrier {
+    pub name: &'static str,
+    /// Address of the public tracking page, up to the tracking number.
+    tracking_page: &'static str,
+}
+
+/// The suggested carriers, in the order that forms show.
+pub const CARRIERS: [Carrier; 8] = [
+    Carrier {
+        name: "USPS",
+        tracking_page: "https://tools.usps.com/go/TrackConfirmAction?tLabels=",
+    },
+    Carrier {
+        name: "UPS",
+        tracking_page: "https://www.ups.com/track?tracknum=",
+    },
+    Carrier {
+        name: "FedEx",
+        tracking_page: "https://www.fedex.com/fedextrack/?trknbr=",
+    },
+    Carrier {
+        name: "DHL",
+        tracking_page: "https://www.dhl.com/en/express/tracking.html?AWB=",
+    },
+    Carrier {
+        name: "Canada Post",
+        tracking_page: "https://www.canadapost-postescanada.ca/track-reperage/en#/search?searchFor=",
+    },
+    Carrier {
+        name: "Purolator",
+        tracking_page: "https://www.purolator.com/en/shipping/tracker?pin=",
+    },
+    Carrier {
+        name: "Royal Mail",
+        tracking_page: "https://www.royalmail.com/track-your-item#/tracking-results/",
+    },
+    Carrier {
+        name: "Australia Post",
+        tracking_page: "https://auspost.com.au/mypost/track/#/details/",
+    },
 ];
 
 /// A shipment with validated fields.
@@ -149,10 +165,11 @@ impl NewShipment {
             }
         };
         let url = url.or_else(|| {
-            let known = carrier.to_lowercase();
-            let page = TRACKING_PAGES.iter().find(|(name, _)| *name == known)?.1;
+            let known = CARRIERS
+                .iter()
+                .find(|known| known.name.eq_ignore_ascii_case(&carrier))?;
             let digits: String = number.as_deref()?.split_whitespace().collect();
-            Some(format!("{page}{digits}"))
+            Some(format!("{}{digits}", known.tracking_page))
         });
         if self.images.len() > 10 {
             field_errors.push(FieldError::new("images", "must have at most 10 images"));
