@@ -1,9 +1,9 @@
-//! Postal addresses, and how the post of each country wants them written.
+//! Postal addresses, formatted for the postal service of each country.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// Shipments start here: an address in this country does not name it.
+/// Shipments start here, so the label of a domestic address omits the country.
 const HOME: &str = "US";
 
 /// A postal address in Stripe's fields.
@@ -19,8 +19,8 @@ pub struct Address {
 }
 
 impl Address {
-    /// The lines below the name, as the post of the country wants them; a country abroad comes last, in capitals.
-    /// What is missing leaves no gap.
+    /// Lines below the name in the format of the country's postal service. A foreign country comes last, in capitals.
+    /// Missing parts leave no gap.
     pub fn lines(&self) -> Vec<String> {
         let country = tidy(self.country.as_deref()).map(|code| code.to_ascii_uppercase());
         let known = country.as_deref().and_then(find);
@@ -45,7 +45,7 @@ impl Address {
         let Some(country) = country else {
             return "A\nC, S Z";
         };
-        // In their own script these write from the large to the small.
+        // In their own script, these countries write from the largest part to the smallest.
         let ideographs = |text: &Option<String>| {
             let text = text.as_deref().unwrap_or_default();
             text.chars().any(|c| c >= '\u{2e80}')
@@ -62,7 +62,7 @@ impl Address {
         country.form
     }
 
-    /// One line of a form. Between two parts stands what the form has before the second; nothing else does.
+    /// Fills one line of a format. The separator before a part is written only between two present parts.
     fn fill(&self, form: &str) -> Option<String> {
         let (mut line, mut between) = (String::new(), String::new());
         for email in form.chars() {
@@ -87,12 +87,12 @@ impl Address {
     }
 }
 
-/// The English name of a country, by its two capital letters, if it is one that we ship to.
+/// English name of a country by its two-letter code (capitals), for countries that the shop ships to.
 pub fn country_name(code: &str) -> Option<&'static str> {
     find(code).map(|country| country.name)
 }
 
-/// One line without what is no email; nothing where nothing is left.
+/// Reduces a text to one line of printable characters; `None` when nothing is left.
 fn tidy(text: Option<&str>) -> Option<String> {
     let text: String = text?
         .chars()
@@ -109,7 +109,7 @@ fn find(code: &str) -> Option<&'static Country> {
 struct Country {
     code: &'static str,
     name: &'static str,
-    /// The lines: A street, C city, S state, Z postal code; all else stands for itself.
+    /// Format of the lines: A street, C city, S state, Z postal code; other characters are literal.
     form: &'static str,
 }
 
@@ -117,6 +117,8 @@ const fn country(code: &'static str, name: &'static str, form: &'static str) -> 
     Country { code, name, form }
 }
 
+/// Formats of the countries that the shop ships to.
+///
 /// Source: the address formats of the Universal Postal Union, as Google's libaddressinput has them,
 /// <https://chromium-i18n.appspot.com/ssl-address>
 #[rustfmt::skip]
@@ -187,7 +189,7 @@ const COUNTRIES: [Country; 60] = [
 mod tests {
     use super::*;
 
-    /// Street, city, state, postal code and country; what is empty is missing.
+    /// Street, city, state, postal code and country; empty parts count as missing.
     fn lines(parts: [&str; 5]) -> String {
         let [line1, city, state, postal_code, country] =
             parts.map(|part| (!part.is_empty()).then(|| part.to_owned()));

@@ -1,32 +1,32 @@
-//! Days as the shop counts them: in its own time zone.
+//! Calendar days in the shop's time zone.
 
 use chrono::{DateTime, Days, NaiveDate, NaiveTime, TimeDelta, TimeZone, Utc};
 use chrono_tz::Tz;
 
-/// The day on which an instant falls in the shop.
+/// Day of an instant in this zone.
 pub fn day(at: DateTime<Utc>, zone: Tz) -> NaiveDate {
     at.with_timezone(&zone).date_naive()
 }
 
-/// The day of an instant as customers read it: `December 10, 2026`.
+/// Day of an instant for customers: `December 10, 2026`.
 pub fn date(at: DateTime<Utc>, zone: Tz) -> String {
     day(at, zone).format("%B %-d, %Y").to_string()
 }
 
-/// The last instant of the day that comes so many days after this one: a promise "until" that day holds to its end.
+/// Last instant of the day `days` days after `from`. A promise "until" that day lasts to its end.
 pub fn end_of_day(from: DateTime<Utc>, days: u32, zone: Tz) -> DateTime<Utc> {
     let next = day(from, zone)
         .checked_add_days(Days::new(u64::from(days) + 1))
         .unwrap_or(NaiveDate::MAX);
-    // What PostgreSQL keeps is no finer.
+    // PostgreSQL stores microseconds.
     start_of(next, zone) - TimeDelta::microseconds(1)
 }
 
-/// The first instant of a day. Where clocks are put forward at midnight, that is later than 0:00; where midnight comes
-/// twice, it is the first.
+/// First instant of a day. It is later than 0:00 where clocks go forward at midnight, and the first of two midnights
+/// where clocks go back.
 pub fn start_of(day: NaiveDate, zone: Tz) -> DateTime<Utc> {
     let midnight = day.and_time(NaiveTime::MIN);
-    // Clocks have skipped a whole day at most, and by whole quarters of an hour.
+    // Clocks have skipped one day at most, in whole quarters of an hour.
     (0..=4 * 25)
         .filter_map(|quarters| midnight.checked_add_signed(TimeDelta::minutes(15 * quarters)))
         .find_map(|local| zone.from_local_datetime(&local).earliest())
@@ -50,7 +50,7 @@ mod tests {
                 14,
                 "2026-12-11T23:59:59.999999Z",
             ),
-            // There it is still November 26.
+            // It is still November 26 there.
             (
                 "America/Los_Angeles",
                 "2026-11-27T01:30:00Z",
@@ -63,7 +63,7 @@ mod tests {
                 1,
                 "2026-11-29T14:59:59.999999Z",
             ),
-            // The clock is put back, and forward, meanwhile.
+            // The clocks change during the span.
             (
                 "America/New_York",
                 "2026-10-30T12:00:00Z",
@@ -76,28 +76,28 @@ mod tests {
                 2,
                 "2026-03-09T03:59:59.999999Z",
             ),
-            // The next day begins at 1:00: clocks are put forward at midnight.
+            // The next day begins at 1:00, because clocks go forward at midnight.
             (
                 "America/Santiago",
                 "2026-09-05T12:00:00Z",
                 0,
                 "2026-09-06T03:59:59.999999Z",
             ),
-            // At midnight they are put back to 23:00: the day has 25 hours.
+            // At midnight clocks go back to 23:00, so the day has 25 hours.
             (
                 "America/Santiago",
                 "2026-04-04T12:00:00Z",
                 0,
                 "2026-04-05T03:59:59.999999Z",
             ),
-            // Midnight comes twice.
+            // Midnight occurs twice.
             (
                 "America/Havana",
                 "2026-10-31T12:00:00Z",
                 0,
                 "2026-11-01T03:59:59.999999Z",
             ),
-            // A day that never was.
+            // A day that was skipped.
             (
                 "Pacific/Apia",
                 "2011-12-29T12:00:00Z",

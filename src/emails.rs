@@ -1,5 +1,4 @@
-//! Emails as the owner sees them: what was sent to whom, what did not arrive, sending one again. What emails say
-//! and how they travel is left to `email`.
+//! Emails for the owner: listing, resending, and reports of failed deliveries. `email` has their content and transport.
 
 use std::path::Path as FilePath;
 
@@ -35,10 +34,10 @@ pub fn router() -> OpenApiRouter<App> {
         .routes(routes!(preview_quote))
 }
 
-/// Sends a queued email; the owner is told of one that cannot be delivered. Safe to repeat.
+/// Sends a queued email and reports one that cannot be delivered to the owner. Safe to repeat.
 ///
 /// # Errors
-/// Only the database's: while the mail server is away, the email waits.
+/// Database errors only. While the mail server is down, the email waits.
 pub async fn send(app: &App, id: EmailId) -> Result<()> {
     let branding = branding(app).await?;
     let attempt = email::attempt(&app.db, &app.mailer, &branding, &ShopImages(app), id).await?;
@@ -48,7 +47,7 @@ pub async fn send(app: &App, id: EmailId) -> Result<()> {
     let mut tx = app.db.begin().await?;
     let trouble = email::record(&mut tx, &attempt).await?;
     if attempt.is_sent() {
-        // Sent again by the owner after it was given up.
+        // The owner sent it again after it was given up.
         reviews::settle(
             &mut tx,
             &format!("email:{id}"),
@@ -65,7 +64,7 @@ pub async fn send(app: &App, id: EmailId) -> Result<()> {
         };
         let cause = format!("email:{id}:{}", trouble.attempt);
         let item = NewItem::new(kind, cause, trouble.why);
-        // What does not reach the owner is not the customer's: it concerns the shop.
+        // An email that does not reach the owner concerns the shop, not the customer's order.
         let subject = match kind {
             Kind::ShopEmailUndelivered => Subject::default(),
             _ => trouble.about.into(),
@@ -76,10 +75,10 @@ pub async fn send(app: &App, id: EmailId) -> Result<()> {
     Ok(())
 }
 
-/// Queues emails again that hang. Safe to repeat.
+/// Queues stuck emails again. Safe to repeat.
 ///
 /// # Errors
-/// Only the database's.
+/// Database errors only.
 pub async fn sweep(app: &App) -> Result<()> {
     email::sweep(&mut *app.db.acquire().await?).await
 }
@@ -101,11 +100,11 @@ impl Images for ShopImages<'_> {
     }
 }
 
-/// Writes a sample of every email into a folder: `.html` for a browser, `.txt`, and `.eml` as it is sent. Returns how
-/// many.
+/// Writes a sample of every email into a folder: `.html` for a browser, `.txt`, and `.eml` as sent. Returns their
+/// number.
 ///
 /// # Errors
-/// When the folder cannot be written, or the settings' logo not be read.
+/// When the folder cannot be written, or the configured logo cannot be read.
 pub async fn preview(config: &Config, folder: &FilePath) -> anyhow::Result<usize> {
     let branding = Branding::new(config)?;
     let drawn = tokio::task::spawn_blocking(products::demo::images).await?;
@@ -132,7 +131,7 @@ pub async fn preview(config: &Config, folder: &FilePath) -> anyhow::Result<usize
     Ok(samples.len())
 }
 
-/// The demo catalog's images, by their paths. Its close-ups stand for images.
+/// The demo catalog's images, by path. Its close-ups stand in for uploaded images.
 struct DemoImages<'a>(&'a [(String, Vec<u8>)]);
 
 impl Images for DemoImages<'_> {
@@ -158,21 +157,21 @@ struct EmailPage {
     results: Vec<EmailRow>,
 }
 
-/// An email with what it says.
+/// An email with its rendered contents.
 #[derive(Serialize, ToSchema)]
 pub struct EmailView {
     #[serde(flatten)]
     pub email: EmailRow,
     pub message_id: String,
-    /// Null, as the two below, where an old email cannot be read any more.
+    /// Null, like the two fields below, when an old email's data can no longer be read.
     pub subject: Option<String>,
-    /// With its images in it.
+    /// With inlined images.
     pub html: Option<String>,
     pub text: Option<String>,
 }
 
 impl EmailView {
-    /// Withholds the recipient and what they are told from a token that may send emails again and not read them.
+    /// Withholds the recipient and the contents from a token that may resend emails but not read them.
     fn shown_to(mut self, admin: &Admin) -> EmailView {
         if admin.may(Scope::OrdersRead).is_err() {
             self.email.recipient.clear();
@@ -186,7 +185,7 @@ impl EmailView {
     }
 }
 
-/// Emails, newest first.
+/// Lists emails, newest first.
 #[utoipa::path(
     operation_id = "list_emails",
     get,
@@ -261,16 +260,16 @@ async fn list(State(app): State<App>, admin: Admin, query: Query) -> Result<Json
     }))
 }
 
-/// What a search for this word looks for.
+/// Finds the subjects that contain the search word.
 pub fn subjects(app: &App, word: String) -> (String, Subjects) {
     let subjects = Subjects::with(&word, app.mailer.branding());
     (word, subjects)
 }
 
-/// One page of emails, newest first, and how many there are in all.
+/// Returns one page of emails, newest first, and the total count.
 ///
 /// # Errors
-/// Only the database's.
+/// Database errors only.
 pub async fn browse(
     conn: &mut PgConnection,
     app: &App,
@@ -281,10 +280,10 @@ pub async fn browse(
     Ok((emails.collect(), count))
 }
 
-/// What an email would say if it were sent now: its subject, and a page with its images in it.
+/// Renders an email without sending it: its subject, and an HTML page with inlined images.
 ///
 /// # Errors
-/// When it cannot be written, which is a bug.
+/// When it cannot be rendered, which is a bug.
 pub async fn draw(app: &App, email: &Email) -> Result<(String, String)> {
     let branding = branding(app).await?;
     let composed = email::render(email, &branding, &ShopImages(app), "preview").await?;
@@ -292,13 +291,13 @@ pub async fn draw(app: &App, email: &Email) -> Result<(String, String)> {
     Ok((composed.subject, page))
 }
 
-/// The shop as its emails show it now.
+/// Branding under the current settings.
 async fn branding(app: &App) -> Result<Branding> {
     let settings = settings::current(&mut *app.db.acquire().await?, &app.config).await?;
     Ok(app.mailer.branding().named(&settings.shop_name))
 }
 
-/// An email to the shop shows the shop's address.
+/// Replaces the placeholder recipient by the shop's address.
 fn named(mut email: EmailRow, app: &App) -> EmailRow {
     for address in [Some(&mut email.recipient), email.copy_to.as_mut()] {
         if let Some(address) = address.filter(|address| *address == SHOP) {
@@ -308,7 +307,7 @@ fn named(mut email: EmailRow, app: &App) -> EmailRow {
     email
 }
 
-/// One email, with what it says.
+/// Returns one email with its contents.
 #[utoipa::path(
     operation_id = "find_email",
     get,
@@ -332,10 +331,10 @@ async fn find(
     Ok(Json(view(&app, id).await?))
 }
 
-/// An email with what it says.
+/// Loads an email with its rendered contents.
 ///
 /// # Errors
-/// 404 when there is none.
+/// 404 when there is no such email.
 pub async fn view(app: &App, id: EmailId) -> Result<EmailView> {
     let found = email::find(&mut *app.db.acquire().await?, id).await?;
     let source = found.ok_or(Error::NotFound("Email"))?;
@@ -350,15 +349,15 @@ pub async fn view(app: &App, id: EmailId) -> Result<EmailView> {
     })
 }
 
-/// The email of the draft of a quote, as the customer would get it.
+/// The email of a drafted quote, as the customer would get it.
 #[derive(Serialize, ToSchema)]
 struct QuoteEmail {
     subject: String,
-    /// With its images in it. Its button leads nowhere yet.
+    /// With inlined images. Its payment button leads nowhere yet.
     html: String,
 }
 
-/// What the customer would read if the draft of the request's quote were approved now.
+/// Previews the email that approving the drafted quote would send.
 #[utoipa::path(
     operation_id = "preview_quote_email",
     get,
@@ -387,10 +386,10 @@ async fn preview_quote(
     Ok(Json(QuoteEmail { subject, html }))
 }
 
-/// Sends an email again that was sent or given up, and writes it into the audit log.
+/// Sends an email again that was sent or given up, and writes an audit entry.
 ///
 /// # Errors
-/// 404; 409 while it is on its way.
+/// 404; 409 while it is being sent.
 pub async fn send_again(conn: &mut PgConnection, actor: &Actor, id: EmailId) -> Result<()> {
     let before = email::find(conn, id).await?;
     let before = before.ok_or(Error::NotFound("Email"))?.row;
@@ -406,8 +405,8 @@ pub async fn send_again(conn: &mut PgConnection, actor: &Actor, id: EmailId) -> 
     .await
 }
 
-/// Sends an email again that was sent or given up. It goes under a new Message-ID, because mail programs show an email
-/// once whose Message-ID they know. A token without `orders:read` is answered without recipient and contents.
+/// Sends an email again that was sent or given up. It gets a new Message-ID, because mail programs hide an email whose
+/// Message-ID they already have. A token without `orders:read` gets the answer without recipient and contents.
 #[utoipa::path(
     operation_id = "resend_email",
     post,

@@ -1,8 +1,8 @@
-//! What can go wrong, and the one JSON shape in which we say so.
+//! The error type and its JSON representation.
 //!
-//! Every failure has `error` and `detail` (the same sentence for people; the storefront reads the first, clients of
-//! the old service the second) and `code`, a stable word for programs. `details` holds one entry per wrong field or
-//! cart line. Two old shapes keep their form and gain the `code`: a wrong cart, and the field map of the filters.
+//! Every error has `error` and `detail` (the same sentence; the storefront reads the first, clients of the old service
+//! the second) and `code`, a stable word for programs. `details` has one entry per faulty field or cart line. Two old
+//! formats are kept and extended by `code`: faulty carts, and the field map of the filters.
 
 pub mod answers;
 mod database;
@@ -21,12 +21,12 @@ use utoipa::ToSchema;
 
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// One thing wrong with one field of a request.
+/// An error in one field of a request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct FieldError {
     /// The field's name, dotted where nested: `products[3].price`.
     pub field: String,
-    /// What is wrong with it, as a sentence.
+    /// The problem, as a sentence.
     pub message: String,
 }
 
@@ -39,77 +39,77 @@ impl FieldError {
     }
 }
 
-/// One line of a cart that cannot be bought, in the storefront's form.
+/// A cart line that cannot be bought, in the storefront's format.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 pub struct LineError {
-    /// The id as it was sent: a number stays a number.
+    /// The id as received: a number stays a number.
     pub product_id: Value,
     /// `invalid_item_data`, `product_not_found`, `product_not_active`, `product_sold_out` or `insufficient_inventory`.
     pub error: &'static str,
-    /// A sentence for the shopper. What is left is the first number in it: the storefront reads it from there.
+    /// A sentence for the shopper. Its first number is the available quantity, which the storefront reads.
     pub message: String,
 }
 
-/// What every failure looks like.
+/// JSON body of every error.
 #[derive(Serialize, ToSchema)]
 pub struct ErrorBody {
     /// A sentence for people.
     pub error: String,
-    /// The same sentence, under the name that the old service used.
+    /// The same sentence, under the old service's name.
     pub detail: String,
     /// A stable word for programs.
     pub code: String,
-    /// One entry per wrong field.
+    /// One entry per faulty field.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub details: Vec<FieldError>,
 }
 
-/// What went wrong, sorted by what the caller can do about it.
+/// Errors, sorted by what the caller can do about them.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// 404: no such thing, or not yours to see. The word names the kind, as in `No Product matches the given query.`
+    /// 404: missing, or not visible to the caller. The word names the kind, as in `No Product matches the given query.`
     #[error("no such {0}")]
     NotFound(&'static str),
-    /// 400: each field error names its field.
+    /// 400: each entry names its field.
     #[error("invalid input: {0:?}")]
     Invalid(Vec<FieldError>),
-    /// 400 in the old service's form for filters: a map from field to sentences.
+    /// 400 in the old service's format for filters: a map from field to sentences.
     #[error("invalid filters: {0:?}")]
     Filters(Vec<FieldError>),
-    /// 400 in the storefront's form: each wrong line of a cart, or none where the cart is empty.
+    /// 400 in the storefront's format: each faulty cart line, or none for an empty cart.
     #[error("the cart cannot be bought: {0:?}")]
     Cart(Vec<LineError>),
-    /// Any other 4xx: its status, its code and a sentence.
+    /// Any other 4xx: status, code and sentence.
     #[error("{1}: {2}")]
     Refused(StatusCode, &'static str, String),
-    /// 401: show a token first.
+    /// 401: no valid token.
     #[error("not authenticated")]
     Unauthenticated,
     /// 403: the token lacks this scope.
     #[error("the token lacks the scope {0}")]
     Forbidden(&'static str),
-    /// 409: the state of things forbids it: sold out, changed meanwhile, already shipped.
+    /// 409: the current state forbids it: sold out, changed in the meantime, already shipped.
     #[error("{0}: {1}")]
     Conflict(&'static str, String),
-    /// 429: too much of this from there; how long to wait, and a sentence. With a field where it is one's field error.
+    /// 429: rate limit exceeded; the time to wait, and a sentence. With a field name when it is a field error.
     #[error("too many: {2}")]
     TooMany(Option<&'static str>, Duration, String),
-    /// 503: more was asked at once than we answer; a moment later it goes better. Nothing of it is logged: there are many.
+    /// 503: overloaded; retry in a moment. Not logged, because there are many.
     #[error("overloaded")]
     Overloaded,
-    /// 503: more searches were asked for at once than we answer, or one took too long. Not logged, as above.
+    /// 503: too many concurrent searches, or a search that took too long. Not logged either.
     #[error("too many searches")]
     SearchBusy,
-    /// 503: Stripe or the database failed; trying again may help. The code says which.
+    /// 503: Stripe or the database failed, and a retry may help. The code says which.
     #[error("{0}: {1:#}")]
     Unavailable(&'static str, anyhow::Error),
-    /// 500: a bug; logged whole, shown as nothing.
+    /// 500: a bug. The log has it in full, the response nothing.
     #[error("internal: {0:#}")]
     Internal(#[from] anyhow::Error),
 }
 
 impl Error {
-    /// A field error of one field.
+    /// An error in one field.
     pub fn invalid(field: impl Into<String>, message: impl Into<String>) -> Error {
         Error::Invalid(vec![FieldError::new(field, message)])
     }
@@ -119,7 +119,7 @@ impl Error {
         Error::Refused(StatusCode::BAD_REQUEST, code, message.into())
     }
 
-    /// The HTTP status that tells it.
+    /// HTTP status of the error.
     pub fn status(&self) -> StatusCode {
         match self {
             Error::NotFound(_) => StatusCode::NOT_FOUND,
@@ -136,7 +136,7 @@ impl Error {
         }
     }
 
-    /// The failure of the database behind it, if there is one.
+    /// The database failure behind the error, if any.
     pub fn database_failure(&self) -> Option<DatabaseFailure> {
         let (Error::Unavailable(_, cause) | Error::Internal(cause)) = self else {
             return None;
@@ -149,12 +149,12 @@ impl Error {
         })
     }
 
-    /// The stable word that tells it to programs.
+    /// The stable word for programs.
     pub fn code(&self) -> String {
         self.body()["code"].as_str().unwrap_or_default().to_owned()
     }
 
-    /// The JSON that tells it.
+    /// The JSON body of the error.
     pub fn body(&self) -> Value {
         let plain = |code: &str, sentence: &str| json!({"error": sentence, "detail": sentence, "code": code});
         match self {
@@ -224,17 +224,18 @@ impl Error {
     }
 }
 
-/// How the storefront is told that a payment could not begin: it shows the `message`.
+/// JSON for a payment that could not begin. The storefront shows the `message`.
 fn payment_failure(code: &str, sentence: &str) -> Value {
     let hint = "The log says why.";
     json!({"error": code, "message": sentence, "hint": hint, "detail": sentence, "code": code})
 }
 
 impl From<sqlx::Error> for Error {
-    /// Sorts the database's failures: values it cannot hold are the caller's, an outage passes, the rest are bugs.
+    /// Sorts database failures: unstorable values are the caller's error, outages are temporary, everything else is a
+    /// bug.
     fn from(error: sqlx::Error) -> Error {
         match DatabaseFailure::of(&error) {
-            // Parse at the door should have caught it, and a 4xx is still the truth.
+            // Input parsing should have rejected it, but a 4xx is still correct.
             DatabaseFailure::BadData => Error::bad_request(
                 "invalid_value",
                 "The request contains a value that cannot be stored.",
@@ -273,7 +274,7 @@ impl IntoResponse for Error {
             let seconds = HeaderValue::from(wait.as_secs().max(1));
             headers.insert(header::RETRY_AFTER, seconds);
         }
-        // For the admin, which tells it as a page.
+        // For the admin, which renders the error as a page.
         response.extensions_mut().insert(Arc::new(self));
         response
     }

@@ -1,5 +1,4 @@
-//! Shipments, by the order's door: shipping what was bought or made. A custom order's order ships and completes its
-//! custom order along with it.
+//! Shipping and delivery of orders. The order of a custom order also ships and completes that custom order.
 
 use std::collections::HashSet;
 
@@ -29,7 +28,7 @@ pub fn router() -> OpenApiRouter<App> {
         .routes(routes!(deliver_order))
 }
 
-/// Ships a paid order and tells the customer.
+/// Ships a paid order and emails the customer.
 #[utoipa::path(
     post,
     path = "/api/admin/orders/{id}/ship",
@@ -59,7 +58,7 @@ async fn ship_order(
     Ok(Json(view.shown_to(&admin)))
 }
 
-/// Ships the order that an id or a number names, in a transaction of its own, and writes it into the audit log.
+/// Ships the order with this id or number in its own transaction, with an audit entry.
 ///
 /// # Errors
 /// As [`ship`].
@@ -80,11 +79,11 @@ pub async fn ship_one(
     change.end("order.ship", more).await
 }
 
-/// The most orders that are shipped at once.
+/// Limit of orders shipped in one call.
 pub const MOST: usize = 50;
 
-/// Ships several orders, each a change of its own: what is wrong with one keeps no other back. Returns what came of each,
-/// in their order, also where the shop fails midway: then those that follow are not tried.
+/// Ships several orders, each in its own transaction, so that an error in one does not affect the others. Returns all
+/// results in order. When the shop itself fails midway, the remaining orders are reported as not tried.
 pub async fn ship_many(
     app: &App,
     actor: &Actor,
@@ -111,7 +110,7 @@ pub async fn ship_many(
     outcomes
 }
 
-/// The order, if it is shipped although we heard of a failure: the answer to the commit may have been lost.
+/// Returns the order if it was shipped in spite of an error: the answer to the commit may have been lost.
 async fn shipped_all_the_same(app: &App, order: &str) -> Option<OrderView> {
     let mut conn = app.db.acquire().await.ok()?;
     let id = orders::resolve(&mut conn, order).await.ok()?;
@@ -123,7 +122,7 @@ async fn shipped_all_the_same(app: &App, order: &str) -> Option<OrderView> {
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct ManyShipments {
-    /// 1 to 50, each of another order.
+    /// 1 to 50, each for a different order.
     #[schema(min_items = 1, max_items = 50)]
     shipments: Vec<ShipmentOf>,
 }
@@ -134,7 +133,7 @@ struct ManyShipments {
 struct ShipmentOf {
     /// The id, or the number as SB-1042.
     order: String,
-    /// As where a single order is shipped, and so are the others.
+    /// As for a single order, like the fields below.
     carrier: String,
     tracking_number: Option<String>,
     tracking_url: Option<String>,
@@ -144,21 +143,21 @@ struct ShipmentOf {
 
 #[derive(Serialize, ToSchema)]
 struct ManyShipped {
-    /// How many were shipped.
+    /// Number of orders shipped.
     shipped: usize,
-    /// What came of each, in their order.
+    /// The results in the order of the request.
     results: Vec<Shipped>,
 }
 
 #[derive(Serialize, ToSchema)]
 struct Shipped {
-    /// As it was named.
+    /// The id or number as sent.
     order: String,
     is_shipped: bool,
-    /// Why not: as the code and the sentence of a failure.
+    /// Code and sentence of the error, unless shipped.
     code: Option<String>,
     error: Option<String>,
-    /// One entry per wrong field of the shipment.
+    /// One entry per faulty field of the shipment.
     details: Vec<FieldError>,
 }
 
@@ -188,9 +187,9 @@ impl Shipped {
     }
 }
 
-/// Ships several paid orders and tells the customers. Each is a change of its own: what is wrong with one keeps no other
-/// back, and is told in its place; also where the shop itself fails midway, and does not try those that follow
-/// (`not_tried`). Safe to repeat: what is shipped already is told so.
+/// Ships several paid orders and emails the customers. Each order is a separate change: an error in one is reported in
+/// its place and does not affect the others. When the shop itself fails midway, the remaining orders are reported as
+/// `not_tried`. Safe to repeat: an order already shipped is reported as such.
 #[utoipa::path(
     post,
     path = "/api/admin/orders/ship",
@@ -237,7 +236,7 @@ async fn ship_orders(
                 tracking_number: one.tracking_number,
                 tracking_url: one.tracking_url,
                 images: one.images,
-                // Each is confirmed where it is shipped alone.
+                // Warnings are confirmed only where an order is shipped alone.
                 ship_anyway: false,
             };
             (one.order, shipment)
@@ -265,10 +264,10 @@ async fn ship_orders(
     }))
 }
 
-/// Ships a paid order and tells the customer; the order of a custom order ships that, too.
+/// Ships a paid order and emails the customer. The order of a custom order ships that, too.
 ///
 /// # Errors
-/// Field errors; 404; 409 for an order that is not paid, shipped already, or of which nothing is to be shipped.
+/// Field errors; 404; 409 for an order that is not paid, shipped already, or without pieces to ship.
 pub async fn ship(
     conn: &mut PgConnection,
     app: &App,
@@ -309,7 +308,7 @@ async fn ship_bought(
     .await
 }
 
-/// A shipped order has arrived. Safe to repeat.
+/// Marks a shipped order as delivered. Safe to repeat.
 #[utoipa::path(
     post,
     path = "/api/admin/orders/{id}/deliver",
@@ -334,8 +333,7 @@ async fn deliver_order(
     Ok(Json(view.shown_to(&admin)))
 }
 
-/// Delivers the order that an id or a number names, in a transaction of its own, and writes it into the audit log. Safe
-/// to repeat.
+/// Marks the order with this id or number as delivered in its own transaction, with an audit entry. Safe to repeat.
 ///
 /// # Errors
 /// As [`deliver`].
@@ -345,7 +343,7 @@ pub async fn deliver_one(app: &App, actor: Actor, id: &str) -> Result<OrderView>
     change.end("order.deliver", Value::Null).await
 }
 
-/// A shipped order has arrived; the order of a custom order completes that, too. Safe to repeat.
+/// Marks a shipped order as delivered. The order of a custom order completes that, too. Safe to repeat.
 ///
 /// # Errors
 /// 404; 409 for an order that was not shipped.

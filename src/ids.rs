@@ -1,4 +1,4 @@
-//! Identifiers that cannot be taken for one another.
+//! Identifier types.
 
 use std::fmt;
 
@@ -16,7 +16,7 @@ macro_rules! uuid_id {
         pub struct $name(pub Uuid);
 
         impl $name {
-            /// A new identifier; later ones sort after earlier ones (UUID version 7).
+            /// Creates a new identifier; later ones sort after earlier ones (UUID version 7).
             #[allow(clippy::new_without_default)]
             pub fn new() -> $name {
                 $name(Uuid::now_v7())
@@ -32,39 +32,39 @@ macro_rules! uuid_id {
 }
 
 uuid_id!(
-    /// An order.
+    /// Id of an order.
     OrderId
 );
 uuid_id!(
-    /// A piece that somebody asked us to make.
+    /// Id of a custom order.
     CustomOrderId
 );
 uuid_id!(
-    /// A price named for a custom order, and the payment link made of it.
+    /// Id of a quote and of its payment link.
     QuoteId
 );
 uuid_id!(
-    /// An email, from the moment it is queued.
+    /// Id of an email, from queueing on.
     EmailId
 );
 uuid_id!(
-    /// Somebody who may sign in to the admin.
+    /// Id of an admin user.
     UserId
 );
 uuid_id!(
-    /// A browser that is signed in to the admin.
+    /// Id of an admin session.
     SessionId
 );
 uuid_id!(
-    /// Something that a person must look at.
+    /// Id of a review item.
     ReviewItemId
 );
 uuid_id!(
-    /// A refund that we asked of Stripe, or mean to.
+    /// Id of a refund made or planned by the shop.
     RefundId
 );
 
-/// An image that we keep: the SHA-256 of its content, 64 lower-case hexadecimal digits.
+/// Id of an image: the SHA-256 of its content, 64 lower-case hexadecimal digits.
 #[derive(
     Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, sqlx::Type, ToSchema,
 )]
@@ -74,13 +74,13 @@ uuid_id!(
 pub struct ImageId(pub String);
 
 impl ImageId {
-    /// The id of the image that is kept as these bytes.
+    /// Id of the image with this stored content.
     pub fn of(content: &[u8]) -> ImageId {
         let hash = Sha256::digest(content);
         ImageId(hex::encode(hash))
     }
 
-    /// The id, if the text can be one; whether we keep such an image is another question.
+    /// Parses an id. The image need not exist.
     pub fn parse(text: &str) -> Option<ImageId> {
         let possible = text.len() == 64
             && text
@@ -96,7 +96,8 @@ impl fmt::Display for ImageId {
     }
 }
 
-/// A product: up to 100 characters, compared case-sensitively. The old service's are UUIDs, imported ones may be any text.
+/// Id of a product: up to 100 characters, compared case-sensitively. The old service's ids are UUIDs; imported ones may
+/// be any text.
 #[derive(
     Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, sqlx::Type, ToSchema,
 )]
@@ -109,7 +110,7 @@ impl ProductId {
     /// The longest id, in characters.
     pub const MAX_CHARS: usize = 100;
 
-    /// The id, if the text can be one; whether there is such a product is another question.
+    /// Parses an id. The product need not exist.
     pub fn parse(text: &str) -> Option<ProductId> {
         let possible =
             !text.is_empty() && !text.contains('\0') && text.chars().count() <= Self::MAX_CHARS;

@@ -1,4 +1,4 @@
-//! Uploading images over HTTP, for whoever fills the catalog or answers requests for custom pieces.
+//! Image uploads over HTTP, for the catalog and for custom orders.
 
 use axum::extract::{Request, State};
 use axum::http::{StatusCode, header};
@@ -15,15 +15,15 @@ use crate::extract::Json;
 use crate::ids::ImageId;
 use crate::media::{self, Batch, ImageView};
 
-/// The field that the images come in.
+/// Name of the form field.
 const FIELD: &str = "image";
 
-/// The images' routes, without a slash at their ends.
+/// Routes of images, without a trailing slash.
 pub fn router() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(upload))
 }
 
-/// An image that was taken in.
+/// An uploaded image.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct KeptImage {
     pub id: ImageId,
@@ -40,7 +40,7 @@ struct UploadForm {
     image: Vec<String>,
 }
 
-/// Takes images in, all or none. What is used nowhere a day later is removed. The same image has the same id.
+/// Uploads images, all or none. Images unreferenced a day later are deleted. Identical images have the same id.
 #[utoipa::path(operation_id = "upload_images", post, path = "/api/admin/images", tag = "images", security(("bearer" = [])),
     request_body(content = UploadForm, content_type = "multipart/form-data"),
     responses((status = 201, body = Vec<KeptImage>), UploadFailures))]
@@ -94,11 +94,11 @@ async fn upload(State(app): State<App>, admin: Admin, request: Request) -> Resul
     Ok((StatusCode::CREATED, headers, Json(images)).into_response())
 }
 
-/// How an upload fails.
+/// Errors of an upload.
 #[derive(utoipa::IntoResponses)]
 #[allow(dead_code, reason = "read by the OpenAPI document alone")]
 enum UploadFailures {
-    /// Malformed, or not images: each field error names its file, as `image[1]`.
+    /// Malformed, or not images: each entry names its file, as `image[1]`.
     #[response(status = 400)]
     BadRequest(ErrorBody),
     /// No valid token.
@@ -107,19 +107,19 @@ enum UploadFailures {
     /// The token has neither the scope `catalog` nor `custom_orders`.
     #[response(status = 403)]
     Forbidden(ErrorBody),
-    /// Not a method of this address.
+    /// Method not allowed.
     #[response(status = 405)]
     MethodNotAllowed(ErrorBody),
-    /// Nothing arrived for a while.
+    /// The body stopped arriving.
     #[response(status = 408)]
     TimedOut(ErrorBody),
-    /// More than all files together may have.
+    /// The files exceed the total limit.
     #[response(status = 413)]
     TooLarge(ErrorBody),
     /// The body is not `multipart/form-data`.
     #[response(status = 415)]
     UnsupportedMediaType(ErrorBody),
-    /// `media_unavailable`: the images cannot be written right now.
+    /// `media_unavailable`: the images cannot be stored at the moment.
     #[response(status = 503)]
     Unavailable(ErrorBody),
 }

@@ -1,5 +1,4 @@
-//! Amounts of money: whole numbers of a currency's smallest unit, added and multiplied checked, and how people write
-//! them.
+//! Amounts of money: integers in a currency's smallest unit, with checked arithmetic, formatting and parsing.
 
 mod currency;
 
@@ -33,17 +32,17 @@ pub struct Cents(pub i64);
 impl Cents {
     pub const ZERO: Cents = Cents(0);
 
-    /// The sum, or nothing where it would not fit.
+    /// The sum, or `None` on overflow.
     pub fn plus(self, other: Cents) -> Option<Cents> {
         self.0.checked_add(other.0).map(Cents)
     }
 
-    /// The price of `quantity` pieces, or nothing where it would not fit.
+    /// The price of `quantity` pieces, or `None` on overflow.
     pub fn times(self, quantity: i32) -> Option<Cents> {
         self.0.checked_mul(i64::from(quantity)).map(Cents)
     }
 
-    /// The amount as people write it: `$1,234.50`, `1,234.50 EUR`, `5,300 JPY`. The currency may be in any case.
+    /// Formats the amount with its currency: `$1,234.50`, `1,234.50 EUR`, `5,300 JPY`. The currency may be in any case.
     pub fn in_currency(self, currency: &str) -> String {
         let code = currency.to_ascii_uppercase();
         let plain = self.magnitude(&Form::of(&code));
@@ -64,13 +63,13 @@ impl Cents {
         }
     }
 
-    /// The amount without its currency, for a field of a form: `1234.50`.
+    /// Formats the amount without its currency, for a form field: `1234.50`.
     pub fn plain(self, currency: &str) -> String {
         let sign = if self.0 < 0 { "-" } else { "" };
         format!("{sign}{}", self.magnitude(&Form::of(currency)))
     }
 
-    /// The digits of an amount. What a currency without fractions has of them is shown all the same: it is money.
+    /// Digits of the absolute amount. A fraction is shown even where the currency has none, so that no money is hidden.
     fn magnitude(self, form: &Form) -> String {
         let amount = self.0.unsigned_abs();
         let unit = 10_u64.pow(form.digits);
@@ -83,8 +82,8 @@ impl Cents {
         format!("{whole}.{part:0width$}")
     }
 
-    /// Reads an amount that somebody typed: `47`, `47.5`, `$1,234.50`. `None` for what is no amount, or is finer than what
-    /// can be charged in the currency. Digit by digit: no amount is ever a float.
+    /// Parses a typed amount: `47`, `47.5`, `$1,234.50`. Returns `None` for anything else, or for an amount finer than
+    /// the currency allows. Works digit by digit, because an amount must never be a float.
     pub fn parse(text: &str, currency: &str) -> Option<Cents> {
         let form = Form::of(currency);
         let text = text.trim();
@@ -119,7 +118,7 @@ impl Cents {
         (amount % form.step == 0).then_some(Cents(amount))
     }
 
-    /// Returns true for an amount that can be charged, or given back, in a currency.
+    /// Returns true for an amount that can be charged or refunded in a currency.
     pub fn fits(self, currency: &str) -> bool {
         self.0 % Form::of(currency).step == 0
     }
@@ -150,7 +149,7 @@ mod tests {
             ("5300.0", "jpy", None),
             ("1.230", "kwd", Some(1_230)),
             ("1.23", "KWD", Some(1_230)),
-            // Finer than what Stripe charges.
+            // Finer than Stripe charges.
             ("1.234", "kwd", None),
             ("5", "ugx", Some(500)),
             ("1,500", "isk", Some(150_000)),

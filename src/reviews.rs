@@ -1,5 +1,5 @@
-//! Review items where they belong: raising and resolving them with their timelines and audit entries, and the HTTP calls of
-//! the admin API. The rows themselves are [`crate::review_items`].
+//! Changes of review items with their timelines and audit entries, and their admin API. [`crate::review_items`] has the
+//! rows.
 
 use axum::extract::State;
 use serde::Serialize;
@@ -30,11 +30,11 @@ pub fn router() -> OpenApiRouter<App> {
         .routes(routes!(resolve_custom_order))
 }
 
-/// Raises an item for an order, a custom order, both or neither, and writes it on their timelines. Safe to repeat: the same
-/// cause raises once, and returns false then.
+/// Raises an item for an order, a custom order, both or neither, and notes it on their timelines. Safe to repeat: the
+/// same cause raises once, and `false` is returned after that.
 ///
 /// # Errors
-/// Only the database's.
+/// Database errors only.
 pub async fn flag(
     conn: &mut PgConnection,
     subject: impl Into<Subject>,
@@ -48,11 +48,11 @@ pub async fn flag(
     Ok(raised.is_some())
 }
 
-/// Resolves the open items of a source that is gone by itself, as [`review_items::settle`] names it, and writes the result on
+/// Resolves the open items of a source whose cause is gone, as [`review_items::settle`] does, and notes the outcome on
 /// their timelines. Safe to repeat.
 ///
 /// # Errors
-/// Only the database's.
+/// Database errors only.
 pub async fn settle(
     conn: &mut PgConnection,
     source: &str,
@@ -66,7 +66,7 @@ pub async fn settle(
     Ok(())
 }
 
-/// Resolves one item for a person, with its entry in the audit log. Safe to repeat: an item resolved before is returned
+/// Resolves one item on behalf of a person, with an audit entry. Safe to repeat: an item already resolved is returned
 /// unchanged.
 ///
 /// # Errors
@@ -97,7 +97,7 @@ pub async fn resolve(
 /// Resolves the only open item of an order or custom order.
 ///
 /// # Errors
-/// 409 `several_review_items` where there are more: each is resolved by itself.
+/// 409 `several_review_items` when there are more: each is resolved separately.
 async fn resolve_only(
     conn: &mut PgConnection,
     actor: &Actor,
@@ -117,9 +117,9 @@ async fn resolve_only(
     }
 }
 
-/// Writes a line on the timelines of what an item belongs to.
+/// Adds a note to the timelines of an item's order and custom order.
 async fn note(conn: &mut PgConnection, item: &ReviewItem, actor: &str, text: &str) -> Result<()> {
-    // The custom order's row is locked before the order's, here as everywhere.
+    // Lock order: the custom order's row before the order's.
     if let Some(custom_order) = item.custom_order_id {
         custom_orders::note(conn, custom_order, "note", actor, text).await?;
     }
@@ -137,7 +137,7 @@ struct ReviewItemPage {
     results: Vec<ReviewItem>,
 }
 
-/// Review items: what a person must look at. The soonest deadline first, then the newest. Items of a custom order alone are
+/// Lists review items, which need a person: soonest deadline first, then the newest. Items of a custom order alone are
 /// listed for tokens that also have the scope `custom_orders`.
 #[utoipa::path(
     get,
@@ -182,7 +182,7 @@ async fn list(State(app): State<App>, admin: Admin, query: Query) -> Result<Json
     }))
 }
 
-/// One review item.
+/// Returns one review item.
 #[utoipa::path(
     get,
     operation_id = "find_review_item",
@@ -205,8 +205,8 @@ async fn find(
     Ok(Json(item))
 }
 
-/// Resolves one review item, and no other. Safe to repeat. An item of a custom order alone needs the scope `custom_orders`,
-/// all others `orders:write`; without `orders:read` the answer has no text.
+/// Resolves one review item. Safe to repeat. An item of a custom order alone needs the scope `custom_orders`, all
+/// others `orders:write`; without `orders:read` the answer has no text.
 #[utoipa::path(
     post,
     operation_id = "resolve_review_item",
@@ -238,7 +238,8 @@ async fn resolve_item(
     Ok(Json(item))
 }
 
-/// Resolves the open review item of an order, where there is only one. Safe to repeat: without any, nothing is done.
+/// Resolves the open review item of an order, if there is only one. Safe to repeat: without open items, nothing is
+/// changed.
 #[utoipa::path(
     post,
     operation_id = "resolve_order",
@@ -263,7 +264,8 @@ async fn resolve_order(
     Ok(Json(view.shown_to(&admin)))
 }
 
-/// Resolves the open review item of a custom order, where there is only one. Safe to repeat: without any, nothing is done.
+/// Resolves the open review item of a custom order, if there is only one. Safe to repeat: without open items, nothing
+/// is changed.
 #[utoipa::path(
     post,
     operation_id = "resolve_custom_order",
@@ -294,7 +296,7 @@ async fn resolve_custom_order(
 #[derive(utoipa::IntoResponses)]
 #[allow(dead_code, reason = "read by the OpenAPI document alone")]
 enum Several {
-    /// `several_review_items`: each is resolved by itself.
+    /// `several_review_items`: resolve each one separately.
     #[response(status = 409)]
     Conflict(ErrorBody),
 }

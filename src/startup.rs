@@ -1,4 +1,4 @@
-//! Opening a shop: database, secrets, Stripe or its sandbox, the demo catalog; and closing it again.
+//! Startup and shutdown: database, secrets, Stripe or its sandbox, the demo catalog.
 
 use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -28,20 +28,20 @@ use crate::settings;
 use crate::stripe::Stripe;
 use crate::stripe::sandbox::{self, Sandbox};
 
-/// The key that the sandbox takes. It opens nothing else.
+/// API key of the sandbox. It is valid nowhere else.
 const SANDBOX_KEY: &str = "sk_test_spirit_beads_sandbox";
 
-/// How long connections to the database may take to be given back when the shop closes.
+/// Time for database connections to close at shutdown.
 const CLOSING: Duration = Duration::from_secs(5);
 
-/// An open shop. Close it: what it started, it stops.
+/// An open shop. Call [`Shop::close`], which stops everything that [`Shop::open`] started.
 pub struct Shop {
     pub app: App,
     cluster: Option<Cluster>,
     sandbox: Option<RunningSandbox>,
 }
 
-/// The sandbox's API has a door of its own, which stays open until the last request that needs it is answered.
+/// The sandbox's API has a listener of its own, which stays open until the last request that needs it is answered.
 struct RunningSandbox {
     sandbox: Sandbox,
     api: JoinHandle<()>,
@@ -49,10 +49,10 @@ struct RunningSandbox {
 }
 
 impl Shop {
-    /// Opens the shop that the settings describe, and brings its schema up to date.
+    /// Opens the shop as configured, and migrates its schema.
     ///
     /// # Errors
-    /// What cannot be reached or written, by name.
+    /// Names what cannot be reached or written.
     pub async fn open(mut config: Config) -> anyhow::Result<Shop> {
         std::fs::create_dir_all(&config.data_dir).with_context(|| {
             format!(
@@ -91,10 +91,10 @@ impl Shop {
         })
     }
 
-    /// Makes sure that what is priced is priced in the shop's one currency: amounts are not converted.
+    /// Checks that all prices are in the shop's one currency, because amounts are not converted.
     ///
     /// # Errors
-    /// In words for the operator, with how much there is in another and what to do.
+    /// A message for the operator with the number of rows in other currencies and a remedy.
     pub async fn check_currency(&self) -> anyhow::Result<()> {
         let currency = self.app.config.shop_currency;
         let mut conn = self.app.db.acquire().await?;
@@ -114,10 +114,11 @@ impl Shop {
         )
     }
 
-    /// Fills an empty shop of our own database with the demo catalog and its images. False: nothing was to do.
+    /// Fills an empty shop in an embedded database with the demo catalog and its images. Returns false when there was
+    /// nothing to do.
     ///
     /// # Errors
-    /// When the images or the rows cannot be written; then neither are the rows.
+    /// When the images or rows cannot be written; no rows are written then.
     pub async fn add_demo_catalog(&self) -> anyhow::Result<bool> {
         if self.cluster.is_none() || !products::is_empty(&mut *self.app.db.acquire().await?).await?
         {
@@ -133,10 +134,11 @@ impl Shop {
         Ok(true)
     }
 
-    /// In development, makes the owner of a shop that nobody can sign in to: email and password, known this once.
+    /// Creates the first owner in development if there is no user. Returns email and password, which is not shown
+    /// again.
     ///
     /// # Errors
-    /// When the database refuses.
+    /// Database errors.
     pub async fn add_first_owner(&self) -> anyhow::Result<Option<(String, Secret)>> {
         let config = &self.app.config;
         if config.is_production() || auth::any_user(&mut *self.app.db.acquire().await?).await? {
@@ -150,7 +152,7 @@ impl Shop {
         Ok(made.map(|user| (user.email, password)))
     }
 
-    /// Lets the sandbox deliver its webhooks to our own door, and returns its pages. Nothing where there is none.
+    /// Directs the sandbox's webhooks to this server, and returns its pages. Returns `None` without a sandbox.
     pub fn open_sandbox(&mut self) -> Option<Router> {
         let running = self.sandbox.as_mut()?;
         let sandbox = running.sandbox.clone();
@@ -160,7 +162,7 @@ impl Shop {
         Some(running.sandbox.pages())
     }
 
-    /// Stops what this process started, the embedded PostgreSQL last.
+    /// Stops everything that this process started, the embedded PostgreSQL last.
     ///
     /// # Errors
     /// When PostgreSQL cannot be stopped.
@@ -171,7 +173,7 @@ impl Shop {
                 delivery.abort();
             }
         }
-        // A line that somebody still holds is cut by the end of the process.
+        // A connection still in use is closed by the end of the process.
         let _ = tokio::time::timeout(CLOSING, self.app.pools.close()).await;
         match self.cluster {
             Some(cluster) => Ok(cluster.stop().await?),
@@ -180,14 +182,14 @@ impl Shop {
     }
 }
 
-/// Opens the database that the settings name, or our own.
+/// Opens the configured database, or the embedded one.
 async fn open_database(config: &Config) -> anyhow::Result<(Pools, Option<Cluster>)> {
     let (cluster, pooled, direct) = find_database(config).await?;
     let pools = db::open(pooled, direct, config.database_max_connections).await?;
     Ok((pools, cluster))
 }
 
-/// The cluster that we started, if there is one; the address of the database, and the one past a pooler.
+/// The embedded cluster, if started; the address of the database, and the address that bypasses the pooler.
 async fn find_database(
     config: &Config,
 ) -> anyhow::Result<(Option<Cluster>, PgConnectOptions, Option<PgConnectOptions>)> {
@@ -205,7 +207,7 @@ async fn find_database(
     Ok((Some(cluster), options, None))
 }
 
-/// Starts the embedded PostgreSQL, and logs its folder if that is not the configured one.
+/// Starts the embedded PostgreSQL, and logs its folder if it differs from the configured one.
 async fn start_postgres(dir: PathBuf) -> anyhow::Result<Cluster> {
     let cluster = match Cluster::start(db::embedded_settings(dir.clone())).await {
         Ok(cluster) => cluster,
@@ -227,7 +229,7 @@ async fn start_postgres(dir: PathBuf) -> anyhow::Result<Cluster> {
     Ok(cluster)
 }
 
-/// Starts the sandbox's API on a free port of its own.
+/// Starts the sandbox's API on a free port.
 async fn start_sandbox(
     db: &PgPool,
     config: &Config,
@@ -245,7 +247,7 @@ async fn start_sandbox(
         webhook_url: format!("http://{door}/api/payments/webhook/"),
         pages_url: format!("{}/sandbox", config.public_url),
     };
-    // A pool of its own: Stripe would not compete for our connections either.
+    // A separate pool, because the real Stripe would not compete for our connections either.
     let pool = PgPoolOptions::new()
         .max_connections(4)
         .connect_lazy_with((*db.connect_options()).clone());
@@ -272,12 +274,11 @@ async fn start_sandbox(
     ))
 }
 
-/// Serves the sandbox alone, for shops in other processes, until told to stop. It keeps its state in the database that the
-/// settings name, which need not be a shop's.
+/// Serves the sandbox alone, for shops in other processes, until it is asked to stop. Its state is in the configured
+/// database, which need not be a shop's.
 ///
 /// # Errors
-/// In production; without the key and the webhook secret that its shops have; when the database or the address cannot be
-/// had.
+/// In production; without the API key and webhook secret of its shops; when the database or the address is unavailable.
 pub async fn serve_sandbox(
     config: Config,
     bind: SocketAddr,
@@ -329,7 +330,7 @@ pub async fn serve_sandbox(
     }
 }
 
-/// A secret for development: made at random once, kept in the data folder, readable by us alone.
+/// A development secret: generated once at random and stored in the data folder, readable by this user alone.
 fn kept_secret(data_dir: &Path, name: &str) -> anyhow::Result<Secret> {
     let path = data_dir.join(name);
     let made = format!(
@@ -352,7 +353,7 @@ fn kept_secret(data_dir: &Path, name: &str) -> anyhow::Result<Secret> {
             let kept = std::fs::read_to_string(&path)
                 .with_context(|| format!("reading {}", path.display()))?;
             if kept.len() < made.len() {
-                // Somebody was killed between making and writing it; nothing was signed with it yet.
+                // A process was killed between creating and writing the file. Nothing was signed with the secret yet.
                 std::fs::write(&path, &made)
                     .with_context(|| format!("writing {}", path.display()))?;
                 return Ok(Secret::new(made));
@@ -363,8 +364,8 @@ fn kept_secret(data_dir: &Path, name: &str) -> anyhow::Result<Secret> {
     }
 }
 
-/// Ends when somebody asks this process to stop: Ctrl-C or SIGTERM. Listens from the call on: whoever was told that we are
-/// there may tell us to go.
+/// Completes when the process is asked to stop: Ctrl-C or SIGTERM. Signals are caught from the call on, because a
+/// supervisor may send one as soon as the process reports that it is ready.
 pub fn interrupted() -> impl Future<Output = ()> {
     let signals = [SignalKind::terminate(), SignalKind::interrupt()].map(signal);
     async move {

@@ -1,10 +1,10 @@
-//! Text in one form: what people see as the same is the same bytes (NFC), however their keyboard put it together.
+//! Unicode normalization: text that looks the same is stored as the same bytes (NFC), however it was typed.
 
 use std::borrow::Cow;
 
 use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfc_quick};
 
-/// The text in Unicode's composed form.
+/// Normalizes a text to NFC.
 pub fn nfc(text: &str) -> Cow<'_, str> {
     match is_nfc_quick(text.chars()) {
         IsNormalized::Yes => Cow::Borrowed(text),
@@ -12,8 +12,7 @@ pub fn nfc(text: &str) -> Cow<'_, str> {
     }
 }
 
-/// Values that name something and are not read by people: an id or a path is the bytes that it always was, and a password
-/// what was typed.
+/// Fields that are not text for people: ids and paths must keep their bytes, and a password must stay as typed.
 const NAMES: [&str; 14] = [
     "id",
     "ids",
@@ -31,14 +30,13 @@ const NAMES: [&str; 14] = [
     "new_password",
 ];
 
-/// Whether the value of a field is text for people.
+/// Returns true when the value of a field is text for people.
 pub fn is_text(field: &str) -> bool {
     !NAMES.contains(&field)
 }
 
-/// A JSON document whose texts are in the composed form, whether they were written in emails or as `\u0301`. Nothing
-/// else of it changes: keys, names of things, numbers, keys that come twice and what is not JSON at all stay for the
-/// parser to judge.
+/// Normalizes the texts of a JSON document to NFC, whether written as characters or as `\u0301`. Everything else stays:
+/// keys, names, numbers, duplicate keys, and malformed JSON, which the parser rejects.
 pub fn nfc_json(json: &str) -> Cow<'_, str> {
     if !json.contains("\\u") && is_nfc_quick(json.chars()) == IsNormalized::Yes {
         return Cow::Borrowed(json);
@@ -63,7 +61,8 @@ pub fn nfc_json(json: &str) -> Cow<'_, str> {
     Cow::Owned(whole)
 }
 
-/// The bytes of the string at the beginning of the text, with both quotes; all of the text where it does not end.
+/// Length in bytes of the string at the beginning of the text, with both quotes; the whole text when the string does
+/// not end.
 fn string_length(text: &str) -> usize {
     let mut is_escaped = false;
     for (at, byte) in text.bytes().enumerate().skip(1) {
@@ -77,8 +76,8 @@ fn string_length(text: &str) -> usize {
     text.len()
 }
 
-/// Composes a string of a document. Every escape that stays ends what a mark could join: to normalise across `\n` would
-/// change it.
+/// Normalizes one string of a document. Every remaining escape separates the runs: normalizing across `\n` would change
+/// the text.
 fn rewrite(string: &str, whole: &mut String) {
     let mut emails = String::new();
     let mut rest = string;
@@ -91,7 +90,7 @@ fn rewrite(string: &str, whole: &mut String) {
         } else {
             whole.extend(emails.nfc());
             emails.clear();
-            // The backslash and what it escapes.
+            // The backslash and the character that it escapes.
             let length = rest.chars().take(2).map(char::len_utf8).sum();
             whole.push_str(&rest[..length]);
             rest = &rest[length..];
@@ -101,8 +100,8 @@ fn rewrite(string: &str, whole: &mut String) {
     whole.extend(emails.nfc());
 }
 
-/// The character that an escape at the beginning of the text stands for, and how long the escape is. None for what JSON
-/// must escape, for half a character, and for what is no `\u` escape.
+/// Decodes an escape at the beginning of the text, and returns its character and length. Returns `None` for characters
+/// that JSON must escape, half a surrogate pair, and anything that is not a `\u` escape.
 fn escaped_email(text: &str) -> Option<(char, usize)> {
     let unit = |text: &str| -> Option<u16> {
         let digits = text.strip_prefix("\\u")?.get(..4)?;
@@ -139,17 +138,17 @@ mod tests {
             (r#"{"a":"e\u0301"}"#, "{\"a\":\"é\"}"),
             (r#"["\u0065\u0301"]"#, "[\"é\"]"),
             (r#"["\ud83d\ude00 e\u0301"]"#, "[\"😀 é\"]"),
-            // A mark after an escape belongs to nothing before it.
+            // A mark after an escape does not combine with the text before it.
             ("[\"\\n\u{303}\"]", "[\"\\n\u{303}\"]"),
             (r#"["\\u0301"]"#, r#"["\\u0301"]"#),
             (r#"["a\u0000\u0022\u005c"]"#, r#"["a\u0000\u0022\u005c"]"#),
-            // Half a character, and no JSON at all: the parser says so.
+            // Half a surrogate pair, and malformed JSON: the parser rejects them.
             (r#"["\ud83d"]"#, r#"["\ud83d"]"#),
             (r#"["\ud83d\u0041"]"#, r#"["\ud83dA"]"#),
             (r#"["\u00"#, r#"["\u00"#),
             ("[1e400, 1.0, \"\\", "[1e400, 1.0, \"\\"),
             ("{\"a\":1,\"a\":2}", "{\"a\":1,\"a\":2}"),
-            // What names something stays, in lists and objects as well.
+            // Names stay unchanged, in lists and objects as well.
             (
                 "{\"id\":\"e\u{301}\",\"images\" : [\"e\u{301}\",{\"url\":\"e\u{301}\"}],\"name\":[\"e\u{301}\"]}",
                 "{\"id\":\"e\u{301}\",\"images\" : [\"e\u{301}\",{\"url\":\"e\u{301}\"}],\"name\":[\"é\"]}",

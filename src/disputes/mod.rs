@@ -1,7 +1,7 @@
-//! Disputes by Stripe's id: what a customer's bank asks back, until when it can be answered, and how it ended.
+//! Disputes by Stripe id: amount, deadline for evidence, and outcome.
 //!
-//! A payment may have several disputes, and an inquiry may become one; each row follows its own id alone. `payments` reads
-//! Stripe's events into them, and orders and custom orders show them.
+//! A payment may have several disputes, and an inquiry may become one; each row follows only its own id. `payments`
+//! updates them from Stripe's events; orders and custom orders show them.
 
 mod reasons;
 mod store;
@@ -18,12 +18,12 @@ use utoipa::ToSchema;
 
 use crate::money::Cents;
 
-/// The state of a dispute.
+/// State of a dispute.
 ///
 /// Source: <https://docs.stripe.com/api/disputes/object#dispute_object-status>
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
-    /// The bank asks; no money is taken yet.
+    /// The bank inquires; no money is withdrawn yet.
     WarningNeedsResponse,
     WarningUnderReview,
     WarningClosed,
@@ -32,7 +32,7 @@ pub enum State {
     Won,
     Lost,
     Prevented,
-    /// A word that this version does not know.
+    /// A state that this version does not know.
     Unknown,
 }
 
@@ -48,13 +48,13 @@ impl State {
         (State::Prevented, "prevented"),
     ];
 
-    /// Reads Stripe's word.
+    /// Reads Stripe's name of a state.
     pub fn read(word: &str) -> State {
         let known = State::KNOWN.into_iter().find(|(_, name)| *name == word);
         known.map_or(State::Unknown, |(state, _)| state)
     }
 
-    /// Whether the bank has not decided. An unknown word is no decision.
+    /// Returns true while the bank has not decided. An unknown state counts as undecided.
     pub fn is_open(self) -> bool {
         !matches!(
             self,
@@ -62,7 +62,7 @@ impl State {
         )
     }
 
-    /// Whether the bank only asks, and has taken no money.
+    /// Returns true for an inquiry, where no money was withdrawn.
     pub fn is_inquiry(self) -> bool {
         matches!(
             self,
@@ -70,8 +70,8 @@ impl State {
         )
     }
 
-    /// The place in the course of a dispute. Of two reports of one second, which is as exact as Stripe's times are, the
-    /// later place is the later report: an inquiry may become a dispute, and a decision comes last.
+    /// Rank of a state in the course of a dispute, for two reports in one second (the precision of Stripe's times): an
+    /// inquiry may become a dispute, and a decision comes last.
     fn place(self) -> u8 {
         match self {
             State::Unknown => 0,
@@ -84,12 +84,12 @@ impl State {
         }
     }
 
-    /// Whether a report of this state, made at a moment, is later than what is known.
+    /// Returns true when a report of this state at `at` is later than the known one.
     pub fn is_newer(self, at: DateTime<Utc>, known: State, known_at: DateTime<Utc>) -> bool {
         (at, self.place()) > (known_at, known.place())
     }
 
-    /// The state as people say it.
+    /// The state for the admin pages.
     pub fn in_words(self) -> &'static str {
         match self {
             State::WarningNeedsResponse => "inquiry: answer it",
@@ -108,19 +108,19 @@ impl State {
 /// A dispute of a payment.
 #[derive(Clone, Debug, Serialize, sqlx::FromRow, ToSchema)]
 pub struct Dispute {
-    /// Stripe's id, `dp_…`; `earlier:pi_…` for a state that an earlier version kept without it.
+    /// Stripe's id, `dp_…`; `earlier:pi_…` for a state that an earlier version stored without the id.
     pub id: String,
     pub payment_id: String,
     /// In the currency's smallest unit.
     pub amount: Cents,
     pub currency: String,
-    /// Stripe's word for what the bank says, as `fraudulent`.
+    /// Stripe's name of the bank's reason, such as `fraudulent`.
     pub reason: String,
-    /// Stripe's word, as `needs_response`.
+    /// Stripe's name of the state, such as `needs_response`.
     pub state: String,
-    /// The last moment at which an answer counts.
+    /// Deadline for evidence.
     pub evidence_due_by: Option<DateTime<Utc>>,
-    /// `withdrawn` while the bank has the money, `reinstated` once it gave it back.
+    /// `withdrawn` while the bank has the money, `reinstated` after its return.
     pub funds: Option<String>,
     pub opened_at: DateTime<Utc>,
 }
@@ -134,12 +134,12 @@ impl Dispute {
         self.known_state().is_open()
     }
 
-    /// The bank's reason in words.
+    /// The bank's reason as a phrase.
     pub fn reason_in_words(&self) -> &'static str {
         in_words(&self.reason)
     }
 
-    /// What the bank asks back, as people write it.
+    /// The disputed amount with its currency.
     pub fn money(&self) -> String {
         self.amount.in_currency(&self.currency)
     }

@@ -1,6 +1,6 @@
-//! The banks' reasons in words.
+//! Phrases for the banks' reasons.
 
-/// What the bank says, in a sentence without its end. An unknown word is said in general.
+/// The bank's reason as a phrase without a period. Unknown reasons get a general phrase.
 ///
 /// Source: <https://docs.stripe.com/api/disputes/object#dispute_object-reason>
 pub fn in_words(reason: &str) -> &'static str {

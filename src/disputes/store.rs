@@ -1,4 +1,4 @@
-//! SQL of disputes, and nothing else.
+//! SQL of disputes.
 
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
@@ -8,14 +8,14 @@ use crate::error::Result;
 use crate::ids::{CustomOrderId, OrderId};
 use crate::money::Cents;
 
-/// Every column of a dispute, read from a row `d`.
+/// All columns of a dispute, read from a row `d`.
 macro_rules! columns {
     () => {
         "d.id, d.payment_id, d.amount, d.currency, d.reason, d.state, d.evidence_due_by, d.funds, d.opened_at"
     };
 }
 
-/// An event's word of a dispute.
+/// A dispute as an event reports it.
 #[derive(Clone, Debug)]
 pub struct Report {
     pub id: String,
@@ -26,11 +26,11 @@ pub struct Report {
     pub state: String,
     pub evidence_due_by: Option<DateTime<Utc>>,
     pub opened_at: Option<DateTime<Utc>>,
-    /// The event's time.
+    /// Time of the event.
     pub as_of: DateTime<Utc>,
 }
 
-/// A dispute as it is known, with the time of what is known.
+/// A stored dispute, with the time of its latest report.
 #[derive(Clone, Debug, sqlx::FromRow)]
 pub struct Stored {
     #[sqlx(flatten)]
@@ -39,7 +39,7 @@ pub struct Stored {
     pub funds_as_of: Option<DateTime<Utc>>,
 }
 
-/// Locks a dispute until the transaction ends. The caller has locked its payment.
+/// Loads a dispute and locks it until the transaction ends. The caller has locked its payment.
 pub async fn lock(conn: &mut PgConnection, id: &str) -> Result<Option<Stored>> {
     let stored = sqlx::query_as(concat!(
         "select ",
@@ -55,7 +55,7 @@ pub async fn lock(conn: &mut PgConnection, id: &str) -> Result<Option<Stored>> {
     Ok(stored)
 }
 
-/// Keeps what an event says of a dispute, in place of what was known.
+/// Stores an event's report of a dispute over the known one.
 pub async fn save(conn: &mut PgConnection, report: &Report) -> Result<Dispute> {
     let dispute = sqlx::query_as(concat!(
         "with d as (
@@ -86,7 +86,7 @@ pub async fn save(conn: &mut PgConnection, report: &Report) -> Result<Dispute> {
     Ok(dispute)
 }
 
-/// Keeps where the money of a dispute is. Of two reports of one second, it came back last.
+/// Records whether the bank has the disputed money. Of two reports in one second, its return is the later one.
 pub async fn record_funds(
     conn: &mut PgConnection,
     id: &str,
@@ -108,8 +108,8 @@ pub async fn record_funds(
     Ok(done.rows_affected() > 0)
 }
 
-/// Forgets the state that an earlier version kept of a payment without an id, if it was open: the dispute whose id is now
-/// known is that one. A decided one stays: it was another.
+/// Deletes the open state that an earlier version stored for a payment without the dispute's id: now that the id is
+/// known, it is the same dispute. A decided one stays, because it was a different dispute.
 pub async fn forget_earlier(conn: &mut PgConnection, payment: &str) -> Result<()> {
     sqlx::query(
         "delete from disputes
@@ -138,7 +138,7 @@ pub async fn list_of_payment(conn: &mut PgConnection, payment: &str) -> Result<V
     Ok(disputes)
 }
 
-/// The disputes of all payments that came in for an order, oldest first.
+/// The disputes of all payments of an order, oldest first.
 pub async fn list_of_order(conn: &mut PgConnection, order: OrderId) -> Result<Vec<Dispute>> {
     let disputes = sqlx::query_as(concat!(
         "select ",
@@ -155,7 +155,7 @@ pub async fn list_of_order(conn: &mut PgConnection, order: OrderId) -> Result<Ve
     Ok(disputes)
 }
 
-/// The disputes of all payments that came in for a custom order, its order's included, oldest first.
+/// The disputes of all payments of a custom order and its order, oldest first.
 pub async fn list_of_custom_order(
     conn: &mut PgConnection,
     custom_order: CustomOrderId,
@@ -176,8 +176,8 @@ pub async fn list_of_custom_order(
     Ok(disputes)
 }
 
-/// The most pressing state among disputes, in Stripe's word: an open one before any that was decided, one that has cost
-/// money before one that has not, and of several of that kind the latest.
+/// The most urgent state among disputes, in Stripe's terms: open ones first, then those that cost money, then the
+/// latest.
 pub fn most_pressing(disputes: &[Dispute]) -> Option<&str> {
     let urgency = |dispute: &Dispute| match dispute.known_state() {
         State::NeedsResponse => 8,

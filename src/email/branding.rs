@@ -1,4 +1,4 @@
-//! The shop as its emails show it: name, addresses, logo, colour.
+//! Branding of emails: the shop's name, addresses, logo and color.
 
 use std::path::Path;
 
@@ -11,37 +11,39 @@ use lettre::message::Mailbox;
 use super::images::Image;
 use crate::config::{Color, Config};
 
-/// The largest logo, in bytes: it is part of every email.
+/// Size limit of the logo in bytes, because every email includes it.
 const LOGO_LIMIT: u64 = 1024 * 1024;
 
-/// Who an email is from, and the dress it wears.
+/// Sender and branding of outgoing email.
 #[derive(Clone, Debug)]
 pub struct Branding {
     pub name: String,
     pub from: Mailbox,
-    /// Where the owner reads mail.
+    /// The owner's mailbox.
     pub address: Address,
-    /// The storefront.
+    /// Address of the storefront.
     pub url: String,
-    /// The address that the admin's paths follow.
+    /// Base address of the admin's paths.
     pub admin_url: String,
     pub color: Color,
-    /// The zone in which emails name days.
+    /// Time zone of the days in emails.
     pub zone: Tz,
     pub logo: Option<Logo>,
 }
 
 #[derive(Clone, Debug)]
 pub enum Logo {
-    /// Sent along with each email.
+    /// Embedded in each email.
     Inside(Image),
     /// An address that mail programs may fetch.
     Elsewhere(String),
 }
 
 impl Branding {
+    /// Reads the branding from the configuration.
+    ///
     /// # Errors
-    /// When an address is none, or the logo's file cannot be read.
+    /// For a malformed address, or a logo file that cannot be read.
     pub fn new(config: &Config) -> anyhow::Result<Branding> {
         let from = &config.mail_from;
         let name = one_line(&config.shop_name, 100);
@@ -60,11 +62,11 @@ impl Branding {
         })
     }
 
-    /// The same house under the name that the owner gave it meanwhile.
+    /// The same branding under the name from the settings.
     pub fn named(&self, name: &str) -> Branding {
         let name = one_line(name, 100);
         let mut branding = self.clone();
-        // A name that MAIL_FROM has of its own stays.
+        // A name of its own in MAIL_FROM stays.
         if branding.from.name.as_ref() == Some(&branding.name) {
             branding.from.name = Some(name.clone());
         }
@@ -72,7 +74,7 @@ impl Branding {
         branding
     }
 
-    /// Black or white: what can be read on the shop's colour.
+    /// Black or white, whichever is readable on the shop's color.
     ///
     /// Source: <https://www.w3.org/TR/WCAG22/#dfn-relative-luminance>
     pub fn on_color(&self) -> &'static str {
@@ -85,7 +87,7 @@ impl Branding {
             }
         });
         let luminance = 0.2126 * red + 0.7152 * green + 0.0722 * blue;
-        // Where the contrasts with both are the same.
+        // At this luminance, the contrasts with black and with white are equal.
         if luminance > 0.179 {
             "#1d1916"
         } else {
@@ -93,7 +95,7 @@ impl Branding {
         }
     }
 
-    /// The domain that ids of emails and their parts end in.
+    /// Domain of the ids of emails and their parts.
     pub fn domain(&self) -> &str {
         self.from.email.domain()
     }
@@ -126,8 +128,8 @@ fn read_logo(logo: &str) -> anyhow::Result<Logo> {
     Ok(Logo::Inside(image))
 }
 
-/// An address that an email can be sent to: one, with a host name as domain, which is written in ASCII. A name before the
-/// `@` beyond ASCII is none: few mail servers take such letters (RFC 6531), and fewer hand them on.
+/// Parses a deliverable address: a single one, whose domain is a host name in ASCII. A local part beyond ASCII is
+/// rejected: few mail servers accept it (RFC 6531), and fewer relay it.
 pub fn parse_address(text: &str) -> Option<Address> {
     let address: Address = text.trim().parse().ok()?;
     if !address.user().is_ascii() {
@@ -139,8 +141,8 @@ pub fn parse_address(text: &str) -> Option<Address> {
     Address::new(address.user(), domain).ok()
 }
 
-/// The text as one line of at most so many characters, fit for a header: without control characters, and without what a
-/// mail program would decode (RFC 2047).
+/// Shortens a text to one header line of at most `most` characters, without control characters and without sequences
+/// that a mail program would decode (RFC 2047).
 pub fn one_line(text: &str, most: usize) -> String {
     let plain: String = text
         .chars()

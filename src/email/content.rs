@@ -1,4 +1,4 @@
-//! What each email says: a subject, a heading, and blocks that the templates turn into HTML and text.
+//! Texts of all emails: a subject, a heading, and blocks that the templates render as HTML and plain text.
 
 use chrono_tz::Tz;
 
@@ -10,21 +10,21 @@ use super::message::{
 use crate::calendar;
 use crate::money::Cents;
 
-/// An email's words.
+/// The content of an email.
 pub struct Page {
     pub subject: String,
-    /// What a list of emails shows beside the subject.
+    /// The preview text that mail programs list beside the subject.
     pub preview: String,
     pub heading: String,
     pub blocks: Vec<Block>,
-    /// To the shop itself: without the house's polite last lines.
+    /// Sent to the shop itself, so the polite footer is left out.
     pub inside: bool,
 }
 
 /// A part of an email.
 pub enum Block {
     Text(String),
-    /// Somebody's own words, with their line breaks.
+    /// A person's own words, with their line breaks.
     Quote {
         title: &'static str,
         text: String,
@@ -32,7 +32,7 @@ pub enum Block {
     /// Names and values.
     Details(Vec<(&'static str, String)>),
     Lines(Vec<Line>),
-    /// Names and amounts; the last is what it comes to.
+    /// Names and amounts; the last one is the total.
     Sum(Vec<(&'static str, String)>),
     Address {
         title: &'static str,
@@ -48,13 +48,13 @@ pub enum Block {
     },
     /// Sources of images, shown in the email's full width.
     Images(Vec<String>),
-    /// A remark in small letters.
+    /// A remark in small print.
     Remark(String),
 }
 
 /// A line of an order.
 pub struct Line {
-    /// What `src` says; none where there is no image.
+    /// Value of the image's `src`; `None` without an image.
     pub image: Option<String>,
     pub name: String,
     pub detail: Option<String>,
@@ -63,35 +63,35 @@ pub struct Line {
     pub amount: String,
 }
 
-/// The images that could be read, by what `src` says of them.
+/// Images that could be read, as values for `src`.
 #[derive(Default)]
 pub struct Shown {
     /// One for each line of the order.
     pub lines: Vec<Option<String>>,
-    /// Of the finished piece.
+    /// Images of the finished piece.
     pub images: Vec<String>,
     pub attached: usize,
-    /// Images that could not be sent along.
+    /// Number of images that could not be sent.
     pub left_out: usize,
 }
 
-/// What the subjects begin with that end in somebody's name, or an order's.
+/// Beginnings of subjects that end in a customer's name or an order number.
 const GIVEN_BACK: &str = "Payment Given Back: ";
 const NEW_REQUEST: &str = "New Custom Order Request from ";
 const PLEASE_REVIEW: &str = "Please Look: ";
 
-/// Where a word stands in a subject.
+/// Subjects that contain a word, for the email search.
 pub struct Subjects {
-    /// The kinds whose subject has it, whatever the email says.
+    /// Kinds whose fixed subject contains it.
     pub kinds: Vec<&'static str>,
-    /// What the other subjects begin with: of a payment given back, of a new custom order, and of a review item.
+    /// Beginnings of the other subjects: refunded payments, new custom orders, and review items.
     pub given_back: &'static str,
     pub new_custom_order: &'static str,
     pub please_review: &'static str,
 }
 
 impl Subjects {
-    /// The subjects with this word in them, as the shop writes them now.
+    /// Finds the current subjects that contain this word.
     pub fn with(word: &str, branding: &Branding) -> Subjects {
         let word = word.to_lowercase();
         let kinds = super::preview::emails()
@@ -118,7 +118,7 @@ impl Subjects {
 }
 
 impl Page {
-    /// Writes an email.
+    /// Composes an email.
     pub fn new(email: &Email, branding: &Branding, shown: &Shown) -> Page {
         let shop = &branding.name;
         match email {
@@ -448,8 +448,8 @@ fn new_custom_order(custom_order: &CustomOrderEmailData, email: &str, shown: &Sh
     }
 }
 
-/// It repeats nothing of what came in, not even a name: the address may be somebody else's, and this email is sent to
-/// whatever address a visitor types.
+/// Repeats nothing of the request, not even the name: the address may belong to someone else, because a visitor can
+/// type any.
 fn custom_order_received(custom_order: &CustomOrderEmailData, shop: &str) -> Page {
     let mut blocks = vec![
         greeting(None),
@@ -670,7 +670,7 @@ fn lines(order: &OrderEmailData, shown: &Shown) -> Vec<Line> {
         detail: line.detail.clone(),
         quantity: line.quantity,
         unit_price: line.unit_price.in_currency(&order.currency),
-        // A sum that fits nowhere was never paid.
+        // A sum that overflows was never paid.
         amount: line
             .unit_price
             .times(line.quantity)
@@ -745,7 +745,7 @@ fn button(label: String, url: Option<&str>) -> Option<Block> {
     page_at(url).map(|url| Block::Button { label, url })
 }
 
-/// The address, if it is one of a web page and of nothing else that a click could set off.
+/// Accepts web addresses only, because a click must not trigger anything else.
 fn page_at(url: Option<&str>) -> Option<String> {
     let url = url::Url::parse(url?).ok()?;
     matches!(url.scheme(), "https" | "http").then(|| url.into())

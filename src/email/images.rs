@@ -1,4 +1,4 @@
-//! The images in emails: where they come from, and how they are made small.
+//! Images in emails: where they come from, and how they are scaled down.
 
 use image::codecs::jpeg::JpegEncoder;
 use image::imageops::FilterType;
@@ -7,29 +7,30 @@ use image::{DynamicImage, Rgb, RgbImage};
 use crate::ids::ImageId;
 use crate::media;
 
-/// An image's file.
+/// An image file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Image {
     pub bytes: Vec<u8>,
-    /// As `image/jpeg`.
+    /// Media type, such as `image/jpeg`.
     pub mime: String,
 }
 
-/// An image that an email shows.
+/// A reference to an image in an email.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ImageRef<'a> {
-    /// `/media/…`, as products have them.
+    /// A product image, `/media/…`.
     Path(&'a str),
-    /// One that a visitor or the owner sent in.
+    /// An uploaded image of a customer or the owner.
     Kept(&'a ImageId),
 }
 
-/// Where the images of emails come from.
+/// Source of the images in emails.
 pub trait Images: Sync {
-    /// The image in about this width (pixels), or larger. None: there is none, and the email goes without.
+    /// Reads an image at about this width (pixels) or more. Returns `None` for a missing image; the email is sent
+    /// without it.
     ///
     /// # Errors
-    /// When the store cannot be asked now: the email waits for it.
+    /// When the image store is unavailable; the email waits for it.
     fn read(
         &self,
         image: ImageRef<'_>,
@@ -37,7 +38,8 @@ pub trait Images: Sync {
     ) -> impl Future<Output = anyhow::Result<Option<Image>>> + Send;
 }
 
-/// A square of the image's middle, as a JPEG, which every mail program shows. None for what cannot be decoded.
+/// Crops the middle of an image to a square JPEG, which every mail program shows. Returns `None` for an image that
+/// cannot be decoded.
 pub async fn square(image: Image, side: u32) -> Option<Image> {
     tokio::task::spawn_blocking(move || {
         let small = media::decode(&image.bytes)?.resize_to_fill(side, side, FilterType::Triangle);
@@ -52,7 +54,7 @@ pub async fn square(image: Image, side: u32) -> Option<Image> {
     .ok()?
 }
 
-/// JPEG knows no transparency.
+/// Renders an image on white, because JPEG has no transparency.
 fn on_white(image: &DynamicImage) -> RgbImage {
     let image = image.to_rgba8();
     RgbImage::from_fn(image.width(), image.height(), |x, y| {

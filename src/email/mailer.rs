@@ -1,4 +1,4 @@
-//! [`Mailer`]: the way out of the house, by SMTP or into a folder.
+//! [`Mailer`]: delivery of emails by SMTP or into a folder.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -25,16 +25,18 @@ enum Way {
     Folder(PathBuf),
 }
 
-/// An email ready to go: from whom it is, is the house's to say.
+/// An email ready to send. The sender is part of the branding.
 pub struct Envelope<'a> {
     pub to: &'a Address,
     pub copy: Option<&'a Address>,
-    /// The name of its file in a folder. An email that is sent again overwrites itself.
+    /// File name in the folder. An email sent again overwrites its file.
     pub file: &'a str,
     pub message: &'a [u8],
 }
 
 impl Mailer {
+    /// Sets up delivery from the configuration.
+    ///
     /// # Errors
     /// When the logo or a certificate cannot be read.
     pub fn new(config: &Config) -> anyhow::Result<Mailer> {
@@ -46,15 +48,15 @@ impl Mailer {
         Ok(Mailer(Arc::new(Inner { branding, way })))
     }
 
-    /// The shop as its emails show it.
+    /// Branding of outgoing email.
     pub fn branding(&self) -> &Branding {
         &self.0.branding
     }
 
-    /// Hands an email over, with what became of the copy.
+    /// Delivers an email and returns the outcome of its copy.
     ///
     /// # Errors
-    /// Whether another attempt may succeed, and why this one did not.
+    /// The reason, and whether another attempt may succeed.
     pub(super) async fn deliver(&self, email: Envelope<'_>) -> Result<CopyOutcome, Failure> {
         match &self.0.way {
             Way::Smtp(smtp) => {
@@ -77,7 +79,7 @@ impl Mailer {
     }
 }
 
-/// Writes a file whole or not at all, over one of the same name.
+/// Writes a file atomically, replacing one of the same name.
 fn write_whole(folder: &Path, name: &str, bytes: &[u8]) -> anyhow::Result<()> {
     let write = || -> anyhow::Result<()> {
         std::fs::create_dir_all(folder)?;

@@ -1,5 +1,5 @@
-//! What each email says, as data: written down by the change that causes it, so that an email sent an hour later
-//! still says what was true when it was caused. `email` turns it into HTML and text.
+//! Emails as data. The change that causes an email stores its data, so an email sent an hour later still states what
+//! was true then. `email` renders it as HTML and plain text.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -8,42 +8,42 @@ use crate::address::Address;
 use crate::ids::{CustomOrderId, ImageId, OrderId};
 use crate::money::Cents;
 
-/// An email's kind and contents.
+/// The kind and data of an email.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Email {
     /// To the shopper, copied to the shop: the order is paid.
     OrderConfirmation { order: OrderEmailData },
-    /// To the shopper: the shipment is on its way.
+    /// To the shopper: the order was shipped.
     OrderShipped {
         order: OrderEmailData,
         shipment: ShipmentEmailData,
     },
-    /// To the shopper: money was given back, in part or in full.
+    /// To the shopper: a partial or full refund.
     OrderRefunded {
         order: OrderEmailData,
-        /// Given back by this refund.
+        /// Amount of this refund.
         amount: Cents,
-        /// Given back in all.
+        /// Total refunded.
         refunded: Cents,
     },
-    /// To the shopper: a payment could not become an order and is given back in full.
+    /// To the shopper: a payment could not be accepted and is refunded in full.
     CouldNotFulfill { refusal: RefusalEmailData },
-    /// To the shop: the same, so that somebody knows.
+    /// To the shop: the same, as a notice.
     CouldNotFulfillNotice { refusal: RefusalEmailData },
-    /// To the customer: the bank was asked for the money, which takes days.
+    /// To the customer: a delayed payment is in progress and takes days.
     PaymentProcessing { payment: DelayedPaymentEmailData },
-    /// To the customer: the bank did not make the payment, and nothing was taken.
+    /// To the customer: the delayed payment failed, and nothing was charged.
     PaymentFailed { payment: DelayedPaymentEmailData },
-    /// To the shop: somebody asks for a piece; their images are attached.
+    /// To the shop: a new custom order, with its images attached.
     NewCustomOrder {
         custom_order: CustomOrderEmailData,
         email: String,
     },
-    /// To the customer: their custom order has reached the shop. It repeats nothing of what they wrote: the address may be
-    /// somebody else's.
+    /// To the customer: the shop received the custom order. It repeats nothing of the request, because the address may
+    /// belong to someone else.
     CustomOrderReceived { custom_order: CustomOrderEmailData },
-    /// To the customer: the quote, and where to pay it.
+    /// To the customer: the quote and its payment link.
     CustomOrderApproved {
         custom_order: CustomOrderEmailData,
         quote: QuoteEmailData,
@@ -53,28 +53,28 @@ pub enum Email {
         custom_order: CustomOrderEmailData,
         order: OrderEmailData,
     },
-    /// To the customer: the quote is taken back, and its link cannot be paid any more; perhaps why.
+    /// To the customer: the quote is withdrawn and its link closed, with an optional reason.
     QuoteWithdrawn {
         custom_order: CustomOrderEmailData,
         reason: String,
     },
-    /// To the customer: we cannot make it, and why.
+    /// To the customer: the custom order is rejected, with the reason.
     CustomOrderRejected {
         custom_order: CustomOrderEmailData,
         reason: String,
     },
-    /// To the customer: the finished piece is on its way; its images are inside.
+    /// To the customer: the finished piece was shipped, with its images.
     CustomOrderShipped {
         custom_order: CustomOrderEmailData,
         order: OrderEmailData,
         shipment: ShipmentEmailData,
     },
-    /// To the shop: something needs a person.
+    /// To the shop: a review item.
     ReviewItem { item: ReviewItemEmailData },
 }
 
 impl Email {
-    /// The kind's stable name, as in the database and in causes.
+    /// Stable name of the kind, used in the database and in causes.
     pub fn kind(&self) -> &'static str {
         match self {
             Email::OrderConfirmation { .. } => "order_confirmation",
@@ -95,7 +95,7 @@ impl Email {
         }
     }
 
-    /// The image of each line that is shown with images: `/media/…`, or another's address.
+    /// Image of each order line that is shown with images: `/media/…`, or an address elsewhere.
     pub fn line_images(&self) -> impl Iterator<Item = Option<&str>> {
         let lines = match self {
             Email::OrderConfirmation { order } | Email::OrderShipped { order, .. } => {
@@ -106,7 +106,7 @@ impl Email {
         lines.iter().map(|line| line.image.as_deref())
     }
 
-    /// The images of the finished piece, shown inside.
+    /// Images of the finished piece, embedded in the email.
     pub fn finished_images(&self) -> &[ImageId] {
         match self {
             Email::OrderShipped { shipment, .. } | Email::CustomOrderShipped { shipment, .. } => {
@@ -116,7 +116,7 @@ impl Email {
         }
     }
 
-    /// The images that are sent along as files.
+    /// Images attached as files.
     pub fn attached_images(&self) -> &[ImageId] {
         match self {
             Email::NewCustomOrder { custom_order, .. } => &custom_order.images,
@@ -124,7 +124,7 @@ impl Email {
         }
     }
 
-    /// Who gets the answers to it, where that is not the shop.
+    /// The address for replies, if it is not the shop's.
     pub fn answers_to(&self) -> Option<&str> {
         match self {
             Email::NewCustomOrder { email, .. } => Some(email),
@@ -133,10 +133,10 @@ impl Email {
     }
 }
 
-/// An order as an email shows it. Amounts are in the currency's smallest unit.
+/// Email data of an order. Amounts are in the currency's smallest unit.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct OrderEmailData {
-    /// As people say it: `SB-1042`.
+    /// Displayed number, such as `SB-1042`.
     pub number: String,
     pub paid_at: Option<DateTime<Utc>>,
     /// Three lower-case letters (ISO 4217).
@@ -147,24 +147,24 @@ pub struct OrderEmailData {
     pub tax: Cents,
     pub total: Cents,
     pub customer_name: Option<String>,
-    /// Who receives the shipment.
+    /// Recipient of the shipment.
     pub shipping_name: Option<String>,
     pub shipping_address: Option<Address>,
 }
 
-/// A line of an order as an email shows it.
+/// Email data of an order line.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LineEmailData {
     pub name: String,
-    /// The collection and the size, as `Infinite Path · Classic BIC`.
+    /// Collection and size, such as `Infinite Path · Classic BIC`.
     pub detail: Option<String>,
     pub quantity: i32,
     pub unit_price: Cents,
-    /// `/media/…`, or another's address.
+    /// `/media/…`, or an address elsewhere.
     pub image: Option<String>,
 }
 
-/// A shipment as an email shows it.
+/// Email data of a shipment.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ShipmentEmailData {
     pub carrier: Option<String>,
@@ -174,104 +174,103 @@ pub struct ShipmentEmailData {
     pub images: Vec<ImageId>,
 }
 
-/// A payment that could not become an order.
+/// A payment that could not be accepted.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RefusalEmailData {
-    /// The order or the custom order that was meant, as `SB-1042` or a custom order's id.
+    /// The intended order, such as `SB-1042`, or a custom order's id.
     pub about: String,
     pub customer_name: Option<String>,
     pub amount: Cents,
     pub currency: String,
-    /// What is planned to be refunded: less than the amount where some of it was refunded before. None in emails that were
-    /// written down before this was.
+    /// Planned refund: less than the amount when part of it was refunded before. `None` in emails of earlier versions.
     #[serde(default)]
     pub due: Option<Cents>,
     pub why: Refusal,
 }
 
-/// Why a payment is given back in full.
+/// Reason for refunding a payment in full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Refusal {
-    /// The hold had run out and somebody else has bought the piece.
+    /// The hold had expired and someone else bought the piece.
     SoldMeanwhile,
-    /// The order (or the quote) was paid already.
+    /// The order or quote was already paid.
     PaidTwice,
-    /// Another amount or currency than was asked for.
+    /// The amount or currency differs from the request.
     AmountDiffers,
-    /// The quote had been withdrawn, replaced, or had lapsed.
+    /// The quote was withdrawn, replaced, or had lapsed.
     QuoteClosed,
 }
 
-/// A payment that takes days, as an email shows it.
+/// Email data of a delayed payment.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DelayedPaymentEmailData {
-    /// The order or the custom order that is paid for, as `SB-1042`.
+    /// The order or custom order, such as `SB-1042`.
     pub about: String,
     pub customer_name: Option<String>,
     pub amount: Cents,
     pub currency: String,
     pub holds: Holds,
-    /// The customer's own page, where there is one.
+    /// The customer's status page, if any.
     pub status_url: Option<String>,
 }
 
-/// What is kept for a payment until it comes.
+/// Stock held until a delayed payment is decided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Holds {
-    /// The pieces of its order.
+    /// The pieces of its order are held.
     Pieces,
-    /// The pieces of its order are for sale meanwhile.
+    /// The pieces of its order are for sale in the meantime.
     NoPieces,
-    /// It is made once it is paid.
+    /// The piece is made after payment.
     Nothing,
 }
 
-/// A custom order for a piece as an email shows it.
+/// Email data of a custom order.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CustomOrderEmailData {
     pub id: CustomOrderId,
-    /// As people say it: `CO-1042`.
+    /// Displayed number, such as `CO-1042`.
     pub number: String,
     pub customer_name: String,
     pub description: String,
     pub colors: Option<String>,
     pub images: Vec<ImageId>,
-    /// The customer's own page, signed. Nothing in emails that go to the shop alone.
+    /// The customer's status page, signed. `None` in emails that go to the shop alone.
     pub status_url: Option<String>,
 }
 
-/// A quote as an email shows it.
+/// Email data of a quote.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct QuoteEmailData {
     pub amount: Cents,
     pub shipping: Cents,
     pub total: Cents,
     pub currency: String,
-    /// What the price covers, in the owner's words.
+    /// Description of the quoted piece, by the owner.
     pub description: String,
     pub valid_until: DateTime<Utc>,
     pub payment_url: String,
 }
 
-/// A review item as its email shows it.
+/// Email data of a review item.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ReviewItemEmailData {
-    /// The trouble in a few words, with the number of what it belongs to: the end of the subject.
+    /// End of the subject: the problem in a few words, with the number of the order or custom order.
     pub headline: String,
-    /// The order or custom order, as `SB-1042`.
+    /// The order or custom order, such as `SB-1042`.
     pub about: Option<String>,
     pub text: String,
-    /// The moment after which it is too late.
+    /// Time after which it is too late.
     pub deadline: Option<DateTime<Utc>>,
-    /// A way to settle it.
+    /// Suggested resolution.
     pub advice: String,
-    /// The path of the admin page that shows it.
+    /// Path of its admin page.
     pub page: String,
 }
 
-/// What an email is about: where the owner is told when it cannot be delivered.
+/// The subject of an email; a failed delivery is reported there.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct About {
     pub order: Option<OrderId>,

@@ -1,8 +1,8 @@
-//! Emails: queued inside the change that causes them, turned into HTML and text, sent by a job.
+//! Emails: queued in the transaction that causes them, rendered as HTML and plain text, sent by a job.
 //!
-//! [`queue`] writes down what an email says. [`attempt`] and [`record`] send it; who is told of what went wrong is left
-//! to `emails`. None has a `List-Unsubscribe`: each answers something that its reader did (RFC 2369 and 8058 are for
-//! lists and bulk mail), and nobody should lose the receipts that they pay for by a click.
+//! [`queue`] stores an email's data. [`attempt`] and [`record`] send it; `emails` reports failures. No email has a
+//! `List-Unsubscribe` header: each one answers an action of its reader (RFC 2369 and 8058 are for lists and bulk mail),
+//! and one click should not cost a customer the receipts of later purchases.
 mod branding;
 mod content;
 mod images;

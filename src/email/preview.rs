@@ -1,4 +1,4 @@
-//! A sample of every email, for those who look at how emails look.
+//! Sample emails for previews and tests.
 
 use chrono::{DateTime, TimeZone, Utc};
 use uuid::Uuid;
@@ -11,8 +11,8 @@ use crate::address::Address;
 use crate::ids::{CustomOrderId, ImageId};
 use crate::money::Cents;
 
-/// Every kind of email, by a name of its own. Images are those of the demo catalog; kept ones are named by
-/// [`images`].
+/// One sample of every kind, by a unique name. Product images are those of the demo catalog; uploaded images are named
+/// by [`images`].
 pub fn emails() -> Vec<(&'static str, Email)> {
     let email = "maya.tallchief@example.com".to_owned();
     vec![
@@ -149,7 +149,7 @@ pub fn emails() -> Vec<(&'static str, Email)> {
     ]
 }
 
-/// The images that the samples name.
+/// Ids of the uploaded images in the samples.
 pub fn images() -> [ImageId; 2] {
     ["1", "2"].map(|digit| ImageId(digit.repeat(64)))
 }
@@ -215,7 +215,7 @@ fn order() -> OrderEmailData {
     }
 }
 
-/// What is long, foreign or missing.
+/// A sample with long and non-ASCII texts and missing values.
 fn order_abroad() -> OrderEmailData {
     OrderEmailData {
         number: "SB-10427".to_owned(),

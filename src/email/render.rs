@@ -1,4 +1,4 @@
-//! From data to a message: images read, words written, templates filled, parts packed.
+//! Renders an email: reads images, composes the text, fills the templates, and assembles the message.
 
 use std::time::SystemTime;
 
@@ -15,30 +15,30 @@ use super::content::{Block, Page, Shown};
 use super::images::{Image, ImageRef, Images, square};
 use super::message::Email;
 
-/// The most bytes of images in one email, before they are encoded: with what that adds, an email stays below the
-/// 25 MB that mail servers take.
+/// Limit of the images in one email, in bytes before encoding. With the encoding, an email stays below the 25 MB that
+/// mail servers accept.
 const MOST_BYTES: usize = 15 * 1024 * 1024;
 
-/// The longest line of an email's text.
+/// Line width of the plain text.
 const WIDTH: usize = 76;
 
-/// The side of an order line's image, in pixels: twice what is shown, for fine screens.
+/// Side of an order line's image in pixels: twice its displayed size, for high-density screens.
 const LINE_SIDE: u32 = 128;
-/// The width of a image shown in an email, and of one sent along.
+/// Widths of embedded and of attached images.
 const SHOWN_WIDTH: u32 = 1040;
 const ATTACHED_WIDTH: u32 = 1600;
 
-/// An email as people read it.
+/// A rendered email.
 pub struct Composed {
     pub subject: String,
     pub html: String,
     pub text: String,
-    /// The images that the HTML shows, by their Content-ID.
+    /// Embedded images, by Content-ID.
     inside: Vec<(String, Image)>,
     attached: Vec<Image>,
 }
 
-/// From whom to whom, and under which id.
+/// Recipients and message id.
 pub struct Addressed<'a> {
     pub to: Address,
     pub copy: Option<Address>,
@@ -56,7 +56,7 @@ struct Html<'a> {
     color: String,
     on_color: &'static str,
     beads: Vec<String>,
-    /// Whether any line has an image.
+    /// At least one line has an image.
     pictured: bool,
     sans: &'static str,
     serif: &'static str,
@@ -70,10 +70,10 @@ struct Text<'a> {
     url: &'a str,
 }
 
-/// Writes an email. `id` makes the names of its parts unique.
+/// Renders an email. `id` makes the ids of its parts unique.
 ///
 /// # Errors
-/// When an image's store cannot be asked now; else only for a field error of the templates.
+/// When the image store is unavailable; otherwise only for a bug in the templates.
 pub async fn render(
     email: &Email,
     branding: &Branding,
@@ -119,9 +119,9 @@ pub async fn render(
     })
 }
 
-/// The images of an email, within its size.
+/// The images of an email, within its size limit.
 struct Parts {
-    /// What their ids end in.
+    /// Suffix of their ids.
     id: String,
     inside: Vec<(String, Image)>,
     attached: Vec<Image>,
@@ -129,7 +129,7 @@ struct Parts {
 }
 
 impl Parts {
-    /// Takes in an image that the HTML shows; returns what `src` says of it. None: it does not fit any more.
+    /// Embeds an image and returns its `src`. Returns `None` when it exceeds the limit.
     fn show(&mut self, image: Image) -> Option<String> {
         self.count(&image)?;
         let id = format!("{}.{}", self.inside.len() + 1, self.id);
@@ -138,7 +138,7 @@ impl Parts {
         Some(source)
     }
 
-    /// Takes in an image that is sent along. None: it does not fit any more.
+    /// Attaches an image. Returns `None` when it exceeds the limit.
     fn attach(&mut self, image: Image) -> Option<()> {
         self.count(&image)?;
         self.attached.push(image);
@@ -196,7 +196,7 @@ async fn show_line(
     Ok(small.and_then(|small| parts.show(small)))
 }
 
-/// A string of beads: the shop's colour, deepened and lightened in turn.
+/// Colors of the decorative string of beads: the shop's color, darkened and lightened in turn.
 fn beads(branding: &Branding) -> Vec<String> {
     let blend = |with: u8, share: u32| {
         let part = |own: u8| (u32::from(own) * (100 - share) + u32::from(with) * share) / 100;
@@ -207,7 +207,7 @@ fn beads(branding: &Branding) -> Vec<String> {
     string.iter().cycle().take(36).cloned().collect()
 }
 
-/// The text in lines of at most [`WIDTH`], each behind the indent. A word that is longer stays whole: it may be a link.
+/// Wraps a text at [`WIDTH`], with an indent. A longer word is not split, because it may be a link.
 fn wrapped(text: &str, indent: &str) -> String {
     let options = textwrap::Options::new(WIDTH)
         .initial_indent(indent)
@@ -224,12 +224,12 @@ fn wrapped(text: &str, indent: &str) -> String {
 }
 
 impl Composed {
-    /// The HTML with its images in it, for a browser.
+    /// The HTML with inlined images, for browsers.
     pub fn standalone(&self) -> String {
         let mut html = self.html.clone();
         for (id, image) in &self.inside {
             let data = BASE64_STANDARD.encode(&image.bytes);
-            // Escaped text has no quotation marks, so this is an image's source and nothing else.
+            // Escaped text has no quotation marks, so this matches image sources only.
             html = html.replace(
                 &format!("\"cid:{id}\""),
                 &format!("\"data:{};base64,{data}\"", image.mime),
@@ -238,10 +238,10 @@ impl Composed {
         html
     }
 
-    /// The message as it goes over the wire.
+    /// Assembles the message for delivery.
     ///
     /// # Errors
-    /// Only for a field error of ours: what an email says was made fit for a message before.
+    /// Only for a bug: the contents were made fit for a message before.
     pub fn message(self, branding: &Branding, addressed: Addressed<'_>) -> anyhow::Result<Vec<u8>> {
         let mut message = Message::builder()
             .date(SystemTime::now())
@@ -284,7 +284,7 @@ fn content_type(image: &Image) -> anyhow::Result<ContentType> {
     ContentType::parse(&image.mime).with_context(|| format!("the kind {}", image.mime))
 }
 
-/// Keeps out-of-office answers away: nobody sits at the other end.
+/// Suppresses out-of-office replies, which nobody would read.
 ///
 /// Source: <https://www.rfc-editor.org/rfc/rfc3834#section-5>
 #[derive(Clone)]

@@ -1,5 +1,5 @@
-//! Sending a queued email: an attempt is recorded and committed before the mail server hears of it, no transaction is
-//! open while it is spoken to, and what came of it is recorded after.
+//! Delivery of queued emails. An attempt is committed before the mail server is contacted, no transaction is open
+//! during the SMTP dialogue, and the outcome is recorded afterward.
 
 use std::time::Duration;
 
@@ -19,27 +19,27 @@ use crate::error::{Error, Result};
 use crate::ids::EmailId;
 use crate::jobs::{self, Job};
 
-/// As an email's recipient: wherever the owner reads mail when it is sent.
+/// Recipient that stands for the owner's mailbox at the time of sending.
 pub const SHOP: &str = "shop";
 
-/// How long an attempt keeps others away: longer than any dialogue.
+/// Lease of an attempt, longer than any SMTP dialogue. Other workers leave the email alone for this long.
 const LEASE: Duration = Duration::from_secs(2 * smtp::LONGEST.as_secs());
 
-/// How long an email is tried, from its first attempt on.
+/// Time for which delivery is retried, from the first attempt on.
 ///
 /// Source: <https://www.rfc-editor.org/rfc/rfc5321#section-4.5.4.1>
 const PATIENCE: Duration = Duration::from_secs(4 * 24 * 3600);
 
-/// The longest wait between two attempts: how late an email may be once the mail server is back.
+/// Upper bound of the back-off: the delay of an email after the mail server recovers.
 const LONGEST_WAIT: Duration = Duration::from_secs(15 * 60);
 
-/// How long an email waits for its turn when an earlier one to the same customer is on its way.
+/// Delay of an email while an earlier one to the same customer is being sent.
 const TURN: Duration = Duration::from_secs(1);
 
-/// How long a queued email's job may be late before the sweep queues another.
+/// Time after which the sweep queues another job for an overdue email.
 const GRACE: Duration = Duration::from_secs(5 * 60);
 
-/// An attempt that has ended, and waits to be recorded.
+/// A finished attempt, not yet recorded.
 pub struct Attempt {
     email: EmailId,
     number: i32,
@@ -50,46 +50,46 @@ pub struct Attempt {
 }
 
 enum Outcome {
-    /// Sent; with what became of the copy where that was refused.
+    /// Sent; with the reason if the copy was refused.
     Sent(Option<String>),
-    /// Sent, but for the copy, which is tried again by itself.
+    /// Sent except for the copy, which is retried alone.
     CopyDeferred(String),
     Deferred(String),
     GivenUp(String),
 }
 
-/// Trouble with an email that the owner should know of, told where the email's cause is shown.
+/// A delivery problem that the owner should see where the email's cause is shown.
 pub struct Trouble {
     pub about: About,
     pub kind: TroubleKind,
-    /// The number of the attempt that met it.
+    /// Number of the failed attempt.
     pub attempt: i32,
     pub why: String,
 }
 
-/// A kind of trouble with an email.
+/// Kinds of delivery problems.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TroubleKind {
-    /// It could not be delivered.
+    /// Not delivered.
     Undelivered,
-    /// It was to the shop itself, and could not be delivered.
+    /// Not delivered, and addressed to the shop itself.
     ShopUndelivered,
-    /// It was sent, and its copy was refused.
+    /// Sent, but the copy was refused.
     CopyRefused,
 }
 
 impl Attempt {
-    /// Whether the mail server took it.
+    /// Returns true when the mail server accepted the email.
     pub fn is_sent(&self) -> bool {
         matches!(self.outcome, Outcome::Sent(_))
     }
 }
 
-/// Tries to deliver an email. None where there is nothing to do: it is sent or given up, or somebody else is at it.
-/// Safe to repeat, also after a crash: the email goes under the same Message-ID.
+/// Attempts to deliver an email. Returns `None` when the email is sent, given up, or in another worker's hands. Safe to
+/// repeat, even after a crash: the Message-ID stays the same.
 ///
 /// # Errors
-/// Only the database's.
+/// Database errors only.
 pub async fn attempt(
     db: &PgPool,
     mailer: &Mailer,
@@ -151,7 +151,7 @@ async fn deliver(
     let Ok(email) = serde_json::from_value::<Email>(source.contents.clone()) else {
         return Outcome::GivenUp("what it says cannot be read any more".to_owned());
     };
-    // Answers go to the shop, unless the email is from there already.
+    // Replies go to the shop, unless the shop's mailbox is already the sender.
     let reply_to = match email.answers_to() {
         Some(customer) => parse_address(customer),
         None => Some(branding.address.clone()).filter(|shop| *shop != branding.from.email),
@@ -169,7 +169,7 @@ async fn deliver(
     };
     let message = match message {
         Ok(message) => message,
-        // A bug of ours, which a new version may mend before the email is given up.
+        // A bug in the shop: retrying gives a new version the chance to fix it before the email is given up.
         Err(error) => return Outcome::Deferred(format!("{error:#}")),
     };
     let file = match row.resends {
@@ -187,7 +187,7 @@ async fn deliver(
         return outcome(delivered);
     }
     match &copy {
-        // The same message, handed over for whom it lacks.
+        // The same message, delivered to the missing copy recipient.
         Some(copy) => outcome_of_copy(mailer.deliver(envelope(copy, None)).await),
         None => Outcome::Sent(None),
     }
@@ -203,7 +203,7 @@ fn outcome(delivered: Result<CopyOutcome, Failure>) -> Outcome {
     }
 }
 
-/// What came of handing over the copy alone: the email is sent in any case.
+/// Outcome of delivering the copy alone. The email itself is sent in any case.
 fn outcome_of_copy(delivered: Result<CopyOutcome, Failure>) -> Outcome {
     match delivered {
         Ok(_) => Outcome::Sent(None),
@@ -212,7 +212,7 @@ fn outcome_of_copy(delivered: Result<CopyOutcome, Failure>) -> Outcome {
     }
 }
 
-/// Records what an attempt came to. What the owner should know is returned: it belongs into the same transaction.
+/// Records the outcome of an attempt. Returns a problem for the owner, to be reported in the same transaction.
 pub async fn record(conn: &mut PgConnection, attempt: &Attempt) -> Result<Option<Trouble>> {
     let Attempt { email, number, .. } = *attempt;
     let wait = wait_after(number);
@@ -260,11 +260,11 @@ pub async fn record(conn: &mut PgConnection, attempt: &Attempt) -> Result<Option
     }))
 }
 
-/// Sends an email again that was sent or given up, on purpose: under a new Message-ID, for mail programs show an email
-/// once whose Message-ID they know.
+/// Sends an email again that was sent or given up. It gets a new Message-ID, because mail programs hide an email whose
+/// Message-ID they already have.
 ///
 /// # Errors
-/// 404 when there is no such email, 409 while it is on its way.
+/// 404 when there is no such email, 409 while it is being sent.
 pub async fn resend(conn: &mut PgConnection, id: EmailId) -> Result<()> {
     if store::find(conn, id).await?.is_none() {
         return Err(Error::NotFound("Email"));
@@ -278,7 +278,7 @@ pub async fn resend(conn: &mut PgConnection, id: EmailId) -> Result<()> {
     jobs::enqueue(conn, &Job::SendEmail { email: id }).await
 }
 
-/// Queues emails again whose job was lost, or whose sender was. Safe to repeat.
+/// Queues emails again whose job or sender was lost. Safe to repeat.
 pub async fn sweep(conn: &mut PgConnection) -> Result<()> {
     for email in store::list_stranded(conn, LEASE, GRACE).await? {
         jobs::enqueue(conn, &Job::SendEmail { email }).await?;
@@ -286,7 +286,7 @@ pub async fn sweep(conn: &mut PgConnection) -> Result<()> {
     Ok(())
 }
 
-/// An email as people read it. None where what it says cannot be read any more.
+/// Renders a stored email. Returns `None` when its data can no longer be read.
 pub async fn show(branding: &Branding, images: &impl Images, source: &Source) -> Option<Composed> {
     let email = serde_json::from_value(source.contents.clone()).ok()?;
     render(&email, branding, images, &part_id(source))
@@ -294,12 +294,12 @@ pub async fn show(branding: &Branding, images: &impl Images, source: &Source) ->
         .ok()
 }
 
-/// `<kind.hash@domain>`: the same for every attempt.
+/// `<kind.hash@domain>`, the same for every attempt.
 pub fn message_id(source: &Source, branding: &Branding) -> String {
     format!("<{}@{}>", part_id(source), branding.domain())
 }
 
-/// What makes an email's ids its own.
+/// Unique part of an email's ids.
 fn part_id(source: &Source) -> String {
     let hash = Sha256::digest(source.cause.as_bytes());
     let hash = hex::encode(&hash[..12]);
@@ -316,7 +316,7 @@ fn address(text: &str, branding: &Branding) -> Option<Address> {
     }
 }
 
-/// Ten seconds, then twice as long each time, up to a quarter of an hour.
+/// Ten seconds, doubled after each attempt, up to a quarter of an hour.
 fn wait_after(attempt: i32) -> Duration {
     let doublings = u32::try_from(attempt - 1).unwrap_or(0).min(10);
     LONGEST_WAIT.min(Duration::from_secs(10) * 2_u32.pow(doublings))

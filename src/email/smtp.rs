@@ -1,4 +1,4 @@
-//! The dialogue with the mail server: one line per email, each step with a time-out.
+//! SMTP delivery: one connection per email, with a time-out for each step.
 
 mod connection;
 
@@ -20,26 +20,26 @@ use tokio_rustls::TlsConnector;
 use crate::config::{Config, Secret, Security, SmtpServer};
 use connection::{Connection, Reply};
 
-/// The longest dialogue. An email whose attempt began longer ago than this has nobody at work on it.
+/// Upper bound of an SMTP dialogue. An attempt that began earlier is no longer running.
 pub const LONGEST: Duration = Duration::from_secs(5 * 60);
 
-/// Why an email was not taken.
+/// Reasons for a failed delivery.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Failure {
     /// Another attempt may succeed.
     Passing(String),
-    /// The server will never take it.
+    /// The server rejected the email permanently.
     Final(String),
 }
 
-/// What became of the copy of an email that was taken.
+/// Outcome of the copy of an accepted email.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CopyOutcome {
-    /// It was taken, too, or there is none.
+    /// Accepted, or there is no copy.
     Taken,
     /// Another attempt may succeed.
     Deferred(String),
-    /// The server will never take it.
+    /// The server rejected it permanently.
     Refused(String),
 }
 
@@ -51,8 +51,10 @@ pub struct Smtp {
 }
 
 impl Smtp {
+    /// Sets up TLS for a server.
+    ///
     /// # Errors
-    /// When the file of the further certificate cannot be read.
+    /// When the additional certificate file cannot be read.
     pub fn new(server: SmtpServer, config: &Config) -> anyhow::Result<Smtp> {
         let mut roots = RootCertStore::from_iter(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
         if let Some(path) = &config.smtp_ca_file {
@@ -73,8 +75,8 @@ impl Smtp {
         })
     }
 
-    /// Hands an email over. When this returns, the server has taken it; with what became of the copy, which does not
-    /// keep the email from its recipient.
+    /// Delivers an email. On success, the server has accepted it; the result is the outcome of the copy, whose failure
+    /// does not keep the email from its recipient.
     pub async fn deliver(
         &self,
         from: &Address,
@@ -95,7 +97,7 @@ impl Smtp {
         message: &[u8],
     ) -> Result<CopyOutcome, Failure> {
         let mut line = self.connect().await.map_err(|failure| match failure {
-            // A server that lets nobody in, or not us, has said nothing of this email.
+            // A server that rejects the connection or the credentials has not judged this email.
             Failure::Final(why) | Failure::Passing(why) => Failure::Passing(why),
         })?;
         self.command(&mut line, "MAIL", &format!("MAIL FROM:<{from}>"))
@@ -114,18 +116,18 @@ impl Smtp {
         }
         let reply = self.step("DATA", line.command("DATA")).await?;
         judge("DATA", reply, 3)?;
-        // A large one takes a while, and giving it up too early means sending it twice.
+        // A large email takes a while, and giving up too early means sending it twice.
         let what = "the email";
         let reply = within(self.step * 4, what, line.message(message)).await?;
         judge(what, reply, 2)?;
-        // The email is theirs now, however the line ends.
+        // The server has accepted the email by now, however the connection ends.
         let _ = timeout(self.step, line.command("QUIT")).await;
         Ok(copied)
     }
 
     async fn connect(&self) -> Result<Connection, Failure> {
         let server = &self.server;
-        // For one of the name's addresses, so that another one gets its turn within the step.
+        // A third of the step for each address of the host name, so that the next one gets a try.
         let opening = Connection::open(&server.host, server.port, self.step / 3);
         let mut line = self.step("connecting", opening).await?;
         if server.security == Security::Wrapped {
@@ -195,7 +197,7 @@ impl Smtp {
         Ok(())
     }
 
-    /// Says a command that is to be answered with yes.
+    /// Sends a command and requires a positive reply.
     async fn command(
         &self,
         line: &mut Connection,
@@ -226,8 +228,8 @@ async fn within<T>(
     }
 }
 
-/// The reply, if its code begins with the digit that is wanted. Permanent is what the server calls so (5xx), but for its
-/// wish that we sign in (better).
+/// Accepts a reply whose code begins with the wanted digit. 5xx is permanent, except for a demand for (better)
+/// authentication.
 ///
 /// Source: <https://www.rfc-editor.org/rfc/rfc4954#section-6>
 fn judge(what: &str, reply: Reply, wanted: u16) -> Result<Reply, Failure> {
@@ -243,7 +245,7 @@ fn judge(what: &str, reply: Reply, wanted: u16) -> Result<Reply, Failure> {
     }
 }
 
-/// What this machine calls itself, for `EHLO`.
+/// Host name for `EHLO`.
 fn host_name() -> String {
     hostname::get()
         .ok()

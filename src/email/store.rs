@@ -1,4 +1,4 @@
-//! SQL of emails, and nothing else.
+//! SQL of emails.
 
 use std::time::Duration;
 
@@ -15,9 +15,8 @@ use crate::error::Result;
 use crate::ids::{CustomOrderId, EmailId, OrderId};
 use crate::jobs::{self, Job};
 
-/// Queues an email inside the caller's transaction. Safe to repeat: there is at most one email per kind and `cause`
-/// (what happened, as an order's id), and the first one stands. The recipient is an address or [`super::SHOP`], and so
-/// is whom it is copied to.
+/// Queues an email inside the caller's transaction. Safe to repeat: a second email with the same kind and `cause`
+/// (usually an order's id) is ignored. The recipient and the copy's recipient are an address or [`super::SHOP`].
 pub async fn queue(
     conn: &mut PgConnection,
     email: &Email,
@@ -49,7 +48,7 @@ pub async fn queue(
     Ok(())
 }
 
-/// Every column of an email that is shown, in one place.
+/// All displayed columns of an email.
 macro_rules! columns {
     () => {
         "id, kind, recipient, copy_to, order_id, custom_order_id, state, attempts, resends, last_error, created_at,
@@ -57,25 +56,25 @@ macro_rules! columns {
     };
 }
 
-/// Where an email stands.
+/// State of an email.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, sqlx::Type, ToSchema)]
 #[serde(rename_all = "snake_case")]
 #[sqlx(type_name = "text", rename_all = "snake_case")]
 #[schema(as = EmailState)]
 pub enum State {
-    /// A job sends it when it is due.
+    /// Waits for its job.
     Queued,
-    /// An attempt is under way, or ended without a word: then it is tried again.
+    /// An attempt is running, or ended without a result; it is retried then.
     Sending,
     Sent,
-    /// Given up; sent again only on purpose.
+    /// Given up; only the owner sends it again.
     Failed,
 }
 
 impl State {
     pub const ALL: [State; 4] = [State::Failed, State::Queued, State::Sending, State::Sent];
 
-    /// The legal moves, and no others.
+    /// Legal transitions.
     pub fn may_become(self, next: State) -> bool {
         use State::*;
         matches!(
@@ -97,35 +96,35 @@ impl State {
         State::ALL.into_iter().find(|state| state.as_str() == text)
     }
 
-    /// Nothing more happens by itself.
+    /// Final unless the owner sends it again.
     pub fn is_over(self) -> bool {
         matches!(self, State::Sent | State::Failed)
     }
 }
 
-/// An email, without what it says.
+/// An email without its data.
 #[derive(Clone, Debug, Serialize, sqlx::FromRow, ToSchema)]
 pub struct EmailRow {
     pub id: EmailId,
-    /// As `order_confirmation`.
+    /// Such as `order_confirmation`.
     pub kind: String,
     pub recipient: String,
     pub copy_to: Option<String>,
     pub order_id: Option<OrderId>,
     pub custom_order_id: Option<CustomOrderId>,
     pub state: State,
-    /// How often it was tried to send it.
+    /// Number of delivery attempts.
     pub attempts: i32,
-    /// How often it was sent again on purpose.
+    /// Number of times the owner sent it again.
     pub resends: i32,
-    /// What the mail server said last, if it was no plain yes.
+    /// Last reply of the mail server, unless a plain acceptance.
     pub last_error: Option<String>,
     pub created_at: DateTime<Utc>,
     pub tried_at: Option<DateTime<Utc>>,
     pub sent_at: Option<DateTime<Utc>>,
 }
 
-/// What an email is made of.
+/// Data for rendering an email.
 #[derive(sqlx::FromRow)]
 pub struct Source {
     pub cause: String,
@@ -139,17 +138,17 @@ pub struct Filter {
     pub state: Option<State>,
     pub kind: Option<String>,
     pub order: Option<OrderId>,
-    /// A part of the address that it goes to, or is copied to.
+    /// A part of the recipient's or the copy's address.
     pub recipient: Option<String>,
-    /// A part of the address, or of the subject.
+    /// A part of the address or of the subject.
     pub search: Option<(String, Subjects)>,
-    /// What stands for [`super::SHOP`] in an address.
+    /// The shop's address, which stands for [`super::SHOP`].
     pub shop: String,
     pub limit: i64,
     pub offset: i64,
 }
 
-/// The emails that a [`Filter`] lets through. Counting them apart reads less than counting the rows of a page's query.
+/// Condition of a [`Filter`]. A separate count reads less than a window count over the page's query.
 macro_rules! wanted {
     () => {
         "where ($1::text is null or state = $1)
@@ -171,7 +170,7 @@ macro_rules! wanted {
     };
 }
 
-/// One page of emails, newest first, and how many there are in all.
+/// Returns one page of emails, newest first, and the total count.
 pub async fn list(conn: &mut PgConnection, filter: &Filter) -> Result<(Vec<EmailRow>, i64)> {
     #[derive(sqlx::FromRow)]
     struct Row {
@@ -179,7 +178,7 @@ pub async fn list(conn: &mut PgConnection, filter: &Filter) -> Result<(Vec<Email
         email: EmailRow,
         all: i64,
     }
-    // Behind a pooler only a transaction keeps a statement without a name and its values together.
+    // Behind a pooler, only a transaction keeps an unnamed statement and its values together.
     let mut tx = conn.begin().await?;
     let rows: Vec<Row> = sqlx::query_as(concat!(
         "select ",
@@ -194,7 +193,7 @@ pub async fn list(conn: &mut PgConnection, filter: &Filter) -> Result<(Vec<Email
          limit $6
          offset $7"
     ))
-    // Planned for what is asked: each filter that is not is left out.
+    // Planned for these values, so that unused filters are optimized away.
     .persistent(false)
     .bind(filter.state)
     .bind(&filter.kind)
@@ -229,7 +228,7 @@ pub async fn list(conn: &mut PgConnection, filter: &Filter) -> Result<(Vec<Email
     Ok((rows.into_iter().map(|row| row.email).collect(), all))
 }
 
-/// How many emails were given up.
+/// Counts the emails that were given up.
 pub async fn count_failed(conn: &mut PgConnection) -> Result<i64> {
     let count = sqlx::query_scalar("select count(*) from emails where state = 'failed'")
         .fetch_one(conn)
@@ -251,20 +250,20 @@ pub async fn find(conn: &mut PgConnection, id: EmailId) -> Result<Option<Source>
     Ok(email)
 }
 
-/// An attempt that has begun. Until it ends or its lease runs out, nobody else tries.
+/// A running attempt. Other workers leave the email alone until it ends or its lease expires.
 #[derive(sqlx::FromRow)]
 pub struct Begun {
     #[sqlx(flatten)]
     pub source: Source,
-    /// It was tried for longer than `patience` already.
+    /// Delivery was retried for longer than `patience`.
     pub overdue: bool,
-    /// The recipient has it, and only its copy is to be delivered.
+    /// The recipient has the email; only its copy is missing.
     pub copy_only: bool,
 }
 
-/// Begins an attempt. Nothing when there is nothing to do: the email is sent or given up, or somebody is at it, whose
-/// attempt began less than a `lease` ago. Nothing, too, while an earlier email to the same customer is on its way or
-/// about to be: of two sent at once the later might arrive first. The shop's own have no such order.
+/// Begins an attempt. Returns `None` when the email is sent or given up, or when another attempt began less than a
+/// `lease` ago. Also returns `None` while an earlier email to the same customer is being sent or about to be, because
+/// of two sent at once the later might arrive first. The shop's own emails are not ordered.
 pub async fn begin(
     conn: &mut PgConnection,
     id: EmailId,
@@ -295,7 +294,7 @@ pub async fn begin(
     Ok(begun)
 }
 
-/// Whether the email waits to be sent.
+/// Returns true while the email waits to be sent.
 pub async fn is_queued(conn: &mut PgConnection, id: EmailId) -> Result<bool> {
     let queued =
         sqlx::query_scalar("select exists (select from emails where id = $1 and state = 'queued')")
@@ -305,9 +304,8 @@ pub async fn is_queued(conn: &mut PgConnection, id: EmailId) -> Result<bool> {
     Ok(queued)
 }
 
-/// Ends an attempt: in `sent`, `failed`, or `queued` for another one, of the copy alone where the recipient has the
-/// email. False: the attempt had lost its lease, and what
-/// became of the email is for its successor to say.
+/// Ends an attempt as `sent`, `failed`, or `queued` for another one (of the copy alone when the recipient has the
+/// email). Returns false when the attempt had lost its lease; its successor decides the outcome.
 pub async fn end(
     conn: &mut PgConnection,
     id: EmailId,
@@ -317,7 +315,7 @@ pub async fn end(
     next: Duration,
     copy_only: bool,
 ) -> Result<bool> {
-    // Sent is when the recipient had it.
+    // The time of sending is when the recipient got it, not the copy.
     let done = sqlx::query(
         "update emails
          set state = $3, last_error = $4, due_at = now() + make_interval(secs => $5),
@@ -338,7 +336,7 @@ pub async fn end(
     Ok(done.rows_affected() > 0)
 }
 
-/// Queues an email anew that is sent or given up. False: it is neither.
+/// Queues an email again that was sent or given up. Returns false for other states.
 pub async fn requeue(conn: &mut PgConnection, id: EmailId) -> Result<bool> {
     let done = sqlx::query(
         "update emails
@@ -352,7 +350,7 @@ pub async fn requeue(conn: &mut PgConnection, id: EmailId) -> Result<bool> {
     Ok(done.rows_affected() > 0)
 }
 
-/// Emails whose time has come without anybody being at them, the longest waiting first; a hundred at most.
+/// Overdue emails without a running attempt, longest waiting first; at most a hundred.
 pub async fn list_stranded(
     conn: &mut PgConnection,
     lease: Duration,

@@ -1,5 +1,4 @@
-//! How calls fail, for the API document: what many of them have in common, said once. Named in the `responses` of an
-//! operation, beside what it alone may answer.
+//! Shared error responses of the API document. Operations name them in `responses`, beside their own.
 #![allow(dead_code, reason = "read by the API document alone")]
 
 use std::collections::BTreeMap;
@@ -9,7 +8,7 @@ use utoipa::{IntoResponses, ToSchema};
 
 use super::ErrorBody;
 
-/// A list that is asked for with a wrong parameter: as every failure, or for filters in the old service's form.
+/// An error in a list's parameters: the common format or, for filters, the old service's format.
 #[derive(Serialize, ToSchema)]
 #[serde(untagged)]
 pub enum ListError {
@@ -17,7 +16,7 @@ pub enum ListError {
     Filters(FilterError),
 }
 
-/// Each wrong filter is a key, with its sentences.
+/// A map from each faulty filter to its sentences.
 #[derive(Serialize, ToSchema)]
 pub struct FilterError {
     /// `invalid_filter`
@@ -28,30 +27,30 @@ pub struct FilterError {
 
 #[derive(IntoResponses)]
 pub enum BadRequest {
-    /// Not JSON, or not valid: each field error names its field or parameter.
+    /// Malformed JSON or invalid values: each entry names its field or parameter.
     #[response(status = 400)]
     BadRequest(ErrorBody),
 }
 
-/// How every call with a token fails.
+/// Errors of every call with a token.
 #[derive(IntoResponses)]
 pub enum TokenFailures {
     /// No valid token.
     #[response(status = 401)]
     Unauthenticated(ErrorBody),
-    /// The token lacks a scope that this needs.
+    /// The token lacks a required scope.
     #[response(status = 403)]
     Forbidden(ErrorBody),
 }
 
 #[derive(IntoResponses)]
 pub enum NotThere {
-    /// There is no such thing, or not any more.
+    /// Missing or deleted.
     #[response(status = 404)]
     NotFound(ErrorBody),
 }
 
-/// How a call with a body of JSON fails besides.
+/// Errors of calls with a JSON body.
 #[derive(IntoResponses)]
 pub enum BodyFailures {
     /// The body is too large.

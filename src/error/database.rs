@@ -1,20 +1,21 @@
-//! Failures of the database, sorted by what follows from them.
+//! Database failures, sorted by their consequence.
 
 use sqlx::postgres::PgDatabaseError;
 
 /// Consequence of a failed statement or connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DatabaseFailure {
-    /// A value that PostgreSQL cannot hold.
+    /// A value that PostgreSQL cannot store.
     BadData,
-    /// Passes by itself; the connection is as good as before.
+    /// Temporary; the connection is still good.
     Busy,
-    /// The server or the line to it is gone, or the session has lost what it had. No later statement on the connection,
-    /// or on one as old, is to be trusted.
+    /// The server or the connection is gone, or the session has lost its state. The connection, and others as old, must
+    /// not be used again.
     ConnectionLost,
-    /// The server takes no changes: it was demoted, or told so. A session may keep that beyond the end of the trouble.
+    /// The server accepts no writes, because it was demoted or configured so. A session may keep that state after the
+    /// outage.
     ReadOnly,
-    /// A field error of this program.
+    /// A bug in this program.
     Bug,
 }
 
@@ -28,7 +29,7 @@ impl DatabaseFailure {
                     .and_then(PgDatabaseError::routine);
                 DatabaseFailure::of_code(cause.code().as_deref().unwrap_or_default(), routine)
             }
-            // Every connection is in use, or none could be made in time: nothing is known of those that there are.
+            // Every connection is in use, or none could be made in time; this says nothing about the existing ones.
             sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed => DatabaseFailure::Busy,
             sqlx::Error::Io(_)
             | sqlx::Error::Tls(_)
@@ -39,35 +40,35 @@ impl DatabaseFailure {
         }
     }
 
-    /// Sorts by SQLSTATE. `routine` is the function of PostgreSQL that complained.
+    /// Sorts by SQLSTATE. `routine` is the PostgreSQL function that raised the error.
     ///
     /// Source: <https://www.postgresql.org/docs/15/errcodes-appendix.html>
     pub fn of_code(code: &str, routine: Option<&str>) -> DatabaseFailure {
         match (code, code.get(..2).unwrap_or_default()) {
             ("25006", _) => DatabaseFailure::ReadOnly,
-            // The session was ended for lying idle in a transaction, or for a transaction that took too long.
+            // The session was ended because a transaction was idle or took too long.
             ("25P03" | "25P04", _) => DatabaseFailure::ConnectionLost,
-            // A statement was canceled, mostly by its time-out; a lock was not to be had in time.
+            // A statement was canceled, usually by its time-out; or a lock was not available in time.
             ("57014" | "55P03", _) => DatabaseFailure::Busy,
             // "Recovery is in progress", "database is not accepting connections".
             ("55000", _) => DatabaseFailure::ConnectionLost,
             // A value too large for an index.
             ("54000", _) => DatabaseFailure::BadData,
-            // "cached plan must not change result type": a migration came between. A new session plans anew.
+            // "cached plan must not change result type": a migration ran in between. A new session plans again.
             ("0A000", _) if routine == Some("RevalidateCachedQuery") => {
                 DatabaseFailure::ConnectionLost
             }
             (_, "22") => DatabaseFailure::BadData,
-            // Full disk, memory, connections; deadlocks and serialization; an old snapshot.
+            // Full disk, memory or connections; deadlocks and serialization failures; an old snapshot.
             (_, "53" | "40" | "72") => DatabaseFailure::Busy,
-            // The line; shutdown, crash, start; trouble of the server's system; prepared statements that a pooler or
-            // a fail-over has lost; a password or a database that is not there, or not any more, on a new connection.
+            // Connection failures; shutdown, crash, startup; system errors of the server; prepared statements lost by a
+            // pooler or fail-over; a password or database that is missing or gone, on a new connection.
             (_, "08" | "57" | "58" | "26" | "28" | "3D") => DatabaseFailure::ConnectionLost,
             _ => DatabaseFailure::Bug,
         }
     }
 
-    /// Whether other connections, as old as the one that failed, are to be replaced.
+    /// Returns true when other connections, as old as the failed one, must be replaced.
     pub fn taints_connections(self) -> bool {
         matches!(
             self,

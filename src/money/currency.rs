@@ -1,4 +1,4 @@
-//! The currencies that Stripe charges, and how each counts its amounts.
+//! Currencies that Stripe charges, with their units and limits.
 
 use std::fmt;
 use std::ops::RangeInclusive;
@@ -6,11 +6,11 @@ use std::str::FromStr;
 
 use super::Cents;
 
-/// The most that Stripe charges at once, in the smallest unit: eight digits.
+/// Largest charge that Stripe accepts, in the smallest unit: eight digits.
 const MOST: i64 = 99_999_999;
 
-/// The least charge where Stripe documents none for the currency, in the smallest unit: it depends on what the account
-/// is paid out in.
+/// Smallest charge for currencies without a documented minimum, in the smallest unit. The real minimum depends on the
+/// account's payout currency.
 const USUAL_LEAST: i64 = 50;
 
 /// A currency that Stripe charges.
@@ -19,28 +19,28 @@ pub struct Currency {
     code: &'static str,
 }
 
-/// How a currency's amounts are counted and written.
+/// Units and decimals of a currency.
 ///
 /// Source: <https://docs.stripe.com/currencies>
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Form {
-    /// Digits after the point in the amounts that Stripe takes: 500 is 5.00 with two of them.
+    /// Decimals of the amounts that Stripe accepts: with two of them, 500 is 5.00.
     pub digits: u32,
-    /// Digits after the point that people write.
+    /// Decimals that people write.
     pub shown: u32,
-    /// What every amount is a multiple of.
+    /// Every amount is a multiple of this.
     pub step: i64,
 }
 
 impl Form {
-    /// The form of a currency by its code in any case. Two decimals for a code that Stripe does not charge.
+    /// The form of a currency by its code, in any case. Codes that Stripe does not charge get two decimals.
     pub fn of(code: &str) -> Form {
         let (digits, shown, step) = match code.to_ascii_uppercase().as_str() {
             "BIF" | "CLP" | "DJF" | "GNF" | "JPY" | "KMF" | "KRW" | "MGA" | "PYG" | "RWF"
             | "VND" | "VUV" | "XAF" | "XOF" | "XPF" => (0, 0, 1),
-            // No fractions, and yet Stripe wants two digits after the point: 5 UGX is 500.
+            // No fractions, but Stripe requires two decimals: 5 UGX is 500.
             "ISK" | "UGX" => (2, 0, 100),
-            // The last digit must be 0, for the sake of Stripe's partners.
+            // Stripe's partners require the last digit to be 0.
             "BHD" | "JOD" | "KWD" | "OMR" | "TND" => (3, 3, 10),
             _ => (2, 2, 1),
         };
@@ -55,12 +55,12 @@ impl Form {
 impl Currency {
     pub const USD: Currency = Currency { code: "usd" };
 
-    /// Three lower-case letters (ISO 4217), as Stripe and the database have it.
+    /// Three lower-case letters (ISO 4217), as in Stripe and the database.
     pub fn code(self) -> &'static str {
         self.code
     }
 
-    /// The amounts that can be charged, in the smallest unit.
+    /// The range of charges, in the smallest unit.
     ///
     /// Source: <https://docs.stripe.com/currencies#minimum-and-maximum-charge-amounts>
     pub fn charges(self) -> RangeInclusive<i64> {
@@ -80,7 +80,7 @@ impl Currency {
         (least + step - 1) / step * step..=MOST / step * step
     }
 
-    /// The currency in a sentence: `dollars`, `EUR`.
+    /// Name of the currency in a sentence: `dollars`, `EUR`.
     pub fn in_words(self) -> String {
         match self {
             Currency::USD => "dollars".to_owned(),
@@ -88,17 +88,17 @@ impl Currency {
         }
     }
 
-    /// What every amount is a multiple of, in the smallest unit.
+    /// Every amount is a multiple of this, in the smallest unit.
     pub fn step(self) -> i64 {
         Form::of(self.code).step
     }
 
-    /// Returns what is wrong with a charge of this amount, as the end of a sentence about its field.
+    /// Returns the problem with a charge of this amount, as the end of a sentence about its field.
     pub fn check_charge(self, amount: Cents) -> Result<(), String> {
         self.check(amount, self.charges())
     }
 
-    /// Returns what is wrong with an amount that may be nothing: a price of shipping, or of a piece given away.
+    /// Like [`check_charge`](Self::check_charge), but allows zero: for the price of shipping, or of a piece given away.
     pub fn check_part(self, amount: Cents) -> Result<(), String> {
         self.check(amount, 0..=*self.charges().end())
     }
@@ -111,7 +111,7 @@ impl Currency {
         self.check_step(amount)
     }
 
-    /// Returns what is wrong with an amount that the currency cannot say.
+    /// Returns the problem with an amount that the currency cannot represent.
     pub fn check_step(self, amount: Cents) -> Result<(), String> {
         match self.step() {
             step if amount.0 % step != 0 => Err(format!("must be a multiple of {step}")),
@@ -119,12 +119,12 @@ impl Currency {
         }
     }
 
-    /// An amount as a hint for those who type one: `47.50`, `4750`, `4.750`.
+    /// A sample amount for input hints: `47.50`, `4750`, `4.750`.
     pub fn example(self) -> String {
         Cents(if self.step() == 100 { 475_000 } else { 4_750 }).plain(self.code)
     }
 
-    /// The range of charges as people write amounts: `$0.50 to $999,999.99`.
+    /// The range of charges in people's notation: `$0.50 to $999,999.99`.
     pub fn charges_in_words(self) -> String {
         let charges = self.charges();
         let [least, most] =
@@ -159,6 +159,8 @@ impl fmt::Debug for Currency {
     }
 }
 
+/// Currencies that Stripe charges.
+///
 /// Source: <https://docs.stripe.com/currencies#presentment-currencies>
 #[rustfmt::skip]
 const CODES: [&str; 141] = [

@@ -1,7 +1,8 @@
-//! The catalog as one file: `{"categories": […], "products": […]}`, in and out.
+//! Import and export of the catalog as one file: `{"categories": […], "products": […]}`.
 //!
-//! Import is an upsert by id, all or nothing, and reports every bad row. A row is a whole product: what it leaves out
-//! takes its default, but slug, stock, Stripe's ids and the time of creation stay. `import(export())` changes nothing.
+//! An import is an upsert by id. It applies all rows or none, and reports every invalid row. A row is a whole product:
+//! missing fields take their defaults, except for the slug, the stock, Stripe's ids and the creation time, which stay.
+//! `import(export())` changes nothing.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -24,42 +25,42 @@ use crate::media::{self, CARD_WIDTH, Image};
 use crate::money::Currency;
 use crate::unicode;
 
-/// What an import did.
+/// Counts of the rows that an import created, updated or left unchanged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct ImportSummary {
     pub categories_created: usize,
     pub categories_updated: usize,
     pub products_created: usize,
     pub products_updated: usize,
-    /// Rows, of both kinds, that said nothing new.
+    /// Rows, of both kinds, that matched the database.
     pub unchanged: usize,
 }
 
-/// A product that the file names, as we have it.
+/// An existing product that the file names.
 #[derive(FromRow)]
 struct Known {
     #[sqlx(flatten)]
     product: Product,
     is_deleted: bool,
-    /// Whether Stripe has confirmed its price: then ours are the right ids, and the file's may be old.
+    /// Set if Stripe has confirmed the price. Then the ids in the database are right, and the file's may be outdated.
     is_verified: bool,
 }
 
-/// A product as it is to be.
+/// The state of a product after the import.
 struct Wanted {
     product: Product,
     delta: i32,
     is_new: bool,
     is_changed: bool,
-    /// Whether Stripe has to hear of it.
+    /// Set if the product must be synced to Stripe.
     for_stripe: bool,
 }
 
-/// Reads a catalog file into the database; the caller commits. With `images`, every image of ours that it names
-/// has to be among them or, by its id, in this shop; without, paths are left as they are.
+/// Imports a catalog file; the caller commits. With `images`, every image in the file that this shop would host must be
+/// among them or, by its id, already in this shop. Without `images`, paths are left unchanged.
 ///
 /// # Errors
-/// A field error for each bad field, under the row's index: `products[3].price`.
+/// An error for each invalid field, with the index of its row: `products[3].price`.
 pub async fn import(
     conn: &mut PgConnection,
     text: &str,
@@ -71,7 +72,7 @@ pub async fn import(
     let (categories, products) = parse(text, images, currency, &mut field_errors)?;
     let mut summary = ImportSummary::default();
 
-    // Products are locked before categories and in id order, as everywhere.
+    // Every transaction locks products before categories, and products in id order.
     let known = lock_products(conn, &categories, &products).await?;
     let known_categories = lock_categories(conn).await?;
     let categories = merge_categories(categories, &known_categories, &mut field_errors);
@@ -145,7 +146,7 @@ pub async fn import(
     Ok(summary)
 }
 
-/// The whole catalog but deleted products, as [`import`] reads it.
+/// Exports the catalog, without deleted products, in the format of [`import`].
 pub async fn export(conn: &mut PgConnection) -> Result<Value> {
     let categories: Vec<Category> =
         sqlx::query_as("select id, name, slug, description, position from categories order by id")
@@ -194,11 +195,11 @@ fn exported(product: &Product) -> Value {
     })
 }
 
-/// The good rows of the file, each with what its field errors begin with: `products[3].`
+/// The valid rows of the file, each with the prefix of its field errors: `products[3].`
 type FileRows = (Vec<Row<(i64, CategoryInput)>>, Vec<Row<FileProduct>>);
 type Row<T> = (String, T);
 
-/// Reads the rows; what is wrong with them is noted, what is not such a file at all is an error.
+/// Parses the rows and collects their errors. Fails if the text is not a catalog file at all.
 fn parse(
     text: &str,
     images: Option<&TakenImages>,
@@ -267,7 +268,7 @@ fn parse(
     Ok((categories, products))
 }
 
-/// Puts ids in place of the names that a row has for its images.
+/// Replaces the image names of a row by image ids.
 fn resolve_images(
     row: &mut FileProduct,
     images: Option<&TakenImages>,
@@ -281,7 +282,7 @@ fn resolve_images(
             (Some(Err(sentence)), _) => {
                 field_errors.push(FieldError::new(field, format!("{name}: {sentence}")))
             }
-            // Perhaps the shop has it.
+            // The shop may have it already.
             (None, Some(id)) => return Some(id),
             (None, None) if images.is_some() => field_errors.push(FieldError::new(
                 field,
@@ -299,7 +300,8 @@ fn resolve_images(
             .enumerate()
             .map(|(index, name)| resolve(format!("{prefix}images[{index}]"), name))
             .collect();
-        // One that is missing would move the others, and what is told of them later.
+        // Drop the whole list if an image is missing: the remaining ones would shift, and later messages would name
+        // wrong images.
         row.input.images = ids.into_iter().collect();
     }
     let places = [
@@ -309,7 +311,7 @@ fn resolve_images(
     for (index, (field, place)) in places.into_iter().enumerate() {
         let Some(Some(path)) = place else { continue };
         let is_kept = media::id_of(path).is_some();
-        // Where a list has an image for this place, or all of them, the address only repeats it.
+        // The list has an image at this position, or is complete: the address only repeats it.
         let is_told = match &row.input.images {
             Some(images) => images.len() > index || (is_kept && !images.is_empty()),
             None => false,
@@ -328,7 +330,7 @@ fn resolve_images(
     }
 }
 
-/// The images of ours that the rows name; those that the shop does not have are field errors.
+/// Locks the images that the rows name, against deletion. Missing images are field errors.
 async fn hold_images(
     conn: &mut PgConnection,
     products: &[Row<FileProduct>],
@@ -353,7 +355,7 @@ async fn hold_images(
     Ok(held)
 }
 
-/// Reads each row and has it checked; wrong rows are dropped, for the import will not happen.
+/// Parses and checks each row. Invalid rows are dropped, because the import fails anyway.
 fn keep<T>(
     rows: Vec<(String, Map<String, Value>)>,
     field_errors: &mut Vec<FieldError>,
@@ -373,7 +375,7 @@ fn keep<T>(
     kept
 }
 
-/// Notes a value that an earlier row has already.
+/// Reports a value that an earlier row already has.
 fn note_repeat<T: Eq + std::hash::Hash>(
     seen: &mut HashMap<T, String>,
     value: T,
@@ -389,7 +391,7 @@ fn note_repeat<T: Eq + std::hash::Hash>(
     }
 }
 
-/// A field error for each category that would get the name of another. One that has its name for long keeps it.
+/// Reports categories whose name another category has. A category may keep its current name.
 fn note_repeated_names(
     rows: &[Row<(i64, CategoryInput)>],
     known: &[Category],
@@ -423,7 +425,7 @@ fn note_repeated_names(
     }
 }
 
-/// The categories as they are to be.
+/// Computes the state of the categories after the import.
 fn merge_categories(
     rows: Vec<Row<(i64, CategoryInput)>>,
     known: &[Category],
@@ -465,7 +467,7 @@ fn merge_categories(
     categories
 }
 
-/// The products as they are to be, by id.
+/// Computes the state of the products after the import, in id order.
 fn merge_products(
     rows: Vec<Row<FileProduct>>,
     mut known: HashMap<ProductId, Known>,
@@ -593,7 +595,7 @@ async fn lock_categories(conn: &mut PgConnection) -> Result<Vec<Category>> {
     Ok(categories)
 }
 
-/// The slugs of products that the file does not name.
+/// Returns the slugs of products that the file does not name.
 async fn other_slugs(
     conn: &mut PgConnection,
     products: &[Row<FileProduct>],
@@ -622,7 +624,8 @@ async fn write_categories(conn: &mut PgConnection, categories: &[&Category]) -> 
     let slugs: Vec<&str> = categories.iter().map(|c| c.slug.as_str()).collect();
     let descriptions: Vec<&str> = categories.iter().map(|c| c.description.as_str()).collect();
     let positions: Vec<i32> = categories.iter().map(|c| c.position).collect();
-    // Two rows may swap their slugs, which are unique at every moment. No slug has a tilde.
+    // Slugs are unique at every moment, but rows may swap them, so park them under temporary ones. No valid slug has a
+    // tilde.
     sqlx::query(
         "update categories
          set slug = '~' || categories.id,
@@ -653,7 +656,7 @@ async fn write_categories(conn: &mut PgConnection, categories: &[&Category]) -> 
     .bind(name_keys)
     .execute(&mut *conn)
     .await?;
-    // The next category that gets its id from the database must not meet one of these.
+    // Raise the sequence, so that the next new category does not collide with an imported id.
     sqlx::query(
         "select setval(
              pg_get_serial_sequence('categories', 'id'),
@@ -670,7 +673,7 @@ async fn write_products(conn: &mut PgConnection, products: &[&Product]) -> Resul
     }
     let ids = column(products, |p| &p.id);
     let slugs = column(products, |p| p.slug.as_str());
-    // As above.
+    // Rows may swap their slugs, as with categories.
     sqlx::query(
         "update products
          set slug = '~' || products.id

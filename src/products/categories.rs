@@ -1,4 +1,4 @@
-//! Categories: how the catalog is sorted.
+//! Categories of the catalog.
 
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -28,14 +28,14 @@ pub struct Category {
     pub name: String,
     pub slug: String,
     pub description: String,
-    /// Where the owner put it; all are 0 until somebody puts them in order.
+    /// Position set by the owner. All are 0 until the categories are ordered.
     pub position: i32,
 }
 
-/// The storefront reads one page and must see them all: no shop has more.
+/// Default page size. The storefront reads one page and must get all categories; no shop has more.
 const PAGE_SIZE: i64 = 10_000;
 
-/// All categories, by name.
+/// Lists all categories, by name.
 #[utoipa::path(operation_id = "list_categories", get, path = "/api/categories", tag = "categories",
     params(("page" = Option<String>, Query), ("page_size" = Option<String>, Query, description = "1 to 100; all of them for anything else")),
     responses((status = 200, body = Page<Category>), ReadFailures))]
@@ -46,7 +46,7 @@ pub(super) async fn list(State(app): State<App>, reader: Reader) -> Result<Respo
     reader.answer(&page.of(count, categories, &address, &reader.query)?)
 }
 
-/// One category, by id or slug.
+/// Returns one category, by id or slug.
 #[utoipa::path(operation_id = "get_category", get, path = "/api/categories/{id}", tag = "categories",
     params(("id" = String, Path, description = "A number, or a slug")),
     responses((status = 200, body = Category), ReadFailures))]
@@ -64,7 +64,7 @@ pub(super) async fn detail(
     reader.answer(&category.ok_or(Error::NotFound("Category"))?)
 }
 
-/// Adds a category.
+/// Creates a category.
 #[utoipa::path(operation_id = "create_category", post, path = "/api/categories", tag = "categories", security(("bearer" = [])),
     request_body = WholeCategory,
     responses((status = 201, body = Category), WriteFailures))]
@@ -98,7 +98,7 @@ pub(super) async fn replace(
     write(app, admin, id, input::category(body, Write::Replace)).await
 }
 
-/// Changes the fields given.
+/// Changes the given fields.
 #[utoipa::path(operation_id = "patch_category", patch, path = "/api/categories/{id}", tag = "categories", security(("bearer" = [])),
     params(("id" = i64, Path)), request_body = CategoryInput,
     responses((status = 200, body = Category), WriteFailures))]
@@ -111,7 +111,7 @@ pub(super) async fn patch(
     write(app, admin, id, input::category(body, Write::Patch)).await
 }
 
-/// Deletes a category; its products stay, without one.
+/// Deletes a category. Its products stay, without a category.
 #[utoipa::path(operation_id = "delete_category", delete, path = "/api/categories/{id}", tag = "categories", security(("bearer" = [])),
     params(("id" = i64, Path)),
     responses((status = 204), WriteFailures))]
@@ -126,7 +126,7 @@ pub(super) async fn delete(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// All categories in the owner's order, with how many products are in each.
+/// All categories in the owner's order, with the number of products in each.
 #[derive(Serialize, ToSchema)]
 pub(super) struct CategoryList {
     count: usize,
@@ -143,7 +143,8 @@ impl CategoryList {
     }
 }
 
-/// All categories in the owner's order. (The shoppers' list is always by name; each says its `position`.)
+/// Lists all categories in the owner's order. (The public list is always sorted by name; each entry has its
+/// `position`.)
 #[utoipa::path(operation_id = "list_categories_as_admin", get, path = "/api/admin/categories", tag = "categories", security(("bearer" = [])),
     responses((status = 200, body = CategoryList), AdminReadFailures))]
 pub(super) async fn admin_list(
@@ -153,15 +154,15 @@ pub(super) async fn admin_list(
     CategoryList::read(&mut *app.db.acquire().await?).await
 }
 
-/// An order of categories.
+/// A new order of the categories.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct CategoryOrder {
-    /// Those named come first, in this order; the others follow as they were.
+    /// Ids that come first, in this order. The other categories follow in their current order.
     ids: Vec<i64>,
 }
 
-/// Puts the categories in order. Safe to repeat.
+/// Sets the order of the categories. Safe to repeat.
 #[utoipa::path(operation_id = "order_categories", put, path = "/api/admin/categories", tag = "categories", security(("bearer" = [])),
     request_body = CategoryOrder,
     responses((status = 200, body = CategoryList), WriteFailures))]
@@ -177,7 +178,7 @@ pub(super) async fn order(
     Ok(list)
 }
 
-/// Moves a category one place up; the first stays.
+/// Moves a category up one place. The first one stays.
 #[utoipa::path(operation_id = "move_category_up", post, path = "/api/admin/categories/{id}/up", tag = "categories", security(("bearer" = [])),
     params(("id" = i64, Path)),
     responses((status = 200, body = CategoryList), WriteFailures))]
@@ -189,7 +190,7 @@ pub(super) async fn move_up(
     step(app, admin, id, true).await
 }
 
-/// Moves a category one place down; the last stays.
+/// Moves a category down one place. The last one stays.
 #[utoipa::path(operation_id = "move_category_down", post, path = "/api/admin/categories/{id}/down", tag = "categories", security(("bearer" = [])),
     params(("id" = i64, Path)),
     responses((status = 200, body = CategoryList), WriteFailures))]
@@ -209,7 +210,7 @@ async fn step(app: App, admin: CatalogAdmin, id: i64, up: bool) -> Result<Json<C
     Ok(list)
 }
 
-/// Deletes a category; its products stay, without one.
+/// Deletes a category. Its products stay, without a category.
 pub(super) async fn remove(conn: &mut PgConnection, id: i64) -> Result<()> {
     lock_products(conn, id).await?;
     let done = sqlx::query("delete from categories where id = $1")
@@ -222,7 +223,7 @@ pub(super) async fn remove(conn: &mut PgConnection, id: i64) -> Result<()> {
     }
 }
 
-/// All categories in the owner's order, and how many products, deleted ones apart, are in each.
+/// Returns all categories in the owner's order, with the number of products in each. Deleted products don't count.
 pub(super) async fn select_counted(conn: &mut PgConnection) -> Result<Vec<CountedCategory>> {
     let categories = sqlx::query_as(
         r#"select c.id, c.name, c.slug, c.description, c.position,
@@ -238,9 +239,9 @@ pub(super) async fn select_counted(conn: &mut PgConnection) -> Result<Vec<Counte
     Ok(categories)
 }
 
-/// The ids of all categories in the owner's order, locked until the transaction ends.
+/// Locks all categories until the transaction ends. Returns their ids in the owner's order.
 pub(super) async fn lock_all(conn: &mut PgConnection) -> Result<Vec<i64>> {
-    // Locked by id, as everywhere; a row that was changed while we waited is seen as it is now by the second statement.
+    // Lock in id order, as everywhere. The second statement sees rows that changed while this one waited.
     sqlx::query("select id from categories order by id for update")
         .execute(&mut *conn)
         .await?;
@@ -254,7 +255,7 @@ pub(super) async fn lock_all(conn: &mut PgConnection) -> Result<Vec<i64>> {
     Ok(ids)
 }
 
-/// Numbers the categories from 1 in this order.
+/// Numbers the categories from 1, in this order.
 pub(super) async fn set_order(conn: &mut PgConnection, ids: &[i64]) -> Result<()> {
     sqlx::query(
         "update categories
@@ -322,14 +323,14 @@ pub(super) async fn find(conn: &mut PgConnection, key: &CategoryKey) -> Result<O
     Ok(category)
 }
 
-/// What two names have in common that people take for one: case, accents and spaces do not count.
+/// Normalizes a name for comparison: case, accents and extra spaces are ignored.
 pub(super) fn name_key(name: &str) -> String {
     let chars = name.nfkd().filter(|c| !is_combining_mark(*c));
     let lower = chars.collect::<String>().to_lowercase();
     lower.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// Checks that no other category has this name, one of an older version neither.
+/// Checks that no other category has this name, including categories that an older version created without a key.
 async fn check_name(conn: &mut PgConnection, name: &str, id: Option<i64>) -> Result<()> {
     let others: Vec<String> =
         sqlx::query_scalar("select name from categories where id is distinct from $1")
@@ -347,7 +348,7 @@ fn name_taken(name: &str) -> Error {
     Error::invalid("name", format!("There is a category “{name}” already."))
 }
 
-/// Whether a statement failed because another category got this name a moment before.
+/// Reports whether a statement failed because another transaction has just used the name.
 fn lost_the_name(error: &sqlx::Error) -> bool {
     let constraint = error
         .as_database_error()
@@ -390,7 +391,7 @@ pub(super) async fn insert(conn: &mut PgConnection, input: CategoryInput) -> Res
         match category {
             Some(category) => return Ok(category),
             None if input.slug.is_some() => return Err(slug_taken(&slug)),
-            // Another took the slug between the two statements; it is seen now.
+            // Another transaction took the slug between the two statements; the next round sees it.
             None => {}
         }
     }
@@ -404,7 +405,7 @@ pub(super) async fn update(
     lock_products(conn, id).await?;
     let slug = input.slug.clone().unwrap_or_default();
     let before = find(conn, &CategoryKey::Id(id)).await?;
-    // One that has its name for long keeps it, even where another of an older version has the same.
+    // A category may keep its current name, even if an older version created another one with it.
     let new_name = input
         .name
         .as_ref()
@@ -440,7 +441,8 @@ pub(super) async fn update(
     }
 }
 
-/// A category's change reaches its products' rows. They are locked first, in id order, as a checkout locks them.
+/// Locks the products of a category before the category changes, because the change updates their rows. They are locked
+/// in id order, as a checkout does.
 async fn lock_products(conn: &mut PgConnection, category: i64) -> Result<()> {
     sqlx::query(
         "select id

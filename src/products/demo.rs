@@ -1,12 +1,12 @@
-//! The demo catalog as a catalog file and its images.
+//! The demo catalog, as a catalog file with images.
 
 use demo_catalog::{CATEGORIES, PRODUCTS, Renderer, Size};
 use serde_json::{Value, json};
 
 use crate::money::Currency;
 
-/// The catalog file with prices that can be charged in a currency: as many of its units as cents, or ten times as many
-/// where that is too little.
+/// Returns the catalog file, with prices that can be charged in `currency`: each US cent becomes one smallest unit of it,
+/// or ten where that is too little.
 pub fn catalog(currency: Currency) -> String {
     let categories: Vec<Value> = CATEGORIES
         .iter()
@@ -50,7 +50,7 @@ pub fn catalog(currency: Currency) -> String {
     json!({"categories": categories, "products": products}).to_string()
 }
 
-/// Draws every image that the catalog file names: its path there, and the PNG.
+/// Draws every image that the catalog file names. Returns each path and the PNG.
 pub fn images() -> Vec<(String, Vec<u8>)> {
     let renderer = Renderer::new();
     let mut images = Vec::new();

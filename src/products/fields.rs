@@ -1,5 +1,5 @@
-//! One value of what an owner sends, taken out of its object and read; `input.rs` says which fields there are.
-//! A reader's error is the field error's message, without the field's name.
+//! Parsers for single fields of a JSON object that an owner sends; `input.rs` defines the objects. A parser's error is
+//! the message of the field error, without the field's name.
 
 use std::ops::RangeInclusive;
 
@@ -12,7 +12,7 @@ use crate::media;
 use crate::money::{Cents, Currency};
 use crate::stripe;
 
-/// A JSON object whose fields are taken out one by one.
+/// A JSON object whose fields are removed as they are parsed.
 pub(super) struct Fields {
     object: Map<String, Value>,
     prefix: String,
@@ -28,7 +28,7 @@ impl Fields {
         }
     }
 
-    /// Nothing was wrong so far.
+    /// Reports whether there are no errors so far.
     pub fn is_sound(&self) -> bool {
         self.field_errors.is_empty()
     }
@@ -42,7 +42,7 @@ impl Fields {
             .push(FieldError::new(format!("{}{field}", self.prefix), message));
     }
 
-    /// Notes those of the fields that are missing; call it before they are read.
+    /// Reports those of the fields that are missing. Call it before they are read.
     pub fn require(&mut self, names: &[&str]) {
         for name in names {
             if !self.has(name) {
@@ -51,7 +51,7 @@ impl Fields {
         }
     }
 
-    /// Takes a field out. Nothing if it is missing or wrong; a field error has been noted.
+    /// Removes and parses a field. `None` if it is missing or invalid; an invalid one has been reported.
     pub fn read<T>(
         &mut self,
         field: &str,
@@ -66,7 +66,7 @@ impl Fields {
         }
     }
 
-    /// All field errors, those of unknown fields, too.
+    /// Returns all field errors, including unknown fields.
     pub fn finish(mut self, ignored: &[&str]) -> Vec<FieldError> {
         let unknown: Vec<String> = self
             .object
@@ -104,7 +104,7 @@ pub(super) fn whole(value: Value, range: RangeInclusive<i64>) -> Result<i64, Str
     })
 }
 
-/// A price that can be charged in a currency.
+/// Parses a price that can be charged in `currency`.
 pub(super) fn price(value: Value, currency: Currency) -> Result<Cents, String> {
     let price = Cents(whole(value, currency.charges())?);
     match price.fits(currency.code()) {
@@ -133,7 +133,7 @@ pub(super) fn text(value: Value, chars: RangeInclusive<usize>) -> Result<String,
     Ok(text)
 }
 
-/// A text on one line, trimmed.
+/// Parses and trims a single-line text.
 pub(super) fn line(value: Value, chars: RangeInclusive<usize>) -> Result<String, String> {
     let trimmed = match value {
         Value::String(text) => Value::from(text.trim()),
@@ -148,7 +148,7 @@ pub(super) fn line(value: Value, chars: RangeInclusive<usize>) -> Result<String,
 
 pub(super) fn product_id(value: Value) -> Result<ProductId, String> {
     let id = line(value, 1..=ProductId::MAX_CHARS)?;
-    // They would be lost in a path or in the list that a batch asks for.
+    // These characters would not survive in a path, or in the comma-separated list of a batch request.
     if id.contains(['/', '\\', ',']) || ["batch", ".", ".."].contains(&id.as_str()) {
         return Err("Must not contain slashes or commas, nor be \"batch\".".to_owned());
     }
@@ -173,7 +173,7 @@ pub(super) fn slug(value: Value, reserved: &str) -> Result<String, String> {
     }
 }
 
-/// A category as a caller names it.
+/// A category, named by id or slug.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CategoryKey {
     Id(i64),
@@ -195,7 +195,7 @@ pub(super) fn category_key(value: Value) -> Result<CategoryKey, String> {
     }
 }
 
-/// Two decimals, as the column has them.
+/// Parses a weight and formats it with two decimals, like the database column.
 pub(super) fn weight(value: Value) -> Result<String, String> {
     let text = match &value {
         Value::String(text) => text.clone(),
@@ -206,7 +206,7 @@ pub(super) fn weight(value: Value) -> Result<String, String> {
     let digits = |part: &str, most| {
         (1..=most).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_digit())
     };
-    // A number may come with zeros that mean nothing: 2.500.
+    // Ignore trailing zeros, as in 2.500.
     let decimals = decimals.trim_end_matches('0');
     if digits(units, 5) && (decimals.is_empty() || digits(decimals, 2)) {
         let units: u32 = units.parse().map_err(|_| "Must be a number.".to_owned())?;
@@ -215,7 +215,7 @@ pub(super) fn weight(value: Value) -> Result<String, String> {
     Err("Must be a number from 0 to 99999.99 with up to two decimals.".to_owned())
 }
 
-/// The image that is meant: by its id, by an address of it, or as our answers show it.
+/// Parses an image given by id, by URL, or as the object in API responses.
 pub(super) fn image_id(value: Value, bases: &[&str]) -> Option<ImageId> {
     let text = match &value {
         Value::String(text) => text,
@@ -226,7 +226,7 @@ pub(super) fn image_id(value: Value, bases: &[&str]) -> Option<ImageId> {
     ImageId::parse(text).or_else(|| media::id_of(own.unwrap_or(text)))
 }
 
-/// The path under which an image is stored, `/media/…`, or an address elsewhere; nothing for null and "".
+/// Parses an image address: the path of a stored image (`/media/…`) or a URL on another host. `None` for null and "".
 pub(super) fn image(
     value: Value,
     bases: &[&str],

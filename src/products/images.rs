@@ -1,4 +1,5 @@
-//! The images that a catalog file names, taken in before its rows are: no file is read inside a transaction.
+//! Storage of the images that a catalog file names. It precedes the import of the rows: no file is read inside a
+//! transaction.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,21 +11,21 @@ use crate::error::{Error, Result};
 use crate::ids::ImageId;
 use crate::media::{self, Kept, Media, Upload};
 
-/// How many images are taken in at a time.
+/// Number of images processed concurrently.
 const AT_ONCE: usize = 8;
 
-/// What became of each image that a catalog file names, by its name there.
+/// Result of each image that a catalog file names, by its name in the file.
 #[derive(Debug, Default)]
 pub struct TakenImages {
     taken: BTreeMap<String, Result<Kept, String>>,
 }
 
 impl TakenImages {
-    /// Takes an image in under the name that the file has for it. One named by its id is kept as it is, if it is the
-    /// very same.
+    /// Stores an image under its name in the file. If the name is an image id and the content matches it, the original
+    /// bytes are kept.
     ///
     /// # Errors
-    /// When the store fails. An image that is refused is a field error of the rows that name it.
+    /// If the storage fails. A refused image is a field error of the rows that name it.
     pub async fn take(
         &mut self,
         media: &Media,
@@ -37,7 +38,7 @@ impl TakenImages {
         Ok(())
     }
 
-    /// Takes in images that we drew ourselves, several at a time, as they are: their names and contents.
+    /// Stores images that this program drew, several concurrently and unchanged. `images` holds names and contents.
     ///
     /// # Errors
     /// As [`TakenImages::take`].
@@ -57,18 +58,18 @@ impl TakenImages {
         Ok(TakenImages { taken })
     }
 
-    /// How many were taken in.
+    /// Number of images that were stored.
     pub fn count(&self) -> usize {
         self.taken.values().filter(|taken| taken.is_ok()).count()
     }
 
-    /// Takes them back, for the import did not happen.
+    /// Deletes the stored images, because the import failed.
     pub async fn discard(self, media: &Media, db: &PgPool) {
         let kept: Vec<Kept> = self.taken.into_values().flatten().collect();
         media::discard(media, db, &kept).await;
     }
 
-    /// The image of this name: its id, or what is wrong with it. None: there is no such file.
+    /// Returns the image's id, or the reason for its refusal. `None` if there is no such file.
     pub(super) fn get(&self, name: &str) -> Option<Result<&ImageId, &str>> {
         let taken = self.taken.get(name)?;
         Some(match taken {
@@ -93,8 +94,8 @@ async fn take(
     Ok(taken.map_err(|refusal| refusal.sentence(&limits)))
 }
 
-/// The names of the images in a catalog file, without `/media/`: ids, and paths below the media folder. What cannot
-/// be read names none; the import will say why.
+/// Returns the names of the images in a catalog file, without `/media/`: ids, and paths below the media folder. An
+/// unreadable file names none; the import reports the error.
 pub fn named_images(text: &str) -> BTreeSet<String> {
     let file: Value = serde_json::from_str(text.trim_start_matches('\u{feff}')).unwrap_or_default();
     let products = file["products"].as_array().map(Vec::as_slice);
@@ -114,12 +115,12 @@ pub fn named_images(text: &str) -> BTreeSet<String> {
     names
 }
 
-/// An image's name, of a path or an address of ours.
+/// Returns the name of an image from its path or its URL in this shop.
 pub(super) fn name_of(path: &str) -> &str {
     path.strip_prefix("/media/").unwrap_or(path)
 }
 
-/// The id in a name that is one, or an address of an image without `/media/`.
+/// Returns the image id if the name is an id, or an image's URL without `/media/`.
 pub fn named_id(name: &str) -> Option<ImageId> {
     ImageId::parse(name).or_else(|| media::id_of(&format!("/media/{name}")))
 }

@@ -1,4 +1,4 @@
-//! What an owner sends, read field by field: each field error is noted under its field's name and all are told at once.
+//! Input of products, categories and stock changes. All fields are checked, and all errors are reported together.
 
 use std::collections::BTreeMap;
 
@@ -18,7 +18,7 @@ use crate::ids::{ImageId, ProductId};
 use crate::media::{self, CARD_WIDTH, Image};
 use crate::money::{Cents, Currency};
 
-/// What was read, and what was wrong with it.
+/// A parsed object and its errors.
 #[derive(Debug)]
 pub(super) struct Parsed<T> {
     pub value: T,
@@ -37,8 +37,8 @@ impl<T> Parsed<T> {
     }
 }
 
-/// A product as it is written. PATCH changes what is given; POST and PUT need name, lighter_type and price, and take
-/// the defaults for the rest.
+/// The fields of a product. PATCH changes the given fields. POST and PUT require name, lighter_type and price; other
+/// missing fields take their defaults.
 #[derive(Clone, Debug, Default, PartialEq, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ProductInput {
@@ -54,7 +54,7 @@ pub struct ProductInput {
         pattern = r"^[^\s\x00-\x1f\x7f-\x9f]([^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f])?$"
     )]
     pub name: Option<String>,
-    /// Lower-case letters, digits and single hyphens; made from the name when absent, kept by PUT.
+    /// Lowercase letters, digits and single hyphens. Made from the name when absent; PUT keeps the current slug.
     #[schema(
         nullable = false,
         max_length = 200,
@@ -64,10 +64,10 @@ pub struct ProductInput {
     /// 1 Classic BIC, 2 Mini BIC.
     #[schema(nullable = false, minimum = 1, maximum = 2)]
     pub lighter_type: Option<i16>,
-    /// In the currency's smallest unit: what Stripe charges of it, of US dollars 50 to 99999999.
+    /// In the currency's smallest unit, within Stripe's limits: for US dollars, 50 to 99999999.
     #[schema(value_type = i64, required = false, minimum = 50, maximum = 99_999_999)]
     pub price: Option<Cents>,
-    /// The shop's currency, which is meant when absent. No other is taken.
+    /// The shop's currency, which is also the default. No other currency is accepted.
     #[schema(nullable = false, pattern = "^[a-z]{3}$")]
     pub currency: Option<String>,
     /// A category's id or slug, or null.
@@ -76,16 +76,16 @@ pub struct ProductInput {
     /// Up to 10,000 characters.
     #[schema(nullable = false, max_length = 10_000, pattern = r"^[^\x00]*$")]
     pub description: Option<String>,
-    /// Up to ten ids of uploaded images, in order: the first is the primary image, the second the secondary one. What
-    /// was read may come back.
+    /// Up to ten ids of uploaded images, in order: the first is the primary image, the second the secondary one. Image
+    /// objects from responses are accepted, too.
     #[schema(value_type = Vec<ImageId>, required = false, max_items = 10)]
     pub images: Option<Vec<ImageId>>,
-    /// `/media/…`, an http(s) address, or null. The address of an uploaded image puts that image first.
+    /// `/media/…`, an http(s) URL, or null. The URL of an uploaded image puts that image first.
     #[schema(value_type = Option<ImageAddress>)]
     pub primary_image: Option<Option<String>>,
     #[schema(value_type = Option<ImageAddress>)]
     pub secondary_image: Option<Option<String>>,
-    /// The owner's switch.
+    /// Sold out by the owner's choice.
     #[schema(nullable = false)]
     pub is_sold_out: Option<bool>,
     #[schema(nullable = false)]
@@ -93,24 +93,25 @@ pub struct ProductInput {
     /// A string or a number with up to two decimals; `"2.00"` when absent.
     #[schema(value_type = Weight, required = false)]
     pub weight_ounces: Option<String>,
-    /// Pieces available. In PATCH only together with `expected_inventory_count`; alone in PUT it has to be as it is.
+    /// Pieces available. PATCH requires `expected_inventory_count` with it. In PUT without it, the value must be the
+    /// current count.
     #[schema(nullable = false, minimum = 0, maximum = 1_000_000)]
     pub inventory_count: Option<i32>,
-    /// The pieces available that the caller saw.
+    /// The available pieces that the caller last saw.
     #[schema(nullable = false, minimum = 0, maximum = 1_000_000)]
     pub expected_inventory_count: Option<i32>,
-    /// The version that the caller saw; a change of an older one is refused.
+    /// The version that the caller last saw. The change is refused if the product has a newer one.
     #[schema(nullable = false, minimum = 1)]
     pub version: Option<i64>,
-    /// POST, PUT and rows of a file: what they leave out takes its default.
+    /// Set for POST, PUT and file rows: missing fields take their defaults.
     #[schema(ignore)]
     pub is_whole: bool,
 }
 
-/// A product as POST and PUT want it.
+/// Schema of a product for POST and PUT.
 pub(super) struct WholeProduct;
 
-/// A category as POST and PUT want it.
+/// Schema of a category for POST and PUT.
 pub(super) struct WholeCategory;
 
 macro_rules! whole {
@@ -143,7 +144,7 @@ whole!(
 );
 whole!(WholeCategory, CategoryInput, ["name"]);
 
-/// The id of a category, or its slug.
+/// A category's id or slug.
 #[derive(ToSchema)]
 #[serde(untagged)]
 #[allow(dead_code, reason = "read by the API document alone")]
@@ -171,7 +172,7 @@ struct WeightText(String);
 #[allow(dead_code, reason = "read by the API document alone")]
 struct WeightNumber(f64);
 
-/// `/media/…` or an http(s) address; empty as null.
+/// `/media/…` or an http(s) URL; empty means null.
 #[derive(ToSchema)]
 #[schema(
     max_length = 500,
@@ -180,7 +181,7 @@ struct WeightNumber(f64);
 #[allow(dead_code, reason = "read by the API document alone")]
 struct ImageAddress(String);
 
-/// A category as it is written. PATCH changes what is given; POST and PUT need the name.
+/// The fields of a category. PATCH changes the given fields; POST and PUT require the name.
 #[derive(Clone, Debug, Default, PartialEq, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CategoryInput {
@@ -192,7 +193,7 @@ pub struct CategoryInput {
         pattern = r"^[^\s\x00-\x1f\x7f-\x9f]([^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f])?$"
     )]
     pub name: Option<String>,
-    /// Like a product's, and not digits alone; made from the name when absent, kept by PUT.
+    /// Like a product's slug, but not digits only. Made from the name when absent; PUT keeps the current slug.
     #[schema(
         nullable = false,
         max_length = 200,
@@ -202,7 +203,7 @@ pub struct CategoryInput {
     /// Up to 10,000 characters.
     #[schema(nullable = false, max_length = 10_000, pattern = r"^[^\x00]*$")]
     pub description: Option<String>,
-    /// Rows of a file only: over HTTP, categories are moved.
+    /// In file rows only. Over HTTP, categories are moved.
     #[schema(ignore)]
     pub position: Option<i32>,
 }
@@ -211,7 +212,7 @@ pub struct CategoryInput {
 #[derive(Clone, Debug, Default, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct StockInput {
-    /// Pieces that came (positive) or went (negative), never zero.
+    /// Pieces added (positive) or removed (negative), never zero.
     #[schema(minimum = -1_000_000, maximum = 1_000_000)]
     pub delta: i32,
     /// `received`, `made`, `returned`, `correction`, `damaged` or `lost`.
@@ -220,7 +221,7 @@ pub struct StockInput {
     /// Up to 500 characters.
     #[schema(required = false, max_length = 500, pattern = r"^[^\x00]*$")]
     pub note: String,
-    /// The pieces available that the caller saw: sent along, the change is refused if it is no longer true.
+    /// The available pieces that the caller last saw. If given, the change is refused when the count differs.
     #[schema(nullable = false, minimum = 0, maximum = 1_000_000)]
     pub expected_inventory_count: Option<i32>,
 }
@@ -236,7 +237,7 @@ pub(super) struct FileProduct {
     pub created_at: Option<DateTime<Utc>>,
 }
 
-/// What is asked of a written object.
+/// The operation that an object is parsed for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Write {
     Create,
@@ -244,7 +245,7 @@ pub(super) enum Write {
     Patch,
 }
 
-/// Fields of our own answers: a client may send back what it got, and they change nothing.
+/// Fields of responses that clients may send back. They are ignored.
 const READ_ONLY: [&str; 9] = [
     "id",
     "lighter_type_display",
@@ -257,16 +258,16 @@ const READ_ONLY: [&str; 9] = [
     "stripe",
 ];
 
-/// The most images of one product.
+/// Maximum number of images of one product.
 pub(super) const MAX_IMAGES: usize = 10;
 
-/// The longest name, in characters: the old service's.
+/// Maximum length of a name in characters, as in the previous service.
 pub(super) const NAME_CHARS: usize = 255;
 
-/// Stock beyond this is a slip of the finger.
+/// Maximum stock; more is assumed to be a typing error.
 const MAX_STOCK: i64 = 1_000_000;
 
-/// Reads a product. `bases` are our own addresses: an image of ours may come back absolute.
+/// Parses a product. `bases` are this shop's own base URLs: images may be given as absolute URLs.
 pub(super) fn product(
     body: Map<String, Value>,
     write: Write,
@@ -296,7 +297,7 @@ pub(super) fn product(
     }
     read_stock(&mut fields, &mut input);
     if write == Write::Replace {
-        // What was read comes back whole: the count alone is the one seen.
+        // A client may send back a whole product: the count alone is then the one it saw.
         input.expected_inventory_count = input.expected_inventory_count.or(input.inventory_count);
     }
     input.version = fields.read("version", |value| whole(value, 1..=i64::MAX));
@@ -309,7 +310,7 @@ pub(super) fn product(
     }
 }
 
-/// Reads a category.
+/// Parses a category.
 pub(super) fn category(body: Map<String, Value>, write: Write) -> Parsed<CategoryInput> {
     let mut fields = Fields::new("", body);
     let value = category_fields(&mut fields, write);
@@ -319,7 +320,7 @@ pub(super) fn category(body: Map<String, Value>, write: Write) -> Parsed<Categor
     }
 }
 
-/// Reads a change of stock.
+/// Parses a stock change.
 pub(super) fn stock(body: Map<String, Value>) -> Parsed<StockInput> {
     use super::Reason;
     let mut fields = Fields::new("", body);
@@ -364,7 +365,7 @@ pub(super) fn stock(body: Map<String, Value>) -> Parsed<StockInput> {
     }
 }
 
-/// Reads a product of the catalog file. Its images are relative to the media folder.
+/// Parses a product of the catalog file. Image paths are relative to the media folder.
 pub(super) fn file_product(
     row: Map<String, Value>,
     prefix: String,
@@ -407,14 +408,14 @@ pub(super) fn file_product(
     }
 }
 
-/// Reads a category of the catalog file.
+/// Parses a category of the catalog file.
 pub(super) fn file_category(
     row: Map<String, Value>,
     prefix: String,
 ) -> Parsed<(i64, CategoryInput)> {
     let mut fields = Fields::new(prefix, row);
     fields.require(&["id"]);
-    // Up to what a JavaScript client can hold.
+    // The largest integer that JavaScript clients can represent.
     let id = fields.read("id", |value| whole(value, 1..=(1 << 53) - 1));
     let mut input = category_fields(&mut fields, Write::Replace);
     let position = fields.read("position", |value| whole(value, 0..=i32::MAX.into()));
@@ -426,12 +427,12 @@ pub(super) fn file_category(
 }
 
 impl ProductInput {
-    /// The images of ours that it refers to.
+    /// Returns the ids of the uploaded images that the input refers to.
     pub fn image_ids(&self) -> Vec<ImageId> {
         self.images().map(|(_, id)| id).collect()
     }
 
-    /// Field errors for those of its images that are not `known`, under the names of their fields.
+    /// Returns a field error for each image that is not in `known`.
     pub fn unknown_images(&self, known: &BTreeMap<ImageId, Image>) -> Vec<FieldError> {
         self.images()
             .filter(|(_, id)| !known.contains_key(id))
@@ -450,12 +451,12 @@ impl ProductInput {
             let id = media::id_of(image.as_ref()?.as_deref()?)?;
             Some((field.to_owned(), id))
         });
-        // What was read comes back whole: the addresses follow the list, where there is one.
+        // A client may send back a whole product: with a list, the two addresses only repeat it.
         let places = places.filter(|_| self.images.is_none());
         images.chain(places)
     }
 
-    /// Puts what is given into the product. The slug of a new one, stock and version are the caller's business.
+    /// Applies the given fields to `product`. The caller handles the slug of a new product, the stock and the version.
     pub fn apply(
         mut self,
         category_id: Option<Option<i64>>,
@@ -480,7 +481,8 @@ impl ProductInput {
         put(self.weight_ounces, &mut product.weight_ounces);
     }
 
-    /// The list decides which images there are, and the two addresses follow it. Without a list it follows them.
+    /// Sets the images. If there is a list, it determines the two addresses; otherwise the addresses determine the
+    /// list.
     fn apply_images(&mut self, known: &BTreeMap<ImageId, Image>, product: &mut Product) {
         let given = [self.primary_image.take(), self.secondary_image.take()];
         let places = [&mut product.primary_image, &mut product.secondary_image];
@@ -490,7 +492,7 @@ impl ProductInput {
                     let former = place.take().filter(|_| images.is_empty());
                     *place = match images.get(index) {
                         Some(id) => Some(media::url(id, CARD_WIDTH)),
-                        // An address that leads elsewhere may stand where the list has nothing.
+                        // Without an image in the list at this position, the address may be on another host.
                         None => given
                             .unwrap_or(former)
                             .filter(|at| media::id_of(at).is_none()),
@@ -532,7 +534,7 @@ impl ProductInput {
     }
 }
 
-/// The fields that all ways of writing a product share, with defaults unless it is a patch.
+/// Parses the fields common to all ways of writing a product, with defaults unless it is a patch.
 fn product_fields(
     fields: &mut Fields,
     write: Write,
@@ -579,7 +581,7 @@ fn product_fields(
     input
 }
 
-/// Takes out a product's images: up to ten, each once.
+/// Parses a product's images: up to ten, without duplicates.
 fn read_images<T: PartialEq>(
     fields: &mut Fields,
     parse: impl Fn(Value) -> Result<T, String>,

@@ -1,4 +1,4 @@
-//! The catalog as the owner keeps it, in the admin and over HTTP: every change is written into the audit log.
+//! Product and category changes made by staff, in the admin and over HTTP. Each change is written to the audit log.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -20,15 +20,15 @@ use crate::error::{Error, FieldError, Result};
 use crate::ids::{ImageId, ProductId};
 use crate::money::Currency;
 
-/// Which products the admin lists together.
+/// Tabs of the admin's product list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProductTab {
     Active,
     Archived,
     SoldOut,
-    /// Few are left of what there was more of once.
+    /// Few pieces are left of a product that once had more.
     RunningOut,
-    /// Stripe would not take it.
+    /// Stripe refused the product.
     Failed,
     All,
 }
@@ -44,14 +44,14 @@ impl ProductTab {
     ];
 }
 
-/// How the admin's list is sorted.
+/// Sort orders of the admin's list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProductSort {
     Name,
     Newest,
     Cheapest,
     Dearest,
-    /// The fewest available first.
+    /// Fewest available first.
     Stock,
 }
 
@@ -65,7 +65,7 @@ impl ProductSort {
     ];
 }
 
-/// What the admin looks for.
+/// Filters and page of the admin's list.
 #[derive(Clone, Debug)]
 pub struct ProductQuery {
     pub kind: ProductTab,
@@ -73,14 +73,14 @@ pub struct ProductQuery {
     pub search: String,
     pub category: Option<i64>,
     pub lighter_type: Option<i16>,
-    /// As many pieces, or fewer, are few.
+    /// At most this many pieces count as few.
     pub low_stock: i32,
-    /// From 1.
+    /// Page number, starting at 1.
     pub page: i64,
     pub page_size: i64,
 }
 
-/// A page of products, and how many there are on all pages.
+/// Returns a page of products and the total number on all pages.
 pub async fn browse(conn: &mut PgConnection, wanted: &ProductQuery) -> Result<(i64, Vec<Product>)> {
     let mut filter = Filter {
         with_inactive: true,
@@ -114,7 +114,7 @@ pub async fn browse(conn: &mut PgConnection, wanted: &ProductQuery) -> Result<(i
     Ok((found.total, found.rows))
 }
 
-/// A product, on sale or not, by id or slug.
+/// Finds a product by id or slug, on sale or not.
 ///
 /// # Errors
 /// 404.
@@ -123,7 +123,7 @@ pub async fn find(conn: &mut PgConnection, id: &str) -> Result<Product> {
     product.ok_or(Error::NotFound("Product"))
 }
 
-/// The newest changes of a product's stock, up to `limit` of them, and how many there are.
+/// Returns up to `limit` of a product's latest stock movements, and their total number.
 ///
 /// # Errors
 /// 404.
@@ -136,7 +136,7 @@ pub async fn movements(
     found.ok_or(Error::NotFound("Product"))
 }
 
-/// Adds a product; the fields are the API's.
+/// Creates a product from the API's fields.
 ///
 /// # Errors
 /// Field errors.
@@ -152,7 +152,7 @@ pub async fn create(
         .map_err(slug_as_field_error)
 }
 
-/// Adds a product.
+/// Creates a product.
 ///
 /// # Errors
 /// Field errors; 409 `id_taken` or `slug_taken`.
@@ -175,10 +175,10 @@ pub(super) async fn create_parsed(
     Ok(product)
 }
 
-/// Changes the fields given, which are the API's; an empty `slug` is made from the name once more.
+/// Changes the given fields, which are the API's. An empty `slug` is made from the name again.
 ///
 /// # Errors
-/// Field errors; 404; 409 `version_conflict` when the product is not the version seen any more.
+/// Field errors; 404; 409 `version_conflict` if `version` is outdated.
 pub async fn change(
     conn: &mut PgConnection,
     actor: &Actor,
@@ -204,7 +204,7 @@ pub async fn change(
         .map_err(slug_as_field_error)
 }
 
-/// Changes a product, and its stock where the caller says what they saw.
+/// Changes a product, and its stock if the caller sent the expected count.
 ///
 /// # Errors
 /// Field errors; 404; 409 `version_conflict`, `inventory_changed`, `stock_is_held` or `slug_taken`.
@@ -228,10 +228,10 @@ pub(super) async fn change_parsed(
     Ok(after)
 }
 
-/// Deletes a product for good. What was sold of it stays in its orders, as it was. Returns what it was.
+/// Deletes a product permanently. Orders keep their lines. Returns the deleted product.
 ///
 /// # Errors
-/// 404; 409 `version_conflict` where it is not the version seen any more.
+/// 404; 409 `version_conflict` if `version` is outdated.
 pub async fn delete(
     conn: &mut PgConnection,
     actor: &Actor,
@@ -253,10 +253,10 @@ pub async fn delete(
     Ok(product)
 }
 
-/// Puts a product on sale or takes it off. Safe to repeat.
+/// Puts a product on sale or archives it. Safe to repeat.
 ///
 /// # Errors
-/// 404; 409 `version_conflict` where it is not the version seen any more.
+/// 404; 409 `version_conflict` if `version` is outdated.
 pub async fn set_active(
     conn: &mut PgConnection,
     actor: &Actor,
@@ -275,7 +275,7 @@ pub async fn set_active(
     Ok(after)
 }
 
-/// Has the product brought in line at Stripe once more. Safe to repeat.
+/// Schedules another sync of the product to Stripe. Safe to repeat.
 ///
 /// # Errors
 /// 404.
@@ -295,7 +295,7 @@ pub async fn resync(conn: &mut PgConnection, actor: &Actor, id: &str) -> Result<
     Ok(after)
 }
 
-/// What is done to several products at once.
+/// A change of several products at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BulkAction {
     Archive,
@@ -321,10 +321,10 @@ impl BulkAction {
     }
 }
 
-/// Does the same to each of these products, named by id or slug, all or none. Safe to repeat.
+/// Changes all of these products, given by id or slug, or none of them. Safe to repeat.
 ///
 /// # Errors
-/// 404 where one of them is not there.
+/// 404 if one of them does not exist.
 pub async fn change_many(
     conn: &mut PgConnection,
     actor: &Actor,
@@ -335,7 +335,7 @@ pub async fn change_many(
     for id in ids {
         named.push(find(conn, id).await?.id);
     }
-    // In id order, as everywhere, so that two who do the same wait for each other.
+    // In id order, as everywhere, so that concurrent changes wait for each other instead of deadlocking.
     named.sort_unstable();
     named.dedup();
     let mut changed = Vec::with_capacity(named.len());
@@ -349,7 +349,7 @@ pub async fn change_many(
     Ok(changed)
 }
 
-/// A copy of a product that is not on sale yet and has no pieces.
+/// Copies a product. The copy is archived and has no stock.
 ///
 /// # Errors
 /// 404.
@@ -389,10 +389,10 @@ pub async fn duplicate(conn: &mut PgConnection, actor: &Actor, id: &str) -> Resu
     Ok(copy)
 }
 
-/// Adds images at the end of a product's; one that it has is not added again.
+/// Appends images to a product. Images that it already has are skipped.
 ///
 /// # Errors
-/// A field error of `image` for more than a product may have; 404.
+/// A field error of `image` if the product would have too many; 404.
 pub async fn add_images(
     conn: &mut PgConnection,
     actor: &Actor,
@@ -413,17 +413,17 @@ pub async fn add_images(
     arrange(conn, actor, before, ids).await
 }
 
-/// What is to become of an image of a product.
+/// A change to the images of a product.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ImageMove {
     Up(ImageId),
     Down(ImageId),
     Remove(ImageId),
-    /// Those named come first, in this order.
+    /// The named images come first, in this order.
     Order(Vec<ImageId>),
 }
 
-/// Changes the order of a product's images, or takes one away. An image that it has not changes nothing.
+/// Moves or removes an image of a product. Images that the product does not have are ignored.
 ///
 /// # Errors
 /// 404.
@@ -476,7 +476,8 @@ async fn arrange(
     Ok(after)
 }
 
-/// Changes a product's stock; the fields are the API's `delta`, `reason` and `note`. Returns what is available then.
+/// Changes a product's stock. The fields are the API's `delta`, `reason` and `note`. Returns the available pieces
+/// afterwards.
 ///
 /// # Errors
 /// Field errors; 404; 409 `stock_is_held`.
@@ -490,7 +491,7 @@ pub async fn change_stock(
     Ok(stock.inventory_count)
 }
 
-/// Changes a product's stock for a reason.
+/// Changes a product's stock, with a reason.
 ///
 /// # Errors
 /// Field errors; 404; 409 `inventory_changed` or `stock_is_held`.
@@ -516,7 +517,7 @@ pub(super) async fn change_stock_parsed(
     Ok(stock)
 }
 
-/// A category, and how many products are in it.
+/// A category with the number of products in it.
 #[derive(Clone, Debug, Serialize, sqlx::FromRow, ToSchema)]
 pub struct CountedCategory {
     #[serde(flatten)]
@@ -529,12 +530,12 @@ pub struct CountedCategory {
     pub archived: i64,
 }
 
-/// All categories, in the owner's order.
+/// Returns all categories, in the owner's order.
 pub async fn list_categories(conn: &mut PgConnection) -> Result<Vec<CountedCategory>> {
     categories::select_counted(conn).await
 }
 
-/// Adds a category; the fields are the API's.
+/// Creates a category from the API's fields.
 ///
 /// # Errors
 /// Field errors.
@@ -551,7 +552,7 @@ pub async fn create_category(
     Ok(category)
 }
 
-/// Changes a category's fields, which are the API's.
+/// Changes a category from the API's fields.
 ///
 /// # Errors
 /// Field errors; 404; 409 `slug_taken`.
@@ -582,7 +583,7 @@ pub(super) async fn change_category_parsed(
     Ok(after)
 }
 
-/// Deletes a category; its products stay, without one. Returns what it was.
+/// Deletes a category. Its products stay, without a category. Returns the deleted category.
 ///
 /// # Errors
 /// 404.
@@ -596,10 +597,10 @@ pub async fn delete_category(conn: &mut PgConnection, actor: &Actor, id: i64) ->
     Ok(category)
 }
 
-/// Puts the categories named first, in this order; the others follow as they were. Safe to repeat.
+/// Puts the given categories first, in this order. The others follow in their current order. Safe to repeat.
 ///
 /// # Errors
-/// A field error of `ids` for one that is not there, or named twice.
+/// A field error of `ids` for a category that does not exist or is named twice.
 pub async fn order_categories(conn: &mut PgConnection, actor: &Actor, ids: &[i64]) -> Result<()> {
     let before = categories::lock_all(conn).await?;
     let mut field_errors = Vec::new();
@@ -623,7 +624,7 @@ pub async fn order_categories(conn: &mut PgConnection, actor: &Actor, ids: &[i64
     arrange_categories(conn, actor, &before, &after).await
 }
 
-/// Moves a category one place up or down; at the end it stays.
+/// Moves a category up or down one place, unless it is at the end already.
 ///
 /// # Errors
 /// 404.
@@ -670,7 +671,7 @@ async fn locked(conn: &mut PgConnection, id: &str) -> Result<Product> {
     product.ok_or(Error::NotFound("Product"))
 }
 
-/// What cannot be an id or a slug names nothing.
+/// Rejects text that is neither a valid id nor a valid slug.
 fn known(id: &str) -> Result<&str> {
     match ProductId::parse(id) {
         Some(_) => Ok(id),
@@ -679,7 +680,7 @@ fn known(id: &str) -> Result<&str> {
     }
 }
 
-/// At the admin a slug that is taken stands beside its field.
+/// Shows a slug that is in use as an error beside the field, for the admin.
 fn slug_as_field_error(error: Error) -> Error {
     match error {
         Error::Conflict("slug_taken", sentence) => {
@@ -689,7 +690,7 @@ fn slug_as_field_error(error: Error) -> Error {
     }
 }
 
-/// What the audit log says of a product.
+/// Returns the fields of a product for the audit log.
 fn audit_snapshot(product: &Product) -> Map<String, Value> {
     let images: Vec<&ImageId> = product.images.iter().map(|image| &image.id).collect();
     let snapshot = json!({
@@ -710,7 +711,7 @@ fn audit_snapshot(product: &Product) -> Map<String, Value> {
     }
 }
 
-/// Writes down what is different now; nothing where nothing is.
+/// Writes the fields that differ to the audit log. Writes nothing if none differ.
 async fn written_change(
     conn: &mut PgConnection,
     actor: &Actor,

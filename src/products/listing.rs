@@ -1,4 +1,4 @@
-//! What a list's query asks for: filters, ordering, page; and the links to its neighbours.
+//! Query parameters of product lists (filters, ordering, page) and links to the neighboring pages.
 
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -12,15 +12,15 @@ use crate::unicode;
 /// One page of a list.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Page<T> {
-    /// How many there are on all pages.
+    /// Total number on all pages.
     pub count: i64,
-    /// The address of the next page, if there is one.
+    /// URL of the next page, if there is one.
     pub next: Option<String>,
     pub previous: Option<String>,
     pub results: Vec<T>,
 }
 
-/// Which page is asked for.
+/// The requested page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PageRequest {
     number: Number,
@@ -31,12 +31,12 @@ pub struct PageRequest {
 enum Number {
     At(i64),
     Last,
-    /// Nothing that could be a page. Said only after the filters have been judged, as the old service did.
+    /// Not a page number. Reported only after the filters have been validated, as in the previous service.
     Invalid,
 }
 
 impl PageRequest {
-    /// Reads `page` and `page_size` (1 to 100; anything else is the default).
+    /// Reads `page` and `page_size` (1 to 100; anything else means the default).
     pub fn read(query: &Query, default_size: i64) -> PageRequest {
         let size = query
             .get("page_size")
@@ -56,7 +56,7 @@ impl PageRequest {
         PageRequest { number, size }
     }
 
-    /// The page of this number, from 1.
+    /// Returns the request for a page number, starting at 1.
     pub(super) fn at(number: i64, size: i64) -> PageRequest {
         PageRequest {
             number: Number::At(number),
@@ -64,7 +64,7 @@ impl PageRequest {
         }
     }
 
-    /// How many rows to skip; nothing for the last page, which depends on how many there are.
+    /// Returns the number of rows to skip; `None` for the last page, which depends on the total.
     pub fn offset(self) -> Option<i64> {
         match self.number {
             Number::At(number) => Some((number - 1) * self.size),
@@ -73,10 +73,10 @@ impl PageRequest {
         }
     }
 
-    /// The page with its links. `address` is the list's own, without a query.
+    /// Returns the page with its links. `address` is the URL of the list without a query.
     ///
     /// # Errors
-    /// 404 when there is no such page. The first is always there.
+    /// 404 if there is no such page. The first page always exists.
     pub fn of<T>(
         self,
         count: i64,
@@ -106,8 +106,8 @@ impl PageRequest {
     }
 }
 
-/// The addresses of the next and the previous page: all parameters are kept and sorted by name, `page` is replaced,
-/// and the first page has none.
+/// Returns the URLs of the next and the previous page. All parameters are kept and sorted by name; `page` is replaced,
+/// and omitted for the first page.
 pub fn links(
     address: &str,
     query: &Query,
@@ -125,7 +125,7 @@ pub fn links(
         if number > 1 {
             pairs.push(("page", &page));
         }
-        // Stable: what is given twice keeps its order.
+        // A stable sort keeps the order of repeated parameters.
         pairs.sort_by_key(|(name, _)| *name);
         if pairs.is_empty() {
             return address.to_owned();
@@ -141,10 +141,10 @@ pub fn links(
     )
 }
 
-/// What the products in a list have in common, and their order.
+/// Filters and ordering of a product list.
 #[derive(Debug, Default)]
 pub(super) struct Filter {
-    /// Deleted products are never listed, inactive ones to the owner only.
+    /// Include inactive products, for owners. Deleted products are never listed.
     pub with_inactive: bool,
     pub lighter_type: Option<i16>,
     pub lighter_types: Option<Vec<i16>>,
@@ -153,10 +153,10 @@ pub(super) struct Filter {
     pub is_sold_out: Option<bool>,
     pub is_active: Option<bool>,
     pub stripe_status: Option<SyncStatus>,
-    /// On sale, with so many pieces left or fewer, of which there were more.
+    /// On sale, with at most this many pieces left of a product that once had more.
     pub running_out: Option<i32>,
     pub search: Option<String>,
-    /// Complete `order by` terms, of ours alone; empty is the default order.
+    /// Complete `order by` terms, never user input. Empty means the default order.
     pub ordering: Vec<&'static str>,
 }
 
@@ -165,17 +165,17 @@ pub(super) struct Filter {
 pub(super) struct Categories {
     pub ids: Vec<i64>,
     pub slugs: Vec<String>,
-    /// How many different ones are named.
+    /// Number of distinct ids and slugs.
     pub count: i64,
 }
 
-/// The longest search, in characters; what is longer is cut.
+/// Maximum length of a search in characters; the rest is cut off.
 const MAX_SEARCH_CHARS: usize = 200;
 const UNKNOWN_CATEGORY: &str =
     "Select a valid choice. That choice is not one of the available choices.";
 
 impl Filter {
-    /// Reads the parameters that shoppers may use. What is wrong is noted; whether the categories exist is known later.
+    /// Parses the public parameters and reports invalid ones. [`Filter::judge`] checks later that the categories exist.
     pub fn read(query: &Query, field_errors: &mut Vec<FieldError>) -> Filter {
         let given = |name| query.get(name).filter(|value| !value.is_empty());
         let mut filter = Filter {
@@ -225,7 +225,7 @@ impl Filter {
         filter
     }
 
-    /// Reads the parameters that the owner may use, too.
+    /// Parses the parameters for owners, which include the public ones.
     pub fn read_admin(query: &Query, field_errors: &mut Vec<FieldError>) -> Filter {
         let mut filter = Filter::read(query, field_errors);
         filter.with_inactive = true;
@@ -262,7 +262,7 @@ impl Filter {
         filter
     }
 
-    /// Notes the categories that turned out not to exist.
+    /// Reports categories that do not exist.
     pub fn judge(&self, category: i64, categories: i64, field_errors: &mut Vec<FieldError>) {
         if self.category.as_ref().is_some_and(|c| c.count != category) {
             field_errors.push(FieldError::new("category", UNKNOWN_CATEGORY));
@@ -282,8 +282,8 @@ fn unknown_choice(field: &str, value: &str) -> FieldError {
     FieldError::new(field, sentence)
 }
 
-/// The words searched for. A minus stays only where it can exclude something: PostgreSQL keeps those that wait for
-/// their word on a stack of 32, and fails when it is full.
+/// Normalizes a search. A minus is kept only where it can exclude a word: PostgreSQL keeps pending negations on a stack
+/// of 32, and fails when that overflows.
 pub(super) fn search(value: &str) -> Option<String> {
     let mut text = String::new();
     let value = unicode::nfc(value.trim());
@@ -314,7 +314,7 @@ fn list(value: &str) -> impl Iterator<Item = &str> {
         .filter(|item| !item.is_empty())
 }
 
-/// Ids and slugs, each once; nothing if one of them can be neither.
+/// Parses ids and slugs and removes duplicates; `None` if one of them is neither.
 fn categories<'a>(items: impl Iterator<Item = &'a str>) -> Option<Categories> {
     let mut found = Categories::default();
     for item in items {
@@ -332,8 +332,8 @@ fn categories<'a>(items: impl Iterator<Item = &'a str>) -> Option<Categories> {
     Some(found)
 }
 
-/// The terms of `ordering`, known ones only, each once. The id comes last and goes the last term's way, so that
-/// every product is on one page only and an index can be read backwards.
+/// Parses `ordering`: known terms only, without duplicates. The id comes last, in the direction of the last term. So
+/// every product is on exactly one page, and an index can be read backwards.
 fn ordering(text: &str) -> Vec<&'static str> {
     const TERMS: [(&str, &str, &str); 4] = [
         ("name", "p.name", "p.name desc"),

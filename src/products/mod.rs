@@ -1,4 +1,4 @@
-//! Products: what is for sale, at what price, how many are left.
+//! Products: catalog, prices, stock, and the sync to Stripe.
 mod catalog_file;
 mod categories;
 pub mod demo;
@@ -43,13 +43,13 @@ use crate::ids::ProductId;
 use crate::media::Image;
 use crate::money::Cents;
 
-/// A product as the database has it.
+/// A row of the table `products`, with category name and images.
 #[derive(Clone, Debug, PartialEq, sqlx::FromRow)]
 pub struct Product {
     pub id: ProductId,
     pub name: String,
     pub slug: String,
-    /// 1 Classic, 2 Mini.
+    /// 1 for Classic, 2 for Mini.
     pub lighter_type: i16,
     pub price: Cents,
     pub currency: String,
@@ -58,17 +58,18 @@ pub struct Product {
     pub description: String,
     pub primary_image: Option<String>,
     pub secondary_image: Option<String>,
-    /// Images that we keep, in order. The two addresses above are of the first two, unless they lead elsewhere.
+    /// Images stored by this shop, in order. The two addresses above are those of the first two images, unless they are
+    /// on another host.
     #[sqlx(json)]
     pub images: Vec<Image>,
-    /// The owner's switch; stock has the other word in it.
+    /// Sold out by the owner's choice. A product without available stock counts as sold out, too.
     pub is_sold_out: bool,
     pub is_active: bool,
     pub on_hand: i32,
     pub reserved: i32,
-    /// Two decimals, as `2.00`.
+    /// With two decimals, such as `2.00`.
     pub weight_ounces: String,
-    /// Counts the owner's edits; sales do not touch it.
+    /// Incremented by edits, but not by sales.
     pub version: i64,
     pub stripe_product_id: Option<String>,
     pub stripe_price_id: Option<String>,
@@ -78,16 +79,16 @@ pub struct Product {
     pub updated_at: DateTime<Utc>,
 }
 
-/// What Stripe has of a product.
+/// State of the sync of a product to Stripe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, sqlx::Type, ToSchema)]
 #[serde(rename_all = "snake_case")]
 #[sqlx(type_name = "text", rename_all = "snake_case")]
 pub enum SyncStatus {
-    /// A change is still to be sent.
+    /// A change has not been sent yet.
     Pending,
-    /// Stripe has it as it is here.
+    /// Stripe has the current version.
     Synced,
-    /// Stripe refused it; a change or a person's word tries again.
+    /// Stripe refused the change. The next change, or a manual sync, tries again.
     Error,
 }
 
@@ -110,23 +111,24 @@ impl SyncStatus {
 }
 
 impl Product {
-    /// Stripe has it as it is here.
+    /// Reports whether Stripe has the current version.
     pub fn is_synced(&self) -> bool {
         self.stripe_status == SyncStatus::Synced
     }
 
-    /// Stripe refused the last change.
+    /// Reports whether Stripe refused the last change.
     pub fn is_refused_by_stripe(&self) -> bool {
         self.stripe_status == SyncStatus::Error
     }
 
-    /// What is neither sold nor held.
+    /// Returns the pieces that are neither sold nor held.
     pub fn available(&self) -> i32 {
         self.on_hand - self.reserved
     }
 
-    /// Whether Stripe has to hear what is new since `before`. While it is pending all is: a sync that has read the row
-    /// by now finds a later version in the end, and leaves it to the next.
+    /// Reports whether a change since `before` must be synced to Stripe. While a sync is pending, every change counts:
+    /// a sync that has already read the row must find a newer version at its end and leave the product to the next
+    /// sync.
     fn concerns_stripe(&self, before: &Product) -> bool {
         fn told(product: &Product) -> impl PartialEq {
             (
@@ -143,7 +145,7 @@ impl Product {
     }
 }
 
-/// What the shopper who asks holds already, in an order not yet paid: for them, it is still available.
+/// Pieces that the current shopper holds in an unpaid order. For that shopper, they are still available.
 #[derive(Clone, Debug, Default)]
 pub struct OwnHold(pub Arc<BTreeMap<ProductId, i32>>);
 

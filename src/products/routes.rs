@@ -1,4 +1,4 @@
-//! The catalog over HTTP: what shoppers read, and what an owner's token reads and writes.
+//! Routes of the catalog: public reads, and reads and writes with an owner's token.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -35,7 +35,7 @@ use crate::extract::{Json, Path, Query};
 use crate::idempotency::{IdempotencyKey, Key, Known, Owner};
 use crate::ids::{ImageId, ProductId};
 
-/// The catalog's routes, without a slash at their ends.
+/// Builds the router of the catalog. The paths have no trailing slash.
 pub fn router() -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .routes(routes!(list, create))
@@ -68,7 +68,7 @@ pub fn router() -> OpenApiRouter<App> {
 const PAGE_SIZE: i64 = 24;
 const MAX_BATCH: usize = 100;
 
-/// Products for sale, 24 to a page.
+/// Lists products for sale, 24 to a page.
 #[utoipa::path(operation_id = "list_products", get, path = "/api/products", tag = "products",
     params(
         ("page" = Option<String>, Query, description = "1 and on, or `last`"),
@@ -105,18 +105,18 @@ async fn list(State(app): State<App>, reader: Reader) -> Result<Response> {
     reader.answer(&page.of(found.total, entries, &address, &reader.query)?)
 }
 
-/// Begins a transaction in which a search may take a second, and finds what is spelled alike. Told in the transaction,
-/// because behind a pooler the session may be another's next.
+/// Begins a transaction in which a search may take one second and finds similar words. The settings are local to the
+/// transaction, because a pooler may give the session to another client afterwards.
 const BEGIN_SEARCH: &str = "begin; set local statement_timeout = '1s'; \
                             set local pg_trgm.word_similarity_threshold = 0.45";
 
-/// How long a search waits for its turn.
+/// Maximum wait for a search slot.
 const SEARCH_PATIENCE: Duration = Duration::from_secs(1);
 
-/// Searches, few at a time and not for long: whoever searches must not keep others from buying.
+/// Runs a search, with limits on concurrency and time: searches must not keep other shoppers from buying.
 ///
 /// # Errors
-/// [`Error::SearchBusy`] when it is not its turn in time, or takes too long.
+/// [`Error::SearchBusy`] if no slot becomes free in time, or if the search takes too long.
 async fn search(app: &App, filter: &Filter, page: PageRequest) -> Result<Found<ListedProduct>> {
     let Ok(Ok(_slot)) = timeout(SEARCH_PATIENCE, app.searches.acquire()).await else {
         return Err(Error::SearchBusy);
@@ -133,7 +133,7 @@ async fn search(app: &App, filter: &Filter, page: PageRequest) -> Result<Found<L
         })
 }
 
-/// One product for sale, by id or slug.
+/// Returns one product for sale, by id or slug.
 #[utoipa::path(operation_id = "get_product", get, path = "/api/products/{id}", tag = "products",
     params(("id" = String, Path, description = "An id, or else a slug")),
     responses((status = 200, body = ProductDetail), ReadFailures))]
@@ -146,7 +146,7 @@ async fn detail(
     reader.answer(&ProductDetail::new(product, &reader.base, &reader.own))
 }
 
-/// Whether a product can be bought now.
+/// Reports whether a product can be bought now.
 #[utoipa::path(operation_id = "check_availability", get, path = "/api/products/{id}/check_availability", tag = "products",
     params(("id" = String, Path, description = "An id, or else a slug")),
     responses((status = 200, body = Availability), ReadFailures))]
@@ -160,13 +160,13 @@ async fn check_availability(
     reader.answer(&Availability::new(product.is_sold_out, available))
 }
 
-/// The product, if shoppers may see it.
+/// Finds a product that shoppers may see.
 async fn for_sale(app: &App, id: &str) -> Result<Product> {
     let product = store::find(&mut *app.db.acquire().await?, known_form(id)?, false).await?;
     product.ok_or(Error::NotFound("Product"))
 }
 
-/// Several products at once, for a cart. Those not for sale are missing.
+/// Returns several products at once, for a cart. Products that are not for sale are omitted.
 #[utoipa::path(operation_id = "list_products_by_ids", get, path = "/api/products/batch", tag = "products",
     params(("ids" = String, Query, description = "1 to 100 ids, separated by commas", pattern = r"^[^,]*[^,\s][^,]*(,[^,]*){0,99}$")),
     responses((status = 200, body = BatchView), ReadFailures))]
@@ -206,7 +206,7 @@ async fn batch(State(app): State<App>, reader: Reader) -> Result<Response> {
     })
 }
 
-/// Adds a product.
+/// Creates a product.
 #[utoipa::path(operation_id = "create_product", post, path = "/api/products", tag = "products", security(("bearer" = [])),
     request_body = WholeProduct,
     responses((status = 201, body = AdminView), WriteFailures))]
@@ -236,7 +236,7 @@ async fn create(
         .into_response())
 }
 
-/// Replaces a product's fields; what is missing takes its default, but slug and stock stay.
+/// Replaces a product's fields. Missing fields take their defaults, except for slug and stock.
 #[utoipa::path(operation_id = "replace_product", put, path = "/api/products/{id}", tag = "products", security(("bearer" = [])),
     params(("id" = String, Path), ("If-Match" = Option<IfMatch>, Header, nullable = false, description = "`\"N\"`: only if this is the version")),
     request_body = WholeProduct,
@@ -250,7 +250,7 @@ async fn replace(
     write(app, admin, &id, body, Write::Replace).await
 }
 
-/// Changes the fields given.
+/// Changes the given fields.
 #[utoipa::path(operation_id = "patch_product", patch, path = "/api/products/{id}", tag = "products", security(("bearer" = [])),
     params(("id" = String, Path), ("If-Match" = Option<IfMatch>, Header, nullable = false, description = "`\"N\"`: only if this is the version")),
     request_body = ProductInput,
@@ -271,7 +271,7 @@ async fn write(
     body: Map<String, Value>,
     write: Write,
 ) -> Result<Response> {
-    // Who states the count they saw means to change it.
+    // An expected count announces a stock change, which needs its own scope.
     if body.contains_key("expected_inventory_count") {
         admin.token.may(Scope::Stock)?;
     }
@@ -282,7 +282,7 @@ async fn write(
     Ok(admin.shows(product))
 }
 
-/// Deletes a product; past orders keep theirs.
+/// Deletes a product. Past orders keep their lines.
 #[utoipa::path(operation_id = "delete_product", delete, path = "/api/products/{id}", tag = "products", security(("bearer" = [])),
     params(("id" = String, Path), ("If-Match" = Option<IfMatch>, Header, nullable = false, description = "`\"N\"`: only if this is the version")),
     responses((status = 204), WriteFailures))]
@@ -327,7 +327,7 @@ async fn restore(
     Ok(admin.shows(product))
 }
 
-/// Has the product brought in line at Stripe once more.
+/// Schedules another sync of the product to Stripe.
 #[utoipa::path(operation_id = "sync_product", post, path = "/api/products/{id}/sync", tag = "products", security(("bearer" = [])),
     params(("id" = String, Path)),
     responses((status = 202, body = AdminView), WriteFailures))]
@@ -342,7 +342,7 @@ async fn sync(
     Ok((StatusCode::ACCEPTED, admin.shows(product)).into_response())
 }
 
-/// A product's ledger: every change of its stock, newest first.
+/// Lists a product's stock movements, newest first.
 #[utoipa::path(operation_id = "list_stock_movements", get, path = "/api/products/{id}/stock", tag = "stock", security(("bearer" = [])),
     params(("id" = String, Path), ("page" = Option<String>, Query), ("page_size" = Option<String>, Query, description = "1 to 100; anything else is 24")),
     responses((status = 200, body = Page<MovementView>), AdminReadFailures))]
@@ -359,7 +359,7 @@ async fn ledger(
     Ok(unstored(page.of(count, movements, &address, &query)?))
 }
 
-/// Changes a product's stock for a reason.
+/// Changes a product's stock, with a reason.
 #[utoipa::path(operation_id = "change_stock", post, path = "/api/products/{id}/stock", tag = "stock", security(("bearer" = [])),
     params(("id" = String, Path)), request_body = StockInput,
     responses((status = 200, body = StockView), WriteFailures))]
@@ -376,7 +376,7 @@ async fn change_stock(
     Ok(unstored(stock))
 }
 
-/// All products but deleted ones, as the owner sees them. Filters as for shoppers, and two more.
+/// Lists all products except deleted ones, for owners. Has the filters of the public list and two more.
 #[utoipa::path(operation_id = "list_products_as_admin", get, path = "/api/admin/products", tag = "products", security(("bearer" = [])),
     params(
         ("page" = Option<String>, Query), ("page_size" = Option<String>, Query, description = "1 to 100; anything else is 24"),
@@ -408,7 +408,7 @@ async fn admin_list(State(app): State<App>, admin: CatalogAdmin, query: Query) -
     Ok(unstored(page.of(found.total, views, &address, &query)?))
 }
 
-/// One product as the owner sees it, by id or slug.
+/// Returns one product for owners, by id or slug.
 #[utoipa::path(operation_id = "get_product_as_admin", get, path = "/api/admin/products/{id}", tag = "products", security(("bearer" = [])),
     params(("id" = String, Path)),
     responses((status = 200, body = AdminView), AdminReadFailures))]
@@ -421,7 +421,7 @@ async fn admin_detail(
     Ok(admin.shows(product.ok_or(Error::NotFound("Product"))?))
 }
 
-/// Several products, and what is done to them.
+/// A change of several products.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct ManyInput {
@@ -476,7 +476,7 @@ async fn change_many(
     }))
 }
 
-/// Makes a copy of a product that is not on sale yet and has no pieces.
+/// Copies a product. The copy is not on sale and has no stock.
 #[utoipa::path(operation_id = "duplicate_product", post, path = "/api/admin/products/{id}/duplicate", tag = "products", security(("bearer" = [])),
     params(("id" = String, Path),
         ("Idempotency-Key" = Option<IdempotencyKey>, Header, nullable = false, description = "A text of your choice for this copy")),
@@ -516,11 +516,11 @@ async fn duplicate(
         .into_response())
 }
 
-/// Images of a product.
+/// Ids of a product's images.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct ImagesInput {
-    /// Ids of uploaded images: up to 10.
+    /// Ids of uploaded images, at most 10.
     #[schema(value_type = Vec<ImageId>, min_items = 1, max_items = 10)]
     images: Vec<String>,
 }
@@ -549,7 +549,7 @@ impl ImagesInput {
     }
 }
 
-/// Adds uploaded images at the end of a product's. Safe to repeat: one that it has is not added again.
+/// Appends uploaded images to a product. Images that it already has are skipped. Safe to repeat.
 #[utoipa::path(operation_id = "add_product_images", post, path = "/api/admin/products/{id}/images", tag = "products", security(("bearer" = [])),
     params(("id" = String, Path)), request_body = ImagesInput,
     responses((status = 200, body = AdminView), WriteFailures))]
@@ -567,7 +567,7 @@ async fn add_images(
     Ok(admin.shows(product))
 }
 
-/// Puts a product's images in order: those named come first, the others follow. Safe to repeat.
+/// Sets the order of a product's images. The given ones come first, the others follow. Safe to repeat.
 #[utoipa::path(operation_id = "order_product_images", put, path = "/api/admin/products/{id}/images", tag = "products", security(("bearer" = [])),
     params(("id" = String, Path)), request_body = ImagesInput,
     responses((status = 200, body = AdminView), WriteFailures))]
@@ -598,7 +598,7 @@ async fn order_images(
     Ok(admin.shows(product))
 }
 
-/// Takes an image away from a product. Safe to repeat.
+/// Removes an image from a product. Safe to repeat.
 #[utoipa::path(operation_id = "remove_product_image", delete, path = "/api/admin/products/{id}/images/{image}", tag = "products", security(("bearer" = [])),
     params(("id" = String, Path), ("image" = String, Path)),
     responses((status = 200, body = AdminView), WriteFailures))]
@@ -610,7 +610,7 @@ async fn remove_image(
     move_image(app, admin, &id, &image, ImageMove::Remove).await
 }
 
-/// Moves an image of a product one place up; the first stays.
+/// Moves an image of a product up one place. The first one stays.
 #[utoipa::path(operation_id = "move_product_image_up", post, path = "/api/admin/products/{id}/images/{image}/up", tag = "products", security(("bearer" = [])),
     params(("id" = String, Path), ("image" = String, Path)),
     responses((status = 200, body = AdminView), WriteFailures))]
@@ -622,7 +622,7 @@ async fn move_image_up(
     move_image(app, admin, &id, &image, ImageMove::Up).await
 }
 
-/// Moves an image of a product one place down; the last stays.
+/// Moves an image of a product down one place. The last one stays.
 #[utoipa::path(operation_id = "move_product_image_down", post, path = "/api/admin/products/{id}/images/{image}/down", tag = "products", security(("bearer" = [])),
     params(("id" = String, Path), ("image" = String, Path)),
     responses((status = 200, body = AdminView), WriteFailures))]
@@ -649,7 +649,7 @@ async fn move_image(
     Ok(admin.shows(product))
 }
 
-/// Field errors under the name that the caller's field has.
+/// Renames the field of field errors to the caller's field.
 fn under(field: &str, error: Error) -> Error {
     match error {
         Error::Invalid(field_errors) => Error::Invalid(
@@ -662,62 +662,62 @@ fn under(field: &str, error: Error) -> Error {
     }
 }
 
-/// How a read fails, in the words of the old service.
+/// Failures of a public read, in the format of the previous service.
 #[derive(utoipa::IntoResponses)]
 #[allow(dead_code, reason = "read by the OpenAPI document alone")]
 pub(super) enum ReadFailures {
-    /// The caller has this answer already (`If-None-Match`).
+    /// The caller has the current response already (`If-None-Match`).
     #[response(status = 304)]
     NotModified,
-    /// A parameter is not valid.
+    /// A parameter is invalid.
     #[response(status = 400)]
     BadRequest(ListError),
-    /// There is no such thing, or no such page.
+    /// The object or the page does not exist.
     #[response(status = 404)]
     NotFound(ErrorBody),
-    /// Not a method of this address.
+    /// The path does not support this method.
     #[response(status = 405)]
     MethodNotAllowed(ErrorBody),
 }
 
-/// How a read that needs a token fails.
+/// Failures of a read that needs a token.
 #[derive(utoipa::IntoResponses)]
 #[allow(dead_code, reason = "read by the OpenAPI document alone")]
 pub(super) enum AdminReadFailures {
-    /// A parameter is not valid.
+    /// A parameter is invalid.
     #[response(status = 400)]
     BadRequest(ListError),
-    /// No valid token.
+    /// The token is missing or invalid.
     #[response(status = 401)]
     Unauthenticated(ErrorBody),
     /// The token lacks the scope.
     #[response(status = 403)]
     Forbidden(ErrorBody),
-    /// There is no such thing, or no such page.
+    /// The object or the page does not exist.
     #[response(status = 404)]
     NotFound(ErrorBody),
-    /// Not a method of this address.
+    /// The path does not support this method.
     #[response(status = 405)]
     MethodNotAllowed(ErrorBody),
 }
 
-/// How a write fails.
+/// Failures of a write.
 #[derive(utoipa::IntoResponses)]
 #[allow(dead_code, reason = "read by the OpenAPI document alone")]
 pub(super) enum WriteFailures {
-    /// Not JSON, or wrong: each field error names its field.
+    /// The body is not JSON, or a field is invalid; each error names its field.
     #[response(status = 400)]
     BadRequest(ErrorBody),
-    /// No valid token.
+    /// The token is missing or invalid.
     #[response(status = 401)]
     Unauthenticated(ErrorBody),
     /// The token lacks the scope.
     #[response(status = 403)]
     Forbidden(ErrorBody),
-    /// There is no such thing.
+    /// The object does not exist.
     #[response(status = 404)]
     NotFound(ErrorBody),
-    /// Not a method of this address.
+    /// The path does not support this method.
     #[response(status = 405)]
     MethodNotAllowed(ErrorBody),
     /// `version_conflict`, `inventory_changed`, `stock_is_held`, `slug_taken` or `id_taken`.
@@ -731,10 +731,10 @@ pub(super) enum WriteFailures {
     UnsupportedMediaType(ErrorBody),
 }
 
-/// One who reads the catalog: what they ask, what they hold and what they have already.
+/// A public read of the catalog: query, the shopper's own hold, and `If-None-Match`.
 pub(super) struct Reader {
     pub query: Query,
-    /// Scheme and host of the addresses in the answer.
+    /// Scheme and host of URLs in the response.
     pub base: String,
     pub own: OwnHold,
     known: Option<HeaderValue>,
@@ -762,8 +762,8 @@ impl FromRequestParts<App> for Reader {
 }
 
 impl Reader {
-    /// The view as JSON, or 304 if the caller has it. Nobody may keep it without asking again, for stock changes, and
-    /// a shopper's own hold, which the cookie names, changes what they see.
+    /// Responds with JSON, or with 304 if the caller has the current version. Caches must revalidate, because stock
+    /// changes and because a shopper's own hold, identified by the cookie, affects the response.
     pub fn answer<T: Serialize>(&self, view: &T) -> Result<Response> {
         let body = serde_json::to_vec(view).map_err(anyhow::Error::from)?;
         let tag = entity_tag(&body);
@@ -787,7 +787,7 @@ impl Reader {
     }
 }
 
-/// Weak, because a compressed body is another one.
+/// Computes a weak entity tag: compression changes the bytes of the body.
 fn entity_tag(body: &[u8]) -> String {
     let hash = Sha256::digest(body);
     let hash = u128::from_be_bytes(std::array::from_fn(|at| hash[at]));
@@ -801,14 +801,14 @@ fn names_tag(known: &str, tag: &str) -> bool {
         .any(|item| item.trim() == "*" || opaque(item) == opaque(tag))
 }
 
-/// A caller whose token has the scope `stock`, or else `catalog`. Extracted before the body, which is nobody else's
-/// business.
+/// A caller whose token has the scope `stock` or `catalog`. It is extracted before the body, so that unauthorized
+/// bodies are not read.
 pub(super) struct ProductAdmin<const OF_STOCK: bool> {
     pub actor: Actor,
     token: Admin,
-    /// Scheme and host of the addresses in the answer.
+    /// Scheme and host of URLs in the response.
     pub base: String,
-    /// The version that `If-Match` names.
+    /// The version in `If-Match`.
     version: Option<i64>,
 }
 
@@ -835,12 +835,12 @@ impl<const OF_STOCK: bool> FromRequestParts<App> for ProductAdmin<OF_STOCK> {
 }
 
 impl<const OF_STOCK: bool> ProductAdmin<OF_STOCK> {
-    /// The addresses under which our own images may come back.
+    /// Returns the base URLs of this shop's own images in requests.
     fn bases<'a>(&'a self, app: &'a App) -> [&'a str; 2] {
         [&self.base, &app.config.public_url]
     }
 
-    /// The product as the owner sees it. The tag is its version, ready for `If-Match`.
+    /// Responds with the product for owners. The entity tag is its version, usable in `If-Match`.
     fn shows(&self, product: Product) -> Response {
         let tag = format!("\"{}\"", product.version);
         let view = AdminView::new(product, &self.base);
@@ -865,12 +865,13 @@ fn expected_version(headers: &HeaderMap) -> Result<Option<i64>> {
         .ok_or_else(|| Error::invalid("If-Match", "Must be a version in quotes: \"3\"."))
 }
 
-/// JSON that is kept nowhere.
+/// Responds with JSON that must not be stored by caches.
 fn unstored<T: Serialize>(view: T) -> Response {
     ([(header::CACHE_CONTROL, "no-store")], Json(view)).into_response()
 }
 
-/// Scheme and host under which the caller reaches us. In production it is configured: a Host header may be anything.
+/// Returns scheme and host of the request. In production, they come from the configuration, because clients control the
+/// Host header.
 pub fn base_url(app: &App, parts: &Parts) -> String {
     let headers = &parts.headers;
     let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>();
@@ -892,7 +893,7 @@ fn is_host(text: &str) -> bool {
             .is_ok_and(|it| !it.host().is_empty())
 }
 
-/// What cannot be an id or a slug names nothing.
+/// Rejects text that is neither a valid id nor a valid slug.
 fn known_form(id: &str) -> Result<&str> {
     match ProductId::parse(id) {
         Some(_) => Ok(id),

@@ -1,4 +1,4 @@
-//! Changes of products, and the rules that allow them.
+//! Product changes and their rules.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -17,7 +17,7 @@ use crate::jobs::{self, Job};
 use crate::media::{self, Image};
 use crate::money::Cents;
 
-/// Adds a product, with its first stock, and has it announced to Stripe.
+/// Creates a product with its initial stock and schedules its sync to Stripe.
 ///
 /// # Errors
 /// Field errors; 409 `id_taken` (also by a deleted product) or `slug_taken`.
@@ -55,7 +55,7 @@ pub async fn create(
         if slug_is_given {
             return Err(slug_taken(&product.slug));
         }
-        // Another took the slug between the two statements; it is seen now.
+        // Another transaction took the slug between the two statements; the next round sees it.
     }
     set_images(conn, &product).await?;
     if count > 0 {
@@ -65,7 +65,7 @@ pub async fn create(
     refreshed(conn, &product.id).await
 }
 
-/// Changes a product's fields, and its stock where the caller says what they saw.
+/// Changes a product's fields, and its stock if the caller sent the expected count.
 ///
 /// # Errors
 /// Field errors; 404; 409 `version_conflict`, `inventory_changed`, `stock_is_held` or `slug_taken`.
@@ -93,7 +93,7 @@ pub async fn change(
     save(conn, &before, &after).await
 }
 
-/// Puts a product on sale or takes it off. Safe to repeat: nothing changes the second time.
+/// Puts a product on sale or archives it. Safe to repeat: a second call changes nothing.
 pub async fn set_active(
     conn: &mut PgConnection,
     id: &str,
@@ -108,7 +108,7 @@ pub async fn set_active(
     save(conn, &before, &after).await
 }
 
-/// Deletes a product for good, though its row stays: orders and the ledger name it. Its slug is free again.
+/// Deletes a product permanently and frees its slug. The row stays, because orders and the ledger refer to it.
 pub async fn delete(
     conn: &mut PgConnection,
     id: &str,
@@ -119,8 +119,9 @@ pub async fn delete(
     announce(conn, &product.id).await
 }
 
-/// Takes pieces of an order back into stock. The caller has the rows locked and has seen that so many were sold and not
-/// returned. A product that was deleted comes back archived, or nobody could reach its stock; returns the names of those.
+/// Restocks pieces of an order. The caller has locked the rows and checked that so many were sold and not returned. A
+/// deleted product is restored as archived, because its stock would be unreachable otherwise. Returns the names of the
+/// restored products.
 pub async fn put_back(
     conn: &mut PgConnection,
     order: OrderId,
@@ -139,7 +140,7 @@ pub async fn put_back(
     Ok(names)
 }
 
-/// Brings a deleted product back, archived; under another slug where its own is taken.
+/// Restores a deleted product as archived. It gets another slug if its own is in use.
 async fn bring_back(conn: &mut PgConnection, id: &ProductId, name: &str, slug: &str) -> Result<()> {
     let mut slug = slug.to_owned();
     loop {
@@ -160,7 +161,7 @@ async fn bring_back(conn: &mut PgConnection, id: &ProductId, name: &str, slug: &
     }
 }
 
-/// Has the product brought in line at Stripe once more. Safe to repeat.
+/// Schedules another sync of the product to Stripe. Safe to repeat.
 pub async fn resync(conn: &mut PgConnection, id: &str) -> Result<Product> {
     let product = locked(conn, id, None).await?;
     sync::doubt_prices(conn, std::slice::from_ref(&product.id)).await?;
@@ -168,7 +169,7 @@ pub async fn resync(conn: &mut PgConnection, id: &str) -> Result<Product> {
     refreshed(conn, &product.id).await
 }
 
-/// Changes a product's stock for a reason, which the ledger keeps.
+/// Changes a product's stock, with a reason that the ledger records.
 ///
 /// # Errors
 /// Field errors; 404; 409 `inventory_changed` or `stock_is_held`.
@@ -195,7 +196,7 @@ pub async fn change_stock(
 }
 
 impl Product {
-    /// A product of which nothing but the id is known; its times are the database's to say.
+    /// Creates a product with nothing but its id. The database sets the times.
     pub(super) fn blank(id: ProductId) -> Product {
         let now = Utc::now();
         Product {
@@ -229,7 +230,7 @@ impl Product {
 
 async fn save(conn: &mut PgConnection, before: &Product, after: &Product) -> Result<Product> {
     if after == before {
-        // No new version; the stock may be new.
+        // Without changed fields there is no new version, but the stock may have changed.
         return refreshed(conn, &after.id).await;
     }
     let for_stripe = after.concerns_stripe(before);
@@ -275,7 +276,7 @@ async fn refreshed(conn: &mut PgConnection, id: &ProductId) -> Result<Product> {
     product.ok_or_else(|| anyhow::anyhow!("product {id} is gone").into())
 }
 
-/// The id of the category named; one that does not exist is a field error.
+/// Finds the id of the given category. A category that does not exist is a field error.
 async fn resolve_category(
     conn: &mut PgConnection,
     parsed: &mut Parsed<ProductInput>,
@@ -294,7 +295,7 @@ async fn resolve_category(
     Ok(Some(id))
 }
 
-/// The images named, held until the transaction ends; those that do not exist are field errors.
+/// Locks the given images until the transaction ends. Images that do not exist are field errors.
 async fn hold_images(
     conn: &mut PgConnection,
     parsed: &mut Parsed<ProductInput>,

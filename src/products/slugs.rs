@@ -1,9 +1,9 @@
-//! Slugs: what addresses call products and categories.
+//! URL slugs of products and categories.
 
-/// The longest slug, in characters.
+/// Maximum length of a slug in characters.
 const MAX_SLUG: usize = 200;
 
-/// Whether the text is lower-case letters, digits and single hyphens between them.
+/// Reports whether the text consists of lowercase letters, digits and single hyphens between them.
 pub(super) fn is_slug(text: &str) -> bool {
     text.len() <= MAX_SLUG
         && text.split('-').all(|part| {
@@ -14,7 +14,7 @@ pub(super) fn is_slug(text: &str) -> bool {
         })
 }
 
-/// A slug made from a name: itself if it is free, else with -2, -3 and so on.
+/// Makes a slug from a name. If it is in use, -2, -3 and so on is appended.
 pub(super) fn free_slug(name: &str, fallback: &str, is_taken: impl Fn(&str) -> bool) -> String {
     let stem = stem(name, fallback);
     let mut slug = stem.clone();
@@ -26,10 +26,10 @@ pub(super) fn free_slug(name: &str, fallback: &str, is_taken: impl Fn(&str) -> b
     slug
 }
 
-/// What [`free_slug`] begins with.
+/// Returns the slug that [`free_slug`] tries first.
 pub(super) fn stem(name: &str, fallback: &str) -> String {
     let mut stem = slug::slugify(name);
-    // ASCII by now; some room is left for a number.
+    // The slug is ASCII by now. Leave room for a number.
     stem.truncate(MAX_SLUG - 12);
     let stem = stem.trim_matches('-');
     match stem {

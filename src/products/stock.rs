@@ -1,7 +1,8 @@
-//! Stock: what is on hand, what is held for a pending order, and the ledger that explains every change (P1, P5).
+//! Stock: pieces on hand, pieces held for pending orders, and the ledger that explains every change (P1, P5).
 //!
-//! Everything here works on rows that the caller has locked with [`lock`], which takes them in id order: two carts
-//! with the same pieces wait for each other and never deadlock. CHECK constraints hold what the code promises.
+//! All functions work on rows that the caller has locked with [`lock`], which locks in id order: two carts with the
+//! same pieces wait for each other and never deadlock. CHECK constraints enforce the invariants in the database as
+//! well.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +15,7 @@ use crate::error::{Error, Result};
 use crate::ids::{OrderId, ProductId};
 use crate::money::Cents;
 
-/// A locked product: all that placing an order needs to know of it.
+/// A locked product with the fields that placing an order needs.
 #[derive(Clone, Debug, sqlx::FromRow)]
 pub struct Lock {
     pub id: ProductId,
@@ -27,18 +28,18 @@ pub struct Lock {
     pub is_deleted: bool,
     pub on_hand: i32,
     pub reserved: i32,
-    /// The Stripe price to charge by: absent while the sync of the current price is pending.
+    /// The Stripe price to charge. `None` while the sync of the current price is pending.
     pub current_stripe_price: Option<String>,
 }
 
 impl Lock {
-    /// What is neither sold nor held.
+    /// Returns the pieces that are neither sold nor held.
     pub fn available(&self) -> i32 {
         self.on_hand - self.reserved
     }
 }
 
-/// Why `on_hand` changed. Sales are written by [`take`] and [`take_held`] alone.
+/// Reason for a change of `on_hand`. Only [`take`] and [`take_held`] record sales.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Reason {
@@ -69,7 +70,7 @@ impl Reason {
     }
 }
 
-/// Locks the products that exist among `ids`, in id order, until the transaction ends.
+/// Locks the products of `ids` in id order until the transaction ends. Missing products are omitted.
 pub async fn lock(conn: &mut PgConnection, ids: &[ProductId]) -> Result<BTreeMap<ProductId, Lock>> {
     let rows: Vec<Lock> = sqlx::query_as(
         "select id, name, price, currency, primary_image, is_sold_out, is_active,
@@ -87,20 +88,20 @@ pub async fn lock(conn: &mut PgConnection, ids: &[ProductId]) -> Result<BTreeMap
     Ok(rows.into_iter().map(|row| (row.id.clone(), row)).collect())
 }
 
-/// Holds pieces for a pending order. The caller has the rows locked and has seen that they suffice.
+/// Holds pieces for a pending order. The caller has locked the rows and checked that enough are available.
 ///
 /// # Errors
-/// Internal, with nothing held, if they do not: the CHECK constraint's last word.
+/// Internal, with nothing held, if there are not enough: the CHECK constraint is the last resort.
 pub async fn reserve(conn: &mut PgConnection, lines: &[(ProductId, i32)]) -> Result<()> {
     change(conn, lines, 0, 1).await
 }
 
-/// Lets go of pieces that were held for an order.
+/// Releases pieces that were held for an order.
 pub async fn release(conn: &mut PgConnection, lines: &[(ProductId, i32)]) -> Result<()> {
     change(conn, lines, 0, -1).await
 }
 
-/// Sells pieces that were held for the order: hold and stock go down together, and the ledger says so.
+/// Sells pieces that were held for the order: decreases the hold and the stock, and writes the ledger.
 pub async fn take_held(
     conn: &mut PgConnection,
     order: OrderId,
@@ -111,7 +112,7 @@ pub async fn take_held(
     record(conn, lines, -1, Reason::Sale, Some(order), "", actor).await
 }
 
-/// Sells pieces that nobody held. The caller has the rows locked and has seen that they suffice.
+/// Sells pieces that were not held. The caller has locked the rows and checked that enough are available.
 pub async fn take(
     conn: &mut PgConnection,
     order: OrderId,
@@ -122,7 +123,7 @@ pub async fn take(
     record(conn, lines, -1, Reason::Sale, Some(order), "", actor).await
 }
 
-/// Takes pieces of an order back. The caller has the rows locked and has seen that so many were sold and not returned.
+/// Restocks pieces of an order. The caller has locked the rows and checked that so many were sold and not returned.
 pub(super) async fn put_back(
     conn: &mut PgConnection,
     order: OrderId,
@@ -133,7 +134,7 @@ pub(super) async fn put_back(
     record(conn, lines, 1, Reason::Returned, Some(order), "", actor).await
 }
 
-/// A piece that can be sold over the counter.
+/// A product with available pieces that can be sold by hand.
 #[derive(Clone, Debug, sqlx::FromRow)]
 pub struct OnHand {
     pub id: ProductId,
@@ -144,8 +145,8 @@ pub struct OnHand {
     pub available: i32,
 }
 
-/// Pieces that are there and that nobody holds, those on sale first; also what is archived or switched to sold out, for
-/// that may be sold by hand. `id` asks for one, a search for those with this text in name, category or description.
+/// Returns products with available pieces, those on sale first. Archived and sold-out products are included, because
+/// they may be sold by hand. `id` selects one product; `search` matches text in name, category or description.
 pub async fn on_hand(
     conn: &mut PgConnection,
     id: Option<&ProductId>,
@@ -171,11 +172,11 @@ pub async fn on_hand(
     Ok(products)
 }
 
-/// Changes `on_hand` by `delta` pieces for a reason, and returns what is then (on hand, reserved). The caller has the
-/// row locked or has just made it.
+/// Changes `on_hand` by `delta`, with a reason. Returns the new values of `on_hand` and `reserved`. The caller has
+/// locked or just inserted the row.
 ///
 /// # Errors
-/// 409 `stock_is_held` when fewer pieces would be left than pending orders hold.
+/// 409 `stock_is_held` if fewer pieces would be left than pending orders hold.
 pub async fn adjust(
     conn: &mut PgConnection,
     product: &ProductId,
@@ -206,7 +207,8 @@ pub async fn adjust(
     Ok(changed)
 }
 
-/// [`adjust`] for many products at once. The caller has the rows locked and leaves each with what is held.
+/// Performs [`adjust`] for many products at once. The caller has locked the rows and leaves each with at least the held
+/// pieces.
 pub async fn adjust_many(
     conn: &mut PgConnection,
     deltas: &[(ProductId, i32)],
@@ -217,7 +219,7 @@ pub async fn adjust_many(
     record(conn, deltas, 1, reason, None, "", actor).await
 }
 
-/// Changes both numbers of each line's product by its quantity times these signs, and sees that each found its row.
+/// Changes both counts of each line's product by its quantity times the given signs. Fails if a row is missing.
 async fn change(
     conn: &mut PgConnection,
     lines: &[(ProductId, i32)],
@@ -246,7 +248,7 @@ async fn change(
     Ok(())
 }
 
-/// Writes the ledger: each line's quantity times this sign.
+/// Writes the ledger: the quantity of each line times `sign`.
 async fn record(
     conn: &mut PgConnection,
     lines: &[(ProductId, i32)],
@@ -276,7 +278,7 @@ async fn record(
     Ok(())
 }
 
-/// A product of which few pieces are left.
+/// A product with few available pieces.
 #[derive(Clone, Debug, Serialize, sqlx::FromRow, ToSchema)]
 pub struct RunningOut {
     pub id: ProductId,
@@ -285,8 +287,8 @@ pub struct RunningOut {
     pub available: i32,
 }
 
-/// Products on sale of which at most `line` pieces can still be bought, the fewest first. Those of which there never
-/// were more are one of a kind: they do not run out, they are sold.
+/// Returns products on sale with at most `line` available pieces, the fewest first. Products that never had more are
+/// one of a kind: they sell out instead of running low, so they are omitted.
 pub async fn running_out(
     conn: &mut PgConnection,
     line: i32,

@@ -1,4 +1,4 @@
-//! SQL of products, and nothing else. Stock has its own file, the sync with Stripe, too.
+//! SQL of products. The SQL of stock and of the sync to Stripe is in separate files.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ use crate::error::Result;
 use crate::ids::{ImageId, ProductId};
 use crate::money::Currency;
 
-/// A product's images, in order, in the same round trip as the product.
+/// Selects a product's images, in order, in the same round trip as the product.
 macro_rules! images_column {
     () => {
         "(select coalesce(json_agg(json_build_object('id', i.id, 'width', i.width, 'height', i.height,
@@ -25,7 +25,7 @@ macro_rules! images_column {
     };
 }
 
-/// The columns of a [`Product`].
+/// Columns of a [`Product`].
 macro_rules! product_columns {
     () => {
         concat!("p.id, p.name, p.slug, p.lighter_type, p.price, p.currency, p.category_id,
@@ -37,7 +37,7 @@ macro_rules! product_columns {
 }
 pub(super) use {images_column, product_columns};
 
-/// The columns of a [`ListedProduct`].
+/// Columns of a [`ListedProduct`].
 macro_rules! listed_columns {
     () => {
         concat!(
@@ -48,7 +48,7 @@ macro_rules! listed_columns {
     };
 }
 
-/// One page of rows, how many there are on all pages, and how many of the categories asked for exist.
+/// One page of rows, the total number on all pages, and how many of the requested categories exist.
 pub struct Found<T> {
     pub total: i64,
     pub rows: Vec<T>,
@@ -56,7 +56,7 @@ pub struct Found<T> {
     pub categories: i64,
 }
 
-/// A page of products as shoppers see them.
+/// Returns a page of products with the columns of the public list.
 pub async fn list(
     conn: &mut PgConnection,
     filter: &Filter,
@@ -65,7 +65,7 @@ pub async fn list(
     list_columns(conn, listed_columns!(), filter, page).await
 }
 
-/// A page of products, whole.
+/// Returns a page of products with all columns.
 pub async fn list_whole(
     conn: &mut PgConnection,
     filter: &Filter,
@@ -74,8 +74,8 @@ pub async fn list_whole(
     list_columns(conn, product_columns!(), filter, page).await
 }
 
-/// Counts and fetches in one round trip, two where there is nothing to fetch. The statement is put together of our own
-/// fragments; values are bound.
+/// Counts and fetches in one round trip, or in two if there are no rows to fetch. The statement consists of constant
+/// fragments; all values are bound.
 async fn list_columns<T: for<'r> FromRow<'r, PgRow>>(
     conn: &mut PgConnection,
     columns: &'static str,
@@ -85,7 +85,7 @@ async fn list_columns<T: for<'r> FromRow<'r, PgRow>>(
     let mut sql = begin(filter);
     sql.push(", ").push(columns);
     if filter.search.is_some() && filter.ordering.is_empty() {
-        // Of many hits only those of the page are looked up.
+        // Look up only the hits on this page.
         sql.push(" from (select h.id, h.rank from hits h order by h.rank desc, h.name, h.id");
         push_page(&mut sql, filter, page);
         sql.push(") h join products p on p.id = h.id")
@@ -118,7 +118,7 @@ async fn list_columns<T: for<'r> FromRow<'r, PgRow>>(
     })
 }
 
-/// `limit … offset …` of the page; the last one depends on how many there are.
+/// Appends `limit … offset …` of the page. The offset of the last page depends on the total.
 fn push_page(sql: &mut QueryBuilder<Postgres>, filter: &Filter, page: PageRequest) {
     sql.push(" limit ").push_bind(page.size).push(" offset ");
     match page.offset() {
@@ -134,7 +134,7 @@ fn push_page(sql: &mut QueryBuilder<Postgres>, filter: &Filter, page: PageReques
     }
 }
 
-/// How many there are on all pages.
+/// Appends the total number on all pages.
 fn push_total(sql: &mut QueryBuilder<Postgres>, filter: &Filter) {
     sql.push("(select count(*)");
     match filter.search {
@@ -146,7 +146,7 @@ fn push_total(sql: &mut QueryBuilder<Postgres>, filter: &Filter) {
     sql.push(")");
 }
 
-/// `select` with the counts: of the products on all pages, and of the categories asked for.
+/// Begins the `select` with its counts: products on all pages, and requested categories.
 fn begin(filter: &Filter) -> QueryBuilder<Postgres> {
     let mut sql = QueryBuilder::new("");
     if let Some(search) = &filter.search {
@@ -161,7 +161,7 @@ fn begin(filter: &Filter) -> QueryBuilder<Postgres> {
     ] {
         match categories {
             Some(categories) => {
-                // One that is named both ways counts twice.
+                // A category that is named by both id and slug counts twice.
                 sql.push(", (select coalesce(sum((c.id = any(")
                     .push_bind(categories.ids.clone())
                     .push("))::integer + (c.slug = any(")
@@ -177,7 +177,7 @@ fn begin(filter: &Filter) -> QueryBuilder<Postgres> {
     sql
 }
 
-/// The rows that a left join found; `key` is null where it found none.
+/// Returns the rows that a left join found; `key` is null where it found none.
 pub(super) fn present<T: for<'r> FromRow<'r, PgRow>>(rows: &[PgRow], key: &str) -> Result<Vec<T>> {
     let mut found = Vec::with_capacity(rows.len());
     for row in rows {
@@ -188,19 +188,19 @@ pub(super) fn present<T: for<'r> FromRow<'r, PgRow>>(rows: &[PgRow], key: &str) 
     Ok(found)
 }
 
-/// How alike what is searched for and what is found must be, from 0 to 1; for a single word the sessions'
-/// `pg_trgm.word_similarity_threshold` says the same.
+/// Similarity threshold between a search and a match, from 0 to 1. The session setting
+/// `pg_trgm.word_similarity_threshold` has the same value for single words.
 const ALIKE: f32 = 0.45;
 
-/// `hits`: the products that the filter lets through and the words find, or, only where the words find nothing at all,
-/// those with words that are spelt alike.
+/// Appends `hits`: the products that pass the filter and match the words. Only if no product at all matches the words,
+/// products with similarly spelled words match.
 ///
-/// A misspelt word is looked up in the vocabulary. Its worth for a product is how alike the most alike word is that the
-/// product has. Longer words count more, and a product needs [`ALIKE`] of what all words together could be worth. Two words
-/// may be one that was taken apart: `sun rise`.
+/// A misspelled word is looked up in the vocabulary. Its score for a product is the similarity of the most similar word
+/// of that product, weighted by length. A product needs [`ALIKE`] of the maximum score of all words together. Two words
+/// may also match as one that was split: `sun rise`.
 ///
-/// Each `offset 0` keeps the other conditions away from a lookup by words or id. Of a table that was filled a moment ago the
-/// planner has no statistics, and with `is_active` at hand it would read another index from end to end.
+/// Each `offset 0` keeps the other conditions out of a lookup by words or id. Without it, the planner would read a
+/// whole other index if `is_active` were available, because it has no statistics for a table that was just filled.
 fn push_hits(sql: &mut QueryBuilder<Postgres>, search: &str, filter: &Filter) {
     sql.push(
         "with words as materialized (
@@ -275,7 +275,7 @@ fn push_hits(sql: &mut QueryBuilder<Postgres>, search: &str, filter: &Filter) {
     .push(") ");
 }
 
-/// Each two neighbors among the first words, put together: `a sun rise` gives `asun sunrise`.
+/// Joins each two adjacent words of the first eight: `a sun rise` gives `asun sunrise`.
 fn pairs(search: &str) -> String {
     let words: Vec<&str> = search
         .split(|c: char| !c.is_alphanumeric())
@@ -286,7 +286,7 @@ fn pairs(search: &str) -> String {
     pairs.join(" ")
 }
 
-/// What whoever uses this filter may see.
+/// Returns the visibility condition of the filter.
 fn visible(filter: &Filter) -> &'static str {
     if filter.with_inactive {
         "p.deleted_at is null"
@@ -295,10 +295,10 @@ fn visible(filter: &Filter) -> &'static str {
     }
 }
 
-/// `from … where …` for the filter, with another join if need be.
+/// Appends `from … where …` of the filter, with an optional join.
 fn push_matching(sql: &mut QueryBuilder<Postgres>, filter: &Filter, join: &'static str) {
     if filter.search.is_some() {
-        // What is a hit has passed the filter.
+        // Hits have passed the filter already.
         sql.push(" from hits h join products p on p.id = h.id")
             .push(join);
         return;
@@ -307,7 +307,7 @@ fn push_matching(sql: &mut QueryBuilder<Postgres>, filter: &Filter, join: &'stat
     push_conditions(sql, filter);
 }
 
-/// What the filter asks of a product, but for the words.
+/// Appends all conditions of the filter except the search.
 fn push_conditions(sql: &mut QueryBuilder<Postgres>, filter: &Filter) {
     sql.push(visible(filter));
     if let Some(kind) = filter.lighter_type {
@@ -349,7 +349,7 @@ fn push_categories(sql: &mut QueryBuilder<Postgres>, categories: &Categories) {
         .push("))");
 }
 
-/// The product with this id, or else with this slug. Inactive ones are the owner's business.
+/// Finds a product by id, or else by slug. Inactive products are found only with `with_inactive`, for owners.
 pub async fn find(
     conn: &mut PgConnection,
     key: &str,
@@ -374,7 +374,7 @@ pub async fn find(
     Ok(product)
 }
 
-/// Those of the products that are for sale, by name.
+/// Returns the products of `ids` that are for sale, by name.
 pub async fn batch(conn: &mut PgConnection, ids: &[ProductId]) -> Result<Vec<ListedProduct>> {
     let rows = sqlx::query_as(concat!(
         "select ",
@@ -392,7 +392,7 @@ pub async fn batch(conn: &mut PgConnection, ids: &[ProductId]) -> Result<Vec<Lis
     Ok(rows)
 }
 
-/// The product, locked until the transaction ends; deleted ones are gone.
+/// Locks a product until the transaction ends. Deleted products are not found.
 pub async fn lock(conn: &mut PgConnection, id: &str) -> Result<Option<Product>> {
     let product = sqlx::query_as(concat!(
         "select ",
@@ -410,7 +410,7 @@ pub async fn lock(conn: &mut PgConnection, id: &str) -> Result<Option<Product>> 
     Ok(product)
 }
 
-/// Writes a new product, without stock. False: its id or its slug is taken.
+/// Inserts a product without stock. Returns false if its id or its slug is in use.
 pub async fn insert(conn: &mut PgConnection, product: &Product) -> Result<bool> {
     let done = sqlx::query(
         "insert into products (id, name, slug, lighter_type, price, currency, category_id, description,
@@ -436,7 +436,7 @@ pub async fn insert(conn: &mut PgConnection, product: &Product) -> Result<bool> 
     Ok(done.rows_affected() == 1)
 }
 
-/// Writes a locked product's fields, as the next version; `for_stripe` where Stripe has to hear of it.
+/// Updates a locked product's fields and increments its version. `for_stripe` schedules a sync.
 pub async fn update(
     conn: &mut PgConnection,
     product: &Product,
@@ -473,7 +473,7 @@ pub async fn update(
     Ok(())
 }
 
-/// Writes which images a locked product has, in this order, in place of those it had.
+/// Replaces the images of a locked product, in this order.
 pub async fn set_images(conn: &mut PgConnection, id: &ProductId, images: &[ImageId]) -> Result<()> {
     sqlx::query("delete from product_images where product_id = $1")
         .bind(id)
@@ -491,7 +491,7 @@ pub async fn set_images(conn: &mut PgConnection, id: &ProductId, images: &[Image
     Ok(())
 }
 
-/// Marks a locked product as deleted; its row stays for orders and the ledger.
+/// Marks a locked product as deleted. The row stays for orders and the ledger.
 pub async fn set_deleted(conn: &mut PgConnection, id: &ProductId) -> Result<()> {
     sqlx::query(
         "update products
@@ -505,7 +505,7 @@ pub async fn set_deleted(conn: &mut PgConnection, id: &ProductId) -> Result<()> 
     Ok(())
 }
 
-/// The products among these that are deleted: id, name and former slug.
+/// Returns the deleted products among `ids`: id, name and former slug.
 pub async fn list_deleted(
     conn: &mut PgConnection,
     ids: &[&ProductId],
@@ -523,7 +523,7 @@ pub async fn list_deleted(
     Ok(deleted)
 }
 
-/// Brings a deleted, locked product back under this slug. It stays off sale.
+/// Restores a deleted, locked product with this slug. It stays off sale.
 pub async fn set_undeleted(
     conn: &mut PgConnection,
     id: &ProductId,
@@ -542,7 +542,7 @@ pub async fn set_undeleted(
     Ok(())
 }
 
-/// Whether a product, deleted or not, has this id.
+/// Reports whether a product, deleted or not, has this id.
 pub async fn is_id_taken(conn: &mut PgConnection, id: &ProductId) -> Result<bool> {
     let taken = sqlx::query_scalar("select exists (select from products where id = $1)")
         .bind(id)
@@ -551,7 +551,7 @@ pub async fn is_id_taken(conn: &mut PgConnection, id: &ProductId) -> Result<bool
     Ok(taken)
 }
 
-/// The slugs in use that begin with `stem`.
+/// Returns the slugs in use that begin with `stem`.
 pub async fn slugs_like(conn: &mut PgConnection, stem: &str) -> Result<Vec<String>> {
     let slugs = sqlx::query_scalar(
         "select slug
@@ -565,7 +565,7 @@ pub async fn slugs_like(conn: &mut PgConnection, stem: &str) -> Result<Vec<Strin
     Ok(slugs)
 }
 
-/// The category's id, kept from vanishing until the transaction ends.
+/// Finds a category's id and locks the category against deletion until the transaction ends.
 pub async fn category_id(conn: &mut PgConnection, key: &CategoryKey) -> Result<Option<i64>> {
     let (id, slug) = match key {
         CategoryKey::Id(id) => (Some(*id), None),
@@ -585,7 +585,7 @@ pub async fn category_id(conn: &mut PgConnection, key: &CategoryKey) -> Result<O
     Ok(found)
 }
 
-/// A page of a product's ledger, newest first, and its length. Nothing: there is no such product.
+/// Returns a page of a product's ledger, newest first, and its total length. `None` if there is no such product.
 pub async fn movements(
     conn: &mut PgConnection,
     id: &str,
@@ -620,7 +620,7 @@ pub async fn movements(
     }
 }
 
-/// Whether the catalog is as new.
+/// Reports whether the catalog has neither products nor categories.
 pub async fn is_empty(conn: &mut PgConnection) -> Result<bool> {
     let empty = sqlx::query_scalar(
         "select not exists (select from products) and not exists (select from categories)",
@@ -630,7 +630,7 @@ pub async fn is_empty(conn: &mut PgConnection) -> Result<bool> {
     Ok(empty)
 }
 
-/// The collection and the size of each product, as `Infinite Path · Classic BIC`.
+/// Returns the collection and the size of each product, such as `Infinite Path · Classic BIC`.
 pub async fn details(
     conn: &mut PgConnection,
     ids: &[&ProductId],
@@ -652,18 +652,18 @@ pub async fn details(
     Ok(rows.into_iter().map(detail).collect())
 }
 
-/// A product whose numbers do not agree with the ledger or with what pending orders hold (P5).
+/// A product whose counts do not match the ledger or the holds of pending orders (P5).
 #[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
 pub struct Discrepancy {
     pub product_id: ProductId,
     pub on_hand: i32,
     pub ledger_sum: i64,
     pub reserved: i32,
-    /// What pending orders hold together.
+    /// Sum of the holds of pending orders.
     pub held: i64,
 }
 
-/// The products whose stock cannot be explained; none is as it should be.
+/// Returns products whose counts do not match; none if the stock is consistent.
 pub async fn check_ledger(conn: &mut PgConnection) -> Result<Vec<Discrepancy>> {
     let found = sqlx::query_as(
         "select p.id as product_id, p.on_hand, coalesce(m.sum, 0) as ledger_sum, p.reserved,
@@ -690,7 +690,7 @@ pub async fn check_ledger(conn: &mut PgConnection) -> Result<Vec<Discrepancy>> {
     Ok(found)
 }
 
-/// Products that are priced in another currency than this, in words for each currency.
+/// Describes products that are priced in another currency, one text per currency.
 pub async fn foreign_prices(conn: &mut PgConnection, currency: Currency) -> Result<Vec<String>> {
     let found: Vec<(String, i64)> = sqlx::query_as(
         "select currency, count(*)

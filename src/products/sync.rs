@@ -1,4 +1,4 @@
-//! What the sync with Stripe reads of a product and writes back.
+//! SQL of the sync to Stripe.
 
 use sqlx::PgConnection;
 use uuid::Uuid;
@@ -7,11 +7,11 @@ use crate::error::Result;
 use crate::ids::ProductId;
 use crate::money::Cents;
 
-/// A product, deleted ones too, as the sync needs it.
+/// A product, possibly deleted, with the fields that the sync needs.
 #[derive(Clone, Debug, sqlx::FromRow)]
 pub struct SyncRow {
     pub id: ProductId,
-    /// Idempotency keys derive from it.
+    /// Seed of the idempotency keys.
     pub sync_key: Uuid,
     pub name: String,
     pub price: Cents,
@@ -19,18 +19,18 @@ pub struct SyncRow {
     pub primary_image: Option<String>,
     pub active: bool,
     pub version: i64,
-    /// Counts the changes of price and currency.
+    /// Incremented by changes of price or currency.
     pub price_version: i64,
     pub stripe_product_id: Option<String>,
     pub stripe_price_id: Option<String>,
-    /// What the price charges, once Stripe has said so.
+    /// Amount of the Stripe price, once Stripe has confirmed it.
     pub stripe_price_amount: Option<Cents>,
     pub stripe_price_currency: Option<String>,
-    /// Former prices, not yet switched off at Stripe.
+    /// Former prices that are still active at Stripe.
     pub stripe_retired_prices: Vec<String>,
 }
 
-/// The product as it stands.
+/// Reads the current state of a product.
 pub async fn find_for_sync(conn: &mut PgConnection, id: &ProductId) -> Result<Option<SyncRow>> {
     let row = sqlx::query_as(
         "select id, sync_key, name, price, currency, primary_image, is_active as active, version,
@@ -45,7 +45,7 @@ pub async fn find_for_sync(conn: &mut PgConnection, id: &ProductId) -> Result<Op
     Ok(row)
 }
 
-/// Records which product at Stripe is ours. Safe to repeat.
+/// Records the product's id at Stripe. Safe to repeat.
 pub async fn record_stripe_product(
     conn: &mut PgConnection,
     id: &ProductId,
@@ -59,8 +59,8 @@ pub async fn record_stripe_product(
     Ok(())
 }
 
-/// Records the price by which the product is charged; the former one is to be retired. One made for a price that has
-/// changed meanwhile is to be retired itself. Safe to repeat.
+/// Records the Stripe price of a product; the former one is to be retired. If the product's price has changed in the
+/// meantime, the new Stripe price itself is to be retired. Safe to repeat.
 pub async fn record_price(conn: &mut PgConnection, row: &SyncRow, price_id: &str) -> Result<()> {
     sqlx::query(
         "update products
@@ -84,8 +84,8 @@ pub async fn record_price(conn: &mut PgConnection, row: &SyncRow, price_id: &str
     Ok(())
 }
 
-/// Says that Stripe may not have the prices that we recorded: until the sync has asked, checkouts name the amount
-/// instead. The caller has the rows locked, or changes one alone.
+/// Marks recorded Stripe prices as unconfirmed. Until a sync has verified them, checkouts send the amount instead. The
+/// caller has locked the rows, or changes a single one.
 pub async fn doubt_prices(conn: &mut PgConnection, ids: &[ProductId]) -> Result<()> {
     sqlx::query(
         "update products
@@ -102,7 +102,7 @@ pub async fn doubt_prices(conn: &mut PgConnection, ids: &[ProductId]) -> Result<
     Ok(())
 }
 
-/// Records that a former price has been switched off at Stripe. Safe to repeat.
+/// Records that a former price was deactivated at Stripe. Safe to repeat.
 pub async fn record_retired(conn: &mut PgConnection, id: &ProductId, price_id: &str) -> Result<()> {
     sqlx::query(
         "update products
@@ -116,7 +116,7 @@ pub async fn record_retired(conn: &mut PgConnection, id: &ProductId, price_id: &
     Ok(())
 }
 
-/// Records that Stripe is in line with this version of ours. False: ours has changed meanwhile.
+/// Records that Stripe has this version. Returns false if the product has changed in the meantime.
 pub async fn record_synced(conn: &mut PgConnection, id: &ProductId, version: i64) -> Result<bool> {
     let done = sqlx::query(
         "update products
@@ -131,7 +131,7 @@ pub async fn record_synced(conn: &mut PgConnection, id: &ProductId, version: i64
     Ok(done.rows_affected() > 0)
 }
 
-/// Records why the sync of this version failed, for the owner to read, and doubts its price.
+/// Records the error of a failed sync for the owner, and marks the price as unconfirmed.
 pub async fn record_sync_error(
     conn: &mut PgConnection,
     id: &ProductId,
@@ -153,7 +153,7 @@ pub async fn record_sync_error(
     Ok(())
 }
 
-/// The products that Stripe has to hear of: archived and deleted ones only if it knows them.
+/// Returns products that need a sync. Archived and deleted products need one only if Stripe knows them.
 pub async fn pending_syncs(conn: &mut PgConnection) -> Result<Vec<ProductId>> {
     let ids = sqlx::query_scalar(
         "select id
@@ -167,7 +167,7 @@ pub async fn pending_syncs(conn: &mut PgConnection) -> Result<Vec<ProductId>> {
     Ok(ids)
 }
 
-/// Products whose sync was queued long ago and has not come about, however often its job was tried.
+/// Returns products whose sync has been pending for more than an hour.
 pub async fn stalled_syncs(conn: &mut PgConnection) -> Result<Vec<ProductId>> {
     let ids = sqlx::query_scalar(
         "select id

@@ -1,4 +1,4 @@
-//! What goes out: products and categories as shoppers and owners see them. The order of the keys is that of docs/compatibility.md.
+//! JSON views of products and categories for shoppers and owners. docs/compatibility.md defines the order of the keys.
 
 use chrono::{DateTime, Timelike, Utc};
 use serde::{Serialize, Serializer};
@@ -24,21 +24,21 @@ pub struct ProductEntry {
     /// The category's id.
     pub category: Option<i64>,
     pub category_name: Option<String>,
-    /// Sold out by the owner's word, or because nothing is available.
+    /// Sold out by the owner's choice, or because no pieces are available.
     pub is_sold_out: bool,
-    /// Pieces available: on hand, less those held for other shoppers.
+    /// Pieces available: on hand minus those held for other shoppers.
     pub inventory_count: i32,
-    /// Relative: `/media/…`.
+    /// Relative URL: `/media/…`.
     pub primary_image: Option<String>,
     pub secondary_image: Option<String>,
     pub is_in_stock: bool,
-    /// All its images, with relative addresses.
+    /// All images, with relative URLs.
     pub images: Vec<ImageView>,
-    /// The shop's currency, three lower-case letters.
+    /// The shop's currency, three lowercase letters.
     pub currency: String,
 }
 
-/// A row of the list, before it is shown.
+/// A row of the public list.
 #[derive(Debug, sqlx::FromRow)]
 pub struct ListedProduct {
     id: ProductId,
@@ -84,7 +84,7 @@ impl ListedProduct {
     }
 }
 
-/// Whether a product can be bought now, and how many.
+/// Availability of a product.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Availability {
     pub is_in_stock: bool,
@@ -93,7 +93,7 @@ pub struct Availability {
 }
 
 impl Availability {
-    /// From the owner's switch and what is left for the one who asks.
+    /// Combines the owner's choice with the pieces available to the caller.
     pub fn new(switched_off: bool, available: i32) -> Availability {
         let is_sold_out = switched_off || available <= 0;
         Availability {
@@ -104,7 +104,7 @@ impl Availability {
     }
 }
 
-/// One product, whole.
+/// A product with all public fields.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct ProductDetail {
     pub id: ProductId,
@@ -120,24 +120,25 @@ pub struct ProductDetail {
     pub category: Option<i64>,
     pub category_name: Option<String>,
     pub description: String,
-    /// Absolute.
+    /// Absolute URL.
     pub primary_image: Option<String>,
     pub secondary_image: Option<String>,
-    /// To shoppers: by the owner's word, or because nothing is available. To the owner: the switch alone.
+    /// For shoppers: sold out by the owner's choice, or because no pieces are available. For owners: the owner's choice
+    /// only.
     pub is_sold_out: bool,
     pub is_active: bool,
-    /// Pieces available: on hand, less those held for other shoppers.
+    /// Pieces available: on hand minus those held for other shoppers.
     pub inventory_count: i32,
-    /// Two decimals, as `"2.00"`.
+    /// With two decimals, such as `"2.00"`.
     pub weight_ounces: String,
     pub is_in_stock: bool,
     #[serde(serialize_with = "serialize_time")]
     pub created_at: DateTime<Utc>,
     #[serde(serialize_with = "serialize_time")]
     pub updated_at: DateTime<Utc>,
-    /// All its images, with absolute addresses.
+    /// All images, with absolute URLs.
     pub images: Vec<ImageView>,
-    /// The shop's currency, three lower-case letters.
+    /// The shop's currency, three lowercase letters.
     pub currency: String,
 }
 
@@ -174,20 +175,20 @@ impl ProductDetail {
     }
 }
 
-/// One product as the owner sees it.
+/// A product with all fields for owners.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct AdminView {
     #[serde(flatten)]
     pub detail: ProductDetail,
     pub on_hand: i32,
-    /// Pieces held for orders not yet paid.
+    /// Pieces held for unpaid orders.
     pub reserved: i32,
-    /// To be sent along with a change, as `version` or as `If-Match: "N"`.
+    /// Version to send with a change, as `version` or as `If-Match: "N"`.
     pub version: i64,
     pub stripe: StripeView,
 }
 
-/// What Stripe has of the product.
+/// State of the product at Stripe.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct StripeView {
     pub status: SyncStatus,
@@ -218,27 +219,27 @@ impl AdminView {
     }
 }
 
-/// The answer to a batch.
+/// Response to a batch request.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct BatchView {
-    /// By name, whatever the order asked in.
+    /// Sorted by name, regardless of the requested order.
     pub products: Vec<ProductEntry>,
     pub count: usize,
     pub requested_ids: Vec<String>,
     pub found_ids: Vec<ProductId>,
 }
 
-/// A product's stock after a change of it.
+/// Stock of a product after a change.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct StockView {
     pub product_id: ProductId,
     pub on_hand: i32,
     pub reserved: i32,
-    /// On hand less reserved.
+    /// On hand minus reserved.
     pub inventory_count: i32,
 }
 
-/// A row of the ledger.
+/// An entry of the stock ledger.
 #[derive(Debug, Serialize, sqlx::FromRow, ToSchema)]
 pub struct MovementView {
     pub id: i64,
@@ -246,13 +247,13 @@ pub struct MovementView {
     pub reason: String,
     pub order_id: Option<OrderId>,
     pub note: String,
-    /// Who did it: `token:NAME`, `system` and the like.
+    /// Author of the change, such as `token:NAME` or `system`.
     pub actor: String,
     #[serde(serialize_with = "serialize_time")]
     pub created_at: DateTime<Utc>,
 }
 
-/// Writes a time as the old service did: microseconds, left out when there are none.
+/// Formats a time like the previous service: with microseconds, unless they are zero.
 pub fn serialize_time<S: Serializer>(time: &DateTime<Utc>, to: S) -> Result<S::Ok, S::Error> {
     let form = if time.nanosecond() / 1000 == 0 {
         "%Y-%m-%dT%H:%M:%SZ"

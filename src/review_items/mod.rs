@@ -1,6 +1,6 @@
-//! Review items (P10): each thing that a person must look at, in a row of its own. One is raised by the change that finds
-//! the trouble, once per cause, and emailed to the owner; it is resolved by itself only, by a person or because its cause
-//! went away.
+//! Review items (P10): a row for each thing that a person must look at. The change that finds a problem raises its
+//! item, once per cause, and the owner gets an email. Each item is resolved separately, by a person or because its
+//! cause is gone.
 //!
 //! The rows and the email are here. [`crate::reviews`] also writes timelines and audit entries, and has the HTTP calls.
 
@@ -18,9 +18,10 @@ use utoipa::ToSchema;
 use crate::email::About;
 use crate::ids::{CustomOrderId, OrderId, ReviewItemId};
 
-/// The kind of trouble.
+/// Kind of a review item.
 ///
-/// A name that this version does not know reads as [`Kind::Other`]: while a newer version takes over, both serve.
+/// A name that this version does not know is read as [`Kind::Other`], because two versions serve at once during a
+/// deployment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case", from = "String")]
 pub enum Kind {
@@ -28,19 +29,19 @@ pub enum Kind {
     Earlier,
     /// An email could not be delivered.
     EmailUndelivered,
-    /// An email to the shop itself could not be delivered, so nobody could be emailed about it.
+    /// An email to the shop itself could not be delivered, so no email can report it.
     ShopEmailUndelivered,
-    /// An email was sent, and its copy to the shop was refused.
+    /// An email was sent, but its copy to the shop was refused.
     EmailCopyRefused,
-    /// The address lies outside the zone whose shipping was paid.
+    /// The address is outside the zone whose shipping was paid.
     OutsideZone,
-    /// A payment could not become an order and is refunded in full.
+    /// A payment could not be accepted and is refunded in full.
     PaymentRefused,
-    /// Money that we owe could not be sent back.
+    /// A refund could not be made.
     RefundFailed,
-    /// Stripe has not taken a refund for a long time. It is tried on.
+    /// Stripe has not accepted a refund for a long time. It is still retried.
     RefundDelayed,
-    /// A custom order was paid that this database does not have.
+    /// The custom order of a payment is not in this database.
     CustomOrderMissing,
     /// The payment of a custom order was refunded in full.
     CustomOrderRefunded,
@@ -48,25 +49,25 @@ pub enum Kind {
     PaymentLinkRefused,
     /// Stripe refused to close the payment link of a quote.
     PaymentLinkNotClosed,
-    /// Somebody paid, or is paying, a quote that was being closed.
+    /// A payment for a quote arrived, or is in progress, while it was being closed.
     PaidWhileClosing,
     /// A delayed payment failed.
     DelayedPaymentFailed,
-    /// The amount paid for a quote is not the quote's.
+    /// The amount paid for a quote differs from it.
     AmountDiffers,
     /// The customer's bank disputes a payment.
     Dispute,
-    /// The customer's bank asks about a payment, and has taken no money.
+    /// The customer's bank inquires about a payment, but has not withdrawn money.
     Inquiry,
     /// The card's issuer warns that a payment is probably fraud.
     FraudWarning,
-    /// Stripe asks for a look at a payment.
+    /// Stripe asks the shop to review a payment.
     PaymentReview,
-    /// An order that is to be shipped was paid without an address.
+    /// An order to be shipped was paid without an address.
     AddressMissing,
     /// Stripe sent events of its other mode, test or live.
     WrongMode,
-    /// A kind that only a newer version knows.
+    /// A kind of a newer version.
     Other,
 }
 
@@ -123,7 +124,7 @@ impl Kind {
         }
     }
 
-    /// The trouble in a few words, as pages and subjects show it.
+    /// The problem in a few words, for pages and subjects.
     pub fn title(self) -> &'static str {
         match self {
             Kind::Earlier | Kind::Other => "Something to look at",
@@ -150,7 +151,7 @@ impl Kind {
         }
     }
 
-    /// A way to settle it, in a sentence or two.
+    /// Suggested resolution, in a sentence or two.
     pub fn advice(self) -> &'static str {
         match self {
             Kind::Earlier | Kind::Other => "Look at it, do what it asks for, and mark it resolved.",
@@ -204,7 +205,7 @@ impl Kind {
         }
     }
 
-    /// Whether nothing should be shipped while it is open.
+    /// Returns true for kinds that block shipping while open.
     pub fn holds_shipping(self) -> bool {
         matches!(
             self,
@@ -212,7 +213,7 @@ impl Kind {
         )
     }
 
-    /// False where an email about it cannot arrive, or another email has told the owner already.
+    /// Returns false when an email about it cannot arrive, or another email has already informed the owner.
     fn is_emailed(self) -> bool {
         !matches!(
             self,
@@ -228,7 +229,7 @@ impl From<String> for Kind {
     }
 }
 
-/// The order or custom order that an item belongs to, or neither: then it concerns the shop as a whole.
+/// The order or custom order of an item. Neither: the item concerns the shop as a whole.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Subject {
     pub order: Option<OrderId>,
@@ -262,16 +263,16 @@ impl From<About> for Subject {
     }
 }
 
-/// A trouble that was just found.
+/// A newly found problem.
 #[derive(Clone, Debug)]
 pub struct NewItem {
     pub kind: Kind,
-    /// The stable name of its cause, as `refund:re_1`. One cause raises one item, ever: where the same thing may happen
-    /// twice, the name counts (`email:ID:2`), and [`settle`] takes what it begins with (`email:ID`).
+    /// Stable name of the cause, such as `refund:re_1`. One cause raises one item, ever. For a cause that can recur,
+    /// the name is numbered (`email:ID:2`), and [`settle`] takes its prefix (`email:ID`).
     pub cause: String,
-    /// A sentence or two that the owner reads.
+    /// A sentence or two for the owner.
     pub text: String,
-    /// The moment after which it is too late, where there is one.
+    /// Time after which it is too late, if any.
     pub deadline: Option<DateTime<Utc>>,
 }
 
@@ -291,42 +292,42 @@ impl NewItem {
     }
 }
 
-/// A review item as its row has it.
+/// A stored review item.
 #[derive(Clone, Debug, Serialize, sqlx::FromRow, ToSchema)]
 pub struct ReviewItem {
     pub id: ReviewItemId,
     pub order_id: Option<OrderId>,
-    /// The order's number, as `SB-1042`.
+    /// The order's number, such as `SB-1042`.
     pub order_number: Option<String>,
     pub custom_order_id: Option<CustomOrderId>,
-    /// The custom order's number, as `CO-1042`.
+    /// The custom order's number, such as `CO-1042`.
     pub custom_order_number: Option<String>,
     #[sqlx(try_from = "String")]
     pub kind: Kind,
     pub text: String,
-    /// The moment after which it is too late, where there is one.
+    /// Time after which it is too late, if any.
     pub deadline: Option<DateTime<Utc>>,
     pub raised_at: DateTime<Utc>,
     pub resolved_at: Option<DateTime<Utc>>,
-    /// `user:ann@example.com`, `token:laptop`, or who reported that the cause is gone, as `stripe`.
+    /// `user:ann@example.com`, `token:laptop`, or the source of the report that the cause is gone, such as `stripe`.
     pub resolved_by: Option<String>,
-    /// The result, where the cause went away: `the dispute was won`.
+    /// Outcome, when the cause is gone: `the dispute was won`.
     pub resolution: Option<String>,
 }
 
 impl ReviewItem {
-    /// The number of what it belongs to, as people say it.
+    /// Number of its order or custom order.
     pub fn about(&self) -> Option<&str> {
         let number = self.order_number.as_deref();
         number.or(self.custom_order_number.as_deref())
     }
 
-    /// Whether it belongs to a custom order that has no order, or to its making alone.
+    /// Returns true for an item of a custom order that does not concern an order.
     pub fn is_of_custom_order_alone(&self) -> bool {
         self.order_id.is_none() && self.custom_order_id.is_some()
     }
 
-    /// The page where it is shown with what it belongs to.
+    /// Path of the admin page that shows it.
     pub fn page(&self) -> String {
         match (&self.order_number, &self.custom_order_number) {
             (Some(number), _) => format!("/admin/orders/{number}"),
@@ -335,7 +336,7 @@ impl ReviewItem {
         }
     }
 
-    /// The object under which the audit log has it.
+    /// Its object in the audit log.
     pub fn object(&self) -> String {
         match (&self.order_number, &self.custom_order_number) {
             (Some(number), _) => format!("order:{number}"),
@@ -345,19 +346,19 @@ impl ReviewItem {
     }
 }
 
-/// An open item, as its order or custom order lists it.
+/// An open item, as listed with its order or custom order.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct OpenItem {
     pub id: ReviewItemId,
     pub kind: Kind,
     pub text: String,
-    /// The moment after which it is too late, where there is one.
+    /// Time after which it is too late, if any.
     pub deadline: Option<DateTime<Utc>>,
     pub raised_at: DateTime<Utc>,
 }
 
 /// Two columns of a query over orders or custom orders: `attention`, the most urgent open text, and `review_items`, all
-/// open items. Those with a deadline come first, the soonest at the top; then the newest.
+/// open items. Items with a deadline come first, soonest at the top; then the newest.
 macro_rules! open_columns {
     ($is_its:literal) => {
         concat!(

@@ -1,4 +1,4 @@
-//! SQL of review items, and the email that tells of one.
+//! SQL of review items, and the email about each one.
 
 use chrono::{DateTime, Utc};
 use sqlx::{Connection, PgConnection};
@@ -8,7 +8,7 @@ use crate::email::{self, About, Email, ReviewItemEmailData, SHOP};
 use crate::error::{Error, Result};
 use crate::ids::ReviewItemId;
 
-/// Every column of an item, read from a row `r`.
+/// All columns of an item, read from a row `r`.
 macro_rules! columns {
     () => {
         "r.id, r.order_id, r.custom_order_id, r.kind, r.text, r.deadline, r.raised_at, r.resolved_at, r.resolved_by,
@@ -18,14 +18,14 @@ macro_rules! columns {
     };
 }
 
-/// Raises an item and queues the email that tells the owner. Safe to repeat: the same cause raises once, and returns
-/// nothing then.
+/// Raises an item and queues the email to the owner. Safe to repeat: the same cause raises once, and `None` is returned
+/// after that.
 ///
-/// Timelines are the caller's: [`crate::orders::flag`], [`crate::custom_orders::flag`] and [`crate::reviews::flag`] write
-/// them.
+/// The caller writes the timeline: see [`crate::orders::flag`], [`crate::custom_orders::flag`] and
+/// [`crate::reviews::flag`].
 ///
 /// # Errors
-/// Only the database's.
+/// Database errors only.
 pub async fn raise(
     conn: &mut PgConnection,
     subject: Subject,
@@ -83,7 +83,7 @@ async fn email_owner(conn: &mut PgConnection, item: &ReviewItem) -> Result<()> {
     email::queue(conn, &email, &item.id.to_string(), SHOP, None, about).await
 }
 
-/// Keeps that a cause came and went before anybody was told of it: it raises nothing from now on. Safe to repeat.
+/// Records that a cause came and went before an item was raised; it raises none from now on. Safe to repeat.
 pub async fn pass(
     conn: &mut PgConnection,
     subject: Subject,
@@ -109,7 +109,7 @@ pub async fn pass(
     Ok(())
 }
 
-/// Gives the items of a source that belonged nowhere to what they turn out to belong to.
+/// Assigns a source's items without a subject to the subject found later.
 pub async fn assign(conn: &mut PgConnection, source: &str, subject: Subject) -> Result<()> {
     sqlx::query(
         "update review_items
@@ -126,7 +126,7 @@ pub async fn assign(conn: &mut PgConnection, source: &str, subject: Subject) -> 
     Ok(())
 }
 
-/// Moves the deadline of the open items of a source, as [`settle`] names it.
+/// Moves the deadline of a source's open items. [`settle`] explains sources.
 pub async fn move_deadline(
     conn: &mut PgConnection,
     source: &str,
@@ -146,11 +146,12 @@ pub async fn move_deadline(
     Ok(())
 }
 
-/// Resolves the open items of a source that is gone by itself, with the result in words. The source `email:ID` is the
-/// cause of that name and those below it, as `email:ID:2`. Returns the items, whose timelines are the caller's.
+/// Resolves the open items of a source whose cause is gone, with the outcome in words. The source `email:ID` stands for
+/// the cause of that name and its numbered ones, such as `email:ID:2`. Returns the items; the caller writes their
+/// timelines.
 ///
 /// # Errors
-/// Only the database's.
+/// Database errors only.
 pub async fn settle(
     conn: &mut PgConnection,
     source: &str,
@@ -179,7 +180,7 @@ pub async fn settle(
     Ok(items)
 }
 
-/// Resolves one open item. Nothing when it was resolved before.
+/// Resolves one open item. Returns `None` when it was already resolved.
 pub async fn resolve(
     conn: &mut PgConnection,
     actor: &str,
@@ -205,7 +206,7 @@ pub async fn resolve(
     Ok(item)
 }
 
-/// One item.
+/// Loads one item.
 ///
 /// # Errors
 /// 404 when there is no such item.
@@ -223,19 +224,19 @@ pub async fn find(conn: &mut PgConnection, id: ReviewItemId) -> Result<ReviewIte
     item.ok_or(Error::NotFound("ReviewItem"))
 }
 
-/// A choice among the items.
+/// A selection of items.
 #[derive(Clone, Debug, Default)]
 pub struct Filter {
-    /// Only the open ones, or only the resolved ones.
+    /// Only open items, or only resolved ones.
     pub is_open: Option<bool>,
     pub kind: Option<Kind>,
-    /// Leaves out those that belong to a custom order alone.
+    /// Excludes the items that belong to a custom order alone.
     pub without_custom_orders: bool,
     pub limit: i64,
     pub offset: i64,
 }
 
-/// One page of items, and how many there are in all: the soonest deadline first, then the newest.
+/// Returns one page of items and the total count: soonest deadline first, then the newest.
 pub async fn list(conn: &mut PgConnection, filter: &Filter) -> Result<(Vec<ReviewItem>, i64)> {
     #[derive(sqlx::FromRow)]
     struct Row {
@@ -243,7 +244,7 @@ pub async fn list(conn: &mut PgConnection, filter: &Filter) -> Result<(Vec<Revie
         item: ReviewItem,
         all: i64,
     }
-    // Behind a pooler only a transaction keeps a statement without a name and its values together.
+    // Behind a pooler, only a transaction keeps an unnamed statement and its values together.
     let mut tx = conn.begin().await?;
     let rows: Vec<Row> = sqlx::query_as(concat!(
         "select ",
@@ -279,7 +280,7 @@ pub async fn list_open(conn: &mut PgConnection, limit: i64) -> Result<Vec<Review
     Ok(list(conn, &filter).await?.0)
 }
 
-/// The number of open items.
+/// Counts the open items.
 pub async fn count_open(conn: &mut PgConnection) -> Result<i64> {
     let count = sqlx::query_scalar("select count(*) from review_items where resolved_at is null")
         .fetch_one(conn)
@@ -287,7 +288,7 @@ pub async fn count_open(conn: &mut PgConnection) -> Result<i64> {
     Ok(count)
 }
 
-/// The number of orders, and of custom orders, that have open items of their own.
+/// Counts the orders, and the custom orders, with open items of their own.
 pub async fn count_by_subject(conn: &mut PgConnection) -> Result<(i64, i64)> {
     let counts = sqlx::query_as(
         "select count(distinct order_id), count(distinct custom_order_id)

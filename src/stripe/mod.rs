@@ -1,5 +1,5 @@
-//! Everything we ask of Stripe, in our own words. The requests are async-stripe's typed ones; the answers we read
-//! ourselves, only the fields we need, so that a new version of Stripe's API is never an error.
+//! Client of the Stripe API. Requests use async-stripe's types; responses are read by our own code, field by field, so
+//! that a new version of Stripe's API is never an error.
 
 mod payment_link;
 mod refund;
@@ -58,45 +58,45 @@ use crate::config::Secret;
 use crate::ids::{QuoteId, RefundId};
 use crate::money::Cents;
 
-/// How many entries we ask for at a time: the most that Stripe gives.
+/// Entries per page: Stripe's maximum.
 const PAGE: i64 = 100;
 
-/// How many pages of payment links we look through, newest first, for one whose answer was lost. Beyond them nothing is
-/// concluded, so they hold all links that a shop makes in decades: its lost answers must come to an end.
+/// Pages of payment links searched, newest first, for a link whose answer was lost. A link beyond them cannot be ruled
+/// out, so the limit covers all links of decades; otherwise a lost answer would never be settled.
 const LINK_PAGES: usize = 100;
 
-/// Less than Stripe remembers the key of a call: after this a repeat may be another call, and what the first one made has to
-/// be looked for.
+/// Shorter than the lifetime of Stripe's idempotency keys. After this time a repeat may be a new call, so the result of
+/// the first one must be searched for.
 ///
 /// Source: <https://docs.stripe.com/api/idempotent_requests>
 pub const KEY_LIFETIME: Duration = Duration::from_secs(20 * 3600);
 
-/// Why a call to Stripe failed, sorted by what we then know.
+/// Failures of a Stripe call, sorted by what is known about its effect.
 #[derive(Debug, thiserror::Error)]
 pub enum StripeError {
-    /// Stripe said no to this request; nothing was done, and asking again is useless.
+    /// Stripe rejected the request. Nothing was done, and retrying is useless.
     #[error("Stripe refused ({status}, {code}): {message}")]
     Refused {
         status: u16,
         code: String,
         message: String,
     },
-    /// Nothing was done, and later it may go better: no connection, too many requests, a wrong key.
+    /// Nothing was done, and a retry may succeed: no connection, too many requests, a wrong key.
     #[error("Stripe is not available: {0}")]
     Unavailable(String),
-    /// We do not know whether it was done: no answer in time, a dropped line, a 5xx.
+    /// Unknown effect: no response in time, a dropped connection, a 5xx.
     #[error("Stripe's answer is unknown: {0}")]
     Unknown(String),
 }
 
 impl StripeError {
-    /// True for Stripe's word that the thing does not exist.
+    /// Returns true when Stripe reports that the object does not exist.
     pub fn is_missing(&self) -> bool {
         matches!(self, StripeError::Refused { status: 404, .. })
             || matches!(self, StripeError::Refused { code, .. } if code == "resource_missing")
     }
 
-    /// True for a refusal with this code.
+    /// Returns true for a refusal with this code.
     pub fn is_code(&self, wanted: &str) -> bool {
         matches!(self, StripeError::Refused { code, .. } if code == wanted)
     }
@@ -104,24 +104,24 @@ impl StripeError {
 
 pub type Result<T> = std::result::Result<T, StripeError>;
 
-/// Whether this can be an id at Stripe, given there or chosen by somebody: 1 to 255 of `A-Za-z0-9_-.`, not a dot first.
-/// Ids become part of an address as they are: with other characters it would be another one, or none.
+/// Checks for a possible Stripe id, generated or custom: 1 to 255 of `A-Za-z0-9_-.`, without a leading dot. Ids become
+/// part of a URL without escaping, so other characters would change the URL.
 pub fn is_id(text: &str) -> bool {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
     (1..=255).contains(&text.len()) && text.chars().all(is_plain) && !text.starts_with('.')
 }
 
-/// Stripe, or the sandbox: they differ by the address. Cheap to clone.
+/// The API client, for Stripe or the sandbox: only the address differs. Cheap to clone.
 #[derive(Clone)]
 pub struct Stripe {
     client: Arc<stripe::Client>,
     timeout: Duration,
 }
 
-/// A product as Stripe should have it.
+/// Desired state of a product at Stripe.
 #[derive(Clone, Debug)]
 pub struct ProductParams {
-    /// Stripe's id; ours to choose when it is made.
+    /// Stripe's id, chosen by us at creation.
     pub id: String,
     pub name: String,
     pub image: Option<String>,
@@ -135,7 +135,7 @@ impl ProductParams {
     }
 }
 
-/// What Stripe says of a price.
+/// A price at Stripe.
 #[derive(Clone, Debug)]
 pub struct Price {
     pub id: String,
@@ -145,30 +145,31 @@ pub struct Price {
     pub product: String,
 }
 
-/// A refund to be asked for.
+/// A refund to request.
 #[derive(Clone, Debug)]
 pub struct RefundRequest<'a> {
-    /// Ours, which the refund's metadata names.
+    /// Our id, stored in the refund's metadata.
     pub id: RefundId,
     /// The idempotency key.
     pub key: String,
     pub payment_intent: &'a str,
     pub amount: Cents,
-    /// For who looks at Stripe's dashboard; may be empty.
+    /// For Stripe's dashboard; may be empty.
     pub reason: &'a str,
 }
 
-/// One page of events, newest first, each as Stripe tells it.
+/// One page of events, newest first, as raw JSON.
 pub struct EventPage {
     pub events: Vec<Value>,
     pub has_more: bool,
 }
 
 impl Stripe {
-    /// A client for this key. The time-out bounds one try; a call with its repeats takes half as long again at most.
+    /// Creates a client for this key. The time-out bounds one attempt; a call with its retries takes at most half as
+    /// long again.
     ///
     /// # Errors
-    /// When the key cannot be sent in a header, or the address is none.
+    /// When the key cannot be a header value, or the address is malformed.
     pub fn new(key: &Secret, api_url: Option<&str>, timeout: Duration) -> anyhow::Result<Stripe> {
         let mut builder = stripe::ClientBuilder::new(key.reveal());
         if let Some(url) = api_url {
@@ -183,10 +184,10 @@ impl Stripe {
         })
     }
 
-    /// Asks for a Checkout Session. The order's id is the idempotency key: asking again returns the same session.
+    /// Creates a Checkout Session. The order's id is the idempotency key, so a repeat returns the same session.
     ///
     /// # Errors
-    /// See [`StripeError`]; after `Unknown` there may be a session that nobody has been told of.
+    /// See [`StripeError`]. After `Unknown` the session may exist without the shop's knowledge.
     pub async fn create_session(&self, new: &NewSession) -> Result<Session> {
         let lines: Vec<_> = new
             .lines
@@ -211,7 +212,7 @@ impl Stripe {
         ]));
         let request = CreateCheckoutSession::new()
             .mode(CheckoutSessionMode::Payment)
-            // The shopper pays in our currency: what comes in is compared with the order.
+            // The shopper pays in the shop's currency, because the payment is compared with the order.
             .adaptive_pricing(CreateCheckoutSessionAdaptivePricing {
                 enabled: Some(false),
             })
@@ -232,7 +233,7 @@ impl Stripe {
         read_session(&answer)
     }
 
-    /// The session as it stands.
+    /// Retrieves a session.
     ///
     /// # Errors
     /// See [`StripeError`].
@@ -240,15 +241,15 @@ impl Stripe {
         read_session(&self.call(&RetrieveCheckoutSession::new(id), None).await?)
     }
 
-    /// Ends a session, so that it can no longer be paid, and returns it as it then stands: `expired`, or `complete`
-    /// when the payment was faster. Safe to repeat.
+    /// Expires a session, so that it can no longer be paid, and returns it: `expired`, or `complete` when the payment
+    /// was faster. Safe to repeat.
     ///
     /// # Errors
     /// See [`StripeError`].
     pub async fn expire_session(&self, id: &str) -> Result<Session> {
         match self.call(&ExpireCheckoutSession::new(id), None).await {
             Ok(answer) => read_session(&answer),
-            // Stripe refuses to expire what is not open; what it is instead, it tells when asked.
+            // Stripe refuses to expire a session that is not open, without naming its status.
             Err(error @ StripeError::Refused { .. }) if !error.is_missing() => {
                 self.find_session(id).await
             }
@@ -256,7 +257,8 @@ impl Stripe {
         }
     }
 
-    /// Every session opened by a payment link, newest first. Each look at the link's page opens one.
+    /// All sessions opened by a payment link, newest first. Each visit of the link's page opens one.
+    ///
     /// Source: <https://docs.stripe.com/api/payment-link>
     ///
     /// # Errors
@@ -278,15 +280,15 @@ impl Stripe {
         }
     }
 
-    /// Asks for a payment link, good for one payment. Safe to repeat under the same key: asking again returns the
-    /// same link, for the 24 hours that Stripe keeps keys.
+    /// Creates a payment link for one payment. Safe to repeat under the same key: a repeat returns the same link, for
+    /// the 24 hours that Stripe keeps keys.
     ///
-    /// The one payment counts when a session is complete, so a delayed one that fails later has used the link up.
+    /// The one payment counts when a session is complete, so a delayed payment that fails later has used up the link.
     /// Source: <https://docs.stripe.com/payment-links/customize>
     ///
     /// # Errors
-    /// See [`StripeError`]; after `Unknown` there may be a link that nobody has been told of, which
-    /// [`Stripe::find_payment_link`] finds.
+    /// See [`StripeError`]. After `Unknown` the link may exist without the shop's knowledge;
+    /// [`Stripe::find_payment_link`] finds it.
     pub async fn create_payment_link(&self, new: &NewPaymentLink) -> Result<PaymentLink> {
         let mut lines = vec![link_line(
             &new.name,
@@ -294,7 +296,7 @@ impl Stripe {
             new.amount,
             &new.currency,
         )];
-        // A link's shipping options must be rates made beforehand; a line of its own says the same.
+        // Shipping options of a link must be rates created in advance; a separate line has the same effect.
         if new.shipping != Cents(0) {
             lines.push(link_line(
                 &new.shipping_name,
@@ -304,7 +306,7 @@ impl Stripe {
             ));
         }
         let mut metadata = HashMap::from([
-            // The name that the old service gave it: its links are still out there.
+            // The old service's name, which its links still in use have.
             ("custom_request_id".to_owned(), new.custom_order.to_string()),
             ("quote_id".to_owned(), new.quote.to_string()),
         ]);
@@ -328,8 +330,8 @@ impl Stripe {
         read_payment_link(&self.call(&request, Some(new.key.clone())).await?)
     }
 
-    /// Closes a payment link: its page opens no more sessions. Those already open stay payable until they expire; see
-    /// [`Stripe::list_link_sessions`]. Safe to repeat, and without a key: the value is absolute.
+    /// Closes a payment link: its page opens no more sessions. Open sessions stay payable until they expire; see
+    /// [`Stripe::list_link_sessions`]. Safe to repeat without a key, because the value is absolute.
     ///
     /// # Errors
     /// See [`StripeError`].
@@ -339,12 +341,11 @@ impl Stripe {
         Ok(())
     }
 
-    /// The payment link of a quote, if there is one, closed or paid ones included: for when the answer to its creation was
-    /// lost.
+    /// Finds the payment link of a quote, closed and paid ones included, when the answer to its creation was lost.
     ///
     /// # Errors
-    /// See [`StripeError`]; `Unknown` also when there are more links than we look through, since "none" would
-    /// then be a guess.
+    /// See [`StripeError`]; `Unknown` also when there are more links than are searched, because "none" would be a guess
+    /// then.
     pub async fn find_payment_link(&self, quote: QuoteId) -> Result<Option<PaymentLink>> {
         let quote = quote.to_string();
         let mut last: Option<PaymentLink> = None;
@@ -372,7 +373,7 @@ impl Stripe {
         )))
     }
 
-    /// Makes a product under the id that we chose, or brings it in line where there is one. Safe to repeat.
+    /// Creates a product under a given id, or updates the existing one. Safe to repeat.
     ///
     /// # Errors
     /// See [`StripeError`].
@@ -394,8 +395,8 @@ impl Stripe {
         }
     }
 
-    /// Brings a product in line. Safe to repeat, and without a key: the values are absolute, and under a key Stripe
-    /// would repeat a failure for a day.
+    /// Updates a product. Safe to repeat without a key: the values are absolute, and under a key Stripe would repeat a
+    /// failure for a day.
     ///
     /// # Errors
     /// See [`StripeError`].
@@ -410,7 +411,7 @@ impl Stripe {
         Ok(())
     }
 
-    /// The price as Stripe has it.
+    /// Retrieves a price.
     ///
     /// # Errors
     /// See [`StripeError`].
@@ -418,7 +419,7 @@ impl Stripe {
         read_price(&self.call(&RetrievePrice::new(id), None).await?)
     }
 
-    /// Makes a price for a product and returns it. Safe to repeat under the same key.
+    /// Creates a price for a product. Safe to repeat under the same key.
     ///
     /// # Errors
     /// See [`StripeError`].
@@ -435,7 +436,7 @@ impl Stripe {
         read_price(&self.call(&request, Some(key.to_owned())).await?)
     }
 
-    /// Makes a price the one that Stripe shows for the product. Safe to repeat.
+    /// Sets the default price of a product. Safe to repeat.
     ///
     /// # Errors
     /// See [`StripeError`].
@@ -455,7 +456,7 @@ impl Stripe {
         Ok(())
     }
 
-    /// Gives money back. `key` is the idempotency key: asking again under it, with the same amount, is the same refund.
+    /// Makes a refund. `key` is the idempotency key: a repeat with the same key and amount returns the same refund.
     ///
     /// # Errors
     /// See [`StripeError`]; `charge_already_refunded` is a refusal.
@@ -471,7 +472,7 @@ impl Stripe {
         read_refund(&self.call(&request, Some(new.key.clone())).await?)
     }
 
-    /// Every refund of a payment, newest first: ours and the dashboard's, failed ones included.
+    /// All refunds of a payment, newest first: ours and the dashboard's, failed ones included.
     ///
     /// # Errors
     /// See [`StripeError`].
@@ -492,7 +493,7 @@ impl Stripe {
         }
     }
 
-    /// One page of the events of these types since a moment, newest first; `after` is the last id of the page before.
+    /// One page of events of these types since a moment, newest first; `after` is the last id of the previous page.
     ///
     /// # Errors
     /// See [`StripeError`].
@@ -532,7 +533,7 @@ impl Stripe {
         }
     }
 
-    /// Sends a request, up to three times where that may help, within one and a half time-outs.
+    /// Sends a request, up to three times if a retry may help, within one and a half time-outs.
     async fn call<R: StripeRequest>(&self, request: &R, key: Option<String>) -> Result<Value> {
         let deadline = Instant::now() + self.timeout * 3 / 2;
         let mut pause = Duration::from_millis(100);
@@ -548,7 +549,7 @@ impl Stripe {
                     unknown = Some(why.clone());
                     StripeError::Unknown(why)
                 }
-                // A later try that surely did nothing says nothing of an earlier one.
+                // A later attempt without effect says nothing about an earlier one.
                 Err(StripeError::Unavailable(why)) => match unknown.clone() {
                     Some(earlier) => StripeError::Unknown(earlier),
                     None => StripeError::Unavailable(why),
@@ -604,14 +605,14 @@ impl Stripe {
     }
 }
 
-/// One page of any list, each entry as Stripe tells it.
+/// One page of any list, with raw JSON entries.
 struct Page {
     entries: Vec<Value>,
     has_more: bool,
 }
 
-/// Keeps the answer's bytes for us and shows the library an empty object in their place: its own types refuse
-/// answers that lack a field, or have a value, of another version of the API.
+/// Captures the response bytes and shows the library an empty object instead. Its own types reject responses that lack
+/// a field or have a new value in another version of the API.
 struct Capture<'a> {
     client: &'a stripe::Client,
     answer: Mutex<Bytes>,
@@ -633,6 +634,8 @@ impl StripeClient for Capture<'_> {
     }
 }
 
+/// Sorts an error of the library.
+///
 /// Source: <https://docs.stripe.com/error-low-level>
 fn sort(error: stripe::StripeError) -> StripeError {
     use stripe::StripeError as Theirs;
@@ -645,7 +648,7 @@ fn sort(error: stripe::StripeError) -> StripeError {
                 .unwrap_or_default();
             let message = error.message.clone().unwrap_or_default();
             match status {
-                // The same key with another request: the first one may have been carried out.
+                // The key was used with a different request, which may have been carried out.
                 400 if error.type_ == stripe::ApiErrorsType::IdempotencyError => {
                     StripeError::Unknown(
                         "the idempotency key stands for another request".to_owned(),
@@ -660,7 +663,7 @@ fn sort(error: stripe::StripeError) -> StripeError {
                 _ => StripeError::Unknown(format!("{status} {code}")),
             }
         }
-        // The library tells us only by this word that no connection came about.
+        // This word in the text is the library's only sign that no connection was made.
         Theirs::ClientError(text) if text.contains("(Connect)") => StripeError::Unavailable(text),
         Theirs::ConfigError(text) => StripeError::Unavailable(text),
         Theirs::ClientError(text) | Theirs::JSONDeserialize(text) => StripeError::Unknown(text),
@@ -702,7 +705,7 @@ fn currency(code: &str) -> Currency {
     code.parse().unwrap_or_else(|error| match error {})
 }
 
-/// Where a shipment may go, in the type that a request wants.
+/// Destination countries, in the type of a request.
 fn countries<T: FromStr<Err = Infallible>>(named: &[String]) -> Vec<T> {
     let country = |code: &str| code.parse().unwrap_or_else(|error| match error {});
     match named {

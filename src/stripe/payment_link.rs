@@ -1,4 +1,4 @@
-//! Payment links: what we ask for, and what we read of one.
+//! Payment links: request and response.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -7,64 +7,62 @@ use super::session::text;
 use crate::ids::{CustomOrderId, QuoteId};
 use crate::money::Cents;
 
-/// What a closed link says instead of taking a payment.
+/// Text on a closed link's page.
 pub(super) const INACTIVE_MESSAGE: &str = "This link takes no more payments: the piece is paid for, or the quote no \
      longer stands. If you meant to pay here, please answer our email, and we will help.";
 
-/// The longest description that we send, in characters. Stripe takes eight times as much, which nobody reads while
-/// paying.
+/// Limit of the description in characters. Stripe accepts eight times as much, which nobody reads while paying.
 const DESCRIPTION_CHARS: usize = 5_000;
 
-/// A payment link that we mean to ask for, good for one payment. It is stored before we ask, so that asking again is
-/// the same call.
+/// Request for a payment link for one payment. It is stored before the call, so that a retry sends the same request.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct NewPaymentLink {
     pub quote: QuoteId,
     pub custom_order: CustomOrderId,
-    /// Told to Stripe in the metadata: by it we know our own link, even when we have lost the quote. None in calls stored
-    /// by earlier versions.
+    /// Stored in the metadata; it proves that a link is ours even when the quote is lost. `None` in requests of earlier
+    /// versions.
     #[serde(default)]
     pub signature: Option<String>,
     /// Three lower-case letters (ISO 4217).
     pub currency: String,
-    /// What the line of the piece is called.
+    /// Name of the piece's line.
     pub name: String,
-    /// What the price covers. Only the first 5,000 characters are sent.
+    /// Description of the quoted piece. Only the first 5,000 characters are sent.
     pub description: Option<String>,
     pub amount: Cents,
-    /// What the line of the shipping is called.
+    /// Name of the shipping line.
     pub shipping_name: String,
-    /// Where it is nothing, shipping has no line.
+    /// Without shipping costs, there is no shipping line.
     pub shipping: Cents,
-    /// Where the shipment may go (ISO 3166). Empty in calls stored by earlier versions: to every country that we send to.
+    /// Destination countries (ISO 3166). Empty in requests of earlier versions: all countries that the shop ships to.
     #[serde(default)]
     pub countries: Vec<String>,
-    /// Where the shopper goes after paying.
+    /// Destination after payment.
     pub return_url: String,
     /// The idempotency key, at most 255 characters.
     pub key: String,
 }
 
 impl NewPaymentLink {
-    /// The description as Stripe takes it: no empty one, and none too long.
+    /// The description within Stripe's limits: not empty, not too long.
     pub(super) fn description_sent(&self) -> Option<String> {
         let text = self.description.as_deref()?.trim();
         (!text.is_empty()).then(|| text.chars().take(DESCRIPTION_CHARS).collect())
     }
 }
 
-/// What Stripe says of a payment link; only what we act on.
+/// A payment link at Stripe; only the fields that the shop uses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PaymentLink {
     pub id: String,
-    /// Where the shopper pays; its page says so once the link is closed.
+    /// The payment page. After closing it shows a message.
     pub url: String,
-    /// False once it is paid, or closed by us. A session opened before can be paid all the same.
+    /// False once it is paid or closed. A session opened earlier can still be paid.
     pub active: bool,
 }
 
 impl PaymentLink {
-    /// Reads a payment link. None where it has no id or no address: then it is none.
+    /// Reads a payment link. Returns `None` without id or address.
     pub fn read(json: &Value) -> Option<PaymentLink> {
         Some(PaymentLink {
             id: text(&json["id"])?,

@@ -1,4 +1,4 @@
-//! Refunds, as Stripe tells of them.
+//! Refunds at Stripe.
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
@@ -7,32 +7,32 @@ use super::session::{amount, text};
 use crate::ids::RefundId;
 use crate::money::Cents;
 
-/// Where a refund stands at Stripe. A refund that succeeded may fail weeks later: the bank sends it back.
+/// Status of a refund at Stripe. A successful refund may fail weeks later, when the bank returns the money.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RefundStatus {
     /// `pending`, or `requires_action`.
     Pending,
     Succeeded,
-    /// `failed`, or `canceled`: the money is the shop's again.
+    /// `failed`, or `canceled`: the money is back with the shop.
     Failed,
 }
 
-/// What Stripe says of a refund; only what we act on.
+/// A refund at Stripe; only the fields that the shop uses.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Refund {
     pub id: String,
     pub payment_intent: Option<String>,
     pub amount: Option<Cents>,
     pub status: RefundStatus,
-    /// `duplicate`, `fraudulent` or `requested_by_customer`, where somebody chose one.
+    /// `duplicate`, `fraudulent` or `requested_by_customer`, if one was chosen.
     pub reason: Option<String>,
-    /// The refund of ours that it was made for, as its metadata names it.
+    /// Our refund behind it, from its metadata.
     pub ours: Option<RefundId>,
     pub created: Option<DateTime<Utc>>,
 }
 
 impl Refund {
-    /// Reads a refund of any version of Stripe's API. None where it has no id or no status.
+    /// Reads a refund of any version of Stripe's API. Returns `None` without id or status.
     pub fn read(json: &Value) -> Option<Refund> {
         let id_of = |json: &Value| text(json).or_else(|| text(&json["id"]));
         let seconds = json["created"].as_i64().filter(|seconds| *seconds >= 0);

@@ -1,4 +1,4 @@
-//! Checkout Sessions: what we ask for, and what we read of one.
+//! Checkout Sessions: request and response.
 
 use std::collections::HashMap;
 
@@ -11,7 +11,7 @@ use crate::ids::{OrderId, ProductId};
 use crate::money::Cents;
 use crate::unicode;
 
-/// The countries that we send shipments to (ISO 3166).
+/// Countries that the shop ships to (ISO 3166).
 pub const COUNTRIES: [&str; 60] = [
     "US", "CA", "MX", "GB", "IE", "FR", "DE", "AT", "CH", "NL", "BE", "LU", "DK", "SE", "NO", "FI",
     "IS", "ES", "PT", "IT", "GR", "MT", "CY", "PL", "CZ", "SK", "HU", "SI", "HR", "RO", "BG", "EE",
@@ -19,18 +19,18 @@ pub const COUNTRIES: [&str; 60] = [
     "AE", "IL", "TR", "ZA", "BR", "AR", "CL", "CO", "PE", "UY", "CR", "PA",
 ];
 
-/// The most lines that are told in the metadata, which has room for 50 entries.
+/// Limit of lines in the metadata, which has room for 50 entries.
 const MOST_PIECES: usize = 40;
 
-/// What the names of these entries begin with; their values are quantity, price of one, product.
+/// Prefix of these metadata keys. The values are quantity, unit price and product.
 const PIECE: &str = "piece_";
 
-/// A thousand times what Stripe takes at once in any currency, in its smallest unit.
+/// A thousand times Stripe's largest charge in any currency, in the smallest unit.
 ///
 /// Source: <https://docs.stripe.com/currencies#minimum-and-maximum-charge-amounts>
 const MOST_MONEY: i64 = 1_000_000_000_000_000;
 
-/// A session that we mean to ask for. It is stored before we ask, so that asking again is the same call.
+/// Request for a session. It is stored before the call, so that a retry sends the same request.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct NewSession {
     pub order: OrderId,
@@ -40,12 +40,13 @@ pub struct NewSession {
     pub lines: Vec<SessionLine>,
     pub shipping_name: String,
     pub shipping_price: Cents,
-    /// The least and the most business days on the way.
+    /// Minimum and maximum delivery time in business days.
     pub shipping_days: (u32, u32),
-    /// What the shopper may choose instead. Only where nobody names their country: Stripe ties no rate to a country.
+    /// Other rates for the shopper to choose. Used only when the country is unknown, because Stripe cannot tie a rate
+    /// to a country.
     #[serde(default)]
     pub other_shipping: Vec<ShippingOption>,
-    /// Where the shipment may go (ISO 3166). Empty in calls stored by earlier versions: to every country that we send to.
+    /// Destination countries (ISO 3166). Empty in requests of earlier versions: all countries that the shop ships to.
     #[serde(default)]
     pub countries: Vec<String>,
     pub success_url: String,
@@ -53,19 +54,19 @@ pub struct NewSession {
     pub expires_at: DateTime<Utc>,
 }
 
-/// A rate that the shopper may choose on the payment page.
+/// A shipping rate for the shopper to choose on the payment page.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ShippingOption {
-    /// The zone that it is for, as whoever asked for the session calls it.
+    /// Its zone, in the caller's terms.
     pub zone: String,
     pub name: String,
     pub price: Cents,
-    /// The least and the most business days on the way.
+    /// Minimum and maximum delivery time in business days.
     pub days: (u32, u32),
 }
 
 impl NewSession {
-    /// What the session's metadata says: the order, and if there is room the pieces.
+    /// Metadata of the session: the order and, space permitting, the pieces.
     pub(super) fn metadata(&self) -> HashMap<String, String> {
         let mut metadata = HashMap::from([
             ("order_id".to_owned(), self.order.to_string()),
@@ -83,16 +84,16 @@ impl NewSession {
         metadata
     }
 
-    /// Whether any line is charged by a price that Stripe has, instead of by its amount.
+    /// Returns true when a line is charged by a Stripe price instead of its amount.
     pub fn names_prices(&self) -> bool {
         self.lines.iter().any(|line| line.price.is_some())
     }
 }
 
-/// One line: a price that Stripe has, or name and amount where it has none (yet).
+/// One line: a Stripe price, or name and amount when there is none (yet).
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct SessionLine {
-    /// Told to Stripe in the metadata: from there an order can be made anew. None in calls stored by earlier versions.
+    /// Stored in the metadata, from which a lost order can be recreated. `None` in requests of earlier versions.
     #[serde(default)]
     pub product: Option<ProductId>,
     pub price: Option<String>,
@@ -102,7 +103,7 @@ pub struct SessionLine {
     pub quantity: i32,
 }
 
-/// What was bought, as the metadata of a session tells it.
+/// A purchased product, from a session's metadata.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Piece {
     pub product: ProductId,
@@ -125,32 +126,32 @@ impl Piece {
     }
 }
 
-/// What Stripe says of a session; only what we act on.
+/// A session at Stripe; only the fields that the shop uses.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Session {
     pub id: String,
-    /// Where the shopper pays; absent once the session is over.
+    /// The payment page; absent once the session is complete or expired.
     pub url: Option<String>,
     /// `open`, `complete` or `expired`.
     pub status: String,
     /// `paid`, `unpaid` or `no_payment_required`.
     pub payment_status: String,
-    /// The id of our order, if the session is ours.
+    /// Our order's id, if the session is ours.
     pub client_reference_id: Option<String>,
     pub payment_intent: Option<String>,
-    /// The payment link that the session was opened by.
+    /// The payment link that opened the session.
     pub payment_link: Option<String>,
-    /// The custom order that is paid for, as the metadata names it: our id, or the old service's.
+    /// The custom order being paid, from the metadata: our id, or the old service's.
     pub request_reference: Option<String>,
-    /// The quote that is paid for, as the metadata names it.
+    /// The quote being paid, from the metadata.
     pub quote_reference: Option<String>,
-    /// Our signature under the quote's id, as the metadata has it.
+    /// Our signature of the quote's id, from the metadata.
     pub quote_signature: Option<String>,
-    /// The order's number, as people say it.
+    /// The displayed order number.
     pub order_number: Option<String>,
-    /// What was bought; nothing where the metadata does not tell.
+    /// The purchased products; empty when the metadata has none.
     pub pieces: Vec<Piece>,
-    /// The way back that we gave it, which has our signature.
+    /// The cancel address that we set, which has our signature.
     pub cancel_url: Option<String>,
     pub amount_total: Option<Cents>,
     pub amount_tax: Cents,
@@ -164,10 +165,10 @@ pub struct Session {
 }
 
 impl Session {
-    /// Reads a session of any version of Stripe's API. None where it has no id: then it is no session.
+    /// Reads a session of any version of Stripe's API. Returns `None` without an id.
     pub fn read(json: &Value) -> Option<Session> {
         let details = &json["customer_details"];
-        // Where the address stands depends on the version. Source:
+        // The field with the address depends on the API version. Source:
         // https://docs.stripe.com/changelog/basil/2025-03-31/checkout-collected-information
         let shipping = [
             &json["collected_information"]["shipping_details"],
@@ -176,7 +177,7 @@ impl Session {
         ]
         .into_iter()
         .find(|place| place["address"].is_object());
-        // A text, or the object itself where it was asked for.
+        // An id, or the object itself where it was expanded.
         let id_of = |name: &str| text(&json[name]).or_else(|| text(&json[name]["id"]));
         let address = shipping.map(|place| {
             let part = |name: &str| written(&place["address"][name]);
@@ -220,25 +221,25 @@ impl Session {
         })
     }
 
-    /// True when the money has come in (or none was due).
+    /// Returns true when the money has arrived (or none was due).
     pub fn is_paid(&self) -> bool {
         self.status == "complete"
             && matches!(self.payment_status.as_str(), "paid" | "no_payment_required")
     }
 }
 
-/// An amount of money; nothing where it is none: below zero, or so large that sums of such amounts would not fit.
+/// An amount of money. `None` for negative amounts, and for amounts so large that sums could overflow.
 pub fn amount(json: &Value) -> Option<Cents> {
     let amount = json.as_i64()?;
     (0..=MOST_MONEY).contains(&amount).then_some(Cents(amount))
 }
 
-/// A text that somebody wrote, in the composed form.
+/// A text typed by a person, in the composed form.
 fn written(json: &Value) -> Option<String> {
     text(json).map(|text| unicode::nfc(&text).into_owned())
 }
 
-/// A text without the NUL characters that JSON allows and PostgreSQL does not; nothing where it is empty.
+/// A text without NUL characters, which JSON allows and PostgreSQL does not; `None` when it is empty.
 pub(super) fn text(json: &Value) -> Option<String> {
     let text = json.as_str()?.replace('\0', "");
     (!text.is_empty()).then_some(text)

@@ -1,17 +1,17 @@
 //! Webhook signatures.
 //!
-//! Our own forty lines, because async-stripe checks the signature and reads the event in one step, and its reading
-//! fails on events that we must store. Source: <https://docs.stripe.com/webhooks#verify-manually>
+//! Verified by our own code, because async-stripe checks the signature and parses the event in one step, and its parser
+//! fails on events that must be stored. Source: <https://docs.stripe.com/webhooks#verify-manually>
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
 use crate::config::Secret;
 
-/// How old a signature may be, in seconds: Stripe's own default.
+/// Maximum age of a signature in seconds: Stripe's own default.
 const TOLERANCE: i64 = 300;
 
-/// Why a webhook is not believed.
+/// Reasons for rejecting a webhook.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SignatureError {
     #[error("the Stripe-Signature header is missing or not of the form t=…,v1=…")]
@@ -22,9 +22,9 @@ pub enum SignatureError {
     Mismatch,
 }
 
-/// Believes a body that one of the secrets has signed at most five minutes before `now` (Unix seconds). The header
-/// may hold several signatures and we may have several secrets: both are so while a secret is rotated. A time in the
-/// future passes, as with Stripe's own libraries: who can sign can also wait.
+/// Verifies that one of the secrets signed a body at most five minutes before `now` (Unix seconds). While a secret is
+/// rotated, the header may have several signatures, and the shop several secrets. A time in the future is accepted, as
+/// in Stripe's own libraries: a signer could as well have waited.
 ///
 /// # Errors
 /// See [`SignatureError`].

@@ -1,8 +1,9 @@
 //! A connection to a mail server: commands, replies, TLS.
 //!
-//! Of a reply the three digits count, and its words may be in any charset (RFC 5321, 4.2). lettre reads them as UTF-8
-//! and takes others for a broken connection, so that an email that was taken is sent again and again; what it sends and
-//! reads cannot be exchanged beneath it once STARTTLS is in play. So lettre writes the message, and this sends it.
+//! Only the three digits of a reply matter; its text may be in any charset (RFC 5321, 4.2). lettre reads replies as
+//! UTF-8 and takes anything else for a broken connection, so that an accepted email would be sent again and again; its
+//! transport cannot be replaced beneath it once STARTTLS is used. So lettre builds the message, and this module sends
+//! it.
 
 use std::fmt;
 use std::io;
@@ -14,22 +15,22 @@ use tokio::net::{TcpStream, lookup_host};
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
-/// The longest reply that is read, in bytes: of many lines, each far longer than RFC 5321 allows.
+/// Size limit of a reply in bytes: many lines, each far longer than RFC 5321 allows.
 const LONGEST_REPLY: u64 = 64 * 1024;
 
-/// The most of a reply's words that is kept, in characters.
+/// Limit of the reply text kept, in characters.
 const MOST_WORDS: usize = 500;
 
-/// A server's answer to one command.
+/// A server's reply to one command.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Reply {
     pub code: u16,
-    /// The words of each line, as far as they are UTF-8.
+    /// Text of each line, as far as it is UTF-8.
     lines: Vec<String>,
 }
 
 impl Reply {
-    /// Whether a line of the answer to `EHLO` names this extension; with its parameters.
+    /// Finds an extension in the reply to `EHLO` and returns its parameters.
     pub fn extension(&self, name: &str) -> Option<&str> {
         self.lines.iter().skip(1).find_map(|line| {
             let (found, parameters) = line.split_once(' ').unwrap_or((line, ""));
@@ -46,7 +47,7 @@ impl fmt::Display for Reply {
     }
 }
 
-/// What bytes travel on, safe or not.
+/// The transport, with or without TLS.
 trait Wire: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Wire for T {}
@@ -54,10 +55,11 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Wire for T {}
 pub struct Connection(BufReader<Box<dyn Wire>>);
 
 impl Connection {
-    /// Connects to the first address of the name that answers; each has so long. The greeting is still to be read.
+    /// Connects to the first address of the host name that answers, each within `patience`. The greeting is still
+    /// unread.
     ///
     /// # Errors
-    /// What kept the last address from answering.
+    /// The failure of the last address.
     pub async fn open(host: &str, port: u16, patience: Duration) -> io::Result<Connection> {
         let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
         for address in lookup_host((host, port)).await? {
@@ -70,11 +72,11 @@ impl Connection {
         Err(last)
     }
 
-    /// The same connection, encrypted from here on.
+    /// Upgrades the connection to TLS.
     ///
     /// # Errors
-    /// When the server's certificate is not good for this name; when the server has said something already, which
-    /// somebody in between may have put there.
+    /// For a certificate that is not valid for this name, and for plain-text data received before the handshake, which
+    /// an attacker may have injected.
     pub async fn secure(
         self,
         tls: &TlsConnector,
@@ -87,10 +89,10 @@ impl Connection {
         Ok(Connection(BufReader::new(Box::new(line))))
     }
 
-    /// Says a command, and hears the answer.
+    /// Sends a command and reads the reply.
     ///
     /// # Errors
-    /// When the connection breaks, or what is heard is no reply.
+    /// For a broken connection or a malformed reply.
     pub async fn command(&mut self, command: &str) -> io::Result<Reply> {
         if command.contains(['\r', '\n']) {
             return Err(odd("a command is one line"));
@@ -102,13 +104,13 @@ impl Connection {
         self.reply().await
     }
 
-    /// Hands a message over, after `DATA`.
+    /// Sends a message after `DATA`.
     ///
     /// # Errors
     /// As [`Connection::command`].
     pub async fn message(&mut self, message: &[u8]) -> io::Result<Reply> {
         for line in message.split_inclusive(|byte| *byte == b'\n') {
-            // A line that is a dot alone would end the message.
+            // A line with only a dot would end the message.
             if line.starts_with(b".") {
                 self.0.write_all(b".").await?;
             }
@@ -123,10 +125,10 @@ impl Connection {
         self.reply().await
     }
 
-    /// Hears a reply of one or several lines.
+    /// Reads a reply of one or several lines.
     ///
     /// # Errors
-    /// When the connection breaks, or what is heard is no reply.
+    /// For a broken connection or a malformed reply.
     pub async fn reply(&mut self) -> io::Result<Reply> {
         let mut room = LONGEST_REPLY;
         let mut lines = Vec::new();
@@ -155,7 +157,7 @@ impl Connection {
     }
 }
 
-/// A line of a reply: its code, whether it is the last, and its words.
+/// Parses a line of a reply: its code, whether it is the last line, and its text.
 fn parse(line: &[u8]) -> Option<(u16, bool, String)> {
     let (code, rest) = line.split_at_checked(3)?;
     let code: u16 = std::str::from_utf8(code).ok()?.parse().ok()?;
@@ -192,7 +194,7 @@ mod tests {
             (&b"250 ok\r\n"[..], 250, "250 ok"),
             (b"250\r\n", 250, "250"),
             (b"250-a\r\n250-b\r\n250 c\r\n", 250, "250 a b c"),
-            // In GBK, in Latin-1, in UTF-16, and nothing at all.
+            // In GBK, in Latin-1, in UTF-16, and empty.
             (
                 b"250 2.0.0 \xd3\xca\xbc\xfe\r\n",
                 250,
