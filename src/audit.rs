@@ -1,5 +1,5 @@
-//! The audit log: who changed what in the admin, by the API or by a command, when, and how it was before. A change and its entry are
-//! one transaction.
+//! The audit log: changes made in the admin, through the API or by a command, with actor, time and previous state. A
+//! change and its entry are written in one transaction.
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -12,22 +12,22 @@ use crate::error::Result;
 use crate::ids::UserId;
 use crate::submissions::Claim;
 
-/// Who makes a change, as the log and the timelines name them.
+/// Author of a change, for the audit log and the timelines.
 #[derive(Clone, Debug)]
 pub struct Actor {
-    /// `user:ann@example.com`, `token:laptop`, or `console` for whoever runs a command.
+    /// `user:ann@example.com`, `token:laptop`, or `console` for a command.
     pub name: String,
-    /// The user, if it is one.
+    /// The user, if a user made the change.
     pub user: Option<UserId>,
-    /// The token, if it is one. Its name may have been another's before.
+    /// The token, if a token made the change. Its name may have belonged to another token before.
     pub token: Option<i64>,
     request_id: Option<String>,
-    /// The form that the change carries out: its mark is set with the change.
+    /// The submitted form that causes the change. It is marked in the transaction of the change.
     submission: Option<Claim>,
 }
 
 impl Actor {
-    /// Whoever can run a command on the shop's machine.
+    /// Creates the actor of commands on the shop's machine.
     pub fn console() -> Actor {
         Actor {
             name: "console".to_owned(),
@@ -38,7 +38,7 @@ impl Actor {
         }
     }
 
-    /// A program, in one of its requests: `token:NAME`.
+    /// Creates the actor of a program's request: `token:NAME`.
     pub fn token(id: i64, name: &str, request_id: Option<String>) -> Actor {
         Actor {
             name: format!("token:{name}"),
@@ -49,7 +49,7 @@ impl Actor {
         }
     }
 
-    /// Somebody in the admin, in one of their requests.
+    /// Creates the actor of a user's request.
     pub fn user(id: UserId, email: &str, request_id: Option<String>) -> Actor {
         Actor {
             name: format!("user:{email}"),
@@ -60,15 +60,17 @@ impl Actor {
         }
     }
 
-    /// The same actor, who carries out a form that was sent.
+    /// Attaches the submitted form that causes the change.
     pub fn carrying_out(self, submission: Option<Claim>) -> Actor {
         Actor { submission, ..self }
     }
 }
 
-/// Writes a change down, inside its transaction. `action` is `subject.verb` (`user.disable`), `object` what was changed
-/// (`user:ann@example.com`); `before` and `after` are the snapshot that the change is about, null where there was or is
-/// nothing. A form that the change carries out is marked in the same transaction, so that it takes effect once.
+/// Writes a change to the audit log, inside its transaction.
+///
+/// `action` is `subject.verb` (`user.disable`), and `object` is the changed object (`user:ann@example.com`). `before`
+/// and `after` are snapshots of the changed fields, null for an object that did not or does not exist. The form that
+/// causes the change is marked in the same transaction, so that it takes effect once.
 pub async fn record(
     conn: &mut PgConnection,
     actor: &Actor,
@@ -97,7 +99,8 @@ pub async fn record(
     }
 }
 
-/// Null is nothing. Callers hand over no secrets; should one forget, what bears a secret's name is not written down.
+/// Removes secrets from a snapshot; null becomes `None`. Callers pass no secrets: fields with the name of a secret are
+/// dropped as a safety net.
 fn without_secrets(mut snapshot: Value) -> Option<Value> {
     const SECRETS: [&str; 6] = [
         "code",
@@ -126,26 +129,26 @@ fn without_secrets(mut snapshot: Value) -> Option<Value> {
     (!snapshot.is_null()).then_some(snapshot)
 }
 
-/// What was written down.
+/// An entry of the audit log.
 #[derive(Debug, Serialize, sqlx::FromRow, ToSchema)]
 pub struct Entry {
     pub id: i64,
     pub created_at: DateTime<Utc>,
     /// `user:ann@example.com`, `token:laptop` or `console`.
     pub actor: String,
-    /// The id of the token, where one did it: names are used again.
+    /// Id of the token, if a token made the change. Token names may be reused.
     pub token_id: Option<i64>,
-    /// As `order.ship`.
+    /// Such as `order.ship`.
     pub action: String,
-    /// As `order:SB-1042`.
+    /// Such as `order:SB-1042`.
     pub object: String,
     pub before: Option<Value>,
     pub after: Option<Value>,
     pub request_id: Option<String>,
 }
 
-/// Entries older than the one named `before`, newest first, so many after the first `offset`. A search finds a part of
-/// actor, action or object.
+/// Returns entries older than the entry `before`, newest first: up to `limit` after the first `offset`. The search
+/// matches a part of actor, action or object.
 pub async fn list(
     conn: &mut PgConnection,
     search: Option<&str>,
@@ -153,8 +156,8 @@ pub async fn list(
     limit: i64,
     offset: i64,
 ) -> Result<Vec<Entry>> {
-    // Planned for each search anew, as its index is of use to rare words alone.
-    // Behind a pooler only a transaction keeps a statement without a name and its values together.
+    // An unnamed statement is planned for each search: the index helps with rare words only.
+    // Behind a pooler, only a transaction keeps an unnamed statement and its values together.
     let mut tx = conn.begin().await?;
     let entries = sqlx::query_as(
         "select id, created_at, actor, token_id, action, object, before, after, request_id
@@ -176,13 +179,13 @@ pub async fn list(
     Ok(entries)
 }
 
-/// How many entries [`list`] finds in all.
+/// Returns the total number of entries that [`list`] finds.
 pub async fn count(
     conn: &mut PgConnection,
     search: Option<&str>,
     before: Option<i64>,
 ) -> Result<i64> {
-    // Behind a pooler only a transaction keeps a statement without a name and its values together.
+    // Behind a pooler, only a transaction keeps an unnamed statement and its values together.
     let mut tx = conn.begin().await?;
     let count = sqlx::query_scalar(
         "select count(*)

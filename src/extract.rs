@@ -1,4 +1,5 @@
-//! `Json`, `Query` and `Path` that fail as our [`Error`], in the words of the old service where docs/compatibility.md shows them.
+//! `Json`, `Query` and `Path` extractors that fail with our [`Error`], in the format of the previous service where
+//! docs/compatibility.md specifies it.
 
 mod objects;
 pub mod texts;
@@ -22,11 +23,11 @@ use crate::error::{Error, FieldError};
 use crate::unicode;
 use objects::Objects;
 
-/// A JSON body, in or out.
+/// A JSON request body or response.
 ///
 /// # Errors
-/// 415 for another content type, 400 for what is not JSON (nested over 128 deep is not) or does not fit, naming the
-/// field, 413 for a body over the limit, 408 for one that does not arrive.
+/// 415 for another content type; 400 for invalid JSON (nesting deeper than 128 is invalid) or for JSON that does not
+/// match the type, naming the field; 413 for a body over the limit; 408 for a body that does not arrive in time.
 pub struct Json<T>(pub T);
 
 impl<T: Serialize> IntoResponse for Json<T> {
@@ -81,13 +82,13 @@ fn malformed(why: String) -> Error {
     Error::bad_request("parse_error", format!("JSON parse error - {why}"))
 }
 
-/// How long a request's body may take to arrive; a form with files, how long it may be silent. An extension of the
-/// request; without it, for ever.
+/// Time limit for a request body, or the idle limit of a streamed one. An extension of the request; without it, a body
+/// that is not streamed has no time limit.
 #[derive(Clone, Copy)]
 pub struct BodyTime(pub Duration);
 
-/// Whether a request's body is gathered in memory, where its bytes are counted. An extension of the request; who takes
-/// the body part by part says so.
+/// Set while a request body is collected in memory, where its bytes count. An extension of the request; handlers that
+/// stream the body clear it.
 #[derive(Clone)]
 pub struct Gathered(Arc<AtomicBool>);
 
@@ -102,7 +103,7 @@ impl Gathered {
     }
 }
 
-/// When a request is given up. An extension of the request: who reads a long body puts it off with each part.
+/// Time at which a request is aborted. An extension of the request: each part of a streamed body extends it.
 #[derive(Clone)]
 pub struct Deadline {
     limit: Duration,
@@ -110,7 +111,7 @@ pub struct Deadline {
 }
 
 impl Deadline {
-    /// So long from now.
+    /// Creates a deadline `limit` from now.
     pub fn new(limit: Duration) -> Deadline {
         Deadline {
             limit,
@@ -118,12 +119,12 @@ impl Deadline {
         }
     }
 
-    /// Begins the time anew.
+    /// Restarts the time limit.
     pub fn put_off(&self) {
         *self.at.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now() + self.limit;
     }
 
-    /// Ends when it has passed, and was not put off meanwhile.
+    /// Completes when the deadline has passed without being extended.
     pub async fn passed(&self) {
         loop {
             let at = *self.at.lock().unwrap_or_else(PoisonError::into_inner);
@@ -135,7 +136,7 @@ impl Deadline {
     }
 }
 
-/// 408: the rest of the request did not come.
+/// Creates a 408: the rest of the request did not arrive in time.
 pub fn request_timeout() -> Error {
     Error::Refused(
         StatusCode::REQUEST_TIMEOUT,
@@ -144,10 +145,10 @@ pub fn request_timeout() -> Error {
     )
 }
 
-/// The whole body, within the route's limit and the request's time.
+/// Reads the whole body, within the route's size limit and the request's time limit.
 ///
 /// # Errors
-/// 413 over the limit, 408 too late, 400 if the sender went away.
+/// 413 over the size limit, 408 over the time limit, 400 if the client disconnected.
 pub async fn body<S: Send + Sync>(request: Request, state: &S) -> Result<axum::body::Bytes, Error> {
     let time = request.extensions().get().map(|BodyTime(time)| *time);
     tokio::time::timeout(
@@ -162,10 +163,10 @@ pub async fn body<S: Send + Sync>(request: Request, state: &S) -> Result<axum::b
     })
 }
 
-/// How long a body may take to arrive, however steadily it does.
+/// Total time limit of a streamed body, however steadily it arrives.
 const LONGEST: Duration = Duration::from_secs(15 * 60);
 
-/// The body as it arrives: up to so many bytes, and never silent for long. Each part puts the request's deadline off.
+/// Streams the body, up to `most` bytes and without long pauses. Each part extends the request's deadline.
 pub fn arriving(
     request: Request,
     most: u64,
@@ -184,7 +185,7 @@ pub fn arriving(
     stream::try_unfold(state, move |(mut body, before)| {
         let deadline = deadline.clone();
         async move {
-            // The parser takes all that is ready before it looks at any of it: it shall have a part at a time.
+            // The parser polls until nothing is ready. Yield, so that it processes one part at a time.
             tokio::task::yield_now().await;
             let latest = end.min(Instant::now() + patience);
             let part = match tokio::time::timeout_at(latest, body.next()).await {
@@ -211,7 +212,7 @@ fn incomplete() -> Error {
     Error::bad_request("incomplete_body", "The request body could not be read.")
 }
 
-/// 413: there is more of it than we read.
+/// Creates a 413: the body exceeds the limit.
 pub fn too_large() -> Error {
     Error::Refused(
         StatusCode::PAYLOAD_TOO_LARGE,
@@ -220,11 +221,11 @@ pub fn too_large() -> Error {
     )
 }
 
-/// The query's parameters as sent, decoded, in their order. Never fails: what is not UTF-8 is replaced.
+/// The decoded query parameters, in their original order. Never fails: invalid UTF-8 is replaced.
 pub struct Query(pub Vec<(String, String)>);
 
 impl Query {
-    /// The value of a parameter; of several with one name the last counts.
+    /// Returns the value of a parameter; of repeated ones, the last.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.0
             .iter()
@@ -233,7 +234,7 @@ impl Query {
             .map(|(_, value)| value.as_str())
     }
 
-    /// The whole number from 1 to `most` of a parameter, `default` without one; a field error for anything else.
+    /// Returns an integer parameter from 1 to `most`, or `default` if it is missing. Anything else is a field error.
     pub fn whole(
         &self,
         name: &str,
@@ -255,28 +256,28 @@ impl Query {
     }
 }
 
-/// Which part of a list is asked for.
+/// The requested page of a list.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct Paging {
-    /// From 1
+    /// Page number, starting at 1
     #[param(rename = "page", required = false, minimum = 1, maximum = 1_000_000)]
     pub number: i64,
-    /// 1 to 100, 24 unless given
+    /// 1 to 100, 24 by default
     #[param(rename = "page_size", required = false, minimum = 1, maximum = 100)]
     pub size: i64,
 }
 
 impl Paging {
-    /// How many entries come before it.
+    /// Returns the number of entries before the page.
     pub fn offset(&self) -> i64 {
         (self.number - 1) * self.size
     }
 }
 
-/// What the owner's lists share: paging, a word to look for, a choice among names. A field error names its parameter.
+/// Parameters common to the lists for owners: paging, search, and choices. A field error names its parameter.
 impl Query {
-    /// `page` from 1, and `page_size` from 1 to 100, 24 unless given.
+    /// Reads `page` (from 1) and `page_size` (1 to 100, 24 by default).
     pub fn paging(&self, field_errors: &mut Vec<FieldError>) -> Paging {
         Paging {
             number: self.whole("page", 1, 1_000_000, field_errors),
@@ -284,7 +285,7 @@ impl Query {
         }
     }
 
-    /// `search`, without the space around it; nothing where it is empty.
+    /// Reads and trims `search`; `None` if it is empty.
     pub fn search(&self, field_errors: &mut Vec<FieldError>) -> Option<String> {
         let text = self
             .get("search")
@@ -299,7 +300,7 @@ impl Query {
         Some(unicode::nfc(text).into_owned())
     }
 
-    /// The value that a parameter names; nothing where it is empty.
+    /// Reads a parameter that names one of `all`; `None` if it is empty.
     pub fn one_of<T: Copy>(
         &self,
         name: &str,
@@ -333,7 +334,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Query {
     }
 }
 
-/// A part of the path. What cannot be read as a `T` names nothing: 404.
+/// A path parameter. A value that does not parse as a `T` gets 404.
 pub struct Path<T>(pub T);
 
 impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Path<T> {

@@ -1,6 +1,6 @@
-//! The outbox: what can wait is a [`Job`], queued by the change that causes it, inside that change's transaction.
+//! The outbox: deferred work is a [`Job`], queued in the transaction of the change that causes it.
 //!
-//! The queue is graphile_worker's, in its own schema; `worker.rs` says what each job does.
+//! The queue is graphile_worker, in its own schema. `worker.rs` implements the jobs.
 
 use std::time::Duration;
 
@@ -12,20 +12,20 @@ use sqlx::PgConnection;
 use crate::error::{Error, Result};
 use crate::ids::{EmailId, ImageId, OrderId, ProductId, QuoteId, RefundId};
 
-/// Jobs that compete with one another alone. Each lane has runners of its own, so that a flood in one, or an outside
-/// service that does not answer, keeps no job of another waiting.
+/// A group of jobs that compete only with one another. Each lane has its own runners, so a flood in one lane, or an
+/// external service that does not respond, does not delay the others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lane {
-    /// Refunds, payment links, checkouts and events that wait to be settled.
+    /// Refunds, payment links, checkouts, and events to be settled.
     Money,
-    /// Work of the clock. Each job has a named queue as well, so none is done twice at once.
+    /// Scheduled jobs. Each also has a named queue, so that none runs twice at once.
     Clock,
     Email,
-    /// Products on their way to Stripe.
+    /// Products to be synced to Stripe.
     Sync,
     Image,
-    /// Queued under the only name that earlier versions knew; [`sort_legacy`] finds the lane. Only what cannot be read
-    /// is left for this one.
+    /// Jobs queued under the only name that earlier versions knew. [`sort_legacy`] moves them to their lanes;
+    /// unreadable ones stay here.
     Legacy,
 }
 
@@ -39,7 +39,7 @@ impl Lane {
         Lane::Legacy,
     ];
 
-    /// The name under which the queue keeps the lane's jobs; the payload says which job it is.
+    /// Task identifier of the lane in the queue. The payload names the job.
     pub const fn identifier(self) -> &'static str {
         match self {
             Lane::Money => "money",
@@ -51,17 +51,17 @@ impl Lane {
         }
     }
 
-    /// The number of jobs that one process runs at once.
+    /// Returns the number of jobs that one process runs concurrently.
     pub fn concurrency(self) -> usize {
         match self {
             Lane::Money => 4,
-            // The sweep, the reconciliation, and the sweep of images: a slow one stops no other.
+            // The sweep, the reconciliation and the image sweep: a slow one must not block the others.
             Lane::Clock => 3,
-            // Cheap mail servers let one sender have few connections.
+            // Cheap mail servers allow few connections per sender.
             Lane::Email => 3,
-            // Stripe takes 25 calls a second in test mode.
+            // Stripe allows 25 calls a second in test mode.
             Lane::Sync => 4,
-            // Each rendition fills a core, and shoppers need one.
+            // Each rendition occupies a core, and shoppers need one.
             Lane::Image => {
                 std::thread::available_parallelism().map_or(1, |cores| cores.get().div_ceil(2))
             }
@@ -70,40 +70,40 @@ impl Lane {
     }
 }
 
-/// Something to be done soon, at least once. Whoever carries it out looks before acting.
+/// Deferred work that runs at least once. Its implementation must check the current state before it acts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "job", rename_all = "snake_case")]
 pub enum Job {
-    /// Bring Stripe's product and price in line with our row.
+    /// Updates the product and the price at Stripe.
     SyncProduct { product: ProductId },
-    /// Process a stored Stripe event that failed before.
+    /// Processes a stored Stripe event that failed before.
     ProcessEvent { event: String },
-    /// Find out what became of a Checkout Session that we asked for without hearing the answer, and end it.
+    /// Finds out the result of a Checkout Session request without an answer, and expires the session.
     SettleCheckout { order: OrderId },
-    /// Ask Stripe for a refund that was decided on.
+    /// Requests a planned refund from Stripe.
     SendRefund { refund: RefundId },
-    /// Read at Stripe which refunds a payment has.
+    /// Reads the refunds of a payment from Stripe.
     ReadRefunds { payment: String },
-    /// Ask Stripe for the payment link of an approved quote.
+    /// Creates the payment link of an approved quote at Stripe.
     MakeLink { quote: QuoteId },
-    /// Close the payment link of a quote, then do with its request what was planned.
+    /// Deactivates the payment link of a quote, then makes the planned change to its custom order.
     CloseLink { quote: QuoteId },
-    /// Send a queued email.
+    /// Sends a queued email.
     SendEmail { email: EmailId },
-    /// Make an image's renditions.
+    /// Creates an image's renditions.
     RenderImage { image: ImageId },
-    /// Remove the objects of an image that is gone.
+    /// Deletes the stored files of a deleted image.
     RemoveImage { storage_key: String },
-    /// The clock's: let go of images that nobody uses.
+    /// Deletes unreferenced images. Scheduled.
     SweepImages,
-    /// The clock's: release what has run out, settle what hangs.
+    /// Releases expired holds and settles unfinished work. Scheduled.
     Sweep,
-    /// The clock's: fetch the Stripe events that did not reach us.
+    /// Fetches Stripe events that were not delivered. Scheduled.
     Reconcile,
 }
 
 impl Job {
-    /// What it does, as the payload says it: `send_email`.
+    /// Name of the job, as in its payload: `send_email`.
     pub fn name(&self) -> &'static str {
         match self {
             Job::SyncProduct { .. } => "sync_product",
@@ -122,7 +122,7 @@ impl Job {
         }
     }
 
-    /// Jobs with one key are one job: a later one replaces an earlier one that has not begun.
+    /// Identifies duplicates: a job replaces a queued one with the same key that has not started.
     fn key(&self) -> String {
         let name = self.name();
         match self {
@@ -139,7 +139,7 @@ impl Job {
         }
     }
 
-    /// The lane in which it waits.
+    /// Returns the job's lane.
     pub fn lane(&self) -> Lane {
         match self {
             Job::ProcessEvent { .. }
@@ -155,8 +155,8 @@ impl Job {
         }
     }
 
-    /// The smaller, the sooner. It orders the jobs of one lane; between lanes it makes finding the next job cheap,
-    /// because the queue looks through its jobs in this order.
+    /// Returns the priority; smaller is sooner. It orders the jobs of one lane. Across lanes, it makes finding the next
+    /// job cheap, because the queue scans its jobs in this order.
     pub fn priority(&self) -> i16 {
         match self.lane() {
             Lane::Money => 10,
@@ -170,23 +170,24 @@ impl Job {
         }
     }
 
-    /// The clock's jobs of one kind are done one after the other: each looks at everything.
+    /// Returns the named queue of scheduled jobs: those of one kind run one after the other, because each covers all
+    /// rows.
     fn queue(&self) -> Option<&'static str> {
         (self.lane() == Lane::Clock).then_some(self.name())
     }
 
-    /// The payload as the queue keeps it.
+    /// Returns the payload as stored in the queue.
     pub fn payload(&self) -> Value {
         serde_json::to_value(self).expect("a job is plain data")
     }
 }
 
-/// Queues a job; it becomes visible to workers when the caller's transaction commits. Safe to repeat.
+/// Queues a job. Workers see it when the caller's transaction commits. Safe to repeat.
 pub async fn enqueue(conn: &mut PgConnection, job: &Job) -> Result<()> {
     enqueue_in(conn, job, Duration::ZERO).await
 }
 
-/// Queues a job for later; it replaces one with its key that has not begun. Safe to repeat.
+/// Queues a job for later. It replaces a job with the same key that has not started. Safe to repeat.
 pub async fn enqueue_in(conn: &mut PgConnection, job: &Job, delay: Duration) -> Result<()> {
     sqlx::query(
         "select id
@@ -205,8 +206,8 @@ pub async fn enqueue_in(conn: &mut PgConnection, job: &Job, delay: Duration) -> 
     Ok(())
 }
 
-/// Moves jobs that an earlier version queued to the lanes where they belong, so that thousands of its renditions keep no
-/// refund waiting. Safe to repeat, and while the earlier version still runs.
+/// Moves jobs of an earlier version to their lanes, so that thousands of its renditions don't delay a refund. Safe to
+/// repeat, and safe while the earlier version is still running.
 pub async fn sort_legacy(conn: &mut PgConnection) -> Result<()> {
     let kinds: Vec<Value> = sqlx::query_scalar(
         "select distinct on (payload ->> 'job') payload::jsonb
@@ -218,7 +219,7 @@ pub async fn sort_legacy(conn: &mut PgConnection) -> Result<()> {
     .bind(Lane::Legacy.identifier())
     .fetch_all(&mut *conn)
     .await?;
-    // One that this version cannot read stays, fails, and shows in the admin.
+    // Jobs that this version cannot read stay, fail, and show up in the admin.
     let kinds = kinds
         .into_iter()
         .filter_map(|payload| serde_json::from_value::<Job>(payload).ok());
@@ -243,7 +244,7 @@ pub async fn sort_legacy(conn: &mut PgConnection) -> Result<()> {
     Ok(())
 }
 
-/// The lanes in which a job waits whose time has come.
+/// Returns the lanes that have a due job.
 pub async fn due_lanes(conn: &mut PgConnection) -> Result<Vec<Lane>> {
     let due: Vec<String> = sqlx::query_scalar(
         "select identifier
@@ -259,7 +260,7 @@ pub async fn due_lanes(conn: &mut PgConnection) -> Result<Vec<Lane>> {
         .collect())
 }
 
-/// How many jobs failed and wait to be tried again, or were given up.
+/// Counts jobs that failed: those to be retried, and those given up.
 pub async fn count_failed(conn: &mut PgConnection) -> Result<i64> {
     let count = sqlx::query_scalar(
         "select count(*) from graphile_worker.jobs where last_error is not null",
@@ -269,7 +270,7 @@ pub async fn count_failed(conn: &mut PgConnection) -> Result<i64> {
     Ok(count)
 }
 
-/// A job that waits, is being done, or failed.
+/// A job that is waiting, running or failed.
 #[derive(Clone, Debug, sqlx::FromRow)]
 pub struct QueuedJob {
     pub id: i64,
@@ -279,24 +280,24 @@ pub struct QueuedJob {
     pub max_attempts: i16,
     pub last_error: Option<String>,
     pub created_at: DateTime<Utc>,
-    /// Since when a worker is at it.
+    /// Start time of the current run, if a worker is running the job.
     pub locked_at: Option<DateTime<Utc>>,
 }
 
 impl QueuedJob {
-    /// What it does, as `send_email`.
+    /// Name of the job, such as `send_email`.
     pub fn name(&self) -> &str {
         self.payload["job"].as_str().unwrap_or("unknown")
     }
 
-    /// What it does that to, as an order's id.
+    /// Object of the job, such as an order's id.
     pub fn object(&self) -> Option<String> {
         let fields = self.payload.as_object()?;
         let (_, value) = fields.iter().find(|(name, _)| *name != "job")?;
         value.as_str().map(str::to_owned)
     }
 
-    /// No worker tries it any more.
+    /// Reports whether the queue has stopped retrying the job.
     pub fn is_given_up(&self) -> bool {
         self.attempts >= self.max_attempts
     }
@@ -318,8 +319,8 @@ macro_rules! wanted {
     };
 }
 
-/// Jobs of the queue, those that failed first, then the longest waiting. `failed` leaves out the others. A search finds
-/// a part of what a job does (`send email`), of what it does that to, or of its last error.
+/// Lists jobs of the queue: failed ones first, then the longest waiting. `failed` selects failed ones only. The search
+/// matches a part of the job's name (`send email`), its object or its last error.
 pub async fn list(
     conn: &mut PgConnection,
     failed: bool,
@@ -343,7 +344,7 @@ pub async fn list(
     Ok(jobs)
 }
 
-/// How many jobs [`list`] finds in all.
+/// Returns the total number of jobs that [`list`] finds.
 pub async fn count_found(
     conn: &mut PgConnection,
     failed: bool,
@@ -360,7 +361,7 @@ pub async fn count_found(
     Ok(count)
 }
 
-/// How many jobs wait, or are being done.
+/// Counts waiting and running jobs.
 pub async fn count(conn: &mut PgConnection) -> Result<i64> {
     let count = sqlx::query_scalar("select count(*) from graphile_worker._private_jobs")
         .fetch_one(conn)
@@ -368,10 +369,10 @@ pub async fn count(conn: &mut PgConnection) -> Result<i64> {
     Ok(count)
 }
 
-/// One job of the queue.
+/// Finds a job of the queue.
 ///
 /// # Errors
-/// 404 for one that is not there any more.
+/// 404 if the job is not in the queue any more.
 pub async fn find(conn: &mut PgConnection, id: i64) -> Result<QueuedJob> {
     let job = sqlx::query_as(concat!(queued!(), "where id = $1"))
         .bind(id)
@@ -380,10 +381,10 @@ pub async fn find(conn: &mut PgConnection, id: i64) -> Result<QueuedJob> {
     job.ok_or(Error::NotFound("Job"))
 }
 
-/// Lets a job be tried at once, and as often as a new one. Returns it as it was.
+/// Makes a job due now and resets its attempts. Returns its previous state.
 ///
 /// # Errors
-/// 404 for one that is not there any more; 409 `job_is_running` while a worker is at it.
+/// 404 if the job is not in the queue any more; 409 `job_is_running` while a worker is running it.
 pub async fn retry(conn: &mut PgConnection, id: i64) -> Result<QueuedJob> {
     let job = find(conn, id).await?;
     let done = sqlx::query(
@@ -396,7 +397,7 @@ pub async fn retry(conn: &mut PgConnection, id: i64) -> Result<QueuedJob> {
     done.map(|_| job).ok_or_else(is_running)
 }
 
-/// Takes a job out of the queue: it is not done. Returns it as it was.
+/// Removes a job from the queue without running it. Returns its previous state.
 ///
 /// # Errors
 /// As [`retry`].
@@ -409,9 +410,9 @@ pub async fn delete(conn: &mut PgConnection, id: i64) -> Result<QueuedJob> {
     done.map(|_| job).ok_or_else(is_running)
 }
 
-/// Lets go of jobs that were replaced by a later one with their key while a worker was at them, and that failed or lost
-/// their worker since. The later one does their work, so the queue never tries them again: they would stand there as
-/// given up for ever. Safe to repeat.
+/// Deletes jobs that were replaced under their key while running, and that have since failed or lost their worker. The
+/// replacement does their work, so the queue never retries them, and they would count as given up forever. Safe to
+/// repeat.
 pub async fn forget_replaced(conn: &mut PgConnection) -> Result<()> {
     sqlx::query(
         "delete from graphile_worker._private_jobs jobs
@@ -431,11 +432,12 @@ fn is_running() -> Error {
     )
 }
 
-/// The most jobs with keys that one call queues. The queue takes a lock for each key until the transaction ends, and
-/// PostgreSQL has room for a few thousand locks in all.
+/// Maximum number of keyed jobs in one call. The queue takes a lock for each key until the transaction ends, and
+/// PostgreSQL has room for a few thousand locks in total.
 const MAX_KEYS: usize = 1000;
 
-/// Queues the sync of many products in one round trip. Safe to repeat: of more than a thousand one may be synced twice.
+/// Queues the sync of many products in one round trip. Safe to repeat. Above a thousand products, a product may be
+/// synced twice, because the jobs have no keys.
 pub async fn enqueue_syncs(conn: &mut PgConnection, products: &[ProductId]) -> Result<()> {
     let jobs = || {
         products.iter().map(|product| Job::SyncProduct {

@@ -1,4 +1,4 @@
-//! The routers joined, and the middleware. What lies beneath: connections, and how much is done at once.
+//! Routers and middleware of the HTTP server. Submodules handle connections and load shedding.
 mod connections;
 mod load_shedding;
 
@@ -44,14 +44,15 @@ use crate::{
 };
 use load_shedding::LoadLimiter;
 
-/// What the API's page may do: show itself, and call this shop. Its script styles what it draws.
+/// Content security policy of the API's documentation page: its own resources, and requests to this shop. Its script
+/// sets inline styles.
 const DOCS_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; \
                            connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-/// For a year browsers come by HTTPS alone.
+/// Makes browsers use HTTPS only, for one year.
 const HSTS: &str = "max-age=31536000";
 
-/// The largest body of an ordinary request, in bytes.
+/// Body limit of an ordinary request, in bytes.
 const BODY_LIMIT: usize = 1024 * 1024;
 
 #[derive(OpenApi)]
@@ -78,7 +79,7 @@ impl utoipa::Modify for BearerToken {
     }
 }
 
-/// OpenAPI 3.1 asks for a description of every response: where the code gives none, the status has its own.
+/// Adds missing descriptions to responses, because OpenAPI 3.1 requires them: the reason phrase of the status.
 fn describe_responses(document: &mut utoipa::openapi::OpenApi) {
     for item in document.paths.paths.values_mut() {
         let operations = [
@@ -102,7 +103,7 @@ fn describe_responses(document: &mut utoipa::openapi::OpenApi) {
     }
 }
 
-/// The whole HTTP side of the shop. `pages` are the sandbox's, where there is one.
+/// Builds the whole HTTP application. `pages` are those of the Stripe sandbox, if there is one.
 pub fn router(app: App, pages: Option<Router>) -> Router {
     let load = LoadLimiter::new(
         app.config.max_requests_in_flight,
@@ -137,7 +138,7 @@ pub fn router(app: App, pages: Option<Router>) -> Router {
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
         .layer(CompressionLayer::new())
         .layer(from_fn_with_state(app.clone(), time_out))
-        // Inside of what browsers are told: the storefront must be able to read that it should come back.
+        // Inside of CORS: the storefront must be able to read the response that tells it to retry.
         .layer(from_fn_with_state(load, load_shedding::bound))
         .layer(cors(&app.config))
         .with_state(app.clone())
@@ -145,10 +146,11 @@ pub fn router(app: App, pages: Option<Router>) -> Router {
     if let Some(pages) = pages {
         shop = shop.nest("/sandbox", pages);
     }
-    // Paths answer with and without their last slash. The API's pages link to themselves with it, and stay outside.
+    // Paths work with and without a trailing slash. The documentation pages stay outside, because they link to
+    // themselves with one.
     let docs = SwaggerUi::new("/api/docs")
         .url("/api/openapi.json", document)
-        // Unless told, the page has the document checked by Swagger's own server.
+        // By default, the page sends the document to Swagger's validator.
         .config(utoipa_swagger_ui::Config::default().validator_url("none"));
     let docs = Router::new()
         .merge(docs)
@@ -160,14 +162,15 @@ pub fn router(app: App, pages: Option<Router>) -> Router {
         .fallback_service(NormalizePathLayer::trim_trailing_slash().layer(framed(shop, &app)))
 }
 
-/// What Prometheus reads, on a listener of its own (`METRICS_ADDR`).
+/// Builds the router of the Prometheus listener (`METRICS_ADDR`).
 pub fn metrics_router(app: App) -> Router {
     Router::new()
         .route("/metrics", get(tell_metrics))
         .with_state(app)
 }
 
-/// What every answer has, and every request leaves in the log. It lies around the routes, so that the log has theirs.
+/// Adds the middleware of every response, and request logging. It wraps the routes, so that the log contains their
+/// patterns.
 fn framed(router: Router, app: &App) -> Router {
     router
         .layer(CatchPanicLayer::custom(panicked))
@@ -188,7 +191,7 @@ fn framed(router: Router, app: &App) -> Router {
         ]))
 }
 
-/// `GET /readyz`: database, migrations and a living worker; 503 names what is missing.
+/// `GET /readyz`: checks database, migrations and worker. A 503 names what is missing.
 async fn ready(State(app): State<App>) -> Response {
     let ready = health::readiness(&app.pools).await;
     let status = if ready.is_ready() {
@@ -199,14 +202,15 @@ async fn ready(State(app): State<App>) -> Response {
     (status, Json(ready)).into_response()
 }
 
-/// `GET /metrics`: what this process counted, and what the database says now. Without a database the rest is told.
+/// `GET /metrics`: returns this process's counters and current figures from the database. Without a database, only the
+/// counters.
 async fn tell_metrics(State(app): State<App>) -> Response {
     let figures = health::figures(&app.pools).await;
     let text = app.metrics.encode(&figures);
     ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response()
 }
 
-/// Counts every request by the pattern of its route: paths are without number.
+/// Counts every request by the pattern of its route, because the number of paths is unbounded.
 async fn count(State(app): State<App>, request: Request, next: Next) -> Response {
     let began = Instant::now();
     let method = request.method().clone();
@@ -234,7 +238,7 @@ async fn method_not_allowed(method: Method) -> Error {
     )
 }
 
-/// `GET /media/…`: an image, or a rendition of it.
+/// `GET /media/…`: an image or one of its renditions.
 async fn image(
     State(app): State<App>,
     Path(path): Path<String>,
@@ -245,7 +249,7 @@ async fn image(
 
 async fn time_out(State(app): State<App>, mut request: Request, next: Next) -> Response {
     let limit = app.config.request_timeout;
-    // A caller who takes longer to say what they want is no outage of ours.
+    // A slow sender must not count as an outage of the shop: reading the body times out first.
     request.extensions_mut().insert(BodyTime(limit / 2));
     let deadline = Deadline::new(limit);
     request.extensions_mut().insert(deadline.clone());
@@ -267,8 +271,8 @@ fn panicked(panic: Box<dyn std::any::Any + Send>) -> Response {
     Error::Internal(anyhow::anyhow!("panic: {what}")).into_response()
 }
 
-/// The old service's headers, which its clients may rely on, and HSTS over TLS. Those of CORS are for allowed origins
-/// only.
+/// Sets the headers of the previous service, which its clients may rely on, and HSTS over TLS. Removes CORS headers for
+/// origins that are not allowed.
 async fn security_headers(State(app): State<App>, request: Request, next: Next) -> Response {
     let is_over_tls = is_over_tls(&app.config, &request);
     let mut response = next.run(request).await;
@@ -306,7 +310,7 @@ async fn security_headers(State(app): State<App>, request: Request, next: Next) 
     response
 }
 
-/// Whether the client came by HTTPS: a trusted proxy says it of each request; where none does, the shop's own address.
+/// Reports whether the client connected over HTTPS: according to a trusted proxy, or else to the shop's public URL.
 fn is_over_tls(config: &Config, request: &Request) -> bool {
     let headers = request.headers();
     let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
@@ -317,7 +321,7 @@ fn is_over_tls(config: &Config, request: &Request) -> bool {
     config.is_https()
 }
 
-/// Keeps the request id that a proxy gave if it looks like one: it goes into the log.
+/// Keeps a proxy's request id if it is plain, because it is written to the log.
 async fn plain_request_id(mut request: Request, next: Next) -> Response {
     let is_plain = |id: &HeaderValue| {
         id.len() <= 64
@@ -332,7 +336,8 @@ async fn plain_request_id(mut request: Request, next: Next) -> Response {
     next.run(request).await
 }
 
-/// The route's pattern is logged, not the path: that may hold a session or a signed token.
+/// Creates the log span of a request. It has the route's pattern instead of the path, which may contain a session or a
+/// signed token.
 fn request_span(request: &Request) -> tracing::Span {
     let route = request
         .extensions()
@@ -346,7 +351,7 @@ fn request_span(request: &Request) -> tracing::Span {
     tracing::info_span!("request", method = %request.method(), route, id)
 }
 
-/// Answers that tell of a failure are in the log already, with what led to them; those that break off are not.
+/// Logs responses that break off. Other failures have been logged already, with their causes.
 fn broken_off(failure: ServerErrorsFailureClass, _: Duration, _: &tracing::Span) {
     if let ServerErrorsFailureClass::Error(error) = failure {
         tracing::error!(error, "the answer broke off");

@@ -1,11 +1,11 @@
-//! Objects are objects. Left to itself, serde reads a struct from a list as well, its fields by their places: such a list
-//! would be a valid body, or a part of one, that nothing describes.
+//! Restricts structs to JSON objects. By default, serde also reads a struct from a list, with its fields by position.
+//! The API document would not describe such a body.
 
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, EnumAccess, MapAccess, SeqAccess, Visitor};
 
-/// A deserializer, and what works for it, that reads structs from objects alone.
+/// Wraps a deserializer and its helpers so that structs are read from objects only.
 pub struct Objects<T>(pub T);
 
 macro_rules! as_it_is {

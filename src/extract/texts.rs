@@ -1,10 +1,10 @@
-//! Texts as the API document describes them: what many fields have in common, said once. Nothing reads them but the
-//! document; whoever reads such a field checks it.
+//! Schemas shared by many text fields of the API document. Only the document uses them; the code that reads a field
+//! validates it.
 #![allow(dead_code, reason = "read by the API document alone")]
 
 use utoipa::ToSchema;
 
-/// 1 to 100 characters on one line. Space around it is taken away.
+/// 1 to 100 characters on one line. Surrounding whitespace is removed.
 #[derive(ToSchema)]
 #[schema(
     min_length = 1,
@@ -13,7 +13,7 @@ use utoipa::ToSchema;
 )]
 pub struct ShortLine(String);
 
-/// 1 to 2000 characters on some lines. Space around it is taken away.
+/// 1 to 2000 characters on one or more lines. Surrounding whitespace is removed.
 #[derive(ToSchema)]
 #[schema(
     min_length = 1,
@@ -22,12 +22,12 @@ pub struct ShortLine(String);
 )]
 pub struct Prose(String);
 
-/// A day such as 2026-11-24; empty as if it were not given.
+/// A day such as 2026-11-24. Empty means that it is not given.
 #[derive(ToSchema)]
 #[schema(pattern = "^((19[7-9][0-9]|[2-9][0-9]{3})-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01]))?$")]
 pub struct Day(String);
 
-/// The header: a version, as the `ETag` has it, or `*` for any.
+/// Header with a version, as in the `ETag`, or `*` for any.
 #[derive(ToSchema)]
 #[schema(pattern = r#"^(\*|[0-9]{1,18}|"[0-9]{1,18}")$"#)]
 pub struct IfMatch(String);

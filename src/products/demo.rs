@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 
 use crate::money::Currency;
 
-/// Returns the catalog file, with prices that can be charged in `currency`: each US cent becomes one smallest unit of it,
-/// or ten where that is too little.
+/// Returns the catalog file, with prices that can be charged in `currency`: each US cent becomes one smallest unit of
+/// it, or ten where that is too little.
 pub fn catalog(currency: Currency) -> String {
     let categories: Vec<Value> = CATEGORIES
         .iter()

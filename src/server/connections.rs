@@ -1,4 +1,4 @@
-//! Connections: accepting them, how long each may be silent, how much of a head is read, and ending them gracefully.
+//! Connections: limits on their number, their idle time and the size of request heads, and graceful shutdown.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -19,25 +19,25 @@ use tracing::{debug, info, warn};
 
 use crate::app::App;
 
-/// How long requests in flight may take once we are told to stop.
+/// Time for requests in flight to finish during shutdown.
 const DRAIN: Duration = Duration::from_secs(20);
 
-/// The largest head of a request, in bytes; over it the answer is 431.
+/// Size limit of a request head, in bytes. Larger ones get 431.
 const HEAD_LIMIT: usize = 32 * 1024;
 
-/// How much of a body lies between socket and handler, in bytes.
+/// Buffer between socket and handler for a body, in bytes.
 const BUFFER: usize = 64 * 1024;
 
-/// How long a connection may be silent that comes while more than half of all places are taken.
+/// Idle timeout of a new connection while more than half of all places are taken.
 const CROWDED_PATIENCE: Duration = Duration::from_secs(5);
 
-/// How long nothing of an answer may be taken, unless connections may be silent for less.
+/// Timeout for a client that reads nothing of a response, unless the idle timeout is shorter.
 const WRITE_PATIENCE: Duration = Duration::from_secs(30);
 
-/// File descriptors that are not for connections: the database's, Stripe's, files.
+/// File descriptors reserved for everything except connections: database, Stripe, files.
 const OTHER_FILES: u64 = 256;
 
-/// Answers on the listener until `shutdown`, then finishes what is in flight, within a bound.
+/// Serves the listener until `shutdown`, then waits a limited time for requests in flight.
 pub async fn serve(
     listener: TcpListener,
     app: &App,
@@ -68,7 +68,7 @@ pub async fn serve(
                     });
                 }
                 Err(error) => {
-                    // One that went away before it was let in is its own affair; without files a pause helps.
+                    // The client may have disconnected; if we're out of file descriptors, back off.
                     warn!(%error, "a connection could not be accepted");
                     tokio::time::sleep(Duration::from_millis(100)).await;
                 }
@@ -84,7 +84,7 @@ pub async fn serve(
     }
 }
 
-/// How many connections there is room for: as many as wanted, unless the system gives us fewer files.
+/// Returns the maximum number of connections: `wanted`, unless the limit of open files is lower.
 fn places(wanted: usize) -> usize {
     let files = rlimit::increase_nofile_limit(u64::MAX).unwrap_or(1024);
     let room = usize::try_from(files.saturating_sub(OTHER_FILES).max(64)).unwrap_or(usize::MAX);
@@ -101,7 +101,7 @@ async fn answer(
     patience: Duration,
     watcher: Watcher,
 ) {
-    // Answers are written whole: waiting for more would only delay them.
+    // Responses are written as a whole, so Nagle's algorithm would only delay them.
     let _ = stream.set_nodelay(true);
     let mut stream = TimeoutStream::new(stream);
     stream.set_write_timeout(Some(WRITE_PATIENCE.min(patience)));

@@ -1,10 +1,10 @@
 //! Limits concurrent requests. Excess requests queue for up to one second and are then rejected with 503.
 //!
-//! Queueing serves a short rush whole, and a client that tries again as soon as it is refused does so once a second, not
-//! as often as a refusal can be written.
+//! The queue absorbs short bursts. It also slows down clients that retry immediately: each of them gets one rejection a
+//! second.
 //!
-//! A request counts while the shop works on it, not while its body is still arriving: else a handful of slow senders
-//! could keep everybody out. The memory of bodies has bounds of its own.
+//! A request does not count while its body is still arriving; otherwise a few slow senders could block everybody. The
+//! memory of bodies has its own limits.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -31,49 +31,48 @@ const EXEMPT_ROUTES: [&str; 3] = ["/api/payments/webhook", "/healthz", "/readyz"
 /// Longest time that a request queues.
 const QUEUE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The bytes of bodies that may be in memory at once. Those that are taken part by part do not count: they go to disk.
+/// Memory limits of request bodies, in bytes. Streamed bodies don't count, because they go to disk.
 #[derive(Clone, Copy)]
 pub struct BodyMemory {
-    /// For the first bytes of each body, [`SMALL`] of them: whoever sends a cart needs no more, and who sends more takes
-    /// none of theirs.
+    /// For the first [`SMALL`] bytes of each body. A cart needs no more, and large bodies cannot exhaust this pool.
     pub small: usize,
-    /// For what comes after.
+    /// For the bytes after the first [`SMALL`].
     pub large: usize,
-    /// For webhooks, and no others'.
+    /// For webhooks only.
     pub webhooks: usize,
 }
 
-/// What a shop lends.
+/// Memory limits in production.
 pub const BODY_MEMORY: BodyMemory = BodyMemory {
     small: 64 * 1024 * 1024,
     large: 192 * 1024 * 1024,
     webhooks: 256 * 1024 * 1024,
 };
 
-/// The bytes of a small body.
+/// Size of a small body, in bytes.
 const SMALL: usize = 16 * 1024;
 
-/// What is going on at the moment. Cheap to clone.
+/// Current load of the server. Cheap to clone.
 #[derive(Clone)]
 pub struct LoadLimiter(Arc<Counts>);
 
 struct Counts {
-    /// Free places, in the order of those who ask for one.
+    /// Free places, granted in the order of requests.
     places: Semaphore,
-    /// Places that were taken though none was free: by requests let in long ago, whose bodies went on.
+    /// Places taken beyond the limit, by requests that were admitted earlier and whose bodies went on.
     overcommitted: AtomicUsize,
     small: Pool,
     large: Pool,
     webhooks: Pool,
     metrics: Metrics,
     began: Instant,
-    /// The second in which the log was told last, since `began`, and how many were sent away since.
+    /// Second of the last log message, since `began`, and the number of rejections since then.
     last_logged: AtomicU64,
     suppressed: AtomicU64,
 }
 
 impl LoadLimiter {
-    /// Up to so many requests at once, and so much of their bodies.
+    /// Limits the number of concurrent requests and the memory of their bodies.
     pub fn new(most: usize, memory: BodyMemory, metrics: Metrics) -> LoadLimiter {
         LoadLimiter(Arc::new(Counts {
             places: Semaphore::new(most),
@@ -88,7 +87,7 @@ impl LoadLimiter {
         }))
     }
 
-    /// Waits for a place; nothing where none became free in time.
+    /// Waits for a place. Returns `None` if none becomes free in time.
     async fn enter(&self, is_exempt: bool) -> Option<Arc<Place>> {
         if !is_exempt {
             timeout(QUEUE_TIMEOUT, self.0.places.acquire())
@@ -108,7 +107,7 @@ impl LoadLimiter {
         }))
     }
 
-    /// A place is taken whether one is free or not.
+    /// Takes a place, even if none is free.
     fn add(&self, is_exempt: bool) {
         if !is_exempt {
             match self.0.places.try_acquire() {
@@ -121,7 +120,7 @@ impl LoadLimiter {
         self.0.metrics.begun();
     }
 
-    /// A place is free again, unless it is owed.
+    /// Returns a place, unless it was taken beyond the limit.
     fn remove(&self, is_exempt: bool) {
         if !is_exempt {
             let pay = |overcommitted: usize| overcommitted.checked_sub(1);
@@ -137,7 +136,7 @@ impl LoadLimiter {
         self.0.metrics.ended();
     }
 
-    /// Sends a request away. The log is told once a second at most: it must not be what a flood fills the disk with.
+    /// Rejects a request. Logs at most once a second, so that a flood of requests cannot fill the disk.
     fn shed(&self) -> Response {
         self.0.metrics.shed();
         self.0.suppressed.fetch_add(1, Relaxed);
@@ -150,12 +149,12 @@ impl LoadLimiter {
     }
 }
 
-/// A request that was let in, until it is answered.
+/// Place of an admitted request until its response.
 struct Place {
     load: LoadLimiter,
     is_exempt: bool,
     gathered: Gathered,
-    /// Its body is on the way, and it is not counted.
+    /// Set while the body is arriving and the request does not count.
     waits: AtomicBool,
     bytes: AtomicUsize,
     is_too_much: AtomicBool,
@@ -174,7 +173,7 @@ impl Place {
         }
     }
 
-    /// False where there is no room for so many bytes more.
+    /// Reserves memory for more bytes of the body. Returns false if the limit is exceeded.
     fn takes(&self, bytes: usize) -> bool {
         if !self.gathered.is_gathered() {
             return true;
@@ -202,7 +201,7 @@ impl Place {
     }
 }
 
-/// Bytes of memory that are lent.
+/// A memory limit and the bytes in use.
 struct Pool {
     most: usize,
     lent: AtomicUsize,
@@ -216,7 +215,7 @@ impl Pool {
         }
     }
 
-    /// False where there are not so many; they are to be given back all the same.
+    /// Takes bytes. Returns false if the limit is exceeded; the bytes must be returned even then.
     fn take(&self, bytes: usize) -> bool {
         let before = self.lent.fetch_add(bytes, Relaxed);
         bytes == 0 || before + bytes <= self.most
@@ -237,7 +236,7 @@ impl Drop for Place {
     }
 }
 
-/// A body on its way to us.
+/// A request body that counts its place and its memory.
 struct Arriving {
     body: Body,
     place: Arc<Place>,
@@ -278,12 +277,12 @@ impl hyper::body::Body for Arriving {
 
 impl Drop for Arriving {
     fn drop(&mut self) {
-        // Nobody waits for it any more.
+        // Nothing waits for the body any more, so the request counts again.
         self.place.go_on();
     }
 }
 
-/// Lets a request in, or sends it away with 503 when there is no place for it in time.
+/// Admits a request, or rejects it with 503 if no place becomes free in time.
 pub async fn bound(State(load): State<LoadLimiter>, request: Request, next: Next) -> Response {
     let route = request.extensions().get::<MatchedPath>();
     let is_exempt = route.is_some_and(|route| EXEMPT_ROUTES.contains(&route.as_str()));
