@@ -32,7 +32,7 @@
 //! - [`media`]: images: the one way in, the store, the way out
 //! - [`extract`]: Json, Query and Path that fail as our `Error`; bodies as they arrive
 //! - [`jobs`]: the outbox
-//! - [`stripe`]: everything we ask of Stripe, and its stand-in
+//! - [`stripe`]: everything we ask of Stripe
 //! - [`db`]: pools and migrations
 //! - [`config`]: every setting, read once at start
 //! - [`error`]: what can go wrong, and the one JSON shape of a failure

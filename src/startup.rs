@@ -26,7 +26,7 @@ use crate::db::{self, Pools};
 use crate::products::{self, TakenImages};
 use crate::settings;
 use crate::stripe::Stripe;
-use crate::stripe::sandbox::{self, Sandbox};
+use stripe_sandbox::Sandbox;
 
 /// API key of the sandbox. It is valid nowhere else.
 const SANDBOX_KEY: &str = "sk_test_spirit_beads_sandbox";
@@ -241,7 +241,7 @@ async fn start_sandbox(
         }
         address => address,
     };
-    let settings = sandbox::Settings {
+    let settings = stripe_sandbox::Settings {
         secret_key: SANDBOX_KEY.to_owned(),
         webhook_secret: webhook_secret.reveal().to_owned(),
         webhook_url: format!("http://{door}/api/payments/webhook/"),
@@ -304,7 +304,7 @@ pub async fn serve_sandbox(
     let address = listener.local_addr()?;
     let (cluster, options, _) = find_database(&config).await?;
     let db = db::connect(options, config.database_max_connections).await?;
-    let settings = sandbox::Settings {
+    let settings = stripe_sandbox::Settings {
         secret_key: key.reveal().to_owned(),
         webhook_secret: webhook_secret.reveal().to_owned(),
         webhook_url,

@@ -3,7 +3,6 @@
 
 mod payment_link;
 mod refund;
-pub mod sandbox;
 mod session;
 mod signature;
 

@@ -6,7 +6,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use spirit_beads::admin;
 use spirit_beads::auth::Scope;
-use spirit_beads::stripe::sandbox::Fault;
+use stripe_sandbox::Fault;
 
 use crate::support::images::jpeg;
 use crate::support::{Answer, Client, Shop, card, session_of, zone_at_noon};

@@ -1,7 +1,7 @@
 //! The admin's pages of custom orders: a piece from the first word to the shipment, by the admin alone.
 
 use serde_json::Value;
-use spirit_beads::stripe::sandbox::Fault;
+use stripe_sandbox::Fault;
 
 use crate::admin_sign_in::{Browser, STAFF, signed_in, staffed};
 use crate::support::images::{Part, jpeg};

@@ -5,8 +5,8 @@ use spirit_beads::audit::Actor;
 use spirit_beads::auth::Scope;
 use spirit_beads::ids::ReviewItemId;
 use spirit_beads::review_items::{Kind, NewItem};
-use spirit_beads::stripe::sandbox::Fault;
 use spirit_beads::{orders, reviews};
+use stripe_sandbox::Fault;
 use uuid::Uuid;
 
 use crate::admin_sign_in::{Browser, OWNER, STAFF, audited, signed_in, staffed};

@@ -1,7 +1,7 @@
 //! The system pages: what stumbled is found and run again, by the owner alone.
 
 use serde_json::Value;
-use spirit_beads::stripe::sandbox::Fault;
+use stripe_sandbox::Fault;
 
 use crate::admin_sign_in::{Browser, OWNER, STAFF, signed_in, staffed};
 use crate::support::Shop;

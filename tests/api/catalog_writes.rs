@@ -9,7 +9,7 @@ use spirit_beads::auth::Scope;
 use spirit_beads::ids::ProductId;
 use spirit_beads::money::Currency;
 use spirit_beads::products;
-use spirit_beads::stripe::sandbox::Fault;
+use stripe_sandbox::Fault;
 
 use crate::support::{Answer, Client, Shop, card, session_of};
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use reqwest::Method;
 use serde_json::{Value, json};
 use spirit_beads::auth::Scope;
-use spirit_beads::stripe::sandbox::{Fault, Payment};
+use stripe_sandbox::{Fault, Payment};
 
 use crate::support::images::jpeg;
 use crate::support::{Answer, Client, Shop, at_once, card, delayed};

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use spirit_beads::auth::Scope;
-use spirit_beads::stripe::sandbox::NewDispute;
+use stripe_sandbox::NewDispute;
 
 use crate::admin_sign_in::{STAFF, signed_in, staffed};
 use crate::support::{Client, Shop, card, session_of};

@@ -12,8 +12,8 @@ use spirit_beads::email::{
 };
 use spirit_beads::ids::{EmailId, ImageId};
 use spirit_beads::jobs::Job;
-use spirit_beads::stripe::sandbox::{Buyer, Payment};
 use spirit_beads::worker;
+use stripe_sandbox::{Buyer, Payment};
 use tokio::net::TcpListener;
 use uuid::Uuid;
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use spirit_beads::stripe::sandbox::Fault;
+use stripe_sandbox::Fault;
 
 use crate::support::{Shop, card, delayed, session_of};
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use reqwest::Method;
 use serde_json::{Value, json};
 use spirit_beads::auth::Scope;
-use spirit_beads::stripe::sandbox::Fault;
+use stripe_sandbox::Fault;
 
 use crate::admin_sign_in::{Browser, OWNER, STAFF, signed_in, staffed};
 use crate::support::{Answer, Client, Shop, card, form_of, session_of};

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use reqwest::Method;
 use serde_json::{Value, json};
-use spirit_beads::stripe::sandbox::{Fault, Payment};
+use stripe_sandbox::{Fault, Payment};
 
 use crate::support::{Answer, Client, STRIPE_KEY, Shop, card, delayed, form_of, session_of};
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use reqwest::Method;
 use serde_json::{Value, json};
 use spirit_beads::auth::Scope;
-use spirit_beads::stripe::sandbox::Fault;
+use stripe_sandbox::Fault;
 
 use crate::support::{Answer, Shop, card, delayed, session_of};
 
@@ -365,7 +365,7 @@ async fn a_delayed_payment_reported_backwards_ends_the_same() {
 #[tokio::test]
 async fn a_declined_card_leaves_the_page_open_for_another() {
     let (shop, piece, session) = one_piece_held().await;
-    let declined = spirit_beads::stripe::sandbox::Payment::Declined(Default::default());
+    let declined = stripe_sandbox::Payment::Declined(Default::default());
     shop.stripe.pay(&session, declined).await.expect("a try");
     shop.deliver().await;
     assert_eq!(shop.status_of(&session).await, "pending");

@@ -5,7 +5,7 @@ use std::time::Duration;
 use reqwest::Method;
 use serde_json::{Value, json};
 use spirit_beads::auth::Scope;
-use spirit_beads::stripe::sandbox::{Address, Buyer, Fault, Payment};
+use stripe_sandbox::{Address, Buyer, Fault, Payment};
 
 use crate::support::forms::Form;
 use crate::support::{Answer, Client, PATIENT, Shop, at_once, card, delayed, session_of};

@@ -12,7 +12,7 @@ use spirit_beads::auth::Scope;
 use spirit_beads::ids::QuoteId;
 use spirit_beads::money::Currency;
 use spirit_beads::products;
-use spirit_beads::stripe::sandbox::Request;
+use stripe_sandbox::Request;
 
 use crate::payment_links;
 use crate::support::{Shop, card, session_of};

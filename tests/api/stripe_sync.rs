@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use spirit_beads::auth::Scope;
 use spirit_beads::ids::ProductId;
 use spirit_beads::products;
-use spirit_beads::stripe::sandbox::Fault;
+use stripe_sandbox::Fault;
 
 use crate::support::{Client, Shop, card, session_of};
 

@@ -4,9 +4,9 @@
 use serde_json::{Value, json};
 use spirit_beads::auth::Scope;
 use spirit_beads::db;
-use spirit_beads::stripe::sandbox::Fault;
 use sqlx::Connection;
 use sqlx::migrate::Migrator;
+use stripe_sandbox::Fault;
 
 use crate::admin_orders::two_sold;
 use crate::admin_sign_in::{Browser, OWNER, signed_in, staffed};

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 
 use serde_json::json;
 use spirit_beads::auth::Scope;
-use spirit_beads::stripe::sandbox::NewDispute;
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
+use stripe_sandbox::NewDispute;
 
 use super::audit::audit;
 use crate::support::{Client, PATIENT, Shop, card, session_of};

@@ -7,9 +7,9 @@ use std::time::Duration;
 use embedded_postgres::{Cluster, Settings};
 use sha2::{Digest, Sha256};
 use spirit_beads::db::{self, Pools, Route};
-use spirit_beads::stripe::sandbox::{self, Sandbox};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool};
+use stripe_sandbox::Sandbox;
 use tokio::sync::OnceCell;
 use uuid::Uuid;
 
@@ -165,7 +165,7 @@ async fn make_template() -> String {
         digest.update(&migration.checksum);
     }
     digest.update(include_bytes!("../../../Cargo.lock"));
-    digest.update(include_bytes!("../../../src/stripe/sandbox/schema.sql"));
+    digest.update(stripe_sandbox::SCHEMA);
     let checksum: String = digest.finalize()[..8]
         .iter()
         .map(|byte| format!("{byte:02x}"))
@@ -191,7 +191,7 @@ async fn make_template() -> String {
             .expect("a database");
         let pool = db::connect(options(&draft), 4).await.expect("a pool");
         db::migrate(&pool).await.expect("the migrations");
-        let settings = sandbox::Settings {
+        let settings = stripe_sandbox::Settings {
             secret_key: String::new(),
             webhook_secret: String::new(),
             webhook_url: String::new(),

@@ -33,9 +33,9 @@ use spirit_beads::error::Error;
 use spirit_beads::jobs::Job;
 use spirit_beads::products::{self, ImportSummary};
 use spirit_beads::stripe::Stripe;
-use spirit_beads::stripe::sandbox::{self, Buyer, Payment, Sandbox};
 use spirit_beads::{media, server, worker};
 use sqlx::PgPool;
+use stripe_sandbox::{Buyer, Payment, Sandbox};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, SemaphorePermit, oneshot};
@@ -157,7 +157,7 @@ impl Shop {
 
         let stripe = Sandbox::open(
             db.clone(),
-            sandbox::Settings {
+            stripe_sandbox::Settings {
                 secret_key: STRIPE_KEY.to_owned(),
                 webhook_secret: WEBHOOK_SECRET.to_owned(),
                 webhook_url: format!("{address}/api/payments/webhook/"),

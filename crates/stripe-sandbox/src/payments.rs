@@ -3,7 +3,7 @@
 //! Locks are taken in one order: session, payment link, payment intent, charge, then refund or dispute.
 use serde_json::{Value, json};
 
-use super::catalogue::or;
+use super::catalog::or;
 use super::store::{Problem, Result, Work, id, metadata, now, nulls};
 use super::{Buyer, NewDispute, Payment, checkout, links, money};
 
@@ -277,8 +277,8 @@ pub async fn refund(work: &mut Work<'_>, p: &Value) -> Result<Value> {
     if amount > rest {
         let message = format!(
             "Refund amount ({}) is greater than unrefunded amount on charge ({})",
-            money(amount, currency),
-            money(rest, currency)
+            money::format(amount, currency),
+            money::format(rest, currency)
         );
         return Err(Problem::refused(message).param("amount"));
     }

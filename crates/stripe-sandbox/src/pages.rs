@@ -373,7 +373,7 @@ fn show(
         Vec::new()
     };
     let currency = session["currency"].as_str().unwrap_or_default();
-    let amount = |value: &Value| money(value.as_i64().unwrap_or(0), currency);
+    let amount = |value: &Value| money::format(value.as_i64().unwrap_or(0), currency);
     let subtotal = session["amount_subtotal"].as_i64().unwrap_or(0);
     let fault = |name: &str| {
         faults
@@ -438,7 +438,7 @@ fn show(
         .enumerate()
         .map(|(index, rate)| {
             let cost = &rate["fixed_amount"]["amount"];
-            let total = money(subtotal + cost.as_i64().unwrap_or(0), currency);
+            let total = money::format(subtotal + cost.as_i64().unwrap_or(0), currency);
             let name = text(&rate["display_name"]).unwrap_or_default();
             ShippingOption {
                 name,
@@ -461,7 +461,7 @@ fn show(
             })
             .collect(),
         options,
-        subtotal: money(subtotal, currency),
+        subtotal: money::format(subtotal, currency),
         total: amount(&session["amount_total"]),
         action: sandbox.pay_path(session),
         alert,

@@ -5,11 +5,12 @@
 //! All its state lives in PostgreSQL (schema `stripe_sandbox`), so that it outlives a restart and may run as several
 //! processes; only the fault switches and the log of requests are a process's own.
 mod api;
-mod catalogue;
+mod catalog;
 mod checkout;
 mod dashboard;
 mod delivery;
 mod links;
+mod money;
 mod pages;
 mod params;
 mod payments;
@@ -27,7 +28,8 @@ use tokio::sync::Notify;
 
 use store::{Problem, Work};
 
-use crate::money::Cents;
+/// The SQL that makes the sandbox's schema. [`Sandbox::open`] runs it; a test harness may key a template database by it.
+pub const SCHEMA: &str = include_str!("schema.sql");
 
 /// How many API requests the log remembers.
 const REMEMBERED: usize = 1000;
@@ -177,7 +179,7 @@ impl Sandbox {
             sqlx::query("select pg_advisory_xact_lock(hashtext('stripe_sandbox'))")
                 .execute(&mut *tx)
                 .await?;
-            sqlx::raw_sql(include_str!("schema.sql"))
+            sqlx::raw_sql(SCHEMA)
                 .execute(&mut *tx)
                 .await
                 .context("making the sandbox's schema")?;
@@ -472,11 +474,6 @@ impl Default for Address {
             country: "US".into(),
         }
     }
-}
-
-/// An amount as people write it.
-fn money(amount: i64, currency: &str) -> String {
-    Cents(amount).in_currency(currency)
 }
 
 fn guard<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -14,7 +14,7 @@ use sqlx::Connection;
 
 use super::store::{API_VERSION, Problem, Result, Work, id};
 use super::{
-    Fault, NewDispute, Payment, Request, Sandbox, catalogue, checkout, links, params, payments,
+    Fault, NewDispute, Payment, Request, Sandbox, catalog, checkout, links, params, payments,
 };
 
 pub fn router(sandbox: Sandbox) -> Router {
@@ -312,10 +312,10 @@ async fn perform(work: &mut Work<'_>, call: &Call) -> Result<Value> {
     let p = &params::check(call.schema, params::tree(&call.params)?, "")?;
     let id = call.id.as_str();
     let mut answer = match call.operation {
-        "POST /v1/products" => catalogue::create_product(work, p).await?,
-        "POST /v1/products/{id}" => catalogue::update_product(work, id, p).await?,
-        "POST /v1/prices" => catalogue::create_price(work, p).await?,
-        "POST /v1/prices/{id}" => catalogue::update_price(work, id, p).await?,
+        "POST /v1/products" => catalog::create_product(work, p).await?,
+        "POST /v1/products/{id}" => catalog::update_product(work, id, p).await?,
+        "POST /v1/prices" => catalog::create_price(work, p).await?,
+        "POST /v1/prices/{id}" => catalog::update_price(work, id, p).await?,
         "POST /v1/checkout/sessions" => checkout::create(work, p).await?,
         "POST /v1/checkout/sessions/{id}/expire" => checkout::expire(work, id).await?,
         "GET /v1/checkout/sessions/{id}/line_items" => checkout::line_items(work, id).await?,

@@ -363,7 +363,7 @@ fn sale(
         ("paid", Some(intent)) => {
             action(
                 "refund",
-                &format!("Refund {}", money(rest, currency)),
+                &format!("Refund {}", money::format(rest, currency)),
                 intent,
             );
             action("refund_part", "Refund part", intent);
@@ -379,7 +379,7 @@ fn sale(
         .iter()
         .filter(|refund| refund["status"] == "succeeded")
     {
-        let amount = money(refund["amount"].as_i64().unwrap_or(0), currency);
+        let amount = money::format(refund["amount"].as_i64().unwrap_or(0), currency);
         action(
             "fail_refund",
             &format!("Refund of {amount} fails"),
@@ -393,14 +393,14 @@ fn sale(
         label,
         link: text(&session["payment_link"]),
         what: names(lines),
-        amount: money(session["amount_total"].as_i64().unwrap_or(0), currency),
+        amount: money::format(session["amount_total"].as_i64().unwrap_or(0), currency),
         time: time(session),
         reference: text(&session["client_reference_id"]),
         email: text(&session["customer_details"]["email"]),
         refunds: refunds
             .iter()
             .map(|refund| {
-                let amount = money(refund["amount"].as_i64().unwrap_or(0), currency);
+                let amount = money::format(refund["amount"].as_i64().unwrap_or(0), currency);
                 format!(
                     "Refund of {amount}: {} · {}",
                     refund["status"].as_str().unwrap_or_default(),
@@ -431,7 +431,7 @@ fn link_row(link: &Value, lines: &Value) -> LinkRow {
         state,
         label,
         what: names(lines),
-        amount: money(amount, link["currency"].as_str().unwrap_or_default()),
+        amount: money::format(amount, link["currency"].as_str().unwrap_or_default()),
         time: time(link),
         taken: completed["limit"]
             .as_i64()

@@ -2,7 +2,7 @@
 //! Whoever locks the link first takes the place.
 use serde_json::{Value, json};
 
-use super::catalogue::or;
+use super::catalog::or;
 use super::checkout;
 use super::store::{Problem, Result, Work, id as new_id, merge_metadata, metadata, nulls};
 

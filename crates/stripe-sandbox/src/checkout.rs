@@ -1,7 +1,7 @@
 //! Checkout Sessions: made by the shop, paid by the shopper, or expired. Whoever locks the session first decides.
 use serde_json::{Value, json};
 
-use super::catalogue::{create_product, currency, new_price, or, url};
+use super::catalog::{create_product, currency, new_price, or, url};
 use super::store::{Problem, Result, Work, id, metadata, now, nulls};
 
 /// The longest that a session stays open, in seconds.
