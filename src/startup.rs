@@ -242,6 +242,7 @@ async fn start_sandbox(
         address => address,
     };
     let settings = stripe_sandbox::Settings {
+        business_name: "Spirit Beads".to_owned(),
         secret_key: SANDBOX_KEY.to_owned(),
         webhook_secret: webhook_secret.reveal().to_owned(),
         webhook_url: format!("http://{door}/api/payments/webhook/"),
@@ -305,6 +306,7 @@ pub async fn serve_sandbox(
     let (cluster, options, _) = find_database(&config).await?;
     let db = db::connect(options, config.database_max_connections).await?;
     let settings = stripe_sandbox::Settings {
+        business_name: "Spirit Beads".to_owned(),
         secret_key: key.reveal().to_owned(),
         webhook_secret: webhook_secret.reveal().to_owned(),
         webhook_url,

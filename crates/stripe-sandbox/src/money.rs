@@ -1,4 +1,4 @@
-//! Amounts of money as people write them.
+//! Amounts of money as people read and type them.
 
 /// Writes an amount with its currency: `$1,234.50`, `1,234.50 EUR`, `5,300 JPY`. The code may be in any case.
 pub fn format(amount: i64, currency: &str) -> String {
@@ -23,6 +23,21 @@ pub fn format(amount: i64, currency: &str) -> String {
         "USD" => format!("{sign}${number}"),
         _ => format!("{sign}{number} {code}"),
     }
+}
+
+/// Reads an amount that somebody typed: `10`, `10.5`, `$10.50`. None for anything else, or for more decimals than the
+/// currency has.
+pub fn parse(typed: &str, currency: &str) -> Option<i64> {
+    let decimals = Decimals::of(&currency.to_ascii_uppercase());
+    let typed = typed.trim().trim_start_matches('$');
+    let (whole, part) = typed.split_once('.').unwrap_or((typed, ""));
+    let width = decimals.counted as usize;
+    let digits = format!("{whole}{part:0<width$}");
+    // Digit by digit, for `parse` alone would take a sign, and a float would round.
+    let is_amount = !whole.is_empty()
+        && part.len() <= decimals.shown as usize
+        && digits.bytes().all(|byte| byte.is_ascii_digit());
+    is_amount.then(|| digits.parse().ok()).flatten()
 }
 
 /// Digits after the decimal point.
@@ -69,5 +84,34 @@ mod tests {
         ] {
             assert_eq!(format(amount, currency), written);
         }
+    }
+
+    #[test]
+    fn a_typed_amount_is_exact_or_nothing() {
+        for (typed, currency, amount) in [
+            ("10", "usd", 1_000),
+            ("10.5", "usd", 1_050),
+            (" $10.05 ", "usd", 1_005),
+            ("0.5", "usd", 50),
+            ("5300", "jpy", 5_300),
+            ("5", "ugx", 500),
+            ("1.23", "kwd", 1_230),
+        ] {
+            assert_eq!(parse(typed, currency), Some(amount), "{typed} {currency}");
+        }
+        for typed in [
+            "",
+            "x",
+            ".5",
+            "-1",
+            "1.234",
+            "1,5",
+            "+1",
+            "1.-2",
+            "99999999999999999999",
+        ] {
+            assert_eq!(parse(typed, "usd"), None, "{typed}");
+        }
+        assert_eq!(parse("5.5", "jpy"), None);
     }
 }

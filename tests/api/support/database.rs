@@ -192,6 +192,7 @@ async fn make_template() -> String {
         let pool = db::connect(options(&draft), 4).await.expect("a pool");
         db::migrate(&pool).await.expect("the migrations");
         let settings = stripe_sandbox::Settings {
+            business_name: String::new(),
             secret_key: String::new(),
             webhook_secret: String::new(),
             webhook_url: String::new(),

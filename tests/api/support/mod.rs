@@ -158,6 +158,7 @@ impl Shop {
         let stripe = Sandbox::open(
             db.clone(),
             stripe_sandbox::Settings {
+                business_name: "Spirit Beads".to_owned(),
                 secret_key: STRIPE_KEY.to_owned(),
                 webhook_secret: WEBHOOK_SECRET.to_owned(),
                 webhook_url: format!("{address}/api/payments/webhook/"),
