@@ -476,7 +476,7 @@ pub async fn finish_event(
     Ok(())
 }
 
-/// Those of these events that are already processed (or ignored).
+/// Finds the events among `ids` that are already processed (or ignored).
 pub async fn list_finished(conn: &mut PgConnection, ids: &[&str]) -> Result<Vec<String>> {
     let known = sqlx::query_scalar(
         "select id from stripe_events where id = any($1) and status in ('processed', 'ignored')",
