@@ -1,4 +1,4 @@
-//! [`App`]: the pools and the outside services, cheap to clone, handed to handlers and jobs.
+//! [`App`]: connection pools and external services, cheap to clone, passed to handlers and jobs.
 
 use std::sync::Arc;
 
@@ -17,10 +17,11 @@ use crate::stripe::Stripe;
 
 #[derive(Clone)]
 pub struct App {
-    /// The pool of whoever was handed this: requests, unless [`App::for_webhooks`] or [`App::for_worker`] made it.
+    /// Pool of the current context: that of requests, unless [`App::for_webhooks`] or [`App::for_worker`] created this
+    /// value.
     pub db: PgPool,
     pub pools: Pools,
-    /// How many shoppers' searches may run at once: each keeps a core of the database busy.
+    /// Limits concurrent searches: each occupies a core of the database server.
     pub searches: Arc<Semaphore>,
     pub stripe: Stripe,
     pub mailer: Mailer,
@@ -31,10 +32,10 @@ pub struct App {
 }
 
 impl App {
-    /// An app on these pools and this Stripe. The key signs what leaves us and comes back.
+    /// Creates an app. The key signs values that clients return to the shop.
     ///
     /// # Errors
-    /// When an outside service cannot be set up as the settings describe it.
+    /// If an external service cannot be set up with this configuration.
     pub fn new(pools: Pools, stripe: Stripe, key: Secret, config: Config) -> anyhow::Result<App> {
         Ok(App {
             db: pools.requests.clone(),
@@ -49,7 +50,7 @@ impl App {
         })
     }
 
-    /// The same for Stripe's webhooks, which have connections of their own.
+    /// Returns a copy for Stripe's webhooks, which have their own connections.
     pub fn for_webhooks(&self) -> App {
         App {
             db: self.pools.webhooks.clone(),
@@ -57,7 +58,7 @@ impl App {
         }
     }
 
-    /// The same for background jobs, which have connections of their own.
+    /// Returns a copy for background jobs, which have their own connections.
     pub fn for_worker(&self) -> App {
         App {
             db: self.pools.worker.clone(),
@@ -65,7 +66,7 @@ impl App {
         }
     }
 
-    /// Draws the conclusions from a failed request or job for the connections that others would be given.
+    /// Reports a failed request or job to the liveness check of the pools, so that broken connections are not reused.
     pub fn note_failure(&self, error: &Error) {
         if let Some(failure) = error.database_failure() {
             self.pools.liveness.note(failure);
@@ -73,7 +74,7 @@ impl App {
     }
 }
 
-/// Signs values that leave us and come back: the checkout cookie, the cancel address.
+/// Signs values that clients return to the shop, such as the checkout cookie and the cancel URL.
 #[derive(Clone)]
 pub struct Signer(Secret);
 
@@ -82,14 +83,14 @@ impl Signer {
         Signer(key)
     }
 
-    /// `value.signature`. The purpose is signed, too: what was signed for one is worthless for another.
+    /// Returns `value.signature`. The purpose is part of the signature, so the result is valid for this purpose only.
     pub fn sign(&self, purpose: &str, value: &str) -> String {
         let signature = self.mac(purpose, value).finalize().into_bytes();
         let hex = hex::encode(&signature[..16]);
         format!("{value}.{hex}")
     }
 
-    /// The value, if we signed it for this purpose. Takes the same time for every wrong signature.
+    /// Returns the value if its signature is valid for this purpose. Takes constant time for wrong signatures.
     pub fn verify<'a>(&self, purpose: &str, signed: &'a str) -> Option<&'a str> {
         let (value, hex) = signed.rsplit_once('.')?;
         let mut signature = [0; 16];
@@ -100,7 +101,7 @@ impl Signer {
         Some(value)
     }
 
-    /// 32 bytes that only we can tell from the value, and that tell nothing of our key.
+    /// Derives 32 bytes from the value. Without the key, they cannot be computed, and they reveal nothing about it.
     pub fn derive(&self, purpose: &str, value: &str) -> [u8; 32] {
         self.mac(purpose, value).finalize().into_bytes().into()
     }

@@ -1,4 +1,4 @@
-//! The subcommands: each opens what it needs, does one thing, and says what it did.
+//! Subcommands. Each opens what it needs, does one thing, and reports the result.
 
 mod health;
 
@@ -24,7 +24,7 @@ use crate::error::{Error, FieldError};
 use crate::startup::Shop;
 use crate::{emails, payments, products, server, startup, worker};
 
-/// The back end of the Spirit Beads shop. Without a subcommand: serve.
+/// Back end of the Spirit Beads shop. Without a subcommand: serve.
 #[derive(Parser)]
 #[command(version, about)]
 struct Cli {
@@ -34,42 +34,42 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Answer requests and work off jobs (the default)
+    /// Serve requests and run background jobs (the default)
     Serve,
-    /// Work off jobs only
+    /// Run the background worker only
     Worker,
-    /// Ask the server at BIND_ADDR whether it is up; exit code 1 if not
+    /// Check whether the server at BIND_ADDR is up; exits with 1 if not
     Health {
-        /// Ask whether it is ready, too: the database, migrations and a living worker
+        /// Check that it is ready, too: database, migrations and a live worker
         #[arg(long)]
         ready: bool,
     },
-    /// Bring the database's schema up to date
+    /// Bring the database schema up to date
     Migrate,
-    /// Take the catalog in or out
+    /// Import or export the catalog
     #[command(subcommand)]
     Catalog(Catalog),
-    /// Tokens for programs that use the API
+    /// Manage API tokens for programs
     #[command(subcommand)]
     Token(Token),
-    /// Who may sign in to the admin
+    /// Manage the users of the admin
     #[command(subcommand)]
     Admin(Admin),
-    /// Look after the stock
+    /// Check the stock
     #[command(subcommand)]
     Stock(Stock),
-    /// Look after emails
+    /// Preview emails
     #[command(subcommand)]
     Emails(Emails),
-    /// Look after what Stripe has of us
+    /// Sync and reconcile with Stripe
     #[command(subcommand)]
     Stripe(StripeCommand),
-    /// Serve the Stripe sandbox alone, for shops in other processes; never in production
+    /// Serve only the Stripe sandbox, for shops in other processes; never in production
     Sandbox {
         /// Address and port to listen on
         #[arg(long, default_value = "127.0.0.1:12111")]
         bind: SocketAddr,
-        /// Where it posts its events: the webhook of the shop
+        /// Webhook of the shop, which receives the sandbox's events
         #[arg(
             long,
             value_name = "URL",
@@ -81,10 +81,10 @@ enum Command {
 
 #[derive(Subcommand)]
 enum Catalog {
-    /// Create or update everything in a catalog file, or nothing
+    /// Create or update everything in a catalog file, or change nothing
     Import {
         file: PathBuf,
-        /// Folder with the file's images, as it names them; or a copy of another shop's media folder
+        /// Folder with the images that the file names, or a copy of another shop's media folder
         #[arg(long, value_name = "DIR")]
         media: Option<PathBuf>,
     },
@@ -94,58 +94,58 @@ enum Catalog {
 
 #[derive(Subcommand)]
 enum Token {
-    /// Make a token; it is shown this once
+    /// Create a token; it is shown only once
     Create {
         #[arg(long)]
         name: String,
-        /// catalog, stock, orders:read, orders:write, custom_orders, refunds, users, tokens, audit, system or settings; repeat
-        /// for several
+        /// catalog, stock, orders:read, orders:write, custom_orders, refunds, users, tokens, audit, system or settings;
+        /// may be repeated
         #[arg(long = "scope", required = true, value_parser = parse_scope)]
         scopes: Vec<Scope>,
-        /// Days until it ends by itself; never without
+        /// Days until the token expires; without it, the token does not expire
         #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u32).range(1..=3650))]
         expires_in_days: Option<u32>,
     },
-    /// List tokens, revoked ones too
+    /// List tokens, including revoked ones
     List,
-    /// Take a token's rights away
+    /// Revoke a token
     Revoke { id: i64 },
 }
 
 #[derive(Subcommand)]
 enum Admin {
-    /// Make a user; without --password-stdin the password is made up, and shown this once
+    /// Create a user; without --password-stdin, a generated password is shown once
     Create {
         #[arg(long)]
         email: String,
-        /// owner (may do all), or staff (no users, no tokens, no refunds)
+        /// owner (full access), or staff (no users, tokens, settings, system pages or refunds)
         #[arg(long, default_value = "owner", value_parser = parse_role)]
         role: Role,
         /// Read the password from the first line of standard input
         #[arg(long)]
         password_stdin: bool,
     },
-    /// Give a user a new password; their sessions end
+    /// Set a new password and end the user's sessions
     ResetPassword {
         #[arg(long)]
         email: String,
         #[arg(long)]
         password_stdin: bool,
-        /// Turn their second factor off, too: the phone and the recovery codes are lost
+        /// Turn off the second factor, too, for a user who has lost both the phone and the recovery codes
         #[arg(long)]
         without_second_factor: bool,
     },
-    /// List users, disabled ones too
+    /// List users, including disabled ones
     List,
-    /// Shut a user out; their sessions end, and the tokens that they made are listed
+    /// Disable a user, end the user's sessions and list the user's tokens
     Disable {
         #[arg(long)]
         email: String,
-        /// Revoke the tokens that they made, too
+        /// Revoke the user's tokens, too
         #[arg(long)]
         revoke_tokens: bool,
     },
-    /// Let a disabled user in again
+    /// Enable a disabled user
     Enable {
         #[arg(long)]
         email: String,
@@ -154,13 +154,13 @@ enum Admin {
 
 #[derive(Subcommand)]
 enum Stock {
-    /// Check that the ledger explains the stock, and orders the holds
+    /// Check that the ledger explains the stock, and that pending orders explain the holds
     Check,
 }
 
 #[derive(Subcommand)]
 enum Emails {
-    /// Write a sample of every email, as HTML, as text and as it is sent; needs no database
+    /// Write a sample of every email, as HTML, text and MIME message; needs no database
     Preview {
         /// Folder to write into
         #[arg(long, value_name = "DIR")]
@@ -170,9 +170,9 @@ enum Emails {
 
 #[derive(Subcommand)]
 enum StripeCommand {
-    /// Bring Stripe's products and prices in line with the catalog
+    /// Sync products and prices to Stripe
     Sync,
-    /// Fetch the events that did not reach us and settle what hangs
+    /// Fetch events that were not delivered, and settle unfinished payments
     Reconcile,
 }
 
@@ -187,15 +187,15 @@ fn parse_role(text: &str) -> Result<Role, String> {
     Role::parse(text).ok_or_else(|| "owner or staff".to_owned())
 }
 
-/// Reads the command line and the settings, and does what they say.
+/// Parses the command line and the configuration, and runs the command.
 pub fn run() -> ExitCode {
     let cli = Cli::parse();
     let config = match Config::from_environment() {
         Ok(config) => config,
         Err(field_errors) => {
-            eprintln!("The settings are not complete:");
+            eprintln!("The configuration is invalid:");
             print_field_errors(&field_errors);
-            eprintln!("See .env.example for all of them.");
+            eprintln!("See .env.example for all settings.");
             return ExitCode::from(2);
         }
     };
@@ -231,7 +231,7 @@ fn print_field_errors(field_errors: &[FieldError]) {
 }
 
 fn start_logging(config: &Config) {
-    // These tell of every job, query and try; what matters of them we say ourselves.
+    // These libraries log every job, query and attempt. The shop logs the relevant ones itself.
     let quiet = "graphile_worker=warn,graphile_worker_migrations_core=warn,sqlx=warn,stripe=error,reqwest_retry=error";
     let filter = EnvFilter::builder().parse_lossy(format!("{quiet},{}", config.log_filter));
     let logs = tracing_subscriber::fmt()
@@ -254,7 +254,7 @@ async fn dispatch(command: Command, config: Config) -> anyhow::Result<ExitCode> 
             let shop = Shop::open(config).await?;
             shop.check_currency().await?;
             let told_to_stop = startup::interrupted();
-            println!("Working off jobs.");
+            println!("Running background jobs.");
             let telling = tell_metrics(metrics, &shop.app);
             worker::run(shop.app.clone(), told_to_stop).await;
             telling.abort();
@@ -285,8 +285,8 @@ async fn dispatch(command: Command, config: Config) -> anyhow::Result<ExitCode> 
 async fn serve(mut config: Config) -> anyhow::Result<()> {
     let listener = TcpListener::bind(config.bind_addr)
         .await
-        .with_context(|| format!("listening on {} (BIND_ADDR says where)", config.bind_addr))?;
-    // Port 0 means any free one: from here on it is known.
+        .with_context(|| format!("listening on {} (set by BIND_ADDR)", config.bind_addr))?;
+    // Port 0 stands for any free port; the actual one is known from here on.
     let address = listener.local_addr()?;
     let metrics = bind_metrics(&config).await?;
     config.public_url = config
@@ -317,7 +317,7 @@ async fn serve(mut config: Config) -> anyhow::Result<()> {
     if shop.app.config.smtp.is_none() {
         let folder = shop.app.config.data_dir.join("mail");
         println!(
-            "Emails    {}/   (files, for no SMTP_URL is set)",
+            "Emails     {}/   (files, because SMTP_URL is not set)",
             folder.display()
         );
     }
@@ -333,7 +333,7 @@ async fn serve(mut config: Config) -> anyhow::Result<()> {
     let wait = move || {
         let mut stopped = stopped.clone();
         async move {
-            // An error means that the sender is gone: time to stop, too.
+            // An error means that the sender was dropped, which is a reason to stop as well.
             let _ = stopped.changed().await;
         }
     };
@@ -352,24 +352,24 @@ async fn serve(mut config: Config) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Takes the address where Prometheus asks, if there is one.
+/// Binds the metrics listener, if one is configured.
 async fn bind_metrics(config: &Config) -> anyhow::Result<Option<TcpListener>> {
     let Some(address) = config.metrics_addr else {
         return Ok(None);
     };
     let listener = TcpListener::bind(address)
         .await
-        .with_context(|| format!("listening on {address} (METRICS_ADDR says where)"))?;
+        .with_context(|| format!("listening on {address} (set by METRICS_ADDR)"))?;
     Ok(Some(listener))
 }
 
-/// Answers Prometheus until the task is aborted: to the last, so that stopping can be watched.
+/// Serves metrics until the task is aborted at the very end, so that the shutdown can be observed.
 fn tell_metrics(listener: Option<TcpListener>, app: &App) -> JoinHandle<()> {
     let app = app.clone();
     tokio::spawn(async move {
         let Some(listener) = listener else { return };
         if let Err(error) = axum::serve(listener, server::metrics_router(app)).await {
-            tracing::error!(%error, "metrics are told no more");
+            tracing::error!(%error, "the metrics listener failed");
         }
     })
 }
@@ -419,13 +419,13 @@ async fn catalog(command: Catalog, config: Config) -> anyhow::Result<()> {
     shop.close().await
 }
 
-/// Takes in the images that a catalog file names and that are there; the import will tell which are missing.
+/// Stores the images that a catalog file names, as far as the files exist. The import reports missing ones.
 async fn take_images(
     app: &App,
     catalog: &str,
     folder: &Path,
 ) -> anyhow::Result<products::TakenImages> {
-    // Those that a shop has kept lie in folders that begin with their ids.
+    // The images of a media folder are in subfolders whose names begin with the image id.
     let mut kept = HashMap::new();
     for entry in std::fs::read_dir(folder.join("images"))
         .into_iter()
@@ -548,7 +548,7 @@ async fn admin(command: Admin, config: Config) -> anyhow::Result<()> {
             password_stdin,
             without_second_factor,
         } => {
-            // Not while a row is locked: a password may be typed, and hashing takes its time.
+            // Before a row is locked: a password may be typed, and hashing takes time.
             let password = password(password_stdin)?;
             let hashed = auth::hash_password(&password, "password").await?;
             let user = user(&mut tx, &email).await?;
@@ -558,7 +558,7 @@ async fn admin(command: Admin, config: Config) -> anyhow::Result<()> {
             }
             eprintln!("{} has a new password; their sessions ended.", user.email);
             if user.disabled_at.is_some() {
-                eprintln!("They are shut out all the same: `admin enable` lets them in.");
+                eprintln!("The account is still disabled: enable it with `admin enable`.");
             }
             shown = (!password_stdin).then_some(password);
         }
@@ -618,7 +618,7 @@ async fn user(conn: &mut sqlx::PgConnection, email: &str) -> anyhow::Result<auth
     found.with_context(|| format!("there is no user {email}"))
 }
 
-/// The password that standard input begins with, or a new one.
+/// Returns the first line of standard input, or a generated password.
 fn password(from_stdin: bool) -> anyhow::Result<Secret> {
     if !from_stdin {
         return Ok(auth::generate_password()?);
@@ -673,7 +673,7 @@ async fn stripe(command: StripeCommand, config: Config) -> anyhow::Result<ExitCo
     })
 }
 
-/// Syncs every product that is not in line, one after the other; says how many failed.
+/// Syncs every product that needs it, one after the other. Returns the number of failures.
 async fn sync_catalog(app: &App) -> anyhow::Result<u64> {
     let pending = products::pending_syncs(&mut *app.db.acquire().await?).await?;
     let bar = progress(pending.len() as u64, "products");

@@ -1,6 +1,6 @@
-//! Every setting, read once at start. This is the only reader of the environment.
+//! Settings, read once at startup. This is the only reader of the environment.
 //!
-//! `.env.example` lists each with its unit and default; a test holds the two against each other.
+//! `.env.example` lists each setting with its unit and default; a test compares the two.
 
 mod env_file;
 mod names;
@@ -25,7 +25,8 @@ use lettre::message::Mailbox;
 use crate::error::FieldError;
 use crate::money::{Cents, Currency};
 
-/// Where the shop runs: `development` starts with no configuration, `production` refuses to start half configured.
+/// Environment of the shop: `development` starts without configuration, `production` refuses to start when required
+/// settings are missing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Environment {
     Development,
@@ -38,10 +39,10 @@ pub enum LogFormat {
     Json,
 }
 
-/// The fewest connections to PostgreSQL with which requests, webhooks, health and the worker have one each.
+/// Minimum number of PostgreSQL connections, so that requests, webhooks, health and the worker have one each.
 pub const FEWEST_DATABASE_CONNECTIONS: u32 = 8;
 
-/// A text that must not reach a log: shown as dots, its bytes only by asking for them.
+/// A text that must not reach a log: its `Debug` output hides it, and only [`Secret::reveal`] returns it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
@@ -61,15 +62,15 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// The price of sending a shipment into one zone, and how long it takes.
+/// Price and delivery time of shipping into one zone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ShippingRate {
     pub price: Cents,
-    /// The least and the most business days.
+    /// Minimum and maximum number of business days.
     pub days: (u32, u32),
 }
 
-/// A colour, as `#a23b2a`.
+/// A color, such as `#a23b2a`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Color(pub [u8; 3]);
 
@@ -93,129 +94,129 @@ impl fmt::Display for Color {
     }
 }
 
-/// Where images lie.
+/// Image storage.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MediaStore {
     Folder(PathBuf),
     Bucket(BucketSettings),
 }
 
-/// A bucket that speaks S3, and the key to it.
+/// An S3-compatible bucket and its credentials.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BucketSettings {
     pub name: String,
-    /// What the names of all objects begin with; may be empty.
+    /// Prefix of all object names; may be empty.
     pub prefix: String,
     pub region: String,
-    /// None: AWS itself.
+    /// `None` means AWS.
     pub endpoint: Option<String>,
     pub access_key_id: Secret,
     pub secret_access_key: Secret,
 }
 
-/// What is taken in as an image.
+/// Limits of uploaded images.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MediaLimits {
-    /// The largest file.
+    /// Largest file.
     pub file_bytes: u64,
-    /// The most files of one form.
+    /// Number of files in one form.
     pub files: usize,
-    /// The most pixels of one image, in millions; what is decoded at a time is no more than that together.
+    /// Pixels of one image in millions. Concurrent decodes together stay within the same limit.
     pub megapixels: u32,
 }
 
-/// How much one client may ask for: an address, or a network of IPv6.
+/// Limits of one client: an address, or an IPv6 network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     pub checkouts_per_hour: u32,
     pub custom_orders_per_hour: u32,
-    /// The most pieces that it may hold unpaid.
+    /// Unpaid pieces held by one client.
     pub held_pieces: u32,
-    /// How many pieces are held in all for payments that take days.
+    /// Pieces held in total for delayed payments.
     pub delayed_pieces: u32,
 }
 
-/// Every setting. `Default` is what `cargo run` with no configuration gets.
+/// All settings. `Default` is a development shop without configuration.
 #[derive(Clone, Debug)]
 pub struct Config {
     pub environment: Environment,
     pub bind_addr: SocketAddr,
-    /// None: the embedded PostgreSQL in `data_dir`.
+    /// `None` means the embedded PostgreSQL in `data_dir`.
     pub database_url: Option<Secret>,
-    /// The address of PostgreSQL itself where `database_url` leads through a pooler.
+    /// Address of PostgreSQL itself, when `database_url` leads through a pooler.
     pub database_direct_url: Option<Secret>,
     pub database_max_connections: u32,
     pub data_dir: PathBuf,
-    /// None in development: made once and kept in the data folder.
+    /// `None` in development: a key is generated once and stored in the data folder.
     pub secret_key: Option<Secret>,
-    /// The address at which browsers and Stripe reach us, without a slash at its end.
+    /// Public address of this server for browsers and Stripe, without a trailing slash.
     pub public_url: String,
     pub frontend_url: String,
-    /// Origins, `scheme://host[:port]`, that may call us from a browser and be returned to after paying.
+    /// Origins, `scheme://host[:port]`, that may call the API from a browser and be returned to after payment.
     pub cors_allowed_origins: Vec<String>,
     pub trusted_proxies: Vec<IpNet>,
     pub limits: Limits,
     pub country_header: HeaderName,
-    /// None: the Stripe sandbox.
+    /// `None` means the Stripe sandbox.
     pub stripe_secret_key: Option<Secret>,
     pub stripe_webhook_secrets: Vec<Secret>,
     pub stripe_api_url: Option<String>,
-    /// The time-out of one try of one call.
+    /// Time-out of one attempt of a call.
     pub stripe_timeout: Duration,
-    /// How long the payload of a finished event says anything of people.
+    /// Days after which personal data is removed from the payload of a processed event.
     pub event_retention_days: i32,
     pub media_store: MediaStore,
     pub media_limits: MediaLimits,
-    /// As customers read it.
+    /// Name shown to customers.
     pub shop_name: String,
-    /// What products, shipping and custom orders are priced in.
+    /// Currency of products, shipping and custom orders.
     pub shop_currency: Currency,
-    /// In which the owner reads times and counts days.
+    /// Time zone of the owner's pages and of day boundaries.
     pub shop_time_zone: chrono_tz::Tz,
-    /// Where the owner reads mail.
+    /// The owner's mailbox.
     pub shop_email: String,
-    /// How long a quote holds unless it says otherwise.
+    /// Default validity of quotes.
     pub quote_valid_days: i32,
     /// A file, or an `https` address.
     pub shop_logo: Option<String>,
     pub shop_color: Color,
-    /// Who emails are from.
+    /// Sender of emails.
     pub mail_from: Mailbox,
-    /// None: emails are files in `data_dir`.
+    /// `None`: emails are written as files into `data_dir`.
     pub smtp: Option<SmtpServer>,
-    /// A certificate (PEM) that the mail server's may be signed by, besides the well-known ones.
+    /// Additional certificate authority (PEM) for the mail server.
     pub smtp_ca_file: Option<PathBuf>,
-    /// The time-out of one step of the dialogue.
+    /// Time-out of one step of the SMTP dialogue.
     pub smtp_timeout: Duration,
     pub shipping_us: ShippingRate,
     pub shipping_north_america: ShippingRate,
     pub shipping_international: ShippingRate,
     pub request_timeout: Duration,
-    /// How long a connection may lie idle, or take for the head of a request.
+    /// Time-out for idle connections, and for receiving the head of a request.
     pub keep_alive: Duration,
     pub max_connections: usize,
-    /// How many requests are worked on at once; webhooks and questions of health come on top.
+    /// Concurrent requests; webhooks and health checks are not counted.
     pub max_requests_in_flight: usize,
-    /// Where Prometheus asks. None: nowhere.
+    /// Address for Prometheus. `None` means no metrics endpoint.
     pub metrics_addr: Option<SocketAddr>,
     pub log_format: LogFormat,
     pub log_filter: String,
-    /// Names that look like settings and are none; in production they end the start.
+    /// Names that resemble settings but are none; in production they abort the start.
     pub unknown_settings: Vec<FieldError>,
 }
 
 impl Config {
-    /// Reads `.env` in the working directory, if there is one, and the environment, which goes first.
+    /// Reads `.env` in the working directory, if it exists, and the environment, which takes precedence.
     ///
     /// # Errors
-    /// Every missing, unreadable or unsafe setting, at once; in production every unknown one, too.
+    /// Every missing, unreadable or unsafe setting at once; in production also every unknown one.
     pub fn from_environment() -> Result<Config, Vec<FieldError>> {
         let environment: Vec<(OsString, OsString)> = std::env::vars_os().collect();
         let file = env_file::load(Path::new(".env"))?;
         combine(&file, &environment)
     }
 
-    /// Reads the settings from anywhere that knows them by name.
+    /// Reads the settings from any source by name.
     ///
     /// # Errors
     /// As [`Config::from_environment`].
@@ -227,7 +228,7 @@ impl Config {
         self.environment == Environment::Production
     }
 
-    /// Returns true where Stripe's key moves no real money.
+    /// Returns true for a Stripe key that moves no real money.
     pub fn has_test_key(&self) -> bool {
         self.stripe_secret_key.as_ref().is_some_and(|key| {
             ["sk_test_", "rk_test_"]
@@ -236,7 +237,7 @@ impl Config {
         })
     }
 
-    /// What can be started with, and is hardly meant: for the log and the owner.
+    /// Legal but probably unintended settings, for the log and the owner.
     pub fn warnings(&self) -> Vec<String> {
         let mut warnings = Vec::new();
         if self.is_production() && self.has_test_key() {
@@ -253,8 +254,8 @@ impl Config {
         warnings
     }
 
-    /// The address under which others find an image: ours made absolute, others' as they are, both written as URLs
-    /// are. None for what is no address.
+    /// Absolute URL of an image: our own addresses are completed, others are kept, and both are normalized. Returns
+    /// `None` for anything that is not an address.
     pub fn image_url(&self, image: &str) -> Option<String> {
         let absolute = if image.starts_with('/') {
             format!("{}{image}", self.public_url)
@@ -264,7 +265,7 @@ impl Config {
         url::Url::parse(&absolute).ok().map(String::from)
     }
 
-    /// The mode of the Stripe key in use: live, or test as the sandbox is. Nothing where the key does not say.
+    /// Mode of the Stripe key in use: live, or test (like the sandbox). `None` when the key does not show it.
     pub fn is_live(&self) -> Option<bool> {
         match self.stripe_secret_key.as_ref().map(Secret::reveal) {
             None => Some(false),
@@ -274,7 +275,7 @@ impl Config {
         }
     }
 
-    /// What follows where no trusted proxy names the country and the address of shoppers. None: one does, as far as we know.
+    /// Warns about the consequences of missing proxy settings. Returns `None` when a proxy is configured.
     fn proxy_warning(&self) -> Option<&'static str> {
         self.trusted_proxies.is_empty().then_some(
             "TRUSTED_PROXIES names no proxy. Nobody's country is known: every shopper is charged the default zone's shipping \
@@ -283,19 +284,19 @@ impl Config {
         )
     }
 
-    /// True where browsers reach us by HTTPS only.
+    /// Returns true when browsers reach the shop by HTTPS only.
     pub fn is_https(&self) -> bool {
         self.public_url.starts_with("https://")
     }
 
-    /// True where a client on this address may say which country others are in, and which address they have.
+    /// Returns true for a peer whose headers about client address and country are trusted.
     pub fn trusts(&self, peer: IpAddr) -> bool {
         let peer = peer.to_canonical();
         self.trusted_proxies.iter().any(|net| net.contains(&peer))
     }
 }
 
-/// Reads the settings from a file and from the environment.
+/// Merges the settings of a file and of the environment.
 fn combine(
     file: &[env_file::Entry],
     environment: &[(OsString, OsString)],
@@ -339,7 +340,7 @@ fn combine(
     Ok(config)
 }
 
-/// Characters, at the least; Stripe's have more.
+/// Minimum length in characters; Stripe's secrets are longer.
 const MIN_WEBHOOK_SECRET: usize = 20;
 const MIN_STRIPE_KEY: usize = 20;
 
@@ -468,7 +469,7 @@ fn read(reader: &mut Reader<'_>) -> Result<Config, Vec<FieldError>> {
     }
     let public_url = public_url.unwrap_or_else(|| format!("http://{bind_addr}"));
     let frontend_url = frontend_url.unwrap_or_else(|| "http://localhost:8080".to_owned());
-    // The storefront's own origin and ours are always allowed; in development so are its usual dev servers.
+    // The storefront's origin and our own are always allowed; in development also those of common dev servers.
     let mut own = vec![origin_of(&frontend_url), origin_of(&public_url)];
     if !production {
         own.extend(
@@ -504,7 +505,7 @@ fn read(reader: &mut Reader<'_>) -> Result<Config, Vec<FieldError>> {
             ),
         }
     }
-    // Not in production: a proxy on the machine that hands on what clients write is worse than none.
+    // Not in production: trusting a local proxy that passes on what clients send is worse than trusting none.
     if !reader.given("TRUSTED_PROXIES") && !production {
         trusted_proxies = vec![
             IpNet::from_str("127.0.0.0/8").expect("a valid network"),
@@ -639,27 +640,27 @@ fn read(reader: &mut Reader<'_>) -> Result<Config, Vec<FieldError>> {
     }
 }
 
-/// Returns true for a network wider than any that is private: it holds strangers.
+/// Returns true for a network wider than any private one, because it would include strangers.
 fn is_nearly_everybody(net: &IpNet) -> bool {
     match net {
         IpNet::V4(net) => net.prefix_len() < 8,
-        // fc00::/7 is the widest private one.
+        // fc00::/7 is the widest private network.
         IpNet::V6(net) => net.prefix_len() < 7,
     }
 }
 
-/// Who emails are from in development.
+/// Sender of emails in development.
 fn no_reply() -> Mailbox {
     let address = lettre::Address::new("shop", "localhost").expect("a valid address");
     Mailbox::new(None, address)
 }
 
-/// Few different characters or few characters at all: guessable.
+/// Returns true for a guessable key: few characters, or few different ones.
 fn weak(key: &str) -> bool {
     key.len() < 32 || key.chars().collect::<BTreeSet<_>>().len() < 8
 }
 
-/// The origin (`scheme://host[:port]`) of an `http` or `https` address.
+/// Origin (`scheme://host[:port]`) of an `http` or `https` address.
 pub fn origin_of(url: &str) -> Option<String> {
     let (scheme, rest) = url.split_once("://")?;
     if scheme != "http" && scheme != "https" {
@@ -673,7 +674,7 @@ pub fn origin_of(url: &str) -> Option<String> {
     plain.then(|| format!("{scheme}://{}", authority.to_ascii_lowercase()))
 }
 
-/// Reads settings by name and gathers what is wrong with them. An empty value counts as not given.
+/// Reads settings by name and collects the errors. An empty value counts as missing.
 struct Reader<'a> {
     lookup: &'a dyn Fn(&str) -> Option<String>,
     field_errors: Vec<FieldError>,
@@ -742,7 +743,7 @@ impl<'a> Reader<'a> {
         Duration::from_secs(seconds)
     }
 
-    /// A number from one to `most`.
+    /// Reads a number from one to `most`.
     fn counted(&mut self, name: &'static str, default: u64, most: u64) -> u64 {
         let number = self.parsed(name, default, "must be a whole number");
         if !(1..=most).contains(&number) {
@@ -752,7 +753,7 @@ impl<'a> Reader<'a> {
         number
     }
 
-    /// A folder, or `s3://bucket/prefix` with the usual settings of AWS.
+    /// Reads a folder, or `s3://bucket/prefix` with the usual AWS settings.
     fn media_store(&mut self, data_dir: &Path) -> MediaStore {
         let location = self.text("MEDIA_URL");
         let region = self.text("AWS_REGION");
@@ -1004,7 +1005,7 @@ mod tests {
         assert_eq!(listed, reader.names);
     }
 
-    /// The example file with the settings of these lines uncommented; all of them for None.
+    /// The example file with the settings of this line uncommented; all settings for `None`.
     fn uncommented(line: Option<usize>) -> String {
         let text = include_str!("../.env.example");
         let uncomment = |(at, text): (usize, &str)| match text.strip_prefix("# ") {
@@ -1085,7 +1086,7 @@ mod tests {
             "FOO is not a setting (line 4 of .env)",
         ];
         assert_eq!(names("production", &[("HOME", "/root")]), of_file);
-        // There the start goes on, and tells of them.
+        // In development the start goes on, and reports them.
         assert_eq!(names("development", &[]), of_file);
         let given = [("STRIPE_SECRET", "x"), ("PGHOST", "db")];
         let told = names("production", &given);

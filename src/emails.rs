@@ -34,7 +34,7 @@ pub fn router() -> OpenApiRouter<App> {
         .routes(routes!(preview_quote))
 }
 
-/// Sends a queued email and reports one that cannot be delivered to the owner. Safe to repeat.
+/// Sends a queued email. A failed delivery is reported to the owner. Safe to repeat.
 ///
 /// # Errors
 /// Database errors only. While the mail server is down, the email waits.

@@ -1,4 +1,4 @@
-//! How the shop itself is: its database, its migrations, its workers, and the figures that an alert looks at.
+//! Health of the shop: database, migrations, workers, and the figures for alerts.
 
 use std::time::{Duration, Instant};
 
@@ -13,46 +13,46 @@ use crate::db::{self, Pools};
 use crate::error::{DatabaseFailure, Result};
 use crate::metrics::Figure;
 
-/// The version of this binary.
+/// Version of this binary.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// How the shop is.
+/// Health of the shop.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Health {
-    /// PostgreSQL's version.
+    /// Version of PostgreSQL.
     pub database: String,
     pub database_bytes: i64,
     pub migrations_applied: i64,
-    /// How many this binary knows.
+    /// Number of migrations in this binary.
     pub migrations_known: i64,
     pub workers: Vec<Heartbeat>,
 }
 
-/// A worker, and when it was heard of last.
+/// The last heartbeat of a worker.
 #[derive(Debug, Serialize, sqlx::FromRow, ToSchema)]
 pub struct Heartbeat {
     pub last_seen_at: DateTime<Utc>,
-    /// Within the last half minute.
+    /// Set if the heartbeat is at most half a minute old.
     pub is_alive: bool,
 }
 
 impl Health {
-    /// Whether all is as it should be.
+    /// Reports whether all migrations are applied and a worker is alive.
     pub fn is_good(&self) -> bool {
         self.migrations_applied >= self.migrations_known
             && self.workers.iter().any(|worker| worker.is_alive)
     }
 
-    /// The size of the database as people read it: `12 MB`.
+    /// Formats the size of the database: `12 MB`.
     pub fn database_size(&self) -> String {
         format!("{} MB", self.database_bytes / (1 << 20))
     }
 }
 
-/// Looks how the shop is.
+/// Reads the health of the shop.
 ///
 /// # Errors
-/// Only the database's.
+/// Database errors only.
 pub async fn look(conn: &mut PgConnection) -> Result<Health> {
     let (database, database_bytes, migrations_applied) = sqlx::query_as(
         "select current_setting('server_version'), pg_database_size(current_database()),
@@ -76,11 +76,11 @@ pub async fn look(conn: &mut PgConnection) -> Result<Health> {
     })
 }
 
-/// Whether this process may be sent requests.
+/// Readiness of this process for requests.
 #[derive(Debug, Default, Serialize)]
 pub struct Readiness {
     pub database: bool,
-    /// The database takes changes: it is no standby, and not read-only.
+    /// Set if the database accepts writes: it is not a standby and not read-only.
     pub writable: bool,
     pub migrations: bool,
     pub worker: bool,
@@ -92,10 +92,10 @@ impl Readiness {
     }
 }
 
-/// How long the database may take to say how it is.
+/// Time limit of the readiness query.
 const READINESS_LIMIT: Duration = Duration::from_secs(3);
 
-/// Asks for the least that must be there. Never fails: what cannot be found out is not there.
+/// Checks the minimum requirements. Never fails: a failed check counts as not ready.
 pub async fn readiness(pools: &Pools) -> Readiness {
     let asked = ask_readiness(&pools.health);
     let Ok(Ok((applied, worker, is_read_only))) = timeout(READINESS_LIMIT, asked).await else {
@@ -106,14 +106,14 @@ pub async fn readiness(pools: &Pools) -> Readiness {
     }
     Readiness {
         database: true,
-        // A session may be told so, or may have found it out for the others.
+        // This session may see that the server is read-only, or another one may have found out.
         writable: !is_read_only && !pools.liveness.is_read_only(),
         migrations: applied >= db::MIGRATOR.iter().count() as i64,
         worker,
     }
 }
 
-/// The number of migrations, whether a worker is alive, whether the server takes no changes.
+/// Returns the number of applied migrations, whether a worker is alive, and whether the server is read-only.
 async fn ask_readiness(db: &PgPool) -> Result<(i64, bool, bool), sqlx::Error> {
     sqlx::query_as(
         "select (select count(*) from _sqlx_migrations where success),
@@ -124,35 +124,35 @@ async fn ask_readiness(db: &PgPool) -> Result<(i64, bool, bool), sqlx::Error> {
     .await
 }
 
-/// How long the database may take for the figures.
+/// Time limit of the query for figures.
 const FIGURES_LIMIT: Duration = Duration::from_secs(2);
 
-/// Names, meanings and labels of the figures that [`read_figures`] looks up.
+/// Name, description and label of the figures that [`read_figures`] returns.
 #[rustfmt::skip]
 const FIGURES: [(&str, &str, Option<&str>); 19] = [
-    ("jobs", "Background jobs by state; given_up is tried no more", Some("state")),
-    ("job_oldest_seconds", "How long the longest waiting job is due", None),
-    ("holds", "Pending orders, which hold pieces", None),
+    ("jobs", "Background jobs by state; given_up ones are not retried", Some("state")),
+    ("job_oldest_seconds", "Time since the oldest waiting job became due", None),
+    ("holds", "Pending orders, which hold stock", None),
     ("hold_oldest_seconds", "Age of the oldest pending order", None),
-    ("holds_overdue", "Checkouts whose time has run out, and that are not settled", None),
-    ("stripe_events_unprocessed", "Stored events that are not processed (yet)", Some("state")),
-    ("stripe_event_oldest_seconds", "Age of the oldest of them", None),
-    ("emails", "Emails that are not sent (yet)", Some("state")),
-    ("email_oldest_seconds", "Age of the oldest email that is still to be sent", None),
-    ("refunds", "Refunds that are not settled; failed ones want a hand", Some("state")),
-    ("refund_oldest_seconds", "Age of the oldest refund that Stripe was not asked for", None),
-    ("payments_refused", "Payments given back because nothing could be sold for them", None),
+    ("holds_overdue", "Expired checkouts that are not settled", None),
+    ("stripe_events_unprocessed", "Stored Stripe events that are not processed", Some("state")),
+    ("stripe_event_oldest_seconds", "Age of the oldest unprocessed Stripe event", None),
+    ("emails", "Emails that are not sent", Some("state")),
+    ("email_oldest_seconds", "Age of the oldest email that is waiting to be sent", None),
+    ("refunds", "Refunds that are not settled; failed ones need a person", Some("state")),
+    ("refund_oldest_seconds", "Age of the oldest refund that was not requested from Stripe", None),
+    ("payments_refused", "Payments refunded because nothing could be sold for them", None),
     ("orders_paid_last_day", "Orders paid within the last day", None),
     ("orders_needing_attention", "Orders with open review items", None),
-    ("review_items_open", "Open review items, whatever they belong to", None),
-    ("quotes_unsettled", "Payment links that are to be made or closed", Some("state")),
-    ("product_syncs", "Products that Stripe does not have as we do", Some("state")),
-    ("workers_alive", "Workers heard of within the last half minute", None),
+    ("review_items_open", "Open review items on any subject", None),
+    ("quotes_unsettled", "Payment links to be created or deactivated", Some("state")),
+    ("product_syncs", "Products that are not in sync with Stripe", Some("state")),
+    ("workers_alive", "Workers with a heartbeat in the last 30 seconds", None),
     ("database_size_bytes", "Size of the database", None),
 ];
 
-/// The figures of the database, and of the pool of requests. Never fails: without a database, `database_up` is 0 and the
-/// rest is missing.
+/// Returns the figures of the database and of the request pool. Never fails: without a database, `database_up` is 0 and
+/// the other database figures are missing.
 pub async fn figures(pools: &Pools) -> Vec<Figure> {
     let db = &pools.requests;
     let plain = |name, help, value| Figure {
@@ -161,7 +161,7 @@ pub async fn figures(pools: &Pools) -> Vec<Figure> {
         label: None,
         value,
     };
-    // Requests may wait, the figures must not.
+    // Acquiring a request connection may take long; the figures use the health pool instead.
     let waiting = async {
         let began = Instant::now();
         let _ = db.acquire().await;
@@ -175,32 +175,33 @@ pub async fn figures(pools: &Pools) -> Vec<Figure> {
     });
     let up = if figures.is_empty() { 0.0 } else { 1.0 };
     figures.extend([
-        plain("database_up", "Whether the figures could be read", up),
+        plain("database_up", "1 if the figures could be read", up),
         plain(
             "database_pool_connections",
-            "Connections that requests have",
+            "Connections in the pool of requests",
             f64::from(db.size()),
         ),
         plain(
             "database_pool_idle",
-            "Those that nobody uses",
+            "Idle connections in the pool of requests",
             db.num_idle() as f64,
         ),
         plain(
             "database_pool_max",
-            "The most that requests may have",
+            "Maximum number of connections in the pool of requests",
             f64::from(db.options().get_max_connections()),
         ),
         plain(
             "database_pool_wait_seconds",
-            "How long a request waited for one just now",
+            "Time that acquiring a connection took just now",
             waited,
         ),
     ]);
     figures
 }
 
-/// One question, cheap with any number of orders: each part has an index, or a table that stays small.
+/// Reads all figures in one statement. It is cheap with any number of orders: each part has an index, or a table that
+/// stays small.
 async fn read_figures(conn: &mut PgConnection) -> Result<Vec<Figure>> {
     let mut tx = sqlx::Connection::begin(conn).await?;
     sqlx::query("select set_config('statement_timeout', $1, true)")

@@ -1,4 +1,5 @@
-//! `Idempotency-Key`: the first answer to a request is kept for a day and given again to each repeat of the same client.
+//! `Idempotency-Key`: stores the first response to a request for a day and returns it to every retry of the same
+//! client.
 //!
 //! Source: <https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/>
 
@@ -12,13 +13,13 @@ use crate::audit::Actor;
 use crate::error::{Error, Result};
 use crate::ids::OrderId;
 
-/// The header, as the API document describes it: 1 to 255 plain characters.
+/// Schema of the header: 1 to 255 printable ASCII characters.
 #[derive(ToSchema)]
 #[schema(max_length = 255, pattern = "^[!-~]([ -~]*[!-~])?$")]
 #[allow(dead_code, reason = "read by the API document alone")]
 pub struct IdempotencyKey(String);
 
-/// The client that a key belongs to. The same text from another client is another key.
+/// The client that a key belongs to. The same text from another client is a different key.
 #[derive(Clone, Debug)]
 pub struct Owner(String);
 
@@ -28,7 +29,7 @@ impl Owner {
         Owner(format!("order:{order}"))
     }
 
-    /// A shopper without a cookie, by what stands for the address.
+    /// A shopper without a cookie, identified by the hash of the IP address.
     pub fn address(client: &str) -> Owner {
         Owner(format!("address:{client}"))
     }
@@ -38,34 +39,34 @@ impl Owner {
         Owner(actor.name.clone())
     }
 
-    /// The key as it is stored.
+    /// Prefixes a key with its owner, for storage.
     fn own(&self, key: &str) -> String {
         format!("{} {key}", self.0)
     }
 }
 
-/// A key that came with a request, bound to its client and to what was asked.
+/// A request's key, bound to its client and to the content of the request.
 pub struct Key {
     scope: &'static str,
-    /// As the client sent it.
+    /// Key as sent by the client.
     sent: String,
-    /// As it is stored.
+    /// Key as stored.
     key: String,
     fingerprint: Vec<u8>,
 }
 
-/// What is known of a key.
+/// Stored state of a key.
 #[derive(Debug)]
 pub enum Known {
-    /// Nothing: this request is the first, and the row is ours until the transaction ends.
+    /// First request with this key. The row is locked until the transaction ends.
     New,
-    /// It was answered: give the same answer.
+    /// The request was answered before: return the same response.
     Answered {
         order: Option<OrderId>,
         status: u16,
         answer: Value,
     },
-    /// It was begun and placed this order, but no answer was kept.
+    /// The request placed this order before, but its response was not stored.
     Begun(OrderId),
 }
 
@@ -73,10 +74,10 @@ pub enum Known {
 type Row = (Vec<u8>, Option<OrderId>, Option<i32>, Option<Value>);
 
 impl Key {
-    /// The request's key, if it sent one.
+    /// Reads the request's key, if it has one.
     ///
     /// # Errors
-    /// 400 naming the header for an empty key, one of over 255 characters, or one that is not plain ASCII.
+    /// 400 naming the header if the key is empty, longer than 255 characters, or not printable ASCII.
     pub fn read(
         headers: &HeaderMap,
         scope: &'static str,
@@ -101,12 +102,12 @@ impl Key {
         }))
     }
 
-    /// Claims the key, or says what is known of it. Of two requests at once the second waits for the first.
+    /// Claims the key, or returns its stored state. Of two simultaneous requests, the second waits for the first.
     ///
     /// # Errors
-    /// 422 `idempotency_key_reused` when the key came with another request before.
+    /// 422 `idempotency_key_reused` if the key was used for a different request.
     pub async fn claim(&self, conn: &mut PgConnection) -> Result<Known> {
-        // Once more only when the purge took the row between the two statements.
+        // Loops only if the purge deletes the row between the two statements.
         let known = loop {
             let done = sqlx::query(
                 "insert into idempotency_keys (scope, key, fingerprint)
@@ -158,7 +159,7 @@ impl Key {
         })
     }
 
-    /// Keeps which order the request placed, and its answer once there is one.
+    /// Stores the order that the request placed, and the response once there is one.
     pub async fn keep(
         &self,
         conn: &mut PgConnection,
@@ -181,8 +182,8 @@ impl Key {
         Ok(())
     }
 
-    /// Keeps an answer that names its order in the shopper's cookie: whoever sends the key again with that cookie is the
-    /// same client.
+    /// Stores a response whose cookie names its order. A retry with that cookie comes from the same client, so it must
+    /// find the key.
     pub async fn keep_for_shopper(
         &self,
         conn: &mut PgConnection,
@@ -208,7 +209,7 @@ impl Key {
     }
 }
 
-/// Forgets keys older than a day; returns how many.
+/// Deletes keys older than a day and returns their number.
 pub async fn purge(conn: &mut PgConnection) -> Result<u64> {
     let done =
         sqlx::query("delete from idempotency_keys where created_at < now() - interval '1 day'")

@@ -2,43 +2,43 @@
 //!
 //! A module imports only from modules below it:
 //!
-//! - [`cli`]: the subcommands
-//! - [`startup`]: opening a shop (database, secrets, Stripe or its sandbox) and closing it
-//! - [`server`]: the routers joined, middleware, listening, stopping gracefully
-//! - [`admin`]: the owner's admin: its pages
-//! - [`worker`]: every background job and what it does, on one screen; the clock's jobs
-//! - [`reports`]: what needs a hand, and how the shop does
-//! - [`system`]: what operators see and do over HTTP: events, jobs, holds, audit log
-//! - [`fulfillment`]: shipping what was bought or made, by the order's door
-//! - [`health`]: how the shop itself is: database, migrations, workers
-//! - [`emails`]: emails as the owner sees them; sending one, and telling of those that did not arrive
-//! - [`payments`]: money coming in: checkout sessions, Stripe's events, refunds
-//! - [`reviews`]: raising and resolving review items where they belong: timelines, audit log, HTTP
-//! - [`custom_orders`]: pieces made to order, from request over quote to shipment
-//! - [`images`]: uploading images over HTTP
-//! - [`orders`]: what was bought, for how much, and where it went
-//! - [`disputes`]: disputes by Stripe's id: what a bank asks back, until when it can be answered
-//! - [`review_items`]: what a person must look at, each in a row of its own
-//! - [`products`]: what is for sale, at what price, how many are left
-//! - [`idempotency`]: the first answer, given again
-//! - [`auth`]: who may come in: users of the admin and their sessions, programs and their tokens
-//! - [`rate_limit`]: how much one client may ask for
-//! - [`settings`]: settings that may change while the shop runs
-//! - [`audit`]: who changed what
-//! - [`submissions`]: forms that were sent, and take effect once
-//! - [`app`]: the pool and the outside services, handed to handlers and jobs
-//! - [`metrics`]: what this process has done, counted for Prometheus
-//! - [`email`]: emails: what they say, how they look, how they are sent
-//! - [`media`]: images: the one way in, the store, the way out
-//! - [`extract`]: Json, Query and Path that fail as our `Error`; bodies as they arrive
-//! - [`jobs`]: the outbox
-//! - [`stripe`]: everything we ask of Stripe
-//! - [`db`]: pools and migrations
-//! - [`config`]: every setting, read once at start
-//! - [`error`]: what can go wrong, and the one JSON shape of a failure
-//! - [`calendar`]: days as the shop counts them
-//! - [`unicode`]: text in one form
-//! - [`address`], [`ids`], [`money`]: values that cannot be confused
+//! - [`cli`]: subcommands
+//! - [`startup`]: startup and shutdown: database, secrets, Stripe or its sandbox
+//! - [`server`]: routers joined, middleware, listeners, graceful shutdown
+//! - [`admin`]: the admin's pages
+//! - [`worker`]: every background job and the cron schedule, on one screen
+//! - [`reports`]: the dashboard: open tasks and sales figures
+//! - [`system`]: API for operators: events, jobs, holds, audit log
+//! - [`fulfillment`]: shipping and delivery of orders, custom orders included
+//! - [`health`]: health checks: database, migrations, workers
+//! - [`emails`]: emails for the owner: listing, resending, reports of failed deliveries
+//! - [`payments`]: payments: checkout sessions, Stripe's events, refunds
+//! - [`reviews`]: changes of review items with their timelines and audit entries, and their API
+//! - [`custom_orders`]: pieces made on request, from the request through the quote to the shipment
+//! - [`images`]: image uploads over HTTP
+//! - [`orders`]: orders: lines, prices, shipping and status
+//! - [`disputes`]: disputes by Stripe id: amount, deadline for evidence, outcome
+//! - [`review_items`]: rows of review items: each thing that a person must look at
+//! - [`products`]: catalog, prices and stock
+//! - [`idempotency`]: idempotency keys: a repeated request gets the first answer
+//! - [`auth`]: authentication: admin users and their sessions, API tokens
+//! - [`rate_limit`]: rate limits per client
+//! - [`settings`]: settings that can change while the shop runs
+//! - [`audit`]: the audit log
+//! - [`submissions`]: admin forms that take effect once
+//! - [`app`]: [`app::App`]: the pool and the outside services, for handlers and jobs
+//! - [`metrics`]: counters and gauges for Prometheus
+//! - [`email`]: email messages: content, rendering, delivery
+//! - [`media`]: images: intake, storage, delivery
+//! - [`extract`]: request extractors that fail with our `Error`; request bodies
+//! - [`jobs`]: the job queue
+//! - [`stripe`]: client of the Stripe API
+//! - [`db`]: connection pools, startup checks, migrations
+//! - [`config`]: settings, read once at startup
+//! - [`error`]: the error type and its JSON representation
+//! - [`calendar`]: calendar days in the shop's time zone
+//! - [`unicode`]: Unicode normalization
+//! - [`address`], [`ids`], [`money`]: value types
 
 pub mod address;
 pub mod admin;

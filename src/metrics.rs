@@ -1,7 +1,7 @@
-//! What this process has done since it started, counted for Prometheus. What lies in the database is read when somebody
-//! asks: [`crate::health`].
+//! Prometheus metrics of this process since its start. Figures from the database are read on request: see
+//! [`crate::health`].
 //!
-//! A label has few values, all known to the code: a route's template, a class of statuses, a stable word of an error.
+//! Labels have few values, all fixed in the code: a route's template, a status class, an error code.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -20,10 +20,10 @@ use crate::error::Error;
 
 pub use prometheus_text::CONTENT_TYPE;
 
-/// What every name begins with, save those that are the same for all programs.
+/// Prefix of all names, except for the standard process metrics.
 const PREFIX: &str = "shop";
 
-/// Bounds of durations, in seconds.
+/// Upper bounds of the duration histograms, in seconds.
 const BUCKETS: [f64; 12] = [
     0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 30.0,
 ];
@@ -32,7 +32,7 @@ const BUCKETS: [f64; 12] = [
 struct Answered {
     method: &'static str,
     route: String,
-    /// As `2xx`.
+    /// Status class, such as `2xx`.
     status: &'static str,
 }
 
@@ -64,12 +64,12 @@ struct EventTaken {
     effect: &'static str,
 }
 
-/// A figure by its label, if it has one.
+/// Gauges by label, if any.
 type Figures = Family<Vec<(String, String)>, Gauge<f64, AtomicU64>>;
 
 type Durations<L> = Family<L, Histogram, fn() -> Histogram>;
 
-/// The counters of one process. Cheap to clone.
+/// Counters of one process. Cheap to clone.
 #[derive(Clone)]
 pub struct Metrics(Arc<Counters>);
 
@@ -111,27 +111,27 @@ impl Default for Metrics {
         };
         registry.register(
             "http_request_duration_seconds",
-            "From the head of a request to the head of its answer",
+            "Time from the head of a request to the head of its response",
             counters.requests.clone(),
         );
         registry.register(
             "http_errors",
-            "Answers that tell of a failure, by its stable word",
+            "Error responses by error code",
             counters.errors.clone(),
         );
         registry.register(
             "http_requests_shed",
-            "Requests answered 503 because too many were in flight",
+            "Requests rejected with 503 because too many were in flight",
             counters.shed.clone(),
         );
         registry.register(
             "http_requests_rate_limited",
-            "Requests answered 429",
+            "Requests rejected with 429",
             counters.limited.clone(),
         );
         registry.register(
             "http_requests_in_flight",
-            "Requests that are worked on; one whose body is still on its way is not",
+            "Requests being processed, not counting those whose body is still arriving",
             counters.in_flight.clone(),
         );
         registry.register(
@@ -141,17 +141,17 @@ impl Default for Metrics {
         );
         registry.register(
             "checkouts",
-            "Checkouts by what became of them: opened, or the word of the failure",
+            "Checkouts by outcome: opened, or an error code",
             counters.checkouts.clone(),
         );
         registry.register(
             "cart_lines_refused",
-            "Lines of carts that could not be bought; insufficient_inventory is an attempt to oversell",
+            "Cart lines that could not be bought; insufficient_inventory is an attempt to oversell",
             counters.cart_lines.clone(),
         );
         registry.register(
             "job_duration_seconds",
-            "Background jobs done or failed",
+            "Run time of background jobs by outcome",
             counters.jobs.clone(),
         );
         registry.register(
@@ -161,7 +161,7 @@ impl Default for Metrics {
         );
         registry.register(
             "build",
-            "The version of this binary",
+            "Version of this binary",
             Info::new([("version", env!("CARGO_PKG_VERSION"))]),
         );
         counters.registry = registry;
@@ -169,7 +169,7 @@ impl Default for Metrics {
     }
 }
 
-/// Counts up while it lives.
+/// Increments a gauge while it exists.
 pub struct Held(Gauge);
 
 impl Held {
@@ -186,7 +186,7 @@ impl Drop for Held {
 }
 
 impl Metrics {
-    /// A request was answered. `error` is what the answer tells of, if of any.
+    /// Records a response. `error` is the error that it reports, if any.
     pub fn answered(
         &self,
         method: &Method,
@@ -222,51 +222,51 @@ impl Metrics {
         counters.errors.get_or_create(&refused).inc();
     }
 
-    /// A checkout was carried out.
+    /// Records the outcome of a checkout.
     pub fn checked_out(&self, error: Option<&Error>) {
         let outcome = error.map_or_else(|| "opened".to_owned(), Error::code);
         self.0.checkouts.get_or_create(&Outcome { outcome }).inc();
     }
 
-    /// A request was sent away unheard.
+    /// Records a request rejected by load shedding.
     pub fn shed(&self) {
         self.0.shed.inc();
     }
 
-    /// A request is worked on, until [`Metrics::ended`].
+    /// Counts a request as in flight until [`Metrics::ended`].
     pub fn begun(&self) {
         self.0.in_flight.inc();
     }
 
-    /// As often as [`Metrics::begun`].
+    /// Ends a request in flight. Call it once for each [`Metrics::begun`].
     pub fn ended(&self) {
         self.0.in_flight.dec();
     }
 
-    /// Counts a connection while it is held.
+    /// Counts a connection while the returned value exists.
     pub fn connection(&self) -> Held {
         Held::new(&self.0.connections)
     }
 
-    /// How many connections are open.
+    /// Returns the number of open connections.
     pub fn connections(&self) -> usize {
         usize::try_from(self.0.connections.get()).unwrap_or(0)
     }
 
-    /// A background job ended.
+    /// Records the outcome of a background job.
     pub fn job(&self, job: &'static str, succeeded: bool, took: Duration) {
         let outcome = if succeeded { "done" } else { "failed" };
         let done = JobDone { job, outcome };
         self.0.jobs.get_or_create(&done).observe(took.as_secs_f64());
     }
 
-    /// An event of Stripe's reached us.
+    /// Records a received Stripe event.
     pub fn event(&self, source: &'static str, effect: &'static str) {
         let taken = EventTaken { source, effect };
         self.0.events.get_or_create(&taken).inc();
     }
 
-    /// All that this process counts, and the figures besides, as Prometheus reads them.
+    /// Encodes all metrics of this process and the given figures in the Prometheus text format.
     pub fn encode(&self, figures: &[Figure]) -> String {
         let mut text = String::new();
         let mut registry = Registry::with_prefix(PREFIX);
@@ -293,7 +293,7 @@ impl Metrics {
     }
 }
 
-/// A number that is looked up when somebody asks.
+/// A figure that is read on request.
 #[derive(Clone, Debug)]
 pub struct Figure {
     pub name: &'static str,
@@ -325,7 +325,7 @@ fn class(status: StatusCode) -> &'static str {
     }
 }
 
-/// What the system says of this process, under the names that all programs use.
+/// Returns the standard process metrics of Prometheus.
 fn process() -> Registry {
     let mut registry = Registry::default();
     if let Some(bytes) = resident_memory() {
@@ -345,7 +345,7 @@ fn process() -> Registry {
     registry
 }
 
-/// Linux tells it in kilobytes; elsewhere nobody asks.
+/// Reads the resident memory from `/proc` (Linux only).
 fn resident_memory() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;

@@ -1,9 +1,9 @@
-//! How much one client may ask for. Counted in PostgreSQL, because the shop may run as many processes.
+//! Rate limits per client. Counters are in PostgreSQL, because the shop may run as several processes.
 //!
-//! A client is an address, kept as a keyed hash, for a day. Addresses of no public network are not counted: behind such
-//! a one stands a proxy that `TRUSTED_PROXIES` does not name, and one limit for all shoppers together would close the
-//! shop. Clients that a trusted proxy does not name readably are one client together: a header that cannot be read must
-//! not lift a limit.
+//! A client is an IP address, stored as a keyed hash for a day. Addresses outside public networks are not limited: they
+//! belong to a proxy missing in `TRUSTED_PROXIES`, and a common limit for all shoppers would close the shop. If a
+//! trusted proxy sends an unreadable address, all such clients count as one, because an unreadable header must not lift
+//! a limit.
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
@@ -15,10 +15,10 @@ use crate::app::App;
 use crate::config::ClientAddress;
 use crate::error::{Error, Result};
 
-/// The place that stands for every client whom no proxy names readably.
+/// Key of all clients whose address a trusted proxy does not send readably.
 const UNREADABLE: &str = "unreadable";
 
-/// What is counted, by the hour.
+/// Actions with an hourly limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
     Checkout,
@@ -34,12 +34,12 @@ impl Action {
     }
 }
 
-/// Whoever asks, as they are counted. None: they are not.
+/// A rate-limited client. `None` is not limited.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Client(Option<Vec<u8>>);
 
 impl Client {
-    /// The client of a request that came from this peer.
+    /// Identifies the client of a request from `peer`.
     pub fn of(app: &App, peer: IpAddr, headers: &HeaderMap) -> Client {
         let place = match app.config.client_address(peer, headers) {
             ClientAddress::Known(address) => is_public(address).then(|| place(address)),
@@ -48,15 +48,15 @@ impl Client {
         Client(place.map(|place| hashed(app, &place)))
     }
 
-    /// What stands for it in a row.
+    /// Returns the keyed hash stored in counters.
     pub fn hash(&self) -> Option<&[u8]> {
         self.0.as_deref()
     }
 
-    /// Lets a client do something once more this hour.
+    /// Counts an action and checks the hourly limit.
     ///
     /// # Errors
-    /// 429 with the time until the next hour begins.
+    /// 429 with the time until the next hour.
     pub async fn check(&self, app: &App, action: Action) -> Result<()> {
         let Some(hash) = self.hash() else {
             return Ok(());
@@ -92,8 +92,8 @@ impl Client {
         ))
     }
 
-    /// Lets this client's checkouts follow one another until the transaction ends, so that each counts what the ones
-    /// before it hold. Taken before every other lock but the key's.
+    /// Serializes the client's checkouts until the transaction ends, so that each one sees the holds of the previous
+    /// ones. Take this lock before all others except that of the idempotency key.
     pub async fn serialize_for_client(&self, conn: &mut PgConnection) -> Result<()> {
         if let Some(hash) = self.hash() {
             sqlx::query(
@@ -107,7 +107,7 @@ impl Client {
     }
 }
 
-/// What stands for the address that a request came from, counted or not.
+/// Returns the keyed hash of a request's address, limited or not.
 pub fn address_of(app: &App, peer: IpAddr, headers: &HeaderMap) -> String {
     let place = match app.config.client_address(peer, headers) {
         ClientAddress::Known(address) => place(address),
@@ -121,7 +121,7 @@ fn hashed(app: &App, place: &str) -> Vec<u8> {
     app.signer.derive("client", place)[..16].to_vec()
 }
 
-/// Forgets what no limit looks at any more. Safe to repeat.
+/// Deletes counters that no limit needs any more. Safe to repeat.
 pub async fn sweep(conn: &mut PgConnection) -> Result<()> {
     sqlx::query("delete from rate_limit_counters where began_at < now() - interval '1 day'")
         .execute(conn)
@@ -129,7 +129,7 @@ pub async fn sweep(conn: &mut PgConnection) -> Result<()> {
     Ok(())
 }
 
-/// `40 seconds`, or `12 minutes`.
+/// Formats a duration: `40 seconds`, or `12 minutes`.
 pub fn in_words(time: Duration) -> String {
     match time.as_secs() {
         seconds @ ..=90 => format!("{seconds} seconds"),
@@ -137,7 +137,8 @@ pub fn in_words(time: Duration) -> String {
     }
 }
 
-/// The address as it is counted: of IPv6, whoever has one address has the 64 bits beside it, too.
+/// Returns the unit that is counted for an address. For IPv6 this is the /64 network, because a client with one address
+/// usually has all of them.
 pub fn place(address: IpAddr) -> String {
     match address.to_canonical() {
         IpAddr::V4(address) => address.to_string(),
@@ -148,7 +149,8 @@ pub fn place(address: IpAddr) -> String {
     }
 }
 
-/// Whether it may be one visitor's. Shared space (100.64.0.0/10) is between carriers, where proxies live as well.
+/// Reports whether the address may belong to a single visitor. Shared address space (100.64.0.0/10) does not: it is
+/// used by carriers and also by proxies.
 ///
 /// Source: <https://www.rfc-editor.org/rfc/rfc6890#section-2.2>
 fn is_public(address: IpAddr) -> bool {

@@ -1,4 +1,4 @@
-//! Today: what needs a hand, and how the shop does.
+//! The dashboard: open tasks and sales figures.
 
 use axum::extract::State;
 use chrono::{Days, NaiveDate, Utc};
@@ -23,16 +23,16 @@ pub fn router() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(show))
 }
 
-/// How many names the lists have.
+/// Length of the lists of products.
 const NAMES: i64 = 5;
 
-/// The most review items that are shown; the others are on a page of their own.
+/// Maximum number of review items on the dashboard; the others are on their own page.
 const REVIEW_ITEMS: i64 = 10;
 
-/// The longest time that is looked at, in days.
+/// Longest reporting period, in days.
 pub const LONGEST: i32 = 90;
 
-/// What waits for the owner.
+/// Tasks that are waiting for the owner.
 #[derive(Clone, Copy, Debug, Serialize, ToSchema)]
 pub struct ToDo {
     pub orders_to_pack: i64,
@@ -40,40 +40,40 @@ pub struct ToDo {
     pub custom_orders_to_answer: i64,
     pub custom_orders_to_make: i64,
     pub custom_orders_to_look_at: i64,
-    /// Open review items, of whatever they are about.
+    /// Open review items on any subject.
     pub review_items: i64,
-    /// What stumbled in the system pages, for who may look there.
+    /// Failures on the system pages, for users and tokens with access to them.
     pub system: Option<Stumbled>,
 }
 
-/// What stumbled, and is tried again or was given up.
+/// Failed events, jobs and emails, to be retried or given up.
 #[derive(Clone, Copy, Debug, Serialize, ToSchema)]
 pub struct Stumbled {
-    /// Messages of Stripe that were not processed.
+    /// Stripe events that were not processed.
     pub events: i64,
     pub jobs: i64,
     /// Emails that were not delivered.
     pub emails: i64,
 }
 
-/// What needs a hand, and how the shop does.
+/// Open tasks and sales figures.
 pub struct Figures {
     pub to_do: ToDo,
     /// The most urgent open review items.
     pub review_items: Vec<ReviewItem>,
-    /// The day, by the shop's clock.
+    /// Current date in the shop's time zone.
     pub today: NaiveDate,
-    /// Of the last ninety days; those without any are left out.
+    /// Sales of the last ninety days, without days that had none.
     pub sales: Vec<Sales>,
-    /// Of the days that were asked for.
+    /// Best sellers of the requested period.
     pub best_sellers: Vec<BestSeller>,
     pub running_out: Vec<RunningOut>,
 }
 
-/// Looks what needs a hand, and how the shop did in the last so many days.
+/// Reads the open tasks, and the figures of the last `days` days.
 ///
 /// # Errors
-/// Only the database's.
+/// Database errors only.
 pub async fn look(
     conn: &mut PgConnection,
     config: &Config,
@@ -111,12 +111,12 @@ pub async fn look(
 }
 
 impl Figures {
-    /// The first of so many days, today included.
+    /// Returns the first day of a period of `days` days that ends today.
     pub fn first_of(&self, days: i32) -> NaiveDate {
         self.today - Days::new((days - 1).unsigned_abs().into())
     }
 
-    /// Each currency in which something came in since a day: orders and takings. The most orders first.
+    /// Returns orders and revenue since `first` in each currency, the one with the most orders first.
     pub fn takings_since(&self, first: NaiveDate) -> Vec<Takings> {
         let mut all: Vec<Takings> = Vec::new();
         for day in self.sales.iter().filter(|day| day.day >= first) {
@@ -137,7 +137,7 @@ impl Figures {
     }
 }
 
-/// What came in, in one currency, less what was given back since.
+/// Revenue in one currency, minus refunds.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Takings {
     pub currency: String,
@@ -148,15 +148,15 @@ pub struct Takings {
 
 #[derive(Serialize, ToSchema)]
 struct TodayView {
-    /// The day, by the shop's clock.
+    /// Current date in the shop's time zone.
     today: NaiveDate,
     time_zone: &'static str,
     to_do: ToDo,
-    /// Of today, and of the last 7, 30 and 90 days.
+    /// Revenue of today, and of the last 7, 30 and 90 days.
     takings: Vec<Period>,
-    /// How many days the three lists below are about.
+    /// Number of days that the three lists below cover.
     days: i32,
-    /// Oldest first; days without any are left out.
+    /// Oldest first, without days that had no sales.
     sales: Vec<Sales>,
     best_sellers: Vec<BestSeller>,
     running_out: Vec<RunningOut>,
@@ -164,14 +164,13 @@ struct TodayView {
 
 #[derive(Serialize, ToSchema)]
 struct Period {
-    /// How many days, today included.
+    /// Number of days, including today.
     days: i32,
-    /// In each currency, the one with most orders first.
+    /// One entry per currency, the one with the most orders first.
     takings: Vec<Takings>,
 }
 
-/// What needs a hand, and how the shop does. What stumbled in the system pages is in it for tokens with the scope
-/// `system`.
+/// Returns open tasks and sales figures. Failures on the system pages are included for tokens with the scope `system`.
 #[utoipa::path(
     get,
     operation_id = "dashboard",

@@ -70,7 +70,7 @@ impl utoipa::Modify for BearerToken {
         let scheme = HttpBuilder::new()
             .scheme(HttpAuthScheme::Bearer)
             .description(Some(
-                "A token of the admin, or of `spirit-beads token create`",
+                "A token created in the admin, or by `spirit-beads token create`",
             ))
             .build();
         api.components
@@ -354,7 +354,7 @@ fn request_span(request: &Request) -> tracing::Span {
 /// Logs responses that break off. Other failures have been logged already, with their causes.
 fn broken_off(failure: ServerErrorsFailureClass, _: Duration, _: &tracing::Span) {
     if let ServerErrorsFailureClass::Error(error) = failure {
-        tracing::error!(error, "the answer broke off");
+        tracing::error!(error, "the response broke off");
     }
 }
 

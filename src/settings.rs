@@ -1,6 +1,6 @@
-//! Settings that may change while the shop runs. What the owner has not set is as the environment says.
+//! Settings that can be changed at run time. Settings that the owner has not chosen fall back to the environment.
 //!
-//! They lie in the database and are read where they are needed: every process of the shop has the same.
+//! They are stored in the database and read when needed, so that all processes of the shop agree.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -13,43 +13,43 @@ use crate::error::{Error, FieldError, Result};
 use crate::extract::texts::ShortLine;
 use crate::money::{Cents, Currency};
 
-/// The line below which a piece is said to run out, unless the owner draws another.
+/// Default for the number of pieces at which a product counts as running out.
 const LOW_STOCK: i32 = 2;
 
-/// The settings as they are now.
+/// Effective settings.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
-    /// Rises with each change.
+    /// Incremented by each change.
     pub version: i32,
-    /// What all prices are in: as the environment says.
+    /// Currency of all prices, from the environment.
     pub currency: Currency,
-    /// As customers read it.
+    /// Name shown to customers.
     pub shop_name: String,
-    /// How long a quote holds unless it says otherwise.
+    /// Default validity of a quote.
     pub quote_valid_days: i32,
-    /// So few pieces left are worth a word.
+    /// A product counts as running out at this number of pieces.
     pub low_stock: i32,
     pub shipping_us: Rate,
     pub shipping_north_america: Rate,
     pub shipping_international: Rate,
 }
 
-/// What sending a shipment into one zone costs, and how long it takes.
+/// Shipping price and delivery time of one zone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Rate {
     /// In the smallest unit of the shop's currency.
     #[schema(value_type = i64, minimum = 0, maximum = 99_999_999)]
     pub price: Cents,
-    /// The least business days.
+    /// Minimum number of business days.
     #[schema(minimum = 1, maximum = 365)]
     pub min_days: u32,
-    /// The most business days.
+    /// Maximum number of business days.
     #[schema(minimum = 1, maximum = 365)]
     pub max_days: u32,
 }
 
-/// What the owner has set. None: it is as the environment says.
+/// The owner's choices. `None` falls back to the environment.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Choice {
@@ -129,7 +129,7 @@ impl From<Row> for Choice {
 }
 
 impl Settings {
-    /// What the environment says.
+    /// Returns the defaults from the environment.
     pub fn from_config(config: &Config) -> Settings {
         Settings {
             version: 0,
@@ -143,7 +143,7 @@ impl Settings {
         }
     }
 
-    /// These, but for what the owner has set.
+    /// Overrides the defaults with the owner's choices.
     pub fn with(self, version: i32, choice: Choice) -> Settings {
         Settings {
             version,
@@ -175,19 +175,19 @@ impl From<Settings> for Choice {
     }
 }
 
-/// The settings as they are now.
+/// Returns the effective settings.
 ///
 /// # Errors
-/// Only the database's.
+/// Database errors only.
 pub async fn current(conn: &mut PgConnection, config: &Config) -> Result<Settings> {
     let (version, choice) = chosen(conn).await?;
     Ok(Settings::from_config(config).with(version, choice))
 }
 
-/// Shipping prices that the owner has set in another currency than this, in words.
+/// Describes shipping prices that the owner set in a currency other than `currency`.
 ///
 /// # Errors
-/// Only the database's.
+/// Database errors only.
 pub async fn foreign_shipping(
     conn: &mut PgConnection,
     currency: Currency,
@@ -204,20 +204,19 @@ pub async fn foreign_shipping(
     Ok(code.map(|code| format!("shipping prices in {code} (under Settings)")))
 }
 
-/// What the owner has set, and which version that is.
+/// Returns the owner's choices and their version.
 ///
 /// # Errors
-/// Only the database's.
+/// Database errors only.
 pub async fn chosen(conn: &mut PgConnection) -> Result<(i32, Choice)> {
     let row: Row = sqlx::query_as(read!("")).fetch_one(conn).await?;
     Ok((row.version, row.into()))
 }
 
-/// Sets all of them, inside the caller's transaction, with an entry in the audit log where anything changed. Safe to
-/// repeat.
+/// Replaces all choices, inside the caller's transaction. Writes to the audit log if anything changed. Safe to repeat.
 ///
 /// # Errors
-/// Field errors of its fields; 409 `version_conflict` when `version` is given and somebody has changed them since.
+/// Field errors; 409 `version_conflict` if `version` is given and outdated.
 pub async fn choose(
     conn: &mut PgConnection,
     actor: &Actor,
@@ -318,7 +317,7 @@ fn checked(mut choice: Choice, currency: Currency) -> Result<Choice> {
     }
 }
 
-/// The fields that differ, as they were and as they are.
+/// Returns the fields that differ, before and after.
 fn difference(before: &Choice, after: &Choice) -> Result<(Value, Value)> {
     let fields = |choice: &Choice| {
         let value = serde_json::to_value(choice).map_err(anyhow::Error::from)?;

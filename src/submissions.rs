@@ -1,9 +1,11 @@
-//! Forms that were sent: each takes effect once, however often it is sent.
+//! Idempotent form submissions: each takes effect once, however often it is sent.
 //!
-//! A row is claimed before a form is carried out, marked by the transaction that changes something, and closed with the
-//! answer. Whoever carries it out holds a lease. Should it die before the change was committed, the next try claims the
-//! row and carries it out; the mark is refused to the dead one's transaction, should it only have seemed dead. Should
-//! it die after the commit, the mark tells the next try that all is done.
+//! An attempt claims the row before it processes the form, marks it in the transaction that makes the change, and
+//! closes it with the response. While it runs, it holds a lease. There are two cases of a failed attempt:
+//!
+//! - It fails before its change commits. Then the next attempt claims the row and processes the form. If the first
+//!   attempt was only slow, its transaction cannot set the mark any more, and rolls back.
+//! - It fails after its change commits. Then the mark shows the next attempt that the form has been processed.
 
 use std::time::Duration;
 
@@ -12,13 +14,13 @@ use uuid::Uuid;
 
 use crate::error::{Error, Result};
 
-/// How long a claim holds unless it is renewed.
+/// Duration of a lease unless it is renewed.
 const LEASE: Duration = Duration::from_secs(10);
 
-/// How often a lease is renewed while the form is carried out.
+/// Interval at which a running attempt renews its lease.
 pub const RENEWAL: Duration = Duration::from_secs(3);
 
-/// The right to carry a form out, and to say what came of it.
+/// The right to process a form and to record the outcome.
 #[derive(Clone, Debug)]
 pub struct Claim {
     id: Vec<u8>,
@@ -26,15 +28,15 @@ pub struct Claim {
 }
 
 impl Claim {
-    /// The attempt that holds it.
+    /// Id of the attempt that holds the claim.
     pub fn attempt(&self) -> Uuid {
         self.attempt
     }
 
-    /// Marks that the transaction changes something for this form: the change and the mark commit together.
+    /// Marks the submission as effective, in the transaction of the change, so that both commit together.
     ///
     /// # Errors
-    /// 409 `sent_again` when the lease ran out and another attempt has taken over: the change must not be committed.
+    /// 409 `sent_again` if the lease has expired and another attempt has taken over: the change must not be committed.
     pub async fn mark(&self, conn: &mut PgConnection) -> Result<()> {
         let done = sqlx::query(
             "update form_submissions
@@ -56,7 +58,7 @@ impl Claim {
         }
     }
 
-    /// Renews the lease. Skips a row that is locked: the form's own transaction has marked it.
+    /// Renews the lease. Skips a locked row, because then the form's own transaction has marked it.
     pub async fn renew(&self, conn: &mut PgConnection) -> Result<()> {
         sqlx::query(
             "update form_submissions
@@ -76,7 +78,7 @@ impl Claim {
         Ok(())
     }
 
-    /// Closes the submission. One that has failed and changed nothing may be sent again.
+    /// Closes the submission. If it failed and changed nothing, it may be sent again.
     pub async fn close(&self, conn: &mut PgConnection, outcome: &Outcome) -> Result<()> {
         sqlx::query(
             "update form_submissions
@@ -103,46 +105,46 @@ impl Claim {
     }
 }
 
-/// The result of carrying a form out.
+/// Outcome of processing a form.
 #[derive(Debug, Default)]
 pub struct Outcome {
-    /// It succeeded. Otherwise only a marked change makes it final.
+    /// Set on success. Otherwise only a marked change makes the outcome final.
     pub is_final: bool,
-    /// The keyed hash of what was sent, as far as all of it was read.
+    /// Keyed hash of the submitted content, if all of it was read.
     pub fingerprint: Option<Vec<u8>>,
-    /// The keyed hash of the session cookie that the answer sets.
+    /// Keyed hash of the session cookie that the response sets.
     pub successor: Option<Vec<u8>>,
-    /// The answer, encrypted.
+    /// Encrypted response.
     pub answer: Option<Vec<u8>>,
-    /// The time for which the answer may be given again.
+    /// Retention of the response.
     pub keep_for: Duration,
 }
 
-/// The state of a submission.
+/// State of a submission.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, sqlx::Type)]
 #[sqlx(type_name = "text", rename_all = "snake_case")]
 pub enum State {
-    /// It is being carried out, unless its lease has run out.
+    /// Being processed, unless the lease has expired.
     Running,
-    /// It took effect, or succeeded without one.
+    /// Took effect, or succeeded without a change.
     Done,
-    /// It was refused and changed nothing.
+    /// Refused, without a change.
     Failed,
 }
 
-/// A submission as it is recorded.
+/// A stored submission.
 #[derive(Debug, sqlx::FromRow)]
 pub struct Submission {
     pub attempt: Uuid,
     pub state: State,
-    /// Whether the lease holds.
+    /// Set while the lease is valid.
     pub is_leased: bool,
-    /// Whether a change was committed with it.
+    /// Set if a change was committed.
     pub took_effect: bool,
     pub credential: Vec<u8>,
     pub successor: Option<Vec<u8>>,
     pub fingerprint: Option<Vec<u8>>,
-    /// The encrypted answer, while it is kept.
+    /// Encrypted response, during its retention.
     pub answer: Option<Vec<u8>>,
 }
 
@@ -160,7 +162,7 @@ pub async fn find(conn: &mut PgConnection, id: &[u8]) -> Result<Option<Submissio
     Ok(found)
 }
 
-/// Claims a form that was never sent; nothing when it was.
+/// Claims a new submission; `None` if it was sent before.
 pub async fn claim(conn: &mut PgConnection, id: &[u8], credential: &[u8]) -> Result<Option<Claim>> {
     let attempt = Uuid::new_v4();
     let done = sqlx::query(
@@ -180,8 +182,8 @@ pub async fn claim(conn: &mut PgConnection, id: &[u8], credential: &[u8]) -> Res
     }))
 }
 
-/// Claims a submission that changed nothing from the attempt that had it; nothing when another was faster, or when a
-/// change was committed meanwhile.
+/// Takes over a submission that changed nothing from a previous attempt. `None` if another attempt was faster, or if a
+/// change was committed in the meantime.
 pub async fn reclaim(
     conn: &mut PgConnection,
     id: &[u8],
@@ -211,7 +213,7 @@ pub async fn reclaim(
     }))
 }
 
-/// Forgets answers whose time is over, and submissions of over a day ago. Safe to repeat.
+/// Deletes expired responses, and submissions older than a day. Safe to repeat.
 pub async fn sweep(conn: &mut PgConnection) -> Result<()> {
     sqlx::query(
         "update form_submissions

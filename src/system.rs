@@ -1,5 +1,5 @@
-//! The system pages: what stumbled, and what is done about it. Stripe's events, jobs, holds, the audit log, settings, and
-//! how the shop itself is, for programs; what is done here the admin does by the same functions.
+//! API of the system pages: Stripe events, jobs, stock holds, audit log, settings, and health. The admin uses the same
+//! functions.
 
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -39,13 +39,13 @@ pub fn router() -> OpenApiRouter<App> {
         .routes(routes!(show_settings, choose_settings))
 }
 
-/// The states of an event.
+/// States of an event.
 pub const EVENT_STATES: [&str; 5] = ["failed", "received", "processed", "ignored", "wrong_mode"];
 
-/// Has a stored event that was not processed tried again at once.
+/// Schedules a stored event that was not processed for an immediate retry.
 ///
 /// # Errors
-/// 404; 409 `event_already_processed` for one that there is nothing more to do about.
+/// 404; 409 `event_already_processed` if there is nothing left to do for the event.
 pub async fn run_event(conn: &mut PgConnection, actor: &Actor, id: &str) -> Result<()> {
     if id.contains('\0') {
         return Err(Error::NotFound("Event"));
@@ -62,7 +62,7 @@ pub async fn run_event(conn: &mut PgConnection, actor: &Actor, id: &str) -> Resu
     .await
 }
 
-/// Has a job tried again at once, as often as a new one.
+/// Makes a job due now and resets its attempts.
 ///
 /// # Errors
 /// 404; 409 `job_is_running` while a worker is at it.
@@ -81,7 +81,7 @@ pub async fn retry_job(conn: &mut PgConnection, actor: &Actor, id: i64) -> Resul
     .await
 }
 
-/// Takes a job out of the queue: it is not done.
+/// Removes a job from the queue without running it.
 ///
 /// # Errors
 /// As [`retry_job`].
@@ -92,7 +92,7 @@ pub async fn delete_job(conn: &mut PgConnection, actor: &Actor, id: i64) -> Resu
     audit::record(conn, actor, "job.delete", &object, before, Value::Null).await
 }
 
-/// An event with what Stripe sent, if there is one of this id.
+/// Finds an event with its payload.
 pub async fn event(conn: &mut PgConnection, id: &str) -> Result<(EventRow, String)> {
     let found = match id.contains('\0') {
         true => None,
@@ -104,30 +104,30 @@ pub async fn event(conn: &mut PgConnection, id: &str) -> Result<(EventRow, Strin
 #[derive(utoipa::IntoResponses)]
 #[allow(dead_code, reason = "read by the OpenAPI document alone")]
 enum NotNow {
-    /// As it stands it cannot be done: `event_already_processed`, `job_is_running`, `not_held`, `order_is_paid`.
+    /// The current state does not allow it: `event_already_processed`, `job_is_running`, `not_held`, `order_is_paid`.
     #[response(status = 409)]
     Conflict(ErrorBody),
 }
 
-/// How the shop is.
+/// Health of the shop.
 #[derive(Serialize, ToSchema)]
 struct HealthView {
-    /// Whether database, migrations and a worker are there.
+    /// Set if the migrations are complete and a worker is alive.
     is_good: bool,
-    /// The shop's version.
+    /// Version of the shop.
     version: &'static str,
     #[serde(flatten)]
     health: Health,
     failed_events: i64,
-    /// Events of Stripe's other mode (test or live): kept, and change nothing.
+    /// Stored events of Stripe's other mode (test or live). They have no effect.
     wrong_mode_events: i64,
     failed_jobs: i64,
-    /// Jobs that wait, or are being done.
+    /// Waiting and running jobs.
     jobs: i64,
     failed_emails: i64,
 }
 
-/// How the shop itself is, and how much stumbled.
+/// Returns the health of the shop and the number of failures.
 #[utoipa::path(
     get,
     path = "/api/admin/health",
@@ -159,12 +159,12 @@ struct EventPage {
     results: Vec<EventRow>,
 }
 
-/// An event with what Stripe sent.
+/// An event with its payload.
 #[derive(Serialize, ToSchema)]
 struct EventView {
     #[serde(flatten)]
     event: EventRow,
-    /// As it came; a text where it is no JSON.
+    /// Payload as received; a string if it is not valid JSON.
     payload: Value,
 }
 
@@ -178,7 +178,7 @@ impl EventView {
     }
 }
 
-/// Stripe's events, newest first.
+/// Lists Stripe events, newest first.
 #[utoipa::path(
     get,
     operation_id = "list_stripe_events",
@@ -218,7 +218,7 @@ async fn list_events(
     }))
 }
 
-/// One of Stripe's events, with what Stripe sent.
+/// Returns one Stripe event with its payload.
 #[utoipa::path(
     get,
     operation_id = "find_stripe_event",
@@ -239,7 +239,7 @@ async fn find_event(
     ))
 }
 
-/// Has an event that was not processed tried again at once, by a job.
+/// Schedules an event that was not processed for an immediate retry by a job.
 #[utoipa::path(
     post,
     operation_id = "run_stripe_event",
@@ -266,9 +266,9 @@ async fn run_event_again(
 #[derive(Serialize, ToSchema)]
 struct JobView {
     id: i64,
-    /// `waiting`, `running`, `failed` (it is tried again) or `given_up`.
+    /// `waiting`, `running`, `failed` (to be retried) or `given_up`.
     state: &'static str,
-    /// What it does, as `send_email`, and to what.
+    /// Name of the job, such as `send_email`, and its object.
     payload: Value,
     run_at: DateTime<Utc>,
     attempts: i16,
@@ -305,7 +305,7 @@ struct JobPage {
     results: Vec<JobView>,
 }
 
-/// Jobs of the queue: those that failed first, then the longest waiting. What is done is not in it any more.
+/// Lists jobs of the queue: failed ones first, then the longest waiting. Completed jobs are not in the queue any more.
 #[utoipa::path(
     get,
     path = "/api/admin/jobs",
@@ -339,7 +339,7 @@ async fn list_jobs(State(app): State<App>, admin: Admin, query: Query) -> Result
     }))
 }
 
-/// One job of the queue.
+/// Returns one job of the queue.
 #[utoipa::path(
     get,
     path = "/api/admin/jobs/{id}",
@@ -358,7 +358,7 @@ async fn find_job(
     Ok(Json(job.into()))
 }
 
-/// Takes a job out of the queue: it is not done.
+/// Removes a job from the queue without running it.
 #[utoipa::path(
     delete,
     operation_id = "delete_job",
@@ -380,7 +380,7 @@ async fn remove_job(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Has a job tried at once, and as often as a new one. Safe to repeat.
+/// Makes a job due now and resets its attempts. Safe to repeat.
 #[utoipa::path(
     post,
     operation_id = "retry_job",
@@ -403,7 +403,7 @@ async fn retry_job_now(
     Ok((StatusCode::ACCEPTED, Json(job.into())))
 }
 
-/// An order that is being paid, and what it holds.
+/// A pending order and the pieces that it holds.
 #[derive(Serialize, ToSchema)]
 struct HoldView {
     #[serde(flatten)]
@@ -419,7 +419,7 @@ struct HoldPage {
     results: Vec<HoldView>,
 }
 
-/// Orders that are being paid and what they hold, newest first.
+/// Lists pending orders and the pieces that they hold, newest first.
 #[utoipa::path(
     get,
     path = "/api/admin/holds",
@@ -465,8 +465,8 @@ async fn list_holds(State(app): State<App>, admin: Admin, query: Query) -> Resul
     }))
 }
 
-/// Ends the payment page of an order and frees its pieces. One whose delayed payment is on its way is released, too: should
-/// the money still come, it takes the pieces if they are there, or is refunded in full.
+/// Expires the payment page of an order and releases its pieces. An order whose delayed payment is on its way is
+/// released, too. If the payment still arrives, it takes the pieces if they are available, or is refunded in full.
 #[utoipa::path(
     post,
     path = "/api/admin/holds/{id}/release",
@@ -511,7 +511,7 @@ struct AuditPage {
     results: Vec<Entry>,
 }
 
-/// The audit log, newest first: who changed what in the admin, by a token or by a command.
+/// Lists the audit log, newest first: changes made in the admin, with a token or by a command.
 #[utoipa::path(
     get,
     operation_id = "list_audit_log",
@@ -551,14 +551,14 @@ async fn list_audit_log(
     }))
 }
 
-/// The settings that may change while the shop runs.
+/// Settings that can be changed at run time.
 #[derive(Serialize, ToSchema)]
 struct SettingsView {
-    /// Rises with each change.
+    /// Incremented by each change.
     version: i32,
-    /// What the owner has set; null is as the environment says.
+    /// The owner's choices; null falls back to the environment.
     chosen: Choice,
-    /// What holds now.
+    /// Effective values.
     current: Choice,
 }
 
@@ -572,7 +572,7 @@ async fn settings_view(app: &App, conn: &mut PgConnection) -> Result<SettingsVie
     })
 }
 
-/// The settings that may change while the shop runs.
+/// Returns the settings that can be changed at run time.
 #[utoipa::path(
     get,
     operation_id = "show_settings",
@@ -594,14 +594,14 @@ async fn show_settings(State(app): State<App>, admin: Admin) -> Result<Json<Sett
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct NewSettings {
-    /// The version that this is a change of; without it, whatever is there is replaced.
+    /// Version that the change is based on. Without it, the current settings are replaced unconditionally.
     version: Option<i32>,
-    /// All of them: what is null or left out is as the environment says.
+    /// All choices; those that are null or missing fall back to the environment.
     chosen: Choice,
 }
 
-/// Sets all settings that may change while the shop runs. They hold at once; checkouts that are under way keep what they
-/// were offered. Safe to repeat.
+/// Replaces all settings that can be changed at run time. They take effect immediately; open checkouts keep the terms
+/// that they were offered. Safe to repeat.
 #[utoipa::path(
     put,
     operation_id = "choose_settings",

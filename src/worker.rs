@@ -1,4 +1,4 @@
-//! Every background job and what it does, on one screen; and the clock's.
+//! Background jobs: their implementation, their schedule, and the worker.
 
 mod wakes;
 
@@ -22,20 +22,20 @@ use crate::jobs::{self, Job, Lane};
 use crate::{custom_orders, emails, media, payments, rate_limit, submissions};
 use wakes::{LaneDatabase, Wakes};
 
-/// How often a worker says that it is alive; `/readyz` looks for a heartbeat of the last half minute.
+/// Interval of a worker's heartbeats. `/readyz` looks for one within the last 30 seconds.
 const HEARTBEAT: Duration = Duration::from_secs(10);
 
-/// How soon a worker that could not say so tries again: whoever looks after an outage should not be told of it still.
+/// Delay after a failed heartbeat: soon after an outage, `/readyz` must not report it any more.
 const HEARTBEAT_RETRY: Duration = Duration::from_secs(1);
 
-/// How long jobs under way may take once we are told to stop: as long as most calls to others. Then they are left, and
-/// done again by the next worker.
+/// Time for running jobs to finish during shutdown, as long as most external calls. Then they are abandoned, and the
+/// next worker runs them again.
 const DRAIN: Duration = Duration::from_secs(15);
 
-/// How often a lane looks by itself; [`Wakes`] tells it sooner.
+/// Interval at which a lane polls by itself. [`Wakes`] wakes it sooner.
 const POLL: Duration = Duration::from_secs(10);
 
-/// Carries out a job, and counts it. Every one is safe to repeat.
+/// Runs a job and records its outcome in the metrics. Every job is safe to repeat.
 pub async fn perform(app: &App, job: Job) -> Result<(), Error> {
     let (name, began) = (job.name(), Instant::now());
     let result = carry_out(app, job).await;
@@ -86,7 +86,7 @@ async fn carry_out(app: &App, job: Job) -> Result<(), Error> {
     }
 }
 
-/// A job of one lane, the queue's name for which is the lane's.
+/// A job of one lane, under the lane's task identifier.
 #[derive(Serialize, Deserialize)]
 #[serde(transparent)]
 struct Task<const LANE: usize>(Job);
@@ -99,7 +99,7 @@ impl<const LANE: usize> TaskHandler for Task<LANE> {
             return Err("the worker was built without an App".to_owned());
         };
         let result = perform(&context.app, self.0).await;
-        // Where one job waited there may be another, and the queue runs one for each time that it is woken.
+        // There may be another job in the lane, and the queue runs one job per wake-up.
         context.wake.notify_one();
         result.map_err(|error| error.to_string())
     }
@@ -118,7 +118,7 @@ fn definition(lane: Lane) -> JobDefinition {
 
 type ClockTask = Task<{ Lane::Clock as usize }>;
 
-/// The clock's jobs, and when each is queued.
+/// Returns the schedule of the scheduled jobs.
 fn crontabs() -> anyhow::Result<[Crontab; 3]> {
     Ok([
         entry(Cron::every_minute(), &Job::Sweep),
@@ -129,8 +129,8 @@ fn crontabs() -> anyhow::Result<[Crontab; 3]> {
 
 fn entry(times: CronBuilder<ClockTask>, job: &Job) -> Crontab {
     let name = job.name();
-    // Each has a queue of its own: none is done twice at once, and a reconciliation after days of silence, which takes
-    // minutes, holds up no sweep.
+    // Each kind has its own named queue: none runs twice at once, and a long reconciliation after an outage does not
+    // block the sweep.
     times
         .id(name)
         .queue(name)
@@ -140,7 +140,7 @@ fn entry(times: CronBuilder<ClockTask>, job: &Job) -> Crontab {
         .build()
 }
 
-/// What a job is given. The queue wants it printable; there is nothing of it to print.
+/// Context of a job. The queue requires `Debug`, but there is nothing to print.
 #[derive(Clone)]
 struct Context {
     app: App,
@@ -159,7 +159,7 @@ fn options(app: &App, lanes: &[Lane], wake: &Arc<Notify>) -> WorkerOptions {
         .listen_os_shutdown_signals(false)
         .shutdown_grace_period(DRAIN)
         .poll_interval(POLL)
-        // A worker that was killed: its jobs are given to others after a minute.
+        // The jobs of a killed worker go to others after a minute.
         .heartbeat_interval(Duration::from_secs(15))
         .sweep_interval(Duration::from_secs(20))
         .sweep_threshold(Duration::from_secs(60))
@@ -170,10 +170,10 @@ fn options(app: &App, lanes: &[Lane], wake: &Arc<Notify>) -> WorkerOptions {
         .define_jobs(lanes.iter().copied().map(definition))
 }
 
-/// Runs every job that is due, and returns: emails one after the other, in their order, and four others at once.
+/// Runs all due jobs and returns. Emails are sent one by one, in order; four other jobs run concurrently.
 ///
 /// # Errors
-/// When the queue's schema cannot be prepared, or the database fails.
+/// If the queue's schema cannot be prepared, or the database fails.
 pub async fn run_once(app: &App) -> anyhow::Result<()> {
     let (emails, others): (Vec<Lane>, Vec<Lane>) =
         Lane::ALL.iter().partition(|lane| **lane == Lane::Email);
@@ -186,7 +186,7 @@ pub async fn run_once(app: &App) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Works until `shutdown`, then finishes what it began. Any number of workers may share a database.
+/// Runs jobs until `shutdown`, then finishes the running ones. Any number of workers may share a database.
 pub async fn run(app: App, shutdown: impl Future<Output = ()> + Send + 'static) {
     let app = app.for_worker();
     let id = Uuid::new_v4();
@@ -213,7 +213,7 @@ pub async fn run(app: App, shutdown: impl Future<Output = ()> + Send + 'static) 
     }
 }
 
-/// Runs the jobs of one lane until told to stop. A lane that loses the database begins anew; the others go on.
+/// Runs the jobs of one lane until shutdown. After a lost database connection, the lane restarts; the others go on.
 async fn run_lane(app: App, lane: Lane, wake: Arc<Notify>, mut stopped: watch::Receiver<bool>) {
     while let Err(error) = work(&app, lane, &wake, &mut stopped).await {
         let error = format!("{error:#}");
@@ -221,8 +221,8 @@ async fn run_lane(app: App, lane: Lane, wake: Arc<Notify>, mut stopped: watch::R
             warn!(?lane, error, "the worker stopped with an error");
             return;
         }
-        warn!(?lane, error, "the worker stumbled; it begins anew");
-        // The queue does not tell a lost connection from others of its failures.
+        warn!(?lane, error, "the worker failed and restarts");
+        // The queue's errors don't distinguish a lost connection from other failures.
         app.pools.liveness.suspect(Instant::now());
         tokio::select! {
             () = tokio::time::sleep(Duration::from_secs(1)) => {}
@@ -231,11 +231,11 @@ async fn run_lane(app: App, lane: Lane, wake: Arc<Notify>, mut stopped: watch::R
     }
 }
 
-/// The number of jobs of a lane that run at once.
+/// Returns the number of jobs of a lane that run concurrently.
 fn concurrency(app: &App, lane: Lane) -> usize {
     let most = lane.concurrency();
     match lane {
-        // Each may wait for a product's row that others have locked, and hold a connection meanwhile. A refund needs one, too.
+        // Each may hold a connection while it waits for a locked product row. Leave connections for refunds.
         Lane::Sync => most.min((app.db.options().get_max_connections() as usize / 2).max(1)),
         _ => most,
     }
@@ -250,7 +250,7 @@ async fn work(
     let mut options = options(app, &[lane], wake).concurrency(concurrency(app, lane));
     if lane == Lane::Clock {
         options = options.with_crons(crontabs()?);
-        // What happened while nobody worked is not left to wait for the clock.
+        // Catch up with the time without a worker now, instead of waiting for the schedule.
         let mut conn = app.db.acquire().await?;
         jobs::enqueue(&mut conn, &Job::Sweep).await?;
         jobs::enqueue(&mut conn, &Job::Reconcile).await?;
@@ -269,7 +269,7 @@ async fn work(
     Ok(())
 }
 
-/// Says that the worker is alive, for ever.
+/// Writes heartbeats until the task is dropped.
 async fn beat(app: &App, id: Uuid) {
     loop {
         let pause = match heartbeat(app, id).await {
@@ -284,7 +284,7 @@ async fn beat(app: &App, id: Uuid) {
     }
 }
 
-/// Says that a worker is alive, and forgets those that have been silent for an hour.
+/// Writes a heartbeat and deletes those of workers that have been silent for an hour.
 async fn heartbeat(app: &App, id: Uuid) -> Result<(), Error> {
     sqlx::query(
         "with gone as (

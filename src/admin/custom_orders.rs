@@ -359,7 +359,10 @@ fn terms(settings: &Settings, form: &Form) -> Result<Terms> {
     let asked = form.get("zone");
     let zone = ZONES.iter().find(|(_, word, _)| *word == asked);
     if zone.is_none() {
-        field_errors.push(FieldError::new("zone", "must be one of those in the list"));
+        field_errors.push(FieldError::new(
+            "zone",
+            "must be one of the zones in the list",
+        ));
     }
     let valid_days = form.get("valid_days").parse().ok();
     if valid_days.is_none() {
@@ -454,7 +457,7 @@ pub async fn quote(
             },
         );
         kept.await?;
-        let said = "The quote is kept. The customer has not heard of it yet.";
+        let said = "The quote is saved. The customer has not seen it yet.";
         Ok(context.go_on(&format!("{ROOT}/{id}/approve"), said))
     };
     let kept = kept.await;
@@ -502,7 +505,7 @@ pub async fn show_approve(
     let email = custom_orders::preview(&mut conn, &app, id).await?;
     drop(conn);
     let (Some(draft), Some(email)) = (draft, email) else {
-        let said = "There is no quote to send: name a price first.";
+        let said = "There is no quote to send: save a quote first.";
         return Ok(context.go_on(&path_of(&view.custom_order), said));
     };
     let (subject, _) = emails::draw(&app, &email).await?;
@@ -539,7 +542,7 @@ pub async fn approve(
     Path(id): Path<String>,
     form: Form,
 ) -> Result<Response> {
-    let said = "Stripe is asked for the payment link; then the email goes out.";
+    let said = "The email is sent as soon as Stripe has created the payment link.";
     let seen = form.get("seen");
     change(&app, &context, &id, "custom_order.approve", said, async |conn, id, actor| {
         let view = custom_orders::view(conn, id).await?;
@@ -549,7 +552,7 @@ pub async fn approve(
         {
             return Err(Error::Conflict(
                 "quote_changed",
-                "Somebody changed the quote after you looked at it. Nothing was sent: look at it again."
+                "Somebody changed the quote after you looked at it. Nothing was sent: check it again."
                     .to_owned(),
             ));
         }
@@ -571,7 +574,7 @@ pub async fn withdraw(
     Path(id): Path<String>,
     form: Form,
 ) -> Result<Response> {
-    let said = "The quote is being taken back: its payment link is closed first.";
+    let said = "The quote is being withdrawn: its payment link is closed first.";
     let done = change(
         &app,
         &context,
@@ -661,7 +664,7 @@ pub async fn note(
     Path(id): Path<String>,
     form: Form,
 ) -> Result<Response> {
-    let said = "The note is kept.";
+    let said = "The note is saved.";
     let done = change(
         &app,
         &context,

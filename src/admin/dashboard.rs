@@ -154,7 +154,7 @@ pub async fn show(State(app): State<App>, context: AdminContext, query: Query) -
         first_day: first.format("%-d %b").to_string(),
         last_day: today.format("%-d %b").to_string(),
         summary: format!(
-            "Takings of each of the last {days} days, together {}.",
+            "Revenue of each of the last {days} days, {} in total.",
             shown.in_currency(&currency)
         ),
         best_sellers: found.best_sellers,

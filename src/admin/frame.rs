@@ -257,7 +257,7 @@ pub async fn method_not_allowed(method: Method) -> Error {
     Error::Refused(
         StatusCode::METHOD_NOT_ALLOWED,
         "method_not_allowed",
-        format!("This page knows no {method}."),
+        format!("This page does not support {method}."),
     )
 }
 
@@ -320,14 +320,14 @@ fn tell(context: &AdminContext, error: &Error, plain: Response) -> Response {
     let (title, text) = match error {
         Error::NotFound(_) => (
             "There is no such page",
-            "It may have been moved, or the address is not right.".to_owned(),
+            "It may have been moved, or the address is wrong.".to_owned(),
         ),
         Error::Invalid(field_errors) => {
             let field_errors: Vec<String> = field_errors
                 .iter()
                 .map(|field_error| format!("{} {}.", field_error.field, field_error.message))
                 .collect();
-            ("That was not right", field_errors.join(" "))
+            ("Something is not right", field_errors.join(" "))
         }
         Error::Refused(StatusCode::FORBIDDEN, _, sentence) => ("Not allowed", sentence.clone()),
         Error::Refused(_, _, sentence) => ("That did not work", sentence.clone()),
@@ -341,7 +341,10 @@ fn tell(context: &AdminContext, error: &Error, plain: Response) -> Response {
             "This browser is not signed in any more. Nothing was changed; sign in and try again."
                 .to_owned(),
         ),
-        Error::Forbidden(_) => ("Not allowed", "That is not yours to do.".to_owned()),
+        Error::Forbidden(_) => (
+            "Not allowed",
+            "You do not have permission to do that.".to_owned(),
+        ),
         Error::Overloaded | Error::Unavailable(..) => (
             "One moment, please",
             "The shop is briefly unavailable. Nothing was changed; try again in a moment."
@@ -349,7 +352,7 @@ fn tell(context: &AdminContext, error: &Error, plain: Response) -> Response {
         ),
         _ => (
             "Something went wrong",
-            "The fault is on our side, and the log has it.".to_owned(),
+            "The error is on our side and has been logged.".to_owned(),
         ),
     };
     let page = ErrorPage {

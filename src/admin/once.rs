@@ -161,7 +161,7 @@ impl Patience {
     async fn wait(&mut self) -> Result<()> {
         if Instant::now() > self.ends {
             return Err(already_sent(
-                "This form was sent before, and is still being worked on. Wait a moment, then load the page again to \
+                "This form was sent before and is still being processed. Wait a moment, then load the page again to \
                  see how things are.",
             ));
         }

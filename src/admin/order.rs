@@ -360,7 +360,7 @@ pub async fn note(
         return page(&app, &context, order.id, forms).await;
     }
     change.end("order.note", json!({ "note": text })).await?;
-    Ok(context.go_on(&path(&order), "The note is kept."))
+    Ok(context.go_on(&path(&order), "The note is saved."))
 }
 
 /// `POST /admin/orders/{id}/resend`: sends an email of this order again.
@@ -381,7 +381,7 @@ pub async fn resend(
     change
         .end("order.resend_email", json!({ "email": kind }))
         .await?;
-    Ok(context.go_on(&path(&order), "The email goes out again."))
+    Ok(context.go_on(&path(&order), "The email is sent again."))
 }
 
 /// `POST /admin/orders/{id}/undo`: undoes a manual sale. Redirects to the sell page if the form asks for it.
@@ -447,7 +447,7 @@ pub async fn refund(
 
 /// Message after a refund was created.
 pub const REFUND_PLANNED: &str =
-    "The refund is planned. Stripe is asked for it now, and again until it takes it.";
+    "The refund is planned. It is sent to Stripe now, and retried until Stripe accepts it.";
 
 /// Parses a refund form.
 pub fn read_refund(form: &Form, currency: &str) -> Result<NewRefund> {

@@ -77,7 +77,7 @@ pub fn happened(entry: &TimelineEntry) -> &str {
         ("placed", _) => "Placed",
         (_, Some(moved)) => status(&moved).0,
         ("payment", _) => "Payment",
-        ("refund", _) => "Given back",
+        ("refund", _) => "Refund",
         ("dispute", _) => "Dispute",
         ("note", _) => "Note",
         (kind, _) => kind,

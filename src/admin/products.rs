@@ -265,7 +265,7 @@ pub async fn change_many(
     let said = match what {
         BulkAction::Archive => format!("{pieces} archived."),
         BulkAction::Restore => format!("{pieces} on sale again."),
-        BulkAction::Sync => format!("{pieces} being sent to Stripe once more."),
+        BulkAction::Sync => format!("{pieces} being sent to Stripe again."),
     };
     Ok(context.go_on(back, &said))
 }
@@ -322,7 +322,7 @@ pub async fn create(State(app): State<App>, context: AdminContext, form: Form) -
     };
     match made.await {
         Ok(product) => {
-            let said = format!("{} is made. Its images come next.", product.name);
+            let said = format!("{} is created. Add its images next.", product.name);
             Ok(context.go_on(&path_to(&product), &said))
         }
         Err(error) => new_page(&app, &context, form.refused(error)?).await,
@@ -518,7 +518,7 @@ pub async fn sync(
     let mut tx = app.db.begin().await?;
     let product = keeping::resync(&mut tx, &context.actor()?, &id).await?;
     tx.commit().await?;
-    Ok(context.go_on(&path_to(&product), "It is being sent to Stripe once more."))
+    Ok(context.go_on(&path_to(&product), "It is being sent to Stripe again."))
 }
 
 /// `POST /admin/products/{id}/duplicate`
@@ -530,7 +530,7 @@ pub async fn duplicate(
     let mut tx = app.db.begin().await?;
     let copy = keeping::duplicate(&mut tx, &context.actor()?, &id).await?;
     tx.commit().await?;
-    let said = "This is the copy. It is archived until you put it on sale, and has no pieces yet.";
+    let said = "This is the copy. It is archived until you put it on sale, and has no stock yet.";
     Ok(context.go_on(&path_to(&copy), said))
 }
 
@@ -694,7 +694,7 @@ pub async fn arrange_images(
     let product = keeping::move_images(&mut tx, &context.actor()?, &id, &asked).await?;
     tx.commit().await?;
     let said = match asked {
-        ImageMove::Remove(_) => "The image is taken away.",
+        ImageMove::Remove(_) => "The image is removed.",
         _ => "The images are in the new order.",
     };
     Ok(context.go_on(&format!("{}#images", path_to(&product)), said))

@@ -55,7 +55,7 @@ pub fn forms(payments: &[PaymentView], sent: &Form) -> Vec<RefundForm> {
                 (true, _) => "Give money back".to_owned(),
                 (false, true) => "Give money back of the payment that counts".to_owned(),
                 (false, false) => format!(
-                    "Give back the refused payment of {}",
+                    "Refund the refused payment of {}",
                     payment.amount.in_currency(&payment.currency)
                 ),
             },

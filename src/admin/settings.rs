@@ -95,7 +95,7 @@ pub async fn change(State(app): State<App>, context: AdminContext, form: Form) -
         Ok(())
     };
     match changed.await {
-        Ok(()) => Ok(context.go_on(HERE, "The settings are saved. They hold from now on.")),
+        Ok(()) => Ok(context.go_on(HERE, "The settings are saved and take effect now.")),
         Err(error) => page(&app, &context, form.refused(as_typed(error, currency))?).await,
     }
 }

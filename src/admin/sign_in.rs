@@ -57,7 +57,7 @@ pub async fn submit(State(app): State<App>, context: AdminContext, form: Form) -
     let (email, password) = (form.get("email"), form.secret("password"));
     let next = next(&form.get("next"));
     let outcome = auth::sign_in(&app, &email, &password, &context.visit).await?;
-    let wrong = "That is not the right address and password.";
+    let wrong = "The email address or the password is wrong.";
     let (status, wait, alert) = match outcome {
         SignedIn::Whole(token) => {
             leave(&app, &context).await?;

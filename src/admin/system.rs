@@ -281,10 +281,7 @@ pub async fn delete_job(
     let mut tx = app.db.begin().await?;
     system::delete_job(&mut tx, &context.actor()?, id).await?;
     tx.commit().await?;
-    Ok(context.go_on(
-        "/admin/system/jobs",
-        "The job is deleted: it will not be done.",
-    ))
+    Ok(context.go_on("/admin/system/jobs", "The job is deleted and will not run."))
 }
 
 /// `GET /admin/system/emails`
@@ -398,7 +395,7 @@ pub async fn release_hold(
         Cancelled::Awaited(_) => {
             "The pieces are free again. Should the payment still come, it takes them if they are there, or is refunded."
         }
-        Cancelled::Paid(_) => "The payment was faster: the order stands.",
+        Cancelled::Paid(_) => "The payment came first: the order is paid.",
         Cancelled::Held(_) => "Stripe could not be asked. The pieces stay held; try again later.",
     };
     Ok(context.go_on("/admin/system/holds", said))

@@ -47,7 +47,7 @@ pub struct ShownOnce<'a> {
 
 const BACK: (&str, &str) = ("/admin/users", "Users");
 const PASS_IT_ON: &str =
-    "This is the password. It is shown this once: pass it on by a way that nobody reads along.";
+    "This is the password. It is shown only once: pass it on in a way that nobody else can read.";
 
 /// `GET /admin/users`
 pub async fn list(State(app): State<App>, context: AdminContext) -> Result<Response> {
@@ -216,7 +216,7 @@ fn others(context: &AdminContext, id: Uuid) -> Result<UserId> {
     if context.user()?.id == UserId(id) {
         return Err(Error::Conflict(
             "yourself",
-            "That is you. Your own account is changed under My account.".to_owned(),
+            "That is you. You can change your own account under My account.".to_owned(),
         ));
     }
     Ok(UserId(id))

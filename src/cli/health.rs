@@ -1,4 +1,4 @@
-//! `health`: asks a running server how it is, so that a container needs no other program for it.
+//! The command `health`: queries a running server, so that a container needs no other program for its health check.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::process::ExitCode;
@@ -10,13 +10,13 @@ use tokio::net::TcpStream;
 
 use crate::config::Config;
 
-/// The time that an answer may take.
+/// Time limit of the response.
 const TIMEOUT: Duration = Duration::from_secs(3);
 
-/// What is read of an answer at most, in bytes.
+/// Maximum number of bytes read from the response.
 const MAX_ANSWER: u64 = 64 * 1024;
 
-/// Asks the server on this machine, says what it answers, and turns it into an exit code.
+/// Queries the server on this machine, prints the response and returns an exit code.
 pub(super) async fn check(config: &Config, ready: bool) -> ExitCode {
     let path = if ready { "/readyz" } else { "/healthz" };
     let address = reachable(config.bind_addr);
@@ -38,7 +38,7 @@ pub(super) async fn check(config: &Config, ready: bool) -> ExitCode {
     }
 }
 
-/// The address by which this machine reaches a server that listens there.
+/// Returns the address at which this machine reaches a server that listens on `address`.
 fn reachable(mut address: SocketAddr) -> SocketAddr {
     if address.ip().is_unspecified() {
         address.set_ip(match address.ip() {
@@ -49,7 +49,7 @@ fn reachable(mut address: SocketAddr) -> SocketAddr {
     address
 }
 
-/// Status and body of the answer to a GET.
+/// Sends a GET. Returns the status and the body of the response.
 async fn ask(address: SocketAddr, path: &str) -> anyhow::Result<(u16, String)> {
     let mut line = TcpStream::connect(address).await.context("connecting")?;
     let request = format!("GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");

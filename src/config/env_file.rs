@@ -1,7 +1,8 @@
-//! The file `.env` of the working directory: what is written there is what is read, or the start says why not.
+//! The file `.env` of the working directory. Values are read literally, or the start fails with the reason.
 //!
-//! `dotenvy` alone replaces `$word` by nothing, takes a backslash away, cuts a value short at its first space and looks for
-//! the file in every folder above. So each line is read here, and handed to it quoted, so that nothing is left to guess.
+//! `dotenvy` alone replaces `$word` by nothing, drops backslashes, truncates a value at its first space, and searches
+//! all parent folders. So each line is parsed here, and passed to `dotenvy` quoted, so that nothing is left to
+//! interpretation.
 
 use std::path::Path;
 
@@ -12,14 +13,14 @@ use crate::error::FieldError;
 pub(super) struct Entry {
     pub name: String,
     pub value: String,
-    /// Counted from one.
+    /// Line number, from one.
     pub line: usize,
 }
 
-/// Reads the file and sets what the environment does not have yet. Without a file there is nothing to do.
+/// Reads the file and sets variables that the environment lacks. A missing file is not an error.
 ///
 /// # Errors
-/// Every line that cannot be read as it is written.
+/// Every malformed line.
 pub(super) fn load(path: &Path) -> Result<Vec<Entry>, Vec<FieldError>> {
     let unreadable = |error: &dyn std::fmt::Display| {
         let message = format!("cannot be read: {error}");
@@ -36,10 +37,10 @@ pub(super) fn load(path: &Path) -> Result<Vec<Entry>, Vec<FieldError>> {
     Ok(entries)
 }
 
-/// Reads all lines.
+/// Parses all lines.
 ///
 /// # Errors
-/// Each wrong line, by the name of its setting where it has one.
+/// Each malformed line, by the name of its setting where it has one.
 pub(super) fn parse(bytes: &[u8]) -> Result<Vec<Entry>, Vec<FieldError>> {
     let mut entries: Vec<Entry> = Vec::new();
     let mut field_errors = Vec::new();
@@ -78,7 +79,7 @@ fn field_error(name: &str, line: usize, message: &str) -> FieldError {
     FieldError::new(name, format!("{message} (line {line} of .env)"))
 }
 
-/// What stands before the `=` of a line, to name it by.
+/// Text before the `=` of a line, to identify the line.
 fn name_in(line: &str) -> String {
     let name = line.split('=').next().unwrap_or_default().trim();
     let name = name.strip_prefix("export ").unwrap_or(name).trim();
@@ -96,7 +97,7 @@ fn is_name(text: &str) -> bool {
             .all(|c| may_begin(c) || c.is_ascii_digit() || c == '.')
 }
 
-/// The name and value of a line; None for an empty one and for a comment.
+/// Parses a line into name and value. Returns `None` for empty lines and comments.
 fn parse_line(line: &str) -> Result<Option<(String, String)>, &'static str> {
     if line.is_empty() || line.starts_with('#') {
         return Ok(None);
@@ -115,13 +116,13 @@ fn parse_line(line: &str) -> Result<Option<(String, String)>, &'static str> {
     Ok(Some((name.to_owned(), parse_value(value.trim())?)))
 }
 
-/// A value as it is meant: what stands in quotes, or all of it.
+/// Parses a value: the content of its quotes, or all of it.
 fn parse_value(value: &str) -> Result<String, &'static str> {
     if let Some(inner) = value.strip_prefix('\'') {
         return match inner.split_once('\'') {
             Some((inner, "")) => Ok(inner.to_owned()),
             Some((_, rest)) if is_comment(rest) => Err(COMMENT),
-            // As in 'tis or 'a' and 'b': the quotes are part of it.
+            // As in 'tis or 'a' and 'b': the quotes are part of the value.
             Some(_) => Ok(value.to_owned()),
             None => Err(OPEN_QUOTE),
         };
@@ -130,7 +131,7 @@ fn parse_value(value: &str) -> Result<String, &'static str> {
         return match unescape(inner)? {
             (inner, "") => Ok(inner),
             (_, rest) if is_comment(rest) => Err(COMMENT),
-            // As in "Spirit Beads" <shop@example.com>: the quotes are part of it.
+            // As in "Spirit Beads" <shop@example.com>: the quotes are part of the value.
             _ => Ok(value.to_owned()),
         };
     }
@@ -150,7 +151,7 @@ fn is_comment(rest: &str) -> bool {
     rest.starts_with(char::is_whitespace) && rest.trim_start().starts_with('#')
 }
 
-/// What stands up to the closing double quote, and what follows it.
+/// Reads up to the closing double quote, and returns the content and the rest.
 fn unescape(text: &str) -> Result<(String, &str), &'static str> {
     let mut inner = String::new();
     let mut chars = text.char_indices();
@@ -171,7 +172,7 @@ fn unescape(text: &str) -> Result<(String, &str), &'static str> {
     Err(OPEN_QUOTE)
 }
 
-/// The entry as `dotenvy` reads it without changing anything.
+/// Formats an entry so that `dotenvy` reads it unchanged.
 fn quote(entry: &Entry) -> String {
     let mut line = format!("{}=\"", entry.name);
     for c in entry.value.chars() {
@@ -198,7 +199,7 @@ mod tests {
         }
     }
 
-    /// What `dotenvy` makes of a quoted entry.
+    /// Reads a quoted entry with `dotenvy`.
     fn read_back(value: &str) -> String {
         let entry = Entry {
             name: "A".to_owned(),

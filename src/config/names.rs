@@ -1,11 +1,11 @@
-//! Names that are set and that no setting has: most often one that was misspelled, and whose default holds in silence.
+//! Detection of unknown setting names. Most are misspelled, so that the default would silently apply.
 
 use std::collections::BTreeSet;
 
 use super::env_file::Entry;
 use crate::error::FieldError;
 
-/// Names in `.env` that are meant for the libraries within us, not for us.
+/// Names in `.env` that libraries read.
 const OF_OTHERS: [&str; 12] = [
     "ALL_PROXY",
     "HTTPS_PROXY",
@@ -21,7 +21,7 @@ const OF_OTHERS: [&str; 12] = [
     "LC_ALL",
 ];
 
-/// What the names of our settings begin with, where nobody else's do.
+/// Prefixes of our setting names that no other software uses.
 const OURS: [&str; 10] = [
     "CORS_",
     "LIMIT_",
@@ -35,10 +35,10 @@ const OURS: [&str; 10] = [
     "UPLOAD_",
 ];
 
-/// Names of at least this many emails that differ by two are taken for one another.
+/// Names of at least this many characters match with two differences.
 const LONG_ENOUGH: usize = 7;
 
-/// Tells of every name that nothing reads: all such in the file, and those of the environment that look like ours.
+/// Reports every name that nothing reads: all such names in the file, and those in the environment that resemble ours.
 pub(super) fn unknown<'a>(
     known: &BTreeSet<&'static str>,
     file: &[Entry],
@@ -73,7 +73,8 @@ fn looks_like_ours(known: &BTreeSet<&'static str>, name: &str) -> bool {
         && (OURS.iter().any(|prefix| name.starts_with(prefix)) || nearest(known, name).is_some())
 }
 
-/// Kubernetes and Docker name the address of each service beside us, of one called `shop` as `SHOP_SERVICE_HOST`.
+/// Matches variables of Kubernetes and Docker for neighboring services: a service called `shop` has
+/// `SHOP_SERVICE_HOST`.
 fn is_of_a_neighbor(name: &str) -> bool {
     ["_SERVICE_HOST", "_SERVICE_PORT", "_PORT", "_NAME"]
         .iter()
@@ -83,7 +84,7 @@ fn is_of_a_neighbor(name: &str) -> bool {
             .any(|part| name.contains(part))
 }
 
-/// The setting whose name this one continues, or misses by two letters at most.
+/// Finds the setting of which this name is an extension, or from which it differs by two letters at most.
 fn nearest(known: &BTreeSet<&'static str>, name: &str) -> Option<&'static str> {
     let upper = name.to_ascii_uppercase();
     let continued = known

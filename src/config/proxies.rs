@@ -1,4 +1,4 @@
-//! Trusted proxies: the client that they forward for, and the scheme that it used.
+//! Trusted proxies: the address and the scheme of the client behind them.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -6,18 +6,18 @@ use axum::http::HeaderMap;
 
 use super::Config;
 
-/// The address behind a request, as far as trusted proxies name it.
+/// Client address of a request, as far as trusted proxies report it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClientAddress {
     Known(IpAddr),
-    /// A trusted proxy forwards for somebody whom it does not name in a way that can be read.
+    /// A trusted proxy forwards for a client whose address is unreadable.
     Unreadable {
         proxy: IpAddr,
     },
 }
 
 impl ClientAddress {
-    /// The client's address, or the nearest proxy's where the client cannot be read.
+    /// The client's address, or the nearest proxy's when the client's is unreadable.
     pub fn ip(self) -> IpAddr {
         match self {
             ClientAddress::Known(address) | ClientAddress::Unreadable { proxy: address } => address,
@@ -26,8 +26,8 @@ impl ClientAddress {
 }
 
 impl Config {
-    /// Reads the client of a request. Behind trusted proxies that is the rightmost entry of `X-Forwarded-For` that is
-    /// not a proxy's: what stands left of it, anybody may have written.
+    /// Determines the client of a request. Behind trusted proxies it is the rightmost entry of `X-Forwarded-For` that
+    /// is not a proxy, because a client can forge the entries to its left.
     pub fn client_address(&self, peer: IpAddr, headers: &HeaderMap) -> ClientAddress {
         let mut client = peer.to_canonical();
         if !self.trusts(client) || !headers.contains_key("x-forwarded-for") {
@@ -51,7 +51,7 @@ impl Config {
         }
     }
 
-    /// Returns true where a trusted proxy says that the client used HTTPS.
+    /// Returns true when a trusted proxy reports that the client used HTTPS.
     pub fn is_forwarded_https(&self, peer: IpAddr, headers: &HeaderMap) -> bool {
         let scheme = headers
             .get("x-forwarded-proto")
@@ -61,7 +61,7 @@ impl Config {
     }
 }
 
-/// Every entry of every such header, in order; `None` for a header that is no text. Empty entries mean nothing.
+/// All entries of all such headers, in order; `None` for a header that is not text. Empty entries are skipped.
 ///
 /// Source: <https://www.rfc-editor.org/rfc/rfc9110#section-5.6.1.2>
 fn forwarded_for(headers: &HeaderMap) -> Vec<Option<&str>> {
@@ -76,7 +76,7 @@ fn forwarded_for(headers: &HeaderMap) -> Vec<Option<&str>> {
     hops
 }
 
-/// One entry: an address of either version, with or without brackets, port, zone or quotes.
+/// Parses one entry: an address of either version, with or without brackets, port, zone or quotes.
 fn address(hop: &str) -> Option<IpAddr> {
     let hop = hop.trim();
     let hop = hop

@@ -1,4 +1,4 @@
-//! The mail server that `SMTP_URL` names.
+//! The mail server in `SMTP_URL`.
 
 use std::str::FromStr;
 
@@ -7,14 +7,14 @@ use url::{Host, Url};
 
 use super::Secret;
 
-/// How the line to the mail server is made safe.
+/// Encryption of the connection to the mail server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Security {
-    /// Not at all.
+    /// Plain text.
     None,
-    /// By STARTTLS where the server offers it.
+    /// STARTTLS if the server offers it.
     Opportunistic,
-    /// By STARTTLS, or no email is sent.
+    /// STARTTLS, or no email is sent.
     Required,
     /// TLS from the first byte.
     Wrapped,
@@ -22,18 +22,18 @@ pub enum Security {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SmtpServer {
-    /// A name or an address, without brackets.
+    /// A host name or an address, without brackets.
     pub host: String,
     pub port: u16,
     pub security: Security,
     /// User and password.
     pub login: Option<(String, Secret)>,
-    /// The name that we greet with, where it is not this machine's.
+    /// EHLO host name, if it differs from this machine's.
     pub hello: Option<String>,
 }
 
 impl SmtpServer {
-    /// Whether others on the way could read the password.
+    /// Returns true when the password would travel unencrypted over a network.
     pub fn shows_password(&self) -> bool {
         let protected = matches!(self.security, Security::Required | Security::Wrapped);
         let own = ["localhost", "127.0.0.1", "::1"].contains(&self.host.as_str());
@@ -44,7 +44,7 @@ impl SmtpServer {
 impl FromStr for SmtpServer {
     type Err = &'static str;
 
-    /// Reads what lettre's `from_url` reads. Source:
+    /// Parses the URLs that lettre's `from_url` parses. Source:
     /// <https://docs.rs/lettre/0.11/lettre/transport/smtp/struct.AsyncSmtpTransport.html#method.from_url>
     fn from_str(text: &str) -> Result<SmtpServer, &'static str> {
         const FORM: &str =

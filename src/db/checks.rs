@@ -1,4 +1,5 @@
-//! What the shop needs of its database, asked at the start: what is missing would fail at a customer otherwise.
+//! Requirements of the database, checked at startup, because a missing one would otherwise fail in a customer's
+//! request.
 
 use anyhow::{Result, bail, ensure};
 use sqlx::PgConnection;
@@ -9,10 +10,10 @@ use super::{MIGRATOR, liveness};
 /// PostgreSQL 15.
 const OLDEST_SERVER: i32 = 150_000;
 
-/// Checks the server and the database before anything is written there.
+/// Checks the server and the database before anything is written.
 ///
 /// # Errors
-/// Everything that is not as needed, in words.
+/// All unmet requirements, in words.
 pub(super) async fn server(conn: &mut PgConnection) -> Result<()> {
     let mut field_errors = Vec::new();
     let version: i32 = setting(conn, "server_version_num").await?.parse()?;
@@ -39,7 +40,7 @@ pub(super) async fn server(conn: &mut PgConnection) -> Result<()> {
     refuse(field_errors)
 }
 
-/// Checks that the role may do what migrations do.
+/// Checks that the role has the rights for migrations.
 ///
 /// # Errors
 /// As [`server`].
@@ -102,7 +103,7 @@ pub(super) async fn owner(conn: &mut PgConnection) -> Result<()> {
     refuse(field_errors)
 }
 
-/// The extensions that migrations make. Each is one that the owner of a database may make.
+/// Extensions created by migrations. The owner of a database may create each of them.
 fn extensions() -> Vec<String> {
     let lines = MIGRATOR
         .iter()
@@ -114,7 +115,7 @@ fn extensions() -> Vec<String> {
         .collect()
 }
 
-/// Whether this program knows migrations that the database has not seen. Where that cannot be read, there are.
+/// Returns true when this program has migrations that the database lacks, or when that cannot be determined.
 async fn has_pending_migrations(conn: &mut PgConnection) -> Result<bool> {
     let is_readable: bool = sqlx::query_scalar(
         "select coalesce(has_table_privilege(to_regclass('_sqlx_migrations'), 'select'), false)",
@@ -133,7 +134,7 @@ async fn has_pending_migrations(conn: &mut PgConnection) -> Result<bool> {
         .any(|migration| !applied.contains(&migration.version)))
 }
 
-/// Checks that the role that serves may read and change every table, once the schema is up to date.
+/// Checks that the serving role may read and change every table, once the schema is up to date.
 ///
 /// # Errors
 /// As [`server`].
@@ -148,7 +149,7 @@ pub(super) async fn server_role(conn: &mut PgConnection) -> Result<()> {
         is_found,
         "the role {role} does not see the shop's tables: grant it usage on their schema, and let its search_path name that"
     );
-    // Those of the same owner in the same schema, and the queue's. A table that is another's, beside ours, is not needed.
+    // Tables of the same owner in the same schema, and the queue's. Another owner's table beside ours is not needed.
     let refused: Vec<(String, String)> = sqlx::query_as(
         "with ours as (
              select pg_class.oid, relkind, nspname, relname
@@ -202,7 +203,7 @@ pub(super) async fn server_role(conn: &mut PgConnection) -> Result<()> {
     refuse(field_errors)
 }
 
-/// Checks that the server lets us have so many connections.
+/// Checks that the server allows this many connections.
 ///
 /// # Errors
 /// As [`server`].
@@ -231,10 +232,10 @@ pub(super) async fn connections(conn: &mut PgConnection, total: u32) -> Result<(
     refuse(field_errors)
 }
 
-/// Checks that both addresses lead to one database: a lock that is taken on one is seen on the other.
+/// Checks that both addresses lead to the same database: a lock taken through one is visible through the other.
 ///
 /// # Errors
-/// When they do not.
+/// When they lead to different databases.
 pub(super) async fn same_database(
     direct: &mut PgConnection,
     pooled: &mut PgConnection,

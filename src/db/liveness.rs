@@ -1,8 +1,8 @@
-//! What the connections of all pools have found out about the server together.
+//! Shared knowledge about the server, collected by the connections of all pools.
 //!
-//! One dead connection tells of its siblings: whatever killed it (a crash, a fail-over, a firewall that forgot idle
-//! lines) killed those that were open then as well. So nobody waits for each of them in turn; all that are older than
-//! that moment are closed when they are next touched, which costs no round trip.
+//! One dead connection implies others: whatever killed it (a crash, a fail-over, a firewall that dropped idle
+//! connections) killed all that were open at the time. So no request waits for each of them in turn. All connections
+//! older than that moment are closed at their next use, which costs no round trip.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
@@ -12,14 +12,14 @@ use tokio::time::timeout;
 
 use crate::error::DatabaseFailure;
 
-/// How long the server may take for the least of all questions.
+/// Time-out of the smallest possible query.
 pub(super) const PING_LIMIT: Duration = Duration::from_secs(1);
 
-/// A query that a server answers with true when it takes no changes from this session.
+/// Query that returns true when the server accepts no writes from this session.
 pub(super) const READ_ONLY: &str =
     "select pg_is_in_recovery() or current_setting('transaction_read_only')::boolean";
 
-/// Shared knowledge of one server.
+/// Shared knowledge about one server.
 #[derive(Debug)]
 pub struct Liveness {
     began: Instant,
@@ -39,12 +39,12 @@ impl Default for Liveness {
 }
 
 impl Liveness {
-    /// Gives up every connection that is older than this moment.
+    /// Discards every connection older than this moment.
     pub fn suspect(&self, moment: Instant) {
         self.stale_before.fetch_max(self.micros(moment), Relaxed);
     }
 
-    /// Draws the conclusions from a failed request or job.
+    /// Draws conclusions from a failed request or job.
     pub fn note(&self, failure: DatabaseFailure) {
         self.note_at(failure, Instant::now());
     }
@@ -58,13 +58,13 @@ impl Liveness {
         }
     }
 
-    /// Whether the server took no changes when it was last asked. Until a new connection finds that it does, each
-    /// connection serves once: a session that began while the server was read-only may stay so for ever.
+    /// Returns true when the server accepted no writes at the last check. Until a new connection can write, each
+    /// connection serves only once, because a session begun while the server was read-only may stay read-only forever.
     pub fn is_read_only(&self) -> bool {
         self.read_only.load(Relaxed)
     }
 
-    /// Whether a connection of this age may serve again.
+    /// Returns true when a connection of this age may still be used.
     pub(super) fn is_usable(&self, age: Duration) -> bool {
         let made = Instant::now().checked_sub(age);
         self.is_usable_since(made.unwrap_or(self.began))
@@ -74,14 +74,16 @@ impl Liveness {
         !self.is_read_only() && self.micros(made) >= self.stale_before.load(Relaxed)
     }
 
-    /// Records the answer of a new session. The first that may write ends a spell: what is older is given up.
+    /// Records the state of a new session. The first writable one ends a read-only period, and older connections are
+    /// discarded.
     pub(super) fn met(&self, read_only: bool, moment: Instant) {
         if self.read_only.swap(read_only, Relaxed) && !read_only {
             self.suspect(moment);
         }
     }
 
-    /// Asks an idle connection for a sign of life, and whether the server takes changes. False: it is to be closed.
+    /// Pings an idle connection and checks whether the server accepts writes. Returns false when the connection must be
+    /// closed.
     pub(super) async fn ask(&self, conn: &mut PgConnection) -> bool {
         let began = Instant::now();
         match timeout(PING_LIMIT, read_only(conn)).await {
@@ -104,7 +106,7 @@ impl Liveness {
     }
 }
 
-/// Whether the server takes no changes from this session.
+/// Returns true when the server accepts no writes from this session.
 pub(super) async fn read_only(conn: &mut PgConnection) -> Result<bool, sqlx::Error> {
     sqlx::raw_sql(READ_ONLY).fetch_one(conn).await?.try_get(0)
 }

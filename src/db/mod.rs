@@ -1,4 +1,4 @@
-//! The pools, what is asked of a database at the start, and the migrations.
+//! Connection pools, startup checks, and migrations.
 mod checks;
 mod liveness;
 mod pools;
@@ -23,10 +23,10 @@ use tracing::warn;
 
 use crate::unicode;
 
-/// Our migrations: forward only, one subject each.
+/// Schema migrations: forward only, one subject each.
 pub static MIGRATOR: Migrator = sqlx::migrate!();
 
-/// The shop's private PostgreSQL in a folder, where no other is configured.
+/// Settings of the embedded PostgreSQL in a folder, used when no database is configured.
 pub fn embedded_settings(dir: PathBuf) -> embedded_postgres::Settings {
     embedded_postgres::Settings {
         app_name: "spirit-beads".to_owned(),
@@ -35,10 +35,10 @@ pub fn embedded_settings(dir: PathBuf) -> embedded_postgres::Settings {
     }
 }
 
-/// Where an address of a database points. `name` is the setting that holds it.
+/// Parses a database address. `name` is its setting.
 ///
 /// # Errors
-/// When it is no such address; the message does not repeat it, because it may hold a password.
+/// For a malformed address; the message does not repeat it, because it may contain a password.
 pub fn parse_url(url: &str, name: &str) -> anyhow::Result<PgConnectOptions> {
     let is_ours = ["postgres://", "postgresql://"]
         .iter()
@@ -47,11 +47,11 @@ pub fn parse_url(url: &str, name: &str) -> anyhow::Result<PgConnectOptions> {
     let options = options.with_context(|| {
         format!("{name} is not a PostgreSQL address (postgres://user:password@host/database)")
     })?;
-    // PostgreSQL writes numbers in full since version 12, and poolers refuse to be told.
+    // PostgreSQL prints numbers in full since version 12, and poolers reject this option.
     Ok(options.extra_float_digits(None))
 }
 
-/// The pattern for `lower(…) like` that finds a text anywhere, whatever characters it has.
+/// Pattern for `lower(…) like` that finds a literal text anywhere.
 pub fn like(text: &str) -> String {
     let escaped = unicode::nfc(text.trim())
         .to_lowercase()
@@ -61,11 +61,11 @@ pub fn like(text: &str) -> String {
     format!("%{escaped}%")
 }
 
-/// Opens the shop's database: checks that it has what the shop needs, brings its schema up to date, and makes the pools.
-/// `direct` is the way past a pooler, where there is one.
+/// Opens the shop's database: checks its requirements, migrates the schema, and creates the pools. `direct` bypasses
+/// the pooler, if there is one.
 ///
 /// # Errors
-/// Everything that is not as needed, in words; when a migration fails; when PostgreSQL cannot be reached.
+/// All unmet requirements, in words; a failed migration; an unreachable server.
 pub async fn open(
     pooled: PgConnectOptions,
     direct: Option<PgConnectOptions>,
@@ -112,10 +112,10 @@ pub async fn open(
     Ok(pools)
 }
 
-/// A pool on a database that need not be a shop's.
+/// Opens a pool on a database that need not be a shop's.
 ///
 /// # Errors
-/// When it cannot be reached.
+/// When the server is unreachable.
 pub async fn connect(options: PgConnectOptions, most: u32) -> anyhow::Result<PgPool> {
     let options = named(options);
     let route = Route::find(&options, "DATABASE_URL").await?;
@@ -132,7 +132,7 @@ impl Route {
     }
 }
 
-/// Says which bounds a session behind a pooler in transaction mode does not have, and how the role gets them.
+/// Logs the limits that sessions behind a transaction pooler lack, and how to set them on the role.
 async fn tell_missing_settings(conn: &mut PgConnection) -> anyhow::Result<()> {
     let mut missing = Vec::new();
     for (name, value) in &route::SESSION[..3] {
@@ -149,10 +149,10 @@ async fn tell_missing_settings(conn: &mut PgConnection) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Makes sure that PostgreSQL knows a time zone: days are counted there as well as here.
+/// Checks that PostgreSQL knows a time zone, because days are computed there as well as here.
 ///
 /// # Errors
-/// In words for the operator, when it does not, or when it cannot be asked.
+/// A message for the operator, when the zone is unknown or the query fails.
 pub async fn check_time_zone(db: &PgPool, zone: &str) -> anyhow::Result<()> {
     let known: Result<bool, sqlx::Error> =
         sqlx::query_scalar("select now() at time zone $1 is not null")
@@ -177,23 +177,23 @@ pub async fn check_time_zone(db: &PgPool, zone: &str) -> anyhow::Result<()> {
     }
 }
 
-/// The SQLSTATE of a parameter whose value PostgreSQL does not know.
+/// SQLSTATE of a parameter with an unknown value.
 const UNKNOWN_VALUE: &str = "22023";
 
-/// How long a migration may wait for a lock at a time: whoever comes after it waits as long behind it.
+/// Lock time-out of a migration: statements that queue behind it wait as long.
 const LOCK_TIMEOUT: &str = "200ms";
 
-/// How long one that could not have its lock lets others pass.
+/// Pause after a lock time-out, in which queued statements can pass.
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// How long a migration tries to get its locks before it is given up.
+/// Time after which a migration gives up waiting for locks.
 const PATIENCE: Duration = Duration::from_secs(10 * 60);
 
-/// Brings the schema up to date: ours and the job queue's. Safe to repeat, for several processes at once, and while the
-/// previous version serves.
+/// Migrates the schemas of the shop and of the job queue. Safe to repeat, to run in several processes, and to run while
+/// the previous version serves.
 ///
 /// # Errors
-/// When a migration fails, or cannot have its locks within ten minutes.
+/// When a migration fails, or cannot get its locks within ten minutes.
 pub async fn migrate(db: &PgPool) -> anyhow::Result<()> {
     let mut conn = migrating(db).await?;
     apply(&mut conn, &MIGRATOR).await?;
@@ -206,15 +206,16 @@ pub async fn migrate(db: &PgPool) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A connection for migrations: they may take their time, but never wait long in front of others.
+/// Opens a connection for migrations: without a statement time-out, but with a short lock time-out, so that they never
+/// block others for long.
 ///
 /// # Errors
-/// When PostgreSQL cannot be reached.
+/// When PostgreSQL is unreachable.
 pub async fn migrating(db: &PgPool) -> anyhow::Result<PgConnection> {
     let mut conn = PgConnection::connect_with(&db.connect_options())
         .await
         .context("connecting to PostgreSQL")?;
-    // Not with the start of the session: a pooler may refuse that.
+    // Not at session start, because a pooler may reject that.
     sqlx::query(
         "select set_config('statement_timeout', '0', false), set_config('lock_timeout', $1, false)",
     )
@@ -224,8 +225,8 @@ pub async fn migrating(db: &PgPool) -> anyhow::Result<PgConnection> {
     Ok(conn)
 }
 
-/// Applies what is missing, one process at a time. A migration that cannot have its lock lets others pass, and comes
-/// again. Those that a newer version has applied are left alone: the previous one may start beside it.
+/// Applies missing migrations, one process at a time. A migration that cannot get its lock lets others pass and
+/// retries. Migrations of a newer version are ignored, so that the previous version may start beside it.
 ///
 /// # Errors
 /// As [`migrate`].
@@ -233,8 +234,8 @@ pub async fn apply(conn: &mut PgConnection, migrator: &Migrator) -> anyhow::Resu
     let mut migrator = Migrator::with_migrations(migrator.iter().cloned().collect());
     migrator.set_ignore_missing(true);
     let began = Instant::now();
-    // Asked for, not waited for: an index built concurrently waits for every statement that runs beside it, and one that
-    // waits for its turn would be one. The lock goes with the connection.
+    // Polls the lock instead of waiting for it: building an index concurrently waits for all running statements, and a
+    // waiting lock would be one of them. The lock ends with the connection.
     while !sqlx::query_scalar("select pg_try_advisory_lock(hashtext('spirit-beads migrations'))")
         .fetch_one(&mut *conn)
         .await?
@@ -256,8 +257,7 @@ pub async fn apply(conn: &mut PgConnection, migrator: &Migrator) -> anyhow::Resu
     }
 }
 
-/// Builds anew what an earlier attempt left half built: an index made concurrently is there, but not valid, when its making
-/// was cut off.
+/// Drops and rebuilds indexes of an interrupted attempt: a concurrent build that was cut off leaves an invalid index.
 async fn attempt(conn: &mut PgConnection, migrator: &Migrator) -> Result<(), MigrateError> {
     let halves: Vec<String> = sqlx::query_scalar(
         "select indexrelid::regclass::text from pg_index join pg_class on pg_class.oid = indexrelid
@@ -272,7 +272,7 @@ async fn attempt(conn: &mut PgConnection, migrator: &Migrator) -> Result<(), Mig
     migrator.run_direct(None, conn, false).await
 }
 
-/// Whether somebody else's lock was in the way, or a deadlock.
+/// Returns true when another session's lock was in the way, or a deadlock.
 fn is_locked_out(error: &MigrateError) -> bool {
     let cause = match error {
         MigrateError::Execute(cause) | MigrateError::ExecuteMigration(cause, _) => cause,

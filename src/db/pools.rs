@@ -1,4 +1,4 @@
-//! The pools: who may keep how many connections, so that a rush of one kind leaves room for the others.
+//! Connection pools, one per kind of work, so that a rush of one kind leaves connections for the others.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,33 +12,33 @@ use crate::config::FEWEST_DATABASE_CONNECTIONS;
 use super::liveness::{Liveness, PING_LIMIT, READ_ONLY};
 use super::route::Route;
 
-/// How long a request or job waits for a connection.
+/// Time-out of a request or job waiting for a connection.
 pub(super) const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A connection that lay idle longer is asked for a sign of life before it is used. One just used is alive, and asking
-/// each time would double the round trips of every read.
+/// Idle time after which a connection is pinged before use. A connection just used is alive, and pinging each time
+/// would double the round trips of every read.
 const IDLE_LIMIT: Duration = Duration::from_millis(250);
 
-/// How often idle connections are used, so that no firewall forgets them, and the dead ones are found before a request
-/// needs them. Firewalls keep idle lines for a minute at least; most for five.
+/// Interval of pings on idle connections, so that firewalls keep them and dead ones are found before a request needs
+/// them. Firewalls keep idle connections for a minute at least; most for five.
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
 
-/// Connections for requests, and apart from them for what must never wait behind a rush of requests.
+/// Connections for requests, and separate ones for work that must never wait behind a rush of requests.
 #[derive(Clone, Debug)]
 pub struct Pools {
     pub requests: PgPool,
     /// For Stripe's webhooks: each may be a payment.
     pub webhooks: PgPool,
-    /// For `/readyz` and the figures of Prometheus.
+    /// For `/readyz` and the Prometheus metrics.
     pub health: PgPool,
-    /// For background jobs. One connection more listens for new jobs.
+    /// For background jobs. The listener for new jobs has one more connection.
     pub worker: PgPool,
     pub liveness: Arc<Liveness>,
-    /// The way to the server past a pooler, for the listener.
+    /// Server address without the pooler, for the listener.
     pub(super) direct: PgConnectOptions,
 }
 
-/// How many connections each pool may have.
+/// Number of connections in each pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Shares {
     requests: u32,
@@ -48,7 +48,7 @@ struct Shares {
 }
 
 impl Shares {
-    /// Divides what the process may have in all. One more is the listener's.
+    /// Divides the process's connections. One more is for the listener.
     fn of(total: u32) -> Shares {
         let total = total.max(FEWEST_DATABASE_CONNECTIONS);
         let health = if total < 16 { 1 } else { 2 };
@@ -64,8 +64,8 @@ impl Shares {
 }
 
 impl Pools {
-    /// Pools of so many connections in all, made when they are needed. `direct` is the way for those that a pooler
-    /// cannot serve.
+    /// Creates pools with this many connections in total; each connection is opened when needed. `direct` is for work
+    /// that a pooler cannot serve.
     pub fn new(
         options: &PgConnectOptions,
         route: Route,
@@ -89,7 +89,7 @@ impl Pools {
         pools
     }
 
-    /// How many of the requests' connections searches may have at once.
+    /// Number of request connections that searches may use at once.
     pub fn searches(&self) -> usize {
         let most = self.requests.options().get_max_connections() / 4;
         most.max(1) as usize
@@ -107,7 +107,7 @@ impl Pools {
     }
 }
 
-/// A pool that hands out no connection of which it is known, or to be expected, that it is dead.
+/// Creates a pool that never hands out a connection known or suspected to be dead.
 pub(super) fn pool(
     options: &PgConnectOptions,
     route: Route,
@@ -119,7 +119,8 @@ pub(super) fn pool(
     PgPoolOptions::new()
         .max_connections(most)
         .acquire_timeout(ACQUIRE_TIMEOUT)
-        // Without a line of the log for each that waited: in a flood that is one more. The metrics tell how long one waits.
+        // No log line for each slow acquire, because a flood would add one per waiter. The metrics show the waiting
+        // time.
         .acquire_slow_threshold(ACQUIRE_TIMEOUT)
         .test_before_acquire(false)
         .after_connect(move |conn, _| {
@@ -152,8 +153,8 @@ pub(super) fn pool(
         .after_release(move |conn, meta| {
             let liveness = after.clone();
             Box::pin(async move {
-                // What was begun and left, as by a request that timed out, is waited for; but not for ever, as the
-                // pool itself does, or a line that died in the middle would take its place in the pool along.
+                // Waits for work left behind, for example by a request that timed out. The wait is bounded, unlike the
+                // pool's own, because a connection that died in the middle would keep its place in the pool.
                 let left = timeout(PING_LIMIT, conn.flush()).await;
                 Ok(matches!(left, Ok(Ok(()))) && liveness.is_usable(meta.age))
             })
@@ -161,7 +162,7 @@ pub(super) fn pool(
         .connect_lazy_with(route.options(options))
 }
 
-/// Uses the idle connections of a pool now and then, until it is closed.
+/// Pings the idle connections of a pool at intervals, until it is closed.
 async fn keep_alive(pool: PgPool, liveness: Arc<Liveness>) {
     let closed = pool.close_event();
     let asking = async {

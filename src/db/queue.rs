@@ -1,4 +1,4 @@
-//! The database as the job queue uses it: with deadlines, and with a listener that goes past poolers and comes back.
+//! The database of the job queue: with time-outs, and with a listener that bypasses poolers and reconnects.
 
 use std::any::Any;
 use std::sync::Arc;
@@ -15,13 +15,13 @@ use tracing::warn;
 use super::liveness::Liveness;
 use super::pools::Pools;
 
-/// Longer than any statement of the queue may take: whoever has not answered by then is not there.
+/// Time-out of the queue's statements, longer than any of them may take: beyond it the server is gone.
 const STATEMENT_LIMIT: Duration = Duration::from_secs(25);
 
-/// How often the listener's line is used. It carries nothing else for days, and firewalls forget such lines.
+/// Ping interval of the listener's connection, which may be idle for days and would be dropped by firewalls.
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
 
-/// How long the listener's server may take to answer: less than the listener is waited for.
+/// Time-out of the listener's pings: shorter than callers wait for the listener.
 const LISTENER_LIMIT: Duration = Duration::from_millis(900);
 
 impl Pools {
@@ -33,7 +33,7 @@ impl Pools {
         })
     }
 
-    /// Hears of what is told on a channel.
+    /// Creates a listener on a channel.
     pub fn listener(&self, channel: &'static str) -> Listener {
         Listener {
             direct: self.direct.clone(),
@@ -106,17 +106,18 @@ impl DatabaseDriver for Queue {
     }
 }
 
-/// Hears of new jobs, on a connection of its own that goes past poolers.
+/// Listens for new jobs on a connection of its own that bypasses poolers.
 pub struct Listener {
     direct: PgConnectOptions,
     channel: &'static str,
     line: Option<PgListener>,
-    /// When the line was last known to be alive.
+    /// Time at which the connection was last known to be alive.
     heard: Instant,
 }
 
 impl Listener {
-    /// Waits until something may have been queued. Whoever stops waiting, or may be deaf, looks by themselves.
+    /// Waits until a job may have been queued. Callers poll on their own after a time-out, or when notifications may
+    /// have been lost.
     pub async fn hear(&mut self) {
         if self.heard.elapsed() > KEEP_ALIVE {
             self.ping().await;
@@ -129,7 +130,7 @@ impl Listener {
                     std::future::pending::<()>().await;
                 }
             }
-            // What came while nobody listened is to be looked for.
+            // Jobs queued while nobody listened must be polled.
             self.heard = Instant::now();
             return;
         };
@@ -142,7 +143,7 @@ impl Listener {
         }
     }
 
-    /// Uses the line, and gives it up where nobody answers.
+    /// Pings the connection, and drops it when there is no answer.
     async fn ping(&mut self) {
         let Some(mut line) = self.line.take() else {
             return;

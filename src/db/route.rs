@@ -1,4 +1,4 @@
-//! The way to the server: straight, or through a pooler; and how session settings reach it there.
+//! The connection to the server, direct or through a pooler, and the delivery of session settings.
 
 use std::time::{Duration, Instant};
 
@@ -8,8 +8,8 @@ use sqlx::{Connection, Row};
 use tokio::time::{sleep, timeout};
 use uuid::Uuid;
 
-/// What every session of ours has: bounded statements and lock waits, how alike a misspelled word must be; probes that
-/// keep the line known to firewalls between; and an end of statements whose caller is gone.
+/// Settings of every session: limits for statements and lock waits, the similarity threshold of the search, keep-alive
+/// probes against firewalls, and the cancelation of statements whose client is gone.
 pub(super) const SESSION: [(&str, &str); 9] = [
     ("statement_timeout", "20s"),
     ("lock_timeout", "10s"),
@@ -22,28 +22,29 @@ pub(super) const SESSION: [(&str, &str); 9] = [
     ("pg_trgm.word_similarity_threshold", "0.45"),
 ];
 
-/// How long a start waits for a server that starts as well.
+/// Time to wait for a server that is starting.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// How long a pooler may take to lend a connection to the server.
+/// Time-out for a pooler to assign a server connection.
 const LOAN_LIMIT: Duration = Duration::from_secs(5);
 
-/// How session settings reach the server.
+/// Delivery of session settings to the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Route {
-    /// With the start of the session.
+    /// As startup parameters.
     Straight,
-    /// By `set` after the start: a pooler that refuses them at the start, but lends one server connection per session.
+    /// By `set` after the start, for a pooler that rejects them at the start but assigns one server connection per
+    /// session.
     SessionPooler,
-    /// Not at all: a pooler that lends a server connection per transaction. The role has them, or nobody has.
+    /// Not delivered, for a pooler that assigns a server connection per transaction. Only the role can have them.
     TransactionPooler,
 }
 
 impl Route {
-    /// Finds out what lies between us and the server. `name` is the setting that holds the address.
+    /// Detects a pooler between us and the server. `name` is the setting with the address.
     ///
     /// # Errors
-    /// When the server cannot be reached, or a pooler loses what transactions of ours need.
+    /// When the server is unreachable, or when a pooler breaks our transactions.
     pub async fn find(options: &PgConnectOptions, name: &str) -> anyhow::Result<Route> {
         let began = Instant::now();
         loop {
@@ -82,7 +83,7 @@ impl Route {
         Ok(Route::TransactionPooler)
     }
 
-    /// How to connect by this route.
+    /// Connection options for this route.
     pub(super) fn options(self, options: &PgConnectOptions) -> PgConnectOptions {
         match self {
             Route::Straight => with_session(options),
@@ -90,7 +91,7 @@ impl Route {
         }
     }
 
-    /// What a new session is told at once; may be empty.
+    /// SQL for the start of a session; may be empty.
     pub(super) fn first_words(self) -> String {
         match self {
             Route::SessionPooler => SESSION
@@ -113,7 +114,7 @@ async fn connect(options: &PgConnectOptions) -> Result<PgConnection, sqlx::Error
     }
 }
 
-/// Whether the server is about to be there.
+/// Returns true while the server is starting.
 fn is_starting(error: &anyhow::Error) -> bool {
     match error.downcast_ref::<sqlx::Error>() {
         Some(sqlx::Error::Io(error)) => error.kind() == std::io::ErrorKind::ConnectionRefused,
@@ -124,7 +125,7 @@ fn is_starting(error: &anyhow::Error) -> bool {
     }
 }
 
-/// As PgBouncer says it: `unsupported startup parameter: options`.
+/// PgBouncer's message: `unsupported startup parameter: options`.
 fn refuses_settings(error: &sqlx::Error) -> bool {
     let told = error.as_database_error();
     told.is_some_and(|error| error.message().contains("startup parameter"))
@@ -137,7 +138,7 @@ pub(super) async fn setting(conn: &mut PgConnection, name: &str) -> Result<Strin
         .await
 }
 
-/// The process that serves a session at the moment. Asked in one message, which no pooler can divide.
+/// The server process behind a session at the moment. Sent as one message, which no pooler can split.
 async fn backend(conn: &mut PgConnection) -> anyhow::Result<i32> {
     let asked = sqlx::raw_sql("select pg_backend_pid()").fetch_one(conn);
     let row = timeout(LOAN_LIMIT, asked).await.ok();
@@ -145,12 +146,12 @@ async fn backend(conn: &mut PgConnection) -> anyhow::Result<i32> {
     Ok(row?.try_get(0)?)
 }
 
-/// Whether the process behind a session changes while other sessions hold transactions open.
+/// Returns true when a session changes its server process while other sessions hold transactions open.
 async fn lends_per_transaction(options: &PgConnectOptions) -> anyhow::Result<bool> {
     let mut asking = connect(options).await?;
     let first = backend(&mut asking).await?;
     let mut holders = Vec::new();
-    // Most poolers lend the one that came back last, some the one that has lain longest: one of three shows it.
+    // Most poolers assign the connection returned last, some the one idle longest; one of three tries shows it.
     for _ in 0..3 {
         let mut holder = connect(options).await?;
         sqlx::raw_sql("begin").execute(&mut holder).await?;
@@ -163,7 +164,7 @@ async fn lends_per_transaction(options: &PgConnectOptions) -> anyhow::Result<boo
     Ok(false)
 }
 
-/// Whether a statement that was prepared in one transaction is there in another, by another process of the server.
+/// Returns true when a statement prepared in one transaction is available in another, in a different server process.
 async fn keeps_statements(options: &PgConnectOptions) -> anyhow::Result<bool> {
     let mut asking = connect(options).await?;
     let nonce = Uuid::new_v4().simple();
@@ -177,7 +178,7 @@ async fn keeps_statements(options: &PgConnectOptions) -> anyhow::Result<bool> {
             .context("the pooler lends too few connections to the server")?;
         match answer {
             Ok(text) if text.starts_with(&format!("{nonce} ")) => seen.push(text),
-            // Another's statement under the same name, or none.
+            // Another statement under the same name, or none.
             Ok(_) | Err(sqlx::Error::Database(_) | sqlx::Error::Protocol(_)) => return Ok(false),
             Err(error) => return Err(error.into()),
         }
@@ -187,6 +188,6 @@ async fn keeps_statements(options: &PgConnectOptions) -> anyhow::Result<bool> {
         holders.push(holder);
     }
     seen.dedup();
-    // By one process alone nothing was tried.
+    // A single server process proves nothing.
     Ok(seen.len() > 1)
 }

@@ -1,4 +1,4 @@
-//! The images of one request: kept together or taken back together, also when the request ends in the middle.
+//! The images of one request: stored together or discarded together, even when the request is dropped midway.
 
 use sqlx::PgPool;
 
@@ -8,9 +8,9 @@ use crate::error::Result;
 use crate::extract::Deadline;
 use crate::ids::ImageId;
 
-/// Images that were taken in for a request that may still fail. Unless [`Batch::done`] is called, they are taken back:
-/// nothing of a failed request remains, whether it was refused, or given up because its sender went away. (One that is
-/// just being written at that moment waits for the sweep.)
+/// Images stored for a request that may still fail. Unless [`Batch::done`] is called, they are discarded, so that
+/// nothing of a failed request remains, whether it was rejected or its client disconnected. (An image being written at
+/// that moment is left to the sweep.)
 pub struct Batch {
     media: Media,
     db: PgPool,
@@ -19,7 +19,7 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// The images of a request that has until then; each that is taken in puts it off.
+    /// Begins a batch for a request with this deadline; each stored image extends it.
     pub fn begin(media: &Media, db: &PgPool, deadline: Option<Deadline>) -> Batch {
         Batch {
             media: media.clone(),
@@ -29,7 +29,7 @@ impl Batch {
         }
     }
 
-    /// Takes the next image in.
+    /// Stores the next image.
     ///
     /// # Errors
     /// As [`keep`].
@@ -41,17 +41,17 @@ impl Batch {
         Ok(kept.map(|kept| self.kept.push(kept)))
     }
 
-    /// The images so far, in their order.
+    /// Ids of the images so far, in order.
     pub fn ids(&self) -> Vec<ImageId> {
         self.kept.iter().map(|kept| kept.id.clone()).collect()
     }
 
-    /// The request has succeeded, and uses them.
+    /// Keeps the images: the request has succeeded and uses them.
     pub fn done(mut self) {
         self.kept.clear();
     }
 
-    /// The request has failed. Never fails itself; what it cannot do now, the sweep does tomorrow.
+    /// Discards the images: the request has failed. Never fails itself; the sweep does the next day what is left.
     pub async fn take_back(mut self) {
         let kept = std::mem::take(&mut self.kept);
         discard(&self.media, &self.db, &kept).await;

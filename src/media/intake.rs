@@ -1,4 +1,4 @@
-//! Taking an image in: what is accepted, and what is made of it. No input or output, only bytes and pixels.
+//! Image intake: accepted formats, decoding and re-encoding. Works on bytes and pixels only, without I/O.
 
 use std::borrow::Cow;
 use std::io::Cursor;
@@ -16,40 +16,40 @@ use super::{png, renditions};
 use crate::config::MediaLimits;
 use crate::ids::ImageId;
 
-/// Wider or higher is no image, and more than a WebP can be.
+/// Limit of width and height, which is also WebP's limit.
 const MAX_SIDE: u32 = 16_383;
 
-/// Of the image as it is kept: its renditions are made from it.
+/// Quality of stored images. Renditions are made from them.
 const JPEG_QUALITY: u8 = 90;
 
-/// The bytes at the head of a file that [`sniff`] looks at.
+/// Bytes at the head of a file that [`sniff`] reads.
 pub(super) const HEAD_BYTES: usize = 64;
 
-/// What a decoder may need besides the image, in bytes.
+/// Memory of a decoder besides the image, in bytes.
 const BESIDES: u64 = 16 << 20;
 
-/// The side of the likeness that a ThumbHash is made of, at most.
+/// Largest side of the thumbnail from which a ThumbHash is computed.
 const THUMB_SIDE: u32 = 100;
 
-/// Why an image is not taken.
+/// Reasons for rejecting an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// More bytes than a file may have.
+    /// The file exceeds the size limit.
     TooLarge,
-    /// Its first bytes are those of no image that we know.
+    /// The first bytes match no known image format.
     NotAImage,
-    /// An image of a kind that we do not read, by name.
+    /// A known but unsupported format, by name.
     Unsupported(&'static str),
-    /// A JPEG coded in a way that hardly any program reads.
+    /// A JPEG with a coding that hardly any program reads.
     UnusualJpeg(&'static str),
-    /// More pixels than we decode.
+    /// The image exceeds the pixel limit.
     TooManyPixels,
-    /// It begins like an image, but cannot be read to its end.
+    /// The file begins like an image, but cannot be read to its end.
     Damaged,
 }
 
 impl Refusal {
-    /// A sentence for the one who sent it.
+    /// A sentence for the uploader.
     pub fn sentence(self, limits: &MediaLimits) -> String {
         match self {
             Refusal::TooLarge => format!(
@@ -78,7 +78,7 @@ impl Refusal {
     }
 }
 
-/// How an image is kept: JPEG, or PNG where something of it is transparent.
+/// Format of a stored image: JPEG, or PNG for images with transparency.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, sqlx::Type)]
 #[sqlx(type_name = "text", rename_all = "lowercase")]
 pub(super) enum Format {
@@ -102,7 +102,7 @@ impl Format {
     }
 }
 
-/// An image as it will be kept.
+/// An image ready to be stored.
 pub(super) struct Prepared {
     pub id: ImageId,
     pub content: Vec<u8>,
@@ -112,10 +112,10 @@ pub(super) struct Prepared {
     pub thumbhash: String,
 }
 
-/// The kind of image that begins so.
+/// Detects the format from the first bytes.
 ///
 /// # Errors
-/// Kinds that we know but do not read, by name, and what is no image.
+/// Unsupported formats, by name, and files that are not images.
 pub(super) fn sniff(head: &[u8]) -> Result<ImageFormat, Refusal> {
     match head {
         [0xff, 0xd8, 0xff, ..] => Ok(ImageFormat::Jpeg),
@@ -141,8 +141,8 @@ pub(super) fn sniff(head: &[u8]) -> Result<ImageFormat, Refusal> {
     }
 }
 
-/// The name of an ISO media file by its brands: the major one, a version, and those that it is compatible with. The
-/// major brand alone does not tell AVIF from HEIC. Source: <https://mp4ra.org/registered-types/brands>
+/// Name of an ISO media file's format by its brands: the major brand, a version, and the compatible brands. The major
+/// brand alone does not distinguish AVIF from HEIC. Source: <https://mp4ra.org/registered-types/brands>
 fn sniff_iso_media(brands: &[u8]) -> Refusal {
     let brands = brands.as_chunks::<4>().0;
     let has = |names: &[&[u8; 4]]| brands.iter().any(|brand| names.contains(&brand));
@@ -159,10 +159,10 @@ fn sniff_iso_media(brands: &[u8]) -> Refusal {
     }
 }
 
-/// How much room the image takes when it is decoded, counted in pixels of four bytes. Decodes nothing.
+/// Memory that decoding the image takes, in pixels of four bytes. Decodes nothing.
 ///
 /// # Errors
-/// What is no image of ours, or one with too many pixels.
+/// Files that are not supported images, and images with too many pixels.
 pub(super) fn measure(content: &[u8], limits: &MediaLimits) -> Result<u64, Refusal> {
     if sniff(content)? == ImageFormat::Jpeg {
         let jpeg = open_jpeg(content, limits)?;
@@ -174,7 +174,7 @@ pub(super) fn measure(content: &[u8], limits: &MediaLimits) -> Result<u64, Refus
     Ok((u64::from(width) * u64::from(height)).max(decoder.total_bytes() / 4))
 }
 
-/// Decodes an image whole and writes it anew, upright and in sRGB: of the file that was sent only pixels are left.
+/// Decodes an image completely and encodes it again, upright and in sRGB: only pixels are kept of the uploaded file.
 pub(super) fn prepare(content: &[u8], limits: &MediaLimits) -> Result<Prepared, Refusal> {
     let image = decode(content, limits)?;
     let written = match &image {
@@ -200,8 +200,8 @@ pub(super) fn prepare(content: &[u8], limits: &MediaLimits) -> Result<Prepared, 
     Ok(described(content, format, &image))
 }
 
-/// An image that a shop has kept before, as the bytes that were kept. None: it is not that, and has to come in as any
-/// other. Its hash is known, and nothing but pixels may be in it.
+/// Accepts a previously stored image with its bytes unchanged. Its hash must match, and the file must contain nothing
+/// but pixels; otherwise `None` is returned, and the image must be uploaded like any other.
 pub(super) fn recognize(id: &ImageId, content: &[u8], limits: &MediaLimits) -> Option<Prepared> {
     let format = match sniff(content) {
         Ok(ImageFormat::Jpeg) => Format::Jpeg,
@@ -236,7 +236,7 @@ fn described(content: Vec<u8>, format: Format, image: &DynamicImage) -> Prepared
     }
 }
 
-/// The pixels of an image: upright, in sRGB, RGB or, where something is transparent, RGBA. Of several frames the first.
+/// Decodes an image: upright, in sRGB, as RGB or, with transparency, RGBA. Only the first frame of several is used.
 pub(super) fn decode(content: &[u8], limits: &MediaLimits) -> Result<DynamicImage, Refusal> {
     let (decoded, orientation, profile) = if sniff(content)? == ImageFormat::Jpeg {
         let jpeg = open_jpeg(content, limits)?;
@@ -263,8 +263,8 @@ pub(super) fn decode(content: &[u8], limits: &MediaLimits) -> Result<DynamicImag
     })
 }
 
-/// A JPEG, taken apart: the decoder of `image` keeps stripes where components come in scans of their own, and panics over
-/// chroma finer than luma.
+/// Parses a JPEG with our own parser, because the decoder of `image` leaves stripes where components come in separate
+/// scans, and panics on chroma finer than luma.
 fn open_jpeg(content: &[u8], limits: &MediaLimits) -> Result<Jpeg, Refusal> {
     let jpeg = Jpeg::read(content)?;
     let (width, height) = jpeg.dimensions();
@@ -281,7 +281,7 @@ fn check_size(width: u32, height: u32, bytes: u64, limits: &MediaLimits) -> Resu
     Ok(())
 }
 
-/// A decoder of a PNG, GIF or WebP that has read the header, and no more.
+/// Opens a decoder of a PNG, GIF or WebP, which has read only the header.
 fn open<'a>(
     content: &'a [u8],
     limits: &MediaLimits,
@@ -304,16 +304,16 @@ fn open<'a>(
     Ok(Box::new(decoder))
 }
 
-/// What a decoder may allocate: the image, perhaps twice, and something for what comes with it. A profile may unpack to
-/// a thousand times its size.
+/// Allocation limit of a decoder: the image, perhaps twice, and a reserve for its metadata, because a profile may
+/// unpack to a thousand times its size.
 fn room(image_bytes: u64) -> Limits {
     let mut room = Limits::no_limits();
     room.max_alloc = Some(image_bytes * 2 + BESIDES);
     room
 }
 
-/// The image as RGB or RGBA of eight bits, its colours converted to sRGB from the profile that came with it. A profile
-/// that cannot be used is treated as browsers do, as if it were not there; the log says so.
+/// Converts an image to eight-bit RGB or RGBA, and its colors from the embedded profile to sRGB. An unusable profile is
+/// ignored, as in browsers, and logged.
 fn in_srgb(image: DynamicImage, profile: Option<&[u8]>) -> DynamicImage {
     let (is_grey, has_alpha) = (!image.color().has_color(), image.color().has_alpha());
     let plain = |image: DynamicImage| match has_alpha {
@@ -344,7 +344,7 @@ fn in_srgb(image: DynamicImage, profile: Option<&[u8]>) -> DynamicImage {
         info!("a colour profile cannot be used");
         return plain(image);
     };
-    // Grey samples, one or two a pixel, become three or four; the others are converted where they are.
+    // Gray samples, one or two per pixel, become three or four; other layouts are converted in place.
     let source = match from {
         Layout::Gray => Some(image.to_luma8().into_raw()),
         Layout::GrayAlpha => Some(image.to_luma_alpha8().into_raw()),
@@ -383,7 +383,7 @@ fn thumbhash(image: &DynamicImage) -> String {
     BASE64_STANDARD.encode(thumbhash::rgba_to_thumb_hash(width, height, &small))
 }
 
-/// What was decoded can be encoded; if not, it is the image that is odd.
+/// Rejects an image that cannot be encoded: a decoded image normally can, so this one must be odd.
 fn refused(error: anyhow::Error) -> Refusal {
     tracing::warn!(error = format!("{error:#}"), "an image cannot be written");
     Refusal::Damaged

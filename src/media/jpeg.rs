@@ -1,9 +1,9 @@
-//! JPEG files as browsers read them: lenient about what surrounds the pixels, strict about the pixels themselves.
+//! JPEG files as browsers read them: lenient about everything around the pixels, strict about the pixels themselves.
 //!
-//! Cameras, editors and uploads that broke off leave files that the standard forbids and every browser shows: stray bytes
-//! between segments, metadata twice, no end marker. This module reads the segments itself, keeps what the pixels need,
-//! and hands the decoder a plain file. A file whose pixels are not all there is refused: the decoder fills what is
-//! missing with zeros and says that all is well.
+//! Cameras, editors and interrupted uploads produce files that the standard forbids and every browser shows: stray
+//! bytes between segments, duplicate metadata, no end marker. This module reads the segments itself, keeps those needed
+//! for the pixels, and passes a plain file to the decoder. A file with missing pixels is rejected, because the decoder
+//! would fill them with zeros and report success.
 
 use image::metadata::Orientation;
 use image::{DynamicImage, GrayImage, RgbImage};
@@ -33,28 +33,30 @@ mod marker {
     pub const COM: u8 = 0xfe;
 }
 
-/// More scans than any encoder writes. A scan of a few bytes walks over the whole image, so their number is time.
+/// Limit of scans, more than any encoder writes. A scan of a few bytes traverses the whole image, so the number of
+/// scans determines the time.
 const MAX_SCANS: usize = 100;
 
-/// One bits, as they stand before the marker that ends a run of entropy-coded data. No Huffman code has only ones, so a
-/// decoder that needs more data than there is meets an error here, where it would go on with zeros otherwise. Enough for
-/// what is left of a code, the bits of a value and one code more; few enough that the decoder finds the marker behind.
+/// One bits, inserted before the marker that ends a run of entropy-coded data. No Huffman code consists of ones only,
+/// so a decoder that needs more data than exists reports an error here, instead of continuing with zeros. The length
+/// covers the rest of a code, the bits of a value and one more code, and is short enough for the decoder to find the
+/// marker behind it.
 const ONES: [u8; 12] = [0xff, 0, 0xff, 0, 0xff, 0, 0xff, 0, 0xff, 0, 0xff, 0];
 
-/// The head of the plain file. The segment of AVI1 has the decoder use the tables of the standard where a file brings
-/// none, as the frames of a film do.
+/// Head of the plain file. The AVI1 segment makes the decoder use the standard's tables when a file has none, as frames
+/// of a video do.
 const PLAIN_HEAD: [u8; 20] = *b"\xff\xd8\xff\xe0\x00\x10AVI1\0\0\0\0\0\0\0\0\0\0";
 
-/// Every coefficient of a block.
+/// Mask of all coefficients of a block.
 const ALL_COEFFICIENTS: u64 = u64::MAX;
 
-/// One component of an image: luma, a chroma, or an ink.
+/// A component of an image: luma, chroma, or an ink.
 #[derive(Clone, Copy)]
 struct Component {
     id: u8,
     horizontal: u8,
     vertical: u8,
-    /// The coefficients of which the scans so far have sent every bit.
+    /// Coefficients whose bits are complete after the scans so far.
     complete: u64,
 }
 
@@ -108,7 +110,7 @@ impl Frame {
         })
     }
 
-    /// The samples of all components together.
+    /// Number of samples in all components.
     fn samples(&self) -> u64 {
         let most = |factor: fn(&Component) -> u8| {
             let factors = self.components.iter().map(factor);
@@ -123,7 +125,7 @@ impl Frame {
         self.components.iter().map(of).sum()
     }
 
-    /// Notes which coefficients a scan completes. `header` is the segment that begins it.
+    /// Marks the coefficients that a scan completes. `header` is the segment that begins it.
     fn begin_scan(&mut self, header: &[u8]) -> Result<(), Refusal> {
         let (&count, rest) = header.split_first().ok_or(Refusal::Damaged)?;
         let (selectors, rest) = rest
@@ -153,49 +155,49 @@ impl Frame {
     }
 }
 
-/// A JPEG file, taken apart and not yet decoded.
+/// A parsed JPEG file, not yet decoded.
 pub(super) struct Jpeg {
     frame: Frame,
     color_transform: ColorTransform,
-    /// What the pixels need of the file, and nothing else.
+    /// The plain file: only the parts needed for the pixels.
     plain: Vec<u8>,
     orientation: Orientation,
     profile: Option<Vec<u8>>,
-    /// Nothing but pixels is in the file.
+    /// The file contains nothing but pixels.
     pub is_bare: bool,
 }
 
 impl Jpeg {
-    /// Reads all segments of a file; decodes no pixel.
+    /// Reads all segments of a file without decoding pixels.
     ///
     /// # Errors
-    /// A file that is cut off, or coded in a way that browsers do not show either.
+    /// Files that are cut off, and codings that browsers do not show either.
     pub fn read(content: &[u8]) -> Result<Jpeg, Refusal> {
         let mut parser = Parser::new(content);
         parser.read_segments()?;
         parser.finish()
     }
 
-    /// Width and height as coded, not yet turned.
+    /// Coded width and height, before rotation.
     pub fn dimensions(&self) -> (u32, u32) {
         (self.frame.width.into(), self.frame.height.into())
     }
 
-    /// The bytes of the decoded pixels.
+    /// Size of the decoded pixels in bytes.
     pub fn output_bytes(&self) -> u64 {
         let (width, height) = self.dimensions();
         u64::from(width) * u64::from(height) * self.frame.components.len() as u64
     }
 
-    /// The bytes that decoding takes at its height: the pixels, each component by itself, and with several passes over an
-    /// image all its coefficients.
+    /// Peak memory of decoding in bytes: the pixels, each component separately, and for progressive images all
+    /// coefficients.
     pub fn working_bytes(&self) -> u64 {
         let samples = self.frame.samples();
         let coefficients = if self.frame.is_progressive { 2 } else { 0 };
         self.output_bytes() + samples + samples * coefficients
     }
 
-    /// How the image is turned upright, by the first block of EXIF, as in browsers.
+    /// Orientation from the first EXIF block, as in browsers.
     pub fn orientation(&self) -> Orientation {
         self.orientation
     }
@@ -204,10 +206,10 @@ impl Jpeg {
         self.profile.as_deref()
     }
 
-    /// Decodes the pixels: gray, or RGB.
+    /// Decodes the pixels as gray or RGB.
     ///
     /// # Errors
-    /// An image of which not all pixels are there.
+    /// Images with missing pixels.
     pub fn decode(self) -> Result<DynamicImage, Refusal> {
         let (width, height) = self.dimensions();
         let mut decoder = Decoder::new(&self.plain[..]);
@@ -228,7 +230,7 @@ impl Jpeg {
     }
 }
 
-/// Turns cyan, magenta, yellow and black into RGB in place, as browsers do where no profile says it better.
+/// Converts cyan, magenta, yellow and black to RGB in place, as browsers do without a profile.
 fn inks_to_rgb(pixels: &mut Vec<u8>) {
     let count = pixels.len() / 4;
     for at in 0..count {
@@ -242,7 +244,7 @@ fn inks_to_rgb(pixels: &mut Vec<u8>) {
     pixels.truncate(count * 3);
 }
 
-/// Walks over the segments of a file and gathers what counts.
+/// Reads the segments of a file and collects the relevant ones.
 struct Parser<'a> {
     content: &'a [u8],
     at: usize,
@@ -251,10 +253,10 @@ struct Parser<'a> {
     scans: usize,
     has_end: bool,
     is_jfif: bool,
-    /// The transform that Adobe's segment names.
+    /// The transform in Adobe's segment.
     adobe: Option<u8>,
     exif: Option<&'a [u8]>,
-    /// The parts of a color profile with their numbers, and how many there should be.
+    /// Parts of a color profile with their numbers, and the expected count.
     profile: Vec<(u8, u8, &'a [u8])>,
     is_bare: bool,
 }
@@ -283,11 +285,11 @@ impl<'a> Parser<'a> {
                     self.has_end = true;
                     break;
                 }
-                // A stray one, with nothing behind it.
+                // A stray marker without content.
                 0x01 | marker::RST0..=marker::RST7 => self.is_bare = false,
                 _ => {
                     let Some(segment) = self.segment() else {
-                        // Cut off behind its last scan, perhaps within a comment: nothing is lost.
+                        // Cut off after its last scan, perhaps within a comment: nothing is lost.
                         break;
                     };
                     self.take_segment(marker, segment)?;
@@ -297,7 +299,7 @@ impl<'a> Parser<'a> {
         Ok(())
     }
 
-    /// The next marker, over whatever stands before it. None at the end of the file.
+    /// Finds the next marker, skipping everything before it. Returns `None` at the end of the file.
     fn next_marker(&mut self) -> Option<u8> {
         loop {
             let skipped = memchr(0xff, self.content.get(self.at..)?)?;
@@ -314,7 +316,7 @@ impl<'a> Parser<'a> {
         }
     }
 
-    /// The content of the segment whose marker was just read. None: the file ends before it does.
+    /// Content of the segment whose marker was just read. `None` when the file ends first.
     fn segment(&mut self) -> Option<&'a [u8]> {
         let rest = self.content.get(self.at..)?;
         let length = usize::from(u16::from_be_bytes(*rest.first_chunk()?));
@@ -353,7 +355,7 @@ impl<'a> Parser<'a> {
     }
 
     fn copy(&mut self, marker: u8, segment: &[u8]) {
-        // As it came: two bytes of length, of which the segment is what follows.
+        // The original length: its two bytes count, too.
         let length = u16::try_from(segment.len() + 2).expect("was read from two bytes");
         self.plain.extend([0xff, marker]);
         self.plain.extend(length.to_be_bytes());
@@ -365,7 +367,7 @@ impl<'a> Parser<'a> {
             return Err(Refusal::Damaged);
         }
         self.frame = Some(Frame::parse(marker, segment)?);
-        // Baseline is the extended process with fewer tables, and not every encoder counts them.
+        // Baseline is the extended process with fewer tables, and some encoders exceed that number.
         self.copy(marker.max(marker::SOF1), segment);
         Ok(())
     }
@@ -383,7 +385,7 @@ impl<'a> Parser<'a> {
         self.copy_entropy_coded(blocks)
     }
 
-    /// Copies the data of a scan up to the marker behind it, with [`ONES`] at the end of each run.
+    /// Copies the data of a scan up to the next marker, with [`ONES`] at the end of each run.
     fn copy_entropy_coded(&mut self, max_restarts: usize) -> Result<(), Refusal> {
         let mut restarts = 0;
         loop {
@@ -430,7 +432,7 @@ impl<'a> Parser<'a> {
             }
             marker::APP1 => {
                 if let Some(exif) = after(b"Exif\0\0") {
-                    // The first counts: what follows goes on with it, or was put behind it by another program.
+                    // Only the first block counts: later ones continue it, or were added by another program.
                     self.exif.get_or_insert(exif);
                 }
             }
@@ -465,7 +467,7 @@ impl<'a> Parser<'a> {
         })
     }
 
-    /// What the components mean, by the rules of libjpeg, which all browsers use.
+    /// Color space of the components by the rules of libjpeg, which all browsers use.
     fn color_transform(&self) -> ColorTransform {
         let ids: Vec<u8> = self
             .frame
@@ -483,7 +485,7 @@ impl<'a> Parser<'a> {
         }
     }
 
-    /// The color profile, put together. None where a part is missing or there twice.
+    /// Assembles the color profile. `None` when a part is missing or duplicate.
     fn profile(&mut self) -> Option<Vec<u8>> {
         self.profile.sort_by_key(|(number, ..)| *number);
         let count = self.profile.len();
@@ -497,7 +499,7 @@ impl<'a> Parser<'a> {
     }
 }
 
-/// Refuses a table with a code of ones alone: the standard forbids it, browsers refuse it, and [`ONES`] relies on it.
+/// Rejects a table with a code of ones only: the standard forbids it, browsers reject it, and [`ONES`] relies on it.
 fn check_huffman_tables(mut segment: &[u8]) -> Result<(), Refusal> {
     while let Some((_, rest)) = segment.split_first() {
         let (counts, rest) = rest.split_first_chunk::<16>().ok_or(Refusal::Damaged)?;
@@ -544,7 +546,7 @@ mod tests {
             let cut_off = &jpeg[..cut];
             let with_an_end = [cut_off, &[0xff, 0xd9]].concat();
             for file in [cut_off, &with_an_end] {
-                // Without the end marker, or half of it, nothing is missing.
+                // Without all or part of the end marker, nothing is missing.
                 if let Ok(kept) = pixels(file) {
                     assert!(kept == whole && cut + 2 >= jpeg.len(), "{cut}");
                 }

@@ -1,10 +1,9 @@
-//! Images: the one way in for every image, the store they lie in, and the way out to browsers and emails.
+//! Images: intake, storage, and delivery to browsers and emails.
 //!
-//! What comes in is judged by its content, decoded whole, turned upright, converted to sRGB and written anew: nothing of
-//! the file that was sent is kept but its pixels, so neither metadata nor anything that hides in an image survives. The
-//! result is stored once under the hash of its content; a job makes the renditions. Domains keep a [`ImageId`] in a
-//! column that references `images (id)`, and that is all it takes: what nothing references a day after its last upload
-//! is swept.
+//! An uploaded image is detected by its content, decoded completely, rotated upright, converted to sRGB and encoded
+//! again. Only its pixels are kept, so neither metadata nor hidden content survives. The result is stored once under
+//! the hash of its content; a job makes the renditions. Reference `images (id)` with a foreign key to keep an image.
+//! Unreferenced images are deleted one day after their last upload.
 mod batch;
 mod intake;
 mod jpeg;
@@ -37,26 +36,26 @@ use crate::ids::ImageId;
 use objects::Objects;
 use renditions::{Kind, WIDTHS};
 
-/// How many images are read into memory at once, before their pixels are counted.
+/// Limit of images read into memory at once, before their pixels are counted.
 const READERS: usize = 4;
 
-/// The store with its limits. Cheap to clone.
+/// Image storage with its limits. Cheap to clone.
 #[derive(Clone)]
 pub struct Media {
     objects: Objects,
     limits: MediaLimits,
-    /// Where uploads lie while they arrive: unnamed files, which end with the process.
+    /// Folder of uploads in progress: unnamed files, which end with the process.
     uploads: Arc<PathBuf>,
     readers: Arc<Semaphore>,
-    /// One permit for a thousand pixels. All that is decoded at a time fits into one largest image.
+    /// One permit per thousand pixels. All concurrent decodes together fit into one image of maximum size.
     pixels: Arc<Semaphore>,
 }
 
 impl Media {
-    /// The store that the settings describe.
+    /// Opens the configured storage.
     ///
     /// # Errors
-    /// When a folder cannot be made, or the bucket's settings are of no use.
+    /// When a folder cannot be created, or the bucket's settings are invalid.
     pub fn open(config: &Config) -> anyhow::Result<Media> {
         let objects = match &config.media_store {
             MediaStore::Folder(folder) => Objects::in_folder(folder)?,
@@ -83,7 +82,7 @@ impl Media {
         self.limits
     }
 
-    /// A file for what arrives, without a name: it is gone when it is dropped, or with the process.
+    /// Creates an unnamed file for an upload. It is deleted when dropped, or with the process.
     ///
     /// # Errors
     /// 503 `media_unavailable` when the disk refuses.
@@ -92,8 +91,8 @@ impl Media {
             .map_err(|error| objects::unavailable(error, "beginning an upload"))
     }
 
-    /// Does work on pixels where it blocks nobody, once there is room for them. A decoder that panics has met an image
-    /// that it does not understand: nothing, then.
+    /// Runs work on pixels on a blocking thread, once there is memory for them. Returns `None` when a decoder panics,
+    /// because it cannot handle the image.
     async fn work<T: Send + 'static>(
         &self,
         pixels: u64,
@@ -108,7 +107,7 @@ impl Media {
             .await
             .context("waiting for room to decode")?;
         let done = tokio::task::spawn_blocking(move || {
-            // Held by the work, not by who waits for it: they may be gone before it ends.
+            // Held by the work instead of its caller, which may be gone before the work ends.
             let _permit = permit;
             work()
         });
@@ -123,8 +122,8 @@ impl Media {
     }
 }
 
-/// The pixels of any file that the store holds, upright and in sRGB; files of an older shop may be larger than what is
-/// taken in today. None for what cannot be decoded.
+/// Decodes any stored file, upright and in sRGB. Files of an older shop may exceed today's limits. Returns `None` for
+/// files that cannot be decoded.
 pub fn decode(content: &[u8]) -> Option<image::DynamicImage> {
     let limits = MediaLimits {
         file_bytes: u64::MAX,
@@ -134,7 +133,7 @@ pub fn decode(content: &[u8]) -> Option<image::DynamicImage> {
     intake::decode(content, &limits).ok()
 }
 
-/// What is known of an image without looking at it.
+/// Metadata of an image.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, sqlx::FromRow)]
 pub struct Image {
     pub id: ImageId,
@@ -143,25 +142,25 @@ pub struct Image {
     pub thumbhash: String,
 }
 
-/// An image as every JSON shows it.
+/// An image in JSON.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct ImageView {
-    /// A JPEG for a card of 384 px on a dense screen: at most 1024 px wide.
+    /// A JPEG for a card of 384 px on a high-density screen: at most 1024 px wide.
     pub url: String,
-    /// The image's own size in pixels; the renditions are smaller.
+    /// Original size in pixels; the renditions are smaller.
     pub width: i32,
     pub height: i32,
-    /// WebP in several widths, as HTML's `srcset` has them.
+    /// WebP in several widths, in the format of HTML's `srcset`.
     pub srcset: String,
-    /// A blurred likeness to show meanwhile: a ThumbHash, base64.
+    /// A blurred placeholder: a ThumbHash, base64.
     pub thumbhash: String,
 }
 
-/// The width of the rendition that stands for an image where one address has to do: 384 px at twice the density.
+/// Width of the rendition used where a single address is needed: 384 px at more than twice the density.
 pub const CARD_WIDTH: u32 = 1024;
 
 impl Image {
-    /// The image with addresses that begin with `base`: nothing for relative ones.
+    /// The image with addresses that begin with `base`, which is empty for relative ones.
     pub fn view(&self, base: &str) -> ImageView {
         let own = self.width.unsigned_abs();
         let sources: Vec<String> = renditions::steps(own)
@@ -180,8 +179,8 @@ impl Image {
     }
 }
 
-/// The stable address, `/media/…`, of an image as a JPEG of this width: the next one that we make, 1600 px at most.
-/// An image that is narrower is shown as wide as it is.
+/// Stable address, `/media/…`, of an image as a JPEG of this width: the next larger step, at most 1600 px. A narrower
+/// image is delivered in its own width.
 pub fn url(id: &ImageId, width: u32) -> String {
     let step = WIDTHS.into_iter().find(|step| *step >= width);
     address(id, step.unwrap_or(WIDTHS[WIDTHS.len() - 1]), Kind::Jpeg)
@@ -191,7 +190,7 @@ fn address(id: &ImageId, step: u32, kind: Kind) -> String {
     format!("/media/images/{id}/{step}.{}", kind.extension())
 }
 
-/// The image that one of our addresses, without scheme and host, shows. None: the address is not of that form.
+/// Image id in one of our addresses, without scheme and host. `None` for other addresses.
 pub fn id_of(address: &str) -> Option<ImageId> {
     let (id, _) = address.strip_prefix("/media/images/")?.split_once('/')?;
     ImageId::parse(id)

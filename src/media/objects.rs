@@ -1,5 +1,5 @@
-//! The store behind the images: a folder, or a bucket that speaks S3. Everything in it has a path; ours begin with
-//! `images/`, and the rest is what a shop brought along from the old service.
+//! Object storage of images: a folder, or an S3-compatible bucket. Our own paths begin with `images/`; the others are
+//! files from the old service.
 
 use std::io::ErrorKind;
 use std::ops::Range;
@@ -21,19 +21,19 @@ use object_store::{
 use crate::config::BucketSettings;
 use crate::error::{Error, Result};
 
-/// Under which our images lie, a folder each.
+/// Folder of our images, with a subfolder for each.
 const IMAGES: &str = "images";
 
-/// How long a bucket that fails is asked again: less than a request may take.
+/// Time for which a failing bucket is retried: less than a request may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// The longest path that may be asked for, in bytes: S3 allows 1024, with the prefix.
+/// Limit of a requested path in bytes: S3 allows 1024, including the prefix.
 const MAX_PATH: usize = 800;
 
 #[derive(Clone)]
 pub(super) struct Objects {
     store: Arc<dyn ObjectStore>,
-    /// The folder, where it is one.
+    /// The folder, for folder storage.
     folder: Option<PathBuf>,
 }
 
@@ -47,7 +47,7 @@ impl Objects {
         })?;
         let store = LocalFileSystem::new_with_prefix(folder)
             .with_context(|| format!("opening the folder {}", folder.display()))?
-            // A row may say that an image is there only once it would survive a power cut.
+            // A row may reference an image only once it would survive a power failure.
             .with_fsync(true);
         Ok(Objects {
             store: Arc::new(store),
@@ -56,7 +56,7 @@ impl Objects {
     }
 
     pub fn in_bucket(settings: &BucketSettings) -> anyhow::Result<Objects> {
-        // The client panics without a provider. Fails when there is one already, which is as well.
+        // The client panics without a TLS provider. Installing fails when there is already one, which is fine.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let mut builder = AmazonS3Builder::new()
             .with_bucket_name(&settings.name)
@@ -69,7 +69,7 @@ impl Objects {
             .with_access_key_id(settings.access_key_id.reveal())
             .with_secret_access_key(settings.secret_access_key.reveal());
         if let Some(endpoint) = &settings.endpoint {
-            // Without encryption only to ourselves, as the settings have seen to.
+            // Plain HTTP only to this machine, as the settings check.
             builder = builder
                 .with_endpoint(endpoint)
                 .with_allow_http(endpoint.starts_with("http://"));
@@ -83,7 +83,7 @@ impl Objects {
         })
     }
 
-    /// Writes an object, whole or not at all. Safe to repeat.
+    /// Writes an object atomically. Safe to repeat.
     pub async fn put(&self, path: &Path, content: Vec<u8>) -> Result<()> {
         self.store
             .put(path, PutPayload::from(content))
@@ -92,12 +92,12 @@ impl Objects {
         Ok(())
     }
 
-    /// An object's size and times. None: it is not there.
+    /// Size and times of an object, or `None` when missing.
     pub async fn head(&self, path: &Path) -> Result<Option<ObjectMeta>> {
         found(self.store.head(path).await)
     }
 
-    /// An object, or the part of it that lies within. None: it is not there.
+    /// An object or a range of it, or `None` when missing.
     pub async fn get(&self, path: &Path, range: Option<Range<u64>>) -> Result<Option<GetResult>> {
         let options = GetOptions {
             range: range.map(Into::into),
@@ -106,7 +106,7 @@ impl Objects {
         found(self.store.get_opts(path, options).await)
     }
 
-    /// A whole object in memory. None: it is not there.
+    /// A whole object in memory, or `None` when missing.
     pub async fn read(&self, path: &Path) -> Result<Option<Bytes>> {
         let Some(object) = self.get(path, None).await? else {
             return Ok(None);
@@ -117,11 +117,11 @@ impl Objects {
             .map_err(|error| unavailable(error, "reading an image"))
     }
 
-    /// Removes an image's folder with all that lies in it. Safe to repeat.
+    /// Deletes an image's folder with its contents. Safe to repeat.
     pub async fn remove(&self, storage_key: &str) -> Result<()> {
         let prefix = Path::from_iter([IMAGES, storage_key]);
         if let Some(folder) = &self.folder {
-            // With what a process that was killed had not finished, which the store does not list.
+            // Includes unfinished files of a killed process, which the store does not list.
             return match tokio::fs::remove_dir_all(folder.join(prefix.as_ref())).await {
                 Err(error) if error.kind() != ErrorKind::NotFound => Err(Error::Unavailable(
                     "media_unavailable",
@@ -134,13 +134,13 @@ impl Objects {
         let gone: Result<Vec<Path>, _> =
             self.store.delete_stream(paths.boxed()).try_collect().await;
         match gone {
-            // Somebody was faster.
+            // Another process was faster.
             Ok(_) | Err(object_store::Error::NotFound { .. }) => Ok(()),
             Err(error) => Err(unavailable(error, "removing an image")),
         }
     }
 
-    /// The storage key of every image that has a folder, whole or not.
+    /// Storage keys of all images with a folder, complete or not.
     pub async fn storage_keys(&self) -> Result<Vec<String>> {
         let listed = found(
             self.store
@@ -157,13 +157,12 @@ impl Objects {
     }
 }
 
-/// Where an object of an image lies.
+/// Path of an object of an image.
 pub(super) fn path_of(storage_key: &str, name: &str) -> Path {
     Path::from_iter([IMAGES, storage_key, name])
 }
 
-/// A path as a browser asks for it. None for what leads nowhere in the store: out of it, to hidden files, or to those
-/// that are not finished.
+/// Parses a path from a browser. Returns `None` for paths outside the store, hidden files, and unfinished files.
 pub(super) fn asked_path(text: &str) -> Option<Path> {
     let is_plain = |part: &str| {
         !part.is_empty()
@@ -177,7 +176,7 @@ pub(super) fn asked_path(text: &str) -> Option<Path> {
     Path::parse(text).ok()
 }
 
-/// Tells apart what is not there from a store that fails.
+/// Distinguishes a missing object from a storage failure.
 fn found<T>(result: object_store::Result<T>) -> Result<Option<T>> {
     match result {
         Ok(found) => Ok(Some(found)),
@@ -189,7 +188,7 @@ fn found<T>(result: object_store::Result<T>) -> Result<Option<T>> {
     }
 }
 
-/// Whether no file can have this path: through another file, say.
+/// Returns true when no file can have this path, for example because a parent is a file.
 fn names_nothing(error: &(dyn std::error::Error + 'static)) -> bool {
     let mut cause = Some(error);
     while let Some(error) = cause {

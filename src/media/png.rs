@@ -1,4 +1,4 @@
-//! PNG files as browsers read them: one that was cut off behind its pixels shows all of them.
+//! PNG files as browsers read them: a file cut off after its pixels is complete.
 
 use std::borrow::Cow;
 
@@ -10,8 +10,8 @@ const CHUNK_OVERHEAD: usize = 12;
 /// The chunk that ends a file.
 const END: [u8; CHUNK_OVERHEAD] = *b"\0\0\0\0IEND\xae\x42\x60\x82";
 
-/// The file with the end that it lacks. Of a chunk that is cut off, only pixels are kept; the decoder then says whether
-/// they are all there.
+/// Adds a missing end to a file. Of an incomplete chunk only pixels are kept; the decoder then checks their
+/// completeness.
 pub(super) fn with_end(content: &[u8]) -> Cow<'_, [u8]> {
     let mut at = SIGNATURE_BYTES;
     while let Some((length, kind)) = chunk_at(content, at) {
@@ -37,11 +37,11 @@ fn chunk_at(content: &[u8], at: usize) -> Option<(usize, [u8; 4])> {
     Some((usize::try_from(length).ok()?, kind))
 }
 
-/// What is whole of a file, a chunk of the pixels that are there, and an end.
+/// Assembles the complete chunks of a file, the available pixels, and an end.
 fn mend(whole: &[u8], pixels: &[u8], length: usize) -> Vec<u8> {
     let pixels = &pixels[..pixels.len().min(length)];
     let mut mended = whole.to_vec();
-    // No longer than it said it was, which four bytes tell.
+    // No longer than its declared length, which has four bytes.
     if let Ok(length) = u32::try_from(pixels.len())
         && length > 0
     {
@@ -86,7 +86,7 @@ mod tests {
                 taken += 1;
             }
         }
-        // The end, the checksum of the pixels, and that of what they unpack to.
+        // The end, the checksum of the pixels, and that of their uncompressed data.
         assert!((16..=24).contains(&taken), "{taken}");
         let longer = [&png[..], b"stray"].concat();
         assert!(matches!(with_end(&longer), Cow::Borrowed(_)));

@@ -1,17 +1,17 @@
-//! Renditions: an image in the widths that browsers ask for, as JPEG and as WebP.
+//! Renditions: an image in several widths, as JPEG and as WebP.
 
 use anyhow::{Context, anyhow};
 use fast_image_resize::{FilterType, ResizeAlg, ResizeOptions, Resizer};
 use image::codecs::jpeg::JpegEncoder;
 use image::{DynamicImage, ExtendedColorType, ImageBuffer, Rgb};
 
-/// The widths, in pixels, narrowest first.
+/// Widths in pixels, narrowest first.
 pub(super) const WIDTHS: [u32; 4] = [320, 640, 1024, 1600];
 
 const JPEG_QUALITY: u8 = 82;
 const WEBP_QUALITY: f32 = 80.0;
 
-/// What a rendition is encoded as.
+/// Encoding of a rendition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Jpeg,
@@ -41,14 +41,14 @@ pub(super) struct Rendition {
     pub content: Vec<u8>,
 }
 
-/// The renditions that an image of this width has, by the width they are named for: all that are narrower than itself,
-/// and one more, which is as wide as it is or, if it is a large one, 1600 px.
+/// Steps of an image's renditions by their nominal width: all steps narrower than the image, and the next one, which
+/// has the image's own width or, for a large image, 1600 px.
 pub(super) fn steps(width: u32) -> impl Iterator<Item = u32> {
     let narrower = WIDTHS.iter().filter(|step| **step < width).count();
     WIDTHS.into_iter().take(narrower + 1)
 }
 
-/// The rendition that stands for the step asked for: a narrow image has not all of them.
+/// The step delivered for a requested one, because a narrow image lacks the wider steps.
 pub(super) fn step_for(width: u32, asked: u32) -> u32 {
     let steps = steps(width);
     steps
@@ -57,7 +57,7 @@ pub(super) fn step_for(width: u32, asked: u32) -> u32 {
         .unwrap_or(WIDTHS[0])
 }
 
-/// Every rendition of an image. It is RGB or RGBA, as the intake made it.
+/// Makes all renditions of an image, which intake has converted to RGB or RGBA.
 pub(super) fn make(image: &DynamicImage) -> anyhow::Result<Vec<Rendition>> {
     let mut made = Vec::new();
     for step in steps(image.width()) {
@@ -76,7 +76,7 @@ pub(super) fn make(image: &DynamicImage) -> anyhow::Result<Vec<Rendition>> {
     Ok(made)
 }
 
-/// The image at most this wide, in its own proportions.
+/// Scales an image down to at most this width, keeping its proportions.
 pub(super) fn narrowed(image: &DynamicImage, width: u32) -> anyhow::Result<DynamicImage> {
     let (from_width, from_height) = (image.width(), image.height());
     if from_width <= width {
@@ -92,7 +92,7 @@ pub(super) fn narrowed(image: &DynamicImage, width: u32) -> anyhow::Result<Dynam
     Ok(resized)
 }
 
-/// A JPEG; what is transparent becomes white.
+/// Encodes a JPEG; transparency becomes white.
 pub(super) fn jpeg(image: &DynamicImage, quality: u8) -> anyhow::Result<Vec<u8>> {
     let flat;
     let rgb = match image {

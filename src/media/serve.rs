@@ -1,4 +1,4 @@
-//! `GET /media/…`: images and their renditions, and what a shop brought along from the old service.
+//! `GET /media/…`: images, renditions, and files from the old service.
 
 use std::ops::Range;
 
@@ -17,29 +17,29 @@ use super::{Media, store};
 use crate::error::{Error, Result};
 use crate::ids::ImageId;
 
-/// Its address has the hash of its content in it.
+/// For addresses with a content hash.
 const FOR_EVER: &str = "public, max-age=31536000, immutable";
-/// The image itself, while the rendition that was asked for is being made.
+/// For the original image, served until the requested rendition exists.
 const FOR_NOW: &str = "public, max-age=60";
-/// A file that may be replaced under its name.
+/// For files that may be replaced under the same name.
 const FOR_A_DAY: &str = "public, max-age=86400";
 
-/// What is sent at once is held in memory; what is larger is passed on as it is read.
+/// Size up to which an object is sent from memory; larger ones are streamed.
 const AT_ONCE: u64 = 1024 * 1024;
 
-/// An object that answers a request.
+/// The object for a request.
 struct Found {
     path: Path,
     mime: &'static str,
     caching: &'static str,
-    /// With its quotes. None: what the store says.
+    /// In quotes. `None`: use the store's tag.
     tag: Option<String>,
 }
 
-/// Answers for a path below `/media/`, without a slash at its beginning.
+/// Serves a path below `/media/`, without a leading slash.
 ///
 /// # Errors
-/// 404 for what is not there, 416 for a range that does not lie within, 503 `media_unavailable`.
+/// 404 for missing objects, 416 for an unsatisfiable range, 503 `media_unavailable`.
 pub async fn serve(
     media: &Media,
     db: &PgPool,
@@ -98,7 +98,7 @@ pub async fn serve(
     Ok(response)
 }
 
-/// The object that shows an image: `ID/WIDTH.jpg`, `ID/WIDTH.webp` or `ID/original`.
+/// Finds the object of an image: `ID/WIDTH.jpg`, `ID/WIDTH.webp` or `ID/original`.
 async fn find(db: &PgPool, image: &str) -> Result<Option<Found>> {
     let Some((id, name)) = image.split_once('/') else {
         return Ok(None);
@@ -145,7 +145,8 @@ fn rendition_named(name: &str) -> Option<(u32, Kind)> {
     Some((width, kind))
 }
 
-/// A file that is no image of ours: what its name says that it is, if that is an image, and otherwise just bytes.
+/// A file from the old service. Its media type follows from its extension if that is an image's; otherwise it is a
+/// generic binary.
 fn brought_along(path: Path) -> Found {
     let name = path.filename().unwrap_or_default().to_ascii_lowercase();
     let mime = match name.rsplit_once('.').map(|(_, extension)| extension) {
@@ -164,7 +165,7 @@ fn brought_along(path: Path) -> Found {
     }
 }
 
-/// The object, or the part of it that was read.
+/// Responds with the object, or the range read.
 async fn whole(found: Found, headers: &HeaderMap, object: GetResult) -> Result<Response> {
     let meta = object.meta.clone();
     let tag = found.tag.clone().or_else(|| tag_of(&meta));
@@ -242,7 +243,7 @@ fn http_date(text: &str) -> Option<DateTime<Utc>> {
     Some(date.and_utc())
 }
 
-/// The store's own tag, in quotes however it has it.
+/// The store's own tag, normalized to have quotes.
 fn tag_of(meta: &ObjectMeta) -> Option<String> {
     let tag = meta.e_tag.as_deref()?.trim_matches('"');
     Some(format!("\"{tag}\""))
@@ -254,13 +255,13 @@ fn names(headers: &HeaderMap, header: header::HeaderName, tag: &str) -> bool {
     known.any(|known| known == "*" || known.trim_start_matches("W/") == tag)
 }
 
-/// What a `Range` header asks of so many bytes.
+/// The part of a file that a `Range` header requests.
 #[derive(Debug, PartialEq, Eq)]
 enum Asked {
     Part(Range<u64>),
-    /// Nothing that there is.
+    /// Outside the file.
     Nothing,
-    /// Several parts, or what is no range: then the whole is the right answer.
+    /// Several ranges or a malformed header, for which the whole file is the correct answer.
     Whole,
 }
 

@@ -1,8 +1,8 @@
-//! Keeping images and letting go of them.
+//! Storing and deleting images.
 //!
-//! An object is written before the row that names it, and removed after that row is gone, so a row never names what is
-//! not there, whatever crashes. Each row has a folder of its own, never used twice: what is removed late takes nothing
-//! new along. What a crash leaves without a row is found by the sweep.
+//! An object is written before the row that references it, and deleted after the row, so that a row never references a
+//! missing object, whatever crashes. Each row has a folder of its own that is never reused, so a late deletion cannot
+//! hit a new image. The sweep finds folders that a crash left without a row.
 
 use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -21,43 +21,43 @@ use crate::error::{Error, Result};
 use crate::ids::ImageId;
 use crate::jobs::{self, Job};
 
-/// How old a folder without a row has to be before it is nobody's.
+/// Age at which a folder without a row counts as orphaned.
 const ORPHANED: TimeDelta = TimeDelta::days(1);
 
-/// How many images one transaction of the sweep looks at.
+/// Images checked in one transaction of the sweep.
 const BATCH: i64 = 200;
 
-/// An image that was taken in.
+/// A stored image.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Kept {
     pub id: ImageId,
-    /// False: we had it already.
+    /// False when the image was already stored.
     pub is_new: bool,
 }
 
-/// The largest file from the old service that is read whole, in bytes.
+/// Size limit of files from the old service that are read whole, in bytes.
 const BROUGHT_ALONG_LIMIT: u64 = 20 * 1024 * 1024;
 
-/// What a sweep did.
+/// Result of a sweep.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Swept {
-    /// Images that nobody used.
+    /// Deleted unused images.
     pub images: usize,
-    /// Folders of no image, left behind by a crash.
+    /// Deleted folders without an image, left by a crash.
     pub folders: usize,
 }
 
-/// Takes an image in: decodes, turns upright, strips, converts, stores. Its renditions are made by a job. Safe to
-/// repeat: the same content is the same image. Unless something refers to it within a day, it is swept.
+/// Stores an image: decodes it, rotates it upright, strips metadata, converts colors. A job makes its renditions. Safe
+/// to repeat: the same content is the same image. An image without references is deleted after a day.
 ///
 /// # Errors
-/// A refusal for the one who sent it; 503 `media_unavailable` when the store fails, with nothing kept.
+/// A refusal for the uploader; 503 `media_unavailable` when the storage fails, with nothing stored.
 pub async fn keep(media: &Media, db: &PgPool, upload: Upload) -> Result<Result<Kept, Refusal>> {
     take_in(media, db, upload, None).await
 }
 
-/// As [`keep`], for an image that some shop, perhaps this one, has kept under this id: if it is the very same, it is
-/// kept as it is, and under the same id. An ordinary upload of a JPEG would be written anew, and lose a little.
+/// Like [`keep`], for an image that a shop has stored under this id before. If it is identical, its bytes and id are
+/// kept. An ordinary upload of a JPEG would encode it again, with a small loss.
 pub async fn restore(
     media: &Media,
     db: &PgPool,
@@ -133,11 +133,11 @@ async fn store_new(
     let size_bytes = content.len();
     let path = path_of(storage_key, &name);
     if let Err(error) = media.objects.put(&path, content).await {
-        // It may be half there. If this fails, too, the sweep will find it.
+        // It may be partly written. If this fails, too, the sweep finds it.
         let _ = media.objects.remove(storage_key).await;
         return Err(error);
     }
-    // From here on the object stays, whatever is heard of the database: the row may be there.
+    // From here on the object stays, even if the commit's answer is lost, because the row may exist.
     let mut tx = db.begin().await?;
     let is_new = store::insert(&mut tx, &prepared, size_bytes, storage_key).await?;
     if is_new {
@@ -148,8 +148,8 @@ async fn store_new(
     Ok(is_new)
 }
 
-/// Takes back images of a request that failed, unless somebody uses them or has sent the same meanwhile: nothing of
-/// them remains on disk or in the database. Never fails; what it cannot do now, the sweep does tomorrow.
+/// Discards the images of a failed request, unless they are in use or were uploaded again in the meantime. Nothing of
+/// them remains on disk or in the database. Never fails; the sweep does the next day what is left.
 pub async fn discard(media: &Media, db: &PgPool, kept: &[Kept]) {
     let new: Vec<ImageId> = kept
         .iter()
@@ -164,7 +164,7 @@ pub async fn discard(media: &Media, db: &PgPool, kept: &[Kept]) {
         let keys = store::delete_new(&mut tx, &new).await?;
         enqueue_removal(&mut tx, &keys).await?;
         tx.commit().await?;
-        // At once, too: the job then finds nothing.
+        // Delete immediately; the job then finds nothing.
         for key in &keys {
             media.objects.remove(key).await?;
         }
@@ -185,7 +185,7 @@ async fn enqueue_removal(conn: &mut PgConnection, storage_keys: &[String]) -> Re
     Ok(())
 }
 
-/// Makes an image's renditions. Safe to repeat; nothing is to do for one that is gone.
+/// Makes the renditions of an image. Safe to repeat; does nothing for a deleted image.
 pub async fn render(media: &Media, db: &PgPool, id: &ImageId) -> Result<()> {
     let row = store::row(&mut *db.acquire().await?, id).await?;
     let Some(row) = row.filter(|row| !row.is_rendered) else {
@@ -194,7 +194,7 @@ pub async fn render(media: &Media, db: &PgPool, id: &ImageId) -> Result<()> {
     let Some(content) = original(media, &row).await? else {
         return Err(anyhow::anyhow!("the image {id} is not in the store").into());
     };
-    // Whatever the limit is today, it was taken in under the one of its day.
+    // The image met the limits at its upload, so today's limit does not matter.
     let limits = MediaLimits {
         megapixels: 300,
         ..media.limits
@@ -214,7 +214,7 @@ pub async fn render(media: &Media, db: &PgPool, id: &ImageId) -> Result<()> {
         media.objects.put(&path, rendition.content).await?;
     }
     if !store::set_rendered(&mut *db.acquire().await?, &row).await? {
-        // Swept meanwhile; what we wrote may have come after its removal.
+        // The image was deleted in the meantime, and these objects may have been written after its deletion.
         media.objects.remove(&row.storage_key).await?;
     }
     Ok(())
@@ -224,13 +224,12 @@ fn odd(id: &ImageId, refusal: Refusal) -> Error {
     anyhow::anyhow!("the image {id} as we kept it is {refusal:?}").into()
 }
 
-/// Removes the objects of an image that is gone. Safe to repeat.
+/// Deletes the objects of a deleted image. Safe to repeat.
 pub async fn remove(media: &Media, storage_key: &str) -> Result<()> {
     media.objects.remove(storage_key).await
 }
 
-/// Lets go of images that nobody has used for a day, and of what a crash left in the store. Safe to repeat, and for
-/// several at once.
+/// Deletes images unused for a day, and leftovers of crashes in the storage. Safe to repeat, and to run concurrently.
 pub async fn sweep(media: &Media, db: &PgPool) -> Result<Swept> {
     let mut swept = Swept::default();
     loop {
@@ -253,7 +252,7 @@ pub async fn sweep(media: &Media, db: &PgPool) -> Result<Swept> {
     Ok(swept)
 }
 
-/// When the folder was begun, which its name tells. None: it is not one of ours.
+/// Creation time of a folder, from its name. `None` for folders that are not ours.
 fn made_at(storage_key: &str) -> Option<DateTime<Utc>> {
     let (id, suffix) = storage_key.split_once('-')?;
     ImageId::parse(id)?;
@@ -261,8 +260,8 @@ fn made_at(storage_key: &str) -> Option<DateTime<Utc>> {
     DateTime::from_timestamp(i64::try_from(seconds).ok()?, nanos)
 }
 
-/// The bytes of a JPEG at most this wide, for emails, and their type; the image itself while there is none. None: we
-/// do not keep it.
+/// Bytes and media type of a JPEG of at most this width, for emails; the original until renditions exist. `None` for an
+/// unknown image.
 pub async fn read(
     media: &Media,
     db: &PgPool,
@@ -282,8 +281,8 @@ pub async fn read(
     Ok(content.map(|content| (content, row.format.mime())))
 }
 
-/// The bytes behind an address, `/media/…`, and their type: of an image that we keep as [`read`] does it, of a file that
-/// a shop brought along as it lies there. None: we do not keep it.
+/// Bytes and media type of the file at an address, `/media/…`: an image as [`read`] returns it, or a file from the old
+/// service as stored. `None` for unknown files.
 pub async fn read_address(
     media: &Media,
     db: &PgPool,
@@ -321,7 +320,7 @@ async fn original(media: &Media, row: &Row) -> Result<Option<Bytes>> {
     media.objects.read(&path).await
 }
 
-/// Where the rendition lies that stands for this width, and its name.
+/// Path and name of the rendition for this width.
 pub(super) fn rendition(row: &Row, width: u32, kind: Kind) -> (Path, String) {
     let step = renditions::step_for(row.width.unsigned_abs(), width);
     let name = format!("{step}.{}", kind.extension());

@@ -1,4 +1,4 @@
-//! SQL of images, and nothing else.
+//! SQL of images.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use super::{Image, ImageView};
 use crate::error::Result;
 use crate::ids::ImageId;
 
-/// Where an image lies, and how.
+/// Storage location and format of an image.
 #[derive(Clone, Debug, sqlx::FromRow)]
 pub(super) struct Row {
     pub id: ImageId,
@@ -20,13 +20,13 @@ pub(super) struct Row {
 }
 
 impl Row {
-    /// The name of the object that is the image itself.
+    /// Name of the original's object.
     pub fn original(&self) -> String {
         format!("original.{}", self.format.extension())
     }
 }
 
-/// Those of the images that we keep.
+/// Finds the stored images among these ids.
 pub async fn find(conn: &mut PgConnection, ids: &[ImageId]) -> Result<BTreeMap<ImageId, Image>> {
     let images = sqlx::query_as(
         "select id, width, height, thumbhash
@@ -39,7 +39,8 @@ pub async fn find(conn: &mut PgConnection, ids: &[ImageId]) -> Result<BTreeMap<I
     Ok(by_id(images))
 }
 
-/// As [`find`], and until the transaction ends none of them is swept: for who is about to refer to them.
+/// Like [`find`], and protects the images from deletion until the transaction ends, for callers about to reference
+/// them.
 pub async fn hold(conn: &mut PgConnection, ids: &[ImageId]) -> Result<BTreeMap<ImageId, Image>> {
     let images = sqlx::query_as(
         "select id, width, height, thumbhash
@@ -54,7 +55,7 @@ pub async fn hold(conn: &mut PgConnection, ids: &[ImageId]) -> Result<BTreeMap<I
     Ok(by_id(images))
 }
 
-/// Those of the images that we keep, as every JSON shows them, with relative addresses.
+/// Finds the stored images among these ids, in the form of the JSON API with relative addresses.
 pub async fn find_views(
     conn: &mut PgConnection,
     ids: &[ImageId],
@@ -66,7 +67,7 @@ pub async fn find_views(
         .collect())
 }
 
-/// As [`find_views`], in the order asked for; those that we do not keep are left out.
+/// Like [`find_views`], in the requested order; unknown images are left out.
 pub async fn list_views(conn: &mut PgConnection, ids: &[ImageId]) -> Result<Vec<ImageView>> {
     if ids.is_empty() {
         return Ok(Vec::new());
@@ -95,7 +96,7 @@ pub(super) async fn row(conn: &mut PgConnection, id: &ImageId) -> Result<Option<
     Ok(row)
 }
 
-/// Gives an image that we keep another day. False: we do not keep it.
+/// Extends the life of an unreferenced image by a day. Returns false for an unknown image.
 pub(super) async fn touch(conn: &mut PgConnection, id: &ImageId) -> Result<bool> {
     let done = sqlx::query("update images set last_used_at = clock_timestamp() where id = $1")
         .bind(id)
@@ -104,7 +105,7 @@ pub(super) async fn touch(conn: &mut PgConnection, id: &ImageId) -> Result<bool>
     Ok(done.rows_affected() == 1)
 }
 
-/// Writes a new image's row. False: somebody was faster, and theirs has another day.
+/// Inserts the row of a new image. Returns false when another transaction was faster; its image then lives another day.
 pub(super) async fn insert(
     conn: &mut PgConnection,
     image: &Prepared,
@@ -130,7 +131,7 @@ pub(super) async fn insert(
     Ok(kept == storage_key)
 }
 
-/// Notes that all renditions are there. False: the image is gone, or its objects are others now.
+/// Records that all renditions exist. Returns false when the image was deleted or has other objects now.
 pub(super) async fn set_rendered(conn: &mut PgConnection, row: &Row) -> Result<bool> {
     let done = sqlx::query(
         "update images
@@ -145,7 +146,7 @@ pub(super) async fn set_rendered(conn: &mut PgConnection, row: &Row) -> Result<b
     Ok(done.rows_affected() == 1)
 }
 
-/// Deletes those of the images that nobody uses and nobody uploaded again; returns their storage keys.
+/// Deletes those of the images that are unused and were not uploaded again. Returns their storage keys.
 pub(super) async fn delete_new(conn: &mut PgConnection, ids: &[ImageId]) -> Result<Vec<String>> {
     let keys = sqlx::query_scalar(
         "with untouched as materialized (
@@ -166,8 +167,8 @@ pub(super) async fn delete_new(conn: &mut PgConnection, ids: &[ImageId]) -> Resu
     Ok(keys)
 }
 
-/// Deletes up to `most` images that nobody touched for a day and nobody uses; returns how many it looked at and the
-/// storage keys of the deleted. Those in use are looked at again a day later. What others have locked is in use.
+/// Deletes up to `most` images that were untouched for a day and are unused. Returns the number of images checked and
+/// the storage keys of the deleted ones. Images in use are checked again a day later; locked images count as in use.
 pub(super) async fn delete_unused(
     conn: &mut PgConnection,
     most: i64,
@@ -200,7 +201,7 @@ pub(super) async fn delete_unused(
     ))
 }
 
-/// Those of the storage keys that no image has.
+/// Finds the storage keys without an image.
 pub(super) async fn unknown_keys(conn: &mut PgConnection, keys: &[String]) -> Result<Vec<String>> {
     let unknown = sqlx::query_scalar(
         "select listed.key

@@ -1,5 +1,5 @@
-//! Uploads: a form read while it streams, its files written to disk as they arrive. What lies in memory does not grow
-//! with what is sent.
+//! Uploads: streaming multipart forms whose files are written to disk as they arrive. Memory does not grow with the
+//! body.
 
 use std::io::{Read, Seek, SeekFrom};
 
@@ -14,25 +14,26 @@ use super::objects::unavailable;
 use crate::error::{Error, FieldError, Result};
 use crate::extract::{arriving, too_large};
 
-/// What a form may have besides its files, in bytes: texts, the names of fields, boundaries.
+/// Size limit of a form besides its files, in bytes: texts, field names, boundaries.
 const MARGIN: u64 = 1024 * 1024;
 
-/// What is written to disk at a time, in bytes.
+/// Buffer for writes to disk, in bytes.
 const BUFFER: usize = 128 * 1024;
 
-/// A form as it arrived.
+/// A received form.
 #[derive(Debug, Default)]
 pub struct Form {
-    /// The texts, in their order.
+    /// Text fields, in order.
     pub fields: Vec<(String, String)>,
-    /// The files of the field asked for, in their order, up to as many as are allowed; or why one cannot be an image.
+    /// Files of the requested field, in order and up to the allowed number, each with a refusal if it cannot be an
+    /// image.
     pub files: Vec<Result<Upload, Refusal>>,
-    /// How many files of that field came on top.
+    /// Number of files in that field beyond the limit.
     pub surplus: usize,
 }
 
 impl Form {
-    /// The value of a text field; of several with one name the last counts.
+    /// Value of a text field; the last of several with one name wins.
     pub fn field(&self, name: &str) -> Option<&str> {
         let mut fields = self.fields.iter().rev();
         fields
@@ -41,8 +42,8 @@ impl Form {
     }
 }
 
-/// A file that may be an image: it is not too large, and begins like one. It lies on disk without a name, and is gone
-/// when this is.
+/// A file that may be an image: within the size limit, with the head of an image. It is an unnamed file, deleted when
+/// dropped.
 #[derive(Debug)]
 pub struct Upload {
     file: std::fs::File,
@@ -50,7 +51,7 @@ pub struct Upload {
 }
 
 impl Upload {
-    /// An image that did not come as a file: one of ours, or one in a `data:` address.
+    /// Creates an upload from bytes, for an image that is ours or comes from a `data:` address.
     ///
     /// # Errors
     /// 503 `media_unavailable` when it cannot be written.
@@ -61,7 +62,7 @@ impl Upload {
     }
 
     pub(super) async fn into_bytes(mut self) -> Result<Vec<u8>> {
-        // Allocated here: each of the many blocking threads would keep some megabytes for itself.
+        // Allocated here, because each of the many blocking threads would retain some megabytes.
         let mut bytes = Vec::with_capacity(self.size_bytes);
         let reading = tokio::task::spawn_blocking(move || {
             self.file.seek(SeekFrom::Start(0))?;
@@ -73,7 +74,7 @@ impl Upload {
     }
 }
 
-/// An upload that is arriving.
+/// An upload in progress.
 pub struct Incoming {
     file: BufWriter<tokio::fs::File>,
     head: Vec<u8>,
@@ -82,7 +83,7 @@ pub struct Incoming {
 }
 
 impl Incoming {
-    /// An empty one.
+    /// Begins an empty upload.
     ///
     /// # Errors
     /// When the disk refuses.
@@ -96,7 +97,7 @@ impl Incoming {
         })
     }
 
-    /// Takes the next part. Of a file that is too large, or is no image, nothing more is written.
+    /// Writes the next part. Once a file is too large, or not an image, nothing more is written.
     pub async fn take(&mut self, part: &[u8]) -> Result<()> {
         let missing = HEAD_BYTES.saturating_sub(self.head.len()).min(part.len());
         self.head.extend_from_slice(&part[..missing]);
@@ -110,7 +111,7 @@ impl Incoming {
         written.map_err(|error| unavailable(error, "writing an upload"))
     }
 
-    /// The file, or why it is none of ours.
+    /// Returns the file, or the reason for its rejection.
     pub async fn end(mut self) -> Result<Result<Upload, Refusal>> {
         if self.size > self.most {
             return Ok(Err(Refusal::TooLarge));
@@ -128,12 +129,12 @@ impl Incoming {
     }
 }
 
-/// Reads a form: every text, and the files of one field. Other files are ignored. It is read to its end whatever is
-/// wrong with its files, so that the caller can judge the texts first.
+/// Reads a form: all texts, and the files of one field. Other files are ignored. The form is read to its end even when
+/// a file is rejected, so that the caller can check the texts first.
 ///
 /// # Errors
-/// 415 for what is no such form, 400 `parse_error` for a malformed one, 413 over the limit of all files together, 408
-/// when nothing arrives for a while, 503 `media_unavailable` when a file cannot be written.
+/// 415 for other media types, 400 `parse_error` for a malformed form, 413 over the limit of all files together, 408
+/// when the body stops arriving, 503 `media_unavailable` when a file cannot be written.
 pub async fn read_form(media: &Media, request: Request, files_field: &str) -> Result<Form> {
     let boundary = boundary(&request)?;
     let limits = media.limits;
@@ -143,7 +144,7 @@ pub async fn read_form(media: &Media, request: Request, files_field: &str) -> Re
     let mut room = MARGIN as usize;
     while let Some(mut field) = multipart.next_field().await.map_err(malformed)? {
         let name = field.name().unwrap_or_default().to_owned();
-        // What has a file name is a file. Browsers send an empty one where none was chosen.
+        // A part with a file name is a file. Browsers send an empty name when none was chosen.
         let file_name = field.file_name().map(str::to_owned);
         spend(&mut room, name.len() + 64)?;
         match file_name.as_deref() {
@@ -200,7 +201,7 @@ fn spend(room: &mut usize, bytes: usize) -> Result<()> {
     Ok(())
 }
 
-/// Our own errors come back as they went into the parser; its own are told in the words of the old service.
+/// Unwraps our own errors from the parser; its own errors are worded as in the old service.
 fn malformed(error: multer::Error) -> Error {
     let sentence = format!("Multipart form parse error - {error}");
     match error {

@@ -1,4 +1,4 @@
-//! What the money of an order or a custom order did, for who looks at it.
+//! Queries for the payments and refunds of one order or custom order.
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -11,49 +11,48 @@ use crate::error::Result;
 use crate::ids::RefundId;
 use crate::money::Cents;
 
-/// A payment as Stripe told of it.
+/// A payment as reported by Stripe.
 #[derive(Debug, Serialize, sqlx::FromRow, ToSchema)]
 pub struct PaymentView {
-    /// Stripe's name for it, `pi_…`.
+    /// Stripe's id, `pi_…`.
     pub id: String,
-    /// `settled` the order, or was `refused` and is given back.
+    /// `settled` the order, or was `refused` and is refunded.
     pub outcome: Option<String>,
     pub amount: Cents,
     pub currency: String,
     pub refunded: Cents,
-    /// What can still be given back of it.
+    /// Amount that can still be refunded.
     #[sqlx(skip)]
     pub refundable: Cents,
     pub dispute: Option<String>,
     pub created_at: DateTime<Utc>,
 }
 
-/// A refund that we decided on.
+/// A refund made or planned by the shop.
 #[derive(Debug, Serialize, sqlx::FromRow, ToSchema)]
 pub struct RefundView {
     pub id: RefundId,
     pub payment_id: String,
-    /// What is asked for at Stripe: less than was decided on, where part was refunded there meanwhile.
+    /// Amount requested from Stripe: less than decided when part of it was refunded at Stripe in the meantime.
     pub amount: Cents,
     pub reason: String,
     pub state: State,
-    /// How often Stripe was asked for it.
+    /// Number of requests to Stripe.
     pub attempts: i32,
-    /// Why it was not taken.
+    /// Reason why Stripe has not accepted it.
     pub last_error: Option<String>,
-    /// When Stripe is asked again, at the latest. Nothing where it is not waited for.
+    /// Latest time of the next request to Stripe. Null when none is due.
     pub next_try_at: Option<DateTime<Utc>>,
-    /// Stripe's name for it, `re_…`.
+    /// Stripe's id, `re_…`.
     pub stripe_refund_id: Option<String>,
-    /// The refund that this one was made in place of.
+    /// The failed refund that this one replaces.
     pub retry_of: Option<RefundId>,
-    /// It failed, and no other was made in its place.
+    /// It failed and was not replaced.
     pub is_retryable: bool,
     pub created_at: DateTime<Utc>,
 }
 
-/// The payments that came in for an order or a custom order, the one that settled it first, and the refunds that we
-/// decided on.
+/// Loads the payments of an order or custom order, the settling one first, and the shop's refunds of them.
 pub async fn of_subject(
     conn: &mut PgConnection,
     subject: RefundSubject,

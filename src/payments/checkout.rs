@@ -1,7 +1,7 @@
-//! Checking out, in three beats with no network inside a transaction (P4): reserve and commit, ask Stripe, record.
+//! Checkout in three steps without network inside a transaction (P4): reserve and commit, call Stripe, record.
 //!
-//! A crash after any beat is settled by [`settle_unheard`]: the request is stored whole, so asking again under the same
-//! key learns what became of it.
+//! [`settle_unheard`] recovers from a crash after any step: the whole request is stored, so repeating it under the same
+//! key reveals its outcome.
 
 use std::time::Duration;
 
@@ -23,37 +23,37 @@ use crate::rate_limit::{self, Client};
 use crate::settings::{self, Settings};
 use crate::stripe::{NewSession, Session, SessionLine, ShippingOption, StripeError};
 
-/// How often a repeated request looks whether the first was answered.
+/// Interval at which a repeated request checks whether the first one was answered.
 const REPEAT_PAUSE: Duration = Duration::from_millis(50);
 
-/// The code of a checkout that Stripe would not have.
+/// Code of a checkout that Stripe refused.
 const SETUP_ERROR: &str = "payment_setup_error";
 
-/// What a checkout is answered: the status and JSON, and the order to name in the shopper's cookie.
+/// Answer to a checkout: status, JSON, and the order for the shopper's cookie.
 pub struct Answer {
     pub status: u16,
     pub body: Value,
     pub order: Option<OrderId>,
 }
 
-/// A checkout as the storefront asks for it.
+/// A checkout request.
 pub struct Request {
     pub cart: Cart,
-    /// None: nobody names the shopper's country.
+    /// `None` when the shopper's country is unknown.
     pub zone: Option<Zone>,
-    /// Where the shopper returns to: an origin that we allow.
+    /// Allowed origin to return to.
     pub return_origin: String,
     pub key: Option<Key>,
     pub client: Client,
-    /// The pending order that this shopper's cookie names.
+    /// The pending order in the shopper's cookie.
     pub supersedes: Option<OrderId>,
 }
 
-/// Holds the pieces, gets a payment page for them and answers its address.
+/// Holds the pieces, creates a payment page for them, and returns its address.
 ///
 /// # Errors
-/// `Cart` with every wrong line; 429 for who holds too much unpaid; 400 `payment_setup_error` when Stripe refuses; 503 `payment_unavailable` when it cannot
-/// be reached. In each case nothing is held.
+/// `Cart` with every faulty line; 429 for a client with too many unpaid pieces; 400 `payment_setup_error` when Stripe
+/// refuses; 503 `payment_unavailable` when it cannot be reached. Nothing is held in these cases.
 pub async fn check_out(app: &App, request: Request) -> Result<Answer> {
     if let Some(answer) = first_answer(app, &request).await? {
         return Ok(answer);
@@ -63,7 +63,7 @@ pub async fn check_out(app: &App, request: Request) -> Result<Answer> {
     answer
 }
 
-/// The answer of the first try under a request's key, if it has one.
+/// Answer of the first attempt under a request's key, if any.
 async fn first_answer(app: &App, request: &Request) -> Result<Option<Answer>> {
     match &request.key {
         Some(key) => repeat(app, key).await,
@@ -91,7 +91,7 @@ async fn carry_out(app: &App, request: &Request) -> Result<Answer> {
         };
         match place_and_ask(app, request, former, replaces).await {
             Ok(answer) => return Ok(answer),
-            // Stripe would not have it by the prices that we recorded. They are in doubt now: once more, by amounts.
+            // Stripe refused the stored prices, so they may be wrong. Retry once with amounts instead.
             Err(Setback::Prices(_)) if !is_by_amounts => is_by_amounts = true,
             Err(Setback::Overtaken) => {}
             Err(Setback::Prices(error) | Setback::Failed(error)) => return Err(error),
@@ -99,8 +99,8 @@ async fn carry_out(app: &App, request: &Request) -> Result<Answer> {
     }
 }
 
-/// The order by which a shopper's pieces are held now: another tab may have replaced the one that the cookie names. One
-/// whose payment page is still being made is waited for, so that its tab gets an answer.
+/// Follows replacements to the order that currently holds a shopper's pieces, because another tab may have replaced the
+/// order in the cookie. Waits for an order whose payment page is being created, so that its tab gets an answer.
 async fn newest(app: &App, order: OrderId) -> Result<OrderId> {
     let limit = app.config.stripe_timeout * 3 / 2;
     loop {
@@ -114,12 +114,12 @@ async fn newest(app: &App, order: OrderId) -> Result<OrderId> {
     }
 }
 
-/// Checks a cart before the former payment page is ended for it. False where that has to be asked anew: the first try
-/// under its key has placed it meanwhile, and what that holds must not be ended; or another tab has replaced the former
-/// order, and the pieces are held by its successor.
+/// Checks a cart before ending the former payment page. Returns false when the caller must start over: the first
+/// attempt under this key has placed its order in the meantime, whose hold must stay; or another tab has replaced the
+/// former order, whose successor holds the pieces.
 ///
 /// # Errors
-/// As [`check_out`] for what its client may not have. The former order stands.
+/// As [`check_out`], for carts and limits. The former order stays.
 async fn check_cart(app: &App, request: &Request, former: OrderId) -> Result<bool> {
     let mut tx = app.db.begin().await?;
     if let Some(key) = &request.key {
@@ -140,7 +140,7 @@ async fn check_cart(app: &App, request: &Request, former: OrderId) -> Result<boo
             Error::Cart(field_errors)
         }
     };
-    // Read last: a successor that was in the way above is seen here.
+    // Read last, so that a successor that interfered above is seen here.
     if store::is_replaced(&mut tx, former).await? {
         return Ok(false);
     }
@@ -149,7 +149,8 @@ async fn check_cart(app: &App, request: &Request, former: OrderId) -> Result<boo
     Err(error)
 }
 
-/// Keeps what is wrong with a cart for its key. Who holds too much now may hold less in a moment: that is not kept.
+/// Stores a cart error as the answer for its key. A client's hold limit is not stored, because the client may hold less
+/// in a moment.
 async fn keep_refusal(conn: &mut PgConnection, request: &Request, error: &Error) -> Result<()> {
     if let (Some(key), Error::Cart(_)) = (&request.key, error) {
         let answer = (error.status().as_u16(), &error.body());
@@ -158,13 +159,13 @@ async fn keep_refusal(conn: &mut PgConnection, request: &Request, error: &Error)
     Ok(())
 }
 
-/// Why a checkout came to nothing.
+/// Reasons why a checkout failed.
 enum Setback {
-    /// For good.
+    /// Final.
     Failed(Error),
-    /// Stripe refused a request that named prices of ours.
+    /// Stripe refused a request with stored prices.
     Prices(Error),
-    /// Another tab of the same shopper was faster: its order is to be replaced.
+    /// Another tab of the same shopper was faster; its order must be replaced instead.
     Overtaken,
 }
 
@@ -174,7 +175,7 @@ impl<E: Into<Error>> From<E> for Setback {
     }
 }
 
-/// The three beats.
+/// Runs the three steps.
 async fn place_and_ask(
     app: &App,
     request: &Request,
@@ -184,7 +185,7 @@ async fn place_and_ask(
     let mut tx = loop {
         let mut tx = app.db.begin().await?;
         let Some(key) = &request.key else { break tx };
-        // Of two requests at once under one key, the second waits here for the first to commit.
+        // The second of two concurrent requests under one key waits here for the first to commit.
         let known = key.claim(&mut tx).await?;
         if is_free(&mut tx, &known).await? {
             break tx;
@@ -208,7 +209,7 @@ async fn place_and_ask(
         zone,
         shipping: zone.rate(&settings).price,
     };
-    // The session of the order that is replaced is over: whatever comes of this checkout, its pieces are free.
+    // The session of the replaced order is over, so its pieces are free even if this checkout fails.
     let placed = match too_much_held(app, &mut tx, request, replaces).await? {
         Some(error) => {
             if let Some(old) = replaces {
@@ -258,12 +259,12 @@ async fn place_and_ask(
         })
 }
 
-/// How many pieces a checkout is for.
+/// Number of pieces in a cart.
 fn pieces(cart: &Cart) -> i64 {
     cart.wanted().values().copied().map(i64::from).sum()
 }
 
-/// Refuses a cart that alone is more than its client may hold. Nothing is touched.
+/// Rejects a cart larger than its client's limit, before anything is changed.
 ///
 /// # Errors
 /// 400 `too_many_pieces`.
@@ -278,8 +279,9 @@ fn check_size(app: &App, request: &Request) -> Result<()> {
     ))
 }
 
-/// Sees that nobody empties the shelves without paying: what this client holds besides the order that is replaced, and
-/// this cart. The answer where that is too much: 429 with the time until the first of those holds runs out.
+/// Limits unpaid holds, so that nobody can empty the shop without paying. Counts what this client holds (except for the
+/// replaced order) and this cart. Returns the error above the limit: 429 with the time until the first of those holds
+/// expires.
 async fn too_much_held(
     app: &App,
     conn: &mut PgConnection,
@@ -307,7 +309,7 @@ async fn too_much_held(
     )))
 }
 
-/// The second and the third beat.
+/// Runs the second and third step.
 async fn ask(app: &App, new: &NewSession, key: Option<&Key>) -> Result<Answer> {
     let order = new.order;
     match app.stripe.create_session(new).await {
@@ -321,7 +323,7 @@ async fn ask(app: &App, new: &NewSession, key: Option<&Key>) -> Result<Answer> {
                 .is_none_or(|order| order.status.is_released());
             store::record_session(&mut tx, order, &id, Some(&url)).await?;
             if released {
-                // Another try, or the sweep, gave it up meanwhile: nothing is held that could be paid for.
+                // Another attempt, or the sweep, gave up in the meantime, so no pieces are held for a payment.
                 store::set_checkout_state(&mut tx, order, "unknown", None).await?;
                 jobs::enqueue(&mut tx, &Job::SettleCheckout { order }).await?;
                 tx.commit().await?;
@@ -339,7 +341,7 @@ async fn ask(app: &App, new: &NewSession, key: Option<&Key>) -> Result<Answer> {
                 order: Some(order),
             })
         }
-        // It was over before we heard of it: nobody can pay it.
+        // The session was over before its answer arrived, so it cannot be paid.
         Ok(session) => {
             give_up(app, order, "expired", "the session is over").await?;
             Err(unavailable(StripeError::Unknown(format!(
@@ -347,7 +349,7 @@ async fn ask(app: &App, new: &NewSession, key: Option<&Key>) -> Result<Answer> {
                 session.id, session.status
             ))))
         }
-        // 402 says nothing of the request: it was fine, and failed all the same.
+        // 402 says nothing about the request: it was valid, and failed all the same.
         Err(error @ (StripeError::Unavailable(_) | StripeError::Refused { status: 402, .. })) => {
             give_up(app, order, "refused", &error.to_string()).await?;
             Err(unavailable(error))
@@ -360,8 +362,8 @@ async fn ask(app: &App, new: &NewSession, key: Option<&Key>) -> Result<Answer> {
                 "The payment could not be set up. Nothing was charged; please contact the shop.",
             ))
         }
-        // There may be a session. Its address was lost on the way, so nobody can pay it and the pieces are free; a job
-        // finds out and ends it.
+        // A session may exist. Its address was lost, so nobody can pay it and the pieces can be released; a job finds
+        // the session and expires it.
         Err(error @ StripeError::Unknown(_)) => {
             give_up(app, order, "unknown", &error.to_string()).await?;
             Err(unavailable(error))
@@ -369,7 +371,7 @@ async fn ask(app: &App, new: &NewSession, key: Option<&Key>) -> Result<Answer> {
     }
 }
 
-/// Releases an order whose shopper got no payment page. Of two tries at once, the one that heard of a session is right.
+/// Releases an order whose shopper got no payment page. Of two concurrent attempts, the one with a session wins.
 async fn give_up(app: &App, order: OrderId, state: &str, why: &str) -> Result<()> {
     let mut tx = app.db.begin().await?;
     let pending = is_pending(&mut tx, order).await?;
@@ -392,8 +394,8 @@ async fn give_up(app: &App, order: OrderId, state: &str, why: &str) -> Result<()
     match (state, checkout) {
         ("unknown", _) => jobs::enqueue(&mut tx, &Job::SettleCheckout { order }).await?,
         ("refused", Some(checkout)) if checkout.request.0.names_prices() => {
-            // Perhaps a price was archived at Stripe, or is another account's. Whether, the sync finds out. Releasing
-            // the order has locked its products.
+            // A price may have been archived at Stripe, or belong to another account. The sync finds out. Releasing the
+            // order has locked its products.
             let lines = orders::lines(&mut tx, order).await?;
             let products: Vec<ProductId> = lines
                 .into_iter()
@@ -408,34 +410,35 @@ async fn give_up(app: &App, order: OrderId, state: &str, why: &str) -> Result<()
     Ok(())
 }
 
-/// Locks an order and says whether it is pending.
+/// Locks an order and returns true when it is pending.
 async fn is_pending(conn: &mut PgConnection, order: OrderId) -> Result<bool> {
     let order = orders::lock(conn, order).await?;
     Ok(order.is_some_and(|order| order.status == Status::Pending))
 }
 
-/// Whether a claimed key's request is to be carried out (again): nothing is left of an earlier try.
+/// Returns true when the request of a claimed key must be carried out (again), because no earlier attempt has a result.
 async fn is_free(conn: &mut PgConnection, known: &Known) -> Result<bool> {
     match known {
         Known::New => Ok(true),
-        // Nobody can pay for an order that holds nothing any more.
+        // An order without a hold cannot be paid any more.
         Known::Answered {
             order: Some(order), ..
         } => Ok(orders::find(conn, *order)
             .await?
             .is_none_or(|order| order.status.is_released())),
         Known::Answered { order: None, .. } => Ok(false),
-        // Without its lock, which those who answer take before the key's. Once released, it never is pending again.
+        // Read without a lock: writers take the order lock before the key lock, and a released order never becomes
+        // pending again.
         Known::Begun(order) => Ok(orders::find(conn, *order)
             .await?
             .is_none_or(|order| order.status != Status::Pending)),
     }
 }
 
-/// The answer to a repeated request; nothing when it is to be carried out (again).
+/// Answers a repeated request. Returns `None` when it must be carried out (again).
 ///
 /// # Errors
-/// 503 when the try that we waited for came to nothing: then the caller may try again.
+/// 503 when the awaited first attempt failed: the caller may retry.
 async fn repeat(app: &App, key: &Key) -> Result<Option<Answer>> {
     let mut waited = false;
     loop {
@@ -458,7 +461,7 @@ async fn repeat(app: &App, key: &Key) -> Result<Option<Answer>> {
             Known::Begun(order) if !free => {
                 let mut conn = app.db.acquire().await?;
                 let checkout = store::find_checkout(&mut conn, order).await?;
-                // The first try waits for Stripe, as far as we know: its answer will be ours.
+                // The first attempt still waits for Stripe, as far as known; this request returns its answer.
                 let limit = app.config.stripe_timeout * 3 / 2;
                 let waits = store::is_being_asked(&mut conn, order, limit).await?;
                 drop(conn);
@@ -467,7 +470,7 @@ async fn repeat(app: &App, key: &Key) -> Result<Option<Answer>> {
                         waited = true;
                         tokio::time::sleep(REPEAT_PAUSE).await;
                     }
-                    // Asking again returns the session that the first try got, whether or not it was recorded.
+                    // A repeat returns the session of the first attempt, whether or not it was recorded.
                     Some(checkout) => {
                         return ask(app, &checkout.request.0, Some(key)).await.map(Some);
                     }
@@ -484,19 +487,19 @@ async fn repeat(app: &App, key: &Key) -> Result<Option<Answer>> {
     }
 }
 
-/// How a pending order's session ended.
+/// State of a pending order's session after the attempt to expire it.
 enum Ended {
-    /// Nobody can pay it any more.
+    /// It can no longer be paid.
     Unpaid,
     /// It was paid.
     Paid(Box<Session>),
-    /// A delayed payment is on its way.
+    /// A delayed payment is in progress.
     Processing(Box<Session>),
-    /// The order is not pending (any more), or unknown.
+    /// The order is unknown or not pending (any more).
     NotPending,
 }
 
-/// Ends the session of a pending order at Stripe. Safe to repeat.
+/// Expires the session of a pending order at Stripe. Safe to repeat.
 async fn end_session(app: &App, order: OrderId) -> Result<Ended> {
     let mut conn = app.db.acquire().await?;
     let pending = orders::find(&mut conn, order)
@@ -528,7 +531,7 @@ async fn end_session(app: &App, order: OrderId) -> Result<Ended> {
     }
 }
 
-/// Ends the shopper's former checkout; its order, if a new one may now replace it.
+/// Ends the shopper's former checkout. Returns its order if a new one may replace it.
 async fn end_superseded(app: &App, order: OrderId) -> Result<Option<OrderId>> {
     match end_session(app, order).await? {
         Ended::Unpaid => Ok(Some(order)),
@@ -540,22 +543,23 @@ async fn end_superseded(app: &App, order: OrderId) -> Result<Option<OrderId>> {
     }
 }
 
-/// Where a shopper who went back is sent.
+/// Outcome of a canceled checkout, with the address to return to.
 pub enum Cancelled {
-    /// The pieces are free (or were already).
+    /// The pieces are released (or already were).
     Free(String),
-    /// Stripe could not be asked: they are held until the session runs out, or the shopper checks out again.
+    /// Stripe was unavailable: the pieces stay held until the session expires, or the shopper checks out again.
     Held(String),
-    /// The payment was faster, or is on its way: the order stands.
+    /// The payment was faster, or is in progress: the order stays.
     Paid(String),
-    /// The pieces are free, and a delayed payment may still come: it takes what is there then, or is refunded.
+    /// The pieces are released, but a delayed payment may still arrive; it then takes the pieces if they are in stock,
+    /// or is refunded.
     Awaited(String),
 }
 
-/// Frees what a pending order holds, as the owner wants it: ends the session, then releases it.
+/// Releases a pending order for the owner: expires the session, then releases the pieces.
 ///
 /// # Errors
-/// 404 for an order without a checkout; 409 `not_held` for one that holds nothing any more.
+/// 404 for an order without a checkout; 409 `not_held` for an order without a hold.
 pub async fn release_hold(app: &App, order: OrderId, actor: &Actor) -> Result<Cancelled> {
     let ended = end_session(app, order).await;
     if matches!(ended, Ok(Ended::NotPending)) {
@@ -567,7 +571,7 @@ pub async fn release_hold(app: &App, order: OrderId, actor: &Actor) -> Result<Ca
     end_checkout(app, order, ended, Some(actor)).await
 }
 
-/// Ends the session and frees the pieces; says where the shopper came from. Safe to repeat.
+/// Expires the session, releases the pieces, and returns the shopper's origin. Safe to repeat.
 ///
 /// # Errors
 /// 404 for an order without a checkout.
@@ -576,7 +580,7 @@ pub async fn cancel(app: &App, order: OrderId) -> Result<Cancelled> {
     end_checkout(app, order, ended, None).await
 }
 
-/// Records how a session ended that the shopper, or somebody in the admin, wanted to end.
+/// Records the outcome of expiring a session for the shopper or an admin user.
 async fn end_checkout(
     app: &App,
     order: OrderId,
@@ -630,7 +634,7 @@ async fn end_checkout(
     }
 }
 
-/// Frees what an order holds, as somebody in the admin wants it, with its entry in the audit log.
+/// Releases an order for an admin user, with an audit entry.
 async fn release_for(
     conn: &mut PgConnection,
     order: OrderId,
@@ -646,11 +650,11 @@ async fn release_for(
     audit::record(conn, actor, "hold.release", &object, before, after).await
 }
 
-/// Finds out what became of a checkout whose answer was never heard, ends its session and settles its order. Safe to
-/// repeat; does nothing for a checkout that was heard of meanwhile.
+/// Determines the outcome of a checkout whose answer was lost, expires its session and settles its order. Safe to
+/// repeat; does nothing for a checkout that was answered in the meantime.
 ///
 /// # Errors
-/// 503 while Stripe cannot be asked: try again later.
+/// 503 while Stripe is unavailable: retry later.
 pub async fn settle_unheard(app: &App, order: OrderId) -> Result<()> {
     let mut conn = app.db.acquire().await?;
     let Some(checkout) = store::find_checkout(&mut conn, order).await? else {
@@ -661,7 +665,7 @@ pub async fn settle_unheard(app: &App, order: OrderId) -> Result<()> {
         return Ok(());
     }
     if checkout.hold_until < Utc::now() {
-        // Whatever session there is has ended by itself, and asking again may bring the same failure for a day.
+        // Any session has expired by now, and repeating the request may return the same failure for a day.
         return give_up(app, order, "expired", "no session can be paid any more").await;
     }
     let session = match app.stripe.create_session(&checkout.request.0).await {
@@ -691,10 +695,10 @@ pub async fn settle_unheard(app: &App, order: OrderId) -> Result<()> {
     .await
 }
 
-/// Asks Stripe how a session stands and settles its order by that. Ends one that is still open.
+/// Asks Stripe for the state of a session and settles its order accordingly. Expires an open session.
 ///
 /// # Errors
-/// 503 while Stripe cannot be asked: try again later.
+/// 503 while Stripe is unavailable: retry later.
 pub async fn settle_by_asking(
     app: &App,
     order: OrderId,
@@ -709,7 +713,7 @@ pub async fn settle_by_asking(
     };
     match found {
         Ok(session) => settle(app, order, &session).await,
-        // Another account's, or long gone: nobody can pay it.
+        // The session is another account's, or long gone: nobody can pay it.
         Err(error) if error.is_missing() => {
             let mut tx = app.db.begin().await?;
             orders::release(
@@ -735,19 +739,18 @@ async fn settle(app: &App, order: OrderId, session: &Session) -> Result<()> {
     Ok(())
 }
 
-/// How a checkout may be shipped.
+/// Shipping options of a checkout.
 struct Shipping {
     first: ShippingOption,
     others: Vec<ShippingOption>,
     countries: Vec<String>,
 }
 
-/// The rate of the shopper's zone, and its countries alone: what is paid is what the shipment costs.
+/// Offers the rate and the countries of the shopper's zone only, so that the paid rate matches the shipment.
 ///
-/// Where nobody names the country, every zone's rate is offered, the default one first, and every country. Stripe ties no
-/// rate to a country on its page; to take the default zone's countries alone would lose every sale abroad. A shopper who
-/// chooses the rate of another zone than the address is in is caught when the payment comes: the order is flagged before
-/// it ships.
+/// When the country is unknown, offers every zone's rate, the default first, and every country. Stripe's page ties no
+/// rate to a country, and offering the default zone alone would lose every sale abroad. A shopper who chooses the rate
+/// of a zone that differs from the address is detected at payment: the order is flagged before it ships.
 fn shipping(zone: Option<Zone>, settings: &Settings) -> Shipping {
     let option = |zone: Zone, name: &str| {
         let rate = zone.rate(settings);

@@ -1,5 +1,5 @@
-//! Delayed payment methods: the bank takes days, the pieces are held meanwhile, and both the customer and the shop are
-//! told how it stands. Events come in any order: one that is late changes nothing.
+//! Delayed payment methods: the bank takes days, the pieces stay held, and customer and shop are notified. Events may
+//! come in any order; a late one changes nothing.
 
 use sqlx::PgConnection;
 use tracing::warn;
@@ -12,15 +12,15 @@ use crate::orders::{self, Receipt, Status};
 use crate::review_items::{Kind, NewItem};
 use crate::stripe::Session;
 
-/// The session is complete, and its money is on its way: the order keeps who waits, and they hear of it. More pieces than
-/// the setting allows are not held for days: the money takes what is there when it comes, or is refunded.
+/// Handles a complete session with a delayed payment: stores the customer and notifies them. Pieces beyond the
+/// configured limit are not held for days: the payment takes what is in stock when it arrives, or is refunded.
 pub async fn began(
     conn: &mut PgConnection,
     app: &App,
     id: OrderId,
     session: &Session,
 ) -> Result<()> {
-    // Of two at once, each counts what the other holds.
+    // Serializes concurrent calls, so that each counts the other's hold.
     store::queue_up_delayed(conn).await?;
     let Some(order) = orders::begin_processing(conn, id, &customer(session)).await? else {
         return Ok(());
@@ -38,8 +38,8 @@ pub async fn began(
     Ok(())
 }
 
-/// The delayed payment of an order failed: nothing was taken. The pieces are free, the customer hears of it, and so does
-/// the shop.
+/// Handles a failed delayed payment of an order: nothing was charged. Releases the pieces and notifies customer and
+/// shop.
 pub async fn failed(conn: &mut PgConnection, id: OrderId, session: &Session) -> Result<()> {
     let order = orders::lock(conn, id)
         .await?
@@ -66,7 +66,7 @@ pub async fn failed(conn: &mut PgConnection, id: OrderId, session: &Session) -> 
     refunds::flag(conn, Some(id), None, &item).await
 }
 
-/// Who pays, as far as the session tells.
+/// Customer data of a session.
 fn customer(session: &Session) -> Receipt {
     let address = session.shipping_address.as_ref();
     Receipt {

@@ -1,5 +1,5 @@
-//! Stripe's events about disputes, fraud warnings and payment reviews: each kept by its own id, in any order, and told where
-//! its payment belongs.
+//! Stripe's events about disputes, fraud warnings and payment reviews. Each is stored by its own id, in any order, and
+//! shown with its payment.
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
@@ -16,7 +16,7 @@ use crate::{custom_orders, orders};
 /// Applies an event about a dispute: `charge.dispute.*`.
 ///
 /// # Errors
-/// Only the database's.
+/// Database errors only.
 pub async fn dispute_reported(
     conn: &mut PgConnection,
     kind: &str,
@@ -56,7 +56,7 @@ pub async fn dispute_reported(
     Ok(Effect::Processed)
 }
 
-/// Reads what an event says of a dispute. Nothing without an id, a state and a payment.
+/// Reads an event's report of a dispute. Returns `None` without an id, a state and a payment.
 fn read(object: &Value, as_of: DateTime<Utc>) -> Option<Report> {
     let word = |field: &str| reference(&object[field]);
     Some(Report {
@@ -72,14 +72,14 @@ fn read(object: &Value, as_of: DateTime<Utc>) -> Option<Report> {
     })
 }
 
-/// The payment that an object of Stripe's is about: its payment intent, or its charge where it has none.
+/// The payment of a Stripe object: its payment intent or, without one, its charge.
 fn payment_of(object: &Value) -> Option<String> {
     reference(&object["payment_intent"])
         .or_else(|| reference(&object["charge"]["payment_intent"]))
         .or_else(|| reference(&object["charge"]))
 }
 
-/// Where the money is after an event that says so.
+/// Location of the money after an event that reports it.
 fn funds_after(kind: &str) -> Option<&'static str> {
     match kind {
         "charge.dispute.funds_withdrawn" => Some("withdrawn"),
@@ -88,7 +88,7 @@ fn funds_after(kind: &str) -> Option<&'static str> {
     }
 }
 
-/// Tells of a dispute's new state: on the timeline, and in the item that asks for an answer.
+/// Reports a dispute's new state on the timeline, and in the review item that asks for an answer.
 async fn tell(
     conn: &mut PgConnection,
     subject: Subject,
@@ -104,7 +104,7 @@ async fn tell(
         let result = format!("the dispute is {}", now.known_state().in_words());
         review_items::settle(conn, &source, "stripe", &result).await?;
         if before.is_none() && now.known_state() == State::Lost {
-            // Nobody was told while it could still be answered.
+            // The shop learned of the dispute too late to answer it.
             let text = sentence(subject, now, "was lost before this shop heard of it");
             let item = NewItem::new(Kind::Dispute, format!("{source}:lost"), text);
             review_items::raise(conn, subject, &item).await?;
@@ -119,7 +119,7 @@ async fn tell(
         let inquiry = format!("{source}:inquiry");
         review_items::settle(conn, &inquiry, "stripe", "the inquiry became a dispute").await?;
     }
-    // One that was decided and is open again is another cause.
+    // A dispute that is reopened after a decision is another cause.
     let cause = match before {
         Some(before) if !before.is_open() => format!("{source}:{stage}:{}", as_of.timestamp()),
         _ => format!("{source}:{stage}"),
@@ -130,12 +130,12 @@ async fn tell(
     review_items::move_deadline(conn, &source, now.evidence_due_by).await
 }
 
-/// The source of all items about a dispute.
+/// Source of all items about a dispute.
 fn source_of_dispute(dispute: &Dispute) -> String {
     format!("payment:{}:dispute:{}", dispute.payment_id, dispute.id)
 }
 
-/// An item's text: what is asked back, and why.
+/// Text of an item: the disputed amount and the reason.
 fn sentence(subject: Subject, dispute: &Dispute, what: &str) -> String {
     let payment = match subject == Subject::default() {
         true => format!(
@@ -151,7 +151,7 @@ fn sentence(subject: Subject, dispute: &Dispute, what: &str) -> String {
     )
 }
 
-/// A dispute's new state as the timeline has it.
+/// Timeline entry for a dispute's new state.
 fn line(before: Option<&Dispute>, now: &Dispute) -> String {
     let money = now.money();
     let reason = now.reason_in_words();
@@ -173,7 +173,7 @@ fn line(before: Option<&Dispute>, now: &Dispute) -> String {
     }
 }
 
-/// Where a payment is shown: at its order, at the custom order that it was meant for, or nowhere yet.
+/// Subject of a payment: its order, its intended custom order, or neither yet.
 fn subject_of(payment: &store::Payment) -> Subject {
     Subject {
         order: payment.order_id,
@@ -183,7 +183,7 @@ fn subject_of(payment: &store::Payment) -> Subject {
     }
 }
 
-/// Locks what a payment belongs to, the custom order first.
+/// Locks a payment's subject, the custom order first.
 async fn lock(conn: &mut PgConnection, subject: Subject) -> Result<()> {
     if let Some(order) = subject.order {
         custom_orders::lock_of(conn, order).await?;
@@ -192,7 +192,7 @@ async fn lock(conn: &mut PgConnection, subject: Subject) -> Result<()> {
     Ok(())
 }
 
-/// Writes a line about a dispute on the timelines of what its payment belongs to.
+/// Adds a note about a dispute to the timelines of its payment's subject.
 async fn note(conn: &mut PgConnection, subject: Subject, text: &str) -> Result<()> {
     let mut custom_order = subject.custom_order;
     if let Some(order) = subject.order {
@@ -208,7 +208,7 @@ async fn note(conn: &mut PgConnection, subject: Subject, text: &str) -> Result<(
     Ok(())
 }
 
-/// Keeps the most pressing state of all disputes with the payment and its order.
+/// Records the most urgent state of all disputes on the payment and its order.
 async fn refresh(conn: &mut PgConnection, payment: &str, subject: Subject) -> Result<()> {
     let all = disputes::list_of_payment(conn, payment).await?;
     store::record_dispute(conn, payment, disputes::most_pressing(&all)).await?;
@@ -219,10 +219,10 @@ async fn refresh(conn: &mut PgConnection, payment: &str, subject: Subject) -> Re
     Ok(())
 }
 
-/// Shows what was heard of a payment before it was known, now that it belongs somewhere.
+/// Shows earlier reports about a payment whose subject is known now.
 ///
 /// # Errors
-/// Only the database's.
+/// Database errors only.
 pub async fn payment_known(conn: &mut PgConnection, payment: &str) -> Result<()> {
     let known = store::lock_payment(conn, payment).await?;
     let subject = subject_of(&known);
@@ -237,12 +237,12 @@ pub async fn payment_known(conn: &mut PgConnection, payment: &str) -> Result<()>
     Ok(())
 }
 
-/// Applies an early fraud warning: the card's issuer says that the payment is probably fraud, before its holder disputes it.
+/// Applies an early fraud warning: the card's issuer suspects fraud before the cardholder disputes the payment.
 ///
 /// Source: <https://docs.stripe.com/radar/early-fraud-warnings>
 ///
 /// # Errors
-/// Only the database's.
+/// Database errors only.
 pub async fn fraud_warned(conn: &mut PgConnection, object: &Value) -> Result<Effect> {
     let (Some(id), Some(payment_id)) = (reference(&object["id"]), payment_of(object)) else {
         return Ok(Effect::Ignored);
@@ -253,7 +253,7 @@ pub async fn fraud_warned(conn: &mut PgConnection, object: &Value) -> Result<Eff
     let cause = format!("payment:{payment_id}:fraud_warning:{id}");
     let reason = fraud_in_words(object["fraud_type"].as_str().unwrap_or_default());
     if object["actionable"] == false {
-        // It is refunded or disputed already; then that is what there is to look at.
+        // The payment is already refunded or disputed, and needs no second item.
         review_items::settle(
             conn,
             &cause,
@@ -271,7 +271,7 @@ pub async fn fraud_warned(conn: &mut PgConnection, object: &Value) -> Result<Eff
     Ok(Effect::Processed)
 }
 
-/// The issuer's word in words.
+/// The issuer's reason as a phrase.
 ///
 /// Source: <https://docs.stripe.com/api/radar/early_fraud_warnings/object#early_fraud_warning_object-fraud_type>
 fn fraud_in_words(word: &str) -> &'static str {
@@ -286,10 +286,10 @@ fn fraud_in_words(word: &str) -> &'static str {
     }
 }
 
-/// Applies `review.opened` and `review.closed`: Stripe asks the owner to look at a payment, or no longer does.
+/// Applies `review.opened` and `review.closed`: Stripe asks the owner to review a payment, or no longer does.
 ///
 /// # Errors
-/// Only the database's.
+/// Database errors only.
 pub async fn review_changed(
     conn: &mut PgConnection,
     object: &Value,
@@ -321,7 +321,7 @@ pub async fn review_changed(
     let was_open = !review_items::settle(conn, &cause, "stripe", &result)
         .await?
         .is_empty();
-    // The report of its beginning may come after that of its end.
+    // The event of the opening may arrive after that of the closing.
     review_items::pass(conn, subject, &item, "stripe", &result).await?;
     if was_open {
         let told = format!(
@@ -333,7 +333,7 @@ pub async fn review_changed(
     Ok(Effect::Processed)
 }
 
-/// The end of a review in words.
+/// The outcome of a review as a phrase.
 ///
 /// Source: <https://docs.stripe.com/api/radar/reviews/object#review_object-closed_reason>
 fn review_in_words(word: &str) -> &'static str {
@@ -348,7 +348,7 @@ fn review_in_words(word: &str) -> &'static str {
     }
 }
 
-/// Raises an item with a line on the timelines, once.
+/// Raises an item and notes it on the timelines, once.
 async fn raise(conn: &mut PgConnection, subject: Subject, item: NewItem) -> Result<()> {
     if review_items::raise(conn, subject, &item).await?.is_some() {
         note(conn, subject, &item.text).await?;
@@ -356,7 +356,7 @@ async fn raise(conn: &mut PgConnection, subject: Subject, item: NewItem) -> Resu
     Ok(())
 }
 
-/// Names a payment that belongs nowhere here.
+/// Identifies a payment without a subject in this database.
 fn unknown(subject: Subject, payment: &str) -> String {
     match subject == Subject::default() {
         true => format!(" that this shop does not know ({payment})"),

@@ -1,4 +1,4 @@
-//! The emails that a payment causes, queued in its own transaction.
+//! Emails about payments, queued in the payment's transaction.
 
 use sqlx::PgConnection;
 
@@ -10,7 +10,7 @@ use crate::money::Cents;
 use crate::orders::{self, Order};
 use crate::stripe::Session;
 
-/// The order is paid: to the shopper, copied to the shop; to the shop alone where Stripe knows no address.
+/// Confirms a paid order: to the shopper, copied to the shop; to the shop alone when Stripe has no address.
 pub async fn confirm(conn: &mut PgConnection, order: &Order) -> Result<()> {
     let email = Email::OrderConfirmation {
         order: orders::email_data(conn, order).await?,
@@ -31,8 +31,9 @@ pub async fn confirm(conn: &mut PgConnection, order: &Order) -> Result<()> {
     .await
 }
 
-/// A payment is given back in full: to the one who paid, if Stripe knows their address, and to the shop. `name` is what
-/// was to be paid, as `SB-1042`; `due` is what is planned to be refunded of it: nothing where all of it was before.
+/// Announces the full refund of a refused payment: to the payer, if Stripe has their address, and to the shop. `name`
+/// is the order or custom order, such as `SB-1042`; `due` is the planned refund, zero when everything was refunded
+/// before.
 pub async fn refuse(
     conn: &mut PgConnection,
     name: String,
@@ -65,8 +66,8 @@ pub async fn refuse(
     Ok(())
 }
 
-/// A refund of a settled payment was made, of `amount`, and `in_all` with those before it: to the shopper, if their address
-/// is known. `cause` is Stripe's id of the refund.
+/// Announces a refund of a settled payment to the shopper, if their address is known. `in_all` is the sum of the
+/// refunds including this one; `cause` is Stripe's id of the refund.
 pub async fn refunded(
     conn: &mut PgConnection,
     order: &Order,
@@ -85,7 +86,7 @@ pub async fn refunded(
     email::queue(conn, &email, cause, shopper, None, About::order(order.id)).await
 }
 
-/// The money of an order is on its way: to the shopper, if Stripe knows their address.
+/// Announces a delayed payment in progress to the shopper, if Stripe has their address.
 pub async fn payment_processing(
     conn: &mut PgConnection,
     order: &Order,
@@ -100,7 +101,7 @@ pub async fn payment_processing(
     of_delayed(conn, order, session, &Email::PaymentProcessing { payment }).await
 }
 
-/// The money of an order does not come: to the shopper, if Stripe knows their address.
+/// Announces a failed payment to the shopper, if Stripe has their address.
 pub async fn payment_failed(
     conn: &mut PgConnection,
     order: &Order,

@@ -1,7 +1,7 @@
-//! Stripe's events: stored before they are processed, processed once (P3), whatever their order.
+//! Stripe's events: stored before they are processed, processed once (P3), in any order.
 //!
-//! Storing and processing is one transaction. When processing fails, only that part is rolled back: the event stays, shown as
-//! failed, and a job tries again.
+//! Storing and processing share one transaction. When processing fails, only that part is rolled back: the event stays
+//! stored, marked as failed, and a job retries it.
 
 use anyhow::Context;
 use chrono::{DateTime, Utc};
@@ -24,7 +24,7 @@ use crate::review_items::{Kind, NewItem, Subject};
 use crate::reviews;
 use crate::stripe::Session;
 
-/// The events that we act on; all others are stored and left.
+/// Event types that are processed; all others are only stored.
 pub const HANDLED: [&str; 18] = [
     "checkout.session.completed",
     "checkout.session.async_payment_succeeded",
@@ -46,7 +46,7 @@ pub const HANDLED: [&str; 18] = [
     "review.closed",
 ];
 
-/// An event whose envelope could be read.
+/// An event with a readable envelope.
 pub struct Event<'a> {
     pub id: String,
     pub kind: String,
@@ -56,10 +56,10 @@ pub struct Event<'a> {
 }
 
 impl<'a> Event<'a> {
-    /// Reads the envelope. It needs an id and a type; all else is read when it is needed.
+    /// Reads the envelope, which needs an id and a type. Everything else is read when needed.
     ///
     /// # Errors
-    /// 400 naming what is missing.
+    /// 400 naming the missing part.
     pub fn read(payload: &'a str) -> Result<Event<'a>> {
         let json: Value = serde_json::from_str(payload).map_err(|error| {
             Error::bad_request("parse_error", format!("JSON parse error - {error}"))
@@ -81,13 +81,13 @@ impl<'a> Event<'a> {
     }
 }
 
-/// What became of an event.
+/// Outcome of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effect {
     Processed,
-    /// Not for us: another type, or another shop's session.
+    /// Not relevant: another type, or another shop's session.
     Ignored,
-    /// It was processed before.
+    /// Already processed.
     Repeated,
 }
 
@@ -101,16 +101,16 @@ impl Effect {
     }
 }
 
-/// Stores an event and processes it. Safe to repeat, and to run many times at once.
+/// Stores and processes an event. Safe to repeat, and to run concurrently.
 ///
 /// # Errors
-/// 503 when it could not be processed now. Unless the database was lost, it is stored and will be tried again.
+/// 503 when it could not be processed now. Unless the database was lost, it is stored and will be retried.
 pub async fn receive(app: &App, event: &Event<'_>, source: &'static str) -> Result<Effect> {
     match store_and_process(app, event, source).await {
         Ok(effect) => Ok(effect),
         Err(error @ Error::Unavailable(..)) => Err(error),
         Err(error) => {
-            // Whatever the event says, the field error is ours: a 4xx would tell Stripe that it need not come again.
+            // Whatever the event contains, the bug is ours: a 4xx would make Stripe stop retrying.
             warn!(event = event.id, kind = event.kind, %error, "event could not be stored as it came");
             keep(app, event, source, &error).await?;
             Err(Error::Unavailable("event_not_processed", error.into()))
@@ -118,8 +118,8 @@ pub async fn receive(app: &App, event: &Event<'_>, source: &'static str) -> Resu
     }
 }
 
-/// Keeps an event that could not be stored and processed in one go, as failed. Its payload is written in ASCII, which a
-/// database of any encoding takes; it says the same.
+/// Stores an event as failed after storing and processing it together failed. Its payload is escaped to ASCII, which a
+/// database of any encoding accepts and which means the same.
 async fn keep(app: &App, event: &Event<'_>, source: &'static str, why: &Error) -> Result<()> {
     let mut tx = app.db.begin().await.map_err(lost_event)?;
     let payload = ascii(&event.json.to_string());
@@ -142,7 +142,7 @@ fn lost_event(error: sqlx::Error) -> Error {
     Error::Unavailable("database_unavailable", error.into())
 }
 
-/// A text with every character beyond ASCII written as JSON escapes it.
+/// Escapes all non-ASCII characters for JSON.
 fn ascii(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     let mut units = [0; 2];
@@ -182,10 +182,10 @@ async fn store_and_process(app: &App, event: &Event<'_>, source: &'static str) -
     result.map_err(|error| Error::Unavailable("event_not_processed", error))
 }
 
-/// Processes a stored event that failed before. Safe to repeat. Queues nothing: its callers come again by themselves.
+/// Processes a stored event that failed before. Safe to repeat. Queues no job, because its callers retry.
 ///
 /// # Errors
-/// 503 when it could not be processed this time either.
+/// 503 when it failed again.
 pub async fn process_stored(app: &App, id: &str) -> Result<Effect> {
     let mut tx = app.db.begin().await?;
     let result = process_once(&mut tx, app, id).await?;
@@ -193,10 +193,10 @@ pub async fn process_stored(app: &App, id: &str) -> Result<Effect> {
     result.map_err(|error| Error::Unavailable("event_not_processed", error))
 }
 
-/// Queues a stored event that was not processed, to be tried at once. Returns how it stood.
+/// Queues an unprocessed event for an immediate retry. Returns its previous status.
 ///
 /// # Errors
-/// 404; 409 `event_already_processed` for one that there is nothing more to do about.
+/// 404; 409 `event_already_processed` when nothing is left to do.
 pub async fn run_again(conn: &mut PgConnection, id: &str) -> Result<String> {
     let stored = store::lock_event(conn, id)
         .await?
@@ -214,7 +214,8 @@ pub async fn run_again(conn: &mut PgConnection, id: &str) -> Result<String> {
     Ok(stored.status)
 }
 
-/// Processes a stored event under its lock, inside a savepoint. The inner error is the event's, the outer the database's.
+/// Processes a stored event under its lock, inside a savepoint. The inner error is the event's, the outer one the
+/// database's.
 async fn process_once(
     conn: &mut PgConnection,
     app: &App,
@@ -235,7 +236,7 @@ async fn process_once(
             why,
             "event kept, not applied"
         );
-        // One a day: the first says enough.
+        // One item a day is enough.
         let cause = format!("wrong_mode:{}", Utc::now().date_naive());
         let item = NewItem::new(Kind::WrongMode, cause, why);
         reviews::flag(conn, Subject::default(), "stripe", &item).await?;
@@ -263,7 +264,7 @@ async fn process_once(
     }
 }
 
-/// The reason not to apply an event of Stripe's other mode: a payment in test mode is no money.
+/// The reason not to apply an event of Stripe's other mode: a test payment is not money.
 fn wrong_mode(app: &App, event: &Event<'_>) -> Option<&'static str> {
     let is_live = event.json["livemode"].as_bool()?;
     let is_wrong = app.config.is_live()? != is_live && HANDLED.contains(&event.kind.as_str());
@@ -301,13 +302,13 @@ async fn process(conn: &mut PgConnection, app: &App, event: &Event<'_>) -> Resul
     }
 }
 
-/// What a session takes money for.
+/// Purpose of a session.
 enum Purpose {
     Order(OrderId),
     Quote(QuoteId),
 }
 
-/// What a session is for, if it is one of ours.
+/// Finds the purpose of a session, if it is one of ours.
 async fn purpose_of(conn: &mut PgConnection, session: &Session) -> Result<Option<Purpose>> {
     if let Some(order) = store::find_order_by_session(conn, &session.id).await? {
         return Ok(Some(Purpose::Order(order)));
@@ -315,7 +316,7 @@ async fn purpose_of(conn: &mut PgConnection, session: &Session) -> Result<Option
     if let Some(quote) = quote_of(conn, session).await? {
         return Ok(Some(Purpose::Quote(quote)));
     }
-    // Its answer may never have reached us; then the reference that we gave it tells.
+    // The answer with the session's id may never have arrived; then the reference in our request identifies the order.
     let reference = session
         .client_reference_id
         .as_deref()
@@ -329,8 +330,8 @@ async fn purpose_of(conn: &mut PgConnection, session: &Session) -> Result<Option
     }
 }
 
-/// The quote whose payment link made a session: by the link, or by the reference that we gave it where its answer has
-/// not reached us (yet).
+/// Finds the quote of a payment link's session: by the link, or by the reference in our request while the answer with
+/// the link has not arrived (yet).
 async fn quote_of(conn: &mut PgConnection, session: &Session) -> Result<Option<QuoteId>> {
     if let Some(link) = &session.payment_link
         && let Some(quote) = custom_orders::find_quote_of_link(conn, link).await?
@@ -369,7 +370,7 @@ async fn session_ended(
     Ok(Effect::Processed)
 }
 
-/// A payment for what we do not know: our own that a restore has lost, or another's.
+/// Handles a payment with an unknown purpose: ours, lost by a restore, or someone else's.
 async fn settle_lost(conn: &mut PgConnection, app: &App, session: &Session) -> Result<Effect> {
     match lost::find(conn, app, session).await? {
         Found::Order(order) => settle(conn, app, order, session).await?,
@@ -385,7 +386,7 @@ async fn settle_lost(conn: &mut PgConnection, app: &App, session: &Session) -> R
         Found::CustomOrder(zone) => settle_lost_custom_order(conn, zone, session).await?,
         Found::Nothing => {
             if let Some(custom_order) = &session.request_reference {
-                // A link of the old service: its money is in the account, and its custom order is not ours.
+                // A link of the old service: its money is in the account, but its custom order is not in this database.
                 warn!(session = session.id, %custom_order, "a payment for a request that we do not know");
             }
             return Ok(Effect::Ignored);
@@ -394,7 +395,7 @@ async fn settle_lost(conn: &mut PgConnection, app: &App, session: &Session) -> R
     Ok(Effect::Processed)
 }
 
-/// The custom order is gone, the money is here: an order is placed that the owner has to look into.
+/// Places an order for the payment of a lost custom order; the owner must investigate.
 async fn settle_lost_custom_order(
     conn: &mut PgConnection,
     zone: Zone,
@@ -447,11 +448,11 @@ async fn delayed_payment_failed(
     Ok(Effect::Processed)
 }
 
-/// Brings an order in line with what its session came to. The one way in for events, sweeper and reconciliation. Safe
-/// to repeat.
+/// Updates an order from the state of its session. Events, sweeps and reconciliation all come through here. Safe to
+/// repeat.
 ///
 /// # Errors
-/// Only the database's.
+/// Database errors only.
 pub async fn settle(
     conn: &mut PgConnection,
     app: &App,
@@ -462,7 +463,7 @@ pub async fn settle(
         return settle_payment(conn, order, session).await;
     }
     match session.status.as_str() {
-        // A delayed method: the money is on its way, and the hold stays until Stripe says paid or failed.
+        // Delayed payment: the hold stays until Stripe reports success or failure.
         "complete" => delayed::began(conn, app, order, session).await?,
         "expired" => {
             let order_now = orders::release(
@@ -482,7 +483,7 @@ pub async fn settle(
     Ok(())
 }
 
-/// A payment ends as a paid order or as a refund in full (P2).
+/// Settles a payment, which ends as a paid order or as a full refund (P2).
 async fn settle_payment(conn: &mut PgConnection, order: OrderId, session: &Session) -> Result<()> {
     let payment_id = payment_id(session);
     let payment = store::lock_payment(conn, payment_id).await?;
@@ -508,12 +509,12 @@ async fn settle_payment(conn: &mut PgConnection, order: OrderId, session: &Sessi
         return settled(conn, cause, session).await;
     };
     let name = order_now.display_number();
-    // Its money has come, and goes back.
+    // The money has arrived, and is refunded.
     orders::end_processing(conn, order, &Receipt::default()).await?;
     refused(conn, &payment, cause, name, session, why).await
 }
 
-/// Brings a quote in line with what a session of its payment link came to. Safe to repeat.
+/// Updates a quote from the state of a session of its payment link. Safe to repeat.
 async fn settle_quote(
     conn: &mut PgConnection,
     app: &App,
@@ -550,14 +551,13 @@ async fn settle_quote(
     }
 }
 
-/// The payment of a session: where there was nothing to pay, the session itself.
+/// Id of a session's payment; the session's own id when nothing was due.
 fn payment_id(session: &Session) -> &str {
     session.payment_intent.as_deref().unwrap_or(&session.id)
 }
 
-/// What a paid session tells of its payment.
-/// The zone whose rate the shopper chose on the payment page, and its price. None: the one that the order is priced for,
-/// or none that was offered.
+/// The zone and price of the rate chosen on the payment page. `None` when it is the order's own rate, or none of those
+/// offered.
 async fn chosen_shipping(
     conn: &mut PgConnection,
     order: OrderId,
@@ -579,7 +579,7 @@ async fn chosen_shipping(
         .as_ref()
         .and_then(|address| address.country.as_deref());
     let lives_in = country.and_then(Zone::of_country);
-    // Where two zones cost the same, the right one was chosen.
+    // When two zones cost the same, the right one was chosen.
     let chosen = match lives_in.filter(|zone| offered.contains(zone)) {
         Some(zone) => Some(zone),
         None if paid == asked.shipping_price => None,
@@ -608,8 +608,7 @@ fn receipt(session: &Session) -> Result<Receipt> {
     })
 }
 
-/// Keeps that a locked payment, not seen before, has settled its order. It may have been refunded or disputed before we
-/// heard of it.
+/// Records that a locked, new payment has settled its order. It may already be refunded or disputed.
 async fn settled(conn: &mut PgConnection, cause: Cause, session: &Session) -> Result<()> {
     let id = payment_id(session);
     store::record_payment(conn, id, cause, session, "settled").await?;
@@ -617,8 +616,8 @@ async fn settled(conn: &mut PgConnection, cause: Cause, session: &Session) -> Re
     disputes::payment_known(conn, id).await
 }
 
-/// Keeps that a locked payment, not seen before, could not settle what it was for, and plans to give it back in full.
-/// `name` is what it was for, as people say it.
+/// Records that a locked, new payment could not settle its purpose, and plans its full refund. `name` is the displayed
+/// number of its order or custom order.
 async fn refused(
     conn: &mut PgConnection,
     payment: &store::Payment,
@@ -664,13 +663,13 @@ async fn refused(
     disputes::payment_known(conn, id).await
 }
 
-/// An id or another word of Stripe's. Another object's it gives as text or as the object itself.
+/// An id or another word of Stripe's. Stripe sends a referenced object as its id or in full.
 pub(super) fn reference(json: &Value) -> Option<String> {
     let id = json.as_str().or_else(|| json["id"].as_str())?;
     (!id.is_empty() && id.len() <= 255 && !id.contains('\0')).then(|| id.to_owned())
 }
 
-/// A time; nothing where it is none that anything could have happened at.
+/// A time; `None` for negative or impossible ones.
 pub(super) fn time(json: &Value) -> Option<DateTime<Utc>> {
     let seconds = json.as_i64().filter(|seconds| *seconds >= 0)?;
     DateTime::from_timestamp(seconds, 0)

@@ -1,5 +1,5 @@
-//! Money for what we do not know any more: the database was restored from a copy that is older. Stripe knows what was
-//! paid and, by the metadata that we gave it, what for; our signature says that it was us (P2).
+//! Recovers payments whose order is missing because the database was restored from an older backup. Stripe has the
+//! payment and, in its metadata, the purpose; our signature proves that it is ours (P2).
 
 use chrono::Utc;
 use sqlx::PgConnection;
@@ -13,22 +13,22 @@ use crate::money::Cents;
 use crate::orders::{self, Lost, Order, Zone};
 use crate::stripe::{NewSession, Session};
 
-/// What came of looking.
+/// Outcome of the recovery.
 pub enum Found {
-    /// Not ours, or not ours to tell.
+    /// Not ours, or not provably ours.
     Nothing,
-    /// The order is there again, not paid yet.
+    /// The order exists again, still unpaid.
     Order(OrderId),
-    /// There is an order for the money, and nothing is known that could be sent for it.
+    /// An order was created for the money, but nothing is known that could be shipped for it.
     Unknown(Box<Order>),
-    /// It was for a piece made to order, which somebody has to look into.
+    /// It was for a custom order, which the owner must investigate.
     CustomOrder(Zone),
 }
 
-/// Makes the order of a paid session anew, if the session is ours and the order is gone.
+/// Recreates the order of a paid session, if the session is ours and the order is missing.
 ///
 /// # Errors
-/// Only the database's.
+/// Database errors only.
 pub async fn find(conn: &mut PgConnection, app: &App, session: &Session) -> Result<Found> {
     let zone = session
         .shipping_address
@@ -67,7 +67,7 @@ pub async fn find(conn: &mut PgConnection, app: &App, session: &Session) -> Resu
     Ok(Found::Unknown(Box::new(order)))
 }
 
-/// The order whose way back we signed for this session.
+/// The order for which we signed this session's cancel address.
 fn order_of(app: &App, session: &Session) -> Option<OrderId> {
     let reference = session.client_reference_id.as_deref()?;
     let way_back = session.cancel_url.as_deref()?;
@@ -79,7 +79,7 @@ fn order_of(app: &App, session: &Session) -> Option<OrderId> {
     order.parse().ok().map(OrderId)
 }
 
-/// The checkout of an order made anew: the session's page is over, and the shopper's success page may look for it.
+/// Inserts the checkout of a recreated order. The session's page is over, but the shopper's success page may query it.
 async fn insert_checkout(conn: &mut PgConnection, order: &Order, session: &Session) -> Result<()> {
     let request = NewSession {
         order: order.id,

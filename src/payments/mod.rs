@@ -1,6 +1,6 @@
-//! Money coming in: checkout sessions, Stripe's events, refunds, and the clock's work that settles what hangs.
+//! Payments: checkout sessions, Stripe's events, refunds, and scheduled work that settles unfinished payments.
 //!
-//! Locks are taken in one sequence everywhere: event, payment, request, order, products in id order.
+//! Lock order: event, payment, custom order, order, products in id order.
 mod admin_views;
 mod checkout;
 mod delayed;
@@ -33,22 +33,23 @@ pub use sync::sync_product;
 
 use std::time::Duration;
 
-/// The least time that Stripe lets a session live, counted from when it gets the request, by its clock.
+/// Minimum lifetime of a session at Stripe, from the receipt of the request by Stripe's clock.
+///
 /// Source: <https://docs.stripe.com/api/checkout/sessions/create#create_checkout_session-expires_at>
 const LEAST_LIFETIME: Duration = Duration::from_secs(30 * 60);
 
-/// The most that our clock and Stripe's may differ, together with the time that a call takes with its repeats: were ours
-/// behind by more, every checkout would be refused.
+/// Tolerated difference between our clock and Stripe's, including the duration of a call with its retries. If our clock
+/// were further behind, every checkout would be refused.
 const CLOCK_SKEW: Duration = Duration::from_secs(5 * 60);
 
-/// The time that a shopper has to pay.
+/// Time for a shopper to pay.
 const SESSION_LIFETIME: Duration = LEAST_LIFETIME.saturating_add(CLOCK_SKEW);
 
-/// The time by which a hold outlives its session: more than [`CLOCK_SKEW`], so that a session that can still be paid by
-/// Stripe's clock always has its stock.
+/// Time by which a hold outlives its session: more than [`CLOCK_SKEW`], so that a session that is payable by Stripe's
+/// clock always has its stock.
 const HOLD_MARGIN: Duration = Duration::from_secs(10 * 60);
 
-/// How long a checkout may be in the asking before the sweeper asks in its place: far beyond any call's time-out.
+/// Time after which the sweeper takes over a checkout without an answer: far beyond any call's time-out.
 const ASKING_LIMIT: Duration = Duration::from_secs(120);
 
 const _: () = assert!(

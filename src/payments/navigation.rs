@@ -1,5 +1,5 @@
-//! Whether somebody opened an address, or a program looked at it: a browser that fetches ahead, a mail scanner, a chat that
-//! shows a preview.
+//! Distinguishes a person who opens an address from a program that fetches it: a prefetching browser, a mail scanner,
+//! or a chat that renders a preview.
 
 use askama::Template;
 use axum::http::{HeaderMap, HeaderValue, header};
@@ -7,15 +7,16 @@ use axum::response::{Html, IntoResponse, Response};
 
 use crate::error::Result;
 
-/// What the page that asks may do: show itself, and send its form back to us, which leads on to the storefront.
+/// Content security policy of the confirmation page: it may only show itself, and send its form back to us, which
+/// redirects to the storefront.
 const POLICY: &str =
     "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; frame-ancestors 'none'";
 
-/// Headers by which browsers say that nobody has opened the page yet.
+/// Headers of speculative requests, before anyone has opened the page.
 const AHEAD: [&str; 4] = ["sec-purpose", "purpose", "x-purpose", "x-moz"];
 
-/// Whether a browser shows what it asks for to a person, as a page of its own. Programs do not say so, and neither do
-/// browsers of before 2023: those are asked by a page.
+/// Returns true when a browser requests a page to show to a person. Programs do not send these headers, nor do browsers
+/// before 2023, whose users confirm on a page.
 ///
 /// Source: <https://www.w3.org/TR/fetch-metadata/>
 pub fn is_by_a_person(headers: &HeaderMap) -> bool {
@@ -30,7 +31,7 @@ struct CancelPage<'a> {
     shop: &'a str,
 }
 
-/// A page that asks whether to cancel a checkout. Its form goes to the page's own address.
+/// Renders the page that asks whether to cancel a checkout. Its form posts to the page's own address.
 pub fn ask(shop: &str) -> Result<Response> {
     let page = CancelPage { shop }.render().map_err(anyhow::Error::from)?;
     let headers = [

@@ -1,6 +1,5 @@
-//! What the clock does so that nothing hangs: the sweep releases and settles what has run out, reconciliation fetches
-//! the events that did not reach us. A shop whose webhooks were off for a day ends in the same state as one whose were
-//! not.
+//! Scheduled work that settles unfinished payments: the sweep releases and settles expired orders, and reconciliation
+//! fetches events that did not arrive. A shop without webhooks for a day ends in the same state as one with them.
 
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -18,31 +17,31 @@ use crate::jobs::{self, Job};
 use crate::products;
 use crate::stripe::EventPage;
 
-/// How far back the first reconciliation looks: as long as Stripe keeps events.
+/// Range of the first reconciliation: Stripe keeps events this long.
 ///
 /// Source: <https://docs.stripe.com/api/events>
 const FIRST_LOOK: Duration = Duration::from_secs(30 * 24 * 3600);
 
-/// Each later one looks back this much further than the last one read, for events that were listed late.
+/// Overlap with the previous reconciliation, for events that Stripe listed late.
 const OVERLAP: Duration = Duration::from_secs(3600);
 
-/// How long one sweep begins new work: the next one comes each minute.
+/// Time in which one sweep begins new work. The next sweep starts every minute.
 const SWEEP_LIMIT: Duration = Duration::from_secs(45);
 
-/// What a sweep did.
+/// Result of a sweep.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Swept {
-    /// Orders that hung and are settled now.
+    /// Orders that were stuck and are settled now.
     pub settled: u32,
-    /// Orders that still hang, mostly because Stripe could not be asked.
+    /// Orders that are still stuck, mostly because Stripe was unavailable.
     pub waiting: u32,
 }
 
-/// Settles checkouts that nobody heard of and orders whose hold ran out; sends refunds again that hang; forgets old
-/// idempotency keys. Safe to repeat, and to run twice at once.
+/// Settles checkouts without an answer and orders whose hold expired, sends stuck refunds again, and deletes old
+/// idempotency keys. Safe to repeat, and to run concurrently.
 ///
 /// # Errors
-/// Only the database's: an order that Stripe cannot be asked about waits for the next sweep.
+/// Database errors only. An order waits for the next sweep while Stripe is unavailable.
 pub async fn sweep(app: &App) -> Result<Swept> {
     let mut swept = Swept::default();
     let mut conn = app.db.acquire().await?;
@@ -71,7 +70,8 @@ pub async fn sweep(app: &App) -> Result<Swept> {
 }
 
 impl Swept {
-    /// One that cannot be settled now does not stop the others; it comes last the next time.
+    /// Counts the result of one order. An order that cannot be settled does not stop the others, and comes last in the
+    /// next sweep.
     async fn count(&mut self, app: &App, order: OrderId, result: Result<()>) -> Result<()> {
         match result {
             Ok(()) => self.settled += 1,
@@ -86,20 +86,20 @@ impl Swept {
     }
 }
 
-/// What a reconciliation did.
+/// Result of a reconciliation.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Reconciled {
-    /// Events that could not even be stored, by Stripe's ids; the next reconciliation fetches them again.
+    /// Events that could not even be stored, by Stripe's id; the next reconciliation fetches them again.
     pub unstored: Vec<String>,
     /// Events that Stripe listed.
     pub listed: u32,
-    /// Events that had not reached us and are processed now.
+    /// Events that had not arrived and are processed now.
     pub processed: u32,
-    /// Events that are stored and could not be processed, now or before; they are tried again.
+    /// Stored events that could not be processed, now or before; they are retried.
     pub failed: u32,
     /// Pending orders whose session had ended.
     pub settled: u32,
-    /// Pending orders that Stripe could not be asked about.
+    /// Pending orders about which Stripe could not be asked.
     pub waiting: u32,
 }
 
@@ -133,7 +133,7 @@ fn id_of(event: &Value) -> Option<&str> {
     event["id"].as_str()
 }
 
-/// Those of a page that we do not have, or have not processed.
+/// Events of a page that are missing or unprocessed here.
 async fn missed(app: &App, page: EventPage) -> Result<Vec<Value>> {
     let ids: Vec<&str> = page.events.iter().filter_map(id_of).collect();
     let mut conn = app.db.acquire().await?;
@@ -143,10 +143,11 @@ async fn missed(app: &App, page: EventPage) -> Result<Vec<Value>> {
     Ok(events)
 }
 
-/// Processes one event. One that fails keeps no other away: stored, it is shown, counted, and tried again; else it is named.
+/// Processes one event. A failure does not affect the others: a stored event is shown, counted and retried, an unstored
+/// one is reported by id.
 ///
 /// # Errors
-/// Only where the database is gone, and every other event would fail as well.
+/// Only when the database is lost, and every other event would fail as well.
 async fn process(app: &App, event: &Value, done: &mut Reconciled) -> Result<()> {
     let payload = event.to_string();
     let received = match events::Event::read(&payload) {
@@ -172,12 +173,12 @@ async fn process(app: &App, event: &Value, done: &mut Reconciled) -> Result<()> 
     Ok(())
 }
 
-/// Fetches the events since the last ones seen, processes those that did not reach us, oldest first, tries failed ones
-/// again, settles pending orders whose session ended, and queues product syncs that have stalled. Safe to repeat, and to run twice at once. `progress` hears of
-/// each event: how many are done, of how many.
+/// Fetches the events since the last run, processes those that did not arrive, oldest first, retries failed ones,
+/// settles pending orders whose session ended, and queues stalled product syncs. Safe to repeat, and to run
+/// concurrently. `progress` is called for each event with the number done and the total.
 ///
 /// # Errors
-/// 503 while Stripe cannot be asked; what was processed until then stays so.
+/// 503 while Stripe is unavailable; events processed until then stay so.
 pub async fn reconcile(app: &App, progress: &(dyn Fn(u64, u64) + Sync)) -> Result<Reconciled> {
     let mut done = Reconciled::default();
     let started = Utc::now();
@@ -188,8 +189,8 @@ pub async fn reconcile(app: &App, progress: &(dyn Fn(u64, u64) + Sync)) -> Resul
     };
     drop(conn);
 
-    // Stripe lists the newest first, and the oldest are processed first. Of older pages, which may be many after days of
-    // silence, only where they begin is kept in memory.
+    // Stripe lists the newest events first, but the oldest must be processed first. Of older pages, which may be many
+    // after days of silence, only the starting points are kept in memory.
     let mut newest = Vec::new();
     let mut older = Vec::new();
     let mut all = 0;

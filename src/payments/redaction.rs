@@ -1,4 +1,4 @@
-//! What Stripe's events say of people is forgotten after a time: names, addresses, cards.
+//! Redacts personal data in old Stripe events: names, addresses, cards.
 
 use serde_json::{Map, Value, json};
 use sqlx::PgConnection;
@@ -6,16 +6,16 @@ use sqlx::PgConnection;
 use crate::app::App;
 use crate::error::Result;
 
-/// Events of one transaction.
+/// Events per transaction.
 const BATCH: i64 = 200;
 
-/// Batches of one sweep; the next one goes on a minute later.
+/// Batches per sweep; the next sweep continues a minute later.
 const MAX_BATCHES: usize = 20;
 
-/// What stays of an event, to know it again.
+/// Fields of an event that stay, to identify it.
 const OF_EVENT: [&str; 6] = ["id", "object", "type", "created", "livemode", "api_version"];
 
-/// What stays of the object that it is about: which one it was, its state and its money.
+/// Fields of the event's object that stay: identity, status and amounts.
 const OF_OBJECT: [&str; 14] = [
     "id",
     "object",
@@ -33,11 +33,11 @@ const OF_OBJECT: [&str; 14] = [
     "reason",
 ];
 
-/// Takes away what old events say of people. Those that are not processed yet keep it: they may need it. Safe to repeat,
-/// and for several at once. Returns how many were redacted.
+/// Redacts personal data in old events. Unprocessed events keep it, because they may need it. Safe to repeat, and to
+/// run concurrently. Returns the number of redacted events.
 ///
 /// # Errors
-/// Only the database's.
+/// Database errors only.
 pub async fn redact_events(app: &App) -> Result<u64> {
     let days = app.config.event_retention_days;
     let mut redacted = 0;
@@ -85,7 +85,7 @@ async fn redact_batch(conn: &mut PgConnection, days: i32) -> Result<u64> {
     Ok(done.rows_affected())
 }
 
-/// An event without what it says of people. Only plain values stay: what is nested may hold anything.
+/// Redacts one event. Only plain values stay, because nested ones may contain anything.
 fn redacted(payload: &str) -> String {
     let event: Value = serde_json::from_str(payload).unwrap_or_default();
     let mut kept = plain_fields(&event, &OF_EVENT);

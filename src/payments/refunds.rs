@@ -1,5 +1,5 @@
-//! Giving money back: planned by the transaction that decides it, sent by a job until Stripe takes it (P2), told to the
-//! order and the customer as Stripe reports it.
+//! Refunds: planned in the transaction that decides on them, sent by a job until Stripe accepts them (P2), and reported
+//! to order and customer as Stripe confirms them.
 
 mod reports;
 mod routes;
@@ -25,7 +25,7 @@ use crate::review_items::{self, NewItem};
 use crate::reviews;
 use store::NewRow;
 
-/// Decides on a refund; the job that is queued with it asks Stripe.
+/// Plans a refund and queues the job that requests it from Stripe.
 pub async fn plan(
     conn: &mut PgConnection,
     payment: &str,
@@ -51,32 +51,32 @@ async fn insert(conn: &mut PgConnection, new: &NewRow<'_>) -> Result<()> {
     jobs::enqueue(conn, &Job::SendRefund { refund: new.id }).await
 }
 
-/// What was paid for.
+/// The order or custom order that was paid.
 #[derive(Clone, Copy, Debug)]
 pub enum RefundSubject {
     Order(OrderId),
     CustomOrder(CustomOrderId),
 }
 
-/// Money that the owner gives back.
+/// A refund by the owner.
 #[derive(Debug)]
 pub struct NewRefund {
-    /// The caller's: a refund that comes twice is one refund.
+    /// Chosen by the caller, so that a repeated request is one refund.
     pub id: RefundId,
-    /// The payment that is refunded: unless given, the one that settled the order, or the only one with money left.
+    /// The payment to refund; by default the one that settled the order, or the only one with money left.
     pub payment: Option<String>,
-    /// All that is left, unless given.
+    /// Everything left, unless given.
     pub amount: Option<Cents>,
-    /// For the timeline and for Stripe: up to 200 characters.
+    /// Reason for the timeline and for Stripe: up to 200 characters.
     pub reason: String,
-    /// Pieces that go back into stock.
+    /// Pieces to return to stock.
     pub restock: Vec<(ProductId, i32)>,
-    /// The pieces go back because all that is left is refunded: another amount is refused.
+    /// The pieces are returned because everything left is refunded, so another amount is rejected.
     pub is_whole: bool,
 }
 
 impl NewRefund {
-    /// What the audit log says of it.
+    /// State for the audit log.
     pub fn audit_snapshot(&self) -> Value {
         let restock: Vec<Value> = self
             .restock
@@ -87,13 +87,13 @@ impl NewRefund {
     }
 }
 
-/// Plans to give back a part of a payment, or all that is left of it, and takes pieces of its order back into stock. Works
-/// for every payment that has money left: one that settled its order, and one that was refused. Safe to repeat: a refund
-/// that was planned before stands, and the answer is false.
+/// Plans a refund of a part of a payment, or of everything left, and returns pieces of its order to stock. Works for
+/// every payment with money left, whether it settled its order or was refused. Safe to repeat: returns false for a
+/// refund that was already planned.
 ///
 /// # Errors
-/// 404; field errors of `payment_id`, `amount`, `reason` and `restock`; 409 `not_refundable` where nothing was paid,
-/// `nothing_left` where all of it is given back or planned to be, `refund_differs` where this refund's id was used for
+/// 404; field errors of `payment_id`, `amount`, `reason` and `restock`; 409 `not_refundable` when nothing was paid,
+/// `nothing_left` when everything is refunded or planned to be, `refund_differs` when this refund's id was used for
 /// another order or amount.
 pub async fn refund(
     conn: &mut PgConnection,
@@ -107,7 +107,7 @@ pub async fn refund(
     }
     let payment_id = paid.choose(conn, new.payment.as_deref()).await?;
     let payment = payments::lock_payment(conn, &payment_id).await?;
-    // Of two at once, the second has waited here.
+    // The second of two concurrent calls waits above for the first.
     if is_planned(conn, &paid, new).await? {
         return Ok(false);
     }
@@ -171,10 +171,10 @@ pub async fn refund(
     Ok(true)
 }
 
-/// Whether this refund was planned before.
+/// Returns true when this refund was already planned.
 ///
 /// # Errors
-/// 409 `refund_differs` where its id was used for another.
+/// 409 `refund_differs` when its id was used for another refund.
 async fn is_planned(conn: &mut PgConnection, paid: &Paid, new: &NewRefund) -> Result<bool> {
     let Some(known) = store::find(conn, new.id).await? else {
         return Ok(false);
@@ -192,11 +192,11 @@ async fn is_planned(conn: &mut PgConnection, paid: &Paid, new: &NewRefund) -> Re
     ))
 }
 
-/// Has Stripe asked again at once for a refund that it did not take; in place of one that failed, another is planned, over
-/// what is left of it. Safe to repeat. Returns the refund that Stripe is asked for.
+/// Requests a refund from Stripe again at once. A failed refund is replaced by a new one over what is left of it. Safe
+/// to repeat. Returns the id of the requested refund.
 ///
 /// # Errors
-/// 404; 409 `refund_is_made` for one that Stripe has taken, `nothing_left` where its payment has nothing left.
+/// 404; 409 `refund_is_made` when Stripe has accepted it, `nothing_left` when its payment has nothing left.
 pub async fn retry(conn: &mut PgConnection, id: RefundId, actor: &str) -> Result<RefundId> {
     let found = store::find(conn, id).await?;
     let payment_id = found.ok_or(Error::NotFound("Refund"))?.payment_id;
@@ -240,7 +240,7 @@ pub async fn retry(conn: &mut PgConnection, id: RefundId, actor: &str) -> Result
     Ok(again.id)
 }
 
-/// What was paid for with the payment that a refund is of.
+/// Finds the order or custom order of a refund.
 ///
 /// # Errors
 /// 404 when there is no such refund.
@@ -254,10 +254,10 @@ pub async fn find_subject(conn: &mut PgConnection, id: RefundId) -> Result<Refun
     }
 }
 
-/// The order or custom order that something is refunded of, with its payments: the one that settled it first.
+/// The order or custom order to refund, with its payments, the settling one first.
 struct Paid {
     subject: RefundSubject,
-    /// As people say it: `SB-1042`.
+    /// Displayed number, such as `SB-1042`.
     name: String,
     is_by_hand: bool,
     payments: Vec<String>,
@@ -285,7 +285,7 @@ impl Paid {
         })
     }
 
-    /// The payment that is meant.
+    /// Chooses the payment to refund.
     async fn choose(&self, conn: &mut PgConnection, named: Option<&str>) -> Result<String> {
         if let Some(named) = named {
             let known = self.payments.iter().find(|payment| *payment == named);
@@ -324,7 +324,7 @@ impl Paid {
         }
     }
 
-    /// Locks what was paid for: the custom order first, then its order.
+    /// Locks the subject: the custom order first, then its order.
     async fn lock(&self, conn: &mut PgConnection) -> Result<()> {
         match self.subject {
             RefundSubject::Order(order) => {
@@ -353,10 +353,10 @@ impl Paid {
     }
 }
 
-/// The payments of an order, or of a custom order with the order that it led to: the one that settled it first.
+/// The payments of an order, or of a custom order and its order, the settling one first.
 ///
 /// # Errors
-/// Only the database's.
+/// Database errors only.
 pub async fn list_payments(conn: &mut PgConnection, subject: RefundSubject) -> Result<Vec<String>> {
     match subject {
         RefundSubject::Order(order) => store::list_payments(conn, Some(order), None).await,
@@ -366,10 +366,10 @@ pub async fn list_payments(conn: &mut PgConnection, subject: RefundSubject) -> R
     }
 }
 
-/// What can still be given back of the payments of an order or a custom order.
+/// Amount that can still be refunded of the payments of an order or custom order.
 ///
 /// # Errors
-/// Only the database's.
+/// Database errors only.
 pub async fn refundable(conn: &mut PgConnection, subject: RefundSubject) -> Result<Cents> {
     let mut all = Cents::ZERO;
     for id in list_payments(conn, subject).await? {
@@ -381,15 +381,16 @@ pub async fn refundable(conn: &mut PgConnection, subject: RefundSubject) -> Resu
     Ok(all)
 }
 
-/// What was paid, less what was refunded as far as we know, and what we plan to refund. (What was refunded at Stripe's
-/// dashboard and not reported yet is looked at again before Stripe is asked.)
+/// Amount paid, less known and planned refunds. (Refunds at Stripe's dashboard that are not reported yet are checked
+/// before Stripe is asked.)
 pub async fn left(conn: &mut PgConnection, id: &str, payment: &payments::Payment) -> Result<Cents> {
     let refunded = refunded(conn, id, payment).await?;
     let planned = store::sum_planned(conn, id).await?;
     Ok(Cents((payment.amount.0 - refunded.0 - planned.0).max(0)))
 }
 
-/// Why a refund failed, and how many pieces went back into stock for it: the customer has neither now.
+/// The reason for a failed refund, with the number of pieces returned to stock for it: the customer now has neither
+/// money nor pieces.
 fn with_restock(why: String, pieces: i32) -> String {
     let pieces = match pieces {
         0 => return why,
@@ -399,7 +400,7 @@ fn with_restock(why: String, pieces: i32) -> String {
     format!("{why} ({pieces} of it went back into stock, and will not be shipped)")
 }
 
-/// Adds a line on a refund to the timeline of what was paid for.
+/// Adds a note about a refund to the timeline of the order or custom order.
 async fn note(
     conn: &mut PgConnection,
     order: Option<OrderId>,
@@ -416,8 +417,8 @@ async fn note(
     }
 }
 
-/// Flags a payment for review: at its order, at the custom order that it was meant for, or, where neither is known, for the
-/// shop as a whole.
+/// Flags a payment for review on its order or its intended custom order, or, when neither is known, for the shop as a
+/// whole.
 pub async fn flag(
     conn: &mut PgConnection,
     order: Option<OrderId>,

@@ -1,4 +1,4 @@
-//! HTTP of payments: checkout, Stripe's webhook, the way back, and what a success page may know.
+//! Public API of payments (checkout, Stripe's webhook, cancel page, success page), and refunds of orders.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -37,10 +37,10 @@ use crate::products::OwnHold;
 use crate::rate_limit::{self, Action, Client};
 use crate::stripe;
 
-/// Names the shopper's pending order. Host-only, unreadable for scripts, signed.
+/// Cookie with the shopper's pending order. Host-only, unreadable for scripts, signed.
 const COOKIE: &str = "sb_checkout";
 
-/// The largest webhook we read, in bytes: as the old service.
+/// Size limit of webhooks in bytes, as in the old service.
 const WEBHOOK_LIMIT: usize = 2_621_440;
 
 pub fn router() -> OpenApiRouter<App> {
@@ -58,7 +58,7 @@ pub fn router() -> OpenApiRouter<App> {
         )
 }
 
-/// What the storefront sends.
+/// The storefront's request.
 #[derive(ToSchema)]
 #[allow(
     dead_code,
@@ -83,11 +83,11 @@ struct CheckoutItem {
 #[derive(Serialize, ToSchema)]
 #[allow(dead_code, reason = "describes the answer for the API document")]
 struct CheckoutAnswer {
-    /// Where the shopper pays.
+    /// The payment page.
     checkout_url: String,
 }
 
-/// A cart that cannot be bought, in the storefront's form; any other field error as every failure.
+/// A cart that cannot be bought, in the storefront's format; any other error in the common format.
 #[derive(Serialize, ToSchema)]
 #[serde(untagged)]
 #[allow(dead_code, reason = "describes the answer for the API document")]
@@ -105,11 +105,11 @@ struct CartError {
     code: String,
 }
 
-/// Holds the pieces of a cart for half an hour and answers where to pay for them.
+/// Holds the pieces of a cart for half an hour and returns the payment page.
 ///
-/// Sets a cookie that names the pending order; a new checkout with it takes the place of the old one. With an
-/// `Idempotency-Key` the first answer is given again, to the same client only (by this cookie, or else by address), and
-/// for as long as its order holds.
+/// Sets a cookie that names the pending order; a new checkout with it replaces the old one. With an `Idempotency-Key`,
+/// a repeat returns the first answer, to the same client only (by this cookie, or else by address), for as long as its
+/// order holds.
 #[utoipa::path(
     post,
     path = "/api/payments/create-checkout-session",
@@ -166,9 +166,9 @@ async fn create_checkout_session(
         .into_response())
 }
 
-/// Checks out in a task of its own, so that a shopper who goes away in the middle does not leave it half done. When
-/// nobody waits for the answer any more, nobody knows where to pay, and the pieces are freed again; unless an
-/// Idempotency-Key can still fetch it.
+/// Runs the checkout in a task of its own, so that a disconnecting shopper does not leave it half done. When nobody
+/// waits for the answer any more, nobody knows the payment page, and the pieces are released, unless an Idempotency-Key
+/// can still fetch the answer.
 async fn check_out_to_the_end(app: &App, request: checkout::Request) -> Result<checkout::Answer> {
     let (tell, told) = oneshot::channel();
     let app = app.clone();
@@ -187,7 +187,7 @@ async fn check_out_to_the_end(app: &App, request: checkout::Request) -> Result<c
         .context("the checkout's task ended without an answer")?
 }
 
-/// An empty body is an empty cart, as it was with the old service.
+/// Reads the cart. An empty body is an empty cart, as in the old service.
 async fn read_cart_body(request: Request, app: &App) -> Result<Value> {
     let is_empty = request
         .headers()
@@ -203,7 +203,7 @@ async fn read_cart_body(request: Request, app: &App) -> Result<Value> {
         .map(|Json(body)| body)
 }
 
-/// Where the shopper returns to: the page that asked, if we allow its origin. Never an address that anybody chose.
+/// Origin to return to: the requesting page's, if it is allowed. It is never an arbitrary address.
 fn return_origin(app: &App, headers: &HeaderMap) -> String {
     headers
         .get(header::ORIGIN)
@@ -213,7 +213,7 @@ fn return_origin(app: &App, headers: &HeaderMap) -> String {
         .unwrap_or_else(|| app.config.frontend_url.clone())
 }
 
-/// The shipping zone of the visitor's country, as a trusted proxy names it.
+/// Shipping zone of the visitor's country, as reported by a trusted proxy.
 fn zone(app: &App, headers: &HeaderMap, peer: SocketAddr) -> Option<Zone> {
     headers
         .get(&app.config.country_header)
@@ -233,7 +233,7 @@ fn cookie(app: &App, order: OrderId) -> Cookie<'static> {
         .build()
 }
 
-/// The order that the request's cookie names, if we signed it.
+/// The order in the request's cookie, if its signature is valid.
 fn pending_order(app: &App, jar: &CookieJar) -> Option<OrderId> {
     let value = jar.get(COOKIE)?.value();
     app.signer
@@ -243,7 +243,7 @@ fn pending_order(app: &App, jar: &CookieJar) -> Option<OrderId> {
         .map(OrderId)
 }
 
-/// Tells reads of the catalog what the shopper holds: it is available to them.
+/// Middleware that adds the shopper's own hold to catalog requests, because held pieces are available to their holder.
 pub async fn own_hold(
     State(app): State<App>,
     jar: CookieJar,
@@ -263,7 +263,8 @@ pub async fn own_hold(
     next.run(request).await
 }
 
-/// Stripe's webhook: the raw body is checked against the signature, stored, processed, acknowledged.
+/// Receives Stripe's webhook: verifies the signature of the raw body, then stores, processes and acknowledges the
+/// event.
 #[utoipa::path(
     post,
     path = "/api/payments/webhook",
@@ -301,17 +302,18 @@ async fn webhook(
         warn!(%error, "webhook refused");
         Error::bad_request("invalid_signature", format!("Stripe-Signature: {error}."))
     })?;
-    // A byte that is no UTF-8 does not make a verified event another one.
+    // An invalid UTF-8 byte does not change a verified event's meaning.
     let payload = String::from_utf8_lossy(&body);
     let event = events::Event::read(&payload)?;
     events::receive(&app.for_webhooks(), &event, "webhook").await?;
     Ok(Json(json!({ "received": true })))
 }
 
-/// The way back from the payment page: ends it, frees the pieces and sends the shopper on to the storefront.
+/// Cancels a checkout on the way back from the payment page: expires the session, releases the pieces, and redirects to
+/// the storefront.
 ///
-/// Only a browser that opens this address as a page does so. What looks at links without being asked to (a prefetch, a
-/// scanner, `HEAD`) gets a small page with a button, and nothing is changed.
+/// Only a browser that opens this address as a page has this effect. Automatic requests (a prefetch, a scanner, `HEAD`)
+/// get a small page with a button, and nothing is changed.
 #[utoipa::path(
     get,
     path = "/api/payments/cancel/{token}",
@@ -341,7 +343,7 @@ async fn cancel(
     navigation::ask(&app.config.shop_name)
 }
 
-/// Cancels a checkout, as the page asks that the way back shows.
+/// Cancels a checkout after confirmation on the page.
 #[utoipa::path(
     post,
     operation_id = "confirm_cancel",
@@ -363,7 +365,7 @@ async fn confirm_cancel(
     end_and_go_back(&app, jar, order).await
 }
 
-/// The order that a cancel address names.
+/// The order in a cancel address.
 fn cancelled_order(app: &App, token: &str) -> Result<OrderId> {
     app.signer
         .verify("cancel", token)
@@ -381,7 +383,7 @@ async fn end_and_go_back(app: &App, jar: CookieJar, order: OrderId) -> Result<Re
         }
         Cancelled::Paid(origin) => format!("{origin}/success"),
     };
-    // A hold that stays keeps its cookie, by which the shopper's next checkout takes its place.
+    // A hold that stays keeps its cookie, so that the shopper's next checkout can replace it.
     let jar = if is_over && pending_order(app, &jar) == Some(order) {
         jar.remove(Cookie::build(COOKIE).path("/").build())
     } else {
@@ -395,7 +397,7 @@ async fn end_and_go_back(app: &App, jar: CookieJar, order: OrderId) -> Result<Re
     Ok((StatusCode::SEE_OTHER, headers, jar).into_response())
 }
 
-/// An order as its success page may show it: nothing of the person.
+/// An order for its success page, without personal data.
 #[derive(Serialize, ToSchema)]
 struct SessionView {
     /// `SB-1042`.
@@ -409,11 +411,11 @@ struct SessionView {
     total: Cents,
     lines: Vec<orders::Line>,
     created_at: DateTime<Utc>,
-    /// The payment is on its way, which may take days: by bank debit, as an example. The status is `pending` meanwhile.
+    /// A delayed payment, such as a bank debit, is in progress, which may take days. The status is `pending` meanwhile.
     is_processing: bool,
 }
 
-/// The order of a Checkout Session. Who knows the session's id may see it: it is unguessable.
+/// Returns the order of a Checkout Session. The session's id grants access, because it is unguessable.
 #[utoipa::path(
     get,
     path = "/api/orders/by-session/{session}",
@@ -447,23 +449,23 @@ async fn find_by_session(State(app): State<App>, Path(session): Path<String>) ->
     Ok(([(header::CACHE_CONTROL, "no-store")], Json(view)).into_response())
 }
 
-/// Money to be given back.
+/// A refund of an order.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct RefundBody {
-    /// Your own UUID for this refund: one that comes twice is one refund.
+    /// Your own UUID for this refund: a repeated request with it is one refund.
     id: Option<RefundId>,
-    /// The payment that is refunded, `pi_…`: the one that settled the order, or the only one with money left, unless given.
+    /// The payment to refund, `pi_…`; by default the one that settled the order, or the only one with money left.
     #[schema(max_length = 255)]
     payment_id: Option<String>,
-    /// In the currency's smallest unit; all that is left unless given.
+    /// Amount in the currency's smallest unit; everything left unless given.
     #[schema(minimum = 1)]
     amount: Option<i64>,
     /// Up to 200 characters.
     #[serde(default)]
     #[schema(max_length = 200, pattern = r"^[^\x00-\x1f\x7f-\x9f]*$")]
     reason: String,
-    /// Pieces that go back into stock: none unless given.
+    /// Pieces to return to stock; none unless given.
     #[serde(default)]
     restock: Vec<Restocked>,
 }
@@ -476,8 +478,8 @@ struct Restocked {
     quantity: i32,
 }
 
-/// Gives money of an order back, in whole or in part: of any payment that has money left. Stripe is asked at once, in the
-/// background, and again until it takes the refund; should it never do so, the order's `attention` says so.
+/// Refunds a payment of an order, in part or in full: any payment with money left. A background job requests it from
+/// Stripe at once, and retries until Stripe accepts it; if Stripe never does, the order's `attention` says so.
 #[utoipa::path(
     post,
     path = "/api/admin/orders/{id}/refund",
@@ -533,16 +535,16 @@ async fn refund_order(
     Ok((StatusCode::ACCEPTED, Json(view.shown_to(&admin))))
 }
 
-/// What the money of an order or a custom order did.
+/// Payments and refunds of an order.
 #[derive(Serialize, ToSchema)]
 pub(super) struct MoneyView {
-    /// The one that settled it first.
+    /// Payments, the settling one first.
     pub payments: Vec<PaymentView>,
-    /// Those that we decided on, oldest first.
+    /// The shop's refunds, oldest first.
     pub refunds: Vec<RefundView>,
-    /// What can still be given back of all payments, in the currency's smallest unit.
+    /// Amount of all payments that can still be refunded, in the currency's smallest unit.
     pub refundable: Cents,
-    /// Pieces that were sold and did not come back: none of an order that never took stock.
+    /// Sold pieces not yet returned to stock; empty for an order that never took stock.
     pub returnable: Vec<Returnable>,
 }
 
@@ -552,7 +554,7 @@ pub(super) struct Returnable {
     quantity: i32,
 }
 
-/// The payments of an order, what was given back of them, and what still can be.
+/// Returns the payments of an order, their refunds, and the amount still refundable.
 #[utoipa::path(
     get,
     operation_id = "list_payments_of_order",

@@ -1,4 +1,4 @@
-//! SQL of checkouts, events and payments, and nothing else.
+//! SQL of checkouts, events and payments.
 
 use std::time::Duration;
 
@@ -18,11 +18,11 @@ use crate::stripe::{NewSession, Session};
 #[derive(Debug, sqlx::FromRow)]
 pub struct Checkout {
     pub order_id: OrderId,
-    /// `asking` (we have not heard the answer), `open`, `processing` (a delayed payment), or over: `complete`,
-    /// `expired`, `refused`; `unknown`: the answer was lost, the order is released, a session may exist.
+    /// `asking` (no answer yet), `open`, `processing` (a delayed payment), or over: `complete`, `expired`, `refused`;
+    /// `unknown`: the answer was lost, the order is released, and a session may exist.
     pub state: String,
     pub request: Json<NewSession>,
-    /// Where the shopper came from and returns to.
+    /// The shopper's origin, to return to.
     pub return_origin: String,
     pub session_id: Option<String>,
     pub hold_until: DateTime<Utc>,
@@ -50,8 +50,8 @@ pub async fn insert_checkout(
     Ok(())
 }
 
-/// How many pieces a client holds that nobody has paid for, but for one order's, and the seconds until the first of those
-/// holds runs out: one that waits for a delayed payment does not, so then it is an hour.
+/// Pieces that a client holds unpaid, except for one order's, and the seconds until the first of those holds expires. A
+/// hold for a delayed payment does not expire, so an hour is returned for it.
 pub async fn held_by(
     conn: &mut PgConnection,
     client: &[u8],
@@ -76,8 +76,8 @@ pub async fn held_by(
     Ok(held)
 }
 
-/// Lets delayed payments follow one another until the transaction ends, so that each counts what the ones before it hold.
-/// Taken before the order's lock.
+/// Serializes delayed payments until the transaction ends, so that each counts the holds of earlier ones. Taken before
+/// the order's lock.
 pub async fn queue_up_delayed(conn: &mut PgConnection) -> Result<()> {
     sqlx::query("select pg_advisory_xact_lock(hashtextextended('delayed payments', 0))")
         .execute(conn)
@@ -85,7 +85,7 @@ pub async fn queue_up_delayed(conn: &mut PgConnection) -> Result<()> {
     Ok(())
 }
 
-/// How many pieces are held in all for delayed payments.
+/// Pieces held for delayed payments in total.
 pub async fn count_delayed_pieces(conn: &mut PgConnection) -> Result<i64> {
     let count = sqlx::query_scalar(
         "select coalesce(sum(line.quantity), 0)::bigint
@@ -100,7 +100,7 @@ pub async fn count_delayed_pieces(conn: &mut PgConnection) -> Result<i64> {
     Ok(count)
 }
 
-/// Forgets whose holds they were that ended a day ago. Safe to repeat.
+/// Deletes the client of holds that ended a day ago. Safe to repeat.
 pub async fn forget_clients(conn: &mut PgConnection) -> Result<()> {
     sqlx::query(
         "update checkouts
@@ -126,7 +126,7 @@ pub async fn find_checkout(conn: &mut PgConnection, order: OrderId) -> Result<Op
     Ok(checkout)
 }
 
-/// The last of the orders that took each other's place after this one: itself where none did.
+/// Follows the replacements of an order to the last one; returns the order itself when it was not replaced.
 pub async fn last_replacement(conn: &mut PgConnection, order: OrderId) -> Result<OrderId> {
     let last = sqlx::query_scalar(
         "with recursive chain as (
@@ -149,7 +149,7 @@ pub async fn last_replacement(conn: &mut PgConnection, order: OrderId) -> Result
     Ok(last.unwrap_or(order))
 }
 
-/// Whether another order took this one's place. Asked under the order's lock.
+/// Returns true when another order replaced this one. Call under the order's lock.
 pub async fn is_replaced(conn: &mut PgConnection, order: OrderId) -> Result<bool> {
     let replaced = sqlx::query_scalar(
         "select exists (
@@ -164,7 +164,7 @@ pub async fn is_replaced(conn: &mut PgConnection, order: OrderId) -> Result<bool
     Ok(replaced)
 }
 
-/// Records which order took this one's place.
+/// Records the order that replaced this one.
 pub async fn set_replaced(conn: &mut PgConnection, order: OrderId, by: OrderId) -> Result<()> {
     sqlx::query("update checkouts set replaced_by = $2 where order_id = $1")
         .bind(order)
@@ -174,7 +174,7 @@ pub async fn set_replaced(conn: &mut PgConnection, order: OrderId, by: OrderId) 
     Ok(())
 }
 
-/// True while the answer to a checkout's call may still come: it was asked for within this time.
+/// Returns true while the answer to a checkout's call may still come: the call was made within this time.
 pub async fn is_being_asked(
     conn: &mut PgConnection,
     order: OrderId,
@@ -205,7 +205,7 @@ pub async fn find_order_by_session(
     Ok(order)
 }
 
-/// Records the session that Stripe gave us. A checkout that has moved on meanwhile keeps its state.
+/// Records the session created by Stripe. A checkout that has moved on in the meantime keeps its state.
 pub async fn record_session(
     conn: &mut PgConnection,
     order: OrderId,
@@ -245,7 +245,7 @@ pub async fn set_checkout_state(
     Ok(())
 }
 
-/// Checkouts whose answer nobody heard, or was lost: in the asking since `before`, or unknown.
+/// Checkouts without an answer: `asking` since before `before`, or `unknown`.
 pub async fn list_unheard(conn: &mut PgConnection, before: DateTime<Utc>) -> Result<Vec<OrderId>> {
     let orders = sqlx::query_scalar(
         "select order_id
@@ -261,7 +261,7 @@ pub async fn list_unheard(conn: &mut PgConnection, before: DateTime<Utc>) -> Res
     Ok(orders)
 }
 
-/// Pending orders that an open session holds beyond its time and margin.
+/// Pending orders held by an open session beyond its lifetime and margin.
 pub async fn list_overdue(conn: &mut PgConnection) -> Result<Vec<(OrderId, String)>> {
     let rows = sqlx::query_as(
         "select c.order_id, c.session_id
@@ -279,7 +279,7 @@ pub async fn list_overdue(conn: &mut PgConnection) -> Result<Vec<(OrderId, Strin
     Ok(rows)
 }
 
-/// Pending orders whose session has ended by its own time, or whose delayed payment is on its way.
+/// Pending orders whose session has expired by its own time, or that wait for a delayed payment.
 pub async fn list_ended(conn: &mut PgConnection) -> Result<Vec<(OrderId, String)>> {
     let rows = sqlx::query_as(
         "select c.order_id, c.session_id
@@ -296,7 +296,7 @@ pub async fn list_ended(conn: &mut PgConnection) -> Result<Vec<(OrderId, String)
     Ok(rows)
 }
 
-/// Puts a checkout that could not be settled behind the others.
+/// Moves a checkout that could not be settled behind the others.
 pub async fn postpone(conn: &mut PgConnection, order: OrderId, error: &str) -> Result<()> {
     sqlx::query("update checkouts set updated_at = now(), last_error = $2 where order_id = $1")
         .bind(order)
@@ -306,7 +306,7 @@ pub async fn postpone(conn: &mut PgConnection, order: OrderId, error: &str) -> R
     Ok(())
 }
 
-/// How many stored events have not been processed.
+/// Counts the stored events that are not processed.
 pub async fn count_failed_events(conn: &mut PgConnection) -> Result<i64> {
     let count = sqlx::query_scalar(
         "select count(*) from stripe_events where status in ('received', 'failed')",
@@ -316,7 +316,7 @@ pub async fn count_failed_events(conn: &mut PgConnection) -> Result<i64> {
     Ok(count)
 }
 
-/// The number of events of Stripe's other mode, which were kept and change nothing.
+/// Counts the events of Stripe's other mode, which are stored but have no effect.
 pub async fn count_wrong_mode_events(conn: &mut PgConnection) -> Result<i64> {
     let count =
         sqlx::query_scalar("select count(*) from stripe_events where status = 'wrong_mode'")
@@ -332,7 +332,7 @@ pub struct StoredEvent {
     pub payload: String,
 }
 
-/// Stores an event under its id, or waits for whoever is storing it. False: it was there already.
+/// Stores an event by id, after waiting for a concurrent insertion. Returns false when it already existed.
 pub async fn insert_event(
     conn: &mut PgConnection,
     id: &str,
@@ -356,12 +356,12 @@ pub async fn insert_event(
     Ok(done.rows_affected() == 1)
 }
 
-/// An event as the owner sees it.
+/// An event as shown to the owner.
 #[derive(Debug, Serialize, sqlx::FromRow, ToSchema)]
 pub struct EventRow {
-    /// Stripe's name for it, `evt_…`.
+    /// Stripe's id, `evt_…`.
     pub id: String,
-    /// As `checkout.session.completed`.
+    /// Such as `checkout.session.completed`.
     #[sqlx(rename = "type")]
     #[serde(rename = "type")]
     pub kind: String,
@@ -372,11 +372,11 @@ pub struct EventRow {
     pub last_error: Option<String>,
     pub received_at: DateTime<Utc>,
     pub processed_at: Option<DateTime<Utc>>,
-    /// When its payload lost what it said of people.
+    /// Time at which personal data was removed from its payload.
     pub redacted_at: Option<DateTime<Utc>>,
 }
 
-/// Events, newest first: of one state, or with a part of id or type in them.
+/// Lists events, newest first, by status, or by a part of id or type.
 pub async fn list_events(
     conn: &mut PgConnection,
     status: Option<&str>,
@@ -384,7 +384,7 @@ pub async fn list_events(
     limit: i64,
     offset: i64,
 ) -> Result<Vec<EventRow>> {
-    // Behind a pooler only a transaction keeps a statement without a name and its values together.
+    // Behind a pooler, only a transaction keeps an unnamed statement and its values together.
     let mut tx = conn.begin().await?;
     let events = sqlx::query_as(
         "select id, type, status, source, attempts, last_error, received_at, processed_at, redacted_at
@@ -395,7 +395,7 @@ pub async fn list_events(
          limit $3
          offset $4",
     )
-    // Planned for each search anew: its index is of use to rare words alone.
+    // Planned for each search, because the index helps only with rare words.
     .persistent(false)
     .bind(status)
     .bind(search.map(db::like))
@@ -406,13 +406,13 @@ pub async fn list_events(
     Ok(events)
 }
 
-/// How many events [`list_events`] finds in all.
+/// Counts all events that [`list_events`] matches.
 pub async fn count_events(
     conn: &mut PgConnection,
     status: Option<&str>,
     search: Option<&str>,
 ) -> Result<i64> {
-    // Behind a pooler only a transaction keeps a statement without a name and its values together.
+    // Behind a pooler, only a transaction keeps an unnamed statement and its values together.
     let mut tx = conn.begin().await?;
     let count = sqlx::query_scalar(
         "select count(*)
@@ -428,7 +428,7 @@ pub async fn count_events(
     Ok(count)
 }
 
-/// An event with what Stripe sent.
+/// An event with its payload.
 pub async fn find_event(conn: &mut PgConnection, id: &str) -> Result<Option<(EventRow, String)>> {
     #[derive(sqlx::FromRow)]
     struct Row {
@@ -476,7 +476,7 @@ pub async fn finish_event(
     Ok(())
 }
 
-/// Which of these events we have processed (or set aside) already.
+/// Finds the events among `ids` that are already processed (or ignored).
 pub async fn list_finished(conn: &mut PgConnection, ids: &[&str]) -> Result<Vec<String>> {
     let known = sqlx::query_scalar(
         "select id from stripe_events where id = any($1) and status in ('processed', 'ignored')",
@@ -487,22 +487,22 @@ pub async fn list_finished(conn: &mut PgConnection, ids: &[&str]) -> Result<Vec<
     Ok(known)
 }
 
-/// A payment as Stripe reported it.
+/// A payment as reported by Stripe.
 #[derive(Debug, sqlx::FromRow)]
 pub struct Payment {
     pub order_id: Option<OrderId>,
-    /// The custom order that it was meant for, if that is what it paid.
+    /// The custom order that it was meant for, if any.
     pub custom_order_id: Option<CustomOrderId>,
     pub amount: Cents,
     pub currency: String,
-    /// `settled` (it paid its order), `refused` (it is given back); nothing while only a refund is known of it.
+    /// `settled` (it paid its order) or `refused` (it is refunded); `None` while only a refund of it is known.
     pub outcome: Option<String>,
-    /// What its charge said last, at that moment; see `refunds::refunded` for what is so.
+    /// Sum of refunds in the charge's latest report, and its time. `refunds::refunded` has the effective amount.
     pub refunded: Cents,
     pub refunded_as_of: Option<DateTime<Utc>>,
 }
 
-/// Locks a payment, making its row first if this is the first we hear of it.
+/// Locks a payment, and inserts its row first if it is new.
 pub async fn lock_payment(conn: &mut PgConnection, id: &str) -> Result<Payment> {
     sqlx::query("insert into payments (id) values ($1) on conflict (id) do nothing")
         .bind(id)
@@ -532,14 +532,14 @@ pub async fn find_payment(conn: &mut PgConnection, id: &str) -> Result<Option<Pa
     Ok(payment)
 }
 
-/// What a payment was for: an order, a custom order, or the one that came of the other.
+/// Purpose of a payment: an order, a custom order, or a custom order with its order.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Cause {
     pub order: Option<OrderId>,
     pub custom_order: Option<CustomOrderId>,
 }
 
-/// Keeps what became of a payment: `settled`, or `refused` when it is given back.
+/// Records the outcome of a payment: `settled`, or `refused` when it is refunded.
 pub async fn record_payment(
     conn: &mut PgConnection,
     id: &str,
@@ -565,7 +565,7 @@ pub async fn record_payment(
     Ok(())
 }
 
-/// Keeps what a charge said of its refunds at a moment.
+/// Records a charge's sum of refunds and its time.
 pub async fn record_refunded(
     conn: &mut PgConnection,
     id: &str,
@@ -583,7 +583,7 @@ pub async fn record_refunded(
     Ok(())
 }
 
-/// Keeps the most pressing state of a payment's disputes.
+/// Records the most urgent state of a payment's disputes.
 pub async fn record_dispute(conn: &mut PgConnection, id: &str, state: Option<&str>) -> Result<()> {
     sqlx::query("update payments set dispute = $2, updated_at = now() where id = $1")
         .bind(id)
@@ -593,7 +593,7 @@ pub async fn record_dispute(conn: &mut PgConnection, id: &str, state: Option<&st
     Ok(())
 }
 
-/// How far reconciliation has read; nothing before its first run.
+/// Position of reconciliation in Stripe's events; `None` before its first run.
 pub async fn find_cursor(conn: &mut PgConnection) -> Result<Option<DateTime<Utc>>> {
     let cursor = sqlx::query_scalar("select read_until from stripe_cursor")
         .fetch_optional(conn)
@@ -601,7 +601,7 @@ pub async fn find_cursor(conn: &mut PgConnection) -> Result<Option<DateTime<Utc>
     Ok(cursor)
 }
 
-/// Moves the cursor on, never back.
+/// Moves the position forward, never back.
 pub async fn move_cursor(conn: &mut PgConnection, until: DateTime<Utc>) -> Result<()> {
     sqlx::query(
         "insert into stripe_cursor (read_until)
@@ -615,7 +615,7 @@ pub async fn move_cursor(conn: &mut PgConnection, until: DateTime<Utc>) -> Resul
     Ok(())
 }
 
-/// Events that were stored and could not be processed, oldest first.
+/// Stored events that are not processed, oldest first.
 pub async fn list_failed_events(conn: &mut PgConnection) -> Result<Vec<String>> {
     let ids = sqlx::query_scalar("select id from stripe_events where status in ('received', 'failed') order by received_at limit 500")
         .fetch_all(conn)

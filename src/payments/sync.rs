@@ -1,4 +1,4 @@
-//! Bringing Stripe's product and price in line with our row, which is the source of truth.
+//! Syncs products and prices to Stripe. The database row is the source of truth.
 
 use sha2::{Digest, Sha256};
 use tracing::warn;
@@ -10,11 +10,11 @@ use crate::jobs::{self, Job};
 use crate::products;
 use crate::stripe::{ProductParams, StripeError};
 
-/// Makes or updates the product at Stripe; makes a new price when the amount changed, sets it as default and archives
-/// the old one. Safe to repeat: the ids and keys derive from the row.
+/// Creates or updates the product at Stripe. When the amount has changed, creates a new price, makes it the default and
+/// archives the old one. Safe to repeat: the ids and keys derive from the row.
 ///
 /// # Errors
-/// 503 while Stripe cannot be asked: try again later. A refusal is kept with the product, where the owner sees it.
+/// 503 while Stripe is unavailable: retry later. A refusal is stored with the product and shown to the owner.
 pub async fn sync_product(app: &App, id: &ProductId) -> Result<()> {
     let mut conn = app.db.acquire().await?;
     let Some(row) = products::find_for_sync(&mut conn, id).await? else {
@@ -58,7 +58,7 @@ impl From<sqlx::Error> for Failure {
 
 async fn bring_in_line(app: &App, row: &products::SyncRow) -> std::result::Result<(), Failure> {
     if !row.active && row.stripe_product_id.is_none() {
-        // Stripe never heard of it and need not, until it is for sale.
+        // Stripe does not have the product, and need not until it is for sale.
         return Ok(());
     }
     let stripe_product = save_product(app, row).await?;
@@ -84,7 +84,7 @@ async fn bring_in_line(app: &App, row: &products::SyncRow) -> std::result::Resul
     drop(conn);
     for old in now.map(|row| row.stripe_retired_prices).unwrap_or_default() {
         if old == price {
-            // Ours was overtaken: it is the default until the run that overtook it has made another one so.
+            // A concurrent run overtook this one. This price stays the default until that run replaces it.
             continue;
         }
         match app.stripe.archive_price(&old).await {
@@ -97,7 +97,7 @@ async fn bring_in_line(app: &App, row: &products::SyncRow) -> std::result::Resul
     }
     let mut conn = app.db.acquire().await?;
     if !products::record_synced(&mut conn, &row.id, row.version).await? {
-        // What we told Stripe is old news, and may have come after the newer: once more, with what holds now.
+        // The values sent are outdated, and may have arrived after newer ones: sync again with the current values.
         let again = Job::SyncProduct {
             product: row.id.clone(),
         };
@@ -106,7 +106,8 @@ async fn bring_in_line(app: &App, row: &products::SyncRow) -> std::result::Resul
     Ok(())
 }
 
-/// Makes or updates the product and returns its id at Stripe: the one we know, or one of ours where Stripe knows none.
+/// Creates or updates the product and returns its id at Stripe: the known one, or a new one of ours when Stripe has
+/// none.
 async fn save_product(app: &App, row: &products::SyncRow) -> std::result::Result<String, Failure> {
     let own_id = format!("sb_{}", row.sync_key.simple());
     let params = |id: &str| ProductParams {
@@ -132,7 +133,7 @@ async fn save_product(app: &App, row: &products::SyncRow) -> std::result::Result
         Some(known) => known,
         None => {
             let params = params(&own_id);
-            // The key stands for this content: after a change another call is another key.
+            // The key derives from the content, so a changed product gets a new key.
             let content = Sha256::digest(format!("{params:?}").as_bytes());
             let digest = hex::encode(&content[..8]);
             app.stripe
@@ -148,8 +149,8 @@ async fn save_product(app: &App, row: &products::SyncRow) -> std::result::Result
     Ok(id)
 }
 
-/// The price that we know of, if it charges what the product costs. One that Stripe has not confirmed yet is asked
-/// about: an imported id, or one that a checkout was refused with.
+/// Returns the known price, if it charges the product's amount. Asks Stripe about a price that it has not confirmed
+/// yet: an imported id, or a price with which a checkout was refused.
 async fn find_price(
     app: &App,
     row: &products::SyncRow,

@@ -69,7 +69,7 @@ pub async fn serve(
                 }
                 Err(error) => {
                     // The client may have disconnected; if we're out of file descriptors, back off.
-                    warn!(%error, "a connection could not be accepted");
+                    warn!(%error, "cannot accept a connection");
                     tokio::time::sleep(Duration::from_millis(100)).await;
                 }
             }

@@ -80,7 +80,7 @@ pub enum StripeError {
         code: String,
         message: String,
     },
-    /// Nothing was done, and a retry may succeed: no connection, too many requests, a wrong key.
+    /// No effect, and a retry may succeed: no connection, too many requests, a wrong key.
     #[error("Stripe is not available: {0}")]
     Unavailable(String),
     /// Unknown effect: no response in time, a dropped connection, a 5xx.

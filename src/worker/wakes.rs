@@ -1,6 +1,7 @@
-//! Waking the lanes of the queue: when something was queued, when a job ended, and each second for what was put off.
+//! Wakes the lanes of the queue: when a job is queued or ends, and every second for delayed jobs.
 //!
-//! The queue's own way costs a connection to the database for each lane, and a look through the whole queue for each
+//! graphile_worker itself would need a database connection for each lane. It would also scan the whole queue for each
+//! concurrent job of a lane, every second and after each insert. Here, one task listens and queries once for all lanes.
 //! job that a lane may run at once, every second and whenever anything is queued. Here one task listens and asks once.
 
 use std::any::Any;
@@ -20,37 +21,37 @@ use crate::app::App;
 use crate::error::Result;
 use crate::jobs::{self, Lane};
 
-/// The channel on which the queue tells that something was queued.
+/// Channel on which the queue announces new jobs.
 const CHANNEL: &str = "jobs:insert";
 
-/// How long a job may wait whose notification was lost, or whose time has come without one.
+/// Maximum delay of a job whose notification was lost, or that became due without one.
 const TICK: Duration = Duration::from_secs(1);
 
-/// The shortest pause between two looks at the queue: in a rush one look serves many notifications.
+/// Minimum pause between two queries: in a rush, one query serves many notifications.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// The bell of each lane. A ring is remembered until the lane hears it; several are one.
+/// A notifier for each lane. A wake-up is remembered until the lane handles it; several merge into one.
 #[derive(Default)]
 pub struct Wakes([Arc<Notify>; Lane::ALL.len()]);
 
 impl Wakes {
-    /// The bell of one lane.
+    /// Returns the notifier of a lane.
     pub fn of(&self, lane: Lane) -> &Arc<Notify> {
         &self.0[lane as usize]
     }
 
-    /// Wakes each lane that has something to do, for ever.
+    /// Wakes each lane that has due jobs, until the task is dropped.
     pub async fn keep_waking(&self, app: &App) {
         let mut listener = app.pools.listener(CHANNEL);
         loop {
             let began = Instant::now();
             if let Err(error) = self.wake_due(app).await {
-                warn!(%error, "the queue cannot be looked at");
+                warn!(%error, "cannot read the job queue");
                 app.note_failure(&error);
             }
-            // A long queue takes a while to look through; most of the time goes to the jobs in it.
+            // Querying a long queue takes a while; leave most of the time to its jobs.
             sleep(PAUSE.max(4 * began.elapsed())).await;
-            // Without a listener, or with one whose line has died unnoticed, the tick finds what is due.
+            // The tick finds due jobs when there is no listener, or when its connection has died unnoticed.
             let _ = timeout(TICK, listener.hear()).await;
         }
     }
@@ -69,12 +70,12 @@ impl Wakes {
     }
 }
 
-/// The database of the job queue.
+/// Returns the database of the job queue.
 pub fn queue(app: &App) -> Database {
     app.pools.queue()
 }
 
-/// The queue's database as one lane sees it: what it would listen to is the lane's bell.
+/// The queue's database for one lane. Listening is replaced by the lane's notifier.
 #[derive(Debug)]
 pub struct LaneDatabase {
     queue: Database,

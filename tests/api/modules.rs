@@ -8,7 +8,9 @@ fn map(lib: &str) -> BTreeMap<String, usize> {
     let lines = lib.lines().filter(|line| line.starts_with("//! - [`"));
     let mut levels = BTreeMap::new();
     for (level, line) in lines.enumerate() {
-        for name in line.split("[`").skip(1) {
+        // The first link of a line may stand for several modules; links behind the colon explain.
+        let named = line.split_once("`]: ").map_or(line, |(named, _)| named);
+        for name in named.split("[`").skip(1) {
             let name = name.split('`').next().expect("split gives one part");
             assert!(
                 levels.insert(name.to_owned(), level).is_none(),

@@ -1,5 +1,5 @@
-//! What Stripe reports of refunds: kept by Stripe's id, in whatever order it comes, then told to the order, its
-//! timeline and the customer, each refund once.
+//! Stripe's reports of refunds: stored by Stripe's id in any order, then applied to the order, its timeline and the
+//! customer's emails, each refund once.
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
@@ -22,8 +22,8 @@ use crate::review_items::{Kind, NewItem};
 use crate::reviews;
 use crate::stripe;
 
-/// Keeps what Stripe says of one refund, for our own refund too where it was made for one. `at` is when that was, where
-/// known. The caller has locked the payment, and [`apply`] follows.
+/// Stores Stripe's report of one refund, and updates our own refund behind it, if any. `at` is the time of the report,
+/// where known. The caller has locked the payment, and calls [`apply`] next.
 pub async fn keep(
     conn: &mut PgConnection,
     payment: &str,
@@ -44,7 +44,8 @@ pub async fn keep(
     Ok(())
 }
 
-/// `charge.refunded`: the sum of a charge's refunds, and in older versions of Stripe's API the refunds themselves.
+/// Applies `charge.refunded`: the sum of a charge's refunds and, in older versions of Stripe's API, the refunds
+/// themselves.
 pub async fn charge_refunded(
     conn: &mut PgConnection,
     charge: &Value,
@@ -64,7 +65,7 @@ pub async fn charge_refunded(
     }
     let is_newer = match payment.refunded_as_of {
         None => true,
-        // Within a second the larger sum is the later one: refunds add up.
+        // Within one second the larger sum is the later one, because refunds add up.
         Some(known) => as_of > known || (as_of == known && refunded > payment.refunded),
     };
     if is_newer {
@@ -74,7 +75,8 @@ pub async fn charge_refunded(
     Ok(Effect::Processed)
 }
 
-/// `refund.created`, `refund.updated`, `refund.failed`, and `charge.refund.updated` of older versions of Stripe's API.
+/// Applies `refund.created`, `refund.updated`, `refund.failed`, and `charge.refund.updated` of older versions of
+/// Stripe's API.
 pub async fn refund_changed(
     conn: &mut PgConnection,
     object: &Value,
@@ -93,16 +95,16 @@ pub async fn refund_changed(
     Ok(Effect::Processed)
 }
 
-/// How much of a payment is refunded, as far as we know: the refunds that we know by id, or what the charge said last,
-/// less what failed since. The charge may know of a refund that we have not heard of yet.
+/// Refunded amount of a payment, as far as known: the sum of the known refunds, or the charge's latest sum less later
+/// failures. The charge may include a refund that was not reported yet.
 pub async fn refunded(conn: &mut PgConnection, id: &str, payment: &Payment) -> Result<Cents> {
     let sums = store::sum_reports(conn, id, payment.refunded_as_of).await?;
     let told = payment.refunded.0 - sums.failed_since.0;
     Ok(Cents(sums.refunded.0.max(told)))
 }
 
-/// Brings an order in line with what is known of the refunds of its payment, and tells of each that is new. Does nothing
-/// for a payment of which only refunds are known yet.
+/// Updates an order from the known refunds of its payment, and reports each new one. Does nothing for a payment that is
+/// known only by its refunds.
 pub async fn apply(conn: &mut PgConnection, payment_id: &str) -> Result<()> {
     let payment = payments::lock_payment(conn, payment_id).await?;
     let Some(outcome) = payment.outcome.as_deref() else {
@@ -155,7 +157,7 @@ async fn apply_to_order(
         orders::note(conn, order, "refund", actor(untold), &told).await?;
     }
     let after = orders::record_refund(conn, order, refunded).await?;
-    // In all, as it was after each: at least that refund, at most the order. Amounts are whatever was reported.
+    // The total after each refund: at least that refund, at most the order's total. Reported amounts may be arbitrary.
     let amounts = untold.iter().map(|untold| untold.amount.0);
     let mut later = amounts.fold(0, i64::saturating_add);
     for untold in &untold {
@@ -172,15 +174,15 @@ async fn apply_to_order(
     Ok(())
 }
 
-/// Reads at Stripe which refunds a payment has: reports were lost, or came in a form that names none. Safe to repeat.
+/// Reads a payment's refunds from Stripe, when reports were lost or did not list them. Safe to repeat.
 ///
 /// # Errors
-/// 503 while Stripe cannot be asked.
+/// 503 while Stripe is unavailable.
 pub async fn read_refunds(app: &App, payment: &str) -> Result<()> {
     let before = payments::find_payment(&mut *app.db.acquire().await?, payment).await?;
     let listed = match app.stripe.list_refunds(payment).await {
         Ok(listed) => listed,
-        // Another account's, or long gone.
+        // The payment is another account's, or long gone.
         Err(error) if error.is_missing() => return Ok(()),
         Err(error) => return Err(Error::Unavailable("payment_unavailable", error.into())),
     };
@@ -189,7 +191,7 @@ pub async fn read_refunds(app: &App, payment: &str) -> Result<()> {
     for report in &listed {
         keep(&mut tx, payment, report, None).await?;
     }
-    // The list is whole: it outweighs what the charge had said before.
+    // The list is complete, so it overrides the charge's earlier sum.
     let is_last_word = before.is_some_and(|before| {
         (before.refunded, before.refunded_as_of) == (now.refunded, now.refunded_as_of)
     });
@@ -202,12 +204,12 @@ pub async fn read_refunds(app: &App, payment: &str) -> Result<()> {
     Ok(())
 }
 
-/// Who decided on a refund.
+/// Name of the actor behind a refund.
 fn actor(untold: &Untold) -> &str {
     untold.actor.as_deref().unwrap_or("stripe")
 }
 
-/// The timeline's line: `Refunded $20.00: a bead came loose. 1 piece back in stock.`
+/// Timeline entry: `Refunded $20.00: a bead came loose. 1 piece back in stock.`
 fn line(untold: &Untold, currency: &str) -> String {
     let amount = untold.amount.in_currency(currency);
     let at_stripe = match untold.reason {

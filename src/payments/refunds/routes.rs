@@ -1,4 +1,4 @@
-//! HTTP of refunds, besides those of orders: of custom orders, and of one that Stripe did not take.
+//! Admin API of refunds, besides those of orders: for custom orders, and for retries.
 
 use axum::extract::State as AppState;
 use axum::http::StatusCode;
@@ -28,7 +28,7 @@ pub fn router() -> OpenApiRouter<App> {
         .routes(routes!(retry_refund))
 }
 
-/// Plans a refund of a custom order's payment, with its entry in the audit log, in one transaction.
+/// Plans a refund of a custom order's payment with its audit entry in one transaction.
 ///
 /// # Errors
 /// As [`super::refund`].
@@ -54,10 +54,10 @@ pub async fn refund_request(app: &App, actor: &Actor, id: &str, new: &NewRefund)
     Ok(())
 }
 
-/// Has Stripe asked again for a refund, with its entry in the audit log.
+/// Requests a refund from Stripe again, with an audit entry.
 ///
 /// # Errors
-/// 404; 409 `refund_is_made` for one that Stripe has taken, `nothing_left` where its payment has nothing left.
+/// 404; 409 `refund_is_made` when Stripe has accepted it, `nothing_left` when its payment has nothing left.
 pub async fn try_again(conn: &mut PgConnection, actor: &Actor, id: RefundId) -> Result<RefundId> {
     let asked = super::retry(conn, id, &actor.name).await?;
     let object = format!("refund:{id}");
@@ -66,16 +66,17 @@ pub async fn try_again(conn: &mut PgConnection, actor: &Actor, id: RefundId) -> 
     Ok(asked)
 }
 
-/// Money of a custom order to be given back.
+/// A refund of a custom order.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct CustomRefundBody {
-    /// Your own UUID for this refund: one that comes twice is one refund.
+    /// Your own UUID for this refund: a repeated request with it is one refund.
     id: Option<RefundId>,
-    /// The payment that is refunded, `pi_…`: the one that settled it, or the only one with money left, unless given.
+    /// The payment to refund, `pi_…`; by default the one that settled the custom order, or the only one with money
+    /// left.
     #[schema(max_length = 255)]
     payment_id: Option<String>,
-    /// In the currency's smallest unit; all that is left unless given.
+    /// Amount in the currency's smallest unit; everything left unless given.
     #[schema(minimum = 1)]
     amount: Option<i64>,
     /// Up to 200 characters.
@@ -84,14 +85,14 @@ struct CustomRefundBody {
     reason: String,
 }
 
-/// What the money of a custom order did.
+/// Payments and refunds of a custom order.
 #[derive(Serialize, ToSchema)]
 struct CustomMoneyView {
-    /// The one that settled it first.
+    /// Payments, the settling one first.
     payments: Vec<PaymentView>,
-    /// Those that we decided on, oldest first.
+    /// The shop's refunds, oldest first.
     refunds: Vec<RefundView>,
-    /// What can still be given back of all payments, in the currency's smallest unit.
+    /// Amount of all payments that can still be refunded, in the currency's smallest unit.
     refundable: Cents,
 }
 
@@ -113,13 +114,13 @@ impl CustomMoneyView {
 #[derive(utoipa::IntoResponses)]
 #[allow(dead_code, reason = "read by the OpenAPI document alone")]
 enum NotNow {
-    /// As it stands it cannot be done: `not_refundable`, `nothing_left`, `refund_differs`, `refund_is_made`.
+    /// The current state does not allow it: `not_refundable`, `nothing_left`, `refund_differs`, `refund_is_made`.
     #[response(status = 409)]
     Conflict(ErrorBody),
 }
 
-/// Gives money of a custom order back, in whole or in part: of any payment that has money left, also one on a closed link
-/// or a second one. Stripe is asked at once, in the background, and again until it takes the refund.
+/// Refunds a payment of a custom order, in part or in full: any payment with money left, including a second one or one
+/// through a closed link. A background job requests it from Stripe at once, and retries until Stripe accepts it.
 #[utoipa::path(
     post,
     path = "/api/admin/custom-orders/{id}/refund",
@@ -152,7 +153,7 @@ async fn refund_custom_order(
     Ok((StatusCode::ACCEPTED, Json(view)))
 }
 
-/// The payments of a custom order, what was given back of them, and what still can be.
+/// Returns the payments of a custom order, their refunds, and the amount still refundable.
 #[utoipa::path(
     get,
     path = "/api/admin/custom-orders/{id}/payments",
@@ -171,14 +172,14 @@ async fn list_payments_of_custom_order(
     Ok(Json(CustomMoneyView::read(&mut conn, &id).await?))
 }
 
-/// The refund that Stripe is asked for.
+/// The refund that is requested from Stripe.
 #[derive(Serialize, ToSchema)]
 struct Retried {
-    /// The same, or the one that was planned in place of a failed one.
+    /// The same id, or that of the refund that replaces a failed one.
     id: RefundId,
 }
 
-/// Has Stripe asked again at once for a refund that it did not take. In place of one that failed, another is planned, once.
+/// Requests a refund from Stripe again at once. A failed refund is replaced by a new one, once.
 #[utoipa::path(
     post,
     path = "/api/admin/refunds/{id}/retry",

@@ -1,5 +1,5 @@
-//! Sending a planned refund: Stripe is asked, again and again if need be, until it takes the refund or a person has to
-//! decide. The try is recorded before Stripe hears of it, and no transaction is open meanwhile.
+//! Sends planned refunds: requests each from Stripe until Stripe accepts it or a person must decide. The attempt is
+//! recorded before the call, and no transaction is open during it.
 
 use std::time::Duration;
 
@@ -18,8 +18,8 @@ use crate::payments::store::{self as payments, Payment};
 use crate::review_items::{Kind, NewItem};
 use crate::stripe::{self, RefundRequest, RefundStatus, StripeError};
 
-/// The codes after which asking again is useless: the last says that Stripe does not know the payment. Whatever else it says
-/// may pass: the balance is low, the account is being looked at, too much is asked at once.
+/// Error codes after which retrying is useless; the last one means that Stripe does not know the payment. All others
+/// may be temporary: a low balance, an account under review, too many requests.
 ///
 /// Source: <https://docs.stripe.com/error-codes>
 const FINAL: [&str; 5] = [
@@ -30,20 +30,20 @@ const FINAL: [&str; 5] = [
     "resource_missing",
 ];
 
-/// The longest wait between two tries, as of the queue.
+/// Upper bound of the back-off, as in the job queue.
 const LONGEST_WAIT: Duration = Duration::from_secs(6 * 3600);
 
-/// A refund that was not taken for so long is shown to a person. It is tried on all the same.
+/// Time after which a refund that was not accepted is flagged for review. It is still retried.
 const PATIENCE: TimeDelta = TimeDelta::hours(1);
 
-/// What came of one try.
+/// Outcome of one attempt.
 enum Outcome {
     Taken(stripe::Refund),
-    /// All of the payment was refunded before, this much.
+    /// The whole payment was already refunded, this much.
     NothingLeft(Cents),
-    /// Stripe will never make it.
+    /// Stripe rejected it permanently.
     Refused(String),
-    /// Another try follows. `was_refused`: Stripe surely did nothing.
+    /// It is retried. `was_refused`: Stripe certainly did nothing.
     Deferred {
         error: String,
         was_refused: bool,
@@ -65,10 +65,10 @@ impl From<StripeError> for Outcome {
     }
 }
 
-/// Asks Stripe for a planned refund, for what is still due of it. Safe to repeat, and to run twice at once.
+/// Requests a planned refund from Stripe, for the amount still due. Safe to repeat, and to run concurrently.
 ///
 /// # Errors
-/// 503 while Stripe does not take it: try again later.
+/// 503 while Stripe does not accept it: retry later.
 pub async fn send_refund(app: &App, id: RefundId) -> Result<()> {
     // Four calls, each of one and a half time-outs at most.
     let lease = app.config.stripe_timeout * 6 + Duration::from_secs(15);
@@ -85,15 +85,15 @@ pub async fn send_refund(app: &App, id: RefundId) -> Result<()> {
     record(app, id, &refund, tried).await
 }
 
-/// How a refund stands before Stripe is asked for it.
+/// State of a refund before the call.
 enum Standing {
-    /// An earlier try made it, whose answer was lost.
+    /// An earlier attempt made it, and its answer was lost.
     Made(stripe::Refund),
     NothingLeft(Cents),
     Due(Cents),
 }
 
-/// One try, and what Stripe listed meanwhile of the payment's refunds: that may be news to us.
+/// One attempt, with Stripe's list of the payment's refunds, which may be news.
 struct Try {
     listed: Vec<stripe::Refund>,
     outcome: Outcome,
@@ -106,8 +106,8 @@ impl Try {
     }
 }
 
-/// Asks for what is due of a refund. What that is, our books say at the first try; later on, and where Stripe says no,
-/// Stripe is asked first what it has made already.
+/// Requests the amount due. At the first attempt our own records decide what is due; later, and when Stripe refuses,
+/// Stripe is first asked what it has already made.
 async fn ask(app: &App, id: RefundId, refund: &Refund) -> Result<Try> {
     let is_first = refund.attempts == 1 && refund.created_at > Utc::now() - stripe::KEY_LIFETIME;
     let mut listed = Vec::new();
@@ -133,7 +133,7 @@ async fn ask(app: &App, id: RefundId, refund: &Refund) -> Result<Try> {
             key_number = store::change_amount(&mut *app.db.acquire().await?, id, due).await?;
             amount = due;
         } else if let Some(error) = refusal {
-            // Nothing has changed since Stripe said no.
+            // Nothing has changed since Stripe refused.
             return Ok(Try::of(listed, error));
         }
         let error = match send(app, id, refund, due, key_number).await {
@@ -141,7 +141,7 @@ async fn ask(app: &App, id: RefundId, refund: &Refund) -> Result<Try> {
             Err(error @ StripeError::Refused { .. }) if refusal.is_none() => error,
             Err(error) => return Ok(Try::of(listed, error)),
         };
-        // Perhaps some of it was refunded at the dashboard, and we have not heard of it.
+        // Part of it may have been refunded at the dashboard, without a report yet.
         standing = match look(app, id, refund, &mut listed).await? {
             Ok(standing) => standing,
             Err(_) => return Ok(Try::of(listed, error)),
@@ -167,7 +167,7 @@ async fn send(
     app.stripe.refund(&request).await
 }
 
-/// What is due of a refund as far as we know.
+/// Amount due by our own records.
 async fn by_our_books(app: &App, refund: &Refund) -> Result<Standing> {
     let mut conn = app.db.acquire().await?;
     let payment = payments::find_payment(&mut conn, &refund.payment_id)
@@ -177,7 +177,7 @@ async fn by_our_books(app: &App, refund: &Refund) -> Result<Standing> {
     Ok(standing(&payment, refund, before))
 }
 
-/// What is due of a refund as Stripe lists those of its payment. The inner error is Stripe's, the outer the database's.
+/// Amount due by Stripe's list of the payment's refunds. The inner error is Stripe's, the outer one the database's.
 async fn look(
     app: &App,
     id: RefundId,
@@ -217,7 +217,7 @@ fn refunded(listed: &[stripe::Refund]) -> Cents {
     )
 }
 
-/// The idempotency key: one for each request that differs from those before it.
+/// The idempotency key: a new one for each request that differs from the previous ones.
 fn key(id: RefundId, number: i32) -> String {
     match number {
         0 => format!("refund-{id}"),
@@ -297,8 +297,8 @@ async fn refused(
     flag(conn, refund.order_id, refund.custom_order_id, &item).await
 }
 
-/// Keeps why a refund was not taken. The inner error has the queue try again; there is none where Stripe turns out to
-/// have it.
+/// Records why a refund was not accepted. The inner error makes the queue retry; there is none when Stripe turns out to
+/// have the refund.
 async fn deferred(
     conn: &mut PgConnection,
     id: RefundId,
@@ -323,7 +323,7 @@ async fn deferred(
     Ok(Err(unavailable(error)))
 }
 
-/// The wait after so many tries, as the queue's: three seconds, and more each time.
+/// Wait after this many attempts, as in the job queue: three seconds, and more each time.
 fn wait_after(attempts: i32) -> Duration {
     let seconds = f64::from(attempts.clamp(1, 10)).exp();
     LONGEST_WAIT.min(Duration::from_secs_f64(seconds))

@@ -1,4 +1,4 @@
-//! SQL of refunds: those that we decide on, and those that Stripe reports.
+//! SQL of refunds: the shop's own, and those that Stripe reports.
 
 use std::time::Duration;
 
@@ -12,18 +12,18 @@ use crate::ids::{CustomOrderId, OrderId, RefundId};
 use crate::money::Cents;
 use crate::stripe::{self, RefundStatus};
 
-/// Where a refund stands.
+/// State of a refund.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, sqlx::Type, ToSchema)]
 #[serde(rename_all = "snake_case")]
 #[sqlx(type_name = "text", rename_all = "snake_case")]
 #[schema(as = RefundState)]
 pub enum State {
-    /// Decided on. Stripe is asked until it takes it.
+    /// Decided. Requested from Stripe until accepted.
     Planned,
-    /// Stripe took it, and the bank works on it.
+    /// Accepted by Stripe, in progress at the bank.
     Pending,
     Succeeded,
-    /// Stripe will not make it, or the bank sent it back.
+    /// Rejected by Stripe, or returned by the bank.
     Failed,
 }
 
@@ -37,19 +37,19 @@ impl From<RefundStatus> for State {
     }
 }
 
-/// A refund that we decided on.
+/// A refund made or planned by the shop.
 #[derive(Clone, Debug, sqlx::FromRow)]
 pub struct Refund {
     pub payment_id: String,
     pub order_id: Option<OrderId>,
     pub custom_order_id: Option<CustomOrderId>,
     pub currency: String,
-    /// Asked for at Stripe.
+    /// Amount requested from Stripe.
     pub amount: Cents,
-    /// Decided on. More than `amount` where part was refunded elsewhere meanwhile.
+    /// Amount decided. More than `amount` when part was refunded elsewhere in the meantime.
     pub wanted: Cents,
     pub reason: String,
-    /// Pieces that went back into stock with it.
+    /// Pieces returned to stock with it.
     pub restocked: i32,
     pub state: State,
     pub attempts: i32,
@@ -65,23 +65,23 @@ macro_rules! columns {
     };
 }
 
-/// A refund to be inserted as planned.
+/// Data of a new planned refund.
 pub struct NewRow<'a> {
     pub id: RefundId,
     pub payment: &'a str,
     pub amount: Cents,
     pub reason: &'a str,
     pub actor: &'a str,
-    /// Pieces that went back into stock with it.
+    /// Pieces returned to stock with it.
     pub restocked: i32,
-    /// The failed refund that it is made in place of.
+    /// The failed refund that it replaces.
     pub retry_of: Option<RefundId>,
 }
 
-/// Writes a planned refund. Its id may be the caller's choice.
+/// Inserts a planned refund. The caller may choose its id.
 ///
 /// # Errors
-/// 409 `refund_differs` for one that was used for another payment a moment ago.
+/// 409 `refund_differs` when the id was used for another payment a moment ago.
 pub async fn insert(conn: &mut PgConnection, new: &NewRow<'_>) -> Result<()> {
     let done = sqlx::query(
         "insert into refunds (id, payment_id, amount, wanted_amount, reason, actor, restocked, retry_of, state)
@@ -122,7 +122,7 @@ pub async fn find(conn: &mut PgConnection, id: RefundId) -> Result<Option<Refund
     Ok(refund)
 }
 
-/// The refund that was made in place of a failed one.
+/// The refund that replaces a failed one.
 pub async fn find_retry(conn: &mut PgConnection, of: RefundId) -> Result<Option<RefundId>> {
     let id = sqlx::query_scalar("select id from refunds where retry_of = $1")
         .bind(of)
@@ -131,8 +131,8 @@ pub async fn find_retry(conn: &mut PgConnection, of: RefundId) -> Result<Option<
     Ok(id)
 }
 
-/// Begins a try of a planned refund. None where there is nothing to try, or another try is under way: one that began
-/// longer ago than `lease` died with its process.
+/// Begins an attempt of a planned refund. Returns `None` when there is nothing to do or another attempt is running; an
+/// attempt older than `lease` died with its process.
 pub async fn begin_try(
     conn: &mut PgConnection,
     id: RefundId,
@@ -156,7 +156,8 @@ pub async fn begin_try(
     Ok(refund)
 }
 
-/// Changes what is asked for at Stripe. It is another custom order from now on, so it gets another key, which is returned.
+/// Changes the amount to request. This makes it a different request, so the refund gets a new key number, which is
+/// returned.
 pub async fn change_amount(conn: &mut PgConnection, id: RefundId, amount: Cents) -> Result<i32> {
     let key_number = sqlx::query_scalar(
         "update refunds
@@ -171,8 +172,8 @@ pub async fn change_amount(conn: &mut PgConnection, id: RefundId, amount: Cents)
     Ok(key_number)
 }
 
-/// Ends a try that came to nothing yet; another follows after `wait`. `was_refused`: Stripe surely did nothing, and
-/// would repeat its answer under the same key. False where the refund is not planned any more.
+/// Ends an attempt without a result; the next one follows after `wait`. `was_refused`: Stripe certainly did nothing,
+/// and would repeat its answer under the same key. Returns false when the refund is no longer planned.
 pub async fn postpone(
     conn: &mut PgConnection,
     id: RefundId,
@@ -196,7 +197,7 @@ pub async fn postpone(
     Ok(done.rows_affected() == 1)
 }
 
-/// Ends a planned refund that Stripe did not make. False where it is not planned any more.
+/// Ends a planned refund that Stripe did not make. Returns false when it is no longer planned.
 pub async fn end_planned(
     conn: &mut PgConnection,
     id: RefundId,
@@ -217,7 +218,7 @@ pub async fn end_planned(
     Ok(done.rows_affected() == 1)
 }
 
-/// Lets a planned refund be tried at once, whatever was waited for.
+/// Makes a planned refund due at once.
 pub async fn hurry(conn: &mut PgConnection, id: RefundId) -> Result<()> {
     sqlx::query("update refunds set retry_wait = '0' where id = $1 and state = 'planned'")
         .bind(id)
@@ -234,7 +235,7 @@ pub async fn set_flagged(conn: &mut PgConnection, id: RefundId) -> Result<()> {
     Ok(())
 }
 
-/// Records what came of a refund. One that is over (succeeded or failed) does not go back to pending.
+/// Records the state of a refund. A final state (succeeded or failed) does not go back to pending.
 pub async fn set_state(
     conn: &mut PgConnection,
     id: RefundId,
@@ -258,7 +259,7 @@ pub async fn set_state(
     Ok(())
 }
 
-/// Our refund that one of Stripe's was made for: by the id that its metadata names, or by Stripe's own.
+/// Finds our refund behind one of Stripe's: by the id in its metadata, or by Stripe's id.
 pub async fn find_ours(
     conn: &mut PgConnection,
     payment: &str,
@@ -280,8 +281,8 @@ pub async fn find_ours(
     Ok(id)
 }
 
-/// Keeps what Stripe reports of a refund: its state never goes back, whatever the order of the reports. `at` is when it
-/// got there, where known. The caller has locked the payment.
+/// Stores Stripe's report of a refund. Its state never goes back, whatever the order of the reports. `at` is the time
+/// of its state, where known. The caller has locked the payment.
 pub async fn keep_report(
     conn: &mut PgConnection,
     payment: &str,
@@ -324,16 +325,16 @@ pub async fn keep_report(
     Ok(())
 }
 
-/// A failed refund that nobody was shown yet.
+/// A failed refund without a review item yet.
 #[derive(Debug, sqlx::FromRow)]
 pub struct Failed {
     pub id: String,
     pub amount: Cents,
-    /// Pieces that went back into stock with it.
+    /// Pieces returned to stock with it.
     pub restocked: i32,
 }
 
-/// The failed refunds of a payment to show to a person; they count as shown from now on.
+/// Takes the failed refunds of a payment that need a review item; they are marked as shown.
 pub async fn take_failed(conn: &mut PgConnection, payment: &str) -> Result<Vec<Failed>> {
     let failed = sqlx::query_as(
         "with failed as (
@@ -354,12 +355,12 @@ pub async fn take_failed(conn: &mut PgConnection, payment: &str) -> Result<Vec<F
     Ok(failed)
 }
 
-/// What Stripe's reports say of a payment's refunds.
+/// Sums of a payment's reported refunds.
 #[derive(Debug, sqlx::FromRow)]
 pub struct Sums {
-    /// Of all that did not fail.
+    /// All refunds that did not fail.
     pub refunded: Cents,
-    /// Of those that failed since the moment of the charge's last word: it may count them.
+    /// Refunds that failed after the charge's latest sum, which may include them.
     pub failed_since: Cents,
 }
 
@@ -381,7 +382,7 @@ pub async fn sum_reports(
     Ok(sums)
 }
 
-/// What we decided to refund of a payment and Stripe has not heard of, as far as we know.
+/// Sum of a payment's planned refunds that Stripe does not have, as far as known.
 pub async fn sum_planned(conn: &mut PgConnection, payment: &str) -> Result<Cents> {
     let sum = sqlx::query_scalar(
         "select coalesce(sum(amount), 0)::bigint
@@ -395,20 +396,20 @@ pub async fn sum_planned(conn: &mut PgConnection, payment: &str) -> Result<Cents
     Ok(sum)
 }
 
-/// A refund made at Stripe that nobody was told of yet.
+/// A refund made at Stripe that was not announced yet.
 #[derive(Debug, sqlx::FromRow)]
 pub struct Untold {
     pub id: String,
     pub amount: Cents,
-    /// Ours: why, who, and how many pieces went back into stock.
+    /// For our own refunds: reason, actor, and the pieces returned to stock.
     pub reason: Option<String>,
     pub actor: Option<String>,
     pub restocked: i32,
-    /// The dashboard's word.
+    /// The reason chosen at the dashboard.
     pub chosen_reason: Option<String>,
 }
 
-/// The refunds of a payment to tell of, oldest first; they count as told from now on.
+/// Takes the refunds of a payment to announce, oldest first; they are marked as announced.
 pub async fn take_untold(conn: &mut PgConnection, payment: &str) -> Result<Vec<Untold>> {
     let untold = sqlx::query_as(
         "with told as (
@@ -431,7 +432,7 @@ pub async fn take_untold(conn: &mut PgConnection, payment: &str) -> Result<Vec<U
     Ok(untold)
 }
 
-/// Refunds that Stripe should have been asked for by now, and was not: their jobs were lost or given up.
+/// Planned refunds that are overdue: their jobs were lost or given up.
 pub async fn list_unsent(conn: &mut PgConnection) -> Result<Vec<RefundId>> {
     let ids = sqlx::query_scalar(
         "select id
@@ -446,7 +447,7 @@ pub async fn list_unsent(conn: &mut PgConnection) -> Result<Vec<RefundId>> {
     Ok(ids)
 }
 
-/// The payments of an order, or of a custom order and the order that it led to: the one that settled it first.
+/// The payments of an order, or of a custom order and its order, the settling one first.
 pub async fn list_payments(
     conn: &mut PgConnection,
     order: Option<OrderId>,
