@@ -2,7 +2,7 @@
 //!
 //! A module imports only from modules below it:
 //!
-//! - [`cli`]: subcommands
+//! - [`cli`]: the subcommands
 //! - [`startup`]: startup and shutdown: database, secrets, Stripe or its sandbox
 //! - [`server`]: routers joined, middleware, listeners, graceful shutdown
 //! - [`admin`]: the admin's pages
