@@ -1,9 +1,9 @@
-// Forms that were sent: their buttons are off until the answer comes, so that a second tap is seen to do nothing. The
-// server carries each form out once in any case; this is for whoever looks at the page.
+// Disables the buttons of a submitted form until the response arrives, to show that a second tap has no effect. The
+// server processes each form once in any case.
 (() => {
   "use strict";
 
-  // After so long the buttons are on again: the request was stopped, or its answer was a download.
+  // Time in milliseconds until the buttons are enabled again: the request was stopped, or the response is a download.
   const PATIENCE = 10000;
 
   const sent = new Map();
@@ -23,7 +23,7 @@
     setTimeout(() => release(form), PATIENCE);
   }
 
-  // On the window: a script that sends the form itself has said so by then.
+  // On the window, so that scripts that send the form themselves have called preventDefault by then.
   window.addEventListener("submit", (event) => {
     const form = event.target;
     if (event.defaultPrevented || form.method !== "post") return;
@@ -31,12 +31,12 @@
       event.preventDefault();
       return;
     }
-    // Not at once: a button that is off sends no value.
+    // Deferred, because a disabled button sends no value.
     sent.set(form, []);
     setTimeout(() => hold(form));
   });
 
-  // A page that comes back as it was left.
+  // The page is restored from the back/forward cache.
   window.addEventListener("pageshow", () => {
     for (const form of [...sent.keys()]) release(form);
   });

@@ -1,5 +1,5 @@
-// Products in the admin. All of it works without this script; with it, images are dropped, previewed, uploaded with
-// their progress shown and moved about without losing what was typed into the form beside them.
+// Product pages of the admin. They work without this script. It adds drag and drop for images, previews and upload
+// progress, and keeps what was typed into the form while images are changed.
 (() => {
   "use strict";
 
@@ -10,10 +10,10 @@
     if (status) status.textContent = text;
   }
 
-  // The button that was pressed, to be under the finger again.
+  // The last pressed button, to restore the focus.
   let pressed = null;
 
-  // Puts the images of a page that was answered in the place of ours.
+  // Replaces the image section by that of a response.
   function take(html) {
     const page = new DOMParser().parseFromString(html, "text/html");
     const fresh = page.querySelector("[data-images]");
@@ -62,7 +62,7 @@
   function upload(files) {
     const form = section().querySelector("[data-upload]");
     const data = new FormData();
-    // Token and once-id come first: the guard looks no further.
+    // Token and once-id must come first: the guard reads only the first fields.
     for (const name of ["csrf", "once"]) data.append(name, form.elements[name].value);
     for (const file of files) data.append("image", file, file.name);
     preview(files);
@@ -139,7 +139,7 @@
     arrange(dragged.querySelector("form"), [...order, ["do", "order"]]);
   });
 
-  // The address that an empty field will get, while the name is typed.
+  // Suggests the slug that an empty field will get, while the name is typed.
   document.addEventListener("input", (event) => {
     if (!event.target.matches("[data-product] #name")) return;
     const plain = event.target.value.normalize("NFKD").replace(/[\u0300-\u036f]/g, "").toLowerCase();
