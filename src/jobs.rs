@@ -78,7 +78,7 @@ pub enum Job {
     SyncProduct { product: ProductId },
     /// Processes a stored Stripe event that failed before.
     ProcessEvent { event: String },
-    /// Finds out the result of a Checkout Session request without an answer, and expires the session.
+    /// Finds out whether a Checkout Session request without a response created a session, and expires it.
     SettleCheckout { order: OrderId },
     /// Requests a planned refund from Stripe.
     SendRefund { refund: RefundId },

@@ -65,7 +65,7 @@ pub async fn run_event(conn: &mut PgConnection, actor: &Actor, id: &str) -> Resu
 /// Makes a job due now and resets its attempts.
 ///
 /// # Errors
-/// 404; 409 `job_is_running` while a worker is at it.
+/// 404; 409 `job_is_running` while a worker is running it.
 pub async fn retry_job(conn: &mut PgConnection, actor: &Actor, id: i64) -> Result<()> {
     let job = jobs::retry(conn, id).await?;
     let before = json!({"attempts": job.attempts, "job": job.payload});

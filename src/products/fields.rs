@@ -42,7 +42,7 @@ impl Fields {
             .push(FieldError::new(format!("{}{field}", self.prefix), message));
     }
 
-    /// Reports those of the fields that are missing. Call it before they are read.
+    /// Reports missing fields. Call it before the fields are read.
     pub fn require(&mut self, names: &[&str]) {
         for name in names {
             if !self.has(name) {
