@@ -428,7 +428,7 @@ pub async fn forget_replaced(conn: &mut PgConnection) -> Result<()> {
 fn is_running() -> Error {
     Error::Conflict(
         "job_is_running",
-        "A worker is at this job right now. Look again in a moment.".to_owned(),
+        "A worker is running this job. Try again in a moment.".to_owned(),
     )
 }
 
