@@ -137,11 +137,11 @@ enum Admin {
     },
     /// List users, including disabled ones
     List,
-    /// Disable a user, end the user's sessions and list the user's tokens
+    /// Disable a user, end the user's sessions and list the tokens that the user created
     Disable {
         #[arg(long)]
         email: String,
-        /// Revoke the user's tokens, too
+        /// Revoke the tokens that the user created, too
         #[arg(long)]
         revoke_tokens: bool,
     },

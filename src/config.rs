@@ -584,7 +584,7 @@ fn read(reader: &mut Reader<'_>) -> Result<Config, Vec<FieldError>> {
         shop_color: reader.parsed(
             "SHOP_COLOR",
             Color([0xa2, 0x3b, 0x2a]),
-            "must be a colour, as #a23b2a",
+            "must be a color, as #a23b2a",
         ),
         mail_from,
         smtp,
@@ -630,7 +630,7 @@ fn read(reader: &mut Reader<'_>) -> Result<Config, Vec<FieldError>> {
     if config.database_direct_url.is_some() && config.database_url.is_none() {
         reader.field_error(
             "DATABASE_DIRECT_URL",
-            "needs DATABASE_URL, the address of the pooler before it",
+            "requires DATABASE_URL, the address of the pooler",
         );
     }
     if reader.field_errors.is_empty() {
@@ -825,7 +825,7 @@ impl<'a> Reader<'a> {
         if production && server.shows_password() {
             self.field_error(
                 name,
-                "sends the password readable: use smtps:// or ?tls=required",
+                "would send the password unencrypted: use smtps:// or ?tls=required",
             );
         }
         Some(server)

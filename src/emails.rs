@@ -110,7 +110,7 @@ pub async fn preview(config: &Config, folder: &FilePath) -> anyhow::Result<usize
     let drawn = tokio::task::spawn_blocking(products::demo::images).await?;
     let samples = preview::emails();
     std::fs::create_dir_all(folder)
-        .with_context(|| format!("making the folder {}", folder.display()))?;
+        .with_context(|| format!("creating the folder {}", folder.display()))?;
     for (name, email) in &samples {
         let composed = email::render(email, &branding, &DemoImages(&drawn), name).await?;
         let write = |end: &str, bytes: &[u8]| {
@@ -225,7 +225,7 @@ async fn list(State(app): State<App>, admin: Admin, query: Query) -> Result<Json
     let state = state.and_then(|text| {
         let state = email::State::parse(&text);
         if state.is_none() {
-            field_errors.push(FieldError::new("state", "is no state of an email"));
+            field_errors.push(FieldError::new("state", "is not a state of an email"));
         }
         state
     });
@@ -237,7 +237,7 @@ async fn list(State(app): State<App>, admin: Admin, query: Query) -> Result<Json
         Some(text) => Some(
             orders::find_id(&mut conn, &text)
                 .await?
-                .ok_or_else(|| Error::invalid("order", "is no order's id or number"))?,
+                .ok_or_else(|| Error::invalid("order", "is not the id or number of an order"))?,
         ),
         None => None,
     };
@@ -369,7 +369,7 @@ struct QuoteEmail {
         (status = 200, body = QuoteEmail),
         (status = 401, body = ErrorBody),
         (status = 403, body = ErrorBody),
-        (status = 404, body = ErrorBody, description = "No such request, or no draft of a quote"),
+        (status = 404, body = ErrorBody, description = "No such custom order, or no drafted quote"),
     )
 )]
 async fn preview_quote(

@@ -93,7 +93,7 @@ pub async fn ship_many(
     let mut is_down = false;
     for (order, shipment) in shipments {
         if is_down {
-            let why = anyhow::anyhow!("not tried: the shop failed at an order before this one");
+            let why = anyhow::anyhow!("not tried: the shop failed at an earlier order");
             outcomes.push(Err(Error::Unavailable("not_tried", why)));
             continue;
         }
@@ -203,7 +203,7 @@ impl Shipped {
         (status = 403, body = ErrorBody),
         (status = 413, body = ErrorBody),
         (status = 415, body = ErrorBody),
-        (status = 503, body = ErrorBody, description = "None was shipped, because the shop failed"),
+        (status = 503, body = ErrorBody, description = "The shop failed, and no order was shipped"),
     )
 )]
 async fn ship_orders(

@@ -33,7 +33,7 @@ pub struct KeptImage {
 
 /// A form with images.
 #[derive(ToSchema)]
-#[allow(dead_code, reason = "read by the OpenAPI document alone")]
+#[allow(dead_code, reason = "used only by the OpenAPI document")]
 struct UploadForm {
     /// A part for each image: JPEG, PNG, WebP or GIF.
     #[schema(value_type = Vec<String>, format = Binary, min_items = 1, max_items = 10)]
@@ -96,7 +96,7 @@ async fn upload(State(app): State<App>, admin: Admin, request: Request) -> Resul
 
 /// Errors of an upload.
 #[derive(utoipa::IntoResponses)]
-#[allow(dead_code, reason = "read by the OpenAPI document alone")]
+#[allow(dead_code, reason = "used only by the OpenAPI document")]
 enum UploadFailures {
     /// Malformed, or not images: each entry names its file, as `image[1]`.
     #[response(status = 400)]

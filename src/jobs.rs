@@ -78,7 +78,7 @@ pub enum Job {
     SyncProduct { product: ProductId },
     /// Processes a stored Stripe event that failed before.
     ProcessEvent { event: String },
-    /// Finds out the result of a Checkout Session request without an answer, and expires the session.
+    /// Finds out whether a Checkout Session request without a response created a session, and expires it.
     SettleCheckout { order: OrderId },
     /// Requests a planned refund from Stripe.
     SendRefund { refund: RefundId },
@@ -428,7 +428,7 @@ pub async fn forget_replaced(conn: &mut PgConnection) -> Result<()> {
 fn is_running() -> Error {
     Error::Conflict(
         "job_is_running",
-        "A worker is at this job right now. Look again in a moment.".to_owned(),
+        "A worker is running this job. Try again in a moment.".to_owned(),
     )
 }
 

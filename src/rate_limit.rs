@@ -81,12 +81,16 @@ impl Client {
             return Ok(());
         }
         let wait = Duration::from_secs_f64(wait.ceil().max(1.0));
-        tracing::warn!(action = action.as_str(), count, "a client asks too often");
+        tracing::warn!(
+            action = action.as_str(),
+            count,
+            "a client exceeded a rate limit"
+        );
         Err(Error::TooMany(
             None,
             wait,
             format!(
-                "That was asked for too often from here. Please try again in {}.",
+                "There were too many requests from your network. Please try again in {}.",
                 in_words(wait)
             ),
         ))

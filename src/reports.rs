@@ -177,7 +177,7 @@ struct Period {
     path = "/api/admin/dashboard",
     tag = "reports",
     security(("bearer" = [])),
-    params(("days" = Option<i32>, Query, description = "1 to 90, 30 unless given", minimum = 1, maximum = 90)),
+    params(("days" = Option<i32>, Query, description = "1 to 90, 30 by default", minimum = 1, maximum = 90)),
     responses(
         (status = 200, body = TodayView),
         (status = 400, body = ErrorBody),

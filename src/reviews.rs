@@ -60,7 +60,7 @@ pub async fn settle(
     result: &str,
 ) -> Result<()> {
     for item in review_items::settle(conn, source, actor, result).await? {
-        let told = format!("resolved by itself: {result} ({})", item.kind.title());
+        let told = format!("resolved automatically: {result} ({})", item.kind.title());
         note(conn, &item, actor, &told).await?;
     }
     Ok(())
@@ -109,7 +109,7 @@ async fn resolve_only(
         several => Err(Error::Conflict(
             "several_review_items",
             format!(
-                "There are {} open review items, and each is resolved by itself: \
+                "There are {} open review items, and each must be resolved separately: \
                  POST /api/admin/review-items/{{id}}/resolve/.",
                 several.len()
             ),
@@ -294,7 +294,7 @@ async fn resolve_custom_order(
 }
 
 #[derive(utoipa::IntoResponses)]
-#[allow(dead_code, reason = "read by the OpenAPI document alone")]
+#[allow(dead_code, reason = "used only by the OpenAPI document")]
 enum Several {
     /// `several_review_items`: resolve each one separately.
     #[response(status = 409)]

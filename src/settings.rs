@@ -236,7 +236,7 @@ pub async fn choose(
     if is_of_another {
         return Err(Error::Conflict(
             "version_conflict",
-            "Somebody has changed the settings meanwhile.".to_owned(),
+            "Somebody has changed the settings in the meantime.".to_owned(),
         ));
     }
     sqlx::query(

@@ -56,7 +56,7 @@ impl Shop {
     pub async fn open(mut config: Config) -> anyhow::Result<Shop> {
         std::fs::create_dir_all(&config.data_dir).with_context(|| {
             format!(
-                "making the folder {} (DATA_DIR says where)",
+                "creating the folder {} (DATA_DIR says where)",
                 config.data_dir.display()
             )
         })?;
@@ -294,11 +294,11 @@ pub async fn serve_sandbox(
         config.stripe_webhook_secrets.first(),
     ) else {
         anyhow::bail!(
-            "STRIPE_SECRET_KEY and STRIPE_WEBHOOK_SECRET are required: what the sandbox takes and signs with, as its shops do"
+            "STRIPE_SECRET_KEY and STRIPE_WEBHOOK_SECRET are required: the key that the sandbox accepts and the secret that it signs with"
         );
     };
     std::fs::create_dir_all(&config.data_dir)
-        .with_context(|| format!("making the folder {}", config.data_dir.display()))?;
+        .with_context(|| format!("creating the folder {}", config.data_dir.display()))?;
     let listener = TcpListener::bind(bind)
         .await
         .with_context(|| format!("listening on {bind}"))?;

@@ -52,7 +52,8 @@ impl Claim {
         match done.rows_affected() {
             0 => Err(Error::Conflict(
                 "sent_again",
-                "This form was sent again meanwhile, and that is carried out.".to_owned(),
+                "This form was sent again in the meantime, and the later submission is processed."
+                    .to_owned(),
             )),
             _ => Ok(()),
         }

@@ -65,7 +65,7 @@ pub async fn run_event(conn: &mut PgConnection, actor: &Actor, id: &str) -> Resu
 /// Makes a job due now and resets its attempts.
 ///
 /// # Errors
-/// 404; 409 `job_is_running` while a worker is at it.
+/// 404; 409 `job_is_running` while a worker is running it.
 pub async fn retry_job(conn: &mut PgConnection, actor: &Actor, id: i64) -> Result<()> {
     let job = jobs::retry(conn, id).await?;
     let before = json!({"attempts": job.attempts, "job": job.payload});
@@ -186,7 +186,7 @@ impl EventView {
     tag = "system",
     security(("bearer" = [])),
     params(
-        ("state" = Option<String>, Query, description = "`failed`, `received`, `processed`, `ignored` or `wrong_mode` (of Stripe's other mode: kept, and changes nothing)",
+        ("state" = Option<String>, Query, description = "`failed`, `received`, `processed`, `ignored` or `wrong_mode` (of Stripe's other mode: stored without effect)",
             pattern = "^(failed|received|processed|ignored|wrong_mode)?$"),
         ("search" = Option<String>, Query, description = "A part of id or type", max_length = 200, pattern = r"^[^\x00]*$"),
         Paging,
@@ -312,8 +312,8 @@ struct JobPage {
     tag = "system",
     security(("bearer" = [])),
     params(
-        ("state" = Option<String>, Query, description = "`failed`: only those that failed, given up or not", pattern = "^(failed)?$"),
-        ("search" = Option<String>, Query, description = "A part of what it does, to what, or of its last error", max_length = 200, pattern = r"^[^\x00]*$"),
+        ("state" = Option<String>, Query, description = "`failed`: only failed jobs, given up or not", pattern = "^(failed)?$"),
+        ("search" = Option<String>, Query, description = "A part of the job's name, its object or its last error", max_length = 200, pattern = r"^[^\x00]*$"),
         Paging,
     ),
     responses((status = 200, body = JobPage), BadRequest, TokenFailures)
@@ -476,7 +476,7 @@ async fn list_holds(State(app): State<App>, admin: Admin, query: Query) -> Resul
     responses(
         (status = 200, body = OrderView),
         BadRequest, TokenFailures, NotThere, NotNow,
-        (status = 503, body = ErrorBody, description = "Stripe could not be asked: the pieces stay held"),
+        (status = 503, body = ErrorBody, description = "Stripe could not be reached: the pieces stay held"),
     )
 )]
 async fn release_hold(
@@ -494,7 +494,7 @@ async fn release_hold(
         }
         Cancelled::Paid(_) => Err(Error::Conflict(
             "order_is_paid",
-            "The payment was faster: the order stands.".to_owned(),
+            "The payment came first: the order is paid.".to_owned(),
         )),
         Cancelled::Held(_) => Err(Error::Unavailable(
             "payment_unavailable",
@@ -520,7 +520,7 @@ struct AuditPage {
     security(("bearer" = [])),
     params(
         ("search" = Option<String>, Query, description = "A part of actor, action or object", max_length = 200, pattern = r"^[^\x00]*$"),
-        ("before" = Option<i64>, Query, description = "Only entries older than the one with this id: pages stay while entries are added", minimum = 1),
+        ("before" = Option<i64>, Query, description = "Only entries older than the one with this id, so that pages are stable while entries are added", minimum = 1),
         Paging,
     ),
     responses((status = 200, body = AuditPage), BadRequest, TokenFailures)
@@ -614,7 +614,7 @@ struct NewSettings {
         (status = 400, body = ErrorBody),
         (status = 401, body = ErrorBody),
         (status = 403, body = ErrorBody),
-        (status = 409, body = ErrorBody, description = "Somebody has changed them since that version"),
+        (status = 409, body = ErrorBody, description = "The settings have changed since that version"),
         (status = 413, body = ErrorBody),
         (status = 415, body = ErrorBody),
     )

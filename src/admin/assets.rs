@@ -11,7 +11,7 @@ use crate::extract::Path;
 
 /// A static file linked from pages.
 pub struct Asset {
-    /// `context.0123456789abcdef.css`
+    /// Such as `admin.0123456789abcdef.css`.
     name: String,
     content_type: &'static str,
     content: &'static str,

@@ -40,7 +40,7 @@ struct OrderPage<'a> {
     images: Vec<ImageView>,
     refund_forms: Vec<RefundForm>,
     restock: Vec<Restock>,
-    /// The form refunds all remaining money and restocks everything that was not shipped.
+    /// Set if the form refunds all remaining money and restocks everything that was not shipped.
     is_whole: bool,
     /// The custom order that this order ships, if any.
     custom_order: Option<CustomOrder>,
@@ -61,7 +61,7 @@ struct Forms {
     ship: Form,
     refund: Form,
     note: Form,
-    /// Prefill the refund form with all remaining money.
+    /// Set to prefill the refund form with all remaining money.
     is_whole: bool,
 }
 

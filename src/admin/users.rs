@@ -128,7 +128,8 @@ pub async fn set_role(
     Ok(context.go_on(BACK.0, &said))
 }
 
-/// `POST /admin/users/{id}/disable`: ends the user's sessions immediately and, if requested, revokes the user's tokens.
+/// `POST /admin/users/{id}/disable`: ends the user's sessions immediately and, if requested, revokes the tokens that the
+/// user created.
 pub async fn disable(
     State(app): State<App>,
     context: AdminContext,

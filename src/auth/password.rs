@@ -84,7 +84,7 @@ pub fn generate() -> Result<Secret> {
 fn field_error(password: &str) -> Option<&'static str> {
     let length = password.chars().count();
     if length < *LENGTH.start() {
-        return Some("must have at least 12 characters: a few words do well");
+        return Some("must have at least 12 characters: a few words work well");
     }
     if length > *LENGTH.end() {
         return Some("must have at most 200 characters");
@@ -118,7 +118,10 @@ fn argon2() -> Argon2<'static> {
 }
 
 async fn slowly<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
-    let permit = HASHING.acquire().await.expect("it is never closed");
+    let permit = HASHING
+        .acquire()
+        .await
+        .expect("the semaphore is never closed");
     let done = tokio::task::spawn_blocking(move || {
         // Held until the work is done, even after the caller has disconnected.
         let _permit = permit;

@@ -113,7 +113,7 @@ struct MadeToken {
 }
 
 #[derive(utoipa::IntoResponses)]
-#[allow(dead_code, reason = "read by the OpenAPI document alone")]
+#[allow(dead_code, reason = "used only by the OpenAPI document")]
 enum LastOwner {
     /// `last_owner`: the shop would be left without an owner.
     #[response(status = 409)]
@@ -269,7 +269,7 @@ async fn set_role(
     security(("bearer" = [])),
     params(
         ("id" = UserId, Path),
-        ("revoke_tokens" = Option<bool>, Query, description = "`true`: the tokens that they made are revoked"),
+        ("revoke_tokens" = Option<bool>, Query, description = "`true`: revokes the tokens that the user created"),
     ),
     responses((status = 200, body = DisabledUser), BadRequest, TokenFailures, NotThere, LastOwner)
 )]
@@ -451,7 +451,7 @@ async fn create_token(
         match Scope::parse(name) {
             Some(scope) if scopes.contains(&scope) => {}
             Some(scope) => scopes.push(scope),
-            None => field_errors.push(FieldError::new(format!("scopes[{at}]"), "is no scope")),
+            None => field_errors.push(FieldError::new(format!("scopes[{at}]"), "is not a scope")),
         }
     }
     if !field_errors.is_empty() {

@@ -63,7 +63,7 @@ pub async fn enrol(conn: &mut PgConnection, user: UserId) -> Result<()> {
     if begun.rows_affected() == 0 {
         return Err(Error::Conflict(
             "second_factor_on",
-            "There is a second factor already.".to_owned(),
+            "A second factor is already enabled.".to_owned(),
         ));
     }
     Ok(())
@@ -251,7 +251,7 @@ pub async fn renew_recovery_codes(
     if !found.has_second_factor {
         return Err(Error::Conflict(
             "no_second_factor",
-            "There is no second factor to recover.".to_owned(),
+            "No second factor is enabled.".to_owned(),
         ));
     }
     let object = format!("user:{}", found.email);

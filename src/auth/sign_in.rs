@@ -49,7 +49,7 @@ pub async fn sign_in(app: &App, email: &str, password: &Secret, visit: &Visit) -
     let attempt = match throttle::check(&app.db, &one.borrow()).await? {
         Ok(attempt) => attempt,
         Err(wait) => {
-            warn!("a try to sign in was put off: there were too many");
+            warn!("sign-in throttled: too many attempts");
             return Ok(SignedIn::Wait(wait));
         }
     };
@@ -111,7 +111,7 @@ pub async fn check_second_factor(
     let attempt = match throttle::check(&app.db, &one.borrow()).await? {
         Ok(attempt) => attempt,
         Err(wait) => {
-            warn!(user = %user.id, "a second factor was put off: there were too many tries");
+            warn!(user = %user.id, "second factor throttled: too many attempts");
             return Ok(SignedIn::Wait(wait));
         }
     };
@@ -126,7 +126,7 @@ pub async fn check_second_factor(
     }
     let token = sessions::open(&mut tx, user.id, false, &one.address, &visit.browser).await?;
     tx.commit().await?;
-    info!(user = %user.id, "gave the second factor");
+    info!(user = %user.id, "second factor accepted");
     Ok(SignedIn::Whole(token))
 }
 

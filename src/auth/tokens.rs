@@ -322,7 +322,7 @@ async fn free_name(conn: &mut PgConnection, name_key: &str) -> Result<()> {
 fn name_taken() -> Error {
     Error::invalid(
         "name",
-        "is the name of another token: the log could not tell them apart",
+        "is the name of another active token, and the log must distinguish them",
     )
 }
 

@@ -349,7 +349,7 @@ pub(super) async fn lock(
         if owners == [id] {
             return Err(Error::Conflict(
                 "last_owner",
-                "This is the only owner: make another one first.".to_owned(),
+                "This is the only owner. Create another owner first.".to_owned(),
             ));
         }
     }

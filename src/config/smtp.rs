@@ -57,7 +57,7 @@ impl FromStr for SmtpServer {
             ("smtp", Some("required")) => (Security::Required, 587),
             ("smtp", Some("opportunistic")) => (Security::Opportunistic, 587),
             ("smtp", Some(_)) => {
-                return Err("has a tls that is neither required nor opportunistic");
+                return Err("has a tls value other than required or opportunistic");
             }
             _ => return Err(FORM),
         };

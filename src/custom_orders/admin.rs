@@ -134,7 +134,7 @@ struct CustomOrderPage {
     tag = "custom orders",
     security(("bearer" = [])),
     params(
-        ("status" = Option<Status>, Query, description = "Only requests in this state"),
+        ("status" = Option<Status>, Query, description = "Only custom orders with this status"),
         ("search" = Option<String>, Query, description = "A number, or a part of name, email address or description", max_length = 200, pattern = r"^[^\x00]*$"),
         Paging,
     ),
@@ -314,7 +314,7 @@ pub async fn view(conn: &mut PgConnection, id: CustomOrderId) -> Result<CustomOr
 type Changed = (StatusCode, Json<CustomOrderView>);
 
 #[derive(utoipa::IntoResponses)]
-#[allow(dead_code, reason = "read by the OpenAPI document alone")]
+#[allow(dead_code, reason = "used only by the OpenAPI document")]
 enum NotAllowed {
     /// The custom order's status does not allow it.
     #[response(status = 409)]

@@ -101,7 +101,7 @@ impl QuoteView {
     ),
     responses(
         (status = 200, body = StatusView, description = "A page where text/html is preferred"),
-        (status = 404, body = ErrorBody, description = "No such request, or not yours to see"),
+        (status = 404, body = ErrorBody, description = "No such custom order, or an invalid token"),
     )
 )]
 pub async fn status(

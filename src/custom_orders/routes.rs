@@ -37,7 +37,7 @@ pub fn router() -> OpenApiRouter<App> {
     max_length = 255,
     pattern = r"^[^\s@\x00-\x1f\x7f-\x9f]+@[^\s@.\x00-\x1f\x7f-\x9f]+(\.[^\s@.\x00-\x1f\x7f-\x9f]+)+$"
 )]
-#[allow(dead_code, reason = "read by the API document alone")]
+#[allow(dead_code, reason = "used only by the API document")]
 struct VisitorAddress(String);
 
 /// Description of the piece: 10 to 1000 characters without surrounding whitespace. A line end counts as one character.
@@ -110,7 +110,7 @@ struct Submitted {
     )),
     responses(
         (status = 201, body = Submitted),
-        (status = 400, body = ErrorBody, description = "What is wrong, and with which field or image"),
+        (status = 400, body = ErrorBody, description = "The problem, with the field or image"),
         (status = 408, body = ErrorBody),
         (status = 413, body = ErrorBody),
         (status = 429, body = ErrorBody, description = "Too many requests from this address"),

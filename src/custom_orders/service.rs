@@ -98,7 +98,7 @@ pub async fn discard_draft(conn: &mut PgConnection, id: CustomOrderId, actor: &s
         return Err(closing(&custom_order));
     }
     if store::delete_draft(conn, id).await? {
-        store::add_event(conn, id, "quote", actor, "draft thrown away").await?;
+        store::add_event(conn, id, "quote", actor, "draft discarded").await?;
     }
     Ok(())
 }
@@ -264,7 +264,7 @@ pub async fn withdraw(
         _ => Err(refused(
             "not_withdrawable",
             &custom_order,
-            "has no quote that could be withdrawn",
+            "has no quote to withdraw",
         )),
     }
 }
@@ -295,8 +295,8 @@ async fn set_withdrawn(
     actor: &str,
 ) -> Result<()> {
     let note = match reason {
-        "" => "the quote was taken back".to_owned(),
-        reason => format!("the quote was taken back: {reason}"),
+        "" => "the quote was withdrawn".to_owned(),
+        reason => format!("the quote was withdrawn: {reason}"),
     };
     let custom_order =
         store::set_status(conn, custom_order, Status::Pending, None, actor, &note).await?;
@@ -476,7 +476,7 @@ async fn move_on(
             set_withdrawn(conn, app, custom_order, quote, &reason, &actor).await?;
         }
         Some(PendingAction::Reject { actor, reason }) => {
-            let note = "the quote was taken back";
+            let note = "the quote was withdrawn";
             let custom_order =
                 store::set_status(conn, custom_order, Status::Pending, None, &actor, note).await?;
             set_rejected(conn, app, &custom_order, &reason, &actor).await?;
@@ -539,7 +539,7 @@ pub async fn paid_while_closing(conn: &mut PgConnection, quote: QuoteId) -> Resu
     }
     store::set_quote_state(conn, quote, QuoteState::Live, None, None).await?;
     store::set_payment_in_progress(conn, quote, true).await?;
-    let why = "the quote stays: somebody paid, or is paying, before its link could be closed";
+    let why = "the quote stays: a payment was made or begun before its link was closed";
     let cause = format!("paid_while_closing:{quote}");
     let item = NewItem::new(Kind::PaidWhileClosing, cause, why);
     flag(conn, custom_order.id, &item).await
@@ -843,7 +843,7 @@ async fn settle_not_closed(conn: &mut PgConnection, quote: QuoteId) -> Result<()
     let result = "the payment link is closed";
     for item in review_items::settle(conn, &source, "stripe", result).await? {
         if let Some(id) = item.custom_order_id {
-            let note = format!("resolved by itself: {result}");
+            let note = format!("resolved automatically: {result}");
             store::add_event(conn, id, "note", "stripe", &note).await?;
         }
     }
@@ -937,7 +937,7 @@ async fn custom_order_of(conn: &mut PgConnection, quote: QuoteId) -> Result<Cust
 
 fn check_not_paying(custom_order: &CustomOrder, quote: &Quote) -> Result<()> {
     if quote.payment_in_progress {
-        let why = "is being paid: wait until the payment has come in or failed";
+        let why = "is being paid: wait until the payment succeeds or fails";
         return Err(refused("payment_in_progress", custom_order, why));
     }
     Ok(())
@@ -947,7 +947,7 @@ fn asking(custom_order: &CustomOrder) -> Error {
     refused(
         "quote_asking",
         custom_order,
-        "is being approved: try again when its link is made",
+        "is being approved: try again when its link is ready",
     )
 }
 
@@ -955,7 +955,7 @@ fn closing(custom_order: &CustomOrder) -> Error {
     refused(
         "quote_closing",
         custom_order,
-        "has a link that is being closed: try again when that is done",
+        "has a link that is being closed: try again in a moment",
     )
 }
 

@@ -278,9 +278,11 @@ pub async fn set_status(
 ) -> Result<CustomOrder> {
     if !custom_order.status.may_become(next) {
         let (from, to) = (custom_order.status.as_str(), next.as_str());
-        return Err(
-            anyhow::anyhow!("request {} may not go from {from} to {to}", custom_order.id).into(),
-        );
+        return Err(anyhow::anyhow!(
+            "custom order {} may not go from {from} to {to}",
+            custom_order.id
+        )
+        .into());
     }
     let custom_order = sqlx::query_as(concat!(
         "with event as (

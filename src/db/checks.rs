@@ -26,8 +26,8 @@ pub(super) async fn server(conn: &mut PgConnection) -> Result<()> {
     let encoding = setting(conn, "server_encoding").await?;
     if encoding != "UTF8" {
         field_errors.push(format!(
-            "its encoding (server_encoding) is {encoding}, in which not every customer's name can be stored: make a new \
-             database with `createdb --encoding=UTF8 --template=template0 NAME`, and move the data with pg_dump and \
+            "its encoding (server_encoding) is {encoding}, which cannot store every customer's name: create a \
+             new database with `createdb --encoding=UTF8 --template=template0 NAME`, and move the data with pg_dump and \
              pg_restore"
         ));
     }
@@ -224,8 +224,8 @@ pub(super) async fn connections(conn: &mut PgConnection, total: u32) -> Result<(
         // -1 is no limit.
         if u32::try_from(limit).is_ok_and(|limit| limit < total) {
             field_errors.push(format!(
-                "{whose} allows {limit} connections, and DATABASE_MAX_CONNECTIONS is {total}: raise the one or lower the \
-                 other"
+                "{whose} allows {limit} connections, and DATABASE_MAX_CONNECTIONS is {total}: raise the \
+                 former or lower the latter"
             ));
         }
     }

@@ -142,7 +142,7 @@ async fn tell_missing_settings(conn: &mut PgConnection) -> anyhow::Result<()> {
     }
     if !missing.is_empty() {
         warn!(
-            "behind a pooler in transaction mode nothing bounds statements and locks but the role's own settings: {}",
+            "behind a pooler in transaction mode only the role's own settings limit statements and locks: {}",
             missing.join(" ")
         );
     }

@@ -126,7 +126,7 @@ impl Listener {
             match self.connect().await {
                 Ok(line) => self.line = Some(line),
                 Err(error) => {
-                    warn!(%error, "nothing is heard of new jobs; they are looked for each second");
+                    warn!(%error, "cannot listen for new jobs; polling each second instead");
                     std::future::pending::<()>().await;
                 }
             }

@@ -142,7 +142,9 @@ pub(super) async fn setting(conn: &mut PgConnection, name: &str) -> Result<Strin
 async fn backend(conn: &mut PgConnection) -> anyhow::Result<i32> {
     let asked = sqlx::raw_sql("select pg_backend_pid()").fetch_one(conn);
     let row = timeout(LOAN_LIMIT, asked).await.ok();
-    let row = row.context("the pooler lends too few connections to the server: at least as many are needed as DATABASE_MAX_CONNECTIONS says")?;
+    let row = row.context(
+        "the pooler has too few server connections: it needs at least DATABASE_MAX_CONNECTIONS",
+    )?;
     Ok(row?.try_get(0)?)
 }
 
@@ -175,7 +177,7 @@ async fn keeps_statements(options: &PgConnectOptions) -> anyhow::Result<bool> {
         let query = sqlx::query_scalar(sqlx::AssertSqlSafe(sql.clone())).bind(" ");
         let answer: Result<String, sqlx::Error> = timeout(LOAN_LIMIT, query.fetch_one(&mut asking))
             .await
-            .context("the pooler lends too few connections to the server")?;
+            .context("the pooler has too few server connections")?;
         match answer {
             Ok(text) if text.starts_with(&format!("{nonce} ")) => seen.push(text),
             // Another statement under the same name, or none.

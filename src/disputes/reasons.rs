@@ -13,7 +13,7 @@ pub fn in_words(reason: &str) -> &'static str {
         "duplicate" => "the customer says that they were charged twice",
         "fraudulent" => "the customer says that the payment was not theirs",
         "incorrect_account_details" => "the account details were wrong",
-        "insufficient_funds" => "the account had not enough money",
+        "insufficient_funds" => "the account had insufficient funds",
         "noncompliant" => "the bank says that the payment broke a rule of the card network",
         "product_not_received" => "the customer says that the order did not arrive",
         "product_unacceptable" => "the customer says that the piece is damaged or not as described",

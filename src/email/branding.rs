@@ -113,18 +113,18 @@ fn read_logo(logo: &str) -> anyhow::Result<Logo> {
     let read = || -> anyhow::Result<Image> {
         ensure!(
             std::fs::metadata(path)?.len() <= LOGO_LIMIT,
-            "it has more than 1 MB"
+            "it is larger than 1 MB"
         );
         let bytes = std::fs::read(path)?;
         let format = image::guess_format(&bytes)?;
         ensure!(
             [ImageFormat::Png, ImageFormat::Jpeg, ImageFormat::Gif].contains(&format),
-            "it is no PNG, JPEG or GIF"
+            "it is not a PNG, JPEG or GIF"
         );
         let mime = format.to_mime_type().to_owned();
         Ok(Image { bytes, mime })
     };
-    let image = read().with_context(|| format!("reading {logo} (SHOP_LOGO says which)"))?;
+    let image = read().with_context(|| format!("reading {logo} (SHOP_LOGO)"))?;
     Ok(Logo::Inside(image))
 }
 

@@ -110,7 +110,7 @@ pub async fn attempt(
         let last = row
             .last_error
             .as_deref()
-            .unwrap_or("nothing was heard of any attempt");
+            .unwrap_or("no attempt returned a result");
         let why = format!("it was tried for days; {last}");
         match begun.copy_only {
             true => Outcome::Sent(Some(why)),
@@ -149,7 +149,7 @@ async fn deliver(
         .and_then(|copy| address(copy, branding));
     let copy = copy.filter(|copy| *copy != to);
     let Ok(email) = serde_json::from_value::<Email>(source.contents.clone()) else {
-        return Outcome::GivenUp("what it says cannot be read any more".to_owned());
+        return Outcome::GivenUp("its stored data can no longer be read".to_owned());
     };
     // Replies go to the shop, unless the shop's mailbox is already the sender.
     let reply_to = match email.answers_to() {
@@ -223,7 +223,7 @@ pub async fn record(conn: &mut PgConnection, attempt: &Attempt) -> Result<Option
     };
     let copy_only = matches!(attempt.outcome, Outcome::CopyDeferred(_));
     if !store::end(conn, email, number, state, error, wait, copy_only).await? {
-        warn!(%email, attempt = number, state = state.as_str(), "an attempt ended after its time");
+        warn!(%email, attempt = number, state = state.as_str(), "an attempt ended after its lease");
         return Ok(None);
     }
     let kind = attempt.kind.replace('_', " ");

@@ -59,7 +59,7 @@ impl Smtp {
         let mut roots = RootCertStore::from_iter(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
         if let Some(path) = &config.smtp_ca_file {
             add_certificates(&mut roots, path)
-                .with_context(|| format!("reading {} (SMTP_CA_FILE says which)", path.display()))?;
+                .with_context(|| format!("reading {} (SMTP_CA_FILE)", path.display()))?;
         }
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let tls = ClientConfig::builder_with_provider(provider)
@@ -191,7 +191,7 @@ impl Smtp {
             let secret = BASE64_STANDARD.encode(password.reveal());
             self.command(line, what, &secret).await?;
         } else {
-            let why = "the server offers no way that we know (PLAIN, LOGIN)";
+            let why = "the server offers no supported authentication (PLAIN, LOGIN)";
             return Err(Failure::Passing(format!("{what}: {why}")));
         }
         Ok(())
@@ -259,6 +259,6 @@ fn add_certificates(roots: &mut RootCertStore, path: &Path) -> anyhow::Result<()
     for certificate in CertificateDer::pem_file_iter(path)? {
         roots.add(certificate?)?;
     }
-    ensure!(roots.len() > before, "it holds no certificate");
+    ensure!(roots.len() > before, "it contains no certificate");
     Ok(())
 }

@@ -1,5 +1,5 @@
 //! Shared error responses of the API document. Operations name them in `responses`, beside their own.
-#![allow(dead_code, reason = "read by the API document alone")]
+#![allow(dead_code, reason = "used only by the API document")]
 
 use std::collections::BTreeMap;
 

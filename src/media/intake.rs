@@ -324,7 +324,7 @@ fn in_srgb(image: DynamicImage, profile: Option<&[u8]>) -> DynamicImage {
         return plain(image);
     };
     let Ok(profile) = ColorProfile::new_from_slice(profile) else {
-        info!("a colour profile cannot be read");
+        info!("a color profile cannot be read");
         return plain(image);
     };
     let from = match (profile.color_space, has_alpha) {
@@ -333,7 +333,7 @@ fn in_srgb(image: DynamicImage, profile: Option<&[u8]>) -> DynamicImage {
         (DataColorSpace::Gray, false) if is_grey => Layout::Gray,
         (DataColorSpace::Gray, true) if is_grey => Layout::GrayAlpha,
         (space, _) => {
-            info!(?space, is_grey, "a colour profile does not fit its image");
+            info!(?space, is_grey, "a color profile does not fit its image");
             return plain(image);
         }
     };
@@ -341,7 +341,7 @@ fn in_srgb(image: DynamicImage, profile: Option<&[u8]>) -> DynamicImage {
     let srgb = ColorProfile::new_srgb();
     let Ok(transform) = profile.create_transform_8bit(from, &srgb, to, TransformOptions::default())
     else {
-        info!("a colour profile cannot be used");
+        info!("a color profile cannot be used");
         return plain(image);
     };
     // Gray samples, one or two per pixel, become three or four; other layouts are converted in place.
@@ -370,7 +370,7 @@ fn in_srgb(image: DynamicImage, profile: Option<&[u8]>) -> DynamicImage {
             }
         };
         if transform.transform(before, row).is_err() {
-            info!("a colour profile cannot be applied");
+            info!("a color profile cannot be applied");
             break;
         }
     }

@@ -84,7 +84,7 @@ async fn take_in(
     let storage_key = format!("{id}-{}", Uuid::now_v7().simple());
     let is_new = store_new(media, db, prepared, &storage_key).await?;
     if !is_new && let Err(error) = media.objects.remove(&storage_key).await {
-        tracing::warn!(%error, "a folder that nobody needs stays until the sweep");
+        tracing::warn!(%error, "an unneeded folder stays until the sweep");
     }
     Ok(Ok(Kept { id, is_new }))
 }

@@ -83,7 +83,7 @@ struct OrderPage {
     params(
         ("status" = Option<Status>, Query, description = "Only orders in this state"),
         ("search" = Option<String>, Query, description = "A number, a tracking number, or a part of name or email address", max_length = 200, pattern = r"^[^\x00]*$"),
-        ("from" = Option<Day>, Query, nullable = false, description = "Only orders paid on this day or later, by the shop's clock: 2026-11-24"),
+        ("from" = Option<Day>, Query, nullable = false, description = "Only orders paid on this day or later, in the shop's time zone: 2026-11-24"),
         ("to" = Option<Day>, Query, nullable = false, description = "Only orders paid on this day or earlier"),
         ("attention" = Option<bool>, Query, description = "`true`: only orders with open review items; `false`: the others"),
         ("to_pack" = Option<bool>, Query, description = "`true`: only orders that wait to be packed; `false`: the others"),
@@ -138,7 +138,7 @@ async fn list(State(app): State<App>, admin: Admin, query: Query) -> Result<Json
     tag = "orders",
     security(("bearer" = [])),
     params(
-        ("from" = Option<Day>, Query, nullable = false, description = "The first day, by the shop's clock: 2026-11-24; 29 days ago unless given"),
+        ("from" = Option<Day>, Query, nullable = false, description = "The first day, in the shop's time zone: 2026-11-24; 29 days ago unless given"),
         ("to" = Option<Day>, Query, nullable = false, description = "The last day; today unless given"),
         ("rows" = Option<String>, Query, nullable = false, description = "`orders`: a row for each order, unless given; `lines`: a row for each of their lines, with the order's sums in the first", pattern = "^(orders|lines)$"),
     ),
@@ -393,7 +393,7 @@ impl NewSale {
                 Some(id) => lines.push((id, line.quantity, line.unit_price.map(Cents))),
                 None => field_errors.push(FieldError::new(
                     format!("lines[{at}].product_id"),
-                    "is no product's id",
+                    "is not the id of a product",
                 )),
             }
         }

@@ -232,7 +232,7 @@ async fn insert_lost(conn: &mut PgConnection, lost: &Lost<'_>, lines: &[Line]) -
         email: None,
         customer_name: None,
         actor: "stripe",
-        note: "made anew of what Stripe knows: this database is older than the order",
+        note: "recreated from Stripe's data: this database is older than the order",
     };
     let order = store::insert(conn, &new, lines.iter()).await?;
     match lost.number {
@@ -578,11 +578,11 @@ pub async fn take_back(
         let left = returnable.iter().find(|(known, _)| known == id);
         let left = left.map_or(0, |(_, left)| *left);
         let problem = if sold.iter().all(|(known, _)| known != id) {
-            "is no piece of this order".to_owned()
+            "is not a product of this order".to_owned()
         } else if pieces[..at].iter().any(|(earlier, _)| earlier == id) {
             "is named twice".to_owned()
         } else if *quantity > left {
-            format!("can take back {left} at most: that many were sold and did not come back")
+            format!("must be at most {left}: that many were sold and not returned")
         } else if *quantity < 1 {
             "must be at least 1".to_owned()
         } else {
@@ -698,7 +698,7 @@ pub async fn sell(
             true => Ok(order),
             false => Err(Error::Conflict(
                 "sale_differs",
-                "This sale was recorded before, with something else in it. Load the page again."
+                "This sale was already recorded with different contents. Load the page again."
                     .to_owned(),
             )),
         };

@@ -296,7 +296,7 @@ async fn too_much_held(
     if held + pieces <= i64::from(app.config.limits.held_pieces) {
         return Ok(None);
     }
-    warn!(held, pieces, "a client would hold too much unpaid");
+    warn!(held, pieces, "a client would hold too many unpaid pieces");
     let wait = Duration::from_secs_f64(seconds.ceil().max(1.0));
     Ok(Some(Error::TooMany(
         None,
@@ -387,7 +387,7 @@ async fn give_up(app: &App, order: OrderId, state: &str, why: &str) -> Result<()
         order,
         Status::Failed,
         "stripe",
-        "no payment page could be made",
+        "no payment page could be created",
     )
     .await?;
     store::set_checkout_state(&mut tx, order, state, Some(why)).await?;
@@ -479,7 +479,7 @@ async fn repeat(app: &App, key: &Key) -> Result<Option<Answer>> {
             }
             Known::Begun(_) if waited => {
                 return Err(unavailable(StripeError::Unavailable(
-                    "the first try under this key failed".to_owned(),
+                    "the first attempt under this key failed".to_owned(),
                 )));
             }
             Known::Answered { .. } | Known::Begun(_) | Known::New => return Ok(None),
@@ -565,7 +565,7 @@ pub async fn release_hold(app: &App, order: OrderId, actor: &Actor) -> Result<Ca
     if matches!(ended, Ok(Ended::NotPending)) {
         return Err(Error::Conflict(
             "not_held",
-            "This order holds nothing any more.".to_owned(),
+            "This order no longer holds any pieces.".to_owned(),
         ));
     }
     end_checkout(app, order, ended, Some(actor)).await
@@ -607,7 +607,7 @@ async fn end_checkout(
         }
         (Ok(Ended::Processing(session)), Some(actor)) => {
             events::settle(&mut tx, app, order, &session).await?;
-            let note = "hold released; the delayed payment may still come";
+            let note = "hold released; the delayed payment may still arrive";
             release_for(&mut tx, order, actor, note).await?;
             tx.commit().await?;
             Ok(Cancelled::Awaited(origin))
@@ -628,7 +628,7 @@ async fn end_checkout(
             })
         }
         (Err(error), _) => {
-            warn!(%order, %error, "a cancelled checkout could not be ended; its hold will run out");
+            warn!(%order, %error, "a canceled checkout could not be ended; its hold will expire");
             Ok(Cancelled::Held(origin))
         }
     }

@@ -105,7 +105,7 @@ async fn tell(
         review_items::settle(conn, &source, "stripe", &result).await?;
         if before.is_none() && now.known_state() == State::Lost {
             // The shop learned of the dispute too late to answer it.
-            let text = sentence(subject, now, "was lost before this shop heard of it");
+            let text = sentence(subject, now, "was lost before this shop learned of it");
             let item = NewItem::new(Kind::Dispute, format!("{source}:lost"), text);
             review_items::raise(conn, subject, &item).await?;
         }

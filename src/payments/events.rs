@@ -69,7 +69,7 @@ impl<'a> Event<'a> {
                 .as_str()
                 .filter(|text| !text.is_empty() && text.len() <= 255 && !text.contains('\0'))
                 .map(str::to_owned)
-                .ok_or_else(|| Error::invalid(name, "is missing: this is no event of Stripe's"))
+                .ok_or_else(|| Error::invalid(name, "is missing: this is not a Stripe event"))
         };
         Ok(Event {
             id: text("id")?,
@@ -257,7 +257,7 @@ async fn process_once(
         }
         Err(error) => {
             attempt.rollback().await?;
-            warn!(event = id, kind = event.kind, %error, "event failed; it will be tried again");
+            warn!(event = id, kind = event.kind, %error, "event failed; it will be retried");
             store::finish_event(conn, id, "failed", Some(&error.to_string())).await?;
             Ok(Err(error.into()))
         }
@@ -387,7 +387,7 @@ async fn settle_lost(conn: &mut PgConnection, app: &App, session: &Session) -> R
         Found::Nothing => {
             if let Some(custom_order) = &session.request_reference {
                 // A link of the old service: its money is in the account, but its custom order is not in this database.
-                warn!(session = session.id, %custom_order, "a payment for a request that we do not know");
+                warn!(session = session.id, %custom_order, "a payment for an unknown custom order");
             }
             return Ok(Effect::Ignored);
         }
@@ -630,9 +630,9 @@ async fn refused(
     let amount = session.amount_total.unwrap_or_default();
     store::record_payment(conn, id, cause, session, "refused").await?;
     let reason = match why {
-        Refusal::SoldMeanwhile => "paid too late: the pieces were sold meanwhile",
+        Refusal::SoldMeanwhile => "paid too late: the pieces were sold in the meantime",
         Refusal::PaidTwice => "paid twice",
-        Refusal::AmountDiffers => "the paid amount is not what was asked for",
+        Refusal::AmountDiffers => "the paid amount differs from the requested one",
         Refusal::QuoteClosed => "the quote was closed",
     };
     let refunded = refunds::refunded(conn, id, payment).await?;

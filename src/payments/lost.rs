@@ -56,7 +56,7 @@ pub async fn find(conn: &mut PgConnection, app: &App, session: &Session) -> Resu
             .map(|piece| (piece.product.clone(), piece.quantity, piece.unit_price))
             .collect(),
     };
-    warn!(order = %id, session = session.id, "an order that we had lost is made anew");
+    warn!(order = %id, session = session.id, "a lost order was recreated");
     if let Some(order) = orders::rebuild(conn, &lost).await? {
         insert_checkout(conn, &order, session).await?;
         return Ok(Found::Order(id));

@@ -165,7 +165,7 @@ async fn process(app: &App, event: &Value, done: &mut Reconciled) -> Result<()> 
             return Err(error);
         }
         Err(error) => {
-            let id = id_of(event).unwrap_or("one without an id");
+            let id = id_of(event).unwrap_or("an event without an id");
             warn!(event = id, %error, "an event of Stripe's could not be stored");
             done.unstored.push(id.to_owned());
         }
@@ -235,7 +235,7 @@ pub async fn reconcile(app: &App, progress: &(dyn Fn(u64, u64) + Sync)) -> Resul
     for id in failed {
         match events::process_stored(app, &id).await {
             Ok(_) => done.processed += 1,
-            Err(error) => warn!(event = id, %error, "an event fails still"),
+            Err(error) => warn!(event = id, %error, "an event still fails"),
         }
     }
     let mut swept = Swept::default();

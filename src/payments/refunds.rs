@@ -121,7 +121,7 @@ pub async fn refund(
         let most = left.in_currency(&payment.currency);
         return Err(Error::invalid(
             "amount",
-            format!("must be more than nothing, and at most {most}: that is what is left"),
+            format!("must be more than zero, and at most {most}, which is what is left"),
         ));
     }
     if new.is_whole && amount != left {
@@ -152,7 +152,7 @@ pub async fn refund(
             orders::take_back(conn, order, &new.restock, actor).await?;
         }
         _ if !new.restock.is_empty() => {
-            let why = "takes no pieces: none were sold for this payment";
+            let why = "must be empty: no pieces were sold for this payment";
             return Err(Error::invalid("restock", why));
         }
         _ => {}
@@ -188,7 +188,7 @@ async fn is_planned(conn: &mut PgConnection, paid: &Paid, new: &NewRefund) -> Re
     }
     Err(Error::Conflict(
         "refund_differs",
-        "This refund was asked for before, over another amount. Load the page again.".to_owned(),
+        "This refund was already requested over another amount. Load the page again.".to_owned(),
     ))
 }
 
@@ -289,7 +289,7 @@ impl Paid {
     async fn choose(&self, conn: &mut PgConnection, named: Option<&str>) -> Result<String> {
         if let Some(named) = named {
             let known = self.payments.iter().find(|payment| *payment == named);
-            let why = || format!("is no payment of {}", self.name);
+            let why = || format!("is not a payment of {}", self.name);
             return known
                 .cloned()
                 .ok_or_else(|| Error::invalid("payment_id", why()));
@@ -297,7 +297,7 @@ impl Paid {
         if self.payments.is_empty() {
             let why = match self.is_by_hand {
                 true => "was sold by hand: undo the sale instead",
-                false => "was not paid: there is nothing to give back",
+                false => "was not paid: there is nothing to refund",
             };
             return Err(Error::Conflict(
                 "not_refundable",

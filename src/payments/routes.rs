@@ -180,7 +180,7 @@ async fn check_out_to_the_end(app: &App, request: checkout::Request) -> Result<c
             && !is_fetched_later
             && let Err(error) = checkout::cancel(&app, order).await
         {
-            warn!(%order, %error, "an unheard checkout could not be ended; its hold will run out");
+            warn!(%order, %error, "an unanswered checkout could not be ended; its hold will expire");
         }
     });
     told.await
@@ -273,7 +273,7 @@ pub async fn own_hold(
     request_body(content = String, description = "An event, as Stripe sends it", content_type = "application/json"),
     responses(
         (status = 200, description = "Stored and processed, now or before"),
-        (status = 400, body = ErrorBody, description = "Not signed by us knowing the secret, or no event"),
+        (status = 400, body = ErrorBody, description = "An invalid signature, or not an event"),
         (status = 503, body = ErrorBody, description = "Not processed; send it again"),
     )
 )]
@@ -493,7 +493,7 @@ struct Restocked {
         (status = 401, body = ErrorBody),
         (status = 403, body = ErrorBody),
         (status = 404, body = ErrorBody),
-        (status = 409, body = ErrorBody, description = "Not paid through Stripe, or nothing is left to give back"),
+        (status = 409, body = ErrorBody, description = "Not paid through Stripe, or nothing is left to refund"),
         (status = 413, body = ErrorBody),
         (status = 415, body = ErrorBody),
     )

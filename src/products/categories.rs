@@ -37,7 +37,7 @@ const PAGE_SIZE: i64 = 10_000;
 
 /// Lists all categories, by name.
 #[utoipa::path(operation_id = "list_categories", get, path = "/api/categories", tag = "categories",
-    params(("page" = Option<String>, Query), ("page_size" = Option<String>, Query, description = "1 to 100; all of them for anything else")),
+    params(("page" = Option<String>, Query), ("page_size" = Option<String>, Query, description = "1 to 100; anything else returns all")),
     responses((status = 200, body = Page<Category>), ReadFailures))]
 pub(super) async fn list(State(app): State<App>, reader: Reader) -> Result<Response> {
     let page = PageRequest::read(&reader.query, PAGE_SIZE);
@@ -345,7 +345,7 @@ async fn check_name(conn: &mut PgConnection, name: &str, id: Option<i64>) -> Res
 }
 
 fn name_taken(name: &str) -> Error {
-    Error::invalid("name", format!("There is a category “{name}” already."))
+    Error::invalid("name", format!("There is already a category “{name}”."))
 }
 
 /// Reports whether a statement failed because another transaction has just used the name.

@@ -42,7 +42,7 @@ impl Fields {
             .push(FieldError::new(format!("{}{field}", self.prefix), message));
     }
 
-    /// Reports those of the fields that are missing. Call it before they are read.
+    /// Reports missing fields. Call it before the fields are read.
     pub fn require(&mut self, names: &[&str]) {
         for name in names {
             if !self.has(name) {
@@ -118,7 +118,7 @@ pub(super) fn price(value: Value, currency: Currency) -> Result<Cents, String> {
 
 pub(super) fn text(value: Value, chars: RangeInclusive<usize>) -> Result<String, String> {
     let Value::String(text) = value else {
-        return Err("Must be a text.".to_owned());
+        return Err("Must be a string.".to_owned());
     };
     if text.contains('\0') {
         return Err("Must not contain NUL characters.".to_owned());
@@ -159,7 +159,7 @@ pub(super) fn stripe_id(value: Value) -> Result<String, String> {
     match value {
         Value::String(id) if stripe::is_id(&id) => Ok(id),
         _ => Err(
-            "Must be an id at Stripe: up to 255 letters, digits, \"_\", \"-\" and \".\", not first a dot."
+            "Must be an id at Stripe: up to 255 letters, digits, \"_\", \"-\" and \".\", and not begin with a dot."
                 .to_owned(),
         ),
     }
@@ -168,7 +168,7 @@ pub(super) fn stripe_id(value: Value) -> Result<String, String> {
 pub(super) fn slug(value: Value, reserved: &str) -> Result<String, String> {
     match value {
         Value::String(slug) if is_slug(&slug) && slug != reserved => Ok(slug),
-        Value::String(slug) if slug == reserved => Err("This address is ours.".to_owned()),
+        Value::String(slug) if slug == reserved => Err("This slug is reserved.".to_owned()),
         _ => Err("Must be lower-case letters, digits and single hyphens, up to 200.".to_owned()),
     }
 }

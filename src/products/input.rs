@@ -292,7 +292,7 @@ pub(super) fn product(
     {
         fields.field_error(
             "expected_inventory_count",
-            "Say which inventory_count you saw, or change stock through its own endpoint.",
+            "Send the inventory_count that you saw, or change stock through its own endpoint.",
         );
     }
     read_stock(&mut fields, &mut input);
@@ -597,7 +597,7 @@ fn read_images<T: PartialEq>(
             Ok(image) if images.contains(&image) => {
                 fields.field_error(
                     &format!("images[{index}]"),
-                    "This image is in the list already.",
+                    "This image is already in the list.",
                 );
             }
             Ok(image) => images.push(image),

@@ -607,7 +607,7 @@ pub async fn order_categories(conn: &mut PgConnection, actor: &Actor, ids: &[i64
     for (at, id) in ids.iter().enumerate() {
         let problem = match before.contains(id) {
             false => "There is no such category.",
-            true if ids[..at].contains(id) => "Is named twice.",
+            true if ids[..at].contains(id) => "Is listed twice.",
             true => continue,
         };
         field_errors.push(FieldError::new(format!("ids[{at}]"), problem));

@@ -71,7 +71,7 @@ const MAX_BATCH: usize = 100;
 /// Lists products for sale, 24 to a page.
 #[utoipa::path(operation_id = "list_products", get, path = "/api/products", tag = "products",
     params(
-        ("page" = Option<String>, Query, description = "1 and on, or `last`"),
+        ("page" = Option<String>, Query, description = "From 1, or `last`"),
         ("page_size" = Option<String>, Query, description = "1 to 100; anything else is 24"),
         ("lighter_type" = Option<u8>, Query, description = "1 Classic BIC, 2 Mini BIC", minimum = 1, maximum = 2),
         ("lighter_type__in" = Option<String>, Query, description = "Numbers, separated by commas", pattern = r"^(-?[0-9]{1,9}(\.[0-9]{1,9})?(,-?[0-9]{1,9}(\.[0-9]{1,9})?)*)?$"),
@@ -80,7 +80,7 @@ const MAX_BATCH: usize = 100;
         ("is_sold_out" = Option<String>, Query, description = "`true` or `false`; anything else does not filter"),
         ("ordering" = Option<String>, Query,
             description = "`name`, `price`, `created_at`, `lighter_type`, each with an optional `-`, separated by commas"),
-        ("search" = Option<String>, Query, description = "In name, category and description; forgives misspellings"),
+        ("search" = Option<String>, Query, description = "Searches name, category and description; tolerates misspellings"),
     ),
     responses((status = 200, body = Page<ProductEntry>), ReadFailures))]
 async fn list(State(app): State<App>, reader: Reader) -> Result<Response> {
@@ -238,7 +238,7 @@ async fn create(
 
 /// Replaces a product's fields. Missing fields take their defaults, except for slug and stock.
 #[utoipa::path(operation_id = "replace_product", put, path = "/api/products/{id}", tag = "products", security(("bearer" = [])),
-    params(("id" = String, Path), ("If-Match" = Option<IfMatch>, Header, nullable = false, description = "`\"N\"`: only if this is the version")),
+    params(("id" = String, Path), ("If-Match" = Option<IfMatch>, Header, nullable = false, description = "`\"N\"`: only if this is the current version")),
     request_body = WholeProduct,
     responses((status = 200, body = AdminView), WriteFailures))]
 async fn replace(
@@ -252,7 +252,7 @@ async fn replace(
 
 /// Changes the given fields.
 #[utoipa::path(operation_id = "patch_product", patch, path = "/api/products/{id}", tag = "products", security(("bearer" = [])),
-    params(("id" = String, Path), ("If-Match" = Option<IfMatch>, Header, nullable = false, description = "`\"N\"`: only if this is the version")),
+    params(("id" = String, Path), ("If-Match" = Option<IfMatch>, Header, nullable = false, description = "`\"N\"`: only if this is the current version")),
     request_body = ProductInput,
     responses((status = 200, body = AdminView), WriteFailures))]
 async fn patch(
@@ -284,7 +284,7 @@ async fn write(
 
 /// Deletes a product. Past orders keep their lines.
 #[utoipa::path(operation_id = "delete_product", delete, path = "/api/products/{id}", tag = "products", security(("bearer" = [])),
-    params(("id" = String, Path), ("If-Match" = Option<IfMatch>, Header, nullable = false, description = "`\"N\"`: only if this is the version")),
+    params(("id" = String, Path), ("If-Match" = Option<IfMatch>, Header, nullable = false, description = "`\"N\"`: only if this is the current version")),
     responses((status = 204), WriteFailures))]
 async fn delete(
     State(app): State<App>,
@@ -299,7 +299,7 @@ async fn delete(
 
 /// Takes a product off sale. Safe to repeat.
 #[utoipa::path(operation_id = "archive_product", post, path = "/api/products/{id}/archive", tag = "products", security(("bearer" = [])),
-    params(("id" = String, Path), ("If-Match" = Option<IfMatch>, Header, nullable = false, description = "`\"N\"`: only if this is the version")),
+    params(("id" = String, Path), ("If-Match" = Option<IfMatch>, Header, nullable = false, description = "`\"N\"`: only if this is the current version")),
     responses((status = 200, body = AdminView), WriteFailures))]
 async fn archive(
     State(app): State<App>,
@@ -314,7 +314,7 @@ async fn archive(
 
 /// Puts a product on sale again. Safe to repeat.
 #[utoipa::path(operation_id = "restore_product", post, path = "/api/products/{id}/restore", tag = "products", security(("bearer" = [])),
-    params(("id" = String, Path), ("If-Match" = Option<IfMatch>, Header, nullable = false, description = "`\"N\"`: only if this is the version")),
+    params(("id" = String, Path), ("If-Match" = Option<IfMatch>, Header, nullable = false, description = "`\"N\"`: only if this is the current version")),
     responses((status = 200, body = AdminView), WriteFailures))]
 async fn restore(
     State(app): State<App>,
@@ -383,11 +383,11 @@ async fn change_stock(
         ("lighter_type" = Option<u8>, Query, minimum = 1, maximum = 2), ("lighter_type__in" = Option<String>, Query, pattern = r"^(-?[0-9]{1,9}(\.[0-9]{1,9})?(,-?[0-9]{1,9}(\.[0-9]{1,9})?)*)?$"),
         ("category" = Option<String>, Query), ("category__in" = Option<String>, Query),
         ("is_sold_out" = Option<String>, Query, description = "`true` or `false`; anything else does not filter"),
-        ("ordering" = Option<String>, Query, description = "As for shoppers; or `available`, `-available`"),
+        ("ordering" = Option<String>, Query, description = "As in the public list; or `available`, `-available`"),
         ("search" = Option<String>, Query), ("is_active" = Option<String>, Query, description = "`true` or `false`; anything else does not filter"),
         ("stripe_status" = Option<String>, Query, description = "`synced`, `pending` or `error`", pattern = "^(synced|pending|error)?$"),
         ("running_out" = Option<i32>, Query,
-            description = "Only those on sale with so many pieces left or fewer, of which there were more", minimum = 0, maximum = 1000),
+            description = "Only products on sale with at most this many pieces left that once had more", minimum = 0, maximum = 1000),
     ),
     responses((status = 200, body = Page<AdminView>), AdminReadFailures))]
 async fn admin_list(State(app): State<App>, admin: CatalogAdmin, query: Query) -> Result<Response> {
@@ -479,7 +479,7 @@ async fn change_many(
 /// Copies a product. The copy is not on sale and has no stock.
 #[utoipa::path(operation_id = "duplicate_product", post, path = "/api/admin/products/{id}/duplicate", tag = "products", security(("bearer" = [])),
     params(("id" = String, Path),
-        ("Idempotency-Key" = Option<IdempotencyKey>, Header, nullable = false, description = "A text of your choice for this copy")),
+        ("Idempotency-Key" = Option<IdempotencyKey>, Header, nullable = false, description = "A string of your choice that identifies this copy")),
     responses((status = 201, body = AdminView), WriteFailures,
         (status = 422, body = ErrorBody, description = "The key was used for another copy")))]
 async fn duplicate(

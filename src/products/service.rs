@@ -325,7 +325,7 @@ fn check_version(product: &Product, seen: Option<i64>) -> Result<()> {
         Some(seen) if seen != product.version => Err(Error::Conflict(
             "version_conflict",
             format!(
-                "The product was changed meanwhile: its version is now {}, not {seen}.",
+                "The product has changed in the meantime: its version is now {}, not {seen}.",
                 product.version
             ),
         )),

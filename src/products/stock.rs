@@ -199,7 +199,8 @@ pub async fn adjust(
     let Some(changed) = changed else {
         return Err(Error::Conflict(
             "stock_is_held",
-            "The stock cannot go below what pending orders hold, nor below zero.".to_owned(),
+            "The stock cannot go below the pieces held by pending orders, or below zero."
+                .to_owned(),
         ));
     };
     let line = [(product.clone(), delta)];

@@ -168,7 +168,7 @@ impl Kind {
                 "There is nothing to ship for it. Its page shows how the refund stands."
             }
             Kind::RefundDelayed => {
-                "It is tried again by itself. Look at Stripe's dashboard for what is in the way, such as a low balance."
+                "It is retried automatically. Look at Stripe's dashboard for what is in the way, such as a low balance."
             }
             Kind::RefundFailed => {
                 "The money is with the shop. Refund it again from its page, or another way, and note it on the order."

@@ -356,11 +356,11 @@ mod tests {
         for (path, size, status) in [
             (OTHER, SMALL + 1000, StatusCode::OK),
             (OTHER, SMALL + 1001, StatusCode::SERVICE_UNAVAILABLE),
-            // What is taken part by part goes to disk.
+            // Streamed bodies go to disk.
             (FILES, 4 * SMALL, StatusCode::OK),
             (WEBHOOK, 1000, StatusCode::OK),
             (WEBHOOK, 1001, StatusCode::SERVICE_UNAVAILABLE),
-            // What was held is free again.
+            // The memory was released.
             (OTHER, SMALL + 1000, StatusCode::OK),
         ] {
             assert_eq!(
@@ -382,7 +382,7 @@ mod tests {
         assert!(began.elapsed() >= QUEUE_TIMEOUT);
         assert!(load.enter(true).await.is_some(), "webhooks come first");
 
-        // Whose body is on its way lends its place, and takes one again when the body goes on.
+        // A request whose body is arriving returns its place, and takes one again when the body goes on.
         first.wait();
         let third = enter().await.expect("the place of the first");
         first.go_on();
@@ -397,7 +397,7 @@ mod tests {
         assert_eq!(load.0.places.available_permits(), 2);
     }
 
-    /// Sends most of a body, whose rest never comes; returns once that much is there.
+    /// Sends a part of a body and never the rest. Returns once that part has arrived.
     async fn stalls(router: &Router, path: &'static str, size: usize) -> JoinHandle<StatusCode> {
         let (tell, last_logged) = tokio::sync::oneshot::channel();
         let part = Ok::<_, std::io::Error>(Bytes::from(vec![0; size]));

@@ -575,7 +575,7 @@ impl Stripe {
             return Err(StripeError::Refused {
                 status: 400,
                 code: "not_sent".to_owned(),
-                message: "an id has characters that no id at Stripe has".to_owned(),
+                message: "an id has characters that no Stripe id has".to_owned(),
             });
         }
         let strategy = match key {
@@ -650,7 +650,7 @@ fn sort(error: stripe::StripeError) -> StripeError {
                 // The key was used with a different request, which may have been carried out.
                 400 if error.type_ == stripe::ApiErrorsType::IdempotencyError => {
                     StripeError::Unknown(
-                        "the idempotency key stands for another request".to_owned(),
+                        "the idempotency key was used for another request".to_owned(),
                     )
                 }
                 400 | 402 | 404 => StripeError::Refused {

@@ -2,7 +2,6 @@
 //!
 //! graphile_worker itself would need a database connection for each lane. It would also scan the whole queue for each
 //! concurrent job of a lane, every second and after each insert. Here, one task listens and queries once for all lanes.
-//! job that a lane may run at once, every second and whenever anything is queued. Here one task listens and asks once.
 
 use std::any::Any;
 use std::sync::Arc;

@@ -83,7 +83,7 @@ impl Connection {
         name: ServerName<'static>,
     ) -> io::Result<Connection> {
         if !self.0.buffer().is_empty() {
-            return Err(odd("the server spoke before the line was safe"));
+            return Err(odd("the server sent data before TLS was established"));
         }
         let line = tls.connect(name, self.0.into_inner()).await?;
         Ok(Connection(BufReader::new(Box::new(line))))
@@ -95,7 +95,7 @@ impl Connection {
     /// For a broken connection or a malformed reply.
     pub async fn command(&mut self, command: &str) -> io::Result<Reply> {
         if command.contains(['\r', '\n']) {
-            return Err(odd("a command is one line"));
+            return Err(odd("a command must be one line"));
         }
         self.0
             .write_all(format!("{command}\r\n").as_bytes())
@@ -141,14 +141,15 @@ impl Connection {
             room -= read as u64;
             if !line.ends_with(b"\n") {
                 return Err(match room {
-                    0 => odd("the server's reply has no end"),
+                    0 => odd("the server's reply is too long"),
                     _ => io::Error::new(
                         io::ErrorKind::UnexpectedEof,
                         "the server closed the connection",
                     ),
                 });
             }
-            let (code, is_last, words) = parse(&line).ok_or_else(|| odd("that is no reply"))?;
+            let (code, is_last, words) =
+                parse(&line).ok_or_else(|| odd("the reply is malformed"))?;
             lines.push(words);
             if is_last {
                 return Ok(Reply { code, lines });

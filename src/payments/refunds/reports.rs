@@ -34,11 +34,11 @@ pub async fn keep(
     store::keep_report(conn, payment, report, ours, at).await?;
     if let Some(ours) = ours {
         let state = State::from(report.status);
-        let error = (state == State::Failed).then_some("the bank sent the money back");
+        let error = (state == State::Failed).then_some("the bank returned the money");
         store::set_state(conn, ours, state, Some(&report.id), error).await?;
         if state != State::Failed {
             let source = format!("refund_delayed:{ours}");
-            reviews::settle(conn, &source, "stripe", "Stripe has taken the refund").await?;
+            reviews::settle(conn, &source, "stripe", "Stripe has accepted the refund").await?;
         }
     }
     Ok(())
@@ -132,7 +132,7 @@ pub async fn apply(conn: &mut PgConnection, payment_id: &str) -> Result<()> {
         warn!(refund = failed.id, payment = payment_id, "a refund failed");
         let amount = failed.amount.in_currency(&payment.currency);
         let why = format!(
-            "A refund of {amount} failed: the bank sent the money back to you. Refund it again, or it has to be given \
+            "A refund of {amount} failed: the bank returned the money to you. Refund it again, or it has to be given \
              back by hand."
         );
         let why = with_restock(why, failed.restocked);

@@ -112,7 +112,7 @@ impl CustomMoneyView {
 }
 
 #[derive(utoipa::IntoResponses)]
-#[allow(dead_code, reason = "read by the OpenAPI document alone")]
+#[allow(dead_code, reason = "used only by the OpenAPI document")]
 enum NotNow {
     /// The current state does not allow it: `not_refundable`, `nothing_left`, `refund_differs`, `refund_is_made`.
     #[response(status = 409)]

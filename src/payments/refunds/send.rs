@@ -234,7 +234,7 @@ async fn record(app: &App, id: RefundId, refund: &Refund, tried: Try) -> Result<
     }
     let result = match tried.outcome {
         Outcome::Taken(made) => {
-            info!(%id, stripe_id = made.id, "refund taken by Stripe");
+            info!(%id, stripe_id = made.id, "refund accepted by Stripe");
             reports::keep(&mut tx, payment, &made, None).await?;
             Ok(())
         }
@@ -310,12 +310,12 @@ async fn deferred(
     if !store::postpone(conn, id, error, was_refused, wait).await? {
         return Ok(Ok(()));
     }
-    warn!(%id, attempt = refund.attempts, error, "refund not taken; trying again later");
+    warn!(%id, attempt = refund.attempts, error, "refund not accepted; retrying later");
     if refund.flagged_at.is_none() && refund.created_at < Utc::now() - PATIENCE {
         store::set_flagged(conn, id).await?;
         let amount = refund.amount.in_currency(&refund.currency);
         let why = format!(
-            "A refund of {amount} does not go through yet. It is tried again by itself. {error}"
+            "A refund of {amount} does not go through yet. It is retried automatically. {error}"
         );
         let item = NewItem::new(Kind::RefundDelayed, format!("refund_delayed:{id}"), why);
         flag(conn, refund.order_id, refund.custom_order_id, &item).await?;

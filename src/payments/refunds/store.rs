@@ -100,7 +100,7 @@ pub async fn insert(conn: &mut PgConnection, new: &NewRow<'_>) -> Result<()> {
     match done.rows_affected() {
         0 => Err(Error::Conflict(
             "refund_differs",
-            "This refund was asked for before, for another payment. Load the page again."
+            "This refund was already requested for another payment. Load the page again."
                 .to_owned(),
         )),
         _ => Ok(()),
