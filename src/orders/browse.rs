@@ -102,7 +102,7 @@ pub async fn browse(
         OrderTab::ToPack => page!("created_at, id"),
         _ => page!("created_at desc, id desc"),
     };
-    // Behind a pooler only a transaction keeps a statement without a name and its values together.
+    // Behind a pooler, only a transaction keeps an unnamed statement and its values together.
     let mut tx = conn.begin().await?;
     let orders = sqlx::query_as(sql)
         .persistent(false)
