@@ -114,7 +114,7 @@ struct CartError {
     post,
     path = "/api/payments/create-checkout-session",
     tag = "payments",
-    params(("Idempotency-Key" = Option<IdempotencyKey>, Header, nullable = false, description = "A text of your choice for this checkout")),
+    params(("Idempotency-Key" = Option<IdempotencyKey>, Header, nullable = false, description = "Any text that identifies this checkout")),
     request_body = CheckoutBody,
     responses(
         (status = 200, body = CheckoutAnswer),
@@ -274,7 +274,7 @@ pub async fn own_hold(
     responses(
         (status = 200, description = "Stored and processed, now or before"),
         (status = 400, body = ErrorBody, description = "An invalid signature, or not an event"),
-        (status = 503, body = ErrorBody, description = "Not processed; send it again"),
+        (status = 503, body = ErrorBody, description = "Not processed; send it again later"),
     )
 )]
 async fn webhook(
@@ -488,7 +488,7 @@ struct Restocked {
     params(("id" = String, Path, description = "The id, or the number as SB-1042")),
     request_body = RefundBody,
     responses(
-        (status = 202, body = OrderView, description = "It is on its way; also where it was asked for before"),
+        (status = 202, body = OrderView, description = "Planned, now or by an earlier request with this id"),
         (status = 400, body = ErrorBody),
         (status = 401, body = ErrorBody),
         (status = 403, body = ErrorBody),
