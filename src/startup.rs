@@ -366,9 +366,10 @@ fn kept_secret(data_dir: &Path, name: &str) -> anyhow::Result<Secret> {
     }
 }
 
-/// Completes when the process is asked to stop: Ctrl-C or SIGTERM. Signals are caught from the call on, because a
-/// supervisor may send one as soon as the process reports that it is ready.
+/// Completes when the process is asked to stop: Ctrl-C or SIGTERM.
 pub fn interrupted() -> impl Future<Output = ()> {
+    // Not in the future: a supervisor may send a signal as soon as the process reports that it is ready, before the
+    // future is polled.
     let signals = [SignalKind::terminate(), SignalKind::interrupt()].map(signal);
     async move {
         let [terminate, interrupt] = signals.map(|signal| async {

@@ -38,12 +38,13 @@ pub fn embedded_settings(dir: PathBuf) -> embedded_postgres::Settings {
 /// Parses a database address. `name` is its setting.
 ///
 /// # Errors
-/// For a malformed address; the message does not repeat it, because it may contain a password.
+/// For a malformed address.
 pub fn parse_url(url: &str, name: &str) -> anyhow::Result<PgConnectOptions> {
     let is_ours = ["postgres://", "postgresql://"]
         .iter()
         .any(|scheme| url.starts_with(scheme));
     let options = PgConnectOptions::from_str(url).ok().filter(|_| is_ours);
+    // The message does not repeat the address, because it may contain a password.
     let options = options.with_context(|| {
         format!("{name} is not a PostgreSQL address (postgres://user:password@host/database)")
     })?;
@@ -226,12 +227,13 @@ pub async fn migrating(db: &PgPool) -> anyhow::Result<PgConnection> {
 }
 
 /// Applies missing migrations, one process at a time. A migration that cannot get its lock lets others pass and
-/// retries. Migrations of a newer version are ignored, so that the previous version may start beside it.
+/// retries.
 ///
 /// # Errors
 /// As [`migrate`].
 pub async fn apply(conn: &mut PgConnection, migrator: &Migrator) -> anyhow::Result<()> {
     let mut migrator = Migrator::with_migrations(migrator.iter().cloned().collect());
+    // Ignores migrations of a newer version, so that the previous version may start beside it.
     migrator.set_ignore_missing(true);
     let began = Instant::now();
     // Polls the lock instead of waiting for it: building an index concurrently waits for all running statements, and a

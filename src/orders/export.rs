@@ -220,11 +220,12 @@ fn row(entry: &Entry, zone: Tz, pieces: Vec<String>, with_sums: bool) -> String 
     cells.join(",") + "\r\n"
 }
 
-/// Escapes a cell so that spreadsheets read it as text: a customer's text must not become a formula.
+/// Escapes a cell for CSV.
 ///
 /// Source: <https://owasp.org/www-community/attacks/CSV_Injection>
 fn cell(text: &str) -> String {
-    // East Asian versions of Excel also accept the full-width characters as the start of a formula.
+    // A customer's text must not become a formula in a spreadsheet. East Asian versions of Excel also accept the
+    // full-width characters as the start of a formula.
     let starts = ['=', '+', '-', '@', '\t', '\r', '\n', '＝', '＋', '－', '＠'];
     let guard = if text.starts_with(starts) { "'" } else { "" };
     if guard.is_empty() && !text.contains([',', '"', '\r', '\n']) {

@@ -85,6 +85,7 @@ pub async fn place(
     let mut ids: Vec<ProductId> = wanted.keys().cloned().collect();
     ids.extend(freed.iter().map(|(id, _)| id.clone()));
     let mut locks = products::lock(conn, &ids).await?;
+    // Released even if the new cart cannot be bought.
     if let Some(order) = &replaced {
         products::release(conn, &freed).await?;
         let note = "replaced by a new checkout";

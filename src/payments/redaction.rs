@@ -33,8 +33,8 @@ const OF_OBJECT: [&str; 14] = [
     "reason",
 ];
 
-/// Redacts personal data in old events. Unprocessed events keep it, because they may need it. Safe to repeat, and to
-/// run concurrently. Returns the number of redacted events.
+/// Redacts personal data in old, processed events. Safe to repeat, and to run concurrently. Returns the number of
+/// redacted events.
 ///
 /// # Errors
 /// Database errors only.
@@ -54,6 +54,7 @@ pub async fn redact_events(app: &App) -> Result<u64> {
 }
 
 async fn redact_batch(conn: &mut PgConnection, days: i32) -> Result<u64> {
+    // Unprocessed events may still need their data.
     let old: Vec<(String, String)> = sqlx::query_as(
         "select id, payload
          from stripe_events
@@ -85,7 +86,7 @@ async fn redact_batch(conn: &mut PgConnection, days: i32) -> Result<u64> {
     Ok(done.rows_affected())
 }
 
-/// Redacts one event. Only plain values stay, because nested ones may contain anything.
+/// Redacts one event.
 fn redacted(payload: &str) -> String {
     let event: Value = serde_json::from_str(payload).unwrap_or_default();
     let mut kept = plain_fields(&event, &OF_EVENT);
@@ -97,6 +98,7 @@ fn redacted(payload: &str) -> String {
 fn plain_fields(value: &Value, names: &[&str]) -> Map<String, Value> {
     let field = |name: &&str| {
         let value = value.get(name)?;
+        // Nested values may contain anything.
         let is_plain = !value.is_object() && !value.is_array();
         is_plain.then(|| ((*name).to_owned(), value.clone()))
     };

@@ -166,15 +166,15 @@ async fn create_checkout_session(
         .into_response())
 }
 
-/// Runs the checkout in a task of its own, so that a disconnecting shopper does not leave it half done. When nobody
-/// waits for the answer any more, nobody knows the payment page, and the pieces are released, unless an Idempotency-Key
-/// can still fetch the answer.
+/// Runs the checkout in a task of its own, so that a disconnecting shopper does not leave it half done.
 async fn check_out_to_the_end(app: &App, request: checkout::Request) -> Result<checkout::Answer> {
     let (tell, told) = oneshot::channel();
     let app = app.clone();
     tokio::spawn(async move {
         let is_fetched_later = request.key.is_some();
         let answer = checkout::check_out(&app, request).await;
+        // The shopper has disconnected and does not know the payment page, so the pieces are released, unless an
+        // Idempotency-Key can still fetch the answer.
         if let Err(Ok(unheard)) = tell.send(answer)
             && let Some(order) = unheard.order
             && !is_fetched_later
