@@ -248,6 +248,7 @@ async fn start_sandbox(
         webhook_url: format!("http://{door}/api/payments/webhook/"),
         pages_url: format!("{}/sandbox", config.public_url),
     };
+    db::check_sandbox(db).await?;
     // A separate pool, because the real Stripe would not compete for our connections either.
     let pool = PgPoolOptions::new()
         .max_connections(4)
@@ -305,6 +306,7 @@ pub async fn serve_sandbox(
     let address = listener.local_addr()?;
     let (cluster, options, _) = find_database(&config).await?;
     let db = db::connect(options, config.database_max_connections).await?;
+    db::check_sandbox(&db).await?;
     let settings = stripe_sandbox::Settings {
         business_name: "Spirit Beads".to_owned(),
         secret_key: key.reveal().to_owned(),

@@ -113,6 +113,14 @@ pub async fn open(
     Ok(pools)
 }
 
+/// Makes sure that the Stripe sandbox can keep its state in this database.
+///
+/// # Errors
+/// In words for the operator, with the rights that the role lacks.
+pub async fn check_sandbox(db: &PgPool) -> anyhow::Result<()> {
+    checks::sandbox(&mut *db.acquire().await?).await
+}
+
 /// Opens a pool on a database that need not be a shop's.
 ///
 /// # Errors
@@ -198,12 +206,43 @@ const PATIENCE: Duration = Duration::from_secs(10 * 60);
 pub async fn migrate(db: &PgPool) -> anyhow::Result<()> {
     let mut conn = migrating(db).await?;
     apply(&mut conn, &MIGRATOR).await?;
-    conn.close().await?;
     graphile_worker::WorkerOptions::default()
         .pg_pool(db.clone())
         .init()
         .await
         .context("preparing the job queue")?;
+    open_queue_to_grants(&mut conn)
+        .await
+        .context("preparing the job queue for other roles")?;
+    conn.close().await?;
+    Ok(())
+}
+
+/// Lets grants alone decide who may use the queue's tables. graphile_worker switches row level security on without a
+/// policy, which shuts out every role but the owner, whatever that role was granted. Safe to repeat.
+async fn open_queue_to_grants(conn: &mut PgConnection) -> anyhow::Result<()> {
+    let statements: Vec<String> = sqlx::query_scalar(
+        "select format('alter table %s disable row level security', oid::regclass)
+         from pg_class
+         where relnamespace = 'graphile_worker'::regnamespace
+           and relrowsecurity
+           and pg_has_role(relowner, 'usage')
+         order by relname",
+    )
+    .fetch_all(&mut *conn)
+    .await?;
+    let began = Instant::now();
+    for sql in statements {
+        while let Err(error) = sqlx::query(AssertSqlSafe(sql.clone()))
+            .execute(&mut *conn)
+            .await
+        {
+            if !is_lock_failure(&error) || began.elapsed() > PATIENCE {
+                return Err(error.into());
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
     Ok(())
 }
 
@@ -280,6 +319,10 @@ fn is_locked_out(error: &MigrateError) -> bool {
         MigrateError::Execute(cause) | MigrateError::ExecuteMigration(cause, _) => cause,
         _ => return false,
     };
-    let code = cause.as_database_error().and_then(|error| error.code());
+    is_lock_failure(cause)
+}
+
+fn is_lock_failure(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(|error| error.code());
     matches!(code.as_deref(), Some("55P03" | "40P01"))
 }
