@@ -304,8 +304,7 @@ async fn webhook(
     })?;
     // An invalid UTF-8 byte does not change a verified event's meaning.
     let payload = String::from_utf8_lossy(&body);
-    let event = events::Event::read(&payload)?;
-    events::receive(&app.for_webhooks(), &event, "webhook").await?;
+    events::receive_signed(&app.for_webhooks(), &payload).await?;
     Ok(Json(json!({ "received": true })))
 }
 

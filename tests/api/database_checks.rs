@@ -378,7 +378,7 @@ async fn a_worker_whose_lanes_fail_is_not_called_alive() {
     let client = Client::to(&program.address);
     let stumbles = || {
         let log = std::fs::read_to_string(home.log()).expect("a log");
-        log.matches("the worker stumbled").count()
+        log.matches("the worker failed and restarts").count()
     };
     until("every lane has failed", async || stumbles() >= 12).await;
     let ready = client.get("/readyz").await;
