@@ -74,6 +74,12 @@ async fn redact_batch(conn: &mut PgConnection, days: i32) -> Result<u64> {
                union all
                select id
                from stripe_events
+               where status = 'wrong_mode'
+                 and redacted_at is null
+                 and received_at < now() - make_interval(days => $1)
+               union all
+               select id
+               from stripe_events
                where status in ('received', 'failed')
                  and type = $3
                  and redacted_at is null
