@@ -253,6 +253,7 @@ async fn dispatch(command: Command, config: Config) -> anyhow::Result<ExitCode> 
             let metrics = bind_metrics(&config).await?;
             let shop = Shop::open(config).await?;
             shop.check_currency().await?;
+            shop.app.pools.try_all().await?;
             let told_to_stop = startup::interrupted();
             println!("Running background jobs.");
             let telling = tell_metrics(metrics, &shop.app);
@@ -298,6 +299,7 @@ async fn serve(mut config: Config) -> anyhow::Result<()> {
     }
     let mut shop = Shop::open(config).await?;
     shop.check_currency().await?;
+    shop.app.pools.try_all().await?;
     if shop.add_demo_catalog().await? {
         println!("A demo catalog was added.");
     }

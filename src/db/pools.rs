@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{Connection, PgPool, Row};
+use sqlx::{Connection, PgConnection, PgPool, Row};
 use tokio::time::{sleep, timeout};
 
 use crate::config::FEWEST_DATABASE_CONNECTIONS;
@@ -93,6 +93,41 @@ impl Pools {
     pub fn searches(&self) -> usize {
         let most = self.requests.options().get_max_connections() / 4;
         most.max(1) as usize
+    }
+
+    /// Opens every connection that this process may come to need, all at once: a pooler that lends fewer would keep
+    /// requests waiting later, whatever its own settings are called.
+    ///
+    /// # Errors
+    /// In words for the operator, when they cannot be had together.
+    pub async fn try_all(&self) -> anyhow::Result<()> {
+        let total: u32 = self
+            .all()
+            .iter()
+            .map(|pool| pool.options().get_max_connections())
+            .sum();
+        let mut held = Vec::new();
+        let refused = async {
+            // The listener's comes first: where it goes through the same pooler, it takes one of its connections.
+            let mut listener = PgConnection::connect_with(&self.direct).await?;
+            listener.ping().await?;
+            for pool in self.all() {
+                for _ in 0..pool.options().get_max_connections() {
+                    held.push(pool.acquire().await?);
+                }
+            }
+            Ok::<_, sqlx::Error>(())
+        }
+        .await;
+        refused.map_err(|error| {
+            anyhow::anyhow!(
+                "the database cannot be used:\n  DATABASE_MAX_CONNECTIONS is {}, and only {} connections could be had at \
+                 once ({error}): let the server or the pooler before it allow more (PgBouncer: default_pool_size and \
+                 max_db_connections, for all processes together), or lower DATABASE_MAX_CONNECTIONS",
+                total + 1,
+                held.len() + 1,
+            )
+        })
     }
 
     /// Closes every connection.
