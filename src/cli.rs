@@ -540,7 +540,8 @@ async fn admin(command: Admin, config: Config) -> anyhow::Result<()> {
             password_stdin,
         } => {
             let password = password(password_stdin)?;
-            let hashed = auth::hash_password(&password, "password").await?;
+            let holder = auth::Holder::new(&email, &shop.app.config.shop_name);
+            let hashed = auth::hash_password(&password, "password", &holder).await?;
             let user = auth::create_user(&mut tx, &actor, &email, role, &hashed).await?;
             eprintln!("{} may sign in as {}.", user.email, user.role.as_str());
             shown = (!password_stdin).then_some(password);
@@ -552,7 +553,8 @@ async fn admin(command: Admin, config: Config) -> anyhow::Result<()> {
         } => {
             // Before a row is locked: a password may be typed, and hashing takes time.
             let password = password(password_stdin)?;
-            let hashed = auth::hash_password(&password, "password").await?;
+            let holder = auth::Holder::new(&email, &shop.app.config.shop_name);
+            let hashed = auth::hash_password(&password, "password", &holder).await?;
             let user = user(&mut tx, &email).await?;
             auth::set_password(&mut tx, &actor, user.id, &hashed, None).await?;
             if without_second_factor {

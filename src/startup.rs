@@ -145,7 +145,7 @@ impl Shop {
             return Ok(None);
         }
         let password = auth::generate_password()?;
-        let hashed = auth::hash_password(&password, "password").await?;
+        let hashed = auth::hash_generated(&password).await?;
         let mut tx = self.app.db.begin().await?;
         let made = auth::create_first_owner(&mut tx, &config.shop_email, &hashed).await?;
         tx.commit().await?;
