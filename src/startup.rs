@@ -9,8 +9,7 @@ use std::time::Duration;
 use anyhow::Context;
 use axum::Router;
 use embedded_postgres::Cluster;
-use sqlx::PgPool;
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::postgres::PgConnectOptions;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinHandle;
@@ -72,8 +71,7 @@ impl Shop {
             None => {
                 let webhook_secret = kept_secret(&config.data_dir, "sandbox_webhook_secret")?;
                 config.stripe_webhook_secrets = vec![webhook_secret.clone()];
-                let (running, address) =
-                    start_sandbox(&pools.requests, &config, &webhook_secret).await?;
+                let (running, address) = start_sandbox(&pools, &config, &webhook_secret).await?;
                 sandbox = Some(running);
                 let url = format!("http://{address}");
                 Stripe::new(
@@ -231,7 +229,7 @@ async fn start_postgres(dir: PathBuf) -> anyhow::Result<Cluster> {
 
 /// Starts the sandbox's API on a free port.
 async fn start_sandbox(
-    db: &PgPool,
+    pools: &Pools,
     config: &Config,
     webhook_secret: &Secret,
 ) -> anyhow::Result<(RunningSandbox, SocketAddr)> {
@@ -248,12 +246,9 @@ async fn start_sandbox(
         webhook_url: format!("http://{door}/api/payments/webhook/"),
         pages_url: format!("{}/sandbox", config.public_url),
     };
-    db::check_sandbox(db).await?;
+    db::check_sandbox(&pools.requests).await?;
     // A separate pool, because the real Stripe would not compete for our connections either.
-    let pool = PgPoolOptions::new()
-        .max_connections(4)
-        .connect_lazy_with((*db.connect_options()).clone());
-    let sandbox = Sandbox::open(pool, settings)
+    let sandbox = Sandbox::open(pools.beside(4), settings)
         .await
         .context("opening the Stripe sandbox")?;
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))

@@ -36,6 +36,9 @@ pub struct Pools {
     pub liveness: Arc<Liveness>,
     /// Server address without the pooler, for the listener.
     pub(super) direct: PgConnectOptions,
+    /// How the pools connect.
+    options: PgConnectOptions,
+    route: Route,
 }
 
 /// Number of connections in each pool.
@@ -82,11 +85,20 @@ impl Pools {
             worker: pool(shares.worker),
             liveness: liveness.clone(),
             direct,
+            options: options.clone(),
+            route,
         };
         for pool in pools.all() {
             tokio::spawn(keep_alive(pool.clone(), liveness.clone()));
         }
         pools
+    }
+
+    /// Opens another pool on the same database. It shares what the connections learn about the server.
+    pub fn beside(&self, most: u32) -> PgPool {
+        let pool = pool(&self.options, self.route, &self.liveness, most);
+        tokio::spawn(keep_alive(pool.clone(), self.liveness.clone()));
+        pool
     }
 
     /// Number of request connections that searches may use at once.
