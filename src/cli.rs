@@ -253,6 +253,7 @@ async fn dispatch(command: Command, config: Config) -> anyhow::Result<ExitCode> 
             let metrics = bind_metrics(&config).await?;
             let shop = Shop::open(config).await?;
             shop.check_currency().await?;
+            shop.app.pools.try_all().await?;
             let told_to_stop = startup::interrupted();
             println!("Running background jobs.");
             let telling = tell_metrics(metrics, &shop.app);
@@ -298,6 +299,7 @@ async fn serve(mut config: Config) -> anyhow::Result<()> {
     }
     let mut shop = Shop::open(config).await?;
     shop.check_currency().await?;
+    shop.app.pools.try_all().await?;
     if shop.add_demo_catalog().await? {
         println!("A demo catalog was added.");
     }
@@ -538,7 +540,8 @@ async fn admin(command: Admin, config: Config) -> anyhow::Result<()> {
             password_stdin,
         } => {
             let password = password(password_stdin)?;
-            let hashed = auth::hash_password(&password, "password").await?;
+            let holder = auth::Holder::new(&email, &shop.app.config.shop_name);
+            let hashed = auth::hash_password(&password, "password", &holder).await?;
             let user = auth::create_user(&mut tx, &actor, &email, role, &hashed).await?;
             eprintln!("{} may sign in as {}.", user.email, user.role.as_str());
             shown = (!password_stdin).then_some(password);
@@ -550,7 +553,8 @@ async fn admin(command: Admin, config: Config) -> anyhow::Result<()> {
         } => {
             // Before a row is locked: a password may be typed, and hashing takes time.
             let password = password(password_stdin)?;
-            let hashed = auth::hash_password(&password, "password").await?;
+            let holder = auth::Holder::new(&email, &shop.app.config.shop_name);
+            let hashed = auth::hash_password(&password, "password", &holder).await?;
             let user = user(&mut tx, &email).await?;
             auth::set_password(&mut tx, &actor, user.id, &hashed, None).await?;
             if without_second_factor {

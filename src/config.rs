@@ -280,7 +280,8 @@ impl Config {
         self.trusted_proxies.is_empty().then_some(
             "TRUSTED_PROXIES names no proxy. Nobody's country is known: every shopper is charged the default zone's shipping \
              (USA) unless they choose another zone's on the payment page, and an order that goes outside the zone that was \
-             paid is flagged before it ships. Behind a proxy nobody's address is known either, and limits are off.",
+             paid is flagged before it ships. Behind a proxy nobody's address is known either: all \
+             shoppers together count as one client for the limits.",
         )
     }
 

@@ -415,11 +415,11 @@ pub async fn send_again(conn: &mut PgConnection, actor: &Actor, id: EmailId) -> 
     security(("bearer" = [])),
     params(("id" = EmailId, Path)),
     responses(
-        (status = 202, body = EmailView, description = "It is queued"),
+        (status = 202, body = EmailView, description = "Queued"),
         (status = 401, body = ErrorBody),
         (status = 403, body = ErrorBody),
         (status = 404, body = ErrorBody),
-        (status = 409, body = ErrorBody, description = "It is on its way already"),
+        (status = 409, body = ErrorBody, description = "Already being sent"),
     )
 )]
 async fn resend(

@@ -9,8 +9,7 @@ use std::time::Duration;
 use anyhow::Context;
 use axum::Router;
 use embedded_postgres::Cluster;
-use sqlx::PgPool;
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::postgres::PgConnectOptions;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinHandle;
@@ -72,8 +71,7 @@ impl Shop {
             None => {
                 let webhook_secret = kept_secret(&config.data_dir, "sandbox_webhook_secret")?;
                 config.stripe_webhook_secrets = vec![webhook_secret.clone()];
-                let (running, address) =
-                    start_sandbox(&pools.requests, &config, &webhook_secret).await?;
+                let (running, address) = start_sandbox(&pools, &config, &webhook_secret).await?;
                 sandbox = Some(running);
                 let url = format!("http://{address}");
                 Stripe::new(
@@ -145,7 +143,7 @@ impl Shop {
             return Ok(None);
         }
         let password = auth::generate_password()?;
-        let hashed = auth::hash_password(&password, "password").await?;
+        let hashed = auth::hash_generated(&password).await?;
         let mut tx = self.app.db.begin().await?;
         let made = auth::create_first_owner(&mut tx, &config.shop_email, &hashed).await?;
         tx.commit().await?;
@@ -231,7 +229,7 @@ async fn start_postgres(dir: PathBuf) -> anyhow::Result<Cluster> {
 
 /// Starts the sandbox's API on a free port.
 async fn start_sandbox(
-    db: &PgPool,
+    pools: &Pools,
     config: &Config,
     webhook_secret: &Secret,
 ) -> anyhow::Result<(RunningSandbox, SocketAddr)> {
@@ -248,11 +246,9 @@ async fn start_sandbox(
         webhook_url: format!("http://{door}/api/payments/webhook/"),
         pages_url: format!("{}/sandbox", config.public_url),
     };
+    db::check_sandbox(&pools.requests).await?;
     // A separate pool, because the real Stripe would not compete for our connections either.
-    let pool = PgPoolOptions::new()
-        .max_connections(4)
-        .connect_lazy_with((*db.connect_options()).clone());
-    let sandbox = Sandbox::open(pool, settings)
+    let sandbox = Sandbox::open(pools.beside(4), settings)
         .await
         .context("opening the Stripe sandbox")?;
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
@@ -305,6 +301,7 @@ pub async fn serve_sandbox(
     let address = listener.local_addr()?;
     let (cluster, options, _) = find_database(&config).await?;
     let db = db::connect(options, config.database_max_connections).await?;
+    db::check_sandbox(&db).await?;
     let settings = stripe_sandbox::Settings {
         business_name: "Spirit Beads".to_owned(),
         secret_key: key.reveal().to_owned(),
@@ -366,9 +363,10 @@ fn kept_secret(data_dir: &Path, name: &str) -> anyhow::Result<Secret> {
     }
 }
 
-/// Completes when the process is asked to stop: Ctrl-C or SIGTERM. Signals are caught from the call on, because a
-/// supervisor may send one as soon as the process reports that it is ready.
+/// Completes when the process is asked to stop: Ctrl-C or SIGTERM.
 pub fn interrupted() -> impl Future<Output = ()> {
+    // Not in the future: a supervisor may send a signal as soon as the process reports that it is ready, before the
+    // future is polled.
     let signals = [SignalKind::terminate(), SignalKind::interrupt()].map(signal);
     async move {
         let [terminate, interrupt] = signals.map(|signal| async {

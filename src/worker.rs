@@ -1,5 +1,6 @@
 //! Background jobs: their implementation, their schedule, and the worker.
 
+mod progress;
 mod wakes;
 
 use std::sync::Arc;
@@ -20,6 +21,7 @@ use crate::auth;
 use crate::error::Error;
 use crate::jobs::{self, Job, Lane};
 use crate::{custom_orders, emails, media, payments, rate_limit, submissions};
+use progress::Progress;
 use wakes::{LaneDatabase, Wakes};
 
 /// Interval of a worker's heartbeats. `/readyz` looks for one within the last 30 seconds.
@@ -153,9 +155,9 @@ impl std::fmt::Debug for Context {
     }
 }
 
-fn options(app: &App, lanes: &[Lane], wake: &Arc<Notify>) -> WorkerOptions {
+fn options(app: &App, database: LaneDatabase, lanes: &[Lane], wake: &Arc<Notify>) -> WorkerOptions {
     WorkerOptions::default()
-        .database(Database::new(LaneDatabase::new(wakes::queue(app), wake)))
+        .database(Database::new(database))
         .listen_os_shutdown_signals(false)
         .shutdown_grace_period(DRAIN)
         .poll_interval(POLL)
@@ -178,8 +180,16 @@ pub async fn run_once(app: &App) -> anyhow::Result<()> {
     let (emails, others): (Vec<Lane>, Vec<Lane>) =
         Lane::ALL.iter().partition(|lane| **lane == Lane::Email);
     let wake = Arc::default();
-    let emails = options(app, &emails, &wake).concurrency(1).init().await?;
-    let others = options(app, &others, &wake).concurrency(4).init().await?;
+    let options = |lanes: &[Lane]| {
+        options(
+            app,
+            LaneDatabase::new(wakes::queue(app), &wake),
+            lanes,
+            &wake,
+        )
+    };
+    let emails = options(&emails).concurrency(1).init().await?;
+    let others = options(&others).concurrency(4).init().await?;
     let (emails, others) = tokio::join!(emails.run_once(), others.run_once());
     emails?;
     others?;
@@ -192,13 +202,20 @@ pub async fn run(app: App, shutdown: impl Future<Output = ()> + Send + 'static) 
     let id = Uuid::new_v4();
     let (stop, stopped) = watch::channel(false);
     let wakes = Wakes::default();
+    let progress = Progress::default();
     let mut lanes = JoinSet::new();
     for lane in Lane::ALL {
         let wake = Arc::clone(wakes.of(lane));
-        lanes.spawn(run_lane(app.clone(), lane, wake, stopped.clone()));
+        lanes.spawn(run_lane(
+            app.clone(),
+            lane,
+            wake,
+            progress.clone(),
+            stopped.clone(),
+        ));
     }
     tokio::select! {
-        () = beat(&app, id) => {}
+        () = beat(&app, id, &progress) => {}
         () = wakes.keep_waking(&app) => {}
         () = shutdown => {}
     }
@@ -214,8 +231,15 @@ pub async fn run(app: App, shutdown: impl Future<Output = ()> + Send + 'static) 
 }
 
 /// Runs the jobs of one lane until shutdown. After a lost database connection, the lane restarts; the others go on.
-async fn run_lane(app: App, lane: Lane, wake: Arc<Notify>, mut stopped: watch::Receiver<bool>) {
-    while let Err(error) = work(&app, lane, &wake, &mut stopped).await {
+async fn run_lane(
+    app: App,
+    lane: Lane,
+    wake: Arc<Notify>,
+    progress: Progress,
+    mut stopped: watch::Receiver<bool>,
+) {
+    while let Err(error) = work(&app, lane, &wake, &progress, &mut stopped).await {
+        progress.stopped(lane);
         let error = format!("{error:#}");
         if *stopped.borrow() {
             warn!(?lane, error, "the worker stopped with an error");
@@ -245,9 +269,11 @@ async fn work(
     app: &App,
     lane: Lane,
     wake: &Arc<Notify>,
+    progress: &Progress,
     stopped: &mut watch::Receiver<bool>,
 ) -> anyhow::Result<()> {
-    let mut options = options(app, &[lane], wake).concurrency(concurrency(app, lane));
+    let database = LaneDatabase::new(wakes::queue(app), wake).watched(progress, lane);
+    let mut options = options(app, database, &[lane], wake).concurrency(concurrency(app, lane));
     if lane == Lane::Clock {
         options = options.with_crons(crontabs()?);
         // Catch up with the time without a worker now, instead of waiting for the schedule.
@@ -256,6 +282,7 @@ async fn work(
         jobs::enqueue(&mut conn, &Job::Reconcile).await?;
     }
     let worker = options.init().await?;
+    progress.prepared(lane);
     let mut working = std::pin::pin!(worker.run());
     tokio::select! {
         result = &mut working => {
@@ -269,9 +296,10 @@ async fn work(
     Ok(())
 }
 
-/// Writes heartbeats until the task is dropped.
-async fn beat(app: &App, id: Uuid) {
+/// Writes heartbeats while all lanes work, until the task is dropped.
+async fn beat(app: &App, id: Uuid, progress: &Progress) {
     loop {
+        progress.all_work().await;
         let pause = match heartbeat(app, id).await {
             Ok(()) => HEARTBEAT,
             Err(error) => {

@@ -99,8 +99,9 @@ pub async fn change_password(
         if new == form.secret("current") {
             return Err(Error::invalid("new", "is the old one"));
         }
-        let hashed = auth::hash_password(&new, "new").await?;
         let user = context.user()?;
+        let holder = auth::Holder::new(&user.email, &app.config.shop_name);
+        let hashed = auth::hash_password(&new, "new", &holder).await?;
         let mut tx = app.db.begin().await?;
         auth::hold_session(&mut tx, user).await?;
         auth::set_password(

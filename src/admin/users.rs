@@ -72,7 +72,7 @@ pub async fn create(State(app): State<App>, context: AdminContext, form: Form) -
         ask_password(&app, &context, &form, YOURS).await?;
         let role = Role::parse(&form.get("role"))
             .ok_or_else(|| Error::invalid("role", "must be owner or staff"))?;
-        let hashed = auth::hash_password(&password, "password").await?;
+        let hashed = auth::hash_generated(&password).await?;
         let mut tx = app.db.begin().await?;
         let email = form.get("email");
         let user = auth::create_user(&mut tx, &context.actor()?, &email, role, &hashed).await?;
@@ -179,7 +179,7 @@ pub async fn reset_password(
     let id = others(&context, id)?;
     ask_password(&app, &context, &form, YOURS).await?;
     let password = auth::generate_password()?;
-    let hashed = auth::hash_password(&password, "password").await?;
+    let hashed = auth::hash_generated(&password).await?;
     let mut tx = app.db.begin().await?;
     auth::set_password(&mut tx, &context.actor()?, id, &hashed, None).await?;
     let user = auth::find_user(&mut tx, id)

@@ -11,7 +11,9 @@ mod throttle;
 mod tokens;
 mod users;
 
-pub use password::{Hashed, generate as generate_password, hash as hash_password};
+pub use password::{
+    Hashed, Holder, generate as generate_password, hash as hash_password, hash_generated,
+};
 pub use routes::router;
 pub use second_factor::{
     Setup, confirm as confirm_second_factor, enrol as enrol_second_factor, recovery_codes_left,

@@ -27,22 +27,90 @@ const LENGTH: std::ops::RangeInclusive<usize> = 12..=200;
 /// A hashed password.
 pub struct Hashed(pub(super) String);
 
+/// The holder of a password, as everybody knows them.
+#[derive(Clone, Debug)]
+pub struct Holder {
+    email: String,
+    shop_name: String,
+}
+
+impl Holder {
+    pub fn new(email: &str, shop_name: &str) -> Holder {
+        Holder {
+            email: email.to_lowercase(),
+            shop_name: shop_name.to_lowercase(),
+        }
+    }
+
+    /// The email, the shop's name, and the words of both, as they may be written into a password.
+    fn words(&self) -> Vec<String> {
+        let mut words = Vec::new();
+        for whole in [&self.email, &self.shop_name] {
+            words.extend([whole.trim().to_owned(), squeezed(whole)]);
+            if let Some((name, host)) = whole.rsplit_once('@') {
+                words.extend([name, host].map(str::to_owned));
+                words.extend([name, host].map(squeezed));
+            }
+            words.extend(
+                whole
+                    .split(|c: char| !c.is_alphanumeric())
+                    .map(str::to_owned),
+            );
+        }
+        words.retain(|word| word.chars().count() >= 3);
+        words
+    }
+
+    /// Returns true for a password that has the whole email or the shop's whole name in it, or that is little more than
+    /// a part of them, however it is written: with capitals, spaces, dots, digits around it.
+    fn is_named_in(&self, password: &str) -> bool {
+        let password = squeezed(&password.to_lowercase());
+        let wholes = [&self.email, &self.shop_name].map(|whole| squeezed(whole));
+        let mut wholes = wholes.iter().filter(|whole| whole.chars().count() >= 6);
+        wholes.any(|whole| password.contains(whole))
+            || self.words().iter().map(|word| squeezed(word)).any(|word| {
+                let rest = password.replacen(&word, "", 1);
+                !word.is_empty() && rest.len() < password.len() && rest.chars().count() < 6
+            })
+    }
+}
+
+/// The letters and digits of a text.
+fn squeezed(text: &str) -> String {
+    text.chars().filter(|c| c.is_alphanumeric()).collect()
+}
+
 /// Hashes a new password.
 ///
 /// # Errors
-/// A field error of `field` for a password that is too short, too long, or too simple.
-pub async fn hash(password: &Secret, field: &'static str) -> Result<Hashed> {
+/// A field error of `field` for a password that is too short, too long, too simple, or made of the holder's email or the
+/// shop's name.
+pub async fn hash(password: &Secret, field: &'static str, holder: &Holder) -> Result<Hashed> {
     if let Some(field_error) = field_error(password.reveal()) {
         return Err(Error::invalid(field, field_error));
     }
-    let password = password.clone();
-    let judged = password.clone();
-    if slowly(move || is_guessed_soon(judged.reveal())).await? {
+    if holder.is_named_in(password.reveal()) {
+        return Err(Error::invalid(
+            field,
+            "must not be made of your email or the shop's name: use a few words that do not belong together",
+        ));
+    }
+    let (judged, known) = (password.clone(), holder.words());
+    if slowly(move || is_guessed_soon(judged.reveal(), &known)).await? {
         return Err(Error::invalid(
             field,
             "is among the first that anybody would try: use a few words that do not belong together",
         ));
     }
+    hash_generated(password).await
+}
+
+/// Hashes a password of [`generate`], which needs no judgement.
+///
+/// # Errors
+/// Only when it cannot be done.
+pub async fn hash_generated(password: &Secret) -> Result<Hashed> {
+    let password = password.clone();
     let hash = slowly(move || {
         argon2()
             .hash_password(password.reveal().as_bytes())
@@ -106,9 +174,11 @@ const OF_THIS_SHOP: [&str; 6] = [
 ];
 
 /// Returns true for a password that falls within 100 million guesses: a common one, or a combination of common words,
-/// names, dates and keyboard patterns.
-fn is_guessed_soon(password: &str) -> bool {
-    zxcvbn::zxcvbn(password, &OF_THIS_SHOP).score() < zxcvbn::Score::Three
+/// `known` words about its holder, names, dates and keyboard patterns.
+fn is_guessed_soon(password: &str, known: &[String]) -> bool {
+    let known = known.iter().map(String::as_str);
+    let words: Vec<&str> = OF_THIS_SHOP.into_iter().chain(known).collect();
+    zxcvbn::zxcvbn(password, &words).score() < zxcvbn::Score::Three
 }
 
 fn argon2() -> Argon2<'static> {
@@ -137,7 +207,7 @@ mod tests {
     #[tokio::test]
     async fn a_password_is_known_by_its_hash_and_nobody_has_one() {
         let password = generate().expect("random bytes");
-        let hash = hash(&password, "password").await.expect("a hash").0;
+        let hash = hash_generated(&password).await.expect("a hash").0;
         assert!(
             hash.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"),
             "{hash}"
@@ -177,7 +247,7 @@ mod tests {
             "SpiritBeads2026",
             "asdfghjklqwertyuiop",
         ] {
-            let refused = hash(&Secret::new(common), "new").await;
+            let refused = hash(&Secret::new(common), "new", &ann()).await;
             let Err(Error::Invalid(field_errors)) = refused else {
                 panic!("{common} is taken");
             };
@@ -188,11 +258,55 @@ mod tests {
             "ein schönes Paßwort",
             "7 geese in a blue barn",
         ] {
-            assert!(hash(&Secret::new(good), "new").await.is_ok(), "{good}");
+            let hashed = hash(&Secret::new(good), "new", &ann()).await;
+            assert!(hashed.is_ok(), "{good}");
         }
         for _ in 0..50 {
             let made = generate().expect("random bytes");
-            assert!(!is_guessed_soon(made.reveal()), "{}", made.reveal());
+            assert!(!is_guessed_soon(made.reveal(), &[]), "{}", made.reveal());
         }
+    }
+
+    fn ann() -> Holder {
+        Holder::new("Ann.Zwirner@kralitzer-glas.example", "Perlenstube Quirl")
+    }
+
+    #[tokio::test]
+    async fn what_everybody_knows_of_the_holder_is_no_password() {
+        for known in [
+            "ann.zwirner@kralitzer-glas.example",
+            "Ann.Zwirner@Kralitzer-Glas.Example!",
+            "ann.zwirner@kralitzer-glas.example7",
+            "annzwirnerkralitzerglasexample",
+            "my ann.zwirner@kralitzer-glas.example key",
+            "Ann.Zwirner12",
+            "kralitzer-glas",
+            "kralitzer-glas.example1",
+            "Perlenstube Quirl",
+            "perlenstubequirl9",
+            "Perlenstube-Quirl-2026",
+            "perlenstube1!",
+            "geese at Perlenstube Quirl",
+        ] {
+            let refused = hash(&Secret::new(known), "new", &ann()).await;
+            let Err(Error::Invalid(field_errors)) = refused else {
+                panic!("{known} is taken");
+            };
+            assert_eq!(field_errors[0].field, "new", "{known}");
+        }
+        for good in [
+            "ann has 7 geese in a blue barn",
+            "purple quirl under 40 ladders",
+        ] {
+            let hashed = hash(&Secret::new(good), "new", &ann()).await;
+            assert!(hashed.is_ok(), "{good}");
+        }
+        // A short name is part of many words.
+        let bo = Holder::new("bo@x.example", "Bo");
+        assert!(
+            hash(&Secret::new("seven bolts in a blue box"), "new", &bo)
+                .await
+                .is_ok()
+        );
     }
 }

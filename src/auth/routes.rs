@@ -203,7 +203,7 @@ async fn create_user(
     let role = role(&new.role)?;
     admin.reaches(role.scopes())?;
     let password = password::generate()?;
-    let hashed = password::hash(&password, "password").await?;
+    let hashed = password::hash_generated(&password).await?;
     let mut tx = app.db.begin().await?;
     let user = users::create(&mut tx, &admin.actor, &new.email, role, &hashed).await?;
     tx.commit().await?;
@@ -344,7 +344,7 @@ async fn reset_password(
 ) -> Result<Response> {
     admin.may(Scope::Users)?;
     let password = password::generate()?;
-    let hashed = password::hash(&password, "password").await?;
+    let hashed = password::hash_generated(&password).await?;
     let mut tx = app.db.begin().await?;
     let user = reached(&mut tx, &admin, id, false).await?;
     users::set_password(&mut tx, &admin.actor, id, &hashed, None).await?;

@@ -159,10 +159,10 @@ pub async fn check_password(
 }
 
 /// Value of the cookie that marks a browser as known to an account, so that other people's failures do not count
-/// against it. It is valid only for the steps passed: a cookie earned by a password does not help to guess second
-/// factors.
+/// against it.
 pub fn known_browser(signer: &Signer, email: &str, passed: Step) -> String {
     let account = hex::encode(account(signer, email));
+    // Valid only for the steps passed: a cookie earned by a password must not help to guess second factors.
     let passed = match passed {
         Step::Password => "password",
         Step::SecondFactor => "factor",

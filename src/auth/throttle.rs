@@ -57,8 +57,7 @@ pub struct Try<'a> {
     pub browser: Option<Uuid>,
 }
 
-/// Allows an attempt, or returns the time to wait. The attempt is recorded as failed before it is made, so that
-/// concurrent attempts see one another.
+/// Allows an attempt and returns its id, or the time to wait.
 pub async fn check(db: &PgPool, one: &Try<'_>) -> Result<std::result::Result<i64, Duration>> {
     let mut tx = db.begin().await?;
     // Lock order: accounts before addresses.
@@ -73,6 +72,7 @@ pub async fn check(db: &PgPool, one: &Try<'_>) -> Result<std::result::Result<i64
     if let Some(wait) = count(&mut tx, one).await?.wait() {
         return Ok(Err(wait));
     }
+    // Recorded as failed before it is made, so that concurrent attempts see one another.
     let id = sqlx::query_scalar(
         "insert into sign_in_attempts (step, account, address, browser)
          values ($1, $2, $3, $4)

@@ -45,7 +45,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Vec<Entry>, Vec<FieldError>> {
     let mut entries: Vec<Entry> = Vec::new();
     let mut field_errors = Vec::new();
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-    for (line, bytes) in (1..).zip(bytes.split(|byte| *byte == b'\n')) {
+    for (line, bytes) in (1..).zip(lines(bytes)) {
         let Ok(text) = std::str::from_utf8(bytes) else {
             field_errors.push(field_error(
                 &name_in(&String::from_utf8_lossy(bytes)),
@@ -71,6 +71,23 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Vec<Entry>, Vec<FieldError>> {
     } else {
         Err(field_errors)
     }
+}
+
+/// The lines of a file, however they end: as on Unix, on Windows, or on old Macs, where a carriage return does alone.
+fn lines(bytes: &[u8]) -> Vec<&[u8]> {
+    let mut lines = Vec::new();
+    let mut rest = bytes;
+    while let Some(at) = rest.iter().position(|byte| matches!(byte, b'\r' | b'\n')) {
+        lines.push(&rest[..at]);
+        let end = if rest[at..].starts_with(b"\r\n") {
+            2
+        } else {
+            1
+        };
+        rest = &rest[at + end..];
+    }
+    lines.push(rest);
+    lines
 }
 
 const NOT_UTF8: &str = "is not UTF-8 text: save the file as UTF-8";
@@ -273,6 +290,28 @@ mod tests {
         }
         let field_errors = parse(b"A=caf\xe9").expect_err("no UTF-8");
         assert_eq!(field_errors[0].field, "A");
+    }
+
+    #[test]
+    fn lines_end_as_on_any_machine() {
+        for end in ["\n", "\r\n", "\r"] {
+            let text = ["# a comment", "A=1", "", "B = 2 ", "C=3", ""].join(end);
+            let entries = parse(text.as_bytes()).expect("readable");
+            let read: Vec<(&str, &str, usize)> = entries
+                .iter()
+                .map(|entry| (entry.name.as_str(), entry.value.as_str(), entry.line))
+                .collect();
+            assert_eq!(
+                read,
+                [("A", "1", 2), ("B", "2", 4), ("C", "3", 5)],
+                "{end:?}"
+            );
+        }
+        let field_errors = parse(b"A=1\rSpirit Beads\r").expect_err("no setting");
+        assert!(
+            field_errors[0].message.ends_with("(line 2 of .env)"),
+            "{field_errors:?}"
+        );
     }
 
     #[test]

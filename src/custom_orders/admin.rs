@@ -524,7 +524,7 @@ pub fn check_prose(field: &str, text: &str, least: usize) -> Result<String> {
     request_body = NewNote,
     responses(
         (status = 200, body = CustomOrderView),
-        (status = 202, body = CustomOrderView, description = "The same, while a payment link of the request is being made or closed"),
+        (status = 202, body = CustomOrderView, description = "The same, while a job creates or closes a payment link"),
         TokenFailures, NotThere, BadRequest, BodyFailures,
     )
 )]
@@ -559,7 +559,7 @@ async fn add_note(
     request_body = NewQuote,
     responses(
         (status = 200, body = CustomOrderView),
-        (status = 202, body = CustomOrderView, description = "The same, while a payment link of the request is being made or closed"),
+        (status = 202, body = CustomOrderView, description = "The same, while a job creates or closes a payment link"),
         TokenFailures, NotThere, BadRequest, BodyFailures, NotAllowed,
     )
 )]
@@ -625,7 +625,7 @@ async fn discard_quote(
     request_body = NewQuote,
     responses(
         (status = 200, body = CustomOrderView),
-        (status = 202, body = CustomOrderView, description = "The same, while a payment link of the request is being made or closed"),
+        (status = 202, body = CustomOrderView, description = "The same, while a job creates or closes a payment link"),
         TokenFailures, NotThere, BadRequest, BodyFailures, NotAllowed,
     )
 )]
@@ -660,7 +660,7 @@ async fn requote(
     params(("id" = String, Path, description = "The id, or the number as CO-1042")),
     responses(
         (status = 200, body = CustomOrderView),
-        (status = 202, body = CustomOrderView, description = "The same, while a payment link of the request is being made or closed"),
+        (status = 202, body = CustomOrderView, description = "The same, while a job creates or closes a payment link"),
         TokenFailures, NotThere, NotAllowed,
     )
 )]
@@ -690,7 +690,7 @@ async fn approve(State(app): State<App>, admin: Admin, Path(id): Path<String>) -
     request_body = Reason,
     responses(
         (status = 200, body = CustomOrderView),
-        (status = 202, body = CustomOrderView, description = "The same, while a payment link of the request is being made or closed"),
+        (status = 202, body = CustomOrderView, description = "The same, while a job creates or closes a payment link"),
         TokenFailures, NotThere, BadRequest, BodyFailures, NotAllowed,
     )
 )]
@@ -725,7 +725,7 @@ async fn withdraw(
     request_body = Rejection,
     responses(
         (status = 200, body = CustomOrderView),
-        (status = 202, body = CustomOrderView, description = "The same, while a payment link of the request is being made or closed"),
+        (status = 202, body = CustomOrderView, description = "The same, while a job creates or closes a payment link"),
         TokenFailures, NotThere, BadRequest, BodyFailures, NotAllowed,
     )
 )]

@@ -96,7 +96,7 @@ impl QuoteView {
     path = "/api/custom-orders/{id}/status",
     tag = "custom orders",
     params(
-        ("id" = String, Path, description = "The request's id"),
+        ("id" = String, Path, description = "The custom order's id"),
         ("token" = String, Query, description = "As in the email"),
     ),
     responses(

@@ -223,7 +223,7 @@ pub async fn list(conn: &mut PgConnection, filter: &Filter) -> Result<(Vec<Custo
     Ok((rows.into_iter().map(|row| row.custom_order).collect(), all))
 }
 
-/// Counts custom orders waiting for an answer, paid pieces waiting for production, and custom orders with open review
+/// Counts custom orders waiting for an answer, paid pieces not yet shipped, and custom orders with open review
 /// items.
 pub async fn count_to_do(conn: &mut PgConnection) -> Result<(i64, i64, i64)> {
     let counts = sqlx::query_as(

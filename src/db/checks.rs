@@ -150,14 +150,41 @@ pub(super) async fn server_role(conn: &mut PgConnection) -> Result<()> {
         "the role {role} does not see the shop's tables: grant it usage on their schema, and let its search_path name that"
     );
     // Tables of the same owner in the same schema, and the queue's. Another owner's table beside ours is not needed.
+    let ours: Vec<i64> = sqlx::query_scalar(
+        "select pg_class.oid::int8
+         from pg_class
+         join pg_namespace on pg_namespace.oid = relnamespace
+         where nspname = 'graphile_worker'
+            or (relnamespace, relowner) = (
+                select relnamespace, relowner from pg_class where oid = to_regclass('_sqlx_migrations'))",
+    )
+    .fetch_all(&mut *conn)
+    .await?;
+    let mut field_errors = missing_rights(conn, &role, &ours).await?;
+    let may_queue: bool =
+        sqlx::query_scalar("select has_schema_privilege('graphile_worker', 'usage')")
+            .fetch_one(conn)
+            .await?;
+    if !may_queue {
+        field_errors.push(format!(
+            "the role {role} may not use the job queue: `grant usage on schema graphile_worker to {role}`"
+        ));
+    }
+    refuse(field_errors)
+}
+
+/// The rights that a role lacks to read and change these relations, and the rows that are hidden from it, in words.
+async fn missing_rights(
+    conn: &mut PgConnection,
+    role: &str,
+    relations: &[i64],
+) -> Result<Vec<String>> {
     let refused: Vec<(String, String)> = sqlx::query_as(
         "with ours as (
              select pg_class.oid, relkind, nspname, relname
              from pg_class
              join pg_namespace on pg_namespace.oid = relnamespace
-             where nspname = 'graphile_worker'
-                or (relnamespace, relowner) = (
-                    select relnamespace, relowner from pg_class where oid = to_regclass('_sqlx_migrations'))
+             where pg_class.oid = any($1::int8[]::oid[])
          )
          select nspname::text, string_agg(format('%s (%s)', relname, missing), ', ' order by relname)
          from (
@@ -180,6 +207,7 @@ pub(super) async fn server_role(conn: &mut PgConnection) -> Result<()> {
          group by nspname
          order by nspname",
     )
+    .bind(relations)
     .fetch_all(&mut *conn)
     .await?;
     let mut field_errors: Vec<String> = refused
@@ -191,17 +219,79 @@ pub(super) async fn server_role(conn: &mut PgConnection) -> Result<()> {
             )
         })
         .collect();
-    let may_queue: bool =
-        sqlx::query_scalar("select has_schema_privilege('graphile_worker', 'usage')")
-            .fetch_one(conn)
-            .await?;
-    if !may_queue {
+    // Grants do not help there: rows that no policy shows are hidden from every role but the owner. A policy that shows
+    // all of them is as good as none.
+    let hidden: Vec<String> = sqlx::query_scalar(
+        "select format('%I.%I', nspname, relname)
+         from pg_class
+         join pg_namespace on pg_namespace.oid = relnamespace
+         where pg_class.oid = any($1::int8[]::oid[])
+           and relkind in ('r', 'p')
+           and row_security_active(pg_class.oid)
+           and not exists (
+               select from pg_policy
+               where polrelid = pg_class.oid
+                 and polpermissive
+                 and polcmd = '*'
+                 and pg_get_expr(polqual, polrelid) = 'true'
+                 and coalesce(pg_get_expr(polwithcheck, polrelid), 'true') = 'true'
+                 and exists (select from unnest(polroles) as role where role = 0 or pg_has_role(role, 'usage')))
+         order by 1",
+    )
+    .bind(relations)
+    .fetch_all(conn)
+    .await?;
+    if let Some(first) = hidden.first() {
         field_errors.push(format!(
-            "the role {role} may not use the job queue: `grant usage on schema graphile_worker to {role}`"
+            "row level security hides rows of {} from the role {role}: switch it off for each of them, as their owner with \
+             `alter table {first} disable row level security`, or as a superuser let the role pass with `alter role {role} \
+             bypassrls`",
+            hidden.join(", ")
         ));
+    }
+    Ok(field_errors)
+}
+
+/// Checks that the role may make the schema of the Stripe sandbox, or use the one that is there.
+///
+/// # Errors
+/// As [`server`].
+pub(super) async fn sandbox(conn: &mut PgConnection) -> Result<()> {
+    let (role, database, may_create, is_made, may_use): (String, String, bool, bool, bool) = sqlx::query_as(
+        "select current_user::text, current_database()::text,
+                has_database_privilege(current_database(), 'create'),
+                exists (select from pg_namespace where nspname = $1),
+                coalesce((select has_schema_privilege(oid, 'usage') from pg_namespace where nspname = $1), false)",
+    )
+    .bind(SANDBOX_SCHEMA)
+    .fetch_one(&mut *conn)
+    .await?;
+    let mut field_errors = Vec::new();
+    if !is_made && !may_create {
+        field_errors.push(format!(
+            "without STRIPE_SECRET_KEY the shop runs the Stripe sandbox, and the role {role} may not create its schema: \
+             `grant create on database {database} to {role}`"
+        ));
+    }
+    if is_made {
+        if !may_use {
+            field_errors.push(format!(
+                "the role {role} may not use the Stripe sandbox's schema: `grant usage on schema {SANDBOX_SCHEMA} to {role}`"
+            ));
+        }
+        let relations: Vec<i64> = sqlx::query_scalar(
+            "select oid::int8 from pg_class where relnamespace = (select oid from pg_namespace where nspname = $1)",
+        )
+        .bind(SANDBOX_SCHEMA)
+        .fetch_all(&mut *conn)
+        .await?;
+        field_errors.extend(missing_rights(conn, &role, &relations).await?);
     }
     refuse(field_errors)
 }
+
+/// The schema in which the Stripe sandbox keeps its state.
+const SANDBOX_SCHEMA: &str = "stripe_sandbox";
 
 /// Checks that the server allows this many connections.
 ///

@@ -58,8 +58,7 @@ impl Liveness {
         }
     }
 
-    /// Returns true when the server accepted no writes at the last check. Until a new connection can write, each
-    /// connection serves only once, because a session begun while the server was read-only may stay read-only forever.
+    /// Returns true when the server accepted no writes at the last check.
     pub fn is_read_only(&self) -> bool {
         self.read_only.load(Relaxed)
     }
@@ -71,6 +70,8 @@ impl Liveness {
     }
 
     fn is_usable_since(&self, made: Instant) -> bool {
+        // While the server is read-only, each connection serves only once, because a session begun at that time may
+        // stay read-only forever.
         !self.is_read_only() && self.micros(made) >= self.stale_before.load(Relaxed)
     }
 

@@ -38,12 +38,13 @@ pub fn embedded_settings(dir: PathBuf) -> embedded_postgres::Settings {
 /// Parses a database address. `name` is its setting.
 ///
 /// # Errors
-/// For a malformed address; the message does not repeat it, because it may contain a password.
+/// For a malformed address.
 pub fn parse_url(url: &str, name: &str) -> anyhow::Result<PgConnectOptions> {
     let is_ours = ["postgres://", "postgresql://"]
         .iter()
         .any(|scheme| url.starts_with(scheme));
     let options = PgConnectOptions::from_str(url).ok().filter(|_| is_ours);
+    // The message does not repeat the address, because it may contain a password.
     let options = options.with_context(|| {
         format!("{name} is not a PostgreSQL address (postgres://user:password@host/database)")
     })?;
@@ -110,6 +111,14 @@ pub async fn open(
     drop(conn);
     owner.close().await;
     Ok(pools)
+}
+
+/// Makes sure that the Stripe sandbox can keep its state in this database.
+///
+/// # Errors
+/// In words for the operator, with the rights that the role lacks.
+pub async fn check_sandbox(db: &PgPool) -> anyhow::Result<()> {
+    checks::sandbox(&mut *db.acquire().await?).await
 }
 
 /// Opens a pool on a database that need not be a shop's.
@@ -197,12 +206,43 @@ const PATIENCE: Duration = Duration::from_secs(10 * 60);
 pub async fn migrate(db: &PgPool) -> anyhow::Result<()> {
     let mut conn = migrating(db).await?;
     apply(&mut conn, &MIGRATOR).await?;
-    conn.close().await?;
     graphile_worker::WorkerOptions::default()
         .pg_pool(db.clone())
         .init()
         .await
         .context("preparing the job queue")?;
+    open_queue_to_grants(&mut conn)
+        .await
+        .context("preparing the job queue for other roles")?;
+    conn.close().await?;
+    Ok(())
+}
+
+/// Lets grants alone decide who may use the queue's tables. graphile_worker switches row level security on without a
+/// policy, which shuts out every role but the owner, whatever that role was granted. Safe to repeat.
+async fn open_queue_to_grants(conn: &mut PgConnection) -> anyhow::Result<()> {
+    let statements: Vec<String> = sqlx::query_scalar(
+        "select format('alter table %s disable row level security', oid::regclass)
+         from pg_class
+         where relnamespace = 'graphile_worker'::regnamespace
+           and relrowsecurity
+           and pg_has_role(relowner, 'usage')
+         order by relname",
+    )
+    .fetch_all(&mut *conn)
+    .await?;
+    let began = Instant::now();
+    for sql in statements {
+        while let Err(error) = sqlx::query(AssertSqlSafe(sql.clone()))
+            .execute(&mut *conn)
+            .await
+        {
+            if !is_lock_failure(&error) || began.elapsed() > PATIENCE {
+                return Err(error.into());
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
     Ok(())
 }
 
@@ -226,12 +266,13 @@ pub async fn migrating(db: &PgPool) -> anyhow::Result<PgConnection> {
 }
 
 /// Applies missing migrations, one process at a time. A migration that cannot get its lock lets others pass and
-/// retries. Migrations of a newer version are ignored, so that the previous version may start beside it.
+/// retries.
 ///
 /// # Errors
 /// As [`migrate`].
 pub async fn apply(conn: &mut PgConnection, migrator: &Migrator) -> anyhow::Result<()> {
     let mut migrator = Migrator::with_migrations(migrator.iter().cloned().collect());
+    // Ignores migrations of a newer version, so that the previous version may start beside it.
     migrator.set_ignore_missing(true);
     let began = Instant::now();
     // Polls the lock instead of waiting for it: building an index concurrently waits for all running statements, and a
@@ -278,6 +319,10 @@ fn is_locked_out(error: &MigrateError) -> bool {
         MigrateError::Execute(cause) | MigrateError::ExecuteMigration(cause, _) => cause,
         _ => return false,
     };
-    let code = cause.as_database_error().and_then(|error| error.code());
+    is_lock_failure(cause)
+}
+
+fn is_lock_failure(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(|error| error.code());
     matches!(code.as_deref(), Some("55P03" | "40P01"))
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{Connection, PgPool, Row};
+use sqlx::{Connection, PgConnection, PgPool, Row};
 use tokio::time::{sleep, timeout};
 
 use crate::config::FEWEST_DATABASE_CONNECTIONS;
@@ -36,6 +36,9 @@ pub struct Pools {
     pub liveness: Arc<Liveness>,
     /// Server address without the pooler, for the listener.
     pub(super) direct: PgConnectOptions,
+    /// How the pools connect.
+    options: PgConnectOptions,
+    route: Route,
 }
 
 /// Number of connections in each pool.
@@ -82,6 +85,8 @@ impl Pools {
             worker: pool(shares.worker),
             liveness: liveness.clone(),
             direct,
+            options: options.clone(),
+            route,
         };
         for pool in pools.all() {
             tokio::spawn(keep_alive(pool.clone(), liveness.clone()));
@@ -89,10 +94,52 @@ impl Pools {
         pools
     }
 
+    /// Opens another pool on the same database. It shares what the connections learn about the server.
+    pub fn beside(&self, most: u32) -> PgPool {
+        let pool = pool(&self.options, self.route, &self.liveness, most);
+        tokio::spawn(keep_alive(pool.clone(), self.liveness.clone()));
+        pool
+    }
+
     /// Number of request connections that searches may use at once.
     pub fn searches(&self) -> usize {
         let most = self.requests.options().get_max_connections() / 4;
         most.max(1) as usize
+    }
+
+    /// Opens every connection that this process may come to need, all at once: a pooler that lends fewer would keep
+    /// requests waiting later, whatever its own settings are called.
+    ///
+    /// # Errors
+    /// In words for the operator, when they cannot be had together.
+    pub async fn try_all(&self) -> anyhow::Result<()> {
+        let total: u32 = self
+            .all()
+            .iter()
+            .map(|pool| pool.options().get_max_connections())
+            .sum();
+        let mut held = Vec::new();
+        let refused = async {
+            // The listener's comes first: where it goes through the same pooler, it takes one of its connections.
+            let mut listener = PgConnection::connect_with(&self.direct).await?;
+            listener.ping().await?;
+            for pool in self.all() {
+                for _ in 0..pool.options().get_max_connections() {
+                    held.push(pool.acquire().await?);
+                }
+            }
+            Ok::<_, sqlx::Error>(())
+        }
+        .await;
+        refused.map_err(|error| {
+            anyhow::anyhow!(
+                "the database cannot be used:\n  DATABASE_MAX_CONNECTIONS is {}, and only {} connections could be had at \
+                 once ({error}): let the server or the pooler before it allow more (PgBouncer: default_pool_size and \
+                 max_db_connections, for all processes together), or lower DATABASE_MAX_CONNECTIONS",
+                total + 1,
+                held.len() + 1,
+            )
+        })
     }
 
     /// Closes every connection.

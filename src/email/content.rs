@@ -448,9 +448,9 @@ fn new_custom_order(custom_order: &CustomOrderEmailData, email: &str, shown: &Sh
     }
 }
 
-/// Repeats nothing of the request, not even the name: the address may belong to someone else, because a visitor can
-/// type any.
 fn custom_order_received(custom_order: &CustomOrderEmailData, shop: &str) -> Page {
+    // Repeats nothing of the request, not even the name: the address may belong to someone else, because a visitor can
+    // type any.
     let mut blocks = vec![
         greeting(None),
         Block::Text(format!(
@@ -745,8 +745,9 @@ fn button(label: String, url: Option<&str>) -> Option<Block> {
     page_at(url).map(|url| Block::Button { label, url })
 }
 
-/// Accepts web addresses only, because a click must not trigger anything else.
+/// Parses the address of a web page.
 fn page_at(url: Option<&str>) -> Option<String> {
     let url = url::Url::parse(url?).ok()?;
+    // No other schemes, because a click must not trigger anything else.
     matches!(url.scheme(), "https" | "http").then(|| url.into())
 }

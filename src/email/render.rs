@@ -207,11 +207,12 @@ fn beads(branding: &Branding) -> Vec<String> {
     string.iter().cycle().take(36).cloned().collect()
 }
 
-/// Wraps a text at [`WIDTH`], with an indent. A longer word is not split, because it may be a link.
+/// Wraps a text at [`WIDTH`], with an indent.
 fn wrapped(text: &str, indent: &str) -> String {
     let options = textwrap::Options::new(WIDTH)
         .initial_indent(indent)
         .subsequent_indent(indent)
+        // A longer word may be a link.
         .break_words(false);
     let mut lines = Vec::new();
     for line in text.lines() {

@@ -162,8 +162,14 @@ impl Smtp {
         self.step(what, line.secure(&self.tls, name)).await
     }
 
+    /// Greets the server, in the old way where it does not know the new one: then it has no extensions.
     async fn hello(&self, line: &mut Connection) -> Result<Reply, Failure> {
-        self.command(line, "EHLO", &format!("EHLO {}", self.hello))
+        let ehlo = format!("EHLO {}", self.hello);
+        let reply = self.step("EHLO", line.command(&ehlo)).await?;
+        if !matches!(reply.code, 500 | 502 | 504) {
+            return judge("EHLO", reply, 2);
+        }
+        self.command(line, "HELO", &format!("HELO {}", self.hello))
             .await
     }
 

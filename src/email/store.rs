@@ -262,14 +262,15 @@ pub struct Begun {
 }
 
 /// Begins an attempt. Returns `None` when the email is sent or given up, or when another attempt began less than a
-/// `lease` ago. Also returns `None` while an earlier email to the same customer is being sent or about to be, because
-/// of two sent at once the later might arrive first. The shop's own emails are not ordered.
+/// `lease` ago. Also returns `None` while an earlier email to the same customer is being sent or about to be; the
+/// shop's own emails are not ordered.
 pub async fn begin(
     conn: &mut PgConnection,
     id: EmailId,
     lease: Duration,
     patience: Duration,
 ) -> Result<Option<Begun>> {
+    // Emails to one customer go one after another, because of two sent at once the later might arrive first.
     let begun = sqlx::query_as(concat!(
         "update emails
          set state = 'sending', attempts = attempts + 1, tried_at = now(), trying_since = coalesce(trying_since, now())

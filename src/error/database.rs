@@ -52,6 +52,9 @@ impl DatabaseFailure {
             ("57014" | "55P03", _) => DatabaseFailure::Busy,
             // "Recovery is in progress", "database is not accepting connections".
             ("55000", _) => DatabaseFailure::ConnectionLost,
+            // Rights taken away; tables, functions, types or their schema gone. A restore takes them away for a moment,
+            // and a migration that went wrong until somebody acts: the request is right, and may be sent again.
+            ("42501" | "42P01" | "42883" | "42704" | "3F000", _) => DatabaseFailure::Busy,
             // A value too large for an index.
             ("54000", _) => DatabaseFailure::BadData,
             // "cached plan must not change result type": a migration ran in between. A new session plans again.
@@ -92,8 +95,8 @@ mod tests {
         ("23514", Bug), ("24000", Bug), ("25000", Bug), ("25001", Bug), ("25006", ReadOnly), ("25P01", Bug),
         ("25P02", Bug), ("25P03", ConnectionLost), ("25P04", ConnectionLost), ("26000", ConnectionLost), ("27000", Bug),
         ("28000", ConnectionLost), ("28P01", ConnectionLost), ("2B000", Bug), ("2D000", Bug), ("2F000", Bug),
-        ("34000", Bug), ("38000", Bug), ("39000", Bug), ("3B000", Bug), ("3D000", ConnectionLost), ("3F000", Bug),
-        ("40001", Busy), ("40003", Busy), ("40P01", Busy), ("42501", Bug), ("42601", Bug), ("42P01", Bug),
+        ("34000", Bug), ("38000", Bug), ("39000", Bug), ("3B000", Bug), ("3D000", ConnectionLost), ("3F000", Busy),
+        ("40001", Busy), ("40003", Busy), ("40P01", Busy), ("42501", Busy), ("42601", Bug), ("42P01", Busy),
         ("44000", Bug), ("53000", Busy), ("53100", Busy), ("53200", Busy), ("53300", Busy), ("54000", BadData),
         ("54001", Bug), ("55000", ConnectionLost), ("55006", Bug), ("55P03", Busy), ("57000", ConnectionLost),
         ("57014", Busy), ("57P01", ConnectionLost), ("57P02", ConnectionLost), ("57P03", ConnectionLost),

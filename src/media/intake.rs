@@ -263,9 +263,10 @@ pub(super) fn decode(content: &[u8], limits: &MediaLimits) -> Result<DynamicImag
     })
 }
 
-/// Parses a JPEG with our own parser, because the decoder of `image` leaves stripes where components come in separate
-/// scans, and panics on chroma finer than luma.
+/// Parses a JPEG and checks its size.
 fn open_jpeg(content: &[u8], limits: &MediaLimits) -> Result<Jpeg, Refusal> {
+    // The decoder of `image` leaves stripes where components come in separate scans, and panics on chroma finer than
+    // luma.
     let jpeg = Jpeg::read(content)?;
     let (width, height) = jpeg.dimensions();
     check_size(width, height, jpeg.output_bytes(), limits)?;
@@ -304,10 +305,10 @@ fn open<'a>(
     Ok(Box::new(decoder))
 }
 
-/// Allocation limit of a decoder: the image, perhaps twice, and a reserve for its metadata, because a profile may
-/// unpack to a thousand times its size.
+/// Allocation limit of a decoder: the image, perhaps twice, and a reserve for its metadata.
 fn room(image_bytes: u64) -> Limits {
     let mut room = Limits::no_limits();
+    // Limited, because a profile may unpack to a thousand times its size.
     room.max_alloc = Some(image_bytes * 2 + BESIDES);
     room
 }

@@ -129,8 +129,7 @@ impl Incoming {
     }
 }
 
-/// Reads a form: all texts, and the files of one field. Other files are ignored. The form is read to its end even when
-/// a file is rejected, so that the caller can check the texts first.
+/// Reads a form: all texts, and the files of one field. Other files are ignored.
 ///
 /// # Errors
 /// 415 for other media types, 400 `parse_error` for a malformed form, 413 over the limit of all files together, 408
@@ -142,6 +141,7 @@ pub async fn read_form(media: &Media, request: Request, files_field: &str) -> Re
     let mut multipart = Multipart::new(arriving(request, most), boundary);
     let mut form = Form::default();
     let mut room = MARGIN as usize;
+    // Reads to the end even after a rejected file, so that the caller can check the texts first.
     while let Some(mut field) = multipart.next_field().await.map_err(malformed)? {
         let name = field.name().unwrap_or_default().to_owned();
         // A part with a file name is a file. Browsers send an empty name when none was chosen.

@@ -89,8 +89,8 @@ macro_rules! page {
     };
 }
 
-/// Lists the orders of a tab. Orders to pack come oldest first, because they have waited longest; all other tabs come
-/// newest first. A search matches an order number, a tracking number, or a part of a name or email address.
+/// Lists the orders of a tab, newest first except for the orders to pack. A search matches an order number, a tracking
+/// number, or a part of a name or email address.
 pub async fn browse(
     conn: &mut PgConnection,
     tab: OrderTab,
@@ -99,10 +99,11 @@ pub async fn browse(
     offset: i64,
 ) -> Result<Vec<Listed>> {
     let sql = match tab {
+        // The oldest have waited longest.
         OrderTab::ToPack => page!("created_at, id"),
         _ => page!("created_at desc, id desc"),
     };
-    // Behind a pooler only a transaction keeps a statement without a name and its values together.
+    // Behind a pooler, only a transaction keeps an unnamed statement and its values together.
     let mut tx = conn.begin().await?;
     let orders = sqlx::query_as(sql)
         .persistent(false)

@@ -134,7 +134,7 @@ pub fn export(app: App, query: &Query) -> Result<Response> {
             };
             for entry in &entries {
                 text += &match kind {
-                    Rows::Orders => row(entry, zone, vec![entry.pieces.clone()], true),
+                    Rows::Orders => row(entry, zone, vec![text_cell(&entry.pieces)], true),
                     Rows::Lines => rows_of_lines(entry, zone, &lines),
                 };
             }
@@ -158,11 +158,11 @@ fn rows_of_lines(entry: &Entry, zone: Tz, lines: &[EntryLine]) -> String {
     let rows = lines.enumerate().map(|(at, line)| {
         let product = line.product_id.as_ref();
         let pieces = vec![
-            product.map_or_else(String::new, |id| id.0.clone()),
-            line.name.clone(),
-            line.quantity.to_string(),
-            line.unit_price.plain(&entry.order.currency),
-            line.back_in_stock.to_string(),
+            text_cell(product.map_or("", |id| &id.0)),
+            text_cell(&line.name),
+            cell(&line.quantity.to_string()),
+            cell(&line.unit_price.plain(&entry.order.currency)),
+            cell(&line.back_in_stock.to_string()),
         ];
         row(entry, zone, pieces, at == 0)
     });
@@ -173,7 +173,7 @@ fn rows_of_lines(entry: &Entry, zone: Tz, lines: &[EntryLine]) -> String {
 fn row(entry: &Entry, zone: Tz, pieces: Vec<String>, with_sums: bool) -> String {
     let order: &Order = &entry.order;
     let money = |cents: crate::money::Cents| match with_sums {
-        true => cents.plain(&order.currency),
+        true => cell(&cents.plain(&order.currency)),
         false => String::new(),
     };
     let address = order.shipping_address.clone();
@@ -185,11 +185,11 @@ fn row(entry: &Entry, zone: Tz, pieces: Vec<String>, with_sums: bool) -> String 
         local.format("%Y-%m-%d %H:%M").to_string()
     });
     let mut cells = vec![
-        order.display_number(),
-        paid.unwrap_or_default(),
-        order.status.as_str().to_owned(),
-        order.channel.as_str().to_owned(),
-        order.currency.to_uppercase(),
+        text_cell(&order.display_number()),
+        cell(&paid.unwrap_or_default()),
+        cell(order.status.as_str()),
+        cell(order.channel.as_str()),
+        cell(&order.currency.to_uppercase()),
     ];
     cells.extend(pieces);
     cells.extend(
@@ -215,16 +215,75 @@ fn row(entry: &Entry, zone: Tz, pieces: Vec<String>, with_sums: bool) -> String 
         entry.carrier.clone(),
         entry.tracking_number.clone(),
     ];
-    cells.extend(texts.map(Option::unwrap_or_default));
-    let cells: Vec<String> = cells.iter().map(|text| cell(text)).collect();
+    cells.extend(texts.map(|text| text_cell(&text.unwrap_or_default())));
     cells.join(",") + "\r\n"
 }
 
-/// Escapes a cell so that spreadsheets read it as text: a customer's text must not become a formula.
+/// Writes a text so that a spreadsheet shows it unchanged: `01234` would lose its zero, a long tracking number its last
+/// digits, and `3-4` would become a date.
+///
+/// Such a text becomes a formula with one constant, `="01234"`. CSV has no other way to mark a cell as text.
+fn text_cell(text: &str) -> String {
+    match is_converted(text) {
+        true => format!("\"=\"\"{text}\"\"\""),
+        false => cell(text),
+    }
+}
+
+/// The longest text constant in a formula, in characters.
+///
+/// Source: <https://support.microsoft.com/en-us/office/excel-specifications-and-limits-1672b34d-7043-467e-8e27-269d656771c3>
+const LONGEST_CONSTANT: usize = 255;
+
+/// Words that may be part of a date, a time or a number in a spreadsheet, besides month names.
+const OF_NUMBERS: [&str; 4] = ["e", "am", "pm", "t"];
+
+const MONTHS: [&str; 12] = [
+    "january",
+    "february",
+    "march",
+    "april",
+    "may",
+    "june",
+    "july",
+    "august",
+    "september",
+    "october",
+    "november",
+    "december",
+];
+
+/// Returns true for a text that a spreadsheet may convert to a number or a date and show differently. Such a text never
+/// contains a character that could end a constant in a formula.
+fn is_converted(text: &str) -> bool {
+    let is_digit = |c: char| c.is_ascii_digit();
+    if !text.contains(is_digit) || text.chars().count() > LONGEST_CONSTANT {
+        return false;
+    }
+    // Excel shows longer numbers in scientific notation.
+    if text.chars().all(is_digit) {
+        return text.len() > 11 || (text.len() > 1 && text.starts_with('0'));
+    }
+    let is_part = |c: char| c.is_ascii_alphanumeric() || " -/.,:%$()'".contains(c);
+    let mut words = text
+        .split(|c: char| !c.is_ascii_alphabetic())
+        .filter(|word| !word.is_empty())
+        .map(str::to_ascii_lowercase);
+    // `cell` guards a leading minus sign.
+    !text.starts_with('-')
+        && text.chars().all(is_part)
+        && words.all(|word| {
+            let is_month = word.len() >= 3 && MONTHS.iter().any(|month| month.starts_with(&word));
+            is_month || OF_NUMBERS.contains(&word.as_str())
+        })
+}
+
+/// Escapes a cell for CSV.
 ///
 /// Source: <https://owasp.org/www-community/attacks/CSV_Injection>
 fn cell(text: &str) -> String {
-    // East Asian versions of Excel also accept the full-width characters as the start of a formula.
+    // A customer's text must not become a formula in a spreadsheet. East Asian versions of Excel also accept the
+    // full-width characters as the start of a formula.
     let starts = ['=', '+', '-', '@', '\t', '\r', '\n', '＝', '＋', '－', '＠'];
     let guard = if text.starts_with(starts) { "'" } else { "" };
     if guard.is_empty() && !text.contains([',', '"', '\r', '\n']) {
@@ -236,6 +295,63 @@ fn cell(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_looks_like_a_number_keeps_its_digits() {
+        for kept in [
+            "01234",
+            "00",
+            "9400111899223345678901",
+            "123456789012",
+            "1E5",
+            "12e4567",
+            "1.50",
+            "3-4",
+            "12/24",
+            "2-1234",
+            "mar-1",
+            "5 Dec",
+            "1 January 2026",
+            "10:30",
+            "8:15 pm",
+            "50%",
+            "$5",
+            "(5)",
+            "1,000",
+            "02134-1234",
+        ] {
+            assert_eq!(text_cell(kept), format!("\"=\"\"{kept}\"\"\""), "{kept}");
+        }
+        for plain in [
+            "",
+            "0",
+            "97205",
+            "12345678901",
+            "1 Main St",
+            "SB-1001",
+            "1 × Owl; 2 × Sunrise",
+            "SW1A 1AA",
+            "1Z999AA10123456784",
+            "RR123456785US",
+            "May",
+            "Mary 1",
+            "١٢",
+        ] {
+            assert_eq!(text_cell(plain), plain);
+        }
+        // Nothing ends the constant: what could is no number any more.
+        for (text, written) in [
+            ("0\"&A1&\"", "\"0\"\"&A1&\"\"\""),
+            ("=1", "\"'=1\""),
+            ("-2", "\"'-2\""),
+            ("+01", "\"'+01\""),
+            ("0\n1", "\"0\n1\""),
+        ] {
+            assert_eq!(text_cell(text), written);
+        }
+        let long = "7".repeat(256);
+        assert_eq!(text_cell(&long), long);
+    }
 
     #[test]
     fn a_cell_is_text_to_a_spreadsheet() {

@@ -81,7 +81,7 @@ struct OrderPage {
     tag = "orders",
     security(("bearer" = [])),
     params(
-        ("status" = Option<Status>, Query, description = "Only orders in this state"),
+        ("status" = Option<Status>, Query, description = "Only orders with this status"),
         ("search" = Option<String>, Query, description = "A number, a tracking number, or a part of name or email address", max_length = 200, pattern = r"^[^\x00]*$"),
         ("from" = Option<Day>, Query, nullable = false, description = "Only orders paid on this day or later, in the shop's time zone: 2026-11-24"),
         ("to" = Option<Day>, Query, nullable = false, description = "Only orders paid on this day or earlier"),
@@ -140,7 +140,7 @@ async fn list(State(app): State<App>, admin: Admin, query: Query) -> Result<Json
     params(
         ("from" = Option<Day>, Query, nullable = false, description = "The first day, in the shop's time zone: 2026-11-24; 29 days ago unless given"),
         ("to" = Option<Day>, Query, nullable = false, description = "The last day; today unless given"),
-        ("rows" = Option<String>, Query, nullable = false, description = "`orders`: a row for each order, unless given; `lines`: a row for each of their lines, with the order's sums in the first", pattern = "^(orders|lines)$"),
+        ("rows" = Option<String>, Query, nullable = false, description = "`orders` (default): a row per order; `lines`: a row per order line, with the totals in the first row of each order", pattern = "^(orders|lines)$"),
     ),
     responses(
         (status = 200, body = String, content_type = "text/csv"),
@@ -293,7 +293,7 @@ async fn add_note(
         (status = 401, body = ErrorBody),
         (status = 403, body = ErrorBody),
         (status = 404, body = ErrorBody),
-        (status = 409, body = ErrorBody, description = "It was paid through Stripe"),
+        (status = 409, body = ErrorBody, description = "Paid through Stripe"),
     )
 )]
 async fn undo(
@@ -442,7 +442,7 @@ impl NewSale {
     path = "/api/admin/orders",
     tag = "orders",
     security(("bearer" = [])),
-    params(("Idempotency-Key" = Option<IdempotencyKey>, Header, nullable = false, description = "A text of your choice for this sale")),
+    params(("Idempotency-Key" = Option<IdempotencyKey>, Header, nullable = false, description = "Any text that identifies this sale")),
     request_body = NewSale,
     responses(
         (status = 201, body = OrderView),

@@ -85,6 +85,7 @@ pub async fn place(
     let mut ids: Vec<ProductId> = wanted.keys().cloned().collect();
     ids.extend(freed.iter().map(|(id, _)| id.clone()));
     let mut locks = products::lock(conn, &ids).await?;
+    // Released even if the new cart cannot be bought.
     if let Some(order) = &replaced {
         products::release(conn, &freed).await?;
         let note = "replaced by a new checkout";
@@ -556,8 +557,8 @@ pub async fn write_note(
     store::add_event(conn, id, "note", actor, text).await
 }
 
-/// Returns pieces of a locked order to stock, at most as many as were sold and not yet returned. A trigger counts them
-/// at their lines, so that they no longer need shipping.
+/// Returns pieces of a locked order to stock, at most as many as were sold and not yet returned. A trigger
+/// records them on the order lines, so that they no longer need shipping.
 ///
 /// # Errors
 /// 400 naming the line of `restock` that asks for too many, or for a product that is not in the order.
@@ -596,7 +597,7 @@ pub async fn take_back(
     put_back(conn, order, pieces, actor).await
 }
 
-/// Returns pieces of an order to stock, and notes on the timeline which products are listed in the catalog again.
+/// Returns pieces of an order to stock, and notes on the timeline which products return to the catalog.
 async fn put_back(
     conn: &mut PgConnection,
     order: OrderId,

@@ -100,7 +100,7 @@ async fn carry_out(app: &App, request: &Request) -> Result<Answer> {
 }
 
 /// Follows replacements to the order that currently holds a shopper's pieces, because another tab may have replaced the
-/// order in the cookie. Waits for an order whose payment page is being created, so that its tab gets an answer.
+/// order in the cookie.
 async fn newest(app: &App, order: OrderId) -> Result<OrderId> {
     let limit = app.config.stripe_timeout * 3 / 2;
     loop {
@@ -109,6 +109,7 @@ async fn newest(app: &App, order: OrderId) -> Result<OrderId> {
         if last == order || !store::is_being_asked(&mut conn, last, limit).await? {
             return Ok(last);
         }
+        // Its payment page is being created: wait, so that its tab gets an answer.
         drop(conn);
         tokio::time::sleep(REPEAT_PAUSE).await;
     }
@@ -149,9 +150,9 @@ async fn check_cart(app: &App, request: &Request, former: OrderId) -> Result<boo
     Err(error)
 }
 
-/// Stores a cart error as the answer for its key. A client's hold limit is not stored, because the client may hold less
-/// in a moment.
+/// Stores a cart error as the answer for its key.
 async fn keep_refusal(conn: &mut PgConnection, request: &Request, error: &Error) -> Result<()> {
+    // The client's hold limit is not stored, because the client may hold less in a moment.
     if let (Some(key), Error::Cart(_)) = (&request.key, error) {
         let answer = (error.status().as_u16(), &error.body());
         key.keep(conn, None, Some(answer)).await?;
@@ -746,11 +747,8 @@ struct Shipping {
     countries: Vec<String>,
 }
 
-/// Offers the rate and the countries of the shopper's zone only, so that the paid rate matches the shipment.
-///
-/// When the country is unknown, offers every zone's rate, the default first, and every country. Stripe's page ties no
-/// rate to a country, and offering the default zone alone would lose every sale abroad. A shopper who chooses the rate
-/// of a zone that differs from the address is detected at payment: the order is flagged before it ships.
+/// Offers the rate and the countries of the shopper's zone only, so that the paid rate matches the shipment. When the
+/// country is unknown, offers every zone's rate, the default first, and every country.
 fn shipping(zone: Option<Zone>, settings: &Settings) -> Shipping {
     let option = |zone: Zone, name: &str| {
         let rate = zone.rate(settings);
@@ -767,6 +765,9 @@ fn shipping(zone: Option<Zone>, settings: &Settings) -> Shipping {
             others: Vec::new(),
             countries: zone.countries(),
         },
+        // Stripe's page ties no rate to a country, and offering the default zone alone would lose every sale abroad. A
+        // shopper who chooses the rate of a zone that differs from the address is detected at payment: the order is
+        // flagged before it ships.
         None => Shipping {
             first: option(Zone::DEFAULT, Zone::DEFAULT.choice()),
             others: Zone::ALL

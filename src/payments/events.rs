@@ -6,12 +6,13 @@
 use anyhow::Context;
 use chrono::{DateTime, Utc};
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 use sqlx::{Connection, PgConnection};
 use tracing::{info, warn};
 
 use super::lost::{self, Found};
 use super::store::Cause;
-use super::{delayed, disputes, emails, refunds, store};
+use super::{delayed, disputes, emails, redaction, refunds, store};
 use crate::app::App;
 use crate::custom_orders::{self, Paid};
 use crate::email::{About, Refusal};
@@ -22,7 +23,7 @@ use crate::money::Cents;
 use crate::orders::{self, CustomOrderPurchase, Line, Outcome, Receipt, Status, Zone};
 use crate::review_items::{Kind, NewItem, Subject};
 use crate::reviews;
-use crate::stripe::Session;
+use crate::stripe::{self, Session};
 
 /// Event types that are processed; all others are only stored.
 pub const HANDLED: [&str; 18] = [
@@ -46,6 +47,9 @@ pub const HANDLED: [&str; 18] = [
     "review.closed",
 ];
 
+/// The error code of a payload that is not JSON.
+const UNREADABLE: &str = "parse_error";
+
 /// An event with a readable envelope.
 pub struct Event<'a> {
     pub id: String,
@@ -59,10 +63,10 @@ impl<'a> Event<'a> {
     /// Reads the envelope, which needs an id and a type. Everything else is read when needed.
     ///
     /// # Errors
-    /// 400 naming the missing part.
+    /// 400 naming the missing part; `parse_error` for a payload that is not JSON even when read leniently.
     pub fn read(payload: &'a str) -> Result<Event<'a>> {
-        let json: Value = serde_json::from_str(payload).map_err(|error| {
-            Error::bad_request("parse_error", format!("JSON parse error - {error}"))
+        let json = stripe::read_json(payload.as_bytes()).map_err(|error| {
+            Error::bad_request(UNREADABLE, format!("JSON parse error - {error}"))
         })?;
         let text = |name: &str| {
             json[name]
@@ -101,6 +105,36 @@ impl Effect {
     }
 }
 
+/// Reads, stores and processes a signed payload. Safe to repeat, and to run concurrently.
+///
+/// # Errors
+/// As [`receive`]. 400 for JSON that is not an event. A payload that is not JSON is stored under an id derived from it and
+/// answered with 503: Stripe signed it, and after a 4xx it would count as delivered.
+pub async fn receive_signed(app: &App, payload: &str) -> Result<Effect> {
+    match Event::read(payload) {
+        Ok(event) => receive(app, &event, "webhook").await,
+        Err(error @ Error::Refused(_, UNREADABLE, _)) => {
+            let hash: String = Sha256::digest(payload)[..16]
+                .iter()
+                .map(|byte| format!("{byte:02x}"))
+                .collect();
+            let id = format!("unreadable_{hash}");
+            warn!(event = id, %error, "a signed webhook could not be read; it is kept");
+            keep(
+                app,
+                &id,
+                redaction::UNREADABLE_TYPE,
+                payload,
+                "webhook",
+                &error,
+            )
+            .await?;
+            Err(Error::Unavailable("event_not_processed", error.into()))
+        }
+        Err(error) => Err(error),
+    }
+}
+
 /// Stores and processes an event. Safe to repeat, and to run concurrently.
 ///
 /// # Errors
@@ -112,7 +146,15 @@ pub async fn receive(app: &App, event: &Event<'_>, source: &'static str) -> Resu
         Err(error) => {
             // Whatever the event contains, the bug is ours: a 4xx would make Stripe stop retrying.
             warn!(event = event.id, kind = event.kind, %error, "event could not be stored as it came");
-            keep(app, event, source, &error).await?;
+            keep(
+                app,
+                &event.id,
+                &event.kind,
+                &event.json.to_string(),
+                source,
+                &error,
+            )
+            .await?;
             Err(Error::Unavailable("event_not_processed", error.into()))
         }
     }
@@ -120,13 +162,20 @@ pub async fn receive(app: &App, event: &Event<'_>, source: &'static str) -> Resu
 
 /// Stores an event as failed after storing and processing it together failed. Its payload is escaped to ASCII, which a
 /// database of any encoding accepts and which means the same.
-async fn keep(app: &App, event: &Event<'_>, source: &'static str, why: &Error) -> Result<()> {
+async fn keep(
+    app: &App,
+    id: &str,
+    kind: &str,
+    payload: &str,
+    source: &'static str,
+    why: &Error,
+) -> Result<()> {
     let mut tx = app.db.begin().await.map_err(lost_event)?;
-    let payload = ascii(&event.json.to_string());
+    let payload = ascii(payload);
     let why = ascii(&why.to_string());
     let keeping = async {
-        if store::insert_event(&mut tx, &event.id, &event.kind, None, source, &payload).await? {
-            store::finish_event(&mut tx, &event.id, "failed", Some(&why)).await?;
+        if store::insert_event(&mut tx, id, kind, None, source, &payload).await? {
+            store::finish_event(&mut tx, id, "failed", Some(&why)).await?;
         }
         Ok(())
     };
@@ -142,12 +191,12 @@ fn lost_event(error: sqlx::Error) -> Error {
     Error::Unavailable("database_unavailable", error.into())
 }
 
-/// Escapes all non-ASCII characters for JSON.
+/// Escapes NUL and all non-ASCII characters for JSON.
 fn ascii(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     let mut units = [0; 2];
     for character in text.chars() {
-        if character.is_ascii() {
+        if character.is_ascii() && character != '\0' {
             escaped.push(character);
         } else {
             for unit in character.encode_utf16(&mut units) {
@@ -201,7 +250,7 @@ pub async fn run_again(conn: &mut PgConnection, id: &str) -> Result<String> {
     let stored = store::lock_event(conn, id)
         .await?
         .ok_or(Error::NotFound("Event"))?;
-    if matches!(stored.status.as_str(), "processed" | "ignored") {
+    if stored.is_finished() {
         return Err(Error::Conflict(
             "event_already_processed",
             "There is nothing more to do about this event: an event takes effect once.".to_owned(),
@@ -224,10 +273,16 @@ async fn process_once(
     let Some(stored) = store::lock_event(conn, id).await? else {
         return Ok(Ok(Effect::Ignored));
     };
-    if matches!(stored.status.as_str(), "processed" | "ignored") {
+    if stored.is_finished() {
         return Ok(Ok(Effect::Repeated));
     }
-    let event = Event::read(&stored.payload)?;
+    let event = match Event::read(&stored.payload) {
+        Ok(event) => event,
+        Err(error) => {
+            store::finish_event(conn, id, "failed", Some(&error.to_string())).await?;
+            return Ok(Err(error.into()));
+        }
+    };
     if let Some(why) = wrong_mode(app, &event) {
         store::finish_event(conn, id, "wrong_mode", Some(why)).await?;
         warn!(

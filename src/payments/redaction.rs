@@ -5,12 +5,16 @@ use sqlx::PgConnection;
 
 use crate::app::App;
 use crate::error::Result;
+use crate::stripe;
 
 /// Events per transaction.
 const BATCH: i64 = 200;
 
 /// Batches per sweep; the next sweep continues a minute later.
 const MAX_BATCHES: usize = 20;
+
+/// The type of a stored webhook that cannot be read.
+pub(super) const UNREADABLE_TYPE: &str = "unreadable";
 
 /// Fields of an event that stay, to identify it.
 const OF_EVENT: [&str; 6] = ["id", "object", "type", "created", "livemode", "api_version"];
@@ -33,8 +37,8 @@ const OF_OBJECT: [&str; 14] = [
     "reason",
 ];
 
-/// Redacts personal data in old events. Unprocessed events keep it, because they may need it. Safe to repeat, and to
-/// run concurrently. Returns the number of redacted events.
+/// Redacts personal data in old events that are processed, belong to Stripe's other mode or cannot be read. Safe to repeat,
+/// and to run concurrently. Returns the number of redacted events.
 ///
 /// # Errors
 /// Database errors only.
@@ -54,18 +58,38 @@ pub async fn redact_events(app: &App) -> Result<u64> {
 }
 
 async fn redact_batch(conn: &mut PgConnection, days: i32) -> Result<u64> {
+    // Unprocessed events may still need their data. Each part uses its own index.
     let old: Vec<(String, String)> = sqlx::query_as(
         "select id, payload
          from stripe_events
          where redacted_at is null
-           and status in ('processed', 'ignored')
-           and received_at < now() - make_interval(days => $1)
-         order by received_at
+           and id in (
+               (select id
+                from stripe_events
+                where redacted_at is null
+                  and status in ('processed', 'ignored')
+                  and received_at < now() - make_interval(days => $1)
+                order by received_at
+                limit $2)
+               union all
+               select id
+               from stripe_events
+               where status = 'wrong_mode'
+                 and redacted_at is null
+                 and received_at < now() - make_interval(days => $1)
+               union all
+               select id
+               from stripe_events
+               where status in ('received', 'failed')
+                 and type = $3
+                 and redacted_at is null
+                 and received_at < now() - make_interval(days => $1))
          limit $2
          for update skip locked",
     )
     .bind(days)
     .bind(BATCH)
+    .bind(UNREADABLE_TYPE)
     .fetch_all(&mut *conn)
     .await?;
     let (ids, payloads): (Vec<String>, Vec<String>) = old
@@ -74,7 +98,10 @@ async fn redact_batch(conn: &mut PgConnection, days: i32) -> Result<u64> {
         .unzip();
     let done = sqlx::query(
         "update stripe_events
-         set payload = redacted.payload, redacted_at = now()
+         set payload = redacted.payload,
+             redacted_at = now(),
+             -- One that cannot be read is given up with it.
+             status = case when status in ('received', 'failed') then 'ignored' else status end
          from unnest($1::text[], $2::text[]) as redacted (id, payload)
          where stripe_events.id = redacted.id",
     )
@@ -85,9 +112,9 @@ async fn redact_batch(conn: &mut PgConnection, days: i32) -> Result<u64> {
     Ok(done.rows_affected())
 }
 
-/// Redacts one event. Only plain values stay, because nested ones may contain anything.
+/// Redacts one event.
 fn redacted(payload: &str) -> String {
-    let event: Value = serde_json::from_str(payload).unwrap_or_default();
+    let event = stripe::read_json(payload.as_bytes()).unwrap_or_default();
     let mut kept = plain_fields(&event, &OF_EVENT);
     let object = plain_fields(&event["data"]["object"], &OF_OBJECT);
     kept.insert("data".to_owned(), json!({"object": object}));
@@ -97,6 +124,7 @@ fn redacted(payload: &str) -> String {
 fn plain_fields(value: &Value, names: &[&str]) -> Map<String, Value> {
     let field = |name: &&str| {
         let value = value.get(name)?;
+        // Nested values may contain anything.
         let is_plain = !value.is_object() && !value.is_array();
         is_plain.then(|| ((*name).to_owned(), value.clone()))
     };

@@ -114,7 +114,7 @@ struct CartError {
     post,
     path = "/api/payments/create-checkout-session",
     tag = "payments",
-    params(("Idempotency-Key" = Option<IdempotencyKey>, Header, nullable = false, description = "A text of your choice for this checkout")),
+    params(("Idempotency-Key" = Option<IdempotencyKey>, Header, nullable = false, description = "Any text that identifies this checkout")),
     request_body = CheckoutBody,
     responses(
         (status = 200, body = CheckoutAnswer),
@@ -166,15 +166,15 @@ async fn create_checkout_session(
         .into_response())
 }
 
-/// Runs the checkout in a task of its own, so that a disconnecting shopper does not leave it half done. When nobody
-/// waits for the answer any more, nobody knows the payment page, and the pieces are released, unless an Idempotency-Key
-/// can still fetch the answer.
+/// Runs the checkout in a task of its own, so that a disconnecting shopper does not leave it half done.
 async fn check_out_to_the_end(app: &App, request: checkout::Request) -> Result<checkout::Answer> {
     let (tell, told) = oneshot::channel();
     let app = app.clone();
     tokio::spawn(async move {
         let is_fetched_later = request.key.is_some();
         let answer = checkout::check_out(&app, request).await;
+        // The shopper has disconnected and does not know the payment page, so the pieces are released, unless an
+        // Idempotency-Key can still fetch the answer.
         if let Err(Ok(unheard)) = tell.send(answer)
             && let Some(order) = unheard.order
             && !is_fetched_later
@@ -274,7 +274,7 @@ pub async fn own_hold(
     responses(
         (status = 200, description = "Stored and processed, now or before"),
         (status = 400, body = ErrorBody, description = "An invalid signature, or not an event"),
-        (status = 503, body = ErrorBody, description = "Not processed; send it again"),
+        (status = 503, body = ErrorBody, description = "Not processed; send it again later"),
     )
 )]
 async fn webhook(
@@ -304,8 +304,7 @@ async fn webhook(
     })?;
     // An invalid UTF-8 byte does not change a verified event's meaning.
     let payload = String::from_utf8_lossy(&body);
-    let event = events::Event::read(&payload)?;
-    events::receive(&app.for_webhooks(), &event, "webhook").await?;
+    events::receive_signed(&app.for_webhooks(), &payload).await?;
     Ok(Json(json!({ "received": true })))
 }
 
@@ -488,7 +487,7 @@ struct Restocked {
     params(("id" = String, Path, description = "The id, or the number as SB-1042")),
     request_body = RefundBody,
     responses(
-        (status = 202, body = OrderView, description = "It is on its way; also where it was asked for before"),
+        (status = 202, body = OrderView, description = "Planned, now or by an earlier request with this id"),
         (status = 400, body = ErrorBody),
         (status = 401, body = ErrorBody),
         (status = 403, body = ErrorBody),

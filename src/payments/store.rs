@@ -330,6 +330,14 @@ pub async fn count_wrong_mode_events(conn: &mut PgConnection) -> Result<i64> {
 pub struct StoredEvent {
     pub status: String,
     pub payload: String,
+    pub is_redacted: bool,
+}
+
+impl StoredEvent {
+    /// Whether nothing can be done about it any more: it took effect, or what it said was forgotten.
+    pub fn is_finished(&self) -> bool {
+        self.is_redacted || matches!(self.status.as_str(), "processed" | "ignored")
+    }
 }
 
 /// Stores an event by id, after waiting for a concurrent insertion. Returns false when it already existed.
@@ -448,11 +456,15 @@ pub async fn find_event(conn: &mut PgConnection, id: &str) -> Result<Option<(Eve
 }
 
 pub async fn lock_event(conn: &mut PgConnection, id: &str) -> Result<Option<StoredEvent>> {
-    let event =
-        sqlx::query_as("select status, payload from stripe_events where id = $1 for update")
-            .bind(id)
-            .fetch_optional(conn)
-            .await?;
+    let event = sqlx::query_as(
+        "select status, payload, redacted_at is not null as is_redacted
+             from stripe_events
+             where id = $1
+             for update",
+    )
+    .bind(id)
+    .fetch_optional(conn)
+    .await?;
     Ok(event)
 }
 

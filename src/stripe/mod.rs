@@ -1,11 +1,13 @@
 //! Client of the Stripe API. Requests use async-stripe's types; responses are read by our own code, field by field, so
 //! that a new version of Stripe's API is never an error.
 
+mod lenient;
 mod payment_link;
 mod refund;
 mod session;
 mod signature;
 
+pub use lenient::read_json;
 pub use payment_link::{NewPaymentLink, PaymentLink};
 pub use refund::{Refund, RefundStatus};
 pub use session::{COUNTRIES, NewSession, Piece, Session, SessionLine, ShippingOption, amount};
@@ -330,11 +332,12 @@ impl Stripe {
     }
 
     /// Closes a payment link: its page opens no more sessions. Open sessions stay payable until they expire; see
-    /// [`Stripe::list_link_sessions`]. Safe to repeat without a key, because the value is absolute.
+    /// [`Stripe::list_link_sessions`]. Safe to repeat.
     ///
     /// # Errors
     /// See [`StripeError`].
     pub async fn deactivate_payment_link(&self, id: &str) -> Result<()> {
+        // No key is needed, because the value is absolute.
         self.call(&UpdatePaymentLink::new(id).active(false), None)
             .await?;
         Ok(())
@@ -343,8 +346,7 @@ impl Stripe {
     /// Finds the payment link of a quote, closed and paid ones included, when the answer to its creation was lost.
     ///
     /// # Errors
-    /// See [`StripeError`]; `Unknown` also when there are more links than are searched, because "none" would be a guess
-    /// then.
+    /// See [`StripeError`]; `Unknown` also when there are more links than are searched.
     pub async fn find_payment_link(&self, quote: QuoteId) -> Result<Option<PaymentLink>> {
         let quote = quote.to_string();
         let mut last: Option<PaymentLink> = None;
@@ -366,6 +368,7 @@ impl Stripe {
                 _ => return Ok(None),
             }
         }
+        // "None" would be a guess.
         Err(StripeError::Unknown(format!(
             "not among the newest {} payment links",
             PAGE * LINK_PAGES as i64
@@ -394,8 +397,7 @@ impl Stripe {
         }
     }
 
-    /// Updates a product. Safe to repeat without a key: the values are absolute, and under a key Stripe would repeat a
-    /// failure for a day.
+    /// Updates a product. Safe to repeat.
     ///
     /// # Errors
     /// See [`StripeError`].
@@ -406,6 +408,7 @@ impl Stripe {
             .active(product.active)
             .images(images)
             .metadata(product.metadata());
+        // No key: the values are absolute, and under a key Stripe would repeat a failure for a day.
         self.call(&request, None).await?;
         Ok(())
     }
@@ -600,7 +603,7 @@ impl Stripe {
             .answer
             .into_inner()
             .expect("nothing panics while it holds this lock");
-        serde_json::from_slice(&answer).map_err(|error| StripeError::Unknown(error.to_string()))
+        read_json(&answer).map_err(|error| StripeError::Unknown(error.to_string()))
     }
 }
 

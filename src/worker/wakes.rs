@@ -20,6 +20,8 @@ use crate::app::App;
 use crate::error::Result;
 use crate::jobs::{self, Lane};
 
+use super::progress::Progress;
+
 /// Channel on which the queue announces new jobs.
 const CHANNEL: &str = "jobs:insert";
 
@@ -79,6 +81,7 @@ pub fn queue(app: &App) -> Database {
 pub struct LaneDatabase {
     queue: Database,
     wake: Arc<Notify>,
+    watched: Option<(Progress, Lane)>,
 }
 
 impl LaneDatabase {
@@ -86,6 +89,15 @@ impl LaneDatabase {
         LaneDatabase {
             queue,
             wake: Arc::clone(wake),
+            watched: None,
+        }
+    }
+
+    /// Records what succeeds as the lane's progress.
+    pub fn watched(self, progress: &Progress, lane: Lane) -> LaneDatabase {
+        LaneDatabase {
+            watched: Some((progress.clone(), lane)),
+            ..self
         }
     }
 }
@@ -104,7 +116,13 @@ impl DbExecutor for LaneDatabase {
         sql: &'a str,
         params: DbParams,
     ) -> BoxFuture<'a, Result<Vec<DbRow>, DbError>> {
-        DbExecutor::fetch_all(&self.queue, sql, params)
+        Box::pin(async move {
+            let rows = DbExecutor::fetch_all(&self.queue, sql, params).await?;
+            if let Some((progress, lane)) = &self.watched {
+                progress.succeeded(*lane);
+            }
+            Ok(rows)
+        })
     }
 }
 

@@ -535,6 +535,20 @@ async fn a_session_is_new_at_each_sign_in_and_its_old_token_is_worthless() {
         .expect("the sessions");
     assert!(!kept.contains(&second), "only its hash is kept");
 
+    // What everybody knows of the shop and of its owner is none.
+    for known in [
+        "ann@example.com",
+        "Ann@Example.com-1",
+        "spiritbeads 2026!",
+        "Spirit Beads 7",
+    ] {
+        let fields = [("current", PASSWORD), ("new", known)];
+        let refused = browser
+            .submit("/admin/account", "/admin/account/password", &fields)
+            .await;
+        assert_eq!(refused.status, 400, "{known}: {}", refused.text);
+    }
+
     // A new password gives this session a new token, and ends the others.
     let elsewhere = signed_in(&shop, OWNER).await;
     let fields = [("current", PASSWORD), ("new", "another fine password")];

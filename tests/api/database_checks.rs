@@ -1,10 +1,11 @@
 //! What the shop needs of its database is asked at the start, of every command that opens it, and told in words.
 
+use serde_json::json;
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use uuid::Uuid;
 
-use crate::process::Home;
-use crate::support::{Database, STRIPE_KEY, WEBHOOK_SECRET, database};
+use crate::process::{Home, until};
+use crate::support::{Client, Database, Mail, STRIPE_KEY, WEBHOOK_SECRET, database};
 
 /// The address of a database in the tests' cluster, for a role.
 pub fn address(name: &str, role: &str) -> String {
@@ -155,6 +156,245 @@ async fn a_role_without_rights_is_refused_and_told_which_it_needs() {
         run(name, &format!("drop owned by {role} cascade")).await;
         run("postgres", &format!("drop role {role}")).await;
     }
+}
+
+/// An address where no Stripe is.
+const NOWHERE: &str = "http://127.0.0.1:1";
+
+/// The statements that a refusal prints between backticks.
+fn printed_statements(told: &str) -> Vec<String> {
+    let parts = told.split('`').skip(1).step_by(2);
+    parts
+        .filter(|part| part.starts_with("grant ") || part.starts_with("alter "))
+        .map(str::to_owned)
+        .collect()
+}
+
+/// A database whose owner migrates it, and a role that serves with nothing but what refusals told to grant it.
+struct TwoRoles {
+    database: Database,
+    owner: Role,
+    serving: Role,
+    home: Home,
+}
+
+impl TwoRoles {
+    async fn create() -> TwoRoles {
+        let two = TwoRoles {
+            database: Database::empty().await,
+            owner: Role::create().await,
+            serving: Role::create().await,
+            home: Home::new(),
+        };
+        let name = two.database.name();
+        run(
+            name,
+            &format!(
+                "alter database {name} owner to {0}; alter schema public owner to {0}",
+                two.owner.0
+            ),
+        )
+        .await;
+        two
+    }
+
+    /// The settings, with or without Stripe's.
+    fn settings(&self, has_stripe: bool) -> Vec<(&'static str, String)> {
+        let name = self.database.name();
+        let mut settings = vec![
+            ("DATABASE_URL", address(name, &self.serving.0)),
+            ("DATABASE_DIRECT_URL", address(name, &self.owner.0)),
+        ];
+        if has_stripe {
+            settings.push(("STRIPE_SECRET_KEY", STRIPE_KEY.to_owned()));
+            settings.push(("STRIPE_WEBHOOK_SECRET", WEBHOOK_SECRET.to_owned()));
+            settings.push(("STRIPE_API_URL", NOWHERE.to_owned()));
+        }
+        settings
+    }
+
+    /// Carries out what refusals print until there is none. Returns all of it.
+    async fn grant_as_told(&self, has_stripe: bool) -> Vec<String> {
+        let settings = self.settings(has_stripe);
+        let settings: Vec<(&str, &str)> = settings
+            .iter()
+            .map(|(name, value)| (*name, value.as_str()))
+            .collect();
+        let mut done = Vec::new();
+        for _ in 0..4 {
+            let (code, _, told) = self.home.run(&["token", "list"], &settings).await;
+            if code == 0 {
+                return done;
+            }
+            assert!(!told.contains("permission denied"), "{told}");
+            let statements = printed_statements(&told);
+            assert!(!statements.is_empty(), "{told}");
+            for sql in statements {
+                run(self.database.name(), &sql).await;
+                done.push(sql);
+            }
+        }
+        panic!("refused for ever: {done:#?}");
+    }
+
+    async fn drop(self) {
+        for role in [&self.serving, &self.owner] {
+            run(
+                self.database.name(),
+                &format!("drop owned by {} cascade", role.0),
+            )
+            .await;
+        }
+        let name = self.database.name().to_owned();
+        run(
+            "postgres",
+            &format!("alter database {name} owner to current_user"),
+        )
+        .await;
+        for role in [&self.serving, &self.owner] {
+            run("postgres", &format!("drop role {}", role.0)).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_role_with_the_rights_that_were_printed_serves_and_works() {
+    let two = TwoRoles::create().await;
+    let done = two.grant_as_told(true).await;
+    assert!(
+        done.iter().all(|sql| sql.starts_with("grant ")),
+        "{done:#?}"
+    );
+
+    let settings = two.settings(true);
+    let settings: Vec<(&str, &str)> = settings
+        .iter()
+        .map(|(name, value)| (*name, value.as_str()))
+        .collect();
+    let program = two.home.start_with(&settings, "Admin ").await;
+    let client = Client::to(&program.address);
+    let body = json!({"name": "Ann", "email": "ann@example.com", "description": "A case in blue and gold, with a raven."});
+    let answer = client.post("/api/custom-orders/", &body).await;
+    assert_eq!(answer.status, 201, "{}", answer.text);
+    let emails = two.home.dir.join("data/mail");
+    until("the email is written", async || {
+        !Mail::in_folder(&emails).is_empty()
+    })
+    .await;
+    until("the worker is alive", async || {
+        client.get("/readyz").await.json["worker"] == true
+    })
+    .await;
+    program.terminate().await;
+    assert_eq!(program.end().await, Some(0));
+
+    // Rows that somebody hides later are seen at the next start, in our schema as in the queue's.
+    let name = two.database.name();
+    for table in ["public.orders", "public.worker_heartbeats"] {
+        run(
+            name,
+            &format!("alter table {table} enable row level security"),
+        )
+        .await;
+        let (code, _, told) = two.home.run(&["token", "list"], &settings).await;
+        assert_eq!(code, 1, "{told}");
+        assert!(
+            told.contains("row level security") && told.contains(table),
+            "{told}"
+        );
+        // A policy that shows every row hides none.
+        run(
+            name,
+            &format!("create policy every_row on {table} using (true)"),
+        )
+        .await;
+        let (code, _, told) = two.home.run(&["token", "list"], &settings).await;
+        assert_eq!(code, 0, "{told}");
+    }
+    two.drop().await;
+}
+
+#[tokio::test]
+async fn with_the_sandbox_the_rights_that_it_needs_are_printed_as_well() {
+    let two = TwoRoles::create().await;
+    two.grant_as_told(true).await;
+    let done = two.grant_as_told(false).await;
+    let needed = format!(
+        "grant create on database {} to {}",
+        two.database.name(),
+        two.serving.0
+    );
+    assert_eq!(done, [needed]);
+    // One that another role made is used with grants.
+    let name = two.database.name();
+    run(
+        name,
+        &format!("alter schema stripe_sandbox owner to {}", two.owner.0),
+    )
+    .await;
+    run(
+        name,
+        &format!(
+            "do $$ declare r record; begin
+             for r in select relname from pg_class
+                      where relnamespace = 'stripe_sandbox'::regnamespace and relkind = 'r' loop
+                 execute format('alter table stripe_sandbox.%I owner to {}', r.relname);
+             end loop;
+         end $$",
+            two.owner.0
+        ),
+    )
+    .await;
+    let done = two.grant_as_told(false).await;
+    assert!(
+        done.iter()
+            .any(|sql| sql.starts_with("grant usage on schema stripe_sandbox")),
+        "{done:#?}"
+    );
+    two.drop().await;
+}
+
+#[tokio::test]
+async fn a_worker_whose_lanes_fail_is_not_called_alive() {
+    let database = Database::empty().await;
+    let url = address(database.name(), "spirit_beads");
+    let home = Home::new();
+    let settings = [
+        ("DATABASE_URL", url.as_str()),
+        ("STRIPE_SECRET_KEY", STRIPE_KEY),
+        ("STRIPE_WEBHOOK_SECRET", WEBHOOK_SECRET),
+        ("STRIPE_API_URL", NOWHERE),
+    ];
+    let (code, _, told) = home.run(&["migrate"], &settings).await;
+    assert_eq!(code, 0, "{told}");
+    run(
+        database.name(),
+        "create function refuse() returns trigger language plpgsql as $$ begin raise 'refused'; end $$;
+         create trigger refused before insert on graphile_worker._private_tasks
+         for each statement execute function refuse()",
+    )
+    .await;
+    let program = home.start_with(&settings, "Admin ").await;
+    let client = Client::to(&program.address);
+    let stumbles = || {
+        let log = std::fs::read_to_string(home.log()).expect("a log");
+        log.matches("the worker failed and restarts").count()
+    };
+    until("every lane has failed", async || stumbles() >= 12).await;
+    let ready = client.get("/readyz").await;
+    assert_eq!(
+        (ready.status, &ready.json["database"], &ready.json["worker"]),
+        (503, &json!(true), &json!(false)),
+        "{}",
+        ready.text
+    );
+    run(database.name(), "drop function refuse() cascade").await;
+    until("the worker is alive", async || {
+        client.get("/readyz").await.status == 200
+    })
+    .await;
+    program.terminate().await;
+    assert_eq!(program.end().await, Some(0));
 }
 
 #[tokio::test]

@@ -14,7 +14,7 @@ use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use tokio::process::{Child, Command};
 use uuid::Uuid;
 
-use crate::process::until;
+use crate::process::{Home, until};
 use crate::support::{Answer, Client, Database, Lines, Shop, at_once, card, database, session_of};
 
 /// The longest that any request may take while the database is there.
@@ -467,4 +467,100 @@ async fn a_fail_over_to_a_standby_loses_nothing_and_is_over_with_the_promotion()
     shop.app.pools.close().await;
     drop(lines);
     pair.stop().await;
+}
+
+/// As in `pg_restore --clean`, and where somebody took rights away by mistake: it passes, and nobody is told of a bug.
+#[tokio::test]
+async fn tables_that_are_gone_for_a_moment_are_an_outage() {
+    let shop = Shop::open().await;
+    let piece = shop.stocks("Sunrise", 9).await;
+    let session = session_of(&shop.shopper().check_out(&[(&piece, 1)]).await);
+    shop.stripe.pay(&session, card()).await.expect("a payment");
+    let event = shop.event("checkout.session.completed").await;
+    let (gone, back) = (
+        "alter schema public rename to away",
+        "alter schema away rename to public",
+    );
+    sqlx::query(gone).execute(&shop.db).await.expect("gone");
+    for path in [
+        "/api/products/",
+        "/api/products/sunrise/",
+        "/api/categories/",
+    ] {
+        let answer = shop.client.get(path).await;
+        assert_eq!(
+            (answer.status, &answer.json["code"]),
+            (503, &json!("database_unavailable")),
+            "{path}: {}",
+            answer.text
+        );
+    }
+    let checkout = shop.shopper().check_out(&[(&piece, 1)]).await;
+    assert_eq!(checkout.status, 503, "{}", checkout.text);
+    let webhook = shop.webhook(&event).await;
+    assert_eq!(webhook.status, 503, "{}", webhook.text);
+    sqlx::query(back).execute(&shop.db).await.expect("back");
+    assert_eq!(shop.client.get("/api/products/").await.status, 200);
+    assert_eq!(shop.webhook(&event).await.status, 200);
+    assert_eq!(shop.status_of(&session).await, "paid");
+    shop.deliver().await;
+    shop.run_jobs().await;
+    shop.audit().await;
+}
+
+#[tokio::test]
+async fn the_sandbox_gives_up_forgotten_lines_as_the_shop_does() {
+    let lines = Lines::open().await;
+    let database = Database::empty().await;
+    let options = lines.options(database.name());
+    let url = format!(
+        "postgres://spirit_beads@127.0.0.1:{}/{}?sslmode=disable",
+        options.get_port(),
+        database.name()
+    );
+    let settings = [("DATABASE_URL", url.as_str())];
+    let home = Home::new();
+    let program = home.start_with(&settings, "Sandbox ").await;
+    let client = crate::support::Client::to(&program.address).with_cookies();
+    let arguments = [
+        "token", "create", "--name", "outage", "--scope", "catalog", "--scope", "stock",
+    ];
+    let (code, token, told) = home.run(&arguments, &settings).await;
+    assert_eq!(code, 0, "{told}");
+    let body = json!({"id": "sunrise", "name": "Sunrise", "lighter_type": 1, "price": 4700, "inventory_count": 2});
+    let made = client
+        .with_token(token.trim())
+        .post("/api/products/", &body)
+        .await;
+    assert_eq!(made.status, 201, "{}", made.text);
+    let answer = client.check_out(&[("sunrise", 1)]).await;
+    let page = answer.json["checkout_url"].as_str().expect("an address");
+    let page = page
+        .strip_prefix(&program.address)
+        .expect("a page of ours")
+        .to_owned();
+    // As many of its connections as it may have are open, and lie idle.
+    let looks = at_once((0..8).map(|_| {
+        let (client, page) = (client.clone(), page.clone());
+        async move { client.get(&page).await.status }
+    }));
+    assert_eq!(looks.await, [200; 8]);
+    for _ in 0..2 {
+        let began = Instant::now();
+        until("a while passes", async || {
+            began.elapsed() > Duration::from_millis(400)
+        })
+        .await;
+        lines.forget();
+        let began = Instant::now();
+        let answer = client.get(&page).await;
+        assert_eq!(answer.status, 200, "{}", answer.text);
+        assert!(
+            began.elapsed() < Duration::from_secs(2),
+            "{:?}",
+            began.elapsed()
+        );
+    }
+    program.terminate().await;
+    assert_eq!(program.end().await, Some(0));
 }

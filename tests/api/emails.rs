@@ -1502,3 +1502,35 @@ async fn in_a_folder_an_email_that_is_sent_twice_lies_there_once() {
     assert_eq!(first[0].message_id, second[0].message_id);
     assert_ne!(first[0].raw, second[0].raw, "it was written anew");
 }
+
+#[tokio::test]
+async fn a_server_that_knows_no_ehlo_gets_its_emails_all_the_same() {
+    let server = MailServer::start().await;
+    let shop = shop_at(&server).await;
+    for (at, code) in [
+        &b"500 what?\r\n"[..],
+        b"502 not implemented\r\n",
+        b"504 no\r\n",
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        server.misbehave(Trouble::Words("EHLO", code));
+        shop.asks_for_a_piece("jane@example.com").await;
+        shop.run_jobs().await;
+        assert!(
+            server.received().len() > at,
+            "{}",
+            String::from_utf8_lossy(code)
+        );
+    }
+    // A server that does not let us in is another thing.
+    server.misbehave(Trouble::Words("EHLO", b"550 go away\r\n"));
+    let before = server.received().len();
+    shop.asks_for_a_piece("jane@example.com").await;
+    shop.run_failing_jobs().await;
+    assert_eq!(server.received().len(), before);
+    server.mend();
+    shop.hurry_jobs().await;
+    shop.run_jobs().await;
+}

@@ -233,6 +233,11 @@ async fn version(program: &Path) -> (u32, u32) {
 
 impl PgBouncer {
     async fn start(program: &Path, mode: &str, is_new: bool) -> PgBouncer {
+        PgBouncer::start_with(program, mode, is_new, 40).await
+    }
+
+    /// One that lends so many connections to the server.
+    async fn start_with(program: &Path, mode: &str, is_new: bool, size: u32) -> PgBouncer {
         let folder = std::env::temp_dir().join(format!("pgbouncer-{}", Uuid::new_v4().simple()));
         std::fs::create_dir(&folder).expect("a folder");
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
@@ -247,7 +252,7 @@ impl PgBouncer {
         };
         std::fs::write(folder.join("pgbouncer.ini"), format!(
             "[databases]\n* = host={} port=5432 user=spirit_beads\n[pgbouncer]\npool_mode = {mode}\nlisten_addr = 127.0.0.1\n\
-             listen_port = {port}\nunix_socket_dir =\nauth_type = any\ndefault_pool_size = 40\nmax_client_conn = 200\n{statements}\n",
+             listen_port = {port}\nunix_socket_dir =\nauth_type = any\ndefault_pool_size = {size}\nmax_client_conn = 200\n{statements}\n",
             socket.display()
         ))
         .expect("its settings");
@@ -320,6 +325,34 @@ async fn pgbouncer_in_transaction_mode_is_used_or_refused_by_what_it_can() {
             told.contains("max_prepared_statements") && told.contains("1.21"),
             "{told}"
         );
+    }
+    pooler.stop().await;
+}
+
+#[tokio::test]
+async fn a_pool_that_is_smaller_than_what_the_shop_may_open_is_refused() {
+    let Some(program) = pgbouncer() else { return };
+    let is_new = version(program).await >= (1, 21);
+    let pooler = PgBouncer::start_with(program, "session", is_new, 10).await;
+    let database = Database::empty().await;
+    let pooled = pooler.address(database.name());
+    for command in [vec![], vec!["work"]] {
+        let settings = [
+            ("DATABASE_URL", pooled.as_str()),
+            ("DATABASE_MAX_CONNECTIONS", "12"),
+        ];
+        let (code, _, told) = Home::new().run(&command, &settings).await;
+        assert_eq!(code, 1, "{told}");
+        for word in [
+            "DATABASE_MAX_CONNECTIONS is 12",
+            "only 10",
+            "default_pool_size",
+        ] {
+            assert!(
+                told.contains(word),
+                "{command:?} does not say {word:?}: {told}"
+            );
+        }
     }
     pooler.stop().await;
 }

@@ -188,6 +188,55 @@ async fn old_events_lose_what_they_say_of_people_and_stay_known() {
 }
 
 #[tokio::test]
+async fn events_of_the_other_mode_lose_it_as_well() {
+    let shop = Shop::open_with(&[("STRIPE_EVENT_RETENTION_DAYS", "30")]).await;
+    let piece = shop.stocks("Sunrise", 1).await;
+    let session = session_of(&shop.client.check_out(&[(&piece, 1)]).await);
+    shop.stripe.pay(&session, card()).await.expect("a payment");
+    let mut event = shop.event("checkout.session.completed").await;
+    event["livemode"] = json!(true);
+    assert_eq!(shop.webhook(&event).await.status, 200);
+    let id = event["id"].as_str().expect("an id");
+    let stands = async || {
+        let events = events(&shop).await;
+        let (_, status, payload) = events
+            .into_iter()
+            .find(|(known, ..)| known == id)
+            .expect("known");
+        (status, payload)
+    };
+    let (status, payload) = stands().await;
+    assert_eq!(status, "wrong_mode");
+    assert!(payload.contains("@"), "{payload}");
+    let sweep = async || {
+        spirit_beads::payments::redact_events(&shop.app)
+            .await
+            .expect("a sweep")
+    };
+    assert_eq!(sweep().await, 0);
+    sqlx::query("update stripe_events set received_at = now() - interval '31 days'")
+        .execute(&shop.db)
+        .await
+        .expect("some time");
+    assert_eq!((sweep().await, sweep().await), (1, 0));
+    let (status, payload) = stands().await;
+    assert_eq!(status, "wrong_mode");
+    assert!(!payload.contains("@"), "{payload}");
+    // Nothing is left that could be applied.
+    let system = shop.admin(&[Scope::System]).await;
+    let again = system
+        .post(&format!("/api/admin/events/{id}/run/"), &json!({}))
+        .await;
+    assert_eq!(
+        (again.status, &again.json["code"]),
+        (409, &json!("event_already_processed")),
+        "{}",
+        again.text
+    );
+    shop.run_jobs().await;
+}
+
+#[tokio::test]
 async fn over_tls_every_answer_keeps_browsers_there() {
     let shop = Shop::open_with(&[
         ("PUBLIC_URL", "https://shop.example"),

@@ -144,15 +144,19 @@ async fn a_cart_that_is_too_large_is_told_so_at_once() {
 }
 
 #[tokio::test]
-async fn a_network_of_ipv6_is_one_client_and_a_private_address_is_none() {
-    let (shop, ids) = stocked(&[("LIMIT_HELD_PIECES", "1")], 5).await;
+async fn a_network_of_ipv6_is_one_client_and_so_is_a_private_address() {
+    let (shop, ids) = stocked(&[("LIMIT_HELD_PIECES", "1")], 6).await;
     for (at, address, status) in [
         (0, "2001:db8:1:2::1", 200),
         (1, "2001:db8:1:2:ffff::9", 429),
         (1, "2001:db8:1:3::1", 200),
-        // A proxy that TRUSTED_PROXIES does not name stands for many.
+        // A proxy that TRUSTED_PROXIES does not name stands for many, who are not told apart.
         (2, "10.0.0.9", 200),
-        (3, "10.0.0.9", 200),
+        (3, "10.0.0.9", 429),
+        (3, "10.0.0.10", 200),
+        // A developer on this machine is not in the way.
+        (4, "127.0.0.1", 200),
+        (5, "::1", 200),
     ] {
         let answer = check_out(&shop.shopper(), address, &[(&ids[at], 1)]).await;
         assert_eq!(answer.status, status, "{address}: {}", answer.text);

@@ -242,3 +242,72 @@ async fn what_stripe_does_not_know_any_more_is_free() {
     assert_eq!(shop.stock(&piece).await, (1, 0));
     shop.audit().await;
 }
+
+/// Stripe's list as it came, with odd bytes in one of its events: the others are processed all the same, and so is that one.
+#[tokio::test]
+async fn an_event_with_odd_text_keeps_no_other_away() {
+    for odd in [
+        b"\\ud800".to_vec(),
+        b"\xff\xfe".to_vec(),
+        [
+            b"\", \"deep\": ".to_vec(),
+            b"[".repeat(3_000),
+            b"]".repeat(3_000),
+            b", \"x\": \"".to_vec(),
+        ]
+        .concat(),
+    ] {
+        let shop = Shop::open().await;
+        let piece = shop.stocks("Sunrise", 3).await;
+        let mut sessions = Vec::new();
+        for _ in 0..3 {
+            let session = session_of(&shop.shopper().check_out(&[(&piece, 1)]).await);
+            shop.stripe.pay(&session, card()).await.expect("a payment");
+            sessions.push(session);
+        }
+        let mut events = shop.stripe.events().await.expect("the events");
+        events.retain(|event| event["type"] == "checkout.session.completed");
+        events.reverse();
+        events[1]["data"]["object"]["customer_details"]["name"] = json!("@odd@");
+        let list =
+            json!({"object": "list", "url": "/v1/events", "has_more": false, "data": events})
+                .to_string();
+        let (before, after) = list.split_once("@odd@").expect("a name");
+        let list = [before.as_bytes(), &odd, after.as_bytes()].concat();
+        let address = answers_always(list).await;
+        let stripe = spirit_beads::stripe::Stripe::new(
+            &spirit_beads::config::Secret::new(crate::support::STRIPE_KEY),
+            Some(&address),
+            Duration::from_secs(4),
+        )
+        .expect("a client");
+        let mut app = shop.app.clone();
+        app.stripe = stripe;
+        let done = spirit_beads::payments::reconcile(&app, &|_, _| {})
+            .await
+            .expect("a reconciliation");
+        assert_eq!(
+            (done.listed, done.processed, done.failed),
+            (3, 3, 0),
+            "{done}"
+        );
+        for session in &sessions {
+            assert_eq!(shop.status_of(session).await, "paid");
+        }
+        shop.deliver().await;
+        shop.run_jobs().await;
+        shop.audit().await;
+    }
+}
+
+/// A server that answers every request with this JSON; its address.
+async fn answers_always(body: Vec<u8>) -> String {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+        .await
+        .expect("a free port");
+    let address = format!("http://{}", listener.local_addr().expect("bound"));
+    let headers = [(axum::http::header::CONTENT_TYPE, "application/json")];
+    let router = axum::Router::new().fallback(async move || (headers, body));
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    address
+}

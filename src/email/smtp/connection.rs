@@ -106,6 +106,9 @@ impl Connection {
 
     /// Sends a message after `DATA`.
     ///
+    /// Its reply counts as soon as its code is whole, even if the connection breaks within the words: an email that was
+    /// taken would be sent again otherwise.
+    ///
     /// # Errors
     /// As [`Connection::command`].
     pub async fn message(&mut self, message: &[u8]) -> io::Result<Reply> {
@@ -122,7 +125,7 @@ impl Connection {
         };
         self.0.write_all(end).await?;
         self.0.flush().await?;
-        self.reply().await
+        self.hear(true).await
     }
 
     /// Reads a reply of one or several lines.
@@ -130,16 +133,28 @@ impl Connection {
     /// # Errors
     /// For a broken connection or a malformed reply.
     pub async fn reply(&mut self) -> io::Result<Reply> {
+        self.hear(false).await
+    }
+
+    /// Hears a reply. With `may_be_cut`, a whole code is enough of it when the connection breaks.
+    async fn hear(&mut self, may_be_cut: bool) -> io::Result<Reply> {
         let mut room = LONGEST_REPLY;
         let mut lines = Vec::new();
+        let mut heard = None;
         loop {
             let mut line = Vec::new();
-            let read = (&mut self.0)
-                .take(room)
-                .read_until(b'\n', &mut line)
-                .await?;
-            room -= read as u64;
-            if !line.ends_with(b"\n") {
+            let read = (&mut self.0).take(room).read_until(b'\n', &mut line).await;
+            room = room.saturating_sub(line.len() as u64);
+            if read.is_err() || !line.ends_with(b"\n") {
+                // Every line of a reply begins with the same code (RFC 5321, 4.2.1).
+                let cut = parse(&line).map(|(code, _, words)| {
+                    lines.push(words);
+                    code
+                });
+                if let Some(code) = cut.or(heard).filter(|_| may_be_cut && room > 0) {
+                    return Ok(Reply { code, lines });
+                }
+                read?;
                 return Err(match room {
                     0 => odd("the server's reply is too long"),
                     _ => io::Error::new(
@@ -154,6 +169,7 @@ impl Connection {
             if is_last {
                 return Ok(Reply { code, lines });
             }
+            heard = Some(code);
         }
     }
 }
@@ -162,10 +178,11 @@ impl Connection {
 fn parse(line: &[u8]) -> Option<(u16, bool, String)> {
     let (code, rest) = line.split_at_checked(3)?;
     let code: u16 = std::str::from_utf8(code).ok()?.parse().ok()?;
-    let is_last = match rest.first()? {
-        b'-' => false,
-        b' ' | b'\r' | b'\n' => true,
-        _ => return None,
+    let is_last = match rest.first() {
+        Some(b'-') => false,
+        // Without anything after it, it was cut there.
+        Some(b' ' | b'\r' | b'\n') | None => true,
+        Some(_) => return None,
     };
     let words = String::from_utf8_lossy(rest.get(1..).unwrap_or_default());
     let words = words.replace(|c: char| c.is_control(), " ");
@@ -230,6 +247,37 @@ mod tests {
             &endless,
         ] {
             assert!(hears(bytes).await.is_err(), "{bytes:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn the_reply_to_a_message_counts_once_its_code_is_whole() {
+        let endless = b"250-x\r\n".repeat(20_000);
+        for (bytes, code) in [
+            (&b"250 ok\r\n"[..], Some(250)),
+            (b"250 2.0.0 queued as 4", Some(250)),
+            (b"250", Some(250)),
+            (b"250-taken\r\n", Some(250)),
+            (b"250-taken\r\n25", Some(250)),
+            (b"554 5.7.1 sp", Some(554)),
+            (b"451 4", Some(451)),
+            (b"", None),
+            (b"25", None),
+            (b"2500", None),
+            (b"hello", None),
+            (&endless, None),
+        ] {
+            let (ours, mut theirs) = tokio::io::duplex(200_000);
+            theirs.write_all(bytes).await.expect("sent");
+            theirs.shutdown().await.expect("closed");
+            let mut line = Connection(BufReader::new(Box::new(ours)));
+            let reply = line.message(b"a").await.map(|reply| reply.code).ok();
+            assert_eq!(
+                reply,
+                code,
+                "{}",
+                String::from_utf8_lossy(&bytes[..bytes.len().min(40)])
+            );
         }
     }
 

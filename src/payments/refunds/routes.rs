@@ -129,7 +129,7 @@ enum NotNow {
     params(("id" = String, Path, description = "The id, or the number as CO-1042")),
     request_body = CustomRefundBody,
     responses(
-        (status = 202, body = CustomMoneyView, description = "It is planned; also where it was asked for before"),
+        (status = 202, body = CustomMoneyView, description = "Planned, now or by an earlier request with this id"),
         BadRequest, TokenFailures, NotThere, NotNow, BodyFailures,
     )
 )]
