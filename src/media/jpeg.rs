@@ -10,7 +10,10 @@ use image::{DynamicImage, GrayImage, RgbImage};
 use jpeg_decoder::{ColorTransform, Decoder};
 use memchr::memchr;
 
+use self::metadata::Metadata;
 use super::intake::Refusal;
+
+mod metadata;
 
 mod marker {
     pub const SOF0: u8 = 0xc0;
@@ -250,12 +253,7 @@ struct Parser<'a> {
     frame: Option<Frame>,
     scans: usize,
     has_end: bool,
-    is_jfif: bool,
-    /// The transform that Adobe's segment names.
-    adobe: Option<u8>,
-    exif: Option<&'a [u8]>,
-    /// The parts of a color profile with their numbers, and how many there should be.
-    profile: Vec<(u8, u8, &'a [u8])>,
+    metadata: Metadata<'a>,
     is_bare: bool,
 }
 
@@ -268,10 +266,7 @@ impl<'a> Parser<'a> {
             frame: None,
             scans: 0,
             has_end: false,
-            is_jfif: false,
-            adobe: None,
-            exif: None,
-            profile: Vec::new(),
+            metadata: Metadata::default(),
             is_bare: true,
         }
     }
@@ -337,7 +332,8 @@ impl<'a> Parser<'a> {
             }
             marker::SOS => self.take_scan(segment),
             marker::APP0..=marker::APP15 => {
-                self.take_metadata(marker, segment);
+                self.is_bare &= marker == marker::APP0 && segment.starts_with(b"JFIF\0");
+                self.metadata.take(marker, segment);
                 Ok(())
             }
             marker::COM | marker::DNL => {
@@ -418,82 +414,21 @@ impl<'a> Parser<'a> {
         Ok(())
     }
 
-    fn take_metadata(&mut self, marker: u8, segment: &'a [u8]) {
-        let after = |name: &[u8]| segment.strip_prefix(name);
-        match marker {
-            marker::APP0 if segment.starts_with(b"JFIF\0") => {
-                self.is_jfif = true;
-                return;
-            }
-            marker::APP14 if segment.starts_with(b"Adobe") && segment.len() >= 12 => {
-                self.adobe = Some(segment[11]);
-            }
-            marker::APP1 => {
-                if let Some(exif) = after(b"Exif\0\0") {
-                    // The first counts: what follows goes on with it, or was put behind it by another program.
-                    self.exif.get_or_insert(exif);
-                }
-            }
-            marker::APP2 => {
-                if let Some([number, of, part @ ..]) = after(b"ICC_PROFILE\0") {
-                    self.profile.push((*number, *of, part));
-                }
-            }
-            _ => {}
-        }
-        self.is_bare = false;
-    }
-
     fn finish(mut self) -> Result<Jpeg, Refusal> {
-        let color_transform = self.color_transform();
-        let profile = self.profile();
         let frame = self.frame.ok_or(Refusal::Damaged)?;
         if !frame.is_complete() {
             return Err(Refusal::Damaged);
         }
+        let ids: Vec<u8> = frame.components.iter().map(|c| c.id).collect();
         self.plain.extend([0xff, marker::EOI]);
         Ok(Jpeg {
             frame,
-            color_transform,
+            color_transform: self.metadata.color_transform(&ids),
             plain: self.plain,
-            orientation: self
-                .exif
-                .and_then(Orientation::from_exif_chunk)
-                .unwrap_or(Orientation::NoTransforms),
-            profile,
+            orientation: self.metadata.orientation(),
+            profile: self.metadata.profile(),
             is_bare: self.is_bare && self.has_end && self.at == self.content.len(),
         })
-    }
-
-    /// What the components mean, by the rules of libjpeg, which all browsers use.
-    fn color_transform(&self) -> ColorTransform {
-        let ids: Vec<u8> = self
-            .frame
-            .iter()
-            .flat_map(|frame| frame.components.iter().map(|component| component.id))
-            .collect();
-        match (ids.len(), self.adobe) {
-            (1, _) => ColorTransform::Grayscale,
-            (4, None | Some(0)) => ColorTransform::CMYK,
-            (4, _) => ColorTransform::YCCK,
-            _ if self.is_jfif => ColorTransform::YCbCr,
-            (_, Some(0)) => ColorTransform::RGB,
-            (_, None) if ids == *b"RGB" => ColorTransform::RGB,
-            _ => ColorTransform::YCbCr,
-        }
-    }
-
-    /// The color profile, put together. None where a part is missing or there twice.
-    fn profile(&mut self) -> Option<Vec<u8>> {
-        self.profile.sort_by_key(|(number, ..)| *number);
-        let count = self.profile.len();
-        let mut parts = self.profile.iter().zip(1..);
-        let is_whole = count > 0
-            && parts.all(|((number, of, _), expected)| {
-                usize::from(*number) == expected && usize::from(*of) == count
-            });
-        let parts = self.profile.iter().map(|(_, _, part)| *part);
-        is_whole.then(|| parts.collect::<Vec<_>>().concat())
     }
 }
 
