@@ -14,6 +14,8 @@ use self::metadata::Metadata;
 use super::intake::Refusal;
 
 mod metadata;
+#[cfg(test)]
+pub(super) mod samples;
 
 mod marker {
     pub const SOF0: u8 = 0xc0;
@@ -333,7 +335,10 @@ impl<'a> Parser<'a> {
             marker::SOS => self.take_scan(segment),
             marker::APP0..=marker::APP15 => {
                 self.is_bare &= marker == marker::APP0 && segment.starts_with(b"JFIF\0");
-                self.metadata.take(marker, segment);
+                // Browsers have read the header once the pixels begin, and ignore metadata behind it.
+                if self.scans == 0 {
+                    self.metadata.take(marker, segment);
+                }
                 Ok(())
             }
             marker::COM | marker::DNL => {

@@ -1,11 +1,14 @@
 //! Metadata of a JPEG: orientation, color profile, and the meaning of its components.
+//!
+//! Which block counts follows Skia, by which Chromium reads metadata. Source:
+//! <https://github.com/google/skia/blob/main/src/codec/SkJpegMetadataDecoderImpl.cpp>
 
 use image::metadata::Orientation;
 use jpeg_decoder::ColorTransform;
 
 use super::marker;
 
-/// Metadata from the application segments of one file.
+/// Metadata from the application segments before the first scan.
 #[derive(Default)]
 pub(super) struct Metadata<'a> {
     is_jfif: bool,
@@ -26,7 +29,10 @@ impl<'a> Metadata<'a> {
                 self.adobe = Some(segment[11]);
             }
             marker::APP1 => {
-                if let Some(exif) = after(b"Exif\0\0") {
+                // Any byte may stand behind the name, and a block with nothing in it is skipped.
+                if let Some([_, exif @ ..]) = after(b"Exif\0")
+                    && !exif.is_empty()
+                {
                     // The first counts: what follows goes on with it, or was put behind it by another program.
                     self.exif.get_or_insert(exif);
                 }
@@ -71,5 +77,47 @@ impl<'a> Metadata<'a> {
             });
         let parts = self.profile.iter().map(|(_, _, part)| *part);
         is_whole.then(|| parts.collect::<Vec<_>>().concat())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use image::metadata::Orientation;
+
+    use super::super::samples::{exif, one_color, segment};
+    use super::super::{Jpeg, marker};
+
+    fn orientation(file: &[u8]) -> Orientation {
+        Jpeg::read(file).expect("an image").orientation()
+    }
+
+    #[test]
+    fn an_orientation_counts_before_the_first_scan_alone() {
+        let (gray, turned) = ([90, 128, 128], exif([0, 0], 6));
+        assert_eq!(
+            orientation(&one_color(&gray, &turned, &[])),
+            Orientation::Rotate90
+        );
+        let between = one_color(&gray, &[], &turned);
+        assert_eq!(orientation(&between), Orientation::NoTransforms);
+        let mut behind = one_color(&gray, &[], &[]);
+        behind.splice(behind.len() - 2..behind.len() - 2, turned);
+        assert_eq!(orientation(&behind), Orientation::NoTransforms);
+        assert!(!Jpeg::read(&behind).expect("an image").is_bare);
+    }
+
+    #[test]
+    fn an_empty_block_of_exif_hides_no_other_and_its_padding_may_be_any_byte() {
+        let empty = segment(marker::APP1, b"Exif\0\0");
+        for header in [
+            [empty, exif([0, 0], 6)].concat(),
+            exif([0, 0xff], 6),
+            [exif([0, 1], 6), exif([0, 0], 3)].concat(),
+        ] {
+            let file = one_color(&[90], &header, &[]);
+            assert_eq!(orientation(&file), Orientation::Rotate90, "{header:x?}");
+        }
+        let other_name = one_color(&[90], &exif([1, 0], 6), &[]);
+        assert_eq!(orientation(&other_name), Orientation::NoTransforms);
     }
 }
