@@ -15,7 +15,7 @@ pub(super) struct Metadata<'a> {
     /// The transform that Adobe's segment names.
     adobe: Option<u8>,
     exif: Option<&'a [u8]>,
-    /// The parts of a color profile with their numbers, and how many there should be.
+    /// The parts of color profiles in the order of the file, each with its number and how many there should be.
     profile: Vec<(u8, u8, &'a [u8])>,
 }
 
@@ -38,7 +38,9 @@ impl<'a> Metadata<'a> {
                 }
             }
             marker::APP2 => {
-                if let Some([number, of, part @ ..]) = after(b"ICC_PROFILE\0") {
+                if let Some([number, of, part @ ..]) = after(b"ICC_PROFILE\0")
+                    && !part.is_empty()
+                {
                     self.profile.push((*number, *of, part));
                 }
             }
@@ -66,17 +68,16 @@ impl<'a> Metadata<'a> {
         }
     }
 
-    /// The color profile, put together. None where a part is missing or there twice.
-    pub fn profile(&mut self) -> Option<Vec<u8>> {
-        self.profile.sort_by_key(|(number, ..)| *number);
-        let count = self.profile.len();
-        let mut parts = self.profile.iter().zip(1..);
-        let is_whole = count > 0
-            && parts.all(|((number, of, _), expected)| {
-                usize::from(*number) == expected && usize::from(*of) == count
-            });
-        let parts = self.profile.iter().map(|(_, _, part)| *part);
-        is_whole.then(|| parts.collect::<Vec<_>>().concat())
+    /// The first color profile, put together. None where a part is missing, or there twice before all others are.
+    pub fn profile(&self) -> Option<Vec<u8>> {
+        let (_, count, _) = *self.profile.first()?;
+        // Parts behind the last one that is needed belong to a second profile, which browsers do not read.
+        let mut parts = self.profile.get(..usize::from(count))?.to_vec();
+        parts.sort_by_key(|(number, ..)| *number);
+        let mut expected = (1..=count).zip(&parts);
+        let is_whole = count > 0 && expected.all(|(at, (number, of, _))| (at, count) == (*number, *of));
+        let parts: Vec<&[u8]> = parts.iter().map(|(_, _, part)| *part).collect();
+        is_whole.then(|| parts.concat())
     }
 }
 
@@ -84,7 +85,7 @@ impl<'a> Metadata<'a> {
 mod tests {
     use image::metadata::Orientation;
 
-    use super::super::samples::{exif, one_color, segment};
+    use super::super::samples::{exif, one_color, profile_part, segment};
     use super::super::{Jpeg, marker};
 
     fn orientation(file: &[u8]) -> Orientation {
@@ -119,5 +120,43 @@ mod tests {
         }
         let other_name = one_color(&[90], &exif([1, 0], 6), &[]);
         assert_eq!(orientation(&other_name), Orientation::NoTransforms);
+    }
+
+    #[test]
+    fn of_two_profiles_the_first_counts_and_of_one_every_part() {
+        let profile = |parts: &[(u8, u8, &[u8])]| {
+            let parts = parts.iter().map(|(number, of, part)| profile_part(*number, *of, part));
+            let file = one_color(&[90], &parts.collect::<Vec<_>>().concat(), &[]);
+            let jpeg = Jpeg::read(&file).expect("an image");
+            jpeg.profile().map(<[u8]>::to_vec)
+        };
+        let whole = Some(b"first".to_vec());
+        for parts in [
+            &[(1, 1, &b"first"[..])][..],
+            &[(1, 1, b"first"), (1, 1, b"first")],
+            &[(1, 1, b"first"), (1, 1, b"second")],
+            &[(1, 1, b"first"), (2, 2, b"second")],
+            &[(2, 2, b"st"), (1, 2, b"fir"), (1, 2, b"sec")],
+            &[(1, 2, b""), (1, 2, b"fir"), (2, 2, b"st")],
+        ] {
+            assert_eq!(profile(parts), whole, "{parts:?}");
+        }
+        for parts in [
+            &[][..],
+            &[(1, 2, &b"fir"[..])],
+            &[(1, 2, b"fir"), (1, 2, b"fir"), (2, 2, b"st")],
+            &[(1, 2, b"fir"), (2, 3, b"st"), (2, 2, b"st")],
+            &[(0, 1, b"first"), (1, 1, b"first")],
+            &[(1, 0, b"first"), (1, 1, b"first")],
+        ] {
+            assert_eq!(profile(parts), None, "{parts:?}");
+        }
+    }
+
+    #[test]
+    fn a_profile_behind_the_pixels_is_none() {
+        let part = profile_part(1, 1, b"first");
+        let file = one_color(&[90, 128, 128], &[], &part);
+        assert_eq!(Jpeg::read(&file).expect("an image").profile(), None);
     }
 }
