@@ -11,6 +11,7 @@ use jpeg_decoder::{ColorTransform, Decoder};
 use memchr::memchr;
 
 use self::metadata::Metadata;
+use super::color::{Inks, Pixels};
 use super::intake::Refusal;
 
 mod metadata;
@@ -209,42 +210,32 @@ impl Jpeg {
         self.profile.as_deref()
     }
 
-    /// Decodes the pixels: gray, or RGB.
+    /// Decodes the pixels.
     ///
     /// # Errors
     /// An image of which not all pixels are there.
-    pub fn decode(self) -> Result<DynamicImage, Refusal> {
+    pub fn decode(self) -> Result<Pixels, Refusal> {
         let (width, height) = self.dimensions();
         let mut decoder = Decoder::new(&self.plain[..]);
         decoder.set_color_transform(self.color_transform);
-        let mut pixels = decoder.decode().map_err(|error| match error {
+        let samples = decoder.decode().map_err(|error| match error {
             jpeg_decoder::Error::Unsupported(_) => Refusal::UnusualJpeg("an unusual coding"),
             _ => Refusal::Damaged,
         })?;
         drop(decoder);
-        if self.frame.components.len() == 4 {
-            inks_to_rgb(&mut pixels);
-        }
         let image = match self.frame.components.len() {
-            1 => GrayImage::from_raw(width, height, pixels).map(DynamicImage::from),
-            _ => RgbImage::from_raw(width, height, pixels).map(DynamicImage::from),
+            1 => GrayImage::from_raw(width, height, samples).map(DynamicImage::from),
+            3 => RgbImage::from_raw(width, height, samples).map(DynamicImage::from),
+            _ => {
+                return Ok(Pixels::Inks(Inks {
+                    width,
+                    height,
+                    samples,
+                }));
+            }
         };
-        image.ok_or(Refusal::Damaged)
+        image.map(Pixels::Light).ok_or(Refusal::Damaged)
     }
-}
-
-/// Turns cyan, magenta, yellow and black into RGB in place, as browsers do where no profile says it better.
-fn inks_to_rgb(pixels: &mut Vec<u8>) {
-    let count = pixels.len() / 4;
-    for at in 0..count {
-        let black = u16::from(255 - pixels[at * 4 + 3]);
-        for channel in 0..3 {
-            let light = u16::from(255 - pixels[at * 4 + channel]) * black;
-            // At most 255 * 255 / 255.
-            pixels[at * 3 + channel] = ((light + 127) / 255) as u8;
-        }
-    }
-    pixels.truncate(count * 3);
 }
 
 /// Walks over the segments of a file and gathers what counts.
@@ -459,6 +450,7 @@ fn check_huffman_tables(mut segment: &[u8]) -> Result<(), Refusal> {
 mod tests {
     use image::codecs::jpeg::JpegEncoder;
 
+    use super::super::color::in_srgb;
     use super::*;
 
     fn written() -> Vec<u8> {
@@ -473,7 +465,7 @@ mod tests {
     }
 
     fn pixels(jpeg: &[u8]) -> Result<Vec<u8>, Refusal> {
-        Ok(Jpeg::read(jpeg)?.decode()?.into_bytes())
+        Ok(in_srgb(Jpeg::read(jpeg)?.decode()?, None).into_bytes())
     }
 
     #[test]

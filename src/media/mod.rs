@@ -6,6 +6,7 @@
 //! column that references `images (id)`, and that is all it takes: what nothing references a day after its last upload
 //! is swept.
 mod batch;
+mod color;
 mod intake;
 mod jpeg;
 mod objects;

@@ -75,7 +75,8 @@ impl<'a> Metadata<'a> {
         let mut parts = self.profile.get(..usize::from(count))?.to_vec();
         parts.sort_by_key(|(number, ..)| *number);
         let mut expected = (1..=count).zip(&parts);
-        let is_whole = count > 0 && expected.all(|(at, (number, of, _))| (at, count) == (*number, *of));
+        let is_whole =
+            count > 0 && expected.all(|(at, (number, of, _))| (at, count) == (*number, *of));
         let parts: Vec<&[u8]> = parts.iter().map(|(_, _, part)| *part).collect();
         is_whole.then(|| parts.concat())
     }
@@ -125,7 +126,9 @@ mod tests {
     #[test]
     fn of_two_profiles_the_first_counts_and_of_one_every_part() {
         let profile = |parts: &[(u8, u8, &[u8])]| {
-            let parts = parts.iter().map(|(number, of, part)| profile_part(*number, *of, part));
+            let parts = parts
+                .iter()
+                .map(|(number, of, part)| profile_part(*number, *of, part));
             let file = one_color(&[90], &parts.collect::<Vec<_>>().concat(), &[]);
             let jpeg = Jpeg::read(&file).expect("an image");
             jpeg.profile().map(<[u8]>::to_vec)
