@@ -22,8 +22,8 @@ pub use events::{process_stored, run_again};
 pub use reconcile::{Reconciled, Swept, reconcile, sweep};
 pub use redaction::redact_events;
 pub use refunds::{
-    NewRefund, RefundSubject, State as RefundState, find_subject, read_refunds, refund,
-    refund_request, refundable, send_refund, try_again as retry_refund,
+    NewRefund, RefundOutcome, RefundSubject, State as RefundState, find_subject, read_refunds,
+    refund, refund_request, refundable, send_refund, try_again as retry_refund,
 };
 pub use routes::{own_hold, router};
 pub use store::{

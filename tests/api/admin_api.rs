@@ -51,6 +51,10 @@ const TWINS: &[(&str, Result<&str, &str>)] = &[
         Ok("POST /api/admin/orders/{id}/refund"),
     ),
     (
+        "POST /admin/orders/{id}/restock",
+        Ok("POST /api/admin/orders/{id}/restock"),
+    ),
+    (
         "POST /admin/refunds/{id}/retry",
         Ok("POST /api/admin/refunds/{id}/retry"),
     ),

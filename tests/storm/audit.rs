@@ -544,7 +544,7 @@ async fn check_after_refunds(
     let log: Vec<(String, String, serde_json::Value)> = sqlx::query_as(
         "select action, object, coalesce(after, '{}')
          from audit_log
-         where action in ('order.refund', 'order.ship', 'custom_order.ship')
+         where action in ('order.refund', 'order.restock', 'order.ship', 'custom_order.ship')
          order by id",
     )
     .fetch_all(shop)
@@ -578,9 +578,11 @@ async fn check_after_refunds(
             books.orders.iter().find(|order| order.id == *id)
         });
         let Some(order) = order else { continue };
-        if action == "order.refund" {
-            let amount = after["refund"].as_i64().unwrap_or(order.total);
-            *money.entry(&order.id).or_default() += amount;
+        if action == "order.refund" || action == "order.restock" {
+            if action == "order.refund" {
+                let amount = after["refund"].as_i64().unwrap_or(order.total);
+                *money.entry(&order.id).or_default() += amount;
+            }
             for piece in after["restock"].as_array().into_iter().flatten() {
                 let product = piece["product"].as_str().unwrap_or_default();
                 *back.entry((&order.id, product)).or_default() +=

@@ -7,7 +7,7 @@ use sqlx::PgConnection;
 use tracing::warn;
 
 use super::store::{self, State, Untold};
-use super::{flag, note, with_restock};
+use super::{TO_SHIP_AFTER_ALL, flag, is_to_ship_after_all, note, with_restock};
 use crate::app::App;
 use crate::custom_orders;
 use crate::error::{Error, Result};
@@ -135,7 +135,10 @@ pub async fn apply(conn: &mut PgConnection, payment_id: &str) -> Result<()> {
             "A refund of {amount} failed: the bank sent the money back to you. Refund it again, or it has to be given \
              back by hand."
         );
-        let why = with_restock(why, failed.restocked);
+        let mut why = with_restock(why, failed.restocked);
+        if is_to_ship_after_all(conn, order).await? {
+            why.push_str(TO_SHIP_AFTER_ALL);
+        }
         let item = NewItem::new(Kind::RefundFailed, format!("refund:{}", failed.id), why);
         flag(conn, order, custom_order, &item).await?;
     }

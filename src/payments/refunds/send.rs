@@ -9,11 +9,13 @@ use sqlx::PgConnection;
 use tracing::{info, warn};
 
 use super::store::{self, Refund, State};
-use super::{flag, note, reports, with_restock};
+use super::{TO_SHIP_AFTER_ALL, flag, is_to_ship_after_all, note, reports, with_restock};
 use crate::app::App;
+use crate::custom_orders;
 use crate::error::{Error, Result};
-use crate::ids::RefundId;
+use crate::ids::{OrderId, RefundId};
 use crate::money::Cents;
+use crate::orders::{self, Order};
 use crate::payments::store::{self as payments, Payment};
 use crate::review_items::{Kind, NewItem};
 use crate::stripe::{self, RefundRequest, RefundStatus, StripeError};
@@ -283,8 +285,16 @@ async fn refused(
     refund: &Refund,
     error: &str,
 ) -> Result<()> {
+    let order = lock_order(conn, refund.order_id).await?;
+    let was_in_full = match &order {
+        Some(order) => orders::is_refunded_in_full(conn, order.id).await?,
+        None => false,
+    };
     if !store::end_planned(conn, id, State::Failed, Some(error)).await? {
         return Ok(());
+    }
+    if let Some(order) = order {
+        orders::full_refund_failed(conn, order, was_in_full).await?;
     }
     warn!(%id, error, "refund refused");
     let amount = refund.amount.in_currency(&refund.currency);
@@ -292,9 +302,23 @@ async fn refused(
         "Stripe refused to refund {amount}: it has to be given back by hand, or tried again once the reason is gone. \
          {error}"
     );
-    let why = with_restock(why, refund.restocked);
+    let mut why = with_restock(why, refund.restocked);
+    if is_to_ship_after_all(conn, refund.order_id).await? {
+        why.push_str(TO_SHIP_AFTER_ALL);
+    }
     let item = NewItem::new(Kind::RefundFailed, format!("refund:{id}"), why);
     flag(conn, refund.order_id, refund.custom_order_id, &item).await
+}
+
+/// Locks the order of a refund, after the custom order that it was made for.
+async fn lock_order(conn: &mut PgConnection, order: Option<OrderId>) -> Result<Option<Order>> {
+    match order {
+        Some(order) => {
+            custom_orders::lock_of(conn, order).await?;
+            orders::lock(conn, order).await
+        }
+        None => Ok(None),
+    }
 }
 
 /// Records why a refund was not accepted. The inner error makes the queue retry; there is none when Stripe turns out to
