@@ -169,6 +169,7 @@ pub async fn sweep(app: &App) -> Result<()> {
     let mut conn = app.db.acquire().await?;
     let lapsed = store::list_lapsed(&mut conn, app.config.shop_time_zone).await?;
     let refunded = store::list_refunded(&mut conn).await?;
+    let not_refunded = store::list_not_refunded(&mut conn).await?;
     for (quote, state) in store::list_hanging(&mut conn, HANGING).await? {
         let job = match state {
             QuoteState::Asking => Job::MakeLink { quote },
@@ -185,6 +186,11 @@ pub async fn sweep(app: &App) -> Result<()> {
     for custom_order in refunded {
         let mut tx = app.db.begin().await?;
         service::set_refunded(&mut tx, custom_order, "clock").await?;
+        tx.commit().await?;
+    }
+    for custom_order in not_refunded {
+        let mut tx = app.db.begin().await?;
+        service::refund_failed(&mut tx, custom_order, "clock").await?;
         tx.commit().await?;
     }
     Ok(())

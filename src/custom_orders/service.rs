@@ -813,6 +813,25 @@ pub async fn set_refunded(conn: &mut PgConnection, id: CustomOrderId, actor: &st
     Ok(())
 }
 
+/// A refund in full failed, so that the order of a piece is not refunded any more: the piece goes back to where it was, too.
+/// Safe to repeat.
+///
+/// # Errors
+/// 404 when there is no such custom order.
+pub async fn refund_failed(conn: &mut PgConnection, id: CustomOrderId, actor: &str) -> Result<()> {
+    let custom_order = locked(conn, id).await?;
+    let (Status::Refunded, Some(order)) = (custom_order.status, custom_order.order_id) else {
+        return Ok(());
+    };
+    let order = orders::find(conn, order).await?;
+    if order.is_some_and(|order| order.status != orders::Status::Refunded) {
+        let before = store::status_before_refund(conn, id).await?;
+        let note = "a refund failed: the money is with the shop again";
+        store::set_status(conn, &custom_order, before, None, actor, note).await?;
+    }
+    Ok(())
+}
+
 /// Completes the custom order behind this order. Safe to repeat.
 ///
 /// # Errors

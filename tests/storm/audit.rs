@@ -29,7 +29,7 @@ const ORDER_MOVES: [(&str, &str); 15] = [
     ("refunded", "delivered"),
 ];
 
-const REQUEST_MOVES: [(&str, &str); 13] = [
+const REQUEST_MOVES: [(&str, &str); 17] = [
     ("pending", "approved"),
     ("pending", "rejected"),
     ("approved", "pending"),
@@ -43,6 +43,10 @@ const REQUEST_MOVES: [(&str, &str); 13] = [
     ("in_production", "refunded"),
     ("shipped", "refunded"),
     ("completed", "refunded"),
+    ("refunded", "paid"),
+    ("refunded", "in_production"),
+    ("refunded", "shipped"),
+    ("refunded", "completed"),
 ];
 
 /// The events of Stripe's that change something here.
@@ -698,31 +702,15 @@ fn check_payments(books: &Books, report: &mut Report) {
             report.broken("P2", "payment unknown to Stripe", &payment.id);
         }
     }
-    let sent_back = books.stripe_refunds.iter();
-    let sent_back = sent_back.filter(|refund| refund.status == "failed");
-    let sent_back: HashSet<&str> = sent_back.map(|refund| refund.payment.as_str()).collect();
-    let failed_orders: HashSet<&str> = books
-        .payments
-        .iter()
-        .filter(|payment| {
-            failed.contains(payment.id.as_str()) || sent_back.contains(payment.id.as_str())
-        })
-        .filter_map(|payment| payment.order_id.as_deref())
-        .collect();
     for request in &books.requests {
         let paid = matches!(
             request.status.as_str(),
             "paid" | "in_production" | "shipped" | "completed" | "refunded"
         );
         let order = request.order_id.as_deref().and_then(|id| orders.get(id));
-        // A bank may send a refund back: then the order is as it was, and the piece stays over until somebody looks.
-        let differs = match order {
-            Some(order) if order.status == "refunded" => request.status != "refunded",
-            Some(order) => {
-                request.status == "refunded" && !failed_orders.contains(order.id.as_str())
-            }
-            None => false,
-        };
+        // Both are refunded, or neither is: a bank may send a refund back.
+        let differs = order
+            .is_some_and(|order| (order.status == "refunded") != (request.status == "refunded"));
         if paid != order.is_some_and(|order| order.paid && order.channel == "custom_order")
             || differs
         {

@@ -153,7 +153,6 @@ async fn apply_to_order(
     refunded: Cents,
 ) -> Result<()> {
     let custom_order = custom_orders::lock_of(conn, order).await?;
-    let before = orders::find(conn, order).await?;
     let untold = store::take_untold(conn, payment_id).await?;
     for untold in &untold {
         let told = line(untold, &payment.currency);
@@ -169,12 +168,13 @@ async fn apply_to_order(
         let in_all = Cents(in_all.min(after.total.0));
         emails::refunded(conn, &after, untold.amount, in_all, &untold.id).await?;
     }
-    let is_over = after.status == Status::Refunded
-        && before.is_some_and(|before| before.status != Status::Refunded);
-    if let (true, Some(custom_order)) = (is_over, custom_order) {
-        custom_orders::set_refunded(conn, custom_order.id, "stripe").await?;
+    let Some(custom_order) = custom_order else {
+        return Ok(());
+    };
+    match after.status {
+        Status::Refunded => custom_orders::set_refunded(conn, custom_order.id, "stripe").await,
+        _ => custom_orders::refund_failed(conn, custom_order.id, "stripe").await,
     }
-    Ok(())
 }
 
 /// Reads a payment's refunds from Stripe, when reports were lost or did not list them. Safe to repeat.
