@@ -716,7 +716,10 @@ pub async fn sell(
         && let Some(order) = store::find(conn, id).await?
     {
         let known = store::lines(conn, id).await?;
-        return match order.is_manual() && sale.is_of(&known) {
+        let is_same = order.is_manual()
+            && sale.is_of(&known)
+            && (&sale.email, &sale.customer_name) == (&order.email, &order.customer_name);
+        return match is_same {
             true => Ok(order),
             false => Err(Error::Conflict(
                 "sale_differs",

@@ -20,10 +20,10 @@ use crate::error::{Error, Result};
 use crate::ids::{CustomOrderId, OrderId, ProductId, RefundId, RestockId};
 use crate::jobs::{self, Job};
 use crate::money::Cents;
-use crate::orders::{self, NewRestock};
+use crate::orders::{self, NewRestock, Restocked};
 use crate::review_items::{self, NewItem};
 use crate::reviews;
-use store::NewRow;
+use store::{AskedRefund, NewRow, Refund};
 
 /// Plans a refund and queues the job that requests it from Stripe.
 pub async fn plan(
@@ -40,6 +40,7 @@ pub async fn plan(
         reason,
         actor: "stripe",
         restocked: 0,
+        asked: None,
         retry_of: None,
     };
     insert(conn, &new).await?;
@@ -84,6 +85,34 @@ impl NewRefund {
             .map(|(id, quantity)| json!({"product": id, "quantity": quantity}))
             .collect();
         json!({"refund": self.amount, "reason": self.reason, "restock": restock})
+    }
+
+    /// The amount and the pieces, as they are kept.
+    fn asked(&self) -> AskedRefund {
+        let pieces = self.restock.iter().map(|(product, quantity)| Restocked {
+            product_id: product.clone(),
+            quantity: *quantity,
+        });
+        let mut restock: Vec<Restocked> = pieces.collect();
+        restock.sort();
+        AskedRefund {
+            amount: self.amount,
+            restock,
+        }
+    }
+
+    /// Compares amount and pieces with those that a known refund was asked for with. To name the amount of one that was asked for
+    /// without is the same.
+    fn is_as(&self, known: &Refund) -> bool {
+        let asked = self.asked();
+        let Some(before) = &known.asked else {
+            let pieces: i32 = asked.restock.iter().map(|piece| piece.quantity).sum();
+            return asked.amount.is_none_or(|amount| amount == known.wanted)
+                && pieces == known.restocked;
+        };
+        let is_same_amount = asked.amount == before.amount
+            || before.amount.is_none() && asked.amount == Some(known.wanted);
+        is_same_amount && asked.restock == before.restock
     }
 
     /// Its pieces, where there is no money to refund with them.
@@ -199,6 +228,7 @@ pub async fn refund(
         reason,
         actor,
         restocked: back,
+        asked: Some(new.asked()),
         retry_of: None,
     };
     insert(conn, &row).await?;
@@ -258,7 +288,8 @@ async fn is_planned(conn: &mut PgConnection, paid: &Paid, new: &NewRefund) -> Re
     let payment = &known.payment_id;
     let is_same = paid.payments.contains(payment)
         && new.payment.as_ref().is_none_or(|named| named == payment)
-        && new.amount.is_none_or(|amount| amount == known.wanted);
+        && new.reason.trim() == known.reason
+        && new.is_as(&known);
     match is_same {
         true => Ok(true),
         false => Err(differs()),
@@ -307,6 +338,7 @@ pub async fn retry(conn: &mut PgConnection, id: RefundId, actor: &str) -> Result
         reason: &refund.reason,
         actor,
         restocked: 0,
+        asked: None,
         retry_of: Some(id),
     };
     insert(conn, &again).await?;
