@@ -147,6 +147,11 @@ pub async fn approve(
     }
 }
 
+/// The idempotency key of the first call for a quote's link.
+pub(super) fn first_key(custom_order: CustomOrderId, quote: QuoteId) -> String {
+    format!("quote-{custom_order}-{quote}")
+}
+
 /// Plans the payment link of a draft.
 async fn ask(
     conn: &mut PgConnection,
@@ -167,7 +172,7 @@ async fn ask(
         shipping: draft.shipping,
         countries: draft.shipping_zone.countries(),
         return_url: format!("{}/custom-order-success", app.config.frontend_url),
-        key: format!("quote-{}-{}", custom_order.id, draft.id),
+        key: first_key(custom_order.id, draft.id),
     };
     store::set_asking(conn, &call).await?;
     jobs::enqueue(conn, &Job::MakeLink { quote: draft.id }).await?;

@@ -147,6 +147,115 @@ async fn a_refund_that_stripe_does_not_take_now_stays_planned_until_it_does() {
 }
 
 #[tokio::test]
+async fn a_failure_that_stripe_keeps_under_a_key_does_not_hold_a_refund_for_a_day() {
+    let (shop, session, admin) = one_sold().await;
+    let retry = async || {
+        let id = money(&admin).await["refunds"][0]["id"].clone();
+        let path = format!("/api/admin/refunds/{}/retry/", id.as_str().expect("an id"));
+        assert_eq!(act(&admin, &path).await.status, 202);
+    };
+    // Nothing is done, and the answer is repeated under its key from now on; after it the line drops.
+    shop.stripe.fail_next(REFUND, Fault::ServerError, 1);
+    shop.stripe.fail_next(REFUND, Fault::Drop, 2);
+    admin.post(&format!("{ORDER}refund/"), &json!({})).await;
+    assert_eq!(shop.run_failing_jobs().await.len(), 1);
+    // The line dropped last: Stripe may be at it, so the same key is asked again, and its failure is heard.
+    retry().await;
+    assert_eq!(shop.run_failing_jobs().await.len(), 1);
+    assert_eq!(shop.refund_keys().len(), 1);
+    retry().await;
+    shop.hears().await;
+    assert_eq!(shop.refund_keys().len(), 2);
+    assert_eq!(shop.at_stripe("refund").await.len(), 1);
+    assert_eq!(shop.status_of(&session).await, "refunded");
+    shop.audit().await;
+}
+
+#[tokio::test]
+async fn a_refund_that_was_made_although_stripe_failed_is_made_once() {
+    for is_list_down in [false, true] {
+        let (shop, session, admin) = one_sold().await;
+        shop.stripe.fail_next(REFUND, Fault::ActThenServerError, 3);
+        if is_list_down {
+            shop.stripe
+                .fail_next("GET /v1/refunds", Fault::ServerError, 3);
+        }
+        let body = json!({"amount": 2000});
+        admin.post(&format!("{ORDER}refund/"), &body).await;
+        let left = shop.run_failing_jobs().await;
+        assert_eq!(left.len(), usize::from(is_list_down), "{left:?}");
+        shop.hurry_jobs().await;
+        shop.hears().await;
+        assert_eq!(shop.at_stripe("refund").await.len(), 1);
+        assert_eq!(shop.refund_keys().len(), 1);
+        assert_eq!(shop.order(&session).await["refunded"], 2000);
+        shop.audit().await;
+    }
+}
+
+#[tokio::test]
+async fn a_refund_without_an_answer_keeps_its_key() {
+    let (shop, session, admin) = one_sold().await;
+    admin.post(&format!("{ORDER}refund/"), &json!({})).await;
+    for fault in [Fault::Drop, Fault::BadGateway, Fault::ActThenDrop] {
+        shop.stripe.fail_next(REFUND, fault, 3);
+        shop.run_failing_jobs().await;
+        shop.stripe.clear_faults();
+        shop.hurry_jobs().await;
+    }
+    shop.hears().await;
+    assert_eq!(shop.refund_keys().len(), 1);
+    assert_eq!(shop.at_stripe("refund").await.len(), 1);
+    assert_eq!(shop.status_of(&session).await, "refunded");
+    shop.audit().await;
+}
+
+#[tokio::test]
+async fn the_same_refund_with_something_else_in_it_is_refused() {
+    let (shop, _, admin) = one_sold().await;
+    let id = "0193a000-0000-7000-8000-00000000000b";
+    let path = format!("{ORDER}refund/");
+    let asked = json!({"id": id, "amount": 2000, "reason": "Late"});
+    for _ in 0..2 {
+        assert_eq!(admin.post(&path, &asked).await.status, 202);
+    }
+    let restock = json!([{"product_id": "sunrise", "quantity": 1}]);
+    for other in [
+        json!({"id": id, "amount": 2000, "reason": "Late", "restock": restock}),
+        json!({"id": id, "amount": 2000, "reason": "Broken"}),
+        json!({"id": id, "amount": 2000}),
+        json!({"id": id, "reason": "Late"}),
+        json!({"id": id, "amount": 2001, "reason": "Late"}),
+        json!({"id": id, "amount": 2000, "reason": "Late", "payment_id": "pi_other"}),
+    ] {
+        let answer = admin.post(&path, &other).await;
+        assert_eq!(
+            (answer.status, &answer.json["code"]),
+            (409, &json!("refund_differs")),
+            "{other}: {}",
+            answer.text
+        );
+    }
+    shop.hears().await;
+    assert_eq!(admin.post(&path, &asked).await.status, 202);
+    assert_eq!(shop.at_stripe("refund").await.len(), 1);
+    assert_eq!(shop.stock("sunrise").await, (0, 0));
+
+    // All that is left, and then the same by its amount.
+    let id = "0193a000-0000-7000-8000-00000000000c";
+    let all = json!({"id": id, "restock": restock});
+    let named = json!({"id": id, "amount": 3200, "restock": restock});
+    for body in [&all, &named, &all] {
+        let answer = admin.post(&path, body).await;
+        assert_eq!(answer.status, 202, "{}", answer.text);
+    }
+    shop.hears().await;
+    assert_eq!(shop.at_stripe("refund").await.len(), 2);
+    assert_eq!(shop.stock("sunrise").await, (1, 0));
+    shop.audit().await;
+}
+
+#[tokio::test]
 async fn a_refund_that_fails_for_long_is_shown_once_and_tried_on() {
     let (shop, session, admin) = one_sold().await;
     shop.stripe.fail_next(REFUND, Fault::CardError402, 100);

@@ -187,13 +187,13 @@ pub async fn change_amount(conn: &mut PgConnection, id: RefundId, amount: Cents)
     Ok(key_number)
 }
 
-/// Ends an attempt without a result; the next one follows after `wait`. `was_refused`: Stripe certainly did nothing,
-/// and would repeat its answer under the same key. Returns false when the refund is no longer planned.
+/// Ends an attempt without a result; the next one follows after `wait`. `needs_new_key`: Stripe did nothing, and would
+/// repeat its answer under the same key. Returns false when the refund is no longer planned.
 pub async fn postpone(
     conn: &mut PgConnection,
     id: RefundId,
     error: &str,
-    was_refused: bool,
+    needs_new_key: bool,
     wait: Duration,
 ) -> Result<bool> {
     let done = sqlx::query(
@@ -205,7 +205,7 @@ pub async fn postpone(
     )
     .bind(id)
     .bind(error)
-    .bind(i32::from(was_refused))
+    .bind(i32::from(needs_new_key))
     .bind(wait.as_secs_f64())
     .execute(conn)
     .await?;
