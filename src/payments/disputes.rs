@@ -103,10 +103,14 @@ async fn tell(
     if !now.is_open() {
         let result = format!("the dispute is {}", now.known_state().in_words());
         review_items::settle(conn, &source, "stripe", &result).await?;
-        if before.is_none() && now.known_state() == State::Lost {
-            // The shop learned of the dispute too late to answer it.
-            let text = sentence(subject, now, "was lost before this shop heard of it");
-            let item = NewItem::new(Kind::Dispute, format!("{source}:lost"), text);
+        if now.known_state() == State::Lost {
+            let what = match before {
+                Some(_) => "was disputed by the bank, and the customer keeps the money",
+                // The shop learned of the dispute too late to answer it.
+                None => "was disputed and lost before this shop heard of it",
+            };
+            let text = sentence(subject, now, what);
+            let item = NewItem::new(Kind::DisputeLost, format!("{source}:lost"), text);
             review_items::raise(conn, subject, &item).await?;
         }
         return Ok(());

@@ -1013,6 +1013,12 @@ async fn check_items(
             .filter(|item| item.cause == source || item.cause.starts_with(&below))
             .collect::<Vec<&Item>>()
     };
+    for dispute in &books.stripe_disputes {
+        let source = format!("payment:{}:dispute:{}:lost", dispute.payment, dispute.id);
+        if dispute.state == "lost" && about(&source).is_empty() {
+            report.broken("P10", "lost dispute unsaid", &source);
+        }
+    }
     let mut check = |source: String, matters: bool, unsaid: &'static str| {
         let items = about(&source);
         let is_said = items.iter().any(|item| item.open || item.by_hand);
