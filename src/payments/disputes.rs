@@ -141,15 +141,9 @@ fn source_of_dispute(dispute: &Dispute) -> String {
 
 /// Text of an item: the disputed amount and the reason.
 fn sentence(subject: Subject, dispute: &Dispute, what: &str) -> String {
-    let payment = match subject == Subject::default() {
-        true => format!(
-            "A payment that this shop does not know ({})",
-            dispute.payment_id
-        ),
-        false => "A payment".to_owned(),
-    };
+    let unknown = unknown(subject, &dispute.payment_id);
     format!(
-        "{payment} {what}, over {}: {}.",
+        "A payment{unknown} {what}, over {}: {}.",
         dispute.money(),
         dispute.reason_in_words()
     )
@@ -230,7 +224,11 @@ async fn refresh(conn: &mut PgConnection, payment: &str, subject: Subject) -> Re
 pub async fn payment_known(conn: &mut PgConnection, payment: &str) -> Result<()> {
     let known = store::lock_payment(conn, payment).await?;
     let subject = subject_of(&known);
-    review_items::assign(conn, &format!("payment:{payment}"), subject).await?;
+    if subject != Subject::default() {
+        let source = format!("payment:{payment}");
+        let stale = unknown(Subject::default(), payment);
+        review_items::assign(conn, &source, subject, &stale).await?;
+    }
     let all = disputes::list_of_payment(conn, payment).await?;
     for dispute in &all {
         note(conn, subject, &line(None, dispute)).await?;

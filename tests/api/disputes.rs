@@ -359,6 +359,7 @@ async fn disputes_heard_of_before_the_payment_find_their_order() {
         .await
         .expect("a warning");
     shop.stripe.dispute(&payment).await.expect("a dispute");
+    shop.stripe.open_review(&payment).await.expect("a review");
     let admin = shop.admin(&ALL).await;
     for event in shop
         .stripe
@@ -372,7 +373,19 @@ async fn disputes_heard_of_before_the_payment_find_their_order() {
     }
     let order = order_of(&admin).await;
     assert_eq!(order["dispute"], "needs_response");
-    assert_eq!(kinds(&order), ["dispute", "fraud_warning"]);
+    assert_eq!(
+        kinds(&order),
+        ["dispute", "fraud_warning", "payment_review"]
+    );
+    let items = order["review_items"].to_string();
+    assert!(
+        !items.contains("does not know") && !items.contains(&payment),
+        "it is known by now: {items}"
+    );
+    assert!(
+        items.contains("A payment is disputed by the bank"),
+        "{items}"
+    );
     // Another's payment is the shop's to look at, too.
     shop.takes(dispute_event(
         1,
