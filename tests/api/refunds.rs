@@ -822,6 +822,39 @@ async fn emails_promise_what_is_planned_and_nothing_else() {
     );
 }
 
+#[tokio::test]
+async fn a_checkout_over_nothing_promises_no_refund_and_no_email() {
+    let shop = Shop::open().await;
+    let piece = shop.stocks("Sunrise", 1).await;
+    let session = session_of(&shop.client.check_out(&[(&piece, 1)]).await);
+    let mut event = json!({
+        "id": "evt_free", "object": "event", "type": "checkout.session.completed", "created": 1, "livemode": false,
+    });
+    event["data"]["object"] = shop.session(&session).await;
+    let free = &mut event["data"]["object"];
+    free["status"] = json!("complete");
+    free["payment_status"] = json!("no_payment_required");
+    free["amount_total"] = json!(0);
+    free["customer_details"] = json!({"email": "jane@example.com", "name": "Jane"});
+    assert_eq!(shop.webhook(&event).await.status, 200);
+    shop.run_jobs().await;
+    let mail = shop.mail();
+    assert!(mail.iter().all(|mail| mail.to != ["jane@example.com"]));
+    let [notice] = &mail[..] else {
+        panic!("{} emails", mail.len());
+    };
+    let text = notice.text.replace('\n', " ");
+    assert!(
+        text.contains("Nothing was paid, so nothing is given back"),
+        "{text}"
+    );
+    assert!(
+        text.contains("The customer gets no email about it"),
+        "{text}"
+    );
+    assert!(!text.contains("given back in full"), "{text}");
+}
+
 /// The form of a page that goes to this address, with what stands in its fields.
 fn form_to(page: &str, path: &str) -> Vec<(String, String)> {
     let at = page
