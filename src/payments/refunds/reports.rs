@@ -40,6 +40,13 @@ pub async fn keep(
             let source = format!("refund_delayed:{ours}");
             reviews::settle(conn, &source, "stripe", "Stripe has taken the refund").await?;
         }
+        if state == State::Succeeded {
+            // The refunds that it replaces need nobody any more.
+            for failed in store::list_replaced(conn, ours).await? {
+                let source = format!("refund:{failed}");
+                reviews::settle(conn, &source, "stripe", "the refund was made again").await?;
+            }
+        }
     }
     Ok(())
 }

@@ -137,6 +137,26 @@ pub async fn find(conn: &mut PgConnection, id: RefundId) -> Result<Option<Refund
     Ok(refund)
 }
 
+/// The failed refunds that this one was made in place of, one after the other: their ids, ours and Stripe's.
+pub async fn list_replaced(conn: &mut PgConnection, id: RefundId) -> Result<Vec<String>> {
+    let ids = sqlx::query_scalar(
+        "with recursive replaced as (
+             select retry_of as id from refunds where id = $1
+             union
+             select r.retry_of from replaced join refunds r on r.id = replaced.id
+         )
+         select name
+         from replaced
+         join refunds r on r.id = replaced.id
+         cross join lateral (values (r.id::text), (r.stripe_refund_id)) as names (name)
+         where name is not null",
+    )
+    .bind(id)
+    .fetch_all(conn)
+    .await?;
+    Ok(ids)
+}
+
 /// The refund that replaces a failed one.
 pub async fn find_retry(conn: &mut PgConnection, of: RefundId) -> Result<Option<RefundId>> {
     let id = sqlx::query_scalar("select id from refunds where retry_of = $1")
