@@ -57,6 +57,8 @@ pub enum Kind {
     AmountDiffers,
     /// The customer's bank disputes a payment.
     Dispute,
+    /// The bank decided a dispute for the customer.
+    DisputeLost,
     /// The customer's bank inquires about a payment, but has not withdrawn money.
     Inquiry,
     /// The card's issuer warns that a payment is probably fraud.
@@ -72,7 +74,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    pub const ALL: [Kind; 22] = [
+    pub const ALL: [Kind; 23] = [
         Kind::Earlier,
         Kind::EmailUndelivered,
         Kind::ShopEmailUndelivered,
@@ -89,6 +91,7 @@ impl Kind {
         Kind::DelayedPaymentFailed,
         Kind::AmountDiffers,
         Kind::Dispute,
+        Kind::DisputeLost,
         Kind::Inquiry,
         Kind::FraudWarning,
         Kind::PaymentReview,
@@ -115,6 +118,7 @@ impl Kind {
             Kind::DelayedPaymentFailed => "delayed_payment_failed",
             Kind::AmountDiffers => "amount_differs",
             Kind::Dispute => "dispute",
+            Kind::DisputeLost => "dispute_lost",
             Kind::Inquiry => "inquiry",
             Kind::FraudWarning => "fraud_warning",
             Kind::PaymentReview => "payment_review",
@@ -143,6 +147,7 @@ impl Kind {
             Kind::DelayedPaymentFailed => "A delayed payment failed",
             Kind::AmountDiffers => "Another amount was paid than was quoted",
             Kind::Dispute => "The customer's bank disputes a payment",
+            Kind::DisputeLost => "A dispute was lost: the money is with the customer",
             Kind::Inquiry => "The customer's bank asks about a payment",
             Kind::FraudWarning => "A payment is probably fraud",
             Kind::PaymentReview => "Stripe asks you to review a payment",
@@ -187,6 +192,9 @@ impl Kind {
             Kind::Dispute => {
                 "Don't ship. Answer in Stripe's dashboard before the deadline, with all that shows that the order was theirs."
             }
+            Kind::DisputeLost => {
+                "The bank does not return the money. If the order was not shipped, don't ship it: put its pieces back into stock."
+            }
             Kind::Inquiry => {
                 "Don't ship. Answer in Stripe's dashboard before the deadline, or refund the payment: then no dispute follows."
             }
@@ -209,7 +217,11 @@ impl Kind {
     pub fn holds_shipping(self) -> bool {
         matches!(
             self,
-            Kind::Dispute | Kind::Inquiry | Kind::FraudWarning | Kind::PaymentReview
+            Kind::Dispute
+                | Kind::DisputeLost
+                | Kind::Inquiry
+                | Kind::FraudWarning
+                | Kind::PaymentReview
         )
     }
 

@@ -176,6 +176,12 @@ fn later_routes() -> Vec<(Method, &'static str, Scope, Value)> {
         ),
         (
             post.clone(),
+            "/api/admin/orders/{id}/restock",
+            write,
+            json!({"restock": [{"product_id": "sunrise", "quantity": 1}]}),
+        ),
+        (
+            post.clone(),
             "/api/admin/orders/{id}/undo",
             write,
             Value::Null,

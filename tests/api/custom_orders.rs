@@ -897,6 +897,83 @@ async fn a_refund_in_full_ends_a_piece_wherever_it_stands() {
 }
 
 #[tokio::test]
+async fn a_piece_whose_refund_in_full_failed_is_where_it_was() {
+    let states = ["paid", "in_production", "shipped", "completed"];
+    let steps = ["start", "ship", "complete"];
+    let body = |step: &str| match step {
+        "ship" => json!({"carrier": "USPS", "ship_anyway": true}),
+        _ => json!({}),
+    };
+    for (done, state) in states.into_iter().enumerate() {
+        let (workshop, link) = Workshop::quoted().await;
+        let shop = &workshop.shop;
+        let session = workshop.pays(&link, card()).await;
+        shop.deliver().await;
+        for step in steps[..done].iter().copied() {
+            let answer = workshop.post_with(step, &body(step)).await;
+            assert_eq!(answer.status, 200, "{step}: {}", answer.text);
+        }
+        let payment = shop.payment_of(&session).await;
+        let refund = shop.stripe.refund(&payment, None).await.expect("a refund");
+        shop.settles().await;
+        assert_eq!(workshop.status().await, "refunded");
+        shop.stripe.fail_refund(&refund).await.expect("a failure");
+        shop.settles().await;
+        let view = workshop.view().await;
+        assert_eq!(
+            (&view["status"], &view["order"]["refunded"]),
+            (&json!(state), &json!(0))
+        );
+        assert_eq!(view["review_items"][0]["kind"], "refund_failed");
+        if done < 3 {
+            let board = workshop
+                .admin
+                .get("/api/admin/custom-orders/board/")
+                .await
+                .json;
+            let columns = board["columns"].as_array().expect("columns");
+            let column = columns.iter().find(|column| column["status"] == state);
+            assert_eq!(column.expect("its column")["count"], 1, "{board}");
+        }
+        if done < 2 {
+            let unasked = json!({"carrier": "USPS"});
+            let refused = workshop.post_with("ship", &unasked).await;
+            assert_eq!(refused.json["code"], "confirm_shipping", "{}", refused.text);
+        }
+        for step in steps[done..].iter().copied() {
+            let answer = workshop.post_with(step, &body(step)).await;
+            assert_eq!(answer.status, 200, "{step}: {}", answer.text);
+        }
+        assert_eq!(workshop.status().await, "completed");
+        shop.settles().await;
+    }
+}
+
+#[tokio::test]
+async fn what_an_earlier_version_left_refunded_after_a_failed_refund_is_mended_by_the_clock() {
+    let (workshop, link) = Workshop::quoted().await;
+    let shop = &workshop.shop;
+    let session = workshop.pays(&link, card()).await;
+    shop.deliver().await;
+    assert_eq!(workshop.post("start").await.status, 200);
+    let payment = shop.payment_of(&session).await;
+    let refund = shop.stripe.refund(&payment, None).await.expect("a refund");
+    shop.settles().await;
+    shop.stripe.fail_refund(&refund).await.expect("a failure");
+    shop.settles().await;
+    // It left the piece where it was.
+    for sql in [
+        "update custom_orders set status = 'refunded'",
+        "delete from custom_order_events where from_status = 'refunded'",
+    ] {
+        sqlx::query(sql).execute(&shop.db).await.expect("a change");
+    }
+    shop.sweep_all().await;
+    assert_eq!(workshop.status().await, "in_production");
+    shop.settles().await;
+}
+
+#[tokio::test]
 async fn what_an_earlier_version_left_refunded_is_ended_by_the_clock() {
     let (workshop, link) = Workshop::quoted().await;
     let session = workshop.pays(&link, card()).await;

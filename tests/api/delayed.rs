@@ -270,6 +270,31 @@ async fn the_owner_releases_a_hold_and_late_money_takes_what_is_there_or_goes_ba
     }
 }
 
+#[tokio::test]
+async fn whose_hold_it_was_is_forgotten_a_day_after_its_release_though_its_money_may_still_come() {
+    let shop = staffed().await;
+    let piece = shop.stocks("Sunrise", 1).await;
+    let answer = check_out(&shop.shopper(), BOT, &piece).await;
+    let session = session_of(&answer);
+    shop.stripe
+        .pay(&session, delayed())
+        .await
+        .expect("a payment");
+    shop.deliver().await;
+    let known = "select count(*) from checkouts where client is not null";
+    shop.wait(2 * DAY).await;
+    shop.sweep().await;
+    assert_eq!(shop.count(known).await, 1, "it is held for them");
+    let admin = shop.clerk().await;
+    let released = act(&admin, &format!("{HOLDS}SB-1001/release/")).await;
+    assert_eq!(released.status, 200, "{}", released.text);
+    shop.wait(2 * DAY).await;
+    shop.sweep().await;
+    assert_eq!(shop.count(known).await, 0);
+    shop.decides(&session, true).await;
+    assert_eq!(shop.status_of(&session).await, "paid");
+}
+
 const BOT: &str = "203.0.113.7";
 
 async fn check_out(from: &Client, address: &str, piece: &str) -> Answer {
