@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 use spirit_beads::auth::Scope;
-use spirit_beads::stripe::sandbox::Fault;
+use stripe_sandbox::Fault;
 
 use crate::admin_sign_in::{STAFF, audited, signed_in, staffed};
 use crate::support::forms::Form;
