@@ -479,7 +479,7 @@ struct Restocked {
 }
 
 /// Refunds a payment of an order, in part or in full: any payment with money left. A background job requests it from
-/// Stripe at once, and retries until Stripe accepts it; if Stripe never does, the order's `attention` says so.
+/// Stripe at once, and retries until Stripe accepts it; if Stripe never does, a review item of the order says so.
 #[utoipa::path(
     post,
     path = "/api/admin/orders/{id}/refund",
