@@ -111,8 +111,6 @@ pub struct CustomOrder {
     pub email: String,
     pub description: String,
     pub colors: Option<String>,
-    /// The text of the most urgent open review item, if any.
-    pub attention: Option<String>,
     /// All open review items, its order's included, the most urgent first.
     #[sqlx(json)]
     pub review_items: Vec<OpenItem>,

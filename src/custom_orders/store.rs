@@ -20,7 +20,7 @@ macro_rules! columns {
     () => {
         concat!(
             "id, number, status, name, email, description, colors, order_id, created_at, updated_at, ",
-            crate::review_items::open_columns!(
+            crate::review_items::open_column!(
                 "r.custom_order_id = custom_orders.id or r.order_id = custom_orders.order_id"
             )
         )

@@ -156,8 +156,6 @@ pub struct Order {
     pub shipping_zone: Option<Zone>,
     /// The paid address is outside the zone that was charged.
     pub outside_zone: bool,
-    /// The text of the most urgent open review item, if any.
-    pub attention: Option<String>,
     /// All open review items, the most urgent first.
     #[sqlx(json)]
     pub review_items: Vec<OpenItem>,
@@ -195,7 +193,6 @@ impl Order {
         self.phone = None;
         self.shipping_name = None;
         self.shipping_address = None;
-        self.attention = None;
         self.review_items.clear();
     }
 

@@ -87,7 +87,7 @@ struct OrderPage {
         ("search" = Option<String>, Query, description = "A number, a tracking number, or a part of name or email address", max_length = 200, pattern = r"^[^\x00]*$"),
         ("from" = Option<Day>, Query, nullable = false, description = "Only orders paid on this day or later, in the shop's time zone: 2026-11-24"),
         ("to" = Option<Day>, Query, nullable = false, description = "Only orders paid on this day or earlier"),
-        ("attention" = Option<bool>, Query, description = "`true`: only orders with open review items; `false`: the others"),
+        ("to_review" = Option<bool>, Query, description = "`true`: only orders with open review items; `false`: the others"),
         ("to_pack" = Option<bool>, Query, description = "`true`: only orders that wait to be packed; `false`: the others"),
         Paging,
     ),
@@ -106,7 +106,7 @@ async fn list(State(app): State<App>, admin: Admin, query: Query) -> Result<Json
     let search = query.search(&mut field_errors);
     let (from, to) = export::read_days(&query, &mut field_errors);
     let flag = |value| if value { "true" } else { "false" };
-    let attention = query.one_of("attention", &[true, false], flag, &mut field_errors);
+    let to_review = query.one_of("to_review", &[true, false], flag, &mut field_errors);
     let to_pack = query.one_of("to_pack", &[true, false], flag, &mut field_errors);
     if !field_errors.is_empty() {
         return Err(Error::Invalid(field_errors));
@@ -117,7 +117,7 @@ async fn list(State(app): State<App>, admin: Admin, query: Query) -> Result<Json
         search,
         paid_from: from.map(|day| calendar::start_of(day, zone)),
         paid_until: to.map(|day| calendar::start_of(day + Days::new(1), zone)),
-        attention,
+        to_review,
         to_pack,
         limit: page.size,
         offset: page.offset(),

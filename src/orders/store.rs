@@ -20,7 +20,7 @@ macro_rules! columns {
             "id, number, status, channel, is_custom_order, currency, subtotal, shipping, tax, total, refunded, email,
              customer_name, phone, shipping_name, shipping_address, shipping_zone, outside_zone, dispute, created_at,
              paid_at, processing_since, refund_failed_at, ",
-            crate::review_items::open_columns!("r.order_id = orders.id")
+            crate::review_items::open_column!("r.order_id = orders.id")
         )
     };
 }
@@ -208,7 +208,7 @@ pub struct Filter {
     pub paid_from: Option<DateTime<Utc>>,
     pub paid_until: Option<DateTime<Utc>>,
     /// Orders with, or without, open review items.
-    pub attention: Option<bool>,
+    pub to_review: Option<bool>,
     /// Orders that wait to be packed, or do not.
     pub to_pack: Option<bool>,
     pub limit: i64,
@@ -362,7 +362,7 @@ pub async fn list(conn: &mut PgConnection, filter: &Filter) -> Result<(Vec<Order
     .bind(filter.offset)
     .bind(filter.paid_from)
     .bind(filter.paid_until)
-    .bind(filter.attention)
+    .bind(filter.to_review)
     .bind(filter.to_pack)
     .fetch_all(&mut *tx)
     .await?;

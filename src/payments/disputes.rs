@@ -31,7 +31,6 @@ pub async fn dispute_reported(
     let subject = subject_of(&payment);
     lock(conn, subject).await?;
     let known = disputes::lock(conn, &report.id).await?;
-    disputes::forget_earlier(conn, &report.payment_id).await?;
     let state = State::read(&report.state);
     let is_news = known.as_ref().is_none_or(|known| {
         let before = known.dispute.known_state();

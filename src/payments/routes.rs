@@ -471,7 +471,7 @@ struct RefundBody {
 }
 
 /// Refunds a payment of an order, in part or in full: any payment with money left. A background job requests it from
-/// Stripe at once, and retries until Stripe accepts it; if Stripe never does, the order's `attention` says so. With no money
+/// Stripe at once, and retries until Stripe accepts it; if Stripe never does, a review item of the order says so. With no money
 /// left, `restock` without an amount returns the pieces alone, as `POST /api/admin/orders/{id}/restock/` does.
 #[utoipa::path(
     post,

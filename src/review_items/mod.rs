@@ -25,8 +25,6 @@ use crate::ids::{CustomOrderId, OrderId, ReviewItemId};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case", from = "String")]
 pub enum Kind {
-    /// The `attention` text of an earlier version.
-    Earlier,
     /// An email could not be delivered.
     EmailUndelivered,
     /// An email to the shop itself could not be delivered, so no email can report it.
@@ -74,8 +72,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    pub const ALL: [Kind; 23] = [
-        Kind::Earlier,
+    pub const ALL: [Kind; 22] = [
         Kind::EmailUndelivered,
         Kind::ShopEmailUndelivered,
         Kind::EmailCopyRefused,
@@ -102,7 +99,6 @@ impl Kind {
 
     pub fn as_str(self) -> &'static str {
         match self {
-            Kind::Earlier => "earlier",
             Kind::EmailUndelivered => "email_undelivered",
             Kind::ShopEmailUndelivered => "shop_email_undelivered",
             Kind::EmailCopyRefused => "email_copy_refused",
@@ -131,7 +127,7 @@ impl Kind {
     /// The problem in a few words, for pages and subjects.
     pub fn title(self) -> &'static str {
         match self {
-            Kind::Earlier | Kind::Other => "Something to look at",
+            Kind::Other => "Something to look at",
             Kind::EmailUndelivered => "An email was not delivered",
             Kind::ShopEmailUndelivered => "An email to the shop was not delivered",
             Kind::EmailCopyRefused => "A copy of an email was refused",
@@ -159,7 +155,7 @@ impl Kind {
     /// Suggested resolution, in a sentence or two.
     pub fn advice(self) -> &'static str {
         match self {
-            Kind::Earlier | Kind::Other => "Look at it, do what it asks for, and mark it resolved.",
+            Kind::Other => "Look at it, do what it asks for, and mark it resolved.",
             Kind::EmailUndelivered => {
                 "Check the address, reach the customer another way, or send the email again from the order's page."
             }
@@ -369,20 +365,12 @@ pub struct OpenItem {
     pub raised_at: DateTime<Utc>,
 }
 
-/// Two columns of a query over orders or custom orders: `attention`, the most urgent open text, and `review_items`, all
-/// open items. Items with a deadline come first, soonest at the top; then the newest.
-macro_rules! open_columns {
+/// Column `review_items` of a query over orders or custom orders: all open items. Items with a deadline come first,
+/// soonest at the top; then the newest.
+macro_rules! open_column {
     ($is_its:literal) => {
         concat!(
-            "(select r.text
-              from review_items r
-              where r.resolved_at is null
-                and (",
-            $is_its,
-            ")
-              order by r.deadline, r.raised_at desc, r.id desc
-              limit 1) as attention,
-             (select coalesce(jsonb_agg(jsonb_build_object(
+            "(select coalesce(jsonb_agg(jsonb_build_object(
                          'id', r.id, 'kind', r.kind, 'text', r.text, 'deadline', r.deadline, 'raised_at', r.raised_at)
                          order by r.deadline, r.raised_at desc, r.id desc), '[]')
               from review_items r
@@ -393,7 +381,7 @@ macro_rules! open_columns {
         )
     };
 }
-pub(crate) use open_columns;
+pub(crate) use open_column;
 
 #[cfg(test)]
 mod tests {

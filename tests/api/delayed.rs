@@ -121,7 +121,7 @@ async fn who_waits_is_known_and_told_at_each_turn() {
         if succeeds {
             assert_eq!(order["status"], "paid");
             assert_eq!(subjects[1..], ["Order Confirmation - Spirit Beads"]);
-            assert_eq!(order["attention"], Value::Null);
+            assert_eq!(order["review_items"][0]["text"], Value::Null);
         } else {
             assert_eq!(order["status"], "failed");
             assert_eq!(
@@ -129,7 +129,9 @@ async fn who_waits_is_known_and_told_at_each_turn() {
                 ["Your Payment Did Not Go Through - Spirit Beads"]
             );
             assert!(text.contains("Nothing was taken"), "{text}");
-            let why = order["attention"].as_str().expect("a word to the owner");
+            let why = order["review_items"][0]["text"]
+                .as_str()
+                .expect("a word to the owner");
             assert!(
                 why.contains("Jane Shopper") && why.contains("$52.00"),
                 "{why}"
@@ -436,7 +438,7 @@ async fn the_customer_of_a_custom_order_is_told_as_well() {
             assert_eq!(last, "Your Payment Did Not Go Through - Spirit Beads");
             assert!(text.contains("Nothing was taken"), "{text}");
             assert!(
-                view["attention"]
+                view["review_items"][0]["text"]
                     .as_str()
                     .is_some_and(|why| why.contains("failed"))
             );

@@ -93,7 +93,7 @@ async fn a_second_dispute_of_one_payment_is_shown_as_what_it_is() {
             .await;
         let order = order_of(&admin).await;
         assert_eq!(order["dispute"], "needs_response");
-        assert!(order["attention"].is_string());
+        assert!(order["review_items"][0]["text"].is_string());
         assert_eq!(kinds(&order), ["dispute"]);
         let told = order["timeline"].to_string();
         assert!(told.contains("The bank disputes $50.00"), "{told}");

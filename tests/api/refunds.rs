@@ -59,9 +59,12 @@ impl Shop {
         self.run_jobs().await;
     }
 
-    async fn attention(&self, session: &str) -> String {
+    async fn review_text(&self, session: &str) -> String {
         let order = self.order(session).await;
-        order["attention"].as_str().unwrap_or_default().to_owned()
+        order["review_items"][0]["text"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned()
     }
 
     /// The idempotency keys of the requests for refunds, oldest first, each once.
@@ -129,7 +132,7 @@ async fn a_refund_that_stripe_does_not_take_now_stays_planned_until_it_does() {
         let error = refund["last_error"].as_str().expect("why");
         assert!(error.contains(why), "{error}");
         assert_eq!(
-            shop.attention(&session).await,
+            shop.review_text(&session).await,
             "",
             "nobody has to do anything"
         );
@@ -261,13 +264,13 @@ async fn a_refund_that_fails_for_long_is_shown_once_and_tried_on() {
     shop.stripe.fail_next(REFUND, Fault::CardError402, 100);
     admin.post(&format!("{ORDER}refund/"), &json!({})).await;
     shop.run_failing_jobs().await;
-    assert_eq!(shop.attention(&session).await, "");
+    assert_eq!(shop.review_text(&session).await, "");
     shop.wait(2 * HOUR).await;
     for _ in 0..2 {
         shop.hurry_jobs().await;
         assert_eq!(shop.run_failing_jobs().await.len(), 1);
     }
-    let why = shop.attention(&session).await;
+    let why = shop.review_text(&session).await;
     assert!(
         why.contains("$52.00") && why.contains("does not go through"),
         "{why}"
@@ -328,7 +331,7 @@ async fn a_refusal_that_is_final_is_shown_and_can_be_tried_again_once() {
             (&refund["state"], &refund["is_retryable"]),
             (&json!("failed"), &json!(true))
         );
-        let why = shop.attention(&session).await;
+        let why = shop.review_text(&session).await;
         assert!(why.contains("$20.00") && why.contains(code), "{why}");
         assert_eq!(money(&admin).await["refundable"], 5200);
 
@@ -534,7 +537,7 @@ async fn a_failed_refund_and_a_newer_one_are_told_apart_in_any_order() {
                 (&json!("refunded"), &json!(5200)),
                 "{account:?} {turn}"
             );
-            assert!(shop.attention(&session).await.contains("failed"));
+            assert!(shop.review_text(&session).await.contains("failed"));
             let path = format!(
                 "/api/admin/orders/{}/",
                 order["id"].as_str().expect("an id")
@@ -592,7 +595,7 @@ async fn an_order_whose_refund_in_full_failed_is_paid_again_and_the_second_refun
         (&order["status"], &order["refunded"]),
         (&json!("paid"), &json!(0))
     );
-    let why = shop.attention(&session).await;
+    let why = shop.review_text(&session).await;
     assert!(why.contains("$52.00") && why.contains("failed"), "{why}");
     let shown: i64 = sqlx::query_scalar("select count(*) from order_events where note = $1")
         .bind(&why)
@@ -647,7 +650,7 @@ async fn a_failure_that_is_heard_of_before_its_payment_is_shown_with_it() {
     shop.run_jobs().await;
     assert_eq!(shop.status_of(&session).await, "paid");
     assert_eq!(shop.order(&session).await["refunded"], 0);
-    assert!(shop.attention(&session).await.contains("$7.00"));
+    assert!(shop.review_text(&session).await.contains("$7.00"));
     assert_eq!(
         shop.emails_of("order_refunded").await,
         0,
@@ -674,7 +677,7 @@ async fn money_that_was_refused_can_be_refunded_again_when_its_refund_failed() {
         .await
         .expect("a failure");
     shop.hears().await;
-    assert!(shop.attention(&late).await.contains("failed"));
+    assert!(shop.review_text(&late).await.contains("failed"));
     let money = admin.get(&format!("{ORDER}payments/")).await.json;
     assert_eq!(money["payments"][0]["refundable"], 5200, "{money}");
 
@@ -818,7 +821,7 @@ async fn emails_promise_what_is_planned_and_nothing_else() {
     );
     assert!(!text.contains("is being given back"), "{text}");
     assert!(
-        shop.attention(&late)
+        shop.review_text(&late)
             .await
             .contains("given back in full already")
     );

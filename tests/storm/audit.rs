@@ -154,7 +154,7 @@ struct Refund {
 
 #[derive(sqlx::FromRow)]
 struct Email {
-    cause: String,
+    dedup_key: String,
     kind: String,
     state: String,
     attempts: i32,
@@ -274,7 +274,7 @@ pub async fn audit(
         .fetch_all(&mut *shop)
         .await?,
         emails: sqlx::query_as(
-            "select cause, kind, state, attempts, resends, order_id::text, custom_order_id::text from emails",
+            "select dedup_key, kind, state, attempts, resends, order_id::text, custom_order_id::text from emails",
         )
         .fetch_all(&mut *shop)
         .await?,
@@ -307,7 +307,7 @@ pub async fn audit(
         .fetch_all(&mut *stripe)
         .await?,
         disputes: sqlx::query_as(
-            "select id, payment_id as payment, state from disputes where id not like 'earlier:%'",
+            "select id, payment_id as payment, state from disputes",
         )
         .fetch_all(&mut *shop)
         .await?,
@@ -1053,7 +1053,7 @@ async fn check_items(
     }
     // What another email tells, or cannot be emailed.
     let quiet = [
-        "earlier",
+        "other",
         "payment_refused",
         "shop_email_undelivered",
         "email_copy_refused",
@@ -1061,7 +1061,7 @@ async fn check_items(
     let emailed: HashSet<&str> = books
         .emails
         .iter()
-        .map(|email| email.cause.as_str())
+        .map(|email| email.dedup_key.as_str())
         .collect();
     for item in &books.items {
         let cause = format!("review_item:{}", item.id);
@@ -1253,14 +1253,14 @@ async fn check_emails(
         if let Some(request) = email.custom_order_id.as_deref() {
             *of_request.entry((request, &email.kind)).or_default() += 1;
         }
-        if !causes.insert(&email.cause) {
-            report.broken("emails", "email twice", &email.cause);
+        if !causes.insert(&email.dedup_key) {
+            report.broken("emails", "email twice", &email.dedup_key);
         }
         if email.state != "sent" {
             report.broken(
                 "emails",
                 "email not sent",
-                format!("{} is {}", email.cause, email.state),
+                format!("{} is {}", email.dedup_key, email.state),
             );
         }
     }
@@ -1385,20 +1385,20 @@ fn check_mailbox(emails: &[Email], mailbox: &[String], report: &mut Report) {
         .iter()
         .filter(|email| email.state == "sent" && email.resends == 0)
     {
-        if !causes.insert(&email.cause) {
+        if !causes.insert(&email.dedup_key) {
             continue;
         }
-        let hash: String = Sha256::digest(email.cause.as_bytes())[..12]
+        let hash: String = Sha256::digest(email.dedup_key.as_bytes())[..12]
             .iter()
             .map(|byte| format!("{byte:02x}"))
             .collect();
         let id = format!("{}.{hash}", email.kind);
         match taken.remove(id.as_str()) {
-            None => report.broken("emails", "email never arrived", &email.cause),
+            None => report.broken("emails", "email never arrived", &email.dedup_key),
             Some(times) if i64::from(times) > i64::from(email.attempts) => {
                 let where_ = format!(
                     "{}: {times} times in {} attempts",
-                    email.cause, email.attempts
+                    email.dedup_key, email.attempts
                 );
                 report.broken("emails", "email sent twice at once", where_);
             }

@@ -73,7 +73,7 @@ pub struct Refund {
 
 macro_rules! columns {
     () => {
-        "r.payment_id, p.order_id, p.custom_order_id, p.currency, r.amount, coalesce(r.wanted_amount, r.amount) as wanted,
+        "r.payment_id, p.order_id, p.custom_order_id, p.currency, r.amount, r.wanted_amount as wanted,
          r.reason, r.restocked, r.asked, r.state, r.attempts, r.key_number, r.flagged_at, r.created_at"
     };
 }
@@ -336,12 +336,8 @@ pub async fn keep_report(
         _ => State::Pending,
     };
     sqlx::query(
-        "insert into stripe_refunds as known (id, payment_id, refund_id, amount, state, reason, created_at, failed_at,
-                                              told_at)
-         select $1, p.id, $3, $4, $5, $6, coalesce($7, now()), case when $5 = 'failed' then coalesce($8, now()) end,
-                case when $7 <= p.refunds_told_until then now() end
-         from payments p
-         where p.id = $2
+        "insert into stripe_refunds as known (id, payment_id, refund_id, amount, state, reason, created_at, failed_at)
+         values ($1, $2, $3, $4, $5, $6, coalesce($7, now()), case when $5 = 'failed' then coalesce($8, now()) end)
          on conflict (id) do update
          set refund_id = coalesce(known.refund_id, excluded.refund_id), amount = greatest(known.amount, excluded.amount),
              state = excluded.state, reason = coalesce(known.reason, excluded.reason),
