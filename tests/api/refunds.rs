@@ -358,7 +358,7 @@ async fn a_refusal_that_is_final_is_shown_and_can_be_tried_again_once() {
             (409, &json!("refund_is_made"))
         );
         assert_eq!(shop.refund_keys().len(), 2, "a key of its own");
-        assert_eq!(shop.attention(&session).await, "", "it was made again");
+        assert_eq!(shop.review_text(&session).await, "", "it was made again");
         shop.audit().await;
     }
     let (_shop, _, admin) = one_sold().await;
@@ -627,7 +627,7 @@ async fn an_order_whose_refund_in_full_failed_is_paid_again_and_the_second_refun
         .map(|(_, line)| line)
         .collect();
     assert_eq!(lines, ["Refunded $52.00: Broken."; 2]);
-    assert_eq!(shop.attention(&session).await, "", "it was made again");
+    assert_eq!(shop.review_text(&session).await, "", "it was made again");
     shop.audit().await;
 }
 
