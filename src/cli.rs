@@ -300,6 +300,9 @@ async fn serve(mut config: Config) -> anyhow::Result<()> {
     let mut shop = Shop::open(config).await?;
     shop.check_currency().await?;
     shop.app.pools.try_all().await?;
+    if let Some(warning) = shop.country_warning().await? {
+        tracing::warn!("{warning}");
+    }
     if shop.add_demo_catalog().await? {
         println!("A demo catalog was added.");
     }

@@ -507,7 +507,7 @@ fn read(reader: &mut Reader<'_>) -> Result<Config, Vec<FieldError>> {
         }
     }
     // Not in production: trusting a local proxy that passes on what clients send is worse than trusting none.
-    if !reader.given("TRUSTED_PROXIES") && !production {
+    if !reader.is_named("TRUSTED_PROXIES") && !production {
         trusted_proxies = vec![
             IpNet::from_str("127.0.0.0/8").expect("a valid network"),
             IpNet::from_str("::1/128").expect("a valid network"),
@@ -675,7 +675,8 @@ pub fn origin_of(url: &str) -> Option<String> {
     plain.then(|| format!("{scheme}://{}", authority.to_ascii_lowercase()))
 }
 
-/// Reads settings by name and collects the errors. An empty value counts as missing.
+/// Reads settings by name and collects the errors. An empty value counts as missing, except for lists whose default is not
+/// empty.
 struct Reader<'a> {
     lookup: &'a dyn Fn(&str) -> Option<String>,
     field_errors: Vec<FieldError>,
@@ -695,6 +696,11 @@ impl<'a> Reader<'a> {
         self.names.insert(name);
         let value = (self.lookup)(name)?.trim().to_owned();
         (!value.is_empty()).then_some(value)
+    }
+
+    /// Returns true for a setting that is there, also with an empty value.
+    fn is_named(&self, name: &str) -> bool {
+        (self.lookup)(name).is_some()
     }
 
     fn given(&mut self, name: &'static str) -> bool {

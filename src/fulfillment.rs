@@ -42,7 +42,7 @@ pub fn router() -> OpenApiRouter<App> {
         (status = 401, body = ErrorBody),
         (status = 403, body = ErrorBody),
         (status = 404, body = ErrorBody),
-        (status = 409, body = ErrorBody, description = "Not paid, shipped already, nothing left to ship, a full refund in progress, or `confirm_shipping`: a bank or Stripe warns of its payment, and `ship_anyway` does not confirm it"),
+        (status = 409, body = ErrorBody, description = "Not paid, shipped already, nothing left to ship, all of its money is being refunded, or `confirm_shipping`: a bank or Stripe warns of its payment, a dispute was lost or a refund in full failed, and `ship_anyway` does not confirm it"),
         (status = 413, body = ErrorBody),
         (status = 415, body = ErrorBody),
     )

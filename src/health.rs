@@ -143,7 +143,7 @@ const FIGURES: [(&str, &str, Option<&str>); 19] = [
     ("refund_oldest_seconds", "Age of the oldest refund that was not requested from Stripe", None),
     ("payments_refused", "Payments refunded because nothing could be sold for them", None),
     ("orders_paid_last_day", "Orders paid within the last day", None),
-    ("orders_needing_attention", "Orders with open review items", None),
+    ("orders_to_review", "Orders with open review items", None),
     ("review_items_open", "Open review items on any subject", None),
     ("quotes_unsettled", "Payment links to be created or deactivated", Some("state")),
     ("product_syncs", "Products that are not in sync with Stripe", Some("state")),
@@ -285,7 +285,7 @@ async fn read_figures(conn: &mut PgConnection) -> Result<Vec<Figure>> {
              union all
              select 'orders_paid_last_day', null, count(*) from orders where paid_at > now() - interval '1 day'
              union all
-             select 'orders_needing_attention', null, count(distinct order_id)
+             select 'orders_to_review', null, count(distinct order_id)
              from review_items where resolved_at is null
              union all
              select 'review_items_open', null, count(*) from review_items where resolved_at is null

@@ -34,9 +34,13 @@ impl Owner {
         Owner(format!("address:{client}"))
     }
 
-    /// A user or a token.
+    /// A user or a token, by its id: a name may be another's after it was revoked.
     pub fn actor(actor: &Actor) -> Owner {
-        Owner(actor.name.clone())
+        Owner(match (actor.token, actor.user) {
+            (Some(token), _) => format!("token {token}"),
+            (None, Some(user)) => format!("user {user}"),
+            (None, None) => actor.name.clone(),
+        })
     }
 
     /// Prefixes a key with its owner, for storage.

@@ -63,6 +63,10 @@ uuid_id!(
     /// Id of a refund made or planned by the shop.
     RefundId
 );
+uuid_id!(
+    /// A return of an order's pieces into stock, without money.
+    RestockId
+);
 
 /// Id of an image: the SHA-256 of its content, 64 lower-case hexadecimal digits.
 #[derive(

@@ -82,7 +82,7 @@ pub async fn look(
 ) -> Result<Figures> {
     let zone = config.shop_time_zone;
     let low_stock = settings::current(conn, config).await?.low_stock;
-    let (to_pack, attention) = orders::count_to_do(conn).await?;
+    let (to_pack, to_review) = orders::count_to_do(conn).await?;
     let (to_answer, to_make, wanting) = custom_orders::count_to_do(conn).await?;
     let system = match with_system {
         true => Some(Stumbled {
@@ -95,7 +95,7 @@ pub async fn look(
     Ok(Figures {
         to_do: ToDo {
             orders_to_pack: to_pack,
-            orders_to_look_at: attention,
+            orders_to_look_at: to_review,
             custom_orders_to_answer: to_answer,
             custom_orders_to_make: to_make,
             custom_orders_to_look_at: wanting,

@@ -22,6 +22,7 @@ use crate::auth;
 use crate::config::{Config, Secret};
 use crate::custom_orders;
 use crate::db::{self, Pools};
+use crate::payments;
 use crate::products::{self, TakenImages};
 use crate::settings;
 use crate::stripe::Stripe;
@@ -110,6 +111,15 @@ impl Shop {
             found.join(", "),
             code = currency.code(),
         )
+    }
+
+    /// The warning that no proxy names the country of shoppers, where the latest checkouts tell.
+    ///
+    /// # Errors
+    /// Only the database's.
+    pub async fn country_warning(&self) -> anyhow::Result<Option<String>> {
+        let mut conn = self.app.db.acquire().await?;
+        Ok(payments::country_warning(&mut conn, &self.app.config).await?)
     }
 
     /// Fills an empty shop in an embedded database with the demo catalog and its images. Returns false when there was

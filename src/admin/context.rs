@@ -262,8 +262,7 @@ pub fn image_url(view: &ImageView, width: u32) -> String {
     }
 }
 
-/// URL of a dispute at Stripe, or of the sandbox. A dispute that an earlier version stored without an id is looked up
-/// by its payment.
+/// URL of a dispute at Stripe, or of the sandbox.
 pub fn dispute_at_stripe(context: &AdminContext, dispute: &Dispute) -> String {
     let config = &context.app.config;
     let Some(key) = &config.stripe_secret_key else {
@@ -273,11 +272,5 @@ pub fn dispute_at_stripe(context: &AdminContext, dispute: &Dispute) -> String {
         true => "test/",
         false => "",
     };
-    match dispute.id.starts_with("earlier:") {
-        true => format!(
-            "https://dashboard.stripe.com/{mode}payments/{}",
-            dispute.payment_id
-        ),
-        false => format!("https://dashboard.stripe.com/{mode}disputes/{}", dispute.id),
-    }
+    format!("https://dashboard.stripe.com/{mode}disputes/{}", dispute.id)
 }

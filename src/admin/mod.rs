@@ -134,6 +134,7 @@ pub fn routes() -> Vec<AdminRoute> {
         act("/admin/orders/{id}/resend", Staff, order::resend),
         act("/admin/orders/{id}/undo", Staff, order::undo),
         act("/admin/orders/{id}/refund", Owner, order::refund),
+        act("/admin/orders/{id}/restock", Staff, order::restock),
         act("/admin/refunds/{id}/retry", Owner, refunds::retry),
 
         page("/admin/sell", Staff, sell::show),

@@ -16,10 +16,10 @@ use crate::email::{self, EmailRow, Filter, SHOP};
 use crate::error::{Error, FieldError, Result};
 use crate::extract::{Path, Query};
 use crate::fulfillment;
-use crate::ids::{EmailId, OrderId, ProductId, RefundId};
+use crate::ids::{EmailId, OrderId, ProductId, RefundId, RestockId};
 use crate::media::{self, Batch, ImageView};
 use crate::money::Cents;
-use crate::orders::{self, Change, NewShipment, Order, OrderLine, OrderView, Status};
+use crate::orders::{self, Change, NewRestock, NewShipment, Order, OrderLine, OrderView, Status};
 use crate::payments::{self, NewRefund, PaymentView, RefundSubject, RefundView};
 
 /// Form field with images of the shipment.
@@ -40,7 +40,9 @@ struct OrderPage<'a> {
     images: Vec<ImageView>,
     refund_forms: Vec<RefundForm>,
     restock: Vec<Restock>,
-    /// Set if the form refunds all remaining money and restocks everything that was not shipped.
+    /// The form that puts pieces back without money, where there is one.
+    restock_form: Option<RestockForm>,
+    /// The form refunds all remaining money and restocks everything that was not shipped.
     is_whole: bool,
     /// The custom order that this order ships, if any.
     custom_order: Option<CustomOrder>,
@@ -55,11 +57,44 @@ struct Restock {
     value: String,
 }
 
+/// The form that puts pieces back into stock without money.
+struct RestockForm {
+    /// Sent twice, it is one return.
+    id: RestockId,
+    pieces: Vec<Restock>,
+}
+
+impl RestockForm {
+    /// None where nothing can come back, or the refund that it belongs to has a form of its own: nothing was refunded and
+    /// nothing shipped.
+    fn new(
+        pieces: Vec<Restock>,
+        view: &OrderView,
+        refunds: &[RefundForm],
+        form: &Form,
+    ) -> Option<RestockForm> {
+        let order = &view.order;
+        let is_on_its_own = order.status != Status::Paid
+            || order.refunded > Cents::ZERO
+            || order.refund_failed_at.is_some()
+            || refunds.iter().all(|form| !form.takes_pieces);
+        let is_shown = !pieces.is_empty() && !order.is_manual() && is_on_its_own;
+        is_shown.then(|| RestockForm {
+            id: form
+                .get("id")
+                .parse()
+                .map_or_else(|_| RestockId::new(), RestockId),
+            pieces,
+        })
+    }
+}
+
 /// The forms of the page, as submitted.
 #[derive(Default)]
 struct Forms {
     ship: Form,
     refund: Form,
+    restock: Form,
     note: Form,
     /// Set to prefill the refund form with all remaining money.
     is_whole: bool,
@@ -159,8 +194,11 @@ async fn page(app: &App, context: &AdminContext, id: OrderId, forms: Forms) -> R
         false => forms.is_whole && refund_forms.iter().any(|form| form.takes_pieces),
     };
     let returnable = orders::not_returned(&mut conn, id).await?;
-    let restock = restock_fields(returnable, &view, &forms.refund, is_whole);
-    let faulty = forms.ship.has_errors() || forms.refund.has_errors() || forms.note.has_errors();
+    let restock = restock_fields(returnable.clone(), &view, &forms.refund, is_whole);
+    let alone = restock_fields(returnable, &view, &forms.restock, false);
+    let restock_form = RestockForm::new(alone, &view, &refund_forms, &forms.restock);
+    let sent = [&forms.ship, &forms.refund, &forms.restock, &forms.note];
+    let faulty = sent.into_iter().any(Form::has_errors);
     let shown = context.show(&OrderPage {
         context,
         address: view.order.label(),
@@ -172,6 +210,7 @@ async fn page(app: &App, context: &AdminContext, id: OrderId, forms: Forms) -> R
         images,
         refund_forms,
         restock,
+        restock_form,
         is_whole,
         custom_order,
         forms,
@@ -416,16 +455,16 @@ pub async fn refund(
     let order = change.before.clone();
     let refunding = async {
         let new = read_refund(&form, &order.currency)?;
-        let is_new = payments::refund(
+        let outcome = payments::refund(
             &mut change.tx,
             RefundSubject::Order(order.id),
             &new,
             &change.actor.name,
         )
         .await?;
-        Ok((new, is_new))
+        Ok((new, outcome))
     };
-    let (new, is_new) = match refunding.await {
+    let (new, outcome) = match refunding.await {
         Ok(planned) => planned,
         Err(error) => {
             drop(change);
@@ -436,13 +475,90 @@ pub async fn refund(
             return page(&app, &context, order.id, forms).await;
         }
     };
-    let more = if is_new {
-        new.audit_snapshot()
-    } else {
-        Value::Null
-    };
-    change.end("order.refund", more).await?;
+    let (action, more) = outcome.audit_entry(&new);
+    change.end(action, more).await?;
     Ok(context.go_on(&path(&order), REFUND_PLANNED))
+}
+
+/// `POST /admin/orders/{id}/restock`: pieces back into stock, without money.
+pub async fn restock(
+    State(app): State<App>,
+    context: AdminContext,
+    Path(id): Path<String>,
+    form: Form,
+) -> Result<Response> {
+    let mut change = Change::begin(&app.db, context.actor()?, &id).await?;
+    let order = change.before.clone();
+    let restocking = async {
+        let new = read_restock(&form)?;
+        if new.pieces.is_empty() {
+            return Ok(None);
+        }
+        let is_new = orders::restock(&mut change.tx, order.id, &new, &change.actor.name).await?;
+        Ok(Some((new, is_new)))
+    };
+    let restocked = match restocking.await {
+        Ok(restocked) => restocked,
+        Err(error) => {
+            drop(change);
+            let forms = Forms {
+                restock: form.refused(by_field(error))?,
+                ..Forms::default()
+            };
+            return page(&app, &context, order.id, forms).await;
+        }
+    };
+    let Some((new, is_new)) = restocked else {
+        return Ok(context.go_on(
+            &path(&order),
+            "No piece was chosen, so nothing was put back.",
+        ));
+    };
+    let more = match is_new {
+        true => new.audit_snapshot(),
+        false => Value::Null,
+    };
+    change.end("order.restock", more).await?;
+    Ok(context.go_on(&path(&order), "The pieces are back in stock."))
+}
+
+/// The return of pieces that a form asks for.
+fn read_restock(form: &Form) -> Result<NewRestock> {
+    let id = form.get("id").parse().map(RestockId);
+    let id = id.map_err(|_| stale())?;
+    let mut field_errors = Vec::new();
+    let pieces = read_pieces(form, &mut field_errors);
+    match field_errors.is_empty() {
+        true => Ok(NewRestock {
+            id,
+            pieces,
+            reason: form.get("reason"),
+        }),
+        false => Err(Error::Invalid(field_errors)),
+    }
+}
+
+fn stale() -> Error {
+    Error::bad_request(
+        "stale_form",
+        "This form is out of date. Load the page again.",
+    )
+}
+
+/// The pieces that a form puts back into stock.
+fn read_pieces(form: &Form, field_errors: &mut Vec<FieldError>) -> Vec<(ProductId, i32)> {
+    let mut pieces = Vec::new();
+    for (name, quantity) in form.starting_with("restock.") {
+        match (ProductId::parse(name), quantity.trim()) {
+            (_, "" | "0") => {}
+            (Some(id), quantity) => match quantity.parse::<i32>() {
+                Ok(quantity) if (1..=999).contains(&quantity) => pieces.push((id, quantity)),
+                _ => field_errors.push(FieldError::new("restock", "takes whole numbers")),
+            },
+            (None, _) => field_errors.push(FieldError::new("restock", "names no product")),
+        }
+    }
+    pieces
 }
 
 /// Message after a refund was created.
@@ -453,28 +569,13 @@ pub const REFUND_PLANNED: &str =
 pub fn read_refund(form: &Form, currency: &str) -> Result<NewRefund> {
     let mut field_errors = Vec::new();
     let id = form.get("refund").parse().map(RefundId);
-    let id = id.map_err(|_| {
-        Error::bad_request(
-            "stale_form",
-            "This form is out of date. Load the page again.",
-        )
-    })?;
+    let id = id.map_err(|_| stale())?;
     let amount = Cents::parse(&form.get("amount"), currency);
     if amount.is_none() {
         let message = format!("must be an amount such as {}", Cents(4750).plain(currency));
         field_errors.push(FieldError::new("amount", message));
     }
-    let mut restock = Vec::new();
-    for (name, quantity) in form.starting_with("restock.") {
-        match (ProductId::parse(name), quantity.trim()) {
-            (_, "" | "0") => {}
-            (Some(id), quantity) => match quantity.parse::<i32>() {
-                Ok(quantity) if (1..=999).contains(&quantity) => restock.push((id, quantity)),
-                _ => field_errors.push(FieldError::new("restock", "takes whole numbers")),
-            },
-            (None, _) => field_errors.push(FieldError::new("restock", "names no product")),
-        }
-    }
+    let restock = read_pieces(form, &mut field_errors);
     match (amount, field_errors.is_empty()) {
         (Some(amount), true) => Ok(NewRefund {
             id,

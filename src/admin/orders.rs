@@ -78,6 +78,7 @@ pub fn happened(entry: &TimelineEntry) -> &str {
         (_, Some(moved)) => status(&moved).0,
         ("payment", _) => "Payment",
         ("refund", _) => "Refund",
+        ("restock", _) => "Back in stock",
         ("dispute", _) => "Dispute",
         ("note", _) => "Note",
         (kind, _) => kind,

@@ -172,6 +172,8 @@ fn words(name: &str) -> String {
 /// `GET /admin/system`
 pub async fn show(State(app): State<App>, context: AdminContext) -> Result<Response> {
     let mut conn = app.db.acquire().await?;
+    let mut warnings = app.config.warnings();
+    warnings.extend(payments::country_warning(&mut conn, &app.config).await?);
     context.show(&SystemPage {
         context: &context,
         health: health::look(&mut conn).await?,
@@ -180,7 +182,7 @@ pub async fn show(State(app): State<App>, context: AdminContext) -> Result<Respo
         failed_jobs: jobs::count_failed(&mut conn).await?,
         waiting_jobs: jobs::count(&mut conn).await?,
         failed_emails: email::count_failed(&mut conn).await?,
-        warnings: app.config.warnings(),
+        warnings,
     })
 }
 

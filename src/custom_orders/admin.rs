@@ -175,7 +175,7 @@ struct BoardView {
     /// From the request to the shipment.
     columns: Vec<Column>,
     /// Number of custom orders with open review items, in any status.
-    attention: i64,
+    to_review: i64,
 }
 
 /// The custom orders in one status.
@@ -237,10 +237,10 @@ pub async fn columns(conn: &mut PgConnection) -> Result<Vec<Column>> {
 async fn board(State(app): State<App>, admin: Admin) -> Result<Json<BoardView>> {
     admin.may(Scope::CustomOrders)?;
     let mut conn = app.db.acquire().await?;
-    let (_, _, attention) = store::count_to_do(&mut conn).await?;
+    let (_, _, to_review) = store::count_to_do(&mut conn).await?;
     Ok(Json(BoardView {
         columns: columns(&mut conn).await?,
-        attention,
+        to_review,
     }))
 }
 

@@ -13,10 +13,6 @@ use crate::ids::QuoteId;
 use crate::jobs::{self, Job};
 use crate::stripe::{self, NewPaymentLink, PaymentLink, StripeError};
 
-/// Unclear answers after which a new idempotency key is used, if no link can be found. Stripe repeats a failure under
-/// one key for a day.
-const ATTEMPTS_PER_KEY: i32 = 3;
-
 /// Time after which the sweep queues the job of an unfinished link again.
 const HANGING: Duration = Duration::from_secs(10 * 60);
 
@@ -36,18 +32,10 @@ pub async fn make_link(app: &App, quote: QuoteId) -> Result<()> {
         return Ok(());
     };
     drop(conn);
-    let mut is_there_none = false;
-    let made = match ask(app, &row, &call).await {
-        // The link may have been created in spite of the failure.
-        Err(StripeError::Unknown(why)) => match app.stripe.find_payment_link(quote).await {
-            Ok(Some(link)) => Ok(link),
-            Ok(None) => {
-                is_there_none = true;
-                Err(StripeError::Unknown(why))
-            }
-            Err(error) => Err(error),
-        },
-        made => made,
+    let made = match find_made(app, &row, &call).await {
+        Ok(Some(link)) => Ok(link),
+        Ok(None) => ask(app, quote, &call).await,
+        Err(error) => Err((error, false)),
     };
     match made {
         Ok(PaymentLink { id, url, .. }) => {
@@ -57,20 +45,19 @@ pub async fn make_link(app: &App, quote: QuoteId) -> Result<()> {
             info!(%quote, link = id, "payment link made");
             Ok(())
         }
-        Err(error @ StripeError::Refused { .. }) => {
+        Err((error @ StripeError::Refused { .. }, _)) => {
             warn!(%quote, %error, "Stripe refused a payment link");
             let mut tx = app.db.begin().await?;
             service::link_refused(&mut tx, quote, &error.to_string()).await?;
             tx.commit().await?;
             Ok(())
         }
-        Err(error) => {
-            let next = is_there_none && row.attempts + 1 >= ATTEMPTS_PER_KEY;
-            let next = next.then(|| NewPaymentLink {
+        Err((error, needs_new_key)) => {
+            let next = needs_new_key.then(|| NewPaymentLink {
                 key: format!(
-                    "quote-{}-{quote}-{}",
-                    row.custom_order_id,
-                    Utc::now().timestamp()
+                    "{}-{}",
+                    service::first_key(row.custom_order_id, quote),
+                    QuoteId::new()
                 ),
                 ..call
             });
@@ -81,18 +68,45 @@ pub async fn make_link(app: &App, quote: QuoteId) -> Result<()> {
     }
 }
 
-/// Requests a link, or finds the link of an earlier request whose answer was lost.
-async fn ask(
+/// Finds the link that an earlier call made, where Stripe may not know that call by its key any more: it was long ago, or had
+/// another key.
+async fn find_made(
     app: &App,
     quote: &Quote,
     call: &NewPaymentLink,
-) -> std::result::Result<PaymentLink, StripeError> {
-    if quote.asked_at.unwrap_or(quote.created_at) < Utc::now() - stripe::KEY_LIFETIME
-        && let Some(link) = app.stripe.find_payment_link(quote.id).await?
-    {
-        return Ok(link);
+) -> std::result::Result<Option<PaymentLink>, StripeError> {
+    let is_old = quote.asked_at.unwrap_or(quote.created_at) < Utc::now() - stripe::KEY_LIFETIME;
+    let is_first = call.key == service::first_key(quote.custom_order_id, quote.id);
+    match is_old || !is_first {
+        true => app.stripe.find_payment_link(quote.id).await,
+        false => Ok(None),
     }
-    app.stripe.create_payment_link(call).await
+}
+
+/// Asks for a link. True beside the error: the next try needs another idempotency key.
+async fn ask(
+    app: &App,
+    quote: QuoteId,
+    call: &NewPaymentLink,
+) -> std::result::Result<PaymentLink, (StripeError, bool)> {
+    let error = match app.stripe.create_payment_link(call).await {
+        Ok(link) => return Ok(link),
+        Err(error) => error,
+    };
+    if !matches!(error, StripeError::Unknown(_) | StripeError::Failed(_)) {
+        return Err((error, false));
+    }
+    // It may have been made all the same.
+    match app.stripe.find_payment_link(quote).await {
+        Ok(Some(link)) => Ok(link),
+        // A call without an answer may still be under way, so it keeps its key. One that failed is over, and Stripe would
+        // repeat the failure under that key for a day.
+        Ok(None) => {
+            let needs_new_key = matches!(error, StripeError::Failed(_));
+            Err((error, needs_new_key))
+        }
+        Err(error) => Err((error, false)),
+    }
 }
 
 /// Closes the payment link of a quote and all its open pages, then carries out the action planned for that time. If
@@ -160,8 +174,8 @@ async fn close_at_stripe(app: &App, link: &str) -> Result<bool, StripeError> {
     Ok(completed)
 }
 
-/// Closes lapsed quotes, ends refunded custom orders, and queues stuck jobs again. Safe to repeat, and to run
-/// concurrently.
+/// Closes lapsed quotes, ends refunded custom orders, revives those whose refund failed, and queues stuck jobs again. Safe to
+/// repeat, and to run concurrently.
 ///
 /// # Errors
 /// Database errors only.
@@ -169,6 +183,7 @@ pub async fn sweep(app: &App) -> Result<()> {
     let mut conn = app.db.acquire().await?;
     let lapsed = store::list_lapsed(&mut conn, app.config.shop_time_zone).await?;
     let refunded = store::list_refunded(&mut conn).await?;
+    let not_refunded = store::list_not_refunded(&mut conn).await?;
     for (quote, state) in store::list_hanging(&mut conn, HANGING).await? {
         let job = match state {
             QuoteState::Asking => Job::MakeLink { quote },
@@ -185,6 +200,11 @@ pub async fn sweep(app: &App) -> Result<()> {
     for custom_order in refunded {
         let mut tx = app.db.begin().await?;
         service::set_refunded(&mut tx, custom_order, "clock").await?;
+        tx.commit().await?;
+    }
+    for custom_order in not_refunded {
+        let mut tx = app.db.begin().await?;
+        service::refund_failed(&mut tx, custom_order, "clock").await?;
         tx.commit().await?;
     }
     Ok(())

@@ -15,8 +15,8 @@ pub use links::{close_link, make_link, sweep};
 pub use routes::router;
 pub use service::{
     Paid, approve, complete, delayed_payment_began, delayed_payment_failed, deliver_of,
-    discard_draft, flag, lock_of, note, pay, preview, quote, reject, requote, set_refunded, ship,
-    ship_of, start_production, withdraw,
+    discard_draft, flag, lock_of, note, pay, preview, quote, refund_failed, reject, requote,
+    set_refunded, ship, ship_of, start_production, withdraw,
 };
 pub use store::{
     Filter, Terms, count_to_do, find, find_by_order, find_quote_of_link, find_quote_request,
@@ -67,7 +67,7 @@ impl Status {
         Status::Refunded,
     ];
 
-    /// Legal transitions (P6).
+    /// Legal transitions (P6). A refunded custom order returns to its former state only when the refund fails.
     pub fn may_become(self, next: Status) -> bool {
         use Status::*;
         matches!(
@@ -79,6 +79,7 @@ impl Status {
                 | (InProduction, Shipped | Refunded)
                 | (Shipped, Completed | Refunded)
                 | (Completed, Refunded)
+                | (Refunded, Paid | InProduction | Shipped | Completed)
         )
     }
 
@@ -110,8 +111,6 @@ pub struct CustomOrder {
     pub email: String,
     pub description: String,
     pub colors: Option<String>,
-    /// The text of the most urgent open review item, if any.
-    pub attention: Option<String>,
     /// All open review items, its order's included, the most urgent first.
     #[sqlx(json)]
     pub review_items: Vec<OpenItem>,
@@ -272,7 +271,8 @@ mod tests {
             legal.join(" "),
             "pending→approved pending→rejected approved→pending approved→expired approved→paid expired→approved \
              paid→in_production paid→refunded in_production→shipped in_production→refunded shipped→completed \
-             shipped→refunded completed→refunded"
+             shipped→refunded completed→refunded refunded→paid refunded→in_production refunded→shipped \
+             refunded→completed"
         );
     }
 }

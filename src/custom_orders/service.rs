@@ -147,6 +147,11 @@ pub async fn approve(
     }
 }
 
+/// The idempotency key of the first call for a quote's link.
+pub(super) fn first_key(custom_order: CustomOrderId, quote: QuoteId) -> String {
+    format!("quote-{custom_order}-{quote}")
+}
+
 /// Plans the payment link of a draft.
 async fn ask(
     conn: &mut PgConnection,
@@ -167,7 +172,7 @@ async fn ask(
         shipping: draft.shipping,
         countries: draft.shipping_zone.countries(),
         return_url: format!("{}/custom-order-success", app.config.frontend_url),
-        key: format!("quote-{}-{}", custom_order.id, draft.id),
+        key: first_key(custom_order.id, draft.id),
     };
     store::set_asking(conn, &call).await?;
     jobs::enqueue(conn, &Job::MakeLink { quote: draft.id }).await?;
@@ -809,6 +814,25 @@ pub async fn set_refunded(conn: &mut PgConnection, id: CustomOrderId, actor: &st
     if custom_order.status.may_become(Status::Refunded) {
         let note = "its payment was refunded in full";
         store::set_status(conn, &custom_order, Status::Refunded, None, actor, note).await?;
+    }
+    Ok(())
+}
+
+/// A refund in full failed, so that the order of a piece is not refunded any more: the piece goes back to where it was, too.
+/// Safe to repeat.
+///
+/// # Errors
+/// 404 when there is no such custom order.
+pub async fn refund_failed(conn: &mut PgConnection, id: CustomOrderId, actor: &str) -> Result<()> {
+    let custom_order = locked(conn, id).await?;
+    let (Status::Refunded, Some(order)) = (custom_order.status, custom_order.order_id) else {
+        return Ok(());
+    };
+    let order = orders::find(conn, order).await?;
+    if order.is_some_and(|order| order.status != orders::Status::Refunded) {
+        let before = store::status_before_refund(conn, id).await?;
+        let note = "a refund failed: the money is with the shop again";
+        store::set_status(conn, &custom_order, before, None, actor, note).await?;
     }
     Ok(())
 }

@@ -20,7 +20,7 @@ macro_rules! columns {
     () => {
         concat!(
             "id, number, status, name, email, description, colors, order_id, created_at, updated_at, ",
-            crate::review_items::open_columns!(
+            crate::review_items::open_column!(
                 "r.custom_order_id = custom_orders.id or r.order_id = custom_orders.order_id"
             )
         )
@@ -141,6 +141,39 @@ pub async fn find_by_order(conn: &mut PgConnection, order: OrderId) -> Result<Op
     .fetch_optional(conn)
     .await?;
     Ok(custom_order)
+}
+
+/// The state in which a refunded custom order was before.
+pub async fn status_before_refund(conn: &mut PgConnection, id: CustomOrderId) -> Result<Status> {
+    let status = sqlx::query_scalar(
+        "select from_status
+         from custom_order_events
+         where custom_order_id = $1
+           and to_status = 'refunded'
+         order by id desc
+         limit 1",
+    )
+    .bind(id)
+    .fetch_one(conn)
+    .await?;
+    Ok(status)
+}
+
+/// Custom orders that are refunded although their order is not any more: an earlier version left them so when a refund
+/// failed.
+pub async fn list_not_refunded(conn: &mut PgConnection) -> Result<Vec<CustomOrderId>> {
+    let custom_orders = sqlx::query_scalar(
+        "select c.id
+         from custom_orders c
+         join orders o on o.id = c.order_id
+         where c.status = 'refunded'
+           and o.status <> 'refunded'
+         order by c.id
+         limit 100",
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(custom_orders)
 }
 
 /// Custom orders whose order is refunded but that are not: a version without this status moved them on.

@@ -23,7 +23,7 @@ use tracing::warn;
 
 use crate::unicode;
 
-/// Schema migrations: forward only, one subject each.
+/// Schema migrations: a clean set by subject for an empty database, then forward only, one subject each.
 pub static MIGRATOR: Migrator = sqlx::migrate!();
 
 /// Settings of the embedded PostgreSQL in a folder, used when no database is configured.
@@ -202,7 +202,7 @@ const PATIENCE: Duration = Duration::from_secs(10 * 60);
 /// the previous version serves.
 ///
 /// # Errors
-/// When a migration fails, or cannot get its locks within ten minutes.
+/// When a migration fails, cannot get its locks within ten minutes, or finds a database of an unreleased version.
 pub async fn migrate(db: &PgPool) -> anyhow::Result<()> {
     let mut conn = migrating(db).await?;
     apply(&mut conn, &MIGRATOR).await?;
@@ -293,6 +293,13 @@ pub async fn apply(conn: &mut PgConnection, migrator: &Migrator) -> anyhow::Resu
                 warn!(%error, "a migration waits for others");
                 tokio::time::sleep(PAUSE).await;
             }
+            // A released migration never changes. Its number with another content comes from before the first release.
+            Err(MigrateError::VersionMismatch(version)) => bail!(
+                "this database was made by an unreleased development version of Spirit Beads (its migration {version} \
+                 differs from this version's), and cannot be upgraded. To begin anew, drop the database and create an \
+                 empty one; without DATABASE_URL, delete the data folder (DATA_DIR) instead. To keep the data, use the \
+                 build that made it"
+            ),
             result => return result.context("running the migrations"),
         }
     }

@@ -8,8 +8,8 @@ mod store;
 
 pub use reasons::in_words;
 pub use store::{
-    Report, Stored, forget_earlier, list_of_custom_order, list_of_order, list_of_payment, lock,
-    most_pressing, record_funds, save,
+    Report, Stored, list_of_custom_order, list_of_order, list_of_payment, lock, most_pressing,
+    record_funds, save,
 };
 
 use chrono::{DateTime, Utc};
@@ -108,7 +108,7 @@ impl State {
 /// A dispute of a payment.
 #[derive(Clone, Debug, Serialize, sqlx::FromRow, ToSchema)]
 pub struct Dispute {
-    /// Stripe's id, `dp_…`; `earlier:pi_…` for a state that an earlier version stored without the id.
+    /// Stripe's id, `dp_…`.
     pub id: String,
     pub payment_id: String,
     /// In the currency's smallest unit.

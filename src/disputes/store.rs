@@ -108,20 +108,6 @@ pub async fn record_funds(
     Ok(done.rows_affected() > 0)
 }
 
-/// Deletes the open state that an earlier version stored for a payment without the dispute's id: now that the id is
-/// known, it is the same dispute. A decided one stays, because it was a different dispute.
-pub async fn forget_earlier(conn: &mut PgConnection, payment: &str) -> Result<()> {
-    sqlx::query(
-        "delete from disputes
-         where id = 'earlier:' || $1
-           and state not in ('won', 'lost', 'warning_closed', 'prevented')",
-    )
-    .bind(payment)
-    .execute(conn)
-    .await?;
-    Ok(())
-}
-
 /// The disputes of a payment, oldest first.
 pub async fn list_of_payment(conn: &mut PgConnection, payment: &str) -> Result<Vec<Dispute>> {
     let disputes = sqlx::query_as(concat!(

@@ -308,23 +308,37 @@ fn could_not_fulfill_notice(refusal: &RefusalEmailData) -> Page {
     let mut details = vec![("For", refusal.about.clone())];
     details.extend(refusal.customer_name.clone().map(|name| ("From", name)));
     details.push(("Amount", amount.clone()));
+    let is_back = refusal.due.is_some_and(|due| due <= Cents::ZERO);
+    let (heading, what) = match is_back {
+        _ if refusal.amount == Cents::ZERO => (
+            "A checkout without a payment",
+            "A checkout over nothing could not become an order. Nothing was paid, so nothing is given back.",
+        ),
+        false => (
+            "A payment is given back",
+            "A payment could not become an order and is given back in full, by itself.",
+        ),
+        true => (
+            "A payment is given back",
+            "A payment could not become an order. It had been given back in full already.",
+        ),
+    };
+    let told = match refusal.is_customer_told {
+        true => "The customer gets an email about it, too.",
+        false => "The customer gets no email about it.",
+    };
+    let later = match is_back {
+        false => " Should the refund fail, the order or the request will say so.",
+        true => "",
+    };
     Page {
         subject: format!("{GIVEN_BACK}{}", one_line(&refusal.about, 60)),
         preview: format!("{amount}. {why}"),
-        heading: "A payment is given back".to_owned(),
+        heading: heading.to_owned(),
         blocks: vec![
-            Block::Text(match refusal.due.is_some_and(|due| due <= Cents::ZERO) {
-                false => format!(
-                    "A payment could not become an order and is given back in full, by itself. {why}"
-                ),
-                true => format!(
-                    "A payment could not become an order. It had been given back in full already. {why}"
-                ),
-            }),
+            Block::Text(format!("{what} {why}")),
             Block::Details(details),
-            Block::Remark(
-                "The customer gets an email about it, too. Should the refund fail, the order or the request will say so.".to_owned(),
-            ),
+            Block::Remark(format!("{told}{later}")),
         ],
         inside: true,
     }

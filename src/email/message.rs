@@ -186,6 +186,13 @@ pub struct RefusalEmailData {
     #[serde(default)]
     pub due: Option<Cents>,
     pub why: Refusal,
+    /// The customer gets an email, too. They always did when emails did not say so.
+    #[serde(default = "yes")]
+    pub is_customer_told: bool,
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// Reason for refunding a payment in full.

@@ -305,6 +305,7 @@ fn refusal() -> RefusalEmailData {
         currency: "usd".to_owned(),
         due: Some(Cents(21_500)),
         why: Refusal::SoldMeanwhile,
+        is_customer_told: true,
     }
 }
 

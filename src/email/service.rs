@@ -301,7 +301,7 @@ pub fn message_id(source: &Source, branding: &Branding) -> String {
 
 /// Unique part of an email's ids.
 fn part_id(source: &Source) -> String {
-    let hash = Sha256::digest(source.cause.as_bytes());
+    let hash = Sha256::digest(source.dedup_key.as_bytes());
     let hash = hex::encode(&hash[..12]);
     match source.row.resends {
         0 => format!("{}.{hash}", source.row.kind),

@@ -15,25 +15,25 @@ use crate::error::Result;
 use crate::ids::{CustomOrderId, EmailId, OrderId};
 use crate::jobs::{self, Job};
 
-/// Queues an email inside the caller's transaction. Safe to repeat: a second email with the same kind and `cause`
+/// Queues an email inside the caller's transaction. Safe to repeat: a second email with the same kind and `dedup_key`
 /// (usually an order's id) is ignored. The recipient and the copy's recipient are an address or [`super::SHOP`].
 pub async fn queue(
     conn: &mut PgConnection,
     email: &Email,
-    cause: &str,
+    dedup_key: &str,
     recipient: &str,
     copy_to: Option<&str>,
     about: About,
 ) -> Result<()> {
     let id = EmailId::new();
     let new: Option<EmailId> = sqlx::query_scalar(
-        "insert into emails (id, cause, kind, recipient, copy_to, order_id, custom_order_id, contents)
+        "insert into emails (id, dedup_key, kind, recipient, copy_to, order_id, custom_order_id, contents)
          values ($1, $2, $3, $4, $5, $6, $7, $8)
-         on conflict (cause) do nothing
+         on conflict (dedup_key) do nothing
          returning id",
     )
     .bind(id)
-    .bind(format!("{}:{cause}", email.kind()))
+    .bind(format!("{}:{dedup_key}", email.kind()))
     .bind(email.kind())
     .bind(recipient)
     .bind(copy_to)
@@ -127,7 +127,7 @@ pub struct EmailRow {
 /// Data for rendering an email.
 #[derive(sqlx::FromRow)]
 pub struct Source {
-    pub cause: String,
+    pub dedup_key: String,
     pub contents: Value,
     #[sqlx(flatten)]
     pub row: EmailRow,
@@ -238,7 +238,7 @@ pub async fn count_failed(conn: &mut PgConnection) -> Result<i64> {
 
 pub async fn find(conn: &mut PgConnection, id: EmailId) -> Result<Option<Source>> {
     let email = sqlx::query_as(concat!(
-        "select cause, contents, ",
+        "select dedup_key, contents, ",
         columns!(),
         "
          from emails
@@ -284,7 +284,7 @@ pub async fn begin(
                  and (earlier.state = 'sending' and earlier.tried_at > now() - interval '1 minute'
                       or earlier.state = 'queued' and earlier.attempts = 0
                          and earlier.created_at > now() - interval '10 seconds'))
-         returning cause, contents, trying_since < now() - make_interval(secs => $3) as overdue, copy_only, ",
+         returning dedup_key, contents, trying_since < now() - make_interval(secs => $3) as overdue, copy_only, ",
         columns!(),
     ))
     .bind(id)

@@ -8,9 +8,8 @@ use base64::prelude::BASE64_STANDARD;
 use image::codecs::png::{CompressionType, FilterType, PngEncoder};
 use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageEncoder, ImageFormat, ImageReader, Limits};
-use moxcms::{ColorProfile, DataColorSpace, Layout, TransformOptions};
-use tracing::info;
 
+use super::color::{self, Pixels};
 use super::jpeg::Jpeg;
 use super::{png, renditions};
 use crate::config::MediaLimits;
@@ -248,9 +247,9 @@ pub(super) fn decode(content: &[u8], limits: &MediaLimits) -> Result<DynamicImag
         let profile = decoder.icc_profile().ok().flatten();
         let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
         let decoded = DynamicImage::from_decoder(decoder).map_err(|_| Refusal::Damaged)?;
-        (decoded, orientation, profile)
+        (Pixels::Light(decoded), orientation, profile)
     };
-    let mut image = in_srgb(decoded, profile.as_deref());
+    let mut image = color::in_srgb(decoded, profile.as_deref());
     image.apply_orientation(orientation);
     let is_opaque = match &image {
         DynamicImage::ImageRgba8(rgba) => rgba.pixels().all(|pixel| pixel.0[3] == 255),
@@ -311,71 +310,6 @@ fn room(image_bytes: u64) -> Limits {
     // Limited, because a profile may unpack to a thousand times its size.
     room.max_alloc = Some(image_bytes * 2 + BESIDES);
     room
-}
-
-/// Converts an image to eight-bit RGB or RGBA, and its colors from the embedded profile to sRGB. An unusable profile is
-/// ignored, as in browsers, and logged.
-fn in_srgb(image: DynamicImage, profile: Option<&[u8]>) -> DynamicImage {
-    let (is_grey, has_alpha) = (!image.color().has_color(), image.color().has_alpha());
-    let plain = |image: DynamicImage| match has_alpha {
-        true => DynamicImage::from(image.into_rgba8()),
-        false => DynamicImage::from(image.into_rgb8()),
-    };
-    let Some(profile) = profile else {
-        return plain(image);
-    };
-    let Ok(profile) = ColorProfile::new_from_slice(profile) else {
-        info!("a color profile cannot be read");
-        return plain(image);
-    };
-    let from = match (profile.color_space, has_alpha) {
-        (DataColorSpace::Rgb, false) => Layout::Rgb,
-        (DataColorSpace::Rgb, true) => Layout::Rgba,
-        (DataColorSpace::Gray, false) if is_grey => Layout::Gray,
-        (DataColorSpace::Gray, true) if is_grey => Layout::GrayAlpha,
-        (space, _) => {
-            info!(?space, is_grey, "a color profile does not fit its image");
-            return plain(image);
-        }
-    };
-    let to = if has_alpha { Layout::Rgba } else { Layout::Rgb };
-    let srgb = ColorProfile::new_srgb();
-    let Ok(transform) = profile.create_transform_8bit(from, &srgb, to, TransformOptions::default())
-    else {
-        info!("a color profile cannot be used");
-        return plain(image);
-    };
-    // Gray samples, one or two per pixel, become three or four; other layouts are converted in place.
-    let source = match from {
-        Layout::Gray => Some(image.to_luma8().into_raw()),
-        Layout::GrayAlpha => Some(image.to_luma_alpha8().into_raw()),
-        _ => None,
-    };
-    let mut converted = plain(image);
-    let width = converted.width() as usize;
-    let samples = match &mut converted {
-        DynamicImage::ImageRgb8(rgb) => &mut **rgb,
-        DynamicImage::ImageRgba8(rgba) => &mut **rgba,
-        _ => return converted,
-    };
-    let mut row_before = vec![0; width * to.channels()];
-    for (index, row) in samples.chunks_exact_mut(width * to.channels()).enumerate() {
-        let before = match &source {
-            Some(grey) => {
-                let length = width * from.channels();
-                &grey[index * length..][..length]
-            }
-            None => {
-                row_before.copy_from_slice(row);
-                &row_before
-            }
-        };
-        if transform.transform(before, row).is_err() {
-            info!("a color profile cannot be applied");
-            break;
-        }
-    }
-    converted
 }
 
 fn thumbhash(image: &DynamicImage) -> String {

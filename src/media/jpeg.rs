@@ -10,7 +10,13 @@ use image::{DynamicImage, GrayImage, RgbImage};
 use jpeg_decoder::{ColorTransform, Decoder};
 use memchr::memchr;
 
+use self::metadata::Metadata;
+use super::color::{Inks, Pixels};
 use super::intake::Refusal;
+
+mod metadata;
+#[cfg(test)]
+pub(super) mod samples;
 
 mod marker {
     pub const SOF0: u8 = 0xc0;
@@ -206,45 +212,35 @@ impl Jpeg {
         self.profile.as_deref()
     }
 
-    /// Decodes the pixels as gray or RGB.
+    /// Decodes the pixels.
     ///
     /// # Errors
-    /// Images with missing pixels.
-    pub fn decode(self) -> Result<DynamicImage, Refusal> {
+    /// An image of which not all pixels are there.
+    pub fn decode(self) -> Result<Pixels, Refusal> {
         let (width, height) = self.dimensions();
         let mut decoder = Decoder::new(&self.plain[..]);
         decoder.set_color_transform(self.color_transform);
-        let mut pixels = decoder.decode().map_err(|error| match error {
+        let samples = decoder.decode().map_err(|error| match error {
             jpeg_decoder::Error::Unsupported(_) => Refusal::UnusualJpeg("an unusual coding"),
             _ => Refusal::Damaged,
         })?;
         drop(decoder);
-        if self.frame.components.len() == 4 {
-            inks_to_rgb(&mut pixels);
-        }
         let image = match self.frame.components.len() {
-            1 => GrayImage::from_raw(width, height, pixels).map(DynamicImage::from),
-            _ => RgbImage::from_raw(width, height, pixels).map(DynamicImage::from),
+            1 => GrayImage::from_raw(width, height, samples).map(DynamicImage::from),
+            3 => RgbImage::from_raw(width, height, samples).map(DynamicImage::from),
+            _ => {
+                return Ok(Pixels::Inks(Inks {
+                    width,
+                    height,
+                    samples,
+                }));
+            }
         };
-        image.ok_or(Refusal::Damaged)
+        image.map(Pixels::Light).ok_or(Refusal::Damaged)
     }
 }
 
-/// Converts cyan, magenta, yellow and black to RGB in place, as browsers do without a profile.
-fn inks_to_rgb(pixels: &mut Vec<u8>) {
-    let count = pixels.len() / 4;
-    for at in 0..count {
-        let black = u16::from(255 - pixels[at * 4 + 3]);
-        for channel in 0..3 {
-            let light = u16::from(255 - pixels[at * 4 + channel]) * black;
-            // At most 255 * 255 / 255.
-            pixels[at * 3 + channel] = ((light + 127) / 255) as u8;
-        }
-    }
-    pixels.truncate(count * 3);
-}
-
-/// Reads the segments of a file and collects the relevant ones.
+/// Walks over the segments of a file and gathers what counts.
 struct Parser<'a> {
     content: &'a [u8],
     at: usize,
@@ -252,12 +248,7 @@ struct Parser<'a> {
     frame: Option<Frame>,
     scans: usize,
     has_end: bool,
-    is_jfif: bool,
-    /// The transform in Adobe's segment.
-    adobe: Option<u8>,
-    exif: Option<&'a [u8]>,
-    /// Parts of a color profile with their numbers, and the expected count.
-    profile: Vec<(u8, u8, &'a [u8])>,
+    metadata: Metadata<'a>,
     is_bare: bool,
 }
 
@@ -270,10 +261,7 @@ impl<'a> Parser<'a> {
             frame: None,
             scans: 0,
             has_end: false,
-            is_jfif: false,
-            adobe: None,
-            exif: None,
-            profile: Vec::new(),
+            metadata: Metadata::default(),
             is_bare: true,
         }
     }
@@ -339,7 +327,11 @@ impl<'a> Parser<'a> {
             }
             marker::SOS => self.take_scan(segment),
             marker::APP0..=marker::APP15 => {
-                self.take_metadata(marker, segment);
+                self.is_bare &= marker == marker::APP0 && segment.starts_with(b"JFIF\0");
+                // Browsers have read the header once the pixels begin, and ignore metadata behind it.
+                if self.scans == 0 {
+                    self.metadata.take(marker, segment);
+                }
                 Ok(())
             }
             marker::COM | marker::DNL => {
@@ -420,82 +412,21 @@ impl<'a> Parser<'a> {
         Ok(())
     }
 
-    fn take_metadata(&mut self, marker: u8, segment: &'a [u8]) {
-        let after = |name: &[u8]| segment.strip_prefix(name);
-        match marker {
-            marker::APP0 if segment.starts_with(b"JFIF\0") => {
-                self.is_jfif = true;
-                return;
-            }
-            marker::APP14 if segment.starts_with(b"Adobe") && segment.len() >= 12 => {
-                self.adobe = Some(segment[11]);
-            }
-            marker::APP1 => {
-                if let Some(exif) = after(b"Exif\0\0") {
-                    // Only the first block counts: later ones continue it, or were added by another program.
-                    self.exif.get_or_insert(exif);
-                }
-            }
-            marker::APP2 => {
-                if let Some([number, of, part @ ..]) = after(b"ICC_PROFILE\0") {
-                    self.profile.push((*number, *of, part));
-                }
-            }
-            _ => {}
-        }
-        self.is_bare = false;
-    }
-
     fn finish(mut self) -> Result<Jpeg, Refusal> {
-        let color_transform = self.color_transform();
-        let profile = self.profile();
         let frame = self.frame.ok_or(Refusal::Damaged)?;
         if !frame.is_complete() {
             return Err(Refusal::Damaged);
         }
+        let ids: Vec<u8> = frame.components.iter().map(|c| c.id).collect();
         self.plain.extend([0xff, marker::EOI]);
         Ok(Jpeg {
             frame,
-            color_transform,
+            color_transform: self.metadata.color_transform(&ids),
             plain: self.plain,
-            orientation: self
-                .exif
-                .and_then(Orientation::from_exif_chunk)
-                .unwrap_or(Orientation::NoTransforms),
-            profile,
+            orientation: self.metadata.orientation(),
+            profile: self.metadata.profile(),
             is_bare: self.is_bare && self.has_end && self.at == self.content.len(),
         })
-    }
-
-    /// Color space of the components by the rules of libjpeg, which all browsers use.
-    fn color_transform(&self) -> ColorTransform {
-        let ids: Vec<u8> = self
-            .frame
-            .iter()
-            .flat_map(|frame| frame.components.iter().map(|component| component.id))
-            .collect();
-        match (ids.len(), self.adobe) {
-            (1, _) => ColorTransform::Grayscale,
-            (4, None | Some(0)) => ColorTransform::CMYK,
-            (4, _) => ColorTransform::YCCK,
-            _ if self.is_jfif => ColorTransform::YCbCr,
-            (_, Some(0)) => ColorTransform::RGB,
-            (_, None) if ids == *b"RGB" => ColorTransform::RGB,
-            _ => ColorTransform::YCbCr,
-        }
-    }
-
-    /// Assembles the color profile. `None` when a part is missing or duplicate.
-    fn profile(&mut self) -> Option<Vec<u8>> {
-        self.profile.sort_by_key(|(number, ..)| *number);
-        let count = self.profile.len();
-        let mut parts = self.profile.iter().zip(1..);
-        let is_whole = count > 0
-            && parts.all(|((number, of, _), expected)| {
-                usize::from(*number) == expected && usize::from(*of) == count
-            });
-        let parts = self.profile.iter().map(|(_, _, part)| *part);
-        is_whole.then(|| parts.collect::<Vec<_>>().concat())
     }
 }
 
@@ -521,6 +452,7 @@ fn check_huffman_tables(mut segment: &[u8]) -> Result<(), Refusal> {
 mod tests {
     use image::codecs::jpeg::JpegEncoder;
 
+    use super::super::color::in_srgb;
     use super::*;
 
     fn written() -> Vec<u8> {
@@ -535,7 +467,7 @@ mod tests {
     }
 
     fn pixels(jpeg: &[u8]) -> Result<Vec<u8>, Refusal> {
-        Ok(Jpeg::read(jpeg)?.decode()?.into_bytes())
+        Ok(in_srgb(Jpeg::read(jpeg)?.decode()?, None).into_bytes())
     }
 
     #[test]

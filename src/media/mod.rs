@@ -5,6 +5,7 @@
 //! the hash of its content; a job makes the renditions. Reference `images (id)` with a foreign key to keep an image.
 //! Unreferenced images are deleted one day after their last upload.
 mod batch;
+mod color;
 mod intake;
 mod jpeg;
 mod objects;

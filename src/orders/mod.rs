@@ -4,6 +4,7 @@ mod cart;
 mod change;
 mod export;
 mod figures;
+mod restocks;
 mod routes;
 mod service;
 mod shipments;
@@ -15,12 +16,13 @@ pub use cart::Cart;
 pub use change::Change;
 pub use export::{export, usual_days};
 pub use figures::{BestSeller, Sales, best_sellers, sales_by_day};
+pub use restocks::{NewRestock, Restocked, has_restock, restock};
 pub use routes::{OrderView, resolve, router, view};
 pub use service::{
     CheckoutTerms, CustomOrderPurchase, Lost, Outcome, Placed, Receipt, Sale, begin_processing,
-    check, email_data, end_processing, flag, note, pay, place, place_custom_order, rebuild,
-    rebuild_unknown, record_dispute, record_refund, release, sell, shipped_email_data, take_back,
-    undo_sale, write_note,
+    check, email_data, end_processing, flag, full_refund_failed, note, pay, place,
+    place_custom_order, rebuild, rebuild_unknown, record_dispute, record_refund, release, sell,
+    shipped_email_data, take_back, undo_sale, write_note,
 };
 pub use shipments::{
     CARRIERS, CONFIRM_SHIPPING, Carrier, NewShipment, Shipment, deliver, ship, shipping_warnings,
@@ -154,8 +156,6 @@ pub struct Order {
     pub shipping_zone: Option<Zone>,
     /// The paid address is outside the zone that was charged.
     pub outside_zone: bool,
-    /// The text of the most urgent open review item, if any.
-    pub attention: Option<String>,
     /// All open review items, the most urgent first.
     #[sqlx(json)]
     pub review_items: Vec<OpenItem>,
@@ -165,6 +165,9 @@ pub struct Order {
     pub paid_at: Option<DateTime<Utc>>,
     /// Start of a pending delayed payment, such as a bank debit. It can take days to succeed or fail.
     pub processing_since: Option<DateTime<Utc>>,
+    /// The time from which it is to be shipped after all, where a refund of all of its money failed: its pieces may be with
+    /// somebody else by now.
+    pub refund_failed_at: Option<DateTime<Utc>>,
 }
 
 impl Order {
@@ -190,7 +193,6 @@ impl Order {
         self.phone = None;
         self.shipping_name = None;
         self.shipping_address = None;
-        self.attention = None;
         self.review_items.clear();
     }
 
@@ -254,7 +256,7 @@ impl OrderLine {
 /// An entry of an order's timeline.
 #[derive(Clone, Debug, Serialize, sqlx::FromRow, ToSchema)]
 pub struct TimelineEntry {
-    /// `placed`, `status`, `payment`, `refund`, `dispute` or `note`.
+    /// `placed`, `status`, `payment`, `refund`, `restock`, `dispute` or `note`.
     pub kind: String,
     pub from_status: Option<Status>,
     pub to_status: Option<Status>,

@@ -12,6 +12,7 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use super::restocks::{self, NewRestock, Restocked};
 use super::service::{self, Sale};
 use super::{Change, Order, OrderLine, Shipment, Status, TimelineEntry, export, store};
 use crate::app::App;
@@ -23,7 +24,7 @@ use crate::error::{Error, ErrorBody, FieldError, Result};
 use crate::extract::texts::Day;
 use crate::extract::{Json, Paging, Path, Query};
 use crate::idempotency::{IdempotencyKey, Key, Known, Owner};
-use crate::ids::{OrderId, ProductId};
+use crate::ids::{OrderId, ProductId, RestockId};
 use crate::money::Cents;
 
 pub fn router() -> OpenApiRouter<App> {
@@ -34,6 +35,7 @@ pub fn router() -> OpenApiRouter<App> {
         .routes(routes!(find))
         .routes(routes!(add_note))
         .routes(routes!(undo))
+        .routes(routes!(put_back))
 }
 
 /// An order with its lines and timeline. A token that may change orders but lacks `orders:read` gets it without
@@ -85,7 +87,7 @@ struct OrderPage {
         ("search" = Option<String>, Query, description = "A number, a tracking number, or a part of name or email address", max_length = 200, pattern = r"^[^\x00]*$"),
         ("from" = Option<Day>, Query, nullable = false, description = "Only orders paid on this day or later, in the shop's time zone: 2026-11-24"),
         ("to" = Option<Day>, Query, nullable = false, description = "Only orders paid on this day or earlier"),
-        ("attention" = Option<bool>, Query, description = "`true`: only orders with open review items; `false`: the others"),
+        ("to_review" = Option<bool>, Query, description = "`true`: only orders with open review items; `false`: the others"),
         ("to_pack" = Option<bool>, Query, description = "`true`: only orders that wait to be packed; `false`: the others"),
         Paging,
     ),
@@ -104,7 +106,7 @@ async fn list(State(app): State<App>, admin: Admin, query: Query) -> Result<Json
     let search = query.search(&mut field_errors);
     let (from, to) = export::read_days(&query, &mut field_errors);
     let flag = |value| if value { "true" } else { "false" };
-    let attention = query.one_of("attention", &[true, false], flag, &mut field_errors);
+    let to_review = query.one_of("to_review", &[true, false], flag, &mut field_errors);
     let to_pack = query.one_of("to_pack", &[true, false], flag, &mut field_errors);
     if !field_errors.is_empty() {
         return Err(Error::Invalid(field_errors));
@@ -115,7 +117,7 @@ async fn list(State(app): State<App>, admin: Admin, query: Query) -> Result<Json
         search,
         paid_from: from.map(|day| calendar::start_of(day, zone)),
         paid_until: to.map(|day| calendar::start_of(day + Days::new(1), zone)),
-        attention,
+        to_review,
         to_pack,
         limit: page.size,
         offset: page.offset(),
@@ -305,6 +307,68 @@ async fn undo(
     let mut change = Change::begin(&app.db, admin.actor.clone(), &id).await?;
     service::undo_sale(&mut change.tx, change.before.id, &change.actor.name).await?;
     let view = change.end("order.undo", Value::Null).await?;
+    Ok(Json(view.shown_to(&admin)))
+}
+
+/// Pieces of an order that go back into stock without money.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct RestockBody {
+    /// Your own UUID for this return: one that comes twice is one return.
+    id: Option<RestockId>,
+    /// At least one piece that was sold and did not come back.
+    #[schema(min_items = 1)]
+    restock: Vec<Restocked>,
+    /// Up to 200 characters.
+    #[serde(default)]
+    #[schema(max_length = 200, pattern = r"^[^\x00-\x1f\x7f-\x9f]*$")]
+    reason: String,
+}
+
+/// Puts pieces of an order back into stock, without money: it was refunded without them, say. They are on sale again, and
+/// are not shipped. Safe to repeat with an `id`.
+#[utoipa::path(
+    post,
+    operation_id = "restock_order",
+    path = "/api/admin/orders/{id}/restock",
+    tag = "orders",
+    security(("bearer" = [])),
+    params(("id" = String, Path, description = "The id, or the number as SB-1042")),
+    request_body = RestockBody,
+    responses(
+        (status = 200, body = OrderView),
+        (status = 400, body = ErrorBody),
+        (status = 401, body = ErrorBody),
+        (status = 403, body = ErrorBody),
+        (status = 404, body = ErrorBody),
+        (status = 409, body = ErrorBody, description = "`restock_differs`: the id was used for other pieces"),
+        (status = 413, body = ErrorBody),
+        (status = 415, body = ErrorBody),
+    )
+)]
+async fn put_back(
+    State(app): State<App>,
+    admin: Admin,
+    Path(id): Path<String>,
+    Json(body): Json<RestockBody>,
+) -> Result<Json<OrderView>> {
+    admin.may(Scope::OrdersWrite)?;
+    let pieces = body.restock.into_iter();
+    let new = NewRestock {
+        id: body.id.unwrap_or_else(RestockId::new),
+        pieces: pieces
+            .map(|line| (line.product_id, line.quantity))
+            .collect(),
+        reason: body.reason,
+    };
+    let mut change = Change::begin(&app.db, admin.actor.clone(), &id).await?;
+    let id = change.before.id;
+    let is_new = restocks::restock(&mut change.tx, id, &new, &change.actor.name).await?;
+    let more = match is_new {
+        true => new.audit_snapshot(),
+        false => Value::Null,
+    };
+    let view = change.end("order.restock", more).await?;
     Ok(Json(view.shown_to(&admin)))
 }
 

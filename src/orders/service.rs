@@ -437,17 +437,39 @@ pub async fn record_refund(conn: &mut PgConnection, id: OrderId, refunded: Cents
     if refunded == order.refunded {
         return Ok(order);
     }
+    let was_in_full = store::is_refunded_in_full(conn, id).await?;
     let order = store::set_refunded(conn, &order, refunded).await?;
     let is_all = refunded == order.total;
     if is_all && order.status.may_become(Status::Refunded) {
         return store::set_status(conn, &order, Status::Refunded, "stripe", "").await;
     }
-    if !is_all && order.status == Status::Refunded {
-        let before = store::status_before_refund(conn, id).await?;
-        let note = "a refund failed: the money is with the shop again";
-        return store::set_status(conn, &order, before, "stripe", note).await;
+    if is_all || order.status != Status::Refunded {
+        return full_refund_failed(conn, order, was_in_full).await;
     }
-    Ok(order)
+    let before = store::status_before_refund(conn, id).await?;
+    let note = "a refund failed: the money is with the shop again";
+    let order = store::set_status(conn, &order, before, "stripe", note).await?;
+    full_refund_failed(conn, order, true).await
+}
+
+/// Has the shipping of a locked order ask for confirmation where a refund of all of its money came to nothing: until then
+/// nobody was to ship it, and its pieces may have been sold again. `was_in_full`: before, all of the money was refunded or
+/// about to be.
+///
+/// # Errors
+/// Only the database's.
+pub async fn full_refund_failed(
+    conn: &mut PgConnection,
+    order: Order,
+    was_in_full: bool,
+) -> Result<Order> {
+    let is_to_ship = was_in_full
+        && order.status == Status::Paid
+        && !store::is_refunded_in_full(conn, order.id).await?;
+    match is_to_ship {
+        true => store::set_refund_failed(conn, order.id).await,
+        false => Ok(order),
+    }
 }
 
 /// Records the most urgent state of an order's disputes, in Stripe's terms. Safe to repeat.
@@ -695,7 +717,10 @@ pub async fn sell(
         && let Some(order) = store::find(conn, id).await?
     {
         let known = store::lines(conn, id).await?;
-        return match order.is_manual() && sale.is_of(&known) {
+        let is_same = order.is_manual()
+            && sale.is_of(&known)
+            && (&sale.email, &sale.customer_name) == (&order.email, &order.customer_name);
+        return match is_same {
             true => Ok(order),
             false => Err(Error::Conflict(
                 "sale_differs",

@@ -6,7 +6,7 @@ use sqlx::PgConnection;
 use utoipa::ToSchema;
 
 use super::{Order, Status, store};
-use crate::disputes;
+use crate::disputes::{self, Dispute, State};
 use crate::email::ShipmentEmailData;
 use crate::error::{Error, FieldError, Result};
 use crate::extract::texts::ShortLine;
@@ -31,7 +31,7 @@ pub struct NewShipment {
     #[serde(default)]
     #[schema(value_type = Vec<ImageId>, required = false, max_items = 10)]
     pub images: Vec<String>,
-    /// Ships in spite of warnings about its payment: an open dispute, a fraud warning, or a review.
+    /// Ships in spite of warnings: an open or lost dispute, a fraud warning, a review, or a failed refund in full.
     #[serde(default)]
     #[schema(required = false)]
     pub ship_anyway: bool,
@@ -196,24 +196,18 @@ impl NewShipment {
     }
 }
 
-/// Code of the refusal to ship while a bank or Stripe warns about the payment, until the user confirms.
+/// Code of the refusal to ship while there are warnings, until the user confirms.
 pub const CONFIRM_SHIPPING: &str = "confirm_shipping";
 
-/// Reasons not to ship an order yet, as sentences: open disputes, fraud warnings and payment reviews.
+/// Reasons not to ship an order yet, as sentences: open and lost disputes, fraud warnings, payment reviews, and a failed
+/// refund in full.
 pub async fn shipping_warnings(conn: &mut PgConnection, order: &Order) -> Result<Vec<String>> {
     let disputes = disputes::list_of_order(conn, order.id).await?;
-    let mut warnings: Vec<String> = disputes
-        .iter()
-        .filter(|dispute| dispute.is_open())
-        .map(|dispute| {
-            let does = match dispute.known_state().is_inquiry() {
-                true => "asks about",
-                false => "disputes",
-            };
-            let (money, reason) = (dispute.money(), dispute.reason_in_words());
-            format!("the bank {does} {money}, because {reason}")
-        })
-        .collect();
+    let mut warnings: Vec<String> = disputes.iter().filter_map(warning_of).collect();
+    if order.refund_failed_at.is_some() {
+        let why = "a refund of all of its money failed, so its pieces may be back in stock or sold to somebody else";
+        warnings.push(why.to_owned());
+    }
     let warned = [Kind::FraudWarning, Kind::PaymentReview];
     let items = order.review_items.iter();
     warnings.extend(
@@ -222,6 +216,20 @@ pub async fn shipping_warnings(conn: &mut PgConnection, order: &Order) -> Result
             .map(|item| item.text.trim_end_matches('.').to_owned()),
     );
     Ok(warnings)
+}
+
+/// The warning about a dispute, if it is open or lost.
+fn warning_of(dispute: &Dispute) -> Option<String> {
+    let (money, reason) = (dispute.money(), dispute.reason_in_words());
+    let state = dispute.known_state();
+    match state {
+        State::Lost => Some(format!(
+            "the dispute of {money} is lost, and the customer keeps the money"
+        )),
+        _ if !state.is_open() => None,
+        _ if state.is_inquiry() => Some(format!("the bank asks about {money}, because {reason}")),
+        _ => Some(format!("the bank disputes {money}, because {reason}")),
+    }
 }
 
 /// Marks a paid order as shipped, and stores its shipment and the pieces in it. The caller queues the email, because

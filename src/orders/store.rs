@@ -1,14 +1,16 @@
 //! SQL of orders.
 
 use chrono::{DateTime, Utc};
+use sqlx::types::Json;
 use sqlx::{Connection, PgConnection};
 
+use super::restocks::Restocked;
 use super::service::Receipt;
 use super::shipping::Zone;
 use super::{Channel, Line, Order, OrderLine, Shipment, Status, TimelineEntry};
 use crate::db;
 use crate::error::Result;
-use crate::ids::{OrderId, ProductId};
+use crate::ids::{OrderId, ProductId, RestockId};
 use crate::money::Cents;
 
 /// All columns of an order.
@@ -17,8 +19,8 @@ macro_rules! columns {
         concat!(
             "id, number, status, channel, is_custom_order, currency, subtotal, shipping, tax, total, refunded, email,
              customer_name, phone, shipping_name, shipping_address, shipping_zone, outside_zone, dispute, created_at,
-             paid_at, processing_since, ",
-            crate::review_items::open_columns!("r.order_id = orders.id")
+             paid_at, processing_since, refund_failed_at, ",
+            crate::review_items::open_column!("r.order_id = orders.id")
         )
     };
 }
@@ -206,7 +208,7 @@ pub struct Filter {
     pub paid_from: Option<DateTime<Utc>>,
     pub paid_until: Option<DateTime<Utc>>,
     /// Orders with, or without, open review items.
-    pub attention: Option<bool>,
+    pub to_review: Option<bool>,
     /// Orders that wait to be packed, or do not.
     pub to_pack: Option<bool>,
     pub limit: i64,
@@ -360,7 +362,7 @@ pub async fn list(conn: &mut PgConnection, filter: &Filter) -> Result<(Vec<Order
     .bind(filter.offset)
     .bind(filter.paid_from)
     .bind(filter.paid_until)
-    .bind(filter.attention)
+    .bind(filter.to_review)
     .bind(filter.to_pack)
     .fetch_all(&mut *tx)
     .await?;
@@ -632,6 +634,61 @@ pub async fn set_refunded(
     .fetch_one(conn)
     .await?;
     Ok(order)
+}
+
+/// Keeps that a locked order is to be shipped after all, because the refund of all of its money failed.
+pub async fn set_refund_failed(conn: &mut PgConnection, id: OrderId) -> Result<Order> {
+    let order = sqlx::query_as(concat!(
+        "update orders
+         set refund_failed_at = now(), updated_at = now()
+         where id = $1
+         returning ",
+        columns!(),
+    ))
+    .bind(id)
+    .fetch_one(conn)
+    .await?;
+    Ok(order)
+}
+
+/// A return of pieces as it was asked for.
+#[derive(Debug, PartialEq, Eq, sqlx::FromRow)]
+pub struct Restock {
+    pub order_id: OrderId,
+    #[sqlx(json)]
+    pub pieces: Vec<Restocked>,
+    pub reason: String,
+}
+
+/// The return of pieces with this id.
+pub async fn find_restock(conn: &mut PgConnection, id: RestockId) -> Result<Option<Restock>> {
+    let restock = sqlx::query_as("select order_id, pieces, reason from restocks where id = $1")
+        .bind(id)
+        .fetch_optional(conn)
+        .await?;
+    Ok(restock)
+}
+
+/// Keeps a return of pieces. False where its id was used a moment ago.
+pub async fn insert_restock(
+    conn: &mut PgConnection,
+    id: RestockId,
+    restock: &Restock,
+    actor: &str,
+) -> Result<bool> {
+    let done = sqlx::query(
+        "insert into restocks (id, order_id, pieces, reason, actor)
+         values ($1, $2, $3, $4, $5)
+         on conflict (id) do nothing",
+    )
+    .bind(id)
+    .bind(restock.order_id)
+    .bind(Json(&restock.pieces))
+    .bind(&restock.reason)
+    .bind(actor)
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected() == 1)
 }
 
 /// Status of a refunded order before its refund.

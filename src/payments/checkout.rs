@@ -365,7 +365,7 @@ async fn ask(app: &App, new: &NewSession, key: Option<&Key>) -> Result<Answer> {
         }
         // A session may exist. Its address was lost, so nobody can pay it and the pieces can be released; a job finds
         // the session and expires it.
-        Err(error @ StripeError::Unknown(_)) => {
+        Err(error @ (StripeError::Unknown(_) | StripeError::Failed(_))) => {
             give_up(app, order, "unknown", &error.to_string()).await?;
             Err(unavailable(error))
         }

@@ -31,7 +31,6 @@ pub async fn dispute_reported(
     let subject = subject_of(&payment);
     lock(conn, subject).await?;
     let known = disputes::lock(conn, &report.id).await?;
-    disputes::forget_earlier(conn, &report.payment_id).await?;
     let state = State::read(&report.state);
     let is_news = known.as_ref().is_none_or(|known| {
         let before = known.dispute.known_state();
@@ -103,10 +102,14 @@ async fn tell(
     if !now.is_open() {
         let result = format!("the dispute is {}", now.known_state().in_words());
         review_items::settle(conn, &source, "stripe", &result).await?;
-        if before.is_none() && now.known_state() == State::Lost {
-            // The shop learned of the dispute too late to answer it.
-            let text = sentence(subject, now, "was lost before this shop learned of it");
-            let item = NewItem::new(Kind::Dispute, format!("{source}:lost"), text);
+        if now.known_state() == State::Lost {
+            let what = match before {
+                Some(_) => "was disputed by the bank, and the customer keeps the money",
+                // The shop learned of the dispute too late to answer it.
+                None => "was disputed and lost before this shop heard of it",
+            };
+            let text = sentence(subject, now, what);
+            let item = NewItem::new(Kind::DisputeLost, format!("{source}:lost"), text);
             review_items::raise(conn, subject, &item).await?;
         }
         return Ok(());
@@ -137,15 +140,9 @@ fn source_of_dispute(dispute: &Dispute) -> String {
 
 /// Text of an item: the disputed amount and the reason.
 fn sentence(subject: Subject, dispute: &Dispute, what: &str) -> String {
-    let payment = match subject == Subject::default() {
-        true => format!(
-            "A payment that this shop does not know ({})",
-            dispute.payment_id
-        ),
-        false => "A payment".to_owned(),
-    };
+    let unknown = unknown(subject, &dispute.payment_id);
     format!(
-        "{payment} {what}, over {}: {}.",
+        "A payment{unknown} {what}, over {}: {}.",
         dispute.money(),
         dispute.reason_in_words()
     )
@@ -226,7 +223,11 @@ async fn refresh(conn: &mut PgConnection, payment: &str, subject: Subject) -> Re
 pub async fn payment_known(conn: &mut PgConnection, payment: &str) -> Result<()> {
     let known = store::lock_payment(conn, payment).await?;
     let subject = subject_of(&known);
-    review_items::assign(conn, &format!("payment:{payment}"), subject).await?;
+    if subject != Subject::default() {
+        let source = format!("payment:{payment}");
+        let stale = unknown(Subject::default(), payment);
+        review_items::assign(conn, &source, subject, &stale).await?;
+    }
     let all = disputes::list_of_payment(conn, payment).await?;
     for dispute in &all {
         note(conn, subject, &line(None, dispute)).await?;

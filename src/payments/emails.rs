@@ -31,9 +31,9 @@ pub async fn confirm(conn: &mut PgConnection, order: &Order) -> Result<()> {
     .await
 }
 
-/// Announces the full refund of a refused payment: to the payer, if Stripe has their address, and to the shop. `name`
-/// is the order or custom order, such as `SB-1042`; `due` is the planned refund, zero when everything was refunded
-/// before.
+/// Announces the full refund of a refused payment: to the payer, if something was paid and Stripe has their address, and to
+/// the shop. `name` is the order or custom order, such as `SB-1042`; `due` is the planned refund, zero when everything was
+/// refunded before.
 pub async fn refuse(
     conn: &mut PgConnection,
     name: String,
@@ -42,24 +42,23 @@ pub async fn refuse(
     why: Refusal,
     due: Cents,
 ) -> Result<()> {
+    let amount = session.amount_total.unwrap_or_default();
+    let shopper = session.email.as_ref().filter(|_| amount > Cents::ZERO);
     let refusal = RefusalEmailData {
         about: name,
         customer_name: session.customer_name.clone(),
-        amount: session.amount_total.unwrap_or_default(),
+        amount,
         currency: session.currency.clone(),
         due: Some(due),
         why,
+        is_customer_told: shopper.is_some(),
     };
     let cause = session.payment_intent.as_deref().unwrap_or(&session.id);
     let notice = Email::CouldNotFulfillNotice {
         refusal: refusal.clone(),
     };
     email::queue(conn, &notice, cause, SHOP, None, about).await?;
-    if let Some(shopper) = session
-        .email
-        .as_ref()
-        .filter(|_| refusal.amount > Cents::ZERO)
-    {
+    if let Some(shopper) = shopper {
         let email = Email::CouldNotFulfill { refusal };
         email::queue(conn, &email, cause, shopper, None, about).await?;
     }

@@ -3,6 +3,7 @@
 //! Lock order: event, payment, custom order, order, products in id order.
 mod admin_views;
 mod checkout;
+mod countries;
 mod delayed;
 mod disputes;
 mod emails;
@@ -18,12 +19,13 @@ mod sync;
 
 pub use admin_views::{PaymentView, RefundView, of_subject};
 pub use checkout::{Cancelled, release_hold, settle_unheard};
+pub use countries::country_warning;
 pub use events::{process_stored, run_again};
 pub use reconcile::{Reconciled, Swept, reconcile, sweep};
 pub use redaction::redact_events;
 pub use refunds::{
-    NewRefund, RefundSubject, State as RefundState, find_subject, read_refunds, refund,
-    refund_request, refundable, send_refund, try_again as retry_refund,
+    NewRefund, RefundOutcome, RefundSubject, State as RefundState, find_subject, read_refunds,
+    refund, refund_request, refundable, send_refund, try_again as retry_refund,
 };
 pub use routes::{own_hold, router};
 pub use store::{

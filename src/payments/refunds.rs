@@ -17,13 +17,13 @@ use sqlx::PgConnection;
 use super::store as payments;
 use crate::custom_orders;
 use crate::error::{Error, Result};
-use crate::ids::{CustomOrderId, OrderId, ProductId, RefundId};
+use crate::ids::{CustomOrderId, OrderId, ProductId, RefundId, RestockId};
 use crate::jobs::{self, Job};
 use crate::money::Cents;
-use crate::orders;
+use crate::orders::{self, NewRestock, Restocked};
 use crate::review_items::{self, NewItem};
 use crate::reviews;
-use store::NewRow;
+use store::{AskedRefund, NewRow, Refund};
 
 /// Plans a refund and queues the job that requests it from Stripe.
 pub async fn plan(
@@ -40,6 +40,7 @@ pub async fn plan(
         reason,
         actor: "stripe",
         restocked: 0,
+        asked: None,
         retry_of: None,
     };
     insert(conn, &new).await?;
@@ -85,31 +86,93 @@ impl NewRefund {
             .collect();
         json!({"refund": self.amount, "reason": self.reason, "restock": restock})
     }
+
+    /// The amount and the pieces, as they are kept.
+    fn asked(&self) -> AskedRefund {
+        let pieces = self.restock.iter().map(|(product, quantity)| Restocked {
+            product_id: product.clone(),
+            quantity: *quantity,
+        });
+        let mut restock: Vec<Restocked> = pieces.collect();
+        restock.sort();
+        AskedRefund {
+            amount: self.amount,
+            restock,
+        }
+    }
+
+    /// Compares amount and pieces with those that a known refund was asked for with. To name the amount of one that was asked for
+    /// without is the same.
+    fn is_as(&self, known: &Refund) -> bool {
+        let asked = self.asked();
+        let Some(before) = &known.asked else {
+            let pieces: i32 = asked.restock.iter().map(|piece| piece.quantity).sum();
+            return asked.amount.is_none_or(|amount| amount == known.wanted)
+                && pieces == known.restocked;
+        };
+        let is_same_amount = asked.amount == before.amount
+            || before.amount.is_none() && asked.amount == Some(known.wanted);
+        is_same_amount && asked.restock == before.restock
+    }
+
+    /// Its pieces, where there is no money to refund with them.
+    fn restock_alone(&self) -> NewRestock {
+        NewRestock {
+            id: RestockId(self.id.0),
+            pieces: self.restock.clone(),
+            reason: self.reason.clone(),
+        }
+    }
+}
+
+/// The result of asking for a refund.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RefundOutcome {
+    /// Stripe will be asked for the money.
+    Planned,
+    /// No money was left, and the pieces went back into stock.
+    Restocked,
+    /// It was asked for before.
+    Repeated,
+}
+
+impl RefundOutcome {
+    /// The action and the snapshot for the audit log; no snapshot for a repeat.
+    pub fn audit_entry(self, new: &NewRefund) -> (&'static str, Value) {
+        match self {
+            RefundOutcome::Planned => ("order.refund", new.audit_snapshot()),
+            RefundOutcome::Restocked => ("order.restock", new.restock_alone().audit_snapshot()),
+            RefundOutcome::Repeated => ("order.refund", Value::Null),
+        }
+    }
 }
 
 /// Plans a refund of a part of a payment, or of everything left, and returns pieces of its order to stock. Works for
-/// every payment with money left, whether it settled its order or was refused. Safe to repeat: returns false for a
-/// refund that was already planned.
+/// every payment with money left, whether it settled its order or was refused. With no money left, pieces without an
+/// amount are returned alone. Safe to repeat.
 ///
 /// # Errors
 /// 404; field errors of `payment_id`, `amount`, `reason` and `restock`; 409 `not_refundable` when nothing was paid,
-/// `nothing_left` when everything is refunded or planned to be, `refund_differs` when this refund's id was used for
-/// another order or amount.
+/// `nothing_left` when everything is refunded or planned to be, `refund_differs` when this refund's id was used with
+/// other content.
 pub async fn refund(
     conn: &mut PgConnection,
     subject: RefundSubject,
     new: &NewRefund,
     actor: &str,
-) -> Result<bool> {
+) -> Result<RefundOutcome> {
     let paid = Paid::find(conn, subject).await?;
     if is_planned(conn, &paid, new).await? {
-        return Ok(false);
+        return Ok(RefundOutcome::Repeated);
+    }
+    if let Some(outcome) = restock_alone(conn, &paid, new, actor).await? {
+        return Ok(outcome);
     }
     let payment_id = paid.choose(conn, new.payment.as_deref()).await?;
     let payment = payments::lock_payment(conn, &payment_id).await?;
     // The second of two concurrent calls waits above for the first.
     if is_planned(conn, &paid, new).await? {
-        return Ok(false);
+        return Ok(RefundOutcome::Repeated);
     }
     paid.lock(conn).await?;
     let left = left(conn, &payment_id, &payment).await?;
@@ -165,10 +228,53 @@ pub async fn refund(
         reason,
         actor,
         restocked: back,
+        asked: Some(new.asked()),
         retry_of: None,
     };
     insert(conn, &row).await?;
-    Ok(true)
+    Ok(RefundOutcome::Planned)
+}
+
+/// Puts the pieces of an order back into stock whose money is all refunded, or about to be. None where this is not what is
+/// asked for.
+///
+/// # Errors
+/// As [`orders::restock`]; 409 `refund_differs` where this id was used for pieces alone before.
+async fn restock_alone(
+    conn: &mut PgConnection,
+    paid: &Paid,
+    new: &NewRefund,
+    actor: &str,
+) -> Result<Option<RefundOutcome>> {
+    let RefundSubject::Order(order) = paid.subject else {
+        return Ok(None);
+    };
+    let restock = new.restock_alone();
+    let is_known = orders::has_restock(conn, restock.id).await?;
+    let asks_for_pieces = new.amount.is_none() && !new.restock.is_empty();
+    if is_known && !asks_for_pieces {
+        return Err(differs());
+    }
+    let is_about_pieces = asks_for_pieces
+        && !paid.payments.is_empty()
+        && refundable(conn, paid.subject).await? <= Cents::ZERO;
+    if !is_known && !is_about_pieces {
+        return Ok(None);
+    }
+    match orders::restock(conn, order, &restock, actor).await {
+        Ok(true) => Ok(Some(RefundOutcome::Restocked)),
+        Ok(false) => Ok(Some(RefundOutcome::Repeated)),
+        Err(Error::Conflict("restock_differs", _)) => Err(differs()),
+        Err(error) => Err(error),
+    }
+}
+
+fn differs() -> Error {
+    Error::Conflict(
+        "refund_differs",
+        "This refund was asked for before, with something else in it. Load the page again."
+            .to_owned(),
+    )
 }
 
 /// Returns true when this refund was already planned.
@@ -182,14 +288,12 @@ async fn is_planned(conn: &mut PgConnection, paid: &Paid, new: &NewRefund) -> Re
     let payment = &known.payment_id;
     let is_same = paid.payments.contains(payment)
         && new.payment.as_ref().is_none_or(|named| named == payment)
-        && new.amount.is_none_or(|amount| amount == known.wanted);
-    if is_same {
-        return Ok(true);
+        && new.reason.trim() == known.reason
+        && new.is_as(&known);
+    match is_same {
+        true => Ok(true),
+        false => Err(differs()),
     }
-    Err(Error::Conflict(
-        "refund_differs",
-        "This refund was already requested over another amount. Load the page again.".to_owned(),
-    ))
 }
 
 /// Requests a refund from Stripe again at once. A failed refund is replaced by a new one over what is left of it. Safe
@@ -234,6 +338,7 @@ pub async fn retry(conn: &mut PgConnection, id: RefundId, actor: &str) -> Result
         reason: &refund.reason,
         actor,
         restocked: 0,
+        asked: None,
         retry_of: Some(id),
     };
     insert(conn, &again).await?;
@@ -398,6 +503,21 @@ fn with_restock(why: String, pieces: i32) -> String {
         many => format!("{many} pieces"),
     };
     format!("{why} ({pieces} of it went back into stock, and will not be shipped)")
+}
+
+/// The addition to a review item where a failed refund was one of all the money.
+const TO_SHIP_AFTER_ALL: &str = " The order waits to be shipped after all: make sure that its pieces are still here, or \
+     put them back into stock.";
+
+/// Returns true if an order waits to be shipped after all, because a refund of all of its money failed.
+async fn is_to_ship_after_all(conn: &mut PgConnection, order: Option<OrderId>) -> Result<bool> {
+    let Some(order) = order else {
+        return Ok(false);
+    };
+    let order = orders::find(conn, order).await?;
+    Ok(order.is_some_and(|order| {
+        order.status == orders::Status::Paid && order.refund_failed_at.is_some()
+    }))
 }
 
 /// Adds a note about a refund to the timeline of the order or custom order.

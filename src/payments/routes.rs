@@ -32,7 +32,7 @@ use crate::extract::{self, Json, Path};
 use crate::idempotency::{IdempotencyKey, Key, Owner};
 use crate::ids::{OrderId, ProductId, RefundId};
 use crate::money::Cents;
-use crate::orders::{self, Cart, Change, OrderView, Status, Zone};
+use crate::orders::{self, Cart, Change, OrderView, Restocked, Status, Zone};
 use crate::products::OwnHold;
 use crate::rate_limit::{self, Action, Client};
 use crate::stripe;
@@ -469,16 +469,9 @@ struct RefundBody {
     restock: Vec<Restocked>,
 }
 
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-struct Restocked {
-    product_id: ProductId,
-    #[schema(minimum = 1, maximum = 999)]
-    quantity: i32,
-}
-
 /// Refunds a payment of an order, in part or in full: any payment with money left. A background job requests it from
-/// Stripe at once, and retries until Stripe accepts it; if Stripe never does, the order's `attention` says so.
+/// Stripe at once, and retries until Stripe accepts it; if Stripe never does, a review item of the order says so. With no money
+/// left, `restock` without an amount returns the pieces alone, as `POST /api/admin/orders/{id}/restock/` does.
 #[utoipa::path(
     post,
     path = "/api/admin/orders/{id}/refund",
@@ -518,19 +511,15 @@ async fn refund_order(
     };
     let mut change = Change::begin(&app.db, admin.actor.clone(), &id).await?;
     let id = change.before.id;
-    let is_new = refunds::refund(
+    let outcome = refunds::refund(
         &mut change.tx,
         RefundSubject::Order(id),
         &new,
         &change.actor.name,
     )
     .await?;
-    let more = if is_new {
-        new.audit_snapshot()
-    } else {
-        Value::Null
-    };
-    let view = change.end("order.refund", more).await?;
+    let (action, more) = outcome.audit_entry(&new);
+    let view = change.end(action, more).await?;
     Ok((StatusCode::ACCEPTED, Json(view.shown_to(&admin))))
 }
 

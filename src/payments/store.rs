@@ -100,13 +100,15 @@ pub async fn count_delayed_pieces(conn: &mut PgConnection) -> Result<i64> {
     Ok(count)
 }
 
-/// Deletes the client of holds that ended a day ago. Safe to repeat.
+/// Deletes the client of holds that ended a day ago. For a delayed payment only a pending order holds anything: a released
+/// one may wait for its money forever. Safe to repeat.
 pub async fn forget_clients(conn: &mut PgConnection) -> Result<()> {
     sqlx::query(
         "update checkouts
          set client = null
          where client is not null
-           and state <> 'processing'
+           and (state <> 'processing'
+                or not exists (select from orders o where o.id = checkouts.order_id and o.status = 'pending'))
            and updated_at < now() - interval '1 day'",
     )
     .execute(conn)

@@ -27,6 +27,12 @@ pub async fn sync_product(app: &App, id: &ProductId) -> Result<()> {
             let mut conn = app.db.acquire().await?;
             products::record_sync_error(&mut conn, id, row.version, &error.to_string()).await
         }
+        Err(Failure::Stripe(error @ StripeError::Failed(_))) => {
+            // Stripe repeats a failure under its key for a day: the next try has other keys.
+            let mut conn = app.db.acquire().await?;
+            products::doubt_prices(&mut conn, std::slice::from_ref(id)).await?;
+            Err(Error::Unavailable("payment_unavailable", error.into()))
+        }
         Err(Failure::Stripe(error)) => Err(Error::Unavailable("payment_unavailable", error.into())),
         Err(Failure::Ours(error)) => Err(error),
         Ok(()) => Ok(()),
@@ -133,12 +139,12 @@ async fn save_product(app: &App, row: &products::SyncRow) -> std::result::Result
         Some(known) => known,
         None => {
             let params = params(&own_id);
-            // The key derives from the content, so a changed product gets a new key.
+            // The key derives from the content, so a changed product gets a new key. The id is ours, so a product that was
+            // created under another key is found.
             let content = Sha256::digest(format!("{params:?}").as_bytes());
             let digest = hex::encode(&content[..8]);
-            app.stripe
-                .create_product(&params, &format!("product-{own_id}-{digest}"))
-                .await?;
+            let key = format!("product-{own_id}-{digest}-{}", row.price_version);
+            app.stripe.create_product(&params, &key).await?;
             own_id
         }
     };

@@ -208,13 +208,18 @@ async fn batch(State(app): State<App>, reader: Reader) -> Result<Response> {
 
 /// Creates a product.
 #[utoipa::path(operation_id = "create_product", post, path = "/api/products", tag = "products", security(("bearer" = [])),
+    params(("Idempotency-Key" = Option<IdempotencyKey>, Header, nullable = false, description = "A text of your choice for this product")),
     request_body = WholeProduct,
-    responses((status = 201, body = AdminView), WriteFailures))]
+    responses((status = 201, body = AdminView), WriteFailures,
+        (status = 422, body = ErrorBody, description = "The key was used for another product")))]
 async fn create(
     State(app): State<App>,
     admin: CatalogAdmin,
+    headers: HeaderMap,
     Json(body): Json<Map<String, Value>>,
 ) -> Result<Response> {
+    let asked = serde_json::to_vec(&body).map_err(anyhow::Error::from)?;
+    let key = Key::read(&headers, "product", &Owner::actor(&admin.actor), &asked)?;
     if body.get("inventory_count").is_some_and(|count| *count != 0) {
         admin.token.may(Scope::Stock)?;
     }
@@ -225,7 +230,17 @@ async fn create(
         app.config.shop_currency,
     );
     let mut tx = app.db.begin().await?;
+    if let Some(key) = &key
+        && let Known::Answered { answer, .. } = key.claim(&mut tx).await?
+    {
+        return Ok((StatusCode::CREATED, unstored(answer)).into_response());
+    }
     let product = keeping::create_parsed(&mut tx, &admin.actor, input).await?;
+    if let Some(key) = &key {
+        let view = AdminView::new(product.clone(), &admin.base);
+        let view = serde_json::to_value(view).map_err(anyhow::Error::from)?;
+        key.keep(&mut tx, None, Some((201, &view))).await?;
+    }
     tx.commit().await?;
     let location = format!("{}/api/products/{}/", admin.base, path_part(&product.id.0));
     Ok((
@@ -361,17 +376,32 @@ async fn ledger(
 
 /// Changes a product's stock, with a reason.
 #[utoipa::path(operation_id = "change_stock", post, path = "/api/products/{id}/stock", tag = "stock", security(("bearer" = [])),
-    params(("id" = String, Path)), request_body = StockInput,
-    responses((status = 200, body = StockView), WriteFailures))]
+    params(("id" = String, Path),
+        ("Idempotency-Key" = Option<IdempotencyKey>, Header, nullable = false, description = "A text of your choice for this change")),
+    request_body = StockInput,
+    responses((status = 200, body = StockView), WriteFailures,
+        (status = 422, body = ErrorBody, description = "The key was used for another change")))]
 async fn change_stock(
     State(app): State<App>,
     admin: StockAdmin,
     Path(id): Path<String>,
+    headers: HeaderMap,
     Json(body): Json<Map<String, Value>>,
 ) -> Result<Response> {
+    let asked = serde_json::to_vec(&(&id, &body)).map_err(anyhow::Error::from)?;
+    let key = Key::read(&headers, "stock", &Owner::actor(&admin.actor), &asked)?;
     let mut tx = app.db.begin().await?;
+    if let Some(key) = &key
+        && let Known::Answered { answer, .. } = key.claim(&mut tx).await?
+    {
+        return Ok(unstored(answer));
+    }
     let stock =
         keeping::change_stock_parsed(&mut tx, &admin.actor, &id, input::stock(body)).await?;
+    if let Some(key) = &key {
+        let view = serde_json::to_value(&stock).map_err(anyhow::Error::from)?;
+        key.keep(&mut tx, None, Some((200, &view))).await?;
+    }
     tx.commit().await?;
     Ok(unstored(stock))
 }

@@ -25,8 +25,6 @@ use crate::ids::{CustomOrderId, OrderId, ReviewItemId};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case", from = "String")]
 pub enum Kind {
-    /// The `attention` text of an earlier version.
-    Earlier,
     /// An email could not be delivered.
     EmailUndelivered,
     /// An email to the shop itself could not be delivered, so no email can report it.
@@ -57,6 +55,8 @@ pub enum Kind {
     AmountDiffers,
     /// The customer's bank disputes a payment.
     Dispute,
+    /// The bank decided a dispute for the customer.
+    DisputeLost,
     /// The customer's bank inquires about a payment, but has not withdrawn money.
     Inquiry,
     /// The card's issuer warns that a payment is probably fraud.
@@ -73,7 +73,6 @@ pub enum Kind {
 
 impl Kind {
     pub const ALL: [Kind; 22] = [
-        Kind::Earlier,
         Kind::EmailUndelivered,
         Kind::ShopEmailUndelivered,
         Kind::EmailCopyRefused,
@@ -89,6 +88,7 @@ impl Kind {
         Kind::DelayedPaymentFailed,
         Kind::AmountDiffers,
         Kind::Dispute,
+        Kind::DisputeLost,
         Kind::Inquiry,
         Kind::FraudWarning,
         Kind::PaymentReview,
@@ -99,7 +99,6 @@ impl Kind {
 
     pub fn as_str(self) -> &'static str {
         match self {
-            Kind::Earlier => "earlier",
             Kind::EmailUndelivered => "email_undelivered",
             Kind::ShopEmailUndelivered => "shop_email_undelivered",
             Kind::EmailCopyRefused => "email_copy_refused",
@@ -115,6 +114,7 @@ impl Kind {
             Kind::DelayedPaymentFailed => "delayed_payment_failed",
             Kind::AmountDiffers => "amount_differs",
             Kind::Dispute => "dispute",
+            Kind::DisputeLost => "dispute_lost",
             Kind::Inquiry => "inquiry",
             Kind::FraudWarning => "fraud_warning",
             Kind::PaymentReview => "payment_review",
@@ -127,7 +127,7 @@ impl Kind {
     /// The problem in a few words, for pages and subjects.
     pub fn title(self) -> &'static str {
         match self {
-            Kind::Earlier | Kind::Other => "Something to look at",
+            Kind::Other => "Something to look at",
             Kind::EmailUndelivered => "An email was not delivered",
             Kind::ShopEmailUndelivered => "An email to the shop was not delivered",
             Kind::EmailCopyRefused => "A copy of an email was refused",
@@ -143,6 +143,7 @@ impl Kind {
             Kind::DelayedPaymentFailed => "A delayed payment failed",
             Kind::AmountDiffers => "Another amount was paid than was quoted",
             Kind::Dispute => "The customer's bank disputes a payment",
+            Kind::DisputeLost => "A dispute was lost: the money is with the customer",
             Kind::Inquiry => "The customer's bank asks about a payment",
             Kind::FraudWarning => "A payment is probably fraud",
             Kind::PaymentReview => "Stripe asks you to review a payment",
@@ -154,7 +155,7 @@ impl Kind {
     /// Suggested resolution, in a sentence or two.
     pub fn advice(self) -> &'static str {
         match self {
-            Kind::Earlier | Kind::Other => "Look at it, do what it asks for, and mark it resolved.",
+            Kind::Other => "Look at it, do what it asks for, and mark it resolved.",
             Kind::EmailUndelivered => {
                 "Check the address, reach the customer another way, or send the email again from the order's page."
             }
@@ -187,6 +188,9 @@ impl Kind {
             Kind::Dispute => {
                 "Don't ship. Answer in Stripe's dashboard before the deadline, with all that shows that the order was theirs."
             }
+            Kind::DisputeLost => {
+                "The bank does not return the money. If the order was not shipped, don't ship it: put its pieces back into stock."
+            }
             Kind::Inquiry => {
                 "Don't ship. Answer in Stripe's dashboard before the deadline, or refund the payment: then no dispute follows."
             }
@@ -209,7 +213,11 @@ impl Kind {
     pub fn holds_shipping(self) -> bool {
         matches!(
             self,
-            Kind::Dispute | Kind::Inquiry | Kind::FraudWarning | Kind::PaymentReview
+            Kind::Dispute
+                | Kind::DisputeLost
+                | Kind::Inquiry
+                | Kind::FraudWarning
+                | Kind::PaymentReview
         )
     }
 
@@ -357,20 +365,12 @@ pub struct OpenItem {
     pub raised_at: DateTime<Utc>,
 }
 
-/// Two columns of a query over orders or custom orders: `attention`, the most urgent open text, and `review_items`, all
-/// open items. Items with a deadline come first, soonest at the top; then the newest.
-macro_rules! open_columns {
+/// Column `review_items` of a query over orders or custom orders: all open items. Items with a deadline come first,
+/// soonest at the top; then the newest.
+macro_rules! open_column {
     ($is_its:literal) => {
         concat!(
-            "(select r.text
-              from review_items r
-              where r.resolved_at is null
-                and (",
-            $is_its,
-            ")
-              order by r.deadline, r.raised_at desc, r.id desc
-              limit 1) as attention,
-             (select coalesce(jsonb_agg(jsonb_build_object(
+            "(select coalesce(jsonb_agg(jsonb_build_object(
                          'id', r.id, 'kind', r.kind, 'text', r.text, 'deadline', r.deadline, 'raised_at', r.raised_at)
                          order by r.deadline, r.raised_at desc, r.id desc), '[]')
               from review_items r
@@ -381,7 +381,7 @@ macro_rules! open_columns {
         )
     };
 }
-pub(crate) use open_columns;
+pub(crate) use open_column;
 
 #[cfg(test)]
 mod tests {

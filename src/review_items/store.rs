@@ -109,11 +109,17 @@ pub async fn pass(
     Ok(())
 }
 
-/// Assigns a source's items without a subject to the subject found later.
-pub async fn assign(conn: &mut PgConnection, source: &str, subject: Subject) -> Result<()> {
+/// Assigns a source's items without a subject to the subject found later. `stale` is removed from their texts: it said that
+/// the subject is not known.
+pub async fn assign(
+    conn: &mut PgConnection,
+    source: &str,
+    subject: Subject,
+    stale: &str,
+) -> Result<()> {
     sqlx::query(
         "update review_items
-         set custom_order_id = $2, order_id = $3
+         set custom_order_id = $2, order_id = $3, text = replace(text, $4, '')
          where (cause = $1 or (cause > $1 || ':' and cause < $1 || ';'))
            and custom_order_id is null
            and order_id is null",
@@ -121,6 +127,7 @@ pub async fn assign(conn: &mut PgConnection, source: &str, subject: Subject) -> 
     .bind(source)
     .bind(subject.custom_order)
     .bind(subject.order)
+    .bind(stale)
     .execute(conn)
     .await?;
     Ok(())

@@ -73,7 +73,7 @@ const LINK_PAGES: usize = 100;
 pub const KEY_LIFETIME: Duration = Duration::from_secs(20 * 3600);
 
 /// Failures of a Stripe call, sorted by what is known about its effect.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum StripeError {
     /// Stripe rejected the request. Nothing was done, and retrying is useless.
     #[error("Stripe refused ({status}, {code}): {message}")]
@@ -85,9 +85,15 @@ pub enum StripeError {
     /// No effect, and a retry may succeed: no connection, too many requests, a wrong key.
     #[error("Stripe is not available: {0}")]
     Unavailable(String),
-    /// Unknown effect: no response in time, a dropped connection, a 5xx.
+    /// Unknown effect: no response in time, a dropped connection, a response of a proxy.
     #[error("Stripe's answer is unknown: {0}")]
     Unknown(String),
+    /// A 5xx of Stripe itself: the request is over, and may have had its effect. Stripe repeats the response under the same
+    /// idempotency key for a day, so when its list shows no effect, another key has to be used.
+    ///
+    /// Source: <https://docs.stripe.com/api/idempotent_requests>
+    #[error("Stripe failed: {0}")]
+    Failed(String),
 }
 
 impl StripeError {
@@ -540,22 +546,19 @@ impl Stripe {
         let deadline = Instant::now() + self.timeout * 3 / 2;
         let mut pause = Duration::from_millis(100);
         let mut tries = 1;
-        let mut unknown = None;
+        let mut doubt = None;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
-            let error = match self
+            let tried = self
                 .try_once(request, key.as_deref(), left.min(self.timeout))
-                .await
-            {
-                Err(StripeError::Unknown(why)) => {
-                    unknown = Some(why.clone());
-                    StripeError::Unknown(why)
+                .await;
+            let error = match tried {
+                // Of these the last counts. After a 5xx the request may have begun anew and still be under way.
+                Err(error @ (StripeError::Unknown(_) | StripeError::Failed(_))) => {
+                    doubt.insert(error).clone()
                 }
                 // A later attempt without effect says nothing about an earlier one.
-                Err(StripeError::Unavailable(why)) => match unknown.clone() {
-                    Some(earlier) => StripeError::Unknown(earlier),
-                    None => StripeError::Unavailable(why),
-                },
+                Err(error @ StripeError::Unavailable(_)) => doubt.clone().unwrap_or(error),
                 settled => return settled,
             };
             if tries == 3 || Instant::now() + pause >= deadline {
@@ -662,6 +665,9 @@ fn sort(error: stripe::StripeError) -> StripeError {
                     message,
                 },
                 401 | 403 | 429 => StripeError::Unavailable(format!("{status} {code}")),
+                // The proxy gave up waiting; the request may still be under way.
+                502 | 504 => StripeError::Unknown(format!("{status} {code}")),
+                500.. => StripeError::Failed(format!("{status} {code}")),
                 _ => StripeError::Unknown(format!("{status} {code}")),
             }
         }

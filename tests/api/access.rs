@@ -176,6 +176,12 @@ fn later_routes() -> Vec<(Method, &'static str, Scope, Value)> {
         ),
         (
             post.clone(),
+            "/api/admin/orders/{id}/restock",
+            write,
+            json!({"restock": [{"product_id": "sunrise", "quantity": 1}]}),
+        ),
+        (
+            post.clone(),
             "/api/admin/orders/{id}/undo",
             write,
             Value::Null,
@@ -391,7 +397,7 @@ async fn furnished() -> Shop {
     assert_eq!(admin.post("/api/admin/orders/", &sale).await.status, 201);
     shop.asks_for_a_piece("ann@example.com").await;
     sqlx::query(
-        "insert into emails (id, cause, kind, recipient, contents, state)
+        "insert into emails (id, dedup_key, kind, recipient, contents, state)
          values ($1::uuid, 'test', 'order_confirmation', 'nowhere', '{}', 'failed')",
     )
     .bind(EMAIL)
@@ -409,7 +415,8 @@ async fn furnished() -> Shop {
         "insert into review_items (id, order_id, kind, cause, text)
          select '0193a000-0000-7000-8000-000000000001', id, 'other', 'test', 'Look' from orders where number = 1001",
         "insert into payments (id, order_id, outcome, amount) select 'pi_1', id, 'refused', 5200 from orders where number = 1001",
-        "insert into refunds (id, payment_id, amount, reason, state) values ('0193a000-0000-7000-8000-000000000003', 'pi_1', 100, '', 'planned')",
+        "insert into refunds (id, payment_id, wanted_amount, amount, reason, actor, state)
+         values ('0193a000-0000-7000-8000-000000000003', 'pi_1', 100, 100, '', 'test', 'planned')",
         "insert into stripe_events (id, type, status, source, payload) values ('evt_1', 'x', 'failed', 'webhook', '{}')",
         "alter table graphile_worker._private_jobs alter column id restart with 900",
         "select id from graphile_worker.add_job('spirit_beads', '{\"job\": \"sweep\"}'::json)",

@@ -51,6 +51,10 @@ const TWINS: &[(&str, Result<&str, &str>)] = &[
         Ok("POST /api/admin/orders/{id}/refund"),
     ),
     (
+        "POST /admin/orders/{id}/restock",
+        Ok("POST /api/admin/orders/{id}/restock"),
+    ),
+    (
         "POST /admin/refunds/{id}/retry",
         Ok("POST /api/admin/refunds/{id}/retry"),
     ),
@@ -661,7 +665,8 @@ async fn orders_are_found_by_day_exported_and_shipped_many_at_once() {
         (1002, "2026-07-01T07:00:00Z"),
     ] {
         sqlx::query(
-            "update orders set paid_at = $2::timestamptz, attention = 'look' where number = $1",
+            "with old as (update orders set paid_at = $2::timestamptz where number = $1 returning id)
+             insert into review_items (order_id, kind, cause, text) select id, 'other', 'test:' || id, 'look' from old",
         )
         .bind(number)
         .bind(paid)
@@ -678,12 +683,12 @@ async fn orders_are_found_by_day_exported_and_shipped_many_at_once() {
     assert_eq!(numbers("from=2026-06-30&to=2026-06-30").await, ["SB-1001"]);
     assert_eq!(numbers("to=2026-07-01").await, ["SB-1002", "SB-1001"]);
     assert_eq!(numbers("from=2026-07-02").await, ["SB-1003"]);
-    assert_eq!(numbers("attention=true&search=ben").await, ["SB-1002"]);
-    assert_eq!(numbers("attention=false").await, ["SB-1003"]);
+    assert_eq!(numbers("to_review=true&search=ben").await, ["SB-1002"]);
+    assert_eq!(numbers("to_review=false").await, ["SB-1003"]);
     for (query, fields) in [
         ("from=1.7.2026", vec!["from"]),
         ("from=2026-07-02&to=2026-07-01", vec!["to"]),
-        ("attention=perhaps&to=x", vec!["attention", "to"]),
+        ("to_review=perhaps&to=x", vec!["to_review", "to"]),
     ] {
         assert_eq!(
             admin
@@ -834,6 +839,44 @@ async fn what_an_orders_money_did_is_told() {
             404
         );
     }
+}
+
+#[tokio::test]
+async fn a_product_and_a_change_of_stock_that_come_twice_under_one_key_are_one() {
+    let shop = Shop::open().await;
+    let admin = shop.admin(&[Scope::Catalog, Scope::Stock]).await;
+    let headers = [
+        ("idempotency-key", "one"),
+        ("content-type", "application/json"),
+    ];
+    let post = async |path: &str, body: &Value| {
+        admin
+            .send(Method::POST, path, &headers, Some(body.to_string()))
+            .await
+    };
+    let product =
+        json!({"name": "Sunrise", "lighter_type": 1, "price": 4700, "inventory_count": 2});
+    let first = post("/api/products/", &product).await;
+    assert_eq!(first.status, 201, "{}", first.text);
+    let again = post("/api/products/", &product).await;
+    assert_eq!((again.status, &again.json), (201, &first.json));
+    let mut other = product.clone();
+    other["price"] = json!(4800);
+    assert_eq!(post("/api/products/", &other).await.status, 422);
+
+    let id = first.json["id"].as_str().expect("an id");
+    let path = format!("/api/products/{id}/stock/");
+    let change = json!({"delta": 3, "reason": "made"});
+    let first = post(&path, &change).await;
+    assert_eq!(first.status, 200, "{}", first.text);
+    let again = post(&path, &change).await;
+    assert_eq!((again.status, &again.json), (200, &first.json));
+    assert_eq!(shop.stock(id).await, (5, 0));
+    let other = json!({"delta": 4, "reason": "made"});
+    assert_eq!(post(&path, &other).await.status, 422);
+    let bare = admin.post(&path, &change).await;
+    assert_eq!(bare.status, 200, "{}", bare.text);
+    assert_eq!(shop.stock(id).await, (8, 0));
 }
 
 #[tokio::test]

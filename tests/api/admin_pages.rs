@@ -29,10 +29,13 @@ async fn today_tells_what_waits_and_what_came_in() {
     sells(&shop, &many).await;
     sells(&shop, &many).await;
     sells(&shop, &one).await;
-    sqlx::query("update orders set attention = 'look' where number = 1002")
-        .execute(&shop.db)
-        .await
-        .expect("an order");
+    sqlx::query(
+        "insert into review_items (order_id, kind, cause, text)
+         select id, 'other', 'test:' || id, 'look' from orders where number = 1002",
+    )
+    .execute(&shop.db)
+    .await
+    .expect("an order");
     sqlx::query("insert into stripe_events (id, type, status, source, payload) values ('evt_1', 'x', 'failed', 'webhook', '')")
         .execute(&shop.db)
         .await

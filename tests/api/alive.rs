@@ -171,14 +171,14 @@ async fn a_figure_of_every_trouble_is_told() {
          update graphile_worker._private_jobs set attempts = max_attempts, last_error = 'x';
          insert into stripe_events (id, type, status, source, payload, received_at)
          values ('evt_1', 'x', 'failed', 'webhook', '{}', now() - interval '1 hour');
-         insert into emails (id, cause, kind, recipient, contents, state, created_at) values
+         insert into emails (id, dedup_key, kind, recipient, contents, state, created_at) values
              (gen_random_uuid(), 'a', 'x', 'shop', '{}', 'failed', now()),
              (gen_random_uuid(), 'b', 'x', 'shop', '{}', 'queued', now() - interval '1 hour');
          insert into payments (id, order_id, outcome) select 'pi_1', id, 'refused' from orders;
-         insert into refunds (id, payment_id, amount, reason, state, created_at) values
-             (gen_random_uuid(), 'pi_1', 5, 'x', 'failed', now()),
-             (gen_random_uuid(), 'pi_1', 5, 'x', 'planned', now() - interval '1 hour');
-         update orders set attention = 'x';",
+         insert into refunds (id, payment_id, wanted_amount, amount, reason, actor, state, created_at) values
+             (gen_random_uuid(), 'pi_1', 5, 5, 'x', 'test', 'failed', now()),
+             (gen_random_uuid(), 'pi_1', 5, 5, 'x', 'test', 'planned', now() - interval '1 hour');
+         insert into review_items (order_id, kind, cause, text) select id, 'other', 'test', 'x' from orders;",
     )
     .execute(&shop.db)
     .await
@@ -195,7 +195,7 @@ async fn a_figure_of_every_trouble_is_told() {
         ("shop_refunds{state=\"failed\"}", 1.0),
         ("shop_refunds{state=\"planned\"}", 1.0),
         ("shop_refund_oldest_seconds", 3600.0),
-        ("shop_orders_needing_attention", 1.0),
+        ("shop_orders_to_review", 1.0),
     ] {
         assert!(told(&metrics, series).await >= Some(least), "{series}");
     }

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use crate::support::{Shop, card, session_of};
 
 /// Every route with its methods. What is added to the shop is added here.
-const ROUTES: [(&str, &[&str]); 84] = [
+const ROUTES: [(&str, &[&str]); 85] = [
     ("/api/admin/audit", &["get"]),
     ("/api/admin/categories", &["get", "put"]),
     ("/api/admin/categories/{id}/down", &["post"]),
@@ -51,6 +51,7 @@ const ROUTES: [(&str, &[&str]); 84] = [
     ("/api/admin/orders/{id}/payments", &["get"]),
     ("/api/admin/orders/{id}/refund", &["post"]),
     ("/api/admin/orders/{id}/resolve", &["post"]),
+    ("/api/admin/orders/{id}/restock", &["post"]),
     ("/api/admin/orders/{id}/ship", &["post"]),
     ("/api/admin/orders/{id}/undo", &["post"]),
     ("/api/admin/images", &["post"]),

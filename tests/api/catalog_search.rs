@@ -369,7 +369,7 @@ async fn searches_use_their_indexes() {
     };
     for (query, index) in [
         ("morning", "products_search_words"),
-        ("sunrize", "search_vocabulary_alike"),
+        ("sunrize", "search_vocabulary_similar"),
     ] {
         let (before, whole) = scans(index).await;
         // Often enough that a plan for any value would be taken, if it were thought cheaper.

@@ -426,11 +426,11 @@ async fn a_link_that_stripe_refuses_is_shown_and_can_be_quoted_again() {
     let view = workshop.view().await;
     assert_eq!(view["status"], "pending");
     assert_eq!(view["quotes"][0]["state"], "refused");
-    assert!(text(&view["attention"]).contains("parameter_invalid"));
+    assert!(text(&view["review_items"][0]["text"]).contains("parameter_invalid"));
     workshop.quotes(8000).await;
     let seen_to = workshop.post("resolve").await;
     assert_eq!(seen_to.status, 200);
-    assert_eq!(seen_to.json["attention"], Value::Null);
+    assert_eq!(seen_to.json["review_items"][0]["text"], Value::Null);
     assert_eq!(workshop.post("resolve").await.status, 200, "safe to repeat");
 }
 
@@ -589,7 +589,7 @@ async fn a_payment_that_is_faster_than_the_withdrawal_stands() {
     workshop.shop.run_jobs().await;
     let view = workshop.view().await;
     assert_eq!(view["status"], "approved", "the payment decides");
-    assert!(text(&view["attention"]).contains("the quote stays"));
+    assert!(text(&view["review_items"][0]["text"]).contains("the quote stays"));
     workshop.shop.deliver().await;
     workshop.shop.run_jobs().await;
     assert_eq!(workshop.status().await, "paid");
@@ -647,7 +647,7 @@ async fn a_payment_on_a_closed_quote_is_given_back_in_full() {
     assert_eq!(refunds[0]["amount"], 9500);
     let view = workshop.view().await;
     assert_eq!(view["status"], "expired");
-    assert!(text(&view["attention"]).contains("given back in full"));
+    assert!(text(&view["review_items"][0]["text"]).contains("given back in full"));
     assert!(workshop.shop.statuses().await.is_empty());
     assert_eq!(workshop.emails("could_not_fulfill").await, 1);
     assert_eq!(workshop.emails("could_not_fulfill_notice").await, 1);
@@ -684,7 +684,7 @@ async fn a_second_payment_is_impossible_or_given_back() {
     assert_eq!(workshop.shop.statuses().await, ["paid"]);
     // Stripe does not know this payment, so the refund fails: the owner is told where they look.
     workshop.shop.run_jobs().await;
-    assert!(text(&workshop.view().await["attention"]).contains("by hand"));
+    assert!(text(&workshop.view().await["review_items"][0]["text"]).contains("by hand"));
 }
 
 #[tokio::test]
@@ -775,7 +775,7 @@ async fn a_delayed_payment_keeps_its_quote_until_it_is_decided() {
             assert_eq!(view["status"], "paid");
         } else {
             assert_eq!(view["status"], "expired");
-            assert!(text(&view["attention"]).contains("delayed payment failed"));
+            assert!(text(&view["review_items"][0]["text"]).contains("delayed payment failed"));
             workshop.quotes(9000).await;
         }
         workshop.shop.audit().await;
@@ -894,6 +894,83 @@ async fn a_refund_in_full_ends_a_piece_wherever_it_stands() {
         }
         shop.audit().await;
     }
+}
+
+#[tokio::test]
+async fn a_piece_whose_refund_in_full_failed_is_where_it_was() {
+    let states = ["paid", "in_production", "shipped", "completed"];
+    let steps = ["start", "ship", "complete"];
+    let body = |step: &str| match step {
+        "ship" => json!({"carrier": "USPS", "ship_anyway": true}),
+        _ => json!({}),
+    };
+    for (done, state) in states.into_iter().enumerate() {
+        let (workshop, link) = Workshop::quoted().await;
+        let shop = &workshop.shop;
+        let session = workshop.pays(&link, card()).await;
+        shop.deliver().await;
+        for step in steps[..done].iter().copied() {
+            let answer = workshop.post_with(step, &body(step)).await;
+            assert_eq!(answer.status, 200, "{step}: {}", answer.text);
+        }
+        let payment = shop.payment_of(&session).await;
+        let refund = shop.stripe.refund(&payment, None).await.expect("a refund");
+        shop.settles().await;
+        assert_eq!(workshop.status().await, "refunded");
+        shop.stripe.fail_refund(&refund).await.expect("a failure");
+        shop.settles().await;
+        let view = workshop.view().await;
+        assert_eq!(
+            (&view["status"], &view["order"]["refunded"]),
+            (&json!(state), &json!(0))
+        );
+        assert_eq!(view["review_items"][0]["kind"], "refund_failed");
+        if done < 3 {
+            let board = workshop
+                .admin
+                .get("/api/admin/custom-orders/board/")
+                .await
+                .json;
+            let columns = board["columns"].as_array().expect("columns");
+            let column = columns.iter().find(|column| column["status"] == state);
+            assert_eq!(column.expect("its column")["count"], 1, "{board}");
+        }
+        if done < 2 {
+            let unasked = json!({"carrier": "USPS"});
+            let refused = workshop.post_with("ship", &unasked).await;
+            assert_eq!(refused.json["code"], "confirm_shipping", "{}", refused.text);
+        }
+        for step in steps[done..].iter().copied() {
+            let answer = workshop.post_with(step, &body(step)).await;
+            assert_eq!(answer.status, 200, "{step}: {}", answer.text);
+        }
+        assert_eq!(workshop.status().await, "completed");
+        shop.settles().await;
+    }
+}
+
+#[tokio::test]
+async fn what_an_earlier_version_left_refunded_after_a_failed_refund_is_mended_by_the_clock() {
+    let (workshop, link) = Workshop::quoted().await;
+    let shop = &workshop.shop;
+    let session = workshop.pays(&link, card()).await;
+    shop.deliver().await;
+    assert_eq!(workshop.post("start").await.status, 200);
+    let payment = shop.payment_of(&session).await;
+    let refund = shop.stripe.refund(&payment, None).await.expect("a refund");
+    shop.settles().await;
+    shop.stripe.fail_refund(&refund).await.expect("a failure");
+    shop.settles().await;
+    // It left the piece where it was.
+    for sql in [
+        "update custom_orders set status = 'refunded'",
+        "delete from custom_order_events where from_status = 'refunded'",
+    ] {
+        sqlx::query(sql).execute(&shop.db).await.expect("a change");
+    }
+    shop.sweep_all().await;
+    assert_eq!(workshop.status().await, "in_production");
+    shop.settles().await;
 }
 
 #[tokio::test]
@@ -1348,7 +1425,7 @@ async fn a_link_that_stripe_will_not_close_is_shown_to_the_owner_once() {
         workshop.shop.hurry_jobs().await;
     }
     let view = workshop.view().await;
-    assert!(text(&view["attention"]).contains("could not be closed"));
+    assert!(text(&view["review_items"][0]["text"]).contains("could not be closed"));
     let told = view["timeline"].as_array().expect("a timeline").iter();
     let told = told.filter(|entry| text(&entry["note"]).contains("could not be closed"));
     assert_eq!(told.count(), 1);

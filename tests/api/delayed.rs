@@ -121,7 +121,7 @@ async fn who_waits_is_known_and_told_at_each_turn() {
         if succeeds {
             assert_eq!(order["status"], "paid");
             assert_eq!(subjects[1..], ["Order Confirmation - Spirit Beads"]);
-            assert_eq!(order["attention"], Value::Null);
+            assert_eq!(order["review_items"][0]["text"], Value::Null);
         } else {
             assert_eq!(order["status"], "failed");
             assert_eq!(
@@ -129,7 +129,9 @@ async fn who_waits_is_known_and_told_at_each_turn() {
                 ["Your Payment Did Not Go Through - Spirit Beads"]
             );
             assert!(text.contains("Nothing was taken"), "{text}");
-            let why = order["attention"].as_str().expect("a word to the owner");
+            let why = order["review_items"][0]["text"]
+                .as_str()
+                .expect("a word to the owner");
             assert!(
                 why.contains("Jane Shopper") && why.contains("$52.00"),
                 "{why}"
@@ -268,6 +270,31 @@ async fn the_owner_releases_a_hold_and_late_money_takes_what_is_there_or_goes_ba
         }
         shop.audit().await;
     }
+}
+
+#[tokio::test]
+async fn whose_hold_it_was_is_forgotten_a_day_after_its_release_though_its_money_may_still_come() {
+    let shop = staffed().await;
+    let piece = shop.stocks("Sunrise", 1).await;
+    let answer = check_out(&shop.shopper(), BOT, &piece).await;
+    let session = session_of(&answer);
+    shop.stripe
+        .pay(&session, delayed())
+        .await
+        .expect("a payment");
+    shop.deliver().await;
+    let known = "select count(*) from checkouts where client is not null";
+    shop.wait(2 * DAY).await;
+    shop.sweep().await;
+    assert_eq!(shop.count(known).await, 1, "it is held for them");
+    let admin = shop.clerk().await;
+    let released = act(&admin, &format!("{HOLDS}SB-1001/release/")).await;
+    assert_eq!(released.status, 200, "{}", released.text);
+    shop.wait(2 * DAY).await;
+    shop.sweep().await;
+    assert_eq!(shop.count(known).await, 0);
+    shop.decides(&session, true).await;
+    assert_eq!(shop.status_of(&session).await, "paid");
 }
 
 const BOT: &str = "203.0.113.7";
@@ -411,7 +438,7 @@ async fn the_customer_of_a_custom_order_is_told_as_well() {
             assert_eq!(last, "Your Payment Did Not Go Through - Spirit Beads");
             assert!(text.contains("Nothing was taken"), "{text}");
             assert!(
-                view["attention"]
+                view["review_items"][0]["text"]
                     .as_str()
                     .is_some_and(|why| why.contains("failed"))
             );

@@ -93,7 +93,7 @@ async fn a_second_dispute_of_one_payment_is_shown_as_what_it_is() {
             .await;
         let order = order_of(&admin).await;
         assert_eq!(order["dispute"], "needs_response");
-        assert!(order["attention"].is_string());
+        assert!(order["review_items"][0]["text"].is_string());
         assert_eq!(kinds(&order), ["dispute"]);
         let told = order["timeline"].to_string();
         assert!(told.contains("The bank disputes $50.00"), "{told}");
@@ -102,7 +102,7 @@ async fn a_second_dispute_of_one_payment_is_shown_as_what_it_is() {
             .await;
         let after = order_of(&admin).await;
         assert_eq!(after["dispute"], "lost");
-        assert_eq!(kinds(&after), [] as [&str; 0]);
+        assert_eq!(kinds(&after), ["dispute_lost"]);
         let states: Vec<&str> = after["disputes"]
             .as_array()
             .expect("disputes")
@@ -302,6 +302,52 @@ async fn what_is_disputed_is_shipped_only_when_that_is_confirmed() {
 }
 
 #[tokio::test]
+async fn a_lost_dispute_is_said_and_what_it_was_for_is_shipped_only_when_that_is_confirmed() {
+    let (shop, payment) = paid().await;
+    let admin = shop.admin(&ALL).await;
+    shop.stripe.dispute(&payment).await.expect("a dispute");
+    shop.deliver().await;
+    shop.stripe
+        .close_dispute(&payment, false)
+        .await
+        .expect("a decision");
+    shop.deliver().await;
+    shop.run_jobs().await;
+    let order = order_of(&admin).await;
+    assert_eq!(
+        (order["dispute"].as_str(), kinds(&order)),
+        (Some("lost"), vec!["dispute_lost"])
+    );
+    let text = order["review_items"][0]["text"]
+        .as_str()
+        .unwrap_or_default();
+    assert!(text.contains("the customer keeps the money"), "{text}");
+    assert_eq!(shop.emails_of("review_item").await, 2);
+    let mail = shop.mail();
+    let told = mail
+        .iter()
+        .any(|mail| mail.subject.contains("A dispute was lost"));
+    assert!(
+        told,
+        "{:?}",
+        mail.iter().map(|mail| &mail.subject).collect::<Vec<_>>()
+    );
+
+    let path = "/api/admin/orders/SB-1001/ship/";
+    let refused = admin.post(path, &json!({"carrier": "USPS"})).await;
+    assert_eq!(
+        (refused.status, refused.json["code"].as_str()),
+        (409, Some("confirm_shipping")),
+        "{}",
+        refused.text
+    );
+    let confirmed = json!({"carrier": "USPS", "ship_anyway": true});
+    assert_eq!(admin.post(path, &confirmed).await.status, 200);
+    shop.run_jobs().await;
+    shop.audit().await;
+}
+
+#[tokio::test]
 async fn disputes_heard_of_before_the_payment_find_their_order() {
     let shop = Shop::open().await;
     let piece = shop.stocks("Sunrise", 1).await;
@@ -313,6 +359,7 @@ async fn disputes_heard_of_before_the_payment_find_their_order() {
         .await
         .expect("a warning");
     shop.stripe.dispute(&payment).await.expect("a dispute");
+    shop.stripe.open_review(&payment).await.expect("a review");
     let admin = shop.admin(&ALL).await;
     for event in shop
         .stripe
@@ -326,7 +373,19 @@ async fn disputes_heard_of_before_the_payment_find_their_order() {
     }
     let order = order_of(&admin).await;
     assert_eq!(order["dispute"], "needs_response");
-    assert_eq!(kinds(&order), ["dispute", "fraud_warning"]);
+    assert_eq!(
+        kinds(&order),
+        ["dispute", "fraud_warning", "payment_review"]
+    );
+    let items = order["review_items"].to_string();
+    assert!(
+        !items.contains("does not know") && !items.contains(&payment),
+        "it is known by now: {items}"
+    );
+    assert!(
+        items.contains("A payment is disputed by the bank"),
+        "{items}"
+    );
     // Another's payment is the shop's to look at, too.
     shop.takes(dispute_event(
         1,

@@ -463,7 +463,10 @@ async fn a_wrong_password_delays_emails_and_is_not_shown() {
     let (state, attempts, said) = shop.email().await;
     assert_eq!((state.as_str(), attempts), ("queued", 1));
     assert!(said.contains("535") && !said.contains("wr0ng"), "{said}");
-    assert_eq!(shop.order(&session).await["attention"], Value::Null);
+    assert_eq!(
+        shop.order(&session).await["review_items"][0]["text"],
+        Value::Null
+    );
     assert!(!format!("{:?}", shop.app.config).contains("wr0ng"));
 }
 
@@ -496,7 +499,10 @@ async fn passing_trouble_delays_an_email_which_then_arrives_once() {
         shop.run_jobs().await;
         assert_eq!(shop.email().await, ("sent".to_owned(), 4, String::new()));
         assert_eq!(server.received().len(), 1, "{trouble:?}");
-        assert_eq!(shop.order(&session).await["attention"], Value::Null);
+        assert_eq!(
+            shop.order(&session).await["review_items"][0]["text"],
+            Value::Null
+        );
     }
 }
 
@@ -535,7 +541,10 @@ async fn a_mail_server_away_for_an_hour_delays_emails_and_nothing_else() {
     let second = shop.sells_one("Moonrise").await;
     for session in [&first, &second] {
         assert_eq!(shop.status_of(session).await, "paid");
-        assert_eq!(shop.order(session).await["attention"], Value::Null);
+        assert_eq!(
+            shop.order(session).await["review_items"][0]["text"],
+            Value::Null
+        );
     }
     for _ in 0..6 {
         shop.run_failing_jobs().await;
@@ -562,8 +571,10 @@ async fn an_email_that_is_refused_for_good_is_given_up_and_the_owner_told() {
         assert_eq!((state.as_str(), attempts), ("failed", 1), "{trouble:?}");
         let order = shop.order(&session).await;
         assert_eq!(order["status"], "paid");
-        let attention = order["attention"].as_str().expect("a word to the owner");
-        assert!(attention.contains("order confirmation") && attention.contains(&said));
+        let told = order["review_items"][0]["text"]
+            .as_str()
+            .expect("a word to the owner");
+        assert!(told.contains("order confirmation") && told.contains(&said));
         let admin = shop.admin(&[Scope::OrdersRead]).await;
         let order = admin.get("/api/admin/orders/SB-1001/").await.json;
         let last = order["timeline"]
@@ -572,7 +583,7 @@ async fn an_email_that_is_refused_for_good_is_given_up_and_the_owner_told() {
             .expect("an entry");
         assert_eq!(
             (&last["actor"], &last["note"]),
-            (&json!("mail"), &json!(attention))
+            (&json!("mail"), &json!(told))
         );
         // Nobody tries again.
         server.mend();
@@ -599,9 +610,11 @@ async fn a_request_says_so_when_its_customer_cannot_be_reached() {
     let admin = shop.admin(&[Scope::CustomOrders]).await;
     let path = format!("/api/admin/custom-orders/{custom_order}/");
     let custom_order = admin.get(&path).await.json;
-    let attention = custom_order["attention"].as_str().expect("a word");
-    assert!(attention.contains("custom order received"), "{attention}");
-    assert!(attention.contains("nobody@example.com"), "{attention}");
+    let told = custom_order["review_items"][0]["text"]
+        .as_str()
+        .expect("a word");
+    assert!(told.contains("custom order received"), "{told}");
+    assert!(told.contains("nobody@example.com"), "{told}");
     let recipients: Vec<_> = server
         .received()
         .into_iter()
@@ -626,8 +639,10 @@ async fn a_refused_copy_does_not_keep_the_email_from_its_reader() {
     assert_eq!(received[0].recipients, ["jane@example.com"]);
     assert_eq!(shop.email().await.0, "sent");
     let order = shop.order(&session).await;
-    let attention = order["attention"].as_str().expect("a word to the owner");
-    assert!(attention.contains("copy refused"), "{attention}");
+    let told = order["review_items"][0]["text"]
+        .as_str()
+        .expect("a word to the owner");
+    assert!(told.contains("copy refused"), "{told}");
 }
 
 #[tokio::test]
@@ -655,7 +670,10 @@ async fn a_copy_that_was_put_off_is_sent_again_to_its_reader_alone() {
         "it is the same message"
     );
     assert_eq!(shop.email().await.0, "sent");
-    assert_eq!(shop.order(&session).await["attention"], Value::Null);
+    assert_eq!(
+        shop.order(&session).await["review_items"][0]["text"],
+        Value::Null
+    );
 
     // Sent again on purpose it goes to both.
     let email = id_of(&shop.emails().await[0]);
@@ -683,10 +701,12 @@ async fn a_copy_that_is_put_off_for_days_is_given_up_and_the_email_stays_sent() 
     assert_eq!(shop.email().await.0, "sent");
     assert_eq!(server.received().len(), 1);
     let order = shop.order(&session).await;
-    let attention = order["attention"].as_str().expect("a word to the owner");
+    let told = order["review_items"][0]["text"]
+        .as_str()
+        .expect("a word to the owner");
     assert!(
-        attention.contains("copy refused") && attention.contains("452"),
-        "{attention}"
+        told.contains("copy refused") && told.contains("452"),
+        "{told}"
     );
 }
 
@@ -723,8 +743,10 @@ async fn a_refusal_in_another_charset_is_a_refusal() {
     assert_eq!((state.as_str(), attempts), ("failed", 1));
     assert!(said.contains("550 5.1.1 Empf"), "{said}");
     let order = shop.order(&session).await;
-    let attention = order["attention"].as_str().expect("a word to the owner");
-    assert!(attention.contains("550"), "{attention}");
+    let told = order["review_items"][0]["text"]
+        .as_str()
+        .expect("a word to the owner");
+    assert!(told.contains("550"), "{told}");
 }
 
 #[tokio::test]
@@ -877,7 +899,7 @@ async fn after_days_of_trying_an_email_is_given_up_and_the_owner_told() {
     );
     let order = shop.order(&session).await;
     assert!(
-        order["attention"]
+        order["review_items"][0]["text"]
             .as_str()
             .is_some_and(|text| text.contains("tried for days"))
     );
@@ -1238,7 +1260,7 @@ async fn an_email_queued_before_an_upgrade_is_read_or_given_up_but_never_stuck()
         .expect("an old email");
     shop.run_jobs().await;
     assert_eq!(shop.email().await.0, "failed");
-    assert!(shop.order(&session).await["attention"].is_string());
+    assert!(shop.order(&session).await["review_items"][0]["text"].is_string());
     let admin = shop.admin(&[Scope::OrdersRead]).await;
     let id = id_of(&shop.emails().await[0]);
     let answer = admin.get(&format!("/api/admin/emails/{id}/")).await;

@@ -224,8 +224,8 @@ async fn furnish(stage: &Stage) {
          values (gen_random_uuid(), 'eve@example.com', 'staff', 'x', gen_random_uuid(), now())",
         "insert into users (id, email, role, password_hash, disabled_at)
          values (gen_random_uuid(), 'gus@example.com', 'staff', 'x', now())",
-        "insert into refunds (id, payment_id, amount, reason, state, last_error)
-         select gen_random_uuid(), id, 100, 'Late', 'failed', 'Stripe refused it'
+        "insert into refunds (id, payment_id, wanted_amount, amount, reason, actor, state, last_error)
+         select gen_random_uuid(), id, 100, 100, 'Late', 'stripe', 'failed', 'Stripe refused it'
          from payments
          where outcome = 'settled'",
     ] {

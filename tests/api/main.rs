@@ -50,6 +50,7 @@ mod process;
 mod purchase;
 mod rate_limits;
 mod reconcile;
+mod refund_reversals;
 mod refunds;
 mod restore;
 mod review_items;

@@ -456,10 +456,10 @@ async fn a_fault_of_a_links_call_is_told_by_what_it_means() {
         (Fault::RateLimited, "unavailable", 0),
         (Fault::Unauthorized, "unavailable", 0),
         (refused, "refused", 0),
-        (Fault::ServerError, "unknown", 0),
+        (Fault::ServerError, "failed", 0),
         (Fault::BadGateway, "unknown", 0),
         (Fault::Drop, "unknown", 0),
-        (Fault::ActThenServerError, "unknown", 1),
+        (Fault::ActThenServerError, "failed", 1),
     ] {
         shop.stripe.fail_next(CREATE, fault.clone(), 3);
         let failed = shop.app.stripe.create_payment_link(&new_link()).await;
@@ -468,6 +468,7 @@ async fn a_fault_of_a_links_call_is_told_by_what_it_means() {
             StripeError::Refused { .. } => "refused",
             StripeError::Unavailable(_) => "unavailable",
             StripeError::Unknown(_) => "unknown",
+            StripeError::Failed(_) => "failed",
         };
         assert_eq!(told, kind, "{fault:?}");
         assert_eq!(shop.at_stripe("payment_link").await.len(), links);

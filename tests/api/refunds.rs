@@ -59,9 +59,12 @@ impl Shop {
         self.run_jobs().await;
     }
 
-    async fn attention(&self, session: &str) -> String {
+    async fn review_text(&self, session: &str) -> String {
         let order = self.order(session).await;
-        order["attention"].as_str().unwrap_or_default().to_owned()
+        order["review_items"][0]["text"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned()
     }
 
     /// The idempotency keys of the requests for refunds, oldest first, each once.
@@ -129,7 +132,7 @@ async fn a_refund_that_stripe_does_not_take_now_stays_planned_until_it_does() {
         let error = refund["last_error"].as_str().expect("why");
         assert!(error.contains(why), "{error}");
         assert_eq!(
-            shop.attention(&session).await,
+            shop.review_text(&session).await,
             "",
             "nobody has to do anything"
         );
@@ -147,18 +150,127 @@ async fn a_refund_that_stripe_does_not_take_now_stays_planned_until_it_does() {
 }
 
 #[tokio::test]
+async fn a_failure_that_stripe_keeps_under_a_key_does_not_hold_a_refund_for_a_day() {
+    let (shop, session, admin) = one_sold().await;
+    let retry = async || {
+        let id = money(&admin).await["refunds"][0]["id"].clone();
+        let path = format!("/api/admin/refunds/{}/retry/", id.as_str().expect("an id"));
+        assert_eq!(act(&admin, &path).await.status, 202);
+    };
+    // Nothing is done, and the answer is repeated under its key from now on; after it the line drops.
+    shop.stripe.fail_next(REFUND, Fault::ServerError, 1);
+    shop.stripe.fail_next(REFUND, Fault::Drop, 2);
+    admin.post(&format!("{ORDER}refund/"), &json!({})).await;
+    assert_eq!(shop.run_failing_jobs().await.len(), 1);
+    // The line dropped last: Stripe may be at it, so the same key is asked again, and its failure is heard.
+    retry().await;
+    assert_eq!(shop.run_failing_jobs().await.len(), 1);
+    assert_eq!(shop.refund_keys().len(), 1);
+    retry().await;
+    shop.hears().await;
+    assert_eq!(shop.refund_keys().len(), 2);
+    assert_eq!(shop.at_stripe("refund").await.len(), 1);
+    assert_eq!(shop.status_of(&session).await, "refunded");
+    shop.audit().await;
+}
+
+#[tokio::test]
+async fn a_refund_that_was_made_although_stripe_failed_is_made_once() {
+    for is_list_down in [false, true] {
+        let (shop, session, admin) = one_sold().await;
+        shop.stripe.fail_next(REFUND, Fault::ActThenServerError, 3);
+        if is_list_down {
+            shop.stripe
+                .fail_next("GET /v1/refunds", Fault::ServerError, 3);
+        }
+        let body = json!({"amount": 2000});
+        admin.post(&format!("{ORDER}refund/"), &body).await;
+        let left = shop.run_failing_jobs().await;
+        assert_eq!(left.len(), usize::from(is_list_down), "{left:?}");
+        shop.hurry_jobs().await;
+        shop.hears().await;
+        assert_eq!(shop.at_stripe("refund").await.len(), 1);
+        assert_eq!(shop.refund_keys().len(), 1);
+        assert_eq!(shop.order(&session).await["refunded"], 2000);
+        shop.audit().await;
+    }
+}
+
+#[tokio::test]
+async fn a_refund_without_an_answer_keeps_its_key() {
+    let (shop, session, admin) = one_sold().await;
+    admin.post(&format!("{ORDER}refund/"), &json!({})).await;
+    for fault in [Fault::Drop, Fault::BadGateway, Fault::ActThenDrop] {
+        shop.stripe.fail_next(REFUND, fault, 3);
+        shop.run_failing_jobs().await;
+        shop.stripe.clear_faults();
+        shop.hurry_jobs().await;
+    }
+    shop.hears().await;
+    assert_eq!(shop.refund_keys().len(), 1);
+    assert_eq!(shop.at_stripe("refund").await.len(), 1);
+    assert_eq!(shop.status_of(&session).await, "refunded");
+    shop.audit().await;
+}
+
+#[tokio::test]
+async fn the_same_refund_with_something_else_in_it_is_refused() {
+    let (shop, _, admin) = one_sold().await;
+    let id = "0193a000-0000-7000-8000-00000000000b";
+    let path = format!("{ORDER}refund/");
+    let asked = json!({"id": id, "amount": 2000, "reason": "Late"});
+    for _ in 0..2 {
+        assert_eq!(admin.post(&path, &asked).await.status, 202);
+    }
+    let restock = json!([{"product_id": "sunrise", "quantity": 1}]);
+    for other in [
+        json!({"id": id, "amount": 2000, "reason": "Late", "restock": restock}),
+        json!({"id": id, "amount": 2000, "reason": "Broken"}),
+        json!({"id": id, "amount": 2000}),
+        json!({"id": id, "reason": "Late"}),
+        json!({"id": id, "amount": 2001, "reason": "Late"}),
+        json!({"id": id, "amount": 2000, "reason": "Late", "payment_id": "pi_other"}),
+    ] {
+        let answer = admin.post(&path, &other).await;
+        assert_eq!(
+            (answer.status, &answer.json["code"]),
+            (409, &json!("refund_differs")),
+            "{other}: {}",
+            answer.text
+        );
+    }
+    shop.hears().await;
+    assert_eq!(admin.post(&path, &asked).await.status, 202);
+    assert_eq!(shop.at_stripe("refund").await.len(), 1);
+    assert_eq!(shop.stock("sunrise").await, (0, 0));
+
+    // All that is left, and then the same by its amount.
+    let id = "0193a000-0000-7000-8000-00000000000c";
+    let all = json!({"id": id, "restock": restock});
+    let named = json!({"id": id, "amount": 3200, "restock": restock});
+    for body in [&all, &named, &all] {
+        let answer = admin.post(&path, body).await;
+        assert_eq!(answer.status, 202, "{}", answer.text);
+    }
+    shop.hears().await;
+    assert_eq!(shop.at_stripe("refund").await.len(), 2);
+    assert_eq!(shop.stock("sunrise").await, (1, 0));
+    shop.audit().await;
+}
+
+#[tokio::test]
 async fn a_refund_that_fails_for_long_is_shown_once_and_tried_on() {
     let (shop, session, admin) = one_sold().await;
     shop.stripe.fail_next(REFUND, Fault::CardError402, 100);
     admin.post(&format!("{ORDER}refund/"), &json!({})).await;
     shop.run_failing_jobs().await;
-    assert_eq!(shop.attention(&session).await, "");
+    assert_eq!(shop.review_text(&session).await, "");
     shop.wait(2 * HOUR).await;
     for _ in 0..2 {
         shop.hurry_jobs().await;
         assert_eq!(shop.run_failing_jobs().await.len(), 1);
     }
-    let why = shop.attention(&session).await;
+    let why = shop.review_text(&session).await;
     assert!(
         why.contains("$52.00") && why.contains("does not go through"),
         "{why}"
@@ -219,7 +331,7 @@ async fn a_refusal_that_is_final_is_shown_and_can_be_tried_again_once() {
             (&refund["state"], &refund["is_retryable"]),
             (&json!("failed"), &json!(true))
         );
-        let why = shop.attention(&session).await;
+        let why = shop.review_text(&session).await;
         assert!(why.contains("$20.00") && why.contains(code), "{why}");
         assert_eq!(money(&admin).await["refundable"], 5200);
 
@@ -246,6 +358,7 @@ async fn a_refusal_that_is_final_is_shown_and_can_be_tried_again_once() {
             (409, &json!("refund_is_made"))
         );
         assert_eq!(shop.refund_keys().len(), 2, "a key of its own");
+        assert_eq!(shop.review_text(&session).await, "", "it was made again");
         shop.audit().await;
     }
     let (_shop, _, admin) = one_sold().await;
@@ -424,7 +537,7 @@ async fn a_failed_refund_and_a_newer_one_are_told_apart_in_any_order() {
                 (&json!("refunded"), &json!(5200)),
                 "{account:?} {turn}"
             );
-            assert!(shop.attention(&session).await.contains("failed"));
+            assert!(shop.review_text(&session).await.contains("failed"));
             let path = format!(
                 "/api/admin/orders/{}/",
                 order["id"].as_str().expect("an id")
@@ -482,7 +595,7 @@ async fn an_order_whose_refund_in_full_failed_is_paid_again_and_the_second_refun
         (&order["status"], &order["refunded"]),
         (&json!("paid"), &json!(0))
     );
-    let why = shop.attention(&session).await;
+    let why = shop.review_text(&session).await;
     assert!(why.contains("$52.00") && why.contains("failed"), "{why}");
     let shown: i64 = sqlx::query_scalar("select count(*) from order_events where note = $1")
         .bind(&why)
@@ -514,6 +627,7 @@ async fn an_order_whose_refund_in_full_failed_is_paid_again_and_the_second_refun
         .map(|(_, line)| line)
         .collect();
     assert_eq!(lines, ["Refunded $52.00: Broken."; 2]);
+    assert_eq!(shop.review_text(&session).await, "", "it was made again");
     shop.audit().await;
 }
 
@@ -536,7 +650,7 @@ async fn a_failure_that_is_heard_of_before_its_payment_is_shown_with_it() {
     shop.run_jobs().await;
     assert_eq!(shop.status_of(&session).await, "paid");
     assert_eq!(shop.order(&session).await["refunded"], 0);
-    assert!(shop.attention(&session).await.contains("$7.00"));
+    assert!(shop.review_text(&session).await.contains("$7.00"));
     assert_eq!(
         shop.emails_of("order_refunded").await,
         0,
@@ -563,7 +677,7 @@ async fn money_that_was_refused_can_be_refunded_again_when_its_refund_failed() {
         .await
         .expect("a failure");
     shop.hears().await;
-    assert!(shop.attention(&late).await.contains("failed"));
+    assert!(shop.review_text(&late).await.contains("failed"));
     let money = admin.get(&format!("{ORDER}payments/")).await.json;
     assert_eq!(money["payments"][0]["refundable"], 5200, "{money}");
 
@@ -707,10 +821,43 @@ async fn emails_promise_what_is_planned_and_nothing_else() {
     );
     assert!(!text.contains("is being given back"), "{text}");
     assert!(
-        shop.attention(&late)
+        shop.review_text(&late)
             .await
             .contains("given back in full already")
     );
+}
+
+#[tokio::test]
+async fn a_checkout_over_nothing_promises_no_refund_and_no_email() {
+    let shop = Shop::open().await;
+    let piece = shop.stocks("Sunrise", 1).await;
+    let session = session_of(&shop.client.check_out(&[(&piece, 1)]).await);
+    let mut event = json!({
+        "id": "evt_free", "object": "event", "type": "checkout.session.completed", "created": 1, "livemode": false,
+    });
+    event["data"]["object"] = shop.session(&session).await;
+    let free = &mut event["data"]["object"];
+    free["status"] = json!("complete");
+    free["payment_status"] = json!("no_payment_required");
+    free["amount_total"] = json!(0);
+    free["customer_details"] = json!({"email": "jane@example.com", "name": "Jane"});
+    assert_eq!(shop.webhook(&event).await.status, 200);
+    shop.run_jobs().await;
+    let mail = shop.mail();
+    assert!(mail.iter().all(|mail| mail.to != ["jane@example.com"]));
+    let [notice] = &mail[..] else {
+        panic!("{} emails", mail.len());
+    };
+    let text = notice.text.replace('\n', " ");
+    assert!(
+        text.contains("Nothing was paid, so nothing is given back"),
+        "{text}"
+    );
+    assert!(
+        text.contains("The customer gets no email about it"),
+        "{text}"
+    );
+    assert!(!text.contains("given back in full"), "{text}");
 }
 
 /// The form of a page that goes to this address, with what stands in its fields.

@@ -247,15 +247,12 @@ async fn a_dump_that_is_an_hour_old_heals_itself_from_stripe() {
         stock,
         [left("moon", 1), left("sunrise", 5), left("turtle", 0)]
     );
-    let attention: String =
+    let told: String =
         sqlx::query_scalar("select text from review_items where kind = 'custom_order_missing'")
             .fetch_one(&mut conn)
             .await
             .expect("the custom order");
-    assert!(
-        attention.contains("request is not in this database"),
-        "{attention}"
-    );
+    assert!(told.contains("request is not in this database"), "{told}");
 
     // A page that was open all the while is paid now, and another ends unpaid.
     shop.stripe.pay(&open, card()).await.expect("a payment");

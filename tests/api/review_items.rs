@@ -2,7 +2,7 @@
 //! only.
 
 use reqwest::Method;
-use serde_json::{Value, json};
+use serde_json::Value;
 use spirit_beads::auth::Scope;
 
 use crate::admin_sign_in::{STAFF, signed_in, staffed};
@@ -67,8 +67,7 @@ async fn a_later_trouble_overwrites_no_earlier_one_and_each_is_resolved_by_itsel
     let order = admin.get("/api/admin/orders/SB-1001/").await.json;
     let shown = order["review_items"].as_array().expect("items");
     assert_eq!(shown.len(), items.len());
-    assert_eq!(order["attention"], shown[0]["text"], "as clients know it");
-    let listed = admin.get("/api/admin/orders/?attention=true").await.json;
+    let listed = admin.get("/api/admin/orders/?to_review=true").await.json;
     assert_eq!(listed["results"][0]["review_items"], order["review_items"]);
 
     // The owner and staff see both, on the order's page, on Today and on a page of their own.
@@ -220,35 +219,16 @@ async fn an_email_to_the_owner_that_cannot_arrive_causes_no_other() {
 }
 
 #[tokio::test]
-async fn what_the_previous_version_writes_while_both_serve_becomes_an_item() {
-    let shop = Shop::open().await;
-    let admin = shop.admin(&ALL).await;
-    let request = shop.asks_for_a_piece("ann@example.com").await;
-    let says = async |text: Option<&str>| {
-        sqlx::query("update custom_orders set attention = $1")
-            .bind(text)
-            .execute(&shop.db)
-            .await
-            .expect("the previous version");
-    };
-    says(Some("Stripe refused")).await;
-    says(Some("Stripe refused")).await;
-    let path = format!("/api/admin/custom-orders/{request}/");
-    let view = admin.get(&path).await.json;
-    assert_eq!(view["attention"], "Stripe refused");
-    assert_eq!(view["review_items"].as_array().map(Vec::len), Some(1));
-    says(None).await;
-    assert_eq!(admin.get(&path).await.json["review_items"], json!([]));
-}
-
-#[tokio::test]
 async fn items_of_custom_orders_need_their_scope() {
     let shop = Shop::open().await;
     shop.asks_for_a_piece("ann@example.com").await;
-    sqlx::query("update custom_orders set attention = 'look'")
-        .execute(&shop.db)
-        .await
-        .expect("a trouble");
+    sqlx::query(
+        "insert into review_items (custom_order_id, kind, cause, text)
+         select id, 'other', 'test:' || id, 'look' from custom_orders",
+    )
+    .execute(&shop.db)
+    .await
+    .expect("a trouble");
     let reader = shop.admin(&[Scope::OrdersRead, Scope::OrdersWrite]).await;
     assert!(shop.open_items(&reader).await.is_empty());
     let maker = shop.admin(&[Scope::CustomOrders]).await;

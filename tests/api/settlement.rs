@@ -42,7 +42,10 @@ async fn release_too_early(shop: &Shop, session: &str) {
 
 async fn note_of(shop: &Shop, session: &str) -> String {
     let order = shop.order(session).await;
-    order["attention"].as_str().unwrap_or_default().to_owned()
+    order["review_items"][0]["text"]
+        .as_str()
+        .unwrap_or_default()
+        .to_owned()
 }
 
 #[tokio::test]

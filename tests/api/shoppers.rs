@@ -802,7 +802,11 @@ async fn an_address_outside_the_zone_that_was_paid_is_flagged() {
         let order = shop.order(&session).await;
         assert_eq!(order["status"], "paid");
         assert_eq!(order["outside_zone"], outside, "{country}");
-        assert_eq!(order["attention"].is_string(), outside, "{country}");
+        assert_eq!(
+            order["review_items"][0]["text"].is_string(),
+            outside,
+            "{country}"
+        );
     }
     shop.audit().await;
 }

@@ -59,6 +59,28 @@ async fn patch(admin: &Client, body: Value) {
 }
 
 #[tokio::test]
+async fn a_failure_that_stripe_keeps_under_a_key_does_not_hold_a_product_for_a_day() {
+    for operation in ["POST /v1/products", "POST /v1/prices"] {
+        for fault in [Fault::ServerError, Fault::ActThenServerError] {
+            let shop = Shop::open().await;
+            shop.stocks("Sunrise", 5).await;
+            shop.stripe.fail_next(operation, fault.clone(), 3);
+            assert_eq!(
+                shop.run_failing_jobs().await.len(),
+                1,
+                "{operation} {fault:?}"
+            );
+            shop.stripe.clear_faults();
+            shop.hurry_jobs().await;
+            shop.run_jobs().await;
+            let admin = shop.admin(&[Scope::Catalog]).await;
+            assert_eq!(view(&admin).await["status"], "synced");
+            list(&shop).await;
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_new_product_gets_a_product_and_a_price() {
     let (shop, _, admin) = one_synced_piece().await;
     let (product, prices) = list(&shop).await;

@@ -208,3 +208,41 @@ async fn common_passwords_are_refused_at_the_admin() {
     }
     assert_eq!(browser.get("/admin").await.status, 200, "the old one holds");
 }
+
+#[tokio::test]
+async fn an_idempotency_key_is_its_tokens_and_not_its_names() {
+    let shop = Shop::open().await;
+    let piece = shop.stocks("Sunrise", 5).await;
+    let admin = shop
+        .admin(&[Scope::Tokens, Scope::OrdersRead, Scope::OrdersWrite])
+        .await;
+    let sale = json!({"lines": [{"product_id": piece, "quantity": 1}]}).to_string();
+    let headers = [
+        ("idempotency-key", "one"),
+        ("content-type", "application/json"),
+    ];
+    let sell = async |client: &Client| {
+        let sold = client
+            .send(
+                Method::POST,
+                "/api/admin/orders/",
+                &headers,
+                Some(sale.clone()),
+            )
+            .await;
+        assert_eq!(sold.status, 201, "{}", sold.text);
+        sold.json["number"].clone()
+    };
+    let scopes = json!({"scopes": ["orders:read", "orders:write"]});
+    let made = make(&admin, "Till", scopes.clone()).await;
+    let first = with(&shop.client, &made);
+    let number = sell(&first).await;
+    assert_eq!(sell(&first).await, number, "the same sale");
+    let id = made.json["id"].as_i64().expect("an id");
+    let revoke = format!("/api/admin/tokens/{id}/revoke/");
+    let revoked = admin.send(Method::POST, &revoke, &[], None::<String>).await;
+    assert_eq!(revoked.status, 200, "{}", revoked.text);
+    let second = with(&shop.client, &make(&admin, "Till", scopes).await);
+    assert_ne!(sell(&second).await, number, "another token's sale");
+    assert_eq!(shop.stock(&piece).await, (3, 0));
+}

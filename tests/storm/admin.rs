@@ -93,11 +93,14 @@ async fn deliver(world: &World, chance: &mut Chance) {
 }
 
 async fn refund(world: &World, chance: &mut Chance) {
-    let status = *chance.pick(&["paid", "shipped", "delivered"]);
+    let status = *chance.pick(&["paid", "shipped", "delivered", "refunded"]);
     let Some(order) = one_order(world, chance, status).await else {
         return;
     };
     let number = text(&order["number"]);
+    if status == "refunded" {
+        return restock(world, chance, number).await;
+    }
     if chance.one_in(6) {
         return refund_at_stripe(world, chance, &order).await;
     }
@@ -118,6 +121,21 @@ async fn refund(world: &World, chance: &mut Chance) {
     let path = format!("/api/admin/orders/{number}/refund/");
     twice_at_times(world, chance, &path, &body).await;
     world.tally.add("refunds asked for");
+}
+
+/// Puts a piece of a refunded order back into stock, without money.
+async fn restock(world: &World, chance: &mut Chance, number: &str) {
+    let path = format!("/api/admin/orders/{number}/");
+    let Some(order) = world.keep(chance, Method::GET, &path, None).await else {
+        return;
+    };
+    let product = &order.json["lines"][0]["product_id"];
+    if product.is_string() {
+        let body =
+            json!({"id": chance.uuid(), "restock": [{"product_id": product, "quantity": 1}]});
+        twice_at_times(world, chance, &format!("{path}restock/"), &body).await;
+        world.tally.add("restocks");
+    }
 }
 
 /// Money given back in Stripe's own dashboard, behind the shop's back.

@@ -29,7 +29,7 @@ const ORDER_MOVES: [(&str, &str); 15] = [
     ("refunded", "delivered"),
 ];
 
-const REQUEST_MOVES: [(&str, &str); 13] = [
+const REQUEST_MOVES: [(&str, &str); 17] = [
     ("pending", "approved"),
     ("pending", "rejected"),
     ("approved", "pending"),
@@ -43,6 +43,10 @@ const REQUEST_MOVES: [(&str, &str); 13] = [
     ("in_production", "refunded"),
     ("shipped", "refunded"),
     ("completed", "refunded"),
+    ("refunded", "paid"),
+    ("refunded", "in_production"),
+    ("refunded", "shipped"),
+    ("refunded", "completed"),
 ];
 
 /// The events of Stripe's that change something here.
@@ -150,7 +154,7 @@ struct Refund {
 
 #[derive(sqlx::FromRow)]
 struct Email {
-    cause: String,
+    dedup_key: String,
     kind: String,
     state: String,
     attempts: i32,
@@ -270,7 +274,7 @@ pub async fn audit(
         .fetch_all(&mut *shop)
         .await?,
         emails: sqlx::query_as(
-            "select cause, kind, state, attempts, resends, order_id::text, custom_order_id::text from emails",
+            "select dedup_key, kind, state, attempts, resends, order_id::text, custom_order_id::text from emails",
         )
         .fetch_all(&mut *shop)
         .await?,
@@ -303,7 +307,7 @@ pub async fn audit(
         .fetch_all(&mut *stripe)
         .await?,
         disputes: sqlx::query_as(
-            "select id, payment_id as payment, state from disputes where id not like 'earlier:%'",
+            "select id, payment_id as payment, state from disputes",
         )
         .fetch_all(&mut *shop)
         .await?,
@@ -544,7 +548,7 @@ async fn check_after_refunds(
     let log: Vec<(String, String, serde_json::Value)> = sqlx::query_as(
         "select action, object, coalesce(after, '{}')
          from audit_log
-         where action in ('order.refund', 'order.ship', 'custom_order.ship')
+         where action in ('order.refund', 'order.restock', 'order.ship', 'custom_order.ship')
          order by id",
     )
     .fetch_all(shop)
@@ -578,9 +582,11 @@ async fn check_after_refunds(
             books.orders.iter().find(|order| order.id == *id)
         });
         let Some(order) = order else { continue };
-        if action == "order.refund" {
-            let amount = after["refund"].as_i64().unwrap_or(order.total);
-            *money.entry(&order.id).or_default() += amount;
+        if action == "order.refund" || action == "order.restock" {
+            if action == "order.refund" {
+                let amount = after["refund"].as_i64().unwrap_or(order.total);
+                *money.entry(&order.id).or_default() += amount;
+            }
             for piece in after["restock"].as_array().into_iter().flatten() {
                 let product = piece["product"].as_str().unwrap_or_default();
                 *back.entry((&order.id, product)).or_default() +=
@@ -696,31 +702,15 @@ fn check_payments(books: &Books, report: &mut Report) {
             report.broken("P2", "payment unknown to Stripe", &payment.id);
         }
     }
-    let sent_back = books.stripe_refunds.iter();
-    let sent_back = sent_back.filter(|refund| refund.status == "failed");
-    let sent_back: HashSet<&str> = sent_back.map(|refund| refund.payment.as_str()).collect();
-    let failed_orders: HashSet<&str> = books
-        .payments
-        .iter()
-        .filter(|payment| {
-            failed.contains(payment.id.as_str()) || sent_back.contains(payment.id.as_str())
-        })
-        .filter_map(|payment| payment.order_id.as_deref())
-        .collect();
     for request in &books.requests {
         let paid = matches!(
             request.status.as_str(),
             "paid" | "in_production" | "shipped" | "completed" | "refunded"
         );
         let order = request.order_id.as_deref().and_then(|id| orders.get(id));
-        // A bank may send a refund back: then the order is as it was, and the piece stays over until somebody looks.
-        let differs = match order {
-            Some(order) if order.status == "refunded" => request.status != "refunded",
-            Some(order) => {
-                request.status == "refunded" && !failed_orders.contains(order.id.as_str())
-            }
-            None => false,
-        };
+        // Both are refunded, or neither is: a bank may send a refund back.
+        let differs = order
+            .is_some_and(|order| (order.status == "refunded") != (request.status == "refunded"));
         if paid != order.is_some_and(|order| order.paid && order.channel == "custom_order")
             || differs
         {
@@ -1023,6 +1013,12 @@ async fn check_items(
             .filter(|item| item.cause == source || item.cause.starts_with(&below))
             .collect::<Vec<&Item>>()
     };
+    for dispute in &books.stripe_disputes {
+        let source = format!("payment:{}:dispute:{}:lost", dispute.payment, dispute.id);
+        if dispute.state == "lost" && about(&source).is_empty() {
+            report.broken("P10", "lost dispute unsaid", &source);
+        }
+    }
     let mut check = |source: String, matters: bool, unsaid: &'static str| {
         let items = about(&source);
         let is_said = items.iter().any(|item| item.open || item.by_hand);
@@ -1057,7 +1053,7 @@ async fn check_items(
     }
     // What another email tells, or cannot be emailed.
     let quiet = [
-        "earlier",
+        "other",
         "payment_refused",
         "shop_email_undelivered",
         "email_copy_refused",
@@ -1065,7 +1061,7 @@ async fn check_items(
     let emailed: HashSet<&str> = books
         .emails
         .iter()
-        .map(|email| email.cause.as_str())
+        .map(|email| email.dedup_key.as_str())
         .collect();
     for item in &books.items {
         let cause = format!("review_item:{}", item.id);
@@ -1257,14 +1253,14 @@ async fn check_emails(
         if let Some(request) = email.custom_order_id.as_deref() {
             *of_request.entry((request, &email.kind)).or_default() += 1;
         }
-        if !causes.insert(&email.cause) {
-            report.broken("emails", "email twice", &email.cause);
+        if !causes.insert(&email.dedup_key) {
+            report.broken("emails", "email twice", &email.dedup_key);
         }
         if email.state != "sent" {
             report.broken(
                 "emails",
                 "email not sent",
-                format!("{} is {}", email.cause, email.state),
+                format!("{} is {}", email.dedup_key, email.state),
             );
         }
     }
@@ -1389,20 +1385,20 @@ fn check_mailbox(emails: &[Email], mailbox: &[String], report: &mut Report) {
         .iter()
         .filter(|email| email.state == "sent" && email.resends == 0)
     {
-        if !causes.insert(&email.cause) {
+        if !causes.insert(&email.dedup_key) {
             continue;
         }
-        let hash: String = Sha256::digest(email.cause.as_bytes())[..12]
+        let hash: String = Sha256::digest(email.dedup_key.as_bytes())[..12]
             .iter()
             .map(|byte| format!("{byte:02x}"))
             .collect();
         let id = format!("{}.{hash}", email.kind);
         match taken.remove(id.as_str()) {
-            None => report.broken("emails", "email never arrived", &email.cause),
+            None => report.broken("emails", "email never arrived", &email.dedup_key),
             Some(times) if i64::from(times) > i64::from(email.attempts) => {
                 let where_ = format!(
                     "{}: {times} times in {} attempts",
-                    email.cause, email.attempts
+                    email.dedup_key, email.attempts
                 );
                 report.broken("emails", "email sent twice at once", where_);
             }

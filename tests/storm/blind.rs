@@ -206,7 +206,7 @@ const BREACHES: [Breach; 54] = [
         &["dispute unsaid"],
     ),
     ours(
-        "delete from emails where cause = (select 'review_item:' || id from review_items where kind = 'inquiry')",
+        "delete from emails where dedup_key = (select 'review_item:' || id from review_items where kind = 'inquiry')",
         &["email of unknown cause", "review item not emailed"],
     ),
     theirs(
@@ -271,9 +271,9 @@ const BREACHES: [Breach; 54] = [
     ),
     // Emails
     ours(
-        "alter table emails drop constraint emails_cause_key;
-         insert into emails (id, cause, kind, recipient, order_id, contents, state, attempts, sent_at)
-         select gen_random_uuid(), cause, kind, recipient, order_id, contents, state, attempts, sent_at
+        "alter table emails drop constraint emails_dedup_key_key;
+         insert into emails (id, dedup_key, kind, recipient, order_id, contents, state, attempts, sent_at)
+         select gen_random_uuid(), dedup_key, kind, recipient, order_id, contents, state, attempts, sent_at
          from emails
          where kind = 'order_confirmation' and order_id = (select id from orders where number = 1001)",
         &["email twice"],

@@ -237,7 +237,7 @@ async fn what_is_left(stage: &Stage) -> Option<String> {
                select 'checkouts ' || state, order_id::text || ' ' || coalesce(last_error, '') from checkouts
                where state in ('asking', 'open', 'unknown', 'processing')
                union all
-               select 'emails ' || state, cause from emails where state in ('queued', 'sending')
+               select 'emails ' || state, dedup_key from emails where state in ('queued', 'sending')
                union all
                select 'events ' || status, id || ' ' || coalesce(last_error, '') from stripe_events
                where status in ('received', 'failed')

@@ -7,7 +7,7 @@ use sqlx::PgConnection;
 use tracing::warn;
 
 use super::store::{self, State, Untold};
-use super::{flag, note, with_restock};
+use super::{TO_SHIP_AFTER_ALL, flag, is_to_ship_after_all, note, with_restock};
 use crate::app::App;
 use crate::custom_orders;
 use crate::error::{Error, Result};
@@ -39,6 +39,13 @@ pub async fn keep(
         if state != State::Failed {
             let source = format!("refund_delayed:{ours}");
             reviews::settle(conn, &source, "stripe", "Stripe has accepted the refund").await?;
+        }
+        if state == State::Succeeded {
+            // The refunds that it replaces need nobody any more.
+            for failed in store::list_replaced(conn, ours).await? {
+                let source = format!("refund:{failed}");
+                reviews::settle(conn, &source, "stripe", "the refund was made again").await?;
+            }
         }
     }
     Ok(())
@@ -135,7 +142,10 @@ pub async fn apply(conn: &mut PgConnection, payment_id: &str) -> Result<()> {
             "A refund of {amount} failed: the bank returned the money to you. Refund it again, or it has to be given \
              back by hand."
         );
-        let why = with_restock(why, failed.restocked);
+        let mut why = with_restock(why, failed.restocked);
+        if is_to_ship_after_all(conn, order).await? {
+            why.push_str(TO_SHIP_AFTER_ALL);
+        }
         let item = NewItem::new(Kind::RefundFailed, format!("refund:{}", failed.id), why);
         flag(conn, order, custom_order, &item).await?;
     }
@@ -150,7 +160,6 @@ async fn apply_to_order(
     refunded: Cents,
 ) -> Result<()> {
     let custom_order = custom_orders::lock_of(conn, order).await?;
-    let before = orders::find(conn, order).await?;
     let untold = store::take_untold(conn, payment_id).await?;
     for untold in &untold {
         let told = line(untold, &payment.currency);
@@ -166,12 +175,13 @@ async fn apply_to_order(
         let in_all = Cents(in_all.min(after.total.0));
         emails::refunded(conn, &after, untold.amount, in_all, &untold.id).await?;
     }
-    let is_over = after.status == Status::Refunded
-        && before.is_some_and(|before| before.status != Status::Refunded);
-    if let (true, Some(custom_order)) = (is_over, custom_order) {
-        custom_orders::set_refunded(conn, custom_order.id, "stripe").await?;
+    let Some(custom_order) = custom_order else {
+        return Ok(());
+    };
+    match after.status {
+        Status::Refunded => custom_orders::set_refunded(conn, custom_order.id, "stripe").await,
+        _ => custom_orders::refund_failed(conn, custom_order.id, "stripe").await,
     }
-    Ok(())
 }
 
 /// Reads a payment's refunds from Stripe, when reports were lost or did not list them. Safe to repeat.

@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::{NewRefund, RefundSubject};
+use super::{NewRefund, RefundOutcome, RefundSubject};
 use crate::app::App;
 use crate::audit::{self, Actor};
 use crate::auth::{Admin, Scope};
@@ -35,7 +35,8 @@ pub fn router() -> OpenApiRouter<App> {
 pub async fn refund_request(app: &App, actor: &Actor, id: &str, new: &NewRefund) -> Result<()> {
     let mut tx = app.db.begin().await?;
     let id = custom_orders::resolve(&mut tx, id).await?;
-    if super::refund(&mut tx, RefundSubject::CustomOrder(id), new, &actor.name).await? {
+    let outcome = super::refund(&mut tx, RefundSubject::CustomOrder(id), new, &actor.name).await?;
+    if outcome == RefundOutcome::Planned {
         let custom_order = custom_orders::find(&mut tx, id).await?;
         let custom_order = custom_order.ok_or(Error::NotFound("CustomOrder"))?;
         let object = format!("custom_order:{}", custom_order.display_number());

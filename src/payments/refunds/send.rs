@@ -9,11 +9,13 @@ use sqlx::PgConnection;
 use tracing::{info, warn};
 
 use super::store::{self, Refund, State};
-use super::{flag, note, reports, with_restock};
+use super::{TO_SHIP_AFTER_ALL, flag, is_to_ship_after_all, note, reports, with_restock};
 use crate::app::App;
+use crate::custom_orders;
 use crate::error::{Error, Result};
-use crate::ids::RefundId;
+use crate::ids::{OrderId, RefundId};
 use crate::money::Cents;
+use crate::orders::{self, Order};
 use crate::payments::store::{self as payments, Payment};
 use crate::review_items::{Kind, NewItem};
 use crate::stripe::{self, RefundRequest, RefundStatus, StripeError};
@@ -43,10 +45,10 @@ enum Outcome {
     NothingLeft(Cents),
     /// Stripe rejected it permanently.
     Refused(String),
-    /// It is retried. `was_refused`: Stripe certainly did nothing.
+    /// It is retried. `needs_new_key`: Stripe did nothing, and would repeat its answer under the same key.
     Deferred {
         error: String,
-        was_refused: bool,
+        needs_new_key: bool,
     },
 }
 
@@ -58,7 +60,8 @@ impl From<StripeError> for Outcome {
                 Outcome::Refused(text)
             }
             error => Outcome::Deferred {
-                was_refused: matches!(error, StripeError::Refused { .. }),
+                // After a 5xx Stripe has to be asked first whether it made the refund.
+                needs_new_key: matches!(error, StripeError::Refused { .. }),
                 error: text,
             },
         }
@@ -70,8 +73,8 @@ impl From<StripeError> for Outcome {
 /// # Errors
 /// 503 while Stripe does not accept it: retry later.
 pub async fn send_refund(app: &App, id: RefundId) -> Result<()> {
-    // Four calls, each of one and a half time-outs at most.
-    let lease = app.config.stripe_timeout * 6 + Duration::from_secs(15);
+    // Four calls, or five after a failure, each of one and a half time-outs at most.
+    let lease = app.config.stripe_timeout * 8 + Duration::from_secs(15);
     let mut conn = app.db.acquire().await?;
     let Some(refund) = store::begin_try(&mut conn, id, lease).await? else {
         let refund = store::find(&mut conn, id).await?;
@@ -139,6 +142,10 @@ async fn ask(app: &App, id: RefundId, refund: &Refund) -> Result<Try> {
         let error = match send(app, id, refund, due, key_number).await {
             Ok(made) => return Ok(Try::of(listed, Outcome::Taken(made))),
             Err(error @ StripeError::Refused { .. }) if refusal.is_none() => error,
+            Err(StripeError::Failed(error)) => {
+                let outcome = after_failure(app, id, refund, error, &mut listed).await?;
+                return Ok(Try::of(listed, outcome));
+            }
             Err(error) => return Ok(Try::of(listed, error)),
         };
         // Part of it may have been refunded at the dashboard, without a report yet.
@@ -148,6 +155,26 @@ async fn ask(app: &App, id: RefundId, refund: &Refund) -> Result<Try> {
         };
         refusal = Some(error);
     }
+}
+
+/// Reads from Stripe's list what a 5xx came to: the refund was made all the same, or it needs another key. The next try reads the
+/// list once more before it uses that key.
+async fn after_failure(
+    app: &App,
+    id: RefundId,
+    refund: &Refund,
+    error: String,
+    listed: &mut Vec<stripe::Refund>,
+) -> Result<Outcome> {
+    let found = look(app, id, refund, listed).await?;
+    Ok(match found {
+        Ok(Standing::Made(made)) => Outcome::Taken(made),
+        Ok(Standing::Due(_) | Standing::NothingLeft(_)) => Outcome::Deferred {
+            error: StripeError::Failed(error).to_string(),
+            needs_new_key: true,
+        },
+        Err(_) => StripeError::Failed(error).into(),
+    })
 }
 
 async fn send(
@@ -246,9 +273,10 @@ async fn record(app: &App, id: RefundId, refund: &Refund, tried: Try) -> Result<
             refused(&mut tx, id, refund, &error).await?;
             Ok(())
         }
-        Outcome::Deferred { error, was_refused } => {
-            deferred(&mut tx, id, refund, &error, was_refused).await?
-        }
+        Outcome::Deferred {
+            error,
+            needs_new_key,
+        } => deferred(&mut tx, id, refund, &error, needs_new_key).await?,
     };
     reports::apply(&mut tx, payment).await?;
     tx.commit().await?;
@@ -283,8 +311,16 @@ async fn refused(
     refund: &Refund,
     error: &str,
 ) -> Result<()> {
+    let order = lock_order(conn, refund.order_id).await?;
+    let was_in_full = match &order {
+        Some(order) => orders::is_refunded_in_full(conn, order.id).await?,
+        None => false,
+    };
     if !store::end_planned(conn, id, State::Failed, Some(error)).await? {
         return Ok(());
+    }
+    if let Some(order) = order {
+        orders::full_refund_failed(conn, order, was_in_full).await?;
     }
     warn!(%id, error, "refund refused");
     let amount = refund.amount.in_currency(&refund.currency);
@@ -292,9 +328,23 @@ async fn refused(
         "Stripe refused to refund {amount}: it has to be given back by hand, or tried again once the reason is gone. \
          {error}"
     );
-    let why = with_restock(why, refund.restocked);
+    let mut why = with_restock(why, refund.restocked);
+    if is_to_ship_after_all(conn, refund.order_id).await? {
+        why.push_str(TO_SHIP_AFTER_ALL);
+    }
     let item = NewItem::new(Kind::RefundFailed, format!("refund:{id}"), why);
     flag(conn, refund.order_id, refund.custom_order_id, &item).await
+}
+
+/// Locks the order of a refund, after the custom order that it was made for.
+async fn lock_order(conn: &mut PgConnection, order: Option<OrderId>) -> Result<Option<Order>> {
+    match order {
+        Some(order) => {
+            custom_orders::lock_of(conn, order).await?;
+            orders::lock(conn, order).await
+        }
+        None => Ok(None),
+    }
 }
 
 /// Records why a refund was not accepted. The inner error makes the queue retry; there is none when Stripe turns out to
@@ -304,10 +354,10 @@ async fn deferred(
     id: RefundId,
     refund: &Refund,
     error: &str,
-    was_refused: bool,
+    needs_new_key: bool,
 ) -> Result<Result<()>> {
     let wait = wait_after(refund.attempts);
-    if !store::postpone(conn, id, error, was_refused, wait).await? {
+    if !store::postpone(conn, id, error, needs_new_key, wait).await? {
         return Ok(Ok(()));
     }
     warn!(%id, attempt = refund.attempts, error, "refund not accepted; retrying later");
@@ -362,20 +412,21 @@ mod tests {
             (400, "insufficient_funds"),
         ] {
             let outcome = Outcome::from(refused(status, code));
-            let Outcome::Deferred { was_refused, .. } = outcome else {
+            let Outcome::Deferred { needs_new_key, .. } = outcome else {
                 panic!("{code} is final");
             };
-            assert!(was_refused);
+            assert!(needs_new_key);
         }
         for error in [
             StripeError::Unavailable("429 charge_disputed".to_owned()),
             StripeError::Unknown("no answer in time".to_owned()),
+            StripeError::Failed("500".to_owned()),
         ] {
             let outcome = Outcome::from(error);
             assert!(matches!(
                 outcome,
                 Outcome::Deferred {
-                    was_refused: false,
+                    needs_new_key: false,
                     ..
                 }
             ));

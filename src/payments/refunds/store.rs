@@ -3,13 +3,15 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
+use sqlx::types::Json;
 use utoipa::ToSchema;
 
 use crate::error::{Error, Result};
 use crate::ids::{CustomOrderId, OrderId, RefundId};
 use crate::money::Cents;
+use crate::orders::Restocked;
 use crate::stripe::{self, RefundStatus};
 
 /// State of a refund.
@@ -37,6 +39,15 @@ impl From<RefundStatus> for State {
     }
 }
 
+/// The part of a refund's request that its row does not tell otherwise.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AskedRefund {
+    /// None asks for all that is left.
+    pub amount: Option<Cents>,
+    /// In id order.
+    pub restock: Vec<Restocked>,
+}
+
 /// A refund made or planned by the shop.
 #[derive(Clone, Debug, sqlx::FromRow)]
 pub struct Refund {
@@ -51,6 +62,8 @@ pub struct Refund {
     pub reason: String,
     /// Pieces returned to stock with it.
     pub restocked: i32,
+    /// None where nobody asked for it, or an earlier version was asked.
+    pub asked: Option<Json<AskedRefund>>,
     pub state: State,
     pub attempts: i32,
     pub key_number: i32,
@@ -60,8 +73,8 @@ pub struct Refund {
 
 macro_rules! columns {
     () => {
-        "r.payment_id, p.order_id, p.custom_order_id, p.currency, r.amount, coalesce(r.wanted_amount, r.amount) as wanted,
-         r.reason, r.restocked, r.state, r.attempts, r.key_number, r.flagged_at, r.created_at"
+        "r.payment_id, p.order_id, p.custom_order_id, p.currency, r.amount, r.wanted_amount as wanted,
+         r.reason, r.restocked, r.asked, r.state, r.attempts, r.key_number, r.flagged_at, r.created_at"
     };
 }
 
@@ -74,6 +87,7 @@ pub struct NewRow<'a> {
     pub actor: &'a str,
     /// Pieces returned to stock with it.
     pub restocked: i32,
+    pub asked: Option<AskedRefund>,
     /// The failed refund that it replaces.
     pub retry_of: Option<RefundId>,
 }
@@ -84,8 +98,8 @@ pub struct NewRow<'a> {
 /// 409 `refund_differs` when the id was used for another payment a moment ago.
 pub async fn insert(conn: &mut PgConnection, new: &NewRow<'_>) -> Result<()> {
     let done = sqlx::query(
-        "insert into refunds (id, payment_id, amount, wanted_amount, reason, actor, restocked, retry_of, state)
-         values ($1, $2, $3, $3, $4, $5, $6, $7, 'planned')
+        "insert into refunds (id, payment_id, amount, wanted_amount, reason, actor, restocked, retry_of, asked, state)
+         values ($1, $2, $3, $3, $4, $5, $6, $7, $8, 'planned')
          on conflict (id) do nothing",
     )
     .bind(new.id)
@@ -95,6 +109,7 @@ pub async fn insert(conn: &mut PgConnection, new: &NewRow<'_>) -> Result<()> {
     .bind(new.actor)
     .bind(new.restocked)
     .bind(new.retry_of)
+    .bind(new.asked.as_ref().map(Json))
     .execute(conn)
     .await?;
     match done.rows_affected() {
@@ -120,6 +135,26 @@ pub async fn find(conn: &mut PgConnection, id: RefundId) -> Result<Option<Refund
     .fetch_optional(conn)
     .await?;
     Ok(refund)
+}
+
+/// The failed refunds that this one was made in place of, one after the other: their ids, ours and Stripe's.
+pub async fn list_replaced(conn: &mut PgConnection, id: RefundId) -> Result<Vec<String>> {
+    let ids = sqlx::query_scalar(
+        "with recursive replaced as (
+             select retry_of as id from refunds where id = $1
+             union
+             select r.retry_of from replaced join refunds r on r.id = replaced.id
+         )
+         select name
+         from replaced
+         join refunds r on r.id = replaced.id
+         cross join lateral (values (r.id::text), (r.stripe_refund_id)) as names (name)
+         where name is not null",
+    )
+    .bind(id)
+    .fetch_all(conn)
+    .await?;
+    Ok(ids)
 }
 
 /// The refund that replaces a failed one.
@@ -172,13 +207,13 @@ pub async fn change_amount(conn: &mut PgConnection, id: RefundId, amount: Cents)
     Ok(key_number)
 }
 
-/// Ends an attempt without a result; the next one follows after `wait`. `was_refused`: Stripe certainly did nothing,
-/// and would repeat its answer under the same key. Returns false when the refund is no longer planned.
+/// Ends an attempt without a result; the next one follows after `wait`. `needs_new_key`: Stripe did nothing, and would
+/// repeat its answer under the same key. Returns false when the refund is no longer planned.
 pub async fn postpone(
     conn: &mut PgConnection,
     id: RefundId,
     error: &str,
-    was_refused: bool,
+    needs_new_key: bool,
     wait: Duration,
 ) -> Result<bool> {
     let done = sqlx::query(
@@ -190,7 +225,7 @@ pub async fn postpone(
     )
     .bind(id)
     .bind(error)
-    .bind(i32::from(was_refused))
+    .bind(i32::from(needs_new_key))
     .bind(wait.as_secs_f64())
     .execute(conn)
     .await?;
@@ -301,12 +336,8 @@ pub async fn keep_report(
         _ => State::Pending,
     };
     sqlx::query(
-        "insert into stripe_refunds as known (id, payment_id, refund_id, amount, state, reason, created_at, failed_at,
-                                              told_at)
-         select $1, p.id, $3, $4, $5, $6, coalesce($7, now()), case when $5 = 'failed' then coalesce($8, now()) end,
-                case when $7 <= p.refunds_told_until then now() end
-         from payments p
-         where p.id = $2
+        "insert into stripe_refunds as known (id, payment_id, refund_id, amount, state, reason, created_at, failed_at)
+         values ($1, $2, $3, $4, $5, $6, coalesce($7, now()), case when $5 = 'failed' then coalesce($8, now()) end)
          on conflict (id) do update
          set refund_id = coalesce(known.refund_id, excluded.refund_id), amount = greatest(known.amount, excluded.amount),
              state = excluded.state, reason = coalesce(known.reason, excluded.reason),

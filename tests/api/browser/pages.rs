@@ -125,7 +125,9 @@ async fn world() -> World {
                  1, 'the disk was full');
          update emails set state = 'failed', sent_at = null, last_error = 'no such box'
          where id = (select id from emails order by created_at limit 1);
-         update orders set attention = 'The address lies outside the zone whose shipping was paid.' where number = 1001;
+         insert into review_items (order_id, kind, cause, text)
+         select id, 'outside_zone', 'test:' || id, 'The address lies outside the zone whose shipping was paid.'
+         from orders where number = 1001;
          insert into worker_heartbeats (worker) values (gen_random_uuid());",
     )
     .execute(&shop.db)

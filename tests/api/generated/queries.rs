@@ -75,7 +75,7 @@ fn requests(stage: &Stage, document: &Value) -> BoxedStrategy<Request> {
         [
             "all",
             "to-pack",
-            "attention",
+            "review",
             "failed",
             "usd",
             "sun",

@@ -476,9 +476,10 @@ impl Shop {
     /// The order of a session, as the database has it.
     pub async fn order(&self, session: &str) -> Value {
         sqlx::query_scalar(
-            "select to_jsonb(o) || jsonb_build_object('attention', (
-                        select r.text from review_items r where r.order_id = o.id and r.resolved_at is null
-                        order by r.deadline, r.raised_at desc, r.id desc limit 1))
+            "select to_jsonb(o) || jsonb_build_object('review_items', (
+                        select coalesce(jsonb_agg(to_jsonb(r) order by r.deadline, r.raised_at desc, r.id desc), '[]')
+                        from review_items r
+                        where r.order_id = o.id and r.resolved_at is null))
              from orders o join checkouts c on c.order_id = o.id where c.session_id = $1",
         )
         .bind(session)
