@@ -111,7 +111,7 @@ async fn a_product_with_two_images_is_in_the_shop_and_at_stripe() {
     let shop = staffed().await;
     let staff = signed_in(&shop, STAFF).await;
     let empty = staff.get("/admin/products").await.text;
-    assert!(empty.contains("Make the first one"), "{empty}");
+    assert!(empty.contains("Create the first one"), "{empty}");
 
     let path = makes(&staff, &[]).await;
     let page = staff.get(&path).await.text;

@@ -133,7 +133,12 @@ pub async fn staffed() -> Shop {
 
 pub async fn staffed_with(settings: &[(&str, &str)]) -> Shop {
     let shop = Shop::open_with(settings).await;
-    let hashed = auth::hash_password(&Secret::new(PASSWORD), "password").await;
+    let hashed = auth::hash_password(
+        &Secret::new(PASSWORD),
+        "password",
+        &auth::Holder::new(OWNER, "Spirit Beads"),
+    )
+    .await;
     let hashed = hashed.expect("a good password");
     let mut tx = shop.db.begin().await.expect("a transaction");
     for (email, role) in [(OWNER, Role::Owner), (STAFF, Role::Staff)] {
@@ -1444,9 +1449,13 @@ async fn a_session_that_was_ended_meanwhile_changes_nothing() {
     // The owner gives Ben a new password while a change that he is allowed by the old one is under way.
     let mut tx = shop.db.begin().await.expect("a transaction");
     let password = spirit_beads::config::Secret::new("another horse battery");
-    let hashed = auth::hash_password(&password, "password")
-        .await
-        .expect("a hash");
+    let hashed = auth::hash_password(
+        &password,
+        "password",
+        &auth::Holder::new(STAFF, "Spirit Beads"),
+    )
+    .await
+    .expect("a hash");
     auth::set_password(&mut tx, &Actor::console(), id, &hashed, None)
         .await
         .expect("a new password");
