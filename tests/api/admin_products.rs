@@ -116,7 +116,7 @@ async fn a_product_with_two_images_is_in_the_shop_and_at_stripe() {
     let path = makes(&staff, &[]).await;
     let page = staff.get(&path).await.text;
     for part in [
-        "Sunrise is made.",
+        "Sunrise is created.",
         "It has none yet.",
         "Red &#60;and&#62; gold",
         "First stock",

@@ -90,7 +90,7 @@ async fn a_piece_is_made_sold_shipped_and_paid_back() {
     ann.fills("Description", "Red & gold").await;
     ann.fills("Pieces on hand", "2").await;
     ann.clicks("Make the product").await;
-    ann.sees("Élan Vital is made.").await;
+    ann.sees("Élan Vital is created.").await;
     // What is half written in the form beside them stays while images come.
     ann.fills("Description", "Red & gold, with a star").await;
     let images = Images::take(&[(500, 400), (400, 500)]);
