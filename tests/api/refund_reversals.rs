@@ -82,7 +82,9 @@ async fn an_order_revived_by_a_failed_refund_ships_only_when_that_is_confirmed()
         (&revived["status"], &revived["to_ship"]),
         (&json!("paid"), &json!(1))
     );
-    let flagged = revived["attention"].as_str().unwrap_or_default();
+    let flagged = revived["review_items"][0]["text"]
+        .as_str()
+        .unwrap_or_default();
     assert!(
         flagged.contains("waits to be shipped after all"),
         "{flagged}"
