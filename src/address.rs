@@ -65,13 +65,13 @@ impl Address {
     /// Fills one line of a format. The separator before a part is written only between two present parts.
     fn fill(&self, form: &str) -> Option<String> {
         let (mut line, mut between) = (String::new(), String::new());
-        for email in form.chars() {
-            let part = match email {
+        for mark in form.chars() {
+            let part = match mark {
                 'C' => &self.city,
                 'S' => &self.state,
                 'Z' => &self.postal_code,
                 _ => {
-                    between.push(email);
+                    between.push(mark);
                     continue;
                 }
             };

@@ -43,12 +43,12 @@ pub struct ToDo {
     /// Open review items on any subject.
     pub review_items: i64,
     /// Failures on the system pages, for users and tokens with access to them.
-    pub system: Option<Stumbled>,
+    pub system: Option<Failures>,
 }
 
 /// Failed events, jobs and emails, to be retried or given up.
 #[derive(Clone, Copy, Debug, Serialize, ToSchema)]
-pub struct Stumbled {
+pub struct Failures {
     /// Stripe events that were not processed.
     pub events: i64,
     pub jobs: i64,
@@ -85,7 +85,7 @@ pub async fn look(
     let (to_pack, to_review) = orders::count_to_do(conn).await?;
     let (to_answer, to_make, wanting) = custom_orders::count_to_do(conn).await?;
     let system = match with_system {
-        true => Some(Stumbled {
+        true => Some(Failures {
             events: payments::count_failed_events(conn).await?,
             jobs: jobs::count_failed(conn).await?,
             emails: email::count_failed(conn).await?,
@@ -147,7 +147,7 @@ pub struct Takings {
 }
 
 #[derive(Serialize, ToSchema)]
-struct TodayView {
+struct DashboardView {
     /// Current date in the shop's time zone.
     today: NaiveDate,
     time_zone: &'static str,
@@ -179,13 +179,13 @@ struct Period {
     security(("bearer" = [])),
     params(("days" = Option<i32>, Query, description = "1 to 90, 30 by default", minimum = 1, maximum = 90)),
     responses(
-        (status = 200, body = TodayView),
+        (status = 200, body = DashboardView),
         (status = 400, body = ErrorBody),
         (status = 401, body = ErrorBody),
         (status = 403, body = ErrorBody),
     )
 )]
-async fn show(State(app): State<App>, admin: Admin, query: Query) -> Result<Json<TodayView>> {
+async fn show(State(app): State<App>, admin: Admin, query: Query) -> Result<Json<DashboardView>> {
     admin.may(Scope::OrdersRead)?;
     let mut field_errors: Vec<FieldError> = Vec::new();
     let days = query.whole("days", 30, LONGEST.into(), &mut field_errors);
@@ -202,7 +202,7 @@ async fn show(State(app): State<App>, admin: Admin, query: Query) -> Result<Json
         takings: found.takings_since(found.first_of(days)),
     });
     let first = found.first_of(days);
-    Ok(Json(TodayView {
+    Ok(Json(DashboardView {
         today: found.today,
         time_zone: zone.name(),
         to_do: found.to_do,

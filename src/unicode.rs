@@ -79,30 +79,30 @@ fn string_length(text: &str) -> usize {
 /// Normalizes one string of a document. Every remaining escape separates the runs: normalizing across `\n` would change
 /// the text.
 fn rewrite(string: &str, whole: &mut String) {
-    let mut emails = String::new();
+    let mut plain = String::new();
     let mut rest = string;
     while let Some(at) = rest.find('\\') {
-        emails.push_str(&rest[..at]);
+        plain.push_str(&rest[..at]);
         rest = &rest[at..];
-        if let Some((email, length)) = escaped_email(rest) {
-            emails.push(email);
+        if let Some((character, length)) = escaped_char(rest) {
+            plain.push(character);
             rest = &rest[length..];
         } else {
-            whole.extend(emails.nfc());
-            emails.clear();
+            whole.extend(plain.nfc());
+            plain.clear();
             // The backslash and the character that it escapes.
             let length = rest.chars().take(2).map(char::len_utf8).sum();
             whole.push_str(&rest[..length]);
             rest = &rest[length..];
         }
     }
-    emails.push_str(rest);
-    whole.extend(emails.nfc());
+    plain.push_str(rest);
+    whole.extend(plain.nfc());
 }
 
 /// Decodes an escape at the beginning of the text, and returns its character and length. Returns `None` for characters
 /// that JSON must escape, half a surrogate pair, and anything that is not a `\u` escape.
-fn escaped_email(text: &str) -> Option<(char, usize)> {
+fn escaped_char(text: &str) -> Option<(char, usize)> {
     let unit = |text: &str| -> Option<u16> {
         let digits = text.strip_prefix("\\u")?.get(..4)?;
         let is_hex = digits.bytes().all(|byte| byte.is_ascii_hexdigit());
@@ -116,8 +116,8 @@ fn escaped_email(text: &str) -> Option<(char, usize)> {
         units.push(unit(&text[6..])?);
     }
     let length = 6 * units.len();
-    let email = char::decode_utf16(units).next()?.ok()?;
-    (!email.is_control() && !matches!(email, '"' | '\\')).then_some((email, length))
+    let character = char::decode_utf16(units).next()?.ok()?;
+    (!character.is_control() && !matches!(character, '"' | '\\')).then_some((character, length))
 }
 
 #[cfg(test)]

@@ -428,7 +428,7 @@ pub async fn refund(
             payments::of_subject(&mut conn, RefundSubject::CustomOrder(custom_order)).await?;
         drop(conn);
         let new = read_refund(&form, currency(&payments))?;
-        payments::refund_request(&app, &context.actor()?, &id, &new).await?;
+        payments::refund_custom_order(&app, &context.actor()?, &id, &new).await?;
         Ok(context.go_on(&format!("{ROOT}/{id}"), REFUND_PLANNED))
     };
     let done = refunding.await;
@@ -687,10 +687,10 @@ pub async fn ship(
     State(app): State<App>,
     context: AdminContext,
     Path(id): Path<String>,
-    custom_order: Request,
+    request: Request,
 ) -> Result<Response> {
-    let deadline = custom_order.extensions().get().cloned();
-    let read = media::read_form(&app.media, custom_order, "images").await?;
+    let deadline = request.extensions().get().cloned();
+    let read = media::read_form(&app.media, request, "images").await?;
     let mut form = Form::of_pairs(read.fields.into_iter());
     let mut batch = Batch::begin(&app.media, &app.db, deadline);
     let mut field_errors = Vec::new();

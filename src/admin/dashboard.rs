@@ -20,7 +20,7 @@ use crate::review_items::ReviewItem;
 
 #[derive(Template)]
 #[template(path = "dashboard.html", config = "src/admin/askama.toml")]
-struct TodayPage<'a> {
+struct DashboardPage<'a> {
     context: &'a AdminContext,
     to_do: Vec<ToDo>,
     /// The most urgent open review items.
@@ -36,7 +36,7 @@ struct TodayPage<'a> {
     running_out: Vec<RunningOut>,
 }
 
-impl TodayPage<'_> {
+impl DashboardPage<'_> {
     const HEIGHT: i64 = chart::HEIGHT;
 }
 
@@ -144,7 +144,7 @@ pub async fn show(State(app): State<App>, context: AdminContext, query: Query) -
     .map(|(name, from)| takings(name, &sales, from, &currency))
     .into();
     let shown = takings_of(&sales, first, &currency);
-    let page = TodayPage {
+    let page = DashboardPage {
         context: &context,
         to_do,
         review_items: found.review_items,

@@ -275,14 +275,14 @@ pub async fn ship(
     State(app): State<App>,
     context: AdminContext,
     Path(id): Path<String>,
-    custom_order: Request,
+    request: Request,
 ) -> Result<Response> {
-    let deadline = custom_order.extensions().get().cloned();
-    let plain: Option<Form> = custom_order.extensions().get().cloned();
+    let deadline = request.extensions().get().cloned();
+    let plain: Option<Form> = request.extensions().get().cloned();
     let (form, files, surplus) = match plain {
         Some(form) => (form, Vec::new(), 0),
         None => {
-            let sent = media::read_form(&app.media, custom_order, IMAGES).await?;
+            let sent = media::read_form(&app.media, request, IMAGES).await?;
             (
                 Form::of_pairs(sent.fields.into_iter()),
                 sent.files,

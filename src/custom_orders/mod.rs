@@ -19,8 +19,8 @@ pub use service::{
     set_refunded, ship, ship_of, start_production, withdraw,
 };
 pub use store::{
-    Filter, Terms, count_to_do, find, find_by_order, find_quote_of_link, find_quote_request,
-    foreign_quotes, list, lock,
+    Filter, Terms, count_to_do, find, find_by_order, find_custom_order_of_quote,
+    find_quote_of_link, foreign_quotes, list, lock,
 };
 
 use chrono::{DateTime, Utc};

@@ -953,7 +953,7 @@ async fn locked(conn: &mut PgConnection, id: CustomOrderId) -> Result<CustomOrde
 
 /// Locks the custom order of a quote.
 async fn custom_order_of(conn: &mut PgConnection, quote: QuoteId) -> Result<CustomOrder> {
-    let id = store::find_quote_request(conn, quote)
+    let id = store::find_custom_order_of_quote(conn, quote)
         .await?
         .ok_or(Error::NotFound("Quote"))?;
     locked(conn, id).await

@@ -482,7 +482,7 @@ pub async fn find_quote(conn: &mut PgConnection, id: QuoteId) -> Result<Option<Q
 }
 
 /// The custom order of a quote.
-pub async fn find_quote_request(
+pub async fn find_custom_order_of_quote(
     conn: &mut PgConnection,
     id: QuoteId,
 ) -> Result<Option<CustomOrderId>> {

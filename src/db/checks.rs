@@ -15,29 +15,29 @@ const OLDEST_SERVER: i32 = 150_000;
 /// # Errors
 /// All unmet requirements, in words.
 pub(super) async fn server(conn: &mut PgConnection) -> Result<()> {
-    let mut field_errors = Vec::new();
+    let mut problems = Vec::new();
     let version: i32 = setting(conn, "server_version_num").await?.parse()?;
     if version < OLDEST_SERVER {
         let version = setting(conn, "server_version").await?;
-        field_errors.push(format!(
+        problems.push(format!(
             "this is PostgreSQL {version}: 15 or newer is needed"
         ));
     }
     let encoding = setting(conn, "server_encoding").await?;
     if encoding != "UTF8" {
-        field_errors.push(format!(
+        problems.push(format!(
             "its encoding (server_encoding) is {encoding}, which cannot store every customer's name: create a \
              new database with `createdb --encoding=UTF8 --template=template0 NAME`, and move the data with pg_dump and \
              pg_restore"
         ));
     }
     if liveness::read_only(conn).await? {
-        field_errors.push(
+        problems.push(
             "it takes no changes: the server is a standby, or default_transaction_read_only is on"
                 .to_owned(),
         );
     }
-    refuse(field_errors)
+    refuse(problems)
 }
 
 /// Checks that the role has the rights for migrations.
@@ -55,13 +55,13 @@ pub(super) async fn owner(conn: &mut PgConnection) -> Result<()> {
              search_path name that"
         );
     };
-    let mut field_errors = Vec::new();
+    let mut problems = Vec::new();
     let may_create: bool = sqlx::query_scalar("select has_schema_privilege($1, 'create')")
         .bind(&schema)
         .fetch_one(&mut *conn)
         .await?;
     if !may_create {
-        field_errors.push(format!(
+        problems.push(format!(
             "the role {role} may not create tables: `grant usage, create on schema {schema} to {role}`"
         ));
     }
@@ -76,7 +76,7 @@ pub(super) async fn owner(conn: &mut PgConnection) -> Result<()> {
     .fetch_one(&mut *conn)
     .await?;
     if !is_complete && !may_create {
-        field_errors.push(format!(
+        problems.push(format!(
             "the role {role} may not create schemas and extensions: `grant create on database {database} to {role}`"
         ));
     }
@@ -94,13 +94,13 @@ pub(super) async fn owner(conn: &mut PgConnection) -> Result<()> {
         .fetch_all(conn)
         .await?;
         if !others.is_empty() {
-            field_errors.push(format!(
+            problems.push(format!(
                 "the role {role} does not own these tables, and migrations change them: {}",
                 others.join(", ")
             ));
         }
     }
-    refuse(field_errors)
+    refuse(problems)
 }
 
 /// Extensions created by migrations. The owner of a database may create each of them.
@@ -160,17 +160,17 @@ pub(super) async fn server_role(conn: &mut PgConnection) -> Result<()> {
     )
     .fetch_all(&mut *conn)
     .await?;
-    let mut field_errors = missing_rights(conn, &role, &ours).await?;
+    let mut problems = missing_rights(conn, &role, &ours).await?;
     let may_queue: bool =
         sqlx::query_scalar("select has_schema_privilege('graphile_worker', 'usage')")
             .fetch_one(conn)
             .await?;
     if !may_queue {
-        field_errors.push(format!(
+        problems.push(format!(
             "the role {role} may not use the job queue: `grant usage on schema graphile_worker to {role}`"
         ));
     }
-    refuse(field_errors)
+    refuse(problems)
 }
 
 /// The rights that a role lacks to read and change these relations, and the rows that are hidden from it, in words.
@@ -210,7 +210,7 @@ async fn missing_rights(
     .bind(relations)
     .fetch_all(&mut *conn)
     .await?;
-    let mut field_errors: Vec<String> = refused
+    let mut problems: Vec<String> = refused
         .into_iter()
         .map(|(schema, tables)| {
             format!(
@@ -242,14 +242,14 @@ async fn missing_rights(
     .fetch_all(conn)
     .await?;
     if let Some(first) = hidden.first() {
-        field_errors.push(format!(
+        problems.push(format!(
             "row level security hides rows of {} from the role {role}: switch it off for each of them, as their owner with \
              `alter table {first} disable row level security`, or as a superuser let the role pass with `alter role {role} \
              bypassrls`",
             hidden.join(", ")
         ));
     }
-    Ok(field_errors)
+    Ok(problems)
 }
 
 /// Checks that the role may make the schema of the Stripe sandbox, or use the one that is there.
@@ -266,16 +266,16 @@ pub(super) async fn sandbox(conn: &mut PgConnection) -> Result<()> {
     .bind(SANDBOX_SCHEMA)
     .fetch_one(&mut *conn)
     .await?;
-    let mut field_errors = Vec::new();
+    let mut problems = Vec::new();
     if !is_made && !may_create {
-        field_errors.push(format!(
+        problems.push(format!(
             "without STRIPE_SECRET_KEY the shop runs the Stripe sandbox, and the role {role} may not create its schema: \
              `grant create on database {database} to {role}`"
         ));
     }
     if is_made {
         if !may_use {
-            field_errors.push(format!(
+            problems.push(format!(
                 "the role {role} may not use the Stripe sandbox's schema: `grant usage on schema {SANDBOX_SCHEMA} to {role}`"
             ));
         }
@@ -285,9 +285,9 @@ pub(super) async fn sandbox(conn: &mut PgConnection) -> Result<()> {
         .bind(SANDBOX_SCHEMA)
         .fetch_all(&mut *conn)
         .await?;
-        field_errors.extend(missing_rights(conn, &role, &relations).await?);
+        problems.extend(missing_rights(conn, &role, &relations).await?);
     }
-    refuse(field_errors)
+    refuse(problems)
 }
 
 /// The schema in which the Stripe sandbox keeps its state.
@@ -305,7 +305,7 @@ pub(super) async fn connections(conn: &mut PgConnection, total: u32) -> Result<(
     )
     .fetch_one(conn)
     .await?;
-    let mut field_errors = Vec::new();
+    let mut problems = Vec::new();
     for (limit, whose) in [
         (server, "the server (max_connections)"),
         (database, "the database (connection limit)"),
@@ -313,13 +313,13 @@ pub(super) async fn connections(conn: &mut PgConnection, total: u32) -> Result<(
     ] {
         // -1 is no limit.
         if u32::try_from(limit).is_ok_and(|limit| limit < total) {
-            field_errors.push(format!(
+            problems.push(format!(
                 "{whose} allows {limit} connections, and DATABASE_MAX_CONNECTIONS is {total}: raise the \
                  former or lower the latter"
             ));
         }
     }
-    refuse(field_errors)
+    refuse(problems)
 }
 
 /// Checks that both addresses lead to the same database: a lock taken through one is visible through the other.
@@ -347,11 +347,11 @@ pub(super) async fn same_database(
 }
 
 /// Fails with all of these at once.
-fn refuse(field_errors: Vec<String>) -> Result<()> {
+fn refuse(problems: Vec<String>) -> Result<()> {
     ensure!(
-        field_errors.is_empty(),
+        problems.is_empty(),
         "the database cannot be used:\n  {}",
-        field_errors.join("\n  ")
+        problems.join("\n  ")
     );
     Ok(())
 }

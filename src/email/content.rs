@@ -520,7 +520,7 @@ fn custom_order_approved(
     blocks.push(Block::Remark(format!(
         "The offer is open until {until}. The link can be paid once."
     )));
-    blocks.extend(your_request(custom_order));
+    blocks.extend(request_details(custom_order));
     Page {
         subject: "Your Custom Order Request Has Been Approved!".to_owned(),
         preview: format!("{}, open until {until}", money(quote.total)),
@@ -546,7 +546,7 @@ fn payment_received(
         sum(order),
     ];
     blocks.extend(address(order));
-    blocks.extend(your_request(custom_order));
+    blocks.extend(request_details(custom_order));
     Page {
         subject: "Payment Received - Your Custom Order is in Production!".to_owned(),
         preview: format!(
@@ -579,7 +579,7 @@ fn quote_withdrawn(custom_order: &CustomOrderEmailData, reason: &str) -> Page {
         "Your request is still with us, and you will hear from us again. If you have a question, answer this email."
             .to_owned(),
     ));
-    blocks.extend(your_request(custom_order));
+    blocks.extend(request_details(custom_order));
     Page {
         subject: "Your Custom Order Quote Has Changed".to_owned(),
         preview: "We have taken back the quote that we sent you".to_owned(),
@@ -606,7 +606,7 @@ fn custom_order_rejected(custom_order: &CustomOrderEmailData, reason: &str) -> P
     blocks.push(Block::Text(
         "If you have another idea, answer this email: we are glad to hear of it.".to_owned(),
     ));
-    blocks.extend(your_request(custom_order));
+    blocks.extend(request_details(custom_order));
     Page {
         subject: "Update on Your Custom Order Request".to_owned(),
         preview: "We are sorry that we cannot make this one".to_owned(),
@@ -630,7 +630,7 @@ fn custom_order_shipped(
     ];
     blocks.extend(shipment_blocks(shipment, branding.zone, shown));
     blocks.extend(address(order));
-    blocks.extend(your_request(custom_order));
+    blocks.extend(request_details(custom_order));
     Page {
         subject: format!("Your Custom Order Has Shipped! - {shop}"),
         preview: format!("Order {} is on its way", order.number),
@@ -739,7 +739,7 @@ fn shipment_blocks(shipment: &ShipmentEmailData, zone: Tz, shown: &Shown) -> Vec
     blocks
 }
 
-fn your_request(custom_order: &CustomOrderEmailData) -> Vec<Block> {
+fn request_details(custom_order: &CustomOrderEmailData) -> Vec<Block> {
     let mut blocks = vec![Block::Quote {
         title: "Your request",
         text: custom_order.description.clone(),

@@ -159,14 +159,14 @@ macro_rules! wanted {
                 or position(lower($4) in lower(case when copy_to = 'shop' then $5 else copy_to end)) > 0)
            and ($8::text is null
                 or kind = any($9)
-                or position(lower($8) in lower(case when recipient = 'shop' then $5 else recipient end)) > 0
-                or position(lower($8) in lower(case when copy_to = 'shop' then $5 else copy_to end)) > 0
+                or position(search_fold($8) in search_fold(case when recipient = 'shop' then $5 else recipient end)) > 0
+                or position(search_fold($8) in search_fold(case when copy_to = 'shop' then $5 else copy_to end)) > 0
                 or (kind = 'could_not_fulfill_notice'
-                    and position(lower($8) in lower($10 || (contents #>> '{refusal,about}'))) > 0)
+                    and position(search_fold($8) in search_fold($10 || (contents #>> '{refusal,about}'))) > 0)
                 or (kind = 'new_custom_order'
-                    and position(lower($8) in lower($11 || (contents #>> '{custom_order,customer_name}'))) > 0)
+                    and position(search_fold($8) in search_fold($11 || (contents #>> '{custom_order,customer_name}'))) > 0)
                 or (kind = 'review_item'
-                    and position(lower($8) in lower($12 || (contents #>> '{item,headline}'))) > 0))"
+                    and position(search_fold($8) in search_fold($12 || (contents #>> '{item,headline}'))) > 0))"
     };
 }
 

@@ -399,7 +399,7 @@ async fn quote_of(conn: &mut PgConnection, session: &Session) -> Result<Option<Q
         .and_then(|text| text.parse().ok())
         .map(QuoteId);
     match reference {
-        Some(quote) => Ok(custom_orders::find_quote_request(conn, quote)
+        Some(quote) => Ok(custom_orders::find_custom_order_of_quote(conn, quote)
             .await?
             .map(|_| quote)),
         None => Ok(None),
@@ -440,7 +440,7 @@ async fn settle_lost(conn: &mut PgConnection, app: &App, session: &Session) -> R
         }
         Found::CustomOrder(zone) => settle_lost_custom_order(conn, zone, session).await?,
         Found::Nothing => {
-            if let Some(custom_order) = &session.request_reference {
+            if let Some(custom_order) = &session.custom_order_reference {
                 // A link of the old service: its money is in the account, but its custom order is not in this database.
                 warn!(session = session.id, %custom_order, "a payment for an unknown custom order");
             }

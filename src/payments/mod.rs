@@ -25,7 +25,7 @@ pub use reconcile::{Reconciled, Swept, reconcile, sweep};
 pub use redaction::redact_events;
 pub use refunds::{
     NewRefund, RefundOutcome, RefundSubject, State as RefundState, find_subject, read_refunds,
-    refund, refund_request, refundable, send_refund, try_again as retry_refund,
+    refund, refund_custom_order, refundable, send_refund, try_again as retry_refund,
 };
 pub use routes::{own_hold, router};
 pub use store::{

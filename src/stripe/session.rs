@@ -142,7 +142,7 @@ pub struct Session {
     /// The payment link that opened the session.
     pub payment_link: Option<String>,
     /// The custom order being paid, from the metadata: our id, or the old service's.
-    pub request_reference: Option<String>,
+    pub custom_order_reference: Option<String>,
     /// The quote being paid, from the metadata.
     pub quote_reference: Option<String>,
     /// Our signature of the quote's id, from the metadata.
@@ -198,7 +198,7 @@ impl Session {
             client_reference_id: text(&json["client_reference_id"]),
             payment_intent: id_of("payment_intent"),
             payment_link: id_of("payment_link"),
-            request_reference: text(&json["metadata"]["custom_request_id"]),
+            custom_order_reference: text(&json["metadata"]["custom_request_id"]),
             quote_reference: text(&json["metadata"]["quote_id"]),
             quote_signature: text(&json["metadata"]["quote_signature"]),
             order_number: text(&json["metadata"]["order_number"]),
@@ -284,14 +284,14 @@ mod tests {
             }))
             .expect("a session");
             assert_eq!(session.payment_link.as_deref(), Some("plink_1"));
-            assert_eq!(session.request_reference.as_deref(), Some("17"));
+            assert_eq!(session.custom_order_reference.as_deref(), Some("17"));
             assert_eq!(session.quote_reference.as_deref(), Some("q"));
         }
         let other = Session::read(&json!({"id": "cs_1", "payment_link": null, "metadata": null}))
             .expect("a session");
         assert_eq!(other.payment_link, None);
         assert_eq!(
-            (other.request_reference, other.quote_reference),
+            (other.custom_order_reference, other.quote_reference),
             (None, None)
         );
     }

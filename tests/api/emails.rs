@@ -1305,6 +1305,9 @@ async fn the_owner_finds_emails_and_reads_them() {
         ("recipient=JANE@", 2),
         ("recipient=owner%40beads", 4),
         ("search=not+delivered", 1),
+        // Accents, case and the form of a letter do not count.
+        ("search=request+from+M%C3%81YA", 1),
+        ("search=request+from+maya%CC%81", 1),
         ("recipient=100%25", 0),
         ("kind=nothing", 0),
         ("page=2&page_size=3", 5),

@@ -341,7 +341,7 @@ async fn a_payment_by_a_link_names_its_request_to_the_end() {
     let session = stripe.find_session(&id).await.expect("the session");
     assert_eq!(session.payment_link, Some(link.id.clone()));
     assert_eq!(
-        session.request_reference,
+        session.custom_order_reference,
         Some(new.custom_order.to_string())
     );
     assert_eq!(session.quote_reference, Some(new.quote.to_string()));

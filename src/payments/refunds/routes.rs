@@ -32,7 +32,12 @@ pub fn router() -> OpenApiRouter<App> {
 ///
 /// # Errors
 /// As [`super::refund`].
-pub async fn refund_request(app: &App, actor: &Actor, id: &str, new: &NewRefund) -> Result<()> {
+pub async fn refund_custom_order(
+    app: &App,
+    actor: &Actor,
+    id: &str,
+    new: &NewRefund,
+) -> Result<()> {
     let mut tx = app.db.begin().await?;
     let id = custom_orders::resolve(&mut tx, id).await?;
     let outcome = super::refund(&mut tx, RefundSubject::CustomOrder(id), new, &actor.name).await?;
@@ -149,7 +154,7 @@ async fn refund_custom_order(
         restock: Vec::new(),
         is_whole: false,
     };
-    refund_request(&app, &admin.actor, &id, &new).await?;
+    refund_custom_order(&app, &admin.actor, &id, &new).await?;
     let view = CustomMoneyView::read(&mut *app.db.acquire().await?, &id).await?;
     Ok((StatusCode::ACCEPTED, Json(view)))
 }
