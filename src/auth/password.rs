@@ -138,13 +138,13 @@ pub(super) async fn verify(password: &Secret, hash: Option<String>) -> Result<bo
 /// Generates a random password (100 bits) in groups that are easy to read aloud.
 pub fn generate() -> Result<Secret> {
     // Twenty characters from 32 letters and digits that are hard to confuse.
-    const EMAILS: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
+    const ALPHABET: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
     let mut text = String::new();
     for (at, byte) in random::<20>()?.into_iter().enumerate() {
         if at > 0 && at % 5 == 0 {
             text.push('-');
         }
-        text.push(char::from(EMAILS[usize::from(byte % 32)]));
+        text.push(char::from(ALPHABET[usize::from(byte % 32)]));
     }
     Ok(Secret::new(text))
 }

@@ -270,7 +270,7 @@ async fn colours_come_out_as_they_were_meant() {
         let is_near = shown.iter().zip(meant).all(|(a, b)| a.abs_diff(b) <= 3);
         assert!(is_near, "{shown:?} is not {meant:?}");
     }
-    // A profile that nobody can read is no reason to refuse a image.
+    // A profile that nobody can read is no reason to refuse an image.
     let odd = profiled(colour, b"no profile at all".to_vec());
     let image = first(&admin.uploads(&[&odd]).await);
     let shown = decoded(&shop.client.get(text(&image["url"])).await.bytes).to_rgb8()[(30, 30)].0;

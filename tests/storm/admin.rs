@@ -233,7 +233,7 @@ async fn change_stock(world: &World, chance: &mut Chance) {
     }
 }
 
-/// Uploads a image, which the media store may have no room for, and hangs it at a piece.
+/// Uploads an image, which the media store may have no room for, and hangs it at a piece.
 async fn image_url(world: &World, chance: &mut Chance, piece: &str) {
     let mut form = Vec::new();
     form.extend_from_slice(

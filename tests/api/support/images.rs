@@ -55,7 +55,7 @@ pub fn form(parts: &[Part<'_>]) -> Vec<u8> {
     body
 }
 
-/// A scene of soft colours with some grain, like a image: red above, blue below, lighter to the right.
+/// A scene of soft colors with some grain, like an image: red above, blue below, lighter to the right.
 pub fn scene(width: u32, height: u32) -> RgbImage {
     RgbImage::from_fn(width, height, |x, y| {
         let grain = (x.wrapping_mul(2_654_435_761) ^ y.wrapping_mul(40_503)) >> 7 & 7;

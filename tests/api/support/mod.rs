@@ -869,7 +869,7 @@ impl Client {
         self.send_form("/api/admin/images/", &parts).await
     }
 
-    /// Asks for a piece, with a image of what it should be like.
+    /// Asks for a piece, with an image of what it should be like.
     pub async fn asks_with(&self, image_url: &[u8]) -> Answer {
         let parts = [
             Part::text("name", "Ann"),
