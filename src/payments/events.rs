@@ -114,11 +114,8 @@ pub async fn receive_signed(app: &App, payload: &str) -> Result<Effect> {
     match Event::read(payload) {
         Ok(event) => receive(app, &event, "webhook").await,
         Err(error @ Error::Refused(_, UNREADABLE, _)) => {
-            let hash: String = Sha256::digest(payload)[..16]
-                .iter()
-                .map(|byte| format!("{byte:02x}"))
-                .collect();
-            let id = format!("unreadable_{hash}");
+            let hash = Sha256::digest(payload);
+            let id = format!("unreadable_{}", hex::encode(&hash[..16]));
             warn!(event = id, %error, "a signed webhook could not be read; it is kept");
             keep(
                 app,

@@ -336,7 +336,7 @@ async fn a_pool_that_is_smaller_than_what_the_shop_may_open_is_refused() {
     let pooler = PgBouncer::start_with(program, "session", is_new, 10).await;
     let database = Database::empty().await;
     let pooled = pooler.address(database.name());
-    for command in [vec![], vec!["work"]] {
+    for command in [vec![], vec!["worker"]] {
         let settings = [
             ("DATABASE_URL", pooled.as_str()),
             ("DATABASE_MAX_CONNECTIONS", "12"),
@@ -345,7 +345,7 @@ async fn a_pool_that_is_smaller_than_what_the_shop_may_open_is_refused() {
         assert_eq!(code, 1, "{told}");
         for word in [
             "DATABASE_MAX_CONNECTIONS is 12",
-            "only 10",
+            " connections could be had at once",
             "default_pool_size",
         ] {
             assert!(

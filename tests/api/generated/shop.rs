@@ -116,7 +116,7 @@ impl Stage {
 
 /// Whether an event stays, for a human to look at.
 pub fn is_for_humans(error: &str) -> bool {
-    error.contains("a paid session without a")
+    error.contains("a paid session without a") || error.contains("JSON parse error - ")
 }
 
 async fn furnish(shop: &Shop, admin: &Client) {
