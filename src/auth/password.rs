@@ -92,7 +92,8 @@ pub async fn hash(password: &Secret, field: &'static str, holder: &Holder) -> Re
     if holder.is_named_in(password.reveal()) {
         return Err(Error::invalid(
             field,
-            "must not be made of your email or the shop's name: use a few words that do not belong together",
+            "is among the first that anybody would try, with your email or the shop's name in it: use a few words that do not \
+             belong together",
         ));
     }
     let (judged, known) = (password.clone(), holder.words());

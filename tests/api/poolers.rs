@@ -12,7 +12,9 @@ use uuid::Uuid;
 use crate::database_checks::address;
 use crate::database_outages::as_owner_of;
 use crate::process::{Home, until};
-use crate::support::{Database, Mail, Pooler, Shop, at_once, card, database, session_of};
+use crate::support::{
+    Database, Mail, Pooler, STRIPE_KEY, Shop, WEBHOOK_SECRET, at_once, card, database, session_of,
+};
 
 /// Sells, pays, works and looks after a shop, much of it at once.
 async fn trade(shop: &Shop) {
@@ -340,6 +342,10 @@ async fn a_pool_that_is_smaller_than_what_the_shop_may_open_is_refused() {
         let settings = [
             ("DATABASE_URL", pooled.as_str()),
             ("DATABASE_MAX_CONNECTIONS", "12"),
+            // Without the sandbox, which would take one of them.
+            ("STRIPE_SECRET_KEY", STRIPE_KEY),
+            ("STRIPE_WEBHOOK_SECRET", WEBHOOK_SECRET),
+            ("STRIPE_API_URL", "http://127.0.0.1:1"),
         ];
         let (code, _, told) = Home::new().run(&command, &settings).await;
         assert_eq!(code, 1, "{told}");

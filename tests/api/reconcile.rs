@@ -307,7 +307,7 @@ async fn answers_always(body: Vec<u8>) -> String {
         .expect("a free port");
     let address = format!("http://{}", listener.local_addr().expect("bound"));
     let headers = [(axum::http::header::CONTENT_TYPE, "application/json")];
-    let router = axum::Router::new().fallback(async move || (headers, body));
+    let router = axum::Router::new().fallback(move || async move { (headers, body) });
     tokio::spawn(async move { axum::serve(listener, router).await });
     address
 }
