@@ -428,7 +428,7 @@ pub async fn refund(
             payments::of_subject(&mut conn, RefundSubject::CustomOrder(custom_order)).await?;
         drop(conn);
         let new = read_refund(&form, currency(&payments))?;
-        payments::refund_custom_order(&app, &context.actor()?, &id, &new).await?;
+        payments::plan_custom_order_refund(&app, &context.actor()?, &id, &new).await?;
         Ok(context.go_on(&format!("{ROOT}/{id}"), REFUND_PLANNED))
     };
     let done = refunding.await;

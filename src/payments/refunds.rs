@@ -7,7 +7,7 @@ mod send;
 mod store;
 
 pub use reports::{apply, charge_refunded, read_refunds, refund_changed, refunded};
-pub use routes::{refund_custom_order, router, try_again};
+pub use routes::{plan_custom_order_refund, router, try_again};
 pub use send::send_refund;
 pub use store::{State, list_unsent};
 

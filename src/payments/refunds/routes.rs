@@ -32,7 +32,7 @@ pub fn router() -> OpenApiRouter<App> {
 ///
 /// # Errors
 /// As [`super::refund`].
-pub async fn refund_custom_order(
+pub async fn plan_custom_order_refund(
     app: &App,
     actor: &Actor,
     id: &str,
@@ -154,7 +154,7 @@ async fn refund_custom_order(
         restock: Vec::new(),
         is_whole: false,
     };
-    refund_custom_order(&app, &admin.actor, &id, &new).await?;
+    plan_custom_order_refund(&app, &admin.actor, &id, &new).await?;
     let view = CustomMoneyView::read(&mut *app.db.acquire().await?, &id).await?;
     Ok((StatusCode::ACCEPTED, Json(view)))
 }
