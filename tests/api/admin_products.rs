@@ -117,7 +117,7 @@ async fn a_product_with_two_images_is_in_the_shop_and_at_stripe() {
     let page = staff.get(&path).await.text;
     for part in [
         "Sunrise is created.",
-        "It has none yet.",
+        "There are no images yet.",
         "Red &#60;and&#62; gold",
         "First stock",
         "user:ben@example.com",
