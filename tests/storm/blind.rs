@@ -227,7 +227,7 @@ const BREACHES: [Breach; 54] = [
          from stripe_sandbox.objects
          where object = 'charge'
          limit 1",
-        &["dispute differs"],
+        &["dispute differs", "lost dispute unsaid"],
     ),
     ours(
         "delete from stripe_events where id = (select min(id) from stripe_events where type = 'checkout.session.completed')",
