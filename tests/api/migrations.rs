@@ -261,6 +261,8 @@ async fn a_database_of_an_unreleased_version_is_refused_in_words_and_left_alone(
     db::apply(&mut conn, &Migrator::with_migrations(vec![old]))
         .await
         .expect("the old schema");
+    // With its connection ends its lock, which the next one waits for.
+    conn.close().await.expect("the end");
     let refused = db::migrate(&db).await.expect_err("another history");
     let told = format!("{refused:#}");
     for word in [
