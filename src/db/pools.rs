@@ -36,7 +36,7 @@ pub struct Pools {
     pub liveness: Arc<Liveness>,
     /// Server address without the pooler, for the listener.
     pub(super) direct: PgConnectOptions,
-    /// How the pools connect.
+    /// Connection options of the pools.
     options: PgConnectOptions,
     route: Route,
 }

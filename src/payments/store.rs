@@ -336,7 +336,7 @@ pub struct StoredEvent {
 }
 
 impl StoredEvent {
-    /// Whether nothing can be done about it any more: it took effect, or what it said was forgotten.
+    /// Reports whether the event is over: it took effect, or its content was redacted.
     pub fn is_finished(&self) -> bool {
         self.is_redacted || matches!(self.status.as_str(), "processed" | "ignored")
     }

@@ -1,10 +1,10 @@
-//! JSON as Stripe may send it, read however odd it is: a customer's text must not keep a payment away.
+//! Lenient reader of Stripe's JSON: odd text from a customer must not block a payment.
 
 use std::borrow::Cow;
 
 use serde_json::Value;
 
-/// The deepest nesting that is kept. Stripe's objects have a dozen levels, serde_json reads 128, and an event is read
+/// Deepest nesting that is kept. Stripe's objects have a dozen levels, serde_json reads 128, and an event is read
 /// again when it has been part of a list.
 const DEEPEST: usize = 100;
 
@@ -12,7 +12,7 @@ const DEEPEST: usize = 100;
 /// numbers beyond every type and everything nested too deep become null, control characters in texts are taken as they are.
 ///
 /// # Errors
-/// For what is no JSON even so.
+/// Text that is not JSON even then.
 pub fn read_json(bytes: &[u8]) -> serde_json::Result<Value> {
     if let Ok(value) = serde_json::from_slice(bytes) {
         return Ok(value);

@@ -61,11 +61,11 @@ pub struct Product {
     pub price_cents: u32,
     /// The number of pieces in stock.
     pub stock: u32,
-    /// Whether the product is marked as sold out, whatever its stock.
+    /// True if the product is marked as sold out, whatever its stock.
     pub is_sold_out: bool,
     /// The weight in ounces, with two decimals: `2.10`.
     pub weight_oz: &'static str,
-    /// Whether the product has a second image, which shows the beads from near.
+    /// True if the product has a second image, which shows the beads from near.
     pub has_close_up: bool,
     /// The ground, four more colors, and an accent for the borders: `0xRRGGBB`.
     colors: [u32; 6],

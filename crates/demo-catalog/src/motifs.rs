@@ -17,7 +17,7 @@ impl Bead {
         noise(self.salt, self.x, self.y)
     }
 
-    /// Whether this is one of few beads, spread irregularly.
+    /// Reports whether this is one of few beads, spread irregularly.
     fn is_sparse(self, one_in: u32) -> bool {
         self.noise().is_multiple_of(one_in)
     }

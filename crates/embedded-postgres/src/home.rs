@@ -116,7 +116,7 @@ impl Home {
         }
     }
 
-    /// Whether no user is left.
+    /// Reports whether no user is left.
     pub(crate) async fn is_deserted(&self) -> Result<bool> {
         loop {
             let users = self.open_file("users.lock")?;

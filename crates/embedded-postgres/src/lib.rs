@@ -74,7 +74,7 @@ pub struct Settings {
     pub app_name: String,
     /// The superuser, fixed when the data folder is made.
     pub superuser: String,
-    /// Whether committed data must survive a power cut. Tests are faster without.
+    /// True if committed data must survive a power cut. Tests are faster without.
     pub durable: bool,
     /// Time that the server stays after its last user has left. With some seconds, one test process
     /// after another finds it running.

@@ -134,7 +134,7 @@ fn own_download_dir() -> Option<PathBuf> {
     std::env::home_dir().map(|home| home.join(".theseus"))
 }
 
-/// Whether this major version can run the data: new data takes every supported version.
+/// Reports whether this major version can run the data: new data takes every supported version.
 fn suits(major: u32, needed: Option<u32>) -> bool {
     needed.map_or(major >= OLDEST_MAJOR, |needed| major == needed)
 }

@@ -55,7 +55,7 @@ impl Runner {
         })
     }
 
-    /// Whether the server runs as another user than the current one.
+    /// Reports whether the server runs as another user than the current one.
     pub(crate) fn is_other_user(&self) -> bool {
         self.gid.is_some()
     }
@@ -78,7 +78,7 @@ impl Runner {
         command
     }
 
-    /// Whether this user can enter the folder, judged by the permission bits alone.
+    /// Reports whether this user can enter the folder, judged by the permission bits alone.
     pub(crate) fn can_enter(&self, dir: &Path) -> Result<bool> {
         let Some(gid) = self.gid else {
             return Ok(true);

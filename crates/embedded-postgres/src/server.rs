@@ -70,7 +70,7 @@ impl Home {
         Ok(())
     }
 
-    /// Whether the server accepts connections.
+    /// Reports whether the server accepts connections.
     async fn answers(&self) -> Result<bool> {
         let options = self.connect_options("postgres").disable_statement_logging();
         match timeout(SERVER_TIMEOUT / 10, PgConnection::connect_with(&options)).await {

@@ -48,14 +48,14 @@ impl<'a> Metadata<'a> {
         }
     }
 
-    /// How the image is turned upright, by the first block of EXIF, as in browsers.
+    /// Orientation of the image, by the first block of EXIF, as in browsers.
     pub fn orientation(&self) -> Orientation {
         self.exif
             .and_then(Orientation::from_exif_chunk)
             .unwrap_or(Orientation::NoTransforms)
     }
 
-    /// What the components of these ids mean, by the rules of libjpeg, which all browsers use.
+    /// Color space of components with these ids, by the rules of libjpeg, which all browsers use.
     pub fn color_transform(&self, ids: &[u8]) -> ColorTransform {
         match (ids.len(), self.adobe) {
             (1, _) => ColorTransform::Grayscale,

@@ -100,14 +100,19 @@ impl Stage {
         crate::admin_sign_in::token_on(&self.owner.get("/admin/account").await.text)
     }
 
-    /// Works the queue off and looks at the books. Whatever came in, no job is left; but for those of a session that is
-    /// paid and says not how much, or by what: a human has to look at it, and the system pages says so.
+    /// Works off the queue and runs the auditor. Whatever came in, no job is left, with two exceptions. A paid session that
+    /// does not say how much, or by what, waits for a person, and the System pages show it. A refund of a payment for which
+    /// Stripe has no charge, because an invented event named it, stays planned: the charge may come later (P2).
     pub async fn settles(&self) {
         self.shop.hurry_jobs().await;
         let left = self.shop.run_failing_jobs().await;
         let left: Vec<_> = left
             .iter()
-            .filter(|(_, error)| !error.as_deref().is_some_and(is_for_humans))
+            .filter(|(_, error)| {
+                !error
+                    .as_deref()
+                    .is_some_and(|error| is_for_humans(error) || has_no_charge(error))
+            })
             .collect();
         assert!(left.is_empty(), "jobs left over: {left:#?}");
         self.shop.audit().await;
@@ -117,6 +122,12 @@ impl Stage {
 /// Whether an event stays, for a human to look at.
 pub fn is_for_humans(error: &str) -> bool {
     error.contains("a paid session without a") || error.contains("JSON parse error - ")
+}
+
+/// Whether Stripe refused a refund because nothing was charged.
+fn has_no_charge(error: &str) -> bool {
+    error.contains("payment_intent_unexpected_state")
+        && error.contains("does not have a successful charge to refund")
 }
 
 async fn furnish(shop: &Shop, admin: &Client) {
