@@ -50,6 +50,7 @@ pub async fn failed(conn: &mut PgConnection, id: OrderId, session: &Session) -> 
     if is_decided || order.paid_at.is_some() {
         return Ok(());
     }
+    let held = order.status == Status::Pending;
     let order = orders::end_processing(conn, id, &customer(session)).await?;
     let why = "the delayed payment failed";
     orders::release(conn, id, Status::Failed, "stripe", why).await?;
@@ -57,8 +58,12 @@ pub async fn failed(conn: &mut PgConnection, id: OrderId, session: &Session) -> 
     emails::payment_failed(conn, &order, session).await?;
     let amount = session.amount_total.unwrap_or(order.total);
     let name = order.customer_name.as_deref().unwrap_or("The customer");
+    let free = match held {
+        true => ", and the pieces are free again",
+        false => "",
+    };
     let told = format!(
-        "{name}'s bank did not make the delayed payment of {}. Nothing was taken, and the pieces are free again.",
+        "{name}'s bank did not make the delayed payment of {}. Nothing was charged{free}.",
         amount.in_currency(&order.currency)
     );
     let cause = format!("delayed_payment:{}", session.id);

@@ -133,7 +133,9 @@ async fn who_waits_is_known_and_told_at_each_turn() {
                 .as_str()
                 .expect("a word to the owner");
             assert!(
-                why.contains("Jane Shopper") && why.contains("$52.00"),
+                why.contains("Jane Shopper")
+                    && why.contains("$52.00")
+                    && why.contains("the pieces are free again"),
                 "{why}"
             );
             assert_eq!(shop.stock(&piece).await, (1, 0));
@@ -267,6 +269,9 @@ async fn the_owner_releases_a_hold_and_late_money_takes_what_is_there_or_goes_ba
         assert_eq!(shop.stock(&piece).await, stock);
         if !succeeds {
             assert_eq!(shop.emails_of("payment_failed").await, 1);
+            let order = admin.get(ORDER).await.json;
+            let why = order["review_items"][0]["text"].as_str().expect("a text");
+            assert!(why.ends_with("Nothing was charged."), "{why}");
         }
         shop.audit().await;
     }
