@@ -77,6 +77,7 @@ pub struct Shown {
 
 /// Beginnings of subjects that end in a customer's name or an order number.
 const GIVEN_BACK: &str = "Payment Given Back: ";
+const NOTHING_PAID: &str = "Nothing Was Paid: ";
 const NEW_REQUEST: &str = "New Custom Order Request from ";
 const PLEASE_REVIEW: &str = "Please Look: ";
 
@@ -84,8 +85,9 @@ const PLEASE_REVIEW: &str = "Please Look: ";
 pub struct Subjects {
     /// Kinds whose fixed subject contains it.
     pub kinds: Vec<&'static str>,
-    /// Beginnings of the other subjects: refunded payments, new custom orders, and review items.
+    /// Beginnings of the other subjects: refunded payments, checkouts without a payment, new custom orders, review items.
     pub given_back: &'static str,
+    pub nothing_paid: &'static str,
     pub new_custom_order: &'static str,
     pub please_review: &'static str,
 }
@@ -111,6 +113,7 @@ impl Subjects {
         Subjects {
             kinds,
             given_back: GIVEN_BACK,
+            nothing_paid: NOTHING_PAID,
             new_custom_order: NEW_REQUEST,
             please_review: PLEASE_REVIEW,
         }
@@ -309,6 +312,10 @@ fn could_not_fulfill_notice(refusal: &RefusalEmailData) -> Page {
     details.extend(refusal.customer_name.clone().map(|name| ("From", name)));
     details.push(("Amount", amount.clone()));
     let is_back = refusal.due.is_some_and(|due| due <= Cents::ZERO);
+    let (subject, preview) = match refusal.amount == Cents::ZERO {
+        true => (NOTHING_PAID, why.to_owned()),
+        false => (GIVEN_BACK, format!("{amount}. {why}")),
+    };
     let (heading, what) = match is_back {
         _ if refusal.amount == Cents::ZERO => (
             "A checkout without a payment",
@@ -332,8 +339,8 @@ fn could_not_fulfill_notice(refusal: &RefusalEmailData) -> Page {
         true => "",
     };
     Page {
-        subject: format!("{GIVEN_BACK}{}", one_line(&refusal.about, 60)),
-        preview: format!("{amount}. {why}"),
+        subject: format!("{subject}{}", one_line(&refusal.about, 60)),
+        preview,
         heading: heading.to_owned(),
         blocks: vec![
             Block::Text(format!("{what} {why}")),

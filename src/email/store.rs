@@ -162,7 +162,9 @@ macro_rules! wanted {
                 or position(search_fold($8) in search_fold(case when recipient = 'shop' then $5 else recipient end)) > 0
                 or position(search_fold($8) in search_fold(case when copy_to = 'shop' then $5 else copy_to end)) > 0
                 or (kind = 'could_not_fulfill_notice'
-                    and position(search_fold($8) in search_fold($10 || (contents #>> '{refusal,about}'))) > 0)
+                    and position(search_fold($8) in search_fold(
+                        case when contents #>> '{refusal,amount}' = '0' then $13 else $10 end
+                        || (contents #>> '{refusal,about}'))) > 0)
                 or (kind = 'new_custom_order'
                     and position(search_fold($8) in search_fold($11 || (contents #>> '{custom_order,customer_name}'))) > 0)
                 or (kind = 'review_item'
@@ -221,6 +223,12 @@ pub async fn list(conn: &mut PgConnection, filter: &Filter) -> Result<(Vec<Email
             .search
             .as_ref()
             .map(|(_, subjects)| subjects.please_review),
+    )
+    .bind(
+        filter
+            .search
+            .as_ref()
+            .map(|(_, subjects)| subjects.nothing_paid),
     )
     .fetch_all(&mut *tx)
     .await?;

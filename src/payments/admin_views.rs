@@ -47,7 +47,7 @@ pub struct RefundView {
     pub stripe_refund_id: Option<String>,
     /// The failed refund that this one replaces.
     pub retry_of: Option<RefundId>,
-    /// It failed and was not replaced.
+    /// It failed and was not replaced, and its payment has money left.
     pub is_retryable: bool,
     pub created_at: DateTime<Utc>,
 }
@@ -73,17 +73,24 @@ pub async fn of_subject(
             view.refundable = refunds::left(conn, &view.id, &payment).await?;
         }
     }
+    let with_money: Vec<&str> = payments
+        .iter()
+        .filter(|view| view.refundable > Cents::ZERO)
+        .map(|view| view.id.as_str())
+        .collect();
     let refunds = sqlx::query_as(
         "select r.id, r.payment_id, r.amount, r.reason, r.state, r.attempts, r.last_error,
                 case when r.state = 'planned' and r.attempts > 0 then r.updated_at + r.retry_wait end as next_try_at,
                 r.stripe_refund_id, r.retry_of,
-                r.state = 'failed' and not exists (select from refunds again where again.retry_of = r.id) as is_retryable,
+                r.state = 'failed' and r.payment_id = any($2)
+                and not exists (select from refunds again where again.retry_of = r.id) as is_retryable,
                 r.created_at
          from refunds r
          where r.payment_id = any($1)
          order by r.created_at, r.id",
     )
     .bind(&ids)
+    .bind(&with_money)
     .fetch_all(conn)
     .await?;
     Ok((payments, refunds))

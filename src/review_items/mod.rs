@@ -132,7 +132,7 @@ impl Kind {
             Kind::ShopEmailUndelivered => "An email to the shop was not delivered",
             Kind::EmailCopyRefused => "A copy of an email was refused",
             Kind::OutsideZone => "The address is outside the shipping zone that was paid",
-            Kind::PaymentRefused => "A payment is refunded in full",
+            Kind::PaymentRefused => "A payment was not accepted",
             Kind::RefundFailed => "A refund failed",
             Kind::RefundDelayed => "A refund does not go through yet",
             Kind::CustomOrderMissing => "A custom order was paid that is not in the database",
@@ -166,7 +166,7 @@ impl Kind {
                 "Ask the customer for the difference, ship anyway, or refund the order."
             }
             Kind::PaymentRefused => {
-                "There is nothing to ship for it. Its page shows how the refund stands."
+                "There is nothing to ship for it. Its page shows what is refunded."
             }
             Kind::RefundDelayed => {
                 "It is retried automatically. Look at Stripe's dashboard for what is in the way, such as a low balance."

@@ -537,7 +537,7 @@ async fn a_failed_refund_and_a_newer_one_are_told_apart_in_any_order() {
                 (&json!("refunded"), &json!(5200)),
                 "{account:?} {turn}"
             );
-            assert!(shop.review_text(&session).await.contains("failed"));
+            assert_eq!(shop.review_text(&session).await, "", "all of it went back");
             let path = format!(
                 "/api/admin/orders/{}/",
                 order["id"].as_str().expect("an id")
@@ -853,6 +853,18 @@ async fn a_checkout_over_nothing_promises_no_refund_and_no_email() {
         text.contains("Nothing was paid, so nothing is given back"),
         "{text}"
     );
+    assert!(
+        notice.subject.starts_with("Nothing Was Paid: "),
+        "{}",
+        notice.subject
+    );
+    for (search, found) in [("nothing+was+paid", 1), ("payment+given+back", 0)] {
+        let staff = shop.admin(&[Scope::OrdersRead]).await;
+        let list = staff
+            .get(&format!("/api/admin/emails/?search={search}"))
+            .await;
+        assert_eq!(list.json["count"], found, "{}", list.text);
+    }
     assert!(
         text.contains("The customer gets no email about it"),
         "{text}"

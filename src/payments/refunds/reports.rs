@@ -149,6 +149,11 @@ pub async fn apply(conn: &mut PgConnection, payment_id: &str) -> Result<()> {
         let item = NewItem::new(Kind::RefundFailed, format!("refund:{}", failed.id), why);
         flag(conn, order, custom_order, &item).await?;
     }
+    // However the money went back in the end, a failed refund of it needs nobody any more.
+    for failed in store::list_made_good(conn, payment_id, payment.amount).await? {
+        let source = format!("refund:{failed}");
+        reviews::settle(conn, &source, "stripe", "the payment was refunded in full").await?;
+    }
     Ok(())
 }
 

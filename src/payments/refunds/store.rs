@@ -157,6 +157,31 @@ pub async fn list_replaced(conn: &mut PgConnection, id: RefundId) -> Result<Vec<
     Ok(ids)
 }
 
+/// Failed refunds of a payment of which Stripe has refunded the whole amount: their ids, ours and Stripe's. Empty while
+/// money is left or on its way.
+pub async fn list_made_good(
+    conn: &mut PgConnection,
+    payment_id: &str,
+    amount: Cents,
+) -> Result<Vec<String>> {
+    let ids = sqlx::query_scalar(
+        "select names.name
+         from (select id::text as name from refunds where payment_id = $1 and state = 'failed'
+               union
+               select id from stripe_refunds where payment_id = $1 and state = 'failed') as names
+         where $2 > 0
+           and (select coalesce(sum(s.amount), 0)
+                from stripe_refunds s
+                where s.payment_id = $1 and s.state = 'succeeded') >= $2
+         order by names.name",
+    )
+    .bind(payment_id)
+    .bind(amount)
+    .fetch_all(conn)
+    .await?;
+    Ok(ids)
+}
+
 /// The refund that replaces a failed one.
 pub async fn find_retry(conn: &mut PgConnection, of: RefundId) -> Result<Option<RefundId>> {
     let id = sqlx::query_scalar("select id from refunds where retry_of = $1")
