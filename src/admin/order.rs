@@ -455,6 +455,7 @@ pub async fn refund(
     let order = change.before.clone();
     let refunding = async {
         let new = read_refund(&form, &order.currency)?;
+        check_is_as_seen(&form, &order, &new.restock)?;
         let outcome = payments::refund(
             &mut change.tx,
             RefundSubject::Order(order.id),
@@ -491,6 +492,7 @@ pub async fn restock(
     let order = change.before.clone();
     let restocking = async {
         let new = read_restock(&form)?;
+        check_is_as_seen(&form, &order, &new.pieces)?;
         if new.pieces.is_empty() {
             return Ok(None);
         }
@@ -520,6 +522,21 @@ pub async fn restock(
     };
     change.end("order.restock", more).await?;
     Ok(context.go_on(&path(&order), "The pieces are back in stock."))
+}
+
+/// Refuses pieces from a form that shows the order as it no longer is: one that was shipped meanwhile has its pieces in the
+/// mail, and they must not be on sale.
+fn check_is_as_seen(form: &Form, order: &Order, pieces: &[(ProductId, i32)]) -> Result<()> {
+    let (seen, now) = (form.get("status"), order.status.as_str());
+    if pieces.is_empty() || seen.is_empty() || seen == now {
+        return Ok(());
+    }
+    Err(Error::invalid(
+        "restock",
+        format!(
+            "would put pieces back of an order that is {now} by now. Check that they are here, and send the form again"
+        ),
+    ))
 }
 
 /// The return of pieces that a form asks for.

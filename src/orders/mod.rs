@@ -25,7 +25,8 @@ pub use service::{
     shipped_email_data, take_back, undo_sale, write_note,
 };
 pub use shipments::{
-    CARRIERS, CONFIRM_SHIPPING, Carrier, NewShipment, Shipment, deliver, ship, shipping_warnings,
+    CARRIERS, CONFIRM_SHIPPING, Carrier, NewShipment, Shipment, deliver, is_shippable, ship,
+    shipping_warnings,
 };
 pub use shipping::Zone;
 pub use store::{

@@ -205,7 +205,12 @@ pub async fn shipping_warnings(conn: &mut PgConnection, order: &Order) -> Result
     let disputes = disputes::list_of_order(conn, order.id).await?;
     let mut warnings: Vec<String> = disputes.iter().filter_map(warning_of).collect();
     if order.refund_failed_at.is_some() {
-        let why = "a refund of all of its money failed, so its pieces may be back in stock or sold to somebody else";
+        let why = match order.is_custom_order {
+            true => "a refund of all of its money failed, so work on the piece may have stopped",
+            false => {
+                "a refund of all of its money failed, so its pieces may be back in stock or sold to somebody else"
+            }
+        };
         warnings.push(why.to_owned());
     }
     let warned = [Kind::FraudWarning, Kind::PaymentReview];
@@ -323,6 +328,18 @@ pub async fn check_shippable(conn: &mut PgConnection, order: &Order) -> Result<(
         return refused("nothing_to_ship", why);
     }
     Ok(())
+}
+
+/// Reports whether an order is paid and has pieces to ship, as [`check_shippable`] decides.
+///
+/// # Errors
+/// Database errors only.
+pub async fn is_shippable(conn: &mut PgConnection, order: &Order) -> Result<bool> {
+    match check_shippable(conn, order).await {
+        Ok(()) => Ok(true),
+        Err(Error::Conflict(..)) => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 /// Marks a shipped order as delivered. Safe to repeat.

@@ -509,15 +509,18 @@ fn with_restock(why: String, pieces: i32) -> String {
 const TO_SHIP_AFTER_ALL: &str = " The order waits to be shipped after all: make sure that its pieces are still here, or \
      put them back into stock.";
 
-/// Returns true if an order waits to be shipped after all, because a refund of all of its money failed.
+/// Returns true if pieces of an order wait to be shipped after all, because a refund of all of its money failed. A custom
+/// order has no stock that its piece could be in.
 async fn is_to_ship_after_all(conn: &mut PgConnection, order: Option<OrderId>) -> Result<bool> {
     let Some(order) = order else {
         return Ok(false);
     };
-    let order = orders::find(conn, order).await?;
-    Ok(order.is_some_and(|order| {
-        order.status == orders::Status::Paid && order.refund_failed_at.is_some()
-    }))
+    let Some(order) = orders::find(conn, order).await? else {
+        return Ok(false);
+    };
+    Ok(order.refund_failed_at.is_some()
+        && !order.is_custom_order
+        && orders::is_shippable(conn, &order).await?)
 }
 
 /// Adds a note about a refund to the timeline of the order or custom order.

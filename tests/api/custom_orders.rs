@@ -939,7 +939,14 @@ async fn a_piece_whose_refund_in_full_failed_is_where_it_was() {
             let unasked = json!({"carrier": "USPS"});
             let refused = workshop.post_with("ship", &unasked).await;
             assert_eq!(refused.json["code"], "confirm_shipping", "{}", refused.text);
+            assert!(
+                refused.text.contains("work on the piece may have stopped"),
+                "{}",
+                refused.text
+            );
         }
+        let why = view["review_items"][0]["text"].as_str().expect("a text");
+        assert!(!why.contains("back into stock"), "{why}");
         for step in steps[done..].iter().copied() {
             let answer = workshop.post_with(step, &body(step)).await;
             assert_eq!(answer.status, 200, "{step}: {}", answer.text);

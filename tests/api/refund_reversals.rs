@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use spirit_beads::auth::Scope;
 use stripe_sandbox::Fault;
 
-use crate::admin_sign_in::{STAFF, audited, signed_in, staffed};
+use crate::admin_sign_in::{OWNER, STAFF, audited, signed_in, staffed};
 use crate::support::forms::Form;
 use crate::support::{Answer, Client, Shop, at_once, card, session_of};
 
@@ -216,7 +216,97 @@ async fn pieces_of_a_refunded_order_go_back_into_stock_from_the_order() {
         (&json!("paid"), &json!(0))
     );
     assert_eq!(ship(&owner, true).await.json["code"], "nothing_to_ship");
+    let flagged = revived["review_items"][0]["text"]
+        .as_str()
+        .unwrap_or_default();
+    assert!(
+        flagged.contains("failed") && !flagged.contains("waits to be shipped"),
+        "{flagged}"
+    );
     shop.settles().await;
+}
+
+#[tokio::test]
+async fn a_failed_refund_is_resolved_once_all_the_money_went_back_in_another_way() {
+    let (shop, payment, owner) = one_sold().await;
+    let refunded = owner.post(&format!("{API}/refund/"), &json!({})).await;
+    assert_eq!(refunded.status, 202, "{}", refunded.text);
+    shop.settles().await;
+    bank_returns_refund(&shop).await;
+    let payments = format!("{API}/payments/");
+    let is_retryable = async || {
+        let refunds = owner.get(&payments).await.json;
+        refunds["refunds"][0]["is_retryable"].clone()
+    };
+    assert_eq!(is_retryable().await, true);
+    assert_eq!(
+        order(&owner).await["review_items"][0]["kind"],
+        "refund_failed"
+    );
+    // Half of it, then the other half, in Stripe's dashboard.
+    shop.stripe
+        .refund(&payment, Some(2600))
+        .await
+        .expect("a refund");
+    shop.settles().await;
+    assert_eq!(is_retryable().await, true);
+    assert_eq!(
+        order(&owner).await["review_items"][0]["kind"],
+        "refund_failed"
+    );
+    shop.stripe.refund(&payment, None).await.expect("a refund");
+    shop.settles().await;
+    let refunded = order(&owner).await;
+    assert_eq!(
+        (&refunded["status"], &refunded["review_items"]),
+        (&json!("refunded"), &json!([]))
+    );
+    assert_eq!(is_retryable().await, false);
+    let staff = signed_in(&shop, OWNER).await;
+    let page = staff.get(PAGE).await.text;
+    assert!(!page.contains("/retry\""), "{page}");
+}
+
+#[tokio::test]
+async fn a_page_that_was_open_before_the_order_was_shipped_puts_no_piece_back() {
+    let (shop, _, owner) = one_sold().await;
+    let staff = signed_in(&shop, OWNER).await;
+    let refund = format!("{PAGE}/refund");
+    let form = Form::to(&staff.get(PAGE).await.text, &refund);
+    let form = form.with(&[("restock.sunrise", "1")]);
+    assert_eq!(ship(&owner, false).await.status, 200);
+    shop.settles().await;
+    let refused = form.send(&staff.client).await;
+    assert_eq!(refused.status, 400, "{}", refused.text);
+    assert!(
+        refused.text.contains("an order that is shipped by now"),
+        "{}",
+        refused.text
+    );
+    shop.settles().await;
+    assert_eq!(shop.stock("sunrise").await, (0, 0));
+    assert!(shop.at_stripe("refund").await.is_empty());
+    // The page that came back knows the order as it is.
+    let again = Form::to(&refused.text, &refund).send(&staff.client).await;
+    assert_eq!(again.status, 303, "{}", again.text);
+    shop.settles().await;
+    assert_eq!(order(&owner).await["status"], "refunded");
+    assert_eq!(shop.stock("sunrise").await, (1, 0));
+}
+
+#[tokio::test]
+async fn a_page_of_an_order_that_is_to_be_shipped_again_puts_no_piece_back() {
+    let (shop, payment, _) = one_sold().await;
+    let staff = signed_in(&shop, STAFF).await;
+    shop.stripe.refund(&payment, None).await.expect("a refund");
+    shop.settles().await;
+    let form = Form::to(&staff.get(PAGE).await.text, &format!("{PAGE}/restock"));
+    bank_returns_refund(&shop).await;
+    let form = form.with(&[("restock.sunrise", "1")]);
+    let refused = form.send(&staff.client).await;
+    assert_eq!(refused.status, 400, "{}", refused.text);
+    shop.settles().await;
+    assert_eq!(shop.stock("sunrise").await, (0, 0));
 }
 
 #[tokio::test]
