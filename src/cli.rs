@@ -21,8 +21,8 @@ use crate::audit::Actor;
 use crate::auth::{self, Role, Scope};
 use crate::config::{Config, LogFormat, Secret};
 use crate::error::{Error, FieldError};
-use crate::startup::Shop;
-use crate::{emails, payments, products, server, startup, worker};
+use crate::server::startup::Shop;
+use crate::{emails, payments, products, server, server::startup, worker};
 
 /// Back end of the Spirit Beads shop. Without a subcommand: serve.
 #[derive(Parser)]

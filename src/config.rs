@@ -23,7 +23,7 @@ use ipnet::IpNet;
 use lettre::message::Mailbox;
 
 use crate::error::FieldError;
-use crate::money::{Cents, Currency};
+use crate::types::money::{Cents, Currency};
 
 /// Environment of the shop: `development` starts without configuration, `production` refuses to start when required
 /// settings are missing.

@@ -21,9 +21,9 @@ use crate::email::{
     TroubleKind, preview,
 };
 use crate::error::{Error, ErrorBody, FieldError, Result};
-use crate::extract::{Json, Paging, Path, Query};
-use crate::ids::EmailId;
+use crate::http::{Json, Paging, Path, Query};
 use crate::review_items::{Kind, NewItem, Subject};
+use crate::types::ids::EmailId;
 use crate::{custom_orders, media, orders, products, reviews, settings};
 
 pub fn router() -> OpenApiRouter<App> {

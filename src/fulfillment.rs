@@ -17,9 +17,9 @@ use crate::auth::{Admin, Scope};
 use crate::custom_orders;
 use crate::email::{self, About, Email};
 use crate::error::{Error, ErrorBody, FieldError, Result};
-use crate::extract::{Json, Path};
-use crate::ids::OrderId;
+use crate::http::{Json, Path};
 use crate::orders::{self, Change, NewShipment, Order, OrderView};
+use crate::types::ids::OrderId;
 
 pub fn router() -> OpenApiRouter<App> {
     OpenApiRouter::new()

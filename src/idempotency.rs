@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 
 use crate::audit::Actor;
 use crate::error::{Error, Result};
-use crate::ids::OrderId;
+use crate::types::ids::OrderId;
 
 /// Schema of the header: 1 to 255 printable ASCII characters.
 #[derive(ToSchema)]

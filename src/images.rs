@@ -11,9 +11,9 @@ use utoipa_axum::routes;
 use crate::app::App;
 use crate::auth::{Admin, Scope};
 use crate::error::{Error, ErrorBody, FieldError, Result};
-use crate::extract::Json;
-use crate::ids::ImageId;
+use crate::http::Json;
 use crate::media::{self, Batch, ImageView};
+use crate::types::ids::ImageId;
 
 /// Name of the form field.
 const FIELD: &str = "image";

@@ -10,7 +10,7 @@ use serde_json::Value;
 use sqlx::PgConnection;
 
 use crate::error::{Error, Result};
-use crate::ids::{EmailId, ImageId, OrderId, ProductId, QuoteId, RefundId};
+use crate::types::ids::{EmailId, ImageId, OrderId, ProductId, QuoteId, RefundId};
 
 /// A group of jobs that compete only with one another. Each lane has its own runners, so a flood in one lane, or an
 /// external service that does not respond, does not delay the others.

@@ -12,11 +12,11 @@ use crate::app::App;
 use crate::auth::{Admin, Scope};
 use crate::config::Config;
 use crate::error::{Error, ErrorBody, FieldError, Result};
-use crate::extract::{Json, Query};
-use crate::money::Cents;
+use crate::http::{Json, Query};
 use crate::orders::{self, BestSeller, Sales};
 use crate::products::{self, RunningOut};
 use crate::review_items::{self, ReviewItem};
+use crate::types::money::Cents;
 use crate::{custom_orders, email, jobs, payments, settings};
 
 pub fn router() -> OpenApiRouter<App> {

@@ -15,10 +15,10 @@ use crate::auth::{Admin, Scope};
 use crate::custom_orders::CustomOrderView;
 use crate::error::answers::{BadRequest, NotThere, TokenFailures};
 use crate::error::{Error, ErrorBody, Result};
-use crate::extract::{Json, Paging, Path, Query};
-use crate::ids::ReviewItemId;
+use crate::http::{Json, Paging, Path, Query};
 use crate::orders::OrderView;
 use crate::review_items::{self, Filter, Kind, NewItem, ReviewItem, Subject};
+use crate::types::ids::ReviewItemId;
 use crate::{custom_orders, orders};
 
 pub fn router() -> OpenApiRouter<App> {

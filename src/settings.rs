@@ -10,8 +10,8 @@ use utoipa::ToSchema;
 use crate::audit::{self, Actor};
 use crate::config::{Config, ShippingRate};
 use crate::error::{Error, FieldError, Result};
-use crate::extract::texts::ShortLine;
-use crate::money::{Cents, Currency};
+use crate::http::texts::ShortLine;
+use crate::types::money::{Cents, Currency};
 
 /// Default for the number of pieces at which a product counts as running out.
 const LOW_STOCK: i32 = 2;

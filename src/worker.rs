@@ -20,7 +20,7 @@ use crate::app::App;
 use crate::auth;
 use crate::error::Error;
 use crate::jobs::{self, Job, Lane};
-use crate::{custom_orders, emails, media, payments, rate_limit, submissions};
+use crate::{audit::submissions, custom_orders, emails, media, payments, rate_limit};
 use progress::Progress;
 use wakes::{LaneDatabase, Wakes};
 

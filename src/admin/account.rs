@@ -14,7 +14,7 @@ use crate::app::App;
 use crate::audit;
 use crate::auth::{self, Session, Setup, Step, User};
 use crate::error::{Error, Result};
-use crate::ids::SessionId;
+use crate::types::ids::SessionId;
 
 const ACCOUNT: &str = "/admin/account";
 

@@ -7,7 +7,7 @@ use axum::response::{IntoResponse, Response};
 use sha2::{Digest, Sha256};
 
 use crate::error::{Error, Result};
-use crate::extract::Path;
+use crate::http::Path;
 
 /// A static file linked from pages.
 pub struct Asset {

@@ -11,7 +11,7 @@ use super::context::AdminContext;
 use crate::app::App;
 use crate::audit::{self, Entry};
 use crate::error::Result;
-use crate::extract::Query;
+use crate::http::Query;
 
 const PAGE: usize = 50;
 

@@ -11,7 +11,7 @@ use super::form::Form;
 use super::sign_in::refused;
 use crate::app::App;
 use crate::error::{Error, Result};
-use crate::extract::Path;
+use crate::http::Path;
 use crate::products::keeping::{self, CountedCategory};
 
 const HERE: &str = "/admin/categories";

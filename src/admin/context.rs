@@ -14,12 +14,12 @@ use super::assets::{FORMS, ICON, PRODUCT, SCRIPT, STYLE};
 use super::{NAVIGATION, NavItem};
 use crate::app::App;
 use crate::audit::Actor;
+use crate::audit::submissions::Claim;
 use crate::auth::{CurrentUser, SessionToken, Visit};
-use crate::disputes::Dispute;
 use crate::error::{Error, Result};
 use crate::media::{self, ImageView};
-use crate::money::Currency;
-use crate::submissions::Claim;
+use crate::orders::disputes::Dispute;
+use crate::types::money::Currency;
 
 /// Names of the admin's cookies. Over HTTPS they get the prefix `__Host-`, so browsers accept them from this host only.
 pub const SESSION: &str = "admin_session";

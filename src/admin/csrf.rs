@@ -13,7 +13,7 @@ use super::once;
 use crate::app::Signer;
 use crate::config::{Config, origin_of};
 use crate::error::{Error, Result};
-use crate::extract;
+use crate::http;
 
 /// Form field with the token, and the header that htmx sends instead.
 const FIELD: &str = "csrf";
@@ -126,7 +126,7 @@ pub async fn read(signer: &Signer, path: &str, request: Request) -> Result<(Sent
             let mut read = Request::new(body);
             // The extensions contain the limits of the body.
             *read.extensions_mut() = parts.extensions.clone();
-            let body = extract::body(read, &()).await?;
+            let body = http::body(read, &()).await?;
             fingerprint.update(&body);
             let form = Form::read(&body);
             token = token.or_else(|| Some(form.get(FIELD)));

@@ -19,13 +19,13 @@ use crate::custom_orders::{
 };
 use crate::emails;
 use crate::error::{Error, FieldError, Result};
-use crate::extract::{Path, Query};
-use crate::ids::CustomOrderId;
+use crate::http::{Path, Query};
 use crate::media::{self, Batch};
-use crate::money::Cents;
 use crate::orders::{self, NewShipment, Zone};
 use crate::payments::{self, PaymentView, RefundSubject, RefundView};
 use crate::settings::{self, Settings};
+use crate::types::ids::CustomOrderId;
+use crate::types::money::Cents;
 
 const PAGE: i64 = 30;
 

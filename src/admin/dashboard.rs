@@ -11,12 +11,12 @@ use super::chart::{self, Chart};
 use super::context::AdminContext;
 use crate::app::App;
 use crate::error::Result;
-use crate::extract::Query;
-use crate::money::Cents;
+use crate::http::Query;
 use crate::orders::{BestSeller, Sales};
 use crate::products::RunningOut;
 use crate::reports;
 use crate::review_items::ReviewItem;
+use crate::types::money::Cents;
 
 #[derive(Template)]
 #[template(path = "dashboard.html", config = "src/admin/askama.toml")]

@@ -7,7 +7,7 @@ use axum::http::request::Parts;
 
 use crate::config::Secret;
 use crate::error::{Error, FieldError};
-use crate::unicode;
+use crate::types::unicode;
 
 /// The fields of a form. A refused form is shown again with its errors beside the fields, so nothing that was typed is
 /// lost. The default is an empty form.

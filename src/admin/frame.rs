@@ -17,7 +17,7 @@ use super::{Access, csrf, once, sign_in};
 use crate::app::App;
 use crate::auth::{self, Visit};
 use crate::error::{Error, Result};
-use crate::extract::{BodyTime, Deadline};
+use crate::http::{BodyTime, Deadline};
 use crate::settings;
 
 /// Content security policy of pages: own styles, scripts and images only, and forms to this site only.

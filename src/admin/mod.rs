@@ -44,7 +44,7 @@ use tower_http::compression::CompressionLayer;
 use crate::app::App;
 use crate::auth::{CurrentUser, Role};
 use crate::error::Error;
-use crate::extract::Query;
+use crate::http::Query;
 
 /// Path of the admin.
 const ROOT: &str = "/admin";

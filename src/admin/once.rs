@@ -28,9 +28,9 @@ use super::csrf::Sent;
 use super::fingerprint::Watched;
 use super::frame::too_long;
 use crate::app::{App, Signer};
+use crate::audit::submissions::{self, Claim, Outcome, RENEWAL, State, Submission};
 use crate::error::{Error, Result};
-use crate::extract::{Deadline, arriving};
-use crate::submissions::{self, Claim, Outcome, RENEWAL, State, Submission};
+use crate::http::{Deadline, arriving};
 
 /// Form field with the once-id.
 pub const FIELD: &str = "once";

@@ -14,13 +14,13 @@ use crate::app::App;
 use crate::custom_orders::{self, CustomOrder};
 use crate::email::{self, EmailRow, Filter, SHOP};
 use crate::error::{Error, FieldError, Result};
-use crate::extract::{Path, Query};
 use crate::fulfillment;
-use crate::ids::{EmailId, OrderId, ProductId, RefundId, RestockId};
+use crate::http::{Path, Query};
 use crate::media::{self, Batch, ImageView};
-use crate::money::Cents;
 use crate::orders::{self, Change, NewRestock, NewShipment, Order, OrderLine, OrderView, Status};
 use crate::payments::{self, NewRefund, PaymentView, RefundSubject, RefundView};
+use crate::types::ids::{EmailId, OrderId, ProductId, RefundId, RestockId};
+use crate::types::money::Cents;
 
 /// Form field with images of the shipment.
 const IMAGES: &str = "images";

@@ -8,7 +8,7 @@ use chrono::NaiveDate;
 use super::context::AdminContext;
 use crate::app::App;
 use crate::error::Result;
-use crate::extract::Query;
+use crate::http::Query;
 use crate::orders::{self, Listed, Order, OrderTab, Status, TimelineEntry};
 
 const PAGE: i64 = 30;

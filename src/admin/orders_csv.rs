@@ -6,7 +6,7 @@ use axum::response::Response;
 use super::context::AdminContext;
 use crate::app::App;
 use crate::error::Result;
-use crate::extract::Query;
+use crate::http::Query;
 use crate::orders;
 
 /// `GET /admin/orders.csv?from=2026-11-01&to=2026-11-30`: includes both days, in the shop's time zone. With

@@ -11,15 +11,15 @@ use super::form::Form;
 use super::sign_in::refused;
 use crate::app::App;
 use crate::error::{Error, FieldError, Result};
-use crate::extract::{Path, Query};
-use crate::ids::ImageId;
+use crate::http::{Path, Query};
 use crate::media::{self, Batch};
-use crate::money::{Cents, Currency};
 use crate::products::keeping::{
     self, BulkAction, CountedCategory, ImageMove, ProductQuery, ProductSort, ProductTab,
 };
 use crate::products::{MovementView, Product, SyncStatus, lighter_type_display};
 use crate::settings;
+use crate::types::ids::ImageId;
+use crate::types::money::{Cents, Currency};
 
 const PAGE: i64 = 30;
 

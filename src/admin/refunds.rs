@@ -9,11 +9,11 @@ use super::form::Form;
 use crate::app::App;
 use crate::custom_orders;
 use crate::error::{Error, Result};
-use crate::extract::Path;
-use crate::ids::RefundId;
-use crate::money::Cents;
+use crate::http::Path;
 use crate::orders;
 use crate::payments::{self, PaymentView, RefundState, RefundSubject, RefundView};
+use crate::types::ids::RefundId;
+use crate::types::money::Cents;
 
 /// The form that refunds one payment.
 pub struct RefundForm {

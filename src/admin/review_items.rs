@@ -9,10 +9,10 @@ use super::form::Form;
 use super::page_number;
 use crate::app::App;
 use crate::error::{Error, Result};
-use crate::extract::{Path, Query};
-use crate::ids::ReviewItemId;
+use crate::http::{Path, Query};
 use crate::review_items::{self, Filter, ReviewItem};
 use crate::reviews;
+use crate::types::ids::ReviewItemId;
 
 const PAGE: i64 = 30;
 

@@ -10,11 +10,11 @@ use super::form::Form;
 use super::sign_in::refused;
 use crate::app::App;
 use crate::error::{Error, FieldError, Result};
-use crate::extract::Query;
-use crate::ids::{OrderId, ProductId};
-use crate::money::Cents;
+use crate::http::Query;
 use crate::orders::{self, Line, Order, Sale};
 use crate::products::{self, OnHand};
+use crate::types::ids::{OrderId, ProductId};
+use crate::types::money::Cents;
 
 /// Number of pieces in the grid; the search finds the others.
 const PIECES: i64 = 60;

@@ -9,8 +9,8 @@ use super::form::Form;
 use super::sign_in::judged;
 use crate::app::App;
 use crate::error::{Error, FieldError, Result};
-use crate::money::{Cents, Currency};
 use crate::settings::{self, Choice, Rate, Settings};
+use crate::types::money::{Cents, Currency};
 
 const HERE: &str = "/admin/settings";
 

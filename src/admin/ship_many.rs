@@ -11,8 +11,8 @@ use super::order;
 use super::sign_in::refused;
 use crate::app::App;
 use crate::error::{Error, FieldError, Result};
-use crate::extract::Query;
 use crate::fulfillment;
+use crate::http::Query;
 use crate::orders::{self, Order, OrderView};
 
 #[derive(Template)]

@@ -12,7 +12,7 @@ use super::form::{Form, Verdict};
 use crate::app::App;
 use crate::auth::{self, SignedIn, Step};
 use crate::error::{Error, Result};
-use crate::extract::Query;
+use crate::http::Query;
 use crate::rate_limit;
 
 /// Lifetime of the cookie that recognizes a browser, in seconds: one year. The cookie grants no access, so it may last.

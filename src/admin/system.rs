@@ -10,13 +10,13 @@ use crate::app::App;
 use crate::email::{self, EmailRow, Filter};
 use crate::emails::{self, EmailView};
 use crate::error::{Error, Result};
-use crate::extract::{Path, Query};
-use crate::health::{self, Health, VERSION};
-use crate::ids::{EmailId, OrderId};
+use crate::http::{Path, Query};
 use crate::jobs::{self, QueuedJob};
 use crate::orders::{self, Line, Listed, Order, OrderTab};
 use crate::payments::{self, Cancelled, EventRow};
+use crate::system::health::{self, Health, VERSION};
 use crate::system::{self, EVENT_STATES};
+use crate::types::ids::{EmailId, OrderId};
 
 const PAGE: i64 = 40;
 

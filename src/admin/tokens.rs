@@ -12,7 +12,7 @@ use super::users::ShownOnce;
 use crate::app::App;
 use crate::auth::{self, Scope, Token};
 use crate::error::{Error, Result};
-use crate::extract::Path;
+use crate::http::Path;
 
 const BACK: (&str, &str) = ("/admin/tokens", "Tokens");
 

@@ -11,8 +11,8 @@ use super::sign_in::{YOURS, ask_password, judged};
 use crate::app::App;
 use crate::auth::{self, Role, Token, User};
 use crate::error::{Error, Result};
-use crate::extract::Path;
-use crate::ids::UserId;
+use crate::http::Path;
+use crate::types::ids::UserId;
 
 #[derive(Template)]
 #[template(path = "users.html", config = "src/admin/askama.toml")]

@@ -21,9 +21,9 @@ use super::{password, second_factor};
 use crate::app::App;
 use crate::error::answers::{BadRequest, BodyFailures, NotThere, TokenFailures};
 use crate::error::{Error, ErrorBody, FieldError, Result};
-use crate::extract::texts::ShortLine;
-use crate::extract::{Json, Paging, Path, Query};
-use crate::ids::UserId;
+use crate::http::texts::ShortLine;
+use crate::http::{Json, Paging, Path, Query};
+use crate::types::ids::UserId;
 
 pub fn router() -> OpenApiRouter<App> {
     OpenApiRouter::new()

@@ -17,7 +17,7 @@ use super::{random, sha256};
 use crate::app::Signer;
 use crate::audit::{self, Actor};
 use crate::error::{Error, Result};
-use crate::ids::UserId;
+use crate::types::ids::UserId;
 
 /// Seconds for which a code is valid.
 const PERIOD: i64 = 30;

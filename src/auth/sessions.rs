@@ -9,7 +9,7 @@ use super::users::{self, Role};
 use super::{random, sha256};
 use crate::audit::Actor;
 use crate::error::{Error, Result};
-use crate::ids::{SessionId, UserId};
+use crate::types::ids::{SessionId, UserId};
 
 /// Idle time after which a session ends. It covers a working day and its evening, but a phone left at the market does
 /// not stay signed in for a week.

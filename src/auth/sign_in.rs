@@ -14,8 +14,8 @@ use super::{password, second_factor};
 use crate::app::{App, Signer};
 use crate::config::Secret;
 use crate::error::Result;
-use crate::ids::UserId;
 use crate::rate_limit;
+use crate::types::ids::UserId;
 
 /// Origin of a sign-in attempt.
 #[derive(Clone)]

@@ -16,7 +16,7 @@ use super::{random, sha256};
 use crate::app::App;
 use crate::audit::{self, Actor};
 use crate::error::{Error, FieldError, Result};
-use crate::ids::UserId;
+use crate::types::ids::UserId;
 
 /// A permission of a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]

@@ -11,7 +11,7 @@ use super::sessions;
 use super::tokens::Scope;
 use crate::audit::{self, Actor};
 use crate::error::{Error, Result};
-use crate::ids::{SessionId, UserId};
+use crate::types::ids::{SessionId, UserId};
 
 /// Role of a user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, sqlx::Type, ToSchema)]

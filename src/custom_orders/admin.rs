@@ -17,16 +17,16 @@ use super::{CustomOrder, Quote, QuoteState, Status, TimelineEntry, service};
 use crate::app::App;
 use crate::audit::{self, Actor};
 use crate::auth::{Admin, Scope};
-use crate::disputes::{self, Dispute};
 use crate::error::answers::{BadRequest, BodyFailures, NotThere, TokenFailures};
 use crate::error::{Error, ErrorBody, FieldError, Result};
-use crate::extract::texts::Prose;
-use crate::extract::{Json, Paging, Path, Query};
-use crate::ids::CustomOrderId;
+use crate::http::texts::Prose;
+use crate::http::{Json, Paging, Path, Query};
 use crate::media::{self, ImageView};
-use crate::money::Cents;
+use crate::orders::disputes::{self, Dispute};
 use crate::orders::{self, NewShipment, Order, Shipment, Zone};
 use crate::settings::{self, Settings};
+use crate::types::ids::CustomOrderId;
+use crate::types::money::Cents;
 
 pub fn router() -> OpenApiRouter<App> {
     OpenApiRouter::new()

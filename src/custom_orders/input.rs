@@ -17,9 +17,9 @@ use super::NewCustomOrder;
 use crate::app::App;
 use crate::email;
 use crate::error::{Error, Result};
-use crate::extract::arriving;
+use crate::http::arriving;
 use crate::media::{self, Refusal, Upload};
-use crate::unicode;
+use crate::types::unicode;
 
 /// Length limits in UTF-16 units, as the storefront's form counts.
 const NAME: usize = 100;

@@ -9,9 +9,9 @@ use tracing::{info, warn};
 use super::{Quote, QuoteState, service, store};
 use crate::app::App;
 use crate::error::{Error, Result};
-use crate::ids::QuoteId;
 use crate::jobs::{self, Job};
 use crate::stripe::{self, NewPaymentLink, PaymentLink, StripeError};
+use crate::types::ids::QuoteId;
 
 /// Time after which the sweep queues the job of an unfinished link again.
 const HANGING: Duration = Duration::from_secs(10 * 60);

@@ -27,10 +27,10 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize, Serializer};
 use utoipa::ToSchema;
 
-use crate::ids::{CustomOrderId, ImageId, OrderId, QuoteId};
-use crate::money::Cents;
 use crate::orders::Zone;
 use crate::review_items::OpenItem;
+use crate::types::ids::{CustomOrderId, ImageId, OrderId, QuoteId};
+use crate::types::money::Cents;
 
 /// State of a custom order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, sqlx::Type, ToSchema)]

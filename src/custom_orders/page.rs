@@ -13,14 +13,14 @@ use utoipa::ToSchema;
 
 use super::{CustomOrder, Quote, QuoteState, Status, store};
 use crate::app::App;
-use crate::calendar;
 use crate::error::{Error, ErrorBody, Result};
-use crate::extract::{Json, Path, Query};
-use crate::ids::{CustomOrderId, ImageId};
+use crate::http::{Json, Path, Query};
 use crate::media::{self, ImageView};
-use crate::money::Cents;
 use crate::orders::{self, Shipment};
 use crate::settings;
+use crate::types::calendar;
+use crate::types::ids::{CustomOrderId, ImageId};
+use crate::types::money::Cents;
 
 /// Address of an image in emails and orders.
 pub fn image(id: &ImageId) -> String {

@@ -13,11 +13,11 @@ use utoipa_axum::routes;
 use super::{NewCustomOrder, admin, input, page, service};
 use crate::app::App;
 use crate::error::{ErrorBody, Result};
-use crate::extract::Json;
-use crate::extract::texts::ShortLine;
-use crate::ids::CustomOrderId;
+use crate::http::Json;
+use crate::http::texts::ShortLine;
 use crate::media::Batch;
 use crate::rate_limit::{Action, Client};
+use crate::types::ids::CustomOrderId;
 
 pub fn router() -> OpenApiRouter<App> {
     OpenApiRouter::new()

@@ -8,17 +8,17 @@ use sqlx::PgConnection;
 use super::store::{self, Terms};
 use super::{CustomOrder, NewCustomOrder, PendingAction, Quote, QuoteState, Status, page};
 use crate::app::App;
-use crate::calendar;
 use crate::email::{
     self, About, CustomOrderEmailData, DelayedPaymentEmailData, Email, Holds, QuoteEmailData,
     Refusal, SHOP,
 };
 use crate::error::{Error, Result};
-use crate::ids::{CustomOrderId, OrderId, QuoteId};
 use crate::jobs::{self, Job};
 use crate::orders::{self, CustomOrderPurchase, Line, NewShipment, Order, Receipt};
 use crate::review_items::{self, Kind, NewItem};
 use crate::stripe::{NewPaymentLink, StripeError};
+use crate::types::calendar;
+use crate::types::ids::{CustomOrderId, OrderId, QuoteId};
 
 /// Records a visitor's request, and queues an email to the shop and one to the customer.
 ///

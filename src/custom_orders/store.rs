@@ -10,10 +10,10 @@ use sqlx::types::Json;
 use super::{CustomOrder, NewCustomOrder, PendingAction, Quote, QuoteState, Status, TimelineEntry};
 use crate::db;
 use crate::error::Result;
-use crate::ids::{CustomOrderId, ImageId, OrderId, QuoteId};
-use crate::money::{Cents, Currency};
 use crate::orders::Zone;
 use crate::stripe::NewPaymentLink;
+use crate::types::ids::{CustomOrderId, ImageId, OrderId, QuoteId};
+use crate::types::money::{Cents, Currency};
 
 /// All columns of a custom order.
 macro_rules! columns {

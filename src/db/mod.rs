@@ -21,7 +21,7 @@ use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool};
 use tracing::warn;
 
-use crate::unicode;
+use crate::types::unicode;
 
 /// Schema migrations: a clean set by subject for an empty database, then forward only, one subject each.
 pub static MIGRATOR: Migrator = sqlx::migrate!();

@@ -7,8 +7,8 @@ use super::message::{
     CustomOrderEmailData, DelayedPaymentEmailData, Email, Holds, OrderEmailData, QuoteEmailData,
     Refusal, RefusalEmailData, ReviewItemEmailData, ShipmentEmailData,
 };
-use crate::calendar;
-use crate::money::Cents;
+use crate::types::calendar;
+use crate::types::money::Cents;
 
 /// The content of an email.
 pub struct Page {

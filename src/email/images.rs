@@ -4,8 +4,8 @@ use image::codecs::jpeg::JpegEncoder;
 use image::imageops::FilterType;
 use image::{DynamicImage, Rgb, RgbImage};
 
-use crate::ids::ImageId;
 use crate::media;
+use crate::types::ids::ImageId;
 
 /// An image file.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -4,9 +4,9 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::address::Address;
-use crate::ids::{CustomOrderId, ImageId, OrderId};
-use crate::money::Cents;
+use crate::types::address::Address;
+use crate::types::ids::{CustomOrderId, ImageId, OrderId};
+use crate::types::money::Cents;
 
 /// The kind and data of an email.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

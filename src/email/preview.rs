@@ -7,9 +7,9 @@ use super::message::{
     CustomOrderEmailData, DelayedPaymentEmailData, Email, Holds, LineEmailData, OrderEmailData,
     QuoteEmailData, Refusal, RefusalEmailData, ReviewItemEmailData, ShipmentEmailData,
 };
-use crate::address::Address;
-use crate::ids::{CustomOrderId, ImageId};
-use crate::money::Cents;
+use crate::types::address::Address;
+use crate::types::ids::{CustomOrderId, ImageId};
+use crate::types::money::Cents;
 
 /// One sample of every kind, by a unique name. Product images are those of the demo catalog; uploaded images are named
 /// by [`images`].

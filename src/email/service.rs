@@ -16,8 +16,8 @@ use super::render::{Addressed, Composed, render};
 use super::smtp::{self, CopyOutcome, Failure};
 use super::store::{self, Begun, Source, State};
 use crate::error::{Error, Result};
-use crate::ids::EmailId;
 use crate::jobs::{self, Job};
+use crate::types::ids::EmailId;
 
 /// Recipient that stands for the owner's mailbox at the time of sending.
 pub const SHOP: &str = "shop";

@@ -12,8 +12,8 @@ use utoipa::ToSchema;
 use super::content::Subjects;
 use super::message::{About, Email};
 use crate::error::Result;
-use crate::ids::{CustomOrderId, EmailId, OrderId};
 use crate::jobs::{self, Job};
+use crate::types::ids::{CustomOrderId, EmailId, OrderId};
 
 /// Queues an email inside the caller's transaction. Safe to repeat: a second email with the same kind and `dedup_key`
 /// (usually an order's id) is ignored. The recipient and the copy's recipient are an address or [`super::SHOP`].

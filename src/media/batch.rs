@@ -5,8 +5,8 @@ use sqlx::PgPool;
 use super::service::{Kept, discard, keep};
 use super::{Media, Refusal, Upload};
 use crate::error::Result;
-use crate::extract::Deadline;
-use crate::ids::ImageId;
+use crate::http::Deadline;
+use crate::types::ids::ImageId;
 
 /// Images stored for a request that may still fail. Unless [`Batch::done`] is called, they are discarded, so that
 /// nothing of a failed request remains, whether it was rejected or its client disconnected. (An image being written at

@@ -13,7 +13,7 @@ use super::color::{self, Pixels};
 use super::jpeg::Jpeg;
 use super::{png, renditions};
 use crate::config::MediaLimits;
-use crate::ids::ImageId;
+use crate::types::ids::ImageId;
 
 /// Limit of width and height, which is also WebP's limit.
 const MAX_SIDE: u32 = 16_383;

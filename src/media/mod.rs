@@ -33,7 +33,7 @@ use utoipa::ToSchema;
 
 use crate::config::{Config, MediaLimits, MediaStore};
 use crate::error::Result;
-use crate::ids::ImageId;
+use crate::types::ids::ImageId;
 use objects::Objects;
 use renditions::{Kind, WIDTHS};
 

@@ -15,7 +15,7 @@ use super::renditions::{Kind, WIDTHS};
 use super::service::rendition;
 use super::{Media, store};
 use crate::error::{Error, Result};
-use crate::ids::ImageId;
+use crate::types::ids::ImageId;
 
 /// For addresses with a content hash.
 const FOR_EVER: &str = "public, max-age=31536000, immutable";

@@ -18,8 +18,8 @@ use super::store::{self, Row};
 use super::{Media, Upload, id_of};
 use crate::config::MediaLimits;
 use crate::error::{Error, Result};
-use crate::ids::ImageId;
 use crate::jobs::{self, Job};
+use crate::types::ids::ImageId;
 
 /// Age at which a folder without a row counts as orphaned.
 const ORPHANED: TimeDelta = TimeDelta::days(1);

@@ -7,7 +7,7 @@ use sqlx::PgConnection;
 use super::intake::{Format, Prepared};
 use super::{Image, ImageView};
 use crate::error::Result;
-use crate::ids::ImageId;
+use crate::types::ids::ImageId;
 
 /// Storage location and format of an image.
 #[derive(Clone, Debug, sqlx::FromRow)]

@@ -12,7 +12,7 @@ use super::Media;
 use super::intake::{self, HEAD_BYTES, Refusal};
 use super::objects::unavailable;
 use crate::error::{Error, FieldError, Result};
-use crate::extract::{arriving, too_large};
+use crate::http::{arriving, too_large};
 
 /// Size limit of a form besides its files, in bytes: texts, field names, boundaries.
 const MARGIN: u64 = 1024 * 1024;

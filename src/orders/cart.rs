@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use crate::error::{Error, LineError, Result};
-use crate::ids::ProductId;
-use crate::money::Currency;
 use crate::products;
+use crate::types::ids::ProductId;
+use crate::types::money::Currency;
 
 /// Upper bounds of a cart. Stripe accepts 100 lines in one session.
 const MOST_LINES: usize = 1000;
@@ -192,7 +192,7 @@ fn whole(value: &Value) -> Option<i32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::money::Cents;
+    use crate::types::money::Cents;
     use serde_json::json;
 
     fn locks(products: &[(&str, i32)]) -> BTreeMap<ProductId, products::Lock> {

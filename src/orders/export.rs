@@ -9,12 +9,12 @@ use futures_util::stream;
 
 use super::Order;
 use super::store::{self, Entry, EntryLine};
-use crate::address::Address;
 use crate::app::App;
-use crate::calendar;
 use crate::error::{Error, FieldError, Result};
-use crate::extract::Query;
-use crate::ids::OrderId;
+use crate::http::Query;
+use crate::types::address::Address;
+use crate::types::calendar;
+use crate::types::ids::OrderId;
 
 /// Rows read per query.
 const ROWS: i64 = 500;
@@ -172,7 +172,7 @@ fn rows_of_lines(entry: &Entry, zone: Tz, lines: &[EntryLine]) -> String {
 /// Formats one CSV row with the given piece columns.
 fn row(entry: &Entry, zone: Tz, pieces: Vec<String>, with_sums: bool) -> String {
     let order: &Order = &entry.order;
-    let money = |cents: crate::money::Cents| match with_sums {
+    let money = |cents: crate::types::money::Cents| match with_sums {
         true => cell(&cents.plain(&order.currency)),
         false => String::new(),
     };

@@ -7,8 +7,8 @@ use sqlx::PgConnection;
 use utoipa::ToSchema;
 
 use crate::error::Result;
-use crate::ids::ProductId;
-use crate::money::Cents;
+use crate::types::ids::ProductId;
+use crate::types::money::Cents;
 
 /// The sales of a day in one currency.
 #[derive(Clone, Debug, PartialEq, Serialize, sqlx::FromRow, ToSchema)]

@@ -1,7 +1,9 @@
 //! Orders: lines, prices, shipping and status. `payments` handles the money.
+
 mod browse;
 mod cart;
 mod change;
+pub mod disputes;
 mod export;
 mod figures;
 mod restocks;
@@ -39,10 +41,10 @@ use serde::{Serialize, Serializer};
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use crate::address::Address;
-use crate::ids::{OrderId, ProductId};
-use crate::money::Cents;
 use crate::review_items::OpenItem;
+use crate::types::address::Address;
+use crate::types::ids::{OrderId, ProductId};
+use crate::types::money::Cents;
 
 /// Origin of an order. It never changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, sqlx::Type, ToSchema)]

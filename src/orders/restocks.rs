@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 
 use super::{service, store};
 use crate::error::{Error, Result};
-use crate::ids::{OrderId, ProductId, RestockId};
+use crate::types::ids::{OrderId, ProductId, RestockId};
 
 /// Pieces of a product that go back into stock.
 #[derive(

@@ -17,15 +17,15 @@ use super::service::{self, Sale};
 use super::{Change, Order, OrderLine, Shipment, Status, TimelineEntry, export, store};
 use crate::app::App;
 use crate::auth::{Admin, Scope};
-use crate::calendar;
-use crate::disputes::{self, Dispute};
 use crate::email;
 use crate::error::{Error, ErrorBody, FieldError, Result};
-use crate::extract::texts::Day;
-use crate::extract::{Json, Paging, Path, Query};
+use crate::http::texts::Day;
+use crate::http::{Json, Paging, Path, Query};
 use crate::idempotency::{IdempotencyKey, Key, Known, Owner};
-use crate::ids::{OrderId, ProductId, RestockId};
-use crate::money::Cents;
+use crate::orders::disputes::{self, Dispute};
+use crate::types::calendar;
+use crate::types::ids::{OrderId, ProductId, RestockId};
+use crate::types::money::Cents;
 
 pub fn router() -> OpenApiRouter<App> {
     OpenApiRouter::new()

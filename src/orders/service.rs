@@ -8,14 +8,14 @@ use sqlx::PgConnection;
 use super::cart::Cart;
 use super::shipping::Zone;
 use super::{Channel, Line, Order, Status, store};
-use crate::address::Address;
 use crate::audit::{self, Actor};
 use crate::email::{LineEmailData, OrderEmailData};
 use crate::error::{Error, FieldError, LineError, Result};
-use crate::ids::{OrderId, ProductId};
-use crate::money::{Cents, Currency};
 use crate::products;
 use crate::review_items::{self, Kind, NewItem};
+use crate::types::address::Address;
+use crate::types::ids::{OrderId, ProductId};
+use crate::types::money::{Cents, Currency};
 
 /// A newly placed order with the line data that Stripe needs.
 pub struct Placed {

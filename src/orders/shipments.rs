@@ -6,13 +6,13 @@ use sqlx::PgConnection;
 use utoipa::ToSchema;
 
 use super::{Order, Status, store};
-use crate::disputes::{self, Dispute, State};
 use crate::email::ShipmentEmailData;
 use crate::error::{Error, FieldError, Result};
-use crate::extract::texts::ShortLine;
-use crate::ids::{ImageId, OrderId};
+use crate::http::texts::ShortLine;
 use crate::media;
+use crate::orders::disputes::{self, Dispute, State};
 use crate::review_items::Kind;
+use crate::types::ids::{ImageId, OrderId};
 
 /// The shipment of an order, as entered by the owner.
 #[derive(Clone, Debug, Deserialize, ToSchema)]

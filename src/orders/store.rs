@@ -10,8 +10,8 @@ use super::shipping::Zone;
 use super::{Channel, Line, Order, OrderLine, Shipment, Status, TimelineEntry};
 use crate::db;
 use crate::error::Result;
-use crate::ids::{OrderId, ProductId, RestockId};
-use crate::money::Cents;
+use crate::types::ids::{OrderId, ProductId, RestockId};
+use crate::types::money::Cents;
 
 /// All columns of an order.
 macro_rules! columns {

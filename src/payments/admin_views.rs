@@ -8,8 +8,8 @@ use utoipa::ToSchema;
 use super::refunds::{self, RefundSubject, State};
 use super::store;
 use crate::error::Result;
-use crate::ids::RefundId;
-use crate::money::Cents;
+use crate::types::ids::RefundId;
+use crate::types::money::Cents;
 
 /// A payment as reported by Stripe.
 #[derive(Debug, Serialize, sqlx::FromRow, ToSchema)]

@@ -15,13 +15,13 @@ use crate::app::App;
 use crate::audit::{self, Actor};
 use crate::error::{Error, Result};
 use crate::idempotency::{Key, Known};
-use crate::ids::{OrderId, ProductId};
 use crate::jobs::{self, Job};
 use crate::orders::{self, Cart, CheckoutTerms, Placed, Status, Zone};
 use crate::products;
 use crate::rate_limit::{self, Client};
 use crate::settings::{self, Settings};
 use crate::stripe::{NewSession, Session, SessionLine, ShippingOption, StripeError};
+use crate::types::ids::{OrderId, ProductId};
 
 /// Interval at which a repeated request checks whether the first one was answered.
 const REPEAT_PAUSE: Duration = Duration::from_millis(50);

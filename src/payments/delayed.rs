@@ -7,10 +7,10 @@ use tracing::warn;
 use super::{emails, refunds, store};
 use crate::app::App;
 use crate::error::{Error, Result};
-use crate::ids::OrderId;
 use crate::orders::{self, Receipt, Status};
 use crate::review_items::{Kind, NewItem};
 use crate::stripe::Session;
+use crate::types::ids::OrderId;
 
 /// Handles a complete session with a delayed payment: stores the customer and notifies them. Pieces beyond the
 /// configured limit are not held for days: the payment takes what is in stock when it arrives, or is refunded.

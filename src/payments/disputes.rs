@@ -7,8 +7,8 @@ use sqlx::PgConnection;
 
 use super::events::{Effect, reference, time};
 use super::store;
-use crate::disputes::{self, Dispute, Report, State};
 use crate::error::Result;
+use crate::orders::disputes::{self, Dispute, Report, State};
 use crate::review_items::{self, Kind, NewItem, Subject};
 use crate::stripe;
 use crate::{custom_orders, orders};

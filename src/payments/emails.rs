@@ -6,9 +6,9 @@ use crate::email::{
     self, About, DelayedPaymentEmailData, Email, Holds, Refusal, RefusalEmailData, SHOP,
 };
 use crate::error::Result;
-use crate::money::Cents;
 use crate::orders::{self, Order};
 use crate::stripe::Session;
+use crate::types::money::Cents;
 
 /// Confirms a paid order: to the shopper, copied to the shop; to the shop alone when Stripe has no address.
 pub async fn confirm(conn: &mut PgConnection, order: &Order) -> Result<()> {

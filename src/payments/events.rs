@@ -17,13 +17,13 @@ use crate::app::App;
 use crate::custom_orders::{self, Paid};
 use crate::email::{About, Refusal};
 use crate::error::{Error, Result};
-use crate::ids::{OrderId, QuoteId};
 use crate::jobs::{self, Job};
-use crate::money::Cents;
 use crate::orders::{self, CustomOrderPurchase, Line, Outcome, Receipt, Status, Zone};
 use crate::review_items::{Kind, NewItem, Subject};
 use crate::reviews;
 use crate::stripe::{self, Session};
+use crate::types::ids::{OrderId, QuoteId};
+use crate::types::money::Cents;
 
 /// Event types that are processed; all others are only stored.
 pub const HANDLED: [&str; 18] = [

@@ -8,10 +8,10 @@ use tracing::warn;
 use super::store;
 use crate::app::App;
 use crate::error::Result;
-use crate::ids::OrderId;
-use crate::money::Cents;
 use crate::orders::{self, Lost, Order, Zone};
 use crate::stripe::{NewSession, Session};
+use crate::types::ids::OrderId;
+use crate::types::money::Cents;
 
 /// Outcome of the recovery.
 pub enum Found {

@@ -12,10 +12,10 @@ use super::{ASKING_LIMIT, checkout, events, refunds, store};
 use crate::app::App;
 use crate::error::{DatabaseFailure, Error, Result};
 use crate::idempotency;
-use crate::ids::OrderId;
 use crate::jobs::{self, Job};
 use crate::products;
 use crate::stripe::EventPage;
+use crate::types::ids::OrderId;
 
 /// Range of the first reconciliation: Stripe keeps events this long.
 ///

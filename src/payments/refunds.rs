@@ -17,12 +17,12 @@ use sqlx::PgConnection;
 use super::store as payments;
 use crate::custom_orders;
 use crate::error::{Error, Result};
-use crate::ids::{CustomOrderId, OrderId, ProductId, RefundId, RestockId};
 use crate::jobs::{self, Job};
-use crate::money::Cents;
 use crate::orders::{self, NewRestock, Restocked};
 use crate::review_items::{self, NewItem};
 use crate::reviews;
+use crate::types::ids::{CustomOrderId, OrderId, ProductId, RefundId, RestockId};
+use crate::types::money::Cents;
 use store::{AskedRefund, NewRow, Refund};
 
 /// Plans a refund and queues the job that requests it from Stripe.

@@ -28,14 +28,14 @@ use crate::app::App;
 use crate::auth::{Admin, Scope};
 use crate::config::origin_of;
 use crate::error::{Error, ErrorBody, LineError, Result};
-use crate::extract::{self, Json, Path};
+use crate::http::{self, Json, Path};
 use crate::idempotency::{IdempotencyKey, Key, Owner};
-use crate::ids::{OrderId, ProductId, RefundId};
-use crate::money::Cents;
 use crate::orders::{self, Cart, Change, OrderView, Restocked, Status, Zone};
 use crate::products::OwnHold;
 use crate::rate_limit::{self, Action, Client};
 use crate::stripe;
+use crate::types::ids::{OrderId, ProductId, RefundId};
+use crate::types::money::Cents;
 
 /// Cookie with the shopper's pending order. Host-only, unreadable for scripts, signed.
 const COOKIE: &str = "sb_checkout";
@@ -282,7 +282,7 @@ async fn webhook(
     headers: HeaderMap,
     request: Request,
 ) -> Result<Json<Value>> {
-    let body: Bytes = extract::body(request, &app)
+    let body: Bytes = http::body(request, &app)
         .await
         .map_err(|error| match error {
             Error::Refused(_, code, sentence) => Error::bad_request(code, sentence),

@@ -10,9 +10,9 @@ use utoipa::ToSchema;
 
 use crate::db;
 use crate::error::Result;
-use crate::ids::{CustomOrderId, OrderId};
-use crate::money::Cents;
 use crate::stripe::{NewSession, Session};
+use crate::types::ids::{CustomOrderId, OrderId};
+use crate::types::money::Cents;
 
 /// An order's checkout at Stripe.
 #[derive(Debug, sqlx::FromRow)]

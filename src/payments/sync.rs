@@ -5,10 +5,10 @@ use tracing::warn;
 
 use crate::app::App;
 use crate::error::{Error, Result};
-use crate::ids::ProductId;
 use crate::jobs::{self, Job};
 use crate::products;
 use crate::stripe::{ProductParams, StripeError};
+use crate::types::ids::ProductId;
 
 /// Creates or updates the product at Stripe. When the amount has changed, creates a new price, makes it the default and
 /// archives the old one. Safe to repeat: the ids and keys derive from the row.

@@ -19,11 +19,11 @@ use super::store::{images_column, product_columns};
 use super::views::serialize_time;
 use super::{Product, Reason, SyncStatus, stock};
 use crate::error::{Error, FieldError, Result};
-use crate::ids::{ImageId, ProductId};
 use crate::jobs;
 use crate::media::{self, CARD_WIDTH, Image};
-use crate::money::Currency;
-use crate::unicode;
+use crate::types::ids::{ImageId, ProductId};
+use crate::types::money::Currency;
+use crate::types::unicode;
 
 /// Counts of the rows that an import created, updated or left unchanged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]

@@ -19,7 +19,7 @@ use super::slugs::{free_slug, is_slug};
 use super::store::present;
 use crate::app::App;
 use crate::error::{Error, Result};
-use crate::extract::{Json, Path};
+use crate::http::{Json, Path};
 
 /// A category.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, sqlx::FromRow, ToSchema)]

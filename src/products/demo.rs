@@ -3,7 +3,7 @@
 use demo_catalog::{CATEGORIES, PRODUCTS, Renderer, Size};
 use serde_json::{Value, json};
 
-use crate::money::Currency;
+use crate::types::money::Currency;
 
 /// Returns the catalog file, with prices that can be charged in `currency`: each US cent becomes one smallest unit of
 /// it, or ten where that is too little.

@@ -7,10 +7,10 @@ use serde_json::{Map, Value};
 
 use super::slugs::is_slug;
 use crate::error::FieldError;
-use crate::ids::{ImageId, ProductId};
 use crate::media;
-use crate::money::{Cents, Currency};
 use crate::stripe;
+use crate::types::ids::{ImageId, ProductId};
+use crate::types::money::{Cents, Currency};
 
 /// A JSON object whose fields are removed as they are parsed.
 pub(super) struct Fields {

@@ -8,8 +8,8 @@ use serde_json::Value;
 use sqlx::PgPool;
 
 use crate::error::{Error, Result};
-use crate::ids::ImageId;
 use crate::media::{self, Kept, Media, Upload};
+use crate::types::ids::ImageId;
 
 /// Number of images processed concurrently.
 const AT_ONCE: usize = 8;

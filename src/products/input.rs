@@ -14,9 +14,9 @@ use super::fields::{
     slug, stripe_id, text, weight, whole,
 };
 use crate::error::{Error, FieldError, Result};
-use crate::ids::{ImageId, ProductId};
 use crate::media::{self, CARD_WIDTH, Image};
-use crate::money::{Cents, Currency};
+use crate::types::ids::{ImageId, ProductId};
+use crate::types::money::{Cents, Currency};
 
 /// A parsed object and its errors.
 #[derive(Debug)]

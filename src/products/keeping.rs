@@ -17,8 +17,8 @@ use super::views::{MovementView, StockView, lighter_type_display};
 use super::{Product, SyncStatus, service, slugs, store};
 use crate::audit::{self, Actor};
 use crate::error::{Error, FieldError, Result};
-use crate::ids::{ImageId, ProductId};
-use crate::money::Currency;
+use crate::types::ids::{ImageId, ProductId};
+use crate::types::money::Currency;
 
 /// Tabs of the admin's product list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

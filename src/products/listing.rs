@@ -6,8 +6,8 @@ use utoipa::ToSchema;
 use super::SyncStatus;
 use super::slugs::is_slug;
 use crate::error::{Error, FieldError, Result};
-use crate::extract::Query;
-use crate::unicode;
+use crate::http::Query;
+use crate::types::unicode;
 
 /// One page of a list.
 #[derive(Debug, Serialize, ToSchema)]

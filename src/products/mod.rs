@@ -39,9 +39,9 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::ids::ProductId;
 use crate::media::Image;
-use crate::money::Cents;
+use crate::types::ids::ProductId;
+use crate::types::money::Cents;
 
 /// A row of the table `products`, with category name and images.
 #[derive(Clone, Debug, PartialEq, sqlx::FromRow)]

@@ -12,10 +12,10 @@ use super::slugs::{self, free_slug};
 use super::views::StockView;
 use super::{Product, Reason, SyncStatus, stock, store, sync};
 use crate::error::{Error, FieldError, Result};
-use crate::ids::{ImageId, OrderId, ProductId};
 use crate::jobs::{self, Job};
 use crate::media::{self, Image};
-use crate::money::Cents;
+use crate::types::ids::{ImageId, OrderId, ProductId};
+use crate::types::money::Cents;
 
 /// Creates a product with its initial stock and schedules its sync to Stripe.
 ///

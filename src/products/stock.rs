@@ -12,8 +12,8 @@ use utoipa::ToSchema;
 
 use crate::db::like;
 use crate::error::{Error, Result};
-use crate::ids::{OrderId, ProductId};
-use crate::money::Cents;
+use crate::types::ids::{OrderId, ProductId};
+use crate::types::money::Cents;
 
 /// A locked product with the fields that placing an order needs.
 #[derive(Clone, Debug, sqlx::FromRow)]

@@ -10,8 +10,8 @@ use super::fields::CategoryKey;
 use super::listing::{Categories, Filter, PageRequest};
 use super::views::{ListedProduct, MovementView, lighter_type_display};
 use crate::error::Result;
-use crate::ids::{ImageId, ProductId};
-use crate::money::Currency;
+use crate::types::ids::{ImageId, ProductId};
+use crate::types::money::Currency;
 
 /// Selects a product's images, in order, in the same round trip as the product.
 macro_rules! images_column {

@@ -4,8 +4,8 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::error::Result;
-use crate::ids::ProductId;
-use crate::money::Cents;
+use crate::types::ids::ProductId;
+use crate::types::money::Cents;
 
 /// A product, possibly deleted, with the fields that the sync needs.
 #[derive(Clone, Debug, sqlx::FromRow)]

@@ -5,9 +5,9 @@ use serde::{Serialize, Serializer};
 use utoipa::ToSchema;
 
 use super::{OwnHold, Product, SyncStatus};
-use crate::ids::{OrderId, ProductId};
 use crate::media::{Image, ImageView};
-use crate::money::Cents;
+use crate::types::ids::{OrderId, ProductId};
+use crate::types::money::Cents;
 
 /// A product in a list.
 #[derive(Debug, Serialize, ToSchema)]

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::email::About;
-use crate::ids::{CustomOrderId, OrderId, ReviewItemId};
+use crate::types::ids::{CustomOrderId, OrderId, ReviewItemId};
 
 /// Kind of a review item.
 ///

@@ -6,7 +6,7 @@ use sqlx::{Connection, PgConnection};
 use super::{Kind, NewItem, ReviewItem, Subject};
 use crate::email::{self, About, Email, ReviewItemEmailData, SHOP};
 use crate::error::{Error, Result};
-use crate::ids::ReviewItemId;
+use crate::types::ids::ReviewItemId;
 
 /// All columns of an item, read from a row `r`.
 macro_rules! columns {

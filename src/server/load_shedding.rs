@@ -21,9 +21,9 @@ use hyper::body::{Frame, SizeHint};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
+use crate::app::metrics::Metrics;
 use crate::error::Error;
-use crate::extract::Gathered;
-use crate::metrics::Metrics;
+use crate::http::Gathered;
 
 /// Exempt from load shedding: dropping a webhook can lose a payment, and health checks must not fail under load.
 const EXEMPT_ROUTES: [&str; 3] = ["/api/payments/webhook", "/healthz", "/readyz"];
@@ -313,7 +313,7 @@ mod tests {
     use tower::ServiceExt;
 
     use super::*;
-    use crate::extract::arriving;
+    use crate::http::arriving;
 
     const WEBHOOK: &str = EXEMPT_ROUTES[0];
     const OTHER: &str = "/other";

@@ -56,8 +56,8 @@ use stripe_types::{Currency, RangeBoundsTs, RangeQueryTs};
 use tokio::time::Instant;
 
 use crate::config::Secret;
-use crate::ids::{QuoteId, RefundId};
-use crate::money::Cents;
+use crate::types::ids::{QuoteId, RefundId};
+use crate::types::money::Cents;
 
 /// Entries per page: Stripe's maximum.
 const PAGE: i64 = 100;

@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::session::text;
-use crate::ids::{CustomOrderId, QuoteId};
-use crate::money::Cents;
+use crate::types::ids::{CustomOrderId, QuoteId};
+use crate::types::money::Cents;
 
 /// Text on a closed link's page.
 pub(super) const INACTIVE_MESSAGE: &str = "This link takes no more payments: the piece is paid for, or the quote no \

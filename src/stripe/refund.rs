@@ -4,8 +4,8 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 
 use super::session::{amount, text};
-use crate::ids::RefundId;
-use crate::money::Cents;
+use crate::types::ids::RefundId;
+use crate::types::money::Cents;
 
 /// Status of a refund at Stripe. A successful refund may fail weeks later, when the bank returns the money.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,10 +6,10 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::address::Address;
-use crate::ids::{OrderId, ProductId};
-use crate::money::Cents;
-use crate::unicode;
+use crate::types::address::Address;
+use crate::types::ids::{OrderId, ProductId};
+use crate::types::money::Cents;
+use crate::types::unicode;
 
 /// Countries that the shop ships to (ISO 3166).
 pub const COUNTRIES: [&str; 60] = [
@@ -253,7 +253,10 @@ mod tests {
     #[test]
     fn every_country_that_we_ship_to_has_a_name() {
         for code in COUNTRIES {
-            assert!(crate::address::country_name(code).is_some(), "{code}");
+            assert!(
+                crate::types::address::country_name(code).is_some(),
+                "{code}"
+            );
         }
     }
 

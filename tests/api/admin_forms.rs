@@ -2,8 +2,8 @@
 
 use serde_json::json;
 use spirit_beads::audit::Actor;
+use spirit_beads::audit::submissions;
 use spirit_beads::auth::Scope;
-use spirit_beads::submissions;
 use uuid::Uuid;
 
 use crate::admin_sign_in::{OWNER, PASSWORD, audited, signed_in, staffed};

@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 use spirit_beads::audit::Actor;
 use spirit_beads::auth::Scope;
-use spirit_beads::ids::ReviewItemId;
 use spirit_beads::review_items::{Kind, NewItem};
+use spirit_beads::types::ids::ReviewItemId;
 use spirit_beads::{orders, reviews};
 use stripe_sandbox::Fault;
 use uuid::Uuid;

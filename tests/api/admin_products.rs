@@ -1,8 +1,8 @@
 //! The owner's admin: products and categories.
 
 use serde_json::{Value, json};
-use spirit_beads::ids::ProductId;
 use spirit_beads::products::{self, Reason};
+use spirit_beads::types::ids::ProductId;
 
 use crate::admin_sign_in::{Browser, OWNER, STAFF, audited, signed_in, staffed};
 use crate::support::images::jpeg;

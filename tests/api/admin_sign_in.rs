@@ -906,7 +906,7 @@ async fn known_and_unknown_accounts_get_the_same_answer_and_are_both_hashed() {
     );
     assert_eq!(known, unknown);
     // One who was shut out is as unknown, with the right password, too.
-    let id = spirit_beads::ids::UserId(user_id(&shop, STAFF).await.parse().expect("an id"));
+    let id = spirit_beads::types::ids::UserId(user_id(&shop, STAFF).await.parse().expect("an id"));
     let mut conn = shop.db.acquire().await.expect("a connection");
     auth::disable_user(&mut conn, &Actor::console(), id)
         .await
@@ -1445,7 +1445,7 @@ async fn what_outlives_a_session_asks_for_the_password_again() {
 async fn a_session_that_was_ended_meanwhile_changes_nothing() {
     let shop = staffed().await;
     let staff = signed_in(&shop, STAFF).await;
-    let id = spirit_beads::ids::UserId(user_id(&shop, STAFF).await.parse().expect("an id"));
+    let id = spirit_beads::types::ids::UserId(user_id(&shop, STAFF).await.parse().expect("an id"));
     // The owner gives Ben a new password while a change that he is allowed by the old one is under way.
     let mut tx = shop.db.begin().await.expect("a transaction");
     let password = spirit_beads::config::Secret::new("another horse battery");
@@ -1512,7 +1512,7 @@ async fn the_shop_always_has_an_owner_and_nobody_shuts_themselves_out() {
         assert_eq!(answer.status, 409, "{change}");
         assert!(answer.text.contains("That is you."), "{}", answer.text);
     }
-    let id = spirit_beads::ids::UserId(user_id(&shop, OWNER).await.parse().expect("an id"));
+    let id = spirit_beads::types::ids::UserId(user_id(&shop, OWNER).await.parse().expect("an id"));
     let mut tx = shop.db.begin().await.expect("a transaction");
     let refused = auth::disable_user(&mut tx, &Actor::console(), id).await;
     assert!(refused.is_err_and(|error| error.to_string().contains("last_owner")));
@@ -1524,7 +1524,7 @@ async fn the_shop_always_has_an_owner_and_nobody_shuts_themselves_out() {
 async fn two_owners_who_demote_each_other_leave_one() {
     let shop = staffed().await;
     let [ann, ben] = [user_id(&shop, OWNER).await, user_id(&shop, STAFF).await]
-        .map(|id| spirit_beads::ids::UserId(id.parse().expect("an id")));
+        .map(|id| spirit_beads::types::ids::UserId(id.parse().expect("an id")));
     for round in 0..10 {
         for id in [ann, ben] {
             let mut conn = shop.db.acquire().await.expect("a connection");

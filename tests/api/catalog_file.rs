@@ -6,8 +6,8 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use spirit_beads::auth::Scope;
 use spirit_beads::error::Error;
-use spirit_beads::money::Currency;
 use spirit_beads::products::{self, ImportSummary, TakenImages};
+use spirit_beads::types::money::Currency;
 
 use crate::support::images::plain_png;
 use crate::support::{Shop, card, session_of};

@@ -6,9 +6,9 @@ use futures_util::future::join_all;
 use reqwest::Method;
 use serde_json::{Value, json};
 use spirit_beads::auth::Scope;
-use spirit_beads::ids::ProductId;
-use spirit_beads::money::Currency;
 use spirit_beads::products;
+use spirit_beads::types::ids::ProductId;
+use spirit_beads::types::money::Currency;
 use stripe_sandbox::Fault;
 
 use crate::support::{Answer, Client, Shop, card, session_of};

@@ -5,7 +5,7 @@ use chrono_tz::Tz;
 use reqwest::Method;
 use serde_json::json;
 use spirit_beads::auth::Scope;
-use spirit_beads::{calendar, db};
+use spirit_beads::{db, types::calendar};
 
 use crate::support::{Database, Shop, card, program, session_of};
 

@@ -10,8 +10,8 @@ use spirit_beads::config::Config;
 use spirit_beads::email::{
     self, About, Addressed, Branding, CustomOrderEmailData, Email, Image, ImageRef, Images, preview,
 };
-use spirit_beads::ids::{EmailId, ImageId};
 use spirit_beads::jobs::Job;
+use spirit_beads::types::ids::{EmailId, ImageId};
 use spirit_beads::worker;
 use stripe_sandbox::{Buyer, Payment};
 use tokio::net::TcpListener;
@@ -38,7 +38,7 @@ impl Shop {
         let order = self.order(session).await;
         let order = order["id"].as_str().and_then(|id| id.parse().ok());
         let mut tx = self.db.begin().await.expect("a transaction");
-        let about = About::order(spirit_beads::ids::OrderId(order.expect("an id")));
+        let about = About::order(spirit_beads::types::ids::OrderId(order.expect("an id")));
         let cause = Uuid::new_v4().to_string();
         email::queue(&mut tx, email, &cause, recipient, None, about)
             .await

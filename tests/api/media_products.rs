@@ -3,8 +3,8 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 use spirit_beads::auth::Scope;
-use spirit_beads::money::Currency;
 use spirit_beads::products::{self, ImportSummary, TakenImages};
+use spirit_beads::types::money::Currency;
 
 use crate::support::images::{jpeg, transparent_png};
 use crate::support::{Answer, Client, Shop};

@@ -265,7 +265,7 @@ async fn what_a_crash_leaves_behind_is_found() {
 async fn a_job_that_runs_again_or_too_late_harms_nothing() {
     let shop = Shop::open().await;
     let id = shop.keeps(&jpeg(700, 500)).await;
-    let image = spirit_beads::ids::ImageId(id.clone());
+    let image = spirit_beads::types::ids::ImageId(id.clone());
     let render = || {
         worker::perform(
             &shop.app,

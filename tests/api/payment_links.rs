@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use spirit_beads::ids::{CustomOrderId, QuoteId};
-use spirit_beads::money::Cents;
 use spirit_beads::stripe::{NewPaymentLink, PaymentLink, StripeError};
+use spirit_beads::types::ids::{CustomOrderId, QuoteId};
+use spirit_beads::types::money::Cents;
 use stripe_sandbox::Fault;
 
 use crate::support::{Answer, Client, STRIPE_KEY, Shop, at_once, card, delayed, form_of};

@@ -9,9 +9,9 @@ use std::sync::LazyLock;
 use reqwest::Method;
 use serde_json::{Value, json};
 use spirit_beads::auth::Scope;
-use spirit_beads::ids::QuoteId;
-use spirit_beads::money::Currency;
 use spirit_beads::products;
+use spirit_beads::types::ids::QuoteId;
+use spirit_beads::types::money::Currency;
 use stripe_sandbox::Request;
 
 use crate::payment_links;

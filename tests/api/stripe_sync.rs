@@ -3,8 +3,8 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 use spirit_beads::auth::Scope;
-use spirit_beads::ids::ProductId;
 use spirit_beads::products;
+use spirit_beads::types::ids::ProductId;
 use stripe_sandbox::Fault;
 
 use crate::support::{Client, Shop, card, session_of};

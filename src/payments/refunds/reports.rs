@@ -11,9 +11,7 @@ use super::{TO_SHIP_AFTER_ALL, flag, is_to_ship_after_all, note, with_restock};
 use crate::app::App;
 use crate::custom_orders;
 use crate::error::{Error, Result};
-use crate::ids::OrderId;
 use crate::jobs::{self, Job};
-use crate::money::Cents;
 use crate::orders::{self, Status};
 use crate::payments::emails;
 use crate::payments::events::{Effect, reference};
@@ -21,6 +19,8 @@ use crate::payments::store::{self as payments, Payment};
 use crate::review_items::{Kind, NewItem};
 use crate::reviews;
 use crate::stripe;
+use crate::types::ids::OrderId;
+use crate::types::money::Cents;
 
 /// Stores Stripe's report of one refund, and updates our own refund behind it, if any. `at` is the time of the report,
 /// where known. The caller has locked the payment, and calls [`apply`] next.

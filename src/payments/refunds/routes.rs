@@ -16,10 +16,10 @@ use crate::auth::{Admin, Scope};
 use crate::custom_orders;
 use crate::error::answers::{BadRequest, BodyFailures, NotThere, TokenFailures};
 use crate::error::{Error, ErrorBody, Result};
-use crate::extract::{Json, Path};
-use crate::ids::RefundId;
-use crate::money::Cents;
+use crate::http::{Json, Path};
 use crate::payments::admin_views::{self, PaymentView, RefundView};
+use crate::types::ids::RefundId;
+use crate::types::money::Cents;
 
 pub fn router() -> OpenApiRouter<App> {
     OpenApiRouter::new()

@@ -13,12 +13,12 @@ use super::{TO_SHIP_AFTER_ALL, flag, is_to_ship_after_all, note, reports, with_r
 use crate::app::App;
 use crate::custom_orders;
 use crate::error::{Error, Result};
-use crate::ids::{OrderId, RefundId};
-use crate::money::Cents;
 use crate::orders::{self, Order};
 use crate::payments::store::{self as payments, Payment};
 use crate::review_items::{Kind, NewItem};
 use crate::stripe::{self, RefundRequest, RefundStatus, StripeError};
+use crate::types::ids::{OrderId, RefundId};
+use crate::types::money::Cents;
 
 /// Error codes after which retrying is useless; the last one means that Stripe does not know the payment. All others
 /// may be temporary: a low balance, an account under review, too many requests.

@@ -9,10 +9,10 @@ use sqlx::types::Json;
 use utoipa::ToSchema;
 
 use crate::error::{Error, Result};
-use crate::ids::{CustomOrderId, OrderId, RefundId};
-use crate::money::Cents;
 use crate::orders::Restocked;
 use crate::stripe::{self, RefundStatus};
+use crate::types::ids::{CustomOrderId, OrderId, RefundId};
+use crate::types::money::Cents;
 
 /// State of a refund.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, sqlx::Type, ToSchema)]

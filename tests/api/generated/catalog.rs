@@ -2,8 +2,8 @@
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use spirit_beads::money::Currency;
 use spirit_beads::products;
+use spirit_beads::types::money::Currency;
 
 use super::shop::Stage;
 use super::{changed, spliced, try_inputs};

@@ -16,7 +16,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::money::Cents;
+use crate::types::money::Cents;
 
 /// State of a dispute.
 ///

@@ -1,16 +1,18 @@
 //! The audit log: changes made in the admin, through the API or by a command, with actor, time and previous state. A
 //! change and its entry are written in one transaction.
 
+pub mod submissions;
+
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::Value;
 use sqlx::{Connection, PgConnection};
 use utoipa::ToSchema;
 
+use crate::audit::submissions::Claim;
 use crate::db;
 use crate::error::Result;
-use crate::ids::UserId;
-use crate::submissions::Claim;
+use crate::types::ids::UserId;
 
 /// Author of a change, for the audit log and the timelines.
 #[derive(Clone, Debug)]

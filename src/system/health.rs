@@ -9,9 +9,9 @@ use tokio::time::timeout;
 use tracing::warn;
 use utoipa::ToSchema;
 
+use crate::app::metrics::Figure;
 use crate::db::{self, Pools};
 use crate::error::{DatabaseFailure, Result};
-use crate::metrics::Figure;
 
 /// Version of this binary.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -1,5 +1,7 @@
 //! [`App`]: connection pools and external services, cheap to clone, passed to handlers and jobs.
 
+pub mod metrics;
+
 use std::sync::Arc;
 
 use hmac::{Hmac, KeyInit, Mac};
@@ -7,12 +9,12 @@ use sha2::Sha256;
 use sqlx::PgPool;
 use tokio::sync::Semaphore;
 
+use crate::app::metrics::Metrics;
 use crate::config::{Config, Secret};
 use crate::db::Pools;
 use crate::email::Mailer;
 use crate::error::Error;
 use crate::media::Media;
-use crate::metrics::Metrics;
 use crate::stripe::Stripe;
 
 #[derive(Clone)]

@@ -20,7 +20,7 @@ use tokio::time::Instant;
 use utoipa::IntoParams;
 
 use crate::error::{Error, FieldError};
-use crate::unicode;
+use crate::types::unicode;
 use objects::Objects;
 
 /// A JSON request body or response.

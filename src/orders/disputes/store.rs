@@ -5,8 +5,8 @@ use sqlx::PgConnection;
 
 use super::{Dispute, State};
 use crate::error::Result;
-use crate::ids::{CustomOrderId, OrderId};
-use crate::money::Cents;
+use crate::types::ids::{CustomOrderId, OrderId};
+use crate::types::money::Cents;
 
 /// All columns of a dispute, read from a row `d`.
 macro_rules! columns {

@@ -1,6 +1,8 @@
 //! Routers and middleware of the HTTP server. Submodules handle connections and load shedding.
+
 mod connections;
 mod load_shedding;
+pub mod startup;
 
 pub use connections::serve;
 
@@ -35,12 +37,12 @@ use crate::app::App;
 use crate::config::Config;
 use crate::error::answers::{FilterError, ListError};
 use crate::error::{Error, ErrorBody, Result};
-use crate::extract::texts::{Day, IfMatch};
-use crate::extract::{BodyTime, Deadline, Json, Path};
+use crate::http::texts::{Day, IfMatch};
+use crate::http::{BodyTime, Deadline, Json, Path};
 use crate::idempotency::IdempotencyKey;
 use crate::{
-    admin, auth, custom_orders, emails, fulfillment, health, images, media, metrics, orders,
-    payments, products, reports, reviews, system,
+    admin, app::metrics, auth, custom_orders, emails, fulfillment, images, media, orders, payments,
+    products, reports, reviews, system, system::health,
 };
 use load_shedding::LoadLimiter;
 

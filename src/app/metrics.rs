@@ -1,5 +1,5 @@
 //! Prometheus metrics of this process since its start. Figures from the database are read on request: see
-//! [`crate::health`].
+//! [`crate::system::health`].
 //!
 //! Labels have few values, all fixed in the code: a route's template, a status class, an error code.
 

@@ -1,6 +1,8 @@
 //! API of the system pages: Stripe events, jobs, stock holds, audit log, settings, and health. The admin uses the same
 //! functions.
 
+pub mod health;
+
 use axum::extract::State;
 use axum::http::StatusCode;
 use chrono::{DateTime, Utc};
@@ -17,12 +19,12 @@ use crate::auth::{Admin, Scope};
 use crate::email;
 use crate::error::answers::{BadRequest, NotThere, TokenFailures};
 use crate::error::{Error, ErrorBody, Result};
-use crate::extract::{Json, Paging, Path, Query};
-use crate::health::{self, Health, VERSION};
+use crate::http::{Json, Paging, Path, Query};
 use crate::jobs::{self, QueuedJob};
 use crate::orders::{self, Line, Order, OrderView, Status};
 use crate::payments::{self, Cancelled, EventRow};
 use crate::settings::{self, Choice, Settings};
+use health::{Health, VERSION};
 
 pub fn router() -> OpenApiRouter<App> {
     OpenApiRouter::new()
