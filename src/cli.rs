@@ -401,7 +401,7 @@ async fn catalog(command: Catalog, config: Config) -> anyhow::Result<()> {
             let summary = match (summary, images) {
                 (Err(error), Some(images)) => {
                     tx.rollback().await?;
-                    images.discard(&shop.app.media, &shop.app.db).await;
+                    images.discard(&shop.app.storage, &shop.app.db).await;
                     return Err(error.into());
                 }
                 (summary, _) => summary?,
@@ -463,7 +463,7 @@ async fn take_images(
         if let Some(path) = find(name) {
             let content =
                 std::fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
-            images.take(&app.media, &app.db, name, &content).await?;
+            images.take(&app.storage, &app.db, name, &content).await?;
         }
         bar.inc(1);
     }

@@ -24,7 +24,7 @@ use crate::error::{Error, ErrorBody, FieldError, Result};
 use crate::http::{Json, Paging, Path, Query};
 use crate::review_items::{Kind, NewItem, Subject};
 use crate::types::ids::EmailId;
-use crate::{custom_orders, media, orders, products, reviews, settings};
+use crate::{custom_orders, images, orders, products, reviews, settings};
 
 pub fn router() -> OpenApiRouter<App> {
     OpenApiRouter::new()
@@ -88,10 +88,10 @@ struct ShopImages<'a>(&'a App);
 
 impl Images for ShopImages<'_> {
     async fn read(&self, image: ImageRef<'_>, width: u32) -> anyhow::Result<Option<Image>> {
-        let App { media, db, .. } = self.0;
+        let App { storage, db, .. } = self.0;
         let found = match image {
-            ImageRef::Path(path) => media::read_address(media, db, path, width).await?,
-            ImageRef::Kept(id) => media::read(media, db, id, width).await?,
+            ImageRef::Path(path) => images::read_address(storage, db, path, width).await?,
+            ImageRef::Kept(id) => images::read(storage, db, id, width).await?,
         };
         Ok(found.map(|(bytes, mime)| Image {
             bytes: bytes.into(),

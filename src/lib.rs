@@ -13,7 +13,6 @@
 //! - [`payments`]: payments: checkout sessions, Stripe's events, refunds
 //! - [`reviews`]: changes of review items with their timelines and audit entries, and their API
 //! - [`custom_orders`]: pieces made on request, from the request through the quote to the shipment
-//! - [`images`]: image uploads over HTTP
 //! - [`orders`]: orders: lines, prices, shipping and status; disputes of their payments
 //! - [`review_items`]: rows of review items: each thing that a person must look at
 //! - [`products`]: catalog, prices and stock
@@ -24,7 +23,7 @@
 //! - [`audit`]: the audit log, and admin forms that take effect once
 //! - [`app`]: [`app::App`]: the pool, the outside services and metrics, for handlers and jobs
 //! - [`email`]: email messages: content, rendering, delivery
-//! - [`media`]: images: intake, storage, delivery
+//! - [`storage`]: object storage: a folder or a bucket; room for uploads and decoding
 //! - [`http`]: request extractors that fail with our `Error`; request bodies
 //! - [`jobs`]: the job queue
 //! - [`stripe`]: client of the Stripe API
@@ -49,7 +48,6 @@ pub mod http;
 pub mod idempotency;
 pub mod images;
 pub mod jobs;
-pub mod media;
 pub mod orders;
 pub mod payments;
 pub mod products;
@@ -59,6 +57,7 @@ pub mod review_items;
 pub mod reviews;
 pub mod server;
 pub mod settings;
+pub mod storage;
 pub mod stripe;
 pub mod system;
 pub mod types;

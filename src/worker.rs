@@ -20,7 +20,7 @@ use crate::app::App;
 use crate::auth;
 use crate::error::Error;
 use crate::jobs::{self, Job, Lane};
-use crate::{audit::submissions, custom_orders, emails, media, payments, rate_limit};
+use crate::{audit::submissions, custom_orders, emails, images, payments, rate_limit};
 use progress::Progress;
 use wakes::{LaneDatabase, Wakes};
 
@@ -69,11 +69,11 @@ async fn carry_out(app: &App, job: Job) -> Result<(), Error> {
             jobs::forget_replaced(&mut conn).await?;
             auth::sweep(&mut conn).await
         }
-        Job::RenderImage { image } => media::render(&app.media, &app.db, &image).await,
-        Job::RemoveImage { storage_key } => media::remove(&app.media, &storage_key).await,
+        Job::RenderImage { image } => images::render(&app.storage, &app.db, &image).await,
+        Job::RemoveImage { storage_key } => images::remove(&app.storage, &storage_key).await,
         Job::SweepImages => {
-            let swept = media::sweep(&app.media, &app.db).await?;
-            if swept != media::Swept::default() {
+            let swept = images::sweep(&app.storage, &app.db).await?;
+            if swept != images::Swept::default() {
                 info!(?swept, "let go of images");
             }
             Ok(())

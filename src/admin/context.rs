@@ -17,7 +17,7 @@ use crate::audit::Actor;
 use crate::audit::submissions::Claim;
 use crate::auth::{CurrentUser, SessionToken, Visit};
 use crate::error::{Error, Result};
-use crate::media::{self, ImageView};
+use crate::images::{self, ImageView};
 use crate::orders::disputes::Dispute;
 use crate::types::money::Currency;
 
@@ -256,8 +256,8 @@ pub fn said(app: &App, headers: &HeaderMap) -> Option<String> {
 
 /// URL of an image at the given width. Images on other hosts keep their URL.
 pub fn image_url(view: &ImageView, width: u32) -> String {
-    match media::id_of(&view.url) {
-        Some(id) => media::url(&id, width),
+    match images::id_of(&view.url) {
+        Some(id) => images::url(&id, width),
         None => view.url.clone(),
     }
 }

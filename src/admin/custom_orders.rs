@@ -20,7 +20,7 @@ use crate::custom_orders::{
 use crate::emails;
 use crate::error::{Error, FieldError, Result};
 use crate::http::{Path, Query};
-use crate::media::{self, Batch};
+use crate::images::{self, Batch};
 use crate::orders::{self, NewShipment, Zone};
 use crate::payments::{self, PaymentView, RefundSubject, RefundView};
 use crate::settings::{self, Settings};
@@ -690,9 +690,9 @@ pub async fn ship(
     request: Request,
 ) -> Result<Response> {
     let deadline = request.extensions().get().cloned();
-    let read = media::read_form(&app.media, request, "images").await?;
+    let read = images::read_form(&app.storage, request, "images").await?;
     let mut form = Form::of_pairs(read.fields.into_iter());
-    let mut batch = Batch::begin(&app.media, &app.db, deadline);
+    let mut batch = Batch::begin(&app.storage, &app.db, deadline);
     let mut field_errors = Vec::new();
     if read.surplus > 0 {
         field_errors.push(FieldError::new("images", "must be at most 10"));
@@ -703,7 +703,7 @@ pub async fn ship(
             Err(refusal) => Err(refusal),
         };
         if let Err(refusal) = kept {
-            let why = refusal.sentence(&app.media.limits());
+            let why = refusal.sentence(&app.storage.limits());
             let why = why.trim_end_matches('.');
             field_errors.push(FieldError::new(
                 "images",

@@ -320,7 +320,7 @@ async fn read_to_the_end(
     sent: &Sent,
     request: Request,
 ) -> Result<Option<Vec<u8>>> {
-    let limits = context.app.media.limits();
+    let limits = context.app.storage.limits();
     // Slightly above the limit of any handler, so every upload that one accepts can be compared.
     let most = limits.file_bytes * limits.files as u64 + 2 * LARGEST;
     let Some(mut fingerprint) = sent.fingerprint(&context.app.signer) else {

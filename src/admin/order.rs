@@ -16,7 +16,7 @@ use crate::email::{self, EmailRow, Filter, SHOP};
 use crate::error::{Error, FieldError, Result};
 use crate::fulfillment;
 use crate::http::{Path, Query};
-use crate::media::{self, Batch, ImageView};
+use crate::images::{self, Batch, ImageView};
 use crate::orders::{self, Change, NewRestock, NewShipment, Order, OrderLine, OrderView, Status};
 use crate::payments::{self, NewRefund, PaymentView, RefundSubject, RefundView};
 use crate::types::ids::{EmailId, OrderId, ProductId, RefundId, RestockId};
@@ -183,7 +183,7 @@ async fn page(app: &App, context: &AdminContext, id: OrderId, forms: Forms) -> R
         }
     }
     let images = match &view.shipment {
-        Some(shipment) => media::list_views(&mut conn, &shipment.images).await?,
+        Some(shipment) => images::list_views(&mut conn, &shipment.images).await?,
         None => Vec::new(),
     };
     let refund_forms = refunds::forms(&payments, &forms.refund);
@@ -282,7 +282,7 @@ pub async fn ship(
     let (form, files, surplus) = match plain {
         Some(form) => (form, Vec::new(), 0),
         None => {
-            let sent = media::read_form(&app.media, request, IMAGES).await?;
+            let sent = images::read_form(&app.storage, request, IMAGES).await?;
             (
                 Form::of_pairs(sent.fields.into_iter()),
                 sent.files,
@@ -290,9 +290,9 @@ pub async fn ship(
             )
         }
     };
-    let mut batch = Batch::begin(&app.media, &app.db, deadline);
+    let mut batch = Batch::begin(&app.storage, &app.db, deadline);
     let shipping = async {
-        let limits = app.media.limits();
+        let limits = app.storage.limits();
         let mut field_errors = Vec::new();
         if surplus > 0 {
             let most = format!("are too many: {} at most", limits.files);

@@ -12,7 +12,7 @@ use super::sign_in::refused;
 use crate::app::App;
 use crate::error::{Error, FieldError, Result};
 use crate::http::{Path, Query};
-use crate::media::{self, Batch};
+use crate::images::{self, Batch};
 use crate::products::keeping::{
     self, BulkAction, CountedCategory, ImageMove, ProductQuery, ProductSort, ProductTab,
 };
@@ -152,7 +152,7 @@ fn stripe(product: &Product) -> (&'static str, &'static str) {
 /// Image for a list: a small rendition if this shop hosts the image.
 fn image(product: &Product) -> Option<String> {
     match product.images.first() {
-        Some(image) => Some(media::url(&image.id, 320)),
+        Some(image) => Some(images::url(&image.id, 320)),
         None => product.primary_image.clone(),
     }
 }
@@ -600,9 +600,9 @@ pub async fn add_images(
 ) -> Result<Response> {
     let product = keeping::find(&mut *app.db.acquire().await?, &id).await?;
     let deadline = request.extensions().get().cloned();
-    let form = media::read_form(&app.media, request, "image").await?;
-    let limits = app.media.limits();
-    let mut batch = Batch::begin(&app.media, &app.db, deadline);
+    let form = images::read_form(&app.storage, request, "image").await?;
+    let limits = app.storage.limits();
+    let mut batch = Batch::begin(&app.storage, &app.db, deadline);
     let mut refusals = Vec::new();
     for (index, file) in form.files.into_iter().enumerate() {
         let taken = match file {

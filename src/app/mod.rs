@@ -14,7 +14,7 @@ use crate::config::{Config, Secret};
 use crate::db::Pools;
 use crate::email::Mailer;
 use crate::error::Error;
-use crate::media::Media;
+use crate::storage::Storage;
 use crate::stripe::Stripe;
 
 #[derive(Clone)]
@@ -27,7 +27,7 @@ pub struct App {
     pub searches: Arc<Semaphore>,
     pub stripe: Stripe,
     pub mailer: Mailer,
-    pub media: Media,
+    pub storage: Storage,
     pub config: Arc<Config>,
     pub signer: Signer,
     pub metrics: Metrics,
@@ -45,7 +45,7 @@ impl App {
             pools,
             stripe,
             mailer: Mailer::new(&config)?,
-            media: Media::open(&config)?,
+            storage: Storage::open(&config)?,
             signer: Signer::new(key),
             metrics: Metrics::default(),
             config: Arc::new(config),

@@ -21,7 +21,7 @@ use crate::error::answers::{BadRequest, BodyFailures, NotThere, TokenFailures};
 use crate::error::{Error, ErrorBody, FieldError, Result};
 use crate::http::texts::Prose;
 use crate::http::{Json, Paging, Path, Query};
-use crate::media::{self, ImageView};
+use crate::images::{self, ImageView};
 use crate::orders::disputes::{self, Dispute};
 use crate::orders::{self, NewShipment, Order, Shipment, Zone};
 use crate::settings::{self, Settings};
@@ -299,10 +299,10 @@ pub async fn view(conn: &mut PgConnection, id: CustomOrderId) -> Result<CustomOr
         .map(|shipment| shipment.images.clone())
         .unwrap_or_default();
     Ok(CustomOrderView {
-        images: media::list_views(conn, &images).await?,
+        images: images::list_views(conn, &images).await?,
         quotes: store::quotes(conn, id).await?,
         disputes: disputes::list_of_custom_order(conn, id).await?,
-        shipment_images: media::list_views(conn, &shipment_images).await?,
+        shipment_images: images::list_views(conn, &shipment_images).await?,
         timeline: store::timeline(conn, id).await?,
         custom_order,
         order,

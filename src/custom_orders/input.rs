@@ -18,7 +18,8 @@ use crate::app::App;
 use crate::email;
 use crate::error::{Error, Result};
 use crate::http::arriving;
-use crate::media::{self, Refusal, Upload};
+use crate::images::{self, Refusal, Upload};
+use crate::storage::Storage;
 use crate::types::unicode;
 
 /// Length limits in UTF-16 units, as the storefront's form counts.
@@ -57,7 +58,7 @@ pub async fn read(app: &App, request: Request) -> Result<(NewCustomOrder, Vec<Up
         .to_ascii_lowercase();
     let (fields, files) = match media_type.as_str() {
         "multipart/form-data" => {
-            let form = media::read_form(&app.media, request, "images").await?;
+            let form = images::read_form(&app.storage, request, "images").await?;
             (
                 Fields::of_form(form.fields),
                 Files {
@@ -81,7 +82,7 @@ pub async fn read(app: &App, request: Request) -> Result<(NewCustomOrder, Vec<Up
     if files.surplus > 0 {
         return Err(Error::bad_request(
             "too_many_images",
-            format!("Maximum {} images allowed", app.media.limits().files),
+            format!("Maximum {} images allowed", app.storage.limits().files),
         ));
     }
     let mut uploads = Vec::new();
@@ -94,7 +95,7 @@ pub async fn read(app: &App, request: Request) -> Result<(NewCustomOrder, Vec<Up
 /// The error for the image at this index, in the storefront's words.
 pub fn refused(at: usize, refusal: Refusal, app: &App) -> Error {
     let number = at + 1;
-    let limits = app.media.limits();
+    let limits = app.storage.limits();
     let (code, sentence) = match refusal {
         Refusal::TooLarge => {
             let most = limits.file_bytes / (1024 * 1024);
@@ -264,9 +265,9 @@ static JSON_READERS: Semaphore = Semaphore::const_new(2);
 /// Reads the JSON variant. The body is spooled to disk first, and each image is decoded into a file of its own.
 async fn read_json(app: &App, request: Request) -> Result<(Fields, Files)> {
     // Base64 turns three bytes into four; the texts are small.
-    let limits = app.media.limits();
+    let limits = app.storage.limits();
     let most = limits.file_bytes * (limits.files as u64 + 1) / 3 * 4 + 65_536;
-    let file = app.media.temporary_file()?;
+    let file = app.storage.temporary_file()?;
     let mut spool = tokio::fs::File::from_std(file.try_clone().context("sharing a file")?);
     let mut body = pin!(arriving(request, most));
     while let Some(part) = body.next().await {
@@ -280,14 +281,14 @@ async fn read_json(app: &App, request: Request) -> Result<(Fields, Files)> {
         .acquire()
         .await
         .context("the semaphore is never closed")?;
-    let media = app.media.clone();
-    let parsed = tokio::task::spawn_blocking(move || parse_json(&media, file)).await;
+    let storage = app.storage.clone();
+    let parsed = tokio::task::spawn_blocking(move || parse_json(&storage, file)).await;
     parsed.context("reading JSON")?
 }
 
-fn parse_json(media: &media::Media, mut file: std::fs::File) -> Result<(Fields, Files)> {
+fn parse_json(storage: &Storage, mut file: std::fs::File) -> Result<(Fields, Files)> {
     file.rewind().context("reading a temporary file")?;
-    let read = json::Parser::new(media, file).read();
+    let read = json::Parser::new(storage, file).read();
     read.map_err(|failure| match failure {
         json::Failure::Malformed => invalid_json(),
         json::Failure::Disk(error) => Error::Unavailable("media_unavailable", error.into()),

@@ -15,7 +15,7 @@ use super::{CustomOrder, Quote, QuoteState, Status, store};
 use crate::app::App;
 use crate::error::{Error, ErrorBody, Result};
 use crate::http::{Json, Path, Query};
-use crate::media::{self, ImageView};
+use crate::images::{self, ImageView};
 use crate::orders::{self, Shipment};
 use crate::settings;
 use crate::types::calendar;
@@ -24,7 +24,7 @@ use crate::types::money::Cents;
 
 /// Address of an image in emails and orders.
 pub fn image(id: &ImageId) -> String {
-    media::url(id, 1024)
+    images::url(id, 1024)
 }
 
 /// Purpose of the signature in the address.
@@ -165,7 +165,7 @@ async fn view(conn: &mut PgConnection, custom_order: CustomOrder) -> Result<Stat
         None => (None, None),
     };
     let images = match &shipment {
-        Some(shipment) => media::list_views(conn, &shipment.images).await?,
+        Some(shipment) => images::list_views(conn, &shipment.images).await?,
         None => Vec::new(),
     };
     let is_withdrawn = custom_order.status == Status::Pending

@@ -15,7 +15,7 @@ use crate::app::App;
 use crate::error::{ErrorBody, Result};
 use crate::http::Json;
 use crate::http::texts::ShortLine;
-use crate::media::Batch;
+use crate::images::Batch;
 use crate::rate_limit::{Action, Client};
 use crate::types::ids::CustomOrderId;
 
@@ -127,7 +127,7 @@ async fn submit(
     client.check(&app, Action::CustomOrder).await?;
     let deadline = request.extensions().get().cloned();
     let (mut new, uploads) = input::read(&app, request).await?;
-    let mut images = Batch::begin(&app.media, &app.db, deadline);
+    let mut images = Batch::begin(&app.storage, &app.db, deadline);
     let taken = async {
         for (at, upload) in uploads.into_iter().enumerate() {
             let kept = images.keep(upload).await?;

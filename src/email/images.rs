@@ -4,7 +4,7 @@ use image::codecs::jpeg::JpegEncoder;
 use image::imageops::FilterType;
 use image::{DynamicImage, Rgb, RgbImage};
 
-use crate::media;
+use crate::images;
 use crate::types::ids::ImageId;
 
 /// An image file.
@@ -42,7 +42,7 @@ pub trait Images: Sync {
 /// cannot be decoded.
 pub async fn square(image: Image, side: u32) -> Option<Image> {
     tokio::task::spawn_blocking(move || {
-        let small = media::decode(&image.bytes)?.resize_to_fill(side, side, FilterType::Triangle);
+        let small = images::decode(&image.bytes)?.resize_to_fill(side, side, FilterType::Triangle);
         let mut bytes = Vec::new();
         JpegEncoder::new_with_quality(&mut bytes, 85)
             .encode_image(&on_white(&small))

@@ -9,7 +9,7 @@ use super::{Order, Status, store};
 use crate::email::ShipmentEmailData;
 use crate::error::{Error, FieldError, Result};
 use crate::http::texts::ShortLine;
-use crate::media;
+use crate::images;
 use crate::orders::disputes::{self, Dispute, State};
 use crate::review_items::Kind;
 use crate::types::ids::{ImageId, OrderId};
@@ -270,7 +270,7 @@ pub async fn ship(
             ),
         ));
     }
-    let kept = media::hold(conn, &images).await?;
+    let kept = images::hold(conn, &images).await?;
     if let Some(at) = images.iter().position(|id| !kept.contains_key(id)) {
         return Err(Error::invalid(
             format!("images[{at}]"),

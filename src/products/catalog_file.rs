@@ -19,8 +19,8 @@ use super::store::{images_column, product_columns};
 use super::views::serialize_time;
 use super::{Product, Reason, SyncStatus, stock};
 use crate::error::{Error, FieldError, Result};
+use crate::images::{self, CARD_WIDTH, Image};
 use crate::jobs;
-use crate::media::{self, CARD_WIDTH, Image};
 use crate::types::ids::{ImageId, ProductId};
 use crate::types::money::Currency;
 use crate::types::unicode;
@@ -310,7 +310,7 @@ fn resolve_images(
     ];
     for (index, (field, place)) in places.into_iter().enumerate() {
         let Some(Some(path)) = place else { continue };
-        let is_kept = media::id_of(path).is_some();
+        let is_kept = images::id_of(path).is_some();
         // The list has an image at this position, or is complete: the address only repeats it.
         let is_told = match &row.input.images {
             Some(images) => images.len() > index || (is_kept && !images.is_empty()),
@@ -320,7 +320,7 @@ fn resolve_images(
             continue;
         }
         if let Some(id) = resolve(format!("{prefix}{field}"), path) {
-            *path = media::url(&id, CARD_WIDTH);
+            *path = images::url(&id, CARD_WIDTH);
             if let Some(images) = &mut row.input.images
                 && !images.contains(&id)
             {
@@ -343,7 +343,7 @@ async fn hold_images(
     if ids.is_empty() {
         return Ok(BTreeMap::new());
     }
-    let held = media::hold(conn, &ids).await?;
+    let held = images::hold(conn, &ids).await?;
     for (prefix, row) in products {
         for field_error in row.input.unknown_images(&held) {
             field_errors.push(FieldError::new(

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::slugs::is_slug;
 use crate::error::FieldError;
-use crate::media;
+use crate::images;
 use crate::stripe;
 use crate::types::ids::{ImageId, ProductId};
 use crate::types::money::{Cents, Currency};
@@ -223,7 +223,7 @@ pub(super) fn image_id(value: Value, bases: &[&str]) -> Option<ImageId> {
         _ => return None,
     };
     let own = bases.iter().find_map(|base| text.strip_prefix(base));
-    ImageId::parse(text).or_else(|| media::id_of(own.unwrap_or(text)))
+    ImageId::parse(text).or_else(|| images::id_of(own.unwrap_or(text)))
 }
 
 /// Parses an image address: the path of a stored image (`/media/…`) or a URL on another host. `None` for null and "".
@@ -254,7 +254,7 @@ pub(super) fn image(
     let file = path.strip_prefix("/media/").unwrap_or(path);
     if !elsewhere
         && file.starts_with("images/")
-        && media::id_of(&format!("/media/{file}")).is_none()
+        && images::id_of(&format!("/media/{file}")).is_none()
     {
         return Err("There is no such image.".to_owned());
     }

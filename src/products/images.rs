@@ -8,7 +8,8 @@ use serde_json::Value;
 use sqlx::PgPool;
 
 use crate::error::{Error, Result};
-use crate::media::{self, Kept, Media, Upload};
+use crate::images::{self, Kept, Upload};
+use crate::storage::Storage;
 use crate::types::ids::ImageId;
 
 /// Number of images processed concurrently.
@@ -28,12 +29,12 @@ impl TakenImages {
     /// If the storage fails. A refused image is a field error of the rows that name it.
     pub async fn take(
         &mut self,
-        media: &Media,
+        storage: &Storage,
         db: &PgPool,
         name: &str,
         content: &[u8],
     ) -> Result<()> {
-        let taken = take(media, db, named_id(name), content).await?;
+        let taken = take(storage, db, named_id(name), content).await?;
         self.taken.insert(name.to_owned(), taken);
         Ok(())
     }
@@ -43,14 +44,14 @@ impl TakenImages {
     /// # Errors
     /// As [`TakenImages::take`].
     pub async fn take_drawn(
-        media: &Media,
+        storage: &Storage,
         db: &PgPool,
         images: &[(String, Vec<u8>)],
     ) -> Result<TakenImages> {
         let taken = stream::iter(images)
             .map(|(name, content)| async move {
                 let id = Some(ImageId::of(content));
-                Ok::<_, Error>((name.clone(), take(media, db, id, content).await?))
+                Ok::<_, Error>((name.clone(), take(storage, db, id, content).await?))
             })
             .buffer_unordered(AT_ONCE)
             .try_collect()
@@ -64,9 +65,9 @@ impl TakenImages {
     }
 
     /// Deletes the stored images, because the import failed.
-    pub async fn discard(self, media: &Media, db: &PgPool) {
+    pub async fn discard(self, storage: &Storage, db: &PgPool) {
         let kept: Vec<Kept> = self.taken.into_values().flatten().collect();
-        media::discard(media, db, &kept).await;
+        images::discard(storage, db, &kept).await;
     }
 
     /// Returns the image's id, or the reason for its refusal. `None` if there is no such file.
@@ -80,17 +81,17 @@ impl TakenImages {
 }
 
 async fn take(
-    media: &Media,
+    storage: &Storage,
     db: &PgPool,
     known_as: Option<ImageId>,
     content: &[u8],
 ) -> Result<Result<Kept, String>> {
-    let taken = match (Upload::from_bytes(media, content).await?, known_as) {
-        (Ok(upload), Some(id)) => media::restore(media, db, &id, upload).await?,
-        (Ok(upload), None) => media::keep(media, db, upload).await?,
+    let taken = match (Upload::from_bytes(storage, content).await?, known_as) {
+        (Ok(upload), Some(id)) => images::restore(storage, db, &id, upload).await?,
+        (Ok(upload), None) => images::keep(storage, db, upload).await?,
         (Err(refusal), _) => Err(refusal),
     };
-    let limits = media.limits();
+    let limits = storage.limits();
     Ok(taken.map_err(|refusal| refusal.sentence(&limits)))
 }
 
@@ -122,5 +123,5 @@ pub(super) fn name_of(path: &str) -> &str {
 
 /// Returns the image id if the name is an id, or an image's URL without `/media/`.
 pub fn named_id(name: &str) -> Option<ImageId> {
-    ImageId::parse(name).or_else(|| media::id_of(&format!("/media/{name}")))
+    ImageId::parse(name).or_else(|| images::id_of(&format!("/media/{name}")))
 }

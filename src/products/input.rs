@@ -14,7 +14,7 @@ use super::fields::{
     slug, stripe_id, text, weight, whole,
 };
 use crate::error::{Error, FieldError, Result};
-use crate::media::{self, CARD_WIDTH, Image};
+use crate::images::{self, CARD_WIDTH, Image};
 use crate::types::ids::{ImageId, ProductId};
 use crate::types::money::{Cents, Currency};
 
@@ -448,7 +448,7 @@ impl ProductInput {
             ("secondary_image", &self.secondary_image),
         ];
         let places = places.into_iter().filter_map(|(field, image)| {
-            let id = media::id_of(image.as_ref()?.as_deref()?)?;
+            let id = images::id_of(image.as_ref()?.as_deref()?)?;
             Some((field.to_owned(), id))
         });
         // A client may send back a whole product: with a list, the two addresses only repeat it.
@@ -491,11 +491,11 @@ impl ProductInput {
                 for (index, (place, given)) in places.into_iter().zip(given).enumerate() {
                     let former = place.take().filter(|_| images.is_empty());
                     *place = match images.get(index) {
-                        Some(id) => Some(media::url(id, CARD_WIDTH)),
+                        Some(id) => Some(images::url(id, CARD_WIDTH)),
                         // Without an image in the list at this position, the address may be on another host.
                         None => given
                             .unwrap_or(former)
-                            .filter(|at| media::id_of(at).is_none()),
+                            .filter(|at| images::id_of(at).is_none()),
                     };
                 }
                 images
@@ -504,12 +504,12 @@ impl ProductInput {
             None => {
                 let (mut ids, mut former) = (Vec::new(), Vec::new());
                 for (place, given) in places.into_iter().zip(given) {
-                    former.extend(place.as_deref().and_then(media::id_of));
+                    former.extend(place.as_deref().and_then(images::id_of));
                     if let Some(given) = given {
                         *place = given;
                     }
-                    if let Some(id) = place.as_deref().and_then(media::id_of) {
-                        *place = Some(media::url(&id, CARD_WIDTH));
+                    if let Some(id) = place.as_deref().and_then(images::id_of) {
+                        *place = Some(images::url(&id, CARD_WIDTH));
                         ids.push(id);
                     }
                 }

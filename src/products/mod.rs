@@ -39,7 +39,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::media::Image;
+use crate::images::Image;
 use crate::types::ids::ProductId;
 use crate::types::money::Cents;
 

@@ -12,8 +12,8 @@ use super::slugs::{self, free_slug};
 use super::views::StockView;
 use super::{Product, Reason, SyncStatus, stock, store, sync};
 use crate::error::{Error, FieldError, Result};
+use crate::images::{self, Image};
 use crate::jobs::{self, Job};
-use crate::media::{self, Image};
 use crate::types::ids::{ImageId, OrderId, ProductId};
 use crate::types::money::Cents;
 
@@ -304,7 +304,7 @@ async fn hold_images(
     if ids.is_empty() {
         return Ok(BTreeMap::new());
     }
-    let held = media::hold(conn, &ids).await?;
+    let held = images::hold(conn, &ids).await?;
     parsed
         .field_errors
         .extend(parsed.value.unknown_images(&held));

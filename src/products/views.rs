@@ -5,7 +5,7 @@ use serde::{Serialize, Serializer};
 use utoipa::ToSchema;
 
 use super::{OwnHold, Product, SyncStatus};
-use crate::media::{Image, ImageView};
+use crate::images::{Image, ImageView};
 use crate::types::ids::{OrderId, ProductId};
 use crate::types::money::Cents;
 

@@ -41,7 +41,7 @@ use crate::http::texts::{Day, IfMatch};
 use crate::http::{BodyTime, Deadline, Json, Path};
 use crate::idempotency::IdempotencyKey;
 use crate::{
-    admin, app::metrics, auth, custom_orders, emails, fulfillment, images, media, orders, payments,
+    admin, app::metrics, auth, custom_orders, emails, fulfillment, images, orders, payments,
     products, reports, reviews, system, system::health,
 };
 use load_shedding::LoadLimiter;
@@ -246,7 +246,7 @@ async fn image(
     Path(path): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response> {
-    media::serve(&app.media, &app.db, &path, &headers).await
+    images::serve(&app.storage, &app.db, &path, &headers).await
 }
 
 async fn time_out(State(app): State<App>, mut request: Request, next: Next) -> Response {

@@ -133,7 +133,7 @@ impl Shop {
             return Ok(false);
         }
         let drawn = tokio::task::spawn_blocking(products::demo::images).await?;
-        let images = TakenImages::take_drawn(&self.app.media, &self.app.db, &drawn).await?;
+        let images = TakenImages::take_drawn(&self.app.storage, &self.app.db, &drawn).await?;
         let mut tx = self.app.db.begin().await?;
         let currency = self.app.config.shop_currency;
         let catalog = products::demo::catalog(currency);

@@ -311,7 +311,7 @@ async fn images_have_to_be_there() {
         ("demo/a.png", plain_png(8, 10)),
         ("page.png", b"<html>".to_vec()),
     ] {
-        let taking = images.take(&shop.app.media, &shop.db, name, &content);
+        let taking = images.take(&shop.app.storage, &shop.db, name, &content);
         taking.await.expect("a store");
     }
     let file = json!({"products": [

@@ -704,7 +704,7 @@ async fn an_image_being_put_to_use_is_not_swept() {
     // A writer has just looked at it and is about to refer to it.
     let mut writer = shop.db.begin().await.expect("a transaction");
     let ids = [spirit_beads::types::ids::ImageId(id.clone())];
-    let held = spirit_beads::media::hold(&mut writer, &ids)
+    let held = spirit_beads::images::hold(&mut writer, &ids)
         .await
         .expect("an image");
     assert_eq!(held.len(), 1);
@@ -726,7 +726,7 @@ async fn emails_get_an_image_as_it_is_at_hand() {
     let shop = Shop::open().await;
     let id = spirit_beads::types::ids::ImageId(shop.keeps(&jpeg(900, 600)).await);
     let read = async |width| {
-        let found = spirit_beads::media::read(&shop.app.media, &shop.db, &id, width).await;
+        let found = spirit_beads::images::read(&shop.app.storage, &shop.db, &id, width).await;
         let (bytes, kind) = found.expect("the store").expect("an image");
         (decoded(&bytes).width(), kind)
     };
@@ -736,6 +736,6 @@ async fn emails_get_an_image_as_it_is_at_hand() {
     assert_eq!(read(700).await, (640, "image/jpeg"));
     assert_eq!(read(5000).await, (900, "image/jpeg"));
     let none = spirit_beads::types::ids::ImageId("ab".repeat(32));
-    let found = spirit_beads::media::read(&shop.app.media, &shop.db, &none, 640).await;
+    let found = spirit_beads::images::read(&shop.app.storage, &shop.db, &none, 640).await;
     assert!(found.expect("the store").is_none());
 }

@@ -306,7 +306,7 @@ async fn the_catalog_takes_its_images_along() {
             .find_map(|kind| std::fs::read(folder.join(format!("original.{kind}"))).ok());
         let content = content.expect("the image itself");
         images
-            .take(&other.app.media, &other.db, &id, &content)
+            .take(&other.app.storage, &other.db, &id, &content)
             .await
             .expect("a store");
     }
@@ -347,7 +347,7 @@ async fn a_file_named_like_an_image_is_taken_in_like_any_other() {
     };
     let mut images = TakenImages::default();
     images
-        .take(&shop.app.media, &shop.db, &id, &taken)
+        .take(&shop.app.storage, &shop.db, &id, &taken)
         .await
         .expect("a store");
     let file = json!({"products": [{"id": "a", "name": "A", "lighter_type": 1, "price": 4700, "images": [id]}]});

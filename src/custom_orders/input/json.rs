@@ -13,7 +13,8 @@ use tokio::runtime::Handle;
 
 use super::{Fields, Files, LONGEST, Text};
 use crate::error::Error;
-use crate::media::{Incoming, Media, Refusal};
+use crate::images::{Incoming, Refusal};
+use crate::storage::Storage;
 
 /// Size limit of field names in bytes. The reader buffers names whole.
 const NAME: u64 = 1024 * 1024;
@@ -55,7 +56,7 @@ type Result<T, E = Failure> = std::result::Result<T, E>;
 
 /// Parser of a request in a file. Blocks.
 pub struct Parser<'a> {
-    media: &'a Media,
+    storage: &'a Storage,
     json: JsonStreamReader<Bounded>,
     room: Rc<Cell<u64>>,
     fields: Fields,
@@ -63,7 +64,7 @@ pub struct Parser<'a> {
 }
 
 impl<'a> Parser<'a> {
-    pub fn new(media: &'a Media, file: File) -> Parser<'a> {
+    pub fn new(storage: &'a Storage, file: File) -> Parser<'a> {
         let room = Rc::new(Cell::new(u64::MAX));
         let bounded = Bounded {
             file: BufReader::new(file),
@@ -76,7 +77,7 @@ impl<'a> Parser<'a> {
             ..ReaderSettings::default()
         };
         Parser {
-            media,
+            storage,
             json: JsonStreamReader::new_custom(bounded, settings),
             room,
             fields: Fields::default(),
@@ -159,7 +160,7 @@ impl<'a> Parser<'a> {
 
     /// Reads one image: a text, or an object with the text as `preview`.
     fn image(&mut self) -> Result<()> {
-        if self.files.taken.len() >= self.media.limits().files {
+        if self.files.taken.len() >= self.storage.limits().files {
             self.json.skip_value()?;
             self.files.surplus += 1;
             return Ok(());
@@ -192,7 +193,7 @@ impl<'a> Parser<'a> {
         let mut head = Vec::new();
         text.by_ref().take(HEAD).read_until(b',', &mut head)?;
         let file = match is_base64(&head) {
-            true => decode(self.media, &mut text)?,
+            true => decode(self.storage, &mut text)?,
             false => Err(Refusal::NotAImage),
         };
         to_the_end(text)?;
@@ -209,11 +210,11 @@ fn is_base64(head: &[u8]) -> bool {
         .is_some_and(|kind| kind.trim_end().ends_with(";base64"))
 }
 
-fn decode(media: &Media, text: &mut impl Read) -> Result<super::File> {
+fn decode(storage: &Storage, text: &mut impl Read) -> Result<super::File> {
     let runtime = Handle::current();
     let mut bytes = DecoderReader::new(text, &STANDARD);
     let mut part = vec![0; PART];
-    let mut incoming = Incoming::begin(media).map_err(Failure::Write)?;
+    let mut incoming = Incoming::begin(storage).map_err(Failure::Write)?;
     loop {
         let length = match bytes.read(&mut part) {
             Ok(0) => return runtime.block_on(incoming.end()).map_err(Failure::Write),

@@ -33,7 +33,7 @@ use spirit_beads::error::Error;
 use spirit_beads::jobs::Job;
 use spirit_beads::products::{self, ImportSummary};
 use spirit_beads::stripe::Stripe;
-use spirit_beads::{media, server, worker};
+use spirit_beads::{server, worker};
 use sqlx::PgPool;
 use stripe_sandbox::{Buyer, Payment, Sandbox};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -427,8 +427,8 @@ impl Shop {
     }
 
     /// Does what the clock does every hour.
-    pub async fn sweep_images(&self) -> media::Swept {
-        media::sweep(&self.app.media, &self.db)
+    pub async fn sweep_images(&self) -> spirit_beads::images::Swept {
+        spirit_beads::images::sweep(&self.app.storage, &self.db)
             .await
             .expect("a sweep")
     }

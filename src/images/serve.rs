@@ -10,11 +10,11 @@ use object_store::path::Path;
 use object_store::{GetResult, ObjectMeta};
 use sqlx::PgPool;
 
-use super::objects::{asked_path, path_of, unavailable};
 use super::renditions::{Kind, WIDTHS};
 use super::service::rendition;
-use super::{Media, store};
+use super::store;
 use crate::error::{Error, Result};
+use crate::storage::{Storage, asked_path, path_of, unavailable};
 use crate::types::ids::ImageId;
 
 /// For addresses with a content hash.
@@ -41,7 +41,7 @@ struct Found {
 /// # Errors
 /// 404 for missing objects, 416 for an unsatisfiable range, 503 `media_unavailable`.
 pub async fn serve(
-    media: &Media,
+    storage: &Storage,
     db: &PgPool,
     path: &str,
     headers: &HeaderMap,
@@ -56,11 +56,11 @@ pub async fn serve(
         return not_modified(&found, known, None);
     }
     let Some(asked) = headers.get(header::RANGE) else {
-        let object = media.objects.get(&found.path, None).await?;
+        let object = storage.objects.get(&found.path, None).await?;
         let object = object.ok_or(Error::NotFound(""))?;
         return whole(found, headers, object).await;
     };
-    let meta = media.objects.head(&found.path).await?;
+    let meta = storage.objects.head(&found.path).await?;
     let meta = meta.ok_or(Error::NotFound(""))?;
     let tag = found.tag.clone().or_else(|| tag_of(&meta));
     let is_stale = match headers.get(header::IF_RANGE) {
@@ -84,7 +84,7 @@ pub async fn serve(
         }
         _ => None,
     };
-    let object = media.objects.get(&found.path, range.clone()).await?;
+    let object = storage.objects.get(&found.path, range.clone()).await?;
     let object = object.ok_or(Error::NotFound(""))?;
     let mut response = whole(found, headers, object).await?;
     if let (Some(range), StatusCode::OK) = (range, response.status()) {

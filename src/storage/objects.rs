@@ -31,7 +31,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const MAX_PATH: usize = 800;
 
 #[derive(Clone)]
-pub(super) struct Objects {
+pub struct Objects {
     store: Arc<dyn ObjectStore>,
     /// The folder, for folder storage.
     folder: Option<PathBuf>,
@@ -158,12 +158,12 @@ impl Objects {
 }
 
 /// Path of an object of an image.
-pub(super) fn path_of(storage_key: &str, name: &str) -> Path {
+pub fn path_of(storage_key: &str, name: &str) -> Path {
     Path::from_iter([IMAGES, storage_key, name])
 }
 
 /// Parses a path from a browser. Returns `None` for paths outside the store, hidden files, and unfinished files.
-pub(super) fn asked_path(text: &str) -> Option<Path> {
+pub fn asked_path(text: &str) -> Option<Path> {
     let is_plain = |part: &str| {
         !part.is_empty()
             && part.len() <= 255
@@ -206,7 +206,7 @@ fn names_nothing(error: &(dyn std::error::Error + 'static)) -> bool {
     false
 }
 
-pub(super) fn unavailable(error: impl Into<anyhow::Error>, what: &'static str) -> Error {
+pub fn unavailable(error: impl Into<anyhow::Error>, what: &'static str) -> Error {
     Error::Unavailable("media_unavailable", error.into().context(what))
 }
 

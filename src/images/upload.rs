@@ -8,11 +8,10 @@ use axum::http::{StatusCode, header};
 use multer::Multipart;
 use tokio::io::{AsyncWriteExt, BufWriter};
 
-use super::Media;
 use super::intake::{self, HEAD_BYTES, Refusal};
-use super::objects::unavailable;
 use crate::error::{Error, FieldError, Result};
 use crate::http::{arriving, too_large};
+use crate::storage::{Storage, unavailable};
 
 /// Size limit of a form besides its files, in bytes: texts, field names, boundaries.
 const MARGIN: u64 = 1024 * 1024;
@@ -55,8 +54,8 @@ impl Upload {
     ///
     /// # Errors
     /// 503 `media_unavailable` when it cannot be written.
-    pub async fn from_bytes(media: &Media, bytes: &[u8]) -> Result<Result<Upload, Refusal>> {
-        let mut incoming = Incoming::begin(media)?;
+    pub async fn from_bytes(storage: &Storage, bytes: &[u8]) -> Result<Result<Upload, Refusal>> {
+        let mut incoming = Incoming::begin(storage)?;
         incoming.take(bytes).await?;
         incoming.end().await
     }
@@ -87,13 +86,13 @@ impl Incoming {
     ///
     /// # Errors
     /// When the disk refuses.
-    pub fn begin(media: &Media) -> Result<Incoming> {
-        let file = tokio::fs::File::from_std(media.temporary_file()?);
+    pub fn begin(storage: &Storage) -> Result<Incoming> {
+        let file = tokio::fs::File::from_std(storage.temporary_file()?);
         Ok(Incoming {
             file: BufWriter::with_capacity(BUFFER, file),
             head: Vec::new(),
             size: 0,
-            most: media.limits.file_bytes,
+            most: storage.limits().file_bytes,
         })
     }
 
@@ -134,9 +133,9 @@ impl Incoming {
 /// # Errors
 /// 415 for other media types, 400 `parse_error` for a malformed form, 413 over the limit of all files together, 408
 /// when the body stops arriving, 503 `media_unavailable` when a file cannot be written.
-pub async fn read_form(media: &Media, request: Request, files_field: &str) -> Result<Form> {
+pub async fn read_form(storage: &Storage, request: Request, files_field: &str) -> Result<Form> {
     let boundary = boundary(&request)?;
-    let limits = media.limits;
+    let limits = storage.limits();
     let most = limits.file_bytes * limits.files as u64 + MARGIN;
     let mut multipart = Multipart::new(arriving(request, most), boundary);
     let mut form = Form::default();
@@ -160,7 +159,7 @@ pub async fn read_form(media: &Media, request: Request, files_field: &str) -> Re
             }
             Some(file_name) if name == files_field && !file_name.is_empty() => {
                 let mut incoming = match form.files.len() < limits.files {
-                    true => Some(Incoming::begin(media)?),
+                    true => Some(Incoming::begin(storage)?),
                     false => None,
                 };
                 while let Some(part) = field.chunk().await.map_err(malformed)? {

@@ -12,7 +12,7 @@ use crate::app::App;
 use crate::auth::{Admin, Scope};
 use crate::error::{Error, ErrorBody, FieldError, Result};
 use crate::http::Json;
-use crate::media::{self, Batch, ImageView};
+use crate::images::{self, Batch, ImageView};
 use crate::types::ids::ImageId;
 
 /// Name of the form field.
@@ -49,8 +49,8 @@ async fn upload(State(app): State<App>, admin: Admin, request: Request) -> Resul
         .may(Scope::Catalog)
         .or_else(|_| admin.may(Scope::CustomOrders))?;
     let deadline = request.extensions().get().cloned();
-    let form = media::read_form(&app.media, request, FIELD).await?;
-    let limits = app.media.limits();
+    let form = images::read_form(&app.storage, request, FIELD).await?;
+    let limits = app.storage.limits();
     if form.surplus > 0 {
         let sentence = format!("Up to {} images at once are allowed.", limits.files);
         return Err(Error::invalid(FIELD, sentence));
@@ -58,7 +58,7 @@ async fn upload(State(app): State<App>, admin: Admin, request: Request) -> Resul
     if form.files.is_empty() {
         return Err(Error::invalid(FIELD, "Send at least one image."));
     }
-    let mut batch = Batch::begin(&app.media, &app.db, deadline);
+    let mut batch = Batch::begin(&app.storage, &app.db, deadline);
     let taking_in = async {
         let mut field_errors = Vec::new();
         for (index, file) in form.files.into_iter().enumerate() {
@@ -82,7 +82,7 @@ async fn upload(State(app): State<App>, admin: Admin, request: Request) -> Resul
     }
     let ids = batch.ids();
     batch.done();
-    let views = media::find_views(&mut *app.db.acquire().await?, &ids).await?;
+    let views = images::find_views(&mut *app.db.acquire().await?, &ids).await?;
     let images: Vec<KeptImage> = ids
         .into_iter()
         .filter_map(|id| {

@@ -3,16 +3,17 @@
 use sqlx::PgPool;
 
 use super::service::{Kept, discard, keep};
-use super::{Media, Refusal, Upload};
+use super::{Refusal, Upload};
 use crate::error::Result;
 use crate::http::Deadline;
+use crate::storage::Storage;
 use crate::types::ids::ImageId;
 
 /// Images stored for a request that may still fail. Unless [`Batch::done`] is called, they are discarded, so that
 /// nothing of a failed request remains, whether it was rejected or its client disconnected. (An image being written at
 /// that moment is left to the sweep.)
 pub struct Batch {
-    media: Media,
+    storage: Storage,
     db: PgPool,
     deadline: Option<Deadline>,
     kept: Vec<Kept>,
@@ -20,9 +21,9 @@ pub struct Batch {
 
 impl Batch {
     /// Begins a batch for a request with this deadline; each stored image extends it.
-    pub fn begin(media: &Media, db: &PgPool, deadline: Option<Deadline>) -> Batch {
+    pub fn begin(storage: &Storage, db: &PgPool, deadline: Option<Deadline>) -> Batch {
         Batch {
-            media: media.clone(),
+            storage: storage.clone(),
             db: db.clone(),
             deadline,
             kept: Vec::new(),
@@ -34,7 +35,7 @@ impl Batch {
     /// # Errors
     /// As [`keep`].
     pub async fn keep(&mut self, upload: Upload) -> Result<std::result::Result<(), Refusal>> {
-        let kept = keep(&self.media, &self.db, upload).await?;
+        let kept = keep(&self.storage, &self.db, upload).await?;
         if let Some(deadline) = &self.deadline {
             deadline.put_off();
         }
@@ -54,7 +55,7 @@ impl Batch {
     /// Discards the images: the request has failed. Never fails itself; the sweep does the next day what is left.
     pub async fn take_back(mut self) {
         let kept = std::mem::take(&mut self.kept);
-        discard(&self.media, &self.db, &kept).await;
+        discard(&self.storage, &self.db, &kept).await;
     }
 }
 
@@ -63,8 +64,8 @@ impl Drop for Batch {
         if self.kept.is_empty() {
             return;
         }
-        let (media, db) = (self.media.clone(), self.db.clone());
+        let (storage, db) = (self.storage.clone(), self.db.clone());
         let kept = std::mem::take(&mut self.kept);
-        tokio::spawn(async move { discard(&media, &db, &kept).await });
+        tokio::spawn(async move { discard(&storage, &db, &kept).await });
     }
 }

@@ -12,13 +12,13 @@ use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
 use super::intake::{self, Prepared, Refusal};
-use super::objects::{asked_path, path_of};
 use super::renditions::{self, Kind};
 use super::store::{self, Row};
-use super::{Media, Upload, id_of};
+use super::{Upload, id_of};
 use crate::config::MediaLimits;
 use crate::error::{Error, Result};
 use crate::jobs::{self, Job};
+use crate::storage::{Storage, asked_path, path_of};
 use crate::types::ids::ImageId;
 
 /// Age at which a folder without a row counts as orphaned.
@@ -52,28 +52,28 @@ pub struct Swept {
 ///
 /// # Errors
 /// A refusal for the uploader; 503 `media_unavailable` when the storage fails, with nothing stored.
-pub async fn keep(media: &Media, db: &PgPool, upload: Upload) -> Result<Result<Kept, Refusal>> {
-    take_in(media, db, upload, None).await
+pub async fn keep(storage: &Storage, db: &PgPool, upload: Upload) -> Result<Result<Kept, Refusal>> {
+    take_in(storage, db, upload, None).await
 }
 
 /// Like [`keep`], for an image that a shop has stored under this id before. If it is identical, its bytes and id are
 /// kept. An ordinary upload of a JPEG would encode it again, with a small loss.
 pub async fn restore(
-    media: &Media,
+    storage: &Storage,
     db: &PgPool,
     id: &ImageId,
     upload: Upload,
 ) -> Result<Result<Kept, Refusal>> {
-    take_in(media, db, upload, Some(id.clone())).await
+    take_in(storage, db, upload, Some(id.clone())).await
 }
 
 async fn take_in(
-    media: &Media,
+    storage: &Storage,
     db: &PgPool,
     upload: Upload,
     known_as: Option<ImageId>,
 ) -> Result<Result<Kept, Refusal>> {
-    let prepared = match prepare(media, upload, known_as).await? {
+    let prepared = match prepare(storage, upload, known_as).await? {
         Ok(prepared) => prepared,
         Err(refusal) => return Ok(Err(refusal)),
     };
@@ -82,23 +82,27 @@ async fn take_in(
         return Ok(Ok(Kept { id, is_new: false }));
     }
     let storage_key = format!("{id}-{}", Uuid::now_v7().simple());
-    let is_new = store_new(media, db, prepared, &storage_key).await?;
-    if !is_new && let Err(error) = media.objects.remove(&storage_key).await {
+    let is_new = store_new(storage, db, prepared, &storage_key).await?;
+    if !is_new && let Err(error) = storage.objects.remove(&storage_key).await {
         tracing::warn!(%error, "an unneeded folder stays until the sweep");
     }
     Ok(Ok(Kept { id, is_new }))
 }
 
 async fn prepare(
-    media: &Media,
+    storage: &Storage,
     upload: Upload,
     known_as: Option<ImageId>,
 ) -> Result<Result<Prepared, Refusal>> {
-    let _reader = media.readers.acquire().await.map_err(anyhow::Error::from)?;
+    let _reader = storage
+        .readers
+        .acquire()
+        .await
+        .map_err(anyhow::Error::from)?;
     let content = upload.into_bytes().await?;
-    let limits = media.limits;
+    let limits = storage.limits();
     let (content, pixels) = {
-        let measured = media
+        let measured = storage
             .work(0, move || {
                 let pixels = intake::measure(&content, &limits);
                 (content, pixels)
@@ -110,7 +114,7 @@ async fn prepare(
             None => return Ok(Err(Refusal::Damaged)),
         }
     };
-    let prepared = media
+    let prepared = storage
         .work(pixels, move || {
             let recognized = known_as.and_then(|id| intake::recognize(&id, &content, &limits));
             match recognized {
@@ -123,7 +127,7 @@ async fn prepare(
 }
 
 async fn store_new(
-    media: &Media,
+    storage: &Storage,
     db: &PgPool,
     mut prepared: Prepared,
     storage_key: &str,
@@ -132,9 +136,9 @@ async fn store_new(
     let content = std::mem::take(&mut prepared.content);
     let size_bytes = content.len();
     let path = path_of(storage_key, &name);
-    if let Err(error) = media.objects.put(&path, content).await {
+    if let Err(error) = storage.objects.put(&path, content).await {
         // It may be partly written. If this fails, too, the sweep finds it.
-        let _ = media.objects.remove(storage_key).await;
+        let _ = storage.objects.remove(storage_key).await;
         return Err(error);
     }
     // From here on the object stays, even if the commit's answer is lost, because the row may exist.
@@ -150,7 +154,7 @@ async fn store_new(
 
 /// Discards the images of a failed request, unless they are in use or were uploaded again in the meantime. Nothing of
 /// them remains on disk or in the database. Never fails; the sweep does the next day what is left.
-pub async fn discard(media: &Media, db: &PgPool, kept: &[Kept]) {
+pub async fn discard(storage: &Storage, db: &PgPool, kept: &[Kept]) {
     let new: Vec<ImageId> = kept
         .iter()
         .filter(|kept| kept.is_new)
@@ -166,7 +170,7 @@ pub async fn discard(media: &Media, db: &PgPool, kept: &[Kept]) {
         tx.commit().await?;
         // Delete immediately; the job then finds nothing.
         for key in &keys {
-            media.objects.remove(key).await?;
+            storage.objects.remove(key).await?;
         }
         Ok::<(), Error>(())
     };
@@ -186,21 +190,21 @@ async fn enqueue_removal(conn: &mut PgConnection, storage_keys: &[String]) -> Re
 }
 
 /// Makes the renditions of an image. Safe to repeat; does nothing for a deleted image.
-pub async fn render(media: &Media, db: &PgPool, id: &ImageId) -> Result<()> {
+pub async fn render(storage: &Storage, db: &PgPool, id: &ImageId) -> Result<()> {
     let row = store::row(&mut *db.acquire().await?, id).await?;
     let Some(row) = row.filter(|row| !row.is_rendered) else {
         return Ok(());
     };
-    let Some(content) = original(media, &row).await? else {
+    let Some(content) = original(storage, &row).await? else {
         return Err(anyhow::anyhow!("the image {id} is not in the store").into());
     };
     // The image met the limits at its upload, so today's limit does not matter.
     let limits = MediaLimits {
         megapixels: 300,
-        ..media.limits
+        ..storage.limits()
     };
     let pixels = intake::measure(&content, &limits).map_err(|refusal| odd(id, refusal))?;
-    let made = media
+    let made = storage
         .work(pixels, move || {
             let image = intake::decode(&content, &limits);
             image.map(|image| renditions::make(&image))
@@ -211,11 +215,11 @@ pub async fn render(media: &Media, db: &PgPool, id: &ImageId) -> Result<()> {
     for rendition in made? {
         let name = format!("{}.{}", rendition.step, rendition.kind.extension());
         let path = path_of(&row.storage_key, &name);
-        media.objects.put(&path, rendition.content).await?;
+        storage.objects.put(&path, rendition.content).await?;
     }
     if !store::set_rendered(&mut *db.acquire().await?, &row).await? {
         // The image was deleted in the meantime, and these objects may have been written after its deletion.
-        media.objects.remove(&row.storage_key).await?;
+        storage.objects.remove(&row.storage_key).await?;
     }
     Ok(())
 }
@@ -225,12 +229,12 @@ fn odd(id: &ImageId, refusal: Refusal) -> Error {
 }
 
 /// Deletes the objects of a deleted image. Safe to repeat.
-pub async fn remove(media: &Media, storage_key: &str) -> Result<()> {
-    media.objects.remove(storage_key).await
+pub async fn remove(storage: &Storage, storage_key: &str) -> Result<()> {
+    storage.objects.remove(storage_key).await
 }
 
 /// Deletes images unused for a day, and leftovers of crashes in the storage. Safe to repeat, and to run concurrently.
-pub async fn sweep(media: &Media, db: &PgPool) -> Result<Swept> {
+pub async fn sweep(storage: &Storage, db: &PgPool) -> Result<Swept> {
     let mut swept = Swept::default();
     loop {
         let mut tx = db.begin().await?;
@@ -243,10 +247,10 @@ pub async fn sweep(media: &Media, db: &PgPool) -> Result<Swept> {
         }
     }
     let now = Utc::now();
-    let mut old = media.objects.storage_keys().await?;
+    let mut old = storage.objects.storage_keys().await?;
     old.retain(|key| made_at(key).is_some_and(|at| now - at > ORPHANED));
     for key in store::unknown_keys(&mut *db.acquire().await?, &old).await? {
-        media.objects.remove(&key).await?;
+        storage.objects.remove(&key).await?;
         swept.folders += 1;
     }
     Ok(swept)
@@ -263,7 +267,7 @@ fn made_at(storage_key: &str) -> Option<DateTime<Utc>> {
 /// Bytes and media type of a JPEG of at most this width, for emails; the original until renditions exist. `None` for an
 /// unknown image.
 pub async fn read(
-    media: &Media,
+    storage: &Storage,
     db: &PgPool,
     id: &ImageId,
     width: u32,
@@ -273,24 +277,24 @@ pub async fn read(
     };
     if row.is_rendered {
         let (path, _) = rendition(&row, width, Kind::Jpeg);
-        if let Some(content) = media.objects.read(&path).await? {
+        if let Some(content) = storage.objects.read(&path).await? {
             return Ok(Some((content, Kind::Jpeg.mime())));
         }
     }
-    let content = original(media, &row).await?;
+    let content = original(storage, &row).await?;
     Ok(content.map(|content| (content, row.format.mime())))
 }
 
 /// Bytes and media type of the file at an address, `/media/…`: an image as [`read`] returns it, or a file from the old
 /// service as stored. `None` for unknown files.
 pub async fn read_address(
-    media: &Media,
+    storage: &Storage,
     db: &PgPool,
     address: &str,
     width: u32,
 ) -> Result<Option<(Bytes, &'static str)>> {
     if let Some(id) = id_of(address) {
-        return read(media, db, &id, width).await;
+        return read(storage, db, &id, width).await;
     }
     let path = address
         .strip_prefix("/media/")
@@ -299,13 +303,13 @@ pub async fn read_address(
     let Some(path) = path else {
         return Ok(None);
     };
-    let Some(meta) = media.objects.head(&path).await? else {
+    let Some(meta) = storage.objects.head(&path).await? else {
         return Ok(None);
     };
     if meta.size > BROUGHT_ALONG_LIMIT {
         return Ok(None);
     }
-    let content = media.objects.read(&path).await?;
+    let content = storage.objects.read(&path).await?;
     let sniffed = content
         .filter(|content| !content.is_empty())
         .and_then(|content| {
@@ -315,9 +319,9 @@ pub async fn read_address(
     Ok(sniffed)
 }
 
-async fn original(media: &Media, row: &Row) -> Result<Option<Bytes>> {
+async fn original(storage: &Storage, row: &Row) -> Result<Option<Bytes>> {
     let path = path_of(&row.storage_key, &row.original());
-    media.objects.read(&path).await
+    storage.objects.read(&path).await
 }
 
 /// Path and name of the rendition for this width.
