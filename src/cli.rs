@@ -272,7 +272,7 @@ async fn dispatch(command: Command, config: Config) -> anyhow::Result<ExitCode> 
         Command::Admin(command) => admin(command, config).await?,
         Command::Stock(Stock::Check) => return check_stock(config).await,
         Command::Emails(Emails::Preview { out }) => {
-            let count = emails::preview(&config, &out).await?;
+            let count = emails::write_samples(&config, &out).await?;
             println!("{count} emails are in {}.", out.display());
         }
         Command::Stripe(command) => return stripe(command, config).await,

@@ -15,7 +15,7 @@ use crate::app::App;
 use crate::audit::Actor;
 use crate::auth::{Admin, Scope};
 use crate::custom_orders;
-use crate::email::{self, About, Email};
+use crate::emails::{self, About, Email};
 use crate::error::{Error, ErrorBody, FieldError, Result};
 use crate::http::{Json, Path};
 use crate::orders::{self, Change, NewShipment, Order, OrderView};
@@ -297,7 +297,7 @@ async fn ship_bought(
         order: orders::shipped_email_data(conn, &order).await?,
         shipment: shipment.email_data(),
     };
-    email::queue(
+    emails::queue(
         conn,
         &email,
         &id.to_string(),

@@ -9,20 +9,20 @@
 //! - [`reports`]: the dashboard: open tasks and sales figures
 //! - [`system`]: API for operators: events, jobs, holds, audit log, health
 //! - [`fulfillment`]: shipping and delivery of orders, custom orders included
-//! - [`emails`]: emails for the owner: listing, resending, reports of failed deliveries
 //! - [`payments`]: payments: checkout sessions, Stripe's events, refunds
-//! - [`reviews`]: changes of review items with their timelines and audit entries, and their API
 //! - [`custom_orders`]: pieces made on request, from the request through the quote to the shipment
 //! - [`orders`]: orders: lines, prices, shipping and status; disputes of their payments
-//! - [`review_items`]: rows of review items: each thing that a person must look at
 //! - [`products`]: catalog, prices and stock
+//! - [`review_items`]: review items: each thing that a person must look at
+//! - [`emails`]: emails: content, rendering, delivery, listing
+//! - [`images`]: images: uploads, renditions, delivery
 //! - [`idempotency`]: idempotency keys: a repeated request gets the first answer
 //! - [`auth`]: authentication: admin users and their sessions, API tokens
 //! - [`rate_limit`]: rate limits per client
 //! - [`settings`]: settings that can change while the shop runs
 //! - [`audit`]: the audit log, and admin forms that take effect once
 //! - [`app`]: [`app::App`]: the pool, the outside services and metrics, for handlers and jobs
-//! - [`email`]: email messages: content, rendering, delivery
+//! - [`mail`]: mail: delivery by SMTP or into a folder, sender and branding
 //! - [`storage`]: object storage: a folder or a bucket; room for uploads and decoding
 //! - [`http`]: request extractors that fail with our `Error`; request bodies
 //! - [`jobs`]: the job queue
@@ -40,7 +40,6 @@ pub mod cli;
 pub mod config;
 pub mod custom_orders;
 pub mod db;
-pub mod email;
 pub mod emails;
 pub mod error;
 pub mod fulfillment;
@@ -48,13 +47,13 @@ pub mod http;
 pub mod idempotency;
 pub mod images;
 pub mod jobs;
+pub mod mail;
 pub mod orders;
 pub mod payments;
 pub mod products;
 pub mod rate_limit;
 pub mod reports;
 pub mod review_items;
-pub mod reviews;
 pub mod server;
 pub mod settings;
 pub mod storage;

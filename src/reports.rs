@@ -17,7 +17,7 @@ use crate::orders::{self, BestSeller, Sales};
 use crate::products::{self, RunningOut};
 use crate::review_items::{self, ReviewItem};
 use crate::types::money::Cents;
-use crate::{custom_orders, email, jobs, payments, settings};
+use crate::{custom_orders, emails, jobs, payments, settings};
 
 pub fn router() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(show))
@@ -88,7 +88,7 @@ pub async fn look(
         true => Some(Failures {
             events: payments::count_failed_events(conn).await?,
             jobs: jobs::count_failed(conn).await?,
-            emails: email::count_failed(conn).await?,
+            emails: emails::count_failed(conn).await?,
         }),
         false => None,
     };

@@ -1,5 +1,6 @@
 //! Background jobs: their implementation, their schedule, and the worker.
 
+mod emails;
 mod progress;
 mod wakes;
 
@@ -20,7 +21,7 @@ use crate::app::App;
 use crate::auth;
 use crate::error::Error;
 use crate::jobs::{self, Job, Lane};
-use crate::{audit::submissions, custom_orders, emails, images, payments, rate_limit};
+use crate::{audit::submissions, custom_orders, images, payments, rate_limit};
 use progress::Progress;
 use wakes::{LaneDatabase, Wakes};
 
@@ -62,8 +63,8 @@ async fn carry_out(app: &App, job: Job) -> Result<(), Error> {
             payments::sweep(app).await?;
             payments::redact_events(app).await?;
             custom_orders::sweep(app).await?;
-            emails::sweep(app).await?;
             let mut conn = app.db.acquire().await?;
+            crate::emails::sweep(&mut conn).await?;
             rate_limit::sweep(&mut conn).await?;
             submissions::sweep(&mut conn).await?;
             jobs::forget_replaced(&mut conn).await?;

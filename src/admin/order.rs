@@ -12,7 +12,7 @@ use super::refunds::{self, RefundForm};
 use super::sign_in::refused;
 use crate::app::App;
 use crate::custom_orders::{self, CustomOrder};
-use crate::email::{self, EmailRow, Filter, SHOP};
+use crate::emails::{self, EmailRow, Filter, SHOP};
 use crate::error::{Error, FieldError, Result};
 use crate::fulfillment;
 use crate::http::{Path, Query};
@@ -143,11 +143,11 @@ fn email_name(kind: &str) -> String {
 }
 
 /// Label and badge color of an email's state.
-fn email_state(state: email::State) -> (&'static str, &'static str) {
+fn email_state(state: emails::State) -> (&'static str, &'static str) {
     match state {
-        email::State::Sent => ("sent", "good"),
-        email::State::Failed => ("failed", "bad"),
-        email::State::Queued | email::State::Sending => ("on its way", "due"),
+        emails::State::Sent => ("sent", "good"),
+        emails::State::Failed => ("failed", "bad"),
+        emails::State::Queued | emails::State::Sending => ("on its way", "due"),
     }
 }
 
@@ -176,7 +176,7 @@ async fn page(app: &App, context: &AdminContext, id: OrderId, forms: Forms) -> R
         limit: 50,
         ..Filter::default()
     };
-    let (mut emails, _) = email::list(&mut conn, &filter).await?;
+    let (mut emails, _) = emails::list(&mut conn, &filter).await?;
     for email in &mut emails {
         if email.recipient == SHOP {
             email.recipient.clone_from(&app.config.shop_email);
@@ -409,17 +409,18 @@ pub async fn resend(
     Path(id): Path<String>,
     form: Form,
 ) -> Result<Response> {
-    let mut change = Change::begin(&app.db, context.actor()?, &id).await?;
-    let order = change.before.clone();
+    let mut tx = app.db.begin().await?;
+    let id = orders::resolve(&mut tx, &id).await?;
+    let order = orders::find(&mut tx, id).await?;
+    let order = order.ok_or(Error::NotFound("Order"))?;
     let email = form.get("email").parse().map(EmailId);
     let email = email.map_err(|_| Error::NotFound("Email"))?;
-    let found = email::find(&mut change.tx, email).await?;
-    let found = found.filter(|found| found.row.order_id == Some(order.id));
-    let kind = found.ok_or(Error::NotFound("Email"))?.row.kind;
-    email::resend(&mut change.tx, email).await?;
-    change
-        .end("order.resend_email", json!({ "email": kind }))
-        .await?;
+    let found = emails::find(&mut tx, email).await?;
+    found
+        .filter(|found| found.row.order_id == Some(order.id))
+        .ok_or(Error::NotFound("Email"))?;
+    emails::send_again(&mut tx, &context.actor()?, email).await?;
+    tx.commit().await?;
     Ok(context.go_on(&path(&order), "The email is sent again."))
 }
 

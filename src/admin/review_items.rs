@@ -11,7 +11,6 @@ use crate::app::App;
 use crate::error::{Error, Result};
 use crate::http::{Path, Query};
 use crate::review_items::{self, Filter, ReviewItem};
-use crate::reviews;
 use crate::types::ids::ReviewItemId;
 
 const PAGE: i64 = 30;
@@ -60,7 +59,7 @@ pub async fn resolve(
     let id = id.parse().map(ReviewItemId);
     let id = id.map_err(|_| Error::NotFound("ReviewItem"))?;
     let mut tx = app.db.begin().await?;
-    let item = reviews::resolve(&mut tx, &context.actor()?, id).await?;
+    let item = review_items::resolve(&mut tx, &context.actor()?, id).await?;
     tx.commit().await?;
     let page = match form.get("back").as_str() {
         "list" => "/admin/review-items".to_owned(),

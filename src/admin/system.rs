@@ -7,8 +7,7 @@ use serde_json::Value;
 
 use super::context::AdminContext;
 use crate::app::App;
-use crate::email::{self, EmailRow, Filter};
-use crate::emails::{self, EmailView};
+use crate::emails::{self, EmailRow, EmailView, Filter};
 use crate::error::{Error, Result};
 use crate::http::{Path, Query};
 use crate::jobs::{self, QueuedJob};
@@ -181,7 +180,7 @@ pub async fn show(State(app): State<App>, context: AdminContext) -> Result<Respo
         wrong_mode_events: payments::count_wrong_mode_events(&mut conn).await?,
         failed_jobs: jobs::count_failed(&mut conn).await?,
         waiting_jobs: jobs::count(&mut conn).await?,
-        failed_emails: email::count_failed(&mut conn).await?,
+        failed_emails: emails::count_failed(&mut conn).await?,
         warnings,
     })
 }
@@ -296,7 +295,7 @@ pub async fn list_emails(
     let page = super::page_number(&query);
     let mut conn = app.db.acquire().await?;
     let filter = Filter {
-        state: shown.state().and_then(email::State::parse),
+        state: shown.state().and_then(emails::State::parse),
         search: shown
             .wanted()
             .map(|word| emails::subjects(&app, word.to_owned())),

@@ -12,8 +12,8 @@ use tokio::sync::Semaphore;
 use crate::app::metrics::Metrics;
 use crate::config::{Config, Secret};
 use crate::db::Pools;
-use crate::email::Mailer;
 use crate::error::Error;
+use crate::mail::Mailer;
 use crate::storage::Storage;
 use crate::stripe::Stripe;
 

@@ -42,6 +42,8 @@ pub fn router() -> OpenApiRouter<App> {
         .routes(routes!(start))
         .routes(routes!(ship))
         .routes(routes!(complete))
+        .merge(super::quote_email::router())
+        .merge(super::review_items::router())
 }
 
 /// A custom order with everything shown beside it.

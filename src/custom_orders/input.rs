@@ -15,10 +15,10 @@ use tokio::sync::Semaphore;
 
 use super::NewCustomOrder;
 use crate::app::App;
-use crate::email;
 use crate::error::{Error, Result};
 use crate::http::arriving;
 use crate::images::{self, Refusal, Upload};
+use crate::mail;
 use crate::storage::Storage;
 use crate::types::unicode;
 
@@ -252,7 +252,7 @@ fn is_email(text: &str) -> bool {
         return false;
     };
     let has_dot = domain.contains('.') && !domain.starts_with('.') && !domain.ends_with('.');
-    has_dot && email::parse_address(text).is_some()
+    has_dot && mail::parse_address(text).is_some()
 }
 
 fn invalid_json() -> Error {

@@ -4,6 +4,8 @@ mod admin;
 mod input;
 mod links;
 mod page;
+mod quote_email;
+mod review_items;
 mod routes;
 mod service;
 mod store;

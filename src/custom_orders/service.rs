@@ -8,7 +8,7 @@ use sqlx::PgConnection;
 use super::store::{self, Terms};
 use super::{CustomOrder, NewCustomOrder, PendingAction, Quote, QuoteState, Status, page};
 use crate::app::App;
-use crate::email::{
+use crate::emails::{
     self, About, CustomOrderEmailData, DelayedPaymentEmailData, Email, Holds, QuoteEmailData,
     Refusal, SHOP,
 };
@@ -42,11 +42,11 @@ pub async fn submit(
         },
         email: custom_order.email.clone(),
     };
-    email::queue(conn, &email, &cause, SHOP, None, about).await?;
+    emails::queue(conn, &email, &cause, SHOP, None, about).await?;
     let email = Email::CustomOrderReceived {
         custom_order: email_data(conn, app, &custom_order).await?,
     };
-    email::queue(conn, &email, &cause, &custom_order.email, None, about).await?;
+    emails::queue(conn, &email, &cause, &custom_order.email, None, about).await?;
     Ok(custom_order)
 }
 
@@ -632,7 +632,7 @@ pub async fn pay(
         custom_order: Some(custom_order.id),
     };
     let cause = custom_order.id.to_string();
-    email::queue(conn, &email, &cause, &custom_order.email, Some(SHOP), about).await?;
+    emails::queue(conn, &email, &cause, &custom_order.email, Some(SHOP), about).await?;
     Ok(Paid::Settled(order))
 }
 
@@ -763,7 +763,7 @@ pub async fn ship(
         custom_order: Some(custom_order.id),
     };
     let cause = order.id.to_string();
-    email::queue(conn, &email, &cause, &custom_order.email, None, about).await?;
+    emails::queue(conn, &email, &cause, &custom_order.email, None, about).await?;
     Ok(custom_order)
 }
 
@@ -865,7 +865,7 @@ pub async fn flag(conn: &mut PgConnection, id: CustomOrderId, item: &NewItem) ->
 async fn settle_not_closed(conn: &mut PgConnection, quote: QuoteId) -> Result<()> {
     let source = format!("payment_link:{quote}:not_closed");
     let result = "the payment link is closed";
-    for item in review_items::settle(conn, &source, "stripe", result).await? {
+    for item in review_items::close(conn, &source, "stripe", result).await? {
         if let Some(id) = item.custom_order_id {
             let note = format!("resolved automatically: {result}");
             store::add_event(conn, id, "note", "stripe", &note).await?;
@@ -942,7 +942,7 @@ async fn to_customer(
         custom_order: Some(custom_order.id),
         order: custom_order.order_id,
     };
-    email::queue(conn, email, cause, &custom_order.email, None, about).await
+    emails::queue(conn, email, cause, &custom_order.email, None, about).await
 }
 
 async fn locked(conn: &mut PgConnection, id: CustomOrderId) -> Result<CustomOrder> {

@@ -7,6 +7,7 @@ pub mod disputes;
 mod export;
 mod figures;
 mod restocks;
+mod review_items;
 mod routes;
 mod service;
 mod shipments;

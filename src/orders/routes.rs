@@ -17,11 +17,11 @@ use super::service::{self, Sale};
 use super::{Change, Order, OrderLine, Shipment, Status, TimelineEntry, export, store};
 use crate::app::App;
 use crate::auth::{Admin, Scope};
-use crate::email;
 use crate::error::{Error, ErrorBody, FieldError, Result};
 use crate::http::texts::Day;
 use crate::http::{Json, Paging, Path, Query};
 use crate::idempotency::{IdempotencyKey, Key, Known, Owner};
+use crate::mail;
 use crate::orders::disputes::{self, Dispute};
 use crate::types::calendar;
 use crate::types::ids::{OrderId, ProductId, RestockId};
@@ -36,6 +36,7 @@ pub fn router() -> OpenApiRouter<App> {
         .routes(routes!(add_note))
         .routes(routes!(undo))
         .routes(routes!(put_back))
+        .merge(super::review_items::router())
 }
 
 /// An order with its lines and timeline. A token that may change orders but lacks `orders:read` gets it without
@@ -481,7 +482,7 @@ impl NewSale {
         let note = text("note", Some(self.note), 2000).unwrap_or_default();
         if email
             .as_deref()
-            .is_some_and(|email| email::parse_address(email).is_none())
+            .is_some_and(|email| mail::parse_address(email).is_none())
         {
             field_errors.push(FieldError::new("email", "is no email address"));
         }

@@ -9,7 +9,7 @@ use super::cart::Cart;
 use super::shipping::Zone;
 use super::{Channel, Line, Order, Status, store};
 use crate::audit::{self, Actor};
-use crate::email::{LineEmailData, OrderEmailData};
+use crate::emails::{LineEmailData, OrderEmailData};
 use crate::error::{Error, FieldError, LineError, Result};
 use crate::products;
 use crate::review_items::{self, Kind, NewItem};

@@ -6,7 +6,7 @@ use sqlx::PgConnection;
 use utoipa::ToSchema;
 
 use super::{Order, Status, store};
-use crate::email::ShipmentEmailData;
+use crate::emails::ShipmentEmailData;
 use crate::error::{Error, FieldError, Result};
 use crate::http::texts::ShortLine;
 use crate::images;

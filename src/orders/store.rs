@@ -10,7 +10,7 @@ use super::shipping::Zone;
 use super::{Channel, Line, Order, OrderLine, Shipment, Status, TimelineEntry};
 use crate::db;
 use crate::error::Result;
-use crate::types::ids::{OrderId, ProductId, RestockId};
+use crate::types::ids::{OrderId, OrderKey, ProductId, RestockId};
 use crate::types::money::Cents;
 
 /// All columns of an order.
@@ -183,14 +183,10 @@ pub async fn find(conn: &mut PgConnection, id: OrderId) -> Result<Option<Order>>
 
 /// Finds an order's id from an id or a number such as `SB-1042`. An id is not looked up.
 pub async fn find_id(conn: &mut PgConnection, text: &str) -> Result<Option<OrderId>> {
-    if let Ok(id) = text.parse() {
-        return Ok(Some(OrderId(id)));
-    }
-    let number = text
-        .strip_prefix("SB-")
-        .and_then(|number| number.parse::<i64>().ok());
-    let Some(number) = number else {
-        return Ok(None);
+    let number = match OrderKey::parse(text) {
+        None => return Ok(None),
+        Some(OrderKey::Id(id)) => return Ok(Some(id)),
+        Some(OrderKey::Number(number)) => number,
     };
     let id = sqlx::query_scalar("select id from orders where number = $1")
         .bind(number)

@@ -101,7 +101,7 @@ async fn tell(
     }
     if !now.is_open() {
         let result = format!("the dispute is {}", now.known_state().in_words());
-        review_items::settle(conn, &source, "stripe", &result).await?;
+        review_items::close(conn, &source, "stripe", &result).await?;
         if now.known_state() == State::Lost {
             let what = match before {
                 Some(_) => "was disputed by the bank, and the customer keeps the money",
@@ -120,7 +120,7 @@ async fn tell(
     };
     if kind == Kind::Dispute {
         let inquiry = format!("{source}:inquiry");
-        review_items::settle(conn, &inquiry, "stripe", "the inquiry became a dispute").await?;
+        review_items::close(conn, &inquiry, "stripe", "the inquiry became a dispute").await?;
     }
     // A dispute that is reopened after a decision is another cause.
     let cause = match before {
@@ -255,7 +255,7 @@ pub async fn fraud_warned(conn: &mut PgConnection, object: &Value) -> Result<Eff
     let reason = fraud_in_words(object["fraud_type"].as_str().unwrap_or_default());
     if object["actionable"] == false {
         // The payment is already refunded or disputed, and needs no second item.
-        review_items::settle(
+        review_items::close(
             conn,
             &cause,
             "stripe",
@@ -319,7 +319,7 @@ pub async fn review_changed(
         "the review ended: {}",
         review_in_words(reason.unwrap_or_default())
     );
-    let was_open = !review_items::settle(conn, &cause, "stripe", &result)
+    let was_open = !review_items::close(conn, &cause, "stripe", &result)
         .await?
         .is_empty();
     // The event of the opening may arrive after that of the closing.

@@ -2,7 +2,7 @@
 
 use sqlx::PgConnection;
 
-use crate::email::{
+use crate::emails::{
     self, About, DelayedPaymentEmailData, Email, Holds, Refusal, RefusalEmailData, SHOP,
 };
 use crate::error::Result;
@@ -20,7 +20,7 @@ pub async fn confirm(conn: &mut PgConnection, order: &Order) -> Result<()> {
         None => (SHOP, None),
     };
     let cause = order.id.to_string();
-    email::queue(
+    emails::queue(
         conn,
         &email,
         &cause,
@@ -57,10 +57,10 @@ pub async fn refuse(
     let notice = Email::CouldNotFulfillNotice {
         refusal: refusal.clone(),
     };
-    email::queue(conn, &notice, cause, SHOP, None, about).await?;
+    emails::queue(conn, &notice, cause, SHOP, None, about).await?;
     if let Some(shopper) = shopper {
         let email = Email::CouldNotFulfill { refusal };
-        email::queue(conn, &email, cause, shopper, None, about).await?;
+        emails::queue(conn, &email, cause, shopper, None, about).await?;
     }
     Ok(())
 }
@@ -82,7 +82,7 @@ pub async fn refunded(
         amount,
         refunded: in_all,
     };
-    email::queue(conn, &email, cause, shopper, None, About::order(order.id)).await
+    emails::queue(conn, &email, cause, shopper, None, About::order(order.id)).await
 }
 
 /// Announces a delayed payment in progress to the shopper, if Stripe has their address.
@@ -130,7 +130,7 @@ async fn of_delayed(
     let Some(shopper) = order.email.as_deref() else {
         return Ok(());
     };
-    email::queue(
+    emails::queue(
         conn,
         email,
         &session.id,

@@ -15,12 +15,12 @@ use super::store::Cause;
 use super::{delayed, disputes, emails, redaction, refunds, store};
 use crate::app::App;
 use crate::custom_orders::{self, Paid};
-use crate::email::{About, Refusal};
+use crate::emails::{About, Refusal};
 use crate::error::{Error, Result};
 use crate::jobs::{self, Job};
 use crate::orders::{self, CustomOrderPurchase, Line, Outcome, Receipt, Status, Zone};
+use crate::review_items;
 use crate::review_items::{Kind, NewItem, Subject};
-use crate::reviews;
 use crate::stripe::{self, Session};
 use crate::types::ids::{OrderId, QuoteId};
 use crate::types::money::Cents;
@@ -291,7 +291,7 @@ async fn process_once(
         // One item a day is enough.
         let cause = format!("wrong_mode:{}", Utc::now().date_naive());
         let item = NewItem::new(Kind::WrongMode, cause, why);
-        reviews::flag(conn, Subject::default(), "stripe", &item).await?;
+        review_items::flag(conn, Subject::default(), "stripe", &item).await?;
         return Ok(Ok(Effect::Ignored));
     }
     let mut attempt = conn.begin().await?;

@@ -20,7 +20,6 @@ use crate::error::{Error, Result};
 use crate::jobs::{self, Job};
 use crate::orders::{self, NewRestock, Restocked};
 use crate::review_items::{self, NewItem};
-use crate::reviews;
 use crate::types::ids::{CustomOrderId, OrderId, ProductId, RefundId, RestockId};
 use crate::types::money::Cents;
 use store::{AskedRefund, NewRow, Refund};
@@ -553,6 +552,6 @@ pub async fn flag(
         order,
         custom_order,
     };
-    reviews::flag(conn, subject, "stripe", item).await?;
+    review_items::flag(conn, subject, "stripe", item).await?;
     Ok(())
 }

@@ -1,21 +1,23 @@
 //! Review items (P10): a row for each thing that a person must look at. The change that finds a problem raises its
 //! item, once per cause, and the owner gets an email. Each item is resolved separately, by a person or because its
 //! cause is gone.
-//!
-//! The rows and the email are here. [`crate::reviews`] also writes timelines and audit entries, and has the HTTP calls.
 
+mod routes;
+mod service;
 mod store;
 
+pub use routes::{Several, router};
+pub use service::{flag, resolve, resolve_only, settle};
 pub use store::{
-    Filter, assign, count_by_subject, count_open, find, list, list_open, move_deadline, pass,
-    raise, resolve, settle,
+    Filter, assign, close, count_by_subject, count_open, find, list, list_open, move_deadline,
+    pass, raise,
 };
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::email::About;
+use crate::emails::About;
 use crate::types::ids::{CustomOrderId, OrderId, ReviewItemId};
 
 /// Kind of a review item.

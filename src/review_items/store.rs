@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use sqlx::{Connection, PgConnection};
 
 use super::{Kind, NewItem, ReviewItem, Subject};
-use crate::email::{self, About, Email, ReviewItemEmailData, SHOP};
+use crate::emails::{self, About, Email, ReviewItemEmailData, SHOP};
 use crate::error::{Error, Result};
 use crate::types::ids::ReviewItemId;
 
@@ -21,8 +21,7 @@ macro_rules! columns {
 /// Raises an item and queues the email to the owner. Safe to repeat: the same cause raises once, and `None` is returned
 /// after that.
 ///
-/// The caller writes the timeline: see [`crate::orders::flag`], [`crate::custom_orders::flag`] and
-/// [`crate::reviews::flag`].
+/// The caller writes the timelines, as [`flag`](super::flag) does.
 ///
 /// # Errors
 /// Database errors only.
@@ -80,7 +79,7 @@ async fn email_owner(conn: &mut PgConnection, item: &ReviewItem) -> Result<()> {
         order: item.order_id,
         custom_order: item.custom_order_id,
     };
-    email::queue(conn, &email, &item.id.to_string(), SHOP, None, about).await
+    emails::queue(conn, &email, &item.id.to_string(), SHOP, None, about).await
 }
 
 /// Records that a cause came and went before an item was raised; it raises none from now on. Safe to repeat.
@@ -133,7 +132,7 @@ pub async fn assign(
     Ok(())
 }
 
-/// Moves the deadline of a source's open items. [`settle`] explains sources.
+/// Moves the deadline of a source's open items. [`close`] explains sources.
 pub async fn move_deadline(
     conn: &mut PgConnection,
     source: &str,
@@ -159,7 +158,7 @@ pub async fn move_deadline(
 ///
 /// # Errors
 /// Database errors only.
-pub async fn settle(
+pub async fn close(
     conn: &mut PgConnection,
     source: &str,
     actor: &str,
@@ -211,6 +210,42 @@ pub async fn resolve(
     .fetch_optional(conn)
     .await?;
     Ok(item)
+}
+
+/// Adds a note to the timelines of an item's order and custom order.
+pub async fn note(
+    conn: &mut PgConnection,
+    item: &ReviewItem,
+    actor: &str,
+    text: &str,
+) -> Result<()> {
+    // Lock order: the custom order's row before the order's, which its entry locks by the foreign key. The caller may
+    // change the custom order afterwards: a shared lock could not be raised without a deadlock.
+    if let Some(custom_order) = item.custom_order_id {
+        sqlx::query("select from custom_orders where id = $1 for update")
+            .bind(custom_order)
+            .execute(&mut *conn)
+            .await?;
+        sqlx::query(
+            "insert into custom_order_events (custom_order_id, kind, actor, note) values ($1, 'note', $2, $3)",
+        )
+        .bind(custom_order)
+        .bind(actor)
+        .bind(text)
+        .execute(&mut *conn)
+        .await?;
+    }
+    if let Some(order) = item.order_id {
+        sqlx::query(
+            "insert into order_events (order_id, kind, actor, note) values ($1, 'note', $2, $3)",
+        )
+        .bind(order)
+        .bind(actor)
+        .bind(text)
+        .execute(&mut *conn)
+        .await?;
+    }
+    Ok(())
 }
 
 /// Loads one item.

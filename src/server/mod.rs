@@ -42,7 +42,7 @@ use crate::http::{BodyTime, Deadline, Json, Path};
 use crate::idempotency::IdempotencyKey;
 use crate::{
     admin, app::metrics, auth, custom_orders, emails, fulfillment, images, orders, payments,
-    products, reports, reviews, system, system::health,
+    products, reports, review_items, system, system::health,
 };
 use load_shedding::LoadLimiter;
 
@@ -118,7 +118,7 @@ pub fn router(app: App, pages: Option<Router>) -> Router {
         .merge(orders::router())
         .merge(custom_orders::router())
         .merge(fulfillment::router())
-        .merge(reviews::router())
+        .merge(review_items::router())
         .merge(payments::router())
         .merge(emails::router())
         .merge(images::router())

@@ -16,7 +16,7 @@ use utoipa_axum::routes;
 use crate::app::App;
 use crate::audit::{self, Actor, Entry};
 use crate::auth::{Admin, Scope};
-use crate::email;
+use crate::emails;
 use crate::error::answers::{BadRequest, NotThere, TokenFailures};
 use crate::error::{Error, ErrorBody, Result};
 use crate::http::{Json, Paging, Path, Query};
@@ -149,7 +149,7 @@ async fn show_health(State(app): State<App>, admin: Admin) -> Result<Json<Health
         wrong_mode_events: payments::count_wrong_mode_events(&mut conn).await?,
         failed_jobs: jobs::count_failed(&mut conn).await?,
         jobs: jobs::count(&mut conn).await?,
-        failed_emails: email::count_failed(&mut conn).await?,
+        failed_emails: emails::count_failed(&mut conn).await?,
     }))
 }
 

@@ -68,6 +68,27 @@ uuid_id!(
     RestockId
 );
 
+/// The id of an order, or its number as people write it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OrderKey {
+    Id(OrderId),
+    /// 1042 of `SB-1042`.
+    Number(i64),
+}
+
+impl OrderKey {
+    /// Parses a UUID or `SB-1042`.
+    pub fn parse(text: &str) -> Option<OrderKey> {
+        match text.parse() {
+            Ok(id) => Some(OrderKey::Id(OrderId(id))),
+            Err(_) => {
+                let number = text.strip_prefix("SB-")?.parse().ok()?;
+                Some(OrderKey::Number(number))
+            }
+        }
+    }
+}
+
 /// Id of an image: the SHA-256 of its content, 64 lower-case hexadecimal digits.
 #[derive(
     Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, sqlx::Type, ToSchema,

@@ -5,7 +5,7 @@ use spirit_beads::audit::Actor;
 use spirit_beads::auth::Scope;
 use spirit_beads::review_items::{Kind, NewItem};
 use spirit_beads::types::ids::ReviewItemId;
-use spirit_beads::{orders, reviews};
+use spirit_beads::{orders, review_items};
 use stripe_sandbox::Fault;
 use uuid::Uuid;
 
@@ -742,7 +742,7 @@ async fn the_log_does_not_say_of_one_what_another_did_meanwhile() {
         .expect("an item");
     let resolves = async || {
         let mut tx = shop.db.begin().await.expect("a transaction");
-        let resolved = reviews::resolve(&mut tx, &Actor::console(), ReviewItemId(item)).await;
+        let resolved = review_items::resolve(&mut tx, &Actor::console(), ReviewItemId(item)).await;
         assert!(resolved.expect("an item").resolved_at.is_some());
         tx.commit().await.expect("a commit");
     };

@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use reqwest::Method;
 use serde_json::{Value, json};
+use spirit_beads::audit::Actor;
 use spirit_beads::auth::Scope;
 use spirit_beads::config::Config;
-use spirit_beads::email::{
-    self, About, Addressed, Branding, CustomOrderEmailData, Email, Image, ImageRef, Images, preview,
-};
+use spirit_beads::emails::{self, About, Addressed, CustomOrderEmailData, Email, ImageRef, Images};
 use spirit_beads::jobs::Job;
+use spirit_beads::mail::{self, Branding, ImageFile};
 use spirit_beads::types::ids::{EmailId, ImageId};
 use spirit_beads::worker;
 use stripe_sandbox::{Buyer, Payment};
@@ -40,7 +40,7 @@ impl Shop {
         let mut tx = self.db.begin().await.expect("a transaction");
         let about = About::order(spirit_beads::types::ids::OrderId(order.expect("an id")));
         let cause = Uuid::new_v4().to_string();
-        email::queue(&mut tx, email, &cause, recipient, None, about)
+        emails::queue(&mut tx, email, &cause, recipient, None, about)
             .await
             .expect("an email");
         tx.commit().await.expect("a commit");
@@ -120,9 +120,9 @@ fn branding(settings: &[(&str, &str)]) -> Branding {
 struct OneImage(Vec<u8>);
 
 impl Images for OneImage {
-    async fn read(&self, image: ImageRef<'_>, _: u32) -> anyhow::Result<Option<Image>> {
+    async fn read(&self, image: ImageRef<'_>, _: u32) -> anyhow::Result<Option<ImageFile>> {
         Ok(match image {
-            ImageRef::Kept(_) => Some(Image {
+            ImageRef::Kept(_) => Some(ImageFile {
                 bytes: self.0.clone(),
                 mime: "image/jpeg".to_owned(),
             }),
@@ -132,15 +132,15 @@ impl Images for OneImage {
 }
 
 fn sample(kind: &str) -> Email {
-    let mut preview = preview::emails().into_iter();
+    let mut preview = emails::samples().into_iter();
     preview.find(|(name, _)| *name == kind).expect("a sample").1
 }
 
 /// An email as it arrives, with every image 100 bytes long.
 async fn arrived(email: &Email, branding: &Branding) -> Mail {
-    let composed = email::render(email, branding, &OneImage(vec![7; 100]), "id").await;
+    let composed = emails::render(email, branding, &OneImage(vec![7; 100]), "id").await;
     let addressed = Addressed {
-        to: email::parse_address("ann@example.com").expect("an address"),
+        to: mail::parse_address("ann@example.com").expect("an address"),
         copy: None,
         reply_to: None,
         message_id: "<id@beads.example>",
@@ -406,13 +406,13 @@ async fn every_email_arrives_whole_by_every_kind_of_line() {
         let ca_file = server.ca_file.display().to_string();
         let shop = shop_with(&server, &[("SMTP_URL", &url), ("SMTP_CA_FILE", &ca_file)]).await;
         let session = shop.sells_one("Sunrise").await;
-        for (_, email) in preview::emails() {
+        for (_, email) in emails::samples() {
             shop.queues(&email, "ann@example.com", &session).await;
         }
         shop.run_jobs().await;
 
         let received = server.received();
-        assert_eq!(received.len(), 1 + preview::emails().len(), "{safety:?}");
+        assert_eq!(received.len(), 1 + emails::samples().len(), "{safety:?}");
         let mut ids: Vec<String> = Vec::new();
         for email in &received {
             assert_eq!(email.from, "hello@beads.example");
@@ -678,7 +678,9 @@ async fn a_copy_that_was_put_off_is_sent_again_to_its_reader_alone() {
     // Sent again on purpose it goes to both.
     let email = id_of(&shop.emails().await[0]);
     let mut conn = shop.db.acquire().await.expect("a connection");
-    email::resend(&mut conn, email).await.expect("an email");
+    emails::send_again(&mut conn, &Actor::console(), email)
+        .await
+        .expect("an email");
     drop(conn);
     shop.run_jobs().await;
     assert_eq!(
@@ -1059,7 +1061,7 @@ async fn an_image_that_cannot_be_read_is_left_out_and_the_email_goes() {
         "/media/a%20b.png",
         "https://elsewhere.example/x.png",
     ]
-    .map(|image| spirit_beads::email::LineEmailData {
+    .map(|image| spirit_beads::emails::LineEmailData {
         image: Some(image.to_owned()),
         ..line.clone()
     })
@@ -1088,7 +1090,7 @@ async fn a_request_is_told_to_the_shop_with_its_images_and_answered_to_the_visit
     let shop = shop_at(&server).await;
     let session = shop.sells_one("Sunrise").await;
     shop.run_jobs().await;
-    shop.queues(&sample("new_custom_order"), email::SHOP, &session)
+    shop.queues(&sample("new_custom_order"), emails::SHOP, &session)
         .await;
     shop.run_jobs().await;
     let mail = server.received().pop().expect("an email").mail();
@@ -1132,7 +1134,7 @@ async fn an_email_stays_within_its_size_and_says_what_it_left_out() {
         email,
     };
     let images = OneImage(vec![7; 4 * 1024 * 1024]);
-    let composed = email::render(&email, &branding(&[]), &images, "id").await;
+    let composed = emails::render(&email, &branding(&[]), &images, "id").await;
     let text = composed.expect("an email").text.replace('\n', " ");
     assert!(text.contains("Attached: 3 photos."), "{text}");
     assert!(text.contains("could not be read: 7 photos."), "{text}");
@@ -1274,7 +1276,7 @@ async fn the_owner_finds_emails_and_reads_them() {
     shop.sells_one("Moonrise").await;
     shop.queues(&sample("order_shipped"), "nowhere", &session)
         .await;
-    shop.queues(&sample("new_custom_order"), email::SHOP, &session)
+    shop.queues(&sample("new_custom_order"), emails::SHOP, &session)
         .await;
     shop.run_jobs().await;
     let admin = shop.admin(&[Scope::OrdersRead]).await;
@@ -1465,7 +1467,7 @@ async fn a_customers_emails_are_sent_in_their_order_and_another_customers_beside
     shop.run_jobs().await;
     let before = server.connections();
     server.misbehave(Trouble::HoldBeforeReply);
-    let (_, email) = preview::emails().remove(0);
+    let (_, email) = emails::samples().remove(0);
     for recipient in ["ann@example.com", "ann@example.com", "bob@example.com"] {
         shop.queues(&email, recipient, &session).await;
     }

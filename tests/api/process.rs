@@ -9,7 +9,6 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use spirit_beads::auth::Scope;
-use spirit_beads::email::preview;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::net::TcpStream;
 use tokio::process::{Child, ChildStdout, Command};
@@ -545,7 +544,7 @@ async fn every_email_can_be_looked_at_without_a_database() {
         )
         .await;
     assert_eq!(code, 0, "{said}");
-    let preview = preview::emails().len();
+    let preview = spirit_beads::emails::samples().len();
     assert!(out.starts_with(&format!("{preview} emails")), "{out}");
     assert!(!home.dir.join("data").exists());
     let mut emails = 0;

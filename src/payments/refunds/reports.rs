@@ -16,8 +16,8 @@ use crate::orders::{self, Status};
 use crate::payments::emails;
 use crate::payments::events::{Effect, reference};
 use crate::payments::store::{self as payments, Payment};
+use crate::review_items;
 use crate::review_items::{Kind, NewItem};
-use crate::reviews;
 use crate::stripe;
 use crate::types::ids::OrderId;
 use crate::types::money::Cents;
@@ -38,13 +38,13 @@ pub async fn keep(
         store::set_state(conn, ours, state, Some(&report.id), error).await?;
         if state != State::Failed {
             let source = format!("refund_delayed:{ours}");
-            reviews::settle(conn, &source, "stripe", "Stripe has accepted the refund").await?;
+            review_items::settle(conn, &source, "stripe", "Stripe has accepted the refund").await?;
         }
         if state == State::Succeeded {
             // The refunds that it replaces need nobody any more.
             for failed in store::list_replaced(conn, ours).await? {
                 let source = format!("refund:{failed}");
-                reviews::settle(conn, &source, "stripe", "the refund was made again").await?;
+                review_items::settle(conn, &source, "stripe", "the refund was made again").await?;
             }
         }
     }
@@ -152,7 +152,7 @@ pub async fn apply(conn: &mut PgConnection, payment_id: &str) -> Result<()> {
     // However the money went back in the end, a failed refund of it needs nobody any more.
     for failed in store::list_made_good(conn, payment_id, payment.amount).await? {
         let source = format!("refund:{failed}");
-        reviews::settle(conn, &source, "stripe", "the payment was refunded in full").await?;
+        review_items::settle(conn, &source, "stripe", "the payment was refunded in full").await?;
     }
     Ok(())
 }

@@ -10,10 +10,10 @@ use lettre::Address;
 use lettre::message::header::{ContentType, Header, HeaderName, HeaderValue};
 use lettre::message::{Attachment, Mailbox, Message, MultiPart, SinglePart};
 
-use super::branding::{Branding, Logo, one_line};
 use super::content::{Block, Page, Shown};
-use super::images::{Image, ImageRef, Images, square};
+use super::images::{ImageRef, Images, square};
 use super::message::Email;
+use crate::mail::{Branding, ImageFile, Logo, one_line};
 
 /// Limit of the images in one email, in bytes before encoding. With the encoding, an email stays below the 25 MB that
 /// mail servers accept.
@@ -34,8 +34,8 @@ pub struct Composed {
     pub html: String,
     pub text: String,
     /// Embedded images, by Content-ID.
-    inside: Vec<(String, Image)>,
-    attached: Vec<Image>,
+    inside: Vec<(String, ImageFile)>,
+    attached: Vec<ImageFile>,
 }
 
 /// Recipients and message id.
@@ -47,7 +47,7 @@ pub struct Addressed<'a> {
 }
 
 #[derive(Template)]
-#[template(path = "email.html", config = "src/email/askama.toml")]
+#[template(path = "email.html", config = "src/emails/askama.toml")]
 struct Html<'a> {
     page: &'a Page,
     shop: &'a str,
@@ -63,7 +63,7 @@ struct Html<'a> {
 }
 
 #[derive(Template)]
-#[template(path = "email.txt", escape = "none", config = "src/email/askama.toml")]
+#[template(path = "email.txt", escape = "none", config = "src/emails/askama.toml")]
 struct Text<'a> {
     page: &'a Page,
     shop: &'a str,
@@ -123,14 +123,14 @@ pub async fn render(
 struct Parts {
     /// Suffix of their ids.
     id: String,
-    inside: Vec<(String, Image)>,
-    attached: Vec<Image>,
+    inside: Vec<(String, ImageFile)>,
+    attached: Vec<ImageFile>,
     bytes: usize,
 }
 
 impl Parts {
     /// Embeds an image and returns its `src`. Returns `None` when it exceeds the limit.
-    fn show(&mut self, image: Image) -> Option<String> {
+    fn show(&mut self, image: ImageFile) -> Option<String> {
         self.count(&image)?;
         let id = format!("{}.{}", self.inside.len() + 1, self.id);
         let source = format!("cid:{id}");
@@ -139,13 +139,13 @@ impl Parts {
     }
 
     /// Attaches an image. Returns `None` when it exceeds the limit.
-    fn attach(&mut self, image: Image) -> Option<()> {
+    fn attach(&mut self, image: ImageFile) -> Option<()> {
         self.count(&image)?;
         self.attached.push(image);
         Some(())
     }
 
-    fn count(&mut self, image: &Image) -> Option<()> {
+    fn count(&mut self, image: &ImageFile) -> Option<()> {
         let bytes = self.bytes + image.bytes.len();
         (bytes <= MOST_BYTES).then(|| self.bytes = bytes)
     }
@@ -281,7 +281,7 @@ impl Composed {
     }
 }
 
-fn content_type(image: &Image) -> anyhow::Result<ContentType> {
+fn content_type(image: &ImageFile) -> anyhow::Result<ContentType> {
     ContentType::parse(&image.mime).with_context(|| format!("the kind {}", image.mime))
 }
 

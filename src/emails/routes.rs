@@ -1,152 +1,30 @@
-//! Emails for the owner: listing, resending, and reports of failed deliveries. `email` has their content and transport.
+//! Admin API of emails: listing, showing, sending again.
 
-use std::path::Path as FilePath;
-
-use anyhow::Context;
 use axum::extract::State;
 use axum::http::StatusCode;
 use serde::Serialize;
-use serde_json::json;
 use sqlx::PgConnection;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use super::content::Subjects;
+use super::delivery::{SHOP, branding, message_id, send_again, show};
+use super::images::ShopImages;
+use super::message::Email;
+use super::render::render;
+use super::store::{self, EmailRow, Filter, State as EmailState};
 use crate::app::App;
-use crate::audit::{self, Actor};
 use crate::auth::{Admin, Scope};
-use crate::config::Config;
-use crate::email::{
-    self, Addressed, Branding, Email, EmailRow, Filter, Image, ImageRef, Images, SHOP, Subjects,
-    TroubleKind, preview,
-};
 use crate::error::{Error, ErrorBody, FieldError, Result};
 use crate::http::{Json, Paging, Path, Query};
-use crate::review_items::{Kind, NewItem, Subject};
 use crate::types::ids::EmailId;
-use crate::{custom_orders, images, orders, products, reviews, settings};
 
 pub fn router() -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .routes(routes!(list))
         .routes(routes!(find))
         .routes(routes!(resend))
-        .routes(routes!(preview_quote))
-}
-
-/// Sends a queued email. A failed delivery is reported to the owner. Safe to repeat.
-///
-/// # Errors
-/// Database errors only. While the mail server is down, the email waits.
-pub async fn send(app: &App, id: EmailId) -> Result<()> {
-    let branding = branding(app).await?;
-    let attempt = email::attempt(&app.db, &app.mailer, &branding, &ShopImages(app), id).await?;
-    let Some(attempt) = attempt else {
-        return Ok(());
-    };
-    let mut tx = app.db.begin().await?;
-    let trouble = email::record(&mut tx, &attempt).await?;
-    if attempt.is_sent() {
-        // The owner sent it again after it was given up.
-        reviews::settle(
-            &mut tx,
-            &format!("email:{id}"),
-            "mail",
-            "the email was sent",
-        )
-        .await?;
-    }
-    if let Some(trouble) = trouble {
-        let kind = match trouble.kind {
-            TroubleKind::Undelivered => Kind::EmailUndelivered,
-            TroubleKind::ShopUndelivered => Kind::ShopEmailUndelivered,
-            TroubleKind::CopyRefused => Kind::EmailCopyRefused,
-        };
-        let cause = format!("email:{id}:{}", trouble.attempt);
-        let item = NewItem::new(kind, cause, trouble.why);
-        // An email that does not reach the owner concerns the shop, not the customer's order.
-        let subject = match kind {
-            Kind::ShopEmailUndelivered => Subject::default(),
-            _ => trouble.about.into(),
-        };
-        reviews::flag(&mut tx, subject, "mail", &item).await?;
-    }
-    tx.commit().await?;
-    Ok(())
-}
-
-/// Queues stuck emails again. Safe to repeat.
-///
-/// # Errors
-/// Database errors only.
-pub async fn sweep(app: &App) -> Result<()> {
-    email::sweep(&mut *app.db.acquire().await?).await
-}
-
-/// The images of this shop.
-struct ShopImages<'a>(&'a App);
-
-impl Images for ShopImages<'_> {
-    async fn read(&self, image: ImageRef<'_>, width: u32) -> anyhow::Result<Option<Image>> {
-        let App { storage, db, .. } = self.0;
-        let found = match image {
-            ImageRef::Path(path) => images::read_address(storage, db, path, width).await?,
-            ImageRef::Kept(id) => images::read(storage, db, id, width).await?,
-        };
-        Ok(found.map(|(bytes, mime)| Image {
-            bytes: bytes.into(),
-            mime: mime.to_owned(),
-        }))
-    }
-}
-
-/// Writes a sample of every email into a folder: `.html` for a browser, `.txt`, and `.eml` as sent. Returns their
-/// number.
-///
-/// # Errors
-/// When the folder cannot be written, or the configured logo cannot be read.
-pub async fn preview(config: &Config, folder: &FilePath) -> anyhow::Result<usize> {
-    let branding = Branding::new(config)?;
-    let drawn = tokio::task::spawn_blocking(products::demo::images).await?;
-    let samples = preview::emails();
-    std::fs::create_dir_all(folder)
-        .with_context(|| format!("creating the folder {}", folder.display()))?;
-    for (name, email) in &samples {
-        let composed = email::render(email, &branding, &DemoImages(&drawn), name).await?;
-        let write = |end: &str, bytes: &[u8]| {
-            let path = folder.join(format!("{name}.{end}"));
-            std::fs::write(&path, bytes).with_context(|| format!("writing {}", path.display()))
-        };
-        write("html", composed.standalone().as_bytes())?;
-        write("txt", composed.text.as_bytes())?;
-        let reply_to = email.answers_to().and_then(email::parse_address);
-        let addressed = Addressed {
-            to: branding.address.clone(),
-            copy: None,
-            reply_to: Some(reply_to.unwrap_or_else(|| branding.address.clone())),
-            message_id: &format!("<{name}.sample@{}>", branding.domain()),
-        };
-        write("eml", &composed.message(&branding, addressed)?)?;
-    }
-    Ok(samples.len())
-}
-
-/// The demo catalog's images, by path. Its close-ups stand in for uploaded images.
-struct DemoImages<'a>(&'a [(String, Vec<u8>)]);
-
-impl Images for DemoImages<'_> {
-    async fn read(&self, image: ImageRef<'_>, _width: u32) -> anyhow::Result<Option<Image>> {
-        let path = match image {
-            ImageRef::Path(path) => path.trim_start_matches("/media/"),
-            ImageRef::Kept(id) if *id == preview::images()[0] => "demo/tidewalk-b.png",
-            ImageRef::Kept(_) => "demo/river-braid-b.png",
-        };
-        let drawn = self.0.iter().find(|(drawn, _)| drawn == path);
-        Ok(drawn.map(|(_, bytes)| Image {
-            bytes: bytes.clone(),
-            mime: "image/png".to_owned(),
-        }))
-    }
 }
 
 #[derive(Serialize, ToSchema)]
@@ -223,7 +101,7 @@ async fn list(State(app): State<App>, admin: Admin, query: Query) -> Result<Json
     let (order, recipient) = (text("order"), text("recipient"));
     let search = query.search(&mut field_errors);
     let state = state.and_then(|text| {
-        let state = email::State::parse(&text);
+        let state = EmailState::parse(&text);
         if state.is_none() {
             field_errors.push(FieldError::new("state", "is not a state of an email"));
         }
@@ -235,7 +113,7 @@ async fn list(State(app): State<App>, admin: Admin, query: Query) -> Result<Json
     let mut conn = app.db.acquire().await?;
     let order = match order {
         Some(text) => Some(
-            orders::find_id(&mut conn, &text)
+            store::find_order(&mut conn, &text)
                 .await?
                 .ok_or_else(|| Error::invalid("order", "is not the id or number of an order"))?,
         ),
@@ -275,7 +153,7 @@ pub async fn browse(
     app: &App,
     filter: &Filter,
 ) -> Result<(Vec<EmailRow>, i64)> {
-    let (emails, count) = email::list(conn, filter).await?;
+    let (emails, count) = store::list(conn, filter).await?;
     let emails = emails.into_iter().map(|email| named(email, app));
     Ok((emails.collect(), count))
 }
@@ -286,15 +164,9 @@ pub async fn browse(
 /// When it cannot be rendered, which is a bug.
 pub async fn draw(app: &App, email: &Email) -> Result<(String, String)> {
     let branding = branding(app).await?;
-    let composed = email::render(email, &branding, &ShopImages(app), "preview").await?;
+    let composed = render(email, &branding, &ShopImages(app), "preview").await?;
     let page = composed.standalone();
     Ok((composed.subject, page))
-}
-
-/// Branding under the current settings.
-async fn branding(app: &App) -> Result<Branding> {
-    let settings = settings::current(&mut *app.db.acquire().await?, &app.config).await?;
-    Ok(app.mailer.branding().named(&settings.shop_name))
 }
 
 /// Replaces the placeholder recipient by the shop's address.
@@ -336,73 +208,17 @@ async fn find(
 /// # Errors
 /// 404 when there is no such email.
 pub async fn view(app: &App, id: EmailId) -> Result<EmailView> {
-    let found = email::find(&mut *app.db.acquire().await?, id).await?;
+    let found = store::find(&mut *app.db.acquire().await?, id).await?;
     let source = found.ok_or(Error::NotFound("Email"))?;
     let branding = branding(app).await?;
-    let shown = email::show(&branding, &ShopImages(app), &source).await;
+    let shown = show(&branding, &ShopImages(app), &source).await;
     Ok(EmailView {
-        message_id: email::message_id(&source, &branding),
+        message_id: message_id(&source, &branding),
         subject: shown.as_ref().map(|shown| shown.subject.clone()),
         html: shown.as_ref().map(|shown| shown.standalone()),
         text: shown.map(|shown| shown.text),
         email: named(source.row, app),
     })
-}
-
-/// The email of a drafted quote, as the customer would get it.
-#[derive(Serialize, ToSchema)]
-struct QuoteEmail {
-    subject: String,
-    /// With inlined images. Its payment button leads nowhere yet.
-    html: String,
-}
-
-/// Previews the email that approving the drafted quote would send.
-#[utoipa::path(
-    operation_id = "preview_quote_email",
-    get,
-    path = "/api/admin/custom-orders/{id}/email",
-    tag = "custom orders",
-    security(("bearer" = [])),
-    params(("id" = String, Path, description = "The id, or the number as CO-1042")),
-    responses(
-        (status = 200, body = QuoteEmail),
-        (status = 401, body = ErrorBody),
-        (status = 403, body = ErrorBody),
-        (status = 404, body = ErrorBody, description = "No such custom order, or no drafted quote"),
-    )
-)]
-async fn preview_quote(
-    State(app): State<App>,
-    admin: Admin,
-    Path(id): Path<String>,
-) -> Result<Json<QuoteEmail>> {
-    admin.may(Scope::CustomOrders)?;
-    let mut conn = app.db.acquire().await?;
-    let id = custom_orders::resolve(&mut conn, &id).await?;
-    let email = custom_orders::preview(&mut conn, &app, id).await?;
-    drop(conn);
-    let (subject, html) = draw(&app, &email.ok_or(Error::NotFound("Email"))?).await?;
-    Ok(Json(QuoteEmail { subject, html }))
-}
-
-/// Sends an email again that was sent or given up, and writes an audit entry.
-///
-/// # Errors
-/// 404; 409 while it is being sent.
-pub async fn send_again(conn: &mut PgConnection, actor: &Actor, id: EmailId) -> Result<()> {
-    let before = email::find(conn, id).await?;
-    let before = before.ok_or(Error::NotFound("Email"))?.row;
-    email::resend(conn, id).await?;
-    audit::record(
-        conn,
-        actor,
-        "email.resend",
-        &format!("email:{id}"),
-        json!({"kind": before.kind, "state": before.state}),
-        json!({"kind": before.kind, "state": email::State::Queued}),
-    )
-    .await
 }
 
 /// Sends an email again that was sent or given up. It gets a new Message-ID, because mail programs hide an email whose

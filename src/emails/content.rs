@@ -2,11 +2,11 @@
 
 use chrono_tz::Tz;
 
-use super::branding::{Branding, one_line};
 use super::message::{
     CustomOrderEmailData, DelayedPaymentEmailData, Email, Holds, OrderEmailData, QuoteEmailData,
     Refusal, RefusalEmailData, ReviewItemEmailData, ShipmentEmailData,
 };
+use crate::mail::{Branding, one_line};
 use crate::types::calendar;
 use crate::types::money::Cents;
 

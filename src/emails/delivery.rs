@@ -4,26 +4,28 @@
 use std::time::Duration;
 
 use lettre::Address;
+use serde_json::json;
 use sha2::{Digest, Sha256};
-use sqlx::{PgConnection, PgPool};
+use sqlx::PgConnection;
 use tracing::{info, warn};
 
-use super::branding::{Branding, parse_address};
-use super::images::Images;
-use super::mailer::{Envelope, Mailer};
+use super::images::{Images, ShopImages};
 use super::message::{About, Email};
 use super::render::{Addressed, Composed, render};
-use super::smtp::{self, CopyOutcome, Failure};
 use super::store::{self, Begun, Source, State};
+use crate::app::App;
+use crate::audit::{self, Actor};
 use crate::error::{Error, Result};
 use crate::jobs::{self, Job};
+use crate::mail::{self, Branding, CopyOutcome, Envelope, Failure, Mailer, parse_address};
+use crate::settings;
 use crate::types::ids::EmailId;
 
 /// Recipient that stands for the owner's mailbox at the time of sending.
 pub const SHOP: &str = "shop";
 
 /// Lease of an attempt, longer than any SMTP dialogue. Other workers leave the email alone for this long.
-const LEASE: Duration = Duration::from_secs(2 * smtp::LONGEST.as_secs());
+const LEASE: Duration = Duration::from_secs(2 * mail::LONGEST.as_secs());
 
 /// Time for which delivery is retried, from the first attempt on.
 ///
@@ -90,14 +92,9 @@ impl Attempt {
 ///
 /// # Errors
 /// Database errors only.
-pub async fn attempt(
-    db: &PgPool,
-    mailer: &Mailer,
-    branding: &Branding,
-    images: &impl Images,
-    id: EmailId,
-) -> Result<Option<Attempt>> {
-    let mut conn = db.acquire().await?;
+pub async fn attempt(app: &App, id: EmailId) -> Result<Option<Attempt>> {
+    let branding = branding(app).await?;
+    let mut conn = app.db.acquire().await?;
     let Some(begun) = store::begin(&mut conn, id, LEASE, PATIENCE).await? else {
         if store::is_queued(&mut conn, id).await? {
             jobs::enqueue_in(&mut conn, &Job::SendEmail { email: id }, TURN).await?;
@@ -117,7 +114,7 @@ pub async fn attempt(
             false => Outcome::GivenUp(why),
         }
     } else {
-        deliver(mailer, branding, images, &begun).await
+        deliver(&app.mailer, &branding, &ShopImages(app), &begun).await
     };
     Ok(Some(Attempt {
         email: id,
@@ -260,22 +257,36 @@ pub async fn record(conn: &mut PgConnection, attempt: &Attempt) -> Result<Option
     }))
 }
 
-/// Sends an email again that was sent or given up. It gets a new Message-ID, because mail programs hide an email whose
-/// Message-ID they already have.
+/// Sends an email again that was sent or given up, and writes an audit entry. It gets a new Message-ID, because mail
+/// programs hide an email whose Message-ID they already have.
 ///
 /// # Errors
-/// 404 when there is no such email, 409 while it is being sent.
-pub async fn resend(conn: &mut PgConnection, id: EmailId) -> Result<()> {
-    if store::find(conn, id).await?.is_none() {
-        return Err(Error::NotFound("Email"));
-    }
+/// 404 when there is no such email; 409 `email_on_its_way` while it is being sent.
+pub async fn send_again(conn: &mut PgConnection, actor: &Actor, id: EmailId) -> Result<()> {
+    let before = store::find(conn, id).await?;
+    let before = before.ok_or(Error::NotFound("Email"))?.row;
     if !store::requeue(conn, id).await? {
         return Err(Error::Conflict(
             "email_on_its_way",
             "The email is on its way already.".to_owned(),
         ));
     }
-    jobs::enqueue(conn, &Job::SendEmail { email: id }).await
+    jobs::enqueue(conn, &Job::SendEmail { email: id }).await?;
+    audit::record(
+        conn,
+        actor,
+        "email.resend",
+        &format!("email:{id}"),
+        json!({"kind": before.kind, "state": before.state}),
+        json!({"kind": before.kind, "state": State::Queued}),
+    )
+    .await
+}
+
+/// Branding under the current settings.
+pub async fn branding(app: &App) -> Result<Branding> {
+    let settings = settings::current(&mut *app.db.acquire().await?, &app.config).await?;
+    Ok(app.mailer.branding().named(&settings.shop_name))
 }
 
 /// Queues emails again whose job or sender was lost. Safe to repeat.

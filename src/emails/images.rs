@@ -4,16 +4,10 @@ use image::codecs::jpeg::JpegEncoder;
 use image::imageops::FilterType;
 use image::{DynamicImage, Rgb, RgbImage};
 
+use crate::app::App;
 use crate::images;
+use crate::mail::ImageFile;
 use crate::types::ids::ImageId;
-
-/// An image file.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Image {
-    pub bytes: Vec<u8>,
-    /// Media type, such as `image/jpeg`.
-    pub mime: String,
-}
 
 /// A reference to an image in an email.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,12 +29,29 @@ pub trait Images: Sync {
         &self,
         image: ImageRef<'_>,
         width: u32,
-    ) -> impl Future<Output = anyhow::Result<Option<Image>>> + Send;
+    ) -> impl Future<Output = anyhow::Result<Option<ImageFile>>> + Send;
+}
+
+/// The images of this shop.
+pub struct ShopImages<'a>(pub &'a App);
+
+impl Images for ShopImages<'_> {
+    async fn read(&self, image: ImageRef<'_>, width: u32) -> anyhow::Result<Option<ImageFile>> {
+        let App { storage, db, .. } = self.0;
+        let found = match image {
+            ImageRef::Path(path) => images::read_address(storage, db, path, width).await?,
+            ImageRef::Kept(id) => images::read(storage, db, id, width).await?,
+        };
+        Ok(found.map(|(bytes, mime)| ImageFile {
+            bytes: bytes.into(),
+            mime: mime.to_owned(),
+        }))
+    }
 }
 
 /// Crops the middle of an image to a square JPEG, which every mail program shows. Returns `None` for an image that
 /// cannot be decoded.
-pub async fn square(image: Image, side: u32) -> Option<Image> {
+pub async fn square(image: ImageFile, side: u32) -> Option<ImageFile> {
     tokio::task::spawn_blocking(move || {
         let small = images::decode(&image.bytes)?.resize_to_fill(side, side, FilterType::Triangle);
         let mut bytes = Vec::new();
@@ -48,7 +59,7 @@ pub async fn square(image: Image, side: u32) -> Option<Image> {
             .encode_image(&on_white(&small))
             .ok()?;
         let mime = "image/jpeg".to_owned();
-        Some(Image { bytes, mime })
+        Some(ImageFile { bytes, mime })
     })
     .await
     .ok()?

@@ -1,4 +1,10 @@
-//! [`Mailer`]: delivery of emails by SMTP or into a folder.
+//! Mail: delivery by SMTP or into a folder, and the sender with its branding. `emails` decides what is sent.
+
+mod branding;
+mod smtp;
+
+pub use branding::{Branding, ImageFile, Logo, one_line, parse_address};
+pub use smtp::{CopyOutcome, Failure, LONGEST};
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -7,9 +13,8 @@ use std::sync::Arc;
 use anyhow::Context;
 use lettre::Address;
 
-use super::branding::Branding;
-use super::smtp::{CopyOutcome, Failure, Smtp};
 use crate::config::Config;
+use smtp::Smtp;
 
 /// Sends emails. Cheap to clone.
 #[derive(Clone)]
@@ -29,7 +34,7 @@ enum Way {
 pub struct Envelope<'a> {
     pub to: &'a Address,
     pub copy: Option<&'a Address>,
-    /// File name in the folder. An email sent again overwrites its file.
+    /// ImageFile name in the folder. An email sent again overwrites its file.
     pub file: &'a str,
     pub message: &'a [u8],
 }
@@ -57,7 +62,7 @@ impl Mailer {
     ///
     /// # Errors
     /// The reason, and whether another attempt may succeed.
-    pub(super) async fn deliver(&self, email: Envelope<'_>) -> Result<CopyOutcome, Failure> {
+    pub async fn deliver(&self, email: Envelope<'_>) -> Result<CopyOutcome, Failure> {
         match &self.0.way {
             Way::Smtp(smtp) => {
                 let from = &self.0.branding.from.email;

@@ -13,7 +13,7 @@ use super::content::Subjects;
 use super::message::{About, Email};
 use crate::error::Result;
 use crate::jobs::{self, Job};
-use crate::types::ids::{CustomOrderId, EmailId, OrderId};
+use crate::types::ids::{CustomOrderId, EmailId, OrderId, OrderKey};
 
 /// Queues an email inside the caller's transaction. Safe to repeat: a second email with the same kind and `dedup_key`
 /// (usually an order's id) is ignored. The recipient and the copy's recipient are an address or [`super::SHOP`].
@@ -234,6 +234,23 @@ pub async fn list(conn: &mut PgConnection, filter: &Filter) -> Result<(Vec<Email
     .await?;
     let all = rows.first().map_or(0, |row| row.all);
     Ok((rows.into_iter().map(|row| row.email).collect(), all))
+}
+
+/// Finds an order by its id or number (SB-1042). An id is not checked.
+///
+/// # Errors
+/// Database errors only.
+pub async fn find_order(conn: &mut PgConnection, text: &str) -> Result<Option<OrderId>> {
+    let number = match OrderKey::parse(text) {
+        None => return Ok(None),
+        Some(OrderKey::Id(id)) => return Ok(Some(id)),
+        Some(OrderKey::Number(number)) => number,
+    };
+    let id = sqlx::query_scalar("select id from orders where number = $1")
+        .bind(number)
+        .fetch_optional(conn)
+        .await?;
+    Ok(id)
 }
 
 /// Counts the emails that were given up.

@@ -8,11 +8,18 @@ use image::ImageFormat;
 use lettre::Address;
 use lettre::message::Mailbox;
 
-use super::images::Image;
 use crate::config::{Color, Config};
 
 /// Size limit of the logo in bytes, because every email includes it.
 const LOGO_LIMIT: u64 = 1024 * 1024;
+
+/// An image file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ImageFile {
+    pub bytes: Vec<u8>,
+    /// Media type, such as `image/jpeg`.
+    pub mime: String,
+}
 
 /// Sender and branding of outgoing email.
 #[derive(Clone, Debug)]
@@ -34,7 +41,7 @@ pub struct Branding {
 #[derive(Clone, Debug)]
 pub enum Logo {
     /// Embedded in each email.
-    Inside(Image),
+    Inside(ImageFile),
     /// An address that mail programs may fetch.
     Elsewhere(String),
 }
@@ -110,7 +117,7 @@ fn read_logo(logo: &str) -> anyhow::Result<Logo> {
         return Ok(Logo::Elsewhere(logo.to_owned()));
     }
     let path = Path::new(logo);
-    let read = || -> anyhow::Result<Image> {
+    let read = || -> anyhow::Result<ImageFile> {
         ensure!(
             std::fs::metadata(path)?.len() <= LOGO_LIMIT,
             "it is larger than 1 MB"
@@ -122,7 +129,7 @@ fn read_logo(logo: &str) -> anyhow::Result<Logo> {
             "it is not a PNG, JPEG or GIF"
         );
         let mime = format.to_mime_type().to_owned();
-        Ok(Image { bytes, mime })
+        Ok(ImageFile { bytes, mime })
     };
     let image = read().with_context(|| format!("reading {logo} (SHOP_LOGO)"))?;
     Ok(Logo::Inside(image))
