@@ -10,24 +10,24 @@ run *arguments:
 
 # Run the tests, without the slow ones below
 test *arguments:
-    cargo test {{ arguments }} -- --skip storm:: --skip generated:: --skip browser::
+    cargo test {{ arguments }} -- --skip chaos:: --skip fuzz:: --skip browser::
 
 # Break everything while people buy, then compare the books
 chaos *arguments:
-    cargo test --test api storm:: -- {{ arguments }}
+    cargo test --test it chaos:: -- {{ arguments }}
 
 # Feed the shop input that nobody would write
 fuzz *arguments:
-    cargo test --test api generated:: -- {{ arguments }}
+    cargo test --test it fuzz:: -- {{ arguments }}
 
 # Walk the admin in a headless Chromium
 browser *arguments:
-    BROWSER_TESTS=required cargo test --test api browser:: -- {{ arguments }}
+    BROWSER_TESTS=required cargo test --test it browser:: -- {{ arguments }}
 
 # Measure: more requests than can be served, then memory under load
 bench seconds="10":
-    RUSH_SECONDS={{ seconds }} cargo test --test api rush -- --nocapture
-    LOAD_SECONDS={{ seconds }} cargo test --test api memory_stays_flat -- --nocapture
+    RUSH_SECONDS={{ seconds }} cargo test --test it rush -- --nocapture
+    LOAD_SECONDS={{ seconds }} cargo test --test it memory_stays_flat -- --nocapture
 
 # Attack the API by its own document
 schemathesis: build

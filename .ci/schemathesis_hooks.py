@@ -23,7 +23,7 @@ KEPT_TOKENS = {int(id) for id in os.environ["KEPT_TOKENS"].split()}
 
 chance = random.Random(int(os.environ["SEED"]))
 
-# A form's file is an image: what is none is tried elsewhere (tests/api/media_hostile.rs).
+# A form's file is an image: what is none is tried elsewhere (tests/it/images/hostile.rs).
 PIXEL = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 )

@@ -1,0 +1,3 @@
+//! Emails.
+
+mod delivery;

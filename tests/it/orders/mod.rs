@@ -1,0 +1,6 @@
+//! Orders after the payment: shipping, review items, and customers' data.
+
+mod days;
+mod privacy;
+mod review_items;
+mod to_ship;

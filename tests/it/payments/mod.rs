@@ -1,0 +1,12 @@
+//! Payments and refunds: events, settlement, disputes, reconciliation, and Stripe misbehaving.
+
+mod delayed;
+mod disputes;
+mod events;
+mod faults;
+mod reconcile;
+mod refund_reversals;
+mod refunds;
+mod settlement;
+mod stripe_requests;
+mod webhook;
