@@ -4,9 +4,8 @@
 //!
 //! - [`cli`]: the subcommands
 //! - [`server`]: startup and shutdown, routers joined, middleware, listeners
-//! - [`admin`]: the admin's pages
+//! - [`admin`]: the admin's pages, and the figures of its dashboard
 //! - [`worker`]: every background job and the cron schedule, on one screen
-//! - [`reports`]: the dashboard: open tasks and sales figures
 //! - [`system`]: API for operators: events, jobs, holds, audit log, health
 //! - [`fulfillment`]: shipping and delivery of orders, custom orders included
 //! - [`payments`]: payments: checkout sessions, Stripe's events, refunds
@@ -16,15 +15,13 @@
 //! - [`review_items`]: review items: each thing that a person must look at
 //! - [`emails`]: emails: content, rendering, delivery, listing
 //! - [`images`]: images: uploads, renditions, delivery
-//! - [`idempotency`]: idempotency keys: a repeated request gets the first answer
 //! - [`auth`]: authentication: admin users and their sessions, API tokens
-//! - [`rate_limit`]: rate limits per client
 //! - [`settings`]: settings that can change while the shop runs
+//! - [`http`]: extractors that fail with our `Error`, request bodies, idempotency keys, rate limits
 //! - [`audit`]: the audit log, and admin forms that take effect once
 //! - [`app`]: [`app::App`]: the pool, the outside services and metrics, for handlers and jobs
 //! - [`mail`]: mail: delivery by SMTP or into a folder, sender and branding
 //! - [`storage`]: object storage: a folder or a bucket; room for uploads and decoding
-//! - [`http`]: request extractors that fail with our `Error`; request bodies
 //! - [`jobs`]: the job queue
 //! - [`stripe`]: client of the Stripe API
 //! - [`db`]: connection pools, startup checks, migrations
@@ -44,15 +41,12 @@ pub mod emails;
 pub mod error;
 pub mod fulfillment;
 pub mod http;
-pub mod idempotency;
 pub mod images;
 pub mod jobs;
 pub mod mail;
 pub mod orders;
 pub mod payments;
 pub mod products;
-pub mod rate_limit;
-pub mod reports;
 pub mod review_items;
 pub mod server;
 pub mod settings;

@@ -21,7 +21,7 @@ use crate::app::App;
 use crate::auth;
 use crate::error::Error;
 use crate::jobs::{self, Job, Lane};
-use crate::{audit::submissions, custom_orders, images, payments, rate_limit};
+use crate::{audit::submissions, custom_orders, http::rate_limit, images, payments};
 use progress::Progress;
 use wakes::{LaneDatabase, Wakes};
 

@@ -9,12 +9,12 @@ use chrono::{Days, NaiveDate};
 
 use super::chart::{self, Chart};
 use super::context::AdminContext;
+use crate::admin::figures;
 use crate::app::App;
 use crate::error::Result;
 use crate::http::Query;
 use crate::orders::{BestSeller, Sales};
 use crate::products::RunningOut;
-use crate::reports;
 use crate::review_items::ReviewItem;
 use crate::types::money::Cents;
 
@@ -65,7 +65,7 @@ pub async fn show(State(app): State<App>, context: AdminContext, query: Query) -
         _ => 30,
     };
     let mut conn = app.db.acquire().await?;
-    let found = reports::look(&mut conn, &app.config, days, context.is_owner()).await?;
+    let found = figures::look(&mut conn, &app.config, days, context.is_owner()).await?;
     let mut to_do = vec![
         ToDo {
             count: found.to_do.orders_to_pack,

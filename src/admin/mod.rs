@@ -13,6 +13,7 @@ mod context;
 mod csrf;
 mod custom_orders;
 mod dashboard;
+pub mod figures;
 mod fingerprint;
 mod form;
 mod frame;

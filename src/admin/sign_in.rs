@@ -13,7 +13,7 @@ use crate::app::App;
 use crate::auth::{self, SignedIn, Step};
 use crate::error::{Error, Result};
 use crate::http::Query;
-use crate::rate_limit;
+use crate::http::rate_limit;
 
 /// Lifetime of the cookie that recognizes a browser, in seconds: one year. The cookie grants no access, so it may last.
 const KNOWN_FOR: i64 = 365 * 24 * 60 * 60;

@@ -14,7 +14,7 @@ use super::{password, second_factor};
 use crate::app::{App, Signer};
 use crate::config::Secret;
 use crate::error::Result;
-use crate::rate_limit;
+use crate::http::rate_limit;
 use crate::types::ids::UserId;
 
 /// Origin of a sign-in attempt.

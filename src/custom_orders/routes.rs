@@ -14,9 +14,9 @@ use super::{NewCustomOrder, admin, input, page, service};
 use crate::app::App;
 use crate::error::{ErrorBody, Result};
 use crate::http::Json;
+use crate::http::rate_limit::{Action, Client};
 use crate::http::texts::ShortLine;
 use crate::images::Batch;
-use crate::rate_limit::{Action, Client};
 use crate::types::ids::CustomOrderId;
 
 pub fn router() -> OpenApiRouter<App> {

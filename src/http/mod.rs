@@ -1,7 +1,9 @@
 //! `Json`, `Query` and `Path` extractors that fail with our [`Error`], in the format of the previous service where
 //! docs/compatibility.md specifies it.
 
+pub mod idempotency;
 mod objects;
+pub mod rate_limit;
 pub mod texts;
 
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};

@@ -18,9 +18,9 @@ use super::{Change, Order, OrderLine, Shipment, Status, TimelineEntry, export, s
 use crate::app::App;
 use crate::auth::{Admin, Scope};
 use crate::error::{Error, ErrorBody, FieldError, Result};
+use crate::http::idempotency::{IdempotencyKey, Key, Known, Owner};
 use crate::http::texts::Day;
 use crate::http::{Json, Paging, Path, Query};
-use crate::idempotency::{IdempotencyKey, Key, Known, Owner};
 use crate::mail;
 use crate::orders::disputes::{self, Dispute};
 use crate::types::calendar;

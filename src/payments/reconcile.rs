@@ -11,7 +11,7 @@ use tracing::warn;
 use super::{ASKING_LIMIT, checkout, events, refunds, store};
 use crate::app::App;
 use crate::error::{DatabaseFailure, Error, Result};
-use crate::idempotency;
+use crate::http::idempotency;
 use crate::jobs::{self, Job};
 use crate::products;
 use crate::stripe::EventPage;

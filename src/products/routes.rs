@@ -30,9 +30,9 @@ use crate::audit::Actor;
 use crate::auth::{Admin, Scope};
 use crate::error::answers::ListError;
 use crate::error::{DatabaseFailure, Error, ErrorBody, FieldError, Result};
+use crate::http::idempotency::{IdempotencyKey, Key, Known, Owner};
 use crate::http::texts::IfMatch;
 use crate::http::{Json, Path, Query};
-use crate::idempotency::{IdempotencyKey, Key, Known, Owner};
 use crate::types::ids::{ImageId, ProductId};
 
 /// Builds the router of the catalog. The paths have no trailing slash.

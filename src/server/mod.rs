@@ -37,12 +37,12 @@ use crate::app::App;
 use crate::config::Config;
 use crate::error::answers::{FilterError, ListError};
 use crate::error::{Error, ErrorBody, Result};
+use crate::http::idempotency::IdempotencyKey;
 use crate::http::texts::{Day, IfMatch};
 use crate::http::{BodyTime, Deadline, Json, Path};
-use crate::idempotency::IdempotencyKey;
 use crate::{
     admin, app::metrics, auth, custom_orders, emails, fulfillment, images, orders, payments,
-    products, reports, review_items, system, system::health,
+    products, review_items, system, system::health,
 };
 use load_shedding::LoadLimiter;
 
@@ -122,7 +122,7 @@ pub fn router(app: App, pages: Option<Router>) -> Router {
         .merge(payments::router())
         .merge(emails::router())
         .merge(images::router())
-        .merge(reports::router())
+        .merge(admin::figures::router())
         .merge(system::router())
         .merge(auth::router())
         .split_for_parts();
