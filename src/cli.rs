@@ -233,11 +233,11 @@ fn print_field_errors(field_errors: &[FieldError]) {
 fn start_logging(config: &Config) {
     // These libraries log every job, query and attempt. The shop logs the relevant ones itself.
     let quiet = "graphile_worker=warn,graphile_worker_migrations_core=warn,sqlx=warn,stripe=error,reqwest_retry=error";
-    let filter = EnvFilter::builder().parse_lossy(format!("{quiet},{}", config.log_filter));
+    let filter = EnvFilter::builder().parse_lossy(format!("{quiet},{}", config.log.filter));
     let logs = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr);
-    match config.log_format {
+    match config.log.format {
         LogFormat::Human => logs
             .with_ansi(std::io::stderr().is_terminal())
             .with_target(false)
@@ -284,16 +284,22 @@ async fn dispatch(command: Command, config: Config) -> anyhow::Result<ExitCode> 
 }
 
 async fn serve(mut config: Config) -> anyhow::Result<()> {
-    let listener = TcpListener::bind(config.bind_addr)
+    let listener = TcpListener::bind(config.server.bind_addr)
         .await
-        .with_context(|| format!("listening on {} (set by BIND_ADDR)", config.bind_addr))?;
+        .with_context(|| {
+            format!(
+                "listening on {} (set by BIND_ADDR)",
+                config.server.bind_addr
+            )
+        })?;
     // Port 0 stands for any free port; the actual one is known from here on.
     let address = listener.local_addr()?;
     let metrics = bind_metrics(&config).await?;
-    config.public_url = config
+    config.server.public_url = config
+        .server
         .public_url
-        .replace(&config.bind_addr.to_string(), &address.to_string());
-    config.bind_addr = address;
+        .replace(&config.server.bind_addr.to_string(), &address.to_string());
+    config.server.bind_addr = address;
     for warning in config.warnings() {
         tracing::warn!("{warning}");
     }
@@ -309,7 +315,7 @@ async fn serve(mut config: Config) -> anyhow::Result<()> {
     let pages = shop.open_sandbox();
     let owner = shop.add_first_owner().await?;
     let told_to_stop = startup::interrupted();
-    let url = &shop.app.config.public_url;
+    let url = &shop.app.config.server.public_url;
     println!("Shop API   {url}/api/products/");
     println!("API docs   {url}/api/docs/");
     println!("Admin      {url}/admin/");
@@ -319,7 +325,7 @@ async fn serve(mut config: Config) -> anyhow::Result<()> {
             password.reveal()
         );
     }
-    if shop.app.config.smtp.is_none() {
+    if shop.app.config.mail.smtp.is_none() {
         let folder = shop.app.config.data_dir.join("mail");
         println!(
             "Emails     {}/   (files, because SMTP_URL is not set)",
@@ -359,7 +365,7 @@ async fn serve(mut config: Config) -> anyhow::Result<()> {
 
 /// Binds the metrics listener, if one is configured.
 async fn bind_metrics(config: &Config) -> anyhow::Result<Option<TcpListener>> {
-    let Some(address) = config.metrics_addr else {
+    let Some(address) = config.server.metrics_addr else {
         return Ok(None);
     };
     let listener = TcpListener::bind(address)
@@ -394,7 +400,7 @@ async fn catalog(command: Catalog, config: Config) -> anyhow::Result<()> {
                 &mut tx,
                 &text,
                 images.as_ref(),
-                shop.app.config.shop_currency,
+                shop.app.config.shop.currency,
                 "import",
             )
             .await;
@@ -543,7 +549,7 @@ async fn admin(command: Admin, config: Config) -> anyhow::Result<()> {
             password_stdin,
         } => {
             let password = password(password_stdin)?;
-            let holder = auth::Holder::new(&email, &shop.app.config.shop_name);
+            let holder = auth::Holder::new(&email, &shop.app.config.shop.name);
             let hashed = auth::hash_password(&password, "password", &holder).await?;
             let user = auth::create_user(&mut tx, &actor, &email, role, &hashed).await?;
             eprintln!("{} may sign in as {}.", user.email, user.role.as_str());
@@ -556,7 +562,7 @@ async fn admin(command: Admin, config: Config) -> anyhow::Result<()> {
         } => {
             // Before a row is locked: a password may be typed, and hashing takes time.
             let password = password(password_stdin)?;
-            let holder = auth::Holder::new(&email, &shop.app.config.shop_name);
+            let holder = auth::Holder::new(&email, &shop.app.config.shop.name);
             let hashed = auth::hash_password(&password, "password", &holder).await?;
             let user = user(&mut tx, &email).await?;
             auth::set_password(&mut tx, &actor, user.id, &hashed, None).await?;

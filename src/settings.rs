@@ -133,13 +133,13 @@ impl Settings {
     pub fn from_config(config: &Config) -> Settings {
         Settings {
             version: 0,
-            currency: config.shop_currency,
-            shop_name: config.shop_name.clone(),
-            quote_valid_days: config.quote_valid_days,
+            currency: config.shop.currency,
+            shop_name: config.shop.name.clone(),
+            quote_valid_days: config.shop.quote_valid_days,
             low_stock: LOW_STOCK,
-            shipping_us: config.shipping_us.into(),
-            shipping_north_america: config.shipping_north_america.into(),
-            shipping_international: config.shipping_international.into(),
+            shipping_us: config.shop.shipping_us.into(),
+            shipping_north_america: config.shop.shipping_north_america.into(),
+            shipping_international: config.shop.shipping_international.into(),
         }
     }
 

@@ -100,7 +100,7 @@ pub async fn change_password(
             return Err(Error::invalid("new", "is the old one"));
         }
         let user = context.user()?;
-        let holder = auth::Holder::new(&user.email, &app.config.shop_name);
+        let holder = auth::Holder::new(&user.email, &app.config.shop.name);
         let hashed = auth::hash_password(&new, "new", &holder).await?;
         let mut tx = app.db.begin().await?;
         auth::hold_session(&mut tx, user).await?;

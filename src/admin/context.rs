@@ -183,7 +183,7 @@ impl AdminContext {
 
     /// URL of a payment at Stripe, or of the sandbox.
     pub fn at_stripe(&self, payment: &str) -> String {
-        let key = self.app.config.stripe_secret_key.as_ref();
+        let key = self.app.config.stripe.secret_key.as_ref();
         match key.map(|key| key.reveal()) {
             None => "/sandbox/".to_owned(),
             Some(key) if key.contains("_test_") => {
@@ -218,13 +218,13 @@ impl AdminContext {
 
     /// Formats a time in the shop's time zone: `24 Nov 2026, 10:15`.
     pub fn time(&self, at: &DateTime<Utc>) -> String {
-        let local = at.with_timezone(&self.app.config.shop_time_zone);
+        let local = at.with_timezone(&self.app.config.shop.time_zone);
         local.format("%-d %b %Y, %H:%M").to_string()
     }
 
     /// Currency of the shop's prices.
     pub fn currency(&self) -> Currency {
-        self.app.config.shop_currency
+        self.app.config.shop.currency
     }
 
     /// Formats a time as RFC 3339, for the `datetime` attribute.
@@ -265,7 +265,7 @@ pub fn image_url(view: &ImageView, width: u32) -> String {
 /// URL of a dispute at Stripe, or of the sandbox.
 pub fn dispute_at_stripe(context: &AdminContext, dispute: &Dispute) -> String {
     let config = &context.app.config;
-    let Some(key) = &config.stripe_secret_key else {
+    let Some(key) = &config.stripe.secret_key else {
         return "/sandbox/".to_owned();
     };
     let mode = match key.reveal().contains("_test_") {

@@ -50,7 +50,7 @@ pub fn is_foreign(config: &Config, method: &Method, headers: &HeaderMap) -> bool
         .unwrap_or_default();
     // In development, the machine may be reached under another name than the one in `PUBLIC_URL`.
     let is_ours = |origin: &str| {
-        Some(origin) == origin_of(&config.public_url).as_deref()
+        Some(origin) == origin_of(&config.server.public_url).as_deref()
             || !config.is_production()
                 && origin
                     .split_once("://")

@@ -80,7 +80,7 @@ pub async fn look(
     days: i32,
     with_system: bool,
 ) -> Result<Figures> {
-    let zone = config.shop_time_zone;
+    let zone = config.shop.time_zone;
     let low_stock = settings::current(conn, config).await?.low_stock;
     let (to_pack, to_review) = orders::count_to_do(conn).await?;
     let (to_answer, to_make, wanting) = custom_orders::count_to_do(conn).await?;
@@ -193,7 +193,7 @@ async fn show(State(app): State<App>, admin: Admin, query: Query) -> Result<Json
         return Err(Error::Invalid(field_errors));
     }
     let days = i32::try_from(days).map_err(anyhow::Error::from)?;
-    let zone = app.config.shop_time_zone;
+    let zone = app.config.shop.time_zone;
     let with_system = admin.may(Scope::System).is_ok();
     let mut conn = app.db.acquire().await?;
     let found = look(&mut conn, &app.config, days, with_system).await?;

@@ -36,7 +36,7 @@ const SIGN_OUT: &str = "/admin/sign-out";
 pub async fn enter(State(app): State<App>, mut request: Request, next: Next) -> Response {
     let is_asset = request.uri().path().starts_with("/assets/");
     let is_shown = request.method() != Method::HEAD;
-    let limit = app.config.request_timeout;
+    let limit = app.config.server.request_timeout;
     let nobody = AdminContext::nobody(&app, &request);
     let arriving = arrive(&app, nobody.clone(), request.headers().clone());
     let (context, fresh) = if is_asset {
@@ -132,7 +132,7 @@ impl AdminContext {
                 browser: text(&header::USER_AGENT).chars().take(300).collect(),
                 known: AdminContext::cookie(app, headers, BROWSER),
             },
-            shop: app.config.shop_name.clone(),
+            shop: app.config.shop.name.clone(),
             said: context::said(app, headers),
             request_id: headers
                 .get("x-request-id")

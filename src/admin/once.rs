@@ -149,7 +149,7 @@ impl Patience {
     fn new(app: &App) -> Patience {
         Patience {
             // Shorter than the timeout of the request.
-            ends: Instant::now() + app.config.request_timeout * 3 / 4,
+            ends: Instant::now() + app.config.server.request_timeout * 3 / 4,
             pause: PAUSES.0,
         }
     }

@@ -179,7 +179,7 @@ async fn page(app: &App, context: &AdminContext, id: OrderId, forms: Forms) -> R
     let (mut emails, _) = emails::list(&mut conn, &filter).await?;
     for email in &mut emails {
         if email.recipient == SHOP {
-            email.recipient.clone_from(&app.config.shop_email);
+            email.recipient.clone_from(&app.config.shop.email);
         }
     }
     let images = match &view.shipment {

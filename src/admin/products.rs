@@ -101,7 +101,7 @@ impl ProductPage<'_> {
 
     /// URL of the product at Stripe, or of the sandbox.
     fn at_stripe(&self, id: &str) -> String {
-        let key = self.context.app.config.stripe_secret_key.as_ref();
+        let key = self.context.app.config.stripe.secret_key.as_ref();
         match key.map(|key| key.reveal()) {
             None => "/sandbox/".to_owned(),
             Some(key) if key.contains("_test_") => {
@@ -301,7 +301,7 @@ async fn new_page(app: &App, context: &AdminContext, form: Form) -> Result<Respo
 /// `POST /admin/new-product`
 pub async fn create(State(app): State<App>, context: AdminContext, form: Form) -> Result<Response> {
     let made = async {
-        let (mut fields, mut field_errors) = read(&form, app.config.shop_currency);
+        let (mut fields, mut field_errors) = read(&form, app.config.shop.currency);
         match form.get("count").as_str() {
             "" => {}
             count => match count.parse::<i64>() {
@@ -315,7 +315,7 @@ pub async fn create(State(app): State<App>, context: AdminContext, form: Form) -
         }
         let mut tx = app.db.begin().await?;
         let made =
-            keeping::create(&mut tx, &context.actor()?, fields, app.config.shop_currency).await;
+            keeping::create(&mut tx, &context.actor()?, fields, app.config.shop.currency).await;
         let product = with_field_errors(made, field_errors)?;
         tx.commit().await?;
         Ok(product)
@@ -416,7 +416,7 @@ async fn save(
     version: i64,
     form: &Form,
 ) -> Result<Product> {
-    let (fields, field_errors) = read(form, app.config.shop_currency);
+    let (fields, field_errors) = read(form, app.config.shop.currency);
     let mut tx = app.db.begin().await?;
     let saved = keeping::change(
         &mut tx,
@@ -424,7 +424,7 @@ async fn save(
         &product.id.0,
         version,
         fields,
-        app.config.shop_currency,
+        app.config.shop.currency,
     )
     .await;
     let product = with_field_errors(saved, field_errors)?;

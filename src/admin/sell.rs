@@ -184,7 +184,7 @@ async fn sell(app: &App, context: &AdminContext, form: &Form) -> Result<(Order, 
         customer_name: None,
         note,
     };
-    let order = orders::sell(&mut tx, &sale, app.config.shop_currency, &actor).await?;
+    let order = orders::sell(&mut tx, &sale, app.config.shop.currency, &actor).await?;
     tx.commit().await?;
     Ok((order, is_new))
 }

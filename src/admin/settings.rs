@@ -49,14 +49,14 @@ async fn page(app: &App, context: &AdminContext, sent: Form) -> Result<Response>
         sent
     } else {
         let (version, choice) = settings::chosen(&mut *app.db.acquire().await?).await?;
-        fields(version, &choice, app.config.shop_currency)
+        fields(version, &choice, app.config.shop.currency)
     };
     let given = Settings::from_config(&app.config);
     let page = context.show(&SettingsPage {
         context,
         form,
-        defaults: fields(0, &given.into(), app.config.shop_currency),
-        currency: app.config.shop_currency,
+        defaults: fields(0, &given.into(), app.config.shop.currency),
+        currency: app.config.shop.currency,
     })?;
     Ok(judged(page, verdict))
 }
@@ -85,7 +85,7 @@ fn fields(version: i32, choice: &Choice, currency: Currency) -> Form {
 
 /// `POST /admin/settings`: saves the settings. Empty fields fall back to the server's configuration.
 pub async fn change(State(app): State<App>, context: AdminContext, form: Form) -> Result<Response> {
-    let currency = app.config.shop_currency;
+    let currency = app.config.shop.currency;
     let changed = async {
         let version = form.get("version").parse().ok();
         let choice = read(&form, currency)?;

@@ -299,7 +299,7 @@ pub async fn list_emails(
         search: shown
             .wanted()
             .map(|word| emails::subjects(&app, word.to_owned())),
-        shop: app.config.shop_email.clone(),
+        shop: app.config.shop.email.clone(),
         limit: PAGE,
         offset: (page - 1) * PAGE,
         ..Filter::default()

@@ -19,7 +19,7 @@ const MAX_ANSWER: u64 = 64 * 1024;
 /// Queries the server on this machine, prints the response and returns an exit code.
 pub(super) async fn check(config: &Config, ready: bool) -> ExitCode {
     let path = if ready { "/readyz" } else { "/healthz" };
-    let address = reachable(config.bind_addr);
+    let address = reachable(config.server.bind_addr);
     let asked = tokio::time::timeout(TIMEOUT, ask(address, path)).await;
     let answer = asked.unwrap_or_else(|_| Err(anyhow::anyhow!("no answer in time")));
     match answer {

@@ -181,7 +181,7 @@ async fn close_at_stripe(app: &App, link: &str) -> Result<bool, StripeError> {
 /// Database errors only.
 pub async fn sweep(app: &App) -> Result<()> {
     let mut conn = app.db.acquire().await?;
-    let lapsed = store::list_lapsed(&mut conn, app.config.shop_time_zone).await?;
+    let lapsed = store::list_lapsed(&mut conn, app.config.shop.time_zone).await?;
     let refunded = store::list_refunded(&mut conn).await?;
     let not_refunded = store::list_not_refunded(&mut conn).await?;
     for (quote, state) in store::list_hanging(&mut conn, HANGING).await? {

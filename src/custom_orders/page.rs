@@ -36,7 +36,7 @@ pub fn address(app: &App, id: CustomOrderId) -> String {
     let token = signed.rsplit('.').next().unwrap_or_default();
     format!(
         "{}/api/custom-orders/{id}/status/?token={token}",
-        app.config.public_url
+        app.config.server.public_url
     )
 }
 
@@ -126,7 +126,7 @@ pub async fn status(
         .is_some_and(|accept| accept.contains("text/html"));
     let mut response = if wants_page {
         let shop = &settings.shop_name;
-        let zone = app.config.shop_time_zone;
+        let zone = app.config.shop.time_zone;
         let page = Page {
             shop,
             zone,

@@ -136,7 +136,7 @@ pub async fn approve(
             "cannot be approved",
         )),
         None => match draft {
-            Some(draft) if draft.currency != app.config.shop_currency.code() => Err(refused(
+            Some(draft) if draft.currency != app.config.shop.currency.code() => Err(refused(
                 "not_approvable",
                 &custom_order,
                 "has a quote in another currency than the shop's: quote anew",
@@ -171,7 +171,7 @@ async fn ask(
         shipping_name: draft.shipping_zone.title().to_owned(),
         shipping: draft.shipping,
         countries: draft.shipping_zone.countries(),
-        return_url: format!("{}/custom-order-success", app.config.frontend_url),
+        return_url: format!("{}/custom-order-success", app.config.server.frontend_url),
         key: first_key(custom_order.id, draft.id),
     };
     store::set_asking(conn, &call).await?;
@@ -351,7 +351,7 @@ pub async fn lapse(conn: &mut PgConnection, id: CustomOrderId, quote: QuoteId) -
 /// End of the last day on which a quote is payable, if its link were created now.
 fn valid_until(app: &App, quote: &Quote) -> DateTime<Utc> {
     let days = quote.valid_days.unsigned_abs();
-    calendar::end_of_day(Utc::now(), days, app.config.shop_time_zone)
+    calendar::end_of_day(Utc::now(), days, app.config.shop.time_zone)
 }
 
 /// Records the link that Stripe created for a quote, approves the custom order and emails the customer. Safe to repeat:

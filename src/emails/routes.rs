@@ -125,7 +125,7 @@ async fn list(State(app): State<App>, admin: Admin, query: Query) -> Result<Json
         order,
         recipient,
         search: search.map(|word| subjects(&app, word)),
-        shop: app.config.shop_email.clone(),
+        shop: app.config.shop.email.clone(),
         limit: page.size,
         offset: page.offset(),
     };
@@ -173,7 +173,7 @@ pub async fn draw(app: &App, email: &Email) -> Result<(String, String)> {
 fn named(mut email: EmailRow, app: &App) -> EmailRow {
     for address in [Some(&mut email.recipient), email.copy_to.as_mut()] {
         if let Some(address) = address.filter(|address| *address == SHOP) {
-            address.clone_from(&app.config.shop_email);
+            address.clone_from(&app.config.shop.email);
         }
     }
     email

@@ -61,7 +61,7 @@ impl Client {
         let Some(hash) = self.hash() else {
             return Ok(());
         };
-        let limits = &app.config.limits;
+        let limits = &app.config.server.limits;
         let most = match action {
             Action::Checkout => limits.checkouts_per_hour,
             Action::CustomOrder => limits.custom_orders_per_hour,

@@ -52,20 +52,20 @@ impl Branding {
     /// # Errors
     /// For a malformed address, or a logo file that cannot be read.
     pub fn new(config: &Config) -> anyhow::Result<Branding> {
-        let from = &config.mail_from;
-        let name = one_line(&config.shop_name, 100);
+        let from = &config.mail.from;
+        let name = one_line(&config.shop.name, 100);
         Ok(Branding {
             from: Mailbox::new(
                 Some(from.name.clone().unwrap_or_else(|| name.clone())),
                 parse_address(from.email.as_ref()).context("MAIL_FROM is no address")?,
             ),
             name,
-            address: parse_address(&config.shop_email).context("SHOP_EMAIL is no address")?,
-            url: config.frontend_url.clone(),
-            admin_url: config.public_url.clone(),
-            color: config.shop_color,
-            zone: config.shop_time_zone,
-            logo: config.shop_logo.as_deref().map(read_logo).transpose()?,
+            address: parse_address(&config.shop.email).context("SHOP_EMAIL is no address")?,
+            url: config.server.frontend_url.clone(),
+            admin_url: config.server.public_url.clone(),
+            color: config.shop.color,
+            zone: config.shop.time_zone,
+            logo: config.shop.logo.as_deref().map(read_logo).transpose()?,
         })
     }
 

@@ -45,7 +45,7 @@ impl Mailer {
     /// # Errors
     /// When the logo or a certificate cannot be read.
     pub fn new(config: &Config) -> anyhow::Result<Mailer> {
-        let way = match &config.smtp {
+        let way = match &config.mail.smtp {
             Some(server) => Way::Smtp(Box::new(Smtp::new(server.clone(), config)?)),
             None => Way::Folder(config.data_dir.join("mail")),
         };

@@ -57,7 +57,7 @@ impl Smtp {
     /// When the additional certificate file cannot be read.
     pub fn new(server: SmtpServer, config: &Config) -> anyhow::Result<Smtp> {
         let mut roots = RootCertStore::from_iter(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
-        if let Some(path) = &config.smtp_ca_file {
+        if let Some(path) = &config.mail.smtp_ca_file {
             add_certificates(&mut roots, path)
                 .with_context(|| format!("reading {} (SMTP_CA_FILE)", path.display()))?;
         }
@@ -70,7 +70,7 @@ impl Smtp {
         Ok(Smtp {
             hello: server.hello.clone().unwrap_or_else(host_name),
             tls: TlsConnector::from(Arc::new(tls)),
-            step: config.smtp_timeout,
+            step: config.mail.smtp_timeout,
             server,
         })
     }

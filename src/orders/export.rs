@@ -98,7 +98,7 @@ pub(super) fn read_days(
 /// # Errors
 /// Field errors of `from`, `to` and `rows`.
 pub fn export(app: App, query: &Query) -> Result<Response> {
-    let zone = app.config.shop_time_zone;
+    let zone = app.config.shop.time_zone;
     let (first, last) = usual_days(zone);
     let mut field_errors = Vec::new();
     let (from, to) = read_days(query, &mut field_errors);

@@ -112,7 +112,7 @@ async fn list(State(app): State<App>, admin: Admin, query: Query) -> Result<Json
     if !field_errors.is_empty() {
         return Err(Error::Invalid(field_errors));
     }
-    let zone = app.config.shop_time_zone;
+    let zone = app.config.shop.time_zone;
     let filter = store::Filter {
         status,
         search,
@@ -538,7 +538,7 @@ async fn record_sale(
         let status = StatusCode::from_u16(status).map_err(anyhow::Error::from)?;
         return Ok((status, Json(answer)).into_response());
     }
-    let order = service::sell(&mut tx, &sale, app.config.shop_currency, &admin.actor).await?;
+    let order = service::sell(&mut tx, &sale, app.config.shop.currency, &admin.actor).await?;
     let view = view(&mut tx, order.id).await?.shown_to(&admin);
     let view = serde_json::to_value(view).map_err(anyhow::Error::from)?;
     if let Some(key) = &key {

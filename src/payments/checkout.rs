@@ -102,7 +102,7 @@ async fn carry_out(app: &App, request: &Request) -> Result<Answer> {
 /// Follows replacements to the order that currently holds a shopper's pieces, because another tab may have replaced the
 /// order in the cookie.
 async fn newest(app: &App, order: OrderId) -> Result<OrderId> {
-    let limit = app.config.stripe_timeout * 3 / 2;
+    let limit = app.config.stripe.timeout * 3 / 2;
     loop {
         let mut conn = app.db.acquire().await?;
         let last = store::last_replacement(&mut conn, order).await?;
@@ -132,7 +132,7 @@ async fn check_cart(app: &App, request: &Request, former: OrderId) -> Result<boo
     let error = match too_much_held(app, &mut tx, request, Some(former)).await? {
         Some(error) => error,
         None => {
-            let currency = app.config.shop_currency;
+            let currency = app.config.shop.currency;
             let field_errors =
                 orders::check(&mut tx, &request.cart, currency, Some(former)).await?;
             if field_errors.is_empty() {
@@ -206,7 +206,7 @@ async fn place_and_ask(
     let settings = settings::current(&mut tx, &app.config).await?;
     let zone = request.zone.unwrap_or(Zone::DEFAULT);
     let terms = CheckoutTerms {
-        currency: app.config.shop_currency,
+        currency: app.config.shop.currency,
         zone,
         shipping: zone.rate(&settings).price,
     };
@@ -270,7 +270,7 @@ fn pieces(cart: &Cart) -> i64 {
 /// # Errors
 /// 400 `too_many_pieces`.
 fn check_size(app: &App, request: &Request) -> Result<()> {
-    let most = i64::from(app.config.limits.held_pieces);
+    let most = i64::from(app.config.server.limits.held_pieces);
     if request.client.hash().is_none() || pieces(&request.cart) <= most {
         return Ok(());
     }
@@ -294,7 +294,7 @@ async fn too_much_held(
     };
     let pieces = pieces(&request.cart);
     let (held, seconds) = store::held_by(conn, hash, replaces).await?;
-    if held + pieces <= i64::from(app.config.limits.held_pieces) {
+    if held + pieces <= i64::from(app.config.server.limits.held_pieces) {
         return Ok(None);
     }
     warn!(held, pieces, "a client would hold too many unpaid pieces");
@@ -463,7 +463,7 @@ async fn repeat(app: &App, key: &Key) -> Result<Option<Answer>> {
                 let mut conn = app.db.acquire().await?;
                 let checkout = store::find_checkout(&mut conn, order).await?;
                 // The first attempt still waits for Stripe, as far as known; this request returns its answer.
-                let limit = app.config.stripe_timeout * 3 / 2;
+                let limit = app.config.stripe.timeout * 3 / 2;
                 let waits = store::is_being_asked(&mut conn, order, limit).await?;
                 drop(conn);
                 match checkout {
@@ -791,7 +791,7 @@ fn new_session(app: &App, placed: &Placed, request: &Request, settings: &Setting
         countries,
     } = shipping(request.zone, settings);
     let order = &placed.order;
-    let public_url = &app.config.public_url;
+    let public_url = &app.config.server.public_url;
     NewSession {
         order: order.id,
         order_number: order.display_number(),

@@ -14,7 +14,7 @@ const LATEST: i64 = 20;
 /// # Errors
 /// Only the database's.
 pub async fn country_warning(conn: &mut PgConnection, config: &Config) -> Result<Option<String>> {
-    if config.trusted_proxies.is_empty() {
+    if config.server.trusted_proxies.is_empty() {
         // The settings alone tell that.
         return Ok(None);
     }
@@ -31,7 +31,7 @@ pub async fn country_warning(conn: &mut PgConnection, config: &Config) -> Result
     .await?;
     let is_nobody_known = all > 0 && all == without;
     Ok(is_nobody_known.then(|| {
-        let header = &config.country_header;
+        let header = &config.server.country_header;
         let checkouts = match all {
             1 => "the last checkout".to_owned(),
             all => format!("the last {all} checkouts"),

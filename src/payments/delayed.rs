@@ -27,7 +27,7 @@ pub async fn began(
     };
     store::record_session(conn, id, &session.id, None).await?;
     store::set_checkout_state(conn, id, "processing", None).await?;
-    let most = i64::from(app.config.limits.delayed_pieces);
+    let most = i64::from(app.config.server.limits.delayed_pieces);
     let is_held = store::count_delayed_pieces(conn).await? <= most;
     emails::payment_processing(conn, &order, session, is_held).await?;
     if !is_held {

@@ -319,7 +319,8 @@ async fn process_once(
 /// The reason not to apply an event of Stripe's other mode: a test payment is not money.
 fn wrong_mode(app: &App, event: &Event<'_>) -> Option<&'static str> {
     let is_live = event.json["livemode"].as_bool()?;
-    let is_wrong = app.config.is_live()? != is_live && HANDLED.contains(&event.kind.as_str());
+    let is_wrong =
+        app.config.stripe.is_live()? != is_live && HANDLED.contains(&event.kind.as_str());
     is_wrong.then_some(match is_live {
         true => "Stripe sent an event of live mode, but the shop's key is of test mode: it was not applied",
         false => "Stripe sent an event of test mode, but the shop's key is of live mode: it was not applied",

@@ -43,7 +43,7 @@ const OF_OBJECT: [&str; 14] = [
 /// # Errors
 /// Database errors only.
 pub async fn redact_events(app: &App) -> Result<u64> {
-    let days = app.config.event_retention_days;
+    let days = app.config.stripe.event_retention_days;
     let mut redacted = 0;
     for _ in 0..MAX_BATCHES {
         let mut tx = app.db.begin().await?;

@@ -209,14 +209,14 @@ fn return_origin(app: &App, headers: &HeaderMap) -> String {
         .get(header::ORIGIN)
         .and_then(|origin| origin.to_str().ok())
         .and_then(origin_of)
-        .filter(|origin| app.config.cors_allowed_origins.contains(origin))
-        .unwrap_or_else(|| app.config.frontend_url.clone())
+        .filter(|origin| app.config.server.cors_allowed_origins.contains(origin))
+        .unwrap_or_else(|| app.config.server.frontend_url.clone())
 }
 
 /// Shipping zone of the visitor's country, as reported by a trusted proxy.
 fn zone(app: &App, headers: &HeaderMap, peer: SocketAddr) -> Option<Zone> {
     headers
-        .get(&app.config.country_header)
+        .get(&app.config.server.country_header)
         .filter(|_| app.config.trusts(peer.ip()))
         .and_then(|country| country.to_str().ok())
         .and_then(Zone::of_country)
@@ -228,7 +228,7 @@ fn cookie(app: &App, order: OrderId) -> Cookie<'static> {
         .path("/")
         .http_only(true)
         .same_site(SameSite::Lax)
-        .secure(app.config.public_url.starts_with("https://"))
+        .secure(app.config.server.public_url.starts_with("https://"))
         .max_age(lifetime.try_into().expect("less than an hour"))
         .build()
 }
@@ -295,7 +295,7 @@ async fn webhook(
     stripe::verify(
         &body,
         signature,
-        &app.config.stripe_webhook_secrets,
+        &app.config.stripe.webhook_secrets,
         Utc::now().timestamp(),
     )
     .map_err(|error| {
@@ -339,7 +339,7 @@ async fn cancel(
     orders::find(&mut *app.db.acquire().await?, order)
         .await?
         .ok_or(Error::NotFound("Order"))?;
-    navigation::ask(&app.config.shop_name)
+    navigation::ask(&app.config.shop.name)
 }
 
 /// Cancels a checkout after confirmation on the page.

@@ -227,7 +227,7 @@ async fn create(
         body,
         Write::Create,
         &admin.bases(&app),
-        app.config.shop_currency,
+        app.config.shop.currency,
     );
     let mut tx = app.db.begin().await?;
     if let Some(key) = &key
@@ -290,7 +290,7 @@ async fn write(
     if body.contains_key("expected_inventory_count") {
         admin.token.may(Scope::Stock)?;
     }
-    let input = input::product(body, write, &admin.bases(&app), app.config.shop_currency);
+    let input = input::product(body, write, &admin.bases(&app), app.config.shop.currency);
     let mut tx = app.db.begin().await?;
     let product = keeping::change_parsed(&mut tx, &admin.actor, id, input, admin.version).await?;
     tx.commit().await?;
@@ -867,7 +867,7 @@ impl<const OF_STOCK: bool> FromRequestParts<App> for ProductAdmin<OF_STOCK> {
 impl<const OF_STOCK: bool> ProductAdmin<OF_STOCK> {
     /// Returns the base URLs of this shop's own images in requests.
     fn bases<'a>(&'a self, app: &'a App) -> [&'a str; 2] {
-        [&self.base, &app.config.public_url]
+        [&self.base, &app.config.server.public_url]
     }
 
     /// Responds with the product for owners. The entity tag is its version, usable in `If-Match`.
@@ -912,7 +912,7 @@ pub fn base_url(app: &App, parts: &Parts) -> String {
         .and_then(|value| value.to_str().ok());
     match host {
         Some(host) if !app.config.is_production() && is_host(host) => format!("{scheme}://{host}"),
-        _ => app.config.public_url.clone(),
+        _ => app.config.server.public_url.clone(),
     }
 }
 

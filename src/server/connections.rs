@@ -44,7 +44,7 @@ pub async fn serve(
     router: Router,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) {
-    let most = places(app.config.max_connections);
+    let most = places(app.config.server.max_connections);
     let graceful = GracefulShutdown::new();
     let mut open = JoinSet::new();
     let mut shutdown = std::pin::pin!(shutdown);
@@ -55,9 +55,9 @@ pub async fn serve(
             accepted = listener.accept(), if open.len() < most => match accepted {
                 Ok((stream, peer)) => {
                     let patience = if open.len() < most / 2 {
-                        app.config.keep_alive
+                        app.config.server.keep_alive
                     } else {
-                        app.config.keep_alive.min(CROWDED_PATIENCE)
+                        app.config.server.keep_alive.min(CROWDED_PATIENCE)
                     };
                     let held = app.metrics.connection();
                     let answering =

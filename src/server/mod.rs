@@ -108,7 +108,7 @@ fn describe_responses(document: &mut utoipa::openapi::OpenApi) {
 /// Builds the whole HTTP application. `pages` are those of the Stripe sandbox, if there is one.
 pub fn router(app: App, pages: Option<Router>) -> Router {
     let load = LoadLimiter::new(
-        app.config.max_requests_in_flight,
+        app.config.server.max_requests_in_flight,
         load_shedding::BODY_MEMORY,
         app.metrics.clone(),
     );
@@ -250,7 +250,7 @@ async fn image(
 }
 
 async fn time_out(State(app): State<App>, mut request: Request, next: Next) -> Response {
-    let limit = app.config.request_timeout;
+    let limit = app.config.server.request_timeout;
     // A slow sender must not count as an outage of the shop: reading the body times out first.
     request.extensions_mut().insert(BodyTime(limit / 2));
     let deadline = Deadline::new(limit);
@@ -362,6 +362,7 @@ fn broken_off(failure: ServerErrorsFailureClass, _: Duration, _: &tracing::Span)
 
 fn cors(config: &Config) -> CorsLayer {
     let origins = config
+        .server
         .cors_allowed_origins
         .iter()
         .filter_map(|origin| origin.parse().ok());

@@ -61,24 +61,24 @@ impl Shop {
             )
         })?;
         let (pools, cluster) = open_database(&config).await?;
-        db::check_time_zone(&pools.requests, config.shop_time_zone.name()).await?;
-        let secret = match config.secret_key.take() {
+        db::check_time_zone(&pools.requests, config.shop.time_zone.name()).await?;
+        let secret = match config.server.secret_key.take() {
             Some(secret) => secret,
             None => kept_secret(&config.data_dir, "secret_key")?,
         };
         let mut sandbox = None;
-        let stripe = match &config.stripe_secret_key {
-            Some(key) => Stripe::new(key, config.stripe_api_url.as_deref(), config.stripe_timeout)?,
+        let stripe = match &config.stripe.secret_key {
+            Some(key) => Stripe::new(key, config.stripe.api_url.as_deref(), config.stripe.timeout)?,
             None => {
                 let webhook_secret = kept_secret(&config.data_dir, "sandbox_webhook_secret")?;
-                config.stripe_webhook_secrets = vec![webhook_secret.clone()];
+                config.stripe.webhook_secrets = vec![webhook_secret.clone()];
                 let (running, address) = start_sandbox(&pools, &config, &webhook_secret).await?;
                 sandbox = Some(running);
                 let url = format!("http://{address}");
                 Stripe::new(
                     &Secret::new(SANDBOX_KEY),
-                    Some(config.stripe_api_url.as_deref().unwrap_or(&url)),
-                    config.stripe_timeout,
+                    Some(config.stripe.api_url.as_deref().unwrap_or(&url)),
+                    config.stripe.timeout,
                 )?
             }
         };
@@ -95,7 +95,7 @@ impl Shop {
     /// # Errors
     /// A message for the operator with the number of rows in other currencies and a remedy.
     pub async fn check_currency(&self) -> anyhow::Result<()> {
-        let currency = self.app.config.shop_currency;
+        let currency = self.app.config.shop.currency;
         let mut conn = self.app.db.acquire().await?;
         let mut found = products::foreign_prices(&mut conn, currency).await?;
         found.extend(custom_orders::foreign_quotes(&mut conn, currency).await?);
@@ -135,7 +135,7 @@ impl Shop {
         let drawn = tokio::task::spawn_blocking(products::demo::images).await?;
         let images = TakenImages::take_drawn(&self.app.storage, &self.app.db, &drawn).await?;
         let mut tx = self.app.db.begin().await?;
-        let currency = self.app.config.shop_currency;
+        let currency = self.app.config.shop.currency;
         let catalog = products::demo::catalog(currency);
         products::import(&mut tx, &catalog, Some(&images), currency, "demo").await?;
         tx.commit().await?;
@@ -155,7 +155,7 @@ impl Shop {
         let password = auth::generate_password()?;
         let hashed = auth::hash_generated(&password).await?;
         let mut tx = self.app.db.begin().await?;
-        let made = auth::create_first_owner(&mut tx, &config.shop_email, &hashed).await?;
+        let made = auth::create_first_owner(&mut tx, &config.shop.email, &hashed).await?;
         tx.commit().await?;
         Ok(made.map(|user| (user.email, password)))
     }
@@ -193,7 +193,7 @@ impl Shop {
 /// Opens the configured database, or the embedded one.
 async fn open_database(config: &Config) -> anyhow::Result<(Pools, Option<Cluster>)> {
     let (cluster, pooled, direct) = find_database(config).await?;
-    let pools = db::open(pooled, direct, config.database_max_connections).await?;
+    let pools = db::open(pooled, direct, config.database.max_connections).await?;
     Ok((pools, cluster))
 }
 
@@ -201,8 +201,8 @@ async fn open_database(config: &Config) -> anyhow::Result<(Pools, Option<Cluster
 async fn find_database(
     config: &Config,
 ) -> anyhow::Result<(Option<Cluster>, PgConnectOptions, Option<PgConnectOptions>)> {
-    if let Some(url) = &config.database_url {
-        let direct = config.database_direct_url.as_ref();
+    if let Some(url) = &config.database.url {
+        let direct = config.database.direct_url.as_ref();
         let direct = direct.map(|url| db::parse_url(url.reveal(), "DATABASE_DIRECT_URL"));
         return Ok((
             None,
@@ -243,7 +243,7 @@ async fn start_sandbox(
     config: &Config,
     webhook_secret: &Secret,
 ) -> anyhow::Result<(RunningSandbox, SocketAddr)> {
-    let door = match config.bind_addr {
+    let door = match config.server.bind_addr {
         address if address.ip().is_unspecified() => {
             SocketAddr::from(([127, 0, 0, 1], address.port()))
         }
@@ -254,7 +254,7 @@ async fn start_sandbox(
         secret_key: SANDBOX_KEY.to_owned(),
         webhook_secret: webhook_secret.reveal().to_owned(),
         webhook_url: format!("http://{door}/api/payments/webhook/"),
-        pages_url: format!("{}/sandbox", config.public_url),
+        pages_url: format!("{}/sandbox", config.server.public_url),
     };
     db::check_sandbox(&pools.requests).await?;
     // A separate pool, because the real Stripe would not compete for our connections either.
@@ -296,8 +296,8 @@ pub async fn serve_sandbox(
         "the Stripe sandbox is never served in production"
     );
     let (Some(key), Some(webhook_secret)) = (
-        &config.stripe_secret_key,
-        config.stripe_webhook_secrets.first(),
+        &config.stripe.secret_key,
+        config.stripe.webhook_secrets.first(),
     ) else {
         anyhow::bail!(
             "STRIPE_SECRET_KEY and STRIPE_WEBHOOK_SECRET are required: the key that the sandbox accepts and the secret that it signs with"
@@ -310,7 +310,7 @@ pub async fn serve_sandbox(
         .with_context(|| format!("listening on {bind}"))?;
     let address = listener.local_addr()?;
     let (cluster, options, _) = find_database(&config).await?;
-    let db = db::connect(options, config.database_max_connections).await?;
+    let db = db::connect(options, config.database.max_connections).await?;
     db::check_sandbox(&db).await?;
     let settings = stripe_sandbox::Settings {
         business_name: "Spirit Beads".to_owned(),

@@ -35,7 +35,7 @@ impl Storage {
     /// # Errors
     /// When a folder cannot be created, or the bucket's settings are invalid.
     pub fn open(config: &Config) -> anyhow::Result<Storage> {
-        let objects = match &config.media_store {
+        let objects = match &config.storage.store {
             MediaStore::Folder(folder) => Objects::in_folder(folder)?,
             MediaStore::Bucket(bucket) => Objects::in_bucket(bucket)?,
         };
@@ -46,7 +46,7 @@ impl Storage {
                 uploads.display()
             )
         })?;
-        let limits = config.media_limits;
+        let limits = config.storage.limits;
         Ok(Storage {
             objects,
             limits,

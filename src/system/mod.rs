@@ -628,7 +628,7 @@ async fn choose_settings(
 ) -> Result<Json<SettingsView>> {
     admin.may(Scope::Settings)?;
     let mut tx = app.db.begin().await?;
-    let currency = app.config.shop_currency;
+    let currency = app.config.shop.currency;
     settings::choose(&mut tx, &admin.actor, new.chosen, new.version, currency).await?;
     let view = settings_view(&app, &mut tx).await?;
     tx.commit().await?;

@@ -74,7 +74,7 @@ impl From<StripeError> for Outcome {
 /// 503 while Stripe does not accept it: retry later.
 pub async fn send_refund(app: &App, id: RefundId) -> Result<()> {
     // Four calls, or five after a failure, each of one and a half time-outs at most.
-    let lease = app.config.stripe_timeout * 8 + Duration::from_secs(15);
+    let lease = app.config.stripe.timeout * 8 + Duration::from_secs(15);
     let mut conn = app.db.acquire().await?;
     let Some(refund) = store::begin_try(&mut conn, id, lease).await? else {
         let refund = store::find(&mut conn, id).await?;

@@ -78,7 +78,7 @@ async fn post(shop: &Shop, path: &str, form: &[(&str, &str)]) -> Answer {
 }
 
 fn api(shop: &Shop) -> Client {
-    let address = shop.app.config.stripe_api_url.as_deref().expect("set");
+    let address = shop.app.config.stripe.api_url.as_deref().expect("set");
     Client::to(address).with_token(STRIPE_KEY)
 }
 

@@ -141,7 +141,7 @@ async fn raising_emails_the_owner_once_and_says_where_to_look() {
         "{}",
         mails[0].text
     );
-    assert_eq!(mails[0].to, [shop.app.config.shop_email.as_str()]);
+    assert_eq!(mails[0].to, [shop.app.config.shop.email.as_str()]);
 }
 
 #[tokio::test]

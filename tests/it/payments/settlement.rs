@@ -228,11 +228,11 @@ async fn pay_again(shop: &Shop, session: &str) -> String {
         .iter()
         .map(|(name, value)| format!("{name}={}", value.replace(':', "%3A").replace('/', "%2F")))
         .collect();
-    let key = shop.app.config.stripe_secret_key.as_ref().expect("a key");
+    let key = shop.app.config.stripe.secret_key.as_ref().expect("a key");
     let answer = reqwest::Client::new()
         .post(format!(
             "{}/v1/checkout/sessions",
-            shop.app.config.stripe_api_url.as_deref().expect("set")
+            shop.app.config.stripe.api_url.as_deref().expect("set")
         ))
         .header("authorization", format!("Bearer {}", key.reveal()))
         .header("content-type", "application/x-www-form-urlencoded")

@@ -608,14 +608,14 @@ impl Beside {
             settings: vec![
                 ("DATABASE_URL", url),
                 ("SECRET_KEY", SECRET_KEY.to_owned()),
-                ("STRIPE_SECRET_KEY", secret(&config.stripe_secret_key)),
+                ("STRIPE_SECRET_KEY", secret(&config.stripe.secret_key)),
                 (
                     "STRIPE_WEBHOOK_SECRET",
-                    config.stripe_webhook_secrets[0].reveal().to_owned(),
+                    config.stripe.webhook_secrets[0].reveal().to_owned(),
                 ),
                 (
                     "STRIPE_API_URL",
-                    config.stripe_api_url.clone().expect("set"),
+                    config.stripe.api_url.clone().expect("set"),
                 ),
             ],
         }

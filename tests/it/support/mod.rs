@@ -168,9 +168,9 @@ impl Shop {
         .await
         .expect("a sandbox");
         let to_stripe = Stripe::new(
-            config.stripe_secret_key.as_ref().expect("set above"),
-            config.stripe_api_url.as_deref(),
-            config.stripe_timeout,
+            config.stripe.secret_key.as_ref().expect("set above"),
+            config.stripe.api_url.as_deref(),
+            config.stripe.timeout,
         )
         .expect("a client");
         let key = Secret::new(SECRET_KEY);
@@ -287,7 +287,7 @@ impl Shop {
 
     /// Reads a catalog file into the shop, as `catalog import` does without a media folder.
     pub async fn imports(&self, catalog: &Value) -> Result<ImportSummary, Error> {
-        let currency = self.app.config.shop_currency;
+        let currency = self.app.config.shop.currency;
         let mut tx = self.db.begin().await.expect("a transaction");
         let summary =
             products::import(&mut tx, &catalog.to_string(), None, currency, "test").await?;
