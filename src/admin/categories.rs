@@ -7,12 +7,13 @@ use axum::response::Response;
 use serde_json::{Map, Value};
 
 use super::context::AdminContext;
-use super::form::Form;
+use super::form::{Form, slug_as_field_error};
 use super::sign_in::refused;
 use crate::app::App;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::http::Path;
-use crate::products::keeping::{self, CountedCategory};
+use crate::products::Write;
+use crate::products::categories::{self, CategoryInput, CountedCategory};
 
 const HERE: &str = "/admin/categories";
 
@@ -55,7 +56,7 @@ async fn show(
     let faulty = form.has_errors() || changed.is_some();
     let page = context.show(&CategoriesPage {
         context,
-        categories: keeping::list_categories(&mut *app.db.acquire().await?).await?,
+        categories: categories::list(&mut *app.db.acquire().await?).await?,
         form,
         refused: changed,
     })?;
@@ -82,19 +83,12 @@ fn read(form: &Form) -> Map<String, Value> {
         .collect()
 }
 
-/// Shows a slug that another category uses as an error beside the field.
-fn slug_as_field_error(error: Error) -> Error {
-    match error {
-        Error::Conflict("slug_taken", sentence) => Error::invalid("slug", sentence),
-        other => other,
-    }
-}
-
 /// `POST /admin/categories`
 pub async fn create(State(app): State<App>, context: AdminContext, form: Form) -> Result<Response> {
     let made = async {
         let mut tx = app.db.begin().await?;
-        let made = keeping::create_category(&mut tx, &context.actor()?, read(&form)).await?;
+        let input = CategoryInput::parse(read(&form), Write::Create);
+        let made = categories::create(&mut tx, &context.actor()?, input).await?;
         tx.commit().await?;
         Ok(made)
     };
@@ -116,7 +110,8 @@ pub async fn change(
 ) -> Result<Response> {
     let changed = async {
         let mut tx = app.db.begin().await?;
-        let changed = keeping::change_category(&mut tx, &context.actor()?, id, read(&form)).await?;
+        let input = CategoryInput::parse(read(&form), Write::Patch);
+        let changed = categories::change(&mut tx, &context.actor()?, id, input).await?;
         tx.commit().await?;
         Ok(changed)
     };
@@ -149,7 +144,7 @@ pub async fn move_down(
 
 async fn step(app: &App, context: &AdminContext, id: i64, up: bool) -> Result<Response> {
     let mut tx = app.db.begin().await?;
-    let moved = keeping::move_category(&mut tx, &context.actor()?, id, up).await?;
+    let moved = categories::shift(&mut tx, &context.actor()?, id, up).await?;
     tx.commit().await?;
     let said = format!(
         "{} is moved {}.",
@@ -166,7 +161,7 @@ pub async fn delete(
     Path(id): Path<i64>,
 ) -> Result<Response> {
     let mut tx = app.db.begin().await?;
-    let gone = keeping::delete_category(&mut tx, &context.actor()?, id).await?;
+    let gone = categories::delete(&mut tx, &context.actor()?, id).await?;
     tx.commit().await?;
     let said = format!("The category {} is deleted. Its products stay.", gone.name);
     Ok(context.go_on(HERE, &said))

@@ -140,6 +140,14 @@ impl Form {
     }
 }
 
+/// Shows a slug that another product or category uses as an error beside the field.
+pub fn slug_as_field_error(error: Error) -> Error {
+    match error {
+        Error::Conflict("slug_taken", sentence) => Error::invalid("slug", sentence),
+        other => other,
+    }
+}
+
 /// Normalizes a text field to NFC. Passwords stay as typed.
 fn composed(name: String, value: String) -> (String, String) {
     match unicode::is_text(&name) && !name.contains("password") {

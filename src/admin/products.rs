@@ -7,16 +7,17 @@ use axum::response::Response;
 use serde_json::{Map, Value};
 
 use super::context::AdminContext;
-use super::form::Form;
+use super::form::{Form, slug_as_field_error};
 use super::sign_in::refused;
 use crate::app::App;
 use crate::error::{Error, FieldError, Result};
 use crate::http::{Path, Query};
 use crate::images::{self, Batch};
-use crate::products::keeping::{
-    self, BulkAction, CountedCategory, ImageMove, ProductQuery, ProductSort, ProductTab,
+use crate::products::categories::{self, CountedCategory};
+use crate::products::{
+    self, BulkAction, ImageMove, MovementView, Product, ProductInput, ProductQuery, ProductSort,
+    ProductTab, StockInput, SyncStatus, Write, lighter_type_display,
 };
-use crate::products::{MovementView, Product, SyncStatus, lighter_type_display};
 use crate::settings;
 use crate::types::ids::ImageId;
 use crate::types::money::{Cents, Currency};
@@ -197,7 +198,7 @@ pub async fn list(State(app): State<App>, context: AdminContext, query: Query) -
             .unwrap_or(1),
         page_size: PAGE,
     };
-    let (total, products) = keeping::browse(&mut conn, &wanted).await?;
+    let (total, products) = products::browse(&mut conn, &wanted).await?;
     let link = |kind: ProductTab, page: i64| {
         let number = |n: Option<i64>| n.map(|n| n.to_string()).unwrap_or_default();
         let pairs = [
@@ -224,7 +225,7 @@ pub async fn list(State(app): State<App>, context: AdminContext, query: Query) -
         sorts: ProductSort::ALL
             .map(|one| (sort_words(one).0, sort_words(one).1, sort == Some(one)))
             .into(),
-        categories: keeping::list_categories(&mut conn).await?,
+        categories: categories::list(&mut conn).await?,
         products,
         total,
         newer: (wanted.page > 1).then(|| link(wanted.kind, wanted.page - 1)),
@@ -256,7 +257,7 @@ pub async fn change_many(
     let what =
         BulkAction::parse(&form.get("do")).ok_or_else(|| Error::invalid("do", "is not known"))?;
     let mut tx = app.db.begin().await?;
-    let changed = keeping::change_many(&mut tx, &context.actor()?, what, &ids).await?;
+    let changed = products::change_many(&mut tx, &context.actor()?, what, &ids).await?;
     tx.commit().await?;
     let pieces = match changed.len() {
         1 => "1 product is".to_owned(),
@@ -291,7 +292,7 @@ async fn new_page(app: &App, context: &AdminContext, form: Form) -> Result<Respo
         clashes: Vec::new(),
         stock_form: Form::default(),
         image_error: None,
-        categories: keeping::list_categories(&mut *app.db.acquire().await?).await?,
+        categories: categories::list(&mut *app.db.acquire().await?).await?,
         movements: Vec::new(),
         movement_count: 0,
     })?;
@@ -314,9 +315,9 @@ pub async fn create(State(app): State<App>, context: AdminContext, form: Form) -
             },
         }
         let mut tx = app.db.begin().await?;
-        let made =
-            keeping::create(&mut tx, &context.actor()?, fields, app.config.shop.currency).await;
-        let product = with_field_errors(made, field_errors)?;
+        let input = ProductInput::parse(fields, Write::Create, &[], app.config.shop.currency);
+        let made = products::create(&mut tx, &context.actor()?, input).await;
+        let product = with_field_errors(made.map_err(slug_as_field_error), field_errors)?;
         tx.commit().await?;
         Ok(product)
     };
@@ -335,7 +336,7 @@ pub async fn show(
     context: AdminContext,
     Path(id): Path<String>,
 ) -> Result<Response> {
-    let product = keeping::find(&mut *app.db.acquire().await?, &id).await?;
+    let product = products::find(&mut *app.db.acquire().await?, &id).await?;
     context.show(&ProductPage::open(&app, &context, product).await?)
 }
 
@@ -348,7 +349,7 @@ impl<'a> ProductPage<'a> {
     ) -> Result<ProductPage<'a>> {
         let mut conn = app.db.acquire().await?;
         let (movement_count, movements) =
-            keeping::movements(&mut conn, &product.id, LEDGER).await?;
+            products::latest_movements(&mut conn, &product.id, LEDGER).await?;
         let form = form_of(&product);
         Ok(ProductPage {
             context,
@@ -359,7 +360,7 @@ impl<'a> ProductPage<'a> {
             clashes: Vec::new(),
             stock_form: Form::default(),
             image_error: None,
-            categories: keeping::list_categories(&mut conn).await?,
+            categories: categories::list(&mut conn).await?,
             movements,
             movement_count,
         })
@@ -374,14 +375,14 @@ pub async fn change(
     Path(id): Path<String>,
     form: Form,
 ) -> Result<Response> {
-    let product = keeping::find(&mut *app.db.acquire().await?, &id).await?;
+    let product = products::find(&mut *app.db.acquire().await?, &id).await?;
     let version: i64 = form.get("version").parse().unwrap_or_default();
     let error = match save(&app, &context, &product, version, &form).await {
         Ok(saved) => return Ok(is_saved(&context, &saved)),
         Err(error) => error,
     };
     // The current state, which may be newer than the one that caused the conflict.
-    let product = keeping::find(&mut *app.db.acquire().await?, &id).await?;
+    let product = products::find(&mut *app.db.acquire().await?, &id).await?;
     let mut page = ProductPage::open(&app, &context, product).await?;
     let status = error.status();
     match error {
@@ -417,17 +418,14 @@ async fn save(
     form: &Form,
 ) -> Result<Product> {
     let (fields, field_errors) = read(form, app.config.shop.currency);
+    let mut input = ProductInput::parse(fields, Write::Patch, &[], app.config.shop.currency);
+    if form.get("slug").is_empty() {
+        input.value.slug = Some(String::new());
+    }
     let mut tx = app.db.begin().await?;
-    let saved = keeping::change(
-        &mut tx,
-        &context.actor()?,
-        &product.id.0,
-        version,
-        fields,
-        app.config.shop.currency,
-    )
-    .await;
-    let product = with_field_errors(saved, field_errors)?;
+    let (actor, version) = (context.actor()?, Some(version));
+    let saved = products::change(&mut tx, &actor, &product.id.0, version, input).await;
+    let product = with_field_errors(saved.map_err(slug_as_field_error), field_errors)?;
     tx.commit().await?;
     Ok(product)
 }
@@ -486,7 +484,7 @@ pub async fn set_active(
 ) -> Result<Response> {
     let is_active = form.get("active") == "yes";
     let mut tx = app.db.begin().await?;
-    let product = keeping::set_active(&mut tx, &context.actor()?, &id, is_active, None).await?;
+    let product = products::set_active(&mut tx, &context.actor()?, &id, is_active, None).await?;
     tx.commit().await?;
     let said = if is_active {
         format!("{} is on sale.", product.name)
@@ -503,7 +501,7 @@ pub async fn delete(
     Path(id): Path<String>,
 ) -> Result<Response> {
     let mut tx = app.db.begin().await?;
-    let gone = keeping::delete(&mut tx, &context.actor()?, &id, None).await?;
+    let gone = products::delete(&mut tx, &context.actor()?, &id, None).await?;
     tx.commit().await?;
     let said = format!("{} is deleted.", gone.name);
     Ok(context.go_on("/admin/products", &said))
@@ -516,7 +514,7 @@ pub async fn sync(
     Path(id): Path<String>,
 ) -> Result<Response> {
     let mut tx = app.db.begin().await?;
-    let product = keeping::resync(&mut tx, &context.actor()?, &id).await?;
+    let product = products::resync(&mut tx, &context.actor()?, &id).await?;
     tx.commit().await?;
     Ok(context.go_on(&path_to(&product), "It is being sent to Stripe again."))
 }
@@ -528,7 +526,7 @@ pub async fn duplicate(
     Path(id): Path<String>,
 ) -> Result<Response> {
     let mut tx = app.db.begin().await?;
-    let copy = keeping::duplicate(&mut tx, &context.actor()?, &id).await?;
+    let copy = products::duplicate(&mut tx, &context.actor()?, &id).await?;
     tx.commit().await?;
     let said = "This is the copy. It is archived until you put it on sale, and has no stock yet.";
     Ok(context.go_on(&path_to(&copy), said))
@@ -563,20 +561,20 @@ pub async fn change_stock(
             ("note", unix(form.get("note")).into()),
         ];
         let fields = fields.map(|(name, value)| (name.to_owned(), value));
-        let fields = fields.into_iter().collect();
+        let input = StockInput::parse(fields.into_iter().collect());
         let mut tx = app.db.begin().await?;
-        let done = keeping::change_stock(&mut tx, &context.actor()?, &id, fields).await;
-        let available = match with_field_errors(done, field_errors) {
+        let done = products::change_stock(&mut tx, &context.actor()?, &id, input).await;
+        let stock = match with_field_errors(done, field_errors) {
             Err(Error::Conflict("stock_is_held", sentence)) => {
                 Err(Error::invalid("pieces", sentence))
             }
             other => other,
         }?;
         tx.commit().await?;
-        Ok(available)
+        Ok(stock.inventory_count)
     };
     let changed = changed.await;
-    let product = keeping::find(&mut *app.db.acquire().await?, &id).await?;
+    let product = products::find(&mut *app.db.acquire().await?, &id).await?;
     match changed {
         Ok(1) => Ok(context.go_on(&path_to(&product), "1 piece is available now.")),
         Ok(n) => Ok(context.go_on(
@@ -598,7 +596,7 @@ pub async fn add_images(
     Path(id): Path<String>,
     request: Request,
 ) -> Result<Response> {
-    let product = keeping::find(&mut *app.db.acquire().await?, &id).await?;
+    let product = products::find(&mut *app.db.acquire().await?, &id).await?;
     let deadline = request.extensions().get().cloned();
     let form = images::read_form(&app.storage, request, "image").await?;
     let limits = app.storage.limits();
@@ -632,7 +630,7 @@ pub async fn add_images(
     } else {
         let added = async {
             let mut tx = app.db.begin().await?;
-            let product = keeping::add_images(&mut tx, &context.actor()?, &id, &ids).await?;
+            let product = products::add_images(&mut tx, &context.actor()?, &id, &ids).await?;
             tx.commit().await?;
             Ok(product)
         };
@@ -691,7 +689,7 @@ pub async fn arrange_images(
         _ => return Err(Error::invalid("do", "is not known")),
     };
     let mut tx = app.db.begin().await?;
-    let product = keeping::move_images(&mut tx, &context.actor()?, &id, &asked).await?;
+    let product = products::move_images(&mut tx, &context.actor()?, &id, &asked).await?;
     tx.commit().await?;
     let said = match asked {
         ImageMove::Remove(_) => "The image is removed.",
@@ -720,13 +718,12 @@ fn form_of(product: &Product) -> Form {
 fn read(form: &Form, currency: Currency) -> (Map<String, Value>, Vec<FieldError>) {
     let mut fields = Map::new();
     let mut field_errors = Vec::new();
-    let is_new = form.get("version").is_empty();
     for field in ["name", "slug", "weight_ounces", "description"] {
         let text = unix(form.get(field));
-        if field == "slug" && text.is_empty() && is_new {
-            continue;
+        // Without a slug, one is made from the name.
+        if field != "slug" || !text.is_empty() {
+            fields.insert(field.to_owned(), text.into());
         }
-        fields.insert(field.to_owned(), text.into());
     }
     let size = form.get("lighter_type").parse::<i64>().unwrap_or_default();
     fields.insert("lighter_type".to_owned(), size.into());

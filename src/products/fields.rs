@@ -6,11 +6,84 @@ use std::ops::RangeInclusive;
 use serde_json::{Map, Value};
 
 use super::slugs::is_slug;
-use crate::error::FieldError;
+use crate::error::{Error, FieldError, Result};
 use crate::images;
 use crate::stripe;
 use crate::types::ids::{ImageId, ProductId};
 use crate::types::money::{Cents, Currency};
+
+/// A parsed object and its errors.
+#[derive(Debug)]
+pub struct Parsed<T> {
+    pub value: T,
+    pub field_errors: Vec<FieldError>,
+}
+
+impl<T> From<T> for Parsed<T> {
+    fn from(value: T) -> Parsed<T> {
+        Parsed {
+            value,
+            field_errors: Vec::new(),
+        }
+    }
+}
+
+impl<T> Parsed<T> {
+    /// # Errors
+    /// The field errors, if there are any.
+    pub fn whole(self) -> Result<T> {
+        if self.field_errors.is_empty() {
+            Ok(self.value)
+        } else {
+            Err(Error::Invalid(self.field_errors))
+        }
+    }
+}
+
+/// The operation that an object is parsed for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Write {
+    Create,
+    Replace,
+    Patch,
+}
+
+/// Defines the schema of an object for POST and PUT: the fields of a PATCH, some of them required.
+macro_rules! whole_schema {
+    ($doc:literal, $whole:ident, $input:ident, $required:expr) => {
+        #[doc = $doc]
+        pub struct $whole;
+
+        impl utoipa::PartialSchema for $whole {
+            fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::Schema> {
+                let required = $required.into_iter().fold(
+                    utoipa::openapi::schema::ObjectBuilder::new()
+                        .schema_type(utoipa::openapi::schema::Type::Object),
+                    utoipa::openapi::schema::ObjectBuilder::required,
+                );
+                let input =
+                    utoipa::openapi::Ref::from_schema_name(<$input as utoipa::ToSchema>::name());
+                let both = utoipa::openapi::schema::AllOfBuilder::new()
+                    .item(input)
+                    .item(required);
+                utoipa::openapi::RefOr::T(both.build().into())
+            }
+        }
+
+        impl utoipa::ToSchema for $whole {
+            fn schemas(
+                schemas: &mut Vec<(String, utoipa::openapi::RefOr<utoipa::openapi::Schema>)>,
+            ) {
+                schemas.push((
+                    <$input as utoipa::ToSchema>::name().into(),
+                    <$input as utoipa::PartialSchema>::schema(),
+                ));
+                <$input as utoipa::ToSchema>::schemas(schemas);
+            }
+        }
+    };
+}
+pub(super) use whole_schema;
 
 /// A JSON object whose fields are removed as they are parsed.
 pub(super) struct Fields {

@@ -2,40 +2,18 @@
 
 use std::collections::BTreeMap;
 
-use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
-use utoipa::openapi::schema::{AllOfBuilder, ObjectBuilder, Type};
-use utoipa::openapi::{Ref, RefOr, Schema};
-use utoipa::{PartialSchema, ToSchema};
+use utoipa::ToSchema;
 
-use super::Product;
 use super::fields::{
-    CategoryKey, Fields, category_key, flag, image, image_id, line, or_null, price, product_id,
-    slug, stripe_id, text, weight, whole,
+    CategoryKey, Fields, Parsed, Write, category_key, flag, image, image_id, line, or_null, price,
+    product_id, slug, text, weight, whole, whole_schema,
 };
-use crate::error::{Error, FieldError, Result};
+use super::{Product, Reason};
+use crate::error::FieldError;
 use crate::images::{self, CARD_WIDTH, Image};
 use crate::types::ids::{ImageId, ProductId};
 use crate::types::money::{Cents, Currency};
-
-/// A parsed object and its errors.
-#[derive(Debug)]
-pub(super) struct Parsed<T> {
-    pub value: T,
-    pub field_errors: Vec<FieldError>,
-}
-
-impl<T> Parsed<T> {
-    /// # Errors
-    /// The field errors, if there are any.
-    pub fn whole(self) -> Result<T> {
-        if self.field_errors.is_empty() {
-            Ok(self.value)
-        } else {
-            Err(Error::Invalid(self.field_errors))
-        }
-    }
-}
 
 /// The fields of a product. PATCH changes the given fields. POST and PUT require name, lighter_type and price; other
 /// missing fields take their defaults.
@@ -108,41 +86,12 @@ pub struct ProductInput {
     pub is_whole: bool,
 }
 
-/// Schema of a product for POST and PUT.
-pub(super) struct WholeProduct;
-
-/// Schema of a category for POST and PUT.
-pub(super) struct WholeCategory;
-
-macro_rules! whole {
-    ($whole:ident, $input:ident, $required:expr) => {
-        impl PartialSchema for $whole {
-            fn schema() -> RefOr<Schema> {
-                let required = $required.into_iter().fold(
-                    ObjectBuilder::new().schema_type(Type::Object),
-                    ObjectBuilder::required,
-                );
-                let input = Ref::from_schema_name($input::name());
-                let both = AllOfBuilder::new().item(input).item(required);
-                RefOr::T(both.build().into())
-            }
-        }
-
-        impl ToSchema for $whole {
-            fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
-                schemas.push(($input::name().into(), $input::schema()));
-                $input::schemas(schemas);
-            }
-        }
-    };
-}
-
-whole!(
+whole_schema!(
+    "Schema of a product for POST and PUT.",
     WholeProduct,
     ProductInput,
     ["name", "lighter_type", "price"]
 );
-whole!(WholeCategory, CategoryInput, ["name"]);
 
 /// A category's id or slug.
 #[derive(ToSchema)]
@@ -181,33 +130,6 @@ struct WeightNumber(f64);
 #[allow(dead_code, reason = "read by the API document alone")]
 struct ImageAddress(String);
 
-/// The fields of a category. PATCH changes the given fields; POST and PUT require the name.
-#[derive(Clone, Debug, Default, PartialEq, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct CategoryInput {
-    /// 1 to 100 characters.
-    #[schema(
-        nullable = false,
-        min_length = 1,
-        max_length = 100,
-        pattern = r"^[^\s\x00-\x1f\x7f-\x9f]([^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f])?$"
-    )]
-    pub name: Option<String>,
-    /// Like a product's slug, but not digits only. Made from the name when absent; PUT keeps the current slug.
-    #[schema(
-        nullable = false,
-        max_length = 200,
-        pattern = "^([0-9]+-)*[0-9]*[a-z][a-z0-9]*(-[a-z0-9]+)*$"
-    )]
-    pub slug: Option<String>,
-    /// Up to 10,000 characters.
-    #[schema(nullable = false, max_length = 10_000, pattern = r"^[^\x00]*$")]
-    pub description: Option<String>,
-    /// In file rows only. Over HTTP, categories are moved.
-    #[schema(ignore)]
-    pub position: Option<i32>,
-}
-
 /// A change of stock.
 #[derive(Clone, Debug, Default, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -217,7 +139,7 @@ pub struct StockInput {
     pub delta: i32,
     /// `received`, `made`, `returned`, `correction`, `damaged` or `lost`.
     #[schema(value_type = String, pattern = "^(received|made|returned|correction|damaged|lost)$")]
-    pub reason: Option<super::Reason>,
+    pub reason: Option<Reason>,
     /// Up to 500 characters.
     #[schema(required = false, max_length = 500, pattern = r"^[^\x00]*$")]
     pub note: String,
@@ -226,27 +148,8 @@ pub struct StockInput {
     pub expected_inventory_count: Option<i32>,
 }
 
-/// A row of the catalog file.
-#[derive(Clone, Debug, Default)]
-pub(super) struct FileProduct {
-    pub input: ProductInput,
-    /// Ids of images, or paths below the media folder.
-    pub images: Option<Vec<String>>,
-    pub stripe_product_id: Option<String>,
-    pub stripe_price_id: Option<String>,
-    pub created_at: Option<DateTime<Utc>>,
-}
-
-/// The operation that an object is parsed for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Write {
-    Create,
-    Replace,
-    Patch,
-}
-
 /// Fields of responses that clients may send back. They are ignored.
-const READ_ONLY: [&str; 9] = [
+pub(super) const READ_ONLY: [&str; 9] = [
     "id",
     "lighter_type_display",
     "category_name",
@@ -261,172 +164,60 @@ const READ_ONLY: [&str; 9] = [
 /// Maximum number of images of one product.
 pub(super) const MAX_IMAGES: usize = 10;
 
+/// Maximum number of products in one request.
+pub(super) const MAX_BATCH: usize = 100;
+
 /// Maximum length of a name in characters, as in the previous service.
 pub(super) const NAME_CHARS: usize = 255;
 
 /// Maximum stock; more is assumed to be a typing error.
 const MAX_STOCK: i64 = 1_000_000;
 
-/// Parses a product. `bases` are this shop's own base URLs: images may be given as absolute URLs.
-pub(super) fn product(
-    body: Map<String, Value>,
-    write: Write,
-    bases: &[&str],
-    currency: Currency,
-) -> Parsed<ProductInput> {
-    let mut fields = Fields::new("", body);
-    let mut input = product_fields(&mut fields, write, currency, |value| {
-        image(value, bases, false)
-    });
-    input.images = read_images(&mut fields, |value| {
-        let id = image_id(value, bases).ok_or("Must be the id of an uploaded image.")?;
-        Ok(id)
-    });
-    input.category = fields.read("category", or_null(category_key));
-    if write == Write::Create {
-        input.id = fields.read("id", product_id);
-    }
-    if write == Write::Patch
-        && fields.has("inventory_count")
-        && !fields.has("expected_inventory_count")
-    {
-        fields.field_error(
-            "expected_inventory_count",
-            "Send the inventory_count that you saw, or change stock through its own endpoint.",
-        );
-    }
-    read_stock(&mut fields, &mut input);
-    if write == Write::Replace {
-        // A client may send back a whole product: the count alone is then the one it saw.
-        input.expected_inventory_count = input.expected_inventory_count.or(input.inventory_count);
-    }
-    input.version = fields.read("version", |value| whole(value, 1..=i64::MAX));
-    if write != Write::Patch {
-        input.category.get_or_insert_default();
-    }
-    Parsed {
-        value: input,
-        field_errors: fields.finish(&READ_ONLY),
-    }
-}
-
-/// Parses a category.
-pub(super) fn category(body: Map<String, Value>, write: Write) -> Parsed<CategoryInput> {
-    let mut fields = Fields::new("", body);
-    let value = category_fields(&mut fields, write);
-    Parsed {
-        value,
-        field_errors: fields.finish(&["id", "position"]),
-    }
-}
-
-/// Parses a stock change.
-pub(super) fn stock(body: Map<String, Value>) -> Parsed<StockInput> {
-    use super::Reason;
-    let mut fields = Fields::new("", body);
-    fields.require(&["delta", "reason"]);
-    let input = StockInput {
-        delta: fields
-            .read("delta", |value| whole(value, -MAX_STOCK..=MAX_STOCK))
-            .unwrap_or_default() as i32,
-        reason: fields.read("reason", |value| match value.as_str() {
-            Some("received") => Ok(Reason::Received),
-            Some("made") => Ok(Reason::Made),
-            Some("returned") => Ok(Reason::Returned),
-            Some("correction") => Ok(Reason::Correction),
-            Some("damaged") => Ok(Reason::Damaged),
-            Some("lost") => Ok(Reason::Lost),
-            _ => Err("Must be received, made, returned, correction, damaged or lost.".to_owned()),
-        }),
-        note: fields
-            .read("note", |value| text(value, 0..=500))
-            .unwrap_or_default(),
-        expected_inventory_count: fields
-            .read("expected_inventory_count", |value| {
-                whole(value, 0..=MAX_STOCK)
-            })
-            .map(|count| count as i32),
-    };
-    if fields.is_sound() {
-        match (input.reason, input.delta) {
-            (_, 0) => fields.field_error("delta", "Must not be zero."),
-            (Some(Reason::Received | Reason::Made | Reason::Returned), ..0) => {
-                fields.field_error("delta", "Must be positive for this reason.");
-            }
-            (Some(Reason::Damaged | Reason::Lost), 1..) => {
-                fields.field_error("delta", "Must be negative for this reason.");
-            }
-            _ => {}
+impl ProductInput {
+    /// Parses a product. `bases` are this shop's own base URLs: images may be given as absolute URLs.
+    pub fn parse(
+        body: Map<String, Value>,
+        write: Write,
+        bases: &[&str],
+        currency: Currency,
+    ) -> Parsed<ProductInput> {
+        let mut fields = Fields::new("", body);
+        let mut input = product_fields(&mut fields, write, currency, |value| {
+            image(value, bases, false)
+        });
+        input.images = read_images(&mut fields, |value| {
+            let id = image_id(value, bases).ok_or("Must be the id of an uploaded image.")?;
+            Ok(id)
+        });
+        input.category = fields.read("category", or_null(category_key));
+        if write == Write::Create {
+            input.id = fields.read("id", product_id);
+        }
+        if write == Write::Patch
+            && fields.has("inventory_count")
+            && !fields.has("expected_inventory_count")
+        {
+            fields.field_error(
+                "expected_inventory_count",
+                "Send the inventory_count that you saw, or change stock through its own endpoint.",
+            );
+        }
+        read_stock(&mut fields, &mut input);
+        if write == Write::Replace {
+            // A client may send back a whole product: the count alone is then the one it saw.
+            input.expected_inventory_count =
+                input.expected_inventory_count.or(input.inventory_count);
+        }
+        input.version = fields.read("version", |value| whole(value, 1..=i64::MAX));
+        if write != Write::Patch {
+            input.category.get_or_insert_default();
+        }
+        Parsed {
+            value: input,
+            field_errors: fields.finish(&READ_ONLY),
         }
     }
-    Parsed {
-        value: input,
-        field_errors: fields.finish(&[]),
-    }
-}
 
-/// Parses a product of the catalog file. Image paths are relative to the media folder.
-pub(super) fn file_product(
-    row: Map<String, Value>,
-    prefix: String,
-    currency: Currency,
-) -> Parsed<FileProduct> {
-    let mut fields = Fields::new(prefix, row);
-    fields.require(&["id"]);
-    let mut input = product_fields(&mut fields, Write::Replace, currency, |value| {
-        image(value, &[], true)
-    });
-    input.id = fields.read("id", product_id);
-    let key = if fields.has("category_id") {
-        "category_id"
-    } else {
-        "category"
-    };
-    input.category = fields
-        .read(key, or_null(|value| whole(value, 1..=i64::MAX)))
-        .map(|id| id.map(CategoryKey::Id));
-    read_stock(&mut fields, &mut input);
-    let images = read_images(&mut fields, |value| text(value, 1..=500));
-    let row = FileProduct {
-        input,
-        images,
-        stripe_product_id: fields
-            .read("stripe_product_id", or_null(stripe_id))
-            .flatten(),
-        stripe_price_id: fields.read("stripe_price_id", or_null(stripe_id)).flatten(),
-        created_at: fields.read("created_at", |value| {
-            let parsed = value
-                .as_str()
-                .and_then(|text| DateTime::parse_from_rfc3339(text).ok());
-            let time = parsed.ok_or("Must be a time like 2026-01-03T21:49:29Z.")?;
-            Ok(time.to_utc())
-        }),
-    };
-    Parsed {
-        value: row,
-        field_errors: fields.finish(&READ_ONLY),
-    }
-}
-
-/// Parses a category of the catalog file.
-pub(super) fn file_category(
-    row: Map<String, Value>,
-    prefix: String,
-) -> Parsed<(i64, CategoryInput)> {
-    let mut fields = Fields::new(prefix, row);
-    fields.require(&["id"]);
-    // The largest integer that JavaScript clients can represent.
-    let id = fields.read("id", |value| whole(value, 1..=(1 << 53) - 1));
-    let mut input = category_fields(&mut fields, Write::Replace);
-    let position = fields.read("position", |value| whole(value, 0..=i32::MAX.into()));
-    input.position = position.map(|position| position as i32);
-    Parsed {
-        value: (id.unwrap_or_default(), input),
-        field_errors: fields.finish(&[]),
-    }
-}
-
-impl ProductInput {
     /// Returns the ids of the uploaded images that the input refers to.
     pub fn image_ids(&self) -> Vec<ImageId> {
         self.images().map(|(_, id)| id).collect()
@@ -534,8 +325,56 @@ impl ProductInput {
     }
 }
 
+impl StockInput {
+    /// Parses a stock change.
+    pub fn parse(body: Map<String, Value>) -> Parsed<StockInput> {
+        let mut fields = Fields::new("", body);
+        fields.require(&["delta", "reason"]);
+        let input = StockInput {
+            delta: fields
+                .read("delta", |value| whole(value, -MAX_STOCK..=MAX_STOCK))
+                .unwrap_or_default() as i32,
+            reason: fields.read("reason", |value| match value.as_str() {
+                Some("received") => Ok(Reason::Received),
+                Some("made") => Ok(Reason::Made),
+                Some("returned") => Ok(Reason::Returned),
+                Some("correction") => Ok(Reason::Correction),
+                Some("damaged") => Ok(Reason::Damaged),
+                Some("lost") => Ok(Reason::Lost),
+                _ => {
+                    Err("Must be received, made, returned, correction, damaged or lost.".to_owned())
+                }
+            }),
+            note: fields
+                .read("note", |value| text(value, 0..=500))
+                .unwrap_or_default(),
+            expected_inventory_count: fields
+                .read("expected_inventory_count", |value| {
+                    whole(value, 0..=MAX_STOCK)
+                })
+                .map(|count| count as i32),
+        };
+        if fields.is_sound() {
+            match (input.reason, input.delta) {
+                (_, 0) => fields.field_error("delta", "Must not be zero."),
+                (Some(Reason::Received | Reason::Made | Reason::Returned), ..0) => {
+                    fields.field_error("delta", "Must be positive for this reason.");
+                }
+                (Some(Reason::Damaged | Reason::Lost), 1..) => {
+                    fields.field_error("delta", "Must be negative for this reason.");
+                }
+                _ => {}
+            }
+        }
+        Parsed {
+            value: input,
+            field_errors: fields.finish(&[]),
+        }
+    }
+}
+
 /// Parses the fields common to all ways of writing a product, with defaults unless it is a patch.
-fn product_fields(
+pub(super) fn product_fields(
     fields: &mut Fields,
     write: Write,
     currency: Currency,
@@ -582,7 +421,7 @@ fn product_fields(
 }
 
 /// Parses a product's images: up to ten, without duplicates.
-fn read_images<T: PartialEq>(
+pub(super) fn read_images<T: PartialEq>(
     fields: &mut Fields,
     parse: impl Fn(Value) -> Result<T, String>,
 ) -> Option<Vec<T>> {
@@ -607,34 +446,13 @@ fn read_images<T: PartialEq>(
     Some(images)
 }
 
-fn read_stock(fields: &mut Fields, input: &mut ProductInput) {
+pub(super) fn read_stock(fields: &mut Fields, input: &mut ProductInput) {
     let mut count = |field| {
         let count = fields.read(field, |value| whole(value, 0..=MAX_STOCK));
         count.map(|count| count as i32)
     };
     input.inventory_count = count("inventory_count");
     input.expected_inventory_count = count("expected_inventory_count");
-}
-
-fn category_fields(fields: &mut Fields, write: Write) -> CategoryInput {
-    if write != Write::Patch {
-        fields.require(&["name"]);
-    }
-    let default = (write != Write::Patch).then(String::new);
-    CategoryInput {
-        name: fields.read("name", |value| line(value, 1..=100)),
-        slug: fields.read("slug", |value| {
-            let slug = slug(value, "")?;
-            if slug.bytes().all(|b| b.is_ascii_digit()) {
-                return Err("Must not be a number, which would name a category's id.".to_owned());
-            }
-            Ok(slug)
-        }),
-        description: fields
-            .read("description", |value| text(value, 0..=10_000))
-            .or(default),
-        position: None,
-    }
 }
 
 #[cfg(test)]
@@ -647,7 +465,7 @@ mod tests {
         let Value::Object(body) = body else {
             panic!("an object")
         };
-        product(body, write, &["http://shop"], Currency::USD)
+        ProductInput::parse(body, write, &["http://shop"], Currency::USD)
     }
 
     fn faulty(body: Value, write: Write) -> Vec<String> {
@@ -712,7 +530,7 @@ mod tests {
         let seen = json!({"inventory_count": 3, "expected_inventory_count": 1});
         assert!(faulty(seen, Write::Patch).is_empty());
         let stock = |body: Value| match body {
-            Value::Object(body) => stock(body).field_errors.len(),
+            Value::Object(body) => StockInput::parse(body).field_errors.len(),
             _ => 0,
         };
         assert_eq!(stock(json!({"delta": -1, "reason": "lost"})), 0);

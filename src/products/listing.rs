@@ -1,454 +1,449 @@
-//! Query parameters of product lists (filters, ordering, page) and links to the neighboring pages.
+//! Lists of products: for shoppers, for the owner's programs, and for the admin's page.
 
-use serde::Serialize;
-use utoipa::ToSchema;
+use std::time::Duration;
 
-use super::SyncStatus;
-use super::slugs::is_slug;
-use crate::error::{Error, FieldError, Result};
-use crate::http::Query;
-use crate::types::unicode;
+use sqlx::postgres::PgRow;
+use sqlx::{FromRow, PgConnection, Postgres, QueryBuilder, Row};
+use tokio::time::timeout;
 
-/// One page of a list.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct Page<T> {
-    /// Total number on all pages.
-    pub count: i64,
-    /// URL of the next page, if there is one.
-    pub next: Option<String>,
-    pub previous: Option<String>,
-    pub results: Vec<T>,
+use super::filter::{CategoryFilter, ProductFilter, search_text};
+use super::paging::PageRequest;
+use super::store::{images_column, listed_columns, product_columns};
+use super::views::ListedProduct;
+use super::{Product, SyncStatus};
+use crate::app::App;
+use crate::error::{DatabaseFailure, Error, Result};
+
+/// One page of rows, the total number on all pages, and how many of the requested categories exist.
+pub(super) struct Listing<T> {
+    pub total: i64,
+    pub rows: Vec<T>,
+    category: i64,
+    categories: i64,
 }
 
-/// The requested page.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PageRequest {
-    number: Number,
-    pub size: i64,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Number {
-    At(i64),
-    Last,
-    /// Not a page number. Reported only after the filters have been validated, as in the previous service.
-    Invalid,
-}
-
-impl PageRequest {
-    /// Reads `page` and `page_size` (1 to 100; anything else means the default).
-    pub fn read(query: &Query, default_size: i64) -> PageRequest {
-        let size = query
-            .get("page_size")
-            .and_then(|text| text.trim().parse().ok())
-            .filter(|size| (1..=100).contains(size))
-            .unwrap_or(default_size);
-        let number = match query.get("page").unwrap_or_default() {
-            "" => Number::At(1),
-            "last" => Number::Last,
-            text => match text.trim().parse::<i64>() {
-                Ok(number) if number >= 1 && (number - 1).checked_mul(size).is_some() => {
-                    Number::At(number)
-                }
-                _ => Number::Invalid,
-            },
-        };
-        PageRequest { number, size }
-    }
-
-    /// Returns the request for a page number, starting at 1.
-    pub(super) fn at(number: i64, size: i64) -> PageRequest {
-        PageRequest {
-            number: Number::At(number),
-            size,
-        }
-    }
-
-    /// Returns the number of rows to skip; `None` for the last page, which depends on the total.
-    pub fn offset(self) -> Option<i64> {
-        match self.number {
-            Number::At(number) => Some((number - 1) * self.size),
-            Number::Last => None,
-            Number::Invalid => Some(0),
-        }
-    }
-
-    /// Returns the page with its links. `address` is the URL of the list without a query.
-    ///
-    /// # Errors
-    /// 404 if there is no such page. The first page always exists.
-    pub fn of<T>(
-        self,
-        count: i64,
-        results: Vec<T>,
-        address: &str,
-        query: &Query,
-    ) -> Result<Page<T>> {
-        let last = (count + self.size - 1).div_euclid(self.size).max(1);
-        let number = match self.number {
-            Number::At(number) if number <= last => number,
-            Number::Last => last,
-            _ => {
-                return Err(Error::Refused(
-                    axum::http::StatusCode::NOT_FOUND,
-                    "invalid_page",
-                    "Invalid page.".to_owned(),
-                ));
-            }
-        };
-        let (next, previous) = links(address, query, number, last);
-        Ok(Page {
-            count,
-            next,
-            previous,
-            results,
-        })
-    }
-}
-
-/// Returns the URLs of the next and the previous page. All parameters are kept and sorted by name; `page` is replaced,
-/// and omitted for the first page.
-pub fn links(
-    address: &str,
-    query: &Query,
-    number: i64,
-    last: i64,
-) -> (Option<String>, Option<String>) {
-    let link = |number: i64| {
-        let page = number.to_string();
-        let mut pairs: Vec<(&str, &str)> = query
-            .0
-            .iter()
-            .map(|(name, value)| (name.as_str(), value.as_str()))
-            .filter(|(name, _)| *name != "page")
-            .collect();
-        if number > 1 {
-            pairs.push(("page", &page));
-        }
-        // A stable sort keeps the order of repeated parameters.
-        pairs.sort_by_key(|(name, _)| *name);
-        if pairs.is_empty() {
-            return address.to_owned();
-        }
-        let encoded = url::form_urlencoded::Serializer::new(String::new())
-            .extend_pairs(pairs)
-            .finish();
-        format!("{address}?{encoded}")
-    };
-    (
-        (number < last).then(|| link(number + 1)),
-        (number > 1).then(|| link(number - 1)),
-    )
-}
-
-/// Filters and ordering of a product list.
-#[derive(Debug, Default)]
-pub(super) struct Filter {
-    /// Include inactive products, for owners. Deleted products are never listed.
-    pub with_inactive: bool,
-    pub lighter_type: Option<i16>,
-    pub lighter_types: Option<Vec<i16>>,
-    pub category: Option<Categories>,
-    pub categories: Option<Categories>,
-    pub is_sold_out: Option<bool>,
-    pub is_active: Option<bool>,
-    pub stripe_status: Option<SyncStatus>,
-    /// On sale, with at most this many pieces left of a product that once had more.
-    pub running_out: Option<i32>,
-    pub search: Option<String>,
-    /// Complete `order by` terms, never user input. Empty means the default order.
-    pub ordering: Vec<&'static str>,
-}
-
-/// Categories named by id or slug.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Categories {
-    pub ids: Vec<i64>,
-    pub slugs: Vec<String>,
-    /// Number of distinct ids and slugs.
-    pub count: i64,
-}
-
-/// Maximum length of a search in characters; the rest is cut off.
-const MAX_SEARCH_CHARS: usize = 200;
-const UNKNOWN_CATEGORY: &str =
-    "Select a valid choice. That choice is not one of the available choices.";
-
-impl Filter {
-    /// Parses the public parameters and reports invalid ones. [`Filter::judge`] checks later that the categories exist.
-    pub fn read(query: &Query, field_errors: &mut Vec<FieldError>) -> Filter {
-        let given = |name| query.get(name).filter(|value| !value.is_empty());
-        let mut filter = Filter {
-            is_sold_out: query.get("is_sold_out").and_then(switch),
-            is_active: query.get("is_active").and_then(switch),
-            ordering: ordering(query.get("ordering").unwrap_or_default()),
-            ..Filter::default()
-        };
-        filter.lighter_type = given("lighter_type").and_then(|value| match value {
-            "1" => Some(1),
-            "2" => Some(2),
-            other => {
-                field_errors.push(unknown_choice("lighter_type", other));
-                None
-            }
-        });
-        filter.lighter_types = given("lighter_type__in").and_then(|value| {
-            let numbers: Option<Vec<f64>> = list(value).map(|item| item.parse().ok()).collect();
-            match numbers {
-                Some(numbers) if numbers.iter().all(|number| number.is_finite()) => Some(
-                    [1i16, 2]
-                        .into_iter()
-                        .filter(|kind| numbers.contains(&f64::from(*kind)))
-                        .collect(),
-                ),
-                _ => {
-                    field_errors.push(FieldError::new("lighter_type__in", "Enter a number."));
-                    None
-                }
-            }
-        });
-        filter.category = given("category").and_then(|value| {
-            let found = categories([value.trim()].into_iter());
-            if found.is_none() {
-                field_errors.push(FieldError::new("category", UNKNOWN_CATEGORY));
-            }
-            found
-        });
-        filter.categories = given("category__in").and_then(|value| {
-            let found = categories(list(value));
-            if found.is_none() {
-                field_errors.push(FieldError::new("category__in", UNKNOWN_CATEGORY));
-            }
-            found
-        });
-        filter.search = given("search").and_then(search);
-        filter
-    }
-
-    /// Parses the parameters for owners, which include the public ones.
-    pub fn read_admin(query: &Query, field_errors: &mut Vec<FieldError>) -> Filter {
-        let mut filter = Filter::read(query, field_errors);
-        filter.with_inactive = true;
-        filter.running_out = query
-            .get("running_out")
-            .filter(|value| !value.is_empty())
-            .and_then(|value| {
-                let number = value.parse().ok().filter(|n| (0..=1000).contains(n));
-                if number.is_none() {
-                    field_errors.push(FieldError::new(
-                        "running_out",
-                        "Enter a number from 0 to 1000.",
-                    ));
-                }
-                number
-            });
-        match query.get("ordering").unwrap_or_default() {
-            "available" => filter.ordering = vec!["p.on_hand - p.reserved", "p.name", "p.id"],
-            "-available" => {
-                filter.ordering = vec!["p.on_hand - p.reserved desc", "p.name", "p.id"];
-            }
-            _ => {}
-        }
-        filter.stripe_status = query
-            .get("stripe_status")
-            .filter(|value| !value.is_empty())
-            .and_then(|value| {
-                let status = SyncStatus::parse(value);
-                if status.is_none() {
-                    field_errors.push(unknown_choice("stripe_status", value));
-                }
-                status
-            });
-        filter
-    }
-
-    /// Reports categories that do not exist.
-    pub fn judge(&self, category: i64, categories: i64, field_errors: &mut Vec<FieldError>) {
-        if self.category.as_ref().is_some_and(|c| c.count != category) {
-            field_errors.push(FieldError::new("category", UNKNOWN_CATEGORY));
-        }
-        if self
-            .categories
-            .as_ref()
-            .is_some_and(|c| c.count != categories)
-        {
-            field_errors.push(FieldError::new("category__in", UNKNOWN_CATEGORY));
-        }
-    }
-}
-
-fn unknown_choice(field: &str, value: &str) -> FieldError {
-    let sentence = format!("Select a valid choice. {value} is not one of the available choices.");
-    FieldError::new(field, sentence)
-}
-
-/// Normalizes a search. A minus is kept only where it can exclude a word: PostgreSQL keeps pending negations on a stack
-/// of 32, and fails when that overflows.
-pub(super) fn search(value: &str) -> Option<String> {
-    let mut text = String::new();
-    let value = unicode::nfc(value.trim());
-    let mut chars = value.chars().take(MAX_SEARCH_CHARS).peekable();
-    while let Some(char) = chars.next() {
-        let begins = |next: &char| next.is_alphanumeric() || *next == '"';
-        text.push(match char {
-            '\0' => ' ',
-            '-' if !chars.peek().is_some_and(begins) => ' ',
-            char => char,
-        });
-    }
-    Some(text.trim().to_owned()).filter(|text| !text.is_empty())
-}
-
-fn switch(value: &str) -> Option<bool> {
-    match value {
-        "true" | "True" | "1" => Some(true),
-        "false" | "False" | "0" => Some(false),
-        _ => None,
-    }
-}
-
-fn list(value: &str) -> impl Iterator<Item = &str> {
-    value
-        .split(',')
-        .map(str::trim)
-        .filter(|item| !item.is_empty())
-}
-
-/// Parses ids and slugs and removes duplicates; `None` if one of them is neither.
-fn categories<'a>(items: impl Iterator<Item = &'a str>) -> Option<Categories> {
-    let mut found = Categories::default();
-    for item in items {
-        match item.parse::<i64>() {
-            Ok(id) if !found.ids.contains(&id) => found.ids.push(id),
-            Ok(_) => {}
-            Err(_) if !is_slug(item) => return None,
-            Err(_) if !found.slugs.iter().any(|slug| slug == item) => {
-                found.slugs.push(item.to_owned());
-            }
-            Err(_) => {}
-        }
-    }
-    found.count = (found.ids.len() + found.slugs.len()) as i64;
-    Some(found)
-}
-
-/// Parses `ordering`: known terms only, without duplicates. The id comes last, in the direction of the last term. So
-/// every product is on exactly one page, and an index can be read backwards.
-fn ordering(text: &str) -> Vec<&'static str> {
-    const TERMS: [(&str, &str, &str); 4] = [
-        ("name", "p.name", "p.name desc"),
-        ("price", "p.price", "p.price desc"),
-        ("created_at", "p.created_at", "p.created_at desc"),
-        ("lighter_type", "p.lighter_type", "p.lighter_type desc"),
-    ];
-    let mut terms = Vec::new();
-    let mut seen = Vec::new();
-    let mut last_descends = false;
-    for item in text.split(',').map(str::trim) {
-        let (name, descends) = match item.strip_prefix('-') {
-            Some(name) => (name, true),
-            None => (item, false),
-        };
-        let Some((name, up, down)) = TERMS.iter().find(|term| term.0 == name) else {
-            continue;
-        };
-        if !seen.contains(name) {
-            seen.push(*name);
-            terms.push(if descends { *down } else { *up });
-            last_descends = descends;
-        }
-    }
-    if !terms.is_empty() {
-        terms.push(if last_descends { "p.id desc" } else { "p.id" });
-    }
-    terms
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn query(text: &str) -> Query {
-        Query(
-            url::form_urlencoded::parse(text.as_bytes())
-                .into_owned()
-                .collect(),
+/// Returns a page of the products for sale.
+///
+/// # Errors
+/// Invalid filters, among them categories that do not exist; [`Error::SearchBusy`] if a search gets no slot in time or
+/// takes too long.
+pub(super) async fn for_sale(
+    app: &App,
+    filter: &ProductFilter,
+    page: PageRequest,
+) -> Result<Listing<ListedProduct>> {
+    let listing = if filter.search.is_some() {
+        search(app, filter, page).await?
+    } else {
+        select(
+            &mut *app.db.acquire().await?,
+            listed_columns!(),
+            filter,
+            page,
         )
-    }
+        .await?
+    };
+    filter.check(listing.category, listing.categories)?;
+    Ok(listing)
+}
 
-    #[test]
-    fn links_keep_all_parameters_sorted_by_name() {
-        let asked = query("page=2&x=b&category__in=1,2&x=a&empty");
-        assert_eq!(
-            links("http://h/api/products/", &asked, 2, 3),
-            (
-                Some("http://h/api/products/?category__in=1%2C2&empty=&page=3&x=b&x=a".to_owned()),
-                Some("http://h/api/products/?category__in=1%2C2&empty=&x=b&x=a".to_owned()),
-            )
-        );
-        assert_eq!(
-            links("/", &query("page=2"), 2, 2),
-            (None, Some("/".to_owned()))
-        );
-        assert_eq!(
-            links("/", &query(""), 1, 2),
-            (Some("/?page=2".to_owned()), None)
-        );
-        assert_eq!(links("/", &query(""), 1, 1), (None, None));
-    }
+/// Returns a page of products with all columns, on sale or not.
+///
+/// # Errors
+/// Invalid filters, among them categories that do not exist.
+pub(super) async fn for_owner(
+    conn: &mut PgConnection,
+    filter: &ProductFilter,
+    page: PageRequest,
+) -> Result<Listing<Product>> {
+    let listing = select(conn, product_columns!(), filter, page).await?;
+    filter.check(listing.category, listing.categories)?;
+    Ok(listing)
+}
 
-    #[test]
-    fn a_page_that_is_not_there_is_not_found() {
-        let answer = |text: &str, count| {
-            let asked = query(text);
-            let request = PageRequest::read(&asked, 24);
-            request.of(count, Vec::<()>::new(), "/", &asked).is_ok()
+/// Tabs of the admin's product list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProductTab {
+    Active,
+    Archived,
+    SoldOut,
+    /// Few pieces are left of a product that once had more.
+    RunningOut,
+    /// Stripe refused the product.
+    Failed,
+    All,
+}
+
+impl ProductTab {
+    pub const ALL: [ProductTab; 6] = [
+        ProductTab::Active,
+        ProductTab::RunningOut,
+        ProductTab::SoldOut,
+        ProductTab::Archived,
+        ProductTab::Failed,
+        ProductTab::All,
+    ];
+}
+
+/// Sort orders of the admin's list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProductSort {
+    Name,
+    Newest,
+    Cheapest,
+    Dearest,
+    /// Fewest available first.
+    Stock,
+}
+
+impl ProductSort {
+    pub const ALL: [ProductSort; 5] = [
+        ProductSort::Name,
+        ProductSort::Newest,
+        ProductSort::Cheapest,
+        ProductSort::Dearest,
+        ProductSort::Stock,
+    ];
+}
+
+/// Filters and page of the admin's list.
+#[derive(Clone, Debug)]
+pub struct ProductQuery {
+    pub kind: ProductTab,
+    pub sort: Option<ProductSort>,
+    pub search: String,
+    pub category: Option<i64>,
+    pub lighter_type: Option<i16>,
+    /// At most this many pieces count as few.
+    pub low_stock: i32,
+    /// Page number, starting at 1.
+    pub page: i64,
+    pub page_size: i64,
+}
+
+/// Returns a page of products and the total number on all pages.
+pub async fn browse(conn: &mut PgConnection, wanted: &ProductQuery) -> Result<(i64, Vec<Product>)> {
+    let mut filter = ProductFilter {
+        with_inactive: true,
+        lighter_type: wanted.lighter_type,
+        category: wanted.category.map(|id| CategoryFilter {
+            ids: vec![id],
+            slugs: Vec::new(),
+            count: 1,
+        }),
+        search: search_text(&wanted.search),
+        ordering: match wanted.sort {
+            None => Vec::new(),
+            Some(ProductSort::Name) => vec!["p.name", "p.id"],
+            Some(ProductSort::Newest) => vec!["p.created_at desc", "p.id desc"],
+            Some(ProductSort::Cheapest) => vec!["p.price", "p.id"],
+            Some(ProductSort::Dearest) => vec!["p.price desc", "p.id desc"],
+            Some(ProductSort::Stock) => vec!["p.on_hand - p.reserved", "p.name", "p.id"],
+        },
+        ..ProductFilter::default()
+    };
+    match wanted.kind {
+        ProductTab::Active => filter.is_active = Some(true),
+        ProductTab::Archived => filter.is_active = Some(false),
+        ProductTab::SoldOut => (filter.is_active, filter.is_sold_out) = (Some(true), Some(true)),
+        ProductTab::RunningOut => filter.running_out = Some(wanted.low_stock),
+        ProductTab::Failed => filter.stripe_status = Some(SyncStatus::Error),
+        ProductTab::All => {}
+    }
+    let page = PageRequest::at(wanted.page, wanted.page_size);
+    let listing = select(conn, product_columns!(), &filter, page).await?;
+    Ok((listing.total, listing.rows))
+}
+
+/// Begins a transaction in which a search may take one second and finds similar words. The settings are local to the
+/// transaction, because a pooler may give the session to another client afterwards.
+const BEGIN_SEARCH: &str = "begin; set local statement_timeout = '1s'; \
+                            set local pg_trgm.word_similarity_threshold = 0.45";
+
+/// Maximum wait for a search slot.
+const SEARCH_PATIENCE: Duration = Duration::from_secs(1);
+
+/// Runs a search, with limits on concurrency and time: searches must not keep other shoppers from buying.
+async fn search(
+    app: &App,
+    filter: &ProductFilter,
+    page: PageRequest,
+) -> Result<Listing<ListedProduct>> {
+    let Ok(Ok(_slot)) = timeout(SEARCH_PATIENCE, app.searches.acquire()).await else {
+        return Err(Error::SearchBusy);
+    };
+    let searching = async {
+        let mut tx = app.db.begin_with(BEGIN_SEARCH).await?;
+        select(&mut tx, listed_columns!(), filter, page).await
+    };
+    searching
+        .await
+        .map_err(|error: Error| match error.database_failure() {
+            Some(DatabaseFailure::Busy) => Error::SearchBusy,
+            _ => error,
+        })
+}
+
+/// Counts and fetches in one round trip, or in two if there are no rows to fetch. The statement consists of constant
+/// fragments; all values are bound.
+async fn select<T: for<'r> FromRow<'r, PgRow>>(
+    conn: &mut PgConnection,
+    columns: &'static str,
+    filter: &ProductFilter,
+    page: PageRequest,
+) -> Result<Listing<T>> {
+    let mut sql = begin(filter);
+    sql.push(", ").push(columns);
+    if filter.search.is_some() && filter.ordering.is_empty() {
+        // Look up only the hits on this page.
+        sql.push(" from (select h.id, h.rank from hits h order by h.rank desc, h.name, h.id");
+        push_page(&mut sql, filter, page);
+        sql.push(") h join products p on p.id = h.id")
+            .push(" left join categories c on c.id = p.category_id")
+            .push(" order by h.rank desc, p.name, p.id");
+    } else {
+        let join = " left join categories c on c.id = p.category_id";
+        push_matching(&mut sql, filter, join);
+        let order = match filter.ordering.as_slice() {
+            [] => "p.name, p.id".to_owned(),
+            terms => terms.join(", "),
         };
-        for good in ["", "page=", "page=1", "page=20", "page=last"] {
-            assert!(answer(good, 475), "{good}");
+        sql.push(" order by ").push(order);
+        push_page(&mut sql, filter, page);
+    }
+    let rows = sql.build().fetch_all(&mut *conn).await?;
+    let counted = match rows.first() {
+        Some(row) => row,
+        None => &begin(filter).build().fetch_one(conn).await?,
+    };
+    let found = rows
+        .iter()
+        .map(T::from_row)
+        .collect::<Result<_, sqlx::Error>>()?;
+    Ok(Listing {
+        total: counted.try_get("total")?,
+        category: counted.try_get("found_category")?,
+        categories: counted.try_get("found_categories")?,
+        rows: found,
+    })
+}
+
+/// Appends `limit … offset …` of the page. The offset of the last page depends on the total.
+fn push_page(sql: &mut QueryBuilder<Postgres>, filter: &ProductFilter, page: PageRequest) {
+    sql.push(" limit ").push_bind(page.size).push(" offset ");
+    match page.offset() {
+        Some(offset) => {
+            sql.push_bind(offset);
         }
-        for bad in [
-            "page=0",
-            "page=-1",
-            "page=21",
-            "page=abc",
-            "page=1.5",
-            "page=9223372036854775807",
-        ] {
-            assert!(!answer(bad, 475), "{bad}");
+        None => {
+            sql.push("(");
+            push_total(sql, filter);
+            sql.push(" - 1) / ").push_bind(page.size);
+            sql.push(" * ").push_bind(page.size);
         }
-        assert!(answer("", 0) && answer("page=last", 0) && !answer("page=2", 0));
-        assert!(answer("page=95&page_size=5", 475) && !answer("page=96&page_size=5", 475));
-        assert!(answer("page=20&page_size=0", 475) && answer("page=20&page_size=101", 475));
     }
+}
 
-    #[test]
-    fn ordering_drops_what_it_does_not_know_and_ends_in_the_id() {
-        assert_eq!(ordering("-price,name"), ["p.price desc", "p.name", "p.id"]);
-        assert_eq!(
-            ordering("name,-created_at"),
-            ["p.name", "p.created_at desc", "p.id desc"]
-        );
-        assert_eq!(ordering("inventory_count,price,price"), ["p.price", "p.id"]);
-        assert!(ordering("").is_empty() && ordering("--price,;drop").is_empty());
+/// Appends the total number on all pages.
+fn push_total(sql: &mut QueryBuilder<Postgres>, filter: &ProductFilter) {
+    sql.push("(select count(*)");
+    match filter.search {
+        Some(_) => {
+            sql.push(" from hits");
+        }
+        None => push_matching(sql, filter, ""),
     }
+    sql.push(")");
+}
 
-    #[test]
-    fn bad_filters_are_told_together() {
-        let mut field_errors = Vec::new();
-        let asked = query("lighter_type=3&category=%00&lighter_type__in=1,x&is_sold_out=maybe");
-        let filter = Filter::read(&asked, &mut field_errors);
-        let fields: Vec<&str> = field_errors
-            .iter()
-            .map(|field_error| field_error.field.as_str())
-            .collect();
-        assert_eq!(fields, ["lighter_type", "lighter_type__in", "category"]);
-        assert_eq!(filter.is_sold_out, None);
-
-        let asked = query("lighter_type__in=2,9&category__in=1,beads,1&search=%00%20");
-        let filter = Filter::read(&asked, &mut Vec::new());
-        assert_eq!(filter.lighter_types, Some(vec![2]));
-        assert_eq!(filter.categories.map(|c| c.count), Some(2));
-        assert_eq!(filter.search, None);
+/// Begins the `select` with its counts: products on all pages, and requested categories.
+fn begin(filter: &ProductFilter) -> QueryBuilder<Postgres> {
+    let mut sql = QueryBuilder::new("");
+    if let Some(search) = &filter.search {
+        push_hits(&mut sql, search, filter);
     }
+    sql.push("select ");
+    push_total(&mut sql, filter);
+    sql.push(" as total");
+    for (name, categories) in [
+        ("found_category", &filter.category),
+        ("found_categories", &filter.categories),
+    ] {
+        match categories {
+            Some(categories) => {
+                // A category that is named by both id and slug counts twice.
+                sql.push(", (select coalesce(sum((c.id = any(")
+                    .push_bind(categories.ids.clone())
+                    .push("))::integer + (c.slug = any(")
+                    .push_bind(categories.slugs.clone())
+                    .push("))::integer), 0) from categories c) as ")
+                    .push(name);
+            }
+            None => {
+                sql.push(", 0::bigint as ").push(name);
+            }
+        }
+    }
+    sql
+}
+
+/// Similarity threshold between a search and a match, from 0 to 1. The session setting
+/// `pg_trgm.word_similarity_threshold` has the same value for single words.
+const ALIKE: f32 = 0.45;
+
+/// Appends `hits`: the products that pass the filter and match the words. Only if no product at all matches the words,
+/// products with similarly spelled words match.
+///
+/// A misspelled word is looked up in the vocabulary. Its score for a product is the similarity of the most similar word
+/// of that product, weighted by length. A product needs [`ALIKE`] of the maximum score of all words together. Two words
+/// may also match as one that was split: `sun rise`.
+///
+/// Each `offset 0` keeps the other conditions out of a lookup by words or id. Without it, the planner would read a
+/// whole other index if `is_active` were available, because it has no statistics for a table that was just filled.
+fn push_hits(sql: &mut QueryBuilder<Postgres>, search: &str, filter: &ProductFilter) {
+    sql.push(
+        "with words as materialized (
+             select p.id, ts_rank(p.search_words, query) as rank
+             from websearch_to_tsquery('english', search_fold(",
+    )
+    .push_bind(search.to_owned())
+    .push(
+        ")) as query,
+                  lateral (select p.* from products p where p.search_words @@ query offset 0) as p
+             where ",
+    )
+    .push(visible(filter))
+    .push(
+        "), tokens as materialized (
+             select token, is_pair,
+                    (length(token) + 1)::real
+                    / sum(length(token) + 1) filter (where not is_pair) over () as weight
+             from ((select token, false as is_pair
+                    from unnest(tsvector_to_array(to_tsvector('english', search_fold(",
+    )
+    .push_bind(search.to_owned())
+    .push(
+        ")))) as token
+                    order by length(token) desc, token
+                    limit 8)
+                   union all
+                   (select token, true
+                    from unnest(tsvector_to_array(to_tsvector('english', search_fold(",
+    )
+    .push_bind(pairs(search))
+    .push(
+        r")))) as token)) as searched
+             where not exists (select from words)
+         ), near as materialized (
+             select token, weight, alike,
+                    ('''' || replace(replace(word, '\', '\\'), '''', '''''') || '''')::tsquery as word
+             from tokens,
+                  lateral (select word, alike
+                           from (select word, word_similarity(token, word) as alike,
+                                        max(word_similarity(token, word)) over () as most
+                                 from search_vocabulary
+                                 where token <% word
+                                 group by word) as known
+                           where alike > most - 0.15
+                             and (not is_pair or alike >= 0.7)
+                           order by alike desc, word
+                           limit 4) as most_alike
+         ), hits as materialized (
+             select p.id, p.name, words.rank
+             from words,
+                  lateral (select p.* from products p where p.id = words.id offset 0) as p
+             where ",
+    );
+    push_conditions(sql, filter);
+    sql.push(
+        " union all
+             select id, name, sum(worth)::real as rank
+             from (select p.id, p.name, (max(alike) * weight)::real as worth
+                   from near,
+                        lateral (select p.* from products p where p.search_words @@ near.word offset 0) as p
+                   where ",
+    );
+    push_conditions(sql, filter);
+    sql.push(
+        "
+                   group by token, weight, p.id, p.name) as worths
+             group by id, name
+             having sum(worth) >= ",
+    )
+    .push_bind(ALIKE)
+    .push(") ");
+}
+
+/// Joins each two adjacent words of the first eight: `a sun rise` gives `asun sunrise`.
+fn pairs(search: &str) -> String {
+    let words: Vec<&str> = search
+        .split(|c: char| !c.is_alphanumeric())
+        .filter(|word| !word.is_empty())
+        .take(8)
+        .collect();
+    let pairs: Vec<String> = words.windows(2).map(<[&str]>::concat).collect();
+    pairs.join(" ")
+}
+
+/// Returns the visibility condition of the filter.
+fn visible(filter: &ProductFilter) -> &'static str {
+    if filter.with_inactive {
+        "p.deleted_at is null"
+    } else {
+        "p.is_active"
+    }
+}
+
+/// Appends `from … where …` of the filter, with an optional join.
+fn push_matching(sql: &mut QueryBuilder<Postgres>, filter: &ProductFilter, join: &'static str) {
+    if filter.search.is_some() {
+        // Hits have passed the filter already.
+        sql.push(" from hits h join products p on p.id = h.id")
+            .push(join);
+        return;
+    }
+    sql.push(" from products p").push(join).push(" where ");
+    push_conditions(sql, filter);
+}
+
+/// Appends all conditions of the filter except the search.
+fn push_conditions(sql: &mut QueryBuilder<Postgres>, filter: &ProductFilter) {
+    sql.push(visible(filter));
+    if let Some(kind) = filter.lighter_type {
+        sql.push(" and p.lighter_type = ").push_bind(kind);
+    }
+    if let Some(kinds) = &filter.lighter_types {
+        sql.push(" and p.lighter_type = any(")
+            .push_bind(kinds.clone())
+            .push(")");
+    }
+    for categories in [&filter.category, &filter.categories].into_iter().flatten() {
+        sql.push(" and p.category_id in (select c.id from categories c where ");
+        push_categories(sql, categories);
+        sql.push(")");
+    }
+    if let Some(is_sold_out) = filter.is_sold_out {
+        sql.push(" and (p.is_sold_out or p.on_hand <= p.reserved) = ")
+            .push_bind(is_sold_out);
+    }
+    if let Some(is_active) = filter.is_active {
+        sql.push(" and p.is_active = ").push_bind(is_active);
+    }
+    if let Some(line) = filter.running_out {
+        sql.push(" and p.is_active and not p.is_sold_out and p.on_hand - p.reserved <= ")
+            .push_bind(line)
+            .push(" and p.peak_on_hand > ")
+            .push_bind(line);
+    }
+    if let Some(status) = filter.stripe_status {
+        sql.push(" and p.stripe_status = ").push_bind(status);
+    }
+}
+
+fn push_categories(sql: &mut QueryBuilder<Postgres>, categories: &CategoryFilter) {
+    sql.push("(c.id = any(")
+        .push_bind(categories.ids.clone())
+        .push(") or c.slug = any(")
+        .push_bind(categories.slugs.clone())
+        .push("))");
 }

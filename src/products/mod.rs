@@ -1,12 +1,15 @@
 //! Products: catalog, prices, stock, and the sync to Stripe.
-mod catalog_file;
-mod categories;
-pub mod demo;
+
+mod admin_routes;
+pub mod categories;
+mod extract;
 mod fields;
-mod images;
+mod filter;
+mod import;
 mod input;
-pub mod keeping;
 mod listing;
+mod paging;
+mod product_images;
 mod routes;
 mod service;
 mod slugs;
@@ -15,22 +18,28 @@ mod store;
 mod sync;
 mod views;
 
-pub use catalog_file::{ImportSummary, export, import};
-pub use categories::Category;
-pub use images::{TakenImages, named_id, named_images};
-pub use listing::{Page, PageRequest, links};
-pub use routes::{base_url, router};
-pub use service::put_back;
+pub use fields::{Parsed, Write};
+pub use import::{ImportSummary, TakenImages, demo, export, import, named_id, named_images};
+pub use input::{ProductInput, StockInput};
+pub use listing::{ProductQuery, ProductSort, ProductTab, browse};
+pub use product_images::{ImageMove, add_images, move_images};
+pub use routes::router;
+pub use service::{
+    BulkAction, change, change_many, change_stock, create, delete, duplicate, put_back, resync,
+    set_active,
+};
 pub use stock::{
     Lock, OnHand, Reason, RunningOut, adjust, lock, on_hand, release, reserve, running_out, take,
     take_held,
 };
-pub use store::{Discrepancy, check_ledger, details, foreign_prices, is_empty};
+pub use store::{
+    Discrepancy, check_ledger, details, find, foreign_prices, is_empty, latest_movements,
+};
 pub use sync::{
     SyncRow, doubt_prices, find_for_sync, pending_syncs, record_price, record_retired,
     record_stripe_product, record_sync_error, record_synced, stalled_syncs,
 };
-pub use views::{MovementView, lighter_type_display, serialize_time};
+pub use views::{MovementView, StockView, lighter_type_display};
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -111,6 +120,37 @@ impl SyncStatus {
 }
 
 impl Product {
+    /// Creates a product with nothing but its id. The database sets the times.
+    pub(super) fn blank(id: ProductId) -> Product {
+        let now = Utc::now();
+        Product {
+            id,
+            name: String::new(),
+            slug: String::new(),
+            lighter_type: 1,
+            price: Cents::ZERO,
+            currency: String::new(),
+            category_id: None,
+            category_name: None,
+            description: String::new(),
+            primary_image: None,
+            secondary_image: None,
+            images: Vec::new(),
+            is_sold_out: false,
+            is_active: true,
+            on_hand: 0,
+            reserved: 0,
+            weight_ounces: "2.00".to_owned(),
+            version: 1,
+            stripe_product_id: None,
+            stripe_price_id: None,
+            stripe_status: SyncStatus::Pending,
+            stripe_error: None,
+            created_at: now,
+            updated_at: now,
+        }
+    }
+
     /// Reports whether Stripe has the current version.
     pub fn is_synced(&self) -> bool {
         self.stripe_status == SyncStatus::Synced

@@ -1,21 +1,21 @@
-//! Product changes and their rules.
+//! Changes of products and the rules that allow them. Each is written to the audit log.
 
 use std::collections::{BTreeMap, HashSet};
 
-use chrono::Utc;
+use serde_json::{Map, Value, json};
 use sqlx::{Connection, PgConnection};
 use uuid::Uuid;
 
-use super::fields::CategoryKey;
-use super::input::{Parsed, ProductInput, StockInput};
+use super::fields::{CategoryKey, Parsed};
+use super::input::{NAME_CHARS, ProductInput, StockInput};
 use super::slugs::{self, free_slug};
-use super::views::StockView;
-use super::{Product, Reason, SyncStatus, stock, store, sync};
+use super::views::{StockView, lighter_type_display};
+use super::{Product, Reason, stock, store, sync};
+use crate::audit::{self, Actor};
 use crate::error::{Error, FieldError, Result};
 use crate::images::{self, Image};
 use crate::jobs::{self, Job};
 use crate::types::ids::{ImageId, OrderId, ProductId};
-use crate::types::money::Cents;
 
 /// Creates a product with its initial stock and schedules its sync to Stripe.
 ///
@@ -23,100 +23,227 @@ use crate::types::money::Cents;
 /// Field errors; 409 `id_taken` (also by a deleted product) or `slug_taken`.
 pub async fn create(
     conn: &mut PgConnection,
-    mut parsed: Parsed<ProductInput>,
-    actor: &str,
+    actor: &Actor,
+    parsed: Parsed<ProductInput>,
 ) -> Result<Product> {
-    let category_id = resolve_category(conn, &mut parsed).await?;
-    let images = hold_images(conn, &mut parsed).await?;
-    let input = parsed.whole()?;
-    let id = input
-        .id
-        .clone()
-        .unwrap_or_else(|| ProductId(Uuid::new_v4().to_string()));
-    let count = input.inventory_count.unwrap_or(0);
-    let slug_is_given = input.slug.is_some();
-    let mut product = Product::blank(id);
-    input.apply(category_id, &images, &mut product);
-
-    loop {
-        if !slug_is_given {
-            let stem = slugs::stem(&product.name, "product");
-            let taken: HashSet<String> =
-                store::slugs_like(conn, &stem).await?.into_iter().collect();
-            product.slug = free_slug(&product.name, "product", |slug| taken.contains(slug));
-        }
-        if store::insert(conn, &product).await? {
-            break;
-        }
-        if store::is_id_taken(conn, &product.id).await? {
-            let sentence = format!("There is or was a product with the id {}.", product.id);
-            return Err(Error::Conflict("id_taken", sentence));
-        }
-        if slug_is_given {
-            return Err(slug_taken(&product.slug));
-        }
-        // Another transaction took the slug between the two statements; the next round sees it.
-    }
-    set_images(conn, &product).await?;
-    if count > 0 {
-        stock::adjust(conn, &product.id, count, Reason::Initial, "", actor).await?;
-    }
-    announce(conn, &product.id).await?;
-    refreshed(conn, &product.id).await
+    let product = insert(conn, actor, parsed).await?;
+    let after = Value::Object(audit_snapshot(&product));
+    let object = object(&product);
+    audit::record(conn, actor, "product.create", &object, Value::Null, after).await?;
+    Ok(product)
 }
 
-/// Changes a product's fields, and its stock if the caller sent the expected count.
+/// Changes a product's fields, and its stock if the caller sent the expected count. An empty slug is made from the name
+/// again.
 ///
 /// # Errors
 /// Field errors; 404; 409 `version_conflict`, `inventory_changed`, `stock_is_held` or `slug_taken`.
 pub async fn change(
     conn: &mut PgConnection,
+    actor: &Actor,
     id: &str,
-    mut parsed: Parsed<ProductInput>,
-    expected_version: Option<i64>,
-    actor: &str,
+    version: Option<i64>,
+    parsed: Parsed<ProductInput>,
 ) -> Result<Product> {
-    let before = locked(conn, id, expected_version).await?;
-    let category_id = resolve_category(conn, &mut parsed).await?;
-    let images = hold_images(conn, &mut parsed).await?;
-    let input = parsed.whole()?;
-    check_version(&before, input.version)?;
-    if let (Some(wanted), Some(seen)) = (input.inventory_count, input.expected_inventory_count) {
-        check_available(&before, seen)?;
-        let delta = wanted - before.available();
-        if delta != 0 {
-            stock::adjust(conn, &before.id, delta, Reason::Correction, "", actor).await?;
-        }
+    let before = locked(conn, id, version).await?;
+    let after = apply(conn, actor, &before, parsed).await?;
+    record_change(conn, actor, "product.change", &before, &after).await?;
+    if after.on_hand != before.on_hand {
+        let (was, is) = (
+            json!({"on_hand": before.on_hand}),
+            json!({"on_hand": after.on_hand, "reason": "correction"}),
+        );
+        audit::record(conn, actor, "product.stock", &object(&after), was, is).await?;
     }
-    let mut after = before.clone();
-    input.apply(category_id, &images, &mut after);
-    save(conn, &before, &after).await
+    Ok(after)
 }
 
 /// Puts a product on sale or archives it. Safe to repeat: a second call changes nothing.
+///
+/// # Errors
+/// 404; 409 `version_conflict` if `version` is outdated.
 pub async fn set_active(
     conn: &mut PgConnection,
+    actor: &Actor,
     id: &str,
     is_active: bool,
-    expected_version: Option<i64>,
+    version: Option<i64>,
 ) -> Result<Product> {
-    let before = locked(conn, id, expected_version).await?;
+    let before = locked(conn, id, version).await?;
     let after = Product {
         is_active,
         ..before.clone()
     };
-    save(conn, &before, &after).await
+    let after = save(conn, &before, &after).await?;
+    let action = if is_active {
+        "product.restore"
+    } else {
+        "product.archive"
+    };
+    record_change(conn, actor, action, &before, &after).await?;
+    Ok(after)
 }
 
-/// Deletes a product permanently and frees its slug. The row stays, because orders and the ledger refer to it.
+/// Deletes a product permanently and frees its slug. The row stays, because orders and the ledger refer to it. Returns
+/// the deleted product.
+///
+/// # Errors
+/// 404; 409 `version_conflict` if `version` is outdated.
 pub async fn delete(
     conn: &mut PgConnection,
+    actor: &Actor,
     id: &str,
-    expected_version: Option<i64>,
-) -> Result<()> {
-    let product = locked(conn, id, expected_version).await?;
+    version: Option<i64>,
+) -> Result<Product> {
+    let product = locked(conn, id, version).await?;
     store::set_deleted(conn, &product.id).await?;
-    announce(conn, &product.id).await
+    schedule_sync(conn, &product.id).await?;
+    let before = Value::Object(audit_snapshot(&product));
+    let object = object(&product);
+    audit::record(conn, actor, "product.delete", &object, before, Value::Null).await?;
+    Ok(product)
+}
+
+/// Schedules another sync of the product to Stripe. Safe to repeat.
+///
+/// # Errors
+/// 404.
+pub async fn resync(conn: &mut PgConnection, actor: &Actor, id: &str) -> Result<Product> {
+    let before = locked(conn, id, None).await?;
+    sync::doubt_prices(conn, std::slice::from_ref(&before.id)).await?;
+    schedule_sync(conn, &before.id).await?;
+    let after = store::find(conn, id).await?;
+    let state = |product: &Product| json!({"stripe": product.stripe_status});
+    let (was, is) = (state(&before), state(&after));
+    audit::record(conn, actor, "product.sync", &object(&after), was, is).await?;
+    Ok(after)
+}
+
+/// A change of several products at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BulkAction {
+    Archive,
+    Restore,
+    Sync,
+}
+
+impl BulkAction {
+    pub const ALL: [BulkAction; 3] = [BulkAction::Archive, BulkAction::Restore, BulkAction::Sync];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            BulkAction::Archive => "archive",
+            BulkAction::Restore => "restore",
+            BulkAction::Sync => "sync",
+        }
+    }
+
+    pub fn parse(text: &str) -> Option<BulkAction> {
+        BulkAction::ALL
+            .into_iter()
+            .find(|action| action.as_str() == text)
+    }
+}
+
+/// Changes all of these products, given by id or slug, or none of them. Safe to repeat.
+///
+/// # Errors
+/// 404 if one of them does not exist.
+pub async fn change_many(
+    conn: &mut PgConnection,
+    actor: &Actor,
+    action: BulkAction,
+    ids: &[&str],
+) -> Result<Vec<Product>> {
+    let mut named = Vec::with_capacity(ids.len());
+    for id in ids {
+        named.push(store::find(conn, id).await?.id);
+    }
+    // In id order, as everywhere, so that concurrent changes wait for each other instead of deadlocking.
+    named.sort_unstable();
+    named.dedup();
+    let mut changed = Vec::with_capacity(named.len());
+    for ProductId(id) in &named {
+        changed.push(match action {
+            BulkAction::Archive => set_active(conn, actor, id, false, None).await?,
+            BulkAction::Restore => set_active(conn, actor, id, true, None).await?,
+            BulkAction::Sync => resync(conn, actor, id).await?,
+        });
+    }
+    Ok(changed)
+}
+
+/// Copies a product. The copy is archived and has no stock.
+///
+/// # Errors
+/// 404.
+pub async fn duplicate(conn: &mut PgConnection, actor: &Actor, id: &str) -> Result<Product> {
+    const ENDING: &str = " (copy)";
+    let original = store::find(conn, id).await?;
+    let room = NAME_CHARS - ENDING.len();
+    let name: String = original.name.chars().take(room).collect();
+    let input = ProductInput {
+        name: Some(name.trim_end().to_owned() + ENDING),
+        lighter_type: Some(original.lighter_type),
+        price: Some(original.price),
+        currency: Some(original.currency),
+        category: Some(original.category_id.map(CategoryKey::Id)),
+        description: Some(original.description),
+        images: Some(original.images.into_iter().map(|image| image.id).collect()),
+        primary_image: Some(original.primary_image),
+        secondary_image: Some(original.secondary_image),
+        is_active: Some(false),
+        weight_ounces: Some(original.weight_ounces),
+        is_whole: true,
+        ..ProductInput::default()
+    };
+    let copy = insert(conn, actor, Parsed::from(input)).await?;
+    let after = Value::Object(audit_snapshot(&copy));
+    let before = json!({"copy_of": original.id});
+    audit::record(
+        conn,
+        actor,
+        "product.duplicate",
+        &object(&copy),
+        before,
+        after,
+    )
+    .await?;
+    Ok(copy)
+}
+
+/// Changes a product's stock, with a reason that the ledger records.
+///
+/// # Errors
+/// Field errors; 404; 409 `inventory_changed` or `stock_is_held`.
+pub async fn change_stock(
+    conn: &mut PgConnection,
+    actor: &Actor,
+    id: &str,
+    parsed: Parsed<StockInput>,
+) -> Result<StockView> {
+    let product = locked(conn, id, None).await?;
+    let StockInput {
+        delta,
+        reason,
+        note,
+        expected_inventory_count,
+    } = parsed.whole()?;
+    if let Some(seen) = expected_inventory_count {
+        check_available(&product, seen)?;
+    }
+    let reason = reason.unwrap_or(Reason::Correction);
+    let (on_hand, reserved) =
+        stock::adjust(conn, &product.id, delta, reason, &note, &actor.name).await?;
+    let was = json!({"on_hand": product.on_hand});
+    let is = json!({"on_hand": on_hand, "delta": delta, "reason": reason, "note": note});
+    audit::record(conn, actor, "product.stock", &object(&product), was, is).await?;
+    Ok(StockView {
+        product_id: product.id,
+        on_hand,
+        reserved,
+        inventory_count: on_hand - reserved,
+    })
 }
 
 /// Restocks pieces of an order. The caller has locked the rows and checked that so many were sold and not returned. A
@@ -134,7 +261,7 @@ pub async fn put_back(
     let mut names = Vec::new();
     for (id, name, slug) in deleted {
         bring_back(conn, &id, &name, &slug).await?;
-        announce(conn, &id).await?;
+        schedule_sync(conn, &id).await?;
         names.push(name);
     }
     Ok(names)
@@ -155,83 +282,83 @@ async fn bring_back(conn: &mut PgConnection, id: &ProductId, name: &str, slug: &
                 return Ok(());
             }
         }
-        let stem = slugs::stem(name, "product");
-        let taken: HashSet<String> = store::slugs_like(conn, &stem).await?.into_iter().collect();
-        slug = free_slug(name, "product", |slug| taken.contains(slug));
+        slug = new_slug(conn, name).await?;
     }
 }
 
-/// Schedules another sync of the product to Stripe. Safe to repeat.
-pub async fn resync(conn: &mut PgConnection, id: &str) -> Result<Product> {
-    let product = locked(conn, id, None).await?;
-    sync::doubt_prices(conn, std::slice::from_ref(&product.id)).await?;
-    announce(conn, &product.id).await?;
-    refreshed(conn, &product.id).await
-}
-
-/// Changes a product's stock, with a reason that the ledger records.
-///
-/// # Errors
-/// Field errors; 404; 409 `inventory_changed` or `stock_is_held`.
-pub async fn change_stock(
+/// Inserts a product with its initial stock and schedules its sync.
+async fn insert(
     conn: &mut PgConnection,
-    id: &str,
-    parsed: Parsed<StockInput>,
-    actor: &str,
-) -> Result<StockView> {
-    let product = locked(conn, id, None).await?;
+    actor: &Actor,
+    mut parsed: Parsed<ProductInput>,
+) -> Result<Product> {
+    let category_id = resolve_category(conn, &mut parsed).await?;
+    let images = hold_images(conn, &mut parsed).await?;
     let input = parsed.whole()?;
-    if let Some(seen) = input.expected_inventory_count {
-        check_available(&product, seen)?;
+    let id = input
+        .id
+        .clone()
+        .unwrap_or_else(|| ProductId(Uuid::new_v4().to_string()));
+    let count = input.inventory_count.unwrap_or(0);
+    let slug_is_given = input.slug.is_some();
+    let mut product = Product::blank(id);
+    input.apply(category_id, &images, &mut product);
+
+    loop {
+        if !slug_is_given {
+            product.slug = new_slug(conn, &product.name).await?;
+        }
+        if store::insert(conn, &product).await? {
+            break;
+        }
+        if store::is_id_taken(conn, &product.id).await? {
+            let sentence = format!("There is or was a product with the id {}.", product.id);
+            return Err(Error::Conflict("id_taken", sentence));
+        }
+        if slug_is_given {
+            return Err(slug_taken(&product.slug));
+        }
+        // Another transaction took the slug between the two statements; the next round sees it.
     }
-    let reason = input.reason.unwrap_or(Reason::Correction);
-    let (on_hand, reserved) =
-        stock::adjust(conn, &product.id, input.delta, reason, &input.note, actor).await?;
-    Ok(StockView {
-        product_id: product.id,
-        on_hand,
-        reserved,
-        inventory_count: on_hand - reserved,
-    })
+    set_images(conn, &product).await?;
+    if count > 0 {
+        stock::adjust(conn, &product.id, count, Reason::Initial, "", &actor.name).await?;
+    }
+    schedule_sync(conn, &product.id).await?;
+    store::find(conn, &product.id.0).await
 }
 
-impl Product {
-    /// Creates a product with nothing but its id. The database sets the times.
-    pub(super) fn blank(id: ProductId) -> Product {
-        let now = Utc::now();
-        Product {
-            id,
-            name: String::new(),
-            slug: String::new(),
-            lighter_type: 1,
-            price: Cents::ZERO,
-            currency: String::new(),
-            category_id: None,
-            category_name: None,
-            description: String::new(),
-            primary_image: None,
-            secondary_image: None,
-            images: Vec::new(),
-            is_sold_out: false,
-            is_active: true,
-            on_hand: 0,
-            reserved: 0,
-            weight_ounces: "2.00".to_owned(),
-            version: 1,
-            stripe_product_id: None,
-            stripe_price_id: None,
-            stripe_status: SyncStatus::Pending,
-            stripe_error: None,
-            created_at: now,
-            updated_at: now,
+/// Applies the given fields to a locked product.
+pub(super) async fn apply(
+    conn: &mut PgConnection,
+    actor: &Actor,
+    before: &Product,
+    mut parsed: Parsed<ProductInput>,
+) -> Result<Product> {
+    let category_id = resolve_category(conn, &mut parsed).await?;
+    let images = hold_images(conn, &mut parsed).await?;
+    let mut input = parsed.whole()?;
+    check_version(before, input.version)?;
+    if let (Some(wanted), Some(seen)) = (input.inventory_count, input.expected_inventory_count) {
+        check_available(before, seen)?;
+        let delta = wanted - before.available();
+        if delta != 0 {
+            stock::adjust(conn, &before.id, delta, Reason::Correction, "", &actor.name).await?;
         }
     }
+    if input.slug.as_deref() == Some("") {
+        let name = input.name.as_ref().unwrap_or(&before.name);
+        input.slug = Some(other_slug(conn, name, &before.slug).await?);
+    }
+    let mut after = before.clone();
+    input.apply(category_id, &images, &mut after);
+    save(conn, before, &after).await
 }
 
 async fn save(conn: &mut PgConnection, before: &Product, after: &Product) -> Result<Product> {
     if after == before {
         // Without changed fields there is no new version, but the stock may have changed.
-        return refreshed(conn, &after.id).await;
+        return store::find(conn, &after.id.0).await;
     }
     let for_stripe = after.concerns_stripe(before);
     match store::update(conn, after, for_stripe).await {
@@ -244,36 +371,39 @@ async fn save(conn: &mut PgConnection, before: &Product, after: &Product) -> Res
         set_images(conn, after).await?;
     }
     if for_stripe {
-        announce(conn, &after.id).await?;
+        schedule_sync(conn, &after.id).await?;
     }
-    refreshed(conn, &after.id).await
+    store::find(conn, &after.id.0).await
 }
 
-async fn announce(conn: &mut PgConnection, id: &ProductId) -> Result<()> {
-    jobs::enqueue(
-        conn,
-        &Job::SyncProduct {
-            product: id.clone(),
-        },
-    )
-    .await
+/// Makes an unused slug from a name.
+async fn new_slug(conn: &mut PgConnection, name: &str) -> Result<String> {
+    other_slug(conn, name, "").await
 }
 
-async fn locked(
+/// Makes a slug from a name: an unused one, or `own`, the product's current one.
+async fn other_slug(conn: &mut PgConnection, name: &str, own: &str) -> Result<String> {
+    let stem = slugs::stem(name, "product");
+    let taken: HashSet<String> = store::slugs_like(conn, &stem).await?.into_iter().collect();
+    Ok(free_slug(name, "product", |slug| {
+        slug != own && taken.contains(slug)
+    }))
+}
+
+async fn schedule_sync(conn: &mut PgConnection, id: &ProductId) -> Result<()> {
+    let product = id.clone();
+    jobs::enqueue(conn, &Job::SyncProduct { product }).await
+}
+
+/// Locks a product until the transaction ends, and checks its version if one is expected.
+pub(super) async fn locked(
     conn: &mut PgConnection,
     id: &str,
-    expected_version: Option<i64>,
+    version: Option<i64>,
 ) -> Result<Product> {
-    let product = store::lock(conn, id)
-        .await?
-        .ok_or(Error::NotFound("Product"))?;
-    check_version(&product, expected_version)?;
+    let product = store::lock(conn, id).await?;
+    check_version(&product, version)?;
     Ok(product)
-}
-
-async fn refreshed(conn: &mut PgConnection, id: &ProductId) -> Result<Product> {
-    let product = store::lock(conn, &id.0).await?;
-    product.ok_or_else(|| anyhow::anyhow!("product {id} is gone").into())
 }
 
 /// Finds the id of the given category. A category that does not exist is a field error.
@@ -351,4 +481,56 @@ fn slug_taken(slug: &str) -> Error {
         "slug_taken",
         format!("Another product has the slug {slug}."),
     )
+}
+
+/// Returns the name of a product in the audit log.
+fn object(product: &Product) -> String {
+    format!("product:{}", product.id)
+}
+
+/// Returns the fields of a product for the audit log.
+fn audit_snapshot(product: &Product) -> Map<String, Value> {
+    let images: Vec<&ImageId> = product.images.iter().map(|image| &image.id).collect();
+    let snapshot = json!({
+        "name": product.name,
+        "slug": product.slug,
+        "size": lighter_type_display(product.lighter_type),
+        "price": product.price.in_currency(&product.currency),
+        "category": product.category_name,
+        "weight_ounces": product.weight_ounces,
+        "description": product.description,
+        "is_sold_out": product.is_sold_out,
+        "is_active": product.is_active,
+        "images": images,
+    });
+    match snapshot {
+        Value::Object(snapshot) => snapshot,
+        _ => Map::new(),
+    }
+}
+
+/// Writes the fields that differ to the audit log. Writes nothing if none differ.
+pub(super) async fn record_change(
+    conn: &mut PgConnection,
+    actor: &Actor,
+    action: &'static str,
+    before: &Product,
+    after: &Product,
+) -> Result<()> {
+    let (was, is) = (audit_snapshot(before), audit_snapshot(after));
+    let differ =
+        |this: &Map<String, Value>, other: &Map<String, Value>| -> BTreeMap<String, Value> {
+            let fields = this
+                .iter()
+                .filter(|(name, value)| other.get(*name) != Some(value));
+            fields
+                .map(|(name, value)| (name.clone(), value.clone()))
+                .collect()
+        };
+    let (old, new) = (differ(&was, &is), differ(&is, &was));
+    if new.is_empty() {
+        return Ok(());
+    }
+    let object = object(after);
+    audit::record(conn, actor, action, &object, json!(old), json!(new)).await
 }

@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 
 use sqlx::postgres::PgRow;
-use sqlx::{FromRow, PgConnection, Postgres, QueryBuilder, Row};
+use sqlx::{FromRow, PgConnection, Row};
 
 use super::Product;
 use super::fields::CategoryKey;
-use super::listing::{Categories, Filter, PageRequest};
+use super::paging::PageRequest;
+use super::slugs::is_slug;
 use super::views::{ListedProduct, MovementView, lighter_type_display};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::types::ids::{ImageId, ProductId};
 use crate::types::money::Currency;
 
@@ -35,7 +36,6 @@ macro_rules! product_columns {
          p.created_at, p.updated_at, ", images_column!())
     };
 }
-pub(super) use {images_column, product_columns};
 
 /// Columns of a [`ListedProduct`].
 macro_rules! listed_columns {
@@ -48,134 +48,7 @@ macro_rules! listed_columns {
     };
 }
 
-/// One page of rows, the total number on all pages, and how many of the requested categories exist.
-pub struct Found<T> {
-    pub total: i64,
-    pub rows: Vec<T>,
-    pub category: i64,
-    pub categories: i64,
-}
-
-/// Returns a page of products with the columns of the public list.
-pub async fn list(
-    conn: &mut PgConnection,
-    filter: &Filter,
-    page: PageRequest,
-) -> Result<Found<ListedProduct>> {
-    list_columns(conn, listed_columns!(), filter, page).await
-}
-
-/// Returns a page of products with all columns.
-pub async fn list_whole(
-    conn: &mut PgConnection,
-    filter: &Filter,
-    page: PageRequest,
-) -> Result<Found<Product>> {
-    list_columns(conn, product_columns!(), filter, page).await
-}
-
-/// Counts and fetches in one round trip, or in two if there are no rows to fetch. The statement consists of constant
-/// fragments; all values are bound.
-async fn list_columns<T: for<'r> FromRow<'r, PgRow>>(
-    conn: &mut PgConnection,
-    columns: &'static str,
-    filter: &Filter,
-    page: PageRequest,
-) -> Result<Found<T>> {
-    let mut sql = begin(filter);
-    sql.push(", ").push(columns);
-    if filter.search.is_some() && filter.ordering.is_empty() {
-        // Look up only the hits on this page.
-        sql.push(" from (select h.id, h.rank from hits h order by h.rank desc, h.name, h.id");
-        push_page(&mut sql, filter, page);
-        sql.push(") h join products p on p.id = h.id")
-            .push(" left join categories c on c.id = p.category_id")
-            .push(" order by h.rank desc, p.name, p.id");
-    } else {
-        let join = " left join categories c on c.id = p.category_id";
-        push_matching(&mut sql, filter, join);
-        let order = match filter.ordering.as_slice() {
-            [] => "p.name, p.id".to_owned(),
-            terms => terms.join(", "),
-        };
-        sql.push(" order by ").push(order);
-        push_page(&mut sql, filter, page);
-    }
-    let rows = sql.build().fetch_all(&mut *conn).await?;
-    let counted = match rows.first() {
-        Some(row) => row,
-        None => &begin(filter).build().fetch_one(conn).await?,
-    };
-    let found = rows
-        .iter()
-        .map(T::from_row)
-        .collect::<Result<_, sqlx::Error>>()?;
-    Ok(Found {
-        total: counted.try_get("total")?,
-        category: counted.try_get("found_category")?,
-        categories: counted.try_get("found_categories")?,
-        rows: found,
-    })
-}
-
-/// Appends `limit … offset …` of the page. The offset of the last page depends on the total.
-fn push_page(sql: &mut QueryBuilder<Postgres>, filter: &Filter, page: PageRequest) {
-    sql.push(" limit ").push_bind(page.size).push(" offset ");
-    match page.offset() {
-        Some(offset) => {
-            sql.push_bind(offset);
-        }
-        None => {
-            sql.push("(");
-            push_total(sql, filter);
-            sql.push(" - 1) / ").push_bind(page.size);
-            sql.push(" * ").push_bind(page.size);
-        }
-    }
-}
-
-/// Appends the total number on all pages.
-fn push_total(sql: &mut QueryBuilder<Postgres>, filter: &Filter) {
-    sql.push("(select count(*)");
-    match filter.search {
-        Some(_) => {
-            sql.push(" from hits");
-        }
-        None => push_matching(sql, filter, ""),
-    }
-    sql.push(")");
-}
-
-/// Begins the `select` with its counts: products on all pages, and requested categories.
-fn begin(filter: &Filter) -> QueryBuilder<Postgres> {
-    let mut sql = QueryBuilder::new("");
-    if let Some(search) = &filter.search {
-        push_hits(&mut sql, search, filter);
-    }
-    sql.push("select ");
-    push_total(&mut sql, filter);
-    sql.push(" as total");
-    for (name, categories) in [
-        ("found_category", &filter.category),
-        ("found_categories", &filter.categories),
-    ] {
-        match categories {
-            Some(categories) => {
-                // A category that is named by both id and slug counts twice.
-                sql.push(", (select coalesce(sum((c.id = any(")
-                    .push_bind(categories.ids.clone())
-                    .push("))::integer + (c.slug = any(")
-                    .push_bind(categories.slugs.clone())
-                    .push("))::integer), 0) from categories c) as ")
-                    .push(name);
-            }
-            None => {
-                sql.push(", 0::bigint as ").push(name);
-            }
-        }
-    }
-    sql
-}
+pub(super) use {images_column, listed_columns, product_columns};
 
 /// Returns the rows that a left join found; `key` is null where it found none.
 pub(super) fn present<T: for<'r> FromRow<'r, PgRow>>(rows: &[PgRow], key: &str) -> Result<Vec<T>> {
@@ -188,173 +61,23 @@ pub(super) fn present<T: for<'r> FromRow<'r, PgRow>>(rows: &[PgRow], key: &str) 
     Ok(found)
 }
 
-/// Similarity threshold between a search and a match, from 0 to 1. The session setting
-/// `pg_trgm.word_similarity_threshold` has the same value for single words.
-const ALIKE: f32 = 0.45;
-
-/// Appends `hits`: the products that pass the filter and match the words. Only if no product at all matches the words,
-/// products with similarly spelled words match.
+/// Finds a product by id, or else by slug, on sale or not.
 ///
-/// A misspelled word is looked up in the vocabulary. Its score for a product is the similarity of the most similar word
-/// of that product, weighted by length. A product needs [`ALIKE`] of the maximum score of all words together. Two words
-/// may also match as one that was split: `sun rise`.
+/// # Errors
+/// 404.
+pub async fn find(conn: &mut PgConnection, key: &str) -> Result<Product> {
+    select(conn, key, true).await
+}
+
+/// Finds a product for sale by id, or else by slug.
 ///
-/// Each `offset 0` keeps the other conditions out of a lookup by words or id. Without it, the planner would read a
-/// whole other index if `is_active` were available, because it has no statistics for a table that was just filled.
-fn push_hits(sql: &mut QueryBuilder<Postgres>, search: &str, filter: &Filter) {
-    sql.push(
-        "with words as materialized (
-             select p.id, ts_rank(p.search_words, query) as rank
-             from websearch_to_tsquery('english', search_fold(",
-    )
-    .push_bind(search.to_owned())
-    .push(
-        ")) as query,
-                  lateral (select p.* from products p where p.search_words @@ query offset 0) as p
-             where ",
-    )
-    .push(visible(filter))
-    .push(
-        "), tokens as materialized (
-             select token, is_pair,
-                    (length(token) + 1)::real
-                    / sum(length(token) + 1) filter (where not is_pair) over () as weight
-             from ((select token, false as is_pair
-                    from unnest(tsvector_to_array(to_tsvector('english', search_fold(",
-    )
-    .push_bind(search.to_owned())
-    .push(
-        ")))) as token
-                    order by length(token) desc, token
-                    limit 8)
-                   union all
-                   (select token, true
-                    from unnest(tsvector_to_array(to_tsvector('english', search_fold(",
-    )
-    .push_bind(pairs(search))
-    .push(
-        r")))) as token)) as searched
-             where not exists (select from words)
-         ), near as materialized (
-             select token, weight, alike,
-                    ('''' || replace(replace(word, '\', '\\'), '''', '''''') || '''')::tsquery as word
-             from tokens,
-                  lateral (select word, alike
-                           from (select word, word_similarity(token, word) as alike,
-                                        max(word_similarity(token, word)) over () as most
-                                 from search_vocabulary
-                                 where token <% word
-                                 group by word) as known
-                           where alike > most - 0.15
-                             and (not is_pair or alike >= 0.7)
-                           order by alike desc, word
-                           limit 4) as most_alike
-         ), hits as materialized (
-             select p.id, p.name, words.rank
-             from words,
-                  lateral (select p.* from products p where p.id = words.id offset 0) as p
-             where ",
-    );
-    push_conditions(sql, filter);
-    sql.push(
-        " union all
-             select id, name, sum(worth)::real as rank
-             from (select p.id, p.name, (max(alike) * weight)::real as worth
-                   from near,
-                        lateral (select p.* from products p where p.search_words @@ near.word offset 0) as p
-                   where ",
-    );
-    push_conditions(sql, filter);
-    sql.push(
-        "
-                   group by token, weight, p.id, p.name) as worths
-             group by id, name
-             having sum(worth) >= ",
-    )
-    .push_bind(ALIKE)
-    .push(") ");
+/// # Errors
+/// 404.
+pub async fn find_for_sale(conn: &mut PgConnection, key: &str) -> Result<Product> {
+    select(conn, key, false).await
 }
 
-/// Joins each two adjacent words of the first eight: `a sun rise` gives `asun sunrise`.
-fn pairs(search: &str) -> String {
-    let words: Vec<&str> = search
-        .split(|c: char| !c.is_alphanumeric())
-        .filter(|word| !word.is_empty())
-        .take(8)
-        .collect();
-    let pairs: Vec<String> = words.windows(2).map(<[&str]>::concat).collect();
-    pairs.join(" ")
-}
-
-/// Returns the visibility condition of the filter.
-fn visible(filter: &Filter) -> &'static str {
-    if filter.with_inactive {
-        "p.deleted_at is null"
-    } else {
-        "p.is_active"
-    }
-}
-
-/// Appends `from … where …` of the filter, with an optional join.
-fn push_matching(sql: &mut QueryBuilder<Postgres>, filter: &Filter, join: &'static str) {
-    if filter.search.is_some() {
-        // Hits have passed the filter already.
-        sql.push(" from hits h join products p on p.id = h.id")
-            .push(join);
-        return;
-    }
-    sql.push(" from products p").push(join).push(" where ");
-    push_conditions(sql, filter);
-}
-
-/// Appends all conditions of the filter except the search.
-fn push_conditions(sql: &mut QueryBuilder<Postgres>, filter: &Filter) {
-    sql.push(visible(filter));
-    if let Some(kind) = filter.lighter_type {
-        sql.push(" and p.lighter_type = ").push_bind(kind);
-    }
-    if let Some(kinds) = &filter.lighter_types {
-        sql.push(" and p.lighter_type = any(")
-            .push_bind(kinds.clone())
-            .push(")");
-    }
-    for categories in [&filter.category, &filter.categories].into_iter().flatten() {
-        sql.push(" and p.category_id in (select c.id from categories c where ");
-        push_categories(sql, categories);
-        sql.push(")");
-    }
-    if let Some(is_sold_out) = filter.is_sold_out {
-        sql.push(" and (p.is_sold_out or p.on_hand <= p.reserved) = ")
-            .push_bind(is_sold_out);
-    }
-    if let Some(is_active) = filter.is_active {
-        sql.push(" and p.is_active = ").push_bind(is_active);
-    }
-    if let Some(line) = filter.running_out {
-        sql.push(" and p.is_active and not p.is_sold_out and p.on_hand - p.reserved <= ")
-            .push_bind(line)
-            .push(" and p.peak_on_hand > ")
-            .push_bind(line);
-    }
-    if let Some(status) = filter.stripe_status {
-        sql.push(" and p.stripe_status = ").push_bind(status);
-    }
-}
-
-fn push_categories(sql: &mut QueryBuilder<Postgres>, categories: &Categories) {
-    sql.push("(c.id = any(")
-        .push_bind(categories.ids.clone())
-        .push(") or c.slug = any(")
-        .push_bind(categories.slugs.clone())
-        .push("))");
-}
-
-/// Finds a product by id, or else by slug. Inactive products are found only with `with_inactive`, for owners.
-pub async fn find(
-    conn: &mut PgConnection,
-    key: &str,
-    with_inactive: bool,
-) -> Result<Option<Product>> {
+async fn select(conn: &mut PgConnection, key: &str, with_inactive: bool) -> Result<Product> {
     let product = sqlx::query_as(concat!(
         "select ",
         product_columns!(),
@@ -367,11 +90,19 @@ pub async fn find(
          order by p.id = $1 desc
          limit 1"
     ))
-    .bind(key)
+    .bind(id_or_slug(key)?)
     .bind(with_inactive)
     .fetch_optional(conn)
     .await?;
-    Ok(product)
+    product.ok_or(Error::NotFound("Product"))
+}
+
+/// Checks that a text can be an id or a slug: PostgreSQL refuses others, such as texts with NUL characters.
+fn id_or_slug(key: &str) -> Result<&str> {
+    match ProductId::parse(key).is_some() || is_slug(key) {
+        true => Ok(key),
+        false => Err(Error::NotFound("Product")),
+    }
 }
 
 /// Returns the products of `ids` that are for sale, by name.
@@ -393,7 +124,10 @@ pub async fn batch(conn: &mut PgConnection, ids: &[ProductId]) -> Result<Vec<Lis
 }
 
 /// Locks a product until the transaction ends. Deleted products are not found.
-pub async fn lock(conn: &mut PgConnection, id: &str) -> Result<Option<Product>> {
+///
+/// # Errors
+/// 404.
+pub async fn lock(conn: &mut PgConnection, id: &str) -> Result<Product> {
     let product = sqlx::query_as(concat!(
         "select ",
         product_columns!(),
@@ -404,10 +138,10 @@ pub async fn lock(conn: &mut PgConnection, id: &str) -> Result<Option<Product>> 
            and p.deleted_at is null
          for update of p"
     ))
-    .bind(id)
+    .bind(id_or_slug(id)?)
     .fetch_optional(conn)
     .await?;
-    Ok(product)
+    product.ok_or(Error::NotFound("Product"))
 }
 
 /// Inserts a product without stock. Returns false if its id or its slug is in use.
@@ -585,12 +319,15 @@ pub async fn category_id(conn: &mut PgConnection, key: &CategoryKey) -> Result<O
     Ok(found)
 }
 
-/// Returns a page of a product's ledger, newest first, and its total length. `None` if there is no such product.
+/// Returns a page of a product's ledger, newest first, and its total length.
+///
+/// # Errors
+/// 404.
 pub async fn movements(
     conn: &mut PgConnection,
     id: &str,
     page: PageRequest,
-) -> Result<Option<(i64, Vec<MovementView>)>> {
+) -> Result<(i64, Vec<MovementView>)> {
     let rows = sqlx::query(
         "select found.total, m.*
          from (
@@ -609,15 +346,25 @@ pub async fn movements(
          ) as m on true
          order by m.id desc",
     )
-    .bind(id)
+    .bind(id_or_slug(id)?)
     .bind(page.size)
     .bind(page.offset())
     .fetch_all(conn)
     .await?;
-    match rows.first() {
-        None => Ok(None),
-        Some(first) => Ok(Some((first.try_get("total")?, present(&rows, "id")?))),
-    }
+    let first = rows.first().ok_or(Error::NotFound("Product"))?;
+    Ok((first.try_get("total")?, present(&rows, "id")?))
+}
+
+/// Returns up to `limit` of a product's latest stock movements, and their total number.
+///
+/// # Errors
+/// 404.
+pub async fn latest_movements(
+    conn: &mut PgConnection,
+    id: &ProductId,
+    limit: i64,
+) -> Result<(i64, Vec<MovementView>)> {
+    movements(conn, &id.0, PageRequest::at(1, limit)).await
 }
 
 /// Reports whether the catalog has neither products nor categories.

@@ -4,16 +4,20 @@
 //! missing fields take their defaults, except for the slug, the stock, Stripe's ids and the creation time, which stay.
 //! `import(export())` changes nothing.
 
+pub mod demo;
+mod file_images;
+mod rows;
+
+pub use file_images::{TakenImages, named_id, named_images};
+
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use sqlx::{FromRow, PgConnection};
 
-use super::categories::{Category, name_key};
-use super::fields::CategoryKey;
-use super::images::{TakenImages, name_of, named_id};
-use super::input::{self, CategoryInput, FileProduct, Parsed};
+use super::categories::{Category, CategoryInput, name_key};
+use super::fields::{CategoryKey, Parsed};
 use super::slugs::free_slug;
 use super::store::{images_column, product_columns};
 use super::views::serialize_time;
@@ -24,6 +28,8 @@ use crate::jobs;
 use crate::types::ids::{ImageId, ProductId};
 use crate::types::money::Currency;
 use crate::types::unicode;
+use file_images::name_of;
+use rows::FileProduct;
 
 /// Counts of the rows that an import created, updated or left unchanged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -245,7 +251,7 @@ fn parse(
     let categories = keep(
         categories,
         field_errors,
-        input::file_category,
+        rows::file_category,
         |prefix, (id, _): &mut (i64, CategoryInput), field_errors| {
             // Zero is an id that could not be read.
             if *id != 0 {
@@ -257,7 +263,7 @@ fn parse(
     let products = keep(
         products,
         field_errors,
-        |row, prefix| input::file_product(row, prefix, currency),
+        |row, prefix| rows::file_product(row, prefix, currency),
         |prefix, row: &mut FileProduct, field_errors| {
             if let Some(id) = &row.input.id {
                 note_repeat(&mut seen, id.clone(), prefix, "id", field_errors);

@@ -1,0 +1,530 @@
+//! Routes of the catalog that need a token: writes, and reads with all fields.
+
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::extract::{AdminReadFailures, CatalogAdmin, StockAdmin, WriteFailures, unstored};
+use super::fields::Write;
+use super::filter::ProductFilter;
+use super::input::{MAX_BATCH, MAX_IMAGES, ProductInput, StockInput, WholeProduct};
+use super::paging::{PAGE_SIZE, Page, PageRequest};
+use super::product_images::{self, ImageMove};
+use super::service::{self, BulkAction};
+use super::views::{AdminView, MovementView, StockView};
+use super::{listing, store};
+use crate::app::App;
+use crate::auth::Scope;
+use crate::error::{Error, ErrorBody, FieldError, Result};
+use crate::http::texts::IfMatch;
+use crate::http::{Json, Path, Query};
+use crate::http::idempotency::{IdempotencyKey, Key, Known, Owner};
+use crate::types::ids::ImageId;
+
+/// Builds the router. The paths have no trailing slash.
+pub(super) fn router() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(create))
+        .routes(routes!(replace, patch, delete))
+        .routes(routes!(archive))
+        .routes(routes!(restore))
+        .routes(routes!(ledger, change_stock))
+        .routes(routes!(sync))
+        .routes(routes!(admin_list, change_many))
+        .routes(routes!(admin_detail))
+        .routes(routes!(duplicate))
+        .routes(routes!(add_images, order_images))
+        .routes(routes!(remove_image))
+        .routes(routes!(move_image_up))
+        .routes(routes!(move_image_down))
+}
+
+/// Creates a product.
+#[utoipa::path(operation_id = "create_product", post, path = "/api/products", tag = "products", security(("bearer" = [])),
+    params(("Idempotency-Key" = Option<IdempotencyKey>, Header, nullable = false, description = "A text of your choice for this product")),
+    request_body = WholeProduct,
+    responses((status = 201, body = AdminView), WriteFailures,
+        (status = 422, body = ErrorBody, description = "The key was used for another product")))]
+async fn create(
+    State(app): State<App>,
+    admin: CatalogAdmin,
+    headers: HeaderMap,
+    Json(body): Json<Map<String, Value>>,
+) -> Result<Response> {
+    let asked = serde_json::to_vec(&body).map_err(anyhow::Error::from)?;
+    let key = Key::read(&headers, "product", &Owner::actor(&admin.actor), &asked)?;
+    if body.get("inventory_count").is_some_and(|count| *count != 0) {
+        admin.token.may(Scope::Stock)?;
+    }
+    let input = ProductInput::parse(
+        body,
+        Write::Create,
+        &admin.bases(&app),
+        app.config.shop.currency,
+    );
+    let mut tx = app.db.begin().await?;
+    if let Some(key) = &key
+        && let Known::Answered { answer, .. } = key.claim(&mut tx).await?
+    {
+        return Ok((StatusCode::CREATED, unstored(answer)).into_response());
+    }
+    let product = service::create(&mut tx, &admin.actor, input).await?;
+    if let Some(key) = &key {
+        let view = AdminView::new(product.clone(), &admin.base);
+        let view = serde_json::to_value(view).map_err(anyhow::Error::from)?;
+        key.keep(&mut tx, None, Some((201, &view))).await?;
+    }
+    tx.commit().await?;
+    let location = format!("{}/api/products/{}/", admin.base, path_part(&product.id.0));
+    Ok((
+        StatusCode::CREATED,
+        [(header::LOCATION, location)],
+        admin.respond(product),
+    )
+        .into_response())
+}
+
+/// Replaces a product's fields. Missing fields take their defaults, except for slug and stock.
+#[utoipa::path(operation_id = "replace_product", put, path = "/api/products/{id}", tag = "products", security(("bearer" = [])),
+    params(("id" = String, Path), ("If-Match" = Option<IfMatch>, Header, nullable = false, description = "`\"N\"`: only if this is the current version")),
+    request_body = WholeProduct,
+    responses((status = 200, body = AdminView), WriteFailures))]
+async fn replace(
+    State(app): State<App>,
+    admin: CatalogAdmin,
+    Path(id): Path<String>,
+    Json(body): Json<Map<String, Value>>,
+) -> Result<Response> {
+    write(app, admin, &id, body, Write::Replace).await
+}
+
+/// Changes the given fields.
+#[utoipa::path(operation_id = "patch_product", patch, path = "/api/products/{id}", tag = "products", security(("bearer" = [])),
+    params(("id" = String, Path), ("If-Match" = Option<IfMatch>, Header, nullable = false, description = "`\"N\"`: only if this is the current version")),
+    request_body = ProductInput,
+    responses((status = 200, body = AdminView), WriteFailures))]
+async fn patch(
+    State(app): State<App>,
+    admin: CatalogAdmin,
+    Path(id): Path<String>,
+    Json(body): Json<Map<String, Value>>,
+) -> Result<Response> {
+    write(app, admin, &id, body, Write::Patch).await
+}
+
+async fn write(
+    app: App,
+    admin: CatalogAdmin,
+    id: &str,
+    body: Map<String, Value>,
+    write: Write,
+) -> Result<Response> {
+    // An expected count announces a stock change, which needs its own scope.
+    if body.contains_key("expected_inventory_count") {
+        admin.token.may(Scope::Stock)?;
+    }
+    let input = ProductInput::parse(body, write, &admin.bases(&app), app.config.shop.currency);
+    let mut tx = app.db.begin().await?;
+    let product = service::change(&mut tx, &admin.actor, id, admin.version, input).await?;
+    tx.commit().await?;
+    Ok(admin.respond(product))
+}
+
+/// Deletes a product. Past orders keep their lines.
+#[utoipa::path(operation_id = "delete_product", delete, path = "/api/products/{id}", tag = "products", security(("bearer" = [])),
+    params(("id" = String, Path), ("If-Match" = Option<IfMatch>, Header, nullable = false, description = "`\"N\"`: only if this is the current version")),
+    responses((status = 204), WriteFailures))]
+async fn delete(
+    State(app): State<App>,
+    admin: CatalogAdmin,
+    Path(id): Path<String>,
+) -> Result<StatusCode> {
+    let mut tx = app.db.begin().await?;
+    service::delete(&mut tx, &admin.actor, &id, admin.version).await?;
+    tx.commit().await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Takes a product off sale. Safe to repeat.
+#[utoipa::path(operation_id = "archive_product", post, path = "/api/products/{id}/archive", tag = "products", security(("bearer" = [])),
+    params(("id" = String, Path), ("If-Match" = Option<IfMatch>, Header, nullable = false, description = "`\"N\"`: only if this is the current version")),
+    responses((status = 200, body = AdminView), WriteFailures))]
+async fn archive(
+    State(app): State<App>,
+    admin: CatalogAdmin,
+    Path(id): Path<String>,
+) -> Result<Response> {
+    let mut tx = app.db.begin().await?;
+    let product = service::set_active(&mut tx, &admin.actor, &id, false, admin.version).await?;
+    tx.commit().await?;
+    Ok(admin.respond(product))
+}
+
+/// Puts a product on sale again. Safe to repeat.
+#[utoipa::path(operation_id = "restore_product", post, path = "/api/products/{id}/restore", tag = "products", security(("bearer" = [])),
+    params(("id" = String, Path), ("If-Match" = Option<IfMatch>, Header, nullable = false, description = "`\"N\"`: only if this is the current version")),
+    responses((status = 200, body = AdminView), WriteFailures))]
+async fn restore(
+    State(app): State<App>,
+    admin: CatalogAdmin,
+    Path(id): Path<String>,
+) -> Result<Response> {
+    let mut tx = app.db.begin().await?;
+    let product = service::set_active(&mut tx, &admin.actor, &id, true, admin.version).await?;
+    tx.commit().await?;
+    Ok(admin.respond(product))
+}
+
+/// Schedules another sync of the product to Stripe.
+#[utoipa::path(operation_id = "sync_product", post, path = "/api/products/{id}/sync", tag = "products", security(("bearer" = [])),
+    params(("id" = String, Path)),
+    responses((status = 202, body = AdminView), WriteFailures))]
+async fn sync(
+    State(app): State<App>,
+    admin: CatalogAdmin,
+    Path(id): Path<String>,
+) -> Result<Response> {
+    let mut tx = app.db.begin().await?;
+    let product = service::resync(&mut tx, &admin.actor, &id).await?;
+    tx.commit().await?;
+    Ok((StatusCode::ACCEPTED, admin.respond(product)).into_response())
+}
+
+/// Lists a product's stock movements, newest first.
+#[utoipa::path(operation_id = "list_stock_movements", get, path = "/api/products/{id}/stock", tag = "stock", security(("bearer" = [])),
+    params(("id" = String, Path), ("page" = Option<String>, Query), ("page_size" = Option<String>, Query, description = "1 to 100; anything else is 24")),
+    responses((status = 200, body = Page<MovementView>), AdminReadFailures))]
+async fn ledger(
+    State(app): State<App>,
+    admin: StockAdmin,
+    Path(id): Path<String>,
+    query: Query,
+) -> Result<Response> {
+    let page = PageRequest::read(&query, PAGE_SIZE);
+    let (count, movements) = store::movements(&mut *app.db.acquire().await?, &id, page).await?;
+    let address = format!("{}/api/products/{}/stock/", admin.base, path_part(&id));
+    Ok(unstored(page.of(count, movements, &address, &query)?))
+}
+
+/// Changes a product's stock, with a reason.
+#[utoipa::path(operation_id = "change_stock", post, path = "/api/products/{id}/stock", tag = "stock", security(("bearer" = [])),
+    params(("id" = String, Path),
+        ("Idempotency-Key" = Option<IdempotencyKey>, Header, nullable = false, description = "A text of your choice for this change")),
+    request_body = StockInput,
+    responses((status = 200, body = StockView), WriteFailures,
+        (status = 422, body = ErrorBody, description = "The key was used for another change")))]
+async fn change_stock(
+    State(app): State<App>,
+    admin: StockAdmin,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    Json(body): Json<Map<String, Value>>,
+) -> Result<Response> {
+    let asked = serde_json::to_vec(&(&id, &body)).map_err(anyhow::Error::from)?;
+    let key = Key::read(&headers, "stock", &Owner::actor(&admin.actor), &asked)?;
+    let mut tx = app.db.begin().await?;
+    if let Some(key) = &key
+        && let Known::Answered { answer, .. } = key.claim(&mut tx).await?
+    {
+        return Ok(unstored(answer));
+    }
+    let input = StockInput::parse(body);
+    let stock = service::change_stock(&mut tx, &admin.actor, &id, input).await?;
+    if let Some(key) = &key {
+        let view = serde_json::to_value(&stock).map_err(anyhow::Error::from)?;
+        key.keep(&mut tx, None, Some((200, &view))).await?;
+    }
+    tx.commit().await?;
+    Ok(unstored(stock))
+}
+
+/// Lists all products except deleted ones, for owners. Has the filters of the public list and two more.
+#[utoipa::path(operation_id = "list_products_as_admin", get, path = "/api/admin/products", tag = "products", security(("bearer" = [])),
+    params(
+        ("page" = Option<String>, Query), ("page_size" = Option<String>, Query, description = "1 to 100; anything else is 24"),
+        ("lighter_type" = Option<u8>, Query, minimum = 1, maximum = 2), ("lighter_type__in" = Option<String>, Query, pattern = r"^(-?[0-9]{1,9}(\.[0-9]{1,9})?(,-?[0-9]{1,9}(\.[0-9]{1,9})?)*)?$"),
+        ("category" = Option<String>, Query), ("category__in" = Option<String>, Query),
+        ("is_sold_out" = Option<String>, Query, description = "`true` or `false`; anything else does not filter"),
+        ("ordering" = Option<String>, Query, description = "As in the public list; or `available`, `-available`"),
+        ("search" = Option<String>, Query), ("is_active" = Option<String>, Query, description = "`true` or `false`; anything else does not filter"),
+        ("stripe_status" = Option<String>, Query, description = "`synced`, `pending` or `error`", pattern = "^(synced|pending|error)?$"),
+        ("running_out" = Option<i32>, Query,
+            description = "Only products on sale with at most this many pieces left that once had more", minimum = 0, maximum = 1000),
+    ),
+    responses((status = 200, body = Page<AdminView>), AdminReadFailures))]
+async fn admin_list(State(app): State<App>, admin: CatalogAdmin, query: Query) -> Result<Response> {
+    let filter = ProductFilter::read_admin(&query);
+    let page = PageRequest::read(&query, PAGE_SIZE);
+    let listing = listing::for_owner(&mut *app.db.acquire().await?, &filter, page).await?;
+    let views = listing
+        .rows
+        .into_iter()
+        .map(|product| AdminView::new(product, &admin.base))
+        .collect();
+    let address = format!("{}/api/admin/products/", admin.base);
+    Ok(unstored(page.of(listing.total, views, &address, &query)?))
+}
+
+/// Returns one product for owners, by id or slug.
+#[utoipa::path(operation_id = "get_product_as_admin", get, path = "/api/admin/products/{id}", tag = "products", security(("bearer" = [])),
+    params(("id" = String, Path)),
+    responses((status = 200, body = AdminView), AdminReadFailures))]
+async fn admin_detail(
+    State(app): State<App>,
+    admin: CatalogAdmin,
+    Path(id): Path<String>,
+) -> Result<Response> {
+    let product = store::find(&mut *app.db.acquire().await?, &id).await?;
+    Ok(admin.respond(product))
+}
+
+/// A change of several products.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct ManyInput {
+    /// `archive`, `restore` or `sync`.
+    #[schema(pattern = "^(archive|restore|sync)$")]
+    action: String,
+    /// 1 to 100 ids or slugs.
+    #[schema(min_items = 1, max_items = 100)]
+    ids: Vec<String>,
+}
+
+#[derive(Serialize, ToSchema)]
+struct ManyView {
+    count: usize,
+    results: Vec<AdminView>,
+}
+
+/// Archives, restores or syncs several products, all or none. Safe to repeat.
+#[utoipa::path(operation_id = "change_products", patch, path = "/api/admin/products", tag = "products", security(("bearer" = [])),
+    request_body = ManyInput,
+    responses((status = 200, body = ManyView), WriteFailures))]
+async fn change_many(
+    State(app): State<App>,
+    admin: CatalogAdmin,
+    Json(many): Json<ManyInput>,
+) -> Result<Response> {
+    let mut field_errors = Vec::new();
+    let what = BulkAction::parse(&many.action);
+    if what.is_none() {
+        field_errors.push(FieldError::new(
+            "action",
+            "Must be archive, restore or sync.",
+        ));
+    }
+    if many.ids.is_empty() || many.ids.len() > MAX_BATCH {
+        field_errors.push(FieldError::new("ids", "Must have 1 to 100 entries."));
+    }
+    let (Some(what), true) = (what, field_errors.is_empty()) else {
+        return Err(Error::Invalid(field_errors));
+    };
+    let ids: Vec<&str> = many.ids.iter().map(String::as_str).collect();
+    let mut tx = app.db.begin().await?;
+    let changed = service::change_many(&mut tx, &admin.actor, what, &ids).await?;
+    tx.commit().await?;
+    let views = changed.into_iter();
+    let results: Vec<AdminView> = views
+        .map(|product| AdminView::new(product, &admin.base))
+        .collect();
+    Ok(unstored(ManyView {
+        count: results.len(),
+        results,
+    }))
+}
+
+/// Copies a product. The copy is not on sale and has no stock.
+#[utoipa::path(operation_id = "duplicate_product", post, path = "/api/admin/products/{id}/duplicate", tag = "products", security(("bearer" = [])),
+    params(("id" = String, Path),
+        ("Idempotency-Key" = Option<IdempotencyKey>, Header, nullable = false, description = "A string of your choice that identifies this copy")),
+    responses((status = 201, body = AdminView), WriteFailures,
+        (status = 422, body = ErrorBody, description = "The key was used for another copy")))]
+async fn duplicate(
+    State(app): State<App>,
+    admin: CatalogAdmin,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response> {
+    let key = Key::read(
+        &headers,
+        "duplicate",
+        &Owner::actor(&admin.actor),
+        id.as_bytes(),
+    )?;
+    let mut tx = app.db.begin().await?;
+    if let Some(key) = &key
+        && let Known::Answered { answer, .. } = key.claim(&mut tx).await?
+    {
+        return Ok((StatusCode::CREATED, unstored(answer)).into_response());
+    }
+    let copy = service::duplicate(&mut tx, &admin.actor, &id).await?;
+    let location = format!("{}/api/products/{}/", admin.base, path_part(&copy.id.0));
+    if let Some(key) = &key {
+        let view = AdminView::new(copy.clone(), &admin.base);
+        let view = serde_json::to_value(view).map_err(anyhow::Error::from)?;
+        key.keep(&mut tx, None, Some((201, &view))).await?;
+    }
+    tx.commit().await?;
+    Ok((
+        StatusCode::CREATED,
+        [(header::LOCATION, location)],
+        admin.respond(copy),
+    )
+        .into_response())
+}
+
+/// Ids of a product's images.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct ImagesInput {
+    /// Ids of uploaded images, at most 10.
+    #[schema(value_type = Vec<ImageId>, min_items = 1, max_items = 10)]
+    images: Vec<String>,
+}
+
+impl ImagesInput {
+    fn check(&self) -> Result<Vec<ImageId>> {
+        let mut field_errors = Vec::new();
+        if self.images.is_empty() || self.images.len() > MAX_IMAGES {
+            field_errors.push(FieldError::new("images", "Must have 1 to 10 entries."));
+        }
+        let mut ids = Vec::new();
+        for (at, text) in self.images.iter().enumerate().take(MAX_IMAGES) {
+            match ImageId::parse(text) {
+                Some(id) => ids.push(id),
+                None => field_errors.push(FieldError::new(
+                    format!("images[{at}]"),
+                    "Must be the id of an uploaded image.",
+                )),
+            }
+        }
+        if field_errors.is_empty() {
+            Ok(ids)
+        } else {
+            Err(Error::Invalid(field_errors))
+        }
+    }
+}
+
+/// Appends uploaded images to a product. Images that it already has are skipped. Safe to repeat.
+#[utoipa::path(operation_id = "add_product_images", post, path = "/api/admin/products/{id}/images", tag = "products", security(("bearer" = [])),
+    params(("id" = String, Path)), request_body = ImagesInput,
+    responses((status = 200, body = AdminView), WriteFailures))]
+async fn add_images(
+    State(app): State<App>,
+    admin: CatalogAdmin,
+    Path(id): Path<String>,
+    Json(input): Json<ImagesInput>,
+) -> Result<Response> {
+    let images = input.check()?;
+    let mut tx = app.db.begin().await?;
+    let added = product_images::add_images(&mut tx, &admin.actor, &id, &images).await;
+    let product = added.map_err(|error| under("images", error))?;
+    tx.commit().await?;
+    Ok(admin.respond(product))
+}
+
+/// Sets the order of a product's images. The given ones come first, the others follow. Safe to repeat.
+#[utoipa::path(operation_id = "order_product_images", put, path = "/api/admin/products/{id}/images", tag = "products", security(("bearer" = [])),
+    params(("id" = String, Path)), request_body = ImagesInput,
+    responses((status = 200, body = AdminView), WriteFailures))]
+async fn order_images(
+    State(app): State<App>,
+    admin: CatalogAdmin,
+    Path(id): Path<String>,
+    Json(input): Json<ImagesInput>,
+) -> Result<Response> {
+    let images = input.check()?;
+    let mut tx = app.db.begin().await?;
+    let product = store::find(&mut tx, &id).await?;
+    let field_errors: Vec<FieldError> = images
+        .iter()
+        .enumerate()
+        .filter(|(_, image)| product.images.iter().all(|kept| kept.id != **image))
+        .map(|(at, _)| {
+            let sentence = "The product has no such image.";
+            FieldError::new(format!("images[{at}]"), sentence)
+        })
+        .collect();
+    if !field_errors.is_empty() {
+        return Err(Error::Invalid(field_errors));
+    }
+    let asked = ImageMove::Order(images);
+    let product = product_images::move_images(&mut tx, &admin.actor, &id, &asked).await?;
+    tx.commit().await?;
+    Ok(admin.respond(product))
+}
+
+/// Removes an image from a product. Safe to repeat.
+#[utoipa::path(operation_id = "remove_product_image", delete, path = "/api/admin/products/{id}/images/{image}", tag = "products", security(("bearer" = [])),
+    params(("id" = String, Path), ("image" = String, Path)),
+    responses((status = 200, body = AdminView), WriteFailures))]
+async fn remove_image(
+    State(app): State<App>,
+    admin: CatalogAdmin,
+    Path((id, image)): Path<(String, String)>,
+) -> Result<Response> {
+    move_image(app, admin, &id, &image, ImageMove::Remove).await
+}
+
+/// Moves an image of a product up one place. The first one stays.
+#[utoipa::path(operation_id = "move_product_image_up", post, path = "/api/admin/products/{id}/images/{image}/up", tag = "products", security(("bearer" = [])),
+    params(("id" = String, Path), ("image" = String, Path)),
+    responses((status = 200, body = AdminView), WriteFailures))]
+async fn move_image_up(
+    State(app): State<App>,
+    admin: CatalogAdmin,
+    Path((id, image)): Path<(String, String)>,
+) -> Result<Response> {
+    move_image(app, admin, &id, &image, ImageMove::Up).await
+}
+
+/// Moves an image of a product down one place. The last one stays.
+#[utoipa::path(operation_id = "move_product_image_down", post, path = "/api/admin/products/{id}/images/{image}/down", tag = "products", security(("bearer" = [])),
+    params(("id" = String, Path), ("image" = String, Path)),
+    responses((status = 200, body = AdminView), WriteFailures))]
+async fn move_image_down(
+    State(app): State<App>,
+    admin: CatalogAdmin,
+    Path((id, image)): Path<(String, String)>,
+) -> Result<Response> {
+    move_image(app, admin, &id, &image, ImageMove::Down).await
+}
+
+async fn move_image(
+    app: App,
+    admin: CatalogAdmin,
+    id: &str,
+    image: &str,
+    asked: fn(ImageId) -> ImageMove,
+) -> Result<Response> {
+    let image = ImageId::parse(image).ok_or(Error::NotFound("Image"))?;
+    let mut tx = app.db.begin().await?;
+    let asked = asked(image);
+    let product = product_images::move_images(&mut tx, &admin.actor, id, &asked).await?;
+    tx.commit().await?;
+    Ok(admin.respond(product))
+}
+
+/// Renames the field of field errors to the caller's field.
+fn under(field: &str, error: Error) -> Error {
+    match error {
+        Error::Invalid(field_errors) => Error::Invalid(
+            field_errors
+                .into_iter()
+                .map(|field_error| FieldError::new(field, field_error.message))
+                .collect(),
+        ),
+        other => other,
+    }
+}
+
+fn path_part(text: &str) -> String {
+    let encoded: String = url::form_urlencoded::byte_serialize(text.as_bytes()).collect();
+    encoded.replace('+', "%20")
+}

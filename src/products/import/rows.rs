@@ -1,0 +1,83 @@
+//! Rows of the catalog file.
+
+use chrono::{DateTime, Utc};
+use serde_json::{Map, Value};
+
+use crate::products::categories::{self, CategoryInput};
+use crate::products::fields::{
+    CategoryKey, Fields, Parsed, Write, image, or_null, product_id, stripe_id, text, whole,
+};
+use crate::products::input::{ProductInput, READ_ONLY, product_fields, read_images, read_stock};
+use crate::types::money::Currency;
+
+/// A row of the catalog file.
+#[derive(Clone, Debug, Default)]
+pub(super) struct FileProduct {
+    pub input: ProductInput,
+    /// Ids of images, or paths below the media folder.
+    pub images: Option<Vec<String>>,
+    pub stripe_product_id: Option<String>,
+    pub stripe_price_id: Option<String>,
+    pub created_at: Option<DateTime<Utc>>,
+}
+
+/// Parses a product of the catalog file. Image paths are relative to the media folder.
+pub(super) fn file_product(
+    row: Map<String, Value>,
+    prefix: String,
+    currency: Currency,
+) -> Parsed<FileProduct> {
+    let mut fields = Fields::new(prefix, row);
+    fields.require(&["id"]);
+    let mut input = product_fields(&mut fields, Write::Replace, currency, |value| {
+        image(value, &[], true)
+    });
+    input.id = fields.read("id", product_id);
+    let key = if fields.has("category_id") {
+        "category_id"
+    } else {
+        "category"
+    };
+    input.category = fields
+        .read(key, or_null(|value| whole(value, 1..=i64::MAX)))
+        .map(|id| id.map(CategoryKey::Id));
+    read_stock(&mut fields, &mut input);
+    let images = read_images(&mut fields, |value| text(value, 1..=500));
+    let row = FileProduct {
+        input,
+        images,
+        stripe_product_id: fields
+            .read("stripe_product_id", or_null(stripe_id))
+            .flatten(),
+        stripe_price_id: fields.read("stripe_price_id", or_null(stripe_id)).flatten(),
+        created_at: fields.read("created_at", |value| {
+            let parsed = value
+                .as_str()
+                .and_then(|text| DateTime::parse_from_rfc3339(text).ok());
+            let time = parsed.ok_or("Must be a time like 2026-01-03T21:49:29Z.")?;
+            Ok(time.to_utc())
+        }),
+    };
+    Parsed {
+        value: row,
+        field_errors: fields.finish(&READ_ONLY),
+    }
+}
+
+/// Parses a category of the catalog file.
+pub(super) fn file_category(
+    row: Map<String, Value>,
+    prefix: String,
+) -> Parsed<(i64, CategoryInput)> {
+    let mut fields = Fields::new(prefix, row);
+    fields.require(&["id"]);
+    // The largest integer that JavaScript clients can represent.
+    let id = fields.read("id", |value| whole(value, 1..=(1 << 53) - 1));
+    let mut input = categories::input_fields(&mut fields, Write::Replace);
+    let position = fields.read("position", |value| whole(value, 0..=i32::MAX.into()));
+    input.position = position.map(|position| position as i32);
+    Parsed {
+        value: (id.unwrap_or_default(), input),
+        field_errors: fields.finish(&[]),
+    }
+}
