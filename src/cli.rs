@@ -692,7 +692,7 @@ async fn sync_catalog(app: &App) -> anyhow::Result<u64> {
     let bar = progress(pending.len() as u64, "products");
     let mut failed = 0;
     for product in &pending {
-        if let Err(error) = payments::sync_product(app, product).await {
+        if let Err(error) = products::sync_product(app, product).await {
             failed += 1;
             bar.suspend(|| eprintln!("{product}: {error}"));
         }

@@ -21,7 +21,7 @@ use crate::app::App;
 use crate::auth;
 use crate::error::Error;
 use crate::jobs::{self, Job, Lane};
-use crate::{audit::submissions, custom_orders, http::rate_limit, images, payments};
+use crate::{audit::submissions, custom_orders, http::rate_limit, images, payments, products};
 use progress::Progress;
 use wakes::{LaneDatabase, Wakes};
 
@@ -51,7 +51,7 @@ pub async fn perform(app: &App, job: Job) -> Result<(), Error> {
 
 async fn carry_out(app: &App, job: Job) -> Result<(), Error> {
     match job {
-        Job::SyncProduct { product } => payments::sync_product(app, &product).await,
+        Job::SyncProduct { product } => products::sync_product(app, &product).await,
         Job::ProcessEvent { event } => payments::process_stored(app, &event).await.map(drop),
         Job::SettleCheckout { order } => payments::settle_unheard(app, order).await,
         Job::SendRefund { refund } => payments::send_refund(app, refund).await,

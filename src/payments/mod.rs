@@ -15,7 +15,6 @@ mod redaction;
 mod refunds;
 mod routes;
 mod store;
-mod sync;
 
 pub use admin_views::{PaymentView, RefundView, of_subject};
 pub use checkout::{Cancelled, release_hold, settle_unheard};
@@ -32,7 +31,6 @@ pub use routes::{own_hold, router};
 pub use store::{
     EventRow, count_events, count_failed_events, count_wrong_mode_events, find_event, list_events,
 };
-pub use sync::sync_product;
 
 use std::time::Duration;
 

@@ -12,7 +12,8 @@ use utoipa_axum::routes;
 use super::extract::{AdminReadFailures, CatalogAdmin, StockAdmin, WriteFailures, unstored};
 use super::fields::Write;
 use super::filter::ProductFilter;
-use super::input::{MAX_BATCH, MAX_IMAGES, ProductInput, StockInput, WholeProduct};
+use super::input::{MAX_BATCH, MAX_IMAGES, ProductInput, WholeProduct};
+use super::inventory::{self, StockInput};
 use super::paging::{PAGE_SIZE, Page, PageRequest};
 use super::product_images::{self, ImageMove};
 use super::service::{self, BulkAction};
@@ -21,9 +22,9 @@ use super::{listing, store};
 use crate::app::App;
 use crate::auth::Scope;
 use crate::error::{Error, ErrorBody, FieldError, Result};
+use crate::http::idempotency::{IdempotencyKey, Key, Known, Owner};
 use crate::http::texts::IfMatch;
 use crate::http::{Json, Path, Query};
-use crate::http::idempotency::{IdempotencyKey, Key, Known, Owner};
 use crate::types::ids::ImageId;
 
 /// Builds the router. The paths have no trailing slash.
@@ -206,7 +207,7 @@ async fn ledger(
     query: Query,
 ) -> Result<Response> {
     let page = PageRequest::read(&query, PAGE_SIZE);
-    let (count, movements) = store::movements(&mut *app.db.acquire().await?, &id, page).await?;
+    let (count, movements) = inventory::movements(&mut *app.db.acquire().await?, &id, page).await?;
     let address = format!("{}/api/products/{}/stock/", admin.base, path_part(&id));
     Ok(unstored(page.of(count, movements, &address, &query)?))
 }

@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
+use super::Product;
 use super::fields::{
     CategoryKey, Fields, Parsed, Write, category_key, flag, image, image_id, line, or_null, price,
     product_id, slug, text, weight, whole, whole_schema,
 };
-use super::{Product, Reason};
 use crate::error::FieldError;
 use crate::images::{self, CARD_WIDTH, Image};
 use crate::types::ids::{ImageId, ProductId};
@@ -130,24 +130,6 @@ struct WeightNumber(f64);
 #[allow(dead_code, reason = "read by the API document alone")]
 struct ImageAddress(String);
 
-/// A change of stock.
-#[derive(Clone, Debug, Default, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct StockInput {
-    /// Pieces added (positive) or removed (negative), never zero.
-    #[schema(minimum = -1_000_000, maximum = 1_000_000)]
-    pub delta: i32,
-    /// `received`, `made`, `returned`, `correction`, `damaged` or `lost`.
-    #[schema(value_type = String, pattern = "^(received|made|returned|correction|damaged|lost)$")]
-    pub reason: Option<Reason>,
-    /// Up to 500 characters.
-    #[schema(required = false, max_length = 500, pattern = r"^[^\x00]*$")]
-    pub note: String,
-    /// The available pieces that the caller last saw. If given, the change is refused when the count differs.
-    #[schema(nullable = false, minimum = 0, maximum = 1_000_000)]
-    pub expected_inventory_count: Option<i32>,
-}
-
 /// Fields of responses that clients may send back. They are ignored.
 pub(super) const READ_ONLY: [&str; 9] = [
     "id",
@@ -171,7 +153,7 @@ pub(super) const MAX_BATCH: usize = 100;
 pub(super) const NAME_CHARS: usize = 255;
 
 /// Maximum stock; more is assumed to be a typing error.
-const MAX_STOCK: i64 = 1_000_000;
+pub(super) const MAX_STOCK: i64 = 1_000_000;
 
 impl ProductInput {
     /// Parses a product. `bases` are this shop's own base URLs: images may be given as absolute URLs.
@@ -322,54 +304,6 @@ impl ProductInput {
             );
         }
         product.images = images;
-    }
-}
-
-impl StockInput {
-    /// Parses a stock change.
-    pub fn parse(body: Map<String, Value>) -> Parsed<StockInput> {
-        let mut fields = Fields::new("", body);
-        fields.require(&["delta", "reason"]);
-        let input = StockInput {
-            delta: fields
-                .read("delta", |value| whole(value, -MAX_STOCK..=MAX_STOCK))
-                .unwrap_or_default() as i32,
-            reason: fields.read("reason", |value| match value.as_str() {
-                Some("received") => Ok(Reason::Received),
-                Some("made") => Ok(Reason::Made),
-                Some("returned") => Ok(Reason::Returned),
-                Some("correction") => Ok(Reason::Correction),
-                Some("damaged") => Ok(Reason::Damaged),
-                Some("lost") => Ok(Reason::Lost),
-                _ => {
-                    Err("Must be received, made, returned, correction, damaged or lost.".to_owned())
-                }
-            }),
-            note: fields
-                .read("note", |value| text(value, 0..=500))
-                .unwrap_or_default(),
-            expected_inventory_count: fields
-                .read("expected_inventory_count", |value| {
-                    whole(value, 0..=MAX_STOCK)
-                })
-                .map(|count| count as i32),
-        };
-        if fields.is_sound() {
-            match (input.reason, input.delta) {
-                (_, 0) => fields.field_error("delta", "Must not be zero."),
-                (Some(Reason::Received | Reason::Made | Reason::Returned), ..0) => {
-                    fields.field_error("delta", "Must be positive for this reason.");
-                }
-                (Some(Reason::Damaged | Reason::Lost), 1..) => {
-                    fields.field_error("delta", "Must be negative for this reason.");
-                }
-                _ => {}
-            }
-        }
-        Parsed {
-            value: input,
-            field_errors: fields.finish(&[]),
-        }
     }
 }
 
@@ -529,14 +463,6 @@ mod tests {
         assert_eq!(fields, ["expected_inventory_count"]);
         let seen = json!({"inventory_count": 3, "expected_inventory_count": 1});
         assert!(faulty(seen, Write::Patch).is_empty());
-        let stock = |body: Value| match body {
-            Value::Object(body) => StockInput::parse(body).field_errors.len(),
-            _ => 0,
-        };
-        assert_eq!(stock(json!({"delta": -1, "reason": "lost"})), 0);
-        assert_eq!(stock(json!({"delta": 1, "reason": "lost"})), 1);
-        assert_eq!(stock(json!({"delta": 0, "reason": "correction"})), 1);
-        assert_eq!(stock(json!({"delta": 1.5, "reason": "sale"})), 2);
     }
 
     #[test]

@@ -7,20 +7,24 @@ mod fields;
 mod filter;
 mod import;
 mod input;
+mod inventory;
 mod listing;
 mod paging;
 mod product_images;
 mod routes;
 mod service;
 mod slugs;
-mod stock;
 mod store;
-mod sync;
+mod stripe_sync;
 mod views;
 
 pub use fields::{Parsed, Write};
 pub use import::{ImportSummary, TakenImages, demo, export, import, named_id, named_images};
-pub use input::{ProductInput, StockInput};
+pub use input::ProductInput;
+pub use inventory::{
+    Discrepancy, Lock, OnHand, Reason, RunningOut, StockInput, adjust, check_ledger,
+    latest_movements, lock, on_hand, release, reserve, running_out, take, take_held,
+};
 pub use listing::{ProductQuery, ProductSort, ProductTab, browse};
 pub use product_images::{ImageMove, add_images, move_images};
 pub use routes::router;
@@ -28,16 +32,10 @@ pub use service::{
     BulkAction, change, change_many, change_stock, create, delete, duplicate, put_back, resync,
     set_active,
 };
-pub use stock::{
-    Lock, OnHand, Reason, RunningOut, adjust, lock, on_hand, release, reserve, running_out, take,
-    take_held,
-};
-pub use store::{
-    Discrepancy, check_ledger, details, find, foreign_prices, is_empty, latest_movements,
-};
-pub use sync::{
-    SyncRow, doubt_prices, find_for_sync, pending_syncs, record_price, record_retired,
-    record_stripe_product, record_sync_error, record_synced, stalled_syncs,
+pub use store::{details, find, foreign_prices, is_empty};
+pub use stripe_sync::{
+    SyncRow, doubt_prices, find_for_sync, pending_syncs, record_price, record_stripe_product,
+    record_sync_error, record_synced, stalled_syncs, sync_product,
 };
 pub use views::{MovementView, StockView, lighter_type_display};
 

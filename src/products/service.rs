@@ -7,10 +7,11 @@ use sqlx::{Connection, PgConnection};
 use uuid::Uuid;
 
 use super::fields::{CategoryKey, Parsed};
-use super::input::{NAME_CHARS, ProductInput, StockInput};
+use super::input::{NAME_CHARS, ProductInput};
+use super::inventory::{self, Reason, StockInput};
 use super::slugs::{self, free_slug};
 use super::views::{StockView, lighter_type_display};
-use super::{Product, Reason, stock, store, sync};
+use super::{Product, store, stripe_sync};
 use crate::audit::{self, Actor};
 use crate::error::{Error, FieldError, Result};
 use crate::images::{self, Image};
@@ -110,7 +111,7 @@ pub async fn delete(
 /// 404.
 pub async fn resync(conn: &mut PgConnection, actor: &Actor, id: &str) -> Result<Product> {
     let before = locked(conn, id, None).await?;
-    sync::doubt_prices(conn, std::slice::from_ref(&before.id)).await?;
+    stripe_sync::doubt_prices(conn, std::slice::from_ref(&before.id)).await?;
     schedule_sync(conn, &before.id).await?;
     let after = store::find(conn, id).await?;
     let state = |product: &Product| json!({"stripe": product.stripe_status});
@@ -234,7 +235,7 @@ pub async fn change_stock(
     }
     let reason = reason.unwrap_or(Reason::Correction);
     let (on_hand, reserved) =
-        stock::adjust(conn, &product.id, delta, reason, &note, &actor.name).await?;
+        inventory::adjust(conn, &product.id, delta, reason, &note, &actor.name).await?;
     let was = json!({"on_hand": product.on_hand});
     let is = json!({"on_hand": on_hand, "delta": delta, "reason": reason, "note": note});
     audit::record(conn, actor, "product.stock", &object(&product), was, is).await?;
@@ -255,7 +256,7 @@ pub async fn put_back(
     pieces: &[(ProductId, i32)],
     actor: &str,
 ) -> Result<Vec<String>> {
-    stock::put_back(conn, order, pieces, actor).await?;
+    inventory::put_back(conn, order, pieces, actor).await?;
     let ids: Vec<&ProductId> = pieces.iter().map(|(id, _)| id).collect();
     let deleted = store::list_deleted(conn, &ids).await?;
     let mut names = Vec::new();
@@ -322,7 +323,7 @@ async fn insert(
     }
     set_images(conn, &product).await?;
     if count > 0 {
-        stock::adjust(conn, &product.id, count, Reason::Initial, "", &actor.name).await?;
+        inventory::adjust(conn, &product.id, count, Reason::Initial, "", &actor.name).await?;
     }
     schedule_sync(conn, &product.id).await?;
     store::find(conn, &product.id.0).await
@@ -343,7 +344,7 @@ pub(super) async fn apply(
         check_available(before, seen)?;
         let delta = wanted - before.available();
         if delta != 0 {
-            stock::adjust(conn, &before.id, delta, Reason::Correction, "", &actor.name).await?;
+            inventory::adjust(conn, &before.id, delta, Reason::Correction, "", &actor.name).await?;
         }
     }
     if input.slug.as_deref() == Some("") {

@@ -1,8 +1,11 @@
-//! Rows of the catalog file.
+//! Rows of the catalog file, each parsed by itself.
+
+use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 
+use crate::error::FieldError;
 use crate::products::categories::{self, CategoryInput};
 use crate::products::fields::{
     CategoryKey, Fields, Parsed, Write, image, or_null, product_id, stripe_id, text, whole,
@@ -10,9 +13,18 @@ use crate::products::fields::{
 use crate::products::input::{ProductInput, READ_ONLY, product_fields, read_images, read_stock};
 use crate::types::money::Currency;
 
+/// A valid row with the prefix of its field errors: `products[3].`
+pub type Row<T> = (String, T);
+
+/// A row of a category: id and fields.
+pub type CategoryRow = Row<(i64, CategoryInput)>;
+
+/// A row of a product.
+pub type ProductRow = Row<FileProduct>;
+
 /// A row of the catalog file.
 #[derive(Clone, Debug, Default)]
-pub(super) struct FileProduct {
+pub struct FileProduct {
     pub input: ProductInput,
     /// Ids of images, or paths below the media folder.
     pub images: Option<Vec<String>>,
@@ -22,7 +34,7 @@ pub(super) struct FileProduct {
 }
 
 /// Parses a product of the catalog file. Image paths are relative to the media folder.
-pub(super) fn file_product(
+pub fn file_product(
     row: Map<String, Value>,
     prefix: String,
     currency: Currency,
@@ -65,10 +77,7 @@ pub(super) fn file_product(
 }
 
 /// Parses a category of the catalog file.
-pub(super) fn file_category(
-    row: Map<String, Value>,
-    prefix: String,
-) -> Parsed<(i64, CategoryInput)> {
+pub fn file_category(row: Map<String, Value>, prefix: String) -> Parsed<(i64, CategoryInput)> {
     let mut fields = Fields::new(prefix, row);
     fields.require(&["id"]);
     // The largest integer that JavaScript clients can represent.
@@ -79,5 +88,21 @@ pub(super) fn file_category(
     Parsed {
         value: (id.unwrap_or_default(), input),
         field_errors: fields.finish(&[]),
+    }
+}
+
+/// Reports a value that an earlier row already has.
+pub fn note_repeat<T: Eq + std::hash::Hash>(
+    seen: &mut HashMap<T, String>,
+    value: T,
+    prefix: &str,
+    field: &str,
+    field_errors: &mut Vec<FieldError>,
+) {
+    if let Some(first) = seen.get(&value) {
+        let message = format!("{} has the same.", first.trim_end_matches('.'));
+        field_errors.push(FieldError::new(format!("{prefix}{field}"), message));
+    } else {
+        seen.insert(value, prefix.to_owned());
     }
 }

@@ -1,12 +1,18 @@
 //! Syncs products and prices to Stripe. The database row is the source of truth.
 
+mod store;
+
+pub use store::{
+    SyncRow, doubt_prices, find_for_sync, pending_syncs, record_price, record_stripe_product,
+    record_sync_error, record_synced, stalled_syncs,
+};
+
 use sha2::{Digest, Sha256};
 use tracing::warn;
 
 use crate::app::App;
 use crate::error::{Error, Result};
 use crate::jobs::{self, Job};
-use crate::products;
 use crate::stripe::{ProductParams, StripeError};
 use crate::types::ids::ProductId;
 
@@ -17,7 +23,7 @@ use crate::types::ids::ProductId;
 /// 503 while Stripe is unavailable: retry later. A refusal is stored with the product and shown to the owner.
 pub async fn sync_product(app: &App, id: &ProductId) -> Result<()> {
     let mut conn = app.db.acquire().await?;
-    let Some(row) = products::find_for_sync(&mut conn, id).await? else {
+    let Some(row) = store::find_for_sync(&mut conn, id).await? else {
         return Ok(());
     };
     drop(conn);
@@ -25,12 +31,12 @@ pub async fn sync_product(app: &App, id: &ProductId) -> Result<()> {
         Err(Failure::Stripe(error @ StripeError::Refused { .. })) => {
             warn!(product = %id, %error, "Stripe refused a product");
             let mut conn = app.db.acquire().await?;
-            products::record_sync_error(&mut conn, id, row.version, &error.to_string()).await
+            store::record_sync_error(&mut conn, id, row.version, &error.to_string()).await
         }
         Err(Failure::Stripe(error @ StripeError::Failed(_))) => {
             // Stripe repeats a failure under its key for a day: the next try has other keys.
             let mut conn = app.db.acquire().await?;
-            products::doubt_prices(&mut conn, std::slice::from_ref(id)).await?;
+            store::doubt_prices(&mut conn, std::slice::from_ref(id)).await?;
             Err(Error::Unavailable("payment_unavailable", error.into()))
         }
         Err(Failure::Stripe(error)) => Err(Error::Unavailable("payment_unavailable", error.into())),
@@ -62,7 +68,7 @@ impl From<sqlx::Error> for Failure {
     }
 }
 
-async fn bring_in_line(app: &App, row: &products::SyncRow) -> std::result::Result<(), Failure> {
+async fn bring_in_line(app: &App, row: &SyncRow) -> Result<(), Failure> {
     if !row.active && row.stripe_product_id.is_none() {
         // Stripe does not have the product, and need not until it is for sale.
         return Ok(());
@@ -79,14 +85,14 @@ async fn bring_in_line(app: &App, row: &products::SyncRow) -> std::result::Resul
         }
     };
     let mut conn = app.db.acquire().await?;
-    products::record_price(&mut conn, row, &price).await?;
+    store::record_price(&mut conn, row, &price).await?;
     drop(conn);
     app.stripe
         .set_default_price(&stripe_product, &price)
         .await?;
 
     let mut conn = app.db.acquire().await?;
-    let now = products::find_for_sync(&mut conn, &row.id).await?;
+    let now = store::find_for_sync(&mut conn, &row.id).await?;
     drop(conn);
     for old in now.map(|row| row.stripe_retired_prices).unwrap_or_default() {
         if old == price {
@@ -99,10 +105,10 @@ async fn bring_in_line(app: &App, row: &products::SyncRow) -> std::result::Resul
             Err(error) => return Err(error.into()),
         }
         let mut conn = app.db.acquire().await?;
-        products::record_retired(&mut conn, &row.id, &old).await?;
+        store::record_retired(&mut conn, &row.id, &old).await?;
     }
     let mut conn = app.db.acquire().await?;
-    if !products::record_synced(&mut conn, &row.id, row.version).await? {
+    if !store::record_synced(&mut conn, &row.id, row.version).await? {
         // The values sent are outdated, and may have arrived after newer ones: sync again with the current values.
         let again = Job::SyncProduct {
             product: row.id.clone(),
@@ -114,7 +120,7 @@ async fn bring_in_line(app: &App, row: &products::SyncRow) -> std::result::Resul
 
 /// Creates or updates the product and returns its id at Stripe: the known one, or a new one of ours when Stripe has
 /// none.
-async fn save_product(app: &App, row: &products::SyncRow) -> std::result::Result<String, Failure> {
+async fn save_product(app: &App, row: &SyncRow) -> Result<String, Failure> {
     let own_id = format!("sb_{}", row.sync_key.simple());
     let params = |id: &str| ProductParams {
         id: id.to_owned(),
@@ -150,7 +156,7 @@ async fn save_product(app: &App, row: &products::SyncRow) -> std::result::Result
     };
     if row.stripe_product_id.as_deref() != Some(&id) {
         let mut conn = app.db.acquire().await?;
-        products::record_stripe_product(&mut conn, &row.id, &id).await?;
+        store::record_stripe_product(&mut conn, &row.id, &id).await?;
     }
     Ok(id)
 }
@@ -159,9 +165,9 @@ async fn save_product(app: &App, row: &products::SyncRow) -> std::result::Result
 /// yet: an imported id, or a price with which a checkout was refused.
 async fn find_price(
     app: &App,
-    row: &products::SyncRow,
+    row: &SyncRow,
     stripe_product: &str,
-) -> std::result::Result<Option<String>, Failure> {
+) -> Result<Option<String>, Failure> {
     let Some(known) = &row.stripe_price_id else {
         return Ok(None);
     };
