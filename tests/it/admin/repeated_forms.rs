@@ -152,7 +152,7 @@ async fn signed_in_as(shop: &Shop, email: &str, password: &str) -> u16 {
 }
 
 #[tokio::test]
-async fn whoever_signs_in_with_two_taps_has_one_session_and_is_in() {
+async fn signing_in_with_two_taps_makes_one_session() {
     let shop = staffed().await;
     let client = shop.shopper();
     let page = client.get("/admin/sign-in").await.text;

@@ -30,7 +30,7 @@ async fn shipping(shop: &Shop, product: &str) -> (String, Value) {
 }
 
 #[tokio::test]
-async fn what_a_shipment_costs_is_what_the_owner_says_now() {
+async fn a_shipment_costs_the_rate_that_is_set_now() {
     let shop = staffed_with(&[("SHIPPING_US", "500,3,5")]).await;
     let owner = signed_in(&shop, OWNER).await;
     let piece = shop.stocks("Sunrise", 5).await;

@@ -118,7 +118,7 @@ async fn a_token_ends_when_it_was_told_to() {
 }
 
 #[tokio::test]
-async fn who_made_a_token_is_listed_and_shutting_them_out_can_take_it_along() {
+async fn the_maker_of_a_token_is_listed_and_shutting_them_out_can_take_it_along() {
     let shop = staffed().await;
     // The owner makes a token in the admin, a program makes another with it.
     let browser = signed_in(&shop, OWNER).await;

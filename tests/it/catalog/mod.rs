@@ -1,7 +1,7 @@
 //! The catalog: read by shoppers, written by programs, carried as a file, followed by Stripe.
 
 mod file;
-mod listing;
+mod reads;
 mod search;
 mod stripe_sync;
 mod writes;

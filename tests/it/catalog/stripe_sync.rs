@@ -168,7 +168,7 @@ async fn a_name_and_an_image_follow() {
 }
 
 #[tokio::test]
-async fn what_is_not_for_sale_is_not_for_sale_at_stripe() {
+async fn pieces_not_for_sale_are_not_for_sale_at_stripe() {
     let (shop, _, admin) = one_synced_piece().await;
     let archive = format!("{SUNRISE}archive/");
     assert_eq!(admin.post(&archive, &json!({})).await.status, 200);

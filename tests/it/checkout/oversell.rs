@@ -251,7 +251,7 @@ async fn a_sale_at_the_stall_sent_twice_is_one_sale() {
 }
 
 #[tokio::test]
-async fn what_a_shopper_holds_is_not_sold_at_the_stall() {
+async fn pieces_held_by_a_shopper_are_not_sold_at_the_stall() {
     let shop = Shop::open().await;
     let piece = shop.stocks("Sunrise", 1).await;
     session_of(&shop.client.check_out(&[(&piece, 1)]).await);

@@ -138,7 +138,7 @@ async fn the_first_exif_says_which_side_is_up() {
 }
 
 #[tokio::test]
-async fn what_surrounds_the_pixels_may_be_as_it_likes() {
+async fn odd_data_around_the_pixels_is_accepted() {
     let shop = Shop::open().await;
     let admin = shop.admin(&[Scope::Catalog]).await;
     let (jpeg, png) = (jpeg(64, 48), plain_png(64, 48));

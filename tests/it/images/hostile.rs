@@ -34,7 +34,7 @@ async fn a_bomb_is_refused_before_it_is_decoded() {
 }
 
 #[tokio::test]
-async fn what_is_no_image_is_refused_whatever_its_name() {
+async fn a_file_that_is_no_image_is_refused_whatever_its_name() {
     let shop = Shop::open().await;
     let admin = shop.admin(&[Scope::Catalog]).await;
     let brand = |brand: &[u8; 4]| [b"\0\0\0\x18ftyp", &brand[..], b"\0\0\0\0mif1heic"].concat();
@@ -75,7 +75,7 @@ async fn what_is_no_image_is_refused_whatever_its_name() {
 }
 
 #[tokio::test]
-async fn what_hides_in_an_image_does_not_come_out() {
+async fn data_hidden_in_an_image_does_not_come_out() {
     let shop = Shop::open().await;
     let admin = shop.admin(&[Scope::Catalog]).await;
     let script = b"<script>alert('beads')</script>";

@@ -209,7 +209,7 @@ async fn the_list_decides_and_the_two_addresses_follow() {
 }
 
 #[tokio::test]
-async fn what_was_read_may_be_sent_back() {
+async fn images_may_be_sent_back_as_they_were_read() {
     let (shop, admin, [a, b, c]) = shop_with_images().await;
     shop.stocks_with("Sunrise", 1, json!({"images": [a, b, c]}))
         .await;

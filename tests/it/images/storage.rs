@@ -230,7 +230,7 @@ async fn a_full_disk_is_an_outage_and_nothing_is_half_done() {
 }
 
 #[tokio::test]
-async fn what_a_crash_leaves_behind_is_found() {
+async fn leftovers_of_a_crash_are_found() {
     let shop = Shop::open().await;
     shop.keeps(&jpeg(70, 50)).await;
     let store = shop.media_folder().join("images");

@@ -34,7 +34,7 @@ async fn act(client: &Client, path: &str, body: Option<Value>) -> Answer {
 }
 
 #[tokio::test]
-async fn who_may_change_orders_is_told_nothing_that_only_readers_may_know() {
+async fn a_token_that_changes_orders_is_told_nothing_that_only_readers_may_know() {
     let shop = Shop::open().await;
     let piece = shop.stocks("Sunrise", 9).await;
     let (number, held) = (paid(&shop, &piece).await, paid(&shop, &piece).await);
@@ -86,7 +86,7 @@ async fn who_may_change_orders_is_told_nothing_that_only_readers_may_know() {
 }
 
 #[tokio::test]
-async fn who_sees_holds_does_not_see_whose_they_are() {
+async fn a_reader_of_holds_does_not_see_whose_they_are() {
     let shop = Shop::open().await;
     let piece = shop.stocks("Sunrise", 9).await;
     let session = session_of(&shop.shopper().check_out(&[(&piece, 1)]).await);

@@ -68,7 +68,7 @@ async fn act(admin: &Client, path: &str) -> Answer {
 }
 
 #[tokio::test]
-async fn who_waits_is_known_and_told_at_each_turn() {
+async fn a_delayed_shopper_is_told_at_each_turn() {
     for succeeds in [true, false] {
         let (shop, piece, session) = one_on_its_way().await;
         let admin = shop.clerk().await;
@@ -278,7 +278,8 @@ async fn the_owner_releases_a_hold_and_late_money_takes_what_is_there_or_goes_ba
 }
 
 #[tokio::test]
-async fn whose_hold_it_was_is_forgotten_a_day_after_its_release_though_its_money_may_still_come() {
+async fn the_client_of_a_hold_is_forgotten_a_day_after_its_release_though_its_money_may_still_come()
+{
     let shop = staffed().await;
     let piece = shop.stocks("Sunrise", 1).await;
     let answer = check_out(&shop.shopper(), BOT, &piece).await;
@@ -310,7 +311,7 @@ async fn check_out(from: &Client, address: &str, piece: &str) -> Answer {
 }
 
 #[tokio::test]
-async fn what_a_client_holds_by_delayed_payments_counts_as_unpaid_however_long() {
+async fn delayed_payments_count_as_unpaid_holds_of_their_client_however_long() {
     let shop = Shop::open_with(&[("LIMIT_HELD_PIECES", "2")]).await;
     let mut pieces = Vec::new();
     for number in 0..4 {

@@ -211,7 +211,7 @@ async fn an_event_that_failed_is_processed_by_reconciliation() {
 }
 
 #[tokio::test]
-async fn what_is_not_for_us_is_kept_and_acknowledged() {
+async fn events_of_other_integrations_are_kept_and_acknowledged() {
     let shop = Shop::open().await;
     let piece = shop.stocks("Sunrise", 1).await;
     session_of(&shop.client.check_out(&[(&piece, 1)]).await);

@@ -227,7 +227,7 @@ async fn more_events_than_fit_a_page_are_all_processed_the_oldest_first() {
 }
 
 #[tokio::test]
-async fn what_stripe_does_not_know_any_more_is_free() {
+async fn pieces_of_sessions_that_stripe_has_forgotten_are_free() {
     let shop = Shop::open().await;
     let piece = shop.stocks("Sunrise", 1).await;
     let session = session_of(&shop.client.check_out(&[(&piece, 1)]).await);

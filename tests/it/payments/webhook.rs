@@ -123,7 +123,7 @@ async fn every_signature_and_every_secret_of_a_rotation_counts() {
 }
 
 #[tokio::test]
-async fn what_is_signed_but_no_event_is_400() {
+async fn a_signed_payload_that_is_no_event_is_400() {
     let shop = Shop::open().await;
     for (body, code) in [
         (b"[]".as_slice(), "invalid"),
@@ -145,7 +145,7 @@ async fn what_is_signed_but_no_event_is_400() {
 
 /// Stripe signed it, so it may be a payment: after a 4xx it would count as delivered.
 #[tokio::test]
-async fn what_is_signed_and_cannot_be_read_is_kept_as_it_came() {
+async fn a_signed_payload_that_cannot_be_read_is_kept_as_it_came() {
     let shop = Shop::open().await;
     for body in [b"hello".as_slice(), b"{\"id\":\"evt_1\"", b"\xff\xfe {\0"] {
         // Unsigned it is nobody's.

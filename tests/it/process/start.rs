@@ -51,7 +51,7 @@ async fn the_example_file_starts_the_shop_with_every_line_uncommented() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_read_as_it_is_written_is_named_with_its_line() {
+async fn a_line_that_cannot_be_read_is_named_with_its_number() {
     let home = Home::new();
     for (text, told, line) in [
         (

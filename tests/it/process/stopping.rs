@@ -103,7 +103,7 @@ async fn a_request_a_webhook_and_a_job_are_finished_however_often_it_is_told_to_
 }
 
 #[tokio::test]
-async fn who_never_finishes_is_dropped_after_a_while() {
+async fn a_request_that_never_finishes_is_dropped_after_a_while() {
     let shop = Shop::open().await;
     let beside = Beside::new(&shop);
     let mut settings = beside.settings();

@@ -115,7 +115,7 @@ fn is_card(word: &str) -> bool {
 }
 
 #[test]
-fn what_must_not_be_told_is_seen() {
+fn secrets_in_a_log_are_seen() {
     for told_of in [
         format!("key {STRIPE_KEY}"),
         "postgres://shop:secret@db.example/shop".to_owned(),

@@ -42,7 +42,7 @@ async fn until(metrics: &Client, series: &str, value: f64) {
 }
 
 #[tokio::test]
-async fn what_happens_is_told_to_prometheus() {
+async fn metrics_count_orders_jobs_and_requests() {
     let shop = Shop::open().await;
     let metrics = metrics_of(&shop).await;
     let text = metrics.get("/metrics").await;
@@ -203,7 +203,7 @@ async fn a_figure_of_every_trouble_is_told() {
 }
 
 #[tokio::test]
-async fn whoever_comes_while_all_places_are_taken_is_told_to_come_back() {
+async fn a_request_while_all_places_are_taken_is_told_to_come_back() {
     let shop = Shop::open_with(&[("MAX_REQUESTS_IN_FLIGHT", "1")]).await;
     let metrics = metrics_of(&shop).await;
     let mut blocking = shop.db.begin().await.expect("a transaction");
@@ -277,7 +277,7 @@ async fn whoever_comes_while_all_places_are_taken_is_told_to_come_back() {
 }
 
 #[tokio::test]
-async fn who_waits_too_long_for_the_database_is_told_to_come_back() {
+async fn a_request_that_waits_too_long_for_the_database_is_told_to_come_back() {
     let shop = Shop::open().await;
     let requests = &shop.app.pools.requests;
     let mut taken = Vec::new();

@@ -164,7 +164,7 @@ async fn a_job_alone_is_done_at_once() {
 }
 
 #[tokio::test]
-async fn what_an_earlier_version_queued_is_done_in_the_lane_where_it_belongs() {
+async fn jobs_queued_by_an_earlier_version_run_in_the_lane_where_they_belong() {
     let shop = Shop::open().await;
     let moon = shop.stocks("Moon", 1).await;
     shop.sells(&moon).await;
