@@ -14,11 +14,11 @@ use utoipa_axum::routes;
 use crate::app::App;
 use crate::audit::Actor;
 use crate::auth::{Admin, Scope};
-use crate::custom_orders;
+use crate::custom_orders::{self, Piece};
 use crate::emails::{self, About, Email};
 use crate::error::{Error, ErrorBody, FieldError, Result};
 use crate::http::{Json, Path};
-use crate::orders::{self, Change, NewShipment, Order, OrderView};
+use crate::orders::{self, NewShipment, Order, OrderView};
 use crate::types::ids::OrderId;
 
 pub fn router() -> OpenApiRouter<App> {
@@ -54,29 +54,23 @@ async fn ship_order(
     Json(shipment): Json<NewShipment>,
 ) -> Result<Json<OrderView>> {
     admin.may(Scope::OrdersWrite)?;
-    let view = ship_one(&app, admin.actor.clone(), &id, &shipment).await?;
+    let view = ship_alone(&app, &admin.actor, &id, &shipment).await?;
     Ok(Json(view.shown_to(&admin)))
 }
 
-/// Ships the order with this id or number in its own transaction, with an audit entry.
-///
-/// # Errors
-/// As [`ship`].
-pub async fn ship_one(
+/// Ships the order with this id or number in its own transaction.
+async fn ship_alone(
     app: &App,
-    actor: Actor,
+    actor: &Actor,
     id: &str,
     shipment: &NewShipment,
 ) -> Result<OrderView> {
-    let mut change = Change::begin(&app.db, actor, id).await?;
-    let id = change.before.id;
-    ship(&mut change.tx, app, id, shipment, &change.actor.name).await?;
-    let more = json!({
-        "carrier": shipment.carrier,
-        "tracking_number": shipment.tracking_number,
-        "images": shipment.images.len(),
-    });
-    change.end("order.ship", more).await
+    let mut tx = app.db.begin().await?;
+    let id = orders::resolve(&mut tx, id).await?;
+    ship(&mut tx, app, actor, id, shipment).await?;
+    let view = orders::view(&mut tx, id).await?;
+    tx.commit().await?;
+    Ok(view)
 }
 
 /// Limit of orders shipped in one call.
@@ -97,7 +91,7 @@ pub async fn ship_many(
             outcomes.push(Err(Error::Unavailable("not_tried", why)));
             continue;
         }
-        let outcome = match ship_one(app, actor.clone(), &order, &shipment).await {
+        let outcome = match ship_alone(app, actor, &order, &shipment).await {
             Err(error) if error.status().is_server_error() => {
                 warn!(order, %error, "one of several orders could not be shipped");
                 is_down = !matches!(error, Error::Internal(_));
@@ -271,41 +265,53 @@ async fn ship_orders(
 pub async fn ship(
     conn: &mut PgConnection,
     app: &App,
+    actor: &Actor,
     id: OrderId,
     shipment: &NewShipment,
-    actor: &str,
-) -> Result<()> {
-    let order = find(conn, id).await?;
-    if order.is_custom_order {
-        custom_orders::ship_of(conn, app, id, shipment, actor).await?;
-        return Ok(());
+) -> Result<Order> {
+    let (piece, before) = lock(conn, id).await?;
+    let after = match &piece {
+        Some(piece) => {
+            let shipped = custom_orders::ship_piece(conn, app, piece, shipment, &actor.name);
+            shipped.await?.order
+        }
+        None => ship_bought(conn, &before, shipment, &actor.name).await?,
+    };
+    let more = json!({
+        "carrier": shipment.carrier,
+        "tracking_number": shipment.tracking_number,
+        "images": shipment.images.len(),
+    });
+    orders::record(conn, actor, "order.ship", (&before, &after), more).await?;
+    Ok(after)
+}
+
+/// Locks an order, after the custom order that it belongs to, if any.
+async fn lock(conn: &mut PgConnection, id: OrderId) -> Result<(Option<Piece>, Order)> {
+    if let Some(piece) = custom_orders::lock_piece(conn, id).await? {
+        let order = piece.order.clone();
+        return Ok((Some(piece), order));
     }
-    ship_bought(conn, id, shipment, actor).await
+    let order = orders::lock(conn, id).await?;
+    Ok((None, order.ok_or(Error::NotFound("Order"))?))
 }
 
 async fn ship_bought(
     conn: &mut PgConnection,
-    id: OrderId,
+    order: &Order,
     shipment: &NewShipment,
     actor: &str,
-) -> Result<()> {
-    let (order, shipment) = orders::ship(conn, id, shipment, actor).await?;
-    let Some(recipient) = &order.email else {
-        return Ok(());
-    };
-    let email = Email::OrderShipped {
-        order: orders::shipped_email_data(conn, &order).await?,
-        shipment: shipment.email_data(),
-    };
-    emails::queue(
-        conn,
-        &email,
-        &id.to_string(),
-        recipient,
-        None,
-        About::order(id),
-    )
-    .await
+) -> Result<Order> {
+    let (order, shipment) = orders::ship(conn, order, shipment, actor).await?;
+    if let Some(recipient) = &order.email {
+        let email = Email::OrderShipped {
+            order: orders::shipped_email_data(conn, &order).await?,
+            shipment: shipment.email_data(),
+        };
+        let about = About::order(order.id);
+        emails::queue(conn, &email, &order.id.to_string(), recipient, None, about).await?;
+    }
+    Ok(order)
 }
 
 /// Marks a shipped order as delivered. Safe to repeat.
@@ -329,35 +335,30 @@ async fn deliver_order(
     Path(id): Path<String>,
 ) -> Result<Json<OrderView>> {
     admin.may(Scope::OrdersWrite)?;
-    let view = deliver_one(&app, admin.actor.clone(), &id).await?;
+    let mut tx = app.db.begin().await?;
+    let id = orders::resolve(&mut tx, &id).await?;
+    deliver(&mut tx, &admin.actor, id).await?;
+    let view = orders::view(&mut tx, id).await?;
+    tx.commit().await?;
     Ok(Json(view.shown_to(&admin)))
-}
-
-/// Marks the order with this id or number as delivered in its own transaction, with an audit entry. Safe to repeat.
-///
-/// # Errors
-/// As [`deliver`].
-pub async fn deliver_one(app: &App, actor: Actor, id: &str) -> Result<OrderView> {
-    let mut change = Change::begin(&app.db, actor, id).await?;
-    deliver(&mut change.tx, change.before.id, &change.actor.name).await?;
-    change.end("order.deliver", Value::Null).await
 }
 
 /// Marks a shipped order as delivered. The order of a custom order completes that, too. Safe to repeat.
 ///
 /// # Errors
 /// 404; 409 for an order that was not shipped.
-pub async fn deliver(conn: &mut PgConnection, id: OrderId, actor: &str) -> Result<()> {
-    if find(conn, id).await?.is_custom_order {
-        custom_orders::deliver_of(conn, id, actor).await?;
-    } else {
-        orders::deliver(conn, id, actor).await?;
+pub async fn deliver(conn: &mut PgConnection, actor: &Actor, id: OrderId) -> Result<Order> {
+    let (piece, before) = lock(conn, id).await?;
+    let after = match &piece {
+        Some(piece) => {
+            let completed = custom_orders::complete_piece(conn, piece, &actor.name);
+            completed.await?.order
+        }
+        None => orders::deliver(conn, &before, &actor.name).await?,
+    };
+    if after.status != before.status {
+        let states = (&before, &after);
+        orders::record(conn, actor, "order.deliver", states, Value::Null).await?;
     }
-    Ok(())
-}
-
-async fn find(conn: &mut PgConnection, id: OrderId) -> Result<Order> {
-    orders::find(conn, id)
-        .await?
-        .ok_or(Error::NotFound("Order"))
+    Ok(after)
 }

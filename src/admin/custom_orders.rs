@@ -422,13 +422,12 @@ pub async fn refund(
     form: Form,
 ) -> Result<Response> {
     let refunding = async {
-        let mut conn = app.db.acquire().await?;
-        let custom_order = custom_orders::resolve(&mut conn, &id).await?;
-        let (payments, _) =
-            payments::of_subject(&mut conn, RefundSubject::CustomOrder(custom_order)).await?;
-        drop(conn);
+        let mut tx = app.db.begin().await?;
+        let subject = RefundSubject::CustomOrder(custom_orders::resolve(&mut tx, &id).await?);
+        let (payments, _) = payments::of_subject(&mut tx, subject).await?;
         let new = read_refund(&form, currency(&payments))?;
-        payments::plan_custom_order_refund(&app, &context.actor()?, &id, &new).await?;
+        payments::refund(&mut tx, &context.actor()?, subject, &new).await?;
+        tx.commit().await?;
         Ok(context.go_on(&format!("{ROOT}/{id}"), REFUND_PLANNED))
     };
     let done = refunding.await;

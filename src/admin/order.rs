@@ -4,7 +4,7 @@ use askama::Template;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::Response;
-use serde_json::{Value, json};
+use sqlx::PgConnection;
 
 use super::context::AdminContext;
 use super::form::Form;
@@ -17,7 +17,7 @@ use crate::error::{Error, FieldError, Result};
 use crate::fulfillment;
 use crate::http::{Path, Query};
 use crate::images::{self, Batch, ImageView};
-use crate::orders::{self, Change, NewRestock, NewShipment, Order, OrderLine, OrderView, Status};
+use crate::orders::{self, NewRestock, NewShipment, Order, OrderLine, OrderView, Status};
 use crate::payments::{self, NewRefund, PaymentView, RefundSubject, RefundView};
 use crate::types::ids::{EmailId, OrderId, ProductId, RefundId, RestockId};
 use crate::types::money::Cents;
@@ -248,6 +248,13 @@ fn restock_fields(
     fields.collect()
 }
 
+/// Finds the order with this id or number.
+async fn find(conn: &mut PgConnection, id: &str) -> Result<Order> {
+    let id = orders::resolve(conn, id).await?;
+    let order = orders::find(conn, id).await?;
+    order.ok_or(Error::NotFound("Order"))
+}
+
 fn path(order: &Order) -> String {
     format!("/admin/orders/{}", order.display_number())
 }
@@ -318,8 +325,11 @@ pub async fn ship(
             }
         }
         let shipment = shipment(&form, &form.get("tracking_number"), images);
-        let shipped = fulfillment::ship_one(&app, context.actor()?, &id, &shipment).await?;
-        Ok(shipped.order)
+        let mut tx = app.db.begin().await?;
+        let id = orders::resolve(&mut tx, &id).await?;
+        let order = fulfillment::ship(&mut tx, &app, &context.actor()?, id, &shipment).await?;
+        tx.commit().await?;
+        Ok(order)
     };
     match shipping.await {
         Ok(order) => {
@@ -372,9 +382,10 @@ pub async fn deliver(
     context: AdminContext,
     Path(id): Path<String>,
 ) -> Result<Response> {
-    let order = fulfillment::deliver_one(&app, context.actor()?, &id)
-        .await?
-        .order;
+    let mut tx = app.db.begin().await?;
+    let id = orders::resolve(&mut tx, &id).await?;
+    let order = fulfillment::deliver(&mut tx, &context.actor()?, id).await?;
+    tx.commit().await?;
     let said = format!("{} is delivered.", order.display_number());
     Ok(context.go_on(&path(&order), &said))
 }
@@ -386,19 +397,21 @@ pub async fn note(
     Path(id): Path<String>,
     form: Form,
 ) -> Result<Response> {
-    let mut change = Change::begin(&app.db, context.actor()?, &id).await?;
-    let order = change.before.clone();
+    let mut tx = app.db.begin().await?;
+    let id = orders::resolve(&mut tx, &id).await?;
     let text = form.get("text");
-    let noted = orders::write_note(&mut change.tx, order.id, &text, &change.actor.name).await;
-    if let Err(error) = noted {
-        drop(change);
-        let forms = Forms {
-            note: form.refused(error)?,
-            ..Forms::default()
-        };
-        return page(&app, &context, order.id, forms).await;
-    }
-    change.end("order.note", json!({ "note": text })).await?;
+    let order = match orders::write_note(&mut tx, &context.actor()?, id, &text).await {
+        Ok(order) => order,
+        Err(error) => {
+            drop(tx);
+            let forms = Forms {
+                note: form.refused(error)?,
+                ..Forms::default()
+            };
+            return page(&app, &context, id, forms).await;
+        }
+    };
+    tx.commit().await?;
     Ok(context.go_on(&path(&order), "The note is saved."))
 }
 
@@ -431,10 +444,10 @@ pub async fn undo(
     Path(id): Path<String>,
     form: Form,
 ) -> Result<Response> {
-    let mut change = Change::begin(&app.db, context.actor()?, &id).await?;
-    let order = change.before.clone();
-    orders::undo_sale(&mut change.tx, order.id, &change.actor.name).await?;
-    change.end("order.undo", Value::Null).await?;
+    let mut tx = app.db.begin().await?;
+    let id = orders::resolve(&mut tx, &id).await?;
+    let order = orders::undo_sale(&mut tx, &context.actor()?, id).await?;
+    tx.commit().await?;
     let said = format!(
         "{} is undone, and its pieces are in stock again.",
         order.display_number()
@@ -452,33 +465,23 @@ pub async fn refund(
     Path(id): Path<String>,
     form: Form,
 ) -> Result<Response> {
-    let mut change = Change::begin(&app.db, context.actor()?, &id).await?;
-    let order = change.before.clone();
+    let actor = context.actor()?;
+    let mut tx = app.db.begin().await?;
+    let order = find(&mut tx, &id).await?;
     let refunding = async {
         let new = read_refund(&form, &order.currency)?;
         check_is_as_seen(&form, &order, &new.restock)?;
-        let outcome = payments::refund(
-            &mut change.tx,
-            RefundSubject::Order(order.id),
-            &new,
-            &change.actor.name,
-        )
-        .await?;
-        Ok((new, outcome))
+        payments::refund(&mut tx, &actor, RefundSubject::Order(order.id), &new).await
     };
-    let (new, outcome) = match refunding.await {
-        Ok(planned) => planned,
-        Err(error) => {
-            drop(change);
-            let forms = Forms {
-                refund: form.refused(by_field(error))?,
-                ..Forms::default()
-            };
-            return page(&app, &context, order.id, forms).await;
-        }
-    };
-    let (action, more) = outcome.audit_entry(&new);
-    change.end(action, more).await?;
+    if let Err(error) = refunding.await {
+        drop(tx);
+        let forms = Forms {
+            refund: form.refused(by_field(error))?,
+            ..Forms::default()
+        };
+        return page(&app, &context, order.id, forms).await;
+    }
+    tx.commit().await?;
     Ok(context.go_on(&path(&order), REFUND_PLANNED))
 }
 
@@ -489,40 +492,32 @@ pub async fn restock(
     Path(id): Path<String>,
     form: Form,
 ) -> Result<Response> {
-    let mut change = Change::begin(&app.db, context.actor()?, &id).await?;
-    let order = change.before.clone();
+    let actor = context.actor()?;
+    let mut tx = app.db.begin().await?;
+    let order = find(&mut tx, &id).await?;
     let restocking = async {
         let new = read_restock(&form)?;
         check_is_as_seen(&form, &order, &new.pieces)?;
         if new.pieces.is_empty() {
-            return Ok(None);
+            return Ok("No piece was chosen, so nothing was put back.");
         }
-        let is_new = orders::restock(&mut change.tx, order.id, &new, &change.actor.name).await?;
-        Ok(Some((new, is_new)))
+        orders::restock(&mut tx, &actor, order.id, &new).await?;
+        Ok("The pieces are back in stock.")
     };
-    let restocked = match restocking.await {
-        Ok(restocked) => restocked,
+    match restocking.await {
+        Ok(said) => {
+            tx.commit().await?;
+            Ok(context.go_on(&path(&order), said))
+        }
         Err(error) => {
-            drop(change);
+            drop(tx);
             let forms = Forms {
                 restock: form.refused(by_field(error))?,
                 ..Forms::default()
             };
-            return page(&app, &context, order.id, forms).await;
+            page(&app, &context, order.id, forms).await
         }
-    };
-    let Some((new, is_new)) = restocked else {
-        return Ok(context.go_on(
-            &path(&order),
-            "No piece was chosen, so nothing was put back.",
-        ));
-    };
-    let more = match is_new {
-        true => new.audit_snapshot(),
-        false => Value::Null,
-    };
-    change.end("order.restock", more).await?;
-    Ok(context.go_on(&path(&order), "The pieces are back in stock."))
+    }
 }
 
 /// Refuses pieces from a form that shows the order as it no longer is: one that was shipped meanwhile has its pieces in the

@@ -16,9 +16,9 @@ pub use admin::{
 pub use links::{close_link, make_link, sweep};
 pub use routes::router;
 pub use service::{
-    Paid, approve, complete, delayed_payment_began, delayed_payment_failed, deliver_of,
-    discard_draft, flag, lock_of, note, pay, preview, quote, refund_failed, reject, requote,
-    set_refunded, ship, ship_of, start_production, withdraw,
+    Paid, Piece, approve, complete, complete_piece, delayed_payment_began, delayed_payment_failed,
+    discard_draft, flag, lock_of, lock_piece, note, pay, preview, quote, refund_failed, reject,
+    requote, set_refunded, ship, ship_piece, start_production, withdraw,
 };
 pub use store::{
     Filter, Terms, count_to_do, find, find_by_order, find_custom_order_of_quote,

@@ -711,21 +711,28 @@ pub async fn start_production(
     let custom_order = locked(conn, id).await?;
     match custom_order.status {
         Status::InProduction => Ok(custom_order),
-        Status::Paid => {
-            if let Some(order) = custom_order.order_id
-                && orders::is_refunded_in_full(conn, order).await?
-            {
-                let why = "a refund of all of its money is under way";
-                return Err(refused("refunded_in_full", &custom_order, why));
-            }
-            store::set_status(conn, &custom_order, Status::InProduction, None, actor, "").await
-        }
+        Status::Paid => set_in_production(conn, &custom_order, actor).await,
         _ => Err(refused(
             "not_paid",
             &custom_order,
             "cannot go into production",
         )),
     }
+}
+
+/// Starts production of a locked custom order that is paid.
+async fn set_in_production(
+    conn: &mut PgConnection,
+    custom_order: &CustomOrder,
+    actor: &str,
+) -> Result<CustomOrder> {
+    if let Some(order) = custom_order.order_id
+        && orders::is_refunded_in_full(conn, order).await?
+    {
+        let why = "a refund of all of its money is under way";
+        return Err(refused("refunded_in_full", custom_order, why));
+    }
+    store::set_status(conn, custom_order, Status::InProduction, None, actor, "").await
 }
 
 /// Ships a piece: updates order, shipment and custom order together, and emails the customer its images. A custom order
@@ -740,17 +747,67 @@ pub async fn ship(
     shipment: &NewShipment,
     actor: &str,
 ) -> Result<CustomOrder> {
-    let mut custom_order = locked(conn, id).await?;
-    let Some(order) = custom_order.order_id else {
+    let custom_order = locked(conn, id).await?;
+    let Some(order) = lock_order(conn, &custom_order).await? else {
         return Err(refused("not_shippable", &custom_order, "cannot be shipped"));
     };
+    let piece = Piece {
+        custom_order,
+        order,
+    };
+    Ok(ship_piece(conn, app, &piece, shipment, actor)
+        .await?
+        .custom_order)
+}
+
+/// A paid custom order and its order, both locked.
+pub struct Piece {
+    pub custom_order: CustomOrder,
+    pub order: Order,
+}
+
+/// Locks the custom order behind `order`, if any, and then the order.
+///
+/// # Errors
+/// Database errors only.
+pub async fn lock_piece(conn: &mut PgConnection, order: OrderId) -> Result<Option<Piece>> {
+    let Some(custom_order) = lock_of(conn, order).await? else {
+        return Ok(None);
+    };
+    let order = lock_order(conn, &custom_order).await?;
+    Ok(order.map(|order| Piece {
+        custom_order,
+        order,
+    }))
+}
+
+/// Locks the order of a locked custom order, if it has one.
+async fn lock_order(conn: &mut PgConnection, custom_order: &CustomOrder) -> Result<Option<Order>> {
+    match custom_order.order_id {
+        Some(order) => orders::lock(conn, order).await,
+        None => Ok(None),
+    }
+}
+
+/// Ships a piece, as [`ship`] does. The caller writes the audit entry.
+///
+/// # Errors
+/// Field errors; 409 `not_shippable`.
+pub async fn ship_piece(
+    conn: &mut PgConnection,
+    app: &App,
+    piece: &Piece,
+    shipment: &NewShipment,
+    actor: &str,
+) -> Result<Piece> {
+    let mut custom_order = piece.custom_order.clone();
     if custom_order.status == Status::Paid {
-        custom_order = start_production(conn, id, actor).await?;
+        custom_order = set_in_production(conn, &custom_order, actor).await?;
     }
     if custom_order.status != Status::InProduction {
         return Err(refused("not_shippable", &custom_order, "cannot be shipped"));
     }
-    let (order, shipment) = orders::ship(conn, order, shipment, actor).await?;
+    let (order, shipment) = orders::ship(conn, &piece.order, shipment, actor).await?;
     let custom_order =
         store::set_status(conn, &custom_order, Status::Shipped, None, actor, "").await?;
     let email = Email::CustomOrderShipped {
@@ -764,24 +821,10 @@ pub async fn ship(
     };
     let cause = order.id.to_string();
     emails::queue(conn, &email, &cause, &custom_order.email, None, about).await?;
-    Ok(custom_order)
-}
-
-/// Ships the custom order behind this order, when the owner ships the order.
-///
-/// # Errors
-/// Field errors; 404; 409 `not_shippable`.
-pub async fn ship_of(
-    conn: &mut PgConnection,
-    app: &App,
-    order: OrderId,
-    shipment: &NewShipment,
-    actor: &str,
-) -> Result<CustomOrder> {
-    let id = store::find_id_by_order(conn, order)
-        .await?
-        .ok_or(Error::NotFound("CustomOrder"))?;
-    ship(conn, app, id, shipment, actor).await
+    Ok(Piece {
+        custom_order,
+        order,
+    })
 }
 
 /// Completes the custom order and its order after delivery. Safe to repeat.
@@ -794,14 +837,39 @@ pub async fn complete(
     actor: &str,
 ) -> Result<CustomOrder> {
     let custom_order = locked(conn, id).await?;
-    match (custom_order.status, custom_order.order_id) {
-        (Status::Completed, _) => Ok(custom_order),
-        (Status::Shipped, Some(order)) => {
-            orders::deliver(conn, order, actor).await?;
-            store::set_status(conn, &custom_order, Status::Completed, None, actor, "").await
+    let Some(order) = lock_order(conn, &custom_order).await? else {
+        return Err(refused("not_shipped", &custom_order, "cannot be completed"));
+    };
+    let piece = Piece {
+        custom_order,
+        order,
+    };
+    Ok(complete_piece(conn, &piece, actor).await?.custom_order)
+}
+
+/// Completes a piece, as [`complete`] does. The caller writes the audit entry.
+///
+/// # Errors
+/// 409 `not_shipped`.
+pub async fn complete_piece(conn: &mut PgConnection, piece: &Piece, actor: &str) -> Result<Piece> {
+    let Piece {
+        custom_order,
+        order,
+    } = piece;
+    let (custom_order, order) = match custom_order.status {
+        Status::Completed => (custom_order.clone(), order.clone()),
+        Status::Shipped => {
+            let order = orders::deliver(conn, order, actor).await?;
+            let status = Status::Completed;
+            let completed = store::set_status(conn, custom_order, status, None, actor, "");
+            (completed.await?, order)
         }
-        _ => Err(refused("not_shipped", &custom_order, "cannot be completed")),
-    }
+        _ => return Err(refused("not_shipped", custom_order, "cannot be completed")),
+    };
+    Ok(Piece {
+        custom_order,
+        order,
+    })
 }
 
 /// Moves a fully refunded custom order to its final status, whatever its progress. The refund's email is that of any
@@ -835,21 +903,6 @@ pub async fn refund_failed(conn: &mut PgConnection, id: CustomOrderId, actor: &s
         store::set_status(conn, &custom_order, before, None, actor, note).await?;
     }
     Ok(())
-}
-
-/// Completes the custom order behind this order. Safe to repeat.
-///
-/// # Errors
-/// 404; 409 `not_shipped`.
-pub async fn deliver_of(
-    conn: &mut PgConnection,
-    order: OrderId,
-    actor: &str,
-) -> Result<CustomOrder> {
-    let id = store::find_id_by_order(conn, order)
-        .await?
-        .ok_or(Error::NotFound("CustomOrder"))?;
-    complete(conn, id, actor).await
 }
 
 /// Flags a custom order for review because of a Stripe event, and adds the reason to its timeline. Safe to repeat: the

@@ -2,7 +2,6 @@
 
 mod browse;
 mod cart;
-mod change;
 pub mod disputes;
 mod export;
 mod figures;
@@ -16,7 +15,6 @@ mod store;
 
 pub use browse::{Listed, OrderTab, browse, count_to_do};
 pub use cart::Cart;
-pub use change::Change;
 pub use export::{export, usual_days};
 pub use figures::{BestSeller, Sales, best_sellers, sales_by_day};
 pub use restocks::{NewRestock, Restocked, has_restock, restock};
@@ -24,8 +22,8 @@ pub use routes::{OrderView, resolve, router, view};
 pub use service::{
     CheckoutTerms, CustomOrderPurchase, Lost, Outcome, Placed, Receipt, Sale, begin_processing,
     check, email_data, end_processing, flag, full_refund_failed, note, pay, place,
-    place_custom_order, rebuild, rebuild_unknown, record_dispute, record_refund, release, sell,
-    shipped_email_data, take_back, undo_sale, write_note,
+    place_custom_order, rebuild, rebuild_unknown, record, record_dispute, record_refund, release,
+    sell, shipped_email_data, take_back, undo_sale, write_note,
 };
 pub use shipments::{
     CARRIERS, CONFIRM_SHIPPING, Carrier, NewShipment, Shipment, deliver, is_shippable, ship,

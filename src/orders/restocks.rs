@@ -7,6 +7,7 @@ use sqlx::PgConnection;
 use utoipa::ToSchema;
 
 use super::{service, store};
+use crate::audit::Actor;
 use crate::error::{Error, Result};
 use crate::types::ids::{OrderId, ProductId, RestockId};
 
@@ -32,8 +33,8 @@ pub struct NewRestock {
 }
 
 impl NewRestock {
-    /// The entry of the audit log.
-    pub fn audit_snapshot(&self) -> Value {
+    /// Facts for the audit log.
+    fn audit_snapshot(&self) -> Value {
         let restock: Vec<Value> = self
             .pieces
             .iter()
@@ -64,11 +65,11 @@ impl NewRestock {
 /// 404; field errors of `restock` and `reason`; 409 `restock_differs` where this id was used for something else.
 pub async fn restock(
     conn: &mut PgConnection,
+    actor: &Actor,
     id: OrderId,
     new: &NewRestock,
-    actor: &str,
 ) -> Result<bool> {
-    store::lock(conn, id)
+    let order = store::lock(conn, id)
         .await?
         .ok_or(Error::NotFound("Order"))?;
     let row = new.row(id);
@@ -87,8 +88,8 @@ pub async fn restock(
             "must have at most 200 characters, on one line",
         ));
     }
-    service::take_back(conn, id, &new.pieces, actor).await?;
-    if !store::insert_restock(conn, new.id, &row, actor).await? {
+    service::take_back(conn, id, &new.pieces, &actor.name).await?;
+    if !store::insert_restock(conn, new.id, &row, &actor.name).await? {
         return Err(differs());
     }
     let names = store::lines(conn, id).await?;
@@ -105,7 +106,9 @@ pub async fn restock(
         "" => format!("{pieces}."),
         reason => format!("{pieces}: {reason}."),
     };
-    store::add_event(conn, id, "restock", actor, &told).await?;
+    store::add_event(conn, id, "restock", &actor.name, &told).await?;
+    let more = new.audit_snapshot();
+    service::record(conn, actor, "order.restock", (&order, &order), more).await?;
     Ok(true)
 }
 

@@ -6,7 +6,6 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Days, Utc};
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
 use sqlx::PgConnection;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -14,7 +13,7 @@ use utoipa_axum::routes;
 
 use super::restocks::{self, NewRestock, Restocked};
 use super::service::{self, Sale};
-use super::{Change, Order, OrderLine, Shipment, Status, TimelineEntry, export, store};
+use super::{Order, OrderLine, Shipment, Status, TimelineEntry, export, store};
 use crate::app::App;
 use crate::auth::{Admin, Scope};
 use crate::error::{Error, ErrorBody, FieldError, Result};
@@ -275,11 +274,11 @@ async fn add_note(
     Json(note): Json<NewOrderNote>,
 ) -> Result<Json<OrderView>> {
     admin.may(Scope::OrdersWrite)?;
-    let mut change = Change::begin(&app.db, admin.actor.clone(), &id).await?;
-    let id = change.before.id;
-    service::write_note(&mut change.tx, id, &note.text, &change.actor.name).await?;
-    let more = json!({"note": note.text});
-    let view = change.end("order.note", more).await?;
+    let mut tx = app.db.begin().await?;
+    let id = resolve(&mut tx, &id).await?;
+    service::write_note(&mut tx, &admin.actor, id, &note.text).await?;
+    let view = view(&mut tx, id).await?;
+    tx.commit().await?;
     Ok(Json(view.shown_to(&admin)))
 }
 
@@ -305,9 +304,11 @@ async fn undo(
     Path(id): Path<String>,
 ) -> Result<Json<OrderView>> {
     admin.may(Scope::OrdersWrite)?;
-    let mut change = Change::begin(&app.db, admin.actor.clone(), &id).await?;
-    service::undo_sale(&mut change.tx, change.before.id, &change.actor.name).await?;
-    let view = change.end("order.undo", Value::Null).await?;
+    let mut tx = app.db.begin().await?;
+    let id = resolve(&mut tx, &id).await?;
+    service::undo_sale(&mut tx, &admin.actor, id).await?;
+    let view = view(&mut tx, id).await?;
+    tx.commit().await?;
     Ok(Json(view.shown_to(&admin)))
 }
 
@@ -362,14 +363,11 @@ async fn put_back(
             .collect(),
         reason: body.reason,
     };
-    let mut change = Change::begin(&app.db, admin.actor.clone(), &id).await?;
-    let id = change.before.id;
-    let is_new = restocks::restock(&mut change.tx, id, &new, &change.actor.name).await?;
-    let more = match is_new {
-        true => new.audit_snapshot(),
-        false => Value::Null,
-    };
-    let view = change.end("order.restock", more).await?;
+    let mut tx = app.db.begin().await?;
+    let id = resolve(&mut tx, &id).await?;
+    restocks::restock(&mut tx, &admin.actor, id, &new).await?;
+    let view = view(&mut tx, id).await?;
+    tx.commit().await?;
     Ok(Json(view.shown_to(&admin)))
 }
 

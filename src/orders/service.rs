@@ -559,24 +559,48 @@ pub async fn note(
     store::add_event(conn, id, kind, actor, text).await
 }
 
+/// Writes the audit entry of a change that leaves the order as `after`. `more` holds facts that the order itself does
+/// not show.
+///
+/// # Errors
+/// As [`audit::record`].
+pub async fn record(
+    conn: &mut PgConnection,
+    actor: &Actor,
+    action: &'static str,
+    (before, after): (&Order, &Order),
+    more: Value,
+) -> Result<()> {
+    let snapshot = |order: &Order| json!({"status": order.status, "refunded": order.refunded});
+    let (was, mut is) = (snapshot(before), snapshot(after));
+    if let (Value::Object(is), Value::Object(more)) = (&mut is, more) {
+        is.extend(more);
+    }
+    let object = format!("order:{}", after.display_number());
+    audit::record(conn, actor, action, &object, was, is).await
+}
+
 /// Adds the owner's note to the timeline.
 ///
 /// # Errors
 /// A field error of `text`; 404 when there is no such order.
 pub async fn write_note(
     conn: &mut PgConnection,
+    actor: &Actor,
     id: OrderId,
     text: &str,
-    actor: &str,
-) -> Result<()> {
-    let text = text.trim();
-    if text.is_empty() || text.chars().count() > 2000 || text.contains('\0') {
+) -> Result<Order> {
+    let trimmed = text.trim();
+    if trimmed.is_empty() || trimmed.chars().count() > 2000 || trimmed.contains('\0') {
         return Err(Error::invalid("text", "must have 1 to 2000 characters"));
     }
-    store::lock(conn, id)
+    let order = store::lock(conn, id)
         .await?
         .ok_or(Error::NotFound("Order"))?;
-    store::add_event(conn, id, "note", actor, text).await
+    store::add_event(conn, id, "note", &actor.name, trimmed).await?;
+    let more = json!({"note": text});
+    record(conn, actor, "order.note", (&order, &order), more).await?;
+    Ok(order)
 }
 
 /// Returns pieces of a locked order to stock, at most as many as were sold and not yet returned. A trigger
@@ -640,7 +664,7 @@ async fn put_back(
 ///
 /// # Errors
 /// 404; 409 `not_by_hand` for an order that was paid through Stripe.
-pub async fn undo_sale(conn: &mut PgConnection, id: OrderId, actor: &str) -> Result<Order> {
+pub async fn undo_sale(conn: &mut PgConnection, actor: &Actor, id: OrderId) -> Result<Order> {
     let order = store::lock(conn, id)
         .await?
         .ok_or(Error::NotFound("Order"))?;
@@ -659,11 +683,13 @@ pub async fn undo_sale(conn: &mut PgConnection, id: OrderId, actor: &str) -> Res
     lock_lines(conn, id).await?;
     let pieces = store::not_returned(conn, id).await?;
     if !pieces.is_empty() {
-        put_back(conn, id, &pieces, actor).await?;
+        put_back(conn, id, &pieces, &actor.name).await?;
     }
-    let order = store::set_refunded(conn, &order, order.total).await?;
+    let undone = store::set_refunded(conn, &order, order.total).await?;
     let note = "the sale was undone";
-    store::set_status(conn, &order, Status::Refunded, actor, note).await
+    let undone = store::set_status(conn, &undone, Status::Refunded, &actor.name, note).await?;
+    record(conn, actor, "order.undo", (&order, &undone), Value::Null).await?;
+    Ok(undone)
 }
 
 /// A sale made elsewhere, such as at a market stall.

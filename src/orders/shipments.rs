@@ -12,7 +12,7 @@ use crate::http::texts::ShortLine;
 use crate::images;
 use crate::orders::disputes::{self, Dispute, State};
 use crate::review_items::Kind;
-use crate::types::ids::{ImageId, OrderId};
+use crate::types::ids::ImageId;
 
 /// The shipment of an order, as entered by the owner.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
@@ -237,15 +237,15 @@ fn warning_of(dispute: &Dispute) -> Option<String> {
     }
 }
 
-/// Marks a paid order as shipped, and stores its shipment and the pieces in it. The caller queues the email, because
-/// custom orders have a different one.
+/// Marks a locked order as shipped, and stores its shipment and the pieces in it. The caller queues the email, because
+/// custom orders have a different one, and writes the audit entry.
 ///
 /// # Errors
-/// Field errors; 404; 409 `not_shippable`, `refunded_in_full` or `nothing_to_ship`, as `check_shippable` says, or
+/// Field errors; 409 `not_shippable`, `refunded_in_full` or `nothing_to_ship`, as `check_shippable` says, or
 /// `confirm_shipping` where something warns of its payment.
 pub async fn ship(
     conn: &mut PgConnection,
-    id: OrderId,
+    order: &Order,
     new: &NewShipment,
     actor: &str,
 ) -> Result<(Order, Shipment)> {
@@ -255,11 +255,8 @@ pub async fn ship(
         url,
         images,
     } = new.check()?;
-    let order = store::lock(conn, id)
-        .await?
-        .ok_or(Error::NotFound("Order"))?;
-    check_shippable(conn, &order).await?;
-    let warnings = shipping_warnings(conn, &order).await?;
+    check_shippable(conn, order).await?;
+    let warnings = shipping_warnings(conn, order).await?;
     if !warnings.is_empty() && !new.ship_anyway {
         return Err(Error::Conflict(
             CONFIRM_SHIPPING,
@@ -284,7 +281,7 @@ pub async fn ship(
         shipped_at: Utc::now(),
         images,
     };
-    let shipped_at = store::insert_shipment(conn, id, &shipment).await?;
+    let shipped_at = store::insert_shipment(conn, order.id, &shipment).await?;
     let mut note = match &shipment.tracking_number {
         Some(number) => format!("{} {number}", shipment.carrier),
         None => shipment.carrier.clone(),
@@ -292,7 +289,7 @@ pub async fn ship(
     if !warnings.is_empty() {
         note = format!("{note}; confirmed although {}", warnings.join("; "));
     }
-    let order = store::set_status(conn, &order, Status::Shipped, actor, &note).await?;
+    let order = store::set_status(conn, order, Status::Shipped, actor, &note).await?;
     Ok((
         order,
         Shipment {
@@ -342,17 +339,14 @@ pub async fn is_shippable(conn: &mut PgConnection, order: &Order) -> Result<bool
     }
 }
 
-/// Marks a shipped order as delivered. Safe to repeat.
+/// Marks a locked order that was shipped as delivered. Safe to repeat. The caller writes the audit entry.
 ///
 /// # Errors
-/// 404; 409 `not_deliverable` for an order that was not shipped.
-pub async fn deliver(conn: &mut PgConnection, id: OrderId, actor: &str) -> Result<Order> {
-    let order = store::lock(conn, id)
-        .await?
-        .ok_or(Error::NotFound("Order"))?;
+/// 409 `not_deliverable` for an order that was not shipped.
+pub async fn deliver(conn: &mut PgConnection, order: &Order, actor: &str) -> Result<Order> {
     match order.status {
-        Status::Delivered => Ok(order),
-        Status::Shipped => store::set_status(conn, &order, Status::Delivered, actor, "").await,
+        Status::Delivered => Ok(order.clone()),
+        Status::Shipped => store::set_status(conn, order, Status::Delivered, actor, "").await,
         other => Err(Error::Conflict(
             "not_deliverable",
             format!(

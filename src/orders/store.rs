@@ -729,17 +729,6 @@ pub async fn add_event(
     Ok(())
 }
 
-/// Returns true when this transaction has written the order's row.
-pub async fn is_changed_here(conn: &mut PgConnection, id: OrderId) -> Result<bool> {
-    let is_changed = sqlx::query_scalar(
-        "select xmin = pg_current_xact_id_if_assigned()::xid is true from orders where id = $1",
-    )
-    .bind(id)
-    .fetch_one(conn)
-    .await?;
-    Ok(is_changed)
-}
-
 /// Restores an order's former number, unless another order has it by now. New orders get higher numbers.
 pub async fn renumber(conn: &mut PgConnection, id: OrderId, number: i64) -> Result<Order> {
     // Moves the sequence only forward: other transactions may take numbers at the same time.

@@ -23,9 +23,8 @@ pub use events::{process_stored, run_again};
 pub use reconcile::{Reconciled, Swept, reconcile, sweep};
 pub use redaction::redact_events;
 pub use refunds::{
-    NewRefund, RefundOutcome, RefundSubject, State as RefundState, find_subject,
-    plan_custom_order_refund, read_refunds, refund, refundable, send_refund,
-    try_again as retry_refund,
+    NewRefund, RefundSubject, State as RefundState, find_subject, read_refunds, refund, refundable,
+    retry as retry_refund, send_refund,
 };
 pub use routes::{own_hold, router};
 pub use store::{

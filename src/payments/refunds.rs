@@ -7,7 +7,7 @@ mod send;
 mod store;
 
 pub use reports::{apply, charge_refunded, read_refunds, refund_changed, refunded};
-pub use routes::{plan_custom_order_refund, router, try_again};
+pub use routes::router;
 pub use send::send_refund;
 pub use store::{State, list_unsent};
 
@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use sqlx::PgConnection;
 
 use super::store as payments;
+use crate::audit::{self, Actor};
 use crate::custom_orders;
 use crate::error::{Error, Result};
 use crate::jobs::{self, Job};
@@ -76,8 +77,8 @@ pub struct NewRefund {
 }
 
 impl NewRefund {
-    /// State for the audit log.
-    pub fn audit_snapshot(&self) -> Value {
+    /// Facts for the audit log.
+    fn audit_snapshot(&self) -> Value {
         let restock: Vec<Value> = self
             .restock
             .iter()
@@ -124,28 +125,6 @@ impl NewRefund {
     }
 }
 
-/// The result of asking for a refund.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RefundOutcome {
-    /// Stripe will be asked for the money.
-    Planned,
-    /// No money was left, and the pieces went back into stock.
-    Restocked,
-    /// It was asked for before.
-    Repeated,
-}
-
-impl RefundOutcome {
-    /// The action and the snapshot for the audit log; no snapshot for a repeat.
-    pub fn audit_entry(self, new: &NewRefund) -> (&'static str, Value) {
-        match self {
-            RefundOutcome::Planned => ("order.refund", new.audit_snapshot()),
-            RefundOutcome::Restocked => ("order.restock", new.restock_alone().audit_snapshot()),
-            RefundOutcome::Repeated => ("order.refund", Value::Null),
-        }
-    }
-}
-
 /// Plans a refund of a part of a payment, or of everything left, and returns pieces of its order to stock. Works for
 /// every payment with money left, whether it settled its order or was refused. With no money left, pieces without an
 /// amount are returned alone. Safe to repeat.
@@ -156,22 +135,19 @@ impl RefundOutcome {
 /// other content.
 pub async fn refund(
     conn: &mut PgConnection,
+    actor: &Actor,
     subject: RefundSubject,
     new: &NewRefund,
-    actor: &str,
-) -> Result<RefundOutcome> {
+) -> Result<()> {
     let paid = Paid::find(conn, subject).await?;
-    if is_planned(conn, &paid, new).await? {
-        return Ok(RefundOutcome::Repeated);
-    }
-    if let Some(outcome) = restock_alone(conn, &paid, new, actor).await? {
-        return Ok(outcome);
+    if is_planned(conn, &paid, new).await? || restock_alone(conn, actor, &paid, new).await? {
+        return Ok(());
     }
     let payment_id = paid.choose(conn, new.payment.as_deref()).await?;
     let payment = payments::lock_payment(conn, &payment_id).await?;
     // The second of two concurrent calls waits above for the first.
     if is_planned(conn, &paid, new).await? {
-        return Ok(RefundOutcome::Repeated);
+        return Ok(());
     }
     paid.lock(conn).await?;
     let left = left(conn, &payment_id, &payment).await?;
@@ -211,7 +187,7 @@ pub async fn refund(
     }
     match payment.order_id {
         Some(order) if payment.outcome.as_deref() == Some("settled") => {
-            orders::take_back(conn, order, &new.restock, actor).await?;
+            orders::take_back(conn, order, &new.restock, &actor.name).await?;
         }
         _ if !new.restock.is_empty() => {
             let why = "must be empty: no pieces were sold for this payment";
@@ -225,28 +201,52 @@ pub async fn refund(
         payment: &payment_id,
         amount,
         reason,
-        actor,
+        actor: &actor.name,
         restocked: back,
         asked: Some(new.asked()),
         retry_of: None,
     };
     insert(conn, &row).await?;
-    Ok(RefundOutcome::Planned)
+    record(conn, actor, subject, new).await
 }
 
-/// Puts the pieces of an order back into stock whose money is all refunded, or about to be. None where this is not what is
-/// asked for.
+/// Writes the audit entry of a planned refund.
+async fn record(
+    conn: &mut PgConnection,
+    actor: &Actor,
+    subject: RefundSubject,
+    new: &NewRefund,
+) -> Result<()> {
+    let facts = new.audit_snapshot();
+    match subject {
+        RefundSubject::Order(id) => {
+            let order = orders::find(conn, id).await?;
+            let order = order.ok_or(Error::NotFound("Order"))?;
+            orders::record(conn, actor, "order.refund", (&order, &order), facts).await
+        }
+        RefundSubject::CustomOrder(id) => {
+            let custom_order = custom_orders::find(conn, id).await?;
+            let custom_order = custom_order.ok_or(Error::NotFound("CustomOrder"))?;
+            let object = format!("custom_order:{}", custom_order.display_number());
+            let action = "custom_order.refund";
+            audit::record(conn, actor, action, &object, Value::Null, facts).await
+        }
+    }
+}
+
+/// Puts the pieces of an order back into stock whose money is all refunded, or about to be. Returns false
+/// where this is not what is asked for.
 ///
 /// # Errors
 /// As [`orders::restock`]; 409 `refund_differs` where this id was used for pieces alone before.
 async fn restock_alone(
     conn: &mut PgConnection,
+    actor: &Actor,
     paid: &Paid,
     new: &NewRefund,
-    actor: &str,
-) -> Result<Option<RefundOutcome>> {
+) -> Result<bool> {
     let RefundSubject::Order(order) = paid.subject else {
-        return Ok(None);
+        return Ok(false);
     };
     let restock = new.restock_alone();
     let is_known = orders::has_restock(conn, restock.id).await?;
@@ -258,11 +258,10 @@ async fn restock_alone(
         && !paid.payments.is_empty()
         && refundable(conn, paid.subject).await? <= Cents::ZERO;
     if !is_known && !is_about_pieces {
-        return Ok(None);
+        return Ok(false);
     }
-    match orders::restock(conn, order, &restock, actor).await {
-        Ok(true) => Ok(Some(RefundOutcome::Restocked)),
-        Ok(false) => Ok(Some(RefundOutcome::Repeated)),
+    match orders::restock(conn, actor, order, &restock).await {
+        Ok(_) => Ok(true),
         Err(Error::Conflict("restock_differs", _)) => Err(differs()),
         Err(error) => Err(error),
     }
@@ -295,12 +294,21 @@ async fn is_planned(conn: &mut PgConnection, paid: &Paid, new: &NewRefund) -> Re
     }
 }
 
-/// Requests a refund from Stripe again at once. A failed refund is replaced by a new one over what is left of it. Safe
-/// to repeat. Returns the id of the requested refund.
+/// Requests a refund from Stripe again at once, with an audit entry. A failed refund is replaced by a new one over what is
+/// left of it. Safe to repeat. Returns the id of the requested refund.
 ///
 /// # Errors
 /// 404; 409 `refund_is_made` when Stripe has accepted it, `nothing_left` when its payment has nothing left.
-pub async fn retry(conn: &mut PgConnection, id: RefundId, actor: &str) -> Result<RefundId> {
+pub async fn retry(conn: &mut PgConnection, actor: &Actor, id: RefundId) -> Result<RefundId> {
+    let asked = retried(conn, id, &actor.name).await?;
+    let object = format!("refund:{id}");
+    let after = json!({"refund": asked});
+    audit::record(conn, actor, "refund.retry", &object, Value::Null, after).await?;
+    Ok(asked)
+}
+
+/// The refund to request again: this one, or that which replaces it.
+async fn retried(conn: &mut PgConnection, id: RefundId, actor: &str) -> Result<RefundId> {
     let found = store::find(conn, id).await?;
     let payment_id = found.ok_or(Error::NotFound("Refund"))?.payment_id;
     let payment = payments::lock_payment(conn, &payment_id).await?;

@@ -31,7 +31,7 @@ use crate::error::{Error, ErrorBody, LineError, Result};
 use crate::http::idempotency::{IdempotencyKey, Key, Owner};
 use crate::http::rate_limit::{self, Action, Client};
 use crate::http::{self, Json, Path};
-use crate::orders::{self, Cart, Change, OrderView, Restocked, Status, Zone};
+use crate::orders::{self, Cart, OrderView, Restocked, Status, Zone};
 use crate::products::OwnHold;
 use crate::stripe;
 use crate::types::ids::{OrderId, ProductId, RefundId};
@@ -509,17 +509,11 @@ async fn refund_order(
             .collect(),
         is_whole: false,
     };
-    let mut change = Change::begin(&app.db, admin.actor.clone(), &id).await?;
-    let id = change.before.id;
-    let outcome = refunds::refund(
-        &mut change.tx,
-        RefundSubject::Order(id),
-        &new,
-        &change.actor.name,
-    )
-    .await?;
-    let (action, more) = outcome.audit_entry(&new);
-    let view = change.end(action, more).await?;
+    let mut tx = app.db.begin().await?;
+    let id = orders::resolve(&mut tx, &id).await?;
+    refunds::refund(&mut tx, &admin.actor, RefundSubject::Order(id), &new).await?;
+    let view = orders::view(&mut tx, id).await?;
+    tx.commit().await?;
     Ok((StatusCode::ACCEPTED, Json(view.shown_to(&admin))))
 }
 

@@ -3,22 +3,20 @@
 use axum::extract::State as AppState;
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
 use sqlx::PgConnection;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::{NewRefund, RefundOutcome, RefundSubject};
+use super::{NewRefund, RefundSubject};
 use crate::app::App;
-use crate::audit::{self, Actor};
 use crate::auth::{Admin, Scope};
 use crate::custom_orders;
 use crate::error::answers::{BadRequest, BodyFailures, NotThere, TokenFailures};
 use crate::error::{Error, ErrorBody, Result};
 use crate::http::{Json, Path};
 use crate::payments::admin_views::{self, PaymentView, RefundView};
-use crate::types::ids::RefundId;
+use crate::types::ids::{CustomOrderId, RefundId};
 use crate::types::money::Cents;
 
 pub fn router() -> OpenApiRouter<App> {
@@ -26,50 +24,6 @@ pub fn router() -> OpenApiRouter<App> {
         .routes(routes!(refund_custom_order))
         .routes(routes!(list_payments_of_custom_order))
         .routes(routes!(retry_refund))
-}
-
-/// Plans a refund of a custom order's payment with its audit entry in one transaction.
-///
-/// # Errors
-/// As [`super::refund`].
-pub async fn plan_custom_order_refund(
-    app: &App,
-    actor: &Actor,
-    id: &str,
-    new: &NewRefund,
-) -> Result<()> {
-    let mut tx = app.db.begin().await?;
-    let id = custom_orders::resolve(&mut tx, id).await?;
-    let outcome = super::refund(&mut tx, RefundSubject::CustomOrder(id), new, &actor.name).await?;
-    if outcome == RefundOutcome::Planned {
-        let custom_order = custom_orders::find(&mut tx, id).await?;
-        let custom_order = custom_order.ok_or(Error::NotFound("CustomOrder"))?;
-        let object = format!("custom_order:{}", custom_order.display_number());
-        let action = "custom_order.refund";
-        audit::record(
-            &mut tx,
-            actor,
-            action,
-            &object,
-            Value::Null,
-            new.audit_snapshot(),
-        )
-        .await?;
-    }
-    tx.commit().await?;
-    Ok(())
-}
-
-/// Requests a refund from Stripe again, with an audit entry.
-///
-/// # Errors
-/// 404; 409 `refund_is_made` when Stripe has accepted it, `nothing_left` when its payment has nothing left.
-pub async fn try_again(conn: &mut PgConnection, actor: &Actor, id: RefundId) -> Result<RefundId> {
-    let asked = super::retry(conn, id, &actor.name).await?;
-    let object = format!("refund:{id}");
-    let after = json!({"refund": asked});
-    audit::record(conn, actor, "refund.retry", &object, Value::Null, after).await?;
-    Ok(asked)
 }
 
 /// A refund of a custom order.
@@ -103,8 +57,7 @@ struct CustomMoneyView {
 }
 
 impl CustomMoneyView {
-    async fn read(conn: &mut PgConnection, id: &str) -> Result<CustomMoneyView> {
-        let id = custom_orders::resolve(conn, id).await?;
+    async fn read(conn: &mut PgConnection, id: CustomOrderId) -> Result<CustomMoneyView> {
         let custom_order = custom_orders::find(conn, id).await?;
         custom_order.ok_or(Error::NotFound("CustomOrder"))?;
         let subject = RefundSubject::CustomOrder(id);
@@ -154,8 +107,11 @@ async fn refund_custom_order(
         restock: Vec::new(),
         is_whole: false,
     };
-    plan_custom_order_refund(&app, &admin.actor, &id, &new).await?;
-    let view = CustomMoneyView::read(&mut *app.db.acquire().await?, &id).await?;
+    let mut tx = app.db.begin().await?;
+    let id = custom_orders::resolve(&mut tx, &id).await?;
+    super::refund(&mut tx, &admin.actor, RefundSubject::CustomOrder(id), &new).await?;
+    let view = CustomMoneyView::read(&mut tx, id).await?;
+    tx.commit().await?;
     Ok((StatusCode::ACCEPTED, Json(view)))
 }
 
@@ -175,7 +131,8 @@ async fn list_payments_of_custom_order(
 ) -> Result<Json<CustomMoneyView>> {
     admin.may(Scope::CustomOrders)?;
     let mut conn = app.db.acquire().await?;
-    Ok(Json(CustomMoneyView::read(&mut conn, &id).await?))
+    let id = custom_orders::resolve(&mut conn, &id).await?;
+    Ok(Json(CustomMoneyView::read(&mut conn, id).await?))
 }
 
 /// The refund that is requested from Stripe.
@@ -201,7 +158,7 @@ async fn retry_refund(
 ) -> Result<(StatusCode, Json<Retried>)> {
     admin.may(Scope::Refunds)?;
     let mut tx = app.db.begin().await?;
-    let id = try_again(&mut tx, &admin.actor, id).await?;
+    let id = super::retry(&mut tx, &admin.actor, id).await?;
     tx.commit().await?;
     Ok((StatusCode::ACCEPTED, Json(Retried { id })))
 }

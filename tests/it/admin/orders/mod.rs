@@ -6,6 +6,7 @@ mod refunds;
 use serde_json::json;
 use spirit_beads::audit::Actor;
 use spirit_beads::auth::Scope;
+use spirit_beads::orders::NewShipment;
 use spirit_beads::review_items::{Kind, NewItem};
 use spirit_beads::types::ids::ReviewItemId;
 use spirit_beads::{orders, review_items};
@@ -355,29 +356,27 @@ async fn the_log_does_not_say_of_one_what_another_did_meanwhile() {
     let number = format!("SB-{}", shop.order(&session).await["number"]);
     let number = number.as_str();
 
-    let flags = async || {
-        let mut tx = shop.db.begin().await.expect("a transaction");
-        let id = orders::resolve(&mut tx, number).await.expect("an order");
-        let item = NewItem::new(Kind::OutsideZone, "test", "look");
-        orders::flag(&mut tx, id, &item).await.expect("flagged");
-        tx.commit().await.expect("a commit");
+    // Somebody else's change commits after this one began.
+    let mut tx = shop.db.begin().await.expect("a transaction");
+    let id = orders::resolve(&mut tx, number).await.expect("an order");
+    let mut other = shop.db.begin().await.expect("a transaction");
+    let item = NewItem::new(Kind::OutsideZone, "test", "look");
+    let flagged = orders::flag(&mut other, id, &item).await;
+    flagged.expect("flagged");
+    let order = orders::lock(&mut other, id).await.expect("a lock");
+    let shipment = NewShipment {
+        carrier: "USPS".to_owned(),
+        tracking_number: None,
+        tracking_url: None,
+        images: Vec::new(),
+        ship_anyway: false,
     };
-    let begins = async || {
-        let actor = Actor::console();
-        orders::Change::begin(&shop.db, actor, number)
-            .await
-            .expect("an order")
-    };
-    let mut change = begins().await;
-    flags().await;
-    let id = change.before.id;
-    orders::note(&mut change.tx, id, "note", "console", "Ann called")
-        .await
-        .expect("noted");
-    change
-        .end("order.note", json!({"note": "Ann called"}))
-        .await
-        .expect("a commit");
+    let shipped = orders::ship(&mut other, &order.expect("an order"), &shipment, "console").await;
+    shipped.expect("shipped");
+    other.commit().await.expect("a commit");
+    let noted = orders::write_note(&mut tx, &Actor::console(), id, "Ann called").await;
+    noted.expect("noted");
+    tx.commit().await.expect("a commit");
 
     // Two press the button at once; the second has nothing to do.
     let item: Uuid = sqlx::query_scalar("select id from review_items")
@@ -398,7 +397,7 @@ async fn the_log_does_not_say_of_one_what_another_did_meanwhile() {
         .filter(|entry| entry.1.starts_with("order.") || entry.1.starts_with("review_item."))
         .map(|entry| (entry.1, entry.3.expect("before"), entry.4.expect("after")))
         .collect();
-    let facts = json!({"status": "paid", "refunded": 0});
+    let facts = json!({"status": "shipped", "refunded": 0});
     let mut noted = facts.clone();
     noted["note"] = json!("Ann called");
     let item = |is_open: bool| json!({"review_item": item, "kind": "outside_zone", "text": "look", "is_open": is_open});
