@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::Value;
 use sqlx::PgConnection;
 use tracing::warn;
 use utoipa::ToSchema;
@@ -277,11 +277,7 @@ pub async fn ship(
         }
         None => ship_bought(conn, &before, shipment, &actor.name).await?,
     };
-    let more = json!({
-        "carrier": shipment.carrier,
-        "tracking_number": shipment.tracking_number,
-        "images": shipment.images.len(),
-    });
+    let more = shipment.audit_facts();
     orders::record(conn, actor, "order.ship", (&before, &after), more).await?;
     Ok(after)
 }

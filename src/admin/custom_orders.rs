@@ -3,9 +3,6 @@
 use askama::Template;
 use axum::extract::{Request, State};
 use axum::response::Response;
-use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
-use sqlx::PgConnection;
 
 use super::context::AdminContext;
 use super::form::Form;
@@ -24,7 +21,6 @@ use crate::images::{self, Batch};
 use crate::orders::{self, NewShipment, Zone};
 use crate::payments::{self, PaymentView, RefundSubject, RefundView};
 use crate::settings::{self, Settings};
-use crate::types::ids::CustomOrderId;
 use crate::types::money::Cents;
 
 const PAGE: i64 = 30;
@@ -309,20 +305,6 @@ fn zone_word(zone: Zone) -> &'static str {
     found.map_or("us", |(_, word, _)| word)
 }
 
-/// Makes one change to a custom order in one transaction, with its audit entry, and redirects to the custom order's
-/// page. The closure makes the change and returns details for the audit entry.
-async fn change(
-    app: &App,
-    context: &AdminContext,
-    id: &str,
-    action: &'static str,
-    said: &str,
-    change: impl AsyncFnOnce(&mut PgConnection, CustomOrderId, &str) -> Result<Value>,
-) -> Result<Response> {
-    let view = custom_orders::change(&app.db, &context.actor()?, id, action, change).await?;
-    Ok(context.go_on(&path_of(&view.custom_order), said))
-}
-
 /// Shows a refused form again, with its errors beside the fields.
 async fn or_again(
     app: &App,
@@ -441,26 +423,18 @@ pub async fn quote(
     Path(id): Path<String>,
     form: Form,
 ) -> Result<Response> {
-    let kept = async {
+    let saving = async {
         let settings = settings::current(&mut *app.db.acquire().await?, &app.config).await?;
         let terms = terms(&settings, &form)?;
-        let kept = change(
-            &app,
-            &context,
-            &id,
-            "custom_order.quote",
-            "",
-            async |conn, id, actor| {
-                let quote = custom_orders::quote(conn, id, &terms, actor).await?;
-                Ok(json!({"description": quote.description, "valid_days": quote.valid_days}))
-            },
-        );
-        kept.await?;
+        let mut tx = app.db.begin().await?;
+        let custom_order = custom_orders::resolve(&mut tx, &id).await?;
+        custom_orders::quote(&mut tx, &context.actor()?, custom_order, &terms).await?;
+        tx.commit().await?;
         let said = "The quote is saved. The customer has not seen it yet.";
         Ok(context.go_on(&format!("{ROOT}/{id}/approve"), said))
     };
-    let kept = kept.await;
-    or_again(&app, &context, &id, "quote", form, kept).await
+    let saved = saving.await;
+    or_again(&app, &context, &id, "quote", form, saved).await
 }
 
 /// `POST /admin/custom-orders/{id}/quote/discard`: deletes the draft.
@@ -469,25 +443,11 @@ pub async fn discard_quote(
     context: AdminContext,
     Path(id): Path<String>,
 ) -> Result<Response> {
-    let said = "The draft is thrown away.";
-    change(
-        &app,
-        &context,
-        &id,
-        "custom_order.discard_quote",
-        said,
-        async |conn, id, actor| {
-            custom_orders::discard_draft(conn, id, actor).await?;
-            Ok(json!({}))
-        },
-    )
-    .await
-}
-
-/// Identifies the content of a draft, to detect changes between preview and approval.
-fn fingerprint(draft: &Quote) -> String {
-    let hash = Sha256::digest(format!("{} {:?}", draft.id, draft.terms()));
-    hex::encode(&hash[..8])
+    let mut tx = app.db.begin().await?;
+    let id = custom_orders::resolve(&mut tx, &id).await?;
+    let custom_order = custom_orders::discard_draft(&mut tx, &context.actor()?, id).await?;
+    tx.commit().await?;
+    Ok(context.go_on(&path_of(&custom_order), "The draft is thrown away."))
 }
 
 /// `GET /admin/custom-orders/{id}/approve`: previews the email to the customer, with the button that sends it.
@@ -513,7 +473,7 @@ pub async fn show_approve(
         view,
         replaces: moves.replaces,
         subject,
-        seen: fingerprint(&draft),
+        seen: custom_orders::fingerprint(&draft),
         draft,
     })
 }
@@ -541,29 +501,13 @@ pub async fn approve(
     Path(id): Path<String>,
     form: Form,
 ) -> Result<Response> {
+    let (actor, seen) = (context.actor()?, form.get("seen"));
+    let mut tx = app.db.begin().await?;
+    let id = custom_orders::resolve(&mut tx, &id).await?;
+    let custom_order = custom_orders::approve_as_seen(&mut tx, &app, &actor, id, &seen).await?;
+    tx.commit().await?;
     let said = "The email is sent as soon as Stripe has created the payment link.";
-    let seen = form.get("seen");
-    change(&app, &context, &id, "custom_order.approve", said, async |conn, id, actor| {
-        let view = custom_orders::view(conn, id).await?;
-        let draft = view.draft().cloned();
-        if let Some(draft) = &draft
-            && fingerprint(draft) != seen
-        {
-            return Err(Error::Conflict(
-                "quote_changed",
-                "Somebody changed the quote after you looked at it. Nothing was sent: check it again."
-                    .to_owned(),
-            ));
-        }
-        match draft {
-            Some(draft) if view.moves().replaces => {
-                custom_orders::requote(conn, &app, id, &draft.terms(), actor).await?;
-            }
-            _ => custom_orders::approve(conn, &app, id, actor).await?,
-        }
-        Ok(json!({}))
-    })
-    .await
+    Ok(context.go_on(&path_of(&custom_order), said))
 }
 
 /// `POST /admin/custom-orders/{id}/withdraw`: withdraws the quote.
@@ -573,21 +517,17 @@ pub async fn withdraw(
     Path(id): Path<String>,
     form: Form,
 ) -> Result<Response> {
-    let said = "The quote is being withdrawn: its payment link is closed first.";
-    let done = change(
-        &app,
-        &context,
-        &id,
-        "custom_order.withdraw",
-        said,
-        async |conn, id, actor| {
-            let reason = custom_orders::check_prose("reason", &form.get("reason"), 0)?;
-            custom_orders::withdraw(conn, id, &reason, actor).await?;
-            Ok(json!({"reason": reason}))
-        },
-    )
-    .await;
-    or_again(&app, &context, &id, "withdraw", form, done).await
+    let changing = async {
+        let mut tx = app.db.begin().await?;
+        let id = custom_orders::resolve(&mut tx, &id).await?;
+        let custom_order =
+            custom_orders::withdraw(&mut tx, &context.actor()?, id, &form.get("reason")).await?;
+        tx.commit().await?;
+        let said = "The quote is being withdrawn: its payment link is closed first.";
+        Ok(context.go_on(&path_of(&custom_order), said))
+    };
+    let changed = changing.await;
+    or_again(&app, &context, &id, "withdraw", form, changed).await
 }
 
 /// `POST /admin/custom-orders/{id}/reject`: rejects the custom order; the customer gets the reason by email.
@@ -597,21 +537,18 @@ pub async fn reject(
     Path(id): Path<String>,
     form: Form,
 ) -> Result<Response> {
-    let said = "The request is declined, and an email tells the customer why.";
-    let done = change(
-        &app,
-        &context,
-        &id,
-        "custom_order.reject",
-        said,
-        async |conn, id, actor| {
-            let reason = custom_orders::check_prose("reason", &form.get("reason"), 1)?;
-            custom_orders::reject(conn, &app, id, &reason, actor).await?;
-            Ok(json!({"reason": reason}))
-        },
-    )
-    .await;
-    or_again(&app, &context, &id, "reject", form, done).await
+    let changing = async {
+        let mut tx = app.db.begin().await?;
+        let id = custom_orders::resolve(&mut tx, &id).await?;
+        let custom_order =
+            custom_orders::reject(&mut tx, &app, &context.actor()?, id, &form.get("reason"))
+                .await?;
+        tx.commit().await?;
+        let said = "The request is declined, and an email tells the customer why.";
+        Ok(context.go_on(&path_of(&custom_order), said))
+    };
+    let changed = changing.await;
+    or_again(&app, &context, &id, "reject", form, changed).await
 }
 
 /// `POST /admin/custom-orders/{id}/start`: marks the piece as being made.
@@ -620,19 +557,11 @@ pub async fn start(
     context: AdminContext,
     Path(id): Path<String>,
 ) -> Result<Response> {
-    let said = "The piece is being made.";
-    change(
-        &app,
-        &context,
-        &id,
-        "custom_order.start",
-        said,
-        async |conn, id, actor| {
-            custom_orders::start_production(conn, id, actor).await?;
-            Ok(json!({}))
-        },
-    )
-    .await
+    let mut tx = app.db.begin().await?;
+    let id = custom_orders::resolve(&mut tx, &id).await?;
+    let custom_order = custom_orders::start_production(&mut tx, &context.actor()?, id).await?;
+    tx.commit().await?;
+    Ok(context.go_on(&path_of(&custom_order), "The piece is being made."))
 }
 
 /// `POST /admin/custom-orders/{id}/complete`: marks the piece as arrived.
@@ -641,19 +570,11 @@ pub async fn complete(
     context: AdminContext,
     Path(id): Path<String>,
 ) -> Result<Response> {
-    let said = "The custom order is completed.";
-    change(
-        &app,
-        &context,
-        &id,
-        "custom_order.complete",
-        said,
-        async |conn, id, actor| {
-            custom_orders::complete(conn, id, actor).await?;
-            Ok(json!({}))
-        },
-    )
-    .await
+    let mut tx = app.db.begin().await?;
+    let id = custom_orders::resolve(&mut tx, &id).await?;
+    let custom_order = custom_orders::complete(&mut tx, &context.actor()?, id).await?;
+    tx.commit().await?;
+    Ok(context.go_on(&path_of(&custom_order), "The custom order is completed."))
 }
 
 /// `POST /admin/custom-orders/{id}/note`: adds a note to the timeline.
@@ -663,21 +584,17 @@ pub async fn note(
     Path(id): Path<String>,
     form: Form,
 ) -> Result<Response> {
-    let said = "The note is saved.";
-    let done = change(
-        &app,
-        &context,
-        &id,
-        "custom_order.note",
-        said,
-        async |conn, id, actor| {
-            let text = custom_orders::check_prose("text", &form.get("text"), 1)?;
-            custom_orders::note(conn, id, "note", actor, &text).await?;
-            Ok(json!({"note": text}))
-        },
-    )
-    .await;
-    or_again(&app, &context, &id, "note", form, done).await
+    let changing = async {
+        let mut tx = app.db.begin().await?;
+        let id = custom_orders::resolve(&mut tx, &id).await?;
+        let custom_order =
+            custom_orders::write_note(&mut tx, &context.actor()?, id, &form.get("text")).await?;
+        tx.commit().await?;
+        let said = "The note is saved.";
+        Ok(context.go_on(&path_of(&custom_order), said))
+    };
+    let changed = changing.await;
+    or_again(&app, &context, &id, "note", form, changed).await
 }
 
 /// `POST /admin/custom-orders/{id}/ship`: accepts an upload with the shipment's fields and images. If the form is
@@ -721,29 +638,20 @@ pub async fn ship(
         images: form.all("image").into_iter().map(str::to_owned).collect(),
         ship_anyway: form.get("ship_anyway") == "true",
     };
-    let said = "Shipped. An email with the photos is on its way to the customer.";
-    let done = change(
-        &app,
-        &context,
-        &id,
-        "custom_order.ship",
-        said,
-        async |conn, id, actor| {
-            if !field_errors.is_empty() {
-                return Err(Error::Invalid(field_errors));
-            }
-            custom_orders::ship(conn, &app, id, &shipment, actor)
-                .await
-                .map_err(super::order::to_confirm)?;
-            Ok(json!({
-                "carrier": shipment.carrier,
-                "tracking_number": shipment.tracking_number,
-                "images": shipment.images.len(),
-            }))
-        },
-    )
-    .await;
-    match done {
+    let shipping = async {
+        if !field_errors.is_empty() {
+            return Err(Error::Invalid(field_errors));
+        }
+        let mut tx = app.db.begin().await?;
+        let id = custom_orders::resolve(&mut tx, &id).await?;
+        let actor = context.actor()?;
+        let shipped = custom_orders::ship(&mut tx, &app, &actor, id, &shipment).await;
+        let custom_order = shipped.map_err(super::order::to_confirm)?;
+        tx.commit().await?;
+        let said = "Shipped. An email with the photos is on its way to the customer.";
+        Ok(context.go_on(&path_of(&custom_order), said))
+    };
+    match shipping.await {
         Err(Error::Invalid(field_errors)) => {
             // The form that is shown again refers to these images. If it is never sent, the sweep deletes them a day
             // later.

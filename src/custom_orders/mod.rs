@@ -1,29 +1,40 @@
 //! Custom orders: pieces made on request, from the request through quote and payment to delivery. A quote is paid
 //! through a payment link and `payments`; a paid custom order has an ordinary order.
-mod admin;
-mod input;
-mod links;
-mod page;
+mod admin_routes;
+mod customer_emails;
+mod form;
+mod locks;
+mod new_quote;
+mod payment_links;
 mod quote_email;
+mod quote_payments;
+mod quotes;
 mod review_items;
 mod routes;
 mod service;
+mod status_page;
 mod store;
+mod view;
 
-pub use admin::{
-    Column, CustomOrderView, Moves, NewQuote, change, check_prose, columns, resolve, view,
+pub use locks::lock_of;
+pub use new_quote::{NewQuote, Terms};
+pub use payment_links::{close_link, make_link, sweep};
+pub use quote_payments::{
+    Paid, delayed_payment_began, delayed_payment_failed, pay, refund_failed, set_refunded,
 };
-pub use links::{close_link, make_link, sweep};
+pub use quotes::{
+    approve, approve_as_seen, discard_draft, fingerprint, preview, quote, reject, requote, withdraw,
+};
 pub use routes::router;
 pub use service::{
-    Paid, Piece, approve, complete, complete_piece, delayed_payment_began, delayed_payment_failed,
-    discard_draft, flag, lock_of, lock_piece, note, pay, preview, quote, refund_failed, reject,
-    requote, set_refunded, ship, ship_piece, start_production, withdraw,
+    Piece, complete, complete_piece, flag, lock_piece, note, ship, ship_piece, start_production,
+    write_note,
 };
 pub use store::{
-    Filter, Terms, count_to_do, find, find_by_order, find_custom_order_of_quote,
-    find_quote_of_link, foreign_quotes, list, lock,
+    Filter, count_to_do, find, find_by_order, find_custom_order_of_quote, find_quote_of_link,
+    foreign_quotes, list, lock,
 };
+pub use view::{Column, CustomOrderView, Moves, columns, resolve, view};
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize, Serializer};
@@ -188,8 +199,7 @@ pub struct Quote {
     /// Last failure to create or close its link.
     pub last_error: Option<String>,
     pub created_at: DateTime<Utc>,
-    /// Time at which the request for its link got its idempotency key. `None` for a quote of an earlier version; the
-    /// key is not older than the quote then.
+    /// Time at which the request for its link got its idempotency key.
     #[serde(skip)]
     pub asked_at: Option<DateTime<Utc>>,
     #[serde(skip)]
@@ -209,6 +219,11 @@ impl Quote {
             description: self.description.clone(),
             valid_days: self.valid_days,
         }
+    }
+
+    /// Returns true while another quote may replace this one, of a custom order with this status.
+    pub fn is_replaceable(&self, status: Status) -> bool {
+        status == Status::Approved && self.state == QuoteState::Live && !self.payment_in_progress
     }
 
     /// Price of the piece and its shipping.

@@ -1,4 +1,5 @@
-//! Public API of custom orders: requests for a piece. The owner's API is in `admin`, the customer's page in `page`.
+//! Public API of custom orders: requests for a piece. The owner's API is in `admin_routes`, the customer's page in
+//! `status_page`.
 
 use std::net::SocketAddr;
 
@@ -10,7 +11,7 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::{NewCustomOrder, admin, input, page, service};
+use super::{NewCustomOrder, admin_routes, form, service, status_page};
 use crate::app::App;
 use crate::error::{ErrorBody, Result};
 use crate::http::Json;
@@ -27,8 +28,8 @@ pub fn router() -> OpenApiRouter<App> {
                 // The body reader has limits of its own for each file.
                 .layer(DefaultBodyLimit::disable()),
         )
-        .routes(routes!(page::status))
-        .merge(admin::router())
+        .routes(routes!(status_page::status))
+        .merge(admin_routes::router())
 }
 
 /// Email address of the customer: up to 255 characters.
@@ -126,12 +127,12 @@ async fn submit(
     let client = Client::of(&app, peer.ip(), request.headers());
     client.check(&app, Action::CustomOrder).await?;
     let deadline = request.extensions().get().cloned();
-    let (mut new, uploads) = input::read(&app, request).await?;
+    let (mut new, uploads) = form::read(&app, request).await?;
     let mut images = Batch::begin(&app.storage, &app.db, deadline);
     let taken = async {
         for (at, upload) in uploads.into_iter().enumerate() {
             let kept = images.keep(upload).await?;
-            kept.map_err(|refusal| input::refused(at, refusal, &app))?;
+            kept.map_err(|refusal| form::refused(at, refusal, &app))?;
         }
         new.images = images.ids();
         take_in(&app, &new).await

@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 use sqlx::PgConnection;
 use utoipa::ToSchema;
 
@@ -113,6 +114,15 @@ struct Checked {
 }
 
 impl NewShipment {
+    /// Facts for the audit log.
+    pub fn audit_facts(&self) -> Value {
+        json!({
+            "carrier": self.carrier,
+            "tracking_number": self.tracking_number,
+            "images": self.images.len(),
+        })
+    }
+
     /// Validates the fields, and derives the tracking page for known carriers.
     fn check(&self) -> Result<Checked> {
         let mut field_errors = Vec::new();
