@@ -5,11 +5,11 @@
 
 use std::time::Duration;
 
-use hmac::{Hmac, KeyInit, Mac};
+use anyhow::Context;
 use qrcodegen::{QrCode, QrCodeEcc};
 use serde_json::{Value, json};
-use sha1::Sha1;
 use sqlx::PgConnection;
+use totp_rs::{Builder, Secret};
 use uuid::Uuid;
 
 use super::users::{self, User};
@@ -19,20 +19,10 @@ use crate::audit::{self, Actor};
 use crate::error::{Error, Result};
 use crate::types::ids::UserId;
 
-/// Seconds for which a code is valid.
-const PERIOD: i64 = 30;
-
-/// Number of periods before and after the current one whose codes are accepted, because clocks differ and typing takes
-/// time.
-const TOLERANCE: i64 = 1;
-
 /// Time to finish a set-up. It is limited because the set-up asked for the password, and that proof should not last.
 const SET_UP_TIME: Duration = Duration::from_secs(10 * 60);
 
 const RECOVERY_CODES: usize = 10;
-
-/// RFC 4648, the alphabet of secrets typed into an app.
-const BASE32: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
 
 /// Set-up data for an authenticator app. Shown until the first code is confirmed, then never again.
 pub struct Setup {
@@ -91,16 +81,16 @@ pub async fn setup(
     let Some((email, key)) = pending else {
         return Ok(None);
     };
-    let secret = base32(&secret(signer, key));
-    let escaped = |text: &str| -> String {
-        url::form_urlencoded::byte_serialize(text.as_bytes())
-            .collect::<String>()
-            .replace('+', "%20")
-    };
-    // Keeps the address short enough for the QR code.
-    let cut = |text: &str| -> String { text.chars().take(60).collect() };
-    let (shop, email) = (escaped(&cut(shop)), escaped(&cut(&email)));
-    let address = format!("otpauth://totp/{shop}:{email}?secret={secret}&issuer={shop}");
+    // Keeps the address short enough for the QR code, and free of the colon between its two names.
+    let label = |text: &str| -> String { text.replace(':', " ").chars().take(60).collect() };
+    let totp = Builder::new()
+        .with_secret(secret(signer, key))
+        .with_issuer(Some(label(shop)))
+        .with_account_name(label(&email))
+        .build()
+        .context("a set-up of TOTP")?;
+    let secret = totp.secret().to_base32();
+    let address = totp.to_url().context("the address of a TOTP secret")?;
     let code = QrCode::encode_text(&address, QrCodeEcc::Medium)
         .map_err(|error| anyhow::anyhow!("drawing a QR code: {error}"))?;
     let mut qr_path = String::new();
@@ -151,7 +141,7 @@ pub async fn confirm(
             "no_set_up",
             "No second factor is being set up.".to_owned(),
         ))?;
-    let step = matching(&secret(signer, key), &digits(code), now, step)
+    let step = matching(secret(signer, key), &digits(code), now, step)
         .ok_or_else(|| Error::invalid("code", "is not the one that the app shows now"))?;
     sqlx::query("update users set factor_since = now(), factor_step = $2 where id = $1")
         .bind(user)
@@ -177,7 +167,7 @@ pub(super) async fn take(
     if !found.has_second_factor || found.disabled_at.is_some() {
         return Ok(false);
     }
-    if let Some(step) = matching(&secret(signer, key), &digits(code), now, last) {
+    if let Some(step) = matching(secret(signer, key), &digits(code), now, last) {
         sqlx::query("update users set factor_step = $2 where id = $1")
             .bind(user)
             .bind(step)
@@ -280,7 +270,9 @@ async fn new_recovery_codes(conn: &mut PgConnection, user: UserId) -> Result<Vec
     let mut codes = Vec::new();
     for _ in 0..RECOVERY_CODES {
         // 80 bits cannot be guessed, so a fast hash is enough.
-        let text = base32(&random::<10>()?).to_lowercase();
+        let text = Secret::new(Box::new(random::<10>()?))
+            .to_base32()
+            .to_lowercase();
         let groups: Vec<&str> = (0..text.len())
             .step_by(4)
             .map(|at| &text[at..at + 4])
@@ -317,45 +309,19 @@ async fn factor(conn: &mut PgConnection, user: UserId) -> Result<(Option<Uuid>, 
     Ok(found)
 }
 
-fn secret(signer: &Signer, key: Uuid) -> [u8; 20] {
+fn secret(signer: &Signer, key: Uuid) -> Secret {
     let derived = signer.derive("second factor", &key.to_string());
     let mut secret = [0; 20];
     secret.copy_from_slice(&derived[..20]);
-    secret
+    Secret::new_stack(secret)
 }
 
-/// Finds the step of this code, if it is within the tolerance and later than the last accepted one.
-fn matching(secret: &[u8], code: &str, now: i64, last: i64) -> Option<i64> {
-    let current = now / PERIOD;
-    (current - TOLERANCE..=current + TOLERANCE)
-        .filter(|step| *step > last)
-        .find(|step| code_at(secret, *step) == code)
-}
-
-/// Computes the code of a step.
-///
-/// Source: <https://www.rfc-editor.org/rfc/rfc4226#section-5.3>
-fn code_at(secret: &[u8], step: i64) -> String {
-    let mut mac = Hmac::<Sha1>::new_from_slice(secret).expect("HMAC takes keys of any length");
-    mac.update(&step.to_be_bytes());
-    let hash = mac.finalize().into_bytes();
-    let at = usize::from(hash[19] & 0xf);
-    let number = u32::from_be_bytes([hash[at], hash[at + 1], hash[at + 2], hash[at + 3]]);
-    format!("{:06}", (number & 0x7fff_ffff) % 1_000_000)
-}
-
-fn base32(bytes: &[u8]) -> String {
-    let mut text = String::new();
-    let (mut buffer, mut bits) = (0_u32, 0);
-    for byte in bytes {
-        buffer = buffer << 8 | u32::from(*byte);
-        bits += 8;
-        while bits >= 5 {
-            bits -= 5;
-            text.push(char::from(BASE32[(buffer >> bits & 31) as usize]));
-        }
-    }
-    text
+/// Finds the step of this code, if it is within one step of the current one, because clocks differ and typing takes time,
+/// and later than the last accepted one.
+fn matching(secret: Secret, code: &str, now: i64, last: i64) -> Option<i64> {
+    let totp = Builder::new().with_secret(secret).build().ok()?;
+    let step = totp.check(code, u64::try_from(now).ok()?)?;
+    i64::try_from(step).ok().filter(|step| *step > last)
 }
 
 /// Strips whitespace from a code of the app, typed as `123 456`.
@@ -375,6 +341,8 @@ fn plain(code: &str) -> String {
 mod tests {
     use super::*;
 
+    const SECRET: &[u8; 20] = b"12345678901234567890";
+
     /// Source: <https://www.rfc-editor.org/rfc/rfc6238#appendix-B>, the last six of its eight digits.
     #[test]
     fn codes_are_those_of_the_rfc() {
@@ -384,33 +352,18 @@ mod tests {
             (1_234_567_890, "005924"),
             (20_000_000_000, "353130"),
         ] {
-            assert_eq!(code_at(b"12345678901234567890", time / PERIOD), code);
+            let step = matching(Secret::new_stack(*SECRET), code, time, 0);
+            assert_eq!(step, Some(time / 30));
         }
     }
 
     #[test]
-    fn a_code_counts_in_its_neighbourhood_and_once() {
-        let secret = b"12345678901234567890";
-        let code = code_at(secret, 100);
-        let at = |step: i64, last: i64| matching(secret, &code, step * PERIOD, last);
-        assert_eq!(
-            (at(100, 0), at(99, 0), at(101, 0)),
-            (Some(100), Some(100), Some(100))
-        );
-        assert_eq!((at(98, 0), at(102, 0)), (None, None));
-        assert_eq!(
-            (at(100, 99), at(100, 100), at(101, 101)),
-            (Some(100), None, None)
-        );
-    }
-
-    /// Source: <https://www.rfc-editor.org/rfc/rfc4648#section-10>
-    #[test]
-    fn base32_is_that_of_the_rfc() {
-        assert_eq!(base32(b"fooba"), "MZXW6YTB");
-        assert_eq!(
-            base32(b"12345678901234567890"),
-            "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ"
-        );
+    fn a_code_counts_in_its_neighborhood_and_once() {
+        // The code of step 1.
+        let at =
+            |step: i64, last: i64| matching(Secret::new_stack(*SECRET), "287082", step * 30, last);
+        assert_eq!((at(1, 0), at(0, 0), at(2, 0)), (Some(1), Some(1), Some(1)));
+        assert_eq!((at(3, 0), at(40_000_000, 0)), (None, None));
+        assert_eq!((at(1, 1), at(2, 1), at(2, 2)), (None, None, None));
     }
 }

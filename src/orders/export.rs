@@ -1,5 +1,6 @@
 //! Export of paid orders as CSV for bookkeeping, streamed row by row from the database.
 
+use anyhow::Context;
 use axum::body::Body;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
@@ -43,20 +44,38 @@ impl Rows {
         }
     }
 
-    /// Header of the columns that describe the pieces.
-    fn pieces(self) -> &'static str {
-        match self {
-            Rows::Orders => "pieces",
-            Rows::Lines => "product,piece,quantity,unit price,back in stock",
-        }
-    }
-
-    fn head(self) -> String {
-        format!(
-            "{BYTE_ORDER_MARK}number,paid,status,channel,currency,{},subtotal,shipping,tax,total,given back,email,name,\
-             recipient,address line 1,address line 2,city,state,postal code,country,carrier,tracking\r\n",
-            self.pieces()
-        )
+    fn head(self) -> Vec<String> {
+        let pieces: &[&str] = match self {
+            Rows::Orders => &["pieces"],
+            Rows::Lines => &[
+                "product",
+                "piece",
+                "quantity",
+                "unit price",
+                "back in stock",
+            ],
+        };
+        let order = ["number", "paid", "status", "channel", "currency"];
+        let rest = [
+            "subtotal",
+            "shipping",
+            "tax",
+            "total",
+            "given back",
+            "email",
+            "name",
+            "recipient",
+            "address line 1",
+            "address line 2",
+            "city",
+            "state",
+            "postal code",
+            "country",
+            "carrier",
+            "tracking",
+        ];
+        let names = order.iter().chain(pieces).chain(&rest);
+        names.map(|name| (*name).to_owned()).collect()
     }
 }
 
@@ -128,16 +147,18 @@ pub fn export(app: App, query: &Query) -> Result<Response> {
                 Rows::Orders => Vec::new(),
                 Rows::Lines => store::list_lines(&mut conn, &entries).await?,
             };
-            let mut text = match after {
-                None => kind.head(),
-                Some(_) => String::new(),
-            };
+            let mut rows = Vec::new();
+            rows.extend(after.is_none().then(|| kind.head()));
             for entry in &entries {
-                text += &match kind {
-                    Rows::Orders => row(entry, zone, vec![text_cell(&entry.pieces)], true),
-                    Rows::Lines => rows_of_lines(entry, zone, &lines),
-                };
+                match kind {
+                    Rows::Orders => {
+                        rows.push(row(entry, zone, vec![text_cell(&entry.pieces)], true))
+                    }
+                    Rows::Lines => rows.extend(rows_of_lines(entry, zone, &lines)),
+                }
             }
+            let mark = if after.is_none() { BYTE_ORDER_MARK } else { "" };
+            let text = csv(mark, &rows)?;
             let full = i64::try_from(entries.len()).is_ok_and(|rows| rows == ROWS);
             let last = entries.last().filter(|_| full);
             let next = last.and_then(|last| Some((last.order.paid_at?, last.order.id)));
@@ -152,8 +173,19 @@ pub fn export(app: App, query: &Query) -> Result<Response> {
     Ok((headers, Body::from_stream(rows)).into_response())
 }
 
+/// Writes rows as CSV (RFC 4180).
+fn csv(mark: &str, rows: &[Vec<String>]) -> Result<Vec<u8>> {
+    let mut csv = csv::WriterBuilder::new()
+        .terminator(csv::Terminator::CRLF)
+        .from_writer(mark.as_bytes().to_vec());
+    for row in rows {
+        csv.write_record(row).context("writing CSV")?;
+    }
+    Ok(csv.into_inner().context("writing CSV")?)
+}
+
 /// One row per line of the order.
-fn rows_of_lines(entry: &Entry, zone: Tz, lines: &[EntryLine]) -> String {
+fn rows_of_lines(entry: &Entry, zone: Tz, lines: &[EntryLine]) -> Vec<Vec<String>> {
     let lines = lines.iter().filter(|line| line.order_id == entry.order.id);
     let rows = lines.enumerate().map(|(at, line)| {
         let product = line.product_id.as_ref();
@@ -169,8 +201,8 @@ fn rows_of_lines(entry: &Entry, zone: Tz, lines: &[EntryLine]) -> String {
     rows.collect()
 }
 
-/// Formats one CSV row with the given piece columns.
-fn row(entry: &Entry, zone: Tz, pieces: Vec<String>, with_sums: bool) -> String {
+/// Returns one row with the given piece columns.
+fn row(entry: &Entry, zone: Tz, pieces: Vec<String>, with_sums: bool) -> Vec<String> {
     let order: &Order = &entry.order;
     let money = |cents: crate::types::money::Cents| match with_sums {
         true => cell(&cents.plain(&order.currency)),
@@ -216,7 +248,7 @@ fn row(entry: &Entry, zone: Tz, pieces: Vec<String>, with_sums: bool) -> String 
         entry.tracking_number.clone(),
     ];
     cells.extend(texts.map(|text| text_cell(&text.unwrap_or_default())));
-    cells.join(",") + "\r\n"
+    cells
 }
 
 /// Writes a text so that a spreadsheet shows it unchanged: `01234` would lose its zero, a long tracking number its last
@@ -225,7 +257,7 @@ fn row(entry: &Entry, zone: Tz, pieces: Vec<String>, with_sums: bool) -> String 
 /// Such a text becomes a formula with one constant, `="01234"`. CSV has no other way to mark a cell as text.
 fn text_cell(text: &str) -> String {
     match is_converted(text) {
-        true => format!("\"=\"\"{text}\"\"\""),
+        true => format!("=\"{text}\""),
         false => cell(text),
     }
 }
@@ -278,18 +310,17 @@ fn is_converted(text: &str) -> bool {
         })
 }
 
-/// Escapes a cell for CSV.
+/// Guards a cell against being read as a formula.
 ///
 /// Source: <https://owasp.org/www-community/attacks/CSV_Injection>
 fn cell(text: &str) -> String {
     // A customer's text must not become a formula in a spreadsheet. East Asian versions of Excel also accept the
     // full-width characters as the start of a formula.
     let starts = ['=', '+', '-', '@', '\t', '\r', '\n', '＝', '＋', '－', '＠'];
-    let guard = if text.starts_with(starts) { "'" } else { "" };
-    if guard.is_empty() && !text.contains([',', '"', '\r', '\n']) {
-        return text.to_owned();
+    match text.starts_with(starts) {
+        true => format!("'{text}"),
+        false => text.to_owned(),
     }
-    format!("\"{guard}{}\"", text.replace('"', "\"\""))
 }
 
 #[cfg(test)]
@@ -320,7 +351,7 @@ mod tests {
             "1,000",
             "02134-1234",
         ] {
-            assert_eq!(text_cell(kept), format!("\"=\"\"{kept}\"\"\""), "{kept}");
+            assert_eq!(text_cell(kept), format!("=\"{kept}\""), "{kept}");
         }
         for plain in [
             "",
@@ -341,11 +372,11 @@ mod tests {
         }
         // Nothing ends the constant: what could is no number any more.
         for (text, written) in [
-            ("0\"&A1&\"", "\"0\"\"&A1&\"\"\""),
-            ("=1", "\"'=1\""),
-            ("-2", "\"'-2\""),
-            ("+01", "\"'+01\""),
-            ("0\n1", "\"0\n1\""),
+            ("0\"&A1&\"", "0\"&A1&\""),
+            ("=1", "'=1"),
+            ("-2", "'-2"),
+            ("+01", "'+01"),
+            ("0\n1", "0\n1"),
         ] {
             assert_eq!(text_cell(text), written);
         }
@@ -358,15 +389,21 @@ mod tests {
         for (text, written) in [
             ("Sunrise", "Sunrise"),
             ("", ""),
-            ("Ann \"A\" Lee, Jr", "\"Ann \"\"A\"\" Lee, Jr\""),
-            ("=HYPERLINK(\"x\")", "\"'=HYPERLINK(\"\"x\"\")\""),
-            ("+1", "\"'+1\""),
-            ("@SUM(A1)", "\"'@SUM(A1)\""),
-            ("-2", "\"'-2\""),
-            ("＝1", "\"'＝1\""),
-            ("a\nb", "\"a\nb\""),
+            ("Ann \"A\" Lee, Jr", "Ann \"A\" Lee, Jr"),
+            ("=HYPERLINK(\"x\")", "'=HYPERLINK(\"x\")"),
+            ("+1", "'+1"),
+            ("@SUM(A1)", "'@SUM(A1)"),
+            ("-2", "'-2"),
+            ("＝1", "'＝1"),
+            ("a\nb", "a\nb"),
         ] {
             assert_eq!(cell(text), written);
         }
+        let row = ["=\"01\"", "a, b", "c\nd", ""].map(str::to_owned).to_vec();
+        let file = csv("\u{feff}", &[row]).expect("a file");
+        assert_eq!(
+            String::from_utf8(file).expect("UTF-8"),
+            "\u{feff}\"=\"\"01\"\"\",\"a, b\",\"c\nd\",\r\n"
+        );
     }
 }
