@@ -21,6 +21,8 @@ mod once;
 mod order;
 mod orders;
 mod orders_csv;
+mod product;
+mod product_images;
 mod products;
 mod refunds;
 mod review_items;
@@ -143,17 +145,17 @@ pub fn routes() -> Vec<AdminRoute> {
 
         page("/admin/products", Staff, products::list),
         act("/admin/products", Staff, products::change_many),
-        page("/admin/new-product", Staff, products::show_new),
-        act("/admin/new-product", Staff, products::create),
-        page("/admin/products/{id}", Staff, products::show),
-        act("/admin/products/{id}", Staff, products::change),
-        act("/admin/products/{id}/active", Staff, products::set_active),
-        act("/admin/products/{id}/delete", Staff, products::delete),
-        act("/admin/products/{id}/sync", Staff, products::sync),
-        act("/admin/products/{id}/duplicate", Staff, products::duplicate),
-        act("/admin/products/{id}/stock", Staff, products::change_stock),
-        act("/admin/products/{id}/images", Staff, products::add_images),
-        act("/admin/products/{id}/images/arrange", Staff, products::arrange_images),
+        page("/admin/new-product", Staff, product::show_new),
+        act("/admin/new-product", Staff, product::create),
+        page("/admin/products/{id}", Staff, product::show),
+        act("/admin/products/{id}", Staff, product::change),
+        act("/admin/products/{id}/active", Staff, product::set_active),
+        act("/admin/products/{id}/delete", Staff, product::delete),
+        act("/admin/products/{id}/sync", Staff, product::sync),
+        act("/admin/products/{id}/duplicate", Staff, product::duplicate),
+        act("/admin/products/{id}/stock", Staff, product::change_stock),
+        act("/admin/products/{id}/images", Staff, product_images::add),
+        act("/admin/products/{id}/images/arrange", Staff, product_images::arrange),
         page("/admin/categories", Staff, categories::list),
         act("/admin/categories", Staff, categories::create),
         act("/admin/categories/{id}", Staff, categories::change),

@@ -64,87 +64,98 @@ pub fn merge_categories(
     categories
 }
 
+/// State of the database that product rows are merged with. Its products and images are locked.
+pub struct ExistingCatalog {
+    /// The products that the file names.
+    pub products: HashMap<ProductId, ExistingProduct>,
+    /// Slugs of the other products.
+    pub other_slugs: Vec<String>,
+    /// Ids of all categories, with those that the file adds.
+    pub categories: HashSet<i64>,
+    pub images: BTreeMap<ImageId, Image>,
+}
+
 /// Computes the state of the products after the import, in id order.
 pub fn merge_products(
     rows: Vec<ProductRow>,
-    mut known: HashMap<ProductId, ExistingProduct>,
-    categories: &HashSet<i64>,
-    taken: &[String],
-    images: &BTreeMap<ImageId, Image>,
+    mut existing: ExistingCatalog,
     field_errors: &mut Vec<FieldError>,
 ) -> Vec<PlannedProduct> {
-    let mut slugs: HashMap<String, String> = taken
-        .iter()
-        .map(|slug| (slug.clone(), "Another product".to_owned()))
+    let mut slugs: HashMap<String, String> = existing
+        .other_slugs
+        .drain(..)
+        .map(|slug| (slug, "Another product".to_owned()))
         .collect();
-    let mut wanted = Vec::with_capacity(rows.len());
-    for (prefix, row) in rows {
-        let Some(id) = row.input.id.clone() else {
-            continue;
-        };
-        let before = known.remove(&id);
-        let is_new = before.is_none();
-        let revives = before.as_ref().is_some_and(|known| known.is_deleted);
-        let is_verified = before.as_ref().is_some_and(|known| known.is_verified);
-        let before = before.map_or_else(|| Product::blank(id), |known| known.product);
-        let mut product = before.clone();
-
-        let category_id = row.input.category.clone().map(|key| match key {
-            Some(CategoryKey::Id(id)) => Some(id),
-            _ => None,
-        });
-        if category_id
-            .flatten()
-            .is_some_and(|id| !categories.contains(&id))
-        {
-            field_errors.push(FieldError::new(
-                format!("{prefix}category_id"),
-                "There is no such category.",
-            ));
-        }
-        let count = row.input.inventory_count;
-        if revives && row.input.slug.is_none() && slugs.contains_key(&product.slug) {
-            product.slug = String::new();
-        }
-        row.input
-            .apply(Some(category_id.flatten()), images, &mut product);
-        if !product.slug.is_empty() {
-            note_repeat(
-                &mut slugs,
-                product.slug.clone(),
-                &prefix,
-                "slug",
-                field_errors,
-            );
-        }
-        if !is_verified {
-            product.stripe_product_id = row.stripe_product_id.or(product.stripe_product_id);
-            product.stripe_price_id = row.stripe_price_id.or(product.stripe_price_id);
-        }
-        product.created_at = row.created_at.unwrap_or(product.created_at);
-
-        let is_changed = is_new || revives || product != before;
-        let for_stripe = is_changed && (revives || product.concerns_stripe(&before));
-        if for_stripe {
-            product.stripe_status = SyncStatus::Pending;
-            product.stripe_error = None;
-        }
-        wanted.push(PlannedProduct {
-            delta: count.map_or(0, |count| count - before.available()),
-            is_new,
-            is_changed,
-            for_stripe,
-            product,
-        });
-    }
-    for one in wanted.iter_mut().filter(|one| one.product.slug.is_empty()) {
+    let mut planned: Vec<PlannedProduct> = rows
+        .into_iter()
+        .filter_map(|row| merge_product(row, &mut existing, &mut slugs, field_errors))
+        .collect();
+    for one in planned.iter_mut().filter(|one| one.product.slug.is_empty()) {
         one.product.slug = free_slug(&one.product.name, "product", |slug| {
             slugs.contains_key(slug)
         });
         slugs.insert(one.product.slug.clone(), String::new());
     }
-    wanted.sort_by(|a, b| a.product.id.cmp(&b.product.id));
-    wanted
+    planned.sort_by(|a, b| a.product.id.cmp(&b.product.id));
+    planned
+}
+
+/// Computes the state of one product. An empty slug is still to be made from the name.
+fn merge_product(
+    (prefix, row): ProductRow,
+    existing: &mut ExistingCatalog,
+    slugs: &mut HashMap<String, String>,
+    field_errors: &mut Vec<FieldError>,
+) -> Option<PlannedProduct> {
+    let id = row.input.id.clone()?;
+    let before = existing.products.remove(&id);
+    let is_new = before.is_none();
+    let revives = before.as_ref().is_some_and(|known| known.is_deleted);
+    let is_verified = before.as_ref().is_some_and(|known| known.is_verified);
+    let before = before.map_or_else(|| Product::blank(id), |known| known.product);
+    let mut product = before.clone();
+
+    let category_id = row.input.category.clone().map(|key| match key {
+        Some(CategoryKey::Id(id)) => Some(id),
+        _ => None,
+    });
+    if category_id
+        .flatten()
+        .is_some_and(|id| !existing.categories.contains(&id))
+    {
+        field_errors.push(FieldError::new(
+            format!("{prefix}category_id"),
+            "There is no such category.",
+        ));
+    }
+    let count = row.input.inventory_count;
+    if revives && row.input.slug.is_none() && slugs.contains_key(&product.slug) {
+        product.slug = String::new();
+    }
+    row.input
+        .apply(Some(category_id.flatten()), &existing.images, &mut product);
+    if !product.slug.is_empty() {
+        note_repeat(slugs, product.slug.clone(), &prefix, "slug", field_errors);
+    }
+    if !is_verified {
+        product.stripe_product_id = row.stripe_product_id.or(product.stripe_product_id);
+        product.stripe_price_id = row.stripe_price_id.or(product.stripe_price_id);
+    }
+    product.created_at = row.created_at.unwrap_or(product.created_at);
+
+    let is_changed = is_new || revives || product != before;
+    let for_stripe = is_changed && (revives || product.concerns_stripe(&before));
+    if for_stripe {
+        product.stripe_status = SyncStatus::Pending;
+        product.stripe_error = None;
+    }
+    Some(PlannedProduct {
+        delta: count.map_or(0, |count| count - before.available()),
+        is_new,
+        is_changed,
+        for_stripe,
+        product,
+    })
 }
 
 /// Reports categories whose name another category has. A category may keep its current name.

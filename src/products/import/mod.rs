@@ -13,7 +13,7 @@ mod store;
 
 pub use file_images::{TakenImages, named_id, named_images};
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -28,7 +28,7 @@ use crate::images::{self, Image};
 use crate::jobs;
 use crate::types::ids::{ImageId, ProductId};
 use crate::types::money::Currency;
-use merge::{PlannedProduct, merge_categories, merge_products};
+use merge::{ExistingCatalog, PlannedProduct, merge_categories, merge_products};
 use parse::parse;
 use rows::ProductRow;
 
@@ -62,21 +62,17 @@ pub async fn import(
     let existing = store::lock_products(conn, &categories, &products).await?;
     let existing_categories = store::lock_categories(conn).await?;
     let categories = merge_categories(categories, &existing_categories, &mut field_errors);
-    let category_ids: HashSet<i64> = categories
-        .iter()
-        .chain(&existing_categories)
-        .map(|category| category.id)
-        .collect();
-    let taken = store::other_slugs(conn, &products).await?;
-    let images = hold_images(conn, &products, &mut field_errors).await?;
-    let planned = merge_products(
-        products,
-        existing,
-        &category_ids,
-        &taken,
-        &images,
-        &mut field_errors,
-    );
+    let existing = ExistingCatalog {
+        products: existing,
+        other_slugs: store::other_slugs(conn, &products).await?,
+        categories: categories
+            .iter()
+            .chain(&existing_categories)
+            .map(|category| category.id)
+            .collect(),
+        images: hold_images(conn, &products, &mut field_errors).await?,
+    };
+    let planned = merge_products(products, existing, &mut field_errors);
     if !field_errors.is_empty() {
         return Err(Error::Invalid(field_errors));
     }

@@ -161,19 +161,7 @@ pub async fn write_products(conn: &mut PgConnection, products: &[&Product]) -> R
     }
     let ids = column(products, |p| &p.id);
     let slugs = column(products, |p| p.slug.as_str());
-    // Rows may swap their slugs, as with categories.
-    sqlx::query(
-        "update products
-         set slug = '~' || products.id
-         from unnest($1::text[], $2::text[]) as row (id, slug)
-         where products.id = row.id
-           and products.slug <> row.slug
-           and products.deleted_at is null",
-    )
-    .bind(&ids)
-    .bind(&slugs)
-    .execute(&mut *conn)
-    .await?;
+    park_slugs(conn, &ids, &slugs).await?;
     sqlx::query(
         "insert into products (id, name, slug, lighter_type, price, currency, category_id, description,
                 primary_image, secondary_image, is_sold_out, is_active, weight_ounces,
@@ -237,6 +225,23 @@ pub async fn write_products(conn: &mut PgConnection, products: &[&Product]) -> R
     .execute(&mut *conn)
     .await?;
     write_images(conn, products).await
+}
+
+/// Gives temporary slugs to products whose slugs change: rows may swap them, as with categories.
+async fn park_slugs(conn: &mut PgConnection, ids: &[&ProductId], slugs: &[&str]) -> Result<()> {
+    sqlx::query(
+        "update products
+         set slug = '~' || products.id
+         from unnest($1::text[], $2::text[]) as row (id, slug)
+         where products.id = row.id
+           and products.slug <> row.slug
+           and products.deleted_at is null",
+    )
+    .bind(ids)
+    .bind(slugs)
+    .execute(conn)
+    .await?;
+    Ok(())
 }
 
 async fn write_images(conn: &mut PgConnection, products: &[&Product]) -> Result<()> {

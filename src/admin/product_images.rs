@@ -1,0 +1,125 @@
+//! The images of a product, on its page.
+
+use axum::extract::{Request, State};
+use axum::http::StatusCode;
+use axum::response::Response;
+
+use super::context::AdminContext;
+use super::form::Form;
+use super::product::{ProductPage, told};
+use super::products::path_to;
+use crate::app::App;
+use crate::error::{Error, Result};
+use crate::http::Path;
+use crate::images::{self, Batch};
+use crate::products::{self, ImageMove};
+use crate::types::ids::ImageId;
+
+/// `POST /admin/products/{id}/images`: appends images. Unreadable files are reported and don't affect the others.
+pub async fn add(
+    State(app): State<App>,
+    context: AdminContext,
+    Path(id): Path<String>,
+    request: Request,
+) -> Result<Response> {
+    let product = products::find(&mut *app.db.acquire().await?, &id).await?;
+    let deadline = request.extensions().get().cloned();
+    let form = images::read_form(&app.storage, request, "image").await?;
+    let limits = app.storage.limits();
+    let mut batch = Batch::begin(&app.storage, &app.db, deadline);
+    let mut refusals = Vec::new();
+    for (index, file) in form.files.into_iter().enumerate() {
+        let taken = match file {
+            Ok(file) => batch.keep(file).await?,
+            Err(refusal) => Err(refusal),
+        };
+        if let Err(refusal) = taken {
+            refusals.push(format!(
+                "Image {}: {}",
+                index + 1,
+                refusal.sentence(&limits)
+            ));
+        }
+    }
+    if form.surplus > 0 {
+        refusals.push(format!(
+            "Up to {} images at once are allowed; the last {} were left out.",
+            limits.files, form.surplus
+        ));
+    }
+    let ids = batch.ids();
+    let field_error = if ids.is_empty() {
+        match refusals.is_empty() {
+            true => "Choose at least one image.".to_owned(),
+            false => refusals.join(" "),
+        }
+    } else {
+        let added = async {
+            let mut tx = app.db.begin().await?;
+            let product = products::add_images(&mut tx, &context.actor()?, &id, &ids).await?;
+            tx.commit().await?;
+            Ok(product)
+        };
+        match added.await {
+            Ok(product) => {
+                batch.done();
+                let count = match ids.len() {
+                    1 => "The image is added.".to_owned(),
+                    n => format!("{n} images are added."),
+                };
+                refusals.insert(0, count);
+                return Ok(context.go_on(
+                    &format!("{}#images", path_to(&product)),
+                    &refusals.join(" "),
+                ));
+            }
+            Err(error) => {
+                batch.take_back().await;
+                match error {
+                    Error::Invalid(field_errors) => {
+                        let field_errors: Vec<String> = field_errors
+                            .into_iter()
+                            .map(|field_error| field_error.message)
+                            .collect();
+                        field_errors.join(" ")
+                    }
+                    other => return Err(other),
+                }
+            }
+        }
+    };
+    let mut page = ProductPage::open(&app, &context, product).await?;
+    page.image_error = Some(field_error);
+    Ok(told(context.show(&page)?, Some(StatusCode::BAD_REQUEST)))
+}
+
+/// `POST /admin/products/{id}/images/arrange`: moves or removes an image.
+pub async fn arrange(
+    State(app): State<App>,
+    context: AdminContext,
+    Path(id): Path<String>,
+    form: Form,
+) -> Result<Response> {
+    let images: Option<Vec<ImageId>> = form.all("image").into_iter().map(ImageId::parse).collect();
+    let mut images = images.unwrap_or_default();
+    let action = form.get("do");
+    let asked = match (action.as_str(), images.pop()) {
+        (_, None) => return Err(Error::invalid("image", "is not known")),
+        ("up", Some(image)) => ImageMove::Up(image),
+        ("down", Some(image)) => ImageMove::Down(image),
+        ("remove", Some(image)) => ImageMove::Remove(image),
+        ("order", Some(last)) => {
+            images.push(last);
+            ImageMove::Order(images)
+        }
+        _ => return Err(Error::invalid("do", "is not known")),
+    };
+    let mut tx = app.db.begin().await?;
+    let product = products::move_images(&mut tx, &context.actor()?, &id, &asked).await?;
+    tx.commit().await?;
+    let said = match asked {
+        ImageMove::Remove(_) => "The image is removed.",
+        _ => "The images are in the new order.",
+    };
+    Ok(context.go_on(&format!("{}#images", path_to(&product)), said))
+}
