@@ -78,7 +78,7 @@ impl Cart {
     /// Returns every line that cannot be bought, in cart order, judged by the locked products.
     pub fn check(
         &self,
-        locks: &BTreeMap<ProductId, products::Lock>,
+        locks: &BTreeMap<ProductId, products::LockedProduct>,
         currency: Currency,
     ) -> Vec<LineError> {
         let wanted = self.wanted();
@@ -102,7 +102,7 @@ impl Cart {
 /// Returns the error for buying `quantity` pieces, if any. The storefront offers the first number in the sentence as
 /// the adjusted quantity.
 fn judge(
-    lock: Option<&products::Lock>,
+    lock: Option<&products::LockedProduct>,
     quantity: i32,
     currency: Currency,
 ) -> Option<(&'static str, String)> {
@@ -195,8 +195,8 @@ mod tests {
     use crate::types::money::Cents;
     use serde_json::json;
 
-    fn locks(products: &[(&str, i32)]) -> BTreeMap<ProductId, products::Lock> {
-        let lock = |id: &str, on_hand| products::Lock {
+    fn locks(products: &[(&str, i32)]) -> BTreeMap<ProductId, products::LockedProduct> {
+        let lock = |id: &str, on_hand| products::LockedProduct {
             id: ProductId(id.to_owned()),
             name: id.to_owned(),
             price: Cents(4700),

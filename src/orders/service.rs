@@ -829,7 +829,10 @@ pub async fn sell(
 async fn lock_lines(
     conn: &mut PgConnection,
     id: OrderId,
-) -> Result<(Vec<(ProductId, i32)>, BTreeMap<ProductId, products::Lock>)> {
+) -> Result<(
+    Vec<(ProductId, i32)>,
+    BTreeMap<ProductId, products::LockedProduct>,
+)> {
     let lines = store::quantities(conn, id).await?;
     let ids: Vec<ProductId> = lines.iter().map(|(id, _)| id.clone()).collect();
     let locks = products::lock(conn, &ids).await?;

@@ -18,7 +18,7 @@ use super::paging::{PAGE_SIZE, Page, PageRequest};
 use super::product_images::{self, ImageMove};
 use super::service::{self, BulkAction};
 use super::views::{AdminView, MovementView, StockView};
-use super::{listing, store};
+use super::{Product, listing, store};
 use crate::app::App;
 use crate::auth::Scope;
 use crate::error::{Error, ErrorBody, FieldError, Result};
@@ -81,13 +81,7 @@ async fn create(
         key.keep(&mut tx, None, Some((201, &view))).await?;
     }
     tx.commit().await?;
-    let location = format!("{}/api/products/{}/", admin.base, path_part(&product.id.0));
-    Ok((
-        StatusCode::CREATED,
-        [(header::LOCATION, location)],
-        admin.respond(product),
-    )
-        .into_response())
+    Ok(created(&admin, product))
 }
 
 /// Replaces a product's fields. Missing fields take their defaults, except for slug and stock.
@@ -364,19 +358,13 @@ async fn duplicate(
         return Ok((StatusCode::CREATED, unstored(answer)).into_response());
     }
     let copy = service::duplicate(&mut tx, &admin.actor, &id).await?;
-    let location = format!("{}/api/products/{}/", admin.base, path_part(&copy.id.0));
     if let Some(key) = &key {
         let view = AdminView::new(copy.clone(), &admin.base);
         let view = serde_json::to_value(view).map_err(anyhow::Error::from)?;
         key.keep(&mut tx, None, Some((201, &view))).await?;
     }
     tx.commit().await?;
-    Ok((
-        StatusCode::CREATED,
-        [(header::LOCATION, location)],
-        admin.respond(copy),
-    )
-        .into_response())
+    Ok(created(&admin, copy))
 }
 
 /// Ids of a product's images.
@@ -523,6 +511,14 @@ fn under(field: &str, error: Error) -> Error {
         ),
         other => other,
     }
+}
+
+/// Responds with a new product and its address.
+fn created(admin: &CatalogAdmin, product: Product) -> Response {
+    let id = path_part(&product.id.0);
+    let location = format!("{}/api/products/{id}/", admin.base);
+    let head = [(header::LOCATION, location)];
+    (StatusCode::CREATED, head, admin.respond(product)).into_response()
 }
 
 fn path_part(text: &str) -> String {

@@ -22,8 +22,8 @@ pub use fields::{Parsed, Write};
 pub use import::{ImportSummary, TakenImages, demo, export, import, named_id, named_images};
 pub use input::ProductInput;
 pub use inventory::{
-    Discrepancy, Lock, OnHand, Reason, RunningOut, StockInput, adjust, check_ledger,
-    latest_movements, lock, on_hand, release, reserve, running_out, take, take_held,
+    Discrepancy, LockedProduct, OnHand, RunningOut, StockCause, StockInput, StockReason, adjust,
+    check_ledger, latest_movements, lock, on_hand, release, reserve, running_out, take, take_held,
 };
 pub use listing::{ProductQuery, ProductSort, ProductTab, browse};
 pub use product_images::{ImageMove, add_images, move_images};

@@ -8,10 +8,10 @@ use uuid::Uuid;
 
 use super::fields::{CategoryKey, Parsed};
 use super::input::{NAME_CHARS, ProductInput};
-use super::inventory::{self, Reason, StockInput};
+use super::inventory::{self, StockCause, StockInput, StockReason};
 use super::slugs::{self, free_slug};
 use super::views::{StockView, lighter_type_display};
-use super::{Product, store, stripe_sync};
+use super::{Product, categories, store, stripe_sync};
 use crate::audit::{self, Actor};
 use crate::error::{Error, FieldError, Result};
 use crate::images::{self, Image};
@@ -233,9 +233,12 @@ pub async fn change_stock(
     if let Some(seen) = expected_inventory_count {
         check_available(&product, seen)?;
     }
-    let reason = reason.unwrap_or(Reason::Correction);
-    let (on_hand, reserved) =
-        inventory::adjust(conn, &product.id, delta, reason, &note, &actor.name).await?;
+    let reason = reason.unwrap_or(StockReason::Correction);
+    let cause = StockCause {
+        note: &note,
+        ..StockCause::new(reason, &actor.name)
+    };
+    let (on_hand, reserved) = inventory::adjust(conn, &product.id, delta, cause).await?;
     let was = json!({"on_hand": product.on_hand});
     let is = json!({"on_hand": on_hand, "delta": delta, "reason": reason, "note": note});
     audit::record(conn, actor, "product.stock", &object(&product), was, is).await?;
@@ -323,7 +326,8 @@ async fn insert(
     }
     set_images(conn, &product).await?;
     if count > 0 {
-        inventory::adjust(conn, &product.id, count, Reason::Initial, "", &actor.name).await?;
+        let cause = StockCause::new(StockReason::Initial, &actor.name);
+        inventory::adjust(conn, &product.id, count, cause).await?;
     }
     schedule_sync(conn, &product.id).await?;
     store::find(conn, &product.id.0).await
@@ -344,7 +348,8 @@ pub(super) async fn apply(
         check_available(before, seen)?;
         let delta = wanted - before.available();
         if delta != 0 {
-            inventory::adjust(conn, &before.id, delta, Reason::Correction, "", &actor.name).await?;
+            let cause = StockCause::new(StockReason::Correction, &actor.name);
+            inventory::adjust(conn, &before.id, delta, cause).await?;
         }
     }
     if input.slug.as_deref() == Some("") {
@@ -417,7 +422,7 @@ async fn resolve_category(
         Some(None) => return Ok(Some(None)),
         Some(Some(key)) => key,
     };
-    let id = store::category_id(conn, key).await?;
+    let id = categories::hold(conn, key).await?;
     if id.is_none() {
         parsed
             .field_errors

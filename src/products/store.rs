@@ -6,7 +6,6 @@ use sqlx::postgres::PgRow;
 use sqlx::{FromRow, PgConnection, Row};
 
 use super::Product;
-use super::fields::CategoryKey;
 use super::slugs::is_slug;
 use super::views::{ListedProduct, lighter_type_display};
 use crate::error::{Error, Result};
@@ -296,26 +295,6 @@ pub async fn slugs_like(conn: &mut PgConnection, stem: &str) -> Result<Vec<Strin
     .fetch_all(conn)
     .await?;
     Ok(slugs)
-}
-
-/// Finds a category's id and locks the category against deletion until the transaction ends.
-pub async fn category_id(conn: &mut PgConnection, key: &CategoryKey) -> Result<Option<i64>> {
-    let (id, slug) = match key {
-        CategoryKey::Id(id) => (Some(*id), None),
-        CategoryKey::Slug(slug) => (None, Some(slug)),
-    };
-    let found = sqlx::query_scalar(
-        "select id
-         from categories
-         where id = $1
-            or slug = $2
-         for key share",
-    )
-    .bind(id)
-    .bind(slug)
-    .fetch_optional(conn)
-    .await?;
-    Ok(found)
 }
 
 /// Reports whether the catalog has neither products nor categories.

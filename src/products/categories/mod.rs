@@ -9,6 +9,7 @@ pub use input::CategoryInput;
 pub(super) use input::fields as input_fields;
 pub(super) use routes::router;
 pub use service::{change, create, delete, order, shift};
+pub(super) use store::hold;
 pub use store::list;
 
 use serde::Serialize;

@@ -70,6 +70,26 @@ pub async fn find(conn: &mut PgConnection, key: &CategoryKey) -> Result<Option<C
     Ok(category)
 }
 
+/// Finds a category's id and locks the category against deletion until the transaction ends.
+pub async fn hold(conn: &mut PgConnection, key: &CategoryKey) -> Result<Option<i64>> {
+    let (id, slug) = match key {
+        CategoryKey::Id(id) => (Some(*id), None),
+        CategoryKey::Slug(slug) => (None, Some(slug)),
+    };
+    let found = sqlx::query_scalar(
+        "select id
+         from categories
+         where id = $1
+            or slug = $2
+         for key share",
+    )
+    .bind(id)
+    .bind(slug)
+    .fetch_optional(conn)
+    .await?;
+    Ok(found)
+}
+
 /// Locks a category until the transaction ends. Lock its products first: see [`lock_products`].
 ///
 /// # Errors

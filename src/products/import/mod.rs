@@ -21,7 +21,7 @@ use sqlx::PgConnection;
 
 use super::Product;
 use super::categories::Category;
-use super::inventory::{self, Reason};
+use super::inventory::{self, StockCause, StockReason};
 use super::views::serialize_time;
 use crate::error::{Error, FieldError, Result};
 use crate::images::{self, Image};
@@ -136,7 +136,7 @@ async fn write_products(
         .map(|one| (one.product.id.clone(), one.delta))
         .collect();
     if !deltas.is_empty() {
-        inventory::adjust_many(conn, &deltas, Reason::Import, actor).await?;
+        inventory::adjust_many(conn, &deltas, StockCause::new(StockReason::Import, actor)).await?;
     }
     let syncs: Vec<ProductId> = planned
         .iter()

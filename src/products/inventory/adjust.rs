@@ -2,13 +2,12 @@
 
 use sqlx::PgConnection;
 
-use super::Reason;
-use super::ledger::record;
+use super::ledger::{StockCause, record};
 use super::reserve::change_counts;
 use crate::error::{Error, Result};
 use crate::types::ids::ProductId;
 
-/// Changes `on_hand` by `delta`, with a reason. Returns the new values of `on_hand` and `reserved`. The caller has
+/// Changes `on_hand` by `delta`. Returns the new values of `on_hand` and `reserved`. The caller has
 /// locked or just inserted the row.
 ///
 /// # Errors
@@ -17,9 +16,7 @@ pub async fn adjust(
     conn: &mut PgConnection,
     product: &ProductId,
     delta: i32,
-    reason: Reason,
-    note: &str,
-    actor: &str,
+    cause: StockCause<'_>,
 ) -> Result<(i32, i32)> {
     let changed: Option<(i32, i32)> = sqlx::query_as(
         "update products
@@ -40,7 +37,7 @@ pub async fn adjust(
         ));
     };
     let line = [(product.clone(), delta)];
-    record(conn, &line, 1, reason, None, note, actor).await?;
+    record(conn, &line, 1, cause).await?;
     Ok(changed)
 }
 
@@ -49,9 +46,8 @@ pub async fn adjust(
 pub async fn adjust_many(
     conn: &mut PgConnection,
     deltas: &[(ProductId, i32)],
-    reason: Reason,
-    actor: &str,
+    cause: StockCause<'_>,
 ) -> Result<()> {
     change_counts(conn, deltas, 1, 0).await?;
-    record(conn, deltas, 1, reason, None, "", actor).await
+    record(conn, deltas, 1, cause).await
 }

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
-use super::Reason;
+use super::StockReason;
 use crate::products::fields::{Fields, Parsed, text, whole};
 use crate::products::input::MAX_STOCK;
 
@@ -16,7 +16,7 @@ pub struct StockInput {
     pub delta: i32,
     /// `received`, `made`, `returned`, `correction`, `damaged` or `lost`.
     #[schema(value_type = String, pattern = "^(received|made|returned|correction|damaged|lost)$")]
-    pub reason: Option<Reason>,
+    pub reason: Option<StockReason>,
     /// Up to 500 characters.
     #[schema(required = false, max_length = 500, pattern = r"^[^\x00]*$")]
     pub note: String,
@@ -35,12 +35,12 @@ impl StockInput {
                 .read("delta", |value| whole(value, -MAX_STOCK..=MAX_STOCK))
                 .unwrap_or_default() as i32,
             reason: fields.read("reason", |value| match value.as_str() {
-                Some("received") => Ok(Reason::Received),
-                Some("made") => Ok(Reason::Made),
-                Some("returned") => Ok(Reason::Returned),
-                Some("correction") => Ok(Reason::Correction),
-                Some("damaged") => Ok(Reason::Damaged),
-                Some("lost") => Ok(Reason::Lost),
+                Some("received") => Ok(StockReason::Received),
+                Some("made") => Ok(StockReason::Made),
+                Some("returned") => Ok(StockReason::Returned),
+                Some("correction") => Ok(StockReason::Correction),
+                Some("damaged") => Ok(StockReason::Damaged),
+                Some("lost") => Ok(StockReason::Lost),
                 _ => {
                     Err("Must be received, made, returned, correction, damaged or lost.".to_owned())
                 }
@@ -57,10 +57,10 @@ impl StockInput {
         if fields.is_sound() {
             match (input.reason, input.delta) {
                 (_, 0) => fields.field_error("delta", "Must not be zero."),
-                (Some(Reason::Received | Reason::Made | Reason::Returned), ..0) => {
+                (Some(StockReason::Received | StockReason::Made | StockReason::Returned), ..0) => {
                     fields.field_error("delta", "Must be positive for this reason.");
                 }
-                (Some(Reason::Damaged | Reason::Lost), 1..) => {
+                (Some(StockReason::Damaged | StockReason::Lost), 1..) => {
                     fields.field_error("delta", "Must be negative for this reason.");
                 }
                 _ => {}

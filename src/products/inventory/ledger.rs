@@ -2,22 +2,42 @@
 
 use sqlx::{PgConnection, Row};
 
-use super::Reason;
+use super::StockReason;
 use crate::error::{Error, Result};
 use crate::products::paging::PageRequest;
 use crate::products::store::{id_or_slug, present};
 use crate::products::views::MovementView;
 use crate::types::ids::{OrderId, ProductId};
 
+/// Cause of a change of stock, for the ledger.
+#[derive(Clone, Copy, Debug)]
+pub struct StockCause<'a> {
+    pub reason: StockReason,
+    /// The order that the pieces belong to.
+    pub order: Option<OrderId>,
+    pub note: &'a str,
+    /// Author of the change, such as `token:NAME` or `stripe`.
+    pub actor: &'a str,
+}
+
+impl<'a> StockCause<'a> {
+    /// Creates a cause without order and note.
+    pub fn new(reason: StockReason, actor: &'a str) -> StockCause<'a> {
+        StockCause {
+            reason,
+            order: None,
+            note: "",
+            actor,
+        }
+    }
+}
+
 /// Writes the ledger: the quantity of each line times `sign`.
 pub async fn record(
     conn: &mut PgConnection,
     lines: &[(ProductId, i32)],
     sign: i32,
-    reason: Reason,
-    order: Option<OrderId>,
-    note: &str,
-    actor: &str,
+    cause: StockCause<'_>,
 ) -> Result<()> {
     let (ids, deltas): (Vec<&ProductId>, Vec<i32>) = lines
         .iter()
@@ -30,10 +50,10 @@ pub async fn record(
     )
     .bind(ids)
     .bind(deltas)
-    .bind(reason.as_str())
-    .bind(order)
-    .bind(note)
-    .bind(actor)
+    .bind(cause.reason.as_str())
+    .bind(cause.order)
+    .bind(cause.note)
+    .bind(cause.actor)
     .execute(conn)
     .await?;
     Ok(())

@@ -14,9 +14,9 @@ pub use adjust::adjust;
 pub(super) use adjust::adjust_many;
 pub use input::StockInput;
 pub(super) use ledger::movements;
-pub use ledger::{Discrepancy, check_ledger, latest_movements};
+pub use ledger::{Discrepancy, StockCause, check_ledger, latest_movements};
 pub use levels::{OnHand, RunningOut, on_hand, running_out};
-pub use reserve::{Lock, lock, release, reserve};
+pub use reserve::{LockedProduct, lock, release, reserve};
 pub(super) use take::put_back;
 pub use take::{take, take_held};
 
@@ -26,7 +26,7 @@ use utoipa::ToSchema;
 /// Reason for a change of `on_hand`. Only [`take`] and [`take_held`] record sales.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum Reason {
+pub enum StockReason {
     Initial,
     Received,
     Made,
@@ -38,18 +38,18 @@ pub enum Reason {
     Import,
 }
 
-impl Reason {
+impl StockReason {
     pub fn as_str(self) -> &'static str {
         match self {
-            Reason::Initial => "initial",
-            Reason::Received => "received",
-            Reason::Made => "made",
-            Reason::Correction => "correction",
-            Reason::Damaged => "damaged",
-            Reason::Lost => "lost",
-            Reason::Returned => "returned",
-            Reason::Sale => "sale",
-            Reason::Import => "import",
+            StockReason::Initial => "initial",
+            StockReason::Received => "received",
+            StockReason::Made => "made",
+            StockReason::Correction => "correction",
+            StockReason::Damaged => "damaged",
+            StockReason::Lost => "lost",
+            StockReason::Returned => "returned",
+            StockReason::Sale => "sale",
+            StockReason::Import => "import",
         }
     }
 }

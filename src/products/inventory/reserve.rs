@@ -10,7 +10,7 @@ use crate::types::money::Cents;
 
 /// A locked product with the fields that placing an order needs.
 #[derive(Clone, Debug, sqlx::FromRow)]
-pub struct Lock {
+pub struct LockedProduct {
     pub id: ProductId,
     pub name: String,
     pub price: Cents,
@@ -25,7 +25,7 @@ pub struct Lock {
     pub current_stripe_price: Option<String>,
 }
 
-impl Lock {
+impl LockedProduct {
     /// Returns the pieces that are neither sold nor held.
     pub fn available(&self) -> i32 {
         self.on_hand - self.reserved
@@ -33,8 +33,11 @@ impl Lock {
 }
 
 /// Locks the products of `ids` in id order until the transaction ends. Missing products are omitted.
-pub async fn lock(conn: &mut PgConnection, ids: &[ProductId]) -> Result<BTreeMap<ProductId, Lock>> {
-    let rows: Vec<Lock> = sqlx::query_as(
+pub async fn lock(
+    conn: &mut PgConnection,
+    ids: &[ProductId],
+) -> Result<BTreeMap<ProductId, LockedProduct>> {
+    let rows: Vec<LockedProduct> = sqlx::query_as(
         "select id, name, price, currency, primary_image, is_sold_out, is_active,
                 deleted_at is not null as is_deleted, on_hand, reserved,
                 case when stripe_price_amount = price and stripe_price_currency = currency

@@ -2,8 +2,8 @@
 
 use sqlx::PgConnection;
 
-use super::Reason;
-use super::ledger::record;
+use super::StockReason;
+use super::ledger::{StockCause, record};
 use super::reserve::change_counts;
 use crate::error::Result;
 use crate::types::ids::{OrderId, ProductId};
@@ -16,7 +16,11 @@ pub async fn take_held(
     actor: &str,
 ) -> Result<()> {
     change_counts(conn, lines, -1, -1).await?;
-    record(conn, lines, -1, Reason::Sale, Some(order), "", actor).await
+    let cause = StockCause {
+        order: Some(order),
+        ..StockCause::new(StockReason::Sale, actor)
+    };
+    record(conn, lines, -1, cause).await
 }
 
 /// Sells pieces that were not held. The caller has locked the rows and checked that enough are available.
@@ -27,7 +31,11 @@ pub async fn take(
     actor: &str,
 ) -> Result<()> {
     change_counts(conn, lines, -1, 0).await?;
-    record(conn, lines, -1, Reason::Sale, Some(order), "", actor).await
+    let cause = StockCause {
+        order: Some(order),
+        ..StockCause::new(StockReason::Sale, actor)
+    };
+    record(conn, lines, -1, cause).await
 }
 
 /// Restocks pieces of an order. The caller has locked the rows and checked that so many were sold and not returned.
@@ -38,5 +46,9 @@ pub async fn put_back(
     actor: &str,
 ) -> Result<()> {
     change_counts(conn, lines, 1, 0).await?;
-    record(conn, lines, 1, Reason::Returned, Some(order), "", actor).await
+    let cause = StockCause {
+        order: Some(order),
+        ..StockCause::new(StockReason::Returned, actor)
+    };
+    record(conn, lines, 1, cause).await
 }

@@ -1,7 +1,7 @@
 //! The list of products: stock, archiving, copies, deletions.
 
 use serde_json::{Value, json};
-use spirit_beads::products::{self, Reason};
+use spirit_beads::products::{self, StockCause, StockReason};
 use spirit_beads::types::ids::ProductId;
 
 use super::{actions, id_of, makes, plain};
@@ -126,8 +126,8 @@ async fn the_list_is_narrowed_down_and_many_are_changed_at_once() {
     }
     let mut conn = shop.db.acquire().await.expect("a connection");
     let piece = ProductId::parse("piece-01").expect("an id");
-    for (delta, reason) in [(5, Reason::Made), (-5, Reason::Lost)] {
-        products::adjust(&mut conn, &piece, delta, reason, "", "x")
+    for (delta, reason) in [(5, StockReason::Made), (-5, StockReason::Lost)] {
+        products::adjust(&mut conn, &piece, delta, StockCause::new(reason, "x"))
             .await
             .expect("the stock");
     }
