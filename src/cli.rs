@@ -435,7 +435,7 @@ async fn take_images(
     app: &App,
     catalog: &str,
     folder: &Path,
-) -> anyhow::Result<products::TakenImages> {
+) -> anyhow::Result<products::FileImages> {
     // The images of a media folder are in subfolders whose names begin with the image id.
     let mut kept = HashMap::new();
     for entry in std::fs::read_dir(folder.join("images"))
@@ -464,7 +464,7 @@ async fn take_images(
     };
     let names = products::named_images(catalog);
     let bar = progress(names.len() as u64, "images");
-    let mut images = products::TakenImages::default();
+    let mut images = products::FileImages::default();
     for name in &names {
         if let Some(path) = find(name) {
             let content =

@@ -34,6 +34,7 @@ const FIELDS: [(&str, &str); 8] = [
     ("is_sold_out", "Sold out"),
 ];
 
+/// The page of a product, or of a new one.
 #[derive(Template)]
 #[template(path = "product.html", config = "src/admin/askama.toml")]
 pub struct ProductPage<'a> {
@@ -495,6 +496,7 @@ fn unix(text: String) -> String {
     text.replace("\r\n", "\n")
 }
 
+/// Marks a page that refuses a form with its status.
 pub fn told(page: Response, status: Option<StatusCode>) -> Response {
     match status {
         Some(status) => refused(page, status, None),

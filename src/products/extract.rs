@@ -89,7 +89,7 @@ pub enum WriteFailures {
 }
 
 /// A public read of the catalog: query, the shopper's own hold, and `If-None-Match`.
-pub struct Reader {
+pub struct StorefrontRequest {
     pub query: Query,
     /// Scheme and host of URLs in the response.
     pub base: String,
@@ -97,15 +97,15 @@ pub struct Reader {
     known: Option<HeaderValue>,
 }
 
-impl FromRequestParts<App> for Reader {
+impl FromRequestParts<App> for StorefrontRequest {
     type Rejection = Error;
 
-    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Reader> {
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<StorefrontRequest> {
         let Ok(query) = Query::from_request_parts(parts, app).await;
         if !matches!(query.get("format"), None | Some("" | "json")) {
             return Err(Error::NotFound(""));
         }
-        Ok(Reader {
+        Ok(StorefrontRequest {
             query,
             base: base_url(app, parts),
             own: parts
@@ -118,7 +118,7 @@ impl FromRequestParts<App> for Reader {
     }
 }
 
-impl Reader {
+impl StorefrontRequest {
     /// Responds with JSON, or with 304 if the caller has the current version. Caches must revalidate, because stock
     /// changes and because a shopper's own hold, identified by the cookie, affects the response.
     pub fn answer<T: Serialize>(&self, view: &T) -> Result<Response> {
@@ -169,7 +169,9 @@ pub struct ProductAdmin<const OF_STOCK: bool> {
     pub version: Option<i64>,
 }
 
+/// A caller who may change the catalog.
 pub type CatalogAdmin = ProductAdmin<false>;
+/// A caller who may change stock.
 pub type StockAdmin = ProductAdmin<true>;
 
 impl<const OF_STOCK: bool> FromRequestParts<App> for ProductAdmin<OF_STOCK> {

@@ -86,15 +86,16 @@ macro_rules! whole_schema {
 pub(super) use whole_schema;
 
 /// A JSON object whose fields are removed as they are parsed.
-pub(super) struct Fields {
+pub(super) struct FieldReader {
     object: Map<String, Value>,
     prefix: String,
     field_errors: Vec<FieldError>,
 }
 
-impl Fields {
-    pub fn new(prefix: impl Into<String>, object: Map<String, Value>) -> Fields {
-        Fields {
+impl FieldReader {
+    /// Begins to read an object. `prefix` precedes the field names in errors.
+    pub fn new(prefix: impl Into<String>, object: Map<String, Value>) -> FieldReader {
+        FieldReader {
             object,
             prefix: prefix.into(),
             field_errors: Vec::new(),
@@ -106,10 +107,12 @@ impl Fields {
         self.field_errors.is_empty()
     }
 
+    /// Reports whether a field was sent, and has not been read yet.
     pub fn has(&self, field: &str) -> bool {
         self.object.contains_key(field)
     }
 
+    /// Adds an error of a field.
     pub fn field_error(&mut self, field: &str, message: impl Into<String>) {
         self.field_errors
             .push(FieldError::new(format!("{}{field}", self.prefix), message));

@@ -7,8 +7,8 @@ use utoipa::ToSchema;
 
 use super::Product;
 use super::fields::{
-    CategoryKey, Fields, Parsed, Write, category_key, flag, image, image_id, line, or_null, price,
-    product_id, slug, text, weight, whole, whole_schema,
+    CategoryKey, FieldReader, Parsed, Write, category_key, flag, image, image_id, line, or_null,
+    price, product_id, slug, text, weight, whole, whole_schema,
 };
 use crate::error::FieldError;
 use crate::images::{self, CARD_WIDTH, Image};
@@ -130,7 +130,7 @@ struct WeightNumber(f64);
 #[allow(dead_code, reason = "read by the API document alone")]
 struct ImageAddress(String);
 
-/// Fields of responses that clients may send back. They are ignored.
+/// FieldReader of responses that clients may send back. They are ignored.
 pub(super) const READ_ONLY: [&str; 9] = [
     "id",
     "lighter_type_display",
@@ -163,7 +163,7 @@ impl ProductInput {
         bases: &[&str],
         currency: Currency,
     ) -> Parsed<ProductInput> {
-        let mut fields = Fields::new("", body);
+        let mut fields = FieldReader::new("", body);
         let mut input = product_fields(&mut fields, write, currency, |value| {
             image(value, bases, false)
         });
@@ -309,7 +309,7 @@ impl ProductInput {
 
 /// Parses the fields common to all ways of writing a product, with defaults unless it is a patch.
 pub(super) fn product_fields(
-    fields: &mut Fields,
+    fields: &mut FieldReader,
     write: Write,
     currency: Currency,
     image: impl Fn(Value) -> Result<Option<String>, String>,
@@ -356,7 +356,7 @@ pub(super) fn product_fields(
 
 /// Parses a product's images: up to ten, without duplicates.
 pub(super) fn read_images<T: PartialEq>(
-    fields: &mut Fields,
+    fields: &mut FieldReader,
     parse: impl Fn(Value) -> Result<T, String>,
 ) -> Option<Vec<T>> {
     let items = fields.read("images", |value| match value {
@@ -380,7 +380,7 @@ pub(super) fn read_images<T: PartialEq>(
     Some(images)
 }
 
-pub(super) fn read_stock(fields: &mut Fields, input: &mut ProductInput) {
+pub(super) fn read_stock(fields: &mut FieldReader, input: &mut ProductInput) {
     let mut count = |field| {
         let count = fields.read(field, |value| whole(value, 0..=MAX_STOCK));
         count.map(|count| count as i32)

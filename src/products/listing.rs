@@ -75,6 +75,7 @@ pub enum ProductTab {
 }
 
 impl ProductTab {
+    /// All tabs, in the order of the page.
     pub const ALL: [ProductTab; 6] = [
         ProductTab::Active,
         ProductTab::RunningOut,
@@ -97,6 +98,7 @@ pub enum ProductSort {
 }
 
 impl ProductSort {
+    /// All sort orders, in the order of the page.
     pub const ALL: [ProductSort; 5] = [
         ProductSort::Name,
         ProductSort::Newest,

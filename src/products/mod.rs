@@ -19,7 +19,7 @@ mod stripe_sync;
 mod views;
 
 pub use fields::{Parsed, Write};
-pub use import::{ImportSummary, TakenImages, demo, export, import, named_id, named_images};
+pub use import::{FileImages, ImportSummary, demo, export, import, named_id, named_images};
 pub use input::ProductInput;
 pub use inventory::{
     Discrepancy, LockedProduct, OnHand, RunningOut, StockCause, StockInput, StockReason, adjust,
@@ -100,8 +100,10 @@ pub enum SyncStatus {
 }
 
 impl SyncStatus {
+    /// All states.
     pub const ALL: [SyncStatus; 3] = [SyncStatus::Pending, SyncStatus::Synced, SyncStatus::Error];
 
+    /// Returns the state as the API and the database name it.
     pub fn as_str(self) -> &'static str {
         match self {
             SyncStatus::Pending => "pending",
@@ -110,6 +112,7 @@ impl SyncStatus {
         }
     }
 
+    /// Parses the name of a state.
     pub fn parse(text: &str) -> Option<SyncStatus> {
         SyncStatus::ALL
             .into_iter()

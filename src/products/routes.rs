@@ -5,7 +5,7 @@ use axum::response::Response;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::extract::{ReadFailures, Reader};
+use super::extract::{ReadFailures, StorefrontRequest};
 use super::filter::ProductFilter;
 use super::input::MAX_BATCH;
 use super::paging::{PAGE_SIZE, Page, PageRequest};
@@ -42,17 +42,17 @@ pub fn router() -> OpenApiRouter<App> {
         ("search" = Option<String>, Query, description = "Searches name, category and description; tolerates misspellings"),
     ),
     responses((status = 200, body = Page<ProductEntry>), ReadFailures))]
-async fn list(State(app): State<App>, reader: Reader) -> Result<Response> {
-    let filter = ProductFilter::read(&reader.query);
-    let page = PageRequest::read(&reader.query, PAGE_SIZE);
+async fn list(State(app): State<App>, request: StorefrontRequest) -> Result<Response> {
+    let filter = ProductFilter::read(&request.query);
+    let page = PageRequest::read(&request.query, PAGE_SIZE);
     let listing = listing::for_sale(&app, &filter, page).await?;
     let entries = listing
         .rows
         .into_iter()
-        .map(|row| row.shown(&reader.own))
+        .map(|row| row.shown(&request.own))
         .collect();
-    let address = format!("{}/api/products/", reader.base);
-    reader.answer(&page.of(listing.total, entries, &address, &reader.query)?)
+    let address = format!("{}/api/products/", request.base);
+    request.answer(&page.of(listing.total, entries, &address, &request.query)?)
 }
 
 /// Returns one product for sale, by id or slug.
@@ -62,10 +62,10 @@ async fn list(State(app): State<App>, reader: Reader) -> Result<Response> {
 async fn detail(
     State(app): State<App>,
     Path(id): Path<String>,
-    reader: Reader,
+    request: StorefrontRequest,
 ) -> Result<Response> {
     let product = store::find_for_sale(&mut *app.db.acquire().await?, &id).await?;
-    reader.answer(&ProductDetail::new(product, &reader.base, &reader.own))
+    request.answer(&ProductDetail::new(product, &request.base, &request.own))
 }
 
 /// Reports whether a product can be bought now.
@@ -75,19 +75,19 @@ async fn detail(
 async fn check_availability(
     State(app): State<App>,
     Path(id): Path<String>,
-    reader: Reader,
+    request: StorefrontRequest,
 ) -> Result<Response> {
     let product = store::find_for_sale(&mut *app.db.acquire().await?, &id).await?;
-    let available = product.available() + reader.own.of(&product.id);
-    reader.answer(&Availability::new(product.is_sold_out, available))
+    let available = product.available() + request.own.of(&product.id);
+    request.answer(&Availability::new(product.is_sold_out, available))
 }
 
 /// Returns several products at once, for a cart. Products that are not for sale are omitted.
 #[utoipa::path(operation_id = "list_products_by_ids", get, path = "/api/products/batch", tag = "products",
     params(("ids" = String, Query, description = "1 to 100 ids, separated by commas", pattern = r"^[^,]*[^,\s][^,]*(,[^,]*){0,99}$")),
     responses((status = 200, body = BatchView), ReadFailures))]
-async fn batch(State(app): State<App>, reader: Reader) -> Result<Response> {
-    let given = reader.query.get("ids").unwrap_or_default();
+async fn batch(State(app): State<App>, request: StorefrontRequest) -> Result<Response> {
+    let given = request.query.get("ids").unwrap_or_default();
     if given.is_empty() {
         return Err(Error::bad_request(
             "ids_required",
@@ -113,8 +113,11 @@ async fn batch(State(app): State<App>, reader: Reader) -> Result<Response> {
         .filter_map(|id| ProductId::parse(id))
         .collect();
     let rows = store::batch(&mut *app.db.acquire().await?, &ids).await?;
-    let products: Vec<ProductEntry> = rows.into_iter().map(|row| row.shown(&reader.own)).collect();
-    reader.answer(&BatchView {
+    let products: Vec<ProductEntry> = rows
+        .into_iter()
+        .map(|row| row.shown(&request.own))
+        .collect();
+    request.answer(&BatchView {
         count: products.len(),
         requested_ids: requested.into_iter().map(str::to_owned).collect(),
         found_ids: products.iter().map(|product| product.id.clone()).collect(),

@@ -129,8 +129,10 @@ pub enum BulkAction {
 }
 
 impl BulkAction {
+    /// All actions.
     pub const ALL: [BulkAction; 3] = [BulkAction::Archive, BulkAction::Restore, BulkAction::Sync];
 
+    /// Returns the action as the API names it.
     pub fn as_str(self) -> &'static str {
         match self {
             BulkAction::Archive => "archive",
@@ -139,6 +141,7 @@ impl BulkAction {
         }
     }
 
+    /// Parses the name of an action.
     pub fn parse(text: &str) -> Option<BulkAction> {
         BulkAction::ALL
             .into_iter()

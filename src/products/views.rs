@@ -59,6 +59,7 @@ pub struct ListedProduct {
 }
 
 impl ListedProduct {
+    /// Builds the entry of the public list. `own` counts as available.
     pub fn shown(self, own: &OwnHold) -> ProductEntry {
         let stock = Availability::new(
             self.is_sold_out,
@@ -143,6 +144,7 @@ pub struct ProductDetail {
 }
 
 impl ProductDetail {
+    /// Builds the view for shoppers. `base` begins the image URLs, and `own` counts as available.
     pub fn new(product: Product, base: &str, own: &OwnHold) -> ProductDetail {
         let available = product.available() + own.of(&product.id);
         let stock = Availability::new(product.is_sold_out, available);
@@ -198,6 +200,7 @@ pub struct StripeView {
 }
 
 impl AdminView {
+    /// Builds the view for owners.
     pub fn new(mut product: Product, base: &str) -> AdminView {
         let is_sold_out = product.is_sold_out;
         let stripe = StripeView {
@@ -263,6 +266,7 @@ pub fn serialize_time<S: Serializer>(time: &DateTime<Utc>, to: S) -> Result<S::O
     to.collect_str(&time.format(form))
 }
 
+/// Returns the name of a lighter type; empty if there is none.
 pub fn lighter_type_display(lighter_type: i16) -> &'static str {
     match lighter_type {
         1 => "Classic BIC",

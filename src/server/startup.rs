@@ -23,7 +23,7 @@ use crate::config::{Config, Secret};
 use crate::custom_orders;
 use crate::db::{self, Pools};
 use crate::payments;
-use crate::products::{self, TakenImages};
+use crate::products::{self, FileImages};
 use crate::settings;
 use crate::stripe::Stripe;
 use stripe_sandbox::Sandbox;
@@ -133,7 +133,7 @@ impl Shop {
             return Ok(false);
         }
         let drawn = tokio::task::spawn_blocking(products::demo::images).await?;
-        let images = TakenImages::take_drawn(&self.app.storage, &self.app.db, &drawn).await?;
+        let images = FileImages::take_drawn(&self.app.storage, &self.app.db, &drawn).await?;
         let mut tx = self.app.db.begin().await?;
         let currency = self.app.config.shop.currency;
         let catalog = products::demo::catalog(currency);

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
-use crate::products::fields::{Fields, Parsed, Write, line, slug, text, whole_schema};
+use crate::products::fields::{FieldReader, Parsed, Write, line, slug, text, whole_schema};
 
 /// The fields of a category. PATCH changes the given fields; POST and PUT require the name.
 #[derive(Clone, Debug, Default, PartialEq, ToSchema)]
@@ -42,7 +42,7 @@ whole_schema!(
 impl CategoryInput {
     /// Parses a category.
     pub fn parse(body: Map<String, Value>, write: Write) -> Parsed<CategoryInput> {
-        let mut body = Fields::new("", body);
+        let mut body = FieldReader::new("", body);
         let value = fields(&mut body, write);
         Parsed {
             value,
@@ -52,7 +52,7 @@ impl CategoryInput {
 }
 
 /// Parses the fields common to all ways of writing a category, with defaults unless it is a patch.
-pub fn fields(fields: &mut Fields, write: Write) -> CategoryInput {
+pub fn fields(fields: &mut FieldReader, write: Write) -> CategoryInput {
     if write != Write::Patch {
         fields.require(&["name"]);
     }

@@ -16,7 +16,7 @@ use crate::app::App;
 use crate::error::{Error, Result};
 use crate::http::{Json, Path};
 use crate::products::extract::{
-    AdminReadFailures, CatalogAdmin, ReadFailures, Reader, WriteFailures,
+    AdminReadFailures, CatalogAdmin, ReadFailures, StorefrontRequest, WriteFailures,
 };
 use crate::products::fields::{CategoryKey, Parsed, Write};
 use crate::products::paging::{Page, PageRequest};
@@ -39,11 +39,11 @@ const PAGE_SIZE: i64 = 10_000;
 #[utoipa::path(operation_id = "list_categories", get, path = "/api/categories", tag = "categories",
     params(("page" = Option<String>, Query), ("page_size" = Option<String>, Query, description = "1 to 100; anything else returns all")),
     responses((status = 200, body = Page<Category>), ReadFailures))]
-async fn list(State(app): State<App>, reader: Reader) -> Result<Response> {
-    let page = PageRequest::read(&reader.query, PAGE_SIZE);
+async fn list(State(app): State<App>, request: StorefrontRequest) -> Result<Response> {
+    let page = PageRequest::read(&request.query, PAGE_SIZE);
     let (count, categories) = store::select_page(&mut *app.db.acquire().await?, page).await?;
-    let address = format!("{}/api/categories/", reader.base);
-    reader.answer(&page.of(count, categories, &address, &reader.query)?)
+    let address = format!("{}/api/categories/", request.base);
+    request.answer(&page.of(count, categories, &address, &request.query)?)
 }
 
 /// Returns one category, by id or slug.
@@ -53,7 +53,7 @@ async fn list(State(app): State<App>, reader: Reader) -> Result<Response> {
 async fn detail(
     State(app): State<App>,
     Path(id): Path<String>,
-    reader: Reader,
+    request: StorefrontRequest,
 ) -> Result<Response> {
     let key = match id.parse() {
         Ok(id) => CategoryKey::Id(id),
@@ -61,7 +61,7 @@ async fn detail(
         Err(_) => return Err(Error::NotFound("")),
     };
     let category = store::find(&mut *app.db.acquire().await?, &key).await?;
-    reader.answer(&category.ok_or(Error::NotFound("Category"))?)
+    request.answer(&category.ok_or(Error::NotFound("Category"))?)
 }
 
 /// Creates a category.

@@ -17,11 +17,11 @@ const AT_ONCE: usize = 8;
 
 /// Result of each image that a catalog file names, by its name in the file.
 #[derive(Debug, Default)]
-pub struct TakenImages {
+pub struct FileImages {
     taken: BTreeMap<String, Result<Kept, String>>,
 }
 
-impl TakenImages {
+impl FileImages {
     /// Stores an image under its name in the file. If the name is an image id and the content matches it, the original
     /// bytes are kept.
     ///
@@ -42,12 +42,12 @@ impl TakenImages {
     /// Stores images that this program drew, several concurrently and unchanged. `images` holds names and contents.
     ///
     /// # Errors
-    /// As [`TakenImages::take`].
+    /// As [`FileImages::take`].
     pub async fn take_drawn(
         storage: &Storage,
         db: &PgPool,
         images: &[(String, Vec<u8>)],
-    ) -> Result<TakenImages> {
+    ) -> Result<FileImages> {
         let taken = stream::iter(images)
             .map(|(name, content)| async move {
                 let id = Some(ImageId::of(content));
@@ -56,7 +56,7 @@ impl TakenImages {
             .buffer_unordered(AT_ONCE)
             .try_collect()
             .await?;
-        Ok(TakenImages { taken })
+        Ok(FileImages { taken })
     }
 
     /// Number of images that were stored.

@@ -11,7 +11,7 @@ mod parse;
 mod rows;
 mod store;
 
-pub use file_images::{TakenImages, named_id, named_images};
+pub use file_images::{FileImages, named_id, named_images};
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -51,7 +51,7 @@ pub struct ImportSummary {
 pub async fn import(
     conn: &mut PgConnection,
     text: &str,
-    images: Option<&TakenImages>,
+    images: Option<&FileImages>,
     currency: Currency,
     actor: &str,
 ) -> Result<ImportSummary> {

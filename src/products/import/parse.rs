@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use serde_json::{Map, Value};
 
-use super::file_images::{TakenImages, name_of, named_id};
-use super::rows::{self, CategoryRow, FileProduct, ProductRow, Row, note_repeat};
+use super::file_images::{FileImages, name_of, named_id};
+use super::rows::{self, CategoryRow, FileProduct, FileRow, ProductRow, note_repeat};
 use crate::error::{Error, FieldError, Result};
 use crate::images::{self, CARD_WIDTH};
 use crate::products::categories::CategoryInput;
@@ -17,7 +17,7 @@ use crate::types::unicode;
 /// Parses the rows and collects their errors. Fails if the text is not a catalog file at all.
 pub fn parse(
     text: &str,
-    images: Option<&TakenImages>,
+    images: Option<&FileImages>,
     currency: Currency,
     field_errors: &mut Vec<FieldError>,
 ) -> Result<(Vec<CategoryRow>, Vec<ProductRow>)> {
@@ -86,7 +86,7 @@ pub fn parse(
 /// Replaces the image names of a row by image ids.
 fn resolve_images(
     row: &mut FileProduct,
-    images: Option<&TakenImages>,
+    images: Option<&FileImages>,
     prefix: &str,
     field_errors: &mut Vec<FieldError>,
 ) {
@@ -151,7 +151,7 @@ fn keep<T>(
     field_errors: &mut Vec<FieldError>,
     read: impl Fn(Map<String, Value>, String) -> Parsed<T>,
     mut check: impl FnMut(&str, &mut T, &mut Vec<FieldError>),
-) -> Vec<Row<T>> {
+) -> Vec<FileRow<T>> {
     let mut kept = Vec::with_capacity(rows.len());
     for (prefix, row) in rows {
         let mut parsed = read(row, prefix.clone());

@@ -8,19 +8,19 @@ use serde_json::{Map, Value};
 use crate::error::FieldError;
 use crate::products::categories::{self, CategoryInput};
 use crate::products::fields::{
-    CategoryKey, Fields, Parsed, Write, image, or_null, product_id, stripe_id, text, whole,
+    CategoryKey, FieldReader, Parsed, Write, image, or_null, product_id, stripe_id, text, whole,
 };
 use crate::products::input::{ProductInput, READ_ONLY, product_fields, read_images, read_stock};
 use crate::types::money::Currency;
 
 /// A valid row with the prefix of its field errors: `products[3].`
-pub type Row<T> = (String, T);
+pub type FileRow<T> = (String, T);
 
 /// A row of a category: id and fields.
-pub type CategoryRow = Row<(i64, CategoryInput)>;
+pub type CategoryRow = FileRow<(i64, CategoryInput)>;
 
 /// A row of a product.
-pub type ProductRow = Row<FileProduct>;
+pub type ProductRow = FileRow<FileProduct>;
 
 /// A row of the catalog file.
 #[derive(Clone, Debug, Default)]
@@ -39,7 +39,7 @@ pub fn file_product(
     prefix: String,
     currency: Currency,
 ) -> Parsed<FileProduct> {
-    let mut fields = Fields::new(prefix, row);
+    let mut fields = FieldReader::new(prefix, row);
     fields.require(&["id"]);
     let mut input = product_fields(&mut fields, Write::Replace, currency, |value| {
         image(value, &[], true)
@@ -78,7 +78,7 @@ pub fn file_product(
 
 /// Parses a category of the catalog file.
 pub fn file_category(row: Map<String, Value>, prefix: String) -> Parsed<(i64, CategoryInput)> {
-    let mut fields = Fields::new(prefix, row);
+    let mut fields = FieldReader::new(prefix, row);
     fields.require(&["id"]);
     // The largest integer that JavaScript clients can represent.
     let id = fields.read("id", |value| whole(value, 1..=(1 << 53) - 1));

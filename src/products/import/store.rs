@@ -41,6 +41,7 @@ pub async fn select_all(conn: &mut PgConnection) -> Result<(Vec<Category>, Vec<P
     Ok((categories, products))
 }
 
+/// Locks the products that the file names, and those of its categories, in id order.
 pub async fn lock_products(
     conn: &mut PgConnection,
     categories: &[CategoryRow],
@@ -74,6 +75,7 @@ pub async fn lock_products(
         .collect())
 }
 
+/// Locks all categories in id order.
 pub async fn lock_categories(conn: &mut PgConnection) -> Result<Vec<Category>> {
     let categories = sqlx::query_as(
         "select id, name, slug, description, position
@@ -105,6 +107,7 @@ pub async fn other_slugs(conn: &mut PgConnection, products: &[ProductRow]) -> Re
     Ok(slugs)
 }
 
+/// Inserts or updates categories by id.
 pub async fn write_categories(conn: &mut PgConnection, categories: &[&Category]) -> Result<()> {
     let ids: Vec<i64> = categories.iter().map(|c| c.id).collect();
     let names: Vec<&str> = categories.iter().map(|c| c.name.as_str()).collect();
@@ -155,6 +158,7 @@ pub async fn write_categories(conn: &mut PgConnection, categories: &[&Category])
     Ok(())
 }
 
+/// Inserts or updates products by id, with their images. Stock is changed elsewhere, with a ledger entry.
 pub async fn write_products(conn: &mut PgConnection, products: &[&Product]) -> Result<()> {
     fn column<'a, T>(products: &[&'a Product], value: impl Fn(&'a Product) -> T) -> Vec<T> {
         products.iter().map(|product| value(product)).collect()

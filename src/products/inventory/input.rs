@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use super::StockReason;
-use crate::products::fields::{Fields, Parsed, text, whole};
+use crate::products::fields::{FieldReader, Parsed, text, whole};
 use crate::products::input::MAX_STOCK;
 
 /// A change of stock.
@@ -28,7 +28,7 @@ pub struct StockInput {
 impl StockInput {
     /// Parses a stock change.
     pub fn parse(body: Map<String, Value>) -> Parsed<StockInput> {
-        let mut fields = Fields::new("", body);
+        let mut fields = FieldReader::new("", body);
         fields.require(&["delta", "reason"]);
         let input = StockInput {
             delta: fields

@@ -39,6 +39,7 @@ pub enum StockReason {
 }
 
 impl StockReason {
+    /// Returns the reason as the ledger stores it.
     pub fn as_str(self) -> &'static str {
         match self {
             StockReason::Initial => "initial",

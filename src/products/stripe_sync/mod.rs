@@ -28,47 +28,49 @@ pub async fn sync_product(app: &App, id: &ProductId) -> Result<()> {
     };
     drop(conn);
     match bring_in_line(app, &row).await {
-        Err(Failure::Stripe(error @ StripeError::Refused { .. })) => {
+        Err(SyncFailure::Stripe(error @ StripeError::Refused { .. })) => {
             warn!(product = %id, %error, "Stripe refused a product");
             let mut conn = app.db.acquire().await?;
             store::record_sync_error(&mut conn, id, row.version, &error.to_string()).await
         }
-        Err(Failure::Stripe(error @ StripeError::Failed(_))) => {
+        Err(SyncFailure::Stripe(error @ StripeError::Failed(_))) => {
             // Stripe repeats a failure under its key for a day: the next try has other keys.
             let mut conn = app.db.acquire().await?;
             store::doubt_prices(&mut conn, std::slice::from_ref(id)).await?;
             Err(Error::Unavailable("payment_unavailable", error.into()))
         }
-        Err(Failure::Stripe(error)) => Err(Error::Unavailable("payment_unavailable", error.into())),
-        Err(Failure::Ours(error)) => Err(error),
+        Err(SyncFailure::Stripe(error)) => {
+            Err(Error::Unavailable("payment_unavailable", error.into()))
+        }
+        Err(SyncFailure::Ours(error)) => Err(error),
         Ok(()) => Ok(()),
     }
 }
 
-enum Failure {
+enum SyncFailure {
     Stripe(StripeError),
     Ours(Error),
 }
 
-impl From<StripeError> for Failure {
-    fn from(error: StripeError) -> Failure {
-        Failure::Stripe(error)
+impl From<StripeError> for SyncFailure {
+    fn from(error: StripeError) -> SyncFailure {
+        SyncFailure::Stripe(error)
     }
 }
 
-impl From<Error> for Failure {
-    fn from(error: Error) -> Failure {
-        Failure::Ours(error)
+impl From<Error> for SyncFailure {
+    fn from(error: Error) -> SyncFailure {
+        SyncFailure::Ours(error)
     }
 }
 
-impl From<sqlx::Error> for Failure {
-    fn from(error: sqlx::Error) -> Failure {
-        Failure::Ours(error.into())
+impl From<sqlx::Error> for SyncFailure {
+    fn from(error: sqlx::Error) -> SyncFailure {
+        SyncFailure::Ours(error.into())
     }
 }
 
-async fn bring_in_line(app: &App, row: &SyncRow) -> Result<(), Failure> {
+async fn bring_in_line(app: &App, row: &SyncRow) -> Result<(), SyncFailure> {
     if !row.active && row.stripe_product_id.is_none() {
         // Stripe does not have the product, and need not until it is for sale.
         return Ok(());
@@ -120,7 +122,7 @@ async fn bring_in_line(app: &App, row: &SyncRow) -> Result<(), Failure> {
 
 /// Creates or updates the product and returns its id at Stripe: the known one, or a new one of ours when Stripe has
 /// none.
-async fn save_product(app: &App, row: &SyncRow) -> Result<String, Failure> {
+async fn save_product(app: &App, row: &SyncRow) -> Result<String, SyncFailure> {
     let own_id = format!("sb_{}", row.sync_key.simple());
     let params = |id: &str| ProductParams {
         id: id.to_owned(),
@@ -167,7 +169,7 @@ async fn find_price(
     app: &App,
     row: &SyncRow,
     stripe_product: &str,
-) -> Result<Option<String>, Failure> {
+) -> Result<Option<String>, SyncFailure> {
     let Some(known) = &row.stripe_price_id else {
         return Ok(None);
     };

@@ -3,7 +3,7 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 use spirit_beads::auth::Scope;
-use spirit_beads::products::{self, ImportSummary, TakenImages};
+use spirit_beads::products::{self, FileImages, ImportSummary};
 use spirit_beads::types::money::Currency;
 
 use crate::support::images::{jpeg, transparent_png};
@@ -292,7 +292,7 @@ async fn the_catalog_takes_its_images_along() {
         panic!("images that are not there")
     };
     assert!(format!("{refused}").contains("images[2]"), "{refused}");
-    let mut images = TakenImages::default();
+    let mut images = FileImages::default();
     for folder in std::fs::read_dir(shop.media_folder().join("images")).expect("the store") {
         let folder = folder.expect("a folder").path();
         let id = folder
@@ -345,7 +345,7 @@ async fn a_file_named_like_an_image_is_taken_in_like_any_other() {
             .map(|byte| format!("{byte:02x}"))
             .collect::<String>()
     };
-    let mut images = TakenImages::default();
+    let mut images = FileImages::default();
     images
         .take(&shop.app.storage, &shop.db, &id, &taken)
         .await

@@ -8,7 +8,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use spirit_beads::auth::Scope;
 use spirit_beads::error::Error;
-use spirit_beads::products::{self, ImportSummary, TakenImages};
+use spirit_beads::products::{self, FileImages, ImportSummary};
 use spirit_beads::types::money::Currency;
 
 use crate::support::images::plain_png;
@@ -308,7 +308,7 @@ async fn every_bad_row_is_named_and_then_none_is_written() {
 #[tokio::test]
 async fn images_have_to_be_there() {
     let shop = Shop::open().await;
-    let mut images = TakenImages::default();
+    let mut images = FileImages::default();
     for (name, content) in [
         ("demo/a.png", plain_png(8, 10)),
         ("page.png", b"<html>".to_vec()),
