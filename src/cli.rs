@@ -1,17 +1,17 @@
 //! Subcommands. Each opens what it needs, does one thing, and reports the result.
 
+mod catalog;
 mod health;
+mod progress;
 
-use std::collections::HashMap;
 use std::io::{IsTerminal, Write};
 use std::net::SocketAddr;
-use std::path::{Component, Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
 use chrono::{TimeDelta, Utc};
 use clap::{Parser, Subcommand};
-use indicatif::{ProgressBar, ProgressStyle};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tracing_subscriber::EnvFilter;
@@ -22,7 +22,7 @@ use crate::auth::{self, Role, Scope};
 use crate::config::{Config, LogFormat, Secret};
 use crate::error::{Error, FieldError};
 use crate::server::startup::Shop;
-use crate::{emails, payments, products, server, server::startup, worker};
+use crate::{emails, payments, server, server::startup, worker};
 
 /// Back end of the Spirit Beads shop. Without a subcommand: serve.
 #[derive(Parser)]
@@ -48,7 +48,7 @@ enum Command {
     Migrate,
     /// Import or export the catalog
     #[command(subcommand)]
-    Catalog(Catalog),
+    Catalog(catalog::Catalog),
     /// Manage API tokens for programs
     #[command(subcommand)]
     Token(Token),
@@ -77,19 +77,6 @@ enum Command {
         )]
         webhook_url: String,
     },
-}
-
-#[derive(Subcommand)]
-enum Catalog {
-    /// Create or update everything in a catalog file, or change nothing
-    Import {
-        file: PathBuf,
-        /// Folder with the images that the file names, or a copy of another shop's media folder
-        #[arg(long, value_name = "DIR")]
-        media: Option<PathBuf>,
-    },
-    /// Write the catalog to standard output
-    Export,
 }
 
 #[derive(Subcommand)]
@@ -267,10 +254,10 @@ async fn dispatch(command: Command, config: Config) -> anyhow::Result<ExitCode> 
             println!("The schema is up to date.");
             shop.close().await?;
         }
-        Command::Catalog(command) => catalog(command, config).await?,
+        Command::Catalog(command) => catalog::run(command, config).await?,
         Command::Token(command) => token(command, config).await?,
         Command::Admin(command) => admin(command, config).await?,
-        Command::Stock(Stock::Check) => return check_stock(config).await,
+        Command::Stock(Stock::Check) => return catalog::check_stock(config).await,
         Command::Emails(Emails::Preview { out }) => {
             let count = emails::write_samples(&config, &out).await?;
             println!("{count} emails are in {}.", out.display());
@@ -383,99 +370,6 @@ fn tell_metrics(listener: Option<TcpListener>, app: &App) -> JoinHandle<()> {
             tracing::error!(%error, "the metrics listener failed");
         }
     })
-}
-
-async fn catalog(command: Catalog, config: Config) -> anyhow::Result<()> {
-    let shop = Shop::open(config).await?;
-    match command {
-        Catalog::Import { file, media } => {
-            let text = std::fs::read_to_string(&file)
-                .with_context(|| format!("reading {}", file.display()))?;
-            let images = match &media {
-                Some(folder) => Some(take_images(&shop.app, &text, folder).await?),
-                None => None,
-            };
-            let mut tx = shop.app.db.begin().await?;
-            let summary = products::import(
-                &mut tx,
-                &text,
-                images.as_ref(),
-                shop.app.config.shop.currency,
-                "import",
-            )
-            .await;
-            let summary = match (summary, images) {
-                (Err(error), Some(images)) => {
-                    tx.rollback().await?;
-                    images.discard(&shop.app.storage, &shop.app.db).await;
-                    return Err(error.into());
-                }
-                (summary, _) => summary?,
-            };
-            tx.commit().await?;
-            println!(
-                "Categories: {} created, {} updated. Products: {} created, {} updated. Unchanged: {}.",
-                summary.categories_created,
-                summary.categories_updated,
-                summary.products_created,
-                summary.products_updated,
-                summary.unchanged
-            );
-        }
-        Catalog::Export => {
-            let catalog = products::export(&mut *shop.app.db.acquire().await?).await?;
-            println!("{}", serde_json::to_string_pretty(&catalog)?);
-        }
-    }
-    shop.close().await
-}
-
-/// Stores the images that a catalog file names, as far as the files exist. The import reports missing ones.
-async fn take_images(
-    app: &App,
-    catalog: &str,
-    folder: &Path,
-) -> anyhow::Result<products::FileImages> {
-    // The images of a media folder are in subfolders whose names begin with the image id.
-    let mut kept = HashMap::new();
-    for entry in std::fs::read_dir(folder.join("images"))
-        .into_iter()
-        .flatten()
-    {
-        let entry = entry?;
-        if let Some((id, _)) = entry
-            .file_name()
-            .to_str()
-            .and_then(|name| name.split_once('-'))
-        {
-            kept.insert(id.to_owned(), entry.path());
-        }
-    }
-    let find = |name: &str| match products::named_id(name) {
-        Some(id) => ["original.jpg", "original.png"]
-            .into_iter()
-            .filter_map(|file| Some(kept.get(&id.0)?.join(file)))
-            .find(|path| path.is_file()),
-        None => {
-            let mut parts = Path::new(name).components();
-            let stays_inside = parts.all(|part| matches!(part, Component::Normal(_)));
-            Some(folder.join(name)).filter(|path| stays_inside && path.is_file())
-        }
-    };
-    let names = products::named_images(catalog);
-    let bar = progress(names.len() as u64, "images");
-    let mut images = products::FileImages::default();
-    for name in &names {
-        if let Some(path) = find(name) {
-            let content =
-                std::fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
-            images.take(&app.storage, &app.db, name, &content).await?;
-        }
-        bar.inc(1);
-    }
-    bar.finish_and_clear();
-    println!("{} images taken in.", images.count());
-    Ok(images)
 }
 
 async fn token(command: Token, config: Config) -> anyhow::Result<()> {
@@ -643,31 +537,12 @@ fn password(from_stdin: bool) -> anyhow::Result<Secret> {
     Ok(Secret::new(line.trim_end_matches(['\r', '\n'])))
 }
 
-async fn check_stock(config: Config) -> anyhow::Result<ExitCode> {
-    let shop = Shop::open(config).await?;
-    let wrong = products::check_ledger(&mut *shop.app.db.acquire().await?).await?;
-    for product in &wrong {
-        println!(
-            "{}: {} on hand, the ledger says {}; {} reserved, pending orders hold {}",
-            product.product_id, product.on_hand, product.ledger_sum, product.reserved, product.held
-        );
-    }
-    shop.close().await?;
-    if wrong.is_empty() {
-        println!("The ledger explains the stock of every product.");
-        Ok(ExitCode::SUCCESS)
-    } else {
-        println!("{} products do not add up.", wrong.len());
-        Ok(ExitCode::FAILURE)
-    }
-}
-
 async fn stripe(command: StripeCommand, config: Config) -> anyhow::Result<ExitCode> {
     let shop = Shop::open(config).await?;
     let failed = match command {
-        StripeCommand::Sync => sync_catalog(&shop.app).await?,
+        StripeCommand::Sync => catalog::sync(&shop.app).await?,
         StripeCommand::Reconcile => {
-            let bar = progress(0, "events");
+            let bar = progress::bar(0, "events");
             let done = payments::reconcile(&shop.app, &|at, all| {
                 bar.set_length(all);
                 bar.set_position(at);
@@ -684,36 +559,4 @@ async fn stripe(command: StripeCommand, config: Config) -> anyhow::Result<ExitCo
     } else {
         ExitCode::FAILURE
     })
-}
-
-/// Syncs every product that needs it, one after the other. Returns the number of failures.
-async fn sync_catalog(app: &App) -> anyhow::Result<u64> {
-    let pending = products::pending_syncs(&mut *app.db.acquire().await?).await?;
-    let bar = progress(pending.len() as u64, "products");
-    let mut failed = 0;
-    for product in &pending {
-        if let Err(error) = products::sync_product(app, product).await {
-            failed += 1;
-            bar.suspend(|| eprintln!("{product}: {error}"));
-        }
-        bar.inc(1);
-    }
-    bar.finish_and_clear();
-    let refused = products::pending_syncs(&mut *app.db.acquire().await?)
-        .await?
-        .len() as u64;
-    println!(
-        "{} of {} products brought in line.",
-        pending.len() as u64 - refused.max(failed),
-        pending.len()
-    );
-    Ok(refused.max(failed))
-}
-
-fn progress(length: u64, what: &'static str) -> ProgressBar {
-    let style =
-        ProgressStyle::with_template("{bar:32} {pos}/{len} {msg} {eta}").expect("a valid template");
-    ProgressBar::new(length)
-        .with_style(style)
-        .with_message(what)
 }
