@@ -274,3 +274,8 @@ pub fn dispute_at_stripe(context: &AdminContext, dispute: &Dispute) -> String {
     };
     format!("https://dashboard.stripe.com/{mode}disputes/{}", dispute.id)
 }
+
+/// The failure of a request that took too long.
+pub fn too_long() -> Error {
+    Error::Unavailable("timeout", anyhow::anyhow!("the request took too long"))
+}

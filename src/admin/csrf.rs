@@ -9,11 +9,13 @@ use uuid::Uuid;
 
 use super::fingerprint::Fingerprint;
 use super::form::Form;
-use super::once;
 use crate::app::Signer;
 use crate::config::{Config, origin_of};
 use crate::error::{Error, Result};
 use crate::http;
+
+/// Form field with the once-id.
+pub const ONCE_FIELD: &str = "once";
 
 /// Form field with the token, and the header that htmx sends instead.
 const FIELD: &str = "csrf";
@@ -130,7 +132,7 @@ pub async fn read(signer: &Signer, path: &str, request: Request) -> Result<(Sent
             fingerprint.update(&body);
             let form = Form::read(&body);
             token = token.or_else(|| Some(form.get(FIELD)));
-            once = Some(form.get(once::FIELD)).filter(|once| !once.is_empty());
+            once = Some(form.get(ONCE_FIELD)).filter(|once| !once.is_empty());
             let mut request = Request::from_parts(parts, Body::empty());
             request.extensions_mut().insert(form);
             request
@@ -145,7 +147,7 @@ pub async fn read(signer: &Signer, path: &str, request: Request) -> Result<(Sent
                 token = token.or_else(|| Some(value.to_owned()));
                 rest = after;
             }
-            once = field_at(rest, once::FIELD).map(|(value, _)| value.to_owned());
+            once = field_at(rest, ONCE_FIELD).map(|(value, _)| value.to_owned());
             Request::from_parts(parts, body)
         }
         _ => request,

@@ -12,7 +12,7 @@ use axum::response::{IntoResponse, Redirect, Response};
 use futures_util::FutureExt;
 use uuid::Uuid;
 
-use super::context::{self, AdminContext, BROWSER, IsEmail, NOTICE, SESSION, VISITOR};
+use super::context::{self, AdminContext, BROWSER, IsEmail, NOTICE, SESSION, VISITOR, too_long};
 use super::{Access, csrf, once, sign_in};
 use crate::app::App;
 use crate::auth::{self, Visit};
@@ -247,10 +247,6 @@ fn owners_only() -> Error {
         "owners_only",
         "This page is for owners.".to_owned(),
     )
-}
-
-pub fn too_long() -> Error {
-    Error::Unavailable("timeout", anyhow::anyhow!("the request took too long"))
 }
 
 pub async fn method_not_allowed(method: Method) -> Error {

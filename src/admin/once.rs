@@ -23,17 +23,13 @@ use tokio::time::Instant;
 use tracing::{Instrument, Span, warn};
 use uuid::Uuid;
 
-use super::context::{AdminContext, NOTICE, SESSION, VISITOR, cookie_name};
+use super::context::{AdminContext, NOTICE, SESSION, VISITOR, cookie_name, too_long};
 use super::csrf::Sent;
 use super::fingerprint::Watched;
-use super::frame::too_long;
 use crate::app::{App, Signer};
 use crate::audit::submissions::{self, Claim, Outcome, RENEWAL, State, Submission};
 use crate::error::{Error, Result};
 use crate::http::{Deadline, arriving};
-
-/// Form field with the once-id.
-pub const FIELD: &str = "once";
 
 /// Retention of a response that shows a secret or signs a user in.
 const SECRETS_KEPT: Duration = Duration::from_secs(10 * 60);

@@ -3,6 +3,7 @@
 //! Sign-in takes two steps. The password opens a session marked `mfa_pending`; the second factor, if enabled, completes
 //! it. Each step issues a new session token, which prevents session fixation.
 mod password;
+mod role;
 mod routes;
 mod second_factor;
 mod sessions;
@@ -14,6 +15,7 @@ mod users;
 pub use password::{
     Hashed, Holder, generate as generate_password, hash as hash_password, hash_generated,
 };
+pub use role::Role;
 pub use routes::router;
 pub use second_factor::{
     Setup, confirm as confirm_second_factor, enrol as enrol_second_factor, recovery_codes_left,
@@ -21,7 +23,7 @@ pub use second_factor::{
 };
 pub use sessions::{
     ABSOLUTE_LIMIT, CurrentUser, IDLE_LIMIT, Session, Token as SessionToken, end as end_session,
-    end_all as end_all_sessions, find as find_session, hold as hold_session, list as list_sessions,
+    end_all as end_all_sessions, find as find_session, list as list_sessions,
     rotate as rotate_session,
 };
 pub use sign_in::{
@@ -33,9 +35,9 @@ pub use tokens::{
     revoke_tokens_of,
 };
 pub use users::{
-    Role, User, any as any_user, create as create_user, create_first_owner,
-    disable as disable_user, enable as enable_user, find as find_user,
-    find_by_email as find_user_by_email, list as list_users, set_password, set_role,
+    User, any as any_user, create as create_user, create_first_owner, disable as disable_user,
+    enable as enable_user, find as find_user, find_by_email as find_user_by_email,
+    hold as hold_session, list as list_users, set_password, set_role,
 };
 
 /// Random bytes from the operating system.

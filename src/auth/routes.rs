@@ -15,8 +15,9 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use super::role::Role;
 use super::tokens::{self, Admin, Scope, Token};
-use super::users::{self, Role, User};
+use super::users::{self, User};
 use super::{password, second_factor};
 use crate::app::App;
 use crate::error::answers::{BadRequest, BodyFailures, NotThere, TokenFailures};

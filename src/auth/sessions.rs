@@ -5,10 +5,10 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
-use super::users::{self, Role};
+use super::role::Role;
 use super::{random, sha256};
 use crate::audit::Actor;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::types::ids::{SessionId, UserId};
 
 /// Idle time after which a session ends. It covers a working day and its evening, but a phone left at the market does
@@ -149,23 +149,6 @@ pub async fn rotate(conn: &mut PgConnection, id: SessionId) -> Result<Token> {
         .execute(conn)
         .await?;
     Ok(token)
-}
-
-/// Locks the session of a user who changes their own account, until the transaction ends. A session that was ended
-/// during the request, for example by a password reset, can then change nothing.
-///
-/// # Errors
-/// 401 when the session has ended.
-pub async fn hold(conn: &mut PgConnection, user: &CurrentUser) -> Result<()> {
-    // Lock the user first, in the order used by every function that ends sessions.
-    users::lock(conn, user.id, false).await?;
-    let held: Option<SessionId> =
-        sqlx::query_scalar("select id from sessions where id = $1 and user_id = $2 for update")
-            .bind(user.session)
-            .bind(user.id)
-            .fetch_optional(conn)
-            .await?;
-    held.map(drop).ok_or(Error::Unauthenticated)
 }
 
 /// Ends one session of a user. Returns false when it had already ended.

@@ -7,51 +7,11 @@ use sqlx::PgConnection;
 use utoipa::ToSchema;
 
 use super::password::Hashed;
-use super::sessions;
-use super::tokens::Scope;
+use super::role::Role;
+use super::sessions::{self, CurrentUser};
 use crate::audit::{self, Actor};
 use crate::error::{Error, Result};
 use crate::types::ids::{SessionId, UserId};
-
-/// Role of a user.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, sqlx::Type, ToSchema)]
-#[serde(rename_all = "snake_case")]
-#[sqlx(type_name = "text", rename_all = "snake_case")]
-pub enum Role {
-    /// All permissions.
-    Owner,
-    /// The shop's daily work: no users, tokens, refunds or system.
-    Staff,
-}
-
-impl Role {
-    pub const ALL: [Role; 2] = [Role::Owner, Role::Staff];
-
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Role::Owner => "owner",
-            Role::Staff => "staff",
-        }
-    }
-
-    /// Scopes that a token needs for the same permissions.
-    pub fn scopes(self) -> &'static [Scope] {
-        match self {
-            Role::Owner => &Scope::ALL,
-            Role::Staff => &[
-                Scope::Catalog,
-                Scope::Stock,
-                Scope::OrdersRead,
-                Scope::OrdersWrite,
-                Scope::CustomOrders,
-            ],
-        }
-    }
-
-    pub fn parse(text: &str) -> Option<Role> {
-        Role::ALL.into_iter().find(|role| role.as_str() == text)
-    }
-}
 
 /// A user, without secrets.
 #[derive(Clone, Debug, Serialize, sqlx::FromRow, ToSchema)]
@@ -397,6 +357,23 @@ pub(super) async fn record_factor(
         .await?
         .ok_or(Error::NotFound("User"))?;
     record(conn, actor, action, before, &after).await
+}
+
+/// Locks the session of a user who changes their own account, until the transaction ends. A session that was ended
+/// during the request, for example by a password reset, can then change nothing.
+///
+/// # Errors
+/// 401 when the session has ended.
+pub async fn hold(conn: &mut PgConnection, user: &CurrentUser) -> Result<()> {
+    // Lock the user first, in the order used by every function that ends sessions.
+    lock(conn, user.id, false).await?;
+    let held: Option<SessionId> =
+        sqlx::query_scalar("select id from sessions where id = $1 and user_id = $2 for update")
+            .bind(user.session)
+            .bind(user.id)
+            .fetch_optional(conn)
+            .await?;
+    held.map(drop).ok_or(Error::Unauthenticated)
 }
 
 #[cfg(test)]

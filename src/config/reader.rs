@@ -5,7 +5,6 @@ use std::net::SocketAddr;
 use std::str::FromStr;
 use std::time::Duration;
 
-use super::server::origin_of;
 use crate::error::FieldError;
 
 /// Reads settings by name and collects the errors. An empty value counts as missing, except for lists whose default is not
@@ -103,4 +102,18 @@ impl<'a> Reader<'a> {
         }
         Some(url)
     }
+}
+
+/// Origin (`scheme://host[:port]`) of an `http` or `https` address.
+pub fn origin_of(url: &str) -> Option<String> {
+    let (scheme, rest) = url.split_once("://")?;
+    if scheme != "http" && scheme != "https" {
+        return None;
+    }
+    let authority = rest.split(['/', '?', '#']).next()?;
+    let plain = !authority.is_empty()
+        && authority
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"-._:[]".contains(&b));
+    plain.then(|| format!("{scheme}://{}", authority.to_ascii_lowercase()))
 }

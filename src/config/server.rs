@@ -9,7 +9,7 @@ use axum::http::HeaderName;
 use ipnet::IpNet;
 
 use super::Secret;
-use super::reader::Reader;
+use super::reader::{Reader, origin_of};
 
 /// Addresses, origins, proxies and time-outs.
 #[derive(Clone, Debug)]
@@ -189,18 +189,4 @@ fn is_nearly_everybody(net: &IpNet) -> bool {
 /// Returns true for a guessable key: few characters, or few different ones.
 fn is_weak(key: &str) -> bool {
     key.len() < 32 || key.chars().collect::<BTreeSet<_>>().len() < 8
-}
-
-/// Origin (`scheme://host[:port]`) of an `http` or `https` address.
-pub fn origin_of(url: &str) -> Option<String> {
-    let (scheme, rest) = url.split_once("://")?;
-    if scheme != "http" && scheme != "https" {
-        return None;
-    }
-    let authority = rest.split(['/', '?', '#']).next()?;
-    let plain = !authority.is_empty()
-        && authority
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b"-._:[]".contains(&b));
-    plain.then(|| format!("{scheme}://{}", authority.to_ascii_lowercase()))
 }

@@ -96,7 +96,7 @@ impl Subjects {
     /// Finds the current subjects that contain this word.
     pub fn with(word: &str, branding: &Branding) -> Subjects {
         let word = word.to_lowercase();
-        let kinds = super::preview::emails()
+        let kinds = super::samples::emails()
             .into_iter()
             .filter(|(_, email)| {
                 let subject = Page::new(email, branding, &Shown::default()).subject;

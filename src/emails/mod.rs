@@ -11,6 +11,7 @@ mod message;
 mod preview;
 mod render;
 mod routes;
+mod samples;
 mod store;
 
 pub use content::Subjects;
@@ -23,7 +24,8 @@ pub use message::{
     OrderEmailData, QuoteEmailData, Refusal, RefusalEmailData, ReviewItemEmailData,
     ShipmentEmailData,
 };
-pub use preview::{emails as samples, write_samples};
+pub use preview::write_samples;
 pub use render::{Addressed, Composed, render};
 pub use routes::{EmailView, browse, draw, router, subjects, view};
+pub use samples::emails as samples;
 pub use store::{EmailRow, Filter, Source, State, count_failed, find, list, queue};

@@ -12,7 +12,7 @@ use memchr::memchr;
 
 use self::metadata::Metadata;
 use super::color::{Inks, Pixels};
-use super::intake::Refusal;
+use super::refusal::Refusal;
 
 mod metadata;
 #[cfg(test)]

@@ -9,6 +9,7 @@ mod color;
 mod intake;
 mod jpeg;
 mod png;
+mod refusal;
 mod renditions;
 mod routes;
 mod serve;
@@ -17,7 +18,7 @@ mod store;
 mod upload;
 
 pub use batch::Batch;
-pub use intake::Refusal;
+pub use refusal::Refusal;
 pub use routes::{KeptImage, router};
 pub use serve::serve;
 pub use service::{Kept, Swept, discard, keep, read, read_address, remove, render, restore, sweep};

@@ -11,7 +11,8 @@ use percent_encoding::percent_decode_str;
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
-use super::intake::{self, Prepared, Refusal};
+use super::intake::{self, Prepared};
+use super::refusal::Refusal;
 use super::renditions::{self, Kind};
 use super::store::{self, Row};
 use super::{Upload, id_of};

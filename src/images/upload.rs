@@ -8,7 +8,8 @@ use axum::http::{StatusCode, header};
 use multer::Multipart;
 use tokio::io::{AsyncWriteExt, BufWriter};
 
-use super::intake::{self, HEAD_BYTES, Refusal};
+use super::intake::{self, HEAD_BYTES};
+use super::refusal::Refusal;
 use crate::error::{Error, FieldError, Result};
 use crate::http::{arriving, too_large};
 use crate::storage::{Storage, unavailable};
