@@ -5,8 +5,10 @@
 //! formats are kept and extended by `code`: faulty carts, and the field map of the filters.
 
 pub mod answers;
+mod codes;
 mod database;
 
+pub use codes::{Code, LineCode};
 pub use database::DatabaseFailure;
 
 use std::sync::Arc;
@@ -44,8 +46,10 @@ impl FieldError {
 pub struct LineError {
     /// The id as received: a number stays a number.
     pub product_id: Value,
-    /// `invalid_item_data`, `product_not_found`, `product_not_active`, `product_sold_out` or `insufficient_inventory`.
-    pub error: &'static str,
+    /// `invalid_item_data`, `product_not_found`, `product_not_active`, `product_sold_out`, `insufficient_inventory` or
+    /// `currency_mismatch`.
+    #[schema(value_type = String)]
+    pub error: LineCode,
     /// A sentence for the shopper. Its first number is the available quantity, which the storefront reads.
     pub message: String,
 }
@@ -79,9 +83,9 @@ pub enum Error {
     /// 400 in the storefront's format: each faulty cart line, or none for an empty cart.
     #[error("the cart cannot be bought: {0:?}")]
     Cart(Vec<LineError>),
-    /// Any other 4xx: status, code and sentence.
+    /// Any other 4xx: status, code and sentence. Usually the status of the code: see [`Error::refused`].
     #[error("{1}: {2}")]
-    Refused(StatusCode, &'static str, String),
+    Refused(StatusCode, Code, String),
     /// 401: no valid token.
     #[error("not authenticated")]
     Unauthenticated,
@@ -90,7 +94,7 @@ pub enum Error {
     Forbidden(&'static str),
     /// 409: the current state forbids it: sold out, changed in the meantime, already shipped.
     #[error("{0}: {1}")]
-    Conflict(&'static str, String),
+    Conflict(Code, String),
     /// 429: rate limit exceeded; the time to wait, and a sentence. With a field name when it is a field error.
     #[error("too many: {2}")]
     TooMany(Option<&'static str>, Duration, String),
@@ -102,7 +106,7 @@ pub enum Error {
     SearchBusy,
     /// 503: Stripe or the database failed, and a retry may help. The code says which.
     #[error("{0}: {1:#}")]
-    Unavailable(&'static str, anyhow::Error),
+    Unavailable(Code, anyhow::Error),
     /// 500: a bug. The log has it in full, the response nothing.
     #[error("internal: {0:#}")]
     Internal(#[from] anyhow::Error),
@@ -114,25 +118,16 @@ impl Error {
         Error::Invalid(vec![FieldError::new(field, message)])
     }
 
-    /// 400 with a code of its own.
-    pub fn bad_request(code: &'static str, message: impl Into<String>) -> Error {
-        Error::Refused(StatusCode::BAD_REQUEST, code, message.into())
+    /// An error with the status of its code.
+    pub fn refused(code: Code, message: impl Into<String>) -> Error {
+        Error::Refused(code.status(), code, message.into())
     }
 
     /// HTTP status of the error.
     pub fn status(&self) -> StatusCode {
         match self {
-            Error::NotFound(_) => StatusCode::NOT_FOUND,
-            Error::Invalid(_) | Error::Filters(_) | Error::Cart(_) => StatusCode::BAD_REQUEST,
             Error::Refused(status, ..) => *status,
-            Error::Unauthenticated => StatusCode::UNAUTHORIZED,
-            Error::Forbidden(_) => StatusCode::FORBIDDEN,
-            Error::Conflict(..) => StatusCode::CONFLICT,
-            Error::TooMany(..) => StatusCode::TOO_MANY_REQUESTS,
-            Error::Overloaded | Error::SearchBusy | Error::Unavailable(..) => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
-            Error::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
+            other => other.code().status(),
         }
     }
 
@@ -150,82 +145,84 @@ impl Error {
     }
 
     /// The stable word for programs.
-    pub fn code(&self) -> String {
-        self.body()["code"].as_str().unwrap_or_default().to_owned()
+    pub fn code(&self) -> Code {
+        match self {
+            Error::NotFound(_) => Code::NotFound,
+            Error::Invalid(_) => Code::Invalid,
+            Error::Filters(_) => Code::InvalidFilter,
+            Error::Cart(lines) if lines.is_empty() => Code::NoItems,
+            Error::Cart(_) => Code::CartNotAvailable,
+            Error::Unauthenticated => Code::NotAuthenticated,
+            Error::Forbidden(_) => Code::PermissionDenied,
+            Error::TooMany(..) => Code::TooManyRequests,
+            Error::Overloaded => Code::Overloaded,
+            Error::SearchBusy => Code::SearchBusy,
+            Error::Refused(_, code, _) | Error::Conflict(code, _) | Error::Unavailable(code, _) => {
+                *code
+            }
+            Error::Internal(_) => Code::Internal,
+        }
     }
 
     /// The JSON body of the error.
     pub fn body(&self) -> Value {
-        let plain = |code: &str, sentence: &str| json!({"error": sentence, "detail": sentence, "code": code});
+        let code = self.code();
+        let plain = |sentence: &str| json!({"error": sentence, "detail": sentence, "code": code});
         match self {
-            Error::NotFound("") => plain("not_found", "Not found."),
-            Error::NotFound(what) => {
-                plain("not_found", &format!("No {what} matches the given query."))
-            }
+            Error::NotFound("") => plain("Not found."),
+            Error::NotFound(what) => plain(&format!("No {what} matches the given query.")),
             Error::Invalid(field_errors) => {
-                let sentence = match field_errors.first() {
-                    Some(field_error) => format!("{}: {}", field_error.field, field_error.message),
-                    None => "The request is not valid.".to_owned(),
+                let mut body = match field_errors.first() {
+                    Some(FieldError { field, message }) => plain(&format!("{field}: {message}")),
+                    None => plain("The request is not valid."),
                 };
-                let mut body = plain("invalid", &sentence);
                 body["details"] = json!(field_errors);
                 body
             }
             Error::Filters(field_errors) => {
-                let mut body = json!({"code": "invalid_filter"});
+                let mut body = json!({"code": code});
                 for field_error in field_errors {
                     body[&field_error.field] = json!([field_error.message]);
                 }
                 body
             }
-            Error::Cart(field_errors) => json!({
+            Error::Cart(lines) => json!({
                 "error": "Validation failed",
-                "message": if field_errors.is_empty() { "No items provided" }
+                "message": if lines.is_empty() { "No items provided" }
                     else { "Some items in your cart are no longer available" },
-                "details": field_errors,
-                "code": if field_errors.is_empty() { "no_items" } else { "cart_not_available" },
+                "details": lines,
+                "code": code,
             }),
-            Error::Unauthenticated => plain(
-                "not_authenticated",
-                "Authentication credentials were not provided.",
-            ),
-            Error::Forbidden(scope) => plain(
-                "permission_denied",
-                &format!("This needs a token with the scope {scope}."),
-            ),
-            Error::Unavailable(code @ "payment_unavailable", _) => payment_failure(
+            Error::Unauthenticated => plain("Authentication credentials were not provided."),
+            Error::Forbidden(scope) => {
+                plain(&format!("This needs a token with the scope {scope}."))
+            }
+            Error::Unavailable(Code::PaymentUnavailable, _) => payment_failure(
                 code,
                 "The payment service cannot be reached right now. Nothing was charged; please try again in a moment.",
             ),
             // The storefront shows the `message`.
             Error::TooMany(_, _, sentence) => {
-                json!({"error": sentence, "message": sentence, "detail": sentence, "code": "too_many_requests"})
+                json!({"error": sentence, "message": sentence, "detail": sentence, "code": code})
             }
-            Error::Refused(_, code @ "payment_setup_error", sentence) => {
-                payment_failure(code, sentence)
+            Error::Refused(_, Code::PaymentSetupError, sentence) => payment_failure(code, sentence),
+            Error::Overloaded => {
+                plain("The shop is very busy. Nothing was changed; please try again in a moment.")
             }
-            Error::Overloaded => plain(
-                "overloaded",
-                "The shop is very busy. Nothing was changed; please try again in a moment.",
-            ),
-            Error::SearchBusy => plain(
-                "search_busy",
-                "Too many people are searching right now. Please try again in a moment.",
-            ),
-            Error::Unavailable(code, _) => plain(
-                code,
+            Error::SearchBusy => {
+                plain("Too many people are searching right now. Please try again in a moment.")
+            }
+            Error::Unavailable(..) => plain(
                 "The shop is briefly unavailable. Nothing was changed; please try again in a moment.",
             ),
-            Error::Refused(_, code, sentence) | Error::Conflict(code, sentence) => {
-                plain(code, sentence)
-            }
-            Error::Internal(_) => plain("internal", "Something went wrong on our side."),
+            Error::Refused(_, _, sentence) | Error::Conflict(_, sentence) => plain(sentence),
+            Error::Internal(_) => plain("Something went wrong on our side."),
         }
     }
 }
 
 /// JSON for a payment that could not begin. The storefront shows the `message`.
-fn payment_failure(code: &str, sentence: &str) -> Value {
+fn payment_failure(code: Code, sentence: &str) -> Value {
     let hint = "The log says why.";
     json!({"error": code, "message": sentence, "hint": hint, "detail": sentence, "code": code})
 }
@@ -236,12 +233,12 @@ impl From<sqlx::Error> for Error {
     fn from(error: sqlx::Error) -> Error {
         match DatabaseFailure::of(&error) {
             // Input parsing should have rejected it, but a 4xx is still correct.
-            DatabaseFailure::BadData => Error::bad_request(
-                "invalid_value",
+            DatabaseFailure::BadData => Error::refused(
+                Code::InvalidValue,
                 "The request contains a value that cannot be stored.",
             ),
             DatabaseFailure::Busy | DatabaseFailure::ConnectionLost | DatabaseFailure::ReadOnly => {
-                Error::Unavailable("database_unavailable", error.into())
+                Error::Unavailable(Code::DatabaseUnavailable, error.into())
             }
             DatabaseFailure::Bug => Error::Internal(error.into()),
         }
@@ -254,7 +251,11 @@ impl IntoResponse for Error {
         match &self {
             Error::Internal(cause) => tracing::error!(error = format!("{cause:#}"), "failed"),
             Error::Unavailable(code, cause) => {
-                tracing::warn!(code, error = format!("{cause:#}"), "unavailable");
+                tracing::warn!(
+                    code = code.text(),
+                    error = format!("{cause:#}"),
+                    "unavailable"
+                );
             }
             _ => {}
         }

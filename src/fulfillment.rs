@@ -16,7 +16,7 @@ use crate::audit::Actor;
 use crate::auth::{Admin, Scope};
 use crate::custom_orders::{self, Piece};
 use crate::emails::{self, About, Email};
-use crate::error::{Error, ErrorBody, FieldError, Result};
+use crate::error::{Code, Error, ErrorBody, FieldError, Result};
 use crate::http::{Json, Path};
 use crate::orders::{self, NewShipment, Order, OrderView};
 use crate::types::ids::OrderId;
@@ -42,7 +42,7 @@ pub fn router() -> OpenApiRouter<App> {
         (status = 401, body = ErrorBody),
         (status = 403, body = ErrorBody),
         (status = 404, body = ErrorBody),
-        (status = 409, body = ErrorBody, description = "Not paid, shipped already, nothing left to ship, all of its money is being refunded, or `confirm_shipping`: a bank or Stripe warns of its payment, a dispute was lost or a refund in full failed, and `ship_anyway` does not confirm it"),
+        (status = 409, body = ErrorBody, description = "`not_shippable`: not paid, or shipped already; `nothing_to_ship`; `refunded_in_full`: all of its money is being refunded; `confirm_shipping`: a bank or Stripe warns of its payment, a dispute was lost or a refund in full failed, and `ship_anyway` does not confirm it"),
         (status = 413, body = ErrorBody),
         (status = 415, body = ErrorBody),
     )
@@ -88,7 +88,7 @@ pub async fn ship_many(
     for (order, shipment) in shipments {
         if is_down {
             let why = anyhow::anyhow!("not tried: the shop failed at an earlier order");
-            outcomes.push(Err(Error::Unavailable("not_tried", why)));
+            outcomes.push(Err(Error::Unavailable(Code::NotTried, why)));
             continue;
         }
         let outcome = match ship_alone(app, actor, &order, &shipment).await {
@@ -148,8 +148,9 @@ struct Shipped {
     /// The id or number as sent.
     order: String,
     is_shipped: bool,
-    /// Code and sentence of the error, unless shipped.
+    /// Code of the error, unless shipped; `not_tried` after the shop itself failed.
     code: Option<String>,
+    /// Sentence of the error.
     error: Option<String>,
     /// One entry per faulty field of the shipment.
     details: Vec<FieldError>,
@@ -322,7 +323,7 @@ async fn ship_bought(
         (status = 401, body = ErrorBody),
         (status = 403, body = ErrorBody),
         (status = 404, body = ErrorBody),
-        (status = 409, body = ErrorBody, description = "Not shipped"),
+        (status = 409, body = ErrorBody, description = "`not_deliverable`: not shipped"),
     )
 )]
 async fn deliver_order(

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sqlx::PgConnection;
 
-use crate::error::{Error, Result};
+use crate::error::{Code, Error, Result};
 use crate::types::ids::{EmailId, ImageId, OrderId, ProductId, QuoteId, RefundId};
 
 /// A group of jobs that compete only with one another. Each lane has its own runners, so a flood in one lane, or an
@@ -427,7 +427,7 @@ pub async fn forget_replaced(conn: &mut PgConnection) -> Result<()> {
 
 fn is_running() -> Error {
     Error::Conflict(
-        "job_is_running",
+        Code::JobIsRunning,
         "A worker is running this job. Try again in a moment.".to_owned(),
     )
 }

@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 
 use crate::audit::{self, Actor};
 use crate::config::{Config, ShippingRate};
-use crate::error::{Error, FieldError, Result};
+use crate::error::{Code, Error, FieldError, Result};
 use crate::http::texts::ShortLine;
 use crate::types::money::{Cents, Currency};
 
@@ -235,7 +235,7 @@ pub async fn choose(
     }
     if is_of_another {
         return Err(Error::Conflict(
-            "version_conflict",
+            Code::VersionConflict,
             "Somebody has changed the settings in the meantime.".to_owned(),
         ));
     }

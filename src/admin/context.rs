@@ -16,7 +16,7 @@ use crate::app::App;
 use crate::audit::Actor;
 use crate::audit::submissions::Claim;
 use crate::auth::{CurrentUser, SessionToken, Visit};
-use crate::error::{Error, Result};
+use crate::error::{Code, Error, Result};
 use crate::images::{self, ImageView};
 use crate::orders::disputes::Dispute;
 use crate::types::money::Currency;
@@ -277,5 +277,5 @@ pub fn dispute_at_stripe(context: &AdminContext, dispute: &Dispute) -> String {
 
 /// The failure of a request that took too long.
 pub fn too_long() -> Error {
-    Error::Unavailable("timeout", anyhow::anyhow!("the request took too long"))
+    Error::Unavailable(Code::Timeout, anyhow::anyhow!("the request took too long"))
 }

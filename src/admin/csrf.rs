@@ -11,7 +11,7 @@ use super::fingerprint::Fingerprint;
 use super::form::Form;
 use crate::app::Signer;
 use crate::config::{Config, origin_of};
-use crate::error::{Error, Result};
+use crate::error::{Code, Error, Result};
 use crate::http;
 
 /// Form field with the once-id.
@@ -170,9 +170,8 @@ pub async fn read(signer: &Signer, path: &str, request: Request) -> Result<(Sent
 
 /// The error for a missing token, or for the token of somebody else.
 pub fn stale() -> Error {
-    Error::Refused(
-        axum::http::StatusCode::FORBIDDEN,
-        "stale_form",
+    Error::refused(
+        Code::StaleForm,
         "This form is out of date, or came from another site. Nothing was changed. Go back, load the page again, and \
          send it once more."
             .to_owned(),

@@ -6,7 +6,7 @@ use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 
 use crate::config::Secret;
-use crate::error::{Error, FieldError};
+use crate::error::{Code, Error, FieldError};
 use crate::types::unicode;
 
 /// The fields of a form. A refused form is shown again with its errors beside the fields, so nothing that was typed is
@@ -143,7 +143,7 @@ impl Form {
 /// Shows a slug that another product or category uses as an error beside the field.
 pub fn slug_as_field_error(error: Error) -> Error {
     match error {
-        Error::Conflict("slug_taken", sentence) => Error::invalid("slug", sentence),
+        Error::Conflict(Code::SlugTaken, sentence) => Error::invalid("slug", sentence),
         other => other,
     }
 }

@@ -16,7 +16,7 @@ use super::context::{self, AdminContext, BROWSER, IsEmail, NOTICE, SESSION, VISI
 use super::{Access, csrf, once, sign_in};
 use crate::app::App;
 use crate::auth::{self, Visit};
-use crate::error::{Error, Result};
+use crate::error::{Code, Error, Result};
 use crate::http::{BodyTime, Deadline};
 use crate::settings;
 
@@ -242,17 +242,12 @@ fn away(headers: &HeaderMap, path: &str) -> Response {
 }
 
 fn owners_only() -> Error {
-    Error::Refused(
-        StatusCode::FORBIDDEN,
-        "owners_only",
-        "This page is for owners.".to_owned(),
-    )
+    Error::refused(Code::OwnersOnly, "This page is for owners.".to_owned())
 }
 
 pub async fn method_not_allowed(method: Method) -> Error {
-    Error::Refused(
-        StatusCode::METHOD_NOT_ALLOWED,
-        "method_not_allowed",
+    Error::refused(
+        Code::MethodNotAllowed,
         format!("This page does not support {method}."),
     )
 }
@@ -328,7 +323,7 @@ fn tell(context: &AdminContext, error: &Error, plain: Response) -> Response {
         Error::Refused(StatusCode::FORBIDDEN, _, sentence) => ("Not allowed", sentence.clone()),
         Error::Refused(_, _, sentence) => ("That did not work", sentence.clone()),
         Error::TooMany(_, _, sentence) => ("One moment, please", sentence.clone()),
-        Error::Conflict(once::ALREADY_SENT, sentence) => {
+        Error::Conflict(Code::AlreadySent, sentence) => {
             ("This form was sent before", sentence.clone())
         }
         Error::Conflict(_, sentence) => ("That cannot be done", sentence.clone()),

@@ -28,7 +28,7 @@ use super::csrf::Sent;
 use super::fingerprint::Watched;
 use crate::app::{App, Signer};
 use crate::audit::submissions::{self, Claim, Outcome, RENEWAL, State, Submission};
-use crate::error::{Error, Result};
+use crate::error::{Code, Error, Result};
 use crate::http::{Deadline, arriving};
 
 /// Retention of a response that shows a secret or signs a user in.
@@ -453,9 +453,7 @@ fn hashed(app: &App, cookie: &str) -> Vec<u8> {
     app.signer.derive("form credential", cookie).to_vec()
 }
 
-/// Error code for a form that was already processed and whose response cannot be returned.
-pub const ALREADY_SENT: &str = "already_sent";
-
+/// The error for a form that was already processed and whose response cannot be returned.
 fn already_sent(sentence: &str) -> Error {
-    Error::Conflict(ALREADY_SENT, sentence.to_owned())
+    Error::Conflict(Code::AlreadySent, sentence.to_owned())
 }

@@ -13,7 +13,7 @@ use super::sign_in::refused;
 use crate::app::App;
 use crate::custom_orders::{self, CustomOrder};
 use crate::emails::{self, EmailRow, Filter, SHOP};
-use crate::error::{Error, FieldError, Result};
+use crate::error::{Code, Error, FieldError, Result};
 use crate::fulfillment;
 use crate::http::{Path, Query};
 use crate::images::{self, Batch, ImageView};
@@ -359,7 +359,7 @@ pub async fn ship(
 /// Shows a refusal to ship (a warning by a bank or Stripe) as an error of the checkbox that confirms it.
 pub fn to_confirm(error: Error) -> Error {
     match error {
-        Error::Conflict(orders::CONFIRM_SHIPPING, why) => Error::invalid("ship_anyway", why),
+        Error::Conflict(Code::ConfirmShipping, why) => Error::invalid("ship_anyway", why),
         other => other,
     }
 }
@@ -552,8 +552,8 @@ fn read_restock(form: &Form) -> Result<NewRestock> {
 }
 
 fn stale() -> Error {
-    Error::bad_request(
-        "stale_form",
+    Error::refused(
+        Code::StaleForm,
         "This form is out of date. Load the page again.",
     )
 }

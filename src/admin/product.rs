@@ -11,7 +11,7 @@ use super::form::{Form, slug_as_field_error};
 use super::products::path_to;
 use super::sign_in::refused;
 use crate::app::App;
-use crate::error::{Error, FieldError, Result};
+use crate::error::{Code, Error, FieldError, Result};
 use crate::http::Path;
 use crate::products::categories::{self, CountedCategory};
 use crate::products::{
@@ -223,7 +223,7 @@ pub async fn change(
     let mut page = ProductPage::open(&app, &context, product).await?;
     let status = error.status();
     match error {
-        Error::Conflict("version_conflict", _) => {
+        Error::Conflict(Code::VersionConflict, _) => {
             page.merge(&form);
             if let Some(product) = page.product.as_ref().filter(|_| page.clashes.is_empty()) {
                 // The concurrent change touched no field of this form; it may have changed the images.
@@ -402,7 +402,7 @@ pub async fn change_stock(
         let mut tx = app.db.begin().await?;
         let done = products::change_stock(&mut tx, &context.actor()?, &id, input).await;
         let stock = match with_field_errors(done, field_errors) {
-            Err(Error::Conflict("stock_is_held", sentence)) => {
+            Err(Error::Conflict(Code::StockIsHeld, sentence)) => {
                 Err(Error::invalid("pieces", sentence))
             }
             other => other,

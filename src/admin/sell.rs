@@ -9,7 +9,7 @@ use super::context::AdminContext;
 use super::form::Form;
 use super::sign_in::refused;
 use crate::app::App;
-use crate::error::{Error, FieldError, Result};
+use crate::error::{Code, Error, FieldError, Result};
 use crate::http::Query;
 use crate::orders::{self, Line, Order, Sale};
 use crate::products::{self, OnHand};
@@ -124,7 +124,9 @@ pub async fn submit(State(app): State<App>, context: AdminContext, form: Form) -
         Err(error) => {
             let error = match error {
                 // Somebody else bought the piece first: show it beside the quantity.
-                Error::Conflict("insufficient_inventory", why) => Error::invalid("quantity", why),
+                Error::Conflict(Code::InsufficientInventory, why) => {
+                    Error::invalid("quantity", why)
+                }
                 other => other,
             };
             let asked = Asked {
@@ -140,8 +142,8 @@ async fn sell(app: &App, context: &AdminContext, form: &Form) -> Result<(Order, 
     let actor = context.actor()?;
     let id = form.get("sale").parse().map(OrderId);
     let id = id.map_err(|_| {
-        Error::bad_request(
-            "stale_form",
+        Error::refused(
+            Code::StaleForm,
             "This form is out of date. Load the page again.",
         )
     })?;

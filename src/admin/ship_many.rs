@@ -10,7 +10,7 @@ use super::form::Form;
 use super::order;
 use super::sign_in::refused;
 use crate::app::App;
-use crate::error::{Error, FieldError, Result};
+use crate::error::{Code, Error, FieldError, Result};
 use crate::fulfillment;
 use crate::http::Query;
 use crate::orders::{self, Order, OrderView};
@@ -92,7 +92,7 @@ pub async fn submit(State(app): State<App>, context: AdminContext, form: Form) -
             let why = format!(
                 "{shipped} Not shipped: {left}. The shop failed: try them again in a moment."
             );
-            Err(Error::Refused(done.status, "not_all_shipped", why))
+            Err(Error::Refused(done.status, Code::NotAllShipped, why))
         }
         Err(error) => Err(error),
     }
@@ -149,7 +149,7 @@ impl<'a> Done<'a> {
                     }))
             }
             Error::Conflict(_, why) => self.field_errors.push(FieldError::new(tracking, why)),
-            Error::Unavailable("not_tried", _) => {
+            Error::Unavailable(Code::NotTried, _) => {
                 self.field_errors
                     .push(FieldError::new(tracking, "Not tried yet: ship it again."));
             }

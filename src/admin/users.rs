@@ -10,7 +10,7 @@ use super::form::Form;
 use super::sign_in::{YOURS, ask_password, judged};
 use crate::app::App;
 use crate::auth::{self, Role, Token, User};
-use crate::error::{Error, Result};
+use crate::error::{Code, Error, Result};
 use crate::http::Path;
 use crate::types::ids::UserId;
 
@@ -216,7 +216,7 @@ pub async fn turn_off_second_factor(
 fn others(context: &AdminContext, id: Uuid) -> Result<UserId> {
     if context.user()?.id == UserId(id) {
         return Err(Error::Conflict(
-            "yourself",
+            Code::Yourself,
             "That is you. You can change your own account under My account.".to_owned(),
         ));
     }

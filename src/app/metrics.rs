@@ -39,7 +39,7 @@ struct Answered {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Refused {
     status: u16,
-    code: String,
+    code: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -49,7 +49,7 @@ struct Reason {
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Outcome {
-    outcome: String,
+    outcome: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -211,20 +211,22 @@ impl Metrics {
         let Some(error) = error else { return };
         if let Error::Cart(lines) = error {
             for line in lines {
-                let reason = Reason { reason: line.error };
+                let reason = Reason {
+                    reason: line.error.text(),
+                };
                 counters.cart_lines.get_or_create(&reason).inc();
             }
         }
         let refused = Refused {
             status: status.as_u16(),
-            code: error.code(),
+            code: error.code().text(),
         };
         counters.errors.get_or_create(&refused).inc();
     }
 
     /// Records the outcome of a checkout.
     pub fn checked_out(&self, error: Option<&Error>) {
-        let outcome = error.map_or_else(|| "opened".to_owned(), Error::code);
+        let outcome = error.map_or("opened", |error| error.code().text());
         self.0.checkouts.get_or_create(&Outcome { outcome }).inc();
     }
 

@@ -12,7 +12,7 @@ use std::time::Duration;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use crate::error::{Error, Result};
+use crate::error::{Code, Error, Result};
 
 /// Duration of a lease unless it is renewed.
 const LEASE: Duration = Duration::from_secs(10);
@@ -51,7 +51,7 @@ impl Claim {
         .await?;
         match done.rows_affected() {
             0 => Err(Error::Conflict(
-                "sent_again",
+                Code::SentAgain,
                 "This form was sent again in the meantime, and the later submission is processed."
                     .to_owned(),
             )),

@@ -16,7 +16,7 @@ use super::users::{self, User};
 use super::{random, sha256};
 use crate::app::Signer;
 use crate::audit::{self, Actor};
-use crate::error::{Error, Result};
+use crate::error::{Code, Error, Result};
 use crate::types::ids::UserId;
 
 /// Time to finish a set-up. It is limited because the set-up asked for the password, and that proof should not last.
@@ -52,7 +52,7 @@ pub async fn enrol(conn: &mut PgConnection, user: UserId) -> Result<()> {
     .await?;
     if begun.rows_affected() == 0 {
         return Err(Error::Conflict(
-            "second_factor_on",
+            Code::SecondFactorOn,
             "A second factor is already enabled.".to_owned(),
         ));
     }
@@ -138,7 +138,7 @@ pub async fn confirm(
     let key = key
         .filter(|_| in_time && !before.has_second_factor)
         .ok_or(Error::Conflict(
-            "no_set_up",
+            Code::NoSetUp,
             "No second factor is being set up.".to_owned(),
         ))?;
     let step = matching(secret(signer, key), &digits(code), now, step)
@@ -240,7 +240,7 @@ pub async fn renew_recovery_codes(
     let found = users::lock(conn, user, false).await?;
     if !found.has_second_factor {
         return Err(Error::Conflict(
-            "no_second_factor",
+            Code::NoSecondFactor,
             "No second factor is enabled.".to_owned(),
         ));
     }

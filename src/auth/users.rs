@@ -10,7 +10,7 @@ use super::password::Hashed;
 use super::role::Role;
 use super::sessions::{self, CurrentUser};
 use crate::audit::{self, Actor};
-use crate::error::{Error, Result};
+use crate::error::{Code, Error, Result};
 use crate::types::ids::{SessionId, UserId};
 
 /// A user, without secrets.
@@ -308,7 +308,7 @@ pub(super) async fn lock(
         .await?;
         if owners == [id] {
             return Err(Error::Conflict(
-                "last_owner",
+                Code::LastOwner,
                 "This is the only owner. Create another owner first.".to_owned(),
             ));
         }

@@ -153,7 +153,9 @@ enum DoneOrPlanned {
 #[derive(utoipa::IntoResponses)]
 #[allow(dead_code, reason = "used only by the OpenAPI document")]
 enum NotAllowed {
-    /// The custom order's status does not allow it.
+    /// The custom order's status does not allow it: `not_quotable`, `not_approvable`, `no_quote`, `quote_is_live`,
+    /// `quote_asking`, `quote_closing`, `payment_in_progress`, `not_rejectable`, `not_withdrawable`, `not_paid`,
+    /// `refunded_in_full`, `not_shippable`, `not_shipped`.
     #[response(status = 409)]
     Conflict(ErrorBody),
 }

@@ -15,7 +15,7 @@ use tokio::sync::Semaphore;
 
 use super::NewCustomOrder;
 use crate::app::App;
-use crate::error::{Error, Result};
+use crate::error::{Code, Error, Result};
 use crate::http::arriving;
 use crate::images::{self, Refusal, Upload};
 use crate::mail;
@@ -74,14 +74,14 @@ pub async fn read(app: &App, request: Request) -> Result<(NewCustomOrder, Vec<Up
     };
     let new = fields.check()?;
     if files.are_no_list {
-        return Err(Error::bad_request(
-            "invalid_field",
+        return Err(Error::refused(
+            Code::InvalidField,
             "Field images must be a list",
         ));
     }
     if files.surplus > 0 {
-        return Err(Error::bad_request(
-            "too_many_images",
+        return Err(Error::refused(
+            Code::TooManyImages,
             format!("Maximum {} images allowed", app.storage.limits().files),
         ));
     }
@@ -100,20 +100,20 @@ pub fn refused(at: usize, refusal: Refusal, app: &App) -> Error {
         Refusal::TooLarge => {
             let most = limits.file_bytes / (1024 * 1024);
             (
-                "image_too_large",
+                Code::ImageTooLarge,
                 format!("Image {number} exceeds {most}MB limit"),
             )
         }
         Refusal::NotAImage => (
-            "invalid_image",
+            Code::InvalidImage,
             format!("Image {number} is not a valid image type. Allowed: jpeg, png, webp, gif"),
         ),
         other => (
-            "invalid_image",
+            Code::InvalidImage,
             format!("Image {number}: {}", other.sentence(&limits)),
         ),
     };
-    Error::bad_request(code, sentence)
+    Error::refused(code, sentence)
 }
 
 /// The value of a text field.
@@ -163,11 +163,11 @@ impl Fields {
         let description = required("description", self.description)?;
         let colors = text("colors", self.colors)?.filter(|text| !text.is_empty());
         if !is_email(&email) {
-            return Err(Error::bad_request("invalid_email", "Invalid email address"));
+            return Err(Error::refused(Code::InvalidEmail, "Invalid email address"));
         }
         if length(&description) < *DESCRIPTION.start() {
-            return Err(Error::bad_request(
-                "description_too_short",
+            return Err(Error::refused(
+                Code::DescriptionTooShort,
                 format!(
                     "Description must be at least {} characters",
                     DESCRIPTION.start()
@@ -181,15 +181,15 @@ impl Fields {
             ("Colors", colors.as_ref().unwrap_or(&String::new()), COLORS),
         ] {
             if length(value) > most {
-                return Err(Error::bad_request(
-                    "too_long",
+                return Err(Error::refused(
+                    Code::TooLong,
                     format!("{field} must be at most {most} characters"),
                 ));
             }
         }
         if name.chars().any(char::is_control) {
-            return Err(Error::bad_request(
-                "invalid_name",
+            return Err(Error::refused(
+                Code::InvalidName,
                 "Name must be on one line",
             ));
         }
@@ -207,8 +207,12 @@ impl Fields {
 
 /// Requires a text.
 fn required(field: &str, value: Option<Text>) -> Result<String> {
-    let missing =
-        || Error::bad_request("missing_field", format!("Missing required field: {field}"));
+    let missing = || {
+        Error::refused(
+            Code::MissingField,
+            format!("Missing required field: {field}"),
+        )
+    };
     text(field, value)?
         .filter(|text| !text.is_empty())
         .ok_or_else(missing)
@@ -222,16 +226,16 @@ fn text(field: &str, value: Option<Text>) -> Result<Option<String>> {
         Some(Text::Given(text)) if text.len() > LONGEST => return Err(too_long(field)),
         Some(Text::Given(text)) => text.replace("\r\n", "\n").replace('\r', "\n"),
         Some(Text::Other) => {
-            return Err(Error::bad_request(
-                "invalid_field",
+            return Err(Error::refused(
+                Code::InvalidField,
                 format!("Field {field} must be a text"),
             ));
         }
     };
     let is_odd = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
     if text.contains(is_odd) {
-        return Err(Error::bad_request(
-            "invalid_field",
+        return Err(Error::refused(
+            Code::InvalidField,
             format!("Field {field} contains control characters"),
         ));
     }
@@ -239,7 +243,7 @@ fn text(field: &str, value: Option<Text>) -> Result<Option<String>> {
 }
 
 fn too_long(field: &str) -> Error {
-    Error::bad_request("too_long", format!("Field {field} is too long"))
+    Error::refused(Code::TooLong, format!("Field {field} is too long"))
 }
 
 fn length(text: &str) -> usize {
@@ -256,7 +260,7 @@ fn is_email(text: &str) -> bool {
 }
 
 fn invalid_json() -> Error {
-    Error::bad_request("parse_error", "Invalid JSON")
+    Error::refused(Code::ParseError, "Invalid JSON")
 }
 
 /// Limits concurrent parsing of JSON bodies, each of which occupies a core.
@@ -272,10 +276,10 @@ async fn read_json(app: &App, request: Request) -> Result<(Fields, Files)> {
     let mut body = pin!(arriving(request, most));
     while let Some(part) = body.next().await {
         let written = spool.write_all(&part?).await;
-        written.map_err(|error| Error::Unavailable("media_unavailable", error.into()))?;
+        written.map_err(|error| Error::Unavailable(Code::MediaUnavailable, error.into()))?;
     }
     let flushed = spool.flush().await;
-    flushed.map_err(|error| Error::Unavailable("media_unavailable", error.into()))?;
+    flushed.map_err(|error| Error::Unavailable(Code::MediaUnavailable, error.into()))?;
     drop(spool);
     let _turn = JSON_READERS
         .acquire()
@@ -291,7 +295,7 @@ fn parse_json(storage: &Storage, mut file: std::fs::File) -> Result<(Fields, Fil
     let read = json::Parser::new(storage, file).read();
     read.map_err(|failure| match failure {
         json::Failure::Malformed => invalid_json(),
-        json::Failure::Disk(error) => Error::Unavailable("media_unavailable", error.into()),
+        json::Failure::Disk(error) => Error::Unavailable(Code::MediaUnavailable, error.into()),
         json::Failure::Write(error) => error,
     })
 }

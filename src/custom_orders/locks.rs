@@ -6,7 +6,7 @@ use sqlx::PgConnection;
 
 use super::{CustomOrder, Quote, store};
 use crate::audit::{self, Actor};
-use crate::error::{Error, Result};
+use crate::error::{Code, Error, Result};
 use crate::types::ids::{CustomOrderId, OrderId, QuoteId};
 
 /// A custom order locked for a change by a user or token.
@@ -101,7 +101,7 @@ pub async fn lock_of(conn: &mut PgConnection, order: OrderId) -> Result<Option<C
 }
 
 /// Refusal of a change that the state of the custom order does not allow.
-pub fn refused(code: &'static str, custom_order: &CustomOrder, what: &str) -> Error {
+pub fn refused(code: Code, custom_order: &CustomOrder, what: &str) -> Error {
     Error::Conflict(
         code,
         format!(

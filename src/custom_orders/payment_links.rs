@@ -14,7 +14,7 @@ use super::quotes::{approval, close, first_key, move_on, valid_until};
 use super::service::flag;
 use super::{PendingAction, Quote, QuoteState, Status, store};
 use crate::app::App;
-use crate::error::{Error, Result};
+use crate::error::{Code, Error, Result};
 use crate::jobs::{self, Job};
 use crate::review_items::{self, Kind, NewItem};
 use crate::stripe::{self, NewPaymentLink, PaymentLink, StripeError};
@@ -205,7 +205,7 @@ pub async fn sweep(app: &App) -> Result<()> {
 }
 
 fn unavailable(error: StripeError) -> Error {
-    Error::Unavailable("payment_unavailable", error.into())
+    Error::Unavailable(Code::PaymentUnavailable, error.into())
 }
 
 /// Records the link that Stripe created for a quote, approves the custom order and emails the customer. Safe to repeat:

@@ -13,7 +13,7 @@ use super::{CustomOrder, PendingAction, Quote, QuoteState, Status, store};
 use crate::app::App;
 use crate::audit::Actor;
 use crate::emails::{Email, QuoteEmailData};
-use crate::error::{Error, Result};
+use crate::error::{Code, Error, Result};
 use crate::jobs::{self, Job};
 use crate::stripe::NewPaymentLink;
 use crate::types::calendar;
@@ -52,7 +52,7 @@ async fn save_draft(
         Status::Pending | Status::Approved | Status::Expired
     ) {
         return Err(refused(
-            "not_quotable",
+            Code::NotQuotable,
             custom_order,
             "cannot be quoted for",
         ));
@@ -132,7 +132,7 @@ pub async fn approve_as_seen(
         .is_some_and(|draft| fingerprint(draft) != seen)
     {
         return Err(Error::Conflict(
-            "quote_changed",
+            Code::QuoteChanged,
             "Somebody changed the quote after you looked at it. Nothing was sent: check it again."
                 .to_owned(),
         ));
@@ -171,24 +171,24 @@ async fn approve_draft(
         Some(quote) if quote.state == QuoteState::Asking => Ok(false),
         Some(quote) if quote.state == QuoteState::Live && draft.is_none() => Ok(false),
         Some(quote) if quote.state == QuoteState::Live => refuse(
-            "quote_is_live",
+            Code::QuoteIsLive,
             "has a quote that can be paid: re-quote it, or withdraw it first",
         ),
         Some(quote) if quote.state == QuoteState::Closing => Err(closing(custom_order)),
-        Some(_) => refuse("not_approvable", "cannot be approved"),
+        Some(_) => refuse(Code::NotApprovable, "cannot be approved"),
         None if !matches!(custom_order.status, Status::Pending | Status::Expired) => {
-            refuse("not_approvable", "cannot be approved")
+            refuse(Code::NotApprovable, "cannot be approved")
         }
         None => match draft {
             Some(draft) if draft.currency != app.config.shop.currency.code() => refuse(
-                "not_approvable",
+                Code::NotApprovable,
                 "has a quote in another currency than the shop's: quote anew",
             ),
             Some(draft) => {
                 ask(conn, app, custom_order, &draft, actor).await?;
                 Ok(true)
             }
-            None => refuse("no_quote", "has no quote yet"),
+            None => refuse(Code::NoQuote, "has no quote yet"),
         },
     }
 }
@@ -301,7 +301,7 @@ pub async fn reject(
         }
         _ => {
             let why = "cannot be rejected";
-            return Err(refused("not_rejectable", custom_order, why));
+            return Err(refused(Code::NotRejectable, custom_order, why));
         }
     }
     let more = json!({"reason": reason});
@@ -338,7 +338,7 @@ pub async fn withdraw(
         }
         _ => {
             let why = "has no quote to withdraw";
-            return Err(refused("not_withdrawable", custom_order, why));
+            return Err(refused(Code::NotWithdrawable, custom_order, why));
         }
     }
     let more = json!({"reason": reason});
@@ -505,14 +505,14 @@ pub async fn preview(
 fn check_not_paying(custom_order: &CustomOrder, quote: &Quote) -> Result<()> {
     if quote.payment_in_progress {
         let why = "is being paid: wait until the payment succeeds or fails";
-        return Err(refused("payment_in_progress", custom_order, why));
+        return Err(refused(Code::PaymentInProgress, custom_order, why));
     }
     Ok(())
 }
 
 fn asking(custom_order: &CustomOrder) -> Error {
     refused(
-        "quote_asking",
+        Code::QuoteAsking,
         custom_order,
         "is being approved: try again when its link is ready",
     )
@@ -520,7 +520,7 @@ fn asking(custom_order: &CustomOrder) -> Error {
 
 fn closing(custom_order: &CustomOrder) -> Error {
     refused(
-        "quote_closing",
+        Code::QuoteClosing,
         custom_order,
         "has a link that is being closed: try again in a moment",
     )

@@ -111,7 +111,7 @@ struct Submitted {
     )),
     responses(
         (status = 201, body = Submitted),
-        (status = 400, body = ErrorBody, description = "The problem, with the field or image"),
+        (status = 400, body = ErrorBody, description = "The problem, with the field or image: `missing_field`, `invalid_field`, `invalid_name`, `invalid_email`, `description_too_short`, `too_long`, `too_many_images`, `image_too_large`, `invalid_image`"),
         (status = 408, body = ErrorBody),
         (status = 413, body = ErrorBody),
         (status = 429, body = ErrorBody, description = "Too many requests from this address"),

@@ -10,7 +10,7 @@ use super::{CustomOrder, NewCustomOrder, Status, store};
 use crate::app::App;
 use crate::audit::Actor;
 use crate::emails::{self, About, CustomOrderEmailData, Email, SHOP};
-use crate::error::Result;
+use crate::error::{Code, Result};
 use crate::orders::{self, NewShipment, Order};
 use crate::review_items::{self, NewItem};
 use crate::types::ids::{CustomOrderId, OrderId};
@@ -78,7 +78,7 @@ pub async fn start_production(
         Status::Paid => set_in_production(conn, custom_order, &actor.name).await?,
         _ => {
             let why = "cannot go into production";
-            return Err(refused("not_paid", custom_order, why));
+            return Err(refused(Code::NotPaid, custom_order, why));
         }
     };
     let action = "custom_order.start";
@@ -95,7 +95,7 @@ async fn set_in_production(
         && orders::is_refunded_in_full(conn, order).await?
     {
         let why = "a refund of all of its money is under way";
-        return Err(refused("refunded_in_full", custom_order, why));
+        return Err(refused(Code::RefundedInFull, custom_order, why));
     }
     store::set_status(conn, custom_order, Status::InProduction, None, actor, "").await
 }
@@ -115,7 +115,7 @@ pub async fn ship(
     let locked = LockedCustomOrder::lock(conn, id).await?;
     let Some(piece) = with_order(conn, &locked.custom_order).await? else {
         let why = "cannot be shipped";
-        return Err(refused("not_shippable", &locked.custom_order, why));
+        return Err(refused(Code::NotShippable, &locked.custom_order, why));
     };
     ship_piece(conn, app, &piece, shipment, &actor.name).await?;
     let more = shipment.audit_facts();
@@ -167,7 +167,11 @@ pub async fn ship_piece(
         custom_order = set_in_production(conn, &custom_order, actor).await?;
     }
     if custom_order.status != Status::InProduction {
-        return Err(refused("not_shippable", &custom_order, "cannot be shipped"));
+        return Err(refused(
+            Code::NotShippable,
+            &custom_order,
+            "cannot be shipped",
+        ));
     }
     let (order, shipment) = orders::ship(conn, &piece.order, shipment, actor).await?;
     let custom_order =
@@ -204,7 +208,7 @@ pub async fn complete(
     }
     let Some(piece) = with_order(conn, &locked.custom_order).await? else {
         let why = "cannot be completed";
-        return Err(refused("not_shipped", &locked.custom_order, why));
+        return Err(refused(Code::NotShipped, &locked.custom_order, why));
     };
     complete_piece(conn, &piece, &actor.name).await?;
     let action = "custom_order.complete";
@@ -228,7 +232,13 @@ pub async fn complete_piece(conn: &mut PgConnection, piece: &Piece, actor: &str)
             let completed = store::set_status(conn, custom_order, status, None, actor, "");
             (completed.await?, order)
         }
-        _ => return Err(refused("not_shipped", custom_order, "cannot be completed")),
+        _ => {
+            return Err(refused(
+                Code::NotShipped,
+                custom_order,
+                "cannot be completed",
+            ));
+        }
     };
     Ok(Piece {
         custom_order,

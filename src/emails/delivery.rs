@@ -15,7 +15,7 @@ use super::render::{Addressed, Composed, render};
 use super::store::{self, Begun, Source, State};
 use crate::app::App;
 use crate::audit::{self, Actor};
-use crate::error::{Error, Result};
+use crate::error::{Code, Error, Result};
 use crate::jobs::{self, Job};
 use crate::mail::{self, Branding, CopyOutcome, Envelope, Failure, Mailer, parse_address};
 use crate::settings;
@@ -267,7 +267,7 @@ pub async fn send_again(conn: &mut PgConnection, actor: &Actor, id: EmailId) -> 
     let before = before.ok_or(Error::NotFound("Email"))?.row;
     if !store::requeue(conn, id).await? {
         return Err(Error::Conflict(
-            "email_on_its_way",
+            Code::EmailOnItsWay,
             "The email is on its way already.".to_owned(),
         ));
     }

@@ -3,14 +3,14 @@
 //!
 //! Source: <https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/>
 
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::HeaderMap;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use sqlx::PgConnection;
 use utoipa::ToSchema;
 
 use crate::audit::Actor;
-use crate::error::{Error, Result};
+use crate::error::{Code, Error, Result};
 use crate::types::ids::OrderId;
 
 /// Schema of the header: 1 to 255 printable ASCII characters.
@@ -143,9 +143,8 @@ impl Key {
         };
         let (fingerprint, order, status, answer) = known;
         if fingerprint != self.fingerprint {
-            return Err(Error::Refused(
-                StatusCode::UNPROCESSABLE_ENTITY,
-                "idempotency_key_reused",
+            return Err(Error::refused(
+                Code::IdempotencyKeyReused,
                 "This Idempotency-Key was used for another request.".to_owned(),
             ));
         }

@@ -21,7 +21,7 @@ use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 use utoipa::IntoParams;
 
-use crate::error::{Error, FieldError};
+use crate::error::{Code, Error, FieldError};
 use crate::types::unicode;
 use objects::Objects;
 
@@ -49,9 +49,8 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
             .unwrap_or_default();
         let essence = media_type.split(';').next().unwrap_or_default().trim();
         if !essence.eq_ignore_ascii_case("application/json") {
-            return Err(Error::Refused(
-                StatusCode::UNSUPPORTED_MEDIA_TYPE,
-                "unsupported_media_type",
+            return Err(Error::refused(
+                Code::UnsupportedMediaType,
                 format!("Unsupported media type \"{media_type}\" in request."),
             ));
         }
@@ -81,7 +80,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
 }
 
 fn malformed(why: String) -> Error {
-    Error::bad_request("parse_error", format!("JSON parse error - {why}"))
+    Error::refused(Code::ParseError, format!("JSON parse error - {why}"))
 }
 
 /// Time limit for a request body, or the idle limit of a streamed one. An extension of the request; without it, a body
@@ -140,9 +139,8 @@ impl Deadline {
 
 /// Creates a 408: the rest of the request did not arrive in time.
 pub fn request_timeout() -> Error {
-    Error::Refused(
-        StatusCode::REQUEST_TIMEOUT,
-        "request_timeout",
+    Error::refused(
+        Code::RequestTimeout,
         "The request body did not arrive in time.".to_owned(),
     )
 }
@@ -211,14 +209,13 @@ pub fn arriving(
 }
 
 fn incomplete() -> Error {
-    Error::bad_request("incomplete_body", "The request body could not be read.")
+    Error::refused(Code::IncompleteBody, "The request body could not be read.")
 }
 
 /// Creates a 413: the body exceeds the limit.
 pub fn too_large() -> Error {
-    Error::Refused(
-        StatusCode::PAYLOAD_TOO_LARGE,
-        "payload_too_large",
+    Error::refused(
+        Code::PayloadTooLarge,
         "The request body is too large.".to_owned(),
     )
 }

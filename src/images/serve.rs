@@ -13,7 +13,7 @@ use sqlx::PgPool;
 use super::renditions::{Kind, WIDTHS};
 use super::service::rendition;
 use super::store;
-use crate::error::{Error, Result};
+use crate::error::{Code, Error, Result};
 use crate::storage::{Storage, asked_path, path_of, unavailable};
 use crate::types::ids::ImageId;
 
@@ -70,9 +70,8 @@ pub async fn serve(
     let range = match range(asked, meta.size) {
         Asked::Part(range) if !is_stale => Some(range),
         Asked::Nothing if !is_stale => {
-            let mut response = Error::Refused(
-                StatusCode::RANGE_NOT_SATISFIABLE,
-                "range_not_satisfiable",
+            let mut response = Error::refused(
+                Code::RangeNotSatisfiable,
                 "Range Not Satisfiable.".to_owned(),
             )
             .into_response();

@@ -4,13 +4,13 @@
 use std::io::{Read, Seek, SeekFrom};
 
 use axum::extract::Request;
-use axum::http::{StatusCode, header};
+use axum::http::header;
 use multer::Multipart;
 use tokio::io::{AsyncWriteExt, BufWriter};
 
 use super::intake::{self, HEAD_BYTES};
 use super::refusal::Refusal;
-use crate::error::{Error, FieldError, Result};
+use crate::error::{Code, Error, FieldError, Result};
 use crate::http::{arriving, too_large};
 use crate::storage::{Storage, unavailable};
 
@@ -187,9 +187,8 @@ fn boundary(request: &Request) -> Result<String> {
         .unwrap_or_default();
     let essence = kind.split(';').next().unwrap_or_default().trim();
     if !essence.eq_ignore_ascii_case("multipart/form-data") {
-        return Err(Error::Refused(
-            StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            "unsupported_media_type",
+        return Err(Error::refused(
+            Code::UnsupportedMediaType,
             format!("Unsupported media type \"{kind}\" in request."),
         ));
     }
@@ -209,6 +208,6 @@ fn malformed(error: multer::Error) -> Error {
             Ok(ours) => *ours,
             Err(other) => anyhow::anyhow!(other).context("reading a form").into(),
         },
-        _ => Error::bad_request("parse_error", sentence),
+        _ => Error::refused(Code::ParseError, sentence),
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use crate::error::{Error, LineError, Result};
+use crate::error::{Error, LineCode, LineError, Result};
 use crate::products;
 use crate::types::ids::ProductId;
 use crate::types::money::Currency;
@@ -105,25 +105,25 @@ fn judge(
     lock: Option<&products::LockedProduct>,
     quantity: i32,
     currency: Currency,
-) -> Option<(&'static str, String)> {
+) -> Option<(LineCode, String)> {
     const GONE: &str = "This product is no longer available";
     let field_error = match lock {
-        None => ("product_not_found", GONE.to_owned()),
-        Some(lock) if lock.is_deleted => ("product_not_found", GONE.to_owned()),
-        Some(lock) if !lock.is_active => ("product_not_active", GONE.to_owned()),
+        None => (LineCode::ProductNotFound, GONE.to_owned()),
+        Some(lock) if lock.is_deleted => (LineCode::ProductNotFound, GONE.to_owned()),
+        Some(lock) if !lock.is_active => (LineCode::ProductNotActive, GONE.to_owned()),
         Some(lock) if lock.is_sold_out || lock.available() <= 0 => (
-            "product_sold_out",
+            LineCode::ProductSoldOut,
             "This product is currently sold out".to_owned(),
         ),
         Some(lock) if lock.available() < quantity => (
-            "insufficient_inventory",
+            LineCode::InsufficientInventory,
             format!(
                 "Only {} items available, but you requested {quantity}",
                 lock.available()
             ),
         ),
         Some(lock) if lock.currency != currency.code() => (
-            "currency_mismatch",
+            LineCode::CurrencyMismatch,
             "This product is priced in another currency than the shop's".to_owned(),
         ),
         Some(_) => return None,
@@ -148,7 +148,7 @@ fn read_line(item: &Value) -> CartLine {
     let invalid = |message: &str| {
         Err(LineError {
             product_id: sent_id.clone(),
-            error: "invalid_item_data",
+            error: LineCode::InvalidItemData,
             message: message.to_owned(),
         })
     };
@@ -168,7 +168,7 @@ fn read_line(item: &Value) -> CartLine {
                 // No product can have such an id.
                 None => Err(LineError {
                     product_id: sent_id.clone(),
-                    error: "product_not_found",
+                    error: LineCode::ProductNotFound,
                     message: "This product is no longer available".to_owned(),
                 }),
             },
@@ -219,7 +219,7 @@ mod tests {
         let cart = Cart::read(&json!({ "items": items })).expect("a list");
         cart.check(&locks(stock), Currency::USD)
             .into_iter()
-            .map(|field_error| (field_error.product_id, field_error.error))
+            .map(|field_error| (field_error.product_id, field_error.error.text()))
             .collect()
     }
 
@@ -322,7 +322,7 @@ mod tests {
         let cart = Cart::read(&json!({ "items": items })).expect("a list");
         let field_errors = cart.check(&locks(&[("a", 3)]), Currency::USD);
         assert_eq!(field_errors.len(), 2);
-        assert_eq!(field_errors[0].error, "insufficient_inventory");
+        assert_eq!(field_errors[0].error, LineCode::InsufficientInventory);
         assert_eq!(
             field_errors[0].message,
             "Only 3 items available, but you requested 4"

@@ -26,8 +26,7 @@ pub use service::{
     sell, shipped_email_data, take_back, undo_sale, write_note,
 };
 pub use shipments::{
-    CARRIERS, CONFIRM_SHIPPING, Carrier, NewShipment, Shipment, deliver, is_shippable, ship,
-    shipping_warnings,
+    CARRIERS, Carrier, NewShipment, Shipment, deliver, is_shippable, ship, shipping_warnings,
 };
 pub use shipping::Zone;
 pub use store::{

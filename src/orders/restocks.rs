@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 
 use super::{service, store};
 use crate::audit::Actor;
-use crate::error::{Error, Result};
+use crate::error::{Code, Error, Result};
 use crate::types::ids::{OrderId, ProductId, RestockId};
 
 /// Pieces of a product that go back into stock.
@@ -122,7 +122,7 @@ pub async fn has_restock(conn: &mut PgConnection, id: RestockId) -> Result<bool>
 
 fn differs() -> Error {
     Error::Conflict(
-        "restock_differs",
+        Code::RestockDiffers,
         "Other pieces were put back under this id before. Load the page again.".to_owned(),
     )
 }

@@ -295,7 +295,7 @@ async fn add_note(
         (status = 401, body = ErrorBody),
         (status = 403, body = ErrorBody),
         (status = 404, body = ErrorBody),
-        (status = 409, body = ErrorBody, description = "Paid through Stripe"),
+        (status = 409, body = ErrorBody, description = "`not_by_hand`: paid through Stripe"),
     )
 )]
 async fn undo(
@@ -509,10 +509,10 @@ impl NewSale {
     request_body = NewSale,
     responses(
         (status = 201, body = OrderView),
-        (status = 400, body = ErrorBody),
+        (status = 400, body = ErrorBody, description = "Malformed JSON or invalid values; `amount_too_large`: more than can be paid at once"),
         (status = 401, body = ErrorBody),
         (status = 403, body = ErrorBody),
-        (status = 409, body = ErrorBody, description = "Not enough pieces"),
+        (status = 409, body = ErrorBody, description = "`insufficient_inventory`: not enough pieces; `sale_differs`: the id was used for another sale"),
         (status = 413, body = ErrorBody),
         (status = 415, body = ErrorBody),
         (status = 422, body = ErrorBody, description = "The key was used for another sale"),

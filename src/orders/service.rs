@@ -10,7 +10,7 @@ use super::shipping::Zone;
 use super::{Channel, Line, Order, Status, store};
 use crate::audit::{self, Actor};
 use crate::emails::{LineEmailData, OrderEmailData};
-use crate::error::{Error, FieldError, LineError, Result};
+use crate::error::{Code, Error, FieldError, LineError, Result};
 use crate::products;
 use crate::review_items::{self, Kind, NewItem};
 use crate::types::address::Address;
@@ -670,7 +670,7 @@ pub async fn undo_sale(conn: &mut PgConnection, actor: &Actor, id: OrderId) -> R
         .ok_or(Error::NotFound("Order"))?;
     if !order.is_manual() {
         return Err(Error::Conflict(
-            "not_by_hand",
+            Code::NotByHand,
             format!(
                 "{} was paid through Stripe: its money is given back as a refund.",
                 order.display_number()
@@ -749,7 +749,7 @@ pub async fn sell(
         return match is_same {
             true => Ok(order),
             false => Err(Error::Conflict(
-                "sale_differs",
+                Code::SaleDiffers,
                 "This sale was already recorded with different contents. Load the page again."
                     .to_owned(),
             )),
@@ -774,7 +774,7 @@ pub async fn sell(
         }
         if lock.available() < wanted[id] {
             return Err(Error::Conflict(
-                "insufficient_inventory",
+                Code::InsufficientInventory,
                 format!(
                     "Only {} of {} available, but {} were to be sold.",
                     lock.available(),
@@ -849,8 +849,8 @@ fn sum<'a>(lines: impl Iterator<Item = &'a Line>) -> Result<Cents> {
 
 /// Source: the largest amount Stripe charges, <https://docs.stripe.com/currencies#minimum-and-maximum-charge-amounts>
 fn too_much() -> Error {
-    Error::bad_request(
-        "amount_too_large",
+    Error::refused(
+        Code::AmountTooLarge,
         "The sum is more than can be paid at once.",
     )
 }

@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 
 use super::{Order, Status, store};
 use crate::emails::ShipmentEmailData;
-use crate::error::{Error, FieldError, Result};
+use crate::error::{Code, Error, FieldError, Result};
 use crate::http::texts::ShortLine;
 use crate::images;
 use crate::orders::disputes::{self, Dispute, State};
@@ -206,9 +206,6 @@ impl NewShipment {
     }
 }
 
-/// Code of the refusal to ship while there are warnings, until the user confirms.
-pub const CONFIRM_SHIPPING: &str = "confirm_shipping";
-
 /// Reasons not to ship an order yet, as sentences: open and lost disputes, fraud warnings, payment reviews, and a failed
 /// refund in full.
 pub async fn shipping_warnings(conn: &mut PgConnection, order: &Order) -> Result<Vec<String>> {
@@ -269,7 +266,7 @@ pub async fn ship(
     let warnings = shipping_warnings(conn, order).await?;
     if !warnings.is_empty() && !new.ship_anyway {
         return Err(Error::Conflict(
-            CONFIRM_SHIPPING,
+            Code::ConfirmShipping,
             format!(
                 "{} should not be shipped: {}. To ship it anyway, confirm that.",
                 order.display_number(),
@@ -322,17 +319,17 @@ pub async fn check_shippable(conn: &mut PgConnection, order: &Order) -> Result<(
             "{number} is {}: only a paid order can be shipped.",
             order.status.as_str()
         );
-        return refused("not_shippable", why);
+        return refused(Code::NotShippable, why);
     }
     if store::is_refunded_in_full(conn, order.id).await? {
         let why = format!("{number} cannot be shipped: a refund of all of its money is under way.");
-        return refused("refunded_in_full", why);
+        return refused(Code::RefundedInFull, why);
     }
     let lines = store::order_lines(conn, order.id).await?;
     if lines.iter().all(|line| line.to_ship == 0) {
         let why =
             format!("Nothing of {number} is left to ship: all of its pieces went back into stock.");
-        return refused("nothing_to_ship", why);
+        return refused(Code::NothingToShip, why);
     }
     Ok(())
 }
@@ -358,7 +355,7 @@ pub async fn deliver(conn: &mut PgConnection, order: &Order, actor: &str) -> Res
         Status::Delivered => Ok(order.clone()),
         Status::Shipped => store::set_status(conn, order, Status::Delivered, actor, "").await,
         other => Err(Error::Conflict(
-            "not_deliverable",
+            Code::NotDeliverable,
             format!(
                 "{} is {}: only a shipped order can be delivered.",
                 order.display_number(),

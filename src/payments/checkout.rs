@@ -13,7 +13,7 @@ use tracing::{info, warn};
 use super::{HOLD_MARGIN, SESSION_LIFETIME, events, store};
 use crate::app::App;
 use crate::audit::{self, Actor};
-use crate::error::{Error, Result};
+use crate::error::{Code, Error, Result};
 use crate::http::idempotency::{Key, Known};
 use crate::http::rate_limit::{self, Client};
 use crate::jobs::{self, Job};
@@ -25,9 +25,6 @@ use crate::types::ids::{OrderId, ProductId};
 
 /// Interval at which a repeated request checks whether the first one was answered.
 const REPEAT_PAUSE: Duration = Duration::from_millis(50);
-
-/// Code of a checkout that Stripe refused.
-const SETUP_ERROR: &str = "payment_setup_error";
 
 /// Answer to a checkout: status, JSON, and the order for the shopper's cookie.
 pub struct Answer {
@@ -255,7 +252,9 @@ async fn place_and_ask(
     ask(app, &session, request.key.as_ref())
         .await
         .map_err(|error| match error {
-            Error::Refused(_, SETUP_ERROR, _) if session.names_prices() => Setback::Prices(error),
+            Error::Refused(_, Code::PaymentSetupError, _) if session.names_prices() => {
+                Setback::Prices(error)
+            }
             error => Setback::Failed(error),
         })
 }
@@ -274,8 +273,8 @@ fn check_size(app: &App, request: &Request) -> Result<()> {
     if request.client.hash().is_none() || pieces(&request.cart) <= most {
         return Ok(());
     }
-    Err(Error::bad_request(
-        "too_many_pieces",
+    Err(Error::refused(
+        Code::TooManyPieces,
         format!("At most {most} pieces can be bought at a time. For more, please write to us."),
     ))
 }
@@ -358,8 +357,8 @@ async fn ask(app: &App, new: &NewSession, key: Option<&Key>) -> Result<Answer> {
         Err(error @ StripeError::Refused { .. }) => {
             warn!(%order, %error, "Stripe refused a checkout");
             give_up(app, order, "refused", &error.to_string()).await?;
-            Err(Error::bad_request(
-                SETUP_ERROR,
+            Err(Error::refused(
+                Code::PaymentSetupError,
                 "The payment could not be set up. Nothing was charged; please contact the shop.",
             ))
         }
@@ -565,7 +564,7 @@ pub async fn release_hold(app: &App, order: OrderId, actor: &Actor) -> Result<Ca
     let ended = end_session(app, order).await;
     if matches!(ended, Ok(Ended::NotPending)) {
         return Err(Error::Conflict(
-            "not_held",
+            Code::NotHeld,
             "This order no longer holds any pieces.".to_owned(),
         ));
     }
@@ -781,7 +780,7 @@ fn shipping(zone: Option<Zone>, settings: &Settings) -> Shipping {
 }
 
 fn unavailable(error: StripeError) -> Error {
-    Error::Unavailable("payment_unavailable", error.into())
+    Error::Unavailable(Code::PaymentUnavailable, error.into())
 }
 
 fn new_session(app: &App, placed: &Placed, request: &Request, settings: &Settings) -> NewSession {

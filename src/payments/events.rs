@@ -16,7 +16,7 @@ use super::{delayed, disputes, emails, redaction, refunds, store};
 use crate::app::App;
 use crate::custom_orders::{self, Paid};
 use crate::emails::{About, Refusal};
-use crate::error::{Error, Result};
+use crate::error::{Code, Error, Result};
 use crate::jobs::{self, Job};
 use crate::orders::{self, CustomOrderPurchase, Line, Outcome, Receipt, Status, Zone};
 use crate::review_items;
@@ -47,9 +47,6 @@ pub const HANDLED: [&str; 18] = [
     "review.closed",
 ];
 
-/// The error code of a payload that is not JSON.
-const UNREADABLE: &str = "parse_error";
-
 /// An event with a readable envelope.
 pub struct Event<'a> {
     pub id: String,
@@ -66,7 +63,7 @@ impl<'a> Event<'a> {
     /// 400 naming the missing part; `parse_error` for a payload that is not JSON even when read leniently.
     pub fn read(payload: &'a str) -> Result<Event<'a>> {
         let json = stripe::read_json(payload.as_bytes()).map_err(|error| {
-            Error::bad_request(UNREADABLE, format!("JSON parse error - {error}"))
+            Error::refused(Code::ParseError, format!("JSON parse error - {error}"))
         })?;
         let text = |name: &str| {
             json[name]
@@ -113,7 +110,7 @@ impl Effect {
 pub async fn receive_signed(app: &App, payload: &str) -> Result<Effect> {
     match Event::read(payload) {
         Ok(event) => receive(app, &event, "webhook").await,
-        Err(error @ Error::Refused(_, UNREADABLE, _)) => {
+        Err(error @ Error::Refused(_, Code::ParseError, _)) => {
             let hash = Sha256::digest(payload);
             let id = format!("unreadable_{}", hex::encode(&hash[..16]));
             warn!(event = id, %error, "a signed webhook could not be read; it is kept");
@@ -126,7 +123,7 @@ pub async fn receive_signed(app: &App, payload: &str) -> Result<Effect> {
                 &error,
             )
             .await?;
-            Err(Error::Unavailable("event_not_processed", error.into()))
+            Err(Error::Unavailable(Code::EventNotProcessed, error.into()))
         }
         Err(error) => Err(error),
     }
@@ -152,7 +149,7 @@ pub async fn receive(app: &App, event: &Event<'_>, source: &'static str) -> Resu
                 &error,
             )
             .await?;
-            Err(Error::Unavailable("event_not_processed", error.into()))
+            Err(Error::Unavailable(Code::EventNotProcessed, error.into()))
         }
     }
 }
@@ -185,7 +182,7 @@ async fn keep(
 }
 
 fn lost_event(error: sqlx::Error) -> Error {
-    Error::Unavailable("database_unavailable", error.into())
+    Error::Unavailable(Code::DatabaseUnavailable, error.into())
 }
 
 /// Escapes NUL and all non-ASCII characters for JSON.
@@ -225,7 +222,7 @@ async fn store_and_process(app: &App, event: &Event<'_>, source: &'static str) -
     tx.commit().await?;
     let effect = result.as_ref().map_or("failed", |effect| effect.as_str());
     app.metrics.event(source, effect);
-    result.map_err(|error| Error::Unavailable("event_not_processed", error))
+    result.map_err(|error| Error::Unavailable(Code::EventNotProcessed, error))
 }
 
 /// Processes a stored event that failed before. Safe to repeat. Queues no job, because its callers retry.
@@ -236,7 +233,7 @@ pub async fn process_stored(app: &App, id: &str) -> Result<Effect> {
     let mut tx = app.db.begin().await?;
     let result = process_once(&mut tx, app, id).await?;
     tx.commit().await?;
-    result.map_err(|error| Error::Unavailable("event_not_processed", error))
+    result.map_err(|error| Error::Unavailable(Code::EventNotProcessed, error))
 }
 
 /// Queues an unprocessed event for an immediate retry. Returns its previous status.
@@ -249,7 +246,7 @@ pub async fn run_again(conn: &mut PgConnection, id: &str) -> Result<String> {
         .ok_or(Error::NotFound("Event"))?;
     if stored.is_finished() {
         return Err(Error::Conflict(
-            "event_already_processed",
+            Code::EventAlreadyProcessed,
             "There is nothing more to do about this event: an event takes effect once.".to_owned(),
         ));
     }

@@ -10,7 +10,7 @@ use tracing::warn;
 
 use super::{ASKING_LIMIT, checkout, events, refunds, store};
 use crate::app::App;
-use crate::error::{DatabaseFailure, Error, Result};
+use crate::error::{Code, DatabaseFailure, Error, Result};
 use crate::http::idempotency;
 use crate::jobs::{self, Job};
 use crate::products;
@@ -126,7 +126,7 @@ async fn list(app: &App, since: DateTime<Utc>, after: Option<&str>) -> Result<Ev
     app.stripe
         .list_events(&events::HANDLED, since, after)
         .await
-        .map_err(|error| Error::Unavailable("payment_unavailable", error.into()))
+        .map_err(|error| Error::Unavailable(Code::PaymentUnavailable, error.into()))
 }
 
 fn id_of(event: &Value) -> Option<&str> {
@@ -156,7 +156,7 @@ async fn process(app: &App, event: &Value, done: &mut Reconciled) -> Result<()> 
     };
     match received {
         Ok(_) => done.processed += 1,
-        Err(Error::Unavailable("event_not_processed", _)) => {}
+        Err(Error::Unavailable(Code::EventNotProcessed, _)) => {}
         Err(error)
             if error
                 .database_failure()

@@ -17,7 +17,7 @@ use sqlx::PgConnection;
 use super::store as payments;
 use crate::audit::{self, Actor};
 use crate::custom_orders;
-use crate::error::{Error, Result};
+use crate::error::{Code, Error, Result};
 use crate::jobs::{self, Job};
 use crate::orders::{self, NewRestock, Restocked};
 use crate::review_items::{self, NewItem};
@@ -262,14 +262,14 @@ async fn restock_alone(
     }
     match orders::restock(conn, actor, order, &restock).await {
         Ok(_) => Ok(true),
-        Err(Error::Conflict("restock_differs", _)) => Err(differs()),
+        Err(Error::Conflict(Code::RestockDiffers, _)) => Err(differs()),
         Err(error) => Err(error),
     }
 }
 
 fn differs() -> Error {
     Error::Conflict(
-        "refund_differs",
+        Code::RefundDiffers,
         "This refund was asked for before, with something else in it. Load the page again."
             .to_owned(),
     )
@@ -323,7 +323,7 @@ async fn retried(conn: &mut PgConnection, id: RefundId, actor: &str) -> Result<R
         State::Failed => {}
         State::Pending | State::Succeeded => {
             return Err(Error::Conflict(
-                "refund_is_made",
+                Code::RefundIsMade,
                 "Stripe has taken this refund: there is nothing to try again.".to_owned(),
             ));
         }
@@ -334,7 +334,7 @@ async fn retried(conn: &mut PgConnection, id: RefundId, actor: &str) -> Result<R
     let amount = left(conn, &payment_id, &payment).await?.min(refund.wanted);
     if amount <= Cents::ZERO {
         return Err(Error::Conflict(
-            "nothing_left",
+            Code::NothingLeft,
             "All of this payment is given back already, or about to be.".to_owned(),
         ));
     }
@@ -412,7 +412,7 @@ impl Paid {
                 false => "was not paid: there is nothing to refund",
             };
             return Err(Error::Conflict(
-                "not_refundable",
+                Code::NotRefundable,
                 format!("{} {why}.", self.name),
             ));
         }
@@ -456,7 +456,7 @@ impl Paid {
 
     fn nothing_left(&self) -> Error {
         Error::Conflict(
-            "nothing_left",
+            Code::NothingLeft,
             format!(
                 "All of the payment of {} is given back already, or about to be.",
                 self.name

@@ -27,7 +27,7 @@ use super::{HOLD_MARGIN, SESSION_LIFETIME, events, navigation, store};
 use crate::app::App;
 use crate::auth::{Admin, Scope};
 use crate::config::origin_of;
-use crate::error::{Error, ErrorBody, LineError, Result};
+use crate::error::{Code, Error, ErrorBody, LineError, Result};
 use crate::http::idempotency::{IdempotencyKey, Key, Owner};
 use crate::http::rate_limit::{self, Action, Client};
 use crate::http::{self, Json, Path};
@@ -118,7 +118,7 @@ struct CartError {
     request_body = CheckoutBody,
     responses(
         (status = 200, body = CheckoutAnswer),
-        (status = 400, body = CheckoutError, description = "The cart cannot be bought: every faulty line is named"),
+        (status = 400, body = CheckoutError, description = "`cart_not_available`: every faulty line is named; `no_items`; `too_many_pieces`; `payment_setup_error`: Stripe refused the content"),
         (status = 413, body = ErrorBody),
         (status = 415, body = ErrorBody),
         (status = 422, body = ErrorBody, description = "The key was used for another checkout"),
@@ -273,8 +273,8 @@ pub async fn own_hold(
     request_body(content = String, description = "An event, as Stripe sends it", content_type = "application/json"),
     responses(
         (status = 200, description = "Stored and processed, now or before"),
-        (status = 400, body = ErrorBody, description = "An invalid signature, or not an event"),
-        (status = 503, body = ErrorBody, description = "Not processed; send it again later"),
+        (status = 400, body = ErrorBody, description = "`invalid_signature`, or not an event"),
+        (status = 503, body = ErrorBody, description = "`event_not_processed`: send it again later"),
     )
 )]
 async fn webhook(
@@ -285,7 +285,9 @@ async fn webhook(
     let body: Bytes = http::body(request, &app)
         .await
         .map_err(|error| match error {
-            Error::Refused(_, code, sentence) => Error::bad_request(code, sentence),
+            Error::Refused(_, code, sentence) => {
+                Error::Refused(StatusCode::BAD_REQUEST, code, sentence)
+            }
             other => other,
         })?;
     let signature = headers
@@ -300,7 +302,10 @@ async fn webhook(
     )
     .map_err(|error| {
         warn!(%error, "webhook refused");
-        Error::bad_request("invalid_signature", format!("Stripe-Signature: {error}."))
+        Error::refused(
+            Code::InvalidSignature,
+            format!("Stripe-Signature: {error}."),
+        )
     })?;
     // An invalid UTF-8 byte does not change a verified event's meaning.
     let payload = String::from_utf8_lossy(&body);
@@ -485,7 +490,7 @@ struct RefundBody {
         (status = 401, body = ErrorBody),
         (status = 403, body = ErrorBody),
         (status = 404, body = ErrorBody),
-        (status = 409, body = ErrorBody, description = "Not paid through Stripe, or nothing is left to refund"),
+        (status = 409, body = ErrorBody, description = "`not_refundable`: not paid through Stripe; `nothing_left` to refund; `refund_differs`: the id was used for another refund"),
         (status = 413, body = ErrorBody),
         (status = 415, body = ErrorBody),
     )

@@ -26,10 +26,10 @@ pub enum ReadFailures {
     /// The caller has the current response already (`If-None-Match`).
     #[response(status = 304)]
     NotModified,
-    /// A parameter is invalid.
+    /// A parameter is invalid; a batch also answers `ids_required`, `no_valid_ids` or `too_many_ids`.
     #[response(status = 400)]
     BadRequest(ListError),
-    /// The object or the page does not exist.
+    /// The object does not exist, or `invalid_page`: the page does not.
     #[response(status = 404)]
     NotFound(ErrorBody),
     /// The path does not support this method.

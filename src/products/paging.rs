@@ -3,7 +3,7 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::error::{Error, Result};
+use crate::error::{Code, Error, Result};
 use crate::http::Query;
 
 /// Default page size of products.
@@ -89,9 +89,8 @@ impl PageRequest {
             Number::At(number) if number <= last => number,
             Number::Last => last,
             _ => {
-                return Err(Error::Refused(
-                    axum::http::StatusCode::NOT_FOUND,
-                    "invalid_page",
+                return Err(Error::refused(
+                    Code::InvalidPage,
                     "Invalid page.".to_owned(),
                 ));
             }

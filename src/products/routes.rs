@@ -12,7 +12,7 @@ use super::paging::{PAGE_SIZE, Page, PageRequest};
 use super::views::{Availability, BatchView, ProductDetail, ProductEntry};
 use super::{admin_routes, categories, listing, store};
 use crate::app::App;
-use crate::error::{Error, Result};
+use crate::error::{Code, Error, Result};
 use crate::http::Path;
 use crate::types::ids::ProductId;
 
@@ -89,8 +89,8 @@ async fn check_availability(
 async fn batch(State(app): State<App>, request: StorefrontRequest) -> Result<Response> {
     let given = request.query.get("ids").unwrap_or_default();
     if given.is_empty() {
-        return Err(Error::bad_request(
-            "ids_required",
+        return Err(Error::refused(
+            Code::IdsRequired,
             "ids parameter is required",
         ));
     }
@@ -100,11 +100,11 @@ async fn batch(State(app): State<App>, request: StorefrontRequest) -> Result<Res
         .filter(|id| !id.is_empty())
         .collect();
     if requested.is_empty() {
-        return Err(Error::bad_request("no_valid_ids", "No valid IDs provided"));
+        return Err(Error::refused(Code::NoValidIds, "No valid IDs provided"));
     }
     if requested.len() > MAX_BATCH {
-        return Err(Error::bad_request(
-            "too_many_ids",
+        return Err(Error::refused(
+            Code::TooManyIds,
             "Maximum 100 IDs allowed per request",
         ));
     }

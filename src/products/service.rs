@@ -13,7 +13,7 @@ use super::slugs::{self, free_slug};
 use super::views::{StockView, lighter_type_display};
 use super::{Product, categories, store, stripe_sync};
 use crate::audit::{self, Actor};
-use crate::error::{Error, FieldError, Result};
+use crate::error::{Code, Error, FieldError, Result};
 use crate::images::{self, Image};
 use crate::jobs::{self, Job};
 use crate::types::ids::{ImageId, OrderId, ProductId};
@@ -320,7 +320,7 @@ async fn insert(
         }
         if store::is_id_taken(conn, &product.id).await? {
             let sentence = format!("There is or was a product with the id {}.", product.id);
-            return Err(Error::Conflict("id_taken", sentence));
+            return Err(Error::Conflict(Code::IdTaken, sentence));
         }
         if slug_is_given {
             return Err(slug_taken(&product.slug));
@@ -462,7 +462,7 @@ async fn set_images(conn: &mut PgConnection, product: &Product) -> Result<()> {
 fn check_version(product: &Product, seen: Option<i64>) -> Result<()> {
     match seen {
         Some(seen) if seen != product.version => Err(Error::Conflict(
-            "version_conflict",
+            Code::VersionConflict,
             format!(
                 "The product has changed in the meantime: its version is now {}, not {seen}.",
                 product.version
@@ -477,7 +477,7 @@ fn check_available(product: &Product, seen: i32) -> Result<()> {
         return Ok(());
     }
     Err(Error::Conflict(
-        "inventory_changed",
+        Code::InventoryChanged,
         format!(
             "The stock changed meanwhile: {} are available now, not {seen}.",
             product.available()
@@ -487,7 +487,7 @@ fn check_available(product: &Product, seen: i32) -> Result<()> {
 
 fn slug_taken(slug: &str) -> Error {
     Error::Conflict(
-        "slug_taken",
+        Code::SlugTaken,
         format!("Another product has the slug {slug}."),
     )
 }

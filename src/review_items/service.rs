@@ -5,7 +5,7 @@ use sqlx::PgConnection;
 
 use super::{NewItem, OpenItem, ReviewItem, Subject, store};
 use crate::audit::{self, Actor};
-use crate::error::{Error, Result};
+use crate::error::{Code, Error, Result};
 use crate::types::ids::ReviewItemId;
 
 /// Raises an item for an order, a custom order, both or neither, and notes it on their timelines. Safe to repeat: the
@@ -81,7 +81,7 @@ pub async fn resolve_only(conn: &mut PgConnection, actor: &Actor, open: &[OpenIt
         [] => Ok(()),
         [only] => resolve(conn, actor, only.id).await.map(|_| ()),
         several => Err(Error::Conflict(
-            "several_review_items",
+            Code::SeveralReviewItems,
             format!(
                 "There are {} open review items, and each must be resolved separately: \
                  POST /api/admin/review-items/{{id}}/resolve/.",

@@ -36,7 +36,7 @@ use utoipa_swagger_ui::SwaggerUi;
 use crate::app::App;
 use crate::config::Config;
 use crate::error::answers::{FilterError, ListError};
-use crate::error::{Error, ErrorBody, Result};
+use crate::error::{Code, Error, ErrorBody, Result};
 use crate::http::idempotency::IdempotencyKey;
 use crate::http::texts::{Day, IfMatch};
 use crate::http::{BodyTime, Deadline, Json, Path};
@@ -233,9 +233,8 @@ async fn count(State(app): State<App>, request: Request, next: Next) -> Response
 }
 
 async fn method_not_allowed(method: Method) -> Error {
-    Error::Refused(
-        StatusCode::METHOD_NOT_ALLOWED,
-        "method_not_allowed",
+    Error::refused(
+        Code::MethodNotAllowed,
         format!("Method \"{method}\" not allowed."),
     )
 }
@@ -258,7 +257,7 @@ async fn time_out(State(app): State<App>, mut request: Request, next: Next) -> R
     tokio::select! {
         response = next.run(request) => response,
         () = deadline.passed() => {
-            Error::Unavailable("timeout", anyhow::anyhow!("the request took too long"))
+            Error::Unavailable(Code::Timeout, anyhow::anyhow!("the request took too long"))
                 .into_response()
         }
     }

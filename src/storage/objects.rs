@@ -19,7 +19,7 @@ use object_store::{
 };
 
 use crate::config::BucketSettings;
-use crate::error::{Error, Result};
+use crate::error::{Code, Error, Result};
 
 /// Folder of our images, with a subfolder for each.
 const IMAGES: &str = "images";
@@ -124,7 +124,7 @@ impl Objects {
             // Includes unfinished files of a killed process, which the store does not list.
             return match tokio::fs::remove_dir_all(folder.join(prefix.as_ref())).await {
                 Err(error) if error.kind() != ErrorKind::NotFound => Err(Error::Unavailable(
-                    "media_unavailable",
+                    Code::MediaUnavailable,
                     anyhow::Error::from(error).context("removing an image"),
                 )),
                 _ => Ok(()),
@@ -207,7 +207,7 @@ fn names_nothing(error: &(dyn std::error::Error + 'static)) -> bool {
 }
 
 pub fn unavailable(error: impl Into<anyhow::Error>, what: &'static str) -> Error {
-    Error::Unavailable("media_unavailable", error.into().context(what))
+    Error::Unavailable(Code::MediaUnavailable, error.into().context(what))
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ use crate::audit::{self, Actor, Entry};
 use crate::auth::{Admin, Scope};
 use crate::emails;
 use crate::error::answers::{BadRequest, NotThere, TokenFailures};
-use crate::error::{Error, ErrorBody, Result};
+use crate::error::{Code, Error, ErrorBody, Result};
 use crate::http::{Json, Paging, Path, Query};
 use crate::jobs::{self, QueuedJob};
 use crate::orders::{self, Line, Order, OrderView, Status};
@@ -495,11 +495,11 @@ async fn release_hold(
             Ok(Json(view.shown_to(&admin)))
         }
         Cancelled::Paid(_) => Err(Error::Conflict(
-            "order_is_paid",
+            Code::OrderIsPaid,
             "The payment came first: the order is paid.".to_owned(),
         )),
         Cancelled::Held(_) => Err(Error::Unavailable(
-            "payment_unavailable",
+            Code::PaymentUnavailable,
             anyhow::anyhow!("the session of order {id} could not be ended"),
         )),
     }

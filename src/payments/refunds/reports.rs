@@ -10,7 +10,7 @@ use super::store::{self, State, Untold};
 use super::{TO_SHIP_AFTER_ALL, flag, is_to_ship_after_all, note, with_restock};
 use crate::app::App;
 use crate::custom_orders;
-use crate::error::{Error, Result};
+use crate::error::{Code, Error, Result};
 use crate::jobs::{self, Job};
 use crate::orders::{self, Status};
 use crate::payments::emails;
@@ -199,7 +199,7 @@ pub async fn read_refunds(app: &App, payment: &str) -> Result<()> {
         Ok(listed) => listed,
         // The payment is another account's, or long gone.
         Err(error) if error.is_missing() => return Ok(()),
-        Err(error) => return Err(Error::Unavailable("payment_unavailable", error.into())),
+        Err(error) => return Err(Error::Unavailable(Code::PaymentUnavailable, error.into())),
     };
     let mut tx = app.db.begin().await?;
     let now = payments::lock_payment(&mut tx, payment).await?;

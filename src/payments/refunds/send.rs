@@ -12,7 +12,7 @@ use super::store::{self, Refund, State};
 use super::{TO_SHIP_AFTER_ALL, flag, is_to_ship_after_all, note, reports, with_restock};
 use crate::app::App;
 use crate::custom_orders;
-use crate::error::{Error, Result};
+use crate::error::{Code, Error, Result};
 use crate::orders::{self, Order};
 use crate::payments::store::{self as payments, Payment};
 use crate::review_items::{Kind, NewItem};
@@ -380,7 +380,7 @@ fn wait_after(attempts: i32) -> Duration {
 }
 
 fn unavailable(error: &str) -> Error {
-    Error::Unavailable("payment_unavailable", anyhow!("{error}"))
+    Error::Unavailable(Code::PaymentUnavailable, anyhow!("{error}"))
 }
 
 #[cfg(test)]

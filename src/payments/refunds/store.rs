@@ -8,7 +8,7 @@ use sqlx::PgConnection;
 use sqlx::types::Json;
 use utoipa::ToSchema;
 
-use crate::error::{Error, Result};
+use crate::error::{Code, Error, Result};
 use crate::orders::Restocked;
 use crate::stripe::{self, RefundStatus};
 use crate::types::ids::{CustomOrderId, OrderId, RefundId};
@@ -114,7 +114,7 @@ pub async fn insert(conn: &mut PgConnection, new: &NewRow<'_>) -> Result<()> {
     .await?;
     match done.rows_affected() {
         0 => Err(Error::Conflict(
-            "refund_differs",
+            Code::RefundDiffers,
             "This refund was already requested for another payment. Load the page again."
                 .to_owned(),
         )),

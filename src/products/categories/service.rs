@@ -5,7 +5,7 @@ use sqlx::PgConnection;
 
 use super::{Category, CategoryInput, name_key, store};
 use crate::audit::{self, Actor};
-use crate::error::{Error, FieldError, Result};
+use crate::error::{Code, Error, FieldError, Result};
 use crate::products::fields::{CategoryKey, Parsed};
 use crate::products::slugs::free_slug;
 
@@ -184,7 +184,7 @@ fn name_taken(name: &str) -> Error {
 
 fn slug_taken(slug: &str) -> Error {
     Error::Conflict(
-        "slug_taken",
+        Code::SlugTaken,
         format!("Another category has the slug {slug}."),
     )
 }

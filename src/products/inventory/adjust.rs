@@ -4,7 +4,7 @@ use sqlx::PgConnection;
 
 use super::ledger::{StockCause, record};
 use super::reserve::change_counts;
-use crate::error::{Error, Result};
+use crate::error::{Code, Error, Result};
 use crate::types::ids::ProductId;
 
 /// Changes `on_hand` by `delta`. Returns the new values of `on_hand` and `reserved`. The caller has
@@ -31,7 +31,7 @@ pub async fn adjust(
     .await?;
     let Some(changed) = changed else {
         return Err(Error::Conflict(
-            "stock_is_held",
+            Code::StockIsHeld,
             "The stock cannot go below the pieces held by pending orders, or below zero."
                 .to_owned(),
         ));

@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use tracing::warn;
 
 use crate::app::App;
-use crate::error::{Error, Result};
+use crate::error::{Code, Error, Result};
 use crate::jobs::{self, Job};
 use crate::stripe::{ProductParams, StripeError};
 use crate::types::ids::ProductId;
@@ -37,10 +37,10 @@ pub async fn sync_product(app: &App, id: &ProductId) -> Result<()> {
             // Stripe repeats a failure under its key for a day: the next try has other keys.
             let mut conn = app.db.acquire().await?;
             store::doubt_prices(&mut conn, std::slice::from_ref(id)).await?;
-            Err(Error::Unavailable("payment_unavailable", error.into()))
+            Err(Error::Unavailable(Code::PaymentUnavailable, error.into()))
         }
         Err(SyncFailure::Stripe(error)) => {
-            Err(Error::Unavailable("payment_unavailable", error.into()))
+            Err(Error::Unavailable(Code::PaymentUnavailable, error.into()))
         }
         Err(SyncFailure::Ours(error)) => Err(error),
         Ok(()) => Ok(()),
