@@ -44,7 +44,7 @@ pub struct AdminContext {
     pub visit: Visit,
     /// The shop's name.
     pub shop: String,
-    /// Message from the previous page, such as `Ann is shut out.`
+    /// Message from the previous page, such as `Ann is disabled.`
     pub said: Option<String>,
     pub request_id: Option<String>,
     /// Permission to process the submitted form once, if there is one.

@@ -147,7 +147,7 @@ pub async fn disable(
         _ => (auth::list_tokens_of(&mut tx, id).await?, "still working"),
     };
     tx.commit().await?;
-    let mut said = format!("{} is shut out.", user.email);
+    let mut said = format!("{} is disabled.", user.email);
     if !tokens.is_empty() {
         let names: Vec<&str> = tokens.iter().map(|token| token.name.as_str()).collect();
         said += &format!(" Tokens that they made, {state}: {}.", names.join(", "));

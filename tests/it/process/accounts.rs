@@ -168,7 +168,7 @@ async fn users_are_made_and_shut_out_by_commands() {
     let (code, said, _) = beside
         .run(&["admin", "disable", "--email", "ben@example.com"])
         .await;
-    assert_eq!((code, said.as_str()), (0, "ben@example.com is shut out.\n"));
+    assert_eq!((code, said.as_str()), (0, "ben@example.com is disabled.\n"));
     assert!(
         beside
             .run(&["admin", "list"])

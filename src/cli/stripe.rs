@@ -1,0 +1,42 @@
+//! Syncing and reconciling with Stripe.
+
+use std::process::ExitCode;
+
+use clap::Subcommand;
+
+use super::{catalog, progress};
+use crate::config::Config;
+use crate::payments;
+use crate::server::startup::Shop;
+
+#[derive(Subcommand)]
+pub enum StripeCommand {
+    /// Sync products and prices to Stripe
+    Sync,
+    /// Fetch events that were not delivered, and settle unfinished payments
+    Reconcile,
+}
+
+pub async fn run(command: StripeCommand, config: Config) -> anyhow::Result<ExitCode> {
+    let shop = Shop::open(config).await?;
+    let failed = match command {
+        StripeCommand::Sync => catalog::sync(&shop.app).await?,
+        StripeCommand::Reconcile => {
+            let bar = progress::bar(0, "events");
+            let done = payments::reconcile(&shop.app, &|at, all| {
+                bar.set_length(all);
+                bar.set_position(at);
+            })
+            .await?;
+            bar.finish_and_clear();
+            println!("{done}.");
+            u64::from(done.failed + done.waiting) + done.unstored.len() as u64
+        }
+    };
+    shop.close().await?;
+    Ok(if failed == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
