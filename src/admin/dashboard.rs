@@ -75,7 +75,7 @@ pub async fn show(State(app): State<App>, context: AdminContext, query: Query) -
         },
         ToDo {
             count: found.to_do.orders_to_look_at,
-            words: ("order to look at", "orders to look at"),
+            words: ("order that needs attention", "orders that need attention"),
             path: Some("/admin/orders?tab=review"),
             is_trouble: true,
         },
@@ -95,7 +95,10 @@ pub async fn show(State(app): State<App>, context: AdminContext, query: Query) -
         },
         ToDo {
             count: found.to_do.custom_orders_to_look_at,
-            words: ("custom order to look at", "custom orders to look at"),
+            words: (
+                "custom order that needs attention",
+                "custom orders that need attention",
+            ),
             path: Some("/admin/custom-orders?state=all"),
             is_trouble: true,
         },

@@ -52,8 +52,8 @@ pub fn forms(payments: &[PaymentView], sent: &Form) -> Vec<RefundForm> {
                 _ => format!("refund-{}", at + 1),
             },
             title: match (is_only, takes_pieces) {
-                (true, _) => "Give money back".to_owned(),
-                (false, true) => "Give money back of the payment that counts".to_owned(),
+                (true, _) => "Refund".to_owned(),
+                (false, true) => "Refund of the payment that counts".to_owned(),
                 (false, false) => format!(
                     "Refund the refused payment of {}",
                     payment.amount.in_currency(&payment.currency)

@@ -33,7 +33,7 @@ impl TokensPage<'_> {
             Scope::OrdersRead => "read orders, with their customers' addresses",
             Scope::OrdersWrite => "record sales and ship orders",
             Scope::CustomOrders => "see custom orders and move them along",
-            Scope::Refunds => "give money back",
+            Scope::Refunds => "refund payments",
             Scope::Users => "look after users who may do no more than the token",
             Scope::Tokens => "make and revoke tokens that may do no more",
             Scope::Audit => "read the audit log",

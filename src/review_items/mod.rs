@@ -129,7 +129,7 @@ impl Kind {
     /// The problem in a few words, for pages and subjects.
     pub fn title(self) -> &'static str {
         match self {
-            Kind::Other => "Something to look at",
+            Kind::Other => "Something needs attention",
             Kind::EmailUndelivered => "An email was not delivered",
             Kind::ShopEmailUndelivered => "An email to the shop was not delivered",
             Kind::EmailCopyRefused => "A copy of an email was refused",

@@ -43,7 +43,7 @@ async fn today_tells_what_waits_and_what_came_in() {
     let today = owner.get("/admin").await.text;
     for part in [
         "<strong>3</strong> orders to pack",
-        "<strong>1</strong> order to look at",
+        "<strong>1</strong> order that needs attention",
         "<strong>1</strong> message of Stripe not processed",
         // Three pieces of $47 and their shipping.
         "<span class=\"amount\">$156.00</span>",

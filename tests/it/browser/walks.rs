@@ -147,11 +147,11 @@ async fn a_piece_is_made_sold_shipped_and_paid_back() {
     ann.clicks("Mark delivered").await;
     ann.sees("Delivered").await;
 
-    ann.clicks("Give money back").await;
+    ann.clicks("Refund").await;
     assert_eq!(ann.value("Amount").await, "52.50");
     ann.fills("Reason", "Cracked on the way").await;
     ann.fills("Élan Vital", "1").await;
-    ann.clicks("Give the money back").await;
+    ann.clicks("Send the refund").await;
     ann.sees("The refund is planned.").await;
     settles(&shop).await;
     ann.driver.refresh().await.expect("the page again");
@@ -228,7 +228,7 @@ async fn a_custom_order_goes_from_request_to_completed() {
     ben.fills("Tracking number", "9400 1000").await;
     ben.attaches("Photos of the finished piece", &images.paths())
         .await;
-    ben.clicks("Ship it, and tell the customer").await;
+    ben.clicks("Ship and email the customer").await;
     ben.sees("It is on its way. Has it arrived?").await;
     settles(&shop).await;
     ben.driver.refresh().await.expect("the page again");
@@ -239,7 +239,7 @@ async fn a_custom_order_goes_from_request_to_completed() {
 
     cy.goes_to(&shop.status_page(request)).await;
     cy.sees("9400 1000").await;
-    ben.clicks("It has arrived: complete").await;
+    ben.clicks("Mark delivered").await;
     ben.sees("Nothing more: this one is over.").await;
     ben.clicks("SB-1001").await;
     ben.sees("Custom order").await;
@@ -334,7 +334,7 @@ async fn staff_sees_no_way_into_the_owners_pages() {
         }
     }
     ben.goes_to("/admin/orders/SB-1001").await;
-    assert!(ben.shows("The owner can give money back.").await);
+    assert!(ben.shows("The owner can make a refund.").await);
     ben.heard_nothing_bad().await;
     for route in owners.iter().filter(|route| route.method == Method::GET) {
         ben.goes_to(&route.path.replace("{id}", "1")).await;
@@ -410,7 +410,7 @@ async fn a_piece_is_sold_with_keys_alone() {
     ben.presses(PASSWORD).await;
     ben.tabs_to("Sign in").await;
     ben.presses(Key::Enter).await;
-    ben.sees("Sell by hand").await;
+    ben.sees("In-person sale").await;
     // Past the rooms in one step.
     ben.tabs_to("Skip to the content").await;
     ben.presses(Key::Enter).await;

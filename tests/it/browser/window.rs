@@ -243,7 +243,7 @@ impl Window {
         self.fills("Email", email).await;
         self.fills("Password", PASSWORD).await;
         self.clicks("Sign in").await;
-        self.sees("What needs a hand").await;
+        self.sees("To do").await;
     }
 
     /// What the page has said and asked for since the last look.

@@ -35,7 +35,7 @@ async fn money_is_given_back_in_part_then_whole_and_pieces_return_once() {
     let (shop, piece, session) = two_sold().await;
     let owner = signed_in(&shop, OWNER).await;
     let staff = signed_in(&shop, STAFF).await;
-    assert!(!staff.get(ORDER).await.text.contains("Give money back"));
+    assert!(!staff.get(ORDER).await.text.contains("Refund"));
     let page = owner.get(ORDER).await.text;
     assert!(page.contains("name=\"amount\" type=\"text\" autocomplete=\"off\" value=\"99.00\""));
     let id = refund_on(&page);
