@@ -650,7 +650,7 @@ async fn put_back(
     pieces: &[(ProductId, i32)],
     actor: &str,
 ) -> Result<()> {
-    for name in products::put_back(conn, order, pieces, actor).await? {
+    for name in products::restock(conn, order, pieces, actor).await? {
         let note = format!(
             "{name} had been deleted. It is in the catalog again, archived, because a piece of it is in stock."
         );

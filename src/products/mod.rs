@@ -11,6 +11,7 @@ mod inventory;
 mod listing;
 mod paging;
 mod product_images;
+mod restock;
 mod routes;
 mod service;
 mod slugs;
@@ -27,10 +28,10 @@ pub use inventory::{
 };
 pub use listing::{ProductQuery, ProductSort, ProductTab, browse};
 pub use product_images::{ImageMove, add_images, move_images};
+pub use restock::restock;
 pub use routes::router;
 pub use service::{
-    BulkAction, change, change_many, change_stock, create, delete, duplicate, put_back, resync,
-    set_active,
+    BulkAction, change, change_many, change_stock, create, delete, duplicate, resync, set_active,
 };
 pub use store::{details, find, foreign_prices, is_empty};
 pub use stripe_sync::{

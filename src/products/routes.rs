@@ -10,7 +10,7 @@ use super::filter::ProductFilter;
 use super::input::MAX_BATCH;
 use super::paging::{PAGE_SIZE, Page, PageRequest};
 use super::views::{Availability, BatchView, ProductDetail, ProductEntry};
-use super::{admin_routes, categories, listing, store};
+use super::{admin_routes, categories, listing, product_images, store};
 use crate::app::App;
 use crate::error::{Code, Error, Result};
 use crate::http::Path;
@@ -24,6 +24,7 @@ pub fn router() -> OpenApiRouter<App> {
         .routes(routes!(detail))
         .routes(routes!(check_availability))
         .merge(admin_routes::router())
+        .merge(product_images::router())
         .merge(categories::router())
 }
 

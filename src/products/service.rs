@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 
 use serde_json::{Map, Value, json};
-use sqlx::{Connection, PgConnection};
+use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::fields::{CategoryKey, Parsed};
@@ -16,7 +16,7 @@ use crate::audit::{self, Actor};
 use crate::error::{Code, Error, FieldError, Result};
 use crate::images::{self, Image};
 use crate::jobs::{self, Job};
-use crate::types::ids::{ImageId, OrderId, ProductId};
+use crate::types::ids::{ImageId, ProductId};
 
 /// Creates a product with its initial stock and schedules its sync to Stripe.
 ///
@@ -253,46 +253,6 @@ pub async fn change_stock(
     })
 }
 
-/// Restocks pieces of an order. The caller has locked the rows and checked that so many were sold and not returned. A
-/// deleted product is restored as archived, because its stock would be unreachable otherwise. Returns the names of the
-/// restored products.
-pub async fn put_back(
-    conn: &mut PgConnection,
-    order: OrderId,
-    pieces: &[(ProductId, i32)],
-    actor: &str,
-) -> Result<Vec<String>> {
-    inventory::put_back(conn, order, pieces, actor).await?;
-    let ids: Vec<&ProductId> = pieces.iter().map(|(id, _)| id).collect();
-    let deleted = store::list_deleted(conn, &ids).await?;
-    let mut names = Vec::new();
-    for (id, name, slug) in deleted {
-        bring_back(conn, &id, &name, &slug).await?;
-        schedule_sync(conn, &id).await?;
-        names.push(name);
-    }
-    Ok(names)
-}
-
-/// Restores a deleted product as archived. It gets another slug if its own is in use.
-async fn bring_back(conn: &mut PgConnection, id: &ProductId, name: &str, slug: &str) -> Result<()> {
-    let mut slug = slug.to_owned();
-    loop {
-        let mut attempt = conn.begin().await?;
-        match store::set_undeleted(&mut attempt, id, &slug).await {
-            Err(sqlx::Error::Database(e)) if e.constraint() == Some("products_slug_key") => {
-                attempt.rollback().await?;
-            }
-            done => {
-                done?;
-                attempt.commit().await?;
-                return Ok(());
-            }
-        }
-        slug = new_slug(conn, name).await?;
-    }
-}
-
 /// Inserts a product with its initial stock and schedules its sync.
 async fn insert(
     conn: &mut PgConnection,
@@ -386,7 +346,7 @@ async fn save(conn: &mut PgConnection, before: &Product, after: &Product) -> Res
 }
 
 /// Makes an unused slug from a name.
-async fn new_slug(conn: &mut PgConnection, name: &str) -> Result<String> {
+pub(super) async fn new_slug(conn: &mut PgConnection, name: &str) -> Result<String> {
     other_slug(conn, name, "").await
 }
 
@@ -399,7 +359,8 @@ async fn other_slug(conn: &mut PgConnection, name: &str, own: &str) -> Result<St
     }))
 }
 
-async fn schedule_sync(conn: &mut PgConnection, id: &ProductId) -> Result<()> {
+/// Queues the sync of a product to Stripe.
+pub(super) async fn schedule_sync(conn: &mut PgConnection, id: &ProductId) -> Result<()> {
     let product = id.clone();
     jobs::enqueue(conn, &Job::SyncProduct { product }).await
 }

@@ -17,7 +17,7 @@ pub(super) use ledger::movements;
 pub use ledger::{Discrepancy, StockCause, check_ledger, latest_movements};
 pub use levels::{OnHand, RunningOut, on_hand, running_out};
 pub use reserve::{LockedProduct, lock, release, reserve};
-pub(super) use take::put_back;
+pub(super) use take::restock;
 pub use take::{take, take_held};
 
 use serde::{Deserialize, Serialize};

@@ -39,7 +39,7 @@ pub async fn take(
 }
 
 /// Restocks pieces of an order. The caller has locked the rows and checked that so many were sold and not returned.
-pub async fn put_back(
+pub async fn restock(
     conn: &mut PgConnection,
     order: OrderId,
     lines: &[(ProductId, i32)],

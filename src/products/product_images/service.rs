@@ -1,13 +1,14 @@
-//! Changes of a product's images.
+//! Changes of a product's images. Each is written to the audit log.
 
 use sqlx::PgConnection;
 
-use super::Product;
-use super::fields::Parsed;
-use super::input::{MAX_IMAGES, ProductInput};
-use super::service::{apply, locked, record_change};
+use super::ImageMove;
 use crate::audit::Actor;
 use crate::error::{Error, Result};
+use crate::products::Product;
+use crate::products::fields::Parsed;
+use crate::products::input::{MAX_IMAGES, ProductInput};
+use crate::products::service::{apply, locked, record_change};
 use crate::types::ids::ImageId;
 
 /// Appends images to a product. Images that it already has are skipped.
@@ -32,16 +33,6 @@ pub async fn add_images(
         return Err(Error::invalid("image", sentence));
     }
     arrange(conn, actor, before, ids).await
-}
-
-/// A change to the images of a product.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ImageMove {
-    Up(ImageId),
-    Down(ImageId),
-    Remove(ImageId),
-    /// The named images come first, in this order.
-    Order(Vec<ImageId>),
 }
 
 /// Moves or removes an image of a product. Images that the product does not have are ignored.
