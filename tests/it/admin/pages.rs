@@ -4,7 +4,7 @@ use serde_json::json;
 use spirit_beads::auth::Scope;
 
 use crate::admin::{OWNER, STAFF, signed_in, staffed, staffed_with};
-use crate::support::{Shop, card, session_of, zone_at_noon};
+use crate::support::{Leftover, Shop, card, session_of, zone_at_noon};
 
 /// Sells one piece through the storefront.
 async fn sells(shop: &Shop, piece: &str) -> String {
@@ -72,6 +72,7 @@ async fn today_tells_what_waits_and_what_came_in() {
 #[tokio::test]
 async fn orders_are_found_by_what_somebody_remembers() {
     let shop = staffed().await;
+    shop.leaves(Leftover::WrongBooks);
     let staff = signed_in(&shop, STAFF).await;
     let page = staff.get("/admin/orders").await.text;
     assert!(page.contains("Everything is packed."), "{page}");

@@ -4,7 +4,7 @@ use serde_json::json;
 use stripe_sandbox::{Address, Buyer, Payment};
 
 use super::way_back;
-use crate::support::{Shop, card, session_of};
+use crate::support::{Leftover, Shop, card, session_of};
 
 /// The addresses to which Stripe sends a shopper who checked out from an origin: after paying, and after going back.
 async fn addresses(shop: &Shop, piece: &str, headers: &[(&str, &str)]) -> (String, String) {
@@ -238,6 +238,7 @@ async fn a_chosen_zone_is_paid_at_its_rate_and_a_wrong_one_is_flagged() {
 #[tokio::test]
 async fn a_rate_that_was_not_offered_pays_for_nothing() {
     let shop = Shop::open().await;
+    shop.leaves(Leftover::UnsettledMoney);
     let piece = shop.stocks("Sunrise", 1).await;
     let (id, _, _) = offered(&shop, &piece, &[]).await;
     shop.stripe.pay(&id, card()).await.expect("a payment");

@@ -258,3 +258,24 @@ fn the_readme_is_short_and_links_to_every_page() {
         assert!(links.contains(name), "{name}");
     }
 }
+
+#[test]
+fn the_leftovers_of_tests_are_counted() {
+    let tests = files(|path| ends_with(path, &["rs"]) && path.starts_with(root().join("tests/it")));
+    let text: String = tests
+        .iter()
+        .filter(|path| !path.starts_with(root().join("tests/it/support")))
+        .map(|path| std::fs::read_to_string(path).expect("a source in UTF-8"))
+        .collect();
+    let page = text_of("docs/testing.md");
+    for leftover in ["FailedJobs", "UnsettledMoney", "WrongBooks", "BrokenShop"] {
+        let count = text
+            .matches(&format!("leaves(Leftover::{leftover})"))
+            .count();
+        let row = page
+            .lines()
+            .find(|line| line.starts_with(&format!("| `{leftover}` |")));
+        let told = row.and_then(|row| row.trim_end_matches(" |").rsplit("| ").next());
+        assert_eq!(told, Some(count.to_string().as_str()), "{leftover}");
+    }
+}

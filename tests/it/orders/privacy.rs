@@ -4,7 +4,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use spirit_beads::auth::Scope;
 
-use crate::support::{Answer, Client, Shop, card, session_of};
+use crate::support::{Answer, Client, Leftover, Shop, card, session_of};
 
 /// What the answers must not say: who bought, and where they live.
 const PERSONAL: [&str; 6] = [
@@ -190,6 +190,7 @@ async fn old_events_lose_what_they_say_of_people_and_stay_known() {
 #[tokio::test]
 async fn events_of_the_other_mode_lose_it_as_well() {
     let shop = Shop::open_with(&[("STRIPE_EVENT_RETENTION_DAYS", "30")]).await;
+    shop.leaves(Leftover::UnsettledMoney);
     let piece = shop.stocks("Sunrise", 1).await;
     let session = session_of(&shop.client.check_out(&[(&piece, 1)]).await);
     shop.stripe.pay(&session, card()).await.expect("a payment");

@@ -3,7 +3,9 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::support::{Answer, FORMER_WEBHOOK_SECRET, Shop, WEBHOOK_SECRET, card, session_of, sign};
+use crate::support::{
+    Answer, FORMER_WEBHOOK_SECRET, Leftover, Shop, WEBHOOK_SECRET, card, session_of, sign,
+};
 
 const WEBHOOK: &str = "/api/payments/webhook/";
 
@@ -350,6 +352,7 @@ async fn the_event_is_kept_as_it_was_sent() {
 #[tokio::test]
 async fn sessions_of_other_shops_are_acknowledged() {
     let shop = Shop::open().await;
+    shop.leaves(Leftover::UnsettledMoney);
     let piece = shop.stocks("Sunrise", 1).await;
     let session = session_of(&shop.shopper().check_out(&[(&piece, 1)]).await);
     shop.stripe.pay(&session, card()).await.expect("a payment");

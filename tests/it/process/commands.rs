@@ -8,11 +8,12 @@ use tokio::process::Command;
 
 use super::{Beside, PATIENCE, until};
 use crate::support::images::jpeg;
-use crate::support::{Shop, card, session_of};
+use crate::support::{Leftover, Shop, card, session_of};
 
 #[tokio::test]
 async fn the_catalog_goes_out_and_in_unchanged_and_a_bad_file_changes_nothing() {
     let shop = Shop::open().await;
+    shop.leaves(Leftover::WrongBooks);
     let admin = shop.admin(&Scope::ALL).await;
     assert_eq!(
         admin
@@ -195,6 +196,8 @@ async fn stripe_is_brought_in_line_and_asked_and_a_worker_works() {
 #[tokio::test]
 async fn a_catalog_moves_to_another_shop_with_its_images() {
     let (shop, other) = (Shop::open().await, Shop::open().await);
+    // Its images lie in the folder of the program beside it.
+    other.leaves(Leftover::FailedJobs);
     let id = shop.keeps(&jpeg(700, 500)).await;
     shop.stocks_with("Sunrise", 3, json!({"images": [id]}))
         .await;

@@ -60,9 +60,7 @@ impl Database {
 
     /// The pools of a shop on it, as large as a shop's are by default.
     pub fn pools(&self) -> Pools {
-        let options = options(&self.name);
-        let direct = options.clone().application_name("spirit-beads");
-        Pools::new(&direct, Route::Straight, direct.clone(), 20)
+        pools(&self.name)
     }
 
     pub async fn connect(&self) -> PgPool {
@@ -127,6 +125,12 @@ async fn empty(admin: &mut PgConnection, name: &str) {
 /// The options to reach a database of the tests' cluster.
 pub fn options(name: &str) -> PgConnectOptions {
     cluster().connect_options(name)
+}
+
+/// The pools of a shop on a database, as large as a shop's are by default.
+pub fn pools(name: &str) -> Pools {
+    let direct = options(name).application_name("spirit-beads");
+    Pools::new(&direct, Route::Straight, direct.clone(), 20)
 }
 
 async fn admin() -> PgConnection {

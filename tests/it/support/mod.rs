@@ -22,7 +22,7 @@ pub use database::Database;
 pub use lines::Lines;
 pub use mail::Mail;
 pub use pooler::Pooler;
-pub use shop::Shop;
+pub use shop::{Leftover, Shop};
 pub use smtp::{MailServer, Safety, Trouble};
 
 pub const WEBHOOK_SECRET: &str = "whsec_0123456789abcdef";

@@ -7,7 +7,7 @@ use spirit_beads::jobs::Job;
 use spirit_beads::{server, worker};
 use tokio::net::TcpListener;
 
-use crate::support::{Client, Shop, card, session_of};
+use crate::support::{Client, Leftover, Shop, card, session_of};
 
 /// How long anything may take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -162,6 +162,7 @@ async fn metrics_count_orders_jobs_and_requests() {
 #[tokio::test]
 async fn a_figure_of_every_trouble_is_told() {
     let shop = Shop::open().await;
+    shop.leaves(Leftover::FailedJobs);
     let metrics = metrics_of(&shop).await;
     let piece = shop.stocks("Sunrise", 2).await;
     let session = session_of(&shop.shopper().check_out(&[(&piece, 1)]).await);

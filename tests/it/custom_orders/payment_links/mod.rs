@@ -10,7 +10,7 @@ use spirit_beads::types::ids::{CustomOrderId, QuoteId};
 use spirit_beads::types::money::Cents;
 use stripe_sandbox::Fault;
 
-use crate::support::{Answer, Client, STRIPE_KEY, Shop, at_once, card, delayed};
+use crate::support::{Answer, Client, Leftover, STRIPE_KEY, Shop, at_once, card, delayed};
 
 const CREATE: &str = "POST /v1/payment_links";
 
@@ -281,6 +281,7 @@ async fn the_sessions_of_a_link_are_all_of_its_own() {
 #[tokio::test]
 async fn of_twenty_payers_on_one_link_one_pays() {
     let shop = Arc::new(Shop::open().await);
+    shop.leaves(Leftover::UnsettledMoney);
     let link = asks_for_a_link(&shop).await;
     let mut sessions = Vec::new();
     for _ in 0..20 {
@@ -319,6 +320,7 @@ async fn of_twenty_payers_on_one_link_one_pays() {
 #[tokio::test]
 async fn a_closed_link_opens_no_session_but_one_opened_before_can_be_paid() {
     let shop = Shop::open().await;
+    shop.leaves(Leftover::UnsettledMoney);
     let stripe = &shop.app.stripe;
     let link = asks_for_a_link(&shop).await;
     let session = opened(&shop, &link.id).await;
@@ -335,6 +337,7 @@ async fn a_closed_link_opens_no_session_but_one_opened_before_can_be_paid() {
 #[tokio::test]
 async fn a_payment_by_a_link_names_its_request_to_the_end() {
     let shop = Shop::open().await;
+    shop.leaves(Leftover::UnsettledMoney);
     let stripe = &shop.app.stripe;
     let new = new_link();
     let link = stripe.create_payment_link(&new).await.expect("a link");
@@ -369,6 +372,7 @@ async fn a_payment_by_a_link_names_its_request_to_the_end() {
 #[tokio::test]
 async fn a_delayed_payment_takes_the_links_place_and_a_declined_one_does_not() {
     let shop = Shop::open().await;
+    shop.leaves(Leftover::UnsettledMoney);
     let link = asks_for_a_link(&shop).await;
     let (first, second) = (opened(&shop, &link.id).await, opened(&shop, &link.id).await);
     let attempt = json!({"how": "declined"});

@@ -5,11 +5,12 @@ use spirit_beads::stripe::{NewPaymentLink, StripeError};
 use stripe_sandbox::Fault;
 
 use super::{CREATE, RETURN, api, asks_for_a_link, at_stripe, form, made, new_link, opened, post};
-use crate::support::{Shop, card, form_of};
+use crate::support::{Leftover, Shop, card, form_of};
 
 #[tokio::test]
 async fn a_links_page_leads_to_the_payment_and_back_to_the_shop() {
     let shop = Shop::open().await;
+    shop.leaves(Leftover::UnsettledMoney);
     let shopper = shop.shopper();
     let new = NewPaymentLink {
         return_url: format!("{RETURN}?session={{CHECKOUT_SESSION_ID}}"),
@@ -158,6 +159,7 @@ async fn a_links_parameters_are_refused_as_stripe_refuses_them() {
 #[tokio::test]
 async fn a_link_changes_as_it_is_told_and_sells_on_without_a_limit() {
     let shop = Shop::open().await;
+    shop.leaves(Leftover::UnsettledMoney);
     let link = made(&shop, &[("metadata[a]", "1"), ("metadata[b]", "1")]).await;
     let path = format!("/v1/payment_links/{}", link["id"].as_str().expect("an id"));
     let id = path.rsplit('/').next().expect("an id");

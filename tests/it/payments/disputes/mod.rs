@@ -7,7 +7,7 @@ use spirit_beads::auth::Scope;
 use stripe_sandbox::NewDispute;
 
 use crate::admin::{STAFF, signed_in, staffed};
-use crate::support::{Client, Shop, card, session_of};
+use crate::support::{Client, Leftover, Shop, card, session_of};
 
 const DAY: i64 = 86_400;
 
@@ -414,6 +414,7 @@ async fn disputes_heard_of_before_the_payment_find_their_order() {
 #[tokio::test]
 async fn disputes_of_custom_orders_and_of_refused_payments_are_shown_there() {
     let shop = Shop::open().await;
+    shop.leaves(Leftover::UnsettledMoney);
     let admin = shop.admin(&ALL).await;
     shop.asks_for_a_piece("ann@example.com").await;
     let quote = json!({"amount": 14_500, "description": "A case."});

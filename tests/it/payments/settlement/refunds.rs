@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::{late_money_without_stock, note_of, one_piece_paid};
-use crate::support::{Shop, card, session_of};
+use crate::support::{Leftover, Shop, card, session_of};
 
 #[tokio::test]
 async fn refunds_by_the_owner_add_up_on_the_order() {
@@ -63,6 +63,7 @@ async fn a_refund_that_fails_is_the_shops_money_again() {
 #[tokio::test]
 async fn a_failed_refund_of_refused_money_is_flagged() {
     let (shop, _, session) = late_money_without_stock().await;
+    shop.leaves(Leftover::UnsettledMoney);
     shop.audit_after_refunds().await;
     let refund = shop.at_stripe("refund").await.remove(0);
     let id = refund["id"].as_str().expect("an id");

@@ -7,7 +7,7 @@ use spirit_beads::auth::Scope;
 use stripe_sandbox::Fault;
 
 use super::{MINUTE, late_money_without_stock, note_of};
-use crate::support::{Shop, card, session_of};
+use crate::support::{Leftover, Shop, card, session_of};
 
 const REFUND: &str = "POST /v1/refunds";
 
@@ -107,6 +107,7 @@ async fn a_refund_whose_job_was_lost_is_sent_by_the_sweep() {
 #[tokio::test]
 async fn a_refund_that_stripe_refuses_for_good_is_shown_to_the_owner() {
     let (shop, _, session) = late_money_without_stock().await;
+    shop.leaves(Leftover::UnsettledMoney);
     let refused = Fault::Refused {
         code: "charge_disputed".to_owned(),
         message: "The charge has been charged back.".to_owned(),

@@ -2,6 +2,8 @@
 
 use serde_json::Value;
 
+use sqlx::PgPool;
+
 use super::Shop;
 use crate::support::Mail;
 
@@ -95,47 +97,57 @@ impl Shop {
         found.unwrap_or_else(|| panic!("an event {kind}"))
     }
 
-    /// P1, P2 and P5, whatever the test did: the ledger explains the stock, pending orders explain the holds, each paid
-    /// order has one payment that settled it, and each payment at Stripe is an order or a refund in full.
+    /// Checks P1, P2 and P5 in the middle of a test. At its end every shop does so by itself.
     pub async fn audit(&self) {
-        let mut conn = self.db.acquire().await.expect("a connection");
-        let wrong = spirit_beads::products::check_ledger(&mut conn)
-            .await
-            .expect("the ledger");
-        assert!(wrong.is_empty(), "the books do not add up: {wrong:?}");
-        let unpaid: Vec<i64> = sqlx::query_scalar(
-            "select o.number from orders o
-             where o.paid_at is not null and o.channel in ('storefront', 'custom_order')
-               and (select count(*) from payments p where p.order_id = o.id and p.outcome = 'settled') <> 1",
-        )
-        .fetch_all(&mut *conn)
-        .await
-        .expect("the orders");
-        assert!(
-            unpaid.is_empty(),
-            "paid orders without a payment: {unpaid:?}"
-        );
-        let orphans: Vec<String> = sqlx::query_scalar(
-            "select p.id from payments p
-             join orders o on o.id = p.order_id
-             where (p.outcome = 'settled') <> (o.paid_at is not null)
-               and p.outcome = 'settled'",
-        )
-        .fetch_all(&mut *conn)
-        .await
-        .expect("the payments");
-        assert!(orphans.is_empty(), "payments without an order: {orphans:?}");
-        let lost: Vec<String> = sqlx::query_scalar(
-            "select c.data ->> 'payment_intent'
-             from stripe_sandbox.objects c
-             where c.object = 'charge'
-               and c.data ->> 'amount_refunded' <> c.data ->> 'amount'
-               and not exists (select from payments p
-                               where p.id = c.data ->> 'payment_intent' and p.outcome = 'settled')",
-        )
-        .fetch_all(&mut *conn)
-        .await
-        .expect("the charges");
-        assert!(lost.is_empty(), "money without an order: {lost:?}");
+        audit_books(&self.db).await;
+        audit_charges(&self.db).await;
     }
+}
+
+/// P1, P5 and a part of P2, whatever the test did: the ledger explains the stock, pending orders explain the holds, and
+/// each paid order has one payment that settled it.
+pub(super) async fn audit_books(db: &PgPool) {
+    let mut conn = db.acquire().await.expect("a connection");
+    let wrong = spirit_beads::products::check_ledger(&mut conn)
+        .await
+        .expect("the ledger");
+    assert!(wrong.is_empty(), "the books do not add up: {wrong:?}");
+    let unpaid: Vec<i64> = sqlx::query_scalar(
+        "select o.number from orders o
+         where o.paid_at is not null and o.channel in ('storefront', 'custom_order')
+           and (select count(*) from payments p where p.order_id = o.id and p.outcome = 'settled') <> 1",
+    )
+    .fetch_all(&mut *conn)
+    .await
+    .expect("the orders");
+    assert!(
+        unpaid.is_empty(),
+        "paid orders without a payment: {unpaid:?}"
+    );
+    let orphans: Vec<String> = sqlx::query_scalar(
+        "select p.id from payments p
+         join orders o on o.id = p.order_id
+         where (p.outcome = 'settled') <> (o.paid_at is not null)
+           and p.outcome = 'settled'",
+    )
+    .fetch_all(&mut *conn)
+    .await
+    .expect("the payments");
+    assert!(orphans.is_empty(), "payments without an order: {orphans:?}");
+}
+
+/// The rest of P2: each payment at Stripe is an order or a refund in full.
+pub(super) async fn audit_charges(db: &PgPool) {
+    let lost: Vec<String> = sqlx::query_scalar(
+        "select c.data ->> 'payment_intent'
+         from stripe_sandbox.objects c
+         where c.object = 'charge'
+           and c.data ->> 'amount_refunded' <> c.data ->> 'amount'
+           and not exists (select from payments p
+                           where p.id = c.data ->> 'payment_intent' and p.outcome = 'settled')",
+    )
+    .fetch_all(db)
+    .await
+    .expect("the charges");
+    assert!(lost.is_empty(), "money without an order: {lost:?}");
 }

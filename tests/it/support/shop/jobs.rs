@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use reqwest::Method;
 use serde_json::Value;
+use spirit_beads::app::App;
 use spirit_beads::jobs::Job;
 use spirit_beads::worker;
+use sqlx::PgPool;
 use tokio::sync::oneshot;
 
 use super::Shop;
@@ -71,28 +73,7 @@ impl Shop {
 
     /// Works off what can run now, and what that queues, and returns what is left: each job's payload and last error.
     pub async fn run_failing_jobs(&self) -> Vec<(Value, Option<String>)> {
-        loop {
-            worker::run_once(&self.app)
-                .await
-                .expect("a run of the queue");
-            // A run may end while one of its last jobs queues another, and an email may have waited for an earlier one to
-            // the same customer: its turn has come.
-            let due = sqlx::query(
-                "update graphile_worker._private_jobs
-                 set run_at = least(run_at, now())
-                 where (run_at <= now()
-                        or payload ->> 'job' = 'send_email' and last_error is null
-                           and run_at <= now() + interval '1 second')
-                   and locked_at is null
-                   and attempts < max_attempts",
-            )
-            .execute(&self.db)
-            .await
-            .expect("the queue");
-            if due.rows_affected() == 0 {
-                break;
-            }
-        }
+        run(&self.app, &self.db).await;
         sqlx::query_as(
             "select payload::jsonb, last_error from graphile_worker._private_jobs order by id",
         )
@@ -172,4 +153,53 @@ impl Shop {
             .await
             .expect("the deliveries");
     }
+}
+
+/// Works off the jobs that can run now, and those that they queue.
+pub(super) async fn run(app: &App, db: &PgPool) {
+    loop {
+        worker::run_once(app).await.expect("a run of the queue");
+        // A run may end while one of its last jobs queues another, and an email may have waited for an earlier one to
+        // the same customer: its turn has come.
+        let due = sqlx::query(
+            "update graphile_worker._private_jobs
+             set run_at = least(run_at, now())
+             where (run_at <= now()
+                    or payload ->> 'job' = 'send_email' and last_error is null
+                       and run_at <= now() + interval '1 second')
+               and locked_at is null
+               and attempts < max_attempts",
+        )
+        .execute(db)
+        .await
+        .expect("the queue");
+        if due.rows_affected() == 0 {
+            break;
+        }
+    }
+}
+
+/// Makes every job due, those of a worker that is gone, too; returns whether there is any.
+pub(super) async fn hurry_all(db: &PgPool) -> bool {
+    let jobs = sqlx::query(
+        "with queues as (update graphile_worker._private_job_queues set locked_at = null, locked_by = null)
+         update graphile_worker._private_jobs set run_at = now(), locked_at = null, locked_by = null",
+    )
+    .execute(db)
+    .await
+    .expect("the queue");
+    jobs.rows_affected() > 0
+}
+
+/// The jobs that fail or could have run; others wait for a time that is to come.
+pub(super) async fn failed(db: &PgPool) -> Vec<(Value, Option<String>)> {
+    sqlx::query_as(
+        "select payload::jsonb, last_error
+         from graphile_worker._private_jobs
+         where last_error is not null or run_at <= now()
+         order by id",
+    )
+    .fetch_all(db)
+    .await
+    .expect("the queue")
 }

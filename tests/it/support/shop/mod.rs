@@ -1,11 +1,16 @@
 //! A shop of its own for a test: a database, a real server on a free port, and the Stripe sandbox behind real HTTP.
 
 mod books;
+mod ending;
 mod jobs;
 
-use super::{
-    Client, Database, FORMER_WEBHOOK_SECRET, SECRET_KEY, STRIPE_KEY, WEBHOOK_SECRET, logs,
-};
+pub use ending::Leftover;
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Mutex;
+
+use ending::Ending;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use spirit_beads::app::App;
@@ -17,10 +22,12 @@ use spirit_beads::products::{self, ImportSummary};
 use spirit_beads::server;
 use spirit_beads::stripe::Stripe;
 use sqlx::PgPool;
-use std::collections::HashMap;
-use std::path::PathBuf;
 use stripe_sandbox::Sandbox;
 use tokio::net::TcpListener;
+
+use super::{
+    Client, Database, FORMER_WEBHOOK_SECRET, SECRET_KEY, STRIPE_KEY, WEBHOOK_SECRET, logs,
+};
 
 /// A shop that lives as long as its test.
 pub struct Shop {
@@ -32,6 +39,7 @@ pub struct Shop {
     /// A shopper without cookies; [`Shop::shopper`] makes one with.
     pub client: Client,
     tasks: Vec<tokio::task::JoinHandle<()>>,
+    leaves: Mutex<Vec<Leftover>>,
     // Dropped last: the server above uses it.
     database: Database,
 }
@@ -41,10 +49,27 @@ impl Drop for Shop {
         for task in &self.tasks {
             task.abort();
         }
+        if std::thread::panicking() {
+            return;
+        }
+        let ending = Ending {
+            database: self.database.name().to_owned(),
+            config: (*self.app.config).clone(),
+            leaves: self.leaves.lock().expect("no panic meanwhile").clone(),
+        };
+        if let Err(complaint) = ending.run() {
+            panic!("the shop does not end well: {complaint}");
+        }
     }
 }
 
 impl Shop {
+    /// Lets the shop end with something left over that fails other tests.
+    pub fn leaves(&self, leftover: Leftover) {
+        let mut leaves = self.leaves.lock().expect("no panic meanwhile");
+        leaves.push(leftover);
+    }
+
     /// An empty shop as development configures it.
     pub async fn open() -> Shop {
         Shop::open_with(&[]).await
@@ -64,6 +89,7 @@ impl Shop {
         }
         self.app.pools.close().await;
         self.db.close().await;
+        self.leaves(Leftover::BrokenShop);
     }
 
     /// Another shop in which all is as it was when this one was frozen.
@@ -154,6 +180,7 @@ impl Shop {
             address,
             client,
             tasks,
+            leaves: Mutex::default(),
             database,
         }
     }
