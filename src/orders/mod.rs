@@ -1,29 +1,37 @@
 //! Orders: lines, prices, shipping and status. `payments` handles the money.
 
+mod admin_routes;
 mod browse;
 mod cart;
 pub mod disputes;
+mod email_data;
 mod export;
 mod figures;
+mod lines;
+mod placement;
 mod restocks;
 mod review_items;
-mod routes;
+mod sales;
 mod service;
+mod settlement;
 mod shipments;
 mod shipping;
 mod store;
+mod view;
 
+pub use admin_routes::router;
 pub use browse::{Listed, OrderTab, browse, count_to_do};
 pub use cart::Cart;
+pub use email_data::{email_data, shipped_email_data};
 pub use export::{export, usual_days};
 pub use figures::{BestSeller, Sales, best_sellers, sales_by_day};
-pub use restocks::{NewRestock, Restocked, has_restock, restock};
-pub use routes::{OrderView, resolve, router, view};
-pub use service::{
-    CheckoutTerms, CustomOrderPurchase, Lost, Outcome, Placed, Receipt, Sale, begin_processing,
-    check, email_data, end_processing, flag, full_refund_failed, note, pay, place,
-    place_custom_order, rebuild, rebuild_unknown, record, record_dispute, record_refund, release,
-    sell, shipped_email_data, take_back, undo_sale, write_note,
+pub use placement::{CheckoutTerms, Lost, Placed, check, place, rebuild, rebuild_unknown, release};
+pub use restocks::{NewRestock, has_restock, restock, take_back};
+pub use sales::{Sale, sell, undo_sale};
+pub use service::{flag, note, record, write_note};
+pub use settlement::{
+    CustomOrderPurchase, Outcome, begin_processing, end_processing, full_refund_failed, pay,
+    place_custom_order, record_dispute, record_refund,
 };
 pub use shipments::{
     CARRIERS, Carrier, NewShipment, Shipment, deliver, is_shippable, ship, shipping_warnings,
@@ -33,9 +41,10 @@ pub use store::{
     Filter, PlacedLine, find, find_id, find_shipment, held_lines, is_refunded_in_full, lines, list,
     lock, not_returned,
 };
+pub use view::{OrderView, resolve, view};
 
 use chrono::{DateTime, Utc};
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 use serde_json::Value;
 use utoipa::ToSchema;
 
@@ -265,6 +274,36 @@ pub struct TimelineEntry {
     pub actor: String,
     pub note: String,
     pub created_at: DateTime<Utc>,
+}
+
+/// Payment data for an order.
+#[derive(Clone, Debug, Default)]
+pub struct Receipt {
+    pub total: Cents,
+    pub tax: Cents,
+    pub currency: String,
+    pub email: Option<String>,
+    pub customer_name: Option<String>,
+    pub phone: Option<String>,
+    pub shipping_name: Option<String>,
+    pub shipping_address: Option<Value>,
+    /// ISO 3166, two letters.
+    pub shipping_country: Option<String>,
+    /// Note for the timeline that identifies the payment.
+    pub note: String,
+    /// The zone and price of another shipping rate, when the shopper chose one.
+    pub chosen_shipping: Option<(Zone, Cents)>,
+}
+
+/// Pieces of a product that go back into stock.
+#[derive(
+    Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, sqlx::FromRow, ToSchema,
+)]
+#[serde(deny_unknown_fields)]
+pub struct Restocked {
+    pub product_id: ProductId,
+    #[schema(minimum = 1, maximum = 999)]
+    pub quantity: i32,
 }
 
 #[cfg(test)]

@@ -1,26 +1,16 @@
 //! Pieces of an order that go back into stock by themselves, without money: it was refunded elsewhere, or the refund was
 //! made without them.
 
-use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sqlx::PgConnection;
-use utoipa::ToSchema;
 
-use super::{service, store};
+use super::lines::lock_lines;
+use super::service::record;
+use super::{Restocked, store};
 use crate::audit::Actor;
-use crate::error::{Code, Error, Result};
+use crate::error::{Code, Error, FieldError, Result};
+use crate::products;
 use crate::types::ids::{OrderId, ProductId, RestockId};
-
-/// Pieces of a product that go back into stock.
-#[derive(
-    Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, sqlx::FromRow, ToSchema,
-)]
-#[serde(deny_unknown_fields)]
-pub struct Restocked {
-    pub product_id: ProductId,
-    #[schema(minimum = 1, maximum = 999)]
-    pub quantity: i32,
-}
 
 /// Pieces to be put back.
 #[derive(Clone, Debug)]
@@ -88,7 +78,7 @@ pub async fn restock(
             "must have at most 200 characters, on one line",
         ));
     }
-    service::take_back(conn, id, &new.pieces, &actor.name).await?;
+    take_back(conn, id, &new.pieces, &actor.name).await?;
     if !store::insert_restock(conn, new.id, &row, &actor.name).await? {
         return Err(differs());
     }
@@ -108,7 +98,7 @@ pub async fn restock(
     };
     store::add_event(conn, id, "restock", &actor.name, &told).await?;
     let more = new.audit_snapshot();
-    service::record(conn, actor, "order.restock", (&order, &order), more).await?;
+    record(conn, actor, "order.restock", (&order, &order), more).await?;
     Ok(true)
 }
 
@@ -125,4 +115,60 @@ fn differs() -> Error {
         Code::RestockDiffers,
         "Other pieces were put back under this id before. Load the page again.".to_owned(),
     )
+}
+
+/// Returns pieces of a locked order to stock, at most as many as were sold and not yet returned. A trigger
+/// records them on the order lines, so that they no longer need shipping.
+///
+/// # Errors
+/// 400 naming the line of `restock` that asks for too many, or for a product that is not in the order.
+pub async fn take_back(
+    conn: &mut PgConnection,
+    order: OrderId,
+    pieces: &[(ProductId, i32)],
+    actor: &str,
+) -> Result<()> {
+    if pieces.is_empty() {
+        return Ok(());
+    }
+    lock_lines(conn, order).await?;
+    let sold = store::quantities(conn, order).await?;
+    let returnable = store::not_returned(conn, order).await?;
+    let mut field_errors = Vec::new();
+    for (at, (id, quantity)) in pieces.iter().enumerate() {
+        let left = returnable.iter().find(|(known, _)| known == id);
+        let left = left.map_or(0, |(_, left)| *left);
+        let problem = if sold.iter().all(|(known, _)| known != id) {
+            "is not a product of this order".to_owned()
+        } else if pieces[..at].iter().any(|(earlier, _)| earlier == id) {
+            "is named twice".to_owned()
+        } else if *quantity > left {
+            format!("must be at most {left}: that many were sold and not returned")
+        } else if *quantity < 1 {
+            "must be at least 1".to_owned()
+        } else {
+            continue;
+        };
+        field_errors.push(FieldError::new(format!("restock[{at}]"), problem));
+    }
+    if !field_errors.is_empty() {
+        return Err(Error::Invalid(field_errors));
+    }
+    put_back(conn, order, pieces, actor).await
+}
+
+/// Returns pieces of an order to stock, whose products are locked, and notes on the timeline which products return to the catalog.
+pub async fn put_back(
+    conn: &mut PgConnection,
+    order: OrderId,
+    pieces: &[(ProductId, i32)],
+    actor: &str,
+) -> Result<()> {
+    for name in products::restock(conn, order, pieces, actor).await? {
+        let note = format!(
+            "{name} had been deleted. It is in the catalog again, archived, because a piece of it is in stock."
+        );
+        store::add_event(conn, order, "note", actor, &note).await?;
+    }
+    Ok(())
 }

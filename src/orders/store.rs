@@ -1,16 +1,21 @@
 //! SQL of orders.
 
-use chrono::{DateTime, Utc};
-use sqlx::types::Json;
-use sqlx::{Connection, PgConnection};
+mod lines;
+mod lists;
 
-use super::restocks::Restocked;
-use super::service::Receipt;
+pub use lines::{
+    Restock, find_restock, find_shipment, held_lines, insert_restock, insert_shipment, lines,
+    not_returned, order_lines, quantities,
+};
+pub(super) use lists::matches;
+pub use lists::{Entry, EntryLine, Filter, list, list_lines, list_paid, number, pattern};
+
+use sqlx::PgConnection;
+
 use super::shipping::Zone;
-use super::{Channel, Line, Order, OrderLine, Shipment, Status, TimelineEntry};
-use crate::db;
+use super::{Channel, Line, Order, Receipt, Status, TimelineEntry};
 use crate::error::Result;
-use crate::types::ids::{OrderId, OrderKey, ProductId, RestockId};
+use crate::types::ids::{OrderId, OrderKey};
 use crate::types::money::Cents;
 
 /// All columns of an order.
@@ -195,221 +200,6 @@ pub async fn find_id(conn: &mut PgConnection, text: &str) -> Result<Option<Order
     Ok(id)
 }
 
-#[derive(Default)]
-pub struct Filter {
-    pub status: Option<Status>,
-    /// An order number, a tracking number, or a part of name or email address.
-    pub search: Option<String>,
-    /// Start (included) and end (excluded) of the payment time.
-    pub paid_from: Option<DateTime<Utc>>,
-    pub paid_until: Option<DateTime<Utc>>,
-    /// Orders with, or without, open review items.
-    pub to_review: Option<bool>,
-    /// Orders that wait to be packed, or do not.
-    pub to_pack: Option<bool>,
-    pub limit: i64,
-    pub offset: i64,
-}
-
-/// An order with its pieces and shipment, for a row of the export.
-#[derive(Debug, sqlx::FromRow)]
-pub struct Entry {
-    #[sqlx(flatten)]
-    pub order: Order,
-    /// `1 × Sunrise; 2 × Turtle`
-    pub pieces: String,
-    pub carrier: Option<String>,
-    pub tracking_number: Option<String>,
-}
-
-/// Lists up to `limit` orders paid in a time range (start included, end excluded), oldest first, after the given one.
-pub async fn list_paid(
-    conn: &mut PgConnection,
-    from: DateTime<Utc>,
-    until: DateTime<Utc>,
-    after: Option<(DateTime<Utc>, OrderId)>,
-    limit: i64,
-) -> Result<Vec<Entry>> {
-    let entries = sqlx::query_as(concat!(
-        "select ",
-        columns!(),
-        ",
-                (select coalesce(string_agg(l.quantity || ' × ' || l.name, '; ' order by l.position), '')
-                 from order_lines l
-                 where l.order_id = orders.id) as pieces,
-                (select p.carrier from shipments p where p.order_id = orders.id) as carrier,
-                (select p.tracking_number from shipments p where p.order_id = orders.id) as tracking_number
-         from orders
-         where paid_at >= $1
-           and paid_at < $2
-           and ($3::timestamptz is null or (paid_at, id) > ($3, $4))
-         order by paid_at, id
-         limit $5"
-    ))
-    .bind(from)
-    .bind(until)
-    .bind(after.map(|(at, _)| at))
-    .bind(after.map(|(_, id)| id))
-    .bind(limit)
-    .fetch_all(conn)
-    .await?;
-    Ok(entries)
-}
-
-/// A line of an order, for a row of the export.
-#[derive(Debug, sqlx::FromRow)]
-pub struct EntryLine {
-    pub order_id: OrderId,
-    pub product_id: Option<ProductId>,
-    pub name: String,
-    pub quantity: i32,
-    pub unit_price: Cents,
-    pub back_in_stock: i32,
-}
-
-/// The lines of these orders, in the order placed.
-pub async fn list_lines(conn: &mut PgConnection, entries: &[Entry]) -> Result<Vec<EntryLine>> {
-    let ids: Vec<OrderId> = entries.iter().map(|entry| entry.order.id).collect();
-    let lines = sqlx::query_as(
-        "select order_id, product_id, name, quantity, unit_price, restocked + returned as back_in_stock
-         from order_lines
-         where order_id = any($1)
-         order by order_id, position",
-    )
-    .bind(ids)
-    .fetch_all(conn)
-    .await?;
-    Ok(lines)
-}
-
-/// Condition of an order search: empty, or a part of email or names (in the form that their index has), or the number,
-/// or a part of a tracking number. The statement is planned anew for each search, because a rare word is best looked up
-/// in the index and a frequent one is found sooner by scanning a few orders.
-macro_rules! matches {
-    ($pattern:literal, $number:literal) => {
-        concat!(
-            "(",
-            $pattern,
-            "::text is null
-              or search_fold(' ' || coalesce(email, '') || ' ' || coalesce(customer_name, '') || ' '
-                             || coalesce(shipping_name, '')) like search_fold(",
-            $pattern,
-            ")
-              or id = any(array(
-                  select o.id from orders o where o.number = ",
-            $number,
-            "
-                  union all
-                  (select p.order_id from shipments p where lower(p.tracking_number) like ",
-            $pattern,
-            " limit 200))))"
-        )
-    };
-}
-pub(super) use matches;
-
-/// Pattern of a search. Trigrams cannot index fewer than three characters within words, so such a search matches only
-/// the beginnings of words.
-pub(super) fn pattern(search: &str) -> String {
-    let within = db::like(search);
-    match search.trim().chars().count() {
-        ..3 => format!("% {}", within.trim_start_matches('%')),
-        _ => within,
-    }
-}
-
-/// Returns one page of orders, newest first, and the total count.
-pub async fn list(conn: &mut PgConnection, filter: &Filter) -> Result<(Vec<Order>, i64)> {
-    #[derive(sqlx::FromRow)]
-    struct Row {
-        #[sqlx(flatten)]
-        order: Order,
-        all: i64,
-    }
-    let number = filter.search.as_deref().and_then(number);
-    // Behind a pooler, only a transaction keeps an unnamed statement and its values together.
-    let mut tx = conn.begin().await?;
-    let rows: Vec<Row> = sqlx::query_as(concat!(
-        "select ",
-        columns!(),
-        ", count(*) over () as all
-         from orders
-         where ($1::text is null or status = $1)
-           and ",
-        matches!("$2", "$3"),
-        "
-           and ($6::timestamptz is null or paid_at >= $6)
-           and ($7::timestamptz is null or paid_at < $7)
-           and ($8::boolean is null
-                or $8 = (id = any(array(
-                       select r.order_id from review_items r where r.resolved_at is null and r.order_id is not null))))
-           and ($9::boolean is null or ",
-        to_pack!(),
-        " = $9)
-         order by created_at desc, id desc
-         limit $4
-         offset $5"
-    ))
-    .persistent(false)
-    .bind(filter.status)
-    .bind(filter.search.as_deref().map(pattern))
-    .bind(number)
-    .bind(filter.limit)
-    .bind(filter.offset)
-    .bind(filter.paid_from)
-    .bind(filter.paid_until)
-    .bind(filter.to_review)
-    .bind(filter.to_pack)
-    .fetch_all(&mut *tx)
-    .await?;
-    let all = rows.first().map_or(0, |row| row.all);
-    Ok((rows.into_iter().map(|row| row.order).collect(), all))
-}
-
-/// The order number in a search for `1042` or `SB-1042`.
-pub(super) fn number(search: &str) -> Option<i64> {
-    let digits = search
-        .trim()
-        .trim_start_matches(['S', 's'])
-        .trim_start_matches(['B', 'b'])
-        .trim_start_matches('-');
-    digits.parse().ok()
-}
-
-/// The lines of an order, in the order placed.
-pub async fn lines(conn: &mut PgConnection, id: OrderId) -> Result<Vec<Line>> {
-    let lines = sqlx::query_as(
-        "select product_id, name, image, unit_price, quantity
-         from order_lines
-         where order_id = $1
-         order by position",
-    )
-    .bind(id)
-    .fetch_all(conn)
-    .await?;
-    Ok(lines)
-}
-
-/// The lines of an order with their fulfillment and stock counts, in the order placed.
-pub async fn order_lines(conn: &mut PgConnection, id: OrderId) -> Result<Vec<OrderLine>> {
-    let lines = sqlx::query_as(concat!(
-        "select l.product_id, l.name, l.image, l.unit_price, l.quantity, l.restocked, l.shipped, l.returned,
-                case when orders.status = 'paid' and not ",
-        refunded_in_full!(),
-        "
-                     then l.quantity - l.restocked - l.shipped
-                     else 0 end as to_ship
-         from orders
-         join order_lines l on l.order_id = orders.id
-         where orders.id = $1
-         order by l.position"
-    ))
-    .bind(id)
-    .fetch_all(conn)
-    .await?;
-    Ok(lines)
-}
-
 /// Returns true when a full refund of the order is made or planned.
 pub async fn is_refunded_in_full(conn: &mut PgConnection, id: OrderId) -> Result<bool> {
     let is_refunded = sqlx::query_scalar(concat!(
@@ -421,55 +211,6 @@ pub async fn is_refunded_in_full(conn: &mut PgConnection, id: OrderId) -> Result
     .fetch_one(conn)
     .await?;
     Ok(is_refunded)
-}
-
-/// Pieces of each line that can still return to stock, in id order. Empty for an order that never took stock.
-pub async fn not_returned(conn: &mut PgConnection, id: OrderId) -> Result<Vec<(ProductId, i32)>> {
-    let lines = sqlx::query_as(
-        "select l.product_id, l.quantity - l.restocked - l.returned
-         from orders o
-         join order_lines l on l.order_id = o.id
-         where o.id = $1
-           and o.paid_at is not null
-           and l.product_id is not null
-           and l.quantity > l.restocked + l.returned
-         order by l.product_id",
-    )
-    .bind(id)
-    .fetch_all(conn)
-    .await?;
-    Ok(lines)
-}
-
-/// Product and quantity of each line that takes stock, in id order.
-pub async fn quantities(conn: &mut PgConnection, id: OrderId) -> Result<Vec<(ProductId, i32)>> {
-    let lines = sqlx::query_as(
-        "select product_id, quantity
-         from order_lines
-         where order_id = $1
-           and product_id is not null
-         order by product_id",
-    )
-    .bind(id)
-    .fetch_all(conn)
-    .await?;
-    Ok(lines)
-}
-
-/// Pieces held by a pending order; empty when it is no longer pending.
-pub async fn held_lines(conn: &mut PgConnection, id: OrderId) -> Result<Vec<(ProductId, i32)>> {
-    let lines = sqlx::query_as(
-        "select l.product_id, l.quantity
-         from orders o
-         join order_lines l on l.order_id = o.id
-         where o.id = $1
-           and o.status = 'pending'
-           and l.product_id is not null",
-    )
-    .bind(id)
-    .fetch_all(conn)
-    .await?;
-    Ok(lines)
 }
 
 pub async fn timeline(conn: &mut PgConnection, id: OrderId) -> Result<Vec<TimelineEntry>> {
@@ -647,46 +388,6 @@ pub async fn set_refund_failed(conn: &mut PgConnection, id: OrderId) -> Result<O
     Ok(order)
 }
 
-/// A return of pieces as it was asked for.
-#[derive(Debug, PartialEq, Eq, sqlx::FromRow)]
-pub struct Restock {
-    pub order_id: OrderId,
-    #[sqlx(json)]
-    pub pieces: Vec<Restocked>,
-    pub reason: String,
-}
-
-/// The return of pieces with this id.
-pub async fn find_restock(conn: &mut PgConnection, id: RestockId) -> Result<Option<Restock>> {
-    let restock = sqlx::query_as("select order_id, pieces, reason from restocks where id = $1")
-        .bind(id)
-        .fetch_optional(conn)
-        .await?;
-    Ok(restock)
-}
-
-/// Keeps a return of pieces. False where its id was used a moment ago.
-pub async fn insert_restock(
-    conn: &mut PgConnection,
-    id: RestockId,
-    restock: &Restock,
-    actor: &str,
-) -> Result<bool> {
-    let done = sqlx::query(
-        "insert into restocks (id, order_id, pieces, reason, actor)
-         values ($1, $2, $3, $4, $5)
-         on conflict (id) do nothing",
-    )
-    .bind(id)
-    .bind(restock.order_id)
-    .bind(Json(&restock.pieces))
-    .bind(&restock.reason)
-    .bind(actor)
-    .execute(conn)
-    .await?;
-    Ok(done.rows_affected() == 1)
-}
-
 /// Status of a refunded order before its refund.
 pub async fn status_before_refund(conn: &mut PgConnection, id: OrderId) -> Result<Status> {
     let status = sqlx::query_scalar(
@@ -748,44 +449,4 @@ pub async fn renumber(conn: &mut PgConnection, id: OrderId, number: i64) -> Resu
     .fetch_one(conn)
     .await?;
     Ok(order)
-}
-
-/// Stores the shipment of an order with its images, and returns the time of shipping.
-pub async fn insert_shipment(
-    conn: &mut PgConnection,
-    id: OrderId,
-    shipment: &Shipment,
-) -> Result<DateTime<Utc>> {
-    let shipped_at = sqlx::query_scalar(
-        "with image as (
-             insert into shipment_images (order_id, position, image_id)
-             select $1, image.position, image.id
-             from unnest($5::text[]) with ordinality as image (id, position)
-         )
-         insert into shipments (order_id, carrier, tracking_number, tracking_url)
-         values ($1, $2, $3, $4)
-         returning shipped_at",
-    )
-    .bind(id)
-    .bind(&shipment.carrier)
-    .bind(&shipment.tracking_number)
-    .bind(&shipment.tracking_url)
-    .bind(&shipment.images)
-    .fetch_one(conn)
-    .await?;
-    Ok(shipped_at)
-}
-
-/// The shipment of an order, if shipped.
-pub async fn find_shipment(conn: &mut PgConnection, id: OrderId) -> Result<Option<Shipment>> {
-    let shipment = sqlx::query_as(
-        "select carrier, tracking_number, tracking_url, shipped_at,
-                array(select image_id from shipment_images where order_id = $1 order by position) as images
-         from shipments
-         where order_id = $1",
-    )
-    .bind(id)
-    .fetch_optional(conn)
-    .await?;
-    Ok(shipment)
 }

@@ -6,14 +6,14 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Days, Utc};
 use serde::{Deserialize, Serialize};
-use sqlx::PgConnection;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::restocks::{self, NewRestock, Restocked};
-use super::service::{self, Sale};
-use super::{Order, OrderLine, Shipment, Status, TimelineEntry, export, store};
+use super::restocks::{self, NewRestock};
+use super::sales::{self, Sale};
+use super::view::{OrderView, resolve, view};
+use super::{Order, Restocked, Status, export, service, store};
 use crate::app::App;
 use crate::auth::{Admin, Scope};
 use crate::error::{Error, ErrorBody, FieldError, Result};
@@ -21,9 +21,8 @@ use crate::http::idempotency::{IdempotencyKey, Key, Known, Owner};
 use crate::http::texts::Day;
 use crate::http::{Json, Paging, Path, Query};
 use crate::mail;
-use crate::orders::disputes::{self, Dispute};
 use crate::types::calendar;
-use crate::types::ids::{OrderId, ProductId, RestockId};
+use crate::types::ids::{ProductId, RestockId};
 use crate::types::money::Cents;
 
 pub fn router() -> OpenApiRouter<App> {
@@ -36,36 +35,6 @@ pub fn router() -> OpenApiRouter<App> {
         .routes(routes!(undo))
         .routes(routes!(put_back))
         .merge(super::review_items::router())
-}
-
-/// An order with its lines and timeline. A token that may change orders but lacks `orders:read` gets it without
-/// customer, shipment and timeline.
-#[derive(Serialize, ToSchema)]
-pub struct OrderView {
-    #[serde(flatten)]
-    pub order: Order,
-    pub lines: Vec<OrderLine>,
-    /// Pieces still to ship, over all lines.
-    pub to_ship: i32,
-    /// Disputes of all its payments, oldest first.
-    pub disputes: Vec<Dispute>,
-    /// `None` until the order is shipped.
-    pub shipment: Option<Shipment>,
-    pub timeline: Vec<TimelineEntry>,
-}
-
-impl OrderView {
-    /// Withholds the customer's data from a token without `orders:read`: name, email, phone, address, tracking, and the
-    /// timeline, whose notes concern people.
-    pub fn shown_to(mut self, admin: &Admin) -> OrderView {
-        if admin.may(Scope::OrdersRead).is_ok() {
-            return self;
-        }
-        self.order.withhold_customer();
-        self.shipment = None;
-        self.timeline.clear();
-        self
-    }
 }
 
 #[derive(Serialize, ToSchema)]
@@ -306,7 +275,7 @@ async fn undo(
     admin.may(Scope::OrdersWrite)?;
     let mut tx = app.db.begin().await?;
     let id = resolve(&mut tx, &id).await?;
-    service::undo_sale(&mut tx, &admin.actor, id).await?;
+    sales::undo_sale(&mut tx, &admin.actor, id).await?;
     let view = view(&mut tx, id).await?;
     tx.commit().await?;
     Ok(Json(view.shown_to(&admin)))
@@ -369,35 +338,6 @@ async fn put_back(
     let view = view(&mut tx, id).await?;
     tx.commit().await?;
     Ok(Json(view.shown_to(&admin)))
-}
-
-/// Resolves an order's id or number (`SB-1042`).
-///
-/// # Errors
-/// 404 when there is no such order.
-pub async fn resolve(conn: &mut PgConnection, id: &str) -> Result<OrderId> {
-    store::find_id(conn, id)
-        .await?
-        .ok_or(Error::NotFound("Order"))
-}
-
-/// Loads an order with everything shown beside it.
-///
-/// # Errors
-/// 404 when there is no such order.
-pub async fn view(conn: &mut PgConnection, id: OrderId) -> Result<OrderView> {
-    let order = store::find(conn, id)
-        .await?
-        .ok_or(Error::NotFound("Order"))?;
-    let lines = store::order_lines(conn, id).await?;
-    Ok(OrderView {
-        order,
-        to_ship: lines.iter().map(|line| line.to_ship).sum(),
-        lines,
-        disputes: disputes::list_of_order(conn, id).await?,
-        shipment: store::find_shipment(conn, id).await?,
-        timeline: store::timeline(conn, id).await?,
-    })
 }
 
 /// A sale made elsewhere, such as at a market stall.
@@ -536,7 +476,7 @@ async fn record_sale(
         let status = StatusCode::from_u16(status).map_err(anyhow::Error::from)?;
         return Ok((status, Json(answer)).into_response());
     }
-    let order = service::sell(&mut tx, &sale, app.config.shop.currency, &admin.actor).await?;
+    let order = sales::sell(&mut tx, &sale, app.config.shop.currency, &admin.actor).await?;
     let view = view(&mut tx, order.id).await?.shown_to(&admin);
     let view = serde_json::to_value(view).map_err(anyhow::Error::from)?;
     if let Some(key) = &key {

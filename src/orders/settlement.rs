@@ -1,0 +1,243 @@
+//! Effects of payments, refunds and disputes on their order, as `payments` learns of them.
+
+use sqlx::PgConnection;
+
+use super::lines::{lock_lines, sum, too_much};
+use super::service::flag;
+use super::shipping::Zone;
+use super::{Channel, Line, Order, Receipt, Status, store};
+use crate::error::{Error, Result};
+use crate::products;
+use crate::review_items::{Kind, NewItem};
+use crate::types::address::Address;
+use crate::types::ids::OrderId;
+use crate::types::money::Cents;
+
+/// Effect of a payment on its order.
+#[derive(Debug)]
+pub enum Outcome {
+    /// The order is paid and its stock is taken.
+    Paid(Order),
+    /// The pieces were sold to someone else in the meantime: the payment must be refunded.
+    OutOfStock(Order),
+    /// The order was already paid: this second payment must be refunded.
+    AlreadyPaid(Order),
+    /// The amount or currency differs from the order's: the payment must be refunded.
+    Mismatch(Order),
+}
+
+/// Settles an order: takes the stock, stores the payment data, and moves it to `paid`. An order whose hold was released
+/// gets its pieces back if they are still in stock. The caller must make sure that this payment was not applied before.
+///
+/// # Errors
+/// 404 when there is no such order.
+pub async fn pay(conn: &mut PgConnection, id: OrderId, receipt: &Receipt) -> Result<Outcome> {
+    let order = store::lock(conn, id)
+        .await?
+        .ok_or(Error::NotFound("Order"))?;
+    if order.status != Status::Pending && !order.status.is_released() {
+        return Ok(Outcome::AlreadyPaid(order));
+    }
+    let (lines, locks) = lock_lines(conn, id).await?;
+    let order = match receipt.chosen_shipping {
+        Some((zone, price)) => store::choose_shipping(conn, &order, zone, price).await?,
+        None => order,
+    };
+    let expected = order.total.plus(receipt.tax);
+    if expected != Some(receipt.total) || receipt.currency != order.currency {
+        let order = if order.status == Status::Pending {
+            products::release(conn, &lines).await?;
+            store::set_status(
+                conn,
+                &order,
+                Status::Failed,
+                "stripe",
+                "paid amount differs",
+            )
+            .await?
+        } else {
+            order
+        };
+        return Ok(Outcome::Mismatch(order));
+    }
+    if order.status == Status::Pending {
+        products::take_held(conn, id, &lines, "stripe").await?;
+    } else {
+        let there = lines.iter().all(|(product, quantity)| {
+            locks
+                .get(product)
+                .is_some_and(|lock| !lock.is_deleted && lock.available() >= *quantity)
+        });
+        if !there {
+            return Ok(Outcome::OutOfStock(order));
+        }
+        products::take(conn, id, &lines, "stripe").await?;
+    }
+    let paid_zone = receipt
+        .shipping_country
+        .as_deref()
+        .and_then(Zone::of_country);
+    let outside_zone =
+        matches!((order.shipping_zone, paid_zone), (Some(zone), Some(paid)) if zone != paid);
+    let order = store::set_paid(conn, &order, receipt, outside_zone).await?;
+    if outside_zone {
+        let text = "the address lies outside the shipping zone that was paid";
+        let cause = format!("outside_zone:{id}");
+        flag(conn, id, &NewItem::new(Kind::OutsideZone, cause, text)).await?;
+    }
+    if !has_address(&order) {
+        let text = "it is paid, and nobody said where to ship it";
+        let cause = format!("address_missing:{id}");
+        flag(conn, id, &NewItem::new(Kind::AddressMissing, cause, text)).await?;
+    }
+    Ok(Outcome::Paid(order))
+}
+
+/// Checks for a shippable address. Some wallets send a country alone, which is not enough.
+fn has_address(order: &Order) -> bool {
+    let address = order.shipping_address.clone();
+    let address: Option<Address> = address.and_then(|kept| serde_json::from_value(kept).ok());
+    address
+        .and_then(|address| address.line1)
+        .is_some_and(|line| !line.trim().is_empty())
+}
+
+/// Stores the customer of a pending order whose delayed payment began. Returns `None` when the payment is already
+/// recorded or the order is not pending.
+///
+/// # Errors
+/// 404 when there is no such order.
+pub async fn begin_processing(
+    conn: &mut PgConnection,
+    id: OrderId,
+    customer: &Receipt,
+) -> Result<Option<Order>> {
+    let order = store::lock(conn, id)
+        .await?
+        .ok_or(Error::NotFound("Order"))?;
+    if order.status != Status::Pending || order.processing_since.is_some() {
+        return Ok(None);
+    }
+    store::add_event(conn, id, "payment", "stripe", &customer.note).await?;
+    store::set_processing(conn, id, customer, true)
+        .await
+        .map(Some)
+}
+
+/// Stores the customer of a locked order whose delayed payment failed.
+///
+/// # Errors
+/// Database errors only.
+pub async fn end_processing(
+    conn: &mut PgConnection,
+    id: OrderId,
+    customer: &Receipt,
+) -> Result<Order> {
+    store::set_processing(conn, id, customer, false).await
+}
+
+/// A custom order, in the form that its order needs.
+pub struct CustomOrderPurchase<'a> {
+    pub line: Line,
+    pub currency: &'a str,
+    pub shipping: Cents,
+    pub zone: Zone,
+}
+
+/// Places the order of a newly paid custom order; it takes no stock. The caller has compared the amounts and made sure
+/// that this payment was not applied before.
+///
+/// # Errors
+/// 400 when the sum exceeds the largest amount. A receipt over another amount is a bug.
+pub async fn place_custom_order(
+    conn: &mut PgConnection,
+    custom_order: &CustomOrderPurchase<'_>,
+    receipt: &Receipt,
+) -> Result<Order> {
+    let subtotal = sum(std::iter::once(&custom_order.line))?;
+    let new = store::NewOrder {
+        id: OrderId::new(),
+        status: Status::Pending,
+        channel: Channel::CustomOrder,
+        currency: custom_order.currency,
+        subtotal,
+        shipping: custom_order.shipping,
+        total: subtotal.plus(custom_order.shipping).ok_or_else(too_much)?,
+        zone: Some(custom_order.zone),
+        email: None,
+        customer_name: None,
+        actor: "stripe",
+        note: "",
+    };
+    let order = store::insert(conn, &new, std::iter::once(&custom_order.line)).await?;
+    match pay(conn, order.id, receipt).await? {
+        Outcome::Paid(order) => Ok(order),
+        other => Err(anyhow::anyhow!("a custom order's order was not paid: {other:?}").into()),
+    }
+}
+
+/// Records the total refunded. Moves the order to `refunded` when the whole amount is refunded, and back to its former
+/// status when a bank reverses a refund. Safe to repeat. The caller writes the timeline entries of the single refunds.
+///
+/// # Errors
+/// 404 when there is no such order.
+pub async fn record_refund(conn: &mut PgConnection, id: OrderId, refunded: Cents) -> Result<Order> {
+    let order = store::lock(conn, id)
+        .await?
+        .ok_or(Error::NotFound("Order"))?;
+    let refunded = refunded.min(order.total);
+    if refunded == order.refunded {
+        return Ok(order);
+    }
+    let was_in_full = store::is_refunded_in_full(conn, id).await?;
+    let order = store::set_refunded(conn, &order, refunded).await?;
+    let is_all = refunded == order.total;
+    if is_all && order.status.may_become(Status::Refunded) {
+        return store::set_status(conn, &order, Status::Refunded, "stripe", "").await;
+    }
+    if is_all || order.status != Status::Refunded {
+        return full_refund_failed(conn, order, was_in_full).await;
+    }
+    let before = store::status_before_refund(conn, id).await?;
+    let note = "a refund failed: the money is with the shop again";
+    let order = store::set_status(conn, &order, before, "stripe", note).await?;
+    full_refund_failed(conn, order, true).await
+}
+
+/// Has the shipping of a locked order ask for confirmation where a refund of all of its money came to nothing: until then
+/// nobody was to ship it, and its pieces may have been sold again. `was_in_full`: before, all of the money was refunded or
+/// about to be.
+///
+/// # Errors
+/// Only the database's.
+pub async fn full_refund_failed(
+    conn: &mut PgConnection,
+    order: Order,
+    was_in_full: bool,
+) -> Result<Order> {
+    let is_to_ship = was_in_full
+        && order.status == Status::Paid
+        && !store::is_refunded_in_full(conn, order.id).await?;
+    match is_to_ship {
+        true => store::set_refund_failed(conn, order.id).await,
+        false => Ok(order),
+    }
+}
+
+/// Records the most urgent state of an order's disputes, in Stripe's terms. Safe to repeat.
+///
+/// # Errors
+/// 404 when there is no such order.
+pub async fn record_dispute(
+    conn: &mut PgConnection,
+    id: OrderId,
+    state: Option<&str>,
+) -> Result<()> {
+    let order = store::lock(conn, id)
+        .await?
+        .ok_or(Error::NotFound("Order"))?;
+    if order.dispute.as_deref() == state {
+        return Ok(());
+    }
+    store::set_dispute(conn, id, state).await
+}
