@@ -16,6 +16,7 @@ use crate::audit::Actor;
 use crate::auth::{Admin, Scope};
 use crate::custom_orders::{self, Piece};
 use crate::emails::{self, About, Email};
+use crate::error::answers::{BadRequest, BodyFailures, NotThere, TokenFailures};
 use crate::error::{Code, Error, ErrorBody, FieldError, Result};
 use crate::http::{Json, Path};
 use crate::orders::{self, NewShipment, Order, OrderView};
@@ -38,13 +39,9 @@ pub fn router() -> OpenApiRouter<App> {
     request_body = NewShipment,
     responses(
         (status = 200, body = OrderView),
-        (status = 400, body = ErrorBody),
-        (status = 401, body = ErrorBody),
-        (status = 403, body = ErrorBody),
-        (status = 404, body = ErrorBody),
+        BadRequest, TokenFailures, NotThere,
         (status = 409, body = ErrorBody, description = "`not_shippable`: not paid, or shipped already; `nothing_to_ship`; `refunded_in_full`: all of its money is being refunded; `confirm_shipping`: a bank or Stripe warns of its payment, a dispute was lost or a refund in full failed, and `ship_anyway` does not confirm it"),
-        (status = 413, body = ErrorBody),
-        (status = 415, body = ErrorBody),
+        BodyFailures,
     )
 )]
 async fn ship_order(
@@ -193,11 +190,7 @@ impl Shipped {
     request_body = ManyShipments,
     responses(
         (status = 200, body = ManyShipped),
-        (status = 400, body = ErrorBody),
-        (status = 401, body = ErrorBody),
-        (status = 403, body = ErrorBody),
-        (status = 413, body = ErrorBody),
-        (status = 415, body = ErrorBody),
+        BadRequest, TokenFailures, BodyFailures,
         (status = 503, body = ErrorBody, description = "The shop failed, and no order was shipped"),
     )
 )]
@@ -320,9 +313,7 @@ async fn ship_bought(
     params(("id" = String, Path, description = "The id, or the number as SB-1042")),
     responses(
         (status = 200, body = OrderView),
-        (status = 401, body = ErrorBody),
-        (status = 403, body = ErrorBody),
-        (status = 404, body = ErrorBody),
+        TokenFailures, NotThere,
         (status = 409, body = ErrorBody, description = "`not_deliverable`: not shipped"),
     )
 )]

@@ -9,6 +9,7 @@ use utoipa_axum::routes;
 use crate::app::App;
 use crate::auth::{Admin, Scope};
 use crate::emails;
+use crate::error::answers::TokenFailures;
 use crate::error::{Error, ErrorBody, Result};
 use crate::http::{Json, Path};
 
@@ -34,8 +35,7 @@ struct QuoteEmail {
     params(("id" = String, Path, description = "The id, or the number as CO-1042")),
     responses(
         (status = 200, body = QuoteEmail),
-        (status = 401, body = ErrorBody),
-        (status = 403, body = ErrorBody),
+        TokenFailures,
         (status = 404, body = ErrorBody, description = "No such custom order, or no drafted quote"),
     )
 )]

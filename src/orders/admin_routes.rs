@@ -16,6 +16,7 @@ use super::view::{OrderView, resolve, view};
 use super::{Order, Restocked, Status, export, service, store};
 use crate::app::App;
 use crate::auth::{Admin, Scope};
+use crate::error::answers::{BadRequest, BodyFailures, NotThere, TokenFailures};
 use crate::error::{Error, ErrorBody, FieldError, Result};
 use crate::http::idempotency::{IdempotencyKey, Key, Known, Owner};
 use crate::http::texts::Day;
@@ -60,12 +61,7 @@ struct OrderPage {
         ("to_pack" = Option<bool>, Query, description = "`true`: only orders that wait to be packed; `false`: the others"),
         Paging,
     ),
-    responses(
-        (status = 200, body = OrderPage),
-        (status = 400, body = ErrorBody),
-        (status = 401, body = ErrorBody),
-        (status = 403, body = ErrorBody),
-    )
+    responses((status = 200, body = OrderPage), BadRequest, TokenFailures)
 )]
 async fn list(State(app): State<App>, admin: Admin, query: Query) -> Result<Json<OrderPage>> {
     admin.may(Scope::OrdersRead)?;
@@ -113,12 +109,7 @@ async fn list(State(app): State<App>, admin: Admin, query: Query) -> Result<Json
         ("to" = Option<Day>, Query, nullable = false, description = "The last day; today unless given"),
         ("rows" = Option<String>, Query, nullable = false, description = "`orders` (default): a row per order; `lines`: a row per order line, with the totals in the first row of each order", pattern = "^(orders|lines)$"),
     ),
-    responses(
-        (status = 200, body = String, content_type = "text/csv"),
-        (status = 400, body = ErrorBody),
-        (status = 401, body = ErrorBody),
-        (status = 403, body = ErrorBody),
-    )
+    responses((status = 200, body = String, content_type = "text/csv"), BadRequest, TokenFailures)
 )]
 async fn download(State(app): State<App>, admin: Admin, query: Query) -> Result<Response> {
     admin.may(Scope::OrdersRead)?;
@@ -150,12 +141,7 @@ struct PackedLine {
     tag = "orders",
     security(("bearer" = [])),
     params(("id" = String, Path, description = "The id, or the number as SB-1042")),
-    responses(
-        (status = 200, body = PackingSlip),
-        (status = 401, body = ErrorBody),
-        (status = 403, body = ErrorBody),
-        (status = 404, body = ErrorBody),
-    )
+    responses((status = 200, body = PackingSlip), TokenFailures, NotThere)
 )]
 async fn packing_slip(
     State(app): State<App>,
@@ -186,12 +172,7 @@ async fn packing_slip(
     tag = "orders",
     security(("bearer" = [])),
     params(("id" = String, Path, description = "The id, or the number as SB-1042")),
-    responses(
-        (status = 200, body = OrderView),
-        (status = 401, body = ErrorBody),
-        (status = 403, body = ErrorBody),
-        (status = 404, body = ErrorBody),
-    )
+    responses((status = 200, body = OrderView), TokenFailures, NotThere)
 )]
 async fn find(
     State(app): State<App>,
@@ -226,15 +207,7 @@ struct NewOrderNote {
     security(("bearer" = [])),
     params(("id" = String, Path, description = "The id, or the number as SB-1042")),
     request_body = NewOrderNote,
-    responses(
-        (status = 200, body = OrderView),
-        (status = 400, body = ErrorBody),
-        (status = 401, body = ErrorBody),
-        (status = 403, body = ErrorBody),
-        (status = 404, body = ErrorBody),
-        (status = 413, body = ErrorBody),
-        (status = 415, body = ErrorBody),
-    )
+    responses((status = 200, body = OrderView), BadRequest, TokenFailures, NotThere, BodyFailures)
 )]
 async fn add_note(
     State(app): State<App>,
@@ -261,9 +234,7 @@ async fn add_note(
     params(("id" = String, Path, description = "The id, or the number as SB-1042")),
     responses(
         (status = 200, body = OrderView),
-        (status = 401, body = ErrorBody),
-        (status = 403, body = ErrorBody),
-        (status = 404, body = ErrorBody),
+        TokenFailures, NotThere,
         (status = 409, body = ErrorBody, description = "`not_by_hand`: paid through Stripe"),
     )
 )]
@@ -308,13 +279,9 @@ struct RestockBody {
     request_body = RestockBody,
     responses(
         (status = 200, body = OrderView),
-        (status = 400, body = ErrorBody),
-        (status = 401, body = ErrorBody),
-        (status = 403, body = ErrorBody),
-        (status = 404, body = ErrorBody),
+        BadRequest, TokenFailures, NotThere,
         (status = 409, body = ErrorBody, description = "`restock_differs`: the id was used for other pieces"),
-        (status = 413, body = ErrorBody),
-        (status = 415, body = ErrorBody),
+        BodyFailures,
     )
 )]
 async fn put_back(
@@ -450,11 +417,9 @@ impl NewSale {
     responses(
         (status = 201, body = OrderView),
         (status = 400, body = ErrorBody, description = "Malformed JSON or invalid values; `amount_too_large`: more than can be paid at once"),
-        (status = 401, body = ErrorBody),
-        (status = 403, body = ErrorBody),
+        TokenFailures,
         (status = 409, body = ErrorBody, description = "`insufficient_inventory`: not enough pieces; `sale_differs`: the id was used for another sale"),
-        (status = 413, body = ErrorBody),
-        (status = 415, body = ErrorBody),
+        BodyFailures,
         (status = 422, body = ErrorBody, description = "The key was used for another sale"),
     )
 )]

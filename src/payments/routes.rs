@@ -27,6 +27,7 @@ use super::{HOLD_MARGIN, SESSION_LIFETIME, events, navigation, store};
 use crate::app::App;
 use crate::auth::{Admin, Scope};
 use crate::config::origin_of;
+use crate::error::answers::{BadRequest, BodyFailures, NotThere, TokenFailures};
 use crate::error::{Code, Error, ErrorBody, LineError, Result};
 use crate::http::idempotency::{IdempotencyKey, Key, Owner};
 use crate::http::rate_limit::{self, Action, Client};
@@ -119,8 +120,7 @@ struct CartError {
     responses(
         (status = 200, body = CheckoutAnswer),
         (status = 400, body = CheckoutError, description = "`cart_not_available`: every faulty line is named; `no_items`; `too_many_pieces`; `payment_setup_error`: Stripe refused the content"),
-        (status = 413, body = ErrorBody),
-        (status = 415, body = ErrorBody),
+        BodyFailures,
         (status = 422, body = ErrorBody, description = "The key was used for another checkout"),
         (status = 429, body = ErrorBody, description = "Too many checkouts, or too many pieces held without payment, from this address"),
         (status = 503, body = ErrorBody, description = "Stripe cannot be reached; nothing is held"),
@@ -326,7 +326,7 @@ async fn webhook(
     responses(
         (status = 200, content_type = "text/html", body = String, description = "A page that asks whether to cancel; nothing is changed"),
         (status = 303, description = "To the storefront's cancel page; to its success page if the payment was faster"),
-        (status = 404, body = ErrorBody),
+        NotThere,
         (status = 503, body = ErrorBody),
     )
 )]
@@ -356,7 +356,7 @@ async fn cancel(
     params(("token" = String, Path, description = "The order, signed")),
     responses(
         (status = 303, description = "To the storefront's cancel page; to its success page if the payment was faster"),
-        (status = 404, body = ErrorBody),
+        NotThere,
         (status = 503, body = ErrorBody),
     )
 )]
@@ -486,13 +486,9 @@ struct RefundBody {
     request_body = RefundBody,
     responses(
         (status = 202, body = OrderView, description = "Planned, now or by an earlier request with this id"),
-        (status = 400, body = ErrorBody),
-        (status = 401, body = ErrorBody),
-        (status = 403, body = ErrorBody),
-        (status = 404, body = ErrorBody),
+        BadRequest, TokenFailures, NotThere,
         (status = 409, body = ErrorBody, description = "`not_refundable`: not paid through Stripe; `nothing_left` to refund; `refund_differs`: the id was used for another refund"),
-        (status = 413, body = ErrorBody),
-        (status = 415, body = ErrorBody),
+        BodyFailures,
     )
 )]
 async fn refund_order(
@@ -549,12 +545,7 @@ pub(super) struct Returnable {
     tag = "orders",
     security(("bearer" = [])),
     params(("id" = String, Path, description = "The id, or the number as SB-1042")),
-    responses(
-        (status = 200, body = MoneyView),
-        (status = 401, body = ErrorBody),
-        (status = 403, body = ErrorBody),
-        (status = 404, body = ErrorBody),
-    )
+    responses((status = 200, body = MoneyView), TokenFailures, NotThere)
 )]
 async fn list_payments(
     State(app): State<App>,

@@ -17,7 +17,7 @@ use crate::app::App;
 use crate::audit::{self, Actor, Entry};
 use crate::auth::{Admin, Scope};
 use crate::emails;
-use crate::error::answers::{BadRequest, NotThere, TokenFailures};
+use crate::error::answers::{BadRequest, BodyFailures, NotThere, TokenFailures};
 use crate::error::{Code, Error, ErrorBody, Result};
 use crate::http::{Json, Paging, Path, Query};
 use crate::jobs::{self, QueuedJob};
@@ -581,11 +581,7 @@ async fn settings_view(app: &App, conn: &mut PgConnection) -> Result<SettingsVie
     path = "/api/admin/settings",
     tag = "system",
     security(("bearer" = [])),
-    responses(
-        (status = 200, body = SettingsView),
-        (status = 401, body = ErrorBody),
-        (status = 403, body = ErrorBody),
-    )
+    responses((status = 200, body = SettingsView), TokenFailures)
 )]
 async fn show_settings(State(app): State<App>, admin: Admin) -> Result<Json<SettingsView>> {
     admin.may(Scope::Settings)?;
@@ -613,12 +609,9 @@ struct NewSettings {
     request_body = NewSettings,
     responses(
         (status = 200, body = SettingsView),
-        (status = 400, body = ErrorBody),
-        (status = 401, body = ErrorBody),
-        (status = 403, body = ErrorBody),
+        BadRequest, TokenFailures,
         (status = 409, body = ErrorBody, description = "The settings have changed since that version"),
-        (status = 413, body = ErrorBody),
-        (status = 415, body = ErrorBody),
+        BodyFailures,
     )
 )]
 async fn choose_settings(
