@@ -11,7 +11,7 @@ use base64::read::DecoderReader;
 use struson::reader::{JsonReader, JsonStreamReader, ReaderError, ReaderSettings, ValueType};
 use tokio::runtime::Handle;
 
-use super::{Fields, Files, LONGEST, Text};
+use super::fields::{self, Fields, Files, LONGEST, Text};
 use crate::error::Error;
 use crate::images::{Incoming, Refusal};
 use crate::storage::Storage;
@@ -184,7 +184,7 @@ impl<'a> Parser<'a> {
 
     /// Decodes the image in a `data:` address. Anything else, such as a path or a remote address, is rejected: nothing
     /// is fetched.
-    fn address(&mut self) -> Result<super::File> {
+    fn address(&mut self) -> Result<fields::File> {
         if self.json.peek()? != ValueType::String {
             self.json.skip_value()?;
             return Ok(Err(Refusal::NotAImage));
@@ -210,7 +210,7 @@ fn is_base64(head: &[u8]) -> bool {
         .is_some_and(|kind| kind.trim_end().ends_with(";base64"))
 }
 
-fn decode(storage: &Storage, text: &mut impl Read) -> Result<super::File> {
+fn decode(storage: &Storage, text: &mut impl Read) -> Result<fields::File> {
     let runtime = Handle::current();
     let mut bytes = DecoderReader::new(text, &STANDARD);
     let mut part = vec![0; PART];
