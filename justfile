@@ -17,7 +17,7 @@ test *arguments:
 
 # Run the tests that wait long, or try very much
 slow *arguments:
-    cargo test --test it -- {{ slow }} {{ arguments }}
+    cargo test --test it every_form:: -- {{ slow }} {{ arguments }}
 
 # Break everything while people buy, then compare the books
 chaos *arguments:
