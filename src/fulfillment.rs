@@ -22,6 +22,7 @@ use crate::http::{Json, Path};
 use crate::orders::{self, NewShipment, Order, OrderView};
 use crate::types::ids::OrderId;
 
+/// Routes of shipping, without a trailing slash.
 pub fn router() -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .routes(routes!(ship_order))

@@ -30,6 +30,7 @@ pub enum Lane {
 }
 
 impl Lane {
+    /// All lanes.
     pub const ALL: [Lane; 6] = [
         Lane::Money,
         Lane::Clock,

@@ -27,11 +27,13 @@ impl Asset {
         }
     }
 
+    /// Returns the path, which changes with the content.
     pub fn path(&self) -> String {
         format!("/admin/assets/{}", self.name)
     }
 }
 
+/// The style sheet.
 pub static STYLE: LazyLock<Asset> = LazyLock::new(|| {
     let content = include_str!("assets/admin.css");
     Asset::new("admin", "css", "text/css; charset=utf-8", content)
@@ -56,6 +58,7 @@ pub static FORMS: LazyLock<Asset> = LazyLock::new(|| {
     Asset::new("forms", "js", "text/javascript; charset=utf-8", content)
 });
 
+/// The icon of browser tabs.
 pub static ICON: LazyLock<Asset> = LazyLock::new(|| {
     let content = include_str!("assets/icon.svg");
     Asset::new("icon", "svg", "image/svg+xml", content)

@@ -7,6 +7,7 @@ pub struct Chart {
     pub width: i64,
 }
 
+/// A bar of the chart.
 pub struct Bar {
     pub x: i64,
     pub y: i64,

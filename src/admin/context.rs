@@ -23,8 +23,11 @@ use crate::types::money::Currency;
 
 /// Names of the admin's cookies. Over HTTPS they get the prefix `__Host-`, so browsers accept them from this host only.
 pub const SESSION: &str = "admin_session";
+/// Cookie that ties the forms of a visitor who has not signed in to their browser.
 pub const VISITOR: &str = "admin_form";
+/// Cookie of a browser in which a user has signed in before.
 pub const BROWSER: &str = "admin_browser";
+/// Cookie of the message for the next page.
 pub const NOTICE: &str = "admin_notice";
 
 /// Marks a response as an email to show in a frame, rather than a page of the admin.
@@ -133,6 +136,7 @@ impl AdminContext {
         }
     }
 
+    /// Deletes a cookie in the browser.
     pub fn forget_cookie(&self, response: &mut Response, name: &'static str) {
         self.set_cookie(response, name, "", Some(0));
     }
@@ -157,26 +161,32 @@ impl AdminContext {
         Uuid::new_v4()
     }
 
+    /// Returns the name of the shop.
     pub fn shop(&self) -> &str {
         &self.shop
     }
 
+    /// Returns the address of the style sheet.
     pub fn style(&self) -> String {
         STYLE.path()
     }
 
+    /// Returns the address of the script of every page.
     pub fn script(&self) -> String {
         SCRIPT.path()
     }
 
+    /// Returns the address of the script of product pages.
     pub fn product_script(&self) -> String {
         PRODUCT.path()
     }
 
+    /// Returns the address of the script of forms.
     pub fn forms_script(&self) -> String {
         FORMS.path()
     }
 
+    /// Returns the address of the icon.
     pub fn icon(&self) -> String {
         ICON.path()
     }
@@ -193,6 +203,7 @@ impl AdminContext {
         }
     }
 
+    /// Returns true for a signed-in owner.
     pub fn is_owner(&self) -> bool {
         self.user.as_ref().is_some_and(CurrentUser::is_owner)
     }
@@ -239,6 +250,7 @@ impl AdminContext {
     }
 }
 
+/// Returns the name of a cookie in the browser: over HTTPS with the prefix `__Host-`.
 pub fn cookie_name(app: &App, name: &'static str) -> String {
     if app.config.is_https() {
         format!("__Host-{name}")

@@ -19,6 +19,7 @@ use crate::review_items::{self, ReviewItem};
 use crate::types::money::Cents;
 use crate::{custom_orders, emails, jobs, payments, settings};
 
+/// Routes of the figures, without a trailing slash.
 pub fn router() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(show))
 }

@@ -29,6 +29,7 @@ pub enum Verdict {
 }
 
 impl Form {
+    /// Reads a form in the encoding of browsers.
     pub fn read(encoded: &[u8]) -> Form {
         Form {
             fields: url::form_urlencoded::parse(encoded)
@@ -48,6 +49,7 @@ impl Form {
         )
     }
 
+    /// Creates a form from names and values.
     pub fn of_pairs(fields: impl Iterator<Item = (String, String)>) -> Form {
         Form {
             fields: fields.map(|(name, value)| composed(name, value)).collect(),
@@ -107,6 +109,7 @@ impl Form {
         !self.field_errors.is_empty()
     }
 
+    /// Returns the outcome of the checks so far.
     pub fn verdict(&self) -> Verdict {
         match self.wait {
             Some(wait) => Verdict::TooSoon(wait),

@@ -245,6 +245,7 @@ fn owners_only() -> Error {
     Error::refused(Code::OwnersOnly, "This page is for owners.".to_owned())
 }
 
+/// Answers a method that a page does not support.
 pub async fn method_not_allowed(method: Method) -> Error {
     Error::refused(
         Code::MethodNotAllowed,

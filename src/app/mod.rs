@@ -17,6 +17,7 @@ use crate::mail::Mailer;
 use crate::storage::Storage;
 use crate::stripe::Stripe;
 
+/// Everything that handlers and jobs share.
 #[derive(Clone)]
 pub struct App {
     /// Pool of the current context: that of requests, unless [`App::for_webhooks`] or [`App::for_worker`] created this
@@ -81,6 +82,7 @@ impl App {
 pub struct Signer(Secret);
 
 impl Signer {
+    /// Creates a signer with a key.
     pub fn new(key: Secret) -> Signer {
         Signer(key)
     }

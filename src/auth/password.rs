@@ -35,6 +35,7 @@ pub struct Holder {
 }
 
 impl Holder {
+    /// Names the person whose password is checked: it must not contain their address or the shop.
     pub fn new(email: &str, shop_name: &str) -> Holder {
         Holder {
             email: email.to_lowercase(),

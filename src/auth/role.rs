@@ -17,8 +17,10 @@ pub enum Role {
 }
 
 impl Role {
+    /// All roles.
     pub const ALL: [Role; 2] = [Role::Owner, Role::Staff];
 
+    /// Returns the name in JSON and in the database.
     pub fn as_str(self) -> &'static str {
         match self {
             Role::Owner => "owner",
@@ -40,6 +42,7 @@ impl Role {
         }
     }
 
+    /// Parses the name.
     pub fn parse(text: &str) -> Option<Role> {
         Role::ALL.into_iter().find(|role| role.as_str() == text)
     }

@@ -26,6 +26,7 @@ use crate::http::texts::ShortLine;
 use crate::http::{Json, Paging, Path, Query};
 use crate::types::ids::UserId;
 
+/// Routes of users and tokens, without a trailing slash.
 pub fn router() -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .routes(routes!(list_users, create_user))

@@ -258,6 +258,7 @@ pub async fn renew_recovery_codes(
     Ok(codes)
 }
 
+/// Returns the number of unused recovery codes.
 pub async fn recovery_codes_left(conn: &mut PgConnection, user: UserId) -> Result<i64> {
     let left = sqlx::query_scalar("select count(*) from recovery_codes where user_id = $1")
         .bind(user)

@@ -30,6 +30,7 @@ impl Token {
         Ok(Token(hex::encode(random::<32>()?)))
     }
 
+    /// Returns the text for the cookie.
     pub fn reveal(&self) -> &str {
         &self.0
     }
@@ -47,6 +48,7 @@ pub struct CurrentUser {
 }
 
 impl CurrentUser {
+    /// Returns true for an owner.
     pub fn is_owner(&self) -> bool {
         self.role == Role::Owner
     }

@@ -50,6 +50,7 @@ pub enum Scope {
 }
 
 impl Scope {
+    /// All scopes.
     pub const ALL: [Scope; 11] = [
         Scope::Catalog,
         Scope::Stock,
@@ -64,6 +65,7 @@ impl Scope {
         Scope::Settings,
     ];
 
+    /// Returns the name in JSON and in the database.
     pub fn as_str(self) -> &'static str {
         match self {
             Scope::Catalog => "catalog",
@@ -80,6 +82,7 @@ impl Scope {
         }
     }
 
+    /// Parses the name.
     pub fn parse(text: &str) -> Option<Scope> {
         Scope::ALL.into_iter().find(|scope| scope.as_str() == text)
     }
@@ -200,6 +203,7 @@ impl Token {
         self.revoked_at.is_none() && !self.is_expired()
     }
 
+    /// Returns true once the token has expired.
     pub fn is_expired(&self) -> bool {
         self.expires_at.is_some_and(|at| at <= Utc::now())
     }

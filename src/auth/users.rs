@@ -134,6 +134,7 @@ pub async fn list(conn: &mut PgConnection) -> Result<Vec<User>> {
     Ok(users)
 }
 
+/// Finds a user by id, disabled ones included.
 pub async fn find(conn: &mut PgConnection, id: UserId) -> Result<Option<User>> {
     let user = sqlx::query_as(concat!(
         "select ",

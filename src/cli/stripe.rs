@@ -17,6 +17,7 @@ pub enum StripeCommand {
     Reconcile,
 }
 
+/// Runs a command of `stripe`. Exits with 1 when something was left undone.
 pub async fn run(command: StripeCommand, config: Config) -> anyhow::Result<ExitCode> {
     let shop = Shop::open(config).await?;
     let failed = match command {

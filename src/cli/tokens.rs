@@ -36,6 +36,7 @@ fn parse_scope(text: &str) -> Result<Scope, String> {
     })
 }
 
+/// Runs a command of `token`.
 pub async fn run(command: Token, config: Config) -> anyhow::Result<()> {
     let shop = Shop::open(config).await?;
     let actor = Actor::console();

@@ -52,6 +52,7 @@ fn parse_role(text: &str) -> Result<Role, String> {
     Role::parse(text).ok_or_else(|| "owner or staff".to_owned())
 }
 
+/// Runs a command of `admin`.
 pub async fn run(command: Admin, config: Config) -> anyhow::Result<()> {
     let shop = Shop::open(config).await?;
     let actor = Actor::console();

@@ -10,6 +10,7 @@ pub struct LogConfig {
     pub filter: String,
 }
 
+/// Format of log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {
     Human,

@@ -16,6 +16,7 @@ pub struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
+    /// Creates a reader of any source.
     pub fn new(lookup: &'a dyn Fn(&str) -> Option<String>) -> Reader<'a> {
         Reader {
             lookup,
@@ -24,6 +25,7 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// Reads and trims a text. `None` if it is missing or empty.
     pub fn text(&mut self, name: &'static str) -> Option<String> {
         self.names.insert(name);
         let value = (self.lookup)(name)?.trim().to_owned();
@@ -46,6 +48,7 @@ impl<'a> Reader<'a> {
         self.field_errors.push(FieldError::new(name, message));
     }
 
+    /// Reads a comma list, without empty parts.
     pub fn list(&mut self, name: &'static str) -> Vec<String> {
         let text = self.text(name).unwrap_or_default();
         text.split(',')
@@ -55,6 +58,7 @@ impl<'a> Reader<'a> {
             .collect()
     }
 
+    /// Reads a value of any type; a malformed one is a field error with this hint.
     pub fn parsed<T: FromStr>(&mut self, name: &'static str, default: T, hint: &str) -> T {
         match self.text(name).map(|text| text.parse()) {
             None => default,
@@ -66,6 +70,7 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// Reads an address and a port.
     pub fn address(&mut self, name: &'static str) -> Option<SocketAddr> {
         let address = self.text(name)?.parse().ok();
         if address.is_none() {
@@ -74,6 +79,7 @@ impl<'a> Reader<'a> {
         address
     }
 
+    /// Reads a duration of 1 to 60 seconds.
     pub fn seconds(&mut self, name: &'static str, default: u64) -> Duration {
         let seconds = self.parsed(name, default, "must be a whole number of seconds");
         if seconds == 0 {
@@ -95,6 +101,7 @@ impl<'a> Reader<'a> {
         number
     }
 
+    /// Reads an http or https address, without a trailing slash.
     pub fn url(&mut self, name: &'static str) -> Option<String> {
         let url = self.text(name)?.trim_end_matches('/').to_owned();
         if origin_of(&url).is_none() {

@@ -7,10 +7,12 @@ use std::fmt;
 pub struct Secret(String);
 
 impl Secret {
+    /// Wraps a text.
     pub fn new(text: impl Into<String>) -> Secret {
         Secret(text.into())
     }
 
+    /// Returns the text.
     pub fn reveal(&self) -> &str {
         &self.0
     }

@@ -20,6 +20,7 @@ pub enum Security {
     Wrapped,
 }
 
+/// A mail server, read from an address such as `smtps://user:password@mail.example`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SmtpServer {
     /// A host name or an address, without brackets.

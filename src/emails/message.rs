@@ -285,6 +285,7 @@ pub struct About {
 }
 
 impl About {
+    /// An email about an order.
     pub fn order(id: OrderId) -> About {
         About {
             order: Some(id),

@@ -20,6 +20,7 @@ use crate::error::{Error, ErrorBody, FieldError, Result};
 use crate::http::{Json, Paging, Path, Query};
 use crate::types::ids::EmailId;
 
+/// Routes of emails, without a trailing slash.
 pub fn router() -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .routes(routes!(list))

@@ -72,6 +72,7 @@ pub enum State {
 }
 
 impl State {
+    /// All states, the most urgent first.
     pub const ALL: [State; 4] = [State::Failed, State::Queued, State::Sending, State::Sent];
 
     /// Legal transitions.
@@ -83,6 +84,7 @@ impl State {
         )
     }
 
+    /// Returns the name in JSON and in the database.
     pub fn as_str(self) -> &'static str {
         match self {
             State::Queued => "queued",
@@ -92,6 +94,7 @@ impl State {
         }
     }
 
+    /// Parses the name.
     pub fn parse(text: &str) -> Option<State> {
         State::ALL.into_iter().find(|state| state.as_str() == text)
     }
@@ -133,6 +136,7 @@ pub struct Source {
     pub row: EmailRow,
 }
 
+/// Filter and page of a list of emails.
 #[derive(Default)]
 pub struct Filter {
     pub state: Option<State>,
@@ -261,6 +265,7 @@ pub async fn count_failed(conn: &mut PgConnection) -> Result<i64> {
     Ok(count)
 }
 
+/// Finds an email with its data.
 pub async fn find(conn: &mut PgConnection, id: EmailId) -> Result<Option<Source>> {
     let email = sqlx::query_as(concat!(
         "select dedup_key, contents, ",

@@ -19,7 +19,7 @@ use futures_util::{Stream, StreamExt, stream};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::time::Instant;
-use utoipa::IntoParams;
+use utoipa::{IntoParams, ToSchema};
 
 use crate::error::{Code, Error, FieldError};
 use crate::types::unicode;
@@ -94,11 +94,13 @@ pub struct BodyTime(pub Duration);
 pub struct Gathered(Arc<AtomicBool>);
 
 impl Gathered {
+    /// Creates an empty one.
     #[allow(clippy::new_without_default)]
     pub fn new() -> Gathered {
         Gathered(Arc::new(AtomicBool::new(true)))
     }
 
+    /// Returns true once the whole body has arrived.
     pub fn is_gathered(&self) -> bool {
         self.0.load(Relaxed)
     }
@@ -271,6 +273,36 @@ impl Paging {
     /// Returns the number of entries before the page.
     pub fn offset(&self) -> i64 {
         (self.number - 1) * self.size
+    }
+}
+
+/// One page of a list for owners, with the number of entries on all pages.
+#[derive(Serialize, ToSchema)]
+pub struct Page<T> {
+    count: i64,
+    page: i64,
+    page_size: i64,
+    results: Vec<T>,
+}
+
+impl<T> Page<T> {
+    /// The page that was asked for.
+    pub fn new(asked: Paging, count: i64, results: Vec<T>) -> Page<T> {
+        Page {
+            count,
+            page: asked.number,
+            page_size: asked.size,
+            results,
+        }
+    }
+
+    /// A page of a list that is in memory as a whole.
+    pub fn of(asked: Paging, list: Vec<T>) -> Page<T> {
+        let count = i64::try_from(list.len()).unwrap_or(i64::MAX);
+        let skipped = usize::try_from(asked.offset()).unwrap_or(usize::MAX);
+        let size = usize::try_from(asked.size).unwrap_or(usize::MAX);
+        let results = list.into_iter().skip(skipped).take(size).collect();
+        Page::new(asked, count, results)
     }
 }
 

@@ -37,6 +37,7 @@ pub(super) enum Format {
 }
 
 impl Format {
+    /// Returns the ending of file names.
     pub fn extension(self) -> &'static str {
         match self {
             Format::Jpeg => "jpg",
@@ -44,6 +45,7 @@ impl Format {
         }
     }
 
+    /// Returns the media type.
     pub fn mime(self) -> &'static str {
         match self {
             Format::Jpeg => "image/jpeg",

@@ -19,6 +19,7 @@ pub(super) enum Kind {
 }
 
 impl Kind {
+    /// Returns the ending of file names.
     pub fn extension(self) -> &'static str {
         match self {
             Kind::Jpeg => "jpg",
@@ -26,6 +27,7 @@ impl Kind {
         }
     }
 
+    /// Returns the media type.
     pub fn mime(self) -> &'static str {
         match self {
             Kind::Jpeg => "image/jpeg",

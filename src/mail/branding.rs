@@ -38,6 +38,7 @@ pub struct Branding {
     pub logo: Option<Logo>,
 }
 
+/// The shop's logo in emails.
 #[derive(Clone, Debug)]
 pub enum Logo {
     /// Embedded in each email.

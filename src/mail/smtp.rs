@@ -43,6 +43,7 @@ pub enum CopyOutcome {
     Refused(String),
 }
 
+/// A mail server with its TLS settings.
 pub struct Smtp {
     server: SmtpServer,
     hello: String,

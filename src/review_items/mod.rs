@@ -74,6 +74,7 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// All kinds.
     pub const ALL: [Kind; 22] = [
         Kind::EmailUndelivered,
         Kind::ShopEmailUndelivered,
@@ -99,6 +100,7 @@ impl Kind {
         Kind::Other,
     ];
 
+    /// Returns the name in JSON and in the database.
     pub fn as_str(self) -> &'static str {
         match self {
             Kind::EmailUndelivered => "email_undelivered",
@@ -287,6 +289,7 @@ pub struct NewItem {
 }
 
 impl NewItem {
+    /// Creates an item for a cause, with its text for the owner.
     pub fn new(kind: Kind, cause: impl Into<String>, text: impl Into<String>) -> NewItem {
         NewItem {
             kind,

@@ -14,6 +14,7 @@ use crate::error::{Error, ErrorBody, Result};
 use crate::http::{Json, Paging, Path, Query};
 use crate::types::ids::ReviewItemId;
 
+/// Routes of review items, without a trailing slash.
 pub fn router() -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .routes(routes!(list))
@@ -130,6 +131,7 @@ async fn resolve_item(
     Ok(Json(item))
 }
 
+/// The refusal to resolve several items at once.
 #[derive(utoipa::IntoResponses)]
 #[allow(dead_code, reason = "used only by the OpenAPI document")]
 pub enum Several {

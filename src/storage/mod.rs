@@ -56,6 +56,7 @@ impl Storage {
         })
     }
 
+    /// Returns the limits of uploads.
     pub fn limits(&self) -> MediaLimits {
         self.limits
     }

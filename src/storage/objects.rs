@@ -30,6 +30,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Limit of a requested path in bytes: S3 allows 1024, including the prefix.
 const MAX_PATH: usize = 800;
 
+/// A folder or a bucket.
 #[derive(Clone)]
 pub struct Objects {
     store: Arc<dyn ObjectStore>,
@@ -38,6 +39,7 @@ pub struct Objects {
 }
 
 impl Objects {
+    /// Opens a folder, which is created if necessary.
     pub fn in_folder(folder: &std::path::Path) -> anyhow::Result<Objects> {
         std::fs::create_dir_all(folder).with_context(|| {
             format!(
@@ -55,6 +57,7 @@ impl Objects {
         })
     }
 
+    /// Opens a bucket.
     pub fn in_bucket(settings: &BucketSettings) -> anyhow::Result<Objects> {
         // The client panics without a TLS provider. Installing fails when there is already one, which is fine.
         let _ = rustls::crypto::ring::default_provider().install_default();

@@ -109,6 +109,7 @@ impl StripeError {
     }
 }
 
+/// A result of a call of Stripe.
 pub type Result<T> = std::result::Result<T, StripeError>;
 
 /// Checks for a possible Stripe id, generated or custom: 1 to 255 of `A-Za-z0-9_-.`, without a leading dot. Ids become

@@ -87,6 +87,7 @@ pub struct Readiness {
 }
 
 impl Readiness {
+    /// Returns true when the shop can serve: database, migrations and a live worker.
     pub fn is_ready(&self) -> bool {
         self.database && self.writable && self.migrations && self.worker
     }

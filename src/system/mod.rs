@@ -26,6 +26,7 @@ use crate::payments::{self, Cancelled, EventRow};
 use crate::settings::{self, Choice, Settings};
 use health::{Health, VERSION};
 
+/// Routes of the system, without a trailing slash.
 pub fn router() -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .routes(routes!(show_health))

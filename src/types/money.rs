@@ -30,6 +30,7 @@ use currency::Form;
 pub struct Cents(pub i64);
 
 impl Cents {
+    /// No money.
     pub const ZERO: Cents = Cents(0);
 
     /// The sum, or `None` on overflow.

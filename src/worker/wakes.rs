@@ -85,6 +85,7 @@ pub struct LaneDatabase {
 }
 
 impl LaneDatabase {
+    /// Wraps the queue's database for one lane.
     pub fn new(queue: Database, wake: &Arc<Notify>) -> LaneDatabase {
         LaneDatabase {
             queue,

@@ -52,6 +52,7 @@ trait Wire: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Wire for T {}
 
+/// A connection to a mail server.
 pub struct Connection(BufReader<Box<dyn Wire>>);
 
 impl Connection {

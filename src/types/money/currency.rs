@@ -53,6 +53,7 @@ impl Form {
 }
 
 impl Currency {
+    /// The US dollar.
     pub const USD: Currency = Currency { code: "usd" };
 
     /// Three lower-case letters (ISO 4217), as in Stripe and the database.
