@@ -22,7 +22,7 @@ use crate::types::money::Cents;
 #[template(path = "dashboard.html", config = "src/admin/askama.toml")]
 struct DashboardPage<'a> {
     context: &'a AdminContext,
-    to_do: Vec<ToDo>,
+    to_do: Vec<Task>,
     /// The most urgent open review items.
     review_items: Vec<ReviewItem>,
     days: i32,
@@ -41,13 +41,36 @@ impl DashboardPage<'_> {
 }
 
 /// Tasks of one kind that are waiting for the owner.
-struct ToDo {
+struct Task {
     count: i64,
     /// Label of the task, singular and plural.
     words: (&'static str, &'static str),
-    /// Page for the task, if there is one.
-    path: Option<&'static str>,
+    /// Page for the task.
+    path: &'static str,
     is_trouble: bool,
+}
+
+impl Task {
+    fn new(count: i64, one: &'static str, many: &'static str) -> Task {
+        Task {
+            count,
+            words: (one, many),
+            path: "",
+            is_trouble: false,
+        }
+    }
+
+    fn at(self, path: &'static str) -> Task {
+        Task { path, ..self }
+    }
+
+    fn trouble_at(self, path: &'static str) -> Task {
+        Task {
+            path,
+            is_trouble: true,
+            ..self
+        }
+    }
 }
 
 /// Revenue of a period.
@@ -66,73 +89,7 @@ pub async fn show(State(app): State<App>, context: AdminContext, query: Query) -
     };
     let mut conn = app.db.acquire().await?;
     let found = figures::look(&mut conn, &app.config, days, context.is_owner()).await?;
-    let mut to_do = vec![
-        ToDo {
-            count: found.to_do.orders_to_pack,
-            words: ("order to pack", "orders to pack"),
-            path: Some("/admin/orders"),
-            is_trouble: false,
-        },
-        ToDo {
-            count: found.to_do.orders_to_look_at,
-            words: ("order that needs attention", "orders that need attention"),
-            path: Some("/admin/orders?tab=review"),
-            is_trouble: true,
-        },
-    ];
-    to_do.extend([
-        ToDo {
-            count: found.to_do.custom_orders_to_answer,
-            words: ("custom order to answer", "custom orders to answer"),
-            path: Some("/admin/custom-orders?state=pending"),
-            is_trouble: false,
-        },
-        ToDo {
-            count: found.to_do.custom_orders_to_make,
-            words: ("custom order to make", "custom orders to make"),
-            path: Some("/admin/custom-orders"),
-            is_trouble: false,
-        },
-        ToDo {
-            count: found.to_do.custom_orders_to_look_at,
-            words: (
-                "custom order that needs attention",
-                "custom orders that need attention",
-            ),
-            path: Some("/admin/custom-orders?state=all"),
-            is_trouble: true,
-        },
-    ]);
-    to_do.push(ToDo {
-        count: found.to_do.review_items,
-        words: ("thing needs you", "things need you"),
-        path: Some("/admin/review-items"),
-        is_trouble: true,
-    });
-    if let Some(stumbled) = found.to_do.system {
-        to_do.push(ToDo {
-            count: stumbled.events,
-            words: (
-                "message of Stripe not processed",
-                "messages of Stripe not processed",
-            ),
-            path: Some("/admin/system/events?state=failed"),
-            is_trouble: true,
-        });
-        to_do.push(ToDo {
-            count: stumbled.jobs,
-            words: ("background job failed", "background jobs failed"),
-            path: Some("/admin/system/jobs?state=failed"),
-            is_trouble: true,
-        });
-        to_do.push(ToDo {
-            count: stumbled.emails,
-            words: ("email not delivered", "emails not delivered"),
-            path: Some("/admin/system/emails?state=failed"),
-            is_trouble: true,
-        });
-    }
-    to_do.retain(|to_do| to_do.count > 0);
+    let to_do = tasks(&found.to_do);
 
     let (sales, today) = (found.sales, found.today);
     let currency = main_currency(&sales).unwrap_or_else(|| context.currency().code().to_owned());
@@ -164,6 +121,63 @@ pub async fn show(State(app): State<App>, context: AdminContext, query: Query) -
         running_out: found.running_out,
     };
     context.show(&page)
+}
+
+/// Returns the tasks that there are, with their pages.
+fn tasks(waiting: &figures::ToDo) -> Vec<Task> {
+    let mut tasks = vec![
+        Task::new(waiting.orders_to_pack, "order to pack", "orders to pack").at("/admin/orders"),
+        Task::new(
+            waiting.orders_to_look_at,
+            "order that needs attention",
+            "orders that need attention",
+        )
+        .trouble_at("/admin/orders?tab=review"),
+        Task::new(
+            waiting.custom_orders_to_answer,
+            "custom order to answer",
+            "custom orders to answer",
+        )
+        .at("/admin/custom-orders?state=pending"),
+        Task::new(
+            waiting.custom_orders_to_make,
+            "custom order to make",
+            "custom orders to make",
+        )
+        .at("/admin/custom-orders"),
+        Task::new(
+            waiting.custom_orders_to_look_at,
+            "custom order that needs attention",
+            "custom orders that need attention",
+        )
+        .trouble_at("/admin/custom-orders?state=all"),
+        Task::new(waiting.review_items, "thing needs you", "things need you")
+            .trouble_at("/admin/review-items"),
+    ];
+    if let Some(failures) = &waiting.system {
+        tasks.extend([
+            Task::new(
+                failures.events,
+                "message of Stripe not processed",
+                "messages of Stripe not processed",
+            )
+            .trouble_at("/admin/system/events?state=failed"),
+            Task::new(
+                failures.jobs,
+                "background job failed",
+                "background jobs failed",
+            )
+            .trouble_at("/admin/system/jobs?state=failed"),
+            Task::new(
+                failures.emails,
+                "email not delivered",
+                "emails not delivered",
+            )
+            .trouble_at("/admin/system/emails?state=failed"),
+        ]);
+    }
+    tasks.retain(|task| task.count > 0);
+    tasks
 }
 
 /// Returns the currency with the most paid orders.

@@ -12,7 +12,7 @@ use tracing::{info, warn};
 use super::images::{Images, ShopImages};
 use super::message::{About, Email};
 use super::render::{Addressed, Composed, render};
-use super::store::{self, Begun, Source, State};
+use super::store::{self, Begun, Ending, Source, State};
 use crate::app::App;
 use crate::audit::{self, Actor};
 use crate::error::{Code, Error, Result};
@@ -219,7 +219,13 @@ pub async fn record(conn: &mut PgConnection, attempt: &Attempt) -> Result<Option
         Outcome::GivenUp(why) => (State::Failed, Some(why.as_str())),
     };
     let copy_only = matches!(attempt.outcome, Outcome::CopyDeferred(_));
-    if !store::end(conn, email, number, state, error, wait, copy_only).await? {
+    let ending = Ending {
+        state,
+        error,
+        wait,
+        copy_only,
+    };
+    if !store::end(conn, email, number, &ending).await? {
         warn!(%email, attempt = number, state = state.as_str(), "an attempt ended after its lease");
         return Ok(None);
     }

@@ -14,12 +14,22 @@ use crate::types::money::Cents;
 /// One sample of every kind, by a unique name. Product images are those of the demo catalog; uploaded images are named
 /// by [`images`].
 pub fn emails() -> Vec<(&'static str, Email)> {
-    let email = "maya.tallchief@example.com".to_owned();
+    let mut emails = of_orders();
+    emails.extend(of_custom_orders());
+    emails
+}
+
+fn of_orders() -> Vec<(&'static str, Email)> {
     vec![
-        ("order_confirmation", Email::OrderConfirmation { order: order() }),
+        (
+            "order_confirmation",
+            Email::OrderConfirmation { order: order() },
+        ),
         (
             "order_confirmation_abroad",
-            Email::OrderConfirmation { order: order_abroad() },
+            Email::OrderConfirmation {
+                order: order_abroad(),
+            },
         ),
         (
             "order_shipped",
@@ -36,8 +46,14 @@ pub fn emails() -> Vec<(&'static str, Email)> {
                 refunded: Cents(1200),
             },
         ),
-        ("could_not_fulfill", Email::CouldNotFulfill { refusal: refusal() }),
-        ("could_not_fulfill_notice", Email::CouldNotFulfillNotice { refusal: refusal() }),
+        (
+            "could_not_fulfill",
+            Email::CouldNotFulfill { refusal: refusal() },
+        ),
+        (
+            "could_not_fulfill_notice",
+            Email::CouldNotFulfillNotice { refusal: refusal() },
+        ),
         (
             "payment_processing",
             Email::PaymentProcessing {
@@ -68,6 +84,12 @@ pub fn emails() -> Vec<(&'static str, Email)> {
                 payment: delayed("CO-1017", Holds::Nothing),
             },
         ),
+    ]
+}
+
+fn of_custom_orders() -> Vec<(&'static str, Email)> {
+    let email = "maya.tallchief@example.com".to_owned();
+    vec![
         (
             "new_custom_order",
             Email::NewCustomOrder {

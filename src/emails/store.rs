@@ -335,16 +335,23 @@ pub async fn is_queued(conn: &mut PgConnection, id: EmailId) -> Result<bool> {
     Ok(queued)
 }
 
-/// Ends an attempt as `sent`, `failed`, or `queued` for another one (of the copy alone when the recipient has the
-/// email). Returns false when the attempt had lost its lease; its successor decides the outcome.
+/// The end of an attempt to send.
+pub struct Ending<'a> {
+    /// `sent`, `failed`, or `queued` for another attempt.
+    pub state: State,
+    pub error: Option<&'a str>,
+    /// Time until the next attempt.
+    pub wait: Duration,
+    /// The recipient has the email; its copy is to be sent again.
+    pub copy_only: bool,
+}
+
+/// Ends an attempt. Returns false when the attempt had lost its lease; its successor decides the outcome.
 pub async fn end(
     conn: &mut PgConnection,
     id: EmailId,
     attempt: i32,
-    state: State,
-    error: Option<&str>,
-    next: Duration,
-    copy_only: bool,
+    ending: &Ending<'_>,
 ) -> Result<bool> {
     // The time of sending is when the recipient got it, not the copy.
     let done = sqlx::query(
@@ -358,10 +365,10 @@ pub async fn end(
     )
     .bind(id)
     .bind(attempt)
-    .bind(state)
-    .bind(error)
-    .bind(next.as_secs_f64())
-    .bind(copy_only)
+    .bind(ending.state)
+    .bind(ending.error)
+    .bind(ending.wait.as_secs_f64())
+    .bind(ending.copy_only)
     .execute(conn)
     .await?;
     Ok(done.rows_affected() > 0)

@@ -201,6 +201,104 @@ pub async fn figures(pools: &Pools) -> Vec<Figure> {
     figures
 }
 
+/// Every figure: its name, its label and its value.
+const FIGURES_SQL: &str = "with queue as (
+        select case when locked_at is not null then 'running'
+                    when attempts >= max_attempts then 'given_up'
+                    when last_error is not null then 'failed'
+                    else 'waiting'
+               end as state,
+               run_at
+        from graphile_worker._private_jobs
+    ),
+    pending as (
+        select count(*) as count, min(created_at) as oldest
+        from orders
+        where status = 'pending'
+    ),
+    events as (
+        select status, count(*) as count, min(received_at) as oldest
+        from stripe_events
+        where status in ('received', 'failed')
+        group by status
+    ),
+    unsent as (
+        select state, count(*) as count, min(created_at) as oldest
+        from emails
+        where state in ('queued', 'sending')
+        group by state
+    ),
+    unsettled as (
+        select state, count(*) as count, min(created_at) as oldest
+        from refunds
+        where state in ('planned', 'pending', 'failed')
+        group by state
+    )
+    select name, label, coalesce(value, 0)::float8
+    from (
+        select 'jobs' as name, known.state as label, count(queue.state)::numeric as value
+        from unnest(array['waiting', 'running', 'failed', 'given_up']) as known (state)
+        left join queue on queue.state = known.state
+        group by known.state
+        union all
+        select 'job_oldest_seconds', null, extract(epoch from now() - min(run_at))
+        from queue where state in ('waiting', 'failed') and run_at <= now()
+        union all
+        select 'holds', null, count from pending
+        union all
+        select 'hold_oldest_seconds', null, extract(epoch from now() - oldest) from pending
+        union all
+        select 'holds_overdue', null, count(*) from checkouts
+        where state in ('asking', 'open', 'unknown') and hold_until < now() - interval '5 minutes'
+        union all
+        select 'stripe_events_unprocessed', known.state, coalesce(events.count, 0)
+        from unnest(array['received', 'failed']) as known (state)
+        left join events on events.status = known.state
+        union all
+        select 'stripe_events_unprocessed', 'wrong_mode', count(*) from stripe_events where status = 'wrong_mode'
+        union all
+        select 'stripe_event_oldest_seconds', null, extract(epoch from now() - min(oldest)) from events
+        union all
+        select 'emails', known.state, coalesce(unsent.count, 0)
+        from unnest(array['queued', 'sending']) as known (state)
+        left join unsent on unsent.state = known.state
+        union all
+        select 'emails', 'failed', count(*) from emails where state = 'failed'
+        union all
+        select 'email_oldest_seconds', null, extract(epoch from now() - min(oldest)) from unsent
+        union all
+        select 'refunds', known.state, coalesce(unsettled.count, 0)
+        from unnest(array['planned', 'pending', 'failed']) as known (state)
+        left join unsettled on unsettled.state = known.state
+        union all
+        select 'refund_oldest_seconds', null, extract(epoch from now() - min(oldest))
+        from unsettled where state = 'planned'
+        union all
+        select 'payments_refused', null, count(*) from payments where outcome = 'refused'
+        union all
+        select 'orders_paid_last_day', null, count(*) from orders where paid_at > now() - interval '1 day'
+        union all
+        select 'orders_to_review', null, count(distinct order_id)
+        from review_items where resolved_at is null
+        union all
+        select 'review_items_open', null, count(*) from review_items where resolved_at is null
+        union all
+        select 'quotes_unsettled', known.state, count(quotes.state)
+        from unnest(array['asking', 'closing']) as known (state)
+        left join custom_order_quotes quotes on quotes.state = known.state
+        group by known.state
+        union all
+        select 'product_syncs', known.state, count(products.stripe_status)
+        from unnest(array['pending', 'error']) as known (state)
+        left join products on products.stripe_status = known.state
+        group by known.state
+        union all
+        select 'workers_alive', null, count(*) from worker_heartbeats
+        where last_seen_at > now() - interval '30 seconds'
+        union all
+        select 'database_size_bytes', null, pg_database_size(current_database())
+    ) as figures";
+
 /// Reads all figures in one statement. It is cheap with any number of orders: each part has an index, or a table that
 /// stays small.
 async fn read_figures(conn: &mut PgConnection) -> Result<Vec<Figure>> {
@@ -209,106 +307,8 @@ async fn read_figures(conn: &mut PgConnection) -> Result<Vec<Figure>> {
         .bind(FIGURES_LIMIT.as_millis().to_string())
         .execute(&mut *tx)
         .await?;
-    let rows: Vec<(String, Option<String>, f64)> = sqlx::query_as(
-        "with queue as (
-             select case when locked_at is not null then 'running'
-                         when attempts >= max_attempts then 'given_up'
-                         when last_error is not null then 'failed'
-                         else 'waiting'
-                    end as state,
-                    run_at
-             from graphile_worker._private_jobs
-         ),
-         pending as (
-             select count(*) as count, min(created_at) as oldest
-             from orders
-             where status = 'pending'
-         ),
-         events as (
-             select status, count(*) as count, min(received_at) as oldest
-             from stripe_events
-             where status in ('received', 'failed')
-             group by status
-         ),
-         unsent as (
-             select state, count(*) as count, min(created_at) as oldest
-             from emails
-             where state in ('queued', 'sending')
-             group by state
-         ),
-         unsettled as (
-             select state, count(*) as count, min(created_at) as oldest
-             from refunds
-             where state in ('planned', 'pending', 'failed')
-             group by state
-         )
-         select name, label, coalesce(value, 0)::float8
-         from (
-             select 'jobs' as name, known.state as label, count(queue.state)::numeric as value
-             from unnest(array['waiting', 'running', 'failed', 'given_up']) as known (state)
-             left join queue on queue.state = known.state
-             group by known.state
-             union all
-             select 'job_oldest_seconds', null, extract(epoch from now() - min(run_at))
-             from queue where state in ('waiting', 'failed') and run_at <= now()
-             union all
-             select 'holds', null, count from pending
-             union all
-             select 'hold_oldest_seconds', null, extract(epoch from now() - oldest) from pending
-             union all
-             select 'holds_overdue', null, count(*) from checkouts
-             where state in ('asking', 'open', 'unknown') and hold_until < now() - interval '5 minutes'
-             union all
-             select 'stripe_events_unprocessed', known.state, coalesce(events.count, 0)
-             from unnest(array['received', 'failed']) as known (state)
-             left join events on events.status = known.state
-             union all
-             select 'stripe_events_unprocessed', 'wrong_mode', count(*) from stripe_events where status = 'wrong_mode'
-             union all
-             select 'stripe_event_oldest_seconds', null, extract(epoch from now() - min(oldest)) from events
-             union all
-             select 'emails', known.state, coalesce(unsent.count, 0)
-             from unnest(array['queued', 'sending']) as known (state)
-             left join unsent on unsent.state = known.state
-             union all
-             select 'emails', 'failed', count(*) from emails where state = 'failed'
-             union all
-             select 'email_oldest_seconds', null, extract(epoch from now() - min(oldest)) from unsent
-             union all
-             select 'refunds', known.state, coalesce(unsettled.count, 0)
-             from unnest(array['planned', 'pending', 'failed']) as known (state)
-             left join unsettled on unsettled.state = known.state
-             union all
-             select 'refund_oldest_seconds', null, extract(epoch from now() - min(oldest))
-             from unsettled where state = 'planned'
-             union all
-             select 'payments_refused', null, count(*) from payments where outcome = 'refused'
-             union all
-             select 'orders_paid_last_day', null, count(*) from orders where paid_at > now() - interval '1 day'
-             union all
-             select 'orders_to_review', null, count(distinct order_id)
-             from review_items where resolved_at is null
-             union all
-             select 'review_items_open', null, count(*) from review_items where resolved_at is null
-             union all
-             select 'quotes_unsettled', known.state, count(quotes.state)
-             from unnest(array['asking', 'closing']) as known (state)
-             left join custom_order_quotes quotes on quotes.state = known.state
-             group by known.state
-             union all
-             select 'product_syncs', known.state, count(products.stripe_status)
-             from unnest(array['pending', 'error']) as known (state)
-             left join products on products.stripe_status = known.state
-             group by known.state
-             union all
-             select 'workers_alive', null, count(*) from worker_heartbeats
-             where last_seen_at > now() - interval '30 seconds'
-             union all
-             select 'database_size_bytes', null, pg_database_size(current_database())
-         ) as figures",
-    )
-    .fetch_all(&mut *tx)
-    .await?;
+    let rows: Vec<(String, Option<String>, f64)> =
+        sqlx::query_as(FIGURES_SQL).fetch_all(&mut *tx).await?;
     tx.commit().await?;
     let figures = rows.into_iter().filter_map(|(name, label, value)| {
         let (name, help, kind) = FIGURES.into_iter().find(|(known, ..)| *known == name)?;

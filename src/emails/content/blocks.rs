@@ -1,0 +1,117 @@
+//! Parts that several emails share.
+
+use chrono_tz::Tz;
+
+use super::{Block, Line, Shown};
+use crate::emails::message::{
+    CustomOrderEmailData, LineEmailData, OrderEmailData, ShipmentEmailData,
+};
+use crate::mail::one_line;
+use crate::types::calendar;
+use crate::types::money::Cents;
+
+pub const BANKS: &str =
+    "The money goes back the way it came. Banks take five to ten business days to show it.";
+
+pub fn greeting(name: Option<&str>) -> Block {
+    let name = one_line(name.unwrap_or_default(), 100);
+    Block::Text(match name.as_str() {
+        "" => "Hello,".to_owned(),
+        name => format!("Hello {name},"),
+    })
+}
+
+pub fn order_facts(order: &OrderEmailData, zone: Tz) -> Vec<(&'static str, String)> {
+    let mut details = vec![("Order", order.number.clone())];
+    details.extend(order.paid_at.map(|at| ("Paid", calendar::date(at, zone))));
+    details
+}
+
+pub fn lines(order: &OrderEmailData, shown: &Shown) -> Vec<Line> {
+    let line = |(at, line): (usize, &LineEmailData)| Line {
+        image: shown.lines.get(at).cloned().flatten(),
+        name: line.name.clone(),
+        detail: line.detail.clone(),
+        quantity: line.quantity,
+        unit_price: line.unit_price.in_currency(&order.currency),
+        // A sum that overflows was never paid.
+        amount: line
+            .unit_price
+            .times(line.quantity)
+            .unwrap_or(line.unit_price)
+            .in_currency(&order.currency),
+    };
+    order.lines.iter().enumerate().map(line).collect()
+}
+
+pub fn sum(order: &OrderEmailData) -> Block {
+    let money = |amount: Cents| amount.in_currency(&order.currency);
+    let mut sums = vec![
+        ("Subtotal", money(order.subtotal)),
+        ("Shipping", money(order.shipping)),
+    ];
+    if order.tax != Cents::ZERO {
+        sums.push(("Tax", money(order.tax)));
+    }
+    sums.push(("Total", money(order.total)));
+    Block::Sum(sums)
+}
+
+pub fn address(order: &OrderEmailData) -> Option<Block> {
+    let address = order.shipping_address.as_ref()?.lines();
+    let name = one_line(order.shipping_name.as_deref().unwrap_or_default(), 200);
+    let mut lines: Vec<String> = (!name.is_empty()).then_some(name).into_iter().collect();
+    lines.extend(address);
+    (!lines.is_empty()).then_some(Block::Address {
+        title: "Ships to",
+        lines,
+    })
+}
+
+pub fn shipment_blocks(shipment: &ShipmentEmailData, zone: Tz, shown: &Shown) -> Vec<Block> {
+    let mut details = vec![("Shipped", calendar::date(shipment.shipped_at, zone))];
+    details.extend(shipment.carrier.clone().map(|carrier| ("Carrier", carrier)));
+    details.extend(
+        shipment
+            .tracking_number
+            .clone()
+            .map(|number| ("Tracking number", number)),
+    );
+    let mut blocks = Vec::new();
+    if !shown.images.is_empty() {
+        blocks.push(Block::Images(shown.images.clone()));
+    }
+    blocks.push(Block::Details(details));
+    blocks.extend(button(
+        "Follow the shipment".to_owned(),
+        shipment.tracking_url.as_deref(),
+    ));
+    blocks
+}
+
+pub fn request_details(custom_order: &CustomOrderEmailData) -> Vec<Block> {
+    let mut blocks = vec![Block::Quote {
+        title: "Your request",
+        text: custom_order.description.clone(),
+    }];
+    blocks.extend(status_link(custom_order));
+    blocks
+}
+
+pub fn status_link(custom_order: &CustomOrderEmailData) -> Option<Block> {
+    page_at(custom_order.status_url.as_deref()).map(|url| Block::Link {
+        label: "See where your request stands",
+        url,
+    })
+}
+
+pub fn button(label: String, url: Option<&str>) -> Option<Block> {
+    page_at(url).map(|url| Block::Button { label, url })
+}
+
+/// Parses the address of a web page.
+pub fn page_at(url: Option<&str>) -> Option<String> {
+    let url = url::Url::parse(url?).ok()?;
+    // No other schemes, because a click must not trigger anything else.
+    matches!(url.scheme(), "https" | "http").then(|| url.into())
+}

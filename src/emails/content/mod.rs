@@ -1,0 +1,201 @@
+//! Texts of all emails: a subject, a heading, and blocks that the templates render as HTML and plain text.
+
+mod blocks;
+mod custom_orders;
+mod orders;
+mod payments;
+
+use blocks::button;
+
+use super::message::{Email, ReviewItemEmailData};
+use super::samples;
+use crate::mail::{Branding, one_line};
+use crate::types::calendar;
+
+/// The content of an email.
+pub struct Page {
+    pub subject: String,
+    /// The preview text that mail programs list beside the subject.
+    pub preview: String,
+    pub heading: String,
+    pub blocks: Vec<Block>,
+    /// Sent to the shop itself, so the polite footer is left out.
+    pub inside: bool,
+}
+
+/// A part of an email.
+pub enum Block {
+    Text(String),
+    /// A person's own words, with their line breaks.
+    Quote {
+        title: &'static str,
+        text: String,
+    },
+    /// Names and values.
+    Details(Vec<(&'static str, String)>),
+    Lines(Vec<Line>),
+    /// Names and amounts; the last one is the total.
+    Sum(Vec<(&'static str, String)>),
+    Address {
+        title: &'static str,
+        lines: Vec<String>,
+    },
+    Button {
+        label: String,
+        url: String,
+    },
+    Link {
+        label: &'static str,
+        url: String,
+    },
+    /// Sources of images, shown in the email's full width.
+    Images(Vec<String>),
+    /// A remark in small print.
+    Remark(String),
+}
+
+/// A line of an order.
+pub struct Line {
+    /// Value of the image's `src`; `None` without an image.
+    pub image: Option<String>,
+    pub name: String,
+    pub detail: Option<String>,
+    pub quantity: i32,
+    pub unit_price: String,
+    pub amount: String,
+}
+
+/// Images that could be read, as values for `src`.
+#[derive(Default)]
+pub struct Shown {
+    /// One for each line of the order.
+    pub lines: Vec<Option<String>>,
+    /// Images of the finished piece.
+    pub images: Vec<String>,
+    pub attached: usize,
+    /// Number of images that could not be sent.
+    pub left_out: usize,
+}
+
+/// Beginnings of subjects that end in a customer's name or an order number.
+const GIVEN_BACK: &str = "Payment Given Back: ";
+const NOTHING_PAID: &str = "Nothing Was Paid: ";
+const NEW_REQUEST: &str = "New Custom Order Request from ";
+const PLEASE_REVIEW: &str = "Please Look: ";
+
+/// Subjects that contain a word, for the email search.
+pub struct Subjects {
+    /// Kinds whose fixed subject contains it.
+    pub kinds: Vec<&'static str>,
+    /// Beginnings of the other subjects: refunded payments, checkouts without a payment, new custom orders, review items.
+    pub given_back: &'static str,
+    pub nothing_paid: &'static str,
+    pub new_custom_order: &'static str,
+    pub please_review: &'static str,
+}
+
+impl Subjects {
+    /// Finds the current subjects that contain this word.
+    pub fn with(word: &str, branding: &Branding) -> Subjects {
+        let word = word.to_lowercase();
+        let kinds = samples::emails()
+            .into_iter()
+            .filter(|(_, email)| {
+                let subject = Page::new(email, branding, &Shown::default()).subject;
+                let varies = matches!(
+                    email,
+                    Email::CouldNotFulfillNotice { .. }
+                        | Email::NewCustomOrder { .. }
+                        | Email::ReviewItem { .. }
+                );
+                !varies && subject.to_lowercase().contains(&word)
+            })
+            .map(|(_, email)| email.kind())
+            .collect();
+        Subjects {
+            kinds,
+            given_back: GIVEN_BACK,
+            nothing_paid: NOTHING_PAID,
+            new_custom_order: NEW_REQUEST,
+            please_review: PLEASE_REVIEW,
+        }
+    }
+}
+
+impl Page {
+    /// Composes an email.
+    pub fn new(email: &Email, branding: &Branding, shown: &Shown) -> Page {
+        let shop = &branding.name;
+        match email {
+            Email::OrderConfirmation { order } => {
+                orders::order_confirmation(order, branding, shown)
+            }
+            Email::OrderShipped { order, shipment } => {
+                orders::order_shipped(order, shipment, branding, shown)
+            }
+            Email::OrderRefunded {
+                order,
+                amount,
+                refunded,
+            } => orders::order_refunded(order, *amount, *refunded, shop),
+            Email::CouldNotFulfill { refusal } => payments::could_not_fulfill(refusal, shop),
+            Email::CouldNotFulfillNotice { refusal } => payments::could_not_fulfill_notice(refusal),
+            Email::PaymentProcessing { payment } => payments::payment_processing(payment, shop),
+            Email::PaymentFailed { payment } => payments::payment_failed(payment, shop),
+            Email::NewCustomOrder {
+                custom_order,
+                email,
+            } => custom_orders::new_custom_order(custom_order, email, shown),
+            Email::CustomOrderReceived { custom_order } => {
+                custom_orders::custom_order_received(custom_order, shop)
+            }
+            Email::CustomOrderApproved {
+                custom_order,
+                quote,
+            } => custom_orders::custom_order_approved(custom_order, quote, branding),
+            Email::PaymentReceived {
+                custom_order,
+                order,
+            } => custom_orders::payment_received(custom_order, order, branding),
+            Email::QuoteWithdrawn {
+                custom_order,
+                reason,
+            } => custom_orders::quote_withdrawn(custom_order, reason),
+            Email::CustomOrderRejected {
+                custom_order,
+                reason,
+            } => custom_orders::custom_order_rejected(custom_order, reason),
+            Email::CustomOrderShipped {
+                custom_order,
+                order,
+                shipment,
+            } => {
+                custom_orders::custom_order_shipped(custom_order, order, shipment, branding, shown)
+            }
+            Email::ReviewItem { item } => review_item(item, branding),
+        }
+    }
+}
+
+fn review_item(item: &ReviewItemEmailData, branding: &Branding) -> Page {
+    let mut details = Vec::new();
+    details.extend(item.about.clone().map(|about| ("For", about)));
+    details.extend(
+        item.deadline
+            .map(|at| ("Deadline", calendar::date(at, branding.zone))),
+    );
+    let mut blocks = vec![Block::Text(one_line(&item.text, 1000))];
+    if !details.is_empty() {
+        blocks.push(Block::Details(details));
+    }
+    blocks.push(Block::Text(item.advice.clone()));
+    let page = format!("{}{}", branding.admin_url, item.page);
+    blocks.extend(button("Open it in the admin".to_owned(), Some(&page)));
+    Page {
+        subject: format!("{PLEASE_REVIEW}{}", one_line(&item.headline, 100)),
+        preview: one_line(&item.text, 100),
+        heading: "Something needs you".to_owned(),
+        blocks,
+        inside: true,
+    }
+}
