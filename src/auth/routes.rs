@@ -23,7 +23,7 @@ use crate::app::App;
 use crate::error::answers::{BadRequest, BodyFailures, NotThere, TokenFailures};
 use crate::error::{Error, ErrorBody, FieldError, Result};
 use crate::http::texts::ShortLine;
-use crate::http::{Json, Paging, Path, Query};
+use crate::http::{Json, Page, Paging, Path, Query};
 use crate::types::ids::UserId;
 
 /// Routes of users and tokens, without a trailing slash.
@@ -39,14 +39,6 @@ pub fn router() -> OpenApiRouter<App> {
         .routes(routes!(end_sessions))
         .routes(routes!(list_tokens, create_token))
         .routes(routes!(revoke_token))
-}
-
-#[derive(Serialize, ToSchema)]
-struct UserPage {
-    count: usize,
-    page: i64,
-    page_size: i64,
-    results: Vec<User>,
 }
 
 /// A user with a new password, which is shown only once.
@@ -75,14 +67,6 @@ struct NewUser {
 struct NewRole {
     #[schema(value_type = Role)]
     role: String,
-}
-
-#[derive(Serialize, ToSchema)]
-struct TokenPage {
-    count: usize,
-    page: i64,
-    page_size: i64,
-    results: Vec<Token>,
 }
 
 #[derive(Deserialize, ToSchema)]
@@ -122,20 +106,14 @@ enum LastOwner {
     Conflict(ErrorBody),
 }
 
-/// The requested page of a list, with its number and size.
-fn part<T>(all: Vec<T>, query: &Query) -> Result<(usize, i64, i64, Vec<T>)> {
+/// Reads the page that is asked for.
+fn paging(query: &Query) -> Result<Paging> {
     let mut field_errors = Vec::new();
     let page = query.paging(&mut field_errors);
-    if !field_errors.is_empty() {
-        return Err(Error::Invalid(field_errors));
+    match field_errors.is_empty() {
+        true => Ok(page),
+        false => Err(Error::Invalid(field_errors)),
     }
-    let (skip, take) = (
-        usize::try_from(page.offset()).unwrap_or(usize::MAX),
-        usize::try_from(page.size).unwrap_or_default(),
-    );
-    let count = all.len();
-    let results = all.into_iter().skip(skip).take(take).collect();
-    Ok((count, page.number, page.size, results))
 }
 
 /// A JSON response that must not be cached.
@@ -173,18 +151,16 @@ async fn reached(
     params(
         Paging,
     ),
-    responses((status = 200, body = UserPage), BadRequest, TokenFailures)
+    responses((status = 200, body = Page<User>), BadRequest, TokenFailures)
 )]
-async fn list_users(State(app): State<App>, admin: Admin, query: Query) -> Result<Json<UserPage>> {
+async fn list_users(
+    State(app): State<App>,
+    admin: Admin,
+    query: Query,
+) -> Result<Json<Page<User>>> {
     admin.may(Scope::Users)?;
     let users = users::list(&mut *app.db.acquire().await?).await?;
-    let (count, page, page_size, results) = part(users, &query)?;
-    Ok(Json(UserPage {
-        count,
-        page,
-        page_size,
-        results,
-    }))
+    Ok(Json(Page::of(paging(&query)?, users)))
 }
 
 /// Creates a user. The caller's token needs every scope that the role allows. The password is shown only once.
@@ -414,22 +390,16 @@ async fn end_sessions(
     params(
         Paging,
     ),
-    responses((status = 200, body = TokenPage), BadRequest, TokenFailures)
+    responses((status = 200, body = Page<Token>), BadRequest, TokenFailures)
 )]
 async fn list_tokens(
     State(app): State<App>,
     admin: Admin,
     query: Query,
-) -> Result<Json<TokenPage>> {
+) -> Result<Json<Page<Token>>> {
     admin.may(Scope::Tokens)?;
     let tokens = tokens::list_tokens(&mut *app.db.acquire().await?).await?;
-    let (count, page, page_size, results) = part(tokens, &query)?;
-    Ok(Json(TokenPage {
-        count,
-        page,
-        page_size,
-        results,
-    }))
+    Ok(Json(Page::of(paging(&query)?, tokens)))
 }
 
 /// Creates a token with scopes of the caller's own token only. Its text is shown only once.

@@ -19,7 +19,7 @@ use crate::auth::{Admin, Scope};
 use crate::error::answers::{BadRequest, BodyFailures, NotThere, TokenFailures};
 use crate::error::{Error, ErrorBody, Result};
 use crate::http::texts::Prose;
-use crate::http::{Json, Paging, Path, Query};
+use crate::http::{Json, Page, Paging, Path, Query};
 use crate::orders::NewShipment;
 use crate::settings;
 use crate::types::ids::CustomOrderId;
@@ -42,14 +42,6 @@ pub fn router() -> OpenApiRouter<App> {
         .merge(super::review_items::router())
 }
 
-#[derive(Serialize, ToSchema)]
-struct CustomOrderPage {
-    count: i64,
-    page: i64,
-    page_size: i64,
-    results: Vec<CustomOrder>,
-}
-
 /// Lists custom orders, newest first.
 #[utoipa::path(
     get,
@@ -62,9 +54,13 @@ struct CustomOrderPage {
         ("search" = Option<String>, Query, description = "A number, or a part of name, email address or description", max_length = 200, pattern = r"^[^\x00]*$"),
         Paging,
     ),
-    responses((status = 200, body = CustomOrderPage), BadRequest, TokenFailures)
+    responses((status = 200, body = Page<CustomOrder>), BadRequest, TokenFailures)
 )]
-async fn list(State(app): State<App>, admin: Admin, query: Query) -> Result<Json<CustomOrderPage>> {
+async fn list(
+    State(app): State<App>,
+    admin: Admin,
+    query: Query,
+) -> Result<Json<Page<CustomOrder>>> {
     admin.may(Scope::CustomOrders)?;
     let mut field_errors = Vec::new();
     let page = query.paging(&mut field_errors);
@@ -80,12 +76,7 @@ async fn list(State(app): State<App>, admin: Admin, query: Query) -> Result<Json
         offset: page.offset(),
     };
     let (results, count) = store::list(&mut *app.db.acquire().await?, &filter).await?;
-    Ok(Json(CustomOrderPage {
-        count,
-        page: page.number,
-        page_size: page.size,
-        results,
-    }))
+    Ok(Json(Page::new(page, count, results)))
 }
 
 /// The board: custom orders in progress, by status.

@@ -17,7 +17,7 @@ use super::store::{self, EmailRow, Filter, State as EmailState};
 use crate::app::App;
 use crate::auth::{Admin, Scope};
 use crate::error::{Error, ErrorBody, FieldError, Result};
-use crate::http::{Json, Paging, Path, Query};
+use crate::http::{Json, Page, Paging, Path, Query};
 use crate::types::ids::EmailId;
 
 /// Routes of emails, without a trailing slash.
@@ -26,14 +26,6 @@ pub fn router() -> OpenApiRouter<App> {
         .routes(routes!(list))
         .routes(routes!(find))
         .routes(routes!(resend))
-}
-
-#[derive(Serialize, ToSchema)]
-struct EmailPage {
-    count: i64,
-    page: i64,
-    page_size: i64,
-    results: Vec<EmailRow>,
 }
 
 /// An email with its rendered contents.
@@ -80,13 +72,13 @@ impl EmailView {
         Paging,
     ),
     responses(
-        (status = 200, body = EmailPage),
+        (status = 200, body = Page<EmailRow>),
         (status = 400, body = ErrorBody),
         (status = 401, body = ErrorBody),
         (status = 403, body = ErrorBody),
     )
 )]
-async fn list(State(app): State<App>, admin: Admin, query: Query) -> Result<Json<EmailPage>> {
+async fn list(State(app): State<App>, admin: Admin, query: Query) -> Result<Json<Page<EmailRow>>> {
     admin.may(Scope::OrdersRead)?;
     let mut field_errors = Vec::new();
     let page = query.paging(&mut field_errors);
@@ -131,12 +123,7 @@ async fn list(State(app): State<App>, admin: Admin, query: Query) -> Result<Json
         offset: page.offset(),
     };
     let (emails, count) = browse(&mut conn, &app, &filter).await?;
-    Ok(Json(EmailPage {
-        count,
-        page: page.number,
-        page_size: page.size,
-        results: emails,
-    }))
+    Ok(Json(Page::new(page, count, emails)))
 }
 
 /// Finds the subjects that contain the search word.

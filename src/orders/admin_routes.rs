@@ -20,7 +20,7 @@ use crate::error::answers::{BadRequest, BodyFailures, NotThere, TokenFailures};
 use crate::error::{Error, ErrorBody, FieldError, Result};
 use crate::http::idempotency::{IdempotencyKey, Key, Known, Owner};
 use crate::http::texts::Day;
-use crate::http::{Json, Paging, Path, Query};
+use crate::http::{Json, Page, Paging, Path, Query};
 use crate::mail;
 use crate::types::calendar;
 use crate::types::ids::{ProductId, RestockId};
@@ -38,14 +38,6 @@ pub fn router() -> OpenApiRouter<App> {
         .merge(super::review_items::router())
 }
 
-#[derive(Serialize, ToSchema)]
-struct OrderPage {
-    count: i64,
-    page: i64,
-    page_size: i64,
-    results: Vec<Order>,
-}
-
 /// Lists orders, newest first.
 #[utoipa::path(
     get,
@@ -61,9 +53,9 @@ struct OrderPage {
         ("to_pack" = Option<bool>, Query, description = "`true`: only orders that wait to be packed; `false`: the others"),
         Paging,
     ),
-    responses((status = 200, body = OrderPage), BadRequest, TokenFailures)
+    responses((status = 200, body = Page<Order>), BadRequest, TokenFailures)
 )]
-async fn list(State(app): State<App>, admin: Admin, query: Query) -> Result<Json<OrderPage>> {
+async fn list(State(app): State<App>, admin: Admin, query: Query) -> Result<Json<Page<Order>>> {
     admin.may(Scope::OrdersRead)?;
     let mut field_errors = Vec::new();
     let page = query.paging(&mut field_errors);
@@ -88,12 +80,7 @@ async fn list(State(app): State<App>, admin: Admin, query: Query) -> Result<Json
         offset: page.offset(),
     };
     let (orders, count) = store::list(&mut *app.db.acquire().await?, &filter).await?;
-    Ok(Json(OrderPage {
-        count,
-        page: page.number,
-        page_size: page.size,
-        results: orders,
-    }))
+    Ok(Json(Page::new(page, count, orders)))
 }
 
 /// Exports the orders paid in a range of days for bookkeeping (CSV, UTF-8 with a byte order mark for Excel). No cell is

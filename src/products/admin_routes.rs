@@ -14,7 +14,7 @@ use super::fields::Write;
 use super::filter::ProductFilter;
 use super::input::{MAX_BATCH, ProductInput, WholeProduct};
 use super::inventory::{self, StockInput};
-use super::paging::{PAGE_SIZE, Page, PageRequest};
+use super::paging::{CatalogPage, PAGE_SIZE, PageRequest};
 use super::service::{self, BulkAction};
 use super::views::{AdminView, MovementView, StockView};
 use super::{Product, listing, store};
@@ -187,7 +187,7 @@ async fn sync(
 /// Lists a product's stock movements, newest first.
 #[utoipa::path(operation_id = "list_stock_movements", get, path = "/api/products/{id}/stock", tag = "stock", security(("bearer" = [])),
     params(("id" = String, Path), ("page" = Option<String>, Query), ("page_size" = Option<String>, Query, description = "1 to 100; anything else is 24")),
-    responses((status = 200, body = Page<MovementView>), AdminReadFailures))]
+    responses((status = 200, body = CatalogPage<MovementView>), AdminReadFailures))]
 async fn ledger(
     State(app): State<App>,
     admin: StockAdmin,
@@ -245,7 +245,7 @@ async fn change_stock(
         ("running_out" = Option<i32>, Query,
             description = "Only products on sale with at most this many pieces left that once had more", minimum = 0, maximum = 1000),
     ),
-    responses((status = 200, body = Page<AdminView>), AdminReadFailures))]
+    responses((status = 200, body = CatalogPage<AdminView>), AdminReadFailures))]
 async fn admin_list(State(app): State<App>, admin: CatalogAdmin, query: Query) -> Result<Response> {
     let filter = ProductFilter::read_admin(&query);
     let page = PageRequest::read(&query, PAGE_SIZE);

@@ -11,7 +11,7 @@ pub(super) const PAGE_SIZE: i64 = 24;
 
 /// One page of a list.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct Page<T> {
+pub struct CatalogPage<T> {
     /// Total number on all pages.
     pub count: i64,
     /// URL of the next page, if there is one.
@@ -83,7 +83,7 @@ impl PageRequest {
         results: Vec<T>,
         address: &str,
         query: &Query,
-    ) -> Result<Page<T>> {
+    ) -> Result<CatalogPage<T>> {
         let last = (count + self.size - 1).div_euclid(self.size).max(1);
         let number = match self.number {
             Number::At(number) if number <= last => number,
@@ -96,7 +96,7 @@ impl PageRequest {
             }
         };
         let (next, previous) = links(address, query, number, last);
-        Ok(Page {
+        Ok(CatalogPage {
             count,
             next,
             previous,

@@ -8,7 +8,7 @@ use utoipa_axum::routes;
 use super::extract::{ReadFailures, StorefrontRequest};
 use super::filter::ProductFilter;
 use super::input::MAX_BATCH;
-use super::paging::{PAGE_SIZE, Page, PageRequest};
+use super::paging::{CatalogPage, PAGE_SIZE, PageRequest};
 use super::views::{Availability, BatchView, ProductDetail, ProductEntry};
 use super::{admin_routes, categories, listing, product_images, store};
 use crate::app::App;
@@ -42,7 +42,7 @@ pub fn router() -> OpenApiRouter<App> {
             description = "`name`, `price`, `created_at`, `lighter_type`, each with an optional `-`, separated by commas"),
         ("search" = Option<String>, Query, description = "Searches name, category and description; tolerates misspellings"),
     ),
-    responses((status = 200, body = Page<ProductEntry>), ReadFailures))]
+    responses((status = 200, body = CatalogPage<ProductEntry>), ReadFailures))]
 async fn list(State(app): State<App>, request: StorefrontRequest) -> Result<Response> {
     let filter = ProductFilter::read(&request.query);
     let page = PageRequest::read(&request.query, PAGE_SIZE);

@@ -1,8 +1,6 @@
 //! Admin API of review items.
 
 use axum::extract::State;
-use serde::Serialize;
-use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -11,7 +9,7 @@ use crate::app::App;
 use crate::auth::{Admin, Scope};
 use crate::error::answers::{BadRequest, NotThere, TokenFailures};
 use crate::error::{Error, ErrorBody, Result};
-use crate::http::{Json, Paging, Path, Query};
+use crate::http::{Json, Page, Paging, Path, Query};
 use crate::types::ids::ReviewItemId;
 
 /// Routes of review items, without a trailing slash.
@@ -20,14 +18,6 @@ pub fn router() -> OpenApiRouter<App> {
         .routes(routes!(list))
         .routes(routes!(find))
         .routes(routes!(resolve_item))
-}
-
-#[derive(Serialize, ToSchema)]
-struct ReviewItemPage {
-    count: i64,
-    page: i64,
-    page_size: i64,
-    results: Vec<ReviewItem>,
 }
 
 /// Lists review items, which need a person: soonest deadline first, then the newest. Items of a custom order alone are
@@ -43,9 +33,13 @@ struct ReviewItemPage {
         ("kind" = Option<Kind>, Query, description = "Only items of this kind"),
         Paging,
     ),
-    responses((status = 200, body = ReviewItemPage), BadRequest, TokenFailures)
+    responses((status = 200, body = Page<ReviewItem>), BadRequest, TokenFailures)
 )]
-async fn list(State(app): State<App>, admin: Admin, query: Query) -> Result<Json<ReviewItemPage>> {
+async fn list(
+    State(app): State<App>,
+    admin: Admin,
+    query: Query,
+) -> Result<Json<Page<ReviewItem>>> {
     admin.may(Scope::OrdersRead)?;
     let mut field_errors = Vec::new();
     let page = query.paging(&mut field_errors);
@@ -67,12 +61,7 @@ async fn list(State(app): State<App>, admin: Admin, query: Query) -> Result<Json
         without_custom_orders: admin.may(Scope::CustomOrders).is_err(),
     };
     let (results, count) = store::list(&mut *app.db.acquire().await?, &filter).await?;
-    Ok(Json(ReviewItemPage {
-        count,
-        page: page.number,
-        page_size: page.size,
-        results,
-    }))
+    Ok(Json(Page::new(page, count, results)))
 }
 
 /// Returns one review item.

@@ -19,7 +19,7 @@ use crate::auth::{Admin, Scope};
 use crate::emails;
 use crate::error::answers::{BadRequest, BodyFailures, NotThere, TokenFailures};
 use crate::error::{Code, Error, ErrorBody, Result};
-use crate::http::{Json, Paging, Path, Query};
+use crate::http::{Json, Page, Paging, Path, Query};
 use crate::jobs::{self, QueuedJob};
 use crate::orders::{self, Line, Order, OrderView, Status};
 use crate::payments::{self, Cancelled, EventRow};
@@ -154,14 +154,6 @@ async fn show_health(State(app): State<App>, admin: Admin) -> Result<Json<Health
     }))
 }
 
-#[derive(Serialize, ToSchema)]
-struct EventPage {
-    count: i64,
-    page: i64,
-    page_size: i64,
-    results: Vec<EventRow>,
-}
-
 /// An event with its payload.
 #[derive(Serialize, ToSchema)]
 struct EventView {
@@ -194,13 +186,13 @@ impl EventView {
         ("search" = Option<String>, Query, description = "A part of id or type", max_length = 200, pattern = r"^[^\x00]*$"),
         Paging,
     ),
-    responses((status = 200, body = EventPage), BadRequest, TokenFailures)
+    responses((status = 200, body = Page<EventRow>), BadRequest, TokenFailures)
 )]
 async fn list_events(
     State(app): State<App>,
     admin: Admin,
     query: Query,
-) -> Result<Json<EventPage>> {
+) -> Result<Json<Page<EventRow>>> {
     admin.may(Scope::System)?;
     let mut field_errors = Vec::new();
     let page = query.paging(&mut field_errors);
@@ -213,12 +205,7 @@ async fn list_events(
     let mut conn = app.db.acquire().await?;
     let count = payments::count_events(&mut conn, state, search).await?;
     let results = payments::list_events(&mut conn, state, search, page.size, page.offset()).await?;
-    Ok(Json(EventPage {
-        count,
-        page: page.number,
-        page_size: page.size,
-        results,
-    }))
+    Ok(Json(Page::new(page, count, results)))
 }
 
 /// Returns one Stripe event with its payload.
@@ -300,14 +287,6 @@ impl From<QueuedJob> for JobView {
     }
 }
 
-#[derive(Serialize, ToSchema)]
-struct JobPage {
-    count: i64,
-    page: i64,
-    page_size: i64,
-    results: Vec<JobView>,
-}
-
 /// Lists jobs of the queue: failed ones first, then the longest waiting. Completed jobs are not in the queue any more.
 #[utoipa::path(
     get,
@@ -319,9 +298,13 @@ struct JobPage {
         ("search" = Option<String>, Query, description = "A part of the job's name, its object or its last error", max_length = 200, pattern = r"^[^\x00]*$"),
         Paging,
     ),
-    responses((status = 200, body = JobPage), BadRequest, TokenFailures)
+    responses((status = 200, body = Page<JobView>), BadRequest, TokenFailures)
 )]
-async fn list_jobs(State(app): State<App>, admin: Admin, query: Query) -> Result<Json<JobPage>> {
+async fn list_jobs(
+    State(app): State<App>,
+    admin: Admin,
+    query: Query,
+) -> Result<Json<Page<JobView>>> {
     admin.may(Scope::System)?;
     let mut field_errors = Vec::new();
     let page = query.paging(&mut field_errors);
@@ -334,12 +317,11 @@ async fn list_jobs(State(app): State<App>, admin: Admin, query: Query) -> Result
     let mut conn = app.db.acquire().await?;
     let count = jobs::count_found(&mut conn, failed, search).await?;
     let found = jobs::list(&mut conn, failed, search, page.size, page.offset()).await?;
-    Ok(Json(JobPage {
+    Ok(Json(Page::new(
+        page,
         count,
-        page: page.number,
-        page_size: page.size,
-        results: found.into_iter().map(JobView::from).collect(),
-    }))
+        found.into_iter().map(JobView::from).collect(),
+    )))
 }
 
 /// Returns one job of the queue.
@@ -414,14 +396,6 @@ struct HoldView {
     lines: Vec<Line>,
 }
 
-#[derive(Serialize, ToSchema)]
-struct HoldPage {
-    count: i64,
-    page: i64,
-    page_size: i64,
-    results: Vec<HoldView>,
-}
-
 /// Lists pending orders and the pieces that they hold, newest first.
 #[utoipa::path(
     get,
@@ -432,9 +406,13 @@ struct HoldPage {
         ("search" = Option<String>, Query, description = "The order's number", max_length = 200, pattern = r"^[^\x00]*$"),
         Paging,
     ),
-    responses((status = 200, body = HoldPage), BadRequest, TokenFailures)
+    responses((status = 200, body = Page<HoldView>), BadRequest, TokenFailures)
 )]
-async fn list_holds(State(app): State<App>, admin: Admin, query: Query) -> Result<Json<HoldPage>> {
+async fn list_holds(
+    State(app): State<App>,
+    admin: Admin,
+    query: Query,
+) -> Result<Json<Page<HoldView>>> {
     admin.may(Scope::System)?;
     let mut field_errors = Vec::new();
     let page = query.paging(&mut field_errors);
@@ -460,12 +438,7 @@ async fn list_holds(State(app): State<App>, admin: Admin, query: Query) -> Resul
         let lines = orders::lines(&mut conn, order.id).await?;
         results.push(HoldView { order, lines });
     }
-    Ok(Json(HoldPage {
-        count,
-        page: page.number,
-        page_size: page.size,
-        results,
-    }))
+    Ok(Json(Page::new(page, count, results)))
 }
 
 /// Expires the payment page of an order and releases its pieces. An order whose delayed payment is on its way is
@@ -506,14 +479,6 @@ async fn release_hold(
     }
 }
 
-#[derive(Serialize, ToSchema)]
-struct AuditPage {
-    count: i64,
-    page: i64,
-    page_size: i64,
-    results: Vec<Entry>,
-}
-
 /// Lists the audit log, newest first: changes made in the admin, with a token or by a command.
 #[utoipa::path(
     get,
@@ -526,13 +491,13 @@ struct AuditPage {
         ("before" = Option<i64>, Query, description = "Only entries older than the one with this id, so that pages are stable while entries are added", minimum = 1),
         Paging,
     ),
-    responses((status = 200, body = AuditPage), BadRequest, TokenFailures)
+    responses((status = 200, body = Page<Entry>), BadRequest, TokenFailures)
 )]
 async fn list_audit_log(
     State(app): State<App>,
     admin: Admin,
     query: Query,
-) -> Result<Json<AuditPage>> {
+) -> Result<Json<Page<Entry>>> {
     admin.may(Scope::Audit)?;
     let mut field_errors = Vec::new();
     let page = query.paging(&mut field_errors);
@@ -546,12 +511,7 @@ async fn list_audit_log(
     let mut conn = app.db.acquire().await?;
     let count = audit::count(&mut conn, search, before).await?;
     let results = audit::list(&mut conn, search, before, page.size, page.offset()).await?;
-    Ok(Json(AuditPage {
-        count,
-        page: page.number,
-        page_size: page.size,
-        results,
-    }))
+    Ok(Json(Page::new(page, count, results)))
 }
 
 /// Settings that can be changed at run time.

@@ -19,7 +19,7 @@ use crate::products::extract::{
     AdminReadFailures, CatalogAdmin, ReadFailures, StorefrontRequest, WriteFailures,
 };
 use crate::products::fields::{CategoryKey, Parsed, Write};
-use crate::products::paging::{Page, PageRequest};
+use crate::products::paging::{CatalogPage, PageRequest};
 use crate::products::slugs::is_slug;
 
 /// Builds the router of the categories. The paths have no trailing slash.
@@ -38,7 +38,7 @@ const PAGE_SIZE: i64 = 10_000;
 /// Lists all categories, by name.
 #[utoipa::path(operation_id = "list_categories", get, path = "/api/categories", tag = "categories",
     params(("page" = Option<String>, Query), ("page_size" = Option<String>, Query, description = "1 to 100; anything else returns all")),
-    responses((status = 200, body = Page<Category>), ReadFailures))]
+    responses((status = 200, body = CatalogPage<Category>), ReadFailures))]
 async fn list(State(app): State<App>, request: StorefrontRequest) -> Result<Response> {
     let page = PageRequest::read(&request.query, PAGE_SIZE);
     let (count, categories) = store::select_page(&mut *app.db.acquire().await?, page).await?;
