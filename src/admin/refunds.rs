@@ -11,7 +11,7 @@ use crate::custom_orders;
 use crate::error::{Error, Result};
 use crate::http::Path;
 use crate::orders;
-use crate::payments::{self, PaymentView, RefundState, RefundSubject, RefundView};
+use crate::payments::{self, PaymentOutcome, PaymentView, RefundState, RefundSubject, RefundView};
 use crate::types::ids::RefundId;
 use crate::types::money::Cents;
 
@@ -45,7 +45,7 @@ pub fn forms(payments: &[PaymentView], sent: &Form) -> Vec<RefundForm> {
         } else {
             Form::default()
         };
-        let takes_pieces = payment.outcome.as_deref() == Some("settled");
+        let takes_pieces = payment.outcome == Some(PaymentOutcome::Settled);
         RefundForm {
             prefix: match at {
                 0 => "refund".to_owned(),

@@ -12,9 +12,9 @@ use crate::error::{Error, Result};
 use crate::http::{Path, Query};
 use crate::jobs::{self, QueuedJob};
 use crate::orders::{self, Line, Listed, Order, OrderTab};
-use crate::payments::{self, Cancelled, EventRow};
+use crate::payments::{self, Cancelled, EventRow, EventStatus};
+use crate::system;
 use crate::system::health::{self, Health, VERSION};
-use crate::system::{self, EVENT_STATES};
 use crate::types::ids::{EmailId, OrderId};
 
 const PAGE: i64 = 40;
@@ -95,6 +95,7 @@ fn cut<T>(list: &mut Vec<T>) -> bool {
     more
 }
 
+const EVENT_STATES: [&str; 5] = ["failed", "received", "processed", "ignored", "wrong_mode"];
 const JOB_STATES: [&str; 1] = ["failed"];
 const EMAIL_STATES: [&str; 4] = ["failed", "queued", "sending", "sent"];
 
@@ -195,8 +196,9 @@ pub async fn events(
     let page = super::page_number(&query);
     let mut conn = app.db.acquire().await?;
     let offset = (page - 1) * PAGE;
+    let status = shown.state().and_then(EventStatus::parse);
     let mut events =
-        payments::list_events(&mut conn, shown.state(), shown.wanted(), PAGE + 1, offset).await?;
+        payments::list_events(&mut conn, status, shown.wanted(), PAGE + 1, offset).await?;
     let more = cut(&mut events);
     shown.turn("/admin/system/events", page, more);
     context.show(&EventsPage {

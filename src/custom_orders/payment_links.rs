@@ -17,7 +17,7 @@ use crate::app::App;
 use crate::error::{Code, Error, Result};
 use crate::jobs::{self, Job};
 use crate::review_items::{self, Kind, NewItem};
-use crate::stripe::{self, NewPaymentLink, PaymentLink, StripeError};
+use crate::stripe::{self, NewPaymentLink, PaymentLink, SessionStatus, StripeError};
 use crate::types::ids::{CustomOrderId, QuoteId};
 
 /// Time after which the sweep queues the job of an unfinished link again.
@@ -162,13 +162,13 @@ async fn close_at_stripe(app: &App, link: &str) -> Result<bool, StripeError> {
     }
     let mut completed = false;
     for session in app.stripe.list_link_sessions(link).await? {
-        let ended = match session.status.as_str() {
-            "open" => app.stripe.expire_session(&session.id).await?,
+        let ended = match session.status {
+            SessionStatus::Open => app.stripe.expire_session(&session.id).await?,
             _ => session,
         };
-        match ended.status.as_str() {
-            "complete" => completed = true,
-            "expired" => {}
+        match ended.status {
+            SessionStatus::Complete => completed = true,
+            SessionStatus::Expired => {}
             // A payment is in progress; the next attempt sees its outcome.
             status => {
                 return Err(StripeError::Unknown(format!(

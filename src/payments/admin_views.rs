@@ -5,7 +5,8 @@ use serde::Serialize;
 use sqlx::PgConnection;
 use utoipa::ToSchema;
 
-use super::refunds::{self, RefundSubject, State};
+use super::refunds::{self, RefundSubject};
+use super::states::{PaymentOutcome, RefundState};
 use super::store;
 use crate::error::Result;
 use crate::types::ids::RefundId;
@@ -17,7 +18,7 @@ pub struct PaymentView {
     /// Stripe's id, `pi_…`.
     pub id: String,
     /// `settled` the order, or was `refused` and is refunded.
-    pub outcome: Option<String>,
+    pub outcome: Option<PaymentOutcome>,
     pub amount: Cents,
     pub currency: String,
     pub refunded: Cents,
@@ -36,7 +37,7 @@ pub struct RefundView {
     /// Amount requested from Stripe: less than decided when part of it was refunded at Stripe in the meantime.
     pub amount: Cents,
     pub reason: String,
-    pub state: State,
+    pub state: RefundState,
     /// Number of requests to Stripe.
     pub attempts: i32,
     /// Reason why Stripe has not accepted it.

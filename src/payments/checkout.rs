@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use sqlx::PgConnection;
 use tracing::{info, warn};
 
+use super::states::CheckoutState;
 use super::{HOLD_MARGIN, SESSION_LIFETIME, events, store};
 use crate::app::App;
 use crate::audit::{self, Actor};
@@ -20,7 +21,7 @@ use crate::jobs::{self, Job};
 use crate::orders::{self, Cart, CheckoutTerms, Placed, Status, Zone};
 use crate::products;
 use crate::settings::{self, Settings};
-use crate::stripe::{NewSession, Session, SessionLine, ShippingOption, StripeError};
+use crate::stripe::{NewSession, Session, SessionLine, SessionStatus, ShippingOption, StripeError};
 use crate::types::ids::{OrderId, ProductId};
 
 /// Interval at which a repeated request checks whether the first one was answered.
@@ -221,7 +222,7 @@ async fn place_and_ask(
             .map_err(Error::Cart),
     };
     if let Some(old) = replaces {
-        store::set_checkout_state(&mut tx, old, "expired", None).await?;
+        store::set_checkout_state(&mut tx, old, CheckoutState::Expired, None).await?;
     }
     let placed = match placed {
         Ok(placed) => placed,
@@ -324,7 +325,7 @@ async fn ask(app: &App, new: &NewSession, key: Option<&Key>) -> Result<Answer> {
             store::record_session(&mut tx, order, &id, Some(&url)).await?;
             if released {
                 // Another attempt, or the sweep, gave up in the meantime, so no pieces are held for a payment.
-                store::set_checkout_state(&mut tx, order, "unknown", None).await?;
+                store::set_checkout_state(&mut tx, order, CheckoutState::Unknown, None).await?;
                 jobs::enqueue(&mut tx, &Job::SettleCheckout { order }).await?;
                 tx.commit().await?;
                 return Err(unavailable(StripeError::Unknown(format!(
@@ -343,7 +344,7 @@ async fn ask(app: &App, new: &NewSession, key: Option<&Key>) -> Result<Answer> {
         }
         // The session was over before its answer arrived, so it cannot be paid.
         Ok(session) => {
-            give_up(app, order, "expired", "the session is over").await?;
+            give_up(app, order, CheckoutState::Expired, "the session is over").await?;
             Err(unavailable(StripeError::Unknown(format!(
                 "session {} is {}",
                 session.id, session.status
@@ -351,12 +352,12 @@ async fn ask(app: &App, new: &NewSession, key: Option<&Key>) -> Result<Answer> {
         }
         // 402 says nothing about the request: it was valid, and failed all the same.
         Err(error @ (StripeError::Unavailable(_) | StripeError::Refused { status: 402, .. })) => {
-            give_up(app, order, "refused", &error.to_string()).await?;
+            give_up(app, order, CheckoutState::Refused, &error.to_string()).await?;
             Err(unavailable(error))
         }
         Err(error @ StripeError::Refused { .. }) => {
             warn!(%order, %error, "Stripe refused a checkout");
-            give_up(app, order, "refused", &error.to_string()).await?;
+            give_up(app, order, CheckoutState::Refused, &error.to_string()).await?;
             Err(Error::refused(
                 Code::PaymentSetupError,
                 "The payment could not be set up. Nothing was charged; please contact the shop.",
@@ -365,21 +366,21 @@ async fn ask(app: &App, new: &NewSession, key: Option<&Key>) -> Result<Answer> {
         // A session may exist. Its address was lost, so nobody can pay it and the pieces can be released; a job finds
         // the session and expires it.
         Err(error @ (StripeError::Unknown(_) | StripeError::Failed(_))) => {
-            give_up(app, order, "unknown", &error.to_string()).await?;
+            give_up(app, order, CheckoutState::Unknown, &error.to_string()).await?;
             Err(unavailable(error))
         }
     }
 }
 
 /// Releases an order whose shopper got no payment page. Of two concurrent attempts, the one with a session wins.
-async fn give_up(app: &App, order: OrderId, state: &str, why: &str) -> Result<()> {
+async fn give_up(app: &App, order: OrderId, state: CheckoutState, why: &str) -> Result<()> {
     let mut tx = app.db.begin().await?;
     let pending = is_pending(&mut tx, order).await?;
     let checkout = store::find_checkout(&mut tx, order).await?;
     let heard = checkout
         .as_ref()
         .is_some_and(|checkout| checkout.session_id.is_some());
-    if pending && heard && state != "expired" {
+    if pending && heard && state != CheckoutState::Expired {
         return Ok(());
     }
     orders::release(
@@ -392,8 +393,10 @@ async fn give_up(app: &App, order: OrderId, state: &str, why: &str) -> Result<()
     .await?;
     store::set_checkout_state(&mut tx, order, state, Some(why)).await?;
     match (state, checkout) {
-        ("unknown", _) => jobs::enqueue(&mut tx, &Job::SettleCheckout { order }).await?,
-        ("refused", Some(checkout)) if checkout.request.0.names_prices() => {
+        (CheckoutState::Unknown, _) => {
+            jobs::enqueue(&mut tx, &Job::SettleCheckout { order }).await?
+        }
+        (CheckoutState::Refused, Some(checkout)) if checkout.request.0.names_prices() => {
             // A price may have been archived at Stripe, or belong to another account. The sync finds out. Releasing the
             // order has locked its products.
             let lines = orders::lines(&mut tx, order).await?;
@@ -520,8 +523,10 @@ async fn end_session(app: &App, order: OrderId) -> Result<Ended> {
     };
     match app.stripe.expire_session(&id).await {
         Ok(session) if session.is_paid() => Ok(Ended::Paid(Box::new(session))),
-        Ok(session) if session.status == "complete" => Ok(Ended::Processing(Box::new(session))),
-        Ok(session) if session.status == "expired" => Ok(Ended::Unpaid),
+        Ok(session) if session.status == SessionStatus::Complete => {
+            Ok(Ended::Processing(Box::new(session)))
+        }
+        Ok(session) if session.status == SessionStatus::Expired => Ok(Ended::Unpaid),
         Ok(session) => Err(unavailable(StripeError::Unknown(format!(
             "session {} is {}",
             session.id, session.status
@@ -601,7 +606,7 @@ async fn end_checkout(
                     orders::release(&mut tx, order, Status::Cancelled, actor, note).await?;
                 }
             }
-            store::set_checkout_state(&mut tx, order, "expired", None).await?;
+            store::set_checkout_state(&mut tx, order, CheckoutState::Expired, None).await?;
             tx.commit().await?;
             Ok(Cancelled::Free(origin))
         }
@@ -661,17 +666,23 @@ pub async fn settle_unheard(app: &App, order: OrderId) -> Result<()> {
         return Ok(());
     };
     drop(conn);
-    if !matches!(checkout.state.as_str(), "asking" | "unknown") {
+    if !checkout.state.is_unheard() {
         return Ok(());
     }
     if checkout.hold_until < Utc::now() {
         // Any session has expired by now, and repeating the request may return the same failure for a day.
-        return give_up(app, order, "expired", "no session can be paid any more").await;
+        return give_up(
+            app,
+            order,
+            CheckoutState::Expired,
+            "no session can be paid any more",
+        )
+        .await;
     }
     let session = match app.stripe.create_session(&checkout.request.0).await {
         Ok(session) => session,
         Err(error @ StripeError::Refused { .. }) => {
-            return give_up(app, order, "refused", &error.to_string()).await;
+            return give_up(app, order, CheckoutState::Refused, &error.to_string()).await;
         }
         Err(error) => return Err(unavailable(error)),
     };
@@ -683,13 +694,13 @@ pub async fn settle_unheard(app: &App, order: OrderId) -> Result<()> {
         .expire_session(&session.id)
         .await
         .map_err(unavailable)?;
-    if session.status == "complete" {
+    if session.status == SessionStatus::Complete {
         return settle(app, order, &session).await;
     }
     give_up(
         app,
         order,
-        "expired",
+        CheckoutState::Expired,
         "the answer to this checkout was lost",
     )
     .await
@@ -706,7 +717,7 @@ pub async fn settle_by_asking(
     end: bool,
 ) -> Result<()> {
     let found = match app.stripe.find_session(session_id).await {
-        Ok(session) if session.status == "open" && end => {
+        Ok(session) if session.status == SessionStatus::Open && end => {
             app.stripe.expire_session(session_id).await
         }
         found => found,
@@ -724,7 +735,13 @@ pub async fn settle_by_asking(
                 "Stripe does not know the session",
             )
             .await?;
-            store::set_checkout_state(&mut tx, order, "expired", Some(&error.to_string())).await?;
+            store::set_checkout_state(
+                &mut tx,
+                order,
+                CheckoutState::Expired,
+                Some(&error.to_string()),
+            )
+            .await?;
             tx.commit().await?;
             Ok(())
         }

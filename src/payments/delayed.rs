@@ -4,6 +4,7 @@
 use sqlx::PgConnection;
 use tracing::warn;
 
+use super::states::CheckoutState;
 use super::{emails, refunds, store};
 use crate::app::App;
 use crate::error::{Error, Result};
@@ -26,7 +27,7 @@ pub async fn began(
         return Ok(());
     };
     store::record_session(conn, id, &session.id, None).await?;
-    store::set_checkout_state(conn, id, "processing", None).await?;
+    store::set_checkout_state(conn, id, CheckoutState::Processing, None).await?;
     let most = i64::from(app.config.server.limits.delayed_pieces);
     let is_held = store::count_delayed_pieces(conn).await? <= most;
     emails::payment_processing(conn, &order, session, is_held).await?;
@@ -46,7 +47,7 @@ pub async fn failed(conn: &mut PgConnection, id: OrderId, session: &Session) -> 
         .ok_or(Error::NotFound("Order"))?;
     let is_decided = store::find_checkout(conn, id)
         .await?
-        .is_some_and(|checkout| checkout.state == "complete");
+        .is_some_and(|checkout| checkout.state == CheckoutState::Complete);
     if is_decided || order.paid_at.is_some() {
         return Ok(());
     }
@@ -54,7 +55,7 @@ pub async fn failed(conn: &mut PgConnection, id: OrderId, session: &Session) -> 
     let order = orders::end_processing(conn, id, &customer(session)).await?;
     let why = "the delayed payment failed";
     orders::release(conn, id, Status::Failed, "stripe", why).await?;
-    store::set_checkout_state(conn, id, "complete", Some(why)).await?;
+    store::set_checkout_state(conn, id, CheckoutState::Complete, Some(why)).await?;
     emails::payment_failed(conn, &order, session).await?;
     let amount = session.amount_total.unwrap_or(order.total);
     let name = order.customer_name.as_deref().unwrap_or("The customer");

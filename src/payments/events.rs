@@ -11,6 +11,7 @@ use sqlx::{Connection, PgConnection};
 use tracing::{info, warn};
 
 use super::lost::{self, Found};
+use super::states::{CheckoutState, EventStatus, PaymentOutcome};
 use super::store::Cause;
 use super::{delayed, disputes, emails, redaction, refunds, store};
 use crate::app::App;
@@ -21,7 +22,7 @@ use crate::jobs::{self, Job};
 use crate::orders::{self, CustomOrderPurchase, Line, Outcome, Receipt, Status, Zone};
 use crate::review_items;
 use crate::review_items::{Kind, NewItem, Subject};
-use crate::stripe::{self, Session};
+use crate::stripe::{self, Session, SessionStatus};
 use crate::types::ids::{OrderId, QuoteId};
 use crate::types::money::Cents;
 
@@ -169,7 +170,7 @@ async fn keep(
     let why = ascii(&why.to_string());
     let keeping = async {
         if store::insert_event(&mut tx, id, kind, None, source, &payload).await? {
-            store::finish_event(&mut tx, id, "failed", Some(&why)).await?;
+            store::finish_event(&mut tx, id, EventStatus::Failed, Some(&why)).await?;
         }
         Ok(())
     };
@@ -212,17 +213,16 @@ async fn store_and_process(app: &App, event: &Event<'_>, source: &'static str) -
         event.payload,
     )
     .await?;
-    let result = process_once(&mut tx, app, &event.id).await?;
-    if result.is_err() {
+    let attempt = process_once(&mut tx, app, &event.id).await?;
+    if let Attempt::Failed(_) = attempt {
         let again = Job::ProcessEvent {
             event: event.id.clone(),
         };
         jobs::enqueue(&mut tx, &again).await?;
     }
     tx.commit().await?;
-    let effect = result.as_ref().map_or("failed", |effect| effect.as_str());
-    app.metrics.event(source, effect);
-    result.map_err(|error| Error::Unavailable(Code::EventNotProcessed, error))
+    app.metrics.event(source, attempt.as_str());
+    attempt.into_result()
 }
 
 /// Processes a stored event that failed before. Safe to repeat. Queues no job, because its callers retry.
@@ -231,16 +231,16 @@ async fn store_and_process(app: &App, event: &Event<'_>, source: &'static str) -
 /// 503 when it failed again.
 pub async fn process_stored(app: &App, id: &str) -> Result<Effect> {
     let mut tx = app.db.begin().await?;
-    let result = process_once(&mut tx, app, id).await?;
+    let attempt = process_once(&mut tx, app, id).await?;
     tx.commit().await?;
-    result.map_err(|error| Error::Unavailable(Code::EventNotProcessed, error))
+    attempt.into_result()
 }
 
 /// Queues an unprocessed event for an immediate retry. Returns its previous status.
 ///
 /// # Errors
 /// 404; 409 `event_already_processed` when nothing is left to do.
-pub async fn run_again(conn: &mut PgConnection, id: &str) -> Result<String> {
+pub async fn run_again(conn: &mut PgConnection, id: &str) -> Result<EventStatus> {
     let stored = store::lock_event(conn, id)
         .await?
         .ok_or(Error::NotFound("Event"))?;
@@ -257,28 +257,50 @@ pub async fn run_again(conn: &mut PgConnection, id: &str) -> Result<String> {
     Ok(stored.status)
 }
 
-/// Processes a stored event under its lock, inside a savepoint. The inner error is the event's, the outer one the
-/// database's.
-async fn process_once(
-    conn: &mut PgConnection,
-    app: &App,
-    id: &str,
-) -> Result<std::result::Result<Effect, anyhow::Error>> {
+/// End of one attempt of an event.
+enum Attempt {
+    Ended(Effect),
+    /// Recorded with the event, which is to be retried.
+    Failed(anyhow::Error),
+}
+
+impl Attempt {
+    /// Name for the metrics.
+    fn as_str(&self) -> &'static str {
+        match self {
+            Attempt::Ended(effect) => effect.as_str(),
+            Attempt::Failed(_) => "failed",
+        }
+    }
+
+    fn into_result(self) -> Result<Effect> {
+        match self {
+            Attempt::Ended(effect) => Ok(effect),
+            Attempt::Failed(error) => Err(Error::Unavailable(Code::EventNotProcessed, error)),
+        }
+    }
+}
+
+/// Processes a stored event under its lock, inside a savepoint.
+///
+/// # Errors
+/// Errors of the database only.
+async fn process_once(conn: &mut PgConnection, app: &App, id: &str) -> Result<Attempt> {
     let Some(stored) = store::lock_event(conn, id).await? else {
-        return Ok(Ok(Effect::Ignored));
+        return Ok(Attempt::Ended(Effect::Ignored));
     };
     if stored.is_finished() {
-        return Ok(Ok(Effect::Repeated));
+        return Ok(Attempt::Ended(Effect::Repeated));
     }
     let event = match Event::read(&stored.payload) {
         Ok(event) => event,
         Err(error) => {
-            store::finish_event(conn, id, "failed", Some(&error.to_string())).await?;
-            return Ok(Err(error.into()));
+            store::finish_event(conn, id, EventStatus::Failed, Some(&error.to_string())).await?;
+            return Ok(Attempt::Failed(error.into()));
         }
     };
     if let Some(why) = wrong_mode(app, &event) {
-        store::finish_event(conn, id, "wrong_mode", Some(why)).await?;
+        store::finish_event(conn, id, EventStatus::WrongMode, Some(why)).await?;
         warn!(
             event = id,
             kind = event.kind,
@@ -289,26 +311,30 @@ async fn process_once(
         let cause = format!("wrong_mode:{}", Utc::now().date_naive());
         let item = NewItem::new(Kind::WrongMode, cause, why);
         review_items::flag(conn, Subject::default(), "stripe", &item).await?;
-        return Ok(Ok(Effect::Ignored));
+        return Ok(Attempt::Ended(Effect::Ignored));
     }
     let mut attempt = conn.begin().await?;
     match process(&mut attempt, app, &event).await {
         Ok(effect) => {
             attempt.commit().await?;
-            let status = if effect == Effect::Ignored {
-                "ignored"
-            } else {
-                "processed"
+            let status = match effect {
+                Effect::Ignored => EventStatus::Ignored,
+                Effect::Processed | Effect::Repeated => EventStatus::Processed,
             };
             store::finish_event(conn, id, status, None).await?;
-            info!(event = id, kind = event.kind, status, "event");
-            Ok(Ok(effect))
+            info!(
+                event = id,
+                kind = event.kind,
+                status = status.as_str(),
+                "event"
+            );
+            Ok(Attempt::Ended(effect))
         }
         Err(error) => {
             attempt.rollback().await?;
             warn!(event = id, kind = event.kind, %error, "event failed; it will be retried");
-            store::finish_event(conn, id, "failed", Some(&error.to_string())).await?;
-            Ok(Err(error.into()))
+            store::finish_event(conn, id, EventStatus::Failed, Some(&error.to_string())).await?;
+            Ok(Attempt::Failed(error.into()))
         }
     }
 }
@@ -328,9 +354,11 @@ async fn process(conn: &mut PgConnection, app: &App, event: &Event<'_>) -> Resul
     let object = &event.json["data"]["object"];
     match event.kind.as_str() {
         "checkout.session.completed" | "checkout.session.async_payment_succeeded" => {
-            session_ended(conn, app, object, "complete").await
+            session_ended(conn, app, object, SessionStatus::Complete).await
         }
-        "checkout.session.expired" => session_ended(conn, app, object, "expired").await,
+        "checkout.session.expired" => {
+            session_ended(conn, app, object, SessionStatus::Expired).await
+        }
         "checkout.session.async_payment_failed" => delayed_payment_failed(conn, app, object).await,
         "charge.refunded" => refunds::charge_refunded(conn, object, event.created).await,
         "refund.created" | "refund.updated" | "refund.failed" | "charge.refund.updated" => {
@@ -405,12 +433,12 @@ async fn session_ended(
     conn: &mut PgConnection,
     app: &App,
     object: &Value,
-    status: &str,
+    status: SessionStatus,
 ) -> Result<Effect> {
     let Some(mut session) = Session::read(object) else {
         return Ok(Effect::Ignored);
     };
-    status.clone_into(&mut session.status);
+    session.status = status;
     match purpose_of(conn, &session).await? {
         Some(Purpose::Order(order)) => settle(conn, app, order, &session).await?,
         Some(Purpose::Quote(quote)) => settle_quote(conn, app, quote, &session).await?,
@@ -512,10 +540,10 @@ pub async fn settle(
     if session.is_paid() {
         return settle_payment(conn, order, session).await;
     }
-    match session.status.as_str() {
+    match session.status {
         // Delayed payment: the hold stays until Stripe reports success or failure.
-        "complete" => delayed::began(conn, app, order, session).await?,
-        "expired" => {
+        SessionStatus::Complete => delayed::began(conn, app, order, session).await?,
+        SessionStatus::Expired => {
             let order_now = orders::release(
                 conn,
                 order,
@@ -525,7 +553,7 @@ pub async fn settle(
             )
             .await?;
             if order_now.status.is_released() {
-                store::set_checkout_state(conn, order, "expired", None).await?;
+                store::set_checkout_state(conn, order, CheckoutState::Expired, None).await?;
             }
         }
         _ => {}
@@ -538,7 +566,7 @@ async fn settle_payment(conn: &mut PgConnection, order: OrderId, session: &Sessi
     let payment_id = payment_id(session);
     let payment = store::lock_payment(conn, payment_id).await?;
     if payment.outcome.is_some() {
-        return store::set_checkout_state(conn, order, "complete", None).await;
+        return store::set_checkout_state(conn, order, CheckoutState::Complete, None).await;
     }
     let mut receipt = receipt(session)?;
     receipt.chosen_shipping = chosen_shipping(conn, order, session).await?;
@@ -552,7 +580,7 @@ async fn settle_payment(conn: &mut PgConnection, order: OrderId, session: &Sessi
         order: Some(order),
         ..Cause::default()
     };
-    store::set_checkout_state(conn, order, "complete", None).await?;
+    store::set_checkout_state(conn, order, CheckoutState::Complete, None).await?;
     let Some(why) = refusal else {
         store::record_session(conn, order, &session.id, None).await?;
         emails::confirm(conn, &order_now).await?;
@@ -572,7 +600,7 @@ async fn settle_quote(
     session: &Session,
 ) -> Result<()> {
     if !session.is_paid() {
-        if session.status == "complete" {
+        if session.status == SessionStatus::Complete {
             custom_orders::delayed_payment_began(conn, app, quote).await?;
         }
         return Ok(());
@@ -661,7 +689,7 @@ fn receipt(session: &Session) -> Result<Receipt> {
 /// Records that a locked, new payment has settled its order. It may already be refunded or disputed.
 async fn settled(conn: &mut PgConnection, cause: Cause, session: &Session) -> Result<()> {
     let id = payment_id(session);
-    store::record_payment(conn, id, cause, session, "settled").await?;
+    store::record_payment(conn, id, cause, session, PaymentOutcome::Settled).await?;
     refunds::apply(conn, id).await?;
     disputes::payment_known(conn, id).await
 }
@@ -678,7 +706,7 @@ async fn refused(
 ) -> Result<()> {
     let id = payment_id(session);
     let amount = session.amount_total.unwrap_or_default();
-    store::record_payment(conn, id, cause, session, "refused").await?;
+    store::record_payment(conn, id, cause, session, PaymentOutcome::Refused).await?;
     let reason = match why {
         Refusal::SoldMeanwhile => "paid too late: the pieces were sold in the meantime",
         Refusal::PaidTwice => "paid twice",

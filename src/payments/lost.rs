@@ -5,6 +5,7 @@ use chrono::Utc;
 use sqlx::PgConnection;
 use tracing::warn;
 
+use super::states::CheckoutState;
 use super::store;
 use crate::app::App;
 use crate::error::Result;
@@ -97,5 +98,5 @@ async fn insert_checkout(conn: &mut PgConnection, order: &Order, session: &Sessi
     };
     store::insert_checkout(conn, &request, "", request.expires_at, None).await?;
     store::record_session(conn, order.id, &session.id, None).await?;
-    store::set_checkout_state(conn, order.id, "complete", None).await
+    store::set_checkout_state(conn, order.id, CheckoutState::Complete, None).await
 }

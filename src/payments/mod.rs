@@ -14,6 +14,7 @@ mod reconcile;
 mod redaction;
 mod refunds;
 mod routes;
+mod states;
 mod store;
 
 pub use admin_views::{PaymentView, RefundView, of_subject};
@@ -23,10 +24,11 @@ pub use events::{process_stored, run_again};
 pub use reconcile::{Reconciled, Swept, reconcile, sweep};
 pub use redaction::redact_events;
 pub use refunds::{
-    NewRefund, RefundSubject, State as RefundState, find_subject, read_refunds, refund, refundable,
+    NewRefund, RefundSubject, find_subject, read_refunds, refund, refundable,
     retry as retry_refund, send_refund,
 };
 pub use routes::{own_hold, router};
+pub use states::{EventStatus, PaymentOutcome, RefundState};
 pub use store::{
     EventRow, count_events, count_failed_events, count_wrong_mode_events, find_event, list_events,
 };

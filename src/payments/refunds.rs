@@ -9,11 +9,12 @@ mod store;
 pub use reports::{apply, charge_refunded, read_refunds, refund_changed, refunded};
 pub use routes::router;
 pub use send::send_refund;
-pub use store::{State, list_unsent};
+pub use store::list_unsent;
 
 use serde_json::{Value, json};
 use sqlx::PgConnection;
 
+use super::states::{PaymentOutcome, RefundState};
 use super::store as payments;
 use crate::audit::{self, Actor};
 use crate::custom_orders;
@@ -186,7 +187,7 @@ pub async fn refund(
         ));
     }
     match payment.order_id {
-        Some(order) if payment.outcome.as_deref() == Some("settled") => {
+        Some(order) if payment.outcome == Some(PaymentOutcome::Settled) => {
             orders::take_back(conn, order, &new.restock, &actor.name).await?;
         }
         _ if !new.restock.is_empty() => {
@@ -315,13 +316,13 @@ async fn retried(conn: &mut PgConnection, id: RefundId, actor: &str) -> Result<R
     let found = store::find(conn, id).await?;
     let refund = found.ok_or(Error::NotFound("Refund"))?;
     match refund.state {
-        State::Planned => {
+        RefundState::Planned => {
             store::hurry(conn, id).await?;
             jobs::enqueue(conn, &Job::SendRefund { refund: id }).await?;
             return Ok(id);
         }
-        State::Failed => {}
-        State::Pending | State::Succeeded => {
+        RefundState::Failed => {}
+        RefundState::Pending | RefundState::Succeeded => {
             return Err(Error::Conflict(
                 Code::RefundIsMade,
                 "Stripe has taken this refund: there is nothing to try again.".to_owned(),
@@ -422,7 +423,7 @@ impl Paid {
                 continue;
             };
             if left(conn, id, &payment).await? > Cents::ZERO {
-                let settled = payment.outcome.as_deref() == Some("settled");
+                let settled = payment.outcome == Some(PaymentOutcome::Settled);
                 with_money.push((id, settled));
             }
         }

@@ -8,6 +8,7 @@ use sqlx::types::Json;
 use sqlx::{Connection, PgConnection};
 use utoipa::ToSchema;
 
+use super::states::{CheckoutState, EventStatus, PaymentOutcome};
 use crate::db;
 use crate::error::Result;
 use crate::stripe::{NewSession, Session};
@@ -18,9 +19,7 @@ use crate::types::money::Cents;
 #[derive(Debug, sqlx::FromRow)]
 pub struct Checkout {
     pub order_id: OrderId,
-    /// `asking` (no answer yet), `open`, `processing` (a delayed payment), or over: `complete`, `expired`, `refused`;
-    /// `unknown`: the answer was lost, the order is released, and a session may exist.
-    pub state: String,
+    pub state: CheckoutState,
     pub request: Json<NewSession>,
     /// The shopper's origin, to return to.
     pub return_origin: String,
@@ -228,20 +227,29 @@ pub async fn record_session(
     Ok(())
 }
 
+/// Moves a checkout to a state, unless it may not become it: the checkout has moved on in the meantime, and keeps its
+/// state.
 pub async fn set_checkout_state(
     conn: &mut PgConnection,
     order: OrderId,
-    state: &str,
+    state: CheckoutState,
     error: Option<&str>,
 ) -> Result<()> {
+    let from: Vec<&str> = CheckoutState::ALL
+        .into_iter()
+        .filter(|from| *from == state || from.may_become(state))
+        .map(CheckoutState::as_str)
+        .collect();
     sqlx::query(
         "update checkouts
          set state = $2, last_error = $3, updated_at = now()
-         where order_id = $1",
+         where order_id = $1
+           and state = any($4)",
     )
     .bind(order)
     .bind(state)
     .bind(error)
+    .bind(from)
     .execute(conn)
     .await?;
     Ok(())
@@ -330,7 +338,7 @@ pub async fn count_wrong_mode_events(conn: &mut PgConnection) -> Result<i64> {
 /// A stored event.
 #[derive(Debug, sqlx::FromRow)]
 pub struct StoredEvent {
-    pub status: String,
+    pub status: EventStatus,
     pub payload: String,
     pub is_redacted: bool,
 }
@@ -338,7 +346,7 @@ pub struct StoredEvent {
 impl StoredEvent {
     /// Reports whether the event is over: it took effect, or its content was redacted.
     pub fn is_finished(&self) -> bool {
-        self.is_redacted || matches!(self.status.as_str(), "processed" | "ignored")
+        self.is_redacted || self.status.is_over()
     }
 }
 
@@ -375,8 +383,7 @@ pub struct EventRow {
     #[sqlx(rename = "type")]
     #[serde(rename = "type")]
     pub kind: String,
-    /// `received`, `processed`, `ignored`, `failed` or `wrong_mode`.
-    pub status: String,
+    pub status: EventStatus,
     pub source: String,
     pub attempts: i32,
     pub last_error: Option<String>,
@@ -389,7 +396,7 @@ pub struct EventRow {
 /// Lists events, newest first, by status, or by a part of id or type.
 pub async fn list_events(
     conn: &mut PgConnection,
-    status: Option<&str>,
+    status: Option<EventStatus>,
     search: Option<&str>,
     limit: i64,
     offset: i64,
@@ -419,7 +426,7 @@ pub async fn list_events(
 /// Counts all events that [`list_events`] matches.
 pub async fn count_events(
     conn: &mut PgConnection,
-    status: Option<&str>,
+    status: Option<EventStatus>,
     search: Option<&str>,
 ) -> Result<i64> {
     // Behind a pooler, only a transaction keeps an unnamed statement and its values together.
@@ -470,21 +477,29 @@ pub async fn lock_event(conn: &mut PgConnection, id: &str) -> Result<Option<Stor
     Ok(event)
 }
 
+/// Records the end of an attempt of an event that is not over.
 pub async fn finish_event(
     conn: &mut PgConnection,
     id: &str,
-    status: &str,
+    status: EventStatus,
     error: Option<&str>,
 ) -> Result<()> {
+    let from: Vec<&str> = EventStatus::ALL
+        .into_iter()
+        .filter(|from| from.may_become(status))
+        .map(EventStatus::as_str)
+        .collect();
     sqlx::query(
         "update stripe_events
          set status = $2, last_error = $3, attempts = attempts + 1,
              processed_at = case when $2 = 'failed' then null else now() end
-         where id = $1",
+         where id = $1
+           and status = any($4)",
     )
     .bind(id)
     .bind(status)
     .bind(error)
+    .bind(from)
     .execute(conn)
     .await?;
     Ok(())
@@ -509,8 +524,8 @@ pub struct Payment {
     pub custom_order_id: Option<CustomOrderId>,
     pub amount: Cents,
     pub currency: String,
-    /// `settled` (it paid its order) or `refused` (it is refunded); `None` while only a refund of it is known.
-    pub outcome: Option<String>,
+    /// `None` while only a refund or dispute of it is known.
+    pub outcome: Option<PaymentOutcome>,
     /// Sum of refunds in the charge's latest report, and its time. `refunds::refunded` has the effective amount.
     pub refunded: Cents,
     pub refunded_as_of: Option<DateTime<Utc>>,
@@ -553,19 +568,20 @@ pub struct Cause {
     pub custom_order: Option<CustomOrderId>,
 }
 
-/// Records the outcome of a payment: `settled`, or `refused` when it is refunded.
+/// Records the outcome of a payment that has none.
 pub async fn record_payment(
     conn: &mut PgConnection,
     id: &str,
     cause: Cause,
     session: &Session,
-    outcome: &str,
+    outcome: PaymentOutcome,
 ) -> Result<()> {
     sqlx::query(
         "update payments
          set order_id = $2, custom_order_id = $3, session_id = $4, outcome = $5, amount = $6, currency = $7,
              updated_at = now()
-         where id = $1",
+         where id = $1
+           and outcome is null",
     )
     .bind(id)
     .bind(cause.order)

@@ -10,7 +10,10 @@ mod signature;
 pub use lenient::read_json;
 pub use payment_link::{NewPaymentLink, PaymentLink};
 pub use refund::{Refund, RefundStatus};
-pub use session::{COUNTRIES, NewSession, Piece, Session, SessionLine, ShippingOption, amount};
+pub use session::{
+    COUNTRIES, NewSession, PaymentStatus, Piece, Session, SessionLine, SessionStatus,
+    ShippingOption, amount,
+};
 pub use signature::{SignatureError, verify};
 
 use std::collections::HashMap;

@@ -1,6 +1,7 @@
 //! Checkout Sessions: request and response.
 
 use std::collections::HashMap;
+use std::fmt;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -126,16 +127,67 @@ impl Piece {
     }
 }
 
+/// Status of a session at Stripe.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SessionStatus {
+    Open,
+    Complete,
+    Expired,
+    /// A word that this version does not know; empty where there is none.
+    Other(String),
+}
+
+impl SessionStatus {
+    fn read(json: &Value) -> SessionStatus {
+        let word = text(json).unwrap_or_default();
+        match word.as_str() {
+            "open" => SessionStatus::Open,
+            "complete" => SessionStatus::Complete,
+            "expired" => SessionStatus::Expired,
+            _ => SessionStatus::Other(word),
+        }
+    }
+}
+
+impl fmt::Display for SessionStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            SessionStatus::Open => "open",
+            SessionStatus::Complete => "complete",
+            SessionStatus::Expired => "expired",
+            SessionStatus::Other(word) => word,
+        })
+    }
+}
+
+/// Status of a session's payment at Stripe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PaymentStatus {
+    Paid,
+    /// Nothing was due.
+    NoPaymentRequired,
+    /// `unpaid`, or a word that this version does not know.
+    Unpaid,
+}
+
+impl PaymentStatus {
+    fn read(json: &Value) -> PaymentStatus {
+        match text(json).as_deref() {
+            Some("paid") => PaymentStatus::Paid,
+            Some("no_payment_required") => PaymentStatus::NoPaymentRequired,
+            _ => PaymentStatus::Unpaid,
+        }
+    }
+}
+
 /// A session at Stripe; only the fields that the shop uses.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Session {
     pub id: String,
     /// The payment page; absent once the session is complete or expired.
     pub url: Option<String>,
-    /// `open`, `complete` or `expired`.
-    pub status: String,
-    /// `paid`, `unpaid` or `no_payment_required`.
-    pub payment_status: String,
+    pub status: SessionStatus,
+    pub payment_status: PaymentStatus,
     /// Our order's id, if the session is ours.
     pub client_reference_id: Option<String>,
     pub payment_intent: Option<String>,
@@ -193,8 +245,8 @@ impl Session {
         Some(Session {
             id: text(&json["id"])?,
             url: text(&json["url"]),
-            status: text(&json["status"]).unwrap_or_default(),
-            payment_status: text(&json["payment_status"]).unwrap_or_default(),
+            status: SessionStatus::read(&json["status"]),
+            payment_status: PaymentStatus::read(&json["payment_status"]),
             client_reference_id: text(&json["client_reference_id"]),
             payment_intent: id_of("payment_intent"),
             payment_link: id_of("payment_link"),
@@ -223,8 +275,11 @@ impl Session {
 
     /// Returns true when the money has arrived (or none was due).
     pub fn is_paid(&self) -> bool {
-        self.status == "complete"
-            && matches!(self.payment_status.as_str(), "paid" | "no_payment_required")
+        self.status == SessionStatus::Complete
+            && matches!(
+                self.payment_status,
+                PaymentStatus::Paid | PaymentStatus::NoPaymentRequired
+            )
     }
 }
 

@@ -22,7 +22,7 @@ use crate::error::{Code, Error, ErrorBody, Result};
 use crate::http::{Json, Page, Paging, Path, Query};
 use crate::jobs::{self, QueuedJob};
 use crate::orders::{self, Line, Order, OrderView, Status};
-use crate::payments::{self, Cancelled, EventRow};
+use crate::payments::{self, Cancelled, EventRow, EventStatus};
 use crate::settings::{self, Choice, Settings};
 use health::{Health, VERSION};
 
@@ -41,9 +41,6 @@ pub fn router() -> OpenApiRouter<App> {
         .routes(routes!(list_audit_log))
         .routes(routes!(show_settings, choose_settings))
 }
-
-/// States of an event.
-pub const EVENT_STATES: [&str; 5] = ["failed", "received", "processed", "ignored", "wrong_mode"];
 
 /// Schedules a stored event that was not processed for an immediate retry.
 ///
@@ -196,7 +193,12 @@ async fn list_events(
     admin.may(Scope::System)?;
     let mut field_errors = Vec::new();
     let page = query.paging(&mut field_errors);
-    let state = query.one_of("state", &EVENT_STATES, |state| state, &mut field_errors);
+    let state = query.one_of(
+        "state",
+        &EventStatus::ALL,
+        EventStatus::as_str,
+        &mut field_errors,
+    );
     let search = query.search(&mut field_errors);
     if !field_errors.is_empty() {
         return Err(Error::Invalid(field_errors));

@@ -6,7 +6,7 @@ use serde_json::Value;
 use sqlx::PgConnection;
 use tracing::warn;
 
-use super::store::{self, State, Untold};
+use super::store::{self, Untold};
 use super::{TO_SHIP_AFTER_ALL, flag, is_to_ship_after_all, note, with_restock};
 use crate::app::App;
 use crate::custom_orders;
@@ -15,6 +15,7 @@ use crate::jobs::{self, Job};
 use crate::orders::{self, Status};
 use crate::payments::emails;
 use crate::payments::events::{Effect, reference};
+use crate::payments::states::{PaymentOutcome, RefundState};
 use crate::payments::store::{self as payments, Payment};
 use crate::review_items;
 use crate::review_items::{Kind, NewItem};
@@ -33,14 +34,14 @@ pub async fn keep(
     let ours = store::find_ours(conn, payment, report).await?;
     store::keep_report(conn, payment, report, ours, at).await?;
     if let Some(ours) = ours {
-        let state = State::from(report.status);
-        let error = (state == State::Failed).then_some("the bank returned the money");
+        let state = RefundState::from(report.status);
+        let error = (state == RefundState::Failed).then_some("the bank returned the money");
         store::set_state(conn, ours, state, Some(&report.id), error).await?;
-        if state != State::Failed {
+        if state != RefundState::Failed {
             let source = format!("refund_delayed:{ours}");
             review_items::settle(conn, &source, "stripe", "Stripe has accepted the refund").await?;
         }
-        if state == State::Succeeded {
+        if state == RefundState::Succeeded {
             // The refunds that it replaces need nobody any more.
             for failed in store::list_replaced(conn, ours).await? {
                 let source = format!("refund:{failed}");
@@ -114,7 +115,7 @@ pub async fn refunded(conn: &mut PgConnection, id: &str, payment: &Payment) -> R
 /// known only by its refunds.
 pub async fn apply(conn: &mut PgConnection, payment_id: &str) -> Result<()> {
     let payment = payments::lock_payment(conn, payment_id).await?;
-    let Some(outcome) = payment.outcome.as_deref() else {
+    let Some(outcome) = payment.outcome else {
         return Ok(());
     };
     let refunded = refunded(conn, payment_id, &payment).await?;
@@ -125,7 +126,7 @@ pub async fn apply(conn: &mut PgConnection, payment_id: &str) -> Result<()> {
     }
     let (order, custom_order) = (payment.order_id, payment.custom_order_id);
     match (outcome, order) {
-        ("settled", Some(order)) => {
+        (PaymentOutcome::Settled, Some(order)) => {
             apply_to_order(conn, payment_id, &payment, order, refunded).await?;
         }
         _ => {

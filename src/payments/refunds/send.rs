@@ -8,12 +8,13 @@ use chrono::{TimeDelta, Utc};
 use sqlx::PgConnection;
 use tracing::{info, warn};
 
-use super::store::{self, Refund, State};
+use super::store::{self, Refund};
 use super::{TO_SHIP_AFTER_ALL, flag, is_to_ship_after_all, note, reports, with_restock};
 use crate::app::App;
 use crate::custom_orders;
 use crate::error::{Code, Error, Result};
 use crate::orders::{self, Order};
+use crate::payments::states::RefundState;
 use crate::payments::store::{self as payments, Payment};
 use crate::review_items::{Kind, NewItem};
 use crate::stripe::{self, RefundRequest, RefundStatus, StripeError};
@@ -78,7 +79,7 @@ pub async fn send_refund(app: &App, id: RefundId) -> Result<()> {
     let mut conn = app.db.acquire().await?;
     let Some(refund) = store::begin_try(&mut conn, id, lease).await? else {
         let refund = store::find(&mut conn, id).await?;
-        return match refund.is_some_and(|refund| refund.state == State::Planned) {
+        return match refund.is_some_and(|refund| refund.state == RefundState::Planned) {
             true => Err(unavailable("another try of this refund is under way")),
             false => Ok(()),
         };
@@ -117,8 +118,8 @@ async fn ask(app: &App, id: RefundId, refund: &Refund) -> Result<Try> {
     let mut standing = match is_first {
         true => by_our_books(app, refund).await?,
         false => match look(app, id, refund, &mut listed).await? {
-            Ok(standing) => standing,
-            Err(error) => return Ok(Try::of(listed, error)),
+            Look::Found(standing) => standing,
+            Look::Unanswered(error) => return Ok(Try::of(listed, error)),
         },
     };
     let mut key_number = refund.key_number;
@@ -150,8 +151,8 @@ async fn ask(app: &App, id: RefundId, refund: &Refund) -> Result<Try> {
         };
         // Part of it may have been refunded at the dashboard, without a report yet.
         standing = match look(app, id, refund, &mut listed).await? {
-            Ok(standing) => standing,
-            Err(_) => return Ok(Try::of(listed, error)),
+            Look::Found(standing) => standing,
+            Look::Unanswered(_) => return Ok(Try::of(listed, error)),
         };
         refusal = Some(error);
     }
@@ -168,12 +169,12 @@ async fn after_failure(
 ) -> Result<Outcome> {
     let found = look(app, id, refund, listed).await?;
     Ok(match found {
-        Ok(Standing::Made(made)) => Outcome::Taken(made),
-        Ok(Standing::Due(_) | Standing::NothingLeft(_)) => Outcome::Deferred {
+        Look::Found(Standing::Made(made)) => Outcome::Taken(made),
+        Look::Found(Standing::Due(_) | Standing::NothingLeft(_)) => Outcome::Deferred {
             error: StripeError::Failed(error).to_string(),
             needs_new_key: true,
         },
-        Err(_) => StripeError::Failed(error).into(),
+        Look::Unanswered(_) => StripeError::Failed(error).into(),
     })
 }
 
@@ -204,24 +205,33 @@ async fn by_our_books(app: &App, refund: &Refund) -> Result<Standing> {
     Ok(standing(&payment, refund, before))
 }
 
-/// Amount due by Stripe's list of the payment's refunds. The inner error is Stripe's, the outer one the database's.
+/// Answer of Stripe to the question what is due.
+enum Look {
+    Found(Standing),
+    Unanswered(StripeError),
+}
+
+/// Amount due by Stripe's list of the payment's refunds.
+///
+/// # Errors
+/// Errors of the database only.
 async fn look(
     app: &App,
     id: RefundId,
     refund: &Refund,
     listed: &mut Vec<stripe::Refund>,
-) -> Result<std::result::Result<Standing, StripeError>> {
+) -> Result<Look> {
     *listed = match app.stripe.list_refunds(&refund.payment_id).await {
         Ok(listed) => listed,
-        Err(error) => return Ok(Err(error)),
+        Err(error) => return Ok(Look::Unanswered(error)),
     };
     if let Some(made) = listed.iter().find(|made| made.ours == Some(id)) {
-        return Ok(Ok(Standing::Made(made.clone())));
+        return Ok(Look::Found(Standing::Made(made.clone())));
     }
     let payment = payments::find_payment(&mut *app.db.acquire().await?, &refund.payment_id)
         .await?
         .ok_or(Error::NotFound("Payment"))?;
-    Ok(Ok(standing(&payment, refund, refunded(listed))))
+    Ok(Look::Found(standing(&payment, refund, refunded(listed))))
 }
 
 fn standing(payment: &Payment, refund: &Refund, before: Cents) -> Standing {
@@ -259,19 +269,19 @@ async fn record(app: &App, id: RefundId, refund: &Refund, tried: Try) -> Result<
     for made in &tried.listed {
         reports::keep(&mut tx, payment, made, None).await?;
     }
-    let result = match tried.outcome {
+    let retry = match tried.outcome {
         Outcome::Taken(made) => {
             info!(%id, stripe_id = made.id, "refund accepted by Stripe");
             reports::keep(&mut tx, payment, &made, None).await?;
-            Ok(())
+            None
         }
         Outcome::NothingLeft(before) => {
             nothing_left(&mut tx, id, refund, before).await?;
-            Ok(())
+            None
         }
         Outcome::Refused(error) => {
             refused(&mut tx, id, refund, &error).await?;
-            Ok(())
+            None
         }
         Outcome::Deferred {
             error,
@@ -280,7 +290,7 @@ async fn record(app: &App, id: RefundId, refund: &Refund, tried: Try) -> Result<
     };
     reports::apply(&mut tx, payment).await?;
     tx.commit().await?;
-    result
+    retry.map_or(Ok(()), Err)
 }
 
 async fn nothing_left(
@@ -289,7 +299,7 @@ async fn nothing_left(
     refund: &Refund,
     before: Cents,
 ) -> Result<()> {
-    if !store::end_planned(conn, id, State::Succeeded, None).await? {
+    if !store::end_planned(conn, id, RefundState::Succeeded, None).await? {
         return Ok(());
     }
     info!(%id, "nothing was left to refund");
@@ -316,7 +326,7 @@ async fn refused(
         Some(order) => orders::is_refunded_in_full(conn, order.id).await?,
         None => false,
     };
-    if !store::end_planned(conn, id, State::Failed, Some(error)).await? {
+    if !store::end_planned(conn, id, RefundState::Failed, Some(error)).await? {
         return Ok(());
     }
     if let Some(order) = order {
@@ -347,7 +357,7 @@ async fn lock_order(conn: &mut PgConnection, order: Option<OrderId>) -> Result<O
     }
 }
 
-/// Records why a refund was not accepted. The inner error makes the queue retry; there is none when Stripe turns out to
+/// Records why a refund was not accepted. Returns the error that makes the queue retry, or none when Stripe turns out to
 /// have the refund.
 async fn deferred(
     conn: &mut PgConnection,
@@ -355,10 +365,10 @@ async fn deferred(
     refund: &Refund,
     error: &str,
     needs_new_key: bool,
-) -> Result<Result<()>> {
+) -> Result<Option<Error>> {
     let wait = wait_after(refund.attempts);
     if !store::postpone(conn, id, error, needs_new_key, wait).await? {
-        return Ok(Ok(()));
+        return Ok(None);
     }
     warn!(%id, attempt = refund.attempts, error, "refund not accepted; retrying later");
     if refund.flagged_at.is_none() && refund.created_at < Utc::now() - PATIENCE {
@@ -370,7 +380,7 @@ async fn deferred(
         let item = NewItem::new(Kind::RefundDelayed, format!("refund_delayed:{id}"), why);
         flag(conn, refund.order_id, refund.custom_order_id, &item).await?;
     }
-    Ok(Err(unavailable(error)))
+    Ok(Some(unavailable(error)))
 }
 
 /// Wait after this many attempts, as in the job queue: three seconds, and more each time.

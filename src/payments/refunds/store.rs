@@ -6,38 +6,13 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
 use sqlx::types::Json;
-use utoipa::ToSchema;
 
 use crate::error::{Code, Error, Result};
 use crate::orders::Restocked;
-use crate::stripe::{self, RefundStatus};
+use crate::payments::states::RefundState;
+use crate::stripe;
 use crate::types::ids::{CustomOrderId, OrderId, RefundId};
 use crate::types::money::Cents;
-
-/// State of a refund.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, sqlx::Type, ToSchema)]
-#[serde(rename_all = "snake_case")]
-#[sqlx(type_name = "text", rename_all = "snake_case")]
-#[schema(as = RefundState)]
-pub enum State {
-    /// Decided. Requested from Stripe until accepted.
-    Planned,
-    /// Accepted by Stripe, in progress at the bank.
-    Pending,
-    Succeeded,
-    /// Rejected by Stripe, or returned by the bank.
-    Failed,
-}
-
-impl From<RefundStatus> for State {
-    fn from(status: RefundStatus) -> State {
-        match status {
-            RefundStatus::Pending => State::Pending,
-            RefundStatus::Succeeded => State::Succeeded,
-            RefundStatus::Failed => State::Failed,
-        }
-    }
-}
 
 /// The part of a refund's request that its row does not tell otherwise.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -64,7 +39,7 @@ pub struct Refund {
     pub restocked: i32,
     /// None where nobody asked for it, or an earlier version was asked.
     pub asked: Option<Json<AskedRefund>>,
-    pub state: State,
+    pub state: RefundState,
     pub attempts: i32,
     pub key_number: i32,
     pub flagged_at: Option<DateTime<Utc>>,
@@ -261,7 +236,7 @@ pub async fn postpone(
 pub async fn end_planned(
     conn: &mut PgConnection,
     id: RefundId,
-    state: State,
+    state: RefundState,
     error: Option<&str>,
 ) -> Result<bool> {
     let done = sqlx::query(
@@ -295,23 +270,27 @@ pub async fn set_flagged(conn: &mut PgConnection, id: RefundId) -> Result<()> {
     Ok(())
 }
 
-/// Records the state of a refund. A final state (succeeded or failed) does not go back to pending.
+/// Records the state of a refund, as far as it may become it. The caller has locked the payment.
 pub async fn set_state(
     conn: &mut PgConnection,
     id: RefundId,
-    state: State,
+    state: RefundState,
     stripe_id: Option<&str>,
     error: Option<&str>,
 ) -> Result<()> {
+    let before: RefundState =
+        sqlx::query_scalar("select state from refunds where id = $1 for update")
+            .bind(id)
+            .fetch_one(&mut *conn)
+            .await?;
     sqlx::query(
         "update refunds
-         set state = case when state in ('planned', 'pending') or $2 = 'failed' then $2 else state end,
-             stripe_refund_id = coalesce($3, stripe_refund_id), last_error = $4, is_trying = false, retry_wait = '0',
-             updated_at = now()
+         set state = $2, stripe_refund_id = coalesce($3, stripe_refund_id), last_error = $4, is_trying = false,
+             retry_wait = '0', updated_at = now()
          where id = $1",
     )
     .bind(id)
-    .bind(state)
+    .bind(before.after(state))
     .bind(stripe_id)
     .bind(error)
     .execute(conn)
@@ -350,16 +329,13 @@ pub async fn keep_report(
     ours: Option<RefundId>,
     at: Option<DateTime<Utc>>,
 ) -> Result<()> {
-    let before: Option<State> =
+    let before: Option<RefundState> =
         sqlx::query_scalar("select state from stripe_refunds where id = $1 for update")
             .bind(&report.id)
             .fetch_optional(&mut *conn)
             .await?;
-    let state = match (before, State::from(report.status)) {
-        (Some(State::Failed), _) | (_, State::Failed) => State::Failed,
-        (Some(State::Succeeded), _) | (_, State::Succeeded) => State::Succeeded,
-        _ => State::Pending,
-    };
+    let reported = RefundState::from(report.status);
+    let state = before.map_or(reported, |before| before.after(reported));
     sqlx::query(
         "insert into stripe_refunds as known (id, payment_id, refund_id, amount, state, reason, created_at, failed_at)
          values ($1, $2, $3, $4, $5, $6, coalesce($7, now()), case when $5 = 'failed' then coalesce($8, now()) end)

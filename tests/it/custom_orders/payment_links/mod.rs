@@ -5,7 +5,7 @@ mod rules;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use spirit_beads::stripe::{NewPaymentLink, PaymentLink, StripeError};
+use spirit_beads::stripe::{NewPaymentLink, PaymentLink, SessionStatus, StripeError};
 use spirit_beads::types::ids::{CustomOrderId, QuoteId};
 use spirit_beads::types::money::Cents;
 use stripe_sandbox::Fault;
@@ -312,7 +312,7 @@ async fn of_twenty_payers_on_one_link_one_pays() {
     assert_eq!(page.status, 410);
     assert!(page.text.contains("paid for already"), "{}", page.text);
     let expired = shop.app.stripe.expire_session(&sessions[late]).await;
-    assert_eq!(expired.expect("a session").status, "expired");
+    assert_eq!(expired.expect("a session").status, SessionStatus::Expired);
     let page = shop.client.get(&path).await;
     assert!(page.text.contains("has expired") && page.text.contains(&link.url));
 }
