@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use axum::extract::FromRequestParts;
+use axum::http::StatusCode;
 use axum::http::request::Parts;
 
 use crate::config::Secret;
@@ -166,4 +167,13 @@ impl<S: Send + Sync> FromRequestParts<S> for Form {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Form, Self::Rejection> {
         Ok(parts.extensions.get().cloned().unwrap_or_default())
     }
+}
+
+/// The refusal of a form whose hidden fields are not those of a page of this version.
+pub fn stale_form() -> Error {
+    Error::Refused(
+        StatusCode::BAD_REQUEST,
+        Code::StaleForm,
+        "This form is out of date. Load the page again.".to_owned(),
+    )
 }

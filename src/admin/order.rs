@@ -7,7 +7,7 @@ use axum::response::Response;
 use sqlx::PgConnection;
 
 use super::context::AdminContext;
-use super::form::Form;
+use super::form::{Form, stale_form};
 use super::refunds::{self, RefundForm};
 use super::sign_in::refused;
 use crate::app::App;
@@ -538,7 +538,7 @@ fn check_is_as_seen(form: &Form, order: &Order, pieces: &[(ProductId, i32)]) -> 
 /// The return of pieces that a form asks for.
 fn read_restock(form: &Form) -> Result<NewRestock> {
     let id = form.get("id").parse().map(RestockId);
-    let id = id.map_err(|_| stale())?;
+    let id = id.map_err(|_| stale_form())?;
     let mut field_errors = Vec::new();
     let pieces = read_pieces(form, &mut field_errors);
     match field_errors.is_empty() {
@@ -549,13 +549,6 @@ fn read_restock(form: &Form) -> Result<NewRestock> {
         }),
         false => Err(Error::Invalid(field_errors)),
     }
-}
-
-fn stale() -> Error {
-    Error::refused(
-        Code::StaleForm,
-        "This form is out of date. Load the page again.",
-    )
 }
 
 /// The pieces that a form puts back into stock.
@@ -582,7 +575,7 @@ pub const REFUND_PLANNED: &str =
 pub fn read_refund(form: &Form, currency: &str) -> Result<NewRefund> {
     let mut field_errors = Vec::new();
     let id = form.get("refund").parse().map(RefundId);
-    let id = id.map_err(|_| stale())?;
+    let id = id.map_err(|_| stale_form())?;
     let amount = Cents::parse(&form.get("amount"), currency);
     if amount.is_none() {
         let message = format!("must be an amount such as {}", Cents(4750).plain(currency));

@@ -6,7 +6,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 
 use super::context::AdminContext;
-use super::form::Form;
+use super::form::{Form, stale_form};
 use super::sign_in::refused;
 use crate::app::App;
 use crate::error::{Code, Error, FieldError, Result};
@@ -141,12 +141,7 @@ pub async fn submit(State(app): State<App>, context: AdminContext, form: Form) -
 async fn sell(app: &App, context: &AdminContext, form: &Form) -> Result<(Order, bool)> {
     let actor = context.actor()?;
     let id = form.get("sale").parse().map(OrderId);
-    let id = id.map_err(|_| {
-        Error::refused(
-            Code::StaleForm,
-            "This form is out of date. Load the page again.",
-        )
-    })?;
+    let id = id.map_err(|_| stale_form())?;
     let mut tx = app.db.begin().await?;
     let piece = ProductId::parse(&form.get("piece"));
     let piece = piece.ok_or_else(|| Error::invalid("piece", "is no product's id"))?;

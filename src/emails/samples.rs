@@ -12,7 +12,7 @@ use crate::types::ids::{CustomOrderId, ImageId};
 use crate::types::money::Cents;
 
 /// One sample of every kind, by a unique name. Product images are those of the demo catalog; uploaded images are named
-/// by [`images`].
+/// by `images`.
 pub fn emails() -> Vec<(&'static str, Email)> {
     let mut emails = of_orders();
     emails.extend(of_custom_orders());

@@ -34,7 +34,7 @@ pub use settlement::{
     place_custom_order, record_dispute, record_refund,
 };
 pub use shipments::{
-    CARRIERS, Carrier, NewShipment, Shipment, deliver, is_shippable, ship, shipping_warnings,
+    CARRIERS, Carrier, NewShipment, deliver, is_shippable, ship, shipping_warnings,
 };
 pub use shipping::Zone;
 pub use store::{
@@ -50,7 +50,7 @@ use utoipa::ToSchema;
 
 use crate::review_items::OpenItem;
 use crate::types::address::Address;
-use crate::types::ids::{OrderId, ProductId};
+use crate::types::ids::{ImageId, OrderId, ProductId};
 use crate::types::money::Cents;
 
 /// Origin of an order. It never changes.
@@ -261,6 +261,17 @@ impl OrderLine {
     pub fn back_in_stock(&self) -> i32 {
         self.restocked + self.returned
     }
+}
+
+/// A shipped package.
+#[derive(Clone, Debug, PartialEq, Serialize, sqlx::FromRow, ToSchema)]
+pub struct Shipment {
+    pub carrier: String,
+    pub tracking_number: Option<String>,
+    pub tracking_url: Option<String>,
+    pub shipped_at: DateTime<Utc>,
+    #[serde(skip)]
+    pub images: Vec<ImageId>,
 }
 
 /// An entry of an order's timeline.

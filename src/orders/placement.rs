@@ -167,7 +167,7 @@ pub struct Lost<'a> {
     pub pieces: Vec<(ProductId, i32, Cents)>,
 }
 
-/// Recreates a lost order as a released order; [`pay`] then checks whether its pieces are still in stock. Returns
+/// Recreates a lost order as a released order; [`pay`](super::pay) then checks whether its pieces are still in stock. Returns
 /// `None`, and writes nothing, when one of its products is unknown.
 ///
 /// # Errors

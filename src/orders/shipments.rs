@@ -1,12 +1,12 @@
 //! Shipments: contents, carrier and tracking.
 
-use chrono::{DateTime, Utc};
-use serde::{Deserialize, Serialize};
+use chrono::Utc;
+use serde::Deserialize;
 use serde_json::{Value, json};
 use sqlx::PgConnection;
 use utoipa::ToSchema;
 
-use super::{Order, Status, store};
+use super::{Order, Shipment, Status, store};
 use crate::emails::ShipmentEmailData;
 use crate::error::{Code, Error, FieldError, Result};
 use crate::http::texts::ShortLine;
@@ -36,17 +36,6 @@ pub struct NewShipment {
     #[serde(default)]
     #[schema(required = false)]
     pub ship_anyway: bool,
-}
-
-/// A shipped package.
-#[derive(Clone, Debug, PartialEq, Serialize, sqlx::FromRow, ToSchema)]
-pub struct Shipment {
-    pub carrier: String,
-    pub tracking_number: Option<String>,
-    pub tracking_url: Option<String>,
-    pub shipped_at: DateTime<Utc>,
-    #[serde(skip)]
-    pub images: Vec<ImageId>,
 }
 
 impl Shipment {
@@ -334,7 +323,7 @@ pub async fn check_shippable(conn: &mut PgConnection, order: &Order) -> Result<(
     Ok(())
 }
 
-/// Reports whether an order is paid and has pieces to ship, as [`check_shippable`] decides.
+/// Reports whether an order is paid and has pieces to ship.
 ///
 /// # Errors
 /// Database errors only.

@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 use sqlx::{Connection, PgConnection};
 use tracing::{info, warn};
 
-use super::lost::{self, Found};
+use super::recovery::{self, Found};
 use super::states::{CheckoutState, EventStatus, PaymentOutcome};
 use super::store::Cause;
 use super::{delayed, disputes, emails, redaction, refunds, store};
@@ -450,7 +450,7 @@ async fn session_ended(
 
 /// Handles a payment with an unknown purpose: ours, lost by a restore, or someone else's.
 async fn settle_lost(conn: &mut PgConnection, app: &App, session: &Session) -> Result<Effect> {
-    match lost::find(conn, app, session).await? {
+    match recovery::find(conn, app, session).await? {
         Found::Order(order) => settle(conn, app, order, session).await?,
         Found::Unknown(order) => {
             let payment = store::lock_payment(conn, payment_id(session)).await?;

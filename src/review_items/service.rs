@@ -26,7 +26,7 @@ pub async fn flag(
     Ok(raised.is_some())
 }
 
-/// Resolves the open items of a source whose cause is gone, as [`close`] does, and notes the outcome on
+/// Resolves the open items of a source whose cause is gone, as [`super::close`] does, and notes the outcome on
 /// their timelines. Safe to repeat.
 ///
 /// # Errors

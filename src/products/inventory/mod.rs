@@ -23,7 +23,7 @@ pub use take::{take, take_held};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// Reason for a change of `on_hand`. Only [`take`] and [`take_held`] record sales.
+/// Reason for a change of `on_hand`. Only [`take()`] and [`take_held`] record sales.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum StockReason {

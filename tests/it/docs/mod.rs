@@ -1,5 +1,6 @@
 //! The documents, held against the repository: links, and files that comments cite.
 
+mod circles;
 mod error_codes;
 mod modules;
 mod program;
