@@ -9,7 +9,7 @@ run *arguments:
     cargo run -- {{ arguments }}
 
 # Tests that take more than some seconds each, by parts of their names
-slow := "every_form:: poolers:: database_outages:: hostile_connections:: migrations:: process::endurance:: process::load:: process::resources:: bad_input::oddities:: to_ship::races:: a_mail_server_that_says_nothing nothing_that_a_visitor_types a_misspelling_is_answered a_request_that_never_finishes a_course_told_in_any_order"
+slow := "every_form:: poolers:: database_outages:: hostile_connections:: migrations:: process::endurance:: process::load:: process::resources:: bad_input::oddities:: to_ship::races:: nothing_that_a_visitor_types a_misspelling_is_answered a_request_that_never_finishes a_course_told_in_any_order"
 
 # Run the tests, without the slow ones below
 test *arguments:

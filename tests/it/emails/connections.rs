@@ -151,8 +151,9 @@ async fn an_email_cut_off_after_it_was_taken_is_sent_again_under_its_own_id() {
 async fn a_mail_server_that_says_nothing_keeps_few_connections_busy_and_no_other_job_waiting() {
     let server = MailServer::start().await;
     let shop = shop_with(&server, &[("SMTP_TIMEOUT_SECONDS", "30")]).await;
-    for name in ["One", "Two", "Three", "Four", "Five"] {
-        shop.sells_one(name).await;
+    // Different customers: emails to one go one after another.
+    for name in ["one", "two", "three", "four", "five"] {
+        shop.asks_for_a_piece(&format!("{name}@example.com")).await;
     }
     shop.stocks("Last", 1).await;
     server.misbehave(Trouble::Silence);

@@ -100,8 +100,9 @@ impl Ending {
             .expect("a client");
         let pools = database::pools(&self.database);
         let app = App::new(pools, stripe, Secret::new(SECRET_KEY), config).expect("an app");
+        let began = chrono::Utc::now();
         jobs::run(&app, db).await;
-        let left = jobs::failed(db).await;
+        let left = jobs::failed(db, began).await;
         app.pools.close().await;
         left
     }

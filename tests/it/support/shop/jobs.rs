@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use reqwest::Method;
 use serde_json::Value;
 use spirit_beads::app::App;
@@ -191,14 +192,16 @@ pub(super) async fn hurry_all(db: &PgPool) -> bool {
     jobs.rows_affected() > 0
 }
 
-/// The jobs that fail or could have run; others wait for a time that is to come.
-pub(super) async fn failed(db: &PgPool) -> Vec<(Value, Option<String>)> {
+/// The jobs that fail, and those that have been due since before the queue was worked off. Others wait for a time that
+/// was to come then, such as the turn of an email behind another one.
+pub(super) async fn failed(db: &PgPool, began: DateTime<Utc>) -> Vec<(Value, Option<String>)> {
     sqlx::query_as(
         "select payload::jsonb, last_error
          from graphile_worker._private_jobs
-         where last_error is not null or run_at <= now()
+         where last_error is not null or run_at <= $1
          order by id",
     )
+    .bind(began)
     .fetch_all(db)
     .await
     .expect("the queue")
