@@ -28,7 +28,9 @@ impl StripeConfig {
         let secrets = reader.list("STRIPE_WEBHOOK_SECRET");
         let api_url = reader.url("STRIPE_API_URL");
         reader.required("STRIPE_SECRET_KEY", production);
-        reader.required("STRIPE_WEBHOOK_SECRET", production);
+        if production && secrets.is_empty() {
+            reader.field_error("STRIPE_WEBHOOK_SECRET", "is required in production");
+        }
         if production {
             check_key(reader, key.as_deref());
             if api_url

@@ -53,6 +53,22 @@ fn production_names_everything_missing_or_unsafe_at_once() {
 }
 
 #[test]
+fn a_list_of_nothing_is_no_webhook_secret() {
+    for nothing in ["", ",", " , "] {
+        for environment in ["production", "development"] {
+            let field_errors = config(&[
+                ("APP_ENV", environment),
+                ("STRIPE_SECRET_KEY", "sk_live_0123456789abcdef"),
+                ("STRIPE_WEBHOOK_SECRET", nothing),
+            ])
+            .expect_err(nothing);
+            let named = |error: &FieldError| error.field == "STRIPE_WEBHOOK_SECRET";
+            assert!(field_errors.iter().any(named), "{environment} {nothing:?}");
+        }
+    }
+}
+
+#[test]
 fn a_full_production_configuration_is_accepted_and_its_secrets_are_not_shown() {
     let config = config(&[
         ("APP_ENV", "production"),
