@@ -470,8 +470,8 @@ pub async fn refund(
     let order = find(&mut tx, &id).await?;
     let refunding = async {
         let new = read_refund(&form, &order.currency)?;
-        check_is_as_seen(&form, &order, &new.restock)?;
-        payments::refund(&mut tx, &actor, RefundSubject::Order(order.id), &new).await
+        payments::refund(&mut tx, &actor, RefundSubject::Order(order.id), &new).await?;
+        check_is_as_seen(&mut tx, &form, order.id, &new.restock).await
     };
     if let Err(error) = refunding.await {
         drop(tx);
@@ -497,11 +497,11 @@ pub async fn restock(
     let order = find(&mut tx, &id).await?;
     let restocking = async {
         let new = read_restock(&form)?;
-        check_is_as_seen(&form, &order, &new.pieces)?;
         if new.pieces.is_empty() {
             return Ok("No piece was chosen, so nothing was put back.");
         }
         orders::restock(&mut tx, &actor, order.id, &new).await?;
+        check_is_as_seen(&mut tx, &form, order.id, &new.pieces).await?;
         Ok("The pieces are back in stock.")
     };
     match restocking.await {
@@ -521,10 +521,21 @@ pub async fn restock(
 }
 
 /// Refuses pieces from a form that shows the order as it no longer is: one that was shipped meanwhile has its pieces in the
-/// mail, and they must not be on sale.
-fn check_is_as_seen(form: &Form, order: &Order, pieces: &[(ProductId, i32)]) -> Result<()> {
-    let (seen, now) = (form.get("status"), order.status.as_str());
-    if pieces.is_empty() || seen.is_empty() || seen == now {
+/// mail, and they must not be on sale. Called once the pieces are back and the order is locked: a shipment that was under way
+/// when the form came has ended by then. The caller rolls back.
+async fn check_is_as_seen(
+    conn: &mut PgConnection,
+    form: &Form,
+    order: OrderId,
+    pieces: &[(ProductId, i32)],
+) -> Result<()> {
+    let seen = form.get("status");
+    if pieces.is_empty() || seen.is_empty() {
+        return Ok(());
+    }
+    let order = orders::find(conn, order).await?;
+    let now = order.ok_or(Error::NotFound("Order"))?.status.as_str();
+    if seen == now {
         return Ok(());
     }
     Err(Error::invalid(

@@ -284,7 +284,12 @@ pub async fn send_again(conn: &mut PgConnection, actor: &Actor, id: EmailId) -> 
         "email.resend",
         &format!("email:{id}"),
         json!({"kind": before.kind, "state": before.state}),
-        json!({"kind": before.kind, "state": State::Queued}),
+        json!({
+            "kind": before.kind,
+            "state": State::Queued,
+            "order_id": before.order_id,
+            "custom_order_id": before.custom_order_id,
+        }),
     )
     .await
 }

@@ -223,7 +223,7 @@ async fn a_session_that_was_ended_meanwhile_changes_nothing() {
         })
     };
     // It waits for the owner's change.
-    while !waits_for_a_lock(&shop).await {
+    while !shop.has_a_waiting_lock().await {
         tokio::task::yield_now().await;
     }
     tx.commit().await.expect("a commit");
@@ -237,13 +237,4 @@ async fn a_session_that_was_ended_meanwhile_changes_nothing() {
         anew.sign_in(STAFF, "another horse battery").await.status,
         303
     );
-}
-
-async fn waits_for_a_lock(shop: &Shop) -> bool {
-    sqlx::query_scalar(
-        "select exists (select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock')",
-    )
-    .fetch_one(&shop.db)
-    .await
-    .expect("the activity")
 }

@@ -295,6 +295,41 @@ async fn a_page_that_was_open_before_the_order_was_shipped_puts_no_piece_back() 
 }
 
 #[tokio::test]
+async fn pieces_do_not_come_back_while_their_shipment_is_being_written_down() {
+    let (shop, payment, _) = one_sold().await;
+    let staff = signed_in(&shop, OWNER).await;
+    shop.stripe
+        .refund(&payment, Some(500))
+        .await
+        .expect("a refund");
+    shop.settles().await;
+    let path = format!("{PAGE}/refund");
+    let form = Form::to(&staff.get(PAGE).await.text, &path);
+    let form = form.with(&[("restock.sunrise", "1")]);
+    let mut shipping = shop.db.begin().await.expect("a transaction");
+    sqlx::query("update orders set status = 'shipped'")
+        .execute(&mut *shipping)
+        .await
+        .expect("a shipment that is under way");
+    let client = staff.client.clone();
+    let sending = tokio::spawn(async move { form.send(&client).await });
+    while !shop.has_a_waiting_lock().await {
+        tokio::task::yield_now().await;
+    }
+    shipping.commit().await.expect("a commit");
+    let refused = sending.await.expect("no panic");
+    assert_eq!(refused.status, 400, "{}", refused.text);
+    assert!(refused.text.contains("an order that is shipped by now"));
+    assert_eq!(shop.stock("sunrise").await, (0, 0));
+    assert_eq!(shop.at_stripe("refund").await.len(), 1);
+    // It was never really shipped.
+    sqlx::query("update orders set status = 'paid'")
+        .execute(&shop.db)
+        .await
+        .expect("a way back");
+}
+
+#[tokio::test]
 async fn a_page_of_an_order_that_is_to_be_shipped_again_puts_no_piece_back() {
     let (shop, payment, _) = one_sold().await;
     let staff = signed_in(&shop, STAFF).await;

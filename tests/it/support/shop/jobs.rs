@@ -83,6 +83,16 @@ impl Shop {
         .expect("the queue")
     }
 
+    /// Whether a statement waits for somebody's lock.
+    pub async fn has_a_waiting_lock(&self) -> bool {
+        sqlx::query_scalar(
+            "select exists (select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock')",
+        )
+        .fetch_one(&self.db)
+        .await
+        .expect("the activity")
+    }
+
     /// Lets failed jobs run again at once, as if their back-off had passed.
     pub async fn hurry_jobs(&self) {
         sqlx::query("update graphile_worker._private_jobs set run_at = now()")
