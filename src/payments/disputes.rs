@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 use sqlx::PgConnection;
 
-use super::events::{Effect, reference, time};
+use super::effect::{Effect, reference, time};
 use super::store;
 use crate::error::Result;
 use crate::orders::disputes::{self, Dispute, Report, State};

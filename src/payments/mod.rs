@@ -3,22 +3,26 @@
 //! Lock order: event, payment, custom order, order, products in id order.
 mod admin_views;
 mod checkout;
+mod checkout_end;
 mod countries;
 mod delayed;
 mod disputes;
+mod effect;
 mod emails;
 mod events;
 mod navigation;
 mod reconcile;
 mod recovery;
 mod redaction;
+mod refund_routes;
 mod refunds;
 mod routes;
+mod sessions;
 mod states;
 mod store;
 
 pub use admin_views::{PaymentView, RefundView, of_subject};
-pub use checkout::{Cancelled, release_hold, settle_unheard};
+pub use checkout_end::{Cancelled, release_hold, settle_unheard};
 pub use countries::country_warning;
 pub use events::{process_stored, run_again};
 pub use reconcile::{Reconciled, Swept, reconcile, sweep};

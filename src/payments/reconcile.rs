@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 use tracing::warn;
 
-use super::{ASKING_LIMIT, checkout, events, refunds, store};
+use super::{ASKING_LIMIT, checkout_end, events, refunds, store};
 use crate::app::App;
 use crate::error::{Code, DatabaseFailure, Error, Result};
 use crate::http::idempotency;
@@ -56,13 +56,13 @@ pub async fn sweep(app: &App) -> Result<Swept> {
     let deadline = Instant::now() + SWEEP_LIMIT;
     for order in unheard {
         if Instant::now() < deadline {
-            let result = checkout::settle_unheard(app, order).await;
+            let result = checkout_end::settle_unheard(app, order).await;
             swept.count(app, order, result).await?;
         }
     }
     for (order, session) in overdue {
         if Instant::now() < deadline {
-            let result = checkout::settle_by_asking(app, order, &session, true).await;
+            let result = checkout_end::settle_by_asking(app, order, &session, true).await;
             swept.count(app, order, result).await?;
         }
     }
@@ -240,7 +240,7 @@ pub async fn reconcile(app: &App, progress: &(dyn Fn(u64, u64) + Sync)) -> Resul
     }
     let mut swept = Swept::default();
     for (order, session) in ended {
-        let result = checkout::settle_by_asking(app, order, &session, false).await;
+        let result = checkout_end::settle_by_asking(app, order, &session, false).await;
         swept.count(app, order, result).await?;
     }
     done.settled = swept.settled;

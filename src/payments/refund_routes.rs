@@ -8,14 +8,14 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::{NewRefund, RefundSubject};
+use super::admin_views::{self, PaymentView, RefundView};
+use super::refunds::{self, NewRefund, RefundSubject};
 use crate::app::App;
 use crate::auth::{Admin, Scope};
 use crate::custom_orders;
 use crate::error::answers::{BadRequest, BodyFailures, NotThere, TokenFailures};
 use crate::error::{Error, ErrorBody, Result};
 use crate::http::{Json, Path};
-use crate::payments::admin_views::{self, PaymentView, RefundView};
 use crate::types::ids::{CustomOrderId, RefundId};
 use crate::types::money::Cents;
 
@@ -158,7 +158,7 @@ async fn retry_refund(
 ) -> Result<(StatusCode, Json<Retried>)> {
     admin.may(Scope::Refunds)?;
     let mut tx = app.db.begin().await?;
-    let id = super::retry(&mut tx, &admin.actor, id).await?;
+    let id = refunds::retry(&mut tx, &admin.actor, id).await?;
     tx.commit().await?;
     Ok((StatusCode::ACCEPTED, Json(Retried { id })))
 }

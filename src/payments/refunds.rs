@@ -2,12 +2,10 @@
 //! to order and customer as Stripe confirms them.
 
 mod reports;
-mod routes;
 mod send;
 mod store;
 
 pub use reports::{apply, charge_refunded, read_refunds, refund_changed, refunded};
-pub use routes::router;
 pub use send::send_refund;
 pub use store::list_unsent;
 

@@ -21,7 +21,9 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::admin_views::{self, PaymentView, RefundView};
-use super::checkout::{self, Cancelled};
+use super::checkout;
+use super::checkout_end::{self, Cancelled};
+use super::refund_routes;
 use super::refunds::{self, NewRefund, RefundSubject};
 use super::{HOLD_MARGIN, SESSION_LIFETIME, events, navigation, store};
 use crate::app::App;
@@ -51,7 +53,7 @@ pub fn router() -> OpenApiRouter<App> {
         .routes(routes!(find_by_session))
         .routes(routes!(refund_order))
         .routes(routes!(list_payments))
-        .merge(refunds::router())
+        .merge(refund_routes::router())
         .merge(
             OpenApiRouter::new()
                 .routes(routes!(webhook))
@@ -178,7 +180,7 @@ async fn check_out_to_the_end(app: &App, request: checkout::Request) -> Result<c
         if let Err(Ok(unheard)) = tell.send(answer)
             && let Some(order) = unheard.order
             && !is_fetched_later
-            && let Err(error) = checkout::cancel(&app, order).await
+            && let Err(error) = checkout_end::cancel(&app, order).await
         {
             warn!(%order, %error, "an unanswered checkout could not be ended; its hold will expire");
         }
@@ -379,7 +381,7 @@ fn cancelled_order(app: &App, token: &str) -> Result<OrderId> {
 }
 
 async fn end_and_go_back(app: &App, jar: CookieJar, order: OrderId) -> Result<Response> {
-    let cancelled = checkout::cancel(app, order).await?;
+    let cancelled = checkout_end::cancel(app, order).await?;
     let is_over = !matches!(cancelled, Cancelled::Held(_));
     let target = match cancelled {
         Cancelled::Free(origin) | Cancelled::Awaited(origin) | Cancelled::Held(origin) => {

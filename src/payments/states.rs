@@ -126,11 +126,6 @@ impl EventStatus {
     pub fn is_over(self) -> bool {
         matches!(self, EventStatus::Processed | EventStatus::Ignored)
     }
-
-    /// Returns true while the event is to be processed.
-    pub fn is_due(self) -> bool {
-        matches!(self, EventStatus::Received | EventStatus::Failed)
-    }
 }
 
 /// Outcome of a payment, which is final. A payment of which only refunds or disputes are known has none yet.

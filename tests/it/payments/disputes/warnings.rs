@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::{ALL, dispute_event, kinds, order_of, paid};
 use crate::admin::{signed_in, staffed};
+use crate::support::forms::Form;
 use crate::support::{Shop, card, session_of};
 
 #[tokio::test]
@@ -148,6 +149,13 @@ async fn an_event_of_the_other_mode_is_kept_and_changes_nothing() {
     let owner = signed_in(&shop, crate::admin::OWNER).await;
     let page = owner.get("/admin/system").await.text;
     assert!(page.contains("other mode, not applied"), "{page}");
+    // It can be run again, once the key is that of its mode.
+    let page = owner.get("/admin/system/events/evt_live").await.text;
+    let form = Form::to(&page, "/admin/system/events/evt_live/run");
+    assert_eq!(form.send(&owner.client).await.status, 303);
+    shop.run_jobs().await;
+    let events = admin.get("/api/admin/events/?state=wrong_mode").await.json;
+    assert_eq!(events["results"][0]["attempts"], 3);
 
     // What Stripe sends of the right mode counts.
     shop.deliver().await;

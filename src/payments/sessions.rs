@@ -1,0 +1,389 @@
+//! Sessions that ended: each paid one becomes an order or a refund.
+
+use anyhow::Context;
+use serde_json::Value;
+use sqlx::PgConnection;
+use tracing::warn;
+
+use super::effect::Effect;
+use super::recovery::{self, Found};
+use super::states::{CheckoutState, PaymentOutcome};
+use super::store::Cause;
+use super::{delayed, disputes, emails, refunds, store};
+use crate::app::App;
+use crate::custom_orders::{self, Paid};
+use crate::emails::{About, Refusal};
+use crate::error::Result;
+use crate::orders::{self, CustomOrderPurchase, Line, Outcome, Receipt, Status, Zone};
+use crate::review_items::{Kind, NewItem};
+use crate::stripe::{Session, SessionStatus};
+use crate::types::ids::{OrderId, QuoteId};
+use crate::types::money::Cents;
+/// Purpose of a session.
+enum Purpose {
+    Order(OrderId),
+    Quote(QuoteId),
+}
+
+/// Finds the purpose of a session, if it is one of ours.
+async fn purpose_of(conn: &mut PgConnection, session: &Session) -> Result<Option<Purpose>> {
+    if let Some(order) = store::find_order_by_session(conn, &session.id).await? {
+        return Ok(Some(Purpose::Order(order)));
+    }
+    if let Some(quote) = quote_of(conn, session).await? {
+        return Ok(Some(Purpose::Quote(quote)));
+    }
+    // The answer with the session's id may never have arrived; then the reference in our request identifies the order.
+    let reference = session
+        .client_reference_id
+        .as_deref()
+        .and_then(|text| text.parse().ok())
+        .map(OrderId);
+    match reference {
+        Some(order) => Ok(store::find_checkout(conn, order)
+            .await?
+            .map(|checkout| Purpose::Order(checkout.order_id))),
+        None => Ok(None),
+    }
+}
+
+/// Finds the quote of a payment link's session: by the link, or by the reference in our request while the answer with
+/// the link has not arrived (yet).
+async fn quote_of(conn: &mut PgConnection, session: &Session) -> Result<Option<QuoteId>> {
+    if let Some(link) = &session.payment_link
+        && let Some(quote) = custom_orders::find_quote_of_link(conn, link).await?
+    {
+        return Ok(Some(quote));
+    }
+    let reference = session
+        .quote_reference
+        .as_deref()
+        .and_then(|text| text.parse().ok())
+        .map(QuoteId);
+    match reference {
+        Some(quote) => Ok(custom_orders::find_custom_order_of_quote(conn, quote)
+            .await?
+            .map(|_| quote)),
+        None => Ok(None),
+    }
+}
+
+/// Handles a session that is complete or expired. Safe to repeat.
+///
+/// # Errors
+/// Errors of the database only.
+pub async fn session_ended(
+    conn: &mut PgConnection,
+    app: &App,
+    object: &Value,
+    status: SessionStatus,
+) -> Result<Effect> {
+    let Some(mut session) = Session::read(object) else {
+        return Ok(Effect::Ignored);
+    };
+    session.status = status;
+    match purpose_of(conn, &session).await? {
+        Some(Purpose::Order(order)) => settle(conn, app, order, &session).await?,
+        Some(Purpose::Quote(quote)) => settle_quote(conn, app, quote, &session).await?,
+        None if session.is_paid() => return settle_lost(conn, app, &session).await,
+        None => return Ok(Effect::Ignored),
+    }
+    Ok(Effect::Processed)
+}
+
+/// Handles a payment with an unknown purpose: ours, lost by a restore, or someone else's.
+async fn settle_lost(conn: &mut PgConnection, app: &App, session: &Session) -> Result<Effect> {
+    match recovery::find(conn, app, session).await? {
+        Found::Order(order) => settle(conn, app, order, session).await?,
+        Found::Unknown(order) => {
+            let payment = store::lock_payment(conn, payment_id(session)).await?;
+            let cause = Cause {
+                order: Some(order.id),
+                ..Cause::default()
+            };
+            let name = order.display_number();
+            refused(conn, &payment, cause, name, session, Refusal::SoldMeanwhile).await?;
+        }
+        Found::CustomOrder(zone) => settle_lost_custom_order(conn, zone, session).await?,
+        Found::Nothing => {
+            if let Some(custom_order) = &session.custom_order_reference {
+                // A link of the old service: its money is in the account, but its custom order is not in this database.
+                warn!(session = session.id, %custom_order, "a payment for an unknown custom order");
+            }
+            return Ok(Effect::Ignored);
+        }
+    }
+    Ok(Effect::Processed)
+}
+
+/// Places an order for the payment of a lost custom order; the owner must investigate.
+async fn settle_lost_custom_order(
+    conn: &mut PgConnection,
+    zone: Zone,
+    session: &Session,
+) -> Result<()> {
+    let payment = store::lock_payment(conn, payment_id(session)).await?;
+    if payment.outcome.is_some() {
+        return Ok(());
+    }
+    let receipt = receipt(session)?;
+    let custom_order = CustomOrderPurchase {
+        line: Line {
+            product_id: None,
+            name: "Custom piece".to_owned(),
+            image: None,
+            unit_price: Cents(receipt.total.0 - receipt.tax.0),
+            quantity: 1,
+        },
+        currency: &session.currency,
+        shipping: Cents::ZERO,
+        zone,
+    };
+    let order = orders::place_custom_order(conn, &custom_order, &receipt).await?;
+    let cause = Cause {
+        order: Some(order.id),
+        ..Cause::default()
+    };
+    settled(conn, cause, session).await?;
+    let why = "paid for a custom piece whose request is not in this database: ask the customer, or give it back";
+    let cause = format!("custom_order_missing:{}", order.id);
+    let item = NewItem::new(Kind::CustomOrderMissing, cause, why);
+    refunds::flag(conn, Some(order.id), None, &item).await
+}
+
+/// Handles a session whose delayed payment failed: nothing was charged. Safe to repeat.
+///
+/// # Errors
+/// Errors of the database only.
+pub async fn delayed_payment_failed(
+    conn: &mut PgConnection,
+    app: &App,
+    object: &Value,
+) -> Result<Effect> {
+    let Some(session) = Session::read(object) else {
+        return Ok(Effect::Ignored);
+    };
+    match purpose_of(conn, &session).await? {
+        Some(Purpose::Order(order)) => delayed::failed(conn, order, &session).await?,
+        Some(Purpose::Quote(quote)) => {
+            custom_orders::delayed_payment_failed(conn, app, quote).await?
+        }
+        None => return Ok(Effect::Ignored),
+    }
+    Ok(Effect::Processed)
+}
+
+/// Updates an order from the state of its session. Events, sweeps and reconciliation all come through here. Safe to
+/// repeat.
+///
+/// # Errors
+/// Database errors only.
+pub async fn settle(
+    conn: &mut PgConnection,
+    app: &App,
+    order: OrderId,
+    session: &Session,
+) -> Result<()> {
+    if session.is_paid() {
+        return settle_payment(conn, order, session).await;
+    }
+    match session.status {
+        // Delayed payment: the hold stays until Stripe reports success or failure.
+        SessionStatus::Complete => delayed::began(conn, app, order, session).await?,
+        SessionStatus::Expired => {
+            let order_now = orders::release(
+                conn,
+                order,
+                Status::Expired,
+                "stripe",
+                "the session expired",
+            )
+            .await?;
+            if order_now.status.is_released() {
+                store::set_checkout_state(conn, order, CheckoutState::Expired, None).await?;
+            }
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+/// Settles a payment, which ends as a paid order or as a full refund (P2).
+async fn settle_payment(conn: &mut PgConnection, order: OrderId, session: &Session) -> Result<()> {
+    let payment_id = payment_id(session);
+    let payment = store::lock_payment(conn, payment_id).await?;
+    if payment.outcome.is_some() {
+        return store::set_checkout_state(conn, order, CheckoutState::Complete, None).await;
+    }
+    let mut receipt = receipt(session)?;
+    receipt.chosen_shipping = chosen_shipping(conn, order, session).await?;
+    let (order_now, refusal) = match orders::pay(conn, order, &receipt).await? {
+        Outcome::Paid(order) => (order, None),
+        Outcome::OutOfStock(order) => (order, Some(Refusal::SoldMeanwhile)),
+        Outcome::AlreadyPaid(order) => (order, Some(Refusal::PaidTwice)),
+        Outcome::Mismatch(order) => (order, Some(Refusal::AmountDiffers)),
+    };
+    let cause = Cause {
+        order: Some(order),
+        ..Cause::default()
+    };
+    store::set_checkout_state(conn, order, CheckoutState::Complete, None).await?;
+    let Some(why) = refusal else {
+        store::record_session(conn, order, &session.id, None).await?;
+        emails::confirm(conn, &order_now).await?;
+        return settled(conn, cause, session).await;
+    };
+    let name = order_now.display_number();
+    // The money has arrived, and is refunded.
+    orders::end_processing(conn, order, &Receipt::default()).await?;
+    refused(conn, &payment, cause, name, session, why).await
+}
+
+/// Updates a quote from the state of a session of its payment link. Safe to repeat.
+async fn settle_quote(
+    conn: &mut PgConnection,
+    app: &App,
+    quote: QuoteId,
+    session: &Session,
+) -> Result<()> {
+    if !session.is_paid() {
+        if session.status == SessionStatus::Complete {
+            custom_orders::delayed_payment_began(conn, app, quote).await?;
+        }
+        return Ok(());
+    }
+    let payment = store::lock_payment(conn, payment_id(session)).await?;
+    if payment.outcome.is_some() {
+        return Ok(());
+    }
+    let receipt = receipt(session)?;
+    match custom_orders::pay(conn, app, quote, &receipt).await? {
+        Paid::Settled(order) => {
+            let cause = Cause {
+                order: Some(order.id),
+                ..Cause::default()
+            };
+            settled(conn, cause, session).await
+        }
+        Paid::Refused(custom_order, why) => {
+            let cause = Cause {
+                custom_order: Some(custom_order.id),
+                ..Cause::default()
+            };
+            let name = custom_order.display_number();
+            refused(conn, &payment, cause, name, session, why).await
+        }
+    }
+}
+
+/// Id of a session's payment; the session's own id when nothing was due.
+fn payment_id(session: &Session) -> &str {
+    session.payment_intent.as_deref().unwrap_or(&session.id)
+}
+
+/// The zone and price of the rate chosen on the payment page. `None` when it is the order's own rate, or none of those
+/// offered.
+async fn chosen_shipping(
+    conn: &mut PgConnection,
+    order: OrderId,
+    session: &Session,
+) -> Result<Option<(Zone, Cents)>> {
+    let Some(checkout) = store::find_checkout(conn, order).await? else {
+        return Ok(None);
+    };
+    let asked = checkout.request.0;
+    let paid = session.amount_shipping;
+    let offered: Vec<Zone> = asked
+        .other_shipping
+        .iter()
+        .filter(|option| option.price == paid)
+        .filter_map(|option| Zone::of_code(&option.zone))
+        .collect();
+    let country = session
+        .shipping_address
+        .as_ref()
+        .and_then(|address| address.country.as_deref());
+    let lives_in = country.and_then(Zone::of_country);
+    // When two zones cost the same, the right one was chosen.
+    let chosen = match lives_in.filter(|zone| offered.contains(zone)) {
+        Some(zone) => Some(zone),
+        None if paid == asked.shipping_price => None,
+        None => offered.first().copied(),
+    };
+    Ok(chosen.map(|zone| (zone, paid)))
+}
+
+fn receipt(session: &Session) -> Result<Receipt> {
+    let address = session.shipping_address.clone();
+    Ok(Receipt {
+        total: session
+            .amount_total
+            .context("a paid session without an amount")?,
+        tax: session.amount_tax,
+        currency: session.currency.clone(),
+        email: session.email.clone(),
+        customer_name: session.customer_name.clone(),
+        phone: session.phone.clone(),
+        shipping_name: session.shipping_name.clone(),
+        shipping_country: address.as_ref().and_then(|address| address.country.clone()),
+        shipping_address: address
+            .map(|address| serde_json::to_value(address).expect("an address is plain data")),
+        note: format!("payment {}, session {}", payment_id(session), session.id),
+        chosen_shipping: None,
+    })
+}
+
+/// Records that a locked, new payment has settled its order. It may already be refunded or disputed.
+async fn settled(conn: &mut PgConnection, cause: Cause, session: &Session) -> Result<()> {
+    let id = payment_id(session);
+    store::record_payment(conn, id, cause, session, PaymentOutcome::Settled).await?;
+    refunds::apply(conn, id).await?;
+    disputes::payment_known(conn, id).await
+}
+
+/// Records that a locked, new payment could not settle its purpose, and plans its full refund. `name` is the displayed
+/// number of its order or custom order.
+async fn refused(
+    conn: &mut PgConnection,
+    payment: &store::Payment,
+    cause: Cause,
+    name: String,
+    session: &Session,
+    why: Refusal,
+) -> Result<()> {
+    let id = payment_id(session);
+    let amount = session.amount_total.unwrap_or_default();
+    store::record_payment(conn, id, cause, session, PaymentOutcome::Refused).await?;
+    let reason = match why {
+        Refusal::SoldMeanwhile => "paid too late: the pieces were sold in the meantime",
+        Refusal::PaidTwice => "paid twice",
+        Refusal::AmountDiffers => "the paid amount differs from the requested one",
+        Refusal::QuoteClosed => "the quote was closed",
+    };
+    let refunded = refunds::refunded(conn, id, payment).await?;
+    let due = Cents(amount.0 - refunded.0);
+    if due > Cents::ZERO {
+        session
+            .payment_intent
+            .as_deref()
+            .context("a paid session without a payment intent")?;
+        refunds::plan(conn, id, due, reason).await?;
+    }
+    let about = About {
+        order: cause.order,
+        custom_order: cause.custom_order,
+    };
+    emails::refuse(conn, name, about, session, why, due).await?;
+    let paid = amount.in_currency(&session.currency);
+    let told = match due > Cents::ZERO {
+        _ if amount == Cents::ZERO => {
+            format!("Nothing was paid, so nothing is given back: {reason}.")
+        }
+        true => format!("A payment of {paid} is being given back in full: {reason}."),
+        false => format!("A payment of {paid} had been given back in full already: {reason}."),
+    };
+    let item = NewItem::new(Kind::PaymentRefused, format!("payment_refused:{id}"), told);
+    refunds::flag(conn, cause.order, cause.custom_order, &item).await?;
+    refunds::apply(conn, id).await?;
+    disputes::payment_known(conn, id).await
+}
