@@ -1,6 +1,6 @@
 //! Checkout in three steps without network inside a transaction (P4): reserve and commit, call Stripe, record.
 //!
-//! [`settle_unheard`] recovers from a crash after any step: the whole request is stored, so repeating it under the same
+//! [`settle_unheard`](super::settle_unheard) recovers from a crash after any step: the whole request is stored, so repeating it under the same
 //! key reveals its outcome.
 
 use std::time::Duration;

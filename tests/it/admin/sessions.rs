@@ -5,7 +5,6 @@ use spirit_beads::audit::Actor;
 use spirit_beads::auth;
 
 use super::{Browser, OWNER, PASSWORD, STAFF, signed_in, staffed, token_on, user_id};
-use crate::support::Shop;
 
 #[tokio::test]
 async fn a_session_is_new_at_each_sign_in_and_its_old_token_is_worthless() {
