@@ -14,7 +14,7 @@ use utoipa_axum::routes;
 use crate::app::App;
 use crate::audit::Actor;
 use crate::auth::{Admin, Scope};
-use crate::custom_orders::{self, Piece};
+use crate::custom_orders::{self, OrderedPiece};
 use crate::emails::{self, About, Email};
 use crate::error::answers::{BadRequest, BodyFailures, NotThere, TokenFailures};
 use crate::error::{Code, Error, ErrorBody, FieldError, Result};
@@ -278,7 +278,7 @@ pub async fn ship(
 }
 
 /// Locks an order, after the custom order that it belongs to, if any.
-async fn lock(conn: &mut PgConnection, id: OrderId) -> Result<(Option<Piece>, Order)> {
+async fn lock(conn: &mut PgConnection, id: OrderId) -> Result<(Option<OrderedPiece>, Order)> {
     if let Some(piece) = custom_orders::lock_piece(conn, id).await? {
         let order = piece.order.clone();
         return Ok((Some(piece), order));

@@ -65,7 +65,7 @@ pub struct Choice {
 }
 
 #[derive(sqlx::FromRow)]
-struct Row {
+struct SettingsRow {
     version: i32,
     shop_name: Option<String>,
     quote_valid_days: Option<i32>,
@@ -115,8 +115,8 @@ impl Rate {
     }
 }
 
-impl From<Row> for Choice {
-    fn from(row: Row) -> Choice {
+impl From<SettingsRow> for Choice {
+    fn from(row: SettingsRow) -> Choice {
         Choice {
             shop_name: row.shop_name,
             quote_valid_days: row.quote_valid_days,
@@ -209,7 +209,7 @@ pub async fn foreign_shipping(
 /// # Errors
 /// Database errors only.
 pub async fn chosen(conn: &mut PgConnection) -> Result<(i32, Choice)> {
-    let row: Row = sqlx::query_as(read!("")).fetch_one(conn).await?;
+    let row: SettingsRow = sqlx::query_as(read!("")).fetch_one(conn).await?;
     Ok((row.version, row.into()))
 }
 
@@ -225,7 +225,7 @@ pub async fn choose(
     currency: Currency,
 ) -> Result<()> {
     let choice = checked(choice, currency)?;
-    let row: Row = sqlx::query_as(read!("for update"))
+    let row: SettingsRow = sqlx::query_as(read!("for update"))
         .fetch_one(&mut *conn)
         .await?;
     let is_of_another = version.is_some_and(|version| version != row.version);

@@ -74,7 +74,7 @@ async fn carry_out(app: &App, job: Job) -> Result<(), Error> {
         Job::RemoveImage { storage_key } => images::remove(&app.storage, &storage_key).await,
         Job::SweepImages => {
             let swept = images::sweep(&app.storage, &app.db).await?;
-            if swept != images::Swept::default() {
+            if swept != images::ImageSweep::default() {
                 info!(?swept, "let go of images");
             }
             Ok(())
@@ -92,9 +92,9 @@ async fn carry_out(app: &App, job: Job) -> Result<(), Error> {
 /// A job of one lane, under the lane's task identifier.
 #[derive(Serialize, Deserialize)]
 #[serde(transparent)]
-struct Task<const LANE: usize>(Job);
+struct LaneTask<const LANE: usize>(Job);
 
-impl<const LANE: usize> TaskHandler for Task<LANE> {
+impl<const LANE: usize> TaskHandler for LaneTask<LANE> {
     const IDENTIFIER: &'static str = Lane::ALL[LANE].identifier();
 
     async fn run(self, context: WorkerContext) -> impl IntoTaskHandlerResult {
@@ -110,16 +110,16 @@ impl<const LANE: usize> TaskHandler for Task<LANE> {
 
 fn definition(lane: Lane) -> JobDefinition {
     match lane {
-        Lane::Money => Task::<{ Lane::Money as usize }>::definition(),
-        Lane::Clock => Task::<{ Lane::Clock as usize }>::definition(),
-        Lane::Email => Task::<{ Lane::Email as usize }>::definition(),
-        Lane::Sync => Task::<{ Lane::Sync as usize }>::definition(),
-        Lane::Image => Task::<{ Lane::Image as usize }>::definition(),
-        Lane::Legacy => Task::<{ Lane::Legacy as usize }>::definition(),
+        Lane::Money => LaneTask::<{ Lane::Money as usize }>::definition(),
+        Lane::Clock => LaneTask::<{ Lane::Clock as usize }>::definition(),
+        Lane::Email => LaneTask::<{ Lane::Email as usize }>::definition(),
+        Lane::Sync => LaneTask::<{ Lane::Sync as usize }>::definition(),
+        Lane::Image => LaneTask::<{ Lane::Image as usize }>::definition(),
+        Lane::Legacy => LaneTask::<{ Lane::Legacy as usize }>::definition(),
     }
 }
 
-type ClockTask = Task<{ Lane::Clock as usize }>;
+type ClockTask = LaneTask<{ Lane::Clock as usize }>;
 
 /// Returns the schedule of the scheduled jobs.
 fn crontabs() -> anyhow::Result<[Crontab; 3]> {

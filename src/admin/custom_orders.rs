@@ -11,8 +11,8 @@ use super::refunds::{self, RefundForm};
 use super::sign_in::judged;
 use crate::app::App;
 use crate::custom_orders::{
-    self, Column, CustomOrder, CustomOrderView, Filter, Moves, NewQuote, Quote, QuoteState, Status,
-    Terms, TimelineEntry,
+    self, Column, CustomOrder, CustomOrderFilter, CustomOrderTimelineEntry, CustomOrderView, Moves,
+    NewQuote, Quote, QuoteState, Status, Terms,
 };
 use crate::emails;
 use crate::error::{Error, FieldError, Result};
@@ -40,7 +40,7 @@ const ZONES: [(Zone, &str, &str); 3] = [
 struct CustomOrdersPage<'a> {
     context: &'a AdminContext,
     search: String,
-    tabs: Vec<Tab>,
+    tabs: Vec<StateLink>,
     /// The board; `None` while the list is filtered by state or search.
     board: Option<Vec<Column>>,
     custom_orders: Vec<CustomOrder>,
@@ -48,7 +48,7 @@ struct CustomOrdersPage<'a> {
     older: Option<String>,
 }
 
-struct Tab {
+struct StateLink {
     name: &'static str,
     path: String,
     is_open: bool,
@@ -138,7 +138,7 @@ fn quote_state(state: &QuoteState) -> (&'static str, &'static str) {
 }
 
 /// Label of a timeline entry.
-fn happened(entry: &TimelineEntry) -> &str {
+fn happened(entry: &CustomOrderTimelineEntry) -> &str {
     match (entry.kind.as_str(), entry.to_status) {
         ("submitted", _) => "Asked for",
         (_, Some(moved)) => status(&moved).0,
@@ -187,7 +187,7 @@ pub async fn list(State(app): State<App>, context: AdminContext, query: Query) -
     if is_board {
         board = Some(custom_orders::columns(&mut conn).await?);
     } else {
-        let filter = Filter {
+        let filter = CustomOrderFilter {
             status: state,
             search: (!search.is_empty()).then(|| search.clone()),
             limit: PAGE,
@@ -204,12 +204,12 @@ pub async fn list(State(app): State<App>, context: AdminContext, query: Query) -
         let page = page.to_string();
         address(&[("state", word), ("search", &search), ("page", &page)])
     };
-    let tab = |name, word: &str, is_open| Tab {
+    let tab = |name, word: &str, is_open| StateLink {
         name,
         path: address(&[("state", word), ("search", &search)]),
         is_open,
     };
-    let mut tabs = vec![Tab {
+    let mut tabs = vec![StateLink {
         name: "Board",
         path: ROOT.to_owned(),
         is_open: is_board,

@@ -22,11 +22,11 @@ use crate::types::money::Cents;
 #[template(path = "dashboard.html", config = "src/admin/askama.toml")]
 struct DashboardPage<'a> {
     context: &'a AdminContext,
-    to_do: Vec<Task>,
+    to_do: Vec<ToDoLine>,
     /// The most urgent open review items.
     review_items: Vec<ReviewItem>,
     days: i32,
-    takings: Vec<Takings>,
+    takings: Vec<PeriodTakings>,
     chart: Chart,
     first_day: String,
     last_day: String,
@@ -41,7 +41,7 @@ impl DashboardPage<'_> {
 }
 
 /// Tasks of one kind that are waiting for the owner.
-struct Task {
+struct ToDoLine {
     count: i64,
     /// Label of the task, singular and plural.
     words: (&'static str, &'static str),
@@ -50,9 +50,9 @@ struct Task {
     is_trouble: bool,
 }
 
-impl Task {
-    fn new(count: i64, one: &'static str, many: &'static str) -> Task {
-        Task {
+impl ToDoLine {
+    fn new(count: i64, one: &'static str, many: &'static str) -> ToDoLine {
+        ToDoLine {
             count,
             words: (one, many),
             path: "",
@@ -60,12 +60,12 @@ impl Task {
         }
     }
 
-    fn at(self, path: &'static str) -> Task {
-        Task { path, ..self }
+    fn at(self, path: &'static str) -> ToDoLine {
+        ToDoLine { path, ..self }
     }
 
-    fn trouble_at(self, path: &'static str) -> Task {
-        Task {
+    fn trouble_at(self, path: &'static str) -> ToDoLine {
+        ToDoLine {
             path,
             is_trouble: true,
             ..self
@@ -74,7 +74,7 @@ impl Task {
 }
 
 /// Revenue of a period.
-struct Takings {
+struct PeriodTakings {
     name: &'static str,
     /// Amount in each currency, the most important first. Without sales, `$0.00`.
     amounts: Vec<String>,
@@ -124,51 +124,52 @@ pub async fn show(State(app): State<App>, context: AdminContext, query: Query) -
 }
 
 /// Returns the tasks that there are, with their pages.
-fn tasks(waiting: &figures::ToDo) -> Vec<Task> {
+fn tasks(waiting: &figures::ToDo) -> Vec<ToDoLine> {
     let mut tasks = vec![
-        Task::new(waiting.orders_to_pack, "order to pack", "orders to pack").at("/admin/orders"),
-        Task::new(
+        ToDoLine::new(waiting.orders_to_pack, "order to pack", "orders to pack")
+            .at("/admin/orders"),
+        ToDoLine::new(
             waiting.orders_to_look_at,
             "order that needs attention",
             "orders that need attention",
         )
         .trouble_at("/admin/orders?tab=review"),
-        Task::new(
+        ToDoLine::new(
             waiting.custom_orders_to_answer,
             "custom order to answer",
             "custom orders to answer",
         )
         .at("/admin/custom-orders?state=pending"),
-        Task::new(
+        ToDoLine::new(
             waiting.custom_orders_to_make,
             "custom order to make",
             "custom orders to make",
         )
         .at("/admin/custom-orders"),
-        Task::new(
+        ToDoLine::new(
             waiting.custom_orders_to_look_at,
             "custom order that needs attention",
             "custom orders that need attention",
         )
         .trouble_at("/admin/custom-orders?state=all"),
-        Task::new(waiting.review_items, "thing needs you", "things need you")
+        ToDoLine::new(waiting.review_items, "thing needs you", "things need you")
             .trouble_at("/admin/review-items"),
     ];
     if let Some(failures) = &waiting.system {
         tasks.extend([
-            Task::new(
+            ToDoLine::new(
                 failures.events,
                 "message of Stripe not processed",
                 "messages of Stripe not processed",
             )
             .trouble_at("/admin/system/events?state=failed"),
-            Task::new(
+            ToDoLine::new(
                 failures.jobs,
                 "background job failed",
                 "background jobs failed",
             )
             .trouble_at("/admin/system/jobs?state=failed"),
-            Task::new(
+            ToDoLine::new(
                 failures.emails,
                 "email not delivered",
                 "emails not delivered",
@@ -197,7 +198,7 @@ fn takings_of(sales: &[Sales], from: NaiveDate, currency: &str) -> Cents {
     days.fold(Cents::ZERO, |sum, day| sum.plus(day.takings).unwrap_or(sum))
 }
 
-fn takings(name: &'static str, sales: &[Sales], from: NaiveDate, main: &str) -> Takings {
+fn takings(name: &'static str, sales: &[Sales], from: NaiveDate, main: &str) -> PeriodTakings {
     let mut others: Vec<&str> = sales
         .iter()
         .filter(|day| day.day >= from && day.currency != main)
@@ -206,7 +207,7 @@ fn takings(name: &'static str, sales: &[Sales], from: NaiveDate, main: &str) -> 
     others.sort_unstable();
     others.dedup();
     let currencies = std::iter::once(main).chain(others);
-    Takings {
+    PeriodTakings {
         name,
         amounts: currencies
             .map(|currency| takings_of(sales, from, currency).in_currency(currency))

@@ -27,7 +27,9 @@ use super::context::{AdminContext, NOTICE, SESSION, VISITOR, cookie_name, too_lo
 use super::csrf::Sent;
 use super::fingerprint::Watched;
 use crate::app::{App, Signer};
-use crate::audit::submissions::{self, Claim, Outcome, RENEWAL, State, Submission};
+use crate::audit::submissions::{
+    self, Claim, RENEWAL, Submission, SubmissionOutcome, SubmissionState,
+};
 use crate::error::{Code, Error, Result};
 use crate::http::{Deadline, arriving};
 
@@ -44,16 +46,16 @@ const LARGEST: u64 = 1024 * 1024;
 const PAUSES: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(200));
 
 /// The once-id of a form and the session or visitor that it was rendered for.
-struct Key {
+struct SubmissionKey {
     id: Vec<u8>,
     secret: String,
     signer: Signer,
 }
 
-impl Key {
-    fn new(signer: &Signer, whose: &str, once: Uuid) -> Key {
+impl SubmissionKey {
+    fn new(signer: &Signer, whose: &str, once: Uuid) -> SubmissionKey {
         let secret = format!("{whose} {once}");
-        Key {
+        SubmissionKey {
             id: signer.derive("form submission", &secret).to_vec(),
             secret,
             signer: signer.clone(),
@@ -87,16 +89,16 @@ impl Key {
 
 /// A stored response.
 #[derive(Serialize, Deserialize)]
-struct Answer {
+struct StoredResponse {
     status: u16,
     headers: Vec<(String, String)>,
     body: String,
 }
 
-impl Answer {
+impl StoredResponse {
     /// Returns the response to store, and an equal response to send. Errors are not stored, so a retry is evaluated
     /// again.
-    async fn of(response: Response) -> (Option<Answer>, Response) {
+    async fn of(response: Response) -> (Option<StoredResponse>, Response) {
         let is_small = |body: &Body| body.size_hint().upper().is_some_and(|size| size <= LARGEST);
         if response.extensions().get::<Arc<Error>>().is_some() || !is_small(response.body()) {
             return (None, response);
@@ -115,7 +117,7 @@ impl Answer {
         });
         let headers: Option<Vec<(String, String)>> = headers.collect();
         let text = String::from_utf8(body.to_vec()).ok();
-        let answer = headers.zip(text).map(|(headers, body)| Answer {
+        let answer = headers.zip(text).map(|(headers, body)| StoredResponse {
             status: parts.status.as_u16(),
             headers,
             body,
@@ -181,7 +183,7 @@ pub async fn carry_out(
     let (Some(once), Some(whose)) = (sent.once, &sent.whose) else {
         return Ok(next.run(request).await);
     };
-    let key = Key::new(&context.app.signer, whose, once);
+    let key = SubmissionKey::new(&context.app.signer, whose, once);
     let credential = credential(&context.app, request.headers());
     let mut patience = Patience::new(&context.app);
     // The attempt that this request is waiting for.
@@ -199,7 +201,7 @@ pub async fn carry_out(
             awaited = None;
             continue;
         };
-        if found.state == State::Running && found.is_leased {
+        if found.state == SubmissionState::Running && found.is_leased {
             drop(conn);
             awaited = Some(found.attempt);
             patience.wait().await?;
@@ -207,7 +209,7 @@ pub async fn carry_out(
         }
         let is_awaited = awaited == Some(found.attempt);
         if is_awaited
-            && found.state == State::Failed
+            && found.state == SubmissionState::Failed
             && is_same(&found, sent.digest())
             && let Some(answer) = kept(&key, &found)?
         {
@@ -229,9 +231,9 @@ pub async fn carry_out(
 fn may_be_carried_out(found: &Submission, sent: &Sent) -> bool {
     match found.state {
         _ if found.took_effect => false,
-        State::Running | State::Failed => true,
+        SubmissionState::Running | SubmissionState::Failed => true,
         // It changed nothing, so other content under the same once-id is not a repeat.
-        State::Done => sent.digest().is_some() && !is_same(found, sent.digest()),
+        SubmissionState::Done => sent.digest().is_some() && !is_same(found, sent.digest()),
     }
 }
 
@@ -245,7 +247,7 @@ pub async fn repeat(
     let (Some(once), Some(whose)) = (sent.once, &sent.whose) else {
         return Ok(None);
     };
-    let key = Key::new(&context.app.signer, whose, once);
+    let key = SubmissionKey::new(&context.app.signer, whose, once);
     let credential = credential(&context.app, request.headers());
     let mut patience = Patience::new(&context.app);
     loop {
@@ -254,14 +256,14 @@ pub async fn repeat(
             return Ok(None);
         };
         let is_theirs = found.credential == credential;
-        if found.state == State::Running && found.is_leased && is_theirs {
+        if found.state == SubmissionState::Running && found.is_leased && is_theirs {
             patience.wait().await?;
             continue;
         }
         let Some(successor) = &found.successor else {
             return Ok(None);
         };
-        if found.state != State::Done || !is_theirs && *successor != credential {
+        if found.state != SubmissionState::Done || !is_theirs && *successor != credential {
             return Ok(None);
         }
         return again(context, &key, &found, sent, request).await.map(Some);
@@ -271,7 +273,7 @@ pub async fn repeat(
 /// Returns the stored response if the same content was sent.
 async fn again(
     context: &AdminContext,
-    key: &Key,
+    key: &SubmissionKey,
     found: &Submission,
     sent: Sent,
     request: Request,
@@ -303,7 +305,7 @@ fn is_same(found: &Submission, digest: Option<&[u8]>) -> bool {
     digest.is_some() && found.fingerprint.as_deref() == digest
 }
 
-fn kept(key: &Key, found: &Submission) -> Result<Option<Answer>> {
+fn kept(key: &SubmissionKey, found: &Submission) -> Result<Option<StoredResponse>> {
     let Some(sealed) = &found.answer else {
         return Ok(None);
     };
@@ -333,7 +335,7 @@ async fn read_to_the_end(
 /// response.
 async fn run(
     context: &AdminContext,
-    key: Key,
+    key: SubmissionKey,
     claim: Claim,
     sent: Sent,
     mut request: Request,
@@ -393,26 +395,26 @@ async fn renew(app: &App, claim: &Claim) -> Infallible {
     }
 }
 
-async fn close(app: &App, claim: &Claim, outcome: &Outcome) -> Result<()> {
+async fn close(app: &App, claim: &Claim, outcome: &SubmissionOutcome) -> Result<()> {
     claim.close(&mut *app.db.acquire().await?, outcome).await
 }
 
 /// Returns the outcome to record, and the response to send.
 async fn outcome(
     app: &App,
-    key: &Key,
+    key: &SubmissionKey,
     claim: &Claim,
     fingerprint: Option<Vec<u8>>,
     response: Response,
-) -> (Outcome, Response) {
+) -> (SubmissionOutcome, Response) {
     let successor = session_set(app, response.headers());
     let is_redirect = response.status().is_redirection();
     let is_secret = !is_redirect || sets_more_than_a_message(app, response.headers());
-    let (answer, response) = Answer::of(response).await;
+    let (answer, response) = StoredResponse::of(response).await;
     let sealed = answer
         .and_then(|answer| serde_json::to_vec(&answer).ok())
         .and_then(|text| key.encrypt(claim.attempt(), text).ok());
-    let outcome = Outcome {
+    let outcome = SubmissionOutcome {
         // A page without a mark changed nothing: a question, a preview, or a refused form. It may be sent again.
         is_final: is_redirect,
         fingerprint,

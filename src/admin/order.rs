@@ -12,7 +12,7 @@ use super::refunds::{self, RefundForm};
 use super::sign_in::refused;
 use crate::app::App;
 use crate::custom_orders::{self, CustomOrder};
-use crate::emails::{self, EmailRow, Filter, SHOP};
+use crate::emails::{self, EmailFilter, EmailRow, SHOP};
 use crate::error::{Code, Error, FieldError, Result};
 use crate::fulfillment;
 use crate::http::{Path, Query};
@@ -39,7 +39,7 @@ struct OrderPage<'a> {
     /// Images of the shipment.
     images: Vec<ImageView>,
     refund_forms: Vec<RefundForm>,
-    restock: Vec<Restock>,
+    restock: Vec<RestockablePiece>,
     /// The form that puts pieces back without money, where there is one.
     restock_form: Option<RestockForm>,
     /// The form refunds all remaining money and restocks everything that was not shipped.
@@ -50,7 +50,7 @@ struct OrderPage<'a> {
 }
 
 /// An order line whose pieces may be restocked.
-struct Restock {
+struct RestockablePiece {
     field: String,
     name: String,
     most: i32,
@@ -61,14 +61,14 @@ struct Restock {
 struct RestockForm {
     /// Sent twice, it is one return.
     id: RestockId,
-    pieces: Vec<Restock>,
+    pieces: Vec<RestockablePiece>,
 }
 
 impl RestockForm {
     /// None where nothing can come back, or the refund that it belongs to has a form of its own: nothing was refunded and
     /// nothing shipped.
     fn new(
-        pieces: Vec<Restock>,
+        pieces: Vec<RestockablePiece>,
         view: &OrderView,
         refunds: &[RefundForm],
         form: &Form,
@@ -143,11 +143,11 @@ fn email_name(kind: &str) -> String {
 }
 
 /// Label and badge color of an email's state.
-fn email_state(state: emails::State) -> (&'static str, &'static str) {
+fn email_state(state: emails::EmailState) -> (&'static str, &'static str) {
     match state {
-        emails::State::Sent => ("sent", "good"),
-        emails::State::Failed => ("failed", "bad"),
-        emails::State::Queued | emails::State::Sending => ("on its way", "due"),
+        emails::EmailState::Sent => ("sent", "good"),
+        emails::EmailState::Failed => ("failed", "bad"),
+        emails::EmailState::Queued | emails::EmailState::Sending => ("on its way", "due"),
     }
 }
 
@@ -171,10 +171,10 @@ async fn page(app: &App, context: &AdminContext, id: OrderId, forms: Forms) -> R
     let mut conn = app.db.acquire().await?;
     let view = orders::view(&mut conn, id).await?;
     let (payments, refunds) = payments::of_subject(&mut conn, RefundSubject::Order(id)).await?;
-    let filter = Filter {
+    let filter = EmailFilter {
         order: Some(id),
         limit: 50,
-        ..Filter::default()
+        ..EmailFilter::default()
     };
     let (mut emails, _) = emails::list(&mut conn, &filter).await?;
     for email in &mut emails {
@@ -229,13 +229,13 @@ fn restock_fields(
     view: &OrderView,
     form: &Form,
     is_whole: bool,
-) -> Vec<Restock> {
+) -> Vec<RestockablePiece> {
     let fields = returnable.into_iter().map(|(product, most)| {
         let field = format!("restock.{}", product.0);
         let mut lines = view.lines.iter();
         let line = lines.find(|line| line.sold.product_id.as_ref() == Some(&product));
         let usual = line.filter(|_| is_whole).map_or(0, |line| line.to_ship);
-        Restock {
+        RestockablePiece {
             value: match form.is_sent() {
                 true => form.get(&field),
                 false => usual.to_string(),
@@ -608,13 +608,13 @@ pub fn read_refund(form: &Form, currency: &str) -> Result<NewRefund> {
 
 #[derive(Template)]
 #[template(path = "packing_slip.html", config = "src/admin/askama.toml")]
-struct PackingSlip<'a> {
+struct PackingSlipPage<'a> {
     context: &'a AdminContext,
     view: OrderView,
     address: Vec<String>,
 }
 
-impl PackingSlip<'_> {
+impl PackingSlipPage<'_> {
     /// Returns the lines that go, or went, into the box.
     fn packed(&self) -> Vec<&OrderLine> {
         let lines = self.view.lines.iter();
@@ -631,7 +631,7 @@ pub async fn packing_slip(
     let mut conn = app.db.acquire().await?;
     let id = orders::resolve(&mut conn, &id).await?;
     let view = orders::view(&mut conn, id).await?;
-    context.show(&PackingSlip {
+    context.show(&PackingSlipPage {
         context: &context,
         address: view.order.label(),
         view,

@@ -10,7 +10,7 @@ use super::page_number;
 use crate::app::App;
 use crate::error::{Error, Result};
 use crate::http::{Path, Query};
-use crate::review_items::{self, Filter, ReviewItem};
+use crate::review_items::{self, ReviewItem, ReviewItemFilter};
 use crate::types::ids::ReviewItemId;
 
 const PAGE: i64 = 30;
@@ -30,11 +30,11 @@ struct ItemsPage<'a> {
 pub async fn list(State(app): State<App>, context: AdminContext, query: Query) -> Result<Response> {
     let is_open = query.get("state") != Some("resolved");
     let page = page_number(&query);
-    let filter = Filter {
+    let filter = ReviewItemFilter {
         is_open: Some(is_open),
         limit: PAGE,
         offset: (page - 1) * PAGE,
-        ..Filter::default()
+        ..ReviewItemFilter::default()
     };
     let (items, count) = review_items::list(&mut *app.db.acquire().await?, &filter).await?;
     let state = if is_open { "open" } else { "resolved" };

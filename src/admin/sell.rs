@@ -57,7 +57,7 @@ pub async fn show(State(app): State<App>, context: AdminContext, query: Query) -
         let text = query.get(name).unwrap_or_default().trim().replace('\0', "");
         text.chars().take(200).collect()
     };
-    let asked = Asked {
+    let asked = SaleQuery {
         search: text("search"),
         piece: text("piece"),
         sold: text("sold"),
@@ -66,13 +66,13 @@ pub async fn show(State(app): State<App>, context: AdminContext, query: Query) -
 }
 
 #[derive(Default)]
-struct Asked {
+struct SaleQuery {
     search: String,
     piece: String,
     sold: String,
 }
 
-async fn page(app: &App, context: &AdminContext, asked: Asked, form: Form) -> Result<Response> {
+async fn page(app: &App, context: &AdminContext, asked: SaleQuery, form: Form) -> Result<Response> {
     let mut conn = app.db.acquire().await?;
     let wanted = (!asked.search.is_empty()).then_some(asked.search.as_str());
     let pieces = products::on_hand(&mut conn, None, wanted, PIECES).await?;
@@ -129,9 +129,9 @@ pub async fn submit(State(app): State<App>, context: AdminContext, form: Form) -
                 }
                 other => other,
             };
-            let asked = Asked {
+            let asked = SaleQuery {
                 piece: form.get("piece"),
-                ..Asked::default()
+                ..SaleQuery::default()
             };
             page(&app, &context, asked, form.refused(error)?).await
         }

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::context::AdminContext;
 use crate::app::App;
-use crate::emails::{self, EmailRow, EmailView, Filter};
+use crate::emails::{self, EmailFilter, EmailRow, EmailView};
 use crate::error::{Error, Result};
 use crate::http::{Path, Query};
 use crate::jobs::{self, QueuedJob};
@@ -38,18 +38,18 @@ impl SystemPage<'_> {
 }
 
 /// Search, filter and paging of a list.
-struct Shown {
+struct ListQuery {
     search: String,
     state: String,
     newer: Option<String>,
     older: Option<String>,
 }
 
-impl Shown {
+impl ListQuery {
     /// Reads the query. `states` lists the valid states.
-    fn read(query: &Query, states: &[&str]) -> Shown {
+    fn read(query: &Query, states: &[&str]) -> ListQuery {
         let state = query.get("state").unwrap_or_default();
-        Shown {
+        ListQuery {
             search: super::wanted(query),
             state: states
                 .iter()
@@ -113,7 +113,7 @@ fn kind(state: &str) -> &'static str {
 #[template(path = "system_events.html", config = "src/admin/askama.toml")]
 struct EventsPage<'a> {
     context: &'a AdminContext,
-    shown: Shown,
+    shown: ListQuery,
     events: Vec<EventRow>,
 }
 
@@ -123,7 +123,7 @@ impl EventsPage<'_> {
 
 #[derive(Template)]
 #[template(path = "system_event.html", config = "src/admin/askama.toml")]
-struct EventPage<'a> {
+struct StripeEventPage<'a> {
     context: &'a AdminContext,
     event: EventRow,
     payload: String,
@@ -133,7 +133,7 @@ struct EventPage<'a> {
 #[template(path = "system_jobs.html", config = "src/admin/askama.toml")]
 struct JobsPage<'a> {
     context: &'a AdminContext,
-    shown: Shown,
+    shown: ListQuery,
     jobs: Vec<QueuedJob>,
 }
 
@@ -141,7 +141,7 @@ struct JobsPage<'a> {
 #[template(path = "system_emails.html", config = "src/admin/askama.toml")]
 struct EmailsPage<'a> {
     context: &'a AdminContext,
-    shown: Shown,
+    shown: ListQuery,
     emails: Vec<EmailRow>,
 }
 
@@ -160,7 +160,7 @@ struct EmailPage<'a> {
 #[template(path = "system_holds.html", config = "src/admin/askama.toml")]
 struct HoldsPage<'a> {
     context: &'a AdminContext,
-    shown: Shown,
+    shown: ListQuery,
     holds: Vec<(Order, Vec<Line>)>,
 }
 
@@ -192,7 +192,7 @@ pub async fn events(
     context: AdminContext,
     query: Query,
 ) -> Result<Response> {
-    let mut shown = Shown::read(&query, &EVENT_STATES);
+    let mut shown = ListQuery::read(&query, &EVENT_STATES);
     let page = super::page_number(&query);
     let mut conn = app.db.acquire().await?;
     let offset = (page - 1) * PAGE;
@@ -218,7 +218,7 @@ pub async fn event(
     // Show the original text if it is not valid JSON.
     let pretty = serde_json::from_str::<Value>(&payload)
         .and_then(|payload| serde_json::to_string_pretty(&payload));
-    context.show(&EventPage {
+    context.show(&StripeEventPage {
         context: &context,
         event,
         payload: pretty.unwrap_or(payload),
@@ -248,7 +248,7 @@ pub async fn list_jobs(
     context: AdminContext,
     query: Query,
 ) -> Result<Response> {
-    let mut shown = Shown::read(&query, &JOB_STATES);
+    let mut shown = ListQuery::read(&query, &JOB_STATES);
     let page = super::page_number(&query);
     let mut conn = app.db.acquire().await?;
     let failed = shown.state().is_some();
@@ -293,18 +293,18 @@ pub async fn list_emails(
     context: AdminContext,
     query: Query,
 ) -> Result<Response> {
-    let mut shown = Shown::read(&query, &EMAIL_STATES);
+    let mut shown = ListQuery::read(&query, &EMAIL_STATES);
     let page = super::page_number(&query);
     let mut conn = app.db.acquire().await?;
-    let filter = Filter {
-        state: shown.state().and_then(emails::State::parse),
+    let filter = EmailFilter {
+        state: shown.state().and_then(emails::EmailState::parse),
         search: shown
             .wanted()
             .map(|word| emails::subjects(&app, word.to_owned())),
         shop: app.config.shop.email.clone(),
         limit: PAGE,
         offset: (page - 1) * PAGE,
-        ..Filter::default()
+        ..EmailFilter::default()
     };
     let (emails, count) = emails::browse(&mut conn, &app, &filter).await?;
     shown.turn("/admin/system/emails", page, page * PAGE < count);
@@ -360,7 +360,7 @@ pub async fn holds(
     context: AdminContext,
     query: Query,
 ) -> Result<Response> {
-    let mut shown = Shown::read(&query, &[]);
+    let mut shown = ListQuery::read(&query, &[]);
     let page = super::page_number(&query);
     let mut conn = app.db.acquire().await?;
     let offset = (page - 1) * PAGE;

@@ -69,7 +69,7 @@ pub async fn create(State(app): State<App>, context: AdminContext, form: Form) -
         let scopes: Option<Vec<Scope>> = form.all("scope").into_iter().map(Scope::parse).collect();
         let scopes = scopes.ok_or_else(|| Error::invalid("scopes", "are not all known"))?;
         let mut tx = app.db.begin().await?;
-        let new = auth::NewToken {
+        let new = auth::TokenRequest {
             name: &form.get("name"),
             scopes: &scopes,
             expires_at: read_expiry(&form)?,

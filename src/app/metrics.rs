@@ -43,12 +43,12 @@ struct Refused {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Reason {
+struct CartReason {
     reason: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Outcome {
+struct CheckoutOutcome {
     outcome: &'static str,
 }
 
@@ -65,7 +65,7 @@ struct EventTaken {
 }
 
 /// Gauges by label, if any.
-type Figures = Family<Vec<(String, String)>, Gauge<f64, AtomicU64>>;
+type Gauges = Family<Vec<(String, String)>, Gauge<f64, AtomicU64>>;
 
 type Durations<L> = Family<L, Histogram, fn() -> Histogram>;
 
@@ -77,8 +77,8 @@ struct Counters {
     registry: Registry,
     requests: Durations<Answered>,
     errors: Family<Refused, Counter>,
-    cart_lines: Family<Reason, Counter>,
-    checkouts: Family<Outcome, Counter>,
+    cart_lines: Family<CartReason, Counter>,
+    checkouts: Family<CheckoutOutcome, Counter>,
     shed: Counter,
     limited: Counter,
     in_flight: Gauge,
@@ -211,7 +211,7 @@ impl Metrics {
         let Some(error) = error else { return };
         if let Error::Cart(lines) = error {
             for line in lines {
-                let reason = Reason {
+                let reason = CartReason {
                     reason: line.error.text(),
                 };
                 counters.cart_lines.get_or_create(&reason).inc();
@@ -227,7 +227,10 @@ impl Metrics {
     /// Records the outcome of a checkout.
     pub fn checked_out(&self, error: Option<&Error>) {
         let outcome = error.map_or("opened", |error| error.code().text());
-        self.0.checkouts.get_or_create(&Outcome { outcome }).inc();
+        self.0
+            .checkouts
+            .get_or_create(&CheckoutOutcome { outcome })
+            .inc();
     }
 
     /// Records a request rejected by load shedding.
@@ -272,7 +275,7 @@ impl Metrics {
     pub fn encode(&self, figures: &[Figure]) -> String {
         let mut text = String::new();
         let mut registry = Registry::with_prefix(PREFIX);
-        let mut families: Vec<(&'static str, Figures)> = Vec::new();
+        let mut families: Vec<(&'static str, Gauges)> = Vec::new();
         for figure in figures {
             let at = families.iter().position(|(name, _)| *name == figure.name);
             let at = at.unwrap_or_else(|| {

@@ -80,7 +80,7 @@ impl Claim {
     }
 
     /// Closes the submission. If it failed and changed nothing, it may be sent again.
-    pub async fn close(&self, conn: &mut PgConnection, outcome: &Outcome) -> Result<()> {
+    pub async fn close(&self, conn: &mut PgConnection, outcome: &SubmissionOutcome) -> Result<()> {
         sqlx::query(
             "update form_submissions
              set state = case when $3 or effect_at is not null then 'done' else 'failed' end,
@@ -108,7 +108,7 @@ impl Claim {
 
 /// Outcome of processing a form.
 #[derive(Debug, Default)]
-pub struct Outcome {
+pub struct SubmissionOutcome {
     /// Set on success. Otherwise only a marked change makes the outcome final.
     pub is_final: bool,
     /// Keyed hash of the submitted content, if all of it was read.
@@ -124,7 +124,7 @@ pub struct Outcome {
 /// State of a submission.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, sqlx::Type)]
 #[sqlx(type_name = "text", rename_all = "snake_case")]
-pub enum State {
+pub enum SubmissionState {
     /// Being processed, unless the lease has expired.
     Running,
     /// Took effect, or succeeded without a change.
@@ -137,7 +137,7 @@ pub enum State {
 #[derive(Debug, sqlx::FromRow)]
 pub struct Submission {
     pub attempt: Uuid,
-    pub state: State,
+    pub state: SubmissionState,
     /// Set while the lease is valid.
     pub is_leased: bool,
     /// Set if a change was committed.

@@ -22,7 +22,7 @@ pub use second_factor::{
     renew_recovery_codes, setup as second_factor_setup, turn_off as turn_off_second_factor,
 };
 pub use sessions::{
-    ABSOLUTE_LIMIT, CurrentUser, IDLE_LIMIT, Session, Token as SessionToken, end as end_session,
+    ABSOLUTE_LIMIT, CurrentUser, IDLE_LIMIT, Session, SessionToken, end as end_session,
     end_all as end_all_sessions, find as find_session, list as list_sessions,
     rotate as rotate_session,
 };
@@ -31,7 +31,7 @@ pub use sign_in::{
 };
 pub use throttle::Step;
 pub use tokens::{
-    Admin, NewToken, Scope, Token, create_token, list_tokens, list_tokens_of, revoke_token,
+    Admin, Scope, Token, TokenRequest, create_token, list_tokens, list_tokens_of, revoke_token,
     revoke_tokens_of,
 };
 pub use users::{

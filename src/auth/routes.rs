@@ -431,7 +431,7 @@ async fn create_token(
     }
     admin.reaches(&scopes)?;
     let mut tx = app.db.begin().await?;
-    let new = tokens::NewToken {
+    let new = tokens::TokenRequest {
         name: &new.name,
         scopes: &scopes,
         expires_at: new.expires_at,

@@ -23,11 +23,11 @@ pub const ABSOLUTE_LIMIT: Duration = Duration::from_secs(14 * 24 * 60 * 60);
 pub(super) const MFA_PENDING_LIMIT: Duration = Duration::from_secs(10 * 60);
 
 /// The secret in a browser's session cookie.
-pub struct Token(String);
+pub struct SessionToken(String);
 
-impl Token {
-    fn new() -> Result<Token> {
-        Ok(Token(hex::encode(random::<32>()?)))
+impl SessionToken {
+    fn new() -> Result<SessionToken> {
+        Ok(SessionToken(hex::encode(random::<32>()?)))
     }
 
     /// Returns the text for the cookie.
@@ -76,8 +76,8 @@ pub(super) async fn open(
     mfa_pending: bool,
     address: &str,
     browser: &str,
-) -> Result<Token> {
-    let token = Token::new()?;
+) -> Result<SessionToken> {
+    let token = SessionToken::new()?;
     sqlx::query(
         "insert into sessions (id, user_id, token_hash, mfa_pending, address, browser)
          values ($1, $2, $3, $4, $5, $6)",
@@ -143,8 +143,8 @@ pub async fn list(conn: &mut PgConnection, user: UserId) -> Result<Vec<Session>>
 }
 
 /// Replaces the token of a session; the old token is invalid from now on.
-pub async fn rotate(conn: &mut PgConnection, id: SessionId) -> Result<Token> {
-    let token = Token::new()?;
+pub async fn rotate(conn: &mut PgConnection, id: SessionId) -> Result<SessionToken> {
+    let token = SessionToken::new()?;
     sqlx::query("update sessions set token_hash = $2 where id = $1")
         .bind(id)
         .bind(sha256(token.reveal()))

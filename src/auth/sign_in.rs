@@ -8,7 +8,7 @@ use sqlx::PgConnection;
 use tracing::{info, warn};
 use uuid::Uuid;
 
-use super::sessions::{self, CurrentUser, Token};
+use super::sessions::{self, CurrentUser, SessionToken};
 use super::throttle::{self, Step, Try};
 use super::{password, second_factor};
 use crate::app::{App, Signer};
@@ -30,9 +30,9 @@ pub struct Visit {
 /// Outcome of an attempt.
 pub enum SignedIn {
     /// Signed in; the browser stores the token.
-    Whole(Token),
+    Whole(SessionToken),
     /// The second factor is still missing; the browser stores the token until then.
-    MfaPending(Token),
+    MfaPending(SessionToken),
     /// Unknown account, or wrong password or code.
     Wrong,
     /// Too many attempts; the next one is allowed after this time.

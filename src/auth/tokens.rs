@@ -191,7 +191,7 @@ macro_rules! columns {
 
 /// Data of a new token.
 #[derive(Clone, Copy, Debug)]
-pub struct NewToken<'a> {
+pub struct TokenRequest<'a> {
     pub name: &'a str,
     pub scopes: &'a [Scope],
     pub expires_at: Option<DateTime<Utc>>,
@@ -237,7 +237,7 @@ impl Token {
 pub async fn create_token(
     conn: &mut PgConnection,
     actor: &Actor,
-    new: &NewToken<'_>,
+    new: &TokenRequest<'_>,
 ) -> Result<(Token, String)> {
     check(new)?;
     let name = new.name.trim();
@@ -277,7 +277,7 @@ pub async fn create_token(
     Ok((made, token))
 }
 
-fn check(new: &NewToken<'_>) -> Result<()> {
+fn check(new: &TokenRequest<'_>) -> Result<()> {
     let mut field_errors = Vec::new();
     let name = new.name;
     if name.trim().is_empty() || name.chars().count() > 100 || name.contains(char::is_control) {

@@ -48,10 +48,10 @@ enum Command {
     Catalog(catalog::Catalog),
     /// Manage API tokens for programs
     #[command(subcommand)]
-    Token(tokens::Token),
+    Token(tokens::TokenCommand),
     /// Manage the users of the admin
     #[command(subcommand)]
-    Admin(users::Admin),
+    Admin(users::UserCommand),
     /// Check the stock
     #[command(subcommand)]
     Stock(Stock),

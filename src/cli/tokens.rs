@@ -10,7 +10,7 @@ use crate::config::Config;
 use crate::server::startup::Shop;
 
 #[derive(Subcommand)]
-pub enum Token {
+pub enum TokenCommand {
     /// Create a token; it is shown only once
     Create {
         #[arg(long)]
@@ -37,18 +37,18 @@ fn parse_scope(text: &str) -> Result<Scope, String> {
 }
 
 /// Runs a command of `token`.
-pub async fn run(command: Token, config: Config) -> anyhow::Result<()> {
+pub async fn run(command: TokenCommand, config: Config) -> anyhow::Result<()> {
     let shop = Shop::open(config).await?;
     let actor = Actor::console();
     let mut tx = shop.app.db.begin().await?;
     let mut shown = None;
     match command {
-        Token::Create {
+        TokenCommand::Create {
             name,
             scopes,
             expires_in_days,
         } => {
-            let new = auth::NewToken {
+            let new = auth::TokenRequest {
                 name: &name,
                 scopes: &scopes,
                 expires_at: expires_in_days.map(|days| Utc::now() + TimeDelta::days(days.into())),
@@ -56,7 +56,7 @@ pub async fn run(command: Token, config: Config) -> anyhow::Result<()> {
             let (_, token) = auth::create_token(&mut tx, &actor, &new).await?;
             shown = Some(token);
         }
-        Token::List => {
+        TokenCommand::List => {
             for token in auth::list_tokens(&mut tx).await? {
                 let state = match () {
                     () if token.revoked_at.is_some() => "revoked",
@@ -81,7 +81,7 @@ pub async fn run(command: Token, config: Config) -> anyhow::Result<()> {
                 );
             }
         }
-        Token::Revoke { id } => {
+        TokenCommand::Revoke { id } => {
             if !auth::revoke_token(&mut tx, &actor, id).await? {
                 bail!("there is no token {id}");
             }

@@ -9,7 +9,7 @@ use crate::config::{Config, Secret};
 use crate::server::startup::Shop;
 
 #[derive(Subcommand)]
-pub enum Admin {
+pub enum UserCommand {
     /// Create a user; without --password-stdin, a generated password is shown once
     Create {
         #[arg(long)]
@@ -53,13 +53,13 @@ fn parse_role(text: &str) -> Result<Role, String> {
 }
 
 /// Runs a command of `admin`.
-pub async fn run(command: Admin, config: Config) -> anyhow::Result<()> {
+pub async fn run(command: UserCommand, config: Config) -> anyhow::Result<()> {
     let shop = Shop::open(config).await?;
     let actor = Actor::console();
     let mut tx = shop.app.db.begin().await?;
     let mut shown = None;
     match command {
-        Admin::Create {
+        UserCommand::Create {
             email,
             role,
             password_stdin,
@@ -71,7 +71,7 @@ pub async fn run(command: Admin, config: Config) -> anyhow::Result<()> {
             eprintln!("{} may sign in as {}.", user.email, user.role.as_str());
             shown = (!password_stdin).then_some(password);
         }
-        Admin::ResetPassword {
+        UserCommand::ResetPassword {
             email,
             password_stdin,
             without_second_factor,
@@ -91,7 +91,7 @@ pub async fn run(command: Admin, config: Config) -> anyhow::Result<()> {
             }
             shown = (!password_stdin).then_some(password);
         }
-        Admin::List => {
+        UserCommand::List => {
             for user in auth::list_users(&mut tx).await? {
                 let state = if user.disabled_at.is_some() {
                     "disabled"
@@ -110,7 +110,7 @@ pub async fn run(command: Admin, config: Config) -> anyhow::Result<()> {
                 );
             }
         }
-        Admin::Disable {
+        UserCommand::Disable {
             email,
             revoke_tokens,
         } => {
@@ -128,7 +128,7 @@ pub async fn run(command: Admin, config: Config) -> anyhow::Result<()> {
                 println!("Their token {} ({}) {state}.", token.id, token.name);
             }
         }
-        Admin::Enable { email } => {
+        UserCommand::Enable { email } => {
             let user = user(&mut tx, &email).await?;
             auth::enable_user(&mut tx, &actor, user.id).await?;
             println!("{} may sign in again.", user.email);

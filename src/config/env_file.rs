@@ -10,7 +10,7 @@ use crate::error::FieldError;
 
 /// A line `NAME=value`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Entry {
+pub(super) struct FileEntry {
     pub name: String,
     pub value: String,
     /// Line number, from one.
@@ -21,7 +21,7 @@ pub(super) struct Entry {
 ///
 /// # Errors
 /// Every malformed line.
-pub(super) fn load(path: &Path) -> Result<Vec<Entry>, Vec<FieldError>> {
+pub(super) fn load(path: &Path) -> Result<Vec<FileEntry>, Vec<FieldError>> {
     let unreadable = |error: &dyn std::fmt::Display| {
         let message = format!("cannot be read: {error}");
         vec![FieldError::new(path.display().to_string(), message)]
@@ -41,8 +41,8 @@ pub(super) fn load(path: &Path) -> Result<Vec<Entry>, Vec<FieldError>> {
 ///
 /// # Errors
 /// Each malformed line, by the name of its setting where it has one.
-pub(super) fn parse(bytes: &[u8]) -> Result<Vec<Entry>, Vec<FieldError>> {
-    let mut entries: Vec<Entry> = Vec::new();
+pub(super) fn parse(bytes: &[u8]) -> Result<Vec<FileEntry>, Vec<FieldError>> {
+    let mut entries: Vec<FileEntry> = Vec::new();
     let mut field_errors = Vec::new();
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     for (line, bytes) in (1..).zip(lines(bytes)) {
@@ -61,7 +61,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Vec<Entry>, Vec<FieldError>> {
                     let message = format!("is set on line {}, too: keep one of them", first.line);
                     field_errors.push(field_error(&name, line, &message));
                 }
-                entries.push(Entry { name, value, line });
+                entries.push(FileEntry { name, value, line });
             }
             Err(message) => field_errors.push(field_error(&name_in(text), line, message)),
         }
@@ -190,7 +190,7 @@ fn unescape(text: &str) -> Result<(String, &str), &'static str> {
 }
 
 /// Formats an entry so that `dotenvy` reads it unchanged.
-fn quote(entry: &Entry) -> String {
+fn quote(entry: &FileEntry) -> String {
     let mut line = format!("{}=\"", entry.name);
     for c in entry.value.chars() {
         if matches!(c, '"' | '\\' | '$') {
@@ -218,7 +218,7 @@ mod tests {
 
     /// Reads a quoted entry with `dotenvy`.
     fn read_back(value: &str) -> String {
-        let entry = Entry {
+        let entry = FileEntry {
             name: "A".to_owned(),
             value: value.to_owned(),
             line: 1,

@@ -139,7 +139,7 @@ impl Config {
 
 /// Merges the settings of a file and of the environment.
 fn combine(
-    file: &[env_file::Entry],
+    file: &[env_file::FileEntry],
     environment: &[(OsString, OsString)],
 ) -> Result<Config, Vec<FieldError>> {
     let given = |name: &str| environment.iter().find(|(known, _)| known == name);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::env_file::Entry;
+use super::env_file::FileEntry;
 use crate::error::FieldError;
 
 /// Names in `.env` that libraries read.
@@ -41,7 +41,7 @@ const LONG_ENOUGH: usize = 7;
 /// Reports every name that nothing reads: all such names in the file, and those in the environment that resemble ours.
 pub(super) fn unknown<'a>(
     known: &BTreeSet<&'static str>,
-    file: &[Entry],
+    file: &[FileEntry],
     environment: impl Iterator<Item = &'a str>,
 ) -> Vec<FieldError> {
     let is_unknown = |name: &str| !known.contains(name);

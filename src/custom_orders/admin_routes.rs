@@ -69,7 +69,7 @@ async fn list(
     if !field_errors.is_empty() {
         return Err(Error::Invalid(field_errors));
     }
-    let filter = store::Filter {
+    let filter = store::CustomOrderFilter {
         status,
         search,
         limit: page.size,
@@ -175,8 +175,7 @@ struct NewNote {
 /// A reason, sent to the customer.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-#[schema(as = RefusalReason)]
-struct Reason {
+struct RefusalReason {
     /// Up to 2000 characters, sent to the customer.
     #[serde(default)]
     #[schema(max_length = 2000, pattern = r"^[^\x00-\x08\x0b-\x1f\x7f-\x9f]*$")]
@@ -318,14 +317,14 @@ async fn approve(State(app): State<App>, admin: Admin, Path(id): Path<String>) -
     tag = "custom orders",
     security(("bearer" = [])),
     params(("id" = String, Path, description = "The id, or the number as CO-1042")),
-    request_body = Reason,
+    request_body = RefusalReason,
     responses(DoneOrPlanned, TokenFailures, NotThere, BadRequest, BodyFailures, NotAllowed)
 )]
 async fn withdraw(
     State(app): State<App>,
     admin: Admin,
     Path(id): Path<String>,
-    Json(why): Json<Reason>,
+    Json(why): Json<RefusalReason>,
 ) -> Result<Changed> {
     admin.may(Scope::CustomOrders)?;
     let mut tx = app.db.begin().await?;

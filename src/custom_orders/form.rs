@@ -130,8 +130,8 @@ fn parse_json(storage: &Storage, mut file: std::fs::File) -> Result<(Fields, Fil
     file.rewind().context("reading a temporary file")?;
     let read = json::Parser::new(storage, file).read();
     read.map_err(|failure| match failure {
-        json::Failure::Malformed => invalid_json(),
-        json::Failure::Disk(error) => Error::Unavailable(Code::MediaUnavailable, error.into()),
-        json::Failure::Write(error) => error,
+        json::BodyError::Malformed => invalid_json(),
+        json::BodyError::Disk(error) => Error::Unavailable(Code::MediaUnavailable, error.into()),
+        json::BodyError::Write(error) => error,
     })
 }

@@ -20,19 +20,19 @@ pub use locks::lock_of;
 pub use new_quote::{NewQuote, Terms};
 pub use payment_links::{close_link, make_link, sweep};
 pub use quote_payments::{
-    Paid, delayed_payment_began, delayed_payment_failed, pay, refund_failed, set_refunded,
+    QuotePayment, delayed_payment_began, delayed_payment_failed, pay, refund_failed, set_refunded,
 };
 pub use quotes::{
     approve, approve_as_seen, discard_draft, fingerprint, preview, quote, reject, requote, withdraw,
 };
 pub use routes::router;
 pub use service::{
-    Piece, complete, complete_piece, flag, lock_piece, note, ship, ship_piece, start_production,
-    write_note,
+    OrderedPiece, complete, complete_piece, flag, lock_piece, note, ship, ship_piece,
+    start_production, write_note,
 };
 pub use store::{
-    Filter, count_to_do, find, find_by_order, find_custom_order_of_quote, find_quote_of_link,
-    foreign_quotes, list, lock,
+    CustomOrderFilter, count_to_do, find, find_by_order, find_custom_order_of_quote,
+    find_quote_of_link, foreign_quotes, list, lock,
 };
 pub use view::{Column, CustomOrderView, Moves, columns, resolve, view};
 
@@ -250,8 +250,7 @@ pub enum PendingAction {
 
 /// An entry of a custom order's timeline.
 #[derive(Clone, Debug, Serialize, sqlx::FromRow, ToSchema)]
-#[schema(as = CustomOrderTimelineEntry)]
-pub struct TimelineEntry {
+pub struct CustomOrderTimelineEntry {
     /// `submitted`, `status`, `quote`, `payment` or `note`.
     pub kind: String,
     pub from_status: Option<Status>,

@@ -8,18 +8,18 @@ use super::quotes::move_on;
 use super::service::flag;
 use super::{CustomOrder, Quote, QuoteState, Status, status_page, store};
 use crate::app::App;
-use crate::emails::{self, About, Email, Refusal, SHOP};
+use crate::emails::{self, About, Email, PaymentRefusal, SHOP};
 use crate::error::{Error, Result};
 use crate::orders::{self, CustomOrderPurchase, Line, Order, Receipt};
 use crate::review_items::{Kind, NewItem};
 use crate::types::ids::{CustomOrderId, QuoteId};
 
 /// Outcome of a payment for a quote.
-pub enum Paid {
+pub enum QuotePayment {
     /// The quote is paid; this is its order.
     Settled(Order),
     /// The payment must be refunded in full.
-    Refused(CustomOrder, Refusal),
+    Refused(CustomOrder, PaymentRefusal),
 }
 
 /// Settles a quote: creates its order, moves the custom order to `paid` and queues the email. The caller must make sure
@@ -32,22 +32,31 @@ pub async fn pay(
     app: &App,
     quote: QuoteId,
     receipt: &Receipt,
-) -> Result<Paid> {
+) -> Result<QuotePayment> {
     let custom_order = custom_order_of(conn, quote).await?;
     let quote = store::find_quote(conn, quote)
         .await?
         .ok_or(Error::NotFound("Quote"))?;
     if quote.state == QuoteState::Paid {
-        return Ok(Paid::Refused(custom_order, Refusal::PaidTwice));
+        return Ok(QuotePayment::Refused(
+            custom_order,
+            PaymentRefusal::PaidTwice,
+        ));
     }
     if !quote.state.is_open() {
-        return Ok(Paid::Refused(custom_order, Refusal::QuoteClosed));
+        return Ok(QuotePayment::Refused(
+            custom_order,
+            PaymentRefusal::QuoteClosed,
+        ));
     }
     let expected = quote.total().plus(receipt.tax);
     if expected != Some(receipt.total) || receipt.currency != quote.currency {
         let (kind, why) = (Kind::AmountDiffers, "the paid amount is not the quote's");
         close_unpaid(conn, app, &custom_order, &quote, kind, why).await?;
-        return Ok(Paid::Refused(custom_order, Refusal::AmountDiffers));
+        return Ok(QuotePayment::Refused(
+            custom_order,
+            PaymentRefusal::AmountDiffers,
+        ));
     }
     let images = store::images(conn, custom_order.id).await?;
     let purchase = CustomOrderPurchase {
@@ -90,7 +99,7 @@ pub async fn pay(
     };
     let cause = custom_order.id.to_string();
     emails::queue(conn, &email, &cause, &custom_order.email, Some(SHOP), about).await?;
-    Ok(Paid::Settled(order))
+    Ok(QuotePayment::Settled(order))
 }
 
 /// Records that a delayed payment of a quote began. Until its outcome is known, the quote neither lapses nor is

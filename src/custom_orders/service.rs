@@ -123,7 +123,7 @@ pub async fn ship(
 }
 
 /// A paid custom order and its order, both locked.
-pub struct Piece {
+pub struct OrderedPiece {
     pub custom_order: CustomOrder,
     pub order: Order,
 }
@@ -132,7 +132,7 @@ pub struct Piece {
 ///
 /// # Errors
 /// Database errors only.
-pub async fn lock_piece(conn: &mut PgConnection, order: OrderId) -> Result<Option<Piece>> {
+pub async fn lock_piece(conn: &mut PgConnection, order: OrderId) -> Result<Option<OrderedPiece>> {
     match lock_of(conn, order).await? {
         Some(custom_order) => with_order(conn, &custom_order).await,
         None => Ok(None),
@@ -140,12 +140,15 @@ pub async fn lock_piece(conn: &mut PgConnection, order: OrderId) -> Result<Optio
 }
 
 /// Locks the order of a locked custom order, if it has one.
-async fn with_order(conn: &mut PgConnection, custom_order: &CustomOrder) -> Result<Option<Piece>> {
+async fn with_order(
+    conn: &mut PgConnection,
+    custom_order: &CustomOrder,
+) -> Result<Option<OrderedPiece>> {
     let Some(order) = custom_order.order_id else {
         return Ok(None);
     };
     let order = orders::lock(conn, order).await?;
-    Ok(order.map(|order| Piece {
+    Ok(order.map(|order| OrderedPiece {
         custom_order: custom_order.clone(),
         order,
     }))
@@ -158,10 +161,10 @@ async fn with_order(conn: &mut PgConnection, custom_order: &CustomOrder) -> Resu
 pub async fn ship_piece(
     conn: &mut PgConnection,
     app: &App,
-    piece: &Piece,
+    piece: &OrderedPiece,
     shipment: &NewShipment,
     actor: &str,
-) -> Result<Piece> {
+) -> Result<OrderedPiece> {
     let mut custom_order = piece.custom_order.clone();
     if custom_order.status == Status::Paid {
         custom_order = set_in_production(conn, &custom_order, actor).await?;
@@ -187,7 +190,7 @@ pub async fn ship_piece(
     };
     let cause = order.id.to_string();
     emails::queue(conn, &email, &cause, &custom_order.email, None, about).await?;
-    Ok(Piece {
+    Ok(OrderedPiece {
         custom_order,
         order,
     })
@@ -219,8 +222,12 @@ pub async fn complete(
 ///
 /// # Errors
 /// 409 `not_shipped`.
-pub async fn complete_piece(conn: &mut PgConnection, piece: &Piece, actor: &str) -> Result<Piece> {
-    let Piece {
+pub async fn complete_piece(
+    conn: &mut PgConnection,
+    piece: &OrderedPiece,
+    actor: &str,
+) -> Result<OrderedPiece> {
+    let OrderedPiece {
         custom_order,
         order,
     } = piece;
@@ -240,7 +247,7 @@ pub async fn complete_piece(conn: &mut PgConnection, piece: &Piece, actor: &str)
             ));
         }
     };
-    Ok(Piece {
+    Ok(OrderedPiece {
         custom_order,
         order,
     })

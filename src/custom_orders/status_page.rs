@@ -127,7 +127,7 @@ pub async fn status(
     let mut response = if wants_page {
         let shop = &settings.shop_name;
         let zone = app.config.shop.time_zone;
-        let page = Page {
+        let page = StatusPage {
             shop,
             zone,
             view: &view,
@@ -272,13 +272,13 @@ img { display: block; width: 100%; height: auto; border-radius: 8px; margin-top:
 </html>
 "##
 )]
-struct Page<'a> {
+struct StatusPage<'a> {
     shop: &'a str,
     zone: Tz,
     view: &'a StatusView,
 }
 
-impl Page<'_> {
+impl StatusPage<'_> {
     fn date(&self, at: &DateTime<Utc>) -> String {
         calendar::date(*at, self.zone)
     }

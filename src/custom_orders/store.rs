@@ -11,7 +11,7 @@ pub use quotes::{
 
 use sqlx::PgConnection;
 
-use super::{CustomOrder, NewCustomOrder, Status, TimelineEntry};
+use super::{CustomOrder, CustomOrderTimelineEntry, NewCustomOrder, Status};
 use crate::db;
 use crate::error::Result;
 use crate::types::ids::{CustomOrderId, ImageId, OrderId};
@@ -153,7 +153,7 @@ pub async fn status_before_refund(conn: &mut PgConnection, id: CustomOrderId) ->
 }
 
 #[derive(Default)]
-pub struct Filter {
+pub struct CustomOrderFilter {
     pub status: Option<Status>,
     /// A custom order number, or a part of name, email address or description.
     pub search: Option<String>,
@@ -162,9 +162,12 @@ pub struct Filter {
 }
 
 /// Returns one page of custom orders, newest first, and the total count.
-pub async fn list(conn: &mut PgConnection, filter: &Filter) -> Result<(Vec<CustomOrder>, i64)> {
+pub async fn list(
+    conn: &mut PgConnection,
+    filter: &CustomOrderFilter,
+) -> Result<(Vec<CustomOrder>, i64)> {
     #[derive(sqlx::FromRow)]
-    struct Row {
+    struct ListedCustomOrder {
         #[sqlx(flatten)]
         custom_order: CustomOrder,
         all: i64,
@@ -173,7 +176,7 @@ pub async fn list(conn: &mut PgConnection, filter: &Filter) -> Result<(Vec<Custo
         let text = text.trim().to_ascii_uppercase();
         text.trim_start_matches("CO-").parse::<i64>().ok()
     });
-    let rows: Vec<Row> = sqlx::query_as(concat!(
+    let rows: Vec<ListedCustomOrder> = sqlx::query_as(concat!(
         "select ",
         columns!(),
         ", count(*) over () as all
@@ -230,7 +233,10 @@ pub async fn images(conn: &mut PgConnection, id: CustomOrderId) -> Result<Vec<Im
     Ok(images)
 }
 
-pub async fn timeline(conn: &mut PgConnection, id: CustomOrderId) -> Result<Vec<TimelineEntry>> {
+pub async fn timeline(
+    conn: &mut PgConnection,
+    id: CustomOrderId,
+) -> Result<Vec<CustomOrderTimelineEntry>> {
     let entries = sqlx::query_as(
         "select kind, from_status, to_status, actor, note, created_at
          from custom_order_events

@@ -4,7 +4,7 @@ use serde::Serialize;
 use sqlx::PgConnection;
 use utoipa::ToSchema;
 
-use super::{CustomOrder, Quote, QuoteState, Status, TimelineEntry, store};
+use super::{CustomOrder, CustomOrderTimelineEntry, Quote, QuoteState, Status, store};
 use crate::error::{Error, Result};
 use crate::images::{self, ImageView};
 use crate::orders::disputes::{self, Dispute};
@@ -26,7 +26,7 @@ pub struct CustomOrderView {
     pub shipment: Option<Shipment>,
     /// Images of the shipment: the finished piece.
     pub shipment_images: Vec<ImageView>,
-    pub timeline: Vec<TimelineEntry>,
+    pub timeline: Vec<CustomOrderTimelineEntry>,
 }
 
 impl CustomOrderView {
@@ -152,7 +152,7 @@ const CARDS: i64 = 12;
 pub async fn columns(conn: &mut PgConnection) -> Result<Vec<Column>> {
     let mut columns = Vec::new();
     for status in COLUMNS {
-        let filter = store::Filter {
+        let filter = store::CustomOrderFilter {
             status: Some(status),
             search: None,
             limit: CARDS,

@@ -12,12 +12,12 @@ use tracing::{info, warn};
 use super::images::{Images, ShopImages};
 use super::message::{About, Email};
 use super::render::{Addressed, Composed, render};
-use super::store::{self, Begun, Ending, Source, State};
+use super::store::{self, Begun, EmailState, Ending, Source};
 use crate::app::App;
 use crate::audit::{self, Actor};
 use crate::error::{Code, Error, Result};
 use crate::jobs::{self, Job};
-use crate::mail::{self, Branding, CopyOutcome, Envelope, Failure, Mailer, parse_address};
+use crate::mail::{self, Branding, CopyOutcome, DeliveryFailure, Envelope, Mailer, parse_address};
 use crate::settings;
 use crate::types::ids::EmailId;
 
@@ -42,16 +42,16 @@ const TURN: Duration = Duration::from_secs(1);
 const GRACE: Duration = Duration::from_secs(5 * 60);
 
 /// A finished attempt, not yet recorded.
-pub struct Attempt {
+pub struct DeliveryAttempt {
     email: EmailId,
     number: i32,
     kind: String,
     recipient: String,
     about: About,
-    outcome: Outcome,
+    outcome: DeliveryOutcome,
 }
 
-enum Outcome {
+enum DeliveryOutcome {
     /// Sent; with the reason if the copy was refused.
     Sent(Option<String>),
     /// Sent except for the copy, which is retried alone.
@@ -80,10 +80,10 @@ pub enum TroubleKind {
     CopyRefused,
 }
 
-impl Attempt {
+impl DeliveryAttempt {
     /// Returns true when the mail server accepted the email.
     pub fn is_sent(&self) -> bool {
-        matches!(self.outcome, Outcome::Sent(_))
+        matches!(self.outcome, DeliveryOutcome::Sent(_))
     }
 }
 
@@ -92,7 +92,7 @@ impl Attempt {
 ///
 /// # Errors
 /// Database errors only.
-pub async fn attempt(app: &App, id: EmailId) -> Result<Option<Attempt>> {
+pub async fn attempt(app: &App, id: EmailId) -> Result<Option<DeliveryAttempt>> {
     let branding = branding(app).await?;
     let mut conn = app.db.acquire().await?;
     let Some(begun) = store::begin(&mut conn, id, LEASE, PATIENCE).await? else {
@@ -110,13 +110,13 @@ pub async fn attempt(app: &App, id: EmailId) -> Result<Option<Attempt>> {
             .unwrap_or("no attempt returned a result");
         let why = format!("it was tried for days; {last}");
         match begun.copy_only {
-            true => Outcome::Sent(Some(why)),
-            false => Outcome::GivenUp(why),
+            true => DeliveryOutcome::Sent(Some(why)),
+            false => DeliveryOutcome::GivenUp(why),
         }
     } else {
         deliver(&app.mailer, &branding, &ShopImages(app), &begun).await
     };
-    Ok(Some(Attempt {
+    Ok(Some(DeliveryAttempt {
         email: id,
         number: row.attempts,
         kind: row.kind.clone(),
@@ -134,11 +134,13 @@ async fn deliver(
     branding: &Branding,
     images: &impl Images,
     begun: &Begun,
-) -> Outcome {
+) -> DeliveryOutcome {
     let source = &begun.source;
     let row = &source.row;
     let Some(to) = address(&row.recipient, branding) else {
-        return Outcome::GivenUp("it is no address that an email can be sent to".to_owned());
+        return DeliveryOutcome::GivenUp(
+            "it is no address that an email can be sent to".to_owned(),
+        );
     };
     let copy = row
         .copy_to
@@ -146,7 +148,7 @@ async fn deliver(
         .and_then(|copy| address(copy, branding));
     let copy = copy.filter(|copy| *copy != to);
     let Ok(email) = serde_json::from_value::<Email>(source.contents.clone()) else {
-        return Outcome::GivenUp("its stored data can no longer be read".to_owned());
+        return DeliveryOutcome::GivenUp("its stored data can no longer be read".to_owned());
     };
     // Replies go to the shop, unless the shop's mailbox is already the sender.
     let reply_to = match email.answers_to() {
@@ -167,7 +169,7 @@ async fn deliver(
     let message = match message {
         Ok(message) => message,
         // A bug in the shop: retrying gives a new version the chance to fix it before the email is given up.
-        Err(error) => return Outcome::Deferred(format!("{error:#}")),
+        Err(error) => return DeliveryOutcome::Deferred(format!("{error:#}")),
     };
     let file = match row.resends {
         0 => format!("{}-{}.eml", row.id, row.kind),
@@ -186,39 +188,41 @@ async fn deliver(
     match &copy {
         // The same message, delivered to the missing copy recipient.
         Some(copy) => outcome_of_copy(mailer.deliver(envelope(copy, None)).await),
-        None => Outcome::Sent(None),
+        None => DeliveryOutcome::Sent(None),
     }
 }
 
-fn outcome(delivered: Result<CopyOutcome, Failure>) -> Outcome {
+fn outcome(delivered: Result<CopyOutcome, DeliveryFailure>) -> DeliveryOutcome {
     match delivered {
-        Ok(CopyOutcome::Taken) => Outcome::Sent(None),
-        Ok(CopyOutcome::Deferred(why)) => Outcome::CopyDeferred(why),
-        Ok(CopyOutcome::Refused(why)) => Outcome::Sent(Some(why)),
-        Err(Failure::Passing(why)) => Outcome::Deferred(why),
-        Err(Failure::Final(why)) => Outcome::GivenUp(why),
+        Ok(CopyOutcome::Taken) => DeliveryOutcome::Sent(None),
+        Ok(CopyOutcome::Deferred(why)) => DeliveryOutcome::CopyDeferred(why),
+        Ok(CopyOutcome::Refused(why)) => DeliveryOutcome::Sent(Some(why)),
+        Err(DeliveryFailure::Passing(why)) => DeliveryOutcome::Deferred(why),
+        Err(DeliveryFailure::Final(why)) => DeliveryOutcome::GivenUp(why),
     }
 }
 
 /// Outcome of delivering the copy alone. The email itself is sent in any case.
-fn outcome_of_copy(delivered: Result<CopyOutcome, Failure>) -> Outcome {
+fn outcome_of_copy(delivered: Result<CopyOutcome, DeliveryFailure>) -> DeliveryOutcome {
     match delivered {
-        Ok(_) => Outcome::Sent(None),
-        Err(Failure::Passing(why)) => Outcome::CopyDeferred(why),
-        Err(Failure::Final(why)) => Outcome::Sent(Some(why)),
+        Ok(_) => DeliveryOutcome::Sent(None),
+        Err(DeliveryFailure::Passing(why)) => DeliveryOutcome::CopyDeferred(why),
+        Err(DeliveryFailure::Final(why)) => DeliveryOutcome::Sent(Some(why)),
     }
 }
 
 /// Records the outcome of an attempt. Returns a problem for the owner, to be reported in the same transaction.
-pub async fn record(conn: &mut PgConnection, attempt: &Attempt) -> Result<Option<Trouble>> {
-    let Attempt { email, number, .. } = *attempt;
+pub async fn record(conn: &mut PgConnection, attempt: &DeliveryAttempt) -> Result<Option<Trouble>> {
+    let DeliveryAttempt { email, number, .. } = *attempt;
     let wait = wait_after(number);
     let (state, error) = match &attempt.outcome {
-        Outcome::Sent(not_copied) => (State::Sent, not_copied.as_deref()),
-        Outcome::CopyDeferred(why) | Outcome::Deferred(why) => (State::Queued, Some(why.as_str())),
-        Outcome::GivenUp(why) => (State::Failed, Some(why.as_str())),
+        DeliveryOutcome::Sent(not_copied) => (EmailState::Sent, not_copied.as_deref()),
+        DeliveryOutcome::CopyDeferred(why) | DeliveryOutcome::Deferred(why) => {
+            (EmailState::Queued, Some(why.as_str()))
+        }
+        DeliveryOutcome::GivenUp(why) => (EmailState::Failed, Some(why.as_str())),
     };
-    let copy_only = matches!(attempt.outcome, Outcome::CopyDeferred(_));
+    let copy_only = matches!(attempt.outcome, DeliveryOutcome::CopyDeferred(_));
     let ending = Ending {
         state,
         error,
@@ -232,21 +236,21 @@ pub async fn record(conn: &mut PgConnection, attempt: &Attempt) -> Result<Option
     let kind = attempt.kind.replace('_', " ");
     let to = &attempt.recipient;
     let trouble = match &attempt.outcome {
-        Outcome::Sent(None) => {
+        DeliveryOutcome::Sent(None) => {
             info!(%email, kind = attempt.kind, attempt = number, "email sent");
             None
         }
-        Outcome::Sent(Some(why)) => {
+        DeliveryOutcome::Sent(Some(why)) => {
             warn!(%email, kind = attempt.kind, attempt = number, "email sent, its copy refused");
             let why = format!("the email “{kind}” to {to} was sent, but its copy refused: {why}");
             Some((TroubleKind::CopyRefused, why))
         }
-        Outcome::CopyDeferred(_) | Outcome::Deferred(_) => {
+        DeliveryOutcome::CopyDeferred(_) | DeliveryOutcome::Deferred(_) => {
             warn!(%email, kind = attempt.kind, attempt = number, copy_only, "email not sent; trying again later");
             jobs::enqueue_in(conn, &Job::SendEmail { email }, wait).await?;
             None
         }
-        Outcome::GivenUp(why) => {
+        DeliveryOutcome::GivenUp(why) => {
             warn!(%email, kind = attempt.kind, attempt = number, "email given up");
             let why = format!("the email “{kind}” to {to} could not be delivered: {why}");
             match to == SHOP {
@@ -286,7 +290,7 @@ pub async fn send_again(conn: &mut PgConnection, actor: &Actor, id: EmailId) -> 
         json!({"kind": before.kind, "state": before.state}),
         json!({
             "kind": before.kind,
-            "state": State::Queued,
+            "state": EmailState::Queued,
             "order_id": before.order_id,
             "custom_order_id": before.custom_order_id,
         }),

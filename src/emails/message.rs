@@ -185,7 +185,7 @@ pub struct RefusalEmailData {
     /// Planned refund: less than the amount when part of it was refunded before. `None` in emails of earlier versions.
     #[serde(default)]
     pub due: Option<Cents>,
-    pub why: Refusal,
+    pub why: PaymentRefusal,
     /// The customer gets an email, too. They always did when emails did not say so.
     #[serde(default = "yes")]
     pub is_customer_told: bool,
@@ -198,7 +198,7 @@ fn yes() -> bool {
 /// Reason for refunding a payment in full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Refusal {
+pub enum PaymentRefusal {
     /// The hold had expired and someone else bought the piece.
     SoldMeanwhile,
     /// The order or quote was already paid.

@@ -16,16 +16,17 @@ mod store;
 
 pub use content::Subjects;
 pub use delivery::{
-    Attempt, SHOP, Trouble, TroubleKind, attempt, message_id, record, send_again, show, sweep,
+    DeliveryAttempt, SHOP, Trouble, TroubleKind, attempt, message_id, record, send_again, show,
+    sweep,
 };
 pub use images::{ImageRef, Images};
 pub use message::{
     About, CustomOrderEmailData, DelayedPaymentEmailData, Email, Holds, LineEmailData,
-    OrderEmailData, QuoteEmailData, Refusal, RefusalEmailData, ReviewItemEmailData,
+    OrderEmailData, PaymentRefusal, QuoteEmailData, RefusalEmailData, ReviewItemEmailData,
     ShipmentEmailData,
 };
 pub use preview::write_samples;
 pub use render::{Addressed, Composed, render};
 pub use routes::{EmailView, browse, draw, router, subjects, view};
 pub use samples::emails as samples;
-pub use store::{EmailRow, Filter, Source, State, count_failed, find, list, queue};
+pub use store::{EmailFilter, EmailRow, EmailState, Source, count_failed, find, list, queue};

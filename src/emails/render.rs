@@ -10,7 +10,7 @@ use lettre::Address;
 use lettre::message::header::{ContentType, Header, HeaderName, HeaderValue};
 use lettre::message::{Attachment, Mailbox, Message, MultiPart, SinglePart};
 
-use super::content::{Block, Page, Shown};
+use super::content::{Block, EmailContent, ImageUrls};
 use super::images::{ImageRef, Images, square};
 use super::message::Email;
 use crate::mail::{Branding, ImageFile, Logo, one_line};
@@ -49,7 +49,7 @@ pub struct Addressed<'a> {
 #[derive(Template)]
 #[template(path = "email.html", config = "src/emails/askama.toml")]
 struct Html<'a> {
-    page: &'a Page,
+    page: &'a EmailContent,
     shop: &'a str,
     url: &'a str,
     logo: Option<String>,
@@ -64,8 +64,8 @@ struct Html<'a> {
 
 #[derive(Template)]
 #[template(path = "email.txt", escape = "none", config = "src/emails/askama.toml")]
-struct Text<'a> {
-    page: &'a Page,
+struct PlainText<'a> {
+    page: &'a EmailContent,
     shop: &'a str,
     url: &'a str,
 }
@@ -92,7 +92,7 @@ pub async fn render(
         None => None,
     };
     let shown = read_images(email, images, &mut parts).await?;
-    let page = Page::new(email, branding, &shown);
+    let page = EmailContent::new(email, branding, &shown);
     let html = Html {
         page: &page,
         shop: &branding.name,
@@ -105,7 +105,7 @@ pub async fn render(
         sans: "font-family:-apple-system,BlinkMacSystemFont,'Segoe UI',Roboto,Helvetica,Arial,sans-serif",
         serif: "font-family:Georgia,'Times New Roman',Times,serif",
     };
-    let text = Text {
+    let text = PlainText {
         page: &page,
         shop: &branding.name,
         url: &branding.url,
@@ -155,8 +155,8 @@ async fn read_images(
     email: &Email,
     images: &impl Images,
     parts: &mut Parts,
-) -> anyhow::Result<Shown> {
-    let mut shown = Shown::default();
+) -> anyhow::Result<ImageUrls> {
+    let mut shown = ImageUrls::default();
     for image in email.line_images() {
         let source = show_line(image, images, parts).await?;
         shown.lines.push(source);

@@ -13,7 +13,7 @@ use super::delivery::{SHOP, branding, message_id, send_again, show};
 use super::images::ShopImages;
 use super::message::Email;
 use super::render::render;
-use super::store::{self, EmailRow, Filter, State as EmailState};
+use super::store::{self, EmailFilter, EmailRow, EmailState};
 use crate::app::App;
 use crate::auth::{Admin, Scope};
 use crate::error::{Error, ErrorBody, FieldError, Result};
@@ -112,7 +112,7 @@ async fn list(State(app): State<App>, admin: Admin, query: Query) -> Result<Json
         ),
         None => None,
     };
-    let filter = Filter {
+    let filter = EmailFilter {
         state,
         kind,
         order,
@@ -139,7 +139,7 @@ pub fn subjects(app: &App, word: String) -> (String, Subjects) {
 pub async fn browse(
     conn: &mut PgConnection,
     app: &App,
-    filter: &Filter,
+    filter: &EmailFilter,
 ) -> Result<(Vec<EmailRow>, i64)> {
     let (emails, count) = store::list(conn, filter).await?;
     let emails = emails.into_iter().map(|email| named(email, app));

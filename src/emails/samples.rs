@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use super::message::{
     CustomOrderEmailData, DelayedPaymentEmailData, Email, Holds, LineEmailData, OrderEmailData,
-    QuoteEmailData, Refusal, RefusalEmailData, ReviewItemEmailData, ShipmentEmailData,
+    PaymentRefusal, QuoteEmailData, RefusalEmailData, ReviewItemEmailData, ShipmentEmailData,
 };
 use crate::types::address::Address;
 use crate::types::ids::{CustomOrderId, ImageId};
@@ -326,7 +326,7 @@ fn refusal() -> RefusalEmailData {
         amount: Cents(21_500),
         currency: "usd".to_owned(),
         due: Some(Cents(21_500)),
-        why: Refusal::SoldMeanwhile,
+        why: PaymentRefusal::SoldMeanwhile,
         is_customer_told: true,
     }
 }

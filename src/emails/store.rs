@@ -60,8 +60,7 @@ macro_rules! columns {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, sqlx::Type, ToSchema)]
 #[serde(rename_all = "snake_case")]
 #[sqlx(type_name = "text", rename_all = "snake_case")]
-#[schema(as = EmailState)]
-pub enum State {
+pub enum EmailState {
     /// Waits for its job.
     Queued,
     /// An attempt is running, or ended without a result; it is retried then.
@@ -71,13 +70,18 @@ pub enum State {
     Failed,
 }
 
-impl State {
+impl EmailState {
     /// All states, the most urgent first.
-    pub const ALL: [State; 4] = [State::Failed, State::Queued, State::Sending, State::Sent];
+    pub const ALL: [EmailState; 4] = [
+        EmailState::Failed,
+        EmailState::Queued,
+        EmailState::Sending,
+        EmailState::Sent,
+    ];
 
     /// Legal transitions.
-    pub fn may_become(self, next: State) -> bool {
-        use State::*;
+    pub fn may_become(self, next: EmailState) -> bool {
+        use EmailState::*;
         matches!(
             (self, next),
             (Queued, Sending) | (Sending, Queued | Sent | Failed) | (Sent | Failed, Queued)
@@ -87,21 +91,23 @@ impl State {
     /// Returns the name in JSON and in the database.
     pub fn as_str(self) -> &'static str {
         match self {
-            State::Queued => "queued",
-            State::Sending => "sending",
-            State::Sent => "sent",
-            State::Failed => "failed",
+            EmailState::Queued => "queued",
+            EmailState::Sending => "sending",
+            EmailState::Sent => "sent",
+            EmailState::Failed => "failed",
         }
     }
 
     /// Parses the name.
-    pub fn parse(text: &str) -> Option<State> {
-        State::ALL.into_iter().find(|state| state.as_str() == text)
+    pub fn parse(text: &str) -> Option<EmailState> {
+        EmailState::ALL
+            .into_iter()
+            .find(|state| state.as_str() == text)
     }
 
     /// Final unless the owner sends it again.
     pub fn is_over(self) -> bool {
-        matches!(self, State::Sent | State::Failed)
+        matches!(self, EmailState::Sent | EmailState::Failed)
     }
 }
 
@@ -115,7 +121,7 @@ pub struct EmailRow {
     pub copy_to: Option<String>,
     pub order_id: Option<OrderId>,
     pub custom_order_id: Option<CustomOrderId>,
-    pub state: State,
+    pub state: EmailState,
     /// Number of delivery attempts.
     pub attempts: i32,
     /// Number of times the owner sent it again.
@@ -138,8 +144,8 @@ pub struct Source {
 
 /// Filter and page of a list of emails.
 #[derive(Default)]
-pub struct Filter {
-    pub state: Option<State>,
+pub struct EmailFilter {
+    pub state: Option<EmailState>,
     pub kind: Option<String>,
     pub order: Option<OrderId>,
     /// A part of the recipient's or the copy's address.
@@ -152,7 +158,7 @@ pub struct Filter {
     pub offset: i64,
 }
 
-/// Condition of a [`Filter`]. A separate count reads less than a window count over the page's query.
+/// Condition of an [`EmailFilter`]. A separate count reads less than a window count over the page's query.
 macro_rules! wanted {
     () => {
         "where ($1::text is null or state = $1)
@@ -177,16 +183,16 @@ macro_rules! wanted {
 }
 
 /// Returns one page of emails, newest first, and the total count.
-pub async fn list(conn: &mut PgConnection, filter: &Filter) -> Result<(Vec<EmailRow>, i64)> {
+pub async fn list(conn: &mut PgConnection, filter: &EmailFilter) -> Result<(Vec<EmailRow>, i64)> {
     #[derive(sqlx::FromRow)]
-    struct Row {
+    struct ListedEmail {
         #[sqlx(flatten)]
         email: EmailRow,
         all: i64,
     }
     // Behind a pooler, only a transaction keeps an unnamed statement and its values together.
     let mut tx = conn.begin().await?;
-    let rows: Vec<Row> = sqlx::query_as(concat!(
+    let rows: Vec<ListedEmail> = sqlx::query_as(concat!(
         "select ",
         columns!(),
         ", (select count(*) from emails ",
@@ -338,7 +344,7 @@ pub async fn is_queued(conn: &mut PgConnection, id: EmailId) -> Result<bool> {
 /// The end of an attempt to send.
 pub struct Ending<'a> {
     /// `sent`, `failed`, or `queued` for another attempt.
-    pub state: State,
+    pub state: EmailState,
     pub error: Option<&'a str>,
     /// Time until the next attempt.
     pub wait: Duration,
@@ -411,28 +417,28 @@ pub async fn list_stranded(
 
 #[cfg(test)]
 mod tests {
-    use super::State;
+    use super::EmailState;
 
     #[test]
     fn an_email_goes_along_the_drawn_arrows_only() {
         // From docs/guarantees.md: queued → sending → sent | failed | queued again; sent and failed → queued on purpose.
         let drawn = [
-            (State::Queued, State::Sending),
-            (State::Sending, State::Sent),
-            (State::Sending, State::Failed),
-            (State::Sending, State::Queued),
-            (State::Sent, State::Queued),
-            (State::Failed, State::Queued),
+            (EmailState::Queued, EmailState::Sending),
+            (EmailState::Sending, EmailState::Sent),
+            (EmailState::Sending, EmailState::Failed),
+            (EmailState::Sending, EmailState::Queued),
+            (EmailState::Sent, EmailState::Queued),
+            (EmailState::Failed, EmailState::Queued),
         ];
-        for from in State::ALL {
-            for to in State::ALL {
+        for from in EmailState::ALL {
+            for to in EmailState::ALL {
                 assert_eq!(
                     from.may_become(to),
                     drawn.contains(&(from, to)),
                     "{from:?} → {to:?}"
                 );
             }
-            assert_eq!(State::parse(from.as_str()), Some(from));
+            assert_eq!(EmailState::parse(from.as_str()), Some(from));
         }
     }
 }

@@ -75,7 +75,7 @@ pub enum Known {
 }
 
 /// Fingerprint, order, status and answer.
-type Row = (Vec<u8>, Option<OrderId>, Option<i32>, Option<Value>);
+type StoredKey = (Vec<u8>, Option<OrderId>, Option<i32>, Option<Value>);
 
 impl Key {
     /// Reads the request's key, if it has one.
@@ -126,7 +126,7 @@ impl Key {
             if done.rows_affected() == 1 {
                 return Ok(Known::New);
             }
-            let known: Option<Row> = sqlx::query_as(
+            let known: Option<StoredKey> = sqlx::query_as(
                 "select fingerprint, order_id, status, answer
                  from idempotency_keys
                  where scope = $1

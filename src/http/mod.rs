@@ -23,7 +23,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use crate::error::{Code, Error, FieldError};
 use crate::types::unicode;
-use objects::Objects;
+use objects::ObjectsOnly;
 
 /// A JSON request body or response.
 ///
@@ -59,21 +59,22 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
             .map_err(|_| malformed("the body is not UTF-8".to_owned()))?;
         let text = unicode::nfc_json(text);
         let mut reader = serde_json::Deserializer::from_str(&text);
-        let value: T = serde_path_to_error::deserialize(Objects(&mut reader)).map_err(|error| {
-            let field = error.path().to_string();
-            let inner = error.into_inner();
-            match inner.classify() {
-                serde_json::error::Category::Data => Error::Invalid(vec![FieldError::new(
-                    if field == "." {
-                        "body".to_owned()
-                    } else {
-                        field
-                    },
-                    inner.to_string(),
-                )]),
-                _ => malformed(inner.to_string()),
-            }
-        })?;
+        let value: T =
+            serde_path_to_error::deserialize(ObjectsOnly(&mut reader)).map_err(|error| {
+                let field = error.path().to_string();
+                let inner = error.into_inner();
+                match inner.classify() {
+                    serde_json::error::Category::Data => Error::Invalid(vec![FieldError::new(
+                        if field == "." {
+                            "body".to_owned()
+                        } else {
+                            field
+                        },
+                        inner.to_string(),
+                    )]),
+                    _ => malformed(inner.to_string()),
+                }
+            })?;
         reader.end().map_err(|error| malformed(error.to_string()))?;
         Ok(Json(value))
     }

@@ -21,16 +21,18 @@ pub use batch::Batch;
 pub use refusal::Refusal;
 pub use routes::{KeptImage, router};
 pub use serve::serve;
-pub use service::{Kept, Swept, discard, keep, read, read_address, remove, render, restore, sweep};
+pub use service::{
+    ImageSweep, Kept, discard, keep, read, read_address, remove, render, restore, sweep,
+};
 pub use store::{find, find_views, hold, list_views};
-pub use upload::{Form, Incoming, Upload, read_form};
+pub use upload::{Incoming, Upload, UploadedForm, read_form};
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::config::MediaLimits;
 use crate::types::ids::ImageId;
-use renditions::{Kind, WIDTHS};
+use renditions::{Encoding, WIDTHS};
 
 /// Decodes any stored file, upright and in sRGB. Files of an older shop may exceed today's limits. Returns `None` for
 /// files that cannot be decoded.
@@ -75,7 +77,7 @@ impl Image {
         let own = self.width.unsigned_abs();
         let sources: Vec<String> = renditions::steps(own)
             .map(|step| {
-                let path = address(&self.id, step, Kind::Webp);
+                let path = address(&self.id, step, Encoding::Webp);
                 format!("{base}{path} {}w", step.min(own))
             })
             .collect();
@@ -93,10 +95,10 @@ impl Image {
 /// image is delivered in its own width.
 pub fn url(id: &ImageId, width: u32) -> String {
     let step = WIDTHS.into_iter().find(|step| *step >= width);
-    address(id, step.unwrap_or(WIDTHS[WIDTHS.len() - 1]), Kind::Jpeg)
+    address(id, step.unwrap_or(WIDTHS[WIDTHS.len() - 1]), Encoding::Jpeg)
 }
 
-fn address(id: &ImageId, step: u32, kind: Kind) -> String {
+fn address(id: &ImageId, step: u32, kind: Encoding) -> String {
     format!("/media/images/{id}/{step}.{}", kind.extension())
 }
 

@@ -13,25 +13,25 @@ const WEBP_QUALITY: f32 = 80.0;
 
 /// Encoding of a rendition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum Encoding {
     Jpeg,
     Webp,
 }
 
-impl Kind {
+impl Encoding {
     /// Returns the ending of file names.
     pub fn extension(self) -> &'static str {
         match self {
-            Kind::Jpeg => "jpg",
-            Kind::Webp => "webp",
+            Encoding::Jpeg => "jpg",
+            Encoding::Webp => "webp",
         }
     }
 
     /// Returns the media type.
     pub fn mime(self) -> &'static str {
         match self {
-            Kind::Jpeg => "image/jpeg",
-            Kind::Webp => "image/webp",
+            Encoding::Jpeg => "image/jpeg",
+            Encoding::Webp => "image/webp",
         }
     }
 }
@@ -39,7 +39,7 @@ impl Kind {
 /// One rendition.
 pub(super) struct Rendition {
     pub step: u32,
-    pub kind: Kind,
+    pub kind: Encoding,
     pub content: Vec<u8>,
 }
 
@@ -64,13 +64,13 @@ pub(super) fn make(image: &DynamicImage) -> anyhow::Result<Vec<Rendition>> {
     let mut made = Vec::new();
     for step in steps(image.width()) {
         let resized = narrowed(image, step)?;
-        for kind in [Kind::Jpeg, Kind::Webp] {
+        for kind in [Encoding::Jpeg, Encoding::Webp] {
             made.push(Rendition {
                 step,
                 kind,
                 content: match kind {
-                    Kind::Jpeg => jpeg(&resized, JPEG_QUALITY)?,
-                    Kind::Webp => webp(&resized)?,
+                    Encoding::Jpeg => jpeg(&resized, JPEG_QUALITY)?,
+                    Encoding::Webp => webp(&resized)?,
                 },
             });
         }

@@ -10,7 +10,7 @@ use object_store::path::Path;
 use object_store::{GetResult, ObjectMeta};
 use sqlx::PgPool;
 
-use super::renditions::{Kind, WIDTHS};
+use super::renditions::{Encoding, WIDTHS};
 use super::service::rendition;
 use super::store;
 use crate::error::{Code, Error, Result};
@@ -28,7 +28,7 @@ const FOR_A_DAY: &str = "public, max-age=86400";
 const AT_ONCE: u64 = 1024 * 1024;
 
 /// The object for a request.
-struct Found {
+struct ServedFile {
     path: Path,
     mime: &'static str,
     caching: &'static str,
@@ -68,8 +68,8 @@ pub async fn serve(
         Some(seen) => tag.as_deref() != seen.to_str().ok(),
     };
     let range = match range(asked, meta.size) {
-        Asked::Part(range) if !is_stale => Some(range),
-        Asked::Nothing if !is_stale => {
+        RequestedRange::Part(range) if !is_stale => Some(range),
+        RequestedRange::Nothing if !is_stale => {
             let mut response = Error::refused(
                 Code::RangeNotSatisfiable,
                 "Range Not Satisfiable.".to_owned(),
@@ -98,7 +98,7 @@ pub async fn serve(
 }
 
 /// Finds the object of an image: `ID/WIDTH.jpg`, `ID/WIDTH.webp` or `ID/original`.
-async fn find(db: &PgPool, image: &str) -> Result<Option<Found>> {
+async fn find(db: &PgPool, image: &str) -> Result<Option<ServedFile>> {
     let Some((id, name)) = image.split_once('/') else {
         return Ok(None);
     };
@@ -126,7 +126,7 @@ async fn find(db: &PgPool, image: &str) -> Result<Option<Found>> {
         }
     };
     let is_final = row.is_rendered || asked.is_none();
-    Ok(Some(Found {
+    Ok(Some(ServedFile {
         path,
         mime,
         caching: if is_final { FOR_EVER } else { FOR_NOW },
@@ -134,10 +134,10 @@ async fn find(db: &PgPool, image: &str) -> Result<Option<Found>> {
     }))
 }
 
-fn rendition_named(name: &str) -> Option<(u32, Kind)> {
+fn rendition_named(name: &str) -> Option<(u32, Encoding)> {
     let (width, extension) = name.split_once('.')?;
     let width = WIDTHS.into_iter().find(|step| step.to_string() == width)?;
-    let kinds = [Kind::Jpeg, Kind::Webp].into_iter();
+    let kinds = [Encoding::Jpeg, Encoding::Webp].into_iter();
     let kind = kinds
         .into_iter()
         .find(|kind| kind.extension() == extension)?;
@@ -146,7 +146,7 @@ fn rendition_named(name: &str) -> Option<(u32, Kind)> {
 
 /// A file from the old service. Its media type follows from its extension if that is an image's; otherwise it is a
 /// generic binary.
-fn brought_along(path: Path) -> Found {
+fn brought_along(path: Path) -> ServedFile {
     let name = path.filename().unwrap_or_default().to_ascii_lowercase();
     let mime = match name.rsplit_once('.').map(|(_, extension)| extension) {
         Some("jpg" | "jpeg") => "image/jpeg",
@@ -156,7 +156,7 @@ fn brought_along(path: Path) -> Found {
         Some("avif") => "image/avif",
         _ => "application/octet-stream",
     };
-    Found {
+    ServedFile {
         path,
         mime,
         caching: FOR_A_DAY,
@@ -165,7 +165,7 @@ fn brought_along(path: Path) -> Found {
 }
 
 /// Responds with the object, or the range read.
-async fn whole(found: Found, headers: &HeaderMap, object: GetResult) -> Result<Response> {
+async fn whole(found: ServedFile, headers: &HeaderMap, object: GetResult) -> Result<Response> {
     let meta = object.meta.clone();
     let tag = found.tag.clone().or_else(|| tag_of(&meta));
     let modified = meta.last_modified.trunc_subsecs(0);
@@ -203,7 +203,7 @@ async fn whole(found: Found, headers: &HeaderMap, object: GetResult) -> Result<R
 }
 
 fn not_modified(
-    found: &Found,
+    found: &ServedFile,
     tag: Option<&str>,
     modified: Option<DateTime<Utc>>,
 ) -> Result<Response> {
@@ -213,7 +213,7 @@ fn not_modified(
 }
 
 fn describe(
-    found: &Found,
+    found: &ServedFile,
     tag: Option<&str>,
     modified: Option<DateTime<Utc>>,
     headers: &mut HeaderMap,
@@ -256,7 +256,7 @@ fn names(headers: &HeaderMap, header: header::HeaderName, tag: &str) -> bool {
 
 /// The part of a file that a `Range` header requests.
 #[derive(Debug, PartialEq, Eq)]
-enum Asked {
+enum RequestedRange {
     Part(Range<u64>),
     /// Outside the file.
     Nothing,
@@ -264,14 +264,14 @@ enum Asked {
     Whole,
 }
 
-fn range(asked: &HeaderValue, size: u64) -> Asked {
+fn range(asked: &HeaderValue, size: u64) -> RequestedRange {
     let parsed = asked
         .to_str()
         .ok()
         .and_then(|text| text.strip_prefix("bytes="))
         .and_then(|text| text.trim().split_once('-'));
     let Some((first, last)) = parsed else {
-        return Asked::Whole;
+        return RequestedRange::Whole;
     };
     let number = |text: &str| match text {
         "" => Some(None),
@@ -279,16 +279,16 @@ fn range(asked: &HeaderValue, size: u64) -> Asked {
         _ => None,
     };
     match (number(first), number(last)) {
-        (Some(Some(first)), Some(None)) if first < size => Asked::Part(first..size),
+        (Some(Some(first)), Some(None)) if first < size => RequestedRange::Part(first..size),
         (Some(Some(first)), Some(Some(last))) if first <= last && first < size => {
-            Asked::Part(first..size.min(last.saturating_add(1)))
+            RequestedRange::Part(first..size.min(last.saturating_add(1)))
         }
         (Some(None), Some(Some(last))) if last > 0 && size > 0 => {
-            Asked::Part(size.saturating_sub(last)..size)
+            RequestedRange::Part(size.saturating_sub(last)..size)
         }
-        (Some(Some(first)), Some(Some(last))) if first > last => Asked::Whole,
-        (Some(None), Some(None)) | (None, _) | (_, None) => Asked::Whole,
-        _ => Asked::Nothing,
+        (Some(Some(first)), Some(Some(last))) if first > last => RequestedRange::Whole,
+        (Some(None), Some(None)) | (None, _) | (_, None) => RequestedRange::Whole,
+        _ => RequestedRange::Nothing,
     }
 }
 
@@ -299,13 +299,16 @@ mod tests {
     #[test]
     fn a_range_lies_within_or_is_refused_or_ignored() {
         let asked = |text: &'static str| range(&HeaderValue::from_static(text), 10);
-        assert_eq!(asked("bytes=0-3"), Asked::Part(0..4));
-        assert_eq!(asked("bytes=4-"), Asked::Part(4..10));
-        assert_eq!(asked("bytes=-3"), Asked::Part(7..10));
-        assert_eq!(asked("bytes=-99"), Asked::Part(0..10));
-        assert_eq!(asked("bytes=9-18446744073709551615"), Asked::Part(9..10));
+        assert_eq!(asked("bytes=0-3"), RequestedRange::Part(0..4));
+        assert_eq!(asked("bytes=4-"), RequestedRange::Part(4..10));
+        assert_eq!(asked("bytes=-3"), RequestedRange::Part(7..10));
+        assert_eq!(asked("bytes=-99"), RequestedRange::Part(0..10));
+        assert_eq!(
+            asked("bytes=9-18446744073709551615"),
+            RequestedRange::Part(9..10)
+        );
         for nothing in ["bytes=10-", "bytes=10-12", "bytes=-0"] {
-            assert_eq!(asked(nothing), Asked::Nothing, "{nothing}");
+            assert_eq!(asked(nothing), RequestedRange::Nothing, "{nothing}");
         }
         for whole in [
             "",
@@ -317,7 +320,7 @@ mod tests {
             "bytes=0-1,3-4",
             "lines=1-2",
         ] {
-            assert_eq!(asked(whole), Asked::Whole, "{whole}");
+            assert_eq!(asked(whole), RequestedRange::Whole, "{whole}");
         }
     }
 

@@ -13,8 +13,8 @@ use uuid::Uuid;
 
 use super::intake::{self, Prepared};
 use super::refusal::Refusal;
-use super::renditions::{self, Kind};
-use super::store::{self, Row};
+use super::renditions::{self, Encoding};
+use super::store::{self, ImageRow};
 use super::{Upload, id_of};
 use crate::config::MediaLimits;
 use crate::error::{Error, Result};
@@ -41,7 +41,7 @@ const BROUGHT_ALONG_LIMIT: u64 = 20 * 1024 * 1024;
 
 /// Result of a sweep.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Swept {
+pub struct ImageSweep {
     /// Deleted unused images.
     pub images: usize,
     /// Deleted folders without an image, left by a crash.
@@ -235,8 +235,8 @@ pub async fn remove(storage: &Storage, storage_key: &str) -> Result<()> {
 }
 
 /// Deletes images unused for a day, and leftovers of crashes in the storage. Safe to repeat, and to run concurrently.
-pub async fn sweep(storage: &Storage, db: &PgPool) -> Result<Swept> {
-    let mut swept = Swept::default();
+pub async fn sweep(storage: &Storage, db: &PgPool) -> Result<ImageSweep> {
+    let mut swept = ImageSweep::default();
     loop {
         let mut tx = db.begin().await?;
         let (looked_at, keys) = store::delete_unused(&mut tx, BATCH).await?;
@@ -277,9 +277,9 @@ pub async fn read(
         return Ok(None);
     };
     if row.is_rendered {
-        let (path, _) = rendition(&row, width, Kind::Jpeg);
+        let (path, _) = rendition(&row, width, Encoding::Jpeg);
         if let Some(content) = storage.objects.read(&path).await? {
-            return Ok(Some((content, Kind::Jpeg.mime())));
+            return Ok(Some((content, Encoding::Jpeg.mime())));
         }
     }
     let content = original(storage, &row).await?;
@@ -320,13 +320,13 @@ pub async fn read_address(
     Ok(sniffed)
 }
 
-async fn original(storage: &Storage, row: &Row) -> Result<Option<Bytes>> {
+async fn original(storage: &Storage, row: &ImageRow) -> Result<Option<Bytes>> {
     let path = path_of(&row.storage_key, &row.original());
     storage.objects.read(&path).await
 }
 
 /// Path and name of the rendition for this width.
-pub(super) fn rendition(row: &Row, width: u32, kind: Kind) -> (Path, String) {
+pub(super) fn rendition(row: &ImageRow, width: u32, kind: Encoding) -> (Path, String) {
     let step = renditions::step_for(row.width.unsigned_abs(), width);
     let name = format!("{step}.{}", kind.extension());
     (path_of(&row.storage_key, &name), name)

@@ -11,7 +11,7 @@ use crate::types::ids::ImageId;
 
 /// Storage location and format of an image.
 #[derive(Clone, Debug, sqlx::FromRow)]
-pub(super) struct Row {
+pub(super) struct ImageRow {
     pub id: ImageId,
     pub storage_key: String,
     pub format: Format,
@@ -19,7 +19,7 @@ pub(super) struct Row {
     pub is_rendered: bool,
 }
 
-impl Row {
+impl ImageRow {
     /// Name of the original's object.
     pub fn original(&self) -> String {
         format!("original.{}", self.format.extension())
@@ -84,7 +84,7 @@ fn by_id(images: Vec<Image>) -> BTreeMap<ImageId, Image> {
         .collect()
 }
 
-pub(super) async fn row(conn: &mut PgConnection, id: &ImageId) -> Result<Option<Row>> {
+pub(super) async fn row(conn: &mut PgConnection, id: &ImageId) -> Result<Option<ImageRow>> {
     let row = sqlx::query_as(
         "select id, storage_key, format, width, rendered_at is not null as is_rendered
          from images
@@ -132,7 +132,7 @@ pub(super) async fn insert(
 }
 
 /// Records that all renditions exist. Returns false when the image was deleted or has other objects now.
-pub(super) async fn set_rendered(conn: &mut PgConnection, row: &Row) -> Result<bool> {
+pub(super) async fn set_rendered(conn: &mut PgConnection, row: &ImageRow) -> Result<bool> {
     let done = sqlx::query(
         "update images
          set rendered_at = now()

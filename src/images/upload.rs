@@ -22,7 +22,7 @@ const BUFFER: usize = 128 * 1024;
 
 /// A received form.
 #[derive(Debug, Default)]
-pub struct Form {
+pub struct UploadedForm {
     /// Text fields, in order.
     pub fields: Vec<(String, String)>,
     /// Files of the requested field, in order and up to the allowed number, each with a refusal if it cannot be an
@@ -32,7 +32,7 @@ pub struct Form {
     pub surplus: usize,
 }
 
-impl Form {
+impl UploadedForm {
     /// Value of a text field; the last of several with one name wins.
     pub fn field(&self, name: &str) -> Option<&str> {
         let mut fields = self.fields.iter().rev();
@@ -134,12 +134,16 @@ impl Incoming {
 /// # Errors
 /// 415 for other media types, 400 `parse_error` for a malformed form, 413 over the limit of all files together, 408
 /// when the body stops arriving, 503 `media_unavailable` when a file cannot be written.
-pub async fn read_form(storage: &Storage, request: Request, files_field: &str) -> Result<Form> {
+pub async fn read_form(
+    storage: &Storage,
+    request: Request,
+    files_field: &str,
+) -> Result<UploadedForm> {
     let boundary = boundary(&request)?;
     let limits = storage.limits();
     let most = limits.file_bytes * limits.files as u64 + MARGIN;
     let mut multipart = Multipart::new(arriving(request, most), boundary);
-    let mut form = Form::default();
+    let mut form = UploadedForm::default();
     let mut room = MARGIN as usize;
     // Reads to the end even after a rejected file, so that the caller can check the texts first.
     while let Some(mut field) = multipart.next_field().await.map_err(malformed)? {

@@ -4,7 +4,7 @@ mod branding;
 mod smtp;
 
 pub use branding::{Branding, ImageFile, Logo, one_line, parse_address};
-pub use smtp::{CopyOutcome, Failure, LONGEST};
+pub use smtp::{CopyOutcome, DeliveryFailure, LONGEST};
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -62,7 +62,7 @@ impl Mailer {
     ///
     /// # Errors
     /// The reason, and whether another attempt may succeed.
-    pub async fn deliver(&self, email: Envelope<'_>) -> Result<CopyOutcome, Failure> {
+    pub async fn deliver(&self, email: Envelope<'_>) -> Result<CopyOutcome, DeliveryFailure> {
         match &self.0.way {
             Way::Smtp(smtp) => {
                 let from = &self.0.branding.from.email;
@@ -76,8 +76,8 @@ impl Mailer {
                     tokio::task::spawn_blocking(move || write_whole(&folder, &file, &message));
                 match writing.await {
                     Ok(Ok(())) => Ok(CopyOutcome::Taken),
-                    Ok(Err(error)) => Err(Failure::Passing(format!("{error:#}"))),
-                    Err(error) => Err(Failure::Passing(error.to_string())),
+                    Ok(Err(error)) => Err(DeliveryFailure::Passing(format!("{error:#}"))),
+                    Err(error) => Err(DeliveryFailure::Passing(error.to_string())),
                 }
             }
         }

@@ -25,7 +25,7 @@ pub const LONGEST: Duration = Duration::from_secs(5 * 60);
 
 /// Reasons for a failed delivery.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Failure {
+pub enum DeliveryFailure {
     /// Another attempt may succeed.
     Passing(String),
     /// The server rejected the email permanently.
@@ -84,10 +84,14 @@ impl Smtp {
         to: &Address,
         copy: Option<&Address>,
         message: &[u8],
-    ) -> Result<CopyOutcome, Failure> {
+    ) -> Result<CopyOutcome, DeliveryFailure> {
         timeout(LONGEST, self.dialogue(from, to, copy, message))
             .await
-            .unwrap_or_else(|_| Err(Failure::Passing("the dialogue took too long".to_owned())))
+            .unwrap_or_else(|_| {
+                Err(DeliveryFailure::Passing(
+                    "the dialogue took too long".to_owned(),
+                ))
+            })
     }
 
     async fn dialogue(
@@ -96,10 +100,12 @@ impl Smtp {
         to: &Address,
         copy: Option<&Address>,
         message: &[u8],
-    ) -> Result<CopyOutcome, Failure> {
+    ) -> Result<CopyOutcome, DeliveryFailure> {
         let mut line = self.connect().await.map_err(|failure| match failure {
             // A server that rejects the connection or the credentials has not judged this email.
-            Failure::Final(why) | Failure::Passing(why) => Failure::Passing(why),
+            DeliveryFailure::Final(why) | DeliveryFailure::Passing(why) => {
+                DeliveryFailure::Passing(why)
+            }
         })?;
         self.command(&mut line, "MAIL", &format!("MAIL FROM:<{from}>"))
             .await?;
@@ -111,8 +117,8 @@ impl Smtp {
             let reply = self.step("RCPT", line.command(&asked)).await?;
             copied = match judge("RCPT", reply, 2) {
                 Ok(_) => CopyOutcome::Taken,
-                Err(Failure::Passing(why)) => CopyOutcome::Deferred(why),
-                Err(Failure::Final(why)) => CopyOutcome::Refused(why),
+                Err(DeliveryFailure::Passing(why)) => CopyOutcome::Deferred(why),
+                Err(DeliveryFailure::Final(why)) => CopyOutcome::Refused(why),
             };
         }
         let reply = self.step("DATA", line.command("DATA")).await?;
@@ -126,7 +132,7 @@ impl Smtp {
         Ok(copied)
     }
 
-    async fn connect(&self) -> Result<Connection, Failure> {
+    async fn connect(&self) -> Result<Connection, DeliveryFailure> {
         let server = &self.server;
         // A third of the step for each address of the host name, so that the next one gets a try.
         let opening = Connection::open(&server.host, server.port, self.step / 3);
@@ -157,14 +163,14 @@ impl Smtp {
         Ok(line)
     }
 
-    async fn secure(&self, what: &str, line: Connection) -> Result<Connection, Failure> {
+    async fn secure(&self, what: &str, line: Connection) -> Result<Connection, DeliveryFailure> {
         let name = ServerName::try_from(self.server.host.clone())
-            .map_err(|error| Failure::Passing(format!("{what}: {error}")))?;
+            .map_err(|error| DeliveryFailure::Passing(format!("{what}: {error}")))?;
         self.step(what, line.secure(&self.tls, name)).await
     }
 
     /// Greets the server, in the old way where it does not know the new one: then it has no extensions.
-    async fn hello(&self, line: &mut Connection) -> Result<Reply, Failure> {
+    async fn hello(&self, line: &mut Connection) -> Result<Reply, DeliveryFailure> {
         let ehlo = format!("EHLO {}", self.hello);
         let reply = self.step("EHLO", line.command(&ehlo)).await?;
         if !matches!(reply.code, 500 | 502 | 504) {
@@ -180,7 +186,7 @@ impl Smtp {
         mechanisms: &str,
         user: &str,
         password: &Secret,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), DeliveryFailure> {
         let what = "signing in";
         let knows = |name| {
             mechanisms
@@ -199,7 +205,7 @@ impl Smtp {
             self.command(line, what, &secret).await?;
         } else {
             let why = "the server offers no supported authentication (PLAIN, LOGIN)";
-            return Err(Failure::Passing(format!("{what}: {why}")));
+            return Err(DeliveryFailure::Passing(format!("{what}: {why}")));
         }
         Ok(())
     }
@@ -210,7 +216,7 @@ impl Smtp {
         line: &mut Connection,
         what: &str,
         command: &str,
-    ) -> Result<Reply, Failure> {
+    ) -> Result<Reply, DeliveryFailure> {
         judge(what, self.step(what, line.command(command)).await?, 2)
     }
 
@@ -218,7 +224,7 @@ impl Smtp {
         &self,
         what: &str,
         action: impl Future<Output = io::Result<T>>,
-    ) -> Result<T, Failure> {
+    ) -> Result<T, DeliveryFailure> {
         within(self.step, what, action).await
     }
 }
@@ -227,11 +233,13 @@ async fn within<T>(
     limit: Duration,
     what: &str,
     action: impl Future<Output = io::Result<T>>,
-) -> Result<T, Failure> {
+) -> Result<T, DeliveryFailure> {
     match timeout(limit, action).await {
         Ok(Ok(done)) => Ok(done),
-        Ok(Err(error)) => Err(Failure::Passing(format!("{what}: {error}"))),
-        Err(_) => Err(Failure::Passing(format!("{what}: no answer in time"))),
+        Ok(Err(error)) => Err(DeliveryFailure::Passing(format!("{what}: {error}"))),
+        Err(_) => Err(DeliveryFailure::Passing(format!(
+            "{what}: no answer in time"
+        ))),
     }
 }
 
@@ -239,16 +247,16 @@ async fn within<T>(
 /// authentication.
 ///
 /// Source: <https://www.rfc-editor.org/rfc/rfc4954#section-6>
-fn judge(what: &str, reply: Reply, wanted: u16) -> Result<Reply, Failure> {
+fn judge(what: &str, reply: Reply, wanted: u16) -> Result<Reply, DeliveryFailure> {
     if reply.code / 100 == wanted {
         return Ok(reply);
     }
     let said = format!("{what}: {reply}");
     let of_login = matches!(reply.code, 530 | 534 | 535 | 538);
     if reply.code / 100 == 5 && !of_login {
-        Err(Failure::Final(said))
+        Err(DeliveryFailure::Final(said))
     } else {
-        Err(Failure::Passing(said))
+        Err(DeliveryFailure::Passing(said))
     }
 }
 

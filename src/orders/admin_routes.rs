@@ -69,7 +69,7 @@ async fn list(State(app): State<App>, admin: Admin, query: Query) -> Result<Json
         return Err(Error::Invalid(field_errors));
     }
     let zone = app.config.shop.time_zone;
-    let filter = store::Filter {
+    let filter = store::OrderFilter {
         status,
         search,
         paid_from: from.map(|day| calendar::start_of(day, zone)),

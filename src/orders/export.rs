@@ -9,7 +9,7 @@ use chrono_tz::Tz;
 use futures_util::stream;
 
 use super::Order;
-use super::store::{self, Entry, EntryLine};
+use super::store::{self, ExportedLine, ExportedOrder};
 use crate::app::App;
 use crate::error::{Error, FieldError, Result};
 use crate::http::Query;
@@ -185,7 +185,7 @@ fn csv(mark: &str, rows: &[Vec<String>]) -> Result<Vec<u8>> {
 }
 
 /// One row per line of the order.
-fn rows_of_lines(entry: &Entry, zone: Tz, lines: &[EntryLine]) -> Vec<Vec<String>> {
+fn rows_of_lines(entry: &ExportedOrder, zone: Tz, lines: &[ExportedLine]) -> Vec<Vec<String>> {
     let lines = lines.iter().filter(|line| line.order_id == entry.order.id);
     let rows = lines.enumerate().map(|(at, line)| {
         let product = line.product_id.as_ref();
@@ -202,7 +202,7 @@ fn rows_of_lines(entry: &Entry, zone: Tz, lines: &[EntryLine]) -> Vec<Vec<String
 }
 
 /// Returns one row with the given piece columns.
-fn row(entry: &Entry, zone: Tz, pieces: Vec<String>, with_sums: bool) -> Vec<String> {
+fn row(entry: &ExportedOrder, zone: Tz, pieces: Vec<String>, with_sums: bool) -> Vec<String> {
     let order: &Order = &entry.order;
     let money = |cents: crate::types::money::Cents| match with_sums {
         true => cell(&cents.plain(&order.currency)),

@@ -15,7 +15,7 @@ use crate::types::money::Cents;
 
 /// Effect of a payment on its order.
 #[derive(Debug)]
-pub enum Outcome {
+pub enum Settlement {
     /// The order is paid and its stock is taken.
     Paid(Order),
     /// The pieces were sold to someone else in the meantime: the payment must be refunded.
@@ -31,12 +31,12 @@ pub enum Outcome {
 ///
 /// # Errors
 /// 404 when there is no such order.
-pub async fn pay(conn: &mut PgConnection, id: OrderId, receipt: &Receipt) -> Result<Outcome> {
+pub async fn pay(conn: &mut PgConnection, id: OrderId, receipt: &Receipt) -> Result<Settlement> {
     let order = store::lock(conn, id)
         .await?
         .ok_or(Error::NotFound("Order"))?;
     if order.status != Status::Pending && !order.status.is_released() {
-        return Ok(Outcome::AlreadyPaid(order));
+        return Ok(Settlement::AlreadyPaid(order));
     }
     let (lines, locks) = lock_lines(conn, id).await?;
     let order = match receipt.chosen_shipping {
@@ -58,7 +58,7 @@ pub async fn pay(conn: &mut PgConnection, id: OrderId, receipt: &Receipt) -> Res
         } else {
             order
         };
-        return Ok(Outcome::Mismatch(order));
+        return Ok(Settlement::Mismatch(order));
     }
     if order.status == Status::Pending {
         products::take_held(conn, id, &lines, "stripe").await?;
@@ -69,7 +69,7 @@ pub async fn pay(conn: &mut PgConnection, id: OrderId, receipt: &Receipt) -> Res
                 .is_some_and(|lock| !lock.is_deleted && lock.available() >= *quantity)
         });
         if !there {
-            return Ok(Outcome::OutOfStock(order));
+            return Ok(Settlement::OutOfStock(order));
         }
         products::take(conn, id, &lines, "stripe").await?;
     }
@@ -90,7 +90,7 @@ pub async fn pay(conn: &mut PgConnection, id: OrderId, receipt: &Receipt) -> Res
         let cause = format!("address_missing:{id}");
         flag(conn, id, &NewItem::new(Kind::AddressMissing, cause, text)).await?;
     }
-    Ok(Outcome::Paid(order))
+    Ok(Settlement::Paid(order))
 }
 
 /// Checks for a shippable address. Some wallets send a country alone, which is not enough.
@@ -171,7 +171,7 @@ pub async fn place_custom_order(
     };
     let order = store::insert(conn, &new, std::iter::once(&custom_order.line)).await?;
     match pay(conn, order.id, receipt).await? {
-        Outcome::Paid(order) => Ok(order),
+        Settlement::Paid(order) => Ok(order),
         other => Err(anyhow::anyhow!("a custom order's order was not paid: {other:?}").into()),
     }
 }

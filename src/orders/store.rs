@@ -8,7 +8,9 @@ pub use lines::{
     not_returned, order_lines, quantities,
 };
 pub(super) use lists::matches;
-pub use lists::{Entry, EntryLine, Filter, list, list_lines, list_paid, number, pattern};
+pub use lists::{
+    ExportedLine, ExportedOrder, OrderFilter, list, list_lines, list_paid, number, pattern,
+};
 
 use sqlx::PgConnection;
 

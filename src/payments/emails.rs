@@ -3,7 +3,7 @@
 use sqlx::PgConnection;
 
 use crate::emails::{
-    self, About, DelayedPaymentEmailData, Email, Holds, Refusal, RefusalEmailData, SHOP,
+    self, About, DelayedPaymentEmailData, Email, Holds, PaymentRefusal, RefusalEmailData, SHOP,
 };
 use crate::error::Result;
 use crate::orders::{self, Order};
@@ -39,7 +39,7 @@ pub async fn refuse(
     name: String,
     about: About,
     session: &Session,
-    why: Refusal,
+    why: PaymentRefusal,
     due: Cents,
 ) -> Result<()> {
     let amount = session.amount_total.unwrap_or_default();

@@ -186,7 +186,7 @@ async fn store_and_process(app: &App, event: &Event<'_>, source: &'static str) -
     )
     .await?;
     let attempt = process_once(&mut tx, app, &event.id).await?;
-    if let Attempt::Failed(_) = attempt {
+    if let EventAttempt::Failed(_) = attempt {
         let again = Job::ProcessEvent {
             event: event.id.clone(),
         };
@@ -230,25 +230,25 @@ pub async fn run_again(conn: &mut PgConnection, id: &str) -> Result<EventStatus>
 }
 
 /// End of one attempt of an event.
-enum Attempt {
+enum EventAttempt {
     Ended(Effect),
     /// Recorded with the event, which is to be retried.
     Failed(anyhow::Error),
 }
 
-impl Attempt {
+impl EventAttempt {
     /// Name for the metrics.
     fn as_str(&self) -> &'static str {
         match self {
-            Attempt::Ended(effect) => effect.as_str(),
-            Attempt::Failed(_) => "failed",
+            EventAttempt::Ended(effect) => effect.as_str(),
+            EventAttempt::Failed(_) => "failed",
         }
     }
 
     fn into_result(self) -> Result<Effect> {
         match self {
-            Attempt::Ended(effect) => Ok(effect),
-            Attempt::Failed(error) => Err(Error::Unavailable(Code::EventNotProcessed, error)),
+            EventAttempt::Ended(effect) => Ok(effect),
+            EventAttempt::Failed(error) => Err(Error::Unavailable(Code::EventNotProcessed, error)),
         }
     }
 }
@@ -257,18 +257,18 @@ impl Attempt {
 ///
 /// # Errors
 /// Errors of the database only.
-async fn process_once(conn: &mut PgConnection, app: &App, id: &str) -> Result<Attempt> {
+async fn process_once(conn: &mut PgConnection, app: &App, id: &str) -> Result<EventAttempt> {
     let Some(stored) = store::lock_event(conn, id).await? else {
-        return Ok(Attempt::Ended(Effect::Ignored));
+        return Ok(EventAttempt::Ended(Effect::Ignored));
     };
     if stored.is_finished() {
-        return Ok(Attempt::Ended(Effect::Repeated));
+        return Ok(EventAttempt::Ended(Effect::Repeated));
     }
     let event = match Event::read(&stored.payload) {
         Ok(event) => event,
         Err(error) => {
             store::finish_event(conn, id, EventStatus::Failed, Some(&error.to_string())).await?;
-            return Ok(Attempt::Failed(error.into()));
+            return Ok(EventAttempt::Failed(error.into()));
         }
     };
     if let Some(why) = wrong_mode(app, &event) {
@@ -283,7 +283,7 @@ async fn process_once(conn: &mut PgConnection, app: &App, id: &str) -> Result<At
         let cause = format!("wrong_mode:{}", Utc::now().date_naive());
         let item = NewItem::new(Kind::WrongMode, cause, why);
         review_items::flag(conn, Subject::default(), "stripe", &item).await?;
-        return Ok(Attempt::Ended(Effect::Ignored));
+        return Ok(EventAttempt::Ended(Effect::Ignored));
     }
     let mut attempt = conn.begin().await?;
     match process(&mut attempt, app, &event).await {
@@ -300,13 +300,13 @@ async fn process_once(conn: &mut PgConnection, app: &App, id: &str) -> Result<At
                 status = status.as_str(),
                 "event"
             );
-            Ok(Attempt::Ended(effect))
+            Ok(EventAttempt::Ended(effect))
         }
         Err(error) => {
             attempt.rollback().await?;
             warn!(event = id, kind = event.kind, %error, "event failed; it will be retried");
             store::finish_event(conn, id, EventStatus::Failed, Some(&error.to_string())).await?;
-            Ok(Attempt::Failed(error.into()))
+            Ok(EventAttempt::Failed(error.into()))
         }
     }
 }

@@ -25,7 +25,7 @@ pub use admin_views::{PaymentView, RefundView, of_subject};
 pub use checkout_end::{Cancelled, release_hold, settle_unheard};
 pub use countries::country_warning;
 pub use events::{process_stored, run_again};
-pub use reconcile::{Reconciled, Swept, reconcile, sweep};
+pub use reconcile::{CheckoutSweep, Reconciled, reconcile, sweep};
 pub use redaction::redact_events;
 pub use refunds::{
     NewRefund, RefundSubject, find_subject, read_refunds, refund, refundable,

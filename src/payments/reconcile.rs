@@ -30,7 +30,7 @@ const SWEEP_LIMIT: Duration = Duration::from_secs(45);
 
 /// Result of a sweep.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Swept {
+pub struct CheckoutSweep {
     /// Orders that were stuck and are settled now.
     pub settled: u32,
     /// Orders that are still stuck, mostly because Stripe was unavailable.
@@ -42,8 +42,8 @@ pub struct Swept {
 ///
 /// # Errors
 /// Database errors only. An order waits for the next sweep while Stripe is unavailable.
-pub async fn sweep(app: &App) -> Result<Swept> {
-    let mut swept = Swept::default();
+pub async fn sweep(app: &App) -> Result<CheckoutSweep> {
+    let mut swept = CheckoutSweep::default();
     let mut conn = app.db.acquire().await?;
     idempotency::purge(&mut conn).await?;
     store::forget_clients(&mut conn).await?;
@@ -69,7 +69,7 @@ pub async fn sweep(app: &App) -> Result<Swept> {
     Ok(swept)
 }
 
-impl Swept {
+impl CheckoutSweep {
     /// Counts the result of one order. An order that cannot be settled does not stop the others, and comes last in the
     /// next sweep.
     async fn count(&mut self, app: &App, order: OrderId, result: Result<()>) -> Result<()> {
@@ -238,7 +238,7 @@ pub async fn reconcile(app: &App, progress: &(dyn Fn(u64, u64) + Sync)) -> Resul
             Err(error) => warn!(event = id, %error, "an event still fails"),
         }
     }
-    let mut swept = Swept::default();
+    let mut swept = CheckoutSweep::default();
     for (order, session) in ended {
         let result = checkout_end::settle_by_asking(app, order, &session, false).await;
         swept.count(app, order, result).await?;

@@ -15,7 +15,7 @@ use crate::types::ids::OrderId;
 use crate::types::money::Cents;
 
 /// Outcome of the recovery.
-pub enum Found {
+pub enum Recovery {
     /// Not ours, or not provably ours.
     Nothing,
     /// The order exists again, still unpaid.
@@ -30,7 +30,7 @@ pub enum Found {
 ///
 /// # Errors
 /// Database errors only.
-pub async fn find(conn: &mut PgConnection, app: &App, session: &Session) -> Result<Found> {
+pub async fn find(conn: &mut PgConnection, app: &App, session: &Session) -> Result<Recovery> {
     let zone = session
         .shipping_address
         .as_ref()
@@ -38,10 +38,10 @@ pub async fn find(conn: &mut PgConnection, app: &App, session: &Session) -> Resu
     if let (Some(signed), Some(quote)) = (&session.quote_signature, &session.quote_reference)
         && app.signer.verify("quote", signed) == Some(quote)
     {
-        return Ok(Found::CustomOrder(zone.unwrap_or(Zone::International)));
+        return Ok(Recovery::CustomOrder(zone.unwrap_or(Zone::International)));
     }
     let Some(id) = order_of(app, session) else {
-        return Ok(Found::Nothing);
+        return Ok(Recovery::Nothing);
     };
     let total = session.amount_total.unwrap_or_default();
     let number = session.order_number.as_deref();
@@ -60,12 +60,12 @@ pub async fn find(conn: &mut PgConnection, app: &App, session: &Session) -> Resu
     warn!(order = %id, session = session.id, "a lost order was recreated");
     if let Some(order) = orders::rebuild(conn, &lost).await? {
         insert_checkout(conn, &order, session).await?;
-        return Ok(Found::Order(id));
+        return Ok(Recovery::Order(id));
     }
     let pieces = Cents((total.0 - session.amount_tax.0 - session.amount_shipping.0).max(0));
     let order = orders::rebuild_unknown(conn, &lost, pieces).await?;
     insert_checkout(conn, &order, session).await?;
-    Ok(Found::Unknown(Box::new(order)))
+    Ok(Recovery::Unknown(Box::new(order)))
 }
 
 /// The order for which we signed this session's cancel address.

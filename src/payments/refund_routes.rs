@@ -72,7 +72,7 @@ impl CustomMoneyView {
 
 #[derive(utoipa::IntoResponses)]
 #[allow(dead_code, reason = "used only by the OpenAPI document")]
-enum NotNow {
+enum RefundConflict {
     /// The current state does not allow it: `not_refundable`, `nothing_left`, `refund_differs`, `refund_is_made`.
     #[response(status = 409)]
     Conflict(ErrorBody),
@@ -89,7 +89,7 @@ enum NotNow {
     request_body = CustomRefundBody,
     responses(
         (status = 202, body = CustomMoneyView, description = "Planned, now or by an earlier request with this id"),
-        BadRequest, TokenFailures, NotThere, NotNow, BodyFailures,
+        BadRequest, TokenFailures, NotThere, RefundConflict, BodyFailures,
     )
 )]
 async fn refund_custom_order(
@@ -149,7 +149,7 @@ struct Retried {
     tag = "orders",
     security(("bearer" = [])),
     params(("id" = RefundId, Path)),
-    responses((status = 202, body = Retried), BadRequest, TokenFailures, NotThere, NotNow)
+    responses((status = 202, body = Retried), BadRequest, TokenFailures, NotThere, RefundConflict)
 )]
 async fn retry_refund(
     AppState(app): AppState<App>,

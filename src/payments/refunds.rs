@@ -138,7 +138,7 @@ pub async fn refund(
     subject: RefundSubject,
     new: &NewRefund,
 ) -> Result<()> {
-    let paid = Paid::find(conn, subject).await?;
+    let paid = PaidSubject::find(conn, subject).await?;
     if is_planned(conn, &paid, new).await? || restock_alone(conn, actor, &paid, new).await? {
         return Ok(());
     }
@@ -241,7 +241,7 @@ async fn record(
 async fn restock_alone(
     conn: &mut PgConnection,
     actor: &Actor,
-    paid: &Paid,
+    paid: &PaidSubject,
     new: &NewRefund,
 ) -> Result<bool> {
     let RefundSubject::Order(order) = paid.subject else {
@@ -278,7 +278,7 @@ fn differs() -> Error {
 ///
 /// # Errors
 /// 409 `refund_differs` when its id was used for another refund.
-async fn is_planned(conn: &mut PgConnection, paid: &Paid, new: &NewRefund) -> Result<bool> {
+async fn is_planned(conn: &mut PgConnection, paid: &PaidSubject, new: &NewRefund) -> Result<bool> {
     let Some(known) = store::find(conn, new.id).await? else {
         return Ok(false);
     };
@@ -366,7 +366,7 @@ pub async fn find_subject(conn: &mut PgConnection, id: RefundId) -> Result<Refun
 }
 
 /// The order or custom order to refund, with its payments, the settling one first.
-struct Paid {
+struct PaidSubject {
     subject: RefundSubject,
     /// Displayed number, such as `SB-1042`.
     name: String,
@@ -374,8 +374,8 @@ struct Paid {
     payments: Vec<String>,
 }
 
-impl Paid {
-    async fn find(conn: &mut PgConnection, subject: RefundSubject) -> Result<Paid> {
+impl PaidSubject {
+    async fn find(conn: &mut PgConnection, subject: RefundSubject) -> Result<PaidSubject> {
         let (name, is_by_hand) = match subject {
             RefundSubject::Order(id) => {
                 let order = orders::find(conn, id).await?;
@@ -388,7 +388,7 @@ impl Paid {
                 (custom_order.display_number(), false)
             }
         };
-        Ok(Paid {
+        Ok(PaidSubject {
             subject,
             name,
             is_by_hand,

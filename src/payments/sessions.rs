@@ -6,15 +6,15 @@ use sqlx::PgConnection;
 use tracing::warn;
 
 use super::effect::Effect;
-use super::recovery::{self, Found};
+use super::recovery::{self, Recovery};
 use super::states::{CheckoutState, PaymentOutcome};
 use super::store::Cause;
 use super::{delayed, disputes, emails, refunds, store};
 use crate::app::App;
-use crate::custom_orders::{self, Paid};
-use crate::emails::{About, Refusal};
+use crate::custom_orders::{self, QuotePayment};
+use crate::emails::{About, PaymentRefusal};
 use crate::error::Result;
-use crate::orders::{self, CustomOrderPurchase, Line, Outcome, Receipt, Status, Zone};
+use crate::orders::{self, CustomOrderPurchase, Line, Receipt, Settlement, Status, Zone};
 use crate::review_items::{Kind, NewItem};
 use crate::stripe::{Session, SessionStatus};
 use crate::types::ids::{OrderId, QuoteId};
@@ -94,18 +94,26 @@ pub async fn session_ended(
 /// Handles a payment with an unknown purpose: ours, lost by a restore, or someone else's.
 async fn settle_lost(conn: &mut PgConnection, app: &App, session: &Session) -> Result<Effect> {
     match recovery::find(conn, app, session).await? {
-        Found::Order(order) => settle(conn, app, order, session).await?,
-        Found::Unknown(order) => {
+        Recovery::Order(order) => settle(conn, app, order, session).await?,
+        Recovery::Unknown(order) => {
             let payment = store::lock_payment(conn, payment_id(session)).await?;
             let cause = Cause {
                 order: Some(order.id),
                 ..Cause::default()
             };
             let name = order.display_number();
-            refused(conn, &payment, cause, name, session, Refusal::SoldMeanwhile).await?;
+            refused(
+                conn,
+                &payment,
+                cause,
+                name,
+                session,
+                PaymentRefusal::SoldMeanwhile,
+            )
+            .await?;
         }
-        Found::CustomOrder(zone) => settle_lost_custom_order(conn, zone, session).await?,
-        Found::Nothing => {
+        Recovery::CustomOrder(zone) => settle_lost_custom_order(conn, zone, session).await?,
+        Recovery::Nothing => {
             if let Some(custom_order) = &session.custom_order_reference {
                 // A link of the old service: its money is in the account, but its custom order is not in this database.
                 warn!(session = session.id, %custom_order, "a payment for an unknown custom order");
@@ -218,10 +226,10 @@ async fn settle_payment(conn: &mut PgConnection, order: OrderId, session: &Sessi
     let mut receipt = receipt(session)?;
     receipt.chosen_shipping = chosen_shipping(conn, order, session).await?;
     let (order_now, refusal) = match orders::pay(conn, order, &receipt).await? {
-        Outcome::Paid(order) => (order, None),
-        Outcome::OutOfStock(order) => (order, Some(Refusal::SoldMeanwhile)),
-        Outcome::AlreadyPaid(order) => (order, Some(Refusal::PaidTwice)),
-        Outcome::Mismatch(order) => (order, Some(Refusal::AmountDiffers)),
+        Settlement::Paid(order) => (order, None),
+        Settlement::OutOfStock(order) => (order, Some(PaymentRefusal::SoldMeanwhile)),
+        Settlement::AlreadyPaid(order) => (order, Some(PaymentRefusal::PaidTwice)),
+        Settlement::Mismatch(order) => (order, Some(PaymentRefusal::AmountDiffers)),
     };
     let cause = Cause {
         order: Some(order),
@@ -258,14 +266,14 @@ async fn settle_quote(
     }
     let receipt = receipt(session)?;
     match custom_orders::pay(conn, app, quote, &receipt).await? {
-        Paid::Settled(order) => {
+        QuotePayment::Settled(order) => {
             let cause = Cause {
                 order: Some(order.id),
                 ..Cause::default()
             };
             settled(conn, cause, session).await
         }
-        Paid::Refused(custom_order, why) => {
+        QuotePayment::Refused(custom_order, why) => {
             let cause = Cause {
                 custom_order: Some(custom_order.id),
                 ..Cause::default()
@@ -349,16 +357,16 @@ async fn refused(
     cause: Cause,
     name: String,
     session: &Session,
-    why: Refusal,
+    why: PaymentRefusal,
 ) -> Result<()> {
     let id = payment_id(session);
     let amount = session.amount_total.unwrap_or_default();
     store::record_payment(conn, id, cause, session, PaymentOutcome::Refused).await?;
     let reason = match why {
-        Refusal::SoldMeanwhile => "paid too late: the pieces were sold in the meantime",
-        Refusal::PaidTwice => "paid twice",
-        Refusal::AmountDiffers => "the paid amount differs from the requested one",
-        Refusal::QuoteClosed => "the quote was closed",
+        PaymentRefusal::SoldMeanwhile => "paid too late: the pieces were sold in the meantime",
+        PaymentRefusal::PaidTwice => "paid twice",
+        PaymentRefusal::AmountDiffers => "the paid amount differs from the requested one",
+        PaymentRefusal::QuoteClosed => "the quote was closed",
     };
     let refunded = refunds::refunded(conn, id, payment).await?;
     let due = Cents(amount.0 - refunded.0);

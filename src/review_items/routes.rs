@@ -4,7 +4,7 @@ use axum::extract::State;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::{Filter, Kind, ReviewItem, resolve, store};
+use super::{Kind, ReviewItem, ReviewItemFilter, resolve, store};
 use crate::app::App;
 use crate::auth::{Admin, Scope};
 use crate::error::answers::{BadRequest, NotThere, TokenFailures};
@@ -49,7 +49,7 @@ async fn list(
     if !field_errors.is_empty() {
         return Err(Error::Invalid(field_errors));
     }
-    let filter = Filter {
+    let filter = ReviewItemFilter {
         is_open: match state {
             Some("all") => None,
             Some("resolved") => Some(false),

@@ -268,7 +268,7 @@ pub async fn find(conn: &mut PgConnection, id: ReviewItemId) -> Result<ReviewIte
 
 /// A selection of items.
 #[derive(Clone, Debug, Default)]
-pub struct Filter {
+pub struct ReviewItemFilter {
     /// Only open items, or only resolved ones.
     pub is_open: Option<bool>,
     pub kind: Option<Kind>,
@@ -279,16 +279,19 @@ pub struct Filter {
 }
 
 /// Returns one page of items and the total count: soonest deadline first, then the newest.
-pub async fn list(conn: &mut PgConnection, filter: &Filter) -> Result<(Vec<ReviewItem>, i64)> {
+pub async fn list(
+    conn: &mut PgConnection,
+    filter: &ReviewItemFilter,
+) -> Result<(Vec<ReviewItem>, i64)> {
     #[derive(sqlx::FromRow)]
-    struct Row {
+    struct ListedReviewItem {
         #[sqlx(flatten)]
         item: ReviewItem,
         all: i64,
     }
     // Behind a pooler, only a transaction keeps an unnamed statement and its values together.
     let mut tx = conn.begin().await?;
-    let rows: Vec<Row> = sqlx::query_as(concat!(
+    let rows: Vec<ListedReviewItem> = sqlx::query_as(concat!(
         "select ",
         columns!(),
         ", count(*) over () as all
@@ -314,10 +317,10 @@ pub async fn list(conn: &mut PgConnection, filter: &Filter) -> Result<(Vec<Revie
 
 /// The most urgent open items.
 pub async fn list_open(conn: &mut PgConnection, limit: i64) -> Result<Vec<ReviewItem>> {
-    let filter = Filter {
+    let filter = ReviewItemFilter {
         is_open: Some(true),
         limit,
-        ..Filter::default()
+        ..ReviewItemFilter::default()
     };
     Ok(list(conn, &filter).await?.0)
 }

@@ -11,7 +11,7 @@ pub use lenient::read_json;
 pub use payment_link::{NewPaymentLink, PaymentLink};
 pub use refund::{Refund, RefundStatus};
 pub use session::{
-    COUNTRIES, NewSession, PaymentStatus, Piece, Session, SessionLine, SessionStatus,
+    COUNTRIES, NewSession, PaymentStatus, Session, SessionLine, SessionPiece, SessionStatus,
     ShippingOption, amount,
 };
 pub use signature::{SignatureError, verify};
@@ -534,10 +534,10 @@ impl Stripe {
         })
     }
 
-    async fn page<R: StripeRequest>(&self, request: &R, what: &str) -> Result<Page> {
+    async fn page<R: StripeRequest>(&self, request: &R, what: &str) -> Result<ListPage> {
         let mut answer = self.call(request, None).await?;
         match answer["data"].take() {
-            Value::Array(entries) => Ok(Page {
+            Value::Array(entries) => Ok(ListPage {
                 entries,
                 has_more: answer["has_more"].as_bool().unwrap_or(false),
             }),
@@ -615,7 +615,7 @@ impl Stripe {
 }
 
 /// One page of any list, with raw JSON entries.
-struct Page {
+struct ListPage {
     entries: Vec<Value>,
     has_more: bool,
 }

@@ -106,16 +106,16 @@ pub struct SessionLine {
 
 /// A purchased product, from a session's metadata.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Piece {
+pub struct SessionPiece {
     pub product: ProductId,
     pub quantity: i32,
     pub unit_price: Cents,
 }
 
-impl Piece {
-    fn read(text: &str) -> Option<Piece> {
+impl SessionPiece {
+    fn read(text: &str) -> Option<SessionPiece> {
         let mut words = text.splitn(3, ' ');
-        Some(Piece {
+        Some(SessionPiece {
             quantity: words
                 .next()?
                 .parse()
@@ -202,7 +202,7 @@ pub struct Session {
     /// The displayed order number.
     pub order_number: Option<String>,
     /// The purchased products; empty when the metadata has none.
-    pub pieces: Vec<Piece>,
+    pub pieces: Vec<SessionPiece>,
     /// The cancel address that we set, which has our signature.
     pub cancel_url: Option<String>,
     pub amount_total: Option<Cents>,
@@ -256,7 +256,7 @@ impl Session {
             order_number: text(&json["metadata"]["order_number"]),
             pieces: (0..MOST_PIECES)
                 .map_while(|at| text(&json["metadata"][format!("{PIECE}{at}")]))
-                .map_while(|piece| Piece::read(&piece))
+                .map_while(|piece| SessionPiece::read(&piece))
                 .collect(),
             cancel_url: text(&json["cancel_url"]),
             amount_total: amount(&json["amount_total"]),

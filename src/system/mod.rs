@@ -103,7 +103,7 @@ pub async fn event(conn: &mut PgConnection, id: &str) -> Result<(EventRow, Strin
 
 #[derive(utoipa::IntoResponses)]
 #[allow(dead_code, reason = "read by the OpenAPI document alone")]
-enum NotNow {
+enum StateConflict {
     /// The current state does not allow it: `event_already_processed`, `job_is_running`, `not_held`, `order_is_paid`.
     #[response(status = 409)]
     Conflict(ErrorBody),
@@ -239,7 +239,7 @@ async fn find_event(
     tag = "system",
     security(("bearer" = [])),
     params(("id" = String, Path)),
-    responses((status = 202, body = EventView), BadRequest, TokenFailures, NotThere, NotNow)
+    responses((status = 202, body = EventView), BadRequest, TokenFailures, NotThere, StateConflict)
 )]
 async fn run_event_again(
     State(app): State<App>,
@@ -353,7 +353,7 @@ async fn find_job(
     tag = "system",
     security(("bearer" = [])),
     params(("id" = i64, Path)),
-    responses((status = 204), BadRequest, TokenFailures, NotThere, NotNow)
+    responses((status = 204), BadRequest, TokenFailures, NotThere, StateConflict)
 )]
 async fn remove_job(
     State(app): State<App>,
@@ -375,7 +375,7 @@ async fn remove_job(
     tag = "system",
     security(("bearer" = [])),
     params(("id" = i64, Path)),
-    responses((status = 202, body = JobView), BadRequest, TokenFailures, NotThere, NotNow)
+    responses((status = 202, body = JobView), BadRequest, TokenFailures, NotThere, StateConflict)
 )]
 async fn retry_job_now(
     State(app): State<App>,
@@ -422,12 +422,12 @@ async fn list_holds(
     if !field_errors.is_empty() {
         return Err(Error::Invalid(field_errors));
     }
-    let filter = orders::Filter {
+    let filter = orders::OrderFilter {
         status: Some(Status::Pending),
         search,
         limit: page.size,
         offset: page.offset(),
-        ..orders::Filter::default()
+        ..orders::OrderFilter::default()
     };
     let mut conn = app.db.acquire().await?;
     let (found, count) = orders::list(&mut conn, &filter).await?;
@@ -453,7 +453,7 @@ async fn list_holds(
     params(("id" = String, Path, description = "The order's id, or its number as SB-1042")),
     responses(
         (status = 200, body = OrderView),
-        BadRequest, TokenFailures, NotThere, NotNow,
+        BadRequest, TokenFailures, NotThere, StateConflict,
         (status = 503, body = ErrorBody, description = "Stripe could not be reached: the pieces stay held"),
     )
 )]

@@ -7,7 +7,7 @@ pub use currency::Currency;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use currency::Form;
+use currency::AmountFormat;
 
 /// An amount in the smallest unit of its row's currency: 500 is $5.00.
 #[derive(
@@ -46,7 +46,7 @@ impl Cents {
     /// Formats the amount with its currency: `$1,234.50`, `1,234.50 EUR`, `5,300 JPY`. The currency may be in any case.
     pub fn in_currency(self, currency: &str) -> String {
         let code = currency.to_ascii_uppercase();
-        let plain = self.magnitude(&Form::of(&code));
+        let plain = self.magnitude(&AmountFormat::of(&code));
         let (whole, part) = plain.split_once('.').unwrap_or((&plain, ""));
         let mut number = whole.to_owned();
         for at in (1..number.len()).rev() {
@@ -67,11 +67,11 @@ impl Cents {
     /// Formats the amount without its currency, for a form field: `1234.50`.
     pub fn plain(self, currency: &str) -> String {
         let sign = if self.0 < 0 { "-" } else { "" };
-        format!("{sign}{}", self.magnitude(&Form::of(currency)))
+        format!("{sign}{}", self.magnitude(&AmountFormat::of(currency)))
     }
 
     /// Digits of the absolute amount. A fraction is shown even where the currency has none, so that no money is hidden.
-    fn magnitude(self, form: &Form) -> String {
+    fn magnitude(self, form: &AmountFormat) -> String {
         let amount = self.0.unsigned_abs();
         let unit = 10_u64.pow(form.digits);
         let (whole, part) = (amount / unit, amount % unit);
@@ -86,7 +86,7 @@ impl Cents {
     /// Parses a typed amount: `47`, `47.5`, `$1,234.50`. Returns `None` for anything else, or for an amount finer than
     /// the currency allows. Works digit by digit, because an amount must never be a float.
     pub fn parse(text: &str, currency: &str) -> Option<Cents> {
-        let form = Form::of(currency);
+        let form = AmountFormat::of(currency);
         let text = text.trim();
         let text = match currency.eq_ignore_ascii_case("usd") {
             true => text.strip_prefix('$').unwrap_or(text).trim_start(),
@@ -121,7 +121,7 @@ impl Cents {
 
     /// Returns true for an amount that can be charged or refunded in a currency.
     pub fn fits(self, currency: &str) -> bool {
-        self.0 % Form::of(currency).step == 0
+        self.0 % AmountFormat::of(currency).step == 0
     }
 }
 

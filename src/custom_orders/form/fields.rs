@@ -29,7 +29,7 @@ pub struct Files {
 
 /// The value of a text field.
 #[derive(Debug)]
-pub enum Text {
+pub enum TextField {
     Given(String),
     /// Exceeds every field's limit; the text is discarded.
     TooLong,
@@ -42,10 +42,10 @@ pub enum Text {
 /// The text fields of a request, as sent.
 #[derive(Debug, Default)]
 pub struct Fields {
-    name: Option<Text>,
-    email: Option<Text>,
-    description: Option<Text>,
-    colors: Option<Text>,
+    name: Option<TextField>,
+    email: Option<TextField>,
+    description: Option<TextField>,
+    colors: Option<TextField>,
 }
 
 impl Fields {
@@ -53,12 +53,12 @@ impl Fields {
     pub fn of_form(pairs: Vec<(String, String)>) -> Fields {
         let mut fields = Fields::default();
         for (name, value) in pairs {
-            fields.set(&name, Text::Given(value));
+            fields.set(&name, TextField::Given(value));
         }
         fields
     }
 
-    pub fn set(&mut self, name: &str, value: Text) {
+    pub fn set(&mut self, name: &str, value: TextField) {
         match name {
             "name" => self.name = Some(value),
             "email" => self.email = Some(value),
@@ -117,7 +117,7 @@ impl Fields {
 }
 
 /// Requires a text.
-fn required(field: &str, value: Option<Text>) -> Result<String> {
+fn required(field: &str, value: Option<TextField>) -> Result<String> {
     let missing = || {
         Error::refused(
             Code::MissingField,
@@ -130,13 +130,13 @@ fn required(field: &str, value: Option<Text>) -> Result<String> {
 }
 
 /// Trims a text. CR LF, the line end of forms, counts and is stored as one character.
-fn text(field: &str, value: Option<Text>) -> Result<Option<String>> {
+fn text(field: &str, value: Option<TextField>) -> Result<Option<String>> {
     let text = match value {
-        None | Some(Text::Missing) => return Ok(None),
-        Some(Text::TooLong) => return Err(too_long(field)),
-        Some(Text::Given(text)) if text.len() > LONGEST => return Err(too_long(field)),
-        Some(Text::Given(text)) => text.replace("\r\n", "\n").replace('\r', "\n"),
-        Some(Text::Other) => {
+        None | Some(TextField::Missing) => return Ok(None),
+        Some(TextField::TooLong) => return Err(too_long(field)),
+        Some(TextField::Given(text)) if text.len() > LONGEST => return Err(too_long(field)),
+        Some(TextField::Given(text)) => text.replace("\r\n", "\n").replace('\r', "\n"),
+        Some(TextField::Other) => {
             return Err(Error::refused(
                 Code::InvalidField,
                 format!("Field {field} must be a text"),

@@ -11,7 +11,7 @@ use base64::read::DecoderReader;
 use struson::reader::{JsonReader, JsonStreamReader, ReaderError, ReaderSettings, ValueType};
 use tokio::runtime::Handle;
 
-use super::fields::{self, Fields, Files, LONGEST, Text};
+use super::fields::{self, Fields, Files, LONGEST, TextField};
 use crate::error::Error;
 use crate::images::{Incoming, Refusal};
 use crate::storage::Storage;
@@ -26,7 +26,7 @@ const HEAD: u64 = 1024;
 const PART: usize = 64 * 1024;
 
 /// Failures of reading a body.
-pub enum Failure {
+pub enum BodyError {
     Malformed,
     /// Reading the spooled body failed.
     Disk(io::Error),
@@ -34,25 +34,25 @@ pub enum Failure {
     Write(Error),
 }
 
-impl From<io::Error> for Failure {
-    fn from(error: io::Error) -> Failure {
+impl From<io::Error> for BodyError {
+    fn from(error: io::Error) -> BodyError {
         match error.raw_os_error() {
-            Some(_) => Failure::Disk(error),
-            None => Failure::Malformed,
+            Some(_) => BodyError::Disk(error),
+            None => BodyError::Malformed,
         }
     }
 }
 
-impl From<ReaderError> for Failure {
-    fn from(error: ReaderError) -> Failure {
+impl From<ReaderError> for BodyError {
+    fn from(error: ReaderError) -> BodyError {
         match error {
             ReaderError::IoError { error, .. } => error.into(),
-            _ => Failure::Malformed,
+            _ => BodyError::Malformed,
         }
     }
 }
 
-type Result<T, E = Failure> = std::result::Result<T, E>;
+type Result<T, E = BodyError> = std::result::Result<T, E>;
 
 /// Parser of a request in a file. Blocks.
 pub struct Parser<'a> {
@@ -88,7 +88,7 @@ impl<'a> Parser<'a> {
     /// Reads the texts and images of the object in the file. The last of several fields with one name wins.
     pub fn read(mut self) -> Result<(Fields, Files)> {
         if self.json.peek()? != ValueType::Object {
-            return Err(Failure::Malformed);
+            return Err(BodyError::Malformed);
         }
         self.json.begin_object()?;
         while self.json.has_next()? {
@@ -114,16 +114,16 @@ impl<'a> Parser<'a> {
     }
 
     /// Reads a text. Other JSON types are skipped without buffering.
-    fn text(&mut self) -> Result<Text> {
+    fn text(&mut self) -> Result<TextField> {
         match self.json.peek()? {
             ValueType::String => {}
             ValueType::Null => {
                 self.json.next_null()?;
-                return Ok(Text::Missing);
+                return Ok(TextField::Missing);
             }
             _ => {
                 self.json.skip_value()?;
-                return Ok(Text::Other);
+                return Ok(TextField::Other);
             }
         }
         let mut reader = self.json.next_string_reader()?;
@@ -132,10 +132,10 @@ impl<'a> Parser<'a> {
         reader.by_ref().take(most).read_to_end(&mut text)?;
         if text.len() > LONGEST {
             to_the_end(reader)?;
-            return Ok(Text::TooLong);
+            return Ok(TextField::TooLong);
         }
-        let text = String::from_utf8(text).map_err(|_| Failure::Malformed)?;
-        Ok(Text::Given(text))
+        let text = String::from_utf8(text).map_err(|_| BodyError::Malformed)?;
+        Ok(TextField::Given(text))
     }
 
     /// Reads the list of images; null counts as an empty list.
@@ -214,16 +214,16 @@ fn decode(storage: &Storage, text: &mut impl Read) -> Result<fields::File> {
     let runtime = Handle::current();
     let mut bytes = DecoderReader::new(text, &STANDARD);
     let mut part = vec![0; PART];
-    let mut incoming = Incoming::begin(storage).map_err(Failure::Write)?;
+    let mut incoming = Incoming::begin(storage).map_err(BodyError::Write)?;
     loop {
         let length = match bytes.read(&mut part) {
-            Ok(0) => return runtime.block_on(incoming.end()).map_err(Failure::Write),
+            Ok(0) => return runtime.block_on(incoming.end()).map_err(BodyError::Write),
             Ok(length) => length,
             Err(error) if is_of_base64(&error) => return Ok(Err(Refusal::NotAImage)),
             Err(error) => return Err(error.into()),
         };
         let taken = runtime.block_on(incoming.take(&part[..length]));
-        taken.map_err(Failure::Write)?;
+        taken.map_err(BodyError::Write)?;
     }
 }
 

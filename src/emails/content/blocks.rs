@@ -2,7 +2,7 @@
 
 use chrono_tz::Tz;
 
-use super::{Block, Line, Shown};
+use super::{Block, ImageUrls, PicturedLine};
 use crate::emails::message::{
     CustomOrderEmailData, LineEmailData, OrderEmailData, ShipmentEmailData,
 };
@@ -27,8 +27,8 @@ pub fn order_facts(order: &OrderEmailData, zone: Tz) -> Vec<(&'static str, Strin
     details
 }
 
-pub fn lines(order: &OrderEmailData, shown: &Shown) -> Vec<Line> {
-    let line = |(at, line): (usize, &LineEmailData)| Line {
+pub fn lines(order: &OrderEmailData, shown: &ImageUrls) -> Vec<PicturedLine> {
+    let line = |(at, line): (usize, &LineEmailData)| PicturedLine {
         image: shown.lines.get(at).cloned().flatten(),
         name: line.name.clone(),
         detail: line.detail.clone(),
@@ -68,7 +68,7 @@ pub fn address(order: &OrderEmailData) -> Option<Block> {
     })
 }
 
-pub fn shipment_blocks(shipment: &ShipmentEmailData, zone: Tz, shown: &Shown) -> Vec<Block> {
+pub fn shipment_blocks(shipment: &ShipmentEmailData, zone: Tz, shown: &ImageUrls) -> Vec<Block> {
     let mut details = vec![("Shipped", calendar::date(shipment.shipped_at, zone))];
     details.extend(shipment.carrier.clone().map(|carrier| ("Carrier", carrier)));
     details.extend(

@@ -3,7 +3,7 @@
 use super::blocks::{
     address, button, greeting, order_facts, request_details, shipment_blocks, status_link, sum,
 };
-use super::{Block, NEW_REQUEST, Page, Shown};
+use super::{Block, EmailContent, ImageUrls, NEW_REQUEST};
 use crate::emails::message::{
     CustomOrderEmailData, OrderEmailData, QuoteEmailData, ShipmentEmailData,
 };
@@ -11,7 +11,11 @@ use crate::mail::{Branding, one_line};
 use crate::types::calendar;
 use crate::types::money::Cents;
 
-pub fn new_custom_order(custom_order: &CustomOrderEmailData, email: &str, shown: &Shown) -> Page {
+pub fn new_custom_order(
+    custom_order: &CustomOrderEmailData,
+    email: &str,
+    shown: &ImageUrls,
+) -> EmailContent {
     let name = one_line(&custom_order.customer_name, 100);
     let mut details = vec![("From", name.clone()), ("Email", one_line(email, 254))];
     details.extend(
@@ -48,7 +52,7 @@ pub fn new_custom_order(custom_order: &CustomOrderEmailData, email: &str, shown:
     blocks.push(Block::Remark(format!(
         "Answer this email to write to {name}."
     )));
-    Page {
+    EmailContent {
         subject: format!("{NEW_REQUEST}{name}"),
         preview: one_line(&custom_order.description, 100),
         heading: "A new request".to_owned(),
@@ -57,7 +61,7 @@ pub fn new_custom_order(custom_order: &CustomOrderEmailData, email: &str, shown:
     }
 }
 
-pub fn custom_order_received(custom_order: &CustomOrderEmailData, shop: &str) -> Page {
+pub fn custom_order_received(custom_order: &CustomOrderEmailData, shop: &str) -> EmailContent {
     // Repeats nothing of the request, not even the name: the address may belong to someone else, because a visitor can
     // type any.
     let mut blocks = vec![
@@ -72,7 +76,7 @@ pub fn custom_order_received(custom_order: &CustomOrderEmailData, shop: &str) ->
     blocks.push(Block::Remark(
         "You did not ask us for anything? Then somebody mistyped their address, and you need not do anything.".to_owned(),
     ));
-    Page {
+    EmailContent {
         subject: "We Have Your Custom Order Request".to_owned(),
         preview: format!("Request {}: we will answer soon", custom_order.number),
         heading: "We have your request".to_owned(),
@@ -85,7 +89,7 @@ pub fn custom_order_approved(
     custom_order: &CustomOrderEmailData,
     quote: &QuoteEmailData,
     branding: &Branding,
-) -> Page {
+) -> EmailContent {
     let until = calendar::date(quote.valid_until, branding.zone);
     let money = |amount: Cents| amount.in_currency(&quote.currency);
     let mut sums = vec![("Your piece", money(quote.amount))];
@@ -116,7 +120,7 @@ pub fn custom_order_approved(
         "The offer is open until {until}. The link can be paid once."
     )));
     blocks.extend(request_details(custom_order));
-    Page {
+    EmailContent {
         subject: "Your Custom Order Request Has Been Approved!".to_owned(),
         preview: format!("{}, open until {until}", money(quote.total)),
         heading: "We would love to make it".to_owned(),
@@ -129,7 +133,7 @@ pub fn payment_received(
     custom_order: &CustomOrderEmailData,
     order: &OrderEmailData,
     branding: &Branding,
-) -> Page {
+) -> EmailContent {
     let mut blocks = vec![
         greeting(Some(&custom_order.customer_name)),
         Block::Text(
@@ -142,7 +146,7 @@ pub fn payment_received(
     ];
     blocks.extend(address(order));
     blocks.extend(request_details(custom_order));
-    Page {
+    EmailContent {
         subject: "Payment Received - Your Custom Order is in Production!".to_owned(),
         preview: format!(
             "Order {}, {}",
@@ -155,7 +159,7 @@ pub fn payment_received(
     }
 }
 
-pub fn quote_withdrawn(custom_order: &CustomOrderEmailData, reason: &str) -> Page {
+pub fn quote_withdrawn(custom_order: &CustomOrderEmailData, reason: &str) -> EmailContent {
     let mut blocks = vec![
         greeting(Some(&custom_order.customer_name)),
         Block::Text(
@@ -175,7 +179,7 @@ pub fn quote_withdrawn(custom_order: &CustomOrderEmailData, reason: &str) -> Pag
             .to_owned(),
     ));
     blocks.extend(request_details(custom_order));
-    Page {
+    EmailContent {
         subject: "Your Custom Order Quote Has Changed".to_owned(),
         preview: "We have taken back the quote that we sent you".to_owned(),
         heading: "We have taken back our quote".to_owned(),
@@ -184,7 +188,7 @@ pub fn quote_withdrawn(custom_order: &CustomOrderEmailData, reason: &str) -> Pag
     }
 }
 
-pub fn custom_order_rejected(custom_order: &CustomOrderEmailData, reason: &str) -> Page {
+pub fn custom_order_rejected(custom_order: &CustomOrderEmailData, reason: &str) -> EmailContent {
     let mut blocks = vec![
         greeting(Some(&custom_order.customer_name)),
         Block::Text(
@@ -202,7 +206,7 @@ pub fn custom_order_rejected(custom_order: &CustomOrderEmailData, reason: &str) 
         "If you have another idea, answer this email: we are glad to hear of it.".to_owned(),
     ));
     blocks.extend(request_details(custom_order));
-    Page {
+    EmailContent {
         subject: "Update on Your Custom Order Request".to_owned(),
         preview: "We are sorry that we cannot make this one".to_owned(),
         heading: "About your request".to_owned(),
@@ -216,8 +220,8 @@ pub fn custom_order_shipped(
     order: &OrderEmailData,
     shipment: &ShipmentEmailData,
     branding: &Branding,
-    shown: &Shown,
-) -> Page {
+    shown: &ImageUrls,
+) -> EmailContent {
     let shop = &branding.name;
     let mut blocks = vec![
         greeting(Some(&custom_order.customer_name)),
@@ -226,7 +230,7 @@ pub fn custom_order_shipped(
     blocks.extend(shipment_blocks(shipment, branding.zone, shown));
     blocks.extend(address(order));
     blocks.extend(request_details(custom_order));
-    Page {
+    EmailContent {
         subject: format!("Your Custom Order Has Shipped! - {shop}"),
         preview: format!("Order {} is on its way", order.number),
         heading: "Your piece is on its way".to_owned(),

@@ -13,7 +13,7 @@ use crate::mail::{Branding, one_line};
 use crate::types::calendar;
 
 /// The content of an email.
-pub struct Page {
+pub struct EmailContent {
     pub subject: String,
     /// The preview text that mail programs list beside the subject.
     pub preview: String,
@@ -33,7 +33,7 @@ pub enum Block {
     },
     /// Names and values.
     Details(Vec<(&'static str, String)>),
-    Lines(Vec<Line>),
+    Lines(Vec<PicturedLine>),
     /// Names and amounts; the last one is the total.
     Sum(Vec<(&'static str, String)>),
     Address {
@@ -55,7 +55,7 @@ pub enum Block {
 }
 
 /// A line of an order.
-pub struct Line {
+pub struct PicturedLine {
     /// Value of the image's `src`; `None` without an image.
     pub image: Option<String>,
     pub name: String,
@@ -67,7 +67,7 @@ pub struct Line {
 
 /// Images that could be read, as values for `src`.
 #[derive(Default)]
-pub struct Shown {
+pub struct ImageUrls {
     /// One for each line of the order.
     pub lines: Vec<Option<String>>,
     /// Images of the finished piece.
@@ -101,7 +101,7 @@ impl Subjects {
         let kinds = samples::emails()
             .into_iter()
             .filter(|(_, email)| {
-                let subject = Page::new(email, branding, &Shown::default()).subject;
+                let subject = EmailContent::new(email, branding, &ImageUrls::default()).subject;
                 let varies = matches!(
                     email,
                     Email::CouldNotFulfillNotice { .. }
@@ -122,9 +122,9 @@ impl Subjects {
     }
 }
 
-impl Page {
+impl EmailContent {
     /// Composes an email.
-    pub fn new(email: &Email, branding: &Branding, shown: &Shown) -> Page {
+    pub fn new(email: &Email, branding: &Branding, shown: &ImageUrls) -> EmailContent {
         let shop = &branding.name;
         match email {
             Email::OrderConfirmation { order } => {
@@ -177,7 +177,7 @@ impl Page {
     }
 }
 
-fn review_item(item: &ReviewItemEmailData, branding: &Branding) -> Page {
+fn review_item(item: &ReviewItemEmailData, branding: &Branding) -> EmailContent {
     let mut details = Vec::new();
     details.extend(item.about.clone().map(|about| ("For", about)));
     details.extend(
@@ -191,7 +191,7 @@ fn review_item(item: &ReviewItemEmailData, branding: &Branding) -> Page {
     blocks.push(Block::Text(item.advice.clone()));
     let page = format!("{}{}", branding.admin_url, item.page);
     blocks.extend(button("Open it in the admin".to_owned(), Some(&page)));
-    Page {
+    EmailContent {
         subject: format!("{PLEASE_REVIEW}{}", one_line(&item.headline, 100)),
         preview: one_line(&item.text, 100),
         heading: "Something needs you".to_owned(),

@@ -1,12 +1,16 @@
 //! Emails about orders.
 
 use super::blocks::{BANKS, address, greeting, lines, order_facts, shipment_blocks, sum};
-use super::{Block, Page, Shown};
+use super::{Block, EmailContent, ImageUrls};
 use crate::emails::message::{OrderEmailData, ShipmentEmailData};
 use crate::mail::Branding;
 use crate::types::money::Cents;
 
-pub fn order_confirmation(order: &OrderEmailData, branding: &Branding, shown: &Shown) -> Page {
+pub fn order_confirmation(
+    order: &OrderEmailData,
+    branding: &Branding,
+    shown: &ImageUrls,
+) -> EmailContent {
     let shop = &branding.name;
     let total = order.total.in_currency(&order.currency);
     let mut blocks = vec![
@@ -21,7 +25,7 @@ pub fn order_confirmation(order: &OrderEmailData, branding: &Branding, shown: &S
         sum(order),
     ];
     blocks.extend(address(order));
-    Page {
+    EmailContent {
         subject: format!("Order Confirmation - {shop}"),
         preview: format!("Order {}, {total}", order.number),
         heading: "Thank you for your order".to_owned(),
@@ -34,8 +38,8 @@ pub fn order_shipped(
     order: &OrderEmailData,
     shipment: &ShipmentEmailData,
     branding: &Branding,
-    shown: &Shown,
-) -> Page {
+    shown: &ImageUrls,
+) -> EmailContent {
     let shop = &branding.name;
     let mut blocks = vec![
         greeting(order.customer_name.as_deref()),
@@ -47,7 +51,7 @@ pub fn order_shipped(
     blocks.extend(shipment_blocks(shipment, branding.zone, shown));
     blocks.push(Block::Lines(lines(order, shown)));
     blocks.extend(address(order));
-    Page {
+    EmailContent {
         subject: format!("Your Order Has Shipped! - {shop}"),
         preview: format!("Order {} is on its way", order.number),
         heading: "Your order is on its way".to_owned(),
@@ -56,7 +60,12 @@ pub fn order_shipped(
     }
 }
 
-pub fn order_refunded(order: &OrderEmailData, amount: Cents, refunded: Cents, shop: &str) -> Page {
+pub fn order_refunded(
+    order: &OrderEmailData,
+    amount: Cents,
+    refunded: Cents,
+    shop: &str,
+) -> EmailContent {
     let money = |amount: Cents| amount.in_currency(&order.currency);
     let how = if refunded >= order.total {
         "That is all that you had paid."
@@ -68,7 +77,7 @@ pub fn order_refunded(order: &OrderEmailData, amount: Cents, refunded: Cents, sh
         sums.push(("Given back before", money(Cents(refunded.0 - amount.0))));
     }
     sums.push(("Given back now", money(amount)));
-    Page {
+    EmailContent {
         subject: format!("Your Refund - {shop}"),
         preview: format!("{} of order {}", money(amount), order.number),
         heading: "Your refund".to_owned(),

@@ -1,25 +1,25 @@
 //! Emails about payments that are delayed, failed or refused.
 
 use super::blocks::{BANKS, greeting, page_at};
-use super::{Block, GIVEN_BACK, NOTHING_PAID, Page};
-use crate::emails::message::{DelayedPaymentEmailData, Holds, Refusal, RefusalEmailData};
+use super::{Block, EmailContent, GIVEN_BACK, NOTHING_PAID};
+use crate::emails::message::{DelayedPaymentEmailData, Holds, PaymentRefusal, RefusalEmailData};
 use crate::mail::one_line;
 use crate::types::money::Cents;
 
-pub fn could_not_fulfill(refusal: &RefusalEmailData, shop: &str) -> Page {
+pub fn could_not_fulfill(refusal: &RefusalEmailData, shop: &str) -> EmailContent {
     let amount = refusal.amount.in_currency(&refusal.currency);
     let why = match refusal.why {
-        Refusal::SoldMeanwhile => {
+        PaymentRefusal::SoldMeanwhile => {
             "While your payment was on its way, the time for which we could hold your pieces ran out, and somebody else \
              bought them. Most of our pieces exist only once, so we cannot send you another."
         }
-        Refusal::PaidTwice => {
+        PaymentRefusal::PaidTwice => {
             "This order had been paid already. Your first payment stands, and so does your order."
         }
-        Refusal::AmountDiffers => {
+        PaymentRefusal::AmountDiffers => {
             "The amount that reached us is not what the order comes to, so we could not accept the payment."
         }
-        Refusal::QuoteClosed => {
+        PaymentRefusal::QuoteClosed => {
             "The quote that you paid was no longer open. Please write to us if you would still like the piece: we will \
              gladly send you a new one."
         }
@@ -35,7 +35,7 @@ pub fn could_not_fulfill(refusal: &RefusalEmailData, shop: &str) -> Page {
             "You need not do anything: the whole amount has been given back to you already.",
         ),
     };
-    Page {
+    EmailContent {
         subject: format!("About Your Payment - {shop}"),
         preview: format!("Your payment of {amount} is given back in full"),
         heading: heading.to_owned(),
@@ -52,13 +52,15 @@ pub fn could_not_fulfill(refusal: &RefusalEmailData, shop: &str) -> Page {
     }
 }
 
-pub fn could_not_fulfill_notice(refusal: &RefusalEmailData) -> Page {
+pub fn could_not_fulfill_notice(refusal: &RefusalEmailData) -> EmailContent {
     let amount = refusal.amount.in_currency(&refusal.currency);
     let why = match refusal.why {
-        Refusal::SoldMeanwhile => "It came after the hold had run out, and the pieces are sold.",
-        Refusal::PaidTwice => "It was paid already.",
-        Refusal::AmountDiffers => "The amount or the currency is not what was asked for.",
-        Refusal::QuoteClosed => "The quote had been withdrawn or replaced, or had lapsed.",
+        PaymentRefusal::SoldMeanwhile => {
+            "It came after the hold had run out, and the pieces are sold."
+        }
+        PaymentRefusal::PaidTwice => "It was paid already.",
+        PaymentRefusal::AmountDiffers => "The amount or the currency is not what was asked for.",
+        PaymentRefusal::QuoteClosed => "The quote had been withdrawn or replaced, or had lapsed.",
     };
     let mut details = vec![("For", refusal.about.clone())];
     details.extend(refusal.customer_name.clone().map(|name| ("From", name)));
@@ -90,7 +92,7 @@ pub fn could_not_fulfill_notice(refusal: &RefusalEmailData) -> Page {
         false => " Should the refund fail, the order or the request will say so.",
         true => "",
     };
-    Page {
+    EmailContent {
         subject: format!("{subject}{}", one_line(&refusal.about, 60)),
         preview,
         heading: heading.to_owned(),
@@ -103,7 +105,7 @@ pub fn could_not_fulfill_notice(refusal: &RefusalEmailData) -> Page {
     }
 }
 
-pub fn payment_processing(payment: &DelayedPaymentEmailData, shop: &str) -> Page {
+pub fn payment_processing(payment: &DelayedPaymentEmailData, shop: &str) -> EmailContent {
     let amount = payment.amount.in_currency(&payment.currency);
     let until_then = match payment.holds {
         Holds::Pieces => "We keep your pieces for you until then.",
@@ -126,7 +128,7 @@ pub fn payment_processing(payment: &DelayedPaymentEmailData, shop: &str) -> Page
         ]),
     ];
     blocks.extend(their_page(payment));
-    Page {
+    EmailContent {
         subject: format!("Your Payment Is on Its Way - {shop}"),
         preview: format!("{amount} for {}: this takes some days", payment.about),
         heading: "Your payment is on its way".to_owned(),
@@ -135,7 +137,7 @@ pub fn payment_processing(payment: &DelayedPaymentEmailData, shop: &str) -> Page
     }
 }
 
-pub fn payment_failed(payment: &DelayedPaymentEmailData, shop: &str) -> Page {
+pub fn payment_failed(payment: &DelayedPaymentEmailData, shop: &str) -> EmailContent {
     let amount = payment.amount.in_currency(&payment.currency);
     let next = match payment.holds {
         Holds::Pieces | Holds::NoPieces => {
@@ -159,7 +161,7 @@ pub fn payment_failed(payment: &DelayedPaymentEmailData, shop: &str) -> Page {
         ]),
     ];
     blocks.extend(their_page(payment));
-    Page {
+    EmailContent {
         subject: format!("Your Payment Did Not Go Through - {shop}"),
         preview: format!("{amount} for {}: nothing was taken", payment.about),
         heading: "Your payment did not go through".to_owned(),

@@ -11,7 +11,7 @@ use crate::types::ids::{OrderId, ProductId};
 use crate::types::money::Cents;
 
 #[derive(Default)]
-pub struct Filter {
+pub struct OrderFilter {
     pub status: Option<Status>,
     /// An order number, a tracking number, or a part of name or email address.
     pub search: Option<String>,
@@ -28,7 +28,7 @@ pub struct Filter {
 
 /// An order with its pieces and shipment, for a row of the export.
 #[derive(Debug, sqlx::FromRow)]
-pub struct Entry {
+pub struct ExportedOrder {
     #[sqlx(flatten)]
     pub order: Order,
     /// `1 × Sunrise; 2 × Turtle`
@@ -44,7 +44,7 @@ pub async fn list_paid(
     until: DateTime<Utc>,
     after: Option<(DateTime<Utc>, OrderId)>,
     limit: i64,
-) -> Result<Vec<Entry>> {
+) -> Result<Vec<ExportedOrder>> {
     let entries = sqlx::query_as(concat!(
         "select ",
         columns!(),
@@ -73,7 +73,7 @@ pub async fn list_paid(
 
 /// A line of an order, for a row of the export.
 #[derive(Debug, sqlx::FromRow)]
-pub struct EntryLine {
+pub struct ExportedLine {
     pub order_id: OrderId,
     pub product_id: Option<ProductId>,
     pub name: String,
@@ -83,7 +83,10 @@ pub struct EntryLine {
 }
 
 /// The lines of these orders, in the order placed.
-pub async fn list_lines(conn: &mut PgConnection, entries: &[Entry]) -> Result<Vec<EntryLine>> {
+pub async fn list_lines(
+    conn: &mut PgConnection,
+    entries: &[ExportedOrder],
+) -> Result<Vec<ExportedLine>> {
     let ids: Vec<OrderId> = entries.iter().map(|entry| entry.order.id).collect();
     let lines = sqlx::query_as(
         "select order_id, product_id, name, quantity, unit_price, restocked + returned as back_in_stock
@@ -134,9 +137,9 @@ pub fn pattern(search: &str) -> String {
 }
 
 /// Returns one page of orders, newest first, and the total count.
-pub async fn list(conn: &mut PgConnection, filter: &Filter) -> Result<(Vec<Order>, i64)> {
+pub async fn list(conn: &mut PgConnection, filter: &OrderFilter) -> Result<(Vec<Order>, i64)> {
     #[derive(sqlx::FromRow)]
-    struct Row {
+    struct ListedOrder {
         #[sqlx(flatten)]
         order: Order,
         all: i64,
@@ -144,7 +147,7 @@ pub async fn list(conn: &mut PgConnection, filter: &Filter) -> Result<(Vec<Order
     let number = filter.search.as_deref().and_then(number);
     // Behind a pooler, only a transaction keeps an unnamed statement and its values together.
     let mut tx = conn.begin().await?;
-    let rows: Vec<Row> = sqlx::query_as(concat!(
+    let rows: Vec<ListedOrder> = sqlx::query_as(concat!(
         "select ",
         columns!(),
         ", count(*) over () as all

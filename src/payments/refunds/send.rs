@@ -40,7 +40,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(6 * 3600);
 const PATIENCE: TimeDelta = TimeDelta::hours(1);
 
 /// Outcome of one attempt.
-enum Outcome {
+enum SendOutcome {
     Taken(stripe::Refund),
     /// The whole payment was already refunded, this much.
     NothingLeft(Cents),
@@ -53,14 +53,14 @@ enum Outcome {
     },
 }
 
-impl From<StripeError> for Outcome {
-    fn from(error: StripeError) -> Outcome {
+impl From<StripeError> for SendOutcome {
+    fn from(error: StripeError) -> SendOutcome {
         let text = error.to_string();
         match error {
             StripeError::Refused { code, .. } if FINAL.contains(&code.as_str()) => {
-                Outcome::Refused(text)
+                SendOutcome::Refused(text)
             }
-            error => Outcome::Deferred {
+            error => SendOutcome::Deferred {
                 // After a 5xx Stripe has to be asked first whether it made the refund.
                 needs_new_key: matches!(error, StripeError::Refused { .. }),
                 error: text,
@@ -98,28 +98,28 @@ enum Standing {
 }
 
 /// One attempt, with Stripe's list of the payment's refunds, which may be news.
-struct Try {
+struct RefundAttempt {
     listed: Vec<stripe::Refund>,
-    outcome: Outcome,
+    outcome: SendOutcome,
 }
 
-impl Try {
-    fn of(listed: Vec<stripe::Refund>, outcome: impl Into<Outcome>) -> Try {
+impl RefundAttempt {
+    fn of(listed: Vec<stripe::Refund>, outcome: impl Into<SendOutcome>) -> RefundAttempt {
         let outcome = outcome.into();
-        Try { listed, outcome }
+        RefundAttempt { listed, outcome }
     }
 }
 
 /// Requests the amount due. At the first attempt our own records decide what is due; later, and when Stripe refuses,
 /// Stripe is first asked what it has already made.
-async fn ask(app: &App, id: RefundId, refund: &Refund) -> Result<Try> {
+async fn ask(app: &App, id: RefundId, refund: &Refund) -> Result<RefundAttempt> {
     let is_first = refund.attempts == 1 && refund.created_at > Utc::now() - stripe::KEY_LIFETIME;
     let mut listed = Vec::new();
     let mut standing = match is_first {
         true => by_our_books(app, refund).await?,
         false => match look(app, id, refund, &mut listed).await? {
             Look::Found(standing) => standing,
-            Look::Unanswered(error) => return Ok(Try::of(listed, error)),
+            Look::Unanswered(error) => return Ok(RefundAttempt::of(listed, error)),
         },
     };
     let mut key_number = refund.key_number;
@@ -127,9 +127,9 @@ async fn ask(app: &App, id: RefundId, refund: &Refund) -> Result<Try> {
     let mut refusal = None;
     loop {
         let due = match standing {
-            Standing::Made(made) => return Ok(Try::of(listed, Outcome::Taken(made))),
+            Standing::Made(made) => return Ok(RefundAttempt::of(listed, SendOutcome::Taken(made))),
             Standing::NothingLeft(before) => {
-                return Ok(Try::of(listed, Outcome::NothingLeft(before)));
+                return Ok(RefundAttempt::of(listed, SendOutcome::NothingLeft(before)));
             }
             Standing::Due(due) => due,
         };
@@ -138,21 +138,21 @@ async fn ask(app: &App, id: RefundId, refund: &Refund) -> Result<Try> {
             amount = due;
         } else if let Some(error) = refusal {
             // Nothing has changed since Stripe refused.
-            return Ok(Try::of(listed, error));
+            return Ok(RefundAttempt::of(listed, error));
         }
         let error = match send(app, id, refund, due, key_number).await {
-            Ok(made) => return Ok(Try::of(listed, Outcome::Taken(made))),
+            Ok(made) => return Ok(RefundAttempt::of(listed, SendOutcome::Taken(made))),
             Err(error @ StripeError::Refused { .. }) if refusal.is_none() => error,
             Err(StripeError::Failed(error)) => {
                 let outcome = after_failure(app, id, refund, error, &mut listed).await?;
-                return Ok(Try::of(listed, outcome));
+                return Ok(RefundAttempt::of(listed, outcome));
             }
-            Err(error) => return Ok(Try::of(listed, error)),
+            Err(error) => return Ok(RefundAttempt::of(listed, error)),
         };
         // Part of it may have been refunded at the dashboard, without a report yet.
         standing = match look(app, id, refund, &mut listed).await? {
             Look::Found(standing) => standing,
-            Look::Unanswered(_) => return Ok(Try::of(listed, error)),
+            Look::Unanswered(_) => return Ok(RefundAttempt::of(listed, error)),
         };
         refusal = Some(error);
     }
@@ -166,11 +166,11 @@ async fn after_failure(
     refund: &Refund,
     error: String,
     listed: &mut Vec<stripe::Refund>,
-) -> Result<Outcome> {
+) -> Result<SendOutcome> {
     let found = look(app, id, refund, listed).await?;
     Ok(match found {
-        Look::Found(Standing::Made(made)) => Outcome::Taken(made),
-        Look::Found(Standing::Due(_) | Standing::NothingLeft(_)) => Outcome::Deferred {
+        Look::Found(Standing::Made(made)) => SendOutcome::Taken(made),
+        Look::Found(Standing::Due(_) | Standing::NothingLeft(_)) => SendOutcome::Deferred {
             error: StripeError::Failed(error).to_string(),
             needs_new_key: true,
         },
@@ -262,7 +262,7 @@ fn key(id: RefundId, number: i32) -> String {
     }
 }
 
-async fn record(app: &App, id: RefundId, refund: &Refund, tried: Try) -> Result<()> {
+async fn record(app: &App, id: RefundId, refund: &Refund, tried: RefundAttempt) -> Result<()> {
     let payment = &refund.payment_id;
     let mut tx = app.db.begin().await?;
     payments::lock_payment(&mut tx, payment).await?;
@@ -270,20 +270,20 @@ async fn record(app: &App, id: RefundId, refund: &Refund, tried: Try) -> Result<
         reports::keep(&mut tx, payment, made, None).await?;
     }
     let retry = match tried.outcome {
-        Outcome::Taken(made) => {
+        SendOutcome::Taken(made) => {
             info!(%id, stripe_id = made.id, "refund accepted by Stripe");
             reports::keep(&mut tx, payment, &made, None).await?;
             None
         }
-        Outcome::NothingLeft(before) => {
+        SendOutcome::NothingLeft(before) => {
             nothing_left(&mut tx, id, refund, before).await?;
             None
         }
-        Outcome::Refused(error) => {
+        SendOutcome::Refused(error) => {
             refused(&mut tx, id, refund, &error).await?;
             None
         }
-        Outcome::Deferred {
+        SendOutcome::Deferred {
             error,
             needs_new_key,
         } => deferred(&mut tx, id, refund, &error, needs_new_key).await?,
@@ -413,16 +413,16 @@ mod tests {
             message: "No.".to_owned(),
         };
         for code in FINAL {
-            let outcome = Outcome::from(refused(400, code));
-            assert!(matches!(outcome, Outcome::Refused(_)), "{code}");
+            let outcome = SendOutcome::from(refused(400, code));
+            assert!(matches!(outcome, SendOutcome::Refused(_)), "{code}");
         }
         for (status, code) in [
             (402, "card_declined"),
             (400, ""),
             (400, "insufficient_funds"),
         ] {
-            let outcome = Outcome::from(refused(status, code));
-            let Outcome::Deferred { needs_new_key, .. } = outcome else {
+            let outcome = SendOutcome::from(refused(status, code));
+            let SendOutcome::Deferred { needs_new_key, .. } = outcome else {
                 panic!("{code} is final");
             };
             assert!(needs_new_key);
@@ -432,10 +432,10 @@ mod tests {
             StripeError::Unknown("no answer in time".to_owned()),
             StripeError::Failed("500".to_owned()),
         ] {
-            let outcome = Outcome::from(error);
+            let outcome = SendOutcome::from(error);
             assert!(matches!(
                 outcome,
-                Outcome::Deferred {
+                SendOutcome::Deferred {
                     needs_new_key: false,
                     ..
                 }

@@ -141,12 +141,12 @@ pub async fn count_events(
 /// An event with its payload.
 pub async fn find_event(conn: &mut PgConnection, id: &str) -> Result<Option<(EventRow, String)>> {
     #[derive(sqlx::FromRow)]
-    struct Row {
+    struct StoredEventWithPayload {
         #[sqlx(flatten)]
         event: EventRow,
         payload: String,
     }
-    let row: Option<Row> = sqlx::query_as(
+    let row: Option<StoredEventWithPayload> = sqlx::query_as(
         "select id, type, status, source, attempts, last_error, received_at, processed_at, redacted_at, payload
          from stripe_events
          where id = $1",

@@ -23,7 +23,7 @@ pub struct Currency {
 ///
 /// Source: <https://docs.stripe.com/currencies>
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Form {
+pub(super) struct AmountFormat {
     /// Decimals of the amounts that Stripe accepts: with two of them, 500 is 5.00.
     pub digits: u32,
     /// Decimals that people write.
@@ -32,9 +32,9 @@ pub(super) struct Form {
     pub step: i64,
 }
 
-impl Form {
+impl AmountFormat {
     /// The form of a currency by its code, in any case. Codes that Stripe does not charge get two decimals.
-    pub fn of(code: &str) -> Form {
+    pub fn of(code: &str) -> AmountFormat {
         let (digits, shown, step) = match code.to_ascii_uppercase().as_str() {
             "BIF" | "CLP" | "DJF" | "GNF" | "JPY" | "KMF" | "KRW" | "MGA" | "PYG" | "RWF"
             | "VND" | "VUV" | "XAF" | "XOF" | "XPF" => (0, 0, 1),
@@ -44,7 +44,7 @@ impl Form {
             "BHD" | "JOD" | "KWD" | "OMR" | "TND" => (3, 3, 10),
             _ => (2, 2, 1),
         };
-        Form {
+        AmountFormat {
             digits,
             shown,
             step,
@@ -91,7 +91,7 @@ impl Currency {
 
     /// Every amount is a multiple of this, in the smallest unit.
     pub fn step(self) -> i64 {
-        Form::of(self.code).step
+        AmountFormat::of(self.code).step
     }
 
     /// Returns the problem with a charge of this amount, as the end of a sentence about its field.

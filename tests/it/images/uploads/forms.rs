@@ -180,7 +180,7 @@ async fn a_form_that_is_none_is_told_so() {
 async fn begin_upload(shop: &Shop, size: usize) -> TcpStream {
     let token = {
         let mut conn = shop.db.acquire().await.expect("a connection");
-        let new = spirit_beads::auth::NewToken {
+        let new = spirit_beads::auth::TokenRequest {
             name: &format!("slow {}", uuid::Uuid::new_v4()),
             scopes: &[Scope::Catalog],
             expires_at: None,

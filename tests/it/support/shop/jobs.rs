@@ -137,14 +137,14 @@ impl Shop {
     }
 
     /// Does what the clock does every minute.
-    pub async fn sweep(&self) -> spirit_beads::payments::Swept {
+    pub async fn sweep(&self) -> spirit_beads::payments::CheckoutSweep {
         spirit_beads::payments::sweep(&self.app)
             .await
             .expect("a sweep")
     }
 
     /// Does what the clock does every hour.
-    pub async fn sweep_images(&self) -> spirit_beads::images::Swept {
+    pub async fn sweep_images(&self) -> spirit_beads::images::ImageSweep {
         spirit_beads::images::sweep(&self.app.storage, &self.db)
             .await
             .expect("a sweep")

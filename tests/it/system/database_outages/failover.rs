@@ -157,7 +157,7 @@ async fn a_fail_over_to_a_standby_loses_nothing_and_is_over_with_the_promotion()
         spirit_beads::auth::Scope::Catalog,
         spirit_beads::auth::Scope::Stock,
     ];
-    let new = spirit_beads::auth::NewToken {
+    let new = spirit_beads::auth::TokenRequest {
         name: "test",
         scopes: &scopes,
         expires_at: None,
