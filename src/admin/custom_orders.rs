@@ -613,12 +613,8 @@ pub async fn ship(
     if read.surplus > 0 {
         field_errors.push(FieldError::new("images", "must be at most 10"));
     }
-    for upload in read.files {
-        let kept = match upload {
-            Ok(upload) => batch.keep(upload).await?,
-            Err(refusal) => Err(refusal),
-        };
-        if let Err(refusal) = kept {
+    for file in read.files {
+        if let Some(refusal) = batch.keep(file).await? {
             let why = refusal.sentence(&app.storage.limits());
             let why = why.trim_end_matches('.');
             field_errors.push(FieldError::new(

@@ -306,11 +306,7 @@ pub async fn ship(
             field_errors.push(FieldError::new(IMAGES, most));
         }
         for file in files {
-            let taken = match file {
-                Ok(file) => batch.keep(file).await?,
-                Err(refusal) => Err(refusal),
-            };
-            if let Err(refusal) = taken {
+            if let Some(refusal) = batch.keep(file).await? {
                 field_errors.push(FieldError::new(IMAGES, refusal.sentence(&limits)));
             }
         }

@@ -29,11 +29,7 @@ pub async fn add(
     let mut batch = Batch::begin(&app.storage, &app.db, deadline);
     let mut refusals = Vec::new();
     for (index, file) in form.files.into_iter().enumerate() {
-        let taken = match file {
-            Ok(file) => batch.keep(file).await?,
-            Err(refusal) => Err(refusal),
-        };
-        if let Err(refusal) = taken {
+        if let Some(refusal) = batch.keep(file).await? {
             refusals.push(format!(
                 "Image {}: {}",
                 index + 1,

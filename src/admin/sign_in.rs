@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Redirect, Response};
 use super::context::{AdminContext, BROWSER, SESSION};
 use super::form::{Form, Verdict};
 use crate::app::App;
-use crate::auth::{self, SignedIn, Step};
+use crate::auth::{self, PasswordCheck, SignedIn, Step};
 use crate::error::{Error, Result};
 use crate::http::Query;
 use crate::http::rate_limit;
@@ -223,9 +223,9 @@ pub async fn ask_password(
 ) -> Result<()> {
     let user = context.user()?;
     match auth::check_password(app, user, &form.secret(field), &context.visit).await? {
-        Ok(true) => Ok(()),
-        Ok(false) => Err(Error::invalid(field, "is not your password")),
-        Err(wait) => Err(Error::TooMany(Some(field), wait, too_many(wait))),
+        PasswordCheck::Right => Ok(()),
+        PasswordCheck::Wrong => Err(Error::invalid(field, "is not your password")),
+        PasswordCheck::Wait(wait) => Err(Error::TooMany(Some(field), wait, too_many(wait))),
     }
 }
 

@@ -27,7 +27,8 @@ pub use sessions::{
     rotate as rotate_session,
 };
 pub use sign_in::{
-    SignedIn, Visit, check_password, check_second_factor, known_browser, sign_in, sweep,
+    PasswordCheck, SignedIn, Visit, check_password, check_second_factor, known_browser, sign_in,
+    sweep,
 };
 pub use throttle::Step;
 pub use tokens::{

@@ -9,7 +9,7 @@ use tracing::{info, warn};
 use uuid::Uuid;
 
 use super::sessions::{self, CurrentUser, SessionToken};
-use super::throttle::{self, Step, Try};
+use super::throttle::{self, Step, ThrottleDecision, Try};
 use super::{password, second_factor};
 use crate::app::{App, Signer};
 use crate::config::Secret;
@@ -39,6 +39,14 @@ pub enum SignedIn {
     Wait(Duration),
 }
 
+/// Outcome of asking a signed-in user for their password.
+pub enum PasswordCheck {
+    Right,
+    Wrong,
+    /// Too many attempts; the next one is allowed after this time.
+    Wait(Duration),
+}
+
 /// Checks an email address and a password.
 ///
 /// # Errors
@@ -47,8 +55,8 @@ pub async fn sign_in(app: &App, email: &str, password: &Secret, visit: &Visit) -
     let account = account(&app.signer, email);
     let one = visit.of(app, Step::Password, &account);
     let attempt = match throttle::check(&app.db, &one.borrow()).await? {
-        Ok(attempt) => attempt,
-        Err(wait) => {
+        ThrottleDecision::Allow { attempt } => attempt,
+        ThrottleDecision::Wait(wait) => {
             warn!("sign-in throttled: too many attempts");
             return Ok(SignedIn::Wait(wait));
         }
@@ -109,8 +117,8 @@ pub async fn check_second_factor(
     let account = account(&app.signer, &user.email);
     let one = visit.of(app, Step::SecondFactor, &account);
     let attempt = match throttle::check(&app.db, &one.borrow()).await? {
-        Ok(attempt) => attempt,
-        Err(wait) => {
+        ThrottleDecision::Allow { attempt } => attempt,
+        ThrottleDecision::Wait(wait) => {
             warn!(user = %user.id, "second factor throttled: too many attempts");
             return Ok(SignedIn::Wait(wait));
         }
@@ -134,28 +142,28 @@ pub async fn check_second_factor(
 /// attempts count like those of sign-in.
 ///
 /// # Errors
-/// Database errors only. `Ok(Err(_))`: too many attempts; the next one is allowed after this time.
+/// Database errors only.
 pub async fn check_password(
     app: &App,
     user: &CurrentUser,
     password: &Secret,
     visit: &Visit,
-) -> Result<std::result::Result<bool, Duration>> {
+) -> Result<PasswordCheck> {
     let account = account(&app.signer, &user.email);
     let one = visit.of(app, Step::Password, &account);
     let attempt = match throttle::check(&app.db, &one.borrow()).await? {
-        Ok(attempt) => attempt,
-        Err(wait) => return Ok(Err(wait)),
+        ThrottleDecision::Allow { attempt } => attempt,
+        ThrottleDecision::Wait(wait) => return Ok(PasswordCheck::Wait(wait)),
     };
     let hash = sqlx::query_scalar("select password_hash from users where id = $1")
         .bind(user.id)
         .fetch_optional(&app.db)
         .await?;
-    let right = password::verify(password, hash).await?;
-    if right {
-        throttle::succeeded(&mut *app.db.acquire().await?, attempt).await?;
+    if !password::verify(password, hash).await? {
+        return Ok(PasswordCheck::Wrong);
     }
-    Ok(Ok(right))
+    throttle::succeeded(&mut *app.db.acquire().await?, attempt).await?;
+    Ok(PasswordCheck::Right)
 }
 
 /// Value of the cookie that marks a browser as known to an account, so that other people's failures do not count

@@ -57,8 +57,16 @@ pub struct Try<'a> {
     pub browser: Option<Uuid>,
 }
 
-/// Allows an attempt and returns its id, or the time to wait.
-pub async fn check(db: &PgPool, one: &Try<'_>) -> Result<std::result::Result<i64, Duration>> {
+/// Decision on an attempt.
+pub enum ThrottleDecision {
+    /// It may be made. It counts as failed until it is marked by [`succeeded`].
+    Allow { attempt: i64 },
+    /// Too many failures; the next attempt is allowed after this time.
+    Wait(Duration),
+}
+
+/// Decides on an attempt, and records it when it is allowed.
+pub async fn check(db: &PgPool, one: &Try<'_>) -> Result<ThrottleDecision> {
     let mut tx = db.begin().await?;
     // Lock order: accounts before addresses.
     sqlx::query(
@@ -70,10 +78,10 @@ pub async fn check(db: &PgPool, one: &Try<'_>) -> Result<std::result::Result<i64
     .execute(&mut *tx)
     .await?;
     if let Some(wait) = count(&mut tx, one).await?.wait() {
-        return Ok(Err(wait));
+        return Ok(ThrottleDecision::Wait(wait));
     }
     // Recorded as failed before it is made, so that concurrent attempts see one another.
-    let id = sqlx::query_scalar(
+    let attempt = sqlx::query_scalar(
         "insert into sign_in_attempts (step, account, address, browser)
          values ($1, $2, $3, $4)
          returning id",
@@ -85,7 +93,7 @@ pub async fn check(db: &PgPool, one: &Try<'_>) -> Result<std::result::Result<i64
     .fetch_one(&mut *tx)
     .await?;
     tx.commit().await?;
-    Ok(Ok(id))
+    Ok(ThrottleDecision::Allow { attempt })
 }
 
 /// Marks an attempt as successful.

@@ -18,7 +18,7 @@ use super::NewCustomOrder;
 use crate::app::App;
 use crate::error::{Code, Error, Result};
 use crate::http::arriving;
-use crate::images::{self, Refusal, Upload};
+use crate::images::{self, ReceivedFile, Refusal, Upload};
 use crate::storage::Storage;
 use fields::{Fields, Files};
 
@@ -66,7 +66,10 @@ pub async fn read(app: &App, request: Request) -> Result<(NewCustomOrder, Vec<Up
     }
     let mut uploads = Vec::new();
     for (at, file) in files.taken.into_iter().enumerate() {
-        uploads.push(file.map_err(|refusal| refused(at, refusal, app))?);
+        match file {
+            ReceivedFile::Upload(upload) => uploads.push(upload),
+            ReceivedFile::Refused(refusal) => return Err(refused(at, refusal, app)),
+        }
     }
     Ok((new, uploads))
 }

@@ -17,7 +17,7 @@ use crate::error::{ErrorBody, Result};
 use crate::http::Json;
 use crate::http::rate_limit::{Action, Client};
 use crate::http::texts::ShortLine;
-use crate::images::Batch;
+use crate::images::{Batch, ReceivedFile};
 use crate::types::ids::CustomOrderId;
 
 pub fn router() -> OpenApiRouter<App> {
@@ -131,8 +131,9 @@ async fn submit(
     let mut images = Batch::begin(&app.storage, &app.db, deadline);
     let taken = async {
         for (at, upload) in uploads.into_iter().enumerate() {
-            let kept = images.keep(upload).await?;
-            kept.map_err(|refusal| form::refused(at, refusal, &app))?;
+            if let Some(refusal) = images.keep(ReceivedFile::Upload(upload)).await? {
+                return Err(form::refused(at, refusal, &app));
+            }
         }
         new.images = images.ids();
         take_in(&app, &new).await

@@ -3,7 +3,7 @@
 use sqlx::PgPool;
 
 use super::service::{Kept, discard, keep};
-use super::{Refusal, Upload};
+use super::{ReceivedFile, Refusal, UploadError};
 use crate::error::Result;
 use crate::http::Deadline;
 use crate::storage::Storage;
@@ -30,16 +30,27 @@ impl Batch {
         }
     }
 
-    /// Stores the next image.
+    /// Stores the next image. Returns the reason if the file is refused.
     ///
     /// # Errors
-    /// As [`keep`].
-    pub async fn keep(&mut self, upload: Upload) -> Result<std::result::Result<(), Refusal>> {
-        let kept = keep(&self.storage, &self.db, upload).await?;
+    /// 503 `media_unavailable` when the storage fails, with nothing stored of this file.
+    pub async fn keep(&mut self, file: ReceivedFile) -> Result<Option<Refusal>> {
+        let upload = match file {
+            ReceivedFile::Upload(upload) => upload,
+            ReceivedFile::Refused(refusal) => return Ok(Some(refusal)),
+        };
+        let refusal = match keep(&self.storage, &self.db, upload, None).await {
+            Ok(kept) => {
+                self.kept.push(kept);
+                None
+            }
+            Err(UploadError::Refused(refusal)) => Some(refusal),
+            Err(UploadError::Failed(error)) => return Err(error),
+        };
         if let Some(deadline) = &self.deadline {
             deadline.put_off();
         }
-        Ok(kept.map(|kept| self.kept.push(kept)))
+        Ok(refusal)
     }
 
     /// Ids of the images so far, in order.

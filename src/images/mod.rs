@@ -18,14 +18,12 @@ mod store;
 mod upload;
 
 pub use batch::Batch;
-pub use refusal::Refusal;
+pub use refusal::{Refusal, UploadError};
 pub use routes::{KeptImage, router};
 pub use serve::serve;
-pub use service::{
-    ImageSweep, Kept, discard, keep, read, read_address, remove, render, restore, sweep,
-};
+pub use service::{ImageSweep, Kept, discard, keep, read, read_address, remove, render, sweep};
 pub use store::{find, find_views, hold, list_views};
-pub use upload::{Incoming, Upload, UploadedForm, read_form};
+pub use upload::{Incoming, ReceivedFile, Upload, UploadedForm, read_form};
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;

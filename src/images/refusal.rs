@@ -1,6 +1,7 @@
 //! Reasons for rejecting an image, in words for the uploader.
 
 use crate::config::MediaLimits;
+use crate::error::Error;
 
 /// Limit of width and height, which is also WebP's limit.
 pub const MAX_SIDE: u32 = 16_383;
@@ -20,6 +21,27 @@ pub enum Refusal {
     TooManyPixels,
     /// The file begins like an image, but cannot be read to its end.
     Damaged,
+}
+
+/// Errors of storing an image.
+#[derive(Debug)]
+pub enum UploadError {
+    /// The file is no acceptable image.
+    Refused(Refusal),
+    /// The storage or the database failed.
+    Failed(Error),
+}
+
+impl From<Refusal> for UploadError {
+    fn from(refusal: Refusal) -> UploadError {
+        UploadError::Refused(refusal)
+    }
+}
+
+impl<E: Into<Error>> From<E> for UploadError {
+    fn from(error: E) -> UploadError {
+        UploadError::Failed(error.into())
+    }
 }
 
 impl Refusal {

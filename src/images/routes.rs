@@ -62,11 +62,7 @@ async fn upload(State(app): State<App>, admin: Admin, request: Request) -> Resul
     let taking_in = async {
         let mut field_errors = Vec::new();
         for (index, file) in form.files.into_iter().enumerate() {
-            let taken = match file {
-                Ok(file) => batch.keep(file).await?,
-                Err(refusal) => Err(refusal),
-            };
-            if let Err(refusal) = taken {
+            if let Some(refusal) = batch.keep(file).await? {
                 let field = format!("{FIELD}[{index}]");
                 field_errors.push(FieldError::new(field, refusal.sentence(&limits)));
             }

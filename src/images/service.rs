@@ -12,7 +12,7 @@ use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
 use super::intake::{self, Prepared};
-use super::refusal::Refusal;
+use super::refusal::{Refusal, UploadError};
 use super::renditions::{self, Encoding};
 use super::store::{self, ImageRow};
 use super::{Upload, id_of};
@@ -51,50 +51,35 @@ pub struct ImageSweep {
 /// Stores an image: decodes it, rotates it upright, strips metadata, converts colors. A job makes its renditions. Safe
 /// to repeat: the same content is the same image. An image without references is deleted after a day.
 ///
+/// An image that a shop has stored before is `known_as` its id. If it is identical, its bytes and id are kept: encoding
+/// a JPEG again would cost a small loss.
+///
 /// # Errors
 /// A refusal for the uploader; 503 `media_unavailable` when the storage fails, with nothing stored.
-pub async fn keep(storage: &Storage, db: &PgPool, upload: Upload) -> Result<Result<Kept, Refusal>> {
-    take_in(storage, db, upload, None).await
-}
-
-/// Like [`keep`], for an image that a shop has stored under this id before. If it is identical, its bytes and id are
-/// kept. An ordinary upload of a JPEG would encode it again, with a small loss.
-pub async fn restore(
-    storage: &Storage,
-    db: &PgPool,
-    id: &ImageId,
-    upload: Upload,
-) -> Result<Result<Kept, Refusal>> {
-    take_in(storage, db, upload, Some(id.clone())).await
-}
-
-async fn take_in(
+pub async fn keep(
     storage: &Storage,
     db: &PgPool,
     upload: Upload,
     known_as: Option<ImageId>,
-) -> Result<Result<Kept, Refusal>> {
-    let prepared = match prepare(storage, upload, known_as).await? {
-        Ok(prepared) => prepared,
-        Err(refusal) => return Ok(Err(refusal)),
-    };
+) -> Result<Kept, UploadError> {
+    let prepared = prepare(storage, upload, known_as).await?;
     let id = prepared.id.clone();
     if store::touch(&mut *db.acquire().await?, &id).await? {
-        return Ok(Ok(Kept { id, is_new: false }));
+        return Ok(Kept { id, is_new: false });
     }
     let storage_key = format!("{id}-{}", Uuid::now_v7().simple());
     let is_new = store_new(storage, db, prepared, &storage_key).await?;
     if !is_new && let Err(error) = storage.objects.remove(&storage_key).await {
         tracing::warn!(%error, "an unneeded folder stays until the sweep");
     }
-    Ok(Ok(Kept { id, is_new }))
+    Ok(Kept { id, is_new })
 }
 
 async fn prepare(
     storage: &Storage,
     upload: Upload,
     known_as: Option<ImageId>,
-) -> Result<Result<Prepared, Refusal>> {
+) -> Result<Prepared, UploadError> {
     let _reader = storage
         .readers
         .acquire()
@@ -102,19 +87,13 @@ async fn prepare(
         .map_err(anyhow::Error::from)?;
     let content = upload.into_bytes().await?;
     let limits = storage.limits();
-    let (content, pixels) = {
-        let measured = storage
-            .work(0, move || {
-                let pixels = intake::measure(&content, &limits);
-                (content, pixels)
-            })
-            .await?;
-        match measured {
-            Some((content, Ok(pixels))) => (content, pixels),
-            Some((_, Err(refusal))) => return Ok(Err(refusal)),
-            None => return Ok(Err(Refusal::Damaged)),
-        }
-    };
+    let (content, pixels) = storage
+        .work(0, move || {
+            let pixels = intake::measure(&content, &limits)?;
+            Ok::<_, Refusal>((content, pixels))
+        })
+        .await?
+        .unwrap_or(Err(Refusal::Damaged))?;
     let prepared = storage
         .work(pixels, move || {
             let recognized = known_as.and_then(|id| intake::recognize(&id, &content, &limits));
@@ -124,7 +103,7 @@ async fn prepare(
             }
         })
         .await?;
-    Ok(prepared.unwrap_or(Err(Refusal::Damaged)))
+    Ok(prepared.unwrap_or(Err(Refusal::Damaged))?)
 }
 
 async fn store_new(

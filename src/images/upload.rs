@@ -25,9 +25,8 @@ const BUFFER: usize = 128 * 1024;
 pub struct UploadedForm {
     /// Text fields, in order.
     pub fields: Vec<(String, String)>,
-    /// Files of the requested field, in order and up to the allowed number, each with a refusal if it cannot be an
-    /// image.
-    pub files: Vec<Result<Upload, Refusal>>,
+    /// Files of the requested field, in order and up to the allowed number.
+    pub files: Vec<ReceivedFile>,
     /// Number of files in that field beyond the limit.
     pub surplus: usize,
 }
@@ -42,6 +41,25 @@ impl UploadedForm {
     }
 }
 
+/// A file as received, judged by its size and its head.
+#[derive(Debug)]
+pub enum ReceivedFile {
+    Upload(Upload),
+    Refused(Refusal),
+}
+
+impl ReceivedFile {
+    /// Receives a file from bytes, for an image that is ours or comes from a catalog file.
+    ///
+    /// # Errors
+    /// 503 `media_unavailable` when it cannot be written.
+    pub async fn from_bytes(storage: &Storage, bytes: &[u8]) -> Result<ReceivedFile> {
+        let mut incoming = Incoming::begin(storage)?;
+        incoming.take(bytes).await?;
+        incoming.end().await
+    }
+}
+
 /// A file that may be an image: within the size limit, with the head of an image. It is an unnamed file, deleted when
 /// dropped.
 #[derive(Debug)]
@@ -51,16 +69,6 @@ pub struct Upload {
 }
 
 impl Upload {
-    /// Creates an upload from bytes, for an image that is ours or comes from a `data:` address.
-    ///
-    /// # Errors
-    /// 503 `media_unavailable` when it cannot be written.
-    pub async fn from_bytes(storage: &Storage, bytes: &[u8]) -> Result<Result<Upload, Refusal>> {
-        let mut incoming = Incoming::begin(storage)?;
-        incoming.take(bytes).await?;
-        incoming.end().await
-    }
-
     pub(super) async fn into_bytes(mut self) -> Result<Vec<u8>> {
         // Allocated here, because each of the many blocking threads would retain some megabytes.
         let mut bytes = Vec::with_capacity(self.size_bytes);
@@ -112,17 +120,17 @@ impl Incoming {
     }
 
     /// Returns the file, or the reason for its rejection.
-    pub async fn end(mut self) -> Result<Result<Upload, Refusal>> {
+    pub async fn end(mut self) -> Result<ReceivedFile> {
         if self.size > self.most {
-            return Ok(Err(Refusal::TooLarge));
+            return Ok(ReceivedFile::Refused(Refusal::TooLarge));
         }
         if let Err(refusal) = intake::sniff(&self.head) {
-            return Ok(Err(refusal));
+            return Ok(ReceivedFile::Refused(refusal));
         }
         let flushed = self.file.flush().await;
         flushed.map_err(|error| unavailable(error, "writing an upload"))?;
         let file = self.file.into_inner().into_std().await;
-        Ok(Ok(Upload {
+        Ok(ReceivedFile::Upload(Upload {
             file,
             size_bytes: self.size as usize,
         }))

@@ -25,7 +25,9 @@ pub use cart::Cart;
 pub use email_data::{email_data, shipped_email_data};
 pub use export::{export, usual_days};
 pub use figures::{BestSeller, Sales, best_sellers, sales_by_day};
-pub use placement::{CheckoutTerms, Lost, Placed, check, place, rebuild, rebuild_unknown, release};
+pub use placement::{
+    CheckoutTerms, Lost, PlacedOrder, Placement, check, place, rebuild, rebuild_unknown, release,
+};
 pub use restocks::{NewRestock, has_restock, restock, take_back};
 pub use sales::{Sale, sell, undo_sale};
 pub use service::{flag, note, record, write_note};

@@ -12,9 +12,16 @@ use crate::types::ids::{OrderId, ProductId};
 use crate::types::money::{Cents, Currency};
 
 /// A newly placed order with the line data that Stripe needs.
-pub struct Placed {
+pub struct PlacedOrder {
     pub order: Order,
     pub lines: Vec<store::PlacedLine>,
+}
+
+/// Outcome of placing an order.
+pub enum Placement {
+    Placed(Box<PlacedOrder>),
+    /// No order is placed: these lines cannot be bought.
+    Unavailable(Vec<LineError>),
 }
 
 /// Terms shared by all lines of a checkout.
@@ -54,8 +61,7 @@ pub async fn check(
 /// Places a pending order and holds its pieces, after releasing the pieces of the order that it replaces, if that order
 /// is still pending. Concurrent carts with the same pieces wait for each other; the second sees the remaining stock.
 ///
-/// Returns the wrong lines when the cart cannot be bought. No order is placed then, but the replaced order is released
-/// all the same. The caller commits either way.
+/// The replaced order is released even when the cart cannot be bought. The caller commits either way.
 ///
 /// # Errors
 /// 400 when the sum exceeds the largest amount.
@@ -64,7 +70,7 @@ pub async fn place(
     cart: &Cart,
     terms: CheckoutTerms,
     replaces: Option<OrderId>,
-) -> Result<std::result::Result<Placed, Vec<LineError>>> {
+) -> Result<Placement> {
     let replaced = match replaces {
         Some(id) => store::lock(conn, id)
             .await?
@@ -91,9 +97,9 @@ pub async fn place(
         }
     }
 
-    let field_errors = cart.check(&locks, terms.currency);
-    if !field_errors.is_empty() {
-        return Ok(Err(field_errors));
+    let line_errors = cart.check(&locks, terms.currency);
+    if !line_errors.is_empty() {
+        return Ok(Placement::Unavailable(line_errors));
     }
     let lines: Vec<store::PlacedLine> = wanted
         .iter()
@@ -129,7 +135,8 @@ pub async fn place(
     let order = store::insert(conn, &new, lines.iter().map(|line| &line.line)).await?;
     let held: Vec<(ProductId, i32)> = wanted.into_iter().collect();
     products::reserve(conn, &held).await?;
-    Ok(Ok(Placed { order, lines }))
+    let placed = PlacedOrder { order, lines };
+    Ok(Placement::Placed(Box::new(placed)))
 }
 
 /// Releases the pieces of a pending order and closes it. Safe to repeat: an order that is no longer pending is returned

@@ -18,7 +18,7 @@ use crate::error::{Code, Error, Result};
 use crate::http::idempotency::{Key, Known};
 use crate::http::rate_limit::{self, Client};
 use crate::jobs::{self, Job};
-use crate::orders::{self, Cart, CheckoutTerms, Placed, Status, Zone};
+use crate::orders::{self, Cart, CheckoutTerms, PlacedOrder, Placement, Status, Zone};
 use crate::settings::{self, Settings};
 use crate::stripe::{NewSession, Session, SessionLine, ShippingOption, StripeError};
 use crate::types::ids::OrderId;
@@ -216,9 +216,10 @@ async fn place_and_ask(
             }
             Err(error)
         }
-        None => orders::place(&mut tx, &request.cart, terms, replaces)
-            .await?
-            .map_err(Error::Cart),
+        None => match orders::place(&mut tx, &request.cart, terms, replaces).await? {
+            Placement::Placed(placed) => Ok(placed),
+            Placement::Unavailable(line_errors) => Err(Error::Cart(line_errors)),
+        },
     };
     if let Some(old) = replaces {
         store::set_checkout_state(&mut tx, old, CheckoutState::Expired, None).await?;
@@ -482,7 +483,12 @@ fn shipping(zone: Option<Zone>, settings: &Settings) -> Shipping {
     }
 }
 
-fn new_session(app: &App, placed: &Placed, request: &Request, settings: &Settings) -> NewSession {
+fn new_session(
+    app: &App,
+    placed: &PlacedOrder,
+    request: &Request,
+    settings: &Settings,
+) -> NewSession {
     let Shipping {
         first,
         others,

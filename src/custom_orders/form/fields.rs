@@ -2,7 +2,7 @@
 
 use crate::custom_orders::NewCustomOrder;
 use crate::error::{Code, Error, Result};
-use crate::images::{Refusal, Upload};
+use crate::images::ReceivedFile;
 use crate::mail;
 use crate::types::unicode;
 
@@ -15,13 +15,10 @@ const COLORS: usize = 200;
 /// Size limit of any inspected text field, in bytes.
 pub const LONGEST: usize = 64 * 1024;
 
-/// An uploaded file, or the reason for its rejection.
-pub type File = std::result::Result<Upload, Refusal>;
-
 /// The files of a request up to the allowed number, and the number of files beyond it.
 #[derive(Default)]
 pub struct Files {
-    pub taken: Vec<File>,
+    pub taken: Vec<ReceivedFile>,
     pub surplus: usize,
     /// The JSON field is not a list.
     pub are_no_list: bool,

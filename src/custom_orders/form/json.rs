@@ -11,9 +11,9 @@ use base64::read::DecoderReader;
 use struson::reader::{JsonReader, JsonStreamReader, ReaderError, ReaderSettings, ValueType};
 use tokio::runtime::Handle;
 
-use super::fields::{self, Fields, Files, LONGEST, TextField};
+use super::fields::{Fields, Files, LONGEST, TextField};
 use crate::error::Error;
-use crate::images::{Incoming, Refusal};
+use crate::images::{Incoming, ReceivedFile, Refusal};
 use crate::storage::Storage;
 
 /// Size limit of field names in bytes. The reader buffers names whole.
@@ -24,6 +24,8 @@ const HEAD: u64 = 1024;
 
 /// Bytes of an image decoded at a time.
 const PART: usize = 64 * 1024;
+
+const NOT_AN_IMAGE: ReceivedFile = ReceivedFile::Refused(Refusal::NotAImage);
 
 /// Failures of reading a body.
 pub enum BodyError {
@@ -165,7 +167,7 @@ impl<'a> Parser<'a> {
             self.files.surplus += 1;
             return Ok(());
         }
-        let mut file = Err(Refusal::NotAImage);
+        let mut file = NOT_AN_IMAGE;
         if self.json.peek()? == ValueType::Object {
             self.json.begin_object()?;
             while self.json.has_next()? {
@@ -184,17 +186,17 @@ impl<'a> Parser<'a> {
 
     /// Decodes the image in a `data:` address. Anything else, such as a path or a remote address, is rejected: nothing
     /// is fetched.
-    fn address(&mut self) -> Result<fields::File> {
+    fn address(&mut self) -> Result<ReceivedFile> {
         if self.json.peek()? != ValueType::String {
             self.json.skip_value()?;
-            return Ok(Err(Refusal::NotAImage));
+            return Ok(NOT_AN_IMAGE);
         }
         let mut text = BufReader::new(self.json.next_string_reader()?);
         let mut head = Vec::new();
         text.by_ref().take(HEAD).read_until(b',', &mut head)?;
         let file = match is_base64(&head) {
             true => decode(self.storage, &mut text)?,
-            false => Err(Refusal::NotAImage),
+            false => NOT_AN_IMAGE,
         };
         to_the_end(text)?;
         Ok(file)
@@ -210,7 +212,7 @@ fn is_base64(head: &[u8]) -> bool {
         .is_some_and(|kind| kind.trim_end().ends_with(";base64"))
 }
 
-fn decode(storage: &Storage, text: &mut impl Read) -> Result<fields::File> {
+fn decode(storage: &Storage, text: &mut impl Read) -> Result<ReceivedFile> {
     let runtime = Handle::current();
     let mut bytes = DecoderReader::new(text, &STANDARD);
     let mut part = vec![0; PART];
@@ -219,7 +221,7 @@ fn decode(storage: &Storage, text: &mut impl Read) -> Result<fields::File> {
         let length = match bytes.read(&mut part) {
             Ok(0) => return runtime.block_on(incoming.end()).map_err(BodyError::Write),
             Ok(length) => length,
-            Err(error) if is_of_base64(&error) => return Ok(Err(Refusal::NotAImage)),
+            Err(error) if is_of_base64(&error) => return Ok(NOT_AN_IMAGE),
             Err(error) => return Err(error.into()),
         };
         let taken = runtime.block_on(incoming.take(&part[..length]));

@@ -8,7 +8,7 @@ use serde_json::Value;
 use sqlx::PgPool;
 
 use crate::error::{Error, Result};
-use crate::images::{self, Kept, Upload};
+use crate::images::{self, Kept, ReceivedFile, Refusal, UploadError};
 use crate::storage::Storage;
 use crate::types::ids::ImageId;
 
@@ -18,7 +18,15 @@ const AT_ONCE: usize = 8;
 /// Result of each image that a catalog file names, by its name in the file.
 #[derive(Debug, Default)]
 pub struct FileImages {
-    taken: BTreeMap<String, Result<Kept, String>>,
+    taken: BTreeMap<String, FileImage>,
+}
+
+/// Outcome of storing an image.
+#[derive(Debug)]
+pub(super) enum FileImage {
+    Kept(Kept),
+    /// A sentence tells the reason.
+    Refused(String),
 }
 
 impl FileImages {
@@ -61,22 +69,25 @@ impl FileImages {
 
     /// Number of images that were stored.
     pub fn count(&self) -> usize {
-        self.taken.values().filter(|taken| taken.is_ok()).count()
+        let kept = |image: &&FileImage| matches!(image, FileImage::Kept(_));
+        self.taken.values().filter(kept).count()
     }
 
     /// Deletes the stored images, because the import failed.
     pub async fn discard(self, storage: &Storage, db: &PgPool) {
-        let kept: Vec<Kept> = self.taken.into_values().flatten().collect();
+        let images = self.taken.into_values();
+        let kept: Vec<Kept> = images
+            .filter_map(|image| match image {
+                FileImage::Kept(kept) => Some(kept),
+                FileImage::Refused(_) => None,
+            })
+            .collect();
         images::discard(storage, db, &kept).await;
     }
 
-    /// Returns the image's id, or the reason for its refusal. `None` if there is no such file.
-    pub(super) fn get(&self, name: &str) -> Option<Result<&ImageId, &str>> {
-        let taken = self.taken.get(name)?;
-        Some(match taken {
-            Ok(kept) => Ok(&kept.id),
-            Err(sentence) => Err(sentence.as_str()),
-        })
+    /// Returns the outcome of an image. `None` if there is no such file.
+    pub(super) fn get(&self, name: &str) -> Option<&FileImage> {
+        self.taken.get(name)
     }
 }
 
@@ -85,14 +96,17 @@ async fn take(
     db: &PgPool,
     known_as: Option<ImageId>,
     content: &[u8],
-) -> Result<Result<Kept, String>> {
-    let taken = match (Upload::from_bytes(storage, content).await?, known_as) {
-        (Ok(upload), Some(id)) => images::restore(storage, db, &id, upload).await?,
-        (Ok(upload), None) => images::keep(storage, db, upload).await?,
-        (Err(refusal), _) => Err(refusal),
+) -> Result<FileImage> {
+    let refused = |refusal: Refusal| FileImage::Refused(refusal.sentence(&storage.limits()));
+    let upload = match ReceivedFile::from_bytes(storage, content).await? {
+        ReceivedFile::Upload(upload) => upload,
+        ReceivedFile::Refused(refusal) => return Ok(refused(refusal)),
     };
-    let limits = storage.limits();
-    Ok(taken.map_err(|refusal| refusal.sentence(&limits)))
+    match images::keep(storage, db, upload, known_as).await {
+        Ok(kept) => Ok(FileImage::Kept(kept)),
+        Err(UploadError::Refused(refusal)) => Ok(refused(refusal)),
+        Err(UploadError::Failed(error)) => Err(error),
+    }
 }
 
 /// Returns the names of the images in a catalog file, without `/media/`: ids, and paths below the media folder. An

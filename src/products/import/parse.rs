@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use serde_json::{Map, Value};
 
-use super::file_images::{FileImages, name_of, named_id};
+use super::file_images::{FileImage, FileImages, name_of, named_id};
 use super::rows::{self, CategoryRow, FileProduct, FileRow, ProductRow, note_repeat};
 use crate::error::{Error, FieldError, Result};
 use crate::images::{self, CARD_WIDTH};
@@ -93,8 +93,8 @@ fn resolve_images(
     let mut resolve = |field: String, name: &str| -> Option<ImageId> {
         let name = name_of(name);
         match (images.and_then(|images| images.get(name)), named_id(name)) {
-            (Some(Ok(id)), _) => return Some(id.clone()),
-            (Some(Err(sentence)), _) => {
+            (Some(FileImage::Kept(kept)), _) => return Some(kept.id.clone()),
+            (Some(FileImage::Refused(sentence)), _) => {
                 field_errors.push(FieldError::new(field, format!("{name}: {sentence}")))
             }
             // The shop may have it already.
