@@ -312,7 +312,7 @@ macro_rules! queued {
     };
 }
 
-macro_rules! wanted {
+macro_rules! filter_condition {
     () => {
         "where (not $1 or last_error is not null)
            and ($2::text is null
@@ -331,7 +331,7 @@ pub async fn list(
 ) -> Result<Vec<QueuedJob>> {
     let jobs = sqlx::query_as(concat!(
         queued!(),
-        wanted!(),
+        filter_condition!(),
         "order by last_error is null, run_at, id
          limit $3
          offset $4"
@@ -353,7 +353,7 @@ pub async fn count_found(
 ) -> Result<i64> {
     let count = sqlx::query_scalar(concat!(
         "select count(*) from graphile_worker._private_jobs ",
-        wanted!()
+        filter_condition!()
     ))
     .bind(failed)
     .bind(search)

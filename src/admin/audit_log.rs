@@ -69,14 +69,7 @@ fn words(value: &Value) -> String {
 
 /// `GET /admin/audit`
 pub async fn list(State(app): State<App>, context: AdminContext, query: Query) -> Result<Response> {
-    let search: String = query
-        .get("search")
-        .unwrap_or_default()
-        .trim()
-        .replace('\0', "")
-        .chars()
-        .take(200)
-        .collect();
+    let search = super::query_text(&query, "search");
     let before = query.get("before").and_then(|id| id.parse().ok());
     let wanted = (!search.is_empty()).then_some(search.as_str());
     let mut conn = app.db.acquire().await?;

@@ -34,7 +34,7 @@ pub const NOTICE: &str = "admin_notice";
 #[derive(Clone, Copy)]
 pub struct IsEmail;
 
-/// Context of one request to the admin. The frame creates it; handlers extract it.
+/// Context of one request to the admin. The layout creates it; handlers extract it.
 #[derive(Clone)]
 pub struct AdminContext {
     pub app: App,
@@ -59,7 +59,7 @@ impl<S: Send + Sync> FromRequestParts<S> for AdminContext {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<AdminContext> {
         let context = parts.extensions.get().cloned();
-        Ok(context.ok_or_else(|| anyhow::anyhow!("a page outside of the frame"))?)
+        Ok(context.ok_or_else(|| anyhow::anyhow!("a page outside of the layout"))?)
     }
 }
 

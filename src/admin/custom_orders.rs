@@ -174,7 +174,7 @@ fn address(pairs: &[(&str, &str)]) -> String {
 
 /// `GET /admin/custom-orders`: the board, or a list filtered by state or search.
 pub async fn list(State(app): State<App>, context: AdminContext, query: Query) -> Result<Response> {
-    let search = super::wanted(&query);
+    let search = super::query_text(&query, "search");
     let asked = query.get("state").unwrap_or_default();
     let state = Status::ALL
         .into_iter()

@@ -1,8 +1,8 @@
 //! The admin: server-rendered pages for a phone or a laptop that work without JavaScript.
 //!
-//! A page consists of a handler, a template that extends `frame.html`, and a line in [`routes`]; a page in the
-//! navigation also has a line in [`NAVIGATION`]. The table sets the access of each route. The frame checks the access
-//! and the CSRF token of every form before the handler runs. Handlers return the ordinary [`Error`], which the frame
+//! A page consists of a handler, a template that extends `layout.html`, and a line in [`routes`]; a page in the
+//! navigation also has a line in [`NAVIGATION`]. The table sets the access of each route. The layout checks the access
+//! and the CSRF token of every form before the handler runs. Handlers return the ordinary [`Error`], which the layout
 //! renders as a page.
 mod account;
 mod assets;
@@ -16,7 +16,8 @@ mod dashboard;
 pub mod figures;
 mod fingerprint;
 mod form;
-mod frame;
+mod layout;
+mod manual_sale;
 mod once;
 mod order;
 mod orders;
@@ -26,7 +27,6 @@ mod product_images;
 mod products;
 mod refunds;
 mod review_items;
-mod sell;
 mod settings;
 mod ship_many;
 mod sign_in;
@@ -140,8 +140,8 @@ pub fn routes() -> Vec<AdminRoute> {
         act("/admin/orders/{id}/restock", Staff, order::restock),
         act("/admin/refunds/{id}/retry", Owner, refunds::retry),
 
-        page("/admin/sell", Staff, sell::show),
-        act("/admin/sell", Staff, sell::submit),
+        page("/admin/sell", Staff, manual_sale::show),
+        act("/admin/sell", Staff, manual_sale::submit),
 
         page("/admin/products", Staff, products::list),
         act("/admin/products", Staff, products::change_many),
@@ -247,10 +247,11 @@ pub const NAVIGATION: &[NavItem] = &[
     NavItem { path: "/admin/system", name: "System", access: Access::Owner, icon: "M12 15a3 3 0 100-6 3 3 0 000 6zM12 3v3M12 18v3M3 12h3M18 12h3M5.600 5.600l2.100 2.100M16.300 16.300l2.100 2.100M18.400 5.600l-2.100 2.100M7.700 16.300l-2.100 2.100" },
 ];
 
-/// Returns the search text of a list, or an empty string.
-fn wanted(query: &Query) -> String {
-    let word = query.get("search").unwrap_or_default().trim();
-    word.replace('\0', "").chars().take(200).collect()
+/// Returns a parameter without surrounding spaces, cut to 200 characters; empty if it is missing.
+fn query_text(query: &Query, name: &str) -> String {
+    // PostgreSQL refuses a text with a null character.
+    let text = query.get(name).unwrap_or_default().trim();
+    text.replace('\0', "").chars().take(200).collect()
 }
 
 /// Returns the requested page of a list, starting at 1.
@@ -274,14 +275,14 @@ pub fn router(app: &App) -> Router {
             .expect("all lie below the root");
         let below = if below.is_empty() { "/" } else { below };
         let guarded = route.handler.layer(from_fn(move |request, next| {
-            frame::guard(route.access, request, next)
+            layout::guard(route.access, request, next)
         }));
         context = context.route(below, guarded);
     }
     let context = context
         .fallback(async || Error::NotFound(""))
-        .method_not_allowed_fallback(frame::method_not_allowed)
-        .layer(from_fn_with_state(app.clone(), frame::enter))
+        .method_not_allowed_fallback(layout::method_not_allowed)
+        .layer(from_fn_with_state(app.clone(), layout::enter))
         .with_state(app.clone());
     Router::new().nest(ROOT, context)
 }

@@ -87,14 +87,7 @@ pub fn happened(entry: &TimelineEntry) -> &str {
 
 /// `GET /admin/orders`
 pub async fn list(State(app): State<App>, context: AdminContext, query: Query) -> Result<Response> {
-    let search: String = query
-        .get("search")
-        .unwrap_or_default()
-        .trim()
-        .replace('\0', "")
-        .chars()
-        .take(200)
-        .collect();
+    let search = super::query_text(&query, "search");
     let asked = query.get("tab").unwrap_or_default();
     let tab = OrderTab::ALL
         .into_iter()
@@ -105,11 +98,7 @@ pub async fn list(State(app): State<App>, context: AdminContext, query: Query) -
         } else {
             OrderTab::All
         });
-    let page = query
-        .get("page")
-        .and_then(|page| page.parse().ok())
-        .filter(|page| (1..=100_000).contains(page))
-        .unwrap_or(1);
+    let page = super::page_number(&query);
     let mut conn = app.db.acquire().await?;
     let (to_pack, to_review) = orders::count_to_do(&mut conn).await?;
     let wanted = (!search.is_empty()).then_some(search.as_str());

@@ -133,7 +133,7 @@ async fn new_page(app: &App, context: &AdminContext, form: Form) -> Result<Respo
         movements: Vec::new(),
         movement_count: 0,
     })?;
-    Ok(told(page, faulty.then_some(StatusCode::BAD_REQUEST)))
+    Ok(with_status(page, faulty.then_some(StatusCode::BAD_REQUEST)))
 }
 
 /// `POST /admin/new-product`
@@ -240,7 +240,7 @@ pub async fn change(
             page.form = form.refused(other)?;
         }
     }
-    Ok(told(context.show(&page)?, Some(status)))
+    Ok(with_status(context.show(&page)?, Some(status)))
 }
 
 fn is_saved(context: &AdminContext, product: &Product) -> Response {
@@ -421,7 +421,10 @@ pub async fn change_stock(
         Err(error) => {
             let mut page = ProductPage::open(&app, &context, product).await?;
             page.stock_form = form.refused(error)?;
-            Ok(told(context.show(&page)?, Some(StatusCode::BAD_REQUEST)))
+            Ok(with_status(
+                context.show(&page)?,
+                Some(StatusCode::BAD_REQUEST),
+            ))
         }
     }
 }
@@ -497,7 +500,7 @@ fn unix(text: String) -> String {
 }
 
 /// Marks a page that refuses a form with its status.
-pub fn told(page: Response, status: Option<StatusCode>) -> Response {
+pub fn with_status(page: Response, status: Option<StatusCode>) -> Response {
     match status {
         Some(status) => refused(page, status, None),
         None => page,

@@ -6,7 +6,7 @@ use axum::response::Response;
 
 use super::context::AdminContext;
 use super::form::Form;
-use super::product::{ProductPage, told};
+use super::product::{ProductPage, with_status};
 use super::products::path_to;
 use crate::app::App;
 use crate::error::{Error, Result};
@@ -86,7 +86,10 @@ pub async fn add(
     };
     let mut page = ProductPage::open(&app, &context, product).await?;
     page.image_error = Some(field_error);
-    Ok(told(context.show(&page)?, Some(StatusCode::BAD_REQUEST)))
+    Ok(with_status(
+        context.show(&page)?,
+        Some(StatusCode::BAD_REQUEST),
+    ))
 }
 
 /// `POST /admin/products/{id}/images/arrange`: moves or removes an image.

@@ -88,20 +88,15 @@ pub async fn list(State(app): State<App>, context: AdminContext, query: Query) -
     let sort = ProductSort::ALL
         .into_iter()
         .find(|sort| sort_words(*sort).0 == given("sort"));
-    let search: String = given("search").trim().chars().take(200).collect();
     let mut conn = app.db.acquire().await?;
     let wanted = ProductQuery {
         kind: kind.unwrap_or(ProductTab::Active),
         sort,
-        search: search.replace('\0', ""),
+        search: super::query_text(&query, "search"),
         category: given("category").parse().ok(),
         lighter_type: given("size").parse().ok().filter(|n| [1, 2].contains(n)),
         low_stock: settings::current(&mut conn, &app.config).await?.low_stock,
-        page: given("page")
-            .parse()
-            .ok()
-            .filter(|page| (1..=100_000).contains(page))
-            .unwrap_or(1),
+        page: super::page_number(&query),
         page_size: PAGE,
     };
     let (total, products) = products::browse(&mut conn, &wanted).await?;

@@ -50,7 +50,7 @@ impl ListQuery {
     fn read(query: &Query, states: &[&str]) -> ListQuery {
         let state = query.get("state").unwrap_or_default();
         ListQuery {
-            search: super::wanted(query),
+            search: super::query_text(query, "search"),
             state: states
                 .iter()
                 .find(|known| **known == state)
@@ -79,7 +79,7 @@ impl ListQuery {
         self.older = more.then_some(older);
     }
 
-    fn wanted(&self) -> Option<&str> {
+    fn search(&self) -> Option<&str> {
         (!self.search.is_empty()).then_some(self.search.as_str())
     }
 
@@ -198,7 +198,7 @@ pub async fn events(
     let offset = (page - 1) * PAGE;
     let status = shown.state().and_then(EventStatus::parse);
     let mut events =
-        payments::list_events(&mut conn, status, shown.wanted(), PAGE + 1, offset).await?;
+        payments::list_events(&mut conn, status, shown.search(), PAGE + 1, offset).await?;
     let more = cut(&mut events);
     shown.turn("/admin/system/events", page, more);
     context.show(&EventsPage {
@@ -253,7 +253,7 @@ pub async fn list_jobs(
     let mut conn = app.db.acquire().await?;
     let failed = shown.state().is_some();
     let offset = (page - 1) * PAGE;
-    let mut jobs = jobs::list(&mut conn, failed, shown.wanted(), PAGE + 1, offset).await?;
+    let mut jobs = jobs::list(&mut conn, failed, shown.search(), PAGE + 1, offset).await?;
     let more = cut(&mut jobs);
     shown.turn("/admin/system/jobs", page, more);
     context.show(&JobsPage {
@@ -299,7 +299,7 @@ pub async fn list_emails(
     let filter = EmailFilter {
         state: shown.state().and_then(emails::EmailState::parse),
         search: shown
-            .wanted()
+            .search()
             .map(|word| emails::subjects(&app, word.to_owned())),
         shop: app.config.shop.email.clone(),
         limit: PAGE,
@@ -367,7 +367,7 @@ pub async fn holds(
     let mut found = orders::browse(
         &mut conn,
         OrderTab::Unpaid,
-        shown.wanted(),
+        shown.search(),
         PAGE + 1,
         offset,
     )

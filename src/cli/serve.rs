@@ -43,7 +43,7 @@ pub async fn serve(mut config: Config) -> anyhow::Result<()> {
     }
     let pages = shop.open_sandbox();
     let owner = shop.add_first_owner().await?;
-    let told_to_stop = startup::interrupted();
+    let stopping = startup::interrupted();
     let url = &shop.app.config.server.public_url;
     println!("Shop API   {url}/api/products/");
     println!("API docs   {url}/api/docs/");
@@ -81,7 +81,7 @@ pub async fn serve(mut config: Config) -> anyhow::Result<()> {
     let (app, waiting) = (shop.app.clone(), wait());
     let router = server::router(app.clone(), pages);
     let serving = tokio::spawn(async move { server::serve(listener, &app, router, waiting).await });
-    told_to_stop.await;
+    stopping.await;
     tracing::info!("stopping: requests in flight are answered first");
     stop.send(())?;
     let (served, worked) = (serving.await, working.await);
@@ -98,10 +98,10 @@ pub async fn work(config: Config) -> anyhow::Result<()> {
     let shop = Shop::open(config).await?;
     shop.check_currency().await?;
     shop.app.pools.try_all().await?;
-    let told_to_stop = startup::interrupted();
+    let stopping = startup::interrupted();
     println!("Running background jobs.");
     let telling = tell_metrics(metrics, &shop.app);
-    worker::run(shop.app.clone(), told_to_stop).await;
+    worker::run(shop.app.clone(), stopping).await;
     telling.abort();
     shop.close().await?;
     Ok(())

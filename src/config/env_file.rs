@@ -271,7 +271,7 @@ mod tests {
 
     #[test]
     fn what_cannot_be_meant_is_refused_by_name_and_line() {
-        for (text, told) in [
+        for (text, expected) in [
             ("X=1\nA=Beads #5", "A: has a # after a space"),
             ("A='Beads' # the name", "A: has a # after a space"),
             ("A=\"Beads", "A: begins with a quote that is not closed"),
@@ -284,7 +284,7 @@ mod tests {
         ] {
             let field_errors = parse(text.as_bytes()).expect_err(text);
             let said = format!("{}: {}", field_errors[0].field, field_errors[0].message);
-            assert!(said.starts_with(told), "{text}: {said}");
+            assert!(said.starts_with(expected), "{text}: {said}");
             let line = format!("(line {} of .env)", text.lines().count());
             assert!(said.ends_with(&line), "{text}: {said}");
         }

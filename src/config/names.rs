@@ -112,14 +112,14 @@ mod tests {
             "SHOP_NAME",
             "STRIPE_WEBHOOK_SECRET",
         ]);
-        let told = |names: &[&str]| -> Vec<String> {
+        let complaints = |names: &[&str]| -> Vec<String> {
             unknown(&known, &[], names.iter().copied())
                 .into_iter()
                 .map(|field_error| format!("{} {}", field_error.field, field_error.message))
                 .collect()
         };
         assert_eq!(
-            told(&[
+            complaints(&[
                 "STRIPE_WEBHOOK_SECRETS",
                 "DATABSE_URL",
                 "BIND_ADDRESS",
@@ -136,7 +136,7 @@ mod tests {
         );
         let of_others: [&str; 0] = [];
         assert_eq!(
-            told(&[
+            complaints(&[
                 "PATH",
                 "HOME",
                 "HOSTNAME",

@@ -241,9 +241,9 @@ fn production_refuses_names_that_nothing_reads() {
     // In development the start goes on, and reports them.
     assert_eq!(names("development", &[]), of_file);
     let given = [("STRIPE_SECRET", "x"), ("PGHOST", "db")];
-    let told = names("production", &given);
-    assert_eq!(told[2], "STRIPE_SECRET is not a setting");
-    assert_eq!(told.len(), 3);
+    let complaints = names("production", &given);
+    assert_eq!(complaints[2], "STRIPE_SECRET is not a setting");
+    assert_eq!(complaints.len(), 3);
 }
 
 #[test]
@@ -257,17 +257,17 @@ fn production_trusts_no_network_that_holds_strangers() {
     ] {
         let settings = [("APP_ENV", "production"), ("TRUSTED_PROXIES", networks)];
         let field_errors = config(&settings).expect_err("half configured");
-        let told = field_errors
+        let refused = field_errors
             .iter()
             .any(|field_error| field_error.field == "TRUSTED_PROXIES");
-        assert_eq!(told, is_refused, "{networks}");
+        assert_eq!(refused, is_refused, "{networks}");
     }
     assert!(config(&[("TRUSTED_PROXIES", "0.0.0.0/0")]).is_ok());
 }
 
 #[test]
 fn short_secrets_are_told_how_long_they_must_be() {
-    for (name, value, told) in [
+    for (name, value, expected) in [
         (
             "STRIPE_WEBHOOK_SECRET",
             "whsec_short",
@@ -287,7 +287,7 @@ fn short_secrets_are_told_how_long_they_must_be() {
             .iter()
             .find(|field_error| field_error.field == name);
         let message = &field_error.expect("a fault").message;
-        assert!(message.contains(told), "{name}: {message}");
+        assert!(message.contains(expected), "{name}: {message}");
     }
 }
 

@@ -250,9 +250,9 @@ async fn link_refused(conn: &mut PgConnection, quote: QuoteId, why: &str) -> Res
         // The previous quote is closed, and this one failed.
         store::set_status(conn, &custom_order, Status::Expired, None, "stripe", "").await?;
     }
-    let told = format!("Stripe refused the payment link: {why}");
+    let text = format!("Stripe refused the payment link: {why}");
     let cause = format!("payment_link:{quote}:refused");
-    let item = NewItem::new(Kind::PaymentLinkRefused, cause, told);
+    let item = NewItem::new(Kind::PaymentLinkRefused, cause, text);
     flag(conn, custom_order.id, &item).await
 }
 
@@ -281,9 +281,9 @@ async fn not_closed(conn: &mut PgConnection, quote: QuoteId, error: &StripeError
         quote.state == QuoteState::Closing && quote.last_error.as_ref() != Some(&why)
     });
     if is_news && matches!(error, StripeError::Refused { .. }) {
-        let told = format!("the quote's payment link could not be closed: {why}");
+        let text = format!("the quote's payment link could not be closed: {why}");
         let cause = format!("payment_link:{quote}:not_closed:{}", digest(&why));
-        let item = NewItem::new(Kind::PaymentLinkNotClosed, cause, told);
+        let item = NewItem::new(Kind::PaymentLinkNotClosed, cause, text);
         flag(conn, custom_order.id, &item).await?;
     }
     Ok(())

@@ -127,8 +127,8 @@ fn is_starting(error: &anyhow::Error) -> bool {
 
 /// PgBouncer's message: `unsupported startup parameter: options`.
 fn refuses_settings(error: &sqlx::Error) -> bool {
-    let told = error.as_database_error();
-    told.is_some_and(|error| error.message().contains("startup parameter"))
+    let answer = error.as_database_error();
+    answer.is_some_and(|error| error.message().contains("startup parameter"))
 }
 
 pub(super) async fn setting(conn: &mut PgConnection, name: &str) -> Result<String, sqlx::Error> {

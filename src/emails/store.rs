@@ -159,7 +159,7 @@ pub struct EmailFilter {
 }
 
 /// Condition of an [`EmailFilter`]. A separate count reads less than a window count over the page's query.
-macro_rules! wanted {
+macro_rules! filter_condition {
     () => {
         "where ($1::text is null or state = $1)
            and ($2::text is null or kind = $2)
@@ -196,10 +196,10 @@ pub async fn list(conn: &mut PgConnection, filter: &EmailFilter) -> Result<(Vec<
         "select ",
         columns!(),
         ", (select count(*) from emails ",
-        wanted!(),
+        filter_condition!(),
         ") as all
          from emails ",
-        wanted!(),
+        filter_condition!(),
         "
          order by created_at desc, id desc
          limit $6

@@ -60,7 +60,7 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for ObjectsOnly<D> {
     }
 }
 
-macro_rules! told {
+macro_rules! visit_scalars {
     ($($method:ident($type:ty);)*) => {
         $(fn $method<E: serde::de::Error>(self, value: $type) -> Result<V::Value, E> {
             self.0.$method(value)
@@ -75,7 +75,7 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for ObjectsOnly<V> {
         self.0.expecting(f)
     }
 
-    told! {
+    visit_scalars! {
         visit_bool(bool);
         visit_i64(i64);
         visit_i128(i128);

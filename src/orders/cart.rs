@@ -57,7 +57,7 @@ impl Cart {
         let cart = Cart {
             lines: items.iter().map(read_line).collect(),
         };
-        if cart.wanted().len() > MOST_PRODUCTS {
+        if cart.quantities().len() > MOST_PRODUCTS {
             return Err(Error::invalid(
                 "items",
                 format!("must name at most {MOST_PRODUCTS} different products"),
@@ -67,7 +67,7 @@ impl Cart {
     }
 
     /// Quantity wanted of each product, in id order. Lines that name the same product are added up.
-    pub fn wanted(&self) -> BTreeMap<ProductId, i32> {
+    pub fn quantities(&self) -> BTreeMap<ProductId, i32> {
         let mut wanted = BTreeMap::new();
         for (id, quantity) in self.lines.iter().flat_map(|line| &line.wanted) {
             *wanted.entry(id.clone()).or_insert(0) += quantity;
@@ -81,7 +81,7 @@ impl Cart {
         locks: &BTreeMap<ProductId, products::LockedProduct>,
         currency: Currency,
     ) -> Vec<LineError> {
-        let wanted = self.wanted();
+        let wanted = self.quantities();
         self.lines
             .iter()
             .filter_map(|line| {

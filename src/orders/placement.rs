@@ -46,7 +46,7 @@ pub async fn check(
             .filter(|order| order.status == Status::Pending),
         None => None,
     };
-    let ids: Vec<ProductId> = cart.wanted().into_keys().collect();
+    let ids: Vec<ProductId> = cart.quantities().into_keys().collect();
     let mut locks = products::lock(conn, &ids).await?;
     if let Some(order) = replaced {
         for (id, quantity) in store::quantities(conn, order.id).await? {
@@ -81,7 +81,7 @@ pub async fn place(
         Some(order) => store::quantities(conn, order.id).await?,
         None => Vec::new(),
     };
-    let wanted = cart.wanted();
+    let wanted = cart.quantities();
     let mut ids: Vec<ProductId> = wanted.keys().cloned().collect();
     ids.extend(freed.iter().map(|(id, _)| id.clone()));
     let mut locks = products::lock(conn, &ids).await?;

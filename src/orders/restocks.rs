@@ -92,11 +92,11 @@ pub async fn restock(
     };
     let pieces: Vec<String> = row.pieces.iter().map(named).collect();
     let pieces = pieces.join(", ");
-    let told = match row.reason.trim_end_matches('.') {
+    let note = match row.reason.trim_end_matches('.') {
         "" => format!("{pieces}."),
         reason => format!("{pieces}: {reason}."),
     };
-    store::add_event(conn, id, "restock", &actor.name, &told).await?;
+    store::add_event(conn, id, "restock", &actor.name, &note).await?;
     let more = new.audit_snapshot();
     record(conn, actor, "order.restock", (&order, &order), more).await?;
     Ok(true)

@@ -262,7 +262,7 @@ async fn place_and_ask(
 
 /// Number of pieces in a cart.
 fn pieces(cart: &Cart) -> i64 {
-    cart.wanted().values().copied().map(i64::from).sum()
+    cart.quantities().values().copied().map(i64::from).sum()
 }
 
 /// Rejects a cart larger than its client's limit, before anything is changed.

@@ -63,12 +63,12 @@ pub async fn failed(conn: &mut PgConnection, id: OrderId, session: &Session) -> 
         true => ", and the pieces are free again",
         false => "",
     };
-    let told = format!(
+    let text = format!(
         "{name}'s bank did not make the delayed payment of {}. Nothing was charged{free}.",
         amount.in_currency(&order.currency)
     );
     let cause = format!("delayed_payment:{}", session.id);
-    let item = NewItem::new(Kind::DelayedPaymentFailed, cause, told);
+    let item = NewItem::new(Kind::DelayedPaymentFailed, cause, text);
     refunds::flag(conn, Some(id), None, &item).await
 }
 

@@ -45,11 +45,11 @@ pub async fn dispute_reported(
         && disputes::record_funds(conn, &report.id, funds, as_of).await?
     {
         let amount = report.amount.in_currency(&report.currency);
-        let told = match funds {
+        let text = match funds {
             "withdrawn" => format!("The bank took {amount} back, until the dispute is decided."),
             _ => format!("The bank returned {amount}."),
         };
-        note(conn, subject, &told).await?;
+        note(conn, subject, &text).await?;
     }
     refresh(conn, &report.payment_id, subject).await?;
     Ok(Effect::Processed)
@@ -325,11 +325,11 @@ pub async fn review_changed(
     // The event of the opening may arrive after that of the closing.
     review_items::pass(conn, subject, &item, "stripe", &result).await?;
     if was_open {
-        let told = format!(
+        let text = format!(
             "Stripe's review of the payment ended: {}.",
             review_in_words(reason.unwrap_or_default())
         );
-        note(conn, subject, &told).await?;
+        note(conn, subject, &text).await?;
     }
     Ok(Effect::Processed)
 }

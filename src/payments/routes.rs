@@ -170,14 +170,14 @@ async fn create_checkout_session(
 
 /// Runs the checkout in a task of its own, so that a disconnecting shopper does not leave it half done.
 async fn check_out_to_the_end(app: &App, request: checkout::Request) -> Result<checkout::Answer> {
-    let (tell, told) = oneshot::channel();
+    let (sender, receiver) = oneshot::channel();
     let app = app.clone();
     tokio::spawn(async move {
         let is_fetched_later = request.key.is_some();
         let answer = checkout::check_out(&app, request).await;
         // The shopper has disconnected and does not know the payment page, so the pieces are released, unless an
         // Idempotency-Key can still fetch the answer.
-        if let Err(Ok(unheard)) = tell.send(answer)
+        if let Err(Ok(unheard)) = sender.send(answer)
             && let Some(order) = unheard.order
             && !is_fetched_later
             && let Err(error) = checkout_end::cancel(&app, order).await
@@ -185,7 +185,8 @@ async fn check_out_to_the_end(app: &App, request: checkout::Request) -> Result<c
             warn!(%order, %error, "an unanswered checkout could not be ended; its hold will expire");
         }
     });
-    told.await
+    receiver
+        .await
         .context("the checkout's task ended without an answer")?
 }
 

@@ -383,14 +383,14 @@ async fn refused(
     };
     emails::refuse(conn, name, about, session, why, due).await?;
     let paid = amount.in_currency(&session.currency);
-    let told = match due > Cents::ZERO {
+    let text = match due > Cents::ZERO {
         _ if amount == Cents::ZERO => {
             format!("Nothing was paid, so nothing is given back: {reason}.")
         }
         true => format!("A payment of {paid} is being given back in full: {reason}."),
         false => format!("A payment of {paid} had been given back in full already: {reason}."),
     };
-    let item = NewItem::new(Kind::PaymentRefused, format!("payment_refused:{id}"), told);
+    let item = NewItem::new(Kind::PaymentRefused, format!("payment_refused:{id}"), text);
     refunds::flag(conn, cause.order, cause.custom_order, &item).await?;
     refunds::apply(conn, id).await?;
     disputes::payment_known(conn, id).await

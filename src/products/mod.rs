@@ -172,7 +172,7 @@ impl Product {
     /// a sync that has already read the row must find a newer version at its end and leave the product to the next
     /// sync.
     fn concerns_stripe(&self, before: &Product) -> bool {
-        fn told(product: &Product) -> impl PartialEq {
+        fn synced_fields(product: &Product) -> impl PartialEq {
             (
                 &product.name,
                 product.price,
@@ -183,7 +183,7 @@ impl Product {
                 &product.stripe_price_id,
             )
         }
-        before.stripe_status == SyncStatus::Pending || told(self) != told(before)
+        before.stripe_status == SyncStatus::Pending || synced_fields(self) != synced_fields(before)
     }
 }
 

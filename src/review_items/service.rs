@@ -38,8 +38,8 @@ pub async fn settle(
     result: &str,
 ) -> Result<()> {
     for item in store::close(conn, source, actor, result).await? {
-        let told = format!("resolved automatically: {result} ({})", item.kind.title());
-        store::note(conn, &item, actor, &told).await?;
+        let note = format!("resolved automatically: {result} ({})", item.kind.title());
+        store::note(conn, &item, actor, &note).await?;
     }
     Ok(())
 }
@@ -57,8 +57,8 @@ pub async fn resolve(
     let Some(item) = store::resolve(conn, &actor.name, id).await? else {
         return store::find(conn, id).await;
     };
-    let told = format!("resolved: {}", item.text);
-    store::note(conn, &item, &actor.name, &told).await?;
+    let note = format!("resolved: {}", item.text);
+    store::note(conn, &item, &actor.name, &note).await?;
     let facts = |is_open: bool| json!({"review_item": id, "kind": item.kind, "text": item.text, "is_open": is_open});
     audit::record(
         conn,

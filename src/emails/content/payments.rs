@@ -84,7 +84,7 @@ pub fn could_not_fulfill_notice(refusal: &RefusalEmailData) -> EmailContent {
             "A payment could not become an order. It had been given back in full already.",
         ),
     };
-    let told = match refusal.is_customer_told {
+    let to_customer = match refusal.is_customer_told {
         true => "The customer gets an email about it, too.",
         false => "The customer gets no email about it.",
     };
@@ -99,7 +99,7 @@ pub fn could_not_fulfill_notice(refusal: &RefusalEmailData) -> EmailContent {
         blocks: vec![
             Block::Text(format!("{what} {why}")),
             Block::Details(details),
-            Block::Remark(format!("{told}{later}")),
+            Block::Remark(format!("{to_customer}{later}")),
         ],
         inside: true,
     }

@@ -209,7 +209,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_reply_is_its_code_whatever_bytes_its_words_are() {
-        for (bytes, code, told) in [
+        for (bytes, code, text) in [
             (&b"250 ok\r\n"[..], 250, "250 ok"),
             (b"250\r\n", 250, "250"),
             (b"250-a\r\n250-b\r\n250 c\r\n", 250, "250 a b c"),
@@ -227,7 +227,7 @@ mod tests {
             (b"550 \xff\xfe\0a\r\n", 550, "550 \u{fffd}\u{fffd} a"),
         ] {
             let reply = hears(bytes).await.expect("a reply");
-            assert_eq!((reply.code, reply.to_string().as_str()), (code, told));
+            assert_eq!((reply.code, reply.to_string().as_str()), (code, text));
         }
     }
 

@@ -6,7 +6,7 @@ use serde_json::Value;
 use sqlx::PgConnection;
 use tracing::warn;
 
-use super::store::{self, Untold};
+use super::store::{self, UnannouncedRefund};
 use super::{TO_SHIP_AFTER_ALL, flag, is_to_ship_after_all, note, with_restock};
 use crate::app::App;
 use crate::custom_orders;
@@ -107,8 +107,8 @@ pub async fn refund_changed(
 /// failures. The charge may include a refund that was not reported yet.
 pub async fn refunded(conn: &mut PgConnection, id: &str, payment: &Payment) -> Result<Cents> {
     let sums = store::sum_reports(conn, id, payment.refunded_as_of).await?;
-    let told = payment.refunded.0 - sums.failed_since.0;
-    Ok(Cents(sums.refunded.0.max(told)))
+    let at_stripe = payment.refunded.0 - sums.failed_since.0;
+    Ok(Cents(sums.refunded.0.max(at_stripe)))
 }
 
 /// Updates an order from the known refunds of its payment, and reports each new one. Does nothing for a payment that is
@@ -130,9 +130,9 @@ pub async fn apply(conn: &mut PgConnection, payment_id: &str) -> Result<()> {
             apply_to_order(conn, payment_id, &payment, order, refunded).await?;
         }
         _ => {
-            for untold in store::take_untold(conn, payment_id).await? {
-                let told = line(&untold, &payment.currency);
-                note(conn, order, custom_order, actor(&untold), &told).await?;
+            for refund in store::take_unannounced(conn, payment_id).await? {
+                let text = line(&refund, &payment.currency);
+                note(conn, order, custom_order, actor(&refund), &text).await?;
             }
         }
     }
@@ -166,20 +166,20 @@ async fn apply_to_order(
     refunded: Cents,
 ) -> Result<()> {
     let custom_order = custom_orders::lock_of(conn, order).await?;
-    let untold = store::take_untold(conn, payment_id).await?;
-    for untold in &untold {
-        let told = line(untold, &payment.currency);
-        orders::note(conn, order, "refund", actor(untold), &told).await?;
+    let refunds = store::take_unannounced(conn, payment_id).await?;
+    for refund in &refunds {
+        let text = line(refund, &payment.currency);
+        orders::note(conn, order, "refund", actor(refund), &text).await?;
     }
     let after = orders::record_refund(conn, order, refunded).await?;
     // The total after each refund: at least that refund, at most the order's total. Reported amounts may be arbitrary.
-    let amounts = untold.iter().map(|untold| untold.amount.0);
+    let amounts = refunds.iter().map(|refund| refund.amount.0);
     let mut later = amounts.fold(0, i64::saturating_add);
-    for untold in &untold {
-        later = later.saturating_sub(untold.amount.0);
-        let in_all = refunded.0.saturating_sub(later).max(untold.amount.0);
+    for refund in &refunds {
+        later = later.saturating_sub(refund.amount.0);
+        let in_all = refunded.0.saturating_sub(later).max(refund.amount.0);
         let in_all = Cents(in_all.min(after.total.0));
-        emails::refunded(conn, &after, untold.amount, in_all, &untold.id).await?;
+        emails::refunded(conn, &after, refund.amount, in_all, &refund.id).await?;
     }
     let Some(custom_order) = custom_order else {
         return Ok(());
@@ -221,18 +221,18 @@ pub async fn read_refunds(app: &App, payment: &str) -> Result<()> {
 }
 
 /// Name of the actor behind a refund.
-fn actor(untold: &Untold) -> &str {
-    untold.actor.as_deref().unwrap_or("stripe")
+fn actor(refund: &UnannouncedRefund) -> &str {
+    refund.actor.as_deref().unwrap_or("stripe")
 }
 
 /// Timeline entry: `Refunded $20.00: a bead came loose. 1 piece back in stock.`
-fn line(untold: &Untold, currency: &str) -> String {
-    let amount = untold.amount.in_currency(currency);
-    let at_stripe = match untold.reason {
+fn line(refund: &UnannouncedRefund, currency: &str) -> String {
+    let amount = refund.amount.in_currency(currency);
+    let at_stripe = match refund.reason {
         Some(_) => "",
         None => " at Stripe",
     };
-    let reason = match (&untold.reason, &untold.chosen_reason) {
+    let reason = match (&refund.reason, &refund.chosen_reason) {
         (Some(reason), _) => reason.trim_end_matches('.').to_owned(),
         (None, Some(word)) => word.replace('_', " "),
         (None, None) => String::new(),
@@ -241,7 +241,7 @@ fn line(untold: &Untold, currency: &str) -> String {
         "" => String::new(),
         reason => format!(": {reason}"),
     };
-    let back = match untold.restocked {
+    let back = match refund.restocked {
         0 => String::new(),
         1 => " 1 piece back in stock.".to_owned(),
         many => format!(" {many} pieces back in stock."),
@@ -256,7 +256,7 @@ mod tests {
     #[test]
     fn a_refund_is_one_line_in_money_and_words() {
         let line = |reason: Option<&str>, restocked, chosen: Option<&str>| {
-            let untold = Untold {
+            let refund = UnannouncedRefund {
                 id: "re_1".to_owned(),
                 amount: Cents(2000),
                 reason: reason.map(str::to_owned),
@@ -264,7 +264,7 @@ mod tests {
                 restocked,
                 chosen_reason: chosen.map(str::to_owned),
             };
-            line(&untold, "usd")
+            line(&refund, "usd")
         };
         assert_eq!(
             line(Some("a bead came loose"), 1, None),

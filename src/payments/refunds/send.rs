@@ -304,13 +304,13 @@ async fn nothing_left(
     }
     info!(%id, "nothing was left to refund");
     let before = before.in_currency(&refund.currency);
-    let told = format!("Nothing was left to refund: {before} had been refunded at Stripe already.");
+    let text = format!("Nothing was left to refund: {before} had been refunded at Stripe already.");
     note(
         conn,
         refund.order_id,
         refund.custom_order_id,
         "stripe",
-        &told,
+        &text,
     )
     .await
 }

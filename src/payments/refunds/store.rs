@@ -430,7 +430,7 @@ pub async fn sum_planned(conn: &mut PgConnection, payment: &str) -> Result<Cents
 
 /// A refund made at Stripe that was not announced yet.
 #[derive(Debug, sqlx::FromRow)]
-pub struct Untold {
+pub struct UnannouncedRefund {
     pub id: String,
     pub amount: Cents,
     /// For our own refunds: reason, actor, and the pieces returned to stock.
@@ -442,9 +442,12 @@ pub struct Untold {
 }
 
 /// Takes the refunds of a payment to announce, oldest first; they are marked as announced.
-pub async fn take_untold(conn: &mut PgConnection, payment: &str) -> Result<Vec<Untold>> {
-    let untold = sqlx::query_as(
-        "with told as (
+pub async fn take_unannounced(
+    conn: &mut PgConnection,
+    payment: &str,
+) -> Result<Vec<UnannouncedRefund>> {
+    let refunds = sqlx::query_as(
+        "with announced as (
              update stripe_refunds
              set told_at = now()
              where payment_id = $1
@@ -452,16 +455,16 @@ pub async fn take_untold(conn: &mut PgConnection, payment: &str) -> Result<Vec<U
                and state <> 'failed'
              returning id, refund_id, amount, reason, created_at
          )
-         select told.id, told.amount, ours.reason, ours.actor, coalesce(ours.restocked, 0) as restocked,
-                told.reason as chosen_reason
-         from told
-         left join refunds ours on ours.id = told.refund_id
-         order by told.created_at, told.id",
+         select announced.id, announced.amount, ours.reason, ours.actor, coalesce(ours.restocked, 0) as restocked,
+                announced.reason as chosen_reason
+         from announced
+         left join refunds ours on ours.id = announced.refund_id
+         order by announced.created_at, announced.id",
     )
     .bind(payment)
     .fetch_all(conn)
     .await?;
-    Ok(untold)
+    Ok(refunds)
 }
 
 /// Planned refunds that are overdue: their jobs were lost or given up.

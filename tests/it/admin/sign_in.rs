@@ -402,14 +402,14 @@ async fn the_owner_is_told_where_the_trusted_proxies_name_no_country() {
         let shop = staffed_with(&[("TRUSTED_PROXIES", proxies)]).await;
         let owner = signed_in(&shop, OWNER).await;
         let piece = shop.stocks("Sunrise", 3).await;
-        let told = async || {
+        let is_warned = async || {
             let page = owner.get("/admin/system").await.text;
             page.contains("default zone") && page.contains("TRUSTED_PROXIES")
         };
-        assert!(!told().await, "nobody has checked out");
+        assert!(!is_warned().await, "nobody has checked out");
         let headers = [("cf-ipcountry", "DE")];
         let answer = shop.client.check_out_with(&[(&piece, 1)], &headers).await;
         assert_eq!(answer.status, 200, "{}", answer.text);
-        assert_eq!(told().await, is_told, "{proxies}");
+        assert_eq!(is_warned().await, is_told, "{proxies}");
     }
 }

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use spirit_beads::auth::Scope;
 
 use super::shop::Stage;
-use super::{Request, any_json, changed, filled, spliced, text, told, try_inputs};
+use super::{Request, any_json, api_answer, changed, filled, spliced, text, try_inputs};
 use crate::support::{PATIENT, Shop};
 use crate::system::access;
 
@@ -39,7 +39,7 @@ fn no_json_as_a_cart_is_a_server_error() {
         async |shop, cart: Value| {
             let request = Request::new(Method::POST, CHECKOUT);
             let request = request.body("application/json", cart.to_string());
-            told(&request.send(&shop.client).await?)
+            api_answer(&request.send(&shop.client).await?)
         },
         async |shop| shop.audit().await,
     );
@@ -59,7 +59,7 @@ fn no_json_to_a_route_of_the_api_is_a_server_error() {
                 answer = request.send(&admin).await?;
                 prop_assert_ne!(answer.status, 401);
             }
-            told(&answer)
+            api_answer(&answer)
         },
         async |(stage, _)| stage.settles().await,
     );

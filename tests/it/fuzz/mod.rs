@@ -154,7 +154,7 @@ impl fmt::Debug for Request {
 }
 
 /// An answer of the API: no server error, no limit in the way, and a failure tells itself as JSON.
-fn told(answer: &Answer) -> Verdict {
+fn api_answer(answer: &Answer) -> Verdict {
     prop_assert!(answer.status < 500 && answer.status != 429, "{answer:?}");
     if answer.status >= 400 {
         prop_assert!(answer.json["code"].is_string(), "{answer:?}");

@@ -7,7 +7,7 @@ use serde_json::Value;
 use spirit_beads::admin;
 
 use super::shop::Stage;
-use super::{Request, encoded, filled, shown, text, told, try_inputs};
+use super::{Request, api_answer, encoded, filled, shown, text, try_inputs};
 
 /// What our pages and the storefront ask with.
 const NAMES: [&str; 22] = [
@@ -47,7 +47,7 @@ fn no_query_is_a_server_error() {
                 prop_assert_ne!(answer.header("location"), "/admin/sign-in");
                 return shown(&answer);
             }
-            told(&request.send(&stage.admin).await?)
+            api_answer(&request.send(&stage.admin).await?)
         },
         async |(stage, _)| stage.settles().await,
     );

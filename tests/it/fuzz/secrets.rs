@@ -5,7 +5,7 @@ use proptest::sample::select;
 use reqwest::Method;
 
 use super::shop::Stage;
-use super::{Request, Verdict, shown, spliced, text, told, try_inputs};
+use super::{Request, Verdict, api_answer, shown, spliced, text, try_inputs};
 
 /// Names of cookies that we set, and others.
 const COOKIES: [&str; 6] = [
@@ -144,7 +144,7 @@ async fn send(secrets: &Secrets, request: Request) -> Verdict {
         prop_assert!(!is_in, "{answer:?}");
         return Ok(answer.status);
     }
-    told(&answer)?;
+    api_answer(&answer)?;
     if path.starts_with("/api/admin") {
         prop_assert_eq!(answer.status, 401);
     } else if path.starts_with("/api/payments/cancel") || path.contains("/status/") {

@@ -5,7 +5,7 @@ use proptest::sample::select;
 use reqwest::Method;
 
 use super::shop::Stage;
-use super::{Request, shown, spliced, told, try_inputs};
+use super::{Request, api_answer, shown, spliced, try_inputs};
 use crate::support::images::{
     FORM, Part, animation, chunk, encoded, form, from_a_telephone, jpeg, plain_png,
     transparent_png, webp,
@@ -33,7 +33,7 @@ fn no_form_with_files_is_a_server_error() {
             if request.path.starts_with("/admin") {
                 return shown(&request.send(&stage.owner).await?);
             }
-            told(&request.send(&stage.admin).await?)
+            api_answer(&request.send(&stage.admin).await?)
         },
         async |(stage, _)| stage.settles().await,
     );
@@ -175,7 +175,7 @@ fn no_bytes_as_an_image_are_a_server_error() {
             let files: Vec<&[u8]> = files.iter().map(Vec::as_slice).collect();
             let answer = admin.uploads(&files).await;
             prop_assert!([201, 400].contains(&answer.status), "{answer:?}");
-            told(&answer)
+            api_answer(&answer)
         },
         async |(shop, ..)| {
             // What was taken is drawn in all sizes.

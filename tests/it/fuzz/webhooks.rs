@@ -8,7 +8,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::shop::{Stage, is_for_humans};
-use super::{EDGES, Request, Verdict, any_json, changed, spliced, text, told, try_inputs};
+use super::{EDGES, Request, Verdict, any_json, api_answer, changed, spliced, text, try_inputs};
 use crate::support::{WEBHOOK_SECRET, sign};
 use crate::system::bad_input::EVENTS;
 
@@ -231,7 +231,7 @@ async fn send((stage, _): &(Stage, Vec<Value>), input: Input) -> Verdict {
             status = 503;
             continue;
         }
-        status = told(&answer)?;
+        status = api_answer(&answer)?;
         prop_assert!(is_signed || status == 400, "{answer:?}");
     }
     Ok(status)

@@ -51,7 +51,7 @@ impl Shop {
     }
 
     /// The subjects of the emails to the customer, oldest first, and their texts in one.
-    fn told(&self, customer: &str) -> (Vec<String>, String) {
+    fn emails_to(&self, customer: &str) -> (Vec<String>, String) {
         let mail = self.mail();
         let own: Vec<_> = mail.iter().filter(|mail| mail.to == [customer]).collect();
         let subjects = own.iter().map(|mail| mail.subject.clone()).collect();
@@ -100,7 +100,7 @@ async fn a_delayed_shopper_is_told_at_each_turn() {
                 "{text}"
             );
         }
-        let (subjects, text) = shop.told("jane@example.com");
+        let (subjects, text) = shop.emails_to("jane@example.com");
         assert_eq!(subjects, ["Your Payment Is on Its Way - Spirit Beads"]);
         assert!(
             text.contains("$52.00") && text.contains("We keep your pieces"),
@@ -117,7 +117,7 @@ async fn a_delayed_shopper_is_told_at_each_turn() {
         assert_eq!(order["customer_name"], "Jane Shopper");
         let public = shop.client.get(&by_session).await.json;
         assert_eq!(public["is_processing"], false);
-        let (subjects, text) = shop.told("jane@example.com");
+        let (subjects, text) = shop.emails_to("jane@example.com");
         if succeeds {
             assert_eq!(order["status"], "paid");
             assert_eq!(subjects[1..], ["Order Confirmation - Spirit Beads"]);
@@ -364,7 +364,7 @@ async fn delayed_payments_hold_so_many_pieces_in_all_and_the_others_are_late_mon
         shop.statuses().await,
         ["pending", "pending", "expired", "expired"]
     );
-    let (subjects, text) = shop.told("jane@example.com");
+    let (subjects, text) = shop.emails_to("jane@example.com");
     assert_eq!(subjects, ["Your Payment Is on Its Way - Spirit Beads"; 4]);
     assert!(text.contains("We cannot keep your pieces"), "{text}");
     // One of the two is sold to somebody else meanwhile.
@@ -414,7 +414,7 @@ async fn the_customer_of_a_custom_order_is_told_as_well() {
             (&json!("approved"), &json!(true))
         );
         let on_its_way = "Your Payment Is on Its Way - Spirit Beads".to_owned();
-        let (subjects, text) = shop.told("ann@example.com");
+        let (subjects, text) = shop.emails_to("ann@example.com");
         assert_eq!(subjects.last(), Some(&on_its_way));
         assert!(
             text.contains("$95.00") && text.contains("CO-1001"),
@@ -427,7 +427,7 @@ async fn the_customer_of_a_custom_order_is_told_as_well() {
         assert_eq!(shop.webhook(&event).await.status, 200);
         shop.run_jobs().await;
         let view = admin.get(custom).await.json;
-        let (subjects, text) = shop.told("ann@example.com");
+        let (subjects, text) = shop.emails_to("ann@example.com");
         assert_eq!(
             subjects
                 .iter()

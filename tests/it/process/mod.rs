@@ -19,7 +19,7 @@ use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 use uuid::Uuid;
 
-use crate::support::logs::told;
+use crate::support::logs::leak;
 use crate::support::{Client, SECRET_KEY, Shop};
 
 /// How long anything may take on a busy machine.
@@ -187,10 +187,10 @@ impl Home {
 impl Drop for Home {
     fn drop(&mut self) {
         let log = std::fs::read_to_string(self.log()).unwrap_or_default();
-        let told = log.lines().find_map(told);
+        let leaked = log.lines().find_map(leak);
         assert!(
-            told.is_none() || std::thread::panicking(),
-            "the log tells {told:?}"
+            leaked.is_none() || std::thread::panicking(),
+            "the log tells {leaked:?}"
         );
         let _ = std::fs::remove_dir_all(self.moved_cluster());
         let _ = std::fs::remove_dir_all(&self.dir);

@@ -40,10 +40,10 @@ impl Write for Reader {
     /// A whole entry comes at a time.
     fn write(&mut self, entry: &[u8]) -> std::io::Result<usize> {
         let text = String::from_utf8_lossy(entry);
-        if let Some(found) = told(&text) {
+        if let Some(found) = leak(&text) {
             // Wherever it was logged, no test may pass over it; and what a test prints is kept back until it ends.
-            let told = format!("the log tells {found}: {text}\n");
-            let _ = std::io::stderr().write_all(told.as_bytes());
+            let complaint = format!("the log tells {found}: {text}\n");
+            let _ = std::io::stderr().write_all(complaint.as_bytes());
             std::process::exit(101);
         }
         Ok(entry.len())
@@ -55,7 +55,7 @@ impl Write for Reader {
 }
 
 /// What a log tells that it must not.
-pub fn told(text: &str) -> Option<String> {
+pub fn leak(text: &str) -> Option<String> {
     if let Some(secret) = SECRETS.iter().find(|secret| text.contains(**secret)) {
         return Some(format!("the secret {secret:?}"));
     }
@@ -116,7 +116,7 @@ fn is_card(word: &str) -> bool {
 
 #[test]
 fn secrets_in_a_log_are_seen() {
-    for told_of in [
+    for text in [
         format!("key {STRIPE_KEY}"),
         "postgres://shop:secret@db.example/shop".to_owned(),
         "an email to ann@example.com was sent".to_owned(),
@@ -128,7 +128,7 @@ fn secrets_in_a_log_are_seen() {
         "token sbt_0123".to_owned(),
         "to 1 Main St, Portland".to_owned(),
     ] {
-        assert!(told(&told_of).is_some(), "{told_of}");
+        assert!(leak(&text).is_some(), "{text}");
     }
     for plain in [
         "2026-11-24T22:05:09.123456Z  INFO request{method=POST route=/api/orders/{id}}: done status=200",
@@ -136,6 +136,6 @@ fn secrets_in_a_log_are_seen() {
         "@ 12 at, a @ b, crate@1.0",
         "elapsed_secs=1.5050508470000001 slow_threshold=1s",
     ] {
-        assert_eq!(told(plain), None, "{plain}");
+        assert_eq!(leak(plain), None, "{plain}");
     }
 }

@@ -22,7 +22,7 @@ async fn metrics_of(shop: &Shop) -> Client {
 }
 
 /// What is told under this name and these labels; nothing where it is not told.
-async fn told(metrics: &Client, series: &str) -> Option<f64> {
+async fn metric(metrics: &Client, series: &str) -> Option<f64> {
     let answer = metrics.get("/metrics").await;
     assert_eq!(answer.status, 200, "{}", answer.text);
     let line = answer
@@ -35,7 +35,7 @@ async fn told(metrics: &Client, series: &str) -> Option<f64> {
 /// Waits until a figure is this.
 async fn until(metrics: &Client, series: &str, value: f64) {
     let began = Instant::now();
-    while told(metrics, series).await != Some(value) {
+    while metric(metrics, series).await != Some(value) {
         assert!(began.elapsed() < PATIENCE, "never: {series} {value}");
         tokio::task::yield_now().await;
     }
@@ -60,54 +60,57 @@ async fn metrics_count_orders_jobs_and_requests() {
         ("shop_jobs{state=\"given_up\"}", 0.0),
         ("shop_build_info{version=\"0.1.0\"}", 1.0),
     ] {
-        assert_eq!(told(&metrics, series).await, Some(value), "{series}");
+        assert_eq!(metric(&metrics, series).await, Some(value), "{series}");
     }
-    assert!(told(&metrics, "process_resident_memory_bytes").await > Some(1e6));
-    assert_eq!(told(&metrics, "shop_database_pool_max").await, Some(10.0));
+    assert!(metric(&metrics, "process_resident_memory_bytes").await > Some(1e6));
+    assert_eq!(metric(&metrics, "shop_database_pool_max").await, Some(10.0));
 
     // A checkout, the same again from somebody for whom nothing is left, and a payment.
     let piece = shop.stocks("Sunrise", 1).await;
     assert_eq!(
-        told(&metrics, "shop_jobs{state=\"waiting\"}").await,
+        metric(&metrics, "shop_jobs{state=\"waiting\"}").await,
         Some(1.0)
     );
     assert_eq!(
-        told(&metrics, "shop_product_syncs{state=\"pending\"}").await,
+        metric(&metrics, "shop_product_syncs{state=\"pending\"}").await,
         Some(1.0)
     );
     let session = session_of(&shop.shopper().check_out(&[(&piece, 1)]).await);
     let refused = shop.shopper().check_out(&[(&piece, 2)]).await;
     assert_eq!(refused.status, 400);
     assert_eq!(
-        told(&metrics, "shop_checkouts_total{outcome=\"opened\"}").await,
+        metric(&metrics, "shop_checkouts_total{outcome=\"opened\"}").await,
         Some(1.0)
     );
     assert_eq!(
-        told(
+        metric(
             &metrics,
             "shop_checkouts_total{outcome=\"cart_not_available\"}"
         )
         .await,
         Some(1.0)
     );
-    assert_eq!(told(&metrics, "shop_holds").await, Some(1.0));
-    assert!(told(&metrics, "shop_hold_oldest_seconds").await > Some(0.0));
+    assert_eq!(metric(&metrics, "shop_holds").await, Some(1.0));
+    assert!(metric(&metrics, "shop_hold_oldest_seconds").await > Some(0.0));
     let oversold = "shop_cart_lines_refused_total{reason=\"product_sold_out\"}";
-    assert_eq!(told(&metrics, oversold).await, Some(1.0));
+    assert_eq!(metric(&metrics, oversold).await, Some(1.0));
     shop.stripe.pay(&session, card()).await.expect("a payment");
     shop.deliver().await;
-    assert_eq!(told(&metrics, "shop_holds").await, Some(0.0));
-    assert_eq!(told(&metrics, "shop_orders_paid_last_day").await, Some(1.0));
+    assert_eq!(metric(&metrics, "shop_holds").await, Some(0.0));
+    assert_eq!(
+        metric(&metrics, "shop_orders_paid_last_day").await,
+        Some(1.0)
+    );
     let processed = "shop_stripe_events_received_total{source=\"webhook\",effect=\"processed\"}";
-    assert_eq!(told(&metrics, processed).await, Some(1.0));
-    assert!(told(&metrics, "shop_emails{state=\"queued\"}").await >= Some(1.0));
+    assert_eq!(metric(&metrics, processed).await, Some(1.0));
+    assert!(metric(&metrics, "shop_emails{state=\"queued\"}").await >= Some(1.0));
     shop.run_jobs().await;
     assert_eq!(
-        told(&metrics, "shop_emails{state=\"queued\"}").await,
+        metric(&metrics, "shop_emails{state=\"queued\"}").await,
         Some(0.0)
     );
     let sent = "shop_job_duration_seconds_count{job=\"send_email\",outcome=\"done\"}";
-    assert!(told(&metrics, sent).await >= Some(1.0));
+    assert!(metric(&metrics, sent).await >= Some(1.0));
 
     // Routes are told by their templates, wherever they lie, and failures by their words.
     for path in [
@@ -141,7 +144,7 @@ async fn metrics_count_orders_jobs_and_requests() {
     ] {
         let text = metrics.get("/metrics").await.text;
         assert_eq!(
-            told(&metrics, &series).await,
+            metric(&metrics, &series).await,
             Some(value),
             "{series}: {text}"
         );
@@ -154,9 +157,9 @@ async fn metrics_count_orders_jobs_and_requests() {
 
     // Without a database the rest is told all the same.
     shop.app.pools.close().await;
-    assert_eq!(told(&metrics, "shop_database_up").await, Some(0.0));
-    assert_eq!(told(&metrics, processed).await, Some(1.0));
-    assert_eq!(told(&metrics, "shop_holds").await, None);
+    assert_eq!(metric(&metrics, "shop_database_up").await, Some(0.0));
+    assert_eq!(metric(&metrics, processed).await, Some(1.0));
+    assert_eq!(metric(&metrics, "shop_holds").await, None);
 }
 
 #[tokio::test]
@@ -198,7 +201,7 @@ async fn a_figure_of_every_trouble_is_told() {
         ("shop_refund_oldest_seconds", 3600.0),
         ("shop_orders_to_review", 1.0),
     ] {
-        assert!(told(&metrics, series).await >= Some(least), "{series}");
+        assert!(metric(&metrics, series).await >= Some(least), "{series}");
     }
     assert!(!session.is_empty());
 }
@@ -267,7 +270,7 @@ async fn a_request_while_all_places_are_taken_is_told_to_come_back() {
     assert_eq!(shop.client.get("/healthz").await.status, 200);
     assert_eq!(shop.client.get("/readyz").await.json["database"], true);
     assert_eq!(
-        told(&metrics, "shop_http_requests_shed_total").await,
+        metric(&metrics, "shop_http_requests_shed_total").await,
         Some(5.0)
     );
 

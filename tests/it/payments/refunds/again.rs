@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{ORDER, REFUND, act, refused, told};
+use super::{ORDER, REFUND, act, refund_lines, refused};
 use crate::admin::{Browser, OWNER, STAFF, signed_in, staffed};
 use crate::support::{Shop, card, form_of, session_of};
 
@@ -112,7 +112,7 @@ async fn a_payment_on_a_dead_link_is_refunded_from_its_custom_order() {
     assert_eq!(differs.json["code"], "refund_differs");
     shop.hears().await;
     assert_eq!(
-        told(&admin, custom).await,
+        refund_lines(&admin, custom).await,
         [(
             "token:test".to_owned(),
             "Refunded $10.00: Sorry.".to_owned()

@@ -2,8 +2,8 @@
 //! says so.
 
 mod again;
+mod announcements;
 mod planned;
-mod told;
 
 use reqwest::Method;
 use serde_json::Value;
@@ -87,7 +87,7 @@ async fn act(admin: &Client, path: &str) -> Answer {
 }
 
 /// What the timeline says of refunds.
-async fn told(admin: &Client, path: &str) -> Vec<(String, String)> {
+async fn refund_lines(admin: &Client, path: &str) -> Vec<(String, String)> {
     let view = admin.get(path).await.json;
     let entries = view["timeline"].as_array().expect("a timeline").iter();
     entries

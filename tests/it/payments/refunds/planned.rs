@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use stripe_sandbox::Fault;
 
-use super::{ORDER, REFUND, act, money, one_sold, refused, told};
+use super::{ORDER, REFUND, act, money, one_sold, refund_lines, refused};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -51,7 +51,7 @@ async fn a_refund_that_stripe_does_not_take_now_stays_planned_until_it_does() {
         assert_eq!(shop.at_stripe("refund").await.len(), made + 1, "{why}");
     }
     assert_eq!(shop.order(&session).await["refunded"], 3500);
-    assert_eq!(told(&admin, ORDER).await.len(), 7);
+    assert_eq!(refund_lines(&admin, ORDER).await.len(), 7);
     assert_eq!(shop.emails_of("order_refunded").await, 7);
     shop.audit().await;
 }
@@ -333,7 +333,7 @@ async fn the_amount_due_is_counted_again_when_a_refund_is_sent() {
             assert_eq!(refund["state"], "succeeded");
             assert_eq!(shop.status_of(&session).await, "refunded");
             assert_eq!(shop.order(&session).await["refunded"], 5200);
-            let told = told(&admin, ORDER).await;
+            let told = refund_lines(&admin, ORDER).await;
             let lines: Vec<&str> = told.iter().map(|(_, line)| line.as_str()).collect();
             let expected: &[&str] = match made {
                 Some(_) => &[

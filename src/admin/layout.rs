@@ -150,7 +150,7 @@ pub async fn guard(access: Access, request: Request, next: Next) -> Result<Respo
         .extensions()
         .get()
         .cloned()
-        .ok_or_else(|| anyhow::anyhow!("a page outside of the frame"))?;
+        .ok_or_else(|| anyhow::anyhow!("a page outside of the layout"))?;
     let app = &context.app;
     if csrf::is_foreign(&app.config, request.method(), request.headers()) {
         return Err(csrf::stale());
@@ -255,8 +255,8 @@ pub async fn method_not_allowed(method: Method) -> Error {
 
 /// Renders errors as pages and sets the headers of every response.
 fn finish(context: &AdminContext, response: Response) -> Response {
-    let told = response.extensions().get::<Arc<Error>>().cloned();
-    let mut response = match told {
+    let error = response.extensions().get::<Arc<Error>>().cloned();
+    let mut response = match error {
         Some(error) => {
             let mut page = tell(context, &error, response);
             // The metrics count the error by its code, even when it is shown as a page.

@@ -22,8 +22,8 @@ const PIECES: i64 = 60;
 const PATH: &str = "/admin/sell";
 
 #[derive(Template)]
-#[template(path = "sell.html", config = "src/admin/askama.toml")]
-struct SellPage<'a> {
+#[template(path = "manual_sale.html", config = "src/admin/askama.toml")]
+struct ManualSalePage<'a> {
     context: &'a AdminContext,
     search: String,
     pieces: Vec<OnHand>,
@@ -35,7 +35,7 @@ struct SellPage<'a> {
     form: Form,
 }
 
-impl SellPage<'_> {
+impl ManualSalePage<'_> {
     fn quantity(&self) -> String {
         match self.form.is_sent() {
             true => self.form.get("quantity"),
@@ -53,10 +53,7 @@ impl SellPage<'_> {
 
 /// `GET /admin/sell`
 pub async fn show(State(app): State<App>, context: AdminContext, query: Query) -> Result<Response> {
-    let text = |name: &str| -> String {
-        let text = query.get(name).unwrap_or_default().trim().replace('\0', "");
-        text.chars().take(200).collect()
-    };
+    let text = |name: &str| super::query_text(&query, name);
     let asked = SaleQuery {
         search: text("search"),
         piece: text("piece"),
@@ -94,7 +91,7 @@ async fn page(app: &App, context: &AdminContext, asked: SaleQuery, form: Form) -
     }
     let faulty = form.has_errors();
     let sent: Option<OrderId> = form.get("sale").parse().ok().map(OrderId);
-    let shown = context.show(&SellPage {
+    let shown = context.show(&ManualSalePage {
         context,
         search: asked.search,
         pieces,

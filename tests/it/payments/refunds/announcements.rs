@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use spirit_beads::auth::Scope;
 
-use super::{ORDER, act, money, one_sold, told};
+use super::{ORDER, act, money, one_sold, refund_lines};
 use crate::support::{Shop, card, session_of};
 
 #[tokio::test]
@@ -16,14 +16,14 @@ async fn a_refund_is_one_line_in_money_and_words() {
         202
     );
     assert!(
-        told(&admin, ORDER).await.is_empty(),
+        refund_lines(&admin, ORDER).await.is_empty(),
         "nothing is refunded yet"
     );
     shop.hears().await;
     shop.reconcile().await;
     shop.hears().await;
     assert_eq!(
-        told(&admin, ORDER).await,
+        refund_lines(&admin, ORDER).await,
         [(
             "token:test".to_owned(),
             "Refunded $20.00: a bead came loose. 1 piece back in stock.".to_owned()
@@ -100,7 +100,7 @@ async fn a_failed_refund_and_a_newer_one_are_told_apart_in_any_order() {
                 "/api/admin/orders/{}/",
                 order["id"].as_str().expect("an id")
             );
-            let lines = told(&admin, &path).await;
+            let lines = refund_lines(&admin, &path).await;
             let emails: i64 = sqlx::query_scalar(
                 "select count(*) from emails where kind = 'order_refunded' and order_id = $1::uuid",
             )
@@ -129,7 +129,7 @@ async fn a_failed_refund_and_a_newer_one_are_told_apart_in_any_order() {
                 (&again["status"], &again["refunded"]),
                 (&json!("refunded"), &json!(5200))
             );
-            assert_eq!(told(&admin, &path).await, lines);
+            assert_eq!(refund_lines(&admin, &path).await, lines);
         }
     }
     shop.audit().await;
@@ -179,7 +179,7 @@ async fn an_order_whose_refund_in_full_failed_is_paid_again_and_the_second_refun
         (&json!("refunded"), &json!(5200))
     );
     assert_eq!(shop.emails_of("order_refunded").await, 2);
-    let lines: Vec<String> = told(&admin, ORDER)
+    let lines: Vec<String> = refund_lines(&admin, ORDER)
         .await
         .into_iter()
         .map(|(_, line)| line)
