@@ -14,6 +14,7 @@ mod second_factor;
 mod sessions;
 mod settings;
 mod sign_in;
+mod snapshots;
 mod system;
 mod tokens;
 mod users;

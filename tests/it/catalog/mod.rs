@@ -3,5 +3,6 @@
 mod file;
 mod reads;
 mod search;
+mod snapshots;
 mod stripe_sync;
 mod writes;

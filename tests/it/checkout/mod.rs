@@ -7,6 +7,7 @@ mod purchase;
 mod sandbox;
 mod shipping;
 mod shoppers;
+mod snapshots;
 mod way_back;
 
 use std::time::Duration;

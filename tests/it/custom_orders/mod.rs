@@ -7,6 +7,7 @@ mod payments;
 mod quotes;
 mod refunds;
 mod requests;
+mod snapshots;
 
 use reqwest::Method;
 use serde_json::{Value, json};

@@ -280,3 +280,24 @@ fn the_leftovers_of_tests_are_counted() {
         assert_eq!(told, Some(count.to_string().as_str()), "{leftover}");
     }
 }
+
+#[test]
+fn each_folder_of_snapshots_is_compared_by_one_test() {
+    let tests = root().join("tests/it");
+    let text: String = files(|path| path.ends_with("snapshots.rs"))
+        .iter()
+        .map(|path| std::fs::read_to_string(path).expect("a source in UTF-8"))
+        .collect();
+    let folders: BTreeSet<PathBuf> = files(|path| ends_with(path, &["snap"]))
+        .iter()
+        .map(|path| path.parent().expect("a file lies in a folder").to_owned())
+        .collect();
+    assert!(folders.len() > 5, "{folders:?}");
+    for folder in folders {
+        let name = folder.strip_prefix(&tests).ok().and_then(Path::to_str);
+        let name = name.and_then(|name| name.strip_suffix("/snapshots"));
+        let name = name.unwrap_or_else(|| panic!("{} has snapshots", folder.display()));
+        let count = text.matches(&format!("Snapshots::of(\"{name}\")")).count();
+        assert_eq!(count, 1, "tests that compare the snapshots of {name}");
+    }
+}

@@ -3,4 +3,5 @@
 mod days;
 mod privacy;
 mod review_items;
+mod snapshots;
 mod to_ship;

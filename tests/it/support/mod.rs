@@ -10,6 +10,7 @@ mod mail;
 mod pooler;
 mod shop;
 mod smtp;
+mod snapshots;
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
@@ -24,6 +25,7 @@ pub use mail::Mail;
 pub use pooler::Pooler;
 pub use shop::{Leftover, Shop};
 pub use smtp::{MailServer, Safety, Trouble};
+pub use snapshots::Snapshots;
 
 pub const WEBHOOK_SECRET: &str = "whsec_0123456789abcdef";
 

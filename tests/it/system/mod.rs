@@ -11,4 +11,5 @@ mod jobs;
 mod migrations;
 mod poolers;
 mod rate_limits;
+mod snapshots;
 mod texts;
