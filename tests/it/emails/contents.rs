@@ -14,7 +14,7 @@ use uuid::Uuid;
 use super::{id_of, sample, shop_at};
 use crate::support::{Mail, MailServer, Shop, session_of};
 
-fn branding(settings: &[(&str, &str)]) -> Branding {
+pub fn branding(settings: &[(&str, &str)]) -> Branding {
     let settings: HashMap<&str, &str> = settings.iter().copied().collect();
     let config = Config::read(|name| settings.get(name).map(|value| (*value).to_owned()));
     Branding::new(&config.expect("valid settings")).expect("a house")
@@ -37,7 +37,12 @@ impl Images for OneImage {
 
 /// An email as it arrives, with every image 100 bytes long.
 async fn arrived(email: &Email, branding: &Branding) -> Mail {
-    let composed = emails::render(email, branding, &OneImage(vec![7; 100]), "id").await;
+    arrived_with(email, branding, &OneImage(vec![7; 100])).await
+}
+
+/// An email as it arrives, with these images.
+pub async fn arrived_with(email: &Email, branding: &Branding, images: &impl Images) -> Mail {
+    let composed = emails::render(email, branding, images, "id").await;
     let addressed = Addressed {
         to: mail::parse_address("ann@example.com").expect("an address"),
         copy: None,

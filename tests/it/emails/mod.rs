@@ -5,6 +5,7 @@ mod connections;
 mod contents;
 mod delivery;
 mod orders;
+mod snapshots;
 
 use std::time::Duration;
 
