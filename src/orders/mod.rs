@@ -54,6 +54,7 @@ use crate::review_items::OpenItem;
 use crate::types::address::Address;
 use crate::types::ids::{ImageId, OrderId, ProductId};
 use crate::types::money::Cents;
+use disputes::DisputeState;
 
 /// Origin of an order. It never changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, sqlx::Type, ToSchema)]
@@ -172,7 +173,8 @@ pub struct Order {
     #[sqlx(json)]
     pub review_items: Vec<OpenItem>,
     /// The most urgent state of its disputes, in Stripe's terms, if any.
-    pub dispute: Option<String>,
+    #[schema(value_type = Option<String>)]
+    pub dispute: Option<DisputeState>,
     pub created_at: DateTime<Utc>,
     pub paid_at: Option<DateTime<Utc>>,
     /// Start of a pending delayed payment, such as a bank debit. It can take days to succeed or fail.

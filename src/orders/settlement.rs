@@ -2,6 +2,7 @@
 
 use sqlx::PgConnection;
 
+use super::disputes::DisputeState;
 use super::lines::{lock_lines, sum, too_much};
 use super::service::flag;
 use super::shipping::Zone;
@@ -224,19 +225,19 @@ pub async fn full_refund_failed(
     }
 }
 
-/// Records the most urgent state of an order's disputes, in Stripe's terms. Safe to repeat.
+/// Records the most urgent state of an order's disputes. Safe to repeat.
 ///
 /// # Errors
 /// 404 when there is no such order.
 pub async fn record_dispute(
     conn: &mut PgConnection,
     id: OrderId,
-    state: Option<&str>,
+    state: Option<&DisputeState>,
 ) -> Result<()> {
     let order = store::lock(conn, id)
         .await?
         .ok_or(Error::NotFound("Order"))?;
-    if order.dispute.as_deref() == state {
+    if order.dispute.as_ref() == state {
         return Ok(());
     }
     store::set_dispute(conn, id, state).await

@@ -11,7 +11,7 @@ use crate::emails::ShipmentEmailData;
 use crate::error::{Code, Error, FieldError, Result};
 use crate::http::texts::ShortLine;
 use crate::images;
-use crate::orders::disputes::{self, Dispute, State};
+use crate::orders::disputes::{self, Dispute, DisputeState};
 use crate::review_items::Kind;
 use crate::types::ids::ImageId;
 
@@ -222,13 +222,14 @@ pub async fn shipping_warnings(conn: &mut PgConnection, order: &Order) -> Result
 /// The warning about a dispute, if it is open or lost.
 fn warning_of(dispute: &Dispute) -> Option<String> {
     let (money, reason) = (dispute.money(), dispute.reason_in_words());
-    let state = dispute.known_state();
-    match state {
-        State::Lost => Some(format!(
+    match &dispute.state {
+        DisputeState::Lost => Some(format!(
             "the dispute of {money} is lost, and the customer keeps the money"
         )),
-        _ if !state.is_open() => None,
-        _ if state.is_inquiry() => Some(format!("the bank asks about {money}, because {reason}")),
+        state if !state.is_open() => None,
+        state if state.is_inquiry() => {
+            Some(format!("the bank asks about {money}, because {reason}"))
+        }
         _ => Some(format!("the bank disputes {money}, because {reason}")),
     }
 }

@@ -14,6 +14,7 @@ pub use lists::{
 
 use sqlx::PgConnection;
 
+use super::disputes::DisputeState;
 use super::shipping::Zone;
 use super::{Channel, Line, Order, Receipt, Status, TimelineEntry};
 use crate::error::Result;
@@ -406,10 +407,14 @@ pub async fn status_before_refund(conn: &mut PgConnection, id: OrderId) -> Resul
     Ok(status)
 }
 
-pub async fn set_dispute(conn: &mut PgConnection, id: OrderId, state: Option<&str>) -> Result<()> {
+pub async fn set_dispute(
+    conn: &mut PgConnection,
+    id: OrderId,
+    state: Option<&DisputeState>,
+) -> Result<()> {
     sqlx::query("update orders set dispute = $2, updated_at = now() where id = $1")
         .bind(id)
-        .bind(state)
+        .bind(state.map(DisputeState::as_str))
         .execute(conn)
         .await?;
     Ok(())

@@ -9,6 +9,7 @@ use super::refunds::{self, RefundSubject};
 use super::states::{PaymentOutcome, RefundState};
 use super::store;
 use crate::error::Result;
+use crate::orders::disputes::DisputeState;
 use crate::types::ids::RefundId;
 use crate::types::money::Cents;
 
@@ -25,7 +26,8 @@ pub struct PaymentView {
     /// Amount that can still be refunded.
     #[sqlx(skip)]
     pub refundable: Cents,
-    pub dispute: Option<String>,
+    #[schema(value_type = Option<String>)]
+    pub dispute: Option<DisputeState>,
     pub created_at: DateTime<Utc>,
 }
 

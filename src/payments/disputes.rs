@@ -8,7 +8,7 @@ use sqlx::PgConnection;
 use super::effect::{Effect, reference, time};
 use super::store;
 use crate::error::Result;
-use crate::orders::disputes::{self, Dispute, Report, State};
+use crate::orders::disputes::{self, Dispute, DisputeState, DisputedFunds, Report};
 use crate::review_items::{self, Kind, NewItem, Subject};
 use crate::stripe;
 use crate::{custom_orders, orders};
@@ -31,23 +31,23 @@ pub async fn dispute_reported(
     let subject = subject_of(&payment);
     lock(conn, subject).await?;
     let known = disputes::lock(conn, &report.id).await?;
-    let state = State::read(&report.state);
-    let is_news = known.as_ref().is_none_or(|known| {
-        let before = known.dispute.known_state();
-        state.is_newer(as_of, before, known.as_of)
-    });
+    let before = known.as_ref();
+    let is_news = before.is_none_or(|before| before.is_older_than(&report));
+    let funds = funds_after(kind)
+        .filter(|funds| before.is_none_or(|before| before.has_older_funds(*funds, as_of)));
     if is_news {
         let before = known.map(|known| known.dispute);
         let now = disputes::save(conn, &report).await?;
         tell(conn, subject, before.as_ref(), &now, as_of).await?;
     }
-    if let Some(funds) = funds_after(kind)
-        && disputes::record_funds(conn, &report.id, funds, as_of).await?
-    {
+    if let Some(funds) = funds {
+        disputes::record_funds(conn, &report.id, funds, as_of).await?;
         let amount = report.amount.in_currency(&report.currency);
         let text = match funds {
-            "withdrawn" => format!("The bank took {amount} back, until the dispute is decided."),
-            _ => format!("The bank returned {amount}."),
+            DisputedFunds::Withdrawn => {
+                format!("The bank took {amount} back, until the dispute is decided.")
+            }
+            DisputedFunds::Reinstated => format!("The bank returned {amount}."),
         };
         note(conn, subject, &text).await?;
     }
@@ -64,7 +64,7 @@ fn read(object: &Value, as_of: DateTime<Utc>) -> Option<Report> {
         amount: stripe::amount(&object["amount"]).unwrap_or_default(),
         currency: word("currency").unwrap_or_else(|| "usd".to_owned()),
         reason: word("reason").unwrap_or_else(|| "general".to_owned()),
-        state: word("status")?,
+        state: DisputeState::read(&word("status")?),
         evidence_due_by: time(&object["evidence_details"]["due_by"]),
         opened_at: time(&object["created"]),
         as_of,
@@ -79,10 +79,10 @@ fn payment_of(object: &Value) -> Option<String> {
 }
 
 /// Location of the money after an event that reports it.
-fn funds_after(kind: &str) -> Option<&'static str> {
+fn funds_after(kind: &str) -> Option<DisputedFunds> {
     match kind {
-        "charge.dispute.funds_withdrawn" => Some("withdrawn"),
-        "charge.dispute.funds_reinstated" => Some("reinstated"),
+        "charge.dispute.funds_withdrawn" => Some(DisputedFunds::Withdrawn),
+        "charge.dispute.funds_reinstated" => Some(DisputedFunds::Reinstated),
         _ => None,
     }
 }
@@ -100,9 +100,9 @@ async fn tell(
         note(conn, subject, &line(before, now)).await?;
     }
     if !now.is_open() {
-        let result = format!("the dispute is {}", now.known_state().in_words());
+        let result = format!("the dispute is {}", now.state.in_words());
         review_items::close(conn, &source, "stripe", &result).await?;
-        if now.known_state() == State::Lost {
+        if now.state == DisputeState::Lost {
             let what = match before {
                 Some(_) => "was disputed by the bank, and the customer keeps the money",
                 // The shop learned of the dispute too late to answer it.
@@ -114,7 +114,7 @@ async fn tell(
         }
         return Ok(());
     }
-    let (stage, kind, what) = match now.known_state().is_inquiry() {
+    let (stage, kind, what) = match now.state.is_inquiry() {
         true => ("inquiry", Kind::Inquiry, "is asked about by the bank"),
         false => ("dispute", Kind::Dispute, "is disputed by the bank"),
     };
@@ -152,21 +152,27 @@ fn sentence(subject: Subject, dispute: &Dispute, what: &str) -> String {
 fn line(before: Option<&Dispute>, now: &Dispute) -> String {
     let money = now.money();
     let reason = now.reason_in_words();
-    let was_inquiry = before.is_some_and(|before| before.known_state().is_inquiry());
-    match now.known_state() {
-        State::WarningNeedsResponse => format!("The bank asks about {money}: {reason}."),
-        State::WarningUnderReview => format!("The bank's question about {money} is answered."),
-        State::WarningClosed => format!("The bank's question about {money} is closed."),
-        State::NeedsResponse | State::Unknown if was_inquiry => {
+    let was_inquiry = before.is_some_and(|before| before.state.is_inquiry());
+    match &now.state {
+        DisputeState::WarningNeedsResponse => format!("The bank asks about {money}: {reason}."),
+        DisputeState::WarningUnderReview => {
+            format!("The bank's question about {money} is answered.")
+        }
+        DisputeState::WarningClosed => format!("The bank's question about {money} is closed."),
+        DisputeState::NeedsResponse | DisputeState::Other(_) if was_inquiry => {
             format!("The bank's question became a dispute of {money}: {reason}.")
         }
-        State::NeedsResponse | State::Unknown => format!("The bank disputes {money}: {reason}."),
-        State::UnderReview => format!("The dispute of {money} is answered; the bank decides."),
-        State::Won => format!("The dispute of {money} was won."),
-        State::Lost => {
+        DisputeState::NeedsResponse | DisputeState::Other(_) => {
+            format!("The bank disputes {money}: {reason}.")
+        }
+        DisputeState::UnderReview => {
+            format!("The dispute of {money} is answered; the bank decides.")
+        }
+        DisputeState::Won => format!("The dispute of {money} was won."),
+        DisputeState::Lost => {
             format!("The dispute of {money} was lost: the money stays with the customer.")
         }
-        State::Prevented => format!("The dispute of {money} was prevented."),
+        DisputeState::Prevented => format!("The dispute of {money} was prevented."),
     }
 }
 

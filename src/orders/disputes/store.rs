@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
-use super::{Dispute, State};
+use super::{Dispute, DisputeState, DisputedFunds};
 use crate::error::Result;
 use crate::types::ids::{CustomOrderId, OrderId};
 use crate::types::money::Cents;
@@ -23,7 +23,7 @@ pub struct Report {
     pub amount: Cents,
     pub currency: String,
     pub reason: String,
-    pub state: String,
+    pub state: DisputeState,
     pub evidence_due_by: Option<DateTime<Utc>>,
     pub opened_at: Option<DateTime<Utc>>,
     /// Time of the event.
@@ -32,15 +32,29 @@ pub struct Report {
 
 /// A stored dispute, with the time of its latest report.
 #[derive(Clone, Debug, sqlx::FromRow)]
-pub struct Stored {
+pub struct StoredDispute {
     #[sqlx(flatten)]
     pub dispute: Dispute,
-    pub as_of: DateTime<Utc>,
-    pub funds_as_of: Option<DateTime<Utc>>,
+    as_of: DateTime<Utc>,
+    funds_as_of: Option<DateTime<Utc>>,
+}
+
+impl StoredDispute {
+    /// Returns true when an event is later than the latest one that reported the dispute.
+    pub fn is_older_than(&self, report: &Report) -> bool {
+        let known = &self.dispute.state;
+        report.state.is_newer(report.as_of, known, self.as_of)
+    }
+
+    /// Returns true when an event reports other funds, later than the latest one that reported funds.
+    pub fn has_older_funds(&self, funds: DisputedFunds, as_of: DateTime<Utc>) -> bool {
+        let known = self.dispute.funds.zip(self.funds_as_of);
+        known.is_none_or(|(known, known_at)| funds.is_newer(as_of, known, known_at))
+    }
 }
 
 /// Loads a dispute and locks it until the transaction ends. The caller has locked its payment.
-pub async fn lock(conn: &mut PgConnection, id: &str) -> Result<Option<Stored>> {
+pub async fn lock(conn: &mut PgConnection, id: &str) -> Result<Option<StoredDispute>> {
     let stored = sqlx::query_as(concat!(
         "select ",
         columns!(),
@@ -77,7 +91,7 @@ pub async fn save(conn: &mut PgConnection, report: &Report) -> Result<Dispute> {
     .bind(report.amount)
     .bind(&report.currency)
     .bind(&report.reason)
-    .bind(&report.state)
+    .bind(report.state.as_str())
     .bind(report.evidence_due_by)
     .bind(report.as_of)
     .bind(report.opened_at)
@@ -86,26 +100,24 @@ pub async fn save(conn: &mut PgConnection, report: &Report) -> Result<Dispute> {
     Ok(dispute)
 }
 
-/// Records whether the bank has the disputed money. Of two reports in one second, its return is the later one.
+/// Records whether the bank has the disputed money.
 pub async fn record_funds(
     conn: &mut PgConnection,
     id: &str,
-    funds: &str,
+    funds: DisputedFunds,
     as_of: DateTime<Utc>,
-) -> Result<bool> {
-    let done = sqlx::query(
+) -> Result<()> {
+    sqlx::query(
         "update disputes
          set funds = $2, funds_as_of = $3, updated_at = now()
-         where id = $1
-           and funds is distinct from $2
-           and (funds_as_of is null or (funds_as_of, funds = 'reinstated') < ($3, $2 = 'reinstated'))",
+         where id = $1",
     )
     .bind(id)
     .bind(funds)
     .bind(as_of)
     .execute(conn)
     .await?;
-    Ok(done.rows_affected() > 0)
+    Ok(())
 }
 
 /// The disputes of a payment, oldest first.
@@ -162,22 +174,21 @@ pub async fn list_of_custom_order(
     Ok(disputes)
 }
 
-/// The most urgent state among disputes, in Stripe's terms: open ones first, then those that cost money, then the
-/// latest.
-pub fn most_pressing(disputes: &[Dispute]) -> Option<&str> {
-    let urgency = |dispute: &Dispute| match dispute.known_state() {
-        State::NeedsResponse => 8,
-        State::Unknown => 7,
-        State::UnderReview => 6,
-        State::WarningNeedsResponse => 5,
-        State::WarningUnderReview => 4,
-        State::Lost => 3,
-        State::Won => 2,
-        State::Prevented => 1,
-        State::WarningClosed => 0,
+/// The most urgent state among disputes: open ones first, then those that cost money, then the latest.
+pub fn most_pressing(disputes: &[Dispute]) -> Option<&DisputeState> {
+    let urgency = |dispute: &Dispute| match dispute.state {
+        DisputeState::NeedsResponse => 8,
+        DisputeState::Other(_) => 7,
+        DisputeState::UnderReview => 6,
+        DisputeState::WarningNeedsResponse => 5,
+        DisputeState::WarningUnderReview => 4,
+        DisputeState::Lost => 3,
+        DisputeState::Won => 2,
+        DisputeState::Prevented => 1,
+        DisputeState::WarningClosed => 0,
     };
     disputes
         .iter()
         .max_by_key(|dispute| (urgency(dispute), dispute.opened_at))
-        .map(|dispute| dispute.state.as_str())
+        .map(|dispute| &dispute.state)
 }

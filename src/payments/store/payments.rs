@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
 use crate::error::Result;
+use crate::orders::disputes::DisputeState;
 use crate::payments::states::PaymentOutcome;
 use crate::stripe::Session;
 use crate::types::ids::{CustomOrderId, OrderId};
@@ -113,10 +114,14 @@ pub async fn record_refunded(
 }
 
 /// Records the most urgent state of a payment's disputes.
-pub async fn record_dispute(conn: &mut PgConnection, id: &str, state: Option<&str>) -> Result<()> {
+pub async fn record_dispute(
+    conn: &mut PgConnection,
+    id: &str,
+    state: Option<&DisputeState>,
+) -> Result<()> {
     sqlx::query("update payments set dispute = $2, updated_at = now() where id = $1")
         .bind(id)
-        .bind(state)
+        .bind(state.map(DisputeState::as_str))
         .execute(conn)
         .await?;
     Ok(())

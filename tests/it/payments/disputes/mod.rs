@@ -182,6 +182,30 @@ async fn a_course_told_in_any_order_ends_the_same() {
 }
 
 #[tokio::test]
+async fn a_state_that_is_new_at_stripe_is_shown_by_its_name_and_counts_as_open() {
+    let (shop, payment) = paid().await;
+    let admin = shop.admin(&ALL).await;
+    let at = 1_796_000_000;
+    let event = |n, kind, status, at| dispute_event(n, kind, &payment, "dp_1", status, at);
+    shop.takes(event(1, "created", "decided_by_dice", at)).await;
+    let order = order_of(&admin).await;
+    assert_eq!(
+        (order["dispute"].as_str(), kinds(&order)),
+        (Some("decided_by_dice"), vec!["dispute"])
+    );
+    assert_eq!(order["disputes"][0]["state"], "decided_by_dice");
+    let staff = signed_in(&shop, STAFF).await;
+    let page = staff.get("/admin/orders/SB-1001").await.text;
+    for part in ["Don’t ship.", "bad\">open<", "dispute: decided_by_dice"] {
+        assert!(page.contains(part), "{part}: {page}");
+    }
+    shop.takes(event(2, "updated", "under_review", at)).await;
+    assert_eq!(order_of(&admin).await["dispute"], "under_review");
+    shop.takes(event(3, "updated", "decided_by_dice", at)).await;
+    assert_eq!(order_of(&admin).await["dispute"], "under_review");
+}
+
+#[tokio::test]
 async fn an_inquiry_that_becomes_a_dispute_is_a_trouble_of_its_own_with_its_deadline() {
     let (shop, payment) = paid().await;
     let admin = shop.admin(&ALL).await;
