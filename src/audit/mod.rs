@@ -17,7 +17,7 @@ use crate::types::ids::UserId;
 /// Author of a change, for the audit log and the timelines.
 #[derive(Clone, Debug)]
 pub struct Actor {
-    /// `user:ann@example.com`, `token:laptop`, or `console` for a command.
+    /// `user:ann@example.com`, `token:laptop`, `console` for a command, or a part of the system such as `import`.
     pub name: String,
     /// The user, if a user made the change.
     pub user: Option<UserId>,
@@ -31,8 +31,13 @@ pub struct Actor {
 impl Actor {
     /// Creates the actor of commands on the shop's machine.
     pub fn console() -> Actor {
+        Actor::system("console")
+    }
+
+    /// Creates the actor of a change that no user or token asked for.
+    pub fn system(name: &'static str) -> Actor {
         Actor {
-            name: "console".to_owned(),
+            name: name.to_owned(),
             user: None,
             token: None,
             request_id: None,

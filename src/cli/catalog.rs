@@ -9,6 +9,7 @@ use clap::Subcommand;
 
 use super::progress;
 use crate::app::App;
+use crate::audit::Actor;
 use crate::config::Config;
 use crate::products;
 use crate::server::startup::Shop;
@@ -40,10 +41,10 @@ pub(super) async fn run(command: Catalog, config: Config) -> anyhow::Result<()> 
             let mut tx = shop.app.db.begin().await?;
             let summary = products::import(
                 &mut tx,
+                &Actor::system("import"),
                 &text,
                 images.as_ref(),
                 shop.app.config.shop.currency,
-                "import",
             )
             .await;
             let summary = match (summary, images) {

@@ -78,7 +78,7 @@ pub async fn restock(
             "must have at most 200 characters, on one line",
         ));
     }
-    take_back(conn, id, &new.pieces, &actor.name).await?;
+    take_back(conn, actor, id, &new.pieces).await?;
     if !store::insert_restock(conn, new.id, &row, &actor.name).await? {
         return Err(differs());
     }
@@ -124,9 +124,9 @@ fn differs() -> Error {
 /// 400 naming the line of `restock` that asks for too many, or for a product that is not in the order.
 pub async fn take_back(
     conn: &mut PgConnection,
+    actor: &Actor,
     order: OrderId,
     pieces: &[(ProductId, i32)],
-    actor: &str,
 ) -> Result<()> {
     if pieces.is_empty() {
         return Ok(());
@@ -154,21 +154,21 @@ pub async fn take_back(
     if !field_errors.is_empty() {
         return Err(Error::Invalid(field_errors));
     }
-    put_back(conn, order, pieces, actor).await
+    put_back(conn, actor, order, pieces).await
 }
 
 /// Returns pieces of an order to stock, whose products are locked, and notes on the timeline which products return to the catalog.
 pub async fn put_back(
     conn: &mut PgConnection,
+    actor: &Actor,
     order: OrderId,
     pieces: &[(ProductId, i32)],
-    actor: &str,
 ) -> Result<()> {
-    for name in products::restock(conn, order, pieces, actor).await? {
+    for name in products::restock(conn, actor, order, pieces).await? {
         let note = format!(
             "{name} had been deleted. It is in the catalog again, archived, because a piece of it is in stock."
         );
-        store::add_event(conn, order, "note", actor, &note).await?;
+        store::add_event(conn, order, "note", &actor.name, &note).await?;
     }
     Ok(())
 }

@@ -4,6 +4,7 @@ use sqlx::{Connection, PgConnection};
 
 use super::service::{new_slug, schedule_sync};
 use super::{inventory, store};
+use crate::audit::Actor;
 use crate::error::Result;
 use crate::types::ids::{OrderId, ProductId};
 
@@ -12,11 +13,11 @@ use crate::types::ids::{OrderId, ProductId};
 /// restored products.
 pub async fn restock(
     conn: &mut PgConnection,
+    actor: &Actor,
     order: OrderId,
     pieces: &[(ProductId, i32)],
-    actor: &str,
 ) -> Result<Vec<String>> {
-    inventory::restock(conn, order, pieces, actor).await?;
+    inventory::restock(conn, order, pieces, &actor.name).await?;
     let ids: Vec<&ProductId> = pieces.iter().map(|(id, _)| id).collect();
     let deleted = store::list_deleted(conn, &ids).await?;
     let mut names = Vec::new();

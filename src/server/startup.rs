@@ -18,6 +18,7 @@ use tower_http::normalize_path::NormalizePathLayer;
 use uuid::Uuid;
 
 use crate::app::App;
+use crate::audit::Actor;
 use crate::auth;
 use crate::config::{Config, Secret};
 use crate::custom_orders;
@@ -137,7 +138,8 @@ impl Shop {
         let mut tx = self.app.db.begin().await?;
         let currency = self.app.config.shop.currency;
         let catalog = products::demo::catalog(currency);
-        products::import(&mut tx, &catalog, Some(&images), currency, "demo").await?;
+        let actor = Actor::system("demo");
+        products::import(&mut tx, &actor, &catalog, Some(&images), currency).await?;
         tx.commit().await?;
         Ok(true)
     }

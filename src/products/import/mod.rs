@@ -23,6 +23,7 @@ use super::Product;
 use super::categories::Category;
 use super::inventory::{self, StockCause, StockReason};
 use super::views::serialize_time;
+use crate::audit::Actor;
 use crate::error::{Error, FieldError, Result};
 use crate::images::{self, Image};
 use crate::jobs;
@@ -50,10 +51,10 @@ pub struct ImportSummary {
 /// An error for each invalid field, with the index of its row: `products[3].price`.
 pub async fn import(
     conn: &mut PgConnection,
+    actor: &Actor,
     text: &str,
     images: Option<&FileImages>,
     currency: Currency,
-    actor: &str,
 ) -> Result<ImportSummary> {
     let mut field_errors = Vec::new();
     let (categories, products) = parse(text, images, currency, &mut field_errors)?;
@@ -78,7 +79,7 @@ pub async fn import(
     }
     let mut summary = ImportSummary::default();
     write_categories(conn, &categories, &existing_categories, &mut summary).await?;
-    write_products(conn, &planned, actor, &mut summary).await?;
+    write_products(conn, actor, &planned, &mut summary).await?;
     Ok(summary)
 }
 
@@ -111,8 +112,8 @@ async fn write_categories(
 /// Writes the products that differ, with their stock, and schedules their sync to Stripe.
 async fn write_products(
     conn: &mut PgConnection,
+    actor: &Actor,
     planned: &[PlannedProduct],
-    actor: &str,
     summary: &mut ImportSummary,
 ) -> Result<()> {
     for one in planned {
@@ -136,7 +137,8 @@ async fn write_products(
         .map(|one| (one.product.id.clone(), one.delta))
         .collect();
     if !deltas.is_empty() {
-        inventory::adjust_many(conn, &deltas, StockCause::new(StockReason::Import, actor)).await?;
+        let cause = StockCause::new(StockReason::Import, &actor.name);
+        inventory::adjust_many(conn, &deltas, cause).await?;
     }
     let syncs: Vec<ProductId> = planned
         .iter()

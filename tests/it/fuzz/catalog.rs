@@ -2,6 +2,7 @@
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
+use spirit_beads::audit::Actor;
 use spirit_beads::products;
 use spirit_beads::types::money::Currency;
 
@@ -52,7 +53,9 @@ fn no_file_as_a_catalog_is_a_server_error() {
         async |(stage, _), file: String| {
             products::named_images(&file);
             let mut tx = stage.shop.db.begin().await.expect("a transaction");
-            match products::import(&mut tx, &file, None, Currency::USD, "test").await {
+            match products::import(&mut tx, &Actor::system("test"), &file, None, Currency::USD)
+                .await
+            {
                 Err(error) => {
                     prop_assert_eq!(error.status().as_u16(), 400, "{:?}", error);
                     Ok(400)

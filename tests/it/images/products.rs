@@ -2,6 +2,7 @@
 
 use reqwest::Method;
 use serde_json::{Value, json};
+use spirit_beads::audit::Actor;
 use spirit_beads::auth::Scope;
 use spirit_beads::products::{self, FileImages, ImportSummary};
 use spirit_beads::types::money::Currency;
@@ -314,10 +315,10 @@ async fn the_catalog_takes_its_images_along() {
     let mut tx = other.db.begin().await.expect("a transaction");
     let summary = products::import(
         &mut tx,
+        &Actor::system("test"),
         &file.to_string(),
         Some(&images),
         Currency::USD,
-        "test",
     )
     .await;
     assert_eq!(summary.expect("an import").products_created, 2);
@@ -354,10 +355,10 @@ async fn a_file_named_like_an_image_is_taken_in_like_any_other() {
     let mut tx = shop.db.begin().await.expect("a transaction");
     products::import(
         &mut tx,
+        &Actor::system("test"),
         &file.to_string(),
         Some(&images),
         Currency::USD,
-        "test",
     )
     .await
     .expect("an import");

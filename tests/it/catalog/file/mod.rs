@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use reqwest::Method;
 use serde_json::{Value, json};
+use spirit_beads::audit::Actor;
 use spirit_beads::auth::Scope;
 use spirit_beads::error::Error;
 use spirit_beads::products::{self, FileImages, ImportSummary};
@@ -295,12 +296,13 @@ async fn every_bad_row_is_named_and_then_none_is_written() {
         ["categories", "products"]
     );
     let mut conn = shop.db.acquire().await.expect("a connection");
+    let actor = Actor::system("test");
     for text in ["", "{", "{\"products\": []} x", "[[[["] {
-        let refused = products::import(&mut conn, text, None, Currency::USD, "test").await;
+        let refused = products::import(&mut conn, &actor, text, None, Currency::USD).await;
         assert!(matches!(refused, Err(Error::Invalid(_))), "{text}");
     }
     // A mark at the beginning, as some programs write it, is no fault.
-    products::import(&mut conn, "\u{feff}{}", None, Currency::USD, "test")
+    products::import(&mut conn, &actor, "\u{feff}{}", None, Currency::USD)
         .await
         .expect("an import");
 }
@@ -327,10 +329,10 @@ async fn images_have_to_be_there() {
     let mut conn = shop.db.acquire().await.expect("a connection");
     let refused = products::import(
         &mut conn,
+        &Actor::system("test"),
         &file.to_string(),
         Some(&images),
         Currency::USD,
-        "test",
     )
     .await;
     let Err(Error::Invalid(errors)) = refused else {

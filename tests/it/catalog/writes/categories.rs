@@ -2,6 +2,7 @@
 
 use reqwest::Method;
 use serde_json::{Value, json};
+use spirit_beads::audit::Actor;
 use spirit_beads::auth::Scope;
 use spirit_beads::types::money::Currency;
 
@@ -246,7 +247,8 @@ async fn no_two_categories_get_one_name() {
         .await
         .expect("a catalog");
     let file_text = file.to_string();
-    spirit_beads::products::import(&mut conn, &file_text, None, Currency::USD, "test")
+    let actor = Actor::system("test");
+    spirit_beads::products::import(&mut conn, &actor, &file_text, None, Currency::USD)
         .await
         .expect("the same again");
     let rows = file["categories"].as_array_mut().expect("categories");
@@ -255,7 +257,7 @@ async fn no_two_categories_get_one_name() {
     rows.push(json!({"id": 902, "name": "neu"}));
     let last = rows.len() - 1;
     let refused =
-        spirit_beads::products::import(&mut conn, &file.to_string(), None, Currency::USD, "test")
+        spirit_beads::products::import(&mut conn, &actor, &file.to_string(), None, Currency::USD)
             .await;
     let Err(spirit_beads::error::Error::Invalid(errors)) = refused else {
         panic!("{refused:?}");

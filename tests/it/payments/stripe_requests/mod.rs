@@ -10,6 +10,7 @@ use std::sync::LazyLock;
 
 use reqwest::Method;
 use serde_json::{Value, json};
+use spirit_beads::audit::Actor;
 use spirit_beads::auth::Scope;
 use spirit_beads::products;
 use spirit_beads::types::ids::QuoteId;
@@ -82,7 +83,8 @@ async fn every_request_we_make_is_one_that_stripe_takes() {
         "stripe_product_id": stripe["product_id"], "stripe_price_id": stripe["price_id"],
     }]});
     let mut tx = shop.db.begin().await.expect("a transaction");
-    products::import(&mut tx, &file.to_string(), None, Currency::USD, "test")
+    let actor = Actor::system("test");
+    products::import(&mut tx, &actor, &file.to_string(), None, Currency::USD)
         .await
         .expect("an import");
     tx.commit().await.expect("an import");

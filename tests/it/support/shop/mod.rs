@@ -14,6 +14,7 @@ use ending::Ending;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use spirit_beads::app::App;
+use spirit_beads::audit::Actor;
 use spirit_beads::auth::Scope;
 use spirit_beads::config::{Config, Secret};
 use spirit_beads::db::Pools;
@@ -255,8 +256,9 @@ impl Shop {
     pub async fn imports(&self, catalog: &Value) -> Result<ImportSummary, Error> {
         let currency = self.app.config.shop.currency;
         let mut tx = self.db.begin().await.expect("a transaction");
+        let actor = Actor::system("test");
         let summary =
-            products::import(&mut tx, &catalog.to_string(), None, currency, "test").await?;
+            products::import(&mut tx, &actor, &catalog.to_string(), None, currency).await?;
         tx.commit().await.expect("a commit");
         Ok(summary)
     }
