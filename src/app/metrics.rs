@@ -8,6 +8,7 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use axum::http::{Method, StatusCode};
+use axum::response::Response;
 use prometheus_client::encoding::{EncodeLabelSet, prometheus_text};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -186,16 +187,10 @@ impl Drop for Held {
 }
 
 impl Metrics {
-    /// Records a response. `error` is the error that it reports, if any.
-    pub fn answered(
-        &self,
-        method: &Method,
-        route: &str,
-        status: StatusCode,
-        error: Option<&Error>,
-        took: Duration,
-    ) {
+    /// Records a response, and the error that it reports, if any.
+    pub fn answered(&self, method: &Method, route: &str, response: &Response, took: Duration) {
         let counters = &self.0;
+        let status = response.status();
         let answered = Answered {
             method: known(method),
             route: route.to_owned(),
@@ -208,8 +203,10 @@ impl Metrics {
         if status == StatusCode::TOO_MANY_REQUESTS {
             counters.limited.inc();
         }
-        let Some(error) = error else { return };
-        if let Error::Cart(lines) = error {
+        let Some(error) = response.extensions().get::<Arc<Error>>() else {
+            return;
+        };
+        if let Error::Cart(lines) = &**error {
             for line in lines {
                 let reason = CartReason {
                     reason: line.error.text(),

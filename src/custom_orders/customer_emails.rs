@@ -1,10 +1,13 @@
 //! Data of a custom order for its emails, and emails to its customer.
 
+use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
 use super::{CustomOrder, Quote, status_page, store};
 use crate::app::App;
-use crate::emails::{self, About, CustomOrderEmailData, DelayedPaymentEmailData, Email, Holds};
+use crate::emails::{
+    self, About, CustomOrderEmailData, DelayedPaymentEmailData, Email, Holds, QuoteEmailData,
+};
 use crate::error::Result;
 
 /// Email data of a custom order.
@@ -22,6 +25,23 @@ pub async fn email_data(
         images: store::images(conn, custom_order.id).await?,
         status_url: Some(status_page::address(app, custom_order.id)),
     })
+}
+
+/// Email data of an approved quote.
+pub fn quote_email_data(
+    quote: &Quote,
+    valid_until: DateTime<Utc>,
+    payment_url: &str,
+) -> QuoteEmailData {
+    QuoteEmailData {
+        amount: quote.amount,
+        shipping: quote.shipping,
+        total: quote.total(),
+        currency: quote.currency.clone(),
+        description: quote.description.clone(),
+        valid_until,
+        payment_url: payment_url.to_owned(),
+    }
 }
 
 /// Email data of a quote's delayed payment.

@@ -8,12 +8,13 @@ use sha2::{Digest, Sha256};
 use sqlx::PgConnection;
 use tracing::{info, warn};
 
-use super::customer_emails::to_customer;
+use super::customer_emails::{email_data, quote_email_data, to_customer};
 use super::locks::{custom_order_of, locked};
-use super::quotes::{approval, close, first_key, move_on, valid_until};
+use super::quotes::{close, first_key, move_on, valid_until};
 use super::service::flag;
 use super::{PendingAction, Quote, QuoteState, Status, store};
 use crate::app::App;
+use crate::emails::Email;
 use crate::error::{Code, Error, Result};
 use crate::jobs::{self, Job};
 use crate::review_items::{self, Kind, NewItem};
@@ -228,11 +229,14 @@ async fn link_made(
     let custom_order = if custom_order.status == Status::Approved {
         custom_order
     } else {
-        store::set_status(conn, &custom_order, Status::Approved, None, "stripe", "").await?
+        store::set_status(conn, &custom_order, Status::Approved, "stripe", "").await?
     };
     let note = format!("link {link}");
     store::add_event(conn, custom_order.id, "quote", "stripe", &note).await?;
-    let email = approval(conn, app, &custom_order, &quote, until, url).await?;
+    let email = Email::CustomOrderApproved {
+        custom_order: email_data(conn, app, &custom_order).await?,
+        quote: quote_email_data(&quote, until, url),
+    };
     to_customer(conn, &custom_order, &email, &quote.id.to_string()).await
 }
 
@@ -248,7 +252,7 @@ async fn link_refused(conn: &mut PgConnection, quote: QuoteId, why: &str) -> Res
     store::set_quote_state(conn, quote, QuoteState::Refused, None, Some(why)).await?;
     if custom_order.status == Status::Approved {
         // The previous quote is closed, and this one failed.
-        store::set_status(conn, &custom_order, Status::Expired, None, "stripe", "").await?;
+        store::set_status(conn, &custom_order, Status::Expired, "stripe", "").await?;
     }
     let text = format!("Stripe refused the payment link: {why}");
     let cause = format!("payment_link:{quote}:refused");

@@ -77,18 +77,15 @@ pub async fn pay(
         custom_order
     } else {
         // The payment arrived before the answer with the link.
-        store::set_status(conn, &custom_order, Status::Approved, None, "stripe", "").await?
+        store::set_status(conn, &custom_order, Status::Approved, "stripe", "").await?
     };
     let note = format!("{}, {}", order.display_number(), receipt.note);
-    let custom_order = store::set_status(
-        conn,
-        &custom_order,
-        Status::Paid,
-        Some(order.id),
-        "stripe",
-        &note,
-    )
-    .await?;
+    let custom_order = CustomOrder {
+        order_id: Some(order.id),
+        ..custom_order
+    };
+    let custom_order =
+        store::set_status(conn, &custom_order, Status::Paid, "stripe", &note).await?;
     let email = Email::PaymentReceived {
         custom_order: email_data(conn, app, &custom_order).await?,
         order: orders::email_data(conn, &order).await?,
@@ -174,7 +171,7 @@ pub async fn set_refunded(conn: &mut PgConnection, id: CustomOrderId, actor: &st
     let custom_order = locked(conn, id).await?;
     if custom_order.status.may_become(Status::Refunded) {
         let note = "its payment was refunded in full";
-        store::set_status(conn, &custom_order, Status::Refunded, None, actor, note).await?;
+        store::set_status(conn, &custom_order, Status::Refunded, actor, note).await?;
     }
     Ok(())
 }
@@ -193,7 +190,7 @@ pub async fn refund_failed(conn: &mut PgConnection, id: CustomOrderId, actor: &s
     if order.is_some_and(|order| order.status != orders::Status::Refunded) {
         let before = store::status_before_refund(conn, id).await?;
         let note = "a refund failed: the money is with the shop again";
-        store::set_status(conn, &custom_order, before, None, actor, note).await?;
+        store::set_status(conn, &custom_order, before, actor, note).await?;
     }
     Ok(())
 }

@@ -6,13 +6,13 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use sqlx::PgConnection;
 
-use super::customer_emails::{email_data, to_customer};
+use super::customer_emails::{email_data, quote_email_data, to_customer};
 use super::locks::{LockedCustomOrder, refused};
 use super::new_quote::{Terms, check_prose};
 use super::{CustomOrder, PendingAction, Quote, QuoteState, Status, store};
 use crate::app::App;
 use crate::audit::Actor;
-use crate::emails::{Email, QuoteEmailData};
+use crate::emails::Email;
 use crate::error::{Code, Error, Result};
 use crate::jobs::{self, Job};
 use crate::stripe::NewPaymentLink;
@@ -363,28 +363,6 @@ async fn close_then(
     close(conn, current, next).await
 }
 
-/// Sets a custom order with a withdrawn quote back to waiting for a quote, and emails the customer.
-async fn set_withdrawn(
-    conn: &mut PgConnection,
-    app: &App,
-    custom_order: &CustomOrder,
-    quote: QuoteId,
-    reason: &str,
-    actor: &str,
-) -> Result<()> {
-    let note = match reason {
-        "" => "the quote was withdrawn".to_owned(),
-        reason => format!("the quote was withdrawn: {reason}"),
-    };
-    let custom_order =
-        store::set_status(conn, custom_order, Status::Pending, None, actor, &note).await?;
-    let email = Email::QuoteWithdrawn {
-        custom_order: email_data(conn, app, &custom_order).await?,
-        reason: reason.to_owned(),
-    };
-    to_customer(conn, &custom_order, &email, &quote.to_string()).await
-}
-
 async fn set_rejected(
     conn: &mut PgConnection,
     app: &App,
@@ -393,7 +371,7 @@ async fn set_rejected(
     actor: &str,
 ) -> Result<()> {
     let custom_order =
-        store::set_status(conn, custom_order, Status::Rejected, None, actor, reason).await?;
+        store::set_status(conn, custom_order, Status::Rejected, actor, reason).await?;
     if !reason.is_empty() {
         let email = Email::CustomOrderRejected {
             custom_order: email_data(conn, app, &custom_order).await?,
@@ -420,12 +398,22 @@ pub async fn move_on(
 ) -> Result<()> {
     match next {
         Some(PendingAction::Withdraw { actor, reason }) => {
-            set_withdrawn(conn, app, custom_order, quote, &reason, &actor).await
+            let note = match reason.as_str() {
+                "" => "the quote was withdrawn".to_owned(),
+                reason => format!("the quote was withdrawn: {reason}"),
+            };
+            let custom_order =
+                store::set_status(conn, custom_order, Status::Pending, &actor, &note).await?;
+            let email = Email::QuoteWithdrawn {
+                custom_order: email_data(conn, app, &custom_order).await?,
+                reason,
+            };
+            to_customer(conn, &custom_order, &email, &quote.to_string()).await
         }
         Some(PendingAction::Reject { actor, reason }) => {
             let note = "the quote was withdrawn";
             let custom_order =
-                store::set_status(conn, custom_order, Status::Pending, None, &actor, note).await?;
+                store::set_status(conn, custom_order, Status::Pending, &actor, note).await?;
             set_rejected(conn, app, &custom_order, &reason, &actor).await
         }
         Some(PendingAction::Requote { actor }) => {
@@ -440,7 +428,7 @@ pub async fn move_on(
 }
 
 async fn expire(conn: &mut PgConnection, custom_order: &CustomOrder, note: &str) -> Result<()> {
-    store::set_status(conn, custom_order, Status::Expired, None, "clock", note).await?;
+    store::set_status(conn, custom_order, Status::Expired, "clock", note).await?;
     Ok(())
 }
 
@@ -448,29 +436,6 @@ async fn expire(conn: &mut PgConnection, custom_order: &CustomOrder, note: &str)
 pub fn valid_until(app: &App, quote: &Quote) -> DateTime<Utc> {
     let days = quote.valid_days.unsigned_abs();
     calendar::end_of_day(Utc::now(), days, app.config.shop.time_zone)
-}
-
-/// The email that a quote is approved.
-pub async fn approval(
-    conn: &mut PgConnection,
-    app: &App,
-    custom_order: &CustomOrder,
-    quote: &Quote,
-    valid_until: DateTime<Utc>,
-    payment_url: &str,
-) -> Result<Email> {
-    Ok(Email::CustomOrderApproved {
-        custom_order: email_data(conn, app, custom_order).await?,
-        quote: QuoteEmailData {
-            amount: quote.amount,
-            shipping: quote.shipping,
-            total: quote.total(),
-            currency: quote.currency.clone(),
-            description: quote.description.clone(),
-            valid_until,
-            payment_url: payment_url.to_owned(),
-        },
-    })
 }
 
 /// Previews the email that approving the draft would send; its payment link is a placeholder. Returns `None` without a
@@ -490,16 +455,10 @@ pub async fn preview(
         return Ok(None);
     };
     let until = valid_until(app, &draft);
-    let email = approval(
-        conn,
-        app,
-        &custom_order,
-        &draft,
-        until,
-        "#made-when-approved",
-    )
-    .await?;
-    Ok(Some(email))
+    Ok(Some(Email::CustomOrderApproved {
+        custom_order: email_data(conn, app, &custom_order).await?,
+        quote: quote_email_data(&draft, until, "#made-when-approved"),
+    }))
 }
 
 fn check_not_paying(custom_order: &CustomOrder, quote: &Quote) -> Result<()> {

@@ -97,7 +97,7 @@ async fn set_in_production(
         let why = "a refund of all of its money is under way";
         return Err(refused(Code::RefundedInFull, custom_order, why));
     }
-    store::set_status(conn, custom_order, Status::InProduction, None, actor, "").await
+    store::set_status(conn, custom_order, Status::InProduction, actor, "").await
 }
 
 /// Ships a piece: updates order, shipment and custom order together, and emails the customer its images. A custom order
@@ -177,8 +177,7 @@ pub async fn ship_piece(
         ));
     }
     let (order, shipment) = orders::ship(conn, &piece.order, shipment, actor).await?;
-    let custom_order =
-        store::set_status(conn, &custom_order, Status::Shipped, None, actor, "").await?;
+    let custom_order = store::set_status(conn, &custom_order, Status::Shipped, actor, "").await?;
     let email = Email::CustomOrderShipped {
         custom_order: email_data(conn, app, &custom_order).await?,
         order: orders::email_data(conn, &order).await?,
@@ -236,7 +235,7 @@ pub async fn complete_piece(
         Status::Shipped => {
             let order = orders::deliver(conn, order, actor).await?;
             let status = Status::Completed;
-            let completed = store::set_status(conn, custom_order, status, None, actor, "");
+            let completed = store::set_status(conn, custom_order, status, actor, "");
             (completed.await?, order)
         }
         _ => {

@@ -249,12 +249,12 @@ pub async fn timeline(
     Ok(entries)
 }
 
-/// Moves a locked custom order to another status, and writes the move to its timeline. An illegal move is a bug.
+/// Moves a locked custom order to another status, with its order, and writes the move to its timeline. An illegal move
+/// is a bug.
 pub async fn set_status(
     conn: &mut PgConnection,
     custom_order: &CustomOrder,
     next: Status,
-    order: Option<OrderId>,
     actor: &str,
     note: &str,
 ) -> Result<CustomOrder> {
@@ -272,7 +272,7 @@ pub async fn set_status(
              values ($1, 'status', $2, $3, $4, $5)
          )
          update custom_orders
-         set status = $3, order_id = coalesce($6, order_id), updated_at = now()
+         set status = $3, order_id = $6, updated_at = now()
          where id = $1
            and status = $2
          returning ",
@@ -283,7 +283,7 @@ pub async fn set_status(
     .bind(next)
     .bind(actor)
     .bind(note)
-    .bind(order)
+    .bind(custom_order.order_id)
     .fetch_one(conn)
     .await?;
     Ok(custom_order)

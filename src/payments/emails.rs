@@ -2,6 +2,7 @@
 
 use sqlx::PgConnection;
 
+use super::store::Cause;
 use crate::emails::{
     self, About, DelayedPaymentEmailData, Email, Holds, PaymentRefusal, RefusalEmailData, SHOP,
 };
@@ -31,26 +32,35 @@ pub async fn confirm(conn: &mut PgConnection, order: &Order) -> Result<()> {
     .await
 }
 
+/// A payment that could not settle its purpose.
+pub struct RefusedPayment {
+    pub cause: Cause,
+    /// Displayed number of its order or custom order, such as `SB-1042`.
+    pub name: String,
+    pub why: PaymentRefusal,
+}
+
 /// Announces the full refund of a refused payment: to the payer, if something was paid and Stripe has their address, and to
-/// the shop. `name` is the order or custom order, such as `SB-1042`; `due` is the planned refund, zero when everything was
-/// refunded before.
+/// the shop. `due` is the planned refund, zero when everything was refunded before.
 pub async fn refuse(
     conn: &mut PgConnection,
-    name: String,
-    about: About,
+    refused: RefusedPayment,
     session: &Session,
-    why: PaymentRefusal,
     due: Cents,
 ) -> Result<()> {
+    let about = About {
+        order: refused.cause.order,
+        custom_order: refused.cause.custom_order,
+    };
     let amount = session.amount_total.unwrap_or_default();
     let shopper = session.email.as_ref().filter(|_| amount > Cents::ZERO);
     let refusal = RefusalEmailData {
-        about: name,
+        about: refused.name,
         customer_name: session.customer_name.clone(),
         amount,
         currency: session.currency.clone(),
         due: Some(due),
-        why,
+        why: refused.why,
         is_customer_told: shopper.is_some(),
     };
     let cause = session.payment_intent.as_deref().unwrap_or(&session.id);

@@ -11,6 +11,7 @@ use tracing::{info, warn};
 
 use super::effect::{Effect, time};
 use super::states::EventStatus;
+use super::store::NewEvent;
 use super::{disputes, redaction, refunds, sessions, store};
 use crate::app::App;
 use crate::error::{Code, Error, Result};
@@ -87,15 +88,14 @@ pub async fn receive_signed(app: &App, payload: &str) -> Result<Effect> {
             let hash = Sha256::digest(payload);
             let id = format!("unreadable_{}", hex::encode(&hash[..16]));
             warn!(event = id, %error, "a signed webhook could not be read; it is kept");
-            keep(
-                app,
-                &id,
-                redaction::UNREADABLE_TYPE,
+            let event = NewEvent {
+                id: &id,
+                kind: redaction::UNREADABLE_TYPE,
+                created: None,
+                source: "webhook",
                 payload,
-                "webhook",
-                &error,
-            )
-            .await?;
+            };
+            keep(app, event, &error).await?;
             Err(Error::Unavailable(Code::EventNotProcessed, error.into()))
         }
         Err(error) => Err(error),
@@ -113,15 +113,14 @@ pub async fn receive(app: &App, event: &Event<'_>, source: &'static str) -> Resu
         Err(error) => {
             // Whatever the event contains, the bug is ours: a 4xx would make Stripe stop retrying.
             warn!(event = event.id, kind = event.kind, %error, "event could not be stored as it came");
-            keep(
-                app,
-                &event.id,
-                &event.kind,
-                &event.json.to_string(),
+            let event = NewEvent {
+                id: &event.id,
+                kind: &event.kind,
+                created: None,
                 source,
-                &error,
-            )
-            .await?;
+                payload: &event.json.to_string(),
+            };
+            keep(app, event, &error).await?;
             Err(Error::Unavailable(Code::EventNotProcessed, error.into()))
         }
     }
@@ -129,20 +128,14 @@ pub async fn receive(app: &App, event: &Event<'_>, source: &'static str) -> Resu
 
 /// Stores an event as failed after storing and processing it together failed. Its payload is escaped to ASCII, which a
 /// database of any encoding accepts and which means the same.
-async fn keep(
-    app: &App,
-    id: &str,
-    kind: &str,
-    payload: &str,
-    source: &'static str,
-    why: &Error,
-) -> Result<()> {
+async fn keep(app: &App, event: NewEvent<'_>, why: &Error) -> Result<()> {
     let mut tx = app.db.begin().await.map_err(lost_event)?;
-    let payload = ascii(payload);
+    let payload = &ascii(event.payload);
+    let event = NewEvent { payload, ..event };
     let why = ascii(&why.to_string());
     let keeping = async {
-        if store::insert_event(&mut tx, id, kind, None, source, &payload).await? {
-            store::finish_event(&mut tx, id, EventStatus::Failed, Some(&why)).await?;
+        if store::insert_event(&mut tx, event).await? {
+            store::finish_event(&mut tx, event.id, EventStatus::Failed, Some(&why)).await?;
         }
         Ok(())
     };
@@ -150,7 +143,7 @@ async fn keep(
         .await
         .map_err(|error: Error| Error::Internal(error.into()))?;
     tx.commit().await.map_err(lost_event)?;
-    app.metrics.event(source, "failed");
+    app.metrics.event(event.source, "failed");
     Ok(())
 }
 
@@ -176,15 +169,14 @@ fn ascii(text: &str) -> String {
 
 async fn store_and_process(app: &App, event: &Event<'_>, source: &'static str) -> Result<Effect> {
     let mut tx = app.db.begin().await?;
-    store::insert_event(
-        &mut tx,
-        &event.id,
-        &event.kind,
-        event.created,
+    let new = NewEvent {
+        id: &event.id,
+        kind: &event.kind,
+        created: event.created,
         source,
-        event.payload,
-    )
-    .await?;
+        payload: event.payload,
+    };
+    store::insert_event(&mut tx, new).await?;
     let attempt = process_once(&mut tx, app, &event.id).await?;
     if let EventAttempt::Failed(_) = attempt {
         let again = Job::ProcessEvent {

@@ -6,13 +6,14 @@ use sqlx::PgConnection;
 use tracing::warn;
 
 use super::effect::Effect;
+use super::emails::RefusedPayment;
 use super::recovery::{self, Recovery};
 use super::states::{CheckoutState, PaymentOutcome};
 use super::store::Cause;
 use super::{delayed, disputes, emails, refunds, store};
 use crate::app::App;
 use crate::custom_orders::{self, QuotePayment};
-use crate::emails::{About, PaymentRefusal};
+use crate::emails::PaymentRefusal;
 use crate::error::Result;
 use crate::orders::{self, CustomOrderPurchase, Line, Receipt, Settlement, Status, Zone};
 use crate::review_items::{Kind, NewItem};
@@ -101,16 +102,12 @@ async fn settle_lost(conn: &mut PgConnection, app: &App, session: &Session) -> R
                 order: Some(order.id),
                 ..Cause::default()
             };
-            let name = order.display_number();
-            refused(
-                conn,
-                &payment,
+            let refused = RefusedPayment {
                 cause,
-                name,
-                session,
-                PaymentRefusal::SoldMeanwhile,
-            )
-            .await?;
+                name: order.display_number(),
+                why: PaymentRefusal::SoldMeanwhile,
+            };
+            refuse(conn, &payment, session, refused).await?;
         }
         Recovery::CustomOrder(zone) => settle_lost_custom_order(conn, zone, session).await?,
         Recovery::Nothing => {
@@ -241,10 +238,14 @@ async fn settle_payment(conn: &mut PgConnection, order: OrderId, session: &Sessi
         emails::confirm(conn, &order_now).await?;
         return settled(conn, cause, session).await;
     };
-    let name = order_now.display_number();
+    let refused = RefusedPayment {
+        cause,
+        name: order_now.display_number(),
+        why,
+    };
     // The money has arrived, and is refunded.
     orders::end_processing(conn, order, &Receipt::default()).await?;
-    refused(conn, &payment, cause, name, session, why).await
+    refuse(conn, &payment, session, refused).await
 }
 
 /// Updates a quote from the state of a session of its payment link. Safe to repeat.
@@ -278,8 +279,12 @@ async fn settle_quote(
                 custom_order: Some(custom_order.id),
                 ..Cause::default()
             };
-            let name = custom_order.display_number();
-            refused(conn, &payment, cause, name, session, why).await
+            let refused = RefusedPayment {
+                cause,
+                name: custom_order.display_number(),
+                why,
+            };
+            refuse(conn, &payment, session, refused).await
         }
     }
 }
@@ -349,20 +354,18 @@ async fn settled(conn: &mut PgConnection, cause: Cause, session: &Session) -> Re
     disputes::payment_known(conn, id).await
 }
 
-/// Records that a locked, new payment could not settle its purpose, and plans its full refund. `name` is the displayed
-/// number of its order or custom order.
-async fn refused(
+/// Records that a locked, new payment could not settle its purpose, and plans its full refund.
+async fn refuse(
     conn: &mut PgConnection,
     payment: &store::Payment,
-    cause: Cause,
-    name: String,
     session: &Session,
-    why: PaymentRefusal,
+    refused: RefusedPayment,
 ) -> Result<()> {
     let id = payment_id(session);
+    let cause = refused.cause;
     let amount = session.amount_total.unwrap_or_default();
     store::record_payment(conn, id, cause, session, PaymentOutcome::Refused).await?;
-    let reason = match why {
+    let reason = match refused.why {
         PaymentRefusal::SoldMeanwhile => "paid too late: the pieces were sold in the meantime",
         PaymentRefusal::PaidTwice => "paid twice",
         PaymentRefusal::AmountDiffers => "the paid amount differs from the requested one",
@@ -377,11 +380,7 @@ async fn refused(
             .context("a paid session without a payment intent")?;
         refunds::plan(conn, id, due, reason).await?;
     }
-    let about = About {
-        order: cause.order,
-        custom_order: cause.custom_order,
-    };
-    emails::refuse(conn, name, about, session, why, due).await?;
+    emails::refuse(conn, refused, session, due).await?;
     let paid = amount.in_currency(&session.currency);
     let text = match due > Cents::ZERO {
         _ if amount == Cents::ZERO => {

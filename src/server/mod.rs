@@ -218,17 +218,12 @@ async fn count(State(app): State<App>, request: Request, next: Next) -> Response
     let method = request.method().clone();
     let route = request.extensions().get::<MatchedPath>().cloned();
     let response = next.run(request).await;
-    let error = response.extensions().get::<Arc<Error>>();
-    if let Some(error) = error {
+    if let Some(error) = response.extensions().get::<Arc<Error>>() {
         app.note_failure(error);
     }
-    app.metrics.answered(
-        &method,
-        route.as_ref().map_or("-", MatchedPath::as_str),
-        response.status(),
-        error.map(AsRef::as_ref),
-        began.elapsed(),
-    );
+    let route = route.as_ref().map_or("-", MatchedPath::as_str);
+    app.metrics
+        .answered(&method, route, &response, began.elapsed());
     response
 }
 

@@ -43,25 +43,29 @@ impl StoredEvent {
     }
 }
 
+/// An event to be stored.
+#[derive(Clone, Copy)]
+pub struct NewEvent<'a> {
+    pub id: &'a str,
+    pub kind: &'a str,
+    pub created: Option<DateTime<Utc>>,
+    /// The way it came, such as `webhook`.
+    pub source: &'static str,
+    pub payload: &'a str,
+}
+
 /// Stores an event by id, after waiting for a concurrent insertion. Returns false when it already existed.
-pub async fn insert_event(
-    conn: &mut PgConnection,
-    id: &str,
-    kind: &str,
-    created: Option<DateTime<Utc>>,
-    source: &str,
-    payload: &str,
-) -> Result<bool> {
+pub async fn insert_event(conn: &mut PgConnection, event: NewEvent<'_>) -> Result<bool> {
     let done = sqlx::query(
         "insert into stripe_events (id, type, status, created, source, payload)
          values ($1, $2, 'received', $3, $4, $5)
          on conflict (id) do nothing",
     )
-    .bind(id)
-    .bind(kind)
-    .bind(created)
-    .bind(source)
-    .bind(payload)
+    .bind(event.id)
+    .bind(event.kind)
+    .bind(event.created)
+    .bind(event.source)
+    .bind(event.payload)
     .execute(conn)
     .await?;
     Ok(done.rows_affected() == 1)
