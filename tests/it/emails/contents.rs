@@ -210,24 +210,7 @@ async fn a_request_is_told_to_the_shop_with_its_images_and_answered_to_the_visit
 
     let branding = branding(&[]);
     let mail = arrived(&sample("new_custom_order"), &branding).await;
-    assert_eq!(mail.subject, "New Custom Order Request from Maya Tallchief");
-    let names: Vec<&str> = mail
-        .attached
-        .iter()
-        .map(|(name, _)| name.as_str())
-        .collect();
-    assert_eq!(names, ["photo-1.jpg", "photo-2.jpg"]);
     assert_eq!(mail.attached[0].1, vec![7; 100]);
-    assert!(mail.text.contains("Attached: 2 photos."));
-    assert!(
-        mail.text.contains("> A case for my brother's birthday"),
-        "{}",
-        mail.text
-    );
-    assert!(
-        mail.html.contains("by the water.<br><br>He fishes"),
-        "breaks are kept"
-    );
 }
 
 #[tokio::test]
@@ -303,63 +286,6 @@ async fn links_lead_to_web_pages_only() {
         let mail = arrived(&Email::OrderShipped { order, shipment }, &branding(&[])).await;
         assert_eq!(mail.text.contains("Follow the shipment"), leads, "{url}");
         assert!(!mail.html.contains("javascript") && !mail.html.contains("b=\"2\""));
-    }
-}
-
-#[tokio::test]
-async fn the_texts_of_emails_about_custom_orders_say_what_their_reader_needs() {
-    let branding = branding(&[]);
-    for (kind, subject, words) in [
-        (
-            "custom_order_approved",
-            "Your Custom Order Request Has Been Approved!",
-            &[
-                "Your piece: $145.00",
-                "Total: $150.00",
-                "Pay $150.00:\nhttps://buy.stripe.com/test_14k5mBd0qf2x",
-                "open until December 8, 2026",
-                "https://shop.example.com/requests/01936b2e",
-            ][..],
-        ),
-        (
-            "custom_order_rejected",
-            "Update on Your Custom Order Request",
-            &["> The drawing has finer lines", "another idea"],
-        ),
-        (
-            "payment_received",
-            "Payment Received - Your Custom Order is in Production!",
-            &["in production", "Order: SB-1058", "Total: $150.00"],
-        ),
-        (
-            "custom_order_shipped",
-            "Your Custom Order Has Shipped! - Spirit Beads",
-            &[
-                "Tracking number: 9400",
-                "Follow the shipment:",
-                "shows a photo of it",
-            ],
-        ),
-        (
-            "order_shipped",
-            "Your Order Has Shipped! - Spirit Beads",
-            &[
-                "Carrier: USPS",
-                "Shipped: November 26, 2026",
-                "Lantern Star",
-            ],
-        ),
-    ] {
-        let mail = arrived(&sample(kind), &branding).await;
-        assert_eq!(mail.subject, subject);
-        for words in words {
-            assert!(mail.text.contains(words), "{kind}, {words}: {}", mail.text);
-        }
-        assert!(
-            mail.text
-                .lines()
-                .all(|line| line.chars().count() <= 78 || line.starts_with("http"))
-        );
     }
 }
 

@@ -39,6 +39,13 @@ fn split(mail: &Mail) -> (String, &str, &str) {
     (frame.replacen(preview, "[preview]", 1), preview, content)
 }
 
+/// Lines other than links fit into a window of 80 columns.
+fn assert_narrow(text: &str) {
+    let mut lines = text.lines();
+    let wide = lines.find(|line| line.chars().count() > 78 && !line.starts_with("http"));
+    assert_eq!(wide, None, "{text}");
+}
+
 #[tokio::test]
 async fn every_email_reads_as_it_was_reviewed() {
     let mut snapshots = Snapshots::of("emails");
@@ -46,6 +53,7 @@ async fn every_email_reads_as_it_was_reviewed() {
     let mut frames = Vec::new();
     for (name, email) in emails::samples() {
         let mail = arrived_with(&email, &branding, &images).await;
+        assert_narrow(&mail.text);
         let (frame, preview, content) = split(&mail);
         let attached: Vec<&str> = mail.attached.iter().map(|file| file.0.as_str()).collect();
         let text = format!(
@@ -63,6 +71,7 @@ async fn every_email_reads_as_it_was_reviewed() {
     let mut texts = String::new();
     for (case, email) in cases() {
         let mail = arrived_with(&email, &branding, &images).await;
+        assert_narrow(&mail.text);
         texts += &format!("=== {case}\nSubject: {}\n\n{}\n\n", mail.subject, mail.text);
     }
     snapshots.text("texts_of_other_cases", &texts);
