@@ -41,6 +41,8 @@ async fn writes(snapshots: &mut Snapshots, admin: &Client, shop: &Shop) {
     let answer = admin.uploads(&[&jpeg(90, 60)]).await;
     snapshots.answer("image_uploaded", "POST /api/admin/images/", &answer);
     let image = answer.json[0]["id"].clone();
+    let answer = admin.uploads(&[b"no image"]).await;
+    snapshots.answer("error_image", "POST /api/admin/images/", &answer);
     let sunrise = json!({
         "id": "sunrise", "name": "Sunrise “I”", "slug": "sunrise-1", "lighter_type": 1, "price": 4700,
         "category": 1, "description": "A <red> sun.\nTwo lines.", "inventory_count": 3, "weight_ounces": "1.50",

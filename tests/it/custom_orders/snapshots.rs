@@ -17,9 +17,12 @@ async fn answers_about_custom_orders_are_as_they_were_reviewed() {
     let shop = Shop::open().await;
     let mut snapshots = Snapshots::of("custom_orders").hiding(&["thumbhash", "html"]);
     let admin = shop.admin(&[Scope::CustomOrders, Scope::Catalog]).await;
+    let call = format!("POST {REQUESTS}");
     let answer = shop.client.asks_with(&jpeg(90, 60)).await;
-    snapshots.answer("requested", &format!("POST {REQUESTS}"), &answer);
+    snapshots.answer("requested", &call, &answer);
     let id = answer.json["request_id"].as_str().expect("an id");
+    let refused = shop.client.asks_with(b"no image").await;
+    snapshots.answer("error_image", &call, &refused);
     let page = shop.status_page(id);
     snapshots.get("status_pending", &shop.client, &page).await;
     let unsigned = format!("{REQUESTS}{id}/status/?token=x");
