@@ -1,4 +1,4 @@
-//! Public API of payments (checkout, Stripe's webhook, cancel page, success page), and refunds of orders.
+//! Public API of payments: checkout, Stripe's webhook, cancel page, success page.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -12,7 +12,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum_extra::extract::cookie::{Cookie, CookieJar, SameSite};
 use chrono::{DateTime, Utc};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 use tracing::warn;
@@ -20,24 +20,21 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::admin_views::{self, PaymentView, RefundView};
 use super::checkout;
 use super::checkout_end::{self, Cancelled};
 use super::refund_routes;
-use super::refunds::{self, NewRefund, RefundSubject};
 use super::{HOLD_MARGIN, SESSION_LIFETIME, events, navigation, store};
 use crate::app::App;
-use crate::auth::{Admin, Scope};
 use crate::config::origin_of;
-use crate::error::answers::{BadRequest, BodyFailures, NotThere, TokenFailures};
+use crate::error::answers::{BodyFailures, NotThere};
 use crate::error::{Code, Error, ErrorBody, LineError, Result};
 use crate::http::idempotency::{IdempotencyKey, Key, Owner};
 use crate::http::rate_limit::{self, Action, Client};
 use crate::http::{self, Json, Path};
-use crate::orders::{self, Cart, OrderView, Restocked, Status, Zone};
+use crate::orders::{self, Cart, Status, Zone};
 use crate::products::OwnHold;
 use crate::stripe;
-use crate::types::ids::{OrderId, ProductId, RefundId};
+use crate::types::ids::{OrderId, ProductId};
 use crate::types::money::Cents;
 
 /// Cookie with the shopper's pending order. Host-only, unreadable for scripts, signed.
@@ -51,8 +48,6 @@ pub fn router() -> OpenApiRouter<App> {
         .routes(routes!(create_checkout_session))
         .routes(routes!(cancel, confirm_cancel))
         .routes(routes!(find_by_session))
-        .routes(routes!(refund_order))
-        .routes(routes!(list_payments))
         .merge(refund_routes::router())
         .merge(
             OpenApiRouter::new()
@@ -454,125 +449,4 @@ async fn find_by_session(State(app): State<App>, Path(session): Path<String>) ->
         currency: order.currency,
     };
     Ok(([(header::CACHE_CONTROL, "no-store")], Json(view)).into_response())
-}
-
-/// A refund of an order.
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-struct RefundBody {
-    /// Your own UUID for this refund: a repeated request with it is one refund.
-    id: Option<RefundId>,
-    /// The payment to refund, `pi_…`; by default the one that settled the order, or the only one with money left.
-    #[schema(max_length = 255)]
-    payment_id: Option<String>,
-    /// Amount in the currency's smallest unit; everything left unless given.
-    #[schema(minimum = 1)]
-    amount: Option<i64>,
-    /// Up to 200 characters.
-    #[serde(default)]
-    #[schema(max_length = 200, pattern = r"^[^\x00-\x1f\x7f-\x9f]*$")]
-    reason: String,
-    /// Pieces to return to stock; none unless given.
-    #[serde(default)]
-    restock: Vec<Restocked>,
-}
-
-/// Refunds a payment of an order, in part or in full: any payment with money left. A background job requests it from
-/// Stripe at once, and retries until Stripe accepts it; if Stripe never does, a review item of the order says so. With no money
-/// left, `restock` without an amount returns the pieces alone, as `POST /api/admin/orders/{id}/restock/` does.
-#[utoipa::path(
-    post,
-    path = "/api/admin/orders/{id}/refund",
-    tag = "orders",
-    security(("bearer" = [])),
-    params(("id" = String, Path, description = "The id, or the number as SB-1042")),
-    request_body = RefundBody,
-    responses(
-        (status = 202, body = OrderView, description = "Planned, now or by an earlier request with this id"),
-        BadRequest, TokenFailures, NotThere,
-        (status = 409, body = ErrorBody, description = "`not_refundable`: not paid through Stripe; `nothing_left` to refund; `refund_differs`: the id was used for another refund"),
-        BodyFailures,
-    )
-)]
-async fn refund_order(
-    State(app): State<App>,
-    admin: Admin,
-    Path(id): Path<String>,
-    Json(body): Json<RefundBody>,
-) -> Result<(StatusCode, Json<OrderView>)> {
-    admin.may(Scope::Refunds)?;
-    let new = NewRefund {
-        id: body.id.unwrap_or_else(RefundId::new),
-        payment: body.payment_id,
-        amount: body.amount.map(Cents),
-        reason: body.reason,
-        restock: body
-            .restock
-            .into_iter()
-            .map(|line| (line.product_id, line.quantity))
-            .collect(),
-        is_whole: false,
-    };
-    let mut tx = app.db.begin().await?;
-    let id = orders::resolve(&mut tx, &id).await?;
-    refunds::refund(&mut tx, &admin.actor, RefundSubject::Order(id), &new).await?;
-    let view = orders::view(&mut tx, id).await?;
-    tx.commit().await?;
-    Ok((StatusCode::ACCEPTED, Json(view.shown_to(&admin))))
-}
-
-/// Payments and refunds of an order.
-#[derive(Serialize, ToSchema)]
-pub(super) struct MoneyView {
-    /// Payments, the settling one first.
-    pub payments: Vec<PaymentView>,
-    /// The shop's refunds, oldest first.
-    pub refunds: Vec<RefundView>,
-    /// Amount of all payments that can still be refunded, in the currency's smallest unit.
-    pub refundable: Cents,
-    /// Sold pieces not yet returned to stock; empty for an order that never took stock.
-    pub returnable: Vec<Returnable>,
-}
-
-#[derive(Serialize, ToSchema)]
-pub(super) struct Returnable {
-    product_id: ProductId,
-    quantity: i32,
-}
-
-/// Returns the payments of an order, their refunds, and the amount still refundable.
-#[utoipa::path(
-    get,
-    operation_id = "list_payments_of_order",
-    path = "/api/admin/orders/{id}/payments",
-    tag = "orders",
-    security(("bearer" = [])),
-    params(("id" = String, Path, description = "The id, or the number as SB-1042")),
-    responses((status = 200, body = MoneyView), TokenFailures, NotThere)
-)]
-async fn list_payments(
-    State(app): State<App>,
-    admin: Admin,
-    Path(id): Path<String>,
-) -> Result<Json<MoneyView>> {
-    admin.may(Scope::OrdersRead)?;
-    let mut conn = app.db.acquire().await?;
-    let id = orders::resolve(&mut conn, &id).await?;
-    orders::find(&mut conn, id)
-        .await?
-        .ok_or(Error::NotFound("Order"))?;
-    let (payments, refunds) = admin_views::of_subject(&mut conn, RefundSubject::Order(id)).await?;
-    let returnable = orders::not_returned(&mut conn, id).await?;
-    let returnable = returnable
-        .into_iter()
-        .map(|(product_id, quantity)| Returnable {
-            product_id,
-            quantity,
-        });
-    Ok(Json(MoneyView {
-        payments,
-        refunds,
-        refundable: refunds::refundable(&mut conn, RefundSubject::Order(id)).await?,
-        returnable: returnable.collect(),
-    }))
 }
