@@ -6,8 +6,7 @@ use axum::response::Response;
 
 use super::context::AdminContext;
 use super::form::Form;
-use super::order::{REFUND_PLANNED, read_refund};
-use super::refunds::{self, RefundForm};
+use super::refunds::{self, REFUND_PLANNED, RefundForm, read_refund};
 use super::sign_in::judged;
 use crate::app::App;
 use crate::custom_orders::{

@@ -8,7 +8,7 @@ use sqlx::PgConnection;
 
 use super::context::AdminContext;
 use super::form::{Form, stale_form};
-use super::refunds::{self, RefundForm};
+use super::refunds::{self, REFUND_PLANNED, RefundForm, read_pieces, read_refund};
 use super::sign_in::refused;
 use crate::app::App;
 use crate::custom_orders::{self, CustomOrder};
@@ -18,8 +18,8 @@ use crate::fulfillment;
 use crate::http::{Path, Query};
 use crate::images::{self, Batch, ImageView};
 use crate::orders::{self, NewRestock, NewShipment, Order, OrderLine, OrderView, Status};
-use crate::payments::{self, NewRefund, PaymentView, RefundSubject, RefundView};
-use crate::types::ids::{EmailId, OrderId, ProductId, RefundId, RestockId};
+use crate::payments::{self, PaymentView, RefundSubject, RefundView};
+use crate::types::ids::{EmailId, OrderId, ProductId, RestockId};
 use crate::types::money::Cents;
 
 /// Form field with images of the shipment.
@@ -555,50 +555,6 @@ fn read_restock(form: &Form) -> Result<NewRestock> {
             reason: form.get("reason"),
         }),
         false => Err(Error::Invalid(field_errors)),
-    }
-}
-
-/// The pieces that a form puts back into stock.
-fn read_pieces(form: &Form, field_errors: &mut Vec<FieldError>) -> Vec<(ProductId, i32)> {
-    let mut pieces = Vec::new();
-    for (name, quantity) in form.starting_with("restock.") {
-        match (ProductId::parse(name), quantity.trim()) {
-            (_, "" | "0") => {}
-            (Some(id), quantity) => match quantity.parse::<i32>() {
-                Ok(quantity) if (1..=999).contains(&quantity) => pieces.push((id, quantity)),
-                _ => field_errors.push(FieldError::new("restock", "takes whole numbers")),
-            },
-            (None, _) => field_errors.push(FieldError::new("restock", "names no product")),
-        }
-    }
-    pieces
-}
-
-/// Message after a refund was created.
-pub const REFUND_PLANNED: &str =
-    "The refund is planned. It is sent to Stripe now, and retried until Stripe accepts it.";
-
-/// Parses a refund form.
-pub fn read_refund(form: &Form, currency: &str) -> Result<NewRefund> {
-    let mut field_errors = Vec::new();
-    let id = form.get("refund").parse().map(RefundId);
-    let id = id.map_err(|_| stale_form())?;
-    let amount = Cents::parse(&form.get("amount"), currency);
-    if amount.is_none() {
-        let message = format!("must be an amount such as {}", Cents(4750).plain(currency));
-        field_errors.push(FieldError::new("amount", message));
-    }
-    let restock = read_pieces(form, &mut field_errors);
-    match (amount, field_errors.is_empty()) {
-        (Some(amount), true) => Ok(NewRefund {
-            id,
-            payment: Some(form.get("payment_id")).filter(|payment| !payment.is_empty()),
-            amount: Some(amount),
-            reason: form.get("reason"),
-            restock,
-            is_whole: form.has("whole", "yes"),
-        }),
-        _ => Err(Error::Invalid(field_errors)),
     }
 }
 

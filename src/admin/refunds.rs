@@ -1,18 +1,20 @@
 //! Refund forms on the pages of orders and custom orders: one for each payment with money left, and a retry button for
-//! each refund that Stripe has not accepted.
+//! each refund that Stripe has not accepted. The pages show and submit the forms.
 
 use axum::extract::State;
 use axum::response::Response;
 
 use super::context::AdminContext;
-use super::form::Form;
+use super::form::{Form, stale_form};
 use crate::app::App;
 use crate::custom_orders;
-use crate::error::{Error, Result};
+use crate::error::{Error, FieldError, Result};
 use crate::http::Path;
 use crate::orders;
-use crate::payments::{self, PaymentOutcome, PaymentView, RefundState, RefundSubject, RefundView};
-use crate::types::ids::RefundId;
+use crate::payments::{
+    self, NewRefund, PaymentOutcome, PaymentView, RefundState, RefundSubject, RefundView,
+};
+use crate::types::ids::{ProductId, RefundId};
 use crate::types::money::Cents;
 
 /// The form that refunds one payment.
@@ -73,6 +75,50 @@ pub fn forms(payments: &[PaymentView], sent: &Form) -> Vec<RefundForm> {
         }
     };
     open.iter().enumerate().map(form).collect()
+}
+
+/// Message after a refund was created.
+pub const REFUND_PLANNED: &str =
+    "The refund is planned. It is sent to Stripe now, and retried until Stripe accepts it.";
+
+/// Parses a refund form.
+pub fn read_refund(form: &Form, currency: &str) -> Result<NewRefund> {
+    let mut field_errors = Vec::new();
+    let id = form.get("refund").parse().map(RefundId);
+    let id = id.map_err(|_| stale_form())?;
+    let amount = Cents::parse(&form.get("amount"), currency);
+    if amount.is_none() {
+        let message = format!("must be an amount such as {}", Cents(4750).plain(currency));
+        field_errors.push(FieldError::new("amount", message));
+    }
+    let restock = read_pieces(form, &mut field_errors);
+    match (amount, field_errors.is_empty()) {
+        (Some(amount), true) => Ok(NewRefund {
+            id,
+            payment: Some(form.get("payment_id")).filter(|payment| !payment.is_empty()),
+            amount: Some(amount),
+            reason: form.get("reason"),
+            restock,
+            is_whole: form.has("whole", "yes"),
+        }),
+        _ => Err(Error::Invalid(field_errors)),
+    }
+}
+
+/// The pieces that a form puts back into stock.
+pub fn read_pieces(form: &Form, field_errors: &mut Vec<FieldError>) -> Vec<(ProductId, i32)> {
+    let mut pieces = Vec::new();
+    for (name, quantity) in form.starting_with("restock.") {
+        match (ProductId::parse(name), quantity.trim()) {
+            (_, "" | "0") => {}
+            (Some(id), quantity) => match quantity.parse::<i32>() {
+                Ok(quantity) if (1..=999).contains(&quantity) => pieces.push((id, quantity)),
+                _ => field_errors.push(FieldError::new("restock", "takes whole numbers")),
+            },
+            (None, _) => field_errors.push(FieldError::new("restock", "names no product")),
+        }
+    }
+    pieces
 }
 
 /// Label and badge color of a refund's state.
