@@ -11,7 +11,6 @@ use tracing::{info, warn};
 use super::customer_emails::{email_data, quote_email_data, to_customer};
 use super::locks::{custom_order_of, locked};
 use super::quotes::{close, first_key, move_on, valid_until};
-use super::service::flag;
 use super::{PendingAction, Quote, QuoteState, Status, store};
 use crate::app::App;
 use crate::emails::Email;
@@ -257,7 +256,8 @@ async fn link_refused(conn: &mut PgConnection, quote: QuoteId, why: &str) -> Res
     let text = format!("Stripe refused the payment link: {why}");
     let cause = format!("payment_link:{quote}:refused");
     let item = NewItem::new(Kind::PaymentLinkRefused, cause, text);
-    flag(conn, custom_order.id, &item).await
+    review_items::flag(conn, custom_order.id, "stripe", &item).await?;
+    Ok(())
 }
 
 /// Carries out the action planned for a quote whose link is now closed and can no longer be paid. Safe to repeat.
@@ -288,7 +288,7 @@ async fn not_closed(conn: &mut PgConnection, quote: QuoteId, error: &StripeError
         let text = format!("the quote's payment link could not be closed: {why}");
         let cause = format!("payment_link:{quote}:not_closed:{}", digest(&why));
         let item = NewItem::new(Kind::PaymentLinkNotClosed, cause, text);
-        flag(conn, custom_order.id, &item).await?;
+        review_items::flag(conn, custom_order.id, "stripe", &item).await?;
     }
     Ok(())
 }
@@ -308,7 +308,8 @@ async fn paid_while_closing(conn: &mut PgConnection, quote: QuoteId) -> Result<(
     let why = "the quote stays: a payment was made or begun before its link was closed";
     let cause = format!("paid_while_closing:{quote}");
     let item = NewItem::new(Kind::PaidWhileClosing, cause, why);
-    flag(conn, custom_order.id, &item).await
+    review_items::flag(conn, custom_order.id, "stripe", &item).await?;
+    Ok(())
 }
 
 /// Plans the closing of a lapsed quote. Safe to repeat.

@@ -5,13 +5,12 @@ use sqlx::PgConnection;
 use super::customer_emails::{delayed, email_data, to_customer};
 use super::locks::{custom_order_of, locked};
 use super::quotes::move_on;
-use super::service::flag;
 use super::{CustomOrder, Quote, QuoteState, Status, status_page, store};
 use crate::app::App;
 use crate::emails::{self, About, Email, PaymentRefusal, SHOP};
 use crate::error::{Error, Result};
 use crate::orders::{self, CustomOrderPurchase, Line, Order, Receipt};
-use crate::review_items::{Kind, NewItem};
+use crate::review_items::{self, Kind, NewItem};
 use crate::types::ids::{CustomOrderId, QuoteId};
 
 /// Outcome of a payment for a quote.
@@ -154,7 +153,13 @@ async fn close_unpaid(
 ) -> Result<()> {
     store::set_quote_state(conn, quote.id, QuoteState::Closed, None, Some(why)).await?;
     let cause = format!("{}:{}", kind.as_str(), quote.id);
-    flag(conn, custom_order.id, &NewItem::new(kind, cause, why)).await?;
+    review_items::flag(
+        conn,
+        custom_order.id,
+        "stripe",
+        &NewItem::new(kind, cause, why),
+    )
+    .await?;
     if custom_order.status == Status::Approved {
         let next = quote.pending_action.as_ref().map(|next| next.0.clone());
         move_on(conn, app, custom_order, quote.id, next).await?;

@@ -12,7 +12,6 @@ use crate::audit::Actor;
 use crate::emails::{self, About, CustomOrderEmailData, Email, SHOP};
 use crate::error::{Code, Result};
 use crate::orders::{self, NewShipment, Order};
-use crate::review_items::{self, NewItem};
 use crate::types::ids::{CustomOrderId, OrderId};
 
 /// Records a visitor's request, and queues an email to the shop and one to the customer.
@@ -265,13 +264,4 @@ pub async fn note(
 ) -> Result<()> {
     locked(conn, id).await?;
     store::add_event(conn, id, kind, actor, text).await
-}
-
-/// Flags a custom order for review because of a Stripe event, and adds the reason to its timeline. Safe to repeat: the
-/// same cause raises one item.
-pub async fn flag(conn: &mut PgConnection, id: CustomOrderId, item: &NewItem) -> Result<()> {
-    match review_items::raise(conn, id.into(), item).await? {
-        Some(_) => store::add_event(conn, id, "note", "stripe", &item.text).await,
-        None => Ok(()),
-    }
 }

@@ -30,7 +30,7 @@ pub use placement::{
 };
 pub use restocks::{NewRestock, has_restock, restock, take_back};
 pub use sales::{Sale, sell, undo_sale};
-pub use service::{flag, note, record, write_note};
+pub use service::{note, record, write_note};
 pub use settlement::{
     CustomOrderPurchase, Settlement, begin_processing, end_processing, full_refund_failed, pay,
     place_custom_order, record_dispute, record_refund,

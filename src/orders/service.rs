@@ -6,7 +6,6 @@ use sqlx::PgConnection;
 use super::{Order, store};
 use crate::audit::{self, Actor};
 use crate::error::{Error, Result};
-use crate::review_items::{self, NewItem};
 use crate::types::ids::OrderId;
 
 /// Writes the audit entry of a change that leaves the order as `after`. `more` holds facts that the order itself does
@@ -62,13 +61,4 @@ pub async fn note(
     text: &str,
 ) -> Result<()> {
     store::add_event(conn, id, kind, actor, text).await
-}
-
-/// Flags an order for review because of a Stripe event, and adds the reason to its timeline. Safe to repeat: the same
-/// cause raises one item.
-pub async fn flag(conn: &mut PgConnection, id: OrderId, item: &NewItem) -> Result<()> {
-    match review_items::raise(conn, id.into(), item).await? {
-        Some(_) => store::add_event(conn, id, "note", "stripe", &item.text).await,
-        None => Ok(()),
-    }
 }

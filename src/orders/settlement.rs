@@ -4,12 +4,11 @@ use sqlx::PgConnection;
 
 use super::disputes::DisputeState;
 use super::lines::{lock_lines, sum, too_much};
-use super::service::flag;
 use super::shipping::Zone;
 use super::{Channel, Line, Order, Receipt, Status, store};
 use crate::error::{Error, Result};
 use crate::products;
-use crate::review_items::{Kind, NewItem};
+use crate::review_items::{self, Kind, NewItem};
 use crate::types::address::Address;
 use crate::types::ids::OrderId;
 use crate::types::money::Cents;
@@ -84,12 +83,14 @@ pub async fn pay(conn: &mut PgConnection, id: OrderId, receipt: &Receipt) -> Res
     if outside_zone {
         let text = "the address lies outside the shipping zone that was paid";
         let cause = format!("outside_zone:{id}");
-        flag(conn, id, &NewItem::new(Kind::OutsideZone, cause, text)).await?;
+        let item = NewItem::new(Kind::OutsideZone, cause, text);
+        review_items::flag(conn, id, "stripe", &item).await?;
     }
     if !has_address(&order) {
         let text = "it is paid, and nobody said where to ship it";
         let cause = format!("address_missing:{id}");
-        flag(conn, id, &NewItem::new(Kind::AddressMissing, cause, text)).await?;
+        let item = NewItem::new(Kind::AddressMissing, cause, text);
+        review_items::flag(conn, id, "stripe", &item).await?;
     }
     Ok(Settlement::Paid(order))
 }

@@ -361,7 +361,7 @@ async fn the_log_does_not_say_of_one_what_another_did_meanwhile() {
     let id = orders::resolve(&mut tx, number).await.expect("an order");
     let mut other = shop.db.begin().await.expect("a transaction");
     let item = NewItem::new(Kind::OutsideZone, "test", "look");
-    let flagged = orders::flag(&mut other, id, &item).await;
+    let flagged = review_items::flag(&mut other, id, "stripe", &item).await;
     flagged.expect("flagged");
     let order = orders::lock(&mut other, id).await.expect("a lock");
     let shipment = NewShipment {
