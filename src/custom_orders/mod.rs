@@ -27,8 +27,8 @@ pub use quotes::{
 };
 pub use routes::router;
 pub use service::{
-    OrderedPiece, complete, complete_piece, lock_piece, note, ship, ship_piece, start_production,
-    write_note,
+    OrderedPiece, add_timeline_entry, complete, complete_piece, lock_piece, ship, ship_piece,
+    start_production, write_note,
 };
 pub use store::{
     CustomOrderFilter, count_to_do, find, find_by_order, find_custom_order_of_quote,

@@ -231,7 +231,7 @@ async fn link_made(
         store::set_status(conn, &custom_order, Status::Approved, "stripe", "").await?
     };
     let note = format!("link {link}");
-    store::add_event(conn, custom_order.id, "quote", "stripe", &note).await?;
+    store::add_timeline_entry(conn, custom_order.id, "quote", "stripe", &note).await?;
     let email = Email::CustomOrderApproved {
         custom_order: email_data(conn, app, &custom_order).await?,
         quote: quote_email_data(&quote, until, url),
@@ -330,7 +330,7 @@ async fn settle_not_closed(conn: &mut PgConnection, quote: QuoteId) -> Result<()
     for item in review_items::close(conn, &source, "stripe", result).await? {
         if let Some(id) = item.custom_order_id {
             let note = format!("resolved automatically: {result}");
-            store::add_event(conn, id, "note", "stripe", &note).await?;
+            store::add_timeline_entry(conn, id, "note", "stripe", &note).await?;
         }
     }
     Ok(())

@@ -117,7 +117,7 @@ pub async fn delayed_payment_began(
     };
     to_customer(conn, &custom_order, &email, &quote.to_string()).await?;
     let note = "a delayed payment is on its way";
-    store::add_event(conn, custom_order.id, "payment", "stripe", note).await
+    store::add_timeline_entry(conn, custom_order.id, "payment", "stripe", note).await
 }
 
 /// Records that the delayed payment of a quote failed. Its link accepts only one payment, so another quote has to

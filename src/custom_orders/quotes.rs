@@ -69,7 +69,7 @@ async fn save_draft(
         quote.shipping.in_currency(&quote.currency),
         quote.valid_days
     );
-    store::add_event(conn, custom_order.id, "quote", actor, &note).await
+    store::add_timeline_entry(conn, custom_order.id, "quote", actor, &note).await
 }
 
 /// Discards the draft of a quote; the customer's current quote stays. Safe to repeat.
@@ -89,7 +89,7 @@ pub async fn discard_draft(
     if !store::delete_draft(conn, id).await? {
         return Ok(locked.custom_order);
     }
-    store::add_event(conn, id, "quote", &actor.name, "draft discarded").await?;
+    store::add_timeline_entry(conn, id, "quote", &actor.name, "draft discarded").await?;
     let action = "custom_order.discard_quote";
     locked.record(conn, actor, action, Value::Null).await
 }
@@ -222,7 +222,7 @@ async fn ask(
     };
     store::set_asking(conn, &call).await?;
     jobs::enqueue(conn, &Job::MakeLink { quote: draft.id }).await?;
-    store::add_event(conn, custom_order.id, "quote", actor, "approved").await
+    store::add_timeline_entry(conn, custom_order.id, "quote", actor, "approved").await
 }
 
 /// Replaces the quote of a custom order: the old link is closed first, then a new one is created. Without a link, this

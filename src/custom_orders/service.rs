@@ -56,7 +56,7 @@ pub async fn write_note(
 ) -> Result<CustomOrder> {
     let text = check_prose("text", text, 1)?;
     let locked = LockedCustomOrder::lock(conn, id).await?;
-    store::add_event(conn, id, "note", &actor.name, &text).await?;
+    store::add_timeline_entry(conn, id, "note", &actor.name, &text).await?;
     let more = json!({"note": text});
     locked.record(conn, actor, "custom_order.note", more).await
 }
@@ -255,7 +255,7 @@ pub async fn complete_piece(
 ///
 /// # Errors
 /// 404 when there is no such custom order.
-pub async fn note(
+pub async fn add_timeline_entry(
     conn: &mut PgConnection,
     id: CustomOrderId,
     kind: &str,
@@ -263,5 +263,5 @@ pub async fn note(
     text: &str,
 ) -> Result<()> {
     locked(conn, id).await?;
-    store::add_event(conn, id, kind, actor, text).await
+    store::add_timeline_entry(conn, id, kind, actor, text).await
 }

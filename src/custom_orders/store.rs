@@ -289,7 +289,7 @@ pub async fn set_status(
     Ok(custom_order)
 }
 
-pub async fn add_event(
+pub async fn add_timeline_entry(
     conn: &mut PgConnection,
     id: CustomOrderId,
     kind: &str,

@@ -30,7 +30,7 @@ pub use placement::{
 };
 pub use restocks::{NewRestock, has_restock, restock, take_back};
 pub use sales::{Sale, sell, undo_sale};
-pub use service::{note, record, write_note};
+pub use service::{record, write_note};
 pub use settlement::{
     CustomOrderPurchase, Settlement, begin_processing, end_processing, full_refund_failed, pay,
     place_custom_order, record_dispute, record_refund,
@@ -40,8 +40,8 @@ pub use shipments::{
 };
 pub use shipping::Zone;
 pub use store::{
-    OrderFilter, PlacedLine, find, find_id, find_shipment, held_lines, is_refunded_in_full, lines,
-    list, lock, not_returned,
+    OrderFilter, PlacedLine, add_timeline_entry, find, find_id, find_shipment, held_lines,
+    is_refunded_in_full, lines, list, lock, not_returned,
 };
 pub use view::{OrderView, resolve, view};
 

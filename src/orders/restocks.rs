@@ -96,7 +96,7 @@ pub async fn restock(
         "" => format!("{pieces}."),
         reason => format!("{pieces}: {reason}."),
     };
-    store::add_event(conn, id, "restock", &actor.name, &note).await?;
+    store::add_timeline_entry(conn, id, "restock", &actor.name, &note).await?;
     let more = new.audit_snapshot();
     record(conn, actor, "order.restock", (&order, &order), more).await?;
     Ok(true)
@@ -168,7 +168,7 @@ pub async fn put_back(
         let note = format!(
             "{name} had been deleted. It is in the catalog again, archived, because a piece of it is in stock."
         );
-        store::add_event(conn, order, "note", &actor.name, &note).await?;
+        store::add_timeline_entry(conn, order, "note", &actor.name, &note).await?;
     }
     Ok(())
 }

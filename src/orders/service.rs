@@ -46,19 +46,8 @@ pub async fn write_note(
     let order = store::lock(conn, id)
         .await?
         .ok_or(Error::NotFound("Order"))?;
-    store::add_event(conn, id, "note", &actor.name, trimmed).await?;
+    store::add_timeline_entry(conn, id, "note", &actor.name, trimmed).await?;
     let more = json!({"note": text});
     record(conn, actor, "order.note", (&order, &order), more).await?;
     Ok(order)
-}
-
-/// Adds an entry to the timeline.
-pub async fn note(
-    conn: &mut PgConnection,
-    id: OrderId,
-    kind: &str,
-    actor: &str,
-    text: &str,
-) -> Result<()> {
-    store::add_event(conn, id, kind, actor, text).await
 }

@@ -120,7 +120,7 @@ pub async fn begin_processing(
     if order.status != Status::Pending || order.processing_since.is_some() {
         return Ok(None);
     }
-    store::add_event(conn, id, "payment", "stripe", &customer.note).await?;
+    store::add_timeline_entry(conn, id, "payment", "stripe", &customer.note).await?;
     store::set_processing(conn, id, customer, true)
         .await
         .map(Some)

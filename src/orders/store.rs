@@ -420,7 +420,8 @@ pub async fn set_dispute(
     Ok(())
 }
 
-pub async fn add_event(
+/// Adds an entry to the timeline.
+pub async fn add_timeline_entry(
     conn: &mut PgConnection,
     id: OrderId,
     kind: &str,

@@ -203,10 +203,10 @@ async fn note(conn: &mut PgConnection, subject: Subject, text: &str) -> Result<(
         custom_order = custom_order.or(making.map(|making| making.id));
     }
     if let Some(custom_order) = custom_order {
-        custom_orders::note(conn, custom_order, "payment", "stripe", text).await?;
+        custom_orders::add_timeline_entry(conn, custom_order, "payment", "stripe", text).await?;
     }
     if let Some(order) = subject.order {
-        orders::note(conn, order, "dispute", "stripe", text).await?;
+        orders::add_timeline_entry(conn, order, "dispute", "stripe", text).await?;
     }
     Ok(())
 }

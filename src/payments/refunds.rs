@@ -538,9 +538,9 @@ async fn note(
     text: &str,
 ) -> Result<()> {
     match (order, custom_order) {
-        (Some(order), _) => orders::note(conn, order, "refund", actor, text).await,
+        (Some(order), _) => orders::add_timeline_entry(conn, order, "refund", actor, text).await,
         (None, Some(custom_order)) => {
-            custom_orders::note(conn, custom_order, "refund", actor, text).await
+            custom_orders::add_timeline_entry(conn, custom_order, "refund", actor, text).await
         }
         (None, None) => Ok(()),
     }

@@ -169,7 +169,7 @@ async fn apply_to_order(
     let refunds = store::take_unannounced(conn, payment_id).await?;
     for refund in &refunds {
         let text = line(refund, &payment.currency);
-        orders::note(conn, order, "refund", actor(refund), &text).await?;
+        orders::add_timeline_entry(conn, order, "refund", actor(refund), &text).await?;
     }
     let after = orders::record_refund(conn, order, refunded).await?;
     // The total after each refund: at least that refund, at most the order's total. Reported amounts may be arbitrary.
