@@ -661,7 +661,7 @@ pub async fn ship(
             detail(&app, &context, &id, "ship", form).await
         }
         Err(error) => {
-            batch.take_back().await;
+            batch.discard().await;
             Err(error)
         }
         Ok(response) => {

@@ -340,7 +340,7 @@ pub async fn ship(
             Ok(context.go_on(&path(&order), &said))
         }
         Err(error) => {
-            batch.take_back().await;
+            batch.discard().await;
             let error = to_confirm(error);
             let forms = Forms {
                 ship: form.refused(by_field(error))?,

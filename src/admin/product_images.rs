@@ -70,7 +70,7 @@ pub async fn add(
                 ));
             }
             Err(error) => {
-                batch.take_back().await;
+                batch.discard().await;
                 match error {
                     Error::Invalid(field_errors) => {
                         let field_errors: Vec<String> = field_errors

@@ -150,7 +150,7 @@ async fn submit(
             Ok((StatusCode::CREATED, fresh, Json(answer)).into_response())
         }
         Err(error) => {
-            images.take_back().await;
+            images.discard().await;
             Err(error)
         }
     }

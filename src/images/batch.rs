@@ -64,7 +64,7 @@ impl Batch {
     }
 
     /// Discards the images: the request has failed. Never fails itself; the sweep does the next day what is left.
-    pub async fn take_back(mut self) {
+    pub async fn discard(mut self) {
         let kept = std::mem::take(&mut self.kept);
         discard(&self.storage, &self.db, &kept).await;
     }

@@ -73,7 +73,7 @@ async fn upload(State(app): State<App>, admin: Admin, request: Request) -> Resul
         }
     };
     if let Err(error) = taking_in.await {
-        batch.take_back().await;
+        batch.discard().await;
         return Err(error);
     }
     let ids = batch.ids();

@@ -34,7 +34,7 @@ pub fn router() -> OpenApiRouter<App> {
         .routes(routes!(find))
         .routes(routes!(add_note))
         .routes(routes!(undo))
-        .routes(routes!(put_back))
+        .routes(routes!(restock_order))
         .merge(super::review_items::router())
 }
 
@@ -258,7 +258,6 @@ struct RestockBody {
 /// are not shipped. Safe to repeat with an `id`.
 #[utoipa::path(
     post,
-    operation_id = "restock_order",
     path = "/api/admin/orders/{id}/restock",
     tag = "orders",
     security(("bearer" = [])),
@@ -271,7 +270,7 @@ struct RestockBody {
         BodyFailures,
     )
 )]
-async fn put_back(
+async fn restock_order(
     State(app): State<App>,
     admin: Admin,
     Path(id): Path<String>,

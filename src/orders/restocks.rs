@@ -78,7 +78,7 @@ pub async fn restock(
             "must have at most 200 characters, on one line",
         ));
     }
-    take_back(conn, actor, id, &new.pieces).await?;
+    restock_pieces(conn, actor, id, &new.pieces).await?;
     if !store::insert_restock(conn, new.id, &row, &actor.name).await? {
         return Err(differs());
     }
@@ -122,7 +122,7 @@ fn differs() -> Error {
 ///
 /// # Errors
 /// 400 naming the line of `restock` that asks for too many, or for a product that is not in the order.
-pub async fn take_back(
+pub async fn restock_pieces(
     conn: &mut PgConnection,
     actor: &Actor,
     order: OrderId,
@@ -154,11 +154,11 @@ pub async fn take_back(
     if !field_errors.is_empty() {
         return Err(Error::Invalid(field_errors));
     }
-    put_back(conn, actor, order, pieces).await
+    restock_locked(conn, actor, order, pieces).await
 }
 
 /// Returns pieces of an order to stock, whose products are locked, and notes on the timeline which products return to the catalog.
-pub async fn put_back(
+pub async fn restock_locked(
     conn: &mut PgConnection,
     actor: &Actor,
     order: OrderId,

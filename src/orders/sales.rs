@@ -195,7 +195,7 @@ pub async fn undo_sale(conn: &mut PgConnection, actor: &Actor, id: OrderId) -> R
     lock_lines(conn, id).await?;
     let pieces = store::not_returned(conn, id).await?;
     if !pieces.is_empty() {
-        restocks::put_back(conn, actor, id, &pieces).await?;
+        restocks::restock_locked(conn, actor, id, &pieces).await?;
     }
     let undone = store::set_refunded(conn, &order, order.total).await?;
     let note = "the sale was undone";

@@ -186,7 +186,7 @@ pub async fn refund(
     }
     match payment.order_id {
         Some(order) if payment.outcome == Some(PaymentOutcome::Settled) => {
-            orders::take_back(conn, actor, order, &new.restock).await?;
+            orders::restock_pieces(conn, actor, order, &new.restock).await?;
         }
         _ if !new.restock.is_empty() => {
             let why = "must be empty: no pieces were sold for this payment";
