@@ -28,7 +28,7 @@ pub use figures::{BestSeller, Sales, best_sellers, sales_by_day};
 pub use placement::{
     CheckoutTerms, Lost, PlacedOrder, Placement, check, place, rebuild, rebuild_unknown, release,
 };
-pub use restocks::{NewRestock, has_restock, restock, restock_pieces};
+pub use restocks::{NewRestock, check_reason, has_restock, restock, restock_pieces};
 pub use sales::{Sale, sell, undo_sale};
 pub use service::{record, write_note};
 pub use settlement::{

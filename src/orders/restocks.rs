@@ -72,12 +72,7 @@ pub async fn restock(
     if new.pieces.is_empty() {
         return Err(Error::invalid("restock", "must name at least one piece"));
     }
-    if row.reason.chars().count() > 200 || row.reason.chars().any(char::is_control) {
-        return Err(Error::invalid(
-            "reason",
-            "must have at most 200 characters, on one line",
-        ));
-    }
+    check_reason(&row.reason)?;
     restock_pieces(conn, actor, id, &new.pieces).await?;
     if !store::insert_restock(conn, new.id, &row, &actor.name).await? {
         return Err(differs());
@@ -100,6 +95,20 @@ pub async fn restock(
     let more = new.audit_snapshot();
     record(conn, actor, "order.restock", (&order, &order), more).await?;
     Ok(true)
+}
+
+/// Checks the trimmed reason of a restock or a refund.
+///
+/// # Errors
+/// A field error of `reason`.
+pub fn check_reason(reason: &str) -> Result<()> {
+    if reason.chars().count() > 200 || reason.contains(char::is_control) {
+        return Err(Error::invalid(
+            "reason",
+            "must have at most 200 characters, on one line",
+        ));
+    }
+    Ok(())
 }
 
 /// Returns true if pieces were put back under this id.

@@ -178,12 +178,7 @@ pub async fn refund(
         ));
     }
     let reason = new.reason.trim();
-    if reason.chars().count() > 200 || reason.chars().any(char::is_control) {
-        return Err(Error::invalid(
-            "reason",
-            "must have at most 200 characters, on one line",
-        ));
-    }
+    orders::check_reason(reason)?;
     match payment.order_id {
         Some(order) if payment.outcome == Some(PaymentOutcome::Settled) => {
             orders::restock_pieces(conn, actor, order, &new.restock).await?;
