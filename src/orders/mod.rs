@@ -202,12 +202,39 @@ impl Order {
 
     /// Removes the customer's data and everything derived from it.
     pub fn withhold_customer(&mut self) {
-        self.email = None;
-        self.customer_name = None;
-        self.phone = None;
-        self.shipping_name = None;
-        self.shipping_address = None;
-        self.review_items.clear();
+        // Every field is named, so that a new one does not compile until somebody decides whether it is the customer's.
+        let Order {
+            id: _,
+            number: _,
+            status: _,
+            channel: _,
+            is_custom_order: _,
+            currency: _,
+            subtotal: _,
+            shipping: _,
+            tax: _,
+            total: _,
+            refunded: _,
+            email,
+            customer_name,
+            phone,
+            shipping_name,
+            shipping_address,
+            shipping_zone: _,
+            outside_zone: _,
+            review_items,
+            dispute: _,
+            created_at: _,
+            paid_at: _,
+            processing_since: _,
+            refund_failed_at: _,
+        } = self;
+        *email = None;
+        *customer_name = None;
+        *phone = None;
+        *shipping_name = None;
+        *shipping_address = None;
+        review_items.clear();
     }
 
     /// Lines of the address label; empty without an address.
