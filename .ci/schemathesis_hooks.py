@@ -136,9 +136,8 @@ def name_things(path, case):
     for lines in ("items", "lines", "restock"):
         for line in body.get(lines) or []:
             line["product_id"] = things.one("products") or line["product_id"]
-    for images in ("images", "images"):
-        if body.get(images) and path != "/api/custom-orders":
-            body[images] = [image for _, image in some("images", body[images])]
+    if body.get("images") and path != "/api/custom-orders":
+        body["images"] = [image for _, image in some("images", body["images"])]
     if body.get("category") is not None:
         body["category"] = things.one("categories")
 

@@ -13,14 +13,12 @@ pub fn nfc(text: &str) -> Cow<'_, str> {
 }
 
 /// Fields that are not text for people: ids and paths must keep their bytes, and a password must stay as typed.
-const NAMES: [&str; 14] = [
+const NAMES: [&str; 12] = [
     "id",
     "ids",
     "product_id",
     "piece",
     "product",
-    "image",
-    "images",
     "image",
     "images",
     "primary_image",
