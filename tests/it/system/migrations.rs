@@ -168,11 +168,14 @@ async fn each_migration_after_the_clean_set_applies_to_a_full_shop_that_sells_me
         .await
         .expect("years");
     // The forms that most migrations take. While there is no later one, they are all that is tried.
-    later.push(sample(9001, "alter table orders add column gift_note text"));
+    later.push(sample(
+        9001,
+        "alter table orders add column sample_note text",
+    ));
     later.push(sample(
         9002,
         "-- no-transaction
-         create index concurrently orders_gift on orders (created_at) where gift_note is not null",
+         create index concurrently orders_sample on orders (created_at) where sample_note is not null",
     ));
     let mut all = [clean, later.clone()].concat();
     for migration in &later {
@@ -193,7 +196,7 @@ async fn each_migration_after_the_clean_set_applies_to_a_full_shop_that_sells_me
     // Proof that harm is seen: a table written anew, and a lock held in front of the shop.
     all.push(sample(
         9003,
-        "alter table orders add column code uuid not null default gen_random_uuid()",
+        "alter table orders add column sample_code uuid not null default gen_random_uuid()",
     ));
     let effect = apply_beside_traffic(&db, &mut conn, &all, 9003).await;
     assert_eq!(effect.rewritten, ["orders"]);
