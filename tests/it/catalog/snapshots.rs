@@ -17,14 +17,15 @@ async fn answers_of_the_catalog_are_as_they_were_reviewed() {
     reads(&mut snapshots, &shop.client).await;
     admin_reads(&mut snapshots, &admin).await;
     errors(&mut snapshots, &admin, &shop).await;
+    let (path, few) = (
+        "/api/products/",
+        json!({"name": "  Ámber Arrow ", "lighter_type": 2, "price": 50}),
+    );
+    let name = "created_with_defaults";
+    snapshots.post(name, &admin, path, &few).await;
     shop.run_jobs().await;
-    snapshots
-        .get(
-            "admin_detail_synced",
-            &admin,
-            "/api/admin/products/sunrise/",
-        )
-        .await;
+    let (name, path) = ("admin_detail_synced", "/api/admin/products/sunrise/");
+    snapshots.get(name, &admin, path).await;
 }
 
 /// Makes two categories, a product with all fields and one with few, and changes them.
