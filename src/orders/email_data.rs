@@ -50,9 +50,6 @@ async fn data_of(
         total: order.total,
         customer_name: order.customer_name.clone(),
         shipping_name: order.shipping_name.clone(),
-        shipping_address: order
-            .shipping_address
-            .clone()
-            .and_then(|address| serde_json::from_value(address).ok()),
+        shipping_address: order.address(),
     })
 }

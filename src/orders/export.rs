@@ -13,9 +13,9 @@ use super::store::{self, ExportedLine, ExportedOrder};
 use crate::app::App;
 use crate::error::{Error, FieldError, Result};
 use crate::http::Query;
-use crate::types::address::Address;
 use crate::types::calendar;
 use crate::types::ids::OrderId;
+use crate::types::money::Cents;
 
 /// Rows read per query.
 const ROWS: i64 = 500;
@@ -25,6 +25,23 @@ const ROWS: i64 = 500;
 /// Source:
 /// <https://support.microsoft.com/en-us/office/opening-csv-utf-8-files-correctly-in-excel-8a935af5-3416-4edd-ba7e-3dfd2bc4a032>
 const BYTE_ORDER_MARK: &str = "\u{feff}";
+
+/// Headings before and after those of the pieces. [`row`] has as many cells of each kind, or does not compile.
+const OF_ORDER: [&str; 5] = ["number", "paid", "status", "channel", "currency"];
+const SUMS: [&str; 5] = ["subtotal", "shipping", "tax", "total", "given back"];
+const TEXTS: [&str; 11] = [
+    "email",
+    "name",
+    "recipient",
+    "address line 1",
+    "address line 2",
+    "city",
+    "state",
+    "postal code",
+    "country",
+    "carrier",
+    "tracking",
+];
 
 /// Granularity of the export.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,26 +72,7 @@ impl Rows {
                 "back in stock",
             ],
         };
-        let order = ["number", "paid", "status", "channel", "currency"];
-        let rest = [
-            "subtotal",
-            "shipping",
-            "tax",
-            "total",
-            "given back",
-            "email",
-            "name",
-            "recipient",
-            "address line 1",
-            "address line 2",
-            "city",
-            "state",
-            "postal code",
-            "country",
-            "carrier",
-            "tracking",
-        ];
-        let names = order.iter().chain(pieces).chain(&rest);
+        let names = OF_ORDER.iter().chain(pieces).chain(&SUMS).chain(&TEXTS);
         names.map(|name| (*name).to_owned()).collect()
     }
 }
@@ -204,37 +202,31 @@ fn rows_of_lines(entry: &ExportedOrder, zone: Tz, lines: &[ExportedLine]) -> Vec
 /// Returns one row with the given piece columns.
 fn row(entry: &ExportedOrder, zone: Tz, pieces: Vec<String>, with_sums: bool) -> Vec<String> {
     let order: &Order = &entry.order;
-    let money = |cents: crate::types::money::Cents| match with_sums {
+    let money = |cents: Cents| match with_sums {
         true => cell(&cents.plain(&order.currency)),
         false => String::new(),
     };
-    let address = order.shipping_address.clone();
-    let address: Option<Address> = address.and_then(|kept| serde_json::from_value(kept).ok());
-    let address = address.unwrap_or_default();
+    let address = order.address().unwrap_or_default();
     let name = order.customer_name.clone().or(order.shipping_name.clone());
     let paid = order.paid_at.map(|at| {
         let local = at.with_timezone(&zone);
         local.format("%Y-%m-%d %H:%M").to_string()
     });
-    let mut cells = vec![
+    let of_order: [String; OF_ORDER.len()] = [
         text_cell(&order.display_number()),
         cell(&paid.unwrap_or_default()),
         cell(order.status.as_str()),
         cell(order.channel.as_str()),
         cell(&order.currency.to_uppercase()),
     ];
-    cells.extend(pieces);
-    cells.extend(
-        [
-            order.subtotal,
-            order.shipping,
-            order.tax,
-            order.total,
-            order.refunded,
-        ]
-        .map(money),
-    );
-    let texts = [
+    let sums: [Cents; SUMS.len()] = [
+        order.subtotal,
+        order.shipping,
+        order.tax,
+        order.total,
+        order.refunded,
+    ];
+    let texts: [Option<String>; TEXTS.len()] = [
         order.email.clone(),
         name,
         order.shipping_name.clone(),
@@ -247,8 +239,13 @@ fn row(entry: &ExportedOrder, zone: Tz, pieces: Vec<String>, with_sums: bool) ->
         entry.carrier.clone(),
         entry.tracking_number.clone(),
     ];
-    cells.extend(texts.map(|text| text_cell(&text.unwrap_or_default())));
-    cells
+    let texts = texts.map(|text| text_cell(&text.unwrap_or_default()));
+    of_order
+        .into_iter()
+        .chain(pieces)
+        .chain(sums.map(money))
+        .chain(texts)
+        .collect()
 }
 
 /// Writes a text so that a spreadsheet shows it unchanged: `01234` would lose its zero, a long tracking number its last

@@ -239,14 +239,17 @@ impl Order {
 
     /// Lines of the address label; empty without an address.
     pub fn label(&self) -> Vec<String> {
-        let kept = self.shipping_address.clone();
-        let kept: Option<Address> = kept.and_then(|kept| serde_json::from_value(kept).ok());
         // A name without an address makes no label.
-        let Some(kept) = kept else {
+        let Some(address) = self.address() else {
             return Vec::new();
         };
         let name = self.shipping_name.iter().chain(&self.customer_name);
-        name.take(1).cloned().chain(kept.lines()).collect()
+        name.take(1).cloned().chain(address.lines()).collect()
+    }
+
+    /// The shipping address; `None` for one that cannot be read, too.
+    pub fn address(&self) -> Option<Address> {
+        Address::deserialize(self.shipping_address.as_ref()?).ok()
     }
 }
 

@@ -9,7 +9,6 @@ use super::{Channel, Line, Order, Receipt, Status, store};
 use crate::error::{Error, Result};
 use crate::products;
 use crate::review_items::{self, Kind, NewItem};
-use crate::types::address::Address;
 use crate::types::ids::OrderId;
 use crate::types::money::Cents;
 
@@ -97,9 +96,8 @@ pub async fn pay(conn: &mut PgConnection, id: OrderId, receipt: &Receipt) -> Res
 
 /// Checks for a shippable address. Some wallets send a country alone, which is not enough.
 fn has_address(order: &Order) -> bool {
-    let address = order.shipping_address.clone();
-    let address: Option<Address> = address.and_then(|kept| serde_json::from_value(kept).ok());
-    address
+    order
+        .address()
         .and_then(|address| address.line1)
         .is_some_and(|line| !line.trim().is_empty())
 }
