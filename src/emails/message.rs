@@ -1,5 +1,5 @@
 //! Emails as data. The change that causes an email stores its data, so an email sent an hour later still states what
-//! was true then. `email` renders it as HTML and plain text.
+//! was true then. [`render`](super::render()) renders it as HTML and plain text.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};

@@ -315,7 +315,7 @@ pub struct TimelineEntry {
     pub kind: String,
     pub from_status: Option<Status>,
     pub to_status: Option<Status>,
-    /// `shopper`, `stripe`, `sweeper`, `mail` or `token:NAME`.
+    /// `shopper`, `stripe`, `sweeper`, `mail`, `console`, `user:EMAIL` or `token:NAME`.
     pub actor: String,
     pub note: String,
     pub created_at: DateTime<Utc>,

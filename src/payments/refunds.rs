@@ -1,5 +1,5 @@
 //! Refunds: planned in the transaction that decides on them, sent by a job until Stripe accepts them (P2), and reported
-//! to order and customer as Stripe confirms them.
+//! to order and customer once Stripe has accepted them.
 
 mod reports;
 mod send;
