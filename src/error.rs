@@ -21,6 +21,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
+/// Result with the crate's [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// An error in one field of a request.
@@ -33,6 +34,7 @@ pub struct FieldError {
 }
 
 impl FieldError {
+    /// Creates a field error. The message is a sentence about the field, without its name.
     pub fn new(field: impl Into<String>, message: impl Into<String>) -> FieldError {
         FieldError {
             field: field.into(),

@@ -106,6 +106,7 @@ impl Form {
         Some(&field_error.message)
     }
 
+    /// Returns true if the form was refused: its page then shows the submitted values with the messages.
     pub fn has_errors(&self) -> bool {
         !self.field_errors.is_empty()
     }

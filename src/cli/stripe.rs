@@ -9,6 +9,7 @@ use crate::config::Config;
 use crate::payments;
 use crate::server::startup::Shop;
 
+/// Commands of `stripe`.
 #[derive(Subcommand)]
 pub enum StripeCommand {
     /// Sync products and prices to Stripe

@@ -9,6 +9,7 @@ use crate::auth::{self, Scope};
 use crate::config::Config;
 use crate::server::startup::Shop;
 
+/// Commands of `token`.
 #[derive(Subcommand)]
 pub enum TokenCommand {
     /// Create a token; it is shown only once

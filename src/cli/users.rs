@@ -8,6 +8,7 @@ use crate::auth::{self, Role};
 use crate::config::{Config, Secret};
 use crate::server::startup::Shop;
 
+/// Commands of `admin`.
 #[derive(Subcommand)]
 pub enum UserCommand {
     /// Create a user; without --password-stdin, a generated password is shown once

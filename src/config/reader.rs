@@ -44,6 +44,7 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// Notes an error of a setting. All errors are reported together, so that one start shows every mistake.
     pub fn field_error(&mut self, name: &'static str, message: &str) {
         self.field_errors.push(FieldError::new(name, message));
     }

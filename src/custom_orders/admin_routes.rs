@@ -24,6 +24,7 @@ use crate::orders::NewShipment;
 use crate::settings;
 use crate::types::ids::CustomOrderId;
 
+/// Routes of custom orders for tokens with the scope `custom_orders`.
 pub fn router() -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .routes(routes!(list))

@@ -68,6 +68,7 @@ pub enum Status {
 }
 
 impl Status {
+    /// All statuses, in the order of a custom order's life.
     pub const ALL: [Status; 9] = [
         Status::Pending,
         Status::Approved,
@@ -96,6 +97,7 @@ impl Status {
         )
     }
 
+    /// Name in the API and the database.
     pub fn as_str(self) -> &'static str {
         match self {
             Status::Pending => "pending",

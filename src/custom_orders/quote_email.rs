@@ -13,6 +13,7 @@ use crate::error::answers::TokenFailures;
 use crate::error::{Error, ErrorBody, Result};
 use crate::http::{Json, Path};
 
+/// Route of the preview of a quote's email.
 pub fn router() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(preview_quote))
 }

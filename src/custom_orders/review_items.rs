@@ -12,6 +12,7 @@ use crate::error::answers::{NotThere, TokenFailures};
 use crate::http::{Json, Path};
 use crate::review_items::{self, Several};
 
+/// Route that resolves a custom order's review item.
 pub fn router() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(resolve_custom_order))
 }

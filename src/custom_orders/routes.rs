@@ -20,6 +20,7 @@ use crate::http::texts::ShortLine;
 use crate::images::{Batch, ReceivedFile};
 use crate::types::ids::CustomOrderId;
 
+/// All routes of custom orders: the storefront's form, the customer's page and the owner's API.
 pub fn router() -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .merge(

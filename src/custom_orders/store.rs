@@ -77,6 +77,7 @@ pub async fn lock(conn: &mut PgConnection, id: CustomOrderId) -> Result<Option<C
     Ok(custom_order)
 }
 
+/// Reads a custom order without a lock. A change needs [`lock`].
 pub async fn find(conn: &mut PgConnection, id: CustomOrderId) -> Result<Option<CustomOrder>> {
     let custom_order = sqlx::query_as(concat!(
         "select ",
@@ -152,6 +153,7 @@ pub async fn status_before_refund(conn: &mut PgConnection, id: CustomOrderId) ->
     Ok(status)
 }
 
+/// Filter and page of a list of custom orders. `None` does not filter.
 #[derive(Default)]
 pub struct CustomOrderFilter {
     pub status: Option<Status>,
@@ -233,6 +235,7 @@ pub async fn images(conn: &mut PgConnection, id: CustomOrderId) -> Result<Vec<Im
     Ok(images)
 }
 
+/// Timeline of a custom order, oldest first; empty if it does not exist.
 pub async fn timeline(
     conn: &mut PgConnection,
     id: CustomOrderId,
@@ -289,6 +292,7 @@ pub async fn set_status(
     Ok(custom_order)
 }
 
+/// Adds a timeline entry that changes no status.
 pub async fn add_timeline_entry(
     conn: &mut PgConnection,
     id: CustomOrderId,

@@ -25,6 +25,7 @@ pub struct FilterError {
     filters: BTreeMap<String, Vec<String>>,
 }
 
+/// Error of every call with parameters or a body.
 #[derive(IntoResponses)]
 pub enum BadRequest {
     /// Malformed JSON or invalid values: each entry names its field or parameter.
@@ -43,6 +44,7 @@ pub enum TokenFailures {
     Forbidden(ErrorBody),
 }
 
+/// Error of every call for one object.
 #[derive(IntoResponses)]
 pub enum NotThere {
     /// Missing or deleted.

@@ -25,6 +25,7 @@ macro_rules! codes {
         }
 
         impl $name {
+            /// Every code, by HTTP status.
             pub const ALL: &[$name] = &[$($($name::$variant,)+)+];
 
             /// The code as it is sent.

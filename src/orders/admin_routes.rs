@@ -26,6 +26,7 @@ use crate::types::calendar;
 use crate::types::ids::{ProductId, RestockId};
 use crate::types::money::Cents;
 
+/// Routes of orders for tokens with the scope `orders:read` or `orders:write`.
 pub fn router() -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .routes(routes!(list, record_sale))

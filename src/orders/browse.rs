@@ -25,6 +25,7 @@ pub enum OrderTab {
 }
 
 impl OrderTab {
+    /// All tabs, in the order of the page.
     pub const ALL: [OrderTab; 8] = [
         OrderTab::ToPack,
         OrderTab::Review,

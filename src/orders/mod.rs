@@ -69,6 +69,7 @@ pub enum Channel {
 }
 
 impl Channel {
+    /// Name in the API and the database.
     pub fn as_str(self) -> &'static str {
         match self {
             Channel::Storefront => "storefront",
@@ -99,6 +100,7 @@ pub enum Status {
 }
 
 impl Status {
+    /// All statuses: an order's life first, then the ends of an unpaid one.
     pub const ALL: [Status; 8] = [
         Status::Pending,
         Status::Paid,
@@ -125,6 +127,7 @@ impl Status {
         )
     }
 
+    /// Name in the API and the database.
     pub fn as_str(self) -> &'static str {
         match self {
             Status::Pending => "pending",

@@ -17,6 +17,7 @@ pub enum Zone {
 }
 
 impl Zone {
+    /// All zones, the nearest first.
     pub const ALL: [Zone; 3] = [Zone::Us, Zone::NorthAmerica, Zone::International];
 
     /// Zone for shoppers whose country is unknown.
@@ -73,10 +74,12 @@ impl Zone {
         }
     }
 
+    /// Zone of a [`code`](Zone::code).
     pub fn of_code(code: &str) -> Option<Zone> {
         Zone::ALL.into_iter().find(|zone| zone.code() == code)
     }
 
+    /// Price and delivery time of the zone under these settings.
     pub fn rate(self, settings: &Settings) -> Rate {
         match self {
             Zone::Us => settings.shipping_us,

@@ -72,6 +72,7 @@ pub struct PlacedLine {
     pub stripe_price: Option<String>,
 }
 
+/// An order to insert. `actor` and `note` go into its first timeline entry.
 pub struct NewOrder<'a> {
     pub id: OrderId,
     pub status: Status,
@@ -175,6 +176,7 @@ pub async fn lock(conn: &mut PgConnection, id: OrderId) -> Result<Option<Order>>
     Ok(order)
 }
 
+/// Reads an order without a lock. A change needs [`lock`].
 pub async fn find(conn: &mut PgConnection, id: OrderId) -> Result<Option<Order>> {
     let order = sqlx::query_as(concat!(
         "select ",
@@ -216,6 +218,7 @@ pub async fn is_refunded_in_full(conn: &mut PgConnection, id: OrderId) -> Result
     Ok(is_refunded)
 }
 
+/// Timeline of an order, oldest first; empty if it does not exist.
 pub async fn timeline(conn: &mut PgConnection, id: OrderId) -> Result<Vec<TimelineEntry>> {
     let entries = sqlx::query_as(
         "select kind, from_status, to_status, actor, note, created_at
@@ -357,6 +360,7 @@ fn legal(order: &Order, next: Status) -> Result<()> {
     Err(anyhow::anyhow!("order {} may not go from {from} to {to}", order.id).into())
 }
 
+/// Sets the sum of the order's refunds, in its currency. The status does not change.
 pub async fn set_refunded(
     conn: &mut PgConnection,
     order: &Order,
@@ -420,7 +424,7 @@ pub async fn set_dispute(
     Ok(())
 }
 
-/// Adds an entry to the timeline.
+/// Adds a timeline entry that changes no status.
 pub async fn add_timeline_entry(
     conn: &mut PgConnection,
     id: OrderId,

@@ -329,6 +329,7 @@ async fn is_pending(conn: &mut PgConnection, order: OrderId) -> Result<bool> {
     Ok(order.is_some_and(|order| order.status == Status::Pending))
 }
 
+/// 503 `payment_unavailable`: Stripe gave no usable answer, so the caller may try again.
 pub fn unavailable(error: StripeError) -> Error {
     Error::Unavailable(Code::PaymentUnavailable, error.into())
 }

@@ -20,6 +20,7 @@ use crate::orders::{self, OrderView, Restocked};
 use crate::types::ids::{CustomOrderId, ProductId, RefundId};
 use crate::types::money::Cents;
 
+/// Routes of custom orders' payments and refunds, and the retry of any refund.
 pub fn router() -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .routes(routes!(refund_order))

@@ -43,6 +43,7 @@ const COOKIE: &str = "sb_checkout";
 /// Size limit of webhooks in bytes, as in the old service.
 const WEBHOOK_LIMIT: usize = 2_621_440;
 
+/// Routes of checkout, webhook, payments and refunds.
 pub fn router() -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .routes(routes!(create_checkout_session))

@@ -25,6 +25,7 @@ pub enum CheckoutState {
 }
 
 impl CheckoutState {
+    /// All states, in the order of a checkout.
     pub const ALL: [CheckoutState; 7] = [
         CheckoutState::Asking,
         CheckoutState::Open,
@@ -52,6 +53,7 @@ impl CheckoutState {
         )
     }
 
+    /// Name in the database.
     pub fn as_str(self) -> &'static str {
         match self {
             CheckoutState::Asking => "asking",
@@ -87,6 +89,7 @@ pub enum EventStatus {
 }
 
 impl EventStatus {
+    /// All statuses, the most urgent first.
     pub const ALL: [EventStatus; 5] = [
         EventStatus::Failed,
         EventStatus::Received,
@@ -107,6 +110,7 @@ impl EventStatus {
         )
     }
 
+    /// Name in the API and the database.
     pub fn as_str(self) -> &'static str {
         match self {
             EventStatus::Received => "received",
@@ -117,6 +121,7 @@ impl EventStatus {
         }
     }
 
+    /// Status of a name; `None` for any other text.
     pub fn parse(text: &str) -> Option<EventStatus> {
         let mut all = EventStatus::ALL.into_iter();
         all.find(|status| status.as_str() == text)
@@ -154,6 +159,7 @@ pub enum RefundState {
 }
 
 impl RefundState {
+    /// All states.
     pub const ALL: [RefundState; 4] = [
         RefundState::Planned,
         RefundState::Pending,
@@ -172,6 +178,7 @@ impl RefundState {
         )
     }
 
+    /// Name in the API and the database.
     pub fn as_str(self) -> &'static str {
         match self {
             RefundState::Planned => "planned",

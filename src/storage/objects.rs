@@ -209,6 +209,7 @@ fn names_nothing(error: &(dyn std::error::Error + 'static)) -> bool {
     false
 }
 
+/// 503 `media_unavailable`. `what` says which operation failed, for the log.
 pub fn unavailable(error: impl Into<anyhow::Error>, what: &'static str) -> Error {
     Error::Unavailable(Code::MediaUnavailable, error.into().context(what))
 }

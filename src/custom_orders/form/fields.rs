@@ -55,6 +55,7 @@ impl Fields {
         fields
     }
 
+    /// Sets a field, over an earlier one of the same name. Other names are ignored.
     pub fn set(&mut self, name: &str, value: TextField) {
         match name {
             "name" => self.name = Some(value),
@@ -65,6 +66,11 @@ impl Fields {
         }
     }
 
+    /// Checks all fields.
+    ///
+    /// # Errors
+    /// 400 with the code of the first faulty field: `missing_field`, `invalid_email`, `description_too_short`,
+    /// `too_long` and others.
     pub fn check(self) -> Result<NewCustomOrder> {
         let name = required("name", self.name)?;
         let email = required("email", self.email)?;

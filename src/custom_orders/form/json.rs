@@ -66,6 +66,7 @@ pub struct Parser<'a> {
 }
 
 impl<'a> Parser<'a> {
+    /// Creates a parser of `file`, which it reads from its current position. Images are spooled into `storage`.
     pub fn new(storage: &'a Storage, file: File) -> Parser<'a> {
         let room = Rc::new(Cell::new(u64::MAX));
         let bounded = Bounded {

@@ -136,6 +136,7 @@ pub async fn find_current(
     Ok(quote)
 }
 
+/// Reads a quote in any state, without a lock.
 pub async fn find_quote(conn: &mut PgConnection, id: QuoteId) -> Result<Option<Quote>> {
     let quote = sqlx::query_as(concat!(
         "select ",

@@ -10,9 +10,11 @@ use crate::mail::one_line;
 use crate::types::calendar;
 use crate::types::money::Cents;
 
+/// Sentence of every email about a refund that the customer can expect to see.
 pub const BANKS: &str =
     "The money goes back the way it came. Banks take five to ten business days to show it.";
 
+/// Greeting by name; without a name, "Hello,".
 pub fn greeting(name: Option<&str>) -> Block {
     let name = one_line(name.unwrap_or_default(), 100);
     Block::Text(match name.as_str() {
@@ -21,12 +23,14 @@ pub fn greeting(name: Option<&str>) -> Block {
     })
 }
 
+/// Number and, once paid, payment date of an order.
 pub fn order_facts(order: &OrderEmailData, zone: Tz) -> Vec<(&'static str, String)> {
     let mut details = vec![("Order", order.number.clone())];
     details.extend(order.paid_at.map(|at| ("Paid", calendar::date(at, zone))));
     details
 }
 
+/// Lines of an order with their images, where there are any, and their sums in the order's currency.
 pub fn lines(order: &OrderEmailData, shown: &ImageUrls) -> Vec<PicturedLine> {
     let line = |(at, line): (usize, &LineEmailData)| PicturedLine {
         image: shown.lines.get(at).cloned().flatten(),
@@ -44,6 +48,7 @@ pub fn lines(order: &OrderEmailData, shown: &ImageUrls) -> Vec<PicturedLine> {
     order.lines.iter().enumerate().map(line).collect()
 }
 
+/// Subtotal, shipping and total of an order; the tax only where there is one.
 pub fn sum(order: &OrderEmailData) -> Block {
     let money = |amount: Cents| amount.in_currency(&order.currency);
     let mut sums = vec![
@@ -57,6 +62,7 @@ pub fn sum(order: &OrderEmailData) -> Block {
     Block::Sum(sums)
 }
 
+/// Shipping address under the recipient's name. `None` if neither is known.
 pub fn address(order: &OrderEmailData) -> Option<Block> {
     let address = order.shipping_address.as_ref()?.lines();
     let name = one_line(order.shipping_name.as_deref().unwrap_or_default(), 200);
@@ -68,6 +74,7 @@ pub fn address(order: &OrderEmailData) -> Option<Block> {
     })
 }
 
+/// Images, date, carrier and tracking link of a shipment.
 pub fn shipment_blocks(shipment: &ShipmentEmailData, zone: Tz, shown: &ImageUrls) -> Vec<Block> {
     let mut details = vec![("Shipped", calendar::date(shipment.shipped_at, zone))];
     details.extend(shipment.carrier.clone().map(|carrier| ("Carrier", carrier)));
@@ -89,6 +96,7 @@ pub fn shipment_blocks(shipment: &ShipmentEmailData, zone: Tz, shown: &ImageUrls
     blocks
 }
 
+/// The customer's own description, and the link to the status page.
 pub fn request_details(custom_order: &CustomOrderEmailData) -> Vec<Block> {
     let mut blocks = vec![Block::Quote {
         title: "Your request",
@@ -98,6 +106,7 @@ pub fn request_details(custom_order: &CustomOrderEmailData) -> Vec<Block> {
     blocks
 }
 
+/// Link to the status page of a custom order. `None` if its address is no web page.
 pub fn status_link(custom_order: &CustomOrderEmailData) -> Option<Block> {
     page_at(custom_order.status_url.as_deref()).map(|url| Block::Link {
         label: "See where your request stands",
@@ -105,6 +114,7 @@ pub fn status_link(custom_order: &CustomOrderEmailData) -> Option<Block> {
     })
 }
 
+/// Button that leads to a web page. `None` if the address is missing or no web page.
 pub fn button(label: String, url: Option<&str>) -> Option<Block> {
     page_at(url).map(|url| Block::Button { label, url })
 }

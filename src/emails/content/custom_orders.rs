@@ -11,6 +11,7 @@ use crate::mail::{Branding, one_line};
 use crate::types::calendar;
 use crate::types::money::Cents;
 
+/// To the shop: a request has come in. A reply goes to the customer.
 pub fn new_custom_order(
     custom_order: &CustomOrderEmailData,
     email: &str,
@@ -61,6 +62,7 @@ pub fn new_custom_order(
     }
 }
 
+/// To the customer: the request has come in.
 pub fn custom_order_received(custom_order: &CustomOrderEmailData, shop: &str) -> EmailContent {
     // Repeats nothing of the request, not even the name: the address may belong to someone else, because a visitor can
     // type any.
@@ -85,6 +87,7 @@ pub fn custom_order_received(custom_order: &CustomOrderEmailData, shop: &str) ->
     }
 }
 
+/// To the customer: the quote, with the button to pay it.
 pub fn custom_order_approved(
     custom_order: &CustomOrderEmailData,
     quote: &QuoteEmailData,
@@ -129,6 +132,7 @@ pub fn custom_order_approved(
     }
 }
 
+/// To the customer: the quote is paid, and the order that came of it.
 pub fn payment_received(
     custom_order: &CustomOrderEmailData,
     order: &OrderEmailData,
@@ -159,6 +163,7 @@ pub fn payment_received(
     }
 }
 
+/// To the customer: the quote can no longer be paid, with the owner's reason.
 pub fn quote_withdrawn(custom_order: &CustomOrderEmailData, reason: &str) -> EmailContent {
     let mut blocks = vec![
         greeting(Some(&custom_order.customer_name)),
@@ -188,6 +193,7 @@ pub fn quote_withdrawn(custom_order: &CustomOrderEmailData, reason: &str) -> Ema
     }
 }
 
+/// To the customer: the request is declined, with the owner's reason.
 pub fn custom_order_rejected(custom_order: &CustomOrderEmailData, reason: &str) -> EmailContent {
     let mut blocks = vec![
         greeting(Some(&custom_order.customer_name)),
@@ -215,6 +221,7 @@ pub fn custom_order_rejected(custom_order: &CustomOrderEmailData, reason: &str) 
     }
 }
 
+/// To the customer: the piece is on its way, with its images.
 pub fn custom_order_shipped(
     custom_order: &CustomOrderEmailData,
     order: &OrderEmailData,

@@ -6,6 +6,7 @@ use crate::emails::message::{OrderEmailData, ShipmentEmailData};
 use crate::mail::Branding;
 use crate::types::money::Cents;
 
+/// To the customer: the order is paid.
 pub fn order_confirmation(
     order: &OrderEmailData,
     branding: &Branding,
@@ -34,6 +35,7 @@ pub fn order_confirmation(
     }
 }
 
+/// To the customer: the order is on its way.
 pub fn order_shipped(
     order: &OrderEmailData,
     shipment: &ShipmentEmailData,
@@ -60,6 +62,7 @@ pub fn order_shipped(
     }
 }
 
+/// To the customer: `amount` was refunded just now, and `refunded` of the order in all.
 pub fn order_refunded(
     order: &OrderEmailData,
     amount: Cents,

@@ -6,6 +6,7 @@ use crate::emails::message::{DelayedPaymentEmailData, Holds, PaymentRefusal, Ref
 use crate::mail::one_line;
 use crate::types::money::Cents;
 
+/// To the customer: the payment could not become an order, and is refunded.
 pub fn could_not_fulfill(refusal: &RefusalEmailData, shop: &str) -> EmailContent {
     let amount = refusal.amount.in_currency(&refusal.currency);
     let why = match refusal.why {
@@ -52,6 +53,7 @@ pub fn could_not_fulfill(refusal: &RefusalEmailData, shop: &str) -> EmailContent
     }
 }
 
+/// To the shop: the same, with whether the customer gets an email.
 pub fn could_not_fulfill_notice(refusal: &RefusalEmailData) -> EmailContent {
     let amount = refusal.amount.in_currency(&refusal.currency);
     let why = match refusal.why {
@@ -105,6 +107,7 @@ pub fn could_not_fulfill_notice(refusal: &RefusalEmailData) -> EmailContent {
     }
 }
 
+/// To the customer: a delayed payment has begun, and whether the pieces are held for it.
 pub fn payment_processing(payment: &DelayedPaymentEmailData, shop: &str) -> EmailContent {
     let amount = payment.amount.in_currency(&payment.currency);
     let until_then = match payment.holds {
@@ -137,6 +140,7 @@ pub fn payment_processing(payment: &DelayedPaymentEmailData, shop: &str) -> Emai
     }
 }
 
+/// To the customer: a delayed payment has failed, and nothing was charged.
 pub fn payment_failed(payment: &DelayedPaymentEmailData, shop: &str) -> EmailContent {
     let amount = payment.amount.in_currency(&payment.currency);
     let next = match payment.holds {
@@ -170,6 +174,7 @@ pub fn payment_failed(payment: &DelayedPaymentEmailData, shop: &str) -> EmailCon
     }
 }
 
+/// Link to the status page, for payments of a custom order only.
 pub fn their_page(payment: &DelayedPaymentEmailData) -> Option<Block> {
     page_at(payment.status_url.as_deref()).map(|url| Block::Link {
         label: "See where your request stands",

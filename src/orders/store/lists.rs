@@ -10,6 +10,7 @@ use crate::orders::{Order, Status};
 use crate::types::ids::{OrderId, ProductId};
 use crate::types::money::Cents;
 
+/// Filter and page of a list of orders. `None` does not filter.
 #[derive(Default)]
 pub struct OrderFilter {
     pub status: Option<Status>,

@@ -97,6 +97,7 @@ pub async fn insert(conn: &mut PgConnection, new: &NewRow<'_>) -> Result<()> {
     }
 }
 
+/// Reads a refund without a lock.
 pub async fn find(conn: &mut PgConnection, id: RefundId) -> Result<Option<Refund>> {
     let refund = sqlx::query_as(concat!(
         "select ",
@@ -262,6 +263,7 @@ pub async fn hurry(conn: &mut PgConnection, id: RefundId) -> Result<()> {
     Ok(())
 }
 
+/// Remembers that the refund was flagged for review, so that each later attempt does not flag it again.
 pub async fn set_flagged(conn: &mut PgConnection, id: RefundId) -> Result<()> {
     sqlx::query("update refunds set flagged_at = now() where id = $1")
         .bind(id)
@@ -396,6 +398,8 @@ pub struct Sums {
     pub failed_since: Cents,
 }
 
+/// Sums the refunds that Stripe has reported. `as_of` is the time of the charge's latest sum; without it,
+/// `failed_since` is zero.
 pub async fn sum_reports(
     conn: &mut PgConnection,
     payment: &str,

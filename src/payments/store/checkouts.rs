@@ -24,6 +24,7 @@ pub struct Checkout {
     pub hold_until: DateTime<Utc>,
 }
 
+/// Inserts the checkout of a new order, before Stripe is called. `client` is the hash that its holds are counted by.
 pub async fn insert_checkout(
     conn: &mut PgConnection,
     request: &NewSession,
@@ -112,6 +113,7 @@ pub async fn forget_clients(conn: &mut PgConnection) -> Result<()> {
     Ok(())
 }
 
+/// Checkout of an order. `None` for manual sales and custom orders, which have none.
 pub async fn find_checkout(conn: &mut PgConnection, order: OrderId) -> Result<Option<Checkout>> {
     let checkout = sqlx::query_as(
         "select order_id, state, request, return_origin, session_id, hold_until
@@ -192,6 +194,7 @@ pub async fn is_being_asked(
     Ok(asking)
 }
 
+/// Order of a session that Stripe's answer or event has named before.
 pub async fn find_order_by_session(
     conn: &mut PgConnection,
     session: &str,

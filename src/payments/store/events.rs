@@ -161,6 +161,7 @@ pub async fn find_event(conn: &mut PgConnection, id: &str) -> Result<Option<(Eve
     Ok(row.map(|row| (row.event, row.payload)))
 }
 
+/// Locks an event until the transaction ends, so that its effect comes once.
 pub async fn lock_event(conn: &mut PgConnection, id: &str) -> Result<Option<StoredEvent>> {
     let event = sqlx::query_as(
         "select status, payload, redacted_at is not null as is_redacted

@@ -43,6 +43,7 @@ pub async fn lock_payment(conn: &mut PgConnection, id: &str) -> Result<Payment> 
     Ok(payment)
 }
 
+/// Reads a payment by its id at Stripe, without a lock.
 pub async fn find_payment(conn: &mut PgConnection, id: &str) -> Result<Option<Payment>> {
     let payment = sqlx::query_as(
         "select order_id, custom_order_id, amount, currency, outcome, refunded, refunded_as_of
