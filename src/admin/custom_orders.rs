@@ -5,8 +5,9 @@ use axum::extract::{Request, State};
 use axum::response::Response;
 
 use super::context::AdminContext;
-use super::form::Form;
+use super::form::{Form, by_field};
 use super::refunds::{self, REFUND_PLANNED, RefundForm, read_refund};
+use super::shipment_form::{IMAGES, ShipmentForm, shipment, to_confirm};
 use super::sign_in::judged;
 use crate::app::App;
 use crate::custom_orders::{
@@ -16,8 +17,7 @@ use crate::custom_orders::{
 use crate::emails;
 use crate::error::{Error, FieldError, Result};
 use crate::http::{Path, Query};
-use crate::images::{self, Batch};
-use crate::orders::{self, NewShipment, Zone};
+use crate::orders::{self, Zone};
 use crate::payments::{self, PaymentView, RefundSubject, RefundView};
 use crate::settings::{self, Settings};
 use crate::types::money::Cents;
@@ -604,35 +604,25 @@ pub async fn ship(
     Path(id): Path<String>,
     request: Request,
 ) -> Result<Response> {
-    let deadline = request.extensions().get().cloned();
-    let read = images::read_form(&app.storage, request, "images").await?;
-    let mut form = Form::of_pairs(read.fields.into_iter());
-    let mut batch = Batch::begin(&app.storage, &app.db, deadline);
+    let ShipmentForm {
+        mut form,
+        images: batch,
+        has_too_many,
+        refusals,
+    } = ShipmentForm::read(&app, request).await?;
     let mut field_errors = Vec::new();
-    if read.surplus > 0 {
-        field_errors.push(FieldError::new("images", "must be at most 10"));
+    if has_too_many {
+        field_errors.push(FieldError::new(IMAGES, "must be at most 10"));
     }
-    for file in read.files {
-        if let Some(refusal) = batch.keep(file).await? {
-            let why = refusal.sentence(&app.storage.limits());
-            let why = why.trim_end_matches('.');
-            field_errors.push(FieldError::new(
-                "images",
-                format!("were not all taken: {why}"),
-            ));
-        }
-    }
+    field_errors.extend(refusals.iter().map(|sentence| {
+        let why = sentence.trim_end_matches('.');
+        FieldError::new(IMAGES, format!("were not all taken: {why}"))
+    }));
     for image in batch.ids() {
         form.set("image", image.to_string());
     }
-    let text = |name: &str| Some(form.get(name)).filter(|text| !text.is_empty());
-    let shipment = NewShipment {
-        carrier: form.get("carrier"),
-        tracking_number: text("tracking_number"),
-        tracking_url: text("tracking_url"),
-        images: form.all("image").into_iter().map(str::to_owned).collect(),
-        ship_anyway: form.get("ship_anyway") == "true",
-    };
+    let images = form.all("image").into_iter().map(str::to_owned).collect();
+    let shipment = shipment(&form, &form.get("tracking_number"), images);
     let shipping = async {
         if !field_errors.is_empty() {
             return Err(Error::Invalid(field_errors));
@@ -641,7 +631,7 @@ pub async fn ship(
         let id = custom_orders::resolve(&mut tx, &id).await?;
         let actor = context.actor()?;
         let shipped = custom_orders::ship(&mut tx, &app, &actor, id, &shipment).await;
-        let custom_order = shipped.map_err(super::order::to_confirm)?;
+        let custom_order = shipped.map_err(to_confirm)?;
         tx.commit().await?;
         let said = "Shipped. An email with the photos is on its way to the customer.";
         Ok(context.go_on(&path_of(&custom_order), said))
@@ -651,13 +641,7 @@ pub async fn ship(
             // The form that is shown again refers to these images. If it is never sent, the sweep deletes them a day
             // later.
             batch.done();
-            let field_errors = field_errors.into_iter().map(|mut field_error| {
-                if field_error.field.starts_with("images") {
-                    field_error.field = "images".to_owned();
-                }
-                field_error
-            });
-            let form = form.refused(Error::Invalid(field_errors.collect()))?;
+            let form = form.refused(by_field(Error::Invalid(field_errors)))?;
             detail(&app, &context, &id, "ship", form).await
         }
         Err(error) => {

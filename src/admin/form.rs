@@ -153,6 +153,21 @@ pub fn slug_as_field_error(error: Error) -> Error {
     }
 }
 
+/// Moves errors of `images[1]` and the like to the field `images`, which shows them.
+pub fn by_field(error: Error) -> Error {
+    match error {
+        Error::Invalid(mut field_errors) => {
+            for field_error in &mut field_errors {
+                if let Some(end) = field_error.field.find('[') {
+                    field_error.field.truncate(end);
+                }
+            }
+            Error::Invalid(field_errors)
+        }
+        other => other,
+    }
+}
+
 /// Normalizes a text field to NFC. Passwords stay as typed.
 fn composed(name: String, value: String) -> (String, String) {
     match unicode::is_text(&name) && !name.contains("password") {

@@ -29,6 +29,7 @@ mod refunds;
 mod review_items;
 mod settings;
 mod ship_many;
+mod shipment_form;
 mod sign_in;
 mod system;
 mod tokens;

@@ -7,23 +7,21 @@ use axum::response::Response;
 use sqlx::PgConnection;
 
 use super::context::AdminContext;
-use super::form::{Form, stale_form};
+use super::form::{Form, by_field, stale_form};
 use super::refunds::{self, REFUND_PLANNED, RefundForm, read_pieces, read_refund};
+use super::shipment_form::{IMAGES, ShipmentForm, shipment, to_confirm};
 use super::sign_in::refused;
 use crate::app::App;
 use crate::custom_orders::{self, CustomOrder};
 use crate::emails::{self, EmailFilter, EmailRow, SHOP};
-use crate::error::{Code, Error, FieldError, Result};
+use crate::error::{Error, FieldError, Result};
 use crate::fulfillment;
 use crate::http::{Path, Query};
-use crate::images::{self, Batch, ImageView};
-use crate::orders::{self, NewRestock, NewShipment, Order, OrderLine, OrderView, Status};
+use crate::images::{self, ImageView};
+use crate::orders::{self, NewRestock, Order, OrderLine, OrderView, Status};
 use crate::payments::{self, PaymentView, RefundSubject, RefundView};
 use crate::types::ids::{EmailId, OrderId, ProductId, RestockId};
 use crate::types::money::Cents;
-
-/// Form field with images of the shipment.
-const IMAGES: &str = "images";
 
 #[derive(Template)]
 #[template(path = "order.html", config = "src/admin/askama.toml")]
@@ -259,24 +257,6 @@ fn path(order: &Order) -> String {
     format!("/admin/orders/{}", order.display_number())
 }
 
-/// Moves errors of `images[1]` and the like to the field `images`, which shows them.
-fn by_field(error: Error) -> Error {
-    match error {
-        Error::Invalid(field_errors) => Error::Invalid(
-            field_errors
-                .into_iter()
-                .map(|mut field_error| {
-                    if let Some(end) = field_error.field.find('[') {
-                        field_error.field.truncate(end);
-                    }
-                    field_error
-                })
-                .collect(),
-        ),
-        other => other,
-    }
-}
-
 /// `POST /admin/orders/{id}/ship`: accepts an upload, or a plain form without images.
 pub async fn ship(
     State(app): State<App>,
@@ -284,32 +264,20 @@ pub async fn ship(
     Path(id): Path<String>,
     request: Request,
 ) -> Result<Response> {
-    let deadline = request.extensions().get().cloned();
-    let plain: Option<Form> = request.extensions().get().cloned();
-    let (form, files, surplus) = match plain {
-        Some(form) => (form, Vec::new(), 0),
-        None => {
-            let sent = images::read_form(&app.storage, request, IMAGES).await?;
-            (
-                Form::of_pairs(sent.fields.into_iter()),
-                sent.files,
-                sent.surplus,
-            )
-        }
-    };
-    let mut batch = Batch::begin(&app.storage, &app.db, deadline);
+    let ShipmentForm {
+        form,
+        images: batch,
+        has_too_many,
+        refusals,
+    } = ShipmentForm::read(&app, request).await?;
     let shipping = async {
-        let limits = app.storage.limits();
         let mut field_errors = Vec::new();
-        if surplus > 0 {
-            let most = format!("are too many: {} at most", limits.files);
+        if has_too_many {
+            let most = format!("are too many: {} at most", app.storage.limits().files);
             field_errors.push(FieldError::new(IMAGES, most));
         }
-        for file in files {
-            if let Some(refusal) = batch.keep(file).await? {
-                field_errors.push(FieldError::new(IMAGES, refusal.sentence(&limits)));
-            }
-        }
+        let refusals = refusals.into_iter();
+        field_errors.extend(refusals.map(|sentence| FieldError::new(IMAGES, sentence)));
         if !field_errors.is_empty() {
             return Err(Error::Invalid(field_errors));
         }
@@ -349,26 +317,6 @@ pub async fn ship(
             let id = orders::resolve(&mut *app.db.acquire().await?, &id).await?;
             page(&app, &context, id, forms).await
         }
-    }
-}
-
-/// Shows a refusal to ship (a warning by a bank or Stripe) as an error of the checkbox that confirms it.
-pub fn to_confirm(error: Error) -> Error {
-    match error {
-        Error::Conflict(Code::ConfirmShipping, why) => Error::invalid("ship_anyway", why),
-        other => other,
-    }
-}
-
-/// Builds the shipment that a form describes.
-pub fn shipment(form: &Form, number: &str, images: Vec<String>) -> NewShipment {
-    let given = |text: String| (!text.is_empty()).then_some(text);
-    NewShipment {
-        carrier: form.get("carrier"),
-        tracking_number: given(number.to_owned()),
-        tracking_url: given(form.get("tracking_url")),
-        images,
-        ship_anyway: form.get("ship_anyway") == "true",
     }
 }
 

@@ -7,7 +7,7 @@ use axum::response::Response;
 
 use super::context::AdminContext;
 use super::form::Form;
-use super::order;
+use super::shipment_form::shipment;
 use super::sign_in::refused;
 use crate::app::App;
 use crate::error::{Code, Error, FieldError, Result};
@@ -64,7 +64,7 @@ pub async fn submit(State(app): State<App>, context: AdminContext, form: Form) -
     chosen.truncate(fulfillment::MOST);
     let shipments = chosen.iter().map(|number| {
         let tracking = form.get(&format!("tracking.{number}"));
-        let shipment = order::shipment(&form, &tracking, Vec::new());
+        let shipment = shipment(&form, &tracking, Vec::new());
         ((*number).to_owned(), shipment)
     });
     let outcomes = fulfillment::ship_many(&app, &context.actor()?, shipments.collect()).await;

@@ -3,7 +3,8 @@
 //!
 //! Source: <https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/>
 
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, StatusCode};
+use serde::Serialize;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use sqlx::PgConnection;
@@ -210,6 +211,36 @@ impl Key {
         .await?;
         Ok(())
     }
+}
+
+/// Claims the key of a request, if it has one. Returns status and body of the response if there was one before.
+///
+/// # Errors
+/// As [`Key::claim`].
+pub async fn earlier_answer(
+    conn: &mut PgConnection,
+    key: Option<&Key>,
+) -> Result<Option<(StatusCode, Value)>> {
+    let Some(key) = key else { return Ok(None) };
+    Ok(match key.claim(conn).await? {
+        Known::Answered { status, answer, .. } => {
+            let status = StatusCode::from_u16(status).map_err(anyhow::Error::from)?;
+            Some((status, answer))
+        }
+        Known::New | Known::Begun(_) => None,
+    })
+}
+
+/// Stores the response of a request that has a key.
+pub async fn keep_answer(
+    conn: &mut PgConnection,
+    key: Option<&Key>,
+    status: StatusCode,
+    body: &impl Serialize,
+) -> Result<()> {
+    let Some(key) = key else { return Ok(()) };
+    let body = serde_json::to_value(body).map_err(anyhow::Error::from)?;
+    key.keep(conn, None, Some((status.as_u16(), &body))).await
 }
 
 /// Deletes keys older than a day and returns their number.

@@ -18,7 +18,7 @@ use crate::app::App;
 use crate::auth::{Admin, Scope};
 use crate::error::answers::{BadRequest, BodyFailures, NotThere, TokenFailures};
 use crate::error::{Error, ErrorBody, FieldError, Result};
-use crate::http::idempotency::{IdempotencyKey, Key, Known, Owner};
+use crate::http::idempotency::{IdempotencyKey, Key, Owner, earlier_answer};
 use crate::http::texts::Day;
 use crate::http::{Json, Page, Paging, Path, Query};
 use crate::mail;
@@ -421,11 +421,7 @@ async fn record_sale(
     let key = Key::read(&headers, "sale", &Owner::actor(&admin.actor), &asked)?;
     let sale = new.check()?;
     let mut tx = app.db.begin().await?;
-    if let Some(key) = &key
-        && let Known::Answered { status, answer, .. } = key.claim(&mut tx).await?
-    {
-        tx.commit().await?;
-        let status = StatusCode::from_u16(status).map_err(anyhow::Error::from)?;
+    if let Some((status, answer)) = earlier_answer(&mut tx, key.as_ref()).await? {
         return Ok((status, Json(answer)).into_response());
     }
     let order = sales::sell(&mut tx, &sale, app.config.shop.currency, &admin.actor).await?;

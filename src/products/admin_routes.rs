@@ -21,7 +21,7 @@ use super::{Product, listing, store};
 use crate::app::App;
 use crate::auth::Scope;
 use crate::error::{Error, ErrorBody, FieldError, Result};
-use crate::http::idempotency::{IdempotencyKey, Key, Known, Owner};
+use crate::http::idempotency::{IdempotencyKey, Key, Owner, earlier_answer, keep_answer};
 use crate::http::texts::IfMatch;
 use crate::http::{Json, Path, Query};
 
@@ -63,17 +63,12 @@ async fn create(
         app.config.shop.currency,
     );
     let mut tx = app.db.begin().await?;
-    if let Some(key) = &key
-        && let Known::Answered { answer, .. } = key.claim(&mut tx).await?
-    {
-        return Ok((StatusCode::CREATED, unstored(answer)).into_response());
+    if let Some((status, answer)) = earlier_answer(&mut tx, key.as_ref()).await? {
+        return Ok((status, unstored(answer)).into_response());
     }
     let product = service::create(&mut tx, &admin.actor, input).await?;
-    if let Some(key) = &key {
-        let view = AdminView::new(product.clone(), &admin.base);
-        let view = serde_json::to_value(view).map_err(anyhow::Error::from)?;
-        key.keep(&mut tx, None, Some((201, &view))).await?;
-    }
+    let view = AdminView::new(product.clone(), &admin.base);
+    keep_answer(&mut tx, key.as_ref(), StatusCode::CREATED, &view).await?;
     tx.commit().await?;
     Ok(created(&admin, product))
 }
@@ -217,17 +212,12 @@ async fn change_stock(
     let asked = serde_json::to_vec(&(&id, &body)).map_err(anyhow::Error::from)?;
     let key = Key::read(&headers, "stock", &Owner::actor(&admin.actor), &asked)?;
     let mut tx = app.db.begin().await?;
-    if let Some(key) = &key
-        && let Known::Answered { answer, .. } = key.claim(&mut tx).await?
-    {
-        return Ok(unstored(answer));
+    if let Some((status, answer)) = earlier_answer(&mut tx, key.as_ref()).await? {
+        return Ok((status, unstored(answer)).into_response());
     }
     let input = StockInput::parse(body);
     let stock = service::change_stock(&mut tx, &admin.actor, &id, input).await?;
-    if let Some(key) = &key {
-        let view = serde_json::to_value(&stock).map_err(anyhow::Error::from)?;
-        key.keep(&mut tx, None, Some((200, &view))).await?;
-    }
+    keep_answer(&mut tx, key.as_ref(), StatusCode::OK, &stock).await?;
     tx.commit().await?;
     Ok(unstored(stock))
 }
@@ -346,17 +336,12 @@ async fn duplicate(
         id.as_bytes(),
     )?;
     let mut tx = app.db.begin().await?;
-    if let Some(key) = &key
-        && let Known::Answered { answer, .. } = key.claim(&mut tx).await?
-    {
-        return Ok((StatusCode::CREATED, unstored(answer)).into_response());
+    if let Some((status, answer)) = earlier_answer(&mut tx, key.as_ref()).await? {
+        return Ok((status, unstored(answer)).into_response());
     }
     let copy = service::duplicate(&mut tx, &admin.actor, &id).await?;
-    if let Some(key) = &key {
-        let view = AdminView::new(copy.clone(), &admin.base);
-        let view = serde_json::to_value(view).map_err(anyhow::Error::from)?;
-        key.keep(&mut tx, None, Some((201, &view))).await?;
-    }
+    let view = AdminView::new(copy.clone(), &admin.base);
+    keep_answer(&mut tx, key.as_ref(), StatusCode::CREATED, &view).await?;
     tx.commit().await?;
     Ok(created(&admin, copy))
 }
