@@ -24,20 +24,16 @@ pub enum Lane {
     /// Products to be synced to Stripe.
     Sync,
     Image,
-    /// Jobs queued under the only name that earlier versions knew. [`sort_legacy`] moves them to their lanes;
-    /// unreadable ones stay here.
-    Legacy,
 }
 
 impl Lane {
     /// All lanes.
-    pub const ALL: [Lane; 6] = [
+    pub const ALL: [Lane; 5] = [
         Lane::Money,
         Lane::Clock,
         Lane::Email,
         Lane::Sync,
         Lane::Image,
-        Lane::Legacy,
     ];
 
     /// Task identifier of the lane in the queue. The payload names the job.
@@ -48,7 +44,6 @@ impl Lane {
             Lane::Email => "email",
             Lane::Sync => "sync",
             Lane::Image => "image",
-            Lane::Legacy => "spirit_beads",
         }
     }
 
@@ -66,7 +61,6 @@ impl Lane {
             Lane::Image => {
                 std::thread::available_parallelism().map_or(1, |cores| cores.get().div_ceil(2))
             }
-            Lane::Legacy => 1,
         }
     }
 }
@@ -164,7 +158,7 @@ impl Job {
             Lane::Clock => 20,
             Lane::Email => 30,
             Lane::Sync => 40,
-            Lane::Image | Lane::Legacy => match self {
+            Lane::Image => match self {
                 Job::RemoveImage { .. } => 60,
                 _ => 50,
             },
@@ -204,44 +198,6 @@ pub async fn enqueue_in(conn: &mut PgConnection, job: &Job, delay: Duration) -> 
     .bind(i32::from(job.priority()))
     .execute(conn)
     .await?;
-    Ok(())
-}
-
-/// Moves jobs of an earlier version to their lanes, so that thousands of its renditions don't delay a refund. Safe to
-/// repeat, and safe while the earlier version is still running.
-pub async fn sort_legacy(conn: &mut PgConnection) -> Result<()> {
-    let kinds: Vec<Value> = sqlx::query_scalar(
-        "select distinct on (payload ->> 'job') payload::jsonb
-         from graphile_worker._private_jobs jobs
-         join graphile_worker._private_tasks tasks on tasks.id = jobs.task_id
-         where tasks.identifier = $1
-           and jobs.locked_at is null",
-    )
-    .bind(Lane::Legacy.identifier())
-    .fetch_all(&mut *conn)
-    .await?;
-    // Jobs that this version cannot read stay, fail, and show up in the admin.
-    let kinds = kinds
-        .into_iter()
-        .filter_map(|payload| serde_json::from_value::<Job>(payload).ok());
-    for kind in kinds {
-        sqlx::query(
-            "update graphile_worker._private_jobs jobs
-             set task_id = lane.id, priority = $4, job_queue_id = null
-             from graphile_worker._private_tasks lane, graphile_worker._private_tasks legacy
-             where legacy.identifier = $1
-               and lane.identifier = $2
-               and jobs.task_id = legacy.id
-               and jobs.payload ->> 'job' = $3
-               and jobs.locked_at is null",
-        )
-        .bind(Lane::Legacy.identifier())
-        .bind(kind.lane().identifier())
-        .bind(kind.name())
-        .bind(kind.priority())
-        .execute(&mut *conn)
-        .await?;
-    }
     Ok(())
 }
 

@@ -115,7 +115,6 @@ fn definition(lane: Lane) -> JobDefinition {
         Lane::Email => LaneTask::<{ Lane::Email as usize }>::definition(),
         Lane::Sync => LaneTask::<{ Lane::Sync as usize }>::definition(),
         Lane::Image => LaneTask::<{ Lane::Image as usize }>::definition(),
-        Lane::Legacy => LaneTask::<{ Lane::Legacy as usize }>::definition(),
     }
 }
 

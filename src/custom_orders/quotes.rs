@@ -209,7 +209,7 @@ async fn ask(
     let call = NewPaymentLink {
         quote: draft.id,
         custom_order: custom_order.id,
-        signature: Some(app.signer.sign("quote", &draft.id.to_string())),
+        signature: app.signer.sign("quote", &draft.id.to_string()),
         currency: draft.currency.clone(),
         name: format!("Custom piece {}", custom_order.display_number()),
         description: Some(draft.description.clone()),

@@ -182,17 +182,11 @@ pub struct RefusalEmailData {
     pub customer_name: Option<String>,
     pub amount: Cents,
     pub currency: String,
-    /// Planned refund: less than the amount when part of it was refunded before. `None` in emails of earlier versions.
-    #[serde(default)]
-    pub due: Option<Cents>,
+    /// Planned refund: less than the amount when part of it was refunded before.
+    pub due: Cents,
     pub why: PaymentRefusal,
-    /// The customer gets an email, too. They always did when emails did not say so.
-    #[serde(default = "yes")]
+    /// The customer gets an email, too.
     pub is_customer_told: bool,
-}
-
-fn yes() -> bool {
-    true
 }
 
 /// Reason for refunding a payment in full.

@@ -325,7 +325,7 @@ fn refusal() -> RefusalEmailData {
         customer_name: Some("Maya Tallchief".to_owned()),
         amount: Cents(21_500),
         currency: "usd".to_owned(),
-        due: Some(Cents(21_500)),
+        due: Cents(21_500),
         why: PaymentRefusal::SoldMeanwhile,
         is_customer_told: true,
     }

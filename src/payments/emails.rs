@@ -59,7 +59,7 @@ pub async fn refuse(
         customer_name: session.customer_name.clone(),
         amount,
         currency: session.currency.clone(),
-        due: Some(due),
+        due,
         why: refused.why,
         is_customer_told: shopper.is_some(),
     };

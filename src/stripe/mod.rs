@@ -316,14 +316,12 @@ impl Stripe {
                 &new.currency,
             ));
         }
-        let mut metadata = HashMap::from([
+        let metadata = HashMap::from([
             // The old service's name, which its links still in use have.
             ("custom_request_id".to_owned(), new.custom_order.to_string()),
             ("quote_id".to_owned(), new.quote.to_string()),
+            ("quote_signature".to_owned(), new.signature.clone()),
         ]);
-        if let Some(signature) = &new.signature {
-            metadata.insert("quote_signature".to_owned(), signature.clone());
-        }
         let mut intent = CreatePaymentLinkPaymentIntentData::new();
         intent.metadata = Some(metadata.clone());
         let mut after =
@@ -719,11 +717,8 @@ fn currency(code: &str) -> Currency {
 
 /// Destination countries, in the type of a request.
 fn countries<T: FromStr<Err = Infallible>>(named: &[String]) -> Vec<T> {
-    let country = |code: &str| code.parse().unwrap_or_else(|error| match error {});
-    match named {
-        [] => session::COUNTRIES.into_iter().map(country).collect(),
-        named => named.iter().map(|code| country(code)).collect(),
-    }
+    let country = |code: &String| code.parse().unwrap_or_else(|error| match error {});
+    named.iter().map(country).collect()
 }
 
 fn shipping_option(

@@ -19,10 +19,8 @@ const DESCRIPTION_CHARS: usize = 5_000;
 pub struct NewPaymentLink {
     pub quote: QuoteId,
     pub custom_order: CustomOrderId,
-    /// Stored in the metadata; it proves that a link is ours even when the quote is lost. `None` in requests of earlier
-    /// versions.
-    #[serde(default)]
-    pub signature: Option<String>,
+    /// Stored in the metadata; it proves that a link is ours even when the quote is lost.
+    pub signature: String,
     /// Three lower-case letters (ISO 4217).
     pub currency: String,
     /// Name of the piece's line.
@@ -34,8 +32,7 @@ pub struct NewPaymentLink {
     pub shipping_name: String,
     /// Without shipping costs, there is no shipping line.
     pub shipping: Cents,
-    /// Destination countries (ISO 3166). Empty in requests of earlier versions: all countries that the shop ships to.
-    #[serde(default)]
+    /// Destination countries (ISO 3166).
     pub countries: Vec<String>,
     /// Destination after payment.
     pub return_url: String,
@@ -91,7 +88,7 @@ mod tests {
             NewPaymentLink {
                 quote: QuoteId::new(),
                 custom_order: CustomOrderId::new(),
-                signature: None,
+                signature: String::new(),
                 currency: "usd".to_owned(),
                 name: "Custom piece".to_owned(),
                 description: description.map(str::to_owned),

@@ -45,10 +45,8 @@ pub struct NewSession {
     pub shipping_days: (u32, u32),
     /// Other rates for the shopper to choose. Used only when the country is unknown, because Stripe cannot tie a rate
     /// to a country.
-    #[serde(default)]
     pub other_shipping: Vec<ShippingOption>,
-    /// Destination countries (ISO 3166). Empty in requests of earlier versions: all countries that the shop ships to.
-    #[serde(default)]
+    /// Destination countries (ISO 3166).
     pub countries: Vec<String>,
     pub success_url: String,
     pub cancel_url: String,
@@ -94,8 +92,7 @@ impl NewSession {
 /// One line: a Stripe price, or name and amount when there is none (yet).
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct SessionLine {
-    /// Stored in the metadata, from which a lost order can be recreated. `None` in requests of earlier versions.
-    #[serde(default)]
+    /// Stored in the metadata, from which a lost order can be recreated.
     pub product: Option<ProductId>,
     pub price: Option<String>,
     pub name: String,

@@ -59,12 +59,7 @@ impl Wakes {
 
     async fn wake_due(&self, app: &App) -> Result<()> {
         let mut conn = app.db.acquire().await?;
-        let mut due = jobs::due_lanes(&mut conn).await?;
-        if due.contains(&Lane::Legacy) {
-            jobs::sort_legacy(&mut conn).await?;
-            due = jobs::due_lanes(&mut conn).await?;
-        }
-        for lane in due {
+        for lane in jobs::due_lanes(&mut conn).await? {
             self.of(lane).notify_one();
         }
         Ok(())

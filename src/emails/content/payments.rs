@@ -25,7 +25,7 @@ pub fn could_not_fulfill(refusal: &RefusalEmailData, shop: &str) -> EmailContent
              gladly send you a new one."
         }
     };
-    let is_back = refusal.due.is_some_and(|due| due <= Cents::ZERO);
+    let is_back = refusal.due <= Cents::ZERO;
     let (heading, how) = match is_back {
         false => (
             "Your payment is on its way back",
@@ -67,7 +67,7 @@ pub fn could_not_fulfill_notice(refusal: &RefusalEmailData) -> EmailContent {
     let mut details = vec![("For", refusal.about.clone())];
     details.extend(refusal.customer_name.clone().map(|name| ("From", name)));
     details.push(("Amount", amount.clone()));
-    let is_back = refusal.due.is_some_and(|due| due <= Cents::ZERO);
+    let is_back = refusal.due <= Cents::ZERO;
     let (subject, preview) = match refusal.amount == Cents::ZERO {
         true => (NOTHING_PAID, why.to_owned()),
         false => (GIVEN_BACK, format!("{amount}. {why}")),

@@ -37,7 +37,7 @@ pub struct Refund {
     pub reason: String,
     /// Pieces returned to stock with it.
     pub restocked: i32,
-    /// None where nobody asked for it, or an earlier version was asked.
+    /// `None` for a refund that the shop planned by itself, and for a retry.
     pub asked: Option<Json<AskedRefund>>,
     pub state: RefundState,
     pub attempts: i32,

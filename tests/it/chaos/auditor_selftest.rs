@@ -291,12 +291,12 @@ const BREACHES: [Breach; 54] = [
     ),
     // What hangs
     ours(
-        "select graphile_worker.add_job('spirit_beads', '{\"job\": \"sweep\"}');
+        "select graphile_worker.add_job('clock', '{\"job\": \"sweep\"}');
          update graphile_worker._private_jobs set locked_at = now() - interval '5 hours', locked_by = 'nobody'",
         &["job stuck"],
     ),
     ours(
-        "select graphile_worker.add_job('spirit_beads', '{\"job\": \"sweep\"}');
+        "select graphile_worker.add_job('clock', '{\"job\": \"sweep\"}');
          update graphile_worker._private_jobs set attempts = max_attempts",
         &["job dead"],
     ),

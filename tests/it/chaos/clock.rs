@@ -64,7 +64,7 @@ pub async fn pass(world: &World, hours: f64) {
 pub async fn strike(world: &World) {
     for job in ["sweep", "reconcile"] {
         let queued = sqlx::query(
-            "select graphile_worker.add_job('spirit_beads', json_build_object('job', $1::text), job_key := $1::text)",
+            "select graphile_worker.add_job('clock', json_build_object('job', $1::text), job_key := $1::text)",
         );
         let _ = queued.bind(job).execute(&world.shop).await;
     }

@@ -249,7 +249,7 @@ async fn furnish(shop: &Shop, admin: &Client) {
         .await
         .expect("an event");
     for sql in ["sweep", "reconcile", "sweep_images"] {
-        sqlx::query("select id from graphile_worker.add_job('spirit_beads', json_build_object('job', $1), run_at := now() + interval '1 hour')")
+        sqlx::query("select id from graphile_worker.add_job('clock', json_build_object('job', $1), run_at := now() + interval '1 hour')")
             .bind(sql)
             .execute(&shop.db)
             .await

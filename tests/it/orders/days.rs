@@ -115,7 +115,7 @@ async fn a_quote_lapses_when_its_day_is_over_in_the_shop_and_not_before() {
         let shop = Shop::open_with(&[("SHOP_TIME_ZONE", name)]).await;
         let id = quoted(&shop, 1).await;
         let admin = shop.admin(&[Scope::CustomOrders]).await;
-        // An earlier version let it end in the midst of a day: the day still holds to its end.
+        // In the midst of a day, as after a change of the zone: the day still holds to its end.
         let today = calendar::start_of(calendar::day(Utc::now(), zone), zone);
         for (until, status) in [
             (today + TimeDelta::microseconds(1), "approved"),

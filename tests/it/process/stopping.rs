@@ -60,7 +60,7 @@ async fn a_request_a_webhook_and_a_job_are_finished_however_often_it_is_told_to_
         .execute(&mut *lock)
         .await
         .expect("a lock");
-    sqlx::query("select graphile_worker.add_job('spirit_beads', $1::json)")
+    sqlx::query("select graphile_worker.add_job('sync', $1::json)")
         .bind(json!({"job": "sync_product", "product": piece}))
         .execute(&shop.db)
         .await

@@ -1,4 +1,4 @@
-//! The queue under load: floods in one lane keep no other waiting, and what an earlier version queued is done.
+//! The queue under load: floods in one lane keep no other waiting.
 //!
 //! `cargo test --test it jobs:: -- --nocapture` tells the figures.
 
@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 use spirit_beads::auth::Scope;
-use spirit_beads::jobs::{self, Lane};
 
 use crate::process::until;
 use crate::support::{Shop, card, session_of};
@@ -161,46 +160,4 @@ async fn a_job_alone_is_done_at_once() {
     println!("confirmed {:?} after checkout and payment", began.elapsed());
     assert!(began.elapsed() < SOON);
     at_work.stop().await;
-}
-
-#[tokio::test]
-async fn jobs_queued_by_an_earlier_version_run_in_the_lane_where_they_belong() {
-    let shop = Shop::open().await;
-    let moon = shop.stocks("Moon", 1).await;
-    shop.sells(&moon).await;
-    // As it was queued before there were lanes: the emails in the end, in a queue of their own.
-    shop.floods("spirit_beads", "render_image", "image", 2000)
-        .await;
-    sqlx::query(
-        "with old as (
-             delete from graphile_worker._private_jobs
-             where payload ->> 'job' in ('send_email', 'sync_product')
-             returning payload
-         )
-         select graphile_worker.add_job(
-             'spirit_beads', payload,
-             queue_name := case payload ->> 'job' when 'send_email' then 'emails' end)
-         from old",
-    )
-    .execute(&shop.db)
-    .await
-    .expect("old jobs");
-    let mut conn = shop.db.acquire().await.expect("a connection");
-    assert_eq!(
-        jobs::due_lanes(&mut conn).await.expect("the queue"),
-        [Lane::Legacy]
-    );
-
-    let at_work = shop.works();
-    let began = Instant::now();
-    until("the confirmation is sent", async || shop.mail().len() == 1).await;
-    assert!(began.elapsed() < SOON, "{:?}", began.elapsed());
-    // One that comes from a process that was not replaced yet.
-    sqlx::query("select graphile_worker.add_job('spirit_beads', '{\"job\": \"sweep\"}')")
-        .execute(&shop.db)
-        .await
-        .expect("an old job");
-    until("nothing is left", async || shop.waiting("%").await == 0).await;
-    at_work.stop().await;
-    shop.audit().await;
 }

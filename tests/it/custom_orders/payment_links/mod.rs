@@ -5,7 +5,7 @@ mod rules;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use spirit_beads::stripe::{NewPaymentLink, PaymentLink, SessionStatus, StripeError};
+use spirit_beads::stripe::{COUNTRIES, NewPaymentLink, PaymentLink, SessionStatus, StripeError};
 use spirit_beads::types::ids::{CustomOrderId, QuoteId};
 use spirit_beads::types::money::Cents;
 use stripe_sandbox::Fault;
@@ -22,14 +22,14 @@ fn new_link() -> NewPaymentLink {
     NewPaymentLink {
         quote,
         custom_order: CustomOrderId::new(),
-        signature: None,
+        signature: "signed".to_owned(),
         currency: "usd".to_owned(),
         name: "Custom piece".to_owned(),
         description: Some("A case with <b>turtles".to_owned()),
         amount: Cents(9_000),
         shipping_name: "Shipping".to_owned(),
         shipping: Cents(500),
-        countries: Vec::new(),
+        countries: COUNTRIES.map(str::to_owned).to_vec(),
         return_url: RETURN.to_owned(),
         key: format!("quote-{quote}"),
     }
@@ -118,7 +118,11 @@ async fn a_link_is_for_one_payment_of_the_price_and_the_shipping() {
     assert!(link.active && link.url.starts_with(&shop.address));
     let known = at_stripe(&shop).await;
     assert_eq!(known["id"], link.id);
-    let names = json!({"custom_request_id": new.custom_order, "quote_id": new.quote});
+    let names = json!({
+        "custom_request_id": new.custom_order,
+        "quote_id": new.quote,
+        "quote_signature": new.signature
+    });
     assert_eq!(known["metadata"], names);
     assert_eq!(known["payment_intent_data"]["metadata"], names);
     assert_eq!(
