@@ -237,6 +237,7 @@ async fn ship_orders(
         Ok(_) => false,
         Err(error) => error.status().is_server_error(),
     };
+    // With nothing shipped, the whole request may be repeated, which a 5xx says to programs.
     if outcomes.iter().all(Result::is_err)
         && let Some(at) = outcomes.iter().position(failed)
         && let Err(error) = outcomes.swap_remove(at)

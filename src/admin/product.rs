@@ -392,6 +392,7 @@ pub async fn change_stock(
                 "Must be a whole number from 1 on.",
             ));
         }
+        // A stand-in for a faulty number, so that the errors of the other fields are found, too.
         let fields = [
             ("delta", Value::from(sign * pieces.unwrap_or(1))),
             ("reason", reason.into()),
@@ -402,6 +403,7 @@ pub async fn change_stock(
         let mut tx = app.db.begin().await?;
         let done = products::change_stock(&mut tx, &context.actor()?, &id, input).await;
         let stock = match with_field_errors(done, field_errors) {
+            // Beside the number, which the owner can lower.
             Err(Error::Conflict(Code::StockIsHeld, sentence)) => {
                 Err(Error::invalid("pieces", sentence))
             }

@@ -160,6 +160,7 @@ pub(super) async fn take(
     user: UserId,
     code: &str,
 ) -> Result<bool> {
+    // Under the user's lock, a code that is sent twice at the same moment counts once.
     let found = users::lock(conn, user, false).await?;
     let (Some(key), last, now) = factor(conn, user).await? else {
         return Ok(false);
@@ -175,6 +176,7 @@ pub(super) async fn take(
             .await?;
         return Ok(true);
     }
+    // Not a code of the app: perhaps a recovery code, which is gone once it is used.
     let used = sqlx::query("delete from recovery_codes where user_id = $1 and hash = $2")
         .bind(user)
         .bind(sha256(&plain(code)))

@@ -71,6 +71,8 @@ pub async fn sign_in(app: &App, email: &str, password: &Secret, visit: &Visit) -
     .fetch_optional(&app.db)
     .await?;
     let hash = found.as_ref().map(|(_, hash)| hash.clone());
+    // Even without such a user, so that the time does not tell which accounts exist. No transaction is open meanwhile:
+    // hashing is slow on purpose.
     let right = password::verify(password, hash).await?;
     let Some((user, hash)) = found.filter(|_| right) else {
         return Ok(SignedIn::Wrong);

@@ -263,6 +263,7 @@ pub async fn create_token(
     .bind(actor.token)
     .fetch_optional(&mut *conn)
     .await?;
+    // Of two requests at once that found the name free, the constraint lets one insert it.
     let made: Token = made.ok_or_else(name_taken)?;
     let object = made.object();
     audit::record(

@@ -38,6 +38,7 @@ pub async fn make_link(app: &App, quote: QuoteId) -> Result<()> {
     let Some(call) = store::find_stripe_request(&mut conn, quote).await? else {
         return Ok(());
     };
+    // No connection is held while Stripe answers.
     drop(conn);
     let made = match find_made(app, &row, &call).await {
         Ok(Some(link)) => Ok(link),
@@ -60,6 +61,7 @@ pub async fn make_link(app: &App, quote: QuoteId) -> Result<()> {
             Ok(())
         }
         Err((error, needs_new_key)) => {
+            // Under the same key, Stripe would repeat its answer.
             let next = needs_new_key.then(|| NewPaymentLink {
                 key: format!(
                     "{}-{}",

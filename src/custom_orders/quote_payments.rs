@@ -32,6 +32,7 @@ pub async fn pay(
     quote: QuoteId,
     receipt: &Receipt,
 ) -> Result<QuotePayment> {
+    // Locked before its quote is read: a withdrawal or a second payment comes before or after all of this.
     let custom_order = custom_order_of(conn, quote).await?;
     let quote = store::find_quote(conn, quote)
         .await?

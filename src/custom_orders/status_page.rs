@@ -110,6 +110,7 @@ pub async fn status(
     query: Query,
     headers: HeaderMap,
 ) -> Result<Response> {
+    // One error for a bad id, a bad token and a missing custom order: it tells nobody which exist.
     const UNKNOWN: Error = Error::NotFound("CustomOrder");
     let id = id.parse().map(CustomOrderId).map_err(|_| UNKNOWN)?;
     let token = query.get("token").unwrap_or_default();
@@ -141,6 +142,7 @@ pub async fn status(
     for (name, value) in [
         (header::CACHE_CONTROL, "no-store"),
         (header::VARY, "Accept"),
+        // The address has the token, which the pages that it links to must not learn.
         (header::REFERRER_POLICY, "no-referrer"),
         (
             header::CONTENT_SECURITY_POLICY,

@@ -88,6 +88,7 @@ pub async fn open(
     let mut conn = owner.acquire().await.context("connecting to PostgreSQL")?;
     checks::server(&mut conn).await?;
     checks::owner(&mut conn).await?;
+    // After the checks: a database that does not suit the shop is left as it was.
     migrate(&owner).await?;
 
     let route = if name == "DATABASE_URL" {
@@ -103,6 +104,7 @@ pub async fn open(
     let serving = serving
         .as_mut()
         .map_err(|error| anyhow::anyhow!("connecting to PostgreSQL: {error}"))?;
+    // A pooler may lead elsewhere, or sign in as another role, than the connection that migrated.
     checks::same_database(&mut conn, serving).await?;
     checks::server_role(serving).await?;
     if route == Route::TransactionPooler {

@@ -96,6 +96,7 @@ pub async fn attempt(app: &App, id: EmailId) -> Result<Option<DeliveryAttempt>> 
     let branding = branding(app).await?;
     let mut conn = app.db.acquire().await?;
     let Some(begun) = store::begin(&mut conn, id, LEASE, PATIENCE).await? else {
+        // An earlier email to the same customer goes first.
         if store::is_queued(&mut conn, id).await? {
             jobs::enqueue_in(&mut conn, &Job::SendEmail { email: id }, TURN).await?;
         }
@@ -229,6 +230,7 @@ pub async fn record(conn: &mut PgConnection, attempt: &DeliveryAttempt) -> Resul
         wait,
         copy_only,
     };
+    // Another worker has taken the email over since, and records its own end.
     if !store::end(conn, email, number, &ending).await? {
         warn!(%email, attempt = number, state = state.as_str(), "an attempt ended after its lease");
         return Ok(None);

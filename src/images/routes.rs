@@ -51,6 +51,7 @@ async fn upload(State(app): State<App>, admin: Admin, request: Request) -> Resul
     let deadline = request.extensions().get().cloned();
     let form = images::read_form(&app.storage, request, FIELD).await?;
     let limits = app.storage.limits();
+    // Refused before anything is stored.
     if form.surplus > 0 {
         let sentence = format!("Up to {} images at once are allowed.", limits.files);
         return Err(Error::invalid(FIELD, sentence));

@@ -52,6 +52,7 @@ pub async fn serve(
     };
     let found = found.ok_or(Error::NotFound(""))?;
     let known = found.tag.as_deref();
+    // Before the storage is asked: the tag of our own images follows from their address.
     if known.is_some_and(|tag| names(headers, header::IF_NONE_MATCH, tag)) {
         return not_modified(&found, known, None);
     }
@@ -60,9 +61,11 @@ pub async fn serve(
         let object = object.ok_or(Error::NotFound(""))?;
         return whole(found, headers, object).await;
     };
+    // The size decides which ranges exist.
     let meta = storage.objects.head(&found.path).await?;
     let meta = meta.ok_or(Error::NotFound(""))?;
     let tag = found.tag.clone().or_else(|| tag_of(&meta));
+    // The caller has a part of another version, and cannot use the rest of this one: it gets the whole file.
     let is_stale = match headers.get(header::IF_RANGE) {
         None => false,
         Some(seen) => tag.as_deref() != seen.to_str().ok(),
@@ -86,6 +89,7 @@ pub async fn serve(
     let object = storage.objects.get(&found.path, range.clone()).await?;
     let object = object.ok_or(Error::NotFound(""))?;
     let mut response = whole(found, headers, object).await?;
+    // A 304 has no range.
     if let (Some(range), StatusCode::OK) = (range, response.status()) {
         let shown = format!("bytes {}-{}/{}", range.start, range.end - 1, meta.size);
         *response.status_mut() = StatusCode::PARTIAL_CONTENT;

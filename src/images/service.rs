@@ -87,6 +87,7 @@ async fn prepare(
         .map_err(anyhow::Error::from)?;
     let content = upload.into_bytes().await?;
     let limits = storage.limits();
+    // Measured first, because the decoding waits for as much memory as it needs.
     let (content, pixels) = storage
         .work(0, move || {
             let pixels = intake::measure(&content, &limits)?;
@@ -228,6 +229,7 @@ pub async fn sweep(storage: &Storage, db: &PgPool) -> Result<ImageSweep> {
     }
     let now = Utc::now();
     let mut old = storage.objects.storage_keys().await?;
+    // Younger folders may belong to an upload whose row is not committed yet.
     old.retain(|key| made_at(key).is_some_and(|at| now - at > ORPHANED));
     for key in store::unknown_keys(&mut *db.acquire().await?, &old).await? {
         storage.objects.remove(&key).await?;

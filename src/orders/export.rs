@@ -139,6 +139,7 @@ pub fn export(app: App, query: &Query) -> Result<Response> {
             let Some(after) = after else {
                 return Ok::<_, Error>(None);
             };
+            // A connection for each part, so that a slow download does not hold one to its end.
             let mut conn = app.db.acquire().await?;
             let entries = store::list_paid(&mut conn, begin, end, after, ROWS).await?;
             let lines = match kind {
@@ -158,6 +159,7 @@ pub fn export(app: App, query: &Query) -> Result<Response> {
             let mark = if after.is_none() { BYTE_ORDER_MARK } else { "" };
             let text = csv(mark, &rows)?;
             let full = i64::try_from(entries.len()).is_ok_and(|rows| rows == ROWS);
+            // The next part begins after the last order of this one, whatever was paid in the meantime.
             let last = entries.last().filter(|_| full);
             let next = last.and_then(|last| Some((last.order.paid_at?, last.order.id)));
             Ok(Some((text, next.map(Some))))

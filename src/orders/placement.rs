@@ -83,6 +83,7 @@ pub async fn place(
     };
     let wanted = cart.quantities();
     let mut ids: Vec<ProductId> = wanted.keys().cloned().collect();
+    // One lock for the old and the new pieces: in two steps, two carts could take them in opposite orders and deadlock.
     ids.extend(freed.iter().map(|(id, _)| id.clone()));
     let mut locks = products::lock(conn, &ids).await?;
     // Released even if the new cart cannot be bought.
@@ -90,6 +91,7 @@ pub async fn place(
         products::release(conn, &freed).await?;
         let note = "replaced by a new checkout";
         store::set_status(conn, order, Status::Cancelled, "shopper", note).await?;
+        // The products were read before the release.
         for (id, quantity) in &freed {
             if let Some(lock) = locks.get_mut(id) {
                 lock.reserved -= quantity;

@@ -63,6 +63,7 @@ pub async fn restock(
         .await?
         .ok_or(Error::NotFound("Order"))?;
     let row = new.row(id);
+    // Under the order's lock: a repeat that comes at the same moment finds what the first call stored.
     if let Some(known) = store::find_restock(conn, new.id).await? {
         return match known == row {
             true => Ok(false),
@@ -74,6 +75,7 @@ pub async fn restock(
     }
     check_reason(&row.reason)?;
     restock_pieces(conn, actor, id, &new.pieces).await?;
+    // The lock covers one order only: another order may have used this id since.
     if !store::insert_restock(conn, new.id, &row, &actor.name).await? {
         return Err(differs());
     }

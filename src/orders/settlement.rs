@@ -37,11 +37,15 @@ pub async fn pay(conn: &mut PgConnection, id: OrderId, receipt: &Receipt) -> Res
     if order.status != Status::Pending && !order.status.is_released() {
         return Ok(Settlement::AlreadyPaid(order));
     }
+    // After the order (lock order), and held until the stock is taken, so that no other cart gets these pieces in
+    // between.
     let (lines, locks) = lock_lines(conn, id).await?;
+    // Before the amounts are compared: the shopper may have chosen another zone's rate on the payment page.
     let order = match receipt.chosen_shipping {
         Some((zone, price)) => store::choose_shipping(conn, &order, zone, price).await?,
         None => order,
     };
+    // Stripe adds the tax on its page, so the order's own total has none.
     let expected = order.total.plus(receipt.tax);
     if expected != Some(receipt.total) || receipt.currency != order.currency {
         let order = if order.status == Status::Pending {
@@ -62,6 +66,7 @@ pub async fn pay(conn: &mut PgConnection, id: OrderId, receipt: &Receipt) -> Res
     if order.status == Status::Pending {
         products::take_held(conn, id, &lines, "stripe").await?;
     } else {
+        // Late money: the hold is gone, and other shoppers may hold the pieces by now.
         let there = lines.iter().all(|(product, quantity)| {
             locks
                 .get(product)
@@ -79,6 +84,7 @@ pub async fn pay(conn: &mut PgConnection, id: OrderId, receipt: &Receipt) -> Res
     let outside_zone =
         matches!((order.shipping_zone, paid_zone), (Some(zone), Some(paid)) if zone != paid);
     let order = store::set_paid(conn, &order, receipt, outside_zone).await?;
+    // Flagged, not refused: the owner can still ask for the difference, or refund.
     if outside_zone {
         let text = "the address lies outside the shipping zone that was paid";
         let cause = format!("outside_zone:{id}");

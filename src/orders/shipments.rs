@@ -132,6 +132,7 @@ impl NewShipment {
                 .map(str::to_owned)
         };
         let number = given(&self.tracking_number);
+        // The number becomes a part of the carrier's address, where other characters would change its meaning.
         let is_plain = |number: &str| {
             number.len() <= 100
                 && number
@@ -163,6 +164,7 @@ impl NewShipment {
                 url
             }
         };
+        // An address given with the shipment wins over the one derived from the number.
         let url = url.or_else(|| {
             let known = CARRIERS
                 .iter()
@@ -264,6 +266,7 @@ pub async fn ship(
             ),
         ));
     }
+    // Held until the commit: a sweep that ran now would delete an image that nothing refers to yet.
     let kept = images::hold(conn, &images).await?;
     if let Some(at) = images.iter().position(|id| !kept.contains_key(id)) {
         return Err(Error::invalid(
@@ -283,6 +286,7 @@ pub async fn ship(
         Some(number) => format!("{} {number}", shipment.carrier),
         None => shipment.carrier.clone(),
     };
+    // The timeline keeps which warning was confirmed, and by whom.
     if !warnings.is_empty() {
         note = format!("{note}; confirmed although {}", warnings.join("; "));
     }

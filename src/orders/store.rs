@@ -112,6 +112,7 @@ pub async fn insert<'a>(
         prices.push(line.unit_price);
         quantities.push(line.quantity);
     }
+    // A delivered order is a sale by hand: its lines are shipped from the start, so nothing of it waits to be packed.
     let order = sqlx::query_as(
         concat!(
             "with placed as (

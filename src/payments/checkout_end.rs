@@ -38,9 +38,11 @@ async fn end_session(app: &App, order: OrderId) -> Result<Ended> {
     let (true, Some(checkout)) = (pending, checkout) else {
         return Ok(Ended::NotPending);
     };
+    // No connection is held while Stripe answers.
     drop(conn);
     let id = match checkout.session_id {
         Some(id) => id,
+        // The answer was lost. The same request under the same key returns the session, if there is one.
         None => match app.stripe.create_session(&checkout.request.0).await {
             Ok(session) => session.id,
             Err(StripeError::Refused { .. }) => return Ok(Ended::Unpaid),
@@ -57,6 +59,7 @@ async fn end_session(app: &App, order: OrderId) -> Result<Ended> {
             "session {} is {}",
             session.id, session.status
         )))),
+        // Stripe does not know the session, so nobody can pay it.
         Err(error) if error.is_missing() => Ok(Ended::Unpaid),
         Err(error) => Err(unavailable(error)),
     }
@@ -136,6 +139,7 @@ async fn end_checkout(
             tx.commit().await?;
             Ok(Cancelled::Free(origin))
         }
+        // Only the owner gives up the pieces of a payment under way. Where the shopper goes back, the order stays.
         (Ok(Ended::Processing(session)), Some(actor)) => {
             sessions::settle(&mut tx, app, order, &session).await?;
             let note = "hold released; the delayed payment may still arrive";
@@ -158,6 +162,7 @@ async fn end_checkout(
                 Cancelled::Free(origin)
             })
         }
+        // Going back must work for the shopper while Stripe is down, too.
         (Err(error), _) => {
             warn!(%order, %error, "a canceled checkout could not be ended; its hold will expire");
             Ok(Cancelled::Held(origin))
@@ -213,6 +218,7 @@ pub async fn settle_unheard(app: &App, order: OrderId) -> Result<()> {
         Err(error) => return Err(unavailable(error)),
     };
     let mut conn = app.db.acquire().await?;
+    // Recorded before the next call, so that a crash does not lose the session again.
     store::record_session(&mut conn, order, &session.id, None).await?;
     drop(conn);
     let session = app

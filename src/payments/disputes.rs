@@ -96,6 +96,7 @@ async fn tell(
     as_of: DateTime<Utc>,
 ) -> Result<()> {
     let source = source_of_dispute(now);
+    // Only a new state is news: Stripe also reports new deadlines and new evidence.
     if before.is_none_or(|before| before.state != now.state) {
         note(conn, subject, &line(before, now)).await?;
     }

@@ -196,6 +196,7 @@ pub async fn reconcile(app: &App, progress: &(dyn Fn(u64, u64) + Sync)) -> Resul
     let mut all = 0;
     let mut after: Option<String> = None;
     loop {
+        // No connection is held while Stripe lists.
         let page = list(app, since, after.as_deref()).await?;
         done.listed += u32::try_from(page.events.len()).unwrap_or(u32::MAX);
         let last = page.events.last().and_then(id_of).map(str::to_owned);
@@ -226,6 +227,7 @@ pub async fn reconcile(app: &App, progress: &(dyn Fn(u64, u64) + Sync)) -> Resul
     }
 
     let mut conn = app.db.acquire().await?;
+    // Otherwise the next run lists the same events again. Those that are stored are skipped or retried from there.
     if done.unstored.is_empty() {
         store::move_cursor(&mut conn, started).await?;
     }

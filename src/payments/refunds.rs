@@ -139,6 +139,7 @@ pub async fn refund(
     new: &NewRefund,
 ) -> Result<()> {
     let paid = PaidSubject::find(conn, subject).await?;
+    // First of all, because a repeat must succeed even when its first call left nothing to refund.
     if is_planned(conn, &paid, new).await? || restock_alone(conn, actor, &paid, new).await? {
         return Ok(());
     }
@@ -148,6 +149,7 @@ pub async fn refund(
     if is_planned(conn, &paid, new).await? {
         return Ok(());
     }
+    // After the payment (lock order).
     paid.lock(conn).await?;
     let left = left(conn, &payment_id, &payment).await?;
     if left <= Cents::ZERO {
@@ -179,6 +181,7 @@ pub async fn refund(
     }
     let reason = new.reason.trim();
     orders::check_reason(reason)?;
+    // In the same transaction as the money: a crash cannot return the one without the other.
     match payment.order_id {
         Some(order) if payment.outcome == Some(PaymentOutcome::Settled) => {
             orders::restock_pieces(conn, actor, order, &new.restock).await?;
@@ -306,6 +309,7 @@ async fn retried(conn: &mut PgConnection, id: RefundId, actor: &str) -> Result<R
     let found = store::find(conn, id).await?;
     let payment_id = found.ok_or(Error::NotFound("Refund"))?.payment_id;
     let payment = payments::lock_payment(conn, &payment_id).await?;
+    // Read again under the payment's lock: Stripe may have reported on it in the meantime.
     let found = store::find(conn, id).await?;
     let refund = found.ok_or(Error::NotFound("Refund"))?;
     match refund.state {
@@ -322,6 +326,7 @@ async fn retried(conn: &mut PgConnection, id: RefundId, actor: &str) -> Result<R
             ));
         }
     }
+    // A failed refund is final; another row replaces it, once.
     if let Some(made) = store::find_retry(conn, id).await? {
         return Ok(made);
     }
@@ -338,6 +343,7 @@ async fn retried(conn: &mut PgConnection, id: RefundId, actor: &str) -> Result<R
         amount,
         reason: &refund.reason,
         actor,
+        // The failed refund has returned its pieces already.
         restocked: 0,
         asked: None,
         retry_of: Some(id),

@@ -102,6 +102,7 @@ async fn settle_lost(conn: &mut PgConnection, app: &App, session: &Session) -> R
                 order: Some(order.id),
                 ..Cause::default()
             };
+            // Nothing is known that could be shipped, so the money goes back.
             let refused = RefusedPayment {
                 cause,
                 name: order.display_number(),
@@ -216,6 +217,7 @@ pub async fn settle(
 /// Settles a payment, which ends as a paid order or as a full refund (P2).
 async fn settle_payment(conn: &mut PgConnection, order: OrderId, session: &Session) -> Result<()> {
     let payment_id = payment_id(session);
+    // First of all (lock order). Two events about one payment are settled one after the other.
     let payment = store::lock_payment(conn, payment_id).await?;
     if payment.outcome.is_some() {
         return store::set_checkout_state(conn, order, CheckoutState::Complete, None).await;
@@ -350,6 +352,7 @@ fn receipt(session: &Session) -> Result<Receipt> {
 async fn settled(conn: &mut PgConnection, cause: Cause, session: &Session) -> Result<()> {
     let id = payment_id(session);
     store::record_payment(conn, id, cause, session, PaymentOutcome::Settled).await?;
+    // Refunds and disputes may have been reported before their payment.
     refunds::apply(conn, id).await?;
     disputes::payment_known(conn, id).await
 }
@@ -371,6 +374,7 @@ async fn refuse(
         PaymentRefusal::AmountDiffers => "the paid amount differs from the requested one",
         PaymentRefusal::QuoteClosed => "the quote was closed",
     };
+    // Part of it may have been refunded at Stripe's dashboard already.
     let refunded = refunds::refunded(conn, id, payment).await?;
     let due = Cents(amount.0 - refunded.0);
     if due > Cents::ZERO {

@@ -111,6 +111,7 @@ pub async fn delete(
 /// 404.
 pub async fn resync(conn: &mut PgConnection, actor: &Actor, id: &str) -> Result<Product> {
     let before = locked(conn, id, None).await?;
+    // A sync alone would trust the price that Stripe once confirmed.
     stripe_sync::doubt_prices(conn, std::slice::from_ref(&before.id)).await?;
     schedule_sync(conn, &before.id).await?;
     let after = store::find(conn, id).await?;

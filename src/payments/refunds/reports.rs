@@ -120,6 +120,7 @@ pub async fn apply(conn: &mut PgConnection, payment_id: &str) -> Result<()> {
     };
     let refunded = refunded(conn, payment_id, &payment).await?;
     let known = store::sum_reports(conn, payment_id, None).await?.refunded;
+    // The charge's sum and the reported refunds disagree, so a report is missing: the job reads them all.
     if payment.refunded_as_of.is_some() && payment.refunded != known {
         let payment = payment_id.to_owned();
         jobs::enqueue(conn, &Job::ReadRefunds { payment }).await?;
@@ -165,6 +166,7 @@ async fn apply_to_order(
     order: OrderId,
     refunded: Cents,
 ) -> Result<()> {
+    // Before the order (lock order).
     let custom_order = custom_orders::lock_of(conn, order).await?;
     let refunds = store::take_unannounced(conn, payment_id).await?;
     for refund in &refunds {

@@ -266,6 +266,7 @@ async fn record(app: &App, id: RefundId, refund: &Refund, tried: RefundAttempt) 
     let payment = &refund.payment_id;
     let mut tx = app.db.begin().await?;
     payments::lock_payment(&mut tx, payment).await?;
+    // Stripe has listed other refunds, too. They may not have been reported yet, and count towards what is left.
     for made in &tried.listed {
         reports::keep(&mut tx, payment, made, None).await?;
     }
@@ -322,6 +323,7 @@ async fn refused(
     error: &str,
 ) -> Result<()> {
     let order = lock_order(conn, refund.order_id).await?;
+    // Read before the refund ends: afterwards it is no longer planned, and no longer counts as money that goes back.
     let was_in_full = match &order {
         Some(order) => orders::is_refunded_in_full(conn, order.id).await?,
         None => false,

@@ -173,6 +173,7 @@ async fn find_price(
     let Some(known) = &row.stripe_price_id else {
         return Ok(None);
     };
+    // A price cannot move to another product at Stripe.
     if row.stripe_product_id.as_deref() != Some(stripe_product) {
         return Ok(None);
     }
