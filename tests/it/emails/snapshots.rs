@@ -94,7 +94,7 @@ fn cases() -> Vec<(String, Email)> {
         let refusal = RefusalEmailData {
             why,
             amount: Cents(amount),
-            due: Some(Cents(due)),
+            due: Cents(due),
             is_customer_told,
             ..refusal.clone()
         };

@@ -424,7 +424,7 @@ async fn furnished() -> Shop {
          values ('0193a000-0000-7000-8000-000000000003', 'pi_1', 100, 100, '', 'test', 'planned')",
         "insert into stripe_events (id, type, status, source, payload) values ('evt_1', 'x', 'failed', 'webhook', '{}')",
         "alter table graphile_worker._private_jobs alter column id restart with 900",
-        "select id from graphile_worker.add_job('spirit_beads', '{\"job\": \"sweep\"}'::json)",
+        "select id from graphile_worker.add_job('clock', '{\"job\": \"sweep\"}'::json)",
     ] {
         sqlx::query(sql).execute(&shop.db).await.expect(sql);
     }
