@@ -37,17 +37,6 @@ pub async fn keep(
         let state = RefundState::from(report.status);
         let error = (state == RefundState::Failed).then_some("the bank returned the money");
         store::set_state(conn, ours, state, Some(&report.id), error).await?;
-        if state != RefundState::Failed {
-            let source = format!("refund_delayed:{ours}");
-            review_items::settle(conn, &source, "stripe", "Stripe has accepted the refund").await?;
-        }
-        if state == RefundState::Succeeded {
-            // The refunds that it replaces need nobody any more.
-            for failed in store::list_replaced(conn, ours).await? {
-                let source = format!("refund:{failed}");
-                review_items::settle(conn, &source, "stripe", "the refund was made again").await?;
-            }
-        }
     }
     Ok(())
 }
@@ -150,6 +139,26 @@ pub async fn apply(conn: &mut PgConnection, payment_id: &str) -> Result<()> {
         }
         let item = NewItem::new(Kind::RefundFailed, format!("refund:{}", failed.id), why);
         flag(conn, order, custom_order, &item).await?;
+    }
+    settle_items(conn, payment_id, &payment).await
+}
+
+/// Settles the review items of refunds that need nobody any more. Review items are locked after the order, so this
+/// comes last.
+async fn settle_items(conn: &mut PgConnection, payment_id: &str, payment: &Payment) -> Result<()> {
+    for (ours, state) in store::list_tried(conn, payment_id).await? {
+        let why = match state {
+            RefundState::Failed => "Stripe has refused the refund",
+            _ => "Stripe has accepted the refund",
+        };
+        let source = format!("refund_delayed:{ours}");
+        review_items::settle(conn, &source, "stripe", why).await?;
+        if state == RefundState::Succeeded {
+            for failed in store::list_replaced(conn, ours).await? {
+                let source = format!("refund:{failed}");
+                review_items::settle(conn, &source, "stripe", "the refund was made again").await?;
+            }
+        }
     }
     // However the money went back in the end, a failed refund of it needs nobody any more.
     for failed in store::list_made_good(conn, payment_id, payment.amount).await? {

@@ -113,6 +113,21 @@ pub async fn find(conn: &mut PgConnection, id: RefundId) -> Result<Option<Refund
     Ok(refund)
 }
 
+/// The shop's refunds of a payment that Stripe has answered, oldest first.
+pub async fn list_tried(
+    conn: &mut PgConnection,
+    payment_id: &str,
+) -> Result<Vec<(RefundId, RefundState)>> {
+    let tried = sqlx::query_as(
+        "select id, state from refunds where payment_id = $1 and state <> 'planned'
+         order by created_at, id",
+    )
+    .bind(payment_id)
+    .fetch_all(conn)
+    .await?;
+    Ok(tried)
+}
+
 /// The failed refunds that this one was made in place of, one after the other: their ids, ours and Stripe's.
 pub async fn list_replaced(conn: &mut PgConnection, id: RefundId) -> Result<Vec<String>> {
     let ids = sqlx::query_scalar(

@@ -219,6 +219,33 @@ async fn a_refund_that_fails_for_long_is_shown_once_and_tried_on() {
 }
 
 #[tokio::test]
+async fn a_refund_that_waited_long_is_looked_at_no_more_once_stripe_has_answered() {
+    for (answer, is_made) in [(None, true), (Some("charge_disputed"), false)] {
+        let (shop, session, admin) = one_sold().await;
+        shop.stripe.fail_next(REFUND, Fault::ServerError, 100);
+        admin.post(&format!("{ORDER}refund/"), &json!({})).await;
+        sqlx::query("update refunds set created_at = now() - interval '2 hours'")
+            .execute(&shop.db)
+            .await
+            .expect("an old refund");
+        assert_eq!(shop.run_failing_jobs().await.len(), 1);
+        let why = shop.review_text(&session).await;
+        assert!(why.contains("does not go through yet"), "{why}");
+
+        shop.stripe.clear_faults();
+        if let Some(code) = answer {
+            shop.stripe.fail_next(REFUND, refused(code), 1);
+        }
+        shop.hurry_jobs().await;
+        shop.hears().await;
+        let items = shop.order(&session).await["review_items"].clone();
+        let left = items.as_array().expect("a list");
+        assert_eq!(left.len(), usize::from(!is_made), "{items}");
+        assert!(!items.to_string().contains("go through yet"), "{items}");
+    }
+}
+
+#[tokio::test]
 async fn a_refusal_that_is_final_is_shown_and_can_be_tried_again_once() {
     for code in [
         "charge_disputed",
