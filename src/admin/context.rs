@@ -227,10 +227,21 @@ impl AdminContext {
                     .is_some_and(|rest| rest.starts_with('/'))
     }
 
-    /// Formats a time in the shop's time zone: `24 Nov 2026, 10:15`.
+    /// Formats a time in the shop's time zone: `Nov 24, 2026, 10:15 AM`.
     pub fn time(&self, at: &DateTime<Utc>) -> String {
         let local = at.with_timezone(&self.app.config.shop.time_zone);
-        local.format("%-d %b %Y, %H:%M").to_string()
+        local.format("%b %-d, %Y, %-I:%M %p").to_string()
+    }
+
+    /// Formats a time in the shop's time zone as the value of a `datetime-local` field: `2026-11-24T10:15`.
+    pub fn local_time(&self, at: &DateTime<Utc>) -> String {
+        let local = at.with_timezone(&self.app.config.shop.time_zone);
+        local.format("%Y-%m-%dT%H:%M").to_string()
+    }
+
+    /// Name of the shop's time zone: `America/New_York`.
+    pub fn time_zone(&self) -> &'static str {
+        self.app.config.shop.time_zone.name()
     }
 
     /// Currency of the shop's prices.

@@ -150,6 +150,7 @@ pub fn routes() -> Vec<AdminRoute> {
         act("/admin/new-product", Staff, product::create),
         page("/admin/products/{id}", Staff, product::show),
         act("/admin/products/{id}", Staff, product::change),
+        act("/admin/products/{id}/schedule", Staff, product::schedule),
         act("/admin/products/{id}/active", Staff, product::set_active),
         act("/admin/products/{id}/delete", Staff, product::delete),
         act("/admin/products/{id}/sync", Staff, product::sync),

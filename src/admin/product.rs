@@ -17,6 +17,7 @@ use crate::products::categories::{self, CountedCategory};
 use crate::products::{
     self, MovementView, Product, ProductInput, StockInput, Write, lighter_type_display,
 };
+use crate::types::calendar;
 use crate::types::money::{Cents, Currency};
 
 /// Number of stock movements shown on a product's page.
@@ -48,6 +49,7 @@ pub struct ProductPage<'a> {
     /// Fields that somebody else changed in the meantime.
     clashes: Vec<Clash>,
     stock_form: Form,
+    schedule_form: Form,
     pub image_error: Option<String>,
     categories: Vec<CountedCategory>,
     movements: Vec<MovementView>,
@@ -74,6 +76,17 @@ impl ProductPage<'_> {
     fn theirs(&self, field: &str) -> Option<&str> {
         let clash = self.clashes.iter().find(|clash| clash.field == field)?;
         Some(&clash.theirs)
+    }
+
+    /// Value of the field for the time at which a draft goes on sale.
+    fn on_sale_at(&self) -> String {
+        if self.schedule_form.has_errors() {
+            return self.schedule_form.get("on_sale_at");
+        }
+        let product = self.product.as_ref();
+        let at = product.and_then(|product| product.on_sale_at);
+        at.map(|at| self.context.local_time(&at))
+            .unwrap_or_default()
     }
 
     fn currency(&self) -> Currency {
@@ -128,6 +141,7 @@ async fn new_page(app: &App, context: &AdminContext, form: Form) -> Result<Respo
         version: 0,
         clashes: Vec::new(),
         stock_form: Form::default(),
+        schedule_form: Form::default(),
         image_error: None,
         categories: categories::list(&mut *app.db.acquire().await?).await?,
         movements: Vec::new(),
@@ -151,6 +165,7 @@ pub async fn create(State(app): State<App>, context: AdminContext, form: Form) -
                 }
             },
         }
+        fields.insert("is_draft".to_owned(), (form.get("sale") != "now").into());
         let mut tx = app.db.begin().await?;
         let input = ProductInput::parse(fields, Write::Create, &[], app.config.shop.currency);
         let made = products::create(&mut tx, &context.actor()?, input).await;
@@ -160,7 +175,11 @@ pub async fn create(State(app): State<App>, context: AdminContext, form: Form) -
     };
     match made.await {
         Ok(product) => {
-            let said = format!("{} is created. Add its images next.", product.name);
+            let said = if product.is_draft {
+                format!("{} is saved as a draft. Add its images next.", product.name)
+            } else {
+                format!("{} is on sale. Add its images next.", product.name)
+            };
             Ok(context.go_on(&path_to(&product), &said))
         }
         Err(error) => new_page(&app, &context, form.refused(error)?).await,
@@ -196,6 +215,7 @@ impl<'a> ProductPage<'a> {
             product: Some(product),
             clashes: Vec::new(),
             stock_form: Form::default(),
+            schedule_form: Form::default(),
             image_error: None,
             categories: categories::list(&mut conn).await?,
             movements,
@@ -331,6 +351,54 @@ pub async fn set_active(
     Ok(context.go_on(&path_to(&product), &said))
 }
 
+/// `POST /admin/products/{id}/schedule`: sets or removes the time at which a draft goes on sale.
+pub async fn schedule(
+    State(app): State<App>,
+    context: AdminContext,
+    Path(id): Path<String>,
+    form: Form,
+) -> Result<Response> {
+    let done = async {
+        let on_sale_at = match form.get("do").as_str() {
+            "clear" => Value::Null,
+            _ => {
+                let zone = app.config.shop.time_zone;
+                let at = calendar::local_instant(&form.get("on_sale_at"), zone);
+                let at =
+                    at.ok_or_else(|| Error::invalid("on_sale_at", "Choose a day and a time."))?;
+                at.to_rfc3339().into()
+            }
+        };
+        let fields = Map::from_iter([
+            ("is_draft".to_owned(), true.into()),
+            ("on_sale_at".to_owned(), on_sale_at),
+        ]);
+        let input = ProductInput::parse(fields, Write::Patch, &[], app.config.shop.currency);
+        let mut tx = app.db.begin().await?;
+        let product = products::change(&mut tx, &context.actor()?, &id, None, input).await?;
+        tx.commit().await?;
+        Ok(product)
+    };
+    match done.await {
+        Ok(product) => {
+            let said = match product.on_sale_at {
+                Some(at) => format!("{} goes on sale {}.", product.name, context.time(&at)),
+                None => format!("{} stays a draft.", product.name),
+            };
+            Ok(context.go_on(&path_to(&product), &said))
+        }
+        Err(error) => {
+            let product = products::find(&mut *app.db.acquire().await?, &id).await?;
+            let mut page = ProductPage::open(&app, &context, product).await?;
+            page.schedule_form = form.refused(error)?;
+            Ok(with_status(
+                context.show(&page)?,
+                Some(StatusCode::BAD_REQUEST),
+            ))
+        }
+    }
+}
+
 /// `POST /admin/products/{id}/delete`: deletes the product permanently. Orders keep their lines.
 pub async fn delete(
     State(app): State<App>,
@@ -365,7 +433,7 @@ pub async fn duplicate(
     let mut tx = app.db.begin().await?;
     let copy = products::duplicate(&mut tx, &context.actor()?, &id).await?;
     tx.commit().await?;
-    let said = "This is the copy. It is archived until you put it on sale, and has no stock yet.";
+    let said = "This is the copy. It is a draft, and has no stock yet.";
     Ok(context.go_on(&path_to(&copy), said))
 }
 

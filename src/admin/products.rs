@@ -43,7 +43,8 @@ pub fn path_to(product: &Product) -> String {
 /// URL value and label of a tab.
 fn words(kind: ProductTab) -> (&'static str, &'static str) {
     match kind {
-        ProductTab::Active => ("on-sale", "On sale"),
+        ProductTab::OnSale => ("on-sale", "On sale"),
+        ProductTab::Draft => ("drafts", "Drafts"),
         ProductTab::Archived => ("archived", "Archived"),
         ProductTab::SoldOut => ("sold-out", "Sold out"),
         ProductTab::RunningOut => ("running-out", "Running out"),
@@ -90,7 +91,7 @@ pub async fn list(State(app): State<App>, context: AdminContext, query: Query) -
         .find(|sort| sort_words(*sort).0 == given("sort"));
     let mut conn = app.db.acquire().await?;
     let wanted = ProductQuery {
-        kind: kind.unwrap_or(ProductTab::Active),
+        kind: kind.unwrap_or(ProductTab::OnSale),
         sort,
         search: super::query_text(&query, "search"),
         category: given("category").parse().ok(),

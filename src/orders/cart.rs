@@ -110,7 +110,7 @@ fn judge(
     let field_error = match lock {
         None => (LineCode::ProductNotFound, GONE.to_owned()),
         Some(lock) if lock.is_deleted => (LineCode::ProductNotFound, GONE.to_owned()),
-        Some(lock) if !lock.is_active => (LineCode::ProductNotActive, GONE.to_owned()),
+        Some(lock) if !lock.is_on_sale => (LineCode::ProductNotActive, GONE.to_owned()),
         Some(lock) if lock.is_sold_out || lock.available() <= 0 => (
             LineCode::ProductSoldOut,
             "This product is currently sold out".to_owned(),
@@ -203,7 +203,7 @@ mod tests {
             currency: "usd".to_owned(),
             primary_image: None,
             is_sold_out: false,
-            is_active: true,
+            is_on_sale: true,
             is_deleted: false,
             on_hand,
             reserved: 0,

@@ -231,6 +231,7 @@ async fn change_stock(
         ("is_sold_out" = Option<String>, Query, description = "`true` or `false`; anything else does not filter"),
         ("ordering" = Option<String>, Query, description = "As in the public list; or `available`, `-available`"),
         ("search" = Option<String>, Query), ("is_active" = Option<String>, Query, description = "`true` or `false`; anything else does not filter"),
+        ("is_draft" = Option<String>, Query, description = "`true` or `false`; anything else does not filter"),
         ("stripe_status" = Option<String>, Query, description = "`synced`, `pending` or `error`", pattern = "^(synced|pending|error)?$"),
         ("running_out" = Option<i32>, Query,
             description = "Only products on sale with at most this many pieces left that once had more", minimum = 0, maximum = 1000),

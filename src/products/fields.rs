@@ -3,6 +3,7 @@
 
 use std::ops::RangeInclusive;
 
+use chrono::{DateTime, Datelike, SubsecRound, Utc};
 use serde_json::{Map, Value};
 
 use super::slugs::is_slug;
@@ -170,6 +171,18 @@ pub(super) fn flag(value: Value) -> Result<bool, String> {
     value
         .as_bool()
         .ok_or_else(|| "Must be true or false.".to_owned())
+}
+
+/// Parses an instant with an offset, to the microsecond as PostgreSQL stores it.
+pub(super) fn instant(value: Value) -> Result<DateTime<Utc>, String> {
+    let at = value
+        .as_str()
+        .and_then(|text| DateTime::parse_from_rfc3339(text).ok());
+    at.map(|at| at.to_utc().trunc_subsecs(6))
+        .filter(|at| (2000..10_000).contains(&at.year()))
+        .ok_or_else(|| {
+            "Must be a time with an offset, like \"2026-12-04T18:00:00-05:00\".".to_owned()
+        })
 }
 
 pub(super) fn whole(value: Value, range: RangeInclusive<i64>) -> Result<i64, String> {

@@ -17,6 +17,8 @@ pub(super) struct ProductFilter {
     pub categories: Option<CategoryFilter>,
     pub is_sold_out: Option<bool>,
     pub is_active: Option<bool>,
+    /// A draft whose time has not come, or none.
+    pub is_draft: Option<bool>,
     pub stripe_status: Option<SyncStatus>,
     /// On sale, with at most this many pieces left of a product that once had more.
     pub running_out: Option<i32>,
@@ -99,6 +101,7 @@ impl ProductFilter {
         let mut filter = ProductFilter::read(query);
         let field_errors = &mut filter.field_errors;
         filter.with_inactive = true;
+        filter.is_draft = query.get("is_draft").and_then(switch);
         filter.running_out = query
             .get("running_out")
             .filter(|value| !value.is_empty())

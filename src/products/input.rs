@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use super::Product;
 use super::fields::{
-    CategoryKey, FieldReader, Parsed, Write, category_key, flag, image, image_id, line, or_null,
-    price, product_id, slug, text, weight, whole, whole_schema,
+    CategoryKey, FieldReader, Parsed, Write, category_key, flag, image, image_id, instant, line,
+    or_null, price, product_id, slug, text, weight, whole, whole_schema,
 };
 use crate::error::FieldError;
 use crate::images::{self, CARD_WIDTH, Image};
@@ -68,6 +69,12 @@ pub struct ProductInput {
     pub is_sold_out: Option<bool>,
     #[schema(nullable = false)]
     pub is_active: Option<bool>,
+    /// Not shown to shoppers yet. PUT keeps the current value when absent.
+    #[schema(nullable = false)]
+    pub is_draft: Option<bool>,
+    /// The time from which a draft is on sale, in the future; makes the product a draft until then. Null removes it.
+    #[schema(value_type = Option<DateTime<Utc>>)]
+    pub on_sale_at: Option<Option<DateTime<Utc>>>,
     /// A string or a number with up to two decimals; `"2.00"` when absent.
     #[schema(value_type = Weight, required = false)]
     pub weight_ounces: Option<String>,
@@ -252,6 +259,16 @@ impl ProductInput {
         put(self.is_sold_out, &mut product.is_sold_out);
         put(self.is_active, &mut product.is_active);
         put(self.weight_ounces, &mut product.weight_ounces);
+        put(self.on_sale_at, &mut product.on_sale_at);
+        let is_scheduled = self.on_sale_at.flatten().is_some();
+        put(
+            self.is_draft.or(is_scheduled.then_some(true)),
+            &mut product.is_draft,
+        );
+        // The schedule of a product that is archived, or put on sale now, is over.
+        if !product.is_active || !product.is_draft {
+            product.on_sale_at = None;
+        }
     }
 
     /// Sets the images. If there is a list, it determines the two addresses; otherwise the addresses determine the
@@ -351,6 +368,16 @@ pub(super) fn product_fields(
     input.is_sold_out = fields.read("is_sold_out", flag).or(input.is_sold_out);
     input.is_active = fields.read("is_active", flag).or(input.is_active);
     input.weight_ounces = fields.read("weight_ounces", weight).or(input.weight_ounces);
+    input.is_draft = fields.read("is_draft", flag);
+    input.on_sale_at = fields.read("on_sale_at", or_null(instant));
+    if let Some(Some(_)) = input.on_sale_at {
+        if input.is_draft == Some(false) {
+            fields.field_error("on_sale_at", "Only a draft is put on sale later.");
+        }
+        if input.is_active == Some(false) {
+            fields.field_error("on_sale_at", "An archived product is not put on sale.");
+        }
+    }
     input
 }
 

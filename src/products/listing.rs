@@ -8,7 +8,7 @@ use tokio::time::timeout;
 
 use super::filter::{CategoryFilter, ProductFilter, search_text};
 use super::paging::PageRequest;
-use super::store::{images_column, listed_columns, product_columns};
+use super::store::{images_column, listed_columns, on_sale, product_columns};
 use super::views::ListedProduct;
 use super::{Product, SyncStatus};
 use crate::app::App;
@@ -64,7 +64,9 @@ pub(super) async fn for_owner(
 /// Tabs of the admin's product list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProductTab {
-    Active,
+    OnSale,
+    /// Not on sale yet, with or without a time.
+    Draft,
     Archived,
     SoldOut,
     /// Few pieces are left of a product that once had more.
@@ -76,8 +78,9 @@ pub enum ProductTab {
 
 impl ProductTab {
     /// All tabs, in the order of the page.
-    pub const ALL: [ProductTab; 6] = [
-        ProductTab::Active,
+    pub const ALL: [ProductTab; 7] = [
+        ProductTab::OnSale,
+        ProductTab::Draft,
         ProductTab::RunningOut,
         ProductTab::SoldOut,
         ProductTab::Archived,
@@ -145,9 +148,13 @@ pub async fn browse(conn: &mut PgConnection, wanted: &ProductQuery) -> Result<(i
         ..ProductFilter::default()
     };
     match wanted.kind {
-        ProductTab::Active => filter.is_active = Some(true),
+        ProductTab::OnSale => (filter.is_active, filter.is_draft) = (Some(true), Some(false)),
+        ProductTab::Draft => (filter.is_active, filter.is_draft) = (Some(true), Some(true)),
         ProductTab::Archived => filter.is_active = Some(false),
-        ProductTab::SoldOut => (filter.is_active, filter.is_sold_out) = (Some(true), Some(true)),
+        ProductTab::SoldOut => {
+            (filter.is_active, filter.is_draft) = (Some(true), Some(false));
+            filter.is_sold_out = Some(true);
+        }
         ProductTab::RunningOut => filter.running_out = Some(wanted.low_stock),
         ProductTab::Failed => filter.stripe_status = Some(SyncStatus::Error),
         ProductTab::All => {}
@@ -392,7 +399,7 @@ fn visible(filter: &ProductFilter) -> &'static str {
     if filter.with_inactive {
         "p.deleted_at is null"
     } else {
-        "p.is_active"
+        on_sale!()
     }
 }
 
@@ -431,8 +438,14 @@ fn push_conditions(sql: &mut QueryBuilder<Postgres>, filter: &ProductFilter) {
     if let Some(is_active) = filter.is_active {
         sql.push(" and p.is_active = ").push_bind(is_active);
     }
+    if let Some(is_draft) = filter.is_draft {
+        // A draft whose time has come is one no more.
+        sql.push(" and (p.is_draft and coalesce(p.on_sale_at > now(), true)) = ")
+            .push_bind(is_draft);
+    }
     if let Some(line) = filter.running_out {
-        sql.push(" and p.is_active and not p.is_sold_out and p.on_hand - p.reserved <= ")
+        sql.push(" and ").push(on_sale!());
+        sql.push(" and not p.is_sold_out and p.on_hand - p.reserved <= ")
             .push_bind(line)
             .push(" and p.peak_on_hand > ")
             .push_bind(line);

@@ -2,6 +2,7 @@
 
 mod admin_routes;
 pub mod categories;
+mod drafts;
 mod extract;
 mod fields;
 mod filter;
@@ -19,6 +20,7 @@ mod store;
 mod stripe_sync;
 mod views;
 
+pub use drafts::end_due_drafts;
 pub use fields::{Parsed, Write};
 pub use import::{FileImages, ImportSummary, demo, export, import, named_id, named_images};
 pub use input::ProductInput;
@@ -73,6 +75,10 @@ pub struct Product {
     /// Sold out by the owner's choice. A product without available stock counts as sold out, too.
     pub is_sold_out: bool,
     pub is_active: bool,
+    /// Not on sale yet; [`Product::is_on_sale`] has the whole rule.
+    pub is_draft: bool,
+    /// The time from which a draft is on sale. `None` if none is set.
+    pub on_sale_at: Option<DateTime<Utc>>,
     pub on_hand: i32,
     pub reserved: i32,
     /// With two decimals, such as `2.00`.
@@ -140,6 +146,8 @@ impl Product {
             images: Vec::new(),
             is_sold_out: false,
             is_active: true,
+            is_draft: false,
+            on_sale_at: None,
             on_hand: 0,
             reserved: 0,
             weight_ounces: "2.00".to_owned(),
@@ -151,6 +159,11 @@ impl Product {
             created_at: now,
             updated_at: now,
         }
+    }
+
+    /// Reports whether shoppers see the product: it is neither archived nor a draft before its time.
+    pub fn is_on_sale(&self) -> bool {
+        self.is_active && (!self.is_draft || self.on_sale_at.is_some_and(|at| at <= Utc::now()))
     }
 
     /// Reports whether Stripe has the current version.

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
+use chrono::{DateTime, Utc};
 use serde_json::{Map, Value, json};
 use sqlx::PgConnection;
 use uuid::Uuid;
@@ -71,8 +72,11 @@ pub async fn set_active(
     version: Option<i64>,
 ) -> Result<Product> {
     let before = locked(conn, id, version).await?;
+    // A draft that is put on sale is none any more; the time of one that is archived is void.
     let after = Product {
         is_active,
+        is_draft: before.is_draft && !is_active,
+        on_sale_at: None,
         ..before.clone()
     };
     let after = save(conn, &before, &after).await?;
@@ -178,7 +182,7 @@ pub async fn change_many(
     Ok(changed)
 }
 
-/// Copies a product. The copy is archived and has no stock.
+/// Copies a product. The copy is a draft and has no stock.
 ///
 /// # Errors
 /// 404.
@@ -197,7 +201,8 @@ pub async fn duplicate(conn: &mut PgConnection, actor: &Actor, id: &str) -> Resu
         images: Some(original.images.into_iter().map(|image| image.id).collect()),
         primary_image: Some(original.primary_image),
         secondary_image: Some(original.secondary_image),
-        is_active: Some(false),
+        is_active: Some(true),
+        is_draft: Some(true),
         weight_ounces: Some(original.weight_ounces),
         is_whole: true,
         ..ProductInput::default()
@@ -263,6 +268,7 @@ async fn insert(
     let category_id = resolve_category(conn, &mut parsed).await?;
     let images = hold_images(conn, &mut parsed).await?;
     let input = parsed.whole()?;
+    check_schedule(&input, None)?;
     let id = input
         .id
         .clone()
@@ -320,12 +326,17 @@ pub(super) async fn apply(
         let name = input.name.as_ref().unwrap_or(&before.name);
         input.slug = Some(other_slug(conn, name, &before.slug).await?);
     }
+    check_schedule(&input, before.on_sale_at)?;
     let mut after = before.clone();
     input.apply(category_id, &images, &mut after);
     save(conn, before, &after).await
 }
 
-async fn save(conn: &mut PgConnection, before: &Product, after: &Product) -> Result<Product> {
+pub(super) async fn save(
+    conn: &mut PgConnection,
+    before: &Product,
+    after: &Product,
+) -> Result<Product> {
     if after == before {
         // Without changed fields there is no new version, but the stock may have changed.
         return store::find(conn, &after.id.0).await;
@@ -434,6 +445,16 @@ fn check_version(product: &Product, seen: Option<i64>) -> Result<()> {
     }
 }
 
+/// Refuses a new time that is past. The product's own time may be past: the job has not run yet.
+fn check_schedule(input: &ProductInput, before: Option<DateTime<Utc>>) -> Result<()> {
+    match input.on_sale_at.flatten() {
+        Some(at) if Some(at) != before && at <= Utc::now() => {
+            Err(Error::invalid("on_sale_at", "Must be in the future."))
+        }
+        _ => Ok(()),
+    }
+}
+
 fn check_available(product: &Product, seen: i32) -> Result<()> {
     if seen == product.available() {
         return Ok(());
@@ -472,6 +493,8 @@ fn audit_snapshot(product: &Product) -> Map<String, Value> {
         "description": product.description,
         "is_sold_out": product.is_sold_out,
         "is_active": product.is_active,
+        "is_draft": product.is_draft,
+        "on_sale_at": product.on_sale_at,
         "images": images,
     });
     match snapshot {

@@ -24,12 +24,19 @@ macro_rules! images_column {
     };
 }
 
+/// The condition of products for sale, as in [`Product::is_on_sale`]: to the second, whether or not a job has run.
+macro_rules! on_sale {
+    () => {
+        "(p.is_active and (not p.is_draft or coalesce(p.on_sale_at <= now(), false)))"
+    };
+}
+
 /// Columns of a [`Product`].
 macro_rules! product_columns {
     () => {
         concat!("p.id, p.name, p.slug, p.lighter_type, p.price, p.currency, p.category_id,
          c.name as category_name, p.description, p.primary_image, p.secondary_image,
-         p.is_sold_out, p.is_active, p.on_hand, p.reserved, p.weight_ounces::text as weight_ounces,
+         p.is_sold_out, p.is_active, p.is_draft, p.on_sale_at, p.on_hand, p.reserved, p.weight_ounces::text as weight_ounces,
          p.version, p.stripe_product_id, p.stripe_price_id, p.stripe_status, p.stripe_error,
          p.created_at, p.updated_at, ", images_column!())
     };
@@ -46,7 +53,7 @@ macro_rules! listed_columns {
     };
 }
 
-pub(super) use {images_column, listed_columns, product_columns};
+pub(super) use {images_column, listed_columns, on_sale, product_columns};
 
 /// Returns the rows that a left join found; `key` is null where it found none.
 pub(super) fn present<T: for<'r> FromRow<'r, PgRow>>(rows: &[PgRow], key: &str) -> Result<Vec<T>> {
@@ -75,7 +82,7 @@ pub async fn find_for_sale(conn: &mut PgConnection, key: &str) -> Result<Product
     select(conn, key, false).await
 }
 
-async fn select(conn: &mut PgConnection, key: &str, with_inactive: bool) -> Result<Product> {
+async fn select(conn: &mut PgConnection, key: &str, with_hidden: bool) -> Result<Product> {
     let product = sqlx::query_as(concat!(
         "select ",
         product_columns!(),
@@ -84,12 +91,14 @@ async fn select(conn: &mut PgConnection, key: &str, with_inactive: bool) -> Resu
          left join categories c on c.id = p.category_id
          where (p.id = $1 or p.slug = $1)
            and p.deleted_at is null
-           and (p.is_active or $2)
+           and ($2 or ",
+        on_sale!(),
+        ")
          order by p.id = $1 desc
          limit 1"
     ))
     .bind(id_or_slug(key)?)
-    .bind(with_inactive)
+    .bind(with_hidden)
     .fetch_optional(conn)
     .await?;
     product.ok_or(Error::NotFound("Product"))
@@ -112,7 +121,9 @@ pub async fn batch(conn: &mut PgConnection, ids: &[ProductId]) -> Result<Vec<Lis
          from products p
          left join categories c on c.id = p.category_id
          where p.id = any($1)
-           and p.is_active
+           and ",
+        on_sale!(),
+        "
          order by p.name, p.id"
     ))
     .bind(ids)
@@ -146,8 +157,9 @@ pub async fn lock(conn: &mut PgConnection, id: &str) -> Result<Product> {
 pub async fn insert(conn: &mut PgConnection, product: &Product) -> Result<bool> {
     let done = sqlx::query(
         "insert into products (id, name, slug, lighter_type, price, currency, category_id, description,
-                primary_image, secondary_image, is_sold_out, is_active, weight_ounces)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13::text::numeric)
+                primary_image, secondary_image, is_sold_out, is_active, weight_ounces,
+                is_draft, on_sale_at)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13::text::numeric, $14, $15)
          on conflict do nothing",
     )
     .bind(&product.id)
@@ -163,6 +175,8 @@ pub async fn insert(conn: &mut PgConnection, product: &Product) -> Result<bool> 
     .bind(product.is_sold_out)
     .bind(product.is_active)
     .bind(&product.weight_ounces)
+    .bind(product.is_draft)
+    .bind(product.on_sale_at)
     .execute(conn)
     .await?;
     Ok(done.rows_affected() == 1)
@@ -178,7 +192,7 @@ pub async fn update(
         "update products
          set name = $2, slug = $3, lighter_type = $4, price = $5, currency = $6, category_id = $7,
              description = $8, primary_image = $9, secondary_image = $10, is_sold_out = $11,
-             is_active = $12, weight_ounces = $13::text::numeric,
+             is_active = $12, weight_ounces = $13::text::numeric, is_draft = $15, on_sale_at = $16,
              version = version + 1,
              price_version = price_version + case when (price, currency) = ($5, $6) then 0 else 1 end,
              stripe_status = case when $14 then 'pending' else stripe_status end,
@@ -200,6 +214,8 @@ pub async fn update(
     .bind(product.is_active)
     .bind(&product.weight_ounces)
     .bind(for_stripe)
+    .bind(product.is_draft)
+    .bind(product.on_sale_at)
     .execute(conn)
     .await?;
     Ok(())
@@ -227,7 +243,7 @@ pub async fn set_images(conn: &mut PgConnection, id: &ProductId, images: &[Image
 pub async fn set_deleted(conn: &mut PgConnection, id: &ProductId) -> Result<()> {
     sqlx::query(
         "update products
-         set deleted_at = now(), is_active = false, version = version + 1, updated_at = now(),
+         set deleted_at = now(), is_active = false, on_sale_at = null, version = version + 1, updated_at = now(),
              stripe_status = 'pending', stripe_error = null
          where id = $1",
     )

@@ -185,6 +185,11 @@ pub struct AdminView {
     pub on_hand: i32,
     /// Pieces held for unpaid orders.
     pub reserved: i32,
+    /// Not shown to shoppers, unless `on_sale_at` is past.
+    pub is_draft: bool,
+    /// The time from which a draft is on sale; null if none is set.
+    #[serde(serialize_with = "serialize_optional_time")]
+    pub on_sale_at: Option<DateTime<Utc>>,
     /// Version to send with a change, as `version` or as `If-Match: "N"`.
     pub version: i64,
     pub stripe: StripeView,
@@ -210,12 +215,15 @@ impl AdminView {
             price_id: product.stripe_price_id.take(),
         };
         let (on_hand, reserved, version) = (product.on_hand, product.reserved, product.version);
+        let (is_draft, on_sale_at) = (product.is_draft, product.on_sale_at);
         let mut detail = ProductDetail::new(product, base, &OwnHold::default());
         detail.is_sold_out = is_sold_out;
         AdminView {
             detail,
             on_hand,
             reserved,
+            is_draft,
+            on_sale_at,
             version,
             stripe,
         }
@@ -264,6 +272,16 @@ pub fn serialize_time<S: Serializer>(time: &DateTime<Utc>, to: S) -> Result<S::O
         "%Y-%m-%dT%H:%M:%S%.6fZ"
     };
     to.collect_str(&time.format(form))
+}
+
+fn serialize_optional_time<S: Serializer>(
+    time: &Option<DateTime<Utc>>,
+    to: S,
+) -> Result<S::Ok, S::Error> {
+    match time {
+        Some(time) => serialize_time(time, to),
+        None => to.serialize_none(),
+    }
 }
 
 /// Returns the name of a lighter type; empty if there is none.

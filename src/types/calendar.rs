@@ -1,6 +1,6 @@
 //! Calendar days in the shop's time zone.
 
-use chrono::{DateTime, Days, NaiveDate, NaiveTime, TimeDelta, TimeZone, Utc};
+use chrono::{DateTime, Days, NaiveDate, NaiveDateTime, NaiveTime, TimeDelta, TimeZone, Utc};
 use chrono_tz::Tz;
 
 /// Day of an instant in this zone.
@@ -33,12 +33,49 @@ pub fn start_of(day: NaiveDate, zone: Tz) -> DateTime<Utc> {
         .map_or(midnight.and_utc(), |first| first.to_utc())
 }
 
+/// The instant of a local time, `2026-12-04T18:00`, as browsers send it: the first of two where clocks go back. `None`
+/// for other texts, and for times that clocks skip.
+pub fn local_instant(text: &str, zone: Tz) -> Option<DateTime<Utc>> {
+    let local = ["%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"]
+        .into_iter()
+        .find_map(|form| NaiveDateTime::parse_from_str(text, form).ok())?;
+    Some(zone.from_local_datetime(&local).earliest()?.to_utc())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn at(text: &str) -> DateTime<Utc> {
         text.parse().expect("a time")
+    }
+
+    #[test]
+    fn a_local_time_is_the_first_instant_that_has_it_or_none() {
+        let zone: Tz = "America/New_York".parse().expect("a zone");
+        let read = |text: &str| local_instant(text, zone).map(|at| at.to_rfc3339());
+        assert_eq!(
+            read("2026-12-04T18:00").as_deref(),
+            Some("2026-12-04T23:00:00+00:00")
+        );
+        assert_eq!(
+            read("2026-07-04T18:00:30").as_deref(),
+            Some("2026-07-04T22:00:30+00:00")
+        );
+        // Clocks go back from 2:00 to 1:00, and forward from 2:00 to 3:00.
+        assert_eq!(
+            read("2026-11-01T01:30").as_deref(),
+            Some("2026-11-01T05:30:00+00:00")
+        );
+        for none in [
+            "2026-03-08T02:30",
+            "2026-12-04",
+            "18:00",
+            "2026-02-30T10:00",
+            "",
+        ] {
+            assert_eq!(read(none), None, "{none}");
+        }
     }
 
     #[test]

@@ -203,6 +203,8 @@ fn exported(product: &Product) -> Value {
         "images": product.images.iter().map(|image| &image.id).collect::<Vec<_>>(),
         "is_sold_out": product.is_sold_out,
         "is_active": product.is_active,
+        "is_draft": product.is_draft,
+        "on_sale_at": product.on_sale_at,
         "inventory_count": product.available(),
         "weight_ounces": product.weight_ounces,
         "stripe_product_id": product.stripe_product_id,

@@ -169,23 +169,24 @@ pub async fn write_products(conn: &mut PgConnection, products: &[&Product]) -> R
     sqlx::query(
         "insert into products (id, name, slug, lighter_type, price, currency, category_id, description,
                 primary_image, secondary_image, is_sold_out, is_active, weight_ounces,
-                stripe_product_id, stripe_price_id, stripe_status, stripe_error, created_at)
+                stripe_product_id, stripe_price_id, stripe_status, stripe_error, created_at, is_draft, on_sale_at)
          select id, name, slug, lighter_type, price, currency, category_id, description,
                 primary_image, secondary_image, is_sold_out, is_active, weight_ounces::numeric,
-                stripe_product_id, stripe_price_id, stripe_status, stripe_error, created_at
+                stripe_product_id, stripe_price_id, stripe_status, stripe_error, created_at, is_draft, on_sale_at
          from unnest($1::text[], $2::text[], $3::text[], $4::smallint[], $5::bigint[], $6::text[],
                      $7::bigint[], $8::text[], $9::text[], $10::text[], $11::boolean[],
                      $12::boolean[], $13::text[], $14::text[], $15::text[], $16::text[],
-                     $17::text[], $18::timestamptz[])
+                     $17::text[], $18::timestamptz[], $19::boolean[], $20::timestamptz[])
               as row (id, name, slug, lighter_type, price, currency, category_id, description,
                       primary_image, secondary_image, is_sold_out, is_active, weight_ounces,
-                      stripe_product_id, stripe_price_id, stripe_status, stripe_error, created_at)
+                      stripe_product_id, stripe_price_id, stripe_status, stripe_error, created_at, is_draft, on_sale_at)
          on conflict (id) do update
          set name = excluded.name, slug = excluded.slug, lighter_type = excluded.lighter_type,
              price = excluded.price, currency = excluded.currency,
              category_id = excluded.category_id, description = excluded.description,
              primary_image = excluded.primary_image, secondary_image = excluded.secondary_image,
              is_sold_out = excluded.is_sold_out, is_active = excluded.is_active,
+             is_draft = excluded.is_draft, on_sale_at = excluded.on_sale_at,
              weight_ounces = excluded.weight_ounces, created_at = excluded.created_at,
              stripe_product_id = excluded.stripe_product_id,
              stripe_price_id = excluded.stripe_price_id,
@@ -226,6 +227,8 @@ pub async fn write_products(conn: &mut PgConnection, products: &[&Product]) -> R
     .bind(column(products, |p| p.stripe_status.as_str()))
     .bind(column(products, |p| p.stripe_error.as_deref()))
     .bind(column(products, |p| p.created_at))
+    .bind(column(products, |p| p.is_draft))
+    .bind(column(products, |p| p.on_sale_at))
     .execute(&mut *conn)
     .await?;
     write_images(conn, products).await

@@ -6,6 +6,7 @@ use utoipa::ToSchema;
 
 use crate::db::like;
 use crate::error::Result;
+use crate::products::store::on_sale;
 use crate::types::ids::ProductId;
 use crate::types::money::Cents;
 
@@ -63,16 +64,18 @@ pub async fn running_out(
     line: i32,
     limit: i64,
 ) -> Result<Vec<RunningOut>> {
-    let products = sqlx::query_as(
+    let products = sqlx::query_as(concat!(
         "select p.id, p.name, p.primary_image, p.on_hand - p.reserved as available
          from products p
-         where p.is_active
+         where ",
+        on_sale!(),
+        "
            and not p.is_sold_out
            and p.on_hand - p.reserved <= $1
            and p.peak_on_hand > $1
          order by available, p.name, p.id
-         limit $2",
-    )
+         limit $2"
+    ))
     .bind(line)
     .bind(limit)
     .fetch_all(conn)

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use sqlx::PgConnection;
 
 use crate::error::Result;
+use crate::products::store::on_sale;
 use crate::types::ids::ProductId;
 use crate::types::money::Cents;
 
@@ -17,7 +18,7 @@ pub struct LockedProduct {
     pub currency: String,
     pub primary_image: Option<String>,
     pub is_sold_out: bool,
-    pub is_active: bool,
+    pub is_on_sale: bool,
     pub is_deleted: bool,
     pub on_hand: i32,
     pub reserved: i32,
@@ -37,16 +38,18 @@ pub async fn lock(
     conn: &mut PgConnection,
     ids: &[ProductId],
 ) -> Result<BTreeMap<ProductId, LockedProduct>> {
-    let rows: Vec<LockedProduct> = sqlx::query_as(
-        "select id, name, price, currency, primary_image, is_sold_out, is_active,
+    let rows: Vec<LockedProduct> = sqlx::query_as(concat!(
+        "select id, name, price, currency, primary_image, is_sold_out, ",
+        on_sale!(),
+        " as is_on_sale,
                 deleted_at is not null as is_deleted, on_hand, reserved,
                 case when stripe_price_amount = price and stripe_price_currency = currency
                      then stripe_price_id end as current_stripe_price
-         from products
+         from products p
          where id = any($1)
          order by id
-         for update",
-    )
+         for update"
+    ))
     .bind(ids)
     .fetch_all(conn)
     .await?;

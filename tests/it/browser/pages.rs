@@ -380,7 +380,7 @@ async fn every_page(width: u32) {
     window.fills("Name", LONG).await;
     window.fills("Price", "much").await;
     window.fills("Weight", "heavy").await;
-    window.clicks("Make the product").await;
+    window.clicks("Save as draft").await;
     window.sees("Nothing is saved yet").await;
     inspection.looks("product-refused").await;
     if width == PHONE {

@@ -89,8 +89,8 @@ async fn a_piece_is_made_sold_shipped_and_paid_back() {
     ann.fills("Weight", "1.5").await;
     ann.fills("Description", "Red & gold").await;
     ann.fills("Pieces on hand", "2").await;
-    ann.clicks("Make the product").await;
-    ann.sees("Élan Vital is created.").await;
+    ann.clicks("Save as draft").await;
+    ann.sees("Élan Vital is saved as a draft.").await;
     // What is half written in the form beside them stays while images come.
     ann.fills("Description", "Red & gold, with a star").await;
     let images = Images::take(&[(500, 400), (400, 500)]);
@@ -100,6 +100,10 @@ async fn a_piece_is_made_sold_shipped_and_paid_back() {
         .await;
     ann.clicks("Save").await;
     ann.sees("Élan Vital is saved.").await;
+    let hidden = shop.client.get("/api/products/elan-vital/").await;
+    assert_eq!(hidden.status, 404);
+    ann.clicks("Put on sale now").await;
+    ann.sees("Élan Vital is on sale.").await;
     settles(&shop).await;
 
     let product = shop.client.get("/api/products/elan-vital/").await.json;

@@ -1,5 +1,6 @@
 //! The catalog: read by shoppers, written by programs, carried as a file, followed by Stripe.
 
+mod drafts;
 mod file;
 mod reads;
 mod search;

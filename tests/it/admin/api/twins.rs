@@ -76,6 +76,10 @@ const TWINS: &[(&str, Result<&str, &str>)] = &[
         Ok("POST /api/products/{id}/archive, POST /api/products/{id}/restore"),
     ),
     (
+        "POST /admin/products/{id}/schedule",
+        Ok("PATCH /api/products/{id}"),
+    ),
+    (
         "POST /admin/products/{id}/delete",
         Ok("DELETE /api/products/{id}"),
     ),

@@ -182,6 +182,10 @@ async fn furnish(stage: &Stage) {
         assert!(answer.status < 300, "{path}: {}", answer.text);
     };
     let shipment = json!({"carrier": "USPS", "tracking_number": "9400"});
+    let draft = json!({
+        "id": "heron", "name": "Heron", "lighter_type": 1, "price": 4700, "on_sale_at": "2126-12-04T18:00:00Z",
+    });
+    post("/api/products/", draft).await;
     for _ in 0..2 {
         let answer = shop.shopper().check_out(&[("sunrise", 2)]).await;
         let session = crate::support::session_of(&answer);
@@ -316,6 +320,7 @@ fn another(field: &Field) -> Option<String> {
             "1" => "2".to_owned(),
             _ => "1".to_owned(),
         },
+        "datetime-local" => "2126-12-05T18:00".to_owned(),
         "email" => "other@example.com".to_owned(),
         "url" => "https://example.com/track/1".to_owned(),
         _ if field.value.parse::<f64>().is_ok() => "5.00".to_owned(),

@@ -5,7 +5,7 @@ use spirit_beads::products::{self, StockCause, StockReason};
 use spirit_beads::types::ids::ProductId;
 
 use super::{actions, id_of, makes, plain};
-use crate::admin::{STAFF, audited, signed_in, staffed};
+use crate::admin::{STAFF, audited, signed_in, staffed, staffed_with};
 use crate::support::images::jpeg;
 
 #[tokio::test]
@@ -209,7 +209,7 @@ async fn a_product_is_archived_restored_and_copied() {
     let active = format!("{path}/active");
     staff.submit(&path, &active, &[("active", "no")]).await;
     assert_eq!(shop.client.get("/api/products/sunrise/").await.status, 404);
-    assert!(staff.get(&path).await.text.contains("Put it on sale"));
+    assert!(staff.get(&path).await.text.contains(">Put on sale<"));
     staff.submit(&path, &active, &[("active", "yes")]).await;
     assert_eq!(shop.client.get("/api/products/sunrise/").await.status, 200);
     let copied = staff.submit(&path, &format!("{path}/duplicate"), &[]).await;
@@ -219,7 +219,7 @@ async fn a_product_is_archived_restored_and_copied() {
     let page = staff.get(&copy).await.text;
     for part in [
         "Sunrise (copy)",
-        "Put it on sale",
+        "This is a draft",
         "value=\"sunrise-copy\"",
         "value=\"47.50\"",
         "data-image=",
@@ -310,4 +310,76 @@ async fn a_product_may_be_called_new() {
     let page = staff.get("/admin/products/new").await.text;
     assert!(page.contains("<h1>The new one</h1>"), "{page}");
     assert!(list.contains("href=\"/admin/new-product\""), "{list}");
+}
+
+#[tokio::test]
+async fn a_new_product_is_a_draft_until_now_or_a_time_of_the_shops_own_zone() {
+    let shop = staffed_with(&[("SHOP_TIME_ZONE", "America/New_York")]).await;
+    let staff = signed_in(&shop, STAFF).await;
+    let path = makes(&staff, &[("sale", "")]).await;
+    let is_seen = async || shop.client.get("/api/products/sunrise/").await.status == 200;
+    let page = staff.get(&path).await.text;
+    for part in [
+        "Sunrise is saved as a draft. Add its images next.",
+        "This is a draft",
+        "It has no image yet.",
+        "Put on sale at (America/New_York)",
+    ] {
+        assert!(page.contains(part), "{part}: {page}");
+    }
+    assert!(!is_seen().await);
+    let drafts = staff.get("/admin/products?show=drafts").await.text;
+    assert!(
+        drafts.contains("Sunrise") && drafts.contains(">Draft<"),
+        "{drafts}"
+    );
+    assert!(!staff.get("/admin/products").await.text.contains("Sunrise<"));
+
+    let schedule = format!("{path}/schedule");
+    for (typed, why) in [
+        ("", "Choose a day and a time."),
+        ("2126-03-31T02:30 or so", "Choose a day and a time."),
+        ("2020-12-04T18:00", "Must be in the future."),
+    ] {
+        let refused = staff
+            .submit(&path, &schedule, &[("on_sale_at", typed)])
+            .await;
+        assert_eq!(refused.status, 400, "{typed}");
+        assert!(refused.text.contains(why), "{typed}: {}", refused.text);
+    }
+    let set = staff
+        .submit(&path, &schedule, &[("on_sale_at", "2126-12-04T18:00")])
+        .await;
+    assert_eq!(set.status, 303, "{}", set.text);
+    let at: String = sqlx::query_scalar("select on_sale_at::text from products")
+        .fetch_one(&shop.db)
+        .await
+        .expect("a time");
+    assert_eq!(at, "2126-12-04 23:00:00+00");
+    let page = staff.get(&path).await.text;
+    for part in [
+        "goes on sale Dec 4, 2126, 6:00 PM.",
+        ">Scheduled<",
+        "value=\"2126-12-04T18:00\"",
+    ] {
+        assert!(page.contains(part), "{part}: {page}");
+    }
+    let drafts = staff.get("/admin/products?show=drafts").await.text;
+    assert!(drafts.contains("On sale Dec 4, 2126, 6:00 PM"), "{drafts}");
+    staff
+        .submit(
+            &path,
+            &schedule,
+            &[("do", "clear"), ("on_sale_at", "2126-12-04T18:00")],
+        )
+        .await;
+    assert!(staff.get(&path).await.text.contains("This is a draft"));
+    assert!(!is_seen().await);
+
+    let sold = staff
+        .submit(&path, &format!("{path}/active"), &[("active", "yes")])
+        .await;
+    assert_eq!(sold.status, 303);
+    assert!(is_seen().await);
+    assert!(!staff.get(&path).await.text.contains("This is a draft"));
 }

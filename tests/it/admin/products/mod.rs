@@ -10,7 +10,7 @@ use crate::support::images::jpeg;
 use crate::support::{Answer, Shop};
 
 /// The form of a product, as somebody fills it in.
-const SUNRISE: [(&str, &str); 7] = [
+const SUNRISE: [(&str, &str); 8] = [
     ("name", "Sunrise"),
     ("slug", ""),
     ("price", "47.50"),
@@ -18,6 +18,7 @@ const SUNRISE: [(&str, &str); 7] = [
     ("weight_ounces", "1.5"),
     ("description", "Red <and> gold"),
     ("count", "3"),
+    ("sale", "now"),
 ];
 
 /// These fields, with others in place of those of the same name.
@@ -117,7 +118,7 @@ async fn a_product_with_two_images_is_in_the_shop_and_at_stripe() {
     let path = makes(&staff, &[]).await;
     let page = staff.get(&path).await.text;
     for part in [
-        "Sunrise is created.",
+        "Sunrise is on sale.",
         "There are no images yet.",
         "Red &#60;and&#62; gold",
         "First stock",

@@ -30,17 +30,17 @@ async fn read(admin: &Client, id: &str) -> Value {
     answer.json
 }
 
-async fn patch(admin: &Client, id: &str, body: &Value) -> Answer {
+pub(super) async fn patch(admin: &Client, id: &str, body: &Value) -> Answer {
     admin
         .send_json(Method::PATCH, &format!("/api/products/{id}/"), body)
         .await
 }
 
-async fn delete(admin: &Client, path: &str) -> Answer {
+pub(super) async fn delete(admin: &Client, path: &str) -> Answer {
     admin.send(Method::DELETE, path, &[], None::<String>).await
 }
 
-fn expect_refused(answer: &Answer, status: u16, code: &str) {
+pub(super) fn expect_refused(answer: &Answer, status: u16, code: &str) {
     assert_eq!(
         (answer.status, &answer.json["code"]),
         (status, &json!(code)),
