@@ -257,6 +257,21 @@ fn the_events_that_an_endpoint_is_made_for_are_those_that_are_handled() {
     assert_eq!(listed, handled.skip(1).step_by(2).collect());
 }
 
+/// A dependency of the tests turns the feature on for them, so no other test sees that the program lacks it.
+#[test]
+fn the_program_keeps_the_order_of_keys_as_its_tests_do() {
+    let manifest = text_of("Cargo.toml");
+    let (_, ours) = manifest
+        .split_once("\n[dependencies]\n")
+        .expect("the dependencies");
+    let ours = ours.split("\n[").next().expect("their end");
+    let line = ours.lines().find(|line| line.starts_with("serde_json"));
+    assert!(
+        line.is_some_and(|line| line.contains("\"preserve_order\"")),
+        "without it, `cargo build` sorts the keys of errors by name: {line:?}"
+    );
+}
+
 #[test]
 fn every_check_of_the_justfile_is_one_of_ci() {
     let ci = text_of(".ci/run");
