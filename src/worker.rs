@@ -222,6 +222,7 @@ pub async fn run(app: App, shutdown: impl Future<Output = ()> + Send + 'static) 
     }
     stop.send_replace(true);
     lanes.join_all().await;
+    // Otherwise the health check would count this worker as alive until its heartbeat is too old.
     let gone = sqlx::query("delete from worker_heartbeats where worker = $1")
         .bind(id)
         .execute(&app.db)

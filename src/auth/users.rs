@@ -257,6 +257,7 @@ pub async fn set_password(
         .bind(&password.0)
         .execute(&mut *conn)
         .await?;
+    // Whoever knew the old password may be signed in.
     sessions::end_all(conn, id, keep).await?;
     let object = user.object();
     audit::record(

@@ -168,6 +168,7 @@ async fn approve_draft(
     let refuse = |code, why| Err(refused(code, custom_order, why));
     let draft = store::find_draft(conn, custom_order.id).await?;
     match store::find_current(conn, custom_order.id).await? {
+        // A repeat: the link of an earlier approval is on its way, or made.
         Some(quote) if quote.state == QuoteState::Asking => Ok(false),
         Some(quote) if quote.state == QuoteState::Live && draft.is_none() => Ok(false),
         Some(quote) if quote.state == QuoteState::Live => refuse(

@@ -164,6 +164,7 @@ pub async fn ship_piece(
     shipment: &NewShipment,
     actor: &str,
 ) -> Result<OrderedPiece> {
+    // A status may not be skipped (P6), so a piece that was never marked passes through production.
     let mut custom_order = piece.custom_order.clone();
     if custom_order.status == Status::Paid {
         custom_order = set_in_production(conn, &custom_order, actor).await?;

@@ -67,6 +67,7 @@ pub async fn keep(
     if store::touch(&mut *db.acquire().await?, &id).await? {
         return Ok(Kept { id, is_new: false });
     }
+    // A folder of its own for each upload: a job that removes an equal image, deleted before, leaves the new files alone.
     let storage_key = format!("{id}-{}", Uuid::now_v7().simple());
     let is_new = store_new(storage, db, prepared, &storage_key).await?;
     if !is_new && let Err(error) = storage.objects.remove(&storage_key).await {

@@ -171,6 +171,7 @@ pub async fn read_form(
                 form.fields.push((name, text));
             }
             Some(file_name) if name == files_field && !file_name.is_empty() => {
+                // Files over the limit are counted and not written to the disk.
                 let mut incoming = match form.files.len() < limits.files {
                     true => Some(Incoming::begin(storage)?),
                     false => None,
@@ -185,6 +186,7 @@ pub async fn read_form(
                     None => form.surplus += 1,
                 }
             }
+            // An ignored file is read to its end, where the next field begins.
             Some(_) => while field.chunk().await.map_err(malformed)?.is_some() {},
         }
     }

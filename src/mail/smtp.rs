@@ -115,6 +115,7 @@ impl Smtp {
         if let Some(copy) = copy {
             let asked = format!("RCPT TO:<{copy}>");
             let reply = self.step("RCPT", line.command(&asked)).await?;
+            // A refused copy does not keep the email from its recipient.
             copied = match judge("RCPT", reply, 2) {
                 Ok(_) => CopyOutcome::Taken,
                 Err(DeliveryFailure::Passing(why)) => CopyOutcome::Deferred(why),
@@ -154,6 +155,7 @@ impl Smtp {
         if upgrade {
             self.command(&mut line, "STARTTLS", "STARTTLS").await?;
             line = self.secure("STARTTLS", line).await?;
+            // Asked again: what the server said before the encryption may be forged.
             extensions = self.hello(&mut line).await?;
         }
         if let Some((user, password)) = &server.login {

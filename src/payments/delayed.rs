@@ -45,12 +45,14 @@ pub async fn failed(conn: &mut PgConnection, id: OrderId, session: &Session) -> 
     let order = orders::lock(conn, id)
         .await?
         .ok_or(Error::NotFound("Order"))?;
+    // The events may arrive in any order: one that came before has settled or ended this checkout.
     let is_decided = store::find_checkout(conn, id)
         .await?
         .is_some_and(|checkout| checkout.state == CheckoutState::Complete);
     if is_decided || order.paid_at.is_some() {
         return Ok(());
     }
+    // Read before the release. The pieces may have been released already, when too many waited.
     let held = order.status == Status::Pending;
     let order = orders::end_processing(conn, id, &customer(session)).await?;
     let why = "the delayed payment failed";

@@ -129,6 +129,7 @@ fn merge_product(
         ));
     }
     let count = row.input.inventory_count;
+    // A deleted product does not keep its slug: another one has it by now.
     if revives && row.input.slug.is_none() && slugs.contains_key(&product.slug) {
         product.slug = String::new();
     }
@@ -137,6 +138,7 @@ fn merge_product(
     if !product.slug.is_empty() {
         note_repeat(slugs, product.slug.clone(), &prefix, "slug", field_errors);
     }
+    // Ids that Stripe has confirmed win over the file's.
     if !is_verified {
         product.stripe_product_id = row.stripe_product_id.or(product.stripe_product_id);
         product.stripe_price_id = row.stripe_price_id.or(product.stripe_price_id);
