@@ -5,7 +5,7 @@ use spirit_beads::auth::Scope;
 
 use crate::admin::{OWNER, signed_in, staffed};
 use crate::support::images::plain_png;
-use crate::support::{Client, Shop, card, delayed, session_of};
+use crate::support::{Client, Leftover, Shop, card, delayed, session_of};
 
 /// A shop with something of everything, and who works in it.
 pub struct Stage {
@@ -106,15 +106,14 @@ impl Stage {
     pub async fn settles(&self) {
         self.shop.hurry_jobs().await;
         let left = self.shop.run_failing_jobs().await;
-        let left: Vec<_> = left
-            .iter()
-            .filter(|(_, error)| {
-                !error
-                    .as_deref()
-                    .is_some_and(|error| is_for_humans(error) || has_no_charge(error))
-            })
-            .collect();
+        let (excused, left): (Vec<_>, Vec<_>) = left.iter().partition(|(_, error)| {
+            let error = error.as_deref().unwrap_or_default();
+            is_for_humans(error) || has_no_charge(error)
+        });
         assert!(left.is_empty(), "jobs left over: {left:#?}");
+        if !excused.is_empty() {
+            self.shop.leaves(Leftover::FailedJobs);
+        }
         self.shop.audit().await;
     }
 }
