@@ -198,7 +198,7 @@ fn message(status: Status) -> &'static str {
         Status::InProduction => "Your piece is being made.",
         Status::Shipped => "Your piece is on its way.",
         Status::Completed => "Your piece has arrived. Thank you!",
-        Status::Refunded => "Your payment was given back to you in full.",
+        Status::Refunded => "Your payment was refunded in full.",
     }
 }
 

@@ -220,7 +220,7 @@ pub async fn list(conn: &mut PgConnection, filter: &EmailFilter) -> Result<(Vec<
         filter
             .search
             .as_ref()
-            .map(|(_, subjects)| subjects.given_back),
+            .map(|(_, subjects)| subjects.refunded),
     )
     .bind(
         filter

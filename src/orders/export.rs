@@ -28,7 +28,7 @@ const BYTE_ORDER_MARK: &str = "\u{feff}";
 
 /// Headings before and after those of the pieces. [`row`] has as many cells of each kind, or does not compile.
 const OF_ORDER: [&str; 5] = ["number", "paid", "status", "channel", "currency"];
-const SUMS: [&str; 5] = ["subtotal", "shipping", "tax", "total", "given back"];
+const SUMS: [&str; 5] = ["subtotal", "shipping", "tax", "total", "refunded"];
 const TEXTS: [&str; 11] = [
     "email",
     "name",

@@ -184,7 +184,7 @@ pub async fn undo_sale(conn: &mut PgConnection, actor: &Actor, id: OrderId) -> R
         return Err(Error::Conflict(
             Code::NotByHand,
             format!(
-                "{} was paid through Stripe: its money is given back as a refund.",
+                "{} was paid through Stripe: refund it instead.",
                 order.display_number()
             ),
         ));

@@ -334,7 +334,7 @@ async fn retried(conn: &mut PgConnection, id: RefundId, actor: &str) -> Result<R
     if amount <= Cents::ZERO {
         return Err(Error::Conflict(
             Code::NothingLeft,
-            "All of this payment is given back already, or about to be.".to_owned(),
+            "All of this payment is refunded already, or about to be.".to_owned(),
         ));
     }
     let again = NewRow {
@@ -458,7 +458,7 @@ impl PaidSubject {
         Error::Conflict(
             Code::NothingLeft,
             format!(
-                "All of the payment of {} is given back already, or about to be.",
+                "All of the payment of {} is refunded already, or about to be.",
                 self.name
             ),
         )

@@ -388,10 +388,10 @@ async fn refuse(
     let paid = amount.in_currency(&session.currency);
     let text = match due > Cents::ZERO {
         _ if amount == Cents::ZERO => {
-            format!("Nothing was paid, so nothing is given back: {reason}.")
+            format!("Nothing was paid, so nothing is refunded: {reason}.")
         }
-        true => format!("A payment of {paid} is being given back in full: {reason}."),
-        false => format!("A payment of {paid} had been given back in full already: {reason}."),
+        true => format!("A payment of {paid} is being refunded in full: {reason}."),
+        false => format!("A payment of {paid} had been refunded in full already: {reason}."),
     };
     let item = NewItem::new(Kind::PaymentRefused, format!("payment_refused:{id}"), text);
     refunds::flag(conn, cause.order, cause.custom_order, &item).await?;

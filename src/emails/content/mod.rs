@@ -78,7 +78,7 @@ pub struct ImageUrls {
 }
 
 /// Beginnings of subjects that end in a customer's name or an order number.
-const GIVEN_BACK: &str = "Payment Given Back: ";
+const REFUNDED: &str = "Payment Refunded: ";
 const NOTHING_PAID: &str = "Nothing Was Paid: ";
 const NEW_REQUEST: &str = "New Custom Order Request from ";
 const PLEASE_REVIEW: &str = "Please Look: ";
@@ -88,7 +88,7 @@ pub struct Subjects {
     /// Kinds whose fixed subject contains it.
     pub kinds: Vec<&'static str>,
     /// Beginnings of the other subjects: refunded payments, checkouts without a payment, new custom orders, review items.
-    pub given_back: &'static str,
+    pub refunded: &'static str,
     pub nothing_paid: &'static str,
     pub new_custom_order: &'static str,
     pub please_review: &'static str,
@@ -114,7 +114,7 @@ impl Subjects {
             .collect();
         Subjects {
             kinds,
-            given_back: GIVEN_BACK,
+            refunded: REFUNDED,
             nothing_paid: NOTHING_PAID,
             new_custom_order: NEW_REQUEST,
             please_review: PLEASE_REVIEW,

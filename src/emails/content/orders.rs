@@ -77,9 +77,9 @@ pub fn order_refunded(
     };
     let mut sums = vec![("Order total", money(order.total))];
     if refunded != amount {
-        sums.push(("Given back before", money(Cents(refunded.0 - amount.0))));
+        sums.push(("Refunded before", money(Cents(refunded.0 - amount.0))));
     }
-    sums.push(("Given back now", money(amount)));
+    sums.push(("Refunded now", money(amount)));
     EmailContent {
         subject: format!("Your Refund - {shop}"),
         preview: format!("{} of order {}", money(amount), order.number),

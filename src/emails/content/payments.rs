@@ -1,7 +1,7 @@
 //! Emails about payments that are delayed, failed or refused.
 
 use super::blocks::{BANKS, greeting, page_at};
-use super::{Block, EmailContent, GIVEN_BACK, NOTHING_PAID};
+use super::{Block, EmailContent, NOTHING_PAID, REFUNDED};
 use crate::emails::message::{DelayedPaymentEmailData, Holds, PaymentRefusal, RefusalEmailData};
 use crate::mail::one_line;
 use crate::types::money::Cents;
@@ -29,16 +29,16 @@ pub fn could_not_fulfill(refusal: &RefusalEmailData, shop: &str) -> EmailContent
     let (heading, how) = match is_back {
         false => (
             "Your payment is on its way back",
-            "You need not do anything: the whole amount is being given back to you.",
+            "You need not do anything: the whole amount is being refunded to you.",
         ),
         true => (
-            "Your payment was given back",
-            "You need not do anything: the whole amount has been given back to you already.",
+            "Your payment was refunded",
+            "You need not do anything: the whole amount has been refunded to you already.",
         ),
     };
     EmailContent {
         subject: format!("About Your Payment - {shop}"),
-        preview: format!("Your payment of {amount} is given back in full"),
+        preview: format!("Your payment of {amount} is refunded in full"),
         heading: heading.to_owned(),
         blocks: vec![
             greeting(refusal.customer_name.as_deref()),
@@ -46,7 +46,7 @@ pub fn could_not_fulfill(refusal: &RefusalEmailData, shop: &str) -> EmailContent
                 "We received a payment of {amount} from you, and we are sorry that we cannot keep it. {why}"
             )),
             Block::Text(how.to_owned()),
-            Block::Details(vec![("For", refusal.about.clone()), ("Given back", amount)]),
+            Block::Details(vec![("For", refusal.about.clone()), ("Refunded", amount)]),
             Block::Remark(BANKS.to_owned()),
         ],
         inside: false,
@@ -70,20 +70,20 @@ pub fn could_not_fulfill_notice(refusal: &RefusalEmailData) -> EmailContent {
     let is_back = refusal.due <= Cents::ZERO;
     let (subject, preview) = match refusal.amount == Cents::ZERO {
         true => (NOTHING_PAID, why.to_owned()),
-        false => (GIVEN_BACK, format!("{amount}. {why}")),
+        false => (REFUNDED, format!("{amount}. {why}")),
     };
     let (heading, what) = match is_back {
         _ if refusal.amount == Cents::ZERO => (
             "A checkout without a payment",
-            "A checkout over nothing could not become an order. Nothing was paid, so nothing is given back.",
+            "A checkout over nothing could not become an order. Nothing was paid, so nothing is refunded.",
         ),
         false => (
-            "A payment is given back",
-            "A payment could not become an order and is given back in full, by itself.",
+            "A payment is refunded",
+            "A payment could not become an order and is refunded in full, automatically.",
         ),
         true => (
-            "A payment is given back",
-            "A payment could not become an order. It had been given back in full already.",
+            "A payment was refunded",
+            "A payment could not become an order. It had been refunded in full already.",
         ),
     };
     let to_customer = match refusal.is_customer_told {

@@ -130,8 +130,8 @@ pub async fn apply(conn: &mut PgConnection, payment_id: &str) -> Result<()> {
         warn!(refund = failed.id, payment = payment_id, "a refund failed");
         let amount = failed.amount.in_currency(&payment.currency);
         let why = format!(
-            "A refund of {amount} failed: the bank returned the money to you. Refund it again, or it has to be given \
-             back by hand."
+            "A refund of {amount} failed: the bank returned the money to you. Refund it again, or send \
+             the money by hand."
         );
         let mut why = with_restock(why, failed.restocked);
         if is_to_ship_after_all(conn, order).await? {

@@ -337,7 +337,7 @@ async fn refused(
     warn!(%id, error, "refund refused");
     let amount = refund.amount.in_currency(&refund.currency);
     let why = format!(
-        "Stripe refused to refund {amount}: it has to be given back by hand, or tried again once the reason is gone. \
+        "Stripe refused to refund {amount}: send the money by hand, or try again once the reason is gone. \
          {error}"
     );
     let mut why = with_restock(why, refund.restocked);

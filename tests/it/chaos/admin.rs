@@ -138,7 +138,7 @@ async fn restock(world: &World, chance: &mut Chance, number: &str) {
     }
 }
 
-/// Money given back in Stripe's own dashboard, behind the shop's back.
+/// Money refunded in Stripe's own dashboard, behind the shop's back.
 async fn refund_at_stripe(world: &World, chance: &mut Chance, order: &Value) {
     let found: Result<Option<String>, _> = sqlx::query_scalar(
         "select data ->> 'payment_intent'

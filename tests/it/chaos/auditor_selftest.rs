@@ -161,7 +161,7 @@ const BREACHES: [Breach; 54] = [
     ),
     ours(
         "update orders set refunded = 0 where number = 1002",
-        &["refund differs", "refunded is not given back"],
+        &["refund differs", "refunded without a refund"],
     ),
     ours("update orders set processing_since = now() where number = 1004", &["delayed payment undecided"]),
     theirs(

@@ -67,7 +67,7 @@ async fn a_payment_on_a_closed_quote_is_given_back_in_full() {
     assert_eq!(refunds[0]["amount"], 9500);
     let view = workshop.view().await;
     assert_eq!(view["status"], "expired");
-    assert!(text(&view["review_items"][0]["text"]).contains("given back in full"));
+    assert!(text(&view["review_items"][0]["text"]).contains("refunded in full"));
     assert!(workshop.shop.statuses().await.is_empty());
     assert_eq!(workshop.emails("could_not_fulfill").await, 1);
     assert_eq!(workshop.emails("could_not_fulfill_notice").await, 1);
@@ -89,7 +89,7 @@ async fn a_second_payment_is_impossible_or_given_back() {
     workshop.shop.deliver().await;
     workshop.shop.run_jobs().await;
 
-    // Should Stripe take one all the same, it is given back.
+    // Should Stripe take one all the same, it is refunded.
     let mut event = workshop.shop.event("checkout.session.completed").await;
     event["id"] = json!("evt_second");
     event["data"]["object"]["id"] = json!("cs_second");

@@ -26,10 +26,7 @@ async fn a_refund_of_a_custom_order_is_its_order_s_like_any_other() {
     assert_eq!(view["status"], "refunded");
     let page = workshop.shop.status_page(&workshop.id);
     let page = workshop.shop.client.get(&page).await;
-    assert_eq!(
-        page.json["message"],
-        "Your payment was given back to you in full."
-    );
+    assert_eq!(page.json["message"], "Your payment was refunded in full.");
     let shipment = json!({"carrier": "USPS"});
     let refused = workshop.post_with("ship", &shipment).await;
     assert_eq!(
@@ -95,10 +92,7 @@ async fn a_refund_in_full_ends_a_piece_wherever_it_stands() {
         assert_eq!(today["to_do"]["orders_to_pack"], 0);
         let page = shop.client.get(&shop.status_page(&workshop.id)).await.json;
         assert_eq!(page["status"], "refunded");
-        assert_eq!(
-            page["message"],
-            "Your payment was given back to you in full."
-        );
+        assert_eq!(page["message"], "Your payment was refunded in full.");
         for what in steps {
             let body = match what {
                 "ship" => json!({"carrier": "USPS"}),

@@ -193,7 +193,7 @@ async fn a_payment_that_finds_no_piece_is_explained_to_the_shopper_and_to_the_sh
     assert_eq!(
         read,
         [
-            ("shop@localhost", "Payment Given Back: SB-1001"),
+            ("shop@localhost", "Payment Refunded: SB-1001"),
             ("jane@example.com", "About Your Payment - Spirit Beads"),
         ]
     );
@@ -231,12 +231,12 @@ async fn each_refund_is_told_once_with_what_it_adds() {
         [
             "given you back $12.00 of",
             "The rest of your order stands",
-            "Given back now: $12.00",
+            "Refunded now: $12.00",
         ],
         [
             "given you back $40.00 of",
             "all that you had paid",
-            "Given back before: $12.00",
+            "Refunded before: $12.00",
         ],
     ]) {
         assert_eq!(mail.subject, "Your Refund - Spirit Beads");

@@ -11,7 +11,7 @@ const REPORTS: [&str; 3] = [
     "charge.refunded",
 ];
 
-/// A piece paid for and given back, of which nothing was delivered; and the reports.
+/// A piece paid for and refunded, of which nothing was delivered; and the reports.
 async fn paid_and_refunded(shop: &Shop) -> (String, Vec<Value>) {
     let session = session_of(&shop.client.check_out(&[("sunrise", 1)]).await);
     shop.stripe.pay(&session, card()).await.expect("a payment");
@@ -356,7 +356,7 @@ async fn amounts_and_times_that_nobody_can_count_with_do_not_lose_an_event() {
             "id": "re_2", "payment_intent": payment, "status": "failed", "amount": i64::MAX}}}),
         json!({"type": "charge.refunded", "created": 1, "data": {"object": {
             "payment_intent": payment, "amount_refunded": 100}}}),
-        // A payment that cannot settle its order, less what was given back of it.
+        // A payment that cannot settle its order, less what was refunded of it.
         json!({"type": "charge.refunded", "data": {"object": {"payment_intent": "pi_1", "amount_refunded": least}}}),
         json!({"type": "checkout.session.completed", "data": {"object": {
             "id": open, "payment_intent": "pi_1", "payment_status": "paid", "currency": "usd", "amount_total": 1,

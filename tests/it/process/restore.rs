@@ -78,7 +78,7 @@ impl Drop for Restored {
     }
 }
 
-/// What became of a payment: its order's number and status, and what was given back of it.
+/// What became of a payment: its order's number and status, and what was refunded of it.
 async fn fate(conn: &mut PgConnection, payment: &str) -> (String, String, String, i64) {
     sqlx::query_as(
         "select 'SB-' || o.number, o.status, p.outcome,
@@ -215,7 +215,7 @@ async fn a_dump_that_is_an_hour_old_heals_itself_from_stripe() {
         ),
         ("bought after", &sold, status("paid", "settled", 0)),
         (
-            "bought and given back after",
+            "bought and refunded after",
             &returned,
             status("refunded", "settled", 0),
         ),
@@ -243,7 +243,7 @@ async fn a_dump_that_is_an_hour_old_heals_itself_from_stripe() {
             .fetch_all(&mut conn)
             .await
             .expect("the stock");
-    // Of nine suns one was sold, two that were begun, and one that was given back, which stays out until it is put back.
+    // Of nine suns one was sold, two that were begun, and one that was refunded, which stays out until it is put back.
     let left = |id: &str, on_hand| (id.to_owned(), on_hand, 0);
     assert_eq!(
         stock,
@@ -284,7 +284,7 @@ async fn a_dump_that_is_an_hour_old_heals_itself_from_stripe() {
         if charge.expect("the charge")["refunded"] == true {
             break;
         }
-        assert!(began.elapsed() < PATIENCE, "never given back");
+        assert!(began.elapsed() < PATIENCE, "never refunded");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     worker.kill().await.expect("killed");
@@ -339,7 +339,7 @@ async fn money_of_other_shops_is_left_alone() {
         .await
         .expect("the orders");
     assert_eq!(orders, 0);
-    // Pieces by a price that is not what was paid: then the payment is given back.
+    // Pieces by a price that is not what was paid: then the payment is refunded.
     let cheap = changed(&|session| session["metadata"]["piece_0"] = json!(format!("1 5 {piece}")));
     assert_eq!(shop.webhook(&cheap).await.status, 200);
     let payment = shop.payment_of(&session).await;

@@ -133,7 +133,7 @@ async fn a_table_has_the_address_in_columns_and_a_row_for_each_line_on_request()
         ("number", "SB-1001"),
         ("pieces", "1 × Owl; 2 × Sunrise"),
         ("total", "146.00"),
-        ("given back", "47.00"),
+        ("refunded", "47.00"),
         ("recipient", "Zoë Müller"),
         ("address line 1", "'-5 Elm St"),
         ("address line 2", "Apt 2, rear"),

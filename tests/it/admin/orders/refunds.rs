@@ -68,7 +68,7 @@ async fn money_is_given_back_in_part_then_whole_and_pieces_return_once() {
     }
     assert_eq!(refunds(&owner, &id, "13", "1").await, 409);
     assert_eq!(shop.stock(&piece).await, (2, 0));
-    // It is planned, so it cannot be given back again.
+    // It is planned, so it cannot be refunded again.
     let page = owner.get(ORDER).await.text;
     assert!(page.contains("value=\"86.50\""), "{page}");
     shop.settles().await;
@@ -177,7 +177,7 @@ async fn a_refund_that_fails_is_shown_and_can_be_made_again() {
     shop.settles().await;
     let page = owner.get(ORDER).await.text;
     assert!(
-        page.contains("given back by hand") && page.contains("badge bad\">failed"),
+        page.contains("money by hand") && page.contains("badge bad\">failed"),
         "{page}"
     );
     assert!(page.contains("value=\"99.00\""), "all of it is here again");

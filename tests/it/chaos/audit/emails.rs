@@ -108,7 +108,7 @@ pub(super) async fn check_emails(
             );
         }
     }
-    // One for each time that the sum given back has grown: no more than there were refunds.
+    // One for each time that the sum refunded has grown: no more than there were refunds.
     let mut refunds: HashMap<&str, u32> = HashMap::new();
     let mut failed: HashSet<&str> = HashSet::new();
     for refund in &books.stripe_refunds {

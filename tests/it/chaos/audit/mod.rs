@@ -349,7 +349,7 @@ async fn count(
     figures.insert("requests for a piece", books.requests.len() as i64);
     figures.insert("payments at Stripe", books.charges.len() as i64);
     figures.insert("payments that settled an order", payments("settled"));
-    figures.insert("payments given back in full", payments("refused"));
+    figures.insert("payments refunded in full", payments("refused"));
     let for_requests = books
         .payments
         .iter()

@@ -6,7 +6,7 @@ use sqlx::PgConnection;
 
 use super::{Books, Charge, Dispute, Order, Payment, Report};
 
-/// P2: each successful payment is one paid order or given back in full; each paid order has one payment, over its sum.
+/// P2: each successful payment is one paid order or refunded in full; each paid order has one payment, over its sum.
 pub(super) fn check_payments(books: &Books, report: &mut Report) {
     let orders: HashMap<&str, &Order> = books.orders.iter().map(|o| (o.id.as_str(), o)).collect();
     let payments: HashMap<&str, &Payment> =
@@ -50,7 +50,7 @@ pub(super) fn check_payments(books: &Books, report: &mut Report) {
             // We sent it back, and that failed.
             None if failed.contains(payment.as_str()) => {}
             None => {
-                let where_ = format!("{payment}: {amount} paid, {refunded} given back");
+                let where_ = format!("{payment}: {amount} paid, {refunded} refunded");
                 report.broken("P2", "payment without order", where_);
             }
         }

@@ -120,7 +120,7 @@ pub(super) fn check_refunds(books: &Books, report: &mut Report) {
         };
         if kept != charge.refunded || told != charge.refunded {
             let where_ = format!(
-                "{}: {} given back at Stripe, {} in the book of payments, {told} at the order",
+                "{}: {} refunded at Stripe, {} in the book of payments, {told} at the order",
                 payment.id, charge.refunded, payment.refunded
             );
             report.broken("P2", "refund differs", where_);
@@ -130,7 +130,7 @@ pub(super) fn check_refunds(books: &Books, report: &mut Report) {
         {
             report.broken(
                 "P6",
-                "refunded is not given back",
+                "refunded without a refund",
                 format!("SB-{}", order.number),
             );
         }

@@ -74,7 +74,7 @@ struct Pieces {
 }
 
 /// P1: a piece that went back into stock is not shipped, an order of which nothing is left is not, and one whose money was
-/// given back in full is not shipped afterwards; P5: what came back is counted.
+/// refunded in full is not shipped afterwards; P5: what came back is counted.
 pub(super) async fn check_shipping(
     shop: &mut PgConnection,
     books: &Books,

@@ -31,7 +31,7 @@ async fn a_refund_is_one_line_in_money_and_words() {
     );
     let view = admin.get(ORDER).await.text;
     assert!(
-        !view.contains("is being given back") && !view.contains("2000 given back"),
+        !view.contains("is being refunded") && !view.contains("2000 refunded"),
         "{view}"
     );
 }
@@ -240,15 +240,12 @@ async fn emails_promise_what_is_planned_and_nothing_else() {
         .find(|mail| mail.to == ["jane@example.com"])
         .expect("an email");
     let text = told.text.replace('\n', " ");
-    assert!(
-        text.contains("has been given back to you already"),
-        "{text}"
-    );
-    assert!(!text.contains("is being given back"), "{text}");
+    assert!(text.contains("has been refunded to you already"), "{text}");
+    assert!(!text.contains("is being refunded"), "{text}");
     assert!(
         shop.review_text(&late)
             .await
-            .contains("given back in full already")
+            .contains("refunded in full already")
     );
 }
 
@@ -275,7 +272,7 @@ async fn a_checkout_over_nothing_promises_no_refund_and_no_email() {
     };
     let text = notice.text.replace('\n', " ");
     assert!(
-        text.contains("Nothing was paid, so nothing is given back"),
+        text.contains("Nothing was paid, so nothing is refunded"),
         "{text}"
     );
     assert!(
@@ -294,5 +291,5 @@ async fn a_checkout_over_nothing_promises_no_refund_and_no_email() {
         text.contains("The customer gets no email about it"),
         "{text}"
     );
-    assert!(!text.contains("given back in full"), "{text}");
+    assert!(!text.contains("refunded in full"), "{text}");
 }

@@ -72,11 +72,7 @@ async fn late_money_without_stock() -> (Shop, String, String) {
     shop.deliver().await;
     assert_eq!(shop.status_of(&session).await, "expired");
     assert_eq!(shop.stock(&piece).await, (1, 1));
-    assert!(
-        note_of(&shop, &session)
-            .await
-            .contains("given back in full")
-    );
+    assert!(note_of(&shop, &session).await.contains("refunded in full"));
     (shop, piece, session)
 }
 
