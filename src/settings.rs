@@ -224,7 +224,14 @@ pub async fn choose(
     version: Option<i32>,
     currency: Currency,
 ) -> Result<()> {
-    let choice = checked(choice, currency)?;
+    let choice = Choice {
+        shop_name: choice.shop_name.map(|name| name.trim().to_owned()),
+        ..choice
+    };
+    let field_errors = field_errors(&choice, currency);
+    if !field_errors.is_empty() {
+        return Err(Error::Invalid(field_errors));
+    }
     let row: SettingsRow = sqlx::query_as(read!("for update"))
         .fetch_one(&mut *conn)
         .await?;
@@ -257,10 +264,11 @@ pub async fn choose(
     audit::record(conn, actor, "settings.change", "settings", was, is).await
 }
 
-fn checked(mut choice: Choice, currency: Currency) -> Result<Choice> {
+/// Returns what is wrong with a choice, field by field.
+pub fn field_errors(choice: &Choice, currency: Currency) -> Vec<FieldError> {
     let mut field_errors = Vec::new();
-    if let Some(name) = &mut choice.shop_name {
-        *name = name.trim().to_owned();
+    if let Some(name) = &choice.shop_name {
+        let name = name.trim();
         if !(1..=100).contains(&name.chars().count()) || name.contains(char::is_control) {
             field_errors.push(FieldError::new(
                 "shop_name",
@@ -310,11 +318,7 @@ fn checked(mut choice: Choice, currency: Currency) -> Result<Choice> {
             ));
         }
     }
-    if field_errors.is_empty() {
-        Ok(choice)
-    } else {
-        Err(Error::Invalid(field_errors))
-    }
+    field_errors
 }
 
 /// Returns the fields that differ, before and after.

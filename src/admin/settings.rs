@@ -21,21 +21,24 @@ const ZONES: [(&str, &str); 3] = [
     ("shipping_international", "Everywhere else"),
 ];
 
-/// Fields of a shipping zone.
-const RATE: [&str; 3] = ["price", "min_days", "max_days"];
-
 #[derive(Template)]
 #[template(path = "settings.html", config = "src/admin/askama.toml")]
 struct SettingsPage<'a> {
     context: &'a AdminContext,
     form: Form,
-    /// Values that apply where a field is empty.
+    /// Values that apply where a field is emptied.
     defaults: Form,
     currency: Currency,
 }
 
 impl SettingsPage<'_> {
     const ZONES: [(&'static str, &'static str); 3] = ZONES;
+
+    /// Returns the default of a field with another value.
+    fn default_of(&self, field: &str) -> Option<String> {
+        let default = self.defaults.get(field);
+        (self.form.get(field) != default).then_some(default)
+    }
 }
 
 /// `GET /admin/settings`
@@ -48,132 +51,146 @@ async fn page(app: &App, context: &AdminContext, sent: Form) -> Result<Response>
     let form = if sent.is_sent() {
         sent
     } else {
-        let (version, choice) = settings::chosen(&mut *app.db.acquire().await?).await?;
-        fields(version, &choice, app.config.shop.currency)
+        let mut conn = app.db.acquire().await?;
+        fields(&settings::current(&mut conn, &app.config).await?)
     };
-    let given = Settings::from_config(&app.config);
     let page = context.show(&SettingsPage {
         context,
         form,
-        defaults: fields(0, &given.into(), app.config.shop.currency),
+        defaults: fields(&Settings::from_config(&app.config)),
         currency: app.config.shop.currency,
     })?;
     Ok(judged(page, verdict))
 }
 
-/// Creates the form of the current choice. Unset values are empty.
-fn fields(version: i32, choice: &Choice, currency: Currency) -> Form {
+/// Creates the form with these values.
+fn fields(settings: &Settings) -> Form {
     let mut form = Form::default();
-    form.set("version", version.to_string());
-    let number = |number: Option<i32>| number.map(|n| n.to_string()).unwrap_or_default();
-    form.set("shop_name", choice.shop_name.clone().unwrap_or_default());
-    form.set("quote_valid_days", number(choice.quote_valid_days));
-    form.set("low_stock", number(choice.low_stock));
-    let rates = [
-        choice.shipping_us,
-        choice.shipping_north_america,
-        choice.shipping_international,
-    ];
-    for ((zone, _), rate) in ZONES.into_iter().zip(rates) {
-        let Some(rate) = rate else { continue };
-        form.set(&format!("{zone}.price"), rate.price.plain(currency.code()));
+    form.set("version", settings.version.to_string());
+    form.set("shop_name", settings.shop_name.clone());
+    form.set("quote_valid_days", settings.quote_valid_days.to_string());
+    form.set("low_stock", settings.low_stock.to_string());
+    for ((zone, _), rate) in ZONES.into_iter().zip(rates(settings)) {
+        let price = rate.price.plain(settings.currency.code());
+        form.set(&format!("{zone}.price"), price);
         form.set(&format!("{zone}.min_days"), rate.min_days.to_string());
         form.set(&format!("{zone}.max_days"), rate.max_days.to_string());
     }
     form
 }
 
-/// `POST /admin/settings`: saves the settings. Empty fields fall back to the server's configuration.
+fn rates(settings: &Settings) -> [Rate; 3] {
+    [
+        settings.shipping_us,
+        settings.shipping_north_america,
+        settings.shipping_international,
+    ]
+}
+
+/// `POST /admin/settings`: saves the settings. What is empty, or as the server's configuration has it, follows that.
 pub async fn change(State(app): State<App>, context: AdminContext, form: Form) -> Result<Response> {
     let currency = app.config.shop.currency;
     let changed = async {
         let version = form.get("version").parse().ok();
-        let choice = read(&form, currency)?;
+        let choice = read(&form, &Settings::from_config(&app.config))?;
         let mut tx = app.db.begin().await?;
-        settings::choose(&mut tx, &context.actor()?, choice, version, currency).await?;
+        let chosen = settings::choose(&mut tx, &context.actor()?, choice, version, currency).await;
+        chosen.map_err(|error| match error {
+            Error::Invalid(field_errors) => Error::Invalid(as_typed(field_errors, currency)),
+            other => other,
+        })?;
         tx.commit().await?;
         Ok(())
     };
     match changed.await {
         Ok(()) => Ok(context.go_on(HERE, "The settings are saved and take effect now.")),
-        Err(error) => page(&app, &context, form.refused(as_typed(error, currency))?).await,
+        Err(error) => page(&app, &context, form.refused(error)?).await,
     }
 }
 
-fn read(form: &Form, currency: Currency) -> Result<Choice> {
+/// Reads the owner's choice. Errors of all fields are reported together, whether a value cannot be read or is out of range.
+fn read(form: &Form, defaults: &Settings) -> Result<Choice> {
+    let currency = defaults.currency;
     let mut field_errors = Vec::new();
-    let mut number = |field: &str| -> Option<i32> {
-        let typed = form.get(field);
-        let number = typed.parse().ok();
-        if number.is_none() && !typed.is_empty() {
-            field_errors.push(FieldError::new(field, "must be a whole number"));
+    let price_sentence = format!(
+        "must be an amount in {}, as {}",
+        currency.in_words(),
+        currency.example()
+    );
+    // What cannot be read counts as the default, so that the other fields are checked, too.
+    let mut number = |field: &str, default: i32, sentence: &str| -> i32 {
+        match form.get(field).as_str() {
+            "" => default,
+            typed => typed.parse().unwrap_or_else(|_| {
+                field_errors.push(FieldError::new(field, sentence));
+                default
+            }),
         }
-        number
     };
-    let quote_valid_days = number("quote_valid_days");
-    let low_stock = number("low_stock");
-    let mut rate = |zone: &str| -> Option<Rate> {
-        let names = RATE.map(|name| format!("{zone}.{name}"));
-        let typed = names.each_ref().map(|name| form.get(name));
-        if typed.iter().all(String::is_empty) {
-            return None;
-        }
-        let [price, min_days, max_days] = &typed;
-        let rate = (
-            Cents::parse(price, currency.code()),
-            min_days.parse().ok(),
-            max_days.parse().ok(),
-        );
-        if let (Some(price), Some(min_days), Some(max_days)) = rate {
-            return Some(Rate {
-                price,
-                min_days,
-                max_days,
-            });
-        }
-        let right = [rate.0.is_some(), rate.1.is_some(), rate.2.is_some()];
-        let price = format!(
-            "must be an amount in {}, as {}",
-            currency.in_words(),
-            currency.example()
-        );
-        let days = "must be a whole number of days";
-        let sentences = [price.as_str(), days, days];
-        for ((name, right), sentence) in names.into_iter().zip(right).zip(sentences) {
-            if !right {
-                field_errors.push(FieldError::new(name, sentence));
-            }
-        }
-        None
-    };
-    let [us, north_america, international] = ZONES.map(|(zone, _)| rate(zone));
-    if !field_errors.is_empty() {
-        return Err(Error::Invalid(field_errors));
+    let days = "must be a whole number of days";
+    let quote_valid_days = number(
+        "quote_valid_days",
+        defaults.quote_valid_days,
+        "must be a whole number",
+    );
+    let low_stock = number("low_stock", defaults.low_stock, "must be a whole number");
+    let mut spans = Vec::with_capacity(ZONES.len());
+    for ((zone, _), rate) in ZONES.into_iter().zip(rates(defaults)) {
+        let mut span = |name: &str, default: u32| {
+            let default = i32::try_from(default).unwrap_or(i32::MAX);
+            number(&format!("{zone}.{name}"), default, days)
+        };
+        spans.push((
+            span("min_days", rate.min_days),
+            span("max_days", rate.max_days),
+        ));
     }
+    let chosen = ZONES.into_iter().zip(rates(defaults)).zip(spans);
+    let mut chosen = chosen.map(|(((zone, _), rate), (min_days, max_days))| {
+        let field = format!("{zone}.price");
+        let price = match form.get(&field).as_str() {
+            "" => rate.price,
+            typed => Cents::parse(typed, currency.code()).unwrap_or_else(|| {
+                field_errors.push(FieldError::new(field, &price_sentence));
+                rate.price
+            }),
+        };
+        let chosen = Rate {
+            price,
+            // Negative numbers are out of range, as 0 is.
+            min_days: min_days.try_into().unwrap_or(0),
+            max_days: max_days.try_into().unwrap_or(0),
+        };
+        (chosen != rate).then_some(chosen)
+    });
+    let [us, north_america, international] = [(); 3].map(|()| chosen.next().flatten());
+    drop(chosen);
     let name = form.get("shop_name");
-    Ok(Choice {
-        shop_name: (!name.is_empty()).then_some(name),
-        quote_valid_days,
-        low_stock,
+    let choice = Choice {
+        shop_name: (!name.is_empty() && name != defaults.shop_name).then_some(name),
+        quote_valid_days: (quote_valid_days != defaults.quote_valid_days)
+            .then_some(quote_valid_days),
+        low_stock: (low_stock != defaults.low_stock).then_some(low_stock),
         shipping_us: us,
         shipping_north_america: north_america,
         shipping_international: international,
-    })
+    };
+    if field_errors.is_empty() {
+        return Ok(choice);
+    }
+    let out_of_range = settings::field_errors(&choice, currency);
+    field_errors.extend(as_typed(out_of_range, currency));
+    Err(Error::Invalid(field_errors))
 }
 
 /// Rewrites errors about prices in the currency's notation: the API's messages are in cents.
-fn as_typed(error: Error, currency: Currency) -> Error {
-    match error {
-        Error::Invalid(mut field_errors) => {
-            let none = if currency == Currency::USD { "$0" } else { "0" };
-            let most = Cents(*currency.charges().end()).in_currency(currency.code());
-            for field_error in &mut field_errors {
-                if field_error.field.ends_with(".price") {
-                    field_error.message = format!("must be from {none} to {most}");
-                }
-            }
-            Error::Invalid(field_errors)
+fn as_typed(mut field_errors: Vec<FieldError>, currency: Currency) -> Vec<FieldError> {
+    let none = if currency == Currency::USD { "$0" } else { "0" };
+    let most = Cents(*currency.charges().end()).in_currency(currency.code());
+    for field_error in &mut field_errors {
+        if field_error.field.ends_with(".price") {
+            field_error.message = format!("must be from {none} to {most}");
         }
-        other => other,
     }
+    field_errors
 }

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 use spirit_beads::auth::Scope;
 
 use crate::admin::{Browser, OWNER, STAFF, audited, signed_in, staffed, staffed_with};
+use crate::support::forms::Form;
 use crate::support::{Shop, card, session_of};
 
 const HERE: &str = "/admin/settings";
@@ -145,7 +146,7 @@ async fn bad_values_are_told_beside_their_fields_and_nothing_is_saved() {
         (vec![("quote_valid_days", "soon")], "must be a whole number"),
         (vec![("low_stock", "-1")], "must be from 0 to 1000 pieces"),
         (
-            vec![("shipping_us.price", "5")],
+            vec![("shipping_us.min_days", "a few")],
             "must be a whole number of days",
         ),
         (
@@ -188,6 +189,69 @@ async fn bad_values_are_told_beside_their_fields_and_nothing_is_saved() {
         log.iter().all(|entry| entry.1 != "settings.change"),
         "{log:?}"
     );
+}
+
+#[tokio::test]
+async fn one_price_is_changed_alone_and_every_field_shows_its_value() {
+    let shop = staffed_with(&[("SHIPPING_US", "500,3,5"), ("SHOP_NAME", "Beads")]).await;
+    let owner = signed_in(&shop, OWNER).await;
+    let page = owner.get(HERE).await.text;
+    for shown in [
+        "name=\"shop_name\" value=\"Beads\"",
+        "name=\"shipping_us.price\" value=\"5.00\"",
+        "name=\"shipping_us.min_days\" value=\"3\"",
+        "name=\"low_stock\" value=\"2\"",
+    ] {
+        assert!(page.contains(shown), "{shown}: {page}");
+    }
+    assert!(
+        !page.contains("placeholder") && !page.contains("Default:"),
+        "{page}"
+    );
+
+    saves(&owner, &[("shipping_us.price", "6.25")]).await;
+    let programs = shop.admin(&[Scope::Settings]).await;
+    let chosen = async || programs.get("/api/admin/settings/").await.json["chosen"].clone();
+    let expected = json!({"price": 625, "min_days": 3, "max_days": 5});
+    assert_eq!(chosen().await["shipping_us"], expected);
+    assert_eq!(chosen().await["shop_name"], Value::Null);
+    let page = owner.get(HERE).await.text;
+    assert!(
+        page.contains("value=\"6.25\"") && page.contains("Default: 5.00"),
+        "{page}"
+    );
+
+    // The form as it is rendered changes nothing; with the default typed, the configuration counts again.
+    let form = Form::to(&page, HERE);
+    assert_eq!(form.send(&owner.client).await.status, 303);
+    assert_eq!(chosen().await["shipping_us"], expected);
+    let form = Form::to(&page, HERE).with(&[("shipping_us.price", "5.00")]);
+    assert_eq!(form.send(&owner.client).await.status, 303);
+    assert_eq!(chosen().await["shipping_us"], Value::Null);
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_and_what_is_out_of_range_are_told_together() {
+    let shop = staffed().await;
+    let owner = signed_in(&shop, OWNER).await;
+    let typed = [
+        ("quote_valid_days", "soon"),
+        ("low_stock", "2000"),
+        ("shipping_us.price", "1000000"),
+        ("shipping_us.max_days", "-1"),
+        ("shipping_international.price", "much"),
+    ];
+    let answer = owner.submit(HERE, HERE, &typed).await;
+    assert_eq!(answer.status, 400, "{}", answer.text);
+    for said in [
+        "must be a whole number.",
+        "must be from 0 to 1000 pieces",
+        "must be from $0 to $999,999.99",
+        "must be at least the least days",
+        "must be an amount in dollars",
+    ] {
+        assert!(answer.text.contains(said), "{said}: {}", answer.text);
+    }
 }
 
 #[tokio::test]
