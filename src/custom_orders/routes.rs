@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use axum::extract::{ConnectInfo, DefaultBodyLimit, Request, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use axum::routing::any;
 use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -30,6 +31,11 @@ pub fn router() -> OpenApiRouter<App> {
                 .layer(DefaultBodyLimit::disable()),
         )
         .routes(routes!(status_page::status))
+        .route("/api/custom-orders/{id}", any(status_page::damaged_link))
+        .route(
+            "/api/custom-orders/{id}/{rest}",
+            any(status_page::damaged_link),
+        )
         .merge(admin_routes::router())
 }
 

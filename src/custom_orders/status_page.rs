@@ -3,10 +3,11 @@
 
 use askama::Template;
 use axum::extract::State;
-use axum::http::{HeaderMap, HeaderValue, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 use sqlx::PgConnection;
 use utoipa::ToSchema;
@@ -26,6 +27,13 @@ use crate::types::money::Cents;
 pub fn image(id: &ImageId) -> String {
     images::url(id, 1024)
 }
+
+/// Characters to encode in a `mailto:` address.
+const IN_MAILTO: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'@')
+    .remove(b'.')
+    .remove(b'-')
+    .remove(b'_');
 
 /// Purpose of the signature in the address.
 const PURPOSE: &str = "custom_order";
@@ -50,12 +58,23 @@ pub struct StatusView {
     /// The state as a sentence.
     message: &'static str,
     created_at: DateTime<Utc>,
+    request: RequestView,
+    /// Reason that the owner gave for the rejection.
+    rejection_reason: Option<String>,
     /// The current quote, if any.
     quote: Option<QuoteView>,
     /// `SB-1042`, once paid.
     order_number: Option<String>,
     shipment: Option<Shipment>,
     /// Images of the finished piece.
+    images: Vec<ImageView>,
+}
+
+/// A customer's request, as sent.
+#[derive(Serialize, ToSchema)]
+struct RequestView {
+    description: String,
+    colors: Option<String>,
     images: Vec<ImageView>,
 }
 
@@ -100,49 +119,105 @@ impl QuoteView {
         ("token" = String, Query, description = "As in the email"),
     ),
     responses(
-        (status = 200, body = StatusView, description = "A page where text/html is preferred"),
-        (status = 404, body = ErrorBody, description = "No such custom order, or an invalid token"),
+        (status = 200, body = StatusView, description = "A page where text/html is accepted"),
+        (status = 404, body = ErrorBody, description = "No such custom order, or an invalid token: a page where text/html is accepted"),
     )
 )]
 pub async fn status(
     State(app): State<App>,
-    Path(id): Path<String>,
+    id: Result<Path<String>>,
     query: Query,
     headers: HeaderMap,
 ) -> Result<Response> {
-    // One error for a bad id, a bad token and a missing custom order: it tells nobody which exist.
-    const UNKNOWN: Error = Error::NotFound("CustomOrder");
-    let id = id.parse().map(CustomOrderId).map_err(|_| UNKNOWN)?;
     let token = query.get("token").unwrap_or_default();
-    app.signer
+    let found = match id {
+        Ok(Path(id)) => find(&app, &id, token).await?,
+        Err(_) => None,
+    };
+    let Some(view) = found else {
+        return not_found(&app, &headers).await;
+    };
+    if !accepts_pages(&headers) {
+        return Ok(private(Json(view).into_response()));
+    }
+    let settings = settings::current(&mut *app.db.acquire().await?, &app.config).await?;
+    let page = StatusPage {
+        shop: &settings.shop_name,
+        shop_url: &app.config.server.frontend_url,
+        write_to: write_to(&app, &format!("Custom order {}", view.number)),
+        zone: app.config.shop.time_zone,
+        view: &view,
+    };
+    let html = page.render().map_err(anyhow::Error::from)?;
+    Ok(private(Html(html).into_response()))
+}
+
+/// Answers the paths of a status page whose address a mail program has cut short.
+pub async fn damaged_link(
+    State(app): State<App>,
+    method: Method,
+    headers: HeaderMap,
+) -> Result<Response> {
+    match method {
+        Method::GET | Method::HEAD => not_found(&app, &headers).await,
+        _ => Err(Error::NotFound("")),
+    }
+}
+
+/// Loads the custom order with this id, if the token is its own.
+async fn find(app: &App, id: &str, token: &str) -> Result<Option<StatusView>> {
+    let Ok(id) = id.parse().map(CustomOrderId) else {
+        return Ok(None);
+    };
+    if app
+        .signer
         .verify(PURPOSE, &format!("{id}.{token}"))
-        .ok_or(UNKNOWN)?;
+        .is_none()
+    {
+        return Ok(None);
+    }
     let mut conn = app.db.acquire().await?;
-    let custom_order = store::find(&mut conn, id).await?.ok_or(UNKNOWN)?;
-    let view = view(&mut conn, custom_order).await?;
-    let settings = settings::current(&mut conn, &app.config).await?;
-    let wants_page = headers
+    match store::find(&mut conn, id).await? {
+        Some(custom_order) => view(&mut conn, custom_order).await.map(Some),
+        None => Ok(None),
+    }
+}
+
+/// One answer for a bad id, a bad token and a missing custom order, which tells nobody which of them exist.
+async fn not_found(app: &App, headers: &HeaderMap) -> Result<Response> {
+    if !accepts_pages(headers) {
+        return Err(Error::NotFound("CustomOrder"));
+    }
+    let settings = settings::current(&mut *app.db.acquire().await?, &app.config).await?;
+    let page = DamagedLinkPage {
+        shop: &settings.shop_name,
+        shop_url: &app.config.server.frontend_url,
+        write_to: write_to(app, "The link to my custom order does not work"),
+    };
+    let html = page.render().map_err(anyhow::Error::from)?;
+    Ok(private((StatusCode::NOT_FOUND, Html(html)).into_response()))
+}
+
+/// Returns true for browsers. Programs that state no preference get JSON.
+fn accepts_pages(headers: &HeaderMap) -> bool {
+    headers
         .get(header::ACCEPT)
         .and_then(|accept| accept.to_str().ok())
-        .is_some_and(|accept| accept.contains("text/html"));
-    let mut response = if wants_page {
-        let shop = &settings.shop_name;
-        let zone = app.config.shop.time_zone;
-        let page = StatusPage {
-            shop,
-            zone,
-            view: &view,
-        };
-        let html = page.render().map_err(anyhow::Error::from)?;
-        Html(html).into_response()
-    } else {
-        Json(view).into_response()
-    };
-    let headers = response.headers_mut();
+        .is_some_and(|accept| accept.contains("text/html"))
+}
+
+/// Address that opens an email to the shop with this subject (RFC 6068).
+fn write_to(app: &App, subject: &str) -> String {
+    let encoded = |text| utf8_percent_encode(text, IN_MAILTO);
+    let to = &app.config.shop.email;
+    format!("mailto:{}?subject={}", encoded(to), encoded(subject))
+}
+
+/// Keeps an answer out of caches, and its address from the pages that it links to.
+fn private(mut response: Response) -> Response {
     for (name, value) in [
         (header::CACHE_CONTROL, "no-store"),
         (header::VARY, "Accept"),
-        // The address has the token, which the pages that it links to must not learn.
         (header::REFERRER_POLICY, "no-referrer"),
         (
             header::CONTENT_SECURITY_POLICY,
@@ -150,9 +225,10 @@ pub async fn status(
              frame-ancestors 'none'",
         ),
     ] {
-        headers.insert(name, HeaderValue::from_static(value));
+        let value = HeaderValue::from_static(value);
+        response.headers_mut().insert(name, value);
     }
-    Ok(response)
+    response
 }
 
 async fn view(conn: &mut PgConnection, custom_order: CustomOrder) -> Result<StatusView> {
@@ -170,6 +246,11 @@ async fn view(conn: &mut PgConnection, custom_order: CustomOrder) -> Result<Stat
         Some(shipment) => images::list_views(conn, &shipment.images).await?,
         None => Vec::new(),
     };
+    let request_images = store::images(conn, custom_order.id).await?;
+    let rejection_reason = match custom_order.status {
+        Status::Rejected => store::rejection_reason(conn, custom_order.id).await?,
+        _ => None,
+    };
     let is_withdrawn = custom_order.status == Status::Pending
         && store::has_closed_quote(conn, custom_order.id).await?;
     Ok(StatusView {
@@ -181,6 +262,12 @@ async fn view(conn: &mut PgConnection, custom_order: CustomOrder) -> Result<Stat
             false => message(custom_order.status),
         },
         created_at: custom_order.created_at,
+        request: RequestView {
+            description: custom_order.description,
+            colors: custom_order.colors,
+            images: images::list_views(conn, &request_images).await?,
+        },
+        rejection_reason,
         quote: quote.map(QuoteView::new),
         order_number: order.map(|order| order.display_number()),
         shipment,
@@ -203,81 +290,22 @@ fn message(status: Status) -> &'static str {
 }
 
 #[derive(Template)]
-#[template(
-    ext = "html",
-    source = r##"<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<link rel="icon" href="data:,">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="robots" content="noindex">
-<title>{{ view.number }} · {{ shop }}</title>
-<style>
-:root { color-scheme: light dark; --ink: #2a2320; --soft: #6f625b; --paper: #fbf8f4; --card: #fff; --line: #e6ddd3; --accent: #8c3b2a; }
-@media (prefers-color-scheme: dark) {
-  :root { --ink: #f0e9e2; --soft: #b3a79d; --paper: #1b1715; --card: #26211e; --line: #40372f; --accent: #e58a72; }
-}
-* { box-sizing: border-box; }
-body { margin: 0; padding: 24px 16px 48px; background: var(--paper); color: var(--ink); font: 17px/1.5 system-ui, sans-serif; overflow-wrap: anywhere; }
-main { max-width: 34rem; margin: 0 auto; }
-h1 { font: 600 1.6rem/1.25 Georgia, serif; margin: .2em 0 .4em; }
-h2 { font: 600 1.05rem/1.3 Georgia, serif; margin: 0 0 .5em; }
-p { margin: 0 0 .8em; }
-.soft { color: var(--soft); font-size: .95rem; }
-section { background: var(--card); border: 1px solid var(--line); border-radius: 12px; padding: 18px 20px; margin-top: 18px; }
-ol { list-style: none; display: grid; grid-template-columns: repeat(5, 1fr); gap: 6px; padding: 0; margin: 16px 0 0; }
-li { border-top: 4px solid var(--line); padding-top: 6px; color: var(--soft); font-size: .8rem; line-height: 1.25; overflow-wrap: normal; }
-li.done { border-color: var(--accent); color: var(--ink); font-weight: 600; }
-dl { display: grid; grid-template-columns: 1fr auto; gap: 4px 16px; margin: 0 0 1em; }
-dd { margin: 0; text-align: right; font-variant-numeric: tabular-nums; }
-.total { font-weight: 700; }
-a { color: var(--accent); }
-a.button { display: block; text-align: center; background: var(--accent); color: var(--card); text-decoration: none; font-weight: 600; padding: 12px; border-radius: 10px; }
-.description { white-space: pre-line; }
-img { display: block; width: 100%; height: auto; border-radius: 8px; margin-top: 12px; }
-</style>
-</head>
-<body>
-<main>
-<p class="soft">{{ shop }} · custom order {{ view.number }}</p>
-<h1>{{ view.message }}</h1>
-{% if !self.is_over() %}
-<ol>{% for (name, done) in self.steps() %}<li{% if done %} class="done"{% endif %}>{{ name }}</li>{% endfor %}</ol>
-{% endif %}
-{% if let Some(quote) = view.quote %}
-<section>
-<h2>{% if view.order_number.is_some() %}Your piece{% else %}Your quote{% endif %}</h2>
-<p class="description">{{ quote.description }}</p>
-<dl>
-<dt>The piece</dt><dd>{{ quote.amount.in_currency(quote.currency) }}</dd>
-<dt>Shipping</dt><dd>{{ quote.shipping.in_currency(quote.currency) }}</dd>
-<dt class="total">Total</dt><dd class="total">{{ quote.total.in_currency(quote.currency) }}</dd>
-</dl>
-{% if let Some(url) = quote.payment_url %}
-{% if let Some(until) = quote.valid_until %}<p class="soft">Good until {{ self.date(until) }}.</p>{% endif %}
-<a class="button" href="{{ url }}">Pay {{ quote.total.in_currency(quote.currency) }}</a>
-{% endif %}
-{% if let Some(number) = view.order_number %}<p class="soft">Paid as order {{ number }}.</p>{% endif %}
-</section>
-{% endif %}
-{% if let Some(shipment) = view.shipment %}
-<section>
-<h2>Your shipment</h2>
-<p>{{ shipment.carrier }}{% if let Some(number) = shipment.tracking_number %} {{ number }}{% endif %}, sent on {{ self.date(shipment.shipped_at) }}.</p>
-{% if let Some(url) = shipment.tracking_url %}<p><a href="{{ url }}" rel="noreferrer">Follow the shipment</a></p>{% endif %}
-{% for image in view.images %}<img src="{{ image.url }}" width="{{ image.width }}" height="{{ image.height }}" alt="The finished piece">{% endfor %}
-</section>
-{% endif %}
-</main>
-</body>
-</html>
-"##
-)]
+#[template(path = "status.html", config = "src/custom_orders/askama.toml")]
 struct StatusPage<'a> {
     shop: &'a str,
+    shop_url: &'a str,
+    /// Address that opens an email to the shop.
+    write_to: String,
     zone: Tz,
     view: &'a StatusView,
+}
+
+#[derive(Template)]
+#[template(path = "damaged_link.html", config = "src/custom_orders/askama.toml")]
+struct DamagedLinkPage<'a> {
+    shop: &'a str,
+    shop_url: &'a str,
+    write_to: String,
 }
 
 impl StatusPage<'_> {

@@ -153,6 +153,26 @@ pub async fn status_before_refund(conn: &mut PgConnection, id: CustomOrderId) ->
     Ok(status)
 }
 
+/// The reason for which a custom order was rejected, if one was given.
+pub async fn rejection_reason(
+    conn: &mut PgConnection,
+    id: CustomOrderId,
+) -> Result<Option<String>> {
+    let reason = sqlx::query_scalar(
+        "select note
+         from custom_order_events
+         where custom_order_id = $1
+           and to_status = 'rejected'
+           and note <> ''
+         order by id desc
+         limit 1",
+    )
+    .bind(id)
+    .fetch_optional(conn)
+    .await?;
+    Ok(reason)
+}
+
 /// Filter and page of a list of custom orders. `None` does not filter.
 #[derive(Default)]
 pub struct CustomOrderFilter {

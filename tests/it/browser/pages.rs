@@ -374,6 +374,9 @@ async fn every_page(width: u32) {
     inspection
         .visits("customers-page", &customers_page, 200)
         .await;
+    inspection
+        .visits("customers-page-damaged", "/api/custom-orders/x/status", 404)
+        .await;
 
     // What a refused form says.
     window.goes_to("/admin/new-product").await;

@@ -8,6 +8,7 @@ mod quotes;
 mod refunds;
 mod requests;
 mod snapshots;
+mod status_page;
 
 use reqwest::Method;
 use serde_json::{Value, json};
