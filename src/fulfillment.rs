@@ -1,5 +1,9 @@
 //! Shipping and delivery of orders. The order of a custom order also ships and completes that custom order.
 
+mod corrections;
+
+pub use corrections::{Correction, correct_shipment, order_of};
+
 use std::collections::HashSet;
 
 use axum::extract::State;
@@ -28,6 +32,7 @@ pub fn router() -> OpenApiRouter<App> {
         .routes(routes!(ship_order))
         .routes(routes!(ship_orders))
         .routes(routes!(deliver_order))
+        .merge(corrections::router())
 }
 
 /// Ships a paid order and emails the customer.

@@ -7,7 +7,7 @@ use axum::response::Response;
 use super::context::AdminContext;
 use super::form::{Form, by_field};
 use super::refunds::{self, REFUND_PLANNED, RefundForm, read_refund};
-use super::shipment_form::{IMAGES, ShipmentForm, shipment, to_confirm};
+use super::shipment_form::{self, IMAGES, ShipmentForm, shipment, to_confirm};
 use super::sign_in::judged;
 use crate::app::App;
 use crate::custom_orders::{
@@ -81,6 +81,12 @@ impl CustomOrderPage<'_> {
         match which {
             "quote" => self.quote.clone(),
             _ if which == self.which => self.form.clone(),
+            "shipment" => self
+                .view
+                .shipment
+                .as_ref()
+                .map(shipment_form::correction)
+                .unwrap_or_default(),
             _ => Form::default(),
         }
     }
@@ -143,6 +149,7 @@ fn happened(entry: &CustomOrderTimelineEntry) -> &str {
         (_, Some(moved)) => status(&moved).0,
         ("quote", _) => "Quote",
         ("payment", _) => "Payment",
+        ("shipment", _) => "Shipment corrected",
         ("note", _) => "Note",
         (kind, _) => kind,
     }
@@ -234,6 +241,16 @@ pub async fn show(
     Path(id): Path<String>,
 ) -> Result<Response> {
     detail(&app, &context, &id, "", Form::default()).await
+}
+
+/// Shows the page with a correction of the shipment that was refused.
+pub async fn show_correction(
+    app: &App,
+    context: &AdminContext,
+    id: &str,
+    form: Form,
+) -> Result<Response> {
+    detail(app, context, id, "shipment", form).await
 }
 
 /// Renders the page of a custom order, with the form that was refused if there is one.

@@ -10,6 +10,7 @@ mod audit_log;
 mod categories;
 mod chart;
 mod context;
+mod corrections;
 mod csrf;
 mod custom_orders;
 mod dashboard;
@@ -134,6 +135,7 @@ pub fn routes() -> Vec<AdminRoute> {
         page("/admin/orders/{id}/packing-slip", Staff, order::packing_slip),
         act("/admin/orders/{id}/ship", Staff, order::ship),
         act("/admin/orders/{id}/deliver", Staff, order::deliver),
+        act("/admin/orders/{id}/shipment", Staff, corrections::correct_shipment),
         act("/admin/orders/{id}/note", Staff, order::note),
         act("/admin/orders/{id}/resend", Staff, order::resend),
         act("/admin/orders/{id}/undo", Staff, order::undo),
@@ -175,6 +177,7 @@ pub fn routes() -> Vec<AdminRoute> {
         act("/admin/custom-orders/{id}/reject", Staff, custom_orders::reject),
         act("/admin/custom-orders/{id}/start", Staff, custom_orders::start),
         act("/admin/custom-orders/{id}/ship", Staff, custom_orders::ship),
+        act("/admin/custom-orders/{id}/shipment", Staff, corrections::correct_shipment_of_custom_order),
         act("/admin/custom-orders/{id}/complete", Staff, custom_orders::complete),
         act("/admin/custom-orders/{id}/note", Staff, custom_orders::note),
         act("/admin/custom-orders/{id}/refund", Owner, custom_orders::refund),

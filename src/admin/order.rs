@@ -9,12 +9,12 @@ use sqlx::PgConnection;
 use super::context::AdminContext;
 use super::form::{Form, by_field, stale_form};
 use super::refunds::{self, REFUND_PLANNED, RefundForm, read_pieces, read_refund};
-use super::shipment_form::{IMAGES, ShipmentForm, shipment, to_confirm};
+use super::shipment_form::{self, ShipmentForm, shipment, to_confirm};
 use super::sign_in::refused;
 use crate::app::App;
 use crate::custom_orders::{self, CustomOrder};
 use crate::emails::{self, EmailFilter, EmailRow, SHOP};
-use crate::error::{Error, FieldError, Result};
+use crate::error::{Error, Result};
 use crate::fulfillment;
 use crate::http::{Path, Query};
 use crate::images::{self, ImageView};
@@ -91,6 +91,7 @@ impl RestockForm {
 #[derive(Default)]
 struct Forms {
     ship: Form,
+    correct_shipment: Form,
     refund: Form,
     restock: Form,
     note: Form,
@@ -165,7 +166,27 @@ pub async fn show(
     page(&app, &context, id, forms).await
 }
 
-async fn page(app: &App, context: &AdminContext, id: OrderId, forms: Forms) -> Result<Response> {
+/// Shows the page with a correction of the shipment that was refused.
+pub async fn show_correction(
+    app: &App,
+    context: &AdminContext,
+    id: &str,
+    form: Form,
+) -> Result<Response> {
+    let id = orders::resolve(&mut *app.db.acquire().await?, id).await?;
+    let forms = Forms {
+        correct_shipment: form,
+        ..Forms::default()
+    };
+    page(app, context, id, forms).await
+}
+
+async fn page(
+    app: &App,
+    context: &AdminContext,
+    id: OrderId,
+    mut forms: Forms,
+) -> Result<Response> {
     let mut conn = app.db.acquire().await?;
     let view = orders::view(&mut conn, id).await?;
     let (payments, refunds) = payments::of_subject(&mut conn, RefundSubject::Order(id)).await?;
@@ -195,7 +216,16 @@ async fn page(app: &App, context: &AdminContext, id: OrderId, forms: Forms) -> R
     let restock = restock_fields(returnable.clone(), &view, &forms.refund, is_whole);
     let alone = restock_fields(returnable, &view, &forms.restock, false);
     let restock_form = RestockForm::new(alone, &view, &refund_forms, &forms.restock);
-    let sent = [&forms.ship, &forms.refund, &forms.restock, &forms.note];
+    if let (Some(shipment), false) = (&view.shipment, forms.correct_shipment.is_sent()) {
+        forms.correct_shipment = shipment_form::correction(shipment);
+    }
+    let sent = [
+        &forms.ship,
+        &forms.correct_shipment,
+        &forms.refund,
+        &forms.restock,
+        &forms.note,
+    ];
     let faulty = sent.into_iter().any(Form::has_errors);
     let shown = context.show(&OrderPage {
         context,
@@ -264,31 +294,17 @@ pub async fn ship(
     Path(id): Path<String>,
     request: Request,
 ) -> Result<Response> {
-    let ShipmentForm {
-        form,
-        images: batch,
-        has_too_many,
-        refusals,
-    } = ShipmentForm::read(&app, request).await?;
+    let sent = ShipmentForm::read(&app, request).await?;
     let shipping = async {
-        let mut field_errors = Vec::new();
-        if has_too_many {
-            let most = format!("are too many: {} at most", app.storage.limits().files);
-            field_errors.push(FieldError::new(IMAGES, most));
-        }
-        let refusals = refusals.into_iter();
-        field_errors.extend(refusals.map(|sentence| FieldError::new(IMAGES, sentence)));
-        if !field_errors.is_empty() {
-            return Err(Error::Invalid(field_errors));
-        }
+        sent.check_files(&app)?;
         let mut images: Vec<String> = Vec::new();
-        for id in batch.ids() {
+        for id in sent.images.ids() {
             // An image that was chosen twice counts once.
             if !images.contains(&id.0) {
                 images.push(id.0);
             }
         }
-        let shipment = shipment(&form, &form.get("tracking_number"), images);
+        let shipment = shipment(&sent.form, &sent.form.get("tracking_number"), images);
         let mut tx = app.db.begin().await?;
         let id = orders::resolve(&mut tx, &id).await?;
         let order = fulfillment::ship(&mut tx, &app, &context.actor()?, id, &shipment).await?;
@@ -297,7 +313,7 @@ pub async fn ship(
     };
     match shipping.await {
         Ok(order) => {
-            batch.done();
+            sent.images.done();
             let said = match &order.email {
                 Some(email) => format!(
                     "{} is shipped; an email goes to {email}.",
@@ -308,10 +324,10 @@ pub async fn ship(
             Ok(context.go_on(&path(&order), &said))
         }
         Err(error) => {
-            batch.discard().await;
+            sent.images.discard().await;
             let error = to_confirm(error);
             let forms = Forms {
-                ship: form.refused(by_field(error))?,
+                ship: sent.form.refused(by_field(error))?,
                 ..Forms::default()
             };
             let id = orders::resolve(&mut *app.db.acquire().await?, &id).await?;

@@ -80,6 +80,7 @@ pub fn happened(entry: &TimelineEntry) -> &str {
         ("refund", _) => "Refund",
         ("restock", _) => "Back in stock",
         ("dispute", _) => "Dispute",
+        ("shipment", _) => "Shipment corrected",
         ("note", _) => "Note",
         (kind, _) => kind,
     }

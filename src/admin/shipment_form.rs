@@ -4,9 +4,9 @@ use axum::extract::Request;
 
 use super::form::Form;
 use crate::app::App;
-use crate::error::{Code, Error, Result};
+use crate::error::{Code, Error, FieldError, Result};
 use crate::images::{self, Batch};
-use crate::orders::NewShipment;
+use crate::orders::{NewShipment, Shipment};
 
 /// Form field of the images, and of their errors.
 pub const IMAGES: &str = "images";
@@ -52,6 +52,41 @@ impl ShipmentForm {
         }
         Ok(read)
     }
+
+    /// Checks that all files were taken.
+    ///
+    /// # Errors
+    /// Field errors of [`IMAGES`].
+    pub fn check_files(&self, app: &App) -> Result<()> {
+        let mut field_errors = Vec::new();
+        if self.has_too_many {
+            let most = format!("are too many: {} at most", app.storage.limits().files);
+            field_errors.push(FieldError::new(IMAGES, most));
+        }
+        let refusals = self.refusals.iter();
+        field_errors.extend(refusals.map(|sentence| FieldError::new(IMAGES, sentence.clone())));
+        match field_errors.is_empty() {
+            true => Ok(()),
+            false => Err(Error::Invalid(field_errors)),
+        }
+    }
+}
+
+/// The form that corrects a shipment, as it first appears.
+pub fn correction(shipment: &Shipment) -> Form {
+    let mut form = Form::default();
+    form.set("carrier", shipment.carrier.clone());
+    let number = shipment.tracking_number.clone();
+    form.set("tracking_number", number.unwrap_or_default());
+    // A page that derives from the number follows a corrected number.
+    form.set(
+        "tracking_url",
+        shipment.own_tracking_page().unwrap_or_default(),
+    );
+    for image in &shipment.images {
+        form.set("image", image.0.clone());
+    }
+    form
 }
 
 /// Builds the shipment that a form describes.

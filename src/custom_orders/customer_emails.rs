@@ -9,6 +9,7 @@ use crate::emails::{
     self, About, CustomOrderEmailData, DelayedPaymentEmailData, Email, Holds, QuoteEmailData,
 };
 use crate::error::Result;
+use crate::orders::{self, Order, Shipment};
 
 /// Email data of a custom order.
 pub async fn email_data(
@@ -54,6 +55,25 @@ pub fn delayed(app: &App, custom_order: &CustomOrder, quote: &Quote) -> DelayedP
         holds: Holds::Nothing,
         status_url: Some(status_page::address(app, custom_order.id)),
     }
+}
+
+/// Queues the email with the corrected tracking of a shipped piece. Safe to repeat with the same `cause`.
+///
+/// # Errors
+/// Only the database's.
+pub async fn send_corrected_shipment(
+    conn: &mut PgConnection,
+    app: &App,
+    (custom_order, order): (&CustomOrder, &Order),
+    shipment: &Shipment,
+    cause: &str,
+) -> Result<()> {
+    let email = Email::CustomOrderShipmentCorrected {
+        custom_order: email_data(conn, app, custom_order).await?,
+        order: orders::email_data(conn, order).await?,
+        shipment: shipment.email_data(),
+    };
+    to_customer(conn, custom_order, &email, cause).await
 }
 
 /// Queues an email to the customer. `cause` tells emails of one kind apart.

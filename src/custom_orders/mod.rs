@@ -16,6 +16,7 @@ mod status_page;
 mod store;
 mod view;
 
+pub use customer_emails::send_corrected_shipment;
 pub use locks::lock_of;
 pub use new_quote::{NewQuote, Terms};
 pub use payment_links::{close_link, make_link, sweep};
@@ -253,7 +254,7 @@ pub enum PendingAction {
 /// An entry of a custom order's timeline.
 #[derive(Clone, Debug, Serialize, sqlx::FromRow, ToSchema)]
 pub struct CustomOrderTimelineEntry {
-    /// `submitted`, `status`, `quote`, `payment` or `note`.
+    /// `submitted`, `status`, `quote`, `payment`, `shipment` or `note`.
     pub kind: String,
     pub from_status: Option<Status>,
     pub to_status: Option<Status>,

@@ -69,6 +69,17 @@ pub enum Email {
         order: OrderEmailData,
         shipment: ShipmentEmailData,
     },
+    /// To the shopper: the tracking that the last email had is corrected.
+    ShipmentCorrected {
+        order: OrderEmailData,
+        shipment: ShipmentEmailData,
+    },
+    /// To the customer: the tracking that the last email had is corrected.
+    CustomOrderShipmentCorrected {
+        custom_order: CustomOrderEmailData,
+        order: OrderEmailData,
+        shipment: ShipmentEmailData,
+    },
     /// To the shop: a review item.
     ReviewItem { item: ReviewItemEmailData },
 }
@@ -91,6 +102,8 @@ impl Email {
             Email::QuoteWithdrawn { .. } => "quote_withdrawn",
             Email::CustomOrderRejected { .. } => "custom_order_rejected",
             Email::CustomOrderShipped { .. } => "custom_order_shipped",
+            Email::ShipmentCorrected { .. } => "shipment_corrected",
+            Email::CustomOrderShipmentCorrected { .. } => "custom_order_shipment_corrected",
             Email::ReviewItem { .. } => "review_item",
         }
     }
@@ -98,9 +111,9 @@ impl Email {
     /// Image of each order line that is shown with images: `/media/…`, or an address elsewhere.
     pub fn line_images(&self) -> impl Iterator<Item = Option<&str>> {
         let lines = match self {
-            Email::OrderConfirmation { order } | Email::OrderShipped { order, .. } => {
-                order.lines.as_slice()
-            }
+            Email::OrderConfirmation { order }
+            | Email::OrderShipped { order, .. }
+            | Email::ShipmentCorrected { order, .. } => order.lines.as_slice(),
             _ => &[],
         };
         lines.iter().map(|line| line.image.as_deref())
@@ -109,9 +122,10 @@ impl Email {
     /// Images of the finished piece, embedded in the email.
     pub fn finished_images(&self) -> &[ImageId] {
         match self {
-            Email::OrderShipped { shipment, .. } | Email::CustomOrderShipped { shipment, .. } => {
-                &shipment.images
-            }
+            Email::OrderShipped { shipment, .. }
+            | Email::CustomOrderShipped { shipment, .. }
+            | Email::ShipmentCorrected { shipment, .. }
+            | Email::CustomOrderShipmentCorrected { shipment, .. } => &shipment.images,
             _ => &[],
         }
     }

@@ -39,6 +39,13 @@ fn of_orders() -> Vec<(&'static str, Email)> {
             },
         ),
         (
+            "shipment_corrected",
+            Email::ShipmentCorrected {
+                order: order(),
+                shipment: shipment(Vec::new()),
+            },
+        ),
+        (
             "order_refunded",
             Email::OrderRefunded {
                 order: order(),
@@ -147,6 +154,14 @@ fn of_custom_orders() -> Vec<(&'static str, Email)> {
         (
             "custom_order_shipped",
             Email::CustomOrderShipped {
+                custom_order: custom_order(),
+                order: ordered_piece(),
+                shipment: shipment(images()[..1].to_vec()),
+            },
+        ),
+        (
+            "custom_order_shipment_corrected",
+            Email::CustomOrderShipmentCorrected {
                 custom_order: custom_order(),
                 order: ordered_piece(),
                 shipment: shipment(images()[..1].to_vec()),

@@ -198,7 +198,7 @@ codes! {
             NotWithdrawable = "not_withdrawable",
             /// The custom order is not paid.
             NotPaid = "not_paid",
-            /// The custom order is not shipped.
+            /// The order or custom order is not shipped.
             NotShipped = "not_shipped",
             /// Several review items are open, and each is resolved by its id.
             SeveralReviewItems = "several_review_items",

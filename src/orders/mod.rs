@@ -36,7 +36,8 @@ pub use settlement::{
     place_custom_order, record_dispute, record_refund,
 };
 pub use shipments::{
-    CARRIERS, Carrier, NewShipment, deliver, is_shippable, ship, shipping_warnings,
+    CARRIERS, Carrier, CorrectedShipment, NewShipment, ShipmentCorrection, correct_shipment,
+    deliver, is_shippable, ship, shipping_warnings,
 };
 pub use shipping::Zone;
 pub use store::{
@@ -314,7 +315,7 @@ pub struct Shipment {
 /// An entry of an order's timeline.
 #[derive(Clone, Debug, Serialize, sqlx::FromRow, ToSchema)]
 pub struct TimelineEntry {
-    /// `placed`, `status`, `payment`, `refund`, `restock`, `dispute` or `note`.
+    /// `placed`, `status`, `payment`, `refund`, `restock`, `dispute`, `shipment` or `note`.
     pub kind: String,
     pub from_status: Option<Status>,
     pub to_status: Option<Status>,

@@ -38,7 +38,92 @@ pub struct NewShipment {
     pub ship_anyway: bool,
 }
 
+/// Corrections of a shipment that was recorded wrongly. What is not given stays as it is.
+#[derive(Clone, Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ShipmentCorrection {
+    /// Carrier, such as `USPS`.
+    #[schema(value_type = Option<ShortLine>)]
+    pub carrier: Option<String>,
+    /// Up to 100 letters, digits, spaces and hyphens; empty for none.
+    #[schema(max_length = 100, pattern = "^[A-Za-z0-9 -]*$")]
+    pub tracking_number: Option<String>,
+    /// Tracking page, an http or https address. Empty, or not given with another carrier or number: derived from the number
+    /// for common carriers.
+    #[schema(max_length = 2000, pattern = r"^(\s*|\s*https?://[^\s/].*)$")]
+    pub tracking_url: Option<String>,
+    /// Ids of all images after the correction: up to 10.
+    #[schema(value_type = Option<Vec<ImageId>>, max_items = 10)]
+    pub images: Option<Vec<String>>,
+    /// Emails the customer the corrected tracking.
+    #[serde(default)]
+    #[schema(required = false)]
+    pub send_email: bool,
+}
+
+impl ShipmentCorrection {
+    /// The shipment as it should have been recorded.
+    fn applied_to(&self, shipment: &Shipment) -> NewShipment {
+        let carrier = self.carrier.clone();
+        let number = self.tracking_number.clone();
+        let is_other = carrier.as_ref().is_some_and(|new| *new != shipment.carrier)
+            || number.is_some() && number != shipment.tracking_number;
+        let url = match is_other {
+            true => None,
+            false => shipment.tracking_url.clone(),
+        };
+        let images = shipment.images.iter().map(|image| image.0.clone());
+        NewShipment {
+            carrier: carrier.unwrap_or_else(|| shipment.carrier.clone()),
+            tracking_number: number.or_else(|| shipment.tracking_number.clone()),
+            tracking_url: self.tracking_url.clone().or(url),
+            images: self.images.clone().unwrap_or_else(|| images.collect()),
+            ship_anyway: false,
+        }
+    }
+}
+
 impl Shipment {
+    /// The tracking page, unless it is the one that derives from the carrier and the number.
+    pub fn own_tracking_page(&self) -> Option<&str> {
+        let derived = tracking_page(&self.carrier, self.tracking_number.as_deref());
+        self.tracking_url
+            .as_deref()
+            .filter(|page| derived.as_deref() != Some(*page))
+    }
+
+    /// Facts for the audit log.
+    pub fn audit_facts(&self) -> Value {
+        json!({
+            "carrier": self.carrier,
+            "tracking_number": self.tracking_number,
+            "tracking_url": self.tracking_url,
+            "images": self.images,
+        })
+    }
+
+    /// Says how another shipment differs from this one, for the timeline: `carrier USPS → UPS`. Empty where it does not.
+    fn changes_to(&self, after: &Shipment) -> String {
+        let mut changes = Vec::new();
+        let mut changed = |what: &str, was: Option<&str>, is: Option<&str>, missing: &str| {
+            if was != is {
+                let (was, is) = (was.unwrap_or(missing), is.unwrap_or(missing));
+                changes.push(format!("{what} {was} → {is}"));
+            }
+        };
+        changed("carrier", Some(&self.carrier), Some(&after.carrier), "");
+        let numbers = [self, after].map(|shipment| shipment.tracking_number.as_deref());
+        changed("tracking number", numbers[0], numbers[1], "none");
+        let pages = [self, after].map(Shipment::own_tracking_page);
+        changed("tracking page", pages[0], pages[1], "the usual one");
+        match (self.images.len(), after.images.len()) {
+            (was, is) if was != is => changes.push(format!("photos {was} → {is}")),
+            _ if self.images != after.images => changes.push("other photos".to_owned()),
+            _ => {}
+        }
+        changes.join(", ")
+    }
+
     /// Data of the shipment for emails.
     pub fn email_data(&self) -> ShipmentEmailData {
         ShipmentEmailData {
@@ -93,6 +178,14 @@ pub const CARRIERS: [Carrier; 8] = [
         tracking_page: "https://auspost.com.au/mypost/track/#/details/",
     },
 ];
+
+/// The public tracking page of a known carrier.
+fn tracking_page(carrier: &str, number: Option<&str>) -> Option<String> {
+    let mut carriers = CARRIERS.iter();
+    let known = carriers.find(|known| known.name.eq_ignore_ascii_case(carrier))?;
+    let digits: String = number?.split_whitespace().collect();
+    Some(format!("{}{digits}", known.tracking_page))
+}
 
 /// A shipment with validated fields.
 struct Checked {
@@ -165,13 +258,7 @@ impl NewShipment {
             }
         };
         // An address given with the shipment wins over the one derived from the number.
-        let url = url.or_else(|| {
-            let known = CARRIERS
-                .iter()
-                .find(|known| known.name.eq_ignore_ascii_case(&carrier))?;
-            let digits: String = number.as_deref()?.split_whitespace().collect();
-            Some(format!("{}{digits}", known.tracking_page))
-        });
+        let url = url.or_else(|| tracking_page(&carrier, number.as_deref()));
         if self.images.len() > 10 {
             field_errors.push(FieldError::new("images", "must have at most 10 images"));
         }
@@ -266,14 +353,7 @@ pub async fn ship(
             ),
         ));
     }
-    // Held until the commit: a sweep that ran now would delete an image that nothing refers to yet.
-    let kept = images::hold(conn, &images).await?;
-    if let Some(at) = images.iter().position(|id| !kept.contains_key(id)) {
-        return Err(Error::invalid(
-            format!("images[{at}]"),
-            "there is no such image",
-        ));
-    }
+    hold_images(conn, &images).await?;
     let shipment = Shipment {
         carrier,
         tracking_number: number,
@@ -326,6 +406,69 @@ pub async fn check_shippable(conn: &mut PgConnection, order: &Order) -> Result<(
         return refused(Code::NothingToShip, why);
     }
     Ok(())
+}
+
+/// Keeps the images of a shipment from deletion until the transaction ends.
+async fn hold_images(conn: &mut PgConnection, images: &[ImageId]) -> Result<()> {
+    // Held until the commit: a sweep that ran now would delete an image that nothing refers to yet.
+    let kept = images::hold(conn, images).await?;
+    if let Some(at) = images.iter().position(|id| !kept.contains_key(id)) {
+        return Err(Error::invalid(
+            format!("images[{at}]"),
+            "there is no such image",
+        ));
+    }
+    Ok(())
+}
+
+/// Corrects the shipment of a locked order, and returns it as it was and as it is now. One that is right already stays as
+/// it is. The caller queues the email and writes the audit entry.
+///
+/// # Errors
+/// Field errors; 409 `not_shipped`.
+pub async fn correct_shipment(
+    conn: &mut PgConnection,
+    order: &Order,
+    correction: &ShipmentCorrection,
+    actor: &str,
+) -> Result<CorrectedShipment> {
+    let Some(before) = store::find_shipment(conn, order.id).await? else {
+        let why = format!("{} is not shipped.", order.display_number());
+        return Err(Error::Conflict(Code::NotShipped, why));
+    };
+    let checked = correction.applied_to(&before).check()?;
+    let after = Shipment {
+        carrier: checked.carrier,
+        tracking_number: checked.number,
+        tracking_url: checked.url,
+        shipped_at: before.shipped_at,
+        images: checked.images,
+    };
+    let changes = before.changes_to(&after);
+    if after != before {
+        hold_images(conn, &after.images).await?;
+        store::replace_shipment(conn, order.id, &after).await?;
+        store::add_timeline_entry(conn, order.id, CORRECTED, actor, &changes).await?;
+    }
+    Ok(CorrectedShipment {
+        corrections: store::count_timeline_entries(conn, order.id, CORRECTED).await?,
+        before,
+        after,
+        changes,
+    })
+}
+
+/// Kind of the timeline entry of a corrected shipment.
+const CORRECTED: &str = "shipment";
+
+/// A shipment before and after its correction.
+pub struct CorrectedShipment {
+    pub before: Shipment,
+    pub after: Shipment,
+    /// What changed, for the timeline.
+    pub changes: String,
+    /// Number of all corrections, this one included.
+    pub corrections: i64,
 }
 
 /// Reports whether an order is paid and has pieces to ship.

@@ -5,7 +5,7 @@ mod lists;
 
 pub use lines::{
     Restock, find_restock, find_shipment, held_lines, insert_restock, insert_shipment, lines,
-    not_returned, order_lines, quantities,
+    not_returned, order_lines, quantities, replace_shipment,
 };
 pub(super) use lists::matches;
 pub use lists::{
@@ -441,6 +441,21 @@ pub async fn add_timeline_entry(
         .execute(conn)
         .await?;
     Ok(())
+}
+
+/// Counts the timeline entries of a kind.
+pub async fn count_timeline_entries(
+    conn: &mut PgConnection,
+    id: OrderId,
+    kind: &str,
+) -> Result<i64> {
+    let count =
+        sqlx::query_scalar("select count(*) from order_events where order_id = $1 and kind = $2")
+            .bind(id)
+            .bind(kind)
+            .fetch_one(conn)
+            .await?;
+    Ok(count)
 }
 
 /// Restores an order's former number, unless another order has it by now. New orders get higher numbers.

@@ -172,8 +172,40 @@ impl EmailContent {
             } => {
                 custom_orders::custom_order_shipped(custom_order, order, shipment, branding, shown)
             }
+            Email::ShipmentCorrected { order, shipment } => {
+                let shipped = orders::order_shipped(order, shipment, branding, shown);
+                tracking_corrected(shipped, &order.number, shop)
+            }
+            Email::CustomOrderShipmentCorrected {
+                custom_order,
+                order,
+                shipment,
+            } => {
+                let shipped = custom_orders::custom_order_shipped(
+                    custom_order,
+                    order,
+                    shipment,
+                    branding,
+                    shown,
+                );
+                tracking_corrected(shipped, &order.number, shop)
+            }
             Email::ReviewItem { item } => review_item(item, branding),
         }
+    }
+}
+
+/// Turns the email about a shipment into the one that corrects it.
+fn tracking_corrected(mut shipped: EmailContent, number: &str, shop: &str) -> EmailContent {
+    // After the greeting.
+    shipped.blocks[1] = Block::Text(format!(
+        "Our last email about your order {number} had the wrong shipping details. We are sorry: these are the right ones."
+    ));
+    EmailContent {
+        subject: format!("Corrected Tracking for Your Order - {shop}"),
+        preview: format!("The right tracking of order {number}"),
+        heading: "Your corrected tracking".to_owned(),
+        ..shipped
     }
 }
 

@@ -158,6 +158,37 @@ pub async fn insert_shipment(
     Ok(shipped_at)
 }
 
+/// Replaces what is stored of a shipment, but for its time.
+pub async fn replace_shipment(
+    conn: &mut PgConnection,
+    id: OrderId,
+    shipment: &Shipment,
+) -> Result<()> {
+    // By a statement of its own: the new images may take the positions of the old ones.
+    sqlx::query("delete from shipment_images where order_id = $1")
+        .bind(id)
+        .execute(&mut *conn)
+        .await?;
+    sqlx::query(
+        "with image as (
+             insert into shipment_images (order_id, position, image_id)
+             select $1, image.position, image.id
+             from unnest($5::text[]) with ordinality as image (id, position)
+         )
+         update shipments
+         set carrier = $2, tracking_number = $3, tracking_url = $4
+         where order_id = $1",
+    )
+    .bind(id)
+    .bind(&shipment.carrier)
+    .bind(&shipment.tracking_number)
+    .bind(&shipment.tracking_url)
+    .bind(&shipment.images)
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
 /// The shipment of an order, if shipped.
 pub async fn find_shipment(conn: &mut PgConnection, id: OrderId) -> Result<Option<Shipment>> {
     let shipment = sqlx::query_as(

@@ -80,7 +80,7 @@ impl Bench {
             .expect("a live quote")
     }
 
-    /// The buttons of the page, by where their forms go.
+    /// The steps that the page offers, by where their forms go.
     fn offers(&self, page: &str) -> Vec<String> {
         let prefix = format!("action=\"{}/", self.path);
         let mut forms: Vec<String> = page
@@ -91,7 +91,8 @@ impl Bench {
         if page.contains(&format!("href=\"{}/approve\"", self.path)) {
             forms.push("approve".to_owned());
         }
-        forms.retain(|form| form != "note");
+        // Notes and corrections are no steps.
+        forms.retain(|form| form != "note" && form != "shipment");
         forms.sort();
         forms
     }

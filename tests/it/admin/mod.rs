@@ -149,6 +149,12 @@ pub async fn staffed() -> Shop {
 
 pub async fn staffed_with(settings: &[(&str, &str)]) -> Shop {
     let shop = Shop::open_with(settings).await;
+    staff(&shop).await;
+    shop
+}
+
+/// Creates an owner and a member of staff.
+pub async fn staff(shop: &Shop) {
     let hashed = auth::hash_password(
         &Secret::new(PASSWORD),
         "password",
@@ -163,7 +169,6 @@ pub async fn staffed_with(settings: &[(&str, &str)]) -> Shop {
             .expect("a user");
     }
     tx.commit().await.expect("a commit");
-    shop
 }
 
 pub async fn signed_in(shop: &Shop, email: &str) -> Browser {

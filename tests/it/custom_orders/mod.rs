@@ -1,5 +1,6 @@
 //! Custom orders, from the request to the shipment.
 
+mod corrections;
 mod lifecycle;
 mod links;
 pub mod payment_links;

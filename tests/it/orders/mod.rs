@@ -1,5 +1,6 @@
 //! Orders after the payment: shipping, review items, and customers' data.
 
+mod corrections;
 mod days;
 mod privacy;
 mod review_items;

@@ -30,6 +30,14 @@ const TWINS: &[(&str, Result<&str, &str>)] = &[
         Ok("POST /api/admin/orders/{id}/deliver"),
     ),
     (
+        "POST /admin/orders/{id}/shipment",
+        Ok("PATCH /api/admin/orders/{id}/shipment"),
+    ),
+    (
+        "POST /admin/custom-orders/{id}/shipment",
+        Ok("PATCH /api/admin/custom-orders/{id}/shipment"),
+    ),
+    (
         "POST /admin/orders/{id}/note",
         Ok("POST /api/admin/orders/{id}/notes"),
     ),

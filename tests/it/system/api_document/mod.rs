@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use crate::support::Shop;
 
 /// Every route with its methods. What is added to the shop is added here.
-const ROUTES: [(&str, &[&str]); 85] = [
+const ROUTES: [(&str, &[&str]); 87] = [
     ("/api/admin/audit", &["get"]),
     ("/api/admin/categories", &["get", "put"]),
     ("/api/admin/categories/{id}/down", &["post"]),
@@ -29,6 +29,7 @@ const ROUTES: [(&str, &[&str]); 85] = [
     ("/api/admin/custom-orders/{id}/requote", &["post"]),
     ("/api/admin/custom-orders/{id}/resolve", &["post"]),
     ("/api/admin/custom-orders/{id}/ship", &["post"]),
+    ("/api/admin/custom-orders/{id}/shipment", &["patch"]),
     ("/api/admin/custom-orders/{id}/start", &["post"]),
     ("/api/admin/custom-orders/{id}/withdraw", &["post"]),
     ("/api/admin/events", &["get"]),
@@ -55,6 +56,7 @@ const ROUTES: [(&str, &[&str]); 85] = [
     ("/api/admin/orders/{id}/resolve", &["post"]),
     ("/api/admin/orders/{id}/restock", &["post"]),
     ("/api/admin/orders/{id}/ship", &["post"]),
+    ("/api/admin/orders/{id}/shipment", &["patch"]),
     ("/api/admin/orders/{id}/undo", &["post"]),
     ("/api/admin/images", &["post"]),
     ("/api/admin/products", &["get", "patch"]),

@@ -1,0 +1,128 @@
+//! Corrections of shipped orders and custom orders, from their pages.
+
+use axum::extract::{Request, State};
+use axum::response::Response;
+use sqlx::PgConnection;
+
+use super::context::AdminContext;
+use super::form::{Form, by_field};
+use super::shipment_form::ShipmentForm;
+use super::{custom_orders as custom_order, order};
+use crate::app::App;
+use crate::custom_orders;
+use crate::error::Result;
+use crate::fulfillment::{self, Correction};
+use crate::http::Path;
+use crate::orders::{self, ShipmentCorrection};
+use crate::types::ids::OrderId;
+
+/// The order or custom order on whose page a form stands, by its id or number.
+enum Subject<'a> {
+    Order(&'a str),
+    CustomOrder(&'a str),
+}
+
+impl Subject<'_> {
+    /// Resolves the order that ships it.
+    async fn order(&self, conn: &mut PgConnection) -> Result<OrderId> {
+        match self {
+            Subject::Order(id) => orders::resolve(conn, id).await,
+            Subject::CustomOrder(id) => {
+                let id = custom_orders::resolve(conn, id).await?;
+                fulfillment::order_of(conn, id).await
+            }
+        }
+    }
+
+    fn path(&self) -> String {
+        match self {
+            Subject::Order(id) => format!("/admin/orders/{id}"),
+            Subject::CustomOrder(id) => format!("/admin/custom-orders/{id}"),
+        }
+    }
+}
+
+/// Outcome of a form with a correction.
+enum Outcome {
+    Done(Response),
+    /// The form is shown again.
+    Refused(Form),
+}
+
+/// `POST /admin/orders/{id}/shipment`: accepts an upload, or a plain form without new images.
+pub async fn correct_shipment(
+    State(app): State<App>,
+    context: AdminContext,
+    Path(id): Path<String>,
+    request: Request,
+) -> Result<Response> {
+    match shipment(&app, &context, &Subject::Order(&id), request).await? {
+        Outcome::Done(response) => Ok(response),
+        Outcome::Refused(form) => order::show_correction(&app, &context, &id, form).await,
+    }
+}
+
+/// `POST /admin/custom-orders/{id}/shipment`: accepts an upload, or a plain form without new images.
+pub async fn correct_shipment_of_custom_order(
+    State(app): State<App>,
+    context: AdminContext,
+    Path(id): Path<String>,
+    request: Request,
+) -> Result<Response> {
+    match shipment(&app, &context, &Subject::CustomOrder(&id), request).await? {
+        Outcome::Done(response) => Ok(response),
+        Outcome::Refused(form) => custom_order::show_correction(&app, &context, &id, form).await,
+    }
+}
+
+async fn shipment(
+    app: &App,
+    context: &AdminContext,
+    subject: &Subject<'_>,
+    request: Request,
+) -> Result<Outcome> {
+    let sent = ShipmentForm::read(app, request).await?;
+    let correcting = async {
+        sent.check_files(app)?;
+        let mut images: Vec<String> = sent.form.all("image").into_iter().map(Into::into).collect();
+        for id in sent.images.ids() {
+            // An image that was chosen twice counts once.
+            if !images.contains(&id.0) {
+                images.push(id.0);
+            }
+        }
+        let correction = ShipmentCorrection {
+            carrier: Some(sent.form.get("carrier")),
+            tracking_number: Some(sent.form.get("tracking_number")),
+            tracking_url: Some(sent.form.get("tracking_url")),
+            images: Some(images),
+            send_email: sent.form.get("send_email") == "true",
+        };
+        let mut tx = app.db.begin().await?;
+        let id = subject.order(&mut tx).await?;
+        let actor = context.actor()?;
+        let done = fulfillment::correct_shipment(&mut tx, app, &actor, id, &correction).await?;
+        tx.commit().await?;
+        Ok(done)
+    };
+    match correcting.await {
+        Ok(done) => {
+            sent.images.done();
+            let said = said(&done);
+            Ok(Outcome::Done(context.go_on(&subject.path(), &said)))
+        }
+        Err(error) => {
+            sent.images.discard().await;
+            sent.form.refused(by_field(error)).map(Outcome::Refused)
+        }
+    }
+}
+
+fn said(done: &Correction) -> String {
+    match (done.is_changed, &done.emailed) {
+        (true, None) => "The shipment is corrected.".to_owned(),
+        (true, Some(email)) => format!("The shipment is corrected; an email goes to {email}."),
+        (false, None) => "Nothing was changed.".to_owned(),
+        (false, Some(email)) => format!("The corrected tracking goes to {email}."),
+    }
+}

@@ -1,0 +1,186 @@
+//! Corrections of what was recorded of a shipment.
+
+use axum::extract::State;
+use sqlx::PgConnection;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::lock;
+use crate::app::App;
+use crate::audit::{self, Actor};
+use crate::auth::{Admin, Scope};
+use crate::custom_orders::{self, CustomOrderView};
+use crate::emails::{self, About, Email};
+use crate::error::answers::{BadRequest, BodyFailures, NotThere, TokenFailures};
+use crate::error::{Code, Error, ErrorBody, Result};
+use crate::http::{Json, Path};
+use crate::orders::{self, Order, OrderView, ShipmentCorrection};
+use crate::types::ids::{CustomOrderId, OrderId};
+
+/// Routes of corrections, without a trailing slash.
+pub fn router() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(correct_shipment_of_order))
+        .routes(routes!(correct_shipment_of_custom_order))
+}
+
+/// Corrects carrier, tracking or images of a shipment, and emails the customer if asked to. Fields that are not given stay
+/// as they are. Safe to repeat.
+#[utoipa::path(
+    patch,
+    operation_id = "correct_shipment",
+    path = "/api/admin/orders/{id}/shipment",
+    tag = "orders",
+    security(("bearer" = [])),
+    params(("id" = String, Path, description = "The id, or the number as SB-1042")),
+    request_body = ShipmentCorrection,
+    responses(
+        (status = 200, body = OrderView),
+        BadRequest, TokenFailures, NotThere,
+        (status = 409, body = ErrorBody, description = "`not_shipped`: it has no shipment"),
+        BodyFailures,
+    )
+)]
+async fn correct_shipment_of_order(
+    State(app): State<App>,
+    admin: Admin,
+    Path(id): Path<String>,
+    Json(correction): Json<ShipmentCorrection>,
+) -> Result<Json<OrderView>> {
+    admin.may(Scope::OrdersWrite)?;
+    let mut tx = app.db.begin().await?;
+    let id = orders::resolve(&mut tx, &id).await?;
+    correct_shipment(&mut tx, &app, &admin.actor, id, &correction).await?;
+    let view = orders::view(&mut tx, id).await?;
+    tx.commit().await?;
+    Ok(Json(view.shown_to(&admin)))
+}
+
+/// Corrects carrier, tracking or images of the shipment of a finished piece, and emails the customer if asked to. Fields
+/// that are not given stay as they are. Safe to repeat.
+#[utoipa::path(
+    patch,
+    operation_id = "correct_shipment_of_custom_order",
+    path = "/api/admin/custom-orders/{id}/shipment",
+    tag = "custom orders",
+    security(("bearer" = [])),
+    params(("id" = String, Path, description = "The id, or the number as CO-1042")),
+    request_body = ShipmentCorrection,
+    responses(
+        (status = 200, body = CustomOrderView),
+        BadRequest, TokenFailures, NotThere,
+        (status = 409, body = ErrorBody, description = "`not_shipped`: it has no shipment"),
+        BodyFailures,
+    )
+)]
+async fn correct_shipment_of_custom_order(
+    State(app): State<App>,
+    admin: Admin,
+    Path(id): Path<String>,
+    Json(correction): Json<ShipmentCorrection>,
+) -> Result<Json<CustomOrderView>> {
+    admin.may(Scope::CustomOrders)?;
+    let mut tx = app.db.begin().await?;
+    let id = custom_orders::resolve(&mut tx, &id).await?;
+    let order = order_of(&mut tx, id).await?;
+    correct_shipment(&mut tx, &app, &admin.actor, order, &correction).await?;
+    let view = custom_orders::view(&mut tx, id).await?;
+    tx.commit().await?;
+    Ok(Json(view))
+}
+
+/// The order that ships a custom order.
+///
+/// # Errors
+/// 404; 409 `not_shipped` before its payment.
+pub async fn order_of(conn: &mut PgConnection, id: CustomOrderId) -> Result<OrderId> {
+    let custom_order = custom_orders::find(conn, id).await?;
+    let custom_order = custom_order.ok_or(Error::NotFound("CustomOrder"))?;
+    custom_order.order_id.ok_or_else(|| {
+        let why = format!("{} is not shipped.", custom_order.display_number());
+        Error::Conflict(Code::NotShipped, why)
+    })
+}
+
+/// A corrected shipment.
+pub struct Correction {
+    pub order: Order,
+    /// False where everything was right already.
+    pub is_changed: bool,
+    /// The address that an email goes to.
+    pub emailed: Option<String>,
+}
+
+/// Corrects carrier, tracking or images of an order's shipment, that of a custom order included. The email is sent once per
+/// correction; where nothing was ever corrected, none is.
+///
+/// Safe to repeat: a shipment that is right already stays as it is.
+///
+/// # Errors
+/// Field errors; 404; 409 `not_shipped`.
+pub async fn correct_shipment(
+    conn: &mut PgConnection,
+    app: &App,
+    actor: &Actor,
+    id: OrderId,
+    correction: &ShipmentCorrection,
+) -> Result<Correction> {
+    let (piece, order) = lock(conn, id).await?;
+    let corrected = orders::correct_shipment(conn, &order, correction, &actor.name).await?;
+    let is_changed = corrected.before != corrected.after;
+    if let (true, Some(piece)) = (is_changed, &piece) {
+        let (id, text) = (piece.custom_order.id, &corrected.changes);
+        custom_orders::add_timeline_entry(conn, id, "shipment", &actor.name, text).await?;
+    }
+    let recipient = match &piece {
+        Some(piece) => Some(piece.custom_order.email.clone()),
+        None => order.email.clone(),
+    };
+    let emailed = recipient.filter(|_| correction.send_email && corrected.corrections > 0);
+    if let Some(recipient) = &emailed {
+        let cause = format!("{}:{}", order.id, corrected.corrections);
+        match &piece {
+            Some(piece) => {
+                let shipment = &corrected.after;
+                custom_orders::send_corrected_shipment(
+                    conn,
+                    app,
+                    (&piece.custom_order, &order),
+                    shipment,
+                    &cause,
+                )
+                .await?;
+            }
+            None => {
+                let email = Email::ShipmentCorrected {
+                    order: orders::shipped_email_data(conn, &order).await?,
+                    shipment: corrected.after.email_data(),
+                };
+                let about = About::order(order.id);
+                emails::queue(conn, &email, &cause, recipient, None, about).await?;
+            }
+        }
+    }
+    if is_changed || emailed.is_some() {
+        let object = format!("order:{}", order.display_number());
+        let (before, mut after) = (
+            corrected.before.audit_facts(),
+            corrected.after.audit_facts(),
+        );
+        after["is_emailed"] = emailed.is_some().into();
+        audit::record(
+            conn,
+            actor,
+            "order.correct_shipment",
+            &object,
+            before,
+            after,
+        )
+        .await?;
+    }
+    Ok(Correction {
+        order,
+        is_changed,
+        emailed,
+    })
+}

@@ -1,0 +1,78 @@
+//! Corrections of a shipped piece.
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use super::{Workshop, text};
+use crate::admin::{STAFF, audited, signed_in, staff};
+use crate::support::forms::Form;
+use crate::support::{Answer, card};
+
+async fn correct(workshop: &Workshop, correction: &Value) -> Answer {
+    let path = workshop.path("shipment");
+    workshop
+        .admin
+        .send_json(Method::PATCH, &path, correction)
+        .await
+}
+
+#[tokio::test]
+async fn the_tracking_of_a_piece_is_corrected() {
+    let (workshop, link) = Workshop::quoted().await;
+    let early = correct(&workshop, &json!({"carrier": "UPS"})).await;
+    assert_eq!(
+        (early.status, &early.json["code"]),
+        (409, &json!("not_shipped"))
+    );
+    workshop.pays(&link, card()).await;
+    workshop.shop.deliver().await;
+    let early = correct(&workshop, &json!({"carrier": "UPS"})).await;
+    assert_eq!(
+        (early.status, &early.json["code"]),
+        (409, &json!("not_shipped"))
+    );
+    let shipment = json!({"carrier": "USPS", "tracking_number": "9400"});
+    assert_eq!(workshop.post_with("ship", &shipment).await.status, 200);
+    let correction = json!({"tracking_number": "9401", "send_email": true});
+    let answer = correct(&workshop, &correction).await;
+    assert_eq!(answer.status, 200, "{}", answer.text);
+    assert_eq!(answer.json["shipment"]["tracking_number"], "9401");
+    assert_eq!(answer.json["status"], "shipped");
+    let timeline = answer.json["timeline"].as_array().expect("a timeline");
+    let entry = timeline.last().expect("an entry");
+    assert_eq!(entry["kind"], "shipment");
+    assert_eq!(entry["note"], "tracking number 9400 → 9401");
+
+    // The page does the same.
+    staff(&workshop.shop).await;
+    let browser = signed_in(&workshop.shop, STAFF).await;
+    let page = format!("/admin/custom-orders/{}", text(&answer.json["number"]));
+    let action = format!("{page}/shipment");
+    let form = Form::to(&browser.get(&page).await.text, &action);
+    let refused = form.with(&[("carrier", " ")]).send(&browser.client).await;
+    assert_eq!(refused.status, 400, "{}", refused.text);
+    assert!(refused.text.contains("id=\"shipment-carrier-error\""));
+    let form = Form::to(&refused.text, &action);
+    let done = form.with(&[("carrier", "UPS")]).send(&browser.client).await;
+    assert_eq!((done.status, done.header("location")), (303, page.as_str()));
+    let shown = browser.get(&page).await.text;
+    assert!(
+        shown.contains("Shipment corrected: carrier USPS → UPS"),
+        "{shown}"
+    );
+
+    workshop.shop.run_jobs().await;
+    assert_eq!(workshop.emails("custom_order_shipped").await, 1);
+    assert_eq!(workshop.emails("custom_order_shipment_corrected").await, 1);
+    let mail = workshop.shop.mail();
+    let mail = mail.iter().find(|mail| mail.subject.contains("Corrected"));
+    let mail = mail.expect("the email");
+    assert_eq!(mail.to, ["ann@example.com"]);
+    assert!(mail.text.contains("9401") && !mail.text.contains("9400"));
+    let log = audited(&workshop.shop).await;
+    let entries = log
+        .iter()
+        .filter(|entry| entry.1 == "order.correct_shipment");
+    assert_eq!(entries.count(), 2);
+    workshop.shop.audit().await;
+}
