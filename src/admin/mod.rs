@@ -39,10 +39,14 @@ mod users;
 pub use context::AdminContext;
 pub use form::Form;
 
+use std::collections::HashSet;
+
 use axum::Router;
+use axum::extract::OriginalUri;
 use axum::handler::Handler;
 use axum::http::Method;
 use axum::middleware::{from_fn, from_fn_with_state};
+use axum::response::Redirect;
 use axum::routing::{MethodRouter, get, post};
 use tower_http::compression::CompressionLayer;
 
@@ -84,6 +88,16 @@ pub struct AdminRoute {
     pub path: &'static str,
     pub access: Access,
     handler: MethodRouter<App>,
+    /// Answers a GET of a path that has only a form's route: redirects to the page with the form.
+    opened: Option<MethodRouter<App>>,
+}
+
+impl AdminRoute {
+    /// Sets what leads to the page with the form, where the path does not tell.
+    fn opened_by<T: 'static>(mut self, handler: impl Handler<T, App>) -> AdminRoute {
+        self.opened = Some(get(handler));
+        self
+    }
 }
 
 /// Defines a page (GET).
@@ -97,6 +111,7 @@ fn page<T: 'static>(
         path,
         access,
         handler: get(handler),
+        opened: None,
     }
 }
 
@@ -111,6 +126,7 @@ fn act<T: 'static>(
         path,
         access,
         handler: post(handler),
+        opened: None,
     }
 }
 
@@ -141,7 +157,7 @@ pub fn routes() -> Vec<AdminRoute> {
         act("/admin/orders/{id}/undo", Staff, order::undo),
         act("/admin/orders/{id}/refund", Owner, order::refund),
         act("/admin/orders/{id}/restock", Staff, order::restock),
-        act("/admin/refunds/{id}/retry", Owner, refunds::retry),
+        act("/admin/refunds/{id}/retry", Owner, refunds::retry).opened_by(refunds::open),
 
         page("/admin/sell", Staff, manual_sale::show),
         act("/admin/sell", Staff, manual_sale::submit),
@@ -267,22 +283,50 @@ fn page_number(query: &Query) -> i64 {
         .unwrap_or(1)
 }
 
+/// Redirects from the path of a form, which the address bar shows after the form was refused, to the page with the form:
+/// the nearest page above it.
+fn opened(path: &str, pages: &HashSet<&str>) -> MethodRouter<App> {
+    let up = above(path).position(|path| pages.contains(path));
+    let up = up.expect("the root is a page");
+    get(async move |OriginalUri(uri): OriginalUri| {
+        let path = uri.path().trim_end_matches('/');
+        Redirect::to(above(path).nth(up).unwrap_or(ROOT))
+    })
+}
+
+/// Returns a path and the paths above it, nearest first.
+fn above(path: &str) -> impl Iterator<Item = &str> {
+    std::iter::successors(Some(path), |path| {
+        path.rsplit_once('/').map(|(above, _)| above)
+    })
+}
+
 /// Builds the router of the admin. It is outside the API's CORS rules.
 ///
 /// Pages are not compressed: they contain both a CSRF token and user input, so the compressed length could reveal the
 /// token.
 pub fn router(app: &App) -> Router {
     let mut context = Router::new();
+    let guarded = |handler: MethodRouter<App>, access| {
+        handler.layer(from_fn(move |request, next| {
+            layout::guard(access, request, next)
+        }))
+    };
+    let pages = routes().into_iter();
+    let pages = pages.filter(|route| route.method == Method::GET);
+    let pages: HashSet<&str> = pages.map(|route| route.path).collect();
     for route in routes() {
         let below = route
             .path
             .strip_prefix(ROOT)
             .expect("all lie below the root");
         let below = if below.is_empty() { "/" } else { below };
-        let guarded = route.handler.layer(from_fn(move |request, next| {
-            layout::guard(route.access, request, next)
-        }));
-        context = context.route(below, guarded);
+        context = context.route(below, guarded(route.handler, route.access));
+        if !pages.contains(route.path) {
+            let opened = route.opened.unwrap_or_else(|| opened(route.path, &pages));
+            // The page that it leads to has its own access.
+            context = context.route(below, guarded(opened, Access::Staff));
+        }
     }
     let context = context
         .fallback(async || Error::NotFound(""))

@@ -2,7 +2,8 @@
 //! each refund that Stripe has not accepted. The pages show and submit the forms.
 
 use axum::extract::State;
-use axum::response::Response;
+use axum::response::{Redirect, Response};
+use sqlx::PgConnection;
 
 use super::context::AdminContext;
 use super::form::{Form, stale_form};
@@ -144,19 +145,33 @@ pub async fn retry(
     Path(id): Path<RefundId>,
 ) -> Result<Response> {
     let mut tx = app.db.begin().await?;
-    let path = match payments::find_subject(&mut tx, id).await? {
-        RefundSubject::Order(order) => {
-            let order = orders::find(&mut tx, order).await?;
-            let order = order.ok_or(Error::NotFound("Order"))?;
-            format!("/admin/orders/{}", order.display_number())
-        }
-        RefundSubject::CustomOrder(custom_order) => {
-            let custom_order = custom_orders::find(&mut tx, custom_order).await?;
-            let custom_order = custom_order.ok_or(Error::NotFound("CustomOrder"))?;
-            format!("/admin/custom-orders/{}", custom_order.display_number())
-        }
-    };
+    let path = page_of(&mut tx, id).await?;
     payments::retry_refund(&mut tx, &context.actor()?, id).await?;
     tx.commit().await?;
     Ok(context.go_on(&path, "Stripe is asked for the refund again."))
+}
+
+/// `GET /admin/refunds/{id}/retry`: redirects to the page with the form.
+pub async fn open(State(app): State<App>, Path(id): Path<RefundId>) -> Result<Redirect> {
+    let path = page_of(&mut *app.db.acquire().await?, id).await?;
+    Ok(Redirect::to(&path))
+}
+
+/// Returns the path of the order or custom order that a refund belongs to.
+async fn page_of(conn: &mut PgConnection, id: RefundId) -> Result<String> {
+    match payments::find_subject(conn, id).await? {
+        RefundSubject::Order(order) => {
+            let order = orders::find(conn, order).await?;
+            let order = order.ok_or(Error::NotFound("Order"))?;
+            Ok(format!("/admin/orders/{}", order.display_number()))
+        }
+        RefundSubject::CustomOrder(custom_order) => {
+            let custom_order = custom_orders::find(conn, custom_order).await?;
+            let custom_order = custom_order.ok_or(Error::NotFound("CustomOrder"))?;
+            Ok(format!(
+                "/admin/custom-orders/{}",
+                custom_order.display_number()
+            ))
+        }
+    }
 }

@@ -18,7 +18,7 @@ use crate::fuzz::filled;
 use crate::fuzz::shop::Stage;
 use crate::support::forms::{Field, Form};
 use crate::support::images::plain_png;
-use crate::support::{Answer, Client, Shop, card};
+use crate::support::{Answer, Client, Shop, card, heavy};
 
 /// Tables that a repeat may touch: they say that somebody was here, or that the form came before.
 const NO_EFFECT: [&str; 4] = [
@@ -327,4 +327,39 @@ fn another(field: &Field) -> Option<String> {
         _ => format!("{} and more", field.value).trim().to_owned(),
     };
     Some(value)
+}
+
+/// A reload after a fault: the address bar shows the address that the form was sent to.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_address_of_every_form_leads_to_the_page_with_the_form() {
+    let _seat = heavy().await;
+    let world = World::open().await;
+    let pages = admin::routes();
+    for route in routes() {
+        // Paths of their own pages; some need to be told for which order or product.
+        if pages
+            .iter()
+            .any(|page| page.method == Method::GET && page.path == route)
+        {
+            continue;
+        }
+        let scene = world.scene(route).await;
+        let scene = scene.unwrap_or_else(|| panic!("no form to {route}"));
+        let (client, form) = (&scene.client, &scene.form);
+        let opened = client.get(&form.action).await;
+        assert_eq!(opened.status, 303, "{}: {}", form.action, opened.text);
+        let to = opened.header("location");
+        let mut shown = client.get(to).await;
+        if shown.status == 303 {
+            shown = client.get(shown.header("location")).await;
+        }
+        let has_form = Form::all(&shown.text)
+            .iter()
+            .any(|form| leads_to(form, route));
+        assert!(
+            shown.status == 200 && has_form,
+            "{} leads to {to}",
+            form.action
+        );
+    }
 }
