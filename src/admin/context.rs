@@ -44,6 +44,8 @@ pub struct AdminContext {
     pub csrf: String,
     /// The requested path and query.
     pub path: String,
+    /// The page that a form was sent from; `None` if the request is not a form.
+    pub sent_from: Option<String>,
     pub visit: Visit,
     /// The shop's name.
     pub shop: String,
@@ -201,6 +203,12 @@ impl AdminContext {
             }
             Some(_) => format!("https://dashboard.stripe.com/payments/{payment}"),
         }
+    }
+
+    /// Id of the user whose text the browser may keep, empty before the last step of sign-in.
+    pub fn whose_text(&self) -> String {
+        let user = self.user.as_ref().filter(|user| !user.mfa_pending);
+        user.map_or_else(String::new, |user| user.id.to_string())
     }
 
     /// Returns true for a signed-in owner.

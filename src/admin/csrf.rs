@@ -178,6 +178,16 @@ pub fn stale() -> Error {
     )
 }
 
+/// The error for a form that was rendered for another session of this shop, such as one that has ended since.
+pub fn of_another_session() -> Error {
+    Error::refused(
+        Code::StaleForm,
+        "Somebody signed in or out in this browser after this form was opened, so it is out of date. Nothing was \
+         changed."
+            .to_owned(),
+    )
+}
+
 /// Reads the beginning of a body. Returns it with an equivalent of the whole body.
 async fn peek(body: Body) -> (Vec<u8>, Body) {
     let mut rest = body.into_data_stream();

@@ -123,10 +123,13 @@ impl AdminContext {
         let peer = peer.map_or(std::net::Ipv4Addr::UNSPECIFIED.into(), |peer| peer.0.ip());
         let path = request.extensions().get::<OriginalUri>();
         let path = path.and_then(|uri| uri.path_and_query().map(ToString::to_string));
+        let path = path.unwrap_or_default();
+        let is_form = request.method() == Method::POST;
         AdminContext {
             user: None,
             csrf: String::new(),
-            path: path.unwrap_or_default(),
+            sent_from: is_form.then(|| page_of(&path, request)),
+            path,
             visit: Visit {
                 address: app.config.client_address(peer, headers).ip(),
                 browser: text(&header::USER_AGENT).chars().take(300).collect(),
@@ -174,8 +177,13 @@ fn denied(access: Access, context: &AdminContext, request: &Request) -> Option<R
     let way = match (access, &context.user) {
         (Access::Owner, Some(_)) if whole => return Some(Err(owners_only())),
         (Access::MfaPending, Some(_)) => super::ROOT.to_owned(),
-        (_, Some(_)) => "/admin/second-factor".to_owned(),
-        (_, None) => sign_in_for(request.method(), &context.path),
+        (_, Some(_)) => sign_in::second_factor_for(&page_of(&context.path, request)),
+        (_, None) => {
+            // A form is of a page that was open to somebody who was signed in.
+            let is_lost = request.method() == Method::POST
+                || AdminContext::cookie(&context.app, request.headers(), SESSION).is_some();
+            sign_in::page_for(&page_of(&context.path, request), is_lost)
+        }
     };
     Some(Ok(away(request.headers(), &way)))
 }
@@ -215,20 +223,27 @@ async fn change(
     if sent.whose.as_ref() == Some(&whose) {
         return once::carry_out(context, sent, request, next).await;
     }
+    let is_ours = sent.whose.is_some();
     // A user who has just signed in may send the sign-in form again.
-    once::repeat(context, sent, request)
-        .await?
-        .ok_or_else(csrf::stale)
+    let repeated = once::repeat(context, sent, request).await?;
+    repeated.ok_or_else(|| match is_ours {
+        true => csrf::of_another_session(),
+        false => csrf::stale(),
+    })
 }
 
-/// Path of the sign-in page that leads back to `path` after a GET.
-fn sign_in_for(method: &Method, path: &str) -> String {
-    if *method == Method::GET && path != super::ROOT {
-        let path: String = url::form_urlencoded::byte_serialize(path.as_bytes()).collect();
-        format!("/admin/sign-in?next={path}")
-    } else {
-        "/admin/sign-in".to_owned()
-    }
+/// Returns the page that a request was made from, to lead back to it. Without the browser's word, that is the path of
+/// the request: every route that takes a form redirects a GET to the page with the form.
+fn page_of(path: &str, request: &Request) -> String {
+    let named = match request.method() {
+        &Method::POST => header::REFERER,
+        _ => HeaderName::from_static("hx-current-url"),
+    };
+    let named = request.headers().get(named);
+    let url = named.and_then(|url| url::Url::parse(url.to_str().ok()?).ok());
+    let page = url.map(|url| url[url::Position::BeforePath..].to_owned());
+    let page = page.filter(|page| sign_in::is_page(page));
+    page.unwrap_or_else(|| path.to_owned())
 }
 
 /// Redirects the whole page, even if htmx asked for a part of it.
@@ -304,6 +319,31 @@ struct ErrorPage<'a> {
     context: &'a AdminContext,
     title: &'static str,
     text: String,
+    /// The page that the request was made from, and what it is about.
+    back: Option<(String, String)>,
+}
+
+/// Returns the page that a failed form stands on, with a name for a link.
+fn way_back(page: &str) -> (String, String) {
+    let mut parts = page
+        .split(['?', '#'])
+        .next()
+        .unwrap_or_default()
+        .split('/')
+        .skip(2);
+    let name = match (parts.next(), parts.next()) {
+        (Some("orders"), Some("ship") | None) => "the orders".to_owned(),
+        (Some("orders"), Some(number)) => format!("order {number}"),
+        (Some("products"), Some(_)) => "the product".to_owned(),
+        (Some("products"), None) => "the products".to_owned(),
+        (Some("custom-orders"), Some(number)) => format!("custom order {number}"),
+        (Some("categories"), _) => "the categories".to_owned(),
+        (Some("users"), Some(_)) => "the user".to_owned(),
+        (Some("settings"), _) => "the settings".to_owned(),
+        (Some("account"), _) => "your account".to_owned(),
+        _ => "the page".to_owned(),
+    };
+    (page.to_owned(), format!("Back to {name}"))
 }
 
 /// Renders an error page. If that fails too, the plain response is kept.
@@ -320,6 +360,9 @@ fn tell(context: &AdminContext, error: &Error, plain: Response) -> Response {
                 .map(|field_error| format!("{} {}.", field_error.field, field_error.message))
                 .collect();
             ("Something is not right", field_errors.join(" "))
+        }
+        Error::Refused(_, Code::StaleForm, sentence) => {
+            ("This form is out of date", sentence.clone())
         }
         Error::Refused(StatusCode::FORBIDDEN, _, sentence) => ("Not allowed", sentence.clone()),
         Error::Refused(_, _, sentence) => ("That did not work", sentence.clone()),
@@ -351,6 +394,7 @@ fn tell(context: &AdminContext, error: &Error, plain: Response) -> Response {
         context,
         title,
         text,
+        back: context.sent_from.as_deref().map(way_back),
     };
     match context.show(&page) {
         Ok(mut page) => {

@@ -6,6 +6,7 @@ use askama::Template;
 use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
+use url::{Position, Url};
 
 use super::context::{AdminContext, BROWSER, SESSION};
 use super::form::{Form, Verdict};
@@ -18,6 +19,11 @@ use crate::http::rate_limit;
 /// Lifetime of the cookie that recognizes a browser, in seconds: one year. The cookie grants no access, so it may last.
 const KNOWN_FOR: i64 = 365 * 24 * 60 * 60;
 
+const SECOND_FACTOR: &str = "/admin/second-factor";
+
+/// Value of the query parameter `why` of the sign-in page after a session ended.
+const SESSION_OVER: &str = "session-over";
+
 /// Message after signing out.
 pub const SIGNED_OUT: &str = "You are signed out.";
 
@@ -28,6 +34,8 @@ struct SignInPage<'a> {
     form: Form,
     alert: Option<String>,
     next: String,
+    /// The session of this browser is over.
+    is_lost: bool,
 }
 
 #[derive(Template)]
@@ -49,6 +57,7 @@ pub async fn show(context: AdminContext, query: Query) -> Result<Response> {
         form: Form::default(),
         alert: None,
         next,
+        is_lost: query.get("why") == Some(SESSION_OVER),
     })
 }
 
@@ -68,8 +77,7 @@ pub async fn submit(State(app): State<App>, context: AdminContext, form: Form) -
         }
         SignedIn::MfaPending(token) => {
             leave(&app, &context).await?;
-            let way = with_next("/admin/second-factor", &next);
-            let mut response = Redirect::to(&way).into_response();
+            let mut response = Redirect::to(&second_factor_for(&next)).into_response();
             context.keep_session(&mut response, &token);
             return Ok(response);
         }
@@ -81,6 +89,7 @@ pub async fn submit(State(app): State<App>, context: AdminContext, form: Form) -
         form,
         alert: Some(alert),
         next,
+        is_lost: false,
     })?;
     Ok(refused(page, status, wait))
 }
@@ -161,15 +170,46 @@ async fn leave(app: &App, context: &AdminContext) -> Result<()> {
 
 /// Returns the page to open after signing in. Only pages of the admin are allowed, never another site.
 fn next(path: &str) -> String {
-    let is_ours = path == super::ROOT || path.starts_with("/admin/") || path.starts_with("/admin?");
-    let is_plain = path.bytes().all(|b| b.is_ascii_graphic() && b != b'\\');
-    // Leading back to sign-in would be a loop.
-    let is_door = path.starts_with("/admin/sign-") || path.starts_with("/admin/second-factor");
-    if is_ours && is_plain && !is_door {
-        path.to_owned()
-    } else {
-        super::ROOT.to_owned()
+    within(path).unwrap_or_else(|| super::ROOT.to_owned())
+}
+
+/// Reports whether a path is one of the admin.
+pub fn is_page(path: &str) -> bool {
+    within(path).is_some()
+}
+
+/// Returns the path as a browser will read it, with `..` resolved, if it is one of the admin. A path of sign-in stands
+/// for the page that it leads to: leading back to sign-in itself would be a loop.
+fn within(path: &str) -> Option<String> {
+    let root = Url::parse("http://shop.invalid").expect("a constant URL");
+    let is_plain =
+        path.starts_with('/') && path.bytes().all(|b| b.is_ascii_graphic() && b != b'\\');
+    let url = root.join(path).ok()?;
+    let is_ours = url.path() == super::ROOT || url.path().starts_with("/admin/");
+    if !is_plain || url.origin() != root.origin() || !is_ours {
+        return None;
     }
+    if url.path().starts_with("/admin/sign-") || url.path().starts_with(SECOND_FACTOR) {
+        let (_, next) = url.query_pairs().find(|(name, _)| name == "next")?;
+        // Shorter than `path`, so this ends.
+        return within(&next);
+    }
+    Some(url[Position::BeforePath..].to_owned())
+}
+
+/// Path of the sign-in page that leads on to `path`. With `is_lost`, it says that the session is over.
+pub fn page_for(path: &str, is_lost: bool) -> String {
+    let page = with_next("/admin/sign-in", &next(path));
+    match (is_lost, page.contains('?')) {
+        (false, _) => page,
+        (true, false) => format!("{page}?why={SESSION_OVER}"),
+        (true, true) => format!("{page}&why={SESSION_OVER}"),
+    }
+}
+
+/// Path of the second step that leads on to `path`.
+pub fn second_factor_for(path: &str) -> String {
+    with_next(SECOND_FACTOR, &next(path))
 }
 
 fn with_next(path: &str, next: &str) -> String {
@@ -240,9 +280,12 @@ mod tests {
             "/admin/orders?tab=all",
             "/admin/orders/SB-1001",
             "/admin?days=90",
+            "/admin/products/sunrise#images",
         ] {
             assert_eq!(next(ours), ours);
         }
+        let halfway = "/admin/second-factor?next=%2Fadmin%2Forders%3Ftab%3Dall";
+        assert_eq!(next(halfway), "/admin/orders?tab=all");
         for other in [
             "",
             "/",
@@ -252,6 +295,12 @@ mod tests {
             "/admin/\\evil",
             "/admin/\nx",
             "/admin/sign-out",
+            "/admin/sign-in?next=//evil.example/admin/",
+            "/admin/../evil",
+            "/admin/%2e%2E/evil",
+            "/admin/orders/../../evil",
+            "//evil.example/admin/",
+            "admin/orders",
             "javascript:alert(1)",
         ] {
             assert_eq!(next(other), "/admin", "{other:?}");

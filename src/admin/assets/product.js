@@ -10,14 +10,28 @@
     if (status) status.textContent = text;
   }
 
+  // Says that the session is over, with the way back to this page.
+  function sayOver(what) {
+    const link = document.createElement("a");
+    const here = encodeURIComponent(location.pathname + location.search);
+    link.href = `/admin/sign-in?why=session-over&next=${here}`;
+    link.textContent = `Sign in again ${what}`;
+    say("You were signed out. ");
+    section()?.querySelector("[data-status]")?.append(link);
+  }
+
   // The last pressed button, to restore the focus.
   let pressed = null;
 
   // Replaces the image section by that of a response.
-  function take(html) {
-    const page = new DOMParser().parseFromString(html, "text/html");
+  function take(request, what) {
+    if (new URL(request.responseURL).pathname.startsWith("/admin/sign-in")) { sayOver(what); return; }
+    const page = new DOMParser().parseFromString(request.responseText, "text/html");
     const fresh = page.querySelector("[data-images]");
-    if (!fresh) { location.reload(); return; }
+    if (!fresh) {
+      say(page.querySelector(".notice p")?.textContent ?? "That did not work. Load the page again.");
+      return;
+    }
     section().replaceWith(document.importNode(fresh, true));
     prepare();
     if (pressed) {
@@ -30,6 +44,7 @@
 
   function send(form, data) {
     const progress = form.querySelector("[data-progress]");
+    const what = progress ? "to upload" : "to go on";
     const request = new XMLHttpRequest();
     request.open("POST", form.action);
     if (progress) {
@@ -38,10 +53,16 @@
         if (event.lengthComputable) progress.value = 100 * event.loaded / event.total;
       });
     }
-    request.addEventListener("load", () => take(request.responseText));
-    request.addEventListener("error", () => {
+    request.addEventListener("load", () => {
       progress?.classList.add("hidden");
-      say("That did not arrive. Are you online? Try again.");
+      take(request, what);
+    });
+    request.addEventListener("error", async () => {
+      progress?.classList.add("hidden");
+      // Without a session, the server closes the connection while the files are on their way.
+      const here = await fetch(location.href, { method: "HEAD", redirect: "manual" }).catch(() => null);
+      if (here?.type === "opaqueredirect") sayOver(what);
+      else say("That did not arrive. Are you online? Try again.");
     });
     request.send(data);
   }

@@ -6,6 +6,7 @@ mod custom_order_list;
 mod custom_orders;
 mod every_form;
 mod guessing;
+mod lost_session;
 pub mod orders;
 mod pages;
 mod products;

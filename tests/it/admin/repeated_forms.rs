@@ -198,7 +198,10 @@ async fn a_password_changed_with_two_taps_leaves_nobody_signed_out() {
     // To a third browser it says nothing.
     let other = shop.shopper();
     other.set_cookie("admin_session", "somebody else's");
-    assert_eq!(form.send(&other).await.header("location"), "/admin/sign-in");
+    assert_eq!(
+        form.send(&other).await.header("location"),
+        "/admin/sign-in?next=%2Fadmin%2Faccount%2Fpassword&why=session-over"
+    );
 }
 
 /// The shop dies while it carries the form out: what is left of it is this row.

@@ -3,6 +3,7 @@
 //! Where Chromium or its driver is missing these tests say so and pass; with `BROWSER_TESTS=required` they fail. With
 //! `BROWSER_SHOTS=FOLDER` they leave an image of each page there, and what it weighs.
 
+mod drafts;
 mod pages;
 mod walks;
 mod window;

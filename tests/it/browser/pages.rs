@@ -317,6 +317,8 @@ async fn every_page(width: u32) {
         width,
         errors: Vec::new(),
     };
+    let over = "/admin/sign-in?why=session-over";
+    inspection.visits("sign-in-session-over", over, 200).await;
     inspection.visits("sign-in", "/admin/sign-in", 200).await;
     // Were something amiss, it would be found.
     window

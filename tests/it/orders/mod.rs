@@ -2,7 +2,6 @@
 
 mod corrections;
 mod days;
-mod figures;
 mod privacy;
 mod review_items;
 mod snapshots;
