@@ -106,7 +106,7 @@ pub async fn look(
         review_items: review_items::list_open(conn, REVIEW_ITEMS).await?,
         today: Utc::now().with_timezone(&zone).date_naive(),
         sales: orders::sales_by_day(conn, zone, LONGEST).await?,
-        best_sellers: orders::best_sellers(conn, days, NAMES).await?,
+        best_sellers: orders::best_sellers(conn, zone, days, NAMES).await?,
         running_out: products::running_out(conn, low_stock, NAMES).await?,
     })
 }
@@ -138,7 +138,7 @@ impl Figures {
     }
 }
 
-/// Revenue in one currency, minus refunds.
+/// Revenue in one currency, less the money that went back in refunds, undone sales and lost disputes.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Takings {
     pub currency: String,

@@ -1,4 +1,5 @@
-//! Sales figures by day and by product. Revenue counts on the day of payment, less later refunds.
+//! Sales figures by day and by product. Revenue counts on the day of payment, less the money that went back later: in
+//! refunds, undone sales and lost disputes. An order whose money all went back is no sale.
 
 use chrono::NaiveDate;
 use chrono_tz::Tz;
@@ -9,6 +10,13 @@ use utoipa::ToSchema;
 use crate::error::Result;
 use crate::types::ids::ProductId;
 use crate::types::money::Cents;
+
+/// First instant of a period of `$2` days, today included, in the time zone `$1`.
+macro_rules! first_instant {
+    () => {
+        "((now() at time zone $1)::date - ($2 - 1))::timestamp at time zone $1"
+    };
+}
 
 /// The sales of a day in one currency.
 #[derive(Clone, Debug, PartialEq, Serialize, sqlx::FromRow, ToSchema)]
@@ -21,14 +29,26 @@ pub struct Sales {
 
 /// Sales of the last `days` days, today included, in the given time zone. Days without sales are left out.
 pub async fn sales_by_day(conn: &mut PgConnection, zone: Tz, days: i32) -> Result<Vec<Sales>> {
-    let sales = sqlx::query_as(
-        "select (paid_at at time zone $1)::date as day, currency, count(*) as orders,
-                sum(total - refunded)::bigint as takings
-         from orders
-         where paid_at >= ((now() at time zone $1)::date - ($2 - 1))::timestamp at time zone $1
-         group by 1, 2
-         order by 1, 2",
-    )
+    let sales = sqlx::query_as(concat!(
+        "select day, currency, count(*) as orders, sum(kept)::bigint as takings
+         from (select (o.paid_at at time zone $1)::date as day, o.currency, o.total,
+                      greatest(o.total - o.refunded - coalesce(lost.amount, 0), 0) as kept
+               from orders o
+               left join lateral (select sum(d.amount) as amount
+                                  from payments p
+                                  join disputes d on d.payment_id = p.id
+                                  where p.order_id = o.id
+                                    and p.outcome = 'settled'
+                                    and d.state = 'lost'
+                                    and d.currency = o.currency) lost on o.dispute is not null
+               where o.paid_at >= ",
+        first_instant!(),
+        "
+                 and o.status <> 'refunded') sold
+         where kept > 0 or total = 0
+         group by day, currency
+         order by day, currency"
+    ))
     .bind(zone.name())
     .bind(days)
     .fetch_all(conn)
@@ -45,25 +65,29 @@ pub struct BestSeller {
     pub pieces: i64,
 }
 
-/// Products with the most pieces sold in the last `days` days. Fully refunded orders and pieces returned to stock do
-/// not count.
+/// Products with the most pieces sold in the last `days` days, today included, in the given time zone. Fully refunded
+/// orders, undone sales and pieces returned to stock do not count.
 pub async fn best_sellers(
     conn: &mut PgConnection,
+    zone: Tz,
     days: i32,
     limit: i64,
 ) -> Result<Vec<BestSeller>> {
-    let sellers = sqlx::query_as(
+    let sellers = sqlx::query_as(concat!(
         "select l.product_id, max(l.name) as name, max(l.image) as image, sum(l.quantity - l.restocked - l.returned) as pieces
          from orders o
          join order_lines l on l.order_id = o.id
-         where o.paid_at > now() - make_interval(days => $1)
+         where o.paid_at >= ",
+        first_instant!(),
+        "
            and o.status <> 'refunded'
            and l.product_id is not null
            and l.quantity > l.restocked + l.returned
          group by l.product_id
          order by pieces desc, max(o.paid_at) desc
-         limit $2",
-    )
+         limit $3"
+    ))
+    .bind(zone.name())
     .bind(days)
     .bind(limit)
     .fetch_all(conn)

@@ -103,6 +103,14 @@ async fn shipping_the_order_ships_the_request() {
         .shop
         .admin(&[Scope::OrdersRead, Scope::OrdersWrite])
         .await;
+    // It waits among the custom orders, and not among the orders to pack.
+    let to_do = admin.get("/api/admin/dashboard/").await.json["to_do"].clone();
+    assert_eq!(
+        (&to_do["orders_to_pack"], &to_do["custom_orders_to_make"]),
+        (&json!(0), &json!(1))
+    );
+    let to_pack = admin.get("/api/admin/orders/?to_pack=true").await.json;
+    assert_eq!(to_pack["count"], 0, "{to_pack}");
     let missing = json!({"carrier": "USPS", "images": ["0".repeat(64)]});
     let path = format!("/api/admin/orders/{order}/ship/");
     assert_eq!(

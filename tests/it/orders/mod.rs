@@ -2,6 +2,7 @@
 
 mod corrections;
 mod days;
+mod figures;
 mod privacy;
 mod review_items;
 mod snapshots;
