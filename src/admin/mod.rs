@@ -33,6 +33,7 @@ mod ship_many;
 mod shipment_form;
 mod sign_in;
 mod system;
+mod timeline;
 mod tokens;
 mod users;
 

@@ -232,8 +232,6 @@ async fn link_made(
     } else {
         store::set_status(conn, &custom_order, Status::Approved, "stripe", "").await?
     };
-    let note = format!("link {link}");
-    store::add_timeline_entry(conn, custom_order.id, "quote", "stripe", &note).await?;
     let email = Email::CustomOrderApproved {
         custom_order: email_data(conn, app, &custom_order).await?,
         quote: quote_email_data(&quote, until, url),
@@ -274,7 +272,7 @@ async fn link_closed(conn: &mut PgConnection, app: &App, quote: QuoteId) -> Resu
     store::set_quote_state(conn, quote.id, QuoteState::Closed, None, None).await?;
     settle_not_closed(conn, quote.id).await?;
     let next = quote.pending_action.as_ref().map(|next| next.0.clone());
-    move_on(conn, app, &custom_order, quote.id, next).await
+    move_on(conn, app, &custom_order, &quote, next).await
 }
 
 /// Records a failed attempt to close a quote's link. If Stripe refuses to close it, the owner must.

@@ -163,7 +163,7 @@ async fn close_unpaid(
     .await?;
     if custom_order.status == Status::Approved {
         let next = quote.pending_action.as_ref().map(|next| next.0.clone());
-        move_on(conn, app, custom_order, quote.id, next).await?;
+        move_on(conn, app, custom_order, quote, next).await?;
     }
     Ok(())
 }

@@ -18,6 +18,7 @@ use crate::jobs::{self, Job};
 use crate::stripe::NewPaymentLink;
 use crate::types::calendar;
 use crate::types::ids::{CustomOrderId, QuoteId};
+use crate::types::money::Cents;
 
 /// Action of the audit log for an approved draft, whether or not it replaces another quote.
 const APPROVE: &str = "custom_order.approve";
@@ -58,18 +59,33 @@ async fn save_draft(
         ));
     }
     let current = store::find_current(conn, custom_order.id).await?;
+    // The timeline tells of another quote when it replaces this one.
+    let is_quoted = current.is_some();
     if current.is_some_and(|quote| quote.state == QuoteState::Closing) {
         // The draft may be planned as the next quote, so it must not change.
         return Err(closing(custom_order));
     }
     let quote = store::save_draft(conn, custom_order.id, terms, actor).await?;
-    let note = format!(
-        "{} and {} shipping, for {} days",
-        quote.amount.in_currency(&quote.currency),
-        quote.shipping.in_currency(&quote.currency),
-        quote.valid_days
-    );
-    store::add_timeline_entry(conn, custom_order.id, "quote", actor, &note).await
+    if !is_quoted {
+        let note = in_words(&quote);
+        store::add_timeline_entry(conn, custom_order.id, "quote", actor, &note).await?;
+    }
+    Ok(())
+}
+
+/// `$90.00 and $5.00 shipping`
+fn sums(quote: &Quote) -> String {
+    let money = |amount: Cents| amount.in_currency(&quote.currency);
+    format!(
+        "{} and {} shipping",
+        money(quote.amount),
+        money(quote.shipping)
+    )
+}
+
+/// `$90.00 and $5.00 shipping, for 14 days`
+fn in_words(quote: &Quote) -> String {
+    format!("{}, for {} days", sums(quote), quote.valid_days)
 }
 
 /// Discards the draft of a quote; the customer's current quote stays. Safe to repeat.
@@ -83,13 +99,17 @@ pub async fn discard_draft(
 ) -> Result<CustomOrder> {
     let locked = LockedCustomOrder::lock(conn, id).await?;
     let current = store::find_current(conn, id).await?;
+    let is_quoted = current.is_some();
     if current.is_some_and(|quote| quote.state == QuoteState::Closing) {
         return Err(closing(&locked.custom_order));
     }
     if !store::delete_draft(conn, id).await? {
         return Ok(locked.custom_order);
     }
-    store::add_timeline_entry(conn, id, "quote", &actor.name, "draft discarded").await?;
+    // The timeline has no draft beside a quote.
+    if !is_quoted {
+        store::add_timeline_entry(conn, id, "quote", &actor.name, "draft discarded").await?;
+    }
     let action = "custom_order.discard_quote";
     locked.record(conn, actor, action, Value::Null).await
 }
@@ -186,7 +206,9 @@ async fn approve_draft(
                 "has a quote in another currency than the shop's: quote anew",
             ),
             Some(draft) => {
-                ask(conn, app, custom_order, &draft, actor).await?;
+                ask(conn, app, custom_order, &draft).await?;
+                let note = format!("approved: {}", in_words(&draft));
+                store::add_timeline_entry(conn, custom_order.id, "quote", actor, &note).await?;
                 Ok(true)
             }
             None => refuse(Code::NoQuote, "has no quote yet"),
@@ -199,13 +221,12 @@ pub fn first_key(custom_order: CustomOrderId, quote: QuoteId) -> String {
     format!("quote-{custom_order}-{quote}")
 }
 
-/// Plans the payment link of a draft.
+/// Plans the payment link of a draft. The caller writes the timeline entry.
 async fn ask(
     conn: &mut PgConnection,
     app: &App,
     custom_order: &CustomOrder,
     draft: &Quote,
-    actor: &str,
 ) -> Result<()> {
     let call = NewPaymentLink {
         quote: draft.id,
@@ -222,8 +243,7 @@ async fn ask(
         key: first_key(custom_order.id, draft.id),
     };
     store::set_asking(conn, &call).await?;
-    jobs::enqueue(conn, &Job::MakeLink { quote: draft.id }).await?;
-    store::add_timeline_entry(conn, custom_order.id, "quote", actor, "approved").await
+    jobs::enqueue(conn, &Job::MakeLink { quote: draft.id }).await
 }
 
 /// Replaces the quote of a custom order: the old link is closed first, then a new one is created. Without a link, this
@@ -394,7 +414,7 @@ pub async fn move_on(
     conn: &mut PgConnection,
     app: &App,
     custom_order: &CustomOrder,
-    quote: QuoteId,
+    quote: &Quote,
     next: Option<PendingAction>,
 ) -> Result<()> {
     match next {
@@ -409,7 +429,7 @@ pub async fn move_on(
                 custom_order: email_data(conn, app, &custom_order).await?,
                 reason,
             };
-            to_customer(conn, &custom_order, &email, &quote.to_string()).await
+            to_customer(conn, &custom_order, &email, &quote.id.to_string()).await
         }
         Some(PendingAction::Reject { actor, reason }) => {
             let note = "the quote was withdrawn";
@@ -419,7 +439,12 @@ pub async fn move_on(
         }
         Some(PendingAction::Requote { actor }) => {
             match store::find_draft(conn, custom_order.id).await? {
-                Some(draft) => ask(conn, app, custom_order, &draft, &actor).await,
+                Some(draft) => {
+                    ask(conn, app, custom_order, &draft).await?;
+                    let (old, new) = (sums(quote), in_words(&draft));
+                    let note = format!("changed from {old} to {new}");
+                    store::add_timeline_entry(conn, custom_order.id, "quote", &actor, &note).await
+                }
                 None => expire(conn, custom_order, "the quote was closed").await,
             }
         }

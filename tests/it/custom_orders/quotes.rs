@@ -34,6 +34,41 @@ async fn a_new_quote_closes_the_old_link_first() {
 }
 
 #[tokio::test]
+async fn a_new_quote_is_one_line_of_the_timeline_with_both_amounts() {
+    let (workshop, _) = Workshop::quoted().await;
+    let told = async || {
+        let view = workshop.view().await;
+        let timeline = view["timeline"].as_array().expect("a timeline").iter();
+        let lines: Vec<String> = timeline
+            .map(|entry| format!("{}: {}", text(&entry["kind"]), text(&entry["note"])))
+            .collect();
+        lines
+    };
+    let first = told().await;
+    assert_eq!(
+        first,
+        [
+            "submitted: ",
+            "quote: $90.00 and $5.00 shipping, for 14 days",
+            "quote: approved: $90.00 and $5.00 shipping, for 14 days",
+            "status: ",
+        ]
+    );
+    // A draft beside the customer's quote is nobody's business yet.
+    let drafted = workshop.put("quote", &quote(11_000)).await;
+    assert_eq!(drafted.status, 200, "{}", drafted.text);
+    assert_eq!(told().await, first);
+    let changed = workshop.post_with("requote", &quote(12_000)).await;
+    assert_eq!(changed.status, 202, "{}", changed.text);
+    workshop.shop.run_jobs().await;
+    let line =
+        "quote: changed from $90.00 and $5.00 shipping to $120.00 and $5.00 shipping, for 14 days";
+    let second = told().await;
+    assert_eq!(second[..4], first);
+    assert_eq!(second[4..], [line]);
+}
+
+#[tokio::test]
 async fn a_quote_is_not_replaced_while_stripe_cannot_close_its_link() {
     let (workshop, old) = Workshop::quoted().await;
     workshop

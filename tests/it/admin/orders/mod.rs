@@ -50,6 +50,25 @@ impl Shop {
 }
 
 #[tokio::test]
+async fn the_ids_of_stripe_are_folded_away() {
+    let (shop, _, session) = two_sold().await;
+    let staff = signed_in(&shop, STAFF).await;
+    let page = staff.get("/admin/orders/SB-1001").await.text;
+    let payment = shop.payment_of(&session).await;
+    for id in [&payment, &session] {
+        let unfolded = page.split("<details").map(|part| {
+            let after = part.split_once("</details>");
+            after.map_or(part, |(_, after)| after)
+        });
+        let shown: Vec<&str> = unfolded.skip(1).collect();
+        assert!(page.contains(&format!("<span class=\"select\">{id}</span>")));
+        let told = shown.iter().any(|part| part.contains(&format!(" {id}")));
+        assert!(!told, "{id} is unfolded: {page}");
+    }
+    assert!(page.contains("<span>Paid</span>"), "{page}");
+}
+
+#[tokio::test]
 async fn an_order_is_packed_shipped_with_an_image_and_delivered() {
     let (shop, _, session) = two_sold().await;
     let staff = signed_in(&shop, STAFF).await;
