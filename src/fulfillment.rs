@@ -1,8 +1,10 @@
 //! Shipping and delivery of orders. The order of a custom order also ships and completes that custom order.
 
 mod corrections;
+mod customers;
 
 pub use corrections::{Correction, correct_shipment, order_of};
+pub use customers::{CustomerChange, correct_customer, correct_customer_of_custom_order};
 
 use std::collections::HashSet;
 
@@ -33,6 +35,7 @@ pub fn router() -> OpenApiRouter<App> {
         .routes(routes!(ship_orders))
         .routes(routes!(deliver_order))
         .merge(corrections::router())
+        .merge(customers::router())
 }
 
 /// Ships a paid order and emails the customer.

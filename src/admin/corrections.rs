@@ -1,17 +1,18 @@
-//! Corrections of shipped orders and custom orders, from their pages.
+//! Corrections of orders and custom orders, from their pages: the shipment, and the customer's data.
 
 use axum::extract::{Request, State};
 use axum::response::Response;
 use sqlx::PgConnection;
 
 use super::context::AdminContext;
+use super::customer_form::{by_part, customer};
 use super::form::{Form, by_field};
 use super::shipment_form::ShipmentForm;
 use super::{custom_orders as custom_order, order};
 use crate::app::App;
 use crate::custom_orders;
-use crate::error::Result;
-use crate::fulfillment::{self, Correction};
+use crate::error::{Error, Result};
+use crate::fulfillment::{self, Correction, CustomerChange};
 use crate::http::Path;
 use crate::orders::{self, ShipmentCorrection};
 use crate::types::ids::OrderId;
@@ -124,5 +125,81 @@ fn said(done: &Correction) -> String {
         (true, Some(email)) => format!("The shipment is corrected; an email goes to {email}."),
         (false, None) => "Nothing was changed.".to_owned(),
         (false, Some(email)) => format!("The corrected tracking goes to {email}."),
+    }
+}
+
+/// `POST /admin/orders/{id}/customer`
+pub async fn correct_customer(
+    State(app): State<App>,
+    context: AdminContext,
+    Path(id): Path<String>,
+    form: Form,
+) -> Result<Response> {
+    let correcting = async {
+        let mut tx = app.db.begin().await?;
+        let order = orders::resolve(&mut tx, &id).await?;
+        let (actor, correction) = (context.actor()?, customer(&form));
+        let done = fulfillment::correct_customer(&mut tx, &app, &actor, order, &correction).await?;
+        tx.commit().await?;
+        Ok(done)
+    };
+    match correcting.await {
+        Ok(done) => Ok(context.go_on(&Subject::Order(&id).path(), &said_of_customer(&done))),
+        Err(error) => {
+            let form = form.refused(by_part(error))?;
+            order::show_customer(&app, &context, &id, form).await
+        }
+    }
+}
+
+/// `POST /admin/custom-orders/{id}/customer`
+pub async fn correct_customer_of_custom_order(
+    State(app): State<App>,
+    context: AdminContext,
+    Path(id): Path<String>,
+    form: Form,
+) -> Result<Response> {
+    let correcting = async {
+        let mut tx = app.db.begin().await?;
+        let found = custom_orders::resolve(&mut tx, &id).await?;
+        let known = custom_orders::find(&mut tx, found).await?;
+        let known = known.ok_or(Error::NotFound("CustomOrder"))?;
+        let mut correction = customer(&form);
+        // Its order has the name and email that Stripe was given. Those follow only where they are corrected.
+        let others = |text: Option<String>, known: &str| text.filter(|text| text != known);
+        correction.customer_name = others(correction.customer_name, &known.name);
+        correction.email = others(correction.email, &known.email);
+        let actor = context.actor()?;
+        let done = fulfillment::correct_customer_of_custom_order(
+            &mut tx,
+            &app,
+            &actor,
+            found,
+            &correction,
+        );
+        let done = done.await?;
+        tx.commit().await?;
+        Ok(done)
+    };
+    match correcting.await {
+        Ok(done) => {
+            let path = Subject::CustomOrder(&id).path();
+            Ok(context.go_on(&path, &said_of_customer(&done)))
+        }
+        Err(error) => {
+            let form = form.refused(by_part(error))?;
+            custom_order::show_customer(&app, &context, &id, form).await
+        }
+    }
+}
+
+fn said_of_customer(done: &CustomerChange) -> String {
+    match (done.is_changed, &done.emailed) {
+        (true, None) => "The customer’s data is corrected.".to_owned(),
+        (true, Some(email)) => {
+            format!("The customer’s data is corrected; the confirmation goes to {email}.")
+        }
+        (false, None) => "Nothing was changed.".to_owned(),
+        (false, Some(email)) => format!("The confirmation goes to {email}."),
     }
 }

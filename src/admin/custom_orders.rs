@@ -5,6 +5,7 @@ use axum::extract::{Request, State};
 use axum::response::Response;
 
 use super::context::AdminContext;
+use super::customer_form::customer_form;
 use super::form::{Form, by_field};
 use super::refunds::{self, REFUND_PLANNED, RefundForm, read_refund};
 use super::shipment_form::{self, IMAGES, ShipmentForm, shipment, to_confirm};
@@ -81,6 +82,11 @@ impl CustomOrderPage<'_> {
         match which {
             "quote" => self.quote.clone(),
             _ if which == self.which => self.form.clone(),
+            "customer" => {
+                let custom_order = &self.view.custom_order;
+                let (name, email) = (&custom_order.name, &custom_order.email);
+                customer_form(Some(name), Some(email), self.view.order.as_ref())
+            }
             "shipment" => self
                 .view
                 .shipment
@@ -150,6 +156,7 @@ fn happened(entry: &CustomOrderTimelineEntry) -> &str {
         ("quote", _) => "Quote",
         ("payment", _) => "Payment",
         ("shipment", _) => "Shipment corrected",
+        ("customer", _) => "Customer corrected",
         ("note", _) => "Note",
         (kind, _) => kind,
     }
@@ -241,6 +248,16 @@ pub async fn show(
     Path(id): Path<String>,
 ) -> Result<Response> {
     detail(&app, &context, &id, "", Form::default()).await
+}
+
+/// Shows the page with a correction of the customer's data that was refused.
+pub async fn show_customer(
+    app: &App,
+    context: &AdminContext,
+    id: &str,
+    form: Form,
+) -> Result<Response> {
+    detail(app, context, id, "customer", form).await
 }
 
 /// Shows the page with a correction of the shipment that was refused.

@@ -13,6 +13,7 @@ mod context;
 mod corrections;
 mod csrf;
 mod custom_orders;
+mod customer_form;
 mod dashboard;
 pub mod figures;
 mod fingerprint;
@@ -152,6 +153,7 @@ pub fn routes() -> Vec<AdminRoute> {
         page("/admin/orders/{id}/packing-slip", Staff, order::packing_slip),
         act("/admin/orders/{id}/ship", Staff, order::ship),
         act("/admin/orders/{id}/deliver", Staff, order::deliver),
+        act("/admin/orders/{id}/customer", Staff, corrections::correct_customer),
         act("/admin/orders/{id}/shipment", Staff, corrections::correct_shipment),
         act("/admin/orders/{id}/note", Staff, order::note),
         act("/admin/orders/{id}/resend", Staff, order::resend),
@@ -194,6 +196,7 @@ pub fn routes() -> Vec<AdminRoute> {
         act("/admin/custom-orders/{id}/reject", Staff, custom_orders::reject),
         act("/admin/custom-orders/{id}/start", Staff, custom_orders::start),
         act("/admin/custom-orders/{id}/ship", Staff, custom_orders::ship),
+        act("/admin/custom-orders/{id}/customer", Staff, corrections::correct_customer_of_custom_order),
         act("/admin/custom-orders/{id}/shipment", Staff, corrections::correct_shipment_of_custom_order),
         act("/admin/custom-orders/{id}/complete", Staff, custom_orders::complete),
         act("/admin/custom-orders/{id}/note", Staff, custom_orders::note),

@@ -7,6 +7,7 @@ use axum::response::Response;
 use sqlx::PgConnection;
 
 use super::context::AdminContext;
+use super::customer_form::customer_form;
 use super::form::{Form, by_field, stale_form};
 use super::refunds::{self, REFUND_PLANNED, RefundForm, read_pieces, read_refund};
 use super::shipment_form::{self, ShipmentForm, shipment, to_confirm};
@@ -92,6 +93,7 @@ impl RestockForm {
 struct Forms {
     ship: Form,
     correct_shipment: Form,
+    correct_customer: Form,
     refund: Form,
     restock: Form,
     note: Form,
@@ -181,6 +183,21 @@ pub async fn show_correction(
     page(app, context, id, forms).await
 }
 
+/// Shows the page with a correction of the customer's data that was refused.
+pub async fn show_customer(
+    app: &App,
+    context: &AdminContext,
+    id: &str,
+    form: Form,
+) -> Result<Response> {
+    let id = orders::resolve(&mut *app.db.acquire().await?, id).await?;
+    let forms = Forms {
+        correct_customer: form,
+        ..Forms::default()
+    };
+    page(app, context, id, forms).await
+}
+
 async fn page(
     app: &App,
     context: &AdminContext,
@@ -219,7 +236,13 @@ async fn page(
     if let (Some(shipment), false) = (&view.shipment, forms.correct_shipment.is_sent()) {
         forms.correct_shipment = shipment_form::correction(shipment);
     }
+    if !forms.correct_customer.is_sent() {
+        let order = &view.order;
+        let (name, email) = (order.customer_name.as_deref(), order.email.as_deref());
+        forms.correct_customer = customer_form(name, email, Some(order));
+    }
     let sent = [
+        &forms.correct_customer,
         &forms.ship,
         &forms.correct_shipment,
         &forms.refund,

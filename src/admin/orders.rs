@@ -81,6 +81,7 @@ pub fn happened(entry: &TimelineEntry) -> &str {
         ("restock", _) => "Back in stock",
         ("dispute", _) => "Dispute",
         ("shipment", _) => "Shipment corrected",
+        ("customer", _) => "Customer corrected",
         ("note", _) => "Note",
         (kind, _) => kind,
     }

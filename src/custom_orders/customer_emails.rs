@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
-use super::{CustomOrder, Quote, status_page, store};
+use super::{CustomOrder, Quote, QuoteState, Status, status_page, store};
 use crate::app::App;
 use crate::emails::{
     self, About, CustomOrderEmailData, DelayedPaymentEmailData, Email, Holds, QuoteEmailData,
@@ -74,6 +74,44 @@ pub async fn send_corrected_shipment(
         shipment: shipment.email_data(),
     };
     to_customer(conn, custom_order, &email, cause).await
+}
+
+/// Queues the email that told the customer how things stand, once more: the payment of its `order`, the quote that can be
+/// paid, or that the request has come in. Returns false where there is none to send. Safe to repeat with the same `cause`.
+///
+/// # Errors
+/// Only the database's.
+pub async fn send_confirmation_again(
+    conn: &mut PgConnection,
+    app: &App,
+    custom_order: &CustomOrder,
+    order: Option<&Order>,
+    cause: &str,
+) -> Result<bool> {
+    let quotes = store::quotes(conn, custom_order.id).await?;
+    let live = quotes
+        .iter()
+        .find(|quote| quote.state == QuoteState::Live && !quote.payment_in_progress);
+    let payable = live.and_then(|quote| {
+        let (until, url) = (quote.valid_until?, quote.link_url.as_deref()?);
+        Some(quote_email_data(quote, until, url))
+    });
+    let data = email_data(conn, app, custom_order).await?;
+    let email = match (custom_order.status, order, payable) {
+        (Status::Refunded, ..) => return Ok(false),
+        (_, Some(order), _) => Email::PaymentReceived {
+            custom_order: data,
+            order: orders::email_data(conn, order).await?,
+        },
+        (Status::Approved, _, Some(quote)) => Email::CustomOrderApproved {
+            custom_order: data,
+            quote,
+        },
+        (Status::Pending, ..) => Email::CustomOrderReceived { custom_order: data },
+        _ => return Ok(false),
+    };
+    to_customer(conn, custom_order, &email, cause).await?;
+    Ok(true)
 }
 
 /// Queues an email to the customer. `cause` tells emails of one kind apart.

@@ -16,7 +16,7 @@ mod status_page;
 mod store;
 mod view;
 
-pub use customer_emails::send_corrected_shipment;
+pub use customer_emails::{send_confirmation_again, send_corrected_shipment};
 pub use locks::lock_of;
 pub use new_quote::{NewQuote, Terms};
 pub use payment_links::{close_link, make_link, sweep};
@@ -28,12 +28,12 @@ pub use quotes::{
 };
 pub use routes::router;
 pub use service::{
-    OrderedPiece, add_timeline_entry, complete, complete_piece, lock_piece, ship, ship_piece,
-    start_production, write_note,
+    CorrectedName, OrderedPiece, add_timeline_entry, complete, complete_piece, correct_name,
+    lock_piece, ship, ship_piece, start_production, write_note,
 };
 pub use store::{
-    CustomOrderFilter, count_to_do, find, find_by_order, find_custom_order_of_quote,
-    find_quote_of_link, foreign_quotes, list, lock,
+    CustomOrderFilter, count_timeline_entries, count_to_do, find, find_by_order,
+    find_custom_order_of_quote, find_quote_of_link, foreign_quotes, list, lock,
 };
 pub use view::{Column, CustomOrderView, Moves, columns, resolve, view};
 
@@ -254,7 +254,7 @@ pub enum PendingAction {
 /// An entry of a custom order's timeline.
 #[derive(Clone, Debug, Serialize, sqlx::FromRow, ToSchema)]
 pub struct CustomOrderTimelineEntry {
-    /// `submitted`, `status`, `quote`, `payment`, `shipment` or `note`.
+    /// `submitted`, `status`, `quote`, `payment`, `shipment`, `customer` or `note`.
     pub kind: String,
     pub from_status: Option<Status>,
     pub to_status: Option<Status>,

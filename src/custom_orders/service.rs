@@ -10,8 +10,8 @@ use super::{CustomOrder, NewCustomOrder, Status, store};
 use crate::app::App;
 use crate::audit::Actor;
 use crate::emails::{self, About, CustomOrderEmailData, Email, SHOP};
-use crate::error::{Code, Result};
-use crate::orders::{self, NewShipment, Order};
+use crate::error::{Code, Error, FieldError, Result};
+use crate::orders::{self, CustomerCorrection, NewShipment, Order};
 use crate::types::ids::{CustomOrderId, OrderId};
 
 /// Records a visitor's request, and queues an email to the shop and one to the customer.
@@ -249,6 +249,53 @@ pub async fn complete_piece(
     Ok(OrderedPiece {
         custom_order,
         order,
+    })
+}
+
+/// A custom order after the correction of its customer's name or email.
+pub struct CorrectedName {
+    pub custom_order: CustomOrder,
+    /// Names of the fields that differ.
+    pub changed: Vec<&'static str>,
+}
+
+/// Corrects the customer's name and email of a locked custom order. The caller writes the timeline and the audit entry.
+///
+/// Safe to repeat: what is right already stays as it is.
+///
+/// # Errors
+/// Field errors: it needs both.
+pub async fn correct_name(
+    conn: &mut PgConnection,
+    custom_order: &CustomOrder,
+    correction: &CustomerCorrection,
+) -> Result<CorrectedName> {
+    let correction = correction.check()?;
+    let name = correction.customer_name.as_ref();
+    let name = name.unwrap_or(&custom_order.name);
+    let email = correction.email.as_ref().unwrap_or(&custom_order.email);
+    let field_errors: Vec<FieldError> = [("customer_name", name), ("email", email)]
+        .into_iter()
+        .filter(|(_, text)| text.is_empty())
+        .map(|(field, _)| FieldError::new(field, "is needed"))
+        .collect();
+    if !field_errors.is_empty() {
+        return Err(Error::Invalid(field_errors));
+    }
+    let mut changed = Vec::new();
+    if *name != custom_order.name {
+        changed.push("customer_name");
+    }
+    if *email != custom_order.email {
+        changed.push("email");
+    }
+    let custom_order = match changed.is_empty() {
+        true => custom_order.clone(),
+        false => store::set_customer(conn, custom_order.id, name, email).await?,
+    };
+    Ok(CorrectedName {
+        custom_order,
+        changed,
     })
 }
 

@@ -312,6 +312,44 @@ pub async fn set_status(
     Ok(custom_order)
 }
 
+/// Counts the timeline entries of a kind.
+pub async fn count_timeline_entries(
+    conn: &mut PgConnection,
+    id: CustomOrderId,
+    kind: &str,
+) -> Result<i64> {
+    let count = sqlx::query_scalar(
+        "select count(*) from custom_order_events where custom_order_id = $1 and kind = $2",
+    )
+    .bind(id)
+    .bind(kind)
+    .fetch_one(conn)
+    .await?;
+    Ok(count)
+}
+
+/// Stores the corrected name and email of a locked custom order.
+pub async fn set_customer(
+    conn: &mut PgConnection,
+    id: CustomOrderId,
+    name: &str,
+    email: &str,
+) -> Result<CustomOrder> {
+    let custom_order = sqlx::query_as(concat!(
+        "update custom_orders
+         set name = $2, email = $3, updated_at = now()
+         where id = $1
+         returning ",
+        columns!(),
+    ))
+    .bind(id)
+    .bind(name)
+    .bind(email)
+    .fetch_one(conn)
+    .await?;
+    Ok(custom_order)
+}
+
 /// Adds a timeline entry that changes no status.
 pub async fn add_timeline_entry(
     conn: &mut PgConnection,

@@ -196,7 +196,7 @@ codes! {
             NotRejectable = "not_rejectable",
             /// The custom order has no quote to withdraw.
             NotWithdrawable = "not_withdrawable",
-            /// The custom order is not paid.
+            /// The order or custom order is not paid.
             NotPaid = "not_paid",
             /// The order or custom order is not shipped.
             NotShipped = "not_shipped",

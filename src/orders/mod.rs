@@ -3,6 +3,7 @@
 mod admin_routes;
 mod browse;
 mod cart;
+mod customers;
 pub mod disputes;
 mod email_data;
 mod export;
@@ -22,6 +23,7 @@ mod view;
 pub use admin_routes::router;
 pub use browse::{Listed, OrderTab, browse, count_to_do};
 pub use cart::Cart;
+pub use customers::{CorrectedCustomer, CustomerCorrection, correct_customer, in_words};
 pub use email_data::{email_data, shipped_email_data};
 pub use export::{export, usual_days};
 pub use figures::{BestSeller, Sales, best_sellers, sales_by_day};
@@ -186,6 +188,9 @@ pub struct Order {
     /// The time from which it is to be shipped after all, where a refund of all of its money failed: its pieces may be with
     /// somebody else by now.
     pub refund_failed_at: Option<DateTime<Utc>>,
+    /// Columns of the customer's data that somebody corrected.
+    #[serde(skip)]
+    pub corrected: Vec<String>,
 }
 
 impl Order {
@@ -202,6 +207,11 @@ impl Order {
     /// The number as people write it: `SB-1042`.
     pub fn display_number(&self) -> String {
         format!("SB-{}", self.number)
+    }
+
+    /// Somebody corrected this column, so that Stripe's reports do not change it.
+    pub fn is_corrected(&self, column: &str) -> bool {
+        self.corrected.iter().any(|known| known == column)
     }
 
     /// Removes the customer's data and everything derived from it.
@@ -232,6 +242,7 @@ impl Order {
             paid_at: _,
             processing_since: _,
             refund_failed_at: _,
+            corrected: _,
         } = self;
         *email = None;
         *customer_name = None;
@@ -315,7 +326,7 @@ pub struct Shipment {
 /// An entry of an order's timeline.
 #[derive(Clone, Debug, Serialize, sqlx::FromRow, ToSchema)]
 pub struct TimelineEntry {
-    /// `placed`, `status`, `payment`, `refund`, `restock`, `dispute`, `shipment` or `note`.
+    /// `placed`, `status`, `payment`, `refund`, `restock`, `dispute`, `shipment`, `customer` or `note`.
     pub kind: String,
     pub from_status: Option<Status>,
     pub to_status: Option<Status>,

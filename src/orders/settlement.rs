@@ -77,19 +77,19 @@ pub async fn pay(conn: &mut PgConnection, id: OrderId, receipt: &Receipt) -> Res
         }
         products::take(conn, id, &lines, "stripe").await?;
     }
-    let paid_zone = receipt
-        .shipping_country
-        .as_deref()
-        .and_then(Zone::of_country);
+    // Somebody may have corrected the address while a delayed payment was on its way.
+    let corrected = order.address().and_then(|address| address.country);
+    let country = match order.is_corrected("shipping_address") {
+        true => corrected.as_deref(),
+        false => receipt.shipping_country.as_deref(),
+    };
+    let paid_zone = country.and_then(Zone::of_country);
     let outside_zone =
         matches!((order.shipping_zone, paid_zone), (Some(zone), Some(paid)) if zone != paid);
     let order = store::set_paid(conn, &order, receipt, outside_zone).await?;
     // Flagged, not refused: the owner can still ask for the difference, or refund.
     if outside_zone {
-        let text = "the address lies outside the shipping zone that was paid";
-        let cause = format!("outside_zone:{id}");
-        let item = NewItem::new(Kind::OutsideZone, cause, text);
-        review_items::flag(conn, id, "stripe", &item).await?;
+        flag_outside_zone(conn, id, "stripe", format!("outside_zone:{id}")).await?;
     }
     if !has_address(&order) {
         let text = "it is paid, and nobody said where to ship it";
@@ -100,8 +100,21 @@ pub async fn pay(conn: &mut PgConnection, id: OrderId, receipt: &Receipt) -> Res
     Ok(Settlement::Paid(order))
 }
 
+/// Flags an order whose address is outside the zone that was paid.
+pub(super) async fn flag_outside_zone(
+    conn: &mut PgConnection,
+    id: OrderId,
+    actor: &str,
+    cause: String,
+) -> Result<()> {
+    let text = "the address lies outside the shipping zone that was paid";
+    let item = NewItem::new(Kind::OutsideZone, cause, text);
+    review_items::flag(conn, id, actor, &item).await?;
+    Ok(())
+}
+
 /// Checks for a shippable address. Some wallets send a country alone, which is not enough.
-fn has_address(order: &Order) -> bool {
+pub(super) fn has_address(order: &Order) -> bool {
     order
         .address()
         .and_then(|address| address.line1)

@@ -12,6 +12,7 @@ pub use lists::{
     ExportedLine, ExportedOrder, OrderFilter, list, list_lines, list_paid, number, pattern,
 };
 
+use serde_json::Value;
 use sqlx::PgConnection;
 
 use super::disputes::DisputeState;
@@ -27,7 +28,7 @@ macro_rules! columns {
         concat!(
             "id, number, status, channel, is_custom_order, currency, subtotal, shipping, tax, total, refunded, email,
              customer_name, phone, shipping_name, shipping_address, shipping_zone, outside_zone, dispute, created_at,
-             paid_at, processing_since, refund_failed_at, ",
+             paid_at, processing_since, refund_failed_at, corrected, ",
             crate::review_items::open_column!("r.order_id = orders.id")
         )
     };
@@ -86,6 +87,15 @@ pub struct NewOrder<'a> {
     pub customer_name: Option<&'a str>,
     pub actor: &'a str,
     pub note: &'a str,
+}
+
+/// A customer as an order stores them.
+pub struct Customer {
+    pub customer_name: Option<String>,
+    pub email: Option<String>,
+    pub phone: Option<String>,
+    pub shipping_name: Option<String>,
+    pub shipping_address: Option<Value>,
 }
 
 /// Serializes the creation of orders with this id. Callers choose the id, so two may create it at once.
@@ -286,7 +296,7 @@ pub async fn choose_shipping(
     Ok(order)
 }
 
-/// Moves a locked order to `paid` and stores the payment data.
+/// Moves a locked order to `paid` and stores the payment data. What somebody corrected stays.
 pub async fn set_paid(
     conn: &mut PgConnection,
     order: &Order,
@@ -301,8 +311,12 @@ pub async fn set_paid(
          )
          update orders
          set status = 'paid', paid_at = now(), processing_since = null, updated_at = now(),
-             tax = $3, total = $4, email = $5, customer_name = $6, phone = $7,
-             shipping_name = $8, shipping_address = $9, outside_zone = $10
+             tax = $3, total = $4, outside_zone = $10,
+             email = case when 'email' = any(corrected) then email else $5 end,
+             customer_name = case when 'customer_name' = any(corrected) then customer_name else $6 end,
+             phone = case when 'phone' = any(corrected) then phone else $7 end,
+             shipping_name = case when 'shipping_name' = any(corrected) then shipping_name else $8 end,
+             shipping_address = case when 'shipping_address' = any(corrected) then shipping_address else $9 end
          where id = $1
            and status = $2
          returning ",
@@ -335,8 +349,14 @@ pub async fn set_processing(
     let order = sqlx::query_as(concat!(
         "update orders
          set processing_since = case when $7 then coalesce(processing_since, now()) end, updated_at = now(),
-             email = coalesce(email, $2), customer_name = coalesce(customer_name, $3), phone = coalesce(phone, $4),
-             shipping_name = coalesce(shipping_name, $5), shipping_address = coalesce(shipping_address, $6)
+             email = case when 'email' = any(corrected) then email else coalesce(email, $2) end,
+             customer_name = case when 'customer_name' = any(corrected) then customer_name
+                                  else coalesce(customer_name, $3) end,
+             phone = case when 'phone' = any(corrected) then phone else coalesce(phone, $4) end,
+             shipping_name = case when 'shipping_name' = any(corrected) then shipping_name
+                                  else coalesce(shipping_name, $5) end,
+             shipping_address = case when 'shipping_address' = any(corrected) then shipping_address
+                                     else coalesce(shipping_address, $6) end
          where id = $1
          returning ",
         columns!(),
@@ -348,6 +368,51 @@ pub async fn set_processing(
     .bind(&customer.shipping_name)
     .bind(&customer.shipping_address)
     .bind(is_processing)
+    .fetch_one(conn)
+    .await?;
+    Ok(order)
+}
+
+/// Stores the corrected customer of a locked order, and which columns were corrected.
+pub async fn set_customer(
+    conn: &mut PgConnection,
+    id: OrderId,
+    customer: &Customer,
+    changed: &[&str],
+) -> Result<Order> {
+    let order = sqlx::query_as(concat!(
+        "update orders
+         set email = $2, customer_name = $3, phone = $4, shipping_name = $5, shipping_address = $6,
+             corrected = array(select unnest(corrected) union select unnest($7::text[])),
+             updated_at = now()
+         where id = $1
+         returning ",
+        columns!(),
+    ))
+    .bind(id)
+    .bind(&customer.email)
+    .bind(&customer.customer_name)
+    .bind(&customer.phone)
+    .bind(&customer.shipping_name)
+    .bind(&customer.shipping_address)
+    .bind(changed)
+    .fetch_one(conn)
+    .await?;
+    Ok(order)
+}
+
+/// Stores whether the address of a locked order is outside the zone that was paid.
+pub async fn set_outside_zone(
+    conn: &mut PgConnection,
+    id: OrderId,
+    outside_zone: bool,
+) -> Result<Order> {
+    let order = sqlx::query_as(concat!(
+        "update orders set outside_zone = $2, updated_at = now() where id = $1 returning ",
+        columns!(),
+    ))
+    .bind(id)
+    .bind(outside_zone)
     .fetch_one(conn)
     .await?;
     Ok(order)

@@ -92,6 +92,11 @@ pub fn country_name(code: &str) -> Option<&'static str> {
     find(code).map(|country| country.name)
 }
 
+/// Code and English name of each country that the shop ships to.
+pub fn countries() -> impl Iterator<Item = (&'static str, &'static str)> {
+    COUNTRIES.iter().map(|country| (country.code, country.name))
+}
+
 /// Reduces a text to one line of printable characters; `None` when nothing is left.
 fn tidy(text: Option<&str>) -> Option<String> {
     let text: String = text?

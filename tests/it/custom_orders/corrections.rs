@@ -1,4 +1,4 @@
-//! Corrections of a shipped piece.
+//! Corrections of custom orders: the shipment, and the customer's data.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -74,5 +74,93 @@ async fn the_tracking_of_a_piece_is_corrected() {
         .iter()
         .filter(|entry| entry.1 == "order.correct_shipment");
     assert_eq!(entries.count(), 2);
+    workshop.shop.audit().await;
+}
+
+async fn correct_customer(workshop: &Workshop, correction: &Value) -> Answer {
+    let path = workshop.path("customer");
+    workshop
+        .admin
+        .send_json(Method::PATCH, &path, correction)
+        .await
+}
+
+#[tokio::test]
+async fn a_wrong_email_of_a_request_is_corrected_and_what_it_missed_sent_again() {
+    let workshop = Workshop::open().await;
+    for (correction, field) in [
+        (json!({"email": ""}), "email"),
+        (json!({"customer_name": " "}), "customer_name"),
+        (json!({"phone": "1"}), "phone"),
+    ] {
+        let refused = correct_customer(&workshop, &correction).await;
+        assert_eq!(refused.field_errors(), [field], "{}", refused.text);
+    }
+    let correction = json!({"email": "anna@example.com", "send_confirmation": true});
+    let answer = correct_customer(&workshop, &correction).await;
+    assert_eq!(answer.status, 200, "{}", answer.text);
+    assert_eq!(answer.json["email"], "anna@example.com");
+    let timeline = answer.json["timeline"].as_array().expect("a timeline");
+    let entry = timeline.last().expect("an entry");
+    assert_eq!(
+        (&entry["kind"], &entry["note"]),
+        (&json!("customer"), &json!("email"))
+    );
+    let link = workshop.quotes(9000).await;
+    let correction = json!({"email": "anne@example.com", "send_confirmation": true});
+    assert_eq!(correct_customer(&workshop, &correction).await.status, 200);
+    workshop.shop.run_jobs().await;
+    assert_eq!(workshop.emails("custom_order_received").await, 2);
+    assert_eq!(workshop.emails("custom_order_approved").await, 2);
+    let mail = workshop.shop.mail();
+    let quotes: Vec<_> = mail
+        .iter()
+        .filter(|mail| mail.subject.contains("Approved"))
+        .collect();
+    assert_eq!(
+        (&quotes[0].to[..], &quotes[1].to[..]),
+        (
+            &["anna@example.com".to_owned()][..],
+            &["anne@example.com".to_owned()][..]
+        )
+    );
+
+    // Once it is paid, the data of its order is corrected with it.
+    workshop.pays(&link, card()).await;
+    workshop.shop.deliver().await;
+    staff(&workshop.shop).await;
+    let browser = signed_in(&workshop.shop, STAFF).await;
+    let page = format!("/admin/custom-orders/{}", text(&answer.json["number"]));
+    let action = format!("{page}/customer");
+    let form = Form::to(&browser.get(&page).await.text, &action);
+    let refused = form.with(&[("line1", "")]).send(&browser.client).await;
+    assert_eq!(refused.status, 400, "{}", refused.text);
+    assert!(refused.text.contains("id=\"customer-line1-error\""));
+    let form = Form::to(&refused.text, &action);
+    let form = form.with(&[("line1", "9 Oak Street"), ("send_confirmation", "true")]);
+    let done = form.send(&browser.client).await;
+    assert_eq!((done.status, done.header("location")), (303, page.as_str()));
+    let view = workshop.view().await;
+    assert_eq!(view["order"]["shipping_address"]["line1"], "9 Oak Street");
+    assert_eq!(
+        view["order"]["email"], "jane@example.com",
+        "as Stripe was given it"
+    );
+    let both = json!({"customer_name": "Anne", "email": "ann@example.com"});
+    let answer = correct_customer(&workshop, &both).await;
+    for customer in [&answer.json, &answer.json["order"]] {
+        assert_eq!(customer["email"], "ann@example.com");
+    }
+    assert_eq!(
+        (&answer.json["name"], &answer.json["order"]["customer_name"]),
+        (&json!("Anne"), &json!("Anne"))
+    );
+    workshop.shop.run_jobs().await;
+    assert_eq!(workshop.emails("payment_received").await, 2);
+    let log = audited(&workshop.shop).await;
+    let actions: Vec<&str> = log.iter().map(|entry| entry.1.as_str()).collect();
+    let count = |action: &str| actions.iter().filter(|known| **known == action).count();
+    assert_eq!(count("custom_order.correct_customer"), 2);
+    assert_eq!(count("order.correct_customer"), 2);
     workshop.shop.audit().await;
 }

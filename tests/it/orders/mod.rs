@@ -1,6 +1,7 @@
 //! Orders after the payment: shipping, review items, and customers' data.
 
 mod corrections;
+mod customers;
 mod days;
 mod figures;
 mod privacy;

@@ -30,6 +30,14 @@ const TWINS: &[(&str, Result<&str, &str>)] = &[
         Ok("POST /api/admin/orders/{id}/deliver"),
     ),
     (
+        "POST /admin/orders/{id}/customer",
+        Ok("PATCH /api/admin/orders/{id}/customer"),
+    ),
+    (
+        "POST /admin/custom-orders/{id}/customer",
+        Ok("PATCH /api/admin/custom-orders/{id}/customer"),
+    ),
+    (
         "POST /admin/orders/{id}/shipment",
         Ok("PATCH /api/admin/orders/{id}/shipment"),
     ),

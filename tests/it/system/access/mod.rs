@@ -357,6 +357,8 @@ fn twins() -> Vec<(Method, &'static str, Scope, Value)> {
         (Method::DELETE, "/api/admin/jobs/{id}", Scope::System, nothing.clone()),
         (get(), "/api/admin/holds", Scope::System, nothing.clone()),
         (post(), "/api/admin/holds/{id}/release", Scope::System, nothing.clone()),
+        (Method::PATCH, "/api/admin/orders/{id}/customer", Scope::OrdersWrite, json!({"phone": "1"})),
+        (Method::PATCH, "/api/admin/custom-orders/{id}/customer", Scope::CustomOrders, json!({"customer_name": "Dora"})),
         (Method::PATCH, "/api/admin/orders/{id}/shipment", Scope::OrdersWrite, json!({"carrier": "UPS"})),
         (Method::PATCH, "/api/admin/custom-orders/{id}/shipment", Scope::CustomOrders, json!({"carrier": "UPS"})),
         (get(), "/api/admin/settings", Scope::Settings, nothing),

@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use crate::support::Shop;
 
 /// Every route with its methods. What is added to the shop is added here.
-const ROUTES: [(&str, &[&str]); 87] = [
+const ROUTES: [(&str, &[&str]); 89] = [
     ("/api/admin/audit", &["get"]),
     ("/api/admin/categories", &["get", "put"]),
     ("/api/admin/categories/{id}/down", &["post"]),
@@ -20,6 +20,7 @@ const ROUTES: [(&str, &[&str]); 87] = [
     ("/api/admin/custom-orders/{id}", &["get"]),
     ("/api/admin/custom-orders/{id}/approve", &["post"]),
     ("/api/admin/custom-orders/{id}/complete", &["post"]),
+    ("/api/admin/custom-orders/{id}/customer", &["patch"]),
     ("/api/admin/custom-orders/{id}/email", &["get"]),
     ("/api/admin/custom-orders/{id}/notes", &["post"]),
     ("/api/admin/custom-orders/{id}/payments", &["get"]),
@@ -48,6 +49,7 @@ const ROUTES: [(&str, &[&str]); 87] = [
     ("/api/admin/orders.csv", &["get"]),
     ("/api/admin/orders/ship", &["post"]),
     ("/api/admin/orders/{id}", &["get"]),
+    ("/api/admin/orders/{id}/customer", &["patch"]),
     ("/api/admin/orders/{id}/deliver", &["post"]),
     ("/api/admin/orders/{id}/notes", &["post"]),
     ("/api/admin/orders/{id}/packing-slip", &["get"]),

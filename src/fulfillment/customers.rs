@@ -1,0 +1,226 @@
+//! Corrections of the customer's data of orders and custom orders.
+
+use axum::extract::State;
+use serde_json::{Value, json};
+use sqlx::PgConnection;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::lock;
+use crate::app::App;
+use crate::audit::{self, Actor};
+use crate::auth::{Admin, Scope};
+use crate::custom_orders::{self, CustomOrderView};
+use crate::emails::{self, About, Email};
+use crate::error::answers::{BadRequest, BodyFailures, NotThere, TokenFailures};
+use crate::error::{Error, ErrorBody, Result};
+use crate::http::{Json, Path};
+use crate::orders::{self, CustomerCorrection, Order, OrderView, Status};
+use crate::types::ids::{CustomOrderId, OrderId};
+
+/// Routes of corrections of customers' data, without a trailing slash.
+pub fn router() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(correct_of_order))
+        .routes(routes!(correct_of_custom_order))
+}
+
+/// Corrects name, email, phone or address of the customer, before or after shipping. Fields that are not given stay as they
+/// are. No amount changes, and nothing changes at Stripe. Safe to repeat.
+#[utoipa::path(
+    patch,
+    operation_id = "correct_customer",
+    path = "/api/admin/orders/{id}/customer",
+    tag = "orders",
+    security(("bearer" = [])),
+    params(("id" = String, Path, description = "The id, or the number as SB-1042")),
+    request_body = CustomerCorrection,
+    responses(
+        (status = 200, body = OrderView),
+        BadRequest, TokenFailures, NotThere,
+        (status = 409, body = ErrorBody, description = "`not_paid`: neither paid nor being paid"),
+        BodyFailures,
+    )
+)]
+async fn correct_of_order(
+    State(app): State<App>,
+    admin: Admin,
+    Path(id): Path<String>,
+    Json(correction): Json<CustomerCorrection>,
+) -> Result<Json<OrderView>> {
+    admin.may(Scope::OrdersWrite)?;
+    let mut tx = app.db.begin().await?;
+    let id = orders::resolve(&mut tx, &id).await?;
+    correct_customer(&mut tx, &app, &admin.actor, id, &correction).await?;
+    let view = orders::view(&mut tx, id).await?;
+    tx.commit().await?;
+    Ok(Json(view.shown_to(&admin)))
+}
+
+/// Corrects name or email of the customer, at any time, or phone and address once it is paid. Fields that are not given stay
+/// as they are. No amount changes, and nothing changes at Stripe. Safe to repeat.
+#[utoipa::path(
+    patch,
+    operation_id = "correct_customer_of_custom_order",
+    path = "/api/admin/custom-orders/{id}/customer",
+    tag = "custom orders",
+    security(("bearer" = [])),
+    params(("id" = String, Path, description = "The id, or the number as CO-1042")),
+    request_body = CustomerCorrection,
+    responses((status = 200, body = CustomOrderView), BadRequest, TokenFailures, NotThere, BodyFailures)
+)]
+async fn correct_of_custom_order(
+    State(app): State<App>,
+    admin: Admin,
+    Path(id): Path<String>,
+    Json(correction): Json<CustomerCorrection>,
+) -> Result<Json<CustomOrderView>> {
+    admin.may(Scope::CustomOrders)?;
+    let mut tx = app.db.begin().await?;
+    let id = custom_orders::resolve(&mut tx, &id).await?;
+    correct_customer_of_custom_order(&mut tx, &app, &admin.actor, id, &correction).await?;
+    let view = custom_orders::view(&mut tx, id).await?;
+    tx.commit().await?;
+    Ok(Json(view))
+}
+
+/// Outcome of a correction of the customer's data.
+pub struct CustomerChange {
+    /// False where everything was right already.
+    pub is_changed: bool,
+    /// The address that the confirmation goes to.
+    pub emailed: Option<String>,
+}
+
+/// Corrects the customer's data of an order; for a custom order, name and email of both. The confirmation is sent once per
+/// correction; where nothing was ever corrected, none is.
+///
+/// Safe to repeat: data that is right already stays as it is.
+///
+/// # Errors
+/// Field errors; 404; 409 `not_paid`.
+pub async fn correct_customer(
+    conn: &mut PgConnection,
+    app: &App,
+    actor: &Actor,
+    id: OrderId,
+    correction: &CustomerCorrection,
+) -> Result<CustomerChange> {
+    let (piece, before) = lock(conn, id).await?;
+    let corrected = orders::correct_customer(conn, &before, correction, &actor.name).await?;
+    let order = &corrected.order;
+    let mut changed = corrected.changed.clone();
+    let emailed = match &piece {
+        Some(piece) => {
+            let named = custom_orders::correct_name(conn, &piece.custom_order, correction).await?;
+            let others = named
+                .changed
+                .iter()
+                .filter(|name| !corrected.changed.contains(name));
+            changed.extend(others);
+            if !changed.is_empty() {
+                let (id, text) = (piece.custom_order.id, orders::in_words(&changed));
+                custom_orders::add_timeline_entry(conn, id, "customer", &actor.name, &text).await?;
+            }
+            let (to, order) = (&named.custom_order, Some(order));
+            let count = custom_orders::count_timeline_entries(conn, to.id, "customer").await?;
+            let cause = format!("{}:{count}", to.id);
+            match correction.send_confirmation
+                && count > 0
+                && custom_orders::send_confirmation_again(conn, app, to, order, &cause).await?
+            {
+                true => Some(to.email.clone()),
+                false => None,
+            }
+        }
+        None if correction.send_confirmation && corrected.corrections > 0 => {
+            let cause = format!("{id}:{}", corrected.corrections);
+            confirm_again(conn, order, &cause).await?
+        }
+        None => None,
+    };
+    if !changed.is_empty() || emailed.is_some() {
+        let more = facts(&changed, emailed.as_ref());
+        let action = "order.correct_customer";
+        orders::record(conn, actor, action, (&before, order), more).await?;
+    }
+    Ok(CustomerChange {
+        is_changed: !changed.is_empty(),
+        emailed,
+    })
+}
+
+/// Corrects the customer's data of a custom order, and of its order if it has one.
+///
+/// Safe to repeat: data that is right already stays as it is.
+///
+/// # Errors
+/// Field errors, also of what is known only once it is paid; 404.
+pub async fn correct_customer_of_custom_order(
+    conn: &mut PgConnection,
+    app: &App,
+    actor: &Actor,
+    id: CustomOrderId,
+    correction: &CustomerCorrection,
+) -> Result<CustomerChange> {
+    let before = custom_orders::lock(conn, id).await?;
+    let before = before.ok_or(Error::NotFound("CustomOrder"))?;
+    if let Some(order) = before.order_id {
+        return correct_customer(conn, app, actor, order, correction).await;
+    }
+    correction.check_before_payment()?;
+    let corrected = custom_orders::correct_name(conn, &before, correction).await?;
+    let is_changed = !corrected.changed.is_empty();
+    if is_changed {
+        let text = orders::in_words(&corrected.changed);
+        custom_orders::add_timeline_entry(conn, id, "customer", &actor.name, &text).await?;
+    }
+    let custom_order = &corrected.custom_order;
+    let corrections = custom_orders::count_timeline_entries(conn, id, "customer").await?;
+    let cause = format!("{id}:{corrections}");
+    let emailed = match correction.send_confirmation
+        && corrections > 0
+        && custom_orders::send_confirmation_again(conn, app, custom_order, None, &cause).await?
+    {
+        true => Some(custom_order.email.clone()),
+        false => None,
+    };
+    if is_changed || emailed.is_some() {
+        let object = format!("custom_order:{}", custom_order.display_number());
+        let after = facts(&corrected.changed, emailed.as_ref());
+        let action = "custom_order.correct_customer";
+        audit::record(conn, actor, action, &object, Value::Null, after).await?;
+    }
+    Ok(CustomerChange {
+        is_changed,
+        emailed,
+    })
+}
+
+/// Facts for the audit log: the names of the fields alone, because not everybody who reads it may see the customer.
+fn facts(changed: &[&str], emailed: Option<&String>) -> Value {
+    json!({"corrected": changed, "is_emailed": emailed.is_some()})
+}
+
+/// Queues the confirmation of an order once more, and returns the address that it goes to. None for a sale by hand, which
+/// was never confirmed.
+async fn confirm_again(
+    conn: &mut PgConnection,
+    order: &Order,
+    cause: &str,
+) -> Result<Option<String>> {
+    let is_confirmed = !order.is_manual()
+        && matches!(
+            order.status,
+            Status::Paid | Status::Shipped | Status::Delivered
+        );
+    let recipient = order.email.clone().filter(|_| is_confirmed);
+    if let Some(recipient) = &recipient {
+        let email = Email::OrderConfirmation {
+            order: orders::email_data(conn, order).await?,
+        };
+        let about = About::order(order.id);
+        emails::queue(conn, &email, cause, recipient, None, about).await?;
+    }
+    Ok(recipient)
+}
