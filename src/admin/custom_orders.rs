@@ -648,10 +648,14 @@ pub async fn ship(
     if has_too_many {
         field_errors.push(FieldError::new(IMAGES, "must be at most 10"));
     }
-    field_errors.extend(refusals.iter().map(|sentence| {
-        let why = sentence.trim_end_matches('.');
-        FieldError::new(IMAGES, format!("were not all taken: {why}"))
-    }));
+    if !refusals.is_empty() {
+        let why = refusals.join(" ");
+        let why = why.trim_end_matches('.');
+        field_errors.push(FieldError::new(
+            IMAGES,
+            format!("were not all taken: {why}"),
+        ));
+    }
     for image in batch.ids() {
         form.set("image", image.to_string());
     }

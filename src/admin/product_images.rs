@@ -28,13 +28,9 @@ pub async fn add(
     let limits = app.storage.limits();
     let mut batch = Batch::begin(&app.storage, &app.db, deadline);
     let mut refusals = Vec::new();
-    for (index, file) in form.files.into_iter().enumerate() {
+    for (name, file) in form.file_names.iter().zip(form.files) {
         if let Some(refusal) = batch.keep(file).await? {
-            refusals.push(format!(
-                "Image {}: {}",
-                index + 1,
-                refusal.sentence(&limits)
-            ));
+            refusals.push(format!("{name}: {}", refusal.sentence(&limits)));
         }
     }
     if form.surplus > 0 {

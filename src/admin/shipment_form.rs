@@ -45,9 +45,11 @@ impl ShipmentForm {
             has_too_many: sent.surplus > 0,
             refusals: Vec::new(),
         };
-        for file in sent.files {
+        let limits = app.storage.limits();
+        for (name, file) in sent.file_names.iter().zip(sent.files) {
             if let Some(refusal) = read.images.keep(file).await? {
-                read.refusals.push(refusal.sentence(&app.storage.limits()));
+                let sentence = format!("{name}: {}", refusal.sentence(&limits));
+                read.refusals.push(sentence);
             }
         }
         Ok(read)
@@ -63,8 +65,10 @@ impl ShipmentForm {
             let most = format!("are too many: {} at most", app.storage.limits().files);
             field_errors.push(FieldError::new(IMAGES, most));
         }
-        let refusals = self.refusals.iter();
-        field_errors.extend(refusals.map(|sentence| FieldError::new(IMAGES, sentence.clone())));
+        if !self.refusals.is_empty() {
+            // A field shows one error.
+            field_errors.push(FieldError::new(IMAGES, self.refusals.join(" ")));
+        }
         match field_errors.is_empty() {
             true => Ok(()),
             false => Err(Error::Invalid(field_errors)),

@@ -20,6 +20,9 @@ const MARGIN: u64 = 1024 * 1024;
 /// Buffer for writes to disk, in bytes.
 const BUFFER: usize = 128 * 1024;
 
+/// Longest file name in a message, in characters.
+const LONGEST_NAME: usize = 40;
+
 /// A received form.
 #[derive(Debug, Default)]
 pub struct UploadedForm {
@@ -27,6 +30,8 @@ pub struct UploadedForm {
     pub fields: Vec<(String, String)>,
     /// Files of the requested field, in order and up to the allowed number.
     pub files: Vec<ReceivedFile>,
+    /// Names of `files` on the sender's machine, in the same order, for messages.
+    pub file_names: Vec<String>,
     /// Number of files in that field beyond the limit.
     pub surplus: usize,
 }
@@ -182,7 +187,10 @@ pub async fn read_form(
                     }
                 }
                 match incoming {
-                    Some(incoming) => form.files.push(incoming.end().await?),
+                    Some(incoming) => {
+                        form.files.push(incoming.end().await?);
+                        form.file_names.push(shortened(file_name));
+                    }
                     None => form.surplus += 1,
                 }
             }
@@ -191,6 +199,17 @@ pub async fn read_form(
         }
     }
     Ok(form)
+}
+
+/// Cuts a file name to a length that fits into a message, and keeps its ending.
+fn shortened(file_name: &str) -> String {
+    let name: Vec<char> = file_name.chars().filter(|c| !c.is_control()).collect();
+    if name.len() <= LONGEST_NAME {
+        return name.into_iter().collect();
+    }
+    let part = LONGEST_NAME / 2;
+    let (start, end) = (&name[..part], &name[name.len() - part..]);
+    start.iter().chain(&['…']).chain(end).collect()
 }
 
 fn boundary(request: &Request) -> Result<String> {
@@ -223,5 +242,18 @@ fn malformed(error: multer::Error) -> Error {
             Err(other) => anyhow::anyhow!(other).context("reading a form").into(),
         },
         _ => Error::refused(Code::ParseError, sentence),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_file_name_keeps_its_start_and_its_ending() {
+        assert_eq!(shortened("raven\u{0}.jpg"), "raven.jpg");
+        let long = format!("raven {}.jpg", "é".repeat(300));
+        let expected = format!("raven {}…{}.jpg", "é".repeat(14), "é".repeat(16));
+        assert_eq!(shortened(&long), expected);
     }
 }

@@ -8,7 +8,7 @@ use super::{
     token_on,
 };
 use crate::support::forms::Form;
-use crate::support::{Answer, Shop};
+use crate::support::{Answer, Shop, card, session_of};
 
 const TOLD: &str = "You were signed out, after a while without use";
 
@@ -205,6 +205,32 @@ async fn a_form_of_an_earlier_session_says_why_and_leads_back_to_its_page() {
     ] {
         assert!(answer.text.contains(told), "{told}: {}", answer.text);
     }
+}
+
+#[tokio::test]
+async fn a_conflict_leads_back_to_its_order() {
+    let shop = staffed().await;
+    let owner = signed_in(&shop, OWNER).await;
+    let piece = shop.stocks("Sunrise", 1).await;
+    let session = session_of(&shop.shopper().check_out(&[(&piece, 1)]).await);
+    shop.stripe.pay(&session, card()).await.expect("a payment");
+    shop.deliver().await;
+    shop.run_jobs().await;
+    let token = token_on(&owner.get("/admin").await.text);
+    let (order, deliver) = ("/admin/orders/SB-1001", "/admin/orders/SB-1001/deliver");
+    // From its page, and by a browser that does not say from where.
+    for (answer, back) in [
+        (sends(&owner, deliver, &token, order).await, order),
+        (owner.send(deliver, &token, &[], &[]).await, deliver),
+    ] {
+        assert_eq!(answer.status, 409, "{}", answer.text);
+        let link = format!("href=\"{back}\">Back to order SB-1001</a>");
+        assert!(answer.text.contains(&link), "{}", answer.text);
+    }
+    // A page that is not there leads nowhere back.
+    let missing = owner.get("/admin/orders/SB-9999").await;
+    assert_eq!(missing.status, 404);
+    assert!(!missing.text.contains("Back to order"), "{}", missing.text);
 }
 
 #[tokio::test]

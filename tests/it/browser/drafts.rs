@@ -1,11 +1,13 @@
 //! What was typed is kept: over the end of a session, over a refusal, and when somebody is about to leave.
 
+use serde_json::json;
+use spirit_beads::auth::Scope;
 use thirtyfour::prelude::*;
 
 use super::{Driver, LAPTOP, PHONE, Window};
 use crate::admin::{OWNER, PASSWORD, STAFF, set_up_second_factor, signed_in, staffed};
-use crate::support::Shop;
 use crate::support::images::jpeg;
+use crate::support::{Shop, card, session_of};
 
 const KEPT: &str = "What you typed is filled in again. It is not saved yet.";
 
@@ -181,6 +183,20 @@ async fn an_upload_after_the_end_of_the_session_says_to_sign_in() {
     ben.drops("[data-images]", &[file.as_path()]).await;
     ben.sees("The image is added.").await;
 
+    // Files that the server does not wait for: it has answered, and closes the connection.
+    let mut large = jpeg(500, 400);
+    large.resize(60 << 20, 0);
+    std::fs::write(&file, large).expect("a file");
+    ends_sessions(&shop).await;
+    ben.drops("[data-images]", &[file.as_path()]).await;
+    ben.control("Sign in again to upload").await;
+    assert!(!ben.shows("online").await);
+    ben.clicks("Sign in again to upload").await;
+    gives_password(&ben, STAFF).await;
+    ben.finds("the images", By::Css("[data-images]")).await;
+    ben.drops("[data-images]", &[file.as_path()]).await;
+    ben.sees("raven.jpg: This file is larger than").await;
+
     // A part of a page that htmx asks for: the whole page goes to sign-in, and leads back to the list.
     ben.goes_to("/admin/products?show=all").await;
     ends_sessions(&shop).await;
@@ -234,6 +250,38 @@ async fn a_refusal_leads_back_to_the_page_with_what_was_typed() {
     })
     .await;
     assert!(!ben.shows(KEPT).await);
+}
+
+#[tokio::test]
+async fn what_was_typed_is_shown_where_its_form_is_gone() {
+    let Some(driver) = Driver::start().await else {
+        return;
+    };
+    let shop = staffed().await;
+    let piece = shop.stocks("Sunrise", 2).await;
+    let session = session_of(&shop.shopper().check_out(&[(&piece, 1)]).await);
+    shop.stripe.pay(&session, card()).await.expect("a payment");
+    shop.deliver().await;
+    shop.run_jobs().await;
+    let ben = driver.opens(&shop, PHONE).await;
+    ben.signs_in(STAFF).await;
+    ben.goes_to("/admin/orders/SB-1001").await;
+    ben.fills("Carrier", "USPS").await;
+    ben.fills("Tracking number", "9400 1000").await;
+    // Somebody else is faster.
+    let admin = shop.admin(&Scope::ALL).await;
+    let shipment = json!({"carrier": "UPS", "tracking_number": "1Z 999"});
+    let shipped = admin
+        .post("/api/admin/orders/SB-1001/ship/", &shipment)
+        .await;
+    assert_eq!(shipped.status, 200, "{}", shipped.text);
+    ben.clicks("Mark shipped").await;
+    ben.clicks("Back to order SB-1001").await;
+    ben.sees("What you typed is not saved, and its form is not here any more.")
+        .await;
+    ben.sees("Tracking number: 9400 1000").await;
+    assert_eq!(drafts(&ben).await, "");
+    shop.run_jobs().await;
 }
 
 #[tokio::test]

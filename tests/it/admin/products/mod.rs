@@ -138,7 +138,7 @@ async fn a_product_with_two_images_is_in_the_shop_and_at_stripe() {
     assert!(sent.header("location").ends_with("#images"));
     let page = staff.get(&path).await.text;
     assert!(
-        page.contains("2 images are added. Image 2: This is not an image."),
+        page.contains("2 images are added. photo.jpg: This is not an image."),
         "{page}"
     );
     shop.run_jobs().await;
@@ -203,7 +203,7 @@ async fn a_product_with_two_images_is_in_the_shop_and_at_stripe() {
     let none = staff.upload(&path, &images, &[b"nothing"]).await;
     assert_eq!(none.status, 400);
     assert!(
-        none.text.contains("Image 1: This is not an image."),
+        none.text.contains("photo.jpg: This is not an image."),
         "{}",
         none.text
     );
