@@ -1,5 +1,6 @@
 //! The web pages: a dashboard, the hosted payment page, and the page of a payment link, which leads to a payment page.
 
+mod countries;
 mod dashboard;
 mod payment;
 mod payment_form;

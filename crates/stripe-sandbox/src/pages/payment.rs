@@ -7,7 +7,7 @@ use axum::response::{IntoResponse, Redirect};
 use serde_json::Value;
 
 use super::payment_form::{Field, FieldErrors, PaymentForm};
-use super::{Notice, PageResult, text};
+use super::{Notice, PageResult, countries, text};
 use crate::objects::payment_links;
 use crate::store::now;
 use crate::{Sandbox, money};
@@ -45,8 +45,8 @@ struct ShippingOption {
 }
 
 struct Country {
-    code: String,
-    name: String,
+    code: &'static str,
+    name: &'static str,
     chosen: bool,
 }
 
@@ -118,7 +118,7 @@ pub async fn pay(
     let (status, alert) = match outcome {
         Ok(()) => (
             StatusCode::PAYMENT_REQUIRED,
-            "Your card was declined. Try another way to pay.",
+            "Your card was declined, and nothing was charged. Try another way to pay.",
         ),
         Err(_) => (
             StatusCode::UNPROCESSABLE_ENTITY,
@@ -218,9 +218,13 @@ impl SessionView {
             Some(_) => form.errors(session),
             None => FieldErrors::default(),
         };
-        let countries = session["shipping_address_collection"]["allowed_countries"]
-            .as_array()
-            .map_or(&[][..], Vec::as_slice);
+        let countries = session["shipping_address_collection"]["allowed_countries"].as_array();
+        let codes: Vec<&str> = countries
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+            .collect();
+        let countries = countries::named(&codes).into_iter();
         PaymentPage {
             lines: self.lines.iter().map(|line| self.line(line)).collect(),
             options: self.options(form.shipping_option),
@@ -228,13 +232,11 @@ impl SessionView {
             total: self.amount(&session["amount_total"]),
             action: sandbox.payment_path(session),
             alert,
-            fields: form.fields(!countries.is_empty(), &errors),
+            fields: form.fields(!codes.is_empty(), &errors),
             countries: countries
-                .iter()
-                .filter_map(Value::as_str)
-                .map(|code| Country {
-                    code: code.to_owned(),
-                    name: country_name(code).to_owned(),
+                .map(|(code, name)| Country {
+                    code,
+                    name,
                     chosen: code == form.country,
                 })
                 .collect(),
@@ -323,31 +325,4 @@ impl Sandbox {
 fn css_url(address: &str) -> Option<String> {
     let url = url::Url::parse(address).ok()?;
     Some(url.as_str().replace('\'', "%27").replace('\\', "%5C"))
-}
-
-/// A country's name, or its code if it is not among the most common.
-fn country_name(code: &str) -> &str {
-    match code {
-        "US" => "United States",
-        "CA" => "Canada",
-        "GB" => "United Kingdom",
-        "IE" => "Ireland",
-        "AU" => "Australia",
-        "NZ" => "New Zealand",
-        "DE" => "Germany",
-        "FR" => "France",
-        "ES" => "Spain",
-        "IT" => "Italy",
-        "NL" => "Netherlands",
-        "BE" => "Belgium",
-        "AT" => "Austria",
-        "CH" => "Switzerland",
-        "SE" => "Sweden",
-        "NO" => "Norway",
-        "DK" => "Denmark",
-        "FI" => "Finland",
-        "MX" => "Mexico",
-        "JP" => "Japan",
-        code => code,
-    }
 }

@@ -104,6 +104,66 @@ async fn the_payment_page_works_without_a_script() {
 }
 
 #[tokio::test]
+async fn countries_have_names_in_their_order() {
+    let stripe = Stripe::start().await;
+    let form = session_form(&[
+        ("shipping_address_collection[allowed_countries][0]", "US"),
+        ("shipping_address_collection[allowed_countries][1]", "GB"),
+        ("shipping_address_collection[allowed_countries][2]", "CI"),
+        ("shipping_address_collection[allowed_countries][3]", "AX"),
+        ("shipping_address_collection[allowed_countries][4]", "CR"),
+    ]);
+    let session = stripe.post(SESSIONS, &form, None).await.id();
+    let page = stripe.visit(&format!("/sandbox/pay/{session}")).await;
+    let (_, list) = page.text.split_once("<select").expect("countries");
+    let (list, _) = list.split_once("</select>").expect("their end");
+    let shown: Vec<&str> = list
+        .split("</option>")
+        .filter_map(|option| Some(option.rsplit_once('>')?.1.trim()))
+        .filter(|name| !name.is_empty())
+        .collect();
+    assert_eq!(
+        shown,
+        [
+            "Åland Islands",
+            "Costa Rica",
+            "Côte d’Ivoire",
+            "United Kingdom",
+            "United States"
+        ]
+    );
+    assert!(list.contains("value=\"US\" selected"), "{list}");
+}
+
+#[tokio::test]
+async fn a_declined_card_can_be_tried_and_then_another_pays() {
+    let stripe = Stripe::start().await;
+    let session = stripe.post(SESSIONS, &session_form(&[]), None).await.id();
+    let page = stripe.visit(&format!("/sandbox/pay/{session}")).await;
+    let button = "<button name=\"how\" value=\"declined\">Try a declined card</button>";
+    assert!(page.text.contains(button), "{}", page.text);
+    let (action, fields) = form_with(&page.text, button);
+    let typed = changed(&fields, &[("how", "declined"), ("name", "Ann Lee")]);
+    let declined = stripe.submit(&action, &typed).await;
+    assert_eq!(declined.status, 402);
+    assert!(declined.text.contains("nothing was charged"));
+    let open = stripe.session(&session).await;
+    assert_eq!(
+        (&open["status"], &open["payment_status"]),
+        (&"open".into(), &"unpaid".into())
+    );
+    // The page that says so has the form again, with what was typed.
+    let (action, fields) = form_with(&declined.text, button);
+    let name = fields.iter().find(|(name, _)| name == "name");
+    assert_eq!(name.map(|(_, value)| value.as_str()), Some("Ann Lee"));
+    let paid = stripe
+        .submit(&action, &changed(&fields, &[("how", "card")]))
+        .await;
+    assert_eq!(paid.status, 303);
+    assert_eq!(stripe.session(&session).await["payment_status"], "paid");
+}
+
+#[tokio::test]
 async fn the_dashboard_acts_on_payments() {
     let stripe = Stripe::start().await;
     let intent = stripe.pay_session().await;
