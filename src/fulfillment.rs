@@ -2,9 +2,11 @@
 
 mod corrections;
 mod customers;
+mod unship;
 
 pub use corrections::{Correction, correct_shipment, order_of};
 pub use customers::{CustomerChange, correct_customer, correct_customer_of_custom_order};
+pub use unship::{Unshipped, unship};
 
 use std::collections::HashSet;
 
@@ -36,6 +38,7 @@ pub fn router() -> OpenApiRouter<App> {
         .routes(routes!(deliver_order))
         .merge(corrections::router())
         .merge(customers::router())
+        .merge(unship::router())
 }
 
 /// Ships a paid order and emails the customer.
@@ -309,7 +312,8 @@ async fn ship_bought(
             shipment: shipment.email_data(),
         };
         let about = About::order(order.id);
-        emails::queue(conn, &email, &order.id.to_string(), recipient, None, about).await?;
+        let cause = orders::shipment_cause(conn, order.id).await?;
+        emails::queue(conn, &email, &cause, recipient, None, about).await?;
     }
     Ok(order)
 }

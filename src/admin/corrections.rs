@@ -1,4 +1,4 @@
-//! Corrections of orders and custom orders, from their pages: the shipment, and the customer's data.
+//! Corrections of orders and custom orders, from their pages: the shipment, its undoing, and the customer's data.
 
 use axum::extract::{Request, State};
 use axum::response::Response;
@@ -12,7 +12,7 @@ use super::{custom_orders as custom_order, order};
 use crate::app::App;
 use crate::custom_orders;
 use crate::error::{Error, Result};
-use crate::fulfillment::{self, Correction, CustomerChange};
+use crate::fulfillment::{self, Correction, CustomerChange, Unshipped};
 use crate::http::Path;
 use crate::orders::{self, ShipmentCorrection};
 use crate::types::ids::OrderId;
@@ -201,5 +201,47 @@ fn said_of_customer(done: &CustomerChange) -> String {
         }
         (false, None) => "Nothing was changed.".to_owned(),
         (false, Some(email)) => format!("The confirmation goes to {email}."),
+    }
+}
+
+/// `POST /admin/orders/{id}/unship`
+pub async fn unship(
+    State(app): State<App>,
+    context: AdminContext,
+    Path(id): Path<String>,
+    form: Form,
+) -> Result<Response> {
+    undo_shipping(&app, &context, &Subject::Order(&id), &form).await
+}
+
+/// `POST /admin/custom-orders/{id}/unship`
+pub async fn unship_custom_order(
+    State(app): State<App>,
+    context: AdminContext,
+    Path(id): Path<String>,
+    form: Form,
+) -> Result<Response> {
+    undo_shipping(&app, &context, &Subject::CustomOrder(&id), &form).await
+}
+
+async fn undo_shipping(
+    app: &App,
+    context: &AdminContext,
+    subject: &Subject<'_>,
+    form: &Form,
+) -> Result<Response> {
+    let send_email = form.get("send_email") == "true";
+    let mut tx = app.db.begin().await?;
+    let id = subject.order(&mut tx).await?;
+    let done = fulfillment::unship(&mut tx, app, &context.actor()?, id, send_email).await?;
+    tx.commit().await?;
+    Ok(context.go_on(&subject.path(), &said_of_undo(&done)))
+}
+
+fn said_of_undo(done: &Unshipped) -> String {
+    let number = done.order.display_number();
+    match &done.emailed {
+        Some(email) => format!("{number} is to be shipped again; an email goes to {email}."),
+        None => format!("{number} is to be shipped again."),
     }
 }

@@ -63,6 +63,8 @@ struct CustomOrderPage<'a> {
     moves: Moves,
     /// Reasons not to ship now.
     warnings: Vec<String>,
+    /// The shipment can be undone.
+    may_unship: bool,
     /// Name of the form that was refused; the other forms are empty.
     which: &'static str,
     form: Form,
@@ -281,9 +283,12 @@ async fn detail(
     let mut conn = app.db.acquire().await?;
     let id = custom_orders::resolve(&mut conn, id).await?;
     let view = custom_orders::view(&mut conn, id).await?;
-    let warnings = match &view.order {
-        Some(order) => orders::shipping_warnings(&mut conn, order).await?,
-        None => Vec::new(),
+    let (warnings, may_unship) = match &view.order {
+        Some(order) => (
+            orders::shipping_warnings(&mut conn, order).await?,
+            orders::may_unship(&mut conn, order).await?,
+        ),
+        None => (Vec::new(), false),
     };
     let settings = settings::current(&mut conn, &app.config).await?;
     let quote = match which {
@@ -305,6 +310,7 @@ async fn detail(
         settings,
         moves: view.moves(),
         warnings,
+        may_unship,
         view,
         which,
         form,

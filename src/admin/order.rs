@@ -35,6 +35,8 @@ struct OrderPage<'a> {
     payments: Vec<PaymentView>,
     refunds: Vec<RefundView>,
     emails: Vec<EmailRow>,
+    /// The shipment can be undone.
+    may_unship: bool,
     /// Images of the shipment.
     images: Vec<ImageView>,
     refund_forms: Vec<RefundForm>,
@@ -222,6 +224,7 @@ async fn page(
         Some(shipment) => images::list_views(&mut conn, &shipment.images).await?,
         None => Vec::new(),
     };
+    let may_unship = orders::may_unship(&mut conn, &view.order).await?;
     let refund_forms = refunds::forms(&payments, &forms.refund);
     let custom_order = custom_orders::find_by_order(&mut conn, id).await?;
     let warnings = orders::shipping_warnings(&mut conn, &view.order).await?;
@@ -258,6 +261,7 @@ async fn page(
         payments,
         refunds,
         emails,
+        may_unship,
         images,
         refund_forms,
         restock,

@@ -76,6 +76,22 @@ pub async fn send_corrected_shipment(
     to_customer(conn, custom_order, &email, cause).await
 }
 
+/// Queues the email that a piece is not shipped yet, although an email said so. Safe to repeat with the same `cause`.
+///
+/// # Errors
+/// Only the database's.
+pub async fn send_not_shipped_yet(
+    conn: &mut PgConnection,
+    app: &App,
+    custom_order: &CustomOrder,
+    cause: &str,
+) -> Result<()> {
+    let email = Email::CustomOrderNotShippedYet {
+        custom_order: email_data(conn, app, custom_order).await?,
+    };
+    to_customer(conn, custom_order, &email, cause).await
+}
+
 /// Queues the email that told the customer how things stand, once more: the payment of its `order`, the quote that can be
 /// paid, or that the request has come in. Returns false where there is none to send. Safe to repeat with the same `cause`.
 ///

@@ -16,7 +16,7 @@ mod status_page;
 mod store;
 mod view;
 
-pub use customer_emails::{send_confirmation_again, send_corrected_shipment};
+pub use customer_emails::{send_confirmation_again, send_corrected_shipment, send_not_shipped_yet};
 pub use locks::lock_of;
 pub use new_quote::{NewQuote, Terms};
 pub use payment_links::{close_link, make_link, sweep};
@@ -29,7 +29,7 @@ pub use quotes::{
 pub use routes::router;
 pub use service::{
     CorrectedName, OrderedPiece, add_timeline_entry, complete, complete_piece, correct_name,
-    lock_piece, ship, ship_piece, start_production, write_note,
+    lock_piece, ship, ship_piece, start_production, unship_piece, write_note,
 };
 pub use store::{
     CustomOrderFilter, count_timeline_entries, count_to_do, find, find_by_order,
@@ -82,7 +82,8 @@ impl Status {
         Status::Refunded,
     ];
 
-    /// Legal transitions (P6). A refunded custom order returns to its former state only when the refund fails.
+    /// Legal transitions (P6). A refunded custom order returns to its former state only when the refund fails. A shipped one
+    /// is in production again only when it was marked as shipped by mistake.
     pub fn may_become(self, next: Status) -> bool {
         use Status::*;
         matches!(
@@ -92,7 +93,7 @@ impl Status {
                 | (Expired, Approved)
                 | (Paid, InProduction | Refunded)
                 | (InProduction, Shipped | Refunded)
-                | (Shipped, Completed | Refunded)
+                | (Shipped, Completed | Refunded | InProduction)
                 | (Completed, Refunded)
                 | (Refunded, Paid | InProduction | Shipped | Completed)
         )
@@ -289,9 +290,9 @@ mod tests {
         assert_eq!(
             legal.join(" "),
             "pending→approved pending→rejected approved→pending approved→expired approved→paid expired→approved \
-             paid→in_production paid→refunded in_production→shipped in_production→refunded shipped→completed \
-             shipped→refunded completed→refunded refunded→paid refunded→in_production refunded→shipped \
-             refunded→completed"
+             paid→in_production paid→refunded in_production→shipped in_production→refunded \
+             shipped→in_production shipped→completed shipped→refunded completed→refunded refunded→paid \
+             refunded→in_production refunded→shipped refunded→completed"
         );
     }
 }

@@ -11,7 +11,7 @@ use crate::app::App;
 use crate::audit::Actor;
 use crate::emails::{self, About, CustomOrderEmailData, Email, SHOP};
 use crate::error::{Code, Error, FieldError, Result};
-use crate::orders::{self, CustomerCorrection, NewShipment, Order};
+use crate::orders::{self, CustomerCorrection, NewShipment, Order, Shipment};
 use crate::types::ids::{CustomOrderId, OrderId};
 
 /// Records a visitor's request, and queues an email to the shop and one to the customer.
@@ -187,12 +187,32 @@ pub async fn ship_piece(
         order: Some(order.id),
         custom_order: Some(custom_order.id),
     };
-    let cause = order.id.to_string();
+    let cause = orders::shipment_cause(conn, order.id).await?;
     emails::queue(conn, &email, &cause, &custom_order.email, None, about).await?;
     Ok(OrderedPiece {
         custom_order,
         order,
     })
+}
+
+/// Marks a piece that was shipped by mistake as being made, and removes its shipment. The caller writes the audit entry.
+///
+/// # Errors
+/// 409 `not_unshippable` or `refunded_in_full`, as [`orders::unship`].
+pub async fn unship_piece(
+    conn: &mut PgConnection,
+    piece: &OrderedPiece,
+    actor: &str,
+) -> Result<(OrderedPiece, Shipment)> {
+    let (order, shipment) = orders::unship(conn, &piece.order, actor).await?;
+    let custom_order = &piece.custom_order;
+    let (status, note) = (Status::InProduction, "it was not shipped");
+    let custom_order = store::set_status(conn, custom_order, status, actor, note).await?;
+    let piece = OrderedPiece {
+        custom_order,
+        order,
+    };
+    Ok((piece, shipment))
 }
 
 /// Completes the custom order and its order after delivery. Safe to repeat.

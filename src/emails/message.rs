@@ -80,6 +80,10 @@ pub enum Email {
         order: OrderEmailData,
         shipment: ShipmentEmailData,
     },
+    /// To the shopper: the order is not shipped yet, although an email said so.
+    NotShippedYet { order: OrderEmailData },
+    /// To the customer: the finished piece is not shipped yet, although an email said so.
+    CustomOrderNotShippedYet { custom_order: CustomOrderEmailData },
     /// To the shop: a review item.
     ReviewItem { item: ReviewItemEmailData },
 }
@@ -104,6 +108,8 @@ impl Email {
             Email::CustomOrderShipped { .. } => "custom_order_shipped",
             Email::ShipmentCorrected { .. } => "shipment_corrected",
             Email::CustomOrderShipmentCorrected { .. } => "custom_order_shipment_corrected",
+            Email::NotShippedYet { .. } => "not_shipped_yet",
+            Email::CustomOrderNotShippedYet { .. } => "custom_order_not_shipped_yet",
             Email::ReviewItem { .. } => "review_item",
         }
     }

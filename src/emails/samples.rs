@@ -38,6 +38,7 @@ fn of_orders() -> Vec<(&'static str, Email)> {
                 shipment: shipment(Vec::new()),
             },
         ),
+        ("not_shipped_yet", Email::NotShippedYet { order: order() }),
         (
             "shipment_corrected",
             Email::ShipmentCorrected {
@@ -157,6 +158,12 @@ fn of_custom_orders() -> Vec<(&'static str, Email)> {
                 custom_order: custom_order(),
                 order: ordered_piece(),
                 shipment: shipment(images()[..1].to_vec()),
+            },
+        ),
+        (
+            "custom_order_not_shipped_yet",
+            Email::CustomOrderNotShippedYet {
+                custom_order: custom_order(),
             },
         ),
         (

@@ -170,6 +170,8 @@ codes! {
             ConfirmShipping = "confirm_shipping",
             /// The order is not shipped.
             NotDeliverable = "not_deliverable",
+            /// Shipping can be undone only within 7 days, and not after the delivery or a refund in full.
+            NotUnshippable = "not_unshippable",
             /// The payment cannot be refunded through Stripe.
             NotRefundable = "not_refundable",
             /// All of the payment is refunded, or about to be.

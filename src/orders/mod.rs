@@ -39,7 +39,7 @@ pub use settlement::{
 };
 pub use shipments::{
     CARRIERS, Carrier, CorrectedShipment, NewShipment, ShipmentCorrection, correct_shipment,
-    deliver, is_shippable, ship, shipping_warnings,
+    deliver, is_shippable, may_unship, ship, shipment_cause, shipping_warnings, unship,
 };
 pub use shipping::Zone;
 pub use store::{
@@ -116,7 +116,8 @@ impl Status {
     ];
 
     /// Legal transitions (P6). A released order becomes paid only when a late payment finds its pieces still in stock.
-    /// A refunded order returns to its former status only when the bank reverses the refund.
+    /// A refunded order returns to its former status only when the bank reverses the refund. A shipped order becomes paid
+    /// again only when it was marked as shipped by mistake.
     pub fn may_become(self, next: Status) -> bool {
         use Status::*;
         matches!(
@@ -124,7 +125,7 @@ impl Status {
             (Pending, Paid | Expired | Cancelled | Failed)
                 | (Expired | Cancelled | Failed, Paid)
                 | (Paid, Shipped | Refunded)
-                | (Shipped, Delivered | Refunded)
+                | (Shipped, Delivered | Refunded | Paid)
                 | (Delivered, Refunded)
                 | (Refunded, Paid | Shipped | Delivered)
         )
@@ -381,7 +382,7 @@ mod tests {
         assert_eq!(
             legal.join(" "),
             "pending→paid pending→expired pending→cancelled pending→failed paid→shipped paid→refunded \
-             shipped→delivered shipped→refunded delivered→refunded refunded→paid refunded→shipped refunded→delivered \
+             shipped→paid shipped→delivered shipped→refunded delivered→refunded refunded→paid refunded→shipped refunded→delivered \
              expired→paid cancelled→paid failed→paid"
         );
     }

@@ -1,6 +1,6 @@
 //! Shipments: contents, carrier and tracking.
 
-use chrono::Utc;
+use chrono::{TimeDelta, Utc};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use sqlx::PgConnection;
@@ -13,7 +13,7 @@ use crate::http::texts::ShortLine;
 use crate::images;
 use crate::orders::disputes::{self, Dispute, DisputeState};
 use crate::review_items::Kind;
-use crate::types::ids::ImageId;
+use crate::types::ids::{ImageId, OrderId};
 
 /// The shipment of an order, as entered by the owner.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
@@ -90,6 +90,14 @@ impl Shipment {
         self.tracking_url
             .as_deref()
             .filter(|page| derived.as_deref() != Some(*page))
+    }
+
+    /// Carrier and tracking number.
+    fn in_words(&self) -> String {
+        match &self.tracking_number {
+            Some(number) => format!("{} {number}", self.carrier),
+            None => self.carrier.clone(),
+        }
     }
 
     /// Facts for the audit log.
@@ -362,10 +370,7 @@ pub async fn ship(
         images,
     };
     let shipped_at = store::insert_shipment(conn, order.id, &shipment).await?;
-    let mut note = match &shipment.tracking_number {
-        Some(number) => format!("{} {number}", shipment.carrier),
-        None => shipment.carrier.clone(),
-    };
+    let mut note = shipment.in_words();
     // The timeline keeps which warning was confirmed, and by whom.
     if !warnings.is_empty() {
         note = format!("{note}; confirmed although {}", warnings.join("; "));
@@ -469,6 +474,74 @@ pub struct CorrectedShipment {
     pub changes: String,
     /// Number of all corrections, this one included.
     pub corrections: i64,
+}
+
+/// Days after the shipment in which it can be undone. Later, the package is with the carrier for sure.
+const UNSHIP_DAYS: i64 = 7;
+
+/// Reports whether an order may be marked as not shipped.
+///
+/// # Errors
+/// Database errors only.
+pub async fn may_unship(conn: &mut PgConnection, order: &Order) -> Result<bool> {
+    match check_unshippable(conn, order).await {
+        Ok(_) => Ok(true),
+        Err(Error::Conflict(..)) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Checks that a shipment may be undone, and returns it.
+async fn check_unshippable(conn: &mut PgConnection, order: &Order) -> Result<Shipment> {
+    let refused = |code, why: &str| {
+        let why = format!("{} {why}.", order.display_number());
+        Err(Error::Conflict(code, why))
+    };
+    let shipment = store::find_shipment(conn, order.id).await?;
+    let Some(shipment) = shipment.filter(|_| order.status == Status::Shipped) else {
+        let status = order.status.as_str();
+        let why = format!("is {status}: only the shipping of a shipped order can be undone");
+        return refused(Code::NotUnshippable, &why);
+    };
+    if Utc::now() - shipment.shipped_at > TimeDelta::days(UNSHIP_DAYS) {
+        let why = format!("was shipped more than {UNSHIP_DAYS} days ago");
+        return refused(Code::NotUnshippable, &why);
+    }
+    if store::is_refunded_in_full(conn, order.id).await? {
+        let why = "stays shipped: a refund of all of its money is under way";
+        return refused(Code::RefundedInFull, why);
+    }
+    Ok(shipment)
+}
+
+/// Marks a locked order that was shipped by mistake as paid, and removes its shipment. Its pieces are to be shipped again,
+/// except those that went back into stock. Returns the shipment that it had. The caller queues the email and writes the
+/// audit entry.
+///
+/// # Errors
+/// 409 `not_unshippable` unless it was shipped a few days ago, or `refunded_in_full`.
+pub async fn unship(
+    conn: &mut PgConnection,
+    order: &Order,
+    actor: &str,
+) -> Result<(Order, Shipment)> {
+    let shipment = check_unshippable(conn, order).await?;
+    store::delete_shipment(conn, order.id).await?;
+    let note = format!("it was not shipped: {} is removed", shipment.in_words());
+    let order = store::set_status(conn, order, Status::Paid, actor, &note).await?;
+    Ok((order, shipment))
+}
+
+/// Cause of the emails about the latest shipment of an order. One that is shipped again, because the first shipment was a
+/// mistake, has another.
+///
+/// # Errors
+/// Database errors only.
+pub async fn shipment_cause(conn: &mut PgConnection, id: OrderId) -> Result<String> {
+    Ok(match store::count_shipments(conn, id).await? {
+        0 | 1 => id.to_string(),
+        count => format!("{id}:{count}"),
+    })
 }
 
 /// Reports whether an order is paid and has pieces to ship.

@@ -4,8 +4,9 @@ mod lines;
 mod lists;
 
 pub use lines::{
-    Restock, find_restock, find_shipment, held_lines, insert_restock, insert_shipment, lines,
-    not_returned, order_lines, quantities, replace_shipment,
+    Restock, count_shipments, delete_shipment, find_restock, find_shipment, held_lines,
+    insert_restock, insert_shipment, lines, not_returned, order_lines, quantities,
+    replace_shipment,
 };
 pub(super) use lists::matches;
 pub use lists::{

@@ -5,7 +5,7 @@ mod custom_orders;
 mod orders;
 mod payments;
 
-use blocks::button;
+use blocks::{button, greeting, status_link};
 
 use super::message::{Email, ReviewItemEmailData};
 use super::samples;
@@ -190,8 +190,36 @@ impl EmailContent {
                 );
                 tracking_corrected(shipped, &order.number, shop)
             }
+            Email::NotShippedYet { order } => {
+                let name = order.customer_name.as_deref();
+                not_shipped_yet(name, &order.number, shop)
+            }
+            Email::CustomOrderNotShippedYet { custom_order } => {
+                let name = Some(custom_order.customer_name.as_str());
+                let mut email = not_shipped_yet(name, &custom_order.number, shop);
+                email.blocks.extend(status_link(custom_order));
+                email
+            }
             Email::ReviewItem { item } => review_item(item, branding),
         }
+    }
+}
+
+/// To the customer: an email said too early that the order is on its way.
+fn not_shipped_yet(name: Option<&str>, number: &str, shop: &str) -> EmailContent {
+    EmailContent {
+        subject: format!("Your Order Has Not Shipped Yet - {shop}"),
+        preview: format!("{number} is still with us"),
+        heading: "Your order is still with us".to_owned(),
+        blocks: vec![
+            greeting(name),
+            Block::Text(format!(
+                "We told you too early that {number} is on its way. We are sorry: it is still with us, and the tracking in \
+                 that email does not belong to it."
+            )),
+            Block::Text("You will hear from us again as soon as it has shipped.".to_owned()),
+        ],
+        inside: false,
     }
 }
 

@@ -189,6 +189,30 @@ pub async fn replace_shipment(
     Ok(())
 }
 
+/// Removes the shipment of an order. A trigger counts its pieces as not shipped.
+pub async fn delete_shipment(conn: &mut PgConnection, id: OrderId) -> Result<()> {
+    sqlx::query("delete from shipments where order_id = $1")
+        .bind(id)
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// Counts how often an order was shipped, mistakes included.
+pub async fn count_shipments(conn: &mut PgConnection, id: OrderId) -> Result<i64> {
+    let count = sqlx::query_scalar(
+        "select count(*)
+         from order_events
+         where order_id = $1
+           and from_status = 'paid'
+           and to_status = 'shipped'",
+    )
+    .bind(id)
+    .fetch_one(conn)
+    .await?;
+    Ok(count)
+}
+
 /// The shipment of an order, if shipped.
 pub async fn find_shipment(conn: &mut PgConnection, id: OrderId) -> Result<Option<Shipment>> {
     let shipment = sqlx::query_as(

@@ -164,3 +164,53 @@ async fn a_wrong_email_of_a_request_is_corrected_and_what_it_missed_sent_again()
     assert_eq!(count("order.correct_customer"), 2);
     workshop.shop.audit().await;
 }
+
+#[tokio::test]
+async fn a_piece_that_was_shipped_by_mistake_is_being_made_again() {
+    let (workshop, link) = Workshop::quoted().await;
+    let nothing = json!({});
+    let early = workshop.post_with("unship", &nothing).await;
+    assert_eq!(
+        (early.status, &early.json["code"]),
+        (409, &json!("not_shipped"))
+    );
+    workshop.pays(&link, card()).await;
+    workshop.shop.deliver().await;
+    let early = workshop.post_with("unship", &nothing).await;
+    assert_eq!(
+        (early.status, &early.json["code"]),
+        (409, &json!("not_unshippable"))
+    );
+    let shipment = json!({"carrier": "USPS"});
+    assert_eq!(workshop.post_with("ship", &shipment).await.status, 200);
+    let told = json!({"send_email": true});
+    let undone = workshop.post_with("unship", &told).await;
+    assert_eq!(undone.status, 200, "{}", undone.text);
+    assert_eq!(undone.json["status"], "in_production");
+    assert_eq!(undone.json["order"]["status"], "paid");
+    assert!(undone.json["shipment"].is_null());
+    assert_eq!(workshop.post_with("ship", &shipment).await.status, 200);
+
+    staff(&workshop.shop).await;
+    let browser = signed_in(&workshop.shop, STAFF).await;
+    let page = format!("/admin/custom-orders/{}", text(&undone.json["number"]));
+    let action = format!("{page}/unship");
+    let form = Form::to(&browser.get(&page).await.text, &action);
+    let done = form.send(&browser.client).await;
+    assert_eq!((done.status, done.header("location")), (303, page.as_str()));
+    assert_eq!(workshop.status().await, "in_production");
+    assert_eq!(workshop.post_with("ship", &shipment).await.status, 200);
+    assert_eq!(workshop.post("complete").await.status, 200);
+    let late = workshop.post_with("unship", &nothing).await;
+    assert_eq!(
+        (late.status, &late.json["code"]),
+        (409, &json!("not_unshippable"))
+    );
+    workshop.shop.run_jobs().await;
+    assert_eq!(workshop.emails("custom_order_shipped").await, 3);
+    assert_eq!(workshop.emails("custom_order_not_shipped_yet").await, 1);
+    let log = audited(&workshop.shop).await;
+    let entries = log.iter().filter(|entry| entry.1 == "order.unship");
+    assert_eq!(entries.count(), 2);
+    workshop.shop.audit().await;
+}

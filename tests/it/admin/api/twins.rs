@@ -38,6 +38,14 @@ const TWINS: &[(&str, Result<&str, &str>)] = &[
         Ok("PATCH /api/admin/custom-orders/{id}/customer"),
     ),
     (
+        "POST /admin/orders/{id}/unship",
+        Ok("POST /api/admin/orders/{id}/unship"),
+    ),
+    (
+        "POST /admin/custom-orders/{id}/unship",
+        Ok("POST /api/admin/custom-orders/{id}/unship"),
+    ),
+    (
         "POST /admin/orders/{id}/shipment",
         Ok("PATCH /api/admin/orders/{id}/shipment"),
     ),

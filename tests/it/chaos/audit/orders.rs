@@ -8,7 +8,7 @@ use super::{Books, Move, Order, Report};
 
 /// The arrows of docs/guarantees.md, that of late money (an order whose hold is gone becomes paid where its pieces are
 /// there), and those back from `refunded`, where a bank sends the refund back.
-const ORDER_MOVES: [(&str, &str); 15] = [
+const ORDER_MOVES: [(&str, &str); 16] = [
     ("pending", "paid"),
     ("pending", "expired"),
     ("pending", "cancelled"),
@@ -18,6 +18,7 @@ const ORDER_MOVES: [(&str, &str); 15] = [
     ("failed", "paid"),
     ("paid", "shipped"),
     ("paid", "refunded"),
+    ("shipped", "paid"),
     ("shipped", "delivered"),
     ("shipped", "refunded"),
     ("delivered", "refunded"),
@@ -26,7 +27,7 @@ const ORDER_MOVES: [(&str, &str); 15] = [
     ("refunded", "delivered"),
 ];
 
-const REQUEST_MOVES: [(&str, &str); 17] = [
+const REQUEST_MOVES: [(&str, &str); 18] = [
     ("pending", "approved"),
     ("pending", "rejected"),
     ("approved", "pending"),
@@ -35,6 +36,7 @@ const REQUEST_MOVES: [(&str, &str); 17] = [
     ("expired", "approved"),
     ("paid", "in_production"),
     ("in_production", "shipped"),
+    ("shipped", "in_production"),
     ("shipped", "completed"),
     ("paid", "refunded"),
     ("in_production", "refunded"),
@@ -185,8 +187,8 @@ fn follow<'a>(
             match (now, from) {
                 (None, None) if to == first => {}
                 (Some(now), Some(from)) if now == from => {
-                    // Paid once more after the bank sent a refund back is no second payment.
-                    payments += u32::from(to == "paid" && from != "refunded");
+                    // Paid once more, after the bank sent a refund back or a shipment was undone, is no second payment.
+                    payments += u32::from(to == "paid" && !["refunded", "shipped"].contains(&from));
                     if !arrows.contains(&(from, to)) {
                         report.broken("P6", "illegal move", where_);
                     }

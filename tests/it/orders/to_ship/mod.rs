@@ -4,6 +4,7 @@
 mod by_hand;
 mod many;
 mod races;
+mod undone;
 
 use serde_json::{Value, json};
 use spirit_beads::auth::Scope;

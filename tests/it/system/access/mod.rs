@@ -359,6 +359,8 @@ fn twins() -> Vec<(Method, &'static str, Scope, Value)> {
         (post(), "/api/admin/holds/{id}/release", Scope::System, nothing.clone()),
         (Method::PATCH, "/api/admin/orders/{id}/customer", Scope::OrdersWrite, json!({"phone": "1"})),
         (Method::PATCH, "/api/admin/custom-orders/{id}/customer", Scope::CustomOrders, json!({"customer_name": "Dora"})),
+        (post(), "/api/admin/orders/{id}/unship", Scope::OrdersWrite, json!({})),
+        (post(), "/api/admin/custom-orders/{id}/unship", Scope::CustomOrders, json!({})),
         (Method::PATCH, "/api/admin/orders/{id}/shipment", Scope::OrdersWrite, json!({"carrier": "UPS"})),
         (Method::PATCH, "/api/admin/custom-orders/{id}/shipment", Scope::CustomOrders, json!({"carrier": "UPS"})),
         (get(), "/api/admin/settings", Scope::Settings, nothing),

@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use crate::support::Shop;
 
 /// Every route with its methods. What is added to the shop is added here.
-const ROUTES: [(&str, &[&str]); 89] = [
+const ROUTES: [(&str, &[&str]); 91] = [
     ("/api/admin/audit", &["get"]),
     ("/api/admin/categories", &["get", "put"]),
     ("/api/admin/categories/{id}/down", &["post"]),
@@ -32,6 +32,7 @@ const ROUTES: [(&str, &[&str]); 89] = [
     ("/api/admin/custom-orders/{id}/ship", &["post"]),
     ("/api/admin/custom-orders/{id}/shipment", &["patch"]),
     ("/api/admin/custom-orders/{id}/start", &["post"]),
+    ("/api/admin/custom-orders/{id}/unship", &["post"]),
     ("/api/admin/custom-orders/{id}/withdraw", &["post"]),
     ("/api/admin/events", &["get"]),
     ("/api/admin/events/{id}", &["get"]),
@@ -60,6 +61,7 @@ const ROUTES: [(&str, &[&str]); 89] = [
     ("/api/admin/orders/{id}/ship", &["post"]),
     ("/api/admin/orders/{id}/shipment", &["patch"]),
     ("/api/admin/orders/{id}/undo", &["post"]),
+    ("/api/admin/orders/{id}/unship", &["post"]),
     ("/api/admin/images", &["post"]),
     ("/api/admin/products", &["get", "patch"]),
     ("/api/admin/products/{id}", &["get"]),
