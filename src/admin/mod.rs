@@ -18,6 +18,7 @@ mod dashboard;
 pub mod figures;
 mod fingerprint;
 mod form;
+mod image_form;
 mod layout;
 mod manual_sale;
 mod once;

@@ -1,23 +1,25 @@
 //! The page that edits one product.
 
 use askama::Template;
-use axum::extract::State;
+use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use serde_json::{Map, Value};
 
 use super::context::AdminContext;
-use super::form::{Form, slug_as_field_error};
+use super::form::{Form, by_field, slug_as_field_error};
+use super::image_form::ImageForm;
 use super::products::path_to;
 use super::sign_in::refused;
 use crate::app::App;
 use crate::error::{Code, Error, FieldError, Result};
-use crate::http::Path;
+use crate::http::{Path, Query};
 use crate::products::categories::{self, CountedCategory};
 use crate::products::{
     self, MovementView, Product, ProductInput, StockInput, Write, lighter_type_display,
 };
 use crate::types::calendar;
+use crate::types::ids::ImageId;
 use crate::types::money::{Cents, Currency};
 
 /// Number of stock movements shown on a product's page.
@@ -51,6 +53,10 @@ pub struct ProductPage<'a> {
     stock_form: Form,
     schedule_form: Form,
     pub image_error: Option<String>,
+    /// Images that were uploaded with a refused form of a new product. The form carries them along.
+    kept: Vec<ImageId>,
+    /// The image that was just removed, and its index, to undo that.
+    removed: Option<(ImageId, usize)>,
     categories: Vec<CountedCategory>,
     movements: Vec<MovementView>,
     movement_count: i64,
@@ -109,7 +115,7 @@ impl ProductPage<'_> {
 fn reason(reason: &str) -> &str {
     match reason {
         "initial" => "First stock",
-        "received" => "Received",
+        "received" => "ImageForm",
         "made" => "Made",
         "correction" => "Correction",
         "damaged" => "Damaged",
@@ -128,10 +134,16 @@ pub async fn show_new(State(app): State<App>, context: AdminContext) -> Result<R
         ("weight_ounces", "2.00"),
         ("count", "1"),
     ]);
-    new_page(&app, &context, form).await
+    new_page(&app, &context, form, Vec::new(), None).await
 }
 
-async fn new_page(app: &App, context: &AdminContext, form: Form) -> Result<Response> {
+async fn new_page(
+    app: &App,
+    context: &AdminContext,
+    form: Form,
+    kept: Vec<ImageId>,
+    image_error: Option<String>,
+) -> Result<Response> {
     let faulty = form.has_errors();
     let page = context.show(&ProductPage {
         context,
@@ -142,7 +154,9 @@ async fn new_page(app: &App, context: &AdminContext, form: Form) -> Result<Respo
         clashes: Vec::new(),
         stock_form: Form::default(),
         schedule_form: Form::default(),
-        image_error: None,
+        image_error,
+        kept,
+        removed: None,
         categories: categories::list(&mut *app.db.acquire().await?).await?,
         movements: Vec::new(),
         movement_count: 0,
@@ -150,8 +164,20 @@ async fn new_page(app: &App, context: &AdminContext, form: Form) -> Result<Respo
     Ok(with_status(page, faulty.then_some(StatusCode::BAD_REQUEST)))
 }
 
-/// `POST /admin/new-product`
-pub async fn create(State(app): State<App>, context: AdminContext, form: Form) -> Result<Response> {
+/// `POST /admin/new-product`: creates a product with its images. If the form is refused, the images that arrived with it
+/// stay with the form; those of a form that is given up are swept.
+pub async fn create(
+    State(app): State<App>,
+    context: AdminContext,
+    request: Request,
+) -> Result<Response> {
+    let ImageForm {
+        form,
+        batch,
+        refusals,
+    } = ImageForm::read(&app, request).await?;
+    let kept = form.all("kept").into_iter().filter_map(ImageId::parse);
+    let images: Vec<ImageId> = kept.chain(batch.ids()).collect();
     let made = async {
         let (mut fields, mut field_errors) = read(&form, app.config.shop.currency);
         match form.get("count").as_str() {
@@ -166,6 +192,8 @@ pub async fn create(State(app): State<App>, context: AdminContext, form: Form) -
             },
         }
         fields.insert("is_draft".to_owned(), (form.get("sale") != "now").into());
+        let ids: Vec<Value> = images.iter().map(|id| id.to_string().into()).collect();
+        fields.insert("images".to_owned(), ids.into());
         let mut tx = app.db.begin().await?;
         let input = ProductInput::parse(fields, Write::Create, &[], app.config.shop.currency);
         let made = products::create(&mut tx, &context.actor()?, input).await;
@@ -175,14 +203,26 @@ pub async fn create(State(app): State<App>, context: AdminContext, form: Form) -
     };
     match made.await {
         Ok(product) => {
-            let said = if product.is_draft {
-                format!("{} is saved as a draft. Add its images next.", product.name)
-            } else {
-                format!("{} is on sale. Add its images next.", product.name)
+            batch.done();
+            let mut said = match product.is_draft {
+                true => format!("{} is saved as a draft.", product.name),
+                false => format!("{} is on sale.", product.name),
             };
+            if images.is_empty() {
+                said.push_str(" Add its images next.");
+            }
+            for refusal in &refusals {
+                said.push(' ');
+                said.push_str(refusal);
+            }
             Ok(context.go_on(&path_to(&product), &said))
         }
-        Err(error) => new_page(&app, &context, form.refused(error)?).await,
+        Err(error) => {
+            let form = form.refused(by_field(error))?;
+            batch.done();
+            let image_error = (!refusals.is_empty()).then(|| refusals.join(" "));
+            new_page(&app, &context, form, images, image_error).await
+        }
     }
 }
 
@@ -191,9 +231,16 @@ pub async fn show(
     State(app): State<App>,
     context: AdminContext,
     Path(id): Path<String>,
+    query: Query,
 ) -> Result<Response> {
     let product = products::find(&mut *app.db.acquire().await?, &id).await?;
-    context.show(&ProductPage::open(&app, &context, product).await?)
+    let given = |name| query.get(name).unwrap_or_default();
+    let removed = ImageId::parse(given("removed"));
+    let removed = removed.filter(|id| product.images.iter().all(|image| image.id != *id));
+    let at = given("at").parse().unwrap_or_default();
+    let mut page = ProductPage::open(&app, &context, product).await?;
+    page.removed = removed.map(|id| (id, at));
+    context.show(&page)
 }
 
 impl<'a> ProductPage<'a> {
@@ -217,6 +264,8 @@ impl<'a> ProductPage<'a> {
             stock_form: Form::default(),
             schedule_form: Form::default(),
             image_error: None,
+            kept: Vec::new(),
+            removed: None,
             categories: categories::list(&mut conn).await?,
             movements,
             movement_count,

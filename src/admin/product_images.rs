@@ -6,12 +6,12 @@ use axum::response::Response;
 
 use super::context::AdminContext;
 use super::form::Form;
+use super::image_form::ImageForm;
 use super::product::{ProductPage, with_status};
 use super::products::path_to;
 use crate::app::App;
 use crate::error::{Error, Result};
 use crate::http::Path;
-use crate::images::{self, Batch};
 use crate::products::{self, ImageMove};
 use crate::types::ids::ImageId;
 
@@ -23,22 +23,11 @@ pub async fn add(
     request: Request,
 ) -> Result<Response> {
     let product = products::find(&mut *app.db.acquire().await?, &id).await?;
-    let deadline = request.extensions().get().cloned();
-    let form = images::read_form(&app.storage, request, "image").await?;
-    let limits = app.storage.limits();
-    let mut batch = Batch::begin(&app.storage, &app.db, deadline);
-    let mut refusals = Vec::new();
-    for (name, file) in form.file_names.iter().zip(form.files) {
-        if let Some(refusal) = batch.keep(file).await? {
-            refusals.push(format!("{name}: {}", refusal.sentence(&limits)));
-        }
-    }
-    if form.surplus > 0 {
-        refusals.push(format!(
-            "Up to {} images at once are allowed; the last {} were left out.",
-            limits.files, form.surplus
-        ));
-    }
+    let ImageForm {
+        batch,
+        mut refusals,
+        ..
+    } = ImageForm::read(&app, request).await?;
     let ids = batch.ids();
     let field_error = if ids.is_empty() {
         match refusals.is_empty() {
@@ -88,7 +77,7 @@ pub async fn add(
     ))
 }
 
-/// `POST /admin/products/{id}/images/arrange`: moves or removes an image.
+/// `POST /admin/products/{id}/images/arrange`: moves or removes an image, or puts back one that was removed.
 pub async fn arrange(
     State(app): State<App>,
     context: AdminContext,
@@ -103,6 +92,9 @@ pub async fn arrange(
         ("up", Some(image)) => ImageMove::Up(image),
         ("down", Some(image)) => ImageMove::Down(image),
         ("remove", Some(image)) => ImageMove::Remove(image),
+        ("put_back", Some(image)) => {
+            ImageMove::PutBack(image, form.get("at").parse().unwrap_or(usize::MAX))
+        }
         ("order", Some(last)) => {
             images.push(last);
             ImageMove::Order(images)
@@ -110,11 +102,19 @@ pub async fn arrange(
         _ => return Err(Error::invalid("do", "is not known")),
     };
     let mut tx = app.db.begin().await?;
+    let before = products::find(&mut tx, &id).await?;
     let product = products::move_images(&mut tx, &context.actor()?, &id, &asked).await?;
     tx.commit().await?;
-    let said = match asked {
-        ImageMove::Remove(_) => "The image is removed.",
-        _ => "The images are in the new order.",
+    let path = path_to(&product);
+    let (back, said) = match asked {
+        ImageMove::Remove(image) => {
+            let mut places = before.images.iter();
+            let at = places.position(|one| one.id == image).unwrap_or_default();
+            let back = format!("{path}?removed={image}&at={at}#images");
+            (back, "The image is removed.")
+        }
+        ImageMove::PutBack(..) => (format!("{path}#images"), "The image is back."),
+        _ => (format!("{path}#images"), "The images are in the new order."),
     };
-    Ok(context.go_on(&format!("{}#images", path_to(&product)), said))
+    Ok(context.go_on(&back, said))
 }

@@ -1,5 +1,6 @@
-// Product pages of the admin. They work without this script. It adds drag and drop for images, previews and upload
-// progress, and keeps what was typed into the form while images are changed.
+// Product pages of the admin. They work without this script. It uploads images as soon as they are chosen, with previews
+// and progress, shrinks large photographs before they are sent, adds drag and drop, and keeps what was typed into the form
+// while images are changed.
 (() => {
   "use strict";
 
@@ -42,7 +43,7 @@
     say(page.querySelector(".said")?.textContent ?? "");
   }
 
-  function send(form, data) {
+  function send(form, data, then) {
     const progress = form.querySelector("[data-progress]");
     const what = progress ? "to upload" : "to go on";
     const request = new XMLHttpRequest();
@@ -56,6 +57,7 @@
     request.addEventListener("load", () => {
       progress?.classList.add("hidden");
       take(request, what);
+      then?.();
     });
     request.addEventListener("error", async () => {
       progress?.classList.add("hidden");
@@ -63,32 +65,90 @@
       const here = await fetch(location.href, { method: "HEAD", redirect: "manual" }).catch(() => null);
       if (here?.type === "opaqueredirect") sayOver(what);
       else say("That did not arrive. Are you online? Try again.");
+      then?.();
     });
     request.send(data);
   }
 
-  function preview(files) {
-    const list = section().querySelector("[data-previews]");
+  // Longest side in pixels of what is sent: twice the widest rendition, and a hundredth of a large photograph's bytes.
+  const LONGEST_SIDE = 3200;
+
+  // Returns the photograph, smaller if it is large. What the browser cannot read is left to the server, which says why.
+  async function shrink(file) {
+    if (!/^image\/(jpeg|png|webp)$/.test(file.type)) return file;
+    let bitmap;
+    try {
+      bitmap = await createImageBitmap(file);
+    } catch {
+      return file;
+    }
+    const scale = LONGEST_SIDE / Math.max(bitmap.width, bitmap.height);
+    if (scale >= 1) {
+      bitmap.close();
+      return file;
+    }
+    const canvas = document.createElement("canvas");
+    canvas.width = Math.max(1, Math.round(bitmap.width * scale));
+    canvas.height = Math.max(1, Math.round(bitmap.height * scale));
+    const context = canvas.getContext("2d");
+    context.imageSmoothingQuality = "high";
+    context.drawImage(bitmap, 0, 0, canvas.width, canvas.height);
+    bitmap.close();
+    const small = await new Promise((done) => canvas.toBlob(done, file.type, 0.92));
+    return small && small.size < file.size ? new File([small], file.name, { type: small.type }) : file;
+  }
+
+  // One after the other: several large photographs at once are too much for a phone's memory.
+  async function shrinkAll(files) {
+    const small = [];
+    for (const file of files) small.push(await shrink(file));
+    return small;
+  }
+
+  function preview(list, files) {
+    for (const old of list.querySelectorAll("img")) URL.revokeObjectURL(old.src);
     list.replaceChildren(...[...files].filter((file) => file.type.startsWith("image/")).map((file) => {
       const image = document.createElement("img");
       image.alt = file.name;
       image.src = URL.createObjectURL(file);
-      image.addEventListener("load", () => URL.revokeObjectURL(image.src));
       const item = document.createElement("li");
       item.append(image);
       return item;
     }));
   }
 
-  function upload(files) {
+  async function upload(chosen) {
     const form = section().querySelector("[data-upload]");
+    say("Uploading…");
+    const files = await shrinkAll(chosen);
+    preview(section().querySelector("[data-previews]"), files);
     const data = new FormData();
     // Token and once-id must come first: the guard reads only the first fields.
     for (const name of ["csrf", "once"]) data.append(name, form.elements[name].value);
     for (const file of files) data.append("image", file, file.name);
-    preview(files);
-    say("Uploading…");
-    send(form, data);
+    const before = new Set(ids());
+    await new Promise((done) => send(form, data, done));
+    showLocally(before, files);
+  }
+
+  // Uploads wait for each other: each needs the once-id of the section that the one before it was answered with.
+  let uploads = Promise.resolve();
+
+  function enqueue(chosen) {
+    const files = [...chosen];
+    uploads = uploads.then(() => upload(files));
+  }
+
+  function ids() {
+    return [...section().querySelectorAll("[data-image]")].map((item) => item.dataset.image);
+  }
+
+  // Shows new images from the chosen files: their renditions may not be there yet. If a file was refused, which is which is
+  // not known.
+  function showLocally(before, files) {
+    const fresh = [...section().querySelectorAll("[data-image]")].filter((item) => !before.has(item.dataset.image));
+    if (fresh.length !== files.length) return;
+    fresh.forEach((item, index) => { item.querySelector("img").src = URL.createObjectURL(files[index]); });
   }
 
   function arrange(form, pairs) {
@@ -97,17 +157,29 @@
     send(form, data);
   }
 
+  // The images of a new product are sent with its form, so the shrunk files take the place of the chosen ones.
+  async function prepareNew(input) {
+    const files = await shrinkAll(input.files);
+    const small = new DataTransfer();
+    for (const file of files) small.items.add(file);
+    input.files = small.files;
+    preview(input.closest("[data-new-images]").querySelector("[data-previews]"), files);
+  }
+
   let dragged = null;
 
   function prepare() {
     const images = section();
     if (!images) return;
     images.querySelector("[data-drop-hint]").hidden = false;
+    // Chosen files are uploaded at once.
+    images.querySelector("[data-upload] button").hidden = true;
     for (const item of images.querySelectorAll("[data-image]")) item.draggable = true;
   }
 
   document.addEventListener("change", (event) => {
-    if (event.target.matches("[data-upload] input[type=file]")) preview(event.target.files);
+    if (event.target.matches("[data-upload] input[type=file]") && event.target.files.length) enqueue(event.target.files);
+    if (event.target.matches("[data-new-images] input[type=file]")) prepareNew(event.target);
     const all = event.target.closest("[data-check-all]");
     if (all) {
       for (const box of event.target.form.querySelectorAll("input[name=id]")) box.checked = event.target.checked;
@@ -118,12 +190,13 @@
     const form = event.target;
     if (form.matches("[data-upload]")) {
       event.preventDefault();
-      upload(form.elements.image.files);
+      enqueue(form.elements.image.files);
     } else if (form.matches("[data-arrange]")) {
       event.preventDefault();
       const what = event.submitter?.value ?? "up";
       pressed = [form.elements.image.value, what];
-      arrange(form, [["image", pressed[0]], ["do", what]]);
+      const place = form.elements.at ? [["at", form.elements.at.value]] : [];
+      arrange(form, [["image", pressed[0]], ...place, ["do", what]]);
     }
   });
 
@@ -148,7 +221,7 @@
     event.preventDefault();
     images.classList.remove("over");
     if (!dragged) {
-      if (event.dataTransfer.files.length) upload(event.dataTransfer.files);
+      if (event.dataTransfer.files.length) enqueue(event.dataTransfer.files);
       return;
     }
     const onto = event.target.closest("[data-image]");

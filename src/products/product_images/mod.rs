@@ -14,6 +14,8 @@ pub enum ImageMove {
     Up(ImageId),
     Down(ImageId),
     Remove(ImageId),
+    /// Undoes a removal: the image at this index again.
+    PutBack(ImageId, usize),
     /// The named images come first, in this order.
     Order(Vec<ImageId>),
 }

@@ -28,17 +28,13 @@ pub async fn add_images(
             ids.push(image.clone());
         }
     }
-    if ids.len() > MAX_IMAGES {
-        let sentence = format!("A product has up to {MAX_IMAGES} images. Remove some first.");
-        return Err(Error::invalid("image", sentence));
-    }
     arrange(conn, actor, before, ids).await
 }
 
-/// Moves or removes an image of a product. Images that the product does not have are ignored.
+/// Moves or removes an image of a product, or puts it back. Images that the product does not have are not moved.
 ///
 /// # Errors
-/// 404.
+/// 404; a field error if an image to be put back does not exist any more, or the product would have too many.
 pub async fn move_images(
     conn: &mut PgConnection,
     actor: &Actor,
@@ -60,6 +56,11 @@ pub async fn move_images(
             }
         }
         ImageMove::Remove(id) => ids.retain(|other| other != id),
+        ImageMove::PutBack(id, at) => {
+            if place(id).is_none() {
+                ids.insert(ids.len().min(*at), id.clone());
+            }
+        }
         ImageMove::Order(order) => {
             let last = order.len();
             ids.sort_by_key(|id| order.iter().position(|other| other == id).unwrap_or(last));
@@ -74,6 +75,10 @@ async fn arrange(
     before: Product,
     ids: Vec<ImageId>,
 ) -> Result<Product> {
+    if ids.len() > MAX_IMAGES {
+        let sentence = format!("A product has up to {MAX_IMAGES} images. Remove some first.");
+        return Err(Error::invalid("image", sentence));
+    }
     let input = ProductInput {
         images: Some(ids),
         ..ProductInput::default()

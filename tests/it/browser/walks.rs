@@ -89,6 +89,14 @@ async fn a_piece_is_made_sold_shipped_and_paid_back() {
     ann.fills("Weight", "1.5").await;
     ann.fills("Description", "Red & gold").await;
     ann.fills("Pieces on hand", "2").await;
+    // A large photograph is shrunk before it is sent.
+    let large = Images::take(&[(3400, 1700)]);
+    ann.attaches("Images", &large.paths()).await;
+    ann.finds(
+        "a preview",
+        By::Css("[data-new-images] [data-previews] img"),
+    )
+    .await;
     ann.clicks("Save as draft").await;
     ann.sees("Élan Vital is saved as a draft.").await;
     // What is half written in the form beside them stays while images come.
@@ -96,8 +104,17 @@ async fn a_piece_is_made_sold_shipped_and_paid_back() {
     let images = Images::take(&[(500, 400), (400, 500)]);
     ann.drops("[data-images]", &images.paths()).await;
     ann.sees("2 images are added.").await;
-    ann.finds("second image", By::Css("[data-image]:nth-child(2) img"))
+    ann.finds("third image", By::Css("[data-image]:nth-child(3) img"))
         .await;
+    // What is chosen is uploaded at once; a removal can be undone.
+    let one = Images::take(&[(300, 300)]);
+    ann.attaches("Add images", &one.paths()).await;
+    ann.sees("The image is added.").await;
+    ann.clicks_at("[data-image]:nth-child(1) button[value=remove]")
+        .await;
+    ann.sees("The image is removed.").await;
+    ann.clicks("Undo the removal").await;
+    ann.sees("The image is back.").await;
     ann.clicks("Save").await;
     ann.sees("Élan Vital is saved.").await;
     let hidden = shop.client.get("/api/products/elan-vital/").await;
@@ -111,7 +128,7 @@ async fn a_piece_is_made_sold_shipped_and_paid_back() {
     assert_eq!(product["description"], "Red & gold, with a star");
     let wide = product["images"].as_array().expect("images").iter();
     let wide: Vec<_> = wide.map(|image| image["width"].clone()).collect();
-    assert_eq!(wide, [500, 400]);
+    assert_eq!(wide, [3200, 500, 400, 300]);
     assert_eq!(shop.at_stripe("price").await[0]["unit_amount"], 4750);
     ann.driver.refresh().await.expect("the page again");
     ann.sees("Stripe has it as it is here.").await;
@@ -147,7 +164,7 @@ async fn a_piece_is_made_sold_shipped_and_paid_back() {
         .fetch_one(&shop.db)
         .await
         .expect("the images");
-    assert_eq!(images, 3);
+    assert_eq!(images, 5);
     ann.clicks("Mark delivered").await;
     ann.sees("Delivered").await;
 

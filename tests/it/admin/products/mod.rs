@@ -1,6 +1,7 @@
 //! The owner's admin: products and categories.
 
 mod categories;
+mod images;
 mod list;
 
 use serde_json::{Value, json};
