@@ -65,6 +65,7 @@
       const here = await fetch(location.href, { method: "HEAD", redirect: "manual" }).catch(() => null);
       if (here?.type === "opaqueredirect") sayOver(what);
       else say("That did not arrive. Are you online? Try again.");
+      if (progress) section().querySelector("[data-upload] button").hidden = false;
       then?.();
     });
     request.send(data);

@@ -480,6 +480,11 @@ async fn without_scripts_the_admin_works_all_the_same() {
     ben.clicks("Products").await;
     ben.fills("Search", "sun").await;
     ben.clicks("Show").await;
+    // The list before it has the same link.
+    ben.waits_for("the found products", async || {
+        ben.path().await.contains("search=sun").then_some(())
+    })
+    .await;
     ben.clicks_at("#found a[href='/admin/products/sunrise']")
         .await;
     ben.fills("Price", "49").await;
