@@ -37,7 +37,7 @@ async fn a_new_product_comes_with_its_images_and_a_refused_form_keeps_them() {
     )
     .await;
     assert_eq!(refused.status, 400, "{}", refused.text);
-    for part in ["Must be an amount like", "image.jpg: ", "name=\"kept\""] {
+    for part in ["Must be an amount like", "photo.jpg: ", "name=\"kept\""] {
         assert!(refused.text.contains(part), "{part}: {}", refused.text);
     }
     let kept: Vec<String> = Form::to(&refused.text, NEW)
