@@ -32,6 +32,8 @@ const EMAIL_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; img-s
 
 const SIGN_OUT: &str = "/admin/sign-out";
 
+const SIGN_OUT_EVERYWHERE: &str = "/admin/account/sign-out-everywhere";
+
 /// Creates the [`AdminContext`] of a request and shows errors as pages.
 pub async fn enter(State(app): State<App>, mut request: Request, next: Next) -> Response {
     let is_asset = request.uri().path().starts_with("/assets/");
@@ -178,6 +180,8 @@ fn denied(access: Access, context: &AdminContext, request: &Request) -> Option<R
         (Access::Owner, Some(_)) if whole => return Some(Err(owners_only())),
         (Access::MfaPending, Some(_)) => super::ROOT.to_owned(),
         (_, Some(_)) => sign_in::second_factor_for(&page_of(&context.path, request)),
+        // Pressed twice: the first has signed out.
+        (_, None) if context.path == SIGN_OUT_EVERYWHERE => sign_in::page_for(super::ROOT, false),
         (_, None) => {
             // A form is of a page that was open to somebody who was signed in.
             let is_lost = request.method() == Method::POST

@@ -145,7 +145,10 @@ async fn what_was_typed_outlives_a_second_factor_and_nobody_else_sees_it() {
     ann.fills("Weight", "1.5").await;
     ann.clicks("Save as draft").await;
     ann.sees("You were signed out").await;
-    passes(&codes[2]).await;
+    gives_password(&ann, OWNER).await;
+    ann.sees("What you typed is kept in this window").await;
+    ann.fills("Code", &codes[2]).await;
+    ann.clicks("Continue").await;
     ann.sees(KEPT).await;
     assert_eq!(ann.value("Name").await, "Élan Vital");
     assert_eq!(ann.value("Price").await, "47.50");
