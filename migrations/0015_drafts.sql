@@ -5,6 +5,3 @@ alter table products
     -- The time from which shoppers see a draft. A job ends the draft later; reads do not wait for it.
     add column on_sale_at timestamptz,
     add constraint products_only_active_drafts_are_scheduled check (on_sale_at is null or (is_draft and is_active));
-
--- For the job: few among many products.
-create index products_scheduled on products (on_sale_at) where on_sale_at is not null;

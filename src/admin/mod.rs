@@ -12,6 +12,7 @@ mod chart;
 mod context;
 mod corrections;
 mod csrf;
+mod custom_order_board;
 mod custom_orders;
 mod customer_form;
 mod dashboard;
@@ -26,6 +27,7 @@ mod order;
 mod orders;
 mod orders_csv;
 mod product;
+mod product_actions;
 mod product_images;
 mod products;
 mod refunds;
@@ -173,11 +175,11 @@ pub fn routes() -> Vec<AdminRoute> {
         act("/admin/new-product", Staff, product::create),
         page("/admin/products/{id}", Staff, product::show),
         act("/admin/products/{id}", Staff, product::change),
-        act("/admin/products/{id}/schedule", Staff, product::schedule),
-        act("/admin/products/{id}/active", Staff, product::set_active),
-        act("/admin/products/{id}/delete", Staff, product::delete),
-        act("/admin/products/{id}/sync", Staff, product::sync),
-        act("/admin/products/{id}/duplicate", Staff, product::duplicate),
+        act("/admin/products/{id}/schedule", Staff, product_actions::schedule),
+        act("/admin/products/{id}/active", Staff, product_actions::set_active),
+        act("/admin/products/{id}/delete", Staff, product_actions::delete),
+        act("/admin/products/{id}/sync", Staff, product_actions::sync),
+        act("/admin/products/{id}/duplicate", Staff, product_actions::duplicate),
         act("/admin/products/{id}/stock", Staff, product::change_stock),
         act("/admin/products/{id}/images", Staff, product_images::add),
         act("/admin/products/{id}/images/arrange", Staff, product_images::arrange),
@@ -187,7 +189,7 @@ pub fn routes() -> Vec<AdminRoute> {
         act("/admin/categories/{id}/up", Staff, categories::move_up),
         act("/admin/categories/{id}/down", Staff, categories::move_down),
         act("/admin/categories/{id}/delete", Staff, categories::delete),
-        page("/admin/custom-orders", Staff, custom_orders::list),
+        page("/admin/custom-orders", Staff, custom_order_board::list),
         page("/admin/custom-orders/{id}", Staff, custom_orders::show),
         act("/admin/custom-orders/{id}/quote", Staff, custom_orders::quote),
         act("/admin/custom-orders/{id}/quote/discard", Staff, custom_orders::discard_quote),

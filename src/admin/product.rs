@@ -18,7 +18,6 @@ use crate::products::categories::{self, CountedCategory};
 use crate::products::{
     self, MovementView, Product, ProductInput, StockInput, Write, lighter_type_display,
 };
-use crate::types::calendar;
 use crate::types::ids::ImageId;
 use crate::types::money::{Cents, Currency};
 
@@ -51,7 +50,7 @@ pub struct ProductPage<'a> {
     /// Fields that somebody else changed in the meantime.
     clashes: Vec<Clash>,
     stock_form: Form,
-    schedule_form: Form,
+    pub schedule_form: Form,
     pub image_error: Option<String>,
     /// Images that were uploaded with a refused form of a new product. The form carries them along.
     kept: Vec<ImageId>,
@@ -379,111 +378,6 @@ impl ProductPage<'_> {
             _ => value.to_owned(),
         }
     }
-}
-
-/// `POST /admin/products/{id}/active`: puts the product on sale or archives it.
-pub async fn set_active(
-    State(app): State<App>,
-    context: AdminContext,
-    Path(id): Path<String>,
-    form: Form,
-) -> Result<Response> {
-    let is_active = form.get("active") == "yes";
-    let mut tx = app.db.begin().await?;
-    let product = products::set_active(&mut tx, &context.actor()?, &id, is_active, None).await?;
-    tx.commit().await?;
-    let said = if is_active {
-        format!("{} is on sale.", product.name)
-    } else {
-        format!("{} is archived: shoppers do not see it.", product.name)
-    };
-    Ok(context.go_on(&path_to(&product), &said))
-}
-
-/// `POST /admin/products/{id}/schedule`: sets or removes the time at which a draft goes on sale.
-pub async fn schedule(
-    State(app): State<App>,
-    context: AdminContext,
-    Path(id): Path<String>,
-    form: Form,
-) -> Result<Response> {
-    let done = async {
-        let on_sale_at = match form.get("do").as_str() {
-            "clear" => Value::Null,
-            _ => {
-                let zone = app.config.shop.time_zone;
-                let at = calendar::local_instant(&form.get("on_sale_at"), zone);
-                let at =
-                    at.ok_or_else(|| Error::invalid("on_sale_at", "Choose a day and a time."))?;
-                at.to_rfc3339().into()
-            }
-        };
-        let fields = Map::from_iter([
-            ("is_draft".to_owned(), true.into()),
-            ("on_sale_at".to_owned(), on_sale_at),
-        ]);
-        let input = ProductInput::parse(fields, Write::Patch, &[], app.config.shop.currency);
-        let mut tx = app.db.begin().await?;
-        let product = products::change(&mut tx, &context.actor()?, &id, None, input).await?;
-        tx.commit().await?;
-        Ok(product)
-    };
-    match done.await {
-        Ok(product) => {
-            let said = match product.on_sale_at {
-                Some(at) => format!("{} goes on sale {}.", product.name, context.time(&at)),
-                None => format!("{} stays a draft.", product.name),
-            };
-            Ok(context.go_on(&path_to(&product), &said))
-        }
-        Err(error) => {
-            let product = products::find(&mut *app.db.acquire().await?, &id).await?;
-            let mut page = ProductPage::open(&app, &context, product).await?;
-            page.schedule_form = form.refused(error)?;
-            Ok(with_status(
-                context.show(&page)?,
-                Some(StatusCode::BAD_REQUEST),
-            ))
-        }
-    }
-}
-
-/// `POST /admin/products/{id}/delete`: deletes the product permanently. Orders keep their lines.
-pub async fn delete(
-    State(app): State<App>,
-    context: AdminContext,
-    Path(id): Path<String>,
-) -> Result<Response> {
-    let mut tx = app.db.begin().await?;
-    let gone = products::delete(&mut tx, &context.actor()?, &id, None).await?;
-    tx.commit().await?;
-    let said = format!("{} is deleted.", gone.name);
-    Ok(context.go_on("/admin/products", &said))
-}
-
-/// `POST /admin/products/{id}/sync`
-pub async fn sync(
-    State(app): State<App>,
-    context: AdminContext,
-    Path(id): Path<String>,
-) -> Result<Response> {
-    let mut tx = app.db.begin().await?;
-    let product = products::resync(&mut tx, &context.actor()?, &id).await?;
-    tx.commit().await?;
-    Ok(context.go_on(&path_to(&product), "It is being sent to Stripe again."))
-}
-
-/// `POST /admin/products/{id}/duplicate`
-pub async fn duplicate(
-    State(app): State<App>,
-    context: AdminContext,
-    Path(id): Path<String>,
-) -> Result<Response> {
-    let mut tx = app.db.begin().await?;
-    let copy = products::duplicate(&mut tx, &context.actor()?, &id).await?;
-    tx.commit().await?;
-    let said = "This is the copy. It is a draft, and has no stock yet.";
-    Ok(context.go_on(&path_to(&copy), said))
 }
 
 /// `POST /admin/products/{id}/stock`: changes the stock, with a reason.

@@ -7,6 +7,7 @@ mod drafts;
 mod pages;
 mod walks;
 mod window;
+mod without_scripts;
 
 use std::io::{Read, Write};
 use std::path::PathBuf;
