@@ -46,6 +46,8 @@ async fn world() -> World {
         shop.stocks(name, 1).await;
     }
     shop.stocks_with("Sold", 0, json!({})).await;
+    let scheduled = json!({"on_sale_at": "2126-12-04T18:00:00Z"});
+    shop.stocks_with("Heron", 1, scheduled).await;
     shop.run_jobs().await;
     sqlx::raw_sql(
         "update products set stripe_status = 'error', stripe_error = 'No such account: acct_1' where id = 'raven';
@@ -173,7 +175,7 @@ async fn world() -> World {
 }
 
 /// Pages whose route is not all there is to see.
-const MORE: [(&str, &str); 17] = [
+const MORE: [(&str, &str); 19] = [
     ("order-shipped", "/admin/orders/SB-1002"),
     ("order-by-hand", "/admin/orders/SB-1003"),
     ("orders-all", "/admin/orders?tab=all"),
@@ -188,6 +190,8 @@ const MORE: [(&str, &str); 17] = [
     ("products-none", "/admin/products?search=nobody"),
     ("product-not-at-stripe", "/admin/products/raven"),
     ("product-archived", "/admin/products/turtle"),
+    ("product-draft", "/admin/products/heron"),
+    ("products-drafts", "/admin/products?show=drafts"),
     ("custom order-to-make", "/admin/custom-orders/CO-1003"),
     ("custom order-quoted", "/admin/custom-orders/CO-1002"),
     ("custom orders-all", "/admin/custom-orders?state=all"),
