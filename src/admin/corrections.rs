@@ -7,7 +7,8 @@ use sqlx::PgConnection;
 use super::context::AdminContext;
 use super::customer_form::{by_part, customer};
 use super::form::{Form, by_field};
-use super::shipment_form::ShipmentForm;
+use super::image_form::ImageForm;
+use super::shipment_form::IMAGES;
 use super::{custom_orders as custom_order, order};
 use crate::app::App;
 use crate::custom_orders;
@@ -82,21 +83,14 @@ async fn shipment(
     subject: &Subject<'_>,
     request: Request,
 ) -> Result<Outcome> {
-    let sent = ShipmentForm::read(app, request).await?;
+    let sent = ImageForm::read(app, request, IMAGES).await?;
     let correcting = async {
-        sent.check_files(app)?;
-        let mut images: Vec<String> = sent.form.all("image").into_iter().map(Into::into).collect();
-        for id in sent.images.ids() {
-            // An image that was chosen twice counts once.
-            if !images.contains(&id.0) {
-                images.push(id.0);
-            }
-        }
+        sent.check_files(IMAGES)?;
         let correction = ShipmentCorrection {
             carrier: Some(sent.form.get("carrier")),
             tracking_number: Some(sent.form.get("tracking_number")),
             tracking_url: Some(sent.form.get("tracking_url")),
-            images: Some(images),
+            images: Some(sent.image_ids()),
             send_email: sent.form.get("send_email") == "true",
         };
         let mut tx = app.db.begin().await?;

@@ -7,8 +7,9 @@ use axum::response::Response;
 use super::context::AdminContext;
 use super::customer_form::customer_form;
 use super::form::{Form, by_field};
+use super::image_form::ImageForm;
 use super::refunds::{self, REFUND_PLANNED, RefundForm, read_refund};
-use super::shipment_form::{self, IMAGES, ShipmentForm, shipment, to_confirm};
+use super::shipment_form::{self, IMAGES, shipment, to_confirm};
 use super::sign_in::judged;
 use crate::app::App;
 use crate::custom_orders::{
@@ -548,33 +549,11 @@ pub async fn ship(
     Path(id): Path<String>,
     request: Request,
 ) -> Result<Response> {
-    let ShipmentForm {
-        mut form,
-        images: batch,
-        has_too_many,
-        refusals,
-    } = ShipmentForm::read(&app, request).await?;
-    let mut field_errors = Vec::new();
-    if has_too_many {
-        field_errors.push(FieldError::new(IMAGES, "must be at most 10"));
-    }
-    if !refusals.is_empty() {
-        let why = refusals.join(" ");
-        let why = why.trim_end_matches('.');
-        field_errors.push(FieldError::new(
-            IMAGES,
-            format!("were not all taken: {why}"),
-        ));
-    }
-    for image in batch.ids() {
-        form.set("image", image.to_string());
-    }
-    let images = form.all("image").into_iter().map(str::to_owned).collect();
-    let shipment = shipment(&form, &form.get("tracking_number"), images);
+    let mut sent = ImageForm::read(&app, request, IMAGES).await?;
+    let images = sent.image_ids();
+    let shipment = shipment(&sent.form, &sent.form.get("tracking_number"), images);
     let shipping = async {
-        if !field_errors.is_empty() {
-            return Err(Error::Invalid(field_errors));
-        }
+        sent.check_files(IMAGES)?;
         let mut tx = app.db.begin().await?;
         let id = custom_orders::resolve(&mut tx, &id).await?;
         let actor = context.actor()?;
@@ -588,16 +567,19 @@ pub async fn ship(
         Err(Error::Invalid(field_errors)) => {
             // The form that is shown again refers to these images. If it is never sent, the sweep deletes them a day
             // later.
-            batch.done();
-            let form = form.refused(by_field(Error::Invalid(field_errors)))?;
+            for id in sent.images.ids() {
+                sent.form.set("image", id.to_string());
+            }
+            sent.images.done();
+            let form = sent.form.refused(by_field(Error::Invalid(field_errors)))?;
             detail(&app, &context, &id, "ship", form).await
         }
         Err(error) => {
-            batch.discard().await;
+            sent.images.discard().await;
             Err(error)
         }
         Ok(response) => {
-            batch.done();
+            sent.images.done();
             Ok(response)
         }
     }

@@ -9,8 +9,9 @@ use sqlx::PgConnection;
 use super::context::AdminContext;
 use super::customer_form::customer_form;
 use super::form::{Form, by_field, stale_form};
+use super::image_form::ImageForm;
 use super::refunds::{self, REFUND_PLANNED, RefundForm, read_pieces, read_refund};
-use super::shipment_form::{self, ShipmentForm, shipment, to_confirm};
+use super::shipment_form::{self, IMAGES, shipment, to_confirm};
 use super::sign_in::refused;
 use crate::app::App;
 use crate::custom_orders::{self, CustomOrder};
@@ -321,17 +322,11 @@ pub async fn ship(
     Path(id): Path<String>,
     request: Request,
 ) -> Result<Response> {
-    let sent = ShipmentForm::read(&app, request).await?;
+    let sent = ImageForm::read(&app, request, IMAGES).await?;
     let shipping = async {
-        sent.check_files(&app)?;
-        let mut images: Vec<String> = Vec::new();
-        for id in sent.images.ids() {
-            // An image that was chosen twice counts once.
-            if !images.contains(&id.0) {
-                images.push(id.0);
-            }
-        }
-        let shipment = shipment(&sent.form, &sent.form.get("tracking_number"), images);
+        sent.check_files(IMAGES)?;
+        let number = sent.form.get("tracking_number");
+        let shipment = shipment(&sent.form, &number, sent.image_ids());
         let mut tx = app.db.begin().await?;
         let id = orders::resolve(&mut tx, &id).await?;
         let order = fulfillment::ship(&mut tx, &app, &context.actor()?, id, &shipment).await?;

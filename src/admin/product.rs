@@ -114,7 +114,7 @@ impl ProductPage<'_> {
 fn reason(reason: &str) -> &str {
     match reason {
         "initial" => "First stock",
-        "received" => "ImageForm",
+        "received" => "Received",
         "made" => "Made",
         "correction" => "Correction",
         "damaged" => "Damaged",
@@ -172,9 +172,9 @@ pub async fn create(
 ) -> Result<Response> {
     let ImageForm {
         form,
-        batch,
+        images: batch,
         refusals,
-    } = ImageForm::read(&app, request).await?;
+    } = ImageForm::read(&app, request, "image").await?;
     let kept = form.all("kept").into_iter().filter_map(ImageId::parse);
     let images: Vec<ImageId> = kept.chain(batch.ids()).collect();
     let made = async {

@@ -1,4 +1,4 @@
-//! What is done to a whole product: put on sale, archived, copied, sent to Stripe again, deleted.
+//! Changes of a whole product, each by a button: put on sale, archived, copied, sent to Stripe again, deleted.
 
 use axum::extract::State;
 use axum::http::StatusCode;

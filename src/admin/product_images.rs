@@ -24,10 +24,10 @@ pub async fn add(
 ) -> Result<Response> {
     let product = products::find(&mut *app.db.acquire().await?, &id).await?;
     let ImageForm {
-        batch,
+        images: batch,
         mut refusals,
         ..
-    } = ImageForm::read(&app, request).await?;
+    } = ImageForm::read(&app, request, "image").await?;
     let ids = batch.ids();
     let field_error = if ids.is_empty() {
         match refusals.is_empty() {

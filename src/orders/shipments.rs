@@ -470,7 +470,7 @@ const CORRECTED: &str = "shipment";
 pub struct CorrectedShipment {
     pub before: Shipment,
     pub after: Shipment,
-    /// What changed, for the timeline.
+    /// Changed fields, old → new, for the timeline.
     pub changes: String,
     /// Number of all corrections, this one included.
     pub corrections: i64,

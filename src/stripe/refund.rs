@@ -1,8 +1,12 @@
 //! Refunds at Stripe.
 
+use std::collections::HashMap;
+
 use chrono::{DateTime, Utc};
 use serde_json::Value;
+use stripe_core::refund::{CreateRefund, ListRefund};
 
+use super::client::{PAGE, Result, Stripe, unreadable};
 use super::session::{amount, text};
 use crate::types::ids::RefundId;
 use crate::types::money::Cents;
@@ -53,6 +57,62 @@ impl Refund {
             created: seconds.and_then(|seconds| DateTime::from_timestamp(seconds, 0)),
         })
     }
+}
+
+/// A refund to request.
+#[derive(Clone, Debug)]
+pub struct RefundRequest<'a> {
+    /// Our id, stored in the refund's metadata.
+    pub id: RefundId,
+    /// The idempotency key.
+    pub key: String,
+    pub payment_intent: &'a str,
+    pub amount: Cents,
+    /// For Stripe's dashboard; may be empty.
+    pub reason: &'a str,
+}
+
+impl Stripe {
+    /// Makes a refund. `key` is the idempotency key: a repeat with the same key and amount returns the same refund.
+    ///
+    /// # Errors
+    /// See [`StripeError`]; `charge_already_refunded` is a refusal.
+    pub async fn refund(&self, new: &RefundRequest<'_>) -> Result<Refund> {
+        let mut metadata = HashMap::from([("refund_id".to_owned(), new.id.to_string())]);
+        if !new.reason.is_empty() {
+            metadata.insert("reason".to_owned(), new.reason.to_owned());
+        }
+        let request = CreateRefund::new()
+            .payment_intent(new.payment_intent)
+            .amount(new.amount.0)
+            .metadata(metadata);
+        read_refund(&self.call(&request, Some(new.key.clone())).await?)
+    }
+
+    /// All refunds of a payment, newest first: ours and the dashboard's, failed ones included.
+    ///
+    /// # Errors
+    /// See [`StripeError`].
+    pub async fn list_refunds(&self, payment_intent: &str) -> Result<Vec<Refund>> {
+        let mut refunds: Vec<Refund> = Vec::new();
+        loop {
+            let mut request = ListRefund::new().payment_intent(payment_intent).limit(PAGE);
+            if let Some(last) = refunds.last() {
+                request = request.starting_after(&last.id);
+            }
+            let page = self.page(&request, "refund list").await?;
+            for refund in &page.entries {
+                refunds.push(read_refund(refund)?);
+            }
+            if !page.has_more || page.entries.is_empty() {
+                return Ok(refunds);
+            }
+        }
+    }
+}
+
+fn read_refund(answer: &Value) -> Result<Refund> {
+    Refund::read(answer).ok_or_else(|| unreadable("refund"))
 }
 
 #[cfg(test)]

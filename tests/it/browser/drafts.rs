@@ -1,4 +1,4 @@
-//! What was typed is kept: over the end of a session, over a refusal, and when somebody is about to leave.
+//! Typed text is kept: over the end of a session, over a refusal, and when somebody is about to leave.
 
 use serde_json::json;
 use spirit_beads::auth::Scope;
@@ -26,7 +26,7 @@ async fn gives_password(window: &Window, email: &str) {
     window.clicks("Sign in").await;
 }
 
-/// Whether the browser would ask before it leaves this page.
+/// Reports whether the browser would ask before it leaves this page.
 async fn asks_before_leaving(window: &Window) -> bool {
     let asked = window
         .asks(

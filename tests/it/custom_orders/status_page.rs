@@ -7,7 +7,7 @@ use super::{Workshop, text};
 use crate::support::images::{Part, jpeg};
 use crate::support::{Answer, Client};
 
-/// What a browser accepts.
+/// The `Accept` header of a browser.
 const BROWSER: [(&str, &str); 1] = [(
     "accept",
     "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",

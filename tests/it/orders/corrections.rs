@@ -1,4 +1,4 @@
-//! What was recorded wrongly of a shipment is corrected after it is sent, from the order's page and by the API.
+//! A shipment that was recorded wrongly is corrected after it is sent, from the order's page and by the API.
 
 use reqwest::Method;
 use serde_json::{Value, json};
