@@ -16,7 +16,7 @@ use crate::error::{Code, Error, FieldError, Result};
 use crate::http::{Path, Query};
 use crate::products::categories::{self, CountedCategory};
 use crate::products::{
-    self, MovementView, Product, ProductInput, StockInput, Write, lighter_type_display,
+    self, MAX_IMAGES, MovementView, Product, ProductInput, StockInput, Write, lighter_type_display,
 };
 use crate::types::ids::ImageId;
 use crate::types::money::{Cents, Currency};
@@ -176,9 +176,19 @@ pub async fn create(
         refusals,
     } = ImageForm::read(&app, request, "image").await?;
     let kept = form.all("kept").into_iter().filter_map(ImageId::parse);
-    let images: Vec<ImageId> = kept.chain(batch.ids()).collect();
+    let mut images: Vec<ImageId> = Vec::new();
+    // A photograph that is chosen again is the same image.
+    for id in kept.chain(batch.ids()) {
+        if !images.contains(&id) {
+            images.push(id);
+        }
+    }
     let made = async {
         let (mut fields, mut field_errors) = read(&form, app.config.shop.currency);
+        if images.len() > MAX_IMAGES {
+            let sentence = format!("A product has up to {MAX_IMAGES} images. Leave some out.");
+            field_errors.push(FieldError::new("images", sentence));
+        }
         match form.get("count").as_str() {
             "" => {}
             count => match count.parse::<i64>() {
@@ -191,7 +201,8 @@ pub async fn create(
             },
         }
         fields.insert("is_draft".to_owned(), (form.get("sale") != "now").into());
-        let ids: Vec<Value> = images.iter().map(|id| id.to_string().into()).collect();
+        let images = images.iter().take(MAX_IMAGES);
+        let ids: Vec<Value> = images.map(|id| id.to_string().into()).collect();
         fields.insert("images".to_owned(), ids.into());
         let mut tx = app.db.begin().await?;
         let input = ProductInput::parse(fields, Write::Create, &[], app.config.shop.currency);

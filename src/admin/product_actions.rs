@@ -3,7 +3,6 @@
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use serde_json::{Map, Value};
 
 use super::context::AdminContext;
 use super::form::Form;
@@ -12,7 +11,7 @@ use super::products::path_to;
 use crate::app::App;
 use crate::error::{Error, Result};
 use crate::http::Path;
-use crate::products::{self, ProductInput, Write};
+use crate::products;
 use crate::types::calendar;
 
 /// `POST /admin/products/{id}/active`: puts the product on sale or archives it.
@@ -43,22 +42,16 @@ pub async fn schedule(
 ) -> Result<Response> {
     let done = async {
         let on_sale_at = match form.get("do").as_str() {
-            "clear" => Value::Null,
+            "clear" => None,
             _ => {
                 let zone = app.config.shop.time_zone;
                 let at = calendar::local_instant(&form.get("on_sale_at"), zone);
-                let at =
-                    at.ok_or_else(|| Error::invalid("on_sale_at", "Choose a day and a time."))?;
-                at.to_rfc3339().into()
+                let unread = || Error::invalid("on_sale_at", "Choose a day and a time.");
+                Some(at.ok_or_else(unread)?)
             }
         };
-        let fields = Map::from_iter([
-            ("is_draft".to_owned(), true.into()),
-            ("on_sale_at".to_owned(), on_sale_at),
-        ]);
-        let input = ProductInput::parse(fields, Write::Patch, &[], app.config.shop.currency);
         let mut tx = app.db.begin().await?;
-        let product = products::change(&mut tx, &context.actor()?, &id, None, input).await?;
+        let product = products::schedule(&mut tx, &context.actor()?, &id, on_sale_at).await?;
         tx.commit().await?;
         Ok(product)
     };

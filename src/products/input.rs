@@ -150,8 +150,11 @@ pub(super) const READ_ONLY: [&str; 9] = [
     "stripe",
 ];
 
+/// Sentence for a product that is archived and has a time at which it goes on sale.
+pub(super) const NOT_ARCHIVED: &str = "An archived product is not put on sale.";
+
 /// Maximum number of images of one product.
-pub(super) const MAX_IMAGES: usize = 10;
+pub const MAX_IMAGES: usize = 10;
 
 /// Maximum number of products in one request.
 pub(super) const MAX_BATCH: usize = 100;
@@ -265,8 +268,11 @@ impl ProductInput {
             self.is_draft.or(is_scheduled.then_some(true)),
             &mut product.is_draft,
         );
-        // The schedule of a product that is archived, or put on sale now, is over.
-        if !product.is_active || !product.is_draft {
+        // A time that has come is over for a product that is made a draft again.
+        let is_past = product.on_sale_at.is_some_and(|at| at <= Utc::now());
+        let is_redrafted = self.is_draft == Some(true) && self.on_sale_at.is_none() && is_past;
+        // So is that of a product that is archived, or put on sale now.
+        if !product.is_active || !product.is_draft || is_redrafted {
             product.on_sale_at = None;
         }
     }
@@ -370,12 +376,12 @@ pub(super) fn product_fields(
     input.weight_ounces = fields.read("weight_ounces", weight).or(input.weight_ounces);
     input.is_draft = fields.read("is_draft", flag);
     input.on_sale_at = fields.read("on_sale_at", or_null(instant));
-    if let Some(Some(_)) = input.on_sale_at {
+    if input.on_sale_at.flatten().is_some() {
         if input.is_draft == Some(false) {
             fields.field_error("on_sale_at", "Only a draft is put on sale later.");
         }
         if input.is_active == Some(false) {
-            fields.field_error("on_sale_at", "An archived product is not put on sale.");
+            fields.field_error("on_sale_at", NOT_ARCHIVED);
         }
     }
     input

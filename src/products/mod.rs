@@ -20,10 +20,10 @@ mod store;
 mod stripe_sync;
 mod views;
 
-pub use drafts::end_due_drafts;
+pub use drafts::{end_due_drafts, schedule};
 pub use fields::{Parsed, Write};
 pub use import::{FileImages, ImportSummary, demo, export, import, named_id, named_images};
-pub use input::ProductInput;
+pub use input::{MAX_IMAGES, ProductInput};
 pub use inventory::{
     Discrepancy, LockedProduct, OnHand, RunningOut, StockCause, StockInput, StockReason, adjust,
     check_ledger, latest_movements, lock, on_hand, release, reserve, running_out, take, take_held,

@@ -2,13 +2,13 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use chrono::{DateTime, Utc};
+use chrono::Utc;
 use serde_json::{Map, Value, json};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::fields::{CategoryKey, Parsed};
-use super::input::{NAME_CHARS, ProductInput};
+use super::input::{NAME_CHARS, NOT_ARCHIVED, ProductInput};
 use super::inventory::{self, StockCause, StockInput, StockReason};
 use super::slugs::{self, free_slug};
 use super::views::{StockView, lighter_type_display};
@@ -268,7 +268,6 @@ async fn insert(
     let category_id = resolve_category(conn, &mut parsed).await?;
     let images = hold_images(conn, &mut parsed).await?;
     let input = parsed.whole()?;
-    check_schedule(&input, None)?;
     let id = input
         .id
         .clone()
@@ -276,6 +275,7 @@ async fn insert(
     let count = input.inventory_count.unwrap_or(0);
     let slug_is_given = input.slug.is_some();
     let mut product = Product::blank(id);
+    check_schedule(&input, &product)?;
     input.apply(category_id, &images, &mut product);
 
     loop {
@@ -326,7 +326,7 @@ pub(super) async fn apply(
         let name = input.name.as_ref().unwrap_or(&before.name);
         input.slug = Some(other_slug(conn, name, &before.slug).await?);
     }
-    check_schedule(&input, before.on_sale_at)?;
+    check_schedule(&input, before)?;
     let mut after = before.clone();
     input.apply(category_id, &images, &mut after);
     save(conn, before, &after).await
@@ -445,14 +445,20 @@ fn check_version(product: &Product, seen: Option<i64>) -> Result<()> {
     }
 }
 
-/// Refuses a new time that is past. The product's own time may be past: the job has not run yet.
-fn check_schedule(input: &ProductInput, before: Option<DateTime<Utc>>) -> Result<()> {
-    match input.on_sale_at.flatten() {
-        Some(at) if Some(at) != before && at <= Utc::now() => {
-            Err(Error::invalid("on_sale_at", "Must be in the future."))
-        }
-        _ => Ok(()),
-    }
+/// Refuses a time for an archived product, and a new time that is past. The product's own time may be past: the job has
+/// not run yet.
+fn check_schedule(input: &ProductInput, before: &Product) -> Result<()> {
+    let Some(at) = input.on_sale_at.flatten() else {
+        return Ok(());
+    };
+    let sentence = if !input.is_active.unwrap_or(before.is_active) {
+        NOT_ARCHIVED
+    } else if before.on_sale_at != Some(at) && at <= Utc::now() {
+        "Must be in the future."
+    } else {
+        return Ok(());
+    };
+    Err(Error::invalid("on_sale_at", sentence))
 }
 
 fn check_available(product: &Product, seen: i32) -> Result<()> {

@@ -7,8 +7,10 @@
   const PATIENCE = 10000;
 
   const sent = new Map();
+  const timers = new WeakMap();
 
   function release(form) {
+    clearTimeout(timers.get(form));
     for (const button of sent.get(form) ?? []) button.disabled = false;
     sent.delete(form);
     form.removeAttribute("aria-busy");
@@ -20,7 +22,9 @@
     for (const button of enabled) button.disabled = true;
     sent.set(form, enabled);
     form.setAttribute("aria-busy", "true");
-    setTimeout(() => { release(form); leaving = null; }, PATIENCE);
+    // Photographs take as long as the line needs.
+    if ([...form.elements].some((element) => element.files?.length)) return;
+    timers.set(form, setTimeout(() => { release(form); leaving = null; }, PATIENCE));
   }
 
   // Drafts: what was typed into forms that may not have arrived. They live in this window (sessionStorage), belong to a

@@ -4,6 +4,9 @@
 (() => {
   "use strict";
 
+  // Files on their way, or whose upload failed. The button sends them again.
+  let unsent = [];
+
   const section = () => document.querySelector("[data-images]");
 
   function say(text) {
@@ -13,6 +16,8 @@
 
   // Says that the session is over, with the way back to this page.
   function sayOver(what) {
+    // They do not outlive this page.
+    unsent = [];
     const link = document.createElement("a");
     const here = encodeURIComponent(location.pathname + location.search);
     link.href = `/admin/sign-in?why=session-over&next=${here}`;
@@ -24,15 +29,18 @@
   // The last pressed button, to restore the focus.
   let pressed = null;
 
-  // Replaces the image section by that of a response.
-  function take(request, what) {
-    if (new URL(request.responseURL).pathname.startsWith("/admin/sign-in")) { sayOver(what); return; }
-    const page = new DOMParser().parseFromString(request.responseText, "text/html");
+  const FAILED = "That did not work. Load the page again.";
+
+  // Replaces the image section by that of a response. Returns false if the response has none, and says why.
+  function take(url, html, what) {
+    if (new URL(url).pathname.startsWith("/admin/sign-in")) { sayOver(what); return false; }
+    const page = new DOMParser().parseFromString(html, "text/html");
     const fresh = page.querySelector("[data-images]");
     if (!fresh) {
-      say(page.querySelector(".notice p")?.textContent ?? "That did not work. Load the page again.");
-      return;
+      say(page.querySelector(".notice p")?.textContent ?? FAILED);
+      return false;
     }
+    for (const image of section().querySelectorAll("img[src^='blob:']")) URL.revokeObjectURL(image.src);
     section().replaceWith(document.importNode(fresh, true));
     prepare();
     if (pressed) {
@@ -41,8 +49,10 @@
       pressed = null;
     }
     say(page.querySelector(".said")?.textContent ?? "");
+    return true;
   }
 
+  // Sends a form. `then` is called with true if the section is that of the response.
   function send(form, data, then) {
     const progress = form.querySelector("[data-progress]");
     const what = progress ? "to upload" : "to go on";
@@ -56,8 +66,8 @@
     }
     request.addEventListener("load", () => {
       progress?.classList.add("hidden");
-      take(request, what);
-      then?.();
+      const taken = take(request.responseURL, request.responseText, what);
+      then?.(taken);
     });
     request.addEventListener("error", async () => {
       progress?.classList.add("hidden");
@@ -65,8 +75,7 @@
       const here = await fetch(location.href, { method: "HEAD", redirect: "manual" }).catch(() => null);
       if (here?.type === "opaqueredirect") sayOver(what);
       else say("That did not arrive. Are you online? Try again.");
-      if (progress) section().querySelector("[data-upload] button").hidden = false;
-      then?.();
+      then?.(false);
     });
     request.send(data);
   }
@@ -80,23 +89,21 @@
     let bitmap;
     try {
       bitmap = await createImageBitmap(file);
+      const scale = LONGEST_SIDE / Math.max(bitmap.width, bitmap.height);
+      if (scale >= 1) return file;
+      const canvas = document.createElement("canvas");
+      canvas.width = Math.max(1, Math.round(bitmap.width * scale));
+      canvas.height = Math.max(1, Math.round(bitmap.height * scale));
+      const context = canvas.getContext("2d");
+      context.imageSmoothingQuality = "high";
+      context.drawImage(bitmap, 0, 0, canvas.width, canvas.height);
+      const small = await new Promise((done) => canvas.toBlob(done, file.type, 0.92));
+      return small && small.size < file.size ? new File([small], file.name, { type: small.type }) : file;
     } catch {
       return file;
+    } finally {
+      bitmap?.close();
     }
-    const scale = LONGEST_SIDE / Math.max(bitmap.width, bitmap.height);
-    if (scale >= 1) {
-      bitmap.close();
-      return file;
-    }
-    const canvas = document.createElement("canvas");
-    canvas.width = Math.max(1, Math.round(bitmap.width * scale));
-    canvas.height = Math.max(1, Math.round(bitmap.height * scale));
-    const context = canvas.getContext("2d");
-    context.imageSmoothingQuality = "high";
-    context.drawImage(bitmap, 0, 0, canvas.width, canvas.height);
-    bitmap.close();
-    const small = await new Promise((done) => canvas.toBlob(done, file.type, 0.92));
-    return small && small.size < file.size ? new File([small], file.name, { type: small.type }) : file;
   }
 
   // One after the other: several large photographs at once are too much for a phone's memory.
@@ -118,7 +125,28 @@
     }));
   }
 
+  // The page once more: what arrived although its answer did not, and a new once-id.
+  async function refresh() {
+    const page = await fetch(location.href).catch(() => null);
+    if (!page) { say("You seem to be offline. Try again."); return false; }
+    return take(page.url, await page.text(), "to upload");
+  }
+
   async function upload(chosen) {
+    chosen = [...unsent, ...chosen];
+    if (!chosen.length) return;
+    unsent = chosen;
+    const arrived = await tryUpload(chosen);
+    if (arrived) unsent = [];
+    else section().querySelector("[data-upload] button").hidden = false;
+  }
+
+  // A once-id that a failed upload was sent with must not be used for other files.
+  let isStale = false;
+
+  async function tryUpload(chosen) {
+    if (isStale && !await refresh()) return false;
+    isStale = true;
     const form = section().querySelector("[data-upload]");
     say("Uploading…");
     const files = await shrinkAll(chosen);
@@ -128,8 +156,10 @@
     for (const name of ["csrf", "once"]) data.append(name, form.elements[name].value);
     for (const file of files) data.append("image", file, file.name);
     const before = new Set(ids());
-    await new Promise((done) => send(form, data, done));
+    if (!await new Promise((done) => send(form, data, done))) return false;
+    isStale = false;
     showLocally(before, files);
+    return true;
   }
 
   // Uploads wait for each other: each needs the once-id of the section that the one before it was answered with.
@@ -137,7 +167,7 @@
 
   function enqueue(chosen) {
     const files = [...chosen];
-    uploads = uploads.then(() => upload(files));
+    uploads = uploads.then(() => upload(files)).catch(() => say(FAILED));
   }
 
   function ids() {
@@ -160,7 +190,10 @@
 
   // The images of a new product are sent with its form, so the shrunk files take the place of the chosen ones.
   async function prepareNew(input) {
-    const files = await shrinkAll(input.files);
+    const chosen = input.files;
+    const files = await shrinkAll(chosen);
+    // Others were chosen meanwhile.
+    if (input.files !== chosen) return;
     const small = new DataTransfer();
     for (const file of files) small.items.add(file);
     input.files = small.files;
@@ -175,11 +208,15 @@
     images.querySelector("[data-drop-hint]").hidden = false;
     // Chosen files are uploaded at once.
     images.querySelector("[data-upload] button").hidden = true;
+    images.querySelector("[data-upload] input[type=file]").required = false;
     for (const item of images.querySelectorAll("[data-image]")) item.draggable = true;
   }
 
   document.addEventListener("change", (event) => {
-    if (event.target.matches("[data-upload] input[type=file]") && event.target.files.length) enqueue(event.target.files);
+    if (event.target.matches("[data-upload] input[type=file]") && event.target.files.length) {
+      enqueue(event.target.files);
+      event.target.value = "";
+    }
     if (event.target.matches("[data-new-images] input[type=file]")) prepareNew(event.target);
     const all = event.target.closest("[data-check-all]");
     if (all) {
@@ -191,7 +228,7 @@
     const form = event.target;
     if (form.matches("[data-upload]")) {
       event.preventDefault();
-      enqueue(form.elements.image.files);
+      enqueue([]);
     } else if (form.matches("[data-arrange]")) {
       event.preventDefault();
       const what = event.submitter?.value ?? "up";
@@ -232,6 +269,10 @@
     onto[before ? "before" : "after"](dragged);
     const order = [...images.querySelectorAll("[data-image]")].map((item) => ["image", item.dataset.image]);
     arrange(dragged.querySelector("form"), [...order, ["do", "order"]]);
+  });
+
+  window.addEventListener("beforeunload", (event) => {
+    if (unsent.length) event.preventDefault();
   });
 
   // Suggests the slug that an empty field will get, while the name is typed.

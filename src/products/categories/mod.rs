@@ -37,6 +37,9 @@ pub struct CountedCategory {
     /// Products on sale.
     #[serde(rename = "active_products")]
     pub active: i64,
+    /// Products not on sale yet.
+    #[serde(rename = "draft_products")]
+    pub drafts: i64,
     #[serde(rename = "archived_products")]
     pub archived: i64,
 }

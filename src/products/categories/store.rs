@@ -6,19 +6,24 @@ use super::{Category, CategoryInput, CountedCategory, name_key};
 use crate::error::{Error, Result};
 use crate::products::fields::CategoryKey;
 use crate::products::paging::PageRequest;
-use crate::products::store::present;
+use crate::products::store::{on_sale, present};
 
 /// Returns all categories in the owner's order, with the number of products in each. Deleted products don't count.
 pub async fn list(conn: &mut PgConnection) -> Result<Vec<CountedCategory>> {
-    let categories = sqlx::query_as(
-        r#"select c.id, c.name, c.slug, c.description, c.position,
-                count(p.id) filter (where p.is_active) as active,
+    let categories = sqlx::query_as(concat!(
+        "select c.id, c.name, c.slug, c.description, c.position,
+                count(p.id) filter (where ",
+        on_sale!(),
+        r#") as active,
+                count(p.id) filter (where p.is_active and not "#,
+        on_sale!(),
+        r#") as drafts,
                 count(p.id) filter (where not p.is_active) as archived
          from categories c
          left join products p on p.category_id = c.id and p.deleted_at is null
          group by c.id
          order by c.position, c.name collate "C", c.id"#,
-    )
+    ))
     .fetch_all(conn)
     .await?;
     Ok(categories)

@@ -21,7 +21,7 @@ pub struct OnHand {
     pub available: i32,
 }
 
-/// Returns products with available pieces, those on sale first. Archived and sold-out products are included, because
+/// Returns products with available pieces, those on sale first. Drafts, archived and sold-out products are included, because
 /// they may be sold by hand. `id` selects one product; `search` matches text in name, category or description.
 pub async fn on_hand(
     conn: &mut PgConnection,
@@ -29,16 +29,18 @@ pub async fn on_hand(
     search: Option<&str>,
     limit: i64,
 ) -> Result<Vec<OnHand>> {
-    let products = sqlx::query_as(
+    let products = sqlx::query_as(concat!(
         "select id, name, primary_image, price, currency, on_hand - reserved as available
-         from products
+         from products p
          where deleted_at is null
            and on_hand > reserved
            and ($1::text is null or id = $1)
            and ($2::text is null or search_text like search_fold($2) or id = $3 or slug = $3)
-         order by is_active desc, name, id
-         limit $4",
-    )
+         order by ",
+        on_sale!(),
+        " desc, name, id
+         limit $4"
+    ))
     .bind(id)
     .bind(search.map(like))
     .bind(search)

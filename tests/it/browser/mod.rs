@@ -5,6 +5,7 @@
 
 mod drafts;
 mod pages;
+mod uploads;
 mod walks;
 mod window;
 mod without_scripts;

@@ -175,6 +175,56 @@ async fn a_time_that_makes_no_sense_is_refused_by_name() {
         assert_eq!(answer.field_errors(), ["on_sale_at"], "{body}");
     }
     assert_eq!(drafts(&admin).await, ["heron"]);
+    // Nor is it dropped in silence because of what the product is already.
+    let archived = patch(&admin, "heron", &json!({"is_active": false})).await;
+    assert_eq!(archived.status, 200, "{}", archived.text);
+    let answer = patch(&admin, "heron", &json!({"on_sale_at": later})).await;
+    assert_eq!(
+        (answer.status, answer.field_errors()),
+        (400, vec!["on_sale_at".to_owned()])
+    );
+}
+
+#[tokio::test]
+async fn a_draft_whose_time_has_come_can_be_made_one_again() {
+    let (shop, admin) = shop_with_a_draft().await;
+    let friday = json!({"on_sale_at": Utc::now() + TimeDelta::days(3)});
+    assert_eq!(patch(&admin, "heron", &friday).await.status, 200);
+    comes(&shop).await;
+    let again = patch(&admin, "heron", &json!({"is_draft": true})).await;
+    assert_eq!(
+        (again.status, &again.json["on_sale_at"]),
+        (200, &Value::Null),
+        "{}",
+        again.text
+    );
+    shop.sweep_all().await;
+    expect_on_sale(&shop, false).await;
+}
+
+#[tokio::test]
+async fn a_category_counts_its_drafts_apart() {
+    let (shop, admin) = shop_with_a_draft().await;
+    let category = admin
+        .post("/api/categories/", &json!({"name": "Birds"}))
+        .await;
+    for piece in ["heron", "sunrise"] {
+        let moved = patch(&admin, piece, &json!({"category": category.json["id"]})).await;
+        assert_eq!(moved.status, 200, "{}", moved.text);
+    }
+    let listed = admin.get("/api/admin/categories/").await;
+    let birds = &listed.json["results"][0];
+    assert_eq!(
+        (
+            &birds["active_products"],
+            &birds["draft_products"],
+            &birds["archived_products"]
+        ),
+        (&json!(1), &json!(1), &json!(0)),
+        "{}",
+        listed.text
+    );
+    shop.run_jobs().await;
 }
 
 #[tokio::test]

@@ -108,3 +108,45 @@ async fn a_removed_image_is_put_back_where_it_was() {
     assert_eq!(images.count(), 3, "{log:?}");
     shop.run_jobs().await;
 }
+
+#[tokio::test]
+async fn kept_images_count_once_and_can_be_left_out() {
+    let shop = staffed().await;
+    let staff = signed_in(&shop, STAFF).await;
+    let bad = with(&SUNRISE, &[("price", "much")]);
+    let kept_of = |answer: &Answer| -> Vec<String> {
+        let pairs = Form::to(&answer.text, NEW).pairs().into_iter();
+        let kept = pairs.filter(|(name, _)| name == "kept");
+        kept.map(|(_, value)| value).collect()
+    };
+    // The same photograph twice, and once more with the refused form.
+    let raven = jpeg(300, 200);
+    let refused = sends(&staff, &bad, &[&raven, &raven]).await;
+    assert_eq!(kept_of(&refused).len(), 1, "{}", refused.text);
+    let mut again = with(&SUNRISE, &[("price", "much")]);
+    let kept = kept_of(&refused);
+    again.push(("kept", &kept[0]));
+    let refused = sends(&staff, &again, &[&raven]).await;
+    assert_eq!(kept_of(&refused), kept);
+
+    // Ten more are too many; without one of them it goes.
+    let ten: Vec<Vec<u8>> = (0..10).map(|n| jpeg(100 + n, 100)).collect();
+    let ten: Vec<&[u8]> = ten.iter().map(Vec::as_slice).collect();
+    let mut good = with(&SUNRISE, &[]);
+    good.push(("kept", &kept[0]));
+    let refused = sends(&staff, &good, &ten).await;
+    assert_eq!(refused.status, 400, "{}", refused.text);
+    assert!(
+        refused.text.contains("up to 10 images. Leave some out."),
+        "{}",
+        refused.text
+    );
+    let all = kept_of(&refused);
+    assert_eq!(all.len(), 11);
+    let mut good = with(&SUNRISE, &[]);
+    good.extend(all.iter().skip(1).map(|id| ("kept", id.as_str())));
+    let made = sends(&staff, &good, &[]).await;
+    assert_eq!(made.status, 303, "{}", made.text);
+    assert_eq!(widths(&shop.client).await.len(), 10);
+    shop.run_jobs().await;
+}

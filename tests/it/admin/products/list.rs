@@ -19,6 +19,9 @@ async fn stock_comes_and_goes_for_a_reason() {
         ("damaged", "2", 5),
         ("correction_fewer", "1", 4),
         ("correction_more", "2", 6),
+        ("received", "3", 9),
+        ("returned", "1", 10),
+        ("lost", "4", 6),
     ] {
         let answer = staff
             .submit(
@@ -37,6 +40,11 @@ async fn stock_comes_and_goes_for_a_reason() {
     let page = staff.get(&path).await.text;
     for part in [
         "6 pieces are available now.",
+        "<span>Received: by",
+        "<span>Made: by",
+        "<span>Returned: by",
+        "<span>Lost: by",
+        "<span>First stock",
         "<span class=\"delta\">−2</span><span>Damaged: by &#60;hand&#62;",
         "<span class=\"delta\">+4</span><span>Made",
     ] {
@@ -69,7 +77,7 @@ async fn stock_comes_and_goes_for_a_reason() {
         .filter(|e| e.1 == "product.stock")
         .filter_map(|e| e.4.as_ref())
         .collect();
-    assert_eq!(entries.len(), 4);
+    assert_eq!(entries.len(), 7);
     assert_eq!(
         entries[1],
         &json!({"on_hand": 5, "delta": -2, "reason": "damaged", "note": "by <hand>"})
@@ -381,5 +389,19 @@ async fn a_new_product_is_a_draft_until_now_or_a_time_of_the_shops_own_zone() {
         .await;
     assert_eq!(sold.status, 303);
     assert!(is_seen().await);
+    // A page that was open before takes nothing off sale.
+    for fields in [
+        [("do", "clear"), ("on_sale_at", "")],
+        [("do", ""), ("on_sale_at", "2126-12-04T18:00")],
+    ] {
+        let late = staff.submit(&path, &schedule, &fields).await;
+        assert_eq!(late.status, 409, "{}", late.text);
+        assert!(
+            late.text.contains("Sunrise is on sale in the meantime."),
+            "{}",
+            late.text
+        );
+        assert!(is_seen().await);
+    }
     assert!(!staff.get(&path).await.text.contains("This is a draft"));
 }
