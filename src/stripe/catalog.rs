@@ -40,7 +40,7 @@ impl Stripe {
     /// Creates a product under a given id, or updates the existing one. Safe to repeat.
     ///
     /// # Errors
-    /// See [`StripeError`].
+    /// See [`StripeError`](super::StripeError).
     pub async fn create_product(&self, product: &ProductParams, key: &str) -> Result<()> {
         let mut request = CreateProduct::new(&product.name)
             .id(&product.id)
@@ -62,7 +62,7 @@ impl Stripe {
     /// Updates a product. Safe to repeat.
     ///
     /// # Errors
-    /// See [`StripeError`].
+    /// See [`StripeError`](super::StripeError).
     pub async fn update_product(&self, product: &ProductParams) -> Result<()> {
         let images: Vec<String> = product.image.iter().cloned().collect();
         let request = UpdateProduct::new(product.id.as_str())
@@ -78,7 +78,7 @@ impl Stripe {
     /// Retrieves a price.
     ///
     /// # Errors
-    /// See [`StripeError`].
+    /// See [`StripeError`](super::StripeError).
     pub async fn find_price(&self, id: &str) -> Result<Price> {
         read_price(&self.call(&RetrievePrice::new(id), None).await?)
     }
@@ -86,7 +86,7 @@ impl Stripe {
     /// Creates a price for a product. Safe to repeat under the same key.
     ///
     /// # Errors
-    /// See [`StripeError`].
+    /// See [`StripeError`](super::StripeError).
     pub async fn create_price(
         &self,
         product: &str,
@@ -103,7 +103,7 @@ impl Stripe {
     /// Sets the default price of a product. Safe to repeat.
     ///
     /// # Errors
-    /// See [`StripeError`].
+    /// See [`StripeError`](super::StripeError).
     pub async fn set_default_price(&self, product: &str, price: &str) -> Result<()> {
         self.call(&UpdateProduct::new(product).default_price(price), None)
             .await?;
@@ -113,7 +113,7 @@ impl Stripe {
     /// Archives a price, which must not be its product's default. Safe to repeat.
     ///
     /// # Errors
-    /// See [`StripeError`].
+    /// See [`StripeError`](super::StripeError).
     pub async fn archive_price(&self, price: &str) -> Result<()> {
         self.call(&UpdatePrice::new(price).active(false), None)
             .await?;

@@ -17,7 +17,7 @@ impl Stripe {
     /// One page of events of these types since a moment, newest first; `after` is the last id of the previous page.
     ///
     /// # Errors
-    /// See [`StripeError`].
+    /// See [`StripeError`](super::StripeError).
     pub async fn list_events(
         &self,
         types: &[&str],

@@ -76,7 +76,7 @@ impl Stripe {
     /// Makes a refund. `key` is the idempotency key: a repeat with the same key and amount returns the same refund.
     ///
     /// # Errors
-    /// See [`StripeError`]; `charge_already_refunded` is a refusal.
+    /// See [`StripeError`](super::StripeError); `charge_already_refunded` is a refusal.
     pub async fn refund(&self, new: &RefundRequest<'_>) -> Result<Refund> {
         let mut metadata = HashMap::from([("refund_id".to_owned(), new.id.to_string())]);
         if !new.reason.is_empty() {
@@ -92,7 +92,7 @@ impl Stripe {
     /// All refunds of a payment, newest first: ours and the dashboard's, failed ones included.
     ///
     /// # Errors
-    /// See [`StripeError`].
+    /// See [`StripeError`](super::StripeError).
     pub async fn list_refunds(&self, payment_intent: &str) -> Result<Vec<Refund>> {
         let mut refunds: Vec<Refund> = Vec::new();
         loop {
