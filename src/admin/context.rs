@@ -262,10 +262,13 @@ impl AdminContext {
         at.to_rfc3339()
     }
 
-    /// Returns the image's URL if this shop hosts it. The admin shows no images from other hosts.
-    pub fn image<'a>(&self, image: &'a Option<String>) -> Option<&'a str> {
+    /// Returns the URL of an image's thumbnail if this shop hosts it. The admin shows no images from other hosts.
+    pub fn image(&self, image: &Option<String>) -> Option<String> {
         let image = image.as_deref()?;
-        image.starts_with('/').then_some(image)
+        match images::id_of(image) {
+            Some(id) => Some(images::url(&id, 320)),
+            None => image.starts_with('/').then(|| image.to_owned()),
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use super::context::AdminContext;
 use crate::app::App;
 use crate::error::Result;
 use crate::http::Query;
-use crate::orders::{self, Listed, Order, OrderTab, Status, TimelineEntry};
+use crate::orders::{self, Line, ListedOrder, Order, OrderTab, Status, TimelineEntry};
 
 const PAGE: i64 = 30;
 
@@ -20,7 +20,7 @@ struct OrdersPage<'a> {
     tab: OrderTab,
     tabs: Vec<Tab>,
     search: String,
-    orders: Vec<Listed>,
+    orders: Vec<ListedOrder>,
     newer: Option<String>,
     older: Option<String>,
     /// Default date range of the export.
@@ -84,6 +84,35 @@ pub fn happened(entry: &TimelineEntry) -> &str {
         ("customer", _) => "Customer corrected",
         ("note", _) => "Note",
         (kind, _) => kind,
+    }
+}
+
+/// Pieces of an order on one line: `Sunrise, 2 × Turtle`.
+fn bought(lines: &[Line]) -> String {
+    let pieces = lines.iter().map(|line| match line.quantity {
+        1 => line.name.clone(),
+        quantity => format!("{quantity} × {}", line.name),
+    });
+    pieces.collect::<Vec<_>>().join(", ")
+}
+
+/// Customer and place of an order on one line: `Ann Lee · Portland, OR`.
+fn recipient(order: &Order) -> String {
+    let names = [&order.customer_name, &order.shipping_name, &order.email];
+    let name = names.into_iter().flatten().next().cloned();
+    let place = order.address().and_then(|address| address.place());
+    let parts: Vec<String> = name.into_iter().chain(place).collect();
+    match parts.is_empty() {
+        true => "—".to_owned(),
+        false => parts.join(" · "),
+    }
+}
+
+/// Lines whose images a row shows: up to four, or three and the number of the others.
+fn thumbnails(lines: &[Line]) -> &[Line] {
+    match lines.len() {
+        ..=4 => lines,
+        _ => &lines[..3],
     }
 }
 

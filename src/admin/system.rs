@@ -11,7 +11,7 @@ use crate::emails::{self, EmailFilter, EmailRow, EmailView};
 use crate::error::{Error, Result};
 use crate::http::{Path, Query};
 use crate::jobs::{self, QueuedJob};
-use crate::orders::{self, Line, Listed, Order, OrderTab};
+use crate::orders::{self, Line, ListedOrder, Order, OrderTab};
 use crate::payments::{self, Cancelled, EventRow, EventStatus};
 use crate::system;
 use crate::system::health::{self, Health, VERSION};
@@ -375,8 +375,7 @@ pub async fn holds(
     let more = cut(&mut found);
     shown.turn("/admin/system/holds", page, more);
     let mut holds = Vec::new();
-    for Listed { order, .. } in found {
-        let lines = orders::lines(&mut conn, order.id).await?;
+    for ListedOrder { order, lines, .. } in found {
         holds.push((order, lines));
     }
     context.show(&HoldsPage {

@@ -13,7 +13,7 @@ use utoipa_axum::routes;
 use super::restocks::{self, NewRestock};
 use super::sales::{self, Sale};
 use super::view::{OrderView, resolve, view};
-use super::{Order, Restocked, Status, export, service, store};
+use super::{ListedOrder, Restocked, Status, export, service, store};
 use crate::app::App;
 use crate::auth::{Admin, Scope};
 use crate::error::answers::{BadRequest, BodyFailures, NotThere, TokenFailures};
@@ -47,16 +47,20 @@ pub fn router() -> OpenApiRouter<App> {
     security(("bearer" = [])),
     params(
         ("status" = Option<Status>, Query, description = "Only orders with this status"),
-        ("search" = Option<String>, Query, description = "A number, a tracking number, or a part of name or email address", max_length = 200, pattern = r"^[^\x00]*$"),
+        ("search" = Option<String>, Query, description = "An order's number or id, or a part of a name, an email address, a product's name, the city and state (`Portland, OR`), or a tracking number, whose spaces and hyphens do not count", max_length = 200, pattern = r"^[^\x00]*$"),
         ("from" = Option<Day>, Query, nullable = false, description = "Only orders paid on this day or later, in the shop's time zone: 2026-11-24"),
         ("to" = Option<Day>, Query, nullable = false, description = "Only orders paid on this day or earlier"),
         ("to_review" = Option<bool>, Query, description = "`true`: only orders with open review items; `false`: the others"),
         ("to_pack" = Option<bool>, Query, description = "`true`: only orders that wait to be packed; `false`: the others"),
         Paging,
     ),
-    responses((status = 200, body = Page<Order>), BadRequest, TokenFailures)
+    responses((status = 200, body = Page<ListedOrder>), BadRequest, TokenFailures)
 )]
-async fn list(State(app): State<App>, admin: Admin, query: Query) -> Result<Json<Page<Order>>> {
+async fn list(
+    State(app): State<App>,
+    admin: Admin,
+    query: Query,
+) -> Result<Json<Page<ListedOrder>>> {
     admin.may(Scope::OrdersRead)?;
     let mut field_errors = Vec::new();
     let page = query.paging(&mut field_errors);

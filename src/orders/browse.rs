@@ -2,8 +2,8 @@
 
 use sqlx::{Connection, PgConnection};
 
-use super::store::{columns, matches, number, pattern, refunded_in_full, to_pack};
-use super::{Order, Status};
+use super::store::{self, SearchTerms, columns, matches, refunded_in_full, to_pack};
+use super::{ListedOrder, Status};
 use crate::error::Result;
 use crate::review_items;
 
@@ -53,15 +53,6 @@ impl OrderTab {
     }
 }
 
-/// An order in a list.
-#[derive(Debug, sqlx::FromRow)]
-pub struct Listed {
-    #[sqlx(flatten)]
-    pub order: Order,
-    /// The order waits to be packed.
-    pub is_to_pack: bool,
-}
-
 /// Selects one page in the given sort order; every order used has an index.
 macro_rules! page {
     ($order:literal) => {
@@ -79,7 +70,7 @@ macro_rules! page {
             to_pack!(),
             ")
                and ",
-            matches!("$3", "$4"),
+            matches!("$3", "$4", "$8", "$9"),
             "
              order by ",
             $order,
@@ -90,33 +81,36 @@ macro_rules! page {
     };
 }
 
-/// Lists the orders of a tab, newest first except for the orders to pack. A search matches an order number, a tracking
-/// number, or a part of a name or email address.
+/// Lists the orders of a tab, newest first except for the orders to pack. A search matches what [`SearchTerms`] say.
 pub async fn browse(
     conn: &mut PgConnection,
     tab: OrderTab,
     search: Option<&str>,
     limit: i64,
     offset: i64,
-) -> Result<Vec<Listed>> {
+) -> Result<Vec<ListedOrder>> {
     let sql = match tab {
         // The oldest have waited longest.
         OrderTab::ToPack => page!("created_at, id"),
         _ => page!("created_at desc, id desc"),
     };
+    let terms = SearchTerms::new(search);
     // Behind a pooler, only a transaction keeps an unnamed statement and its values together.
     let mut tx = conn.begin().await?;
-    let orders = sqlx::query_as(sql)
+    let mut orders: Vec<ListedOrder> = sqlx::query_as(sql)
         .persistent(false)
         .bind(tab.statuses())
         .bind(tab == OrderTab::Review)
-        .bind(search.map(pattern))
-        .bind(search.and_then(number))
+        .bind(terms.pattern)
+        .bind(terms.number)
         .bind(limit)
         .bind(offset)
         .bind(tab == OrderTab::ToPack)
+        .bind(terms.id)
+        .bind(terms.tracking)
         .fetch_all(&mut *tx)
         .await?;
+    store::add_lines(&mut tx, &mut orders).await?;
     Ok(orders)
 }
 

@@ -21,7 +21,7 @@ mod store;
 mod view;
 
 pub use admin_routes::router;
-pub use browse::{Listed, OrderTab, browse, count_to_do};
+pub use browse::{OrderTab, browse, count_to_do};
 pub use cart::Cart;
 pub use customers::{CorrectedCustomer, CustomerCorrection, correct_customer, in_words};
 pub use email_data::{email_data, shipped_email_data};
@@ -282,6 +282,18 @@ pub struct Line {
     pub image: Option<String>,
     pub unit_price: Cents,
     pub quantity: i32,
+}
+
+/// An order in a list, with what was bought.
+#[derive(Debug, Serialize, sqlx::FromRow, ToSchema)]
+pub struct ListedOrder {
+    #[serde(flatten)]
+    #[sqlx(flatten)]
+    pub order: Order,
+    /// The order waits to be packed.
+    pub is_to_pack: bool,
+    #[sqlx(skip)]
+    pub lines: Vec<Line>,
 }
 
 /// An order line with its fulfillment and stock counts.

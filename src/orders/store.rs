@@ -10,7 +10,7 @@ pub use lines::{
 };
 pub(super) use lists::matches;
 pub use lists::{
-    ExportedLine, ExportedOrder, OrderFilter, list, list_lines, list_paid, number, pattern,
+    ExportedLine, ExportedOrder, OrderFilter, SearchTerms, add_lines, list, list_lines, list_paid,
 };
 
 use serde_json::Value;

@@ -21,7 +21,7 @@ use crate::error::answers::{BadRequest, BodyFailures, NotThere, TokenFailures};
 use crate::error::{Code, Error, ErrorBody, Result};
 use crate::http::{Json, Page, Paging, Path, Query};
 use crate::jobs::{self, QueuedJob};
-use crate::orders::{self, Line, Order, OrderView, Status};
+use crate::orders::{self, Line, ListedOrder, Order, OrderView, Status};
 use crate::payments::{self, Cancelled, EventRow, EventStatus};
 use crate::settings::{self, Choice, Settings};
 use health::{Health, VERSION};
@@ -405,7 +405,7 @@ struct HoldView {
     tag = "system",
     security(("bearer" = [])),
     params(
-        ("search" = Option<String>, Query, description = "The order's number", max_length = 200, pattern = r"^[^\x00]*$"),
+        ("search" = Option<String>, Query, description = "As in the list of orders", max_length = 200, pattern = r"^[^\x00]*$"),
         Paging,
     ),
     responses((status = 200, body = Page<HoldView>), BadRequest, TokenFailures)
@@ -433,11 +433,13 @@ async fn list_holds(
     let (found, count) = orders::list(&mut conn, &filter).await?;
     let mut results = Vec::with_capacity(found.len());
     let shows_customers = admin.may(Scope::OrdersRead).is_ok();
-    for mut order in found {
+    for ListedOrder {
+        mut order, lines, ..
+    } in found
+    {
         if !shows_customers {
             order.withhold_customer();
         }
-        let lines = orders::lines(&mut conn, order.id).await?;
         results.push(HoldView { order, lines });
     }
     Ok(Json(Page::new(page, count, results)))

@@ -41,6 +41,22 @@ impl Address {
         lines
     }
 
+    /// City, state and foreign country on one line, for lists: `Portland, OR`. `None` when all are missing.
+    pub fn place(&self) -> Option<String> {
+        let code = tidy(self.country.as_deref()).map(|code| code.to_ascii_uppercase());
+        let country = code.filter(|code| code != HOME).map(|code| {
+            let name = country_name(&code).map(str::to_owned);
+            name.unwrap_or(code)
+        });
+        let parts = [
+            tidy(self.city.as_deref()),
+            tidy(self.state.as_deref()),
+            country,
+        ];
+        let parts: Vec<String> = parts.into_iter().flatten().collect();
+        (!parts.is_empty()).then(|| parts.join(", "))
+    }
+
     fn form(&self, country: Option<&'static Country>) -> &'static str {
         let Some(country) = country else {
             return "A\nC, S Z";

@@ -1,12 +1,15 @@
 //! SQL of lists of orders.
 
+use std::collections::HashMap;
+
 use chrono::{DateTime, Utc};
 use sqlx::{Connection, PgConnection};
+use uuid::Uuid;
 
 use super::{columns, refunded_in_full, to_pack};
 use crate::db;
 use crate::error::Result;
-use crate::orders::{Order, Status};
+use crate::orders::{Line, ListedOrder, Order, Status};
 use crate::types::ids::{OrderId, ProductId};
 use crate::types::money::Cents;
 
@@ -14,7 +17,7 @@ use crate::types::money::Cents;
 #[derive(Default)]
 pub struct OrderFilter {
     pub status: Option<Status>,
-    /// An order number, a tracking number, or a part of name or email address.
+    /// As in [`SearchTerms`].
     pub search: Option<String>,
     /// Start (included) and end (excluded) of the payment time.
     pub paid_from: Option<DateTime<Utc>>,
@@ -101,11 +104,11 @@ pub async fn list_lines(
     Ok(lines)
 }
 
-/// Condition of an order search: empty, or a part of email or names (in the form that their index has), or the number,
-/// or a part of a tracking number. The statement is planned anew for each search, because a rare word is best looked up
-/// in the index and a frequent one is found sooner by scanning a few orders.
+/// Condition of an order search: none, or a match of its [`SearchTerms`]. Each expression is that of an index. The
+/// statement is planned anew for each search, because a rare word is best looked up in the index and a frequent one is
+/// found sooner by scanning a few orders.
 macro_rules! matches {
-    ($pattern:literal, $number:literal) => {
+    ($pattern:literal, $number:literal, $id:literal, $tracking:literal) => {
         concat!(
             "(",
             $pattern,
@@ -114,22 +117,54 @@ macro_rules! matches {
                              || coalesce(shipping_name, '')) like search_fold(",
             $pattern,
             ")
+              or search_fold(' ' || (shipping_address ->> 'city') || coalesce(', ' || (shipping_address ->> 'state'), ''))
+                 like search_fold(",
+            $pattern,
+            ")
               or id = any(array(
+                  select ",
+            $id,
+            "::uuid
+                  union all
                   select o.id from orders o where o.number = ",
             $number,
             "
                   union all
-                  (select p.order_id from shipments p where lower(p.tracking_number) like ",
+                  select l.order_id from order_lines l where search_fold(' ' || l.name) like search_fold(",
             $pattern,
-            " limit 200))))"
+            ")
+                  union all
+                  select p.order_id from shipments p where lower(translate(p.tracking_number, ' -', '')) like ",
+            $tracking,
+            ")))"
         )
     };
 }
 pub(in crate::orders) use matches;
 
+/// Readings of a search: a part of a name, an email address, a product's name, or a city and state; an order's number or
+/// id; a part of a tracking number.
+pub struct SearchTerms {
+    pub pattern: Option<String>,
+    pub number: Option<i64>,
+    pub id: Option<Uuid>,
+    pub tracking: Option<String>,
+}
+
+impl SearchTerms {
+    pub fn new(search: Option<&str>) -> SearchTerms {
+        SearchTerms {
+            pattern: search.map(pattern),
+            number: search.and_then(number),
+            id: search.and_then(|search| search.trim().parse().ok()),
+            tracking: search.and_then(tracking),
+        }
+    }
+}
+
 /// Pattern of a search. Trigrams cannot index fewer than three characters within words, so such a search matches only
 /// the beginnings of words.
-pub fn pattern(search: &str) -> String {
+fn pattern(search: &str) -> String {
     let within = db::like(search);
     match search.trim().chars().count() {
         ..3 => format!("% {}", within.trim_start_matches('%')),
@@ -137,25 +172,46 @@ pub fn pattern(search: &str) -> String {
     }
 }
 
+/// The order number in a search for `1042` or `SB-1042`.
+fn number(search: &str) -> Option<i64> {
+    let digits = search
+        .trim()
+        .trim_start_matches(['S', 's'])
+        .trim_start_matches(['B', 'b'])
+        .trim_start_matches('-');
+    digits.parse().ok()
+}
+
+/// Pattern of a tracking number, which carriers print in groups: spaces and hyphens do not count.
+fn tracking(search: &str) -> Option<String> {
+    let joined = search.replace([' ', '-'], "");
+    (joined.chars().count() >= 3).then(|| db::like(&joined))
+}
+
 /// Returns one page of orders, newest first, and the total count.
-pub async fn list(conn: &mut PgConnection, filter: &OrderFilter) -> Result<(Vec<Order>, i64)> {
+pub async fn list(
+    conn: &mut PgConnection,
+    filter: &OrderFilter,
+) -> Result<(Vec<ListedOrder>, i64)> {
     #[derive(sqlx::FromRow)]
-    struct ListedOrder {
+    struct CountedOrder {
         #[sqlx(flatten)]
-        order: Order,
+        listed: ListedOrder,
         all: i64,
     }
-    let number = filter.search.as_deref().and_then(number);
+    let terms = SearchTerms::new(filter.search.as_deref());
     // Behind a pooler, only a transaction keeps an unnamed statement and its values together.
     let mut tx = conn.begin().await?;
-    let rows: Vec<ListedOrder> = sqlx::query_as(concat!(
+    let rows: Vec<CountedOrder> = sqlx::query_as(concat!(
         "select ",
         columns!(),
-        ", count(*) over () as all
+        ", ",
+        to_pack!(),
+        " as is_to_pack, count(*) over () as all
          from orders
          where ($1::text is null or status = $1)
            and ",
-        matches!("$2", "$3"),
+        matches!("$2", "$3", "$10", "$11"),
         "
            and ($6::timestamptz is null or paid_at >= $6)
            and ($7::timestamptz is null or paid_at < $7)
@@ -171,26 +227,48 @@ pub async fn list(conn: &mut PgConnection, filter: &OrderFilter) -> Result<(Vec<
     ))
     .persistent(false)
     .bind(filter.status)
-    .bind(filter.search.as_deref().map(pattern))
-    .bind(number)
+    .bind(terms.pattern)
+    .bind(terms.number)
     .bind(filter.limit)
     .bind(filter.offset)
     .bind(filter.paid_from)
     .bind(filter.paid_until)
     .bind(filter.to_review)
     .bind(filter.to_pack)
+    .bind(terms.id)
+    .bind(terms.tracking)
     .fetch_all(&mut *tx)
     .await?;
     let all = rows.first().map_or(0, |row| row.all);
-    Ok((rows.into_iter().map(|row| row.order).collect(), all))
+    let mut orders: Vec<ListedOrder> = rows.into_iter().map(|row| row.listed).collect();
+    add_lines(&mut tx, &mut orders).await?;
+    Ok((orders, all))
 }
 
-/// The order number in a search for `1042` or `SB-1042`.
-pub fn number(search: &str) -> Option<i64> {
-    let digits = search
-        .trim()
-        .trim_start_matches(['S', 's'])
-        .trim_start_matches(['B', 'b'])
-        .trim_start_matches('-');
-    digits.parse().ok()
+/// Reads the lines of listed orders.
+pub async fn add_lines(conn: &mut PgConnection, orders: &mut [ListedOrder]) -> Result<()> {
+    #[derive(sqlx::FromRow)]
+    struct LineOfOrder {
+        order_id: OrderId,
+        #[sqlx(flatten)]
+        line: Line,
+    }
+    let ids: Vec<OrderId> = orders.iter().map(|listed| listed.order.id).collect();
+    let rows: Vec<LineOfOrder> = sqlx::query_as(
+        "select order_id, product_id, name, image, unit_price, quantity
+         from order_lines
+         where order_id = any($1)
+         order by order_id, position",
+    )
+    .bind(ids)
+    .fetch_all(conn)
+    .await?;
+    let mut lines: HashMap<OrderId, Vec<Line>> = HashMap::new();
+    for row in rows {
+        lines.entry(row.order_id).or_default().push(row.line);
+    }
+    for listed in orders {
+        listed.lines = lines.remove(&listed.order.id).unwrap_or_default();
+    }
+    Ok(())
 }

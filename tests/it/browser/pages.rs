@@ -74,7 +74,9 @@ async fn world() -> World {
         .post("/api/admin/orders/SB-1002/refund/", &refund)
         .await;
     assert_eq!(refunded.status, 202, "{}", refunded.text);
-    let sale = json!({"lines": [{"product_id": sunrise, "quantity": 1}], "customer_name": LONG});
+    let lines =
+        json!([{"product_id": sunrise, "quantity": 1}, {"product_id": "raven", "quantity": 1}]);
+    let sale = json!({"lines": lines, "customer_name": LONG});
     assert_eq!(admin.post("/api/admin/orders/", &sale).await.status, 201);
     session_of(&shop.shopper().check_out(&[("river-braid", 1)]).await);
 

@@ -1,6 +1,7 @@
 //! What is done with orders in the admin: shipping, giving money back, selling by hand, the table for the bookkeeper.
 
 mod export;
+mod list;
 mod refunds;
 
 use serde_json::json;
